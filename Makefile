@@ -1,0 +1,65 @@
+# make demo   the program on http://127.0.0.1:7860     make test   style, then every test
+# make setup  only the environment, with `gazevlm`      make style  ruff, types, layering
+# make bench  the table of ratios                       make nano   retrain the embedded checkpoint (resumes)
+#
+# Stamps in .venv carry the checksum of what was installed, so nothing is installed again when nothing changed.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --disable-pip-version-check
+PYTEST_ARGS ?=
+
+checksum = $(shell cat $(1) | cksum | cut -d ' ' -f 1)
+PACKAGES := $(sort $(wildcard */__init__.py))
+RUNTIME_STAMP := $(VENV)/.runtime-$(call checksum,requirements.txt)
+TEST_STAMP := $(VENV)/.test-$(call checksum,requirements.txt requirements-test.txt)
+PROJECT_STAMP := $(VENV)/.project-$(shell (cat pyproject.toml; echo $(PACKAGES)) | cksum | cut -d ' ' -f 1)
+
+# The embedded model needs no network; HF_HUB_OFFLINE=0 make demo lets a model be fetched from the Hub.
+HF_HUB_OFFLINE ?= 1
+OFFLINE := HF_HUB_OFFLINE=$(HF_HUB_OFFLINE) HF_HUB_DISABLE_TELEMETRY=1 GRADIO_ANALYTICS_ENABLED=False
+# glibc returns every large buffer to the kernel unless told otherwise: CPU training steps are several times slower.
+# Read when a process starts, so it cannot be set from Python.
+TRAINING_ALLOCATOR := MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=17179869184 MALLOC_TOP_PAD_=1073741824
+
+.DEFAULT_GOAL := setup
+.PHONY: setup demo test style bench nano
+
+setup: $(RUNTIME_STAMP) $(PROJECT_STAMP)
+
+demo: $(RUNTIME_STAMP)
+	$(OFFLINE) GRADIO_SERVER_NAME=127.0.0.1 GRADIO_SERVER_PORT=7860 $(BIN)/python app.py
+
+test: style
+	chromium=$$(tools/find_chromium.sh) && \
+	$(OFFLINE) CHROMIUM="$$chromium" $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+style: setup $(TEST_STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/mypy .
+	$(BIN)/lint-imports --no-logo
+
+bench: setup
+	$(OFFLINE) $(BIN)/python -m benchmarks.run
+
+nano: setup
+	$(OFFLINE) $(TRAINING_ALLOCATOR) $(BIN)/python -m gazevlm_core.training.nano
+
+$(VENV)/pyvenv.cfg:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+
+$(RUNTIME_STAMP): | $(VENV)/pyvenv.cfg
+	$(PIP) -r requirements.txt
+	@rm -f $(VENV)/.runtime-* && touch $@
+
+$(TEST_STAMP): | $(RUNTIME_STAMP)
+	$(PIP) -r requirements.txt -r requirements-test.txt
+	@rm -f $(VENV)/.test-* && touch $@
+
+# Without dependencies: they come from requirements.txt. The list of packages is part of the stamp's name,
+# because an editable install maps the packages that exist when it is made.
+$(PROJECT_STAMP): | $(RUNTIME_STAMP)
+	$(PIP) --no-deps --editable .
+	@rm -f $(VENV)/.project-* && touch $@

@@ -1,0 +1,90 @@
+"""Fixtures that every test may use: an offline environment, the real radiographs, and Chromium."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+# Before any test imports torch or a Hugging Face library: they read these once, at import.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+RADIOGRAPHS = REPOSITORY.parent / "shared" / "data" / "cxr_real"
+RADIOGRAPH_COUNT = 12
+
+CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+CHROMIUM_FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip tests marked `gpu` on a machine without CUDA."""
+    if item.get_closest_marker("gpu"):
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("needs CUDA, and torch sees no such device")
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """Root of the checkout."""
+    return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def real_radiographs() -> list[Path]:
+    """The twelve real chest radiographs that lie beside the checkout; they are never committed."""
+    if not RADIOGRAPHS.is_dir():
+        pytest.skip("the real radiographs are not beside the checkout (../shared/data/cxr_real)")
+    paths = sorted(path for path in RADIOGRAPHS.iterdir() if path.suffix in {".jpg", ".png"})
+    assert len(paths) == RADIOGRAPH_COUNT, f"expected {RADIOGRAPH_COUNT} radiographs, found {len(paths)}"
+    return paths
+
+
+@pytest.fixture(scope="session")
+def chromium_path() -> str:
+    """Path of Chromium: $CHROMIUM, or the first known name on the PATH. A missing browser is an error.
+
+    Only GAZEVLM_NO_BROWSER=1 skips the tests that need it.
+    """
+    if os.environ.get("GAZEVLM_NO_BROWSER") == "1":
+        pytest.skip("GAZEVLM_NO_BROWSER=1")
+    names = [name] if (name := os.environ.get("CHROMIUM")) else CHROMIUM_NAMES
+    found = next(filter(None, map(shutil.which, names)), None)
+    if found is None:
+        pytest.fail(f"no Chromium ({', '.join(names)}): install it, set CHROMIUM, or set GAZEVLM_NO_BROWSER=1")
+    return found
+
+
+@pytest.fixture(scope="session")
+def browser(chromium_path: str) -> Iterator["Browser"]:
+    """One headless Chromium for the whole run; open pages with `browser.new_page()` and close them.
+
+    Playwright's synchronous interface holds an event loop in this thread from here on: a test that needs
+    `asyncio.run` must run it in a thread of its own.
+    """
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(
+            executable_path=chromium_path, headless=True, args=list(CHROMIUM_FLAGS), timeout=60_000
+        )
+        yield chromium
+        chromium.close()

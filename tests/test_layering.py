@@ -1,0 +1,162 @@
+"""Imports point one way: the contracts of pyproject.toml, the rules they cannot say, and proof that both can fail."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from tools.imports import imported_libraries
+
+# Rooms that must import at once: floors and packages without torch.
+GROUND_MODULES = ("scanpath", "tokens", "images", "geometry", "records", "metrics", "overlay")
+TORCHLESS_PACKAGES = ("annotate", "viewer")
+HEAVY_LIBRARIES = {"torch", "transformers", "peft", "bitsandbytes", "accelerate", "gradio", "datasets"}
+# Folders whose code nothing else may import.
+TOP_MODULES = {"app", "benchmarks", "tests", "tools"}
+
+
+def packages_in(root: Path) -> list[str]:
+    """Importable packages of the house: folders of the root with an `__init__.py`."""
+    return sorted(path.parent.name for path in root.glob("*/__init__.py") if path.parent.name not in TOP_MODULES)
+
+
+def stray_imports(root: Path) -> list[str]:
+    """What import-linter cannot say.
+
+    gradio only in viewer/ and */ui.py; torch never in annotate/ or viewer/; nobody imports app, benchmarks or tools.
+    """
+    found = []
+    for package in packages_in(root):
+        for path in sorted((root / package).rglob("*.py")):
+            libraries = imported_libraries(path)
+            forbidden = TOP_MODULES & libraries
+            if package != "viewer" and path.name != "ui.py":
+                forbidden |= {"gradio"} & libraries
+            if package in TORCHLESS_PACKAGES:
+                forbidden |= {"torch"} & libraries
+            found += [f"{path.relative_to(root)} imports {library}" for library in sorted(forbidden)]
+    return found
+
+
+def lint_imports(root: Path) -> subprocess.CompletedProcess[str]:
+    """The contracts of a tree's pyproject.toml, checked against that tree and not the installed one."""
+    command = "import importlinter.cli as linter; raise SystemExit(linter.lint_imports(no_cache=True, no_logo=True))"
+    return subprocess.run(
+        [sys.executable, "-c", command],
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": str(root), "NO_COLOR": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def contract_settings(root: Path) -> dict[str, object]:
+    return tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]
+
+
+def room_exists(core: Path, name: str) -> bool:
+    return (core / f"{name}.py").exists() or (core / name).is_dir()
+
+
+@pytest.fixture
+def copied_tree(repository: Path, tmp_path: Path) -> Path:
+    """The house's packages and contracts, to plant violations in."""
+    shutil.copy(repository / "pyproject.toml", tmp_path)
+    for package in packages_in(repository):
+        shutil.copytree(repository / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path
+
+
+def test_contracts_hold(repository: Path) -> None:
+    result = lint_imports(repository)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_no_stray_imports(repository: Path) -> None:
+    assert stray_imports(repository) == []
+
+
+def test_contracts_cover_every_package(repository: Path) -> None:
+    listed = contract_settings(repository)["root_packages"]
+    assert sorted(listed) == packages_in(repository), "pyproject.toml, [tool.importlinter] root_packages"
+
+
+def test_torch_contract_covers_every_quick_room(repository: Path) -> None:
+    core = [f"gazevlm_core.{name}" for name in GROUND_MODULES if room_exists(repository / "gazevlm_core", name)]
+    packages = [name for name in TORCHLESS_PACKAGES if name in packages_in(repository)]
+    contract = next(entry for entry in contract_settings(repository)["contracts"] if entry["id"] == "no-torch")
+    assert sorted(contract["source_modules"]) == sorted(core + packages), "pyproject.toml, contract no-torch"
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "contract"),
+    [
+        ("gazevlm_core/scanpath.py", "import gazevlm_core.geometry", "floors below its own"),
+        ("gazevlm_core/geometry.py", "from gazevlm_core.model import config", "floors below its own"),
+        ("gazevlm_core/unplaced.py", "", "floors below its own"),
+        ("gazevlm_core/metrics/__init__.py", "def late():\n    import torch", "free of torch"),
+        ("gazevlm_core/tokens.py", "import gradio", "no page and no database"),
+    ],
+)
+def test_planted_violation_breaks_the_contracts(copied_tree: Path, file: str, line: str, contract: str) -> None:
+    with (copied_tree / file).open("a", encoding="utf-8") as stream:
+        stream.write(f"\n{line}\n")
+    result = lint_imports(copied_tree)
+    broken = " ".join(result.stdout.split("Broken contracts")[-1].split())
+    assert result.returncode == 1
+    assert contract in broken
+
+
+def test_tabs_that_import_each_other_break_the_contracts(copied_tree: Path) -> None:
+    packages = {"left": "finetune", "right": "annotate"}
+    for name in packages.values():
+        (copied_tree / name).mkdir(exist_ok=True)
+        (copied_tree / name / "__init__.py").touch()
+    (copied_tree / packages["left"] / "planted.py").write_text("from annotate import planted\n")
+    (copied_tree / packages["right"] / "planted.py").touch()
+    settings = (copied_tree / "pyproject.toml").read_text("utf-8")
+    new = [name for name in packages.values() if name not in contract_settings(copied_tree)["root_packages"]]
+    listed = "".join(f'    "{name}",\n' for name in new)
+    (copied_tree / "pyproject.toml").write_text(settings.replace("root_packages = [\n", f"root_packages = [\n{listed}"))
+    result = lint_imports(copied_tree)
+    assert result.returncode == 1
+    assert "finetune.planted -> annotate.planted" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("file", "source", "complaint"),
+    [
+        ("evaluate/table.py", "def late():\n    import gradio as gr", "evaluate/table.py imports gradio"),
+        ("annotate/store.py", "from torch import nn", "annotate/store.py imports torch"),
+        ("viewer/canvas.py", "import gradio, torch", "viewer/canvas.py imports torch"),
+        ("evaluate/score.py", "import app", "evaluate/score.py imports app"),
+        ("evaluate/ui.py", "import gradio", None),
+    ],
+)
+def test_planted_stray_import_is_found(tmp_path: Path, file: str, source: str, complaint: str | None) -> None:
+    path = tmp_path / file
+    path.parent.mkdir()
+    (path.parent / "__init__.py").touch()
+    path.write_text(source)
+    assert stray_imports(tmp_path) == ([complaint] if complaint else [])
+
+
+def test_quick_rooms_load_no_heavy_library(repository: Path) -> None:
+    core = repository / "gazevlm_core"
+    rooms = [f"gazevlm_core.{name}" for name in GROUND_MODULES if room_exists(core, name)]
+    metrics = [path.stem for path in (core / "metrics").glob("*.py")]
+    rooms += [f"gazevlm_core.metrics.{name}" for name in metrics if name != "__init__"]
+    code = (
+        "import importlib, sys\n"
+        f"for room in {['gazevlm_core', *rooms]!r}:\n"
+        "    importlib.import_module(room)\n"
+        f"    heavy = {HEAVY_LIBRARIES!r} & set(sys.modules)\n"
+        "    if heavy: sys.exit(f'{room} loads {sorted(heavy)}')\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=repository, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
