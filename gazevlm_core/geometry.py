@@ -1,0 +1,67 @@
+"""Patch arithmetic: the only place where positions become patch indices and back.
+
+Convention: patches are counted row-major from the upper left on the MERGED grid of the vision tower (one image token
+each: 14 px x merge 2 = 28 px of the resized image). Width and height scale separately, because the processor's resize
+changes the aspect ratio a little; positions are fractions, so no pixel size is needed here.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gazevlm_core.scanpath import Fixation
+
+
+@dataclass(frozen=True, slots=True)
+class PatchGrid:
+    """The merged patch grid of one image.
+
+    Args:
+        rows: patches from top to bottom, >= 1.
+        cols: patches from left to right, >= 1.
+
+    Raises:
+        ValueError: rows or cols below 1.
+    """
+
+    rows: int
+    cols: int
+
+    def __post_init__(self) -> None:
+        if self.rows < 1 or self.cols < 1:
+            raise ValueError(f"a patch grid needs at least one row and column, got {self.rows} x {self.cols}")
+
+    def __len__(self) -> int:
+        return self.rows * self.cols
+
+    @classmethod
+    def from_grid_thw(cls, grid_thw: Sequence[int], merge_size: int) -> "PatchGrid":
+        """The merged grid of one image.
+
+        Args:
+            grid_thw: the processor's (frames, rows, cols) before the merge; build it from `image_grid_thw`.
+            merge_size: patches merged per side (2 for Qwen2.5-VL).
+
+        Raises:
+            ValueError: more than one frame, or sides that the merge does not divide.
+        """
+        frames, rows, cols = (int(value) for value in grid_thw)
+        if frames != 1:
+            raise ValueError(f"one image has one frame, got grid_thw with {frames}")
+        if merge_size < 1 or rows % merge_size or cols % merge_size:
+            raise ValueError(f"a {rows} x {cols} grid is not divisible by the merge size {merge_size}")
+        return cls(rows // merge_size, cols // merge_size)
+
+    def index_of(self, fixation: Fixation) -> int:
+        """Row-major index in [0, rows * cols) of the patch under a fixation."""
+        return int(fixation.y * self.rows) * self.cols + int(fixation.x * self.cols)
+
+    def center_of(self, index: int) -> tuple[float, float]:
+        """Centre (x, y) of a patch, as fractions of the image.
+
+        Raises:
+            IndexError: the index lies outside the grid.
+        """
+        if not 0 <= index < len(self):
+            raise IndexError(f"patch {index} is outside a {self.rows} x {self.cols} grid")
+        row, col = divmod(index, self.cols)
+        return (col + 0.5) / self.cols, (row + 0.5) / self.rows

@@ -1,0 +1,1 @@
+"""Scores of scanpaths and labels: pure functions on NumPy arrays."""

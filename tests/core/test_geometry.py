@@ -1,0 +1,55 @@
+"""Laws of the patch grid, and hand-computed cells."""
+
+import pytest
+
+from gazevlm_core.geometry import PatchGrid
+from gazevlm_core.scanpath import Fixation
+
+
+def test_the_centre_of_every_patch_lies_in_that_patch_for_all_grids_up_to_40_by_40() -> None:
+    for rows in range(1, 41):
+        for cols in range(1, 41):
+            grid = PatchGrid(rows, cols)
+            back = [grid.index_of(Fixation(*grid.center_of(index))) for index in range(len(grid))]
+            assert back == list(range(rows * cols))
+
+
+@pytest.mark.parametrize(("rows", "cols"), [(1, 2000), (2000, 1), (3, 1000), (1000, 3)])
+def test_extreme_aspect_ratios_round_trip(rows: int, cols: int) -> None:
+    grid = PatchGrid(rows, cols)
+    assert all(grid.index_of(Fixation(*grid.center_of(index))) == index for index in range(len(grid)))
+
+
+def test_hand_computed_cells() -> None:
+    grid = PatchGrid(rows=2, cols=4)
+    assert grid.index_of(Fixation(0.0, 0.0)) == 0
+    assert grid.index_of(Fixation(0.2499, 0.4999)) == 0
+    assert grid.index_of(Fixation(0.25, 0.0)) == 1
+    assert grid.index_of(Fixation(0.0, 0.5)) == 4
+    assert grid.index_of(Fixation(0.9999999999999999, 0.9999999999999999)) == 7
+    assert grid.center_of(5) == (0.375, 0.75)
+
+
+def test_every_position_has_a_patch_even_just_below_one() -> None:
+    last = float.fromhex("0x1.fffffffffffffp-1")  # the largest double below 1
+    for side in range(1, 200):
+        grid = PatchGrid(side, side)
+        assert grid.index_of(Fixation(last, last)) == len(grid) - 1
+
+
+def test_grid_thw_is_divided_by_the_merge() -> None:
+    assert PatchGrid.from_grid_thw((1, 16, 20), 2) == PatchGrid(8, 10)
+
+
+@pytest.mark.parametrize("thw", [(2, 16, 16), (1, 15, 16), (1, 16, 15)])
+def test_grids_that_cannot_be_are_refused(thw: tuple[int, int, int]) -> None:
+    with pytest.raises(ValueError, match=r"frame|divisible"):
+        PatchGrid.from_grid_thw(thw, 2)
+
+
+def test_empty_grids_and_foreign_patches_are_refused() -> None:
+    with pytest.raises(ValueError, match="at least one row"):
+        PatchGrid(0, 3)
+    for index in (-1, 6):
+        with pytest.raises(IndexError, match="outside"):
+            PatchGrid(2, 3).center_of(index)

@@ -1,0 +1,43 @@
+"""Fixations and scanpaths are validated at birth."""
+
+import math
+
+import pytest
+
+from gazevlm_core.scanpath import Fixation, Scanpath
+
+
+@pytest.mark.parametrize("value", [-1e-9, 1.0, 1.5, math.nan, math.inf])
+def test_positions_outside_the_image_are_refused(value: float) -> None:
+    with pytest.raises(ValueError, match=r"must lie in \[0, 1\)"):
+        Fixation(value, 0.5)
+    with pytest.raises(ValueError, match=r"must lie in \[0, 1\)"):
+        Fixation(0.5, value)
+
+
+@pytest.mark.parametrize("value", [-1.0, math.nan, math.inf])
+def test_times_must_be_finite_and_not_negative(value: float) -> None:
+    with pytest.raises(ValueError, match="duration_ms"):
+        Fixation(0.5, 0.5, duration_ms=value)
+    with pytest.raises(ValueError, match="onset_ms"):
+        Fixation(0.5, 0.5, onset_ms=value)
+
+
+def test_unknown_durations_stay_unknown() -> None:
+    assert Fixation(0.0, 0.0).duration_ms is None
+
+
+def test_a_path_needs_a_fixation_a_known_source_and_onsets_that_run_forwards() -> None:
+    with pytest.raises(ValueError, match="at least one"):
+        Scanpath((), "click")
+    with pytest.raises(ValueError, match="unknown scanpath source"):
+        Scanpath((Fixation(0.1, 0.1),), "telepathy")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="backwards"):
+        Scanpath((Fixation(0.1, 0.1, onset_ms=5), Fixation(0.1, 0.1), Fixation(0.1, 0.1, onset_ms=4)), "click")
+
+
+def test_a_path_keeps_the_viewing_order() -> None:
+    fixations = [Fixation(0.1, 0.2), Fixation(0.3, 0.4), Fixation(0.1, 0.2)]
+    path = Scanpath(tuple(fixations), "eyetracker")
+    assert list(path) == fixations
+    assert len(path) == 3
