@@ -1,0 +1,300 @@
+"""Asking a model: image and question in, scanpath first, then the words.
+
+The engine holds one checkpoint and at most one adapter. Calls from several threads wait for each other.
+"""
+
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from transformers import StoppingCriteria, StoppingCriteriaList, TextIteratorStreamer
+
+from gazevlm_core.geometry import PatchGrid
+from gazevlm_core.model.adapters import AttachedAdapter, attach_adapter
+from gazevlm_core.model.checkpoint import NANO, Checkpoint, Precision, load_checkpoint
+from gazevlm_core.model.config import GazeConfig
+from gazevlm_core.model.gaze_model import GazePass
+from gazevlm_core.model.walks import PathChoice, WalkedPath, choose_path
+from gazevlm_core.prompt import DEFAULT_QUESTION, encode_prompts, render_prompt
+from gazevlm_core.records import Diagnosis
+from gazevlm_core.scanpath import Fixation, Scanpath
+
+UNTRAINED_NOTE = "This model's gaze weights are untrained, so no scanpath is shown."
+
+
+@dataclass(frozen=True)
+class DiagnoseOptions:
+    """How to answer.
+
+    Args:
+        path: which path is shown.
+        walks: N walks behind a medoid path.
+        path_temperature: divides the pointer's logits.
+        path_seed: of the walks.
+        given: fixations that the path begins with.
+        text_temperature: 0 is greedy.
+        text_seed: of a sampled text.
+        max_new_tokens: longest answer.
+
+    Raises:
+        ValueError: a number out of range.
+    """
+
+    path: PathChoice = PathChoice.MEDOID
+    walks: int = 32
+    path_temperature: float = 1.0
+    path_seed: int = 0
+    given: tuple[Fixation, ...] = ()
+    text_temperature: float = 0.0
+    text_seed: int = 0
+    max_new_tokens: int = 128
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.walks <= 1024:
+            raise ValueError(f"walks must lie in 1 to 1024, got {self.walks}")
+        if not 1 <= self.max_new_tokens <= 2048:
+            raise ValueError(f"max_new_tokens must lie in 1 to 2048, got {self.max_new_tokens}")
+        if not 0 <= self.path_temperature <= 10 or not 0 <= self.text_temperature <= 10:
+            raise ValueError("temperatures must lie in 0 to 10")
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedImage:
+    """An image after the vision tower; reusable for any number of questions.
+
+    Args:
+        tokens: [P, D].
+        grid_thw: int64 [3], before the merge.
+        grid: merged.
+    """
+
+    tokens: torch.Tensor
+    grid_thw: torch.Tensor
+    grid: PatchGrid
+
+
+class _Cancelled(StoppingCriteria):
+    def __init__(self) -> None:
+        self.event = threading.Event()
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **_: Any) -> torch.Tensor:
+        return torch.full((len(input_ids),), self.event.is_set(), device=input_ids.device)
+
+
+class GazeEngine:
+    """One loaded model, ready for many images.
+
+    Args:
+        checkpoint: from `load_checkpoint`.
+    """
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self.checkpoint = checkpoint
+        self.model, self.processor = checkpoint.model, checkpoint.processor
+        self._adapter: AttachedAdapter | None = None
+        self._lock = threading.Lock()
+
+    @classmethod
+    def load(
+        cls,
+        source: str = NANO,
+        *,
+        adapter: Path | None = None,
+        precision: Precision = Precision.AUTO,
+        device: str = "auto",
+    ) -> "GazeEngine":
+        """Load a model and, if given, an adapter; errors as in `load_checkpoint` and `attach_adapter`."""
+        engine = cls(load_checkpoint(source, precision=precision, device=device))
+        if adapter is not None:
+            engine.use_adapter(adapter)
+        return engine
+
+    @property
+    def adapter_id(self) -> str | None:
+        """Name of the attached adapter."""
+        return self._adapter.name if self._adapter else None
+
+    @property
+    def gaze_config(self) -> GazeConfig:
+        """Configuration of the gaze parts as they are now, with the adapter's where one is attached."""
+        return self.model.config.gaze_config
+
+    def use_adapter(self, folder: Path | None) -> None:
+        """Swap the adapter; None returns to the bare model. The base is not loaded again."""
+        with self._lock:
+            if self._adapter is not None:
+                self._adapter.detach()
+                self._adapter = None
+            if folder is not None:
+                self._adapter = attach_adapter(self.model, folder)
+
+    @torch.no_grad()
+    def encode_images(self, images: Sequence[Image.Image]) -> list[EncodedImage]:
+        """Run the vision tower over upright RGB images of any size."""
+        pixels = self.processor.image_processor(images=list(images), return_tensors="pt")
+        grids = pixels["image_grid_thw"]
+        device = self.model.device
+        tokens = self.model.encode_images(pixels["pixel_values"].to(device), grids.to(device))
+        merge = self.processor.image_processor.merge_size
+        return [
+            EncodedImage(rows, thw, PatchGrid.from_grid_thw(thw.tolist(), merge))
+            for rows, thw in zip(tokens, grids, strict=True)
+        ]
+
+    def look(self, images: Sequence[EncodedImage], questions: Sequence[str], *, gaze: bool | None = None) -> GazePass:
+        """One pass of the backbone over a batch of images and questions.
+
+        Args:
+            gaze: whether the prompts hold gaze tokens; None takes them where the gaze weights or findings are trained.
+        """
+        config = self.gaze_config
+        used = (config.gaze_trained or config.findings_trained) if gaze is None else gaze
+        steps = config.num_gaze_tokens if used else 0
+        prompts = [render_prompt(self.processor, question, steps) for question in questions]
+        encoded = encode_prompts(self.processor, prompts, [image.grid for image in images])
+        device = self.model.device
+        return self.model.look(
+            encoded.input_ids.to(device),
+            encoded.attention_mask.to(device),
+            encoded.mm_token_type_ids.to(device),
+            torch.stack([image.grid_thw for image in images]).to(device),
+            tuple(image.tokens for image in images),
+        )
+
+    def describe(self, gaze_pass: GazePass, row: int, grid: PatchGrid, options: DiagnoseOptions) -> Diagnosis:
+        """What one row of a pass says before any word: path and findings; the answer is still empty."""
+        config = self.gaze_config
+        probabilities: dict[str, float] = {}
+        if gaze_pass.gaze_hidden is not None and config.findings_trained:
+            logits = self.model.gaze_heads.finding_logits(gaze_pass.gaze_hidden[row])
+            probabilities = dict(zip(config.finding_names, logits.sigmoid().tolist(), strict=True))
+        blank = Diagnosis("", probabilities, None, None, (), grid, self.checkpoint.model_id, self.adapter_id)
+        if gaze_pass.gaze_hidden is None or not config.gaze_trained:
+            return replace(blank, notes=(UNTRAINED_NOTE,))
+        path = choose_path(
+            self.model.pointer_field(gaze_pass, row),
+            options.path,
+            walks=options.walks,
+            temperature=options.path_temperature,
+            seed=options.path_seed,
+            given=[grid.index_of(fixation) for fixation in options.given],
+        )
+        return replace(
+            blank,
+            scanpath=self._scanpath(gaze_pass, row, path, grid, options),
+            patch_probabilities=path.probabilities,
+            fixation_probabilities=path.chosen,
+        )
+
+    @torch.no_grad()
+    def _scanpath(
+        self, gaze_pass: GazePass, row: int, path: WalkedPath, grid: PatchGrid, options: DiagnoseOptions
+    ) -> Scanpath:
+        durations: list[float | None] = [None] * len(path.patches)
+        if self.gaze_config.dwell_trained and gaze_pass.gaze_hidden is not None:
+            states = gaze_pass.gaze_hidden[row, : len(path.patches)]
+            fixated = gaze_pass.patch_hidden[row][list(path.patches)]
+            durations = list(self.model.gaze_heads.log_durations(states, fixated).exp().tolist())
+        fixations = []
+        for step, (patch, duration_ms) in enumerate(zip(path.patches, durations, strict=True)):
+            if step < len(options.given):
+                fixations.append(options.given[step])
+            else:
+                x, y = grid.center_of(patch)
+                fixations.append(Fixation(x, y, duration_ms))
+        return Scanpath(tuple(fixations), "model")
+
+    def stream(
+        self, image: Image.Image, question: str = DEFAULT_QUESTION, options: DiagnoseOptions | None = None
+    ) -> Iterator[Diagnosis]:
+        """Diagnose one image: first yields the path and findings with an empty answer, then growing answers.
+
+        The last record is complete. Closing the iterator stops the generation.
+        """
+        options = options or DiagnoseOptions()
+        with self._lock:
+            (encoded,) = self.encode_images([image])
+            gaze_pass = self.look([encoded], [question])
+            record = self.describe(gaze_pass, 0, encoded.grid, options)
+            yield record
+            for answer in self._stream_text(gaze_pass, options):
+                record = replace(record, answer=answer)
+                yield record
+
+    def _stream_text(self, gaze_pass: GazePass, options: DiagnoseOptions) -> Iterator[str]:
+        streamer = TextIteratorStreamer(self.processor.tokenizer, skip_prompt=True, skip_special_tokens=True)
+        cancelled = _Cancelled()
+        failures: list[BaseException] = []
+
+        def generate() -> None:
+            try:
+                self._generate(gaze_pass, options, streamer=streamer, cancelled=cancelled)
+            except BaseException as error:  # carried to the caller's thread below
+                failures.append(error)
+                streamer.end()
+
+        worker = threading.Thread(target=generate, daemon=True)
+        worker.start()
+        answer = ""
+        try:
+            for piece in streamer:
+                answer += piece
+                if piece:
+                    yield answer.strip()
+        finally:
+            cancelled.event.set()
+            worker.join()
+        if failures:
+            raise failures[0]
+
+    def _generate(
+        self,
+        gaze_pass: GazePass,
+        options: DiagnoseOptions,
+        *,
+        streamer: TextIteratorStreamer | None = None,
+        cancelled: _Cancelled | None = None,
+    ) -> torch.Tensor:
+        sampling: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
+        if options.text_temperature > 0:
+            sampling = {"do_sample": True, "temperature": options.text_temperature, "top_p": 1.0, "top_k": 0}
+        with torch.random.fork_rng(devices=[self.model.device] if self.model.device.type == "cuda" else []):
+            torch.manual_seed(options.text_seed)
+            return self.model.continue_text(
+                gaze_pass,
+                max_new_tokens=options.max_new_tokens,
+                streamer=streamer,
+                stopping_criteria=StoppingCriteriaList([cancelled] if cancelled else []),
+                repetition_penalty=1.0,
+                **sampling,
+            )
+
+    def diagnose(
+        self, image: Image.Image, question: str = DEFAULT_QUESTION, options: DiagnoseOptions | None = None
+    ) -> Diagnosis:
+        """Diagnose one image and wait for the whole answer."""
+        return self.diagnose_batch([image], [question], options)[0]
+
+    def diagnose_batch(
+        self, images: Sequence[Image.Image], questions: Sequence[str], options: DiagnoseOptions | None = None
+    ) -> list[Diagnosis]:
+        """Diagnose several images in one pass; grids may differ.
+
+        Raises:
+            ValueError: no image, or a different number of questions.
+        """
+        if not images or len(images) != len(questions):
+            raise ValueError(f"one question per image is needed, got {len(images)} images, {len(questions)} questions")
+        options = options or DiagnoseOptions()
+        with self._lock:
+            encoded = self.encode_images(images)
+            gaze_pass = self.look(encoded, questions)
+            records = [self.describe(gaze_pass, row, image.grid, options) for row, image in enumerate(encoded)]
+            answers = self._generate(gaze_pass, options)
+        texts = self.processor.tokenizer.batch_decode(answers, skip_special_tokens=True)
+        return [replace(record, answer=text.strip()) for record, text in zip(records, texts, strict=True)]
+

@@ -1,0 +1,119 @@
+"""Adapters: a PEFT folder with LoRA weights and new-token rows, and beside them the heads and their configuration.
+
+    adapter_config.json  adapter_model.safetensors  gaze_config.json  gaze_heads.safetensors
+
+Safetensors only. Attaching keeps what it replaces, detaching puts it back: a swap leaves no trace on the base.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from peft import PeftConfig, PeftModel, set_peft_model_state_dict
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from gazevlm_core.model.config import GAZE_CONFIG_FILE, GazeConfig
+from gazevlm_core.model.gaze_model import GazeVLM
+from gazevlm_core.model.pointer import GazeHeads
+
+HEADS_FILE = "gaze_heads.safetensors"
+WEIGHTS_FILE = "adapter_model.safetensors"
+PICKLE_SUFFIXES = frozenset({".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt"})
+
+
+class AdapterError(ValueError):
+    """An adapter that cannot be used; the message says why and what to do."""
+
+
+def save_adapter(adapted: PeftModel, folder: Path) -> None:
+    """Write LoRA weights, new-token rows, heads and gaze configuration.
+
+    Args:
+        adapted: a PEFT model around a `GazeVLM`.
+        folder: made if missing.
+    """
+    base = adapted.get_base_model()
+    adapted.save_pretrained(str(folder), safe_serialization=True)
+    heads = {name: tensor.detach().cpu().contiguous() for name, tensor in base.gaze_heads.state_dict().items()}
+    save_file(heads, folder / HEADS_FILE)
+    config = json.dumps(base.config.gaze_config.to_dict(), indent=2)
+    (folder / GAZE_CONFIG_FILE).write_text(config + "\n", encoding="utf-8")
+
+
+def read_gaze_config(folder: Path) -> GazeConfig:
+    """The gaze configuration of an adapter folder, after checking that the folder is whole and holds no pickle.
+
+    Raises:
+        AdapterError: missing or unreadable files, or any pickle.
+    """
+    if not folder.is_dir():
+        raise AdapterError(f"adapter {folder.name!r} is not a folder; give the folder that holds {HEADS_FILE}")
+    pickles = sorted(path.name for path in folder.rglob("*") if path.suffix.lower() in PICKLE_SUFFIXES)
+    if pickles:
+        raise AdapterError(f"adapter {folder.name!r} holds pickle files ({pickles[0]}); save it as safetensors")
+    for name in ("adapter_config.json", WEIGHTS_FILE, HEADS_FILE, GAZE_CONFIG_FILE):
+        if not (folder / name).is_file():
+            raise AdapterError(f"adapter {folder.name!r} lacks {name}; save it with gazevlm_core.model.adapters")
+    try:
+        return GazeConfig.from_dict(json.loads((folder / GAZE_CONFIG_FILE).read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise AdapterError(f"adapter {folder.name!r}: {GAZE_CONFIG_FILE} is not usable: {error}") from error
+
+
+@dataclass(frozen=True)
+class AttachedAdapter:
+    """An adapter that sits on a model, with what it replaced.
+
+    Args:
+        name: of the adapter's folder.
+    """
+
+    name: str
+    _peft: PeftModel
+    _bare_heads: GazeHeads
+    _bare_gaze: dict | None
+
+    def detach(self) -> None:
+        """Take the adapter off; the model answers as if it had never been there."""
+        bare = self._peft.unload()
+        bare.gaze_heads, bare.config.gaze = self._bare_heads, self._bare_gaze
+
+
+def attach_adapter(model: GazeVLM, folder: Path) -> AttachedAdapter:
+    """Put an adapter on a bare model, in place: LoRA layers, new-token rows and the adapter's heads.
+
+    Args:
+        model: without an adapter; left bare when the adapter does not fit.
+        folder: from `save_adapter`.
+
+    Raises:
+        AdapterError: the folder is not usable, or does not fit this model.
+    """
+    gaze = read_gaze_config(folder)
+    try:
+        heads = GazeHeads(model.config.text_config.hidden_size, gaze)
+        heads.load_state_dict(load_file(folder / HEADS_FILE))
+        weights = load_file(folder / WEIGHTS_FILE)
+        adapted = PeftModel(model, PeftConfig.from_pretrained(str(folder), inference_mode=True))
+    except (RuntimeError, SafetensorError, OSError, ValueError, TypeError) as error:
+        raise AdapterError(f"adapter {folder.name!r} does not fit this model: {_first_line(error)}") from error
+    try:
+        result = set_peft_model_state_dict(adapted, weights)
+        missing = [key for key in result.missing_keys if "lora_" in key or "trainable_tokens_delta" in key]
+        if missing or result.unexpected_keys:
+            stray = (missing or result.unexpected_keys)[0]
+            raise AdapterError(f"adapter {folder.name!r} does not fit this model: {stray} has no counterpart")
+    except (RuntimeError, KeyError, ValueError) as error:
+        adapted.unload()
+        if isinstance(error, AdapterError):
+            raise
+        raise AdapterError(f"adapter {folder.name!r} does not fit this model: {_first_line(error)}") from error
+    attached = AttachedAdapter(folder.name, adapted, model.gaze_heads, model.config.gaze)
+    model.gaze_heads = heads.to(model.device).eval()
+    model.config.gaze = gaze.to_dict()
+    return attached
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0] or type(error).__name__

@@ -1,0 +1,182 @@
+"""Loading and saving: any Qwen2.5-VL checkpoint by Hub id or folder, plain or with gaze parts, in four precisions."""
+
+import json
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, BitsAndBytesConfig, Qwen2_5_VLConfig
+from transformers.utils import cached_file
+
+from gazevlm_core.model.config import GazeConfig, GazeVLMConfig
+from gazevlm_core.model.gaze_model import GazeVLM
+from gazevlm_core.model.processor import GazeVLMProcessor
+
+NANO = "gazevlm-nano"
+MODELS_FOLDER = Path(__file__).resolve().parents[2] / "models"
+# A custom list replaces the library's default, so lm_head is named again; a bare "visual" would skip nothing.
+KEPT_FULL = ("model.visual", "lm_head", "gaze_heads")
+
+
+class Precision(StrEnum):
+    """How weights are held. AUTO takes a quantised checkpoint as it is, NF4 for large ones, else full precision."""
+
+    AUTO = "auto"
+    NF4 = "nf4"
+    INT8 = "int8"
+    BF16 = "bf16"
+    FP32 = "fp32"
+
+
+class CheckpointError(ValueError):
+    """A model that cannot be loaded; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model ready to be asked.
+
+    Args:
+        model: in evaluation mode.
+        processor: of the same checkpoint.
+        model_id: Hub id or folder name.
+        precision: how the weights are held.
+    """
+
+    model: GazeVLM
+    processor: GazeVLMProcessor
+    model_id: str
+    precision: Precision
+
+
+def resolve_source(source: str) -> str:
+    """Folder of a checkpoint that ships with the project (by its name), else the given folder or Hub id."""
+    shipped = MODELS_FOLDER / source
+    return str(shipped) if "/" not in source and shipped.is_dir() else source
+
+
+def pick_device(device: str = "auto") -> torch.device:
+    """CUDA where there is one, else the CPU; a name is taken at its word.
+
+    Raises:
+        CheckpointError: CUDA is asked for and absent.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise CheckpointError("no CUDA device was found; use --device cpu or auto")
+    return torch.device(device)
+
+
+def compute_dtype(device: torch.device) -> torch.dtype:
+    """Dtype of the arithmetic for a checkpoint that is not float32 itself.
+
+    bfloat16 where the hardware multiplies it natively. On an AVX2 CPU bfloat16 is emulated and 50 to 100 times slower
+    than float32, so only CPUs with AMX tiles take it.
+    """
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+    return torch.bfloat16 if torch.cpu._is_amx_tile_supported() else torch.float32
+
+
+def load_checkpoint(source: str = NANO, *, precision: Precision = Precision.AUTO, device: str = "auto") -> Checkpoint:
+    """Load a model with its processor.
+
+    Args:
+        source: name of a shipped checkpoint, a folder, or a Hub id of the Qwen2.5-VL family.
+        precision: how to hold the weights; a checkpoint that was saved quantised stays as it is.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+
+    Raises:
+        CheckpointError: not found, not of the family, not readable, or a precision that does not apply.
+    """
+    where, place = resolve_source(source), pick_device(device)
+    processor = load_processor(where, source)
+    config = _load_config(where, source, processor)
+    saved = getattr(config, "quantization_config", None)
+    dtype = torch.float32 if _stored_dtype(config) == torch.float32 else compute_dtype(place)
+    options: dict[str, Any] = {"config": config, "dtype": dtype, "device_map": {"": place}}
+    if saved is not None:
+        if precision is not Precision.AUTO:
+            raise CheckpointError(f"{source} was saved quantised; load it with precision auto")
+        held = Precision.NF4 if saved.get("load_in_4bit") else Precision.INT8
+    else:
+        held = _choose_precision(precision, config)
+        if held in (Precision.NF4, Precision.INT8):
+            options["quantization_config"] = quantization_config(held, dtype)
+        elif precision is not Precision.AUTO:
+            options["dtype"] = torch.bfloat16 if held is Precision.BF16 else torch.float32
+    try:
+        model = GazeVLM.from_pretrained(where, **options, use_safetensors=True)
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        raise CheckpointError(f"cannot load {source}: {_first_line(error)}") from error
+    return Checkpoint(model.eval(), processor, _model_id(source), held)
+
+
+def load_processor(where: str, source: str) -> GazeVLMProcessor:
+    """The processor of a checkpoint folder or Hub id.
+
+    Raises:
+        CheckpointError: files missing, or not a Qwen2.5-VL tokenizer.
+    """
+    try:
+        return GazeVLMProcessor.from_pretrained(where)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise CheckpointError(f"cannot read the processor of {source}: {_first_line(error)}") from error
+
+
+def quantization_config(precision: Precision, dtype: torch.dtype) -> BitsAndBytesConfig:
+    """bitsandbytes settings: NF4 with double quantisation, or 8 bit; vision tower and heads stay as they are."""
+    if precision is Precision.INT8:
+        return BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=list(KEPT_FULL))
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype,
+        llm_int8_skip_modules=list(KEPT_FULL),
+    )
+
+
+def _load_config(where: str, source: str, processor: GazeVLMProcessor) -> GazeVLMConfig:
+    try:
+        path = cached_file(where, "config.json")
+        values = json.loads(Path(str(path)).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"cannot find a model at {source}: {_first_line(error)}") from error
+    kind = values.get("model_type")
+    if kind == GazeVLMConfig.model_type:
+        return GazeVLMConfig.from_pretrained(where)
+    if kind != Qwen2_5_VLConfig.model_type:
+        raise CheckpointError(f"{source} is a {kind!r} model; GazeVLM needs a checkpoint of the Qwen2.5-VL family")
+    base = Qwen2_5_VLConfig.from_pretrained(where)
+    rows = base.text_config.vocab_size
+    if processor.gaze_token_id >= rows:
+        raise CheckpointError(f"{source} has {rows} embedding rows and no room for the gaze token")
+    return GazeVLMConfig.from_base(base, GazeConfig(), processor.gaze_token_id)
+
+
+def _stored_dtype(config: GazeVLMConfig) -> torch.dtype | None:
+    stored = config.dtype or config.text_config.dtype
+    return getattr(torch, stored) if isinstance(stored, str) else stored
+
+
+def _choose_precision(precision: Precision, config: GazeVLMConfig) -> Precision:
+    if precision is not Precision.AUTO:
+        return precision
+    if config.text_config.hidden_size >= 2048:  # the real family; small ones gain nothing
+        return Precision.NF4
+    return Precision.FP32 if _stored_dtype(config) == torch.float32 else Precision.BF16
+
+
+def _model_id(source: str) -> str:
+    return Path(source).name if Path(source).is_dir() else source
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0] or type(error).__name__
+
+
+AutoConfig.register(GazeVLMConfig.model_type, GazeVLMConfig)

@@ -1,0 +1,88 @@
+"""Configuration of the gaze parts, and of the model that carries them."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from transformers import Qwen2_5_VLConfig
+
+GAZE_CONFIG_FILE = "gaze_config.json"
+
+
+@dataclass(frozen=True)
+class GazeConfig:
+    """What the gaze tokens and heads look like and what they were trained on. Saved beside the weights.
+
+    Args:
+        num_gaze_tokens: K, the longest scanpath.
+        finding_names: one logit of the finding head each, in this order.
+        pointer_dim: width d of the pointer's queries and keys.
+        use_previous_patch: whether the query sees the patch fixated before; False is the plain placeholder form.
+        gaze_trained: whether the pointer was trained; an untrained path is never drawn.
+        findings_trained: whether the finding head was trained.
+        dwell_trained: whether the dwell head was trained; an untrained one gives no durations.
+        trained_on: what the weights have seen, in words for the user; "" where nothing.
+        gaze_weight, text_weight, finding_weight, dwell_weight: weights of the four losses.
+
+    Raises:
+        ValueError: sizes below 1, repeated finding names, or negative weights.
+    """
+
+    num_gaze_tokens: int = 12
+    finding_names: tuple[str, ...] = ()
+    pointer_dim: int = 128
+    use_previous_patch: bool = True
+    gaze_trained: bool = False
+    findings_trained: bool = False
+    dwell_trained: bool = False
+    trained_on: str = ""
+    gaze_weight: float = 1.0
+    text_weight: float = 1.0
+    finding_weight: float = 1.0
+    dwell_weight: float = 0.1
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "finding_names", tuple(self.finding_names))
+        if self.num_gaze_tokens < 1 or self.pointer_dim < 1:
+            raise ValueError("num_gaze_tokens and pointer_dim must be at least 1")
+        if len(set(self.finding_names)) != len(self.finding_names):
+            raise ValueError(f"finding names repeat: {', '.join(self.finding_names)}")
+        if min(self.gaze_weight, self.text_weight, self.finding_weight, self.dwell_weight) < 0:
+            raise ValueError("loss weights must not be negative")
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "GazeConfig":
+        """From a parsed JSON object.
+
+        Raises:
+            ValueError: a key that this version does not know.
+        """
+        unknown = set(values) - {field.name for field in fields(cls)}
+        if unknown:
+            raise ValueError(f"unknown gaze configuration keys: {', '.join(sorted(unknown))}; update GazeVLM")
+        return cls(**values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-ready dictionary."""
+        return {**asdict(self), "finding_names": list(self.finding_names)}
+
+
+class GazeVLMConfig(Qwen2_5_VLConfig):
+    """Qwen2.5-VL's configuration with the gaze parts as one more section, `gaze`."""
+
+    model_type = "gazevlm"
+    gaze: dict | None = None
+    gaze_token_id: int | None = None
+
+    @property
+    def gaze_config(self) -> GazeConfig:
+        """The typed form of the `gaze` section."""
+        return GazeConfig.from_dict(self.gaze or {})
+
+    @classmethod
+    def from_base(cls, base: Qwen2_5_VLConfig, gaze: GazeConfig, gaze_token_id: int) -> "GazeVLMConfig":
+        """A plain Qwen2.5-VL configuration with gaze parts added."""
+        values = base.to_dict()
+        for key in ("model_type", "gaze", "gaze_token_id"):
+            values.pop(key, None)
+        return cls(**values, gaze=gaze.to_dict(), gaze_token_id=gaze_token_id)

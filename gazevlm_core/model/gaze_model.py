@@ -1,0 +1,275 @@
+"""The model: a Qwen2.5-VL whose gaze tokens point at image patches in the order of a scanpath.
+
+One pass of the backbone over [image, question, <st> x K] gives the hidden states of every gaze token and every patch,
+and the cache from which the answer is generated. Nothing of the backbone is rewritten: this class composes around it.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.nn.utils.rnn import pad_sequence
+from transformers import Cache, DynamicCache, Qwen2_5_VLForConditionalGeneration
+from transformers import initialization as init
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+from transformers.utils import ModelOutput
+
+from gazevlm_core.model.config import GazeVLMConfig
+from gazevlm_core.model.losses import answer_loss, dwell_loss, finding_loss, pointer_loss
+from gazevlm_core.model.pointer import GazeHeads, PointerField
+
+
+@dataclass
+class GazeLosses(ModelOutput):
+    """The weighted loss and its parts, all scalars."""
+
+    loss: torch.Tensor | None = None
+    gaze_loss: torch.Tensor | None = None
+    text_loss: torch.Tensor | None = None
+    finding_loss: torch.Tensor | None = None
+    dwell_loss: torch.Tensor | None = None
+
+
+@dataclass(frozen=True)
+class GazePass:
+    """What one pass of the backbone over prompts and gaze tokens leaves behind.
+
+    Args:
+        input_ids: int64 [B, L], left-padded.
+        attention_mask: int64 [B, L].
+        position_ids: int64 [3, B, L], kept here because the backbone would share its own between users.
+        cache: keys and values of all L positions; the answer goes on from it.
+        gaze_hidden: [B, K, D], or None when the prompts hold no gaze token.
+        patch_hidden: per image [P_b, D].
+    """
+
+    input_ids: torch.Tensor
+    attention_mask: torch.Tensor
+    position_ids: torch.Tensor
+    cache: Cache
+    gaze_hidden: torch.Tensor | None
+    patch_hidden: tuple[torch.Tensor, ...]
+
+
+class GazeVLM(Qwen2_5_VLForConditionalGeneration):
+    """Qwen2.5-VL with gaze, dwell and finding heads on its gaze tokens.
+
+    Args:
+        config: a Qwen2.5-VL configuration with a `gaze` section and the id of `<st>`.
+    """
+
+    config_class = GazeVLMConfig
+    config: GazeVLMConfig
+    _keep_in_fp32_modules_strict = ["gaze_heads"]  # noqa: RUF012 (the base class declares it so)
+
+    def __init__(self, config: GazeVLMConfig) -> None:
+        super().__init__(config)
+        self.gaze_heads = GazeHeads(config.text_config.hidden_size, config.gaze_config)
+        self.post_init()
+
+    def _init_weights(self, module: torch.nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, GazeHeads):
+            init.normal_(module.stop_key, std=0.02)
+            if module.use_previous_patch:
+                init.normal_(module.start, std=0.02)
+
+    def forward(  # explicit names, because `generate` reads this signature
+        self,
+        input_ids: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        position_ids: torch.Tensor | None = None,
+        past_key_values: Cache | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        use_cache: bool | None = None,
+        pixel_values: torch.Tensor | None = None,
+        image_grid_thw: torch.Tensor | None = None,
+        mm_token_type_ids: torch.Tensor | None = None,
+        logits_to_keep: int | torch.Tensor = 0,
+        gaze_targets: torch.Tensor | None = None,
+        gaze_durations_ms: torch.Tensor | None = None,
+        finding_labels: torch.Tensor | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """The backbone's forward, or the gaze losses where supervision is given.
+
+        Args:
+            gaze_targets: int64 [B, S, K] of patch index, STOP or IGNORED, for S readers per image.
+            gaze_durations_ms: float [B, S, K], NaN where unknown.
+            finding_labels: float [B, F], NaN where unknown.
+            labels: int64 [B, L], -100 outside the answer.
+
+        Returns:
+            `GazeLosses` when `gaze_targets` or `finding_labels` is given, else the backbone's output.
+        """
+        backbone = {
+            "input_ids": input_ids,
+            "attention_mask": attention_mask,
+            "position_ids": position_ids,
+            "past_key_values": past_key_values,
+            "inputs_embeds": inputs_embeds,
+            "use_cache": use_cache,
+            "pixel_values": pixel_values,
+            "image_grid_thw": image_grid_thw,
+            "mm_token_type_ids": mm_token_type_ids,
+            **kwargs,
+        }
+        if gaze_targets is None and finding_labels is None:
+            return super().forward(labels=labels, logits_to_keep=logits_to_keep, **backbone)
+        if input_ids is None or image_grid_thw is None or mm_token_type_ids is None:
+            raise ValueError("gaze losses need input_ids, image_grid_thw and mm_token_type_ids")
+        if position_ids is None:  # never the backbone's own: it keeps them between calls
+            backbone["position_ids"] = self.positions(input_ids, attention_mask, mm_token_type_ids, image_grid_thw)
+        hidden = self.model(**{**backbone, "use_cache": False}).last_hidden_state
+        return self._losses(hidden, input_ids, image_grid_thw, labels, gaze_targets, gaze_durations_ms, finding_labels)
+
+    def positions(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor | None,
+        mm_token_type_ids: torch.Tensor,
+        image_grid_thw: torch.Tensor,
+    ) -> torch.Tensor:
+        """Three-dimensional rope positions, int64 [3, B, L], without touching the state kept on the backbone."""
+        position_ids, _ = self.model.get_rope_index(
+            input_ids, mm_token_type_ids=mm_token_type_ids, image_grid_thw=image_grid_thw, attention_mask=attention_mask
+        )
+        return position_ids
+
+    def split_patches(
+        self, hidden: torch.Tensor, input_ids: torch.Tensor, image_grid_thw: torch.Tensor
+    ) -> tuple[torch.Tensor, ...]:
+        """Hidden states [P_b, D] of each image's patches, from [B, L, D]; one image per row."""
+        merge = self.config.vision_config.spatial_merge_size
+        sizes = (image_grid_thw.prod(dim=-1) // merge**2).tolist()
+        return torch.split(hidden[input_ids == self.config.image_token_id], sizes)
+
+    def gaze_states(self, hidden: torch.Tensor, input_ids: torch.Tensor) -> torch.Tensor | None:
+        """Hidden states [B, K, D] at the gaze tokens, or None where the prompts hold none.
+
+        Raises:
+            ValueError: rows with different numbers of gaze tokens.
+        """
+        is_gaze = input_ids == self.config.gaze_token_id
+        counts = is_gaze.sum(dim=-1)
+        if not counts.any():
+            return None
+        if (counts != counts[0]).any():
+            raise ValueError(f"every prompt of a batch needs as many gaze tokens, got {counts.tolist()}")
+        return hidden[is_gaze].view(len(input_ids), -1, hidden.shape[-1])
+
+    def _losses(
+        self,
+        hidden: torch.Tensor,
+        input_ids: torch.Tensor,
+        image_grid_thw: torch.Tensor,
+        labels: torch.Tensor | None,
+        gaze_targets: torch.Tensor | None,
+        gaze_durations_ms: torch.Tensor | None,
+        finding_labels: torch.Tensor | None,
+    ) -> GazeLosses:
+        gaze = self.config.gaze_config
+        gaze_hidden = self.gaze_states(hidden, input_ids)
+        if gaze_hidden is None:
+            raise ValueError("gaze losses need prompts with gaze tokens")
+        parts: dict[str, torch.Tensor] = {}
+        if labels is not None:
+            predicts = labels[:, 1:] != -100  # position t predicts token t + 1
+            parts["text_loss"] = answer_loss(self.lm_head(hidden[:, :-1][predicts]), labels[:, 1:][predicts])
+        with torch.autocast(hidden.device.type, enabled=False):  # the heads stay in float32
+            if gaze_targets is not None:
+                patches = self.split_patches(hidden, input_ids, image_grid_thw)
+                patch_hidden = pad_sequence(list(patches), batch_first=True)  # [B, P, D]
+                sizes = torch.tensor([len(rows) for rows in patches], device=hidden.device)
+                patch_mask = torch.arange(patch_hidden.shape[1], device=hidden.device) < sizes[:, None]
+                fields = self.gaze_heads.fields(gaze_hidden, patch_hidden)
+                parts["gaze_loss"] = pointer_loss(fields, gaze_targets, patch_mask)
+                if gaze_durations_ms is not None:
+                    rows = torch.arange(len(patches), device=hidden.device)[:, None, None]
+                    fixated = patch_hidden[rows, gaze_targets.clamp(min=0)]  # [B, S, K, D]
+                    states = gaze_hidden[:, None].expand_as(fixated)
+                    parts["dwell_loss"] = dwell_loss(self.gaze_heads.log_durations(states, fixated), gaze_durations_ms)
+            if finding_labels is not None and gaze.finding_names:
+                parts["finding_loss"] = finding_loss(self.gaze_heads.finding_logits(gaze_hidden), finding_labels)
+        weights = {
+            "gaze_loss": gaze.gaze_weight,
+            "text_loss": gaze.text_weight,
+            "finding_loss": gaze.finding_weight,
+            "dwell_loss": gaze.dwell_weight,
+        }
+        total = sum((weights[name] * value for name, value in parts.items()), start=torch.zeros((), device=hidden.device))
+        return GazeLosses(loss=total, **parts)
+
+    def encode_images(self, pixel_values: torch.Tensor, image_grid_thw: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Image tokens [P_b, D] of each image; reusable for any number of questions."""
+        return self.model.get_image_features(pixel_values, image_grid_thw, return_dict=True).pooler_output
+
+    @torch.no_grad()
+    def look(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        mm_token_type_ids: torch.Tensor,
+        image_grid_thw: torch.Tensor,
+        image_tokens: tuple[torch.Tensor, ...],
+    ) -> GazePass:
+        """One pass of the backbone over left-padded prompts; see `GazePass`.
+
+        Args:
+            input_ids: int64 [B, L], ending with K gaze tokens (or none, for a model without trained gaze).
+            attention_mask: int64 [B, L].
+            mm_token_type_ids: int64 [B, L], 1 at image tokens.
+            image_grid_thw: int64 [B, 3], before the merge.
+            image_tokens: from `encode_images`, one per row.
+        """
+        position_ids = self.positions(input_ids, attention_mask, mm_token_type_ids, image_grid_thw)
+        cache = DynamicCache(config=self.config.text_config)
+        hidden = self.model(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            past_key_values=cache,
+            use_cache=True,
+            mm_encoder_outputs={"image": BaseModelOutputWithPooling(pooler_output=image_tokens)},
+        ).last_hidden_state
+        return GazePass(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            cache=cache,
+            gaze_hidden=self.gaze_states(hidden, input_ids),
+            patch_hidden=self.split_patches(hidden, input_ids, image_grid_thw),
+        )
+
+    @torch.no_grad()
+    def pointer_field(self, gaze_pass: GazePass, row: int) -> PointerField:
+        """The pointer of one image of a pass.
+
+        Raises:
+            ValueError: the pass held no gaze tokens.
+        """
+        if gaze_pass.gaze_hidden is None:
+            raise ValueError("the prompt held no gaze tokens, so there is nothing to point with")
+        return self.gaze_heads.fields(gaze_pass.gaze_hidden[row], gaze_pass.patch_hidden[row])
+
+    def continue_text(self, gaze_pass: GazePass, **generation: Any) -> torch.Tensor:
+        """Generate the answers after a pass, from its own cache (which is used up).
+
+        `generate` wants at least one position that is not cached, so the last one is dropped and fed again.
+
+        Args:
+            generation: any argument of `generate`, e.g. max_new_tokens, streamer, do_sample.
+
+        Returns:
+            int64 [B, T], the new tokens alone.
+        """
+        gaze_pass.cache.crop(-1)
+        ids = self.generate(
+            input_ids=gaze_pass.input_ids,
+            attention_mask=gaze_pass.attention_mask,
+            position_ids=gaze_pass.position_ids,
+            past_key_values=gaze_pass.cache,
+            **generation,
+        )
+        return ids[:, gaze_pass.input_ids.shape[1] :]

@@ -1,0 +1,86 @@
+"""The four losses: pointer, answer, findings and dwell. Whatever is unknown is masked, nothing is invented.
+
+Targets of the pointer: patch index, STOP for the step after the last fixation, IGNORED for everything behind it.
+"""
+
+import torch
+from torch.nn import functional
+
+from gazevlm_core.model.pointer import PointerField
+
+STOP = -1
+IGNORED = -100
+
+
+def pointer_log_probabilities(
+    fields: PointerField, previous: torch.Tensor, patch_mask: torch.Tensor
+) -> torch.Tensor:
+    """Log probabilities of every choice at every step, teacher-forced.
+
+    Args:
+        fields: batched pointer, [B, K, d], [B, P + 1, d], [B, P + 1, d], patches padded to the largest grid.
+        previous: int64 [B, S, K], patch fixated before; P (the padded width) for none.
+        patch_mask: bool [B, P], True for patches that exist.
+
+    Returns:
+        float32 [B, S, K, P + 1], normalised over the existing patches and the stop; no stop at the first step.
+    """
+    batch, readers, steps = previous.shape
+    rows = torch.arange(batch, device=previous.device)[:, None, None]
+    queries = fields.step_queries[:, None] + fields.previous_queries[rows, previous]  # [B, S, K, d]
+    logits = torch.einsum("bskd,bpd->bskp", queries, fields.keys) / fields.keys.shape[-1] ** 0.5
+    allowed = functional.pad(patch_mask, (0, 1), value=True)[:, None, None].expand(batch, 1, steps, -1).clone()
+    allowed[:, :, 0, -1] = False
+    return logits.masked_fill(~allowed, float("-inf")).log_softmax(dim=-1)
+
+
+def previous_patches(targets: torch.Tensor, start: int) -> torch.Tensor:
+    """Predecessor of every step: targets [B, S, K] shifted by one, `start` at the first step and where none is known."""
+    shifted = functional.pad(targets[..., :-1], (1, 0), value=IGNORED)
+    return torch.where(shifted >= 0, shifted, torch.full_like(shifted, start))
+
+
+def pointer_loss(fields: PointerField, targets: torch.Tensor, patch_mask: torch.Tensor) -> torch.Tensor:
+    """Mean cross-entropy in nats per supervised step, over all readers of all images.
+
+    Args:
+        fields: as in `pointer_log_probabilities`.
+        targets: int64 [B, S, K] of patch index, STOP or IGNORED.
+        patch_mask: bool [B, P].
+
+    Returns:
+        A scalar; zero (with a gradient of zero) where no step is supervised.
+    """
+    stop_index = patch_mask.shape[1]
+    log_probabilities = pointer_log_probabilities(fields, previous_patches(targets, stop_index), patch_mask)
+    classes = torch.where(targets == STOP, torch.full_like(targets, stop_index), targets)
+    known = classes >= 0
+    chosen = log_probabilities.gather(-1, classes.clamp(min=0)[..., None]).squeeze(-1)
+    return -chosen.masked_fill(~known, 0.0).sum() / known.sum().clamp(min=1)
+
+
+def answer_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Mean cross-entropy in nats per answer token.
+
+    Args:
+        logits: [T, V] at the positions that predict an answer token.
+        labels: int64 [T].
+    """
+    if labels.numel() == 0:
+        return logits.sum() * 0.0
+    return functional.cross_entropy(logits.float(), labels)
+
+
+def finding_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Mean binary cross-entropy over known labels; labels [B, F] in {0, 1}, NaN where unknown."""
+    known = ~labels.isnan()
+    losses = functional.binary_cross_entropy_with_logits(logits, labels.nan_to_num(), reduction="none")
+    return losses.masked_fill(~known, 0.0).sum() / known.sum().clamp(min=1)
+
+
+def dwell_loss(log_durations: torch.Tensor, durations_ms: torch.Tensor) -> torch.Tensor:
+    """Mean smooth-L1 distance of log durations; durations in ms, NaN where unknown. Shapes are equal."""
+    known = durations_ms > 0  # False for NaN
+    targets = torch.where(known, durations_ms, torch.ones_like(durations_ms)).log()
+    losses = functional.smooth_l1_loss(log_durations, targets, reduction="none")
+    return losses.masked_fill(~known, 0.0).sum() / known.sum().clamp(min=1)

@@ -1,0 +1,114 @@
+"""The heads on the gaze states: a pointer over patches with a stop, a dwell head and a finding head.
+
+Pointer logits at step k = W_q[h_k ; v_prev] . W_k v_p / sqrt(d), plus one stop logit with a learned key. The query is a
+sum, W_h h_k + W_v v_prev, so everything that touches the hidden width is computed once per image (`PointerField`) and a
+walk only gathers rows: N walks cost N dot products per step, not a pass of the backbone.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from gazevlm_core.model.config import GazeConfig
+
+
+@dataclass(frozen=True)
+class PointerField:
+    """The pointer of one image, ready to be walked.
+
+    Args:
+        step_queries: [K, d], from the gaze states.
+        previous_queries: [P + 1, d], by the patch fixated before; the last row is the start. Zeros in the plain form.
+        keys: [P + 1, d], one per patch; the last row is the stop.
+    """
+
+    step_queries: torch.Tensor
+    previous_queries: torch.Tensor
+    keys: torch.Tensor
+
+    @property
+    def num_steps(self) -> int:
+        """K, the longest path."""
+        return self.step_queries.shape[0]
+
+    @property
+    def num_patches(self) -> int:
+        """P; the index P itself stands for the start (as a predecessor) and for the stop (as a choice)."""
+        return self.keys.shape[0] - 1
+
+    def logits(self, step: int, previous: torch.Tensor) -> torch.Tensor:
+        """Logits over patches and stop.
+
+        Args:
+            step: k in [0, K).
+            previous: int64 [N], patch fixated before, P for none.
+
+        Returns:
+            float32 [N, P + 1]; stopping before the first fixation has logit -inf.
+        """
+        queries = self.step_queries[step] + self.previous_queries[previous]
+        logits = queries @ self.keys.T / self.keys.shape[1] ** 0.5
+        if step == 0:
+            logits = logits.clone()
+            logits[:, -1] = float("-inf")
+        return logits
+
+
+class GazeHeads(nn.Module):
+    """All trained parts outside the backbone; kept in float32 and never quantised.
+
+    Args:
+        hidden_size: width D of the backbone's last hidden state.
+        config: gaze configuration.
+    """
+
+    def __init__(self, hidden_size: int, config: GazeConfig) -> None:
+        super().__init__()
+        self.use_previous_patch = config.use_previous_patch
+        self.query = nn.Linear(hidden_size, config.pointer_dim, bias=False)
+        self.key = nn.Linear(hidden_size, config.pointer_dim, bias=False)
+        self.stop_key = nn.Parameter(torch.zeros(config.pointer_dim))
+        if config.use_previous_patch:
+            self.previous = nn.Linear(hidden_size, config.pointer_dim, bias=False)
+            self.start = nn.Parameter(torch.zeros(hidden_size))
+        self.dwell = nn.Linear(2 * hidden_size, 1)
+        self.finding = nn.Linear(hidden_size, max(1, len(config.finding_names)))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Fresh weights; the start and stop vectors are small but not zero, so that they get gradients apart."""
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        nn.init.normal_(self.stop_key, std=0.02)
+        if self.use_previous_patch:
+            nn.init.normal_(self.start, std=0.02)
+
+    def fields(self, gaze_hidden: torch.Tensor, patch_hidden: torch.Tensor) -> PointerField:
+        """The pointer of a batch (leading dimensions are kept) or of one image.
+
+        Args:
+            gaze_hidden: [..., K, D] last hidden states at the gaze tokens.
+            patch_hidden: [..., P, D] last hidden states at the image tokens.
+        """
+        gaze_hidden, patch_hidden = gaze_hidden.float(), patch_hidden.float()
+        keys = self.key(patch_hidden)
+        stop = self.stop_key.expand(*keys.shape[:-2], 1, -1)
+        keys = torch.cat([keys, stop], dim=-2)
+        if self.use_previous_patch:
+            start = self.start.expand(*patch_hidden.shape[:-2], 1, -1)
+            previous = self.previous(torch.cat([patch_hidden, start], dim=-2))
+        else:
+            previous = torch.zeros_like(keys)
+        return PointerField(self.query(gaze_hidden), previous, keys)
+
+    def log_durations(self, gaze_hidden: torch.Tensor, fixated_hidden: torch.Tensor) -> torch.Tensor:
+        """Natural logarithm of the dwell in ms, [...], from [..., D] gaze states and [..., D] states of their patches."""
+        return self.dwell(torch.cat([gaze_hidden.float(), fixated_hidden.float()], dim=-1)).squeeze(-1)
+
+    def finding_logits(self, gaze_hidden: torch.Tensor) -> torch.Tensor:
+        """[..., F] logits from the mean of [..., K, D] gaze states."""
+        return self.finding(gaze_hidden.float().mean(dim=-2))
