@@ -1,0 +1,20 @@
+"""Load radiographs: PNG, JPEG, WebP, TIFF or DICOM from a path, bytes or a stream to upright 8-bit RGB.
+
+Any failure is one `ImageError` of one sentence; nothing is written to disk, and no file name, DICOM tag or EXIF field
+is kept or logged. Importing this package needs only numpy and Pillow; pydicom is imported with the first DICOM file.
+"""
+
+from gazevlm_core.images.base import DEFAULT_LIMITS, ImageError, ImageLimits
+from gazevlm_core.images.files import iter_image_files
+from gazevlm_core.images.load import LoadedImage, load_image
+from gazevlm_core.images.sniff import IMAGE_SUFFIXES
+
+__all__ = [
+    "DEFAULT_LIMITS",
+    "IMAGE_SUFFIXES",
+    "ImageError",
+    "ImageLimits",
+    "LoadedImage",
+    "iter_image_files",
+    "load_image",
+]

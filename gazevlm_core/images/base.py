@@ -1,0 +1,108 @@
+"""What every image reader shares: the one error, the caps, and the way deep pixels become 8 bits."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Where the central 99% of the pixels fill less than this share of the whole range, the rest are outliers.
+OUTLIER_SHARE = 0.5
+CENTRAL_PERCENTILES = (0.5, 99.5)
+_BLOCK_ROWS = 256
+
+
+class ImageError(ValueError):
+    """An image cannot be used. The text is one sentence: what is wrong, and what to do.
+
+    It never holds a file name, a DICOM tag value or an EXIF value, so it may be logged and shown.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class ImageLimits:
+    """Caps that are checked from the headers, before any pixel is decoded.
+
+    Args:
+        max_bytes: size of the file.
+        max_inflated_bytes: size of a deflated DICOM data set after inflation, and of an RLE frame after expansion.
+        max_pixels: width times height.
+        max_side_px: longest side.
+        min_side_px: shortest side; below it there is nothing to look at.
+
+    Raises:
+        ValueError: a cap below 1, or no side between the shortest and the longest.
+    """
+
+    max_bytes: int = 64 * 1024 * 1024
+    max_inflated_bytes: int = 256 * 1024 * 1024
+    max_pixels: int = 64_000_000
+    max_side_px: int = 16_384
+    min_side_px: int = 16
+
+    def __post_init__(self) -> None:
+        if min(self.max_bytes, self.max_inflated_bytes, self.max_pixels, self.min_side_px) < 1:
+            raise ValueError("every image limit must be at least 1")
+        if self.max_side_px < self.min_side_px:
+            raise ValueError(f"max_side_px {self.max_side_px} is below min_side_px {self.min_side_px}")
+
+
+DEFAULT_LIMITS = ImageLimits()
+
+
+def check_size(width_px: int, height_px: int, limits: ImageLimits) -> None:
+    """Refuse a size that is empty, tiny or too large.
+
+    Raises:
+        ImageError: the size is outside the limits.
+    """
+    size = f"{width_px} x {height_px} px"
+    if width_px < 1 or height_px < 1:
+        raise ImageError(f"The image has no pixels ({size}); export it again from its source.")
+    if min(width_px, height_px) < limits.min_side_px:
+        raise ImageError(
+            f"The image is only {size}, below {limits.min_side_px} px a side; use the full-size original."
+        )
+    if max(width_px, height_px) > limits.max_side_px:
+        raise ImageError(
+            f"The image is {size}, above the limit of {limits.max_side_px} px a side; make it smaller and try again."
+        )
+    if width_px * height_px > limits.max_pixels:
+        raise ImageError(
+            f"The image is {size}, above the limit of {limits.max_pixels / 1e6:g} megapixels; "
+            "make it smaller and try again."
+        )
+
+
+def content_range(values: NDArray[Any]) -> tuple[float, float]:
+    """The values that become black and white when nothing says which should.
+
+    The smallest and the largest value; or, where the central 99% fill less than half of that range (a burnt-in
+    marker, dead pixels), the 0.5 and 99.5 percentiles.
+
+    Args:
+        values: finite pixels, any shape, not empty.
+    """
+    smallest, largest = float(values.min()), float(values.max())
+    low, high = (float(value) for value in np.percentile(values, CENTRAL_PERCENTILES))
+    if low < high and high - low < OUTLIER_SHARE * (largest - smallest):
+        return low, high
+    return smallest, largest
+
+
+def to_8_bit(values: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
+    """Scale linearly so that low becomes 0 and high 255, clipping outside; a constant image becomes black.
+
+    Args:
+        values: numbers, at least one dimension.
+        low, high: finite, low <= high.
+
+    Returns:
+        uint8 of the same shape, rising with the values.
+    """
+    grey = np.zeros(values.shape, dtype=np.uint8)
+    if low < high:
+        for start in range(0, len(values), _BLOCK_ROWS):  # in blocks: 64 megapixels of float64 are half a gigabyte
+            share = (values[start:start + _BLOCK_ROWS].astype(np.float64) - low) / (high - low)
+            grey[start:start + _BLOCK_ROWS] = np.floor(np.clip(share, 0.0, 1.0) * 255.0 + 0.5)
+    return grey

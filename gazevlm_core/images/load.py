@@ -1,0 +1,177 @@
+"""Load one image from a path, bytes or a stream, with one clear error for whatever may be wrong with it."""
+
+import hashlib
+import logging
+import os
+import re
+import stat
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from PIL import Image
+
+from gazevlm_core.images.base import DEFAULT_LIMITS, ImageError, ImageLimits
+from gazevlm_core.images.raster import decode_raster
+from gazevlm_core.images.sniff import sniff_format
+
+_DECODERS = ("PIL", "pydicom", "pylibjpeg", "libjpeg", "openjpeg")
+_LATE_LOGGERS = ("pylibjpeg.utils", "openjpeg.utils")  # made while the first DICOM file is decoded
+_IGNORE_WARNINGS = ("ignore", None, Warning, re.compile(rf"({'|'.join(_DECODERS)}|gazevlm_core\.images)"), 0)
+_loading = threading.local()
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedImage:
+    """An image ready for the model.
+
+    Args:
+        image: RGB, 8 bits, upright, without any metadata (`info` is empty).
+        width_px, height_px: size of `image`.
+        sha256: hex digest of the file's bytes.
+        format: "PNG", "JPEG", "WEBP", "TIFF" or "DICOM".
+    """
+
+    image: Image.Image
+    width_px: int
+    height_px: int
+    sha256: str
+    format: str
+
+
+def load_image(
+    source: str | Path | bytes | BinaryIO,
+    *,
+    name: str | None = None,
+    limits: ImageLimits = DEFAULT_LIMITS,
+) -> LoadedImage:
+    """Load one image; the content decides what it is, whatever its name says.
+
+    Args:
+        source: a path (symbolic links are followed), the file's bytes, or a stream read from where it stands.
+        name: the file's name where the source is bytes or a stream; only its ending is used, to word an error.
+        limits: caps, checked before any pixel is decoded.
+
+    Returns:
+        The image, upright by its EXIF orientation.
+
+    Raises:
+        ImageError: what is wrong and what to do, in one sentence.
+    """
+    data = _read_source(source, limits)
+    shown_name = str(source) if name is None and isinstance(source, str | Path) else name or ""
+    file_format = sniff_format(data, os.path.splitext(shown_name)[1].lower())
+    picture: Image.Image | None = None
+    reason = f"This {file_format} file is damaged, cut short or of a rare kind; export it again, or save it as PNG."
+    with _quiet_decoders():
+        try:
+            picture = _decode(data, file_format, limits)
+        except ImageError as error:
+            reason = str(error)
+        except MemoryError:
+            raise
+        except Exception:
+            picture = None  # decoders raise whatever they like on a hostile file, with its content in the text
+    if picture is None:  # raised out here, so that no decoder's message hangs on it as a cause
+        raise ImageError(reason)
+    clean = Image.new("RGB", picture.size)
+    clean.paste(picture)
+    return LoadedImage(clean, clean.width, clean.height, hashlib.sha256(data).hexdigest(), file_format)
+
+
+def _decode(data: bytes, file_format: str, limits: ImageLimits) -> Image.Image:
+    if file_format != "DICOM":
+        return decode_raster(data, file_format, limits)
+    from gazevlm_core.images.dicom import decode_dicom  # pydicom takes half a second to import
+
+    return decode_dicom(data, limits)
+
+
+def _read_source(source: object, limits: ImageLimits) -> bytes:
+    """All bytes of a source, up to the cap."""
+    if isinstance(source, bytes | bytearray | memoryview):
+        data: object = bytes(source) if len(source) <= limits.max_bytes else None
+    elif isinstance(source, str | Path):
+        data = _read_file(source, limits)
+    else:
+        data = _read_stream(source, limits)
+    if not isinstance(data, bytes) or len(data) > limits.max_bytes:
+        raise ImageError(
+            f"The file is larger than the limit of {limits.max_bytes / 2**20:g} MiB; make it smaller and try again."
+        )
+    return data
+
+
+def _read_file(path: str | Path, limits: ImageLimits) -> bytes | None:
+    """Bytes of a regular file, None where it is too large; what is no regular file is never opened."""
+    try:
+        status = os.stat(path)
+        if stat.S_ISDIR(status.st_mode):
+            raise ImageError("This is a folder, not an image; give an image file, or check that it may be listed.")
+        if not stat.S_ISREG(status.st_mode):
+            raise ImageError("This is a pipe, socket or device, not a file; give an image file.")
+        if status.st_size > limits.max_bytes:
+            return None
+        with open(path, "rb") as file:
+            return file.read(limits.max_bytes + 1)
+    except FileNotFoundError:
+        reason = "There is no such file; check its path."
+    except PermissionError:
+        reason = "The file may not be read; check its permissions."
+    except ImageError as error:
+        reason = str(error)
+    except (OSError, ValueError):  # a NUL byte, a name too long, a loop of links
+        reason = "The path leads to no file that can be read; check it."
+    raise ImageError(reason)
+
+
+def _read_stream(stream: object, limits: ImageLimits) -> bytes:
+    """Bytes from a stream, one more than the cap at most."""
+    read = getattr(stream, "read", None)
+    if not callable(read):
+        raise ImageError("An image is a path, bytes or a binary stream; give one of these.")
+    parts: list[bytes] = []
+    room = limits.max_bytes + 1
+    while room > 0:
+        try:
+            part = read(room)
+        except (OSError, ValueError):  # closed, or not open for reading
+            part = None
+        if not isinstance(part, bytes):
+            break
+        if not part:
+            return b"".join(parts)
+        parts.append(part[:room])
+        room -= len(part)
+    if room > 0:
+        raise ImageError("The stream gives no bytes; open the file in binary mode and try again.")
+    return b"".join(parts)
+
+
+class _SilenceWhileLoading(logging.Filter):
+    """Drops the records of a thread that is decoding: they hold tags and values."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not getattr(_loading, "depth", 0)
+
+
+_SILENCE = _SilenceWhileLoading()
+
+
+@contextmanager
+def _quiet_decoders() -> Iterator[None]:
+    """Let no decoder log or warn. Nothing is restored afterwards, so threads cannot undo each other's silence."""
+    _loading.depth = getattr(_loading, "depth", 0) + 1
+    for name in [*_DECODERS, *_LATE_LOGGERS, *logging.root.manager.loggerDict]:
+        if name.partition(".")[0] in _DECODERS:
+            logging.getLogger(name).addFilter(_SILENCE)
+    if not warnings.filters or warnings.filters[0] != _IGNORE_WARNINGS:
+        warnings.filterwarnings("ignore", module=_IGNORE_WARNINGS[3].pattern)
+    try:
+        yield
+    finally:
+        _loading.depth -= 1

@@ -1,0 +1,95 @@
+"""PNG, JPEG, WebP and TIFF to upright 8-bit RGB."""
+
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFile
+
+from gazevlm_core.images.base import ImageError, ImageLimits, check_size, content_range, to_8_bit
+from gazevlm_core.images.headers import RasterHeader, read_jpeg, read_webp
+from gazevlm_core.images.png import check_png_pixels, read_png
+from gazevlm_core.images.tiff import read_tiff
+
+# What undoes each EXIF orientation (EXIF 2.32, section 4.6.4 A).
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_DEEP_MODES = frozenset({"I;16", "I;16B", "I;16L", "I;16N", "I", "F"})
+
+
+def decode_raster(data: bytes, file_format: str, limits: ImageLimits) -> Image.Image:
+    """Decode one picture.
+
+    Grey of 16 or 32 bits (integer or float) is scaled by `content_range`; colour of 16 bits a channel keeps the upper
+    8. Alpha is flattened on black. Colour profiles and gamma are not applied. What is cut short is refused; only a JPEG
+    that was cut and then closed again with an end marker cannot be told from a whole one.
+
+    Args:
+        data: the whole file.
+        file_format: "PNG", "JPEG", "WEBP" or "TIFF".
+        limits: caps on the size, checked before decoding.
+
+    Returns:
+        RGB, upright.
+
+    Raises:
+        ImageError: refused with a reason. Other exceptions mean that the file is damaged.
+    """
+    header = _read_header(data, file_format, limits)
+    check_size(header.width_px, header.height_px, limits)
+    if file_format == "PNG":
+        check_png_pixels(header.stripped)
+    if ImageFile.LOAD_TRUNCATED_IMAGES:
+        raise ImageError(
+            "PIL.ImageFile.LOAD_TRUNCATED_IMAGES is on, so a cut file would load half grey; turn it off and try again."
+        )
+    with Image.open(BytesIO(header.stripped), formats=(file_format,)) as picture:
+        check_size(*picture.size, limits)
+        picture.load()
+        rgb = _deep_grey(picture, header) if picture.mode in _DEEP_MODES else _flatten(picture)
+    if header.orientation in _UPRIGHT:
+        rgb = rgb.transpose(_UPRIGHT[header.orientation])
+    return rgb
+
+
+def _read_header(data: bytes, file_format: str, limits: ImageLimits) -> RasterHeader:
+    if file_format == "PNG":
+        return read_png(data)
+    if file_format == "JPEG":
+        return read_jpeg(data)
+    if file_format == "WEBP":
+        return read_webp(data)
+    return read_tiff(data, limits)
+
+
+def _flatten(picture: Image.Image) -> Image.Image:
+    """8-bit picture to RGB, what is transparent on black."""
+    if not picture.has_transparency_data:
+        return picture.convert("RGB")
+    if picture.mode == "La":
+        picture = picture.convert("LA")
+    rgba = picture.convert("RGBA")
+    black = Image.new("RGB", rgba.size)
+    black.paste(rgba, mask=rgba.getchannel("A"))
+    return black
+
+
+def _deep_grey(picture: Image.Image, header: RasterHeader) -> Image.Image:
+    values: NDArray[Any] = np.asarray(picture)  # [height, width]
+    if not np.isfinite(values).all():
+        raise ImageError("The image holds values that are no numbers (NaN or infinite); export it again as integers.")
+    grey = to_8_bit(values, *content_range(values))
+    if header.white_is_zero:  # PIL inverts these only up to 8 bits
+        grey = 255 - grey
+    transparent = picture.info.get("transparency")
+    if isinstance(transparent, int):  # the one value that PNG's tRNS declares transparent
+        grey[values == transparent] = 0
+    return Image.fromarray(grey).convert("RGB")

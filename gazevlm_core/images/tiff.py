@@ -1,0 +1,99 @@
+"""Read the header of a TIFF and rewrite its directory so that only what is needed to decode it is left.
+
+Layout after TIFF 6.0 and BigTIFF: a header of 8 or 16 bytes, then a directory of entries of 12 or 20 bytes.
+"""
+
+import struct
+from dataclasses import dataclass
+
+from gazevlm_core.images.base import ImageError, ImageLimits
+from gazevlm_core.images.headers import ORIENTATION_TAG, RasterHeader
+
+WIDTH, HEIGHT, PHOTOMETRIC, STRIPS, SAMPLES, STRIP_ROWS, PLANES = 256, 257, 262, 273, 277, 278, 284
+TILE_WIDTH, TILE_HEIGHT, TILES = 322, 323, 324
+# Sizes, bits, compression, strips and tiles, planes, predictor, palette, extra samples, JPEG tables, YCbCr sampling.
+_TAGS_KEPT = frozenset({
+    WIDTH, HEIGHT, 258, 259, PHOTOMETRIC, 266, STRIPS, SAMPLES, STRIP_ROWS, 279, PLANES, 292, 293, 317, 320,
+    TILE_WIDTH, TILE_HEIGHT, TILES, 325, 332, 338, 339, 347, 529, 530, 531, 532,
+})
+_TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """Formats of one flavour: byte order, count of entries, one entry (tag, type, count), pointer, first pointer."""
+
+    order: str
+    count: str
+    head: str
+    pointer: str
+    first: int
+
+    def size(self, form: str) -> int:
+        return struct.calcsize(self.order + form)
+
+    def read(self, form: str, data: bytes, offset: int) -> tuple[int, ...]:
+        return struct.unpack_from(self.order + form, data, offset)
+
+
+def _layout(data: bytes) -> _Layout:
+    order = "<" if data.startswith(b"II") else ">"
+    if b"+" in data[2:4]:
+        return _Layout(order, count="Q", head="HHQ", pointer="Q", first=8)
+    return _Layout(order, count="H", head="HHI", pointer="I", first=4)
+
+
+def read_tiff(data: bytes, limits: ImageLimits) -> RasterHeader:
+    """Header of a TIFF with one page.
+
+    Raises:
+        ImageError: several pages, or a directory that cannot be true.
+        struct.error: a directory outside the file.
+    """
+    layout = _layout(data)
+    offset = layout.read(layout.pointer, data, layout.first)[0]
+    entries = layout.read(layout.count, data, offset)[0]
+    head_bytes, value_bytes = layout.size(layout.head), layout.size(layout.pointer)
+    begin, entry_bytes = offset + layout.size(layout.count), head_bytes + value_bytes
+    end = begin + entries * entry_bytes
+    if layout.read(layout.pointer, data, end)[0] != 0:
+        raise ImageError("This TIFF has several pages; save the one page that matters as a TIFF or PNG of its own.")
+    numbers: dict[int, int] = {}
+    counts: dict[int, int] = {}
+    kept: list[bytes] = []
+    total_bytes = 0
+    for start in range(begin, end, entry_bytes):
+        tag, kind, count = layout.read(layout.head, data, start)
+        counts[tag] = count
+        form = {3: "H", 4: "I", 16: "Q"}.get(kind)
+        if form is not None and layout.size(form) <= value_bytes:
+            numbers[tag] = layout.read(form, data, start + head_bytes)[0]
+        if tag in _TAGS_KEPT:
+            kept.append(data[start:start + entry_bytes])
+            total_bytes += count * _TYPE_BYTES.get(kind, 1)
+    if total_bytes > len(data):
+        raise ImageError("This TIFF file is damaged: its directory is larger than the file; export it again.")
+    if numbers.get(TILE_WIDTH, 0) * numbers.get(TILE_HEIGHT, 0) > limits.max_pixels:
+        raise ImageError("This TIFF has absurdly large tiles; save it as PNG.")
+    if max(counts.get(STRIPS, 0), counts.get(TILES, 0)) < _pieces(numbers):
+        raise ImageError("This TIFF file is damaged: parts of its picture are missing; copy or export it again.")
+    directory = struct.pack(layout.order + layout.count, len(kept)) + b"".join(kept)
+    directory += bytes(end + value_bytes - offset - len(directory))  # no next page, and nothing of the rest
+    orientation = numbers.get(ORIENTATION_TAG, 1)
+    return RasterHeader(
+        width_px=numbers.get(WIDTH, 0),
+        height_px=numbers.get(HEIGHT, 0),
+        orientation=orientation if 1 <= orientation <= 8 else 1,
+        stripped=data[:offset] + directory + data[offset + len(directory):],
+        white_is_zero=numbers.get(PHOTOMETRIC) == 0,
+    )
+
+
+def _pieces(numbers: dict[int, int]) -> int:
+    """How many strips or tiles the picture needs; decoders leave the missing ones black without a word."""
+    width_px, height_px = numbers.get(WIDTH, 0), numbers.get(HEIGHT, 0)
+    planes = numbers.get(SAMPLES, 1) if numbers.get(PLANES, 1) == 2 else 1
+    if TILE_WIDTH in numbers:
+        tile_width_px, tile_height_px = max(numbers[TILE_WIDTH], 1), max(numbers.get(TILE_HEIGHT, 0), 1)
+        return -(-width_px // tile_width_px) * -(-height_px // tile_height_px) * planes
+    return -(-height_px // max(numbers.get(STRIP_ROWS, height_px), 1)) * planes
