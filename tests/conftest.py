@@ -11,6 +11,9 @@ import pytest
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
+    from gazevlm_core.inference import GazeEngine
+    from gazevlm_core.model.processor import GazeVLMProcessor
+
 # Before any test imports torch or a Hugging Face library: they read these once, at import.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
@@ -88,3 +91,27 @@ def browser(chromium_path: str) -> Iterator["Browser"]:
         )
         yield chromium
         chromium.close()
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a random model of the embedded size, marked as trained; never written to."""
+    from tests.tiny_model import make_tiny_checkpoint
+
+    return make_tiny_checkpoint(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="session")
+def tiny_processor(tiny_checkpoint: Path) -> "GazeVLMProcessor":
+    """Processor of the random model."""
+    from gazevlm_core.model.processor import GazeVLMProcessor
+
+    return GazeVLMProcessor.from_pretrained(tiny_checkpoint)
+
+
+@pytest.fixture(scope="session")
+def tiny_engine(tiny_checkpoint: Path) -> "GazeEngine":
+    """Engine on the random model; tests that attach adapters load their own."""
+    from gazevlm_core.inference import GazeEngine
+
+    return GazeEngine.load(str(tiny_checkpoint), device="cpu")

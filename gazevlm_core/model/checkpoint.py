@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoConfig, BitsAndBytesConfig, Qwen2_5_VLConfig
 from transformers.utils import cached_file
 
@@ -109,10 +110,22 @@ def load_checkpoint(source: str = NANO, *, precision: Precision = Precision.AUTO
         elif precision is not Precision.AUTO:
             options["dtype"] = torch.bfloat16 if held is Precision.BF16 else torch.float32
     try:
-        model = GazeVLM.from_pretrained(where, **options, use_safetensors=True)
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        model, report = GazeVLM.from_pretrained(where, **options, use_safetensors=True, output_loading_info=True)
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         raise CheckpointError(f"cannot load {source}: {_first_line(error)}") from error
+    _check_complete(source, report, config.gaze_config)
     return Checkpoint(model.eval(), processor, _model_id(source), held)
+
+
+def _check_complete(source: str, report: dict[str, Any], gaze: GazeConfig) -> None:
+    """The library fills missing weights with random ones; only untrained gaze heads may be."""
+    trained = gaze.gaze_trained or gaze.findings_trained
+    missing = sorted(key for key in report["missing_keys"] if trained or not key.startswith("gaze_heads."))
+    wrong = missing + sorted(str(key) for key in report["mismatched_keys"]) + sorted(report["unexpected_keys"])
+    if wrong:
+        raise CheckpointError(
+            f"{source} is not a complete Qwen2.5-VL checkpoint: {len(wrong)} weights do not fit, the first is {wrong[0]}"
+        )
 
 
 def load_processor(where: str, source: str) -> GazeVLMProcessor:
@@ -125,6 +138,30 @@ def load_processor(where: str, source: str) -> GazeVLMProcessor:
         return GazeVLMProcessor.from_pretrained(where)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise CheckpointError(f"cannot read the processor of {source}: {_first_line(error)}") from error
+
+
+def save_quantised(source: Path, target: Path) -> None:
+    """Write a full-precision checkpoint folder again, with its processor: the language model in NF4, the vision tower and
+    embeddings in float16 (they are computed in float32).
+
+    The weights are saved before any forward pass: on CPUs with AVX512-BF16, bitsandbytes repacks them in the first one
+    and cannot give the double-quantised scales back bit for bit.
+
+    Args:
+        source: folder of a full-precision checkpoint.
+        target: folder to write.
+    """
+    model = GazeVLM.from_pretrained(
+        source,
+        dtype=torch.float32,
+        device_map={"": "cpu"},
+        quantization_config=quantization_config(Precision.NF4, torch.float32),
+        use_safetensors=True,
+    )
+    model.model.visual.half()
+    model.model.language_model.embed_tokens.half()
+    model.save_pretrained(target)
+    load_processor(str(source), source.name).save_pretrained(target)
 
 
 def quantization_config(precision: Precision, dtype: torch.dtype) -> BitsAndBytesConfig:

@@ -11,6 +11,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 from transformers import Cache, DynamicCache, Qwen2_5_VLForConditionalGeneration
 from transformers import initialization as init
+from transformers.conversion_mapping import get_checkpoint_conversion_mapping, register_checkpoint_conversion_mapping
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.utils import ModelOutput
 
@@ -273,3 +274,9 @@ class GazeVLM(Qwen2_5_VLForConditionalGeneration):
             **generation,
         )
         return ids[:, gaze_pass.input_ids.shape[1] :]
+
+
+# Qwen2.5-VL is stored under other parameter names than it is built with; the library finds the renaming by class name.
+register_checkpoint_conversion_mapping(
+    GazeVLM.__name__, get_checkpoint_conversion_mapping(Qwen2_5_VLForConditionalGeneration.__name__)
+)

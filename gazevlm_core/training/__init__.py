@@ -1,0 +1,1 @@
+"""Collator, Trainer subclass and recipe, shared by the embedded checkpoint, the experiments and fine-tuning."""

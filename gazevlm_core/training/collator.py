@@ -1,0 +1,91 @@
+"""From examples to a batch of tensors."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from gazevlm_core.datasets.example import Example
+from gazevlm_core.geometry import PatchGrid
+from gazevlm_core.model.config import GazeConfig
+from gazevlm_core.model.losses import IGNORED, STOP
+from gazevlm_core.model.processor import GazeVLMProcessor
+from gazevlm_core.prompt import IGNORED_LABEL, encode_prompts, render_prompt
+from gazevlm_core.scanpath import Scanpath
+
+
+def gaze_targets(scanpaths: Sequence[Scanpath], grid: PatchGrid, num_steps: int) -> tuple[list[list[int]], list[list[float]]]:
+    """Pointer targets and durations of several readings of one image.
+
+    Args:
+        scanpaths: S readings.
+        grid: merged grid of the image.
+        num_steps: K; fixations beyond it are cut.
+
+    Returns:
+        [S][K] patch indices, STOP after the last fixation, then IGNORED; [S][K] durations in ms, NaN where unknown.
+    """
+    targets, durations = [], []
+    for path in scanpaths:
+        indices = [grid.index_of(fixation) for fixation in path][:num_steps]
+        known = [float("nan") if f.duration_ms is None else f.duration_ms for f in path][:num_steps]
+        if len(indices) < num_steps:
+            indices.append(STOP)
+        targets.append(indices + [IGNORED] * (num_steps - len(indices)))
+        durations.append(known + [float("nan")] * (num_steps - len(known)))
+    return targets, durations
+
+
+class GazeCollator:
+    """Makes batches for `GazeVLM.forward`; parts that no example has are left out.
+
+    Args:
+        processor: of the model.
+        config: gaze configuration; its finding names are the columns of the labels.
+        use_gaze: False leaves the scanpaths out (the twin without gaze supervision).
+    """
+
+    def __init__(self, processor: GazeVLMProcessor, config: GazeConfig, *, use_gaze: bool = True) -> None:
+        self.processor, self.config, self.use_gaze = processor, config, use_gaze
+
+    def __call__(self, examples: Sequence[Example]) -> dict[str, Any]:
+        """Batch with input_ids, labels, pixel_values, image_grid_thw, gaze_targets [B, S, K], finding_labels [B, F], ..."""
+        pixels = self.processor.image_processor(images=[example.image for example in examples], return_tensors="pt")
+        merge = self.processor.image_processor.merge_size
+        grids = [PatchGrid.from_grid_thw(thw, merge) for thw in pixels["image_grid_thw"].tolist()]
+        steps = self.config.num_gaze_tokens
+        encoded = encode_prompts(
+            self.processor,
+            [render_prompt(self.processor, example.question, steps) for example in examples],
+            grids,
+            [example.answer or "" for example in examples],
+        )
+        labels = encoded.labels
+        assert labels is not None  # answers were given
+        for row, example in enumerate(examples):
+            if example.answer is None:
+                labels[row] = IGNORED_LABEL
+        unknown = float("nan")
+        names = self.config.finding_names
+        batch: dict[str, Any] = {
+            "input_ids": encoded.input_ids,
+            "attention_mask": encoded.attention_mask,
+            "mm_token_type_ids": encoded.mm_token_type_ids,
+            "labels": labels,
+            "pixel_values": pixels["pixel_values"],
+            "image_grid_thw": pixels["image_grid_thw"],
+            "finding_labels": torch.tensor(
+                [[example.findings.get(name, unknown) for name in names] for example in examples]
+            ).view(len(examples), len(names)),
+        }
+        readers = max(len(example.scanpaths) for example in examples)
+        if self.use_gaze and readers:
+            targets = torch.full((len(examples), readers, steps), IGNORED)
+            durations = torch.full((len(examples), readers, steps), unknown)
+            for row, (example, grid) in enumerate(zip(examples, grids, strict=True)):
+                if example.scanpaths:
+                    indices, known = gaze_targets(example.scanpaths, grid, steps)
+                    targets[row, : len(indices)] = torch.tensor(indices)
+                    durations[row, : len(known)] = torch.tensor(known)
+            batch["gaze_targets"], batch["gaze_durations_ms"] = targets, durations
+        return batch

@@ -1,0 +1,31 @@
+"""`transformers.Trainer` that also logs the parts of the gaze loss."""
+
+from collections import defaultdict
+from typing import Any
+
+import torch
+from transformers import Trainer
+
+
+class GazeTrainer(Trainer):
+    """Trains a `GazeVLM` (or a PEFT model around one) on batches of `GazeCollator`."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._parts: dict[str, list[torch.Tensor]] = defaultdict(list)
+
+    def compute_loss(
+        self, model: torch.nn.Module, inputs: dict[str, Any], return_outputs: bool = False, **_: Any
+    ) -> Any:
+        """The model's own weighted loss; its parts are kept for the next log."""
+        outputs = model(**inputs)
+        for name, value in outputs.items():
+            if name != "loss":
+                self._parts[name].append(value.detach())
+        return (outputs.loss, outputs) if return_outputs else outputs.loss
+
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        """Adds the mean of each part since the last log."""
+        means = {name: float(torch.stack(values).mean()) for name, values in self._parts.items()}
+        self._parts.clear()
+        super().log({**logs, **means}, *args, **kwargs)

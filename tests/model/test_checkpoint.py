@@ -1,0 +1,144 @@
+"""Loading, saving and quantising, on the embedded size and on a look-alike of the real 3B."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from gazevlm_core.inference import DiagnoseOptions, GazeEngine
+from gazevlm_core.model.checkpoint import (
+    CheckpointError,
+    Precision,
+    compute_dtype,
+    load_checkpoint,
+    pick_device,
+    save_quantised,
+)
+from gazevlm_core.tokens import GAZE_TOKEN, token_id
+from tools.make_large_checkpoint import FIRST_SPECIAL_ID, SPECIAL_TOKENS
+from tools.make_large_checkpoint import main as make_large
+
+IMAGE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (300, 260, 3), dtype=np.uint8))
+SHORT = DiagnoseOptions(max_new_tokens=4)
+
+
+def states(engine: GazeEngine) -> torch.Tensor:
+    """Gaze states of one image and question, [1, K, D]."""
+    hidden = engine.look(engine.encode_images([IMAGE]), ["Why?"], gaze=True).gaze_hidden
+    assert hidden is not None
+    return hidden.float()
+
+
+def test_saving_and_loading_changes_nothing(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    first = GazeEngine.load(str(tiny_checkpoint))
+    first.model.save_pretrained(tmp_path)
+    first.processor.save_pretrained(tmp_path)
+    again = GazeEngine.load(str(tmp_path))
+    assert torch.equal(states(first), states(again))
+    assert first.diagnose(IMAGE).answer == again.diagnose(IMAGE).answer
+    assert again.gaze_config == first.gaze_config
+
+
+def test_a_four_bit_checkpoint_round_trips_exactly(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    save_quantised(tiny_checkpoint, tmp_path)
+    loaded = GazeEngine.load(str(tmp_path))
+    assert loaded.checkpoint.precision is Precision.NF4
+    assert type(loaded.model.model.language_model.layers[0].mlp.up_proj).__name__ == "Linear4bit"
+    assert type(loaded.model.model.visual.blocks[0].attn.qkv) is torch.nn.Linear
+    assert type(loaded.model.gaze_heads.query) is torch.nn.Linear
+    assert loaded.model.model.visual.dtype == torch.float32
+    assert torch.equal(states(GazeEngine.load(str(tmp_path))), states(loaded))
+    fresh = GazeEngine.load(str(tiny_checkpoint), precision=Precision.NF4)
+    assert torch.nn.functional.cosine_similarity(states(fresh), states(loaded), dim=-1).min() > 0.9999
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 10e6
+
+
+@pytest.mark.parametrize("precision", [Precision.NF4, Precision.INT8, Precision.BF16])
+def test_every_precision_stays_near_full_precision(tiny_checkpoint: Path, precision: Precision) -> None:
+    full = states(GazeEngine.load(str(tiny_checkpoint), precision=Precision.FP32))
+    less = states(GazeEngine.load(str(tiny_checkpoint), precision=precision))
+    similarity = torch.nn.functional.cosine_similarity(full, less, dim=-1)
+    assert float(similarity.min()) > 0.95
+    assert not torch.equal(full, less)
+
+
+def test_a_quantised_checkpoint_refuses_another_precision(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    save_quantised(tiny_checkpoint, tmp_path)
+    with pytest.raises(CheckpointError, match="saved quantised"):
+        load_checkpoint(str(tmp_path), precision=Precision.FP32)
+
+
+def test_missing_folders_and_foreign_models_are_refused(tmp_path: Path, tiny_checkpoint: Path) -> None:
+    with pytest.raises(CheckpointError, match="no-such-model"):
+        load_checkpoint(str(tmp_path / "no-such-model"))
+    foreign = shutil.copytree(tiny_checkpoint, tmp_path / "foreign")
+    config = json.loads((foreign / "config.json").read_text())
+    (foreign / "config.json").write_text(json.dumps({**config, "model_type": "llama"}))
+    with pytest.raises(CheckpointError, match="needs a checkpoint of the Qwen2.5-VL family"):
+        load_checkpoint(str(foreign))
+
+
+def test_incomplete_or_damaged_weights_are_refused(tmp_path: Path, tiny_checkpoint: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    folder = shutil.copytree(tiny_checkpoint, tmp_path / "damaged")
+    weights = load_file(folder / "model.safetensors")
+    for left_out in ("gaze_heads.query.weight", "model.norm.weight"):
+        kept = {name: tensor for name, tensor in weights.items() if name != left_out}
+        assert len(kept) == len(weights) - 1
+        save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
+        with pytest.raises(CheckpointError, match="not a complete"):
+            load_checkpoint(str(folder))
+    (folder / "model.safetensors").write_bytes((tiny_checkpoint / "model.safetensors").read_bytes()[:5000])
+    with pytest.raises(CheckpointError, match="cannot load"):
+        load_checkpoint(str(folder))
+
+
+def test_devices_and_dtypes_follow_the_hardware() -> None:
+    assert pick_device("cpu") == torch.device("cpu")
+    if not torch.cuda.is_available():
+        assert pick_device() == torch.device("cpu")
+        with pytest.raises(CheckpointError, match="no CUDA device"):
+            pick_device("cuda")
+    native = torch.cpu._is_amx_tile_supported()
+    assert compute_dtype(torch.device("cpu")) == (torch.bfloat16 if native else torch.float32)
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("large") / "wide"
+    make_large(folder, text_layers=1, vision_layers=1, untied=True, shard="400MB")
+    return folder
+
+
+@pytest.mark.slow
+def test_a_base_of_real_width_loads_sharded_and_says_that_its_gaze_is_untrained(large: Path) -> None:
+    assert len(list(large.glob("*.safetensors"))) > 1
+    engine = GazeEngine.load(str(large))
+    model, tokenizer = engine.model, engine.processor.tokenizer
+    assert engine.checkpoint.precision is Precision.NF4
+    assert model.model.language_model.embed_tokens.weight.shape == (151_936, 2048)
+    assert model.lm_head.weight.data_ptr() != model.model.language_model.embed_tokens.weight.data_ptr()
+    ids = [token_id(tokenizer, token) for token in SPECIAL_TOKENS]
+    assert ids == list(range(FIRST_SPECIAL_ID, FIRST_SPECIAL_ID + len(SPECIAL_TOKENS)))
+    assert token_id(tokenizer, GAZE_TOKEN) == 151_665  # the first row that no token of the base uses
+    diagnosis = engine.diagnose(IMAGE, options=SHORT)
+    assert not diagnosis.gaze_trained
+    assert diagnosis.finding_probabilities == {}
+    assert "untrained" in diagnosis.notes[0]
+    assert states(engine).shape == (1, 12, 2048)
+
+
+@pytest.mark.slow
+def test_the_weights_of_a_plain_base_arrive_where_they_belong(large: Path) -> None:
+    """The base is stored under other names than it is built with; a silent miss would leave random weights."""
+    from transformers import Qwen2_5_VLForConditionalGeneration
+
+    plain = Qwen2_5_VLForConditionalGeneration.from_pretrained(large, dtype=torch.float32).state_dict()
+    ours = load_checkpoint(str(large), precision=Precision.FP32).model.state_dict()
+    assert set(ours) - set(plain) == {name for name in ours if name.startswith("gaze_heads.")}
+    assert all(torch.equal(ours[name], tensor) for name, tensor in plain.items())

@@ -1,0 +1,152 @@
+"""Laws of the model: one pass, one cache, batches, patches in their places."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from transformers import DynamicCache
+
+from gazevlm_core.geometry import PatchGrid
+from gazevlm_core.inference import GazeEngine
+from gazevlm_core.model.walks import choose_path
+from gazevlm_core.prompt import encode_prompts, render_prompt
+
+QUESTIONS = ("Is there pneumothorax?", "Describe the findings on this chest radiograph.", "Why?")
+
+
+def noise(width: int, height: int, seed: int = 0) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8))
+
+
+@pytest.mark.parametrize(("row", "col"), [(0, 0), (0, 7), (3, 5), (7, 0), (7, 7)])
+def test_a_changed_cell_changes_its_own_token_most(tiny_engine: GazeEngine, row: int, col: int) -> None:
+    plain = np.full((224, 224, 3), 90, dtype=np.uint8)
+    painted = plain.copy()
+    painted[28 * row : 28 * row + 28, 28 * col : 28 * col + 28] = noise(28, 28)
+    before, after = tiny_engine.encode_images([Image.fromarray(plain), Image.fromarray(painted)])
+    assert before.grid == PatchGrid(8, 8)
+    change = (after.tokens - before.tokens).norm(dim=-1)
+    assert int(change.argmax()) == 8 * row + col
+
+
+def test_the_grid_follows_the_aspect_ratio(tiny_engine: GazeEngine) -> None:
+    images = [noise(300, 300), noise(600, 300), noise(200, 800), noise(2000, 60)]
+    grids = [image.grid for image in tiny_engine.encode_images(images)]
+    assert grids[0] == PatchGrid(8, 8)
+    assert grids[1].cols > grids[1].rows
+    assert grids[2].rows > grids[2].cols
+    assert grids[3].rows == 1
+    sizes = [len(image.tokens) for image in tiny_engine.encode_images(images)]
+    assert sizes == [len(grid) for grid in grids]
+
+
+def test_one_pass_equals_gaze_tokens_fed_one_at_a_time(tiny_engine: GazeEngine) -> None:
+    model = tiny_engine.model
+    (image,) = tiny_engine.encode_images([noise(300, 260)])
+    whole = tiny_engine.look([image], [QUESTIONS[0]])
+    assert whole.gaze_hidden is not None
+    steps = whole.gaze_hidden.shape[1]
+    ids, positions, mask = whole.input_ids, whole.position_ids, whole.attention_mask
+    start = ids.shape[1] - steps
+    encoded = encode_prompts(
+        tiny_engine.processor, [render_prompt(tiny_engine.processor, QUESTIONS[0], steps)], [image.grid]
+    )
+    cut = model.look(
+        ids[:, :start], mask[:, :start], encoded.mm_token_type_ids[:, :start], image.grid_thw[None], (image.tokens,)
+    )
+    assert cut.gaze_hidden is None
+    states = []
+    for step in range(steps):
+        at = start + step
+        with torch.no_grad():
+            hidden = model.model(
+                input_ids=ids[:, at : at + 1],
+                position_ids=positions[:, :, at : at + 1],
+                attention_mask=mask[:, : at + 1],
+                past_key_values=cut.cache,
+                use_cache=True,
+            ).last_hidden_state
+        states.append(hidden)
+    fed = torch.cat(states, dim=1)
+    torch.testing.assert_close(fed, whole.gaze_hidden, atol=2e-5, rtol=1e-4)
+    one_pass = choose_path(model.pointer_field(whole, 0), seed=3)
+    stepwise = choose_path(model.gaze_heads.fields(fed[0], cut.patch_hidden[0]), seed=3)
+    assert one_pass.patches == stepwise.patches
+
+
+def test_text_after_the_pass_equals_a_plain_generate(tiny_engine: GazeEngine) -> None:
+    model, processor, image = tiny_engine.model, tiny_engine.processor, noise(280, 224)
+    (encoded_image,) = tiny_engine.encode_images([image])
+    gaze_pass = tiny_engine.look([encoded_image], [QUESTIONS[1]])
+    continued = model.continue_text(gaze_pass, max_new_tokens=24, do_sample=False)
+    pixels = processor.image_processor(images=[image], return_tensors="pt")
+    encoded = encode_prompts(processor, [render_prompt(processor, QUESTIONS[1], 12)], [encoded_image.grid])
+    plain = model.generate(
+        input_ids=encoded.input_ids,
+        attention_mask=encoded.attention_mask,
+        mm_token_type_ids=encoded.mm_token_type_ids,
+        pixel_values=pixels["pixel_values"],
+        image_grid_thw=pixels["image_grid_thw"],
+        max_new_tokens=24,
+        do_sample=False,
+    )
+    assert continued.tolist() == plain[:, encoded.input_ids.shape[1] :].tolist()
+
+
+def test_a_batch_of_different_grids_equals_single_images(tiny_engine: GazeEngine) -> None:
+    images = [noise(300, 300, 1), noise(500, 200, 2), noise(150, 400, 3)]
+    batch = tiny_engine.diagnose_batch(images, QUESTIONS)
+    for image, question, together in zip(images, QUESTIONS, batch, strict=True):
+        alone = tiny_engine.diagnose(image, question)
+        assert together.answer == alone.answer
+        assert together.grid == alone.grid
+        assert together.patch_probabilities is not None
+        assert alone.patch_probabilities is not None
+        np.testing.assert_allclose(together.patch_probabilities, alone.patch_probabilities, atol=1e-4)
+        assert together.finding_probabilities == pytest.approx(dict(alone.finding_probabilities), abs=1e-4)
+
+
+def test_users_do_not_share_rope_positions(tiny_engine: GazeEngine) -> None:
+    """The backbone keeps `rope_deltas` between calls; another image's call must not move our words."""
+    wide, tall = tiny_engine.encode_images([noise(800, 100, 4), noise(300, 300, 5)])
+    alone = tiny_engine.model.continue_text(tiny_engine.look([wide], ["Why?"]), max_new_tokens=16, do_sample=False)
+    mine = tiny_engine.look([wide], ["Why?"])
+    tiny_engine.model.continue_text(tiny_engine.look([tall], [QUESTIONS[1]]), max_new_tokens=4, do_sample=False)
+    assert tiny_engine.model.continue_text(mine, max_new_tokens=16, do_sample=False).tolist() == alone.tolist()
+
+
+def test_training_gives_every_part_a_gradient(tiny_checkpoint, tiny_processor) -> None:
+    from gazevlm_core.datasets.example import Example
+    from gazevlm_core.model.gaze_model import GazeVLM
+    from gazevlm_core.scanpath import Fixation, Scanpath
+    from gazevlm_core.training.collator import GazeCollator
+
+    model = GazeVLM.from_pretrained(tiny_checkpoint)
+    path = Scanpath((Fixation(0.1, 0.2, 300.0), Fixation(0.7, 0.6, 200.0)), "simulated")
+    example = Example("one", noise(300, 240), "Why?", "Because.", {"cardiomegaly": 1.0}, (path, path))
+    batch = GazeCollator(tiny_processor, model.config.gaze_config)([example, example])
+    losses = model(**batch)
+    losses.loss.backward()
+    without = [name for name, parameter in model.named_parameters() if parameter.grad is None]
+    assert without == []
+    weights = model.config.gaze_config
+    total = (
+        weights.gaze_weight * losses.gaze_loss
+        + weights.text_weight * losses.text_loss
+        + weights.finding_weight * losses.finding_loss
+        + weights.dwell_weight * losses.dwell_loss
+    )
+    torch.testing.assert_close(losses.loss, total)
+
+
+def test_prompts_of_a_batch_need_as_many_gaze_tokens(tiny_engine: GazeEngine) -> None:
+    ids = torch.tensor([[tiny_engine.processor.gaze_token_id, 0], [0, 0]])
+    with pytest.raises(ValueError, match="as many gaze tokens"):
+        tiny_engine.model.gaze_states(torch.zeros(2, 2, 4), ids)
+
+
+def test_the_cache_holds_every_position(tiny_engine: GazeEngine) -> None:
+    (image,) = tiny_engine.encode_images([noise(224, 224)])
+    gaze_pass = tiny_engine.look([image], ["Why?"])
+    assert isinstance(gaze_pass.cache, DynamicCache)
+    assert gaze_pass.cache.get_seq_length() == gaze_pass.input_ids.shape[1]
