@@ -15,51 +15,16 @@ from transformers import StoppingCriteria, StoppingCriteriaList, TextIteratorStr
 
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.model.adapters import AttachedAdapter, attach_adapter
-from gazevlm_core.model.checkpoint import NANO, Checkpoint, Precision, load_checkpoint
+from gazevlm_core.model.checkpoint import NANO, Checkpoint, load_checkpoint
 from gazevlm_core.model.config import GazeConfig
 from gazevlm_core.model.gaze_model import GazePass
-from gazevlm_core.model.walks import PathChoice, WalkedPath, choose_path
+from gazevlm_core.model.walks import WalkedPath, choose_path
+from gazevlm_core.options import DiagnoseOptions, Precision
 from gazevlm_core.prompt import DEFAULT_QUESTION, encode_prompts, render_prompt
 from gazevlm_core.records import Diagnosis
 from gazevlm_core.scanpath import Fixation, Scanpath
 
 UNTRAINED_NOTE = "This model's gaze weights are untrained, so no scanpath is shown."
-
-
-@dataclass(frozen=True)
-class DiagnoseOptions:
-    """How to answer.
-
-    Args:
-        path: which path is shown.
-        walks: N walks behind a medoid path.
-        path_temperature: divides the pointer's logits.
-        path_seed: of the walks.
-        given: fixations that the path begins with.
-        text_temperature: 0 is greedy.
-        text_seed: of a sampled text.
-        max_new_tokens: longest answer.
-
-    Raises:
-        ValueError: a number out of range.
-    """
-
-    path: PathChoice = PathChoice.MEDOID
-    walks: int = 32
-    path_temperature: float = 1.0
-    path_seed: int = 0
-    given: tuple[Fixation, ...] = ()
-    text_temperature: float = 0.0
-    text_seed: int = 0
-    max_new_tokens: int = 128
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.walks <= 1024:
-            raise ValueError(f"walks must lie in 1 to 1024, got {self.walks}")
-        if not 1 <= self.max_new_tokens <= 2048:
-            raise ValueError(f"max_new_tokens must lie in 1 to 2048, got {self.max_new_tokens}")
-        if not 0 <= self.path_temperature <= 10 or not 0 <= self.text_temperature <= 10:
-            raise ValueError("temperatures must lie in 0 to 10")
 
 
 @dataclass(frozen=True, eq=False)

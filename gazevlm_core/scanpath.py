@@ -6,6 +6,7 @@ Coordinates are fractions of the upright (EXIF-transposed) image, origin upper l
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal, get_args
 
 Source = Literal["eyetracker", "click", "bubble", "model", "simulated"]
@@ -64,7 +65,7 @@ class Scanpath:
         if self.source not in SOURCES:
             raise ValueError(f"unknown scanpath source {self.source!r}; expected one of {', '.join(SOURCES)}")
         onsets = [fixation.onset_ms for fixation in self.fixations if fixation.onset_ms is not None]
-        if any(later < earlier for earlier, later in zip(onsets, onsets[1:], strict=False)):
+        if any(later < earlier for earlier, later in pairwise(onsets)):
             raise ValueError("fixation onsets must not run backwards")
 
     def __len__(self) -> int:

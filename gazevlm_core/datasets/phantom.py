@@ -1,6 +1,7 @@
 """Phantoms as a data set: cases with readings, reports and answers, and examples drawn from them.
 
-Training wants tens of thousands of cases, so they are drawn once into shards (`PhantomShards`); evaluation draws its own.
+Training wants tens of thousands of cases, so they are drawn once into shards (`PhantomShards`); evaluation draws its
+own.
 """
 
 import json

@@ -100,7 +100,7 @@ def attach_adapter(model: GazeVLM, folder: Path) -> AttachedAdapter:
         raise AdapterError(f"adapter {folder.name!r} does not fit this model: {_first_line(error)}") from error
     try:
         result = set_peft_model_state_dict(adapted, weights)
-        missing = [key for key in result.missing_keys if "lora_" in key or "trainable_tokens_delta" in key]
+        missing = [key for key in result.missing_keys if _is_adapters(key, tied=model.config.tie_word_embeddings)]
         if missing or result.unexpected_keys:
             stray = (missing or result.unexpected_keys)[0]
             raise AdapterError(f"adapter {folder.name!r} does not fit this model: {stray} has no counterpart")
@@ -113,6 +113,13 @@ def attach_adapter(model: GazeVLM, folder: Path) -> AttachedAdapter:
     model.gaze_heads = heads.to(model.device).eval()
     model.config.gaze = gaze.to_dict()
     return attached
+
+
+def _is_adapters(key: str, *, tied: bool) -> bool:
+    """Whether a weight must come from the adapter; a tied head shares its rows with the embedding."""
+    if "trainable_tokens_delta" in key:
+        return not (tied and ".lm_head." in key)
+    return "lora_" in key
 
 
 def _first_line(error: Exception) -> str:

@@ -2,33 +2,22 @@
 
 import json
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoConfig, BitsAndBytesConfig, Qwen2_5_VLConfig
+from transformers import AutoConfig, Qwen2_5_VLConfig
 from transformers.utils import cached_file
 
 from gazevlm_core.model.config import GazeConfig, GazeVLMConfig
 from gazevlm_core.model.gaze_model import GazeVLM
 from gazevlm_core.model.processor import GazeVLMProcessor
+from gazevlm_core.model.quantise import compute_dtype, quantization_config, settle_four_bit_model
+from gazevlm_core.options import Precision
 
 NANO = "gazevlm-nano"
 MODELS_FOLDER = Path(__file__).resolve().parents[2] / "models"
-# A custom list replaces the library's default, so lm_head is named again; a bare "visual" would skip nothing.
-KEPT_FULL = ("model.visual", "lm_head", "gaze_heads")
-
-
-class Precision(StrEnum):
-    """How weights are held. AUTO takes a quantised checkpoint as it is, NF4 for large ones, else full precision."""
-
-    AUTO = "auto"
-    NF4 = "nf4"
-    INT8 = "int8"
-    BF16 = "bf16"
-    FP32 = "fp32"
 
 
 class CheckpointError(ValueError):
@@ -71,17 +60,6 @@ def pick_device(device: str = "auto") -> torch.device:
     return torch.device(device)
 
 
-def compute_dtype(device: torch.device) -> torch.dtype:
-    """Dtype of the arithmetic for a checkpoint that is not float32 itself.
-
-    bfloat16 where the hardware multiplies it natively. On an AVX2 CPU bfloat16 is emulated and 50 to 100 times slower
-    than float32, so only CPUs with AMX tiles take it.
-    """
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
-    return torch.bfloat16 if torch.cpu._is_amx_tile_supported() else torch.float32
-
-
 def load_checkpoint(source: str = NANO, *, precision: Precision = Precision.AUTO, device: str = "auto") -> Checkpoint:
     """Load a model with its processor.
 
@@ -97,7 +75,7 @@ def load_checkpoint(source: str = NANO, *, precision: Precision = Precision.AUTO
     processor = load_processor(where, source)
     config = _load_config(where, source, processor)
     saved = getattr(config, "quantization_config", None)
-    dtype = torch.float32 if _stored_dtype(config) == torch.float32 else compute_dtype(place)
+    dtype = torch.float32 if _intended_dtype(config) == torch.float32 else compute_dtype(place)
     options: dict[str, Any] = {"config": config, "dtype": dtype, "device_map": {"": place}}
     if saved is not None:
         if precision is not Precision.AUTO:
@@ -114,6 +92,8 @@ def load_checkpoint(source: str = NANO, *, precision: Precision = Precision.AUTO
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         raise CheckpointError(f"cannot load {source}: {_first_line(error)}") from error
     _check_complete(source, report, config.gaze_config)
+    if held is Precision.NF4:
+        settle_four_bit_model(model, dtype)
     return Checkpoint(model.eval(), processor, _model_id(source), held)
 
 
@@ -123,9 +103,7 @@ def _check_complete(source: str, report: dict[str, Any], gaze: GazeConfig) -> No
     missing = sorted(key for key in report["missing_keys"] if trained or not key.startswith("gaze_heads."))
     wrong = missing + sorted(str(key) for key in report["mismatched_keys"]) + sorted(report["unexpected_keys"])
     if wrong:
-        raise CheckpointError(
-            f"{source} is not a complete Qwen2.5-VL checkpoint: {len(wrong)} weights do not fit, the first is {wrong[0]}"
-        )
+        raise CheckpointError(f"{source} is not a complete Qwen2.5-VL: {len(wrong)} weights do not fit: {wrong[0]} ...")
 
 
 def load_processor(where: str, source: str) -> GazeVLMProcessor:
@@ -141,11 +119,8 @@ def load_processor(where: str, source: str) -> GazeVLMProcessor:
 
 
 def save_quantised(source: Path, target: Path) -> None:
-    """Write a full-precision checkpoint folder again, with its processor: the language model in NF4, the vision tower and
-    embeddings in float16 (they are computed in float32).
-
-    The weights are saved before any forward pass: on CPUs with AVX512-BF16, bitsandbytes repacks them in the first one
-    and cannot give the double-quantised scales back bit for bit.
+    """Write a full-precision checkpoint folder again, with its processor: NF4 layers in the language model, the vision
+    tower and embeddings in float16 (but computed in float32).
 
     Args:
         source: folder of a full-precision checkpoint.
@@ -162,19 +137,6 @@ def save_quantised(source: Path, target: Path) -> None:
     model.model.language_model.embed_tokens.half()
     model.save_pretrained(target)
     load_processor(str(source), source.name).save_pretrained(target)
-
-
-def quantization_config(precision: Precision, dtype: torch.dtype) -> BitsAndBytesConfig:
-    """bitsandbytes settings: NF4 with double quantisation, or 8 bit; vision tower and heads stay as they are."""
-    if precision is Precision.INT8:
-        return BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=list(KEPT_FULL))
-    return BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=dtype,
-        llm_int8_skip_modules=list(KEPT_FULL),
-    )
 
 
 def _load_config(where: str, source: str, processor: GazeVLMProcessor) -> GazeVLMConfig:
@@ -195,8 +157,10 @@ def _load_config(where: str, source: str, processor: GazeVLMProcessor) -> GazeVL
     return GazeVLMConfig.from_base(base, GazeConfig(), processor.gaze_token_id)
 
 
-def _stored_dtype(config: GazeVLMConfig) -> torch.dtype | None:
-    stored = config.dtype or config.text_config.dtype
+def _intended_dtype(config: GazeVLMConfig) -> torch.dtype | None:
+    """Dtype of the arithmetic that a checkpoint was saved for: of its 4-bit layers, else of its weights."""
+    quantised = getattr(config, "quantization_config", None) or {}
+    stored = quantised.get("bnb_4bit_compute_dtype") or config.dtype or config.text_config.dtype
     return getattr(torch, stored) if isinstance(stored, str) else stored
 
 
@@ -205,7 +169,7 @@ def _choose_precision(precision: Precision, config: GazeVLMConfig) -> Precision:
         return precision
     if config.text_config.hidden_size >= 2048:  # the real family; small ones gain nothing
         return Precision.NF4
-    return Precision.FP32 if _stored_dtype(config) == torch.float32 else Precision.BF16
+    return Precision.FP32 if _intended_dtype(config) == torch.float32 else Precision.BF16
 
 
 def _model_id(source: str) -> str:

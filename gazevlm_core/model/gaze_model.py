@@ -92,7 +92,7 @@ class GazeVLM(Qwen2_5_VLForConditionalGeneration):
         gaze_durations_ms: torch.Tensor | None = None,
         finding_labels: torch.Tensor | None = None,
         **kwargs: Any,
-    ) -> Any:
+    ) -> ModelOutput | tuple:
         """The backbone's forward, or the gaze losses where supervision is given.
 
         Args:
@@ -199,7 +199,8 @@ class GazeVLM(Qwen2_5_VLForConditionalGeneration):
             "finding_loss": gaze.finding_weight,
             "dwell_loss": gaze.dwell_weight,
         }
-        total = sum((weights[name] * value for name, value in parts.items()), start=torch.zeros((), device=hidden.device))
+        nothing = torch.zeros((), device=hidden.device)
+        total = sum((weights[name] * value for name, value in parts.items()), start=nothing)
         return GazeLosses(loss=total, **parts)
 
     def encode_images(self, pixel_values: torch.Tensor, image_grid_thw: torch.Tensor) -> tuple[torch.Tensor, ...]:

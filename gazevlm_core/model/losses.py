@@ -12,9 +12,7 @@ STOP = -1
 IGNORED = -100
 
 
-def pointer_log_probabilities(
-    fields: PointerField, previous: torch.Tensor, patch_mask: torch.Tensor
-) -> torch.Tensor:
+def pointer_log_probabilities(fields: PointerField, previous: torch.Tensor, patch_mask: torch.Tensor) -> torch.Tensor:
     """Log probabilities of every choice at every step, teacher-forced.
 
     Args:
@@ -25,7 +23,7 @@ def pointer_log_probabilities(
     Returns:
         float32 [B, S, K, P + 1], normalised over the existing patches and the stop; no stop at the first step.
     """
-    batch, readers, steps = previous.shape
+    batch, _, steps = previous.shape
     rows = torch.arange(batch, device=previous.device)[:, None, None]
     queries = fields.step_queries[:, None] + fields.previous_queries[rows, previous]  # [B, S, K, d]
     logits = torch.einsum("bskd,bpd->bskp", queries, fields.keys) / fields.keys.shape[-1] ** 0.5
@@ -35,7 +33,7 @@ def pointer_log_probabilities(
 
 
 def previous_patches(targets: torch.Tensor, start: int) -> torch.Tensor:
-    """Predecessor of every step: targets [B, S, K] shifted by one, `start` at the first step and where none is known."""
+    """Predecessors: targets [B, S, K] shifted by one step, `start` at the first step and where none is known."""
     shifted = functional.pad(targets[..., :-1], (1, 0), value=IGNORED)
     return torch.where(shifted >= 0, shifted, torch.full_like(shifted, start))
 

@@ -106,7 +106,7 @@ class GazeHeads(nn.Module):
         return PointerField(self.query(gaze_hidden), previous, keys)
 
     def log_durations(self, gaze_hidden: torch.Tensor, fixated_hidden: torch.Tensor) -> torch.Tensor:
-        """Natural logarithm of the dwell in ms, [...], from [..., D] gaze states and [..., D] states of their patches."""
+        """Natural logarithms of the dwells in ms, [...], from gaze states and their patches' states, [..., D] each."""
         return self.dwell(torch.cat([gaze_hidden.float(), fixated_hidden.float()], dim=-1)).squeeze(-1)
 
     def finding_logits(self, gaze_hidden: torch.Tensor) -> torch.Tensor:

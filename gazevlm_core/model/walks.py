@@ -2,21 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
 import numpy as np
 import torch
 
 from gazevlm_core.metrics.sequence import medoid_index
 from gazevlm_core.model.pointer import PointerField
-
-
-class PathChoice(StrEnum):
-    """Which path is shown: the medoid of N walks (minimum Bayes risk), the arg-max walk, or one walk."""
-
-    MEDOID = "medoid"
-    ARGMAX = "argmax"
-    SAMPLE = "sample"
+from gazevlm_core.options import PathChoice
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,9 @@ from gazevlm_core.prompt import IGNORED_LABEL, encode_prompts, render_prompt
 from gazevlm_core.scanpath import Scanpath
 
 
-def gaze_targets(scanpaths: Sequence[Scanpath], grid: PatchGrid, num_steps: int) -> tuple[list[list[int]], list[list[float]]]:
+def gaze_targets(
+    scanpaths: Sequence[Scanpath], grid: PatchGrid, num_steps: int
+) -> tuple[list[list[int]], list[list[float]]]:
     """Pointer targets and durations of several readings of one image.
 
     Args:
@@ -49,7 +51,7 @@ class GazeCollator:
         self.processor, self.config, self.use_gaze = processor, config, use_gaze
 
     def __call__(self, examples: Sequence[Example]) -> dict[str, Any]:
-        """Batch with input_ids, labels, pixel_values, image_grid_thw, gaze_targets [B, S, K], finding_labels [B, F], ..."""
+        """A batch: tokens and labels [B, L], pixels, gaze_targets [B, S, K], finding_labels [B, F]."""
         pixels = self.processor.image_processor(images=[example.image for example in examples], return_tensors="pt")
         merge = self.processor.image_processor.merge_size
         grids = [PatchGrid.from_grid_thw(thw, merge) for thw in pixels["image_grid_thw"].tolist()]

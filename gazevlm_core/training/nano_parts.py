@@ -27,6 +27,7 @@ IMAGE_PIXELS = 228 * 228
 SMALLEST_IMAGE_PIXELS = 200 * 200
 HEAD_DIM = 32
 TEXT_WIDTH, VISION_WIDTH, DEPTH = 192, 160, 4
+INITIALIZER_RANGE = 0.05  # about 1 / sqrt(width), as the usual 0.02 is at a width of 2,048
 
 # Qwen2.5's turns without its default system message, which would only cost this model tokens.
 CHAT_TEMPLATE = (
@@ -85,6 +86,7 @@ def nano_model(processor: GazeVLMProcessor, gaze: GazeConfig) -> GazeVLM:
             "num_key_value_heads": TEXT_WIDTH // HEAD_DIM,
             "max_position_embeddings": 4096,
             "rope_parameters": rope,
+            "initializer_range": INITIALIZER_RANGE,
             "bos_token_id": None,
             "eos_token_id": token_id(tokenizer, TURN_END_TOKEN),
             "pad_token_id": token_id(tokenizer, END_OF_TEXT_TOKEN),
@@ -95,6 +97,7 @@ def nano_model(processor: GazeVLMProcessor, gaze: GazeConfig) -> GazeVLM:
             "intermediate_size": 3 * VISION_WIDTH,
             "num_heads": VISION_WIDTH // HEAD_DIM,
             "out_hidden_size": TEXT_WIDTH,
+            "initializer_range": INITIALIZER_RANGE,
             "window_size": IMAGE_SIDE_PX,
             "fullatt_block_indexes": list(range(DEPTH)),
         },

@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from transformers import Trainer
 
+from gazevlm_core.model.gaze_model import GazeLosses
+
 
 class GazeTrainer(Trainer):
     """Trains a `GazeVLM` (or a PEFT model around one) on batches of `GazeCollator`."""
@@ -16,7 +18,7 @@ class GazeTrainer(Trainer):
 
     def compute_loss(
         self, model: torch.nn.Module, inputs: dict[str, Any], return_outputs: bool = False, **_: Any
-    ) -> Any:
+    ) -> torch.Tensor | tuple[torch.Tensor, GazeLosses]:
         """The model's own weighted loss; its parts are kept for the next log."""
         outputs = model(**inputs)
         for name, value in outputs.items():

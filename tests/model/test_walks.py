@@ -6,7 +6,8 @@ import torch
 
 from gazevlm_core.metrics.sequence import medoid_index, sequence_score, sequence_scores
 from gazevlm_core.model.pointer import PointerField
-from gazevlm_core.model.walks import PathChoice, choose_path, follow, sample_walks
+from gazevlm_core.model.walks import choose_path, follow, sample_walks
+from gazevlm_core.options import PathChoice
 
 
 def random_field(steps: int = 6, patches: int = 20, scale: float = 2.0) -> PointerField:

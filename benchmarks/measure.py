@@ -1,0 +1,43 @@
+"""Timing helpers: interleaved repeats, medians, and figures of fresh processes."""
+
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+
+
+def interleaved_medians(tasks: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, float]:
+    """Median seconds of each task; the tasks take turns, so that a slow spell of the machine meets all of them.
+
+    Args:
+        tasks: by name; each runs once unmeasured first.
+        repeats: measured rounds.
+    """
+    for task in tasks.values():
+        task()
+    seconds: dict[str, list[float]] = {name: [] for name in tasks}
+    for _ in range(repeats):
+        for name, task in tasks.items():
+            start = time.perf_counter()
+            task()
+            seconds[name].append(time.perf_counter() - start)
+    return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def import_seconds(module: str, repeats: int = 7) -> float:
+    """Median seconds that importing a module adds to a bare interpreter."""
+
+    def run(code: str) -> None:
+        subprocess.run([sys.executable, "-c", code], check=True)
+
+    tasks = {"bare": lambda: run("pass"), "import": lambda: run(f"import {module}")}
+    medians = interleaved_medians(tasks, repeats)
+    return medians["import"] - medians["bare"]
+
+
+def peak_megabytes(code: str) -> float:
+    """Peak resident memory of a fresh interpreter that runs `code`, in MB."""
+    tail = "\nimport resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000)"
+    done = subprocess.run([sys.executable, "-c", code + tail], check=True, capture_output=True, text=True)
+    return float(done.stdout.strip().splitlines()[-1])

@@ -1,0 +1,161 @@
+"""`make bench`: prints a table of ratios and writes benchmarks/results.json.
+
+    python -m benchmarks.run [--repeats 5] [--wide-layers 2]
+"""
+
+import json
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+RESULTS = Path(__file__).with_name("results.json")
+ANSWER_TOKENS = 64
+TEXT_LAYERS_3B, VISION_LAYERS_3B = 36, 32  # published depth of Qwen2.5-VL-3B
+BARS = {"gaze_overhead_nano": 1.10, "gaze_overhead_3b_width": 1.10, "import_gazevlm_core_s": 0.3}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One line of the table."""
+
+    key: str
+    value: float
+    meaning: str
+
+
+def gaze_figures(source: str, suffix: str, repeats: int, side_px: int) -> list[Figure]:
+    """What looking costs on one model: overhead, time to the path, and the walks' share of the pass."""
+    import torch
+    from PIL import Image
+
+    from benchmarks.measure import interleaved_medians
+    from gazevlm_core.inference import GazeEngine
+from gazevlm_core.options import DiagnoseOptions
+    from gazevlm_core.model.walks import choose_path
+    from gazevlm_core.phantom.make import make_phantom
+    from gazevlm_core.prompt import DEFAULT_QUESTION
+
+    engine = GazeEngine.load(source)
+    image = Image.fromarray(make_phantom(0, size_px=side_px).image).convert("RGB")
+    model, exact = engine.model, {"max_new_tokens": ANSWER_TOKENS, "min_new_tokens": ANSWER_TOKENS, "do_sample": False}
+
+    def look(gaze: bool) -> object:
+        return engine.look(engine.encode_images([image]), [DEFAULT_QUESTION], gaze=gaze)
+
+    def path_of(gaze_pass: object) -> None:
+        choose_path(model.pointer_field(gaze_pass, 0), walks=32)
+
+    def with_gaze() -> None:
+        gaze_pass = look(gaze=True)
+        path_of(gaze_pass)
+        model.continue_text(gaze_pass, **exact)
+
+    done = look(gaze=True)
+    with torch.no_grad():
+        medians = interleaved_medians(
+            {
+                "with": with_gaze,
+                "without": lambda: model.continue_text(look(gaze=False), **exact),
+                "path": lambda: path_of(look(gaze=True)),
+                "pass": lambda: look(gaze=True),
+                "walks": lambda: path_of(done),
+            },
+            repeats,
+        )
+    overhead = medians["with"] / medians["without"]
+    figures = [
+        Figure(f"gaze_overhead_{suffix}", overhead, "image to path and 64 tokens, over no gaze tokens"),
+        Figure(f"time_to_scanpath_share_{suffix}", medians["path"] / medians["with"], "image to path, of the whole"),
+        Figure(f"walks32_share_of_pass_{suffix}", medians["walks"] / medians["pass"], "32 walks and medoid, of a pass"),
+    ]
+    if suffix == "nano":
+        speedup = _batch_speedup(engine, repeats)
+        figures.append(Figure("batch8_speedup", speedup, "eight singles over one batch of eight"))
+        assert DiagnoseOptions().walks == 32  # the figures above are those of the default
+    return figures
+
+
+def _batch_speedup(engine: object, repeats: int) -> float:
+    from PIL import Image
+
+    from benchmarks.measure import interleaved_medians
+    from gazevlm_core.inference import GazeEngine
+    from gazevlm_core.phantom.make import make_phantom
+    from gazevlm_core.prompt import DEFAULT_QUESTION
+
+    assert isinstance(engine, GazeEngine)
+    images = [Image.fromarray(make_phantom(seed).image).convert("RGB") for seed in range(8)]
+    medians = interleaved_medians(
+        {
+            "singles": lambda: [engine.diagnose(image) for image in images],
+            "batch": lambda: engine.diagnose_batch(images, [DEFAULT_QUESTION] * 8),
+        },
+        max(1, repeats // 2),
+    )
+    return medians["singles"] / medians["batch"]
+
+
+def bytes_ratio(source: Path, text_layers: int, vision_layers: int) -> float:
+    """Bytes in NF4 over bytes in bf16, measured per layer and summed over the real depth."""
+    from gazevlm_core.model.checkpoint import load_checkpoint
+    from gazevlm_core.options import Precision
+
+    totals = []
+    for precision in (Precision.NF4, Precision.BF16):
+        model = load_checkpoint(str(source), precision=precision, device="cpu").model
+        text = sum(_bytes(layer) for layer in model.model.language_model.layers) / text_layers
+        vision = sum(_bytes(block) for block in model.model.visual.blocks) / vision_layers
+        rest = _bytes(model) - text * text_layers - vision * vision_layers
+        totals.append(rest + text * TEXT_LAYERS_3B + vision * VISION_LAYERS_3B)
+    return totals[0] / totals[1]
+
+
+def _bytes(module: object) -> int:
+    import torch
+
+    assert isinstance(module, torch.nn.Module)
+    total = sum(tensor.numel() * tensor.element_size() for tensor in module.parameters())
+    for part in module.modules():  # scales of 4-bit layers are no parameters
+        state = getattr(getattr(part, "weight", None), "quant_state", None)
+        if state is not None:
+            total += state.absmax.numel() * state.absmax.element_size()
+            total += state.state2.absmax.numel() * state.state2.absmax.element_size() if state.nested else 0
+    return total
+
+
+def main(
+    repeats: Annotated[int, typer.Option(help="Measured rounds.", min=1)] = 5,
+    wide_layers: Annotated[int, typer.Option(help="Layers of the 3B-wide model, text and vision each.", min=1)] = 2,
+) -> None:
+    """Measure, print and save."""
+    from benchmarks.measure import import_seconds, peak_megabytes
+    from gazevlm_core.quiet import quiet_libraries
+    from tools.make_large_checkpoint import main as make_large
+
+    quiet_libraries()
+    figures = [Figure("import_gazevlm_core_s", import_seconds("gazevlm_core"), "seconds over a bare interpreter")]
+    figures += gaze_figures("gazevlm-nano", "nano", repeats, side_px=512)
+    with tempfile.TemporaryDirectory() as folder:
+        wide = Path(folder) / "wide"
+        make_large(wide, text_layers=wide_layers, vision_layers=wide_layers, untied=False, shard="400MB")
+        figures += gaze_figures(str(wide), "3b_width", max(1, repeats // 2), side_px=448)
+        ratio = bytes_ratio(wide, wide_layers, wide_layers)
+        figures.append(Figure("nf4_bytes_ratio", ratio, "NF4 over bf16, 3B at full depth"))
+    code = (
+        "from gazevlm_core.inference import GazeEngine; from gazevlm_core.phantom.make import make_phantom\n"
+        "from PIL import Image; engine = GazeEngine.load()\n"
+        "engine.diagnose(Image.fromarray(make_phantom(0).image).convert('RGB'))"
+    )
+    figures.append(Figure("peak_memory_nano_mb", peak_megabytes(code), "one diagnosis in a fresh process"))
+    for figure in figures:
+        bar = BARS.get(figure.key)
+        verdict = "" if bar is None else f"  bar <= {bar:g}: {'met' if figure.value <= bar else 'MISSED'}"
+        typer.echo(f"{figure.key:34} {figure.value:10.4f}  {figure.meaning}{verdict}")
+    RESULTS.write_text(json.dumps({figure.key: round(figure.value, 4) for figure in figures}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,134 @@
+"""Bootstrap confidence intervals by image: one image stands for one patient, so images are drawn again, not labels.
+
+Source: Efron and Tibshirani, "An Introduction to the Bootstrap" (1993), percentile intervals. A resample is written as
+how often each image was drawn, so every score that is a sum over images is one matrix product for all resamples.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+RESAMPLES = 2000
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A score with its confidence interval; NaN where it is not defined.
+
+    Args:
+        value: on the images as they are.
+        low, high: ends of the percentile interval.
+    """
+
+    value: float
+    low: float
+    high: float
+
+    def touches(self, other: "Estimate") -> bool:
+        """Whether the two intervals share a point; an undefined interval touches everything."""
+        return not (self.low > other.high or self.high < other.low)
+
+
+def bootstrap_counts(num_images: int, resamples: int = RESAMPLES, seed: int = 0) -> np.ndarray:
+    """How often each image is drawn in each resample.
+
+    Args:
+        num_images: N >= 1.
+        resamples: R >= 1.
+        seed: the same seed gives the same resamples, so that scores of several models are compared in pairs.
+
+    Returns:
+        float64 [R, N]; every row sums to N.
+
+    Raises:
+        ValueError: no image or no resample.
+    """
+    if num_images < 1 or resamples < 1:
+        raise ValueError(f"a bootstrap needs images and resamples, got {num_images} and {resamples}")
+    rng = np.random.default_rng(seed)
+    return rng.multinomial(num_images, np.full(num_images, 1.0 / num_images), size=resamples).astype(np.float64)
+
+
+def estimate_of(value: float, samples: np.ndarray, confidence: float = CONFIDENCE) -> Estimate:
+    """The percentile interval of a score.
+
+    Args:
+        value: on the images as they are.
+        samples: float [R], the score in each resample; NaN where a resample leaves it undefined, and those are left out.
+        confidence: coverage in (0, 1).
+    """
+    known = samples[~np.isnan(samples)]
+    if not len(known):
+        return Estimate(value, float("nan"), float("nan"))
+    low, high = np.quantile(known, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return Estimate(float(value), float(low), float(high))
+
+
+def ratio_samples(numerators: np.ndarray, denominators: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Sum of numerators over sum of denominators in each resample, float64 [R]; NaN where the denominator is 0."""
+    above, below = counts @ numerators, counts @ denominators
+    return np.divide(above, below, out=np.full(len(counts), np.nan), where=below != 0)
+
+
+def ratio_estimate(numerators: np.ndarray, denominators: np.ndarray, counts: np.ndarray) -> Estimate:
+    """A ratio of sums over images: a share, a precision, or one mean relative to another.
+
+    Args:
+        numerators: float [N], per image.
+        denominators: float [N], per image.
+        counts: [R, N] from `bootstrap_counts`.
+    """
+    numerators, denominators = np.asarray(numerators, np.float64), np.asarray(denominators, np.float64)
+    samples = ratio_samples(numerators, denominators, counts)
+    below = denominators.sum()
+    return estimate_of(numerators.sum() / below if below else float("nan"), samples)
+
+
+def mean_estimate(values: np.ndarray, counts: np.ndarray) -> Estimate:
+    """Mean over images, float [N]; an image whose value is NaN does not count."""
+    known = ~np.isnan(values)
+    return ratio_estimate(np.where(known, values, 0.0), known.astype(np.float64), counts)
+
+
+def median_estimate(values: np.ndarray, images: np.ndarray, counts: np.ndarray) -> Estimate:
+    """Median of values of which one image gives several; whole images are drawn again.
+
+    Args:
+        values: float [V].
+        images: int [V], number of the image in [0, N) that each value belongs to.
+        counts: [R, N] from `bootstrap_counts`.
+    """
+    if not len(values):
+        return Estimate(*[float("nan")] * 3)
+    order = np.argsort(values, kind="stable")
+    values, images = np.asarray(values, np.float64)[order], np.asarray(images)[order]
+
+    def median_of(weights: np.ndarray) -> float:
+        reached = np.cumsum(weights)
+        half = reached[-1] / 2
+        if half == 0:
+            return float("nan")
+        lower, upper = np.searchsorted(reached, half, "left"), np.searchsorted(reached, half, "right")
+        return float(values[lower] + values[min(int(upper), len(values) - 1)]) / 2
+
+    samples = np.array([median_of(row[images]) for row in counts])
+    return estimate_of(median_of(np.ones(len(values))), samples)
+
+
+def correlation_estimate(first: np.ndarray, second: np.ndarray, images: np.ndarray, counts: np.ndarray) -> Estimate:
+    """Pearson correlation of paired values of which one image gives several; arguments as in `median_estimate`."""
+    if len(first) < 2:
+        return Estimate(*[float("nan")] * 3)
+    first, second = np.asarray(first, np.float64), np.asarray(second, np.float64)
+    first, second = first - first.mean(), second - second.mean()  # keeps the sums of squares well conditioned
+    size = counts.shape[1]
+    terms = (np.ones_like(first), first, second, first**2, second**2, first * second)
+    sums = np.stack([np.bincount(images, term, minlength=size) for term in terms], axis=1)  # [N, 6]
+
+    def correlation(totals: np.ndarray) -> np.ndarray:
+        number, a, b, aa, bb, ab = totals.T
+        spread = np.clip(number * aa - a**2, 0, None) * np.clip(number * bb - b**2, 0, None)
+        return np.divide(number * ab - a * b, np.sqrt(spread), out=np.full(len(totals), np.nan), where=spread > 1e-12)
+
+    return estimate_of(float(correlation(sums.sum(axis=0, keepdims=True))[0]), correlation(counts @ sums))

@@ -1,0 +1,60 @@
+"""What a user may choose: how weights are held, which path is shown, how to answer. Free of torch."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from gazevlm_core.scanpath import Fixation
+
+
+class Precision(StrEnum):
+    """How weights are held. AUTO takes a quantised checkpoint as it is, NF4 for large ones, else full precision."""
+
+    AUTO = "auto"
+    NF4 = "nf4"
+    INT8 = "int8"
+    BF16 = "bf16"
+    FP32 = "fp32"
+
+
+class PathChoice(StrEnum):
+    """Which path is shown: the medoid of N walks (minimum Bayes risk), the arg-max walk, or one walk."""
+
+    MEDOID = "medoid"
+    ARGMAX = "argmax"
+    SAMPLE = "sample"
+
+
+@dataclass(frozen=True)
+class DiagnoseOptions:
+    """How to answer.
+
+    Args:
+        path: which path is shown.
+        walks: N walks behind a medoid path.
+        path_temperature: divides the pointer's logits.
+        path_seed: of the walks.
+        given: fixations that the path begins with.
+        text_temperature: 0 is greedy.
+        text_seed: of a sampled text.
+        max_new_tokens: longest answer.
+
+    Raises:
+        ValueError: a number out of range.
+    """
+
+    path: PathChoice = PathChoice.MEDOID
+    walks: int = 32
+    path_temperature: float = 1.0
+    path_seed: int = 0
+    given: tuple[Fixation, ...] = ()
+    text_temperature: float = 0.0
+    text_seed: int = 0
+    max_new_tokens: int = 128
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.walks <= 1024:
+            raise ValueError(f"walks must lie in 1 to 1024, got {self.walks}")
+        if not 1 <= self.max_new_tokens <= 2048:
+            raise ValueError(f"max_new_tokens must lie in 1 to 2048, got {self.max_new_tokens}")
+        if not 0 <= self.path_temperature <= 10 or not 0 <= self.text_temperature <= 10:
+            raise ValueError("temperatures must lie in 0 to 10")

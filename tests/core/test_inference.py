@@ -1,0 +1,121 @@
+"""The engine: path before words, streaming, seeds, cancelling, given beginnings."""
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gazevlm_core.inference import GazeEngine
+from gazevlm_core.options import DiagnoseOptions
+from gazevlm_core.options import PathChoice
+from gazevlm_core.scanpath import Fixation
+from tests.tiny_model import make_tiny_checkpoint
+
+IMAGE = Image.fromarray(np.random.default_rng(5).integers(0, 256, (260, 300, 3), dtype=np.uint8))
+
+
+def test_the_path_comes_before_the_first_word_and_the_last_record_is_whole(tiny_engine: GazeEngine) -> None:
+    options = DiagnoseOptions(max_new_tokens=20)
+    records = list(tiny_engine.stream(IMAGE, "Why?", options))
+    assert records[0].answer == ""
+    assert records[0].scanpath is not None
+    assert all(record.scanpath is records[0].scanpath for record in records)
+    whole = tiny_engine.diagnose(IMAGE, "Why?", options)
+    assert records[-1].answer == whole.answer
+    assert records[-1].finding_probabilities == pytest.approx(dict(whole.finding_probabilities))
+
+
+def test_fixations_are_the_centres_of_likely_patches(tiny_engine: GazeEngine) -> None:
+    diagnosis = tiny_engine.diagnose(IMAGE, options=DiagnoseOptions(max_new_tokens=1))
+    assert diagnosis.scanpath is not None
+    assert diagnosis.patch_probabilities is not None
+    for step, fixation in enumerate(diagnosis.scanpath):
+        patch = diagnosis.grid.index_of(fixation)
+        assert (fixation.x, fixation.y) == diagnosis.grid.center_of(patch)
+        assert diagnosis.fixation_probabilities[step] == pytest.approx(diagnosis.patch_probabilities[step, patch])
+        assert fixation.duration_ms is not None
+
+
+def test_an_untrained_dwell_head_gives_no_durations(tmp_path: Path) -> None:
+    engine = GazeEngine.load(str(make_tiny_checkpoint(tmp_path, dwell_trained=False)))
+    diagnosis = engine.diagnose(IMAGE, options=DiagnoseOptions(max_new_tokens=1))
+    assert diagnosis.scanpath is not None
+    assert {fixation.duration_ms for fixation in diagnosis.scanpath} == {None}
+
+
+def test_an_untrained_pointer_draws_nothing_and_says_so(tmp_path: Path) -> None:
+    engine = GazeEngine.load(str(make_tiny_checkpoint(tmp_path, gaze_trained=False)))
+    diagnosis = engine.diagnose(IMAGE, options=DiagnoseOptions(max_new_tokens=1))
+    assert diagnosis.scanpath is None
+    assert diagnosis.patch_probabilities is None
+    assert "untrained" in diagnosis.notes[0]
+    assert diagnosis.finding_probabilities  # the finding head is trained
+
+
+def test_seeds_decide_paths_and_sampled_text(tiny_engine: GazeEngine) -> None:
+    def ask(path_seed: int, text_seed: int) -> tuple:
+        options = DiagnoseOptions(
+            path=PathChoice.SAMPLE, path_seed=path_seed, text_temperature=1.5, text_seed=text_seed, max_new_tokens=12
+        )
+        diagnosis = tiny_engine.diagnose(IMAGE, options=options)
+        return diagnosis.scanpath, diagnosis.answer
+
+    assert ask(1, 1) == ask(1, 1)
+    assert ask(1, 1)[0] != ask(2, 1)[0]
+    assert ask(1, 1)[1] != ask(1, 2)[1]
+    assert ask(1, 1)[1] == ask(2, 1)[1]  # the path shown does not feed back into the text
+
+
+def test_a_path_goes_on_from_given_fixations(tiny_engine: GazeEngine) -> None:
+    given = (Fixation(0.11, 0.22, 250.0), Fixation(0.83, 0.4))
+    diagnosis = tiny_engine.diagnose(IMAGE, options=DiagnoseOptions(given=given, max_new_tokens=1))
+    assert diagnosis.scanpath is not None
+    assert diagnosis.scanpath.fixations[:2] == given
+    assert len(diagnosis.scanpath) > 2
+
+
+def test_closing_the_stream_stops_the_text_and_frees_the_engine(tiny_engine: GazeEngine) -> None:
+    stream = tiny_engine.stream(IMAGE, options=DiagnoseOptions(max_new_tokens=2000))
+    next(stream)
+    next(stream)
+    before = threading.active_count()
+    stream.close()
+    assert threading.active_count() < before
+    assert tiny_engine.diagnose(IMAGE, options=DiagnoseOptions(max_new_tokens=2)).scanpath is not None
+
+
+def test_users_in_parallel_get_their_own_answers(tiny_engine: GazeEngine) -> None:
+    images = [Image.fromarray(np.full((200 + 40 * k, 240, 3), 30 * k, dtype=np.uint8)) for k in range(4)]
+    options = DiagnoseOptions(max_new_tokens=8)
+    alone = [tiny_engine.diagnose(image, options=options) for image in images]
+    together: dict[int, list] = {}
+    threads = [
+        threading.Thread(target=lambda k=k, x=x: together.update({k: list(tiny_engine.stream(x, options=options))}))
+        for k, x in enumerate(images)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for k in range(4):
+        assert together[k][-1].answer == alone[k].answer
+        assert together[k][-1].grid == alone[k].grid
+        np.testing.assert_array_equal(together[k][-1].patch_probabilities, alone[k].patch_probabilities)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"walks": 0}, {"max_new_tokens": 0}, {"max_new_tokens": 9999}, {"path_temperature": -1}, {"text_temperature": 11}],
+)
+def test_options_out_of_range_are_refused(wrong: dict) -> None:
+    with pytest.raises(ValueError, match=r"must lie in"):
+        DiagnoseOptions(**wrong)
+
+
+def test_one_question_per_image_is_needed(tiny_engine: GazeEngine) -> None:
+    with pytest.raises(ValueError, match="one question per image"):
+        tiny_engine.diagnose_batch([IMAGE], [])
+    with pytest.raises(ValueError, match="question is empty"):
+        tiny_engine.diagnose(IMAGE, " ")

@@ -1,0 +1,122 @@
+"""Adapters: what they change, that a swap leaves no trace, and that pickles are refused."""
+
+import pickle
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from gazevlm_core.inference import GazeEngine
+from gazevlm_core.options import DiagnoseOptions
+from gazevlm_core.model.adapters import GAZE_CONFIG_FILE, HEADS_FILE, AdapterError
+from gazevlm_core.options import Precision
+from tests.adapter_maker import make_adapter
+
+IMAGE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (300, 260, 3), dtype=np.uint8))
+SHORT = DiagnoseOptions(max_new_tokens=6)
+
+
+@pytest.fixture(scope="module")
+def adapters(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("adapters")
+    first = make_adapter(tiny_checkpoint, folder / "first", seed=1)
+    return first, make_adapter(tiny_checkpoint, folder / "second", seed=2, steps=5)
+
+
+def answer(engine: GazeEngine) -> tuple:
+    diagnosis = engine.diagnose(IMAGE, options=SHORT)
+    assert diagnosis.patch_probabilities is not None
+    return (
+        diagnosis.answer,
+        dict(diagnosis.finding_probabilities),
+        diagnosis.scanpath,
+        diagnosis.patch_probabilities.tolist(),
+        diagnosis.adapter_id,
+    )
+
+
+@pytest.mark.parametrize("precision", [Precision.FP32, Precision.NF4])
+def test_swapping_leaves_no_trace(tiny_checkpoint: Path, adapters: tuple[Path, Path], precision: Precision) -> None:
+    engine = GazeEngine.load(str(tiny_checkpoint), precision=precision)
+    weights = {name: tensor.clone() for name, tensor in engine.model.state_dict().items()}
+    bare = answer(engine)
+    seen = []
+    for folder in (*adapters, adapters[0]):
+        engine.use_adapter(folder)
+        seen.append(answer(engine))
+        assert seen[-1][-1] == folder.name
+        assert seen[-1][:-1] != bare[:-1]
+    assert seen[0] == seen[2]
+    assert seen[0][1].keys() == {"edema"}
+    assert len(seen[1][3]) == 5  # the second adapter has five gaze tokens
+    engine.use_adapter(None)
+    assert answer(engine) == bare
+    after = engine.model.state_dict()
+    assert after.keys() == weights.keys()
+    assert all(torch.equal(after[name], tensor) for name, tensor in weights.items())
+
+
+def test_an_adapter_loads_with_the_model(tiny_checkpoint: Path, adapters: tuple[Path, Path]) -> None:
+    engine = GazeEngine.load(str(tiny_checkpoint))
+    engine.use_adapter(adapters[0])
+    assert answer(GazeEngine.load(str(tiny_checkpoint), adapter=adapters[0])) == answer(engine)
+
+
+def test_the_row_of_the_gaze_token_travels_with_the_adapter(tiny_checkpoint: Path, adapters: tuple[Path, Path]) -> None:
+    engine = GazeEngine.load(str(tiny_checkpoint))
+    ids = torch.tensor([engine.processor.gaze_token_id, 3])
+    before = engine.model.get_input_embeddings()(ids).detach().clone()
+    engine.use_adapter(adapters[0])
+    after = engine.model.get_input_embeddings()(ids).detach()
+    assert not torch.equal(before[0], after[0])
+    assert torch.equal(before[1], after[1])
+
+
+@pytest.mark.parametrize("name", ["adapter_model.bin", "extra.pt", "state.pkl", "sub/x.ckpt"])
+def test_pickles_are_refused_unread(
+    tiny_checkpoint: Path, adapters: tuple[Path, Path], tmp_path: Path, name: str
+) -> None:
+    folder = shutil.copytree(adapters[0], tmp_path / "poisoned")
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).write_bytes(pickle.dumps({"weights": 1}))
+    engine = GazeEngine.load(str(tiny_checkpoint))
+    with pytest.raises(AdapterError, match="pickle"):
+        engine.use_adapter(folder)
+
+
+@pytest.mark.parametrize("name", ["adapter_config.json", "adapter_model.safetensors", HEADS_FILE, GAZE_CONFIG_FILE])
+def test_missing_or_broken_files_leave_the_model_bare(
+    tiny_checkpoint: Path, adapters: tuple[Path, Path], tmp_path: Path, name: str
+) -> None:
+    engine = GazeEngine.load(str(tiny_checkpoint))
+    bare = answer(engine)
+    folder = shutil.copytree(adapters[0], tmp_path / "broken")
+    (folder / name).write_bytes(b"\x00\x01 not what it says")
+    with pytest.raises(AdapterError, match="broken"):
+        engine.use_adapter(folder)
+    (folder / name).unlink()
+    with pytest.raises(AdapterError, match=f"lacks {name}"):
+        engine.use_adapter(folder)
+    with pytest.raises(AdapterError, match="not a folder"):
+        engine.use_adapter(folder / "nowhere")
+    assert answer(engine) == bare
+
+
+def test_an_adapter_of_another_width_is_refused_and_leaves_the_model_bare(
+    tiny_checkpoint: Path, adapters: tuple[Path, Path], tmp_path: Path
+) -> None:
+    from safetensors.torch import load_file, save_file
+
+    engine = GazeEngine.load(str(tiny_checkpoint))
+    bare, names = answer(engine), set(engine.model.state_dict())
+    folder = shutil.copytree(adapters[0], tmp_path / "wide")
+    weights = load_file(folder / "adapter_model.safetensors")
+    wide = {name: torch.zeros(*tensor.shape[:-1], tensor.shape[-1] + 8) for name, tensor in weights.items()}
+    save_file(wide, folder / "adapter_model.safetensors")
+    with pytest.raises(AdapterError, match="does not fit"):
+        engine.use_adapter(folder)
+    assert set(engine.model.state_dict()) == names
+    assert answer(engine) == bare
