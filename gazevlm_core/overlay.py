@@ -133,13 +133,13 @@ def _draw_arrow(
 
 
 def _draw_badges(draw: ImageDraw.ImageDraw, marks: Sequence[_Mark], size: tuple[int, int], unit: float) -> None:
-    """Numbers beside the rings, each where it hides least; the last placed are drawn first."""
+    """Numbers beside the rings, each where it hides least."""
     height = max(BADGE_TEXT * unit, 6.0)
     font = ImageFont.load_default(size=0.78 * height)
     placed: list[tuple[float, float, float]] = []  # centre and half width
-    for index, mark in enumerate(marks):
+    for index in range(len(marks)):
         half_width = max(0.5 * draw.textlength(str(index + 1), font) + 0.26 * height, 0.5 * height)
-        x, y = _badge_place(mark, marks, placed, (half_width, 0.5 * height), size)
+        x, y = _badge_place(index, marks, placed, (half_width, 0.5 * height), size)
         placed.append((x, y, half_width))
     edge = max(round(0.07 * height), 1)
     for index, (mark, (x, y, half_width)) in enumerate(zip(marks, placed, strict=True)):
@@ -156,13 +156,16 @@ def _draw_badges(draw: ImageDraw.ImageDraw, marks: Sequence[_Mark], size: tuple[
 
 
 def _badge_place(
-    mark: _Mark,
+    index: int,
     marks: Sequence[_Mark],
     placed: Sequence[tuple[float, float, float]],
     half: tuple[float, float],
     size: tuple[int, int],
 ) -> Point:
-    """The nearest free place around a ring, upper right first: clear of the border, other badges and positions."""
+    """The nearest free place around a ring, upper right first: clear of border, other badges, positions and arrows."""
+    mark = marks[index]
+    neighbours = [*marks[max(index - 1, 0):index], *marks[index + 1:index + 2]]
+    arrows = [math.atan2(other.at[1] - mark.at[1], other.at[0] - mark.at[0]) for other in neighbours]
     best, best_cost = mark.at, math.inf
     for step in BADGE_DISTANCES:
         for turn in range(BADGE_ANGLES):
@@ -172,6 +175,7 @@ def _badge_place(
             y = mark.at[1] + math.sin(angle) * away
             outside = max(half[0] - x, x + half[0] - size[0], half[1] - y, y + half[1] - size[1], 0.0)
             cost = 50.0 * outside / half[1] + step + 0.02 * turn
+            cost += 0.6 * sum(math.cos(angle - arrow) > 0.75 for arrow in arrows)
             for other_x, other_y, other_half in placed:
                 overlap_x = half[0] + other_half - abs(x - other_x)
                 overlap_y = 2 * half[1] - abs(y - other_y)

@@ -2,19 +2,23 @@
 
 import logging
 import sys
+import warnings
 
 
 def quiet_libraries() -> None:
     """Call before the first model is loaded; bitsandbytes already talks while it is imported.
 
-    Silences transformers' warnings and weight-loading bars, bitsandbytes' notes (casts in 8 bit, missing kernels) and
-    the Hub's notes on retries. Downloads keep their bar on a terminal.
+    Silences transformers' warnings and weight-loading bars, bitsandbytes' notes (casts in 8 bit, missing kernels), the
+    Hub's notes on retries, and what these libraries say to each other about deprecated names.
+    Downloads keep their bar on a terminal.
     """
-    for library in ("bitsandbytes", "huggingface_hub"):
-        logging.getLogger(library).setLevel(logging.ERROR)
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"(transformers|peft|bitsandbytes)\b")
     from huggingface_hub.utils import enable_progress_bars
+    from huggingface_hub.utils import logging as hub_logging
     from transformers.utils import logging as transformers_logging
 
+    hub_logging.set_verbosity_error()
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()  # the Hub's bars, too
     if sys.stderr.isatty():

@@ -1,0 +1,120 @@
+"""The overlay tells the truth about positions, and leaves the rest of the image alone."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gazevlm_core.overlay import DOT, draw_overlay, order_colors, ring_scales
+from gazevlm_core.scanpath import Fixation, Scanpath
+
+GREY = 100
+
+
+def grey(width_px: int, height_px: int) -> Image.Image:
+    return Image.new("L", (width_px, height_px), GREY)
+
+
+def path_of(*points: tuple[float, float], durations_ms: list[float] | None = None) -> Scanpath:
+    times = durations_ms or [None] * len(points)
+    return Scanpath(tuple(Fixation(x, y, time) for (x, y), time in zip(points, times, strict=True)), "model")
+
+
+def random_path(count: int, seed: int) -> Scanpath:
+    rng = np.random.default_rng(seed)
+    return path_of(*map(tuple, rng.uniform(0.0, 0.9999, (count, 2))), durations_ms=list(rng.uniform(80, 1500, count)))
+
+
+@pytest.mark.parametrize("size", [(16, 16), (17, 400), (333, 500), (1025, 900), (2601, 700), (4000, 4000)])
+@pytest.mark.parametrize("count", [1, 12, 40])
+def test_pixel_under_every_fixation_is_white(size: tuple[int, int], count: int) -> None:
+    path = random_path(count, seed=size[0])
+    drawn = draw_overlay(grey(*size), path)
+    assert drawn.size == size
+    assert drawn.mode == "RGB"
+    for fixation in path:
+        assert drawn.getpixel((int(fixation.x * size[0]), int(fixation.y * size[1]))) == DOT
+
+
+@pytest.mark.parametrize("size", [(64, 64), (512, 430), (1400, 1500), (3000, 2000)])
+@pytest.mark.parametrize("seed", range(4))
+def test_dot_lies_within_half_a_pixel(size: tuple[int, int], seed: int) -> None:
+    x, y = np.random.default_rng(seed).uniform(0.3, 0.7, 2)
+    drawn = np.asarray(draw_overlay(grey(*size), path_of((x, y))).convert("L"), dtype=float)
+    reach = max(round(0.008 * min(size)), 2)  # inside the ring, away from the number
+    row, col = int(y * size[1]), int(x * size[0])
+    rows, cols = np.mgrid[row - reach:row + reach + 1, col - reach:col + reach + 1]
+    bright = np.clip(drawn[rows, cols] - 150.0, 0.0, None)
+    found_x, found_y = ((places + 0.5) @ bright.ravel() / bright.sum() for places in (cols.ravel(), rows.ravel()))
+    assert abs(found_x - x * size[0]) <= 0.5
+    assert abs(found_y - y * size[1]) <= 0.5
+
+
+def test_image_stays_as_it_is_away_from_the_path() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (300, 400, 3), dtype=np.uint8)
+    image = Image.fromarray(noise)
+    drawn = np.asarray(draw_overlay(image, path_of((0.2, 0.2), (0.3, 0.4))))
+    assert (np.asarray(image) == noise).all()
+    assert (drawn[:, 200:] == noise[:, 200:]).all()
+    assert (drawn[200:] == noise[200:]).all()
+    assert (drawn != noise).any()
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "P", "I;16"])
+def test_modes_are_accepted(mode: str) -> None:
+    image = Image.new(mode, (40, 30))
+    assert draw_overlay(image, path_of((0.5, 0.5))).mode == "RGB"
+
+
+def test_arrow_runs_from_rim_to_rim() -> None:
+    """On a plain image a ring looks the same on both sides of its dot: the arrow does not enter it."""
+    drawn = np.asarray(draw_overlay(grey(400, 400), path_of((0.2, 0.5), (0.8, 0.5)))).astype(int)
+    left, right, row = 80, 320, 200
+    inside_px = [4, 5, 6]
+    for center in (left, right):
+        assert all(abs(drawn[row, center + d] - drawn[row, center - 1 - d]).max() <= 3 for d in inside_px)
+    assert (drawn[row, left + 14:right - 14] != GREY).any(axis=1).all()
+    assert (drawn[row, left - 14] == GREY).all()
+    assert (drawn[row, right + 14] == GREY).all()
+
+
+def test_arrow_head_is_at_the_later_fixation() -> None:
+    drawn = np.asarray(draw_overlay(grey(400, 400), path_of((0.2, 0.5), (0.8, 0.5)))).astype(int)
+    thickness = (drawn[190:210] != GREY).any(axis=2).sum(axis=0)
+    assert thickness[298:304].min() >= 5
+    assert (thickness[100:298] == thickness[200]).all()  # the shaft is even everywhere else
+
+
+def test_numbers_of_fixations_on_one_patch_all_stay_visible() -> None:
+    """Each number stands on its own patch of its own colour, around one untouched dot."""
+    for count in (2, 6, 10):
+        drawn = np.asarray(draw_overlay(grey(600, 600), path_of(*[(0.5, 0.5)] * count)))
+        for color in order_colors(count):
+            assert (drawn == color).all(axis=2).sum() > 60
+        assert tuple(drawn[300, 300]) == DOT
+
+
+def test_numbers_stay_inside_the_image() -> None:
+    corners = [(0.0, 0.0), (0.9999, 0.0), (0.0, 0.9999), (0.9999, 0.9999)]
+    drawn = np.asarray(draw_overlay(grey(500, 500), path_of(*corners)))
+    for color in order_colors(4):
+        assert (drawn == color).all(axis=2).sum() > 60
+
+
+def test_ring_area_follows_the_duration() -> None:
+    assert ring_scales([200.0, 400.0, 600.0]) == pytest.approx([0.5**0.5, 1.0, 1.5**0.5])
+    assert ring_scales([1.0, 400.0, 90_000.0]) == [0.7, 1.0, 1.6]
+    assert ring_scales([None, 300.0, None]) == [1.0, 1.0, 1.0]
+    assert ring_scales([None, None]) == [1.0, 1.0]
+    assert ring_scales([0.0, 0.0]) == [1.0, 1.0]
+    assert ring_scales([0.0, 300.0]) == [0.7, 1.0]
+
+
+def test_colors_grow_lighter_in_order() -> None:
+    """So the order survives any colour blindness, and a grey print."""
+    for count in (2, 12, 40):
+        lightness = [0.299 * red + 0.587 * green + 0.114 * blue for red, green, blue in order_colors(count)]
+        assert all(later > earlier for earlier, later in pairwise(lightness))
+    assert order_colors(1) == [(49, 104, 142)]
+    assert order_colors(3)[1] == (53, 183, 121)
