@@ -1,0 +1,1 @@
+"""The command line: `gazevlm diagnose`, `gazevlm phantom`, `gazevlm evaluate`."""

@@ -1,0 +1,149 @@
+"""`gazevlm diagnose IMAGE...`: the scanpath and the answer for each image, as text or as JSON."""
+
+import json
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.overlay_target import OverlayTargetError, plan_overlays
+from cli.terminal import FAILED, WRONG_USE, Progress, one_line, progress, stop
+from gazevlm_core.images import iter_image_files, load_image
+from gazevlm_core.options import DiagnoseOptions, PathChoice, Precision
+
+if TYPE_CHECKING:
+    from diagnose.record import DiagnosisRecord
+    from gazevlm_core.inference import GazeEngine
+
+DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One image, and where its overlay goes, if anywhere."""
+
+    image: Path
+    overlay: Path | None
+
+
+def diagnose(
+    images: Annotated[
+        list[Path], typer.Argument(metavar="IMAGE", help="Image files and folders (PNG, JPEG, WebP, TIFF, DICOM).")
+    ],
+    model: Annotated[str, typer.Option(help="A shipped checkpoint, a folder, or a Hub id.")] = "gazevlm-nano",
+    adapter: Annotated[Path | None, typer.Option(help="Folder of an adapter.")] = None,
+    question: Annotated[str | None, typer.Option(help="What to ask; by default for the findings.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one list of records.")] = False,
+    overlay: Annotated[
+        str | None,
+        typer.Option(help="Draw the scanpath over the image: OUT.png; for several images a folder, or a name with "
+                     "{stem}. An older overlay is replaced."),
+    ] = None,
+    precision: Annotated[Precision, typer.Option(help="How weights are held.")] = Precision.AUTO,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    path: Annotated[PathChoice, typer.Option(help="Which path: the medoid of 32 walks, arg-max, or one walk.")]
+    = PathChoice.MEDOID,
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of the walks.")] = 0,
+    max_new_tokens: Annotated[int, typer.Option(min=1, max=2048, help="Longest answer.")] = 128,
+) -> None:
+    """Look at images in order, then say what is there.
+
+    An image that fails is named on stderr and the others go on; the exit status is then 1.
+    """
+    if not DEVICE.fullmatch(device):
+        stop(f"--device must be auto, cpu, cuda or cuda:N, got {device}", WRONG_USE)
+    if question is not None and not question.strip():
+        stop("--question is empty; ask something about the image", WRONG_USE)
+    jobs, empty = _plan(images, overlay)
+    for folder in empty:
+        typer.echo(f"{one_line(folder)}: This folder holds no image files; check its path.", err=True)
+    records: list[DiagnosisRecord] = []
+    if jobs:
+        engine = _load(model, adapter, precision, device)
+        options = DiagnoseOptions(path=path, path_seed=seed, max_new_tokens=max_new_tokens)
+        with progress(len(jobs)) as bar:
+            for job in jobs:
+                record = _run(engine, job, question, options, bar)
+                if record is not None:
+                    records.append(record)
+                    if not as_json:
+                        bar.line(_readable(record, job.overlay))
+                bar.step()
+    if as_json:
+        typer.echo(json.dumps(records, indent=2, ensure_ascii=False))
+    if empty or len(records) < len(jobs):
+        raise typer.Exit(FAILED)
+
+
+def _plan(paths: Sequence[Path], overlay: str | None) -> tuple[list[_Job], list[Path]]:
+    """The images to diagnose, and the folders without any."""
+    found = {path: list(iter_image_files([path])) for path in paths}
+    images = [image for files in found.values() for image in files]
+    try:
+        targets: Sequence[Path | None] = [None] * len(images) if overlay is None else plan_overlays(overlay, images)
+    except OverlayTargetError as error:
+        stop(error, WRONG_USE)
+    jobs = [_Job(image, target) for image, target in zip(images, targets, strict=True)]
+    return jobs, [path for path, files in found.items() if not files]
+
+
+def _load(model: str, adapter: Path | None, precision: Precision, device: str) -> "GazeEngine":
+    from gazevlm_core.quiet import quiet_libraries
+
+    quiet_libraries()
+    from gazevlm_core.inference import GazeEngine
+    from gazevlm_core.model.adapters import AdapterError
+    from gazevlm_core.model.checkpoint import CheckpointError
+
+    try:
+        return GazeEngine.load(model, adapter=adapter, precision=precision, device=device)
+    except (CheckpointError, AdapterError) as error:
+        stop(error)
+
+
+def _run(
+    engine: "GazeEngine", job: _Job, question: str | None, options: DiagnoseOptions, bar: Progress
+) -> "DiagnosisRecord | None":
+    """Diagnose one image and write its overlay; None, and one line on stderr, where that failed."""
+    import torch
+
+    from diagnose.record import to_record
+    from gazevlm_core.overlay import draw_overlay
+    from gazevlm_core.prompt import DEFAULT_QUESTION
+
+    start = time.perf_counter()
+    try:
+        image = load_image(job.image).image
+        found = engine.diagnose(image, question or DEFAULT_QUESTION, options)
+        if job.overlay is not None:
+            if found.scanpath is None:
+                raise ValueError("The overlay was not written: this model's gaze weights are untrained.")
+            job.overlay.parent.mkdir(parents=True, exist_ok=True)
+            draw_overlay(image, found.scanpath).save(job.overlay)
+        return to_record(found, str(job.image), time.perf_counter() - start)
+    except OSError as error:
+        reason = f"The overlay could not be written: {error.strerror or error}."
+    except (ValueError, MemoryError, torch.OutOfMemoryError) as error:
+        reason = str(error) or "There is not enough memory for this image; make it smaller."
+    bar.line(f"{one_line(job.image)}: {one_line(reason)}", err=True)
+    return None
+
+
+def _readable(record: "DiagnosisRecord", overlay: Path | None) -> str:
+    """A record as text: answer, findings from the most probable down, and the path."""
+    answer = record["answer"].splitlines() or ["(no answer)"]
+    lines = [one_line(record["image"]), *(f"  {one_line(line)}" for line in answer)]
+    findings = sorted(record["findings"].items(), key=lambda item: -item[1])
+    if findings:
+        lines.append("  findings: " + ", ".join(f"{name} {value:.2f}" for name, value in findings))
+    if record["scanpath"] is not None:
+        points = " > ".join(f"({fixation['x']:.2f}, {fixation['y']:.2f})" for fixation in record["scanpath"])
+        lines.append(f"  looked at {len(record['scanpath'])} places: {points}")
+    lines += [f"  note: {note}" for note in record["notes"]]
+    if overlay is not None:
+        lines.append(f"  overlay: {one_line(overlay)}")
+    return "\n".join([*lines, f"  {record['model']}, {record['seconds']:.1f} s", ""])

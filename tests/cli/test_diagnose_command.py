@@ -1,0 +1,197 @@
+"""`gazevlm diagnose`: records, overlays, errors per file, exit codes."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from cli.main import app
+from diagnose.record import RECORD_SCHEMA
+from gazevlm_core.overlay import DOT
+from tests.adapter_maker import make_adapter
+from tests.diagnose.talking_model import SPOKEN, make_talking_checkpoint
+from tests.tiny_model import make_tiny_checkpoint
+
+SVG = '<svg xmlns="http://www.w3.org/2000/svg"/>'
+
+
+@pytest.fixture(scope="module")
+def talking(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_talking_checkpoint(tmp_path_factory.mktemp("talking"))
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """A folder with two images, one of them deeper, and a file that only claims to be one."""
+    folder = tmp_path / "images"
+    (folder / "deeper").mkdir(parents=True)
+    Image.new("L", (180, 120), 80).save(folder / "a.png")
+    Image.new("RGB", (90, 200), (40, 90, 140)).save(folder / "deeper" / "b.jpg")
+    (folder / "drawing.png").write_text(SVG)
+    (folder / "notes.txt").write_text("no image, and not taken for one")
+    return folder
+
+
+def gazevlm(*arguments: object):
+    return CliRunner().invoke(app, ["diagnose", *map(str, arguments)])
+
+
+def ask(talking: Path, *arguments: object):
+    return gazevlm("--model", talking, "--device", "cpu", "--max-new-tokens", 5, *arguments)
+
+
+def test_json_is_one_list_of_records(talking: Path, images: Path) -> None:
+    result = ask(talking, images, "--json")
+    records = json.loads(result.stdout)
+    assert [record["image"] for record in records] == [str(images / "a.png"), str(images / "deeper" / "b.jpg")]
+    for record in records:
+        assert list(record) == list(RECORD_SCHEMA["properties"])
+        assert set(record["answer"].split()) <= set(SPOKEN.split())
+        assert record["findings"].keys() == {"cardiomegaly", "pneumothorax"}
+        assert all(0 <= value <= 1 for value in record["findings"].values())
+        assert record["model"] == talking.name
+        assert record["adapter"] is None
+        rows, cols = record["grid"]
+        for fixation in record["scanpath"]:
+            assert fixation["patch_index"] == int(fixation["y"] * rows) * cols + int(fixation["x"] * cols)
+            assert 0 < fixation["probability"] <= 1
+            assert fixation["duration_ms"] > 0
+
+
+def test_bad_file_is_named_on_stderr_and_the_rest_goes_on(talking: Path, images: Path) -> None:
+    missing, empty = images / "missing.png", images / "empty"
+    empty.mkdir()
+    result = ask(talking, missing, images, empty, "--json")
+    assert result.exit_code == 1
+    assert len(json.loads(result.stdout)) == 2
+    assert sorted(line.split(": ")[0] for line in result.stderr.splitlines()) == sorted(
+        map(str, (images / "drawing.png", missing, empty))
+    )
+    assert "This is an SVG drawing, although its name ends in .png; export it as PNG." in result.stderr
+
+
+def test_all_well_is_exit_code_0_and_readable_text(talking: Path, images: Path) -> None:
+    result = ask(talking, images / "a.png")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.startswith(f"{images / 'a.png'}\n  ")
+    assert "  findings: " in result.stdout
+    assert "  looked at 1" in result.stdout
+
+
+def test_adapter_answers_and_is_named(talking: Path, images: Path, tmp_path: Path) -> None:
+    adapter = make_adapter(talking, tmp_path / "mine", steps=5)
+    (record,) = json.loads(ask(talking, images / "a.png", "--json", "--adapter", adapter).stdout)
+    assert record["adapter"] == "mine"
+    assert record["findings"].keys() == {"edema"}
+    assert len(record["scanpath"]) <= 5
+
+
+def test_same_seed_same_path_and_choices_differ(talking: Path, images: Path) -> None:
+    def path(*arguments: object) -> list[int]:
+        (record,) = json.loads(ask(talking, images / "a.png", "--json", *arguments).stdout)
+        return [fixation["patch_index"] for fixation in record["scanpath"]]
+
+    assert path("--seed", 3) == path("--seed", 3)
+    assert len({tuple(path("--path", "sample", "--seed", seed)) for seed in range(4)}) > 1
+    assert path("--path", "argmax", "--seed", 1) == path("--path", "argmax", "--seed", 2)
+
+
+def test_overlay_of_one_image_has_its_size_and_its_path(talking: Path, images: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.png"
+    (record,) = json.loads(ask(talking, images / "a.png", "--json", "--overlay", out).stdout)
+    with Image.open(out) as drawn:
+        assert drawn.size == (180, 120)
+        for fixation in record["scanpath"]:
+            assert drawn.getpixel((int(fixation["x"] * 180), int(fixation["y"] * 120))) == DOT
+
+
+def test_overlays_of_a_folder(talking: Path, images: Path, tmp_path: Path) -> None:
+    assert ask(talking, images, "--overlay", tmp_path / "drawn").exit_code == 1  # the SVG
+    assert ask(talking, images, "--overlay", tmp_path / "with-{stem}.png").exit_code == 1
+    assert sorted(path.name for path in (tmp_path / "drawn").iterdir()) == ["a.png", "b.png"]
+    assert sorted(path.name for path in tmp_path.glob("with-*")) == ["with-a.png", "with-b.png"]
+
+
+def test_overlay_that_cannot_be_written_fails_that_file(talking: Path, images: Path) -> None:
+    result = ask(talking, images / "a.png", "--json", "--overlay", images / "notes.txt" / "out.png")
+    assert result.exit_code == 1
+    assert json.loads(result.stdout) == []
+    assert "overlay could not be written" in result.stderr
+
+
+def test_untrained_gaze_says_so_and_draws_nothing(tmp_path: Path, images: Path) -> None:
+    model = make_tiny_checkpoint(tmp_path / "untrained", gaze_trained=False)
+    common = ("--model", model, "--device", "cpu", "--max-new-tokens", 3, images / "a.png")
+    plain = gazevlm(*common)
+    assert plain.exit_code == 0
+    assert "untrained" in plain.stdout
+    assert "looked at" not in plain.stdout
+    drawn = gazevlm(*common, "--overlay", tmp_path / "out.png")
+    assert drawn.exit_code == 1
+    assert "untrained" in drawn.stderr
+    assert not (tmp_path / "out.png").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--device", "toaster"],
+        ["--question", "  "],
+        ["--path", "shortest"],
+        ["--max-new-tokens", "0"],
+        ["--overlay", "one.png"],
+        ["--overlay", "out.jpg"],
+    ],
+)
+def test_wrong_use_is_exit_code_2_before_any_model_is_loaded(arguments: list[str], images: Path) -> None:
+    result = gazevlm(images, "--model", "nowhere/at-all", *arguments)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+
+
+def test_no_image_is_wrong_use() -> None:
+    assert gazevlm().exit_code == 2
+
+
+@pytest.mark.parametrize("option", ["--model", "--adapter"])
+def test_model_that_cannot_be_loaded_is_one_line(option: str, talking: Path, images: Path, tmp_path: Path) -> None:
+    (tmp_path / "hollow").mkdir()
+    result = ask(talking, images, "--json", option, tmp_path / "hollow")
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert len(result.stderr.splitlines()) == 1
+    assert result.stderr.startswith("gazevlm: ")
+
+
+def test_stderr_of_the_real_command_holds_nothing_but_errors(
+    talking: Path, images: Path, repository: Path, tmp_path: Path
+) -> None:
+    """No loading bars, no notes of libraries, no traceback; stdout is JSON alone."""
+    arguments = ["diagnose", str(images), "--model", str(talking), "--json", "--max-new-tokens", "3"]
+    adapter = make_adapter(talking, tmp_path / "mine")
+    command = [sys.executable, "-m", "cli.main", *arguments, "--adapter", str(adapter), "--precision", "nf4"]
+    result = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert len(json.loads(result.stdout)) == 2
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"{images / 'drawing.png'}: This is an SVG")
+
+
+def test_real_radiographs(real_radiographs: list[Path], repository: Path, tmp_path: Path) -> None:
+    """The twelve real images through the model that ships: a path and an answer for each."""
+    if not (repository / "models" / "gazevlm-nano").is_dir():
+        pytest.skip("models/gazevlm-nano has not been trained yet")
+    result = gazevlm(*real_radiographs, "--json", "--overlay", tmp_path / "drawn")
+    assert (result.exit_code, result.stderr) == (0, "")
+    records = json.loads(result.stdout)
+    assert [Path(record["image"]) for record in records] == real_radiographs
+    for record, path in zip(records, real_radiographs, strict=True):
+        assert record["answer"]
+        assert len(record["scanpath"]) >= 2
+        assert record["findings"]
+        with Image.open(path) as image, Image.open(tmp_path / "drawn" / f"{path.stem}.png") as drawn:
+            assert drawn.size == image.size
