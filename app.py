@@ -1,0 +1,37 @@
+"""Starts the page: `python app.py`, on 127.0.0.1:7860 unless GRADIO_SERVER_NAME and GRADIO_SERVER_PORT say otherwise.
+
+GAZEVLM_MODEL (a shipped name, a folder or a Hub id) and GAZEVLM_ADAPTER (a folder) choose what answers.
+"""
+
+import os
+import sys
+
+import spaces  # before anything of ours: on a ZeroGPU Space it has to come before torch
+
+from diagnose.service import Settings, SettingsError
+from gazevlm_core.quiet import quiet_libraries
+
+GPU_SECONDS = 60
+
+
+def main() -> None:
+    """Load the model once, then serve; a bad setting ends the start with one line."""
+    try:
+        settings = Settings.from_environment(os.environ)
+    except SettingsError as error:
+        sys.exit(f"gazevlm: {error}")
+    quiet_libraries()
+    from diagnose.ui import build_app, launch
+    from gazevlm_core.inference import GazeEngine
+    from gazevlm_core.model.adapters import AdapterError
+    from gazevlm_core.model.checkpoint import CheckpointError
+
+    try:
+        engine = GazeEngine.load(settings.model, adapter=settings.adapter)
+    except (CheckpointError, AdapterError) as error:
+        sys.exit(f"gazevlm: {error}")
+    launch(build_app(engine, gpu=spaces.GPU(duration=GPU_SECONDS)))
+
+
+if __name__ == "__main__":
+    main()

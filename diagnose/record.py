@@ -1,0 +1,92 @@
+"""A diagnosis as JSON: one record, the same from the command line and from the page's endpoint."""
+
+from typing import Any, TypedDict
+
+from gazevlm_core.records import Diagnosis
+
+
+class FixationRecord(TypedDict):
+    """One fixation; x and y are fractions of the upright image, duration_ms is None where unknown."""
+
+    x: float
+    y: float
+    patch_index: int
+    probability: float
+    duration_ms: float | None
+
+
+class DiagnosisRecord(TypedDict):
+    """One image's answer; scanpath is None, and notes say so, where the model's gaze weights are untrained."""
+
+    image: str
+    answer: str
+    findings: dict[str, float]
+    grid: list[int]
+    scanpath: list[FixationRecord] | None
+    model: str
+    adapter: str | None
+    seconds: float
+    notes: list[str]
+
+
+_FIXATION_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "x": {"type": "number"},
+        "y": {"type": "number"},
+        "patch_index": {"type": "integer"},
+        "probability": {"type": "number"},
+        "duration_ms": {"anyOf": [{"type": "number"}, {"type": "null"}]},
+    },
+}
+RECORD_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "image": {"type": "string"},
+        "answer": {"type": "string"},
+        "findings": {"type": "object", "additionalProperties": {"type": "number"}},
+        "grid": {"type": "array", "items": {"type": "integer"}},
+        "scanpath": {"anyOf": [{"type": "array", "items": _FIXATION_SCHEMA}, {"type": "null"}]},
+        "model": {"type": "string"},
+        "adapter": {"anyOf": [{"type": "string"}, {"type": "null"}]},
+        "seconds": {"type": "number"},
+        "notes": {"type": "array", "items": {"type": "string"}},
+    },
+}
+
+
+def to_record(diagnosis: Diagnosis, image: str, seconds: float) -> DiagnosisRecord:
+    """The JSON record of a diagnosis.
+
+    Args:
+        diagnosis: from the engine.
+        image: name or path of the image, as the user gave it.
+        seconds: from reading the file to the last word.
+    """
+    return {
+        "image": image,
+        "answer": diagnosis.answer,
+        "findings": {name: float(value) for name, value in diagnosis.finding_probabilities.items()},
+        "grid": [diagnosis.grid.rows, diagnosis.grid.cols],
+        "scanpath": fixation_records(diagnosis),
+        "model": diagnosis.model_id,
+        "adapter": diagnosis.adapter_id,
+        "seconds": round(seconds, 3),
+        "notes": list(diagnosis.notes),
+    }
+
+
+def fixation_records(diagnosis: Diagnosis) -> list[FixationRecord] | None:
+    """The fixations in viewing order; None where the gaze weights are untrained."""
+    if diagnosis.scanpath is None:
+        return None
+    return [
+        {
+            "x": fixation.x,
+            "y": fixation.y,
+            "patch_index": diagnosis.grid.index_of(fixation),
+            "probability": float(probability),
+            "duration_ms": fixation.duration_ms,
+        }
+        for fixation, probability in zip(diagnosis.scanpath, diagnosis.fixation_probabilities, strict=True)
+    ]

@@ -1,0 +1,150 @@
+"""What the Diagnose page does, without the page: settings, images, and the steps of one answer."""
+
+import os
+import time
+from collections.abc import Callable, Generator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from diagnose.examples import EXAMPLE_CASES, draw_example
+from gazevlm_core.images import ImageError, load_image
+from gazevlm_core.overlay import draw_overlay
+from gazevlm_core.records import Diagnosis
+
+MODEL_VARIABLE, ADAPTER_VARIABLE = "GAZEVLM_MODEL", "GAZEVLM_ADAPTER"
+DEFAULT_MODEL = "gazevlm-nano"
+LONGEST_QUESTION = 500  # characters
+DISPLAY_SIDE_PX = 1600  # the page shows larger images at this size; positions are fractions and stay exact
+
+# An image and a question in; first the path, then growing answers.
+Ask = Callable[[Image.Image, str], Generator[Diagnosis, None, None]]
+
+
+class SettingsError(ValueError):
+    """A setting of the environment that cannot be used; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the page is started with.
+
+    Args:
+        model: name of a shipped checkpoint, a folder, or a Hub id.
+        adapter: folder of an adapter, or None.
+    """
+
+    model: str = DEFAULT_MODEL
+    adapter: Path | None = None
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> "Settings":
+        """Read GAZEVLM_MODEL and GAZEVLM_ADAPTER; empty ones count as not set.
+
+        Raises:
+            SettingsError: a path that leads nowhere.
+        """
+        model = environment.get(MODEL_VARIABLE, "").strip() or DEFAULT_MODEL
+        adapter = environment.get(ADAPTER_VARIABLE, "").strip()
+        if model.startswith((".", "/", "~")) and not Path(model).is_dir():
+            raise SettingsError(f"{MODEL_VARIABLE} is {model!r}, which is no folder; give a folder or a Hub id")
+        if adapter and not Path(adapter).is_dir():
+            raise SettingsError(f"{ADAPTER_VARIABLE} is {adapter!r}, which is no folder; give an adapter's folder")
+        return cls(model, Path(adapter) if adapter else None)
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """An image that was chosen on the page.
+
+    Args:
+        name: file name or caption, for the record; never used as a path.
+        image: upright RGB.
+    """
+
+    name: str
+    image: Image.Image
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One step of an answer; the first comes before any word.
+
+    Args:
+        diagnosis: as known so far.
+        seconds: since the question was asked.
+        finished: whether this is the last step.
+    """
+
+    diagnosis: Diagnosis
+    seconds: float
+    finished: bool
+
+
+def read_upload(path: str) -> Picture:
+    """An uploaded file as an image.
+
+    Raises:
+        ImageError: what is wrong with it, in one sentence.
+    """
+    return Picture(os.path.basename(path), load_image(path).image)
+
+
+def choose_picture(upload: str | None, example: int | None) -> Picture:
+    """The uploaded file, or else the chosen example.
+
+    Raises:
+        ImageError: nothing is chosen, or the file is no usable image.
+    """
+    if upload is not None:
+        return read_upload(upload)
+    if example is None or not 0 <= example < len(EXAMPLE_CASES):
+        raise ImageError("There is no image yet; upload one or pick an example.")
+    case = EXAMPLE_CASES[example]
+    return Picture(f"example: {case.caption}", draw_example(case))
+
+
+def check_question(question: str) -> str:
+    """The question without surrounding blanks.
+
+    Raises:
+        ValueError: empty or too long.
+    """
+    question = question.strip()
+    if not question:
+        raise ValueError("The question is empty; ask something about the image.")
+    if len(question) > LONGEST_QUESTION:
+        raise ValueError(f"The question has {len(question)} characters; shorten it to {LONGEST_QUESTION}.")
+    return question
+
+
+def answer_steps(ask: Ask, image: Image.Image, question: str) -> Generator[Step, None, None]:
+    """Path and findings first, then the growing answer; closing the iterator stops the model.
+
+    Raises:
+        ValueError: the question is not usable, or the image's shape is beyond the model.
+    """
+    question = check_question(question)
+    start = time.perf_counter()
+    latest: Diagnosis | None = None
+    with closing(ask(image, question)) as records:
+        for latest in records:
+            yield Step(latest, time.perf_counter() - start, finished=False)
+    if latest is not None:
+        yield Step(latest, time.perf_counter() - start, finished=True)
+
+
+def for_display(image: Image.Image) -> Image.Image:
+    """The image no larger than the page needs."""
+    share = DISPLAY_SIDE_PX / max(image.size)
+    if share >= 1:
+        return image
+    size = (max(round(image.width * share), 1), max(round(image.height * share), 1))
+    return image.resize(size, Image.Resampling.LANCZOS)
+
+
+def overlay_of(image: Image.Image, diagnosis: Diagnosis) -> Image.Image:
+    """The image with the path; without it where the gaze weights are untrained."""
+    return image if diagnosis.scanpath is None else draw_overlay(image, diagnosis.scanpath)

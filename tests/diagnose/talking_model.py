@@ -1,0 +1,23 @@
+"""A random model that always says many words: what streams can then be watched."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tests.tiny_model import make_tiny_checkpoint
+
+SPOKEN = " chest radiograph pneumothorax effusion"
+
+
+def make_talking_checkpoint(folder: Path, **gaze: Any) -> Path:
+    """A random model whose answer is as long as it may be, every word of it from SPOKEN; `gaze` as in the tiny one."""
+    from tokenizers import Tokenizer
+
+    make_tiny_checkpoint(folder, **gaze)
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    spoken = {token for word in SPOKEN.split() for token in tokenizer.encode(f" {word}").ids}
+    rows = json.loads((folder / "config.json").read_text(encoding="utf-8"))["text_config"]["vocab_size"]
+    silent = [token for token in range(rows) if token not in spoken]
+    settings = {"suppress_tokens": silent}
+    (folder / "generation_config.json").write_text(json.dumps(settings), encoding="utf-8")
+    return folder

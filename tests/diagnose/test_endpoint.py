@@ -1,0 +1,118 @@
+"""The endpoint /diagnose through gradio_client, and what is no endpoint."""
+
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.request import Request, urlopen
+
+import pytest
+from PIL import Image
+
+from diagnose.record import RECORD_SCHEMA
+from gazevlm_core.overlay import DOT
+from gazevlm_core.prompt import DEFAULT_QUESTION
+from tests.diagnose.talking_model import SPOKEN, make_talking_checkpoint
+
+if TYPE_CHECKING:
+    from gradio_client import Client
+
+    from gazevlm_core.inference import GazeEngine
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> "GazeEngine":
+    from gazevlm_core.inference import GazeEngine
+
+    folder = make_talking_checkpoint(tmp_path_factory.mktemp("talking"), trained_on="<b>bold</b> claims")
+    return GazeEngine.load(str(folder), device="cpu")
+
+
+@pytest.fixture(scope="module")
+def client(engine: "GazeEngine") -> Iterator["Client"]:
+    from gradio_client import Client
+
+    from diagnose.ui import build_app
+
+    page = build_app(engine)
+    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", ssr_mode=False)
+    yield Client(url, verbose=False)
+    page.close(verbose=False)
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    path = tmp_path / "picture.png"
+    Image.new("RGB", (200, 150), (90, 90, 90)).save(path)
+    return path
+
+
+def test_record_and_overlay(client: "Client", picture: Path) -> None:
+    from gradio_client import handle_file
+
+    record, overlay = client.predict(image=handle_file(picture), question="Is there an effusion?", api_name="/diagnose")
+    assert list(record) == list(RECORD_SCHEMA["properties"])
+    assert record["image"] == "picture.png"
+    assert set(record["answer"].split()) <= set(SPOKEN.split())
+    assert record["findings"].keys() == {"cardiomegaly", "pneumothorax"}
+    assert record["seconds"] > 0
+    rows, cols = record["grid"]
+    with Image.open(overlay) as drawn:
+        assert drawn.size == (200, 150)
+        for fixation in record["scanpath"]:
+            assert fixation["patch_index"] == int(fixation["y"] * rows) * cols + int(fixation["x"] * cols)
+            place = (int(fixation["x"] * 200), int(fixation["y"] * 150))
+            assert drawn.convert("RGB").getpixel(place) == DOT
+
+
+def test_question_has_a_default(client: "Client", picture: Path) -> None:
+    from gradio_client import handle_file
+
+    asked, _ = client.predict(handle_file(picture), DEFAULT_QUESTION, api_name="/diagnose")
+    default, _ = client.predict(image=handle_file(picture), api_name="/diagnose")
+    assert default["answer"] == asked["answer"]
+    assert default["scanpath"] == asked["scanpath"]
+
+
+def test_hostile_file_gets_the_one_sentence(client: "Client", tmp_path: Path) -> None:
+    from gradio_client import handle_file
+
+    (tmp_path / "drawing.png").write_text('<svg xmlns="http://www.w3.org/2000/svg"/>')
+    with pytest.raises(Exception, match=r"This is an SVG drawing, although its name ends in \.png; export it"):
+        client.predict(image=handle_file(tmp_path / "drawing.png"), api_name="/diagnose")
+
+
+def test_file_of_the_server_that_nobody_uploaded_is_refused(client: "Client", picture: Path) -> None:
+    stolen = {"path": str(picture), "meta": {"_type": "gradio.FileData"}}
+    call = f"{client.src}gradio_api/call/diagnose"
+    body = json.dumps({"data": [stolen, "?"]}).encode()
+    with urlopen(Request(call, body, {"Content-Type": "application/json"}), timeout=30) as reply:
+        event = json.load(reply)["event_id"]
+    with urlopen(f"{call}/{event}", timeout=30) as reply:
+        answer = reply.read().decode()
+    assert "event: error" in answer
+    assert "pneumothorax" not in answer
+
+
+def test_diagnose_is_the_only_endpoint_and_its_record_is_typed(client: "Client") -> None:
+    api = client.view_api(return_format="dict", print_info=False)
+    assert list(api["named_endpoints"]) == ["/diagnose"]
+    assert api["unnamed_endpoints"] == {}
+    endpoint = api["named_endpoints"]["/diagnose"]
+    assert [parameter["parameter_name"] for parameter in endpoint["parameters"]] == ["image", "question"]
+    record_type = endpoint["returns"][0]["python_type"]["type"]
+    assert "answer: str" in record_type
+    assert "patch_index: int" in record_type
+
+
+def test_abandoned_answer_frees_the_model(engine: "GazeEngine") -> None:
+    """A reader who leaves in the middle must not block the next one."""
+    image = Image.new("RGB", (200, 150))
+    abandoned = engine.stream(image)
+    next(abandoned)
+    next(abandoned)
+    closer = threading.Thread(target=abandoned.close)  # Gradio closes from another thread
+    closer.start()
+    closer.join()
+    assert engine.diagnose(image).scanpath is not None

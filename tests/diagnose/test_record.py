@@ -1,0 +1,56 @@
+"""One record, the same for the command line and the endpoint."""
+
+import json
+
+from diagnose.markup import fixation_table, notice, status
+from diagnose.record import RECORD_SCHEMA, DiagnosisRecord, FixationRecord, to_record
+from tests.diagnose.samples import ATTACK, FOUND, UNTRAINED
+
+
+def test_record_of_a_diagnosis() -> None:
+    assert to_record(FOUND, "a.png", 1.23456) == {
+        "image": "a.png",
+        "answer": "Edema.",
+        "findings": {"edema": 0.75},
+        "grid": [2, 4],
+        "scanpath": [
+            {"x": 0.125, "y": 0.25, "patch_index": 0, "probability": 0.5, "duration_ms": 210.0},
+            {"x": 0.875, "y": 0.75, "patch_index": 7, "probability": 0.25, "duration_ms": None},
+        ],
+        "model": "nano",
+        "adapter": "mine",
+        "seconds": 1.235,
+        "notes": [],
+    }
+
+
+def test_untrained_gaze_gives_no_path_and_says_why() -> None:
+    record = to_record(UNTRAINED, "a.png", 1.0)
+    assert record["scanpath"] is None
+    assert record["notes"] == list(UNTRAINED.notes)
+
+
+def test_schema_names_what_the_record_holds() -> None:
+    assert list(RECORD_SCHEMA["properties"]) == list(DiagnosisRecord.__annotations__)
+    fixation = RECORD_SCHEMA["properties"]["scanpath"]["anyOf"][0]["items"]
+    assert list(fixation["properties"]) == list(FixationRecord.__annotations__)
+    assert json.loads(json.dumps(RECORD_SCHEMA)) == RECORD_SCHEMA
+
+
+def test_table_lists_fixations_in_order() -> None:
+    table = fixation_table(FOUND)
+    assert "<td>1</td><td>0.125</td><td>0.250</td><td>0</td><td>0.50</td><td>210</td>" in table
+    assert "<td>2</td><td>0.875</td><td>0.750</td><td>7</td><td>0.25</td><td>&ndash;</td>" in table
+    assert "2 &times; 4 patches" in table
+
+
+def test_outside_words_are_escaped() -> None:
+    for page_part in (fixation_table(UNTRAINED), notice(ATTACK), status(ATTACK)):
+        assert "<script" not in page_part
+        assert "&lt;script&gt;" in page_part
+
+
+def test_notice_names_the_training_data() -> None:
+    assert "Trained on phantoms" in notice("Trained on phantoms.")
+    assert "untrained" in notice("")
+    assert "Not a medical device." in notice("")
