@@ -33,8 +33,8 @@ def gaze_figures(source: str, suffix: str, repeats: int, side_px: int) -> list[F
 
     from benchmarks.measure import interleaved_medians
     from gazevlm_core.inference import GazeEngine
-from gazevlm_core.options import DiagnoseOptions
     from gazevlm_core.model.walks import choose_path
+    from gazevlm_core.options import DiagnoseOptions
     from gazevlm_core.phantom.make import make_phantom
     from gazevlm_core.prompt import DEFAULT_QUESTION
 

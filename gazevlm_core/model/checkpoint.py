@@ -72,6 +72,8 @@ def load_checkpoint(source: str = NANO, *, precision: Precision = Precision.AUTO
         CheckpointError: not found, not of the family, not readable, or a precision that does not apply.
     """
     where, place = resolve_source(source), pick_device(device)
+    if "/" not in source and not Path(where).is_dir():
+        raise CheckpointError(f"there is no model {source}; give a shipped name, a folder, or a Hub id (owner/name)")
     processor = load_processor(where, source)
     config = _load_config(where, source, processor)
     saved = getattr(config, "quantization_config", None)

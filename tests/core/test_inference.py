@@ -8,8 +8,7 @@ import pytest
 from PIL import Image
 
 from gazevlm_core.inference import GazeEngine
-from gazevlm_core.options import DiagnoseOptions
-from gazevlm_core.options import PathChoice
+from gazevlm_core.options import DiagnoseOptions, PathChoice
 from gazevlm_core.scanpath import Fixation
 from tests.tiny_model import make_tiny_checkpoint
 

@@ -10,9 +10,8 @@ import torch
 from PIL import Image
 
 from gazevlm_core.inference import GazeEngine
-from gazevlm_core.options import DiagnoseOptions
 from gazevlm_core.model.adapters import GAZE_CONFIG_FILE, HEADS_FILE, AdapterError
-from gazevlm_core.options import Precision
+from gazevlm_core.options import DiagnoseOptions, Precision
 from tests.adapter_maker import make_adapter
 
 IMAGE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (300, 260, 3), dtype=np.uint8))

@@ -10,10 +10,9 @@ import torch
 from PIL import Image
 
 from gazevlm_core.inference import GazeEngine
-from gazevlm_core.options import DiagnoseOptions
 from gazevlm_core.model.checkpoint import CheckpointError, load_checkpoint, pick_device, save_quantised
 from gazevlm_core.model.quantise import compute_dtype
-from gazevlm_core.options import Precision
+from gazevlm_core.options import DiagnoseOptions, Precision
 from gazevlm_core.tokens import GAZE_TOKEN, token_id
 from tools.make_large_checkpoint import FIRST_SPECIAL_ID, SPECIAL_TOKENS
 from tools.make_large_checkpoint import main as make_large
