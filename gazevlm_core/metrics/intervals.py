@@ -55,7 +55,7 @@ def estimate_of(value: float, samples: np.ndarray, confidence: float = CONFIDENC
 
     Args:
         value: on the images as they are.
-        samples: float [R], the score in each resample; NaN where a resample leaves it undefined, and those are left out.
+        samples: float [R], the score in each resample; NaN, which is left out, where one leaves it undefined.
         confidence: coverage in (0, 1).
     """
     known = samples[~np.isnan(samples)]

@@ -108,6 +108,7 @@ def macro_auroc(labels: np.ndarray, scores: np.ndarray, names: Sequence[str], co
     table = np.stack(columns)  # [F', R]
     known_cells = ~np.isnan(table)
     found = known_cells.sum(axis=0)
-    means = np.divide(np.where(known_cells, table, 0).sum(axis=0), found, out=np.full(len(counts), np.nan), where=found > 0)
+    totals = np.where(known_cells, table, 0.0).sum(axis=0)
+    means = np.divide(totals, found, out=np.full(len(counts), np.nan), where=found > 0)
     value = float(np.mean([estimate.value for estimate in per_finding.values()]))
     return MacroAuroc(estimate_of(value, means), per_finding, skipped, means)

@@ -1,0 +1,1 @@
+"""Scoring a checkpoint on a data set, beside floors, ceilings and twins."""

@@ -1,0 +1,150 @@
+"""The model card of the embedded checkpoint, from the JSON of `gazevlm evaluate`.
+
+    gazevlm evaluate --dataset phantom --n 1000 --seed 4242 --reference FP32_FOLDER --json > results.json
+    python -m evaluate.card --results results.json --model models/gazevlm-nano
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from evaluate.table import Values, bar_rows, quantisation_rows, table_cells
+
+if TYPE_CHECKING:
+    from gazevlm_core.phantom.calibration import CalibrationRow
+
+CALIBRATION_PHANTOMS = 300
+CALIBRATION_SIDE_PX = 256  # readings do not depend on it
+FRONT_MATTER = """---
+license: apache-2.0
+library_name: transformers
+pipeline_tag: image-text-to-text
+language: en
+tags:
+  - medical-imaging
+  - radiology
+  - chest-x-ray
+  - eye-tracking
+  - scanpath
+  - vision-language-model
+  - qwen2.5-vl
+  - synthetic-data
+---"""
+WHAT = """A Qwen2.5-VL of about four million parameters, trained from nothing, that looks before it speaks. Gaze tokens
+`<st>` stand between question and answer; each points at the image patch that is fixated next, a finding head gives one
+probability per finding, and the answer follows from the same pass. The language model is stored in NF4, the vision
+tower and the embeddings in float16, the gaze heads in float32.
+
+**Synthetic phantoms only, not for medical use.**"""
+DATA = """Drawn phantom chest radiographs: line integrals through an analytic chest, with findings of known side and
+severity (down to barely visible), templated reports, and scanpaths of simulated readers whose statistics were fitted to
+those of real radiologists (below). No image of a patient was used. Hiatal hernia and one reader ("apices and angles")
+were held back: the checkpoint has seen neither."""
+LIMITS = """- Synthetic phantoms only: on real radiographs its words, probabilities and scanpaths are out of domain and
+  mean nothing clinical. Not a medical device, not for medical use.
+- Frontal views of the kinds of finding that the generator draws; English, in the wording of its templates.
+- The readers are simulated. A second reading by the same simulated reader is the ceiling of the scanpath scores.
+- A scanpath shows where gaze states point. It is no explanation of the answer."""
+TWINS = """All were trained from nothing by the same recipe on the same examples. The twin without gaze supervision has
+the same tokens and no pointer loss; the plain placeholder form does not tell the pointer which patch was fixated
+before."""
+
+
+def write_model_card(
+    results: Values, calibration_rows: Sequence["CalibrationRow"], recipe: Mapping[str, Any], folder: Path
+) -> Path:
+    """Write README.md of a checkpoint folder.
+
+    Args:
+        results: the JSON of `gazevlm evaluate` for this checkpoint.
+        calibration_rows: from `gazevlm_core.phantom.calibration.calibration_table`.
+        recipe: hyper-parameters by name, e.g. `asdict(gazevlm_core.training.nano.Recipe())`.
+        folder: of the checkpoint.
+
+    Returns:
+        Path of the card.
+    """
+    path = folder / "README.md"
+    path.write_text(render_model_card(results, calibration_rows, recipe), encoding="utf-8")
+    return path
+
+
+def render_model_card(
+    results: Values, calibration_rows: Sequence["CalibrationRow"], recipe: Mapping[str, Any]
+) -> str:
+    """The card's text; arguments as in `write_model_card`."""
+    heads, rows = table_cells(results)
+    bars = bar_rows(results)
+    missed = sum(row[0] == "MISSED" for row in bars)
+    unmeasured = sum(row[0] == "not measured" for row in bars)
+    first, last = results["phantom_seeds"]
+    verdict = f"{len(bars) - missed - unmeasured} of {len(bars)} bars are met"
+    verdict += f", {missed} missed" if missed else ""
+    verdict += f", {unmeasured} not measured" if unmeasured else ""
+    scored = (
+        f"`gazevlm evaluate --dataset phantom --n {results['n']} --seed {results['seed']} --domain {results['domain']}`"
+        f" on phantoms {first} to {last}, which training has not seen. Brackets are {results['confidence']:.0%} "
+        f"bootstrap intervals over images ({results['resamples']} resamples)."
+    )
+    sections = {
+        "Data": DATA,
+        "Recipe": _table(
+            ["setting", "value"], [[name.replace("_", " "), _text(value)] for name, value in recipe.items()]
+        ),
+        "Scores": f"{scored} A floor marked `*` has an interval that touches the model's.\n\n{_table(heads, rows)}",
+        "Twins": TWINS,
+        "Quantisation": "Full precision less quantised, on the same images, in pairs.\n\n"
+        + _table(["", "loss [95% interval]"], quantisation_rows(results)),
+        "Bars": f"{verdict}.\n\n" + _table(["verdict", "bar", "value [95% interval]"], bars),
+        "Readers": "Simulated readings beside those of real radiologists (aggregates of the GazeSearch release; first "
+        "six fixations, positions as fractions of the image).\n\n"
+        + _table(
+            ["statistic", "real", "simulated"],
+            [[row.statistic, f"{row.real:.3g}", f"{row.simulated:.3g}"] for row in calibration_rows],
+        ),
+        "Limits": LIMITS,
+    }
+    body = "\n\n".join(f"## {title}\n\n{text}" for title, text in sections.items())
+    return f"{FRONT_MATTER}\n\n# {results['model']}\n\n{WHAT}\n\n{body}\n"
+
+
+def _text(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table; indented labels keep their indent as a dash, because Markdown drops spaces."""
+
+    def line(cells: Sequence[str]) -> str:
+        shown = [f"– {cell.strip()}" if cell.startswith("  ") else cell for cell in cells]  # noqa: RUF001 (a dash)
+        return f"| {' | '.join(cell.replace('|', '/').replace(' *', ' `*`') for cell in shown)} |"
+
+    return "\n".join([line(heads), f"|{'---|' * len(heads)}", *map(line, rows)])
+
+
+def main(
+    results: Annotated[Path, typer.Option(help="JSON of `gazevlm evaluate --json`.", exists=True, dir_okay=False)],
+    model: Annotated[Path, typer.Option(help="Folder of the checkpoint.", exists=True, file_okay=False)],
+) -> None:
+    """Write the model card of the embedded checkpoint."""
+    from dataclasses import asdict
+
+    from gazevlm_core.phantom.calibration import calibration_table
+    from gazevlm_core.phantom.make import make_phantom
+    from gazevlm_core.phantom.readers import READERS, simulate_reading
+    from gazevlm_core.training.nano import Recipe
+
+    values = json.loads(results.read_text(encoding="utf-8"))
+    if values["model"] != model.resolve().name:
+        raise typer.BadParameter(f"these are the scores of {values['model']}, not of {model.resolve().name}")
+    start = values["phantom_seeds"][0]
+    phantoms = [make_phantom(seed, size_px=CALIBRATION_SIDE_PX) for seed in range(start, start + CALIBRATION_PHANTOMS)]
+    readings = [(phantom, simulate_reading(phantom, reader, 0)) for phantom in phantoms for reader in READERS]
+    typer.echo(str(write_model_card(values, calibration_table(readings), asdict(Recipe()), model)))
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,25 @@
+"""Made-up cases for the evaluation's tests."""
+
+from evaluate.cases import StudyCase
+from gazevlm_core.geometry import PatchGrid
+from gazevlm_core.scanpath import Fixation, Scanpath
+
+GRID = PatchGrid(4, 4)
+
+
+def path_of(*patches: int, grid: PatchGrid = GRID) -> Scanpath:
+    """A reading through the centres of patches."""
+    return Scanpath(tuple(Fixation(*grid.center_of(patch), 200.0) for patch in patches), "simulated")
+
+
+def case_of(
+    readings: tuple[tuple[tuple[int, ...], ...], ...] = (((0, 1), (0, 1)),), **findings: tuple[float, str]
+) -> StudyCase:
+    """A case with readings as [reader][reading] patches, and findings as name=(severity, side)."""
+    named = {name.replace("_", " "): value for name, value in findings.items()}
+    return StudyCase(
+        seed=0,
+        severities={name: severity for name, (severity, _) in named.items()},
+        sides={name: side for name, (_, side) in named.items()},
+        readings=tuple(tuple(path_of(*path) for path in reader) for reader in readings),
+    )

@@ -1,0 +1,165 @@
+"""`gazevlm evaluate` from end to end on a random model, its twins, its JSON, its table and its card."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+import typer
+from typer.testing import CliRunner
+
+from evaluate import cases
+from evaluate.card import render_model_card, write_model_card
+from evaluate.command import evaluate, twin_sources
+from evaluate.predictions import first_answer_logits, presence_margins
+from evaluate.run import evaluate_phantoms
+from evaluate.table import render_tables
+from gazevlm_core.inference import GazeEngine
+from gazevlm_core.phantom.calibration import CalibrationRow
+from gazevlm_core.phantom.report import presence_question
+from gazevlm_core.phantom.truth import FINDING_NAMES
+from tests.tiny_model import make_tiny_checkpoint
+
+COUNT = 12
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_other_phantoms() -> Iterator[None]:
+    """Constant floors need no good constants here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cases, "OTHER_PHANTOMS", 4)
+        yield
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random model with a twin without gaze."""
+    root = tmp_path_factory.mktemp("evaluated")
+    make_tiny_checkpoint(root / "small-no-gaze", gaze_trained=False, dwell_trained=False)
+    return make_tiny_checkpoint(root / "small")
+
+
+@pytest.fixture(scope="module")
+def results(folder: Path) -> dict:
+    twins = twin_sources(str(folder))
+    return evaluate_phantoms(COUNT, 3, "A", str(folder), twins=twins, reference=folder, batch_size=5, workers=1)
+
+
+def leaves(values: object) -> list[object]:
+    if isinstance(values, dict):
+        return [leaf for value in values.values() for leaf in leaves(value)]
+    return [leaf for value in values for leaf in leaves(value)] if isinstance(values, list) else [values]
+
+
+def test_json_has_every_part_and_no_nan(results: dict) -> None:
+    assert json.loads(json.dumps(results, allow_nan=False)) == results
+    assert (results["n"], results["seed"], results["model"]) == (COUNT, 3, "small")
+    assert results["phantom_seeds"][1] - results["phantom_seeds"][0] == COUNT - 1
+    assert results["resamples"] >= 1000
+    assert set(results["scores"]) == {"model", "no-gaze"}
+    for model in results["scores"].values():
+        assert set(model) == {"finding_head", "answer_text", "report", "scanpath"}
+        for source in ("finding_head", "answer_text"):
+            for subset in ("all_severities", "moderate_or_worse"):
+                part = model[source][subset]
+                names = FINDING_NAMES if source == "answer_text" else ("cardiomegaly", "pneumothorax")
+                assert sorted([*part["per_finding"], *part["skipped"]]) == sorted(names)
+                assert part["floors"]["chance"]["value"] == 0.5
+    assert results["scores"]["no-gaze"]["scanpath"] == "untrained"
+    assert {type(leaf) for leaf in leaves(results)} <= {str, int, float, bool, type(None)}
+
+
+def test_intervals_hold_their_values(results: dict) -> None:
+    path = results["scores"]["model"]["scanpath"]["sequence_score"]
+    for estimate in (path, path["share_of_ceiling"], path["order_gain"], *path["floors"].values()):
+        if estimate["value"] is not None:
+            assert estimate["interval"][0] <= estimate["value"] <= estimate["interval"][1]
+
+
+def test_every_bar_is_listed(results: dict) -> None:
+    assert all(set(bar) == {"bar", "value", "interval", "met"} for bar in results["bars"])
+    assert len(results["bars"]) == 15
+    assert len({bar["bar"] for bar in results["bars"]}) == 15
+    missed = {bar["bar"] for bar in results["bars"] if bar["met"] is False}
+    assert "micro F1 of findings named, moderate or worse >= 0.8" in missed  # the model is random
+
+
+def test_the_reference_is_the_same_model_here(results: dict) -> None:
+    for loss in results["quantisation"].values():
+        assert loss == {"value": 0.0, "interval": [0.0, 0.0]}
+
+
+def test_same_seed_same_scores(folder: Path, results: dict) -> None:
+    again = evaluate_phantoms(COUNT, 3, "A", str(folder), batch_size=12, workers=1)
+    assert again["scores"]["model"]["scanpath"] == results["scores"]["model"]["scanpath"]
+    assert again["quantisation"] is None
+    assert again["bars"][-1]["met"] is None  # nothing to compare with
+
+
+def test_tables_show_every_model_and_bar(results: dict) -> None:
+    text = render_tables(results)
+    assert "without gaze supervision" in text
+    assert "untrained" in text
+    assert all(bar["bar"] in text for bar in results["bars"])
+    assert "MISSED" in text
+
+
+def test_card(results: dict, tmp_path: Path) -> None:
+    rows = [CalibrationRow("fixation duration (ms) p50", 280.0, 275.0)]
+    card = write_model_card(results, rows, {"images": 14_000, "sizes_px": (512, 256)}, tmp_path).read_text("utf-8")
+    assert card == render_model_card(results, rows, {"images": 14_000, "sizes_px": (512, 256)})
+    assert card.startswith("---\nlicense: apache-2.0\nlibrary_name: transformers\n")
+    assert "Synthetic phantoms only, not for medical use" in card
+    assert "| fixation duration (ms) p50 | 280 | 275 |" in card
+    assert "| sizes px | 512, 256 |" in card
+    assert card.count("| MISSED |") == sum(bar["met"] is False for bar in results["bars"])
+    for line in card.split("## Scores")[1].splitlines():
+        if line.startswith("|"):
+            assert line.count("|") in (3, 4)
+
+
+def test_yes_and_no_are_read_where_the_last_gaze_token_predicts(tiny_engine: GazeEngine) -> None:
+    from PIL import Image
+
+    images = tiny_engine.encode_images([Image.new("RGB", (224, 224), "grey"), Image.new("RGB", (300, 200), "white")])
+    question = presence_question("pneumothorax")
+    gaze_pass = tiny_engine.look(images, [question] * 2)
+    with torch.no_grad():
+        expected = tiny_engine.model.lm_head(gaze_pass.gaze_hidden[:, -1])
+    torch.testing.assert_close(first_answer_logits(tiny_engine, gaze_pass), expected, atol=1e-4, rtol=1e-4)
+    yes, no = (tiny_engine.processor.tokenizer.encode(word)[0] for word in ("Yes", "No"))
+    margins = presence_margins(tiny_engine, images)[:, FINDING_NAMES.index("pneumothorax")]
+    torch.testing.assert_close(torch.tensor(margins), expected[:, yes] - expected[:, no], atol=1e-4, rtol=1e-4)
+
+
+def app() -> typer.Typer:
+    application = typer.Typer()
+    application.command()(evaluate)
+    return application
+
+
+def test_a_seed_of_training_is_refused_before_anything_is_loaded() -> None:
+    result = CliRunner().invoke(app(), ["--seed", "-1", "--n", "10", "--model", "nowhere"])
+    assert result.exit_code == 2
+    assert "training has seen" in result.output
+
+
+def test_a_missing_model_is_one_sentence(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app(), ["--n", "2", "--model", str(tmp_path / "nothing")])
+    assert result.exit_code == 1
+    assert "nothing" in result.output
+    assert "Traceback" not in result.output
+
+
+def test_the_command_prints_json_alone_on_stdout(folder: Path) -> None:
+    arguments = ["--n", "3", "--seed", "1", "--model", str(folder), "--no-twins", "--json", "--workers", "1"]
+    result = CliRunner().invoke(app(), arguments)
+    assert result.exit_code == 0, result.output
+    assert set(json.loads(result.stdout)["scores"]) == {"model"}
+
+
+def test_twins_lie_beside_the_model(folder: Path, tmp_path: Path) -> None:
+    assert twin_sources(str(folder)) == {"no-gaze": str(folder.parent / "small-no-gaze")}
+    assert twin_sources(str(tmp_path)) == {}
+    assert twin_sources("Qwen/Qwen2.5-VL-3B-Instruct") == {}
