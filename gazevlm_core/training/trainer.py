@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from transformers import Trainer
 
-from gazevlm_core.model.gaze_model import GazeLosses
+from gazevlm_core.model.gaze_model import GazeLosses, GazeVLM
 
 
 class GazeTrainer(Trainer):
@@ -25,6 +25,19 @@ class GazeTrainer(Trainer):
             if name != "loss":
                 self._parts[name].append(value.detach())
         return (outputs.loss, outputs) if return_outputs else outputs.loss
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: torch.nn.Module | None = None) -> None:
+        """Resume a bare `GazeVLM` through its own loader.
+
+        The base class copies the file's tensors by name and passes over names that it does not know; a Qwen2.5-VL is
+        stored under other names than it is built with, so nothing would be resumed, without a word.
+        """
+        target = self.model if model is None else model
+        if not isinstance(target, GazeVLM):
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+            return
+        saved = GazeVLM.from_pretrained(resume_from_checkpoint, dtype=target.dtype)
+        target.load_state_dict(saved.state_dict())
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         """Adds the mean of each part since the last log."""

@@ -1,0 +1,81 @@
+"""Training resumes where it stopped, and the recipe's variants differ in their supervision alone."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from transformers import TrainingArguments, set_seed
+
+from gazevlm_core.datasets.example import Example
+from gazevlm_core.model.gaze_model import GazeVLM
+from gazevlm_core.phantom.truth import FINDING_NAMES, HELD_OUT_FINDING_NAMES
+from gazevlm_core.scanpath import Fixation, Scanpath
+from gazevlm_core.training.collator import GazeCollator
+from gazevlm_core.training.nano import MODEL_NAMES, Variant, gaze_config_of
+from gazevlm_core.training.trainer import GazeTrainer
+
+PATH = Scanpath((Fixation(0.1, 0.2, 300.0), Fixation(0.7, 0.6, 200.0)), "simulated")
+
+
+def examples(count: int) -> list[Example]:
+    rng = np.random.default_rng(0)
+    pixels = [rng.integers(0, 256, (224, 224, 3), dtype=np.uint8) for _ in range(count)]
+    return [Example("x", Image.fromarray(p), "Why?", "Yes.", {"cardiomegaly": k % 2}, (PATH,)) for k, p in enumerate(pixels)]
+
+
+def train(checkpoint: Path, processor, folder: Path, steps: int, *, resume: bool) -> GazeTrainer:
+    set_seed(3)
+    model = GazeVLM.from_pretrained(checkpoint)
+    arguments = TrainingArguments(
+        output_dir=str(folder),
+        max_steps=steps,
+        per_device_train_batch_size=2,
+        learning_rate=1e-3,
+        lr_scheduler_type="constant",
+        save_steps=2,
+        logging_steps=1,
+        seed=3,
+        remove_unused_columns=False,
+        report_to="none",
+        use_cpu=True,
+        disable_tqdm=True,
+    )
+    trainer = GazeTrainer(
+        model=model,
+        args=arguments,
+        train_dataset=examples(8),
+        data_collator=GazeCollator(processor, model.config.gaze_config),
+    )
+    trainer.train(resume_from_checkpoint=resume)
+    return trainer
+
+
+@pytest.mark.slow
+def test_a_resumed_run_ends_where_an_unbroken_one_ends(tiny_checkpoint: Path, tiny_processor, tmp_path: Path) -> None:
+    """The base class would resume nothing of a Qwen2.5-VL, without a word."""
+    unbroken = train(tiny_checkpoint, tiny_processor, tmp_path / "a", 4, resume=False)
+    train(tiny_checkpoint, tiny_processor, tmp_path / "b", 2, resume=False)
+    resumed = train(tiny_checkpoint, tiny_processor, tmp_path / "b", 4, resume=True)
+    expected = unbroken.model.state_dict()
+    for name, tensor in resumed.model.state_dict().items():
+        torch.testing.assert_close(tensor, expected[name], atol=1e-5, rtol=1e-4, msg=name)
+    assert resumed.state.global_step == 4
+
+
+@pytest.mark.slow
+def test_the_log_holds_every_part_of_the_loss(tiny_checkpoint: Path, tiny_processor, tmp_path: Path) -> None:
+    history = train(tiny_checkpoint, tiny_processor, tmp_path, 2, resume=False).state.log_history
+    for entry in history[:2]:
+        parts = entry["gaze_loss"] + entry["text_loss"] + entry["finding_loss"] + 0.1 * entry["dwell_loss"]
+        assert entry["loss"] == pytest.approx(parts, rel=1e-3)
+
+
+def test_variants_differ_in_their_supervision_alone() -> None:
+    ordered, bare, plain = (gaze_config_of(variant) for variant in (Variant.ORDERED, Variant.NO_GAZE, Variant.PLAIN))
+    assert (ordered.gaze_trained, bare.gaze_trained, plain.gaze_trained) == (True, False, True)
+    assert (ordered.use_previous_patch, plain.use_previous_patch) == (True, False)
+    assert ordered.finding_names == bare.finding_names == plain.finding_names == FINDING_NAMES
+    assert not set(HELD_OUT_FINDING_NAMES) & set(FINDING_NAMES)
+    assert len(set(MODEL_NAMES.values())) == len(Variant)
