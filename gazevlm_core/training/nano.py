@@ -48,8 +48,8 @@ class Recipe:
 
     images: int = 14_000
     sizes_px: tuple[int, ...] = (512, 256, 256, 256, 256)
-    steps: int = 1_600
-    decay_steps: int = 400
+    steps: int = 2_000
+    decay_steps: int = 500
     batch_size: int = 32
     learning_rate: float = 1e-3
     warmup_steps: int = 100

@@ -21,8 +21,8 @@ PATH = Scanpath((Fixation(0.1, 0.2, 300.0), Fixation(0.7, 0.6, 200.0)), "simulat
 
 def examples(count: int) -> list[Example]:
     rng = np.random.default_rng(0)
-    pixels = [rng.integers(0, 256, (224, 224, 3), dtype=np.uint8) for _ in range(count)]
-    return [Example("x", Image.fromarray(p), "Why?", "Yes.", {"cardiomegaly": k % 2}, (PATH,)) for k, p in enumerate(pixels)]
+    numbered = [(k, rng.integers(0, 256, (224, 224, 3), dtype=np.uint8)) for k in range(count)]
+    return [Example("x", Image.fromarray(p), "Why?", "Yes.", {"cardiomegaly": k % 2}, (PATH,)) for k, p in numbered]
 
 
 def train(checkpoint: Path, processor, folder: Path, steps: int, *, resume: bool) -> GazeTrainer:
