@@ -1,6 +1,6 @@
 # make demo   the program on http://127.0.0.1:7860     make test   style, then every test
 # make setup  only the environment, with `gazevlm`      make style  ruff, types, layering
-# make bench  the table of ratios                       make nano   retrain the embedded checkpoint (resumes)
+# make bench  the table of ratios        make nano   retrain, score and describe the embedded checkpoint (resumes)
 #
 # Stamps in .venv carry the checksum of what was installed, so nothing is installed again when nothing changed.
 
@@ -45,6 +45,8 @@ bench: setup
 
 nano: setup
 	$(OFFLINE) $(TRAINING_ALLOCATOR) $(BIN)/python -m gazevlm_core.training.nano
+	$(OFFLINE) $(BIN)/gazevlm evaluate --n 1000 --seed 4242 --reference runs/nano/ordered/final --json > runs/nano/scores.json
+	$(BIN)/python -m evaluate.card --results runs/nano/scores.json --model models/gazevlm-nano
 
 $(VENV)/pyvenv.cfg:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
