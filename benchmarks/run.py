@@ -7,9 +7,14 @@ import json
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from torch.nn import Module
+
+    from gazevlm_core.inference import GazeEngine
 
 RESULTS = Path(__file__).with_name("results.json")
 ANSWER_TOKENS = 64
@@ -33,6 +38,7 @@ def gaze_figures(source: str, suffix: str, repeats: int, side_px: int) -> list[F
 
     from benchmarks.measure import interleaved_medians
     from gazevlm_core.inference import GazeEngine
+    from gazevlm_core.model.gaze_model import GazePass
     from gazevlm_core.model.walks import choose_path
     from gazevlm_core.options import DiagnoseOptions
     from gazevlm_core.phantom.make import make_phantom
@@ -42,10 +48,10 @@ def gaze_figures(source: str, suffix: str, repeats: int, side_px: int) -> list[F
     image = Image.fromarray(make_phantom(0, size_px=side_px).image).convert("RGB")
     model, exact = engine.model, {"max_new_tokens": ANSWER_TOKENS, "min_new_tokens": ANSWER_TOKENS, "do_sample": False}
 
-    def look(gaze: bool) -> object:
+    def look(gaze: bool) -> GazePass:
         return engine.look(engine.encode_images([image]), [DEFAULT_QUESTION], gaze=gaze)
 
-    def path_of(gaze_pass: object) -> None:
+    def path_of(gaze_pass: GazePass) -> None:
         choose_path(model.pointer_field(gaze_pass, 0), walks=32)
 
     def with_gaze() -> None:
@@ -78,15 +84,13 @@ def gaze_figures(source: str, suffix: str, repeats: int, side_px: int) -> list[F
     return figures
 
 
-def _batch_speedup(engine: object, repeats: int) -> float:
+def _batch_speedup(engine: "GazeEngine", repeats: int) -> float:
     from PIL import Image
 
     from benchmarks.measure import interleaved_medians
-    from gazevlm_core.inference import GazeEngine
     from gazevlm_core.phantom.make import make_phantom
     from gazevlm_core.prompt import DEFAULT_QUESTION
 
-    assert isinstance(engine, GazeEngine)
     images = [Image.fromarray(make_phantom(seed).image).convert("RGB") for seed in range(8)]
     medians = interleaved_medians(
         {
@@ -113,10 +117,7 @@ def bytes_ratio(source: Path, text_layers: int, vision_layers: int) -> float:
     return totals[0] / totals[1]
 
 
-def _bytes(module: object) -> int:
-    import torch
-
-    assert isinstance(module, torch.nn.Module)
+def _bytes(module: "Module") -> int:
     total = sum(tensor.numel() * tensor.element_size() for tensor in module.parameters())
     for part in module.modules():  # scales of 4-bit layers are no parameters
         state = getattr(getattr(part, "weight", None), "quant_state", None)

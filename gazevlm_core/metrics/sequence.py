@@ -67,6 +67,6 @@ def medoid_index(paths: Sequence[Sequence[int]]) -> int:
     if not paths:
         raise ValueError("the medoid of no paths is undefined")
     left, right = np.triu_indices(len(paths), k=1)
-    scores = sequence_scores([paths[i] for i in left], [paths[j] for j in right])
+    scores = sequence_scores([paths[i] for i in left.tolist()], [paths[j] for j in right.tolist()])
     totals = np.bincount(left, scores, len(paths)) + np.bincount(right, scores, len(paths))
     return int(np.argmax(totals))

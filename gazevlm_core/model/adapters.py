@@ -8,6 +8,7 @@ Safetensors only. Attaching keeps what it replaces, detaching puts it back: a sw
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 from peft import PeftConfig, PeftModel, set_peft_model_state_dict
 from safetensors import SafetensorError
@@ -33,7 +34,7 @@ def save_adapter(adapted: PeftModel, folder: Path) -> None:
         adapted: a PEFT model around a `GazeVLM`.
         folder: made if missing.
     """
-    base = adapted.get_base_model()
+    base = cast(GazeVLM, adapted.get_base_model())
     adapted.save_pretrained(str(folder), safe_serialization=True)
     heads = {name: tensor.detach().cpu().contiguous() for name, tensor in base.gaze_heads.state_dict().items()}
     save_file(heads, folder / HEADS_FILE)
@@ -99,7 +100,7 @@ def attach_adapter(model: GazeVLM, folder: Path) -> AttachedAdapter:
     except (RuntimeError, SafetensorError, OSError, ValueError, TypeError) as error:
         raise AdapterError(f"adapter {folder.name!r} does not fit this model: {_first_line(error)}") from error
     try:
-        result = set_peft_model_state_dict(adapted, weights)
+        result: Any = set_peft_model_state_dict(adapted, weights)  # what load_state_dict returns
         missing = [key for key in result.missing_keys if _is_adapters(key, tied=model.config.tie_word_embeddings)]
         if missing or result.unexpected_keys:
             stray = (missing or result.unexpected_keys)[0]

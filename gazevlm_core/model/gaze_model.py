@@ -152,7 +152,7 @@ class GazeVLM(Qwen2_5_VLForConditionalGeneration):
         Raises:
             ValueError: rows with different numbers of gaze tokens.
         """
-        is_gaze = input_ids == self.config.gaze_token_id
+        is_gaze = input_ids.eq(self.config.gaze_token_id)
         counts = is_gaze.sum(dim=-1)
         if not counts.any():
             return None
