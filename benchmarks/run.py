@@ -71,11 +71,11 @@ def gaze_figures(source: str, suffix: str, repeats: int, side_px: int) -> list[F
             },
             repeats,
         )
-    overhead = medians["with"] / medians["without"]
+    overhead, wide = medians["with"] / medians["without"], "" if suffix == "nano" else f"_{suffix}"
     figures = [
         Figure(f"gaze_overhead_{suffix}", overhead, "image to path and 64 tokens, over no gaze tokens"),
-        Figure(f"time_to_scanpath_share_{suffix}", medians["path"] / medians["with"], "image to path, of the whole"),
-        Figure(f"walks32_share_of_pass_{suffix}", medians["walks"] / medians["pass"], "32 walks and medoid, of a pass"),
+        Figure(f"time_to_scanpath_share{wide}", medians["path"] / medians["with"], "image to path, of the whole"),
+        Figure(f"walks32_share_of_pass{wide}", medians["walks"] / medians["pass"], "32 walks and medoid, of a pass"),
     ]
     if suffix == "nano":
         speedup = _batch_speedup(engine, repeats)

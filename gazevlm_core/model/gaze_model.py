@@ -150,9 +150,12 @@ class GazeVLM(Qwen2_5_VLForConditionalGeneration):
         """Hidden states [B, K, D] at the gaze tokens, or None where the prompts hold none.
 
         Raises:
-            ValueError: rows with different numbers of gaze tokens.
+            ValueError: rows with different numbers of gaze tokens, or a configuration without one.
         """
-        is_gaze = input_ids.eq(self.config.gaze_token_id)
+        gaze_token_id = self.config.gaze_token_id
+        if gaze_token_id is None:
+            raise ValueError("the model's configuration names no gaze token; load it with load_checkpoint")
+        is_gaze = input_ids.eq(gaze_token_id)
         counts = is_gaze.sum(dim=-1)
         if not counts.any():
             return None
