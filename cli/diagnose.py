@@ -45,7 +45,7 @@ def diagnose(
     ] = None,
     precision: Annotated[Precision, typer.Option(help="How weights are held.")] = Precision.AUTO,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    path: Annotated[PathChoice, typer.Option(help="Which path: the medoid of 32 walks, arg-max, or one walk.")]
+    path: Annotated[PathChoice, typer.Option(help="Which path: the medoid of seeded walks, arg-max, or one walk.")]
     = PathChoice.MEDOID,
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of the walks.")] = 0,
     max_new_tokens: Annotated[int, typer.Option(min=1, max=2048, help="Longest answer.")] = 128,

@@ -52,6 +52,8 @@ TWINS = """All were trained from nothing by the same recipe on the same examples
 the same tokens and no pointer loss; the plain placeholder form does not tell the pointer which patch was fixated
 before."""
 
+NO_TWINS = "No twin was scored beside this checkpoint."
+
 
 def write_model_card(
     results: Values, calibration_rows: Sequence["CalibrationRow"], recipe: Mapping[str, Any], folder: Path
@@ -95,7 +97,7 @@ def render_model_card(
             ["setting", "value"], [[name.replace("_", " "), _text(value)] for name, value in recipe.items()]
         ),
         "Scores": f"{scored} A floor marked `*` has an interval that touches the model's.\n\n{_table(heads, rows)}",
-        "Twins": TWINS,
+        "Twins": TWINS if len(results["scores"]) > 1 else NO_TWINS,
         "Quantisation": "Full precision less quantised, on the same images, in pairs.\n\n"
         + _table(["", "loss [95% interval]"], quantisation_rows(results)),
         "Bars": f"{verdict}.\n\n" + _table(["verdict", "bar", "value [95% interval]"], bars),

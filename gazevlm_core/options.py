@@ -5,6 +5,11 @@ from enum import StrEnum
 
 from gazevlm_core.scanpath import Fixation
 
+# Chosen on 300 phantoms neither trained nor scored on. Share of the ceiling: 0.81 at 32 walks and temperature 1,
+# 0.85 at 32 and 0.7, 0.88 at 64 and 0.7, 0.88 at 128 and 0.7.
+DEFAULT_WALKS = 64
+DEFAULT_PATH_TEMPERATURE = 0.7
+
 
 class Precision(StrEnum):
     """How weights are held. AUTO takes a quantised checkpoint as it is, NF4 for large ones, else full precision."""
@@ -43,8 +48,8 @@ class DiagnoseOptions:
     """
 
     path: PathChoice = PathChoice.MEDOID
-    walks: int = 32
-    path_temperature: float = 1.0
+    walks: int = DEFAULT_WALKS
+    path_temperature: float = DEFAULT_PATH_TEMPERATURE
     path_seed: int = 0
     given: tuple[Fixation, ...] = ()
     text_temperature: float = 0.0

@@ -8,7 +8,7 @@ import torch
 
 from gazevlm_core.metrics.sequence import medoid_index
 from gazevlm_core.model.pointer import PointerField
-from gazevlm_core.options import PathChoice
+from gazevlm_core.options import DEFAULT_PATH_TEMPERATURE, DEFAULT_WALKS, PathChoice
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,8 @@ def choose_path(
     field: PointerField,
     choice: PathChoice = PathChoice.MEDOID,
     *,
-    walks: int = 32,
-    temperature: float = 1.0,
+    walks: int = DEFAULT_WALKS,
+    temperature: float = DEFAULT_PATH_TEMPERATURE,
     seed: int = 0,
     given: Sequence[int] = (),
 ) -> WalkedPath:
