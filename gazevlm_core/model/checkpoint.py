@@ -96,6 +96,7 @@ def load_checkpoint(source: str = NANO, *, precision: Precision = Precision.AUTO
     _check_complete(source, report, config.gaze_config)
     if held is Precision.NF4:
         settle_four_bit_model(model, dtype)
+    model.gaze_heads.float()  # fresh heads of a base without gaze come in the dtype of its weights
     return Checkpoint(model.eval(), processor, _model_id(source), held)
 
 

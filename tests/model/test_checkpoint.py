@@ -12,6 +12,7 @@ from PIL import Image
 from gazevlm_core.inference import GazeEngine
 from gazevlm_core.model.checkpoint import CheckpointError, load_checkpoint, pick_device, save_quantised
 from gazevlm_core.model.quantise import compute_dtype
+from gazevlm_core.model.walks import choose_path
 from gazevlm_core.options import DiagnoseOptions, Precision
 from gazevlm_core.tokens import GAZE_TOKEN, token_id
 from tools.make_large_checkpoint import FIRST_SPECIAL_ID, SPECIAL_TOKENS
@@ -135,7 +136,11 @@ def test_a_base_of_real_width_loads_sharded_and_says_that_its_gaze_is_untrained(
     assert not diagnosis.gaze_trained
     assert diagnosis.finding_probabilities == {}
     assert "untrained" in diagnosis.notes[0]
-    assert states(engine).shape == (1, 12, 2048)
+    gaze_pass = engine.look(engine.encode_images([IMAGE]), ["Why?"], gaze=True)
+    assert gaze_pass.gaze_hidden is not None
+    assert gaze_pass.gaze_hidden.shape == (1, 12, 2048)
+    assert {parameter.dtype for parameter in model.gaze_heads.parameters()} == {torch.float32}
+    assert choose_path(model.pointer_field(gaze_pass, 0)).patches  # untrained, but it can be walked
 
 
 @pytest.mark.slow
