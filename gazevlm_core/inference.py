@@ -24,6 +24,7 @@ from gazevlm_core.prompt import DEFAULT_QUESTION, encode_prompts, render_prompt
 from gazevlm_core.records import Diagnosis
 from gazevlm_core.scanpath import Fixation, Scanpath
 
+TEXT_THREAD = "gazevlm-text"
 UNTRAINED_NOTE = "This model's gaze weights are untrained, so no scanpath is shown."
 
 
@@ -202,7 +203,7 @@ class GazeEngine:
                 failures.append(error)
                 streamer.end()
 
-        worker = threading.Thread(target=generate, daemon=True)
+        worker = threading.Thread(target=generate, name=TEXT_THREAD, daemon=True)
         worker.start()
         answer = ""
         try:

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gazevlm_core.inference import GazeEngine
+from gazevlm_core.inference import TEXT_THREAD, GazeEngine
 from gazevlm_core.options import DiagnoseOptions, PathChoice
 from gazevlm_core.scanpath import Fixation
+from tests.diagnose.talking_model import make_talking_checkpoint
 from tests.tiny_model import make_tiny_checkpoint
 
 IMAGE = Image.fromarray(np.random.default_rng(5).integers(0, 256, (260, 300, 3), dtype=np.uint8))
@@ -75,14 +76,19 @@ def test_a_path_goes_on_from_given_fixations(tiny_engine: GazeEngine) -> None:
     assert len(diagnosis.scanpath) > 2
 
 
-def test_closing_the_stream_stops_the_text_and_frees_the_engine(tiny_engine: GazeEngine) -> None:
-    stream = tiny_engine.stream(IMAGE, options=DiagnoseOptions(max_new_tokens=2000))
+def test_closing_the_stream_stops_the_text_and_frees_the_engine(tmp_path: Path) -> None:
+    engine = GazeEngine.load(str(make_talking_checkpoint(tmp_path)))  # never ends by itself
+    passes: list[None] = []
+    engine.model.lm_head.register_forward_hook(lambda *_: passes.append(None))
+    stream = engine.stream(IMAGE, options=DiagnoseOptions(max_new_tokens=2000))
     next(stream)
     next(stream)
-    before = threading.active_count()
     stream.close()
-    assert threading.active_count() < before
-    assert tiny_engine.diagnose(IMAGE, options=DiagnoseOptions(max_new_tokens=2)).scanpath is not None
+    stopped_at = len(passes)
+    assert 0 < stopped_at < 2000
+    assert TEXT_THREAD not in {thread.name for thread in threading.enumerate()}
+    assert engine.diagnose(IMAGE, options=DiagnoseOptions(max_new_tokens=2)).scanpath is not None
+    assert len(passes) == stopped_at + 2
 
 
 def test_users_in_parallel_get_their_own_answers(tiny_engine: GazeEngine) -> None:
