@@ -180,7 +180,9 @@ class GazeVLM(Qwen2_5_VLForConditionalGeneration):
         parts: dict[str, torch.Tensor] = {}
         if labels is not None:
             predicts = labels[:, 1:] != -100  # position t predicts token t + 1
-            parts["text_loss"] = answer_loss(self.lm_head(hidden[:, :-1][predicts]), labels[:, 1:][predicts])
+            parts["text_loss"] = answer_loss(
+                self.lm_head(hidden[:, :-1][predicts]), labels[:, 1:][predicts], predicts.nonzero()[:, 0]
+            )
         with torch.autocast(hidden.device.type, enabled=False):  # the heads stay in float32
             if gaze_targets is not None:
                 patches = self.split_patches(hidden, input_ids, image_grid_thw)

@@ -57,16 +57,22 @@ def pointer_loss(fields: PointerField, targets: torch.Tensor, patch_mask: torch.
     return -chosen.masked_fill(~known, 0.0).sum() / known.sum().clamp(min=1)
 
 
-def answer_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Mean cross-entropy in nats per answer token.
+def answer_loss(logits: torch.Tensor, labels: torch.Tensor, answers: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy in nats per token: the mean within each answer, then over the answers.
+
+    Every answer weighs the same. A mean over all tokens would leave next to nothing to the one word that decides a
+    yes-or-no answer, beside reports of dozens of words in the same batch.
 
     Args:
         logits: [T, V] at the positions that predict an answer token.
         labels: int64 [T].
+        answers: int64 [T], which answer each token belongs to; any numbers.
     """
     if labels.numel() == 0:
         return logits.sum() * 0.0
-    return functional.cross_entropy(logits.float(), labels)
+    losses = functional.cross_entropy(logits.float(), labels, reduction="none")
+    _, which, lengths = answers.unique(return_inverse=True, return_counts=True)
+    return (losses / lengths[which]).sum() / len(lengths)
 
 
 def finding_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

@@ -70,7 +70,8 @@ def test_steps_behind_the_stop_change_nothing() -> None:
 def test_nothing_supervised_costs_nothing() -> None:
     targets = torch.full((1, 1, 3), IGNORED)
     assert pointer_loss(flat_field(1, 3, 4), targets, torch.ones(1, 4, dtype=torch.bool)) == 0
-    assert answer_loss(torch.zeros(0, 7), torch.zeros(0, dtype=torch.long)) == 0
+    nothing = torch.zeros(0, dtype=torch.long)
+    assert answer_loss(torch.zeros(0, 7), nothing, nothing) == 0
     assert finding_loss(torch.ones(2, 3), torch.full((2, 3), math.nan)) == 0
     assert dwell_loss(torch.ones(2), torch.full((2,), math.nan)) == 0
 
@@ -81,3 +82,10 @@ def test_unknown_findings_and_dwells_are_masked() -> None:
     logs = torch.tensor([math.log(300.0), 77.0])
     assert math.isclose(float(dwell_loss(logs, torch.tensor([300.0, math.nan]))), 0.0, abs_tol=1e-9)
     assert math.isclose(float(dwell_loss(logs[:1], torch.tensor([300.0 * math.e**2]))), 1.5, rel_tol=1e-5)
+
+
+def test_every_answer_weighs_the_same_however_long() -> None:
+    logits = torch.zeros(4, 2)
+    logits[0, 0] = math.log(3.0)  # P = 3/4 for class 0; the other three tokens cost log 2 each
+    loss = answer_loss(logits, torch.tensor([1, 0, 1, 1]), torch.tensor([5, 2, 2, 2]))
+    assert math.isclose(float(loss), (math.log(4.0) + math.log(2.0)) / 2, rel_tol=1e-6)

@@ -13,7 +13,8 @@ from gazevlm_core.model.gaze_model import GazeVLM
 from gazevlm_core.phantom.truth import FINDING_NAMES, HELD_OUT_FINDING_NAMES
 from gazevlm_core.scanpath import Fixation, Scanpath
 from gazevlm_core.training.collator import GazeCollator
-from gazevlm_core.training.nano import MODEL_NAMES, Variant, gaze_config_of
+from gazevlm_core.training.nano import MODEL_NAMES, Recipe, Variant, gaze_config_of
+from gazevlm_core.training.nano_parts import WholeKernelConv3d
 from gazevlm_core.training.trainer import GazeTrainer
 
 PATH = Scanpath((Fixation(0.1, 0.2, 300.0), Fixation(0.7, 0.6, 200.0)), "simulated")
@@ -73,9 +74,20 @@ def test_the_log_holds_every_part_of_the_loss(tiny_checkpoint: Path, tiny_proces
 
 
 def test_variants_differ_in_their_supervision_alone() -> None:
-    ordered, bare, plain = (gaze_config_of(variant) for variant in (Variant.ORDERED, Variant.NO_GAZE, Variant.PLAIN))
+    order = (Variant.ORDERED, Variant.NO_GAZE, Variant.PLAIN)
+    ordered, bare, plain = (gaze_config_of(variant, Recipe()) for variant in order)
     assert (ordered.gaze_trained, bare.gaze_trained, plain.gaze_trained) == (True, False, True)
     assert (ordered.use_previous_patch, plain.use_previous_patch) == (True, False)
     assert ordered.finding_names == bare.finding_names == plain.finding_names == FINDING_NAMES
     assert not set(HELD_OUT_FINDING_NAMES) & set(FINDING_NAMES)
     assert len(set(MODEL_NAMES.values())) == len(Variant)
+
+
+def test_the_patch_embedding_as_a_product_is_the_convolution() -> None:
+    convolution = torch.nn.Conv3d(3, 8, (2, 14, 14), stride=(2, 14, 14), bias=False)
+    product = WholeKernelConv3d.sharing(convolution)
+    pixels = torch.randn(5, 3, 2, 14, 14)
+    torch.testing.assert_close(product(pixels), convolution(pixels), atol=1e-5, rtol=1e-4)
+    assert product.weight is convolution.weight
+    with pytest.raises(RuntimeError):
+        product(torch.randn(5, 3, 2, 28, 14))
