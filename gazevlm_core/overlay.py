@@ -43,12 +43,13 @@ class _Mark:
     color: Color
 
 
-def draw_overlay(image: Image.Image, scanpath: Scanpath) -> Image.Image:
+def draw_overlay(image: Image.Image, scanpath: Scanpath, *, shown: int | None = None) -> Image.Image:
     """Draw a scanpath over an image.
 
     Args:
         image: upright; any mode and size.
         scanpath: at least one fixation; rings have one size where a duration is unknown.
+        shown: draw only the first so many fixations, each as it looks on the whole path; None draws all.
 
     Returns:
         A new RGB image of the same size. Pixels away from the marks are those of the image; the pixel under each
@@ -57,7 +58,7 @@ def draw_overlay(image: Image.Image, scanpath: Scanpath) -> Image.Image:
     scale = next((factor for side_px, factor in SMOOTHING if max(image.size) <= side_px), 1)
     canvas = image.convert("RGB").resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST)
     unit = float(min(canvas.size))
-    marks = _marks(scanpath, canvas.size, unit)
+    marks = _marks(scanpath, canvas.size, unit)[:shown]
     draw = ImageDraw.Draw(canvas, "RGBA")
     width = max(round(RING_WIDTH * unit), 1)
     for halo in (True, False):
@@ -67,7 +68,8 @@ def draw_overlay(image: Image.Image, scanpath: Scanpath) -> Image.Image:
             _draw_arrow(draw, start, end, width, ARROW_HEAD * unit, halo)
     _draw_badges(draw, marks, canvas.size, unit)
     drawn = canvas.reduce(scale)  # equal pixels average to themselves
-    _draw_dots(drawn, [(fixation.x * image.width, fixation.y * image.height) for fixation in scanpath])
+    seen = scanpath.fixations[:shown]
+    _draw_dots(drawn, [(fixation.x * image.width, fixation.y * image.height) for fixation in seen])
     return drawn
 
 

@@ -12,7 +12,9 @@ import pytest
 from tools.imports import imported_libraries
 
 # Rooms that must import at once: floors and packages without torch.
-GROUND_MODULES = ("scanpath", "tokens", "images", "geometry", "options", "records", "metrics", "overlay")
+GROUND_MODULES = (
+    "scanpath", "tokens", "images", "geometry", "options", "records", "metrics", "overlay", "replay", "zones",
+)  # fmt: skip
 TORCHLESS_PACKAGES = ("annotate", "viewer")
 HEAVY_LIBRARIES = {"torch", "transformers", "peft", "bitsandbytes", "accelerate", "gradio", "datasets"}
 # Folders whose code nothing else may import.

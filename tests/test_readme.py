@@ -1,4 +1,4 @@
-"""The README's front matter is what a Space accepts, and its commands and snippets do what they say."""
+"""The README's front matter is what a Space accepts; commands and snippets, there and in docs/, do what they say."""
 
 import os
 import re
@@ -40,7 +40,8 @@ def runnable_commands(text: str) -> list[str]:
     return [line for line in lines if not PLACEHOLDER.search(line)]
 
 
-SNIPPETS = snippets(README.read_text("utf-8"))
+PAGES = (README, *sorted(README.parent.glob("docs/*.md")))
+SNIPPETS = [snippet for page in PAGES for snippet in snippets(page.read_text("utf-8"))]
 PYTHON_BLOCKS = [block.text for block in SNIPPETS if block.language == "python" and not block.excused]
 SHELL_BLOCKS = [block.text for block in SNIPPETS if block.language == "bash" and not block.excused]
 COMMAND_BLOCKS = [commands for text in SHELL_BLOCKS if (commands := runnable_commands(text))]

@@ -1,0 +1,80 @@
+"""The viewer's value: a scanpath becomes typed JSON, and what does not fit is refused."""
+
+import numpy as np
+import pytest
+from gradio.data_classes import FileData
+from PIL import Image
+from pydantic import ValidationError
+
+from gazevlm_core.geometry import PatchGrid
+from gazevlm_core.scanpath import Fixation, Scanpath
+from viewer.component import PALETTES, ScanpathViewer
+from viewer.payload import ROLES, ViewerFixation, ViewerGrid, ViewerPayload, viewer_path
+
+GRID = PatchGrid(2, 4)
+PATH = Scanpath((Fixation(0.125, 0.25, 210.0, 0.0), Fixation(0.875, 0.75)), "model")
+FILE = FileData(path="image.png")
+
+
+def test_path_keeps_what_is_known_and_invents_nothing() -> None:
+    heat = np.array([[0.1] * 8, [0.123456] * 8, [9.0] * 8])
+    path = viewer_path(PATH, "Model", "model", grid=GRID, probabilities=[0.5, 0.25], patch_probabilities=heat[:2])
+    assert path.fixations[0] == ViewerFixation(
+        x=0.125, y=0.25, duration_ms=210.0, onset_ms=0.0, probability=0.5, patch_index=0
+    )
+    assert path.fixations[1] == ViewerFixation(x=0.875, y=0.75, probability=0.25, patch_index=7)
+    assert path.patch_probabilities == [[0.1] * 8, [0.1235] * 8]
+    bare = viewer_path(PATH, "Reader", "reader")
+    assert bare.fixations[1] == ViewerFixation(x=0.875, y=0.75)
+    assert bare.patch_probabilities is None
+
+
+def test_lists_of_other_lengths_are_refused() -> None:
+    with pytest.raises(ValueError, match="Model: 1 values for 2 fixations"):
+        viewer_path(PATH, "Model", "model", probabilities=[0.5])
+    with pytest.raises(ValueError, match="Model: 3 values for 2 fixations"):
+        viewer_path(PATH, "Model", "model", zones=["a", "b", "c"])
+
+
+@pytest.mark.parametrize("place", [{"x": 1.0, "y": 0.5}, {"x": -0.1, "y": 0.5}, {"x": float("nan"), "y": 0.5}])
+def test_places_outside_the_image_are_refused(place: dict[str, float]) -> None:
+    with pytest.raises(ValidationError):
+        ViewerFixation(**place)
+
+
+def test_paths_need_an_image_and_heat_maps_need_a_grid() -> None:
+    path = viewer_path(PATH, "Model", "model", patch_probabilities=np.full((2, 8), 0.1))
+    with pytest.raises(ValidationError, match="need an image"):
+        ViewerPayload(paths=[path], grid=ViewerGrid(rows=2, cols=4))
+    with pytest.raises(ValidationError, match="heat map of 0 patches"):
+        ViewerPayload(image=FILE, paths=[path])
+    with pytest.raises(ValidationError, match="heat map of 6 patches"):
+        ViewerPayload(image=FILE, paths=[path], grid=ViewerGrid(rows=2, cols=3))
+    assert ViewerPayload(image=FILE, paths=[path], grid=ViewerGrid(rows=2, cols=4)).paths == [path]
+
+
+def test_image_is_stored_without_loss_and_grey_where_it_is_grey() -> None:
+    viewer = ScanpathViewer(render=False)
+    rng = np.random.default_rng(0)
+    grey = Image.fromarray(rng.integers(0, 256, (40, 60), np.uint8))
+    color = Image.fromarray(rng.integers(0, 256, (40, 60, 3), np.uint8))
+    for image, mode in ((grey, "L"), (grey.convert("RGB"), "L"), (color, "RGB")):
+        shown = viewer.show(image)
+        assert shown.image is not None
+        with Image.open(shown.image.path) as stored:
+            assert stored.mode == mode
+            assert (np.asarray(stored.convert("RGB")) == np.asarray(image.convert("RGB"))).all()
+        assert (shown.width_px, shown.height_px) == (60, 40)
+
+
+def test_every_role_has_colours_in_order_of_lightness() -> None:
+    assert set(PALETTES) == {*ROLES, "heat"}
+    for colors in PALETTES.values():
+        lightness = [0.2126 * red + 0.7152 * green + 0.0722 * blue for red, green, blue in colors]
+        assert lightness == sorted(lightness)
+
+
+def test_schema_names_the_parts() -> None:
+    schema = ScanpathViewer(render=False).api_info()
+    assert {"image", "width_px", "height_px", "grid", "paths", "autoplay"} <= set(schema["properties"])
+    assert schema["$defs"]["ViewerFixation"]["required"] == ["x", "y"]

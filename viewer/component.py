@@ -1,0 +1,112 @@
+"""The viewer as a Gradio component: `ScanpathViewer()`, an output of any event, with `.click` and `.select`.
+
+    viewer = ScanpathViewer(elem_id="viewer")
+    viewer.select(lambda event: ..., None, None)  # event: gr.EventData with `path` and `step`
+"""
+
+from functools import cache
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio.data_classes import FileData
+from gradio.processing_utils import save_bytes_to_cache
+from PIL import Image
+
+from gazevlm_core.overlay import VIRIDIS, Color
+from viewer.payload import ViewerGrid, ViewerPath, ViewerPayload
+
+STATIC = Path(__file__).with_name("static")
+SCRIPTS = ("view", "timeline", "window", "picture", "marks", "gestures", "keys", "controls", "viewer")
+# Each keeps its order in lightness, so that it is safe for colour-blind eyes; hue and shape tell the paths apart.
+PALETTES: dict[str, tuple[Color, ...]] = {
+    "model": VIRIDIS,
+    "reader": ((178, 72, 16), (226, 112, 36), (247, 158, 90), (254, 206, 162)),
+    "second model": ((112, 92, 196), (150, 130, 226), (188, 172, 244), (224, 214, 255)),
+    "heat": ((20, 40, 90), (28, 120, 140), (90, 190, 110), (253, 231, 37)),
+}
+# Plain JavaScript; the names of the events stand here because Gradio looks for them in quotes: "click", "select".
+MOUNT = 'GazeViewer.mount(element, props, (name, data) => trigger(name === "click" ? "click" : "select", data), watch);'
+
+
+@cache
+def page_head() -> str:
+    """Scripts and styles of the viewer, for `<head>`; Gradio adds them once however many viewers there are."""
+    scripts = "".join(STATIC.joinpath(f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS)
+    styles = STATIC.joinpath("viewer.css").read_text(encoding="utf-8")
+    return f"<style>{styles}</style><script>{scripts}</script>"
+
+
+class ScanpathViewer(gr.HTML):
+    """An image with scanpaths over it. Its value is a `ViewerPayload`.
+
+    Events: `click` with the place on the image (`x`, `y`, `x_px`, `y_px`, `inside`), the browser's `time_ms`
+    (`performance.now()`), `since_shown_ms`, `zoom`, `window` and `pointer`; `select` with `path` and `step`. Both come
+    from a browser and are not checked here.
+    """
+
+    data_model = ViewerPayload
+
+    def __init__(self, value: ViewerPayload | None = None, **kwargs: Any) -> None:
+        super().__init__(
+            value=value,
+            html_template='<div class="gaze-viewer"></div>',
+            js_on_load=MOUNT,
+            head=page_head(),
+            apply_default_css=False,
+            palettes=PALETTES,
+            **kwargs,
+        )
+
+    def api_info(self) -> dict[str, Any]:
+        """JSON schema of the value."""
+        return ViewerPayload.model_json_schema()
+
+    def example_payload(self) -> dict[str, Any]:
+        """An empty viewer."""
+        return ViewerPayload().model_dump()
+
+    def example_value(self) -> ViewerPayload:
+        """An empty viewer."""
+        return ViewerPayload()
+
+    def show(
+        self,
+        image: Image.Image,
+        paths: list[ViewerPath] | None = None,
+        *,
+        grid: ViewerGrid | None = None,
+        description: str = "",
+        autoplay: bool = False,
+    ) -> ViewerPayload:
+        """A value that shows an image, which is stored in the page's cache without loss.
+
+        Args:
+            image: upright; any size.
+            paths: scanpaths over it.
+            grid: merged patch grid, for heat maps.
+            description: what the image is, for screen readers.
+            autoplay: replay the paths at once, unless the reader's system asks for less motion.
+        """
+        encoded = BytesIO()
+        _plain(image).save(encoded, "PNG", compress_level=1)  # as quick as it gets without loss
+        path = save_bytes_to_cache(encoded.getvalue(), "image.png", self.GRADIO_CACHE)
+        return ViewerPayload(
+            image=FileData(path=path, mime_type="image/png"),
+            width_px=image.width,
+            height_px=image.height,
+            description=description,
+            grid=grid,
+            paths=paths or [],
+            autoplay=autoplay,
+        )
+
+
+def _plain(image: Image.Image) -> Image.Image:
+    """Grey where all channels are equal, which makes a radiograph's file a third of the size."""
+    if image.mode != "RGB":
+        return image
+    red, green, blue = image.split()
+    same = red.tobytes() == green.tobytes() == blue.tobytes()
+    return red if same else image

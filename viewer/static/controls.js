@@ -1,0 +1,188 @@
+/* The buttons around the stage. They hold no state: `update` shows what the viewer's is. */
+"use strict";
+(gaze => {
+  const SPEEDS = [0.25, 0.5, 1, 2, 4];
+
+  function make(tag, attributes = {}, ...children) {
+    const node = document.createElement(tag);
+    for (const [key, value] of Object.entries(attributes))
+      if (key.startsWith("on")) node.addEventListener(key.slice(2), value);
+      else if (value !== null && value !== false) node.setAttribute(key, value === true ? "" : value);
+    node.append(...children);
+    return node;
+  }
+  gaze.make = make;
+
+  /* Drawn, because not every system's fonts have signs for these. */
+  const ICONS = {
+    play: "M4 2 L14 8 L4 14 Z",
+    pause: "M3 2 H7 V14 H3 Z M9 2 H13 V14 H9 Z",
+    back: "M13 2 L6 8 L13 14 Z M3 2 H5 V14 H3 Z",
+    forward: "M3 2 L10 8 L3 14 Z M11 2 H13 V14 H11 Z",
+    full: "M2 2 H7 V4 H4 V7 H2 Z M9 2 H14 V7 H12 V4 H9 Z M2 9 H4 V12 H7 V14 H2 Z M12 9 H14 V14 H9 V12 H12 Z",
+  };
+  function icon(name) {
+    const node = make("span", { class: "gaze-icon", "aria-hidden": "true" });
+    node.innerHTML = `<svg viewBox="0 0 16 16" width="14" height="14"><path fill="currentColor" d="${ICONS[name]}"/></svg>`;
+    return node;
+  }
+
+  const button = (text, label, act, extra = {}) =>
+    make("button", { type: "button", "aria-label": label, title: label, onclick: act, ...extra }, text);
+  const options = (pairs, chosen) =>
+    pairs.map(([value, text]) => make("option", { value, selected: value === chosen }, text));
+
+  gaze.Controls = class Controls {
+    constructor(viewer) {
+      this.viewer = viewer;
+      const toggle = (name, text, label) =>
+        button(text, label, () => viewer.toggle(name), { "aria-pressed": "false", "data-toggle": name });
+      this.window = make(
+        "select",
+        { "aria-label": "Window and level", onchange: () => viewer.useWindow(this.window.value) },
+        ...options(gaze.Window.presets),
+      );
+      this.window.append(make("option", { value: "custom", hidden: true }, "Custom window"));
+      this.toolbar = make(
+        "div",
+        { class: "gaze-bar", role: "toolbar", "aria-label": "Image" },
+        button("−", "Zoom out (-)", () => viewer.zoom(1 / 1.4)),
+        button("+", "Zoom in (+)", () => viewer.zoom(1.4)),
+        button("Fit", "Fit the whole image (0)", () => viewer.fit()),
+        button("1:1", "One image pixel per screen pixel (1)", () => viewer.oneToOne()),
+        this.window,
+        toggle("dragWindow", "Drag window", "Drag changes window (left, right) and level (up, down) (W)"),
+        toggle("invert", "Invert", "Invert grey values (I)"),
+        toggle("marks", "Path", "Show the scanpath (P)"),
+        toggle("heat", "Heat map", "Where the model could have looked at this step (H)"),
+        toggle("grid", "Grid", "Show the patch grid (G)"),
+        button(icon("full"), "Full screen (F)", () => viewer.fullScreen()),
+      );
+      this.play = button(icon("play"), "Play (space)", () => viewer.playOrPause(), { class: "gaze-play" });
+      this.scrub = make("input", {
+        type: "range",
+        min: 0,
+        step: "any",
+        value: 0,
+        "aria-label": "Time of the replay",
+        oninput: () => viewer.seek(Number(this.scrub.value)),
+      });
+      this.speed = make(
+        "select",
+        { "aria-label": "Speed", onchange: () => viewer.setSpeed(Number(this.speed.value)) },
+        ...options(
+          SPEEDS.map(speed => [String(speed), `${speed}×`]),
+          "1",
+        ),
+      );
+      this.size = make(
+        "select",
+        { "aria-label": "What the size of a ring shows", onchange: () => viewer.sizeBy(this.size.value) },
+        ...options(
+          [
+            ["dwell", "Size: dwell"],
+            ["probability", "Size: probability"],
+          ],
+          "dwell",
+        ),
+      );
+      this.player = make(
+        "div",
+        { class: "gaze-bar gaze-player", role: "toolbar", "aria-label": "Replay" },
+        this.play,
+        button(icon("back"), "Step back ([)", () => viewer.stepBy(-1)),
+        button(icon("forward"), "Step forward (])", () => viewer.stepBy(1)),
+        this.scrub,
+        this.speed,
+        this.size,
+      );
+      this.pace = make("p", { class: "gaze-pace" });
+      this.paths = make("div", { class: "gaze-paths" });
+      this.root = make("div", { class: "gaze-replay" }, this.player, this.paths, this.pace);
+    }
+
+    /* New paths: one row each, with a switch, a name and a button per fixation. */
+    showPaths(paths, timed) {
+      this.root.hidden = !paths.length;
+      this.toolbar
+        .querySelectorAll("[data-toggle=marks], [data-toggle=heat]")
+        .forEach(node => (node.hidden = !paths.length));
+      this.toolbar.querySelector("[data-toggle=heat]").hidden = !paths.some(path => path.patch_probabilities);
+      this.toolbar.querySelector("[data-toggle=grid]").hidden = !this.viewer.value?.grid;
+      this.scrub.max = this.viewer.timeline.length_ms;
+      this.pace.textContent = timed
+        ? "Replayed with the times of the fixations."
+        : "Their times are not all known: replayed step by step.";
+      this.paths.replaceChildren(...paths.map((path, index) => this.#row(path, index)));
+    }
+
+    #row(path, index) {
+      const colors = gaze.orderColors(this.viewer.palettes[path.role], path.fixations.length);
+      const steps = path.fixations.map((fixation, step) => {
+        const [red, green, blue] = colors[step];
+        const ink = 0.299 * red + 0.587 * green + 0.114 * blue > 110 ? "#000" : "#fff";
+        return make(
+          "li",
+          {},
+          button(String(step + 1), gaze.describe(path, step), () => this.viewer.select(index, step), {
+            style: `background: rgb(${red}, ${green}, ${blue}); color: ${ink}`,
+          }),
+        );
+      });
+      const shown = make("input", {
+        type: "checkbox",
+        checked: true,
+        onchange: event => this.viewer.showPath(index, event.target.checked),
+      });
+      return make(
+        "div",
+        { class: "gaze-path", "data-role": path.role },
+        make("label", {}, shown, make("span", { class: "gaze-name" }, path.name)),
+        make("ol", { "aria-label": `Fixations of ${path.name}` }, ...steps),
+      );
+    }
+
+    update() {
+      const { viewer } = this;
+      this.toolbar
+        .querySelectorAll("[data-toggle]")
+        .forEach(node => node.setAttribute("aria-pressed", String(viewer.on[node.dataset.toggle])));
+      this.window.value = viewer.window.preset;
+      if (this.playing !== viewer.playing) {
+        this.playing = viewer.playing;
+        this.play.replaceChildren(icon(viewer.playing ? "pause" : "play"));
+        for (const name of ["aria-label", "title"])
+          this.play.setAttribute(name, viewer.playing ? "Pause (space)" : "Play (space)");
+      }
+      this.scrub.value = Math.min(viewer.time_ms, viewer.timeline.length_ms);
+      this.scrub.setAttribute(
+        "aria-valuetext",
+        `${(viewer.time_ms / 1000).toFixed(1)} of ${(viewer.timeline.length_ms / 1000).toFixed(1)} seconds`,
+      );
+      this.paths.querySelectorAll(".gaze-path").forEach((row, index) => {
+        const step = viewer.whole ? -1 : viewer.timeline.stepAt(index, viewer.time_ms);
+        row
+          .querySelectorAll("button")
+          .forEach((node, k) => node.setAttribute("aria-current", k === step ? "step" : "false"));
+      });
+    }
+  };
+
+  /* One fixation in words, for the hover card and for screen readers. */
+  gaze.facts = (path, step) => {
+    const { patch_index, probability, duration_ms, onset_ms, zone } = path.fixations[step],
+      known = value => value !== null && value !== undefined;
+    return [
+      zone && ["zone", zone],
+      known(patch_index) && ["patch", String(patch_index)],
+      known(probability) && ["probability", probability.toFixed(2)],
+      known(duration_ms) ? ["dwell", `${Math.round(duration_ms)} ms`] : ["dwell", "not known"],
+      known(onset_ms) && ["begins", `${(onset_ms / 1000).toFixed(2)} s`],
+    ].filter(Boolean);
+  };
+  gaze.describe = (path, step) =>
+    `${path.name}, fixation ${step + 1} of ${path.fixations.length}: ${gaze
+      .facts(path, step)
+      .map(pair => pair.join(" "))
+      .join(", ")}`;
+})((globalThis.GazeViewer ??= {}));

@@ -1,0 +1,348 @@
+/* The viewer: an image, scanpaths over it, and their replay. `GazeViewer.mount` puts one into a Gradio component. */
+"use strict";
+(gaze => {
+  const { make } = gaze;
+  const HOVER_PX = 16,
+    PAN_PX = 40,
+    WINDOW_PER_PX = 1,
+    END = Infinity;
+  const EMPTY = { image: null, width_px: 1, height_px: 1, grid: null, paths: [], autoplay: false, message: "" };
+
+  gaze.Viewer = class Viewer {
+    /* `emit(name, data)` gets "click" (a place on the image) and "select" (a fixation). */
+    constructor(root, { palettes, emit }) {
+      [this.root, this.palettes, this.emit] = [root, palettes, emit];
+      [this.view, this.picture, this.timeline] = [new gaze.View(), new gaze.Picture(), new gaze.Timeline([])];
+      this.on = { marks: true, detail: true, heat: false, grid: false, invert: false, dragWindow: false };
+      Object.assign(this, {
+        value: EMPTY,
+        time_ms: END,
+        playing: false,
+        speed: 1,
+        by: "dwell",
+        hidden: new Set(),
+        focus: 0,
+        hover: null,
+      });
+      this.imageCanvas = make("canvas");
+      this.markCanvas = make("canvas");
+      this.layer = make("div", { class: "gaze-layer" }, this.imageCanvas, this.markCanvas);
+      this.window = new gaze.Window(this.imageCanvas);
+      this.card = make("div", { class: "gaze-card", hidden: true });
+      this.message = make("p", { class: "gaze-message" });
+      this.live = make("p", { class: "gaze-unseen", "aria-live": "polite" });
+      this.stage = make(
+        "div",
+        { class: "gaze-stage", tabindex: 0, role: "application", "aria-roledescription": "image viewer" },
+        this.layer,
+        this.card,
+        this.message,
+      );
+      this.controls = new gaze.Controls(this);
+      root.replaceChildren(this.window.node, this.controls.toolbar, this.stage, this.controls.root, this.live);
+      this.#listen();
+      this.#showMessage();
+      this.controls.showPaths([], true);
+      this.refresh();
+    }
+
+    #listen() {
+      gaze.listenToPointers(this.stage, this.layer, {
+        drag: (dx, dy, event) => this.#drag(dx, dy, event),
+        zoom: (factor, x, y) => this.zoom(factor, x, y),
+        click: event => this.#click(event),
+        move: event => this.#point(event),
+        leave: () => this.#point(null),
+      });
+      gaze.listenToKeys(this);
+      const observer = new ResizeObserver(entries => this.#resize(entries.at(-1)));
+      try {
+        observer.observe(this.stage, { box: "device-pixel-content-box" });
+      } catch {
+        observer.observe(this.stage); // a browser without that box: sizes are rounded below
+      }
+      document.addEventListener("fullscreenchange", () =>
+        this.root.classList.toggle("gaze-full", document.fullscreenElement === this.root),
+      );
+    }
+
+    #resize(entry) {
+      const { width, height } = entry.contentRect;
+      if (!width || !height) return; // hidden, as in a closed tab
+      const density = globalThis.devicePixelRatio || 1,
+        exact = entry.devicePixelContentBoxSize?.[0];
+      let size = [Math.round(width * density), Math.round(height * density)];
+      // Emulated pixel ratios do not reach this box, so it is taken only where it agrees.
+      if (exact && Math.abs(exact.inlineSize - size[0]) <= 1) size = [exact.inlineSize, exact.blockSize];
+      for (const canvas of [this.imageCanvas, this.markCanvas]) [canvas.width, canvas.height] = size;
+      this.view.resize(width, height);
+      this.#draw();
+    }
+
+    /* A new value: see `viewer/payload.py`. An image that is shown already is not loaded again. */
+    async show(value) {
+      const next = value?.paths ? value : EMPTY,
+        turn = (this.turn = (this.turn ?? 0) + 1),
+        url = next.image?.url ?? null;
+      const picture = url === (this.picture.url ?? null) ? this.picture : new gaze.Picture();
+      try {
+        if (url && picture !== this.picture) await picture.load(url);
+      } catch {
+        if (turn === this.turn) this.#showMessage("The image could not be loaded; reload the page.");
+        return;
+      }
+      if (turn !== this.turn) return; // a newer value came while the image was loading
+      const fresh = picture !== this.picture;
+      if (fresh) this.shownAt_ms = performance.now();
+      Object.assign(this, {
+        picture,
+        value: next,
+        playing: false,
+        time_ms: END,
+        focus: 0,
+        hover: null,
+        hidden: new Set(),
+      });
+      this.on.heat = false;
+      this.view.show(next.width_px, next.height_px);
+      if (fresh) this.view.fit();
+      this.timeline = new gaze.Timeline(next.paths);
+      this.controls.showPaths(next.paths, this.timeline.timed);
+      this.#showMessage();
+      if (next.autoplay && next.paths.length && !matchMedia("(prefers-reduced-motion: reduce)").matches)
+        this.playOrPause();
+      this.refresh();
+    }
+
+    #showMessage(text = this.value.message || (this.value.image ? "" : "No image yet")) {
+      this.message.textContent = text;
+      this.message.hidden = !text;
+      const names = this.value.paths.map(path => `${path.name}, ${path.fixations.length} fixations`).join("; ");
+      this.stage.setAttribute(
+        "aria-label",
+        `${this.value.description || text || "Radiograph"}${names ? `. Scanpaths: ${names}` : ""}`,
+      );
+    }
+
+    get whole() {
+      return this.time_ms === END;
+    }
+
+    /* What Python and tests may ask: the place of an image position on the stage, in CSS pixels. */
+    locate(x, y) {
+      return this.view.toScreen(x * this.view.image.width, y * this.view.image.height);
+    }
+
+    // ---- view -------------------------------------------------------------------------------------------------------
+    zoom(factor, x, y) {
+      this.view.zoomBy(factor, x, y);
+      this.refresh();
+    }
+    fit() {
+      this.view.fit();
+      this.refresh();
+    }
+    oneToOne() {
+      this.view.zoomTo(1 / (globalThis.devicePixelRatio || 1));
+      this.refresh();
+    }
+    pan(right, down) {
+      this.view.panBy(-right * PAN_PX, -down * PAN_PX);
+      this.refresh();
+    }
+    useWindow(preset) {
+      this.window.use(preset);
+      this.refresh();
+    }
+    toggle(name) {
+      this.on[name] = !this.on[name];
+      if (name === "invert") this.window.invert();
+      if (name === "heat" && this.on.heat && this.whole) this.select(this.focus, 0);
+      this.refresh();
+    }
+    async fullScreen() {
+      if (document.fullscreenElement) await document.exitFullscreen();
+      else await this.root.requestFullscreen?.();
+    }
+
+    // ---- replay -----------------------------------------------------------------------------------------------------
+    playOrPause() {
+      if (!this.value.paths.length) return;
+      if (!this.playing && this.time_ms >= this.timeline.length_ms) this.time_ms = 0;
+      this.playing = !this.playing;
+      this.lastTick = null;
+      this.refresh();
+    }
+    seek(time_ms) {
+      [this.time_ms, this.playing] = [time_ms, false];
+      this.refresh();
+    }
+    setSpeed(speed) {
+      this.speed = speed;
+    }
+    sizeBy(what) {
+      this.by = what;
+      this.refresh();
+    }
+    showPath(index, shown) {
+      if (shown) this.hidden.delete(index);
+      else this.hidden.add(index);
+      this.refresh();
+    }
+    stepBy(direction) {
+      const path = this.value.paths[this.focus];
+      if (!path) return;
+      const now = this.whole
+        ? direction > 0
+          ? -1
+          : path.fixations.length
+        : this.timeline.stepAt(this.focus, this.time_ms);
+      this.select(this.focus, Math.min(Math.max(now + direction, 0), path.fixations.length - 1), false);
+    }
+    /* Go to a fixation; its heat map comes with it unless `heat` is false. */
+    select(index, step, heat = true) {
+      const path = this.value.paths[index];
+      if (!path) return;
+      this.focus = index;
+      this.seek(this.timeline.starts[index][step]);
+      if (heat && path.patch_probabilities) this.on.heat = true;
+      this.live.textContent = gaze.describe(path, step);
+      this.emit("select", { path: index, step });
+      this.refresh();
+    }
+
+    // ---- pointer ----------------------------------------------------------------------------------------------------
+    #drag(dx, dy, event) {
+      const windowed = event && (this.on.dragWindow || event.buttons === 2);
+      if (windowed) this.window.set(this.window.center + dy * WINDOW_PER_PX, this.window.width + dx * WINDOW_PER_PX);
+      else this.view.panBy(dx, dy);
+      this.refresh();
+    }
+
+    #click(event) {
+      const time_ms = performance.now(),
+        [x_px, y_px] = this.view.toImage(...gaze.placeOn(this.layer, event));
+      const { width, height } = this.view.image,
+        inside = x_px >= 0 && y_px >= 0 && x_px < width && y_px < height;
+      const hit = this.#near(event);
+      if (hit) this.select(hit.path, hit.step);
+      if (this.picture.url)
+        this.emit("click", {
+          x: x_px / width,
+          y: y_px / height,
+          x_px,
+          y_px,
+          inside,
+          time_ms,
+          since_shown_ms: time_ms - this.shownAt_ms,
+          zoom: this.view.scale,
+          window: { center: this.window.center, width: this.window.width, inverted: this.window.inverted },
+          pointer: event.pointerType,
+        });
+    }
+
+    /* The fixation under the pointer, of the paths that are shown. */
+    #near(event) {
+      if (!this.on.marks) return null;
+      const [x, y] = gaze.placeOn(this.layer, event);
+      let best = null;
+      this.value.paths.forEach(
+        (path, index) =>
+          this.hidden.has(index) ||
+          path.fixations.forEach((fixation, step) => {
+            const [markX, markY] = this.locate(fixation.x, fixation.y),
+              distance = Math.hypot(markX - x, markY - y);
+            if (distance <= HOVER_PX && (!best || distance < best.distance))
+              best = { path: index, step, distance, x: markX, y: markY };
+          }),
+      );
+      return best;
+    }
+
+    #point(event) {
+      const hit = event && this.#near(event);
+      if (hit?.path === this.hover?.path && hit?.step === this.hover?.step) return;
+      this.hover = hit;
+      this.card.hidden = !hit;
+      this.stage.classList.toggle("gaze-over-mark", Boolean(hit));
+      if (!hit) return;
+      const path = this.value.paths[hit.path],
+        facts = gaze
+          .facts(path, hit.step)
+          .map(([name, text]) => make("div", {}, make("dt", {}, name), make("dd", {}, text)));
+      this.card.replaceChildren(
+        make("b", {}, `${hit.step + 1} of ${path.fixations.length}, ${path.name}`),
+        make("dl", {}, ...facts),
+      );
+      const right = hit.x > this.view.stage.width / 2,
+        low = hit.y > this.view.stage.height / 2;
+      this.card.style.cssText = `${right ? `right: ${this.view.stage.width - hit.x + 14}px` : `left: ${hit.x + 14}px`}; ${low ? `bottom: ${this.view.stage.height - hit.y + 14}px` : `top: ${hit.y + 14}px`}`;
+    }
+
+    // ---- drawing ----------------------------------------------------------------------------------------------------
+    /* Draw once before the next frame, however often this is called. */
+    refresh() {
+      this.frame ??= requestAnimationFrame(now => {
+        this.frame = null;
+        if (this.playing) this.#tick(now);
+        this.#draw();
+      });
+    }
+
+    #tick(now) {
+      this.time_ms += this.lastTick === null ? 0 : (now - this.lastTick) * this.speed;
+      this.lastTick = now;
+      if (this.time_ms >= this.timeline.length_ms) [this.time_ms, this.playing] = [END, false];
+      else this.refresh();
+    }
+
+    #draw() {
+      const { view, value } = this,
+        density = this.imageCanvas.width / view.stage.width;
+      this.#align();
+      this.stage.style.touchAction = view.fitted ? "pan-y" : "none"; // a fitted image lets the page scroll
+      this.controls.update();
+      const [image, marks] = [this.imageCanvas, this.markCanvas].map(canvas => {
+        const pen = canvas.getContext("2d");
+        pen.setTransform(1, 0, 0, 1, 0, 0);
+        pen.clearRect(0, 0, canvas.width, canvas.height);
+        pen.setTransform(canvas.width / view.stage.width, 0, 0, canvas.height / view.stage.height, 0, 0);
+        return pen;
+      });
+      if (!this.picture.url) return;
+      this.picture.draw(image, view, density);
+      const path = value.paths[this.focus],
+        step = this.whole ? -1 : this.timeline.stepAt(this.focus, this.time_ms);
+      if (this.on.heat && value.grid && path?.patch_probabilities && step >= 0)
+        gaze.drawHeat(marks, view, value.grid, path.patch_probabilities[step], this.palettes.heat);
+      if (this.on.grid && value.grid) gaze.drawGrid(marks, view, value.grid);
+      if (this.on.marks)
+        gaze.drawPaths(
+          marks,
+          value.paths.flatMap((each, index) => (this.hidden.has(index) ? [] : [this.#drawable(each, index)])),
+          this.on.detail,
+        );
+    }
+
+    /* Put the layer on whole CSS pixels. Elsewhere browsers move what it shows by up to half of one, and clicks with it. */
+    #align() {
+      const box = this.stage.getBoundingClientRect();
+      this.layer.style.left = `${Math.round(box.left) - box.left}px`;
+      this.layer.style.top = `${Math.round(box.top) - box.top}px`;
+    }
+
+    #drawable(path, index) {
+      const last = this.whole ? path.fixations.length - 1 : this.timeline.stepAt(index, this.time_ms);
+      const marks = gaze.marksOf(path, this.view, this.palettes[path.role], this.by);
+      return { marks, role: path.role, last, current: this.whole ? -1 : last };
+    }
+  };
+
+  /* What `js_on_load` calls. */
+  gaze.mount = (element, props, trigger, watch) => {
+    const viewer = new gaze.Viewer(element.querySelector(".gaze-viewer"), { palettes: props.palettes, emit: trigger });
+    element.querySelector(".gaze-viewer").viewer = viewer;
+    watch("value", () => viewer.show(props.value));
+    viewer.show(props.value);
+  };
+})((globalThis.GazeViewer ??= {}));
