@@ -128,7 +128,7 @@ def _report(
         if gaze_pass.gaze_hidden is not None and result.head_names:
             logits = engine.model.gaze_heads.finding_logits(gaze_pass.gaze_hidden[row])
             result.head_logits.append(logits.cpu().numpy())
-        shown = engine.describe(gaze_pass, row, image.grid, DiagnoseOptions()).scanpath
+        shown = engine.describe(gaze_pass, row, image, DiagnoseOptions()).scanpath
         if shown is not None:
             result.paths.append(tuple(image.grid.index_of(fixation) for fixation in shown))
         if engine.gaze_config.dwell_trained:

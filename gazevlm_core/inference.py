@@ -26,6 +26,10 @@ from gazevlm_core.scanpath import Fixation, Scanpath
 
 TEXT_THREAD = "gazevlm-text"
 UNTRAINED_NOTE = "This model's gaze weights are untrained, so no scanpath is shown."
+STRANGE_NOTE = (
+    "This image is unlike what the model was trained on ({trained_on}): {times:.1f} times the distance that such "
+    "images stay within. Its path, probabilities and words mean nothing here."
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,6 +115,11 @@ class GazeEngine:
             for rows, thw in zip(tokens, grids, strict=True)
         ]
 
+    def strangeness(self, image: EncodedImage) -> float | None:
+        """How unlike the training images an image is: above 1, unlike them; None where the checkpoint cannot tell."""
+        familiarity = self.checkpoint.familiarity
+        return None if familiarity is None else familiarity.strangeness(image.tokens)
+
     def look(self, images: Sequence[EncodedImage], questions: Sequence[str], *, gaze: bool | None = None) -> GazePass:
         """One pass of the backbone over a batch of images and questions.
 
@@ -131,16 +140,21 @@ class GazeEngine:
             tuple(image.tokens for image in images),
         )
 
-    def describe(self, gaze_pass: GazePass, row: int, grid: PatchGrid, options: DiagnoseOptions) -> Diagnosis:
+    def describe(self, gaze_pass: GazePass, row: int, image: EncodedImage, options: DiagnoseOptions) -> Diagnosis:
         """What one row of a pass says before any word: path and findings; the answer is still empty."""
-        config = self.gaze_config
+        config, grid, strangeness = self.gaze_config, image.grid, self.strangeness(image)
         probabilities: dict[str, float] = {}
         if gaze_pass.gaze_hidden is not None and config.findings_trained:
             logits = self.model.gaze_heads.finding_logits(gaze_pass.gaze_hidden[row])
             probabilities = dict(zip(config.finding_names, logits.sigmoid().tolist(), strict=True))
-        blank = Diagnosis("", probabilities, None, None, (), grid, self.checkpoint.model_id, self.adapter_id)
+        notes: tuple[str, ...] = ()
+        if strangeness is not None and strangeness > 1:
+            notes = (STRANGE_NOTE.format(trained_on=config.trained_on, times=strangeness),)
+        blank = Diagnosis(
+            "", probabilities, None, None, (), grid, self.checkpoint.model_id, self.adapter_id, notes, strangeness
+        )
         if gaze_pass.gaze_hidden is None or not config.gaze_trained:
-            return replace(blank, notes=(UNTRAINED_NOTE,))
+            return replace(blank, notes=(UNTRAINED_NOTE, *notes))
         path = choose_path(
             self.model.pointer_field(gaze_pass, row),
             options.path,
@@ -185,7 +199,7 @@ class GazeEngine:
         with self._lock:
             (encoded,) = self.encode_images([image])
             gaze_pass = self.look([encoded], [question])
-            record = self.describe(gaze_pass, 0, encoded.grid, options)
+            record = self.describe(gaze_pass, 0, encoded, options)
             yield record
             for answer in self._stream_text(gaze_pass, options):
                 record = replace(record, answer=answer)
@@ -259,7 +273,7 @@ class GazeEngine:
         with self._lock:
             encoded = self.encode_images(images)
             gaze_pass = self.look(encoded, questions)
-            records = [self.describe(gaze_pass, row, image.grid, options) for row, image in enumerate(encoded)]
+            records = [self.describe(gaze_pass, row, image, options) for row, image in enumerate(encoded)]
             answers = self._generate(gaze_pass, options)
         texts = self.processor.tokenizer.batch_decode(answers, skip_special_tokens=True)
         return [replace(record, answer=text.strip()) for record, text in zip(records, texts, strict=True)]

@@ -106,6 +106,8 @@ class Diagnosis:
         grid: the merged patch grid.
         model_id: Hub id or folder name of the base model.
         adapter_id: name of the adapter, or None.
+        notes: what the user must be told with it.
+        strangeness: how unlike the training images the image is; above 1, unlike them; None where nobody can tell.
 
     Raises:
         ValueError: shapes that do not fit the grid or the path, or probabilities outside [0, 1].
@@ -120,6 +122,7 @@ class Diagnosis:
     model_id: str
     adapter_id: str | None = None
     notes: tuple[str, ...] = field(default=())
+    strangeness: float | None = None
 
     def __post_init__(self) -> None:
         if (self.scanpath is None) != (self.patch_probabilities is None):

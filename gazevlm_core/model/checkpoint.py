@@ -11,6 +11,7 @@ from transformers import AutoConfig, Qwen2_5_VLConfig
 from transformers.utils import cached_file
 
 from gazevlm_core.model.config import GazeConfig, GazeVLMConfig
+from gazevlm_core.model.familiarity import FAMILIARITY_FILE, Familiarity, FamiliarityError, read_familiarity
 from gazevlm_core.model.gaze_model import GazeVLM
 from gazevlm_core.model.processor import GazeVLMProcessor
 from gazevlm_core.model.quantise import compute_dtype, quantization_config, settle_four_bit_model
@@ -33,12 +34,14 @@ class Checkpoint:
         processor: of the same checkpoint.
         model_id: Hub id or folder name.
         precision: how the weights are held.
+        familiarity: where the features of its training images lie; None where that was not stored.
     """
 
     model: GazeVLM
     processor: GazeVLMProcessor
     model_id: str
     precision: Precision
+    familiarity: Familiarity | None = None
 
 
 def resolve_source(source: str) -> str:
@@ -97,7 +100,15 @@ def load_checkpoint(source: str = NANO, *, precision: Precision = Precision.AUTO
     if held is Precision.NF4:
         settle_four_bit_model(model, dtype)
     model.gaze_heads.float()  # fresh heads of a base without gaze come in the dtype of its weights
-    return Checkpoint(model.eval(), processor, _model_id(source), held)
+    return Checkpoint(model.eval(), processor, _model_id(source), held, _familiarity(where, source))
+
+
+def _familiarity(where: str, source: str) -> Familiarity | None:
+    path = cached_file(where, FAMILIARITY_FILE, _raise_exceptions_for_missing_entries=False)
+    try:
+        return None if path is None else read_familiarity(Path(path))
+    except FamiliarityError as error:
+        raise CheckpointError(f"cannot load {source}: {error}") from error
 
 
 def _check_complete(source: str, report: dict[str, Any], gaze: GazeConfig) -> None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 RUNS_FOLDER = Path("runs/nano")
 SHARDS_FOLDER = Path(".cache/phantoms")
 MODELS_FOLDER = Path("models")
+REFERENCE_IMAGES = 3_000  # training images whose features tell what the checkpoint knows
 
 
 class Variant(StrEnum):
@@ -48,8 +49,9 @@ class Recipe:
 
     images: int = 12_000
     sizes_px: tuple[int, ...] = (512, 256, 256, 256, 256)
-    steps: int = 1_500
-    decay_steps: int = 400
+    examples: int = 48_000  # shuffled once; their order does not depend on the number of steps
+    steps: int = 1_300
+    decay_steps: int = 300
     batch_size: int = 32
     learning_rate: float = 1e-3
     warmup_steps: int = 100
@@ -87,6 +89,7 @@ def main(
     from gazevlm_core.datasets.phantom import SHARD_CASES, TRAINING_SEEDS, PhantomShards
     from gazevlm_core.model.checkpoint import save_quantised
     from gazevlm_core.training.nano_parts import IMAGE_PIXELS, SMALLEST_IMAGE_PIXELS
+    from gazevlm_core.training.reference_features import held_out_cases, store_familiarity
 
     whole = Recipe()
     recipe = replace(
@@ -106,6 +109,10 @@ def main(
         final = train(variant, recipe, cases, runs)
         save_quantised(final, models / MODEL_NAMES[variant])
         typer.echo(f"{variant.value}: quantised to {models / MODEL_NAMES[variant]}")
+    limit = store_familiarity(
+        models / MODEL_NAMES[Variant.ORDERED], cases[:REFERENCE_IMAGES], held_out_cases(recipe.sizes_px)
+    )
+    typer.echo(f"{Variant.ORDERED.value}: images are familiar up to a distance of {limit:.2f}")
 
 
 def train(variant: Variant, recipe: Recipe, cases: list["PhantomCase"], runs: Path) -> Path:
@@ -139,7 +146,7 @@ def train(variant: Variant, recipe: Recipe, cases: list["PhantomCase"], runs: Pa
     trainer = GazeTrainer(
         model=model,
         args=_arguments(recipe, folder),
-        train_dataset=CaseExamples(cases, recipe.steps * recipe.batch_size, recipe.seed),
+        train_dataset=CaseExamples(cases, recipe.examples, recipe.seed),
         data_collator=GazeCollator(processor, config, use_gaze=config.gaze_trained),
     )
     folder.mkdir(parents=True, exist_ok=True)

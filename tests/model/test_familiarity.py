@@ -1,0 +1,91 @@
+"""How unlike the training images an image is: by hand, and for the checkpoint that ships."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from gazevlm_core.images import load_image
+from gazevlm_core.model.familiarity import (
+    FAMILIARITY_FILE,
+    Familiarity,
+    FamiliarityError,
+    fit_familiarity,
+    read_familiarity,
+)
+from gazevlm_core.phantom.make import make_phantom
+
+PLAIN = Familiarity(np.zeros(4, np.float32), np.eye(4, dtype=np.float32), 2.0)
+
+
+def test_strangeness_is_the_distance_over_the_limit() -> None:
+    tokens = torch.tensor([[6.0, 0.0, 0.0, 0.0], [2.0, 0.0, 0.0, 0.0]])  # mean (4, 0, 0, 0): distance sqrt(16 / 4)
+    assert PLAIN.strangeness(tokens) == pytest.approx(1.0)
+    assert PLAIN.strangeness(tokens * 3) == pytest.approx(3.0)
+
+
+def test_fit_puts_the_limit_where_held_out_images_end() -> None:
+    rng = np.random.default_rng(0)
+    spread = np.array([1.0, 5.0, 0.2])
+    training, held_out = rng.normal(3, spread, (4000, 3)), rng.normal(3, spread, (4000, 3))
+    fitted = fit_familiarity(training.astype(np.float32), held_out.astype(np.float32), quantile=0.9)
+    fresh = torch.tensor(rng.normal(3, spread, (4000, 1, 3)))
+    above = np.mean([fitted.strangeness(tokens) > 1 for tokens in fresh])
+    assert above == pytest.approx(0.1, abs=0.02)
+    assert fitted.strangeness(torch.tensor([[3.0, 3.0, 6.0]])) > 3  # far in the narrow direction
+
+
+def test_file_round_trip_and_what_is_refused(tmp_path: Path) -> None:
+    PLAIN.save(tmp_path)
+    again = read_familiarity(tmp_path / FAMILIARITY_FILE)
+    assert again.strangeness(torch.ones(2, 4)) == PLAIN.strangeness(torch.ones(2, 4))
+    with pytest.raises(FamiliarityError, match="width 5"):
+        again.strangeness(torch.ones(2, 5))
+    with pytest.raises(FamiliarityError, match="too few"):
+        fit_familiarity(np.ones((4, 4)), np.ones((2, 4)))
+    Familiarity(PLAIN.mean, np.eye(3, dtype=np.float32), 1.0).save(tmp_path)
+    with pytest.raises(FamiliarityError, match="wrong shape"):
+        read_familiarity(tmp_path / FAMILIARITY_FILE)
+    (tmp_path / FAMILIARITY_FILE).write_bytes(b"\x80\x04pickle")
+    with pytest.raises(FamiliarityError, match="cannot read"):
+        read_familiarity(tmp_path / FAMILIARITY_FILE)
+
+
+@pytest.fixture(scope="module")
+def engine(repository: Path):
+    from gazevlm_core.inference import GazeEngine
+
+    return GazeEngine.load("gazevlm-nano", device="cpu")
+
+
+def strangeness_of(engine, images: list[Image.Image]) -> list[float]:
+    return [engine.strangeness(encoded) for encoded in engine.encode_images(images)]
+
+
+def test_phantoms_are_familiar_to_the_model_that_ships(engine) -> None:
+    images = [
+        Image.fromarray(make_phantom(77_000 + number, domain, size_px=300).image).convert("RGB")
+        for domain in ("A", "B")
+        for number in range(15)
+    ]
+    assert np.mean(np.array(strangeness_of(engine, images)) > 1) <= 1 / 30
+
+
+def test_real_radiographs_are_not(engine, real_radiographs: list[Path]) -> None:
+    strange = strangeness_of(engine, [load_image(path).image for path in real_radiographs])
+    assert min(strange) > 1, [path.name for path, value in zip(real_radiographs, strange, strict=True) if value <= 1]
+
+
+def test_neither_are_noise_and_a_blank(engine) -> None:
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (300, 300), np.uint8)).convert("RGB")
+    assert min(strangeness_of(engine, [noise, Image.new("RGB", (300, 300), (90, 90, 90))])) > 1
+
+
+def test_a_model_without_a_reference_says_nothing(tiny_checkpoint: Path) -> None:
+    from gazevlm_core.inference import GazeEngine
+
+    engine = GazeEngine.load(str(tiny_checkpoint), device="cpu")
+    assert strangeness_of(engine, [Image.new("RGB", (224, 224))]) == [None]
+    assert engine.diagnose(Image.new("RGB", (224, 224))).strangeness is None
