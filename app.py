@@ -5,6 +5,7 @@ GAZEVLM_MODEL (a shipped name, a folder or a Hub id) and GAZEVLM_ADAPTER (a fold
 
 import os
 import sys
+from pathlib import Path
 
 import spaces  # before anything of ours: on a ZeroGPU Space it has to come before torch
 
@@ -21,16 +22,19 @@ def main() -> None:
     except SettingsError as error:
         sys.exit(f"gazevlm: {error}")
     quiet_libraries()
+    from diagnose.scores import read_scores
     from diagnose.ui import build_app, launch
     from gazevlm_core.inference import GazeEngine
     from gazevlm_core.model.adapters import AdapterError
-    from gazevlm_core.model.checkpoint import CheckpointError
+    from gazevlm_core.model.checkpoint import CheckpointError, resolve_source
 
     try:
         engine = GazeEngine.load(settings.model, adapter=settings.adapter)
-    except (CheckpointError, AdapterError) as error:
+        # The scores are those of the bare checkpoint; an adapter's would be others.
+        scores = None if settings.adapter else read_scores(Path(resolve_source(settings.model)))
+    except (CheckpointError, AdapterError, ValueError) as error:
         sys.exit(f"gazevlm: {error}")
-    launch(build_app(engine, gpu=spaces.GPU(duration=GPU_SECONDS)))
+    launch(build_app(engine, gpu=spaces.GPU(duration=GPU_SECONDS), scores=scores))
 
 
 if __name__ == "__main__":

@@ -2,8 +2,11 @@
 
 from html import escape
 
+from diagnose.examples import EXAMPLES, example_phantom, example_report
 from diagnose.record import fixation_records
+from diagnose.scores import CheckpointScores
 from gazevlm_core.records import Diagnosis
+from gazevlm_core.zones import zone_dwells
 
 UNTRAINED_DATA = "nothing: this model's gaze weights are untrained"
 INTRODUCTION = (
@@ -31,10 +34,10 @@ def status(text: str) -> str:
 
 
 def fixation_table(diagnosis: Diagnosis) -> str:
-    """Order, position, patch, probability and dwell of each fixation; the reason where there is no path."""
+    """Order, position, patch, probability and dwell of each fixation; nothing where there is no path."""
     records = fixation_records(diagnosis)
     if records is None:
-        return f'<p class="gaze-empty">{escape(" ".join(diagnosis.notes))}</p>'
+        return ""
     rows = "".join(
         f"<tr><td>{order}</td><td>{fixation['x']:.3f}</td><td>{fixation['y']:.3f}</td><td>{fixation['patch_index']}</td>"
         f"<td>{fixation['probability']:.2f}</td><td>{_dwell(fixation['duration_ms'])}</td></tr>"
@@ -50,3 +53,49 @@ def fixation_table(diagnosis: Diagnosis) -> str:
 
 def _dwell(duration_ms: float | None) -> str:
     return "&ndash;" if duration_ms is None else f"{duration_ms:.0f}"
+
+
+def warning(diagnosis: Diagnosis) -> str:
+    """What must be known before the answer is read; nothing where there is nothing to say."""
+    words = "".join(f"<p>{escape(note)}</p>" for note in diagnosis.notes)
+    return f'<div class="gaze-warning" role="alert">{words}</div>' if words else ""
+
+
+def zone_table(diagnosis: Diagnosis) -> str:
+    """Fixations and dwell in each third of the image; nothing where there is no path."""
+    if diagnosis.scanpath is None:
+        return ""
+    rows = "".join(
+        f"<tr><td>{zone.zone}</td><td>{zone.fixations}</td><td>{_dwell(zone.dwell_ms)}</td><td>{zone.share:.0%}</td></tr>"
+        for zone in zone_dwells(diagnosis.scanpath.fixations)
+    )
+    heads = "".join(f'<th scope="col">{head}</th>' for head in ("zone", "fixations", "dwell&nbsp;ms", "share"))
+    return (
+        '<table class="gaze-table"><caption>Thirds of the image, with the patient&rsquo;s sides</caption>'
+        f"<thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
+    )
+
+
+def truth(example: int) -> str:
+    """What was drawn into an example: each finding with side, zone and severity, and a perfect report."""
+    findings = example_phantom(example).findings
+    rows = "".join(
+        f"<tr><td>{escape(found.detail or found.name)}</td><td>{found.side}</td><td>{found.zone}</td>"
+        f"<td>{found.grade} ({found.severity:.2f})</td></tr>"
+        for found in findings
+    )
+    heads = "".join(f'<th scope="col">{head}</th>' for head in ("finding", "side", "zone", "severity"))
+    table = f'<table class="gaze-table"><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>' if rows else ""
+    caption = f"<p><b>Drawn:</b> {escape(EXAMPLES[example].caption)}.</p>"
+    return f"{caption}{table}<p><b>A perfect report:</b> {escape(example_report(example))}</p>"
+
+
+def chart_note(scores: CheckpointScores | None) -> str:
+    """How to read the chart of the findings."""
+    words = "This model was not scored, so how far its probabilities can be trusted is unknown."
+    if scores is not None:
+        words = (
+            f"In brackets: AUROC on {scores.scored_on}; 0.50 is chance. The line: how often the finding is there, "
+            "which is what a guess without looking would say."
+        )
+    return f'<p class="gaze-note">{escape(words)}</p>'

@@ -16,7 +16,10 @@ class FixationRecord(TypedDict):
 
 
 class DiagnosisRecord(TypedDict):
-    """One image's answer; scanpath is None, and notes say so, where the model's gaze weights are untrained."""
+    """One image's answer; scanpath is None, and notes say so, where the model's gaze weights are untrained.
+
+    strangeness above 1 means that the image is unlike the model's training images; None that nobody can tell.
+    """
 
     image: str
     answer: str
@@ -26,6 +29,7 @@ class DiagnosisRecord(TypedDict):
     model: str
     adapter: str | None
     seconds: float
+    strangeness: float | None
     notes: list[str]
 
 
@@ -50,6 +54,7 @@ RECORD_SCHEMA: dict[str, Any] = {
         "model": {"type": "string"},
         "adapter": {"anyOf": [{"type": "string"}, {"type": "null"}]},
         "seconds": {"type": "number"},
+        "strangeness": {"anyOf": [{"type": "number"}, {"type": "null"}]},
         "notes": {"type": "array", "items": {"type": "string"}},
     },
 }
@@ -72,6 +77,7 @@ def to_record(diagnosis: Diagnosis, image: str, seconds: float) -> DiagnosisReco
         "model": diagnosis.model_id,
         "adapter": diagnosis.adapter_id,
         "seconds": round(seconds, 3),
+        "strangeness": diagnosis.strangeness,
         "notes": list(diagnosis.notes),
     }
 

@@ -9,15 +9,15 @@ from pathlib import Path
 
 from PIL import Image
 
-from diagnose.examples import EXAMPLE_CASES, draw_example
-from gazevlm_core.images import ImageError, load_image
+from diagnose.examples import EXAMPLES, draw_example
+from gazevlm_core.images import ImageError, is_colored, load_image
 from gazevlm_core.overlay import draw_overlay
 from gazevlm_core.records import Diagnosis
 
 MODEL_VARIABLE, ADAPTER_VARIABLE = "GAZEVLM_MODEL", "GAZEVLM_ADAPTER"
 DEFAULT_MODEL = "gazevlm-nano"
 LONGEST_QUESTION = 500  # characters
-DISPLAY_SIDE_PX = 1600  # the page shows larger images at this size; positions are fractions and stay exact
+
 
 # An image and a question in; first the path, then growing answers.
 Ask = Callable[[Image.Image, str], Generator[Diagnosis, None, None]]
@@ -87,9 +87,12 @@ def read_upload(path: str) -> Picture:
     """An uploaded file as an image.
 
     Raises:
-        ImageError: what is wrong with it, in one sentence.
+        ImageError: what is wrong with it, in one sentence; a colour photograph is declined.
     """
-    return Picture(os.path.basename(path), load_image(path).image)
+    image = load_image(path).image
+    if is_colored(image):
+        raise ImageError("This is a colour picture, not a radiograph; upload a grey chest radiograph.")
+    return Picture(os.path.basename(path), image)
 
 
 def choose_picture(upload: str | None, example: int | None) -> Picture:
@@ -100,10 +103,9 @@ def choose_picture(upload: str | None, example: int | None) -> Picture:
     """
     if upload is not None:
         return read_upload(upload)
-    if example is None or not 0 <= example < len(EXAMPLE_CASES):
+    if example is None or not 0 <= example < len(EXAMPLES):
         raise ImageError("There is no image yet; upload one or pick an example.")
-    case = EXAMPLE_CASES[example]
-    return Picture(f"example: {case.caption}", draw_example(case))
+    return Picture(f"example: {EXAMPLES[example].caption}", draw_example(example))
 
 
 def check_question(question: str) -> str:
@@ -134,15 +136,6 @@ def answer_steps(ask: Ask, image: Image.Image, question: str) -> Generator[Step,
             yield Step(latest, time.perf_counter() - start, finished=False)
     if latest is not None:
         yield Step(latest, time.perf_counter() - start, finished=True)
-
-
-def for_display(image: Image.Image) -> Image.Image:
-    """The image no larger than the page needs."""
-    share = DISPLAY_SIDE_PX / max(image.size)
-    if share >= 1:
-        return image
-    size = (max(round(image.width * share), 1), max(round(image.height * share), 1))
-    return image.resize(size, Image.Resampling.LANCZOS)
 
 
 def overlay_of(image: Image.Image, diagnosis: Diagnosis) -> Image.Image:

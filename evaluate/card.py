@@ -16,6 +16,7 @@ from evaluate.table import Values, bar_rows, quantisation_rows, table_cells
 if TYPE_CHECKING:
     from gazevlm_core.phantom.calibration import CalibrationRow
 
+SCORES_FILE = "finding_scores.json"  # as `diagnose.scores` reads it
 CALIBRATION_PHANTOMS = 300
 CALIBRATION_SIDE_PX = 256  # readings do not depend on it
 FRONT_MATTER = """---
@@ -71,6 +72,29 @@ def write_model_card(
     """
     path = folder / "README.md"
     path.write_text(render_model_card(results, calibration_rows, recipe), encoding="utf-8")
+    return path
+
+
+def write_finding_scores(results: Values, folder: Path) -> Path:
+    """Write SCORES_FILE of a checkpoint folder: what a page shows beside each finding's probability.
+
+    Args:
+        results: the JSON of `gazevlm evaluate` for this checkpoint, whose finding head is trained.
+        folder: of the checkpoint.
+    """
+    per_finding = results["scores"]["model"]["finding_head"]["all_severities"]["per_finding"]
+    values = {
+        "scored_on": f"{results['n']:,} phantoms of domain {results['domain']} that training has not seen",
+        "findings": {
+            name: {
+                "auroc": round(score["value"], 4),
+                "prevalence": round(results["images_with"][name]["any"] / results["n"], 4),
+            }
+            for name, score in per_finding.items()
+        },
+    }
+    path = folder / SCORES_FILE
+    path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
     return path
 
 
@@ -146,6 +170,7 @@ def main(
     phantoms = [make_phantom(seed, size_px=CALIBRATION_SIDE_PX) for seed in range(start, start + CALIBRATION_PHANTOMS)]
     readings = [(phantom, simulate_reading(phantom, reader, 0)) for phantom in phantoms for reader in READERS]
     typer.echo(str(write_model_card(values, calibration_table(readings), asdict(Recipe()), model)))
+    typer.echo(str(write_finding_scores(values, model)))
 
 
 if __name__ == "__main__":

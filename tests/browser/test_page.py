@@ -2,20 +2,18 @@
 
 import os
 import re
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.error import URLError
-from urllib.request import urlopen
 
 import pytest
 from PIL import Image
 
 from gazevlm_core.phantom.make import make_phantom
+from tests.browser.serving import serving
 from tests.diagnose.talking_model import SPOKEN, make_talking_checkpoint
 from tests.dicom_samples import dicom
 
@@ -24,14 +22,14 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.browser
 CLAIM = "<img src=x onerror=alert(1)> drawn phantoms"
-START_S, ANSWER_MS = 90, 60_000
+ANSWER_MS = 60_000
 
-# Notes every change of picture and answer, many times a second.
+# Notes every change of viewer and answer, many times a second.
 RECORDER = """() => {
   window.seen = [];
   setInterval(() => {
-    const img = document.querySelector('#picture img'), words = document.querySelector('#answer textarea').value.length;
-    const now = {src: img?.src ?? '', loaded: !!img && img.complete && img.naturalWidth > 0, words};
+    const viewer = document.querySelector('#viewer .gaze-viewer').viewer;
+    const now = {path: viewer.value.paths.length > 0, words: document.querySelector('#answer textarea').value.length};
     if (JSON.stringify(now) !== JSON.stringify(window.seen.at(-1))) window.seen.push(now);
   }, 4);
 }"""
@@ -43,62 +41,32 @@ STOP_AT_FIRST_WORD = """() => new Promise(done => {
     done();
   }, 2);
 })"""
+# Colours of the marks at places of the image, once the whole path is shown.
 PIXELS = """places => {
-  const img = document.querySelector('#picture img'), canvas = document.createElement('canvas');
-  [canvas.width, canvas.height] = [img.naturalWidth, img.naturalHeight];
-  const pen = canvas.getContext('2d');
-  pen.drawImage(img, 0, 0);
-  return places.map(([x, y]) =>
-    [...pen.getImageData(Math.floor(x * canvas.width), Math.floor(y * canvas.height), 1, 1).data].slice(0, 3));
+  const { viewer } = document.querySelector('#viewer .gaze-viewer');
+  viewer.seek(Infinity);
+  return new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => {
+    const { markCanvas, view } = viewer, pen = markCanvas.getContext('2d');
+    const density = markCanvas.width / view.stage.width;
+    done(places.map(([x, y]) => {
+      const [left, top] = viewer.locate(x, y);
+      return [...pen.getImageData(Math.floor(left * density), Math.floor(top * density), 1, 1).data].slice(0, 3);
+    }));
+  })));
 }"""
 ROWS = "rows => rows.map(row => [...row.children].slice(1, 3).map(cell => Number(cell.textContent)))"
 
 
-def free_port() -> int:
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        return server.getsockname()[1]
-
-
-def start(repository: Path, model: str, port: int, log: Path) -> subprocess.Popen[bytes]:
-    environment = {
-        **os.environ, "GAZEVLM_MODEL": model, "GRADIO_SERVER_NAME": "127.0.0.1", "GRADIO_SERVER_PORT": str(port),
-    }
-    with log.open("wb") as output:
-        return subprocess.Popen(
-            [sys.executable, "app.py"], cwd=repository, env=environment, stdout=output, stderr=subprocess.STDOUT
-        )
-
-
-def wait_until_up(server: subprocess.Popen[bytes], url: str, log: Path) -> None:
-    deadline = time.monotonic() + START_S
-    while time.monotonic() < deadline:
-        if server.poll() is not None:
-            pytest.fail(f"the page did not start:\n{log.read_text()}")
-        try:
-            with urlopen(url, timeout=5):
-                return
-        except (URLError, TimeoutError):
-            time.sleep(0.2)
-    pytest.fail(f"the page is not up after {START_S} s:\n{log.read_text()}")
-
-
-def served(repository: Path, model: str, log: Path) -> Iterator[str]:
-    port = free_port()
-    server = start(repository, model, port, log)
-    try:
-        wait_until_up(server, f"http://127.0.0.1:{port}/", log)
-        yield f"http://127.0.0.1:{port}/"
-    finally:
-        server.terminate()
-        server.wait(20)
+def serving_model(repository: Path, model: str, log: Path) -> AbstractContextManager[str]:
+    return serving(repository, ["app.py"], log, {"GAZEVLM_MODEL": model})
 
 
 @pytest.fixture(scope="module")
 def address(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("page")
     model = make_talking_checkpoint(folder / "model", trained_on=CLAIM)
-    yield from served(repository, str(model), folder / "log.txt")
+    with serving_model(repository, str(model), folder / "log.txt") as address:
+        yield address
 
 
 @pytest.fixture
@@ -127,6 +95,11 @@ def upload(page: "Page", file: Path) -> None:
     page.set_input_files("#upload input[type=file]", file)
 
 
+def pick_example(page: "Page", caption: str) -> None:
+    page.locator("#examples button").filter(has_text=caption).first.click()
+    wait_for_status(page, f"Drawn: {caption}.")
+
+
 def wait_for_status(page: "Page", text: str) -> None:
     page.wait_for_function("text => document.querySelector('#status').innerText.includes(text)", arg=text)
 
@@ -147,14 +120,13 @@ def test_path_appears_before_the_words_and_lies_where_it_should(
     words = answer_of(page)
     assert set(words.split()) <= set(SPOKEN.split())
     seen = page.evaluate("seen")
-    overlay = page.get_attribute("#picture img", "src")
-    assert next(now for now in seen if now["src"] == overlay)["words"] == 0
-    assert next(now for now in seen if now["src"] == overlay and now["loaded"])["words"] < len(words)
+    assert next(now for now in seen if now["path"])["words"] == 0
     assert len({now["words"] for now in seen}) > 5  # the words stream
     places = page.eval_on_selector_all("#scanpath tbody tr", ROWS)
     assert len(places) >= 1
     assert page.evaluate(PIXELS, places) == [[255, 255, 255]] * len(places)
-    assert page.evaluate("document.querySelector('#picture img').naturalWidth") == Image.open(phantom_file).width
+    drawn = page.evaluate("document.querySelector('#viewer .gaze-viewer').viewer.picture.copies[0].width")
+    assert drawn == Image.open(phantom_file).width
     assert page.locator("#chart .bars .point").count() == 2
     page.screenshot(path=artifacts / "page-1280-light.png", full_page=True)
     page.close()
@@ -163,13 +135,12 @@ def test_path_appears_before_the_words_and_lies_where_it_should(
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_phone(browser: "Browser", address: str, artifacts: Path, scheme: str) -> None:
     page = open_page(browser, address, 360, 740, scheme)
-    page.locator("#examples button").nth(3).click()
-    wait_for_status(page, "Right pneumothorax")
+    pick_example(page, "pneumothorax, severe")
     page.click("#diagnose")
     wait_for_status(page, "Done in")
     page.wait_for_timeout(600)  # smooth scrolling
     assert page.evaluate("document.documentElement.scrollWidth") == 360
-    box = page.locator("#picture img").bounding_box()
+    box = page.locator("#viewer .gaze-stage").bounding_box()
     assert box is not None
     assert 0 <= box["y"]
     assert box["y"] + box["height"] <= 740
@@ -184,11 +155,57 @@ def test_phone(browser: "Browser", address: str, artifacts: Path, scheme: str) -
 
 def test_wide_and_dark(browser: "Browser", address: str, artifacts: Path) -> None:
     page = open_page(browser, address, scheme="dark")
-    page.locator("#examples button").nth(1).click()
-    wait_for_status(page, "Cardiomegaly")
+    pick_example(page, "cardiomegaly, moderate")
     page.click("#diagnose")
     wait_for_status(page, "Done in")
     page.screenshot(path=artifacts / "page-1280-dark.png", full_page=True)
+    page.close()
+
+
+def test_truth_of_an_example_is_revealed_on_demand(browser: "Browser", address: str, artifacts: Path) -> None:
+    page = open_page(browser, address)
+    pick_example(page, "pneumothorax, moderate")
+    page.click("#diagnose")
+    wait_for_status(page, "Done in")
+    assert page.locator("#viewer .gaze-path").count() == 1
+    assert "perfect report" not in page.inner_text("body")
+    page.check("#truth input")
+    page.locator("#truth-text").get_by_text("A perfect report:").wait_for()
+    assert "pneumothorax" in page.inner_text("#truth-text tbody")
+    assert page.locator("#viewer .gaze-name").all_inner_texts() == ["Model", "Simulated reader"]
+    page.screenshot(path=artifacts / "page-1280-truth.png", full_page=True)
+    page.uncheck("#truth input")
+    page.wait_for_function("document.querySelectorAll('#viewer .gaze-path').length === 1")
+    pick_example(page, "no finding")
+    page.wait_for_function("document.querySelectorAll('#viewer .gaze-path').length === 0")
+    assert not page.is_checked("#truth input")
+    page.close()
+
+
+def test_downloads_are_made_on_demand(browser: "Browser", address: str, phantom_file: Path, tmp_path: Path) -> None:
+    page = open_page(browser, address)
+    upload(page, phantom_file)
+    wait_for_status(page, "Ready")
+    page.click("#diagnose")
+    wait_for_status(page, "Done in")
+    page.click("#downloads button:has-text('Downloads')")
+    page.click("#prepare")
+    page.wait_for_selector("#files a[download]")
+    names = [Path(str(link.get_attribute("download"))).name for link in page.locator("#files a[download]").all()]
+    assert [Path(name).suffix for name in names] == [".png", ".webp", ".gif", ".json", ".csv"]
+    with page.expect_download() as download:
+        page.locator("#files a[download]").first.click()
+    download.value.save_as(tmp_path / "overlay.png")
+    with Image.open(tmp_path / "overlay.png") as overlay, Image.open(phantom_file) as source:
+        assert overlay.size == source.size
+    page.close()
+
+
+def test_a_preset_fills_the_question(browser: "Browser", address: str) -> None:
+    page = open_page(browser, address)
+    page.click("#preset input")
+    page.get_by_role("option", name="Is there pneumothorax?").click()
+    page.wait_for_function("document.querySelector('#question textarea').value === 'Is there pneumothorax?'")
     page.close()
 
 
@@ -213,8 +230,7 @@ def test_hostile_upload_is_explained_and_the_page_goes_on(
     wait_for_status(page, "did not work")
     page.wait_for_timeout(600)  # the message slides in
     page.screenshot(path=artifacts / "page-1280-error.png")
-    page.locator("#examples button").nth(0).click()
-    wait_for_status(page, "No finding")
+    pick_example(page, "no finding")
     page.click("#diagnose")
     wait_for_status(page, "Done in")
     page.close()
@@ -224,8 +240,7 @@ def test_no_image_and_no_question_are_explained(browser: "Browser", address: str
     page = open_page(browser, address)
     page.click("#diagnose")
     page.get_by_text("There is no image yet; upload one or pick an example.").wait_for()
-    page.locator("#examples button").nth(0).click()
-    wait_for_status(page, "No finding")
+    pick_example(page, "no finding")
     page.fill("#question textarea", "   ")
     page.click("#diagnose")
     page.get_by_text("The question is empty; ask something about the image.").wait_for()
@@ -235,8 +250,7 @@ def test_no_image_and_no_question_are_explained(browser: "Browser", address: str
 
 def test_stop_keeps_what_is_there_and_frees_the_model(browser: "Browser", address: str) -> None:
     page = open_page(browser, address)
-    page.locator("#examples button").nth(2).click()
-    wait_for_status(page, "Left pleural effusion")
+    pick_example(page, "pleural effusion, severe")
     assert page.is_disabled("#stop")
     page.click("#diagnose")
     page.evaluate(STOP_AT_FIRST_WORD)
@@ -279,7 +293,7 @@ def test_real_radiograph_with_the_model_that_ships(
 ) -> None:
     if not (repository / "models" / "gazevlm-nano").is_dir():
         pytest.skip("models/gazevlm-nano has not been trained yet")
-    for address in served(repository, "gazevlm-nano", tmp_path / "log.txt"):
+    with serving_model(repository, "gazevlm-nano", tmp_path / "log.txt") as address:
         page = open_page(browser, address)
         for number, path in enumerate(real_radiographs):
             if number:

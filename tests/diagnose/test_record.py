@@ -2,7 +2,7 @@
 
 import json
 
-from diagnose.markup import fixation_table, notice, status
+from diagnose.markup import fixation_table, notice, status, truth, warning, zone_table
 from diagnose.record import RECORD_SCHEMA, DiagnosisRecord, FixationRecord, to_record
 from tests.diagnose.samples import ATTACK, FOUND, UNTRAINED
 
@@ -20,6 +20,7 @@ def test_record_of_a_diagnosis() -> None:
         "model": "nano",
         "adapter": "mine",
         "seconds": 1.235,
+        "strangeness": None,
         "notes": [],
     }
 
@@ -45,7 +46,7 @@ def test_table_lists_fixations_in_order() -> None:
 
 
 def test_outside_words_are_escaped() -> None:
-    for page_part in (fixation_table(UNTRAINED), notice(ATTACK), status(ATTACK)):
+    for page_part in (warning(UNTRAINED), notice(ATTACK), status(ATTACK)):
         assert "<script" not in page_part
         assert "&lt;script&gt;" in page_part
 
@@ -54,3 +55,23 @@ def test_notice_names_the_training_data() -> None:
     assert "Trained on phantoms" in notice("Trained on phantoms.")
     assert "untrained" in notice("")
     assert "Not a medical device." in notice("")
+
+
+def test_warning_holds_the_notes_and_is_empty_without_any() -> None:
+    assert "Untrained" in warning(UNTRAINED)
+    assert 'role="alert"' in warning(UNTRAINED)
+    assert warning(FOUND) == ""
+    assert fixation_table(UNTRAINED) == zone_table(UNTRAINED) == ""
+
+
+def test_zones_sum_the_dwell() -> None:
+    table = zone_table(FOUND)
+    assert "<td>right upper</td><td>1</td><td>210</td><td>50%</td>" in table
+    assert "<td>left lower</td><td>1</td><td>&ndash;</td><td>50%</td>" in table
+
+
+def test_truth_of_an_example_names_what_was_drawn() -> None:
+    assert "no finding" in truth(0)
+    assert "<table" not in truth(0)
+    assert "<td>enlarged cardiomediastinum</td>" in truth(1)
+    assert "A perfect report:" in truth(1)

@@ -1,5 +1,6 @@
 """What the page does, without the page."""
 
+from collections import Counter
 from collections.abc import Generator
 from itertools import pairwise
 from pathlib import Path
@@ -7,21 +8,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from skimage import data
 
-from diagnose.chart import findings_chart
-from diagnose.examples import EXAMPLE_CASES, draw_example
+from diagnose.chart import dwell_timeline, findings_chart
+from diagnose.examples import EXAMPLES, draw_example, example_phantom, example_reading, thumbnails
+from diagnose.scores import SCORES_FILE, CheckpointScores, FindingScore, read_scores
 from diagnose.service import (
-    DISPLAY_SIDE_PX,
     LONGEST_QUESTION,
     Settings,
     SettingsError,
     answer_steps,
     choose_picture,
-    for_display,
     overlay_of,
 )
 from gazevlm_core.images import ImageError
+from gazevlm_core.phantom.truth import FINDING_NAMES, grade_of
 from gazevlm_core.records import Diagnosis
+from gazevlm_core.scanpath import Fixation, Scanpath
 from tests.diagnose.samples import FOUND, UNTRAINED
 
 PIXELS = Image.new("RGB", (64, 48))
@@ -80,23 +83,35 @@ def test_unusable_questions_are_refused(question: str) -> None:
 def test_upload_goes_before_the_example(tmp_path: Path) -> None:
     PIXELS.save(tmp_path / "mine.png")
     assert choose_picture(str(tmp_path / "mine.png"), 1).name == "mine.png"
-    assert choose_picture(None, 1).name == "example: Cardiomegaly"
-    for missing in (None, -1, len(EXAMPLE_CASES)):
+    assert choose_picture(None, 1).name == "example: enlarged cardiomediastinum, subtle"
+    for missing in (None, -1, len(EXAMPLES)):
         with pytest.raises(ImageError, match="no image yet"):
             choose_picture(None, missing)
 
 
+def test_a_photograph_of_a_cat_is_declined(tmp_path: Path) -> None:
+    Image.fromarray(data.cat()).save(tmp_path / "cat.png")
+    with pytest.raises(ImageError, match="colour picture, not a radiograph"):
+        choose_picture(str(tmp_path / "cat.png"), None)
+
+
+def test_examples_are_one_normal_and_every_finding_at_three_severities() -> None:
+    assert EXAMPLES[0].findings == ()
+    shown = Counter(tile.findings[0].name for tile in EXAMPLES[1:])
+    assert shown == dict.fromkeys(FINDING_NAMES, 3)
+    assert [grade_of(tile.findings[0].severity) for tile in EXAMPLES[1:4]] == ["subtle", "moderate", "severe"]
+    assert len({tile.seed for tile in EXAMPLES}) == len(EXAMPLES)
+    assert [caption for _, caption in thumbnails()] == [tile.caption for tile in EXAMPLES]
+
+
 def test_examples_are_the_same_on_every_run() -> None:
-    first, second = (np.asarray(draw_example(EXAMPLE_CASES[2])) for _ in range(2))
-    assert (first == second).all()
-    assert len({case.seed for case in EXAMPLE_CASES}) == len(EXAMPLE_CASES)
-    assert EXAMPLE_CASES[0].findings == ()
-
-
-def test_large_images_are_shown_smaller_in_the_same_shape() -> None:
-    assert for_display(Image.new("RGB", (4000, 2000))).size == (DISPLAY_SIDE_PX, DISPLAY_SIDE_PX // 2)
-    assert for_display(Image.new("RGB", (16_000, 20))).size == (DISPLAY_SIDE_PX, 2)
-    assert for_display(PIXELS) is PIXELS
+    first = np.asarray(draw_example(2))
+    example_phantom.cache_clear()
+    assert (first == np.asarray(draw_example(2))).all()
+    assert example_reading(2) == example_reading(2)
+    for number in (-1, len(EXAMPLES)):
+        with pytest.raises(IndexError, match="no example"):
+            draw_example(number)
 
 
 def test_nothing_is_drawn_without_a_trained_gaze() -> None:
@@ -113,3 +128,30 @@ def test_chart_has_the_most_probable_finding_on_top() -> None:
 
 def test_chart_without_findings_says_why() -> None:
     assert "untrained" in findings_chart({}).layout.annotations[0].text
+
+
+def test_chart_shows_how_far_each_probability_can_be_trusted() -> None:
+    scores = CheckpointScores("ten phantoms", {"edema": FindingScore(0.987, 0.1)})
+    bars, lines = findings_chart({"edema": 0.2, "fracture": 0.9}, scores).data
+    assert list(bars.y) == ["edema (0.99)", "fracture"]
+    assert (list(lines.x), list(lines.y)) == ([0.1], ["edema (0.99)"])
+
+
+def test_timeline_is_cut_into_the_fixations() -> None:
+    path = Scanpath((Fixation(0.1, 0.1, 200.0), Fixation(0.2, 0.2, 300.0), Fixation(0.3, 0.3, 100.0)), "model")
+    timeline = dwell_timeline(path)
+    assert timeline is not None
+    bars = [(bar.base[0], bar.x[0], bar.text) for bar in timeline.data]
+    assert bars == [(0, 200, "1"), (200, 300, "2"), (500, 100, "3")]
+    assert dwell_timeline(Scanpath((*path.fixations, Fixation(0.4, 0.4)), "model")) is None
+
+
+def test_scores_are_read_where_there_are_any_and_broken_ones_are_refused(tmp_path: Path) -> None:
+    assert read_scores(tmp_path) is None
+    file = tmp_path / SCORES_FILE
+    file.write_text('{"scored_on": "ten", "findings": {"edema": {"auroc": 0.9, "prevalence": 0.2}}}')
+    assert read_scores(tmp_path) == CheckpointScores("ten", {"edema": FindingScore(0.9, 0.2)})
+    for broken in ("{", "[]", '{"findings": {}}', '{"scored_on": "", "findings": {"edema": {"auc": 1}}}'):
+        file.write_text(broken)
+        with pytest.raises(ValueError, match="score the checkpoint again"):
+            read_scores(tmp_path)

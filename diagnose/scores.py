@@ -1,0 +1,51 @@
+"""How well a checkpoint tells each finding: the `finding_scores.json` that its evaluation left beside its weights."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+SCORES_FILE = "finding_scores.json"
+
+
+@dataclass(frozen=True)
+class FindingScore:
+    """What is known about one finding's probability.
+
+    Args:
+        auroc: of the finding head, all severities; 0.5 is chance.
+        prevalence: share of the scored images that have the finding.
+    """
+
+    auroc: float
+    prevalence: float
+
+
+@dataclass(frozen=True)
+class CheckpointScores:
+    """Scores of all findings.
+
+    Args:
+        scored_on: the images, in words.
+        findings: by name.
+    """
+
+    scored_on: str
+    findings: Mapping[str, FindingScore]
+
+
+def read_scores(folder: Path) -> CheckpointScores | None:
+    """The scores beside a checkpoint; None where it was never scored.
+
+    Raises:
+        ValueError: a file that is there and not as `evaluate.card` writes it.
+    """
+    path = folder / SCORES_FILE
+    if not path.is_file():
+        return None
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        findings = {name: FindingScore(**score) for name, score in values["findings"].items()}
+        return CheckpointScores(values["scored_on"], findings)
+    except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path} is not as an evaluation writes it; score the checkpoint again") from error
