@@ -11,6 +11,7 @@ from PIL import Image
 
 from diagnose.examples import EXAMPLES, draw_example
 from gazevlm_core.images import ImageError, is_colored, load_image
+from gazevlm_core.options import DiagnoseOptions
 from gazevlm_core.overlay import draw_overlay
 from gazevlm_core.records import Diagnosis
 
@@ -19,8 +20,8 @@ DEFAULT_MODEL = "gazevlm-nano"
 LONGEST_QUESTION = 500  # characters
 
 
-# An image and a question in; first the path, then growing answers.
-Ask = Callable[[Image.Image, str], Generator[Diagnosis, None, None]]
+# An image, a question and how to answer in; first the path, then growing answers.
+Ask = Callable[[Image.Image, str, DiagnoseOptions], Generator[Diagnosis, None, None]]
 
 
 class SettingsError(ValueError):
@@ -122,7 +123,9 @@ def check_question(question: str) -> str:
     return question
 
 
-def answer_steps(ask: Ask, image: Image.Image, question: str) -> Generator[Step, None, None]:
+def answer_steps(
+    ask: Ask, image: Image.Image, question: str, options: DiagnoseOptions
+) -> Generator[Step, None, None]:
     """Path and findings first, then the growing answer; closing the iterator stops the model.
 
     Raises:
@@ -131,7 +134,7 @@ def answer_steps(ask: Ask, image: Image.Image, question: str) -> Generator[Step,
     question = check_question(question)
     start = time.perf_counter()
     latest: Diagnosis | None = None
-    with closing(ask(image, question)) as records:
+    with closing(ask(image, question, options)) as records:
         for latest in records:
             yield Step(latest, time.perf_counter() - start, finished=False)
     if latest is not None:

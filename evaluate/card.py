@@ -49,9 +49,15 @@ LIMITS = """- Synthetic phantoms only: on real radiographs its words, probabilit
 - Frontal views of the kinds of finding that the generator draws; English, in the wording of its templates.
 - The readers are simulated. A second reading by the same simulated reader is the ceiling of the scanpath scores.
 - A scanpath shows where gaze states point. It is no explanation of the answer."""
-TWINS = """All were trained from nothing by the same recipe on the same examples. The twin without gaze supervision has
-the same tokens and no pointer loss; the plain placeholder form does not tell the pointer which patch was fixated
-before."""
+TWINS = """The twins were trained from nothing by one recipe on the same examples in the same order, for `steps` steps:
+one with ordered gaze ("as short"), one without gaze supervision (the same tokens and no pointer loss), and the plain
+placeholder form, which does not tell the pointer which patch was fixated before. Compare those three with each other.
+This checkpoint went on from the first of them for `release steps` more."""
+TWIN_CARDS = {
+    "short": "as it was after as many steps as the other twins had",
+    "no-gaze": "trained without gaze supervision: the same tokens and no pointer loss, so it shows no scanpath",
+    "plain": "with plain placeholders: its pointer is not told which patch was fixated before",
+}
 
 NO_TWINS = "No twin was scored beside this checkpoint."
 
@@ -72,6 +78,24 @@ def write_model_card(
     """
     path = folder / "README.md"
     path.write_text(render_model_card(results, calibration_rows, recipe), encoding="utf-8")
+    return path
+
+
+def write_twin_card(twin: str, folder: Path, own_name: str) -> Path:
+    """Write README.md of a twin's folder: what it is for, and where its scores are.
+
+    Args:
+        twin: one of TWIN_CARDS.
+        folder: of the twin.
+        own_name: of the checkpoint that it is a twin of.
+    """
+    text = (
+        f"{FRONT_MATTER}\n\n# {folder.name}\n\nA twin of [{own_name}](../{own_name}/README.md), {TWIN_CARDS[twin]}. "
+        "Trained from nothing by the same recipe on the same examples, and there for the comparison alone; its scores "
+        f"stand beside those of {own_name}.\n\n**Synthetic phantoms only, not for medical use.**\n"
+    )
+    path = folder / "README.md"
+    path.write_text(text, encoding="utf-8")
     return path
 
 
@@ -158,6 +182,7 @@ def main(
     """Write the model card of the embedded checkpoint."""
     from dataclasses import asdict
 
+    from evaluate.command import twin_sources
     from gazevlm_core.phantom.calibration import calibration_table
     from gazevlm_core.phantom.make import make_phantom
     from gazevlm_core.phantom.readers import READERS, simulate_reading
@@ -171,6 +196,8 @@ def main(
     readings = [(phantom, simulate_reading(phantom, reader, 0)) for phantom in phantoms for reader in READERS]
     typer.echo(str(write_model_card(values, calibration_table(readings), asdict(Recipe()), model)))
     typer.echo(str(write_finding_scores(values, model)))
+    for twin, folder in twin_sources(str(model)).items():
+        typer.echo(str(write_twin_card(twin, Path(folder), model.resolve().name)))
 
 
 if __name__ == "__main__":

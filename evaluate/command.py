@@ -10,7 +10,8 @@ from typing import Annotated
 
 import typer
 
-TWINS = ("no-gaze", "plain")  # without gaze supervision; plain placeholders, that is, no previous patch
+# Ordered gaze, trained as long as the other two; no gaze supervision; plain placeholders, that is, no previous patch.
+TWINS = ("short", "no-gaze", "plain")
 
 
 class Dataset(StrEnum):

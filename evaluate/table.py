@@ -4,7 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 Values = Mapping[str, Any]
-ROLES = {"model": "", "no-gaze": "without gaze supervision", "plain": "plain placeholders"}
+ROLES = {
+    "model": "",
+    "short": "ordered, as short",
+    "no-gaze": "without gaze supervision",
+    "plain": "plain placeholders",
+}
 
 
 def cell(values: Values | None, digits: int = 3) -> str:

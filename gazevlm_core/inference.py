@@ -3,7 +3,9 @@
 The engine holds one checkpoint and at most one adapter. Calls from several threads wait for each other.
 """
 
+import hashlib
 import threading
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,6 +27,7 @@ from gazevlm_core.records import Diagnosis
 from gazevlm_core.scanpath import Fixation, Scanpath
 
 TEXT_THREAD = "gazevlm-text"
+KEPT_IMAGES = 8
 UNTRAINED_NOTE = "This model's gaze weights are untrained, so no scanpath is shown."
 STRANGE_NOTE = (
     "This image is unlike what the model was trained on ({trained_on}): {times:.1f} times the distance that such "
@@ -56,7 +59,7 @@ class _Cancelled(StoppingCriteria):
 
 
 class GazeEngine:
-    """One loaded model, ready for many images.
+    """One loaded model, ready for many images. The last images' vision tokens are kept for follow-up questions.
 
     Args:
         checkpoint: from `load_checkpoint`.
@@ -67,6 +70,7 @@ class GazeEngine:
         self.model, self.processor = checkpoint.model, checkpoint.processor
         self._adapter: AttachedAdapter | None = None
         self._lock = threading.Lock()
+        self._encoded: OrderedDict[bytes, EncodedImage] = OrderedDict()  # by digest, oldest first
 
     @classmethod
     def load(
@@ -96,6 +100,7 @@ class GazeEngine:
     def use_adapter(self, folder: Path | None) -> None:
         """Swap the adapter; None returns to the bare model. The base is not loaded again."""
         with self._lock:
+            self._encoded.clear()  # an adapter may change the vision tower
             if self._adapter is not None:
                 self._adapter.detach()
                 self._adapter = None
@@ -114,6 +119,16 @@ class GazeEngine:
             EncodedImage(rows, thw, PatchGrid.from_grid_thw(thw.tolist(), merge))
             for rows, thw in zip(tokens, grids, strict=True)
         ]
+
+    def _encode_once(self, image: Image.Image) -> EncodedImage:
+        """`encode_images` for one image, or what it gave when the same pixels were asked about before."""
+        shape = f"{image.mode} {image.size}".encode()
+        key = hashlib.sha256(shape + image.tobytes()).digest()
+        encoded = self._encoded.pop(key, None) or self.encode_images([image])[0]
+        self._encoded[key] = encoded
+        if len(self._encoded) > KEPT_IMAGES:
+            self._encoded.popitem(last=False)
+        return encoded
 
     def strangeness(self, image: EncodedImage) -> float | None:
         """How unlike the training images an image is: above 1, unlike them; None where the checkpoint cannot tell."""
@@ -197,7 +212,7 @@ class GazeEngine:
         """
         options = options or DiagnoseOptions()
         with self._lock:
-            (encoded,) = self.encode_images([image])
+            encoded = self._encode_once(image)
             gaze_pass = self.look([encoded], [question])
             record = self.describe(gaze_pass, 0, encoded, options)
             yield record

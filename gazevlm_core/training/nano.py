@@ -1,8 +1,9 @@
 """Trains the embedded checkpoint from nothing on phantoms: `python -m gazevlm_core.training.nano`.
 
-Three variants are trained alike, on the same examples in the same order: the one that ships (ordered gaze), a twin
-without gaze supervision, and the plain placeholder form; each is quantised to NF4. Everything is resumable: the shards
-of phantoms and the training go on where they stopped, and what is finished is not done again.
+First, three variants are trained alike, on the same examples in the same order: ordered gaze, a twin without gaze
+supervision, and the plain placeholder form. The one that ships goes on from the first of them for longer. Each is
+quantised to NF4. Everything is resumable: the shards of phantoms and the training go on where they stopped, and what is
+finished is not done again.
 """
 
 from dataclasses import dataclass, replace
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from gazevlm_core.datasets.example import Example
     from gazevlm_core.datasets.phantom import PhantomCase
     from gazevlm_core.model.config import GazeConfig
+    from gazevlm_core.model.gaze_model import GazeVLM
+    from gazevlm_core.model.processor import GazeVLMProcessor
 
 RUNS_FOLDER = Path("runs/nano")
 SHARDS_FOLDER = Path(".cache/phantoms")
@@ -29,15 +32,17 @@ REFERENCE_IMAGES = 3_000  # training images whose features tell what the checkpo
 
 
 class Variant(StrEnum):
-    """What is supervised: ordered gaze with the previous patch, no gaze, or gaze by placeholders alone."""
+    """What is trained: RELEASE goes on from ORDERED, the others begin from nothing."""
 
     ORDERED = "ordered"
+    RELEASE = "release"
     NO_GAZE = "no-gaze"
     PLAIN = "plain"
 
 
 MODEL_NAMES: dict[Variant, str] = {
-    Variant.ORDERED: "gazevlm-nano",
+    Variant.RELEASE: "gazevlm-nano",
+    Variant.ORDERED: "gazevlm-nano-short",
     Variant.NO_GAZE: "gazevlm-nano-no-gaze",
     Variant.PLAIN: "gazevlm-nano-plain",
 }
@@ -45,19 +50,45 @@ MODEL_NAMES: dict[Variant, str] = {
 
 @dataclass(frozen=True)
 class Recipe:
-    """Hyper-parameters of the embedded checkpoint; the model card prints them."""
+    """Hyper-parameters of the embedded checkpoint and its twins; the model card prints them.
+
+    The release goes on from the ordered variant with a warm-up, an optimizer and examples of its own.
+    """
 
     images: int = 12_000
     sizes_px: tuple[int, ...] = (512, 256, 256, 256, 256)
     examples: int = 48_000  # shuffled once; their order does not depend on the number of steps
     steps: int = 1_300
     decay_steps: int = 300
+    presence_share: float = 0.4  # of the examples ask whether one finding is there
+    release_steps: int = 1_500
+    release_decay_steps: int = 400
+    release_presence_share: float = 0.5
     batch_size: int = 32
     learning_rate: float = 1e-3
     warmup_steps: int = 100
     weight_decay: float = 0.05
     finding_weight: float = 3.0  # of the mean over the findings, which is small beside the other losses
     seed: int = 7
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long one variant is trained, and on which questions."""
+
+    steps: int
+    decay_steps: int
+    presence_share: float
+    seed: int
+
+
+def schedule_of(variant: Variant, recipe: Recipe) -> Schedule:
+    """Schedule of a variant: the same for all but the release."""
+    if variant is Variant.RELEASE:
+        return Schedule(
+            recipe.release_steps, recipe.release_decay_steps, recipe.release_presence_share, recipe.seed + 1
+        )
+    return Schedule(recipe.steps, recipe.decay_steps, recipe.presence_share, recipe.seed)
 
 
 def gaze_config_of(variant: Variant, recipe: Recipe) -> "GazeConfig":
@@ -97,6 +128,8 @@ def main(
         images=max(1, round(whole.images * scale / SHARD_CASES)) * SHARD_CASES,
         steps=max(1, round(whole.steps * scale)),
         decay_steps=round(whole.decay_steps * scale),
+        release_steps=max(1, round(whole.release_steps * scale)),
+        release_decay_steps=round(whole.release_decay_steps * scale),
     )
     seeds = TRAINING_SEEDS[: recipe.images]
     bounds = (SMALLEST_IMAGE_PIXELS, IMAGE_PIXELS)
@@ -109,10 +142,9 @@ def main(
         final = train(variant, recipe, cases, runs)
         save_quantised(final, models / MODEL_NAMES[variant])
         typer.echo(f"{variant.value}: quantised to {models / MODEL_NAMES[variant]}")
-    limit = store_familiarity(
-        models / MODEL_NAMES[Variant.ORDERED], cases[:REFERENCE_IMAGES], held_out_cases(recipe.sizes_px)
-    )
-    typer.echo(f"{Variant.ORDERED.value}: images are familiar up to a distance of {limit:.2f}")
+    released = models / MODEL_NAMES[Variant.RELEASE]
+    limit = store_familiarity(released, cases[:REFERENCE_IMAGES], held_out_cases(recipe.sizes_px))
+    typer.echo(f"{released}: images are familiar up to a distance of {limit:.2f}")
 
 
 def train(variant: Variant, recipe: Recipe, cases: list["PhantomCase"], runs: Path) -> Path:
@@ -132,7 +164,6 @@ def train(variant: Variant, recipe: Recipe, cases: list["PhantomCase"], runs: Pa
     from transformers.trainer_utils import get_last_checkpoint
 
     from gazevlm_core.training.collator import GazeCollator
-    from gazevlm_core.training.nano_parts import nano_model, nano_processor, train_tokenizer
     from gazevlm_core.training.trainer import GazeTrainer
 
     folder = runs / variant.value
@@ -140,13 +171,14 @@ def train(variant: Variant, recipe: Recipe, cases: list["PhantomCase"], runs: Pa
     if final.exists():
         return final
     torch.set_float32_matmul_precision("medium")  # bf16 products with fp32 sums where the CPU has them, else fp32
-    set_seed(recipe.seed)
-    processor, config = nano_processor(train_tokenizer(_texts(cases))), gaze_config_of(variant, recipe)
-    model = nano_model(processor, config)
+    schedule = schedule_of(variant, recipe)
+    set_seed(schedule.seed)
+    model, processor = _begin(variant, recipe, cases, runs)
+    config = model.config.gaze_config
     trainer = GazeTrainer(
         model=model,
-        args=_arguments(recipe, folder),
-        train_dataset=CaseExamples(cases, recipe.examples, recipe.seed),
+        args=_arguments(recipe, schedule, folder),
+        train_dataset=CaseExamples(cases, recipe.examples, schedule),
         data_collator=GazeCollator(processor, config, use_gaze=config.gaze_trained),
     )
     folder.mkdir(parents=True, exist_ok=True)
@@ -158,24 +190,42 @@ def train(variant: Variant, recipe: Recipe, cases: list["PhantomCase"], runs: Pa
     return final
 
 
-def _arguments(recipe: Recipe, folder: Path) -> "TrainingArguments":
+def _begin(
+    variant: Variant, recipe: Recipe, cases: list["PhantomCase"], runs: Path
+) -> tuple["GazeVLM", "GazeVLMProcessor"]:
+    """Fresh weights; for the release, those of the ordered variant."""
+    from gazevlm_core.model.gaze_model import GazeVLM
+    from gazevlm_core.model.processor import GazeVLMProcessor
+    from gazevlm_core.training.nano_parts import nano_model, nano_processor, quick_patch_embedding, train_tokenizer
+
+    if variant is Variant.RELEASE:
+        start = runs / Variant.ORDERED.value / "final"
+        model, processor = GazeVLM.from_pretrained(start), GazeVLMProcessor.from_pretrained(start)
+    else:
+        processor = nano_processor(train_tokenizer(_texts(cases)))
+        model = nano_model(processor, gaze_config_of(variant, recipe))
+    quick_patch_embedding(model)
+    return model, processor
+
+
+def _arguments(recipe: Recipe, schedule: Schedule, folder: Path) -> "TrainingArguments":
     import torch
     from transformers import TrainingArguments
 
     return TrainingArguments(
         output_dir=str(folder),
-        max_steps=recipe.steps,
+        max_steps=schedule.steps,
         per_device_train_batch_size=recipe.batch_size,
         learning_rate=recipe.learning_rate,
         lr_scheduler_type="warmup_stable_decay",  # so that a run can be made longer and resumed
-        lr_scheduler_kwargs={"num_decay_steps": recipe.decay_steps, "min_lr_ratio": 0.01},
+        lr_scheduler_kwargs={"num_decay_steps": schedule.decay_steps, "min_lr_ratio": 0.01},
         warmup_steps=recipe.warmup_steps,
         weight_decay=recipe.weight_decay,
         adam_beta2=0.98,
         logging_steps=25,
         save_steps=200,
         save_total_limit=1,
-        seed=recipe.seed,
+        seed=schedule.seed,
         remove_unused_columns=False,
         label_names=["labels"],
         report_to="none",
@@ -187,8 +237,8 @@ def _arguments(recipe: Recipe, folder: Path) -> "TrainingArguments":
 class CaseExamples:
     """A map-style data set of `length` examples: the cases in turn, each time asked anew."""
 
-    def __init__(self, cases: list["PhantomCase"], length: int, seed: int) -> None:
-        self.cases, self.length, self.seed = cases, length, seed
+    def __init__(self, cases: list["PhantomCase"], length: int, schedule: Schedule) -> None:
+        self.cases, self.length, self.schedule = cases, length, schedule
 
     def __len__(self) -> int:
         return self.length
@@ -196,7 +246,8 @@ class CaseExamples:
     def __getitem__(self, index: int) -> "Example":
         from gazevlm_core.datasets.phantom import example_of
 
-        return example_of(self.cases[index % len(self.cases)], np.random.default_rng([self.seed, index]))
+        rng = np.random.default_rng([self.schedule.seed, index])
+        return example_of(self.cases[index % len(self.cases)], rng, self.schedule.presence_share)
 
 
 def _texts(cases: list["PhantomCase"]) -> list[str]:

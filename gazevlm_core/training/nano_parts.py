@@ -99,6 +99,12 @@ class WholeKernelConv3d(nn.Conv3d):
         return functional.linear(input.flatten(1), self.weight.flatten(1))[..., None, None, None]
 
 
+def quick_patch_embedding(model: GazeVLM) -> None:
+    """Compute a model's patch embedding as a product from here on; what is saved stays the same."""
+    embedding = model.model.visual.patch_embed
+    embedding.proj = WholeKernelConv3d.sharing(embedding.proj)
+
+
 def nano_model(processor: GazeVLMProcessor, gaze: GazeConfig) -> GazeVLM:
     """An untrained Qwen2.5-VL of about four million parameters."""
     tokenizer = processor.tokenizer
@@ -135,8 +141,6 @@ def nano_model(processor: GazeVLMProcessor, gaze: GazeConfig) -> GazeVLM:
         tie_word_embeddings=True,
     )
     model = GazeVLM(GazeVLMConfig.from_base(base, gaze, processor.gaze_token_id))
-    embedding = model.model.visual.patch_embed
-    embedding.proj = WholeKernelConv3d.sharing(embedding.proj)
     model.generation_config.eos_token_id = token_id(tokenizer, TURN_END_TOKEN)
     model.generation_config.pad_token_id = token_id(tokenizer, END_OF_TEXT_TOKEN)
     return model

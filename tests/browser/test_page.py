@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from PIL import Image
+from skimage import data
 
 from gazevlm_core.phantom.make import make_phantom
 from tests.browser.serving import serving
@@ -33,6 +34,13 @@ RECORDER = """() => {
     if (JSON.stringify(now) !== JSON.stringify(window.seen.at(-1))) window.seen.push(now);
   }, 4);
 }"""
+FIRST_WORD = """() => new Promise(done => {
+  const timer = setInterval(() => {
+    if (!document.querySelector('#answer textarea').value) return;
+    clearInterval(timer);
+    done();
+  }, 2);
+})"""
 STOP_AT_FIRST_WORD = """() => new Promise(done => {
   const timer = setInterval(() => {
     if (!document.querySelector('#answer textarea').value) return;
@@ -209,6 +217,53 @@ def test_a_preset_fills_the_question(browser: "Browser", address: str) -> None:
     page.close()
 
 
+def test_a_link_brings_back_example_question_and_settings(browser: "Browser", address: str) -> None:
+    page = open_page(browser, address)
+    pick_example(page, "edema, severe")
+    page.fill("#question textarea", "Is there edema & <b>more</b>?")
+    page.click("#settings button:has-text('Settings')")
+    page.get_by_label("sample").check()
+    page.get_by_label("Seed of the walks").fill("17")
+    page.click("#make-link")
+    page.wait_for_function("document.querySelector('#link textarea, #link input')?.value.startsWith('http')")
+    link = page.input_value("#link textarea, #link input")
+    page.click("#diagnose")
+    wait_for_status(page, "Done in")
+    rows = page.eval_on_selector_all("#scanpath tbody tr", ROWS)
+    page.close()
+    again = browser.new_page()
+    again.set_default_timeout(ANSWER_MS)
+    again.goto(link)
+    wait_for_status(again, "Drawn: edema, severe.")
+    assert again.input_value("#question textarea") == "Is there edema & <b>more</b>?"
+    again.click("#diagnose")
+    wait_for_status(again, "Done in")
+    assert again.eval_on_selector_all("#scanpath tbody tr", ROWS) == rows
+    again.goto(f"{address}?example=99")
+    again.get_by_text("The link could not be used. The example must be a whole number from 0 to").wait_for()
+    again.close()
+
+
+def test_an_unlike_image_is_called_so(browser: "Browser", repository: Path, tmp_path: Path, artifacts: Path) -> None:
+    Image.effect_noise((400, 400), 90).save(tmp_path / "noise.png")
+    Image.fromarray(data.cat()).save(tmp_path / "cat.png")
+    with serving_model(repository, "gazevlm-nano", tmp_path / "log.txt") as address:
+        page = open_page(browser, address)
+        upload(page, tmp_path / "noise.png")
+        wait_for_status(page, "Ready")
+        page.click("#diagnose")
+        page.get_by_text("This image is unlike what the model was trained on").wait_for()
+        wait_for_status(page, "Done in")
+        page.screenshot(path=artifacts / "page-1280-unlike.png", full_page=True)
+        upload(page, tmp_path / "cat.png")
+        page.get_by_text("This is a colour picture, not a radiograph").wait_for()
+        pick_example(page, "cardiomegaly, severe")
+        page.click("#diagnose")
+        wait_for_status(page, "Done in")
+        assert page.inner_text("#warning") == ""
+        page.close()
+
+
 def test_dicom_upload(browser: "Browser", address: str, tmp_path: Path) -> None:
     (tmp_path / "image.dcm").write_bytes(dicom(make_phantom(5, size_px=128).image.astype("uint16") * 16, BitsStored=12))
     page = open_page(browser, address)
@@ -262,6 +317,22 @@ def test_stop_keeps_what_is_there_and_frees_the_model(browser: "Browser", addres
     page.click("#diagnose")
     wait_for_status(page, "Done in")
     assert answer_of(page).startswith(words)  # on a fast machine the answer may have been whole before the click
+    page.close()
+
+
+def test_another_image_stops_the_answer_about_the_last(browser: "Browser", address: str) -> None:
+    page = open_page(browser, address)
+    pick_example(page, "edema, severe")
+    page.click("#diagnose")
+    page.evaluate(FIRST_WORD)
+    pick_example(page, "fracture, severe")
+    page.wait_for_timeout(1500)
+    assert answer_of(page) == ""
+    assert page.evaluate("document.querySelector('#viewer .gaze-viewer').viewer.value.paths.length") == 0
+    assert page.is_enabled("#diagnose")
+    page.click("#diagnose")
+    wait_for_status(page, "Done in")
+    assert answer_of(page)
     page.close()
 
 

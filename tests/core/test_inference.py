@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gazevlm_core.inference import TEXT_THREAD, GazeEngine
+from gazevlm_core.inference import KEPT_IMAGES, TEXT_THREAD, GazeEngine
 from gazevlm_core.options import DiagnoseOptions, PathChoice
 from gazevlm_core.scanpath import Fixation
 from tests.diagnose.talking_model import make_talking_checkpoint
@@ -124,3 +124,28 @@ def test_one_question_per_image_is_needed(tiny_engine: GazeEngine) -> None:
         tiny_engine.diagnose_batch([IMAGE], [])
     with pytest.raises(ValueError, match="question is empty"):
         tiny_engine.diagnose(IMAGE, " ")
+
+
+def test_a_follow_up_question_reuses_the_image_and_only_the_last_images_are_kept(
+    tiny_engine: GazeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = DiagnoseOptions(max_new_tokens=1)
+    runs: list[int] = []
+    encode = tiny_engine.encode_images
+    monkeypatch.setattr(tiny_engine, "encode_images", lambda images: runs.append(len(images)) or encode(images))
+    tiny_engine.use_adapter(None)  # forgets what other tests have asked about
+    fresh = list(tiny_engine.stream(IMAGE, "Why?", options))[-1]
+    again = list(tiny_engine.stream(IMAGE.copy(), "Why?", options))[-1]
+    list(tiny_engine.stream(IMAGE, "And what else?", options))
+    assert runs == [1]
+    assert again.scanpath == fresh.scanpath
+    assert again.answer == fresh.answer
+    list(tiny_engine.stream(IMAGE.rotate(180), "Why?", options))
+    assert runs == [1, 1]
+    for shade in range(KEPT_IMAGES):
+        list(tiny_engine.stream(Image.new("RGB", (224, 224), (shade,) * 3), "Why?", options))
+    list(tiny_engine.stream(IMAGE, "Why?", options))
+    assert len(runs) == 3 + KEPT_IMAGES
+    tiny_engine.use_adapter(None)
+    list(tiny_engine.stream(IMAGE, "Why?", options))
+    assert len(runs) == 4 + KEPT_IMAGES

@@ -22,6 +22,7 @@ from diagnose.service import (
     overlay_of,
 )
 from gazevlm_core.images import ImageError
+from gazevlm_core.options import DiagnoseOptions
 from gazevlm_core.phantom.truth import FINDING_NAMES, grade_of
 from gazevlm_core.records import Diagnosis
 from gazevlm_core.scanpath import Fixation, Scanpath
@@ -36,7 +37,7 @@ class Speaker:
     def __init__(self) -> None:
         self.stopped = False
 
-    def ask(self, image: Image.Image, question: str) -> Generator[Diagnosis, None, None]:
+    def ask(self, image: Image.Image, question: str, options: DiagnoseOptions) -> Generator[Diagnosis, None, None]:
         try:
             yield from (FOUND, FOUND, FOUND)
         finally:
@@ -60,14 +61,14 @@ def test_settings_that_lead_nowhere_are_refused(values: dict[str, str]) -> None:
 
 
 def test_path_comes_before_the_words_and_the_last_step_says_so() -> None:
-    steps = list(answer_steps(Speaker().ask, PIXELS, "What is there?"))
+    steps = list(answer_steps(Speaker().ask, PIXELS, "What is there?", DiagnoseOptions()))
     assert [step.finished for step in steps] == [False, False, False, True]
     assert all(later.seconds >= earlier.seconds for earlier, later in pairwise(steps))
 
 
 def test_closing_the_steps_stops_the_model_at_once() -> None:
     speaker = Speaker()
-    steps = answer_steps(speaker.ask, PIXELS, "What is there?")
+    steps = answer_steps(speaker.ask, PIXELS, "What is there?", DiagnoseOptions())
     next(steps)
     assert not speaker.stopped
     steps.close()
@@ -77,7 +78,7 @@ def test_closing_the_steps_stops_the_model_at_once() -> None:
 @pytest.mark.parametrize("question", ["", " \n", "x" * (LONGEST_QUESTION + 1)])
 def test_unusable_questions_are_refused(question: str) -> None:
     with pytest.raises(ValueError, match="question"):
-        next(answer_steps(Speaker().ask, PIXELS, question))
+        next(answer_steps(Speaker().ask, PIXELS, question, DiagnoseOptions()))
 
 
 def test_upload_goes_before_the_example(tmp_path: Path) -> None:

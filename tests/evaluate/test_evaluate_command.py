@@ -10,8 +10,8 @@ import typer
 from typer.testing import CliRunner
 
 from evaluate import cases
-from evaluate.card import render_model_card, write_model_card
-from evaluate.command import evaluate, twin_sources
+from evaluate.card import TWIN_CARDS, render_model_card, write_finding_scores, write_model_card, write_twin_card
+from evaluate.command import TWINS, evaluate, twin_sources
 from evaluate.predictions import first_answer_logits, presence_margins
 from evaluate.run import evaluate_phantoms
 from evaluate.table import render_tables
@@ -117,6 +117,24 @@ def test_card(results: dict, tmp_path: Path) -> None:
     for line in card.split("## Scores")[1].splitlines():
         if line.startswith("|"):
             assert line.count("|") in (3, 4)
+
+
+def test_scores_beside_the_weights_are_those_of_the_evaluation(results: dict, tmp_path: Path) -> None:
+    values = json.loads(write_finding_scores(results, tmp_path).read_text("utf-8"))
+    per_finding = results["scores"]["model"]["finding_head"]["all_severities"]["per_finding"]
+    assert values["findings"].keys() == per_finding.keys()
+    for name, score in values["findings"].items():
+        assert score["auroc"] == pytest.approx(per_finding[name]["value"], abs=1e-4)
+        assert score["prevalence"] == pytest.approx(results["images_with"][name]["any"] / results["n"], abs=1e-4)
+    assert str(results["n"]) in values["scored_on"]
+
+
+@pytest.mark.parametrize("twin", TWINS)
+def test_twins_have_cards_that_lead_to_their_scores(twin: str, tmp_path: Path) -> None:
+    card = write_twin_card(twin, tmp_path, "gazevlm-nano").read_text("utf-8")
+    assert TWIN_CARDS[twin] in card
+    assert "../gazevlm-nano/README.md" in card
+    assert "not for medical use" in card
 
 
 def test_yes_and_no_are_read_where_the_last_gaze_token_predicts(tiny_engine: GazeEngine) -> None:

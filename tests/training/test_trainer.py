@@ -1,5 +1,6 @@
 """Training resumes where it stopped, and the recipe's variants differ in their supervision alone."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,12 @@ from PIL import Image
 from transformers import TrainingArguments, set_seed
 
 from gazevlm_core.datasets.example import Example
+from gazevlm_core.datasets.phantom import draw_cases
 from gazevlm_core.model.gaze_model import GazeVLM
 from gazevlm_core.phantom.truth import FINDING_NAMES, HELD_OUT_FINDING_NAMES
 from gazevlm_core.scanpath import Fixation, Scanpath
 from gazevlm_core.training.collator import GazeCollator
-from gazevlm_core.training.nano import MODEL_NAMES, Recipe, Variant, gaze_config_of
+from gazevlm_core.training.nano import MODEL_NAMES, CaseExamples, Recipe, Variant, gaze_config_of, schedule_of
 from gazevlm_core.training.nano_parts import WholeKernelConv3d
 from gazevlm_core.training.trainer import GazeTrainer
 
@@ -74,13 +76,27 @@ def test_the_log_holds_every_part_of_the_loss(tiny_checkpoint: Path, tiny_proces
 
 
 def test_variants_differ_in_their_supervision_alone() -> None:
-    order = (Variant.ORDERED, Variant.NO_GAZE, Variant.PLAIN)
-    ordered, bare, plain = (gaze_config_of(variant, Recipe()) for variant in order)
+    recipe = Recipe()
+    twins = (Variant.ORDERED, Variant.NO_GAZE, Variant.PLAIN)
+    ordered, bare, plain = (gaze_config_of(variant, recipe) for variant in twins)
     assert (ordered.gaze_trained, bare.gaze_trained, plain.gaze_trained) == (True, False, True)
     assert (ordered.use_previous_patch, plain.use_previous_patch) == (True, False)
-    assert ordered.finding_names == bare.finding_names == plain.finding_names == FINDING_NAMES
+    assert replace(bare, gaze_trained=True, dwell_trained=True) == replace(plain, use_previous_patch=True) == ordered
     assert not set(HELD_OUT_FINDING_NAMES) & set(FINDING_NAMES)
+    assert len({schedule_of(variant, recipe) for variant in twins}) == 1
     assert len(set(MODEL_NAMES.values())) == len(Variant)
+
+
+def test_the_release_asks_other_questions_of_the_same_images() -> None:
+    recipe = Recipe()
+    first, release = (schedule_of(variant, recipe) for variant in (Variant.ORDERED, Variant.RELEASE))
+    cases = list(draw_cases([5], workers=1, sizes_px=(64,)))
+    asked = [
+        [example.question for example in map(CaseExamples(cases, 40, schedule).__getitem__, range(40))]
+        for schedule in (first, first, release)
+    ]
+    assert asked[0] == asked[1] != asked[2]
+    assert (release.steps, release.presence_share) == (recipe.release_steps, recipe.release_presence_share)
 
 
 def test_the_patch_embedding_as_a_product_is_the_convolution() -> None:

@@ -1,0 +1,93 @@
+"""Everything that decides an answer, as a link: the same link gives the same path and the same words."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from urllib.parse import urlencode
+
+from diagnose.examples import EXAMPLES
+from diagnose.service import check_question
+from gazevlm_core.options import DEFAULT_PATH_TEMPERATURE, DEFAULT_WALKS, DiagnoseOptions, PathChoice
+
+MOST_WALKS, HOTTEST, LARGEST_SEED = 256, 2.0, 2**31 - 1
+
+
+@dataclass(frozen=True)
+class Asking:
+    """A question with its settings.
+
+    Args:
+        question: in the user's words.
+        example: number of the drawn example; None for an upload, which no link can hold.
+        path: "medoid", "argmax" or "sample".
+        walks: behind a medoid path.
+        path_temperature: of the walks; 0 is the arg-max walk.
+        path_seed: of the walks.
+        text_temperature: 0 is greedy.
+        text_seed: of sampled words.
+
+    Raises:
+        ValueError: what is wrong, in one sentence.
+    """
+
+    question: str
+    example: int | None = None
+    path: str = PathChoice.MEDOID.value
+    walks: int = DEFAULT_WALKS
+    path_temperature: float = DEFAULT_PATH_TEMPERATURE
+    path_seed: int = 0
+    text_temperature: float = 0.0
+    text_seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_question(self.question)
+        if self.example is not None:
+            _check_number("example", self.example, 0, len(EXAMPLES) - 1, whole=True)
+        if self.path not in list(PathChoice):
+            raise ValueError(f"The path must be one of {', '.join(PathChoice)}; choose one.")
+        _check_number("number of walks", self.walks, 1, MOST_WALKS, whole=True)
+        for name in ("path_temperature", "text_temperature"):
+            _check_number(name.replace("_", " "), getattr(self, name), 0, HOTTEST)
+        for name in ("path_seed", "text_seed"):
+            _check_number(name.replace("_", " "), getattr(self, name), 0, LARGEST_SEED, whole=True)
+
+    def options(self) -> DiagnoseOptions:
+        """The same for the engine."""
+        return DiagnoseOptions(
+            path=PathChoice(self.path),
+            walks=self.walks,
+            path_temperature=float(self.path_temperature),
+            path_seed=self.path_seed,
+            text_temperature=float(self.text_temperature),
+            text_seed=self.text_seed,
+        )
+
+
+def to_query(asking: Asking) -> str:
+    """The part of a link behind "?"; what is not known is left out."""
+    return urlencode({name: value for name, value in asdict(asking).items() if value is not None})
+
+
+def from_query(query: Mapping[str, str], default_question: str) -> Asking:
+    """Read a link; other keys in it are passed over.
+
+    Raises:
+        ValueError: a value that cannot be used, in one sentence.
+    """
+    kinds = {"question": str, "path": str, "path_temperature": float, "text_temperature": float}
+    values: dict[str, str | int | float] = {"question": default_question}
+    for field in fields(Asking):
+        text = query.get(field.name)
+        if text is None:
+            continue
+        try:
+            values[field.name] = kinds.get(field.name, int)(text)
+        except ValueError:
+            raise ValueError(f"The {field.name.replace('_', ' ')} must be a number; change it.") from None
+    return Asking(**values)  # type: ignore[arg-type]
+
+
+def _check_number(name: str, value: object, low: float, high: float, *, whole: bool = False) -> None:
+    fits = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
+    if not fits or not low <= value <= high:  # type: ignore[operator]
+        kind = "whole number" if whole else "number"
+        raise ValueError(f"The {name} must be a {kind} from {low:g} to {high:g}; change it.")
