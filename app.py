@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 
 import spaces  # before anything of ours: on a ZeroGPU Space it has to come before torch
+from PIL import Image
 
-from diagnose.service import Settings, SettingsError
+from diagnose.service import Settings, SettingsError, gpu_seconds
+from gazevlm_core.options import DiagnoseOptions
 from gazevlm_core.quiet import quiet_libraries
-
-GPU_SECONDS = 60
 
 
 def main() -> None:
@@ -34,7 +34,11 @@ def main() -> None:
         scores = None if settings.adapter else read_scores(Path(resolve_source(settings.model)))
     except (CheckpointError, AdapterError, ValueError) as error:
         sys.exit(f"gazevlm: {error}")
-    launch(build_app(engine, gpu=spaces.GPU(duration=GPU_SECONDS), scores=scores))
+
+    def duration(image: Image.Image, question: str, options: DiagnoseOptions) -> int:
+        return gpu_seconds(engine.gaze_config.num_gaze_tokens, options)
+
+    launch(build_app(engine, gpu=spaces.GPU(duration=duration), scores=scores))
 
 
 if __name__ == "__main__":

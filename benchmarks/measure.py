@@ -25,13 +25,15 @@ def interleaved_medians(tasks: Mapping[str, Callable[[], object]], repeats: int)
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
+def run_python(code: str) -> None:
+    """Run code in a fresh interpreter."""
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
 def import_seconds(module: str, repeats: int = 7) -> float:
     """Median seconds that importing a module adds to a bare interpreter."""
 
-    def run(code: str) -> None:
-        subprocess.run([sys.executable, "-c", code], check=True)
-
-    tasks = {"bare": lambda: run("pass"), "import": lambda: run(f"import {module}")}
+    tasks = {"bare": lambda: run_python("pass"), "import": lambda: run_python(f"import {module}")}
     medians = interleaved_medians(tasks, repeats)
     return medians["import"] - medians["bare"]
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 RESULTS = Path(__file__).with_name("results.json")
 ANSWER_TOKENS = 64
+LARGE_PX = 2000
 TEXT_LAYERS_3B, VISION_LAYERS_3B = 36, 32  # published depth of Qwen2.5-VL-3B
 BARS = {"gaze_overhead_nano": 1.10, "gaze_overhead_3b_width": 1.10, "import_gazevlm_core_s": 0.3}
 
@@ -128,6 +129,47 @@ def _bytes(module: "Module") -> int:
     return total
 
 
+def page_figures(repeats: int) -> list[Figure]:
+    """What the page adds to an answer: drawing, exports, and the time until the first diagnosis of a fresh process."""
+    from PIL import Image
+
+    from benchmarks.measure import interleaved_medians, run_python
+    from gazevlm_core.overlay import draw_overlay
+    from gazevlm_core.phantom.make import make_phantom
+    from gazevlm_core.phantom.readers import READERS, simulate_reading
+    from gazevlm_core.replay import ReplayFormat, save_replay
+
+    phantom = make_phantom(0, size_px=LARGE_PX)
+    image, path = Image.fromarray(phantom.image), simulate_reading(phantom, READERS[0], 0)
+    imports = "import gradio; from transformers import Qwen2_5_VLForConditionalGeneration"
+    first = (
+        "from diagnose.ui import build_app; from gazevlm_core.inference import GazeEngine\n"
+        "from diagnose.examples import draw_example\n"
+        "engine = GazeEngine.load(); build_app(engine); engine.diagnose(draw_example(0))"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+
+        def export() -> None:
+            for kind in ReplayFormat:
+                save_replay(image, path, Path(folder) / kind, kind)
+
+        medians = interleaved_medians(
+            {
+                "overlay": lambda: draw_overlay(image, path),
+                "replay": export,
+                "imports": lambda: run_python(imports),
+                "first": lambda: run_python(first),
+            },
+            max(1, repeats // 2),
+        )
+    cold_start = medians["first"] / medians["imports"]
+    return [
+        Figure("overlay_ms", 1000 * medians["overlay"], f"ms to draw a path over {LARGE_PX} px"),
+        Figure("replay_export_s", medians["replay"], f"s to write both animations of {LARGE_PX} px"),
+        Figure("cold_start_over_imports", cold_start, "to the first diagnosis, over imports"),
+    ]
+
+
 def main(
     repeats: Annotated[int, typer.Option(help="Measured rounds.", min=1)] = 5,
     wide_layers: Annotated[int, typer.Option(help="Layers of the 3B-wide model, text and vision each.", min=1)] = 2,
@@ -140,6 +182,7 @@ def main(
     quiet_libraries()
     figures = [Figure("import_gazevlm_core_s", import_seconds("gazevlm_core"), "seconds over a bare interpreter")]
     figures += gaze_figures("gazevlm-nano", "nano", repeats, side_px=512)
+    figures += page_figures(repeats)
     with tempfile.TemporaryDirectory() as folder:
         wide = Path(folder) / "wide"
         make_large(wide, text_layers=wide_layers, vision_layers=wide_layers, untied=False, shard="400MB")

@@ -1,5 +1,6 @@
 """What the Diagnose page does, without the page: settings, images, and the steps of one answer."""
 
+import math
 import os
 import time
 from collections.abc import Callable, Generator, Mapping
@@ -18,6 +19,7 @@ from gazevlm_core.records import Diagnosis
 MODEL_VARIABLE, ADAPTER_VARIABLE = "GAZEVLM_MODEL", "GAZEVLM_ADAPTER"
 DEFAULT_MODEL = "gazevlm-nano"
 LONGEST_QUESTION = 500  # characters
+GPU_START_S, GPU_GAZE_TOKEN_S, GPU_ANSWER_TOKEN_S = 10.0, 0.02, 0.15
 
 
 # An image, a question and how to answer in; first the path, then growing answers.
@@ -139,6 +141,16 @@ def answer_steps(
             yield Step(latest, time.perf_counter() - start, finished=False)
     if latest is not None:
         yield Step(latest, time.perf_counter() - start, finished=True)
+
+
+def gpu_seconds(num_gaze_tokens: int, options: DiagnoseOptions) -> int:
+    """How long a shared GPU is asked for: a budget for a 7B model in 4 bits, not a measurement.
+
+    Args:
+        num_gaze_tokens: K, prefilled with the prompt.
+        options: the longest answer counts.
+    """
+    return math.ceil(GPU_START_S + GPU_GAZE_TOKEN_S * num_gaze_tokens + GPU_ANSWER_TOKEN_S * options.max_new_tokens)
 
 
 def overlay_of(image: Image.Image, diagnosis: Diagnosis) -> Image.Image:

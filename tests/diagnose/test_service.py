@@ -19,6 +19,7 @@ from diagnose.service import (
     SettingsError,
     answer_steps,
     choose_picture,
+    gpu_seconds,
     overlay_of,
 )
 from gazevlm_core.images import ImageError
@@ -113,6 +114,13 @@ def test_examples_are_the_same_on_every_run() -> None:
     for number in (-1, len(EXAMPLES)):
         with pytest.raises(IndexError, match="no example"):
             draw_example(number)
+
+
+def test_gpu_time_grows_with_fixations_and_words() -> None:
+    few, many = DiagnoseOptions(max_new_tokens=10), DiagnoseOptions(max_new_tokens=100)
+    assert gpu_seconds(12, few) == 12  # 10 + 0.24 + 1.5, rounded up
+    assert gpu_seconds(12, many) == 26
+    assert gpu_seconds(200, few) > gpu_seconds(12, few)
 
 
 def test_nothing_is_drawn_without_a_trained_gaze() -> None:
