@@ -11,7 +11,8 @@ from PIL import Image
 
 from diagnose import markup
 from diagnose.examples import thumbnails
-from diagnose.page.ui import MODEL_QUEUE, QUIET, DiagnosePage, page_error
+from diagnose.link import Asking
+from diagnose.page.ui import MODEL_QUEUE, QUIET, DiagnosePage, asking_of, page_error, settings_components
 from diagnose.record import RECORD_SCHEMA, DiagnosisRecord, to_record
 from diagnose.scores import CheckpointScores
 from diagnose.service import Ask, answer_steps, choose_picture, overlay_of
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 HOUR_S, DAY_S = 3600, 86_400
 # For the page's head: Gradio would rewrite the selectors of `css`, and break those with commas or media queries.
 PAGE_STYLE = f"<style>{Path(__file__).with_name('page.css').read_text(encoding='utf-8')}</style>"
+
+USUAL = Asking(DEFAULT_QUESTION)
 
 Gpu = Callable[[Ask], Ask]
 
@@ -73,20 +76,32 @@ def _endpoint(ask: Ask) -> None:
     overlay = gr.Image(label="overlay", format="png", type="pil")
     call = gr.Button()
 
-    def diagnose(image: str, question: str = DEFAULT_QUESTION) -> tuple[DiagnosisRecord, Image.Image | None]:
+    def diagnose(
+        image: str,
+        question: str = DEFAULT_QUESTION,
+        path: str = USUAL.path,
+        walks: int = USUAL.walks,
+        path_temperature: float = USUAL.path_temperature,
+        path_seed: int = USUAL.path_seed,
+        text_temperature: float = USUAL.text_temperature,
+        text_seed: int = USUAL.text_seed,
+    ) -> tuple[DiagnosisRecord, Image.Image | None]:
         """Diagnose one image.
 
         Returns the record that `gazevlm diagnose --json` prints, and the scanpath drawn over the image at its own size
-        (nothing where the model's gaze is untrained).
+        (nothing where the model's gaze is untrained). The settings are those of the page; the same ones give the same
+        answer.
         """
         start = time.perf_counter()
         try:
+            settings = (path, walks, path_temperature, path_seed, text_temperature, text_seed)
+            options = asking_of(None, question, settings).options()
             picture = choose_picture(image, None)
-            *_, last = answer_steps(ask, picture.image, question, DiagnoseOptions())
+            *_, last = answer_steps(ask, picture.image, question, options)
         except ValueError as error:
             raise page_error(error) from error
         drawn = overlay_of(picture.image, last.diagnosis) if last.diagnosis.gaze_trained else None
         return to_record(last.diagnosis, picture.name, time.perf_counter() - start), drawn
 
-    call.click(diagnose, [image, question], [record, overlay], api_name="diagnose", concurrency_id=MODEL_QUEUE,
-               concurrency_limit=1)
+    call.click(diagnose, [image, question, *settings_components()], [record, overlay], api_name="diagnose",
+               concurrency_id=MODEL_QUEUE, concurrency_limit=1)

@@ -68,6 +68,20 @@ class Shown:
         return self.value.model_copy(update={"paths": paths, "autoplay": False})
 
 
+def settings_components() -> list[gr.components.Component]:
+    """One component per setting of `Asking`, in its order."""
+    usual = Asking(DEFAULT_QUESTION)
+    whole: dict[str, Any] = {"precision": 0, "minimum": 0, "maximum": LARGEST_SEED}
+    return [
+        gr.Radio(list(PathChoice), value=usual.path, label="Path: most typical walk, most likely steps, one walk"),
+        gr.Slider(1, MOST_WALKS, usual.walks, step=1, label="Walks behind the most typical one"),
+        gr.Slider(0, HOTTEST, usual.path_temperature, step=0.05, label="Temperature of the walks"),
+        gr.Number(usual.path_seed, label="Seed of the walks", **whole),
+        gr.Slider(0, HOTTEST, usual.text_temperature, step=0.05, label="Temperature of the words; 0 is greedy"),
+        gr.Number(usual.text_seed, label="Seed of the words", **whole),
+    ]
+
+
 class DiagnosePage:
     """The components of the page, inside a `gr.Blocks`, and what happens between them.
 
@@ -110,16 +124,7 @@ class DiagnosePage:
             self.stop = gr.Button("Stop", elem_id="stop", scale=1, min_width=80, interactive=False)
 
     def _settings(self) -> None:
-        usual = Asking(DEFAULT_QUESTION)
-        whole: dict[str, Any] = {"precision": 0, "minimum": 0, "maximum": LARGEST_SEED}
-        self.settings = [
-            gr.Radio(list(PathChoice), value=usual.path, label="Path: most typical walk, most likely steps, one walk"),
-            gr.Slider(1, MOST_WALKS, usual.walks, step=1, label="Walks behind the most typical one"),
-            gr.Slider(0, HOTTEST, usual.path_temperature, step=0.05, label="Temperature of the walks"),
-            gr.Number(usual.path_seed, label="Seed of the walks", **whole),
-            gr.Slider(0, HOTTEST, usual.text_temperature, step=0.05, label="Temperature of the words; 0 is greedy"),
-            gr.Number(usual.text_seed, label="Seed of the words", **whole),
-        ]
+        self.settings = settings_components()
         self.make_link = gr.Button("Make a link to this", elem_id="make-link", size="sm")
         self.link = gr.Textbox(
             label="Link", info="Holds the question, the settings and a drawn example; an upload is not part of it.",
@@ -218,7 +223,7 @@ class DiagnosePage:
     @staticmethod
     def _query(shown: Shown | None, question: str, *settings: Any) -> Any:  # noqa: ANN401 (an update of a component)
         try:
-            return gr.Textbox(to_query(_asking(shown.example if shown else None, question, settings)), visible=True)
+            return gr.Textbox(to_query(asking_of(shown.example if shown else None, question, settings)), visible=True)
         except ValueError as error:
             raise page_error(error) from error
 
@@ -258,7 +263,7 @@ class DiagnosePage:
         skip = gr.skip()
         try:
             picture = choose_picture(shown.upload if shown else None, shown.example if shown else None)
-            options = _asking(None, question, settings).options()
+            options = asking_of(None, question, settings).options()
             assert shown is not None  # or there would be no picture
             value = shown.value.model_copy(update={"paths": [], "autoplay": False})
             hidden = gr.update(value=None, visible=False)
@@ -294,9 +299,13 @@ class DiagnosePage:
         return gr.File(cached, visible=True)
 
 
-def _asking(example: int | None, question: str, settings: Sequence[Any]) -> Asking:
-    """Checked values of the page; a slider's whole numbers may come as floats."""
-    names = [field.name for field in fields(Asking)][2:]  # as the components stand in `DiagnosePage.settings`
+def asking_of(example: int | None, question: str, settings: Sequence[Any]) -> Asking:
+    """Checked values of a question and of `settings_components`; a slider's whole numbers may come as floats.
+
+    Raises:
+        ValueError: what is wrong, in one sentence.
+    """
+    names = [field.name for field in fields(Asking)][2:]
     whole: list[Any] = [int(value) if isinstance(value, float) and value.is_integer() else value for value in settings]
     return Asking(question, example, **dict(zip(names, whole, strict=True)))
 

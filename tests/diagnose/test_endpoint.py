@@ -75,6 +75,21 @@ def test_question_has_a_default(client: "Client", picture: Path) -> None:
     assert default["scanpath"] == asked["scanpath"]
 
 
+def test_settings_decide_the_path_and_bad_ones_are_one_sentence(client: "Client", picture: Path) -> None:
+    from gradio_client import handle_file
+
+    def path(**settings: object) -> object:
+        record, _ = client.predict(image=handle_file(picture), api_name="/diagnose", **settings)
+        return record["scanpath"]
+
+    hot = {"path": "sample", "path_temperature": 2.0}
+    assert path(**hot, path_seed=1) == path(**hot, path_seed=1) != path(**hot, path_seed=2)
+    with pytest.raises(Exception, match=r"walks|100000"):
+        path(walks=100_000)
+    with pytest.raises(Exception, match="question is empty"):
+        path(question="  ")
+
+
 def test_hostile_file_gets_the_one_sentence(client: "Client", tmp_path: Path) -> None:
     from gradio_client import handle_file
 
@@ -100,7 +115,9 @@ def test_diagnose_is_the_only_endpoint_and_its_record_is_typed(client: "Client")
     assert list(api["named_endpoints"]) == ["/diagnose"]
     assert api["unnamed_endpoints"] == {}
     endpoint = api["named_endpoints"]["/diagnose"]
-    assert [parameter["parameter_name"] for parameter in endpoint["parameters"]] == ["image", "question"]
+    names = [parameter["parameter_name"] for parameter in endpoint["parameters"]]
+    settings = ["path", "walks", "path_temperature", "path_seed", "text_temperature", "text_seed"]
+    assert names == ["image", "question", *settings]
     record_type = endpoint["returns"][0]["python_type"]["type"]
     assert "answer: str" in record_type
     assert "patch_index: int" in record_type
