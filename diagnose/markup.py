@@ -1,5 +1,6 @@
 """The page's own HTML: notice, status line and table of fixations. Everything from outside is escaped."""
 
+from collections.abc import Mapping
 from html import escape
 
 from diagnose.examples import EXAMPLES, example_phantom, example_report
@@ -26,6 +27,12 @@ def notice(trained_on: str) -> str:
         '<div class="gaze-notice" role="note"><b>Not a medical device.</b> A research demo; do not use it for '
         f"diagnosis or treatment. <b>Training data:</b> {escape(seen)}.</div>"
     )
+
+
+def badges(facts: Mapping[str, str]) -> str:
+    """What answers, in a row of short facts, e.g. {"model": "gazevlm-nano"}."""
+    items = "".join(f"<li><span>{escape(name)}</span> {escape(fact)}</li>" for name, fact in facts.items())
+    return f'<ul class="gaze-badges" aria-label="What answers">{items}</ul>'
 
 
 def status(text: str) -> str:

@@ -17,7 +17,7 @@ from diagnose.record import RECORD_SCHEMA, DiagnosisRecord, to_record
 from diagnose.scores import CheckpointScores
 from diagnose.service import Ask, answer_steps, choose_picture, overlay_of
 from gazevlm_core.images import DEFAULT_LIMITS
-from gazevlm_core.options import DiagnoseOptions
+from gazevlm_core.options import DiagnoseOptions, Precision
 from gazevlm_core.prompt import DEFAULT_QUESTION
 from gazevlm_core.records import Diagnosis
 
@@ -28,6 +28,12 @@ HOUR_S, DAY_S = 3600, 86_400
 # For the page's head: Gradio would rewrite the selectors of `css`, and break those with commas or media queries.
 PAGE_STYLE = f"<style>{Path(__file__).with_name('page.css').read_text(encoding='utf-8')}</style>"
 
+PRECISIONS = {
+    Precision.NF4: "4 bits (NF4)",
+    Precision.INT8: "8 bits",
+    Precision.BF16: "16 bits (bfloat16)",
+    Precision.FP32: "32 bits (float)",
+}
 USUAL = Asking(DEFAULT_QUESTION)
 
 Gpu = Callable[[Ask], Ask]
@@ -51,6 +57,7 @@ def build_app(
     with gr.Blocks(title="GazeVLM", analytics_enabled=False, delete_cache=(HOUR_S, DAY_S)) as page:
         gr.HTML(markup.INTRODUCTION, elem_id="introduction")
         gr.HTML(markup.notice(engine.gaze_config.trained_on), elem_id="notice")
+        gr.HTML(markup.badges(engine_facts(engine)), elem_id="badges")
         body = DiagnosePage(asking, scores)
         page.load(thumbnails, None, body.gallery, **QUIET)  # drawn after the page is up, once for all visitors
         page.load(body.from_link, None, [*body.cleared, body.question, *body.settings], **QUIET)
@@ -58,6 +65,19 @@ def build_app(
             _endpoint(asking)
     page.queue(max_size=32, default_concurrency_limit=4)
     return page
+
+
+def engine_facts(engine: "GazeEngine") -> dict[str, str]:
+    """What a reader should know of the model that answers: name -> fact."""
+    config = engine.gaze_config
+    return {
+        "model": engine.checkpoint.model_id,
+        "adapter": engine.adapter_id or "none",
+        "weights": PRECISIONS[engine.checkpoint.precision],
+        "device": "GPU" if engine.model.device.type == "cuda" else "CPU",
+        "gaze": "trained" if config.gaze_trained else "untrained: no path is shown",
+        "findings": "trained" if config.findings_trained else "untrained: no probabilities",
+    }
 
 
 def launch(page: gr.Blocks) -> None:

@@ -345,6 +345,7 @@ def test_nothing_is_fetched_from_elsewhere_and_claims_are_text(browser: "Browser
     page.wait_for_selector("#examples button img")
     assert f"Training data: {CLAIM}." in page.inner_text("#notice")
     assert "Not a medical device." in page.inner_text("#notice")
+    assert "32 bits (float)" in page.inner_text("#badges")
     assert [url for url in foreign if not url.startswith((address, "data:", "blob:"))] == []
     page.close()
 

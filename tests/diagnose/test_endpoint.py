@@ -123,6 +123,17 @@ def test_diagnose_is_the_only_endpoint_and_its_record_is_typed(client: "Client")
     assert "patch_index: int" in record_type
 
 
+def test_badges_tell_what_answers(engine: "GazeEngine") -> None:
+    from diagnose.ui import PRECISIONS, engine_facts
+    from gazevlm_core.options import Precision
+
+    facts = engine_facts(engine)
+    assert (facts["adapter"], facts["weights"], facts["device"], facts["gaze"]) == (
+        "none", "32 bits (float)", "CPU", "trained",
+    )  # fmt: skip
+    assert set(PRECISIONS) == set(Precision) - {Precision.AUTO}
+
+
 def test_abandoned_answer_frees_the_model(engine: "GazeEngine") -> None:
     """A reader who leaves in the middle must not block the next one."""
     image = Image.new("RGB", (200, 150))

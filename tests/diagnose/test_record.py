@@ -2,7 +2,7 @@
 
 import json
 
-from diagnose.markup import fixation_table, notice, status, truth, warning, zone_table
+from diagnose.markup import badges, fixation_table, notice, status, truth, warning, zone_table
 from diagnose.record import RECORD_SCHEMA, DiagnosisRecord, FixationRecord, to_record
 from tests.diagnose.samples import ATTACK, FOUND, UNTRAINED
 
@@ -46,7 +46,7 @@ def test_table_lists_fixations_in_order() -> None:
 
 
 def test_outside_words_are_escaped() -> None:
-    for page_part in (warning(UNTRAINED), notice(ATTACK), status(ATTACK)):
+    for page_part in (warning(UNTRAINED), notice(ATTACK), status(ATTACK), badges({"model": ATTACK})):
         assert "<script" not in page_part
         assert "&lt;script&gt;" in page_part
 
