@@ -8,6 +8,7 @@ from diagnose.examples import EXAMPLES
 from diagnose.service import check_question
 from gazevlm_core.options import DEFAULT_PATH_TEMPERATURE, DEFAULT_WALKS, DiagnoseOptions, PathChoice
 
+TEMPERATURES = ("path_temperature", "text_temperature", "second_temperature")
 MOST_WALKS, HOTTEST, LARGEST_SEED = 256, 2.0, 2**31 - 1
 
 
@@ -24,6 +25,7 @@ class Asking:
         path_seed: of the walks.
         text_temperature: 0 is greedy.
         text_seed: of sampled words.
+        second_temperature: of a second path beside the first; None for none.
 
     Raises:
         ValueError: what is wrong, in one sentence.
@@ -37,6 +39,7 @@ class Asking:
     path_seed: int = 0
     text_temperature: float = 0.0
     text_seed: int = 0
+    second_temperature: float | None = None
 
     def __post_init__(self) -> None:
         check_question(self.question)
@@ -45,8 +48,9 @@ class Asking:
         if self.path not in list(PathChoice):
             raise ValueError(f"The path must be one of {', '.join(PathChoice)}; choose one.")
         _check_number("number of walks", self.walks, 1, MOST_WALKS, whole=True)
-        for name in ("path_temperature", "text_temperature"):
-            _check_number(name.replace("_", " "), getattr(self, name), 0, HOTTEST)
+        for name in TEMPERATURES:
+            if getattr(self, name) is not None or name != "second_temperature":
+                _check_number(name.replace("_", " "), getattr(self, name), 0, HOTTEST)
         for name in ("path_seed", "text_seed"):
             _check_number(name.replace("_", " "), getattr(self, name), 0, LARGEST_SEED, whole=True)
 
@@ -73,7 +77,7 @@ def from_query(query: Mapping[str, str], default_question: str) -> Asking:
     Raises:
         ValueError: a value that cannot be used, in one sentence.
     """
-    kinds = {"question": str, "path": str, "path_temperature": float, "text_temperature": float}
+    kinds = {"question": str, "path": str} | dict.fromkeys(TEMPERATURES, float)
     values: dict[str, str | int | float] = {"question": default_question}
     for field in fields(Asking):
         text = query.get(field.name)

@@ -4,7 +4,7 @@ from diagnose.examples import EXAMPLES, example_reading
 from gazevlm_core.records import Diagnosis
 from gazevlm_core.scanpath import Scanpath
 from gazevlm_core.zones import zone_of
-from viewer.payload import ViewerGrid, ViewerPath, viewer_path
+from viewer.payload import Role, ViewerGrid, ViewerPath, viewer_path
 
 MODEL_NAME, READER_NAME = "Model", "Simulated reader"
 
@@ -14,15 +14,15 @@ def viewer_grid(diagnosis: Diagnosis) -> ViewerGrid:
     return ViewerGrid(rows=diagnosis.grid.rows, cols=diagnosis.grid.cols)
 
 
-def model_paths(diagnosis: Diagnosis) -> list[ViewerPath]:
+def model_paths(diagnosis: Diagnosis, name: str = MODEL_NAME, role: Role = "model") -> list[ViewerPath]:
     """The model's path with its heat maps; nothing where its gaze weights are untrained."""
     if diagnosis.scanpath is None:
         return []
     return [
         viewer_path(
             diagnosis.scanpath,
-            MODEL_NAME,
-            "model",
+            name,
+            role,
             grid=diagnosis.grid,
             probabilities=diagnosis.fixation_probabilities,
             patch_probabilities=diagnosis.patch_probabilities,

@@ -3,7 +3,7 @@
 import tempfile
 from collections.abc import Generator, Sequence
 from contextlib import closing
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,7 +69,7 @@ class Shown:
 
 
 def settings_components() -> list[gr.components.Component]:
-    """One component per setting of `Asking`, in its order."""
+    """One component per setting of `Asking` that decides an answer, in its order."""
     usual = Asking(DEFAULT_QUESTION)
     whole: dict[str, Any] = {"precision": 0, "minimum": 0, "maximum": LARGEST_SEED}
     return [
@@ -124,7 +124,11 @@ class DiagnosePage:
             self.stop = gr.Button("Stop", elem_id="stop", scale=1, min_width=80, interactive=False)
 
     def _settings(self) -> None:
-        self.settings = settings_components()
+        second = gr.Number(
+            None, label="Temperature of a second path, to compare (empty: none)", minimum=0, maximum=HOTTEST,
+            elem_id="second",
+        )  # fmt: skip
+        self.settings = [*settings_components(), second]
         self.make_link = gr.Button("Make a link to this", elem_id="make-link", size="sm")
         self.link = gr.Textbox(
             label="Link", info="Holds the question, the settings and a drawn example; an upload is not part of it.",
@@ -263,7 +267,8 @@ class DiagnosePage:
         skip = gr.skip()
         try:
             picture = choose_picture(shown.upload if shown else None, shown.example if shown else None)
-            options = asking_of(None, question, settings).options()
+            asking = asking_of(None, question, settings)
+            options = asking.options()
             assert shown is not None  # or there would be no picture
             value = shown.value.model_copy(update={"paths": [], "autoplay": False})
             hidden = gr.update(value=None, visible=False)
@@ -282,8 +287,20 @@ class DiagnosePage:
                 for step in steps:
                     shown = Shown(value, picture.name, shown.upload, shown.example, step.diagnosis, step.seconds)
                     yield shown, skip, markup.status(_progress(step)), skip, step.diagnosis.answer, *[skip] * 5
+            if asking.second_temperature is not None and first.scanpath is not None:
+                shown = replace(shown, value=self._compared(shown, picture, asking))
+                yield shown, shown.with_truth(revealed), *[skip] * 8
         except ValueError as error:
             raise page_error(error) from error
+
+    def _compared(self, shown: Shown, picture: Picture, asking: Asking) -> ViewerPayload:
+        """The viewer's value with the path of the second temperature beside the first; the pass is run once more."""
+        options = replace(asking.options(), path_temperature=float(asking.second_temperature or 0))
+        with closing(self.ask(picture.image, asking.question, options)) as records:
+            other = next(records)
+        first = shown.value.paths[0].model_copy(update={"name": f"Temperature {asking.path_temperature:g}"})
+        name = f"Temperature {options.path_temperature:g}"
+        return shown.value.model_copy(update={"paths": [first, *model_paths(other, name, "second model")]})
 
     def _downloads(self, shown: Shown | None) -> Any:  # noqa: ANN401 (an update of a component)
         if shown is None or shown.diagnosis is None:
@@ -300,12 +317,13 @@ class DiagnosePage:
 
 
 def asking_of(example: int | None, question: str, settings: Sequence[Any]) -> Asking:
-    """Checked values of a question and of `settings_components`; a slider's whole numbers may come as floats.
+    """Checked values of a question and of the settings, all or the first of them.
 
     Raises:
         ValueError: what is wrong, in one sentence.
     """
-    names = [field.name for field in fields(Asking)][2:]
+    names = [field.name for field in fields(Asking)][2 : 2 + len(settings)]
+    # a slider's whole numbers may come as floats
     whole: list[Any] = [int(value) if isinstance(value, float) and value.is_integer() else value for value in settings]
     return Asking(question, example, **dict(zip(names, whole, strict=True)))
 

@@ -244,6 +244,19 @@ def test_a_link_brings_back_example_question_and_settings(browser: "Browser", ad
     again.close()
 
 
+def test_a_second_temperature_is_shown_beside_the_first(browser: "Browser", address: str, artifacts: Path) -> None:
+    page = open_page(browser, address)
+    pick_example(page, "edema, severe")
+    page.click("#settings button:has-text('Settings')")
+    page.fill("#second input", "2")
+    page.click("#diagnose")
+    page.wait_for_function("document.querySelectorAll('#viewer .gaze-path').length === 2")
+    assert page.locator("#viewer .gaze-name").all_inner_texts() == ["Temperature 0.7", "Temperature 2"]
+    assert "Done in" in page.inner_text("#status")
+    page.screenshot(path=artifacts / "page-1280-compared.png", full_page=True)
+    page.close()
+
+
 def test_an_unlike_image_is_called_so(browser: "Browser", repository: Path, tmp_path: Path, artifacts: Path) -> None:
     Image.effect_noise((400, 400), 90).save(tmp_path / "noise.png")
     Image.fromarray(data.cat()).save(tmp_path / "cat.png")

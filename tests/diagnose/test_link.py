@@ -8,7 +8,7 @@ from diagnose.examples import EXAMPLES
 from diagnose.link import Asking, from_query, to_query
 from gazevlm_core.options import DiagnoseOptions, PathChoice
 
-ASKED = Asking("Is there <b>edema</b> & more?", 3, "sample", 8, 1.5, 42, 0.7, 7)
+ASKED = Asking("Is there <b>edema</b> & more?", 3, "sample", 8, 1.5, 42, 0.7, 7, 0.25)
 
 
 @pytest.mark.parametrize("asking", [ASKED, Asking("What?"), Asking("Was ist das? é", example=0)])
@@ -33,7 +33,7 @@ def test_options_are_those_of_the_engine() -> None:
         ("example", str(len(EXAMPLES))), ("example", "-1"), ("example", "1e9"), ("example", "../x"), ("question", " "),
         ("question", "x" * 501), ("path", "shortest"), ("walks", "0"), ("walks", "100000"), ("walks", "2.5"),
         ("path_temperature", "nan"), ("path_temperature", "-1"), ("text_temperature", "inf"), ("path_seed", "-3"),
-        ("text_seed", str(2**40)),
+        ("second_temperature", "hot"), ("second_temperature", "3"), ("text_seed", str(2**40)),
     ],
 )  # fmt: skip
 def test_a_value_out_of_range_is_one_sentence(key: str, value: str) -> None:
@@ -42,7 +42,10 @@ def test_a_value_out_of_range_is_one_sentence(key: str, value: str) -> None:
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("values", [{"walks": True}, {"path_seed": None}, {"path_temperature": "1"}, {"walks": 4.0}])
+@pytest.mark.parametrize(
+    "values",
+    [{"walks": True}, {"path_seed": None}, {"path_temperature": "1"}, {"walks": 4.0}, {"text_temperature": None}],
+)
 def test_values_of_the_wrong_kind_are_refused(values: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="must be a"):
         Asking("What?", **values)
