@@ -178,13 +178,13 @@ class DiagnosePage:
 
     def _connect_pictures(self, running: "Dependency") -> None:
         """Another image stops the answer about the last one, and frees the buttons."""
-        uploaded = self.upload.upload(self._show_upload, self.upload, self.cleared, cancels=running, **QUIET)
+        for happening in (self.upload.upload, self.upload.clear, self.gallery.select):
+            happening(None, None, None, cancels=running, **QUIET)
+        uploaded = self.upload.upload(self._show_upload, self.upload, self.cleared, **QUIET)
         uploaded.failure(lambda: self._blank(FAILED), None, self.cleared, **QUIET)
-        cleared = self.upload.clear(lambda: self._blank(EMPTY), None, self.cleared, cancels=running, **QUIET)
-        chosen = self.gallery.select(
-            self._show_example, None, [*self.cleared, self.upload], cancels=running, **QUIET
-        )
-        for event in (uploaded, cleared, chosen):
+        removed = self.upload.clear(lambda: self._blank(EMPTY), None, self.cleared, **QUIET)
+        chosen = self.gallery.select(self._show_example, None, [*self.cleared, self.upload], **QUIET)
+        for event in (uploaded, removed, chosen):
             event.then(lambda: _controls(None, busy=False), None, self.controls, queue=False, **QUIET)
 
     def _connect_rest(self) -> None:

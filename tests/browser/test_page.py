@@ -234,6 +234,7 @@ def test_a_link_brings_back_example_question_and_settings(browser: "Browser", ad
     again = browser.new_page()
     again.set_default_timeout(ANSWER_MS)
     again.goto(link)
+    again.wait_for_selector("#examples button img")
     wait_for_status(again, "Drawn: edema, severe.")
     assert again.input_value("#question textarea") == "Is there edema & <b>more</b>?"
     again.click("#diagnose")
@@ -268,6 +269,8 @@ def test_an_unlike_image_is_called_so(browser: "Browser", repository: Path, tmp_
         page.get_by_text("This image is unlike what the model was trained on").wait_for()
         wait_for_status(page, "Done in")
         page.screenshot(path=artifacts / "page-1280-unlike.png", full_page=True)
+        page.reload()
+        page.wait_for_selector("#examples button img")
         upload(page, tmp_path / "cat.png")
         page.get_by_text("This is a colour picture, not a radiograph").wait_for()
         pick_example(page, "cardiomegaly, severe")
