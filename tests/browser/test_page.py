@@ -315,7 +315,7 @@ def test_no_image_and_no_question_are_explained(browser: "Browser", address: str
     page.fill("#question textarea", "   ")
     page.click("#diagnose")
     page.get_by_text("The question is empty; ask something about the image.").wait_for()
-    assert page.is_enabled("#diagnose")
+    page.wait_for_selector("#diagnose:enabled")  # the button follows the message
     page.close()
 
 
@@ -345,7 +345,7 @@ def test_another_image_stops_the_answer_about_the_last(browser: "Browser", addre
     page.wait_for_timeout(1500)
     assert answer_of(page) == ""
     assert page.evaluate("document.querySelector('#viewer .gaze-viewer').viewer.value.paths.length") == 0
-    assert page.is_enabled("#diagnose")
+    page.wait_for_selector("#diagnose:enabled")  # the button follows the message
     page.click("#diagnose")
     wait_for_status(page, "Done in")
     assert answer_of(page)
