@@ -1,44 +1,44 @@
 """Starts the page: `python app.py`, on 127.0.0.1:7860 unless GRADIO_SERVER_NAME and GRADIO_SERVER_PORT say otherwise.
 
-GAZEVLM_MODEL (a shipped name, a folder or a Hub id) and GAZEVLM_ADAPTER (a folder) choose what answers.
+GAZEVLM_MODEL (shipped names, folders or Hub ids, separated by commas), GAZEVLM_ADAPTER (a folder) and GAZEVLM_ADAPTERS
+(a folder of adapters) choose what can answer; GAZEVLM_MCP=1 offers the endpoints as MCP tools.
 """
 
 import os
 import sys
-from pathlib import Path
 
 import spaces  # before anything of ours: on a ZeroGPU Space it has to come before torch
 from PIL import Image
 
-from diagnose.service import Settings, SettingsError, gpu_seconds
+from diagnose.service import gpu_seconds
+from diagnose.settings import Settings, SettingsError
 from gazevlm_core.options import DiagnoseOptions
 from gazevlm_core.quiet import quiet_libraries
 
 
 def main() -> None:
-    """Load the model once, then serve; a bad setting ends the start with one line."""
+    """Load the models once, then serve; a bad setting ends the start with one line."""
     try:
         settings = Settings.from_environment(os.environ)
     except SettingsError as error:
         sys.exit(f"gazevlm: {error}")
     quiet_libraries()
-    from diagnose.scores import read_scores
+    from diagnose.catalogue import Catalogue
     from diagnose.ui import build_app, launch
     from gazevlm_core.inference import GazeEngine
     from gazevlm_core.model.adapters import AdapterError
-    from gazevlm_core.model.checkpoint import CheckpointError, resolve_source
+    from gazevlm_core.model.checkpoint import CheckpointError, shipped_models
 
     try:
-        engine = GazeEngine.load(settings.model, adapter=settings.adapter)
-        # The scores are those of the bare checkpoint; an adapter's would be others.
-        scores = None if settings.adapter else read_scores(Path(resolve_source(settings.model)))
+        engines = {source: GazeEngine.load(source) for source in settings.models or shipped_models()}
+        catalogue = Catalogue(engines, adapter=settings.adapter, adapters=settings.adapters)
     except (CheckpointError, AdapterError, ValueError) as error:
         sys.exit(f"gazevlm: {error}")
 
-    def duration(image: Image.Image, question: str, options: DiagnoseOptions) -> int:
-        return gpu_seconds(engine.gaze_config.num_gaze_tokens, options)
+    def duration(model: str, image: Image.Image, question: str, options: DiagnoseOptions) -> int:
+        return gpu_seconds(catalogue.find(model).gaze.num_gaze_tokens, options)
 
-    launch(build_app(engine, gpu=spaces.GPU(duration=duration), scores=scores))
+    launch(build_app(catalogue, gpu=spaces.GPU(duration=duration)), mcp=settings.mcp)
 
 
 if __name__ == "__main__":

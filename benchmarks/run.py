@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 RESULTS = Path(__file__).with_name("results.json")
 ANSWER_TOKENS = 64
-LARGE_PX = 2000
+LARGE_PX, VIEWER_PX, SMALL_PX = 2000, 4000, 500
 TEXT_LAYERS_3B, VISION_LAYERS_3B = 36, 32  # published depth of Qwen2.5-VL-3B
 BARS = {"gaze_overhead_nano": 1.10, "gaze_overhead_3b_width": 1.10, "import_gazevlm_core_s": 0.3}
 
@@ -144,8 +144,10 @@ def page_figures(repeats: int) -> list[Figure]:
     imports = "import gradio; from transformers import Qwen2_5_VLForConditionalGeneration"
     first = (
         "from diagnose.ui import build_app; from gazevlm_core.inference import GazeEngine\n"
-        "from diagnose.examples import draw_example\n"
-        "engine = GazeEngine.load(); build_app(engine); engine.diagnose(draw_example(0))"
+        "from diagnose.catalogue import Catalogue; from diagnose.examples import draw_example\n"
+        "from gazevlm_core.model.checkpoint import shipped_models\n"
+        "catalogue = Catalogue({name: GazeEngine.load(name) for name in shipped_models()}); build_app(catalogue)\n"
+        "catalogue.find('').engine.diagnose(draw_example(0))"
     )
     with tempfile.TemporaryDirectory() as folder:
 
@@ -170,6 +172,24 @@ def page_figures(repeats: int) -> list[Figure]:
     ]
 
 
+def viewer_figures() -> list[Figure]:
+    """What a large image costs in the viewer; nothing without Chromium or Playwright."""
+    from importlib.util import find_spec
+
+    from benchmarks.viewer_frames import find_chromium, frame_times
+
+    chromium = find_chromium()
+    if chromium is None or find_spec("playwright") is None:
+        typer.echo("no Chromium or no Playwright: the viewer is not measured (make test installs both)", err=True)
+        return []
+    times = frame_times(chromium, VIEWER_PX, SMALL_PX)
+    ratio = times.large_ms / times.small_ms
+    return [
+        Figure("viewer_frame_ms", times.large_ms, f"ms of a frame, zooming {VIEWER_PX} px, without a GPU"),
+        Figure("viewer_frame_ratio", ratio, f"the same, over an image of {SMALL_PX} px"),
+    ]
+
+
 def main(
     repeats: Annotated[int, typer.Option(help="Measured rounds.", min=1)] = 5,
     wide_layers: Annotated[int, typer.Option(help="Layers of the 3B-wide model, text and vision each.", min=1)] = 2,
@@ -183,6 +203,7 @@ def main(
     figures = [Figure("import_gazevlm_core_s", import_seconds("gazevlm_core"), "seconds over a bare interpreter")]
     figures += gaze_figures("gazevlm-nano", "nano", repeats, side_px=512)
     figures += page_figures(repeats)
+    figures += viewer_figures()
     with tempfile.TemporaryDirectory() as folder:
         wide = Path(folder) / "wide"
         make_large(wide, text_layers=wide_layers, vision_layers=wide_layers, untied=False, shard="400MB")

@@ -1,12 +1,12 @@
 """Charts of a diagnosis: the findings' probabilities, and the dwell of each fixation along time."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import plotly.graph_objects as go
 
 from diagnose.scores import CheckpointScores
-from gazevlm_core.overlay import order_colors
+from gazevlm_core.overlay import VIRIDIS, Color, order_colors
 from gazevlm_core.scanpath import Scanpath
 
 BAR, TEXT, GRID = "#3b82a0", "#7c8796", "rgba(124, 135, 150, 0.25)"  # readable on light and on dark
@@ -68,15 +68,20 @@ def findings_chart(probabilities: Mapping[str, float], scores: CheckpointScores 
     return figure
 
 
-def dwell_timeline(scanpath: Scanpath) -> go.Figure | None:
-    """One bar cut into the fixations, each as long as its dwell; None where a dwell is not known."""
+def dwell_timeline(scanpath: Scanpath, palette: Sequence[Color] = VIRIDIS) -> go.Figure | None:
+    """One bar cut into the fixations, each as long as its dwell; None where a dwell is not known.
+
+    Args:
+        scanpath: N fixations.
+        palette: colours of the path in the viewer.
+    """
     durations = [fixation.duration_ms for fixation in scanpath]
     known = [duration for duration in durations if duration is not None]
     if len(known) < len(durations):
         return None
     figure = go.Figure()
     start = 0.0
-    for step, (duration, color) in enumerate(zip(known, order_colors(len(known)), strict=True), start=1):
+    for step, (duration, color) in enumerate(zip(known, order_colors(len(known), palette), strict=True), start=1):
         light = 0.299 * color[0] + 0.587 * color[1] + 0.114 * color[2] > 110
         figure.add_bar(
             x=[duration],

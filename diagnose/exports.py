@@ -17,7 +17,7 @@ CSV_COLUMNS = ("order", "x", "y", "x_px", "y_px", "patch_index", "probability", 
 
 
 def write_downloads(
-    folder: Path, image: Image.Image, scanpath: Scanpath | None, record: DiagnosisRecord
+    folder: Path, image: Image.Image, scanpath: Scanpath | None, record: DiagnosisRecord, *, second: bool = False
 ) -> list[Path]:
     """Write everything that there is to download into a folder.
 
@@ -26,22 +26,24 @@ def write_downloads(
         image: upright, at its own size.
         scanpath: None gives the JSON alone.
         record: of the diagnosis.
+        second: whether it was compared with a first one, from which the names must differ.
 
     Returns:
         Paths of the overlay at the image's size (PNG), the replays (WebP, GIF), the record (JSON) and the fixations
         (CSV), in this order.
     """
-    record_path = folder / f"{STEM}.json"
+    stem = f"{STEM}-second" if second else STEM
+    record_path = folder / f"{stem}.json"
     record_path.write_text(json.dumps(record, indent=2), encoding="utf-8")
     if scanpath is None or record["scanpath"] is None:
         return [record_path]
-    overlay_path = folder / f"{STEM}-overlay.png"
+    overlay_path = folder / f"{stem}-overlay.png"
     draw_overlay(image, scanpath).save(overlay_path)
     replay_paths = []
     for kind in ReplayFormat:
-        replay_paths.append(folder / f"{STEM}-replay.{kind.value}")
+        replay_paths.append(folder / f"{stem}-replay.{kind.value}")
         save_replay(image, scanpath, replay_paths[-1], kind)
-    csv_path = folder / f"{STEM}-fixations.csv"
+    csv_path = folder / f"{stem}-fixations.csv"
     with csv_path.open("w", newline="", encoding="utf-8") as stream:
         csv.writer(stream).writerows([CSV_COLUMNS, *fixation_rows(record, image.size)])
     return [overlay_path, *replay_paths, record_path, csv_path]

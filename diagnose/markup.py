@@ -1,11 +1,12 @@
 """The page's own HTML: notice, status line and table of fixations. Everything from outside is escaped."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 
 from diagnose.examples import EXAMPLES, example_phantom, example_report
 from diagnose.record import fixation_records
 from diagnose.scores import CheckpointScores
+from diagnose.shown import Exchange
 from gazevlm_core.records import Diagnosis
 from gazevlm_core.zones import zone_dwells
 
@@ -15,9 +16,8 @@ INTRODUCTION = (
     "the answer is conditioned on it.</p>"
 )
 
-
 def notice(trained_on: str) -> str:
-    """The line that is always on the screen: what this is not, and what the model has seen.
+    """The line that is always on the screen: what this is not, and what the chosen model has seen.
 
     Args:
         trained_on: from the gaze configuration; "" where nothing.
@@ -33,6 +33,24 @@ def badges(facts: Mapping[str, str]) -> str:
     """What answers, in a row of short facts, e.g. {"model": "gazevlm-nano"}."""
     items = "".join(f"<li><span>{escape(name)}</span> {escape(fact)}</li>" for name, fact in facts.items())
     return f'<ul class="gaze-badges" aria-label="What answers">{items}</ul>'
+
+
+def title(text: str) -> str:
+    """What a result is called beside another one."""
+    return f'<div class="gaze-title" role="heading" aria-level="2">{escape(text)}</div>'
+
+
+def history(exchanges: Sequence[Exchange]) -> str:
+    """Earlier questions about the image with their answers, the latest first; nothing where there is none."""
+    if not exchanges:
+        return ""
+    items = "".join(
+        f"<li><b>{escape(exchange.question)}</b> {escape(exchange.answer)}</li>" for exchange in reversed(exchanges)
+    )
+    return (
+        f'<details class="gaze-history"><summary>Asked before about this image ({len(exchanges)})</summary>'
+        f"<ul>{items}</ul></details>"
+    )
 
 
 def status(text: str) -> str:

@@ -1,8 +1,12 @@
-"""A diagnosis as JSON: one record, the same from the command line and from the page's endpoint."""
+"""A diagnosis as JSON: one record, the same from the command line and from the page's endpoint; and the models."""
 
-from typing import Any, TypedDict
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from gazevlm_core.records import Diagnosis
+
+if TYPE_CHECKING:
+    from diagnose.catalogue import Choice
 
 
 class FixationRecord(TypedDict):
@@ -33,6 +37,15 @@ class DiagnosisRecord(TypedDict):
     notes: list[str]
 
 
+class ModelRecord(TypedDict):
+    """Something that can answer; `facts` are the badges of the page."""
+
+    name: str
+    findings: list[str]
+    gaze_tokens: int
+    facts: dict[str, str]
+
+
 _FIXATION_SCHEMA: dict[str, Any] = {
     "type": "object",
     "properties": {
@@ -58,6 +71,30 @@ RECORD_SCHEMA: dict[str, Any] = {
         "notes": {"type": "array", "items": {"type": "string"}},
     },
 }
+
+_MODEL_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "name": {"type": "string"},
+        "findings": {"type": "array", "items": {"type": "string"}},
+        "gaze_tokens": {"type": "integer"},
+        "facts": {"type": "object", "additionalProperties": {"type": "string"}},
+    },
+}
+MODELS_SCHEMA: dict[str, Any] = {"type": "array", "items": _MODEL_SCHEMA}
+
+
+def model_records(choices: Iterable["Choice"]) -> list[ModelRecord]:
+    """The JSON records of what can answer, in the same order."""
+    return [
+        {
+            "name": choice.name,
+            "findings": list(choice.gaze.finding_names),
+            "gaze_tokens": choice.gaze.num_gaze_tokens,
+            "facts": choice.facts(),
+        }
+        for choice in choices
+    ]
 
 
 def to_record(diagnosis: Diagnosis, image: str, seconds: float) -> DiagnosisRecord:

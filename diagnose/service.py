@@ -1,12 +1,11 @@
-"""What the Diagnose page does, without the page: settings, images, and the steps of one answer."""
+"""What the Diagnose page does, without the page: images, and the steps of one answer."""
 
 import math
 import os
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 
 from PIL import Image
 
@@ -16,46 +15,11 @@ from gazevlm_core.options import DiagnoseOptions
 from gazevlm_core.overlay import draw_overlay
 from gazevlm_core.records import Diagnosis
 
-MODEL_VARIABLE, ADAPTER_VARIABLE = "GAZEVLM_MODEL", "GAZEVLM_ADAPTER"
-DEFAULT_MODEL = "gazevlm-nano"
 LONGEST_QUESTION = 500  # characters
 GPU_START_S, GPU_GAZE_TOKEN_S, GPU_ANSWER_TOKEN_S = 10.0, 0.02, 0.15
 
-
-# An image, a question and how to answer in; first the path, then growing answers.
-Ask = Callable[[Image.Image, str, DiagnoseOptions], Generator[Diagnosis, None, None]]
-
-
-class SettingsError(ValueError):
-    """A setting of the environment that cannot be used; the message says why and what to do."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What the page is started with.
-
-    Args:
-        model: name of a shipped checkpoint, a folder, or a Hub id.
-        adapter: folder of an adapter, or None.
-    """
-
-    model: str = DEFAULT_MODEL
-    adapter: Path | None = None
-
-    @classmethod
-    def from_environment(cls, environment: Mapping[str, str]) -> "Settings":
-        """Read GAZEVLM_MODEL and GAZEVLM_ADAPTER; empty ones count as not set.
-
-        Raises:
-            SettingsError: a path that leads nowhere.
-        """
-        model = environment.get(MODEL_VARIABLE, "").strip() or DEFAULT_MODEL
-        adapter = environment.get(ADAPTER_VARIABLE, "").strip()
-        if model.startswith((".", "/", "~")) and not Path(model).is_dir():
-            raise SettingsError(f"{MODEL_VARIABLE} is {model!r}, which is no folder; give a folder or a Hub id")
-        if adapter and not Path(adapter).is_dir():
-            raise SettingsError(f"{ADAPTER_VARIABLE} is {adapter!r}, which is no folder; give an adapter's folder")
-        return cls(model, Path(adapter) if adapter else None)
+# Name of what answers ("" is the usual one), image, question, how to answer; first the path, then growing answers.
+Ask = Callable[[str, Image.Image, str, DiagnoseOptions], Generator[Diagnosis, None, None]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,17 +90,17 @@ def check_question(question: str) -> str:
 
 
 def answer_steps(
-    ask: Ask, image: Image.Image, question: str, options: DiagnoseOptions
+    ask: Ask, model: str, image: Image.Image, question: str, options: DiagnoseOptions
 ) -> Generator[Step, None, None]:
     """Path and findings first, then the growing answer; closing the iterator stops the model.
 
     Raises:
-        ValueError: the question is not usable, or the image's shape is beyond the model.
+        ValueError: no such model, the question is not usable, or the image's shape is beyond the model.
     """
     question = check_question(question)
     start = time.perf_counter()
     latest: Diagnosis | None = None
-    with closing(ask(image, question, options)) as records:
+    with closing(ask(model, image, question, options)) as records:
         for latest in records:
             yield Step(latest, time.perf_counter() - start, finished=False)
     if latest is not None:

@@ -1,97 +1,76 @@
-"""The Diagnose tab: the page around one loaded model, and the endpoint `/diagnose`."""
+"""The Diagnose tab: the page around the loaded models, and the endpoints `/diagnose` and `/models`."""
 
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import gradio as gr
 from gradio.components.api_component import Api
 from PIL import Image
 
 from diagnose import markup
+from diagnose.catalogue import Catalogue
 from diagnose.examples import thumbnails
-from diagnose.link import Asking
-from diagnose.page.ui import MODEL_QUEUE, QUIET, DiagnosePage, asking_of, page_error, settings_components
-from diagnose.record import RECORD_SCHEMA, DiagnosisRecord, to_record
-from diagnose.scores import CheckpointScores
+from diagnose.form.ui import USUAL, answer_settings, asking_of
+from diagnose.page.ui import MODEL_QUEUE, QUIET, DiagnosePage, page_error
+from diagnose.record import MODELS_SCHEMA, RECORD_SCHEMA, DiagnosisRecord, ModelRecord, model_records, to_record
 from diagnose.service import Ask, answer_steps, choose_picture, overlay_of
 from gazevlm_core.images import DEFAULT_LIMITS
-from gazevlm_core.options import DiagnoseOptions, Precision
 from gazevlm_core.prompt import DEFAULT_QUESTION
-from gazevlm_core.records import Diagnosis
-
-if TYPE_CHECKING:
-    from gazevlm_core.inference import GazeEngine
 
 HOUR_S, DAY_S = 3600, 86_400
 # For the page's head: Gradio would rewrite the selectors of `css`, and break those with commas or media queries.
 PAGE_STYLE = f"<style>{Path(__file__).with_name('page.css').read_text(encoding='utf-8')}</style>"
-
-PRECISIONS = {
-    Precision.NF4: "4 bits (NF4)",
-    Precision.INT8: "8 bits",
-    Precision.BF16: "16 bits (bfloat16)",
-    Precision.FP32: "32 bits (float)",
-}
-USUAL = Asking(DEFAULT_QUESTION)
+PAGE_SCRIPT = f"<script>{Path(__file__).with_name('page.js').read_text(encoding='utf-8')}</script>"
 
 Gpu = Callable[[Ask], Ask]
 
 
-def build_app(
-    engine: "GazeEngine", gpu: Gpu = lambda ask: ask, scores: CheckpointScores | None = None
-) -> gr.Blocks:
-    """The page around one loaded model.
+def build_app(catalogue: Catalogue, gpu: Gpu = lambda ask: ask) -> gr.Blocks:
+    """The page around the loaded models.
 
     Args:
-        engine: answers one question at a time.
+        catalogue: what can answer, one question at a time.
         gpu: wraps the one function that computes; on a ZeroGPU Space, `spaces.GPU(...)`.
-        scores: of the model, to show beside its probabilities.
     """
-
-    def ask(image: Image.Image, question: str, options: DiagnoseOptions) -> Generator[Diagnosis, None, None]:
-        yield from engine.stream(image, question, options)
-
-    asking = gpu(ask)
+    ask = gpu(catalogue.ask)
     with gr.Blocks(title="GazeVLM", analytics_enabled=False, delete_cache=(HOUR_S, DAY_S)) as page:
         gr.HTML(markup.INTRODUCTION, elem_id="introduction")
-        gr.HTML(markup.notice(engine.gaze_config.trained_on), elem_id="notice")
-        gr.HTML(markup.badges(engine_facts(engine)), elem_id="badges")
-        body = DiagnosePage(asking, scores)
+        body = DiagnosePage(catalogue, ask)
         page.load(thumbnails, None, body.gallery, **QUIET)  # drawn after the page is up, once for all visitors
-        page.load(body.from_link, None, [*body.cleared, body.question, *body.settings], **QUIET)
+        page.load(body.opened, None, body.opening, **QUIET)
         with gr.Row(visible=False):
-            _endpoint(asking)
+            _diagnose_endpoint(ask)
+            _models_endpoint(catalogue)
     page.queue(max_size=32, default_concurrency_limit=4)
     return page
 
 
-def engine_facts(engine: "GazeEngine") -> dict[str, str]:
-    """What a reader should know of the model that answers: name -> fact."""
-    config = engine.gaze_config
-    return {
-        "model": engine.checkpoint.model_id,
-        "adapter": engine.adapter_id or "none",
-        "weights": PRECISIONS[engine.checkpoint.precision],
-        "device": "GPU" if engine.model.device.type == "cuda" else "CPU",
-        "gaze": "trained" if config.gaze_trained else "untrained: no path is shown",
-        "findings": "trained" if config.findings_trained else "untrained: no probabilities",
-    }
-
-
-def launch(page: gr.Blocks) -> None:
-    """Serve the page until the process ends, at GRADIO_SERVER_NAME and GRADIO_SERVER_PORT or 127.0.0.1:7860."""
+def launch_options() -> dict[str, Any]:
+    """How the page is served: what it looks like, and the largest upload. No folder of the server is opened to it."""
     theme = gr.themes.Default(  # the reader's own fonts: nothing is fetched from elsewhere
         primary_hue="teal", neutral_hue="slate", font=["system-ui", "sans-serif"], font_mono=["monospace"]
     )
-    page.launch(theme=theme, head=PAGE_STYLE, max_file_size=DEFAULT_LIMITS.max_bytes, ssr_mode=False)
+    head = PAGE_STYLE + PAGE_SCRIPT
+    return {"theme": theme, "head": head, "max_file_size": DEFAULT_LIMITS.max_bytes, "ssr_mode": False}
 
 
-def _endpoint(ask: Ask) -> None:
+def launch(page: gr.Blocks, *, mcp: bool = False) -> None:
+    """Serve the page until the process ends, at GRADIO_SERVER_NAME and GRADIO_SERVER_PORT or 127.0.0.1:7860.
+
+    Args:
+        page: from `build_app`.
+        mcp: whether the endpoints are MCP tools too.
+    """
+    page.launch(**launch_options(), mcp_server=mcp)
+
+
+def _diagnose_endpoint(ask: Ask) -> None:
     """The endpoint `/diagnose`, on components that are never shown: files are checked by gr.File."""
     image = gr.File(label="image: PNG, JPEG, WebP, TIFF or DICOM")
     question = gr.Textbox(DEFAULT_QUESTION, label="question")
+    model = gr.Textbox(USUAL.model, label="model: a name from /models; empty for the usual one")
     record = Api(None, RECORD_SCHEMA, "record")
     overlay = gr.Image(label="overlay", format="png", type="pil")
     call = gr.Button()
@@ -99,6 +78,7 @@ def _endpoint(ask: Ask) -> None:
     def diagnose(
         image: str,
         question: str = DEFAULT_QUESTION,
+        model: str = USUAL.model,
         path: str = USUAL.path,
         walks: int = USUAL.walks,
         path_temperature: float = USUAL.path_temperature,
@@ -114,14 +94,24 @@ def _endpoint(ask: Ask) -> None:
         """
         start = time.perf_counter()
         try:
-            settings = (path, walks, path_temperature, path_seed, text_temperature, text_seed)
+            settings = (model, path, walks, path_temperature, path_seed, text_temperature, text_seed)
             options = asking_of(None, question, settings).options()
             picture = choose_picture(image, None)
-            *_, last = answer_steps(ask, picture.image, question, options)
+            *_, last = answer_steps(ask, model, picture.image, question, options)
         except ValueError as error:
             raise page_error(error) from error
         drawn = overlay_of(picture.image, last.diagnosis) if last.diagnosis.gaze_trained else None
         return to_record(last.diagnosis, picture.name, time.perf_counter() - start), drawn
 
-    call.click(diagnose, [image, question, *settings_components()], [record, overlay], api_name="diagnose",
+    call.click(diagnose, [image, question, model, *answer_settings()], [record, overlay], api_name="diagnose",
                concurrency_id=MODEL_QUEUE, concurrency_limit=1)
+
+
+def _models_endpoint(catalogue: Catalogue) -> None:
+    """The endpoint `/models`."""
+
+    def models() -> list[ModelRecord]:
+        """What can answer: models and adapters by the name that `/diagnose` takes, the usual one first."""
+        return model_records(catalogue.choices().values())
+
+    gr.Button().click(models, None, Api(None, MODELS_SCHEMA, "models"), api_name="models")

@@ -6,7 +6,7 @@ from gazevlm_core.scanpath import Scanpath
 from gazevlm_core.zones import zone_of
 from viewer.payload import Role, ViewerGrid, ViewerPath, viewer_path
 
-MODEL_NAME, READER_NAME = "Model", "Simulated reader"
+NAMES: dict[Role, str] = {"model": "Model", "second model": "Second model", "reader": "Simulated reader"}
 
 
 def viewer_grid(diagnosis: Diagnosis) -> ViewerGrid:
@@ -14,14 +14,14 @@ def viewer_grid(diagnosis: Diagnosis) -> ViewerGrid:
     return ViewerGrid(rows=diagnosis.grid.rows, cols=diagnosis.grid.cols)
 
 
-def model_paths(diagnosis: Diagnosis, name: str = MODEL_NAME, role: Role = "model") -> list[ViewerPath]:
+def model_paths(diagnosis: Diagnosis, role: Role) -> list[ViewerPath]:
     """The model's path with its heat maps; nothing where its gaze weights are untrained."""
     if diagnosis.scanpath is None:
         return []
     return [
         viewer_path(
             diagnosis.scanpath,
-            name,
+            NAMES[role],
             role,
             grid=diagnosis.grid,
             probabilities=diagnosis.fixation_probabilities,
@@ -34,7 +34,7 @@ def model_paths(diagnosis: Diagnosis, name: str = MODEL_NAME, role: Role = "mode
 def reader_path(example: int) -> ViewerPath:
     """How a simulated reader looks at an example, with the patches of no model."""
     reading = example_reading(example)
-    return viewer_path(reading, READER_NAME, "reader", zones=_zones(reading))
+    return viewer_path(reading, NAMES["reader"], "reader", zones=_zones(reading))
 
 
 def picture_description(example: int | None) -> str:

@@ -6,7 +6,7 @@ The engine holds one checkpoint and at most one adapter. Calls from several thre
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from PIL import Image
 from transformers import StoppingCriteria, StoppingCriteriaList, TextIteratorStreamer
 
 from gazevlm_core.geometry import PatchGrid
-from gazevlm_core.model.adapters import AttachedAdapter, attach_adapter
+from gazevlm_core.model.adapters import AttachedAdapter, adapter_stamp, attach_adapter
 from gazevlm_core.model.checkpoint import NANO, Checkpoint, load_checkpoint
 from gazevlm_core.model.config import GazeConfig
 from gazevlm_core.model.gaze_model import GazePass
@@ -70,7 +70,7 @@ class GazeEngine:
         self.model, self.processor = checkpoint.model, checkpoint.processor
         self._adapter: AttachedAdapter | None = None
         self._lock = threading.Lock()
-        self._encoded: OrderedDict[bytes, EncodedImage] = OrderedDict()  # by digest, oldest first
+        self._encoded: OrderedDict[object, EncodedImage] = OrderedDict()  # by adapter and digest, oldest first
 
     @classmethod
     def load(
@@ -97,10 +97,15 @@ class GazeEngine:
         """Configuration of the gaze parts as they are now, with the adapter's where one is attached."""
         return self.model.config.gaze_config
 
+    @property
+    def _stamp(self) -> tuple[object, ...] | None:
+        return self._adapter.stamp if self._adapter else None
+
     def use_adapter(self, folder: Path | None) -> None:
-        """Swap the adapter; None returns to the bare model. The base is not loaded again."""
+        """Swap the adapter; None is the bare model. The base is not loaded again; errors as in `attach_adapter`."""
         with self._lock:
-            self._encoded.clear()  # an adapter may change the vision tower
+            if self._stamp == (None if folder is None else adapter_stamp(folder)):
+                return
             if self._adapter is not None:
                 self._adapter.detach()
                 self._adapter = None
@@ -123,7 +128,8 @@ class GazeEngine:
     def _encode_once(self, image: Image.Image) -> EncodedImage:
         """`encode_images` for one image, or what it gave when the same pixels were asked about before."""
         shape = f"{image.mode} {image.size}".encode()
-        key = hashlib.sha256(shape + image.tobytes()).digest()
+        # an adapter may change the vision tower
+        key = (self._stamp, hashlib.sha256(shape + image.tobytes()).digest())
         encoded = self._encoded.pop(key, None) or self.encode_images([image])[0]
         self._encoded[key] = encoded
         if len(self._encoded) > KEPT_IMAGES:
@@ -205,7 +211,7 @@ class GazeEngine:
 
     def stream(
         self, image: Image.Image, question: str = DEFAULT_QUESTION, options: DiagnoseOptions | None = None
-    ) -> Iterator[Diagnosis]:
+    ) -> Generator[Diagnosis, None, None]:
         """Diagnose one image: first yields the path and findings with an empty answer, then growing answers.
 
         The last record is complete. Closing the iterator stops the generation.

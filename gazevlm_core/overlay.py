@@ -73,10 +73,10 @@ def draw_overlay(image: Image.Image, scanpath: Scanpath, *, shown: int | None = 
     return drawn
 
 
-def order_colors(count: int) -> list[Color]:
-    """Colours of `count` fixations, first to last."""
-    places = np.linspace(0.0, len(VIRIDIS) - 1.0, max(count, 1))[:count]
-    channels = [np.interp(places, range(len(VIRIDIS)), channel) for channel in zip(*VIRIDIS, strict=True)]
+def order_colors(count: int, palette: Sequence[Color] = VIRIDIS) -> list[Color]:
+    """Colours of `count` fixations, first to last, along a palette."""
+    places = np.linspace(0.0, len(palette) - 1.0, max(count, 1))[:count]
+    channels = [np.interp(places, range(len(palette)), channel) for channel in zip(*palette, strict=True)]
     return [(round(red), round(green), round(blue)) for red, green, blue in zip(*channels, strict=True)]
 
 

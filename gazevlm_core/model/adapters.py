@@ -20,6 +20,8 @@ from gazevlm_core.model.pointer import GazeHeads
 
 HEADS_FILE = "gaze_heads.safetensors"
 WEIGHTS_FILE = "adapter_model.safetensors"
+PEFT_CONFIG_FILE = "adapter_config.json"
+ADAPTER_FILES = (PEFT_CONFIG_FILE, WEIGHTS_FILE, HEADS_FILE, GAZE_CONFIG_FILE)
 PICKLE_SUFFIXES = frozenset({".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt"})
 
 
@@ -53,7 +55,7 @@ def read_gaze_config(folder: Path) -> GazeConfig:
     pickles = sorted(path.name for path in folder.rglob("*") if path.suffix.lower() in PICKLE_SUFFIXES)
     if pickles:
         raise AdapterError(f"adapter {folder.name!r} holds pickle files ({pickles[0]}); save it as safetensors")
-    for name in ("adapter_config.json", WEIGHTS_FILE, HEADS_FILE, GAZE_CONFIG_FILE):
+    for name in ADAPTER_FILES:
         if not (folder / name).is_file():
             raise AdapterError(f"adapter {folder.name!r} lacks {name}; save it with gazevlm_core.model.adapters")
     try:
@@ -62,15 +64,38 @@ def read_gaze_config(folder: Path) -> GazeConfig:
         raise AdapterError(f"adapter {folder.name!r}: {GAZE_CONFIG_FILE} is not usable: {error}") from error
 
 
+def read_base_name(folder: Path) -> str:
+    """Last part of the name of the model that an adapter was trained on, e.g. "gazevlm-nano"; "" where it is not said.
+
+    Raises:
+        AdapterError: as `read_gaze_config`.
+    """
+    read_gaze_config(folder)
+    try:
+        values = json.loads((folder / PEFT_CONFIG_FILE).read_text(encoding="utf-8"))
+        return Path(values.get("base_model_name_or_path") or "").name
+    except (ValueError, AttributeError, TypeError) as error:
+        raise AdapterError(f"adapter {folder.name!r}: {PEFT_CONFIG_FILE} is not usable: {error}") from error
+
+
+def adapter_stamp(folder: Path) -> tuple[object, ...]:
+    """Equal for the same adapter, and another one once its files are written anew."""
+    files = (folder / name for name in ADAPTER_FILES)
+    states = (path.stat() for path in files if path.is_file())
+    return (str(folder.resolve()), *((state.st_mtime_ns, state.st_size) for state in states))
+
+
 @dataclass(frozen=True)
 class AttachedAdapter:
     """An adapter that sits on a model, with what it replaced.
 
     Args:
         name: of the adapter's folder.
+        stamp: from `adapter_stamp`.
     """
 
     name: str
+    stamp: tuple[object, ...]
     _peft: PeftModel
     _bare_heads: GazeHeads
     _bare_gaze: dict | None
@@ -91,7 +116,7 @@ def attach_adapter(model: GazeVLM, folder: Path) -> AttachedAdapter:
     Raises:
         AdapterError: the folder is not usable, or does not fit this model.
     """
-    gaze = read_gaze_config(folder)
+    gaze, stamp = read_gaze_config(folder), adapter_stamp(folder)
     try:
         heads = GazeHeads(model.config.text_config.hidden_size, gaze)
         heads.load_state_dict(load_file(folder / HEADS_FILE))
@@ -110,7 +135,7 @@ def attach_adapter(model: GazeVLM, folder: Path) -> AttachedAdapter:
         if isinstance(error, AdapterError):
             raise
         raise AdapterError(f"adapter {folder.name!r} does not fit this model: {_first_line(error)}") from error
-    attached = AttachedAdapter(folder.name, adapted, model.gaze_heads, model.config.gaze)
+    attached = AttachedAdapter(folder.name, stamp, adapted, model.gaze_heads, model.config.gaze)
     model.gaze_heads = heads.to(model.device).eval()
     model.config.gaze = gaze.to_dict()
     return attached

@@ -50,6 +50,12 @@ def resolve_source(source: str) -> str:
     return str(shipped) if "/" not in source and shipped.is_dir() else source
 
 
+def shipped_models() -> tuple[str, ...]:
+    """Names of the checkpoints that ship with the project: the embedded one, then its twins."""
+    others = sorted(path.parent.name for path in MODELS_FOLDER.glob("*/config.json") if path.parent.name != NANO)
+    return (NANO, *others)
+
+
 def pick_device(device: str = "auto") -> torch.device:
     """CUDA where there is one, else the CPU; a name is taken at its word.
 

@@ -14,6 +14,7 @@ from PIL import Image
 from skimage import data
 
 from gazevlm_core.phantom.make import make_phantom
+from tests.adapter_maker import make_adapter
 from tests.browser.serving import serving
 from tests.diagnose.talking_model import SPOKEN, make_talking_checkpoint
 from tests.dicom_samples import dicom
@@ -62,6 +63,12 @@ PIXELS = """places => {
     }));
   })));
 }"""
+PASTE = """async name => {
+  const blob = await (await fetch(document.querySelector('#examples img').src)).blob();
+  const files = new DataTransfer();
+  files.items.add(new File([blob], name, {type: blob.type}));
+  document.dispatchEvent(new ClipboardEvent('paste', {clipboardData: files, bubbles: true}));
+}"""
 ROWS = "rows => rows.map(row => [...row.children].slice(1, 3).map(cell => Number(cell.textContent)))"
 
 
@@ -73,7 +80,9 @@ def serving_model(repository: Path, model: str, log: Path) -> AbstractContextMan
 def address(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("page")
     model = make_talking_checkpoint(folder / "model", trained_on=CLAIM)
-    with serving_model(repository, str(model), folder / "log.txt") as address:
+    make_adapter(model, folder / "adapters" / "other")
+    settings = {"GAZEVLM_MODEL": str(model), "GAZEVLM_ADAPTERS": str(folder / "adapters")}
+    with serving(repository, ["app.py"], folder / "log.txt", settings) as address:
         yield address
 
 
@@ -245,16 +254,108 @@ def test_a_link_brings_back_example_question_and_settings(browser: "Browser", ad
     again.close()
 
 
-def test_a_second_temperature_is_shown_beside_the_first(browser: "Browser", address: str, artifacts: Path) -> None:
+def test_two_temperatures_are_compared_side_by_side(browser: "Browser", address: str, artifacts: Path) -> None:
     page = open_page(browser, address)
     pick_example(page, "edema, severe")
-    page.click("#settings button:has-text('Settings')")
-    page.fill("#second input", "2")
+    assert not page.is_visible("#result-2")
+    page.click("#compare button:has-text('Compare')")
+    page.fill("#second input, #second textarea", "2")
     page.click("#diagnose")
-    page.wait_for_function("document.querySelectorAll('#viewer .gaze-path').length === 2")
-    assert page.locator("#viewer .gaze-name").all_inner_texts() == ["Temperature 0.7", "Temperature 2"]
-    assert "Done in" in page.inner_text("#status")
+    page.wait_for_function("document.querySelector('#answer-2 textarea')?.value")
+    wait_for_status(page, "Done in")
+    assert [page.inner_text(f"#title{end}") for end in ("", "-2")] == ["model, temperature 0.7", "model, temperature 2"]
+    assert [page.inner_text(f"#viewer{end} .gaze-name") for end in ("", "-2")] == ["Model", "Second model"]
+    first, second = (page.locator(f"#viewer{end} .gaze-stage").bounding_box() for end in ("", "-2"))
+    assert first is not None
+    assert second is not None
+    assert first["x"] + first["width"] < second["x"], "side by side"
+    assert abs(first["y"] - second["y"]) < 1
+    paths = [page.eval_on_selector_all(f"#scanpath{end} tbody tr", ROWS) for end in ("", "-2")]
+    assert paths[0] != paths[1]
     page.screenshot(path=artifacts / "page-1280-compared.png", full_page=True)
+    page.fill("#second input, #second textarea", "hot")
+    page.click("#diagnose")
+    page.get_by_text("The second temperature must be a number; change it.").wait_for()
+    page.fill("#second input, #second textarea", "")
+    page.wait_for_selector("#diagnose:enabled")
+    page.click("#diagnose")
+    wait_for_status(page, "Done in")
+    page.wait_for_selector("#result-2", state="hidden")
+    page.close()
+
+
+def test_an_adapter_is_picked_compared_and_linked(browser: "Browser", address: str, artifacts: Path) -> None:
+    page = open_page(browser, address)
+    pick_example(page, "edema, severe")
+    page.click("#model input")
+    page.get_by_role("option", name="model + other").click()
+    page.locator("#badges").get_by_text("a test").wait_for()
+    assert "adapter other" in page.inner_text("#badges")
+    assert "Training data: a test." in page.inner_text("#notice")
+    page.click("#preset input")
+    page.get_by_role("option", name="Is there edema?").wait_for()
+    assert page.get_by_role("option", name="Is there cardiomegaly?").count() == 0, "not what this adapter knows"
+    page.keyboard.press("Escape")
+    page.click("#compare button:has-text('Compare')")
+    page.click("#second-model input")
+    page.get_by_role("option", name="model", exact=True).click()
+    page.locator("#second-badges").get_by_text("drawn phantoms").wait_for()
+    page.click("#diagnose")
+    page.wait_for_function("document.querySelector('#answer-2 textarea')?.value")
+    wait_for_status(page, "Done in")
+    assert [page.inner_text(f"#title{end}") for end in ("", "-2")] == ["model + other", "model"]
+    bars = [page.locator(f"#chart{end} .bars .point").count() for end in ("", "-2")]
+    assert bars == [1, 2], "each with its own findings"
+    page.screenshot(path=artifacts / "page-1280-adapters.png", full_page=True)
+    page.set_viewport_size({"width": 360, "height": 740})
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
+    page.click("#settings button:has-text('Settings')")
+    page.click("#make-link")
+    page.wait_for_function("document.querySelector('#link textarea, #link input')?.value.startsWith('http')")
+    link = page.input_value("#link textarea, #link input")
+    page.goto(link)
+    page.wait_for_selector("#examples button img")
+    wait_for_status(page, "Drawn: edema, severe.")
+    page.locator("#badges").get_by_text("a test").wait_for()
+    assert page.input_value("#model input") == "model + other"
+    page.goto(f"{address}?model=..%2Fsecret")
+    page.get_by_text("There is no model called '../secret'; choose one of: model, model + other.").wait_for()
+    page.close()
+
+
+def test_what_else_asks_on_and_the_conversation_is_kept(browser: "Browser", address: str) -> None:
+    page = open_page(browser, address)
+    pick_example(page, "edema, severe")
+    page.click("#preset input")
+    page.get_by_role("option", name="what else?").click()
+    page.get_by_text("There is no answer about this image yet; ask for a report first.").wait_for()
+    page.fill("#question textarea", "Is there cardiomegaly?")
+    page.click("#diagnose")
+    wait_for_status(page, "Done in")
+    page.click("#preset input")
+    page.get_by_role("option", name="what else?").click()
+    page.wait_for_function("document.querySelector('#question textarea').value !== 'Is there cardiomegaly?'")
+    # every answer of this model may hold the word pneumothorax, and then nothing is left
+    assert page.input_value("#question textarea") == "Is there pneumothorax?"
+    page.click("#diagnose")
+    page.locator("#history").get_by_text("Asked before about this image (1)").wait_for()
+    wait_for_status(page, "Done in")
+    page.click("#history summary")
+    assert "Is there cardiomegaly?" in page.inner_text("#history li")
+    pick_example(page, "no finding")
+    page.wait_for_selector("#history", state="hidden")
+    page.close()
+
+
+def test_an_image_is_pasted_twice(browser: "Browser", address: str) -> None:
+    page = open_page(browser, address)
+    for name, other in (("first.png", "second.png"), ("second.png", "first.png")):
+        page.evaluate(PASTE, name)
+        page.locator("#upload").get_by_text(Path(name).stem).wait_for()
+        assert Path(other).stem not in page.inner_text("#upload")
+        wait_for_status(page, "Ready")
+    page.click("#diagnose")
+    wait_for_status(page, "Done in")
     page.close()
 
 
@@ -366,7 +467,7 @@ def test_nothing_is_fetched_from_elsewhere_and_claims_are_text(browser: "Browser
     page.close()
 
 
-@pytest.mark.parametrize("setting", [{"GAZEVLM_MODEL": "./nowhere"}, {"GAZEVLM_ADAPTER": "nowhere"}])
+@pytest.mark.parametrize("setting", [{"GAZEVLM_MODEL": "./nowhere"}, {"GAZEVLM_ADAPTERS": "nowhere"}])
 def test_bad_setting_stops_the_start_with_one_line(repository: Path, setting: dict[str, str]) -> None:
     result = subprocess.run(
         [sys.executable, "app.py"], cwd=repository, env={**os.environ, **setting}, capture_output=True, text=True,

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
@@ -33,10 +34,11 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> "GazeEngine":
 def client(engine: "GazeEngine") -> Iterator["Client"]:
     from gradio_client import Client
 
-    from diagnose.ui import build_app
+    from diagnose.catalogue import Catalogue
+    from diagnose.ui import build_app, launch_options
 
-    page = build_app(engine)
-    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", ssr_mode=False)
+    page = build_app(Catalogue({"talking": engine}))
+    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", **launch_options())
     yield Client(url, verbose=False)
     page.close(verbose=False)
 
@@ -110,28 +112,39 @@ def test_file_of_the_server_that_nobody_uploaded_is_refused(client: "Client", pi
     assert "pneumothorax" not in answer
 
 
-def test_diagnose_is_the_only_endpoint_and_its_record_is_typed(client: "Client") -> None:
+@pytest.mark.parametrize("path", ["README.md", "app.py", "models/gazevlm-nano/config.json", "../shared/design.md"])
+def test_no_file_of_the_server_is_served(client: "Client", repository: Path, path: str) -> None:
+    with pytest.raises(HTTPError) as error:
+        urlopen(f"{client.src}gradio_api/file={repository / path}", timeout=30)
+    assert error.value.code in (403, 404)
+
+
+def test_these_are_all_endpoints_and_their_records_are_typed(client: "Client") -> None:
     api = client.view_api(return_format="dict", print_info=False)
-    assert list(api["named_endpoints"]) == ["/diagnose"]
+    assert list(api["named_endpoints"]) == ["/diagnose", "/models"]
     assert api["unnamed_endpoints"] == {}
     endpoint = api["named_endpoints"]["/diagnose"]
     names = [parameter["parameter_name"] for parameter in endpoint["parameters"]]
-    settings = ["path", "walks", "path_temperature", "path_seed", "text_temperature", "text_seed"]
+    settings = ["model", "path", "walks", "path_temperature", "path_seed", "text_temperature", "text_seed"]
     assert names == ["image", "question", *settings]
     record_type = endpoint["returns"][0]["python_type"]["type"]
     assert "answer: str" in record_type
     assert "patch_index: int" in record_type
+    (models,) = api["named_endpoints"]["/models"]["returns"]
+    assert "gaze_tokens: int" in models["python_type"]["type"]
 
 
-def test_badges_tell_what_answers(engine: "GazeEngine") -> None:
-    from diagnose.ui import PRECISIONS, engine_facts
-    from gazevlm_core.options import Precision
+def test_models_are_listed_and_asked_by_name(client: "Client", engine: "GazeEngine", picture: Path) -> None:
+    from gradio_client import handle_file
 
-    facts = engine_facts(engine)
-    assert (facts["adapter"], facts["weights"], facts["device"], facts["gaze"]) == (
-        "none", "32 bits (float)", "CPU", "trained",
-    )  # fmt: skip
-    assert set(PRECISIONS) == set(Precision) - {Precision.AUTO}
+    (model,) = client.predict(api_name="/models")
+    name = engine.checkpoint.model_id
+    assert (model["name"], model["findings"]) == (name, ["cardiomegaly", "pneumothorax"])
+    assert model["facts"]["trained on"] == "<b>bold</b> claims"
+    record, _ = client.predict(image=handle_file(picture), model=name, api_name="/diagnose")
+    assert record["model"] == name
+    with pytest.raises(Exception, match=r"no model called .*passwd.*; choose one of: "):
+        client.predict(image=handle_file(picture), model="/etc/passwd", api_name="/diagnose")
 
 
 def test_abandoned_answer_frees_the_model(engine: "GazeEngine") -> None:

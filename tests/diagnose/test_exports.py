@@ -37,6 +37,13 @@ def test_all_five_files_of_a_diagnosis(tmp_path: Path) -> None:
     ]
 
 
+def test_a_second_result_has_names_of_its_own(tmp_path: Path) -> None:
+    record = to_record(FOUND, "a.png", 1.5)
+    first = write_downloads(tmp_path, IMAGE, FOUND.scanpath, record)
+    second = write_downloads(tmp_path, IMAGE, FOUND.scanpath, record, second=True)
+    assert len({*first, *second}) == 10
+
+
 def test_without_a_path_there_is_only_the_record(tmp_path: Path) -> None:
     paths = write_downloads(tmp_path, IMAGE, UNTRAINED.scanpath, to_record(UNTRAINED, "a.png", 1.0))
     assert [path.name for path in paths] == ["gazevlm.json"]

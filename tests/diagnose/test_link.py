@@ -8,7 +8,7 @@ from diagnose.examples import EXAMPLES
 from diagnose.link import Asking, from_query, to_query
 from gazevlm_core.options import DiagnoseOptions, PathChoice
 
-ASKED = Asking("Is there <b>edema</b> & more?", 3, "sample", 8, 1.5, 42, 0.7, 7, 0.25)
+ASKED = Asking("Is there <b>edema</b> & more?", 3, "a/b + c", "sample", 8, 1.5, 42, 0.7, 7, "b & c", 0.25)
 
 
 @pytest.mark.parametrize("asking", [ASKED, Asking("What?"), Asking("Was ist das? é", example=0)])
@@ -34,6 +34,7 @@ def test_options_are_those_of_the_engine() -> None:
         ("question", "x" * 501), ("path", "shortest"), ("walks", "0"), ("walks", "100000"), ("walks", "2.5"),
         ("path_temperature", "nan"), ("path_temperature", "-1"), ("text_temperature", "inf"), ("path_seed", "-3"),
         ("second_temperature", "hot"), ("second_temperature", "3"), ("text_seed", str(2**40)),
+        ("model", "x" * 201), ("second_model", "x" * 201),
     ],
 )  # fmt: skip
 def test_a_value_out_of_range_is_one_sentence(key: str, value: str) -> None:
@@ -44,8 +45,19 @@ def test_a_value_out_of_range_is_one_sentence(key: str, value: str) -> None:
 
 @pytest.mark.parametrize(
     "values",
-    [{"walks": True}, {"path_seed": None}, {"path_temperature": "1"}, {"walks": 4.0}, {"text_temperature": None}],
-)
+    [
+        {"model": None}, {"second_model": 3}, {"walks": True}, {"path_seed": None}, {"path_temperature": "1"},
+        {"walks": 4.0}, {"text_temperature": None},
+    ],
+)  # fmt: skip
 def test_values_of_the_wrong_kind_are_refused(values: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="must be a"):
         Asking("What?", **values)
+
+
+def test_a_comparison_differs_in_model_or_temperature_alone() -> None:
+    assert Asking("What?", model="a").second() is None
+    assert ASKED.second() == Asking(ASKED.question, 3, "b & c", "sample", 8, 0.25, 42, 0.7, 7)
+    hotter = Asking("What?", model="a", second_temperature=2.0).second()
+    assert hotter == Asking("What?", model="a", path_temperature=2.0)
+    assert Asking("What?", second_model="b").second() == Asking("What?", model="b")

@@ -2,8 +2,9 @@
 
 import json
 
-from diagnose.markup import badges, fixation_table, notice, status, truth, warning, zone_table
+from diagnose.markup import badges, fixation_table, history, notice, status, title, truth, warning, zone_table
 from diagnose.record import RECORD_SCHEMA, DiagnosisRecord, FixationRecord, to_record
+from diagnose.shown import Exchange
 from tests.diagnose.samples import ATTACK, FOUND, UNTRAINED
 
 
@@ -46,9 +47,18 @@ def test_table_lists_fixations_in_order() -> None:
 
 
 def test_outside_words_are_escaped() -> None:
-    for page_part in (warning(UNTRAINED), notice(ATTACK), status(ATTACK), badges({"model": ATTACK})):
+    said = history([Exchange(ATTACK, ATTACK)])
+    badge = badges({"model": ATTACK})
+    for page_part in (warning(UNTRAINED), notice(ATTACK), status(ATTACK), badge, title(ATTACK), said):
         assert "<script" not in page_part
         assert "&lt;script&gt;" in page_part
+
+
+def test_history_has_the_latest_first_and_is_nothing_without_any() -> None:
+    assert history([]) == ""
+    words = history([Exchange("First?", "Yes."), Exchange("Second?", "No.")])
+    assert "(2)" in words
+    assert words.index("Second?") < words.index("No.") < words.index("First?") < words.index("Yes.")
 
 
 def test_notice_names_the_training_data() -> None:

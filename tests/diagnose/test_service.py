@@ -15,8 +15,6 @@ from diagnose.examples import EXAMPLES, draw_example, example_phantom, example_r
 from diagnose.scores import SCORES_FILE, CheckpointScores, FindingScore, read_scores
 from diagnose.service import (
     LONGEST_QUESTION,
-    Settings,
-    SettingsError,
     answer_steps,
     choose_picture,
     gpu_seconds,
@@ -38,38 +36,24 @@ class Speaker:
     def __init__(self) -> None:
         self.stopped = False
 
-    def ask(self, image: Image.Image, question: str, options: DiagnoseOptions) -> Generator[Diagnosis, None, None]:
+    def ask(
+        self, model: str, image: Image.Image, question: str, options: DiagnoseOptions
+    ) -> Generator[Diagnosis, None, None]:
         try:
             yield from (FOUND, FOUND, FOUND)
         finally:
             self.stopped = True
 
 
-def test_settings_default_to_the_shipped_model() -> None:
-    assert Settings.from_environment({}) == Settings("gazevlm-nano", None)
-    assert Settings.from_environment({"GAZEVLM_MODEL": " ", "GAZEVLM_ADAPTER": ""}) == Settings("gazevlm-nano", None)
-
-
-def test_settings_are_read(tmp_path: Path) -> None:
-    values = {"GAZEVLM_MODEL": "Qwen/Qwen2.5-VL-3B-Instruct", "GAZEVLM_ADAPTER": str(tmp_path)}
-    assert Settings.from_environment(values) == Settings("Qwen/Qwen2.5-VL-3B-Instruct", tmp_path)
-
-
-@pytest.mark.parametrize("values", [{"GAZEVLM_MODEL": "./nowhere"}, {"GAZEVLM_ADAPTER": "nowhere"}])
-def test_settings_that_lead_nowhere_are_refused(values: dict[str, str]) -> None:
-    with pytest.raises(SettingsError, match=next(iter(values))):
-        Settings.from_environment(values)
-
-
 def test_path_comes_before_the_words_and_the_last_step_says_so() -> None:
-    steps = list(answer_steps(Speaker().ask, PIXELS, "What is there?", DiagnoseOptions()))
+    steps = list(answer_steps(Speaker().ask, "", PIXELS, "What is there?", DiagnoseOptions()))
     assert [step.finished for step in steps] == [False, False, False, True]
     assert all(later.seconds >= earlier.seconds for earlier, later in pairwise(steps))
 
 
 def test_closing_the_steps_stops_the_model_at_once() -> None:
     speaker = Speaker()
-    steps = answer_steps(speaker.ask, PIXELS, "What is there?", DiagnoseOptions())
+    steps = answer_steps(speaker.ask, "", PIXELS, "What is there?", DiagnoseOptions())
     next(steps)
     assert not speaker.stopped
     steps.close()
@@ -79,7 +63,7 @@ def test_closing_the_steps_stops_the_model_at_once() -> None:
 @pytest.mark.parametrize("question", ["", " \n", "x" * (LONGEST_QUESTION + 1)])
 def test_unusable_questions_are_refused(question: str) -> None:
     with pytest.raises(ValueError, match="question"):
-        next(answer_steps(Speaker().ask, PIXELS, question, DiagnoseOptions()))
+        next(answer_steps(Speaker().ask, "", PIXELS, question, DiagnoseOptions()))
 
 
 def test_upload_goes_before_the_example(tmp_path: Path) -> None:

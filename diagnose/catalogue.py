@@ -1,0 +1,168 @@
+"""What can answer on the page: loaded models, each bare or with an adapter from this machine."""
+
+import logging
+import threading
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from diagnose.scores import CheckpointScores, read_scores
+from gazevlm_core.options import DiagnoseOptions, Precision
+from gazevlm_core.records import Diagnosis
+
+if TYPE_CHECKING:
+    from gazevlm_core.inference import GazeEngine
+    from gazevlm_core.model.config import GazeConfig
+
+PLUS = " + "  # between a model and its adapter
+PRECISIONS = {
+    Precision.NF4: "4 bits (NF4)",
+    Precision.INT8: "8 bits",
+    Precision.BF16: "16 bits (bfloat16)",
+    Precision.FP32: "32 bits (float)",
+}
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """A model, bare or with an adapter.
+
+    Args:
+        name: "MODEL" or "MODEL + ADAPTER"; the one on the page, in links and at the endpoint.
+        engine: of the model.
+        adapter: folder, or None.
+        gaze: configuration of the gaze parts as they are with the adapter.
+        scores: of exactly this choice; None where it was never scored.
+    """
+
+    name: str
+    engine: "GazeEngine"
+    adapter: Path | None
+    gaze: "GazeConfig"
+    scores: CheckpointScores | None
+
+    def facts(self) -> dict[str, str]:
+        """What a reader should know of what answers: name -> fact."""
+        return {
+            "model": self.engine.checkpoint.model_id,
+            "adapter": self.adapter.name if self.adapter else "none",
+            "trained on": self.gaze.trained_on or "nothing of ours",
+            "weights": PRECISIONS[self.engine.checkpoint.precision],
+            "device": "GPU" if self.engine.model.device.type == "cuda" else "CPU",
+            "gaze": "trained" if self.gaze.gaze_trained else "untrained: no path is shown",
+            "findings": "trained" if self.gaze.findings_trained else "untrained: no probabilities",
+        }
+
+
+class Catalogue:
+    """Everything that can answer. Adapters are looked up anew each time: one may have been trained meanwhile.
+
+    Args:
+        engines: source (as in `load_checkpoint`) -> loaded model, the usual one first.
+        adapter: folder of an adapter of the first model, chosen unless another is asked for.
+        adapters: folder whose subfolders are adapters; one belongs to the model that its files name.
+
+    Raises:
+        ValueError: no model, two of one name, or scores that cannot be read.
+        AdapterError: `adapter` does not fit.
+    """
+
+    def __init__(
+        self,
+        engines: Mapping[str, "GazeEngine"],
+        *,
+        adapter: Path | None = None,
+        adapters: Path | None = None,
+    ) -> None:
+        from gazevlm_core.model.checkpoint import resolve_source
+
+        if not engines:
+            raise ValueError("no model is loaded")
+        self._bare: dict[str, Choice] = {}
+        for source, engine in engines.items():
+            name = engine.checkpoint.model_id
+            if name in self._bare:
+                raise ValueError(f"two models are called {name}; give them names of their own")
+            scores = read_scores(Path(resolve_source(source)))
+            self._bare[name] = Choice(name, engine, None, engine.gaze_config, scores)
+        self._locks = {name: threading.Lock() for name in self._bare}
+        self._given, self._folder = adapter, adapters
+        self._told: set[str] = set()
+        self.usual = next(iter(self._bare))
+        if adapter is not None:
+            first = self._bare[self.usual]
+            first.engine.use_adapter(adapter)  # fails now, not at the first question
+            self.usual = _adapted(first, adapter).name
+
+    def choices(self) -> dict[str, Choice]:
+        """All choices by name, the usual one first."""
+        found = dict(self._bare)
+        for folder in self._adapter_folders():
+            choice = self._adapted_choice(folder)
+            if choice is not None:
+                found[choice.name] = choice
+        return {self.usual: found.pop(self.usual), **found} if self.usual in found else found
+
+    def find(self, name: str) -> Choice:
+        """The choice of a name; "" is the usual one.
+
+        Raises:
+            ValueError: there is none of that name.
+        """
+        choices = self.choices()
+        choice = choices.get(name or self.usual)
+        if choice is None:
+            raise ValueError(f"There is no model called {name[:80]!r}; choose one of: {', '.join(choices)}.")
+        return choice
+
+    def ask(
+        self, name: str, image: Image.Image, question: str, options: DiagnoseOptions
+    ) -> Generator[Diagnosis, None, None]:
+        """Path and findings first, then growing answers, from one choice; closing the iterator stops the model.
+
+        Raises:
+            ValueError: no such choice, its adapter does not fit, or the image's shape is beyond the model.
+        """
+        choice = self.find(name)
+        with self._locks[choice.engine.checkpoint.model_id]:  # nobody else swaps the adapter meanwhile
+            choice.engine.use_adapter(choice.adapter)
+            yield from choice.engine.stream(image, question, options)
+
+    def _adapter_folders(self) -> list[Path]:
+        folders = [] if self._given is None else [self._given]
+        if self._folder is not None and self._folder.is_dir():
+            folders += sorted(path for path in self._folder.iterdir() if path.is_dir() and path.name[0] != ".")
+        return folders
+
+    def _adapted_choice(self, folder: Path) -> Choice | None:
+        """An adapter on the model that it belongs to; None, and a line in the log, where it cannot be used."""
+        from gazevlm_core.model.adapters import read_base_name
+
+        first = next(iter(self._bare.values()))
+        try:
+            base = read_base_name(folder)
+            bare = first if folder == self._given else self._bare_of(base)
+            return None if bare is None else _adapted(bare, folder)
+        except ValueError as error:
+            if str(error) not in self._told:
+                self._told.add(str(error))
+                logger.warning("not offered: %s", error)
+            return None
+
+    def _bare_of(self, base: str) -> Choice | None:
+        return next((choice for name, choice in self._bare.items() if Path(name).name == base), None)
+
+
+def _adapted(base: Choice, folder: Path) -> Choice:
+    """A model with an adapter on it.
+
+    Raises:
+        AdapterError: the folder is not whole.
+    """
+    from gazevlm_core.model.adapters import read_gaze_config
+
+    return Choice(f"{base.name}{PLUS}{folder.name}", base.engine, folder, read_gaze_config(folder), read_scores(folder))

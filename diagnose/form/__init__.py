@@ -1,0 +1,1 @@
+"""What is asked on the page: the model, the question and the settings."""

@@ -1,0 +1,20 @@
+// A pasted image goes where a dropped one goes. Text that is pasted stays what it is.
+document.addEventListener("paste", event => {
+  const [file] = event.clipboardData?.files ?? [];
+  if (!file) return;
+  event.preventDefault();
+  const give = () => {
+    const input = document.querySelector("#upload input[type=file]");
+    if (!input) return false;
+    const files = new DataTransfer();
+    files.items.add(file);
+    input.files = files.files;
+    input.dispatchEvent(new Event("change", { bubbles: true }));
+    return true;
+  };
+  if (give()) return;
+  // The place is taken by an earlier file, which has to leave first.
+  document.querySelector("#upload button[aria-label='Clear'], #upload button[aria-label='Remove']")?.click();
+  const waiting = setInterval(() => give() && clearInterval(waiting), 30);
+  setTimeout(() => clearInterval(waiting), 3000);
+});

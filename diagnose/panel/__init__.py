@@ -1,0 +1,1 @@
+"""One result on the page: viewer, answer, findings, dwell and tables."""

@@ -1,0 +1,157 @@
+"""What can answer: models bare and with adapters, each with honest facts, and swapped without a trace."""
+
+import json
+import logging
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from PIL import Image
+
+from diagnose.catalogue import PRECISIONS, Catalogue
+from diagnose.scores import SCORES_FILE
+from gazevlm_core.options import DiagnoseOptions, Precision
+from tests.adapter_maker import make_adapter
+
+if TYPE_CHECKING:
+    from gazevlm_core.inference import GazeEngine
+    from gazevlm_core.records import Diagnosis
+
+IMAGE = Image.new("RGB", (200, 150), (90, 90, 90))
+SHORT = DiagnoseOptions(max_new_tokens=2)
+SCORES = {"scored_on": "ten", "findings": {"edema": {"auroc": 0.9, "prevalence": 0.2}}}
+
+
+@pytest.fixture
+def engine(tiny_checkpoint: Path) -> "GazeEngine":
+    from gazevlm_core.inference import GazeEngine
+
+    return GazeEngine.load(str(tiny_checkpoint), device="cpu")
+
+
+@pytest.fixture(scope="module")
+def made_adapters(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("adapters")
+    make_adapter(tiny_checkpoint, folder / "first", seed=1)
+    make_adapter(tiny_checkpoint, folder / "second", seed=2, steps=5)
+    (folder / "second" / SCORES_FILE).write_text(json.dumps(SCORES))
+    return folder
+
+
+@pytest.fixture
+def adapters(made_adapters: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(made_adapters, tmp_path / "adapters")
+
+
+def ask(catalogue: Catalogue, name: str) -> "Diagnosis":
+    *_, last = catalogue.ask(name, IMAGE, "What is there?", SHORT)
+    return last
+
+
+def test_every_model_is_offered_bare_and_with_its_adapters(
+    engine: "GazeEngine", tiny_checkpoint: Path, adapters: Path
+) -> None:
+    catalogue = Catalogue({str(tiny_checkpoint): engine}, adapters=adapters)
+    name = tiny_checkpoint.name
+    assert list(catalogue.choices()) == [name, f"{name} + first", f"{name} + second"]
+    assert catalogue.find("").name == name
+    bare, first, second = (choice.facts() for choice in catalogue.choices().values())
+    assert (bare["adapter"], bare["trained on"]) == ("none", "nothing (a test)")
+    assert (bare["weights"], bare["device"], bare["gaze"]) == ("32 bits (float)", "CPU", "trained")
+    assert (first["adapter"], first["trained on"]) == ("first", "a test")
+    assert second["model"] == name
+    assert set(PRECISIONS) == set(Precision) - {Precision.AUTO}
+    scores = [choice.scores for choice in catalogue.choices().values()]
+    assert scores[:2] == [None, None], "an adapter's scores are not those of its model"
+    assert scores[2] is not None
+
+
+def test_each_choice_answers_as_itself_and_leaves_no_trace(
+    engine: "GazeEngine", tiny_checkpoint: Path, adapters: Path
+) -> None:
+    catalogue = Catalogue({str(tiny_checkpoint): engine}, adapters=adapters)
+    bare, first, second = catalogue.choices()
+    before = ask(catalogue, bare)
+    assert before.finding_probabilities.keys() == {"cardiomegaly", "pneumothorax"}
+    assert ask(catalogue, first).adapter_id == "first"
+    last = ask(catalogue, second)
+    assert (last.adapter_id, list(last.finding_probabilities)) == ("second", ["edema"])
+    assert last.patch_probabilities is not None
+    assert len(last.patch_probabilities) == 5
+    after = ask(catalogue, bare)
+    assert after.adapter_id is None
+    assert (after.answer, after.finding_probabilities) == (before.answer, before.finding_probabilities)
+
+
+def test_vision_tokens_are_kept_for_each_adapter(
+    engine: "GazeEngine", tiny_checkpoint: Path, adapters: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoded = []
+    encode = engine.encode_images
+    monkeypatch.setattr(engine, "encode_images", lambda images: encoded.append(1) or encode(images))
+    catalogue = Catalogue({str(tiny_checkpoint): engine}, adapters=adapters)
+    for _ in range(2):
+        for name in catalogue.choices():
+            ask(catalogue, name)
+    assert len(encoded) == 3
+
+
+def test_an_adapter_that_comes_later_is_offered_and_one_written_anew_is_loaded_again(
+    engine: "GazeEngine", tiny_checkpoint: Path, adapters: Path
+) -> None:
+    later = adapters.parent / "later"
+    (adapters / "first").rename(later)
+    catalogue = Catalogue({str(tiny_checkpoint): engine}, adapters=adapters)
+    name = f"{tiny_checkpoint.name} + first"
+    assert name not in catalogue.choices()
+    with pytest.raises(ValueError, match=f"no model called '.* . first'; choose one of: {tiny_checkpoint.name}, "):
+        ask(catalogue, name)
+    later.rename(adapters / "first")
+    old = ask(catalogue, name)
+    make_adapter(tiny_checkpoint, adapters / "first", seed=9)
+    new = ask(catalogue, name)
+    assert old.finding_probabilities != new.finding_probabilities
+
+
+def test_the_given_adapter_is_the_usual_choice(engine: "GazeEngine", tiny_checkpoint: Path, adapters: Path) -> None:
+    catalogue = Catalogue({str(tiny_checkpoint): engine}, adapter=adapters / "second", adapters=adapters)
+    name = tiny_checkpoint.name
+    assert list(catalogue.choices()) == [f"{name} + second", name, f"{name} + first"]
+    assert ask(catalogue, "").adapter_id == "second"
+    assert ask(catalogue, name).adapter_id is None
+    from gazevlm_core.model.adapters import AdapterError
+
+    with pytest.raises(AdapterError, match="lacks"):
+        Catalogue({str(tiny_checkpoint): engine}, adapter=adapters.parent)
+
+
+def test_broken_and_foreign_adapters_are_not_offered_and_the_log_says_why_once(
+    engine: "GazeEngine", tiny_checkpoint: Path, adapters: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (adapters / "first" / "gaze_config.json").write_text("{")
+    (adapters / "notes").mkdir()
+    config = adapters / "second" / "adapter_config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "base_model_name_or_path": "another/model"}))
+    catalogue = Catalogue({str(tiny_checkpoint): engine}, adapters=adapters)
+    with caplog.at_level(logging.WARNING):
+        for _ in range(3):
+            assert list(catalogue.choices()) == [tiny_checkpoint.name]
+    assert [record.getMessage().split(":")[1].strip() for record in caplog.records] == [
+        "adapter 'first'", "adapter 'notes' lacks adapter_config.json; save it with gazevlm_core.model.adapters",
+    ]  # fmt: skip
+
+
+def test_models_need_names_of_their_own(engine: "GazeEngine", tiny_checkpoint: Path) -> None:
+    with pytest.raises(ValueError, match="two models are called"):
+        Catalogue({str(tiny_checkpoint): engine, "other": engine})
+    with pytest.raises(ValueError, match="no model"):
+        Catalogue({})
+
+
+def test_names_from_outside_are_never_paths(engine: "GazeEngine", tiny_checkpoint: Path, adapters: Path) -> None:
+    catalogue = Catalogue({str(tiny_checkpoint): engine}, adapters=adapters)
+    for name in (str(tiny_checkpoint), "../adapters/first", f"{tiny_checkpoint.name} + ../first", "x" * 5000):
+        with pytest.raises(ValueError, match="no model called") as error:
+            catalogue.find(name)
+        assert len(str(error.value)) < 400

@@ -1,0 +1,64 @@
+"""The endpoints as MCP tools, behind a flag: these and no others, and they answer."""
+
+import asyncio
+import json
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from mcp import ClientSession
+
+
+@pytest.fixture(scope="module")
+def address(tiny_checkpoint: Path) -> Iterator[str]:
+    from diagnose.catalogue import Catalogue
+    from diagnose.ui import build_app, launch_options
+    from gazevlm_core.inference import GazeEngine
+
+    page = build_app(Catalogue({str(tiny_checkpoint): GazeEngine.load(str(tiny_checkpoint), device="cpu")}))
+    _, url, _ = page.launch(
+        prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", **launch_options(), mcp_server=True
+    )
+    yield f"{url}gradio_api/mcp/"
+    page.close(verbose=False)
+
+
+def in_session(address: str, work: Callable[["ClientSession"], Coroutine[Any, Any, Any]]) -> Any:
+    """Result of a coroutine with a session; in a thread of its own, since Playwright may hold this thread's loop."""
+    from mcp import ClientSession
+    from mcp.client.streamable_http import streamablehttp_client
+
+    async def connect() -> Any:
+        async with streamablehttp_client(address) as (read, write, _), ClientSession(read, write) as session:
+            await session.initialize()
+            return await work(session)
+
+    results: list[Any] = []
+    thread = threading.Thread(target=lambda: results.append(asyncio.run(connect())))
+    thread.start()
+    thread.join(120)
+    (result,) = results
+    return result
+
+
+def test_the_endpoints_are_the_only_tools(address: str) -> None:
+    tools = in_session(address, lambda session: session.list_tools()).tools
+    named = {tool.name.rsplit("_", 1)[-1]: tool for tool in tools}
+    assert sorted(named) == ["diagnose", "models"]
+    assert len(tools) == 2
+    assert set(named["diagnose"].inputSchema["properties"]) >= {"image", "question", "model", "path_seed"}
+    assert "Diagnose one image." in (named["diagnose"].description or "")
+
+
+def test_a_tool_answers(address: str, tiny_checkpoint: Path) -> None:
+    async def call(session: "ClientSession") -> Any:
+        (name,) = [tool.name for tool in (await session.list_tools()).tools if tool.name.endswith("models")]
+        return await session.call_tool(name, {})
+
+    answer = in_session(address, call)
+    assert not answer.isError
+    assert json.loads(answer.content[0].text)[0]["name"] == tiny_checkpoint.name

@@ -1,0 +1,30 @@
+"""Presets: what they fill the question with."""
+
+import pytest
+
+from diagnose.questions import REPORT, WHAT_ELSE, preset_question, presets
+from gazevlm_core.prompt import DEFAULT_QUESTION
+
+PROBABILITIES = {"edema": 0.2, "support devices": 0.6, "Pneumothorax": 0.9}
+
+
+def test_a_model_is_asked_for_what_it_knows() -> None:
+    assert presets(["edema"]) == [REPORT, WHAT_ELSE, "Is there edema?"]
+    assert presets([]) == [REPORT]
+    assert preset_question(REPORT, {}, []) == DEFAULT_QUESTION
+    assert preset_question("Is there edema?", {}, []) == "Is there edema?"
+
+
+def test_what_else_is_the_most_probable_finding_nobody_mentioned() -> None:
+    assert preset_question(WHAT_ELSE, PROBABILITIES, ["Describe."]) == "Is there Pneumothorax?"
+    said = ["Describe.", "No pneumothorax."]
+    assert preset_question(WHAT_ELSE, PROBABILITIES, said) == "Are there support devices?"
+    said += ["Are there support devices?", "No."]
+    assert preset_question(WHAT_ELSE, PROBABILITIES, said) == "Is there edema?"
+
+
+def test_what_else_says_when_there_is_nothing_to_ask() -> None:
+    with pytest.raises(ValueError, match="no answer about this image yet"):
+        preset_question(WHAT_ELSE, {}, [])
+    with pytest.raises(ValueError, match="Every finding"):
+        preset_question(WHAT_ELSE, {"edema": 0.5}, ["Is there edema?"])

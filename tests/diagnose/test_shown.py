@@ -1,0 +1,47 @@
+"""What a visitor's page shows: paths of one or two results, the truth, and the questions so far."""
+
+import pytest
+from gradio.data_classes import FileData
+
+from diagnose.shown import Exchange, Result, Shown
+from tests.diagnose.samples import FOUND, UNTRAINED
+from viewer.payload import ViewerPayload
+
+IMAGE = ViewerPayload(image=FileData(path="/tmp/picture.png"), width_px=8, height_px=4)
+FIRST, SECOND = Result("one", FOUND, 1.0), Result("two", FOUND, 2.0)
+
+
+def roles(shown: Shown, number: int, revealed: bool = False) -> list[str]:
+    return [path.role for path in shown.payload(number, revealed=revealed).paths]
+
+
+def test_each_result_has_a_style_of_its_own() -> None:
+    shown = Shown(IMAGE, "picture.png")
+    assert (roles(shown, 0), shown.payload(0, revealed=False).grid) == ([], None)
+    shown = shown.asked("What?").with_result(0, FIRST)
+    assert roles(shown, 0) == ["model"]
+    assert roles(shown, 1) == []
+    shown = shown.with_result(1, SECOND)
+    assert (roles(shown, 0), roles(shown, 1)) == (["model"], ["second model"])
+    assert shown.with_result(0, FIRST).results == (FIRST,)
+
+
+def test_untrained_gaze_shows_no_path() -> None:
+    assert roles(Shown(IMAGE, "picture.png", results=(Result("one", UNTRAINED, 1.0),)), 0) == []
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_truth_lies_beside_every_result_but_only_of_an_example(number: int) -> None:
+    results = (FIRST, SECOND)
+    drawn, uploaded = Shown(IMAGE, "a", example=3, results=results), Shown(IMAGE, "a", upload="a", results=results)
+    assert roles(drawn, number, revealed=True)[1:] == ["reader"]
+    assert len(roles(drawn, number)) == len(roles(uploaded, number, revealed=True)) == 1
+
+
+def test_questions_are_kept_with_their_answers() -> None:
+    shown = Shown(IMAGE, "picture.png").asked("First?")
+    assert shown.exchanges() == ()  # nothing was answered
+    shown = shown.with_result(0, FIRST).asked("Second?")
+    assert shown.earlier == (Exchange("First?", FOUND.answer),)
+    assert shown.results == ()
+    assert shown.with_result(0, SECOND).exchanges() == (*shown.earlier, Exchange("Second?", FOUND.answer))

@@ -1,0 +1,152 @@
+"""Pictures of every state of the Diagnose page, for docs/page.md: `python -m tools.page_states [--out docs/states]`.
+
+The embedded model answers, slowed down so that the states between can be seen.
+"""
+
+import time
+from collections.abc import Generator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+from PIL import Image
+
+from diagnose.service import Ask
+from gazevlm_core.options import DiagnoseOptions
+from gazevlm_core.records import Diagnosis
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+Scheme = Literal["light", "dark"]
+STEP_S, WAIT_MS = 0.6, 60_000
+DESK, PHONE = (1280, 860), (360, 740)
+EXAMPLE, QUALITY = "pneumothorax, severe", 70
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+
+
+def slowed(ask: Ask) -> Ask:
+    """The same answers, one step after another with a pause between."""
+
+    def slow(
+        model: str, image: Image.Image, question: str, options: DiagnoseOptions
+    ) -> Generator[Diagnosis, None, None]:
+        for record in ask(model, image, question, options):
+            yield record
+            time.sleep(STEP_S)
+
+    return slow
+
+
+class Camera:
+    """Opens pages and takes their pictures.
+
+    Args:
+        browser: from Playwright.
+        address: of the page.
+        out: folder for the pictures.
+    """
+
+    def __init__(self, browser: "Browser", address: str, out: Path) -> None:
+        self.browser, self.address, self.out = browser, address, out
+
+    def open(self, size: tuple[int, int] = DESK, scheme: Scheme = "light") -> "Page":
+        """A fresh page with its examples."""
+        page = self.browser.new_page(viewport={"width": size[0], "height": size[1]}, color_scheme=scheme)
+        page.set_default_timeout(WAIT_MS)
+        page.goto(self.address)
+        page.wait_for_selector("#examples button img")
+        return page
+
+    def asked(self, status: str, size: tuple[int, int] = DESK, scheme: Scheme = "light") -> "Page":
+        """A page where a question was asked about an example, as soon as its status line says so."""
+        page = self.open(size, scheme)
+        page.locator("#examples button").filter(has_text=EXAMPLE).first.click()
+        self.wait(page, "Drawn")
+        page.click("#diagnose")
+        self.wait(page, status)
+        return page
+
+    @staticmethod
+    def wait(page: "Page", status: str) -> None:
+        """Until the status line holds some words."""
+        page.wait_for_function("text => document.querySelector('#status').innerText.includes(text)", arg=status)
+
+    def take(self, page: "Page", name: str, *, close: bool = True) -> None:
+        """Write one picture."""
+        page.wait_for_timeout(500)  # what slides and fades
+        page.screenshot(path=self.out / f"{name}.png")
+        with Image.open(self.out / f"{name}.png") as picture:
+            picture.convert("RGB").save(self.out / f"{name}.webp", quality=QUALITY, method=6)
+        (self.out / f"{name}.png").unlink()
+        if close:
+            page.close()
+
+
+def photograph(camera: Camera, hostile: Path, unlike: Path) -> None:
+    """All states, one after another."""
+    camera.take(camera.open(), "empty")
+    camera.take(camera.asked("Looking"), "looking")
+    busy = camera.asked("Writing")
+    camera.take(busy, "writing", close=False)
+    camera.take(camera.asked("Waiting"), "queued")
+    camera.wait(busy, "Done in")
+    camera.take(busy, "done")
+    stopped = camera.asked("Writing")
+    stopped.click("#stop")
+    camera.wait(stopped, "Stopped")
+    camera.take(stopped, "stopped")
+    failed = camera.open()
+    failed.set_input_files("#upload input[type=file]", hostile)
+    camera.wait(failed, "did not work")
+    camera.take(failed, "failed")
+    strange = camera.open()
+    strange.set_input_files("#upload input[type=file]", unlike)
+    camera.wait(strange, "Ready")
+    strange.click("#diagnose")
+    camera.wait(strange, "Done in")
+    camera.take(strange, "unlike")
+    camera.take(camera.asked("Done in", DESK, "dark"), "dark")
+    camera.take(camera.asked("Done in", PHONE), "phone")
+    camera.take(camera.asked("Done in", PHONE, "dark"), "phone-dark")
+    compared = camera.open((1600, 1000))
+    compared.locator("#examples button").filter(has_text=EXAMPLE).first.click()
+    camera.wait(compared, "Drawn")
+    compared.click("#compare button:has-text('Compare')")
+    compared.fill("#second input, #second textarea", "1.5")
+    compared.click("#diagnose")
+    compared.wait_for_function("document.querySelector('#answer-2 textarea').value")
+    camera.wait(compared, "Done in")
+    compared.wait_for_timeout(4000)  # both paths are played
+    camera.take(compared, "compared")
+
+
+def main(
+    out: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("docs/states"),
+    chromium: Annotated[str, typer.Option(envvar="CHROMIUM", help="Path of Chromium.")] = "/usr/bin/chromium",
+) -> None:
+    """Start the page, photograph it, stop."""
+    import tempfile
+
+    from playwright.sync_api import sync_playwright
+
+    from diagnose.catalogue import Catalogue
+    from diagnose.ui import build_app, launch_options
+    from gazevlm_core.inference import GazeEngine
+    from gazevlm_core.model.checkpoint import shipped_models
+
+    out.mkdir(parents=True, exist_ok=True)
+    app = build_app(Catalogue({name: GazeEngine.load(name) for name in shipped_models()}), gpu=slowed)
+    _, address, _ = app.launch(prevent_thread_lock=True, quiet=True, **launch_options())
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        hostile, unlike = Path(folder) / "drawing.png", Path(folder) / "noise.png"
+        hostile.write_text('<svg xmlns="http://www.w3.org/2000/svg"/>', encoding="utf-8")
+        Image.effect_noise((400, 400), 90).save(unlike)
+        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        photograph(Camera(browser, address, out), hostile, unlike)
+        browser.close()
+    app.close(verbose=False)
+
+
+if __name__ == "__main__":
+    typer.run(main)
