@@ -8,6 +8,8 @@ changes the aspect ratio a little; positions are fractions, so no pixel size is 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from gazevlm_core.scanpath import Fixation
 
 
@@ -54,6 +56,23 @@ class PatchGrid:
     def index_of(self, fixation: Fixation) -> int:
         """Row-major index in [0, rows * cols) of the patch under a fixation."""
         return int(fixation.y * self.rows) * self.cols + int(fixation.x * self.cols)
+
+    def indices_of(self, positions: np.ndarray) -> np.ndarray:
+        """`index_of` for many positions at once.
+
+        Args:
+            positions: float [..., 2], x and y as fractions of the image.
+
+        Returns:
+            int64 [...].
+
+        Raises:
+            ValueError: a position outside [0, 1).
+        """
+        if positions.size and not (positions.min() >= 0 and positions.max() < 1):
+            raise ValueError("positions must lie in [0, 1)")
+        col = (positions[..., 0] * self.cols).astype(np.int64)
+        return (positions[..., 1] * self.rows).astype(np.int64) * self.cols + col
 
     def center_of(self, index: int) -> tuple[float, float]:
         """Centre (x, y) of a patch, as fractions of the image.

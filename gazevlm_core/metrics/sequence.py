@@ -10,6 +10,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from gazevlm_core.metrics.alignment import chunks, needleman_wunsch
+
 _PAD_A, _PAD_B = -1, -2  # different, so that padding never matches padding
 
 
@@ -40,15 +42,23 @@ def sequence_scores(first: Sequence[Sequence[int]], second: Sequence[Sequence[in
         raise ValueError(f"cannot pair {len(first)} paths with {len(second)}")
     a, a_lengths = _padded(first, _PAD_A)
     b, b_lengths = _padded(second, _PAD_B)
-    equal = a[:, :, None] == b[:, None, :]  # [N, A, B]
-    previous = np.zeros((len(a), b.shape[1] + 1), dtype=np.int64)
-    for i in range(a.shape[1]):
-        current = np.zeros_like(previous)
-        for j in range(b.shape[1]):
-            taken = previous[:, j] + equal[:, i, j]
-            current[:, j + 1] = np.maximum(np.maximum(previous[:, j + 1], current[:, j]), taken)
-        previous = current
-    return previous[:, -1] / np.maximum(a_lengths, b_lengths)
+    return string_scores(a, a_lengths, b, b_lengths)
+
+
+def string_scores(
+    first: np.ndarray, first_lengths: np.ndarray, second: np.ndarray, second_lengths: np.ndarray
+) -> np.ndarray:
+    """Sequence score of each pair of padded strings, float64 [P].
+
+    Args:
+        first, second: int [P, A] and [P, B]; what lies beyond a length is not read.
+        first_lengths, second_lengths: int [P], each at least 1.
+    """
+    result = np.empty(len(first))
+    for part in chunks(len(first), first.shape[1] * second.shape[1]):
+        equal = (first[part][:, :, None] == second[part][:, None, :]).astype(np.float64)
+        result[part] = needleman_wunsch(equal, first_lengths[part], second_lengths[part])
+    return result / np.maximum(first_lengths, second_lengths)
 
 
 def sequence_score(first: Sequence[int], second: Sequence[int]) -> float:

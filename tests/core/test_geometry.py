@@ -1,5 +1,6 @@
 """Laws of the patch grid, and hand-computed cells."""
 
+import numpy as np
 import pytest
 
 from gazevlm_core.geometry import PatchGrid
@@ -18,6 +19,17 @@ def test_the_centre_of_every_patch_lies_in_that_patch_for_all_grids_up_to_40_by_
 def test_extreme_aspect_ratios_round_trip(rows: int, cols: int) -> None:
     grid = PatchGrid(rows, cols)
     assert all(grid.index_of(Fixation(*grid.center_of(index))) == index for index in range(len(grid)))
+
+
+def test_many_positions_at_once_are_those_one_by_one() -> None:
+    positions = np.random.default_rng(0).random((3, 50, 2))
+    grid = PatchGrid(5, 7)
+    one_by_one = [[grid.index_of(Fixation(x, y)) for x, y in row] for row in positions.tolist()]
+    assert grid.indices_of(positions).tolist() == one_by_one
+    assert grid.indices_of(np.zeros((0, 2))).shape == (0,)
+    for outside in (1.0, -0.1, np.nan):
+        with pytest.raises(ValueError, match=r"in \[0, 1\)"):
+            grid.indices_of(np.array([[0.5, outside]]))
 
 
 def test_hand_computed_cells() -> None:
