@@ -7,6 +7,7 @@ import typer
 from cli.diagnose import diagnose
 from cli.phantom import phantom
 from evaluate.command import evaluate
+from evaluate.score_command import score
 from gazevlm_core import __version__
 
 app = typer.Typer(
@@ -19,6 +20,7 @@ app = typer.Typer(
 app.command()(diagnose)
 app.command()(phantom)
 app.command()(evaluate)
+app.command()(score)
 
 
 def _print_version(wanted: bool) -> None:
@@ -33,7 +35,7 @@ def options(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Look at radiographs, draw phantoms, score checkpoints."""
+    """Look at radiographs, draw phantoms, score checkpoints and scanpaths."""
 
 
 if __name__ == "__main__":

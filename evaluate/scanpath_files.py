@@ -1,0 +1,167 @@
+"""Files of scanpaths, JSON lines: one path per line, or one fixation per line.
+
+    {"image_id": "a", "reader": "r1", "x": [0.2, 0.7], "y": [0.3, 0.6], "duration_ms": [250, 310], "finding": "edema"}
+    {"image_id": "a", "x": 410, "y": 300, "duration_ms": 250, "width_px": 2000, "height_px": 2400}
+
+`reader`, `duration_ms`, `finding` and the image's size may be missing. Positions are pixels where a size is given, else
+fractions of the image. Lines of one fixation each make up the path of their image and reader, in the file's order.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gazevlm_core.metrics.paths import UNIT_SQUARE, Size
+from gazevlm_core.scanpath import Fixation, Scanpath
+
+MOST_SIDE_PX = 1e6
+
+
+class ScanpathFileError(ValueError):
+    """A file that cannot be scored; the message names the line and what was expected."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One scanpath of a file.
+
+    Args:
+        image_id: of its image.
+        reader: who looked; "" where the file does not say.
+        scanpath: at least one fixation on the image.
+        size: width and height of the image, in pixels where known.
+        finding: the image's leading finding; "" where the file does not say.
+    """
+
+    image_id: str
+    reader: str
+    scanpath: Scanpath
+    size: Size
+    finding: str
+
+
+@dataclass
+class ScanpathFile:
+    """What a file holds, and what was left out of it.
+
+    Args:
+        readings: in the file's order.
+        off_image: fixations that lie beside their image, and were dropped.
+        empty: paths of which nothing was left.
+    """
+
+    readings: list[Reading] = field(default_factory=list)
+    off_image: int = 0
+    empty: int = 0
+
+
+@dataclass
+class _Gathered:
+    """A path while its lines are read."""
+
+    size: Size
+    finding: str
+    fixations: list[Fixation] = field(default_factory=list)
+
+
+def read_scanpaths(path: Path) -> ScanpathFile:
+    """Read a file.
+
+    Raises:
+        ScanpathFileError: no such file, a line that is no path and no fixation, two paths of one image and reader, or
+            nothing to score.
+    """
+    found = ScanpathFile()
+    gathered: dict[tuple[str, str, int], _Gathered] = {}
+    for number, values in _lines(path):
+        where = f"{path.name}, line {number}"
+        image_id, reader = _text(values, "image_id", where, needed=True), _text(values, "reader", where)
+        size, finding = _size(values, where), _text(values, "finding", where)
+        columns = _columns(values, where)
+        key = (image_id, reader, number if isinstance(values["x"], list) else 0)
+        entry = gathered.setdefault(key, _Gathered(size, finding))
+        if entry.size != size:
+            raise ScanpathFileError(f"{where}: image {image_id!r} has another size than before")
+        for x, y, duration_ms in columns:
+            fixation = _fixation(x / size[0], y / size[1], duration_ms, where)
+            if fixation is None:
+                found.off_image += 1
+            else:
+                entry.fixations.append(fixation)
+    for (image_id, reader, _), entry in gathered.items():
+        if not entry.fixations:
+            found.empty += 1
+            continue
+        scanpath = Scanpath(tuple(entry.fixations), "eyetracker")
+        found.readings.append(Reading(image_id, reader, scanpath, entry.size, entry.finding))
+    if not found.readings:
+        raise ScanpathFileError(f"{path.name} holds no scanpath on an image; each line is one path or one fixation")
+    return found
+
+
+def _lines(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    try:
+        with path.open(encoding="utf-8") as stream:
+            for number, line in enumerate(stream, start=1):
+                if not line.strip():
+                    continue
+                try:
+                    values = json.loads(line)
+                except json.JSONDecodeError as error:
+                    raise ScanpathFileError(f"{path.name}, line {number} is no JSON: {error.msg}") from None
+                if not isinstance(values, dict) or not {"image_id", "x", "y"} <= values.keys():
+                    raise ScanpathFileError(f"{path.name}, line {number} needs image_id, x and y")
+                yield number, values
+    except UnicodeDecodeError:
+        raise ScanpathFileError(f"{path.name} is no text in UTF-8; write it as JSON lines") from None
+    except OSError as error:
+        raise ScanpathFileError(f"cannot read {path}: {error.strerror}") from None
+
+
+def _columns(values: Mapping[str, Any], where: str) -> list[tuple[float, float, float | None]]:
+    x, y, durations = values["x"], values["y"], values.get("duration_ms")
+    if not isinstance(x, list):
+        x, y, durations = [x], [y], [durations]
+    if durations is None:
+        durations = [None] * len(x)
+    if not isinstance(y, list) or not isinstance(durations, list) or not len(x) == len(y) == len(durations):
+        raise ScanpathFileError(f"{where}: x, y and duration_ms must be lists of one length, or one number each")
+    for value in (*x, *y, *(duration for duration in durations if duration is not None)):
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise ScanpathFileError(f"{where}: {value!r} is no number")
+    return list(zip(x, y, durations, strict=True))
+
+
+def _fixation(x: float, y: float, duration_ms: float | None, where: str) -> Fixation | None:
+    """None for a place beside the image."""
+    if not (0 <= x < 1 and 0 <= y < 1):
+        return None
+    try:
+        return Fixation(float(x), float(y), None if duration_ms is None else float(duration_ms))
+    except ValueError as error:
+        raise ScanpathFileError(f"{where}: {error}") from None
+
+
+def _size(values: Mapping[str, Any], where: str) -> Size:
+    width, height = values.get("width_px"), values.get("height_px")
+    if width is None and height is None:
+        return UNIT_SQUARE
+    for side in (width, height):
+        if isinstance(side, bool) or not isinstance(side, (int, float)) or not 0 < side <= MOST_SIDE_PX:
+            raise ScanpathFileError(f"{where}: width_px and height_px must both be positive numbers")
+    assert width is not None
+    assert height is not None
+    return float(width), float(height)
+
+
+def _text(values: Mapping[str, Any], name: str, where: str, *, needed: bool = False) -> str:
+    value = values.get(name)
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)  # image numbers
+    if value is None and not needed:
+        return ""
+    if not isinstance(value, str) or (needed and not value):
+        raise ScanpathFileError(f"{where}: {name} must be a name")
+    return value
