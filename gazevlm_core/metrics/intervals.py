@@ -1,4 +1,4 @@
-"""Bootstrap confidence intervals by image: one image stands for one patient, so images are drawn again, not labels.
+"""Bootstrap confidence intervals: images, or patients with all their images, are drawn again; never single labels.
 
 Source: Efron and Tibshirani, "An Introduction to the Bootstrap" (1993), percentile intervals. A resample is written as
 how often each image was drawn, so every score that is a sum over images is one matrix product for all resamples.
@@ -48,6 +48,20 @@ def bootstrap_counts(num_images: int, resamples: int = RESAMPLES, seed: int = 0)
         raise ValueError(f"a bootstrap needs images and resamples, got {num_images} and {resamples}")
     rng = np.random.default_rng(seed)
     return rng.multinomial(num_images, np.full(num_images, 1.0 / num_images), size=resamples).astype(np.float64)
+
+
+def patient_counts(patients: np.ndarray, resamples: int = RESAMPLES, seed: int = 0) -> np.ndarray:
+    """`bootstrap_counts` where a patient may have several images: patients are drawn again, with all their images.
+
+    Args:
+        patients: [N], whose image each one is; any values.
+        resamples, seed: as in `bootstrap_counts`.
+
+    Returns:
+        float64 [R, N]; images of one patient have equal counts.
+    """
+    names, patient_of = np.unique(patients, return_inverse=True)
+    return bootstrap_counts(len(names), resamples, seed)[:, patient_of]
 
 
 def estimate_of(value: float, samples: np.ndarray, confidence: float = CONFIDENCE) -> Estimate:
