@@ -28,7 +28,7 @@ def split_of(patient_id: str, *, seed: int = 0, shares: Mapping[str, float] = SP
         reached += share
         if place < reached:
             return name
-    return next(reversed(shares))  # a sum a little below 1
+    return list(shares)[-1]  # a sum a little below 1
 
 
 def check_leaks(assigned: Iterable[tuple[StudyRecord, str]]) -> None:

@@ -44,9 +44,8 @@ def read_rows(path: Path, columns: Sequence[str], dataset: str) -> Iterator[Row]
                 if not row:
                     continue
                 if len(row) != len(header):
-                    raise DatasetError(
-                        f"{dataset}: {path.name}, line {reader.line_num} has {len(row)} values for {len(header)} columns"
-                    )
+                    where = f"{dataset}: {path.name}, line {reader.line_num}"
+                    raise DatasetError(f"{where} has {len(row)} values for {len(header)} columns")
                 yield dict(zip(header, row, strict=True))
     except UnicodeDecodeError:
         raise DatasetError(f"{dataset}: {path.name} is no text in UTF-8") from None
