@@ -24,8 +24,8 @@ def score(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Score scanpaths against readings: every metric with its floors, its order gain and the readers' ceiling."""
-    from evaluate.scanpath_files import ScanpathFileError, read_scanpaths
     from evaluate.score_files import score_files
+    from gazevlm_core.datasets.scanpath_files import ScanpathFileError, read_scanpaths
     from gazevlm_core.geometry import PatchGrid
 
     try:

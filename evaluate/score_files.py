@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from evaluate.scanpath_files import Reading, ScanpathFile, ScanpathFileError
+from gazevlm_core.datasets.scanpath_files import FiledPath, ScanpathFile, ScanpathFileError
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.metrics.intervals import RESAMPLES, Estimate, bootstrap_counts, mean_estimate
 from gazevlm_core.metrics.paths import PathBatch, pack_paths
@@ -202,11 +202,11 @@ def score_files(
     }
 
 
-def _packed(readings: Sequence[Reading]) -> PathBatch:
+def _packed(readings: Sequence[FiledPath]) -> PathBatch:
     return pack_paths([reading.scanpath for reading in readings], [reading.size for reading in readings])
 
 
-def _numbers(readings: Sequence[Reading], images: dict[str, int]) -> np.ndarray:
+def _numbers(readings: Sequence[FiledPath], images: dict[str, int]) -> np.ndarray:
     return np.array([images[reading.image_id] for reading in readings], dtype=np.int64)
 
 

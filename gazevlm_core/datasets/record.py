@@ -18,7 +18,7 @@ class Reading:
     """How one reader looked at an image.
 
     Args:
-        reader: pseudonym within the data set; "" where it is not said.
+        reader: pseudonym, or name of the reading where the reader is not told; "" where there is neither.
         scanpath: on the upright image.
     """
 
@@ -51,9 +51,9 @@ class StudyRecord:
 
     Args:
         dataset: name of the adapter.
-        image_id: unique within the data set.
+        image_id: of the image within the data set; readers who label it differently give several records of it.
         patient_id: images of one patient never lie on both sides of a split; the image's own id where unknown.
-        image_path: file of the image, which exists.
+        image_path: file of the image, which exists, or its bytes.
         readings: any number.
         findings: finding name -> 1.0 present, 0.0 absent; what is left out is unknown.
         report: the report's text, or None.
@@ -64,7 +64,7 @@ class StudyRecord:
     dataset: str
     image_id: str
     patient_id: str
-    image_path: Path
+    image_path: Path | bytes
     readings: tuple[Reading, ...] = ()
     findings: Mapping[str, float] = field(default_factory=dict)
     report: str | None = None

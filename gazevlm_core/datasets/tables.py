@@ -55,6 +55,18 @@ def read_rows(path: Path, columns: Sequence[str], dataset: str) -> Iterator[Row]
         raise DatasetError(f"{dataset}: cannot read {path}: {error.strerror}") from None
 
 
+def path_part(row: Row, column: str, where: str) -> str:
+    """A value that names a file or folder.
+
+    Raises:
+        DatasetError: it is blank, or would lead elsewhere.
+    """
+    value = row[column].strip()
+    if not value or value in (".", "..") or set(value) & set("/\\\0"):
+        raise DatasetError(f"{where}: {column} is {value[:40]!r}, which names no file of the data set")
+    return value
+
+
 def number(row: Row, column: str, where: str) -> float | None:
     """A number of a row; None where it is blank.
 

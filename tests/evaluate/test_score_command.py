@@ -8,8 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 from cli.main import app
-from evaluate.scanpath_files import ScanpathFileError, read_scanpaths
 from evaluate.score_files import CENTRE, MODE, OTHER_IMAGE, REVERSED, SAME_FINDING, SHUFFLED, TRAINED_MODE, UNIFORM
+from gazevlm_core.datasets.scanpath_files import ScanpathFileError, read_scanpaths
 from gazevlm_core.metrics.registry import path_metrics
 
 FINDINGS = ("edema", "fracture")

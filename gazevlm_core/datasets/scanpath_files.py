@@ -24,7 +24,7 @@ class ScanpathFileError(ValueError):
 
 
 @dataclass(frozen=True)
-class Reading:
+class FiledPath:
     """One scanpath of a file.
 
     Args:
@@ -52,7 +52,7 @@ class ScanpathFile:
         empty: paths of which nothing was left.
     """
 
-    readings: list[Reading] = field(default_factory=list)
+    readings: list[FiledPath] = field(default_factory=list)
     off_image: int = 0
     empty: int = 0
 
@@ -67,16 +67,57 @@ class _Gathered:
 
 
 def read_scanpaths(path: Path) -> ScanpathFile:
-    """Read a file.
+    """Read a whole file.
 
     Raises:
-        ScanpathFileError: no such file, a line that is no path and no fixation, two paths of one image and reader, or
+        ScanpathFileError: no such file, a line that is no path and no fixation, a size that changes within a path, or
             nothing to score.
     """
+    found = _gather(path.name, _lines(path))
+    if not found.readings:
+        raise ScanpathFileError(f"{path.name} holds no scanpath on an image; each line is one path or one fixation")
+    return found
+
+
+class ScanpathIndex:
+    """A file of which only the place of each image's lines is kept, for sets that are larger than memory.
+
+    Args:
+        path: of the file.
+
+    Raises:
+        ScanpathFileError: as in `read_scanpaths`, for what can be seen without reading paths.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._places: dict[str, list[tuple[int, int]]] = {}
+        for number, offset, values in _placed_lines(path):
+            image_id = _text(values, "image_id", f"{path.name}, line {number}", needed=True)
+            self._places.setdefault(image_id, []).append((number, offset))
+
+    @property
+    def image_ids(self) -> list[str]:
+        """Every image of the file, in its order."""
+        return list(self._places)
+
+    def read(self, image_id: str) -> ScanpathFile:
+        """The readings of one image; none where the file does not know it. Errors as in `read_scanpaths`."""
+
+        def lines() -> Iterator[tuple[int, Mapping[str, Any]]]:
+            with self.path.open("rb") as stream:
+                for number, offset in self._places.get(image_id, []):
+                    stream.seek(offset)
+                    yield number, _parsed(stream.readline(), self.path.name, number)
+
+        return _gather(self.path.name, lines())
+
+
+def _gather(name: str, lines: Iterator[tuple[int, Mapping[str, Any]]]) -> ScanpathFile:
     found = ScanpathFile()
     gathered: dict[tuple[str, str, int], _Gathered] = {}
-    for number, values in _lines(path):
-        where = f"{path.name}, line {number}"
+    for number, values in lines:
+        where = f"{name}, line {number}"
         image_id, reader = _text(values, "image_id", where, needed=True), _text(values, "reader", where)
         size, finding = _size(values, where), _text(values, "finding", where)
         columns = _columns(values, where)
@@ -95,29 +136,37 @@ def read_scanpaths(path: Path) -> ScanpathFile:
             found.empty += 1
             continue
         scanpath = Scanpath(tuple(entry.fixations), "eyetracker")
-        found.readings.append(Reading(image_id, reader, scanpath, entry.size, entry.finding))
-    if not found.readings:
-        raise ScanpathFileError(f"{path.name} holds no scanpath on an image; each line is one path or one fixation")
+        found.readings.append(FiledPath(image_id, reader, scanpath, entry.size, entry.finding))
     return found
 
 
 def _lines(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    yield from ((number, values) for number, _, values in _placed_lines(path))
+
+
+def _placed_lines(path: Path) -> Iterator[tuple[int, int, Mapping[str, Any]]]:
+    """Number, place in the file and values of every line that is not blank."""
     try:
-        with path.open(encoding="utf-8") as stream:
+        with path.open("rb") as stream:
+            offset = 0
             for number, line in enumerate(stream, start=1):
-                if not line.strip():
-                    continue
-                try:
-                    values = json.loads(line)
-                except json.JSONDecodeError as error:
-                    raise ScanpathFileError(f"{path.name}, line {number} is no JSON: {error.msg}") from None
-                if not isinstance(values, dict) or not {"image_id", "x", "y"} <= values.keys():
-                    raise ScanpathFileError(f"{path.name}, line {number} needs image_id, x and y")
-                yield number, values
-    except UnicodeDecodeError:
-        raise ScanpathFileError(f"{path.name} is no text in UTF-8; write it as JSON lines") from None
+                if line.strip():
+                    yield number, offset, _parsed(line, path.name, number)
+                offset += len(line)
     except OSError as error:
         raise ScanpathFileError(f"cannot read {path}: {error.strerror}") from None
+
+
+def _parsed(line: bytes, name: str, number: int) -> Mapping[str, Any]:
+    try:
+        values = json.loads(line.decode("utf-8-sig"))
+    except UnicodeDecodeError:
+        raise ScanpathFileError(f"{name}, line {number} is no text in UTF-8; write it as JSON lines") from None
+    except json.JSONDecodeError as error:
+        raise ScanpathFileError(f"{name}, line {number} is no JSON: {error.msg}") from None
+    if not isinstance(values, dict) or not {"image_id", "x", "y"} <= values.keys():
+        raise ScanpathFileError(f"{name}, line {number} needs image_id, x and y")
+    return values
 
 
 def _columns(values: Mapping[str, Any], where: str) -> list[tuple[float, float, float | None]]:

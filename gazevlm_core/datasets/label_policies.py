@@ -1,0 +1,94 @@
+"""Names of findings, and what the 14 columns of the CheXpert labeller mean.
+
+Source: Irvin et al., "CheXpert: a large chest radiograph dataset with uncertainty labels and expert comparison",
+AAAI 2019. A column holds 1 (present), 0 (absent), -1 (uncertain) or nothing (not mentioned in the report).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from gazevlm_core.datasets.record import DatasetError
+from gazevlm_core.datasets.tables import Row, number
+
+Uncertain = Literal["ignore", "zeros", "ones"]
+Blank = Literal["ignore", "zeros"]
+
+NO_FINDING = "No Finding"
+SUPPORT_DEVICES = "Support Devices"
+CHEXPERT_LABELS: tuple[str, ...] = (
+    NO_FINDING, "Enlarged Cardiomediastinum", "Cardiomegaly", "Lung Opacity", "Lung Lesion", "Edema", "Consolidation",
+    "Pneumonia", "Atelectasis", "Pneumothorax", "Pleural Effusion", "Pleural Other", "Fracture", SUPPORT_DEVICES,
+)  # fmt: skip
+
+CONTRADICTION = "no finding and a finding"
+NOT_FRONTAL = "not a frontal view"
+_NO_VALUE: Mapping[str, float | None] = {"ignore": None, "zeros": 0.0, "ones": 1.0}
+
+
+def finding_name(label: str, renamed: Mapping[str, str] | None = None) -> str:
+    """Name of a finding as the project has it: lower-case words with spaces.
+
+    Args:
+        label: as the data set has it.
+        renamed: label -> name, where another word is meant.
+    """
+    return (renamed or {}).get(label, label.replace("_", " ").lower())
+
+
+@dataclass(frozen=True)
+class LabelPolicy:
+    """What becomes of labels that are neither 1 nor 0.
+
+    Args:
+        uncertain: of -1: "ignore" leaves the finding unknown, "zeros" makes it absent, "ones" present.
+        blank: of nothing: "ignore" or "zeros".
+
+    Raises:
+        ValueError: another policy.
+    """
+
+    uncertain: Uncertain = "ignore"
+    blank: Blank = "ignore"
+
+    def __post_init__(self) -> None:
+        for name, value, allowed in (
+            ("uncertain", self.uncertain, get_args(Uncertain)),
+            ("blank", self.blank, get_args(Blank)),
+        ):
+            if value not in allowed:
+                raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
+
+    def findings(self, row: Row, where: str) -> dict[str, float] | None:
+        """Findings of a row with CHEXPERT_LABELS; None where it says that there is none and yet names one.
+
+        "No Finding" is no finding. Where it is 1, every finding that is left blank is absent whatever `blank` says,
+        except support devices: the labeller gives 1 where no finding but those is present or uncertain. Its other
+        values say nothing.
+
+        Args:
+            row: of the table.
+            where: for errors.
+
+        Raises:
+            DatasetError: a label that is not 1, 0, -1 or blank.
+        """
+        values = {label: number(row, label, where) for label in CHEXPERT_LABELS}
+        for label, value in values.items():
+            if value not in (1.0, 0.0, -1.0, None):
+                raise DatasetError(f"{where}: {label} is {row[label][:40]!r}, expected 1, 0, -1 or blank")
+        nothing = values.pop(NO_FINDING) == 1.0
+        found = {}
+        for label, value in values.items():
+            is_finding = label != SUPPORT_DEVICES
+            if nothing and is_finding and value in (1.0, -1.0):
+                return None
+            known = 0.0 if nothing and is_finding else self._known(value)
+            if known is not None:
+                found[finding_name(label)] = known
+        return found
+
+    def _known(self, value: float | None) -> float | None:
+        if value is None:
+            return _NO_VALUE[self.blank]
+        return _NO_VALUE[self.uncertain] if value == -1.0 else value

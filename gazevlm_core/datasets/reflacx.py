@@ -1,0 +1,196 @@
+"""REFLACX: eye tracking of five radiologists while they dictated reports of MIMIC-CXR images.
+
+Bigolin Lanfredi et al., "REFLACX, a dataset of reports and eye-tracking data for localization of abnormalities in chest
+x-rays", Scientific Data 2022; https://physionet.org/content/reflacx-xray-localization/ (credentialed access). Read:
+
+    main_data/metadata_phase_{1,2,3}.csv   main_data/<id>/{fixations,timestamps_transcription}.csv
+    gaze_data/<id>/gaze.csv                (1000 Hz; only where raw=True)
+
+Positions are image pixels, times seconds since the audio began. Labels are certainties 0 to 5, and those of phase 1 are
+others than those of phases 2 and 3; a finding counts as present from `present_from` on, and as absent at 0; what lies
+between is unknown. Images are those of MIMIC-CXR-JPG, whose folder is given apart.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from gazevlm_core.datasets.detection import GazeStream, Thresholds, detect_by_velocity, to_scanpath
+from gazevlm_core.datasets.record import DatasetError, Reading, StudyRecord
+from gazevlm_core.datasets.tables import Row, find_file, number, path_part, read_rows
+from gazevlm_core.scanpath import Fixation, Scanpath
+
+PHASES = (1, 2, 3)
+METADATA = (
+    "id", "split", "eye_tracking_data_discarded", "image", "dicom_id", "subject_id", "image_size_x", "image_size_y",
+)  # fmt: skip
+FIXATIONS = ("timestamp_start_fixation", "timestamp_end_fixation", "x_position", "y_position")
+SAMPLES = (
+    "timestamp_sample", "x_position", "y_position", "angular_resolution_x_pixels_per_degree",
+    "angular_resolution_y_pixels_per_degree",
+)  # fmt: skip
+PRESENT_FROM = 3  # of 5: "possibly" (1, 2) stays unknown
+
+
+class Reflacx:
+    """The readings of all phases, one record each, since an image has other labels from each reader.
+
+    Args:
+        root: folder that holds main_data.
+        images: folder of MIMIC-CXR-JPG that holds files/.
+        raw: find fixations in the raw stream by I-VT instead of taking the published ones (EyeLink's parser).
+        present_from: least certainty at which a finding counts as present.
+        limits: of the detector; None for the usual ones.
+    """
+
+    name = "REFLACX"
+
+    def __init__(
+        self,
+        root: Path,
+        images: Path,
+        *,
+        raw: bool = False,
+        present_from: int = PRESENT_FROM,
+        limits: Thresholds | None = None,
+    ) -> None:
+        self.root, self.images, self.raw = root, images, raw
+        self.present_from, self.limits = present_from, limits or Thresholds()
+        self.dropped: Counter[str] = Counter()
+
+    def records(self) -> Iterator[StudyRecord]:
+        """Every reading that was not discarded, phase by phase."""
+        for phase in PHASES:
+            table = find_file(self.root, f"main_data/metadata_phase_{phase}.csv", self.name)
+            for row in read_rows(table, METADATA, self.name):
+                record = self._record(row, f"{self.name}: {table.name}, {row['id']}")
+                if record is not None:
+                    yield record
+
+    def _record(self, row: Row, where: str) -> StudyRecord | None:
+        if is_true(row["eye_tracking_data_discarded"]):
+            self.dropped["eye tracking discarded by its authors"] += 1
+            return None
+        image = self.images / "files" / image_name(row["image"], where)
+        if not image.is_file():
+            self.dropped["image missing"] += 1
+            return None
+        scanpath = self._scanpath(path_part(row, "id", where), image_size(row, where))
+        if scanpath is None:
+            self.dropped["no fixation on the image"] += 1
+            return None
+        return StudyRecord(
+            self.name,
+            row["dicom_id"],
+            row["subject_id"],
+            image,
+            readings=(Reading(row["id"], scanpath),),
+            findings=certain_findings(row, METADATA, self.present_from, where),
+            report=self._report(row["id"]),
+            published_split=row["split"],
+        )
+
+    def _scanpath(self, reading: str, size: tuple[float, float]) -> Scanpath | None:
+        if self.raw:
+            stream = read_stream(find_file(self.root, f"gaze_data/{reading}/gaze.csv", self.name), size, self.name)
+            return to_scanpath(stream, detect_by_velocity(stream, self.limits), self.dropped)
+        table = find_file(self.root, f"main_data/{reading}/fixations.csv", self.name)
+        return read_fixations(table, size, self.name, self.dropped)
+
+    def _report(self, reading: str) -> str | None:
+        path = self.root / "main_data" / reading / "timestamps_transcription.csv"
+        if not path.is_file():
+            return None
+        words = " ".join(row["word"] for row in read_rows(path, ("word",), self.name))
+        return words.replace(" .", ".").replace(" ,", ",") or None
+
+
+def read_fixations(table: Path, size: tuple[float, float], dataset: str, dropped: Counter[str]) -> Scanpath | None:
+    """Published fixations in image pixels and seconds; None where none lies on the image.
+
+    Args:
+        table: fixations.csv of one reading.
+        size: width and height of the image in pixels.
+        dataset: name, for errors.
+        dropped: gets "fixation off the image" and "fixation without a position".
+    """
+    fixations = []
+    for line, row in enumerate(read_rows(table, FIXATIONS, dataset), start=2):
+        where = f"{dataset}: {table.parent.name}/{table.name}, line {line}"
+        start_s, end_s, x_px, y_px = (number(row, column, where) for column in FIXATIONS)
+        if x_px is None or y_px is None or start_s is None or end_s is None:
+            dropped["fixation without a position"] += 1
+            continue
+        x, y = x_px / size[0], y_px / size[1]
+        if not (0 <= x < 1 and 0 <= y < 1):
+            dropped["fixation off the image"] += 1
+            continue
+        if end_s < start_s or start_s < 0:
+            raise DatasetError(f"{where}: the fixation ends before it begins")
+        fixations.append(Fixation(x, y, 1000 * (end_s - start_s), 1000 * start_s))
+    fixations.sort(key=lambda fixation: fixation.onset_ms or 0.0)
+    return Scanpath(tuple(fixations), "eyetracker") if fixations else None
+
+
+def read_stream(table: Path, size: tuple[float, float], dataset: str) -> GazeStream:
+    """Raw samples in image pixels and seconds; blanks are a lost eye."""
+    rows = []
+    for line, row in enumerate(read_rows(table, SAMPLES, dataset), start=2):
+        where = f"{dataset}: {table.parent.name}/{table.name}, line {line}"
+        rows.append([np.nan if (value := number(row, column, where)) is None else value for column in SAMPLES])
+    samples = np.array(rows, dtype=np.float64).reshape(-1, len(SAMPLES))
+    positions = samples[:, 1:3]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        degrees = positions / np.where(samples[:, 3:5] > 0, samples[:, 3:5], np.nan)
+    return GazeStream(1000 * samples[:, 0], degrees, positions / np.array(size))
+
+
+def image_size(row: Row, where: str) -> tuple[float, float]:
+    """Width and height in pixels, from a row of the metadata.
+
+    Raises:
+        DatasetError: a size that is not positive.
+    """
+    width, height = number(row, "image_size_x", where), number(row, "image_size_y", where)
+    if not width or not height or width < 0 or height < 0:
+        raise DatasetError(f"{where}: image_size_x and image_size_y must be positive")
+    return width, height
+
+
+def certain_findings(row: Row, others: tuple[str, ...], present_from: int, where: str) -> Mapping[str, float]:
+    """Findings of certainty 0 (absent) or `present_from` and more (present), by lower-case name.
+
+    A column with True and False, such as "Quality issue", is no certainty scale and taken as it stands.
+    """
+    found: dict[str, float] = {}
+    for column, text in row.items():
+        if column in others or not column or not text.strip():
+            continue
+        if text.strip().lower() in ("true", "false"):
+            found[column.lower()] = float(is_true(text))
+            continue
+        certainty = number(row, column, where)
+        if certainty is not None and (certainty >= present_from or certainty == 0):
+            found[column.lower()] = float(certainty >= present_from)
+    return found
+
+
+def image_name(path: str, where: str) -> PurePosixPath:
+    """The part of a MIMIC-CXR image path behind files/, as JPEG.
+
+    Raises:
+        DatasetError: a path that is none of an image, or leaves the folder.
+    """
+    parts = PurePosixPath(path).parts
+    last = len(parts) - parts[::-1].index("files") if "files" in parts else 0  # PhysioNet's own paths hold it twice
+    inner = parts[last:]
+    if not inner or ".." in inner or PurePosixPath(*inner).is_absolute():
+        raise DatasetError(f"{where}: {path[:80]!r} is no image below files/")
+    return PurePosixPath(*inner).with_suffix(".jpg")
+
+
+def is_true(text: str) -> bool:
+    """Python's and spreadsheets' truth."""
+    return text.strip().lower() in ("true", "1", "1.0")
