@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from cli.dataset import dataset
 from cli.diagnose import diagnose
 from cli.phantom import phantom
 from evaluate.command import evaluate
@@ -21,6 +22,7 @@ app.command()(diagnose)
 app.command()(phantom)
 app.command()(evaluate)
 app.command()(score)
+app.add_typer(dataset, name="dataset")
 
 
 def _print_version(wanted: bool) -> None:

@@ -47,6 +47,7 @@ class EgdCxr:
 
     def records(self) -> Iterator[StudyRecord]:
         """Every image with fixations on it."""
+        self.dropped.clear()
         sheet = find_file(self.root, "master_sheet.csv", self.name)
         studies = {row["dicom_id"]: row for row in read_rows(sheet, MASTER, self.name)}
         boxes = self._boxes()

@@ -42,6 +42,7 @@ class GazeFolder:
 
     def records(self) -> Iterator[StudyRecord]:
         """Every image, in the order of its name or of the parquet files."""
+        self.dropped.clear()
         index = self._index()
         studies = self._studies()
         known = set(studies) | set(index.image_ids if index else ())

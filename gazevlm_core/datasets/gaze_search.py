@@ -40,6 +40,7 @@ class GazeSearch:
 
     def records(self) -> Iterator[StudyRecord]:
         """Every image and finding, in the order of the file."""
+        self.dropped.clear()
         groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
         for entry in self._entries():
             groups.setdefault((entry["name"], entry["task"]), []).append(entry)

@@ -15,8 +15,8 @@ HEADER_UNREADABLE = "DICOM header not readable"
 
 def leaves_root(value: str) -> bool:
     """Whether a table value, taken as a path, is absolute or goes upwards, by the rules of any operating system."""
-    parts = re.split(r"[/\\]", value)
-    return parts[0] == "" or ".." in parts or re.match(r"[A-Za-z]:", value) is not None
+    absolute = value.startswith(("/", "\\")) or re.match(r"[A-Za-z]:", value) is not None
+    return absolute or ".." in re.split(r"[/\\]", value)
 
 
 def need_folder(root: Path, relative: str, dataset: str) -> Path:

@@ -46,6 +46,7 @@ class MimicEye:
 
     def records(self) -> Iterator[StudyRecord]:
         """Every reading with fixations on its image."""
+        self.dropped.clear()
         table = find_file(self.root, IMAGE_TABLE, self.name)
         studies = {row["dicom_id"]: row["study_id"] for row in read_rows(table, IMAGE_COLUMNS, self.name)}
         sheet = {

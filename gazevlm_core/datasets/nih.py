@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from gazevlm_core.datasets.image_files import find_image, need_folder
+from gazevlm_core.datasets.image_files import find_image
 from gazevlm_core.datasets.label_policies import CONTRADICTION, NO_FINDING, finding_name
 from gazevlm_core.datasets.pixel_boxes import Edges, clip_box, corner_and_size, four_numbers
 from gazevlm_core.datasets.record import Box, DatasetError, StudyRecord
@@ -91,9 +91,10 @@ class NihChestXray14:
     def _folders(self) -> list[Path]:
         """Where images lie: as unpacked from the twelve archives, or all in one folder."""
         folders = sorted(path for path in self.root.glob("images_*/images") if path.is_dir())
-        if folders and not (self.root / "images").is_dir():
-            return folders
-        return [*folders, need_folder(self.root, "images", self.name)]
+        folders += [path for path in (self.root / "images",) if path.is_dir()]
+        if not folders:
+            raise DatasetError(f"{self.name}: there is no folder images_*/images or images in {self.root}")
+        return folders
 
     def _findings(self, row: Row) -> dict[str, float] | None:
         """All findings of an image; None, counted, where its labels contradict each other."""

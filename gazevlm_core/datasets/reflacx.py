@@ -62,6 +62,7 @@ class Reflacx:
 
     def records(self) -> Iterator[StudyRecord]:
         """Every reading that was not discarded, phase by phase."""
+        self.dropped.clear()
         for phase in PHASES:
             table = find_file(self.root, f"main_data/metadata_phase_{phase}.csv", self.name)
             for row in read_rows(table, METADATA, self.name):

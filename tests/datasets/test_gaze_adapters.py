@@ -166,7 +166,8 @@ def egd(tmp_path: Path) -> EgdCxr:
     table(root / "master_sheet.csv", MASTER, master_row(DICOM_ID, 1, 0, -1, 0, ""), master_row(OTHER_ID, *[""] * 5))
     table(
         root / "fixations.csv", EGD_FIXATIONS, egd_row(DICOM_ID, 0.5, 0.25, 1.5, 0.3),
-        egd_row(DICOM_ID, 0.3125, 0.5, 0.5, 0.2), egd_row(DICOM_ID, 0.1, 0.5, 0.9, 0.2), egd_row(DICOM_ID, 0.5, -0.1, 0.9, 0.2),
+        egd_row(DICOM_ID, 0.3125, 0.5, 0.5, 0.2), egd_row(DICOM_ID, 0.1, 0.5, 0.9, 0.2),
+        egd_row(DICOM_ID, 0.5, -0.1, 0.9, 0.2),
         egd_row(DICOM_ID, 0.5, 0.5, -0.9, 0.2), egd_row(DICOM_ID, 0.5, 0.5, 0.9, 0.2, valid=0),
         egd_row(DICOM_ID, "", "", 0.9, 0.2), egd_row("short", 0.5, 0.5, 0.9, 0.2),
         egd_row("x" * 44, 0.5, 0.5, 0.9, 0.2), egd_row(OTHER_ID, 0.5, 0.5, 0.9, 0.2),
@@ -286,7 +287,8 @@ def gaze_search(tmp_path: Path, *entries: dict[str, object]) -> GazeSearch:
 def test_gaze_search(tmp_path: Path) -> None:
     source = gaze_search(
         tmp_path, search("a.jpg"), search("b", condition="absent", split="test"),
-        search("a.jpg", subject=2, split="test"), search("a.jpg", task="Nodule", condition="absent", T=[0.2, -1]), search("gone"), search("../a.jpg"),
+        search("a.jpg", subject=2, split="test"), search("gone"), search("../a.jpg"),
+        search("a.jpg", task="Nodule", condition="absent", T=[0.2, -1]),
         search("b", task="Mass", X=[224.0], Y=[0.0], T=[1]),
     )  # fmt: skip
     edema, absent, nodule = source.records()

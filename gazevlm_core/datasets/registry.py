@@ -1,0 +1,76 @@
+"""Every real data set by the name that commands take, with what its adapter needs."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from gazevlm_core.datasets.chexpert import CheXpert
+from gazevlm_core.datasets.egd_cxr import EgdCxr
+from gazevlm_core.datasets.folder import GazeFolder
+from gazevlm_core.datasets.gaze_search import GazeSearch
+from gazevlm_core.datasets.mimic_cxr import MimicCxrLabels
+from gazevlm_core.datasets.mimic_eye import MimicEye
+from gazevlm_core.datasets.nih import NihChestXray14
+from gazevlm_core.datasets.record import DatasetError, StudySource
+from gazevlm_core.datasets.reflacx import Reflacx
+from gazevlm_core.datasets.rsna import RsnaPneumonia
+from gazevlm_core.datasets.siim import SiimPneumothorax
+from gazevlm_core.datasets.vinbig import VinBig
+
+Opener = Callable[[Path], StudySource]
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """How a data set is opened.
+
+    Args:
+        open_root: from its folder alone; None where its images lie elsewhere.
+        open_with_images: from its folder and that of its images; None where they lie together.
+        gaze: whether it has scanpaths.
+    """
+
+    open_root: Opener | None = None
+    open_with_images: Callable[[Path, Path], StudySource] | None = None
+    gaze: bool = False
+
+
+ADAPTERS: dict[str, Adapter] = {
+    "reflacx": Adapter(open_with_images=Reflacx, gaze=True),
+    "egd-cxr": Adapter(open_with_images=EgdCxr, gaze=True),
+    "mimic-eye": Adapter(MimicEye, gaze=True),
+    "gazesearch": Adapter(open_with_images=GazeSearch, gaze=True),
+    "folder": Adapter(GazeFolder, gaze=True),
+    "rsna": Adapter(RsnaPneumonia),
+    "siim": Adapter(SiimPneumothorax),
+    "vinbig": Adapter(VinBig),
+    "chexpert": Adapter(CheXpert),
+    "mimic-cxr": Adapter(MimicCxrLabels),
+    "nih": Adapter(NihChestXray14),
+}
+
+
+def open_dataset(name: str, root: Path, images: Path | None = None) -> StudySource:
+    """A data set, unread.
+
+    Args:
+        name: one of ADAPTERS.
+        root: its folder; for "gazesearch", its JSON file.
+        images: folder of the images, where they lie elsewhere.
+
+    Raises:
+        DatasetError: an unknown name, nothing at `root`, or a folder of images that is needed or useless.
+    """
+    adapter = ADAPTERS.get(name)
+    if adapter is None:
+        raise DatasetError(f"there is no data set {name!r}; choose one of: {', '.join(ADAPTERS)}")
+    if not root.exists():
+        raise DatasetError(f"{name}: there is nothing at {root}")
+    if adapter.open_root is not None:
+        if images is not None:
+            raise DatasetError(f"{name}: its images lie in its own folder; leave out the folder of images")
+        return adapter.open_root(root)
+    assert adapter.open_with_images is not None
+    if images is None or not images.is_dir():
+        raise DatasetError(f"{name}: its images lie elsewhere; give their folder as well")
+    return adapter.open_with_images(root, images)

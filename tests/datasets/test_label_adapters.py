@@ -1,0 +1,107 @@
+"""What the adapters of labels share: paths, DICOM sizes, boxes, and the labels of the CheXpert labeller."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from gazevlm_core.datasets.image_files import dicom_size_px, find_image, index_files, leaves_root
+from gazevlm_core.datasets.label_policies import CHEXPERT_LABELS, LabelPolicy, finding_name
+from gazevlm_core.datasets.pixel_boxes import clip_box, four_numbers
+from gazevlm_core.datasets.record import Box, DatasetError
+from tests.datasets.label_tables import chexpert_row, write_dicom, write_picture
+
+
+@pytest.mark.parametrize(
+    ("value", "leaves"),
+    [
+        ("a.png", False), ("a/b.png", False), ("a..b.png", False), ("", False),
+        ("../a.png", True), ("a/../../b", True), ("/etc/passwd", True), ("\\share", True), ("a\\..\\b", True),
+        ("C:\\a.png", True), ("..", True),
+    ],
+)  # fmt: skip
+def test_paths_that_leave_the_folder(value: str, leaves: bool) -> None:
+    assert leaves_root(value) is leaves
+
+
+def test_an_image_is_found_in_the_first_folder_that_has_it(tmp_path: Path) -> None:
+    first, second = tmp_path / "a", tmp_path / "b"
+    write_picture(second / "x.png")
+    dropped: Counter[str] = Counter()
+    assert find_image("x.png", [first, second], dropped) == second / "x.png"
+    write_picture(first / "x.png")
+    assert find_image("x.png", [first, second], dropped) == first / "x.png"
+    assert not dropped
+    assert find_image("y.png", [first, second], dropped) is None
+    assert find_image("n" * 5000, [first], dropped) is None  # a name that no file can have
+    assert find_image("../b/x.png", [first], dropped) is None
+    assert dropped == {"image missing": 2, "path outside the data set": 1}
+
+
+def test_index_of_nested_files_takes_the_first_of_a_name(tmp_path: Path) -> None:
+    for name in ("b/x.dcm", "a/y/x.dcm", "a/z.dcm", "a/z.txt"):
+        write_picture(tmp_path / name.replace(".dcm", ".png").replace(".txt", ".jpg"))
+    found = index_files(tmp_path, ".png")
+    assert found == {"x": str(tmp_path / "a/y/x.png"), "z": str(tmp_path / "a/z.png")}
+
+
+def test_size_comes_from_a_dicom_header(tmp_path: Path) -> None:
+    assert dicom_size_px(write_dicom(tmp_path / "a.dcm", 30, 20)) == (30, 20)
+    assert dicom_size_px(write_picture(tmp_path / "a.png")) is None
+    assert dicom_size_px(tmp_path / "none.dcm") is None
+
+
+def test_boxes_are_clipped_and_bad_ones_counted() -> None:
+    dropped: Counter[str] = Counter()
+    assert clip_box("mass", (10, 20, 60, 40), (100, 200), dropped) == Box("mass", 0.1, 0.1, 0.5, 0.1)
+    assert clip_box("mass", (-10, 100, 50, 300), (100, 200), dropped, reader="R1") == Box(
+        "mass", 0.0, 0.5, 0.5, 0.5, "R1"
+    )
+    assert not dropped
+    assert clip_box("mass", (10, 20, 10, 40), (100, 200), dropped) is None
+    assert clip_box("mass", (60, 20, 10, 40), (100, 200), dropped) is None
+    assert clip_box("mass", (100, 20, 110, 40), (100, 200), dropped) is None
+    assert four_numbers(["1", "2", "inf", "3"], dropped) is None
+    assert four_numbers(["1", "two", "3", "4"], dropped) is None
+    assert four_numbers(["1", "", "3", "4"], dropped) is None
+    assert four_numbers(["1", " 2.5", "3", "4"], dropped) == (1.0, 2.5, 3.0, 4.0)
+    assert dropped == {"box of no area": 2, "box off the image": 1, "box not numeric": 3}
+
+
+def test_names_are_words_in_lower_case() -> None:
+    assert finding_name("Pleural Effusion") == "pleural effusion"
+    assert finding_name("Pleural_Thickening") == "pleural thickening"
+    assert finding_name("Effusion", {"Effusion": "pleural effusion"}) == "pleural effusion"
+
+
+def test_label_policies() -> None:
+    row = chexpert_row(Edema="1.0", Fracture="0", Pneumonia="-1.0", Support_Devices="1")
+    known = {"edema": 1.0, "fracture": 0.0, "support devices": 1.0}
+    assert LabelPolicy().findings(row, "here") == known
+    assert LabelPolicy("zeros").findings(row, "here") == {**known, "pneumonia": 0.0}
+    assert LabelPolicy("ones").findings(row, "here") == {**known, "pneumonia": 1.0}
+    everything = LabelPolicy("ignore", "zeros").findings(row, "here")
+    assert everything is not None
+    assert len(everything) == 12  # 14 without "No Finding" and the uncertain one
+    assert {name for name, value in everything.items() if value} == {"edema", "support devices"}
+
+
+def test_no_finding_makes_all_absent_but_devices() -> None:
+    found = LabelPolicy().findings(chexpert_row(No_Finding="1.0", Edema="0.0"), "here")
+    assert found == {finding_name(label): 0.0 for label in CHEXPERT_LABELS[1:-1]}
+    with_device = LabelPolicy().findings(chexpert_row(No_Finding="1.0", Support_Devices="1.0"), "here")
+    assert with_device == {**found, "support devices": 1.0}
+    assert LabelPolicy("zeros").findings(chexpert_row(No_Finding="1.0", Edema="-1.0"), "here") is None
+    assert LabelPolicy().findings(chexpert_row(No_Finding="1.0", Edema="1.0"), "here") is None
+    assert LabelPolicy().findings(chexpert_row(No_Finding="0.0"), "here") == {}
+
+
+def test_a_wrong_policy_or_label_is_refused() -> None:
+    with pytest.raises(ValueError, match="uncertain must be one of ignore, zeros, ones, got 'twos'"):
+        LabelPolicy("twos")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="blank must be one of ignore, zeros"):
+        LabelPolicy(blank="ones")  # type: ignore[arg-type]
+    with pytest.raises(DatasetError, match="here: Edema is '2', expected 1, 0, -1 or blank"):
+        LabelPolicy().findings(chexpert_row(Edema="2"), "here")
+    with pytest.raises(DatasetError, match="Edema is 'yes', not a number"):
+        LabelPolicy().findings(chexpert_row(Edema="yes"), "here")
