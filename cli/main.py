@@ -8,6 +8,7 @@ from cli.dataset import dataset
 from cli.diagnose import diagnose
 from cli.phantom import phantom
 from evaluate.command import evaluate
+from evaluate.experiment.command import experiment
 from evaluate.score_command import score
 from gazevlm_core import __version__
 
@@ -22,6 +23,7 @@ app.command()(diagnose)
 app.command()(phantom)
 app.command()(evaluate)
 app.command()(score)
+app.command()(experiment)
 app.add_typer(dataset, name="dataset")
 
 

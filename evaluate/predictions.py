@@ -61,7 +61,12 @@ class _FirstLogits(LogitsProcessor):
 
 
 def predict(
-    engine: GazeEngine, study: Study, *, batch_size: int = 64, predicted: Callable[[int], None] = lambda count: None
+    engine: GazeEngine,
+    study: Study,
+    *,
+    batch_size: int = 64,
+    words: bool = True,
+    predicted: Callable[[int], None] = lambda count: None,
 ) -> Predictions:
     """Ask a model everything about every image, batch by batch.
 
@@ -69,6 +74,7 @@ def predict(
         engine: the model, with its adapter if it has one.
         study: the images.
         batch_size: images at once.
+        words: whether it is asked for reports and answers too, which takes most of the time.
         predicted: called with the number of images of each finished batch.
     """
     config = engine.gaze_config
@@ -78,8 +84,9 @@ def predict(
         cases = study.cases[first : first + batch_size]
         encoded = engine.encode_images([study.pixels.image(first + row) for row in range(len(cases))])
         result.grids += [image.grid for image in encoded]
-        result.yes_margins += list(presence_margins(engine, encoded))
-        _report(engine, encoded, cases, result)
+        if words:
+            result.yes_margins += list(presence_margins(engine, encoded))
+        _report(engine, encoded, cases, result, words=words)
         predicted(len(cases))
     return result
 
@@ -120,9 +127,14 @@ def first_answer_logits(engine: GazeEngine, gaze_pass: GazePass) -> torch.Tensor
 
 @torch.no_grad()
 def _report(
-    engine: GazeEngine, encoded: Sequence[EncodedImage], cases: Sequence[StudyCase], result: Predictions
+    engine: GazeEngine,
+    encoded: Sequence[EncodedImage],
+    cases: Sequence[StudyCase],
+    result: Predictions,
+    *,
+    words: bool,
 ) -> None:
-    """Findings, path, dwell times and report of a batch, all from one pass and its cache."""
+    """Findings, path, dwell times and (with `words`) the report of a batch, all from one pass and its cache."""
     gaze_pass = engine.look(encoded, [REPORT_QUESTION] * len(encoded))
     for row, (image, case) in enumerate(zip(encoded, cases, strict=True)):
         if gaze_pass.gaze_hidden is not None and result.head_names:
@@ -133,6 +145,8 @@ def _report(
             result.paths.append(tuple(image.grid.index_of(fixation) for fixation in shown))
         if engine.gaze_config.dwell_trained:
             result.dwells.append(_dwells(engine, gaze_pass, row, image.grid, case))
+    if not words:
+        return
     ids = engine.model.continue_text(gaze_pass, max_new_tokens=REPORT_TOKENS, **GREEDY)
     texts = engine.processor.tokenizer.batch_decode(ids, skip_special_tokens=True)
     result.reports += [text.strip() for text in texts]

@@ -47,7 +47,8 @@ def _auroc_values(scores: MacroAuroc) -> Values:
     }
 
 
-def _finding_values(scores: FindingScores | None) -> Values | None:
+def finding_values(scores: FindingScores | None) -> Values | None:
+    """AUROC from one source as plain values; None where it is untrained."""
     if scores is None:
         return None
     return {
@@ -73,7 +74,8 @@ def _text_values(text: TextScores) -> Values:
     return {"moderate_or_worse": {**_named_values(text.named), "floors": floors}, "sides": sides}
 
 
-def _path_values(paths: PathScores | None) -> Values | str:
+def path_values(paths: PathScores | None) -> Values | str:
+    """Scores of scanpaths as plain values; "untrained" where none is shown."""
     if paths is None:
         return "untrained"
     return {
@@ -107,10 +109,10 @@ def _path_values(paths: PathScores | None) -> Values | str:
 def model_values(scores: ModelScores) -> Values:
     """One model's scores as plain values."""
     return {
-        "finding_head": _finding_values(scores.head),
-        "answer_text": _finding_values(scores.yes_no),
+        "finding_head": finding_values(scores.head),
+        "answer_text": finding_values(scores.yes_no),
         "report": _text_values(scores.text),
-        "scanpath": _path_values(scores.paths),
+        "scanpath": path_values(scores.paths),
     }
 
 
