@@ -99,14 +99,15 @@ def write_twin_card(twin: str, folder: Path, own_name: str) -> Path:
     return path
 
 
-def write_finding_scores(results: Values, folder: Path) -> Path:
+def write_finding_scores(results: Values, folder: Path, role: str = "model") -> Path:
     """Write SCORES_FILE of a checkpoint folder: what a page shows beside each finding's probability.
 
     Args:
-        results: the JSON of `gazevlm evaluate` for this checkpoint, whose finding head is trained.
-        folder: of the checkpoint.
+        results: the JSON of `gazevlm evaluate`.
+        folder: of the checkpoint, whose finding head is trained.
+        role: "model", or which of the twins the folder holds.
     """
-    per_finding = results["scores"]["model"]["finding_head"]["all_severities"]["per_finding"]
+    per_finding = results["scores"][role]["finding_head"]["all_severities"]["per_finding"]
     values = {
         "scored_on": f"{results['n']:,} phantoms of domain {results['domain']} that training has not seen",
         "findings": {
@@ -198,6 +199,8 @@ def main(
     typer.echo(str(write_finding_scores(values, model)))
     for twin, folder in twin_sources(str(model)).items():
         typer.echo(str(write_twin_card(twin, Path(folder), model.resolve().name)))
+        if twin in values["scores"]:
+            typer.echo(str(write_finding_scores(values, Path(folder), twin)))
 
 
 if __name__ == "__main__":

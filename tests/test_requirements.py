@@ -17,6 +17,7 @@ SPACE_LIBRARIES = {
 }  # fmt: skip
 FILES = ("requirements.txt", "requirements-test.txt")
 OUR_MODULES = {"app"}
+DEVELOPERS = {"tests", "tools", "benchmarks"}  # folders that run in the environment of the tests
 
 
 def read_requirements(path: Path) -> dict[str, Requirement]:
@@ -68,7 +69,7 @@ def test_every_import_is_required(repository: Path) -> None:
         parts = path.relative_to(repository).parts
         if parts[0].startswith(".") or parts[0] == "build":
             continue
-        allowed = runtime | extras if parts[0] == "tests" else runtime
+        allowed = runtime | extras if parts[0] in DEVELOPERS else runtime
         for module in third_party_imports(repository, path):
             names = {canonicalize_name(name) for name in distributions.get(module, [module])}
             if not names & allowed:
