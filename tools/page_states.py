@@ -58,11 +58,16 @@ class Camera:
         page.wait_for_selector("#examples button img")
         return page
 
-    def asked(self, status: str, size: tuple[int, int] = DESK, scheme: Scheme = "light") -> "Page":
-        """A page where a question was asked about an example, as soon as its status line says so."""
+    def chosen(self, size: tuple[int, int] = DESK, scheme: Scheme = "light") -> "Page":
+        """A page where an example was picked."""
         page = self.open(size, scheme)
         page.locator("#examples button").filter(has_text=EXAMPLE).first.click()
         self.wait(page, "Drawn")
+        return page
+
+    def asked(self, status: str, size: tuple[int, int] = DESK, scheme: Scheme = "light") -> "Page":
+        """A page where a question was asked about an example, as soon as its status line says so."""
+        page = self.chosen(size, scheme)
         page.click("#diagnose")
         self.wait(page, status)
         return page
@@ -73,7 +78,9 @@ class Camera:
         page.wait_for_function("text => document.querySelector('#status').innerText.includes(text)", arg=status)
 
     def take(self, page: "Page", name: str, *, close: bool = True) -> None:
-        """Write one picture."""
+        """Write one picture, from the top of the page; on a phone, from where the results are."""
+        if page.viewport_size and page.viewport_size["width"] > PHONE[0]:
+            page.evaluate("scrollTo(0, 0)")
         page.wait_for_timeout(500)  # what slides and fades
         page.screenshot(path=self.out / f"{name}.png")
         with Image.open(self.out / f"{name}.png") as picture:
@@ -87,9 +94,11 @@ def photograph(camera: Camera, hostile: Path, unlike: Path) -> None:
     """All states, one after another."""
     camera.take(camera.open(), "empty")
     camera.take(camera.asked("Looking"), "looking")
-    busy = camera.asked("Writing")
-    camera.take(busy, "writing", close=False)
-    camera.take(camera.asked("Waiting"), "queued")
+    camera.take(camera.asked("Writing"), "writing")
+    queued = camera.chosen()
+    busy = camera.asked("Looking")
+    queued.click("#diagnose")
+    camera.take(queued, "queued")
     camera.wait(busy, "Done in")
     camera.take(busy, "done")
     stopped = camera.asked("Writing")
@@ -109,9 +118,7 @@ def photograph(camera: Camera, hostile: Path, unlike: Path) -> None:
     camera.take(camera.asked("Done in", DESK, "dark"), "dark")
     camera.take(camera.asked("Done in", PHONE), "phone")
     camera.take(camera.asked("Done in", PHONE, "dark"), "phone-dark")
-    compared = camera.open((1600, 1000))
-    compared.locator("#examples button").filter(has_text=EXAMPLE).first.click()
-    camera.wait(compared, "Drawn")
+    compared = camera.chosen((1600, 1000))
     compared.click("#compare button:has-text('Compare')")
     compared.fill("#second input, #second textarea", "1.5")
     compared.click("#diagnose")

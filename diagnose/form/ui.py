@@ -45,27 +45,24 @@ class AskingForm:
         """What the page is not, and what the chosen model has seen."""
         self.notice = gr.HTML(markup.notice(self.catalogue.find("").gaze.trained_on), elem_id="notice")
 
-    def models(self) -> None:
-        """The picker of the first model, with its badges."""
-        choices = self.catalogue.choices()
-        # values are checked by the catalogue, which alone knows an adapter that was made after the page
-        self.model = gr.Dropdown(
-            list(choices), value=self.catalogue.usual, label="Model", filterable=False, elem_id="model"
-        )
-        self.badges = gr.HTML(markup.badges(self.catalogue.find("").facts()), elem_id="badges")
-
-    def questions(self) -> None:
-        """The question, with presets to fill it, and everything that may be left alone."""
-        names = self.catalogue.find("").gaze.finding_names
-        self.preset = gr.Dropdown(
-            presets(names), value=None, label="Fill the question with", filterable=False, elem_id="preset"
-        )
+    def question_box(self) -> None:
+        """What is asked, in the user's words."""
         self.question = gr.Textbox(
             DEFAULT_QUESTION, label="Question", lines=2, max_length=LONGEST_QUESTION, elem_id="question"
         )
+
+    def choices(self) -> None:
+        """What may be left alone: presets, the model with its badges, what to compare with, and the settings."""
+        usual, names = self.catalogue.find(""), list(self.catalogue.choices())
+        self.preset = gr.Dropdown(
+            presets(usual.gaze.finding_names), value=None, label="Fill the question with", filterable=False,
+            elem_id="preset",
+        )  # fmt: skip
+        self.model = gr.Dropdown(names, value=usual.name, label="Model", filterable=False, elem_id="model")
+        self.badges = gr.HTML(markup.badges(usual.facts()), elem_id="badges")
         with gr.Accordion("Compare", open=False, elem_id="compare"):
             self.second_model = gr.Dropdown(
-                [(SAME, ""), *self.catalogue.choices()], value="", label="with another model or adapter",
+                [(SAME, ""), *names], value="", label="with another model or adapter",
                 filterable=False, elem_id="second-model",
             )  # fmt: skip
             self.second_badges = gr.HTML(elem_id="second-badges")

@@ -32,6 +32,10 @@ MODEL_QUEUE = "model"  # one answer at a time, from the page and the endpoint to
 EMPTY, READY, FAILED = "Upload an image or pick an example.", "Ready.", "That did not work; the message says why."
 WAITING, LOOKING, WRITING, STOPPED = "Waiting for the model…", "Looking…", "Writing…", "Stopped."
 
+# Why an answer ended before its end, and what the status line then says; None leaves it.
+STOP, REPLACED = "stop", "replaced"
+ENDINGS: dict[str, str | None] = {STOP: STOPPED, REPLACED: None}
+
 # Where the page is one column, the results lie below the button.
 SHOW_RESULTS = "() => { if (innerWidth < 700) document.getElementById('status').scrollIntoView({behavior: 'smooth'}); }"
 WHOLE_LINK = "query => `${location.origin}${location.pathname}?${query}`"
@@ -56,7 +60,7 @@ class DiagnosePage:
                 self._questions()
             with gr.Column(scale=3, min_width=280):
                 self._results()
-        self.shown = gr.State(None)
+        self.shown, self.ending = gr.State(None), gr.State("")
         panels = [part for panel in self.panels for part in panel.parts]
         self.about_image = [
             self.shown, self.status, self.truth, self.truth_text, self.history, self.files, *panels
@@ -67,16 +71,16 @@ class DiagnosePage:
         self._connect_form()
 
     def _questions(self) -> None:
-        self.form.models()
-        self.upload = gr.File(label="Drop, paste or choose: PNG, JPEG, WebP, TIFF, DICOM", height=150, elem_id="upload")
+        self.upload = gr.File(label="Drop, paste or choose: PNG, JPEG, WebP, TIFF, DICOM", height=130, elem_id="upload")
         self.gallery = gr.Gallery(
-            label="or a drawn example", columns=4, height=300, allow_preview=False, interactive=False,
+            label="or a drawn example", columns=4, height=220, allow_preview=False, interactive=False,
             object_fit="cover", buttons=[], elem_id="examples",
         )
-        self.form.questions()
+        self.form.question_box()
         with gr.Row():
             self.start = gr.Button("Diagnose", variant="primary", elem_id="diagnose", scale=2, min_width=120)
             self.stop = gr.Button("Stop", elem_id="stop", scale=1, min_width=80, interactive=False)
+        self.form.choices()
 
     def _results(self) -> None:
         self.status = gr.HTML(markup.status(EMPTY), elem_id="status")
@@ -93,26 +97,36 @@ class DiagnosePage:
             )
 
     def _connect_answers(self) -> "Dependency":
-        """The Diagnose and Stop buttons; returns the event that another image must cancel."""
+        """The Diagnose and Stop buttons; returns the event that another image must cancel.
+
+        To Gradio, an answer that was cancelled has failed, and words under way come after the click: so `ending` says
+        why, before anything is cancelled, and the last word on the status line is that of the failure.
+        """
         controls = self.controls
         begun = gr.on(
-            [self.start.click, self.form.question.submit], lambda: _controls(WAITING, busy=True), None, controls,
-            queue=False, js=SHOW_RESULTS, **QUIET,
+            [self.start.click, self.form.question.submit], lambda: ("", *_controls(WAITING, busy=True)), None,
+            [self.ending, *controls], queue=False, js=SHOW_RESULTS, **QUIET,
         )
         running = begun.then(
             self._answers, [self.shown, self.truth, self.form.question, *self.form.settings], self.about_image,
             concurrency_id=MODEL_QUEUE, concurrency_limit=1, **QUIET,
         )
         running.success(lambda: _controls(None, busy=False), None, controls, queue=False, **QUIET)
-        running.failure(lambda: _controls(FAILED, busy=False), None, controls, queue=False, **QUIET)
-        self.stop.click(
-            lambda: _controls(STOPPED, busy=False), None, controls, cancels=running, queue=False, **QUIET
+        running.failure(
+            lambda ending: _controls(ENDINGS.get(ending, FAILED), busy=False), self.ending, controls, queue=False,
+            **QUIET,
         )
+        self.stop.click(
+            lambda: (STOP, *_controls(STOPPED, busy=False)), None, [self.ending, *controls], queue=False, **QUIET
+        )
+        # listeners of their own: one with a function as well would lose its result
+        self.stop.click(None, None, None, cancels=running, **QUIET)
         return running
 
     def _connect_pictures(self, running: "Dependency") -> None:
         """Another image stops the answer about the last one, and frees the buttons."""
         for happening in (self.upload.upload, self.upload.clear, self.gallery.select):
+            happening(lambda: REPLACED, None, self.ending, queue=False, **QUIET)
             happening(None, None, None, cancels=running, **QUIET)
         uploaded = self.upload.upload(self._show_upload, self.upload, self.about_image, **QUIET)
         uploaded.failure(lambda: self._blank(FAILED), None, self.about_image, **QUIET)

@@ -431,6 +431,7 @@ def test_stop_keeps_what_is_there_and_frees_the_model(browser: "Browser", addres
     words = answer_of(page)
     page.wait_for_timeout(1500)
     assert answer_of(page) == words
+    assert page.inner_text("#status").strip() == "Stopped.", "to Gradio a cancelled answer has failed; to a reader not"
     page.click("#diagnose")
     wait_for_status(page, "Done in")
     assert answer_of(page).startswith(words)  # on a fast machine the answer may have been whole before the click
@@ -445,6 +446,7 @@ def test_another_image_stops_the_answer_about_the_last(browser: "Browser", addre
     pick_example(page, "fracture, severe")
     page.wait_for_timeout(1500)
     assert answer_of(page) == ""
+    assert "Drawn: fracture, severe." in page.inner_text("#status")
     assert page.evaluate("document.querySelector('#viewer .gaze-viewer').viewer.value.paths.length") == 0
     page.wait_for_selector("#diagnose:enabled")  # the button follows the message
     page.click("#diagnose")

@@ -104,11 +104,14 @@
     /* New paths: one row each, with a switch, a name and a button per fixation. */
     showPaths(paths, timed) {
       this.root.hidden = !paths.length;
-      this.toolbar
-        .querySelectorAll("[data-toggle=marks], [data-toggle=heat]")
-        .forEach(node => (node.hidden = !paths.length));
-      this.toolbar.querySelector("[data-toggle=heat]").hidden = !paths.some(path => path.patch_probabilities);
-      this.toolbar.querySelector("[data-toggle=grid]").hidden = !this.viewer.value?.grid;
+      // Disabled and not hidden, so that the image stays where it is when its paths come.
+      const able = {
+        marks: paths.length > 0,
+        heat: paths.some(path => path.patch_probabilities),
+        grid: Boolean(this.viewer.value?.grid),
+      };
+      for (const [name, here] of Object.entries(able))
+        this.toolbar.querySelector(`[data-toggle=${name}]`).disabled = !here;
       this.scrub.max = this.viewer.timeline.length_ms;
       this.pace.textContent = timed
         ? "Replayed with the times of the fixations."
