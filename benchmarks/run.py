@@ -120,7 +120,8 @@ def bytes_ratio(source: Path, text_layers: int, vision_layers: int) -> float:
 
 
 def _bytes(module: "Module") -> int:
-    total = sum(tensor.numel() * tensor.element_size() for tensor in module.parameters())
+    """Bytes of a module as on a GPU: what is not quantised counts two bytes, also on a CPU that wants four of it."""
+    total = sum(tensor.numel() * min(tensor.element_size(), 2) for tensor in module.parameters())
     for part in module.modules():  # scales of 4-bit layers are no parameters
         state = getattr(getattr(part, "weight", None), "quant_state", None)
         if state is not None:
@@ -209,7 +210,7 @@ def main(
         make_large(wide, text_layers=wide_layers, vision_layers=wide_layers, untied=False, shard="400MB")
         figures += gaze_figures(str(wide), "3b_width", max(1, repeats // 2), side_px=448)
         ratio = bytes_ratio(wide, wide_layers, wide_layers)
-        figures.append(Figure("nf4_bytes_ratio", ratio, "NF4 over bf16, 3B at full depth"))
+        figures.append(Figure("nf4_bytes_ratio", ratio, "NF4 over bf16, 3B at full depth, as on a GPU"))
     code = (
         "from gazevlm_core.inference import GazeEngine; from gazevlm_core.phantom.make import make_phantom\n"
         "from PIL import Image; engine = GazeEngine.load()\n"

@@ -131,21 +131,18 @@ def test_a_follow_up_question_reuses_the_image_and_only_the_last_images_are_kept
 ) -> None:
     options = DiagnoseOptions(max_new_tokens=1)
     runs: list[int] = []
-    encode = tiny_engine.encode_images
-    monkeypatch.setattr(tiny_engine, "encode_images", lambda images: runs.append(len(images)) or encode(images))
-    tiny_engine.use_adapter(None)  # forgets what other tests have asked about
-    fresh = list(tiny_engine.stream(IMAGE, "Why?", options))[-1]
-    again = list(tiny_engine.stream(IMAGE.copy(), "Why?", options))[-1]
-    list(tiny_engine.stream(IMAGE, "And what else?", options))
+    engine = GazeEngine(tiny_engine.checkpoint)  # has been asked nothing yet
+    encode = engine.encode_images
+    monkeypatch.setattr(engine, "encode_images", lambda images: runs.append(len(images)) or encode(images))
+    fresh = list(engine.stream(IMAGE, "Why?", options))[-1]
+    again = list(engine.stream(IMAGE.copy(), "Why?", options))[-1]
+    list(engine.stream(IMAGE, "And what else?", options))
     assert runs == [1]
     assert again.scanpath == fresh.scanpath
     assert again.answer == fresh.answer
-    list(tiny_engine.stream(IMAGE.rotate(180), "Why?", options))
+    list(engine.stream(IMAGE.rotate(180), "Why?", options))
     assert runs == [1, 1]
     for shade in range(KEPT_IMAGES):
-        list(tiny_engine.stream(Image.new("RGB", (224, 224), (shade,) * 3), "Why?", options))
-    list(tiny_engine.stream(IMAGE, "Why?", options))
+        list(engine.stream(Image.new("RGB", (224, 224), (shade,) * 3), "Why?", options))
+    list(engine.stream(IMAGE, "Why?", options))
     assert len(runs) == 3 + KEPT_IMAGES
-    tiny_engine.use_adapter(None)
-    list(tiny_engine.stream(IMAGE, "Why?", options))
-    assert len(runs) == 4 + KEPT_IMAGES
