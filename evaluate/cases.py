@@ -1,5 +1,6 @@
 """The phantoms that an evaluation sees: which seeds, what is true of them, and their images on disk."""
 
+import os
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -73,12 +74,13 @@ class PixelFile:
         """Add a uint8 [H, W] image at the end."""
         self._places.append((self._file.seek(0, 2), pixels.shape))
         self._file.write(np.ascontiguousarray(pixels).tobytes())
+        self._file.flush()
 
     def image(self, index: int) -> Image.Image:
         """The index-th image as RGB."""
         offset, (height, width) = self._places[index]
-        self._file.seek(offset)
-        pixels = np.frombuffer(self._file.read(height * width), np.uint8).reshape(height, width)
+        data = os.pread(self._file.fileno(), height * width, offset)  # forked processes share the file's position
+        pixels = np.frombuffer(data, np.uint8).reshape(height, width)
         return Image.fromarray(pixels).convert("RGB")
 
     def close(self) -> None:

@@ -65,7 +65,8 @@ def predict(
     study: Study,
     *,
     batch_size: int = 64,
-    words: bool = True,
+    presence: bool = True,
+    reports: bool = True,
     predicted: Callable[[int], None] = lambda count: None,
 ) -> Predictions:
     """Ask a model everything about every image, batch by batch.
@@ -74,7 +75,8 @@ def predict(
         engine: the model, with its adapter if it has one.
         study: the images.
         batch_size: images at once.
-        words: whether it is asked for reports and answers too, which takes most of the time.
+        presence: whether it is asked about each finding in words, which takes a pass per finding.
+        reports: whether it writes reports, which takes longer still.
         predicted: called with the number of images of each finished batch.
     """
     config = engine.gaze_config
@@ -84,9 +86,9 @@ def predict(
         cases = study.cases[first : first + batch_size]
         encoded = engine.encode_images([study.pixels.image(first + row) for row in range(len(cases))])
         result.grids += [image.grid for image in encoded]
-        if words:
+        if presence:
             result.yes_margins += list(presence_margins(engine, encoded))
-        _report(engine, encoded, cases, result, words=words)
+        _report(engine, encoded, cases, result, reports=reports)
         predicted(len(cases))
     return result
 
@@ -132,9 +134,9 @@ def _report(
     cases: Sequence[StudyCase],
     result: Predictions,
     *,
-    words: bool,
+    reports: bool,
 ) -> None:
-    """Findings, path, dwell times and (with `words`) the report of a batch, all from one pass and its cache."""
+    """Findings, path, dwell times and (with `reports`) the report of a batch, all from one pass and its cache."""
     gaze_pass = engine.look(encoded, [REPORT_QUESTION] * len(encoded))
     for row, (image, case) in enumerate(zip(encoded, cases, strict=True)):
         if gaze_pass.gaze_hidden is not None and result.head_names:
@@ -145,7 +147,7 @@ def _report(
             result.paths.append(tuple(image.grid.index_of(fixation) for fixation in shown))
         if engine.gaze_config.dwell_trained:
             result.dwells.append(_dwells(engine, gaze_pass, row, image.grid, case))
-    if not words:
+    if not reports:
         return
     ids = engine.model.continue_text(gaze_pass, max_new_tokens=REPORT_TOKENS, **GREEDY)
     texts = engine.processor.tokenizer.batch_decode(ids, skip_special_tokens=True)

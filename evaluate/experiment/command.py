@@ -4,6 +4,7 @@
 """
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,14 +23,18 @@ def experiment(
     sizes: Annotated[list[int] | None, typer.Option(help="Numbers of training images.", min=1)] = None,
     seeds: Annotated[int, typer.Option(help="Runs of each kind.", min=2)] = 3,
     orders: Annotated[list[GazeOrder] | None, typer.Option(help="Of the gaze; all without it.")] = None,
-    steps: Annotated[int, typer.Option(help="Of each run.", min=2)] = 400,
-    batch_size: Annotated[int, typer.Option(help="Examples per step.", min=1)] = 16,
+    steps: Annotated[int, typer.Option(help="Of each run.", min=2)] = 640,
+    batch_size: Annotated[int, typer.Option(help="Examples per step.", min=1)] = 4,
     test_images: Annotated[int, typer.Option(help="Scored per domain.", min=10)] = 300,
     shards: Annotated[Path, typer.Option(help="Folder for drawn phantoms.")] = Path(".cache/experiment"),
+    ablations: Annotated[bool, typer.Option(help="Also vary the model (original gaze, most images).")] = True,
+    workers: Annotated[int | None, typer.Option(help="Runs at once; as many as processors without it.", min=1)] = None,
     report_only: Annotated[bool, typer.Option("--report-only", help="Write the report of what is there.")] = False,
 ) -> None:
     """Train with none, random, shuffled and original gaze, everything else equal; compare and report."""
-    from evaluate.experiment.plan import Plan
+    import torch
+
+    from evaluate.experiment.plan import ABLATIONS, Plan
     from evaluate.experiment.run import ExperimentError, run_experiment
     from gazevlm_core.quiet import quiet_libraries
 
@@ -39,6 +44,7 @@ def experiment(
         sizes=tuple(sizes or usual.sizes),
         seeds=tuple(range(seeds)),
         orders=tuple(orders or usual.orders),
+        variants=ABLATIONS if ablations else {},
         steps=steps,
         warmup_steps=max(1, steps // 10),
         decay_steps=max(1, 3 * steps // 10),
@@ -47,7 +53,8 @@ def experiment(
     )
     try:
         if not report_only:
-            run_experiment(plan, out, shards, lambda line: typer.echo(line, err=True))
+            at_once = workers or (1 if torch.cuda.is_available() else os.cpu_count() or 1)
+            run_experiment(plan, out, shards, lambda line: typer.echo(line, err=True), workers=at_once)
             typer.echo(f"all runs are finished: {out}", err=True)
         write_report(plan, out)
     except (ExperimentError, OSError) as error:
@@ -63,10 +70,10 @@ def write_report(plan: "Plan", out: Path) -> None:
         ExperimentError: no finished run.
     """
     from evaluate.experiment.report import html, markdown
-    from evaluate.experiment.run import CELLS_FOLDER, ExperimentError
+    from evaluate.experiment.run import ExperimentError, cell_path
     from evaluate.experiment.summary import read_cells, read_truth, summarise
 
-    cells = read_cells([out / CELLS_FOLDER / f"{cell.name}.json" for cell in plan.cells])
+    cells = read_cells([cell_path(out, cell) for cell in plan.cells])
     if not cells:
         raise ExperimentError(f"{out} holds no finished run; run the experiment first")
     summary = summarise(cells, read_truth(out), plan)

@@ -4,9 +4,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from gazevlm_core.datasets.phantom import PATCH_PX
 from gazevlm_core.training.gaze_order import GazeOrder
+from gazevlm_core.training.nano_parts import IMAGE_PIXELS
 
 BASE = "base"
+# What an ablation changes of the gaze configuration. Smoothing by 0.7 patches leaves 0.33 of the target on its patch.
+ABLATIONS: Mapping[str, Mapping[str, Any]] = {
+    "4 gaze tokens": {"num_gaze_tokens": 4},
+    "8 gaze tokens": {"num_gaze_tokens": 8},
+    "no stop": {"stops": False},
+    "smoothed targets": {"target_sigma_patches": 0.7},
+    "visual pointer keys": {"pointer_keys": "visual"},
+    "linear index head": {"pointer_keys": "index", "index_patches": IMAGE_PIXELS // PATCH_PX**2},
+    "no previous patch": {"use_previous_patch": False},
+}
 
 
 @dataclass(frozen=True)
@@ -28,7 +40,7 @@ class Cell:
     @property
     def name(self) -> str:
         """For files, e.g. "base-original-0300-seed1"."""
-        return f"{self.variant}-{self.order.value}-{self.images:04d}-seed{self.seed}"
+        return f"{self.variant.replace(' ', '-')}-{self.order.value}-{self.images:04d}-seed{self.seed}"
 
 
 @dataclass(frozen=True)
@@ -55,10 +67,10 @@ class Plan:
     seeds: Sequence[int] = (0, 1, 2)
     orders: Sequence[GazeOrder] = tuple(GazeOrder)
     variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    steps: int = 400
-    warmup_steps: int = 40
-    decay_steps: int = 120
-    batch_size: int = 16
+    steps: int = 640
+    warmup_steps: int = 64
+    decay_steps: int = 192
+    batch_size: int = 4
     learning_rate: float = 1e-3
     presence_share: float = 0.7
     test_images: int = 300
@@ -69,6 +81,10 @@ class Plan:
             raise ValueError("an experiment needs sizes, seeds and orders")
         if min(*self.sizes, self.steps, self.batch_size, self.test_images) < 1:
             raise ValueError("sizes, steps, batch size and test images must be at least 1")
+
+    def asks_in_words(self, cell: Cell) -> bool:
+        """Whether a run is also asked about findings in words, to compare the answers with the finding head."""
+        return cell.variant == BASE and cell.images == max(self.sizes)
 
     @property
     def cells(self) -> list[Cell]:

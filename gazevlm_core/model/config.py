@@ -2,11 +2,20 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from enum import StrEnum
 from typing import Any
 
 from transformers import Qwen2_5_VLConfig
 
 GAZE_CONFIG_FILE = "gaze_config.json"
+
+
+class PointerKeys(StrEnum):
+    """What stands for a patch in the pointer's keys."""
+
+    STATES = "states"  # last hidden states at the image tokens: they have seen the whole image
+    VISUAL = "visual"  # merged tokens of the vision tower: each knows little but its own surroundings
+    INDEX = "index"  # a learned row per patch number, that is, a linear head over indices: blind to the patch's content
 
 
 @dataclass(frozen=True)
@@ -17,6 +26,11 @@ class GazeConfig:
         num_gaze_tokens: K, the longest scanpath.
         finding_names: one logit of the finding head each, in this order.
         pointer_dim: width d of the pointer's queries and keys.
+        pointer_keys: what stands for a patch in the keys, and (but for INDEX, which takes STATES) in the query.
+        index_patches: rows of the keys of INDEX, the largest grid that it can point at; 0 with other keys.
+        stops: whether a path can be shorter than K; without, every path has K fixations.
+        target_sigma_patches: width of a Gaussian around the fixated patch that is the target in its stead; 0 for the
+            patch alone.
         use_previous_patch: whether the query sees the patch fixated before; False is the plain placeholder form.
         gaze_trained: whether the pointer was trained; an untrained path is never drawn.
         findings_trained: whether the finding head was trained.
@@ -25,12 +39,17 @@ class GazeConfig:
         gaze_weight, text_weight, finding_weight, dwell_weight: weights of the four losses.
 
     Raises:
-        ValueError: sizes below 1, repeated finding names, or negative weights.
+        ValueError: sizes below 1, repeated finding names, negative weights or width, unknown keys, or a number of
+            patches that does not go with them.
     """
 
     num_gaze_tokens: int = 12
     finding_names: tuple[str, ...] = ()
     pointer_dim: int = 128
+    pointer_keys: PointerKeys = PointerKeys.STATES
+    index_patches: int = 0
+    stops: bool = True
+    target_sigma_patches: float = 0.0
     use_previous_patch: bool = True
     gaze_trained: bool = False
     findings_trained: bool = False
@@ -43,6 +62,11 @@ class GazeConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "finding_names", tuple(self.finding_names))
+        object.__setattr__(self, "pointer_keys", PointerKeys(self.pointer_keys))
+        if (self.pointer_keys is PointerKeys.INDEX) != (self.index_patches > 0) or self.index_patches < 0:
+            raise ValueError("index_patches is the number of patches for pointer_keys 'index', and 0 for the others")
+        if self.target_sigma_patches < 0:
+            raise ValueError(f"target_sigma_patches must not be negative, got {self.target_sigma_patches}")
         if self.num_gaze_tokens < 1 or self.pointer_dim < 1:
             raise ValueError("num_gaze_tokens and pointer_dim must be at least 1")
         if len(set(self.finding_names)) != len(self.finding_names):
@@ -64,7 +88,7 @@ class GazeConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready dictionary."""
-        return {**asdict(self), "finding_names": list(self.finding_names)}
+        return {**asdict(self), "finding_names": list(self.finding_names), "pointer_keys": self.pointer_keys.value}
 
 
 class GazeVLMConfig(Qwen2_5_VLConfig):

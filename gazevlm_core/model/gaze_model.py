@@ -4,6 +4,7 @@ One pass of the backbone over [image, question, <st> x K] gives the hidden state
 and the cache from which the answer is generated. Nothing of the backbone is rewritten: this class composes around it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +16,8 @@ from transformers.conversion_mapping import get_checkpoint_conversion_mapping, r
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.utils import ModelOutput
 
-from gazevlm_core.model.config import GazeVLMConfig
-from gazevlm_core.model.losses import answer_loss, dwell_loss, finding_loss, pointer_loss
+from gazevlm_core.model.config import GazeVLMConfig, PointerKeys
+from gazevlm_core.model.losses import answer_loss, dwell_loss, finding_loss, near_patches, pointer_loss
 from gazevlm_core.model.pointer import GazeHeads, PointerField
 
 
@@ -41,7 +42,7 @@ class GazePass:
         position_ids: int64 [3, B, L], kept here because the backbone would share its own between users.
         cache: keys and values of all L positions; the answer goes on from it.
         gaze_hidden: [B, K, D], or None when the prompts hold no gaze token.
-        patch_hidden: per image [P_b, D].
+        patch_hidden: per image [P_b, D]; see `GazeVLM.patch_states`.
     """
 
     input_ids: torch.Tensor
@@ -72,6 +73,8 @@ class GazeVLM(Qwen2_5_VLForConditionalGeneration):
         super()._init_weights(module)
         if isinstance(module, GazeHeads):
             init.normal_(module.stop_key, std=0.02)
+            if module.by_index:
+                init.normal_(module.index_keys.weight)
             if module.use_previous_patch:
                 init.normal_(module.start, std=0.02)
 
@@ -122,8 +125,16 @@ class GazeVLM(Qwen2_5_VLForConditionalGeneration):
             raise ValueError("gaze losses need input_ids, image_grid_thw and mm_token_type_ids")
         if position_ids is None:  # never the backbone's own: it keeps them between calls
             backbone["position_ids"] = self.positions(input_ids, attention_mask, mm_token_type_ids, image_grid_thw)
+        image_tokens = None
+        if self.config.gaze_config.pointer_keys is PointerKeys.VISUAL and pixel_values is not None:
+            image_tokens = self.encode_images(pixel_values, image_grid_thw)
+            given = {"image": BaseModelOutputWithPooling(pooler_output=image_tokens)}
+            backbone.update(pixel_values=None, image_grid_thw=None, mm_encoder_outputs=given)
         hidden = self.model(**{**backbone, "use_cache": False}).last_hidden_state
-        return self._losses(hidden, input_ids, image_grid_thw, labels, gaze_targets, gaze_durations_ms, finding_labels)
+        patches = self.patch_states(hidden, input_ids, image_grid_thw, image_tokens)
+        return self._losses(
+            hidden, patches, input_ids, image_grid_thw, labels, gaze_targets, gaze_durations_ms, finding_labels
+        )
 
     def positions(
         self,
@@ -146,6 +157,25 @@ class GazeVLM(Qwen2_5_VLForConditionalGeneration):
         sizes = (image_grid_thw.prod(dim=-1) // merge**2).tolist()
         return torch.split(hidden[input_ids == self.config.image_token_id], sizes)
 
+    def patch_states(
+        self,
+        hidden: torch.Tensor,
+        input_ids: torch.Tensor,
+        image_grid_thw: torch.Tensor,
+        image_tokens: Sequence[torch.Tensor] | None,
+    ) -> tuple[torch.Tensor, ...]:
+        """What stands for the patches in the heads, [P_b, D] per image: the backbone's last states or, with VISUAL
+        keys, the vision tower's tokens.
+
+        Raises:
+            ValueError: VISUAL keys, and no image tokens.
+        """
+        if self.config.gaze_config.pointer_keys is not PointerKeys.VISUAL:
+            return self.split_patches(hidden, input_ids, image_grid_thw)
+        if image_tokens is None:
+            raise ValueError("visual pointer keys need pixel_values")
+        return tuple(image_tokens)
+
     def gaze_states(self, hidden: torch.Tensor, input_ids: torch.Tensor) -> torch.Tensor | None:
         """Hidden states [B, K, D] at the gaze tokens, or None where the prompts hold none.
 
@@ -166,6 +196,7 @@ class GazeVLM(Qwen2_5_VLForConditionalGeneration):
     def _losses(
         self,
         hidden: torch.Tensor,
+        patches: tuple[torch.Tensor, ...],
         input_ids: torch.Tensor,
         image_grid_thw: torch.Tensor,
         labels: torch.Tensor | None,
@@ -185,12 +216,12 @@ class GazeVLM(Qwen2_5_VLForConditionalGeneration):
             )
         with torch.autocast(hidden.device.type, enabled=False):  # the heads stay in float32
             if gaze_targets is not None:
-                patches = self.split_patches(hidden, input_ids, image_grid_thw)
                 patch_hidden = pad_sequence(list(patches), batch_first=True)  # [B, P, D]
                 sizes = torch.tensor([len(rows) for rows in patches], device=hidden.device)
                 patch_mask = torch.arange(patch_hidden.shape[1], device=hidden.device) < sizes[:, None]
                 fields = self.gaze_heads.fields(gaze_hidden, patch_hidden)
-                parts["gaze_loss"] = pointer_loss(fields, gaze_targets, patch_mask)
+                near = self._near(image_grid_thw, patch_mask)
+                parts["gaze_loss"] = pointer_loss(fields, gaze_targets, patch_mask, near)
                 if gaze_durations_ms is not None:
                     rows = torch.arange(len(patches), device=hidden.device)[:, None, None]
                     fixated = patch_hidden[rows, gaze_targets.clamp(min=0)]  # [B, S, K, D]
@@ -207,6 +238,19 @@ class GazeVLM(Qwen2_5_VLForConditionalGeneration):
         nothing = torch.zeros((), device=hidden.device)
         total = sum((weights[name] * value for name, value in parts.items()), start=nothing)
         return GazeLosses(loss=total, **parts)
+
+    def _near(self, image_grid_thw: torch.Tensor, patch_mask: torch.Tensor) -> torch.Tensor | None:
+        """Soft targets [B, P, P] of the configuration, padded with zeros; None for hard ones."""
+        sigma = self.config.gaze_config.target_sigma_patches
+        if not sigma:
+            return None
+        merge = self.config.vision_config.spatial_merge_size
+        batch, width = patch_mask.shape
+        near = torch.zeros(batch, width, width, device=patch_mask.device)
+        for row, (_, height, length) in enumerate((image_grid_thw // merge).tolist()):
+            patches = height * length
+            near[row, :patches, :patches] = near_patches(height, length, sigma).to(near.device)
+        return near
 
     def encode_images(self, pixel_values: torch.Tensor, image_grid_thw: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Image tokens [P_b, D] of each image; reusable for any number of questions."""
@@ -246,7 +290,7 @@ class GazeVLM(Qwen2_5_VLForConditionalGeneration):
             position_ids=position_ids,
             cache=cache,
             gaze_hidden=self.gaze_states(hidden, input_ids),
-            patch_hidden=self.split_patches(hidden, input_ids, image_grid_thw),
+            patch_hidden=self.patch_states(hidden, input_ids, image_grid_thw, image_tokens),
         )
 
     @torch.no_grad()

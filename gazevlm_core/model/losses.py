@@ -21,14 +21,15 @@ def pointer_log_probabilities(fields: PointerField, previous: torch.Tensor, patc
         patch_mask: bool [B, P], True for patches that exist.
 
     Returns:
-        float32 [B, S, K, P + 1], normalised over the existing patches and the stop; no stop at the first step.
+        float32 [B, S, K, P + 1], normalised over the existing patches and the stop; no stop at the first step, nor
+        anywhere where paths do not stop.
     """
     batch, _, steps = previous.shape
     rows = torch.arange(batch, device=previous.device)[:, None, None]
     queries = fields.step_queries[:, None] + fields.previous_queries[rows, previous]  # [B, S, K, d]
     logits = torch.einsum("bskd,bpd->bskp", queries, fields.keys) / fields.keys.shape[-1] ** 0.5
     allowed = functional.pad(patch_mask, (0, 1), value=True)[:, None, None].expand(batch, 1, steps, -1).clone()
-    allowed[:, :, 0, -1] = False
+    allowed[:, :, : 1 if fields.stops else None, -1] = False
     return logits.masked_fill(~allowed, float("-inf")).log_softmax(dim=-1)
 
 
@@ -38,13 +39,24 @@ def previous_patches(targets: torch.Tensor, start: int) -> torch.Tensor:
     return torch.where(shifted >= 0, shifted, torch.full_like(shifted, start))
 
 
-def pointer_loss(fields: PointerField, targets: torch.Tensor, patch_mask: torch.Tensor) -> torch.Tensor:
+def near_patches(rows: int, cols: int, sigma_patches: float) -> torch.Tensor:
+    """A Gaussian around each patch of a grid, float32 [P, P]; each row sums to 1 on the grid."""
+    places = torch.cartesian_prod(torch.arange(rows), torch.arange(cols)).float()
+    squared = torch.cdist(places, places).square()
+    return (-squared / (2 * sigma_patches**2)).softmax(dim=-1)
+
+
+def pointer_loss(
+    fields: PointerField, targets: torch.Tensor, patch_mask: torch.Tensor, near: torch.Tensor | None = None
+) -> torch.Tensor:
     """Mean cross-entropy in nats per supervised step, over all readers of all images.
 
     Args:
         fields: as in `pointer_log_probabilities`.
-        targets: int64 [B, S, K] of patch index, STOP or IGNORED.
+        targets: int64 [B, S, K] of patch index, STOP or IGNORED; STOP is ignored where paths do not stop.
         patch_mask: bool [B, P].
+        near: float [B, P, P], the distribution that stands in for each patch as a target, zero outside the image's
+            grid; None for the patch alone.
 
     Returns:
         A scalar; zero (with a gradient of zero) where no step is supervised.
@@ -52,8 +64,13 @@ def pointer_loss(fields: PointerField, targets: torch.Tensor, patch_mask: torch.
     stop_index = patch_mask.shape[1]
     log_probabilities = pointer_log_probabilities(fields, previous_patches(targets, stop_index), patch_mask)
     classes = torch.where(targets == STOP, torch.full_like(targets, stop_index), targets)
-    known = classes >= 0
+    known = (classes >= 0) & ((targets != STOP) | fields.stops)
     chosen = log_probabilities.gather(-1, classes.clamp(min=0)[..., None]).squeeze(-1)
+    if near is not None:
+        images = torch.arange(len(targets), device=targets.device)[:, None, None]
+        soft = near[images, targets.clamp(min=0)]  # [B, S, K, P]
+        over_patches = log_probabilities[..., :-1].masked_fill(~patch_mask[:, None, None], 0.0)
+        chosen = torch.where(targets >= 0, (soft * over_patches).sum(dim=-1), chosen)
     return -chosen.masked_fill(~known, 0.0).sum() / known.sum().clamp(min=1)
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from gazevlm_core.model.config import GazeConfig
+from gazevlm_core.model.config import GazeConfig, PointerKeys
 
 
 @dataclass(frozen=True)
@@ -21,11 +21,13 @@ class PointerField:
         step_queries: [K, d], from the gaze states.
         previous_queries: [P + 1, d], by the patch fixated before; the last row is the start. Zeros in the plain form.
         keys: [P + 1, d], one per patch; the last row is the stop.
+        stops: whether a path may be shorter than K.
     """
 
     step_queries: torch.Tensor
     previous_queries: torch.Tensor
     keys: torch.Tensor
+    stops: bool = True
 
     @property
     def num_steps(self) -> int:
@@ -45,11 +47,11 @@ class PointerField:
             previous: int64 [N], patch fixated before, P for none.
 
         Returns:
-            float32 [N, P + 1]; stopping before the first fixation has logit -inf.
+            float32 [N, P + 1]; stopping before the first fixation (or ever, without stops) has logit -inf.
         """
         queries = self.step_queries[step] + self.previous_queries[previous]
         logits = queries @ self.keys.T / self.keys.shape[1] ** 0.5
-        if step == 0:
+        if step == 0 or not self.stops:
             logits = logits.clone()
             logits[:, -1] = float("-inf")
         return logits
@@ -65,9 +67,13 @@ class GazeHeads(nn.Module):
 
     def __init__(self, hidden_size: int, config: GazeConfig) -> None:
         super().__init__()
-        self.use_previous_patch = config.use_previous_patch
+        self.use_previous_patch, self.stops = config.use_previous_patch, config.stops
         self.query = nn.Linear(hidden_size, config.pointer_dim, bias=False)
-        self.key = nn.Linear(hidden_size, config.pointer_dim, bias=False)
+        if config.pointer_keys is PointerKeys.INDEX:
+            self.index_keys = nn.Embedding(config.index_patches, config.pointer_dim)
+        else:
+            self.key = nn.Linear(hidden_size, config.pointer_dim, bias=False)
+        self.by_index = config.pointer_keys is PointerKeys.INDEX
         self.stop_key = nn.Parameter(torch.zeros(config.pointer_dim))
         if config.use_previous_patch:
             self.previous = nn.Linear(hidden_size, config.pointer_dim, bias=False)
@@ -83,6 +89,8 @@ class GazeHeads(nn.Module):
                 nn.init.xavier_uniform_(module.weight)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
+        if self.by_index:
+            nn.init.normal_(self.index_keys.weight)
         nn.init.normal_(self.stop_key, std=0.02)
         if self.use_previous_patch:
             nn.init.normal_(self.start, std=0.02)
@@ -92,10 +100,13 @@ class GazeHeads(nn.Module):
 
         Args:
             gaze_hidden: [..., K, D] last hidden states at the gaze tokens.
-            patch_hidden: [..., P, D] last hidden states at the image tokens.
+            patch_hidden: [..., P, D] what stands for the patches; see `GazeVLM.patch_states`.
+
+        Raises:
+            ValueError: more patches than the keys have rows.
         """
         gaze_hidden, patch_hidden = gaze_hidden.float(), patch_hidden.float()
-        keys = self.key(patch_hidden)
+        keys = self._index_keys(patch_hidden) if self.by_index else self.key(patch_hidden)
         stop = self.stop_key.expand(*keys.shape[:-2], 1, -1)
         keys = torch.cat([keys, stop], dim=-2)
         if self.use_previous_patch:
@@ -103,7 +114,13 @@ class GazeHeads(nn.Module):
             previous = self.previous(torch.cat([patch_hidden, start], dim=-2))
         else:
             previous = torch.zeros_like(keys)
-        return PointerField(self.query(gaze_hidden), previous, keys)
+        return PointerField(self.query(gaze_hidden), previous, keys, self.stops)
+
+    def _index_keys(self, patch_hidden: torch.Tensor) -> torch.Tensor:
+        patches, rows = patch_hidden.shape[-2], self.index_keys.num_embeddings
+        if patches > rows:
+            raise ValueError(f"a grid of {patches} patches is larger than the {rows} indices of this model's head")
+        return self.index_keys.weight[:patches].expand(*patch_hidden.shape[:-2], -1, -1)
 
     def log_durations(self, gaze_hidden: torch.Tensor, fixated_hidden: torch.Tensor) -> torch.Tensor:
         """Natural logarithms of the dwells in ms, [...], from gaze states and their patches' states, [..., D] each."""

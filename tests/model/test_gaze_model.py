@@ -1,15 +1,22 @@
 """Laws of the model: one pass, one cache, batches, patches in their places."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from transformers import DynamicCache
 
+from gazevlm_core.datasets.example import Example
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.inference import GazeEngine
 from gazevlm_core.model.walks import choose_path
 from gazevlm_core.prompt import encode_prompts, render_prompt
+from gazevlm_core.scanpath import Fixation, Scanpath
+from gazevlm_core.training.collator import GazeCollator
+from tests.tiny_model import make_tiny_checkpoint
 
 QUESTIONS = ("Is there pneumothorax?", "Describe the findings on this chest radiograph.", "Why?")
 
@@ -150,3 +157,40 @@ def test_the_cache_holds_every_position(tiny_engine: GazeEngine) -> None:
     gaze_pass = tiny_engine.look([image], ["Why?"])
     assert isinstance(gaze_pass.cache, DynamicCache)
     assert gaze_pass.cache.get_seq_length() == gaze_pass.input_ids.shape[1]
+
+
+@pytest.mark.parametrize(
+    "gaze", [{"pointer_keys": "visual"}, {"pointer_keys": "index", "index_patches": 66}, {"target_sigma_patches": 0.7},
+             {"stops": False}],
+)  # fmt: skip
+def test_variants_of_the_pointer_learn_save_and_look(tmp_path: Path, gaze: dict[str, object]) -> None:
+    engine = GazeEngine.load(str(make_tiny_checkpoint(tmp_path, **gaze)))
+    model, path = engine.model, Scanpath(tuple(Fixation(0.1 + 0.2 * step, 0.5) for step in range(4)), "simulated")
+    example = Example("a", noise(300, 260), QUESTIONS[0], "No.", {"cardiomegaly": 1.0}, (path,))
+    wide = replace(example, image=noise(500, 200))
+    batch = GazeCollator(engine.processor, engine.gaze_config)([example, wide])
+    losses = model(**batch)
+    losses.gaze_loss.backward()
+    heads = model.gaze_heads
+    trained = heads.index_keys if heads.by_index else heads.key
+    assert trained.weight.grad.abs().sum() > 0
+    vision = next(model.model.visual.parameters())
+    assert vision.grad.abs().sum() > 0, "the vision tower learns where to look, whatever the keys are"
+    with torch.no_grad():
+        step = 0.02 / vision.grad.norm()
+        before = float(losses.gaze_loss)
+        for parameter in model.parameters():
+            if parameter.grad is not None:
+                parameter -= step * parameter.grad
+        assert float(model(**batch).gaze_loss) < before
+    shown = engine.diagnose(noise(300, 260), QUESTIONS[0]).scanpath
+    assert shown is not None
+    if gaze.get("stops") is False:
+        assert len(shown) == engine.gaze_config.num_gaze_tokens
+
+
+def test_visual_keys_are_the_vision_tokens(tmp_path: Path) -> None:
+    engine = GazeEngine.load(str(make_tiny_checkpoint(tmp_path, pointer_keys="visual")))
+    (image,) = engine.encode_images([noise(300, 260)])
+    gaze_pass = engine.look([image], [QUESTIONS[0]])
+    assert torch.equal(gaze_pass.patch_hidden[0], image.tokens)

@@ -10,6 +10,7 @@ from gazevlm_core.model.losses import (
     answer_loss,
     dwell_loss,
     finding_loss,
+    near_patches,
     pointer_log_probabilities,
     pointer_loss,
     previous_patches,
@@ -89,3 +90,28 @@ def test_every_answer_weighs_the_same_however_long() -> None:
     logits[0, 0] = math.log(3.0)  # P = 3/4 for class 0; the other three tokens cost log 2 each
     loss = answer_loss(logits, torch.tensor([1, 0, 1, 1]), torch.tensor([5, 2, 2, 2]))
     assert math.isclose(float(loss), (math.log(4.0) + math.log(2.0)) / 2, rel_tol=1e-6)
+
+
+def test_soft_targets_share_the_loss_among_neighbours() -> None:
+    near = near_patches(2, 2, 0.7)
+    side, corner = (math.exp(-distance / (2 * 0.7**2)) for distance in (1, 2))
+    total = 1 + 2 * side + corner
+    torch.testing.assert_close(near[0], torch.tensor([1, side, side, corner]) / total)
+    torch.manual_seed(0)
+    field = PointerField(torch.randn(1, 2, 8), torch.randn(1, 7, 8), torch.randn(1, 7, 8))
+    padded = torch.zeros(1, 6, 6)  # a grid of 2 x 2 in a batch of up to 6 patches
+    padded[0, :4, :4] = near
+    targets, mask = torch.tensor([[[3, STOP]]]), torch.tensor([[True] * 4 + [False] * 2])
+    logs = pointer_log_probabilities(field, previous_patches(targets, 6), mask)[0, 0]
+    expected = -((near[3] * logs[0, :4]).sum() + logs[1, 6]) / 2
+    torch.testing.assert_close(pointer_loss(field, targets, mask, padded), expected)
+    hard = torch.zeros(1, 6, 6)
+    hard[0, :4, :4] = torch.eye(4)
+    torch.testing.assert_close(pointer_loss(field, targets, mask, hard), pointer_loss(field, targets, mask))
+
+
+def test_where_paths_do_not_stop_the_stop_is_no_choice_and_no_target() -> None:
+    field = flat_field(1, 3, 4)
+    endless = PointerField(field.step_queries, field.previous_queries, field.keys, stops=False)
+    targets, mask = torch.tensor([[[2, 0, STOP]]]), torch.ones(1, 4, dtype=torch.bool)
+    assert math.isclose(float(pointer_loss(endless, targets, mask)), math.log(4), rel_tol=1e-6)
