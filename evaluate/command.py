@@ -1,6 +1,7 @@
 """`gazevlm evaluate`: the scores of a checkpoint on a data set, beside floors, ceilings and twins.
 
     gazevlm evaluate --dataset phantom --n 1000 --seed 4242 --json
+    gazevlm evaluate --dataset egd-cxr --root EGD-CXR --images MIMIC-CXR-JPG --adapter my-adapter
 """
 
 import json
@@ -14,10 +15,7 @@ import typer
 TWINS = ("short", "no-gaze", "plain")
 
 
-class Dataset(StrEnum):
-    """Data sets that can be scored."""
-
-    PHANTOM = "phantom"
+PHANTOM = "phantom"
 
 
 class Domain(StrEnum):
@@ -28,25 +26,38 @@ class Domain(StrEnum):
 
 
 def evaluate(
-    dataset: Annotated[Dataset, typer.Option(help="What to score on.")] = Dataset.PHANTOM,
-    n: Annotated[int, typer.Option("--n", help="Number of images.", min=1)] = 1000,
-    seed: Annotated[int, typer.Option(help="Which images: any S >= 0; none was seen in training.")] = 0,
-    domain: Annotated[Domain, typer.Option(help="A as in training, B for zero-shot tests.")] = Domain.A,
-    model: Annotated[str, typer.Option(help="Name of a shipped checkpoint, a folder, or a Hub id.")] = "gazevlm-nano",
+    dataset: Annotated[str, typer.Option(help="phantom, or a name that `gazevlm dataset inspect` takes.")] = PHANTOM,
+    model: Annotated[str, typer.Option(help="A shipped checkpoint, a folder, or a Hub id.")] = "gazevlm-nano",
     adapter: Annotated[Path | None, typer.Option(help="Folder of an adapter.", exists=True, file_okay=False)] = None,
-    twins: Annotated[bool, typer.Option(help="Score the twins beside it, where they are.")] = True,
-    reference: Annotated[
-        Path | None, typer.Option(help="Full-precision checkpoint, for the cost of quantisation.", exists=True)
-    ] = None,
+    seed: Annotated[int, typer.Option(help="Phantoms: which, S >= 0, never seen in training. Else: of floors.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
     batch_size: Annotated[int, typer.Option(help="Images at once.", min=1)] = 64,
-    workers: Annotated[int, typer.Option(help="Processes that draw images.", min=1)] = 2,
+    n: Annotated[int, typer.Option("--n", help="Phantoms: number of images.", min=1)] = 1000,
+    domain: Annotated[Domain, typer.Option(help="Phantoms: A as in training, B for zero-shot tests.")] = Domain.A,
+    twins: Annotated[bool, typer.Option(help="Phantoms: score the twins beside it, where they are.")] = True,
+    reference: Annotated[
+        Path | None, typer.Option(help="Phantoms: full-precision form, for the cost of quantisation.", exists=True)
+    ] = None,
+    workers: Annotated[int, typer.Option(help="Phantoms: processes that draw images.", min=1)] = 2,
+    root: Annotated[Path | None, typer.Option(help="Other data sets: folder (gazesearch: JSON file).")] = None,
+    images: Annotated[Path | None, typer.Option(help="Other data sets: folder of images that lie elsewhere.")] = None,
+    split: Annotated[str, typer.Option(help="Other data sets: test, validation, train (by patient), or all.")] = "test",
+    limit: Annotated[int | None, typer.Option(help="Other data sets: most records; all without it.", min=1)] = None,
 ) -> None:
-    """Score a checkpoint: AUROC, reports, scanpaths and stopping, with floors and 95% intervals."""
-    from evaluate.cases import phantom_seeds
+    """Score a checkpoint: findings, reports, scanpaths and stopping, with floors and 95% intervals."""
     from gazevlm_core.quiet import quiet_libraries
 
+    if dataset != PHANTOM:
+        _evaluate_dataset(
+            dataset, root, images, model, adapter, split=split, limit=limit, batch_size=batch_size, seed=seed,
+            as_json=as_json,
+        )  # fmt: skip
+        return
+    from evaluate.cases import phantom_seeds
+
     try:
+        if root is not None or images is not None:
+            raise ValueError("phantoms are drawn; leave out --root and --images, or name another --dataset")
         phantom_seeds(seed, n)
     except ValueError as error:
         typer.echo(f"gazevlm evaluate: {error}", err=True)
@@ -70,6 +81,50 @@ def evaluate(
         typer.echo(f"gazevlm evaluate: {error}", err=True)
         raise typer.Exit(1) from None
     typer.echo(json.dumps(results, indent=2) if as_json else render_tables(results))
+
+
+def _evaluate_dataset(
+    name: str,
+    root: Path | None,
+    images: Path | None,
+    model: str,
+    adapter: Path | None,
+    *,
+    split: str,
+    limit: int | None,
+    batch_size: int,
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Score on a real data set; see `evaluate.datasets`."""
+    from gazevlm_core.quiet import quiet_libraries
+
+    quiet_libraries()
+    from tqdm import tqdm
+
+    from evaluate.datasets.run import evaluate_dataset
+    from evaluate.datasets.table import render_dataset
+    from gazevlm_core.datasets.record import DatasetError
+    from gazevlm_core.datasets.registry import open_dataset
+    from gazevlm_core.inference import GazeEngine
+    from gazevlm_core.model.adapters import AdapterError
+    from gazevlm_core.model.checkpoint import CheckpointError
+
+    try:
+        if root is None:
+            raise DatasetError(f"{name}: give its folder as --root")
+        folder = root
+        open_dataset(name, folder, images)  # before a model is loaded
+        engine = GazeEngine.load(model, adapter=adapter)
+        with tqdm(total=None, unit=" records", desc=f"asking about {name}", disable=None) as bar:
+            results = evaluate_dataset(
+                lambda: open_dataset(name, folder, images), engine, split=split, limit=limit, batch_size=batch_size,
+                seed=seed, asked=bar.update,
+            )  # fmt: skip
+    except (DatasetError, CheckpointError, AdapterError) as error:
+        typer.echo(f"gazevlm evaluate: {error}", err=True)
+        raise typer.Exit(1) from None
+    typer.echo(json.dumps(results, indent=2) if as_json else render_dataset(results))
 
 
 def twin_sources(model: str) -> dict[str, str]:

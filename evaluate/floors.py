@@ -38,10 +38,12 @@ class ConstantPaths:
     Args:
         others: phantoms that are not scored.
         num_steps: longest path.
+
+    `readings` holds those readings.
     """
 
     def __init__(self, others: Sequence[StudyCase], num_steps: int) -> None:
-        self._readings = [reader[0] for case in others for reader in case.readings]
+        self.readings = [reader[0] for case in others for reader in case.readings]
         self._num_steps = num_steps
         self._best: dict[PatchGrid, Path] = {}
         self._modes: dict[PatchGrid, Path] = {}
@@ -49,7 +51,7 @@ class ConstantPaths:
     @property
     def usual_length(self) -> int:
         """Median length of the readings, cut at the longest path."""
-        return int(np.median([min(len(path), self._num_steps) for path in self._readings]))
+        return int(np.median([min(len(path), self._num_steps) for path in self.readings]))
 
     def best(self, grid: PatchGrid) -> Path:
         """The reading with the best mean sequence score against all the others."""
@@ -68,7 +70,7 @@ class ConstantPaths:
         return self._modes[grid]
 
     def _on(self, grid: PatchGrid) -> list[Path]:
-        return [on_grid(reading, grid)[: self._num_steps] for reading in self._readings]
+        return [on_grid(reading, grid)[: self._num_steps] for reading in self.readings]
 
 
 def shuffled(paths: Sequence[Path], seed: int) -> Alternatives:

@@ -10,6 +10,7 @@ from evaluate import floors
 from evaluate.cases import Study, StudyCase
 from evaluate.floors import Alternatives, ConstantPaths, Path, on_grid
 from evaluate.predictions import Predictions
+from evaluate.step_scores import StepScores, score_steps
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.metrics.intervals import (
     Estimate,
@@ -51,6 +52,7 @@ class PathScores:
         length_difference: median of the path's length less the reading's, in fixations.
         step_mode_hits: how often the most frequent patch of a step (on other phantoms) is the one fixated.
         step_model_hits: how often the model's patch at a step is.
+        steps: what the model's distributions know of a reader's next fixation.
         dwell_ratio: median of predicted to true durations at the readers' fixations; None where untrained.
         dwell_correlation: of log durations, there; None where untrained.
     """
@@ -68,6 +70,7 @@ class PathScores:
     length_difference: Estimate
     step_mode_hits: Estimate
     step_model_hits: Estimate
+    steps: StepScores
     dwell_ratio: Estimate | None
     dwell_correlation: Estimate | None
 
@@ -144,6 +147,7 @@ def score_paths(study: Study, predictions: Predictions, counts: np.ndarray, seed
         ),
         step_mode_hits=step_hits([constants.modes(grid) for grid in grids], targets, counts),
         step_model_hits=step_hits(paths, targets, counts),
+        steps=score_steps(predictions.looks, grids, constants.readings, predictions.num_steps, counts),
         dwell_ratio=dwell_ratio,
         dwell_correlation=dwell_correlation,
     )

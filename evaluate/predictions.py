@@ -8,6 +8,8 @@ import torch
 from transformers import LogitsProcessor, LogitsProcessorList
 
 from evaluate.cases import Study, StudyCase
+from evaluate.floors import on_grid
+from evaluate.step_scores import StepLooks, look_along
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.inference import EncodedImage, GazeEngine
 from gazevlm_core.model.gaze_model import GazePass
@@ -34,6 +36,7 @@ class Predictions:
         yes_margins: N rows [len(FINDING_NAMES)] of log P("Yes") - log P("No") as the first token of the answer.
         reports: N answers to the report question.
         paths: N shown paths as patch indices; empty where the gaze is untrained.
+        looks: N, the model's distributions along the readers' paths; empty where the gaze is untrained.
         dwells: N arrays [V, 2] of (predicted, true) duration in ms along the readers' paths; empty where untrained.
     """
 
@@ -45,6 +48,7 @@ class Predictions:
     yes_margins: list[np.ndarray] = field(default_factory=list)
     reports: list[str] = field(default_factory=list)
     paths: list[tuple[int, ...]] = field(default_factory=list)
+    looks: list[StepLooks] = field(default_factory=list)
     dwells: list[np.ndarray] = field(default_factory=list)
 
 
@@ -94,8 +98,10 @@ def predict(
 
 
 @torch.no_grad()
-def presence_margins(engine: GazeEngine, images: Sequence[EncodedImage]) -> np.ndarray:
-    """log P("Yes") - log P("No") as the first answer token to each presence question, float32 [B, len(FINDING_NAMES)].
+def presence_margins(
+    engine: GazeEngine, images: Sequence[EncodedImage], names: Sequence[str] = FINDING_NAMES
+) -> np.ndarray:
+    """log P("Yes") - log P("No") as the first answer token to each finding's presence question, float32 [B, F].
 
     The vision tower is not run again: all questions share an image's tokens.
 
@@ -105,7 +111,7 @@ def presence_margins(engine: GazeEngine, images: Sequence[EncodedImage]) -> np.n
     yes, no = (engine.processor.tokenizer.encode(word, add_special_tokens=False)[0] for word in (YES, NO))
     if yes == no:
         raise ValueError(f"the tokenizer begins {YES!r} and {NO!r} with the same token; no answer can be told apart")
-    questions = [presence_question(name) for name in FINDING_NAMES]
+    questions = [presence_question(name) for name in names]
     per_pass = max(1, ROWS_AT_ONCE // len(questions))
     margins = []
     for first in range(0, len(images), per_pass):
@@ -144,7 +150,9 @@ def _report(
             result.head_logits.append(logits.cpu().numpy())
         shown = engine.describe(gaze_pass, row, image, DiagnoseOptions()).scanpath
         if shown is not None:
-            result.paths.append(tuple(image.grid.index_of(fixation) for fixation in shown))
+            result.paths.append(on_grid(shown, image.grid))
+            readings = [on_grid(path, image.grid) for reader in case.readings for path in reader]
+            result.looks.append(look_along(engine.model.pointer_field(gaze_pass, row), readings))
         if engine.gaze_config.dwell_trained:
             result.dwells.append(_dwells(engine, gaze_pass, row, image.grid, case))
     if not reports:

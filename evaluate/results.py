@@ -15,6 +15,7 @@ from gazevlm_core.metrics.intervals import Estimate
 from gazevlm_core.metrics.labels import MacroAuroc
 
 Values = dict[str, Any]
+STEP_HISTOGRAM = "most frequent patches of each step, other images"
 
 
 def _number(value: float) -> float | None:
@@ -35,6 +36,10 @@ def _floor_values(floors: Mapping[str, Estimate], own: Estimate) -> Values:
         name: {**(estimate_values(floor) or {}), "interval_touches_the_models": own.touches(floor)}
         for name, floor in floors.items()
     }
+
+
+def _beside(own: Estimate, floors: Mapping[str, Estimate]) -> Values:
+    return {**(estimate_values(own) or {}), "floors": _floor_values(floors, own)}
 
 
 def _auroc_values(scores: MacroAuroc) -> Values:
@@ -89,15 +94,16 @@ def path_values(paths: PathScores | None) -> Values | str:
             "images_without_same_finding_partner": paths.without_partner,
         },
         "stop": {
-            "within_2_fixations": {
-                **(estimate_values(paths.stop_within) or {}),
-                "floors": _floor_values({"the usual length, always": paths.stop_floor}, paths.stop_within),
-            },
+            "within_2_fixations": _beside(paths.stop_within, {"the usual length, always": paths.stop_floor}),
             "median_length_difference": estimate_values(paths.length_difference),
         },
         "step_only": {
             "modal_patch_hits": estimate_values(paths.step_mode_hits),
             "model_path_hits": estimate_values(paths.step_model_hits),
+        },
+        "conditional": {
+            "nss": _beside(paths.steps.nss, {STEP_HISTOGRAM: paths.steps.histogram_nss}),
+            "information_gain_bits": _beside(paths.steps.bits, {STEP_HISTOGRAM: paths.steps.histogram_bits}),
         },
         "dwell": {
             "median_ratio": estimate_values(paths.dwell_ratio),

@@ -1,14 +1,14 @@
 """Scores of one file of scanpaths against another, each beside its floors, its order gain and the readers' ceiling."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from gazevlm_core.datasets.scanpath_files import FiledPath, ScanpathFile, ScanpathFileError
 from gazevlm_core.geometry import PatchGrid
-from gazevlm_core.metrics.intervals import RESAMPLES, Estimate, bootstrap_counts, mean_estimate
+from gazevlm_core.metrics.intervals import RESAMPLES, Estimate, mean_estimate, patient_counts
 from gazevlm_core.metrics.paths import PathBatch, pack_paths
 from gazevlm_core.metrics.registry import PathMetric, path_metrics, reverse, shuffle
 
@@ -53,6 +53,7 @@ class Comparison:
         self.unmatched = len(predicted.readings) - len(paths)
         images = {image_id: number for number, image_id in enumerate(dict.fromkeys(path.image_id for path in paths))}
         self.readings = [reading for reading in truth.readings if reading.image_id in images]
+        self.image_ids = list(images)
         self.num_images = len(images)
         self.truth, self.truth_image = _packed(self.readings), _numbers(self.readings, images)
         self.predicted, predicted_image = _packed(paths), _numbers(paths, images)
@@ -170,11 +171,18 @@ def score_files(
     training: ScanpathFile | None = None,
     grid: PatchGrid,
     seed: int = 0,
+    patients: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """Every metric with its interval, floors, order gain and ceiling, as JSON values; errors as in `Comparison`."""
+    """Every metric with its interval, floors, order gain and ceiling, as JSON values; errors as in `Comparison`.
+
+    Args:
+        truth, predicted, training, grid, seed: as in `Comparison`.
+        patients: image -> patient, who are drawn again for the intervals; None draws images.
+    """
     compared = Comparison(truth, predicted, training, grid, seed)
     resamples = max(200, min(RESAMPLES, MOST_COUNTS // compared.num_images))
-    counts = bootstrap_counts(compared.num_images, resamples, seed)
+    owners = [(patients or {}).get(image_id, image_id) for image_id in compared.image_ids]
+    counts = patient_counts(np.array(owners), resamples, seed)
     metrics: dict[str, Any] = {}
     for name, metric in path_metrics(grid).items():
         own = compared.per_image(metric, iter([(compared.predicted[compared.own], EVERY)]))

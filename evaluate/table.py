@@ -65,6 +65,9 @@ def score_rows(scores: Values) -> list[tuple[str, tuple[str, ...]]]:
     add("  gain of its order over shuffling", *path, "order_gain")
     add("scanpath, step alone: modal patch hits", "scanpath", "step_only", "modal_patch_hits")
     add("scanpath, its patch at the same step hits", "scanpath", "step_only", "model_path_hits")
+    for key, words in (("nss", "NSS (chance 0)"), ("information_gain_bits", "information gain over uniform (bits)")):
+        add(f"scanpath, conditional {words}", "scanpath", "conditional", key)
+        add_floors("scanpath", "conditional", key, "floors")
     add("stop within 2 fixations", "scanpath", "stop", "within_2_fixations")
     add_floors("scanpath", "stop", "within_2_fixations", "floors")
     add("median length difference (fixations)", "scanpath", "stop", "median_length_difference")
@@ -109,7 +112,8 @@ def quantisation_rows(results: Values) -> list[list[str]]:
     ]
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> str:
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Rows as lines whose columns stand below each other."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return "\n".join(
         "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows
@@ -130,9 +134,9 @@ def render_tables(results: Values) -> str:
     return "\n\n".join(
         [
             f"{what}; intervals from {results['resamples']} resamples of images; {results['seconds']:.0f} s",
-            _aligned([heads, *rows]),
+            aligned([heads, *rows]),
             "\n".join(notes),
-            _aligned(quantisation_rows(results)),
-            "Bars\n" + _aligned(bar_rows(results)),
+            aligned(quantisation_rows(results)),
+            "Bars\n" + aligned(bar_rows(results)),
         ]
     )

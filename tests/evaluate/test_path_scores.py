@@ -7,6 +7,7 @@ from evaluate import path_scores
 from evaluate.cases import PixelFile, Study
 from evaluate.path_scores import ceilings, mean_scores, score_paths, step_hits
 from evaluate.predictions import Predictions
+from evaluate.step_scores import StepLooks
 from gazevlm_core.metrics.intervals import bootstrap_counts
 from tests.evaluate.study_maker import GRID, case_of
 
@@ -20,7 +21,8 @@ OTHERS = (case_of((((0, 5, 2), (9,)), ((0, 5, 2), (9,)))),)
 
 def made_predictions(*paths: tuple[int, ...]) -> Predictions:
     dwells = [np.array([[100.0, 200.0], [400.0, 200.0], [50.0, 100.0]])] * len(paths)
-    return Predictions((), True, 12, [GRID] * len(paths), [], [], [], list(paths), dwells)
+    looks = [StepLooks(np.array([0, 1]), np.array([0, 5]), np.array([1.0, 3.0]), np.array([0.5, 1.5]))] * len(paths)
+    return Predictions((), True, 12, [GRID] * len(paths), [], [], [], list(paths), looks, dwells)
 
 
 @pytest.fixture

@@ -1,0 +1,140 @@
+"""Asking a model about the images of a data set, record by record; images are never held together in memory."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+
+import numpy as np
+import torch
+from PIL import Image
+
+from evaluate.predictions import presence_margins
+from evaluate.step_scores import StepLooks, look_along
+from gazevlm_core.datasets.record import StudyRecord
+from gazevlm_core.datasets.scanpath_files import FiledPath
+from gazevlm_core.geometry import PatchGrid
+from gazevlm_core.images import ImageError, load_image
+from gazevlm_core.inference import EncodedImage, GazeEngine
+from gazevlm_core.options import DiagnoseOptions
+from gazevlm_core.phantom.report import REPORT_QUESTION
+from gazevlm_core.phantom.truth import NO_FINDING
+
+UNREADABLE = "image that cannot be read"
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What is known about a record, and what a model says about its image.
+
+    Args:
+        image_id, patient_id: of the record.
+        labels: finding -> 1.0 or 0.0.
+        head: finding -> logit of the finding head; empty where it is untrained.
+        margins: finding -> log P("Yes") - log P("No") as the first word of the answer, for the findings in `labels`.
+        grid: the model's, on this image.
+        path: shown scanpath with the size of the image; None where the gaze is untrained.
+        readings: of the record, with the size of the image.
+        looks: the model's distributions along the readings; None where the gaze is untrained or there is none.
+    """
+
+    image_id: str
+    patient_id: str
+    labels: Mapping[str, float]
+    head: Mapping[str, float]
+    margins: Mapping[str, float]
+    grid: PatchGrid
+    path: FiledPath | None
+    readings: tuple[FiledPath, ...]
+    looks: StepLooks | None
+
+
+@dataclass
+class Asked:
+    """Answers to all records, and what was left out."""
+
+    answers: list[Answer] = field(default_factory=list)
+    dropped: Counter[str] = field(default_factory=Counter)
+
+
+def ask_records(
+    engine: GazeEngine,
+    records: Iterable[StudyRecord],
+    *,
+    batch_size: int = 16,
+    asked: Callable[[int], object] = lambda count: None,
+) -> Asked:
+    """Ask a model about every record.
+
+    An image that cannot be read is counted and left out.
+
+    Args:
+        engine: the model, with its adapter if it has one.
+        records: from an adapter; walked once.
+        batch_size: images at once.
+        asked: called with the number of records of each finished batch.
+    """
+    result, stream = Asked(), iter(records)
+    while batch := list(islice(stream, batch_size)):
+        loaded = list(_loaded(batch, result.dropped))
+        if loaded:
+            result.answers += _ask_batch(engine, [record for record, _ in loaded], [image for _, image in loaded])
+        asked(len(batch))
+    return result
+
+
+def filed_readings(record: StudyRecord, size: tuple[float, float]) -> tuple[FiledPath, ...]:
+    """Readings in the form of scanpath files; the finding is the first one present, "no finding", or unknown."""
+    present = sorted(name for name, value in record.findings.items() if value == 1)
+    finding = present[0] if present else NO_FINDING if record.findings else ""
+    return tuple(
+        FiledPath(record.image_id, reading.reader, reading.scanpath, size, finding) for reading in record.readings
+    )
+
+
+def _loaded(batch: Sequence[StudyRecord], dropped: Counter[str]) -> Iterator[tuple[StudyRecord, Image.Image]]:
+    for record in batch:
+        try:
+            yield record, load_image(record.image_path).image
+        except ImageError:
+            dropped[UNREADABLE] += 1
+
+
+@torch.no_grad()
+def _ask_batch(engine: GazeEngine, records: Sequence[StudyRecord], images: Sequence[Image.Image]) -> list[Answer]:
+    config = engine.gaze_config
+    encoded = engine.encode_images(images)
+    names = sorted({name for record in records for name in record.findings})
+    margins = presence_margins(engine, encoded, names) if names else np.zeros((len(records), 0))
+    gaze_pass = engine.look(encoded, [REPORT_QUESTION] * len(encoded))
+    answers = []
+    for row, (record, image, picture) in enumerate(zip(records, encoded, images, strict=True)):
+        head: dict[str, float] = {}
+        if gaze_pass.gaze_hidden is not None and config.findings_trained:
+            logits = engine.model.gaze_heads.finding_logits(gaze_pass.gaze_hidden[row])
+            head = dict(zip(config.finding_names, logits.tolist(), strict=True))
+        size = (float(picture.width), float(picture.height))
+        shown = engine.describe(gaze_pass, row, image, DiagnoseOptions()).scanpath
+        readings = filed_readings(record, size)
+        looks = None
+        if shown is not None and readings:
+            looks = look_along(engine.model.pointer_field(gaze_pass, row), [_patches(r, image) for r in readings])
+        said = dict(zip(names, margins[row].tolist(), strict=True))
+        answers.append(
+            Answer(
+                record.image_id,
+                record.patient_id,
+                record.findings,
+                head,
+                {name: said[name] for name in record.findings},
+                image.grid,
+                None if shown is None else FiledPath(record.image_id, "", shown, size, ""),
+                readings,
+                looks,
+            )
+        )
+    return answers
+
+
+def _patches(reading: FiledPath, image: EncodedImage) -> list[int]:
+    return [image.grid.index_of(fixation) for fixation in reading.scanpath]

@@ -1,0 +1,183 @@
+"""`gazevlm evaluate --dataset`: any adapter, split by patient, findings and scanpaths beside their floors."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from cli.main import app
+from evaluate.datasets import run
+from evaluate.datasets.ask import Answer, ask_records, filed_readings
+from evaluate.datasets.labels import HEAD, TEXT, label_tables, score_labels
+from evaluate.datasets.run import evaluate_dataset
+from evaluate.datasets.table import render_dataset
+from gazevlm_core.datasets.folder import GazeFolder
+from gazevlm_core.datasets.record import DatasetError, StudyRecord
+from gazevlm_core.datasets.splits import split_of
+from gazevlm_core.geometry import PatchGrid
+from gazevlm_core.inference import GazeEngine
+from gazevlm_core.metrics.intervals import bootstrap_counts
+
+IMAGES = 40
+
+
+def make_folder(root: Path, *, readers: int = 2, findings: bool = True) -> Path:
+    """IMAGES small images of as many patients, with readings that wander from left to right."""
+    rng = np.random.default_rng(0)
+    (root / "images").mkdir(parents=True)
+    paths, studies = [], []
+    for number in range(IMAGES):
+        name, present = f"image{number:02}", int(number % 3 == 0)
+        pixels = rng.integers(0, 255, (64 + number % 3 * 16, 80), dtype=np.uint8)
+        Image.fromarray(pixels).save(root / "images" / f"{name}.png")
+        for reader in range(readers):
+            x, y = np.sort(rng.random(5)), rng.random(5)
+            paths.append({"image_id": name, "reader": f"r{reader}", "x": x.tolist(), "y": y.tolist()})
+        known = {"cardiomegaly": present, "spiculated mass": 1 - present}
+        studies.append({"image_id": name, "patient_id": f"p{number // 2}", "findings": known if findings else {}})
+    (root / "scanpaths.jsonl").write_text("\n".join(map(json.dumps, paths)))
+    (root / "studies.jsonl").write_text("\n".join(map(json.dumps, studies)))
+    return root
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_resamples() -> Iterator[None]:
+    """How wide intervals are is tested elsewhere."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "RESAMPLES", 40)
+        yield
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_folder(tmp_path_factory.mktemp("data") / "set")
+
+
+@pytest.fixture(scope="module")
+def results(folder: Path, tiny_engine: GazeEngine) -> dict:
+    return evaluate_dataset(lambda: GazeFolder(folder), tiny_engine, split="train", batch_size=7)
+
+
+def test_a_split_holds_its_patients_and_thresholds_come_from_others(folder: Path, results: dict) -> None:
+    patients = {f"p{number // 2}" for number in range(IMAGES)}
+    chosen = {patient for patient in patients if split_of(patient) == "train"}
+    others = {patient for patient in patients if split_of(patient) == "validation"}
+    assert 0 < len(chosen) < len(patients)
+    assert others
+    assert (results["records"], results["patients"]) == (2 * len(chosen), len(chosen))
+    assert results["validation_records"] == 2 * len(others)
+    assert json.loads(json.dumps(results, allow_nan=False)) == results
+
+
+def test_findings_that_the_model_does_not_know_are_asked_in_words_only(results: dict) -> None:
+    assert set(results["scores"][HEAD]["findings"]) == {"cardiomegaly"}
+    words = results["scores"][TEXT]["findings"]
+    assert set(words) == {"cardiomegaly", "spiculated mass"}
+    for values in words.values():
+        assert values["auroc"]["floor"] == 0.5
+        prevalence = values["positive"] / values["images"]
+        assert values["auprc"]["floor"] == pytest.approx(prevalence)
+        assert values["f1"]["floor"] == pytest.approx(2 * prevalence / (1 + prevalence))
+
+
+def test_paths_stand_beside_floors_and_ceiling(results: dict) -> None:
+    scanpath = results["scores"]["scanpath"]
+    sequence = scanpath["metrics"]["sequence score"]
+    assert {"own path shuffled", "own path reversed", "uniform random", "everything at the centre"} <= set(
+        sequence["floors"]
+    )
+    assert sequence["ceiling_other_reader"]["value"] is not None
+    assert sequence["order_gain"]["interval"] is not None
+
+
+def test_steps_are_scored_where_training_readings_are_left(folder: Path, tiny_engine: GazeEngine) -> None:
+    tested = evaluate_dataset(lambda: GazeFolder(folder), tiny_engine, split="test")
+    steps = tested["scores"]["scanpath"]["steps"]
+    assert set(steps) == {"nss", "bits", "histogram_nss", "histogram_bits"}
+    floors = tested["scores"]["scanpath"]["metrics"]["DTW distance"]["floors"]
+    assert "most frequent place of each step, training set" in floors
+    table = render_dataset(tested)
+    for words in ("conditional NSS", "spiculated mass", "macro AUROC", "own path shuffled", "resamples of patients"):
+        assert words in table
+    whole = evaluate_dataset(lambda: GazeFolder(folder), tiny_engine, split="all", limit=6)
+    assert whole["records"] == 6
+    assert whole["scores"]["scanpath"]["steps"] is None
+    assert all(values["f1"] is None for values in whole["scores"][TEXT]["findings"].values())
+    assert render_dataset(whole)
+
+
+def test_what_is_missing_takes_nothing_else_away(tmp_path: Path, tiny_engine: GazeEngine) -> None:
+    bare = make_folder(tmp_path / "bare", readers=0, findings=False)
+    scores = evaluate_dataset(lambda: GazeFolder(bare), tiny_engine, split="all", limit=4)["scores"]
+    assert scores == {HEAD: None, TEXT: None, "scanpath": "no readings"}
+    (bare / "images" / "image01.png").write_bytes(b"no image")
+    found = evaluate_dataset(lambda: GazeFolder(bare), tiny_engine, split="all", limit=4)
+    assert found["dropped"]["image that cannot be read"] == 1
+    assert found["records"] == 3
+
+
+def test_one_model_gives_the_same_answers_in_any_batch(folder: Path, tiny_engine: GazeEngine) -> None:
+    records = list(GazeFolder(folder).records())[:5]
+    together = ask_records(tiny_engine, records, batch_size=5).answers
+    alone = ask_records(tiny_engine, records, batch_size=1).answers
+    for one, other in zip(together, alone, strict=True):
+        assert one.image_id == other.image_id
+        assert one.margins == pytest.approx(other.margins, abs=1e-3)
+        assert one.head == pytest.approx(other.head, abs=1e-3)
+        assert one.looks is not None
+        assert other.looks is not None
+        np.testing.assert_allclose(one.looks.bits, other.looks.bits, atol=1e-3)
+
+
+def answer(image: int, labels: dict[str, float], margins: dict[str, float]) -> Answer:
+    return Answer(f"i{image}", f"p{image}", labels, {}, margins, PatchGrid(8, 8), None, (), None)
+
+
+def test_scores_by_hand() -> None:
+    answers = [answer(0, {"a": 1.0}, {"a": 2.0}), answer(1, {"a": 0.0}, {"a": 1.0}), answer(2, {"b": 1.0}, {"b": 0.0})]
+    names, labels, scores = label_tables(answers, TEXT)
+    assert names == ["a", "b"]
+    np.testing.assert_array_equal(labels, [[1, np.nan], [0, np.nan], [np.nan, 1]])
+    np.testing.assert_array_equal(scores, [[2, 0], [1, 0], [0, 0]])
+    validation = [answer(9, {"a": 1.0}, {"a": 0.5}), answer(8, {"a": 0.0}, {"a": 0.1})]
+    values = score_labels(answers, validation, TEXT, bootstrap_counts(3, 200))
+    assert values is not None
+    assert values["one_class_only"] == ["b"]
+    assert values["findings"]["a"]["auroc"]["value"] == 1.0
+    assert values["findings"]["a"]["f1"]["threshold"] == 0.5, "the best one on the other images"
+    assert values["findings"]["a"]["f1"]["value"] == pytest.approx(2 / 3), "and there both are called present"
+    assert values["findings"]["b"]["f1"] is None
+    assert score_labels(answers, validation, HEAD, bootstrap_counts(3, 200)) is None
+
+
+def test_readings_are_filed_under_what_is_present() -> None:
+    record = StudyRecord("d", "i", "p", b"", findings={"b": 1.0, "a": 1.0, "c": 0.0})
+    assert filed_readings(record, (1.0, 1.0)) == ()
+
+
+def test_errors_say_what_to_do(folder: Path, tmp_path: Path, tiny_engine: GazeEngine) -> None:
+    with pytest.raises(DatasetError, match="no split 'holdout'; choose one of: train, validation, test, all"):
+        evaluate_dataset(lambda: GazeFolder(folder), tiny_engine, split="holdout")
+    for arguments, message in (
+        (["--dataset", "folder"], "give its folder as --root"),
+        (["--dataset", "folder", "--root", str(tmp_path)], "holds neither images/ nor"),
+        (["--dataset", "padchest", "--root", str(tmp_path)], "there is no data set 'padchest'; choose one of"),
+        (["--root", str(folder)], "phantoms are drawn; leave out --root"),
+    ):
+        result = CliRunner().invoke(app, ["evaluate", *arguments])
+        assert result.exit_code in (1, 2)
+        assert message in result.stderr
+        assert "Traceback" not in result.output
+
+
+def test_the_command_prints_a_table_and_json(folder: Path, tiny_checkpoint: Path) -> None:
+    arguments = ["evaluate", "--dataset", "folder", "--root", str(folder), "--model", str(tiny_checkpoint)]
+    table = CliRunner().invoke(app, [*arguments, "--limit", "3"])
+    assert table.exit_code == 0, table.output
+    assert "of folder, split test" in table.stdout
+    printed = CliRunner().invoke(app, [*arguments, "--limit", "3", "--json"])
+    assert json.loads(printed.stdout)["dataset"] == "folder"
