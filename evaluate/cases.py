@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -83,6 +84,11 @@ class PixelFile:
         pixels = np.frombuffer(data, np.uint8).reshape(height, width)
         return Image.fromarray(pixels).convert("RGB")
 
+    def size(self, index: int) -> tuple[int, int]:
+        """Width and height of the index-th image in px."""
+        _, (height, width) = self._places[index]
+        return width, height
+
     def close(self) -> None:
         """Give the disk space back."""
         self._file.close()
@@ -131,7 +137,13 @@ def phantom_seeds(seed: int, num_images: int) -> tuple[range, range]:
 
 
 def draw_study(
-    seed: int, num_images: int, domain: str = "A", *, workers: int = 2, drawn: Callable[[], None] = lambda: None
+    seed: int,
+    num_images: int,
+    domain: str = "A",
+    *,
+    part: range | None = None,
+    workers: int = 2,
+    drawn: Callable[[], None] = lambda: None,
 ) -> Study:
     """Draw all phantoms once, for all models.
 
@@ -139,6 +151,7 @@ def draw_study(
         seed: S of the evaluation.
         num_images: how many are scored.
         domain: "A" or "B".
+        part: numbers of those to draw, for one of several processes; None for all.
         workers: processes that draw.
         drawn: called after each image.
 
@@ -146,10 +159,11 @@ def draw_study(
         ValueError: as in `phantom_seeds`.
     """
     scored, others = phantom_seeds(seed, num_images)
-    options = {"workers": workers, "readings_per_reader": READINGS_PER_READER}
+    options: dict[str, Any] = {"workers": workers, "readings_per_reader": READINGS_PER_READER}
     pool = [StudyCase.of(case) for case in draw_cases(others, domain, sizes_px=(OTHER_SIDE_PX,), **options)]
     pixels, cases = PixelFile(), []
-    for case in draw_cases(scored, domain, sizes_px=(IMAGE_SIDE_PX,), **options):
+    own = scored if part is None else scored[part.start : part.stop]
+    for case in draw_cases(own, domain, sizes_px=(IMAGE_SIDE_PX,), **options):
         pixels.append(case.image)
         cases.append(StudyCase.of(case))
         drawn()

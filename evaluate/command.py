@@ -64,6 +64,7 @@ def evaluate(
         raise typer.Exit(2) from None
     quiet_libraries()
     from evaluate.phantom_eval import OtherModelError
+    from evaluate.ranks import Ranks
     from evaluate.run import evaluate_phantoms
     from evaluate.table import render_tables
     from gazevlm_core.model.adapters import AdapterError
@@ -75,12 +76,13 @@ def evaluate(
     try:
         results = evaluate_phantoms(
             n, seed, domain.value, model, adapter=adapter, twins=others, reference=reference,
-            batch_size=batch_size, workers=workers,
+            batch_size=batch_size, workers=workers, ranks=Ranks.of_this_run(),
         )  # fmt: skip
     except (CheckpointError, AdapterError, OtherModelError) as error:
         typer.echo(f"gazevlm evaluate: {error}", err=True)
         raise typer.Exit(1) from None
-    typer.echo(json.dumps(results, indent=2) if as_json else render_tables(results))
+    if results is not None:
+        typer.echo(json.dumps(results, indent=2) if as_json else render_tables(results))
 
 
 def _evaluate_dataset(
@@ -104,6 +106,7 @@ def _evaluate_dataset(
 
     from evaluate.datasets.run import evaluate_dataset
     from evaluate.datasets.table import render_dataset
+    from evaluate.ranks import Ranks
     from gazevlm_core.datasets.record import DatasetError
     from gazevlm_core.datasets.registry import open_dataset
     from gazevlm_core.inference import GazeEngine
@@ -119,12 +122,13 @@ def _evaluate_dataset(
         with tqdm(total=None, unit=" records", desc=f"asking about {name}", disable=None) as bar:
             results = evaluate_dataset(
                 lambda: open_dataset(name, folder, images), engine, split=split, limit=limit, batch_size=batch_size,
-                seed=seed, asked=bar.update,
+                seed=seed, asked=bar.update, ranks=Ranks.of_this_run(),
             )  # fmt: skip
     except (DatasetError, CheckpointError, AdapterError) as error:
         typer.echo(f"gazevlm evaluate: {error}", err=True)
         raise typer.Exit(1) from None
-    typer.echo(json.dumps(results, indent=2) if as_json else render_dataset(results))
+    if results is not None:
+        typer.echo(json.dumps(results, indent=2) if as_json else render_dataset(results))
 
 
 def twin_sources(model: str) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """What one model says about a study: finding logits, yes or no, reports, paths and dwell times."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from gazevlm_core.model.gaze_model import GazePass
 from gazevlm_core.options import DiagnoseOptions
 from gazevlm_core.phantom.report import REPORT_QUESTION, presence_question
 from gazevlm_core.phantom.truth import FINDING_NAMES
+from gazevlm_core.scanpath import Scanpath
 
 YES, NO = "Yes", "No"
 ROWS_AT_ONCE = 192  # prompts in one pass of the backbone; bounds memory
@@ -35,7 +36,8 @@ class Predictions:
         head_logits: N rows [F] of the finding head.
         yes_margins: N rows [len(FINDING_NAMES)] of log P("Yes") - log P("No") as the first token of the answer.
         reports: N answers to the report question.
-        paths: N shown paths as patch indices; empty where the gaze is untrained.
+        scanpaths: N shown paths; empty where the gaze is untrained.
+        paths: the same as patch indices.
         looks: N, the model's distributions along the readers' paths; empty where the gaze is untrained.
         dwells: N arrays [V, 2] of (predicted, true) duration in ms along the readers' paths; empty where untrained.
     """
@@ -47,9 +49,19 @@ class Predictions:
     head_logits: list[np.ndarray] = field(default_factory=list)
     yes_margins: list[np.ndarray] = field(default_factory=list)
     reports: list[str] = field(default_factory=list)
+    scanpaths: list[Scanpath] = field(default_factory=list)
     paths: list[tuple[int, ...]] = field(default_factory=list)
     looks: list[StepLooks] = field(default_factory=list)
     dwells: list[np.ndarray] = field(default_factory=list)
+
+
+    def extend(self, others: "Predictions") -> None:
+        """Append the answers to further images by the same model."""
+        for name in PER_IMAGE:
+            getattr(self, name).extend(getattr(others, name))
+
+
+PER_IMAGE = tuple(entry.name for entry in fields(Predictions) if entry.default_factory is list)
 
 
 class _FirstLogits(LogitsProcessor):
@@ -150,6 +162,7 @@ def _report(
             result.head_logits.append(logits.cpu().numpy())
         shown = engine.describe(gaze_pass, row, image, DiagnoseOptions()).scanpath
         if shown is not None:
+            result.scanpaths.append(shown)
             result.paths.append(on_grid(shown, image.grid))
             readings = [on_grid(path, image.grid) for reader in case.readings for path in reader]
             result.looks.append(look_along(engine.model.pointer_field(gaze_pass, row), readings))

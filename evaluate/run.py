@@ -12,6 +12,7 @@ import typer
 from evaluate.cases import Study, draw_study
 from evaluate.phantom_eval import QuantisationCost, quantisation_cost, score_model
 from evaluate.predictions import Predictions, predict
+from evaluate.ranks import Ranks
 from evaluate.results import all_bars, bar_values, model_values, quantisation_values
 from gazevlm_core.inference import GazeEngine
 from gazevlm_core.metrics.intervals import CONFIDENCE, RESAMPLES, bootstrap_counts
@@ -19,6 +20,7 @@ from gazevlm_core.model.adapters import read_gaze_config
 from gazevlm_core.model.checkpoint import load_processor, resolve_source
 from gazevlm_core.options import Precision
 
+ALONE = Ranks()
 OWN = "model"  # the checkpoint that is asked for, among its twins
 
 
@@ -33,8 +35,9 @@ def evaluate_phantoms(
     reference: Path | None = None,
     batch_size: int = 64,
     workers: int = 2,
-) -> dict[str, Any]:
-    """Everything that `gazevlm evaluate` prints, as plain values.
+    ranks: Ranks = ALONE,
+) -> dict[str, Any] | None:
+    """Everything that `gazevlm evaluate` prints, as plain values; None on processes that are not the main one.
 
     Args:
         num_images: how many phantoms are scored.
@@ -46,6 +49,7 @@ def evaluate_phantoms(
         reference: folder of the full-precision form of the model.
         batch_size: images at once.
         workers: processes that draw.
+        ranks: the processes that share the images.
 
     Raises:
         ValueError: a seed that training has seen.
@@ -55,17 +59,24 @@ def evaluate_phantoms(
     """
     started = time.perf_counter()
     _check_sources([model, *(twins or {}).values(), *([str(reference)] if reference else [])], adapter)
-    with _progress(num_images, "drawing phantoms") as drawn:
-        study = draw_study(seed, num_images, domain, workers=workers, drawn=lambda: drawn(1))
-    counts = bootstrap_counts(num_images, RESAMPLES, seed)
-    with study:
-        scores = {OWN: score_model(study, _ask(study, model, batch_size, adapter), counts, seed)}
-        for name, source in (twins or {}).items():
-            scores[name] = score_model(study, _ask(study, source, batch_size), counts, seed)
-        cost: QuantisationCost | None = None
+    part = ranks.part(num_images, batch_size)
+    with _progress(len(part), "drawing phantoms") as drawn:
+        own = draw_study(seed, num_images, domain, part=part, workers=workers, drawn=lambda: drawn(1))
+    with own:
+        asked = {OWN: _ask(own, ranks, model, batch_size, adapter)}
+        asked |= {name: _ask(own, ranks, source, batch_size) for name, source in (twins or {}).items()}
+        full = None
         if reference is not None:
-            answers = _ask(study, str(reference), batch_size, adapter, Precision.FP32)
-            cost = quantisation_cost(scores[OWN], score_model(study, answers, counts, seed), counts)
+            full = _ask(own, ranks, str(reference), batch_size, adapter, Precision.FP32)
+        cases = [case for cases in ranks.gather(list(own.cases)) for case in cases]
+    if not ranks.is_main:
+        return None
+    study = Study(cases, own.others, own.pixels)
+    counts = bootstrap_counts(num_images, RESAMPLES, seed)
+    scores = {name: score_model(study, answers, counts, seed) for name, answers in asked.items()}
+    cost: QuantisationCost | None = None
+    if full is not None:
+        cost = quantisation_cost(scores[OWN], score_model(study, full, counts, seed), counts)
     return {
         "dataset": "phantom",
         "domain": domain,
@@ -106,14 +117,20 @@ def _check_sources(sources: Sequence[str], adapter: Path | None) -> None:
 
 def _ask(
     study: Study,
+    ranks: Ranks,
     source: str,
     batch_size: int,
     adapter: Path | None = None,
     precision: Precision = Precision.AUTO,
 ) -> Predictions:
+    """Answers to all images, of which `study` holds this process's own."""
     engine = GazeEngine.load(source, adapter=adapter, precision=precision)
     with _progress(len(study.cases), f"asking {Path(source).name}") as predicted:
-        return predict(engine, study, batch_size=batch_size, predicted=predicted)
+        own = predict(engine, study, batch_size=batch_size, predicted=predicted)
+    (first,), *others = ranks.gather([own])
+    for (answers,) in others:
+        first.extend(answers)
+    return first
 
 
 @contextmanager

@@ -4,12 +4,14 @@
 """
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 FLOOR_WIDTH = 48
+MANY_PATHS = 2_000  # from here on, further processes save more than their start costs
 
 
 def score(
@@ -21,6 +23,7 @@ def score(
     rows: Annotated[int, typer.Option(help="Patches from top to bottom.", min=1, max=1000)] = 8,
     cols: Annotated[int, typer.Option(help="Patches from left to right.", min=1, max=1000)] = 8,
     seed: Annotated[int, typer.Option(help="Of the random floors and the intervals.", min=0)] = 0,
+    jobs: Annotated[int | None, typer.Option(help="Processes; as many as processors for large files.", min=1)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Score scanpaths against readings: every metric with its floors, its order gain and the readers' ceiling."""
@@ -29,12 +32,15 @@ def score(
     from gazevlm_core.geometry import PatchGrid
 
     try:
+        readings, paths = read_scanpaths(truth), read_scanpaths(predicted)
+        usual = os.cpu_count() or 1 if len(paths.readings) >= MANY_PATHS else 1
         results = score_files(
-            read_scanpaths(truth),
-            read_scanpaths(predicted),
+            readings,
+            paths,
             training=read_scanpaths(training) if training else None,
             grid=PatchGrid(rows, cols),
             seed=seed,
+            jobs=jobs or usual,
         )
     except ScanpathFileError as error:
         typer.echo(f"gazevlm score: {error}", err=True)

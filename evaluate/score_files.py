@@ -172,30 +172,27 @@ def score_files(
     grid: PatchGrid,
     seed: int = 0,
     patients: Mapping[str, str] | None = None,
+    jobs: int = 1,
 ) -> dict[str, Any]:
     """Every metric with its interval, floors, order gain and ceiling, as JSON values; errors as in `Comparison`.
 
     Args:
         truth, predicted, training, grid, seed: as in `Comparison`.
         patients: image -> patient, who are drawn again for the intervals; None draws images.
+        jobs: processes that score, each a metric of its own; the results do not depend on it.
     """
     compared = Comparison(truth, predicted, training, grid, seed)
     resamples = max(200, min(RESAMPLES, MOST_COUNTS // compared.num_images))
     owners = [(patients or {}).get(image_id, image_id) for image_id in compared.image_ids]
     counts = patient_counts(np.array(owners), resamples, seed)
-    metrics: dict[str, Any] = {}
-    for name, metric in path_metrics(grid).items():
-        own = compared.per_image(metric, iter([(compared.predicted[compared.own], EVERY)]))
-        floors = {floor: compared.per_image(metric, paths()) for floor, paths in compared.floors().items()}
-        gain = own - floors[SHUFFLED] if metric.higher_is_better else floors[SHUFFLED] - own
-        metrics[name] = {
-            "order": metric.order,
-            "better": "higher" if metric.higher_is_better else "lower",
-            **_json(mean_estimate(own, counts)),
-            "order_gain": _json(mean_estimate(gain, counts)),
-            "ceiling_other_reader": _json(mean_estimate(compared.ceiling(metric), counts)),
-            "floors": {floor: _json(mean_estimate(scores, counts)) for floor, scores in floors.items()},
-        }
+    names = list(path_metrics(grid))
+    if jobs == 1:
+        metrics = {name: _metric_values(compared, name, counts) for name in names}
+    else:
+        from joblib import Parallel, delayed  # comes with scikit-learn
+
+        scored = Parallel(n_jobs=jobs)(delayed(_metric_values)(compared, name, counts) for name in names)
+        metrics = dict(zip(names, scored, strict=True))
     return {
         "images": compared.num_images,
         "pairs": len(compared.own),
@@ -207,6 +204,22 @@ def score_files(
             "predicted_paths_without_truth": compared.unmatched,
         },
         "metrics": metrics,
+    }
+
+
+def _metric_values(compared: Comparison, name: str, counts: np.ndarray) -> dict[str, Any]:
+    """One metric with its interval, floors, order gain and ceiling."""
+    metric = path_metrics(compared.grid)[name]
+    own = compared.per_image(metric, iter([(compared.predicted[compared.own], EVERY)]))
+    floors = {floor: compared.per_image(metric, paths()) for floor, paths in compared.floors().items()}
+    gain = own - floors[SHUFFLED] if metric.higher_is_better else floors[SHUFFLED] - own
+    return {
+        "order": metric.order,
+        "better": "higher" if metric.higher_is_better else "lower",
+        **_json(mean_estimate(own, counts)),
+        "order_gain": _json(mean_estimate(gain, counts)),
+        "ceiling_other_reader": _json(mean_estimate(compared.ceiling(metric), counts)),
+        "floors": {floor: _json(mean_estimate(scores, counts)) for floor, scores in floors.items()},
     }
 
 

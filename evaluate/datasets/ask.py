@@ -3,13 +3,13 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 
 import numpy as np
 import torch
 from PIL import Image
 
 from evaluate.predictions import presence_margins
+from evaluate.ranks import Ranks, in_turns
 from evaluate.step_scores import StepLooks, look_along
 from gazevlm_core.datasets.record import StudyRecord
 from gazevlm_core.datasets.scanpath_files import FiledPath
@@ -20,6 +20,7 @@ from gazevlm_core.options import DiagnoseOptions
 from gazevlm_core.phantom.report import REPORT_QUESTION
 from gazevlm_core.phantom.truth import NO_FINDING
 
+ALONE = Ranks()
 UNREADABLE = "image that cannot be read"
 
 
@@ -63,8 +64,9 @@ def ask_records(
     *,
     batch_size: int = 16,
     asked: Callable[[int], object] = lambda count: None,
+    ranks: Ranks = ALONE,
 ) -> Asked:
-    """Ask a model about every record.
+    """Ask a model about every record; every process returns the answers of all.
 
     An image that cannot be read is counted and left out.
 
@@ -73,14 +75,21 @@ def ask_records(
         records: from an adapter; walked once.
         batch_size: images at once.
         asked: called with the number of records of each finished batch.
+        ranks: the processes that share the records.
     """
-    result, stream = Asked(), iter(records)
-    while batch := list(islice(stream, batch_size)):
+    own: list[Asked] = []
+    for batch in ranks.batches(records, batch_size):
+        result = Asked()
         loaded = list(_loaded(batch, result.dropped))
         if loaded:
-            result.answers += _ask_batch(engine, [record for record, _ in loaded], [image for _, image in loaded])
+            result.answers = _ask_batch(engine, [record for record, _ in loaded], [image for _, image in loaded])
+        own.append(result)
         asked(len(batch))
-    return result
+    whole = Asked()
+    for result in in_turns(ranks.gather(own)):
+        whole.answers += result.answers
+        whole.dropped += result.dropped
+    return whole
 
 
 def filed_readings(record: StudyRecord, size: tuple[float, float]) -> tuple[FiledPath, ...]:

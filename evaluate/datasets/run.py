@@ -10,6 +10,7 @@ import numpy as np
 
 from evaluate.datasets.ask import Answer, Asked, ask_records, filed_readings
 from evaluate.datasets.labels import HEAD, TEXT, score_labels
+from evaluate.ranks import Ranks
 from evaluate.results import estimate_values
 from evaluate.score_files import score_files
 from evaluate.step_scores import score_steps
@@ -21,6 +22,7 @@ from gazevlm_core.metrics.intervals import CONFIDENCE, RESAMPLES, patient_counts
 from gazevlm_core.metrics.paths import UNIT_SQUARE
 from gazevlm_core.metrics.registry import DEFAULT_GRID
 
+ALONE = Ranks()
 ALL = "all"
 VALIDATION, TRAINING = "validation", "train"
 MOST_TRAINING_READINGS = 5_000  # behind constant floors; bounds memory
@@ -37,8 +39,9 @@ def evaluate_dataset(
     batch_size: int = 16,
     seed: int = 0,
     asked: Callable[[int], object] = lambda count: None,
-) -> dict[str, Any]:
-    """Everything that `gazevlm evaluate --dataset NAME` prints, as plain values.
+    ranks: Ranks = ALONE,
+) -> dict[str, Any] | None:
+    """Everything that `gazevlm evaluate --dataset NAME` prints, as plain values; None but on the main process.
 
     Args:
         open_source: opens the data set; called once for each pass over it.
@@ -48,6 +51,7 @@ def evaluate_dataset(
         batch_size: images at once.
         seed: of random floors and intervals.
         asked: called with the number of records of each finished batch.
+        ranks: the processes that share the records.
 
     Raises:
         DatasetError: a data set that cannot be read, an unknown split, or one without a record.
@@ -56,13 +60,15 @@ def evaluate_dataset(
         raise DatasetError(f"there is no split {split!r}; choose one of: {', '.join(SPLITS)}, {ALL}")
     started = time.perf_counter()
     source = open_source()
-    found = ask_records(engine, _of_split(source, split, limit), batch_size=batch_size, asked=asked)
+    found = ask_records(engine, _of_split(source, split, limit), batch_size=batch_size, asked=asked, ranks=ranks)
     if not found.answers:
         raise DatasetError(f"{source.name} has no readable record in split {split}; try --split {ALL}")
     validation = Asked()
     if split not in (ALL, VALIDATION) and any(answer.labels for answer in found.answers):
         others = _of_split(open_source(), VALIDATION, limit)
-        validation = ask_records(engine, others, batch_size=batch_size, asked=asked)
+        validation = ask_records(engine, others, batch_size=batch_size, asked=asked, ranks=ranks)
+    if not ranks.is_main:
+        return None
     counts = patient_counts(np.array([answer.patient_id for answer in found.answers]), RESAMPLES, seed)
     return {
         "dataset": source.name,

@@ -70,13 +70,15 @@ def write_report(plan: "Plan", out: Path) -> None:
         ExperimentError: no finished run.
     """
     from evaluate.experiment.report import html, markdown
-    from evaluate.experiment.run import ExperimentError, cell_path
+    from evaluate.experiment.run import ORDER_FILE, ExperimentError, cell_path
     from evaluate.experiment.summary import read_cells, read_truth, summarise
 
     cells = read_cells([cell_path(out, cell) for cell in plan.cells])
     if not cells:
         raise ExperimentError(f"{out} holds no finished run; run the experiment first")
-    summary = summarise(cells, read_truth(out), plan)
+    order = out / ORDER_FILE
+    known = json.loads(order.read_text(encoding="utf-8")) if order.is_file() else None
+    summary = summarise(cells, read_truth(out), plan, known)
     command = (
         f"gazevlm experiment --out {out.as_posix()} --seeds {len(plan.seeds)} --steps {plan.steps} "
         f"--batch-size {plan.batch_size} --test-images {plan.test_images} "

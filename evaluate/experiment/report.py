@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 from evaluate.experiment.plan import BASE, Plan
 from evaluate.experiment.run import DOMAINS
 from evaluate.table import cell
+from gazevlm_core.training.gaze_order import GazeOrder
 
 COLORS = {"original": "#1b7f79", "shuffled": "#d9822b", "random": "#8a6fc9", "none": "#6b7785"}
 Values = Mapping[str, Any]
@@ -30,30 +31,89 @@ def markdown(summary: Values, plan: Plan, command: str) -> str:
     """
     lines = ["# The order of gaze", "", INTRODUCTION, "", f"`{command}`", ""]
     lines += [
-        f"{summary['runs']} runs; {plan.steps} steps of {plan.batch_size} examples each; {plan.test_images} test "
-        f"images per domain (seed {plan.test_seed}).",
+        f"{summary['runs']} of {summary['planned_runs']} runs; {plan.steps} steps of {plan.batch_size} examples each; "
+        f"{plan.test_images} test images per domain (seed {plan.test_seed}).",
         "",
     ]
+    lines += _order_information(summary["order_information"])
     for domain, words in DOMAINS.items():
-        values = summary["domains"][domain]
-        lines += [f"## Domain {domain}: {words}", ""]
-        lines += _table(["images", "gaze", "seeds", "macro AUROC", "sequence score", "order gain", "best floor"],
-                        [_run_row(run) for run in values["runs"] if run["variant"] == BASE])
-        lines += ["### Paired differences", ""]
-        lines += _table(["score", "images", "first - second", "difference", "by seed"],
-                        [_difference_row(entry) for entry in values["differences"]])
-        ablations = [run for run in values["runs"] if run["variant"] != BASE]
-        if ablations:
-            lines += ["### Ablations (original gaze)", ""]
-            lines += _table(["variant", "images", "seeds", "macro AUROC", "sequence score"],
-                            [[run["variant"], run["images"], run["seeds"], cell(run.get("macro AUROC")),
-                              cell(run.get("sequence score"))] for run in ablations])
-        lines += ["### AUROC of each finding", ""]
-        names = list(values["runs"][0]["per_finding"])
-        rows = [[run["images"], run["order"], *(f"{run['per_finding'][name]:.3f}" for name in names)]
-                for run in values["runs"] if run["variant"] == BASE]
-        lines += _table(["images", "gaze", *names], rows)
+        lines += [f"## Domain {domain}: {words}", "", *_domain(summary["domains"][domain])]
     return "\n".join(lines)
+
+
+def _domain(values: Values) -> list[str]:
+    runs = [run for run in values["runs"] if run["variant"] == BASE]
+    lines = _table(["images", "gaze", "seeds", "macro AUROC", "sequence score", "order gain", "best floor"],
+                   [_run_row(run) for run in runs])
+    lines += ["### Paired differences", ""]
+    lines += _table(["score", "images", "first - second", "difference", "by seed"],
+                    [_difference_row(entry) for entry in values["differences"]])
+    lines += _ablations(values)
+    lines += _words(runs)
+    lines += _path_metrics(runs)
+    lines += ["### AUROC of each finding", ""]
+    names = list(values["runs"][0]["per_finding"])
+    rows = [[run["images"], run["order"], *(f"{run['per_finding'][name]:.3f}" for name in names)] for run in runs]
+    return lines + _table(["images", "gaze", *names], rows)
+
+
+def _order_information(values: Values | None) -> list[str]:
+    if values is None or values["original"] is None:
+        return []
+    return [
+        "## What the order could tell",
+        "",
+        "Findings guessed from gaze alone, without image or model, by a cross-validated logistic regression on where "
+        f"readers of {values['images']} training images looked in the first, second and last third of their paths "
+        f"(macro AUROC): original order {cell(values['original'])}, shuffled {cell(values['shuffled'])}, difference "
+        f"{cell(values['difference'], 4)}. What the places tell is what shuffled gaze keeps.",
+        "",
+    ]
+
+
+def _ablations(values: Values) -> list[str]:
+    """Scores of each variant, and its paired difference from the model as it is."""
+    runs = {run["variant"]: run for run in values["runs"] if run["variant"] != BASE}
+    if not runs:
+        return []
+    lines = ["### Ablations (original gaze, most images)", ""]
+    less = {(entry["variant"], entry["score"]): cell(entry) for entry in values["ablations"]}
+    rows = [
+        [name, run["seeds"], *(cell for score in ("macro AUROC", "sequence score")
+                               for cell in (_cell(run, score), less.get((name, score), "-")))]
+        for name, run in runs.items()
+    ]  # fmt: skip
+    return lines + _table(["variant", "seeds", "macro AUROC", "less the base", "sequence score", "less the base"], rows)
+
+
+def _words(runs: Sequence[Values]) -> list[str]:
+    asked = [run for run in runs if run["answer_text_auroc"] is not None]
+    if not asked:
+        return []
+    lines = ["### Finding head and answers in words (macro AUROC)", ""]
+    rows = [
+        [run["images"], run["order"], _cell(run, "macro AUROC"), _number(run["answer_text_auroc"])] for run in asked
+    ]
+    return lines + _table(["images", "gaze", "finding head", "P(\"Yes\") of the answer"], rows)
+
+
+def _path_metrics(runs: Sequence[Values]) -> list[str]:
+    """Every scanpath metric of the runs with the most images, beside the floors of the original order."""
+    largest = max(run["images"] for run in runs)
+    by_order = {run["order"]: run["path_metrics"] for run in runs if run["images"] == largest and run["path_metrics"]}
+    original = by_order.get(GazeOrder.ORIGINAL.value)
+    if original is None:
+        return []
+    orders, floors = list(by_order), list(next(iter(original.values()))["floors"])
+    rows = [
+        [f"{name} ({'up' if first['better'] == 'higher' else 'down'}, order: {first['order']})",
+         *(_number(by_order[order][name]["value"]) for order in orders), _number(first["order_gain"]),
+         *(_number(first["floors"][floor]) for floor in floors), _number(first["ceiling_other_reader"])]
+        for name, first in original.items()
+    ]  # fmt: skip
+    head = ["metric (better, sees order)", *(f"{order} gaze" for order in orders), "order gain, original",
+            *(f"floor: {floor}" for floor in floors), "ceiling: another reader"]  # fmt: skip
+    return [f"### Scanpaths, {largest} images", "", *_table(head, rows)]
 
 
 def html(summary: Values, plan: Plan, command: str) -> str:
@@ -101,6 +161,14 @@ def curves(runs: Sequence[Values], score: str) -> go.Figure:
         template="plotly_white", height=420, margin={"l": 60, "r": 20, "t": 50, "b": 50},
     )  # fmt: skip
     return figure
+
+
+def _cell(run: Values, score: str) -> str:
+    return cell(run.get(score))
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
 
 
 def _run_row(run: Values) -> list[Any]:

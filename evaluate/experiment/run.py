@@ -13,12 +13,14 @@ from typing import Any
 import numpy as np
 
 from evaluate.cases import Study, draw_study
+from evaluate.experiment.order_information import order_information
 from evaluate.experiment.plan import Cell, Plan
 from evaluate.experiment.train import train_cell, training_cases
 from evaluate.finding_scores import score_findings
 from evaluate.path_scores import score_paths
 from evaluate.predictions import predict
 from evaluate.results import finding_values, path_values
+from evaluate.study_paths import path_metric_values
 from gazevlm_core.inference import GazeEngine
 from gazevlm_core.metrics.intervals import RESAMPLES, bootstrap_counts
 from gazevlm_core.phantom.truth import FINDING_NAMES
@@ -26,7 +28,7 @@ from gazevlm_core.phantom.truth import FINDING_NAMES
 IN_DOMAIN = "A"
 DOMAINS = {IN_DOMAIN: "in domain", "B": "zero-shot: other scanner, habitus and prevalence"}
 CELLS_FOLDER = "cells"
-PLAN_FILE, TRUTH_FILE = "plan.json", "truth.json"
+PLAN_FILE, TRUTH_FILE, ORDER_FILE = "plan.json", "truth.json", "order_information.json"
 
 
 class ExperimentError(ValueError):
@@ -69,8 +71,7 @@ def run_experiment(
     told(f"{len(paths) - len(missing)} of {len(paths)} runs are there already")
     if not missing:
         return paths
-    for seed in sorted({cell.seed for cell in missing}):  # before any worker could draw the same ones
-        training_cases(shards, seed, max(cell.images for cell in missing if cell.seed == seed))
+    _keep_order_information(plan, folder, shards)  # draws all images before two workers could draw the same ones
     studies = {domain: draw_study(plan.test_seed, plan.test_images, domain) for domain in DOMAINS}
     truth = {
         domain: [{"seed": case.seed, "severities": case.severities} for case in study.cases]
@@ -86,6 +87,17 @@ def run_experiment(
         for study in studies.values():
             study.pixels.close()
     return paths
+
+
+def _keep_order_information(plan: Plan, folder: Path, shards: Path) -> None:
+    """Draw every seed's images; once, measure what the order of gaze tells about their findings."""
+    cases = [case for seed in plan.seeds for case in training_cases(shards, seed, max(plan.sizes))]
+    path = folder / ORDER_FILE
+    if path.is_file() and json.loads(path.read_text(encoding="utf-8"))["images"] == len(cases):
+        return
+    with ProcessPoolExecutor(1, get_context("fork")) as pool:  # its threads must not live in a process that forks later
+        values = pool.submit(order_information, cases).result()
+    path.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
 
 
 def cell_path(folder: Path, cell: Cell) -> Path:
@@ -169,6 +181,7 @@ def _score(engine: GazeEngine, studies: Mapping[str, Study], plan: Plan, *, aske
             "finding_head": finding_values(head),
             "scanpath": path_values(paths),
             "head_logits": np.round(np.stack(answers.head_logits), 3).tolist(),  # for paired differences
+            "path_metrics": None if paths is None else path_metric_values(study, answers.scanpaths, plan.test_seed),
             "sequence_scores": None if paths is None else np.round(paths.per_image, 4).tolist(),
         }
     return {"domains": domains}

@@ -32,10 +32,12 @@ class Scored:
     Args:
         values: float64 [S], one per seed.
         samples: float64 [S, R], in each resample of the test images.
+        seeds: int [S], ascending.
     """
 
     values: np.ndarray
     samples: np.ndarray
+    seeds: np.ndarray
 
     def mean(self, picks: np.ndarray) -> Estimate:
         """Mean over seeds; the interval draws seeds and images again.
@@ -47,8 +49,9 @@ class Scored:
         return estimate_of(float(self.values.mean()), self.samples[picks, rows].mean(axis=1))
 
     def less(self, other: "Scored") -> "Scored":
-        """Paired difference, seed by seed and resample by resample."""
-        return Scored(self.values - other.values, self.samples - other.samples)
+        """Paired difference, seed by seed and resample by resample, over the seeds that both have."""
+        seeds, own, others = np.intersect1d(self.seeds, other.seeds, return_indices=True)
+        return Scored(self.values[own] - other.values[others], self.samples[own] - other.samples[others], seeds)
 
 
 def read_cells(paths: Sequence[Path]) -> list[dict[str, Any]]:
@@ -66,7 +69,10 @@ def read_truth(folder: Path) -> dict[str, list[StudyCase]]:
 
 
 def summarise(
-    cells: Sequence[Mapping[str, Any]], truths: Mapping[str, Sequence[StudyCase]], plan: Plan
+    cells: Sequence[Mapping[str, Any]],
+    truths: Mapping[str, Sequence[StudyCase]],
+    plan: Plan,
+    order: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Everything the report shows, as plain values.
 
@@ -74,6 +80,7 @@ def summarise(
         cells: finished runs.
         truths: domain -> cases that the runs were scored on.
         plan: of the experiment.
+        order: from `order_information`, if it was measured.
     """
     counts = bootstrap_counts(plan.test_images, RESAMPLES, plan.test_seed)
     groups = _groups(cells)
@@ -84,8 +91,13 @@ def summarise(
         domains[domain] = {
             "runs": [_run_values(key, scores, groups[key], domain) for key, scores in scored.items()],
             "differences": _differences(scored),
+            "ablations": _ablations(scored, max(plan.sizes)),
         }
-    return {"resamples": RESAMPLES, "runs": len(cells), "domains": domains}
+    kind = "experiment"  # tells readers of the file what it is
+    return {
+        "kind": kind, "resamples": RESAMPLES, "runs": len(cells), "planned_runs": len(plan.cells), "domains": domains,
+        "order_information": order,
+    }  # fmt: skip
 
 
 _Key = tuple[str, str, int]  # variant, order, images
@@ -103,18 +115,19 @@ def _scored(
     group: Sequence[Mapping[str, Any]], domain: str, labels: np.ndarray, counts: np.ndarray
 ) -> dict[str, Scored]:
     """Macro AUROC, AUROC of each finding, and the sequence score where there is one."""
-    columns: dict[str, list[tuple[float, np.ndarray]]] = {}
+    columns: dict[str, list[tuple[float, np.ndarray, int]]] = {}
     for cell in group:
-        values = cell["domains"][domain]
+        seed, values = cell["cell"]["seed"], cell["domains"][domain]
         auroc = macro_auroc(labels, np.array(values["head_logits"]), FINDING_NAMES, counts)
-        columns.setdefault("macro AUROC", []).append((auroc.macro.value, auroc.samples))
+        columns.setdefault("macro AUROC", []).append((auroc.macro.value, auroc.samples, seed))
         if values["sequence_scores"] is not None:
             per_image = np.array(values["sequence_scores"])
             samples = counts @ per_image / len(per_image)
-            columns.setdefault("sequence score", []).append((float(per_image.mean()), samples))
+            columns.setdefault("sequence score", []).append((float(per_image.mean()), samples, seed))
     return {
-        name: Scored(np.array([value for value, _ in rows]), np.stack([samples for _, samples in rows]))
+        name: Scored(np.array(values), np.stack(samples), np.array(seeds))
         for name, rows in columns.items()
+        for values, samples, seeds in [zip(*rows, strict=True)]
     }
 
 
@@ -152,7 +165,57 @@ def _run_values(
         },
         "per_finding": {name: round(float(np.mean(values)), 5) for name, values in findings.items()},
         "sequence_floors": {name: round(value, 5) for name, value in floors.items()},
+        "path_metrics": _path_metrics([cell["domains"][domain]["path_metrics"] for cell in group]),
+        "answer_text_auroc": _answer_text([cell["domains"][domain]["answer_text"] for cell in group]),
     }
+
+
+def _path_metrics(tables: Sequence[Mapping[str, Any] | None]) -> dict[str, Any]:
+    """Means over seeds of every metric, its order gain, ceiling and floors; nothing without gaze."""
+    known = [table for table in tables if table is not None]
+    if not known or len(known) < len(tables):
+        return {}
+
+    def mean(values: Sequence[float | None]) -> float | None:
+        there = [value for value in values if value is not None]
+        return round(float(np.mean(there)), 5) if there else None
+
+    return {
+        name: {
+            "order": first["order"],
+            "better": first["better"],
+            "value": mean([table[name]["value"] for table in known]),
+            "order_gain": mean([table[name]["order_gain"]["value"] for table in known]),
+            "ceiling_other_reader": mean([table[name]["ceiling_other_reader"]["value"] for table in known]),
+            "floors": {
+                floor: mean([table[name]["floors"][floor]["value"] for table in known]) for floor in first["floors"]
+            },
+        }
+        for name, first in known[0].items()
+    }
+
+
+def _answer_text(scores: Sequence[Mapping[str, Any] | None]) -> float | None:
+    """Mean over seeds of the macro AUROC of answers in words; None where not all were asked."""
+    values = [score["all_severities"]["macro"]["value"] for score in scores if score is not None]
+    return round(float(np.mean(values)), 5) if values and len(values) == len(scores) else None
+
+
+def _ablations(scored: Mapping[_Key, Mapping[str, Scored]], images: int) -> list[dict[str, Any]]:
+    """Each variant less the base with original gaze, seed by seed."""
+    base = scored.get((BASE, GazeOrder.ORIGINAL.value, images))
+    return [
+        {"variant": variant, "images": size, "score": name, **_difference(less)}
+        for (variant, _, size), one in scored.items()
+        if variant != BASE and base is not None
+        for name in sorted(one.keys() & base.keys())
+        if len((less := one[name].less(base[name])).seeds)
+    ]
+
+
+def _difference(less: Scored) -> dict[str, Any]:
+    estimate = less.mean(_picks(len(less.seeds)))
+    return {**(estimate_values(estimate) or {}), "by_seed": np.round(less.values, 5).tolist()}
 
 
 def _differences(scored: Mapping[_Key, Mapping[str, Scored]]) -> list[dict[str, Any]]:
@@ -163,14 +226,8 @@ def _differences(scored: Mapping[_Key, Mapping[str, Scored]]) -> list[dict[str, 
             if one is None or other is None:
                 continue
             for name in one.keys() & other.keys():
-                if len(one[name].values) != len(other[name].values):
-                    continue  # unfinished: other seeds
+                about = {"images": images, "score": name, "first": first.value, "second": second.value}
                 less = one[name].less(other[name])
-                estimate = less.mean(_picks(len(less.values)))
-                found.append(
-                    {
-                        "images": images, "score": name, "first": first.value, "second": second.value,
-                        **(estimate_values(estimate) or {}), "by_seed": np.round(less.values, 5).tolist(),
-                    }
-                )  # fmt: skip
+                if len(less.seeds):
+                    found.append({**about, **_difference(less)})
     return sorted(found, key=lambda entry: (entry["score"], entry["images"]))

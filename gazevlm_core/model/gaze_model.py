@@ -17,7 +17,14 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.utils import ModelOutput
 
 from gazevlm_core.model.config import GazeVLMConfig, PointerKeys
-from gazevlm_core.model.losses import answer_loss, dwell_loss, finding_loss, near_patches, pointer_loss
+from gazevlm_core.model.losses import (
+    LossCounts,
+    answer_loss,
+    dwell_loss,
+    finding_loss,
+    near_patches,
+    pointer_loss,
+)
 from gazevlm_core.model.pointer import GazeHeads, PointerField
 
 
@@ -94,6 +101,7 @@ class GazeVLM(Qwen2_5_VLForConditionalGeneration):
         gaze_targets: torch.Tensor | None = None,
         gaze_durations_ms: torch.Tensor | None = None,
         finding_labels: torch.Tensor | None = None,
+        loss_counts: LossCounts | None = None,
         **kwargs: Any,
     ) -> ModelOutput | tuple:
         """The backbone's forward, or the gaze losses where supervision is given.
@@ -103,6 +111,7 @@ class GazeVLM(Qwen2_5_VLForConditionalGeneration):
             gaze_durations_ms: float [B, S, K], NaN where unknown.
             finding_labels: float [B, F], NaN where unknown.
             labels: int64 [B, L], -100 outside the answer.
+            loss_counts: of all batches that share a step of training; None takes the batch for the whole.
 
         Returns:
             `GazeLosses` when `gaze_targets` or `finding_labels` is given, else the backbone's output.
@@ -133,8 +142,9 @@ class GazeVLM(Qwen2_5_VLForConditionalGeneration):
         hidden = self.model(**{**backbone, "use_cache": False}).last_hidden_state
         patches = self.patch_states(hidden, input_ids, image_grid_thw, image_tokens)
         return self._losses(
-            hidden, patches, input_ids, image_grid_thw, labels, gaze_targets, gaze_durations_ms, finding_labels
-        )
+            hidden, patches, input_ids, image_grid_thw, labels, gaze_targets, gaze_durations_ms, finding_labels,
+            loss_counts or LossCounts(None, None, None, None),
+        )  # fmt: skip
 
     def positions(
         self,
@@ -203,6 +213,7 @@ class GazeVLM(Qwen2_5_VLForConditionalGeneration):
         gaze_targets: torch.Tensor | None,
         gaze_durations_ms: torch.Tensor | None,
         finding_labels: torch.Tensor | None,
+        counts: LossCounts,
     ) -> GazeLosses:
         gaze = self.config.gaze_config
         gaze_hidden = self.gaze_states(hidden, input_ids)
@@ -211,9 +222,8 @@ class GazeVLM(Qwen2_5_VLForConditionalGeneration):
         parts: dict[str, torch.Tensor] = {}
         if labels is not None:
             predicts = labels[:, 1:] != -100  # position t predicts token t + 1
-            parts["text_loss"] = answer_loss(
-                self.lm_head(hidden[:, :-1][predicts]), labels[:, 1:][predicts], predicts.nonzero()[:, 0]
-            )
+            words, rows = self.lm_head(hidden[:, :-1][predicts]), predicts.nonzero()[:, 0]
+            parts["text_loss"] = answer_loss(words, labels[:, 1:][predicts], rows, counts.answers)
         with torch.autocast(hidden.device.type, enabled=False):  # the heads stay in float32
             if gaze_targets is not None:
                 patch_hidden = pad_sequence(list(patches), batch_first=True)  # [B, P, D]
@@ -221,14 +231,16 @@ class GazeVLM(Qwen2_5_VLForConditionalGeneration):
                 patch_mask = torch.arange(patch_hidden.shape[1], device=hidden.device) < sizes[:, None]
                 fields = self.gaze_heads.fields(gaze_hidden, patch_hidden)
                 near = self._near(image_grid_thw, patch_mask)
-                parts["gaze_loss"] = pointer_loss(fields, gaze_targets, patch_mask, near)
+                parts["gaze_loss"] = pointer_loss(fields, gaze_targets, patch_mask, near, counts.steps)
                 if gaze_durations_ms is not None:
                     rows = torch.arange(len(patches), device=hidden.device)[:, None, None]
                     fixated = patch_hidden[rows, gaze_targets.clamp(min=0)]  # [B, S, K, D]
                     states = gaze_hidden[:, None].expand_as(fixated)
-                    parts["dwell_loss"] = dwell_loss(self.gaze_heads.log_durations(states, fixated), gaze_durations_ms)
+                    logs = self.gaze_heads.log_durations(states, fixated)
+                    parts["dwell_loss"] = dwell_loss(logs, gaze_durations_ms, counts.durations)
             if finding_labels is not None and gaze.finding_names:
-                parts["finding_loss"] = finding_loss(self.gaze_heads.finding_logits(gaze_hidden), finding_labels)
+                logits = self.gaze_heads.finding_logits(gaze_hidden)
+                parts["finding_loss"] = finding_loss(logits, finding_labels, counts.findings)
         weights = {
             "gaze_loss": gaze.gaze_weight,
             "text_loss": gaze.text_weight,

@@ -1,12 +1,32 @@
 """The four losses: pointer, answer, findings and dwell. Whatever is unknown is masked, nothing is invented.
 
 Targets of the pointer: patch index, STOP for the step after the last fixation, IGNORED for everything behind it.
+
+Each loss is a mean over what is known in the batch. Where a step of training is spread over several batches or
+processes, each takes its share of the joint mean instead: its sum over the number that all of them know together
+(`LossCounts`); the shares add up to what one large batch would have cost.
 """
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import torch
 from torch.nn import functional
 
 from gazevlm_core.model.pointer import PointerField
+
+
+class LossCounts(NamedTuple):
+    """Denominators of the losses, float scalars: supervised steps, answers, known findings, known durations.
+
+    None takes what the batch itself knows.
+    """
+
+    steps: torch.Tensor | None
+    answers: torch.Tensor | None
+    findings: torch.Tensor | None
+    durations: torch.Tensor | None
+
 
 STOP = -1
 IGNORED = -100
@@ -47,7 +67,11 @@ def near_patches(rows: int, cols: int, sigma_patches: float) -> torch.Tensor:
 
 
 def pointer_loss(
-    fields: PointerField, targets: torch.Tensor, patch_mask: torch.Tensor, near: torch.Tensor | None = None
+    fields: PointerField,
+    targets: torch.Tensor,
+    patch_mask: torch.Tensor,
+    near: torch.Tensor | None = None,
+    count: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Mean cross-entropy in nats per supervised step, over all readers of all images.
 
@@ -57,6 +81,7 @@ def pointer_loss(
         patch_mask: bool [B, P].
         near: float [B, P, P], the distribution that stands in for each patch as a target, zero outside the image's
             grid; None for the patch alone.
+        count: of the supervised steps of all batches that share a step of training; None for this batch's own.
 
     Returns:
         A scalar; zero (with a gradient of zero) where no step is supervised.
@@ -64,17 +89,46 @@ def pointer_loss(
     stop_index = patch_mask.shape[1]
     log_probabilities = pointer_log_probabilities(fields, previous_patches(targets, stop_index), patch_mask)
     classes = torch.where(targets == STOP, torch.full_like(targets, stop_index), targets)
-    known = (classes >= 0) & ((targets != STOP) | fields.stops)
+    known = supervised_steps(targets, stops=fields.stops)
     chosen = log_probabilities.gather(-1, classes.clamp(min=0)[..., None]).squeeze(-1)
     if near is not None:
         images = torch.arange(len(targets), device=targets.device)[:, None, None]
         soft = near[images, targets.clamp(min=0)]  # [B, S, K, P]
         over_patches = log_probabilities[..., :-1].masked_fill(~patch_mask[:, None, None], 0.0)
         chosen = torch.where(targets >= 0, (soft * over_patches).sum(dim=-1), chosen)
-    return -chosen.masked_fill(~known, 0.0).sum() / known.sum().clamp(min=1)
+    return -chosen.masked_fill(~known, 0.0).sum() / _at_least_one(known.sum(), count)
 
 
-def answer_loss(logits: torch.Tensor, labels: torch.Tensor, answers: torch.Tensor) -> torch.Tensor:
+def supervised_steps(targets: torch.Tensor, *, stops: bool) -> torch.Tensor:
+    """Which steps have a target, bool [B, S, K]; STOP is none where paths do not stop."""
+    return (targets >= 0) | ((targets == STOP) & stops)
+
+
+def count_supervision(batch: Mapping[str, Any], *, stops: bool) -> LossCounts:
+    """What a batch of `GazeCollator` knows, for shares of a joint mean.
+
+    Args:
+        batch: arguments of `GazeVLM.forward`.
+        stops: whether paths stop.
+    """
+    labels, targets = batch.get("labels"), batch.get("gaze_targets")
+    durations, findings = batch.get("gaze_durations_ms"), batch.get("finding_labels")
+    nothing = torch.zeros(())
+    return LossCounts(
+        nothing if targets is None else supervised_steps(targets, stops=stops).sum(),
+        nothing if labels is None else (labels[:, 1:] != -100).any(dim=-1).sum(),
+        nothing if findings is None else (~findings.isnan()).sum(),
+        nothing if durations is None else (durations > 0).sum(),
+    )
+
+
+def _at_least_one(own: torch.Tensor, joint: torch.Tensor | None) -> torch.Tensor:
+    return (own if joint is None else joint).clamp(min=1)
+
+
+def answer_loss(
+    logits: torch.Tensor, labels: torch.Tensor, answers: torch.Tensor, count: torch.Tensor | None = None
+) -> torch.Tensor:
     """Cross-entropy in nats per token: the mean within each answer, then over the answers.
 
     Every answer weighs the same. A mean over all tokens would leave next to nothing to the one word that decides a
@@ -84,24 +138,27 @@ def answer_loss(logits: torch.Tensor, labels: torch.Tensor, answers: torch.Tenso
         logits: [T, V] at the positions that predict an answer token.
         labels: int64 [T].
         answers: int64 [T], which answer each token belongs to; any numbers.
+        count: as in `pointer_loss`, of answers.
     """
     if labels.numel() == 0:
         return logits.sum() * 0.0
     losses = functional.cross_entropy(logits.float(), labels, reduction="none")
     _, which, lengths = answers.unique(return_inverse=True, return_counts=True)
-    return (losses / lengths[which]).sum() / len(lengths)
+    return (losses / lengths[which]).sum() / _at_least_one(torch.tensor(len(lengths), device=losses.device), count)
 
 
-def finding_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Mean binary cross-entropy over known labels; labels [B, F] in {0, 1}, NaN where unknown."""
+def finding_loss(logits: torch.Tensor, labels: torch.Tensor, count: torch.Tensor | None = None) -> torch.Tensor:
+    """Mean binary cross-entropy over known labels; labels [B, F] in {0, 1}, NaN where unknown; `count` of those."""
     known = ~labels.isnan()
     losses = functional.binary_cross_entropy_with_logits(logits, labels.nan_to_num(), reduction="none")
-    return losses.masked_fill(~known, 0.0).sum() / known.sum().clamp(min=1)
+    return losses.masked_fill(~known, 0.0).sum() / _at_least_one(known.sum(), count)
 
 
-def dwell_loss(log_durations: torch.Tensor, durations_ms: torch.Tensor) -> torch.Tensor:
-    """Mean smooth-L1 distance of log durations; durations in ms, NaN where unknown. Shapes are equal."""
+def dwell_loss(
+    log_durations: torch.Tensor, durations_ms: torch.Tensor, count: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Mean smooth-L1 distance of log durations; durations in ms, NaN where unknown; `count` of those. Equal shapes."""
     known = durations_ms > 0  # False for NaN
     targets = torch.where(known, durations_ms, torch.ones_like(durations_ms)).log()
     losses = functional.smooth_l1_loss(log_durations, targets, reduction="none")
-    return losses.masked_fill(~known, 0.0).sum() / known.sum().clamp(min=1)
+    return losses.masked_fill(~known, 0.0).sum() / _at_least_one(known.sum(), count)

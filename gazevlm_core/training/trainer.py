@@ -1,30 +1,66 @@
-"""`transformers.Trainer` that also logs the parts of the gaze loss."""
+"""`transformers.Trainer` for the gaze losses, on one process or several."""
 
-from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import fields
 from typing import Any
 
 import torch
 from transformers import Trainer
 
 from gazevlm_core.model.gaze_model import GazeLosses, GazeVLM
+from gazevlm_core.model.losses import LossCounts, count_supervision
+
+PARTS = tuple(field.name for field in fields(GazeLosses) if field.name != "loss")
 
 
 class GazeTrainer(Trainer):
-    """Trains a `GazeVLM` (or a PEFT model around one) on batches of `GazeCollator`."""
+    """Trains a `GazeVLM` (or a PEFT model around one) on batches of `GazeCollator`.
+
+    A step of training costs the same however it is spread: every batch of an accumulated step, on every process, takes
+    its share of the means over all of them (`LossCounts`). The base class would average the batches' own means, in
+    which a fixation beside few others weighs more than one beside many.
+    """
+
+    loss_is_scaled_for_ga = True  # shares add up; dividing them by the number of batches would be wrong
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._parts: dict[str, list[torch.Tensor]] = defaultdict(list)
+        self._sums = torch.zeros(2, len(PARTS), device=self.args.device)  # of each part, and how often it was there
+        self._logged_step = 0
+
+    def get_batch_samples(
+        self, epoch_iterator: Iterator[dict[str, Any]], num_batches: int, device: torch.device
+    ) -> tuple[list[dict[str, Any]], Any]:
+        """The batches of one step, and what all of them, on all processes, know: the losses' denominators."""
+        batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
+        stops = self.accelerator.unwrap_model(self.model).config.gaze_config.stops
+        counts = torch.zeros(len(LossCounts._fields), device=device)
+        for batch in batches:
+            counts += torch.stack([torch.as_tensor(c).to(device) for c in count_supervision(batch, stops=stops)])
+        return batches, LossCounts(*self.accelerator.reduce(counts, reduction="sum"))
 
     def compute_loss(
-        self, model: torch.nn.Module, inputs: dict[str, Any], return_outputs: bool = False, **_: Any
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: LossCounts | None = None,
+        **_: Any,
     ) -> torch.Tensor | tuple[torch.Tensor, GazeLosses]:
-        """The model's own weighted loss; its parts are kept for the next log."""
-        outputs = model(**inputs)
-        for name, value in outputs.items():
-            if name != "loss":
-                self._parts[name].append(value.detach())
-        return (outputs.loss, outputs) if return_outputs else outputs.loss
+        """The model's own weighted loss; its parts are kept for the next log.
+
+        Args:
+            num_items_in_batch: from `get_batch_samples`; None outside training, where a batch stands for itself.
+        """
+        outputs = model(**inputs, loss_counts=num_items_in_batch)
+        loss = outputs.loss
+        if num_items_in_batch is not None:
+            for column, name in enumerate(PARTS):
+                value = getattr(outputs, name)
+                if value is not None:
+                    self._sums[:, column] += torch.stack([value.detach(), torch.ones_like(value)])
+            loss = loss * self.accelerator.num_processes  # gradients are averaged over processes, shares add up
+        return (loss, outputs) if return_outputs else loss
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: torch.nn.Module | None = None) -> None:
         """Resume a bare `GazeVLM` through its own loader.
@@ -40,7 +76,12 @@ class GazeTrainer(Trainer):
         target.load_state_dict(saved.state_dict())
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        """Adds the mean of each part since the last log."""
-        means = {name: float(torch.stack(values).mean()) for name, values in self._parts.items()}
-        self._parts.clear()
+        """Adds the mean of each part over the steps since the last log; only the main process logs, all add up."""
+        steps = self.state.global_step - self._logged_step
+        means: dict[str, float] = {}
+        if steps:
+            sums, times = self.accelerator.reduce(self._sums, reduction="sum").tolist()
+            means = {name: value / steps for name, value, there in zip(PARTS, sums, times, strict=True) if there}
+            self._sums.zero_()
+            self._logged_step = self.state.global_step
         super().log({**logs, **means}, *args, **kwargs)

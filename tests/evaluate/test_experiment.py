@@ -18,7 +18,7 @@ from gazevlm_core.training.gaze_order import GazeOrder
 
 PLAN = Plan(
     sizes=(4,), seeds=(0, 1), steps=2, warmup_steps=1, decay_steps=1, batch_size=2, test_images=12,
-    orders=(GazeOrder.ORIGINAL, GazeOrder.NONE),
+    orders=(GazeOrder.ORIGINAL, GazeOrder.NONE), variants={"no stop": {"stops": False}},
 )  # fmt: skip
 
 
@@ -66,10 +66,15 @@ def test_a_folder_keeps_to_one_plan(tmp_path: Path) -> None:
 def test_intervals_draw_seeds_and_images_and_differences_are_paired() -> None:
     rng = np.random.default_rng(0)
     noise, picks = rng.normal(size=(2, 500)), rng.integers(2, size=(500, 2))
-    first, second = Scored(np.array([0.8, 0.9]), 0.85 + noise), Scored(np.array([0.7, 0.8]), 0.75 + noise)
+    seeds = np.array([0, 1])
+    first = Scored(np.array([0.8, 0.9]), 0.85 + noise, seeds)
+    second = Scored(np.array([0.7, 0.8]), 0.75 + noise, seeds)
     less = first.less(second).mean(picks)
     assert (less.value, less.low, less.high) == pytest.approx((0.1, 0.1, 0.1)), "what is common to both is gone"
     assert first.mean(picks).high - first.mean(picks).low > 1
+    later = Scored(np.array([0.5, 0.6]), 0.5 + noise, np.array([1, 2]))
+    assert first.less(later).seeds.tolist() == [1], "unfinished: seeds that only one has are left out"
+    assert first.less(later).values.tolist() == pytest.approx([0.4])
 
 
 @pytest.mark.slow
@@ -81,14 +86,14 @@ def test_the_whole_of_it_resumes_and_reports(
     first = replace(PLAN, seeds=(0,))
     paths = run_experiment(first, tmp_path, tmp_path / "shards", told.append)
     written = {path: path.read_bytes() for path in paths}
-    paths = run_experiment(PLAN, tmp_path, tmp_path / "shards", told.append)
-    assert told[0] == "0 of 2 runs are there already"
-    assert "2 of 4 runs are there already" in told
+    paths = run_experiment(PLAN, tmp_path, tmp_path / "shards", told.append, workers=2)
+    assert told[0] == "0 of 3 runs are there already"
+    assert "3 of 6 runs are there already" in told
     assert {path: path.read_bytes() for path in written} == written, "finished runs are not done again"
     summary = summarise(read_cells(paths), read_truth(tmp_path), PLAN)
     for domain in ("A", "B"):
         runs = {(run["order"], run["variant"]): run for run in summary["domains"][domain]["runs"]}
-        assert set(runs) == {("original", BASE), ("none", BASE)}
+        assert set(runs) == {("original", BASE), ("none", BASE), ("original", "no stop")}
         assert "sequence score" not in runs["none", BASE]
         assert runs["original", BASE]["seeds"] == 2
         assert {"its own path shuffled", "order gain"} <= set(runs["original", BASE]["sequence_floors"])
@@ -96,6 +101,14 @@ def test_the_whole_of_it_resumes_and_reports(
         assert (entry["score"], entry["first"], entry["second"]) == ("macro AUROC", "original", "none")
         one, other = (np.array(runs[order, BASE]["macro AUROC"]["by_seed"]) for order in ("original", "none"))
         assert entry["by_seed"] == pytest.approx((one - other).tolist(), abs=2e-5)
+        assert {(entry["variant"], entry["score"]) for entry in summary["domains"][domain]["ablations"]} == {
+            ("no stop", "macro AUROC"), ("no stop", "sequence score")
+        }  # fmt: skip
+        metrics = runs["original", BASE]["path_metrics"]
+        assert {"ScanMatch", "DTW distance", "MultiMatch shape"} <= set(metrics)
+        assert all(len(values["floors"]) == 6 for values in metrics.values())
+        assert runs["none", BASE]["path_metrics"] == {}
+        assert (runs["original", BASE]["answer_text_auroc"] is None) is (domain == "B")
 
     from cli.main import app
 
@@ -104,9 +117,14 @@ def test_the_whole_of_it_resumes_and_reports(
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output
     results = json.loads((tmp_path / RESULTS).read_text())
-    assert results["runs"] == 4
+    assert results["runs"] == 6
+    information = results["order_information"]
+    assert information["images"] == 8
+    assert set(information) >= {"original", "shuffled", "difference"}
     report = (tmp_path / REPORT).read_text()
     assert "| 4 | original | 2 |" in report
+    assert "| no stop | 2 |" in report
+    assert "Scanpaths, 4 images" in report
     assert f"`gazevlm experiment --out {tmp_path.as_posix()} --seeds 2 --steps 2" in report
     page = (tmp_path / PAGE).read_text()
     assert page.count("<div id=") >= 3

@@ -22,7 +22,7 @@ OTHERS = (case_of((((0, 5, 2), (9,)), ((0, 5, 2), (9,)))),)
 def made_predictions(*paths: tuple[int, ...]) -> Predictions:
     dwells = [np.array([[100.0, 200.0], [400.0, 200.0], [50.0, 100.0]])] * len(paths)
     looks = [StepLooks(np.array([0, 1]), np.array([0, 5]), np.array([1.0, 3.0]), np.array([0.5, 1.5]))] * len(paths)
-    return Predictions((), True, 12, [GRID] * len(paths), [], [], [], list(paths), looks, dwells)
+    return Predictions((), True, 12, [GRID] * len(paths), paths=list(paths), looks=looks, dwells=dwells)
 
 
 @pytest.fixture

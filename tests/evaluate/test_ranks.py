@@ -1,0 +1,77 @@
+"""An evaluation shared among processes: nothing is lost or done twice, and the scores are those of one process."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from evaluate.ranks import Ranks, in_turns
+from tests.evaluate.test_evaluate_dataset import make_folder
+from tests.launching import launcher
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("number", [0, 1, 5, 12, 64, 65])
+@pytest.mark.parametrize("count", [1, 2, 3, 7])
+def test_parts_are_whole_batches_and_cover_everything_once(number: int, count: int) -> None:
+    parts = [Ranks(index, count).part(number, 5) for index in range(count)]
+    assert [item for part in parts for item in part] == list(range(number))
+    assert all(part.start % 5 == 0 or not len(part) for part in parts)
+    assert max(len(part) for part in parts) - min(len(part) for part in parts) <= 2 * 5
+
+
+@pytest.mark.parametrize("number", [0, 1, 5, 12, 64])
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_a_stream_is_dealt_out_in_batches_and_put_together_again(number: int, count: int) -> None:
+    dealt = [list(Ranks(index, count).batches(iter(range(number)), 5)) for index in range(count)]
+    assert [item for batch in in_turns(dealt) for item in batch] == list(range(number))
+    assert in_turns(dealt) == list(Ranks().batches(range(number), 5))
+
+
+def test_a_process_alone_needs_no_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    assert Ranks.of_this_run() == Ranks(0, 1)
+    assert Ranks().is_main
+    assert not Ranks(1, 2).is_main
+    assert Ranks().gather([1, 2]) == [[1, 2]]
+
+
+def run(processes: int, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+    program = ["-m", "cli.main", "evaluate", *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(
+        [*launcher(processes), *program], env=environment, cwd=ROOT, capture_output=True, text=True, timeout=280
+    )
+    assert done.returncode == code, done.stderr[-3000:]
+    return done
+
+
+def scores(processes: int, *arguments: str) -> dict:
+    values = json.loads(run(processes, *arguments, "--json").stdout)
+    assert values.pop("seconds") > 0
+    return values
+
+
+@pytest.mark.slow
+def test_two_processes_score_phantoms_like_one(tiny_checkpoint: Path) -> None:
+    arguments = ["--n", "12", "--seed", "3", "--batch-size", "4", "--workers", "1", "--model", str(tiny_checkpoint)]
+    assert scores(2, *arguments) == scores(1, *arguments)
+
+
+@pytest.mark.slow
+def test_two_processes_score_a_data_set_like_one(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "set")
+    (folder / "images" / "image03.png").write_bytes(b"no image")
+    arguments = ["--dataset", "folder", "--root", str(folder), "--batch-size", "3", "--model", str(tiny_checkpoint)]
+    both = scores(2, *arguments, "--split", "train")
+    assert both["dropped"]["image that cannot be read"] == 1
+    assert both == scores(1, *arguments, "--split", "train")
+
+
+@pytest.mark.slow
+def test_when_one_process_cannot_go_on_none_is_left_waiting(tmp_path: Path) -> None:
+    done = run(2, "--dataset", "folder", "--root", str(tmp_path), code=1)
+    assert "holds neither images/ nor *.parquet" in done.stderr
