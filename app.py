@@ -25,6 +25,7 @@ def main() -> None:
     quiet_libraries()
     from diagnose.catalogue import Catalogue
     from diagnose.ui import build_app, launch
+    from evaluate.tab.ui import STYLE, EvaluateTab
     from gazevlm_core.inference import GazeEngine
     from gazevlm_core.model.adapters import AdapterError
     from gazevlm_core.model.checkpoint import CheckpointError, shipped_models
@@ -38,7 +39,8 @@ def main() -> None:
     def duration(model: str, image: Image.Image, question: str, options: DiagnoseOptions) -> int:
         return gpu_seconds(catalogue.find(model).gaze.num_gaze_tokens, options)
 
-    launch(build_app(catalogue, gpu=spaces.GPU(duration=duration)), mcp=settings.mcp)
+    tabs = {"Evaluate": lambda ask: EvaluateTab(catalogue, ask)}
+    launch(build_app(catalogue, spaces.GPU(duration=duration), tabs), mcp=settings.mcp, head=STYLE)
 
 
 if __name__ == "__main__":

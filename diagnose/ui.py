@@ -1,7 +1,7 @@
 """The Diagnose tab: the page around the loaded models, and the endpoints `/diagnose` and `/models`."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,17 +27,25 @@ PAGE_SCRIPT = f"<script>{Path(__file__).with_name('page.js').read_text(encoding=
 Gpu = Callable[[Ask], Ask]
 
 
-def build_app(catalogue: Catalogue, gpu: Gpu = lambda ask: ask) -> gr.Blocks:
+def build_app(
+    catalogue: Catalogue, gpu: Gpu = lambda ask: ask, further: Mapping[str, Callable[[Ask], object]] | None = None
+) -> gr.Blocks:
     """The page around the loaded models.
 
     Args:
         catalogue: what can answer, one question at a time.
         gpu: wraps the one function that computes; on a ZeroGPU Space, `spaces.GPU(...)`.
+        further: other tabs: name -> what fills it, given the function that computes.
     """
     ask = gpu(catalogue.ask)
     with gr.Blocks(title="GazeVLM", analytics_enabled=False, delete_cache=(HOUR_S, DAY_S)) as page:
         gr.HTML(markup.INTRODUCTION, elem_id="introduction")
-        body = DiagnosePage(catalogue, ask)
+        with gr.Tabs(elem_id="tabs"):
+            with gr.Tab("Diagnose"):
+                body = DiagnosePage(catalogue, ask)
+            for name, fill in (further or {}).items():
+                with gr.Tab(name):
+                    fill(ask)
         page.load(thumbnails, None, body.gallery, **QUIET)  # drawn after the page is up, once for all visitors
         page.load(body.opened, None, body.opening, **QUIET)
         with gr.Row(visible=False):
@@ -47,23 +55,28 @@ def build_app(catalogue: Catalogue, gpu: Gpu = lambda ask: ask) -> gr.Blocks:
     return page
 
 
-def launch_options() -> dict[str, Any]:
-    """How the page is served: what it looks like, and the largest upload. No folder of the server is opened to it."""
+def launch_options(head: str = "") -> dict[str, Any]:
+    """How the page is served: what it looks like, and the largest upload. No folder of the server is opened to it.
+
+    Args:
+        head: styles of further tabs, for the page's `<head>`.
+    """
     theme = gr.themes.Default(  # the reader's own fonts: nothing is fetched from elsewhere
         primary_hue="teal", neutral_hue="slate", font=["system-ui", "sans-serif"], font_mono=["monospace"]
     )
-    head = PAGE_STYLE + PAGE_SCRIPT
+    head = PAGE_STYLE + PAGE_SCRIPT + head
     return {"theme": theme, "head": head, "max_file_size": DEFAULT_LIMITS.max_bytes, "ssr_mode": False}
 
 
-def launch(page: gr.Blocks, *, mcp: bool = False) -> None:
+def launch(page: gr.Blocks, *, mcp: bool = False, head: str = "") -> None:
     """Serve the page until the process ends, at GRADIO_SERVER_NAME and GRADIO_SERVER_PORT or 127.0.0.1:7860.
 
     Args:
         page: from `build_app`.
         mcp: whether the endpoints are MCP tools too.
+        head: as in `launch_options`.
     """
-    page.launch(**launch_options(), mcp_server=mcp)
+    page.launch(**launch_options(head), mcp_server=mcp)
 
 
 def _diagnose_endpoint(ask: Ask) -> None:

@@ -242,6 +242,10 @@ def test_replay_keeps_the_times_of_the_fixations(browser: "Browser", address: st
     assert ask(page, "viewer.timeline.timed") is False
     assert ask(page, "viewer.timeline.starts.map(starts => starts[1])") == [450, 450, 450]
     assert "not all known" in page.inner_text("#viewer .gaze-pace")
+    show(page, "in step")  # whatever their times
+    assert ask(page, "viewer.timeline.timed") is False
+    assert ask(page, "viewer.timeline.starts.map(starts => starts[2])") == [900, 900]
+    assert "in step" in page.inner_text("#viewer .gaze-pace")
     page.context.close()
 
 

@@ -115,7 +115,9 @@
       this.scrub.max = this.viewer.timeline.length_ms;
       this.pace.textContent = timed
         ? "Replayed with the times of the fixations."
-        : "Their times are not all known: replayed step by step.";
+        : this.viewer.value?.in_step
+          ? "Replayed in step: the first fixations together, then the second ones, and so on."
+          : "Their times are not all known: replayed step by step.";
       this.paths.replaceChildren(...paths.map((path, index) => this.#row(path, index)));
     }
 

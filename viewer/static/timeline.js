@@ -19,11 +19,12 @@
     return begun[last] + STEP_MS;
   }
 
-  /* Several paths on one clock: their own times where all of them are known, else one step of each after another. */
+  /* Several paths on one clock: their own times where all of them are known, else (or in step) the k-th fixations of
+     all of them together, one step after another. */
   gaze.Timeline = class Timeline {
-    constructor(paths) {
+    constructor(paths, inStep = false) {
       const own = paths.map(path => starts(path.fixations));
-      this.timed = paths.length > 0 && own.every(Boolean);
+      this.timed = !inStep && paths.length > 0 && own.every(Boolean);
       if (this.timed) {
         const first = Math.min(...own.map(begun => begun[0]));
         this.starts = own.map(begun => begun.map(time => time - first));

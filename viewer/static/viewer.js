@@ -6,7 +6,7 @@
     PAN_PX = 40,
     WINDOW_PER_PX = 1,
     END = Infinity;
-  const EMPTY = { image: null, width_px: 1, height_px: 1, grid: null, paths: [], autoplay: false, message: "" };
+  const EMPTY = { image: null, width_px: 1, height_px: 1, grid: null, paths: [], autoplay: false, in_step: false, message: "" };
 
   gaze.Viewer = class Viewer {
     /* `emit(name, data)` gets "click" (a place on the image) and "select" (a fixation). */
@@ -106,7 +106,7 @@
       this.on.heat = false;
       this.view.show(next.width_px, next.height_px);
       if (fresh) this.view.fit();
-      this.timeline = new gaze.Timeline(next.paths);
+      this.timeline = new gaze.Timeline(next.paths, next.in_step);
       this.controls.showPaths(next.paths, this.timeline.timed);
       this.#showMessage();
       if (next.autoplay && next.paths.length && !matchMedia("(prefers-reduced-motion: reduce)").matches)
