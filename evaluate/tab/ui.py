@@ -59,7 +59,8 @@ class EvaluateTab:
             self.shipped = gr.Dropdown(
                 shipped, value=None, label="A report of this repository", visible=bool(shipped), elem_id="shipped"
             )
-            self.report_file = gr.File(label="or a file of yours (JSON)", height=110, elem_id="report-file")
+            # A button, since a file field would have to be emptied before it takes another report.
+            self.report_file = gr.UploadButton("Open a report of yours (JSON)", elem_id="report-file")
         self.report_status = gr.HTML(markup.status(NO_REPORTS if not shipped else WANTED), elem_id="report-status")
         self.title = gr.HTML(elem_id="report-title")
         with gr.Row(elem_classes="gaze-wrap"):
@@ -72,19 +73,19 @@ class EvaluateTab:
     def _show_shipped(self, name: object) -> Values:
         path = shipped_reports().get(name) if isinstance(name, str) else None
         if path is None:
-            raise tab_error(ValueError("There is no report of that name; choose one of the list."))
+            return declined(self.report_status, "There is no report of that name; choose one of the list.")
         return self._show(path)
 
     def _show_file(self, path: str | None) -> Values:
         if path is None:
-            raise tab_error(ValueError(WANTED))
+            return declined(self.report_status, WANTED)
         return self._show(Path(path))
 
     def _show(self, path: Path) -> Values:
         try:
             report = read_report(path)
         except ValueError as error:
-            raise tab_error(error) from error
+            return declined(self.report_status, str(error))
         shown = [*report.figures, *[None] * len(self.figures)]
         figures = {
             component: gr.Plot(figure, visible=figure is not None)
@@ -137,7 +138,8 @@ class EvaluateTab:
             with closing(self.ask(model, looked.image, DEFAULT_QUESTION, DiagnoseOptions())) as records:
                 diagnosis = next(records)
         except ValueError as error:
-            raise tab_error(error) from error
+            yield declined(self.status, str(error))
+            return
         if diagnosis.scanpath is None:
             yield {
                 self.status: markup.status(UNTRAINED), self.scores: "", self.looked: None,
@@ -151,7 +153,7 @@ class EvaluateTab:
 
     def _other_reader(self, shown: tuple[Looked, Diagnosis] | None, reader: str) -> Values:
         if shown is None or reader not in shown[0].readers:
-            raise tab_error(ValueError("There is no such reader of this image; press Compare again."))
+            return declined(self.status, "There is no such reader of this image; press Compare again.")
         return self._pair(shown, reader)
 
     def _pair(self, shown: tuple[Looked, Diagnosis], reader: str) -> Values:
@@ -179,6 +181,7 @@ class EvaluateTab:
         return self.viewer.show(looked.image, paths, grid=grid, description=looked.caption, in_step=True)
 
 
-def tab_error(error: ValueError) -> gr.Error:
-    """What the user sees of a bad input; shown as HTML, so it is escaped."""
-    return gr.Error(escape(str(error)), duration=None, print_exception=False)
+def declined(status: gr.HTML, message: str) -> Values:
+    """A bad input: what is wrong is said in a toast and beside the input, and everything else stays as it is."""
+    gr.Warning(escape(message), duration=None)  # shown as HTML
+    return {status: markup.status(message)}
