@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.browser
 VIEWER = "document.querySelector('#viewer .gaze-viewer').viewer"
 DOT_REACH_PX = 8  # CSS pixels around a place in which its dot is looked for
-PATHS = {"one": 1, "two": 2, "three": 3, "play": 1, "large": 1}
+PATHS = {"one": 1, "two": 2, "three": 3, "in step": 2, "play": 1, "large": 1}
 WINDOWS = ((1280, 900), (700, 1000))
 
 
