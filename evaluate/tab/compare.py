@@ -10,8 +10,8 @@ from PIL import Image
 from gazevlm_core.datasets.phantom import TRAINING_SEEDS, draw_case
 from gazevlm_core.datasets.scanpath_files import read_scanpaths
 from gazevlm_core.geometry import PatchGrid
-from gazevlm_core.images import ImageError, load_image
-from gazevlm_core.metrics.paths import pack_paths
+from gazevlm_core.images import ImageError, is_colored, load_image
+from gazevlm_core.metrics.paths import UNIT_SQUARE, Size, pack_paths
 from gazevlm_core.metrics.registry import DEFAULT_GRID, SHUFFLES, PathMetric, path_metrics, reverse, shuffle
 from gazevlm_core.phantom.readers import READERS
 from gazevlm_core.scanpath import Fixation, Scanpath
@@ -21,7 +21,9 @@ LAST_NUMBER = 999_999
 SIDE_PX = 512
 RANDOM_PATHS = 8
 MOST_READERS, MOST_FIXATIONS = 50, 200
+MOST_PATH_MS = 120_000.0  # scores with durations take memory by the square of it
 MOST_PATHS_BYTES = 2_000_000
+SAME_SHAPE = 0.01  # relative difference of aspect ratios, from rounding when an image is resized
 FLOORS = ("shuffled", "reversed", "uniform random", "centre")
 
 
@@ -91,6 +93,8 @@ def uploaded_image(image: str | None, paths: str | None) -> Looked:
     if Path(paths).stat().st_size > MOST_PATHS_BYTES:
         raise ImageError(f"The file of scanpaths is larger than {MOST_PATHS_BYTES // 1_000_000} MB.")
     picture = load_image(image).image
+    if is_colored(picture):
+        raise ImageError("This is a colour picture, not a radiograph; upload a grey chest radiograph.")
     found = read_scanpaths(Path(paths))
     names = sorted({reading.image_id for reading in found.readings})
     if len(names) > 1:
@@ -99,12 +103,25 @@ def uploaded_image(image: str | None, paths: str | None) -> Looked:
     for number, reading in enumerate(found.readings[:MOST_READERS], start=1):
         if len(reading.scanpath) > MOST_FIXATIONS:
             raise ValueError(f"A scanpath has more than the {MOST_FIXATIONS} fixations that can be shown; shorten it.")
+        if sum(fixation.duration_ms or 0.0 for fixation in reading.scanpath) > MOST_PATH_MS:
+            raise ValueError(f"A scanpath lasts more than {MOST_PATH_MS / 1000:.0f} s; duration_ms is in milliseconds.")
+        _check_shape(reading.size, picture.size)
         name = reading.reader[:60] or f"reading {number}"
         readers[name if name not in readers else f"{name}, reading {number}"] = reading.scanpath
     caption = f"Uploaded image, {len(readers)} readings"
     if found.off_image:
         caption += f"; {found.off_image} fixations beside the image were left out"
     return Looked(caption, picture, readers)
+
+
+def _check_shape(told: Size, size: tuple[int, int]) -> None:
+    """Whether an image of the size that a file tells can be the uploaded one, perhaps resized."""
+    if told != UNIT_SQUARE and abs(told[0] * size[1] / (told[1] * size[0]) - 1) > SAME_SHAPE:
+        (width, height), (own_width, own_height) = told, size
+        raise ValueError(
+            f"The scanpaths are of an image of {width:g} x {height:g} px, which cannot be this one of "
+            f"{own_width} x {own_height} px."
+        )
 
 
 def score_pair(

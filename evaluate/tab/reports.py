@@ -1,6 +1,7 @@
 """Files of `gazevlm experiment`, `evaluate` and `score` as tables and figures. They may come from anybody."""
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,7 +69,7 @@ def read_report(path: Path) -> Report:
     if path.stat().st_size > MOST_BYTES:
         raise ReportError(f"This file is larger than {MOST_BYTES // 1_000_000} MB. {WANTED}")
     try:
-        values = json.loads(path.read_bytes().decode("utf-8"), parse_constant=_refuse)
+        values = json.loads(path.read_bytes().decode("utf-8"), parse_constant=_refuse, parse_float=_finite)
     except (ValueError, RecursionError):
         raise ReportError(f"This file is no JSON as we write it. {WANTED}") from None
     kind = _kind(values)
@@ -76,12 +77,17 @@ def read_report(path: Path) -> Report:
         raise ReportError(f"This JSON is none of our reports. {WANTED}")
     try:
         return kind(values)
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError, StopIteration):
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, StopIteration, OverflowError):
         raise ReportError(f"This report is not whole, or of another version. {WANTED}") from None
 
 
 def _refuse(word: str) -> NoReturn:
     raise ValueError(f"{word} is no JSON number")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    return value if math.isfinite(value) else _refuse(text)
 
 
 def _kind(values: object) -> Callable[[Values], Report] | None:

@@ -84,6 +84,21 @@ def test_uploads_that_cannot_be_compared(tmp_path: Path) -> None:
     image, paths = upload(tmp_path, {"image_id": "a", "x": [0.1] * 201, "y": [0.1] * 201})
     with pytest.raises(ValueError, match=f"more than the {MOST_FIXATIONS}"):
         uploaded_image(image, paths)
+    for lines, message in (
+        ({**line, "x": [0.1] * 3, "y": [0.1] * 3, "duration_ms": [1e9] * 3}, "lasts more than 120 s"),
+        ({**line, "width_px": 60, "height_px": 80}, "60 x 80 px, which cannot be this one of 80 x 60 px"),
+        ({**line, "x": [10**400]}, "a number is larger than 1e"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            uploaded_image(*upload(tmp_path, lines))
+    uploaded_image(*upload(tmp_path, {**line, "width_px": 160, "height_px": 120}))  # the same one, twice as large
+    Path(paths).write_text("[" * 100_000)
+    with pytest.raises(ValueError, match="nested too deep"):
+        uploaded_image(image, paths)
+    colors = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    Image.fromarray(colors).save(tmp_path / "color.png")
+    with pytest.raises(ValueError, match="colour picture"):
+        uploaded_image(str(tmp_path / "color.png"), paths)
     Path(paths).write_text("not json")
     with pytest.raises(ValueError, match="no JSON"):
         uploaded_image(image, paths)

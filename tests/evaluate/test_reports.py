@@ -120,6 +120,16 @@ def test_anything_else_gives_one_clear_error(tmp_path: Path, text: str) -> None:
         read_report(write(tmp_path, text))
 
 
+def test_a_number_without_bounds_is_refused(tmp_path: Path) -> None:
+    endless = experiment()
+    endless["domains"]["A"]["ablations"][0]["value"] = 10**400
+    with pytest.raises(ReportError, match="not whole"):
+        read_report(write(tmp_path, endless))
+    text = json.dumps(experiment()).replace("0.05", "1e999")
+    with pytest.raises(ReportError, match="no JSON as we write it"):
+        read_report(write(tmp_path, text))
+
+
 def test_bytes_and_floods_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "bytes.json"
     path.write_bytes(b"\xff\xfe\x00")
