@@ -5,6 +5,7 @@
 """
 
 import json
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -16,6 +17,7 @@ TWINS = ("short", "no-gaze", "plain")
 
 
 PHANTOM = "phantom"
+PHANTOM_ONLY, REAL_ONLY = ("n", "domain", "twins", "reference", "workers"), ("root", "images", "split", "limit")
 
 
 class Domain(StrEnum):
@@ -26,6 +28,7 @@ class Domain(StrEnum):
 
 
 def evaluate(
+    context: typer.Context,
     dataset: Annotated[str, typer.Option(help="phantom, or a name that `gazevlm dataset inspect` takes.")] = PHANTOM,
     model: Annotated[str, typer.Option(help="A shipped checkpoint, a folder, or a Hub id.")] = "gazevlm-nano",
     adapter: Annotated[Path | None, typer.Option(help="Folder of an adapter.", exists=True, file_okay=False)] = None,
@@ -47,6 +50,11 @@ def evaluate(
     """Score a checkpoint: findings, reports, scanpaths and stopping, with floors and 95% intervals."""
     from gazevlm_core.quiet import quiet_libraries
 
+    idle = _given(context, REAL_ONLY if dataset == PHANTOM else PHANTOM_ONLY)
+    if idle:
+        what = "phantoms are drawn" if dataset == PHANTOM else f"{dataset} is no phantom"
+        typer.echo(f"gazevlm evaluate: {what}; leave out --{idle[0]}, or name another --dataset", err=True)
+        raise typer.Exit(2)
     if dataset != PHANTOM:
         _evaluate_dataset(
             dataset, root, images, model, adapter, split=split, limit=limit, batch_size=batch_size, seed=seed,
@@ -56,8 +64,6 @@ def evaluate(
     from evaluate.cases import phantom_seeds
 
     try:
-        if root is not None or images is not None:
-            raise ValueError("phantoms are drawn; leave out --root and --images, or name another --dataset")
         phantom_seeds(seed, n)
     except ValueError as error:
         typer.echo(f"gazevlm evaluate: {error}", err=True)
@@ -83,6 +89,12 @@ def evaluate(
         raise typer.Exit(1) from None
     if results is not None:
         typer.echo(json.dumps(results, indent=2) if as_json else render_tables(results))
+
+
+def _given(context: typer.Context, names: Sequence[str]) -> list[str]:
+    """Which of these options stand on the command line, where they would do nothing."""
+    sources = {name: context.get_parameter_source(name) for name in names}
+    return [name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
 
 
 def _evaluate_dataset(

@@ -67,6 +67,9 @@ class Ranks:
         return gathered
 
 
+ALONE = Ranks()
+
+
 def in_turns(parts: list[list[Item]]) -> list[Item]:
     """Batches that were dealt out in turns, put back in their order."""
     longest = max((len(part) for part in parts), default=0)

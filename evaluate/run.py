@@ -12,7 +12,7 @@ import typer
 from evaluate.cases import Study, draw_study
 from evaluate.phantom_eval import QuantisationCost, quantisation_cost, score_model
 from evaluate.predictions import Predictions, predict
-from evaluate.ranks import Ranks
+from evaluate.ranks import ALONE, Ranks
 from evaluate.results import all_bars, bar_values, model_values, quantisation_values
 from gazevlm_core.inference import GazeEngine
 from gazevlm_core.metrics.intervals import CONFIDENCE, RESAMPLES, bootstrap_counts
@@ -20,7 +20,6 @@ from gazevlm_core.model.adapters import read_gaze_config
 from gazevlm_core.model.checkpoint import load_processor, resolve_source
 from gazevlm_core.options import Precision
 
-ALONE = Ranks()
 OWN = "model"  # the checkpoint that is asked for, among its twins
 
 

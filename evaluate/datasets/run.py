@@ -10,7 +10,7 @@ import numpy as np
 
 from evaluate.datasets.ask import Answer, Asked, ask_records, filed_readings
 from evaluate.datasets.labels import HEAD, TEXT, score_labels
-from evaluate.ranks import Ranks
+from evaluate.ranks import ALONE, Ranks
 from evaluate.results import estimate_values
 from evaluate.score_files import score_files
 from evaluate.step_scores import score_steps
@@ -22,7 +22,6 @@ from gazevlm_core.metrics.intervals import CONFIDENCE, RESAMPLES, patient_counts
 from gazevlm_core.metrics.paths import UNIT_SQUARE
 from gazevlm_core.metrics.registry import DEFAULT_GRID
 
-ALONE = Ranks()
 ALL = "all"
 VALIDATION, TRAINING = "validation", "train"
 MOST_TRAINING_READINGS = 5_000  # behind constant floors; bounds memory

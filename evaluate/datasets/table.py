@@ -1,6 +1,6 @@
 """Scores on a real data set as plain text: findings, then scanpaths, each beside its floors."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from evaluate.datasets.labels import HEAD, TEXT
@@ -9,6 +9,7 @@ from evaluate.table import aligned, cell
 
 Values = Mapping[str, Any]
 SOURCES = {HEAD: "finding head", TEXT: "answer text"}
+FINDING_HEADS = ("finding", "positive", "AUROC (floor 0.5)", "AUPRC", "floor", "F1", "floor", "calibration error")
 STEPS = {
     "nss": "conditional NSS of the model (chance 0)",
     "histogram_nss": "  floor: most frequent places of each step, training set",
@@ -48,26 +49,26 @@ def _heading(results: Values) -> str:
     )
 
 
-def _findings(scores: Values, words: str) -> str:
-    rows: list[Sequence[str]] = [
-        (words, "positive", "AUROC (floor 0.5)", "AUPRC", "floor", "F1", "floor", "calibration error")
-    ]
-    for name, values in scores["findings"].items():
-        f1 = values["f1"]
-        rows.append(
-            (
-                name,
-                f"{values['positive']} of {values['images']}",
-                cell(values["auroc"]),
-                cell(values["auprc"]),
-                f"{values['auprc']['floor']:.3f}",
-                cell(f1),
-                "-" if f1 is None else f"{f1['floor']:.3f}",
-                cell(values["calibration_error"]),
-            )
+def finding_rows(scores: Values) -> list[tuple[str, ...]]:
+    """A row of words per finding, under FINDING_HEADS."""
+    return [
+        (
+            name,
+            f"{values['positive']} of {values['images']}",
+            cell(values["auroc"]),
+            cell(values["auprc"]),
+            f"{values['auprc']['floor']:.3f}",
+            cell(values["f1"]),
+            "-" if values["f1"] is None else f"{values['f1']['floor']:.3f}",
+            cell(values["calibration_error"]),
         )
+        for name, values in scores["findings"].items()
+    ]
+
+
+def _findings(scores: Values, words: str) -> str:
     overall = f"macro AUROC {cell(scores['macro_auroc'])}; all labels pooled {cell(scores['micro_auroc'])}"
-    lines = [aligned(rows), overall]
+    lines = [aligned([(words, *FINDING_HEADS[1:]), *finding_rows(scores)]), overall]
     if scores["one_class_only"]:
         lines.append(f"AUROC is undefined, one class only: {', '.join(scores['one_class_only'])}")
     return "\n".join(lines)

@@ -12,6 +12,8 @@ from evaluate.table import cell
 from gazevlm_core.training.gaze_order import GazeOrder
 
 COLORS = {"original": "#1b7f79", "shuffled": "#d9822b", "random": "#8a6fc9", "none": "#6b7785"}
+RUN_HEADS = ("images", "gaze", "seeds", "macro AUROC", "sequence score", "order gain", "best floor")
+DIFFERENCE_HEADS = ("score", "images", "first - second", "difference", "by seed")
 Values = Mapping[str, Any]
 INTRODUCTION = (
     "Nano models trained from nothing on drawn phantoms, with the gaze of simulated readers in its original order, "
@@ -43,11 +45,9 @@ def markdown(summary: Values, plan: Plan, command: str) -> str:
 
 def _domain(values: Values) -> list[str]:
     runs = [run for run in values["runs"] if run["variant"] == BASE]
-    lines = _table(["images", "gaze", "seeds", "macro AUROC", "sequence score", "order gain", "best floor"],
-                   [run_row(run) for run in runs])
+    lines = _table(RUN_HEADS, [run_row(run) for run in runs])
     lines += ["### Paired differences", ""]
-    lines += _table(["score", "images", "first - second", "difference", "by seed"],
-                    [difference_row(entry) for entry in values["differences"]])
+    lines += _table(DIFFERENCE_HEADS, [difference_row(entry) for entry in values["differences"]])
     lines += _ablations(values)
     lines += _words(runs)
     lines += _path_metrics(runs)

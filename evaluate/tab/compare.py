@@ -20,7 +20,7 @@ FIRST_SEED = TRAINING_SEEDS.stop  # no model was trained on these
 LAST_NUMBER = 999_999
 SIDE_PX = 512
 RANDOM_PATHS = 8
-MOST_READERS, MOST_FIXATIONS = 50, 200
+MOST_READERS, MOST_FIXATIONS = 12, 200
 MOST_PATH_MS = 120_000.0  # scores with durations take memory by the square of it
 MOST_PATHS_BYTES = 2_000_000
 SAME_SHAPE = 0.01  # relative difference of aspect ratios, from rounding when an image is resized
@@ -109,6 +109,8 @@ def uploaded_image(image: str | None, paths: str | None) -> Looked:
         name = reading.reader[:60] or f"reading {number}"
         readers[name if name not in readers else f"{name}, reading {number}"] = reading.scanpath
     caption = f"Uploaded image, {len(readers)} readings"
+    if len(found.readings) > MOST_READERS:
+        caption += f", the first of {len(found.readings)}"
     if found.off_image:
         caption += f"; {found.off_image} fixations beside the image were left out"
     return Looked(caption, picture, readers)

@@ -9,7 +9,8 @@ from typing import Any, NoReturn
 
 import plotly.graph_objects as go
 
-from evaluate.experiment.report import difference_row, run_row
+from evaluate.datasets.table import FINDING_HEADS, SOURCES, finding_rows
+from evaluate.experiment.report import DIFFERENCE_HEADS, RUN_HEADS, difference_row, run_row
 from evaluate.tab.charts import experiment_figure, finding_figure, metric_figure
 from evaluate.table import cell, table_cells
 
@@ -19,8 +20,6 @@ SHIPPED = Path(__file__).parents[2] / "reports"
 WANTED = (
     "Give a results.json of `gazevlm experiment`, or what `gazevlm evaluate --json` or `gazevlm score --json` prints."
 )
-RUN_HEADS = ("images", "gaze", "seeds", "macro AUROC", "sequence score", "order gain", "best floor")
-DIFFERENCE_HEADS = ("score", "images", "difference of", "value", "by seed")
 PHANTOMS = "Measured on drawn phantoms, not on patients."
 Values = Mapping[str, Any]
 
@@ -134,7 +133,7 @@ def _phantoms(values: Values) -> Report:
     own = next(iter(values["scores"].values()))
     figures = [
         finding_figure(own[source]["all_severities"]["per_finding"], f"AUROC of each finding, {words}")
-        for source, words in (("finding_head", "finding head"), ("answer_text", "answer text"))
+        for source, words in SOURCES.items()
         if own[source] is not None
     ]
     note = f"{PHANTOMS} A star: the floor's interval touches the model's."
@@ -143,19 +142,13 @@ def _phantoms(values: Values) -> Report:
 
 def _dataset(values: Values) -> Report:
     tables, figures = [], []
-    for source, words in (("finding_head", "finding head"), ("answer_text", "answer text")):
+    for source, words in SOURCES.items():
         scores = values["scores"][source]
         if scores is None:
             continue
-        heads = ("finding", "positive", "AUROC (floor 0.5)", "AUPRC", "floor", "F1", "floor", "calibration error")
-        rows = [
-            (name, f"{s['positive']} of {s['images']}", cell(s["auroc"]),
-             cell(s["auprc"]), f"{s['auprc']['floor']:.3f}", cell(s["f1"]),
-             f"{s['f1']['floor']:.3f}" if s["f1"] else "-", cell(s["calibration_error"]))
-            for name, s in scores["findings"].items()
-        ]  # fmt: skip
+        rows = finding_rows(scores)
         rows.append(("macro", "", cell(scores["macro_auroc"]), "", "", "", "", ""))
-        tables.append(_table(f"Findings, {words}", heads, rows))
+        tables.append(_table(f"Findings, {words}", FINDING_HEADS, rows))
         areas = {name: s["auroc"] for name, s in scores["findings"].items()}
         figures.append(finding_figure(areas, f"AUROC of each finding, {words}"))
     scanpath = values["scores"]["scanpath"]

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from evaluate.tab import markup
-from evaluate.tab.compare import FIRST_SEED, MOST_FIXATIONS, drawn_image, score_pair, uploaded_image
+from evaluate.tab.compare import FIRST_SEED, MOST_FIXATIONS, MOST_READERS, drawn_image, score_pair, uploaded_image
 from gazevlm_core.datasets.phantom import TRAINING_SEEDS
 from gazevlm_core.metrics.registry import path_metrics
 from gazevlm_core.scanpath import Fixation, Scanpath
@@ -71,6 +71,12 @@ def test_uploaded_readings_are_told_apart(tmp_path: Path) -> None:
     assert list(looked.readers) == ["r1", "r1, reading 2", "reading 3", "reading 4"]
     assert looked.image.size == (80, 60)
     assert "1 fixations beside the image" in looked.caption
+
+
+def test_of_many_readings_the_first_are_shown_and_it_is_said(tmp_path: Path) -> None:
+    looked = uploaded_image(*upload(tmp_path, *[{"image_id": "a", "x": [0.1], "y": [0.3]}] * 20))
+    assert len(looked.readers) == MOST_READERS
+    assert looked.caption == "Uploaded image, 12 readings, the first of 20"
 
 
 def test_uploads_that_cannot_be_compared(tmp_path: Path) -> None:

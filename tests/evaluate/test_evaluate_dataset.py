@@ -167,6 +167,8 @@ def test_errors_say_what_to_do(folder: Path, tmp_path: Path, tiny_engine: GazeEn
         (["--dataset", "folder", "--root", str(tmp_path)], "holds neither images/ nor"),
         (["--dataset", "padchest", "--root", str(tmp_path)], "there is no data set 'padchest'; choose one of"),
         (["--root", str(folder)], "phantoms are drawn; leave out --root"),
+        (["--split", "test"], "phantoms are drawn; leave out --split"),
+        (["--dataset", "folder", "--root", str(folder), "--n", "5"], "folder is no phantom; leave out --n"),
     ):
         result = CliRunner().invoke(app, ["evaluate", *arguments])
         assert result.exit_code in (1, 2)
