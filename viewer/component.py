@@ -79,6 +79,7 @@ class ScanpathViewer(gr.HTML):
         grid: ViewerGrid | None = None,
         description: str = "",
         autoplay: bool = False,
+        in_step: bool = False,
     ) -> ViewerPayload:
         """A value that shows an image, which is stored in the page's cache without loss.
 
@@ -88,6 +89,7 @@ class ScanpathViewer(gr.HTML):
             grid: merged patch grid, for heat maps.
             description: what the image is, for screen readers.
             autoplay: replay the paths at once, unless the reader's system asks for less motion.
+            in_step: begin with the k-th fixations of all paths together, whatever their times.
         """
         encoded = BytesIO()
         _plain(image).save(encoded, "PNG", compress_level=1)  # as quick as it gets without loss
@@ -100,6 +102,7 @@ class ScanpathViewer(gr.HTML):
             grid=grid,
             paths=paths or [],
             autoplay=autoplay,
+            in_step=in_step,
         )
 
 

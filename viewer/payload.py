@@ -48,7 +48,7 @@ class ViewerPath(GradioModel):
 
 
 class ViewerPayload(GradioModel):
-    """What the viewer shows.
+    """What the viewer shows; `in_step` begins with the k-th fixations of all paths together, whatever their times.
 
     Raises:
         ValueError: paths without an image, or heat maps that do not fit the path and the grid.
@@ -62,6 +62,7 @@ class ViewerPayload(GradioModel):
     grid: ViewerGrid | None = None
     paths: list[ViewerPath] = Field(default_factory=list)
     autoplay: bool = False
+    in_step: bool = False
 
     @model_validator(mode="after")
     def _check(self) -> Self:
