@@ -17,6 +17,7 @@ from gazevlm_core.metrics.paths import UNIT_SQUARE, Size
 from gazevlm_core.scanpath import Fixation, Scanpath
 
 MOST_SIDE_PX = 1e6
+LARGEST_NUMBER, MOST_SHOWN = 1e9, 40
 
 
 class ScanpathFileError(ValueError):
@@ -164,6 +165,8 @@ def _parsed(line: bytes, name: str, number: int) -> Mapping[str, Any]:
         raise ScanpathFileError(f"{name}, line {number} is no text in UTF-8; write it as JSON lines") from None
     except json.JSONDecodeError as error:
         raise ScanpathFileError(f"{name}, line {number} is no JSON: {error.msg}") from None
+    except (RecursionError, ValueError):  # nested without end, or a number of thousands of digits
+        raise ScanpathFileError(f"{name}, line {number} is nested too deep, or has a number that is too long") from None
     if not isinstance(values, dict) or not {"image_id", "x", "y"} <= values.keys():
         raise ScanpathFileError(f"{name}, line {number} needs image_id, x and y")
     return values
@@ -179,7 +182,9 @@ def _columns(values: Mapping[str, Any], where: str) -> list[tuple[float, float, 
         raise ScanpathFileError(f"{where}: x, y and duration_ms must be lists of one length, or one number each")
     for value in (*x, *y, *(duration for duration in durations if duration is not None)):
         if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise ScanpathFileError(f"{where}: {value!r} is no number")
+            raise ScanpathFileError(f"{where}: {repr(value)[:MOST_SHOWN]} is no number")
+        if abs(value) > LARGEST_NUMBER:  # not NaN, which lies beside every image
+            raise ScanpathFileError(f"{where}: a number is larger than {LARGEST_NUMBER:g}")
     return list(zip(x, y, durations, strict=True))
 
 

@@ -1,0 +1,161 @@
+"""Reports on the page: every kind becomes tables and charts; whatever else comes is refused in one sentence."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evaluate.reports.charts import charts_of
+from evaluate.reports.read import MOST_BYTES, WANTED, ReportError, parse_report, read_report, shipped_reports
+from evaluate.reports.tables import facts_of, tables_of
+from evaluate.score_files import score_files
+from frame.markup import Table, table
+from gazevlm_core.datasets.scanpath_files import FiledPath, ScanpathFile
+from gazevlm_core.geometry import PatchGrid
+from gazevlm_core.scanpath import Fixation, Scanpath
+from tests.evaluate.report_maker import REPORTS, experiment_report, path_report, phantom_report
+
+HOSTILE = "<img src=x onerror=alert(1)>"
+
+
+def encoded(values: Any) -> bytes:
+    return json.dumps(values).encode()
+
+
+def cells(shown: Table) -> list[list[str]]:
+    return [[cell if isinstance(cell, str) else "\n".join(cell) for cell in row] for row in shown.rows]
+
+
+@pytest.mark.parametrize("name", REPORTS)
+def test_every_kind_becomes_tables_and_charts(name: str) -> None:
+    report = parse_report(encoded(REPORTS[name]()))
+    tables = tables_of(report)
+    assert all(len(row) == len(shown.heads) for shown in tables for row in shown.rows)
+    assert all(table(shown) for shown in tables)
+    charts = charts_of(report)
+    assert charts
+    for chart in charts.values():
+        assert chart().data
+
+
+def test_facts_say_what_the_numbers_were_measured_on() -> None:
+    first = {name: facts_of(parse_report(encoded(make())))[0] for name, make in REPORTS.items()}
+    assert first["experiment"] == first["evaluate"] == "Measured on drawn phantoms, not on patients."
+    assert "egd-cxr" in first["dataset"]
+    assert "does not say" in first["score"]
+
+
+def test_floors_order_gain_and_ceiling_stand_beside_a_score() -> None:
+    (shown,) = tables_of(parse_report(encoded(path_report())))
+    assert cells(shown)[0] == [
+        "sequence score\nsees the order; higher is better",
+        "0.500 [0.480, 0.520]",
+        "0.250 [0.230, 0.270] uniform random\n0.250 [0.230, 0.270] own path shuffled",
+        "0.125 [0.105, 0.145]",
+        "0.600 [0.580, 0.620] another reader",
+    ]
+    assert cells(shown)[1][0] == "Jaccard\nblind to order; lower is better"
+    own, twin = tables_of(parse_report(encoded(phantom_report())))
+    assert (own.folded, twin.folded) == (False, True)
+    rows = {row[0]: row for row in cells(own)}
+    assert rows["macro AUROC, finding head, all severities"][2] == "0.500 chance", "known exactly: no interval"
+    assert rows["report, findings named, micro F1"][2].endswith("always normal *"), "touches"
+    assert rows["scanpath, sequence score"][3:] == [
+        "0.100 [0.080, 0.120]",
+        "0.440 [0.420, 0.460] the same reader again\n0.400 [0.380, 0.420] another reader",
+    ]
+
+
+def test_untrained_gaze_is_said_and_not_scored() -> None:
+    report = parse_report(encoded(phantom_report(trained=False)))
+    assert "untrained" in " ".join(tables_of(report)[0].notes)
+    assert not any("scanpath" in row[0] for row in cells(tables_of(report)[0]))
+    assert not any("sequence" in name for name in charts_of(report))
+
+
+def test_curves_have_one_line_per_order_and_leave_ablations_out() -> None:
+    report = parse_report(encoded(experiment_report()))
+    charts = charts_of(report)
+    assert [name.split(" (")[0] for name in charts] == [
+        "macro AUROC, domain A", "macro AUROC, domain B", "sequence score, domain A", "sequence score, domain B"
+    ]  # fmt: skip
+    auroc, sequence = charts[next(iter(charts))](), list(charts.values())[2]()
+    assert [(line.name, list(line.x)) for line in auroc.data] == [
+        ("original gaze", [100, 1000]), ("no gaze", [100, 1000])
+    ]  # fmt: skip
+    assert auroc.data[0].error_y.array == pytest.approx([0.02, 0.02])
+    assert [line.name for line in sequence.data] == ["original gaze"]
+
+
+def test_what_score_writes_is_read() -> None:
+    path = Scanpath(tuple(Fixation(0.1 * k, 0.2, 200.0) for k in range(1, 6)), "eyetracker")
+    readings = [FiledPath(str(image), "r", path, (1.0, 1.0), "") for image in range(3)]
+    results = score_files(ScanpathFile(readings), ScanpathFile(readings), grid=PatchGrid(8, 8))
+    (shown,) = tables_of(parse_report(encoded(results)))
+    assert len(shown.rows) == len(results["metrics"])
+    assert cells(shown)[0][1] == "1.000"
+
+
+@pytest.mark.parametrize(
+    ("data", "complaint"),
+    [
+        (b"", "no JSON"),
+        (b"\x89PNG", "no JSON"),
+        (b"[" * 200_000, "no JSON"),
+        (b'{"a":' * 100_000, "no JSON"),
+        (b'{"metrics": NaN}', "no JSON"),
+        (b'{"metrics": -Infinity}', "no JSON"),
+        (b"1" * 10_000, "no JSON"),
+        (b"{}", "no report"),
+        (b"[]", "no report"),
+        (b'"text"', "no report"),
+        (b'{"dataset": []}', "dataset"),
+        (b'{"domains": {}}', "cannot be shown"),
+        (b'{"metrics": {}}', "cannot be shown"),
+        (encoded({**path_report(), "images": "24"}), "images: Input should be a valid integer"),
+        (encoded({**path_report(), "images": True}), "images"),
+        (encoded({**path_report(), "images": 10**40}), "images"),
+        (encoded({**path_report(), "grid": [8]}), "grid"),
+        (encoded(path_report(sequence="x" * 1000)), "String should have at most"),
+        (encoded(path_report()).replace(b"0.125", b"1e999"), "cannot be shown"),
+        (encoded({**phantom_report(), "scores": {HOSTILE: {}}}), "cannot be shown"),
+        (encoded({**path_report(), "dropped": {str(k): 0 for k in range(1000)}}), "dropped"),
+    ],
+)
+def test_anything_else_gives_one_sentence_that_says_what_to_give(data: bytes, complaint: str) -> None:
+    with pytest.raises(ReportError) as caught:
+        parse_report(data)
+    message = str(caught.value)
+    assert complaint in message
+    assert message.endswith(WANTED)
+    assert len(message) < 600
+
+
+def test_large_and_missing_files_are_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "large.json"
+    with path.open("wb") as stream:
+        stream.truncate(MOST_BYTES + 1)
+    with pytest.raises(ReportError, match="more than 4 MB"):
+        read_report(path)
+    with pytest.raises(ReportError, match="cannot be read"):
+        read_report(tmp_path / "missing.json")
+
+
+
+def test_names_from_a_file_are_escaped() -> None:
+    report = parse_report(encoded(path_report(sequence=HOSTILE)))
+    html = "".join(map(table, tables_of(report)))
+    assert "<img" not in html
+    assert "&lt;img" in html
+    drawn = charts_of(report)[f"{HOSTILE} and its floors (higher is better)"]().to_json()
+    assert "<img" not in json.dumps(json.loads(drawn)["data"])
+
+
+def test_shipped_reports_are_found_by_their_folder(tmp_path: Path) -> None:
+    assert shipped_reports(tmp_path / "none") == {}
+    for name in ("b", "a"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "results.json").write_text("{}")
+    (tmp_path / "unfinished").mkdir()
+    assert list(shipped_reports(tmp_path)) == ["a", "b"]
