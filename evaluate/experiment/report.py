@@ -44,10 +44,10 @@ def markdown(summary: Values, plan: Plan, command: str) -> str:
 def _domain(values: Values) -> list[str]:
     runs = [run for run in values["runs"] if run["variant"] == BASE]
     lines = _table(["images", "gaze", "seeds", "macro AUROC", "sequence score", "order gain", "best floor"],
-                   [_run_row(run) for run in runs])
+                   [run_row(run) for run in runs])
     lines += ["### Paired differences", ""]
     lines += _table(["score", "images", "first - second", "difference", "by seed"],
-                    [_difference_row(entry) for entry in values["differences"]])
+                    [difference_row(entry) for entry in values["differences"]])
     lines += _ablations(values)
     lines += _words(runs)
     lines += _path_metrics(runs)
@@ -138,29 +138,33 @@ def html(summary: Values, plan: Plan, command: str) -> str:
 
 def curves(runs: Sequence[Values], score: str) -> go.Figure:
     """A score against the number of training images, one line per order, with intervals."""
-    figure = go.Figure()
+    figure = go.Figure(order_lines(runs, score))
+    figure.update_layout(
+        title=score, xaxis={"title": "training images", "type": "log"}, yaxis={"title": score},
+        template="plotly_white", height=420, margin={"l": 60, "r": 20, "t": 50, "b": 50},
+    )  # fmt: skip
+    return figure
+
+
+def order_lines(runs: Sequence[Values], score: str) -> list[go.Scatter]:
+    """The lines of `curves`; orders without the score have none."""
+    lines = []
     for order, color in COLORS.items():
         points = sorted((run for run in runs if run["order"] == order and score in run), key=lambda run: run["images"])
         if not points:
             continue
         means = [run[score]["value"] for run in points]
         lows, highs = zip(*(run[score]["interval"] for run in points), strict=True)
-        figure.add_scatter(
-            x=[run["images"] for run in points],
-            y=means,
-            name=f"{order} gaze",
-            mode="lines+markers",
-            line={"color": color},
-            error_y={
-                "array": [high - mean for high, mean in zip(highs, means, strict=True)],
-                "arrayminus": [mean - low for low, mean in zip(lows, means, strict=True)],
-            },
-        )
-    figure.update_layout(
-        title=score, xaxis={"title": "training images", "type": "log"}, yaxis={"title": score},
-        template="plotly_white", height=420, margin={"l": 60, "r": 20, "t": 50, "b": 50},
-    )  # fmt: skip
-    return figure
+        whiskers = {
+            "array": [high - mean for high, mean in zip(highs, means, strict=True)],
+            "arrayminus": [mean - low for low, mean in zip(lows, means, strict=True)],
+        }
+        images = [run["images"] for run in points]
+        lines.append(
+            go.Scatter(x=images, y=means, name=f"{order} gaze", mode="lines+markers", line={"color": color},
+                       error_y=whiskers)
+        )  # fmt: skip
+    return lines
 
 
 def _cell(run: Values, score: str) -> str:
@@ -171,7 +175,8 @@ def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
-def _run_row(run: Values) -> list[Any]:
+def run_row(run: Values) -> list[Any]:
+    """Images, gaze, seeds, macro AUROC, sequence score, order gain and best floor of a run."""
     floors = {name: value for name, value in run["sequence_floors"].items() if name not in ("order gain",)
               and not name.startswith("ceiling")}
     best = max(floors.items(), key=lambda item: item[1], default=None)
@@ -182,7 +187,8 @@ def _run_row(run: Values) -> list[Any]:
     ]  # fmt: skip
 
 
-def _difference_row(entry: Values) -> list[Any]:
+def difference_row(entry: Values) -> list[Any]:
+    """Score, images, what is subtracted from what, the paired difference, and that of each seed."""
     by_seed = ", ".join(f"{value:+.3f}" for value in entry["by_seed"])
     return [entry["score"], entry["images"], f"{entry['first']} - {entry['second']}", cell(entry), by_seed]
 

@@ -180,7 +180,8 @@ def _score(engine: GazeEngine, studies: Mapping[str, Study], plan: Plan, *, aske
             "answer_text": finding_values(text),
             "finding_head": finding_values(head),
             "scanpath": path_values(paths),
-            "head_logits": np.round(np.stack(answers.head_logits), 3).tolist(),  # for paired differences
+            # for paired differences
+            "head_logits": np.round(np.stack(answers.head_logits).astype(np.float64), 3).tolist(),
             "path_metrics": None if paths is None else path_metric_values(study, answers.scanpaths, plan.test_seed),
             "sequence_scores": None if paths is None else np.round(paths.per_image, 4).tolist(),
         }

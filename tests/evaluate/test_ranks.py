@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from evaluate.ranks import Ranks, in_turns
-from tests.evaluate.test_evaluate_dataset import make_folder
+from gazevlm_core.datasets.splits import split_of
+from tests.evaluate.test_evaluate_dataset import IMAGES, make_folder
 from tests.launching import launcher
 
 ROOT = Path(__file__).parents[2]
@@ -64,7 +65,8 @@ def test_two_processes_score_phantoms_like_one(tiny_checkpoint: Path) -> None:
 @pytest.mark.slow
 def test_two_processes_score_a_data_set_like_one(tiny_checkpoint: Path, tmp_path: Path) -> None:
     folder = make_folder(tmp_path / "set")
-    (folder / "images" / "image03.png").write_bytes(b"no image")
+    number = next(number for number in range(IMAGES) if split_of(f"p{number // 2}") == "train")
+    (folder / "images" / f"image{number:02}.png").write_bytes(b"no image")
     arguments = ["--dataset", "folder", "--root", str(folder), "--batch-size", "3", "--model", str(tiny_checkpoint)]
     both = scores(2, *arguments, "--split", "train")
     assert both["dropped"]["image that cannot be read"] == 1
