@@ -6,6 +6,8 @@ GAZEVLM_MODEL (shipped names, folders or Hub ids, separated by commas), GAZEVLM_
 
 import os
 import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import spaces  # before anything of ours: on a ZeroGPU Space it has to come before torch
 from PIL import Image
@@ -14,6 +16,35 @@ from diagnose.service import gpu_seconds
 from diagnose.settings import Settings, SettingsError
 from gazevlm_core.options import DiagnoseOptions
 from gazevlm_core.quiet import quiet_libraries
+
+if TYPE_CHECKING:
+    import gradio as gr
+
+    from diagnose.catalogue import Catalogue
+    from diagnose.service import Ask
+
+
+def build_app(catalogue: "Catalogue", gpu: Callable[["Ask"], "Ask"] = lambda ask: ask) -> "gr.Blocks":
+    """The page with all tabs around the loaded models.
+
+    Args:
+        catalogue: what can answer, one question at a time.
+        gpu: wraps the one function that computes; on a ZeroGPU Space, `spaces.GPU(...)`.
+    """
+    from diagnose.ui import diagnose_tab
+    from evaluate.tab.ui import evaluate_tab
+    from frame.ui import build_page
+
+    ask = gpu(catalogue.ask)
+    return build_page([diagnose_tab(catalogue, ask), evaluate_tab(catalogue, ask)])
+
+
+def heads() -> list[str]:
+    """Styles and scripts of all tabs, as HTML."""
+    from diagnose.ui import HEAD as DIAGNOSE
+    from evaluate.tab.ui import HEAD as EVALUATE
+
+    return [DIAGNOSE, EVALUATE]
 
 
 def main() -> None:
@@ -24,8 +55,7 @@ def main() -> None:
         sys.exit(f"gazevlm: {error}")
     quiet_libraries()
     from diagnose.catalogue import Catalogue
-    from diagnose.ui import build_app, launch
-    from evaluate.tab.ui import STYLE, EvaluateTab
+    from frame.ui import launch
     from gazevlm_core.inference import GazeEngine
     from gazevlm_core.model.adapters import AdapterError
     from gazevlm_core.model.checkpoint import CheckpointError, shipped_models
@@ -39,8 +69,7 @@ def main() -> None:
     def duration(model: str, image: Image.Image, question: str, options: DiagnoseOptions) -> int:
         return gpu_seconds(catalogue.find(model).gaze.num_gaze_tokens, options)
 
-    tabs = {"Evaluate": lambda ask: EvaluateTab(catalogue, ask)}
-    launch(build_app(catalogue, spaces.GPU(duration=duration), tabs), mcp=settings.mcp, head=STYLE)
+    launch(build_app(catalogue, gpu=spaces.GPU(duration=duration)), heads(), mcp=settings.mcp)
 
 
 if __name__ == "__main__":

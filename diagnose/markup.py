@@ -1,4 +1,4 @@
-"""The page's own HTML: notice, status line and table of fixations. Everything from outside is escaped."""
+"""The HTML of the Diagnose tab: badges, titles and tables. Everything from outside is escaped."""
 
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -7,26 +7,9 @@ from diagnose.examples import EXAMPLES, example_phantom, example_report
 from diagnose.record import fixation_records
 from diagnose.scores import CheckpointScores
 from diagnose.shown import Exchange
+from frame.markup import note
 from gazevlm_core.records import Diagnosis
 from gazevlm_core.zones import zone_dwells
-
-UNTRAINED_DATA = "nothing: this model's gaze weights are untrained"
-INTRODUCTION = (
-    "<h1>GazeVLM</h1><p>Looks at a chest radiograph in order, then says what it sees. The numbered path appears first; "
-    "the answer is conditioned on it.</p>"
-)
-
-def notice(trained_on: str) -> str:
-    """The line that is always on the screen: what this is not, and what the chosen model has seen.
-
-    Args:
-        trained_on: from the gaze configuration; "" where nothing.
-    """
-    seen = trained_on.strip().rstrip(".") or UNTRAINED_DATA
-    return (
-        '<div class="gaze-notice" role="note"><b>Not a medical device.</b> A research demo; do not use it for '
-        f"diagnosis or treatment. <b>Training data:</b> {escape(seen)}.</div>"
-    )
 
 
 def badges(facts: Mapping[str, str]) -> str:
@@ -51,11 +34,6 @@ def history(exchanges: Sequence[Exchange]) -> str:
         f'<details class="gaze-history"><summary>Asked before about this image ({len(exchanges)})</summary>'
         f"<ul>{items}</ul></details>"
     )
-
-
-def status(text: str) -> str:
-    """The status line; screen readers announce changes."""
-    return f'<div class="gaze-status" role="status" aria-live="polite">{escape(text)}</div>'
 
 
 def fixation_table(diagnosis: Diagnosis) -> str:
@@ -123,4 +101,4 @@ def chart_note(scores: CheckpointScores | None) -> str:
             f"In brackets: AUROC on {scores.scored_on}; 0.50 is chance. The line: how often the finding is there, "
             "which is what a guess without looking would say."
         )
-    return f'<p class="gaze-note">{escape(words)}</p>'
+    return note(words)

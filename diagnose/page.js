@@ -1,7 +1,7 @@
-// A pasted image goes where a dropped one goes. Text that is pasted stays what it is.
+// A pasted image goes where a dropped one goes, while that can be seen. Text that is pasted stays what it is.
 document.addEventListener("paste", event => {
   const [file] = event.clipboardData?.files ?? [];
-  if (!file) return;
+  if (!file || !document.querySelector("#upload")?.offsetParent) return;
   event.preventDefault();
   const give = () => {
     const input = document.querySelector("#upload input[type=file]");

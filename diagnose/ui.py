@@ -1,7 +1,7 @@
-"""The Diagnose tab: the page around the loaded models, and the endpoints `/diagnose` and `/models`."""
+"""The Diagnose tab around the loaded models, and the endpoints `/diagnose` and `/models`."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,74 +9,57 @@ import gradio as gr
 from gradio.components.api_component import Api
 from PIL import Image
 
-from diagnose import markup
+import frame.ui
 from diagnose.catalogue import Catalogue
 from diagnose.examples import thumbnails
 from diagnose.form.ui import USUAL, answer_settings, asking_of
-from diagnose.page.ui import MODEL_QUEUE, QUIET, DiagnosePage, page_error
+from diagnose.page.ui import DiagnosePage
 from diagnose.record import MODELS_SCHEMA, RECORD_SCHEMA, DiagnosisRecord, ModelRecord, model_records, to_record
 from diagnose.service import Ask, answer_steps, choose_picture, overlay_of
-from gazevlm_core.images import DEFAULT_LIMITS
+from frame.ui import MODEL_QUEUE, QUIET, Tab, build_page, page_error
 from gazevlm_core.prompt import DEFAULT_QUESTION
 
-HOUR_S, DAY_S = 3600, 86_400
 # For the page's head: Gradio would rewrite the selectors of `css`, and break those with commas or media queries.
-PAGE_STYLE = f"<style>{Path(__file__).with_name('page.css').read_text(encoding='utf-8')}</style>"
-PAGE_SCRIPT = f"<script>{Path(__file__).with_name('page.js').read_text(encoding='utf-8')}</script>"
+HEAD = (
+    f"<style>{Path(__file__).with_name('page.css').read_text(encoding='utf-8')}</style>"
+    f"<script>{Path(__file__).with_name('page.js').read_text(encoding='utf-8')}</script>"
+)
 
 Gpu = Callable[[Ask], Ask]
 
 
-def build_app(
-    catalogue: Catalogue, gpu: Gpu = lambda ask: ask, further: Mapping[str, Callable[[Ask], object]] | None = None
-) -> gr.Blocks:
-    """The page around the loaded models.
+def diagnose_tab(catalogue: Catalogue, ask: Ask) -> Tab:
+    """The tab around the loaded models, with the endpoints.
 
     Args:
         catalogue: what can answer, one question at a time.
-        gpu: wraps the one function that computes; on a ZeroGPU Space, `spaces.GPU(...)`.
-        further: other tabs: name -> what fills it, given the function that computes.
+        ask: `catalogue.ask`, or that on a GPU.
     """
-    ask = gpu(catalogue.ask)
-    with gr.Blocks(title="GazeVLM", analytics_enabled=False, delete_cache=(HOUR_S, DAY_S)) as page:
-        gr.HTML(markup.INTRODUCTION, elem_id="introduction")
-        with gr.Tabs(elem_id="tabs"):
-            with gr.Tab("Diagnose"):
-                body = DiagnosePage(catalogue, ask)
-            for name, fill in (further or {}).items():
-                with gr.Tab(name):
-                    fill(ask)
+
+    def fill(page: gr.Blocks) -> None:
+        body = DiagnosePage(catalogue, ask)
         page.load(thumbnails, None, body.gallery, **QUIET)  # drawn after the page is up, once for all visitors
         page.load(body.opened, None, body.opening, **QUIET)
         with gr.Row(visible=False):
             _diagnose_endpoint(ask)
             _models_endpoint(catalogue)
-    page.queue(max_size=32, default_concurrency_limit=4)
-    return page
+
+    return Tab("Diagnose", "diagnose-tab", fill)
 
 
-def launch_options(head: str = "") -> dict[str, Any]:
-    """How the page is served: what it looks like, and the largest upload. No folder of the server is opened to it.
-
-    Args:
-        head: styles of further tabs, for the page's `<head>`.
-    """
-    theme = gr.themes.Default(  # the reader's own fonts: nothing is fetched from elsewhere
-        primary_hue="teal", neutral_hue="slate", font=["system-ui", "sans-serif"], font_mono=["monospace"]
-    )
-    head = PAGE_STYLE + PAGE_SCRIPT + head
-    return {"theme": theme, "head": head, "max_file_size": DEFAULT_LIMITS.max_bytes, "ssr_mode": False}
-
-
-def launch(page: gr.Blocks, *, mcp: bool = False, head: str = "") -> None:
-    """Serve the page until the process ends, at GRADIO_SERVER_NAME and GRADIO_SERVER_PORT or 127.0.0.1:7860.
+def build_app(catalogue: Catalogue, gpu: Gpu = lambda ask: ask) -> gr.Blocks:
+    """A page with this tab alone.
 
     Args:
-        page: from `build_app`.
-        mcp: whether the endpoints are MCP tools too.
-        head: as in `launch_options`.
+        catalogue: what can answer, one question at a time.
+        gpu: wraps the one function that computes; on a ZeroGPU Space, `spaces.GPU(...)`.
     """
-    page.launch(**launch_options(head), mcp_server=mcp)
+    return build_page([diagnose_tab(catalogue, gpu(catalogue.ask))])
+
+
+def launch_options() -> dict[str, Any]:
+    """How a page with this tab alone is served; see `frame.ui.launch_options`."""
+    return frame.ui.launch_options([HEAD])
 
 
 def _diagnose_endpoint(ask: Ask) -> None:

@@ -142,14 +142,15 @@ def main(
 
     from playwright.sync_api import sync_playwright
 
+    from app import build_app, heads
     from diagnose.catalogue import Catalogue
-    from diagnose.ui import build_app, launch_options
+    from frame.ui import launch_options
     from gazevlm_core.inference import GazeEngine
     from gazevlm_core.model.checkpoint import shipped_models
 
     out.mkdir(parents=True, exist_ok=True)
-    app = build_app(Catalogue({name: GazeEngine.load(name) for name in shipped_models()}), gpu=slowed)
-    _, address, _ = app.launch(prevent_thread_lock=True, quiet=True, **launch_options())
+    page = build_app(Catalogue({name: GazeEngine.load(name) for name in shipped_models()}), gpu=slowed)
+    _, address, _ = page.launch(prevent_thread_lock=True, quiet=True, **launch_options(heads()))
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         hostile, unlike = Path(folder) / "drawing.png", Path(folder) / "noise.png"
         hostile.write_text('<svg xmlns="http://www.w3.org/2000/svg"/>', encoding="utf-8")
@@ -157,7 +158,7 @@ def main(
         browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
         photograph(Camera(browser, address, out), hostile, unlike)
         browser.close()
-    app.close(verbose=False)
+    page.close(verbose=False)
 
 
 if __name__ == "__main__":

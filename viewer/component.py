@@ -89,7 +89,7 @@ class ScanpathViewer(gr.HTML):
             grid: merged patch grid, for heat maps.
             description: what the image is, for screen readers.
             autoplay: replay the paths at once, unless the reader's system asks for less motion.
-            in_step: replay the k-th fixations of all paths together, whatever their times.
+            in_step: begin with the k-th fixations of all paths together, whatever their times.
         """
         encoded = BytesIO()
         _plain(image).save(encoded, "PNG", compress_level=1)  # as quick as it gets without loss

@@ -48,7 +48,7 @@ class ViewerPath(GradioModel):
 
 
 class ViewerPayload(GradioModel):
-    """What the viewer shows; with `in_step`, the k-th fixations of all paths are replayed together.
+    """What the viewer shows; `in_step` begins with the k-th fixations of all paths together, whatever their times.
 
     Raises:
         ValueError: paths without an image, or heat maps that do not fit the path and the grid.

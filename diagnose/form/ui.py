@@ -11,6 +11,7 @@ from diagnose.catalogue import Catalogue
 from diagnose.link import HOTTEST, LARGEST_SEED, MOST_WALKS, Asking
 from diagnose.questions import presets
 from diagnose.service import LONGEST_QUESTION
+from frame.markup import notice
 from gazevlm_core.options import PathChoice
 from gazevlm_core.prompt import DEFAULT_QUESTION
 
@@ -43,7 +44,8 @@ class AskingForm:
 
     def notice_line(self) -> None:
         """What the page is not, and what the chosen model has seen."""
-        self.notice = gr.HTML(markup.notice(self.catalogue.find("").gaze.trained_on), elem_id="notice")
+        words = notice(self.catalogue.find("").gaze.trained_on)
+        self.notice = gr.HTML(words, elem_id="notice", elem_classes="gaze-notice-line")
 
     def question_box(self) -> None:
         """What is asked, in the user's words."""
@@ -89,7 +91,7 @@ class AskingForm:
         others = [(SAME, ""), *((name, name) for name in choices)]
         return {
             self.model: gr.Dropdown(list(choices), value=model),
-            self.notice: markup.notice(chosen.gaze.trained_on),
+            self.notice: notice(chosen.gaze.trained_on),
             self.badges: markup.badges(chosen.facts()),
             self.second_model: gr.Dropdown(others, value=second),
             self.second_badges: markup.badges(self.catalogue.find(second).facts()) if second else "",

@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Generator
 from contextlib import closing
 from dataclasses import astuple, fields
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,13 +23,14 @@ from diagnose.record import to_record
 from diagnose.service import Ask, Picture, Step, answer_steps, choose_picture, read_upload
 from diagnose.shown import Result, Shown
 from diagnose.view import picture_description
+from frame.markup import status as status_line
+from frame.ui import MODEL_QUEUE, QUIET, page_error
 from gazevlm_core.prompt import DEFAULT_QUESTION
 from viewer.payload import ViewerPayload
 
 if TYPE_CHECKING:
     from gradio.events import Dependency
 
-MODEL_QUEUE = "model"  # one answer at a time, from the page and the endpoint together
 EMPTY, READY, FAILED = "Upload an image or pick an example.", "Ready.", "That did not work; the message says why."
 WAITING, LOOKING, WRITING, STOPPED = "Waiting for the model…", "Looking…", "Writing…", "Stopped."
 
@@ -39,8 +41,6 @@ ENDINGS: dict[str, str | None] = {STOP: STOPPED, REPLACED: None}
 # Where the page is one column, the results lie below the button.
 SHOW_RESULTS = "() => { if (innerWidth < 700) document.getElementById('status').scrollIntoView({behavior: 'smooth'}); }"
 WHOLE_LINK = "query => `${location.origin}${location.pathname}?${query}`"
-# Handlers of the page are no endpoints, and say themselves what they are doing.
-QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 
 
 class DiagnosePage:
@@ -83,7 +83,7 @@ class DiagnosePage:
         self.form.choices()
 
     def _results(self) -> None:
-        self.status = gr.HTML(markup.status(EMPTY), elem_id="status")
+        self.status = gr.HTML(status_line(EMPTY), elem_id="status")
         with gr.Row(elem_id="results"):
             self.panels = (ResultPanel(0), ResultPanel(1))
         self.truth = gr.Checkbox(label="Reveal what was drawn", visible=False, elem_id="truth")
@@ -183,7 +183,7 @@ class DiagnosePage:
         """Everything about an image taken away; `value` is the first viewer's."""
         return {
             self.shown: None,
-            self.status: markup.status(status),
+            self.status: status_line(status),
             self.truth: gr.Checkbox(value=False, visible=False),
             self.truth_text: gr.HTML("", visible=False),
             self.history: "",
@@ -221,7 +221,7 @@ class DiagnosePage:
             for model in (asking.model, asking.second_model):
                 self.catalogue.find(model)
         except ValueError as error:
-            gr.Warning(markup.escape(f"The link could not be used. {error}"))
+            gr.Warning(escape(f"The link could not be used. {error}"))
             return fresh
         _, _, model, *answer, second_model, second_temperature = astuple(asking)
         pickers = self.form.refreshed(model, second_model)
@@ -262,7 +262,7 @@ class DiagnosePage:
             shown = shown.asked(asking.question)
             yield {
                 self.shown: shown,
-                self.status: markup.status(LOOKING),
+                self.status: status_line(LOOKING),
                 self.history: markup.history(shown.earlier),
                 self.files: gr.File(None, visible=False),
                 **self.panels[0].blank(shown.payload(0, revealed=False), titles[0] if second else None),
@@ -284,7 +284,7 @@ class DiagnosePage:
             for count, step in enumerate(steps):
                 result = Result(title, step.diagnosis, step.seconds)
                 shown = shown.with_result(number, result)
-                values = {self.shown: shown, self.status: markup.status(_progress(step)), **panel.wrote(result)}
+                values = {self.shown: shown, self.status: status_line(_progress(step)), **panel.wrote(result)}
                 yield values if count else {**values, **panel.looked(shown, scores, revealed=revealed)}
 
     def _titles(self, ways: list[Asking]) -> list[str]:
@@ -314,15 +314,9 @@ class DiagnosePage:
 
 def _controls(text: str | None, *, busy: bool) -> tuple[Any, ...]:
     """Status line (None leaves it), Diagnose button and Stop button."""
-    line = gr.skip() if text is None else markup.status(text)
+    line = gr.skip() if text is None else status_line(text)
     return line, gr.Button(interactive=not busy), gr.Button(interactive=busy)
 
 
 def _progress(step: Step) -> str:
     return f"Done in {step.seconds:.1f} s." if step.finished else WRITING
-
-
-def page_error(error: ValueError) -> gr.Error:
-    """What the user sees of a bad input."""
-    # The text is shown as HTML; no traceback, since nothing is wrong with the program.
-    return gr.Error(markup.escape(str(error)), duration=None, print_exception=False)

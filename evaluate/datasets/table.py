@@ -9,7 +9,7 @@ from evaluate.table import aligned, cell
 
 Values = Mapping[str, Any]
 SOURCES = {HEAD: "finding head", TEXT: "answer text"}
-FINDING_HEADS = ("finding", "positive", "AUROC (floor 0.5)", "AUPRC", "floor", "F1", "floor", "calibration error")
+_FINDING_HEADS = ("finding", "positive", "AUROC (floor 0.5)", "AUPRC", "floor", "F1", "floor", "calibration error")
 STEPS = {
     "nss": "conditional NSS of the model (chance 0)",
     "histogram_nss": "  floor: most frequent places of each step, training set",
@@ -49,8 +49,8 @@ def _heading(results: Values) -> str:
     )
 
 
-def finding_rows(scores: Values) -> list[tuple[str, ...]]:
-    """A row of words per finding, under FINDING_HEADS."""
+def _finding_rows(scores: Values) -> list[tuple[str, ...]]:
+    """A row of words per finding, under _FINDING_HEADS."""
     return [
         (
             name,
@@ -68,7 +68,7 @@ def finding_rows(scores: Values) -> list[tuple[str, ...]]:
 
 def _findings(scores: Values, words: str) -> str:
     overall = f"macro AUROC {cell(scores['macro_auroc'])}; all labels pooled {cell(scores['micro_auroc'])}"
-    lines = [aligned([(words, *FINDING_HEADS[1:]), *finding_rows(scores)]), overall]
+    lines = [aligned([(words, *_FINDING_HEADS[1:]), *_finding_rows(scores)]), overall]
     if scores["one_class_only"]:
         lines.append(f"AUROC is undefined, one class only: {', '.join(scores['one_class_only'])}")
     return "\n".join(lines)

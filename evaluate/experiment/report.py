@@ -12,8 +12,8 @@ from evaluate.table import cell
 from gazevlm_core.training.gaze_order import GazeOrder
 
 COLORS = {"original": "#1b7f79", "shuffled": "#d9822b", "random": "#8a6fc9", "none": "#6b7785"}
-RUN_HEADS = ("images", "gaze", "seeds", "macro AUROC", "sequence score", "order gain", "best floor")
-DIFFERENCE_HEADS = ("score", "images", "first - second", "difference", "by seed")
+_RUN_HEADS = ("images", "gaze", "seeds", "macro AUROC", "sequence score", "order gain", "best floor")
+_DIFFERENCE_HEADS = ("score", "images", "first - second", "difference", "by seed")
 Values = Mapping[str, Any]
 INTRODUCTION = (
     "Nano models trained from nothing on drawn phantoms, with the gaze of simulated readers in its original order, "
@@ -45,9 +45,9 @@ def markdown(summary: Values, plan: Plan, command: str) -> str:
 
 def _domain(values: Values) -> list[str]:
     runs = [run for run in values["runs"] if run["variant"] == BASE]
-    lines = _table(RUN_HEADS, [run_row(run) for run in runs])
+    lines = _table(_RUN_HEADS, [_run_row(run) for run in runs])
     lines += ["### Paired differences", ""]
-    lines += _table(DIFFERENCE_HEADS, [difference_row(entry) for entry in values["differences"]])
+    lines += _table(_DIFFERENCE_HEADS, [_difference_row(entry) for entry in values["differences"]])
     lines += _ablations(values)
     lines += _words(runs)
     lines += _path_metrics(runs)
@@ -175,7 +175,7 @@ def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
-def run_row(run: Values) -> list[Any]:
+def _run_row(run: Values) -> list[Any]:
     """Images, gaze, seeds, macro AUROC, sequence score, order gain and best floor of a run."""
     floors = {name: value for name, value in run["sequence_floors"].items() if name not in ("order gain",)
               and not name.startswith("ceiling")}
@@ -187,7 +187,7 @@ def run_row(run: Values) -> list[Any]:
     ]  # fmt: skip
 
 
-def difference_row(entry: Values) -> list[Any]:
+def _difference_row(entry: Values) -> list[Any]:
     """Score, images, what is subtracted from what, the paired difference, and that of each seed."""
     by_seed = ", ".join(f"{value:+.3f}" for value in entry["by_seed"])
     return [entry["score"], entry["images"], f"{entry['first']} - {entry['second']}", cell(entry), by_seed]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.browser
 VIEWER = "document.querySelector('#viewer .gaze-viewer').viewer"
 DOT_REACH_PX = 8  # CSS pixels around a place in which its dot is looked for
-PATHS = {"one": 1, "two": 2, "three": 3, "in step": 2, "play": 1, "large": 1}
+PATHS = {"one": 1, "two": 2, "three": 3, "play": 1, "large": 1, "step": 2}
 WINDOWS = ((1280, 900), (700, 1000))
 
 
@@ -242,10 +242,30 @@ def test_replay_keeps_the_times_of_the_fixations(browser: "Browser", address: st
     assert ask(page, "viewer.timeline.timed") is False
     assert ask(page, "viewer.timeline.starts.map(starts => starts[1])") == [450, 450, 450]
     assert "not all known" in page.inner_text("#viewer .gaze-pace")
-    show(page, "in step")  # whatever their times
-    assert ask(page, "viewer.timeline.timed") is False
-    assert ask(page, "viewer.timeline.starts.map(starts => starts[2])") == [900, 900]
+    page.context.close()
+
+
+def test_paths_with_times_can_go_in_step(browser: "Browser", address: str) -> None:
+    page = open_viewer(browser, address, "step")
+    steps = [[0, 450, 900, 1350, 1800]] * 2
+    menu = page.locator("#viewer select[aria-label*='replayed together']")
+    assert ask(page, "[viewer.timeline.timed, viewer.inStep, viewer.timeline.length_ms]") == [True, True, 2250]
+    assert ask(page, "viewer.timeline.starts") == steps
+    assert menu.input_value() == "step"
     assert "in step" in page.inner_text("#viewer .gaze-pace")
+    page.click("#viewer .gaze-path:nth-child(2) li:nth-child(4) button")  # the reader's fourth
+    current = page.locator("#viewer [aria-current=step]")
+    assert current.all_inner_texts() == ["4", "4"], "the fourth fixations of both paths"
+    menu.select_option("times")
+    assert ask(page, "[viewer.inStep, viewer.time_ms, viewer.timeline.length_ms]") == [False, 1000, 1650]
+    assert "with the times" in page.inner_text("#viewer .gaze-pace")
+    stage(page).press("s")
+    assert ask(page, "[viewer.inStep, viewer.time_ms]") == [True, 1350]
+    page.click("#viewer .gaze-play")
+    page.wait_for_function(f"!{VIEWER}.playing && {VIEWER}.whole", timeout=5000)
+    show(page, "one")  # a path alone has its own times
+    assert ask(page, "[viewer.inStep, viewer.timeline.length_ms]") == [False, 1650]
+    assert menu.is_hidden()
     page.context.close()
 
 

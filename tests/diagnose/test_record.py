@@ -2,9 +2,10 @@
 
 import json
 
-from diagnose.markup import badges, fixation_table, history, notice, status, title, truth, warning, zone_table
+from diagnose.markup import badges, fixation_table, history, title, truth, warning, zone_table
 from diagnose.record import RECORD_SCHEMA, DiagnosisRecord, FixationRecord, to_record
 from diagnose.shown import Exchange
+from frame.markup import notice, status
 from tests.diagnose.samples import ATTACK, FOUND, UNTRAINED
 
 

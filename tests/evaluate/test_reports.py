@@ -1,151 +1,161 @@
-"""Reports on the Evaluate tab: every kind that we write, and nothing else."""
+"""Reports on the page: every kind becomes tables and charts; whatever else comes is refused in one sentence."""
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from evaluate.reports.charts import charts_of
+from evaluate.reports.read import MOST_BYTES, WANTED, ReportError, parse_report, read_report, shipped_reports
+from evaluate.reports.tables import facts_of, tables_of
 from evaluate.score_files import score_files
-from evaluate.tab import markup
-from evaluate.tab.reports import MOST_BYTES, MOST_ROWS, ReportError, read_report
+from frame.markup import Table, table
 from gazevlm_core.datasets.scanpath_files import FiledPath, ScanpathFile
-from gazevlm_core.metrics.registry import DEFAULT_GRID
-from tests.metrics.path_maker import random_paths
+from gazevlm_core.geometry import PatchGrid
+from gazevlm_core.scanpath import Fixation, Scanpath
+from tests.evaluate.report_maker import REPORTS, experiment_report, path_report, phantom_report
+
+HOSTILE = "<img src=x onerror=alert(1)>"
 
 
-def estimate(value: float) -> dict:
-    return {"value": value, "interval": [value - 0.02, value + 0.02]}
+def encoded(values: Any) -> bytes:
+    return json.dumps(values).encode()
 
 
-def metric(value: float) -> dict:
-    return {
-        "order": "sensitive", "better": "higher", "value": value, "order_gain": 0.01, "ceiling_other_reader": None,
-        "floors": {"own path shuffled": 0.1, "uniform random": 0.05},
-    }  # fmt: skip
+def cells(shown: Table) -> list[list[str]]:
+    return [[cell if isinstance(cell, str) else "\n".join(cell) for cell in row] for row in shown.rows]
 
 
-def experiment() -> dict:
-    runs = [
-        {
-            "variant": "base", "order": order, "images": images, "seeds": 3, "macro AUROC": estimate(0.7),
-            "sequence score": estimate(0.3), "per_finding": {"edema": 0.7}, "answer_text_auroc": None,
-            "sequence_floors": {"centre": 0.1, "order gain": 0.05, "ceiling: same reader again": 0.4},
-            "path_metrics": {"ScanMatch": metric(0.4)} if order == "original" else {},
-        }
-        for order in ("original", "shuffled")
-        for images in (100, 300)
-    ]  # fmt: skip
-    difference = {"score": "macro AUROC", "images": 300, "first": "original", "second": "shuffled"}
-    domain = {
-        "runs": runs,
-        "differences": [{**difference, **estimate(0.01), "by_seed": [0.01, 0.02, 0.0]}],
-        "ablations": [{"variant": "no stop", "images": 300, "score": "macro AUROC", **estimate(-0.01)}],
-    }
-    return {"kind": "experiment", "runs": 12, "planned_runs": 57, "domains": {"A": domain, "B": domain}}
+@pytest.mark.parametrize("name", REPORTS)
+def test_every_kind_becomes_tables_and_charts(name: str) -> None:
+    report = parse_report(encoded(REPORTS[name]()))
+    tables = tables_of(report)
+    assert all(len(row) == len(shown.heads) for shown in tables for row in shown.rows)
+    assert all(table(shown) for shown in tables)
+    charts = charts_of(report)
+    assert charts
+    for chart in charts.values():
+        assert chart().data
 
 
-def write(folder: Path, values: object) -> Path:
-    path = folder / "report.json"
-    path.write_text(values if isinstance(values, str) else json.dumps(values))
-    return path
+def test_facts_say_what_the_numbers_were_measured_on() -> None:
+    first = {name: facts_of(parse_report(encoded(make())))[0] for name, make in REPORTS.items()}
+    assert first["experiment"] == first["evaluate"] == "Measured on drawn phantoms, not on patients."
+    assert "egd-cxr" in first["dataset"]
+    assert "does not say" in first["score"]
 
 
-def test_an_experiment_shows_means_differences_ablations_and_curves(tmp_path: Path) -> None:
-    report = read_report(write(tmp_path, experiment()))
-    assert "12 of 57 runs" in report.note
-    assert "not on patients" in report.note
-    captions = [table.caption for table in report.tables]
-    assert captions[:4] == [
-        "Domain A: means over seeds", "Domain A: paired differences", "Domain A: ablations, less the base",
-        "Domain A: scanpaths, original gaze, 300 images",
-    ]  # fmt: skip
-    assert report.tables[0].rows[0] == (
-        "100", "original", "3", "0.700 [0.680, 0.720]", "0.300 [0.280, 0.320]", "0.050", "0.100 (centre)",
-    )  # fmt: skip
-    assert report.tables[3].rows == (
-        ("ScanMatch", "higher", "sensitive", "0.400", "0.010", "0.100", "0.050", "-"),
-    )  # fmt: skip
-    areas, _ = report.figures
-    assert [line.name for line in areas.data] == ["original gaze", "shuffled gaze"] * 2
-    assert list(areas.data[0].x) == [100, 300]
-    assert list(areas.data[0].y) == [0.7, 0.7]
-
-
-def test_what_gazevlm_score_prints_is_shown_with_its_floors(tmp_path: Path) -> None:
-    files = [
-        ScanpathFile([FiledPath(str(k), "", path, (1.0, 1.0), "") for k, path in enumerate(random_paths(6, seed))])
-        for seed in (1, 2)
+def test_floors_order_gain_and_ceiling_stand_beside_a_score() -> None:
+    (shown,) = tables_of(parse_report(encoded(path_report())))
+    assert cells(shown)[0] == [
+        "sequence score\nsees the order; higher is better",
+        "0.500 [0.480, 0.520]",
+        "0.250 [0.230, 0.270] uniform random\n0.250 [0.230, 0.270] own path shuffled",
+        "0.125 [0.105, 0.145]",
+        "0.600 [0.580, 0.620] another reader",
     ]
-    results = score_files(*files, grid=DEFAULT_GRID)
-    report = read_report(write(tmp_path, results))
-    (table,) = report.tables
-    assert {row[0] for row in table.rows} == set(results["metrics"])
-    assert "own path shuffled" in table.heads
-    shown = dict(zip(table.heads, table.rows[0], strict=True))
-    assert shown["score"].startswith(f"{results['metrics'][shown['metric']]['value']:.3f} [")
-    (figure,) = report.figures
-    assert {line.name for line in figure.data} >= {"predicted paths", "uniform random"}
+    assert cells(shown)[1][0] == "Jaccard\nblind to order; lower is better"
+    own, twin = tables_of(parse_report(encoded(phantom_report())))
+    assert (own.folded, twin.folded) == (False, True)
+    rows = {row[0]: row for row in cells(own)}
+    assert rows["macro AUROC, finding head, all severities"][2] == "0.500 chance", "known exactly: no interval"
+    assert rows["report, findings named, micro F1"][2].endswith("always normal *"), "touches"
+    assert rows["scanpath, sequence score"][3:] == [
+        "0.100 [0.080, 0.120]",
+        "0.440 [0.420, 0.460] the same reader again\n0.400 [0.380, 0.420] another reader",
+    ]
 
 
-def test_what_gazevlm_evaluate_prints_on_a_data_set_is_shown(tmp_path: Path) -> None:
-    finding = {
-        "images": 9, "positive": 3,
-        "auroc": {**estimate(0.8), "floor": 0.5}, "auprc": {**estimate(0.6), "floor": 1 / 3},
-        "f1": None, "calibration_error": estimate(0.1),
-    }  # fmt: skip
-    scores = {"macro_auroc": estimate(0.8), "findings": {"edema": finding}}
-    values = {
-        "dataset": "folder", "split": "test", "records": 9, "model": "m",
-        "scores": {"finding_head": scores, "answer_text": None, "scanpath": "no readings"},
-    }  # fmt: skip
-    report = read_report(write(tmp_path, values))
-    assert report.title == "m on 9 records of folder, split test"
-    assert report.tables[0].rows[0][:5] == (
-        "edema", "3 of 9", "0.800 [0.780, 0.820]", "0.600 [0.580, 0.620]", "0.333",
-    )  # fmt: skip
-    assert len(report.figures) == 1
+def test_untrained_gaze_is_said_and_not_scored() -> None:
+    report = parse_report(encoded(phantom_report(trained=False)))
+    assert "untrained" in " ".join(tables_of(report)[0].notes)
+    assert not any("scanpath" in row[0] for row in cells(tables_of(report)[0]))
+    assert not any("sequence" in name for name in charts_of(report))
+
+
+def test_curves_have_one_line_per_order_and_leave_ablations_out() -> None:
+    report = parse_report(encoded(experiment_report()))
+    charts = charts_of(report)
+    assert [name.split(" (")[0] for name in charts] == [
+        "macro AUROC, domain A", "macro AUROC, domain B", "sequence score, domain A", "sequence score, domain B"
+    ]  # fmt: skip
+    auroc, sequence = charts[next(iter(charts))](), list(charts.values())[2]()
+    assert [(line.name, list(line.x)) for line in auroc.data] == [
+        ("original gaze", [100, 1000]), ("no gaze", [100, 1000])
+    ]  # fmt: skip
+    assert auroc.data[0].error_y.array == pytest.approx([0.02, 0.02])
+    assert [line.name for line in sequence.data] == ["original gaze"]
+
+
+def test_what_score_writes_is_read() -> None:
+    path = Scanpath(tuple(Fixation(0.1 * k, 0.2, 200.0) for k in range(1, 6)), "eyetracker")
+    readings = [FiledPath(str(image), "r", path, (1.0, 1.0), "") for image in range(3)]
+    results = score_files(ScanpathFile(readings), ScanpathFile(readings), grid=PatchGrid(8, 8))
+    (shown,) = tables_of(parse_report(encoded(results)))
+    assert len(shown.rows) == len(results["metrics"])
+    assert cells(shown)[0][1] == "1.000"
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("data", "complaint"),
     [
-        "", "no json", "[]", "{}", "3", '{"kind": "experiment"}', '{"scores": 3, "dataset": "phantom"}',
-        '{"metrics": {}, "pairs": 1}', '{"metrics": {"a": {"value": NaN}}, "pairs": 1}', "[" * 100_000,
-        '{"scores": {"scanpath": 1}, "dataset": "folder"}', '{"metrics": {"a": 1}, "pairs": 1}',
-        '{"kind": "experiment", "domains": {"A": {"runs": [{"variant": "base"}]}}}',
+        (b"", "no JSON"),
+        (b"\x89PNG", "no JSON"),
+        (b"[" * 200_000, "no JSON"),
+        (b'{"a":' * 100_000, "no JSON"),
+        (b'{"metrics": NaN}', "no JSON"),
+        (b'{"metrics": -Infinity}', "no JSON"),
+        (b"1" * 10_000, "no JSON"),
+        (b"{}", "no report"),
+        (b"[]", "no report"),
+        (b'"text"', "no report"),
+        (b'{"dataset": []}', "dataset"),
+        (b'{"domains": {}}', "cannot be shown"),
+        (b'{"metrics": {}}', "cannot be shown"),
+        (encoded({**path_report(), "images": "24"}), "images: Input should be a valid integer"),
+        (encoded({**path_report(), "images": True}), "images"),
+        (encoded({**path_report(), "images": 10**40}), "images"),
+        (encoded({**path_report(), "grid": [8]}), "grid"),
+        (encoded(path_report(sequence="x" * 1000)), "String should have at most"),
+        (encoded(path_report()).replace(b"0.125", b"1e999"), "cannot be shown"),
+        (encoded({**phantom_report(), "scores": {HOSTILE: {}}}), "cannot be shown"),
+        (encoded({**path_report(), "dropped": {str(k): 0 for k in range(1000)}}), "dropped"),
     ],
-)  # fmt: skip
-def test_anything_else_gives_one_clear_error(tmp_path: Path, text: str) -> None:
-    with pytest.raises(ReportError, match=r"Give a results\.json"):
-        read_report(write(tmp_path, text))
+)
+def test_anything_else_gives_one_sentence_that_says_what_to_give(data: bytes, complaint: str) -> None:
+    with pytest.raises(ReportError) as caught:
+        parse_report(data)
+    message = str(caught.value)
+    assert complaint in message
+    assert message.endswith(WANTED)
+    assert len(message) < 600
 
 
-def test_a_number_without_bounds_is_refused(tmp_path: Path) -> None:
-    endless = experiment()
-    endless["domains"]["A"]["ablations"][0]["value"] = 10**400
-    with pytest.raises(ReportError, match="not whole"):
-        read_report(write(tmp_path, endless))
-    text = json.dumps(experiment()).replace("0.05", "1e999")
-    with pytest.raises(ReportError, match="no JSON as we write it"):
-        read_report(write(tmp_path, text))
-
-
-def test_bytes_and_floods_are_refused(tmp_path: Path) -> None:
-    path = tmp_path / "bytes.json"
-    path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ReportError, match="no JSON"):
+def test_large_and_missing_files_are_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "large.json"
+    with path.open("wb") as stream:
+        stream.truncate(MOST_BYTES + 1)
+    with pytest.raises(ReportError, match="more than 4 MB"):
         read_report(path)
-    with pytest.raises(ReportError, match="larger than 5 MB"):
-        read_report(write(tmp_path, " " * (MOST_BYTES + 1)))
-    flood = experiment()
-    flood["domains"]["A"]["differences"] *= 10_000
-    assert len(read_report(write(tmp_path, flood)).tables[1].rows) == MOST_ROWS
+    with pytest.raises(ReportError, match="cannot be read"):
+        read_report(tmp_path / "missing.json")
 
 
-def test_words_from_a_file_are_no_markup(tmp_path: Path) -> None:
-    evil = experiment()
-    evil["domains"]["A"]["ablations"][0]["variant"] = "<img src=x onerror=alert(1)>"
-    shown = read_report(write(tmp_path, evil))
-    html = markup.title(shown) + markup.tables(shown)
+
+def test_names_from_a_file_are_escaped() -> None:
+    report = parse_report(encoded(path_report(sequence=HOSTILE)))
+    html = "".join(map(table, tables_of(report)))
     assert "<img" not in html
     assert "&lt;img" in html
+    drawn = charts_of(report)[f"{HOSTILE} and its floors (higher is better)"]().to_json()
+    assert "<img" not in json.dumps(json.loads(drawn)["data"])
+
+
+def test_shipped_reports_are_found_by_their_folder(tmp_path: Path) -> None:
+    assert shipped_reports(tmp_path / "none") == {}
+    for name in ("b", "a"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "results.json").write_text("{}")
+    (tmp_path / "unfinished").mkdir()
+    assert list(shipped_reports(tmp_path)) == ["a", "b"]

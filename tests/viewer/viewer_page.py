@@ -52,13 +52,11 @@ def value(viewer: ScanpathViewer, what: str) -> ViewerPayload | None:
         noise = np.random.default_rng(0).integers(0, 256, (LARGE_PX // 8, LARGE_PX // 8), np.uint8)
         return viewer.show(Image.fromarray(noise).resize((LARGE_PX, LARGE_PX)), [first], grid=shown)
     paths = {"one": [first], "two": [first, reader], "three": [first, reader, order_only], "play": [first]}
-    paths["in step"] = paths["two"]
+    paths["step"] = paths["two"]
     if what not in paths:
         return None
-    return viewer.show(
-        squares(), paths[what], grid=shown, description="Five squares", autoplay=what == "play",
-        in_step=what == "in step",
-    )  # fmt: skip
+    return viewer.show(squares(), paths[what], grid=shown, description="Five squares", autoplay=what == "play",
+                       in_step=what == "step")
 
 
 def build() -> gr.Blocks:

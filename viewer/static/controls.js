@@ -86,6 +86,20 @@
           "dwell",
         ),
       );
+      this.beat = make(
+        "select",
+        {
+          "aria-label": "How several paths are replayed together (S)",
+          onchange: () => viewer.goInStep(this.beat.value === "step"),
+        },
+        ...options(
+          [
+            ["times", "Own times"],
+            ["step", "In step"],
+          ],
+          "times",
+        ),
+      );
       this.player = make(
         "div",
         { class: "gaze-bar gaze-player", role: "toolbar", "aria-label": "Replay" },
@@ -94,6 +108,7 @@
         button(icon("forward"), "Step forward (])", () => viewer.stepBy(1)),
         this.scrub,
         this.speed,
+        this.beat,
         this.size,
       );
       this.pace = make("p", { class: "gaze-pace" });
@@ -102,7 +117,7 @@
     }
 
     /* New paths: one row each, with a switch, a name and a button per fixation. */
-    showPaths(paths, timed) {
+    showPaths(paths) {
       this.root.hidden = !paths.length;
       // Disabled and not hidden, so that the image stays where it is when its paths come.
       const able = {
@@ -112,13 +127,21 @@
       };
       for (const [name, here] of Object.entries(able))
         this.toolbar.querySelector(`[data-toggle=${name}]`).disabled = !here;
-      this.scrub.max = this.viewer.timeline.length_ms;
-      this.pace.textContent = timed
-        ? "Replayed with the times of the fixations."
-        : this.viewer.value?.in_step
-          ? "Replayed in step: the first fixations together, then the second ones, and so on."
-          : "Their times are not all known: replayed step by step.";
+      this.showClock();
       this.paths.replaceChildren(...paths.map((path, index) => this.#row(path, index)));
+    }
+
+    /* What the replay's clock is now, and whether there is another. */
+    showClock() {
+      const { timeline, inStep, value } = this.viewer;
+      this.scrub.max = timeline.length_ms;
+      this.beat.hidden = !timeline.timed || (value?.paths.length ?? 0) < 2;
+      this.beat.value = inStep ? "step" : "times";
+      this.pace.textContent = !timeline.timed
+        ? "Their times are not all known: replayed step by step."
+        : inStep && !this.beat.hidden
+          ? "Replayed in step: the first fixations of all paths together, then the second ones, and so on."
+          : "Replayed with the times of the fixations.";
     }
 
     #row(path, index) {

@@ -15,6 +15,7 @@
       " ": () => viewer.playOrPause(),
       "[": () => viewer.stepBy(-1),
       "]": () => viewer.stepBy(1),
+      s: () => viewer.goInStep(!viewer.inStep),
       w: () => viewer.toggle("dragWindow"),
       i: () => viewer.toggle("invert"),
       p: () => viewer.toggle("marks"),

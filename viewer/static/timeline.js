@@ -19,13 +19,13 @@
     return begun[last] + STEP_MS;
   }
 
-  /* Several paths on one clock: their own times where all of them are known, else (or in step) the k-th fixations of
-     all of them together, one step after another. */
+  /* Several paths on one clock: their own times where all of them are known, else, or where they are to go in step, the
+     k-th fixations of all paths together. */
   gaze.Timeline = class Timeline {
     constructor(paths, inStep = false) {
       const own = paths.map(path => starts(path.fixations));
-      this.timed = !inStep && paths.length > 0 && own.every(Boolean);
-      if (this.timed) {
+      this.timed = paths.length > 0 && own.every(Boolean);
+      if (this.timed && !inStep) {
         const first = Math.min(...own.map(begun => begun[0]));
         this.starts = own.map(begun => begun.map(time => time - first));
         this.length_ms = Math.max(...paths.map((path, k) => end(path.fixations, this.starts[k])));

@@ -20,6 +20,7 @@
         playing: false,
         speed: 1,
         by: "dwell",
+        inStep: false,
         hidden: new Set(),
         focus: 0,
         hover: null,
@@ -42,7 +43,7 @@
       root.replaceChildren(this.window.node, this.controls.toolbar, this.stage, this.controls.root, this.live);
       this.#listen();
       this.#showMessage();
-      this.controls.showPaths([], true);
+      this.controls.showPaths([]);
       this.refresh();
     }
 
@@ -106,8 +107,9 @@
       this.on.heat = false;
       this.view.show(next.width_px, next.height_px);
       if (fresh) this.view.fit();
-      this.timeline = new gaze.Timeline(next.paths, next.in_step);
-      this.controls.showPaths(next.paths, this.timeline.timed);
+      this.inStep = Boolean(next.in_step) && next.paths.length > 1; // one path alone has nothing to keep step with
+      this.timeline = new gaze.Timeline(next.paths, this.inStep);
+      this.controls.showPaths(next.paths);
       this.#showMessage();
       if (next.autoplay && next.paths.length && !matchMedia("(prefers-reduced-motion: reduce)").matches)
         this.playOrPause();
@@ -179,6 +181,16 @@
     }
     setSpeed(speed) {
       this.speed = speed;
+    }
+    /* Replay the k-th fixations of all paths together, or each path with its own times; the place in the path is kept. */
+    goInStep(inStep) {
+      if (!this.timeline.timed || this.value.paths.length < 2) return;
+      const step = this.whole ? -1 : this.timeline.stepAt(this.focus, this.time_ms);
+      this.inStep = inStep;
+      this.timeline = new gaze.Timeline(this.value.paths, inStep);
+      if (!this.whole) this.time_ms = step < 0 ? 0 : this.timeline.starts[this.focus][step];
+      this.controls.showClock();
+      this.refresh();
     }
     sizeBy(what) {
       this.by = what;

@@ -1,0 +1,123 @@
+"""An image with the readings of those who looked at it: drawn by number, or uploaded."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from gazevlm_core.datasets.phantom import TRAINING_SEEDS, draw_case
+from gazevlm_core.datasets.scanpath_files import FiledPath, read_scanpaths
+from gazevlm_core.images import is_colored, load_image
+from gazevlm_core.metrics.paths import UNIT_SQUARE
+from gazevlm_core.phantom.readers import READERS
+from gazevlm_core.phantom.truth import NO_FINDING
+from gazevlm_core.scanpath import Scanpath
+
+LARGEST_NUMBER = TRAINING_SEEDS.start - 1  # no checkpoint of ours was trained on these
+DOMAINS = {"A": "as in training", "B": "other scanner, habitus and prevalence"}
+MOST_BYTES = 2 * 2**20
+MOST_READINGS, MOST_FIXATIONS = 40, 150
+LONGEST_MS = 120_000.0  # of a whole reading: a score repeats each fixation once per 100 ms
+SIDES_DIFFER = 0.02  # of the aspect ratio: sizes are rounded
+
+
+class CaseError(ValueError):
+    """A number or a file that gives no image with readings; the message says what to give."""
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """An image and its readings.
+
+    Args:
+        image: upright RGB.
+        caption: what it is, for the page; never used as a path.
+        readings: name of the reader -> path; at least one.
+        drawn: whether it is a phantom, with simulated readers.
+    """
+
+    image: Image.Image
+    caption: str
+    readings: Mapping[str, Scanpath]
+    drawn: bool
+
+
+def drawn_case(number: float | None, domain: str) -> Case:
+    """A phantom with one reading by each simulated reader; the same number gives the same one.
+
+    Raises:
+        CaseError: no whole number in 0 to LARGEST_NUMBER, or no such domain.
+    """
+    if domain not in DOMAINS:
+        raise CaseError(f"There is no such kind of phantom; choose one of: {', '.join(DOMAINS)}.")
+    if number is None or not 0 <= number <= LARGEST_NUMBER or number != int(number):  # NaN lies nowhere
+        raise CaseError(f"The phantom's number must be a whole number from 0 to {LARGEST_NUMBER}; change it.")
+    case = draw_case(int(number), domain)
+    findings = ", ".join(dict.fromkeys(finding.name for finding in case.findings)) or NO_FINDING
+    readings = {reader.name: paths[0] for reader, paths in zip(READERS, case.readings, strict=True)}
+    caption = f"Phantom {domain}{int(number)}: {findings}"
+    return Case(Image.fromarray(case.image).convert("RGB"), caption, readings, drawn=True)
+
+
+def uploaded_case(image_path: str | None, readings_path: str | None) -> Case:
+    """An uploaded image with the readings of it in a file of scanpaths.
+
+    Raises:
+        ImageError: the image cannot be used.
+        ScanpathFileError: the file of scanpaths cannot be used.
+        CaseError: one of them is missing, they do not belong together, or there is too much.
+    """
+    if image_path is None or readings_path is None:
+        raise CaseError("Two files are needed: an image, and the paths of its readers as JSON lines; choose both.")
+    image = load_image(image_path).image
+    if is_colored(image):
+        raise CaseError("This is a colour picture, not a radiograph; upload a grey chest radiograph.")
+    if Path(readings_path).stat().st_size > MOST_BYTES:
+        raise CaseError(f"The file of paths has more than {MOST_BYTES // 2**20} MB; keep the readings of this image.")
+    found = read_scanpaths(Path(readings_path))
+    name = os.path.basename(image_path)
+    readings = [_checked(reading, image) for reading in _of_image(found.readings, name)]
+    if len(readings) > MOST_READINGS:
+        raise CaseError(f"The image has {len(readings)} readings; keep {MOST_READINGS} of them.")
+    return Case(image, f"Uploaded image, {len(readings)} readings", _named(readings), drawn=False)
+
+
+def _of_image(readings: list[FiledPath], name: str) -> list[FiledPath]:
+    """Those of the image of that name, or all where the file is about one image only."""
+    ids = dict.fromkeys(reading.image_id for reading in readings)
+    if len(ids) == 1:
+        return readings
+    wanted = {name, os.path.splitext(name)[0]}
+    chosen = [reading for reading in readings if reading.image_id in wanted]
+    if not chosen:
+        raise CaseError(
+            f"The file has paths of {len(ids)} images, and none of them is called {os.path.splitext(name)[0][:60]!r}; "
+            "name the image file as its image_id, or keep the paths of this image."
+        )
+    return chosen
+
+
+def _checked(reading: FiledPath, image: Image.Image) -> FiledPath:
+    """The reading, if it fits the image and can be scored while somebody waits."""
+    width, height = reading.size
+    if reading.size != UNIT_SQUARE and abs(width / height / (image.width / image.height) - 1) > SIDES_DIFFER:
+        raise CaseError(
+            f"The paths are for an image of {width:g} by {height:g} px, but this one has {image.width} by "
+            f"{image.height}; give the image that was read."
+        )
+    if len(reading.scanpath) > MOST_FIXATIONS:
+        raise CaseError(f"A path has {len(reading.scanpath)} fixations; at most {MOST_FIXATIONS} can be compared here.")
+    if sum(fixation.duration_ms or 0.0 for fixation in reading.scanpath) > LONGEST_MS:
+        raise CaseError(f"A path is longer than {LONGEST_MS / 1000:.0f} s; durations are in milliseconds.")
+    return reading
+
+
+def _named(readings: list[FiledPath]) -> dict[str, Scanpath]:
+    """Names that tell the readings apart."""
+    named: dict[str, Scanpath] = {}
+    for number, reading in enumerate(readings, start=1):
+        name = reading.reader[:60] or f"reading {number}"
+        named[name if name not in named else f"{name}, reading {number}"] = reading.scanpath
+    return named

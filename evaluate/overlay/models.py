@@ -1,0 +1,55 @@
+"""What the tab needs of the models that the page has loaded; it does not know where they come from."""
+
+from collections.abc import Callable, Generator, Mapping
+from contextlib import closing
+from typing import Protocol
+
+from PIL import Image
+
+from gazevlm_core.options import DiagnoseOptions
+from gazevlm_core.prompt import DEFAULT_QUESTION
+from gazevlm_core.records import Diagnosis
+
+# Name of what answers ("" is the usual one), image, question, how to answer; the first record comes before any word.
+Ask = Callable[[str, Image.Image, str, DiagnoseOptions], Generator[Diagnosis, None, None]]
+
+
+class GazeFacts(Protocol):
+    """What is known of a model's gaze."""
+
+    @property
+    def gaze_trained(self) -> bool:
+        """Whether its paths mean something."""
+
+    @property
+    def trained_on(self) -> str:
+        """In words; "" where it saw nothing of ours."""
+
+
+class Model(Protocol):
+    """Something that can look."""
+
+    @property
+    def gaze(self) -> GazeFacts:
+        """What is known of its gaze."""
+
+
+class Models(Protocol):
+    """Everything that can look, by the names that `Ask` takes."""
+
+    @property
+    def usual(self) -> str:
+        """Name of the one that is chosen unless another is asked for."""
+
+    def choices(self) -> Mapping[str, Model]:
+        """What there is now, the usual one first."""
+
+
+def first_look(ask: Ask, name: str, image: Image.Image) -> Diagnosis:
+    """Where a model looks, with the settings that a page begins with; no word is written.
+
+    Raises:
+        ValueError: no such model, or the image's shape is beyond it.
+    """
+    with closing(ask(name, image, DEFAULT_QUESTION, DiagnoseOptions())) as records:
+        return next(records)

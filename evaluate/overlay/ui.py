@@ -1,0 +1,162 @@
+"""A model's path and a reader's on one image: components and handlers."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from evaluate.overlay.cases import DOMAINS, LARGEST_NUMBER, Case, drawn_case, uploaded_case
+from evaluate.overlay.models import Ask, Models, first_look
+from evaluate.overlay.view import Seen
+from frame.markup import notice, status, table
+from frame.ui import MODEL_QUEUE, QUIET, page_error
+from viewer.component import ScanpathViewer
+
+if TYPE_CHECKING:
+    from gradio.events import Dependency
+
+Values = dict[Any, Any]  # component -> its new value
+EMPTY, FAILED = "Draw a phantom, or upload an image with readings.", "That did not work; the message says why."
+DRAWING, READING, LOOKING = "Drawing…", "Reading the files…", "The model looks…"
+NO_IMAGE = "There is no image yet; draw a phantom or upload an image with readings."
+FIRST_NUMBER = 7
+# Where the page is one column, the results lie below the buttons.
+SHOW_RESULTS = (
+    "() => { if (innerWidth < 700) document.getElementById('evaluate-status').scrollIntoView({behavior: 'smooth'}); }"
+)
+
+
+class OverlayView:
+    """Components and handlers.
+
+    Args:
+        models: what can look.
+        ask: looks, one image at a time.
+        notice_line: says what the chosen model has seen.
+    """
+
+    def __init__(self, models: Models, ask: Ask, notice_line: gr.HTML) -> None:
+        self.models, self.ask, self.notice = models, ask, notice_line
+        with gr.Row():
+            with gr.Column(scale=2, min_width=280):
+                self._choices()
+            with gr.Column(scale=3, min_width=280):
+                self.status = gr.HTML(status(EMPTY), elem_id="evaluate-status")
+                self.reader = gr.Dropdown(
+                    label="Reader", interactive=False, filterable=False, elem_id="evaluate-reader"
+                )
+                self.viewer = ScanpathViewer(elem_id="evaluate-viewer")
+        self.table = gr.HTML(elem_id="evaluate-table")
+        self.seen = gr.State(None)
+        self.shown = [self.seen, self.status, self.reader, self.viewer, self.table]
+        self.controls = [self.draw, self.use, self.look]
+        self._connect()
+
+    def _choices(self) -> None:
+        self.number = gr.Number(
+            FIRST_NUMBER, precision=0, label=f"Phantom number, 0 to {LARGEST_NUMBER}",
+            info="The same number is the same patient. The models that come with GazeVLM never saw these.",
+            elem_id="evaluate-number",
+        )  # fmt: skip
+        kinds = [(f"{name}: {words}", name) for name, words in DOMAINS.items()]
+        self.domain = gr.Radio(kinds, value="A", label="Kind of phantom", elem_id="evaluate-domain")
+        self.draw = gr.Button("Draw it, with six simulated readers", elem_id="evaluate-draw")
+        with gr.Accordion("Or your own image and readings", open=False, elem_id="evaluate-own"):
+            self.image = gr.File(label="Image: PNG, JPEG, WebP, TIFF, DICOM", height=110, elem_id="evaluate-image")
+            self.readings = gr.File(
+                label="Its readings: JSON lines with image_id, reader, x, y, duration_ms", height=110,
+                elem_id="evaluate-readings",
+            )  # fmt: skip
+            self.use = gr.Button("Use these files", elem_id="evaluate-use")
+        self.model = gr.Dropdown(
+            list(self.models.choices()), value=self.models.usual, label="Model", filterable=False,
+            elem_id="evaluate-model",
+        )  # fmt: skip
+        self.look = gr.Button("Let the model look", variant="primary", elem_id="evaluate-look")
+
+    def refreshed(self) -> Any:  # noqa: ANN401 (an update of a component)
+        """Models that there are now, for `model`."""
+        return gr.Dropdown(list(self.models.choices()), value=self.models.usual)
+
+    def _connect(self) -> None:
+        self._run(self.draw.click, DRAWING, self._draw, [self.number, self.domain])
+        self._run(self.number.submit, DRAWING, self._draw, [self.number, self.domain])
+        self._run(self.use.click, READING, self._use, [self.image, self.readings])
+        self._run(
+            self.look.click, LOOKING, self._look, [self.seen, self.model, self.reader], concurrency_id=MODEL_QUEUE,
+            concurrency_limit=1,
+        )  # fmt: skip
+        self.reader.input(self._read, [self.seen, self.reader], [self.viewer, self.table], **QUIET)
+        self.model.input(lambda name: notice_of(self.models, name), self.model, self.notice, **QUIET)
+
+    def _run(
+        self,
+        event: Callable[..., "Dependency"],
+        words: str,
+        work: Callable[..., Values],
+        inputs: list[Any],
+        **limits: Any,
+    ) -> None:
+        """Say what is done, do it, and free the buttons again whatever came of it."""
+        controls = [self.status, *self.controls]
+        begun = event(
+            lambda: self._controls(words, busy=True), None, controls, queue=False, js=SHOW_RESULTS, **QUIET
+        )
+        done = begun.then(work, inputs, self.shown, **limits, **QUIET)
+        done.success(lambda: self._controls(None, busy=False), None, controls, queue=False, **QUIET)
+        done.failure(lambda: self._controls(FAILED, busy=False), None, controls, queue=False, **QUIET)
+
+    def _controls(self, words: str | None, *, busy: bool) -> tuple[Any, ...]:
+        """Status line (None leaves it) and buttons; made in a handler, since a component made outside is shown."""
+        line = gr.skip() if words is None else status(words)
+        return line, *(gr.Button(interactive=not busy) for _ in self.controls)
+
+    # ---- handlers ---------------------------------------------------------------------------------------------------
+    def _draw(self, number: float | None, domain: str) -> Values:
+        try:
+            return self._begin(drawn_case(number, domain))
+        except ValueError as error:
+            raise page_error(error) from error
+
+    def _use(self, image: str | None, readings: str | None) -> Values:
+        try:
+            return self._begin(uploaded_case(image, readings))
+        except ValueError as error:
+            raise page_error(error) from error
+
+    def _begin(self, case: Case) -> Values:
+        """A new image, at which no model looked yet."""
+        seen, first = Seen(case, self.viewer.show(case.image, description=case.caption)), next(iter(case.readings))
+        reader = gr.Dropdown(list(case.readings), value=first, interactive=len(case.readings) > 1)
+        return {**self._showing(seen, first), self.reader: reader}
+
+    def _look(self, seen: Seen | None, model: str, reader: str) -> Values:
+        try:
+            if seen is None:
+                raise ValueError(NO_IMAGE)
+            seen = seen.looked(model, first_look(self.ask, model, seen.case.image))
+        except ValueError as error:
+            raise page_error(error) from error
+        return self._showing(seen, reader)
+
+    def _read(self, seen: Seen | None, reader: str) -> Values:
+        if seen is None:
+            return {self.table: ""}
+        values = self._showing(seen, reader)
+        return {self.viewer: values[self.viewer], self.table: values[self.table]}
+
+    def _showing(self, seen: Seen, reader: str) -> Values:
+        reader = reader if reader in seen.case.readings else next(iter(seen.case.readings))
+        scores = seen.table(reader)
+        return {
+            self.seen: seen,
+            self.status: status(seen.status()),
+            self.viewer: seen.payload(reader),
+            self.table: "" if scores is None else table(scores),
+        }
+
+
+def notice_of(models: Models, name: str) -> str:
+    """What a model has seen, and what the page is not; of the usual one where that model has gone."""
+    choices = models.choices()
+    return notice((choices.get(name) or choices[models.usual]).gaze.trained_on)

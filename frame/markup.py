@@ -1,0 +1,82 @@
+"""HTML that every tab shows: the notice, the status line, tables. Everything from outside is escaped."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+Cell = str | tuple[str, ...]
+SHORT = 24  # characters
+
+INTRODUCTION = (
+    "<h1>GazeVLM</h1><p>Looks at a chest radiograph in order, then says what it sees. The numbered path appears first; "
+    "the answer is conditioned on it.</p>"
+)
+UNTRAINED_DATA = "nothing: this model's gaze weights are untrained"
+
+
+def notice(trained_on: str) -> str:
+    """The line that is always on the screen: what this is not, and what the chosen model has seen.
+
+    Args:
+        trained_on: from the gaze configuration; "" where nothing.
+    """
+    seen = trained_on.strip().rstrip(".") or UNTRAINED_DATA
+    return (
+        '<div class="gaze-notice" role="note"><b>Not a medical device.</b> A research demo; do not use it for '
+        f"diagnosis or treatment. <b>Training data:</b> {escape(seen)}.</div>"
+    )
+
+
+def status(text: str) -> str:
+    """The status line; screen readers announce changes."""
+    return f'<div class="gaze-status" role="status" aria-live="polite">{escape(text)}</div>'
+
+
+def note(text: str) -> str:
+    """A remark below what it is about."""
+    return f'<p class="gaze-note">{escape(text)}</p>'
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of texts.
+
+    Args:
+        title: above it.
+        heads: one per column; the first column names the row.
+        rows: cells; several lines in one cell are a tuple, in the first cell a name and remarks on it.
+        notes: below it.
+        folded: shown when asked for.
+    """
+
+    title: str
+    heads: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+    notes: Sequence[str] = ()
+    folded: bool = False
+
+
+def table(shown: Table) -> str:
+    """A table as HTML; on narrow windows it is scrolled sideways, with the mouse, a finger or the keys."""
+    heads = "".join(f'<th scope="col">{escape(head)}</th>' for head in shown.heads)
+    rows = "".join(f"<tr>{_row(row)}</tr>" for row in shown.rows)
+    title = escape(shown.title)
+    whole = (
+        f'<div class="gaze-scroll" tabindex="0" role="region" aria-label="{title}"><table class="gaze-table gaze-wide">'
+        f"<thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>{''.join(map(note, shown.notes))}"
+    )
+    if shown.folded:
+        return f'<details class="gaze-folded"><summary>{title}</summary>{whole}</details>'
+    return f'<h3 class="gaze-heading">{title}</h3>{whole}'
+
+
+def _row(cells: Sequence[Cell]) -> str:
+    first, *others = ((cell,) if isinstance(cell, str) else cell for cell in cells)
+    name, *remarks = map(escape, first)
+    small = "".join(f"<small>{remark}</small>" for remark in remarks)
+    return f'<th scope="row">{name}{small}</th>' + "".join(map(_cell, others))
+
+
+def _cell(lines: tuple[str, ...]) -> str:
+    kind = ' class="gaze-short"' if max(map(len, lines)) <= SHORT else ""  # stays on one line
+    return f"<td{kind}>{'<br>'.join(map(escape, lines))}</td>"

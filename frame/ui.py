@@ -1,0 +1,84 @@
+"""The page that holds the tabs, how it is served, and what their handlers share.
+
+    with_tabs = build_page([Tab("Diagnose", "diagnose", fill), ...])
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from frame.markup import INTRODUCTION
+from gazevlm_core.images import DEFAULT_LIMITS
+
+HOUR_S, DAY_S = 3600, 86_400
+QUEUE, AT_ONCE = 32, 4
+MODEL_QUEUE = "model"  # one answer at a time, from all tabs and endpoints together
+# Handlers of the page are no endpoints, and say themselves what they are doing.
+QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+# For the page's head: Gradio would rewrite the selectors of `css`, and break those with commas or media queries.
+STYLE = f"<style>{Path(__file__).with_name('frame.css').read_text(encoding='utf-8')}</style>"
+
+
+@dataclass(frozen=True)
+class Tab:
+    """One tab of the page.
+
+    Args:
+        title: shown on its button.
+        name: its id in the page; the button is "NAME-button".
+        fill: makes its components, inside the page that it is given.
+    """
+
+    title: str
+    name: str
+    fill: Callable[[gr.Blocks], None]
+
+
+def build_page(tabs: Sequence[Tab]) -> gr.Blocks:
+    """The page with its tabs, the first one open; a single tab stands alone."""
+    with gr.Blocks(title="GazeVLM", analytics_enabled=False, delete_cache=(HOUR_S, DAY_S)) as page:
+        gr.HTML(INTRODUCTION, elem_id="introduction")
+        if len(tabs) == 1:
+            tabs[0].fill(page)
+        else:
+            with gr.Tabs(elem_id="tabs"):
+                for tab in tabs:
+                    # all of them at once: first values of components that come later get lost
+                    with gr.Tab(tab.title, id=tab.name, elem_id=tab.name, render_children=True):
+                        tab.fill(page)
+    page.queue(max_size=QUEUE, default_concurrency_limit=AT_ONCE)
+    return page
+
+
+def launch_options(heads: Sequence[str]) -> dict[str, Any]:
+    """How the page is served: what it looks like, and the largest upload. No folder of the server is opened to it.
+
+    Args:
+        heads: styles and scripts of the tabs, as HTML.
+    """
+    theme = gr.themes.Default(  # the reader's own fonts: nothing is fetched from elsewhere
+        primary_hue="teal", neutral_hue="slate", font=["system-ui", "sans-serif"], font_mono=["monospace"]
+    )
+    head = STYLE + "".join(heads)
+    return {"theme": theme, "head": head, "max_file_size": DEFAULT_LIMITS.max_bytes, "ssr_mode": False}
+
+
+def launch(page: gr.Blocks, heads: Sequence[str], *, mcp: bool = False) -> None:
+    """Serve the page until the process ends, at GRADIO_SERVER_NAME and GRADIO_SERVER_PORT or 127.0.0.1:7860.
+
+    Args:
+        page: from `build_page`.
+        heads: as in `launch_options`.
+        mcp: whether the endpoints are MCP tools too.
+    """
+    page.launch(**launch_options(heads), mcp_server=mcp)
+
+
+def page_error(error: ValueError) -> gr.Error:
+    """What the user sees of a bad input."""
+    # The text is shown as HTML; no traceback, since nothing is wrong with the program.
+    return gr.Error(escape(str(error)), duration=None, print_exception=False)
