@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from evaluate.score_files import CENTRE, REVERSED, SHUFFLED, UNIFORM
+from evaluate.comparison import CENTRE, REVERSED, SHUFFLED, UNIFORM
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.metrics.paths import Size, pack_paths
 from gazevlm_core.metrics.registry import Order, path_metrics

@@ -18,6 +18,7 @@ from gazevlm_core.scanpath import Fixation, Scanpath
 
 MOST_SIDE_PX = 1e6
 LARGEST_NUMBER, MOST_SHOWN = 1e9, 40
+LONGEST_MS = 900_000.0  # of a path: scores that see durations take memory by their square
 
 
 class ScanpathFileError(ValueError):
@@ -136,6 +137,11 @@ def _gather(name: str, lines: Iterator[tuple[int, Mapping[str, Any]]]) -> Scanpa
         if not entry.fixations:
             found.empty += 1
             continue
+        if sum(fixation.duration_ms or 0.0 for fixation in entry.fixations) > LONGEST_MS:
+            raise ScanpathFileError(
+                f"{name}: a path of image {image_id[:MOST_SHOWN]!r} lasts more than {LONGEST_MS / 60_000:g} minutes; "
+                "duration_ms is in milliseconds"
+            )
         scanpath = Scanpath(tuple(entry.fixations), "eyetracker")
         found.readings.append(FiledPath(image_id, reader, scanpath, entry.size, entry.finding))
     return found

@@ -1,6 +1,6 @@
 """All scores of a scanpath against another, each with what it sees: the one list for tables, files and the page."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -99,12 +99,28 @@ def path_metrics(grid: PatchGrid = DEFAULT_GRID) -> dict[str, PathMetric]:
         PathMetric("Jaccard", "blind", True, lambda truth, predicted: jaccard(truth, predicted, grid)),
         PathMetric("coverage", "blind", True, lambda truth, predicted: coverage(truth, predicted, grid)),
     ]
-    metrics += [PathMetric(f"MultiMatch {name}", "weak", True, _dimension(name)) for name in MultiMatch._fields]
+    metrics += [PathMetric(f"MultiMatch {name}", "weak", True, _Dimension(name)) for name in MultiMatch._fields]
     return {metric.name: metric for metric in metrics}
 
 
-def _dimension(name: str) -> Callable[[PathBatch, PathBatch], np.ndarray]:
-    def scores(truth: PathBatch, predicted: PathBatch) -> np.ndarray:
-        return getattr(multimatch(truth, predicted), name)
+@dataclass(frozen=True)
+class _Dimension:
+    """One of MultiMatch's five similarities."""
 
-    return scores
+    name: str
+
+    def __call__(self, truth: PathBatch, predicted: PathBatch) -> np.ndarray:
+        return getattr(multimatch(truth, predicted), self.name)
+
+
+def all_scores(metrics: Iterable[PathMetric], truth: PathBatch, predicted: PathBatch) -> dict[str, np.ndarray]:
+    """Scores of P pairs by many metrics, float64 [P] by name: as from each one, but MultiMatch is aligned only once."""
+    found: dict[str, np.ndarray] = {}
+    shared: MultiMatch | None = None
+    for metric in metrics:
+        if isinstance(metric.scores, _Dimension):
+            shared = shared or multimatch(truth, predicted)
+            found[metric.name] = getattr(shared, metric.scores.name)
+        else:
+            found[metric.name] = metric.scores(truth, predicted)
+    return found

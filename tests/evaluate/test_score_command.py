@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cli.main import app
-from evaluate.score_files import CENTRE, MODE, OTHER_IMAGE, REVERSED, SAME_FINDING, SHUFFLED, TRAINED_MODE, UNIFORM
+from evaluate.comparison import CENTRE, MODE, OTHER_IMAGE, REVERSED, SAME_FINDING, SHUFFLED, TRAINED_MODE, UNIFORM
 from gazevlm_core.datasets.scanpath_files import ScanpathFileError, read_scanpaths
 from gazevlm_core.metrics.registry import path_metrics
 
@@ -104,6 +104,11 @@ def test_both_forms_and_units_of_a_file_are_the_same(tmp_path: Path) -> None:
         assert (one.size, other.size) == ((1.0, 1.0), (2000.0, 1000.0))
 
 
+def test_figures_do_not_depend_on_the_number_of_processes(files: tuple[Path, Path]) -> None:
+    alone, together = (run("--truth", files[0], "--predicted", files[1], "--jobs", jobs) for jobs in (1, 2))
+    assert alone == together
+
+
 def test_what_lies_beside_the_image_is_dropped_and_counted(tmp_path: Path) -> None:
     lines = [
         {"image_id": "a", "x": [0.5, -0.1, 1.0], "y": [0.5, 0.5, 0.5]}, {"image_id": "b", "x": [2], "y": [0]},
@@ -125,6 +130,7 @@ def test_what_lies_beside_the_image_is_dropped_and_counted(tmp_path: Path) -> No
         ('{"image_id": "a", "x": [0.1], "y": ["b"]}', "'b' is no number"),
         ('{"image_id": "a", "x": true, "y": 0}', "True is no number"),
         ('{"image_id": "a", "x": 0.1, "y": 0.1, "duration_ms": -4}', "duration_ms must be a finite time"),
+        ('{"image_id": "a", "x": 0.1, "y": 0.1, "duration_ms": 1e9}', "lasts more than 15 minutes"),
         ('{"image_id": "a", "x": 1, "y": 1, "width_px": 10}', "must both be positive numbers"),
         ('{"image_id": "a", "x": 1, "y": 1, "width_px": 0, "height_px": 4}', "must both be positive numbers"),
         ('{"image_id": "a", "x": 7, "y": 7}', "holds no scanpath on an image"), ("", "holds no scanpath"),

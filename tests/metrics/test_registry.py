@@ -5,7 +5,7 @@ import pytest
 
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.metrics.paths import PathBatch, pack_paths
-from gazevlm_core.metrics.registry import path_metrics, reverse, shuffle
+from gazevlm_core.metrics.registry import all_scores, path_metrics, reverse, shuffle
 from gazevlm_core.metrics.sequence import sequence_scores
 from tests.metrics.path_maker import random_paths
 
@@ -62,3 +62,10 @@ def test_the_sequence_score_is_that_of_patch_strings() -> None:
     strings = [[[grid.index_of(fixation) for fixation in path] for path in paths] for paths in (first, second)]
     scores = path_metrics(grid)["sequence score"].scores(pack_paths(first), pack_paths(second))
     assert scores == pytest.approx(sequence_scores(*strings))
+
+
+def test_all_scores_are_those_of_each(pair: tuple[PathBatch, PathBatch]) -> None:
+    together = all_scores(METRICS.values(), *pair)
+    assert list(together) == NAMES
+    for name, scores in together.items():
+        np.testing.assert_array_equal(scores, METRICS[name].scores(*pair), err_msg=name)
