@@ -7,10 +7,11 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
-Source = Literal["eyetracker", "click", "bubble", "model", "simulated"]
+Source = Literal["eyetracker", "click", "bubble", "moving window", "model", "simulated"]
 SOURCES: tuple[str, ...] = get_args(Source)
+EXACT = {"extra": "forbid", "allow_inf_nan": False}  # for pydantic, where a path is read from JSON
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,8 @@ class Fixation:
     Raises:
         ValueError: a coordinate outside [0, 1), or a time that is negative or not finite.
     """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = EXACT
 
     x: float
     y: float
@@ -49,11 +52,13 @@ class Scanpath:
 
     Args:
         fixations: at least one fixation, first looked at first.
-        source: who looked: "eyetracker", "click", "bubble", "model" or "simulated".
+        source: who looked, or how: "eyetracker", "click", "bubble", "moving window", "model" or "simulated".
 
     Raises:
         ValueError: no fixation, an unknown source, or onsets that run backwards.
     """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = EXACT
 
     fixations: tuple[Fixation, ...]
     source: Source
