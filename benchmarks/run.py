@@ -42,9 +42,8 @@ def gaze_figures(source: str, suffix: str, repeats: int, side_px: int) -> list[F
     from gazevlm_core.inference import GazeEngine
     from gazevlm_core.model.gaze_model import GazePass
     from gazevlm_core.model.walks import choose_path
-    from gazevlm_core.options import DEFAULT_WALKS
+    from gazevlm_core.options import DEFAULT_QUESTION, DEFAULT_WALKS
     from gazevlm_core.phantom.make import make_phantom
-    from gazevlm_core.prompt import DEFAULT_QUESTION
 
     engine = GazeEngine.load(source)
     image = Image.fromarray(make_phantom(0, size_px=side_px).image).convert("RGB")
@@ -91,8 +90,8 @@ def _batch_speedup(engine: "GazeEngine", repeats: int) -> float:
     from PIL import Image
 
     from benchmarks.measure import interleaved_medians
+    from gazevlm_core.options import DEFAULT_QUESTION
     from gazevlm_core.phantom.make import make_phantom
-    from gazevlm_core.prompt import DEFAULT_QUESTION
 
     images = [Image.fromarray(make_phantom(seed).image).convert("RGB") for seed in range(8)]
     medians = interleaved_medians(

@@ -112,8 +112,8 @@ def _run(
     import torch
 
     from diagnose.record import to_record
+    from gazevlm_core.options import DEFAULT_QUESTION
     from gazevlm_core.overlay import draw_overlay
-    from gazevlm_core.prompt import DEFAULT_QUESTION
 
     start = time.perf_counter()
     try:

@@ -21,8 +21,8 @@ from gazevlm_core.model.checkpoint import NANO, Checkpoint, load_checkpoint
 from gazevlm_core.model.config import GazeConfig
 from gazevlm_core.model.gaze_model import GazePass
 from gazevlm_core.model.walks import WalkedPath, choose_path
-from gazevlm_core.options import DiagnoseOptions, Precision
-from gazevlm_core.prompt import DEFAULT_QUESTION, encode_prompts, render_prompt
+from gazevlm_core.options import DEFAULT_QUESTION, DiagnoseOptions, Precision
+from gazevlm_core.prompt import encode_prompts, render_prompt
 from gazevlm_core.records import Diagnosis
 from gazevlm_core.scanpath import Fixation, Scanpath
 

@@ -9,6 +9,7 @@ from gazevlm_core.scanpath import Fixation
 # 0.85 at 32 and 0.7, 0.88 at 64 and 0.7, 0.88 at 128 and 0.7.
 DEFAULT_WALKS = 64
 DEFAULT_PATH_TEMPERATURE = 0.7
+DEFAULT_QUESTION = "Describe the findings on this chest radiograph."
 
 
 class Precision(StrEnum):

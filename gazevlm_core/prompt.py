@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from gazevlm_core.model.processor import GazeVLMProcessor
 
 IGNORED_LABEL = -100
-DEFAULT_QUESTION = "Describe the findings on this chest radiograph."
 
 
 @dataclass(frozen=True)

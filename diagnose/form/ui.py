@@ -12,8 +12,7 @@ from diagnose.link import HOTTEST, LARGEST_SEED, MOST_WALKS, Asking
 from diagnose.questions import presets
 from diagnose.service import LONGEST_QUESTION
 from frame.markup import notice
-from gazevlm_core.options import PathChoice
-from gazevlm_core.prompt import DEFAULT_QUESTION
+from gazevlm_core.options import DEFAULT_QUESTION, PathChoice
 
 USUAL = Asking(DEFAULT_QUESTION)
 SAME = "the same"  # shown for the second model where there is none

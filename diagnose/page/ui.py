@@ -25,7 +25,7 @@ from diagnose.shown import Result, Shown
 from diagnose.view import picture_description
 from frame.markup import status as status_line
 from frame.ui import MODEL_QUEUE, QUIET, page_error
-from gazevlm_core.prompt import DEFAULT_QUESTION
+from gazevlm_core.options import DEFAULT_QUESTION
 from viewer.payload import ViewerPayload
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from evaluate.overlay.cases import DOMAINS, LARGEST_NUMBER, Case, drawn_case, uploaded_case
-from evaluate.overlay.models import Ask, Models, first_look
 from evaluate.overlay.view import Seen
 from frame.markup import notice, status, table
+from frame.models import Ask, Models, first_look
 from frame.ui import MODEL_QUEUE, QUIET, page_error
 from viewer.component import ScanpathViewer
 

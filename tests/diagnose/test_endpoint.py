@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from diagnose.record import RECORD_SCHEMA
+from gazevlm_core.options import DEFAULT_QUESTION
 from gazevlm_core.overlay import DOT
-from gazevlm_core.prompt import DEFAULT_QUESTION
 from tests.diagnose.talking_model import SPOKEN, make_talking_checkpoint
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from PIL import Image
 from evaluate.comparison import CENTRE, REVERSED, SHUFFLED, UNIFORM
 from evaluate.overlay.cases import LARGEST_NUMBER, Case, CaseError, drawn_case, uploaded_case
 from evaluate.overlay.compare import FLOORS, compare_paths
-from evaluate.overlay.models import first_look
 from evaluate.overlay.view import Seen
+from frame.models import first_look
 from gazevlm_core.datasets.scanpath_files import ScanpathFileError
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.images import ImageError

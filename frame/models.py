@@ -1,4 +1,4 @@
-"""What the tab needs of the models that the page has loaded; it does not know where they come from."""
+"""What a tab needs of the models that the page has loaded; it does not know where they come from."""
 
 from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
@@ -6,8 +6,7 @@ from typing import Protocol
 
 from PIL import Image
 
-from gazevlm_core.options import DiagnoseOptions
-from gazevlm_core.prompt import DEFAULT_QUESTION
+from gazevlm_core.options import DEFAULT_QUESTION, DiagnoseOptions
 from gazevlm_core.records import Diagnosis
 
 # Name of what answers ("" is the usual one), image, question, how to answer; the first record comes before any word.

@@ -1,0 +1,1 @@
+"""Teach: click scanpaths of anybody, and the store that keeps them."""

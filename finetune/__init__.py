@@ -1,0 +1,1 @@
+"""Adapt: QLoRA fine-tuning driven by annotations."""
