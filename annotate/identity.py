@@ -1,0 +1,165 @@
+"""Who somebody is and what they may do; asked by every handler for itself, since hiding a button protects nothing."""
+
+import hmac
+import unicodedata
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from limits import RateLimitItem, RateLimitItemPerHour, RateLimitItemPerMinute
+from limits.storage import MemoryStorage
+from limits.strategies import MovingWindowRateLimiter
+
+from annotate.settings import AnnotateSettings
+
+Role = Literal["annotator", "reviewer", "admin"]
+Action = Literal["read", "draft", "submit", "look", "upload", "review", "administer", "token"]
+LONGEST_NAME = 40
+NEIGHBOURS = 10  # people behind one address
+LOGIN = "Log in with your Hugging Face account first; the button is at the top of the tab."
+# Per person and process. "draft": tasks and skips; "look": a pass of the model; "token": wrong ones.
+LIMITS: Mapping[Action, RateLimitItem] = {
+    "read": RateLimitItemPerMinute(240),
+    "draft": RateLimitItemPerMinute(120),
+    "submit": RateLimitItemPerMinute(60),
+    "look": RateLimitItemPerMinute(30),
+    "upload": RateLimitItemPerMinute(20),
+    "review": RateLimitItemPerMinute(240),
+    "administer": RateLimitItemPerMinute(120),
+    "token": RateLimitItemPerHour(30),
+}
+
+
+class NotAllowed(ValueError):
+    """Somebody may not do this, or not yet; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a request says of who made it. Nothing of it is believed as it is.
+
+    Args:
+        login: user name of the Hub from the signed session; None where nobody is logged in.
+        name: what was typed in the page.
+        token: what was typed in the page.
+        address: of the other end of the connection.
+    """
+
+    login: str | None
+    name: str
+    token: str
+    address: str
+
+
+@dataclass(frozen=True)
+class Visitor:
+    """Somebody as the server sees them.
+
+    Args:
+        name: for the page alone.
+        pseudonym: what everything that is stored or shown to others says.
+        roles: what they may do; everybody who has a name is an annotator.
+        verified: whether the Hub vouches for the name.
+    """
+
+    name: str
+    pseudonym: str
+    roles: frozenset[Role]
+    verified: bool
+
+
+class Gate:
+    """Decides who somebody is, and whether they may do something now.
+
+    Args:
+        settings: names and tokens.
+        pseudonym: name -> pseudonym, the store's.
+    """
+
+    def __init__(self, settings: AnnotateSettings, pseudonym: Callable[[str], str]) -> None:
+        self.settings, self._pseudonym = settings, pseudonym
+        self._rates = MovingWindowRateLimiter(MemoryStorage())
+
+    def visitor(self, claim: Claim) -> Visitor:
+        """Who it is.
+
+        On a Space, only a login at the Hub names anybody. Elsewhere Gradio offers a pretended login, which is never
+        believed; the name is the one that was typed, and roles come from tokens alone.
+
+        Raises:
+            NotAllowed: nobody is named, the name cannot be used, or a token is wrong.
+        """
+        name = claim.login if self.settings.on_space else claim.name
+        if not name:
+            raise NotAllowed(LOGIN if self.settings.on_space else "Choose a name first; any will do.")
+        name = checked_name(name)
+        roles = {"annotator", *self._roles_of_token(claim)}
+        if self.settings.on_space:
+            roles |= {"admin"} if name.lower() in self.settings.admins else set()
+            roles |= {"reviewer"} if name.lower() in self.settings.reviewers else set()
+        if "admin" in roles:
+            roles.add("reviewer")
+        realm = "hub" if self.settings.on_space else "local"  # the same name elsewhere is somebody else
+        return Visitor(name, self._pseudonym(f"{realm}:{name.lower()}"), frozenset(roles), self.settings.on_space)  # type: ignore[arg-type]
+
+    def admit(self, claim: Claim, action: Action, role: Role = "annotator") -> Visitor:
+        """Who it is, if they may do this now.
+
+        Args:
+            claim: what the request says.
+            action: what they want, for the limits of rate.
+            role: what it takes.
+
+        Raises:
+            NotAllowed: as in `visitor`, or they lack the role, or they were too quick.
+        """
+        visitor = self.visitor(claim)
+        if role not in visitor.roles:
+            raise NotAllowed(f"Only a{'n' if role == 'admin' else ''} {role} may do this; {self._how(role)}")
+        self.check_rate(claim, action, visitor.pseudonym)
+        return visitor
+
+    def check_rate(self, claim: Claim, action: Action, pseudonym: str = "") -> None:
+        """Count one more; names that nobody vouches for are counted by where they come from too.
+
+        Raises:
+            NotAllowed: too many.
+        """
+        limit = LIMITS[action]
+        counted = [(limit, f"who {pseudonym}")] if pseudonym else []
+        if not pseudonym:
+            counted.append((limit, f"from {claim.address}"))
+        elif not self.settings.on_space:  # behind a Space's proxy all have one address
+            counted.append((type(limit)(limit.amount * NEIGHBOURS), f"from {claim.address}"))
+        admitted = [self._rates.hit(item, action, key) for item, key in counted]  # each counts, also after a refusal
+        if not all(admitted):
+            period = "hour" if limit.get_expiry() > 60 else "minute"
+            raise NotAllowed(f"That was more than {limit.amount} times in one {period}; wait a moment. Nothing is lost.")
+
+    def _roles_of_token(self, claim: Claim) -> set[str]:
+        if not claim.token:
+            return set()
+        for role, token in (("admin", self.settings.admin_token), ("reviewer", self.settings.reviewer_token)):
+            if token and hmac.compare_digest(claim.token.encode(), token.encode()):
+                return {role}
+        self.check_rate(claim, "token")
+        raise NotAllowed("This token gives no role; check it, or leave it empty to go on as an annotator.")
+
+    def _how(self, role: Role) -> str:
+        if self.settings.on_space:
+            return f"ask whoever runs this Space to add your name to its {role}s."
+        return f"enter the {role}'s token, which the program printed when it was started, or which its settings name."
+
+
+def checked_name(name: str) -> str:
+    """A name without spaces around it.
+
+    Raises:
+        NotAllowed: empty, longer than LONGEST_NAME, or with characters that are not seen.
+    """
+    name = unicodedata.normalize("NFC", name).strip()
+    if not 1 <= len(name) <= LONGEST_NAME:
+        raise NotAllowed(f"A name has 1 to {LONGEST_NAME} characters; choose another.")
+    if any(unicodedata.category(character)[0] in "CZ" and character != " " for character in name):
+        raise NotAllowed("A name has letters, digits, signs and single spaces; choose another.")
+    return name

@@ -1,0 +1,124 @@
+"""Who may do what: claims are never believed as they are, on a Space and elsewhere."""
+
+from dataclasses import replace
+
+import pytest
+
+from annotate.identity import LIMITS, LOGIN, LONGEST_NAME, NEIGHBOURS, Claim, Gate, NotAllowed
+from annotate.settings import AnnotateSettings, AnnotateSettingsError
+
+TOKEN, REVIEW_TOKEN = "a" * 20, "r" * 20
+SPACE = AnnotateSettings(admins=frozenset({"ada"}), reviewers=frozenset({"rosa"}), on_space=True)
+LOCAL = AnnotateSettings(admins=frozenset({"ada"}), admin_token=TOKEN, reviewer_token=REVIEW_TOKEN)
+NOBODY = Claim(None, "", "", "10.0.0.1")
+
+
+def gate(settings: AnnotateSettings) -> Gate:
+    return Gate(settings, lambda name: f"p-{name}")
+
+
+def test_on_a_space_the_hubs_login_alone_names_somebody() -> None:
+    space = gate(SPACE)
+    with pytest.raises(NotAllowed, match="Log in with your Hugging Face account"):
+        space.visitor(replace(NOBODY, name="ada"))
+    ada = space.visitor(replace(NOBODY, login="Ada", name="somebody else"))
+    assert (ada.name, ada.pseudonym, ada.verified) == ("Ada", "p-hub:ada", True)
+    assert ada.roles == {"annotator", "reviewer", "admin"}
+    assert space.visitor(replace(NOBODY, login="rosa")).roles == {"annotator", "reviewer"}
+    assert space.visitor(replace(NOBODY, login="eve")).roles == {"annotator"}
+    assert LOGIN.endswith("tab.")
+
+
+def test_elsewhere_a_login_is_never_believed_and_names_give_no_role() -> None:
+    local = gate(LOCAL)
+    with pytest.raises(NotAllowed, match="Choose a name first"):
+        local.visitor(replace(NOBODY, login="ada"))
+    ada = local.visitor(replace(NOBODY, login="ada", name="ada"))
+    assert (ada.roles, ada.verified, ada.pseudonym) == ({"annotator"}, False, "p-local:ada")
+
+
+def test_tokens_give_roles() -> None:
+    local = gate(LOCAL)
+    assert local.visitor(replace(NOBODY, name="a", token=TOKEN)).roles == {"annotator", "reviewer", "admin"}
+    assert local.visitor(replace(NOBODY, name="a", token=REVIEW_TOKEN)).roles == {"annotator", "reviewer"}
+    with pytest.raises(NotAllowed, match="gives no role"):
+        local.visitor(replace(NOBODY, name="a", token=TOKEN[:-1]))
+    no_tokens = gate(replace(LOCAL, admin_token="", reviewer_token=""))
+    with pytest.raises(NotAllowed, match="gives no role"):
+        no_tokens.visitor(replace(NOBODY, name="a", token=TOKEN))
+
+
+def test_tokens_cannot_be_tried_without_end() -> None:
+    local = gate(LOCAL)
+    said = []
+    for attempt in range(LIMITS["token"].amount + 1):
+        with pytest.raises(NotAllowed) as caught:
+            local.visitor(replace(NOBODY, name=f"name {attempt}", token="wrong" * 4))
+        said.append(str(caught.value))
+    assert "gives no role" in said[-2]
+    assert "more than 30 times in one hour" in said[-1]
+
+
+@pytest.mark.parametrize("role", ["reviewer", "admin"])
+def test_roles_are_asked_for_at_the_gate(role: str) -> None:
+    claim = replace(NOBODY, name="eve", login="eve")
+    with pytest.raises(NotAllowed, match=f"Only an? {role} may do this; ask whoever runs this Space"):
+        gate(SPACE).admit(claim, "review", role)
+    with pytest.raises(NotAllowed, match=f"Only an? {role} may do this; enter the {role}'s token"):
+        gate(LOCAL).admit(claim, "review", role)
+    assert gate(LOCAL).admit(replace(claim, token=TOKEN), "review", role).name == "eve"
+
+
+def test_rates_are_limited_by_person_and_off_a_space_by_address() -> None:
+    local, claim = gate(LOCAL), replace(NOBODY, name="quick")
+    for _ in range(LIMITS["submit"].amount):
+        local.admit(claim, "submit")
+    with pytest.raises(NotAllowed, match=r"more than 60 times in one minute; wait a moment\. Nothing is lost"):
+        local.admit(claim, "submit")
+    local.admit(claim, "read")  # another action has a count of its own
+    with pytest.raises(NotAllowed, match="wait a moment"):  # many names from one place
+        for number in range(NEIGHBOURS * LIMITS["submit"].amount):
+            local.admit(replace(claim, name=f"name {number}"), "submit")
+    local.admit(replace(claim, name="other", address="10.0.0.2"), "submit")
+    space, visitor = gate(SPACE), replace(NOBODY, login="quick")
+    for _ in range(LIMITS["submit"].amount):
+        space.admit(visitor, "submit")
+    space.admit(replace(visitor, login="other"), "submit")  # the proxy's address counts for nobody
+    with pytest.raises(NotAllowed, match="wait a moment"):
+        space.admit(visitor, "submit")
+
+
+@pytest.mark.parametrize("name", ["", " ", "x" * (LONGEST_NAME + 1), "a\nb", "a\u202eb", "a\u00a0b", "\x00"])
+def test_names_that_cannot_be_used(name: str) -> None:
+    with pytest.raises(NotAllowed, match=r"name"):
+        gate(LOCAL).visitor(replace(NOBODY, name=name))
+
+
+def test_the_same_name_in_other_letters_is_the_same_person() -> None:
+    local = gate(LOCAL)
+    spellings = ("Zo\u00eb", "Zoe\u0308", " zo\u00eb ")
+    assert len({local.visitor(replace(NOBODY, name=name)).pseudonym for name in spellings}) == 1
+
+
+def test_settings_from_the_environment() -> None:
+    assert AnnotateSettings.from_environment({"SPACE_ID": "a/b", "OAUTH_CLIENT_SECRET": "s"}).admin_token == ""
+    local = AnnotateSettings.from_environment({"SPACE_ID": "a/b", "GAZEVLM_ADMINS": " Ada, bob ,"})  # no login there
+    assert (local.on_space, local.token_is_new, len(local.admin_token) > 16) == (False, True, True)
+    assert local.admins == {"ada", "bob"}
+    assert local.admin_token not in repr(local)
+    given = AnnotateSettings.from_environment({"GAZEVLM_ADMIN_TOKEN": TOKEN, "GAZEVLM_QUOTA": "3"})
+    assert (given.admin_token, given.token_is_new, given.quota) == (TOKEN, False, 3)
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ({"GAZEVLM_ADMIN_TOKEN": "short"}, "too easy to guess"),
+        ({"GAZEVLM_ADMIN_TOKEN": TOKEN, "GAZEVLM_REVIEWER_TOKEN": TOKEN}, "must differ"),
+        ({"GAZEVLM_QUOTA": "0"}, "whole number from 1"),
+        ({"GAZEVLM_QUOTA": "many"}, "whole number from 1"),
+    ],
+)
+def test_settings_that_cannot_be_used(environment: dict[str, str], message: str) -> None:
+    with pytest.raises(AnnotateSettingsError, match=message):
+        AnnotateSettings.from_environment(environment)
