@@ -134,7 +134,7 @@ class Gate:
         admitted = [self._rates.hit(item, action, key) for item, key in counted]  # each counts, also after a refusal
         if not all(admitted):
             period = "hour" if limit.get_expiry() > 60 else "minute"
-            raise NotAllowed(f"That was more than {limit.amount} times in one {period}; wait a moment. Nothing is lost.")
+            raise NotAllowed(f"That was too often ({limit.amount} in one {period}); wait a moment. Nothing is lost.")
 
     def _roles_of_token(self, claim: Claim) -> set[str]:
         if not claim.token:
