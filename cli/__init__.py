@@ -1,1 +1,1 @@
-"""The command line: `gazevlm diagnose`, `gazevlm phantom`, `gazevlm evaluate`."""
+"""The command line: every command of `gazevlm`."""
