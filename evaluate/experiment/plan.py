@@ -9,6 +9,8 @@ from gazevlm_core.training.gaze_order import GazeOrder
 from gazevlm_core.training.nano_parts import IMAGE_PIXELS
 
 BASE = "base"
+IN_DOMAIN = "A"
+DOMAINS = {IN_DOMAIN: "in domain", "B": "zero-shot: other scanner, habitus and prevalence"}
 # What an ablation changes of the gaze configuration. Smoothing by 0.7 patches leaves 0.33 of the target on its patch.
 ABLATIONS: Mapping[str, Mapping[str, Any]] = {
     "4 gaze tokens": {"num_gaze_tokens": 4},

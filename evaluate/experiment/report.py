@@ -6,8 +6,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from evaluate.experiment.plan import BASE, Plan
-from evaluate.experiment.run import DOMAINS
+from evaluate.experiment.plan import BASE, DOMAINS, Plan
 from evaluate.table import cell
 from gazevlm_core.training.gaze_order import GazeOrder
 

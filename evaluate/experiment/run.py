@@ -14,7 +14,7 @@ import numpy as np
 
 from evaluate.cases import Study, draw_study
 from evaluate.experiment.order_information import order_information
-from evaluate.experiment.plan import Cell, Plan
+from evaluate.experiment.plan import DOMAINS, IN_DOMAIN, Cell, Plan
 from evaluate.experiment.train import train_cell, training_cases
 from evaluate.finding_scores import score_findings
 from evaluate.path_scores import score_paths
@@ -25,8 +25,6 @@ from gazevlm_core.inference import GazeEngine
 from gazevlm_core.metrics.intervals import RESAMPLES, bootstrap_counts
 from gazevlm_core.phantom.truth import FINDING_NAMES
 
-IN_DOMAIN = "A"
-DOMAINS = {IN_DOMAIN: "in domain", "B": "zero-shot: other scanner, habitus and prevalence"}
 CELLS_FOLDER = "cells"
 PLAN_FILE, TRUTH_FILE, ORDER_FILE = "plan.json", "truth.json", "order_information.json"
 

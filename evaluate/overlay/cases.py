@@ -12,11 +12,11 @@ from gazevlm_core.datasets.scanpath_files import FiledPath, read_scanpaths
 from gazevlm_core.images import is_colored, load_image
 from gazevlm_core.metrics.paths import UNIT_SQUARE
 from gazevlm_core.phantom.readers import READERS
+from gazevlm_core.phantom.sampling import DOMAIN_WORDS
 from gazevlm_core.phantom.truth import NO_FINDING
 from gazevlm_core.scanpath import Scanpath
 
 LARGEST_NUMBER = TRAINING_SEEDS.start - 1  # no checkpoint of ours was trained on these
-DOMAINS = {"A": "as in training", "B": "other scanner, habitus and prevalence"}
 MOST_BYTES = 2 * 2**20
 MOST_READINGS, MOST_FIXATIONS = 40, 150
 LONGEST_MS = 120_000.0  # of a whole reading: a score repeats each fixation once per 100 ms
@@ -50,8 +50,8 @@ def drawn_case(number: float | None, domain: str) -> Case:
     Raises:
         CaseError: no whole number in 0 to LARGEST_NUMBER, or no such domain.
     """
-    if domain not in DOMAINS:
-        raise CaseError(f"There is no such kind of phantom; choose one of: {', '.join(DOMAINS)}.")
+    if domain not in DOMAIN_WORDS:
+        raise CaseError(f"There is no such kind of phantom; choose one of: {', '.join(DOMAIN_WORDS)}.")
     if number is None or not 0 <= number <= LARGEST_NUMBER or number != int(number):  # NaN lies nowhere
         raise CaseError(f"The phantom's number must be a whole number from 0 to {LARGEST_NUMBER}; change it.")
     case = draw_case(int(number), domain)

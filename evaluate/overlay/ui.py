@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from evaluate.overlay.cases import DOMAINS, LARGEST_NUMBER, Case, drawn_case, uploaded_case
+from evaluate.overlay.cases import LARGEST_NUMBER, Case, drawn_case, uploaded_case
 from evaluate.overlay.view import Seen
 from frame.markup import notice, status, table
 from frame.models import Ask, Models, first_look
 from frame.ui import MODEL_QUEUE, QUIET, page_error
+from gazevlm_core.phantom.sampling import DOMAIN_WORDS
 from viewer.component import ScanpathViewer
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class OverlayView:
             info="The same number is the same patient. The models that come with GazeVLM never saw these.",
             elem_id="evaluate-number",
         )  # fmt: skip
-        kinds = [(f"{name}: {words}", name) for name, words in DOMAINS.items()]
+        kinds = [(f"{name}: {words}", name) for name, words in DOMAIN_WORDS.items()]
         self.domain = gr.Radio(kinds, value="A", label="Kind of phantom", elem_id="evaluate-domain")
         self.draw = gr.Button("Draw it, with six simulated readers", elem_id="evaluate-draw")
         with gr.Accordion("Or your own image and readings", open=False, elem_id="evaluate-own"):

@@ -8,8 +8,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from evaluate.experiment.plan import BASE
-from evaluate.experiment.run import DOMAINS
+from evaluate.experiment.plan import BASE, DOMAINS
 from evaluate.reports.schema import (
     DatasetReport,
     ExperimentReport,

@@ -2,8 +2,7 @@
 
 from typing import get_args
 
-from evaluate.experiment.plan import BASE
-from evaluate.experiment.run import DOMAINS
+from evaluate.experiment.plan import BASE, DOMAINS
 from evaluate.reports.rows import mean_metric_table, number, text
 from evaluate.reports.schema import Domain, ExperimentReport, Order, Run
 from frame.markup import Cell, Table

@@ -17,13 +17,13 @@ from evaluate.reports.schema import (
     Source,
 )
 from frame.markup import Table
+from gazevlm_core.phantom.sampling import DOMAIN_WORDS
 
 TWINS = {
     "short": "trained as short as the other two",
     "no-gaze": "without gaze supervision",
     "plain": "plain placeholders",
 }
-DOMAIN_WORDS = {"A": "as in training", "B": "other scanner, habitus and prevalence"}
 UNTRAINED = "The gaze of this model is untrained: it shows no paths, so there is nothing to score."
 STEP_FLOOR = "most frequent places of each step, training set"
 

@@ -10,7 +10,8 @@ import numpy as np
 from gazevlm_core.phantom.prevalence import FindingRequest, FindingSpec, choose_findings
 
 Domain = Literal["A", "B"]
-DOMAINS: tuple[str, ...] = ("A", "B")
+DOMAIN_WORDS = {"A": "as in training", "B": "other scanner, habitus and prevalence"}
+DOMAINS: tuple[str, ...] = tuple(DOMAIN_WORDS)
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,0 @@
-"""Adapt: QLoRA fine-tuning driven by annotations."""
