@@ -56,15 +56,14 @@ def list_imports(session: Session) -> list[ImportStatus]:
 def _status(session: Session, row: ImportRow) -> ImportStatus:
     entries = ImportEntryRow
     of_import = entries.import_id == row.id
-    counts = dict(
-        session.execute(select(entries.outcome, func.count()).where(of_import).group_by(entries.outcome)).tuples().all()
-    )
+    outcomes = select(entries.outcome, func.count()).where(of_import).group_by(entries.outcome)
+    counts = {row[0]: row[1] for row in session.execute(outcomes)}
     query = select(entries.reason, func.count()).where(of_import, entries.outcome == "refused")
     query = query.group_by(entries.reason).order_by(func.count().desc(), entries.reason).limit(REASONS_SHOWN)
     return ImportStatus(
         row.id, row.kind, row.place, row.who, row.state,  # type: ignore[arg-type]
         counts.get("added", 0), counts.get("known", 0), counts.get("refused", 0),
-        dict(session.execute(query).tuples().all()), row.error, from_us(row.at_us),
+        {found[0]: found[1] for found in session.execute(query)}, row.error, from_us(row.at_us),
     )  # fmt: skip
 
 

@@ -34,7 +34,7 @@ from annotate.store.types import (
     Task,
     Verdict,
 )
-from annotate.store.values import image_of, to_us, write_audit
+from annotate.store.values import checked_text, image_of, to_us, write_audit
 from gazevlm_core.annotation import Annotation
 from gazevlm_core.options import DEFAULT_QUESTION
 from gazevlm_core.scanpath import Scanpath
@@ -96,11 +96,9 @@ class AnnotationStore:
     # ---- people -----------------------------------------------------------------------------------------------------
     def pseudonym(self, name: str) -> str:
         """What everybody sees instead of a name; the person is known from then on."""
-        pseudonym = people.pseudonym_of(name.strip(), self._secret) if name.strip() else ""
-        known = self.database.read(lambda session: people.has_name(session, pseudonym))
-        if known:
-            return pseudonym
-        return self.database.write(lambda session: people.find_or_add(session, name, self._secret))
+        name = checked_text("The name", name, people.LONGEST_NAME)
+        known = self.database.read(lambda session: people.find_name(session, name))
+        return known or self.database.write(lambda session: people.find_or_add(session, name, self._secret))
 
     def people(self) -> list[Person]:
         """Everybody with their names; for admins only."""

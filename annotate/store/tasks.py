@@ -2,6 +2,7 @@
 
 import hashlib
 import secrets
+from typing import Any
 
 from sqlalchemy import Select, select, text
 from sqlalchemy.orm import Session
@@ -52,7 +53,8 @@ def find_expired(session: Session, now_us: int, settings: StoreSettings) -> list
     held = select(LeaseRow.image_id, LeaseRow.id).where(LeaseRow.holds).limit(MOST_REAPED)
     expired = held.where(LeaseRow.expires_us <= now_us).order_by(LeaseRow.expires_us)
     future = held.where(LeaseRow.expires_us > now_us + _lease_us(settings))
-    return sorted([*session.execute(expired).tuples(), *session.execute(future).tuples()])
+    found = (*session.execute(expired), *session.execute(future))
+    return sorted((image_id, lease_id) for image_id, lease_id in found)
 
 
 def take_back(session: Session, now_us: int, settings: StoreSettings) -> None:
@@ -143,7 +145,7 @@ def _repeat(session: Session, person: PersonRow, seed: int) -> ImageRow | None:
     return None
 
 
-def _done_by(person_id: int, first: int, last: int) -> Select[tuple[int, bool]]:
+def _done_by(person_id: int, first: int, last: int) -> Select[Any]:
     """Images that a person did as usual tasks, by the submissions' numbers, and whether they were repeated already."""
     again = select(LeaseRow.id).where(
         LeaseRow.person_id == person_id, LeaseRow.image_id == SubmissionRow.image_id, LeaseRow.kind == "repeat"
