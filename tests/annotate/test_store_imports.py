@@ -12,7 +12,7 @@ import pytest
 from annotate.store import import_sources, imports
 from annotate.store.import_sources import MOST_ENTRIES, SourceError, zip_images
 from annotate.store.imports import run_next_import
-from annotate.store.pictures import Offer, Picture
+from annotate.store.pictures import Picture
 from annotate.store.store import AnnotationStore
 from annotate.store.types import ImportKind, ImportStatus, StoreError
 from gazevlm_core.images import load_image
@@ -225,7 +225,3 @@ def test_imports_are_done_in_turn_and_bad_requests_refused(store: AnnotationStor
     with pytest.raises(SourceError):
         next(zip_images(str(tmp_path)))
 
-
-def test_an_offer_says_what_an_import_may(store: AnnotationStore) -> None:
-    with pytest.raises(StoreError, match="wants 1 to"):
-        Offer("x", "Where?", None, 10**9, "", True)
