@@ -2,10 +2,11 @@
 
 from typing import ClassVar
 
-from sqlalchemy import BigInteger, Double, ForeignKey, Index, LargeBinary, Text, text
+from sqlalchemy import BigInteger, Double, ForeignKey, Index, Integer, LargeBinary, Text, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 IS_OPEN = text("state = 'open'")  # as words: SQLite uses a partial index only where it sees the value
+Number = BigInteger().with_variant(Integer(), "sqlite")  # SQLite keeps rows in the order of an INTEGER key
 NOT_SYNCED = text("synced = 0"), text("NOT synced")
 
 
@@ -102,7 +103,7 @@ class SubmissionRow(Base):
         Index("ix_submissions_unsynced", "number", sqlite_where=NOT_SYNCED[0], postgresql_where=NOT_SYNCED[1]),
     )
 
-    number: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    number: Mapped[int] = mapped_column(Number, primary_key=True, autoincrement=False)
     submission_id: Mapped[str] = mapped_column(unique=True)
     image_id: Mapped[int] = mapped_column(ForeignKey("images.id"))
     person_id: Mapped[int] = mapped_column(ForeignKey("people.id"))
@@ -164,7 +165,7 @@ class SkipRow(Base):
 
     __tablename__ = "skips"
 
-    number: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    number: Mapped[int] = mapped_column(Number, primary_key=True, autoincrement=False)
     image_id: Mapped[int] = mapped_column(ForeignKey("images.id"))
     person_id: Mapped[int] = mapped_column(ForeignKey("people.id"))
     reason: Mapped[str]
@@ -176,7 +177,7 @@ class AuditRow(Base):
 
     __tablename__ = "audit"
 
-    number: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    number: Mapped[int] = mapped_column(Number, primary_key=True, autoincrement=False)
     at_us: Mapped[int] = mapped_column(BigInteger)
     who: Mapped[str]
     action: Mapped[str]

@@ -9,7 +9,15 @@ from sqlalchemy.orm import Session
 from annotate.store.engine import take_turn
 from annotate.store.schema import ImageRow, LeaseRow, PersonRow, SeenRow, SkipRow, SubmissionRow
 from annotate.store.types import Kind, Progress, StoreError, StoreSettings, Task
-from annotate.store.values import CLOCK_SLACK_US, checked_text, from_us, image_of, locked_image, locked_person, next_number
+from annotate.store.values import (
+    CLOCK_SLACK_US,
+    checked_text,
+    from_us,
+    image_of,
+    locked_image,
+    locked_person,
+    next_number,
+)
 from annotate.store.wanted import GOLD_BAND, count_wanted, first_unseen, next_wanted, requeue
 
 TASK_KEY = 7_215_002  # of PostgreSQL's advisory lock: tasks are given out one after the other

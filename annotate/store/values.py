@@ -121,14 +121,15 @@ def next_number(session: Session, counter: str) -> int:
     session.flush()
     table = _counters()
     column = table.c[counter]
-    return int(session.execute(update(table).values({column: column + 1}).returning(column)).scalar_one())
+    raised = update(table).where(table.c.id == 1).values({column: column + 1})
+    return int(session.execute(raised.returning(column)).scalar_one())
 
 
 def raise_counter(session: Session, at_least: int) -> None:
     """Give out no submission number up to `at_least` from now on."""
     session.flush()
     table = _counters()
-    session.execute(update(table).where(table.c.submission < at_least).values(submission=at_least))
+    session.execute(update(table).where(table.c.id == 1, table.c.submission < at_least).values(submission=at_least))
 
 
 def write_audit(session: Session, now_us: int, who: str, action: str, subject: str, **details: object) -> None:

@@ -5,14 +5,15 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
 from annotate.store.store import AnnotationStore
 from annotate.store.turns import FairLock
-from annotate.store.types import Stored
-from tests.annotate.conftest import OpenStore
-from tests.annotate.store_maker import Clock, add_images, annotate, do_task
+from annotate.store.types import Stored, StoreSettings
+from tests.annotate.conftest import OpenStore, Postgres
+from tests.annotate.store_maker import Clock, add_images, annotate, do_task, picture
 
 ANNOTATORS, EACH = 50, 20
 
@@ -161,3 +162,28 @@ def test_the_same_people_and_images_come_at_once(open_store: OpenStore) -> None:
     added = at_once([lambda number=number: add_images(replicas[number % 2], 3) for number in range(8)])
     assert all(images == added[0] for images in added)
     assert len(replicas[0].images()) == 3
+
+
+def test_no_two_transactions_wait_for_each_other(postgres: Postgres, tmp_path: Path) -> None:
+    postgres.sql("CREATE DATABASE crowd")
+    clock = Clock()
+    settings = StoreSettings(quota=2, lease_s=60, repeat_share=0.2)
+    replicas = [AnnotationStore.open(tmp_path, postgres.url("crowd"), settings, clock) for _ in range(2)]
+    images = add_images(replicas[0], 12)
+    names = [replicas[0].pseudonym(f"annotator {number}") for number in range(12)]
+
+    def work(number: int) -> None:
+        store, who = replicas[number % 2], names[number]
+        for turn in range(6):
+            clock.move(20)  # tasks expire all the time
+            task = store.next_task(who)
+            image = images[(number + turn) % 12] if task is None else task.image
+            store.submit(annotate(image.sha256, who, f"{number} {turn}"), task.lease_id if task else None)
+            store.review(f"{number} {turn}", "rejected", "to make room again", who)
+            if number % 4 == 0:
+                store.add_image(picture(100 + number + turn), "more", by=who)
+
+    at_once([lambda number=number: work(number) for number in range(12)])
+    for store in replicas:
+        store.close()
+    assert int(postgres.sql("SELECT deadlocks FROM pg_stat_database WHERE datname = 'crowd'")) == 0

@@ -10,6 +10,8 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
+NUMBER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
 
 def upgrade() -> None:
     """Make the tables, and the key of the pseudonyms."""
@@ -18,7 +20,7 @@ def upgrade() -> None:
     _queue()
     op.create_table(
         "audit",
-        sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("number", NUMBER, primary_key=True, autoincrement=False),
         sa.Column("at_us", sa.BigInteger, nullable=False),
         *(sa.Column(name, sa.Text, nullable=False) for name in ("who", "action", "subject", "details")),
     )
@@ -72,7 +74,7 @@ def _people_and_images() -> None:
 def _submissions() -> None:
     op.create_table(
         "submissions",
-        sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("number", NUMBER, primary_key=True, autoincrement=False),
         sa.Column("submission_id", sa.Text, nullable=False, unique=True),
         sa.Column("image_id", sa.Integer, sa.ForeignKey("images.id"), nullable=False),
         sa.Column("person_id", sa.Integer, sa.ForeignKey("people.id"), nullable=False),
@@ -130,7 +132,7 @@ def _queue() -> None:
     )
     op.create_table(
         "skips",
-        sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("number", NUMBER, primary_key=True, autoincrement=False),
         sa.Column("image_id", sa.Integer, sa.ForeignKey("images.id"), nullable=False),
         sa.Column("person_id", sa.Integer, sa.ForeignKey("people.id"), nullable=False),
         sa.Column("reason", sa.Text, nullable=False),
