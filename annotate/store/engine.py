@@ -11,7 +11,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
-from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
+from tenacity import RetryCallState, Retrying, stop_after_attempt, wait_random_exponential
 
 from annotate.store.turns import FairLock
 from annotate.store.types import StoreError
@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 DATABASE_FILE = "annotations.db"
 BUSY_S = 60.0  # how long a writer waits for another process
 ATTEMPTS = 8
+ATTEMPTS_TO_ADD = 3
 AGAIN_CODES = {"40001", "40P01", "55P03"}  # PostgreSQL: serialisation failure, deadlock, lock not available
 FULL_CODES = {"53100"}  # PostgreSQL: disk full
 Result = TypeVar("Result")
@@ -86,7 +87,7 @@ class Database:
     def _repeat(self, attempt: Callable[[], Result]) -> Result:
         with errors_in_words():
             tries = Retrying(
-                retry=retry_if_exception(_worth_repeating),
+                retry=_worth_repeating,
                 stop=stop_after_attempt(ATTEMPTS),
                 wait=wait_random_exponential(0.02, max=2),
                 reraise=True,
@@ -115,12 +116,13 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
-def _worth_repeating(error: BaseException) -> bool:
+def _worth_repeating(state: RetryCallState) -> bool:
+    error = state.outcome.exception() if state.outcome else None
+    if isinstance(error, IntegrityError):  # two transactions added the same row at once; the second one finds it now
+        return state.attempt_number < ATTEMPTS_TO_ADD
     if not isinstance(error, DBAPIError):
         return False
-    # Two transactions that add the same row at once: the second one finds it when it is run again.
-    lost_or_unlucky = error.connection_invalidated or getattr(error.orig, "sqlstate", None) in AGAIN_CODES
-    return lost_or_unlucky or isinstance(error, IntegrityError)
+    return error.connection_invalidated or getattr(error.orig, "sqlstate", None) in AGAIN_CODES
 
 
 @contextmanager
