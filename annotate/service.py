@@ -2,12 +2,12 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from PIL import Image
 
@@ -15,40 +15,22 @@ from annotate.blur import BlurSettings, blurred
 from annotate.identity import Asked, Identity, Person
 from annotate.payload import Submission
 from annotate.scores import Against, compare
-from annotate.store.types import Progress, Receipt, StoredImage, Task
-from annotate.store.types import Stored as StoredRecord
+from annotate.store.types import Progress, Receipt, StoredImage
 from annotate.submission import annotation_of
 from frame.models import Ask, Models, first_look
-from gazevlm_core.annotation import Annotation
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.images import load_image
 from gazevlm_core.records import Diagnosis
 from gazevlm_core.scanpath import Scanpath
+
+if TYPE_CHECKING:
+    from annotate.store.store import AnnotationStore
 
 KEPT_LOOKS, MOST_READERS = 256, 5
 OWN_NAME = "own image"
 NOT_YET = "A model's path is shown once you have submitted your own, so that it cannot lead you."
 UNTRAINED = "The gaze of {model} is untrained: there is no path to show. Choose another model."
 NOBODY_ELSE = "There is nothing to compare with yet: no other reader, and no path of the model."
-
-
-class Store(Protocol):
-    """What is needed of `annotate.store.store.AnnotationStore`."""
-
-    def image(self, sha256: str) -> StoredImage: ...
-    def pixels(self, sha256: str) -> Image.Image: ...
-    def png(self, sha256: str) -> bytes: ...
-    def add_image(
-        self, image: Image.Image, name: str, *, question: str = ..., source: str = ..., by: str, offered: bool = ...
-    ) -> StoredImage: ...
-    def next_task(self, who: str) -> Task | None: ...
-    def skip(self, lease_id: str, who: str, reason: str) -> None: ...
-    def progress(self, who: str) -> Progress: ...
-    def submit(self, annotation: Annotation, lease_id: str | None = None) -> Receipt: ...
-    def stored(
-        self, *, limit: int = ..., sha256: str | None = ..., annotator: str | None = ...
-    ) -> Sequence[StoredRecord]: ...
-    def find(self, submission_id: str) -> StoredRecord | None: ...
 
 
 @dataclass(frozen=True)
@@ -95,12 +77,23 @@ class Looked:
     Args:
         model: its name.
         look: what it said.
-        path: where it looked; None before a submission.
+        own: the person's own path, the latest one; None before a submission.
+        path: where the model looked; None before a submission, and where its gaze is untrained.
     """
 
     model: str
     look: Diagnosis
+    own: Scanpath | None
     path: Scanpath | None
+
+    @property
+    def words(self) -> str:
+        """What is to be seen."""
+        if self.own is None:
+            return NOT_YET
+        if self.path is None:
+            return UNTRAINED.format(model=self.model)
+        return f"Your path beside that of {self.model}, {len(self.path)} places. Both can be replayed below the image."
 
 
 class AnnotationService:
@@ -118,7 +111,7 @@ class AnnotationService:
 
     def __init__(
         self,
-        store: Store,
+        store: "AnnotationStore",
         models: Models,
         ask: Ask,
         identity: Identity,
@@ -205,8 +198,9 @@ class AnnotationService:
             ValueError: no such model or image.
         """
         look = self._look(sha256, model)
-        done = bool(self.store.stored(sha256=sha256, annotator=person.pseudonym, limit=1))
-        return Looked(model, look, look.scanpath if done else None)
+        done = self.store.stored(sha256=sha256, annotator=person.pseudonym)
+        own = done[-1].annotation.scanpath if done else None
+        return Looked(model, look, own, look.scanpath if done else None)
 
     def scores(self, person: Person, submission_id: str, model: str) -> list[Against]:
         """A submission of the person's against the model's path and other readers', each with floors.

@@ -30,8 +30,8 @@
     }
 
     /* Milliseconds since the image was shown; time away from the page does not count. */
-    time() {
-      return this.base_ms + performance.now() - this.begun_ms;
+    time(now_ms = performance.now()) {
+      return this.base_ms + now_ms - this.begun_ms;
     }
 
     /* Show an image to annotate. Throws where the blur of its mode cannot be drawn; then nothing is shown. */
@@ -104,7 +104,7 @@
       if (!data.inside) return this.on.say("That click lay outside the image and was not counted.");
       if (this.path.length >= MOST_CLICKS) return this.on.say(`There is room for ${MOST_CLICKS} clicks; submit these.`);
       const { zoom, window } = this.viewer.shown;
-      const index = this.path.add({ x: data.x, y: data.y, onset_ms: this.time(), zoom, window, pointer });
+      const index = this.path.add({ x: data.x, y: data.y, onset_ms: this.time(data.time_ms), zoom, window, pointer });
       const patch = this.patch(this.path.points[index]);
       this.#edited(`Click ${index + 1} of ${this.path.length} placed${patch ? `, ${patch}` : ""}.`);
     }
@@ -130,7 +130,7 @@
     clear() {
       this.path.clear();
       this.follower.samples.length = 0;
-      this.#edited("Cleared. Undo brings the clicks back.");
+      this.#edited(this.mode === "moving window" ? "Cleared." : "Cleared. Undo brings the clicks back.");
     }
     select(index) {
       this.path.select(index);

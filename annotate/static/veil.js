@@ -44,7 +44,7 @@
   /* Follows the pointer, frame by frame; `time()` is since the image was shown, `on.moved()` and `on.full()` are told. */
   teach.Follower = class Follower {
     constructor(viewer, time, on) {
-      Object.assign(this, { viewer, time, on, samples: [], at: null, running: false });
+      Object.assign(this, { viewer, time, on, samples: [], at: null, place: null });
       this.follow = event => {
         const gone =
           event.type === "pointerleave" ||
@@ -65,9 +65,9 @@
     start(samples = []) {
       this.samples = samples;
       for (const kind of KINDS) this.viewer.stage.addEventListener(kind, this.follow);
-      this.running = true;
+      const turn = (this.turn = (this.turn ?? 0) + 1);
       const tick = () => {
-        if (!this.running) return;
+        if (turn !== this.turn) return; // stopped, or begun anew
         this.#sample();
         requestAnimationFrame(tick);
       };
@@ -76,7 +76,8 @@
 
     stop() {
       for (const kind of KINDS) this.viewer.stage.removeEventListener(kind, this.follow);
-      Object.assign(this, { running: false, at: null, place: null });
+      this.turn = (this.turn ?? 0) + 1;
+      [this.at, this.place] = [null, null];
     }
 
     #sample() {

@@ -1,0 +1,260 @@
+"""The annotation canvas as a Gradio component: `AnnotationCanvas(service)`, with the endpoints that its scripts call.
+
+The endpoints are requests of their own and no queue events, so that a browser can repeat them; every one of them is
+public, checks what it gets and who asks, and answers {"ok": ...} or {"error": one sentence}.
+"""
+
+import math
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio.data_classes import FileData
+from gradio.processing_utils import save_bytes_to_cache
+from gradio.utils import get_upload_folder
+
+from annotate.identity import ANNOTATOR
+from annotate.payload import (
+    LONGEST_QUESTION,
+    LONGEST_REPORT,
+    Begin,
+    Look,
+    Next,
+    Own,
+    Reopen,
+    Scores,
+    SkipTask,
+    Submission,
+    checked,
+)
+from annotate.scores import Against
+from annotate.service import AnnotationService, Looked, Opened
+from annotate.submission import FINDINGS
+from gazevlm_core.annotation import MODES
+from gazevlm_core.metrics.compare import FLOORS
+from gazevlm_core.options import DEFAULT_QUESTION
+from gazevlm_core.phantom.truth import NO_FINDING
+from gazevlm_core.zones import zone_of
+from viewer.component import PALETTES, page_head
+from viewer.payload import viewer_path
+
+STATIC = Path(__file__).parent.with_name("static")
+SCRIPTS = ("path", "keep", "wire", "veil", "surface", "keys", "form", "start", "result", "desk", "teach")
+MOUNT = "GazeTeach.mount(element, props, server, upload);"
+NOT_UPLOADED = "The upload is not there any more: choose the file again."
+NO_ROLE = "You may not annotate here: ask whoever runs this page."
+Answer = dict[str, Any]
+
+
+def canvas_head() -> str:
+    """Scripts and styles of the viewer and the canvas, for `<head>`."""
+    scripts = "".join(STATIC.joinpath(f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS)
+    styles = STATIC.joinpath("teach.css").read_text(encoding="utf-8")
+    return f"{page_head()}<style>{styles}</style><script>{scripts}</script>"
+
+
+def answering(act: Callable[[object, gr.Request], Any]) -> Callable[[object, gr.Request], Answer]:
+    """An endpoint's answer: what `act` returns, or the sentence of its ValueError."""
+
+    @wraps(act)
+    def answer(values: object, request: gr.Request) -> Answer:
+        try:
+            return {"ok": act(values, request)}
+        except ValueError as error:
+            return {"error": str(error)}
+
+    return answer
+
+
+class AnnotationCanvas(gr.HTML):
+    """Everything from choosing a name to the receipt. It has no value; what is done goes to the service."""
+
+    def __init__(self, service: AnnotationService, **kwargs: Any) -> None:
+        self.endpoints = Endpoints(service, Path(get_upload_folder()))
+        super().__init__(
+            html_template='<div class="gaze-teach"></div>',
+            js_on_load=MOUNT,
+            head=canvas_head(),
+            apply_default_css=False,
+            palettes=PALETTES,
+            server_functions=self.endpoints.functions(),
+            **kwargs,
+        )
+
+
+class Endpoints:
+    """What the scripts of the page call.
+
+    Args:
+        service: does it.
+        folder: where uploads and shown images lie; nothing outside it is ever opened.
+    """
+
+    def __init__(self, service: AnnotationService, folder: Path) -> None:
+        self.service, self.folder = service, folder
+
+    def functions(self) -> list[Callable[..., Answer]]:
+        """As Gradio takes them; their names are those in the scripts."""
+
+        @answering
+        def teach_begin(values: object, request: gr.Request) -> Answer:
+            return self._begin(values, request)
+
+        @answering
+        def teach_next(values: object, request: gr.Request) -> Answer | bool:
+            checked(Next, values)
+            opened = self.service.next_task(self._annotator(request, "next"))
+            return False if opened is None else self._opened(opened)
+
+        @answering
+        def teach_own(values: object, request: gr.Request) -> Answer:
+            return self._own(checked(Own, values), request)
+
+        @answering
+        def teach_reopen(values: object, request: gr.Request) -> Answer:
+            sent = checked(Reopen, values)
+            return self._opened(self.service.reopen(self._annotator(request, "open"), sent.sha256))
+
+        @answering
+        def teach_submit(values: object, request: gr.Request) -> Answer:
+            receipt = self.service.submit(self._annotator(request, "submit"), checked(Submission, values))
+            return {"receipt_id": receipt.receipt_id, "digest": receipt.digest, "number": receipt.number}
+
+        @answering
+        def teach_skip(values: object, request: gr.Request) -> bool:
+            sent = checked(SkipTask, values)
+            self.service.skip(self._annotator(request, "skip"), sent.lease_id, sent.reason)
+            return True
+
+        @answering
+        def teach_look(values: object, request: gr.Request) -> Answer:
+            sent = checked(Look, values)
+            return _looked(self.service.look(self._annotator(request, "look"), sent.sha256, sent.model))
+
+        @answering
+        def teach_scores(values: object, request: gr.Request) -> list[Answer]:
+            sent = checked(Scores, values)
+            person = self._annotator(request, "look")
+            return [_against(one) for one in self.service.scores(person, sent.submission_id, sent.model)]
+
+        return [
+            teach_begin, teach_next, teach_own, teach_reopen, teach_submit, teach_skip, teach_look, teach_scores,
+        ]  # fmt: skip
+
+    def _annotator(self, request: gr.Request, action: str) -> Any:  # noqa: ANN401 (mypy knows the service's type)
+        person = self.service.who(request, action)
+        if ANNOTATOR not in person.roles:
+            raise ValueError(NO_ROLE)
+        return person
+
+    def _begin(self, values: object, request: gr.Request) -> Answer:
+        """Who asks, and what there is to do; somebody unknown is told what to do."""
+        checked(Begin, values)
+        models = self.service.models
+        facts: Answer = {
+            "asks_name": self.service.identity.asks_name,
+            "findings": list(FINDINGS),
+            "no_finding": NO_FINDING,
+            "models": list(models.choices()),
+            "usual": models.usual,
+            "modes": list(MODES),
+            "question": DEFAULT_QUESTION,
+            "longest_question": LONGEST_QUESTION,
+            "longest_report": LONGEST_REPORT,
+        }
+        try:
+            person = self._annotator(request, "")
+        except ValueError as error:
+            return {**facts, "person": None, "progress": None, "problem": str(error)}
+        progress = self.service.progress(person)
+        return {
+            **facts,
+            "person": {"pseudonym": person.pseudonym, "name": person.name},
+            "progress": {
+                "done": progress.done, "skipped": progress.skipped, "open_images": progress.open_images,
+            },
+            "problem": "",
+        }  # fmt: skip
+
+    def _own(self, sent: Own, request: gr.Request) -> Answer:
+        person = self._annotator(request, "open")
+        path = self._uploaded(sent.path)
+        try:
+            return self._opened(self.service.open_own(person, path, sent.question))
+        finally:
+            path.unlink(missing_ok=True)  # only the pixels are kept, and in the store
+
+    def _uploaded(self, text: str) -> Path:
+        """An uploaded file; what lies elsewhere is not touched, and it is not told whether it exists.
+
+        Raises:
+            ValueError: no such upload.
+        """
+        try:
+            path, folder = Path(text).resolve(strict=True), self.folder.resolve(strict=True)
+        except (OSError, ValueError, RuntimeError):
+            raise ValueError(NOT_UPLOADED) from None
+        if not path.is_relative_to(folder) or not path.is_file():
+            raise ValueError(NOT_UPLOADED)
+        return path
+
+    def _opened(self, opened: Opened) -> Answer:
+        """An image for the page, without its name, which may tell what is on it."""
+        image, veil = opened.image, opened.veil
+        return {
+            "image": {
+                "sha256": image.sha256,
+                "width_px": image.width_px,
+                "height_px": image.height_px,
+                "question": image.question,
+            },
+            "lease_id": opened.lease_id,
+            "shown_at": opened.shown_at.isoformat(),
+            "picture": self._file(opened.png),
+            "veil": {**self._file(veil.png), "mean": veil.mean, "radius_px": veil.radius_px},
+        }
+
+    def _file(self, png: bytes) -> Answer:
+        path = save_bytes_to_cache(png, "image.png", str(self.folder))
+        return FileData(path=path, mime_type="image/png").model_dump()
+
+
+def _looked(looked: Looked) -> Answer:
+    """The grid, and after a submission the person's own path beside the model's."""
+    look, paths = looked.look, []
+    if looked.path is not None:
+        zones = [zone_of(fixation) for fixation in looked.path]
+        paths.append(
+            viewer_path(
+                looked.path, f"Model: {looked.model}", "model", grid=look.grid,
+                probabilities=look.fixation_probabilities, patch_probabilities=look.patch_probabilities, zones=zones,
+            )
+        )  # fmt: skip
+    if looked.own is not None:
+        zones = [zone_of(fixation) for fixation in looked.own]
+        paths.append(viewer_path(looked.own, "You", "reader", grid=look.grid, zones=zones))
+    return {
+        "grid": {"rows": look.grid.rows, "cols": look.grid.cols},
+        "paths": [path.model_dump(mode="json") for path in paths],
+        "words": looked.words,
+    }
+
+
+def _against(against: Against) -> Answer:
+    """Scores as JSON; what is not defined is null."""
+
+    def known(value: float) -> float | None:
+        return None if math.isnan(value) else value
+
+    rows = [
+        {
+            "name": row.name,
+            "remark": f"order: {row.order}; {'higher' if row.higher_is_better else 'lower'} is closer",
+            "value": known(row.value),
+            "floors": [known(row.floors[floor]) for floor in FLOORS],
+        }
+        for row in against.rows
+    ]
+    return {"name": against.name, "rows": rows, "floors": list(FLOORS)}
