@@ -9,10 +9,12 @@ from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import gradio as gr
 from gradio.data_classes import FileData
 from gradio.processing_utils import save_bytes_to_cache
+from gradio.route_utils import API_PREFIX
 from gradio.utils import get_upload_folder
 
 from annotate.identity import ANNOTATOR
@@ -217,8 +219,10 @@ class Endpoints:
         }
 
     def _file(self, png: bytes) -> Answer:
+        """Where the page fetches an image, relative to the page's root."""
         path = save_bytes_to_cache(png, "image.png", str(self.folder))
-        return FileData(path=path, mime_type="image/png").model_dump()
+        url = f"{API_PREFIX.lstrip('/')}/file={quote(path)}"
+        return FileData(path=path, url=url, mime_type="image/png").model_dump()
 
 
 def _looked(looked: Looked) -> Answer:

@@ -149,7 +149,7 @@
       this.work = null;
       this.body.replaceChildren(this.desk.root);
       try {
-        await this.desk.surface.open({ image: opened.image, picture: opened.picture, veil: opened.veil, mode, path, samples, elapsed_ms });
+        await this.desk.surface.open({ image: opened.image, picture: located(opened.picture), veil: located(opened.veil), mode, path, samples, elapsed_ms });
       } catch (error) {
         console.error(error);
         this.home();
@@ -368,6 +368,8 @@
       });
     }
   };
+
+  const located = file => ({ ...file, url: teach.addressOf(file.url) });
 
   /* What an image takes over from its draft. */
   const drafted = ({ mode, path, samples, form, elapsed_ms, shown_at, submission_id, lease_id }) => ({

@@ -24,6 +24,9 @@
     return answer.ok;
   };
 
+  /* The full address of a file of the server, wherever the page is mounted. */
+  teach.addressOf = url => new URL(url, `${globalThis.gradio_config?.root ?? location.origin}/`).href;
+
   /* Sends what lies in the outbox until it is stored, at once and with growing waits, and when the connection is back.
 
      on.state(submission_id, state, details): "sending", "waiting" ({ seconds }), "stored" ({ receipt }) or "refused" ({ words }). */
