@@ -23,10 +23,10 @@
       this.chips = make("ol", { class: "teach-chips", "aria-label": "Your clicks, in order" });
       this.#tools();
       this.#actions();
-      this.surface.viewer.stage.after(this.tools, this.ask, this.chips, this.hint, this.help);
+      this.surface.viewer.stage.after(this.hint, this.tools, this.ask, this.chips, this.help);
       teach.listenToKeys(this.holder, this.surface, { askClear: () => this.askClear(), help: () => this.toggleHelp() });
       const right = make("div", { class: "teach-right" }, this.line, this.form.root, this.actions, this.result.root, this.sent, this.error);
-      this.root = make("div", { class: "teach-desk" }, make("div", { class: "teach-left" }, this.question, this.holder), right);
+      this.root = make("div", { class: "teach-desk" }, make("div", { class: "teach-left" }, this.question, this.holder), right, this.result.table);
     }
 
     #tools() {
@@ -166,7 +166,7 @@
     }
 
     tick({ mode, lease_id, left, kept }) {
-      const parts = [clock(this.surface.time()), teach.modeName(mode), lease_id ? "task" : "own image", left, kept].filter(Boolean);
+      const parts = [clock(this.surface.time()), teach.modeName(mode), !lease_id && "own image", left, kept].filter(Boolean);
       this.line.textContent = parts.join(" · ");
     }
   };

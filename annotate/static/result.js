@@ -19,11 +19,12 @@
     constructor(on) {
       this.on = on;
       this.root = make("div", { class: "teach-result" });
+      this.table = make("div", { class: "teach-scores" }); // has a place of its own: it is wide
     }
 
     show({ receipt_id, digest, number: place }, { left }) {
       this.looked = make("div", { class: "teach-looked" });
-      this.table = make("div", { class: "teach-scores" });
+      this.table.replaceChildren();
       const copied = make("span", { role: "status" });
       const copy = teach.button("Copy", async () => {
         const done = await teach.copyText(`${receipt_id} ${digest}`);
@@ -52,13 +53,12 @@
           teach.button("Scores", () => this.on.scores(), { "data-act": "scores" }),
         ),
         this.looked,
-        this.table,
       );
     }
 
     showScores(compared) {
       const tables = compared.map(({ name, rows, floors }) => {
-        const head = make("tr", {}, ...["score", "you", ...floors].map(text => make("th", { scope: "col" }, text)));
+        const head = make("tr", {}, ...["score", "you", ...floors.map(floor => `floor: ${floor}`)].map(text => make("th", { scope: "col" }, text)));
         const body = rows.map(row =>
           make(
             "tr",

@@ -269,6 +269,9 @@
         const { x, y } = points[chosen] ?? points.at(-1);
         this.gaze.drawPatch(pen, view, this.grid, this.gaze.patchAt(this.grid, x, y));
       }
+      if (this.veil && this.mode === "bubble" && points.length) this.#rim(pen, view);
+      // Nothing is drawn over what the last disc shows.
+      if (this.veil && this.mode === "bubble" && chosen < 0) points.pop();
       if (this.viewer.on.marks && points.length) {
         const marks = this.gaze.marksOf({ fixations: points }, view, this.palettes.reader, "dwell");
         const path = { marks, role: "reader", last: points.length - 1, current: chosen };
@@ -276,6 +279,15 @@
       }
       if (this.cursor && !this.locked && !this.carried && document.activeElement === this.viewer.stage)
         this.#cross(pen, ...this.viewer.locate(this.cursor.x, this.cursor.y));
+    }
+
+    /* The edge of the disc. */
+    #rim(pen, view) {
+      const { x, y } = this.#disc();
+      pen.beginPath();
+      pen.arc(...this.viewer.locate(x, y), this.veil.radius_px * view.scale + 1, 0, 2 * Math.PI);
+      [pen.strokeStyle, pen.lineWidth] = ["rgba(255, 255, 255, 0.5)", 1];
+      pen.stroke();
     }
 
     #cross(pen, x, y) {

@@ -4,13 +4,10 @@ import gradio as gr
 
 from annotate.canvas.ui import AnnotationCanvas
 from annotate.service import AnnotationService
-from frame.markup import note
+from frame.markup import note, notice
 from frame.ui import Tab
 
-ABOUT = (
-    "Teach: click through an image in the order you look. Every scanpath is kept, with the time of each click, and can "
-    "be used like recorded gaze. Nothing here is for diagnosis or treatment."
-)
+ABOUT = "Click through an image in the order you look. Every scanpath is kept, and can be used like recorded gaze."
 
 
 def annotate_tab(service: AnnotationService) -> Tab:
@@ -21,6 +18,9 @@ def annotate_tab(service: AnnotationService) -> Tab:
     """
 
     def fill(page: gr.Blocks) -> None:
+        models = service.models
+        seen = notice(models.choices()[models.usual].gaze.trained_on)
+        gr.HTML(seen, elem_id="teach-notice", elem_classes="gaze-notice-line")
         gr.HTML(note(ABOUT), elem_id="teach-about")
         AnnotationCanvas(service, elem_id="teach-canvas")
 
