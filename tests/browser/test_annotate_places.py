@@ -184,10 +184,10 @@ def test_the_moving_window_finds_where_the_pointer_rested(browser: "Browser", ad
     for at in rests:
         page.mouse.move(*place(page, *at), steps=5)
         page.wait_for_timeout(700)
-    tick(page)
     exact = ask(page, "[surface.follower.place.x, surface.follower.place.y]")
     check_veil(page, (exact[0], exact[1]))
     samples = ask(page, "surface.follower.samples")
+    tick(page)  # the pointer leaves the image
     submit(page)
     (stored,) = records(address, page)
     record = stored["record"]
