@@ -48,11 +48,11 @@ def blurred(image: Image.Image, sigma_px: float) -> Image.Image:
 
     Args:
         image: "L" or "RGB".
-        sigma_px: of the Gaussian, in px of `image`; beyond the edge the outermost pixels go on.
+        sigma_px: of the Gaussian, in px of `image`; beyond the edge the image is mirrored.
     """
     factor = max(sigma_px / REDUCED_SIGMA_PX, 1.0)
     size = (max(round(image.width / factor), 1), max(round(image.height / factor), 1))
     reduced = np.asarray(image.resize(size, Image.Resampling.BOX), dtype=np.float32)
     sigmas = tuple(sigma_px * small / large for small, large in zip(size[::-1], image.size[::-1], strict=True))
-    smooth = gaussian_filter(reduced, sigma=(*sigmas, *[0.0] * (reduced.ndim - 2)), mode="nearest")
+    smooth = gaussian_filter(reduced, sigma=(*sigmas, *[0.0] * (reduced.ndim - 2)), mode="reflect")
     return Image.fromarray(np.clip(np.rint(smooth), 0, 255).astype(np.uint8))

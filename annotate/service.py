@@ -9,7 +9,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PIL import Image
+import numpy as np
 
 from annotate.blur import BlurSettings, blurred
 from annotate.identity import Asked, Identity, Person
@@ -169,9 +169,8 @@ class AnnotationService:
         soft = blurred(self.store.pixels(image.sha256), sigma_px)
         png = BytesIO()
         soft.save(png, "PNG")
-        grey = soft.convert("L").resize((1, 1), Image.Resampling.BOX).getpixel((0, 0))
-        assert isinstance(grey, int)  # of an "L" image
-        veil = Veil(png.getvalue(), float(grey), sigma_px, radius_px)
+        mean = float(np.asarray(soft.convert("L")).mean())
+        veil = Veil(png.getvalue(), mean, sigma_px, radius_px)
         return Opened(image, lease_id, expires_at, datetime.now(UTC), self.store.png(image.sha256), veil)
 
     # ---- what was done ----------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """From what a page sent to the record of Teach."""
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 from annotate.blur import BlurSettings
 from annotate.moving_window import rests
@@ -87,7 +88,7 @@ def _findings(ticked: list[str]) -> tuple[str, ...]:
 def _report(text: str) -> str:
     """Lines with one kind of ending and no control characters: text, whatever it looks like."""
     lines = text.replace("\r\n", "\n").replace("\r", "\n")
-    if any(ord(sign) < 32 and sign not in "\n\t" or 0xD800 <= ord(sign) <= 0xDFFF for sign in lines):
+    if any((ord(sign) < 32 and sign not in "\n\t") or 0xD800 <= ord(sign) <= 0xDFFF for sign in lines):
         raise ValueError("The report holds control characters: write it as plain text.")
     return lines.strip()
 
@@ -116,6 +117,6 @@ def _samples(sent: Submission) -> tuple[PointerSample, ...]:
     times_ms = [time_ms for time_ms, _, _ in sent.samples]
     if any(time_ms < 0 for time_ms in times_ms):
         raise ValueError("The pointer was followed before the image was shown: reload the page.")
-    if any(later - earlier < LEAST_SAMPLE_MS for earlier, later in zip(times_ms, times_ms[1:], strict=False)):
+    if any(later - earlier < LEAST_SAMPLE_MS for earlier, later in pairwise(times_ms)):
         raise ValueError(f"Samples of the pointer lie at least {LEAST_SAMPLE_MS:g} ms apart: reload the page.")
     return tuple(PointerSample(time_ms, x, y) for time_ms, x, y in sent.samples)

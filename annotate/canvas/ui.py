@@ -4,7 +4,6 @@ The endpoints are requests of their own and no queue events, so that a browser c
 public, checks what it gets and who asks, and answers {"ok": ...} or {"error": one sentence}.
 """
 
-import math
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -17,10 +16,9 @@ from gradio.processing_utils import save_bytes_to_cache
 from gradio.route_utils import API_PREFIX
 from gradio.utils import get_upload_folder
 
-from annotate.identity import ANNOTATOR
+from annotate.canvas.answers import Answer, greeting, looked_answer, scores_answer
+from annotate.identity import ANNOTATOR, Person
 from annotate.payload import (
-    LONGEST_QUESTION,
-    LONGEST_REPORT,
     Begin,
     Look,
     Next,
@@ -31,23 +29,14 @@ from annotate.payload import (
     Submission,
     checked,
 )
-from annotate.scores import Against
-from annotate.service import AnnotationService, Looked, Opened
-from annotate.submission import FINDINGS
-from gazevlm_core.annotation import MODES
-from gazevlm_core.metrics.compare import FLOORS
-from gazevlm_core.options import DEFAULT_QUESTION
-from gazevlm_core.phantom.truth import NO_FINDING
-from gazevlm_core.zones import zone_of
+from annotate.service import AnnotationService, Opened
 from viewer.component import PALETTES, page_head
-from viewer.payload import viewer_path
 
 STATIC = Path(__file__).parent.with_name("static")
 SCRIPTS = ("path", "keep", "wire", "veil", "surface", "keys", "form", "start", "result", "desk", "teach")
 MOUNT = "GazeTeach.mount(element, props, server, upload);"
 NOT_UPLOADED = "The upload is not there any more: choose the file again."
 NO_ROLE = "You may not annotate here: ask whoever runs this page."
-Answer = dict[str, Any]
 
 
 def canvas_head() -> str:
@@ -133,19 +122,19 @@ class Endpoints:
         @answering
         def teach_look(values: object, request: gr.Request) -> Answer:
             sent = checked(Look, values)
-            return _looked(self.service.look(self._annotator(request, "look"), sent.sha256, sent.model))
+            return looked_answer(self.service.look(self._annotator(request, "look"), sent.sha256, sent.model))
 
         @answering
         def teach_scores(values: object, request: gr.Request) -> list[Answer]:
             sent = checked(Scores, values)
             person = self._annotator(request, "look")
-            return [_against(one) for one in self.service.scores(person, sent.submission_id, sent.model)]
+            return [scores_answer(one) for one in self.service.scores(person, sent.submission_id, sent.model)]
 
         return [
             teach_begin, teach_next, teach_own, teach_reopen, teach_submit, teach_skip, teach_look, teach_scores,
         ]  # fmt: skip
 
-    def _annotator(self, request: gr.Request, action: str) -> Any:  # noqa: ANN401 (mypy knows the service's type)
+    def _annotator(self, request: gr.Request, action: str) -> Person:
         person = self.service.who(request, action)
         if ANNOTATOR not in person.roles:
             raise ValueError(NO_ROLE)
@@ -154,31 +143,11 @@ class Endpoints:
     def _begin(self, values: object, request: gr.Request) -> Answer:
         """Who asks, and what there is to do; somebody unknown is told what to do."""
         checked(Begin, values)
-        models = self.service.models
-        facts: Answer = {
-            "asks_name": self.service.identity.asks_name,
-            "findings": list(FINDINGS),
-            "no_finding": NO_FINDING,
-            "models": list(models.choices()),
-            "usual": models.usual,
-            "modes": list(MODES),
-            "question": DEFAULT_QUESTION,
-            "longest_question": LONGEST_QUESTION,
-            "longest_report": LONGEST_REPORT,
-        }
         try:
             person = self._annotator(request, "")
         except ValueError as error:
-            return {**facts, "person": None, "progress": None, "problem": str(error)}
-        progress = self.service.progress(person)
-        return {
-            **facts,
-            "person": {"pseudonym": person.pseudonym, "name": person.name},
-            "progress": {
-                "done": progress.done, "skipped": progress.skipped, "open_images": progress.open_images,
-            },
-            "problem": "",
-        }  # fmt: skip
+            return greeting(self.service, None, str(error))
+        return greeting(self.service, person, "")
 
     def _own(self, sent: Own, request: gr.Request) -> Answer:
         person = self._annotator(request, "open")
@@ -223,42 +192,3 @@ class Endpoints:
         path = save_bytes_to_cache(png, "image.png", str(self.folder))
         url = f"{API_PREFIX.lstrip('/')}/file={quote(path)}"
         return FileData(path=path, url=url, mime_type="image/png").model_dump()
-
-
-def _looked(looked: Looked) -> Answer:
-    """The grid, and after a submission the person's own path beside the model's."""
-    look, paths = looked.look, []
-    if looked.path is not None:
-        zones = [zone_of(fixation) for fixation in looked.path]
-        paths.append(
-            viewer_path(
-                looked.path, f"Model: {looked.model}", "model", grid=look.grid,
-                probabilities=look.fixation_probabilities, patch_probabilities=look.patch_probabilities, zones=zones,
-            )
-        )  # fmt: skip
-    if looked.own is not None:
-        zones = [zone_of(fixation) for fixation in looked.own]
-        paths.append(viewer_path(looked.own, "You", "reader", grid=look.grid, zones=zones))
-    return {
-        "grid": {"rows": look.grid.rows, "cols": look.grid.cols},
-        "paths": [path.model_dump(mode="json") for path in paths],
-        "words": looked.words,
-    }
-
-
-def _against(against: Against) -> Answer:
-    """Scores as JSON; what is not defined is null."""
-
-    def known(value: float) -> float | None:
-        return None if math.isnan(value) else value
-
-    rows = [
-        {
-            "name": row.name,
-            "remark": f"order: {row.order}; {'higher' if row.higher_is_better else 'lower'} is closer",
-            "value": known(row.value),
-            "floors": [known(row.floors[floor]) for floor in FLOORS],
-        }
-        for row in against.rows
-    ]
-    return {"name": against.name, "rows": rows, "floors": list(FLOORS)}

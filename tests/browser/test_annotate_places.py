@@ -86,7 +86,8 @@ def test_clicks_land_where_they_are_seen(
     own_image(page, targets_png(), "targets.png")
     page.locator(".gaze-stage").press("p")  # the marks would hide the squares
     expected: list[tuple[float, float, float]] = []
-    for zoom in ("viewer.fit()", "viewer.oneToOne()", f"(viewer.fit(), viewer.zoom(3.7, ...viewer.locate({SPOT[0]}, {SPOT[1]})))"):
+    close = f"viewer.zoom(3.7, ...viewer.locate({SPOT[0]}, {SPOT[1]}))"
+    for zoom in ("viewer.fit()", "viewer.oneToOne()", f"(viewer.fit(), {close})"):
         ask(page, zoom)
         settle(page)
         found = click_targets(page)
