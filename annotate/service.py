@@ -27,9 +27,11 @@ if TYPE_CHECKING:
     from annotate.store.store import AnnotationStore
 
 KEPT_LOOKS, MOST_READERS = 256, 5
+LOOKS_AT_ONCE = 8  # and no more waiting: requests that wait for a model would keep submissions from their turn
 OWN_NAME = "own image"
 NOT_YET = "A model's path is shown once you have submitted your own, so that it cannot lead you."
 UNTRAINED = "The gaze of {model} is untrained: there is no path to show. Choose another model."
+BUSY = "The model has much to look at just now: try again in a moment."
 NOBODY_ELSE = "There is nothing to compare with yet: no other reader, and no path of the model."
 
 
@@ -123,7 +125,7 @@ class AnnotationService:
         self.blur = blur or BlurSettings()
         self._ask, self._allow = ask, allow
         self._looks: OrderedDict[tuple[str, str], Diagnosis] = OrderedDict()
-        self._looking = threading.Lock()
+        self._looking, self._turns = threading.Lock(), threading.BoundedSemaphore(LOOKS_AT_ONCE)
 
     def who(self, request: Asked, action: str = "") -> Person:
         """The person behind a request.
@@ -238,8 +240,12 @@ class AnnotationService:
             if key in self._looks:
                 self._looks.move_to_end(key)
                 return self._looks[key]
-        # a model has its own lock, and two looks at once say the same
-        look = first_look(self._ask, model, self.store.pixels(sha256).convert("RGB"))
+        if not self._turns.acquire(blocking=False):
+            raise ValueError(BUSY)
+        try:  # a model has its own lock, and two looks at once say the same
+            look = first_look(self._ask, model, self.store.pixels(sha256).convert("RGB"))
+        finally:
+            self._turns.release()
         with self._looking:
             self._looks[key] = look
             while len(self._looks) > KEPT_LOOKS:

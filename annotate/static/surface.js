@@ -40,7 +40,7 @@
       const loaded = mode === "clicks" ? null : await teach.loadVeil(veil);
       this.viewer.painter = loaded && teach.veilPainter(loaded, () => this.#disc());
       Object.assign(this, { mode, path: new teach.ClickPath(path), opened: { image, picture }, grid: null, veil: loaded });
-      this.viewer.on.invert = false;
+      this.viewer.on.invert = this.viewer.on.dragWindow = false;
       this.viewer.window.set(127.5, 255, false);
       await this.#show([]);
       if (!this.viewer.picture.url) throw new Error("the image could not be loaded");

@@ -3,6 +3,7 @@
 (teach => {
   const TICK_MS = 1000,
     SAVE_MS = 2000,
+    GRID_AGAIN_MS = 10_000,
     DRAFT_VERSION = 1;
   const make = (...parts) => globalThis.GazeViewer.make(...parts);
 
@@ -95,6 +96,8 @@
     // ---- an image ---------------------------------------------------------------------------------------------------
     next() {
       return this.#try(async () => {
+        // else the task would come again, and its draft could be changed while it is on its way
+        if (!(await this.outbox.empty())) throw new teach.NoAnswer("Your last submission is kept on this device, but not stored yet: the next image comes after it. Try again in a moment.");
         const opened = await teach.ask(this.server, "next");
         if (!opened) {
           await this.#refresh();
@@ -177,8 +180,8 @@
       this.#grid();
     }
 
-    /* The model's patch grid; its path stays with the server. */
-    async #grid() {
+    /* The model's patch grid; its path stays with the server. Without it everything works but the patch is not told. */
+    async #grid(turns = 6) {
       const { work } = this;
       if (!this.#model) return;
       try {
@@ -187,6 +190,7 @@
         this.desk.refresh();
       } catch (error) {
         if (!(error instanceof teach.Refusal || error instanceof teach.NoAnswer)) throw error;
+        if (turns) setTimeout(() => work === this.work && this.#grid(turns - 1), GRID_AGAIN_MS);
       }
     }
 

@@ -3,7 +3,8 @@
 (teach => {
   const FIRST_WAIT_MS = 1000,
     LONGEST_WAIT_MS = 60_000,
-    PATIENCE_MS = 90_000;
+    PATIENCE_MS = { look: 600_000, scores: 600_000, own: 300_000 }, // a model may take its time, and so may an upload
+    USUAL_PATIENCE_MS = 90_000;
 
   /* The server refused; the sentence is for the user. */
   teach.Refusal = class Refusal extends Error {};
@@ -12,7 +13,7 @@
 
   /* What the server says to one question. */
   teach.ask = async (server, name, values = {}) => {
-    const late = new Promise(done => setTimeout(() => done(undefined), PATIENCE_MS));
+    const late = new Promise(done => setTimeout(() => done(undefined), PATIENCE_MS[name] ?? USUAL_PATIENCE_MS));
     let answer;
     try {
       answer = await Promise.race([server[`teach_${name}`](values), late]);
@@ -20,7 +21,7 @@
       answer = undefined;
     }
     if (typeof answer?.error === "string") throw new teach.Refusal(answer.error);
-    if (answer?.ok === undefined) throw new teach.NoAnswer("No connection to the server. Nothing is lost; try again in a moment.");
+    if (answer?.ok === undefined) throw new teach.NoAnswer("The server gave no answer. Nothing is lost; try again in a moment.");
     return answer.ok;
   };
 
@@ -38,6 +39,12 @@
 
     flush() {
       for (const sent of teach.keep.waiting(this.person)) this.send(sent);
+    }
+
+    /* Whether everything is stored now. */
+    async empty() {
+      for (const sent of teach.keep.waiting(this.person)) await this.send(sent);
+      return !teach.keep.waiting(this.person).length;
     }
 
     async send(sent) {

@@ -2,7 +2,9 @@
 
 import io
 import math
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from PIL import Image
 
 from annotate.identity import ChosenName, Person, checked_name
 from annotate.payload import Submission, checked
-from annotate.service import NOT_YET, AnnotationService
+from annotate.service import LOOKS_AT_ONCE, NOT_YET, AnnotationService
 from annotate.store.store import AnnotationStore
 from annotate.store.types import StoredImage, StoreSettings
 from gazevlm_core.metrics.compare import FLOORS
@@ -204,6 +206,28 @@ def test_too_much_is_refused_before_anything_is_done(store: AnnotationStore) -> 
     with pytest.raises(ValueError, match="wait a minute"):
         service.who(Asked({"gazevlm_name": "Ann"}), "submit")
     assert asked == ["Ann submit"]
+
+
+def test_a_busy_model_keeps_nobody_waiting(store: AnnotationStore) -> None:
+    image = store.add_image(radiograph(), "case", by="test")
+    begun, go = threading.Semaphore(0), threading.Event()
+
+    def slow(*question: Any) -> Iterator[Any]:
+        begun.release()
+        assert go.wait(60)
+        yield from ask(*question)
+
+    service = AnnotationService(store, Stubs(), slow, ChosenName(store))
+    ann = signed(service, "Ann")
+    with ThreadPoolExecutor(LOOKS_AT_ONCE) as pool:
+        looks = [pool.submit(service.look, ann, image.sha256, MODEL) for _ in range(LOOKS_AT_ONCE)]
+        for _ in looks:
+            begun.acquire()
+        with pytest.raises(ValueError, match="try again"):
+            service.look(ann, image.sha256, MODEL)
+        go.set()
+        assert all(len(look.result().look.grid) == 64 for look in looks)
+    assert len(service.look(ann, image.sha256, MODEL).look.grid) == 64
 
 
 def test_names() -> None:
