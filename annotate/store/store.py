@@ -15,12 +15,14 @@ from typing import Self
 from PIL import Image
 from sqlalchemy.orm import Session
 
-from annotate.store import outbox, people, pictures, reviews, submissions, tasks
+from annotate.store import imports, outbox, people, pictures, reviews, submissions, tasks
 from annotate.store.engine import Database, database_url
 from annotate.store.migrate import migrate
 from annotate.store.types import (
     AuditEntry,
     Counts,
+    ImportKind,
+    ImportStatus,
     Person,
     Progress,
     Receipt,
@@ -32,7 +34,7 @@ from annotate.store.types import (
     Task,
     Verdict,
 )
-from annotate.store.values import image_of, to_us, write_audit
+from annotate.store.values import checked_text, image_of, to_us, write_audit
 from gazevlm_core.annotation import Annotation
 from gazevlm_core.options import DEFAULT_QUESTION
 from gazevlm_core.scanpath import Scanpath
@@ -94,11 +96,9 @@ class AnnotationStore:
     # ---- people -----------------------------------------------------------------------------------------------------
     def pseudonym(self, name: str) -> str:
         """What everybody sees instead of a name; the person is known from then on."""
-        pseudonym = people.pseudonym_of(name.strip(), self._secret) if name.strip() else ""
-        known = self.database.read(lambda session: people.has_name(session, pseudonym))
-        if known:
-            return pseudonym
-        return self.database.write(lambda session: people.find_or_add(session, name, self._secret))
+        name = checked_text("The name", name, people.LONGEST_NAME)
+        known = self.database.read(lambda session: people.find_name(session, name))
+        return known or self.database.write(lambda session: people.find_or_add(session, name, self._secret))
 
     def people(self) -> list[Person]:
         """Everybody with their names; for admins only."""
@@ -164,13 +164,39 @@ class AnnotationStore:
         """Make an image a gold image with a known path, or a usual one again."""
         self.database.write(lambda session: pictures.set_gold(session, sha256, gold, by, self.now_us()))
 
+    def queue_import(
+        self, kind: ImportKind, where: str, by: str, question: str = DEFAULT_QUESTION, quota: int | None = None
+    ) -> int:
+        """Ask for a batch import; `imports.run_next_import` does it.
+
+        Args:
+            kind: "folder", "zip" or "hub".
+            where: path on the server, or owner/name[:split] of a hub data set.
+            by: who asks.
+            question: what annotators are asked about these images.
+            quota: how many annotators each wants; None for the store's.
+
+        Returns:
+            The import's number.
+        """
+        return self.database.write(
+            lambda session: imports.queue_import(session, kind, where, by, question, quota, self.now_us())
+        )
+
+    def imports(self) -> list[ImportStatus]:
+        """All imports and how far they are, the latest first; for admins."""
+        return self.database.read(imports.list_imports)
+
     # ---- tasks ------------------------------------------------------------------------------------------------------
     def next_task(self, who: str) -> Task | None:
         """The image that `who` is to annotate next, kept for them for `lease_s`; None where no image wants them.
 
         A task that was neither submitted nor skipped is given again, also after it expired, while the image wants it.
         """
-        return self.database.write(lambda session: tasks.next_task(session, who, self.now_us(), self.settings))
+        now_us = self.now_us()
+        if self.database.read(lambda session: tasks.find_expired(session, now_us, self.settings)):
+            self.database.write(lambda session: tasks.take_back(session, now_us, self.settings))
+        return self.database.write(lambda session: tasks.next_task(session, who, now_us, self.settings))
 
     def skip(self, lease_id: str, who: str, reason: str) -> None:
         """Give a task back; the image is not given to `who` again."""
