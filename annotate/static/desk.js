@@ -124,6 +124,7 @@
 
     stored(receipt, facts) {
       this.#phase("stored");
+      this.surface.reveal();
       this.sent.replaceChildren();
       this.say("");
       this.fail("");

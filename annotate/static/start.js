@@ -25,7 +25,8 @@
 
     show(welcome) {
       const { person, asks_name, problem } = welcome;
-      const parts = [asks_name ? this.#name(person, problem) : this.#signed(person, problem)];
+      const about = "Click through an image in the order you look. Every scanpath is kept, and can be used like recorded gaze.";
+      const parts = [make("p", {}, about), asks_name ? this.#name(person, problem) : this.#signed(person, problem)];
       if (person) parts.push(this.#drafts(person), this.#begin(welcome), this.#own(welcome));
       this.root.replaceChildren(...parts.filter(Boolean));
     }

@@ -66,6 +66,12 @@
       this.viewer.refresh();
     }
 
+    /* Without the veil, once nothing can be changed any more. */
+    reveal() {
+      this.viewer.painter = null;
+      this.viewer.refresh();
+    }
+
     async useGrid(grid) {
       this.grid = grid;
       if (this.opened && !this.compared) await this.#show([]);
@@ -269,12 +275,11 @@
         const { x, y } = points[chosen] ?? points.at(-1);
         this.gaze.drawPatch(pen, view, this.grid, this.gaze.patchAt(this.grid, x, y));
       }
-      if (this.veil && this.mode === "bubble" && points.length) this.#rim(pen, view);
-      // Nothing is drawn over what the last disc shows.
-      if (this.veil && this.mode === "bubble" && chosen < 0) points.pop();
+      if (this.viewer.painter && this.mode === "bubble" && points.length) this.#rim(pen, view);
       if (this.viewer.on.marks && points.length) {
         const marks = this.gaze.marksOf({ fixations: points }, view, this.palettes.reader, "dwell");
-        const path = { marks, role: "reader", last: points.length - 1, current: chosen };
+        if (this.viewer.painter && chosen < 0) marks.pop(); // nothing is drawn over what the last disc shows
+        const path = { marks, role: "reader", last: marks.length - 1, current: chosen };
         this.gaze.drawPaths(pen, [path], this.viewer.on.detail);
       }
       if (this.cursor && !this.locked && !this.carried && document.activeElement === this.viewer.stage)

@@ -4,10 +4,8 @@ import gradio as gr
 
 from annotate.canvas.ui import AnnotationCanvas
 from annotate.service import AnnotationService
-from frame.markup import note, notice
+from frame.markup import notice
 from frame.ui import Tab
-
-ABOUT = "Click through an image in the order you look. Every scanpath is kept, and can be used like recorded gaze."
 
 
 def annotate_tab(service: AnnotationService) -> Tab:
@@ -21,7 +19,6 @@ def annotate_tab(service: AnnotationService) -> Tab:
         models = service.models
         seen = notice(models.choices()[models.usual].gaze.trained_on)
         gr.HTML(seen, elem_id="teach-notice", elem_classes="gaze-notice-line")
-        gr.HTML(note(ABOUT), elem_id="teach-about")
         AnnotationCanvas(service, elem_id="teach-canvas")
 
     return Tab("Teach", "teach-tab", fill)
