@@ -12,15 +12,17 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import typer
 from PIL import Image
-from sqlalchemy import insert
+from sqlalchemy import insert, update
+from sqlalchemy.orm import Session
 
-from annotate.store.schema import ImageRow, PersonRow, SeenRow, SubmissionRow
+from annotate.store.schema import Base, Counter, ImageRow, PersonRow, SeenRow, SubmissionRow
 from annotate.store.store import AnnotationStore
 from annotate.store.submissions import receipt_id_of
 from annotate.store.types import StoredImage, StoreSettings
@@ -40,15 +42,17 @@ PROBES = 60
 Line = tuple[str, float, str]
 
 
-def annotation_of(image: StoredImage, who: str, submission_id: str, rng: np.random.Generator) -> Annotation:
-    """Ten random clicks with onsets."""
-    onsets = np.sort(rng.uniform(0, 20_000, FIXATIONS))
-    places = zip(rng.random((FIXATIONS, 2)), onsets, strict=True)
+def annotation_of(
+    image: StoredImage, who: str, submission_id: str, rng: np.random.Generator, length: int = FIXATIONS
+) -> Annotation:
+    """Random clicks with onsets."""
+    onsets = np.sort(rng.uniform(0, 20_000, length))
+    places = zip(rng.random((length, 2)), onsets, strict=True)
     path = Scanpath(tuple(Fixation(float(x), float(y), onset_ms=float(ms)) for (x, y), ms in places), "click")
     now, click = datetime.now(UTC), Click(1.0, 127.5, 255.0, False, "mouse")
     return Annotation(
         submission_id, image.name, image.sha256, image.width_px, image.height_px, image.question, ("edema",), "",
-        path, who, now, now, Client(600, 600, 1.0, 2.0, "clicks"), 4, (click,) * FIXATIONS,
+        path, who, now, now, Client(600, 600, 1.0, 2.0, "clicks"), 4, (click,) * length,
     )  # fmt: skip
 
 
@@ -88,26 +92,31 @@ def fill(store: AnnotationStore, number: int) -> str:
     """Write that many annotations in bulk; the pseudonym of the annotator who did the most, up to 10,000."""
     who = store.pseudonym("busiest")
     image = noise_image(store, 0)
-    record = store.submit(annotation_of(image, who, "template", np.random.default_rng(0)))
+    record = store.submit(annotation_of(image, who, "template", np.random.default_rng(0), length=1))
     kept = store.database.read(lambda session: session.get_one(SubmissionRow, record.number))
-    images = max(1, number // PER_IMAGE)
-    store.database.write(lambda session: session.execute(insert(PersonRow), list(_people(images))))
-    for table, rows in ((ImageRow, _images(images)), (SubmissionRow, _submissions(kept, number, images)),
-                        (SeenRow, _seen(number, images))):  # fmt: skip
-        batch: list[dict[str, Any]] = []
-        for row in rows:
-            batch.append(row)
-            if len(batch) == ROWS_AT_ONCE:
-                store.database.write(lambda session, table=table, batch=batch: session.execute(insert(table), batch))
-                batch = []
-        if batch:
-            store.database.write(lambda session, table=table, batch=batch: session.execute(insert(table), batch))
+    images = number // PER_IMAGE
+    _write(store, PersonRow, _people(images))
+    _write(store, ImageRow, _images(images))
+    _write(store, SubmissionRow, _submissions(kept, number, images))
+    _write(store, SeenRow, _seen(number, images))
+    counters = update(Counter).values(submission=number + 10, position=images + 2)
+    store.database.write(lambda session: session.execute(counters))
     return who
 
 
+def _write(store: AnnotationStore, table: type[Base], rows: Iterator[dict[str, Any]]) -> None:
+    """Insert rows, many at once."""
+    while batch := list(islice(rows, ROWS_AT_ONCE)):
+
+        def put(session: Session, batch: list[dict[str, Any]] = batch) -> None:
+            session.execute(insert(table), batch)
+
+        store.database.write(put)
+
+
 def _annotator(image: int, turn: int, images: int) -> int:
-    """Key of who did annotation `turn` of an image: the busiest does the first one of as many images as they can."""
-    if turn == 0 and image < BUSIEST:
+    """Key of who did annotation `turn` of an image: the busiest does the first one of half of the images, at most."""
+    if turn == 0 and image < min(BUSIEST, images // 2):
         return 1
     return 2 + (image * PER_IMAGE + turn) % (_crowd(images) - PER_IMAGE)
 
@@ -138,7 +147,6 @@ def _submissions(kept: SubmissionRow, number: int, images: int) -> Iterator[dict
     same = {column.key: getattr(kept, column.key) for column in SubmissionRow.__table__.columns}
     for row in range(number):
         image, turn = divmod(row, PER_IMAGE)
-        image %= images
         digest = f"{row:064x}"
         yield same | {
             "number": 10 + row, "submission_id": f"bulk {row}", "image_id": 2 + image, "digest": digest,
@@ -149,12 +157,11 @@ def _submissions(kept: SubmissionRow, number: int, images: int) -> Iterator[dict
 def _seen(number: int, images: int) -> Iterator[dict[str, Any]]:
     for row in range(number):
         image, turn = divmod(row, PER_IMAGE)
-        if image < images:
-            yield {"person_id": _annotator(image, turn, images), "image_id": 2 + image}
+        yield {"person_id": _annotator(image, turn, images), "image_id": 2 + image}
 
 
 def next_task_ms(folder: Path, number: int) -> float:
-    """Median time of the next task with that many stored annotations, for newcomers and for the busiest annotator."""
+    """Median time to the next task with that many stored annotations, for newcomers and for the busiest annotator."""
     store = AnnotationStore.open(folder, settings=StoreSettings(lease_s=3600))
     busiest, times = fill(store, number), []
     for probe in range(PROBES):

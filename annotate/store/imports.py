@@ -14,7 +14,7 @@ from annotate.store.import_sources import SOURCES, Found, SourceError
 from annotate.store.pictures import Offer, Picture, check_quota, encode_picture, put_picture
 from annotate.store.schema import ImportEntryRow, ImportRow
 from annotate.store.types import IMPORT_KINDS, ImportKind, ImportStatus, StoreError
-from annotate.store.values import checked_text, from_us, write_audit
+from annotate.store.values import CLOCK_SLACK_US, checked_text, from_us, write_audit
 from gazevlm_core.images import ImageError, load_image
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def run_next_import(store: "AnnotationStore") -> ImportStatus | None:
 
 def _claim(session: Session, token: str, now_us: int) -> ImportRow | None:
     until = ImportRow.claimed_until_us
-    lapsed = (until <= now_us) | (until > now_us + CLAIM_US)  # the latter: the clock was set back
+    lapsed = (until <= now_us) | (until > now_us + CLAIM_US + CLOCK_SLACK_US)  # the latter: the clock was set back
     waiting = (ImportRow.state == "queued") | ((ImportRow.state == "running") & lapsed)
     query = select(ImportRow).where(waiting).order_by(ImportRow.id).limit(1)
     row = session.scalar(query.with_for_update(skip_locked=True))

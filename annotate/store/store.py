@@ -8,6 +8,7 @@
 """
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
@@ -215,7 +216,9 @@ class AnnotationStore:
                 `started_at`. The same submission id with the same content (the two times aside) stores once.
             lease_id: of the task; a task that expired meanwhile still counts.
         """
-        return self.database.write(lambda session: submissions.submit(session, annotation, lease_id, self._clock()))
+        stored_at = max(self._clock(), annotation.started_at)
+        record = submissions.record_of(replace(annotation, submitted_at=stored_at))
+        return self.database.write(lambda session: submissions.submit(session, record, lease_id))
 
     def stored(
         self,
@@ -315,5 +318,6 @@ class AnnotationStore:
             StoreError: its content does not fit its receipt, its image is not in the store, or another content is
                 stored under its id.
         """
-        return self.database.write(lambda session: outbox.take_in(session, stored, shard, by, self.now_us()))
+        record = submissions.check_stored(stored)
+        return self.database.write(lambda session: outbox.take_in(session, stored, record, shard, by, self.now_us()))
 

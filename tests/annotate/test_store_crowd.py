@@ -1,6 +1,7 @@
 """Many annotators at once, on two replicas of one database: nothing is lost, doubled or given out too often."""
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -8,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from annotate.store.store import AnnotationStore
+from annotate.store.turns import FairLock
 from annotate.store.types import Stored
 from tests.annotate.conftest import OpenStore
 from tests.annotate.store_maker import Clock, add_images, annotate, do_task
@@ -121,6 +123,27 @@ def test_one_submission_sent_many_times_at_once_is_stored_once(open_store: OpenS
     receipts = at_once([lambda number=number: replicas[number % 2].submit(annotation) for number in range(16)])
     assert set(receipts) == {replicas[0].stored()[0].receipt}
     assert len(replicas[0].stored()) == 1
+
+
+def test_writers_are_served_in_the_order_in_which_they_came() -> None:
+    lock, served, came = FairLock(), [], []
+
+    def wait(number: int) -> None:
+        came.append(number)
+        with lock:
+            served.append(number)
+
+    threads = [threading.Thread(target=wait, args=(number,)) for number in range(20)]
+    with lock:
+        for number, thread in enumerate(threads):
+            thread.start()
+            while len(lock._waiting) <= number:
+                time.sleep(0.001)
+    for thread in threads:
+        thread.join()
+    assert served == came == list(range(20))
+    with lock:
+        assert not lock._waiting
 
 
 def test_one_person_in_many_tabs_has_one_task(open_store: OpenStore) -> None:

@@ -33,7 +33,8 @@ def database_at(folder: Path, url: str, revision: str) -> Database:
 def write_first_form(session: Session, sha256: str) -> str:
     """Rows as the program of revision 0001 wrote them; the digest of the one record."""
     annotation = annotate(sha256, "reader-old", "old")
-    record, digest, content = record_of(annotation)
+    record = record_of(annotation)
+    digest = record.digest
     rows = {
         "people": {"id": 1, "pseudonym": "reader-old", "name": "Ada", "given": 1, "done": 1, "skipped": 0},
         "images": {
@@ -42,8 +43,8 @@ def write_first_form(session: Session, sha256: str) -> str:
             "source": "", "quota": 2, "done": 1, "leased": 0, "band": 9, "position": 1,
         },
         "submissions": {
-            "number": 1, "submission_id": "old", "image_id": 1, "person_id": 1, "kind": "usual", "record": record,
-            "digest": digest, "receipt_id": receipt_id_of(digest), "content": content, "patches": b"\1\2",
+            "number": 1, "submission_id": "old", "image_id": 1, "person_id": 1, "kind": "usual", "record": record.text,
+            "digest": digest, "receipt_id": receipt_id_of(digest), "content": record.content, "patches": b"\1\2",
             "counted": True, "verdict": "accepted", "reason": "", "removed": False, "synced": False,
         },
         "seen": {"person_id": 1, "image_id": 1},
