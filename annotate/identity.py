@@ -4,7 +4,8 @@ import hmac
 import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
+from urllib.parse import unquote
 
 from limits import RateLimitItem, RateLimitItemPerHour, RateLimitItemPerMinute
 from limits.storage import MemoryStorage
@@ -15,6 +16,7 @@ from annotate.settings import AnnotateSettings
 Role = Literal["annotator", "reviewer", "admin"]
 Action = Literal["read", "draft", "submit", "look", "upload", "review", "administer", "token"]
 LONGEST_NAME = 40
+NAME_COOKIE = "gazevlm_name"  # where the page keeps a chosen name; written by static/keep.js
 NEIGHBOURS = 10  # people behind one address
 LOGIN = "Log in with your Hugging Face account first; the button is at the top of the tab."
 # Per person and process. "draft": tasks and skips; "look": a pass of the model; "token": wrong ones.
@@ -28,6 +30,22 @@ LIMITS: Mapping[Action, RateLimitItem] = {
     "administer": RateLimitItemPerMinute(120),
     "token": RateLimitItemPerHour(30),
 }
+
+
+class Asked(Protocol):
+    """What is needed of a web request; Gradio's and Starlette's have it."""
+
+    @property
+    def cookies(self) -> Mapping[str, str]:
+        """As the browser sent them."""
+
+    @property
+    def client(self) -> object:
+        """The other end of the connection; its `host` is an address."""
+
+    @property
+    def session(self) -> object:
+        """The signed session; there is one on a Space alone."""
 
 
 class NotAllowed(ValueError):
@@ -79,6 +97,25 @@ class Gate:
     def __init__(self, settings: AnnotateSettings, pseudonym: Callable[[str], str]) -> None:
         self.settings, self._pseudonym = settings, pseudonym
         self._rates = MovingWindowRateLimiter(MemoryStorage())
+
+    @property
+    def asks_name(self) -> bool:
+        """Whether people choose a name in the page; on a Space they log in instead."""
+        return not self.settings.on_space
+
+    def claim(self, request: Asked, token: str = "") -> Claim:
+        """What a request says of who made it.
+
+        Args:
+            request: any web request.
+            token: what was typed in the page.
+        """
+        login = None
+        if self.settings.on_space:
+            login = _login_of(request.session)
+        name = unquote(request.cookies.get(NAME_COOKIE, "")[: 12 * LONGEST_NAME])  # %XX for up to 4 bytes a character
+        address = str(getattr(request.client, "host", "") or "")
+        return Claim(login, name, token, address)
 
     def visitor(self, claim: Claim) -> Visitor:
         """Who it is.
@@ -151,8 +188,16 @@ class Gate:
         return f"enter the {role}'s token, which the program printed when it was started, or which its settings name."
 
 
+def _login_of(session: object) -> str | None:
+    """The user name that Gradio's login keeps in the signed session: oauth_info.userinfo.preferred_username."""
+    found: object = session
+    for key in ("oauth_info", "userinfo", "preferred_username"):
+        found = found.get(key) if isinstance(found, Mapping) else None
+    return found if isinstance(found, str) and found else None
+
+
 def checked_name(name: str) -> str:
-    """A name without spaces around it.
+    """A name in its one form: NFC, without spaces around it, single ones inside.
 
     Raises:
         NotAllowed: empty, longer than LONGEST_NAME, or with characters that are not seen.
@@ -162,4 +207,4 @@ def checked_name(name: str) -> str:
         raise NotAllowed(f"A name has 1 to {LONGEST_NAME} characters; choose another.")
     if any(unicodedata.category(character)[0] in "CZ" and character != " " for character in name):
         raise NotAllowed("A name has letters, digits, signs and single spaces; choose another.")
-    return name
+    return " ".join(name.split())

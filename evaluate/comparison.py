@@ -9,16 +9,16 @@ import numpy as np
 from gazevlm_core.datasets.scanpath_files import FiledPath, ScanpathFile, ScanpathFileError
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.metrics.alignment import chunks
+from gazevlm_core.metrics.compare import CENTRE, REVERSED, SHUFFLED, UNIFORM
 from gazevlm_core.metrics.paths import PathBatch, pack_paths
 from gazevlm_core.metrics.registry import reverse, shuffle
 
 TURNS = 4  # random paths, shuffles, and other images for each path
 OWN, CEILING = "own", "ceiling"
-UNIFORM, CENTRE, MODE = "uniform random", "everything at the centre", "most frequent place of each step, other images"
+MODE = "most frequent place of each step, other images"
 TRAINED_MODE = "most frequent place of each step, training set"
 SAME_FINDING, OTHER_IMAGE = "another image's reading, same finding", "another image's reading"
 EVERY = np.True_  # all pairs
-SHUFFLED, REVERSED = "own path shuffled", "own path reversed"
 
 Alternative = tuple[PathBatch, np.ndarray | np.bool_]  # a path for each pair, and which pairs have one
 

@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from evaluate.comparison import CEILING, OWN, SHUFFLED, Comparison
+from evaluate.comparison import CEILING, OWN, Comparison
 from gazevlm_core.datasets.scanpath_files import ScanpathFile
 from gazevlm_core.geometry import PatchGrid
+from gazevlm_core.metrics.compare import SHUFFLED
 from gazevlm_core.metrics.intervals import RESAMPLES, Estimate, mean_estimate, patient_counts
 from gazevlm_core.metrics.registry import all_scores, path_metrics
 

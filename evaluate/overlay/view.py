@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from evaluate.overlay.cases import Case
-from evaluate.overlay.compare import FLOORS, TURNS, Compared, compare_paths
 from evaluate.reports.rows import GAIN_NOTE, remark
 from frame.markup import Cell, Table
+from gazevlm_core.metrics.compare import FLOORS, TURNS, Compared, compare_paths
 from gazevlm_core.records import Diagnosis
 from gazevlm_core.scanpath import Scanpath
 from gazevlm_core.zones import zone_of

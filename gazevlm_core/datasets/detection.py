@@ -88,19 +88,23 @@ def detect_by_velocity(stream: GazeStream, limits: Thresholds) -> list[slice]:
 def detect_by_dispersion(stream: GazeStream, limits: Thresholds) -> list[slice]:
     """I-DT: windows of at least the least duration that stay close together, each grown as far as it does."""
     kept = np.flatnonzero(stream.valid)
-    times_ms, degrees = stream.times_ms[kept], stream.degrees[kept]
-    broken = np.diff(times_ms) > limits.max_gap_ms + stream.interval_ms
+    times_ms = stream.times_ms[kept]
+    interval_ms = stream.interval_ms  # a median, so taken once
+    broken = (np.diff(times_ms) > limits.max_gap_ms + interval_ms).tolist()
+    places = stream.degrees[kept].tolist()  # plain numbers: many small steps are ten times as quick with them
     runs: list[tuple[int, int]] = []
     start = 0
     while start < len(kept):
         end = start
-        low = high = degrees[start]
+        left, top = right, bottom = places[start]
         while end + 1 < len(kept) and not broken[end]:
-            lower, higher = np.minimum(low, degrees[end + 1]), np.maximum(high, degrees[end + 1])
-            if (higher - lower).sum() > limits.dispersion_deg:
+            x, y = places[end + 1]
+            wider = min(left, x), min(top, y), max(right, x), max(bottom, y)
+            if wider[2] - wider[0] + wider[3] - wider[1] > limits.dispersion_deg:
                 break
-            end, low, high = end + 1, lower, higher
-        if times_ms[end] - times_ms[start] + stream.interval_ms >= limits.min_duration_ms:
+            left, top, right, bottom = wider
+            end += 1
+        if times_ms[end] - times_ms[start] + interval_ms >= limits.min_duration_ms:
             runs.append((kept[start], kept[end]))
             start = end + 1
         else:
@@ -117,14 +121,14 @@ def to_scanpath(stream: GazeStream, runs: list[slice], dropped: Counter[str]) ->
         dropped: gets "fixation off the image", and of the stream "blinks", "pupil losses" and "samples lost".
     """
     count_losses(stream, dropped)
-    fixations = []
+    fixations, interval_ms = [], stream.interval_ms
     for run in runs:
         x, y = stream.fractions[run][stream.valid[run]].mean(axis=0)
         if not (0 <= x < 1 and 0 <= y < 1):
             dropped["fixation off the image"] += 1
             continue
         times_ms = stream.times_ms[run]
-        duration_ms = times_ms[-1] - times_ms[0] + stream.interval_ms
+        duration_ms = times_ms[-1] - times_ms[0] + interval_ms
         onset_ms = times_ms[0] - stream.times_ms[0]
         fixations.append(Fixation(float(x), float(y), float(duration_ms), float(onset_ms)))
     return Scanpath(tuple(fixations), "eyetracker") if fixations else None
@@ -148,8 +152,9 @@ def _runs(marked: np.ndarray) -> Iterator[slice]:
 
 
 def _long_enough(stream: GazeStream, runs: list[tuple[int, int]], limits: Thresholds) -> list[slice]:
+    interval_ms = stream.interval_ms
     return [
         slice(int(first), int(last) + 1)
         for first, last in runs
-        if stream.times_ms[last] - stream.times_ms[first] + stream.interval_ms >= limits.min_duration_ms
+        if stream.times_ms[last] - stream.times_ms[first] + interval_ms >= limits.min_duration_ms
     ]

@@ -1,10 +1,11 @@
 """Who may do what: claims are never believed as they are, on a Space and elsewhere."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
-from annotate.identity import LIMITS, LOGIN, LONGEST_NAME, NEIGHBOURS, Claim, Gate, NotAllowed
+from annotate.identity import LIMITS, LOGIN, LONGEST_NAME, NAME_COOKIE, NEIGHBOURS, Claim, Gate, NotAllowed
 from annotate.settings import AnnotateSettings, AnnotateSettingsError
 
 TOKEN, REVIEW_TOKEN = "a" * 20, "r" * 20
@@ -123,3 +124,18 @@ def test_settings_from_the_environment() -> None:
 def test_settings_that_cannot_be_used(environment: dict[str, str], message: str) -> None:
     with pytest.raises(AnnotateSettingsError, match=message):
         AnnotateSettings.from_environment(environment)
+
+
+def test_a_request_says_who_made_it_by_the_session_on_a_space_and_by_the_cookie_elsewhere() -> None:
+    request = SimpleNamespace(
+        cookies={NAME_COOKIE: "Zo%C3%AB  B"},
+        client=SimpleNamespace(host="10.0.0.3"),
+        session={"oauth_info": {"userinfo": {"preferred_username": "ada"}}},
+    )
+    assert gate(SPACE).claim(request) == Claim("ada", "Zo\u00eb  B", "", "10.0.0.3")
+    local = gate(LOCAL)
+    assert local.claim(request, "t") == Claim(None, "Zo\u00eb  B", "t", "10.0.0.3")
+    assert local.visitor(local.claim(request)).name == "Zo\u00eb B"
+    nobody = SimpleNamespace(cookies={}, client=None, session={})
+    assert gate(SPACE).claim(nobody) == Claim(None, "", "", "")
+    assert (gate(SPACE).asks_name, local.asks_name) == (False, True)

@@ -9,14 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from evaluate.comparison import CENTRE, REVERSED, SHUFFLED, UNIFORM
 from evaluate.overlay.cases import LARGEST_NUMBER, Case, CaseError, drawn_case, uploaded_case
-from evaluate.overlay.compare import FLOORS, compare_paths
 from evaluate.overlay.view import Seen
 from frame.models import first_look
 from gazevlm_core.datasets.scanpath_files import ScanpathFileError
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.images import ImageError
+from gazevlm_core.metrics.compare import CENTRE, FLOORS, REVERSED, SHUFFLED, UNIFORM, compare_paths
 from gazevlm_core.metrics.registry import path_metrics
 from gazevlm_core.phantom.readers import READERS
 from gazevlm_core.records import Diagnosis

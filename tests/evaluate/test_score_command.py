@@ -8,8 +8,9 @@ import pytest
 from typer.testing import CliRunner
 
 from cli.main import app
-from evaluate.comparison import CENTRE, MODE, OTHER_IMAGE, REVERSED, SAME_FINDING, SHUFFLED, TRAINED_MODE, UNIFORM
+from evaluate.comparison import MODE, OTHER_IMAGE, SAME_FINDING, TRAINED_MODE
 from gazevlm_core.datasets.scanpath_files import ScanpathFileError, read_scanpaths
+from gazevlm_core.metrics.compare import CENTRE, REVERSED, SHUFFLED, UNIFORM
 from gazevlm_core.metrics.registry import path_metrics
 
 FINDINGS = ("edema", "fracture")

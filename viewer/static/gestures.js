@@ -12,11 +12,14 @@
     return [event.clientX - box.left, event.clientY - box.top];
   };
 
-  /* Calls on.drag(dx, dy, event), on.zoom(factor, x, y), on.click(event), on.move(event), on.leave(); places are CSS pixels of the layer. */
+  /* Calls on.drag(dx, dy, event), on.zoom(factor, x, y), on.click(event), on.move(event), on.leave(); places are CSS pixels of
+     the layer. Where on.grab(event) is true, the one pointer holds something: on.carry(event) and on.release(event) instead of
+     on.drag, and on.release(null) where a second finger or the system ends it; a press without a move is still a click. */
   gaze.listenToPointers = (stage, layer, on) => {
     const down = new Map(); // pointer id -> last event
     let travelled = 0,
-      pinched = false;
+      pinched = false,
+      held = false;
 
     const place = event => gaze.placeOn(layer, event);
     const spread = () => {
@@ -24,12 +27,20 @@
       return { x: (ax + bx) / 2, y: (ay + by) / 2, distance: Math.max(Math.hypot(ax - bx, ay - by), 1) };
     };
 
+    const letGo = event => {
+      if (held) on.release(event);
+      held = false;
+    };
+
     stage.addEventListener("pointerdown", event => {
       if (event.target.closest("button, input, select") || down.size === 2) return;
       stage.setPointerCapture(event.pointerId);
-      if (!down.size) [travelled, pinched] = [0, false];
+      if (!down.size) [travelled, pinched, held] = [0, false, on.grab(event)];
       down.set(event.pointerId, event);
-      pinched ||= down.size === 2;
+      if (down.size === 2) {
+        pinched = true;
+        letGo(null);
+      }
     });
 
     stage.addEventListener("pointermove", event => {
@@ -45,14 +56,21 @@
       const dx = event.clientX - before.clientX,
         dy = event.clientY - before.clientY;
       travelled += Math.hypot(dx, dy);
-      if (travelled > CLICK_REACH_PX) on.drag(dx, dy, event);
+      if (travelled > CLICK_REACH_PX) held ? on.carry(event) : on.drag(dx, dy, event);
     });
 
     stage.addEventListener("pointerup", event => {
       if (!down.delete(event.pointerId)) return;
-      if (!pinched && travelled <= CLICK_REACH_PX && event.button === 0) on.click(event);
+      const clicked = !pinched && travelled <= CLICK_REACH_PX && event.button === 0;
+      letGo(clicked ? null : event);
+      if (clicked) on.click(event);
     });
-    stage.addEventListener("pointercancel", event => down.delete(event.pointerId));
+    stage.addEventListener("pointercancel", event => {
+      down.delete(event.pointerId);
+      letGo(null);
+    });
+    // A finger that holds something does not scroll the page.
+    stage.addEventListener("touchstart", event => held && event.preventDefault(), { passive: false });
     stage.addEventListener("pointerleave", () => on.leave());
     stage.addEventListener("contextmenu", event => event.preventDefault()); // the right button drags the window
 

@@ -213,6 +213,15 @@
     pen.stroke();
   };
 
+  /* Number of the patch under a place (fractions), counted as `PatchGrid.index_of` does. */
+  gaze.patchAt = ({ rows, cols }, x, y) => Math.floor(y * rows) * cols + Math.floor(x * cols);
+
+  /* The outline of one patch. */
+  gaze.drawPatch = (pen, view, grid, chosen) => {
+    [pen.strokeStyle, pen.lineWidth] = ["rgba(255, 255, 255, 0.8)", 1.5];
+    forEachPatch(view, grid, (patch, ...box) => patch === chosen && pen.strokeRect(...box));
+  };
+
   function forEachPatch(view, grid, draw) {
     const [left, top] = view.toScreen(0, 0),
       width = (view.image.width * view.scale) / grid.cols,

@@ -9,7 +9,11 @@
   const EMPTY = { image: null, width_px: 1, height_px: 1, grid: null, paths: [], autoplay: false, in_step: false, message: "" };
 
   gaze.Viewer = class Viewer {
-    /* `emit(name, data)` gets "click" (a place on the image) and "select" (a fixation). */
+    /* `emit(name, data)` gets "click" (a place on the image) and "select" (a fixation).
+
+       For whoever builds on it: `layers` are functions (pen, view) that draw on top of everything; `painter`, where there is
+       one, draws the image instead: (pen, view, density, picture); `grip` may hold what lies under the pointer: see
+       gestures.js for grab, carry and release. */
     constructor(root, { palettes, emit }) {
       [this.root, this.palettes, this.emit] = [root, palettes, emit];
       [this.view, this.picture, this.timeline] = [new gaze.View(), new gaze.Picture(), new gaze.Timeline([])];
@@ -24,6 +28,9 @@
         hidden: new Set(),
         focus: 0,
         hover: null,
+        layers: [],
+        painter: null,
+        grip: null,
       });
       this.imageCanvas = make("canvas");
       this.markCanvas = make("canvas");
@@ -54,6 +61,9 @@
         click: event => this.#click(event),
         move: event => this.#point(event),
         leave: () => this.#point(null),
+        grab: event => event.button === 0 && !this.on.dragWindow && Boolean(this.grip?.grab(event)),
+        carry: event => this.grip.carry(event),
+        release: event => this.grip.release(event),
       });
       gaze.listenToKeys(this);
       const observer = new ResizeObserver(entries => this.#resize(entries.at(-1)));
@@ -231,24 +241,30 @@
       this.refresh();
     }
 
+    /* Where on the image an event is: fractions, pixels, and whether it is on the image at all. */
+    placeOf(event) {
+      const [x_px, y_px] = this.view.toImage(...gaze.placeOn(this.layer, event)),
+        { width, height } = this.view.image;
+      const inside = x_px >= 0 && y_px >= 0 && x_px < width && y_px < height;
+      return { x: x_px / width, y: y_px / height, x_px, y_px, inside };
+    }
+
+    /* How the image is shown at this moment. */
+    get shown() {
+      const { center, width, inverted } = this.window;
+      return { zoom: this.view.scale, window: { center, width, inverted } };
+    }
+
     #click(event) {
       const time_ms = performance.now(),
-        [x_px, y_px] = this.view.toImage(...gaze.placeOn(this.layer, event));
-      const { width, height } = this.view.image,
-        inside = x_px >= 0 && y_px >= 0 && x_px < width && y_px < height;
-      const hit = this.#near(event);
+        hit = this.#near(event);
       if (hit) this.select(hit.path, hit.step);
       if (this.picture.url)
         this.emit("click", {
-          x: x_px / width,
-          y: y_px / height,
-          x_px,
-          y_px,
-          inside,
+          ...this.placeOf(event),
           time_ms,
           since_shown_ms: time_ms - this.shownAt_ms,
-          zoom: this.view.scale,
-          window: { center: this.window.center, width: this.window.width, inverted: this.window.inverted },
+          ...this.shown,
           pointer: event.pointerType,
         });
     }
@@ -322,7 +338,8 @@
         return pen;
       });
       if (!this.picture.url) return;
-      this.picture.draw(image, view, density);
+      if (this.painter) this.painter(image, view, density, this.picture);
+      else this.picture.draw(image, view, density);
       const path = value.paths[this.focus],
         step = this.whole ? -1 : this.timeline.stepAt(this.focus, this.time_ms);
       if (this.on.heat && value.grid && path?.patch_probabilities && step >= 0)
@@ -334,6 +351,7 @@
           value.paths.flatMap((each, index) => (this.hidden.has(index) ? [] : [this.#drawable(each, index)])),
           this.on.detail,
         );
+      for (const layer of this.layers) layer(marks, view);
     }
 
     /* Put the layer on whole CSS pixels. Elsewhere browsers move what it shows by up to half of one, and clicks with it. */

@@ -5,12 +5,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from evaluate.comparison import CENTRE, REVERSED, SHUFFLED, UNIFORM
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.metrics.paths import Size, pack_paths
 from gazevlm_core.metrics.registry import Order, path_metrics
 from gazevlm_core.scanpath import Fixation, Scanpath
 
+UNIFORM, CENTRE = "uniform random", "everything at the centre"
+SHUFFLED, REVERSED = "own path shuffled", "own path reversed"
 TURNS = 32  # random orders and random paths; one image has no others to average over
 FLOORS = (SHUFFLED, REVERSED, UNIFORM, CENTRE)
 

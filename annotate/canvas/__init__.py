@@ -1,0 +1,1 @@
+"""The canvas on which an image is annotated, as a Gradio component."""

@@ -1,0 +1,139 @@
+"""What browsers send, checked: anybody may send anything, so every size is bounded and nothing is guessed.
+
+A refusal is one sentence; it names the part that is wrong and never repeats what was sent.
+"""
+
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from gazevlm_core.annotation import Mode
+
+MOST_CLICKS, MOST_SAMPLES, LEAST_SAMPLE_MS = 500, 30_000, 10.0
+LONGEST_REPORT, LONGEST_QUESTION, LONGEST_REASON = 5_000, 300, 200  # characters
+LONGEST_MS = 24 * 3600 * 1000.0
+LARGEST_PX, LARGEST_ZOOM = 32_768, 1000.0
+
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Time = Annotated[float, Field(ge=0, le=LONGEST_MS)]
+Zoom = Annotated[float, Field(gt=0, le=LARGEST_ZOOM)]
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+SubmissionId = Annotated[str, Field(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]  # crypto.randomUUID()
+Beside = Annotated[float, Field(ge=-100, le=100)]  # a place that may lie off the image
+Pixels = Annotated[int, Field(ge=1, le=LARGEST_PX)]
+
+
+class Strict(BaseModel):
+    """No further parts, no other types, no NaN."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+
+
+class SentClick(Strict):
+    """One click; the onset is since the image was shown, None for one that was inserted later."""
+
+    x: Fraction
+    y: Fraction
+    onset_ms: Time | None
+    zoom: Zoom
+    window_center: Annotated[float, Field(ge=0, le=255)]
+    window_width: Annotated[float, Field(gt=0, le=510)]
+    inverted: bool
+    pointer: Literal["mouse", "touch", "pen", "keyboard"]
+    edit: Literal["", "moved", "inserted"]
+
+
+class SentClient(Strict):
+    """How the image was shown."""
+
+    canvas_width_px: Pixels
+    canvas_height_px: Pixels
+    zoom: Zoom
+    device_pixel_ratio: Annotated[float, Field(gt=0, le=32)]
+
+
+class Submission(Strict):
+    """All that somebody did on one image; `samples` are [time_ms, x, y]."""
+
+    submission_id: SubmissionId
+    person: Name
+    sha256: Digest
+    lease_id: Name | None
+    shown_at: Annotated[str, Field(max_length=40)]
+    mode: Mode
+    clicks: Annotated[list[SentClick], Field(max_length=MOST_CLICKS)]
+    samples: Annotated[
+        list[Annotated[list[Annotated[float, Field(ge=-100, le=LONGEST_MS)]], Field(min_length=3, max_length=3)]],
+        Field(max_length=MOST_SAMPLES),
+    ]
+    findings: Annotated[list[Annotated[str, Field(max_length=100)]], Field(min_length=1, max_length=64)]
+    report: Annotated[str, Field(max_length=LONGEST_REPORT)]
+    confidence: Annotated[int, Field(ge=1, le=5)] | None
+    client: SentClient
+
+
+class Begin(Strict):
+    """A page asks who it is and what there is to do."""
+
+
+class Next(Strict):
+    """A page asks for an image to annotate."""
+
+
+class Own(Strict):
+    """An uploaded image; `path` is where the upload was put."""
+
+    path: Annotated[str, Field(min_length=1, max_length=4096)]
+    question: Annotated[str, Field(min_length=1, max_length=LONGEST_QUESTION)]
+
+
+class Reopen(Strict):
+    """The image of a draft."""
+
+    sha256: Digest
+
+
+class SkipTask(Strict):
+    """A task is given back."""
+
+    lease_id: Name
+    reason: Annotated[str, Field(min_length=1, max_length=LONGEST_REASON)]
+
+
+class Look(Strict):
+    """What a model sees; its grid alone before a submission."""
+
+    sha256: Digest
+    model: Name
+
+
+class Scores(Strict):
+    """A submission compared with a model and with other readers."""
+
+    submission_id: SubmissionId
+    model: Name
+
+
+Sent = TypeVar("Sent", bound=Strict)
+
+
+def checked(form: type[Sent], values: object) -> Sent:
+    """What was sent, as one of the forms above.
+
+    Raises:
+        ValueError: one sentence.
+    """
+    try:
+        return form.model_validate(values)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        place = ".".join(map(str, first["loc"]))[:60]
+        known = all(isinstance(part, int) or part in _parts(form) for part in first["loc"])
+        where = f" ({place})" if place and known else ""
+        raise ValueError(f"This was not understood{where}: {first['msg'][:120]}; reload the page.") from None
+
+
+def _parts(form: type[BaseModel]) -> set[Any]:
+    """Names that may be told in an error, because they are ours."""
+    return {*form.model_fields, *SentClick.model_fields, *SentClient.model_fields}

@@ -1,0 +1,246 @@
+"""What the Teach tab can do, for a person and without a page: tasks, own images, submissions, looks and scores."""
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from annotate.blur import BlurSettings, blurred
+from annotate.identity import Action, Asked, Gate, Visitor
+from annotate.payload import Submission
+from annotate.scores import Against, compare
+from annotate.store.types import Progress, Receipt, StoredImage
+from annotate.submission import annotation_of
+from frame.models import Ask, Models, first_look
+from gazevlm_core.geometry import PatchGrid
+from gazevlm_core.images import load_image
+from gazevlm_core.records import Diagnosis
+from gazevlm_core.scanpath import Scanpath
+
+if TYPE_CHECKING:
+    from annotate.store.store import AnnotationStore
+
+KEPT_LOOKS, MOST_READERS = 256, 5
+LOOKS_AT_ONCE = 8  # and no more waiting: requests that wait for a model would keep submissions from their turn
+OWN_NAME = "own image"
+NOT_YET = "A model's path is shown once you have submitted your own, so that it cannot lead you."
+UNTRAINED = "The gaze of {model} is untrained: there is no path to show. Choose another model."
+BUSY = "The model has much to look at just now: try again in a moment."
+NOBODY_ELSE = "There is nothing to compare with yet: no other reader, and no path of the model."
+
+
+@dataclass(frozen=True)
+class Veil:
+    """The blurred form of an image, and what its discs show.
+
+    Args:
+        png: to be stretched over the image.
+        mean: grey value of the PNG's pixels, so that a page can tell whether it drew them.
+        sigma_px, radius_px: in px of the image.
+    """
+
+    png: bytes
+    mean: float
+    sigma_px: float
+    radius_px: float
+
+
+@dataclass(frozen=True)
+class Opened:
+    """An image to annotate.
+
+    Args:
+        image: what is known of it.
+        lease_id: of the task; None for an own image, and where a draft goes on.
+        expires_at: of the lease.
+        shown_at: by the server's clock.
+        png: the image.
+        veil: its blurred form.
+    """
+
+    image: StoredImage
+    lease_id: str | None
+    expires_at: datetime | None
+    shown_at: datetime
+    png: bytes
+    veil: Veil
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What a model sees of an image.
+
+    Args:
+        model: its name.
+        look: what it said.
+        own: the person's own path, the latest one; None before a submission.
+        path: where the model looked; None before a submission, and where its gaze is untrained.
+    """
+
+    model: str
+    look: Diagnosis
+    own: Scanpath | None
+    path: Scanpath | None
+
+    @property
+    def words(self) -> str:
+        """What is to be seen."""
+        if self.own is None:
+            return NOT_YET
+        if self.path is None:
+            return UNTRAINED.format(model=self.model)
+        return f"Your path beside that of {self.model}, {len(self.path)} places. Both can be replayed below the image."
+
+
+class AnnotationService:
+    """The logic of the tab. Every method checks who asks and what for; a refusal is one sentence in a ValueError.
+
+    Args:
+        store: where everything is kept.
+        models: what can look.
+        ask: looks, one image at a time.
+        gate: who is asking, and whether they may.
+        blur: of the modes with a blurred image.
+    """
+
+    def __init__(
+        self,
+        store: "AnnotationStore",
+        models: Models,
+        ask: Ask,
+        gate: Gate,
+        *,
+        blur: BlurSettings | None = None,
+    ) -> None:
+        self.store, self.models, self.gate = store, models, gate
+        self.blur = blur or BlurSettings()
+        self._ask = ask
+        self._looks: OrderedDict[tuple[str, str], Diagnosis] = OrderedDict()
+        self._looking, self._turns = threading.Lock(), threading.BoundedSemaphore(LOOKS_AT_ONCE)
+
+    def who(self, request: Asked, action: Action) -> Visitor:
+        """The person behind a request.
+
+        Raises:
+            NotAllowed: nobody known, or too many requests.
+        """
+        return self.gate.admit(self.gate.claim(request), action)
+
+    # ---- images -----------------------------------------------------------------------------------------------------
+    def progress(self, person: Visitor) -> Progress:
+        """What the person did, and what is left."""
+        return self.store.progress(person.pseudonym)
+
+    def next_task(self, person: Visitor) -> Opened | None:
+        """The next image for the person; None where there is none."""
+        task = self.store.next_task(person.pseudonym)
+        return None if task is None else self._opened(task.image, task.lease_id, task.expires_at)
+
+    def open_own(self, person: Visitor, path: Path, question: str) -> Opened:
+        """An image that the person uploaded; it is kept from here on.
+
+        Raises:
+            ValueError: no image, or none that can be used.
+        """
+        if not question.strip():
+            raise ValueError("Write a question, or take the usual one.")
+        loaded = load_image(path)
+        image = self.store.add_image(
+            loaded.image, OWN_NAME, question=question.strip(), source="upload", by=person.pseudonym, offered=False
+        )
+        return self._opened(image, None, None)
+
+    def reopen(self, person: Visitor, sha256: str) -> Opened:
+        """The image of a draft that is on the person's device."""
+        return self._opened(self.store.image(sha256), None, None)
+
+    def _opened(self, image: StoredImage, lease_id: str | None, expires_at: datetime | None) -> Opened:
+        sigma_px, radius_px = self.blur.scaled(image.width_px, image.height_px)
+        soft = blurred(self.store.pixels(image.sha256), sigma_px)
+        png = BytesIO()
+        soft.save(png, "PNG")
+        mean = float(np.asarray(soft.convert("L")).mean())
+        veil = Veil(png.getvalue(), mean, sigma_px, radius_px)
+        return Opened(image, lease_id, expires_at, datetime.now(UTC), self.store.png(image.sha256), veil)
+
+    # ---- what was done ----------------------------------------------------------------------------------------------
+    def submit(self, person: Visitor, sent: Submission) -> Receipt:
+        """Keep a submission; the same one again gives the same receipt. It is durable when this returns.
+
+        Raises:
+            ValueError: another person's, or parts that do not go together.
+        """
+        if sent.person != person.pseudonym:
+            raise ValueError("This was begun under another name: choose that name again, then submit.")
+        image = self.store.image(sent.sha256)
+        return self.store.submit(annotation_of(sent, image, person.pseudonym, self.blur), sent.lease_id)
+
+    def skip(self, person: Visitor, lease_id: str, reason: str) -> None:
+        """Give a task back."""
+        self.store.skip(lease_id, person.pseudonym, " ".join(reason.split()))
+
+    # ---- models and other readers -----------------------------------------------------------------------------------
+    def look(self, person: Visitor, sha256: str, model: str) -> Looked:
+        """The patch grid of a model on an image, and its path for whoever submitted one.
+
+        Raises:
+            ValueError: no such model or image.
+        """
+        look = self._look(sha256, model)
+        done = self.store.stored(sha256=sha256, annotator=person.pseudonym)
+        own = done[-1].annotation.scanpath if done else None
+        return Looked(model, look, own, look.scanpath if done else None)
+
+    def scores(self, person: Visitor, submission_id: str, model: str) -> list[Against]:
+        """A submission of the person's against the model's path and other readers', each with floors.
+
+        Raises:
+            ValueError: not the person's, or nothing to compare with.
+        """
+        record = self.store.find(submission_id)
+        if record is None or record.annotation.annotator != person.pseudonym:
+            raise ValueError(NOT_YET)
+        own, sha256 = record.annotation, record.image_sha256
+        size = (float(own.image_width_px), float(own.image_height_px))
+        found, grid = [], PatchGrid(8, 8)
+        if model in self.models.choices():
+            look = self._look(sha256, model)
+            grid = look.grid
+            if look.scanpath is not None:
+                found.append(compare(f"model {model}", own.scanpath, [look.scanpath], size, grid))
+        others = [
+            other.annotation.scanpath
+            for other in self.store.stored(sha256=sha256, limit=100)
+            if other.annotation.annotator != person.pseudonym and other.verdict != "rejected"
+        ][-MOST_READERS:]
+        if others:
+            found.append(compare(f"other readers ({len(others)})", own.scanpath, others, size, grid))
+        if not found:
+            raise ValueError(NOBODY_ELSE)
+        return found
+
+    def _look(self, sha256: str, model: str) -> Diagnosis:
+        """A model looks at an image once; the latest looks are kept."""
+        if model not in self.models.choices():
+            raise ValueError("There is no such model any more: choose another.")
+        key = (sha256, model)
+        with self._looking:
+            if key in self._looks:
+                self._looks.move_to_end(key)
+                return self._looks[key]
+        if not self._turns.acquire(blocking=False):
+            raise ValueError(BUSY)
+        try:  # a model has its own lock, and two looks at once say the same
+            look = first_look(self._ask, model, self.store.pixels(sha256).convert("RGB"))
+        finally:
+            self._turns.release()
+        with self._looking:
+            self._looks[key] = look
+            while len(self._looks) > KEPT_LOOKS:
+                self._looks.popitem(last=False)
+        return look

@@ -1,0 +1,397 @@
+/* Teach: from the start panel to an image, to its submission, and on to the next. `GazeTeach.mount` puts it into a page. */
+"use strict";
+(teach => {
+  const TICK_MS = 1000,
+    SAVE_MS = 2000,
+    GRID_AGAIN_MS = 10_000,
+    DRAFT_VERSION = 1;
+  const make = (...parts) => globalThis.GazeViewer.make(...parts);
+
+  teach.App = class App {
+    constructor(root, { server, upload, palettes }) {
+      Object.assign(this, { server, upload, palettes, work: null, desk: null, welcome: null });
+      this.start = new teach.Start({
+        name: text => this.#useName(text),
+        next: () => this.next(),
+        own: (file, question) => this.own(file, question),
+        resume: draft => this.resume(draft),
+        drop: draft => this.#drop(draft),
+        model: model => teach.keep.choose({ model }),
+      });
+      this.note = make("div", { class: "teach-note-line", role: "status", "aria-live": "polite" });
+      this.error = make("div", { class: "teach-error", role: "alert" });
+      this.body = make("div");
+      root.replaceChildren(this.error, this.note, this.body);
+      this.outbox = new teach.Outbox(server, { state: (...news) => this.#sent(...news) });
+      addEventListener("pagehide", () => this.save());
+      document.addEventListener("visibilitychange", () => document.hidden && this.save());
+      addEventListener("storage", event => this.#elsewhere(event));
+      addEventListener("online", () => !this.welcome && this.begin());
+      setInterval(() => this.#tick(), TICK_MS);
+      this.begin();
+    }
+
+    /* Runs one thing at a time; what goes wrong is said, and nothing is lost by it. */
+    async #try(act) {
+      if (this.busy) return;
+      this.busy = true;
+      this.#fail("");
+      this.body.setAttribute("aria-busy", "true");
+      try {
+        await act();
+      } catch (error) {
+        const known = error instanceof teach.Refusal || error instanceof teach.NoAnswer;
+        if (!known) console.error(error);
+        this.#fail(known ? error.message : "That did not work. Nothing is lost: try again, or reload the page.");
+      } finally {
+        this.busy = false;
+        this.body.removeAttribute("aria-busy");
+      }
+    }
+
+    #fail(text) {
+      const working = this.desk?.root.isConnected;
+      this.error.textContent = working ? "" : text;
+      this.desk?.fail(working ? text : "");
+    }
+
+    // ---- the start --------------------------------------------------------------------------------------------------
+    async begin() {
+      if (teach.keep.name) teach.keep.name = teach.keep.name; // renews the cookie
+      await this.#try(async () => {
+        this.welcome = await teach.ask(this.server, "begin");
+        this.outbox.person = this.welcome.person?.pseudonym;
+        this.home();
+        if (this.outbox.person) this.outbox.flush();
+      });
+      if (!this.welcome) setTimeout(() => this.welcome || this.begin(), 5 * TICK_MS);
+    }
+
+    home() {
+      this.#leave();
+      this.start.show(this.welcome);
+      this.body.replaceChildren(this.start.root);
+      if (this.welcome.problem && teach.keep.name) this.#fail(this.welcome.problem);
+    }
+
+    async #refresh() {
+      this.welcome = await teach.ask(this.server, "begin");
+    }
+
+    async #useName(text) {
+      teach.keep.name = text;
+      await this.begin();
+    }
+
+    #drop(draft) {
+      teach.keep.dropDraft(draft.person, draft.image.sha256);
+      this.home();
+    }
+
+    get #model() {
+      const { model } = teach.keep.choices;
+      return this.welcome.models.includes(model) ? model : this.welcome.usual;
+    }
+
+    // ---- an image ---------------------------------------------------------------------------------------------------
+    next() {
+      return this.#try(async () => {
+        // else the task would come again, and its draft could be changed while it is on its way
+        if (!(await this.outbox.empty())) throw new teach.NoAnswer("Your last submission is kept on this device, but not stored yet: the next image comes after it. Try again in a moment.");
+        const opened = await teach.ask(this.server, "next");
+        if (!opened) {
+          await this.#refresh();
+          this.home();
+          this.note.textContent = "There is no further image for you at present. Thank you.";
+          return;
+        }
+        const draft = teach.keep.draft(this.welcome.person.pseudonym, opened.image.sha256);
+        await this.#open({ ...opened, ...(draft ? drafted(draft) : {}), lease_id: opened.lease_id });
+        if (draft) this.desk.say("You have begun this image before: your draft is back.");
+      });
+    }
+
+    own(file, question) {
+      return this.#try(async () => {
+        this.note.textContent = "Reading the image…";
+        try {
+          let uploaded;
+          try {
+            uploaded = await this.upload(file);
+          } catch {
+            throw new teach.Refusal("The file could not be uploaded: it may be too large, or the connection is lost.");
+          }
+          await this.#open(await teach.ask(this.server, "own", { path: uploaded.path, question }));
+        } finally {
+          this.note.textContent = "";
+        }
+      });
+    }
+
+    resume(draft) {
+      return this.#try(async () => {
+        const opened = await teach.ask(this.server, "reopen", { sha256: draft.image.sha256 });
+        await this.#open({ ...opened, ...drafted(draft) });
+        this.desk.say("Your draft is back.");
+      });
+    }
+
+    async #open(opened) {
+      const { path, samples, form, elapsed_ms } = opened;
+      const mode = opened.mode ?? this.start.mode;
+      this.desk ??= new teach.Desk(this.welcome, this.palettes, {
+        changed: event => this.#changed(event),
+        submit: () => this.submit(),
+        skip: reason => this.skip(reason),
+        leave: () => this.#leaveForGood(),
+        next: () => this.next(),
+        home: () => this.#try(async () => (await this.#refresh(), this.home())),
+        look: () => this.look(),
+        scores: () => this.scores(),
+      });
+      this.work = null;
+      this.body.replaceChildren(this.desk.root);
+      try {
+        await this.desk.surface.open({ image: opened.image, picture: located(opened.picture), veil: located(opened.veil), mode, path, samples, elapsed_ms });
+      } catch (error) {
+        console.error(error);
+        this.home();
+        throw new teach.Refusal(
+          mode === "clicks"
+            ? "The image could not be loaded: try again."
+            : `The blurred image cannot be drawn in this browser, so the mode "${teach.modeName(mode)}" cannot start: choose clicks, or use another browser.`,
+        );
+      }
+      this.work = {
+        mode,
+        image: opened.image,
+        lease_id: opened.lease_id,
+        shown_at: opened.shown_at,
+        submission_id: opened.submission_id ?? uuid(),
+        saved_ms: 0,
+        state: "working",
+      };
+      this.desk.form.values = form ?? {};
+      this.desk.begin(opened.image.question, Boolean(opened.lease_id));
+      this.#tick();
+      if (mode === "moving window") this.desk.say("Move the disc over the image, and rest where you look.");
+      else this.desk.say("Click where you look, in the order you look.");
+      this.note.textContent = "";
+      this.#grid();
+    }
+
+    /* The model's patch grid; its path stays with the server. Without it everything works but the patch is not told. */
+    async #grid(turns = 6) {
+      const { work } = this;
+      if (!this.#model) return;
+      try {
+        const { grid } = await teach.ask(this.server, "look", { sha256: work.image.sha256, model: this.#model });
+        if (work === this.work && work.state !== "stored") await this.desk.surface.useGrid(grid);
+        this.desk.refresh();
+      } catch (error) {
+        if (!(error instanceof teach.Refusal || error instanceof teach.NoAnswer)) throw error;
+        if (turns) setTimeout(() => work === this.work && this.#grid(turns - 1), GRID_AGAIN_MS);
+      }
+    }
+
+    #leave() {
+      this.save();
+      this.work = null;
+      this.desk?.surface.close();
+    }
+
+    #leaveForGood() {
+      teach.keep.dropDraft(this.welcome.person.pseudonym, this.work.image.sha256);
+      this.work = null;
+      this.home();
+    }
+
+    // ---- the draft --------------------------------------------------------------------------------------------------
+    #changed({ silent = false }) {
+      if (!this.work) return;
+      if (!silent || performance.now() - this.work.saved_ms > SAVE_MS) this.save();
+    }
+
+    /* Keeps the draft on this device; nothing is kept of an image on which nothing was done. */
+    save() {
+      const { work, desk } = this;
+      if (!work || work.state !== "working") return;
+      const { path, follower } = desk.surface,
+        form = desk.form.values;
+      work.saved_ms = performance.now();
+      const empty = !path.done.length && !path.undone.length && !follower.samples.length;
+      if (empty && !form.findings.length && !form.report && form.confidence === null && !work.kept) return;
+      const { mode, image, lease_id, shown_at, submission_id } = work;
+      work.kept = teach.keep.saveDraft({
+        version: DRAFT_VERSION,
+        person: this.welcome.person.pseudonym,
+        ...{ mode, image, lease_id, shown_at, submission_id, form },
+        path: path.toJSON(),
+        samples: follower.samples,
+        elapsed_ms: desk.surface.time(),
+        saved_at: Date.now(),
+      });
+      if (!work.kept) desk.fail("This browser cannot keep a draft (it is full, or forbids it): do not close the page before you submit.");
+    }
+
+    #elsewhere({ key }) {
+      const { work } = this;
+      if (work?.state !== "working" || key !== teach.keep.draftKey(this.welcome.person.pseudonym, work.image.sha256)) return;
+      this.desk.fail("This image is being annotated in another tab of this browser, too: go on in one of them alone.");
+    }
+
+    #tick() {
+      if (this.work?.state !== "working") return;
+      const { done, open_images } = this.welcome.progress;
+      const left = `${done} done${open_images ? `, ${open_images} open` : ""}`;
+      this.desk.tick({ ...this.work, left, kept: this.work.kept ? "draft kept on this device" : "" });
+      if (this.work.kept && performance.now() - this.work.saved_ms > SAVE_MS) this.save();
+    }
+
+    // ---- the end of an image ----------------------------------------------------------------------------------------
+    submit() {
+      const { work, desk } = this,
+        { surface } = desk,
+        { findings, report, confidence } = desk.form.values;
+      if (work?.state !== "working") return;
+      const moving = work.mode === "moving window";
+      if (moving ? !surface.follower.samples.length : !surface.path.length)
+        return desk.fail(moving ? "Nothing was looked at yet: move the disc over the image first." : "There is no click yet: click where you look, in the order you look.");
+      if (!findings.length) return desk.fail(`Tick the findings that you see, or "${this.welcome.no_finding}".`);
+      desk.fail("");
+      this.save();
+      const { width, height } = surface.viewer.view.stage;
+      const sent = {
+        submission_id: work.submission_id,
+        person: this.welcome.person.pseudonym,
+        sha256: work.image.sha256,
+        lease_id: work.lease_id,
+        shown_at: work.shown_at,
+        mode: work.mode,
+        clicks: surface.path.points.map(({ x, y, onset_ms, zoom, window, pointer, edit }) => {
+          const shown = { zoom, window_center: window.center, window_width: window.width, inverted: window.inverted };
+          return { x, y, onset_ms, ...shown, pointer, edit };
+        }),
+        samples: surface.follower.samples,
+        ...{ findings, report, confidence },
+        client: {
+          canvas_width_px: Math.max(1, Math.round(width)),
+          canvas_height_px: Math.max(1, Math.round(height)),
+          zoom: surface.viewer.view.scale,
+          device_pixel_ratio: globalThis.devicePixelRatio || 1,
+        },
+      };
+      work.state = "sending";
+      surface.lock(true);
+      work.posted = teach.keep.post(sent);
+      this.outbox.send(sent);
+    }
+
+    #sent(id, state, { seconds, words, receipt, sent }) {
+      const { work, desk } = this;
+      if (work?.submission_id !== id) return this.#sentEarlier(state, { words, receipt, sent });
+      const where = work.posted ? "Saved on this device" : "Not stored yet, keep this page open";
+      if (state === "sending") desk.sending(make("p", {}, `${where}. Sending…`));
+      else if (state === "waiting")
+        desk.sending(
+          make("p", {}, `${where}. There is no connection to the server; trying again in ${seconds} s, and when the connection is back.`),
+          teach.button("Try now", () => this.outbox.send(sent)),
+        );
+      else if (state === "refused") {
+        Object.assign(work, { state: "working", submission_id: uuid() });
+        desk.surface.lock(false);
+        desk.again();
+        desk.fail(words);
+      } else if (state === "stored") this.#stored(receipt, sent);
+    }
+
+    async #stored(receipt, sent) {
+      const { work, desk } = this;
+      work.state = "stored";
+      teach.keep.dropDraft(sent.person, sent.sha256);
+      desk.stored(receipt, { left: null });
+      try {
+        await this.#refresh();
+      } catch {
+        // the progress is shown with the next image
+      }
+      desk.line.textContent = `${this.welcome.progress.done} submitted, ${this.welcome.progress.open_images} open`;
+    }
+
+    /* From the outbox of an earlier visit. */
+    #sentEarlier(state, { words, receipt, sent }) {
+      if (state === "stored") {
+        teach.keep.dropDraft(sent.person, sent.sha256);
+        this.note.textContent = `An earlier submission of yours is stored now. Receipt ${receipt.receipt_id}.`;
+      }
+      if (state === "waiting") this.note.textContent = "An earlier submission of yours is saved on this device and will be sent when the server can be reached.";
+      if (state === "refused") this.note.textContent = `An earlier submission of yours was not taken (${words}) Its draft is still here.`;
+      if (state !== "sending" && !this.work && this.welcome?.person && this.start.root.isConnected) this.start.show(this.welcome);
+    }
+
+    skip(reason) {
+      if (!reason) return this.desk.fail("Say in a word why.");
+      return this.#try(async () => {
+        const { work } = this;
+        await teach.ask(this.server, "skip", { lease_id: work.lease_id, reason });
+        teach.keep.dropDraft(this.welcome.person.pseudonym, work.image.sha256);
+        this.work = null;
+        await this.#refresh();
+        this.home();
+        this.note.textContent = "Skipped.";
+      });
+    }
+
+    // ---- comparing --------------------------------------------------------------------------------------------------
+    look() {
+      return this.#try(async () => {
+        const { work, desk } = this;
+        desk.result.looked.textContent = "The model looks…";
+        try {
+          const { grid, paths, words } = await teach.ask(this.server, "look", { sha256: work.image.sha256, model: this.#model });
+          desk.result.looked.textContent = words;
+          if (work === this.work && paths.length) await desk.surface.compare(paths, grid);
+        } catch (error) {
+          desk.result.looked.textContent = "";
+          throw error;
+        }
+      });
+    }
+
+    scores() {
+      return this.#try(async () => {
+        const { work, desk } = this;
+        desk.result.table.textContent = "Comparing…";
+        try {
+          const compared = await teach.ask(this.server, "scores", { submission_id: work.submission_id, model: this.#model });
+          desk.result.showScores(compared);
+        } catch (error) {
+          desk.result.table.textContent = "";
+          throw error;
+        }
+      });
+    }
+  };
+
+  const located = file => ({ ...file, url: teach.addressOf(file.url) });
+
+  /* What an image takes over from its draft. */
+  const drafted = ({ mode, path, samples, form, elapsed_ms, shown_at, submission_id, lease_id }) => ({
+    ...{ mode, path, samples, form, elapsed_ms, shown_at, submission_id, lease_id },
+  });
+
+  /* Where the page is not secure (plain http on a network), browsers give no randomUUID, but they do give random bytes. */
+  function uuid() {
+    if (crypto.randomUUID) return crypto.randomUUID();
+    const bytes = crypto.getRandomValues(new Uint8Array(16));
+    [bytes[6], bytes[8]] = [(bytes[6] & 0x0f) | 0x40, (bytes[8] & 0x3f) | 0x80];
+    const hex = [...bytes].map(byte => byte.toString(16).padStart(2, "0")).join("");
+    return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
+  }
+
+  /* What `js_on_load` calls. */
+  teach.mount = (element, props, server, upload) => {
+    const root = element.querySelector(".gaze-teach");
+    root.app = new teach.App(root, { server, upload, palettes: props.palettes });
+  };
+})((globalThis.GazeTeach ??= {}));

@@ -1,0 +1,122 @@
+"""From what a page sent to the record of Teach."""
+
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+from annotate.blur import BlurSettings
+from annotate.moving_window import rests
+from annotate.payload import LEAST_SAMPLE_MS, Submission
+from annotate.store.types import StoredImage
+from gazevlm_core.annotation import SOURCE_OF_MODE, Annotation, Click, Client, PointerSample
+from gazevlm_core.phantom.truth import FINDING_NAMES, NO_FINDING
+from gazevlm_core.scanpath import Fixation, Scanpath
+
+OLDEST_DRAFT, CLOCK_SLACK = timedelta(days=90), timedelta(days=1)
+FINDINGS = (*FINDING_NAMES, NO_FINDING)
+
+
+def annotation_of(sent: Submission, image: StoredImage, annotator: str, blur: BlurSettings) -> Annotation:
+    """The record. "no finding" is stored as no finding at all, since one of the boxes has to be ticked.
+
+    Args:
+        sent: checked in form, not yet in meaning.
+        image: that was annotated.
+        annotator: pseudonym.
+        blur: of the modes with a blurred image.
+
+    Raises:
+        ValueError: parts that do not go together, in one sentence.
+    """
+    started_at = _started(sent.shown_at)
+    sigma_px, radius_px = blur.scaled(image.width_px, image.height_px)
+    plain = sent.mode == "clicks"
+    samples = _samples(sent)
+    return Annotation(
+        submission_id=sent.submission_id,
+        image_id=image.name,
+        image_sha256=image.sha256,
+        image_width_px=image.width_px,
+        image_height_px=image.height_px,
+        question=image.question,
+        findings=_findings(sent.findings),
+        report=_report(sent.report),
+        scanpath=rests(samples, image.width_px, image.height_px, radius_px) if samples else _clicked(sent),
+        annotator=annotator,
+        started_at=started_at,
+        submitted_at=max(datetime.now(UTC), started_at),  # the store puts its own time there
+        client=Client(
+            sent.client.canvas_width_px,
+            sent.client.canvas_height_px,
+            sent.client.zoom,
+            sent.client.device_pixel_ratio,
+            sent.mode,
+            None if plain else sigma_px,
+            None if plain else radius_px,
+        ),
+        confidence=sent.confidence,
+        clicks=tuple(
+            Click(one.zoom, one.window_center, one.window_width, one.inverted, one.pointer, one.edit)
+            for one in sent.clicks
+        ),
+        samples=samples,
+    )
+
+
+def _started(text: str) -> datetime:
+    try:
+        started_at = datetime.fromisoformat(text)
+    except ValueError:
+        started_at = datetime.min
+    if started_at.tzinfo is None:
+        raise ValueError("It is not known when the image was shown: open the image again.")
+    now = datetime.now(UTC)
+    if not now - OLDEST_DRAFT <= started_at <= now + CLOCK_SLACK:
+        raise ValueError(f"This was begun more than {OLDEST_DRAFT.days} days ago or in the future: annotate it anew.")
+    return started_at.astimezone(UTC)
+
+
+def _findings(ticked: list[str]) -> tuple[str, ...]:
+    if not set(ticked) <= set(FINDINGS) or len(set(ticked)) != len(ticked):
+        raise ValueError("Findings are ticked once each, from the list.")
+    if NO_FINDING in ticked:
+        if len(ticked) > 1:
+            raise ValueError(f'Tick "{NO_FINDING}" alone, or the findings.')
+        return ()
+    return tuple(name for name in FINDING_NAMES if name in ticked)
+
+
+def _report(text: str) -> str:
+    """Lines with one kind of ending and no control characters: text, whatever it looks like."""
+    lines = text.replace("\r\n", "\n").replace("\r", "\n")
+    if any((ord(sign) < 32 and sign not in "\n\t") or 0xD800 <= ord(sign) <= 0xDFFF for sign in lines):
+        raise ValueError("The report holds control characters: write it as plain text.")
+    return lines.strip()
+
+
+def _clicked(sent: Submission) -> Scanpath:
+    if sent.mode == "moving window":
+        raise ValueError("Nothing was looked at yet: move the disc over the image first.")
+    if not sent.clicks:
+        raise ValueError("There is no click yet: click where you look, in the order you look.")
+    for one in sent.clicks:
+        if (one.onset_ms is None) != (one.edit == "inserted"):
+            raise ValueError("A click has a time unless it was inserted later: reload the page.")
+    onsets = [one.onset_ms for one in sent.clicks if one.onset_ms is not None]
+    if onsets != sorted(onsets):
+        raise ValueError("The times of the clicks run backwards: reload the page.")
+    return Scanpath(
+        tuple(Fixation(one.x, one.y, onset_ms=one.onset_ms) for one in sent.clicks), SOURCE_OF_MODE[sent.mode]
+    )
+
+
+def _samples(sent: Submission) -> tuple[PointerSample, ...]:
+    if sent.samples and sent.mode != "moving window":
+        raise ValueError("The pointer is followed in the moving-window mode alone: reload the page.")
+    if sent.clicks and sent.mode == "moving window":
+        raise ValueError("There are no clicks in the moving-window mode: reload the page.")
+    times_ms = [time_ms for time_ms, _, _ in sent.samples]
+    if any(time_ms < 0 for time_ms in times_ms):
+        raise ValueError("The pointer was followed before the image was shown: reload the page.")
+    if any(later - earlier < LEAST_SAMPLE_MS for earlier, later in pairwise(times_ms)):
+        raise ValueError(f"Samples of the pointer lie at least {LEAST_SAMPLE_MS:g} ms apart: reload the page.")
+    return tuple(PointerSample(time_ms, x, y) for time_ms, x, y in sent.samples)

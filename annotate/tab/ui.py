@@ -1,0 +1,24 @@
+"""The Teach tab: clicking through images in the order one looks. No handler of it is a queue event."""
+
+import gradio as gr
+
+from annotate.canvas.ui import AnnotationCanvas
+from annotate.service import AnnotationService
+from frame.markup import notice
+from frame.ui import Tab
+
+
+def annotate_tab(service: AnnotationService) -> Tab:
+    """The tab around a store, the loaded models, and a way to know who is annotating.
+
+    Args:
+        service: does everything.
+    """
+
+    def fill(page: gr.Blocks) -> None:
+        models = service.models
+        seen = notice(models.choices()[models.usual].gaze.trained_on)
+        gr.HTML(seen, elem_id="teach-notice", elem_classes="gaze-notice-line")
+        AnnotationCanvas(service, elem_id="teach-canvas")
+
+    return Tab("Teach", "teach-tab", fill)

@@ -1,0 +1,152 @@
+"""The endpoints as anybody can call them: without a page, without a name, with whatever they like."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from annotate.store.store import AnnotationStore
+from annotate.store.types import StoreSettings
+from tests.annotate.submission_maker import make_submission
+
+Call = Callable[..., Any]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
+    (tmp_path / "gradio").mkdir()
+    return tmp_path
+
+
+@pytest.fixture
+def store(folder: Path) -> Iterator[AnnotationStore]:
+    store = AnnotationStore.open(folder / "store", settings=StoreSettings(gold_share=0, repeat_share=0))
+    store.add_image(Image.fromarray(np.eye(64, dtype=np.uint8) * 255), "secret diagnosis", by="test")
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def call(folder: Path, store: AnnotationStore) -> Iterator[Call]:
+    """Calls a function of the server: (name, values, person) -> its answer."""
+    from fastapi.testclient import TestClient
+    from gradio.routes import App
+
+    from annotate.canvas.ui import AnnotationCanvas
+    from annotate.service import AnnotationService
+    from annotate.tab.ui import annotate_tab
+    from frame.ui import build_page
+    from tests.annotate.annotate_page import Stubs, ask, local_gate
+
+    page = build_page([annotate_tab(AnnotationService(store, Stubs(), ask, local_gate(store)))])
+    number = next(number for number, block in page.blocks.items() if isinstance(block, AnnotationCanvas))
+
+    with TestClient(App.create_app(page), raise_server_exceptions=False) as client:
+
+        def call(name: str, values: object, person: str | None = "Ann") -> Any:
+            body = {"data": values, "component_id": number, "fn_name": name, "session_hash": "s"}
+            client.cookies.clear()
+            if person is not None:
+                client.cookies.set("gazevlm_name", person)
+            answer = client.post(
+                "/gradio_api/component_server/", content=json.dumps(body), headers={"content-type": "application/json"}
+            )
+            assert answer.status_code == 200, answer.text
+            assert "Traceback" not in answer.text
+            return answer.json()
+
+        yield call
+
+
+FUNCTIONS = ("begin", "next", "own", "reopen", "submit", "skip", "look", "scores")
+NESTED: list[Any] = []
+for _ in range(200):
+    NESTED = [NESTED]
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_whatever_is_sent_there_is_one_sentence(call: Call, store: AnnotationStore, name: str) -> None:
+    for values in (None, 7, "text", [], [{}], {"x": 1}, {"sha256": {}}, {"path": ["a"]}, NESTED, {"clicks": NESTED}):
+        answer = call(f"teach_{name}", values)
+        assert list(answer) == ["error"], values
+        assert "\n" not in answer["error"]
+        assert len(answer["error"]) < 300
+    assert store.stored() == []
+
+
+def test_without_a_name_nothing_but_the_greeting(call: Call, store: AnnotationStore) -> None:
+    welcome = call("teach_begin", {}, None)["ok"]
+    assert welcome["person"] is None
+    assert "Choose a name" in welcome["problem"]
+    (image,) = store.images()
+    sent: dict[str, object] = {
+        "teach_next": {},
+        "teach_own": {"path": "/etc/passwd", "question": "What?"},
+        "teach_reopen": {"sha256": image.sha256},
+        "teach_submit": make_submission("p", image.sha256),
+        "teach_skip": {"lease_id": "x", "reason": "y"},
+        "teach_look": {"sha256": image.sha256, "model": "stub"},
+        "teach_scores": {"submission_id": make_submission("p", "")["submission_id"], "model": "stub"},
+    }
+    for name, values in sent.items():
+        for person in (None, "%00", "x" * 5000):
+            assert "hoose a" in call(name, values, person)["error"]
+
+
+def test_a_task_tells_nothing_that_leads(call: Call) -> None:
+    opened = call("teach_next", {})["ok"]
+    assert set(opened) == {"image", "lease_id", "shown_at", "picture", "veil"}
+    assert "secret diagnosis" not in json.dumps(opened)
+    look = call("teach_look", {"sha256": opened["image"]["sha256"], "model": "stub"})["ok"]
+    assert (look["grid"], look["paths"]) == ({"rows": 8, "cols": 8}, [])
+
+
+def test_from_the_task_to_the_receipt(call: Call, store: AnnotationStore) -> None:
+    person = call("teach_begin", {})["ok"]["person"]["pseudonym"]
+    opened = call("teach_next", {})["ok"]
+    values = make_submission(
+        person, opened["image"]["sha256"], lease_id=opened["lease_id"], shown_at=opened["shown_at"]
+    )
+    receipt = call("teach_submit", values)["ok"]
+    assert call("teach_submit", values)["ok"] == receipt
+    (stored,) = store.stored()
+    assert (stored.receipt.receipt_id, stored.receipt.digest) == (receipt["receipt_id"], receipt["digest"])
+    assert call("teach_next", {})["ok"] is False
+    paths = call("teach_look", {"sha256": opened["image"]["sha256"], "model": "stub"})["ok"]["paths"]
+    assert [path["name"] for path in paths] == ["Model: stub", "You"]
+    scores = call("teach_scores", {"submission_id": values["submission_id"], "model": "stub"})["ok"]
+    assert len(scores[0]["floors"]) == len(scores[0]["rows"][0]["floors"]) == 4
+
+
+def test_far_too_many_clicks(call: Call, store: AnnotationStore) -> None:
+    values = make_submission("p", "a" * 64)
+    values["clicks"] *= 50_000
+    assert "not understood" in call("teach_submit", values)["error"]
+    assert store.stored() == []
+
+
+def test_files_outside_the_uploads_are_not_opened(call: Call, folder: Path, store: AnnotationStore) -> None:
+    outside, uploads = folder / "outside.png", folder / "gradio"
+    Image.new("L", (64, 64)).save(outside)
+    (uploads / "link.png").symlink_to(outside)
+    link, above, none = uploads / "link.png", uploads / ".." / "outside.png", uploads / "none.png"
+    for path in (outside, "/etc/passwd", above, link, uploads, none, "\0"):
+        answer = call("teach_own", {"path": str(path), "question": "What?"})
+        assert answer == {"error": "The upload is not there any more: choose the file again."}
+    assert outside.exists()
+    assert len(store.images()) == 1
+    inside = uploads / "a.png"
+    Image.new("L", (64, 64), 9).save(inside)
+    opened = call("teach_own", {"path": str(inside), "question": "What?"})["ok"]
+    assert opened["image"]["question"] == "What?"
+    assert not inside.exists(), "the upload itself is not kept"
+    broken = uploads / "b.png"
+    broken.write_bytes(b"\x89PNG but no image")
+    answer = call("teach_own", {"path": str(broken), "question": "What?"})
+    assert list(answer) == ["error"]
+    assert not broken.exists()

@@ -1,0 +1,236 @@
+"""The service of Teach on a store: tasks, own images, submissions of others, looks before and after, scores."""
+
+import io
+import math
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from annotate.identity import LIMITS, NotAllowed, Visitor
+from annotate.payload import Submission, checked
+from annotate.service import LOOKS_AT_ONCE, NOT_YET, AnnotationService
+from annotate.store.store import AnnotationStore
+from annotate.store.types import StoredImage, StoreSettings
+from gazevlm_core.metrics.compare import FLOORS
+from tests.annotate.annotate_page import MODEL, MODEL_PATH, UNTRAINED, Stubs, ask, local_gate
+from tests.annotate.submission_maker import ID, make_click, make_submission
+
+
+@dataclass
+class Asked:
+    """A request with cookies."""
+
+    cookies: dict[str, str] = field(default_factory=dict)
+    client: None = None
+    session: None = None
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[AnnotationStore]:
+    store = AnnotationStore.open(tmp_path / "store", settings=StoreSettings(gold_share=0, repeat_share=0))
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def service(store: AnnotationStore) -> AnnotationService:
+    return AnnotationService(store, Stubs(), ask, local_gate(store))
+
+
+def radiograph(seed: int = 0) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (60, 80), np.uint8))
+
+
+def signed(service: AnnotationService, name: str) -> Visitor:
+    return service.who(Asked({"gazevlm_name": name}), "read")
+
+
+def send(service: AnnotationService, person: Visitor, image: StoredImage, **change: Any) -> Any:
+    return service.submit(person, checked(Submission, make_submission(person.pseudonym, image.sha256, **change)))
+
+
+def test_a_task_from_its_lease_to_its_receipt(service: AnnotationService, store: AnnotationStore) -> None:
+    image = store.add_image(radiograph(), "case", by="test")
+    person = signed(service, "Ann")
+    opened = service.next_task(person)
+    assert opened is not None
+    assert (opened.image.sha256, opened.veil.sigma_px) == (image.sha256, 40 * 80 / 600)
+    shown = Image.open(io.BytesIO(opened.png))
+    assert shown.tobytes() == radiograph().tobytes()
+    receipt = send(service, person, image, lease_id=opened.lease_id)
+    assert send(service, person, image, lease_id=opened.lease_id) == receipt, "twice stores once"
+    (stored,) = store.stored()
+    assert (stored.kind, stored.annotation.annotator) == ("usual", person.pseudonym)
+    places = [(one.x, one.y, one.onset_ms) for one in stored.annotation.scanpath]
+    assert places == [(0.25, 0.5, 500), (0.7, 0.3, 1250.5)]
+    assert stored.annotation.clicks[0].zoom == 1.5
+    assert service.progress(person).done == 1
+    assert service.next_task(person) is None
+
+
+def test_nobody_submits_for_another(service: AnnotationService, store: AnnotationStore) -> None:
+    image = store.add_image(radiograph(), "case", by="test")
+    ann, bob = signed(service, "Ann"), signed(service, "Bob")
+    with pytest.raises(ValueError, match="another name"):
+        service.submit(bob, checked(Submission, make_submission(ann.pseudonym, image.sha256)))
+    task = service.next_task(ann)
+    assert task is not None
+    with pytest.raises(ValueError, match="somebody else"):
+        send(service, bob, image, lease_id=task.lease_id)
+    assert store.stored() == []
+    with pytest.raises(ValueError, match="not yours"):
+        service.skip(bob, task.lease_id or "", "mine")
+    send(service, ann, image, lease_id=task.lease_id)
+    with pytest.raises(ValueError, match="Another annotation"):
+        send(service, bob, image)  # under the same submission id
+    assert [one.annotation.annotator for one in store.stored()] == [ann.pseudonym]
+
+
+def test_what_makes_no_sense_is_refused(service: AnnotationService, store: AnnotationStore) -> None:
+    image = store.add_image(radiograph(), "case", by="test")
+    ann = signed(service, "Ann")
+    refused: dict[str, dict[str, Any]] = {
+        "no click": {"clicks": []},
+        "backwards": {"clicks": [make_click(onset_ms=500), make_click(onset_ms=499)]},
+        "unless it was inserted": {"clicks": [make_click(onset_ms=None)]},
+        "from the list": {"findings": ["<img src=x>"]},
+        "once each": {"findings": ["edema", "edema"]},
+        'Tick "no finding" alone': {"findings": ["edema", "no finding"]},
+        "control characters": {"report": "a\x00b"},
+        "not known when": {"shown_at": "yesterday"},
+        "90 days": {"shown_at": "1999-01-01T00:00:00+00:00"},
+        "or in the future": {"shown_at": "2999-01-01T00:00:00+00:00"},
+        "moving-window mode alone": {"samples": [[0.0, 0.5, 0.5]]},
+        "no clicks in the moving": {"mode": "moving window", "samples": [[0.0, 0.5, 0.5]]},
+        "Nothing was looked at": {"mode": "moving window", "clicks": []},
+        "apart": {"mode": "moving window", "clicks": [], "samples": [[0.0, 0.5, 0.5], [1.0, 0.5, 0.5]]},
+        "before the image": {"mode": "moving window", "clicks": [], "samples": [[-1.0, 0.5, 0.5]]},
+        "rested nowhere": {"mode": "moving window", "clicks": [], "samples": [[0.0, 0.5, 0.5]]},
+    }
+    for words, change in refused.items():
+        with pytest.raises(ValueError, match=words):
+            send(service, ann, image, **change)
+    with pytest.raises(ValueError, match="image"):
+        service.submit(ann, checked(Submission, make_submission(ann.pseudonym, "f" * 64)))
+    assert store.stored() == []
+    send(service, ann, image, report="<script>alert(1)</script>\r\nnext", findings=["no finding"], confidence=None)
+    (stored,) = store.stored()
+    assert stored.annotation.report == "<script>alert(1)</script>\nnext", "text is kept as text"
+    assert stored.annotation.findings == ()
+
+
+def test_the_blur_of_the_record_is_the_servers(service: AnnotationService, store: AnnotationStore) -> None:
+    image = store.add_image(radiograph(), "case", by="test")
+    ann = signed(service, "Ann")
+    samples = [[20.0 * k, 0.5, 0.5] for k in range(20)]
+    send(service, ann, image, mode="moving window", clicks=[], samples=samples)
+    send(service, ann, image, mode="bubble", submission_id=ID.replace("0b", "0c"))
+    moving, bubble = (one.annotation for one in store.stored())
+    for one in (moving, bubble):
+        assert (one.client.blur_sigma_px, one.client.radius_px) == (40 * 80 / 600, 32 * 80 / 600)
+    assert len(moving.samples) == 20
+    assert [(one.onset_ms, one.duration_ms) for one in moving.scanpath] == [(0, 400)]
+
+
+def test_a_path_is_told_after_a_submission_alone(service: AnnotationService, store: AnnotationStore) -> None:
+    image = store.add_image(radiograph(), "case", by="test")
+    ann, bob = signed(service, "Ann"), signed(service, "Bob")
+    before = service.look(ann, image.sha256, MODEL)
+    assert (before.path, before.own, before.words) == (None, None, NOT_YET)
+    assert len(before.look.grid) == 64
+    send(service, ann, image)
+    after = service.look(ann, image.sha256, MODEL)
+    assert after.path == MODEL_PATH
+    assert after.own == store.stored()[0].annotation.scanpath
+    assert service.look(bob, image.sha256, MODEL).path is None, "for another person it stays hidden"
+    untrained = service.look(ann, image.sha256, UNTRAINED)
+    assert untrained.path is None
+    assert "untrained" in untrained.words
+    with pytest.raises(ValueError, match="no such model"):
+        service.look(ann, image.sha256, "../model")
+    with pytest.raises(ValueError, match=r"\."):
+        service.look(ann, "f" * 64, MODEL)
+
+
+def test_scores_have_floors_and_are_ones_own(service: AnnotationService, store: AnnotationStore) -> None:
+    image = store.add_image(radiograph(), "case", by="test")
+    ann, bob = signed(service, "Ann"), signed(service, "Bob")
+    exact = [make_click(one.x, one.y, 100.0 * k) for k, one in enumerate(MODEL_PATH)]
+    send(service, ann, image, clicks=exact)
+    with pytest.raises(ValueError, match="submitted"):
+        service.scores(bob, ID, MODEL)
+    with pytest.raises(ValueError, match="nothing to compare"):
+        service.scores(ann, ID, UNTRAINED)
+    (against,) = service.scores(ann, ID, MODEL)
+    assert against.name == "model stub"
+    rows = {row.name: row for row in against.rows}
+    assert rows["sequence score"].value == 1, "the model's own path"
+    assert rows["DTW distance"].value == pytest.approx(0)
+    for row in against.rows:
+        assert tuple(row.floors) == FLOORS
+        assert not any(math.isnan(value) for value in row.floors.values())
+    assert rows["sequence score"].floors["own path shuffled"] < 1
+    send(service, bob, image, submission_id=ID.replace("0b", "0c"))
+    names = [one.name for one in service.scores(ann, ID, MODEL)]
+    assert names == ["model stub", "other readers (1)"]
+
+
+def test_own_images(service: AnnotationService, store: AnnotationStore, tmp_path: Path) -> None:
+    ann, path = signed(service, "Ann"), tmp_path / "Wolkenstein.png"
+    radiograph(3).save(path)
+    opened = service.open_own(ann, path, "  What do you see? ")
+    assert opened.lease_id is None
+    assert (opened.image.name, opened.image.question) == ("own image", "What do you see?")
+    assert service.next_task(signed(service, "Bob")) is None, "an own image is no task for others"
+    assert service.reopen(ann, opened.image.sha256).png == opened.png
+    path.write_bytes(b"no image")
+    with pytest.raises(ValueError, match=r"\."):
+        service.open_own(ann, path, "What?")
+    with pytest.raises(ValueError, match="question"):
+        service.open_own(ann, path, "  ")
+
+
+def test_too_much_is_refused_before_anything_is_done(service: AnnotationService) -> None:
+    ann = Asked({"gazevlm_name": "Ann"})
+    for _ in range(LIMITS["submit"].amount):
+        service.who(ann, "submit")
+    with pytest.raises(NotAllowed, match="wait a moment"):
+        service.who(ann, "submit")
+
+
+def test_a_busy_model_keeps_nobody_waiting(store: AnnotationStore) -> None:
+    image = store.add_image(radiograph(), "case", by="test")
+    begun, go = threading.Semaphore(0), threading.Event()
+
+    def slow(*question: Any) -> Iterator[Any]:
+        begun.release()
+        assert go.wait(60)
+        yield from ask(*question)
+
+    service = AnnotationService(store, Stubs(), slow, local_gate(store))
+    ann = signed(service, "Ann")
+    with ThreadPoolExecutor(LOOKS_AT_ONCE) as pool:
+        looks = [pool.submit(service.look, ann, image.sha256, MODEL) for _ in range(LOOKS_AT_ONCE)]
+        for _ in looks:
+            begun.acquire()
+        with pytest.raises(ValueError, match="try again"):
+            service.look(ann, image.sha256, MODEL)
+        go.set()
+        assert all(len(look.result().look.grid) == 64 for look in looks)
+    assert len(service.look(ann, image.sha256, MODEL).look.grid) == 64
+
+
+def test_a_name_is_needed_and_makes_the_pseudonym(service: AnnotationService) -> None:
+    with pytest.raises(ValueError, match="Choose a name"):
+        service.who(Asked(), "read")
+    ann = signed(service, "Ann%20Other")
+    assert ann.name == "Ann Other"
+    assert "Ann" not in ann.pseudonym
+    assert signed(service, "Ann Other").pseudonym == ann.pseudonym

@@ -1,0 +1,310 @@
+"""Teach from the name to the receipt: mouse and keyboard, undo, reload, no connection, two browsers, an own DICOM."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from tests.annotate.annotate_browser import (
+    APP,
+    SURFACE,
+    ask,
+    click,
+    new_context,
+    next_image,
+    open_start,
+    own_image,
+    place,
+    points,
+    records,
+    same_clicks,
+    settle,
+    submit,
+    tick,
+    working,
+)
+from tests.browser.serving import serving
+from tests.dicom_samples import SECRET, dicom
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page, Route
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+PLACES = ((0.3, 0.3), (0.7, 0.35), (0.45, 0.6), (0.6, 0.75))
+LARGE_PX = 4000
+
+
+@pytest.fixture(scope="module")
+def address(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("teach")
+    arguments = ["-m", "tests.annotate.annotate_page", "PORT", str(folder / "store")]
+    with serving(repository, arguments, folder / "log.txt") as address:
+        yield address
+
+
+def hint(page: "Page") -> str:
+    return page.inner_text(".teach-hint")
+
+
+def test_three_images_by_mouse_by_keyboard_and_without_a_connection(browser: "Browser", address: str) -> None:
+    context = new_context(browser)
+    page = open_start(context, address, "Three images")
+    made, receipts = [], []
+    next_image(page)
+    for x, y in PLACES:
+        click(page, x, y)
+    assert hint(page).startswith("Click 4 of 4 placed, patch 52 of 64")  # row 6, column 4 of 8 x 8
+    page.click("[data-tool=undo]")
+    assert len(points(page)) == 3, "undo takes back one click"
+    page.click("[data-tool=redo]")
+    page.click("[data-tool=undo]")
+    page.mouse.move(*place(page, *PLACES[1]))
+    page.mouse.down()
+    page.mouse.move(*place(page, 0.72, 0.5), steps=6)
+    page.mouse.up()
+    moved = points(page)[1]
+    assert moved["edit"] == "moved"
+    assert [moved["x"], moved["y"]] == pytest.approx([0.72, 0.5], abs=0.01)
+    tick(page, "pleural effusion")
+    made.append(points(page))
+    receipts.append(submit(page))
+
+    next_image(page)
+    page.locator(".gaze-stage").focus()
+    page.keyboard.press("ArrowRight")  # the cursor begins in the middle
+    for key in ("ArrowLeft", "ArrowLeft", "ArrowUp", "Enter", "Shift+ArrowDown", "ArrowRight", "Enter"):
+        page.keyboard.press(key)
+    page.reload()
+    page.get_by_role("button", name="Go on").click()
+    working(page)
+    assert [point["pointer"] for point in points(page)] == ["keyboard"] * 2, "the draft came back"
+    page.locator(".gaze-stage").focus()
+    for key in ("ArrowDown", "ArrowDown", "Enter", "ArrowDown", "Enter", "z"):
+        page.keyboard.press(key)
+    assert len(points(page)) == 3
+    page.locator(".teach-findings input[value='no finding']").focus()
+    page.keyboard.press("Space")
+    page.locator("[data-act=submit]").focus()
+    made.append(points(page))
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".teach-receipt-id")
+    receipts.append(page.inner_text(".teach-receipt-id"))
+
+    next_image(page)
+    context.set_offline(True)
+    for x, y in PLACES[:2]:
+        click(page, x, y)
+    tick(page, "edema")
+    made.append(points(page))
+    page.click("[data-act=submit]")
+    page.wait_for_function("document.querySelector('.teach-sent').textContent.includes('no connection')")
+    assert page.inner_text(".teach-sent").startswith("Saved on this device")
+    assert points(page) == made[-1], "the canvas is as it was"
+    context.set_offline(False)
+    page.wait_for_selector(".teach-receipt-id")
+    receipts.append(page.inner_text(".teach-receipt-id"))
+
+    stored = records(address, page)
+    assert [one["receipt_id"] for one in stored] == receipts
+    for one, clicked in zip(stored, made, strict=True):
+        same_clicks(one["record"], clicked)
+    assert [one["record"]["findings"] for one in stored] == [["pleural effusion"], [], ["edema"]]
+    assert page.evaluate("Object.keys(localStorage).filter(key => /draft|outbox/.test(key))") == []
+    context.close()
+
+
+def test_a_lost_answer_stores_once(browser: "Browser", address: str) -> None:
+    context = new_context(browser)
+    page = open_start(context, address, "Lost answer")
+    next_image(page)
+    click(page, *PLACES[0])
+    tick(page)
+    lost: list[str] = []
+
+    def lose(route: "Route") -> None:
+        if "teach_submit" in (route.request.post_data or "") and len(lost) < 2:
+            lost.append(str(route.fetch().json()["ok"]["receipt_id"]))  # it reached the server
+            return route.abort()
+        return route.continue_()
+
+    page.route("**/component_server/", lose)
+    receipt = submit(page)
+    assert lost == [receipt, receipt], "each attempt was told the same"
+    assert len(records(address, page)) == 1
+    context.close()
+
+
+def test_a_submission_of_a_closed_page_is_sent_by_the_next(browser: "Browser", address: str) -> None:
+    context = new_context(browser)
+    page = open_start(context, address, "Closed page")
+    next_image(page)
+    click(page, *PLACES[0])
+    tick(page)
+    made = points(page)
+    context.set_offline(True)
+    page.click("[data-act=submit]")
+    page.wait_for_function("document.querySelector('.teach-sent').textContent.includes('no connection')")
+    page.close()
+    context.set_offline(False)
+    page = open_start(context, address, "Closed page")
+    page.wait_for_function("document.querySelector('.teach-note-line').textContent.includes('is stored now')")
+    stored = records(address, page)
+    assert len(stored) == 1
+    same_clicks(stored[0]["record"], made)
+    assert page.locator(".teach-draft").count() == 0
+    context.close()
+
+
+def test_a_refusal_keeps_the_canvas(browser: "Browser", address: str) -> None:
+    context = new_context(browser)
+    page = open_start(context, address, "Refused")
+    next_image(page)
+    click(page, *PLACES[0])
+    page.click("[data-act=submit]")
+    assert page.inner_text(".teach-error >> nth=-1").startswith("Tick the findings"), "asked here already"
+    tick(page)
+    page.evaluate(f"{APP}.work.shown_at = '1999-01-01T00:00:00+00:00'")  # the server refuses
+    page.click("[data-act=submit]")
+    page.wait_for_function("document.querySelector('.teach-right .teach-error').textContent !== ''")
+    assert len(points(page)) == 1
+    assert not ask(page, "surface.locked")
+    assert records(address, page) == []
+    context.close()
+
+
+def test_edits_by_keyboard(browser: "Browser", address: str) -> None:
+    context = new_context(browser)
+    page = open_start(context, address, "Edits")
+    next_image(page)
+    for x, y in PLACES[:2]:
+        click(page, x, y)
+    page.locator(".gaze-stage").focus()
+    for key in ("[", "[", "n"):
+        page.keyboard.press(key)
+    assert "after click 1" in hint(page)
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("Enter")
+    onsets, edits = ([point[name] for point in points(page)] for name in ("onset_ms", "edit"))
+    assert edits == ["", "inserted", ""]
+    assert onsets[1] is None
+    assert onsets[0] < onsets[2], "what is inserted later has no time of its own"
+    before = points(page)
+    for key in ("m", "ArrowRight", "Escape"):
+        page.keyboard.press(key)
+    assert points(page) == before, "a move that is left changes nothing"
+    for key in ("]", "m", "ArrowRight", "Enter", "Delete"):
+        page.keyboard.press(key)
+    assert len(points(page)) == 2
+    page.keyboard.press("Control+z")
+    page.keyboard.press("Control+z")
+    assert points(page) == before
+    page.keyboard.press("c")
+    page.get_by_role("button", name="No", exact=True).click()
+    assert points(page) == before, "clearing asks first"
+    page.keyboard.press("c")
+    page.keyboard.press("Enter")  # the focus is on the button
+    assert points(page) == []
+    page.keyboard.press("z")
+    assert points(page) == before, "and can be undone"
+    page.keyboard.press("?")
+    assert page.locator(".teach-help").is_visible()
+    ask(page, "viewer.zoom(0.6)")
+    settle(page)
+    page.mouse.click(*(edge + 4 for edge in place(page, 1.0, 0.5)))
+    assert hint(page) == "That click lay outside the image and was not counted."
+    assert points(page) == before
+    context.close()
+
+
+def test_skip_with_a_reason_and_findings_that_exclude_each_other(browser: "Browser", address: str) -> None:
+    context = new_context(browser)
+    page = open_start(context, address, "Skipper")
+    next_image(page)
+    first = page.evaluate(f"{APP}.work.image.sha256")
+    tick(page, "fracture")
+    tick(page, "no finding")
+    assert ask(page, "app.desk.form.values.findings") == ["no finding"]
+    tick(page, "fracture")
+    assert ask(page, "app.desk.form.values.findings") == ["fracture"]
+    page.click("[data-act=skip]")
+    page.get_by_label("something else").check()
+    page.get_by_label("What else").fill("upside down")
+    page.get_by_role("button", name="Skip it").click()
+    page.wait_for_selector(".teach-progress")
+    assert "0 submitted, 1 skipped" in page.inner_text(".teach-progress")
+    next_image(page)
+    assert page.evaluate(f"{APP}.work.image.sha256") != first
+    context.close()
+
+
+def test_the_models_path_comes_after_the_submission_alone(browser: "Browser", address: str) -> None:
+    context = new_context(browser)
+    page = open_start(context, address, "Curious")
+    answers: list[str] = []
+    page.on("response", lambda answer: "component_server" in answer.url and answers.append(answer.text()))
+    next_image(page)
+    assert any('"rows"' in answer for answer in answers)
+    assert not any('"fixations"' in answer for answer in answers), "no path reached the page before a submission"
+    for x, y in PLACES:
+        click(page, x, y)
+    tick(page)
+    submit(page)
+    page.click("[data-act=look]")
+    page.wait_for_function(f"{SURFACE}.viewer.value.paths.length === 2")
+    assert page.locator(".gaze-name").all_inner_texts() == ["Model: stub", "You"]
+    page.click("[data-act=scores]")
+    page.wait_for_selector(".teach-scores table")
+    heads = page.locator(".teach-scores table").first.locator("thead th").all_inner_texts()
+    assert heads[:2] == ["score", "you"]
+    assert all(head.startswith("floor: ") for head in heads[2:])
+    assert len(heads) == 6
+    context.close()
+
+
+def test_two_browsers_at_once(browser: "Browser", address: str) -> None:
+    contexts = [new_context(browser) for _ in range(2)]
+    pages = [open_start(context, address, f"At once {k}") for k, context in enumerate(contexts)]
+    made: list[list[list[dict[str, object]]]] = [[], []]
+    for turn in range(2):
+        for page in pages:
+            next_image(page)
+        for k, page in enumerate(pages):
+            for x, y in PLACES[: 2 + k]:
+                click(page, x + 0.05 * turn, y)
+            tick(page)
+            made[k].append(points(page))
+        for page in pages:
+            page.click("[data-act=submit]")
+        for page in pages:
+            page.wait_for_selector(".teach-receipt-id")
+    for k, page in enumerate(pages):
+        stored = records(address, page)
+        assert len(stored) == 2
+        for one, clicked in zip(stored, made[k], strict=True):
+            same_clicks(one["record"], clicked)
+    for context in contexts:
+        context.close()
+
+
+def test_a_large_dicom_of_ones_own(browser: "Browser", address: str) -> None:
+    ramp = np.linspace(0, 60_000, LARGE_PX).astype(np.uint16)
+    context = new_context(browser)
+    page = open_start(context, address, "Radiologist")
+    own_image(page, dicom(np.broadcast_to(ramp, (LARGE_PX, LARGE_PX))), f"{SECRET}.dcm")
+    assert ask(page, "[surface.opened.image.width_px, surface.opened.image.height_px]") == [LARGE_PX, LARGE_PX]
+    click(page, 0.25, 0.5)
+    ask(page, f"viewer.zoom(8, ...viewer.locate({3000.5 / LARGE_PX}, {1000.5 / LARGE_PX}))")
+    settle(page)
+    click(page, 3000.5 / LARGE_PX, 1000.5 / LARGE_PX)
+    tick(page)
+    made = points(page)
+    submit(page)
+    (stored,) = records(address, page)
+    same_clicks(stored["record"], made)
+    assert stored["kind"] == "own"
+    assert stored["record"]["image_id"] == "own image", "no file name is kept"
+    last = stored["record"]["scanpath"]["fixations"][1]
+    assert [last["x"] * LARGE_PX, last["y"] * LARGE_PX] == pytest.approx([3000.5, 1000.5], abs=0.5)
+    context.close()
