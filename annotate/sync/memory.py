@@ -5,6 +5,8 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from annotate.store.store import AnnotationStore
+
 NOTE = "sync.json"
 
 
@@ -42,6 +44,18 @@ class Memory:
         except (OSError, ValueError, KeyError, TypeError):
             return cls(folder / NOTE, repo_id)
         return memory
+
+    def fits(self, store: AnnotationStore) -> bool:
+        """Whether the note can be about this store, as it is now: nothing ever leaves a store, so it has no less.
+
+        It does not fit where the database was lost or is an older copy, and the note was not.
+        """
+        last_is_there = not self.audit or bool(store.audit(after=self.audit - 1, limit=1))
+        return last_is_there and len(self.images) <= store.counts().images
+
+    def forget(self) -> None:
+        """Know nothing of the repository, so that all of it is read again."""
+        self.shards, self.images, self.audit, self.skips, self.stamp = set(), set(), 0, 0, ""
 
     def save(self) -> None:
         """Write the note, whole or not at all."""

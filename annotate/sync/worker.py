@@ -151,6 +151,8 @@ class HubSync:
             self._wake.clear()
 
     def _restore(self) -> Restored:
+        if not self._memory.fits(self._store):
+            self._memory.forget()
         self._repo.create()
         files = self._repo.files()
         restored = restore(self._store, self._repo, self._memory, files)
