@@ -1,0 +1,1 @@
+"""The durable store of Teach: images, tasks, annotations, audit log, in SQLite or PostgreSQL."""

@@ -1,0 +1,162 @@
+"""Connections to SQLite or PostgreSQL, transactions that are durable when they end, and errors in words."""
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.orm import Session
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
+
+from annotate.store.types import StoreError
+
+log = logging.getLogger(__name__)
+DATABASE_FILE = "annotations.db"
+BUSY_S = 60.0  # how long a writer waits for another process
+ATTEMPTS = 8
+AGAIN_CODES = {"40001", "40P01", "55P03"}  # PostgreSQL: serialisation failure, deadlock, lock not available
+FULL_CODES = {"53100"}  # PostgreSQL: disk full
+Result = TypeVar("Result")
+
+
+def database_url(folder: Path, url: str) -> URL:
+    """Where the database is: a file in the folder, or what the URL says.
+
+    Raises:
+        StoreError: a URL that is neither of SQLite nor of PostgreSQL.
+    """
+    if not url:
+        return URL.create("sqlite", database=str(folder / DATABASE_FILE))
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise StoreError("DATABASE_URL is no database URL; write postgresql://user:password@host/database.") from None
+    kind = parsed.drivername.partition("+")[0]
+    if kind in ("postgres", "postgresql"):
+        return parsed.set(drivername="postgresql+psycopg")
+    if kind == "sqlite" and parsed.database not in (None, "", ":memory:"):
+        return parsed.set(drivername="sqlite")
+    raise StoreError("DATABASE_URL must be of PostgreSQL, or of SQLite with a file; what it names is neither.")
+
+
+class Database:
+    """An engine with two kinds of transactions.
+
+    Args:
+        url: as from `database_url`.
+    """
+
+    def __init__(self, url: URL) -> None:
+        self.is_sqlite = url.get_backend_name() == "sqlite"
+        self._turn = threading.Lock()  # SQLite has one writer; threads that queue here need not poll for the file's lock
+        if self.is_sqlite:
+            self.engine = create_engine(url, connect_args={"timeout": BUSY_S}, pool_size=8, max_overflow=56)
+            event.listen(self.engine, "connect", _prepare_sqlite)
+            event.listen(self.engine, "begin", _begin_sqlite)
+        else:
+            self.engine = create_engine(url, pool_pre_ping=True, pool_size=8, max_overflow=8, pool_timeout=BUSY_S)
+        self.writing = self.engine.execution_options(store_writes=True)
+
+    def read(self, work: Callable[[Session], Result]) -> Result:
+        """What `work` returns, from one consistent state."""
+        return self._repeat(lambda: self._run(self.engine, work))
+
+    def write(self, work: Callable[[Session], Result]) -> Result:
+        """What `work` returns, once all it wrote is durable. Run again after a conflict or a lost connection, so
+        that it must lead to the same when its first run was stored after all.
+
+        Raises:
+            StoreError: as `work` does, or the database failed; then nothing is stored.
+        """
+        if not self.is_sqlite:
+            return self._repeat(lambda: self._run(self.writing, work))
+        with self._turn:
+            return self._repeat(lambda: self._run(self.writing, work))
+
+    def _run(self, engine: Engine, work: Callable[[Session], Result]) -> Result:
+        with Session(engine, expire_on_commit=False) as session, session.begin():
+            return work(session)
+
+    def _repeat(self, attempt: Callable[[], Result]) -> Result:
+        with errors_in_words():
+            tries = Retrying(
+                retry=retry_if_exception(_worth_repeating),
+                stop=stop_after_attempt(ATTEMPTS),
+                wait=wait_random_exponential(0.02, max=2),
+                reraise=True,
+            )
+            return tries(attempt)
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self.engine.dispose()
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401 - a connection of the driver
+    connection.isolation_level = None  # the driver begins no transactions; `_begin_sqlite` does
+    cursor = connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout={int(1000 * BUSY_S)}")
+    mode = cursor.execute("PRAGMA journal_mode=WAL").fetchone()[0]
+    if mode.lower() != "wal":
+        raise StoreError("The data folder cannot hold a SQLite database in WAL mode; put it on a local disk.")
+    cursor.execute("PRAGMA synchronous=FULL")
+    cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writes = connection.get_execution_options().get("store_writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _worth_repeating(error: BaseException) -> bool:
+    if not isinstance(error, DBAPIError):
+        return False
+    return error.connection_invalidated or getattr(error.orig, "sqlstate", None) in AGAIN_CODES
+
+
+@contextmanager
+def errors_in_words() -> Iterator[None]:
+    """Turn what the database raises into one `StoreError`; the details go to the log."""
+    try:
+        yield
+    except DBAPIError as error:
+        log.warning("database: %s", error.orig)
+        raise StoreError(_in_words(error)) from None
+    except PoolTimeout:
+        raise StoreError("The store is busy; nothing was stored; try again in a moment.") from None
+    except SQLAlchemyError as error:
+        log.warning("database: %s", error)
+        raise StoreError("The database refused this; nothing was stored; see the server's log.") from None
+
+
+def _in_words(error: DBAPIError) -> str:
+    said = str(error.orig).lower()
+    if getattr(error.orig, "sqlstate", None) in FULL_CODES or "disk is full" in said or "no space left" in said:
+        return "The store's disk is full; nothing was stored; make room and try again."
+    if "locked" in said:
+        return "The store is busy with another program; nothing was stored; try again in a moment."
+    if "not a database" in said or "malformed" in said:
+        return "The database file is damaged or of another program; give another data folder, or restore a copy."
+    if "unable to open" in said or "readonly" in said or "read-only" in said:
+        return "The database file cannot be written; check the data folder and its permissions."
+    if error.connection_invalidated or "connect" in said:
+        return "The database cannot be reached; nothing was stored; check DATABASE_URL, or try again in a moment."
+    return "The database refused this; nothing was stored; see the server's log."
+
+
+def on_postgres(session: Session) -> bool:
+    """Whether the session talks to PostgreSQL."""
+    return session.get_bind().dialect.name == "postgresql"
+
+
+def take_turn(session: Session, key: int) -> None:
+    """Wait until no other transaction holds `key`, and hold it until the end; SQLite has one writer anyway."""
+    if on_postgres(session):
+        session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})

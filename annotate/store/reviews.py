@@ -1,0 +1,79 @@
+"""What reviewers do to submissions: verdicts, removal and its undoing, each with an entry in the audit log."""
+
+from collections.abc import Callable
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from annotate.store.agreement import image_agreement
+from annotate.store.schema import PersonRow, SubmissionRow
+from annotate.store.submissions import check_verdicts, find_row, may_count
+from annotate.store.types import StoreError, Verdict
+from annotate.store.values import checked_text, locked_image, write_audit
+from annotate.store.wanted import requeue
+
+LONGEST_REASON = 2_000
+
+
+def change(session: Session, submission_id: str, alter: Callable[[SubmissionRow, PersonRow], bool]) -> SubmissionRow | None:
+    """Alter a submission and what follows from it: the counts, the agreement and the place of its image.
+
+    Args:
+        alter: changes verdict, reason or removal; returns whether anything changed.
+
+    Returns:
+        The submission, or None where nothing changed.
+
+    Raises:
+        StoreError: there is no such submission.
+    """
+    row = find_row(session, submission_id)
+    if row is None:
+        raise StoreError("The store has no such submission; check its id.")
+    person = session.scalars(select(PersonRow).where(PersonRow.id == row.person_id).with_for_update()).one()
+    image = locked_image(session, row.image_id)
+    session.refresh(row)
+    if not alter(row, person):
+        return None
+    row.revision += 1
+    row.synced = False
+    others = select(SubmissionRow.number).where(
+        SubmissionRow.person_id == person.id, SubmissionRow.image_id == image.id, SubmissionRow.counted,
+        SubmissionRow.number != row.number,
+    )  # fmt: skip
+    counted = may_count(row) and session.scalar(others.limit(1)) is None
+    if counted != row.counted:
+        image.done += 1 if counted else -1
+        row.counted = counted
+        image.agreement = image_agreement(session, image.id)
+    requeue(session, [image])
+    return row
+
+
+def review(session: Session, submission_id: str, verdict: Verdict, reason: str, by: str, now_us: int) -> None:
+    """See `AnnotationStore.review`."""
+    check_verdicts([verdict])
+    reason = checked_text("The reason for rejecting", reason, LONGEST_REASON, empty=verdict != "rejected")
+
+    def alter(row: SubmissionRow, _person: PersonRow) -> bool:
+        changes = (row.verdict, row.reason) != (verdict, reason)
+        row.verdict, row.reason = verdict, reason
+        return changes
+
+    if change(session, submission_id, alter) is not None:
+        write_audit(session, now_us, by, verdict, submission_id, reason=reason)
+
+
+def set_removed(session: Session, submission_id: str, removed: bool, reason: str, by: str, now_us: int) -> None:
+    """See `AnnotationStore.remove` and `AnnotationStore.restore`."""
+    reason = checked_text("The reason", reason, LONGEST_REASON)
+
+    def alter(row: SubmissionRow, person: PersonRow) -> bool:
+        if row.removed == removed:
+            return False
+        row.removed = removed
+        person.done += -1 if removed else 1
+        return True
+
+    if change(session, submission_id, alter) is not None:
+        write_audit(session, now_us, by, "removed" if removed else "restored", submission_id, reason=reason)
