@@ -91,12 +91,13 @@ def render_card(tally: Tally, *, which: str, names: bool, licence: str, title: s
     from huggingface_hub import DatasetCardData
 
     configs = [{"config_name": "default", "data_files": [{"split": "train", "path": f"{DATA}/*.parquet"}]}]
+    parts: dict[str, Any] = {"configs": configs} if DATA in files else {}
     front = DatasetCardData(
         license=licence or NO_LICENCE,
         pretty_name=title,
         tags=["scanpath", "gaze", "clicks", "annotations", "gazevlm"],
         size_categories=[_size_category(tally.images)],
-        **({"configs": configs} if DATA in files else {}),
+        **parts,
     )
     lines = [
         "---",

@@ -7,6 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from annotate.export.read import Item, Source, read_export, read_manifest, source_of
+from annotate.store.intake import (
+    audit_conflict,
+    skip_conflict,
+    take_in_audit,
+    take_in_image,
+    take_in_person,
+    take_in_skip,
+)
+from annotate.store.pictures import Offer, encode_picture
 from annotate.store.store import AnnotationStore
 from annotate.store.types import AuditEntry, Person, Skip, Stored, StoredImage, StoreError
 from gazevlm_core.images import ImageError, load_image
@@ -72,7 +81,7 @@ def import_folder(
     """
     manifest = read_manifest(folder)
     source = source or source_of(manifest)
-    bad = {where: error for where, error in _problems(store, folder, source, manifest)}
+    bad = dict(_problems(store, folder, source, manifest))
     told = [f"{where}: {error}" for where, error in bad.items()]
     if bad and not skip_bad:
         raise BadExportError(told)
@@ -93,15 +102,15 @@ def take_in(store: AnnotationStore, item: Item) -> bool:
     """
     value = item.value
     if isinstance(value, StoredImage):
-        return store.take_in_image(value, load_image(item.png, name="image.png").image)
+        return take_in_image(store, value, load_image(item.png, name="image.png").image)
     if isinstance(value, Stored):
         return store.take_in(value)
     if isinstance(value, Skip):
-        return store.take_in_skip(value)
+        return take_in_skip(store, value)
     if isinstance(value, AuditEntry):
-        return store.take_in_audit(value)
+        return take_in_audit(store, value)
     assert isinstance(value, Person)
-    return store.take_in_person(value)
+    return take_in_person(store, value)
 
 
 def _problems(
@@ -129,13 +138,15 @@ def _problem_with(store: AnnotationStore, item: Item, seen: _Seen) -> str:
     if isinstance(value, Person):
         return _again(seen, ("person " + value.pseudonym, 0))
     if isinstance(value, AuditEntry):
-        return _again(seen, ("audit entry", value.number))
+        other = "the store has another audit entry of that number" if audit_conflict(store, value) else ""
+        return other or _again(seen, ("audit entry", value.number))
     assert isinstance(value, Stored | Skip)
     size = seen.images.get(value.image_sha256)
     if size is None:
         return f"its image {value.image_sha256[:12]} is not in the export"
     if isinstance(value, Skip):
-        return _again(seen, ("skip", value.number))
+        other = "the store has another skip of that number" if skip_conflict(store, value) else ""
+        return other or _again(seen, ("skip", value.number))
     annotation = value.annotation
     if (annotation.image_width_px, annotation.image_height_px) != size:
         return f"its image is {size[0]} x {size[1]} px, not {annotation.image_width_px} x {annotation.image_height_px}"
@@ -143,23 +154,23 @@ def _problem_with(store: AnnotationStore, item: Item, seen: _Seen) -> str:
         return f"submission {annotation.submission_id[:40]!r} is there twice"
     seen.submissions.add(annotation.submission_id)
     known = store.find(annotation.submission_id)
-    if known is not None and known.receipt != value.receipt:
+    if known is not None and known.receipt.digest != value.receipt.digest:
         return f"the store has another submission {annotation.submission_id[:40]!r}"
     return _again(seen, ("submission", value.number))
 
 
 def _problem_with_image(image: StoredImage, item: Item, seen: _Seen) -> str:
-    from annotate.store.pixels import digest_of
-
     if image.sha256 in seen.images:
         return f"image {image.sha256[:12]} is there twice"
     try:
-        picture = load_image(item.png, name="image.png").image
-    except ImageError as error:
+        Offer(image.name, image.question, image.gold, image.quota, image.source, image.open)  # checks them
+        picture = encode_picture(load_image(item.png, name="image.png").image)
+    except (ImageError, StoreError) as error:
         return f"image {image.sha256[:12]}: {error}"
-    if picture.size != (image.width_px, image.height_px) or digest_of(picture) != image.sha256:
+    size = picture.width_px, picture.height_px
+    if size != (image.width_px, image.height_px) or picture.sha256 != image.sha256:
         return f"the picture of image {image.sha256[:12]} is another one"
-    seen.images[image.sha256] = picture.size
+    seen.images[image.sha256] = size
     return ""
 
 

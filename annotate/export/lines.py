@@ -5,13 +5,15 @@ not fit are errors of one sentence.
 """
 
 import json
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
-from annotate.store.types import AuditEntry, Kind, Person, Receipt, Skip, Stored, StoredImage, Verdict
+from annotate.store.people import LONGEST_NAME
+from annotate.store.submissions import check_stored
+from annotate.store.types import AuditEntry, Kind, Person, Receipt, Skip, Stored, StoredImage, StoreError, Verdict
+from annotate.store.values import checked_text
 from gazevlm_core.annotation import HEX_DIGITS, canonical_json, from_values, record_digest, to_values
 from gazevlm_core.scanpath import EXACT, Scanpath
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
 MOST_LINE_BYTES = 64 * 2**20
+LARGEST_NUMBER, LONGEST_TEXT = 2**31 - 1, 10_000
 LineKind = Literal["record", "image", "skip", "audit", "person", "verdict"]
 T = TypeVar("T")
 
@@ -206,27 +209,31 @@ def read_record(values: dict[str, Any]) -> Stored:
     try:
         annotation = from_values(line.record)
         digest = record_digest(line.record)
-        same = record_digest(to_values(annotation)) == digest
     except ValueError as error:
         raise LineError(f"record: {error}") from None
     if digest != line.digest:
         raise LineError(f"the record of receipt {line.receipt[:20]!r} was changed: its digest is another one")
-    if not same:
-        raise LineError(f"the record of receipt {line.receipt[:20]!r} is not in its usual form")
-    if line.number < 1 or line.revision < 0:
-        raise LineError("numbers begin at 1, revisions at 0")
-    if line.receipt != receipt_id_of(digest):
-        raise LineError(f"receipt {line.receipt[:20]!r} does not belong to its record")
+    _check_numbers(line.number, line.revision + 1)
+    _check_text("reason", line.reason)
     receipt = Receipt(line.receipt, line.digest, annotation.submission_id, line.number)
-    return Stored(
+    stored = Stored(
         line.number, annotation, line.kind, line.verdict, line.reason, receipt, annotation.image_sha256, False,
         line.removed, line.revision,
     )  # fmt: skip
+    try:
+        check_stored(stored)
+        checked_text("The annotator", annotation.annotator, LONGEST_NAME)
+    except StoreError as error:
+        raise LineError(str(error)) from None
+    return stored
 
 
 def read_verdict(values: dict[str, Any]) -> VerdictLine:
     """What happened to a submission; errors as in `read_record`."""
-    return _read(VerdictLine, values)
+    line = _read(VerdictLine, values)
+    _check_numbers(line.number, line.revision + 1)
+    _check_text("reason", line.reason)
+    return line
 
 
 def read_image(values: dict[str, Any]) -> StoredImage:
@@ -234,52 +241,64 @@ def read_image(values: dict[str, Any]) -> StoredImage:
     line = _read(ImageLine, values)
     if len(line.sha256) != 64 or set(line.sha256) - HEX_DIGITS:
         raise LineError("sha256 must be 64 lower-case hex digits")
-    if min(line.width_px, line.height_px, line.quota) < 1:
-        raise LineError(f"image {line.sha256[:12]}: size and quota must be at least 1")
+    _check_numbers(line.width_px, line.height_px, line.quota)
+    for name in ("name", "question", "source"):
+        _check_text(name, getattr(line, name))
     return StoredImage(**{name: getattr(line, name) for name in ImageLine.__dataclass_fields__})
 
 
 def read_skip(values: dict[str, Any]) -> Skip:
     """A skip; errors as in `read_record`."""
     line = _read(SkipLine, values)
-    _check_moment(line.at, line.number)
+    _check_numbers(line.number)
+    _check_moment(line.at)
+    for name in ("image_sha256", "annotator", "reason"):
+        _check_text(name, getattr(line, name))
     return Skip(line.number, line.image_sha256, line.annotator, line.reason, line.at)
 
 
 def read_audit(values: dict[str, Any]) -> AuditEntry:
     """An entry of the audit log; errors as in `read_record`."""
     line = _read(AuditLine, values)
-    _check_moment(line.at, line.number)
+    _check_numbers(line.number)
+    _check_moment(line.at)
+    for name in ("who", "action", "subject"):
+        _check_text(name, getattr(line, name))
     return AuditEntry(line.number, line.at, line.who, line.action, line.subject, line.details)
 
 
 def read_person(values: dict[str, Any]) -> Person:
     """An annotator; errors as in `read_record`."""
     line = _read(PersonLine, values)
-    if not line.pseudonym.strip():
-        raise LineError("the pseudonym is empty")
+    try:
+        checked_text("The pseudonym", line.pseudonym, LONGEST_NAME)
+        checked_text("The name", line.name or "", LONGEST_NAME, empty=True)
+    except StoreError as error:
+        raise LineError(str(error)) from None
     return Person(line.name, line.pseudonym)
 
 
-def json_lines(lines: Iterator[bytes]) -> Iterator[tuple[int, bytes]]:
-    """Numbered lines that are not blank."""
-    for number, line in enumerate(lines, start=1):
-        if line.strip():
-            yield number, line
-
-
-def _check_moment(moment: datetime, number: int) -> None:
+def _check_moment(moment: datetime) -> None:
     if moment.tzinfo is None:
         raise LineError("at needs a time zone")
-    if number < 1:
-        raise LineError("numbers begin at 1")
+
+
+def _check_numbers(*numbers: int) -> None:
+    if not all(1 <= number <= LARGEST_NUMBER for number in numbers):
+        raise LineError(f"a number is not in 1 to {LARGEST_NUMBER}")
+
+
+def _check_text(name: str, text: str) -> None:
+    if len(text) > LONGEST_TEXT or "\0" in text:
+        raise LineError(f"{name} is longer than {LONGEST_TEXT} characters, or holds some that are no text")
 
 
 def _read(kind: type[T], values: dict[str, Any]) -> T:
     from pydantic import ValidationError
 
     try:
-        return _adapter(kind).validate_json(json.dumps(values), strict=True)
+        found: T = _adapters()[kind].validate_json(json.dumps(values), strict=True)
+        return found
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(map(str, first["loc"]))[:80]
@@ -289,7 +308,8 @@ def _read(kind: type[T], values: dict[str, Any]) -> T:
 
 
 @cache
-def _adapter(kind: type[T]) -> "TypeAdapter[T]":
+def _adapters() -> "dict[type, TypeAdapter[Any]]":
     from pydantic import TypeAdapter  # late: it costs more to import than all of this file
 
-    return TypeAdapter(kind)
+    kinds = (RecordLine, VerdictLine, ImageLine, SkipLine, AuditLine, PersonLine)
+    return {kind: TypeAdapter(kind) for kind in kinds}

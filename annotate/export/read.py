@@ -1,10 +1,10 @@
 """Read an export folder, which may come from anybody: every line is checked, and every bad one told with its number."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from annotate.export.folder import AUDIT, FORMAT, MANIFEST, PEOPLE, SKIPS, VERSION
 from annotate.export.lines import (
@@ -22,7 +22,9 @@ from annotate.export.sinks import IMAGE_LINES, IMAGES, RECORDS
 from annotate.store.types import AuditEntry, Person, Skip, Stored, StoredImage, StoreError
 
 Source = Literal["jsonl", "parquet"]
+Values = dict[str, Any]
 Value = StoredImage | Stored | Skip | AuditEntry | Person
+Read = Callable[[Values], Value]
 PARQUET_ROWS = 8
 IMAGE_COLUMNS = ("sha256", "name", "width_px", "height_px", "question", "open", "source", "quota")
 RECORD_COLUMNS = ("number", "receipt", "digest", "kind", "verdict", "reason", "removed", "revision")
@@ -45,7 +47,7 @@ class Item:
     png: bytes | Path = b""
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
+def read_manifest(folder: Path) -> Values:
     """The export.json of a folder.
 
     Raises:
@@ -66,20 +68,21 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return dict(values)
 
 
-def source_of(manifest: dict[str, Any]) -> Source:
+def source_of(manifest: Values) -> Source:
     """From which files to read.
 
     Raises:
         StoreError: neither JSON lines nor parquet.
     """
-    for source in ("jsonl", "parquet"):
+    sources: tuple[Source, ...] = get_args(Source)
+    for source in sources:
         if source in manifest["formats"]:
-            return source  # type: ignore[return-value]
+            return source
     raise StoreError("This export holds neither JSON lines nor parquet; export again with one of them.")
 
 
 def read_export(folder: Path, source: Source) -> Iterator[Item]:
-    """Everything in an export: people, images, submissions, skips, audit log, so that nothing is named before it is known.
+    """Everything in an export, in an order in which nothing is named before it is known.
 
     Args:
         folder: of the export.
@@ -104,14 +107,7 @@ def records_of(folder: Path, source: Source) -> Iterator[Item]:
     return (item for item in _parquet_items(folder / DATA) if not isinstance(item.value, StoredImage))
 
 
-def read_lines(name: str, stream: Iterator[bytes], read: Any) -> Iterator[Item]:
-    """Each line that is not blank, read by `read`; bad lines as items with an error."""
-    for number, line in enumerate(stream, start=1):
-        if line.strip():
-            yield _item(f"{name}, line {number}", line, read)
-
-
-def _lines(path: Path, read: Any) -> Iterator[Item]:
+def _lines(path: Path, read: Read) -> Iterator[Item]:
     if not path.exists():
         return  # an export of accepted submissions has no skips; a file that is missing is told by the counts
     with path.open("rb") as stream:
@@ -125,7 +121,7 @@ def _lines(path: Path, read: Any) -> Iterator[Item]:
                 yield _item(f"{path.name}, line {number}", line, read)
 
 
-def _item(where: str, line: bytes | str | dict[str, Any], read: Any, png: bytes = b"") -> Item:
+def _item(where: str, line: bytes | str | Values, read: Read, png: bytes = b"") -> Item:
     try:
         return Item(where, read(line if isinstance(line, dict) else parse_json(line)), png=png)
     except LineError as error:
@@ -148,14 +144,15 @@ def _parquet_items(folder: Path) -> Iterator[Item]:
             yield Item(f"{where}, row {row_number + 1}", None, f"it cannot be read: {str(error).splitlines()[0][:120]}")
 
 
-def _row_items(where: str, row: dict[str, Any]) -> Iterator[Item]:
+def _row_items(where: str, row: Values) -> Iterator[Item]:
     try:
         png = row["image"]["bytes"]
         gold = None if row["gold"] is None else parse_json(row["gold"])
         values = {**{name: row[name] for name in IMAGE_COLUMNS}, "gold": gold}
         annotations = list(row["annotations"])
     except (KeyError, TypeError) as error:
-        yield Item(where, None, f"it lacks {error}" if isinstance(error, KeyError) else "it is no image with submissions")
+        lacks = f"it lacks {error}" if isinstance(error, KeyError) else "it is no image with submissions"
+        yield Item(where, None, lacks)
         return
     except LineError as error:
         yield Item(where, None, f"gold: {error}")

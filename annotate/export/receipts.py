@@ -1,4 +1,4 @@
-"""Whether the store holds the submission of a receipt: for anybody, so nothing is told of what it says or of who made it."""
+"""Whether the store holds the submission of a receipt: for anybody, so its content and its maker are not told."""
 
 from dataclasses import dataclass
 

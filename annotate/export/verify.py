@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from annotate.export.folder import file_digest, files_below
-from annotate.export.folder import MANIFEST
+from annotate.export.folder import MANIFEST, file_digest, files_below
 from annotate.export.read import read_manifest, records_of, source_of
+from annotate.store.submissions import receipt_key
 from annotate.store.types import Stored, StoreError
 
 
@@ -29,7 +29,7 @@ def verify_export(folder: Path, receipt_id: str = "", digest: str = "") -> Verif
 
     Args:
         folder: of the export.
-        receipt_id: to be looked for; upper or lower case. "" for none.
+        receipt_id: to be looked for; as somebody typed it. "" for none.
         digest: that the receipt told, whole or its beginning; "" where the receipt id is enough.
 
     Raises:
@@ -37,7 +37,7 @@ def verify_export(folder: Path, receipt_id: str = "", digest: str = "") -> Verif
     """
     manifest = read_manifest(folder)
     result = Verification()
-    wanted = receipt_id.strip().upper()
+    wanted = receipt_key(receipt_id)
     for item in records_of(folder, source_of(manifest)):
         if not isinstance(item.value, Stored):
             result.bad.append(f"{item.where}: {item.error}")

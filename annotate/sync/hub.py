@@ -1,8 +1,8 @@
 """The data set repository on the Hub: files are added and read, never changed or deleted."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol, TypeVar
 
 import httpx
 from huggingface_hub import CommitOperationAdd
@@ -10,13 +10,14 @@ from huggingface_hub.errors import HfHubHTTPError
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
 ATTEMPTS, FIRST_WAIT_S, LONGEST_WAIT_S = 5, 1.0, 30.0
+T = TypeVar("T")
 LASTING = (400, 401, 403, 404, 410, 413, 422)  # asking again does not help
 
 
 class HubClient(Protocol):
     """What is used of `huggingface_hub.HfApi`; tests put a stub in its place."""
 
-    def create_repo(self, repo_id: str, *, repo_type: str, private: bool, exist_ok: bool) -> Any:
+    def create_repo(self, repo_id: str, *, repo_type: str, private: bool, exist_ok: bool) -> object:
         """Make the repository where it is not there."""
         ...
 
@@ -30,7 +31,7 @@ class HubClient(Protocol):
 
     def create_commit(
         self, repo_id: str, operations: list[CommitOperationAdd], *, commit_message: str, repo_type: str
-    ) -> Any:
+    ) -> object:
         """Add files, all of them or none."""
         ...
 
@@ -82,7 +83,7 @@ class HubRepo:
         sent again. What `CommitOperationAdd` remembers of an attempt is not reused.
         """
 
-        def commit() -> Any:
+        def commit() -> object:
             operations = [CommitOperationAdd(path_in_repo=name, path_or_fileobj=data) for name, data in files.items()]
             return self._client.create_commit(
                 self.repo_id, operations, commit_message=message, repo_type="dataset"
@@ -90,7 +91,7 @@ class HubRepo:
 
         self._call(commit)
 
-    def _call(self, action: Any) -> Any:
+    def _call(self, action: Callable[[], T]) -> T:
         """Do it, again where that may help.
 
         Raises:

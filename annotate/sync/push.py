@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from annotate.export.lines import audit_values, image_values, record_values, skip_values, verdict_values
+from annotate.store.intake import published
 from annotate.store.store import AnnotationStore
 from annotate.store.types import Stored, StoredImage
 from annotate.sync.hub import HubRepo
@@ -116,16 +117,16 @@ class Pusher:
         """Submissions, verdicts, skips and entries of the audit log; all of images that are in the repository."""
         store, memory = self._store, self._memory
         submissions = [one for one in store.unsynced(MOST_RECORDS) if one.image_sha256 in memory.images]
-        published = store.published([one.number for one in submissions])
+        there = published(store, [one.number for one in submissions])
         skips = store.skips(after=memory.skips, limit=MOST_EVENTS)
         skips = skips[: next((i for i, skip in enumerate(skips) if skip.image_sha256 not in memory.images), None)]
         audit = store.audit(after=memory.audit, limit=MOST_EVENTS)
         subjects = dict.fromkeys(entry.subject for entry in audit if entry.subject in memory.images)
         events: list[dict[str, Any]] = [{"image": image_values(store.image(sha256))} for sha256 in subjects]
-        events += [{"verdict": verdict_values(one)} for one in submissions if one.number in published]
+        events += [{"verdict": verdict_values(one)} for one in submissions if one.number in there]
         events += [{"skip": skip_values(skip)} for skip in skips] + [{"audit": audit_values(one)} for one in audit]
         files: dict[str, bytes] = {}
-        self._add_shard(files, DATA, [record_values(one) for one in submissions if one.number not in published])
+        self._add_shard(files, DATA, [record_values(one) for one in submissions if one.number not in there])
         self._add_shard(files, EVENTS, events)
         if not files:
             return None

@@ -4,11 +4,11 @@ Doing it again changes nothing: a submission, a skip or an entry that is there i
 never takes the place of a newer one.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from annotate.export.lines import VerdictLine
-from annotate.store.pixels import digest_of
+from annotate.store.intake import has_image, take_in_audit, take_in_image, take_in_skip
 from annotate.store.store import AnnotationStore
 from annotate.store.types import AuditEntry, Skip, Stored, StoredImage, StoreError
 from annotate.sync.hub import HubRepo
@@ -55,14 +55,20 @@ def restore(store: AnnotationStore, repo: HubRepo, memory: Memory, files: list[s
     result = Restored(shards=len(names))
     events = {name: path for name, path in paths.items() if name.startswith(EVENTS)}
     _images(store, repo, memory, events, set(files), result)
+    verdicts = _latest_verdicts(events)
     for name, path in paths.items():
         if name.startswith(DATA):
-            for stored in read_shard(name, path):
-                result.submissions += store.take_in(stored)
-                store.mark_synced([stored], name)
+            for stored in (value for value in read_shard(name, path) if isinstance(value, Stored)):
+                line = verdicts.pop(stored.annotation.submission_id, None)
+                result.submissions += _take_in(store, stored if line is None else _judged(stored, line), name)
+    for line in verdicts.values():  # of submissions whose shard was known before
+        known = store.find(line.submission_id)
+        if known is None:
+            raise StoreError(f"{repo.repo_id} judges a submission that none of its shards holds; it is not whole.")
+        result.verdicts += _take_in(store, _judged(known, line), next(iter(events)))
     for name, path in events.items():
         for value in read_shard(name, path):
-            _event(store, memory, name, value, result)
+            _event(store, memory, value, result)
     memory.shards.update(names)
     memory.stamp = max([memory.stamp, *map(stamp_of, names)])
     memory.save()
@@ -83,7 +89,7 @@ def _images(
         images |= {value.sha256: value for value in read_shard(name, path) if isinstance(value, StoredImage)}
     for sha256, image in images.items():
         memory.images.add(sha256)
-        if store.has_image(sha256):
+        if has_image(store, sha256):
             continue
         name = f"{IMAGES}{sha256}.png"
         if name not in files:
@@ -92,27 +98,45 @@ def _images(
             picture = load_image(repo.fetch(name)).image
         except ImageError as error:
             raise StoreError(f"{name}: {error}") from None
-        if digest_of(picture) != sha256:
-            raise StoreError(f"{name} holds another picture; ask who else writes to {repo.repo_id}.")
-        result.images += store.take_in_image(image, picture)
+        result.images += take_in_image(store, image, picture)
 
 
-def _event(store: AnnotationStore, memory: Memory, shard: str, value: object, result: Restored) -> None:
-    if isinstance(value, VerdictLine):
-        known = store.find(value.submission_id)
-        if known is None or known.number != value.number:
-            raise StoreError(f"{shard} speaks of a submission that no shard holds; it cannot be restored whole.")
-        result.verdicts += store.take_in_verdict(
-            value.submission_id, value.verdict, value.reason, value.removed, value.revision
-        )
-        now = store.find(value.submission_id)
-        if now is not None and now.revision == value.revision:
-            store.mark_synced([now], shard)
-    elif isinstance(value, Skip):
+def _latest_verdicts(events: dict[str, Path]) -> dict[str, VerdictLine]:
+    """The last word on each submission, by its id."""
+    latest: dict[str, VerdictLine] = {}
+    for name, path in events.items():
+        for value in read_shard(name, path):
+            if isinstance(value, VerdictLine):
+                before = latest.get(value.submission_id)
+                if before is None or before.revision < value.revision:
+                    latest[value.submission_id] = value
+    return latest
+
+
+def _judged(stored: Stored, line: VerdictLine) -> Stored:
+    """A submission after a verdict, unless it knows a later one."""
+    if line.revision <= stored.revision:
+        return stored
+    return replace(
+        stored, verdict=line.verdict, reason=line.reason, removed=line.removed, revision=line.revision
+    )  # fmt: skip
+
+
+def _take_in(store: AnnotationStore, stored: Stored, shard: str) -> bool:
+    """Take in a published submission, or note that it is published."""
+    if store.take_in(stored, shard=shard, by="restore"):
+        return True
+    known = store.find(stored.annotation.submission_id)
+    assert known is not None
+    store.mark_synced([replace(stored, number=known.number)], shard)
+    return False
+
+
+def _event(store: AnnotationStore, memory: Memory, value: object, result: Restored) -> None:
+    """Take in a skip or an entry of the audit log; images and verdicts were dealt with before."""
+    if isinstance(value, Skip):
         memory.skips = max(memory.skips, value.number)
-        result.skips += store.take_in_skip(value)
+        result.skips += take_in_skip(store, value)
     elif isinstance(value, AuditEntry):
         memory.audit = max(memory.audit, value.number)
-        result.audit += store.take_in_audit(value)
-    else:
-        assert isinstance(value, StoredImage | Stored)
+        result.audit += take_in_audit(store, value)

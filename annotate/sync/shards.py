@@ -6,7 +6,7 @@
 """
 
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 
 from annotate.export.lines import (
     LineError,
+    VerdictLine,
     json_line,
     parse_json,
     read_audit,
@@ -22,10 +23,13 @@ from annotate.export.lines import (
     read_skip,
     read_verdict,
 )
-from annotate.store.types import StoreError
+from annotate.store.types import AuditEntry, Skip, Stored, StoredImage, StoreError
 
 DATA, EVENTS, IMAGES, CARD = "data/", "events/", "images/", "README.md"
-READERS = {"verdict": read_verdict, "image": read_image, "skip": read_skip, "audit": read_audit}
+Value = Stored | VerdictLine | StoredImage | Skip | AuditEntry
+READERS: dict[str, Callable[[dict[str, Any]], Value]] = {
+    "verdict": read_verdict, "image": read_image, "skip": read_skip, "audit": read_audit,
+}  # fmt: skip
 CARD_TEXT = """---
 configs:
 - config_name: default
@@ -78,7 +82,7 @@ def shard_of(name: str, lines: Iterable[Mapping[str, Any]]) -> Shard:
     return Shard(name, "".join(json_line(dict(line)) for line in lines).encode())
 
 
-def read_shard(name: str, path: Path) -> Iterator[Any]:
+def read_shard(name: str, path: Path) -> Iterator[Value]:
     """What a shard holds: `Stored`, `VerdictLine`, `StoredImage`, `Skip` or `AuditEntry`, checked strictly.
 
     Raises:
@@ -96,7 +100,7 @@ def read_shard(name: str, path: Path) -> Iterator[Any]:
                 raise StoreError(f"{name}, line {number}: {error}; ask who else writes to this repository.") from None
 
 
-def _read_event(values: dict[str, Any]) -> Any:
+def _read_event(values: dict[str, Any]) -> Value:
     if len(values) != 1 or next(iter(values)) not in READERS:
         raise LineError(f"an event is one of {', '.join(READERS)}")
     kind, inner = next(iter(values.items()))

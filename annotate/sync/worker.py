@@ -76,7 +76,7 @@ class HubSync:
         """
         from huggingface_hub import HfApi
 
-        client: HubClient = HfApi(token=token)  # type: ignore[assignment]  # its methods take more than is used here
+        client: HubClient = HfApi(token=token)
         return cls(store, HubRepo(repo_id, client), folder)
 
     def restore(self) -> Restored:

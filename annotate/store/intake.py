@@ -1,0 +1,161 @@
+"""What an export or the published data set brings back beside submissions: images, people, skips, the audit log.
+
+Each is taken in as it was, without an entry in the audit log, since the log itself comes back; what is there already
+stays as it is. Submissions: `AnnotationStore.take_in`.
+"""
+
+import json
+from collections.abc import Collection
+
+from PIL import Image
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from annotate.store.people import known_by_pseudonym
+from annotate.store.pictures import Offer, encode_picture
+from annotate.store.schema import AuditRow, Counter, ImageRow, PersonRow, PixelRow, SeenRow, SkipRow, SubmissionRow
+from annotate.store.store import AnnotationStore
+from annotate.store.types import AuditEntry, Person, Skip, StoredImage, StoreError
+from annotate.store.values import image_id_of, locked_image, path_to_text, shown_name, to_us
+from annotate.store.wanted import requeue
+
+
+def published(store: AnnotationStore, numbers: Collection[int]) -> set[int]:
+    """Which of these submissions lie in a shard, as they are now or as they were."""
+    query = select(SubmissionRow.number).where(SubmissionRow.number.in_(numbers), SubmissionRow.shard.is_not(None))
+    return store.database.read(lambda session: set(session.scalars(query)))
+
+
+def has_image(store: AnnotationStore, sha256: str) -> bool:
+    """Whether the store has an image."""
+    query = select(ImageRow.id).where(ImageRow.sha256 == sha256)
+    return store.database.read(lambda session: session.scalar(query)) is not None
+
+
+def take_in_image(store: AnnotationStore, image: StoredImage, picture: Image.Image) -> bool:
+    """Take in an image as it was: its name, question, gold path and quota, and whether it is given out.
+
+    Returns:
+        False where the store has it already.
+
+    Raises:
+        StoreError: the picture is another one, or what is said about it cannot be.
+    """
+    encoded = encode_picture(picture)
+    if encoded.sha256 != image.sha256:
+        raise StoreError(f"The picture of image {image.sha256[:12]} is another one; restore the original.")
+    offer = Offer(image.name, image.question, image.gold, image.quota, image.source, image.open)
+
+    def put(session: Session) -> bool:
+        if session.scalar(select(ImageRow.id).where(ImageRow.sha256 == image.sha256)) is not None:
+            return False
+        row = ImageRow(
+            sha256=image.sha256, name=shown_name(offer.name), width_px=encoded.width_px, height_px=encoded.height_px,
+            question=offer.question, offered=offer.offered, open=offer.offered, gold=path_to_text(offer.gold),
+            source=offer.source, quota=offer.quota, done=0, leased=0, agreement=None, band=None, position=0,
+        )  # fmt: skip
+        session.add(row)
+        session.flush()
+        session.add(PixelRow(image_id=row.id, png=encoded.png))
+        requeue(session, [row])
+        return True
+
+    return store.database.write(put)
+
+
+def take_in_person(store: AnnotationStore, person: Person) -> bool:
+    """Take in a pseudonym, and the name where the export has one.
+
+    Returns:
+        False where the store knows as much already.
+    """
+
+    def put(session: Session) -> bool:
+        is_new = session.scalar(select(PersonRow.id).where(PersonRow.pseudonym == person.pseudonym)) is None
+        row = known_by_pseudonym(session, person.pseudonym)
+        if person.name is None or row.name is not None:
+            return is_new
+        if session.scalar(select(PersonRow.id).where(PersonRow.name == person.name)) is not None:
+            raise StoreError(f"Somebody else here has the name of {person.pseudonym}; import without names.")
+        row.name = person.name
+        return True
+
+    return store.database.write(put)
+
+
+def take_in_skip(store: AnnotationStore, skip: Skip) -> bool:
+    """Take in a skip of an image that is in the store; its annotator is not given that image again.
+
+    Returns:
+        False where the store has it already.
+
+    Raises:
+        StoreError: no such image, or another skip of that number.
+    """
+
+    def put(session: Session) -> bool:
+        person = known_by_pseudonym(session, skip.annotator)
+        image = locked_image(session, image_id_of(session, skip.image_sha256))
+        known = session.get(SkipRow, skip.number)
+        if known is not None:
+            if (known.person_id, known.image_id, known.at_us) != (person.id, image.id, to_us(skip.at)):
+                raise StoreError(f"The store has another skip {skip.number}; import into an empty store.")
+            return False
+        if session.get(SeenRow, (person.id, image.id)) is None:
+            session.add(SeenRow(person_id=person.id, image_id=image.id))
+        person.skipped += 1
+        row = SkipRow(
+            number=skip.number, image_id=image.id, person_id=person.id, reason=skip.reason, at_us=to_us(skip.at)
+        )
+        session.add(row)
+        _raise_counter(session, "skip", skip.number)
+        return True
+
+    return store.database.write(put)
+
+
+def take_in_audit(store: AnnotationStore, entry: AuditEntry) -> bool:
+    """Take in an entry of the audit log.
+
+    Returns:
+        False where the store has it already.
+
+    Raises:
+        StoreError: another entry of that number.
+    """
+
+    def put(session: Session) -> bool:
+        known = session.get(AuditRow, entry.number)
+        if known is not None:
+            there = (known.at_us, known.who, known.action, known.subject, json.loads(known.details))
+            if there != (to_us(entry.at), entry.who, entry.action, entry.subject, entry.details):
+                raise StoreError(f"The store has another audit entry {entry.number}; import into an empty store.")
+            return False
+        row = AuditRow(
+            number=entry.number, at_us=to_us(entry.at), who=entry.who, action=entry.action, subject=entry.subject,
+            details=json.dumps(entry.details),
+        )  # fmt: skip
+        session.add(row)
+        _raise_counter(session, "audit", entry.number)
+        return True
+
+    return store.database.write(put)
+
+
+def audit_conflict(store: AnnotationStore, entry: AuditEntry) -> bool:
+    """Whether the store has another entry of that number."""
+    there = store.audit(after=entry.number - 1, limit=1)
+    return bool(there) and there[0].number == entry.number and there[0] != entry
+
+
+def skip_conflict(store: AnnotationStore, skip: Skip) -> bool:
+    """Whether the store has another skip of that number."""
+    there = store.skips(after=skip.number - 1, limit=1)
+    return bool(there) and there[0].number == skip.number and there[0] != skip
+
+
+def _raise_counter(session: Session, name: str, at_least: int) -> None:
+    """Give out no number of this kind up to `at_least` from now on."""
+    session.flush()
+    column = Counter.skip if name == "skip" else Counter.audit
+    session.execute(update(Counter).where(column < at_least).values({name: at_least}))
