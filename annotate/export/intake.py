@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from annotate.export.folder import MANIFEST
 from annotate.export.read import Item, Source, read_export, read_manifest, source_of
 from annotate.store.intake import (
     audit_conflict,
@@ -117,17 +118,20 @@ def _problems(
     store: AnnotationStore, folder: Path, source: Source, manifest: dict[str, Any]
 ) -> Iterator[tuple[str, str]]:
     """Place and sentence of everything that is wrong with an export."""
-    seen = _Seen()
+    seen, bad = _Seen(), 0
     for item in read_export(folder, source):
         error = item.error or _problem_with(store, item, seen)
         if error:
+            bad += 1
             yield item.where, error
         elif item.value is not None:
             seen.counts[KINDS[type(item.value)]] += 1
-    for name in KINDS.values():
-        expected = manifest["counts"].get(name)
-        if expected != seen.counts[name]:
-            yield f"export.json, {name}", f"it tells of {expected}, of which {seen.counts[name]} can be read"
+    told = {name: manifest["counts"].get(name) for name in KINDS.values()}
+    if not all(isinstance(count, int) for count in told.values()):
+        yield MANIFEST, "it lacks counts"
+    elif sum(told.values()) != sum(seen.counts.values()) + bad:
+        parts = [f"{count} {name}, of which {seen.counts[name]} can be read" for name, count in told.items()]
+        yield MANIFEST, "it tells of " + "; ".join(parts)
 
 
 def _problem_with(store: AnnotationStore, item: Item, seen: _Seen) -> str:

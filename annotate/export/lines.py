@@ -5,7 +5,7 @@ not fit are errors of one sentence.
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
@@ -244,7 +244,7 @@ def read_image(values: dict[str, Any]) -> StoredImage:
     _check_numbers(line.width_px, line.height_px, line.quota)
     for name in ("name", "question", "source"):
         _check_text(name, getattr(line, name))
-    return StoredImage(**{name: getattr(line, name) for name in ImageLine.__dataclass_fields__})
+    return StoredImage(**{field.name: getattr(line, field.name) for field in fields(line)})
 
 
 def read_skip(values: dict[str, Any]) -> Skip:

@@ -101,6 +101,10 @@ class HubSync:
                 self._last_error = str(error)
                 log.warning("Annotations are saved here but not synced: %s", error)
                 return False
+            except Exception as error:  # whatever a client raises: the thread goes on, and the page tells
+                self._last_error = f"The sync failed unexpectedly ({type(error).__name__}); it is tried again later."
+                log.exception("Annotations are saved here but not synced")
+                return False
             self._last_error, self._last_success_at = "", datetime.now(UTC)
             return True
 
