@@ -7,7 +7,7 @@ from typing import Protocol, TypeVar
 import httpx
 from huggingface_hub import CommitOperationAdd
 from huggingface_hub.errors import HfHubHTTPError
-from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential, wait_random
 
 ATTEMPTS, FIRST_WAIT_S, LONGEST_WAIT_S = 5, 1.0, 30.0
 T = TypeVar("T")
@@ -99,7 +99,7 @@ class HubRepo:
         """
         attempts = Retrying(
             stop=stop_after_attempt(self._attempts),
-            wait=wait_exponential_jitter(self._first_wait_s, LONGEST_WAIT_S, jitter=self._first_wait_s),
+            wait=wait_exponential(self._first_wait_s, LONGEST_WAIT_S) + wait_random(0, self._first_wait_s),
             retry=retry_if_exception(is_transient),
             reraise=True,
         )

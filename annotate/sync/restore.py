@@ -55,6 +55,9 @@ def restore(store: AnnotationStore, repo: HubRepo, memory: Memory, files: list[s
     result = Restored(shards=len(names))
     events = {name: path for name, path in paths.items() if name.startswith(EVENTS)}
     _images(store, repo, memory, events, set(files), result)
+    for name, path in events.items():  # before verdicts that are newer than those here, which the audit log notes
+        for value in read_shard(name, path):
+            _event(store, memory, value, result)
     verdicts = _latest_verdicts(events)
     for name, path in paths.items():
         if name.startswith(DATA):
@@ -66,9 +69,6 @@ def restore(store: AnnotationStore, repo: HubRepo, memory: Memory, files: list[s
         if known is None:
             raise StoreError(f"{repo.repo_id} judges a submission that none of its shards holds; it is not whole.")
         result.verdicts += _take_in(store, _judged(known, line), next(iter(events)))
-    for name, path in events.items():
-        for value in read_shard(name, path):
-            _event(store, memory, value, result)
     memory.shards.update(names)
     memory.stamp = max([memory.stamp, *map(stamp_of, names)])
     memory.save()
