@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
@@ -54,7 +54,7 @@ class Database:
 
     def __init__(self, url: URL) -> None:
         self.is_sqlite = url.get_backend_name() == "sqlite"
-        self._turn = threading.Lock()  # SQLite has one writer; threads that queue here need not poll for the file's lock
+        self._turn = threading.Lock()  # SQLite has one writer; threads that queue here need not poll the file
         if self.is_sqlite:
             self.engine = create_engine(url, connect_args={"timeout": BUSY_S}, pool_size=8, max_overflow=56)
             event.listen(self.engine, "connect", _prepare_sqlite)
@@ -118,7 +118,9 @@ def _begin_sqlite(connection: Connection) -> None:
 def _worth_repeating(error: BaseException) -> bool:
     if not isinstance(error, DBAPIError):
         return False
-    return error.connection_invalidated or getattr(error.orig, "sqlstate", None) in AGAIN_CODES
+    # Two transactions that add the same row at once: the second one finds it when it is run again.
+    lost_or_unlucky = error.connection_invalidated or getattr(error.orig, "sqlstate", None) in AGAIN_CODES
+    return lost_or_unlucky or isinstance(error, IntegrityError)
 
 
 @contextmanager

@@ -120,7 +120,8 @@ def put_picture(session: Session, picture: Picture, offer: Offer) -> tuple[Image
         session.flush()
     if offer.offered and not row.offered:
         row.offered, row.open = True, True
-        row.name, row.question, row.quota, row.source = shown_name(offer.name), offer.question, offer.quota, offer.source
+        row.name, row.source = shown_name(offer.name), offer.source
+        row.question, row.quota = offer.question, offer.quota
     if offer.gold is not None and row.gold is None:
         row.gold = path_to_text(offer.gold)
     requeue(session, [row])

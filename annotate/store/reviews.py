@@ -15,7 +15,10 @@ from annotate.store.wanted import requeue
 LONGEST_REASON = 2_000
 
 
-def change(session: Session, submission_id: str, alter: Callable[[SubmissionRow, PersonRow], bool]) -> SubmissionRow | None:
+Alter = Callable[[SubmissionRow, PersonRow], bool]
+
+
+def change(session: Session, submission_id: str, alter: Alter) -> SubmissionRow | None:
     """Alter a submission and what follows from it: the counts, the agreement and the place of its image.
 
     Args:

@@ -6,6 +6,7 @@ from sqlalchemy import BigInteger, ForeignKey, Index, LargeBinary, Text, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 IS_OPEN = text("state = 'open'")  # as words: SQLite uses a partial index only where it sees the value
+NOT_SYNCED = text("synced = 0"), text("NOT synced")
 
 
 class Base(DeclarativeBase):
@@ -89,7 +90,7 @@ class PixelRow(Base):
 
 
 class SubmissionRow(Base):
-    """Submissions. `record` is the canonical JSON whose SHA-256 is `digest`; the other columns are indexes or change."""
+    """Submissions. `record` is the canonical JSON, `digest` its SHA-256; the other columns are indexes, or change."""
 
     __tablename__ = "submissions"
     __table_args__ = (
@@ -98,7 +99,7 @@ class SubmissionRow(Base):
         Index("ix_submissions_person", "person_id", "number"),
         Index("ix_submissions_receipt", "receipt_id"),
         Index("ix_submissions_verdict", "verdict", "removed", "number"),
-        Index("ix_submissions_unsynced", "number", sqlite_where=text("synced = 0"), postgresql_where=text("NOT synced")),
+        Index("ix_submissions_unsynced", "number", sqlite_where=NOT_SYNCED[0], postgresql_where=NOT_SYNCED[1]),
     )
 
     number: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)

@@ -15,12 +15,14 @@ from typing import Self
 from PIL import Image
 from sqlalchemy.orm import Session
 
-from annotate.store import outbox, people, pictures, reviews, submissions, tasks
+from annotate.store import imports, outbox, people, pictures, reviews, submissions, tasks
 from annotate.store.engine import Database, database_url
 from annotate.store.migrate import migrate
 from annotate.store.types import (
     AuditEntry,
     Counts,
+    ImportKind,
+    ImportStatus,
     Person,
     Progress,
     Receipt,
@@ -164,13 +166,39 @@ class AnnotationStore:
         """Make an image a gold image with a known path, or a usual one again."""
         self.database.write(lambda session: pictures.set_gold(session, sha256, gold, by, self.now_us()))
 
+    def queue_import(
+        self, kind: ImportKind, where: str, by: str, question: str = DEFAULT_QUESTION, quota: int | None = None
+    ) -> int:
+        """Ask for a batch import; `imports.run_next_import` does it.
+
+        Args:
+            kind: "folder", "zip" or "hub".
+            where: path on the server, or owner/name[:split] of a hub data set.
+            by: who asks.
+            question: what annotators are asked about these images.
+            quota: how many annotators each wants; None for the store's.
+
+        Returns:
+            The import's number.
+        """
+        return self.database.write(
+            lambda session: imports.queue_import(session, kind, where, by, question, quota, self.now_us())
+        )
+
+    def imports(self) -> list[ImportStatus]:
+        """All imports and how far they are, the latest first; for admins."""
+        return self.database.read(imports.list_imports)
+
     # ---- tasks ------------------------------------------------------------------------------------------------------
     def next_task(self, who: str) -> Task | None:
         """The image that `who` is to annotate next, kept for them for `lease_s`; None where no image wants them.
 
         A task that was neither submitted nor skipped is given again, also after it expired, while the image wants it.
         """
-        return self.database.write(lambda session: tasks.next_task(session, who, self.now_us(), self.settings))
+        now_us = self.now_us()
+        if self.database.read(lambda session: tasks.find_expired(session, now_us, self.settings)):
+            self.database.write(lambda session: tasks.take_back(session, now_us, self.settings))
+        return self.database.write(lambda session: tasks.next_task(session, who, now_us, self.settings))
 
     def skip(self, lease_id: str, who: str, reason: str) -> None:
         """Give a task back; the image is not given to `who` again."""

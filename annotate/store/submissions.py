@@ -1,6 +1,5 @@
 """Submissions: stored once, with a receipt, and read back."""
 
-import hashlib
 import json
 from collections.abc import Collection, Iterable
 from dataclasses import replace
@@ -169,7 +168,8 @@ def list_stored(
         query = query.where(SubmissionRow.verdict.in_(verdicts))
     if not include_removed:
         query = query.where(~SubmissionRow.removed)
-    return [stored_of(row) for row in session.scalars(query.order_by(SubmissionRow.number).limit(min(limit, MOST_ROWS)))]
+    query = query.order_by(SubmissionRow.number).limit(min(limit, MOST_ROWS))
+    return [stored_of(row) for row in session.scalars(query)]
 
 
 def check_verdicts(verdicts: Iterable[str]) -> None:
@@ -190,6 +190,7 @@ def check_stored(stored: Stored) -> tuple[str, str, str]:
         StoreError: it is not.
     """
     record, digest, content = record_of(stored.annotation)
-    if hashlib.sha256(record.encode()).hexdigest() != stored.receipt.digest or receipt_id_of(digest) != stored.receipt.receipt_id:
-        raise StoreError(f"Record {stored.receipt.receipt_id} was changed after its receipt was given; restore the original.")
+    receipt = stored.receipt
+    if (digest, receipt_id_of(digest)) != (receipt.digest, receipt.receipt_id):
+        raise StoreError(f"Record {receipt.receipt_id} was changed since its receipt was given; restore the original.")
     return record, digest, content

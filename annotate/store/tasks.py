@@ -3,7 +3,7 @@
 import hashlib
 import secrets
 
-from sqlalchemy import func, select, text
+from sqlalchemy import Select, select, text
 from sqlalchemy.orm import Session
 
 from annotate.store.engine import take_turn
@@ -26,12 +26,12 @@ def draw(seed: int, pseudonym: str, count: int) -> float:
 
 
 def next_task(session: Session, who: str, now_us: int, settings: StoreSettings) -> Task | None:
-    """See `AnnotationStore.next_task`."""
+    """See `AnnotationStore.next_task`; after `take_back`."""
     take_turn(session, TASK_KEY)
     person = locked_person(session, who)
-    expires_us = now_us + round(settings.lease_s * 1e6)
-    touched = _take_back(session, now_us, expires_us)
+    touched: dict[int, ImageRow] = {}
     lease, image = _given_again(session, person, touched) or _given_new(session, person, settings, touched)
+    expires_us = now_us + _lease_us(settings)
     if lease is not None:
         lease.expires_us = expires_us
     requeue(session, touched.values())
@@ -40,22 +40,30 @@ def next_task(session: Session, who: str, now_us: int, settings: StoreSettings) 
     return Task(lease.id, image_of(image, with_gold=False), from_us(expires_us))
 
 
-def _take_back(session: Session, now_us: int, latest_us: int) -> dict[int, ImageRow]:
-    """Free the places of expired leases; the images that changed, by key.
+def _lease_us(settings: StoreSettings) -> int:
+    return round(settings.lease_s * 1e6)
 
-    A lease that runs longer than a new one would was given before the clock went back: it is taken back too.
+
+def find_expired(session: Session, now_us: int, settings: StoreSettings) -> list[tuple[int, str]]:
+    """Image and key of leases that hold a place and have expired, in the order in which images are locked.
+
+    A lease that runs longer than a new one would was given before the clock went back: it is taken for expired.
     """
-    touched: dict[int, ImageRow] = {}
-    held = select(LeaseRow.id, LeaseRow.image_id).where(LeaseRow.holds).limit(MOST_REAPED)
-    expired = session.execute(held.where(LeaseRow.expires_us <= now_us).order_by(LeaseRow.expires_us)).all()
-    future = session.execute(held.where(LeaseRow.expires_us > latest_us)).all()
-    for lease_id, image_id in sorted([*expired, *future], key=lambda found: found.image_id):
+    held = select(LeaseRow.image_id, LeaseRow.id).where(LeaseRow.holds).limit(MOST_REAPED)
+    expired = held.where(LeaseRow.expires_us <= now_us).order_by(LeaseRow.expires_us)
+    future = held.where(LeaseRow.expires_us > now_us + _lease_us(settings))
+    return sorted([*session.execute(expired).tuples(), *session.execute(future).tuples()])
+
+
+def take_back(session: Session, now_us: int, settings: StoreSettings) -> None:
+    """Free the places of expired leases: a transaction of its own, so that it locks images only before the counter."""
+    take_turn(session, TASK_KEY)
+    touched: list[ImageRow] = []
+    for image_id, lease_id in find_expired(session, now_us, settings):
         image = locked_image(session, image_id)
-        lease = session.get_one(LeaseRow, lease_id, populate_existing=True)
-        if lease.holds:
-            release(lease, image)
-            touched[image_id] = image
-    return touched
+        release(session.get_one(LeaseRow, lease_id, populate_existing=True), image)
+        touched.append(image)
+    requeue(session, touched)
 
 
 def release(lease: LeaseRow, image: ImageRow) -> None:
@@ -122,22 +130,30 @@ def _choose(session: Session, person: PersonRow, settings: StoreSettings) -> tup
 
 def _repeat(session: Session, person: PersonRow, seed: int) -> ImageRow | None:
     """An image that the person did some time ago, and never again since."""
-    mine = (SubmissionRow.person_id == person.id, SubmissionRow.kind == "usual", ~SubmissionRow.removed)
     numbers = select(SubmissionRow.number).where(SubmissionRow.person_id == person.id)
     last = session.scalar(numbers.order_by(SubmissionRow.number.desc()).offset(REPEAT_GAP).limit(1))
     first = session.scalar(numbers.order_by(SubmissionRow.number).limit(1))
     if last is None or first is None:
         return None
     start = first + int(draw(seed, f"repeat of {person.pseudonym}", person.given) * (last - first + 1))
+    for begin, end in ((start, last), (first, start - 1)):
+        for image_id, repeated in session.execute(_done_by(person.id, begin, end)):
+            if not repeated:
+                return locked_image(session, image_id)
+    return None
+
+
+def _done_by(person_id: int, first: int, last: int) -> Select[tuple[int, bool]]:
+    """Images that a person did as usual tasks, by the submissions' numbers, and whether they were repeated already."""
     again = select(LeaseRow.id).where(
-        LeaseRow.person_id == person.id, LeaseRow.image_id == SubmissionRow.image_id, LeaseRow.kind == "repeat"
+        LeaseRow.person_id == person_id, LeaseRow.image_id == SubmissionRow.image_id, LeaseRow.kind == "repeat"
     )
     query = select(SubmissionRow.image_id, again.exists()).join(ImageRow, ImageRow.id == SubmissionRow.image_id)
-    query = query.where(*mine, SubmissionRow.number.between(start, last), ImageRow.open, ImageRow.gold.is_(None))
-    for image_id, repeated in session.execute(query.order_by(SubmissionRow.number).limit(REPEATS_TRIED)):
-        if not repeated:
-            return locked_image(session, image_id)
-    return None
+    query = query.where(
+        SubmissionRow.person_id == person_id, SubmissionRow.kind == "usual", ~SubmissionRow.removed,
+        SubmissionRow.number.between(first, last), ImageRow.open, ImageRow.gold.is_(None),
+    )  # fmt: skip
+    return query.order_by(SubmissionRow.number).limit(REPEATS_TRIED)
 
 
 def skip(session: Session, lease_id: str, who: str, reason: str, now_us: int) -> None:
@@ -168,7 +184,3 @@ def progress(session: Session, who: str) -> Progress:
         raise StoreError("The store does not know this annotator; sign in again.")
     return Progress(person.done, person.skipped, count_wanted(session, person.id, OPEN_IMAGES_SHOWN))
 
-
-def count_people(session: Session) -> int:
-    """How many annotators there are."""
-    return session.scalar(select(func.count()).select_from(PersonRow)) or 0

@@ -5,7 +5,7 @@ import unicodedata
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import select, update
+from sqlalchemy import Table, select, update
 from sqlalchemy.orm import Session
 
 from annotate.store.schema import AuditRow, Counter, ImageRow, PersonRow
@@ -107,10 +107,16 @@ def image_id_of(session: Session, sha256: str) -> int:
     return found
 
 
+def _counters() -> Table:
+    table = Counter.__table__
+    assert isinstance(table, Table)
+    return table
+
+
 def next_number(session: Session, counter: str) -> int:
     """One more than ever before; call it last, since the counter stays locked until the commit."""
     session.flush()
-    table = Counter.__table__
+    table = _counters()
     column = table.c[counter]
     return int(session.execute(update(table).values({column: column + 1}).returning(column)).scalar_one())
 
@@ -118,7 +124,7 @@ def next_number(session: Session, counter: str) -> int:
 def raise_counter(session: Session, at_least: int) -> None:
     """Give out no submission number up to `at_least` from now on."""
     session.flush()
-    table = Counter.__table__
+    table = _counters()
     session.execute(update(table).where(table.c.submission < at_least).values(submission=at_least))
 
 

@@ -59,16 +59,18 @@ def first_unseen(session: Session, person_id: int, band: int, budget: int | None
         band: of the queue.
         budget: how many images are looked at; None for all.
     """
-    cursor = session.get(CursorRow, (person_id, band)) or CursorRow(person_id=person_id, band=band, position=0)
-    session.add(cursor)
+    cursor = session.get(CursorRow, (person_id, band))
+    if cursor is None:
+        cursor = CursorRow(person_id=person_id, band=band, position=0)
+        session.add(cursor)
     looked = 0
     seen = (SeenRow.person_id == person_id) & (SeenRow.image_id == ImageRow.id)
     while budget is None or looked < budget:
-        query = select(ImageRow.id, ImageRow.position, SeenRow.image_id).outerjoin(SeenRow, seen)
+        query = select(ImageRow.id, ImageRow.position, SeenRow.image_id.is_not(None)).outerjoin(SeenRow, seen)
         query = query.where(ImageRow.band == band, ImageRow.position > cursor.position)
         page = session.execute(query.order_by(ImageRow.position).limit(PAGE)).all()
-        for image_id, position, seen_id in page:
-            if seen_id is None:
+        for image_id, position, is_seen in page:
+            if not is_seen:
                 image = locked_image(session, image_id)
                 if image.band == band and image.position == position:
                     return image

@@ -1,0 +1,202 @@
+"""What a batch import reads: a folder, a zip archive or a hub data set, image by image, within bounds.
+
+Nothing is unpacked to the disk: a name in an archive is only a name, wherever it points.
+"""
+
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from annotate.store.types import StoreError
+from gazevlm_core.images import DEFAULT_LIMITS, IMAGE_SUFFIXES, ImageError, iter_image_files
+
+MOST_DIRECTORY_BYTES = 64 * 2**20  # of an archive's table of contents
+MOST_ENTRIES = 60_000  # of an archive
+MOST_ARCHIVE_BYTES = 64 * 2**30  # unpacked
+MOST_RATIO = 200  # unpacked over packed, beyond the size at which it matters
+RATIO_FROM_BYTES = 2**30
+READABLE = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # the others unpack without a bound on memory
+END_RECORD, END_BYTES, LONGEST_COMMENT = b"PK\x05\x06", 22, 2**16
+LARGE_LOCATOR, LOCATOR_BYTES = b"PK\x06\x07", 20
+BROKEN_ENTRY = "This part of the archive is damaged, encrypted or packed in a rare way; pack it again."
+
+
+class SourceError(StoreError):
+    """A source that cannot be imported; importing it again would end in the same way."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """One file of a source.
+
+    Args:
+        entry: names it within its source, always alike.
+        name: for people.
+        read: gives what `load_image` takes; raises `ImageError`.
+    """
+
+    entry: str
+    name: str
+    read: Callable[[], Path | bytes]
+
+
+def folder_images(where: str) -> Iterator[Found]:
+    """The images of a folder and of its folders, in sorted order.
+
+    Raises:
+        SourceError: no such folder.
+    """
+    root = Path(where)
+    if not root.is_dir():
+        raise SourceError("There is no such folder on the server; check the path.")
+    inside = root.resolve()
+    for path in iter_image_files([root]):
+        entry = path.relative_to(root).as_posix() if path != root else ""
+        yield Found(entry, path.name, partial(_within, path, inside))
+
+
+def _within(path: Path, root: Path) -> Path:
+    try:
+        resolved = path.resolve()
+    except (OSError, RuntimeError):  # a loop of links
+        resolved = Path("/")
+    if not resolved.is_relative_to(root):
+        raise ImageError("The file is a link that leads out of the folder; put the file itself there.")
+    return path
+
+
+# ---- archives -------------------------------------------------------------------------------------------------------
+def zip_images(where: str) -> Iterator[Found]:
+    """The images of a zip archive, in its order.
+
+    Raises:
+        SourceError: no such file, no archive, or one beyond the bounds.
+    """
+    path = Path(where)
+    if not path.is_file():
+        raise SourceError("There is no such file on the server; check the path.")
+    try:
+        check_directory(path)
+        with zipfile.ZipFile(path) as archive:
+            infos = archive.infolist()
+            _check_size(infos, path.stat().st_size)
+            for number, info in enumerate(infos):
+                name = PurePosixPath(info.filename)
+                if info.is_dir() or name.name.startswith(".") or "__MACOSX" in name.parts:
+                    continue
+                if _may_be_image(name):
+                    yield Found(f"{number} {info.filename}", name.name, partial(_read_entry, archive, info))
+    except (zipfile.BadZipFile, OSError, ValueError, EOFError) as error:
+        if isinstance(error, StoreError):
+            raise
+        raise SourceError("The file is no zip archive, or a damaged one; pack it again.") from None
+
+
+def check_directory(path: Path) -> None:
+    """Refuse an archive whose table of contents would fill the memory, before it is read.
+
+    Raises:
+        SourceError: too large, in the 64-bit form, or no archive.
+    """
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        file.seek(max(0, size - END_BYTES - LONGEST_COMMENT - LOCATOR_BYTES))
+        tail = file.read()
+    place = tail.rfind(END_RECORD)
+    if place < 0 or len(tail) - place < END_BYTES:
+        raise SourceError("The file is no zip archive, or one that is cut short; pack it again.")
+    if tail[max(0, place - LOCATOR_BYTES):place].startswith(LARGE_LOCATOR):
+        raise SourceError("The archive is larger than 4 GiB or 65,535 files; unpack it and import the folder.")
+    entries = int.from_bytes(tail[place + 10:place + 12], "little")
+    if entries > MOST_ENTRIES or int.from_bytes(tail[place + 12:place + 16], "little") > MOST_DIRECTORY_BYTES:
+        raise SourceError(f"The archive holds more than {MOST_ENTRIES:,} files; unpack it and import the folder.")
+
+
+def _check_size(infos: list[zipfile.ZipInfo], packed_bytes: int) -> None:
+    total = sum(info.file_size for info in infos)
+    if len(infos) > MOST_ENTRIES:
+        raise SourceError(f"The archive holds more than {MOST_ENTRIES:,} files; unpack it and import the folder.")
+    if total > MOST_ARCHIVE_BYTES or (total > RATIO_FROM_BYTES and total > MOST_RATIO * packed_bytes):
+        raise SourceError("The archive would unpack to far more than it may; unpack it and import the folder.")
+
+
+def _may_be_image(name: PurePosixPath) -> bool:
+    """By its ending; files without a real one may be DICOM, and are read to see."""
+    suffix = name.suffix.lower()
+    return suffix in IMAGE_SUFFIXES or not suffix or suffix[1:].isdigit()
+
+
+def _read_entry(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
+    if info.compress_type not in READABLE:
+        raise ImageError(BROKEN_ENTRY)
+    try:
+        with archive.open(info) as file:
+            return file.read(DEFAULT_LIMITS.max_bytes + 1)
+    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, zlib.error, EOFError, OSError, ValueError):
+        raise ImageError(BROKEN_ENTRY) from None
+
+
+# ---- hub ------------------------------------------------------------------------------------------------------------
+def hub_images(where: str) -> Iterator[Found]:
+    """The images of a hub data set, streamed.
+
+    Args:
+        where: "owner/name", or "owner/name:split" for another split than "train".
+
+    Raises:
+        SourceError: no such data set, or one without images.
+    """
+    from datasets import Image as ImageFeature  # late: it is heavy
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    name, _colon, split = where.partition(":")
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        raise SourceError("This is no name of a data set; write owner/name, or owner/name:split.") from None
+    rows = _hub_rows(name, split or "train")
+    columns = [column for column, feature in (rows.features or {}).items() if isinstance(feature, ImageFeature)]
+    if not columns:
+        raise SourceError(f"The data set {name} has no column of images; choose another one.")
+    walk = iter(rows.cast_column(columns[0], ImageFeature(decode=False)))
+    number = 0
+    while (row := _next_row(walk, name)) is not None:
+        value = row[columns[0]] or {}
+        shown = PurePosixPath(value.get("path") or "").name or f"{name} {number}"
+        yield Found(str(number), shown, partial(_hub_bytes, value))
+        number += 1
+
+
+def _hub_rows(name: str, split: str) -> Any:  # noqa: ANN401 - datasets has no types
+    from datasets import load_dataset
+
+    try:
+        return load_dataset(name, split=split, streaming=True)
+    except Exception as error:  # the library, the Hub and the network raise whatever they like
+        raise SourceError(_hub_trouble(name, error)) from None
+
+
+def _next_row(walk: Iterator[dict[str, Any]], name: str) -> dict[str, Any] | None:
+    try:
+        return next(walk, None)
+    except Exception as error:
+        raise SourceError(_hub_trouble(name, error)) from None
+
+
+def _hub_trouble(name: str, error: Exception) -> str:
+    return f"The data set {name} cannot be read ({type(error).__name__}); check its name, split and access, or retry."
+
+
+def _hub_bytes(value: dict[str, Any]) -> bytes:
+    data = value.get("bytes")
+    if not isinstance(data, bytes):
+        raise ImageError("The row holds no image; leave it out, or store the image in the data set.")
+    return data
+
+
+SOURCES = {"folder": folder_images, "zip": zip_images, "hub": hub_images}
