@@ -108,7 +108,7 @@ def stats_command(
     """Count what the store holds; agreement beside floors; annotators compared."""
     from dataclasses import asdict
 
-    from annotate.export.folder import images_with_submissions, submissions_of
+    from annotate.export.folder import images_with_submissions
     from annotate.quality.survey import survey
     from annotate.store.types import StoreError
     from annotate.tables import render_stats
@@ -116,7 +116,8 @@ def stats_command(
     store = _open(data)
     try:
         counts = asdict(store.counts())
-        found = survey((image, submissions_of(store, image.sha256)) for image, _ in images_with_submissions(store))
+        pairs = images_with_submissions(store)
+        found = survey(((image, [one for one in stored if not one.removed]) for image, stored in pairs), seed=seed)
     except StoreError as error:
         _stop(error)
     finally:

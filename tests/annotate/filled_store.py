@@ -30,8 +30,8 @@ class Clock:
         return self.now
 
 
-def open_store(folder: Path, **settings: Any) -> AnnotationStore:
-    return AnnotationStore.open(folder, settings=SETTINGS, clock=Clock(), **settings)
+def open_store(folder: Path, url: str = "") -> AnnotationStore:
+    return AnnotationStore.open(folder, url, SETTINGS, Clock())
 
 
 def picture(seed: int, *, color: bool = False, size: tuple[int, int] = (60, 40)) -> Image.Image:

@@ -67,8 +67,9 @@ def everything(store: AnnotationStore) -> dict[str, Any]:
 
 @pytest.mark.parametrize("source", ["jsonl", "parquet"])
 def test_the_imported_store_is_identical(
-    store: AnnotationStore, written: Path, empty: AnnotationStore, tmp_path: Path, source: Any
+    store: AnnotationStore, written: Path, store_url: str, tmp_path: Path, source: Any
 ) -> None:
+    empty = open_store(tmp_path / "empty", store_url)
     done = import_folder(empty, written, source=source)
     assert done.added == {"people": 5, "images": 4, "submissions": 9, "skips": 1, "audit": 12}
     assert done.bad == []
@@ -79,6 +80,7 @@ def test_the_imported_store_is_identical(
         assert empty.find_receipt(one.receipt.receipt_id) == replace(one, synced=False)
     again = export_store(empty, tmp_path / "again", names=True).folder
     assert files(again) == files(written)
+    empty.close()
 
 
 def test_importing_twice_changes_nothing(written: Path, empty: AnnotationStore) -> None:

@@ -193,9 +193,9 @@ def busy_life(store: AnnotationStore, sync: HubSync) -> None:
     sync.sync()
 
 
-def test_an_empty_disk_gets_everything_back(store: AnnotationStore, tmp_path: Path) -> None:
+def test_an_empty_disk_gets_everything_back(store: AnnotationStore, tmp_path: Path, store_url: str) -> None:
     busy_life(store, start(store, tmp_path))
-    other = open_store(tmp_path / "empty")
+    other = open_store(tmp_path / "empty", store_url)
     sync = start(other, tmp_path, data="empty")
     restored = sync.restore()
     assert (restored.submissions, restored.images, restored.skips) == (9, 4, 1)
