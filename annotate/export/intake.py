@@ -7,21 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from annotate.export.folder import MANIFEST
-from annotate.export.read import Item, Source, read_export, read_manifest, source_of
-from annotate.store.intake import (
-    audit_conflict,
-    skip_conflict,
-    take_in_audit,
-    take_in_image,
-    take_in_person,
-    take_in_skip,
-)
-from annotate.store.pictures import Offer, encode_picture
+from annotate.export.read import Item, Source, Value, read_export, read_manifest, source_of
+from annotate.store.intake import audit_conflict, checked_picture, skip_conflict, take_in_all
 from annotate.store.store import AnnotationStore
 from annotate.store.types import AuditEntry, Person, Skip, Stored, StoredImage, StoreError
-from gazevlm_core.images import ImageError, load_image
 
-MOST_TOLD = 20
+CHUNK, CHUNK_BYTES = 200, 32 * 2**20  # of one transaction
 KINDS: dict[type, str] = {
     StoredImage: "images", Stored: "submissions", Skip: "skips", AuditEntry: "audit", Person: "people",
 }  # fmt: skip
@@ -87,31 +78,35 @@ def import_folder(
     if bad and not skip_bad:
         raise BadExportError(told)
     result = Imported(bad=told)
+    chunk: list[tuple[Value, bytes]] = []
     for item in read_export(folder, source):
         if item.where in bad or item.value is None:
             continue
-        counts = result.added if take_in(store, item) else result.known
-        counts[KINDS[type(item.value)]] += 1
+        chunk.append((item.value, _file(item)))
+        if len(chunk) >= CHUNK or sum(len(file) for _, file in chunk) >= CHUNK_BYTES:
+            _take_in(store, chunk, result)
+    _take_in(store, chunk, result)
     return result
 
 
-def take_in(store: AnnotationStore, item: Item) -> bool:
-    """Take in one checked line; False where the store has it already.
+def _take_in(store: AnnotationStore, chunk: list[tuple[Value, bytes]], result: Imported) -> None:
+    """Take in a chunk, count what was new, and empty it."""
+    for (value, _), is_new in zip(chunk, take_in_all(store, chunk) if chunk else [], strict=True):
+        counts = result.added if is_new else result.known
+        counts[KINDS[type(value)]] += 1
+    chunk.clear()
+
+
+def _file(item: Item) -> bytes:
+    """The file of an image; b"" for what is none.
 
     Raises:
-        StoreError: the store has something else in its place.
+        StoreError: it cannot be read.
     """
-    value = item.value
-    if isinstance(value, StoredImage):
-        return take_in_image(store, value, load_image(item.png, name="image.png").image)
-    if isinstance(value, Stored):
-        return store.take_in(value)
-    if isinstance(value, Skip):
-        return take_in_skip(store, value)
-    if isinstance(value, AuditEntry):
-        return take_in_audit(store, value)
-    assert isinstance(value, Person)
-    return take_in_person(store, value)
+    try:
+        return item.png.read_bytes() if isinstance(item.png, Path) else item.png
+    except OSError as error:
+        raise StoreError(f"its picture cannot be read ({error.strerror})") from None
 
 
 def _problems(
@@ -167,14 +162,10 @@ def _problem_with_image(image: StoredImage, item: Item, seen: _Seen) -> str:
     if image.sha256 in seen.images:
         return f"image {image.sha256[:12]} is there twice"
     try:
-        Offer(image.name, image.question, image.gold, image.quota, image.source, image.open)  # checks them
-        picture = encode_picture(load_image(item.png, name="image.png").image)
-    except (ImageError, StoreError) as error:
+        checked_picture(image, _file(item))
+    except StoreError as error:
         return f"image {image.sha256[:12]}: {error}"
-    size = picture.width_px, picture.height_px
-    if size != (image.width_px, image.height_px) or picture.sha256 != image.sha256:
-        return f"the picture of image {image.sha256[:12]} is another one"
-    seen.images[image.sha256] = size
+    seen.images[image.sha256] = image.width_px, image.height_px
     return ""
 
 

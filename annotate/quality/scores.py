@@ -82,15 +82,23 @@ def level(
     if not truths:
         return Level(None, dict.fromkeys(FLOORS), score.order)
     truth, packed = pack_paths(truths, size), pack_paths(paths, size)
-    shuffled = np.mean([score.scores(truth, shuffle(packed, seed, turn)).mean() for turn in range(SHUFFLES)])
+    turns = range(SHUFFLES)
+    truths_of_turns = _joined([truth] * SHUFFLES)  # all at once: a score takes its steps per fixation, not per pair
+    shuffled = score.scores(truths_of_turns, _joined([shuffle(packed, seed, turn) for turn in turns])).mean()
     floors: dict[str, float | None] = {SHUFFLED: float(shuffled), OTHER_IMAGE: None}
     if elsewhere:
         taken = [elsewhere[row % len(elsewhere)] for row in range(len(truths))]
         floors[OTHER_IMAGE] = float(score.scores(truth, pack_paths(taken, size)).mean())
-    floors[UNIFORM] = float(np.mean([score.scores(truth, _moved(packed, _uniform(seed, turn))).mean()
-                                     for turn in range(SHUFFLES)]))  # fmt: skip
+    uniform = _joined([_moved(packed, _uniform(seed, turn)) for turn in turns])
+    floors[UNIFORM] = float(score.scores(truths_of_turns, uniform).mean())
     floors[CENTRE] = float(score.scores(truth, _moved(packed, _centre)).mean())
     return Level(float(score.scores(truth, packed).mean()), floors, score.order)
+
+
+def _joined(batches: Sequence[PathBatch]) -> PathBatch:
+    """Batches of one padded length as one."""
+    names = ("xy", "durations_ms", "lengths", "sizes")
+    return PathBatch(*(np.concatenate([getattr(batch, name) for batch in batches]) for name in names))
 
 
 def _moved(batch: PathBatch, places: Callable[[tuple[int, ...]], np.ndarray]) -> PathBatch:

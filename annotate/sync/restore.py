@@ -14,7 +14,6 @@ from annotate.store.types import AuditEntry, Skip, Stored, StoredImage, StoreErr
 from annotate.sync.hub import HubRepo
 from annotate.sync.memory import Memory
 from annotate.sync.shards import DATA, EVENTS, IMAGES, read_shard, stamp_of
-from gazevlm_core.images import ImageError, load_image
 
 ENDING = ".jsonl"
 
@@ -94,11 +93,7 @@ def _images(
         name = f"{IMAGES}{sha256}.png"
         if name not in files:
             raise StoreError(f"{name} is missing in {repo.repo_id}; it cannot be restored whole.")
-        try:
-            picture = load_image(repo.fetch(name)).image
-        except ImageError as error:
-            raise StoreError(f"{name}: {error}") from None
-        result.images += take_in_image(store, image, picture)
+        result.images += take_in_image(store, image, repo.fetch(name).read_bytes())
 
 
 def _latest_verdicts(events: dict[str, Path]) -> dict[str, VerdictLine]:

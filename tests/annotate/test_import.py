@@ -151,11 +151,11 @@ BAD_RECORDS = [
     (lambda values: values.update(verdict="great"), "verdict"),
     (lambda values: values.update(reason="\0"), "no text"),
     (lambda values: values.update(reason="\ud800"), "reason|no text|surrogate|JSON"),
-    (lambda values: values.update(receipt="0000000000"), "changed after its receipt"),
+    (lambda values: values.update(receipt="0000000000"), "was changed .* its receipt"),
     (lambda values: values["record"].update(schema_version=99), "schema_version"),
     (lambda values: values["record"]["scanpath"].update(fixations=[]), "at least one fixation"),
     (set_report, "its digest is another one"),
-    (set_report_and_digest, "changed after its receipt"),
+    (set_report_and_digest, "was changed .* its receipt"),
 ]
 
 
@@ -196,13 +196,13 @@ def test_every_bad_line_is_told(export: Path, empty: AnnotationStore) -> None:
 def test_another_picture_is_refused(export: Path, empty: AnnotationStore, store: AnnotationStore) -> None:
     sha256 = store.images()[0].sha256
     picture(77).save(export / "images" / f"{sha256}.png")
-    with pytest.raises(BadExportError, match=r"picture of image .* is another one"):
+    with pytest.raises(BadExportError, match=r"[Pp]icture of image .* is another one"):
         import_folder(empty, export)
     (export / "images" / f"{sha256}.png").write_bytes(b"not a picture")
     with pytest.raises(BadExportError, match=r"images\.jsonl, line 1"):
         import_folder(empty, export)
     (export / "images" / f"{sha256}.png").unlink()
-    with pytest.raises(BadExportError, match="no such file"):
+    with pytest.raises(BadExportError, match="No such file"):
         import_folder(empty, export)
 
 
