@@ -36,12 +36,15 @@ def has_image(store: AnnotationStore, sha256: str) -> bool:
 Value = StoredImage | Person | Stored | Skip | AuditEntry
 
 
-def take_in_all(store: AnnotationStore, values: Sequence[tuple[Value, bytes]], by: str = "import") -> list[bool]:
+def take_in_all(
+    store: AnnotationStore, values: Sequence[tuple[Value, bytes]], *, shard: str = "", by: str = "import"
+) -> list[bool]:
     """Take in some things in their order, all of them or none, in one transaction.
 
     Args:
         store: that takes them.
         values: each with the file of its picture, b"" where it is no image.
+        shard: published file that submissions come from; "" for none.
         by: who imports.
 
     Returns:
@@ -55,18 +58,19 @@ def take_in_all(store: AnnotationStore, values: Sequence[tuple[Value, bytes]], b
 
     def put(session: Session) -> list[bool]:
         return [
-            _put(session, value, picture, by, now_us) for (value, _), picture in zip(values, pictures, strict=True)
+            _put(session, value, picture, shard, by, now_us)
+            for (value, _), picture in zip(values, pictures, strict=True)
         ]
 
     return store.database.write(put)
 
 
-def _put(session: Session, value: Value, picture: Picture | None, by: str, now_us: int) -> bool:
+def _put(session: Session, value: Value, picture: Picture | None, shard: str, by: str, now_us: int) -> bool:
     if isinstance(value, StoredImage):
         assert picture is not None
         return _put_image(session, value, picture)
     if isinstance(value, Stored):
-        return take_in(session, value, "", by, now_us)
+        return take_in(session, value, shard, by, now_us)
     if isinstance(value, Skip):
         return _put_skip(session, value)
     return _put_audit(session, value) if isinstance(value, AuditEntry) else _put_person(session, value)
@@ -82,16 +86,6 @@ def take_in_image(store: AnnotationStore, image: StoredImage, file: bytes) -> bo
         StoreError: the picture is another one, or what is said about it cannot be.
     """
     return take_in_all(store, [(image, file)])[0]
-
-
-def take_in_skip(store: AnnotationStore, skip: Skip) -> bool:
-    """Take in a skip of an image that is in the store; see `take_in_all`."""
-    return take_in_all(store, [(skip, b"")])[0]
-
-
-def take_in_audit(store: AnnotationStore, entry: AuditEntry) -> bool:
-    """Take in an entry of the audit log; see `take_in_all`."""
-    return take_in_all(store, [(entry, b"")])[0]
 
 
 def checked_picture(image: StoredImage, file: bytes) -> Picture:

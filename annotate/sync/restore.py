@@ -4,11 +4,14 @@ Doing it again changes nothing: a submission, a skip or an entry that is there i
 never takes the place of a newer one.
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 from annotate.export.lines import VerdictLine
-from annotate.store.intake import has_image, take_in_audit, take_in_image, take_in_skip
+from annotate.store.intake import has_image, take_in_all, take_in_image
 from annotate.store.store import AnnotationStore
 from annotate.store.types import AuditEntry, Skip, Stored, StoredImage, StoreError
 from annotate.sync.hub import HubRepo
@@ -16,6 +19,8 @@ from annotate.sync.memory import Memory
 from annotate.sync.shards import DATA, EVENTS, IMAGES, read_shard, stamp_of
 
 ENDING = ".jsonl"
+PART = 200
+T = TypeVar("T")
 
 
 @dataclass
@@ -55,19 +60,20 @@ def restore(store: AnnotationStore, repo: HubRepo, memory: Memory, files: list[s
     events = {name: path for name, path in paths.items() if name.startswith(EVENTS)}
     _images(store, repo, memory, events, set(files), result)
     for name, path in events.items():  # before verdicts that are newer than those here, which the audit log notes
-        for value in read_shard(name, path):
-            _event(store, memory, value, result)
+        for part in _parts(value for value in read_shard(name, path) if isinstance(value, Skip | AuditEntry)):
+            _take_in_events(store, memory, part, result)
     verdicts = _latest_verdicts(events)
     for name, path in paths.items():
         if name.startswith(DATA):
-            for stored in (value for value in read_shard(name, path) if isinstance(value, Stored)):
-                line = verdicts.pop(stored.annotation.submission_id, None)
-                result.submissions += _take_in(store, stored if line is None else _judged(stored, line), name)
+            for part in _parts(value for value in read_shard(name, path) if isinstance(value, Stored)):
+                lines = [verdicts.pop(stored.annotation.submission_id, None) for stored in part]
+                judged = [_judged(*pair) for pair in zip(part, lines, strict=True)]
+                result.submissions += _take_in(store, judged, name)
     for line in verdicts.values():  # of submissions whose shard was known before
         known = store.find(line.submission_id)
         if known is None:
             raise StoreError(f"{repo.repo_id} judges a submission that none of its shards holds; it is not whole.")
-        result.verdicts += _take_in(store, _judged(known, line), next(iter(events)))
+        result.verdicts += _take_in(store, [_judged(known, line)], next(iter(events)))
     memory.shards.update(names)
     memory.stamp = max([memory.stamp, *map(stamp_of, names)])
     memory.save()
@@ -108,30 +114,45 @@ def _latest_verdicts(events: dict[str, Path]) -> dict[str, VerdictLine]:
     return latest
 
 
-def _judged(stored: Stored, line: VerdictLine) -> Stored:
-    """A submission after a verdict, unless it knows a later one."""
-    if line.revision <= stored.revision:
+def _judged(stored: Stored, line: VerdictLine | None) -> Stored:
+    """A submission after a verdict, unless there is none or it knows a later one."""
+    if line is None or line.revision <= stored.revision:
         return stored
     return replace(
         stored, verdict=line.verdict, reason=line.reason, removed=line.removed, revision=line.revision
     )  # fmt: skip
 
 
-def _take_in(store: AnnotationStore, stored: Stored, shard: str) -> bool:
-    """Take in a published submission, or note that it is published."""
-    if store.take_in(stored, shard=shard, by="restore"):
-        return True
-    known = store.find(stored.annotation.submission_id)
-    assert known is not None
-    store.mark_synced([replace(stored, number=known.number)], shard)
-    return False
+def _take_in(store: AnnotationStore, published: list[Stored], shard: str) -> int:
+    """Take in published submissions, or note that they are published; how many were new or newer."""
+    are_new = take_in_all(store, [(stored, b"") for stored in published], shard=shard, by="restore")
+    known = []
+    for stored, is_new in zip(published, are_new, strict=True):
+        if not is_new:
+            here = store.find(stored.annotation.submission_id)
+            assert here is not None
+            known.append(replace(stored, number=here.number))
+    if known:
+        store.mark_synced(known, shard)
+    return sum(are_new)
 
 
-def _event(store: AnnotationStore, memory: Memory, value: object, result: Restored) -> None:
-    """Take in a skip or an entry of the audit log; images and verdicts were dealt with before."""
-    if isinstance(value, Skip):
-        memory.skips = max(memory.skips, value.number)
-        result.skips += take_in_skip(store, value)
-    elif isinstance(value, AuditEntry):
-        memory.audit = max(memory.audit, value.number)
-        result.audit += take_in_audit(store, value)
+def _take_in_events(
+    store: AnnotationStore, memory: Memory, values: list[Skip | AuditEntry], result: Restored
+) -> None:
+    """Take in skips and entries of the audit log."""
+    are_new = take_in_all(store, [(value, b"") for value in values], by="restore")
+    for value, is_new in zip(values, are_new, strict=True):
+        if isinstance(value, Skip):
+            memory.skips = max(memory.skips, value.number)
+            result.skips += is_new
+        else:
+            memory.audit = max(memory.audit, value.number)
+            result.audit += is_new
+
+
+def _parts(values: Iterable[T]) -> Iterator[list[T]]:
+    """The values, some at a time: of one transaction each."""
+    rest = iter(values)
+    while part := list(islice(rest, PART)):
+        yield part
