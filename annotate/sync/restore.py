@@ -60,8 +60,8 @@ def restore(store: AnnotationStore, repo: HubRepo, memory: Memory, files: list[s
     events = {name: path for name, path in paths.items() if name.startswith(EVENTS)}
     _images(store, repo, memory, events, set(files), result)
     for name, path in events.items():  # before verdicts that are newer than those here, which the audit log notes
-        for part in _parts(value for value in read_shard(name, path) if isinstance(value, Skip | AuditEntry)):
-            _take_in_events(store, memory, part, result)
+        for happened in _parts(value for value in read_shard(name, path) if isinstance(value, Skip | AuditEntry)):
+            _take_in_events(store, memory, happened, result)
     verdicts = _latest_verdicts(events)
     for name, path in paths.items():
         if name.startswith(DATA):
