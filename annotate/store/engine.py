@@ -1,7 +1,6 @@
 """Connections to SQLite or PostgreSQL, transactions that are durable when they end, and errors in words."""
 
 import logging
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
+from annotate.store.turns import FairLock
 from annotate.store.types import StoreError
 
 log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ class Database:
 
     def __init__(self, url: URL) -> None:
         self.is_sqlite = url.get_backend_name() == "sqlite"
-        self._turn = threading.Lock()  # SQLite has one writer; threads that queue here need not poll the file
+        self._turn = FairLock()  # SQLite has one writer; threads that queue here need not poll the file
         if self.is_sqlite:
             self.engine = create_engine(url, connect_args={"timeout": BUSY_S}, pool_size=8, max_overflow=56)
             event.listen(self.engine, "connect", _prepare_sqlite)

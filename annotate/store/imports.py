@@ -14,7 +14,7 @@ from annotate.store.import_sources import SOURCES, Found, SourceError
 from annotate.store.pictures import Offer, Picture, check_quota, encode_picture, put_picture
 from annotate.store.schema import ImportEntryRow, ImportRow
 from annotate.store.types import IMPORT_KINDS, ImportKind, ImportStatus, StoreError
-from annotate.store.values import checked_text, from_us, write_audit
+from annotate.store.values import CLOCK_SLACK_US, checked_text, from_us, write_audit
 from gazevlm_core.images import ImageError, load_image
 
 if TYPE_CHECKING:
@@ -56,15 +56,14 @@ def list_imports(session: Session) -> list[ImportStatus]:
 def _status(session: Session, row: ImportRow) -> ImportStatus:
     entries = ImportEntryRow
     of_import = entries.import_id == row.id
-    counts = dict(
-        session.execute(select(entries.outcome, func.count()).where(of_import).group_by(entries.outcome)).tuples().all()
-    )
+    outcomes = select(entries.outcome, func.count()).where(of_import).group_by(entries.outcome)
+    counts = {row[0]: row[1] for row in session.execute(outcomes)}
     query = select(entries.reason, func.count()).where(of_import, entries.outcome == "refused")
     query = query.group_by(entries.reason).order_by(func.count().desc(), entries.reason).limit(REASONS_SHOWN)
     return ImportStatus(
         row.id, row.kind, row.place, row.who, row.state,  # type: ignore[arg-type]
         counts.get("added", 0), counts.get("known", 0), counts.get("refused", 0),
-        dict(session.execute(query).tuples().all()), row.error, from_us(row.at_us),
+        {found[0]: found[1] for found in session.execute(query)}, row.error, from_us(row.at_us),
     )  # fmt: skip
 
 
@@ -97,7 +96,7 @@ def run_next_import(store: "AnnotationStore") -> ImportStatus | None:
 
 def _claim(session: Session, token: str, now_us: int) -> ImportRow | None:
     until = ImportRow.claimed_until_us
-    lapsed = (until <= now_us) | (until > now_us + CLAIM_US)  # the latter: the clock was set back
+    lapsed = (until <= now_us) | (until > now_us + CLAIM_US + CLOCK_SLACK_US)  # the latter: the clock was set back
     waiting = (ImportRow.state == "queued") | ((ImportRow.state == "running") & lapsed)
     query = select(ImportRow).where(waiting).order_by(ImportRow.id).limit(1)
     row = session.scalar(query.with_for_update(skip_locked=True))

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.orm import Session
 
-from annotate.store.agreement import patches_of
 from annotate.store.people import known_by_pseudonym
 from annotate.store.reviews import change
 from annotate.store.schema import AuditRow, ImageRow, PersonRow, SkipRow, SubmissionRow
-from annotate.store.submissions import check_stored, check_verdicts, find_row, insert, stored_of
+from annotate.store.submissions import Record, check_verdicts, columns_of, find_row, insert, stored_of
 from annotate.store.types import KINDS, AuditEntry, Counts, Skip, Stored, StoreError
 from annotate.store.values import from_us, image_id_of, locked_image, raise_counter, write_audit
 from annotate.store.wanted import GOLD_BAND
@@ -42,22 +41,20 @@ def mark_synced(session: Session, published: Sequence[int | Stored], shard: str)
         session.execute(statement.values(synced=True))
 
 
-def take_in(session: Session, stored: Stored, shard: str, by: str, now_us: int) -> bool:
-    """See `AnnotationStore.take_in`."""
+def take_in(session: Session, stored: Stored, record: Record, shard: str, by: str, now_us: int) -> bool:
+    """See `AnnotationStore.take_in`; the record is from `check_stored`."""
     check_verdicts([stored.verdict])
     if stored.kind not in KINDS:
         raise StoreError(f"There is no kind {str(stored.kind)[:40]!r} of annotation; use {', '.join(KINDS)}.")
-    record, digest, content = check_stored(stored)
     person = known_by_pseudonym(session, stored.annotation.annotator)
     known = find_row(session, stored.annotation.submission_id)
     if known is not None:
-        return _take_changes(session, known, stored, digest, shard, by, now_us)
+        return _take_changes(session, known, stored, record.digest, shard, by, now_us)
     image = locked_image(session, image_id_of(session, stored.annotation.image_sha256))
     row = SubmissionRow(
-        submission_id=stored.annotation.submission_id, image_id=image.id, person_id=person.id, kind=stored.kind,
-        record=record, digest=digest, receipt_id=stored.receipt.receipt_id, content=content,
-        patches=patches_of(stored.annotation.scanpath), counted=False, verdict=stored.verdict, reason=stored.reason,
-        removed=stored.removed, revision=stored.revision, synced=bool(shard), shard=shard or None,
+        **columns_of(record), image_id=image.id, person_id=person.id, kind=stored.kind, verdict=stored.verdict,
+        reason=stored.reason, removed=stored.removed, revision=stored.revision, synced=bool(shard),
+        shard=shard or None,
     )  # fmt: skip
     insert(session, row, person, image, _free_number(session, stored.number))
     return True

@@ -24,20 +24,21 @@ def stored_secret(session: Session) -> str:
     return session.get_one(Fact, "secret").value
 
 
-def has_name(session: Session, pseudonym: str) -> bool:
-    """Whether somebody with that pseudonym and a name is known."""
-    query = select(PersonRow.id).where(PersonRow.pseudonym == pseudonym, PersonRow.name.is_not(None))
-    return session.scalar(query) is not None
+def find_name(session: Session, name: str) -> str | None:
+    """The pseudonym of a name that is known; it stays, whatever becomes of the secret."""
+    return session.scalar(select(PersonRow.pseudonym).where(PersonRow.name == name))
 
 
 def find_or_add(session: Session, name: str, secret: str) -> str:
     """The pseudonym of a name; the person is known from then on."""
-    name = checked_text("The name", name, LONGEST_NAME)
+    known = find_name(session, name)
+    if known is not None:
+        return known
     pseudonym = pseudonym_of(name, secret)
     row = session.scalar(select(PersonRow).where(PersonRow.pseudonym == pseudonym))
     if row is None:
         session.add(PersonRow(pseudonym=pseudonym, name=name, given=0, done=0, skipped=0))
-    elif row.name is None:  # known from an import so far
+    else:  # known from an import so far
         row.name = name
     return pseudonym
 

@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from sqlalchemy import BigInteger, ForeignKey, Index, LargeBinary, Text, text
+from sqlalchemy import BigInteger, Double, ForeignKey, Index, LargeBinary, Text, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 IS_OPEN = text("state = 'open'")  # as words: SQLite uses a partial index only where it sees the value
@@ -75,7 +75,7 @@ class ImageRow(Base):
     quota: Mapped[int]
     done: Mapped[int] = mapped_column(default=0)
     leased: Mapped[int] = mapped_column(default=0)
-    agreement: Mapped[float | None]
+    agreement: Mapped[float | None] = mapped_column(Double)
     band: Mapped[int | None]
     position: Mapped[int] = mapped_column(BigInteger, default=0)
 

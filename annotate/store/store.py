@@ -8,6 +8,7 @@
 """
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
@@ -34,7 +35,7 @@ from annotate.store.types import (
     Task,
     Verdict,
 )
-from annotate.store.values import image_of, to_us, write_audit
+from annotate.store.values import checked_text, image_of, to_us, write_audit
 from gazevlm_core.annotation import Annotation
 from gazevlm_core.options import DEFAULT_QUESTION
 from gazevlm_core.scanpath import Scanpath
@@ -96,11 +97,9 @@ class AnnotationStore:
     # ---- people -----------------------------------------------------------------------------------------------------
     def pseudonym(self, name: str) -> str:
         """What everybody sees instead of a name; the person is known from then on."""
-        pseudonym = people.pseudonym_of(name.strip(), self._secret) if name.strip() else ""
-        known = self.database.read(lambda session: people.has_name(session, pseudonym))
-        if known:
-            return pseudonym
-        return self.database.write(lambda session: people.find_or_add(session, name, self._secret))
+        name = checked_text("The name", name, people.LONGEST_NAME)
+        known = self.database.read(lambda session: people.find_name(session, name))
+        return known or self.database.write(lambda session: people.find_or_add(session, name, self._secret))
 
     def people(self) -> list[Person]:
         """Everybody with their names; for admins only."""
@@ -217,7 +216,9 @@ class AnnotationStore:
                 `started_at`. The same submission id with the same content (the two times aside) stores once.
             lease_id: of the task; a task that expired meanwhile still counts.
         """
-        return self.database.write(lambda session: submissions.submit(session, annotation, lease_id, self._clock()))
+        stored_at = max(self._clock(), annotation.started_at)
+        record = submissions.record_of(replace(annotation, submitted_at=stored_at))
+        return self.database.write(lambda session: submissions.submit(session, record, lease_id))
 
     def stored(
         self,
@@ -317,5 +318,6 @@ class AnnotationStore:
             StoreError: its content does not fit its receipt, its image is not in the store, or another content is
                 stored under its id.
         """
-        return self.database.write(lambda session: outbox.take_in(session, stored, shard, by, self.now_us()))
+        record = submissions.check_stored(stored)
+        return self.database.write(lambda session: outbox.take_in(session, stored, record, shard, by, self.now_us()))
 

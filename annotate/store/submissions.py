@@ -2,8 +2,8 @@
 
 import json
 from collections.abc import Collection, Iterable
-from dataclasses import replace
-from datetime import datetime
+from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -41,8 +41,27 @@ def receipt_key(text: str) -> str:
     return plain.translate(str.maketrans("OIL", "011"))
 
 
-def record_of(annotation: Annotation) -> tuple[str, str, str]:
-    """The public record as canonical JSON, its digest, and the digest of what the client sent.
+@dataclass(frozen=True)
+class Record:
+    """A submission, ready to be stored.
+
+    Args:
+        annotation: with both times of the server.
+        text: its canonical JSON.
+        digest: `record_digest` of it.
+        content: digest of what the client sent.
+        patches: the path on the grid of the agreement.
+    """
+
+    annotation: Annotation
+    text: str
+    digest: str
+    content: str
+    patches: bytes
+
+
+def record_of(annotation: Annotation) -> Record:
+    """The public record of an annotation; made before the transaction, to keep that short.
 
     Raises:
         StoreError: it is too large, or its text is no text.
@@ -55,30 +74,37 @@ def record_of(annotation: Annotation) -> tuple[str, str, str]:
         raise StoreError("The annotation holds characters that are no text; remove them and submit again.") from None
     if len(record) > MOST_RECORD_BYTES:
         raise StoreError(f"The annotation is larger than {MOST_RECORD_BYTES >> 20} MiB; submit a shorter one.")
-    return record, digest, record_digest({name: values[name] for name in values if name not in SERVER_TIMES})
+    content = record_digest({name: values[name] for name in values if name not in SERVER_TIMES})
+    return Record(annotation, record, digest, content, patches_of(annotation.scanpath))
 
 
-def submit(session: Session, annotation: Annotation, lease_id: str | None, now: datetime) -> Receipt:
+def submit(session: Session, record: Record, lease_id: str | None) -> Receipt:
     """See `AnnotationStore.submit`."""
-    annotation = replace(annotation, submitted_at=max(now, annotation.started_at))
-    record, digest, content = record_of(annotation)
+    annotation = record.annotation
     person = locked_person(session, annotation.annotator)
     known = find_row(session, annotation.submission_id)
     if known is not None:
-        if known.content != content:
+        if known.content != record.content:
             raise StoreError("Another annotation is stored under this submission's id; reload the page, then submit.")
         return receipt_of(known)
     image = locked_image(session, image_id_of(session, annotation.image_sha256))
     if (image.width_px, image.height_px) != (annotation.image_width_px, annotation.image_height_px):
         raise StoreError("The annotation is of an image of another size; reload the page, then annotate again.")
     row = SubmissionRow(
-        submission_id=annotation.submission_id, image_id=image.id, person_id=person.id,
-        kind=_finish(session, lease_id, person, image), record=record, digest=digest, receipt_id=receipt_id_of(digest),
-        content=content, patches=patches_of(annotation.scanpath), counted=False, verdict="pending", reason="",
-        removed=False, revision=0, synced=False,
+        **columns_of(record), image_id=image.id, person_id=person.id, kind=_finish(session, lease_id, person, image),
+        verdict="pending", reason="", removed=False, revision=0, synced=False,
     )  # fmt: skip
     insert(session, row, person, image)
     return receipt_of(row)
+
+
+def columns_of(record: Record) -> dict[str, Any]:
+    """What a record says about its row."""
+    return {
+        "submission_id": record.annotation.submission_id, "record": record.text, "digest": record.digest,
+        "receipt_id": receipt_id_of(record.digest), "content": record.content, "patches": record.patches,
+        "counted": False,
+    }  # fmt: skip
 
 
 def _finish(session: Session, lease_id: str | None, person: PersonRow, image: ImageRow) -> Kind:
@@ -183,14 +209,13 @@ def check_verdicts(verdicts: Iterable[str]) -> None:
         raise StoreError(f"There is no verdict {unknown[0][:40]!r}; use {', '.join(VERDICTS)}.")
 
 
-def check_stored(stored: Stored) -> tuple[str, str, str]:
-    """What `record_of` gives for an exported record, if its receipt is that of its content.
+def check_stored(stored: Stored) -> Record:
+    """The record of an export, if its receipt is that of its content.
 
     Raises:
         StoreError: it is not.
     """
-    record, digest, content = record_of(stored.annotation)
-    receipt = stored.receipt
-    if (digest, receipt_id_of(digest)) != (receipt.digest, receipt.receipt_id):
+    record, receipt = record_of(stored.annotation), stored.receipt
+    if (record.digest, receipt_id_of(record.digest)) != (receipt.digest, receipt.receipt_id):
         raise StoreError(f"Record {receipt.receipt_id} was changed since its receipt was given; restore the original.")
-    return record, digest, content
+    return record

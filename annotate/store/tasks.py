@@ -3,13 +3,13 @@
 import hashlib
 import secrets
 
-from sqlalchemy import Select, select, text
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from annotate.store.engine import take_turn
 from annotate.store.schema import ImageRow, LeaseRow, PersonRow, SeenRow, SkipRow, SubmissionRow
 from annotate.store.types import Kind, Progress, StoreError, StoreSettings, Task
-from annotate.store.values import checked_text, from_us, image_of, locked_image, locked_person, next_number
+from annotate.store.values import CLOCK_SLACK_US, checked_text, from_us, image_of, locked_image, locked_person, next_number
 from annotate.store.wanted import GOLD_BAND, count_wanted, first_unseen, next_wanted, requeue
 
 TASK_KEY = 7_215_002  # of PostgreSQL's advisory lock: tasks are given out one after the other
@@ -47,12 +47,13 @@ def _lease_us(settings: StoreSettings) -> int:
 def find_expired(session: Session, now_us: int, settings: StoreSettings) -> list[tuple[int, str]]:
     """Image and key of leases that hold a place and have expired, in the order in which images are locked.
 
-    A lease that runs longer than a new one would was given before the clock went back: it is taken for expired.
+    A lease that runs much longer than a new one would was given before the clock went back: it is taken for expired.
     """
     held = select(LeaseRow.image_id, LeaseRow.id).where(LeaseRow.holds).limit(MOST_REAPED)
     expired = held.where(LeaseRow.expires_us <= now_us).order_by(LeaseRow.expires_us)
-    future = held.where(LeaseRow.expires_us > now_us + _lease_us(settings))
-    return sorted([*session.execute(expired).tuples(), *session.execute(future).tuples()])
+    future = held.where(LeaseRow.expires_us > now_us + _lease_us(settings) + CLOCK_SLACK_US)
+    found = (*session.execute(expired), *session.execute(future))
+    return sorted((image_id, lease_id) for image_id, lease_id in found)
 
 
 def take_back(session: Session, now_us: int, settings: StoreSettings) -> None:
@@ -137,13 +138,13 @@ def _repeat(session: Session, person: PersonRow, seed: int) -> ImageRow | None:
         return None
     start = first + int(draw(seed, f"repeat of {person.pseudonym}", person.given) * (last - first + 1))
     for begin, end in ((start, last), (first, start - 1)):
-        for image_id, repeated in session.execute(_done_by(person.id, begin, end)):
+        for image_id, repeated in _done_by(session, person.id, begin, end):
             if not repeated:
                 return locked_image(session, image_id)
     return None
 
 
-def _done_by(person_id: int, first: int, last: int) -> Select[tuple[int, bool]]:
+def _done_by(session: Session, person_id: int, first: int, last: int) -> list[tuple[int, bool]]:
     """Images that a person did as usual tasks, by the submissions' numbers, and whether they were repeated already."""
     again = select(LeaseRow.id).where(
         LeaseRow.person_id == person_id, LeaseRow.image_id == SubmissionRow.image_id, LeaseRow.kind == "repeat"
@@ -153,7 +154,8 @@ def _done_by(person_id: int, first: int, last: int) -> Select[tuple[int, bool]]:
         SubmissionRow.person_id == person_id, SubmissionRow.kind == "usual", ~SubmissionRow.removed,
         SubmissionRow.number.between(first, last), ImageRow.open, ImageRow.gold.is_(None),
     )  # fmt: skip
-    return query.order_by(SubmissionRow.number).limit(REPEATS_TRIED)
+    rows = session.execute(query.order_by(SubmissionRow.number).limit(REPEATS_TRIED))
+    return [(image_id, repeated) for image_id, repeated in rows]
 
 
 def skip(session: Session, lease_id: str, who: str, reason: str, now_us: int) -> None:

@@ -14,6 +14,9 @@ from gazevlm_core.scanpath import Fixation, Scanpath
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
+# What runs out later than it can, by more than this, was written before the clock was set back. Less is only the time
+# that a transaction waited for its turn, or two replicas' clocks that differ.
+CLOCK_SLACK_US = 600_000_000
 
 
 def to_us(moment: datetime) -> int:

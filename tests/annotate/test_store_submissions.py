@@ -6,7 +6,9 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import select
 
+from annotate.store.schema import SubmissionRow
 from annotate.store.store import AnnotationStore
 from annotate.store.submissions import CROCKFORD, receipt_id_of
 from annotate.store.types import StoreError
@@ -50,12 +52,9 @@ def test_a_reopened_store_holds_the_same(open_store: OpenStore) -> None:
 
 
 def test_the_kept_text_is_the_canonical_json(store: AnnotationStore) -> None:
-    from sqlalchemy import select
-
-    from annotate.store.schema import SubmissionRow
-
     filled(store, 1)
-    record, digest = store.database.read(lambda session: session.execute(select(SubmissionRow.record, SubmissionRow.digest)).one())
+    query = select(SubmissionRow.record, SubmissionRow.digest)
+    record, digest = store.database.read(lambda session: session.execute(query).one())
     assert hashlib.sha256(record.encode()).hexdigest() == digest
     assert from_values(json.loads(record)) == store.stored()[0].annotation
 

@@ -67,6 +67,15 @@ def test_an_unfinished_task_is_given_again(open_store: OpenStore) -> None:
     assert store.next_task(who) is None  # now somebody else has it
 
 
+def test_replicas_whose_clocks_differ_take_nothing_from_each_other(open_store: OpenStore) -> None:
+    fast, slow = Clock(), Clock()
+    fast.move(120)
+    ahead, behind = open_store(fast, quota=1, lease_s=900), open_store(slow, quota=1, lease_s=900)
+    add_images(ahead, 1)
+    must(ahead.next_task(ahead.pseudonym("Ada")))
+    assert behind.next_task(behind.pseudonym("Bob")) is None
+
+
 def test_a_late_submission_is_kept(open_store: OpenStore) -> None:
     clock = Clock()
     store = open_store(clock, lease_s=60, quota=1)

@@ -57,7 +57,7 @@ def _people_and_images() -> None:
         sa.Column("gold", sa.Text),
         sa.Column("source", sa.Text, nullable=False),
         *(sa.Column(name, sa.Integer, nullable=False) for name in ("quota", "done", "leased")),
-        sa.Column("agreement", sa.Float),
+        sa.Column("agreement", sa.Double),
         sa.Column("band", sa.Integer),
         sa.Column("position", sa.BigInteger, nullable=False),
     )

@@ -1,0 +1,206 @@
+"""How fast the store of Teach acknowledges submissions, and how long the next task takes as it fills.
+
+    python -m benchmarks.store_speed --seconds 5 --largest 1000000
+
+Submissions are durable when they are counted (SQLite, WAL, full synchronous), so the disk decides the first figures.
+"""
+
+import statistics
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from PIL import Image
+from sqlalchemy import insert, update
+from sqlalchemy.orm import Session
+
+from annotate.store.schema import Base, Counter, ImageRow, PersonRow, SeenRow, SubmissionRow
+from annotate.store.store import AnnotationStore
+from annotate.store.submissions import receipt_id_of
+from annotate.store.types import StoredImage, StoreSettings
+from annotate.store.wanted import band_of
+from gazevlm_core.annotation import Annotation, Click, Client
+from gazevlm_core.scanpath import Fixation, Scanpath
+
+CLIENTS = (1, 10, 50)
+SIZES = (1_000, 100_000, 1_000_000)
+SECONDS = 5.0
+FIXATIONS = 10
+IMAGES, SIDE_PX = 200, 32
+PER_IMAGE = 10  # stored annotations of each image, of the 12 it wants
+BUSIEST = 10_000  # annotations of the busiest annotator at most
+ROWS_AT_ONCE = 20_000
+PROBES = 60
+Line = tuple[str, float, str]
+
+
+def annotation_of(
+    image: StoredImage, who: str, submission_id: str, rng: np.random.Generator, length: int = FIXATIONS
+) -> Annotation:
+    """Random clicks with onsets."""
+    onsets = np.sort(rng.uniform(0, 20_000, length))
+    places = zip(rng.random((length, 2)), onsets, strict=True)
+    path = Scanpath(tuple(Fixation(float(x), float(y), onset_ms=float(ms)) for (x, y), ms in places), "click")
+    now, click = datetime.now(UTC), Click(1.0, 127.5, 255.0, False, "mouse")
+    return Annotation(
+        submission_id, image.name, image.sha256, image.width_px, image.height_px, image.question, ("edema",), "",
+        path, who, now, now, Client(600, 600, 1.0, 2.0, "clicks"), 4, (click,) * length,
+    )  # fmt: skip
+
+
+def noise_image(store: AnnotationStore, seed: int) -> StoredImage:
+    """A small image of noise."""
+    noise = np.random.default_rng(seed).integers(0, 256, (SIDE_PX, SIDE_PX), dtype=np.uint8)
+    return store.add_image(Image.fromarray(noise), f"image {seed}", by="benchmark")
+
+
+def submission_figures(folder: Path, clients: int, seconds: float) -> tuple[float, float]:
+    """Acknowledged submissions per second, and the 99th percentile of one in ms, with that many clients at once."""
+    store = AnnotationStore.open(folder, settings=StoreSettings(quota=1_000_000))
+    images = [noise_image(store, seed) for seed in range(IMAGES)]
+    names = [store.pseudonym(f"client {number}") for number in range(clients)]
+    start, waits = threading.Barrier(clients), []
+
+    def client(number: int) -> None:
+        rng, row = np.random.default_rng(number), 0
+        start.wait()
+        end = time.perf_counter() + seconds
+        while (begin := time.perf_counter()) < end:
+            annotation = annotation_of(images[row % IMAGES], names[number], f"{number}-{row}", rng)
+            store.submit(annotation)
+            waits.append(time.perf_counter() - begin)
+            row += 1
+
+    begin = time.perf_counter()
+    with ThreadPoolExecutor(clients) as pool:
+        list(pool.map(client, range(clients)))
+    rate = len(waits) / (time.perf_counter() - begin)
+    assert store.counts().annotations == len(waits)
+    store.close()
+    return rate, 1000 * float(np.percentile(waits, 99))
+
+
+def fill(store: AnnotationStore, number: int) -> str:
+    """Write that many annotations in bulk; the pseudonym of the annotator who did the most, up to 10,000."""
+    who = store.pseudonym("busiest")
+    image = noise_image(store, 0)
+    record = store.submit(annotation_of(image, who, "template", np.random.default_rng(0), length=1))
+    kept = store.database.read(lambda session: session.get_one(SubmissionRow, record.number))
+    images = number // PER_IMAGE
+    _write(store, PersonRow, _people(images))
+    _write(store, ImageRow, _images(images))
+    _write(store, SubmissionRow, _submissions(kept, number, images))
+    _write(store, SeenRow, _seen(number, images))
+    counters = update(Counter).values(submission=number + 10, position=images + 2)
+    store.database.write(lambda session: session.execute(counters))
+    return who
+
+
+def _write(store: AnnotationStore, table: type[Base], rows: Iterator[dict[str, Any]]) -> None:
+    """Insert rows, many at once."""
+    while batch := list(islice(rows, ROWS_AT_ONCE)):
+
+        def put(session: Session, batch: list[dict[str, Any]] = batch) -> None:
+            session.execute(insert(table), batch)
+
+        store.database.write(put)
+
+
+def _annotator(image: int, turn: int, images: int) -> int:
+    """Key of who did annotation `turn` of an image: the busiest does the first one of half of the images, at most."""
+    if turn == 0 and image < min(BUSIEST, images // 2):
+        return 1
+    return 2 + (image * PER_IMAGE + turn) % (_crowd(images) - PER_IMAGE)
+
+
+def _crowd(images: int) -> int:
+    return max(4 * PER_IMAGE, images // 50)
+
+
+def _people(images: int) -> Iterator[dict[str, Any]]:
+    for key in range(2, 2 + _crowd(images)):
+        yield {"id": key, "pseudonym": f"reader-{key}", "name": None, "given": 0, "done": 0, "skipped": 0}
+
+
+def _images(images: int) -> Iterator[dict[str, Any]]:
+    """Half of low agreement, half not, all with room for two more annotators."""
+    rng = np.random.default_rng(1)
+    for number in range(images):
+        row = ImageRow(
+            id=2 + number, sha256=f"{number:064x}", name=str(number), width_px=SIDE_PX, height_px=SIDE_PX,
+            question="Where?", offered=True, open=True, gold=None, source="", quota=12, done=PER_IMAGE, leased=0,
+            agreement=float(rng.uniform(0.1, 0.7)), position=number + 2,
+        )  # fmt: skip
+        row.band = band_of(row)
+        yield {column.key: getattr(row, column.key) for column in ImageRow.__table__.columns}
+
+
+def _submissions(kept: SubmissionRow, number: int, images: int) -> Iterator[dict[str, Any]]:
+    same = {column.key: getattr(kept, column.key) for column in SubmissionRow.__table__.columns}
+    for row in range(number):
+        image, turn = divmod(row, PER_IMAGE)
+        digest = f"{row:064x}"
+        yield same | {
+            "number": 10 + row, "submission_id": f"bulk {row}", "image_id": 2 + image, "digest": digest,
+            "person_id": _annotator(image, turn, images), "receipt_id": receipt_id_of(digest[::-1]), "synced": True,
+        }  # fmt: skip
+
+
+def _seen(number: int, images: int) -> Iterator[dict[str, Any]]:
+    for row in range(number):
+        image, turn = divmod(row, PER_IMAGE)
+        yield {"person_id": _annotator(image, turn, images), "image_id": 2 + image}
+
+
+def next_task_ms(folder: Path, number: int) -> float:
+    """Median time to the next task with that many stored annotations, for newcomers and for the busiest annotator."""
+    store = AnnotationStore.open(folder, settings=StoreSettings(lease_s=3600))
+    busiest, times = fill(store, number), []
+    for probe in range(PROBES):
+        who = busiest if probe % 2 else store.pseudonym(f"newcomer {probe}")
+        begin = time.perf_counter()
+        task = store.next_task(who)
+        times.append(1000 * (time.perf_counter() - begin))
+        if task is None:
+            raise RuntimeError(f"no task among {number} annotations")
+        store.skip(task.lease_id, who, "benchmark")
+    store.close()
+    return statistics.median(times)
+
+
+def store_figures(seconds: float = SECONDS, sizes: tuple[int, ...] = SIZES) -> list[Line]:
+    """Key, value and meaning of each figure."""
+    lines: list[Line] = []
+    for clients in CLIENTS:
+        with tempfile.TemporaryDirectory() as folder:
+            rate, p99_ms = submission_figures(Path(folder), clients, seconds)
+        lines.append((f"store_submissions_per_s_{clients}", rate, f"durable, {clients} clients, SQLite"))
+        lines.append((f"store_submit_p99_ms_{clients}", p99_ms, f"ms until acknowledged, {clients} clients"))
+    medians = []
+    for size in sizes:
+        with tempfile.TemporaryDirectory() as folder:
+            medians.append(next_task_ms(Path(folder), size))
+        lines.append((f"store_next_task_ms_{size}", medians[-1], f"ms to the next task, {size:,} stored"))
+    lines.append(("store_next_task_growth", medians[-1] / medians[0], f"{sizes[-1]:,} stored over {sizes[0]:,}"))
+    return lines
+
+
+def main(
+    seconds: Annotated[float, typer.Option(help="Of submissions, for each number of clients.", min=0.1)] = SECONDS,
+    largest: Annotated[int, typer.Option(help="Stored annotations at most.", min=1_000)] = SIZES[-1],
+) -> None:
+    """Measure and print."""
+    for key, value, meaning in store_figures(seconds, tuple(size for size in SIZES if size <= largest)):
+        typer.echo(f"{key:34} {value:10.2f}  {meaning}")
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,227 @@
+"""Batch imports of folders, archives and hub data sets: bounded, gone on with after a crash, nothing doubled."""
+
+import struct
+import zipfile
+from collections import Counter
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+
+from annotate.store import import_sources, imports
+from annotate.store.import_sources import MOST_ENTRIES, SourceError, zip_images
+from annotate.store.imports import run_next_import
+from annotate.store.pictures import Picture
+from annotate.store.store import AnnotationStore
+from annotate.store.types import ImportKind, ImportStatus, StoreError
+from gazevlm_core.images import load_image
+from tests.annotate.conftest import OpenStore
+from tests.annotate.store_maker import Clock, picture
+from tests.hostile_corpus import build_corpus
+
+
+def png(seed: int) -> bytes:
+    file = BytesIO()
+    picture(seed).save(file, "PNG")
+    return file.getvalue()
+
+
+def fill_folder(folder: Path, number: int) -> Path:
+    (folder / "inner").mkdir(parents=True)
+    for seed in range(number):
+        (folder / ("inner" if seed % 2 else ".") / f"{seed}.png").write_bytes(png(seed))
+    return folder
+
+
+def pack(path: Path, members: dict[str, bytes], compression: int = zipfile.ZIP_DEFLATED) -> Path:
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    return path
+
+
+def do_import(store: AnnotationStore, kind: ImportKind, where: Path | str) -> ImportStatus:
+    number = store.queue_import(kind, str(where), "admin", "Where is the tube?", 3)
+    done = run_next_import(store)
+    assert done is not None
+    assert done.number == number
+    assert store.imports()[0] == done
+    return done
+
+
+def test_a_folder_becomes_tasks(store: AnnotationStore, tmp_path: Path) -> None:
+    folder = fill_folder(tmp_path / "images", 5)
+    (folder / "again.png").write_bytes(png(0))
+    (folder / "notes.txt").write_text("no image")
+    done = do_import(store, "folder", folder)
+    assert (done.state, done.added, done.known, done.refused, done.error) == ("done", 5, 1, 0, "")
+    assert {(image.question, image.quota, image.open) for image in store.images()} == {("Where is the tube?", 3, True)}
+    assert Counter(image.name for image in store.images())["1.png"] == 1
+    assert store.next_task(store.pseudonym("Ada")) is not None
+    assert [entry.action for entry in store.audit()] == ["import queued", "import done"]
+    assert store.audit()[-1].details == {"added": 5, "known": 1, "refused": 0, "error": ""}
+    assert run_next_import(store) is None
+    assert do_import(store, "folder", folder).known == 6
+
+
+def test_hostile_files_are_counted_with_their_reason_and_the_rest_goes_on(
+    store: AnnotationStore, tmp_path: Path
+) -> None:
+    folder = tmp_path / "hostile"
+    folder.mkdir()
+    build_corpus(folder)
+    fill_folder(folder / "good", 2)
+    done = do_import(store, "folder", folder)
+    assert (done.state, done.added) == ("done", 2)
+    assert done.refused > 60
+    assert all(reason.endswith(".") and "\n" not in reason for reason in done.reasons)
+    assert len(done.reasons) > 5
+
+
+def test_links_out_of_the_folder_are_not_followed(store: AnnotationStore, tmp_path: Path) -> None:
+    folder = fill_folder(tmp_path / "images", 1)
+    (tmp_path / "secret.png").write_bytes(png(7))
+    (folder / "link.png").symlink_to(tmp_path / "secret.png")
+    (folder / "loop.png").symlink_to(folder / "loop.png")
+    done = do_import(store, "folder", folder)
+    assert (done.added, done.refused) == (1, 1)
+    assert "leads out of the folder" in next(iter(done.reasons))
+
+
+def test_an_archive_becomes_tasks_whatever_its_names_say(store: AnnotationStore, tmp_path: Path) -> None:
+    members = {"../../etc/0.png": png(0), "/1.png": png(1), "in/2.png": png(2), "in/.hidden.png": png(3),
+               "__MACOSX/4.png": png(4), "in/bad.png": b"no image", "readme.txt": b"text"}  # fmt: skip
+    done = do_import(store, "zip", pack(tmp_path / "images.zip", members))
+    assert (done.state, done.added, done.known, done.refused) == ("done", 3, 0, 1)
+    assert sorted(image.name for image in store.images()) == ["0.png", "1.png", "2.png"]
+    assert not list(tmp_path.rglob("etc"))
+
+
+def test_archives_that_are_bombs_or_damaged_are_refused(
+    store: AnnotationStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = pack(tmp_path / "good.zip", {"0.png": png(0)}).read_bytes()
+    end = good.rfind(b"PK\x05\x06")
+    many = bytearray(good)
+    many[end + 10:end + 12] = struct.pack("<H", MOST_ENTRIES + 1)
+    large = good[:end] + b"PK\x06\x07" + bytes(16) + good[end:]
+    bomb = pack(tmp_path / "bomb.zip", {f"{number}.png": bytes(2**20) for number in range(8)}).read_bytes()
+    monkeypatch.setattr(import_sources, "RATIO_FROM_BYTES", 2**22)
+    for data, message in (
+        (bytes(many), "more than 60,000 files"), (large, "larger than 4 GiB"), (bomb, "unpack to far more"),
+        (good[:50], "cut short"), (b"", "cut short"), (b"PK\x05\x06", "cut short"),
+        (good[end:], "damaged"), (pack(tmp_path / "empty.zip", {}).read_bytes(), "no image in it"),
+    ):  # fmt: skip
+        path = tmp_path / "bad.zip"
+        path.write_bytes(data)
+        done = do_import(store, "zip", path)
+        assert done.state == "failed"
+        assert message in done.error
+    assert do_import(store, "zip", tmp_path / "missing.zip").error.startswith("There is no such file")
+    assert store.images() == []
+
+
+def test_parts_of_an_archive_that_cannot_be_read_are_counted(store: AnnotationStore, tmp_path: Path) -> None:
+    pack(tmp_path / "a.zip", {"rare.png": png(0)}, zipfile.ZIP_BZIP2)
+    with zipfile.ZipFile(tmp_path / "a.zip", "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("huge.png", bytes(65 * 2**20))
+        archive.writestr("broken.png", png(1) * 3)
+        archive.writestr("good.png", png(2))
+        place = archive.getinfo("broken.png").header_offset + 50
+    data = bytearray((tmp_path / "a.zip").read_bytes())
+    data[place:place + 20] = bytes(20)
+    (tmp_path / "a.zip").write_bytes(data)
+    done = do_import(store, "zip", tmp_path / "a.zip")
+    assert (done.state, done.added, done.refused) == ("done", 1, 3)
+    assert sum("archive is damaged, encrypted or packed" in reason for reason in done.reasons) == 1
+    assert sum("larger than the limit of 64 MiB" in reason for reason in done.reasons) == 1
+
+
+def test_a_hub_data_set_becomes_tasks(
+    store: AnnotationStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from datasets import Dataset, Features, Image, Value
+
+    features = Features({"xray": Image(), "label": Value("int64")})
+    rows = [{"xray": {"bytes": data, "path": None}, "label": 0} for data in (png(0), png(1), b"no image")]
+    folder = tmp_path / "someone" / "xrays"
+    folder.mkdir(parents=True)
+    Dataset.from_list(rows, features).to_parquet(folder / "train.parquet")
+    Dataset.from_dict({"label": [1]}).to_parquet(tmp_path / "someone" / "words.parquet")
+    monkeypatch.chdir(tmp_path)  # the library takes a folder of that name for the data set
+    done = do_import(store, "hub", "someone/xrays")
+    assert (done.state, done.added, done.refused) == ("done", 2, 1)
+    assert {image.source for image in store.images()} == {"hub someone/xrays"}
+    for where, message in (("../../etc", "no name of a data set"), ("someone/nothing", "cannot be read"),
+                           ("someone/xrays:test", "cannot be read")):  # fmt: skip
+        done = do_import(store, "hub", where)
+        assert done.state == "failed"
+        assert message in done.error
+        assert "\n" not in done.error
+
+
+def test_an_import_goes_on_after_a_crash_without_doubling(
+    open_store: OpenStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    store = open_store(clock)
+    folder = fill_folder(tmp_path / "images", 6)
+    (folder / "bad.png").write_bytes(b"no image")
+    store.queue_import("folder", str(folder), "admin")
+    loads: list[str] = []
+
+    def load(*given: object, crash_at: int = 4, **named: object) -> object:
+        loads.append(str(named["name"]))
+        if len(loads) == crash_at:
+            raise KeyboardInterrupt
+        return load_image(*given, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(imports, "load_image", load)
+    with pytest.raises(KeyboardInterrupt):
+        run_next_import(store)
+    (status,) = store.imports()
+    assert (status.state, status.added + status.refused) == ("running", 3)
+    assert run_next_import(open_store(clock)) is None  # perhaps its worker still lives
+    clock.move(300)
+    done = run_next_import(open_store(clock))
+    assert done is not None
+    assert (done.state, done.added, done.known, done.refused) == ("done", 6, 0, 1)
+    assert len(loads) == 8  # one file was begun twice, none done twice
+
+
+def test_a_worker_whose_import_was_taken_over_stops(
+    open_store: OpenStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    store, other = open_store(clock), open_store(clock)
+    store.queue_import("folder", str(fill_folder(tmp_path / "images", 4)), "admin")
+    real: Callable[..., tuple[Picture | None, str]] = imports._picture
+    slept = []
+
+    def slow(found: import_sources.Found) -> tuple[Picture | None, str]:
+        if not slept:
+            slept.append(found)
+            clock.move(300)
+            assert run_next_import(other) is not None
+        return real(found)
+
+    monkeypatch.setattr(imports, "_picture", slow)
+    done = run_next_import(store)
+    assert done is not None
+    assert (done.state, done.added, done.known) == ("done", 4, 0)
+    assert [entry.action for entry in store.audit()] == ["import queued", "import done"]
+
+
+def test_imports_are_done_in_turn_and_bad_requests_refused(store: AnnotationStore, tmp_path: Path) -> None:
+    first = store.queue_import("folder", str(tmp_path / "missing"), "admin")
+    second = store.queue_import("folder", str(fill_folder(tmp_path / "images", 1)), "admin")
+    assert [status.state for status in store.imports()] == ["queued", "queued"]
+    statuses = [run_next_import(store), run_next_import(store)]
+    assert [(status.number, status.state) for status in statuses if status] == [(first, "failed"), (second, "done")]
+    for kind, where, quota in (("ftp", "x", None), ("zip", " ", None), ("zip", "x", 0)):
+        with pytest.raises(StoreError):
+            store.queue_import(kind, where, "admin", "Where?", quota)  # type: ignore[arg-type]
+    with pytest.raises(SourceError):
+        next(zip_images(str(tmp_path)))
+

@@ -1,0 +1,139 @@
+"""Reviews, removal, the audit log, the outbox, and records taken in from an export."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from sqlalchemy import delete, update
+from sqlalchemy.orm import Session
+
+from annotate.store.schema import AuditRow, SubmissionRow
+from annotate.store.store import AnnotationStore
+from annotate.store.types import StoreError
+from tests.annotate.store_maker import add_images, annotate
+
+
+def fill(store: AnnotationStore, number: int) -> str:
+    who = store.pseudonym("Ada")
+    for row, image in enumerate(add_images(store, number), start=1):
+        store.submit(annotate(image.sha256, who, f"s{row}"))
+    return who
+
+
+def test_verdicts_are_kept_with_who_and_why(store: AnnotationStore) -> None:
+    fill(store, 2)
+    store.review("s1", "rejected", "one click only", "boss")
+    store.review("s1", "rejected", "one click only", "boss")  # the same again is nothing new
+    store.review("s2", "accepted", "", "boss")
+    first, second = store.stored()
+    assert (first.verdict, first.reason, first.revision) == ("rejected", "one click only", 1)
+    assert store.stored(verdicts=["accepted"]) == [second]
+    assert store.stored(verdicts=["rejected", "pending"]) == [first]
+    told = [(entry.who, entry.action, entry.subject, entry.details) for entry in store.audit(after=2)]
+    assert told == [
+        ("boss", "rejected", "s1", {"reason": "one click only"}),
+        ("boss", "accepted", "s2", {"reason": ""}),
+    ]
+    counts = store.counts()
+    assert (counts.annotations, counts.accepted, counts.rejected, counts.pending) == (2, 1, 1, 0)
+    for verdict, reason, message in (("rejected", " ", "reason for rejecting is empty"), ("good", "", "no verdict")):
+        with pytest.raises(StoreError, match=message):
+            store.review("s2", verdict, reason, "boss")  # type: ignore[arg-type]
+    with pytest.raises(StoreError, match="no such submission"):
+        store.review("s9", "accepted", "", "boss")
+
+
+def test_removal_erases_nothing_and_can_be_undone(store: AnnotationStore) -> None:
+    who = fill(store, 2)
+    before = store.find("s1")
+    store.remove("s1", "asked for by mail", "boss")
+    store.remove("s1", "asked for by mail", "boss")
+    assert [stored.receipt.submission_id for stored in store.stored()] == ["s2"]
+    assert [stored.removed for stored in store.stored(include_removed=True)] == [True, False]
+    assert store.progress(who).done == 1
+    store.restore("s1", "a mistake", "boss")
+    after = store.find("s1")
+    assert after is not None
+    assert replace(after, revision=0) == before
+    assert store.progress(who).done == 2
+    assert [entry.action for entry in store.audit(after=2)] == ["removed", "restored"]
+    with pytest.raises(StoreError, match="reason is empty"):
+        store.remove("s1", "", "boss")
+
+
+def test_the_database_itself_refuses_to_forget(store: AnnotationStore) -> None:
+    fill(store, 1)
+    statements = [
+        delete(AuditRow), update(AuditRow).values(who="nobody"), delete(SubmissionRow),
+        update(SubmissionRow).values(record="{}"), update(SubmissionRow).values(number=7),
+    ]  # fmt: skip
+    before = store.stored(), store.audit()
+    for statement in statements:
+
+        def run(session: Session, statement: object = statement) -> None:
+            session.execute(statement)  # type: ignore[call-overload]
+
+        with pytest.raises(StoreError, match="refused"):
+            store.database.write(run)
+    assert (store.stored(), store.audit()) == before
+
+
+def test_the_outbox_holds_what_is_not_published_as_it_is(store: AnnotationStore) -> None:
+    fill(store, 4)
+    store.remove("s4", "before anybody saw it", "boss")
+    assert [stored.number for stored in store.unsynced(2)] == [1, 2]
+    assert store.backlog() == store.counts().backlog == 3
+    sent = store.unsynced()
+    store.review("s2", "rejected", "meanwhile", "boss")
+    store.mark_synced(sent, "shard-1")
+    assert [stored.receipt.submission_id for stored in store.unsynced()] == ["s2"]
+    store.mark_synced([2], "shard-2")
+    assert store.backlog() == 0
+    assert [stored.synced for stored in store.stored()] == [True] * 3
+    store.remove("s1", "asked for", "boss")
+    (removed,) = store.unsynced()
+    assert (removed.number, removed.removed, removed.synced) == (1, True, False)
+
+
+def test_an_export_taken_in_gives_the_same_records(store: AnnotationStore, tmp_path: Path) -> None:
+    fill(store, 3)
+    store.review("s2", "rejected", "one click", "boss")
+    store.remove("s3", "asked for", "boss")
+    exported = store.stored(include_removed=True)
+    other = AnnotationStore.open(tmp_path / "other")
+    with pytest.raises(StoreError, match="no such image"):
+        other.take_in(exported[0])
+    add_images(other, 3)
+    assert [other.take_in(stored, shard="shard-1") for stored in reversed(exported)] == [True] * 3
+    taken = other.stored(include_removed=True)
+    assert [replace(stored, synced=False) for stored in taken] == exported
+    assert all(stored.synced for stored in taken)
+    assert not any(other.take_in(stored) for stored in exported)
+    assert [person.name for person in other.people()] == [None]
+    who = exported[0].annotation.annotator
+    assert other.progress(who).done == store.progress(who).done == 2
+    assert other.next_task(who) is None  # nobody gets the same image twice, in the rebuilt store either
+    store.review("s1", "accepted", "", "boss")
+    assert other.take_in(store.stored()[0])  # the later verdict
+    kept = other.find("s1")
+    assert kept is not None
+    assert (kept.verdict, kept.revision, kept.number) == ("accepted", 1, 1)
+    newcomer = other.pseudonym("Bob")
+    other.submit(annotate(exported[0].image_sha256, newcomer, "new"))
+    assert other.stored()[-1].number == 4  # behind all that was taken in
+    other.close()
+
+
+def test_forged_and_clashing_records_are_refused(store: AnnotationStore) -> None:
+    fill(store, 2)
+    first, second = store.stored()
+    with pytest.raises(StoreError, match="was changed since"):
+        store.take_in(replace(first, annotation=replace(first.annotation, report="forged")))
+    with pytest.raises(StoreError, match="was changed since"):
+        store.take_in(replace(first, receipt=replace(first.receipt, receipt_id="0" * 10)))
+    twin = store.submit(annotate(second.image_sha256, store.pseudonym("Bob"), "twin"))
+    found = store.find(twin.submission_id)
+    assert found is not None
+    with pytest.raises(StoreError, match="no kind"):
+        store.take_in(replace(found, kind="stolen"))  # type: ignore[arg-type]
+    assert store.counts().annotations == 3
