@@ -15,6 +15,7 @@ from annotate.store.people import known_by_pseudonym
 from annotate.store.pictures import Offer, Picture, encode_picture
 from annotate.store.schema import AuditRow, Counter, ImageRow, PersonRow, PixelRow, SeenRow, SkipRow, SubmissionRow
 from annotate.store.store import AnnotationStore
+from annotate.store.submissions import Record, check_stored
 from annotate.store.types import AuditEntry, Person, Skip, Stored, StoredImage, StoreError
 from annotate.store.values import image_id_of, locked_image, path_to_text, shown_name, to_us
 from annotate.store.wanted import requeue
@@ -53,24 +54,34 @@ def take_in_all(
     Raises:
         StoreError: the store has something else in the place of one of them.
     """
-    pictures = [checked_picture(value, file) if isinstance(value, StoredImage) else None for value, file in values]
+    checked = [_checked(value, file) for value, file in values]  # before the transaction, which others wait for
     now_us = store.now_us()
 
     def put(session: Session) -> list[bool]:
         return [
-            _put(session, value, picture, shard, by, now_us)
-            for (value, _), picture in zip(values, pictures, strict=True)
+            _put(session, value, prepared, shard, by, now_us)
+            for (value, _), prepared in zip(values, checked, strict=True)
         ]
 
     return store.database.write(put)
 
 
-def _put(session: Session, value: Value, picture: Picture | None, shard: str, by: str, now_us: int) -> bool:
+def _checked(value: Value, file: bytes) -> Picture | Record | None:
+    """What is computed from a value: an image's picture, a submission's record."""
     if isinstance(value, StoredImage):
-        assert picture is not None
-        return _put_image(session, value, picture)
+        return checked_picture(value, file)
+    return check_stored(value) if isinstance(value, Stored) else None
+
+
+def _put(
+    session: Session, value: Value, prepared: Picture | Record | None, shard: str, by: str, now_us: int
+) -> bool:
+    if isinstance(value, StoredImage):
+        assert isinstance(prepared, Picture)
+        return _put_image(session, value, prepared)
     if isinstance(value, Stored):
-        return take_in(session, value, shard, by, now_us)
+        assert isinstance(prepared, Record)
+        return take_in(session, value, prepared, shard, by, now_us)
     if isinstance(value, Skip):
         return _put_skip(session, value)
     return _put_audit(session, value) if isinstance(value, AuditEntry) else _put_person(session, value)
