@@ -3,7 +3,8 @@
     {"image_id": "a", "reader": "r1", "x": [0.2, 0.7], "y": [0.3, 0.6], "duration_ms": [250, 310], "finding": "edema"}
     {"image_id": "a", "x": 410, "y": 300, "duration_ms": 250, "width_px": 2000, "height_px": 2400}
 
-`reader`, `duration_ms`, `finding` and the image's size may be missing. Positions are pixels where a size is given, else
+`reader`, `duration_ms`, `finding`, `source` (how it was made, such as "click"; "eyetracker" where it is not told) and
+the image's size may be missing. Positions are pixels where a size is given, else
 fractions of the image. Lines of one fixation each make up the path of their image and reader, in the file's order.
 """
 
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from gazevlm_core.metrics.paths import UNIT_SQUARE, Size
-from gazevlm_core.scanpath import Fixation, Scanpath
+from gazevlm_core.scanpath import SOURCES, Fixation, Scanpath, Source
 
 MOST_SIDE_PX = 1e6
 LARGEST_NUMBER, MOST_SHOWN = 1e9, 40
@@ -65,6 +66,7 @@ class _Gathered:
 
     size: Size
     finding: str
+    source: Source
     fixations: list[Fixation] = field(default_factory=list)
 
 
@@ -124,7 +126,7 @@ def _gather(name: str, lines: Iterator[tuple[int, Mapping[str, Any]]]) -> Scanpa
         size, finding = _size(values, where), _text(values, "finding", where)
         columns = _columns(values, where)
         key = (image_id, reader, number if isinstance(values["x"], list) else 0)
-        entry = gathered.setdefault(key, _Gathered(size, finding))
+        entry = gathered.setdefault(key, _Gathered(size, finding, _source(values, where)))
         if entry.size != size:
             raise ScanpathFileError(f"{where}: image {image_id!r} has another size than before")
         for x, y, duration_ms in columns:
@@ -142,7 +144,7 @@ def _gather(name: str, lines: Iterator[tuple[int, Mapping[str, Any]]]) -> Scanpa
                 f"{name}: a path of image {image_id[:MOST_SHOWN]!r} lasts more than {LONGEST_MS / 60_000:g} minutes; "
                 "duration_ms is in milliseconds"
             )
-        scanpath = Scanpath(tuple(entry.fixations), "eyetracker")
+        scanpath = Scanpath(tuple(entry.fixations), entry.source)
         found.readings.append(FiledPath(image_id, reader, scanpath, entry.size, entry.finding))
     return found
 
@@ -214,6 +216,15 @@ def _size(values: Mapping[str, Any], where: str) -> Size:
     assert width is not None
     assert height is not None
     return float(width), float(height)
+
+
+def _source(values: Mapping[str, Any], where: str) -> Source:
+    """How the path was made."""
+    told = values.get("source", "eyetracker")
+    if told not in SOURCES:
+        raise ScanpathFileError(f"{where}: source must be one of {', '.join(SOURCES)}")
+    source: Source = told
+    return source
 
 
 def _text(values: Mapping[str, Any], name: str, where: str, *, needed: bool = False) -> str:

@@ -1,0 +1,181 @@
+"""`gazevlm annotations`: export, import, statistics of a store, and receipts checked against an export.
+
+    gazevlm annotations export OUT --data data/annotations --licence cc-by-4.0
+    gazevlm annotations verify 7K3M9QW2XC --export OUT
+"""
+
+import json
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from annotate.store.store import AnnotationStore
+
+annotations = typer.Typer(help="Take annotations out of the store and back, and check them.", no_args_is_help=True)
+DATA = Path("data/annotations")
+FOUND, FAILED, WRONG_USE = 0, 1, 2
+MOST_TOLD = 20
+
+
+class Which(StrEnum):
+    """Everything, or what a reviewer accepted."""
+
+    all = "all"
+    accepted = "accepted"
+
+
+class From(StrEnum):
+    """Which files of an export are read."""
+
+    jsonl = "jsonl"
+    parquet = "parquet"
+
+
+Data = Annotated[Path, typer.Option(help="Folder of the store. DATABASE_URL, where it is set, says the database.")]
+
+
+@annotations.callback()
+def options() -> None:
+    """Take annotations out of the store and back, and check them; whoever can read the store's folder is an admin."""
+
+
+@annotations.command("export")
+def export_command(
+    folder: Annotated[Path, typer.Argument(help="New folder to write.")],
+    data: Data = DATA,
+    which: Annotated[Which, typer.Option(help="all: a full copy. accepted: for publishing.")] = Which.all,
+    names: Annotated[bool, typer.Option(help="Write names beside the pseudonyms; not for publishing.")] = False,
+    formats: Annotated[str, typer.Option(help="Some of jsonl,parquet,coco,csv,gaze.")] = "jsonl,parquet,coco,csv,gaze",
+    licence: Annotated[str, typer.Option(help="Of the annotations and images, as the Hub names it.")] = "",
+    title: Annotated[str, typer.Option(help="Of the data card.")] = "Click scanpaths",
+) -> None:
+    """Write the store to a folder: JSON lines, parquet, COCO keypoints, CSV, and files that train a model."""
+    from annotate.export.folder import export_store
+    from annotate.store.types import StoreError
+
+    chosen = [name.strip() for name in formats.split(",") if name.strip()]
+    store = _open(data)
+    try:
+        done = export_store(
+            store, folder, which=which.value, names=names, formats=chosen, licence=licence, title=title
+        )  # fmt: skip
+    except StoreError as error:
+        _stop(error)
+    finally:
+        store.close()
+    counts = done.counts
+    typer.echo(f"{counts['submissions']} submissions on {counts['images']} images, in {folder}")
+
+
+@annotations.command("import")
+def import_command(
+    folder: Annotated[Path, typer.Argument(help="Folder that `export` wrote.")],
+    data: Data = DATA,
+    source: Annotated[From | None, typer.Option("--from", help="Which files; JSON lines where they are.")] = None,
+    skip_bad: Annotated[bool, typer.Option(help="Leave bad lines out; else one bad line refuses all.")] = False,
+) -> None:
+    """Take an export into a store; what is there already stays as it is."""
+    from annotate.export.intake import BadExportError, import_folder
+    from annotate.store.types import StoreError
+
+    store = _open(data, new=True)
+    try:
+        done = import_folder(store, folder, source=source.value if source else None, skip_bad=skip_bad)
+    except BadExportError as error:
+        _tell(error.lines)
+        _stop(f"{len(error.lines)} bad lines; nothing was imported. --skip-bad leaves them out")
+    except StoreError as error:
+        _stop(error)
+    finally:
+        store.close()
+    _tell(done.bad)
+    parts = [f"{done.added[kind]} new, {done.known[kind]} known {kind}" for kind in sorted(done.added | done.known)]
+    typer.echo("; ".join(parts) or "nothing to import")
+    if done.bad:
+        typer.echo(f"{len(done.bad)} bad lines were left out")
+
+
+@annotations.command("stats")
+def stats_command(
+    data: Data = DATA,
+    seed: Annotated[int, typer.Option(help="Of the random floors.", min=0)] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+) -> None:
+    """Count what the store holds; agreement beside floors; annotators compared."""
+    from dataclasses import asdict
+
+    from annotate.export.folder import images_with_submissions
+    from annotate.quality.survey import survey
+    from annotate.store.types import StoreError
+    from annotate.tables import render_stats
+
+    store = _open(data)
+    try:
+        counts = asdict(store.counts())
+        pairs = images_with_submissions(store)
+        found = survey(((image, [one for one in stored if not one.removed]) for image, stored in pairs), seed=seed)
+    except StoreError as error:
+        _stop(error)
+    finally:
+        store.close()
+    typer.echo(json.dumps({"counts": counts, **found.as_json()}, indent=2) if as_json else render_stats(counts, found))
+
+
+@annotations.command("verify")
+def verify_command(
+    receipt: Annotated[str, typer.Argument(help="Receipt id, ten characters; none: check the whole export.")] = "",
+    digest: Annotated[str, typer.Argument(help="SHA-256 that came with the receipt, or its beginning.")] = "",
+    export: Annotated[Path, typer.Option(help="Folder of an export.")] = Path("."),
+) -> None:
+    """Compute every record's digest again, and say whether the export contains a receipt: exit status 0 or 1."""
+    from annotate.export.verify import verify_export
+    from annotate.store.types import StoreError
+
+    try:
+        result = verify_export(export, receipt, digest)
+    except StoreError as error:
+        _stop(error, WRONG_USE)
+    _tell(result.bad)
+    if receipt and result.found is None:
+        _stop(f"receipt {receipt} is not in this export; it may wait for review, or have been rejected")
+    if receipt and result.found is not None:
+        kept = result.found
+        typer.echo(f"receipt {kept.receipt.receipt_id} is in this export: submission {kept.number}, {kept.verdict}")
+        typer.echo(f"its record has the digest {kept.receipt.digest}")
+    elif not result.bad:
+        typer.echo(f"{result.records} records, each as its receipt says; every file is as it was written")
+    if result.bad:
+        _stop(f"{len(result.bad)} records or files are not as they were written")
+
+
+def _open(data: Path, *, new: bool = False) -> "AnnotationStore":
+    from annotate.store.store import AnnotationStore
+    from annotate.store.types import StoreError
+
+    url = os.environ.get("DATABASE_URL", "")
+    if not new and not url and not data.is_dir():
+        _stop(f"there is no store at {data}; give its folder as --data")
+    try:
+        return AnnotationStore.open(data, url)
+    except StoreError as error:
+        _stop(error)
+
+
+def _tell(lines: list[str]) -> None:
+    for line in lines[:MOST_TOLD]:
+        typer.echo(f"gazevlm annotations: {_one_line(line)}", err=True)
+    if len(lines) > MOST_TOLD:
+        typer.echo(f"gazevlm annotations: and {len(lines) - MOST_TOLD} more", err=True)
+
+
+def _one_line(text: object) -> str:
+    return "".join(sign if sign.isprintable() else " " for sign in str(text)).strip()
+
+
+def _stop(message: object, code: int = FAILED) -> NoReturn:
+    typer.echo(f"gazevlm annotations: {_one_line(message)}", err=True)
+    raise typer.Exit(code)

@@ -1,0 +1,1 @@
+"""How good annotations are: pure functions on what the store holds. Every score is one of `gazevlm_core.metrics`."""
