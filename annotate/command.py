@@ -1,6 +1,6 @@
 """`gazevlm annotations`: export, import, statistics of a store, and receipts checked against an export.
 
-    gazevlm annotations export OUT --data data/annotations --licence cc-by-4.0
+    gazevlm annotations export OUT --data data --licence cc-by-4.0
     gazevlm annotations verify 7K3M9QW2XC --export OUT
 """
 
@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from annotate.settings import DATA_VARIABLE, DEFAULT_DATA
+
 if TYPE_CHECKING:
     from annotate.store.store import AnnotationStore
 
 annotations = typer.Typer(help="Take annotations out of the store and back, and check them.", no_args_is_help=True)
-DATA = Path("data/annotations")
 FOUND, FAILED, WRONG_USE = 0, 1, 2
 MOST_TOLD = 20
 
@@ -35,7 +36,11 @@ class From(StrEnum):
     parquet = "parquet"
 
 
-Data = Annotated[Path, typer.Option(help="Folder of the store. DATABASE_URL, where it is set, says the database.")]
+Data = Annotated[
+    Path,
+    typer.Option(envvar=DATA_VARIABLE, help="Folder of the store. DATABASE_URL, where it is set, says the database."),
+]
+DATA = Path(DEFAULT_DATA)
 
 
 @annotations.callback()

@@ -112,7 +112,7 @@ class Gate:
         """
         login = None
         if self.settings.on_space:
-            login = _login_of(request.session)
+            login = _login_of(getattr(request, "request", request).session)  # Gradio's own request hides the session
         name = unquote(request.cookies.get(NAME_COOKIE, "")[: 12 * LONGEST_NAME])  # %XX for up to 4 bytes a character
         address = str(getattr(request.client, "host", "") or "")
         return Claim(login, name, token, address)

@@ -8,9 +8,12 @@ from pathlib import Path
 DATA_VARIABLE, DATABASE_VARIABLE, SYNC_VARIABLE = "GAZEVLM_DATA", "DATABASE_URL", "GAZEVLM_SYNC_REPO"
 ADMINS_VARIABLE, REVIEWERS_VARIABLE = "GAZEVLM_ADMINS", "GAZEVLM_REVIEWERS"
 ADMIN_TOKEN_VARIABLE, REVIEWER_TOKEN_VARIABLE = "GAZEVLM_ADMIN_TOKEN", "GAZEVLM_REVIEWER_TOKEN"
-QUOTA_VARIABLE = "GAZEVLM_QUOTA"
+QUOTA_VARIABLE, STARTERS_VARIABLE = "GAZEVLM_QUOTA", "GAZEVLM_STARTERS"
+PSEUDONYM_VARIABLE = "GAZEVLM_PSEUDONYM_KEY"
+SECRET_VARIABLES = (ADMIN_TOKEN_VARIABLE, REVIEWER_TOKEN_VARIABLE, PSEUDONYM_VARIABLE)
 SPACE_VARIABLE, OAUTH_VARIABLE = "SPACE_ID", "OAUTH_CLIENT_SECRET"
 SHORTEST_TOKEN = 16  # characters; shorter ones can be guessed
+SWITCH = {"": True, "0": False, "1": True}
 DEFAULT_DATA, DEFAULT_QUOTA, LARGEST_QUOTA = "data", 12, 10_000
 
 
@@ -27,6 +30,8 @@ class AnnotateSettings:
         database_url: of PostgreSQL; "" for SQLite in `folder`.
         sync_repo: data set repository on the Hub that submissions are copied to; "" for none.
         quota: how many annotators each image wants.
+        starters: whether an empty store gets a few drawn images to annotate.
+        pseudonym_key: what pseudonyms are made with; "" for a key that the database makes for itself.
         admins, reviewers: user names on the Hub, lower case; they count for those who are logged in there alone.
         admin_token, reviewer_token: give the role to whoever shows them; "" gives it to nobody.
         on_space: whether this is a Space whose visitors log in at the Hub.
@@ -37,6 +42,8 @@ class AnnotateSettings:
     database_url: str = field(default="", repr=False)
     sync_repo: str = ""
     quota: int = DEFAULT_QUOTA
+    starters: bool = True
+    pseudonym_key: str = field(default="", repr=False)
     admins: frozenset[str] = frozenset()
     reviewers: frozenset[str] = frozenset()
     admin_token: str = field(default="", repr=False)
@@ -51,25 +58,32 @@ class AnnotateSettings:
         Off a Space, a missing admin token is made anew: the name that somebody types there proves nothing.
 
         Raises:
-            AnnotateSettingsError: a quota that is no number, or a token that is too short or used for both roles.
+            AnnotateSettingsError: a quota that is no number, a token or key that is too short or used twice, or a
+                repository without the key that gives everybody their pseudonym again when the disk is new.
         """
         values = {name: environment.get(name, "").strip() for name in (
             DATA_VARIABLE, DATABASE_VARIABLE, SYNC_VARIABLE, ADMINS_VARIABLE, REVIEWERS_VARIABLE, ADMIN_TOKEN_VARIABLE,
-            REVIEWER_TOKEN_VARIABLE, QUOTA_VARIABLE, SPACE_VARIABLE, OAUTH_VARIABLE,
+            REVIEWER_TOKEN_VARIABLE, QUOTA_VARIABLE, STARTERS_VARIABLE, PSEUDONYM_VARIABLE, SPACE_VARIABLE,
+            OAUTH_VARIABLE,
         )}  # fmt: skip
         on_space = bool(values[SPACE_VARIABLE] and values[OAUTH_VARIABLE])
         admin, reviewer = values[ADMIN_TOKEN_VARIABLE], values[REVIEWER_TOKEN_VARIABLE]
-        for name, token in ((ADMIN_TOKEN_VARIABLE, admin), (REVIEWER_TOKEN_VARIABLE, reviewer)):
-            if token and len(token) < SHORTEST_TOKEN:
-                raise AnnotateSettingsError(f"{name} is too easy to guess; give at least {SHORTEST_TOKEN} characters")
-        if admin and admin == reviewer:
-            raise AnnotateSettingsError(f"{ADMIN_TOKEN_VARIABLE} and {REVIEWER_TOKEN_VARIABLE} must differ")
+        _check_secrets({name: values[name] for name in SECRET_VARIABLES})
+        if values[SYNC_VARIABLE] and not values[PSEUDONYM_VARIABLE]:
+            raise AnnotateSettingsError(
+                f"{SYNC_VARIABLE} needs {PSEUDONYM_VARIABLE}, a secret of your own, so that everybody keeps their "
+                "pseudonym when the store is restored on a new disk"
+            )
+        if values[STARTERS_VARIABLE] not in SWITCH:
+            raise AnnotateSettingsError(f"{STARTERS_VARIABLE} is {values[STARTERS_VARIABLE][:20]!r}; give 0 or 1")
         new = not admin and not on_space
         return cls(
             folder=Path(values[DATA_VARIABLE] or DEFAULT_DATA),
             database_url=values[DATABASE_VARIABLE],
             sync_repo=values[SYNC_VARIABLE],
             quota=_quota(values[QUOTA_VARIABLE]),
+            starters=SWITCH[values[STARTERS_VARIABLE]],
+            pseudonym_key=values[PSEUDONYM_VARIABLE],
             admins=_names(values[ADMINS_VARIABLE]),
             reviewers=_names(values[REVIEWERS_VARIABLE]),
             admin_token=secrets.token_urlsafe(SHORTEST_TOKEN) if new else admin,
@@ -77,6 +91,16 @@ class AnnotateSettings:
             on_space=on_space,
             token_is_new=new,
         )
+
+
+def _check_secrets(given: Mapping[str, str]) -> None:
+    for name, secret in given.items():
+        if secret and len(secret) < SHORTEST_TOKEN:
+            raise AnnotateSettingsError(f"{name} is too easy to guess; give at least {SHORTEST_TOKEN} characters")
+    known: dict[str, str] = {}
+    for name, secret in given.items():
+        if secret and known.setdefault(secret, name) != name:
+            raise AnnotateSettingsError(f"{known[secret]} and {name} must differ")
 
 
 def _quota(text: str) -> int:

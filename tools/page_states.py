@@ -142,6 +142,8 @@ def main(
 
     from playwright.sync_api import sync_playwright
 
+    from annotate.opening import open_teaching
+    from annotate.settings import AnnotateSettings
     from app import build_app, heads
     from diagnose.catalogue import Catalogue
     from frame.ui import launch_options
@@ -149,16 +151,19 @@ def main(
     from gazevlm_core.model.checkpoint import shipped_models
 
     out.mkdir(parents=True, exist_ok=True)
-    page = build_app(Catalogue({name: GazeEngine.load(name) for name in shipped_models()}), gpu=slowed)
-    _, address, _ = page.launch(prevent_thread_lock=True, quiet=True, **launch_options(heads()))
+    catalogue = Catalogue({name: GazeEngine.load(name) for name in shipped_models()})
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        teaching = open_teaching(AnnotateSettings(folder=Path(folder) / "data"))
+        page = build_app(catalogue, teaching, gpu=slowed)
+        _, address, _ = page.launch(prevent_thread_lock=True, quiet=True, **launch_options(heads()))
         hostile, unlike = Path(folder) / "drawing.png", Path(folder) / "noise.png"
         hostile.write_text('<svg xmlns="http://www.w3.org/2000/svg"/>', encoding="utf-8")
         Image.effect_noise((400, 400), 90).save(unlike)
         browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
         photograph(Camera(browser, address, out), hostile, unlike)
         browser.close()
-    page.close(verbose=False)
+        page.close(verbose=False)
+        teaching.close()
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """Who may do what: claims are never believed as they are, on a Space and elsewhere."""
 
+import base64
+import json
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -117,6 +119,9 @@ def test_settings_from_the_environment() -> None:
     [
         ({"GAZEVLM_ADMIN_TOKEN": "short"}, "too easy to guess"),
         ({"GAZEVLM_ADMIN_TOKEN": TOKEN, "GAZEVLM_REVIEWER_TOKEN": TOKEN}, "must differ"),
+        ({"GAZEVLM_SYNC_REPO": "a/b"}, "needs GAZEVLM_PSEUDONYM_KEY"),
+        ({"GAZEVLM_PSEUDONYM_KEY": TOKEN, "GAZEVLM_ADMIN_TOKEN": TOKEN}, "must differ"),
+        ({"GAZEVLM_STARTERS": "yes"}, "give 0 or 1"),
         ({"GAZEVLM_QUOTA": "0"}, "whole number from 1"),
         ({"GAZEVLM_QUOTA": "many"}, "whole number from 1"),
     ],
@@ -139,3 +144,26 @@ def test_a_request_says_who_made_it_by_the_session_on_a_space_and_by_the_cookie_
     nobody = SimpleNamespace(cookies={}, client=None, session={})
     assert gate(SPACE).claim(nobody) == Claim(None, "", "", "")
     assert (gate(SPACE).asks_name, local.asks_name) == (False, True)
+
+
+def test_gradios_request_tells_who_is_logged_in() -> None:
+    """Sent over HTTP with a cookie that is signed as Gradio signs its own."""
+    import gradio as gr
+    import itsdangerous
+    from fastapi import FastAPI, Request
+    from fastapi.testclient import TestClient
+    from starlette.middleware.sessions import SessionMiddleware
+
+    app = FastAPI()
+    app.add_middleware(SessionMiddleware, secret_key="key")
+
+    @app.get("/who")
+    def who(request: Request) -> str:
+        return gate(SPACE).visitor(gate(SPACE).claim(gr.Request(request))).name
+
+    values = json.dumps({"oauth_info": {"userinfo": {"preferred_username": "Ada"}}})
+    signed = itsdangerous.TimestampSigner("key").sign(base64.b64encode(values.encode())).decode()
+    with TestClient(app) as client:
+        assert client.get("/who", cookies={"session": signed}).json() == "Ada"
+        with pytest.raises(NotAllowed, match="Log in"):
+            client.get("/who", cookies={"session": signed[:-2]})
