@@ -1,4 +1,4 @@
-"""What Teach runs on, as the program opens it: first images, a worker of imports, a copy on the Hub that comes and goes"""
+"""What Teach runs on, as the program opens it: first images, a worker of imports, a Hub that comes and goes."""
 
 import time
 from dataclasses import replace
