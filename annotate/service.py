@@ -19,6 +19,7 @@ from annotate.submission import annotation_of
 from frame.models import Ask, Models, first_look
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.images import load_image
+from gazevlm_core.phantom.truth import FINDING_NAMES
 from gazevlm_core.records import Diagnosis
 from gazevlm_core.scanpath import Scanpath
 
@@ -119,6 +120,7 @@ class AnnotationService:
     ) -> None:
         self.store, self.models, self.gate = store, models, gate
         self.blur = blur or BlurSettings()
+        self.findings = (*FINDING_NAMES, *gate.settings.findings)
         self._ask = ask
         self._looks: OrderedDict[tuple[str, str], Diagnosis] = OrderedDict()
         self._looking, self._turns = threading.Lock(), threading.BoundedSemaphore(LOOKS_AT_ONCE)
@@ -178,7 +180,8 @@ class AnnotationService:
         if sent.person != person.pseudonym:
             raise ValueError("This was begun under another name: choose that name again, then submit.")
         image = self.store.image(sent.sha256)
-        return self.store.submit(annotation_of(sent, image, person.pseudonym, self.blur), sent.lease_id)
+        record = annotation_of(sent, image, person.pseudonym, self.blur, self.findings)
+        return self.store.submit(record, sent.lease_id)
 
     def skip(self, person: Visitor, lease_id: str, reason: str) -> None:
         """Give a task back."""

@@ -1,5 +1,6 @@
 """From what a page sent to the record of Teach."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
@@ -12,10 +13,11 @@ from gazevlm_core.phantom.truth import FINDING_NAMES, NO_FINDING
 from gazevlm_core.scanpath import Fixation, Scanpath
 
 OLDEST_DRAFT, CLOCK_SLACK = timedelta(days=90), timedelta(days=1)
-FINDINGS = (*FINDING_NAMES, NO_FINDING)
 
 
-def annotation_of(sent: Submission, image: StoredImage, annotator: str, blur: BlurSettings) -> Annotation:
+def annotation_of(
+    sent: Submission, image: StoredImage, annotator: str, blur: BlurSettings, findings: Sequence[str] = FINDING_NAMES
+) -> Annotation:
     """The record. "no finding" is stored as no finding at all, since one of the boxes has to be ticked.
 
     Args:
@@ -23,6 +25,7 @@ def annotation_of(sent: Submission, image: StoredImage, annotator: str, blur: Bl
         image: that was annotated.
         annotator: pseudonym.
         blur: of the modes with a blurred image.
+        findings: that can be ticked, beside "no finding".
 
     Raises:
         ValueError: parts that do not go together, in one sentence.
@@ -38,7 +41,7 @@ def annotation_of(sent: Submission, image: StoredImage, annotator: str, blur: Bl
         image_width_px=image.width_px,
         image_height_px=image.height_px,
         question=image.question,
-        findings=_findings(sent.findings),
+        findings=_findings(sent.findings, findings),
         report=_report(sent.report),
         scanpath=rests(samples, image.width_px, image.height_px, radius_px) if samples else _clicked(sent),
         annotator=annotator,
@@ -75,14 +78,14 @@ def _started(text: str) -> datetime:
     return started_at.astimezone(UTC)
 
 
-def _findings(ticked: list[str]) -> tuple[str, ...]:
-    if not set(ticked) <= set(FINDINGS) or len(set(ticked)) != len(ticked):
+def _findings(ticked: list[str], known: Sequence[str]) -> tuple[str, ...]:
+    if not set(ticked) <= {*known, NO_FINDING} or len(set(ticked)) != len(ticked):
         raise ValueError("Findings are ticked once each, from the list.")
     if NO_FINDING in ticked:
         if len(ticked) > 1:
             raise ValueError(f'Tick "{NO_FINDING}" alone, or the findings.')
         return ()
-    return tuple(name for name in FINDING_NAMES if name in ticked)
+    return tuple(name for name in known if name in ticked)
 
 
 def _report(text: str) -> str:

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from annotate.identity import LIMITS, NotAllowed, Visitor
+from annotate.identity import LIMITS, Gate, NotAllowed, Visitor
 from annotate.payload import Submission, checked
 from annotate.service import LOOKS_AT_ONCE, NOT_YET, AnnotationService
+from annotate.settings import AnnotateSettings
 from annotate.store.store import AnnotationStore
 from annotate.store.types import StoredImage, StoreSettings
 from gazevlm_core.metrics.compare import FLOORS
@@ -124,6 +125,15 @@ def test_what_makes_no_sense_is_refused(service: AnnotationService, store: Annot
     (stored,) = store.stored()
     assert stored.annotation.report == "<script>alert(1)</script>\nnext", "text is kept as text"
     assert stored.annotation.findings == ()
+
+
+def test_findings_of_ones_own(store: AnnotationStore) -> None:
+    gate = Gate(AnnotateSettings(findings=("hiatal hernia",)), store.pseudonym)
+    image, service = store.add_image(radiograph(), "case", by="test"), AnnotationService(store, Stubs(), ask, gate)
+    send(service, signed(service, "Ann"), image, findings=["hiatal hernia", "edema"])
+    assert store.stored()[0].annotation.findings == ("edema", "hiatal hernia")
+    with pytest.raises(ValueError, match="from the list"):
+        send(service, signed(service, "Bob"), image, findings=["hernia"], submission_id=ID.replace("0b", "0c"))
 
 
 def test_the_blur_of_the_record_is_the_servers(service: AnnotationService, store: AnnotationStore) -> None:

@@ -110,6 +110,7 @@ def test_settings_from_the_environment() -> None:
     assert (local.on_space, local.token_is_new, len(local.admin_token) > 16) == (False, True, True)
     assert local.admins == {"ada", "bob"}
     assert local.admin_token not in repr(local)
+    assert AnnotateSettings.from_environment({"GAZEVLM_FINDINGS": "Hiatal hernia ,,"}).findings == ("hiatal hernia",)
     given = AnnotateSettings.from_environment({"GAZEVLM_ADMIN_TOKEN": TOKEN, "GAZEVLM_QUOTA": "3"})
     assert (given.admin_token, given.token_is_new, given.quota) == (TOKEN, False, 3)
 
@@ -121,6 +122,8 @@ def test_settings_from_the_environment() -> None:
         ({"GAZEVLM_ADMIN_TOKEN": TOKEN, "GAZEVLM_REVIEWER_TOKEN": TOKEN}, "must differ"),
         ({"GAZEVLM_SYNC_REPO": "a/b"}, "needs GAZEVLM_PSEUDONYM_KEY"),
         ({"GAZEVLM_PSEUDONYM_KEY": TOKEN, "GAZEVLM_ADMIN_TOKEN": TOKEN}, "must differ"),
+        ({"GAZEVLM_FINDINGS": "hiatal hernia, edema"}, "names 'edema'; give names that are new"),
+        ({"GAZEVLM_FINDINGS": ",".join(f"finding {n}" for n in range(21))}, "at most 20"),
         ({"GAZEVLM_STARTERS": "yes"}, "give 0 or 1"),
         ({"GAZEVLM_QUOTA": "0"}, "whole number from 1"),
         ({"GAZEVLM_QUOTA": "many"}, "whole number from 1"),

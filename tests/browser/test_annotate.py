@@ -1,5 +1,6 @@
 """Teach from the name to the receipt: mouse and keyboard, undo, reload, no connection, two browsers, an own DICOM."""
 
+import csv
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,18 +38,39 @@ LARGE_PX = 4000
 
 
 @pytest.fixture(scope="module")
-def address(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp("teach")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("teach")
+
+
+@pytest.fixture(scope="module")
+def address(repository: Path, folder: Path) -> Iterator[str]:
     arguments = ["-m", "tests.annotate.annotate_page", "PORT", str(folder / "store")]
     with serving(repository, arguments, folder / "log.txt") as address:
         yield address
+
+
+def exported_clicks(store: Path, out: Path) -> dict[str, list[tuple[float, float]]]:
+    """Submission id -> its clicks in px of the image, as the exported table of fixations has them."""
+    from typer.testing import CliRunner
+
+    from cli.main import app
+
+    done = CliRunner().invoke(app, ["annotations", "export", str(out), "--data", str(store), "--formats", "csv"])
+    assert done.exit_code == 0, done.output
+    clicks: dict[str, list[tuple[float, float]]] = {}
+    with (out / "fixations.csv").open(encoding="utf-8", newline="") as stream:
+        for row in csv.DictReader(stream):
+            clicks.setdefault(row["submission_id"], []).append((float(row["x_px"]), float(row["y_px"])))
+    return clicks
 
 
 def hint(page: "Page") -> str:
     return page.inner_text(".teach-hint")
 
 
-def test_three_images_by_mouse_by_keyboard_and_without_a_connection(browser: "Browser", address: str) -> None:
+def test_three_images_by_mouse_by_keyboard_and_without_a_connection(
+    browser: "Browser", address: str, folder: Path
+) -> None:
     context = new_context(browser)
     page = open_start(context, address, "Three images")
     made, receipts = [], []
@@ -113,6 +135,11 @@ def test_three_images_by_mouse_by_keyboard_and_without_a_connection(browser: "Br
     assert [one["record"]["findings"] for one in stored] == [["pleural effusion"], [], ["edema"]]
     assert page.evaluate("Object.keys(localStorage).filter(key => /draft|outbox/.test(key))") == []
     context.close()
+    in_files = exported_clicks(folder / "store", folder / "export")
+    for one, clicked in zip(stored, made, strict=True):
+        size = (one["record"]["image_width_px"], one["record"]["image_height_px"])
+        expected = [(point["x"] * size[0], point["y"] * size[1]) for point in clicked]
+        assert in_files[one["record"]["submission_id"]] == [pytest.approx(place, abs=0.01) for place in expected]
 
 
 def test_a_lost_answer_stores_once(browser: "Browser", address: str) -> None:
