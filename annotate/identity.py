@@ -1,6 +1,7 @@
 """Who somebody is and what they may do; asked by every handler for itself, since hiding a button protects nothing."""
 
 import hmac
+import time
 import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -189,9 +190,12 @@ class Gate:
 
 
 def _login_of(session: object) -> str | None:
-    """The user name that Gradio's login keeps in the signed session: oauth_info.userinfo.preferred_username."""
-    found: object = session
-    for key in ("oauth_info", "userinfo", "preferred_username"):
+    """The user name that Gradio's login keeps in the signed session, unless the login has expired."""
+    found = session.get("oauth_info") if isinstance(session, Mapping) else None
+    expires_at = found.get("expires_at") if isinstance(found, Mapping) else None
+    if isinstance(expires_at, int | float) and expires_at <= time.time():
+        return None
+    for key in ("userinfo", "preferred_username"):
         found = found.get(key) if isinstance(found, Mapping) else None
     return found if isinstance(found, str) and found else None
 

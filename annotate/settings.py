@@ -13,7 +13,7 @@ ADMIN_TOKEN_VARIABLE, REVIEWER_TOKEN_VARIABLE = "GAZEVLM_ADMIN_TOKEN", "GAZEVLM_
 QUOTA_VARIABLE, STARTERS_VARIABLE = "GAZEVLM_QUOTA", "GAZEVLM_STARTERS"
 PSEUDONYM_VARIABLE, FINDINGS_VARIABLE = "GAZEVLM_PSEUDONYM_KEY", "GAZEVLM_FINDINGS"
 SECRET_VARIABLES = (ADMIN_TOKEN_VARIABLE, REVIEWER_TOKEN_VARIABLE, PSEUDONYM_VARIABLE)
-SPACE_VARIABLE, OAUTH_VARIABLE = "SPACE_ID", "OAUTH_CLIENT_SECRET"
+SPACE_VARIABLE, SYSTEM_VARIABLE, OAUTH_VARIABLE = "SPACE_ID", "SYSTEM", "OAUTH_CLIENT_SECRET"
 LONGEST_FINDING, MOST_FINDINGS = 60, 20  # characters; further findings
 SHORTEST_TOKEN = 16  # characters; shorter ones can be guessed
 SWITCH = {"": True, "0": False, "1": True}
@@ -70,9 +70,10 @@ class AnnotateSettings:
         values = {name: environment.get(name, "").strip() for name in (
             DATA_VARIABLE, DATABASE_VARIABLE, SYNC_VARIABLE, ADMINS_VARIABLE, REVIEWERS_VARIABLE, ADMIN_TOKEN_VARIABLE,
             REVIEWER_TOKEN_VARIABLE, QUOTA_VARIABLE, STARTERS_VARIABLE, PSEUDONYM_VARIABLE, FINDINGS_VARIABLE,
-            SPACE_VARIABLE, OAUTH_VARIABLE,
+            SPACE_VARIABLE, SYSTEM_VARIABLE, OAUTH_VARIABLE,
         )}  # fmt: skip
-        on_space = bool(values[SPACE_VARIABLE] and values[OAUTH_VARIABLE])
+        # All three, as Gradio asks for them: where one is missing, its login is a pretended one.
+        on_space = values[SYSTEM_VARIABLE] == "spaces" and bool(values[SPACE_VARIABLE] and values[OAUTH_VARIABLE])
         admin, reviewer = values[ADMIN_TOKEN_VARIABLE], values[REVIEWER_TOKEN_VARIABLE]
         _check_secrets({name: values[name] for name in SECRET_VARIABLES})
         if values[SYNC_VARIABLE] and not values[PSEUDONYM_VARIABLE]:

@@ -1,11 +1,18 @@
 """Who may do what: claims are never believed as they are, on a Space and elsewhere."""
 
 import base64
+import hashlib
 import json
+import time
+from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
+import itsdangerous
 import pytest
+from fastapi.testclient import TestClient
 
 from annotate.identity import LIMITS, LOGIN, LONGEST_NAME, NAME_COOKIE, NEIGHBOURS, Claim, Gate, NotAllowed
 from annotate.settings import AnnotateSettings, AnnotateSettingsError
@@ -13,6 +20,7 @@ from annotate.settings import AnnotateSettings, AnnotateSettingsError
 TOKEN, REVIEW_TOKEN = "a" * 20, "r" * 20
 SPACE = AnnotateSettings(admins=frozenset({"ada"}), reviewers=frozenset({"rosa"}), on_space=True)
 LOCAL = AnnotateSettings(admins=frozenset({"ada"}), admin_token=TOKEN, reviewer_token=REVIEW_TOKEN)
+SPACE_ENVIRONMENT = {"SYSTEM": "spaces", "SPACE_ID": "a/b", "OAUTH_CLIENT_SECRET": "s"}
 NOBODY = Claim(None, "", "", "10.0.0.1")
 
 
@@ -105,7 +113,10 @@ def test_the_same_name_in_other_letters_is_the_same_person() -> None:
 
 
 def test_settings_from_the_environment() -> None:
-    assert AnnotateSettings.from_environment({"SPACE_ID": "a/b", "OAUTH_CLIENT_SECRET": "s"}).admin_token == ""
+    assert AnnotateSettings.from_environment(SPACE_ENVIRONMENT).admin_token == ""
+    for missing in SPACE_ENVIRONMENT:
+        given = {name: value for name, value in SPACE_ENVIRONMENT.items() if name != missing}
+        assert not AnnotateSettings.from_environment(given).on_space, "the login there would be a pretended one"
     local = AnnotateSettings.from_environment({"SPACE_ID": "a/b", "GAZEVLM_ADMINS": " Ada, bob ,"})  # no login there
     assert (local.on_space, local.token_is_new, len(local.admin_token) > 16) == (False, True, True)
     assert local.admins == {"ada", "bob"}
@@ -149,24 +160,54 @@ def test_a_request_says_who_made_it_by_the_session_on_a_space_and_by_the_cookie_
     assert (gate(SPACE).asks_name, local.asks_name) == (False, True)
 
 
-def test_gradios_request_tells_who_is_logged_in() -> None:
-    """Sent over HTTP with a cookie that is signed as Gradio signs its own."""
-    import gradio as gr
-    import itsdangerous
-    from fastapi import FastAPI, Request
-    from fastapi.testclient import TestClient
-    from starlette.middleware.sessions import SessionMiddleware
+@pytest.fixture
+def space_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
+    """The Teach tab as a Space serves it, with Gradio's own login; nobody is asked at the Hub."""
+    import gradio.oauth
+    from gradio.routes import App
 
-    app = FastAPI()
-    app.add_middleware(SessionMiddleware, secret_key="key")
+    from annotate.service import AnnotationService
+    from annotate.store.store import AnnotationStore
+    from annotate.tab.ui import annotate_tab
+    from frame.ui import build_page
+    from tests.annotate.annotate_page import Stubs, ask
 
-    @app.get("/who")
-    def who(request: Request) -> str:
-        return gate(SPACE).visitor(gate(SPACE).claim(gr.Request(request))).name
+    for name, value in {**SPACE_ENVIRONMENT, "OAUTH_CLIENT_ID": "id", "OAUTH_SCOPES": "openid profile"}.items():
+        monkeypatch.setenv(name, value)
+        if name.startswith("OAUTH"):
+            monkeypatch.setattr(gradio.oauth, name, value)
+    monkeypatch.setattr(gradio.oauth, "OPENID_PROVIDER_URL", "https://hub.invalid")
+    store = AnnotationStore.open(tmp_path)
+    local = Gate(AnnotateSettings.from_environment(SPACE_ENVIRONMENT), store.pseudonym)
+    page = build_page([annotate_tab(AnnotationService(store, Stubs(), ask, local))])
+    with TestClient(App.create_app(page), base_url="https://space.invalid") as client:
+        yield client
+    store.close()
 
-    values = json.dumps({"oauth_info": {"userinfo": {"preferred_username": "Ada"}}})
-    signed = itsdangerous.TimestampSigner("key").sign(base64.b64encode(values.encode())).decode()
-    with TestClient(app) as client:
-        assert client.get("/who", cookies={"session": signed}).json() == "Ada"
-        with pytest.raises(NotAllowed, match="Log in"):
-            client.get("/who", cookies={"session": signed[:-2]})
+
+def signed_cookie(secret: str, expires_at: float) -> str:
+    """As Starlette signs a session for Gradio."""
+    key = hashlib.sha256(f"{secret}-v4".encode()).hexdigest()
+    values = {"oauth_info": {"userinfo": {"preferred_username": "Ada"}, "expires_at": expires_at}}
+    return itsdangerous.TimestampSigner(key).sign(base64.b64encode(json.dumps(values).encode())).decode()
+
+
+def test_a_space_knows_who_is_logged_in_by_gradios_signed_session_alone(space_page: TestClient) -> None:
+    components = space_page.get("/config").json()["components"]
+    number = next(one["id"] for one in components if one["props"].get("elem_id") == "teach-canvas")
+    assert any(one["props"].get("elem_id") == "teach-login" for one in components), "a button to log in"
+
+    def begin(session: str) -> dict[str, Any]:
+        space_page.cookies.clear()
+        space_page.cookies.set("session", session)
+        space_page.cookies.set(NAME_COOKIE, "Eve")
+        body = {"data": {}, "component_id": number, "fn_name": "teach_begin", "session_hash": "s"}
+        answer: dict[str, Any] = space_page.post("/gradio_api/component_server/", json=body).json()["ok"]
+        return answer
+
+    later = time.time() + 3600
+    ada = begin(signed_cookie("s", later))
+    assert (ada["asks_name"], ada["person"]["name"]) == (False, "Ada")
+    for session in ("", signed_cookie("another secret", later), signed_cookie("s", time.time() - 1)):
+        nobody = begin(session)
+        assert (nobody["person"], nobody["problem"]) == (None, LOGIN)
