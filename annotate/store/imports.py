@@ -134,7 +134,7 @@ def _do_entry(store: "AnnotationStore", row: ImportRow, token: str, found: Found
             return
         outcome = "refused"
         if picture is not None:
-            outcome = "added" if put_picture(session, picture, offer)[1] else "known"
+            outcome = "added" if put_picture(session, picture, offer, row.who, now_us)[1] else "known"
         session.add(ImportEntryRow(import_id=row.id, entry=entry, outcome=outcome, reason=reason))
 
     store.database.write(put)
