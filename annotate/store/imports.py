@@ -5,6 +5,7 @@ What was done with each file is written in the same transaction as its image, so
 
 import hashlib
 import secrets
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select
@@ -122,7 +123,7 @@ def _do_entry(store: "AnnotationStore", row: ImportRow, token: str, found: Found
         return
     picture, reason = _picture(found)
     quota = store.settings.quota if row.quota is None else row.quota
-    offer = Offer(found.name, row.question, None, quota, f"{row.kind} {row.place}", True)
+    offer = Offer(found.name, row.question, None, quota, f"{row.kind} {_shown_place(row)}", True)
 
     def put(session: Session) -> None:
         now_us = store.now_us()
@@ -138,6 +139,11 @@ def _do_entry(store: "AnnotationStore", row: ImportRow, token: str, found: Found
         session.add(ImportEntryRow(import_id=row.id, entry=entry, outcome=outcome, reason=reason))
 
     store.database.write(put)
+
+
+def _shown_place(row: ImportRow) -> str:
+    """Where images come from, as exports may tell: of a path on the server its last part alone."""
+    return row.place if row.kind == "hub" else Path(row.place).name
 
 
 def _picture(found: Found) -> tuple[Picture | None, str]:

@@ -58,6 +58,7 @@ def test_a_folder_becomes_tasks(store: AnnotationStore, tmp_path: Path) -> None:
     assert (done.state, done.added, done.known, done.refused, done.error) == ("done", 5, 1, 0, "")
     assert {(image.question, image.quota, image.open) for image in store.images()} == {("Where is the tube?", 3, True)}
     assert Counter(image.name for image in store.images())["1.png"] == 1
+    assert {image.source for image in store.images()} == {"folder images"}, "no path: exports tell this"
     assert store.next_task(store.pseudonym("Ada")) is not None
     assert [entry.action for entry in store.audit()] == ["import queued", "import done"]
     assert store.audit()[-1].details == {"added": 5, "known": 1, "refused": 0, "error": ""}
