@@ -4,6 +4,7 @@ What was done with each file is written in the same transaction as its image, so
 """
 
 import hashlib
+import logging
 import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +22,9 @@ from gazevlm_core.images import ImageError, load_image
 if TYPE_CHECKING:
     from annotate.store.store import AnnotationStore
 
+BROKEN_FILE = "The file breaks what reads it; convert it, or leave it out."
 CLAIM_US = 120_000_000  # a worker that says nothing for so long has died
+log = logging.getLogger(__name__)
 LONGEST_ENTRY = 200
 REASONS_SHOWN = 20
 
@@ -152,6 +155,9 @@ def _picture(found: Found) -> tuple[Picture | None, str]:
         return encode_picture(load_image(found.read(), name=found.name).image), ""
     except ImageError as error:
         return None, str(error)
+    except Exception:  # else this import would be taken up again and again, and end at this file each time
+        log.exception("A file of an import broke what reads it: %s", found.name)
+        return None, BROKEN_FILE
 
 
 def _key(entry: str) -> str:

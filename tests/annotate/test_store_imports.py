@@ -80,6 +80,20 @@ def test_hostile_files_are_counted_with_their_reason_and_the_rest_goes_on(
     assert len(done.reasons) > 5
 
 
+def test_a_file_that_breaks_its_decoder_ends_no_import(
+    store: AnnotationStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def break_on_one(source: Path | bytes, *, name: str) -> object:
+        if name == "1.png":
+            raise MemoryError
+        return load_image(source, name=name)
+
+    monkeypatch.setattr(imports, "load_image", break_on_one)
+    done = do_import(store, "folder", fill_folder(tmp_path / "images", 3))
+    assert (done.state, done.added, done.refused) == ("done", 2, 1)
+    assert list(done.reasons) == [imports.BROKEN_FILE]
+
+
 def test_links_out_of_the_folder_are_not_followed(store: AnnotationStore, tmp_path: Path) -> None:
     folder = fill_folder(tmp_path / "images", 1)
     (tmp_path / "secret.png").write_bytes(png(7))
