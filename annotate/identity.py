@@ -151,6 +151,8 @@ class Gate:
         Raises:
             NotAllowed: as in `visitor`, or they lack the role, or they were too quick.
         """
+        if not self.settings.on_space:  # first of all, since each new name makes a row in the store
+            self._count(action, f"from {claim.address}", NEIGHBOURS)  # behind a Space's proxy all have one address
         visitor = self.visitor(claim)
         if role not in visitor.roles:
             raise NotAllowed(f"Only a{'n' if role == 'admin' else ''} {role} may do this; {self._how(role)}")
@@ -158,19 +160,16 @@ class Gate:
         return visitor
 
     def check_rate(self, claim: Claim, action: Action, pseudonym: str = "") -> None:
-        """Count one more; names that nobody vouches for are counted by where they come from too.
+        """Count one more of a person, or of an address where there is none.
 
         Raises:
             NotAllowed: too many.
         """
+        self._count(action, f"who {pseudonym}" if pseudonym else f"from {claim.address}")
+
+    def _count(self, action: Action, key: str, people: int = 1) -> None:
         limit = LIMITS[action]
-        counted = [(limit, f"who {pseudonym}")] if pseudonym else []
-        if not pseudonym:
-            counted.append((limit, f"from {claim.address}"))
-        elif not self.settings.on_space:  # behind a Space's proxy all have one address
-            counted.append((type(limit)(limit.amount * NEIGHBOURS), f"from {claim.address}"))
-        admitted = [self._rates.hit(item, action, key) for item, key in counted]  # each counts, also after a refusal
-        if not all(admitted):
+        if not self._rates.hit(type(limit)(limit.amount * people), action, key):
             period = "hour" if limit.get_expiry() > 60 else "minute"
             raise NotAllowed(f"That was too often ({limit.amount} in one {period}); wait a moment. Nothing is lost.")
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from annotate.blur import BlurSettings, blurred
-from annotate.identity import Action, Asked, Gate, Visitor
+from annotate.identity import Action, Asked, Gate, NotAllowed, Visitor
 from annotate.payload import Submission
 from annotate.scores import Against, compare
 from annotate.store.types import Progress, Receipt, StoredImage
@@ -178,7 +178,7 @@ class AnnotationService:
             ValueError: another person's, or parts that do not go together.
         """
         if sent.person != person.pseudonym:
-            raise ValueError("This was begun under another name: choose that name again, then submit.")
+            raise NotAllowed("This was begun under another name: choose that name again, then submit.")
         image = self.store.image(sent.sha256)
         record = annotation_of(sent, image, person.pseudonym, self.blur, self.findings)
         return self.store.submit(record, sent.lease_id)

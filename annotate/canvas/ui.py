@@ -1,7 +1,8 @@
 """The annotation canvas as a Gradio component: `AnnotationCanvas(service)`, with the endpoints that its scripts call.
 
 The endpoints are requests of their own and no queue events, so that a browser can repeat them; every one of them is
-public, checks what it gets and who asks, and answers {"ok": ...} or {"error": one sentence}.
+public, checks what it gets and who asks, and answers {"ok": ...} or {"error": one sentence}; with "later": True where
+the same may be asked again, since it was not for what was sent that it was refused.
 """
 
 from collections.abc import Callable
@@ -30,6 +31,7 @@ from annotate.payload import (
     checked,
 )
 from annotate.service import AnnotationService, Opened
+from annotate.store.types import StoreTrouble
 from viewer.component import PALETTES, page_head
 
 STATIC = Path(__file__).parent.with_name("static")
@@ -52,6 +54,8 @@ def answering(act: Callable[[object, gr.Request], Any]) -> Callable[[object, gr.
     def answer(values: object, request: gr.Request) -> Answer:
         try:
             return {"ok": act(values, request)}
+        except (NotAllowed, StoreTrouble) as error:
+            return {"error": str(error), "later": True}
         except ValueError as error:
             return {"error": str(error)}
 

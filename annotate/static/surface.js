@@ -116,6 +116,7 @@
     }
 
     #edited(words) {
+      [this.carried, this.held] = [null, null]; // the click that is being moved may be gone, or another one now
       this.on.changed({});
       this.on.say(words);
       this.viewer.refresh();

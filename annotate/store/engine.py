@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from tenacity import RetryCallState, Retrying, stop_after_attempt, wait_random_exponential
 
 from annotate.store.turns import FairLock
-from annotate.store.types import StoreError
+from annotate.store.types import StoreError, StoreTrouble
 
 log = logging.getLogger(__name__)
 DATABASE_FILE = "annotations.db"
@@ -127,17 +127,17 @@ def _worth_repeating(state: RetryCallState) -> bool:
 
 @contextmanager
 def errors_in_words() -> Iterator[None]:
-    """Turn what the database raises into one `StoreError`; the details go to the log."""
+    """Turn what the database raises into one `StoreTrouble`; the details go to the log."""
     try:
         yield
     except DBAPIError as error:
         log.warning("database: %s", error.orig)
-        raise StoreError(_in_words(error)) from None
+        raise StoreTrouble(_in_words(error)) from None
     except PoolTimeout:
-        raise StoreError("The store is busy; nothing was stored; try again in a moment.") from None
+        raise StoreTrouble("The store is busy; nothing was stored; try again in a moment.") from None
     except SQLAlchemyError as error:
         log.warning("database: %s", error)
-        raise StoreError("The database refused this; nothing was stored; see the server's log.") from None
+        raise StoreTrouble("The database refused this; nothing was stored; see the server's log.") from None
 
 
 def _in_words(error: DBAPIError) -> str:

@@ -134,9 +134,10 @@ class AnnotationStore:
         offer = pictures.Offer(name, question, gold, self.settings.quota if quota is None else quota, source, offered)
 
         def put(session: Session) -> StoredImage:
-            row, is_new = pictures.put_picture(session, picture, offer)
+            now_us = self.now_us()
+            row, is_new = pictures.put_picture(session, picture, offer, by, now_us)
             if is_new:
-                write_audit(session, self.now_us(), by, "image added", picture.sha256, name=row.name)
+                write_audit(session, now_us, by, "image added", picture.sha256, name=row.name)
             return image_of(row)
 
         return self.database.write(put)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from annotate.store.engine import PoolTimeout, errors_in_words
 from annotate.store.store import AnnotationStore
 from annotate.store.types import StoreSettings
 from tests.annotate.submission_maker import make_submission
@@ -121,6 +122,30 @@ def test_from_the_task_to_the_receipt(call: Call, store: AnnotationStore) -> Non
     assert [path["name"] for path in paths] == ["Model: stub", "You"]
     scores = call("teach_scores", {"submission_id": values["submission_id"], "model": "stub"})["ok"]
     assert len(scores[0]["floors"]) == len(scores[0]["rows"][0]["floors"]) == 4
+
+
+def test_what_cannot_be_done_now_may_be_asked_again(
+    call: Call, store: AnnotationStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (image,) = store.images()
+    person = call("teach_begin", {})["ok"]["person"]["pseudonym"]
+    values = make_submission(person, image.sha256)
+    assert call("teach_submit", values, "Somebody else")["later"]
+    assert call("teach_submit", values, None)["later"]
+    with monkeypatch.context() as broken:
+
+        def busy(*_: object) -> None:
+            with errors_in_words():
+                raise PoolTimeout
+
+        broken.setattr(store, "submit", busy)
+        answer = call("teach_submit", values)
+    assert answer == {"error": "The store is busy; nothing was stored; try again in a moment.", "later": True}
+    assert "later" not in call("teach_submit", {**values, "findings": ["nothing that is listed"]})
+    assert "ok" in call("teach_submit", values)
+    for _ in range(60):
+        last = call("teach_submit", values)
+    assert last["later"], "too often"
 
 
 def test_far_too_many_clicks(call: Call, store: AnnotationStore) -> None:

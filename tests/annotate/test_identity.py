@@ -5,6 +5,7 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -92,6 +93,12 @@ def test_rates_are_limited_by_person_and_off_a_space_by_address() -> None:
     with pytest.raises(NotAllowed, match="wait a moment"):
         local.admit(replace(claim, name="one more"), "submit")
     local.admit(replace(claim, name="other", address="10.0.0.2"), "submit")
+    asked: list[str] = []
+    crowded = Gate(LOCAL, lambda name: asked.append(name) or name)
+    for number in range(NEIGHBOURS * LIMITS["upload"].amount + 50):
+        with suppress(NotAllowed):
+            crowded.admit(replace(claim, name=f"name {number}"), "upload")
+    assert len(asked) == NEIGHBOURS * LIMITS["upload"].amount, "no more names reach the store"
     space, visitor = gate(SPACE), replace(NOBODY, login="quick")
     for _ in range(LIMITS["submit"].amount):
         space.admit(visitor, "submit")

@@ -44,6 +44,9 @@ def test_ones_own_images_are_not_given_as_tasks(store: AnnotationStore) -> None:
     offered = add_images(store, 2)
     assert offered[0].sha256 == own.sha256
     assert offered[0].open  # an admin offers it later
+    (opened,) = [entry for entry in store.audit() if entry.action == "image opened"]
+    assert (opened.who, opened.subject) == ("admin", own.sha256)
+    assert opened.details == {"name": "mine", "question": own.question, "quota": own.quota}, "what it was before"
     store.submit(annotate(own.sha256, who, "s1"))
     assert must(store.next_task(who)).image.sha256 == offered[1].sha256  # not what they did on their own
 

@@ -184,6 +184,75 @@ def test_a_submission_of_a_closed_page_is_sent_by_the_next(browser: "Browser", a
     context.close()
 
 
+def test_what_the_server_cannot_do_now_is_sent_again_under_the_same_id(browser: "Browser", address: str) -> None:
+    context = new_context(browser)
+    page = open_start(context, address, "Busy store")
+    next_image(page)
+    click(page, *PLACES[0])
+    tick(page)
+    attempts: list[str] = []
+
+    def trouble(route: "Route") -> None:
+        if "teach_submit" not in (route.request.post_data or ""):
+            return route.continue_()
+        attempts.append(route.request.post_data)
+        if len(attempts) == 1:
+            route.fetch()  # it is stored, but nobody is told
+            return route.abort()
+        if len(attempts) == 2:
+            return route.fulfill(json={"error": "The store is busy; try again in a moment.", "later": True})
+        return route.continue_()
+
+    page.route("**/component_server/", trouble)
+    page.click("[data-act=submit]")
+    page.wait_for_function("document.querySelector('.teach-sent').textContent.includes('The store is busy')")
+    assert page.inner_text(".teach-sent").startswith("Saved on this device")
+    page.wait_for_selector(".teach-receipt-id")
+    assert len(attempts) == 3
+    assert len(set(attempts)) == 1
+    assert len(records(address, page)) == 1
+    context.close()
+
+
+def test_another_name_in_another_tab_loses_nothing(browser: "Browser", address: str) -> None:
+    context = new_context(browser)
+    first = open_start(context, address, "Tab one")
+    next_image(first)
+    click(first, *PLACES[0])
+    tick(first)
+    second = open_start(context, address, "Tab two")
+    first.click("[data-act=submit]")
+    first.wait_for_function("document.querySelector('.teach-sent').textContent.includes('under another name')")
+    second.fill(".teach-who input", "Tab one")
+    second.click(".teach-who button")
+    first.wait_for_selector(".teach-receipt-id")  # it is tried again by itself
+    assert len(records(address, first)) == 1
+    second.wait_for_function(f"{APP}.welcome.person.name === 'Tab one'")
+    second.fill(".teach-who input", "Tab two")
+    second.click(".teach-who button")
+    second.wait_for_function(f"{APP}.welcome.person.name === 'Tab two'")
+    first.click("[data-act=next]:visible")
+    first.wait_for_function("document.querySelector('.teach-error').textContent.includes('Another name')")
+    assert first.evaluate(f"[{APP}.welcome.person.name, {APP}.work]") == ["Tab two", None]
+    context.close()
+
+
+def test_an_own_image_that_is_opened_again_brings_its_draft(browser: "Browser", address: str) -> None:
+    context = new_context(browser)
+    page = open_start(context, address, "Opens twice")
+    data = dicom(np.arange(64 * 64, dtype=np.uint16).reshape(64, 64))
+    own_image(page, data, "mine.dcm")
+    for x, y in PLACES:
+        click(page, x, y)
+    made = points(page)
+    page.reload()
+    page.wait_for_selector("[data-act=next]")
+    own_image(page, data, "mine.dcm")
+    assert points(page) == made
+    assert "your draft is back" in hint(page)
+    context.close()
+
+
 def test_a_refusal_keeps_the_canvas(browser: "Browser", address: str) -> None:
     context = new_context(browser)
     page = open_start(context, address, "Refused")
@@ -226,6 +295,11 @@ def test_edits_by_keyboard(browser: "Browser", address: str) -> None:
     assert len(points(page)) == 2
     page.keyboard.press("Control+z")
     page.keyboard.press("Control+z")
+    assert points(page) == before
+    for key in ("[", "m", "z"):
+        page.keyboard.press(key)
+    assert ask(page, "[surface.carried, surface.path.length]") == [None, 2], "a click that is gone is not moved"
+    page.keyboard.press("y")
     assert points(page) == before
     page.keyboard.press("c")
     page.get_by_role("button", name="No", exact=True).click()
