@@ -11,7 +11,8 @@ from gazevlm_core.annotation import Mode
 
 MOST_CLICKS, MOST_SAMPLES, LEAST_SAMPLE_MS = 500, 30_000, 10.0
 LONGEST_REPORT, LONGEST_QUESTION, LONGEST_REASON = 5_000, 300, 200  # characters
-LONGEST_MS = 24 * 3600 * 1000.0
+LONGEST_MS = 90 * 24 * 3600 * 1000.0  # a page may stay open for as long as a draft is taken
+FARTHEST = 100.0  # beside the image, in widths and heights of it
 LARGEST_PX, LARGEST_ZOOM = 32_768, 1000.0
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
@@ -20,7 +21,6 @@ Zoom = Annotated[float, Field(gt=0, le=LARGEST_ZOOM)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 SubmissionId = Annotated[str, Field(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]  # crypto.randomUUID()
-Beside = Annotated[float, Field(ge=-100, le=100)]  # a place that may lie off the image
 Pixels = Annotated[int, Field(ge=1, le=LARGEST_PX)]
 
 
@@ -64,7 +64,7 @@ class Submission(Strict):
     mode: Mode
     clicks: Annotated[list[SentClick], Field(max_length=MOST_CLICKS)]
     samples: Annotated[
-        list[Annotated[list[Annotated[float, Field(ge=-100, le=LONGEST_MS)]], Field(min_length=3, max_length=3)]],
+        list[Annotated[list[Annotated[float, Field(ge=-FARTHEST, le=LONGEST_MS)]], Field(min_length=3, max_length=3)]],
         Field(max_length=MOST_SAMPLES),
     ]
     findings: Annotated[list[Annotated[str, Field(max_length=100)]], Field(min_length=1, max_length=64)]

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from annotate.blur import BlurSettings
 from annotate.moving_window import rests
-from annotate.payload import LEAST_SAMPLE_MS, Submission
+from annotate.payload import FARTHEST, LEAST_SAMPLE_MS, Submission
 from annotate.store.types import StoredImage
 from gazevlm_core.annotation import SOURCE_OF_MODE, Annotation, Click, Client, PointerSample
 from gazevlm_core.phantom.truth import FINDING_NAMES, NO_FINDING
@@ -122,4 +122,6 @@ def _samples(sent: Submission) -> tuple[PointerSample, ...]:
         raise ValueError("The pointer was followed before the image was shown: reload the page.")
     if any(later - earlier < LEAST_SAMPLE_MS for earlier, later in pairwise(times_ms)):
         raise ValueError(f"Samples of the pointer lie at least {LEAST_SAMPLE_MS:g} ms apart: reload the page.")
+    if any(max(x, y) > FARTHEST for _, x, y in sent.samples):
+        raise ValueError("The pointer was followed far off the image: reload the page.")
     return tuple(PointerSample(time_ms, x, y) for time_ms, x, y in sent.samples)

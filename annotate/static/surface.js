@@ -262,9 +262,10 @@
       return points;
     }
 
+    /* While a click is carried about, the disc stays where it was: else a drag would show the image without a click. */
     #disc() {
       if (this.mode === "moving window") return this.follower.place;
-      const points = this.#points;
+      const { points } = this.path;
       return points[this.carried?.index ?? this.path.selected] ?? points.at(-1) ?? null;
     }
 

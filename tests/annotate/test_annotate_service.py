@@ -113,6 +113,7 @@ def test_what_makes_no_sense_is_refused(service: AnnotationService, store: Annot
         "Nothing was looked at": {"mode": "moving window", "clicks": []},
         "apart": {"mode": "moving window", "clicks": [], "samples": [[0.0, 0.5, 0.5], [1.0, 0.5, 0.5]]},
         "before the image": {"mode": "moving window", "clicks": [], "samples": [[-1.0, 0.5, 0.5]]},
+        "far off": {"mode": "moving window", "clicks": [], "samples": [[0.0, 101.0, 0.5]]},
         "rested nowhere": {"mode": "moving window", "clicks": [], "samples": [[0.0, 0.5, 0.5]]},
     }
     for words, change in refused.items():
@@ -125,6 +126,13 @@ def test_what_makes_no_sense_is_refused(service: AnnotationService, store: Annot
     (stored,) = store.stored()
     assert stored.annotation.report == "<script>alert(1)</script>\nnext", "text is kept as text"
     assert stored.annotation.findings == ()
+
+
+def test_a_page_may_stay_open_over_a_weekend(service: AnnotationService, store: AnnotationStore) -> None:
+    image = store.add_image(radiograph(), "case", by="test")
+    three_days_ms = 3 * 24 * 3600 * 1000.0
+    send(service, signed(service, "Ann"), image, clicks=[make_click(), make_click(onset_ms=three_days_ms)])
+    assert store.stored()[0].annotation.intervals_ms[1] == three_days_ms - 500
 
 
 def test_findings_of_ones_own(store: AnnotationStore) -> None:
