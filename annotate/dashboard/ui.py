@@ -1,0 +1,88 @@
+"""The Annotations tab: counts and receipts for everybody, review for reviewers, administration for admins.
+
+What a role may not use is hidden by styles, for tidiness alone: every handler asks the gate by itself.
+"""
+
+from typing import Any
+
+import gradio as gr
+
+from annotate.dashboard.admin.exports.ui import ExportsView
+from annotate.dashboard.admin.images.ui import ImagesView
+from annotate.dashboard.admin.intake.ui import IntakeView
+from annotate.dashboard.admin.log.ui import LogView
+from annotate.dashboard.entry.ui import Entry, Values, head, told
+from annotate.dashboard.open.ui import OpenView
+from annotate.dashboard.quality.ui import QualityView
+from annotate.dashboard.review.ui import ReviewView
+from annotate.dashboard.service import DashboardService
+from frame.ui import Tab
+
+HEAD = head()
+
+
+class Dashboard:
+    """All parts of the tab.
+
+    Args:
+        service: does everything.
+        page: that holds the tab.
+    """
+
+    def __init__(self, service: DashboardService, page: gr.Blocks) -> None:
+        self.service = service
+        self.entry = Entry(service)
+        self.open = OpenView(service, self.entry)
+        with gr.Column(elem_id="dashboard-reviewers"):
+            gr.HTML('<h2 class="dashboard-heading">Review</h2>')
+            with gr.Tabs(elem_id="dashboard-review-parts"):
+                with gr.Tab("One by one", elem_id="dashboard-review", render_children=True):
+                    self.review = ReviewView(service, self.entry)
+                with gr.Tab("Quality", elem_id="dashboard-quality", render_children=True):
+                    self.quality = QualityView(service, self.entry)
+        with gr.Column(elem_id="dashboard-admins"):
+            gr.HTML('<h2 class="dashboard-heading">Administration</h2>')
+            with gr.Tabs(elem_id="dashboard-admin-parts"):
+                with gr.Tab("Import images", elem_id="dashboard-intake", render_children=True):
+                    self.intake = IntakeView(service, self.entry)
+                with gr.Tab("Tasks and gold", elem_id="dashboard-images", render_children=True):
+                    self.images = ImagesView(service, self.entry)
+                with gr.Tab("Export", elem_id="dashboard-exports", render_children=True):
+                    self.exports = ExportsView(service, self.entry)
+                with gr.Tab("Audit log", elem_id="dashboard-audit", render_children=True):
+                    self.log = LogView(service, self.entry)
+        self.entry.connect(page, self._enter, self._outputs())
+        self.quality.on_image(self.review.go_to, self.review.shown)
+
+    def _outputs(self) -> list[Any]:
+        images, log, intake = self.images, self.log, self.intake
+        return [
+            self.entry.who, self.open.totals, *self.review.shown, *self.quality.shown, intake.table, intake.timer,
+            images.image, images.more, images.last, images.status, images.picture, images.path, log.table, log.before,
+            log.status,
+        ]  # fmt: skip
+
+    @told
+    def _enter(self, _name: str, token: str, request: gr.Request) -> Values:
+        """Everything that this person may see to begin with."""
+        claim = self.entry.claim(request, token)
+        welcome = self.service.open.welcome(claim)
+        values = {self.entry.who: Entry.shown(welcome), **self.open.first(self.service.open.totals(claim))}
+        if "reviewer" in welcome.roles:
+            values |= {**self.review.first(claim), **self.quality.first(claim)}
+        if "admin" in welcome.roles:
+            values |= {**self.intake.first(claim), **self.images.first(claim), **self.log.first(claim)}
+        return values
+
+
+def dashboard_tab(service: DashboardService) -> Tab:
+    """The tab around a store, and a way to know who asks.
+
+    Args:
+        service: does everything; start its `worker`, so that imports go on.
+    """
+    return Tab("Annotations", "dashboard-tab", lambda page: _fill(service, page))
+
+
+def _fill(service: DashboardService, page: gr.Blocks) -> None:
+    Dashboard(service, page)
