@@ -33,34 +33,39 @@ class Dashboard:
         self.service = service
         self.entry = Entry(service)
         self.open = OpenView(service, self.entry)
-        with gr.Column(elem_id="dashboard-reviewers"):
-            gr.HTML('<h2 class="dashboard-heading">Review</h2>')
-            with gr.Tabs(elem_id="dashboard-review-parts"):
-                with gr.Tab("One by one", elem_id="dashboard-review", render_children=True):
-                    self.review = ReviewView(service, self.entry)
-                with gr.Tab("Quality", elem_id="dashboard-quality", render_children=True):
-                    self.quality = QualityView(service, self.entry)
-        with gr.Column(elem_id="dashboard-admins"):
-            gr.HTML('<h2 class="dashboard-heading">Administration</h2>')
-            with gr.Tabs(elem_id="dashboard-admin-parts"):
-                with gr.Tab("Import images", elem_id="dashboard-intake", render_children=True):
-                    self.intake = IntakeView(service, self.entry)
-                with gr.Tab("Tasks and gold", elem_id="dashboard-images", render_children=True):
-                    self.images = ImagesView(service, self.entry)
-                with gr.Tab("Export", elem_id="dashboard-exports", render_children=True):
-                    self.exports = ExportsView(service, self.entry)
-                with gr.Tab("Audit log", elem_id="dashboard-audit", render_children=True):
-                    self.log = LogView(service, self.entry)
+        with gr.Tabs(elem_id="dashboard-parts") as self.parts:
+            with gr.Tab("Review", id="review", elem_id="dashboard-review", render_children=True):
+                self.review = ReviewView(service, self.entry)
+            with gr.Tab("Quality", id="quality", elem_id="dashboard-quality", render_children=True):
+                self.quality = QualityView(service, self.entry)
+            with gr.Tab("Administration", id="admins", elem_id="dashboard-admins", render_children=True):
+                self._admin_parts()
         self.entry.connect(page, self._enter, self._outputs())
-        self.quality.on_image(self.review.go_to, self.review.shown)
+        self.quality.on_image(self._see, [self.parts, *self.review.shown])
+
+    def _admin_parts(self) -> None:
+        with gr.Tabs(elem_id="dashboard-admin-parts"):
+            with gr.Tab("Import images", elem_id="dashboard-intake", render_children=True):
+                self.intake = IntakeView(self.service, self.entry)
+            with gr.Tab("Tasks and gold", elem_id="dashboard-images", render_children=True):
+                self.images = ImagesView(self.service, self.entry)
+            with gr.Tab("Export", elem_id="dashboard-exports", render_children=True):
+                self.exports = ExportsView(self.service, self.entry)
+            with gr.Tab("Audit log", elem_id="dashboard-audit", render_children=True):
+                self.log = LogView(self.service, self.entry)
 
     def _outputs(self) -> list[Any]:
         images, log, intake = self.images, self.log, self.intake
         return [
-            self.entry.who, self.open.totals, *self.review.shown, *self.quality.shown, intake.table, intake.timer,
+            self.entry.who, self.open.totals, self.parts, *self.review.shown, *self.quality.shown, intake.table, intake.timer,
             images.image, images.more, images.last, images.status, images.picture, images.path, log.table, log.before,
             log.status,
         ]  # fmt: skip
+
+    @told
+    def _see(self, token: str, digest: str, request: gr.Request) -> Values:
+        """Open an image of the quality page in the review."""
+        return {**self.review.go_to(token, digest, request), self.parts: gr.Tabs(selected="review")}
 
     @told
     def _enter(self, _name: str, token: str, request: gr.Request) -> Values:

@@ -46,9 +46,10 @@ class Entry:
     def __init__(self, service: DashboardService) -> None:
         self.service = service
         asks = service.gate.asks_name
-        with gr.Row(elem_id="dashboard-entry", equal_height=True, visible=asks):
+        with gr.Row(elem_id="dashboard-entry", elem_classes="dashboard-line", visible=asks):
             self.name = gr.Textbox(
-                label="Your name", info="The same as in the Teach tab.", max_length=LONGEST_NAME, min_width=200,
+                label="Your name", info="The same as in the Teach tab.", max_length=LONGEST_NAME, max_lines=1,
+                min_width=200,
                 elem_id="dashboard-name", html_attributes=gr.InputHTMLAttributes(autocomplete="nickname"),
             )  # fmt: skip
             self.token = gr.Textbox(
@@ -56,8 +57,8 @@ class Entry:
                 min_width=200, max_length=500, elem_id="dashboard-token",
                 html_attributes=gr.InputHTMLAttributes(autocomplete="off"),
             )  # fmt: skip
-            self.use = gr.Button("Use these", variant="primary", min_width=110, scale=0, elem_id="dashboard-use")
-        self.who = gr.HTML(elem_id="dashboard-who")
+            self.use = gr.Button("Use these", variant="primary", min_width=130, scale=0, elem_id="dashboard-use")
+        self.who = gr.HTML(elem_id="dashboard-who", padding=False)
 
     def connect(self, page: gr.Blocks, work: Callable[..., Values], outputs: list[Any]) -> None:
         """Begin with the name that the browser keeps; begin again when another name or token is used.

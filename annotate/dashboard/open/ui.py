@@ -7,9 +7,9 @@ import gradio as gr
 from annotate.dashboard.entry.ui import Entry, Values, told
 from annotate.dashboard.open.part import Totals
 from annotate.dashboard.service import DashboardService
+from annotate.dashboard.words import when
 from frame.markup import status
 from frame.ui import QUIET
-from annotate.dashboard.words import when
 
 NOT_SYNCED = "This store is not synced anywhere; its disk holds the only copy, beside exports."
 
@@ -24,14 +24,14 @@ class OpenView:
 
     def __init__(self, service: DashboardService, entry: Entry) -> None:
         self.part, self.entry = service.open, entry
-        self.totals = gr.HTML(elem_id="dashboard-totals")
-        with gr.Row(elem_id="dashboard-receipt-row", equal_height=True):
+        self.totals = gr.HTML(elem_id="dashboard-totals", padding=False)
+        with gr.Row(elem_classes="dashboard-line"):
             self.receipt = gr.Textbox(
                 label="Is a receipt kept here?", placeholder="ten characters, such as 7K3M9QW2XC", max_length=40,
-                min_width=200, elem_id="dashboard-receipt",
+                max_lines=1, min_width=200, elem_id="dashboard-receipt",
             )  # fmt: skip
             self.check = gr.Button("Check", min_width=90, scale=0, elem_id="dashboard-check")
-            self.refresh = gr.Button("Refresh the counts", min_width=150, scale=0, elem_id="dashboard-refresh")
+            self.refresh = gr.Button("Refresh", min_width=110, scale=0, elem_id="dashboard-refresh")
         self.answer = gr.HTML(elem_id="dashboard-answer")
         for event in (self.check.click, self.receipt.submit):
             event(self._check, [entry.token, self.receipt], self.answer, **QUIET)

@@ -14,7 +14,6 @@ from frame.plots import AXIS, FLOOR, OWN, PLAIN, TEXT
 HEIGHT_PX = 340
 FLAGGED = "#d9822b"
 LARGEST_PX, SMALLEST_PX = 26, 9
-MOST_NAMED = 12  # more names would lie on each other
 
 
 def annotator_chart(found: Survey) -> go.Figure | None:
@@ -23,35 +22,39 @@ def annotator_chart(found: Survey) -> go.Figure | None:
     if not known:
         return None
     figure, most = go.Figure(), max(one.submissions for one in known)
+    floor = found.levels[SEQUENCE].best_floor
     groups = (("no flags", OWN, False), ("some submissions flagged", FLAGGED, True))
     for words, color, flagged in groups:
         group = [one for one in known if bool(one.flags) == flagged]
         if group:
-            figure.add_scatter(**_dots(group, words, color, most, named=len(known) <= MOST_NAMED))
-    floor = found.levels[SEQUENCE].best_floor
+            figure.add_scatter(**_dots(group, words, color, most, floor))
     if floor is not None:
         label = {"text": f"best floor {floor:.2f}", "yanchor": "bottom", "font": {"color": TEXT}}
         figure.add_hline(y=floor, line={"color": FLOOR, "dash": "dash"}, annotation=label)
     values = [one.agreement or 0.0 for one in known] + ([floor] if floor is not None else [])
-    longest = max(one.median_s for one in known)
+    top, longest = max(values) or 1.0, max(one.median_s for one in known)
     figure.update_layout(
         **PLAIN,
         height=HEIGHT_PX,
         xaxis={**AXIS, "title": "median time per image, seconds", "range": [0, max(1.0, 1.15 * longest)]},
-        yaxis={**AXIS, "title": "agreement with others", "tickformat": ".2f", "range": [0, 1.25 * max(values)]},
+        yaxis={**AXIS, "title": "agreement with others", "tickformat": ".2f", "range": [-0.08 * top, 1.2 * top]},
     )
     return figure
 
 
-def _dots(group: list[AnnotatorQuality], words: str, color: str, most: int, *, named: bool) -> dict[str, Any]:
+def _dots(
+    group: list[AnnotatorQuality], words: str, color: str, most: int, floor: float | None
+) -> dict[str, Any]:
+    """One trace; those to look at, flagged or no better than the floor, are named."""
+    odd = [bool(one.flags) or (floor is not None and (one.agreement or 0.0) <= floor) for one in group]
     sizes = [max(SMALLEST_PX, LARGEST_PX * sqrt(one.submissions / most)) for one in group]
     return {
         "x": [one.median_s for one in group],
         "y": [one.agreement for one in group],
         "name": words,
-        "mode": "markers+text" if named else "markers",
-        "text": [escape(one.annotator.removeprefix("reader-")[:6]) for one in group] if named else None,
-        "textposition": "top center",
+        "mode": "markers+text",
+        "text": [escape(one.annotator) if named else "" for one, named in zip(group, odd, strict=True)],
+        "textposition": "middle right",
         "textfont": {"size": 10},
         "marker": {"size": sizes, "color": color, "opacity": 0.85},
         "customdata": [(escape(one.annotator), one.submissions) for one in group],

@@ -12,7 +12,8 @@ ORDER = {"sensitive": "sees the order", "blind": "does not see the order"}
 LEVEL_HEADS = ("score", "annotators", *(f"floor: {floor}" for floor in FLOORS))
 FLOOR_NOTE = (
     "A floor is what paths reach that know less: the same fixations shuffled, a path on another image, uniform places, "
-    "the image's centre. A score that is no higher than its floors shows no agreement."
+    "the image's centre. A score no higher than its floors shows no agreement. Shuffling cannot change a score that "
+    "does not see the order."
 )
 
 

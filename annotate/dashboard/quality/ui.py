@@ -1,8 +1,9 @@
 """The survey on the page: a button that computes it, tables, and the chart of annotators."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import gradio as gr
+from gradio.blocks import Block
 
 from annotate.dashboard.entry.ui import Entry, Values, told
 from annotate.dashboard.quality.chart import annotator_chart
@@ -19,8 +20,8 @@ NOT_YET = "Nothing is computed yet. It compares every two annotators of every im
 COMPUTING = "Comparing annotators…"
 FAILED = "That did not work; the message says why."
 CHART_NOTE = (
-    "Each dot is an annotator, the larger the more submissions. Quick and low is worth a look; so is anybody at or below "
-    "the dashed line, which paths reach that know nothing of the image or of the order."
+    "Each dot is an annotator, the larger the more submissions. Quick and low is worth a look; so is anybody at or "
+    "below the dashed line, which paths reach that know nothing of the image or of the order."
 )
 MOST_LISTED = 300
 
@@ -35,7 +36,7 @@ class QualityView:
 
     def __init__(self, service: DashboardService, entry: Entry) -> None:
         self.part, self.entry = service.quality, entry
-        with gr.Row(equal_height=True):
+        with gr.Row(elem_classes="dashboard-line"):
             self.compute = gr.Button("Compare the annotators now", min_width=220, scale=0, elem_id="dashboard-compute")
             self.status = gr.HTML(status(NOT_YET), elem_id="dashboard-quality-status")
         with gr.Column(elem_id="dashboard-quality-body"):
@@ -60,7 +61,7 @@ class QualityView:
         quality = self.part.latest(claim)
         return {self.status: status(NOT_YET)} if quality is None else self._showing(quality)
 
-    def on_image(self, work: Callable[..., Values], outputs: list[object]) -> None:
+    def on_image(self, work: Callable[..., Values], outputs: Sequence[Block]) -> None:
         """Let an image that is chosen here be opened there; `work` is a handler of (token, digest, request)."""
         self.image.input(work, [self.entry.token, self.image], outputs, **QUIET)
 

@@ -28,11 +28,13 @@ def paths_of(detail: Detail, *, everybody: bool) -> list[ViewerPath]:
     """The consensus, the chosen submission, and the other annotators' first paths where they are wanted."""
     paths = []
     chosen, common = detail.chosen, detail.consensus
+    is_common = common is not None and common.submission_id == chosen.annotation.submission_id
     if common is not None:
         name = f"Consensus of {common.annotators}" if common.score is not None else "The only path"
+        if is_common:
+            name += f", submission {chosen.number} itself"
         paths.append(_path(common.scanpath, name, "model"))
-    is_common = common is not None and common.submission_id == chosen.annotation.submission_id
-    if not is_common or everybody:
+    if not is_common:
         paths.append(_path(chosen.annotation.scanpath, f"{chosen.number}: {chosen.annotation.annotator}", "reader"))
     if everybody:
         others = [one for one in first_paths(one for one in detail.stored if not one.removed) if one != chosen]

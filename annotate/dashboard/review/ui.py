@@ -1,7 +1,7 @@
 """Review on the page: the next submission, its path beside the consensus, a verdict, and on to the one after."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import gradio as gr
 
@@ -19,7 +19,7 @@ from viewer.payload import ViewerPayload
 EMPTY = "Choose what to look through, then “Next”."
 NOTHING = "Nothing here is {queue}. Choose another list."
 MAP_NOTE = "Where the annotators looked: each one's first path that was not rejected, every fixation once."
-VERDICTS = (
+VERDICTS: tuple[tuple[str, str, Literal["primary", "stop", "secondary"]], ...] = (
     ("Accept", "accept", "primary"),
     ("Reject", "reject", "stop"),
     ("Back to pending", "reopen", "secondary"),
@@ -47,17 +47,17 @@ class ReviewView:
 
     def __init__(self, service: DashboardService, entry: Entry) -> None:
         self.part, self.entry = service.review, entry
-        with gr.Row(equal_height=True):
+        with gr.Row(elem_classes="dashboard-line"):
             self.queue = gr.Radio(
                 list(QUEUES), value="pending", label="Look through", elem_id="dashboard-queue", min_width=280, scale=3,
                 info="Flagged: pending, and odd to the checks of the comparison.",
             )  # fmt: skip
-            self.next = gr.Button("Next", variant="primary", min_width=90, scale=1, elem_id="dashboard-next")
+            self.next = gr.Button("Next", variant="primary", min_width=90, scale=0, elem_id="dashboard-next")
             self.text = gr.Textbox(
-                label="Or go to", placeholder="number, receipt, image digest", max_length=200, min_width=200, scale=2,
+                label="Or go to", placeholder="number, receipt, image digest", max_length=200, max_lines=1, min_width=200, scale=2,
                 elem_id="dashboard-go-to",
             )  # fmt: skip
-            self.go = gr.Button("Go", min_width=70, scale=1, elem_id="dashboard-go")
+            self.go = gr.Button("Go", min_width=70, scale=0, elem_id="dashboard-go")
         self.status = gr.HTML(status(EMPTY), elem_id="dashboard-review-status")
         with gr.Column(elem_id="dashboard-review-body"):
             with gr.Row():
@@ -97,7 +97,7 @@ class ReviewView:
                     self.buttons[name] = gr.Button(
                         words, variant=variant, min_width=80, interactive=False, elem_id=f"dashboard-{name}",
                         size="md" if part == VERDICTS[:2] else "sm",
-                    )  # type: ignore[arg-type]  # fmt: skip
+                    )  # fmt: skip
         self.moves_on = gr.Checkbox(
             True, label="Then show the next one of the list", elem_id="dashboard-moves-on"
         )

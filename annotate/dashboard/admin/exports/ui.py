@@ -26,8 +26,8 @@ WHICH = [("everything: a full copy, also of what was rejected or removed", "all"
 NAMES = "Write people's names beside their pseudonyms. Not for publishing."
 UPLOAD_MB = DEFAULT_LIMITS.max_bytes // 2**20
 WHAT = (
-    "Annotators are pseudonyms, unless names are asked for. The archive can be fetched for an hour under a link that only "
-    "you are given; whoever has the link can fetch it too."
+    "Annotators are pseudonyms, unless names are asked for. The archive can be fetched for an hour under a link that "
+    "only you are given; whoever has the link can fetch it too."
 )
 BACK = (
     "Takes in the archive of an export, all of it or nothing: images, submissions with their receipts and verdicts, "
@@ -63,19 +63,19 @@ class ExportsView:
             info="Only with JSON lines or parquet can it be imported again.",
         )  # fmt: skip
         self.licence = gr.Textbox(
-            label="Licence", placeholder="such as cc-by-4.0; empty: none is named", max_length=60,
+            label="Licence", placeholder="such as cc-by-4.0; empty: none is named", max_length=60, max_lines=1,
             elem_id="dashboard-export-licence",
         )  # fmt: skip
         self.names = gr.Checkbox(label=NAMES, elem_id="dashboard-export-names")
         self.build = gr.Button("Write the archive", variant="primary", elem_id="dashboard-export-go")
         self.out_status = gr.HTML(status(""), elem_id="dashboard-export-status")
-        self.file = gr.File(label="Archive", interactive=False, height=90, elem_id="dashboard-export-file")
+        self.file = gr.File(label="Archive", interactive=False, elem_id="dashboard-export-file")
 
     def _back(self) -> None:
         gr.HTML('<h3 class="gaze-heading">Import an export</h3>' + note(BACK))
         self.upload = gr.File(
             label=f"Zip archive of an export, up to {UPLOAD_MB} MB; larger: gazevlm annotations import",
-            file_types=[".zip"], height=110, elem_id="dashboard-back-file",
+            file_types=[".zip"], height=140, elem_id="dashboard-back-file",
         )  # fmt: skip
         self.take = gr.Button("Import it", elem_id="dashboard-back-go")
         self.back_status = gr.HTML(status(""), elem_id="dashboard-back-status")

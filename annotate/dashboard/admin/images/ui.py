@@ -18,8 +18,8 @@ STATES = [("own images of annotators", "own"), ("given out", "open"), ("closed",
 SHOWN_PX = 480
 CONSENSUS = ("the consensus", "")
 WHAT = (
-    "An annotator's own image is nobody else's task until it is offered here: look whether it may be shown to others. A "
-    "gold image has a known path; it is given to everybody once, unannounced, and tells how an annotator compares."
+    "An annotator's own image is nobody else's task until it is offered here: look whether it may be shown to others. "
+    "A gold image has a known path; it is given to everybody once, unannounced, and tells how an annotator compares."
 )
 EMPTY = "There is no such image."
 
@@ -35,7 +35,7 @@ class ImagesView:
     def __init__(self, service: DashboardService, entry: Entry) -> None:
         self.part, self.entry = service.images, entry
         gr.HTML(note(WHAT))
-        with gr.Row(equal_height=True):
+        with gr.Row(elem_classes="dashboard-line"):
             self.state = gr.Radio(
                 STATES, value="own", label="Images", min_width=280, scale=3, elem_id="dashboard-image-state"
             )

@@ -20,9 +20,10 @@ LOOK_S = 3.0
 MOST_SHOWN = 30
 UPLOAD_MB = DEFAULT_LIMITS.max_bytes // 2**20
 WHAT = (
-    "Images are stored without names of patients or other metadata, and given to annotators as tasks. Files that cannot "
-    "be used are counted with the reason; the rest goes on. An image that is known already is not stored twice."
+    "Images are stored without names of patients or other metadata, and given to annotators as tasks. Files that "
+    "cannot be used are counted with the reason; the rest goes on. An image that is known already is not stored twice."
 )
+NONE_YET = "There was no import yet."
 KINDS = {"zip": "archive", "folder": "folder", "hub": "data set"}
 
 
@@ -43,31 +44,31 @@ class IntakeView:
                 elem_id="dashboard-import-question",
             )  # fmt: skip
             self.quota = gr.Number(
-                None, label="Annotators per image", info="Empty: as usual.", precision=None, minimum=1, scale=1,
+                service.intake.store.settings.quota, label="Annotators per image", precision=None, scale=1,
                 min_width=160, elem_id="dashboard-import-quota",
             )  # fmt: skip
         with gr.Row():
             with gr.Column(min_width=250):
                 self.upload = gr.File(
-                    label=f"Zip archive, up to {UPLOAD_MB} MB", file_types=[".zip"], height=110,
+                    label=f"Zip archive, up to {UPLOAD_MB} MB", file_types=[".zip"], height=140,
                     elem_id="dashboard-import-zip",
                 )  # fmt: skip
                 self.use_zip = gr.Button("Import the archive", elem_id="dashboard-import-zip-go")
             with gr.Column(min_width=250):
                 self.folder = gr.Textbox(
-                    label="Folder on the server", placeholder="/data/radiographs", elem_id="dashboard-import-folder",
+                    label="Folder on the server", placeholder="/data/radiographs", max_lines=1, elem_id="dashboard-import-folder",
                     info="With the folders in it; for what is too large to upload.",
                 )  # fmt: skip
                 self.use_folder = gr.Button("Import the folder", elem_id="dashboard-import-folder-go")
             with gr.Column(min_width=250):
                 self.hub = gr.Textbox(
-                    label="Data set of the Hub", placeholder="owner/name or owner/name:split",
+                    label="Data set of the Hub", placeholder="owner/name or owner/name:split", max_lines=1,
                     elem_id="dashboard-import-hub", info="Its first column of images.",
                 )  # fmt: skip
                 self.use_hub = gr.Button("Import the data set", elem_id="dashboard-import-hub-go")
         self.status = gr.HTML(elem_id="dashboard-import-status")
         self.table = gr.HTML(elem_id="dashboard-imports")
-        self.look = gr.Button("Refresh", size="sm", elem_id="dashboard-import-refresh")
+        self.look = gr.Button("Refresh the imports", size="sm", elem_id="dashboard-import-refresh")
         self.timer = gr.Timer(LOOK_S, active=False)
         self._connect()
 
@@ -115,14 +116,13 @@ class IntakeView:
     def _imports(self, claim: Claim) -> Values:
         imports = self.part.imports(claim)
         goes_on = any(one.state in ("queued", "running") for one in imports)
-        return {self.table: table(import_table(imports)), self.timer: gr.Timer(active=goes_on)}
+        return {self.table: table(import_table(imports)) if imports else note(NONE_YET), self.timer: gr.Timer(active=goes_on)}
 
 
 def import_table(imports: list[ImportStatus]) -> Table:
     """One row per import, the latest first."""
     heads = ("import", "state", "new", "known", "refused", "why files were refused", "asked for")
-    notes = [] if imports else ["There was no import yet."]
-    return Table("Imports", heads, [_row(one) for one in imports[:MOST_SHOWN]], notes)
+    return Table("Imports", heads, [_row(one) for one in imports[:MOST_SHOWN]])
 
 
 def _row(one: ImportStatus) -> list[Cell]:

@@ -27,7 +27,7 @@ class LogView:
 
     def __init__(self, service: DashboardService, entry: Entry) -> None:
         self.part, self.entry = service.log, entry
-        with gr.Row(equal_height=True):
+        with gr.Row(elem_classes="dashboard-line"):
             self.latest = gr.Button("The latest", min_width=110, scale=0, elem_id="dashboard-log-latest")
             self.older = gr.Button("Older ones", min_width=110, scale=0, elem_id="dashboard-log-older")
             self.sync = gr.Button("Sync now", min_width=110, scale=0, elem_id="dashboard-sync")
