@@ -57,9 +57,9 @@ class Dashboard:
     def _outputs(self) -> list[Any]:
         images, log, intake = self.images, self.log, self.intake
         return [
-            self.entry.who, self.open.totals, self.parts, *self.review.shown, *self.quality.shown, intake.table, intake.timer,
-            images.image, images.more, images.last, images.status, images.picture, images.path, log.table, log.before,
-            log.status,
+            self.entry.who, self.open.totals, self.parts, *self.review.shown, *self.quality.shown, intake.table,
+            intake.timer, images.image, images.more, images.last, images.status, images.picture, images.path,
+            log.table, log.before, log.status,
         ]  # fmt: skip
 
     @told
@@ -77,6 +77,8 @@ class Dashboard:
             values |= {**self.review.first(claim), **self.quality.first(claim)}
         if "admin" in welcome.roles:
             values |= {**self.intake.first(claim), **self.images.first(claim), **self.log.first(claim)}
+        else:
+            values[self.parts] = gr.Tabs(selected="review")  # what is hidden now might be open
         return values
 
 

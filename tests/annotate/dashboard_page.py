@@ -8,40 +8,25 @@ from typing import Any
 
 from PIL import Image
 
-from annotate.dashboard.service import DashboardService
-from annotate.identity import Gate
-from annotate.settings import AnnotateSettings
 from annotate.store.store import AnnotationStore
 from annotate.store.types import StoredImage, StoreSettings
 from gazevlm_core.datasets.phantom import draw_case
 from gazevlm_core.scanpath import Fixation, Scanpath
+from tests.annotate.dashboard_maker import make_service
 from tests.annotation_maker import CLICK, make_annotation
 
-ADMIN_TOKEN, REVIEWER_TOKEN = "admin-token-of-the-test", "reviewer-token-of-the-test"
 SETTINGS = StoreSettings(gold_share=0, repeat_share=0, secret="dashboard")
 PEOPLE = ("Ada", "Ben", "Cleo", "Dora", "Emil", "Finn")
 CARELESS = "Quick"
 IMAGES = 6
 
 
-def settings(**change: Any) -> AnnotateSettings:
-    """As on a laptop, with both tokens."""
-    return AnnotateSettings(**{"admin_token": ADMIN_TOKEN, "reviewer_token": REVIEWER_TOKEN, **change})
-
-
-def make_service(store: AnnotationStore, folder: Path, **parts: Any) -> DashboardService:
-    """A service that syncs nowhere unless something else is said."""
-    gate = Gate(parts.pop("settings", settings()), store.pseudonym)
-    values = {"sync_state": lambda: None, "wake_sync": lambda: None, "folder": folder, **parts}
-    return DashboardService(store, gate, **values)
-
-
 def fill(store: AnnotationStore, images: int = IMAGES) -> list[StoredImage]:
     """Phantoms, read by six simulated readers and one who clicks anywhere; one image of an annotator's own."""
-    rng, stored = random.Random(3), []
+    rng, stored, root = random.Random(3), [], store.pseudonym("local:root")
     for seed in range(images):
         case = draw_case(seed, "A", sizes_px=(300,))
-        image = store.add_image(Image.fromarray(case.image), f"phantom {seed}", source="test", by="test")
+        image = store.add_image(Image.fromarray(case.image), f"phantom {seed}", source="test", by=root)
         stored.append(image)
         findings = tuple(dict.fromkeys(finding.name for finding in case.findings))
         for name, paths in zip(PEOPLE, case.readings, strict=True):

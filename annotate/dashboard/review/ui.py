@@ -54,8 +54,8 @@ class ReviewView:
             )  # fmt: skip
             self.next = gr.Button("Next", variant="primary", min_width=90, scale=0, elem_id="dashboard-next")
             self.text = gr.Textbox(
-                label="Or go to", placeholder="number, receipt, image digest", max_length=200, max_lines=1, min_width=200, scale=2,
-                elem_id="dashboard-go-to",
+                label="Or go to", placeholder="number, receipt, image digest", max_length=200, max_lines=1,
+                min_width=200, scale=2, elem_id="dashboard-go-to",
             )  # fmt: skip
             self.go = gr.Button("Go", min_width=70, scale=0, elem_id="dashboard-go")
         self.status = gr.HTML(status(EMPTY), elem_id="dashboard-review-status")

@@ -51,7 +51,7 @@ class IntakePart(Part):
         """
         visitor = self.gate.admit(claim, "administer", "admin")
         where = where.strip()
-        if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?(:[\w.\-\[\]%:+]+)?", where):
+        if not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?(:[\w.\-\[\]%:+]+)?", where):
             raise StoreError("This is no name of a data set; write owner/name, or owner/name:split.")
         return self._queue("hub", where, visitor.pseudonym, question, quota)
 

@@ -56,8 +56,8 @@ class IntakeView:
                 self.use_zip = gr.Button("Import the archive", elem_id="dashboard-import-zip-go")
             with gr.Column(min_width=250):
                 self.folder = gr.Textbox(
-                    label="Folder on the server", placeholder="/data/radiographs", max_lines=1, elem_id="dashboard-import-folder",
-                    info="With the folders in it; for what is too large to upload.",
+                    label="Folder on the server", placeholder="/data/radiographs", max_lines=1,
+                    info="With the folders in it; for what is too large to upload.", elem_id="dashboard-import-folder",
                 )  # fmt: skip
                 self.use_folder = gr.Button("Import the folder", elem_id="dashboard-import-folder-go")
             with gr.Column(min_width=250):
@@ -116,7 +116,8 @@ class IntakeView:
     def _imports(self, claim: Claim) -> Values:
         imports = self.part.imports(claim)
         goes_on = any(one.state in ("queued", "running") for one in imports)
-        return {self.table: table(import_table(imports)) if imports else note(NONE_YET), self.timer: gr.Timer(active=goes_on)}
+        shown = table(import_table(imports)) if imports else note(NONE_YET)
+        return {self.table: shown, self.timer: gr.Timer(active=goes_on)}
 
 
 def import_table(imports: list[ImportStatus]) -> Table:
