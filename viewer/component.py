@@ -4,6 +4,7 @@
     viewer.select(lambda event: ..., None, None)  # event: gr.EventData with `path` and `step`
 """
 
+import json
 from functools import cache
 from io import BytesIO
 from pathlib import Path
@@ -35,7 +36,9 @@ def page_head() -> str:
     """Scripts and styles of the viewer, for `<head>`; Gradio adds them once however many viewers there are."""
     scripts = "".join(STATIC.joinpath(f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS)
     styles = STATIC.joinpath("viewer.css").read_text(encoding="utf-8")
-    return f"<style>{styles}</style><script>{scripts}</script>"
+    # Among the scripts: a component's own properties are not there yet where its first value comes before it is shown.
+    palettes = f"GazeViewer.palettes = {json.dumps(PALETTES)};"
+    return f"<style>{styles}</style><script>{scripts}{palettes}</script>"
 
 
 class ScanpathViewer(gr.HTML):
@@ -55,7 +58,6 @@ class ScanpathViewer(gr.HTML):
             js_on_load=MOUNT,
             head=page_head(),
             apply_default_css=False,
-            palettes=PALETTES,
             **kwargs,
         )
 

@@ -20,20 +20,11 @@ from evaluate.reports.schema import (
     Run,
     Score,
 )
+from frame.plots import AXIS, CEILING, FLOOR, OWN, PLAIN, TEXT
 
-OWN, FLOOR, CEILING = "#3b82a0", "#9aa5b1", "#5a9e6f"  # readable on light and on dark
-TEXT, GRID = "#7c8796", "rgba(124, 135, 150, 0.25)"
 SOURCE_COLORS = {"finding head": OWN, "answer text": "#d9822b"}
 ORDER_COLORS = {"original": "#1b9e94", "shuffled": "#d9822b", "random": "#8a6fc9", "none": "#7c8796"}
 CURVE_PX, ROW_PX, MARGIN_PX, LABEL_LETTERS = 330, 24, 90, 26
-PLAIN: dict[str, Any] = {
-    "paper_bgcolor": "rgba(0, 0, 0, 0)",
-    "plot_bgcolor": "rgba(0, 0, 0, 0)",
-    "font": {"color": TEXT, "size": 12},
-    "margin": {"l": 8, "r": 12, "t": 40, "b": 40},
-    "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0},
-}
-AXIS: dict[str, Any] = {"gridcolor": GRID, "zeroline": False, "fixedrange": True, "automargin": True}
 Chart = Callable[[], go.Figure]
 
 

@@ -370,7 +370,7 @@
 
   /* What `js_on_load` calls. */
   gaze.mount = (element, props, trigger, watch) => {
-    const viewer = new gaze.Viewer(element.querySelector(".gaze-viewer"), { palettes: props.palettes, emit: trigger });
+    const viewer = new gaze.Viewer(element.querySelector(".gaze-viewer"), { palettes: gaze.palettes, emit: trigger });
     element.querySelector(".gaze-viewer").viewer = viewer;
     watch("value", () => viewer.show(props.value));
     viewer.show(props.value);

@@ -1,0 +1,1 @@
+"""The whole store out as one archive, and back."""

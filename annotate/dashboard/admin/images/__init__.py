@@ -1,0 +1,1 @@
+"""Which images are tasks, and which have a known path."""

@@ -1,0 +1,1 @@
+"""Who looks at the dashboard: name, token, and what they may do."""

@@ -1,0 +1,100 @@
+"""The row on top of the tab where somebody says who they are, and how handlers are told of bad input."""
+
+from collections.abc import Callable
+from functools import wraps
+from html import escape
+from pathlib import Path
+from typing import Any, TypeVar
+
+import gradio as gr
+
+from annotate.dashboard.open.part import Welcome
+from annotate.dashboard.service import DashboardService
+from annotate.identity import LONGEST_NAME, Claim
+from frame.ui import QUIET, page_error
+
+Values = dict[Any, Any]  # component -> its new value
+Handler = TypeVar("Handler", bound=Callable[..., Any])
+KEEP = Path(__file__).parents[2] / "static" / "keep.js"
+# The name goes with every request as a cookie: the same one, kept in the same place, as in the Teach tab.
+SET_NAME = "(name, token) => { GazeTeach.keep.name = name.trim(); return [name, token]; }"
+GET_NAME = "() => GazeTeach.keep.name"
+RANKS = ("admin", "reviewer", "annotator")
+
+
+def told(handler: Handler) -> Handler:
+    """A handler whose ValueError is shown as one sentence; what was typed stays, since nothing is returned."""
+
+    @wraps(handler)
+    def telling(*values: Any, **named: Any) -> Any:  # noqa: ANN401 - whatever Gradio gives and takes
+        try:
+            return handler(*values, **named)
+        except ValueError as error:
+            raise page_error(error) from error
+
+    return telling  # type: ignore[return-value]
+
+
+class Entry:
+    """Name and token off a Space; on one, who is logged in. What a role may see is shown by the page's style alone:
+    every method behind it checks the role again.
+
+    Args:
+        service: of the tab.
+    """
+
+    def __init__(self, service: DashboardService) -> None:
+        self.service = service
+        asks = service.gate.asks_name
+        with gr.Row(elem_id="dashboard-entry", elem_classes="dashboard-line", visible=asks):
+            self.name = gr.Textbox(
+                label="Your name", info="The same as in the Teach tab.", max_length=LONGEST_NAME, max_lines=1,
+                min_width=200,
+                elem_id="dashboard-name", html_attributes=gr.InputHTMLAttributes(autocomplete="nickname"),
+            )  # fmt: skip
+            self.token = gr.Textbox(
+                label="Token of a reviewer or admin", info="Not needed to look at the counts.", type="password",
+                min_width=200, max_length=500, elem_id="dashboard-token",
+                html_attributes=gr.InputHTMLAttributes(autocomplete="off"),
+            )  # fmt: skip
+            self.use = gr.Button("Use these", variant="primary", min_width=130, scale=0, elem_id="dashboard-use")
+        self.who = gr.HTML(elem_id="dashboard-who", padding=False)
+
+    def connect(self, page: gr.Blocks, work: Callable[..., Values], outputs: list[Any]) -> None:
+        """Begin with the name that the browser keeps; begin again when another name or token is used.
+
+        Args:
+            page: that holds the tab.
+            work: handler of (name, token, request).
+            outputs: of it.
+        """
+        inputs = [self.name, self.token]
+        page.load(None, None, self.name, js=GET_NAME, **QUIET)
+        page.load(work, inputs, outputs, **QUIET)
+        for event in (self.use.click, self.name.submit, self.token.submit):
+            event(work, inputs, outputs, js=SET_NAME, **QUIET)
+
+    def claim(self, request: gr.Request, token: str) -> Claim:
+        """What a request says of who made it; nothing of it is believed as it is."""
+        return self.service.gate.claim(request, token if isinstance(token, str) else "")
+
+    @staticmethod
+    def shown(welcome: Welcome) -> str:
+        """Who the server sees, as HTML; its class opens the parts of the page."""
+        visitor = welcome.visitor
+        if visitor is None:
+            words = f"{escape(welcome.problem)} What everybody may see is below."
+            return f'<p class="dashboard-person" role="status">{words}</p>'
+        rank = next(rank for rank in RANKS if rank in visitor.roles)
+        classes = " ".join(f"dashboard-is-{role}" for role in sorted(visitor.roles))
+        article = "an" if rank[0] == "a" else "a"
+        words = f"You are <b>{escape(visitor.name)}</b>, {article} {rank}; others see {escape(visitor.pseudonym)}."
+        if rank == "annotator":
+            words += " With a token, or as a reviewer of the Space, you can review here too."
+        return f'<p class="dashboard-person {classes}" role="status">{words}</p>'
+
+
+def head() -> str:
+    """Scripts and styles of the tab, for `<head>`."""
+    style = Path(__file__).parents[1].joinpath("dashboard.css").read_text(encoding="utf-8")
+    return f"<style>{style}</style><script>{KEEP.read_text(encoding='utf-8')}</script>"

@@ -1,0 +1,1 @@
+"""What the dashboard tells everybody: counts, what is safe where, receipts."""

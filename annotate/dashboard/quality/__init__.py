@@ -1,0 +1,1 @@
+"""How good the annotations of a store are, for reviewers."""

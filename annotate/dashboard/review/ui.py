@@ -1,0 +1,212 @@
+"""Review on the page: the next submission, its path beside the consensus, a verdict, and on to the one after."""
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import gradio as gr
+
+from annotate.dashboard.entry.ui import Entry, Values, told
+from annotate.dashboard.review import markup
+from annotate.dashboard.review.detail import Detail
+from annotate.dashboard.review.part import QUEUES, Next, Seen
+from annotate.dashboard.service import DashboardService
+from annotate.identity import Claim
+from frame.markup import note, status, table
+from frame.ui import QUIET
+from viewer.component import ScanpathViewer
+from viewer.payload import ViewerPayload
+
+EMPTY = "Choose what to look through, then “Next”."
+NOTHING = "Nothing here is {queue}. Choose another list."
+MAP_NOTE = "Where the annotators looked: each one's first path that was not rejected, every fixation once."
+VERDICTS: tuple[tuple[str, str, Literal["primary", "stop", "secondary"]], ...] = (
+    ("Accept", "accept", "primary"),
+    ("Reject", "reject", "stop"),
+    ("Back to pending", "reopen", "secondary"),
+    ("Remove", "remove", "secondary"),
+    ("Restore", "restore", "secondary"),
+)
+DONE = {
+    "accept": "accepted", "reject": "rejected", "reopen": "pending again", "remove": "removed", "restore": "restored",
+}  # fmt: skip
+MOVES_ON = ("accept", "reject", "remove")
+# The image is what a reviewer looks at next; on a phone it lies above the buttons.
+SHOW_IMAGE = (
+    "() => { if (innerWidth < 700) "
+    "document.getElementById('dashboard-review-status').scrollIntoView({behavior: 'smooth'}); }"
+)
+
+
+class ReviewView:
+    """Components and handlers.
+
+    Args:
+        service: of the tab.
+        entry: who asks.
+    """
+
+    def __init__(self, service: DashboardService, entry: Entry) -> None:
+        self.part, self.entry = service.review, entry
+        with gr.Row(elem_classes="dashboard-line"):
+            self.queue = gr.Radio(
+                list(QUEUES), value="pending", label="Look through", elem_id="dashboard-queue", min_width=280, scale=3,
+                info="Flagged: pending, and odd to the checks of the comparison.",
+            )  # fmt: skip
+            self.next = gr.Button("Next", variant="primary", min_width=90, scale=0, elem_id="dashboard-next")
+            self.text = gr.Textbox(
+                label="Or go to", placeholder="number, receipt, image digest", max_length=200, max_lines=1,
+                min_width=200, scale=2, elem_id="dashboard-go-to",
+            )  # fmt: skip
+            self.go = gr.Button("Go", min_width=70, scale=0, elem_id="dashboard-go")
+        self.status = gr.HTML(status(EMPTY), elem_id="dashboard-review-status")
+        with gr.Column(elem_id="dashboard-review-body"):
+            with gr.Row():
+                with gr.Column(scale=3, min_width=300):
+                    self.viewer = ScanpathViewer(elem_id="dashboard-viewer")
+                with gr.Column(scale=2, min_width=280):
+                    self._form()
+            self.table = gr.HTML(elem_id="dashboard-submissions")
+            with gr.Row():
+                with gr.Column(scale=3, min_width=300):
+                    self.agreement = gr.HTML(elem_id="dashboard-image-agreement")
+                with gr.Column(scale=2, min_width=280):
+                    gr.HTML('<h3 class="gaze-heading">Map of fixations</h3>')
+                    self.heat = gr.Plot(show_label=False, elem_id="dashboard-heat")
+                    gr.HTML(note(MAP_NOTE))
+        self.seen = gr.State(None)
+        self.shown = [
+            self.seen, self.status, self.submission, self.viewer, self.answer, self.table, self.agreement, self.heat,
+            *self.buttons.values(), self.reason, self.text,
+        ]  # fmt: skip
+        self._connect()
+
+    def _form(self) -> None:
+        self.submission = gr.Dropdown(
+            label="Submission on this image", filterable=False, elem_id="dashboard-submission"
+        )
+        self.everybody = gr.Checkbox(label="Show all annotators' paths", elem_id="dashboard-everybody")
+        self.answer = gr.HTML(elem_id="dashboard-said")
+        self.reason = gr.Textbox(
+            label="Reason", info="Needed to reject, remove and restore.", lines=2, max_length=2000,
+            elem_id="dashboard-reason",
+        )  # fmt: skip
+        self.buttons: dict[str, gr.Button] = {}
+        for part in (VERDICTS[:2], VERDICTS[2:]):
+            with gr.Row(elem_classes="dashboard-verdicts"):
+                for words, name, variant in part:
+                    self.buttons[name] = gr.Button(
+                        words, variant=variant, min_width=80, interactive=False, elem_id=f"dashboard-{name}",
+                        size="md" if part == VERDICTS[:2] else "sm",
+                    )  # fmt: skip
+        self.moves_on = gr.Checkbox(
+            True, label="Then show the next one of the list", elem_id="dashboard-moves-on"
+        )
+
+    def _connect(self) -> None:
+        token, everybody = self.entry.token, self.everybody
+        self.next.click(
+            self._next, [token, self.queue, self.seen, everybody], self.shown, js=None, **QUIET
+        ).success(None, None, None, js=SHOW_IMAGE, **QUIET)
+        self.queue.input(self._begin, [token, self.queue, everybody], self.shown, **QUIET)
+        for event in (self.go.click, self.text.submit):
+            event(self._go, [token, self.text, everybody], self.shown, **QUIET)
+        self.submission.input(self._open, [token, self.submission, everybody], self.shown, **QUIET)
+        everybody.input(self._paths, [token, self.seen, everybody], self.viewer, **QUIET)
+        for name, button in self.buttons.items():
+            values = [token, self.seen, self.reason, self.queue, self.moves_on, everybody]
+            button.click(self._judging(name), values, self.shown, **QUIET)
+
+    def first(self, claim: Claim) -> Values:
+        """The first pending submission; for reviewers."""
+        return self._after(claim, self.part.next(claim, "pending"), "pending", everybody=False)
+
+    @told
+    def go_to(self, token: str, text: str, request: gr.Request) -> Values:
+        """Open what a text names; a handler for other parts of the page."""
+        return self._go(token, text, False, request)
+
+    # ---- handlers ---------------------------------------------------------------------------------------------------
+    @told
+    def _next(self, token: str, queue: Any, seen: Seen | None, everybody: bool, request: gr.Request) -> Values:  # noqa: ANN401
+        claim = self.entry.claim(request, token)
+        return self._after(claim, self.part.next(claim, queue, seen.number if seen else 0), queue, everybody=everybody)
+
+    @told
+    def _begin(self, token: str, queue: Any, everybody: bool, request: gr.Request) -> Values:  # noqa: ANN401
+        claim = self.entry.claim(request, token)
+        return self._after(claim, self.part.next(claim, queue), queue, everybody=everybody)
+
+    @told
+    def _go(self, token: str, text: str, everybody: bool, request: gr.Request) -> Values:
+        claim = self.entry.claim(request, token)
+        return self._showing(self.part.detail(claim, self.part.find(claim, text)), everybody=everybody)
+
+    @told
+    def _open(self, token: str, submission_id: str, everybody: bool, request: gr.Request) -> Values:
+        return self._showing(self.part.detail(self.entry.claim(request, token), submission_id), everybody=everybody)
+
+    @told
+    def _paths(self, token: str, seen: Seen | None, everybody: bool, request: gr.Request) -> Any:  # noqa: ANN401
+        if seen is None:
+            return gr.skip()
+        detail = self.part.detail(self.entry.claim(request, token), seen.submission_id)
+        return self._payload(detail, everybody=everybody)
+
+    def _judging(self, name: str) -> Callable[..., Values]:
+        act = getattr(self.part, name)
+
+        @told
+        def judge(
+            token: str, seen: Seen | None, reason: str, queue: Any, moves_on: bool, everybody: bool,  # noqa: ANN401
+            request: gr.Request,
+        ) -> Values:  # fmt: skip
+            claim = self.entry.claim(request, token)
+            act(claim, seen, reason)
+            assert seen is not None
+            done = f"Submission {seen.number} is {DONE[name]}. "
+            if moves_on and name in MOVES_ON:
+                after = self.part.next(claim, queue, seen.number)
+                values = self._after(claim, after, queue, everybody=everybody, done=done)
+            else:
+                detail = self.part.detail(claim, seen.submission_id)
+                values = self._showing(detail, everybody=everybody, done=done)
+            return {**values, self.reason: ""}
+
+        return judge
+
+    # ---- what is shown ----------------------------------------------------------------------------------------------
+    def _after(self, claim: Claim, after: Next, queue: str, *, everybody: bool, done: str = "") -> Values:
+        if after.submission_id is None:
+            return {**self._nothing(), self.status: status(done + NOTHING.format(queue=queue))}
+        left = f"{after.left:,} {queue}. " + ("Again from the start. " if after.again else "")
+        return self._showing(self.part.detail(claim, after.submission_id), everybody=everybody, done=done + left)
+
+    def _nothing(self) -> Values:
+        return {
+            self.seen: None, self.submission: gr.Dropdown([], value=None), self.viewer: ViewerPayload(),
+            self.answer: "", self.table: "", self.agreement: "", self.heat: None,
+            **{button: gr.Button(interactive=False) for button in self.buttons.values()},
+        }  # fmt: skip
+
+    def _showing(self, detail: Detail, *, everybody: bool, done: str = "") -> Values:
+        one = detail.chosen
+        choices = [markup.choice_of(stored) for stored in detail.stored]
+        possible = {
+            "accept": not one.removed and one.verdict != "accepted", "reject": not one.removed,
+            "reopen": not one.removed and one.verdict != "pending", "remove": not one.removed, "restore": one.removed,
+        }  # fmt: skip
+        return {
+            self.seen: Seen(one.annotation.submission_id, one.revision, one.number),
+            self.status: status(done + markup.headline(detail)),
+            self.submission: gr.Dropdown(choices, value=one.annotation.submission_id),
+            self.viewer: self._payload(detail, everybody=everybody),
+            self.answer: table(markup.answer_table(detail)),
+            self.table: table(markup.submission_table(detail)),
+            self.agreement: table(markup.agreement_table(detail)),
+            self.heat: markup.heat_figure(detail),
+            **{self.buttons[name]: gr.Button(interactive=can) for name, can in possible.items()},
+        }
+
+    def _payload(self, detail: Detail, *, everybody: bool) -> ViewerPayload:
+        paths = markup.paths_of(detail, everybody=bool(everybody))
+        return self.viewer.show(detail.pixels, paths, description=f"Image {detail.image.sha256[:10]}", in_step=True)

@@ -1,0 +1,227 @@
+"""Review: the next one, its detail, verdicts with their entries in the audit log, and the survey of a store."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from annotate.dashboard.quality import part as quality_part
+from annotate.dashboard.quality.chart import annotator_chart
+from annotate.dashboard.quality.tables import agreement_table, annotator_table, image_table
+from annotate.dashboard.review import detail as review_detail
+from annotate.dashboard.review import markup
+from annotate.dashboard.review.part import Seen
+from annotate.dashboard.service import DashboardService
+from annotate.quality.scores import SEQUENCE
+from annotate.store.lookup import latest_audit
+from annotate.store.store import AnnotationStore
+from annotate.store.types import StoreError
+from frame.markup import table
+from gazevlm_core.scanpath import Fixation, Scanpath
+from tests.annotate.dashboard_maker import ADMIN, REVIEWER, make_service
+from tests.annotate.filled_store import clicks, open_store, picture
+
+HOSTILE = "<img src=x onerror=alert(1)>"
+NAMES = ("Ada", "Ben", "Cleo", "Dora", "Emil")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[AnnotationStore]:
+    """Two images, five annotators who look at the same places, one of them carelessly."""
+    store = open_store(tmp_path / "data")
+    people = [store.pseudonym(name) for name in NAMES]
+    for number in range(2):
+        image = store.add_image(picture(number), f"{HOSTILE} {number}", by=people[0])
+        for row, who in enumerate(people):
+            path = Scanpath(tuple(Fixation(0.1 + 0.2 * k + 0.01 * row, 0.5 + 0.05 * number) for k in range(4)), "click")
+            if who == people[-1]:
+                path = Scanpath((Fixation(0.9, 0.1 + 0.01 * number),), "click")
+            change = {"scanpath": path, "clicks": clicks(image, who, 1).clicks[: len(path)]}
+            store.submit(clicks(image, who, 10 * number + row, report=HOSTILE, **change))
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def service(store: AnnotationStore, tmp_path: Path) -> DashboardService:
+    return make_service(store, tmp_path / "data")
+
+
+def seen(store: AnnotationStore, submission_id: str) -> Seen:
+    found = store.find(submission_id)
+    assert found is not None
+    return Seen(submission_id, found.revision, found.number)
+
+
+def test_a_reviewer_works_through_what_is_pending(service: DashboardService, store: AnnotationStore) -> None:
+    after, numbers = 0, []
+    for left in range(10, 0, -1):
+        found = service.review.next(REVIEWER, "pending", after)
+        assert found.submission_id is not None
+        assert (found.left, found.again) == (left, False)
+        looked = seen(store, found.submission_id)
+        service.review.accept(REVIEWER, looked)
+        numbers.append(looked.number)
+        after = looked.number
+    assert numbers == list(range(1, 11))
+    assert service.review.next(REVIEWER, "pending", after).submission_id is None
+    first = service.review.next(REVIEWER, "accepted", 10)
+    assert (first.again, seen(store, first.submission_id or "").number) == (True, 1)
+
+
+def test_every_verdict_is_in_the_audit_log(service: DashboardService, store: AnnotationStore) -> None:
+    who = store.pseudonym("local:rita")
+    submission_id = store.stored()[0].annotation.submission_id
+    steps = (
+        ("accept", "accepted", ""), ("reopen", "pending", ""), ("reject", "rejected", "Clicked at random."),
+        ("remove", "removed", "By wish."), ("restore", "restored", "It was fine."),
+    )  # fmt: skip
+    for name, action, reason in steps:
+        getattr(service.review, name)(REVIEWER, seen(store, submission_id), reason)
+        entry = latest_audit(store, 1, subject=submission_id)[0]
+        assert (entry.who, entry.action, entry.details) == (who, action, {"reason": reason})
+        kept = store.find(submission_id)
+        assert kept is not None
+        assert kept.removed == (name == "remove")
+    assert (kept.verdict, kept.reason) == ("rejected", "Clicked at random.")
+    assert [entry.action for entry in service.review.detail(REVIEWER, submission_id).history] == [
+        action for _, action, _ in reversed(steps)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["reject", "remove", "restore"])
+def test_a_reason_is_needed(service: DashboardService, store: AnnotationStore, name: str) -> None:
+    looked = seen(store, store.stored()[0].annotation.submission_id)
+    before = store.audit()
+    for reason in ("", "  \n", "x" * 2001):
+        with pytest.raises(StoreError, match=r"empty|longer"):
+            getattr(service.review, name)(REVIEWER, looked, reason)
+    assert store.audit() == before
+
+
+def test_what_changed_meanwhile_is_not_judged(service: DashboardService, store: AnnotationStore) -> None:
+    looked = seen(store, store.stored()[0].annotation.submission_id)
+    service.review.reject(ADMIN, looked, "Too quick.")
+    for act in (service.review.accept, service.review.remove):
+        with pytest.raises(StoreError, match="meanwhile"):
+            act(REVIEWER, looked, "why")
+    with pytest.raises(StoreError, match="Choose a submission"):
+        service.review.accept(REVIEWER, None)
+    service.review.remove(REVIEWER, seen(store, looked.submission_id), "why")
+    with pytest.raises(StoreError, match="restore it first"):
+        service.review.accept(REVIEWER, seen(store, looked.submission_id))
+
+
+def test_removed_ones_are_found_again_and_restored(service: DashboardService, store: AnnotationStore) -> None:
+    submission_id = store.stored()[3].annotation.submission_id
+    service.review.remove(REVIEWER, seen(store, submission_id), "why")
+    assert service.review.next(REVIEWER, "removed").submission_id == submission_id
+    detail = service.review.detail(REVIEWER, submission_id)
+    assert submission_id not in detail.quality
+    assert detail.agreement is not None
+    assert detail.agreement.annotators == 4
+    service.review.restore(REVIEWER, seen(store, submission_id), "fine")
+    assert service.review.next(REVIEWER, "removed").submission_id is None
+
+
+def test_a_submission_is_found_by_what_people_have(service: DashboardService, store: AnnotationStore) -> None:
+    one = store.stored()[6]
+    own = one.annotation.submission_id
+    for text in ("7", one.receipt.receipt_id.lower(), own, f" {own} "):
+        assert service.review.find(REVIEWER, text) == own
+    first = store.stored(sha256=one.image_sha256)[0].annotation.submission_id
+    assert service.review.find(REVIEWER, one.image_sha256[:8].upper()) == first
+    for text in ("", "999", "abc", "%", "_" * 8, "0" * 64):
+        with pytest.raises(StoreError, match="Nothing is found"):
+            service.review.find(REVIEWER, text)
+    with pytest.raises(StoreError, match="no such submission"):
+        service.review.detail(REVIEWER, "no")
+    with pytest.raises(StoreError, match="none of these"):
+        service.review.next(REVIEWER, "whatever")  # type: ignore[arg-type]
+
+
+def test_flagged_ones_come_one_by_one_and_leave_when_judged(service: DashboardService, store: AnnotationStore) -> None:
+    careless = {one.number for one in store.stored(annotator=store.pseudonym("Emil"))}
+    rows = service.quality.compute(REVIEWER).survey.submissions
+    odd = sorted(row.number for row in rows if row.flags or row.outliers)
+    assert careless <= set(odd)
+    assert len(odd) < len(rows)
+    found, after = [], 0
+    for _ in odd:
+        one = service.review.next(REVIEWER, "flagged", after)
+        looked = seen(store, one.submission_id or "")
+        service.review.reject(REVIEWER, looked, "One click.")
+        found.append(looked.number)
+        after = looked.number
+    assert found == odd
+    assert service.review.next(REVIEWER, "flagged").submission_id is None
+
+
+def test_the_detail_shows_consensus_and_everybody_and_escapes_what_came_from_outside(
+    service: DashboardService, store: AnnotationStore
+) -> None:
+    last = store.stored()[4].annotation.submission_id
+    detail = service.review.detail(REVIEWER, last)
+    assert detail.consensus is not None
+    two = markup.paths_of(detail, everybody=False)
+    assert [path.role for path in two] == ["model", "reader"]
+    assert two[0].name == "Consensus of 5"
+    everybody = markup.paths_of(detail, everybody=True)
+    assert len(everybody) == 6, "the consensus is one of the five again, under its own name"
+    assert float(detail.heat.sum()) == pytest.approx(1)
+    assert markup.heat_figure(detail) is not None
+    shown = "".join(
+        table(make(detail)) for make in (markup.submission_table, markup.answer_table, markup.agreement_table)
+    )
+    assert HOSTILE not in shown
+    assert "few fixations" in shown
+    own = detail.consensus.submission_id
+    assert "itself" in markup.paths_of(service.review.detail(REVIEWER, own), everybody=False)[0].name
+
+
+def test_an_image_with_very_many_submissions_is_shown_in_part(
+    service: DashboardService, store: AnnotationStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(review_detail, "MOST_SCORED", 3)
+    detail = service.review.detail(REVIEWER, store.stored()[0].annotation.submission_id)
+    assert ([one.number for one in detail.stored], detail.total) == ([1, 4, 5], 5)
+
+
+def test_the_survey_is_kept_until_something_changes(service: DashboardService, store: AnnotationStore) -> None:
+    assert service.quality.latest(REVIEWER) is None
+    first = service.quality.compute(REVIEWER)
+    assert service.quality.compute(REVIEWER) is first
+    assert service.quality.latest(REVIEWER) is first
+    one = store.stored()[0]
+    service.review.reject(REVIEWER, seen(store, one.annotation.submission_id), "why")
+    stale = service.quality.latest(REVIEWER)
+    assert stale is not None
+    assert not stale.current
+    again = service.quality.compute(REVIEWER)
+    assert again.current
+    assert again.survey != first.survey
+    store.set_gold(one.image_sha256, one.annotation.scanpath, store.pseudonym("Ada"))
+    assert service.quality.compute(REVIEWER) is not again, "gold changes the scores"
+
+
+def test_the_survey_shows_pseudonyms_and_the_lowest_agreement_first(service: DashboardService) -> None:
+    quality = service.quality.compute(REVIEWER)
+    values = [image.levels[SEQUENCE].value for image in quality.images()]
+    assert values == sorted(values)
+    shown = "".join(table(make(quality)) for make in (agreement_table, annotator_table, image_table))
+    assert "reader-" in shown
+    assert not any(name in shown for name in NAMES)
+    assert HOSTILE not in shown
+    figure = annotator_chart(quality.survey)
+    assert figure is not None
+    assert sum(len(trace.x) for trace in figure.data) == 5
+
+
+def test_a_store_too_large_for_a_page_names_the_tool(
+    service: DashboardService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quality_part, "MOST_SURVEYED", 9)
+    with pytest.raises(StoreError, match="gazevlm annotations stats"):
+        service.quality.compute(REVIEWER)
+    with pytest.raises(StoreError, match="gazevlm annotations stats"):
+        service.review.next(REVIEWER, "flagged")

@@ -1,0 +1,240 @@
+"""The Annotations tab in a real browser: what each role sees and does, and that a page's handlers refuse the others."""
+
+import io
+import json
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.request import urlopen
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from annotate.store.store import AnnotationStore
+from tests.annotate.dashboard_maker import ADMIN_TOKEN, REVIEWER_TOKEN
+from tests.annotate.dashboard_page import SETTINGS
+from tests.browser.serving import serving
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+pytestmark = pytest.mark.browser
+WAIT_MS = 90_000  # the machine may be busy with other things
+# Calls a handler of the page as anybody can, whatever is shown: (id of the button, values) -> the answer.
+CALL = """async ([button, data]) => {
+  const config = window.gradio_config;
+  const id = config.components.find(one => one.props.elem_id === button).id;
+  const fn = config.dependencies.find(one => one.targets.some(([target]) => target === id)).id;
+  const session_hash = Math.random().toString(36).slice(2);
+  const headers = {"content-type": "application/json"};
+  const body = JSON.stringify({data, fn_index: fn, session_hash, trigger_id: id, event_data: null});
+  await fetch("gradio_api/queue/join?", {method: "POST", headers, body});
+  const answer = await fetch(`gradio_api/queue/data?session_hash=${session_hash}`);
+  return (await answer.text()).split("\\n").filter(line => line.includes("process_completed")).join();
+}"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("dashboard")
+
+
+@pytest.fixture(scope="module")
+def address(repository: Path, folder: Path) -> Iterator[str]:
+    arguments = ["-m", "tests.annotate.dashboard_page", "PORT", str(folder / "store")]
+    with serving(repository, arguments, folder / "log.txt") as address:
+        yield address
+
+
+@pytest.fixture
+def store(folder: Path, address: str) -> Iterator[AnnotationStore]:
+    """The same store, beside the page."""
+    store = AnnotationStore.open(folder / "store", settings=SETTINGS)
+    yield store
+    store.close()
+
+
+def open_tab(browser: "Browser", address: str, width: int = 1280, scheme: str = "light") -> "Page":
+    page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    page.set_default_timeout(WAIT_MS)
+    page.on("pageerror", lambda error: pytest.fail(f"the page's script failed: {error}"))
+    page.goto(address)
+    page.click("#dashboard-tab-button[role=tab]")
+    page.wait_for_selector(".dashboard-tile")
+    return page
+
+
+def enter(page: "Page", name: str, token: str, role: str) -> None:
+    page.fill("#dashboard-name input", name)
+    page.fill("#dashboard-token input", token)
+    page.click("#dashboard-use")
+    page.wait_for_selector(f".dashboard-is-{role}", state="attached")
+    if role != "annotator":
+        wait_for(page, "#dashboard-review-status", "Submission")
+
+
+def wait_for(page: "Page", place: str, text: str) -> None:
+    page.wait_for_function(
+        "([place, text]) => document.querySelector(place).innerText.includes(text)", arg=[place, text]
+    )
+
+
+def toast(page: "Page", text: str) -> None:
+    """One message that says so; it is put away."""
+    shown = page.locator(".toast-body")
+    shown.filter(has_text=text).wait_for()
+    assert shown.count() == 1
+    shown.locator("button").first.click()
+    shown.wait_for(state="detached")
+
+
+def choose(page: "Page", radio: str, option: str) -> None:
+    page.locator(f"{radio} label", has_text=option).click()
+
+
+def test_without_a_token_there_is_only_what_everybody_may_see(
+    browser: "Browser", address: str, store: AnnotationStore
+) -> None:
+    page = open_tab(browser, address)
+    wait_for(page, "#dashboard-who", "Choose a name")
+    wait_for(page, "#dashboard-totals", "not synced anywhere")
+    page.fill("#dashboard-receipt input", store.stored()[0].receipt.receipt_id.lower())
+    page.click("#dashboard-check")
+    wait_for(page, "#dashboard-answer", "Submission 1 is kept here.")
+    enter(page, "Ann", "", "annotator")
+    assert page.evaluate("localStorage.getItem('gazevlm-teach/name')") == '"Ann"'
+    assert "gazevlm_name=Ann" in page.evaluate("document.cookie")
+    for part in ("#dashboard-parts", "#dashboard-viewer", "#dashboard-reject", "#dashboard-export-go"):
+        assert page.locator(part).first.is_hidden()
+    page.close()
+
+
+def test_calling_a_handler_all_the_same_is_refused(browser: "Browser", address: str, store: AnnotationStore) -> None:
+    page = open_tab(browser, address)
+    enter(page, "Ann", "", "annotator")
+    before = store.audit(), store.stored(include_removed=True)
+    calls: dict[str, list[Any]] = {
+        "dashboard-next": ["", "pending", None, False],
+        "dashboard-accept": ["", None, "", "pending", True, False],
+        "dashboard-offer": ["", None],
+        "dashboard-import-folder-go": ["", "/tmp", "What?", 1],
+        "dashboard-log-latest": [""],
+    }
+    for button, values in calls.items():
+        answer = page.evaluate(CALL, [button, values])
+        assert '"success":false' in answer.replace(" ", "")
+        assert "may do this; enter the" in answer
+        assert "Traceback" not in answer
+    answer = page.evaluate(CALL, ["dashboard-next", ["not the token at all", "pending", None, False]])
+    assert "gives no role" in answer
+    assert (store.audit(), store.stored(include_removed=True)) == before
+    with urlopen(f"{address}gradio_api/info", timeout=60) as answer:
+        assert json.load(answer)["named_endpoints"] == {}, "no handler is a public endpoint"
+    page.close()
+
+
+def test_a_reviewer_rejects_with_a_reason_and_restores(
+    browser: "Browser", address: str, store: AnnotationStore
+) -> None:
+    page = open_tab(browser, address)
+    enter(page, "Rita", REVIEWER_TOKEN, "reviewer")
+    wait_for(page, "#dashboard-review-status", "Submission 1 by")
+    assert page.locator("#dashboard-admins-button").is_hidden()
+    page.locator("#dashboard-viewer .gaze-path").first.wait_for()
+    page.wait_for_selector("#dashboard-heat .main-svg")
+    page.click("#dashboard-reject")
+    toast(page, "The reason for rejecting is empty")
+    wait_for(page, "#dashboard-review-status", "Submission 1 by")
+    page.fill("#dashboard-reason textarea", "Not what was asked.")
+    page.click("#dashboard-reject")
+    wait_for(page, "#dashboard-review-status", "Submission 1 is rejected.")
+    wait_for(page, "#dashboard-review-status", "Submission 2 by")
+    assert page.input_value("#dashboard-reason textarea") == ""
+    assert len(page.evaluate("document.querySelector('#dashboard-viewer .gaze-viewer').viewer.value.paths")) == 2
+    page.locator("#dashboard-everybody input").check()
+    page.wait_for_function("document.querySelector('#dashboard-viewer .gaze-viewer').viewer.value.paths.length > 5")
+    page.fill("#dashboard-reason textarea", "By wish of the annotator.")
+    page.click("#dashboard-remove")
+    wait_for(page, "#dashboard-review-status", "Submission 2 is removed.")
+    choose(page, "#dashboard-queue", "removed")
+    wait_for(page, "#dashboard-review-status", "Submission 2 by")
+    page.fill("#dashboard-reason textarea", "They changed their mind.")
+    page.click("#dashboard-restore")
+    wait_for(page, "#dashboard-review-status", "Submission 2 is restored.")
+    first, second = store.stored()[:2]
+    assert (first.verdict, first.reason) == ("rejected", "Not what was asked.")
+    assert not second.removed
+    actions = [entry.action for entry in store.audit() if entry.subject == second.annotation.submission_id]
+    assert actions == ["removed", "restored"]
+    page.fill("#dashboard-go-to input", "1")
+    page.keyboard.press("Enter")
+    wait_for(page, "#dashboard-review-status", "Submission 1 by")
+    page.click("#dashboard-reopen")
+    wait_for(page, "#dashboard-review-status", "pending again")
+    page.close()
+
+
+def test_annotators_are_compared_and_an_image_is_opened_from_there(browser: "Browser", address: str) -> None:
+    page = open_tab(browser, address)
+    enter(page, "Rita", REVIEWER_TOKEN, "reviewer")
+    page.click("#dashboard-quality-button")
+    page.click("#dashboard-compute")
+    page.wait_for_selector("#dashboard-chart .main-svg")
+    wait_for(page, "#dashboard-annotators", "too fast")
+    assert "Ada" not in page.inner_text("#dashboard-annotators")
+    page.click("#dashboard-image-by-agreement input")
+    page.locator("[role=option]").last.click()
+    page.wait_for_selector("#dashboard-viewer .gaze-path", state="visible")
+    page.close()
+
+
+def test_an_admin_imports_offers_exports_and_reads_the_log(
+    browser: "Browser", address: str, store: AnnotationStore, tmp_path: Path
+) -> None:
+    page = open_tab(browser, address)
+    enter(page, "Root", ADMIN_TOKEN, "admin")
+    page.click("#dashboard-admins-button")
+    pixels = io.BytesIO()
+    Image.fromarray(np.random.default_rng(1).integers(0, 255, (80, 90), np.uint8)).save(pixels, "PNG")
+    with zipfile.ZipFile(tmp_path / "more images.zip", "w") as archive:
+        archive.writestr("one.png", pixels.getvalue())
+        archive.writestr("broken.png", b"no")
+    page.set_input_files("#dashboard-import-zip input[type=file]", tmp_path / "more images.zip")
+    page.wait_for_selector("#dashboard-import-zip .file-preview")
+    page.click("#dashboard-import-zip-go")
+    wait_for(page, "#dashboard-imports", "done")
+    wait_for(page, "#dashboard-imports", "more_images.zip")
+    assert [one.name for one in store.images() if one.name == "one.png"]
+
+    page.click("#dashboard-images-button")
+    wait_for(page, "#dashboard-image-status", "an annotator's own image")
+    page.click("#dashboard-offer")
+    wait_for(page, "#dashboard-image-status", "Given out from now on.")
+    page.click("#dashboard-gold")
+    toast(page, "one annotator's path alone, or none")
+
+    page.click("#dashboard-exports-button")
+    page.click("#dashboard-export-go")
+    page.wait_for_selector("#dashboard-export-file .file-preview a")
+    with page.expect_download() as download:
+        page.locator("#dashboard-export-file .file-preview a").first.click()
+    with zipfile.ZipFile(download.value.path()) as archive:
+        assert any(name.endswith("/export.json") for name in archive.namelist())
+    page.click("#dashboard-audit-button")
+    page.click("#dashboard-log-latest")
+    wait_for(page, "#dashboard-log", "exported")
+    page.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_on_a_phone_nothing_is_wider_than_the_screen(browser: "Browser", address: str, scheme: str) -> None:
+    page, fits = open_tab(browser, address, 390, scheme), "document.documentElement.scrollWidth <= innerWidth"
+    page.wait_for_function(fits)
+    enter(page, "Root", ADMIN_TOKEN, "admin")
+    for part in ("quality", "admins", "review"):
+        page.click(f"#dashboard-{part}-button")
+        page.wait_for_selector(f"#dashboard-{part}", state="visible")
+        page.wait_for_function(fits)  # once charts and tabs have found their width
+    page.close()
