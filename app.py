@@ -37,6 +37,7 @@ def build_app(
         teaching: where annotations are kept, and who may annotate.
         gpu: wraps the one function that computes; on a ZeroGPU Space, `spaces.GPU(...)`.
     """
+    from annotate.dashboard.ui import dashboard_tab
     from annotate.service import AnnotationService
     from annotate.tab.ui import annotate_tab
     from diagnose.ui import diagnose_tab
@@ -45,15 +46,17 @@ def build_app(
 
     ask = gpu(catalogue.ask)
     service = AnnotationService(teaching.store, catalogue, ask, teaching.gate)
-    return build_page([diagnose_tab(catalogue, ask), annotate_tab(service), evaluate_tab(catalogue, ask)])
+    annotations = dashboard_tab(teaching.dashboard)
+    return build_page([diagnose_tab(catalogue, ask), annotate_tab(service), annotations, evaluate_tab(catalogue, ask)])
 
 
 def heads() -> list[str]:
     """Styles and scripts of all tabs, as HTML."""
+    from annotate.dashboard.ui import HEAD as ANNOTATIONS
     from diagnose.ui import HEAD as DIAGNOSE
     from evaluate.tab.ui import HEAD as EVALUATE
 
-    return [DIAGNOSE, EVALUATE]
+    return [DIAGNOSE, ANNOTATIONS, EVALUATE]
 
 
 def main() -> None:

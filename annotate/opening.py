@@ -1,67 +1,54 @@
-"""Opens what Teach runs on: the store, the gate, the worker of batch imports, and the copy on the Hub."""
+"""Opens what Teach runs on: the store, the gate, the Annotations tab with its imports, and the copy on the Hub."""
 
 import logging
-import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from PIL import Image
 
+from annotate.dashboard.service import DashboardService
 from annotate.identity import Gate
 from annotate.settings import AnnotateSettings
-from annotate.store.imports import run_next_import
 from annotate.store.store import AnnotationStore
 from annotate.store.types import StoreError, StoreSettings
 from annotate.sync.hub import HubError
 from annotate.sync.worker import HubSync
 from gazevlm_core.phantom.make import make_phantom
 
-IDLE_S, TROUBLE_S = 3.0, 30.0
 STARTERS, FIRST_SEED, STARTER_PX = 12, 910_000, 336
 STARTER_SOURCE = "drawn by this program"
 PROGRAM = "program"  # who adds what nobody asked for
 log = logging.getLogger(__name__)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Teaching:
     """What Teach runs on, until `close`.
 
     Args:
         store: of the annotations.
         gate: who is who.
+        dashboard: what the Annotations tab can do.
         sync: the copy on the Hub; None where no repository is set.
     """
 
     store: AnnotationStore
     gate: Gate
+    dashboard: DashboardService
     sync: HubSync | None = None
-    _ended: threading.Event = field(default_factory=threading.Event)
 
     def start(self) -> None:
         """Run imports and the sync, each in a thread of its own."""
-        threading.Thread(target=self._import, name="imports", daemon=True).start()
+        self.dashboard.worker.start()
         if self.sync is not None:
             self.sync.start()
             self.sync.flush_at_exit()
 
     def close(self) -> None:
         """Sync a last time, and close the store."""
-        self._ended.set()
+        self.dashboard.worker.stop()
         if self.sync is not None:
             self.sync.stop()
         self.store.close()
-
-    def _import(self) -> None:
-        wait_s = 0.0
-        while not self._ended.wait(wait_s):
-            try:
-                wait_s = 0.0 if run_next_import(self.store) else IDLE_S
-            except StoreError as error:  # a full disk, a database that is away: the import goes on later
-                log.warning("A batch import waits: %s", error)
-                wait_s = TROUBLE_S
-            except Exception:  # a file that breaks a decoder must not end all imports to come
-                log.exception("A batch import failed")
-                wait_s = TROUBLE_S
 
 
 def open_teaching(settings: AnnotateSettings) -> Teaching:
@@ -83,7 +70,13 @@ def open_teaching(settings: AnnotateSettings) -> Teaching:
     except BaseException:
         store.close()
         raise
-    return Teaching(store, Gate(settings, store.pseudonym), sync)
+    gate = Gate(settings, store.pseudonym)
+    state, wake = (sync.state, sync.wake) if sync else (_not_synced, _not_synced)
+    return Teaching(store, gate, DashboardService(store, gate, state, wake, settings.folder), sync)
+
+
+def _not_synced() -> None:
+    """The state of a store that is copied nowhere."""
 
 
 def _synced(store: AnnotationStore, settings: AnnotateSettings) -> HubSync:

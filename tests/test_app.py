@@ -20,4 +20,4 @@ def test_only_diagnose_has_endpoints(tiny_checkpoint: Path, tiny_engine: GazeEng
     public = [call.api_name for call in page.fns.values() if call.api_visibility == "public"]
     assert sorted(map(str, public)) == ["diagnose", "models"], "MCP tools are made of these"
     assert len(page.fns) > 30, "the handlers of the other tabs are there"
-    assert len(heads()) == 2
+    assert len(heads()) == 3

@@ -161,8 +161,8 @@ def _done_by(session: Session, person_id: int, first: int, last: int) -> list[tu
     done = select(earlier.number).where(
         earlier.person_id == person_id, earlier.image_id == SubmissionRow.image_id, earlier.kind == "repeat"
     )
-    query = select(SubmissionRow.image_id, again.exists() | done.exists()).join(ImageRow, ImageRow.id == SubmissionRow.image_id)
-    query = query.where(
+    query = select(SubmissionRow.image_id, again.exists() | done.exists())
+    query = query.join(ImageRow, ImageRow.id == SubmissionRow.image_id).where(
         SubmissionRow.person_id == person_id, SubmissionRow.kind == "usual", ~SubmissionRow.removed,
         SubmissionRow.number.between(first, last), ImageRow.open, ImageRow.gold.is_(None),
     )  # fmt: skip
