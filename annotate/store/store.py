@@ -214,7 +214,8 @@ class AnnotationStore:
 
         Args:
             annotation: its annotator is a pseudonym of this store; `submitted_at` is set here, never before
-                `started_at`. The same submission id with the same content (the two times aside) stores once.
+                `started_at`. The same submission id with the same content stores once; times, the image's name
+                and the question are the server's, and no part of that content.
             lease_id: of the task; a task that expired meanwhile still counts.
         """
         stored_at = max(self._clock(), annotation.started_at)
