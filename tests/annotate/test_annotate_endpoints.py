@@ -170,6 +170,9 @@ def test_files_outside_the_uploads_are_not_opened(call: Call, folder: Path, stor
     opened = call("teach_own", {"path": str(inside), "question": "What?"})["ok"]
     assert opened["image"]["question"] == "What?"
     assert not inside.exists(), "the upload itself is not kept"
+    shown = Path(opened["picture"]["path"])
+    assert "ok" in call("teach_own", {"path": str(shown), "question": "What?"}, "Somebody else")
+    assert shown.exists(), "nobody takes away what another one is shown"
     broken = uploads / "b.png"
     broken.write_bytes(b"\x89PNG but no image")
     answer = call("teach_own", {"path": str(broken), "question": "What?"})
