@@ -26,7 +26,7 @@ LIMITS: Mapping[Action, RateLimitItem] = {
     "draft": RateLimitItemPerMinute(120),
     "submit": RateLimitItemPerMinute(60),
     "look": RateLimitItemPerMinute(30),
-    "upload": RateLimitItemPerMinute(20),
+    "upload": RateLimitItemPerHour(60),
     "review": RateLimitItemPerMinute(240),
     "administer": RateLimitItemPerMinute(120),
     "token": RateLimitItemPerHour(30),
@@ -176,10 +176,13 @@ class Gate:
     def _roles_of_token(self, claim: Claim) -> set[str]:
         if not claim.token:
             return set()
+        by = f"who {claim.login}" if self.settings.on_space else f"from {claim.address}"
+        if not self._rates.test(LIMITS["token"], "token", by):  # then the right one is not taken either
+            raise NotAllowed("Too many wrong tokens came from here; try again in an hour, or leave the token empty.")
         for role, token in (("admin", self.settings.admin_token), ("reviewer", self.settings.reviewer_token)):
             if token and hmac.compare_digest(claim.token.encode(), token.encode()):
                 return {role}
-        self.check_rate(claim, "token")
+        self._rates.hit(LIMITS["token"], "token", by)
         raise NotAllowed("This token gives no role; check it, or leave it empty to go on as an annotator.")
 
     def _how(self, role: Role) -> str:

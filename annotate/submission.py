@@ -12,11 +12,18 @@ from gazevlm_core.annotation import SOURCE_OF_MODE, Annotation, Click, Client, P
 from gazevlm_core.phantom.truth import FINDING_NAMES, NO_FINDING
 from gazevlm_core.scanpath import Fixation, Scanpath
 
-OLDEST_DRAFT, CLOCK_SLACK = timedelta(days=90), timedelta(days=1)
+OLDEST_DRAFT = timedelta(days=90)
+IMAGE_ID_DIGITS = 16
+PASTED = str.maketrans("\x0b\x0c", "\n\n")  # line and page breaks of other programs
 
 
 def annotation_of(
-    sent: Submission, image: StoredImage, annotator: str, blur: BlurSettings, findings: Sequence[str] = FINDING_NAMES
+    sent: Submission,
+    image: StoredImage,
+    annotator: str,
+    started_at: datetime,
+    blur: BlurSettings,
+    findings: Sequence[str] = FINDING_NAMES,
 ) -> Annotation:
     """The record. "no finding" is stored as no finding at all, since one of the boxes has to be ticked.
 
@@ -24,19 +31,20 @@ def annotation_of(
         sent: checked in form, not yet in meaning.
         image: that was annotated.
         annotator: pseudonym.
+        started_at: when the image was shown, by the server's clock.
         blur: of the modes with a blurred image.
         findings: that can be ticked, beside "no finding".
 
     Raises:
         ValueError: parts that do not go together, in one sentence.
     """
-    started_at = _started(sent.shown_at)
+    started_at = _started(started_at)
     sigma_px, radius_px = blur.scaled(image.width_px, image.height_px)
     plain = sent.mode == "clicks"
     samples = _samples(sent)
     return Annotation(
         submission_id=sent.submission_id,
-        image_id=image.name,
+        image_id=image.sha256[:IMAGE_ID_DIGITS],  # a file's name may tell who a patient is
         image_sha256=image.sha256,
         image_width_px=image.width_px,
         image_height_px=image.height_px,
@@ -55,6 +63,7 @@ def annotation_of(
             sent.mode,
             None if plain else sigma_px,
             None if plain else radius_px,
+            sent.client.outside_clicks,
         ),
         confidence=sent.confidence,
         clicks=tuple(
@@ -65,17 +74,11 @@ def annotation_of(
     )
 
 
-def _started(text: str) -> datetime:
-    try:
-        started_at = datetime.fromisoformat(text)
-    except ValueError:
-        started_at = datetime.min
-    if started_at.tzinfo is None:
-        raise ValueError("It is not known when the image was shown: open the image again.")
+def _started(shown_at: datetime) -> datetime:
     now = datetime.now(UTC)
-    if not now - OLDEST_DRAFT <= started_at <= now + CLOCK_SLACK:
-        raise ValueError(f"This was begun more than {OLDEST_DRAFT.days} days ago or in the future: annotate it anew.")
-    return started_at.astimezone(UTC)
+    if shown_at < now - OLDEST_DRAFT:
+        raise ValueError(f"This was begun more than {OLDEST_DRAFT.days} days ago: annotate it anew.")
+    return min(shown_at.astimezone(UTC), now)  # the server's clock may have gone back meanwhile
 
 
 def _findings(ticked: list[str], known: Sequence[str]) -> tuple[str, ...]:
@@ -91,6 +94,7 @@ def _findings(ticked: list[str], known: Sequence[str]) -> tuple[str, ...]:
 def _report(text: str) -> str:
     """Lines with one kind of ending and no control characters: text, whatever it looks like."""
     lines = text.replace("\r\n", "\n").replace("\r", "\n")
+    lines = lines.translate(PASTED)
     if any((ord(sign) < 32 and sign not in "\n\t") or 0xD800 <= ord(sign) <= 0xDFFF for sign in lines):
         raise ValueError("The report holds control characters: write it as plain text.")
     return lines.strip()

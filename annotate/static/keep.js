@@ -68,7 +68,9 @@
     },
     set name(text) {
       write("name", text);
-      document.cookie = `gazevlm_name=${encodeURIComponent(text)}; path=/; max-age=${YEAR_S}; SameSite=Lax`;
+      // inside a frame of another site a browser sends no "Lax" cookie
+      const site = location.protocol === "https:" ? "SameSite=None; Secure" : "SameSite=Lax";
+      document.cookie = `gazevlm_name=${encodeURIComponent(text)}; path=/; max-age=${YEAR_S}; ${site}`;
     },
   };
 })((globalThis.GazeTeach ??= {}));

@@ -158,14 +158,14 @@
     resume(draft) {
       return this.#try(async () => {
         await this.#samePerson();
-        const opened = await teach.ask(this.server, "reopen", { sha256: draft.image.sha256 });
+        const opened = await teach.ask(this.server, "reopen", { sha256: draft.image.sha256, shown_at: draft.shown_at });
         await this.#open({ ...opened, ...drafted(draft) });
         this.desk.say("Your draft is back.");
       });
     }
 
     async #open(opened) {
-      const { path, samples, form, elapsed_ms } = opened;
+      const { path, samples, form, elapsed_ms, outside } = opened;
       const mode = opened.mode ?? this.start.mode;
       this.desk ??= new teach.Desk(this.welcome, this.palettes, {
         changed: event => this.#changed(event),
@@ -180,7 +180,7 @@
       this.work = null;
       this.body.replaceChildren(this.desk.root);
       try {
-        await this.desk.surface.open({ image: opened.image, picture: located(opened.picture), veil: located(opened.veil), mode, path, samples, elapsed_ms });
+        await this.desk.surface.open({ image: opened.image, picture: located(opened.picture), veil: located(opened.veil), mode, path, samples, elapsed_ms, outside });
       } catch (error) {
         console.error(error);
         this.home();
@@ -257,6 +257,7 @@
         path: path.toJSON(),
         samples: follower.samples,
         elapsed_ms: desk.surface.time(),
+        outside: desk.surface.outside,
         saved_at: Date.now(),
       });
       if (!work.kept) desk.fail("This browser cannot keep a draft (it is full, or forbids it): do not close the page before you submit.");
@@ -305,6 +306,7 @@
         client: {
           canvas_width_px: Math.max(1, Math.round(width)),
           canvas_height_px: Math.max(1, Math.round(height)),
+          outside_clicks: surface.outside,
           zoom: surface.viewer.view.scale,
           device_pixel_ratio: globalThis.devicePixelRatio || 1,
         },
@@ -404,8 +406,8 @@
   const located = file => ({ ...file, url: teach.addressOf(file.url) });
 
   /* What an image takes over from its draft. */
-  const drafted = ({ mode, path, samples, form, elapsed_ms, shown_at, submission_id, lease_id }) => ({
-    ...{ mode, path, samples, form, elapsed_ms, shown_at, submission_id, lease_id },
+  const drafted = ({ mode, path, samples, form, elapsed_ms, outside, shown_at, submission_id, lease_id }) => ({
+    ...{ mode, path, samples, form, elapsed_ms, outside, shown_at, submission_id, lease_id },
   });
 
   /* Where the page is not secure (plain http on a network), browsers give no randomUUID, but they do give random bytes. */

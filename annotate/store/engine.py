@@ -1,6 +1,8 @@
 """Connections to SQLite or PostgreSQL, transactions that are durable when they end, and errors in words."""
 
 import logging
+import math
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -64,8 +66,14 @@ class Database:
             self.engine = create_engine(url, pool_pre_ping=True, pool_size=8, max_overflow=8, pool_timeout=BUSY_S)
         self.writing = self.engine.execution_options(store_writes=True)
 
+    def free_bytes(self) -> float:
+        """What the disk below a SQLite file still takes; infinite for a server, whose disk is not seen from here."""
+        if not self.is_sqlite:
+            return math.inf
+        return shutil.disk_usage(Path(str(self.engine.url.database)).parent).free
+
     def read(self, work: Callable[[Session], Result]) -> Result:
-        """What `work` returns, from one consistent state."""
+        """What `work` returns; each of its queries sees a consistent state, in SQLite all of them the same one."""
         return self._repeat(lambda: self._run(self.engine, work))
 
     def write(self, work: Callable[[Session], Result]) -> Result:

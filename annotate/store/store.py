@@ -90,9 +90,17 @@ class AnnotationStore:
         """Give the connections back."""
         self.database.close()
 
+    def free_bytes(self) -> float:
+        """What the disk of a SQLite database still takes; infinite where the database is elsewhere."""
+        return self.database.free_bytes()
+
     def now_us(self) -> int:
         """The time of the store's clock, in microseconds since 1970."""
         return to_us(self._clock())
+
+    def tag(self, text: str) -> str:
+        """Proof that a text was given out by this store, 64 hex digits; nobody can make one without its secret."""
+        return people.tag_of(text, self._secret)
 
     # ---- people -----------------------------------------------------------------------------------------------------
     def pseudonym(self, name: str) -> str:
