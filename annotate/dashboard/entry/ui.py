@@ -19,6 +19,10 @@ KEEP = Path(__file__).parents[2] / "static" / "keep.js"
 # The name goes with every request as a cookie: the same one, kept in the same place, as in the Teach tab.
 SET_NAME = "(name, token) => { GazeTeach.keep.name = name.trim(); return [name, token]; }"
 GET_NAME = "() => GazeTeach.keep.name"
+# A chart that is drawn while its tab is closed has a width of its own; on this it takes the page's.
+FIT_CHARTS = """document.addEventListener("click", event => {
+  if (event.target.closest?.("[role=tab]")) setTimeout(() => dispatchEvent(new Event("resize")), 50);
+});"""
 RANKS = ("admin", "reviewer", "annotator")
 
 
@@ -97,4 +101,4 @@ class Entry:
 def head() -> str:
     """Scripts and styles of the tab, for `<head>`."""
     style = Path(__file__).parents[1].joinpath("dashboard.css").read_text(encoding="utf-8")
-    return f"<style>{style}</style><script>{KEEP.read_text(encoding='utf-8')}</script>"
+    return f"<style>{style}</style><script>{KEEP.read_text(encoding='utf-8')}{FIT_CHARTS}</script>"
