@@ -72,7 +72,7 @@ class Dashboard:
         """Everything that this person may see to begin with."""
         claim = self.entry.claim(request, token)
         welcome = self.service.open.welcome(claim)
-        values = {self.entry.who: Entry.shown(welcome), **self.open.first(self.service.open.totals(claim))}
+        values = {self.entry.who: self.entry.shown(welcome), **self.open.first(self.service.open.totals(claim))}
         if "reviewer" in welcome.roles:
             values |= {**self.review.first(claim), **self.quality.first(claim)}
         if "admin" in welcome.roles:

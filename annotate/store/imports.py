@@ -5,6 +5,7 @@ What was done with each file is written in the same transaction as its image, so
 
 import hashlib
 import secrets
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select
@@ -122,7 +123,7 @@ def _do_entry(store: "AnnotationStore", row: ImportRow, token: str, found: Found
         return
     picture, reason = _picture(found)
     quota = store.settings.quota if row.quota is None else row.quota
-    offer = Offer(found.name, row.question, None, quota, f"{row.kind} {row.place}", True)
+    offer = Offer(found.name, row.question, None, quota, f"{row.kind} {shown_place(row.kind, row.place)}", True)
 
     def put(session: Session) -> None:
         now_us = store.now_us()
@@ -146,6 +147,11 @@ def _picture(found: Found) -> tuple[Picture | None, str]:
         return encode_picture(load_image(found.read(), name=found.name).image), ""
     except ImageError as error:
         return None, str(error)
+
+
+def shown_place(kind: str, place: str) -> str:
+    """Where an import came from, for people and for what is published: no path of the server, but its last name."""
+    return place if kind == "hub" else PurePath(place).name
 
 
 def _key(entry: str) -> str:
