@@ -16,11 +16,9 @@ from annotate.dashboard.open.ui import OpenView
 from annotate.dashboard.quality.ui import QualityView
 from annotate.dashboard.review.ui import ReviewView
 from annotate.dashboard.service import DashboardService
-from frame.ui import QUIET, Tab
+from frame.ui import Tab
 
 HEAD = head()
-# A chart that is drawn while its tab is closed has a width of its own; on this it takes the page's.
-FIT_CHARTS = "() => requestAnimationFrame(() => dispatchEvent(new Event('resize')))"
 
 
 class Dashboard:
@@ -36,14 +34,12 @@ class Dashboard:
         self.entry = Entry(service)
         self.open = OpenView(service, self.entry)
         with gr.Tabs(elem_id="dashboard-parts") as self.parts:
-            with gr.Tab("Review", id="review", elem_id="dashboard-review", render_children=True) as review:
+            with gr.Tab("Review", id="review", elem_id="dashboard-review", render_children=True):
                 self.review = ReviewView(service, self.entry)
-            with gr.Tab("Quality", id="quality", elem_id="dashboard-quality", render_children=True) as quality:
+            with gr.Tab("Quality", id="quality", elem_id="dashboard-quality", render_children=True):
                 self.quality = QualityView(service, self.entry)
             with gr.Tab("Administration", id="admins", elem_id="dashboard-admins", render_children=True):
                 self._admin_parts()
-        for tab in (review, quality):
-            tab.select(None, None, None, js=FIT_CHARTS, **QUIET)
         self.entry.connect(page, self._enter, self._outputs())
         self.quality.on_image(self._see, [self.parts, *self.review.shown])
 
@@ -76,7 +72,7 @@ class Dashboard:
         """Everything that this person may see to begin with."""
         claim = self.entry.claim(request, token)
         welcome = self.service.open.welcome(claim)
-        values = {self.entry.who: Entry.shown(welcome), **self.open.first(self.service.open.totals(claim))}
+        values = {self.entry.who: self.entry.shown(welcome), **self.open.first(self.service.open.totals(claim))}
         if "reviewer" in welcome.roles:
             values |= {**self.review.first(claim), **self.quality.first(claim)}
         if "admin" in welcome.roles:

@@ -6,7 +6,7 @@ What was done with each file is written in the same transaction as its image, so
 import hashlib
 import logging
 import secrets
-from pathlib import Path
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select
@@ -126,7 +126,7 @@ def _do_entry(store: "AnnotationStore", row: ImportRow, token: str, found: Found
         return
     picture, reason = _picture(found)
     quota = store.settings.quota if row.quota is None else row.quota
-    offer = Offer(found.name, row.question, None, quota, f"{row.kind} {_shown_place(row)}", True)
+    offer = Offer(found.name, row.question, None, quota, f"{row.kind} {shown_place(row.kind, row.place)}", True)
 
     def put(session: Session) -> None:
         now_us = store.now_us()
@@ -144,11 +144,6 @@ def _do_entry(store: "AnnotationStore", row: ImportRow, token: str, found: Found
     store.database.write(put)
 
 
-def _shown_place(row: ImportRow) -> str:
-    """Where images come from, as exports may tell: of a path on the server its last part alone."""
-    return row.place if row.kind == "hub" else Path(row.place).name
-
-
 def _picture(found: Found) -> tuple[Picture | None, str]:
     """The image, or None and why not."""
     try:
@@ -158,6 +153,11 @@ def _picture(found: Found) -> tuple[Picture | None, str]:
     except Exception:  # else this import would be taken up again and again, and end at this file each time
         log.exception("A file of an import broke what reads it: %s", found.name)
         return None, BROKEN_FILE
+
+
+def shown_place(kind: str, place: str) -> str:
+    """Where an import came from, for people and for what is published: no path of the server, but its last name."""
+    return place if kind == "hub" else PurePath(place).name
 
 
 def _key(entry: str) -> str:

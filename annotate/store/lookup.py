@@ -50,6 +50,12 @@ def next_submission(store: AnnotationStore, waiting: Waiting, after: int) -> str
     return store.database.read(lambda session: session.scalar(query.order_by(SubmissionRow.number).limit(1)))
 
 
+def pending_numbers(store: AnnotationStore) -> set[int]:
+    """Numbers of all submissions that wait for a verdict."""
+    query = select(SubmissionRow.number).where(*_is("pending"))
+    return store.database.read(lambda session: set(session.scalars(query)))
+
+
 def submission_of(store: AnnotationStore, number: int) -> str | None:
     """Id of the submission of a number, removed or not."""
     query = select(SubmissionRow.submission_id).where(SubmissionRow.number == number)

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from annotate.dashboard.admin.exports.unpack import unpack
-from annotate.dashboard.admin.intake.part import shown_place
 from annotate.dashboard.admin.log import part as log_part
 from annotate.dashboard.service import DashboardService
 from annotate.export.folder import export_store, files_below
 from annotate.export.intake import BadExportError
+from annotate.store.imports import shown_place
 from annotate.store.store import AnnotationStore
 from annotate.store.types import ImportStatus, StoreError
 from annotate.sync.worker import SyncState
@@ -71,7 +71,8 @@ def test_an_uploaded_archive_is_kept_until_its_import_has_ended(
     number = service.intake.archive(ADMIN, upload, QUESTION, 3)
     status = ended(service, number)
     assert (status.state, status.added, status.refused, len(status.reasons)) == ("done", 2, 1, 1)
-    assert shown_place(status) == "my_images_rm_-rf.zip"
+    assert shown_place(status.kind, status.where) == "my_images_rm_-rf.zip"
+    assert {image.source for image in store.images()} == {"zip my_images_rm_-rf.zip"}, "no path of the server"
     assert all((image.question, image.quota, image.open) == (QUESTION, 3, True) for image in store.images())
     assert upload.exists(), "only the copy is ours"
     service.worker.stop()
@@ -82,10 +83,12 @@ def test_a_worker_that_starts_again_clears_what_was_left_behind(
     service: DashboardService, store: AnnotationStore, tmp_path: Path
 ) -> None:
     folder = tmp_path / "data" / "imports"
-    folder.mkdir()
-    waiting = make_zip(folder / f"{'a' * 12}-a.zip", {"a.png": png(1)})
+    rooms = young, old, other = [folder / name for name in ("young", "old", "other")]
+    for room in rooms:
+        room.mkdir(parents=True)
+        make_zip(room / "a.zip", {"a.png": png(1)})
+    waiting = other / "a.zip"
     store.queue_import("zip", str(waiting), "admin")
-    young, old = make_zip(folder / "young.part", {}), make_zip(folder / "old.part", {})
     hours_ago = time.time() - 7200
 
 
@@ -93,7 +96,7 @@ def test_a_worker_that_starts_again_clears_what_was_left_behind(
     service.worker.clear()
     assert waiting.exists()
     service.worker.work()
-    assert sorted(folder.iterdir()) == [young]
+    assert list(folder.iterdir()) == [young]
     assert store.counts().images == 1
 
 

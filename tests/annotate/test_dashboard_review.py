@@ -147,8 +147,9 @@ def test_flagged_ones_come_one_by_one_and_leave_when_judged(service: DashboardSe
     assert careless <= set(odd)
     assert len(odd) < len(rows)
     found, after = [], 0
-    for _ in odd:
+    for left in range(len(odd), 0, -1):
         one = service.review.next(REVIEWER, "flagged", after)
+        assert one.left == left
         looked = seen(store, one.submission_id or "")
         service.review.reject(REVIEWER, looked, "One click.")
         found.append(looked.number)

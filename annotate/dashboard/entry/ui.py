@@ -19,6 +19,12 @@ KEEP = Path(__file__).parents[2] / "static" / "keep.js"
 # The name goes with every request as a cookie: the same one, kept in the same place, as in the Teach tab.
 SET_NAME = "(name, token) => { GazeTeach.keep.name = name.trim(); return [name, token]; }"
 GET_NAME = "() => GazeTeach.keep.name"
+# A chart that is drawn while its tab is closed has a width of its own; on this it takes the page's.
+FIT_CHARTS = """document.addEventListener("click", event => {
+  if (event.target.closest?.("[role=tab]")) setTimeout(() => dispatchEvent(new Event("resize")), 50);
+});"""
+WITH_TOKEN = " With the token of a reviewer or admin you can do more here."
+ASK = " To review, ask whoever runs this Space to add your name to its reviewers."
 RANKS = ("admin", "reviewer", "annotator")
 
 
@@ -78,8 +84,7 @@ class Entry:
         """What a request says of who made it; nothing of it is believed as it is."""
         return self.service.gate.claim(request, token if isinstance(token, str) else "")
 
-    @staticmethod
-    def shown(welcome: Welcome) -> str:
+    def shown(self, welcome: Welcome) -> str:
         """Who the server sees, as HTML; its class opens the parts of the page."""
         visitor = welcome.visitor
         if visitor is None:
@@ -90,11 +95,11 @@ class Entry:
         article = "an" if rank[0] == "a" else "a"
         words = f"You are <b>{escape(visitor.name)}</b>, {article} {rank}; others see {escape(visitor.pseudonym)}."
         if rank == "annotator":
-            words += " With a token, or as a reviewer of the Space, you can review here too."
+            words += WITH_TOKEN if self.service.gate.asks_name else ASK
         return f'<p class="dashboard-person {classes}" role="status">{words}</p>'
 
 
 def head() -> str:
     """Scripts and styles of the tab, for `<head>`."""
     style = Path(__file__).parents[1].joinpath("dashboard.css").read_text(encoding="utf-8")
-    return f"<style>{style}</style><script>{KEEP.read_text(encoding='utf-8')}</script>"
+    return f"<style>{style}</style><script>{KEEP.read_text(encoding='utf-8')}{FIT_CHARTS}</script>"

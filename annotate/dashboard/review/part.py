@@ -8,7 +8,7 @@ from annotate.dashboard.part import Part
 from annotate.dashboard.quality.part import SurveyCache
 from annotate.dashboard.review.detail import Detail, detail_of
 from annotate.identity import Claim, Gate
-from annotate.store.lookup import Waiting, next_submission, submission_of, submission_on
+from annotate.store.lookup import Waiting, next_submission, pending_numbers, submission_of, submission_on
 from annotate.store.store import AnnotationStore
 from annotate.store.types import Counts, Stored, StoreError, Verdict
 
@@ -77,20 +77,15 @@ class ReviewPart(Part):
         return Next(found, _size(queue, self.store.counts()), again)
 
     def _next_flagged(self, after: int) -> Next:
-        """Flagged by the latest survey, pending; what was judged since is left out."""
+        """Flagged by the latest survey, and still pending."""
         quality = self._surveys.latest() or self._surveys.compute()
-        rows = sorted(
-            (row.number, row.submission_id)
-            for row in quality.survey.submissions
-            if (row.flags or row.outliers) and row.verdict == "pending"
-        )
-        behind = [row for row in rows if row[0] > after]
-        for number, submission_id in behind + rows:
-            found = self.store.find(submission_id)
-            if found is not None and found.verdict == "pending" and not found.removed:
-                left = len(rows)
-                return Next(submission_id, left, again=number <= after)
-        return Next(None, 0)
+        pending = pending_numbers(self.store)
+        odd = (row for row in quality.survey.submissions if row.flags or row.outliers)
+        rows = sorted((row.number, row.submission_id) for row in odd if row.number in pending)
+        if not rows:
+            return Next(None, 0)
+        number, submission_id = next((row for row in rows if row[0] > after), rows[0])
+        return Next(submission_id, len(rows), again=number <= after)
 
     def find(self, claim: Claim, text: str) -> str:
         """Id of a submission by its number, its receipt, its id, or the beginning of its image's digest.

@@ -104,9 +104,8 @@ class ReviewView:
 
     def _connect(self) -> None:
         token, everybody = self.entry.token, self.everybody
-        self.next.click(
-            self._next, [token, self.queue, self.seen, everybody], self.shown, js=None, **QUIET
-        ).success(None, None, None, js=SHOW_IMAGE, **QUIET)
+        found = self.next.click(self._next, [token, self.queue, self.seen, everybody], self.shown, **QUIET)
+        found.success(None, None, None, js=SHOW_IMAGE, **QUIET)
         self.queue.input(self._begin, [token, self.queue, everybody], self.shown, **QUIET)
         for event in (self.go.click, self.text.submit):
             event(self._go, [token, self.text, everybody], self.shown, **QUIET)
@@ -114,7 +113,8 @@ class ReviewView:
         everybody.input(self._paths, [token, self.seen, everybody], self.viewer, **QUIET)
         for name, button in self.buttons.items():
             values = [token, self.seen, self.reason, self.queue, self.moves_on, everybody]
-            button.click(self._judging(name), values, self.shown, **QUIET)
+            judged = button.click(self._judging(name), values, self.shown, **QUIET)
+            judged.success(None, None, None, js=SHOW_IMAGE, **QUIET)
 
     def first(self, claim: Claim) -> Values:
         """The first pending submission; for reviewers."""

@@ -12,7 +12,6 @@ from annotate.store.import_sources import check_directory
 from annotate.store.store import AnnotationStore
 from annotate.store.types import ImportKind, ImportStatus, StoreError
 
-MARK = 12  # hex digits before an archive's own name
 NOT_KEPT = "The archive could not be kept ({reason}); make room on the server's disk and try again."
 NO_UPLOAD = "Choose a zip archive first."
 
@@ -72,20 +71,17 @@ class IntakePart(Part):
         if upload is None or not upload.is_file():
             raise StoreError(NO_UPLOAD)
         check_directory(upload)
-        kept = self._worker.folder / f"{secrets.token_hex(MARK // 2)}-{_plain(upload.name)}"
-        part = kept.with_suffix(".part")
+        room = self._worker.folder / secrets.token_hex(8)
+        kept = room / _plain(upload.name)
         try:
-            self._worker.folder.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(upload, part)
-            part.rename(kept)
+            room.mkdir(parents=True)
+            shutil.copyfile(upload, kept)
             return self._queue("zip", str(kept), visitor.pseudonym, question, quota)
-        except OSError as error:
+        except (OSError, StoreError) as error:
+            shutil.rmtree(room, ignore_errors=True)
+            if isinstance(error, StoreError):
+                raise
             raise StoreError(NOT_KEPT.format(reason=error.strerror)) from None
-        except StoreError:
-            kept.unlink(missing_ok=True)
-            raise
-        finally:
-            part.unlink(missing_ok=True)
 
     def imports(self, claim: Claim) -> list[ImportStatus]:
         """All imports and how far they are, the latest first.
@@ -102,11 +98,6 @@ class IntakePart(Part):
         number = self.store.queue_import(kind, where, by, question, None if quota is None else int(quota))
         self._worker.wake()
         return number
-
-
-def shown_place(status: ImportStatus) -> str:
-    """Where an import came from, for people: of an uploaded archive, its own name."""
-    return Path(status.where).name[MARK + 1 :] if status.kind == "zip" else status.where
 
 
 def _plain(name: str) -> str:

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import gradio as gr
 
-from annotate.dashboard.admin.intake.part import shown_place
 from annotate.dashboard.entry.ui import Entry, Values, told
 from annotate.dashboard.service import DashboardService
 from annotate.dashboard.words import shown_name, when
 from annotate.identity import Claim
+from annotate.store.imports import shown_place
 from annotate.store.types import ImportStatus
 from frame.markup import Cell, Table, note, status, table
 from frame.ui import QUIET
@@ -128,8 +128,9 @@ def import_table(imports: list[ImportStatus]) -> Table:
 
 def _row(one: ImportStatus) -> list[Cell]:
     reasons = tuple(f"{count}: {reason}" for reason, count in one.reasons.items()) or ("-",)
+    name = shown_name(shown_place(one.kind, one.where))
     state = (one.state, one.error) if one.error else one.state
     return [
-        (f"{one.number}: {shown_name(shown_place(one))}", KINDS[one.kind]), state, f"{one.added:,}", f"{one.known:,}",
-        f"{one.refused:,}", reasons, when(one.at),
+        (f"{one.number}: {name}", KINDS[one.kind]), state, f"{one.added:,}", f"{one.known:,}", f"{one.refused:,}",
+        reasons, when(one.at),
     ]  # fmt: skip

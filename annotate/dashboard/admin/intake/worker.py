@@ -1,6 +1,7 @@
 """Does the imports that were asked for, one after the other in a thread, and clears their archives away."""
 
 import logging
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -20,7 +21,7 @@ class ImportWorker:
 
     Args:
         store: takes the images.
-        folder: data folder; archives lie in its folder "imports" until their import has ended.
+        folder: data folder; each archive lies in a folder of "imports" there until their import has ended.
         period_s: between two looks for imports that nobody told of.
     """
 
@@ -67,11 +68,11 @@ class ImportWorker:
         if not self.folder.is_dir():
             return
         states = {one.where: one.state for one in self._store.imports() if one.kind == "zip"}
-        for path in self.folder.iterdir():
-            state = states.get(str(path))
-            forgotten = state is None and time.time() - path.stat().st_mtime > ORPHAN_S
-            if state in ("done", "failed") or forgotten:
-                path.unlink(missing_ok=True)
+        for room in self.folder.iterdir():
+            found = [states[str(path)] for path in room.iterdir() if str(path) in states]
+            forgotten = not found and time.time() - room.stat().st_mtime > ORPHAN_S
+            if forgotten or (found and set(found) <= {"done", "failed"}):
+                shutil.rmtree(room, ignore_errors=True)
 
     def _run(self) -> None:
         while not self._ended.is_set():
