@@ -1,7 +1,8 @@
 """Starts the page: `python app.py`, on 127.0.0.1:7860 unless GRADIO_SERVER_NAME and GRADIO_SERVER_PORT say otherwise.
 
 GAZEVLM_MODEL (shipped names, folders or Hub ids, separated by commas), GAZEVLM_ADAPTER (a folder) and GAZEVLM_ADAPTERS
-(a folder of adapters) choose what can answer; GAZEVLM_MCP=1 offers the endpoints as MCP tools.
+(a folder of adapters) choose what can answer; GAZEVLM_MCP=1 offers the endpoints as MCP tools. GAZEVLM_DATA is the
+folder that annotations are kept in; README.md has all settings.
 """
 
 import os
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 import spaces  # before anything of ours: on a ZeroGPU Space it has to come before torch
 from PIL import Image
 
+from annotate.settings import ADMIN_TOKEN_VARIABLE, AnnotateSettings, AnnotateSettingsError
 from diagnose.service import gpu_seconds
 from diagnose.settings import Settings, SettingsError
 from gazevlm_core.options import DiagnoseOptions
@@ -20,40 +22,53 @@ from gazevlm_core.quiet import quiet_libraries
 if TYPE_CHECKING:
     import gradio as gr
 
+    from annotate.opening import Teaching
     from diagnose.catalogue import Catalogue
     from diagnose.service import Ask
 
 
-def build_app(catalogue: "Catalogue", gpu: Callable[["Ask"], "Ask"] = lambda ask: ask) -> "gr.Blocks":
+def build_app(
+    catalogue: "Catalogue", teaching: "Teaching", gpu: Callable[["Ask"], "Ask"] = lambda ask: ask
+) -> "gr.Blocks":
     """The page with all tabs around the loaded models.
 
     Args:
         catalogue: what can answer, one question at a time.
+        teaching: where annotations are kept, and who may annotate.
         gpu: wraps the one function that computes; on a ZeroGPU Space, `spaces.GPU(...)`.
     """
+    from annotate.dashboard.ui import dashboard_tab
+    from annotate.service import AnnotationService
+    from annotate.tab.ui import annotate_tab
     from diagnose.ui import diagnose_tab
     from evaluate.tab.ui import evaluate_tab
     from frame.ui import build_page
 
     ask = gpu(catalogue.ask)
-    return build_page([diagnose_tab(catalogue, ask), evaluate_tab(catalogue, ask)])
+    service = AnnotationService(teaching.store, catalogue, ask, teaching.gate)
+    annotations = dashboard_tab(teaching.dashboard)
+    return build_page([diagnose_tab(catalogue, ask), annotate_tab(service), annotations, evaluate_tab(catalogue, ask)])
 
 
 def heads() -> list[str]:
     """Styles and scripts of all tabs, as HTML."""
+    from annotate.dashboard.ui import HEAD as ANNOTATIONS
     from diagnose.ui import HEAD as DIAGNOSE
     from evaluate.tab.ui import HEAD as EVALUATE
 
-    return [DIAGNOSE, EVALUATE]
+    return [DIAGNOSE, ANNOTATIONS, EVALUATE]
 
 
 def main() -> None:
     """Load the models once, then serve; a bad setting ends the start with one line."""
     try:
         settings = Settings.from_environment(os.environ)
-    except SettingsError as error:
+        of_teach = AnnotateSettings.from_environment(os.environ)
+    except (SettingsError, AnnotateSettingsError) as error:
         sys.exit(f"gazevlm: {error}")
     quiet_libraries()
+    from annotate.opening import open_teaching
+    from annotate.store.types import StoreError
     from diagnose.catalogue import Catalogue
     from frame.ui import launch
     from gazevlm_core.inference import GazeEngine
@@ -63,13 +78,21 @@ def main() -> None:
     try:
         engines = {source: GazeEngine.load(source) for source in settings.models or shipped_models()}
         catalogue = Catalogue(engines, adapter=settings.adapter, adapters=settings.adapters)
-    except (CheckpointError, AdapterError, ValueError) as error:
+        teaching = open_teaching(of_teach)
+    except (CheckpointError, AdapterError, StoreError, ValueError) as error:
         sys.exit(f"gazevlm: {error}")
 
     def duration(model: str, image: Image.Image, question: str, options: DiagnoseOptions) -> int:
         return gpu_seconds(catalogue.find(model).gaze.num_gaze_tokens, options)
 
-    launch(build_app(catalogue, gpu=spaces.GPU(duration=duration)), heads(), mcp=settings.mcp)
+    if of_teach.token_is_new:
+        line = f"Token of the admin, until the next start ({ADMIN_TOKEN_VARIABLE} sets one): {of_teach.admin_token}"
+        sys.stdout.write(line + "\n")
+    teaching.start()
+    try:
+        launch(build_app(catalogue, teaching, gpu=spaces.GPU(duration=duration)), heads(), mcp=settings.mcp)
+    finally:
+        teaching.close()
 
 
 if __name__ == "__main__":

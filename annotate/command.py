@@ -1,23 +1,30 @@
-"""`gazevlm annotations`: export, import, statistics of a store, and receipts checked against an export.
+"""`gazevlm annotations`: images in, export, import, statistics of a store, and receipts checked against an export.
 
-    gazevlm annotations export OUT --data data/annotations --licence cc-by-4.0
+    gazevlm annotations add folder radiographs --quota 3
+    gazevlm annotations export OUT --data data --licence cc-by-4.0
     gazevlm annotations verify 7K3M9QW2XC --export OUT
 """
 
 import json
 import os
+import time
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from annotate.settings import DATA_VARIABLE, DEFAULT_DATA
+from gazevlm_core.options import DEFAULT_QUESTION
+
 if TYPE_CHECKING:
     from annotate.store.store import AnnotationStore
+    from annotate.store.types import ImportStatus
 
 annotations = typer.Typer(help="Take annotations out of the store and back, and check them.", no_args_is_help=True)
-DATA = Path("data/annotations")
-FOUND, FAILED, WRONG_USE = 0, 1, 2
+COMMAND_LINE = "command line"  # a name of the page has "local:" or "hub:" in front
+FAILED, WRONG_USE = 1, 2
+WAIT_S = 0.5
 MOST_TOLD = 20
 
 
@@ -35,12 +42,57 @@ class From(StrEnum):
     parquet = "parquet"
 
 
-Data = Annotated[Path, typer.Option(help="Folder of the store. DATABASE_URL, where it is set, says the database.")]
+Data = Annotated[
+    Path,
+    typer.Option(envvar=DATA_VARIABLE, help="Folder of the store. DATABASE_URL, where it is set, says the database."),
+]
+DATA = Path(DEFAULT_DATA)
 
 
 @annotations.callback()
 def options() -> None:
     """Take annotations out of the store and back, and check them; whoever can read the store's folder is an admin."""
+
+
+class Kind(StrEnum):
+    """Where images come from."""
+
+    folder = "folder"
+    zip = "zip"
+    hub = "hub"
+
+
+@annotations.command("add")
+def add_command(
+    kind: Annotated[Kind, typer.Argument(help="folder, zip or hub.")],
+    where: Annotated[str, typer.Argument(help="Path of a folder or zip archive, or owner/name[:split] of a data set.")],
+    data: Data = DATA,
+    question: Annotated[str, typer.Option(help="What annotators are asked.")] = DEFAULT_QUESTION,
+    quota: Annotated[int | None, typer.Option(help="Annotators that each image wants.", min=1)] = None,
+) -> None:
+    """Give images out as tasks. Doing it again adds what is missing; a file that is no image is told and left out."""
+    from annotate.store.imports import run_next_import
+    from annotate.store.types import StoreError
+
+    if kind is not Kind.hub and not (Path(where).is_dir() if kind is Kind.folder else Path(where).is_file()):
+        _stop(f"there is no {'folder' if kind is Kind.folder else 'archive'} at {where}; give its path", WRONG_USE)
+    place = where if kind is Kind.hub else str(Path(where).resolve())
+    store = _open(data, new=True)
+    try:
+        number = store.queue_import(kind.value, place, store.pseudonym(COMMAND_LINE), question, quota)
+        done = _import_of(store, number)
+        while done.state in ("queued", "running"):
+            if run_next_import(store) is None:
+                time.sleep(WAIT_S)  # a page that runs beside it does it
+            done = _import_of(store, number)
+    except StoreError as error:
+        _stop(error)
+    finally:
+        store.close()
+    _tell([f"{count} x {reason}" for reason, count in done.reasons.items()])
+    if done.state == "failed":
+        _stop(done.error)
+    typer.echo(f"{done.added} new images, {done.known} known, {done.refused} refused")
 
 
 @annotations.command("export")
@@ -150,6 +202,10 @@ def verify_command(
         typer.echo(f"{result.records} records, each as its receipt says; every file is as it was written")
     if result.bad:
         _stop(f"{len(result.bad)} records or files are not as they were written")
+
+
+def _import_of(store: "AnnotationStore", number: int) -> "ImportStatus":
+    return next(one for one in store.imports() if one.number == number)
 
 
 def _open(data: Path, *, new: bool = False) -> "AnnotationStore":

@@ -1,6 +1,7 @@
 """Who somebody is and what they may do; asked by every handler for itself, since hiding a button protects nothing."""
 
 import hmac
+import time
 import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ LIMITS: Mapping[Action, RateLimitItem] = {
     "draft": RateLimitItemPerMinute(120),
     "submit": RateLimitItemPerMinute(60),
     "look": RateLimitItemPerMinute(30),
-    "upload": RateLimitItemPerMinute(20),
+    "upload": RateLimitItemPerHour(60),
     "review": RateLimitItemPerMinute(240),
     "administer": RateLimitItemPerMinute(120),
     "token": RateLimitItemPerHour(30),
@@ -112,7 +113,7 @@ class Gate:
         """
         login = None
         if self.settings.on_space:
-            login = _login_of(request.session)
+            login = _login_of(getattr(request, "request", request).session)  # Gradio's own request hides the session
         name = unquote(request.cookies.get(NAME_COOKIE, "")[: 12 * LONGEST_NAME])  # %XX for up to 4 bytes a character
         address = str(getattr(request.client, "host", "") or "")
         return Claim(login, name, token, address)
@@ -150,6 +151,8 @@ class Gate:
         Raises:
             NotAllowed: as in `visitor`, or they lack the role, or they were too quick.
         """
+        if not self.settings.on_space:  # first of all, since each new name makes a row in the store
+            self._count(action, f"from {claim.address}", NEIGHBOURS)  # behind a Space's proxy all have one address
         visitor = self.visitor(claim)
         if role not in visitor.roles:
             raise NotAllowed(f"Only a{'n' if role == 'admin' else ''} {role} may do this; {self._how(role)}")
@@ -157,29 +160,29 @@ class Gate:
         return visitor
 
     def check_rate(self, claim: Claim, action: Action, pseudonym: str = "") -> None:
-        """Count one more; names that nobody vouches for are counted by where they come from too.
+        """Count one more of a person, or of an address where there is none.
 
         Raises:
             NotAllowed: too many.
         """
+        self._count(action, f"who {pseudonym}" if pseudonym else f"from {claim.address}")
+
+    def _count(self, action: Action, key: str, people: int = 1) -> None:
         limit = LIMITS[action]
-        counted = [(limit, f"who {pseudonym}")] if pseudonym else []
-        if not pseudonym:
-            counted.append((limit, f"from {claim.address}"))
-        elif not self.settings.on_space:  # behind a Space's proxy all have one address
-            counted.append((type(limit)(limit.amount * NEIGHBOURS), f"from {claim.address}"))
-        admitted = [self._rates.hit(item, action, key) for item, key in counted]  # each counts, also after a refusal
-        if not all(admitted):
+        if not self._rates.hit(type(limit)(limit.amount * people), action, key):
             period = "hour" if limit.get_expiry() > 60 else "minute"
             raise NotAllowed(f"That was too often ({limit.amount} in one {period}); wait a moment. Nothing is lost.")
 
     def _roles_of_token(self, claim: Claim) -> set[str]:
         if not claim.token:
             return set()
+        by = f"who {claim.login}" if self.settings.on_space else f"from {claim.address}"
+        if not self._rates.test(LIMITS["token"], "token", by):  # then the right one is not taken either
+            raise NotAllowed("Too many wrong tokens came from here; try again in an hour, or leave the token empty.")
         for role, token in (("admin", self.settings.admin_token), ("reviewer", self.settings.reviewer_token)):
             if token and hmac.compare_digest(claim.token.encode(), token.encode()):
                 return {role}
-        self.check_rate(claim, "token")
+        self._rates.hit(LIMITS["token"], "token", by)
         raise NotAllowed("This token gives no role; check it, or leave it empty to go on as an annotator.")
 
     def _how(self, role: Role) -> str:
@@ -189,9 +192,12 @@ class Gate:
 
 
 def _login_of(session: object) -> str | None:
-    """The user name that Gradio's login keeps in the signed session: oauth_info.userinfo.preferred_username."""
-    found: object = session
-    for key in ("oauth_info", "userinfo", "preferred_username"):
+    """The user name that Gradio's login keeps in the signed session, unless the login has expired."""
+    found = session.get("oauth_info") if isinstance(session, Mapping) else None
+    expires_at = found.get("expires_at") if isinstance(found, Mapping) else None
+    if isinstance(expires_at, int | float) and expires_at <= time.time():
+        return None
+    for key in ("userinfo", "preferred_username"):
         found = found.get(key) if isinstance(found, Mapping) else None
     return found if isinstance(found, str) and found else None
 

@@ -11,8 +11,10 @@ from gazevlm_core.annotation import Mode
 
 MOST_CLICKS, MOST_SAMPLES, LEAST_SAMPLE_MS = 500, 30_000, 10.0
 LONGEST_REPORT, LONGEST_QUESTION, LONGEST_REASON = 5_000, 300, 200  # characters
-LONGEST_MS = 24 * 3600 * 1000.0
+LONGEST_MS = 90 * 24 * 3600 * 1000.0  # a page may stay open for as long as a draft is taken
+FARTHEST = 100.0  # beside the image, in widths and heights of it
 LARGEST_PX, LARGEST_ZOOM = 32_768, 1000.0
+MOST_OUTSIDE = 100_000
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Time = Annotated[float, Field(ge=0, le=LONGEST_MS)]
@@ -20,7 +22,7 @@ Zoom = Annotated[float, Field(gt=0, le=LARGEST_ZOOM)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 SubmissionId = Annotated[str, Field(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]  # crypto.randomUUID()
-Beside = Annotated[float, Field(ge=-100, le=100)]  # a place that may lie off the image
+Shown = Annotated[str, Field(max_length=100)]
 Pixels = Annotated[int, Field(ge=1, le=LARGEST_PX)]
 
 
@@ -49,6 +51,7 @@ class SentClient(Strict):
 
     canvas_width_px: Pixels
     canvas_height_px: Pixels
+    outside_clicks: Annotated[int, Field(ge=0, le=MOST_OUTSIDE)]
     zoom: Zoom
     device_pixel_ratio: Annotated[float, Field(gt=0, le=32)]
 
@@ -60,11 +63,11 @@ class Submission(Strict):
     person: Name
     sha256: Digest
     lease_id: Name | None
-    shown_at: Annotated[str, Field(max_length=40)]
+    shown_at: Shown
     mode: Mode
     clicks: Annotated[list[SentClick], Field(max_length=MOST_CLICKS)]
     samples: Annotated[
-        list[Annotated[list[Annotated[float, Field(ge=-100, le=LONGEST_MS)]], Field(min_length=3, max_length=3)]],
+        list[Annotated[list[Annotated[float, Field(ge=-FARTHEST, le=LONGEST_MS)]], Field(min_length=3, max_length=3)]],
         Field(max_length=MOST_SAMPLES),
     ]
     findings: Annotated[list[Annotated[str, Field(max_length=100)]], Field(min_length=1, max_length=64)]
@@ -89,9 +92,10 @@ class Own(Strict):
 
 
 class Reopen(Strict):
-    """The image of a draft."""
+    """The image of a draft, and what it was opened with."""
 
     sha256: Digest
+    shown_at: Shown
 
 
 class SkipTask(Strict):

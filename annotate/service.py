@@ -1,5 +1,6 @@
 """What the Teach tab can do, for a person and without a page: tasks, own images, submissions, looks and scores."""
 
+import hmac
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from annotate.blur import BlurSettings, blurred
-from annotate.identity import Action, Asked, Gate, Visitor
+from annotate.identity import Action, Asked, Gate, NotAllowed, Visitor
 from annotate.payload import Submission
 from annotate.scores import Against, compare
 from annotate.store.types import Progress, Receipt, StoredImage
@@ -19,6 +20,7 @@ from annotate.submission import annotation_of
 from frame.models import Ask, Models, first_look
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.images import load_image
+from gazevlm_core.phantom.truth import FINDING_NAMES
 from gazevlm_core.records import Diagnosis
 from gazevlm_core.scanpath import Scanpath
 
@@ -28,6 +30,10 @@ if TYPE_CHECKING:
 KEPT_LOOKS, MOST_READERS = 256, 5
 LOOKS_AT_ONCE = 8  # and no more waiting: requests that wait for a model would keep submissions from their turn
 OWN_NAME = "own image"
+TAG_DIGITS = 32
+NOT_SHOWN = "This page was not given this image under your name: take the next image, or open it again."
+LEAST_FREE_BYTES = 2 * 2**30
+NO_ROOM = "The server has no room for images of one's own just now; take the next image, or ask whoever runs it."
 NOT_YET = "A model's path is shown once you have submitted your own, so that it cannot lead you."
 UNTRAINED = "The gaze of {model} is untrained: there is no path to show. Choose another model."
 BUSY = "The model has much to look at just now: try again in a moment."
@@ -58,7 +64,7 @@ class Opened:
         image: what is known of it.
         lease_id: of the task; None for an own image, and where a draft goes on.
         expires_at: of the lease.
-        shown_at: by the server's clock.
+        shown: when, by the server's clock, with a tag that only the server can make; comes back with a submission.
         png: the image.
         veil: its blurred form.
     """
@@ -66,7 +72,7 @@ class Opened:
     image: StoredImage
     lease_id: str | None
     expires_at: datetime | None
-    shown_at: datetime
+    shown: str
     png: bytes
     veil: Veil
 
@@ -119,6 +125,7 @@ class AnnotationService:
     ) -> None:
         self.store, self.models, self.gate = store, models, gate
         self.blur = blur or BlurSettings()
+        self.findings = (*FINDING_NAMES, *gate.settings.findings)
         self._ask = ask
         self._looks: OrderedDict[tuple[str, str], Diagnosis] = OrderedDict()
         self._looking, self._turns = threading.Lock(), threading.BoundedSemaphore(LOOKS_AT_ONCE)
@@ -139,7 +146,7 @@ class AnnotationService:
     def next_task(self, person: Visitor) -> Opened | None:
         """The next image for the person; None where there is none."""
         task = self.store.next_task(person.pseudonym)
-        return None if task is None else self._opened(task.image, task.lease_id, task.expires_at)
+        return None if task is None else self._opened(person, task.image, task.lease_id, task.expires_at)
 
     def open_own(self, person: Visitor, path: Path, question: str) -> Opened:
         """An image that the person uploaded; it is kept from here on.
@@ -149,24 +156,54 @@ class AnnotationService:
         """
         if not question.strip():
             raise ValueError("Write a question, or take the usual one.")
+        if self.store.free_bytes() < LEAST_FREE_BYTES:  # tasks need room as well
+            raise ValueError(NO_ROOM)
         loaded = load_image(path)
         image = self.store.add_image(
             loaded.image, OWN_NAME, question=question.strip(), source="upload", by=person.pseudonym, offered=False
         )
-        return self._opened(image, None, None)
+        return self._opened(person, image)
 
-    def reopen(self, person: Visitor, sha256: str) -> Opened:
-        """The image of a draft that is on the person's device."""
-        return self._opened(self.store.image(sha256), None, None)
+    def reopen(self, person: Visitor, sha256: str, shown: str) -> Opened:
+        """The image of a draft that is on the person's device.
 
-    def _opened(self, image: StoredImage, lease_id: str | None, expires_at: datetime | None) -> Opened:
+        Args:
+            person: who asks.
+            sha256: of the image.
+            shown: what the image was opened with: it is for those to whom it was given.
+
+        Raises:
+            ValueError: it was not opened for this person.
+        """
+        self._shown_at(person, sha256, shown)
+        return self._opened(person, self.store.image(sha256))
+
+    def _opened(
+        self, person: Visitor, image: StoredImage, lease_id: str | None = None, expires_at: datetime | None = None
+    ) -> Opened:
         sigma_px, radius_px = self.blur.scaled(image.width_px, image.height_px)
         soft = blurred(self.store.pixels(image.sha256), sigma_px)
         png = BytesIO()
         soft.save(png, "PNG")
         mean = float(np.asarray(soft.convert("L")).mean())
         veil = Veil(png.getvalue(), mean, sigma_px, radius_px)
-        return Opened(image, lease_id, expires_at, datetime.now(UTC), self.store.png(image.sha256), veil)
+        shown = self.shown(person, image.sha256, datetime.now(UTC))
+        return Opened(image, lease_id, expires_at, shown, self.store.png(image.sha256), veil)
+
+    def shown(self, person: Visitor, sha256: str, at: datetime) -> str:
+        """That an image was shown to somebody at that time, as nobody else can say it."""
+        text = at.isoformat()
+        return f"{text} {self.store.tag(f'shown {person.pseudonym} {sha256} {text}')[:TAG_DIGITS]}"
+
+    def _shown_at(self, person: Visitor, sha256: str, shown: str) -> datetime:
+        text = shown.partition(" ")[0]
+        try:
+            at = datetime.fromisoformat(text)
+        except ValueError:
+            raise ValueError(NOT_SHOWN) from None
+        if at.tzinfo is None or not hmac.compare_digest(shown.encode(), self.shown(person, sha256, at).encode()):
+            raise ValueError(NOT_SHOWN)
+        return at
 
     # ---- what was done ----------------------------------------------------------------------------------------------
     def submit(self, person: Visitor, sent: Submission) -> Receipt:
@@ -176,9 +213,11 @@ class AnnotationService:
             ValueError: another person's, or parts that do not go together.
         """
         if sent.person != person.pseudonym:
-            raise ValueError("This was begun under another name: choose that name again, then submit.")
+            raise NotAllowed("This was begun under another name: choose that name again, then submit.")
         image = self.store.image(sent.sha256)
-        return self.store.submit(annotation_of(sent, image, person.pseudonym, self.blur), sent.lease_id)
+        started_at = self._shown_at(person, sent.sha256, sent.shown_at)
+        record = annotation_of(sent, image, person.pseudonym, started_at, self.blur, self.findings)
+        return self.store.submit(record, sent.lease_id)
 
     def skip(self, person: Visitor, lease_id: str, reason: str) -> None:
         """Give a task back."""

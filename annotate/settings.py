@@ -5,12 +5,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from gazevlm_core.phantom.truth import FINDING_NAMES, NO_FINDING
+
 DATA_VARIABLE, DATABASE_VARIABLE, SYNC_VARIABLE = "GAZEVLM_DATA", "DATABASE_URL", "GAZEVLM_SYNC_REPO"
 ADMINS_VARIABLE, REVIEWERS_VARIABLE = "GAZEVLM_ADMINS", "GAZEVLM_REVIEWERS"
 ADMIN_TOKEN_VARIABLE, REVIEWER_TOKEN_VARIABLE = "GAZEVLM_ADMIN_TOKEN", "GAZEVLM_REVIEWER_TOKEN"
-QUOTA_VARIABLE = "GAZEVLM_QUOTA"
-SPACE_VARIABLE, OAUTH_VARIABLE = "SPACE_ID", "OAUTH_CLIENT_SECRET"
+QUOTA_VARIABLE, STARTERS_VARIABLE = "GAZEVLM_QUOTA", "GAZEVLM_STARTERS"
+PSEUDONYM_VARIABLE, FINDINGS_VARIABLE = "GAZEVLM_PSEUDONYM_KEY", "GAZEVLM_FINDINGS"
+SECRET_VARIABLES = (ADMIN_TOKEN_VARIABLE, REVIEWER_TOKEN_VARIABLE, PSEUDONYM_VARIABLE)
+SPACE_VARIABLE, SYSTEM_VARIABLE, OAUTH_VARIABLE = "SPACE_ID", "SYSTEM", "OAUTH_CLIENT_SECRET"
+LONGEST_FINDING, MOST_FINDINGS = 60, 20  # characters; further findings
 SHORTEST_TOKEN = 16  # characters; shorter ones can be guessed
+SWITCH = {"": True, "0": False, "1": True}
 DEFAULT_DATA, DEFAULT_QUOTA, LARGEST_QUOTA = "data", 12, 10_000
 
 
@@ -27,6 +33,9 @@ class AnnotateSettings:
         database_url: of PostgreSQL; "" for SQLite in `folder`.
         sync_repo: data set repository on the Hub that submissions are copied to; "" for none.
         quota: how many annotators each image wants.
+        findings: that can be ticked beside those that the phantoms have.
+        starters: whether an empty store gets a few drawn images to annotate.
+        pseudonym_key: what pseudonyms are made with; "" for a key that the database makes for itself.
         admins, reviewers: user names on the Hub, lower case; they count for those who are logged in there alone.
         admin_token, reviewer_token: give the role to whoever shows them; "" gives it to nobody.
         on_space: whether this is a Space whose visitors log in at the Hub.
@@ -37,6 +46,9 @@ class AnnotateSettings:
     database_url: str = field(default="", repr=False)
     sync_repo: str = ""
     quota: int = DEFAULT_QUOTA
+    findings: tuple[str, ...] = ()
+    starters: bool = True
+    pseudonym_key: str = field(default="", repr=False)
     admins: frozenset[str] = frozenset()
     reviewers: frozenset[str] = frozenset()
     admin_token: str = field(default="", repr=False)
@@ -51,25 +63,35 @@ class AnnotateSettings:
         Off a Space, a missing admin token is made anew: the name that somebody types there proves nothing.
 
         Raises:
-            AnnotateSettingsError: a quota that is no number, or a token that is too short or used for both roles.
+            AnnotateSettingsError: a quota that is no number, findings that are no names, a token or key that is too
+                short or used twice, or a repository without the key that gives everybody their pseudonym again when
+                the disk is new.
         """
         values = {name: environment.get(name, "").strip() for name in (
             DATA_VARIABLE, DATABASE_VARIABLE, SYNC_VARIABLE, ADMINS_VARIABLE, REVIEWERS_VARIABLE, ADMIN_TOKEN_VARIABLE,
-            REVIEWER_TOKEN_VARIABLE, QUOTA_VARIABLE, SPACE_VARIABLE, OAUTH_VARIABLE,
+            REVIEWER_TOKEN_VARIABLE, QUOTA_VARIABLE, STARTERS_VARIABLE, PSEUDONYM_VARIABLE, FINDINGS_VARIABLE,
+            SPACE_VARIABLE, SYSTEM_VARIABLE, OAUTH_VARIABLE,
         )}  # fmt: skip
-        on_space = bool(values[SPACE_VARIABLE] and values[OAUTH_VARIABLE])
+        # All three, as Gradio asks for them: where one is missing, its login is a pretended one.
+        on_space = values[SYSTEM_VARIABLE] == "spaces" and bool(values[SPACE_VARIABLE] and values[OAUTH_VARIABLE])
         admin, reviewer = values[ADMIN_TOKEN_VARIABLE], values[REVIEWER_TOKEN_VARIABLE]
-        for name, token in ((ADMIN_TOKEN_VARIABLE, admin), (REVIEWER_TOKEN_VARIABLE, reviewer)):
-            if token and len(token) < SHORTEST_TOKEN:
-                raise AnnotateSettingsError(f"{name} is too easy to guess; give at least {SHORTEST_TOKEN} characters")
-        if admin and admin == reviewer:
-            raise AnnotateSettingsError(f"{ADMIN_TOKEN_VARIABLE} and {REVIEWER_TOKEN_VARIABLE} must differ")
+        _check_secrets({name: values[name] for name in SECRET_VARIABLES})
+        if values[SYNC_VARIABLE] and not values[PSEUDONYM_VARIABLE]:
+            raise AnnotateSettingsError(
+                f"{SYNC_VARIABLE} needs {PSEUDONYM_VARIABLE}, a secret of your own, so that everybody keeps their "
+                "pseudonym when the store is restored on a new disk"
+            )
+        if values[STARTERS_VARIABLE] not in SWITCH:
+            raise AnnotateSettingsError(f"{STARTERS_VARIABLE} is {values[STARTERS_VARIABLE][:20]!r}; give 0 or 1")
         new = not admin and not on_space
         return cls(
             folder=Path(values[DATA_VARIABLE] or DEFAULT_DATA),
             database_url=values[DATABASE_VARIABLE],
             sync_repo=values[SYNC_VARIABLE],
             quota=_quota(values[QUOTA_VARIABLE]),
+            findings=_findings(values[FINDINGS_VARIABLE]),
+            starters=SWITCH[values[STARTERS_VARIABLE]],
+            pseudonym_key=values[PSEUDONYM_VARIABLE],
             admins=_names(values[ADMINS_VARIABLE]),
             reviewers=_names(values[REVIEWERS_VARIABLE]),
             admin_token=secrets.token_urlsafe(SHORTEST_TOKEN) if new else admin,
@@ -79,12 +101,36 @@ class AnnotateSettings:
         )
 
 
+def _check_secrets(given: Mapping[str, str]) -> None:
+    for name, secret in given.items():
+        if secret and len(secret) < SHORTEST_TOKEN:
+            raise AnnotateSettingsError(f"{name} is too easy to guess; give at least {SHORTEST_TOKEN} characters")
+    known: dict[str, str] = {}
+    for name, secret in given.items():
+        if secret and known.setdefault(secret, name) != name:
+            raise AnnotateSettingsError(f"{known[secret]} and {name} must differ")
+
+
 def _quota(text: str) -> int:
     if not text:
         return DEFAULT_QUOTA
     if not (text.isascii() and text.isdigit() and 1 <= int(text) <= LARGEST_QUOTA):
         raise AnnotateSettingsError(f"{QUOTA_VARIABLE} is {text[:20]!r}; give a whole number from 1 to {LARGEST_QUOTA}")
     return int(text)
+
+
+def _findings(text: str) -> tuple[str, ...]:
+    found = tuple(dict.fromkeys(name.strip().lower() for name in text.split(",") if name.strip()))
+    taken = {*FINDING_NAMES, NO_FINDING}
+    for name in found:
+        if len(name) > LONGEST_FINDING or not name.isprintable() or name in taken:
+            raise AnnotateSettingsError(
+                f"{FINDINGS_VARIABLE} names {name[:LONGEST_FINDING]!r}; give names that are new and have at most "
+                f"{LONGEST_FINDING} characters, separated by commas"
+            )
+    if len(found) > MOST_FINDINGS:
+        raise AnnotateSettingsError(f"{FINDINGS_VARIABLE} names {len(found)} findings; give at most {MOST_FINDINGS}")
+    return found
 
 
 def _names(text: str) -> frozenset[str]:

@@ -1,44 +1,55 @@
 """From what a page sent to the record of Teach."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 from annotate.blur import BlurSettings
 from annotate.moving_window import rests
-from annotate.payload import LEAST_SAMPLE_MS, Submission
+from annotate.payload import FARTHEST, LEAST_SAMPLE_MS, Submission
 from annotate.store.types import StoredImage
 from gazevlm_core.annotation import SOURCE_OF_MODE, Annotation, Click, Client, PointerSample
 from gazevlm_core.phantom.truth import FINDING_NAMES, NO_FINDING
 from gazevlm_core.scanpath import Fixation, Scanpath
 
-OLDEST_DRAFT, CLOCK_SLACK = timedelta(days=90), timedelta(days=1)
-FINDINGS = (*FINDING_NAMES, NO_FINDING)
+OLDEST_DRAFT = timedelta(days=90)
+IMAGE_ID_DIGITS = 16
+PASTED = str.maketrans("\x0b\x0c", "\n\n")  # line and page breaks of other programs
 
 
-def annotation_of(sent: Submission, image: StoredImage, annotator: str, blur: BlurSettings) -> Annotation:
+def annotation_of(
+    sent: Submission,
+    image: StoredImage,
+    annotator: str,
+    started_at: datetime,
+    blur: BlurSettings,
+    findings: Sequence[str] = FINDING_NAMES,
+) -> Annotation:
     """The record. "no finding" is stored as no finding at all, since one of the boxes has to be ticked.
 
     Args:
         sent: checked in form, not yet in meaning.
         image: that was annotated.
         annotator: pseudonym.
+        started_at: when the image was shown, by the server's clock.
         blur: of the modes with a blurred image.
+        findings: that can be ticked, beside "no finding".
 
     Raises:
         ValueError: parts that do not go together, in one sentence.
     """
-    started_at = _started(sent.shown_at)
+    started_at = _started(started_at)
     sigma_px, radius_px = blur.scaled(image.width_px, image.height_px)
     plain = sent.mode == "clicks"
     samples = _samples(sent)
     return Annotation(
         submission_id=sent.submission_id,
-        image_id=image.name,
+        image_id=image.sha256[:IMAGE_ID_DIGITS],  # a file's name may tell who a patient is
         image_sha256=image.sha256,
         image_width_px=image.width_px,
         image_height_px=image.height_px,
         question=image.question,
-        findings=_findings(sent.findings),
+        findings=_findings(sent.findings, findings),
         report=_report(sent.report),
         scanpath=rests(samples, image.width_px, image.height_px, radius_px) if samples else _clicked(sent),
         annotator=annotator,
@@ -52,6 +63,7 @@ def annotation_of(sent: Submission, image: StoredImage, annotator: str, blur: Bl
             sent.mode,
             None if plain else sigma_px,
             None if plain else radius_px,
+            sent.client.outside_clicks,
         ),
         confidence=sent.confidence,
         clicks=tuple(
@@ -62,32 +74,27 @@ def annotation_of(sent: Submission, image: StoredImage, annotator: str, blur: Bl
     )
 
 
-def _started(text: str) -> datetime:
-    try:
-        started_at = datetime.fromisoformat(text)
-    except ValueError:
-        started_at = datetime.min
-    if started_at.tzinfo is None:
-        raise ValueError("It is not known when the image was shown: open the image again.")
+def _started(shown_at: datetime) -> datetime:
     now = datetime.now(UTC)
-    if not now - OLDEST_DRAFT <= started_at <= now + CLOCK_SLACK:
-        raise ValueError(f"This was begun more than {OLDEST_DRAFT.days} days ago or in the future: annotate it anew.")
-    return started_at.astimezone(UTC)
+    if shown_at < now - OLDEST_DRAFT:
+        raise ValueError(f"This was begun more than {OLDEST_DRAFT.days} days ago: annotate it anew.")
+    return min(shown_at.astimezone(UTC), now)  # the server's clock may have gone back meanwhile
 
 
-def _findings(ticked: list[str]) -> tuple[str, ...]:
-    if not set(ticked) <= set(FINDINGS) or len(set(ticked)) != len(ticked):
+def _findings(ticked: list[str], known: Sequence[str]) -> tuple[str, ...]:
+    if not set(ticked) <= {*known, NO_FINDING} or len(set(ticked)) != len(ticked):
         raise ValueError("Findings are ticked once each, from the list.")
     if NO_FINDING in ticked:
         if len(ticked) > 1:
             raise ValueError(f'Tick "{NO_FINDING}" alone, or the findings.')
         return ()
-    return tuple(name for name in FINDING_NAMES if name in ticked)
+    return tuple(name for name in known if name in ticked)
 
 
 def _report(text: str) -> str:
     """Lines with one kind of ending and no control characters: text, whatever it looks like."""
     lines = text.replace("\r\n", "\n").replace("\r", "\n")
+    lines = lines.translate(PASTED)
     if any((ord(sign) < 32 and sign not in "\n\t") or 0xD800 <= ord(sign) <= 0xDFFF for sign in lines):
         raise ValueError("The report holds control characters: write it as plain text.")
     return lines.strip()
@@ -119,4 +126,6 @@ def _samples(sent: Submission) -> tuple[PointerSample, ...]:
         raise ValueError("The pointer was followed before the image was shown: reload the page.")
     if any(later - earlier < LEAST_SAMPLE_MS for earlier, later in pairwise(times_ms)):
         raise ValueError(f"Samples of the pointer lie at least {LEAST_SAMPLE_MS:g} ms apart: reload the page.")
+    if any(max(x, y) > FARTHEST for _, x, y in sent.samples):
+        raise ValueError("The pointer was followed far off the image: reload the page.")
     return tuple(PointerSample(time_ms, x, y) for time_ms, x, y in sent.samples)

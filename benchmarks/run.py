@@ -206,6 +206,7 @@ def main(
     """Measure, print and save."""
     from benchmarks.measure import import_seconds, peak_megabytes
     from benchmarks.score_speed import score_figures
+    from benchmarks.store_speed import store_figures
     from gazevlm_core.quiet import quiet_libraries
     from tools.make_large_checkpoint import main as make_large
 
@@ -214,7 +215,7 @@ def main(
     figures += gaze_figures("gazevlm-nano", "nano", repeats, side_px=512)
     figures += page_figures(repeats)
     figures += viewer_figures()
-    figures += [Figure(*figure) for figure in score_figures()]
+    figures += [Figure(*figure) for figure in (*score_figures(), *store_figures())]
     with tempfile.TemporaryDirectory() as folder:
         wide = Path(folder) / "wide"
         make_large(wide, text_layers=wide_layers, vision_layers=wide_layers, untied=False, shard="400MB")

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from annotate.command import annotations
 from cli.dataset import dataset
 from cli.diagnose import diagnose
 from cli.phantom import phantom
@@ -25,6 +26,7 @@ app.command()(evaluate)
 app.command()(score)
 app.command()(experiment)
 app.add_typer(dataset, name="dataset")
+app.add_typer(annotations, name="annotations")
 
 
 def _print_version(wanted: bool) -> None:

@@ -43,10 +43,11 @@ class Client:
             pointer).
         blur_sigma_px: of the blurred image, in image pixels; None in mode "clicks".
         radius_px: of the sharp disc, in image pixels; None in mode "clicks".
+        outside_clicks: presses beside the image, which count for nothing else.
 
     Raises:
-        ValueError: a size, zoom or ratio that is not positive and finite, an unknown mode, or a blur that does not go
-            with the mode.
+        ValueError: a negative count, a size, zoom or ratio that is not positive and finite, an unknown mode, or a blur
+            that does not go with the mode.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = EXACT
@@ -58,8 +59,11 @@ class Client:
     mode: Mode
     blur_sigma_px: float | None = None
     radius_px: float | None = None
+    outside_clicks: int = 0
 
     def __post_init__(self) -> None:
+        if self.outside_clicks < 0:
+            raise ValueError(f"client outside_clicks must not be negative, got {self.outside_clicks}")
         for name in ("canvas_width_px", "canvas_height_px", "zoom", "device_pixel_ratio"):
             _check_positive(f"client {name}", getattr(self, name))
         if self.mode not in MODES:

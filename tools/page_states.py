@@ -1,4 +1,4 @@
-"""Pictures of every state of the Diagnose page, for docs/page.md: `python -m tools.page_states [--out docs/states]`.
+"""Pictures of every state of the Diagnose page, and of Teach: `python -m tools.page_states [--out docs/states]`.
 
 The embedded model answers, slowed down so that the states between can be seen.
 """
@@ -22,6 +22,14 @@ Scheme = Literal["light", "dark"]
 STEP_S, WAIT_MS = 0.6, 60_000
 DESK, PHONE = (1280, 860), (360, 740)
 EXAMPLE, QUALITY = "pneumothorax, severe", 70
+CLICKED = ((0.4, 0.3), (0.62, 0.38), (0.36, 0.62), (0.65, 0.68))  # fractions of the image
+PLACE = """([x, y]) => {
+  const { viewer } = document.querySelector('.gaze-teach').app.desk.surface;
+  const layer = document.querySelector('.gaze-teach .gaze-layer').getBoundingClientRect();
+  const [at_x, at_y] = viewer.locate(x, y);
+  return [layer.x + at_x, layer.y + at_y];
+}"""
+READY = "document.querySelector('.gaze-teach').app?.desk?.surface.grid"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 
 
@@ -133,6 +141,22 @@ def photograph(camera: Camera, hostile: Path, unlike: Path) -> None:
     camera.take(compared, "compared")
 
 
+def teach(camera: Camera, size: tuple[int, int], mode: str) -> "Page":
+    """A page where an image was clicked through."""
+    page = camera.open(size)
+    page.get_by_role("tab", name="Teach").click()
+    page.fill(".teach-who input", "Ann")
+    page.click(".teach-who button")
+    page.locator(f".teach-start input[value='{mode}']").check()
+    page.click("[data-act=next]:visible")
+    page.wait_for_function(READY)
+    page.locator(".gaze-teach .gaze-stage").scroll_into_view_if_needed()
+    for place in CLICKED:
+        page.mouse.click(*page.evaluate(PLACE, place))
+        page.wait_for_timeout(200)
+    return page
+
+
 def main(
     out: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("docs/states"),
     chromium: Annotated[str, typer.Option(envvar="CHROMIUM", help="Path of Chromium.")] = "/usr/bin/chromium",
@@ -142,6 +166,8 @@ def main(
 
     from playwright.sync_api import sync_playwright
 
+    from annotate.opening import open_teaching
+    from annotate.settings import AnnotateSettings
     from app import build_app, heads
     from diagnose.catalogue import Catalogue
     from frame.ui import launch_options
@@ -149,16 +175,22 @@ def main(
     from gazevlm_core.model.checkpoint import shipped_models
 
     out.mkdir(parents=True, exist_ok=True)
-    page = build_app(Catalogue({name: GazeEngine.load(name) for name in shipped_models()}), gpu=slowed)
-    _, address, _ = page.launch(prevent_thread_lock=True, quiet=True, **launch_options(heads()))
+    catalogue = Catalogue({name: GazeEngine.load(name) for name in shipped_models()})
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        teaching = open_teaching(AnnotateSettings(folder=Path(folder) / "data"))
+        page = build_app(catalogue, teaching, gpu=slowed)
+        _, address, _ = page.launch(prevent_thread_lock=True, quiet=True, **launch_options(heads()))
         hostile, unlike = Path(folder) / "drawing.png", Path(folder) / "noise.png"
         hostile.write_text('<svg xmlns="http://www.w3.org/2000/svg"/>', encoding="utf-8")
         Image.effect_noise((400, 400), 90).save(unlike)
         browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        photograph(Camera(browser, address, out), hostile, unlike)
+        camera = Camera(browser, address, out)
+        photograph(camera, hostile, unlike)
+        camera.take(teach(camera, (1280, 1060), "clicks"), "teach")
+        camera.take(teach(camera, (390, 844), "bubble"), "teach-phone")
         browser.close()
-    page.close(verbose=False)
+        page.close(verbose=False)
+        teaching.close()
 
 
 if __name__ == "__main__":

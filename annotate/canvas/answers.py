@@ -7,7 +7,6 @@ from annotate.identity import Visitor
 from annotate.payload import LONGEST_QUESTION, LONGEST_REPORT
 from annotate.scores import Against
 from annotate.service import AnnotationService, Looked
-from annotate.submission import FINDINGS
 from gazevlm_core.annotation import MODES
 from gazevlm_core.metrics.compare import FLOORS
 from gazevlm_core.options import DEFAULT_QUESTION
@@ -29,7 +28,7 @@ def greeting(service: AnnotationService, person: Visitor | None, problem: str) -
     progress = service.progress(person) if person else None
     return {
         "asks_name": service.gate.asks_name,
-        "findings": list(FINDINGS),
+        "findings": [*service.findings, NO_FINDING],
         "no_finding": NO_FINDING,
         "models": list(service.models.choices()),
         "usual": service.models.usual,

@@ -1,7 +1,8 @@
 """The annotation canvas as a Gradio component: `AnnotationCanvas(service)`, with the endpoints that its scripts call.
 
 The endpoints are requests of their own and no queue events, so that a browser can repeat them; every one of them is
-public, checks what it gets and who asks, and answers {"ok": ...} or {"error": one sentence}.
+public, checks what it gets and who asks, and answers {"ok": ...} or {"error": one sentence}; with "later": True where
+the same may be asked again, since it was not for what was sent that it was refused.
 """
 
 from collections.abc import Callable
@@ -30,11 +31,13 @@ from annotate.payload import (
     checked,
 )
 from annotate.service import AnnotationService, Opened
+from annotate.store.types import StoreTrouble
 from viewer.component import PALETTES, page_head
 
 STATIC = Path(__file__).parent.with_name("static")
 SCRIPTS = ("path", "keep", "wire", "veil", "surface", "keys", "form", "start", "result", "desk", "teach")
 MOUNT = "GazeTeach.mount(element, props, server, upload);"
+SHOWN = "teach-image.png"  # name of the files that the page fetches
 NOT_UPLOADED = "The upload is not there any more: choose the file again."
 
 
@@ -52,6 +55,8 @@ def answering(act: Callable[[object, gr.Request], Any]) -> Callable[[object, gr.
     def answer(values: object, request: gr.Request) -> Answer:
         try:
             return {"ok": act(values, request)}
+        except (NotAllowed, StoreTrouble) as error:
+            return {"error": str(error), "later": True}
         except ValueError as error:
             return {"error": str(error)}
 
@@ -105,7 +110,7 @@ class Endpoints:
         @answering
         def teach_reopen(values: object, request: gr.Request) -> Answer:
             sent = checked(Reopen, values)
-            return self._opened(self.service.reopen(self.service.who(request, "read"), sent.sha256))
+            return self._opened(self.service.reopen(self.service.who(request, "read"), sent.sha256, sent.shown_at))
 
         @answering
         def teach_submit(values: object, request: gr.Request) -> Answer:
@@ -148,7 +153,8 @@ class Endpoints:
         try:
             return self._opened(self.service.open_own(person, path, sent.question))
         finally:
-            path.unlink(missing_ok=True)  # only the pixels are kept, and in the store
+            if path.name != SHOWN:  # what others are shown lies in the same folder
+                path.unlink(missing_ok=True)  # only the pixels are kept, and in the store
 
     def _uploaded(self, text: str) -> Path:
         """An uploaded file; what lies elsewhere is not touched, and it is not told whether it exists.
@@ -175,13 +181,13 @@ class Endpoints:
                 "question": image.question,
             },
             "lease_id": opened.lease_id,
-            "shown_at": opened.shown_at.isoformat(),
+            "shown_at": opened.shown,
             "picture": self._file(opened.png),
             "veil": {**self._file(veil.png), "mean": veil.mean, "radius_px": veil.radius_px},
         }
 
     def _file(self, png: bytes) -> Answer:
         """Where the page fetches an image, relative to the page's root."""
-        path = save_bytes_to_cache(png, "image.png", str(self.folder))
+        path = save_bytes_to_cache(png, SHOWN, str(self.folder))
         url = f"{API_PREFIX.lstrip('/')}/file={quote(path)}"
         return FileData(path=path, url=url, mime_type="image/png").model_dump()

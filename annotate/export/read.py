@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from annotate.export.folder import AUDIT, FORMAT, MANIFEST, PEOPLE, SKIPS, VERSION
-from annotate.export.lines import (
+from annotate.export.parquet import DATA
+from annotate.export.parse import (
     MOST_LINE_BYTES,
     LineError,
     parse_json,
@@ -17,7 +18,6 @@ from annotate.export.lines import (
     read_record,
     read_skip,
 )
-from annotate.export.parquet import DATA
 from annotate.export.sinks import IMAGE_LINES, IMAGES, RECORDS
 from annotate.store.types import AuditEntry, Person, Skip, Stored, StoredImage, StoreError
 

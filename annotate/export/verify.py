@@ -4,7 +4,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from annotate.export.folder import MANIFEST, file_digest, files_below
+from annotate.export.parquet import DATA
 from annotate.export.read import read_manifest, records_of, source_of
+from annotate.export.sinks import IMAGES
 from annotate.store.submissions import receipt_key
 from annotate.store.types import Stored, StoreError
 
@@ -54,7 +56,7 @@ def verify_export(folder: Path, receipt_id: str = "", digest: str = "") -> Verif
 
 
 def changed_files(folder: Path) -> list[str]:
-    """One sentence per file that is missing, new, or not as it was written.
+    """One sentence per file that is missing, or not as it was written, and per new one among the data and images.
 
     Raises:
         StoreError: no export.
@@ -63,6 +65,7 @@ def changed_files(folder: Path) -> list[str]:
     there = {path.relative_to(folder).as_posix(): path for path in files_below(folder)}
     there.pop(MANIFEST, None)
     changed = [f"{name} is missing" for name in sorted(set(told) - set(there))]
+    changed += [f"{name} is new" for name in sorted(set(there) - set(told)) if name.split("/")[0] in (DATA, IMAGES)]
     for name in sorted(set(told) & set(there)):
         try:
             if file_digest(there[name]) != told[name]:

@@ -23,7 +23,7 @@ class Limits:
     Args:
         least_fixations: fewer are few.
         least_s: from the image's being shown to the submission, by the server's clock.
-        most_outside: share of the moving window's samples beside the image.
+        most_outside: share of the clicks, or of the moving window's samples, beside the image.
         doubled_distance: of a click from the one before, as a share of the image's diagonal, below which it is doubled.
         most_doubled: share of the clicks.
     """
@@ -57,10 +57,10 @@ def seconds_taken(annotation: Annotation) -> float:
 
 
 def outside_share(annotation: Annotation) -> float:
-    """Share of the moving window's samples that lie beside the image; 0 in other modes, which take no such clicks."""
-    samples = annotation.samples
+    """Share of the clicks, or of the moving window's samples, that lie beside the image."""
+    samples, outside = annotation.samples, annotation.client.outside_clicks
     if not samples:
-        return 0.0
+        return outside / max(1, outside + len(annotation.clicks))
     return sum(not (0 <= sample.x < 1 and 0 <= sample.y < 1) for sample in samples) / len(samples)
 
 
@@ -85,7 +85,7 @@ def check(annotation: Annotation, limits: Limits = USUAL_LIMITS) -> tuple[Flag, 
     if (seconds := seconds_taken(annotation)) < limits.least_s:
         flags.append(Flag(FAST, f"{seconds:.1f} s of at least {limits.least_s:g} s"))
     if (share := outside_share(annotation)) > limits.most_outside:
-        flags.append(Flag(OUTSIDE, f"{share:.0%} of the samples"))
+        flags.append(Flag(OUTSIDE, f"{share:.0%} of the {'samples' if annotation.samples else 'clicks'}"))
     if (share := doubled_share(annotation, limits.doubled_distance)) > limits.most_doubled:
         flags.append(Flag(DOUBLED, f"{share:.0%} of the clicks"))
     return tuple(flags)

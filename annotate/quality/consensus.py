@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from annotate.quality.scores import first_paths
+from annotate.quality.scores import MOST_ANNOTATORS, MOST_FIXATIONS, first_paths
 from annotate.store.types import Stored
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.metrics.registry import DEFAULT_GRID
@@ -45,15 +45,18 @@ class Consensus:
 
 
 def consensus(stored: Sequence[Stored]) -> Consensus | None:
-    """The consensus path of one image: the medoid of each annotator's first path; None where all are rejected.
+    """The consensus path of one image: the medoid of the first path of each of the first MOST_ANNOTATORS annotators.
+
+    None where all are rejected.
 
     Args:
         stored: submissions on the image.
     """
-    firsts = first_paths(stored)
+    firsts = first_paths(stored)[:MOST_ANNOTATORS]
     if not firsts:
         return None
-    strings = [[DEFAULT_GRID.index_of(fixation) for fixation in one.annotation.scanpath] for one in firsts]
+    paths = [one.annotation.scanpath.fixations[:MOST_FIXATIONS] for one in firsts]
+    strings = [[DEFAULT_GRID.index_of(fixation) for fixation in path] for path in paths]
     best = medoid_index(strings)
     others = [string for row, string in enumerate(strings) if row != best]
     score = float(sequence_scores([strings[best]] * len(others), others).mean()) if others else None

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from annotate.quality.agreement import pair_table
+from annotate.quality.agreement import image_size, pair_table
 from annotate.quality.checks import seconds_taken
-from annotate.quality.scores import SEQUENCE, first_paths
+from annotate.quality.scores import MOST_ANNOTATORS, SEQUENCE, first_paths, pair_scores
 from annotate.store.types import Stored
 
 FENCE = 3.0
@@ -77,6 +77,15 @@ def _quantities(firsts: Sequence[Stored]) -> Mapping[str, list[float]]:
 
 
 def mean_to_others(firsts: Sequence[Stored], name: str = SEQUENCE) -> list[float]:
-    """Mean score of each path with the others, of at least two paths on one image."""
-    table = pair_table(name, firsts)
-    return [float(value) for value in (table.sum(axis=1) / (len(firsts) - 1))]
+    """Mean score of each path with the others, of at least two paths on one image.
+
+    The others are the first MOST_ANNOTATORS.
+    """
+    few = firsts[:MOST_ANNOTATORS]
+    table = pair_table(name, few)
+    means = [float(value) for value in (table.sum(axis=1) / max(1, len(few) - 1))]
+    for one in firsts[MOST_ANNOTATORS:]:
+        path = one.annotation.scanpath
+        scores = pair_scores(name, [other.annotation.scanpath for other in few], [path] * len(few), image_size(firsts))
+        means.append(float(scores.mean()))
+    return means

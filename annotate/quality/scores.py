@@ -14,6 +14,7 @@ from gazevlm_core.scanpath import Scanpath
 SEQUENCE, SCANMATCH, JACCARD = "sequence score", "ScanMatch", "Jaccard"
 AGREEMENT_SCORES = (SEQUENCE, SCANMATCH, JACCARD)
 SHUFFLED, OTHER_IMAGE, UNIFORM, CENTRE = "shuffled", "another image's path", "uniform", "centre"
+MOST_ANNOTATORS, MOST_FIXATIONS = 24, 64  # that are compared with each other: scores grow with the square of both
 FLOORS = (SHUFFLED, OTHER_IMAGE, UNIFORM, CENTRE)
 
 
@@ -44,10 +45,14 @@ def metric(name: str) -> PathMetric:
 
 
 def pair_scores(name: str, first: Sequence[Scanpath], second: Sequence[Scanpath], size: Size) -> np.ndarray:
-    """Score of each pair of paths on one image, float64 [P]."""
+    """Score of each pair of paths on one image, of their first MOST_FIXATIONS fixations, float64 [P]."""
     if not first:
         return np.empty(0)
-    return metric(name).scores(pack_paths(first, size), pack_paths(second, size))
+    return metric(name).scores(_packed(first, size), _packed(second, size))
+
+
+def _packed(paths: Sequence[Scanpath], size: Size) -> PathBatch:
+    return pack_paths([Scanpath(path.fixations[:MOST_FIXATIONS], path.source) for path in paths], size)
 
 
 def first_paths(stored: Iterable[Stored]) -> list[Stored]:
@@ -68,7 +73,7 @@ def level(
     elsewhere: Sequence[Scanpath] = (),
     seed: int = 0,
 ) -> Level:
-    """Mean score of P pairs beside the floors, which take the place of `paths`.
+    """Mean score of P pairs, of their first MOST_FIXATIONS fixations, beside floors, which take the place of `paths`.
 
     Args:
         name: of the score.
@@ -81,14 +86,14 @@ def level(
     score = metric(name)
     if not truths:
         return Level(None, dict.fromkeys(FLOORS), score.order)
-    truth, packed = pack_paths(truths, size), pack_paths(paths, size)
+    truth, packed = _packed(truths, size), _packed(paths, size)
     turns = range(SHUFFLES)
     truths_of_turns = _joined([truth] * SHUFFLES)  # all at once: a score takes its steps per fixation, not per pair
     shuffled = score.scores(truths_of_turns, _joined([shuffle(packed, seed, turn) for turn in turns])).mean()
     floors: dict[str, float | None] = {SHUFFLED: float(shuffled), OTHER_IMAGE: None}
     if elsewhere:
         taken = [elsewhere[row % len(elsewhere)] for row in range(len(truths))]
-        floors[OTHER_IMAGE] = float(score.scores(truth, pack_paths(taken, size)).mean())
+        floors[OTHER_IMAGE] = float(score.scores(truth, _packed(taken, size)).mean())
     uniform = _joined([_moved(packed, _uniform(seed, turn)) for turn in turns])
     floors[UNIFORM] = float(score.scores(truths_of_turns, uniform).mean())
     floors[CENTRE] = float(score.scores(truth, _moved(packed, _centre)).mean())

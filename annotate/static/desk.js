@@ -106,6 +106,7 @@
     /* "working", "sending" or "stored" */
     #phase(phase) {
       this.root.dataset.phase = phase;
+      if (phase !== "working") for (const asked of [this.ask, this.skipped]) asked.replaceChildren(); // no longer asked
       this.form.lock(phase !== "working");
       this.submit.disabled = this.skip.disabled = phase !== "working";
       for (const tool of this.tools.querySelectorAll("button")) tool.disabled = phase !== "working";

@@ -85,9 +85,10 @@
       done();
     };
     const sayYes = teach.button(yes, () => (close(), act()), { class: "teach-danger" });
-    row.append(make("span", {}, words), sayYes, teach.button("No", close));
+    const sayNo = teach.button("No", close);
+    row.append(make("span", {}, words), sayYes, sayNo);
     row.addEventListener("keydown", event => event.key === "Escape" && close());
-    queueMicrotask(() => sayYes.focus());
+    queueMicrotask(() => sayNo.focus()); // so that a key pressed too often does no harm
     return row;
   };
 

@@ -46,7 +46,11 @@
     saveDraft: draft => write(draftKey(draft.person, draft.image.sha256), draft),
     draft: (person, sha256) => read(draftKey(person, sha256)),
     drafts: person => all(`draft/${person}/`).sort((a, b) => b.saved_at - a.saved_at),
-    dropDraft: (person, sha256) => drop(draftKey(person, sha256)),
+    /* With an id, only the draft of that submission: another one may have been begun since, here or in another tab. */
+    dropDraft: (person, sha256, submission_id = null) => {
+      const key = draftKey(person, sha256);
+      if (submission_id === null || read(key)?.submission_id === submission_id) drop(key);
+    },
 
     /* A submission stays here until the server has said that it is stored. */
     post: sent => write(`outbox/${sent.submission_id}`, sent),
@@ -64,7 +68,9 @@
     },
     set name(text) {
       write("name", text);
-      document.cookie = `gazevlm_name=${encodeURIComponent(text)}; path=/; max-age=${YEAR_S}; SameSite=Lax`;
+      // inside a frame of another site a browser sends no "Lax" cookie
+      const site = location.protocol === "https:" ? "SameSite=None; Secure" : "SameSite=Lax";
+      document.cookie = `gazevlm_name=${encodeURIComponent(text)}; path=/; max-age=${YEAR_S}; ${site}`;
     },
   };
 })((globalThis.GazeTeach ??= {}));

@@ -35,7 +35,7 @@
     }
 
     /* Show an image to annotate. Throws where the blur of its mode cannot be drawn; then nothing is shown. */
-    async open({ image, picture, veil, mode, path, samples = [], elapsed_ms = 0 }) {
+    async open({ image, picture, veil, mode, path, samples = [], elapsed_ms = 0, outside = 0 }) {
       this.close();
       const loaded = mode === "clicks" ? null : await teach.loadVeil(veil);
       this.viewer.painter = loaded && teach.veilPainter(loaded, () => this.#disc());
@@ -45,7 +45,7 @@
       await this.#show([]);
       if (!this.viewer.picture.url) throw new Error("the image could not be loaded");
       await frame();
-      [this.base_ms, this.begun_ms, this.locked] = [elapsed_ms, performance.now(), false];
+      [this.base_ms, this.begun_ms, this.outside, this.locked] = [elapsed_ms, performance.now(), outside, false];
       if (mode === "moving window") this.follower.start(samples);
     }
 
@@ -107,7 +107,10 @@
       if (this.locked) return;
       if (this.mode === "moving window")
         return this.on.say("In the moving-window mode nothing is clicked: move the disc, and rest where you look.");
-      if (!data.inside) return this.on.say("That click lay outside the image and was not counted.");
+      if (!data.inside) {
+        this.outside += 1;
+        return this.on.say("That click lay outside the image and was not counted.");
+      }
       if (this.path.length >= MOST_CLICKS) return this.on.say(`There is room for ${MOST_CLICKS} clicks; submit these.`);
       const { zoom, window } = this.viewer.shown;
       const index = this.path.add({ x: data.x, y: data.y, onset_ms: this.time(data.time_ms), zoom, window, pointer });
@@ -116,6 +119,7 @@
     }
 
     #edited(words) {
+      [this.carried, this.held] = [null, null]; // the click that is being moved may be gone, or another one now
       this.on.changed({});
       this.on.say(words);
       this.viewer.refresh();
@@ -261,9 +265,10 @@
       return points;
     }
 
+    /* While a click is carried about, the disc stays where it was: else a drag would show the image without a click. */
     #disc() {
       if (this.mode === "moving window") return this.follower.place;
-      const points = this.#points;
+      const { points } = this.path;
       return points[this.carried?.index ?? this.path.selected] ?? points.at(-1) ?? null;
     }
 

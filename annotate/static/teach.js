@@ -4,7 +4,8 @@
   const TICK_MS = 1000,
     SAVE_MS = 2000,
     GRID_AGAIN_MS = 10_000,
-    DRAFT_VERSION = 1;
+    DRAFT_VERSION = 1,
+    DRAFT_BACK = "You have begun this image before: your draft is back.";
   const make = (...parts) => globalThis.GazeViewer.make(...parts);
 
   teach.App = class App {
@@ -59,12 +60,26 @@
     async begin() {
       if (teach.keep.name) teach.keep.name = teach.keep.name; // renews the cookie
       await this.#try(async () => {
-        this.welcome = await teach.ask(this.server, "begin");
-        this.outbox.person = this.welcome.person?.pseudonym;
+        await this.#introduce();
         this.home();
         if (this.outbox.person) this.outbox.flush();
       });
       if (!this.welcome) setTimeout(() => this.welcome || this.begin(), 5 * TICK_MS);
+    }
+
+    /* Who it is that works here; until the next time that this is asked, whatever other tabs do. */
+    async #introduce() {
+      const { name } = teach.keep;
+      await this.#refresh();
+      [this.name, this.outbox.person] = [name, this.welcome.person?.pseudonym];
+    }
+
+    /* The name goes with the requests of all tabs of this browser, so another tab may have chosen another one. */
+    async #samePerson() {
+      if (!this.welcome.asks_name || teach.keep.name === this.name) return;
+      await this.#introduce();
+      this.home();
+      throw new teach.Refusal("Another name was chosen in another tab of this browser, and counts here, too: go on under it, or choose yours again.");
     }
 
     home() {
@@ -96,6 +111,7 @@
     // ---- an image ---------------------------------------------------------------------------------------------------
     next() {
       return this.#try(async () => {
+        await this.#samePerson();
         // else the task would come again, and its draft could be changed while it is on its way
         if (!(await this.outbox.empty())) throw new teach.NoAnswer("Your last submission is kept on this device, but not stored yet: the next image comes after it. Try again in a moment.");
         const opened = await teach.ask(this.server, "next");
@@ -105,14 +121,15 @@
           this.note.textContent = "There is no further image for you at present. Thank you.";
           return;
         }
-        const draft = teach.keep.draft(this.welcome.person.pseudonym, opened.image.sha256);
+        const draft = this.#draftOf(opened);
         await this.#open({ ...opened, ...(draft ? drafted(draft) : {}), lease_id: opened.lease_id });
-        if (draft) this.desk.say("You have begun this image before: your draft is back.");
+        if (draft) this.desk.say(DRAFT_BACK);
       });
     }
 
     own(file, question) {
       return this.#try(async () => {
+        await this.#samePerson();
         this.note.textContent = "Reading the image…";
         try {
           let uploaded;
@@ -121,23 +138,34 @@
           } catch {
             throw new teach.Refusal("The file could not be uploaded: it may be too large, or the connection is lost.");
           }
-          await this.#open(await teach.ask(this.server, "own", { path: uploaded.path, question }));
+          const opened = await teach.ask(this.server, "own", { path: uploaded.path, question });
+          const draft = this.#draftOf(opened);
+          await this.#open({ ...opened, ...(draft ? drafted(draft) : {}) });
+          if (draft) this.desk.say(DRAFT_BACK);
         } finally {
           this.note.textContent = "";
         }
       });
     }
 
+    /* What was begun on an image before; not what is on its way to the server already. */
+    #draftOf({ image }) {
+      const { pseudonym } = this.welcome.person,
+        draft = teach.keep.draft(pseudonym, image.sha256);
+      return teach.keep.waiting(pseudonym).some(sent => sent.submission_id === draft?.submission_id) ? null : draft;
+    }
+
     resume(draft) {
       return this.#try(async () => {
-        const opened = await teach.ask(this.server, "reopen", { sha256: draft.image.sha256 });
+        await this.#samePerson();
+        const opened = await teach.ask(this.server, "reopen", { sha256: draft.image.sha256, shown_at: draft.shown_at });
         await this.#open({ ...opened, ...drafted(draft) });
         this.desk.say("Your draft is back.");
       });
     }
 
     async #open(opened) {
-      const { path, samples, form, elapsed_ms } = opened;
+      const { path, samples, form, elapsed_ms, outside } = opened;
       const mode = opened.mode ?? this.start.mode;
       this.desk ??= new teach.Desk(this.welcome, this.palettes, {
         changed: event => this.#changed(event),
@@ -152,7 +180,7 @@
       this.work = null;
       this.body.replaceChildren(this.desk.root);
       try {
-        await this.desk.surface.open({ image: opened.image, picture: located(opened.picture), veil: located(opened.veil), mode, path, samples, elapsed_ms });
+        await this.desk.surface.open({ image: opened.image, picture: located(opened.picture), veil: located(opened.veil), mode, path, samples, elapsed_ms, outside });
       } catch (error) {
         console.error(error);
         this.home();
@@ -229,6 +257,7 @@
         path: path.toJSON(),
         samples: follower.samples,
         elapsed_ms: desk.surface.time(),
+        outside: desk.surface.outside,
         saved_at: Date.now(),
       });
       if (!work.kept) desk.fail("This browser cannot keep a draft (it is full, or forbids it): do not close the page before you submit.");
@@ -277,6 +306,7 @@
         client: {
           canvas_width_px: Math.max(1, Math.round(width)),
           canvas_height_px: Math.max(1, Math.round(height)),
+          outside_clicks: surface.outside,
           zoom: surface.viewer.view.scale,
           device_pixel_ratio: globalThis.devicePixelRatio || 1,
         },
@@ -294,7 +324,7 @@
       if (state === "sending") desk.sending(make("p", {}, `${where}. Sending…`));
       else if (state === "waiting")
         desk.sending(
-          make("p", {}, `${where}. There is no connection to the server; trying again in ${seconds} s, and when the connection is back.`),
+          make("p", {}, `${where}. ${words || "There is no connection to the server;"} ${words ? "Trying" : "trying"} again in ${seconds} s, and when the connection is back.`),
           teach.button("Try now", () => this.outbox.send(sent)),
         );
       else if (state === "refused") {
@@ -308,7 +338,7 @@
     async #stored(receipt, sent) {
       const { work, desk } = this;
       work.state = "stored";
-      teach.keep.dropDraft(sent.person, sent.sha256);
+      teach.keep.dropDraft(sent.person, sent.sha256, sent.submission_id);
       desk.stored(receipt, { left: null });
       try {
         await this.#refresh();
@@ -321,10 +351,10 @@
     /* From the outbox of an earlier visit. */
     #sentEarlier(state, { words, receipt, sent }) {
       if (state === "stored") {
-        teach.keep.dropDraft(sent.person, sent.sha256);
+        teach.keep.dropDraft(sent.person, sent.sha256, sent.submission_id);
         this.note.textContent = `An earlier submission of yours is stored now. Receipt ${receipt.receipt_id}.`;
       }
-      if (state === "waiting") this.note.textContent = "An earlier submission of yours is saved on this device and will be sent when the server can be reached.";
+      if (state === "waiting") this.note.textContent = "An earlier submission of yours is saved on this device and will be sent when the server can be reached." + (words && ` (${words})`);
       if (state === "refused") this.note.textContent = `An earlier submission of yours was not taken (${words}) Its draft is still here.`;
       if (state !== "sending" && !this.work && this.welcome?.person && this.start.root.isConnected) this.start.show(this.welcome);
     }
@@ -376,8 +406,8 @@
   const located = file => ({ ...file, url: teach.addressOf(file.url) });
 
   /* What an image takes over from its draft. */
-  const drafted = ({ mode, path, samples, form, elapsed_ms, shown_at, submission_id, lease_id }) => ({
-    ...{ mode, path, samples, form, elapsed_ms, shown_at, submission_id, lease_id },
+  const drafted = ({ mode, path, samples, form, elapsed_ms, outside, shown_at, submission_id, lease_id }) => ({
+    ...{ mode, path, samples, form, elapsed_ms, outside, shown_at, submission_id, lease_id },
   });
 
   /* Where the page is not secure (plain http on a network), browsers give no randomUUID, but they do give random bytes. */

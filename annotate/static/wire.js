@@ -8,8 +8,13 @@
 
   /* The server refused; the sentence is for the user. */
   teach.Refusal = class Refusal extends Error {};
-  /* There was no answer; it may be tried again. */
-  teach.NoAnswer = class NoAnswer extends Error {};
+  /* There was no answer, or the server cannot do it now: it may be tried again. `words` are the server's, if it said any. */
+  teach.NoAnswer = class NoAnswer extends Error {
+    constructor(text, words = "") {
+      super(text);
+      this.words = words;
+    }
+  };
 
   /* What the server says to one question. */
   teach.ask = async (server, name, values = {}) => {
@@ -20,7 +25,8 @@
     } catch {
       answer = undefined;
     }
-    if (typeof answer?.error === "string") throw new teach.Refusal(answer.error);
+    if (typeof answer?.error === "string")
+      throw answer.later ? new teach.NoAnswer(answer.error, answer.error) : new teach.Refusal(answer.error);
     if (answer?.ok === undefined) throw new teach.NoAnswer("The server gave no answer. Nothing is lost; try again in a moment.");
     return answer.ok;
   };
@@ -30,7 +36,7 @@
 
   /* Sends what lies in the outbox until it is stored, at once and with growing waits, and when the connection is back.
 
-     on.state(submission_id, state, details): "sending", "waiting" ({ seconds }), "stored" ({ receipt }) or "refused" ({ words }). */
+     on.state(submission_id, state, details): "sending", "waiting" ({ seconds, words }), "stored" ({ receipt }) or "refused" ({ words }). */
   teach.Outbox = class Outbox {
     constructor(server, on) {
       Object.assign(this, { server, on, timers: new Map(), failures: new Map(), busy: new Set() });
@@ -67,7 +73,7 @@
             wait_ms = Math.min(FIRST_WAIT_MS * 2 ** failures, LONGEST_WAIT_MS);
           this.failures.set(id, failures + 1);
           this.timers.set(id, setTimeout(() => this.send(sent), wait_ms));
-          this.on.state(id, "waiting", { seconds: Math.round(wait_ms / 1000), sent });
+          this.on.state(id, "waiting", { seconds: Math.round(wait_ms / 1000), words: error.words ?? "", sent });
         }
       } finally {
         this.busy.delete(id);

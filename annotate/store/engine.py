@@ -1,6 +1,8 @@
 """Connections to SQLite or PostgreSQL, transactions that are durable when they end, and errors in words."""
 
 import logging
+import math
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +16,7 @@ from sqlalchemy.orm import Session
 from tenacity import RetryCallState, Retrying, stop_after_attempt, wait_random_exponential
 
 from annotate.store.turns import FairLock
-from annotate.store.types import StoreError
+from annotate.store.types import StoreError, StoreTrouble
 
 log = logging.getLogger(__name__)
 DATABASE_FILE = "annotations.db"
@@ -64,8 +66,14 @@ class Database:
             self.engine = create_engine(url, pool_pre_ping=True, pool_size=8, max_overflow=8, pool_timeout=BUSY_S)
         self.writing = self.engine.execution_options(store_writes=True)
 
+    def free_bytes(self) -> float:
+        """What the disk below a SQLite file still takes; infinite for a server, whose disk is not seen from here."""
+        if not self.is_sqlite:
+            return math.inf
+        return shutil.disk_usage(Path(str(self.engine.url.database)).parent).free
+
     def read(self, work: Callable[[Session], Result]) -> Result:
-        """What `work` returns, from one consistent state."""
+        """What `work` returns; each of its queries sees a consistent state, in SQLite all of them the same one."""
         return self._repeat(lambda: self._run(self.engine, work))
 
     def write(self, work: Callable[[Session], Result]) -> Result:
@@ -127,17 +135,17 @@ def _worth_repeating(state: RetryCallState) -> bool:
 
 @contextmanager
 def errors_in_words() -> Iterator[None]:
-    """Turn what the database raises into one `StoreError`; the details go to the log."""
+    """Turn what the database raises into one `StoreTrouble`; the details go to the log."""
     try:
         yield
     except DBAPIError as error:
         log.warning("database: %s", error.orig)
-        raise StoreError(_in_words(error)) from None
+        raise StoreTrouble(_in_words(error)) from None
     except PoolTimeout:
-        raise StoreError("The store is busy; nothing was stored; try again in a moment.") from None
+        raise StoreTrouble("The store is busy; nothing was stored; try again in a moment.") from None
     except SQLAlchemyError as error:
         log.warning("database: %s", error)
-        raise StoreError("The database refused this; nothing was stored; see the server's log.") from None
+        raise StoreTrouble("The database refused this; nothing was stored; see the server's log.") from None
 
 
 def _in_words(error: DBAPIError) -> str:

@@ -4,6 +4,7 @@ What was done with each file is written in the same transaction as its image, so
 """
 
 import hashlib
+import logging
 import secrets
 from pathlib import PurePath
 from typing import TYPE_CHECKING
@@ -21,7 +22,9 @@ from gazevlm_core.images import ImageError, load_image
 if TYPE_CHECKING:
     from annotate.store.store import AnnotationStore
 
+BROKEN_FILE = "The file breaks what reads it; convert it, or leave it out."
 CLAIM_US = 120_000_000  # a worker that says nothing for so long has died
+log = logging.getLogger(__name__)
 LONGEST_ENTRY = 200
 REASONS_SHOWN = 20
 
@@ -135,7 +138,7 @@ def _do_entry(store: "AnnotationStore", row: ImportRow, token: str, found: Found
             return
         outcome = "refused"
         if picture is not None:
-            outcome = "added" if put_picture(session, picture, offer)[1] else "known"
+            outcome = "added" if put_picture(session, picture, offer, row.who, now_us)[1] else "known"
         session.add(ImportEntryRow(import_id=row.id, entry=entry, outcome=outcome, reason=reason))
 
     store.database.write(put)
@@ -147,6 +150,9 @@ def _picture(found: Found) -> tuple[Picture | None, str]:
         return encode_picture(load_image(found.read(), name=found.name).image), ""
     except ImageError as error:
         return None, str(error)
+    except Exception:  # else this import would be taken up again and again, and end at this file each time
+        log.exception("A file of an import broke what reads it: %s", found.name)
+        return None, BROKEN_FILE
 
 
 def shown_place(kind: str, place: str) -> str:

@@ -19,6 +19,11 @@ def pseudonym_of(name: str, secret: str) -> str:
     return "reader-" + hmac.new(secret.encode(), name.encode(), hashlib.sha256).hexdigest()[:PSEUDONYM_DIGITS]
 
 
+def tag_of(text: str, secret: str) -> str:
+    """Proof that whoever knows the secret said this; no name has that sign in front, so no pseudonym is one."""
+    return hmac.new(secret.encode(), b"\0" + text.encode(), hashlib.sha256).hexdigest()
+
+
 def stored_secret(session: Session) -> str:
     """The key that the database made for itself."""
     return session.get_one(Fact, "secret").value

@@ -101,11 +101,13 @@ def check_quota(quota: int) -> None:
         raise StoreError(f"An image wants 1 to {MOST_QUOTA:,} annotators, not {quota}; give another quota.")
 
 
-def put_picture(session: Session, picture: Picture, offer: Offer) -> tuple[ImageRow, bool]:
+def put_picture(session: Session, picture: Picture, offer: Offer, by: str, now_us: int) -> tuple[ImageRow, bool]:
     """Store an image, or find it; whether it is new.
 
     What is there stays as it is; but an image that nobody had offered yet is offered now, and one without gold gets it.
+    The audit log tells what changed of an image that was there, and so the published copy learns of it, too.
     """
+    changes: dict[str, dict[str, object]] = {}
     row = session.scalar(select(ImageRow).where(ImageRow.sha256 == picture.sha256).with_for_update())
     is_new = row is None
     if row is None:
@@ -119,12 +121,18 @@ def put_picture(session: Session, picture: Picture, offer: Offer) -> tuple[Image
         session.add(PixelRow(image_id=row.id, png=picture.png))
         session.flush()
     if offer.offered and not row.offered:
+        if not is_new:
+            changes["image opened"] = {"name": row.name, "question": row.question, "quota": row.quota}  # as they were
         row.offered, row.open = True, True
         row.name, row.source = shown_name(offer.name), offer.source
         row.question, row.quota = offer.question, offer.quota
     if offer.gold is not None and row.gold is None:
         row.gold = path_to_text(offer.gold)
+        if not is_new:
+            changes["gold set"] = {}
     requeue(session, [row])
+    for action, details in changes.items():
+        write_audit(session, now_us, by, action, row.sha256, **details)
     return row, is_new
 
 

@@ -3,10 +3,10 @@
 from collections.abc import Callable
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, load_only
 
 from annotate.store.agreement import image_agreement
-from annotate.store.schema import PersonRow, SubmissionRow
+from annotate.store.schema import ImageRow, PersonRow, SubmissionRow
 from annotate.store.submissions import check_verdicts, find_row, may_count
 from annotate.store.types import StoreError, Verdict
 from annotate.store.values import checked_text, locked_image, write_audit
@@ -40,17 +40,29 @@ def change(session: Session, submission_id: str, alter: Alter) -> SubmissionRow 
         return None
     row.revision += 1
     row.synced = False
-    others = select(SubmissionRow.number).where(
-        SubmissionRow.person_id == person.id, SubmissionRow.image_id == image.id, SubmissionRow.counted,
-        SubmissionRow.number != row.number,
-    )  # fmt: skip
-    counted = may_count(row) and session.scalar(others.limit(1)) is None
-    if counted != row.counted:
-        image.done += 1 if counted else -1
-        row.counted = counted
+    if _recount(session, person.id, image):
         image.agreement = image_agreement(session, image.id)
     requeue(session, [image])
     return row
+
+
+def _recount(session: Session, person_id: int, image: ImageRow) -> bool:
+    """Let an annotator's first submission that may count stand for them in the quota of an image, and no other one.
+
+    Returns:
+        Whether another one counts now.
+    """
+    session.flush()
+    parts = ("number", "kind", "verdict", "removed", "counted")  # records are long
+    query = select(SubmissionRow).options(load_only(*(getattr(SubmissionRow, part) for part in parts)))
+    query = query.where(SubmissionRow.person_id == person_id, SubmissionRow.image_id == image.id)
+    rows = session.scalars(query.order_by(SubmissionRow.number)).all()
+    first = next((row for row in rows if may_count(row)), None)
+    changed = [row for row in rows if row.counted != (row is first)]
+    for row in changed:
+        row.counted = row is first
+        image.done += 1 if row.counted else -1
+    return bool(changed)
 
 
 def review(session: Session, submission_id: str, verdict: Verdict, reason: str, by: str, now_us: int) -> None:

@@ -90,9 +90,17 @@ class AnnotationStore:
         """Give the connections back."""
         self.database.close()
 
+    def free_bytes(self) -> float:
+        """What the disk of a SQLite database still takes; infinite where the database is elsewhere."""
+        return self.database.free_bytes()
+
     def now_us(self) -> int:
         """The time of the store's clock, in microseconds since 1970."""
         return to_us(self._clock())
+
+    def tag(self, text: str) -> str:
+        """Proof that a text was given out by this store, 64 hex digits; nobody can make one without its secret."""
+        return people.tag_of(text, self._secret)
 
     # ---- people -----------------------------------------------------------------------------------------------------
     def pseudonym(self, name: str) -> str:
@@ -134,9 +142,10 @@ class AnnotationStore:
         offer = pictures.Offer(name, question, gold, self.settings.quota if quota is None else quota, source, offered)
 
         def put(session: Session) -> StoredImage:
-            row, is_new = pictures.put_picture(session, picture, offer)
+            now_us = self.now_us()
+            row, is_new = pictures.put_picture(session, picture, offer, by, now_us)
             if is_new:
-                write_audit(session, self.now_us(), by, "image added", picture.sha256, name=row.name)
+                write_audit(session, now_us, by, "image added", picture.sha256, name=row.name)
             return image_of(row)
 
         return self.database.write(put)
@@ -213,7 +222,8 @@ class AnnotationStore:
 
         Args:
             annotation: its annotator is a pseudonym of this store; `submitted_at` is set here, never before
-                `started_at`. The same submission id with the same content (the two times aside) stores once.
+                `started_at`. The same submission id with the same content stores once; times, the image's name
+                and the question are the server's, and no part of that content.
             lease_id: of the task; a task that expired meanwhile still counts.
         """
         stored_at = max(self._clock(), annotation.started_at)

@@ -4,7 +4,7 @@ import hashlib
 import secrets
 
 from sqlalchemy import select, text
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from annotate.store.engine import take_turn
 from annotate.store.schema import ImageRow, LeaseRow, PersonRow, SeenRow, SkipRow, SubmissionRow
@@ -157,8 +157,12 @@ def _done_by(session: Session, person_id: int, first: int, last: int) -> list[tu
     again = select(LeaseRow.id).where(
         LeaseRow.person_id == person_id, LeaseRow.image_id == SubmissionRow.image_id, LeaseRow.kind == "repeat"
     )
-    query = select(SubmissionRow.image_id, again.exists()).join(ImageRow, ImageRow.id == SubmissionRow.image_id)
-    query = query.where(
+    earlier = aliased(SubmissionRow)  # in an imported store there are no tasks of before
+    done = select(earlier.number).where(
+        earlier.person_id == person_id, earlier.image_id == SubmissionRow.image_id, earlier.kind == "repeat"
+    )
+    query = select(SubmissionRow.image_id, again.exists() | done.exists())
+    query = query.join(ImageRow, ImageRow.id == SubmissionRow.image_id).where(
         SubmissionRow.person_id == person_id, SubmissionRow.kind == "usual", ~SubmissionRow.removed,
         SubmissionRow.number.between(first, last), ImageRow.open, ImageRow.gold.is_(None),
     )  # fmt: skip

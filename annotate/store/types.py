@@ -20,6 +20,10 @@ class StoreError(ValueError):
     """The store cannot do it. The text is one sentence for the user: what is wrong, and what to do."""
 
 
+class StoreTrouble(StoreError):
+    """The database cannot do it now, and may have done it after all: the same is to be sent again."""
+
+
 @dataclass(frozen=True, slots=True)
 class StoreSettings:
     """How tasks are given out.

@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
-from annotate.export.lines import VerdictLine
+from annotate.export.parse import VerdictLine
 from annotate.store.intake import has_image, take_in_all, take_in_image
 from annotate.store.store import AnnotationStore
 from annotate.store.types import AuditEntry, Skip, Stored, StoredImage, StoreError

@@ -12,10 +12,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from annotate.export.lines import (
+from annotate.export.lines import json_line
+from annotate.export.parse import (
     LineError,
     VerdictLine,
-    json_line,
     parse_json,
     read_audit,
     read_image,

@@ -19,6 +19,8 @@ def annotate_tab(service: AnnotationService) -> Tab:
         models = service.models
         seen = notice(models.choices()[models.usual].gaze.trained_on)
         gr.HTML(seen, elem_id="teach-notice", elem_classes="gaze-notice-line")
+        if not service.gate.asks_name:
+            gr.LoginButton(elem_id="teach-login")
         AnnotationCanvas(service, elem_id="teach-canvas")
 
     return Tab("Teach", "teach-tab", fill)

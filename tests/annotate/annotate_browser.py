@@ -76,9 +76,9 @@ def points(page: "Page") -> list[dict[str, Any]]:
 
 def corner(page: "Page") -> tuple[float, float]:
     """Where on the window the layer begins."""
-    page.locator(".gaze-stage").scroll_into_view_if_needed()
+    page.locator(".gaze-teach .gaze-stage").scroll_into_view_if_needed()
     settle(page)
-    box = page.locator(".gaze-layer").bounding_box()
+    box = page.locator(".gaze-teach .gaze-layer").bounding_box()
     assert box is not None
     return box["x"], box["y"]
 

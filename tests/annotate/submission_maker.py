@@ -15,7 +15,7 @@ def make_click(x: float = 0.25, y: float = 0.5, onset_ms: float | None = 500.0, 
 
 
 def make_submission(person: str, sha256: str, /, **change: Any) -> dict[str, Any]:
-    """Two clicks and a finding."""
+    """Two clicks and a finding; `shown_at` is no server's, so that it is refused unless it is changed."""
     return {
         "submission_id": ID,
         "person": person,
@@ -28,6 +28,8 @@ def make_submission(person: str, sha256: str, /, **change: Any) -> dict[str, Any
         "findings": ["pleural effusion"],
         "report": "Blunted left angle.",
         "confidence": 4,
-        "client": {"canvas_width_px": 600, "canvas_height_px": 600, "zoom": 1.5, "device_pixel_ratio": 2},
+        "client": {
+            "canvas_width_px": 600, "canvas_height_px": 600, "outside_clicks": 0, "zoom": 1.5, "device_pixel_ratio": 2,
+        },
         **change,
     }

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from annotate.store.engine import PoolTimeout, errors_in_words
 from annotate.store.store import AnnotationStore
 from annotate.store.types import StoreSettings
 from tests.annotate.submission_maker import make_submission
@@ -87,7 +88,7 @@ def test_without_a_name_nothing_but_the_greeting(call: Call, store: AnnotationSt
     sent: dict[str, object] = {
         "teach_next": {},
         "teach_own": {"path": "/etc/passwd", "question": "What?"},
-        "teach_reopen": {"sha256": image.sha256},
+        "teach_reopen": {"sha256": image.sha256, "shown_at": "now"},
         "teach_submit": make_submission("p", image.sha256),
         "teach_skip": {"lease_id": "x", "reason": "y"},
         "teach_look": {"sha256": image.sha256, "model": "stub"},
@@ -123,6 +124,30 @@ def test_from_the_task_to_the_receipt(call: Call, store: AnnotationStore) -> Non
     assert len(scores[0]["floors"]) == len(scores[0]["rows"][0]["floors"]) == 4
 
 
+def test_what_cannot_be_done_now_may_be_asked_again(
+    call: Call, store: AnnotationStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (image,) = store.images()
+    person = call("teach_begin", {})["ok"]["person"]["pseudonym"]
+    values = make_submission(person, image.sha256, shown_at=call("teach_next", {})["ok"]["shown_at"])
+    assert call("teach_submit", values, "Somebody else")["later"]
+    assert call("teach_submit", values, None)["later"]
+    with monkeypatch.context() as broken:
+
+        def busy(*_: object) -> None:
+            with errors_in_words():
+                raise PoolTimeout
+
+        broken.setattr(store, "submit", busy)
+        answer = call("teach_submit", values)
+    assert answer == {"error": "The store is busy; nothing was stored; try again in a moment.", "later": True}
+    assert "later" not in call("teach_submit", {**values, "findings": ["nothing that is listed"]})
+    assert "ok" in call("teach_submit", values)
+    for _ in range(60):
+        last = call("teach_submit", values)
+    assert last["later"], "too often"
+
+
 def test_far_too_many_clicks(call: Call, store: AnnotationStore) -> None:
     values = make_submission("p", "a" * 64)
     values["clicks"] *= 50_000
@@ -145,6 +170,9 @@ def test_files_outside_the_uploads_are_not_opened(call: Call, folder: Path, stor
     opened = call("teach_own", {"path": str(inside), "question": "What?"})["ok"]
     assert opened["image"]["question"] == "What?"
     assert not inside.exists(), "the upload itself is not kept"
+    shown = Path(opened["picture"]["path"])
+    assert "ok" in call("teach_own", {"path": str(shown), "question": "What?"}, "Somebody else")
+    assert shown.exists(), "nobody takes away what another one is shown"
     broken = uploads / "b.png"
     broken.write_bytes(b"\x89PNG but no image")
     answer = call("teach_own", {"path": str(broken), "question": "What?"})

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from annotate.identity import LIMITS, NotAllowed, Visitor
+from annotate.export.folder import images_with_submissions
+from annotate.identity import LIMITS, Gate, NotAllowed, Visitor
 from annotate.payload import Submission, checked
+from annotate.quality.checks import check, outside_share
 from annotate.service import LOOKS_AT_ONCE, NOT_YET, AnnotationService
+from annotate.settings import AnnotateSettings
 from annotate.store.store import AnnotationStore
 from annotate.store.types import StoredImage, StoreSettings
+from gazevlm_core.annotation import to_values
 from gazevlm_core.metrics.compare import FLOORS
 from tests.annotate.annotate_page import MODEL, MODEL_PATH, UNTRAINED, Stubs, ask, local_gate
 from tests.annotate.submission_maker import ID, make_click, make_submission
@@ -53,6 +58,7 @@ def signed(service: AnnotationService, name: str) -> Visitor:
 
 
 def send(service: AnnotationService, person: Visitor, image: StoredImage, **change: Any) -> Any:
+    change = {"shown_at": service.shown(person, image.sha256, datetime.now(UTC)), **change}
     return service.submit(person, checked(Submission, make_submission(person.pseudonym, image.sha256, **change)))
 
 
@@ -104,14 +110,13 @@ def test_what_makes_no_sense_is_refused(service: AnnotationService, store: Annot
         "once each": {"findings": ["edema", "edema"]},
         'Tick "no finding" alone': {"findings": ["edema", "no finding"]},
         "control characters": {"report": "a\x00b"},
-        "not known when": {"shown_at": "yesterday"},
-        "90 days": {"shown_at": "1999-01-01T00:00:00+00:00"},
-        "or in the future": {"shown_at": "2999-01-01T00:00:00+00:00"},
+        "90 days": {"shown_at": service.shown(ann, image.sha256, datetime.now(UTC) - timedelta(days=91))},
         "moving-window mode alone": {"samples": [[0.0, 0.5, 0.5]]},
         "no clicks in the moving": {"mode": "moving window", "samples": [[0.0, 0.5, 0.5]]},
         "Nothing was looked at": {"mode": "moving window", "clicks": []},
         "apart": {"mode": "moving window", "clicks": [], "samples": [[0.0, 0.5, 0.5], [1.0, 0.5, 0.5]]},
         "before the image": {"mode": "moving window", "clicks": [], "samples": [[-1.0, 0.5, 0.5]]},
+        "far off": {"mode": "moving window", "clicks": [], "samples": [[0.0, 101.0, 0.5]]},
         "rested nowhere": {"mode": "moving window", "clicks": [], "samples": [[0.0, 0.5, 0.5]]},
     }
     for words, change in refused.items():
@@ -120,10 +125,72 @@ def test_what_makes_no_sense_is_refused(service: AnnotationService, store: Annot
     with pytest.raises(ValueError, match="image"):
         service.submit(ann, checked(Submission, make_submission(ann.pseudonym, "f" * 64)))
     assert store.stored() == []
-    send(service, ann, image, report="<script>alert(1)</script>\r\nnext", findings=["no finding"], confidence=None)
+    send(service, ann, image, report="<script>alert(1)</script>\r\nnext\x0c", findings=["no finding"], confidence=None)
     (stored,) = store.stored()
     assert stored.annotation.report == "<script>alert(1)</script>\nnext", "text is kept as text"
     assert stored.annotation.findings == ()
+
+
+def test_a_page_may_stay_open_over_a_weekend(service: AnnotationService, store: AnnotationStore) -> None:
+    image = store.add_image(radiograph(), "case", by="test")
+    three_days_ms = 3 * 24 * 3600 * 1000.0
+    send(service, signed(service, "Ann"), image, clicks=[make_click(), make_click(onset_ms=three_days_ms)])
+    assert store.stored()[0].annotation.intervals_ms[1] == three_days_ms - 500
+
+
+def test_when_an_image_was_shown_is_what_the_server_said(service: AnnotationService, store: AnnotationStore) -> None:
+    image, other = (store.add_image(radiograph(seed), "case", by="test") for seed in (1, 2))
+    ann, bob, now = signed(service, "Ann"), signed(service, "Bob"), datetime.now(UTC)
+    told = service.shown(ann, image.sha256, now)
+    earlier = told.replace(now.isoformat(), (now - timedelta(hours=1)).isoformat())
+    of_bob, of_other = service.shown(bob, image.sha256, now), service.shown(ann, other.sha256, now)
+    for forged in ("yesterday", "", now.isoformat(), now.replace(tzinfo=None).isoformat(), earlier, of_bob, of_other):
+        with pytest.raises(ValueError, match="not given this image under your name"):
+            send(service, ann, image, shown_at=forged)
+        with pytest.raises(ValueError, match="not given this image under your name"):
+            service.reopen(ann, image.sha256, forged)
+    assert service.reopen(ann, image.sha256, told).image == image
+    send(service, ann, image, shown_at=service.shown(ann, image.sha256, now + timedelta(hours=9)))
+    began = store.stored()[0].annotation
+    assert now <= began.started_at <= began.submitted_at <= datetime.now(UTC), "the clock was set back meanwhile"
+
+
+def test_presses_beside_the_image_are_counted(service: AnnotationService, store: AnnotationStore) -> None:
+    image = store.add_image(radiograph(), "case", by="test")
+    client = {**make_submission("", "")["client"], "outside_clicks": 3}
+    send(service, signed(service, "Ann"), image, client=client)
+    annotation = store.stored()[0].annotation
+    assert (annotation.client.outside_clicks, outside_share(annotation)) == (3, 0.6)
+    assert "off the image" in {flag.name for flag in check(annotation)}
+
+
+def test_names_of_files_are_not_in_what_is_published(service: AnnotationService, store: AnnotationStore) -> None:
+    image = store.add_image(radiograph(), "DOE_JANE_1970.png", source="zip DOE", by="test")
+    send(service, signed(service, "Ann"), image)
+    store.review(ID, "accepted", "", "test")
+    (published, (kept,)), *_ = images_with_submissions(store, "accepted")
+    assert "DOE" not in f"{published} {to_values(kept.annotation)}"
+    assert next(images_with_submissions(store))[0].name == "DOE_JANE_1970.png", "a full copy has it"
+
+
+def test_no_images_of_ones_own_on_a_disk_that_is_nearly_full(
+    service: AnnotationService, store: AnnotationStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "own.png"
+    radiograph().save(path)
+    monkeypatch.setattr(type(store), "free_bytes", lambda self: 1e9)
+    with pytest.raises(ValueError, match="no room for images"):
+        service.open_own(signed(service, "Ann"), path, "What?")
+    assert store.images() == []
+
+
+def test_findings_of_ones_own(store: AnnotationStore) -> None:
+    gate = Gate(AnnotateSettings(findings=("hiatal hernia",)), store.pseudonym)
+    image, service = store.add_image(radiograph(), "case", by="test"), AnnotationService(store, Stubs(), ask, gate)
+    send(service, signed(service, "Ann"), image, findings=["hiatal hernia", "edema"])
+    assert store.stored()[0].annotation.findings == ("edema", "hiatal hernia")
+    with pytest.raises(ValueError, match="from the list"):
+        send(service, signed(service, "Bob"), image, findings=["hernia"], submission_id=ID.replace("0b", "0c"))
 
 
 def test_the_blur_of_the_record_is_the_servers(service: AnnotationService, store: AnnotationStore) -> None:
@@ -189,7 +256,7 @@ def test_own_images(service: AnnotationService, store: AnnotationStore, tmp_path
     assert opened.lease_id is None
     assert (opened.image.name, opened.image.question) == ("own image", "What do you see?")
     assert service.next_task(signed(service, "Bob")) is None, "an own image is no task for others"
-    assert service.reopen(ann, opened.image.sha256).png == opened.png
+    assert service.reopen(ann, opened.image.sha256, opened.shown).png == opened.png
     path.write_bytes(b"no image")
     with pytest.raises(ValueError, match=r"\."):
         service.open_own(ann, path, "What?")

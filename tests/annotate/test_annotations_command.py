@@ -5,9 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from typer.testing import CliRunner, Result
 
 from annotate.command import annotations
+from annotate.store.store import AnnotationStore
 from tests.annotate.filled_store import fill, open_store
 
 
@@ -90,6 +92,24 @@ def test_verify_fails_on_a_changed_export(exported: Path, tmp_path: Path) -> Non
     assert result.exit_code == 1
     assert "its digest is another one" in result.stderr
     assert "Traceback" not in result.output
+
+
+def test_add(tmp_path: Path) -> None:
+    images, data = tmp_path / "images", tmp_path / "data"
+    images.mkdir()
+    for shade in (10, 200):
+        Image.new("L", (70, 80), shade).save(images / f"{shade}.png")
+    (images / "notes.png").write_text("no image", encoding="utf-8")
+    done = run("add", "folder", images, "--data", data, "--quota", "2", "--question", "Which side?")
+    assert (done.exit_code, done.stdout) == (0, "2 new images, 0 known, 1 refused\n"), done.output
+    assert done.stderr.count("\n") == 1
+    assert run("add", "folder", images, "--data", data).stdout == "0 new images, 2 known, 1 refused\n"
+    store = AnnotationStore.open(data)
+    assert {(image.quota, image.question) for image in store.images()} == {(2, "Which side?")}
+    store.close()
+    for kind, where in (("folder", tmp_path / "none"), ("zip", images)):
+        refused = run("add", kind, where, "--data", data)
+        assert (refused.exit_code, refused.stderr.count("\n")) == (2, 1)
 
 
 def test_stats(data: Path) -> None:

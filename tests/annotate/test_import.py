@@ -257,6 +257,9 @@ def test_verify_notices_every_kind_of_change(export: Path) -> None:
     change_line(export / "records.jsonl", 3, set_report)
     (export / "skips.jsonl").unlink()
     (export / "fixations.csv").write_text("gone")
+    (export / "data" / "train-00001.parquet").write_bytes((export / "data" / "train-00000.parquet").read_bytes())
+    (export / "LICENSE").write_text("whoever publishes an export may add this")
     bad = verify_export(export).bad
+    assert [line for line in bad if line.endswith("is new")] == ["data/train-00001.parquet is new"]
     assert any(line.startswith("records.jsonl, line 3") for line in bad)
     assert {"skips.jsonl is missing", "fixations.csv was changed", "records.jsonl was changed"} <= set(bad)

@@ -58,6 +58,7 @@ def test_a_folder_becomes_tasks(store: AnnotationStore, tmp_path: Path) -> None:
     assert (done.state, done.added, done.known, done.refused, done.error) == ("done", 5, 1, 0, "")
     assert {(image.question, image.quota, image.open) for image in store.images()} == {("Where is the tube?", 3, True)}
     assert Counter(image.name for image in store.images())["1.png"] == 1
+    assert {image.source for image in store.images()} == {"folder images"}, "no path: exports tell this"
     assert store.next_task(store.pseudonym("Ada")) is not None
     assert [entry.action for entry in store.audit()] == ["import queued", "import done"]
     assert store.audit()[-1].details == {"added": 5, "known": 1, "refused": 0, "error": ""}
@@ -77,6 +78,20 @@ def test_hostile_files_are_counted_with_their_reason_and_the_rest_goes_on(
     assert done.refused > 60
     assert all(reason.endswith(".") and "\n" not in reason for reason in done.reasons)
     assert len(done.reasons) > 5
+
+
+def test_a_file_that_breaks_its_decoder_ends_no_import(
+    store: AnnotationStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def break_on_one(source: Path | bytes, *, name: str) -> object:
+        if name == "1.png":
+            raise MemoryError
+        return load_image(source, name=name)
+
+    monkeypatch.setattr(imports, "load_image", break_on_one)
+    done = do_import(store, "folder", fill_folder(tmp_path / "images", 3))
+    assert (done.state, done.added, done.refused) == ("done", 2, 1)
+    assert list(done.reasons) == [imports.BROKEN_FILE]
 
 
 def test_links_out_of_the_folder_are_not_followed(store: AnnotationStore, tmp_path: Path) -> None:

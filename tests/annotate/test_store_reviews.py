@@ -7,9 +7,10 @@ import pytest
 from sqlalchemy import delete, update
 from sqlalchemy.orm import Session
 
+from annotate.store.intake import take_in_image
 from annotate.store.schema import AuditRow, SubmissionRow
 from annotate.store.store import AnnotationStore
-from annotate.store.types import StoreError
+from annotate.store.types import StoreError, StoreSettings
 from tests.annotate.store_maker import add_images, annotate
 
 
@@ -59,6 +60,35 @@ def test_removal_erases_nothing_and_can_be_undone(store: AnnotationStore) -> Non
     assert [entry.action for entry in store.audit(after=2)] == ["removed", "restored"]
     with pytest.raises(StoreError, match="reason is empty"):
         store.remove("s1", "", "boss")
+
+
+def test_the_next_submission_of_an_annotator_counts_where_the_first_is_rejected(
+    store: AnnotationStore, tmp_path: Path
+) -> None:
+    (image,) = add_images(store, 1, quota=2)
+    ada, ben = store.pseudonym("Ada"), store.pseudonym("Ben")
+    for who, submission_id in ((ada, "s1"), (ada, "s2"), (ben, "s3")):
+        store.submit(annotate(image.sha256, who, submission_id))
+
+    def room() -> int:
+        return store.progress(store.pseudonym("Cleo")).open_images
+
+    assert room() == 0, "two annotators are enough"
+    store.review("s1", "rejected", "in haste", "boss")
+    assert room() == 0, "the second one of the same annotator stands for them now"
+    other = AnnotationStore.open(tmp_path / "copy", settings=StoreSettings(gold_share=0, repeat_share=0))
+    take_in_image(other, store.image(image.sha256), store.png(image.sha256))
+    for stored in store.stored():
+        other.take_in(stored)
+    assert other.progress(other.pseudonym("Cleo")).open_images == 0, "as in a copy of the store"
+    other.close()
+    store.remove("s2", "by wish", "boss")
+    assert room() == 1
+    store.restore("s2", "a mistake", "boss")
+    store.review("s1", "accepted", "", "boss")
+    assert room() == 0
+    store.review("s2", "rejected", "the first one is there again", "boss")
+    assert room() == 0
 
 
 def test_the_database_itself_refuses_to_forget(store: AnnotationStore) -> None:

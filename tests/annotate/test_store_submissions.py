@@ -66,6 +66,8 @@ def test_submitting_twice_stores_once(store: AnnotationStore) -> None:
     assert store.submit(annotation, "some lease") == first
     later = replace(annotation, started_at=START + timedelta(seconds=1), submitted_at=START + timedelta(days=1))
     assert store.submit(later) == first  # the server's times are not what the annotator did
+    renamed = replace(annotation, image_id="offered since", question="Another one?")
+    assert store.submit(renamed) == first  # nor are the name of the image and its question
     with pytest.raises(StoreError, match="Another annotation is stored under"):
         store.submit(replace(annotation, report="another"))
     assert store.counts().annotations == 1

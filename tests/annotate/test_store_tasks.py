@@ -1,13 +1,16 @@
 """Who gets which image: quotas, leases, gold, repeats, the order of the queue."""
 
 from collections import Counter
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from annotate.store.agreement import mean_agreement
+from annotate.store.intake import take_in_image
 from annotate.store.store import AnnotationStore
 from annotate.store.tasks import REPEAT_GAP, draw
-from annotate.store.types import StoreError, Task
+from annotate.store.types import StoreError, StoreSettings, Task
 from tests.annotate.conftest import OpenStore
 from tests.annotate.store_maker import PATH, Clock, add_images, annotate, click_path, do_task, picture
 
@@ -44,6 +47,9 @@ def test_ones_own_images_are_not_given_as_tasks(store: AnnotationStore) -> None:
     offered = add_images(store, 2)
     assert offered[0].sha256 == own.sha256
     assert offered[0].open  # an admin offers it later
+    (opened,) = [entry for entry in store.audit() if entry.action == "image opened"]
+    assert (opened.who, opened.subject) == ("admin", own.sha256)
+    assert opened.details == {"name": "mine", "question": own.question, "quota": own.quota}, "what it was before"
     store.submit(annotate(own.sha256, who, "s1"))
     assert must(store.next_task(who)).image.sha256 == offered[1].sha256  # not what they did on their own
 
@@ -176,7 +182,7 @@ def test_shares_of_gold_and_repeats_are_as_chosen(open_store: OpenStore) -> None
         assert (kinds[first], kinds[second]) == ("usual", "repeat")
 
 
-def test_repeats_do_not_count_for_the_quota(open_store: OpenStore) -> None:
+def test_repeats_do_not_count_for_the_quota(open_store: OpenStore, tmp_path: Path) -> None:
     store = open_store(repeat_share=1.0, quota=1)
     add_images(store, REPEAT_GAP + 1)
     who, kinds = store.pseudonym("Ada"), []
@@ -184,6 +190,20 @@ def test_repeats_do_not_count_for_the_quota(open_store: OpenStore) -> None:
         do_task(store, who, must(store.next_task(who)), f"s{number}")
         kinds.append(store.stored(after=number)[0].kind)
     assert kinds == ["usual"] * (REPEAT_GAP + 1) + ["repeat"] * 3
+    copy = AnnotationStore.open(tmp_path / "copy", settings=StoreSettings(repeat_share=1.0, gold_share=0))
+    for image in store.images():
+        take_in_image(copy, replace(image, open=True, quota=1), store.png(image.sha256))
+    for stored in store.stored():
+        copy.take_in(stored)
+    task = copy.next_task(who)
+    seen: set[str] = set()
+    while task is not None:
+        seen.add(task.image.sha256)
+        do_task(copy, who, task, f"copy {len(seen)}")
+        task = copy.next_task(who)
+    repeated = {stored.image_sha256 for stored in store.stored() if stored.kind == "repeat"}
+    assert seen == {image.sha256 for image in store.images()} - repeated, "nor is one repeated again in a copy"
+    copy.close()
     assert store.counts().open_images == 0
     assert store.progress(who).done == len(kinds)
 

@@ -23,7 +23,8 @@ from annotate.sync.hub import HubClient, HubRepo
 from annotate.sync.memory import NOTE
 from annotate.sync.shards import new_name, stamp_of
 from annotate.sync.worker import HubSync
-from tests.annotate.filled_store import clicks, fill, open_store
+from gazevlm_core.scanpath import Fixation, Scanpath
+from tests.annotate.filled_store import clicks, fill, open_store, picture
 from tests.annotate.hub_stub import HubStub, Killed
 
 GENEROUS_S = 120
@@ -211,6 +212,19 @@ def test_an_empty_disk_gets_everything_back(store: AnnotationStore, tmp_path: Pa
     assert receipt.number == 11
     assert sync.sync()
     assert Counter(line["number"] for line in records(tmp_path))[11] == 1
+    other.close()
+
+
+def test_an_own_image_that_is_offered_later_comes_back_as_a_task(store: AnnotationStore, tmp_path: Path) -> None:
+    sync = start(store, tmp_path)
+    assert sync.sync()
+    gold = Scanpath((Fixation(0.5, 0.5),), "eyetracker")
+    store.add_image(picture(4), "case 4", question="What is it?", quota=3, gold=gold, by="admin")
+    assert sync.sync()
+    other = open_store(tmp_path / "empty")
+    start(other, tmp_path, data="empty").restore()
+    assert other.images() == store.images()
+    assert [image.question for image in other.images() if image.name == "case 4"] == ["What is it?"]
     other.close()
 
 

@@ -1,5 +1,6 @@
 """Teach from the name to the receipt: mouse and keyboard, undo, reload, no connection, two browsers, an own DICOM."""
 
+import csv
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,18 +38,39 @@ LARGE_PX = 4000
 
 
 @pytest.fixture(scope="module")
-def address(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp("teach")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("teach")
+
+
+@pytest.fixture(scope="module")
+def address(repository: Path, folder: Path) -> Iterator[str]:
     arguments = ["-m", "tests.annotate.annotate_page", "PORT", str(folder / "store")]
     with serving(repository, arguments, folder / "log.txt") as address:
         yield address
+
+
+def exported_clicks(store: Path, out: Path) -> dict[str, list[tuple[float, float]]]:
+    """Submission id -> its clicks in px of the image, as the exported table of fixations has them."""
+    from typer.testing import CliRunner
+
+    from cli.main import app
+
+    done = CliRunner().invoke(app, ["annotations", "export", str(out), "--data", str(store), "--formats", "csv"])
+    assert done.exit_code == 0, done.output
+    clicks: dict[str, list[tuple[float, float]]] = {}
+    with (out / "fixations.csv").open(encoding="utf-8", newline="") as stream:
+        for row in csv.DictReader(stream):
+            clicks.setdefault(row["submission_id"], []).append((float(row["x_px"]), float(row["y_px"])))
+    return clicks
 
 
 def hint(page: "Page") -> str:
     return page.inner_text(".teach-hint")
 
 
-def test_three_images_by_mouse_by_keyboard_and_without_a_connection(browser: "Browser", address: str) -> None:
+def test_three_images_by_mouse_by_keyboard_and_without_a_connection(
+    browser: "Browser", address: str, folder: Path
+) -> None:
     context = new_context(browser)
     page = open_start(context, address, "Three images")
     made, receipts = [], []
@@ -113,6 +135,11 @@ def test_three_images_by_mouse_by_keyboard_and_without_a_connection(browser: "Br
     assert [one["record"]["findings"] for one in stored] == [["pleural effusion"], [], ["edema"]]
     assert page.evaluate("Object.keys(localStorage).filter(key => /draft|outbox/.test(key))") == []
     context.close()
+    in_files = exported_clicks(folder / "store", folder / "export")
+    for one, clicked in zip(stored, made, strict=True):
+        size = (one["record"]["image_width_px"], one["record"]["image_height_px"])
+        expected = [(point["x"] * size[0], point["y"] * size[1]) for point in clicked]
+        assert in_files[one["record"]["submission_id"]] == [pytest.approx(place, abs=0.01) for place in expected]
 
 
 def test_a_lost_answer_stores_once(browser: "Browser", address: str) -> None:
@@ -154,6 +181,75 @@ def test_a_submission_of_a_closed_page_is_sent_by_the_next(browser: "Browser", a
     assert len(stored) == 1
     same_clicks(stored[0]["record"], made)
     assert page.locator(".teach-draft").count() == 0
+    context.close()
+
+
+def test_what_the_server_cannot_do_now_is_sent_again_under_the_same_id(browser: "Browser", address: str) -> None:
+    context = new_context(browser)
+    page = open_start(context, address, "Busy store")
+    next_image(page)
+    click(page, *PLACES[0])
+    tick(page)
+    attempts: list[str] = []
+
+    def trouble(route: "Route") -> None:
+        if "teach_submit" not in (route.request.post_data or ""):
+            return route.continue_()
+        attempts.append(route.request.post_data)
+        if len(attempts) == 1:
+            route.fetch()  # it is stored, but nobody is told
+            return route.abort()
+        if len(attempts) == 2:
+            return route.fulfill(json={"error": "The store is busy; try again in a moment.", "later": True})
+        return route.continue_()
+
+    page.route("**/component_server/", trouble)
+    page.click("[data-act=submit]")
+    page.wait_for_function("document.querySelector('.teach-sent').textContent.includes('The store is busy')")
+    assert page.inner_text(".teach-sent").startswith("Saved on this device")
+    page.wait_for_selector(".teach-receipt-id")
+    assert len(attempts) == 3
+    assert len(set(attempts)) == 1
+    assert len(records(address, page)) == 1
+    context.close()
+
+
+def test_another_name_in_another_tab_loses_nothing(browser: "Browser", address: str) -> None:
+    context = new_context(browser)
+    first = open_start(context, address, "Tab one")
+    next_image(first)
+    click(first, *PLACES[0])
+    tick(first)
+    second = open_start(context, address, "Tab two")
+    first.click("[data-act=submit]")
+    first.wait_for_function("document.querySelector('.teach-sent').textContent.includes('under another name')")
+    second.fill(".teach-who input", "Tab one")
+    second.click(".teach-who button")
+    first.wait_for_selector(".teach-receipt-id")  # it is tried again by itself
+    assert len(records(address, first)) == 1
+    second.wait_for_function(f"{APP}.welcome.person.name === 'Tab one'")
+    second.fill(".teach-who input", "Tab two")
+    second.click(".teach-who button")
+    second.wait_for_function(f"{APP}.welcome.person.name === 'Tab two'")
+    first.click("[data-act=next]:visible")
+    first.wait_for_function("document.querySelector('.teach-error').textContent.includes('Another name')")
+    assert first.evaluate(f"[{APP}.welcome.person.name, {APP}.work]") == ["Tab two", None]
+    context.close()
+
+
+def test_an_own_image_that_is_opened_again_brings_its_draft(browser: "Browser", address: str) -> None:
+    context = new_context(browser)
+    page = open_start(context, address, "Opens twice")
+    data = dicom(np.arange(64 * 64, dtype=np.uint16).reshape(64, 64))
+    own_image(page, data, "mine.dcm")
+    for x, y in PLACES:
+        click(page, x, y)
+    made = points(page)
+    page.reload()
+    page.wait_for_selector("[data-act=next]")
+    own_image(page, data, "mine.dcm")
+    assert points(page) == made
+    assert "your draft is back" in hint(page)
     context.close()
 
 
@@ -200,11 +296,20 @@ def test_edits_by_keyboard(browser: "Browser", address: str) -> None:
     page.keyboard.press("Control+z")
     page.keyboard.press("Control+z")
     assert points(page) == before
+    for key in ("[", "m", "z"):
+        page.keyboard.press(key)
+    assert ask(page, "[surface.carried, surface.path.length]") == [None, 2], "a click that is gone is not moved"
+    page.keyboard.press("y")
+    assert points(page) == before
     page.keyboard.press("c")
     page.get_by_role("button", name="No", exact=True).click()
     assert points(page) == before, "clearing asks first"
     page.keyboard.press("c")
-    page.keyboard.press("Enter")  # the focus is on the button
+    page.keyboard.press("Enter")  # the focus is on "No"
+    assert points(page) == before
+    page.keyboard.press("c")
+    page.keyboard.press("Shift+Tab")
+    page.keyboard.press("Enter")
     assert points(page) == []
     page.keyboard.press("z")
     assert points(page) == before, "and can be undone"
@@ -304,7 +409,7 @@ def test_a_large_dicom_of_ones_own(browser: "Browser", address: str) -> None:
     (stored,) = records(address, page)
     same_clicks(stored["record"], made)
     assert stored["kind"] == "own"
-    assert stored["record"]["image_id"] == "own image", "no file name is kept"
+    assert stored["record"]["image_id"] == stored["record"]["image_sha256"][:16], "no file name is kept"
     last = stored["record"]["scanpath"]["fixations"][1]
     assert [last["x"] * LARGE_PX, last["y"] * LARGE_PX] == pytest.approx([3000.5, 1000.5], abs=0.5)
     context.close()

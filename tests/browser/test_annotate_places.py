@@ -151,6 +151,19 @@ def test_bubble_shows_a_sharp_disc_in_a_blurred_image(browser: "Browser", addres
     assert shown_image(page).std() < 0.5 * sharp.std(), "nothing sharp before the first click"
     click(page, 0.2, 0.3)
     click(page, *SPOT)
+    page.mouse.move(*place(page, *SPOT))
+    page.mouse.down()
+    elsewhere = (TARGETS_PX[1][0] / WIDTH_PX, TARGETS_PX[1][1] / HEIGHT_PX)
+    page.mouse.move(*place(page, *elsewhere), steps=5)
+    ask(page, "(viewer.on.marks = false, viewer.refresh())")
+    settle(page)
+    carried = shown_image(page)
+    near = disc_distance(carried.shape, elsewhere) < SQUARE_PX / 2 - 2
+    assert near.sum() > 20
+    assert carried[near].max() < BRIGHT, "nothing is revealed by carrying a click about"
+    ask(page, "(viewer.on.marks = true, viewer.refresh())")
+    page.mouse.move(*place(page, *SPOT), steps=5)
+    page.mouse.up()
     made = points(page)
     tick(page)
     check_veil(page, (made[-1]["x"], made[-1]["y"]))

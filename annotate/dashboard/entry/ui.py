@@ -76,7 +76,7 @@ class Entry:
         """
         inputs = [self.name, self.token]
         page.load(None, None, self.name, js=GET_NAME, **QUIET)
-        page.load(work, inputs, outputs, **QUIET)
+        page.load(work, inputs, outputs, queue=False, **QUIET)  # a crowd that opens the page must not fill the queue
         for event in (self.use.click, self.name.submit, self.token.submit):
             event(work, inputs, outputs, js=SET_NAME, **QUIET)
 

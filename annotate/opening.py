@@ -1,0 +1,96 @@
+"""Opens what Teach runs on: the store, the gate, the Annotations tab with its imports, and the copy on the Hub."""
+
+import logging
+from dataclasses import dataclass
+
+from PIL import Image
+
+from annotate.dashboard.service import DashboardService
+from annotate.identity import Gate
+from annotate.settings import AnnotateSettings
+from annotate.store.store import AnnotationStore
+from annotate.store.types import StoreError, StoreSettings
+from annotate.sync.hub import HubError
+from annotate.sync.worker import HubSync
+from gazevlm_core.phantom.make import make_phantom
+
+STARTERS, FIRST_SEED, STARTER_PX = 12, 910_000, 336
+STARTER_SOURCE = "drawn by this program"
+PROGRAM = "program"  # who adds what nobody asked for
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Teaching:
+    """What Teach runs on, until `close`.
+
+    Args:
+        store: of the annotations.
+        gate: who is who.
+        dashboard: what the Annotations tab can do.
+        sync: the copy on the Hub; None where no repository is set.
+    """
+
+    store: AnnotationStore
+    gate: Gate
+    dashboard: DashboardService
+    sync: HubSync | None = None
+
+    def start(self) -> None:
+        """Run imports and the sync, each in a thread of its own."""
+        self.dashboard.worker.start()
+        if self.sync is not None:
+            self.sync.start()
+            self.sync.flush_at_exit()
+
+    def close(self) -> None:
+        """Sync a last time, and close the store."""
+        self.dashboard.worker.stop()
+        if self.sync is not None:
+            self.sync.stop()
+        self.store.close()
+
+
+def open_teaching(settings: AnnotateSettings) -> Teaching:
+    """Open the store, fetch what only the Hub has, and give an empty store its first images. Nothing runs yet.
+
+    Args:
+        settings: from the environment.
+
+    Raises:
+        StoreError: no database, or a repository that is not this store's or cannot be reached while the store is
+            empty: a store that began anew would give out numbers that the repository has.
+    """
+    of_store = StoreSettings(quota=settings.quota, secret=settings.pseudonym_key)
+    store = AnnotationStore.open(settings.folder, settings.database_url, of_store)
+    try:
+        sync = _synced(store, settings) if settings.sync_repo else None
+        if settings.starters and not store.images(limit=1):
+            _add_starters(store)
+    except BaseException:
+        store.close()
+        raise
+    gate = Gate(settings, store.pseudonym)
+    state, wake = (sync.state, sync.wake) if sync else (_not_synced, _not_synced)
+    return Teaching(store, gate, DashboardService(store, gate, state, wake, settings.folder), sync)
+
+
+def _not_synced() -> None:
+    """The state of a store that is copied nowhere."""
+
+
+def _synced(store: AnnotationStore, settings: AnnotateSettings) -> HubSync:
+    sync = HubSync.open(store, settings.sync_repo, settings.folder)
+    try:
+        sync.restore()
+    except HubError as error:
+        if not store.images(limit=1):
+            raise StoreError(f"{settings.sync_repo} cannot be read, and the store here is empty: {error}") from None
+        log.warning("Annotations are saved here; %s is tried again later: %s", settings.sync_repo, error)
+    return sync
+
+
+def _add_starters(store: AnnotationStore) -> None:
+    for seed in range(FIRST_SEED, FIRST_SEED + STARTERS):
+        image = Image.fromarray(make_phantom(seed, size_px=STARTER_PX).image)
+        store.add_image(image, f"phantom {seed}", source=STARTER_SOURCE, by=PROGRAM)

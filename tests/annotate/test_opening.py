@@ -1,0 +1,88 @@
+"""What Teach runs on, as the program opens it: first images, a worker of imports, a Hub that comes and goes."""
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from annotate import opening
+from annotate.opening import STARTERS, open_teaching
+from annotate.settings import AnnotateSettings
+from annotate.store.types import StoreError
+from annotate.sync.hub import HubRepo
+from annotate.sync.worker import HubSync
+from tests.annotate.hub_stub import HubStub
+
+PATIENCE_S = 60
+
+
+class HubThatComesAndGoes(HubStub):
+    """Answers, or cannot be reached."""
+
+    down = False
+
+    def create_repo(self, repo_id: str, *, repo_type: str, private: bool, exist_ok: bool) -> None:
+        if self.down:
+            raise ConnectionError("no route")
+        super().create_repo(repo_id, repo_type=repo_type, private=private, exist_ok=exist_ok)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> AnnotateSettings:
+    return AnnotateSettings(folder=tmp_path / "data", quota=3)
+
+
+def test_an_empty_store_gets_drawn_images_once(settings: AnnotateSettings) -> None:
+    teaching = open_teaching(settings)
+    images = teaching.store.images()
+    teaching.close()
+    assert len(images) == STARTERS
+    assert {(image.quota, image.open) for image in images} == {(3, True)}
+    again = open_teaching(settings)
+    assert len(again.store.images()) == STARTERS
+    again.close()
+
+
+def test_no_drawn_images_where_they_are_not_wanted(settings: AnnotateSettings) -> None:
+    teaching = open_teaching(replace(settings, starters=False))
+    assert teaching.store.images() == []
+    teaching.close()
+
+
+def test_imports_that_are_queued_get_done(settings: AnnotateSettings, tmp_path: Path) -> None:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    Image.linear_gradient("L").save(folder / "a.png")
+    teaching = open_teaching(replace(settings, starters=False))
+    teaching.start()
+    teaching.store.queue_import("folder", str(folder), by="test")
+    deadline = time.monotonic() + PATIENCE_S
+    while teaching.store.imports()[0].state in ("queued", "running") and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert (teaching.store.imports()[0].state, len(teaching.store.images())) == ("done", 1)
+    teaching.close()
+
+
+def test_a_hub_that_is_away_stops_an_empty_store_alone(
+    settings: AnnotateSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stub = HubThatComesAndGoes(tmp_path / "hub")
+
+    def opened(store: object, repo_id: str, folder: Path) -> HubSync:
+        return HubSync(store, HubRepo(repo_id, stub, attempts=1), folder)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(opening.HubSync, "open", opened)
+    synced = replace(settings, sync_repo="a/b", pseudonym_key="k" * 20)
+    stub.down = True
+    with pytest.raises(StoreError, match="a/b cannot be read, and the store here is empty"):
+        open_teaching(synced)
+    stub.down = False
+    teaching = open_teaching(synced)
+    teaching.close()
+    stub.down = True
+    teaching = open_teaching(synced)
+    assert teaching.sync is not None
+    assert len(teaching.store.images()) == STARTERS
+    teaching.close()
