@@ -157,9 +157,13 @@ def test_new_names_without_end_from_one_address_are_stopped(
 ) -> None:
     monkeypatch.setitem(LIMITS, "read", RateLimitItemPerMinute(2))  # type: ignore[arg-type]
     before = filled.counts().people
-    with pytest.raises(NotAllowed, match="too often"):
-        for number in range(100):
+    refused = 0
+    for number in range(100):
+        try:
             service.open.totals(Claim(None, f"Somebody {number}", "", "10.0.0.5"))
+        except NotAllowed:
+            refused += 1
+    assert refused > 70
     assert filled.counts().people - before < 30
 
 
