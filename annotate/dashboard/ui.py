@@ -40,6 +40,8 @@ class Dashboard:
                 self.quality = QualityView(service, self.entry)
             with gr.Tab("Administration", id="admins", elem_id="dashboard-admins", render_children=True):
                 self._admin_parts()
+        for event in (*self.review.changes, *self.intake.changes):
+            self.open.refresh_after(event)
         self.entry.connect(page, self._enter, self._outputs())
         self.quality.on_image(self._see, [self.parts, *self.review.shown])
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from limits import RateLimitItemPerMinute
 
 from annotate.dashboard.part import Part
 from annotate.dashboard.service import DashboardService
@@ -149,6 +150,21 @@ def test_somebody_unnamed_is_limited_by_address_alone(service: DashboardService)
         service.open.totals(NOBODY)
     service.open.totals(replace(NOBODY, address="10.0.0.99"))
     service.open.totals(ANNOTATOR)
+
+
+def test_new_names_without_end_from_one_address_are_stopped(
+    service: DashboardService, filled: AnnotationStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(LIMITS, "read", RateLimitItemPerMinute(2))  # type: ignore[arg-type]
+    before = filled.counts().people
+    refused = 0
+    for number in range(100):
+        try:
+            service.open.totals(Claim(None, f"Somebody {number}", "", "10.0.0.5"))
+        except NotAllowed:
+            refused += 1
+    assert refused > 70
+    assert filled.counts().people - before < 30
 
 
 def test_a_welcome_says_who_somebody_is_or_what_to_do(service: DashboardService) -> None:

@@ -151,6 +151,7 @@ def test_a_reviewer_rejects_with_a_reason_and_restores(
     page.click("#dashboard-reject")
     wait_for(page, "#dashboard-review-status", "Submission 1 is rejected.")
     wait_for(page, "#dashboard-review-status", "Submission 2 by")
+    wait_for(page, "#dashboard-totals", "1 rejected")
     assert page.input_value("#dashboard-reason textarea") == ""
     assert len(page.evaluate("document.querySelector('#dashboard-viewer .gaze-viewer').viewer.value.paths")) == 2
     page.locator("#dashboard-everybody input").check()
@@ -207,6 +208,7 @@ def test_an_admin_imports_offers_exports_and_reads_the_log(
     wait_for(page, "#dashboard-imports", "done")
     wait_for(page, "#dashboard-imports", "more_images.zip")
     assert [one.name for one in store.images() if one.name == "one.png"]
+    wait_for(page, "#dashboard-totals", "8 images")
 
     page.click("#dashboard-images-button")
     wait_for(page, "#dashboard-image-status", "an annotator's own image")

@@ -1,6 +1,7 @@
 """What everybody may know, with or without a name; limited by address where nobody is named."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from annotate.dashboard.part import Part
@@ -94,13 +95,11 @@ class OpenPart(Part):
 
     def _admit(self, claim: Claim) -> None:
         """Everybody, though not too often; a name that cannot be used or a wrong token count as nobody."""
-        pseudonym = ""
         if self._is_named(claim):
-            try:
-                pseudonym = self.gate.visitor(claim).pseudonym
-            except NotAllowed:
-                pseudonym = ""
-        self.gate.check_rate(claim, "read", pseudonym)
+            with suppress(NotAllowed):
+                self.gate.admit(claim, "read")  # counts before it makes anybody known to the store
+                return
+        self.gate.check_rate(claim, "read")
 
     def _is_named(self, claim: Claim) -> bool:
         return bool(claim.name if self.gate.asks_name else claim.login)

@@ -1,6 +1,7 @@
 """What everybody sees: how much there is, what is safe where, and whether a receipt is kept."""
 
 from html import escape
+from typing import TYPE_CHECKING
 
 import gradio as gr
 
@@ -10,6 +11,9 @@ from annotate.dashboard.service import DashboardService
 from annotate.dashboard.words import when
 from frame.markup import status
 from frame.ui import QUIET
+
+if TYPE_CHECKING:
+    from gradio.events import Dependency
 
 NOT_SYNCED = "This store is not synced anywhere; its disk holds the only copy, beside exports."
 
@@ -36,6 +40,10 @@ class OpenView:
         for event in (self.check.click, self.receipt.submit):
             event(self._check, [entry.token, self.receipt], self.answer, **QUIET)
         self.refresh.click(self._refresh, entry.token, self.totals, **QUIET)
+
+    def refresh_after(self, event: "Dependency") -> None:
+        """Count again when something has changed."""
+        event.success(self._refresh, self.entry.token, self.totals, **QUIET)
 
     def first(self, totals: Totals) -> Values:
         """What is there to begin with."""

@@ -111,10 +111,12 @@ class ReviewView:
             event(self._go, [token, self.text, everybody], self.shown, **QUIET)
         self.submission.input(self._open, [token, self.submission, everybody], self.shown, **QUIET)
         everybody.input(self._paths, [token, self.seen, everybody], self.viewer, **QUIET)
+        self.changes = []
         for name, button in self.buttons.items():
             values = [token, self.seen, self.reason, self.queue, self.moves_on, everybody]
             judged = button.click(self._judging(name), values, self.shown, **QUIET)
             judged.success(None, None, None, js=SHOW_IMAGE, **QUIET)
+            self.changes.append(judged)
 
     def first(self, claim: Claim) -> Values:
         """The first pending submission; for reviewers."""

@@ -20,8 +20,8 @@ LOOK_S = 3.0
 MOST_SHOWN = 30
 UPLOAD_MB = DEFAULT_LIMITS.max_bytes // 2**20
 WHAT = (
-    "Images are stored without names of patients or other metadata, and given to annotators as tasks. Files that "
-    "cannot be used are counted with the reason; the rest goes on. An image that is known already is not stored twice."
+    "Of each image its pixels and its file's name are stored, no other metadata; it is given to annotators as a task. "
+    "Files that cannot be used are counted with the reason, the rest goes on, and nothing is stored twice."
 )
 NONE_YET = "There was no import yet."
 KINDS = {"zip": "archive", "folder": "folder", "hub": "data set"}
@@ -78,8 +78,10 @@ class IntakeView:
         self.use_zip.click(self._zip, [token, self.upload, *more], [*shown, self.upload], **QUIET)
         self.use_folder.click(self._folder, [token, self.folder, *more], [*shown, self.folder], **QUIET)
         self.use_hub.click(self._hub, [token, self.hub, *more], [*shown, self.hub], **QUIET)
-        self.look.click(self._refresh, token, [self.table, self.timer], **QUIET)
-        self.timer.tick(self._refresh, token, [self.table, self.timer], **QUIET)
+        self.changes = [
+            event(self._refresh, token, [self.table, self.timer], **QUIET)
+            for event in (self.look.click, self.timer.tick)
+        ]
 
     def first(self, claim: Claim) -> Values:
         """The imports so far; for admins."""
