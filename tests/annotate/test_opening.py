@@ -58,6 +58,7 @@ def test_imports_that_are_queued_get_done(settings: AnnotateSettings, tmp_path: 
     teaching = open_teaching(replace(settings, starters=False))
     teaching.start()
     teaching.store.queue_import("folder", str(folder), by="test")
+    teaching.dashboard.worker.wake()
     deadline = time.monotonic() + PATIENCE_S
     while teaching.store.imports()[0].state in ("queued", "running") and time.monotonic() < deadline:
         time.sleep(0.1)

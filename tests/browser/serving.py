@@ -29,7 +29,8 @@ def serving(
 ) -> Iterator[str]:
     """Run `python ARGUMENTS` until the block ends; "PORT" in an argument is replaced. Yields the page's address."""
     port = str(free_port())
-    values = {**os.environ, "GRADIO_SERVER_NAME": "127.0.0.1", "GRADIO_SERVER_PORT": port, **(environment or {})}
+    own = {"GRADIO_SERVER_NAME": "127.0.0.1", "GRADIO_SERVER_PORT": port, "GAZEVLM_DATA": str(log.with_suffix(".data"))}
+    values = {**os.environ, **own, **(environment or {})}
     command = [sys.executable, *(argument.replace("PORT", port) for argument in arguments)]
     with log.open("wb") as output:
         server = subprocess.Popen(command, cwd=repository, env=values, stdout=output, stderr=subprocess.STDOUT)
