@@ -61,7 +61,12 @@ def open_teaching(settings: AnnotateSettings) -> Teaching:
         StoreError: no database, or a repository that is not this store's or cannot be reached while the store is
             empty: a store that began anew would give out numbers that the repository has.
     """
-    of_store = StoreSettings(quota=settings.quota, secret=settings.pseudonym_key)
+    of_store = StoreSettings(
+        quota=settings.quota,
+        gold_share=settings.gold_share,
+        repeat_share=settings.repeat_share,
+        secret=settings.pseudonym_key,
+    )
     store = AnnotationStore.open(settings.folder, settings.database_url, of_store)
     try:
         sync = _synced(store, settings) if settings.sync_repo else None

@@ -14,10 +14,12 @@ QUOTA_VARIABLE, STARTERS_VARIABLE = "GAZEVLM_QUOTA", "GAZEVLM_STARTERS"
 PSEUDONYM_VARIABLE, FINDINGS_VARIABLE = "GAZEVLM_PSEUDONYM_KEY", "GAZEVLM_FINDINGS"
 SECRET_VARIABLES = (ADMIN_TOKEN_VARIABLE, REVIEWER_TOKEN_VARIABLE, PSEUDONYM_VARIABLE)
 SPACE_VARIABLE, SYSTEM_VARIABLE, OAUTH_VARIABLE = "SPACE_ID", "SYSTEM", "OAUTH_CLIENT_SECRET"
+GOLD_VARIABLE, REPEAT_VARIABLE = "GAZEVLM_GOLD_SHARE", "GAZEVLM_REPEAT_SHARE"
 LONGEST_FINDING, MOST_FINDINGS = 60, 20  # characters; further findings
 SHORTEST_TOKEN = 16  # characters; shorter ones can be guessed
 SWITCH = {"": True, "0": False, "1": True}
 DEFAULT_DATA, DEFAULT_QUOTA, LARGEST_QUOTA = "data", 12, 10_000
+DEFAULT_GOLD, DEFAULT_REPEAT = 0.1, 0.05
 
 
 class AnnotateSettingsError(ValueError):
@@ -33,6 +35,7 @@ class AnnotateSettings:
         database_url: of PostgreSQL; "" for SQLite in `folder`.
         sync_repo: data set repository on the Hub that submissions are copied to; "" for none.
         quota: how many annotators each image wants.
+        gold_share, repeat_share: of the tasks that are gold images, and that somebody has done before.
         findings: that can be ticked beside those that the phantoms have.
         starters: whether an empty store gets a few drawn images to annotate.
         pseudonym_key: what pseudonyms are made with; "" for a key that the database makes for itself.
@@ -46,6 +49,8 @@ class AnnotateSettings:
     database_url: str = field(default="", repr=False)
     sync_repo: str = ""
     quota: int = DEFAULT_QUOTA
+    gold_share: float = DEFAULT_GOLD
+    repeat_share: float = DEFAULT_REPEAT
     findings: tuple[str, ...] = ()
     starters: bool = True
     pseudonym_key: str = field(default="", repr=False)
@@ -63,14 +68,14 @@ class AnnotateSettings:
         Off a Space, a missing admin token is made anew: the name that somebody types there proves nothing.
 
         Raises:
-            AnnotateSettingsError: a quota that is no number, findings that are no names, a token or key that is too
-                short or used twice, or a repository without the key that gives everybody their pseudonym again when
-                the disk is new.
+            AnnotateSettingsError: a quota or share that is no number, findings that are no names, a token or key that
+                is too short or used twice, or a repository without the key that gives everybody their pseudonym again
+                when the disk is new.
         """
         values = {name: environment.get(name, "").strip() for name in (
             DATA_VARIABLE, DATABASE_VARIABLE, SYNC_VARIABLE, ADMINS_VARIABLE, REVIEWERS_VARIABLE, ADMIN_TOKEN_VARIABLE,
             REVIEWER_TOKEN_VARIABLE, QUOTA_VARIABLE, STARTERS_VARIABLE, PSEUDONYM_VARIABLE, FINDINGS_VARIABLE,
-            SPACE_VARIABLE, SYSTEM_VARIABLE, OAUTH_VARIABLE,
+            SPACE_VARIABLE, SYSTEM_VARIABLE, OAUTH_VARIABLE, GOLD_VARIABLE, REPEAT_VARIABLE,
         )}  # fmt: skip
         # All three, as Gradio asks for them: where one is missing, its login is a pretended one.
         on_space = values[SYSTEM_VARIABLE] == "spaces" and bool(values[SPACE_VARIABLE] and values[OAUTH_VARIABLE])
@@ -83,12 +88,18 @@ class AnnotateSettings:
             )
         if values[STARTERS_VARIABLE] not in SWITCH:
             raise AnnotateSettingsError(f"{STARTERS_VARIABLE} is {values[STARTERS_VARIABLE][:20]!r}; give 0 or 1")
+        gold = _share(GOLD_VARIABLE, values[GOLD_VARIABLE], DEFAULT_GOLD)
+        repeat = _share(REPEAT_VARIABLE, values[REPEAT_VARIABLE], DEFAULT_REPEAT)
+        if gold + repeat > 1:
+            raise AnnotateSettingsError(f"{GOLD_VARIABLE} and {REPEAT_VARIABLE} are shares of one whole; lower them")
         new = not admin and not on_space
         return cls(
             folder=Path(values[DATA_VARIABLE] or DEFAULT_DATA),
             database_url=values[DATABASE_VARIABLE],
             sync_repo=values[SYNC_VARIABLE],
             quota=_quota(values[QUOTA_VARIABLE]),
+            gold_share=gold,
+            repeat_share=repeat,
             findings=_findings(values[FINDINGS_VARIABLE]),
             starters=SWITCH[values[STARTERS_VARIABLE]],
             pseudonym_key=values[PSEUDONYM_VARIABLE],
@@ -117,6 +128,16 @@ def _quota(text: str) -> int:
     if not (text.isascii() and text.isdigit() and 1 <= int(text) <= LARGEST_QUOTA):
         raise AnnotateSettingsError(f"{QUOTA_VARIABLE} is {text[:20]!r}; give a whole number from 1 to {LARGEST_QUOTA}")
     return int(text)
+
+
+def _share(name: str, text: str, usual: float) -> float:
+    try:
+        share = float(text) if text else usual
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise AnnotateSettingsError(f"{name} is {text[:20]!r}; give a share from 0 to 1, such as {usual:g}")
+    return share
 
 
 def _findings(text: str) -> tuple[str, ...]:

@@ -45,6 +45,13 @@ def test_an_empty_store_gets_drawn_images_once(settings: AnnotateSettings) -> No
     again.close()
 
 
+def test_the_store_gives_tasks_as_the_settings_say(settings: AnnotateSettings) -> None:
+    given = AnnotateSettings.from_environment({"GAZEVLM_GOLD_SHARE": "0.3", "GAZEVLM_REPEAT_SHARE": "0"})
+    teaching = open_teaching(replace(given, folder=settings.folder))
+    assert (teaching.store.settings.gold_share, teaching.store.settings.repeat_share) == (0.3, 0.0)
+    teaching.close()
+
+
 def test_no_drawn_images_where_they_are_not_wanted(settings: AnnotateSettings) -> None:
     teaching = open_teaching(replace(settings, starters=False))
     assert teaching.store.images() == []
