@@ -1,0 +1,167 @@
+"""What a run leaves behind, for jobs, the tab and people: its log, how it ended, and an adapter's provenance.
+
+    RUN/log.jsonl       one event per line, appended and flushed: Event
+    RUN/exit.json       written once, at the very end: Ending; missing after a crash or a kill
+    RUN/stdout.txt      (by the job launcher) what the process printed
+    RUN/checkpoints/    checkpoint-N folders; only those with a file COMPLETE count
+    RUN/before_after/   before_after.json and PNG files: Shown
+    ADAPTER/provenance.json
+
+Free of torch, and quick to import.
+"""
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+LOG_FILE, EXIT_FILE, STDOUT_FILE = "log.jsonl", "exit.json", "stdout.txt"
+CHECKPOINTS, BEFORE_AFTER, COMPLETE = "checkpoints", "before_after", "COMPLETE"
+PROVENANCE_FILE = "provenance.json"
+Outcome = Literal["done", "stopped", "failed"]
+OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
+# Exit status of the training process: what it says when exit.json could not be written.
+EXIT_DONE, EXIT_FAILED, EXIT_STOPPED = 0, 1, 3
+
+
+class RecordError(ValueError):
+    """A file that is not as a run writes it; the message names it."""
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a process of a run ended.
+
+    Args:
+        outcome: "done"; "stopped" by SIGTERM or SIGINT, with a checkpoint; or "failed".
+        cause: in words, for the user.
+        step: optimizer steps that are kept.
+    """
+
+    outcome: Outcome
+    cause: str
+    step: int = 0
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One figure on the held-out images.
+
+    Args:
+        name: "sequence score", "order gain", "AUROC", "AUROC: FINDING", "gaze loss", "text loss", ...
+        value: of the adapter; None where it cannot be told.
+        base: of the base on the same images; None where it cannot be told.
+        floors: name -> figure of something that knows less, on the same images.
+        higher_is_better: for the verdict and the charts.
+        unit: "" or such as "nats".
+    """
+
+    name: str
+    value: float | None
+    base: float | None
+    floors: Mapping[str, float] = field(default_factory=dict)
+    higher_is_better: bool = True
+    unit: str = ""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether an adapter is worth being offered.
+
+    Args:
+        better: than its base on the held-out images.
+        why: in one sentence with the figures.
+    """
+
+    better: bool
+    why: str
+
+
+def write_json(path: Path, values: object) -> None:
+    """Write a file whole or not at all, and durably."""
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            json.dump(values, stream, indent=2, allow_nan=False)
+            stream.write("\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def write_ending(run: Path, ending: Ending) -> None:
+    """Leave exit.json."""
+    write_json(run / EXIT_FILE, asdict(ending))
+
+
+def read_ending(run: Path) -> Ending | None:
+    """How the last process of a run ended; None while it runs, and after a crash or a kill."""
+    try:
+        values = json.loads((run / EXIT_FILE).read_text(encoding="utf-8"))
+        ending = Ending(**values)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError) as error:
+        raise RecordError(f"{run / EXIT_FILE} is not usable: {error}") from None
+    if ending.outcome not in OUTCOMES:
+        raise RecordError(f"{run / EXIT_FILE} has an unknown outcome")
+    return ending
+
+
+def read_events(run: Path, offset: int = 0) -> tuple[list[dict[str, Any]], int]:
+    """Events of a run from a byte offset on, and the offset to go on from; half a line is left for the next time.
+
+    A line that cannot be read (a kill in the middle of it) is passed over.
+    """
+    path = run / LOG_FILE
+    if not path.is_file():
+        return [], 0
+    with path.open("rb") as stream:
+        stream.seek(offset)
+        data = stream.read()
+    whole = data[: data.rfind(b"\n") + 1]
+    events = []
+    for line in whole.splitlines():
+        try:
+            event = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(event, dict) and isinstance(event.get("event"), str):
+            events.append(event)
+    return events, offset + len(whole)
+
+
+def measures_of(values: object) -> tuple[Measure, ...]:
+    """Measures from a log event or provenance.
+
+    Raises:
+        RecordError: not as they are written.
+    """
+    try:
+        return tuple(Measure(**one) for one in values)  # type: ignore[attr-defined]
+    except TypeError as error:
+        raise RecordError(f"measures are not usable: {error}") from None
+
+
+def read_provenance(adapter: Path) -> dict[str, Any] | None:
+    """An adapter's provenance as JSON values; None where it has none.
+
+    Raises:
+        RecordError: a file that is no such thing.
+    """
+    path = adapter / PROVENANCE_FILE
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise RecordError(f"{path} is not usable: {error}") from None
+    if not isinstance(values, dict):
+        raise RecordError(f"{path} is not usable")
+    return values
