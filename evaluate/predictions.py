@@ -158,7 +158,7 @@ def _report(
     gaze_pass = engine.look(encoded, [REPORT_QUESTION] * len(encoded))
     for row, (image, case) in enumerate(zip(encoded, cases, strict=True)):
         if gaze_pass.gaze_hidden is not None and result.head_names:
-            logits = engine.model.gaze_heads.finding_logits(gaze_pass.gaze_hidden[row])
+            logits = engine.model.finding_logits(gaze_pass, row)
             result.head_logits.append(logits.cpu().numpy())
         shown = engine.describe(gaze_pass, row, image, DiagnoseOptions()).scanpath
         if shown is not None:

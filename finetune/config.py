@@ -78,7 +78,7 @@ class FinetuneConfig(BaseModel):
     lora_dropout: Annotated[float, Field(ge=0, lt=1, description="Dropout before the LoRA matrices.")] = 0.0
     dora: Annotated[bool, Field(description="Weight-decomposed LoRA.")] = False
     rslora: Annotated[bool, Field(description="Rank-stabilised LoRA: alpha / sqrt(rank).")] = False
-    freeze_language: Annotated[bool, Field(description="No LoRA in the language model; heads alone.")] = False
+    freeze_language: Annotated[bool, Field(description="No LoRA in the language model.")] = False
     freeze_vision: Annotated[bool, Field(description="No LoRA in the vision tower.")] = True
     freeze_heads: Annotated[bool, Field(description="Leave the gaze and dwell heads as they are.")] = False
 
@@ -87,8 +87,9 @@ class FinetuneConfig(BaseModel):
     text_weight: Annotated[float, Field(ge=0, description="Weight of the answer's loss.")] = 1.0
     finding_weight: Annotated[float, Field(ge=0, description="Weight of the finding head's loss.")] = 1.0
     dwell_weight: Annotated[float, Field(ge=0, description="Weight of the dwell head's loss.")] = 0.1
-    retain_weight: Annotated[float, Field(ge=0, description=(
-        "Weight of staying near the base's own probabilities of the findings that it knows."))] = 1.0
+    retain: Annotated[float, Field(ge=0, le=1, description=(
+        "How far the base's own probabilities of the findings that it knows stand in for the labels: 0 takes the "
+        "labels alone, 1 keeps to the base."))] = 0.5
     target_sigma_patches: Annotated[float, Field(ge=0, le=8, description=(
         "Width of a Gaussian around the fixated patch that is the target; 0 for the patch alone."))] = 0.0
 
@@ -129,8 +130,8 @@ class FinetuneConfig(BaseModel):
             raise ValueError("min_pixels must not be above max_pixels")
         if set(self.annotators) & set(self.held_out_annotators):
             raise ValueError("an annotator is learned or held out, not both")
-        if self.freeze_language and self.freeze_vision and self.freeze_heads:
-            raise ValueError("everything is frozen; let the language model, the vision tower or the heads be trained")
+        if self.freeze_language and self.freeze_vision:
+            raise ValueError("an adapter needs LoRA somewhere; leave the language model or the vision tower free")
         if self.gaze_weight == self.text_weight == self.finding_weight == 0:
             raise ValueError("all losses weigh 0; raise gaze_weight, text_weight or finding_weight")
         return self

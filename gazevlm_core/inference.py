@@ -166,7 +166,7 @@ class GazeEngine:
         config, grid, strangeness = self.gaze_config, image.grid, self.strangeness(image)
         probabilities: dict[str, float] = {}
         if gaze_pass.gaze_hidden is not None and config.findings_trained:
-            logits = self.model.gaze_heads.finding_logits(gaze_pass.gaze_hidden[row])
+            logits = self.model.finding_logits(gaze_pass, row)
             probabilities = dict(zip(config.finding_names, logits.sigmoid().tolist(), strict=True))
         notes: tuple[str, ...] = ()
         if strangeness is not None and strangeness > 1:

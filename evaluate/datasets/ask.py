@@ -119,7 +119,7 @@ def _ask_batch(engine: GazeEngine, records: Sequence[StudyRecord], images: Seque
     for row, (record, image, picture) in enumerate(zip(records, encoded, images, strict=True)):
         head: dict[str, float] = {}
         if gaze_pass.gaze_hidden is not None and config.findings_trained:
-            logits = engine.model.gaze_heads.finding_logits(gaze_pass.gaze_hidden[row])
+            logits = engine.model.finding_logits(gaze_pass, row)
             head = dict(zip(config.finding_names, logits.tolist(), strict=True))
         size = (float(picture.width), float(picture.height))
         shown = engine.describe(gaze_pass, row, image, DiagnoseOptions()).scanpath

@@ -7,6 +7,8 @@ from typing import Any
 
 from transformers import Qwen2_5_VLConfig
 
+from gazevlm_core.model.places import UsualPlace
+
 GAZE_CONFIG_FILE = "gaze_config.json"
 
 
@@ -24,7 +26,8 @@ class GazeConfig:
 
     Args:
         num_gaze_tokens: K, the longest scanpath.
-        finding_names: one logit of the finding head each, in this order.
+        finding_names: one logit each, in this order: first those of the finding head, then those of `usual_places`.
+        usual_places: findings that are told from what lies at one place; see `places`.
         pointer_dim: width d of the pointer's queries and keys.
         pointer_keys: what stands for a patch in the keys, and (but for INDEX, which takes STATES) in the query.
         index_patches: rows of the keys of INDEX, the largest grid that it can point at; 0 with other keys.
@@ -39,12 +42,13 @@ class GazeConfig:
         gaze_weight, text_weight, finding_weight, dwell_weight: weights of the four losses.
 
     Raises:
-        ValueError: sizes below 1, repeated finding names, negative weights or width, unknown keys, or a number of
-            patches that does not go with them.
+        ValueError: sizes below 1, repeated finding names, places that are not those of the last findings, negative
+            weights or width, unknown keys, or a number of patches that does not go with them.
     """
 
     num_gaze_tokens: int = 12
     finding_names: tuple[str, ...] = ()
+    usual_places: tuple[UsualPlace, ...] = ()
     pointer_dim: int = 128
     pointer_keys: PointerKeys = PointerKeys.STATES
     index_patches: int = 0
@@ -62,6 +66,8 @@ class GazeConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "finding_names", tuple(self.finding_names))
+        places = (place if isinstance(place, UsualPlace) else UsualPlace(**place) for place in self.usual_places)
+        object.__setattr__(self, "usual_places", tuple(places))
         object.__setattr__(self, "pointer_keys", PointerKeys(self.pointer_keys))
         if (self.pointer_keys is PointerKeys.INDEX) != (self.index_patches > 0) or self.index_patches < 0:
             raise ValueError("index_patches is the number of patches for pointer_keys 'index', and 0 for the others")
@@ -71,8 +77,15 @@ class GazeConfig:
             raise ValueError("num_gaze_tokens and pointer_dim must be at least 1")
         if len(set(self.finding_names)) != len(self.finding_names):
             raise ValueError(f"finding names repeat: {', '.join(self.finding_names)}")
+        if tuple(place.name for place in self.usual_places) != self.finding_names[self.num_head_findings :]:
+            raise ValueError("usual_places must be those of the last finding_names, in their order")
         if min(self.gaze_weight, self.text_weight, self.finding_weight, self.dwell_weight) < 0:
             raise ValueError("loss weights must not be negative")
+
+    @property
+    def num_head_findings(self) -> int:
+        """How many of the findings the finding head tells from the gaze states."""
+        return len(self.finding_names) - len(self.usual_places)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "GazeConfig":
@@ -88,7 +101,8 @@ class GazeConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready dictionary."""
-        return {**asdict(self), "finding_names": list(self.finding_names), "pointer_keys": self.pointer_keys.value}
+        plain = {"finding_names": list(self.finding_names), "pointer_keys": self.pointer_keys.value}
+        return {**asdict(self), **plain, "usual_places": [asdict(place) for place in self.usual_places]}
 
 
 class GazeVLMConfig(Qwen2_5_VLConfig):

@@ -16,6 +16,7 @@ from transformers.conversion_mapping import get_checkpoint_conversion_mapping, r
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.utils import ModelOutput
 
+from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.model.config import GazeVLMConfig, PointerKeys
 from gazevlm_core.model.losses import (
     LossCounts,
@@ -25,6 +26,7 @@ from gazevlm_core.model.losses import (
     near_patches,
     pointer_loss,
 )
+from gazevlm_core.model.places import pooled_tokens
 from gazevlm_core.model.pointer import GazeHeads, PointerField
 
 
@@ -50,6 +52,8 @@ class GazePass:
         cache: keys and values of all L positions; the answer goes on from it.
         gaze_hidden: [B, K, D], or None when the prompts hold no gaze token.
         patch_hidden: per image [P_b, D]; see `GazeVLM.patch_states`.
+        image_tokens: per image [P_b, D], of the vision tower.
+        image_grid_thw: int64 [B, 3], before the merge.
     """
 
     input_ids: torch.Tensor
@@ -58,6 +62,8 @@ class GazePass:
     cache: Cache
     gaze_hidden: torch.Tensor | None
     patch_hidden: tuple[torch.Tensor, ...]
+    image_tokens: tuple[torch.Tensor, ...]
+    image_grid_thw: torch.Tensor
 
 
 class GazeVLM(Qwen2_5_VLForConditionalGeneration):
@@ -102,14 +108,17 @@ class GazeVLM(Qwen2_5_VLForConditionalGeneration):
         gaze_durations_ms: torch.Tensor | None = None,
         finding_labels: torch.Tensor | None = None,
         loss_counts: LossCounts | None = None,
+        image_tokens: torch.Tensor | None = None,
         **kwargs: Any,
     ) -> ModelOutput | tuple:
         """The backbone's forward, or the gaze losses where supervision is given.
 
         Args:
+            image_tokens: [sum of P_b, D], what the vision tower says of the images, in the place of `pixel_values`;
+                for the gaze losses alone.
             gaze_targets: int64 [B, S, K] of patch index, STOP or IGNORED, for S readers per image.
             gaze_durations_ms: float [B, S, K], NaN where unknown.
-            finding_labels: float [B, F], NaN where unknown.
+            finding_labels: float [B, F] of the finding head's findings, NaN where unknown.
             labels: int64 [B, L], -100 outside the answer.
             loss_counts: of all batches that share a step of training; None takes the batch for the whole.
 
@@ -129,18 +138,23 @@ class GazeVLM(Qwen2_5_VLForConditionalGeneration):
             **kwargs,
         }
         if gaze_targets is None and finding_labels is None:
+            if image_tokens is not None:
+                raise ValueError("image_tokens stand in for pixel_values in the gaze losses alone")
             return super().forward(labels=labels, logits_to_keep=logits_to_keep, **backbone)
         if input_ids is None or image_grid_thw is None or mm_token_type_ids is None:
             raise ValueError("gaze losses need input_ids, image_grid_thw and mm_token_type_ids")
         if position_ids is None:  # never the backbone's own: it keeps them between calls
             backbone["position_ids"] = self.positions(input_ids, attention_mask, mm_token_type_ids, image_grid_thw)
-        image_tokens = None
-        if self.config.gaze_config.pointer_keys is PointerKeys.VISUAL and pixel_values is not None:
-            image_tokens = self.encode_images(pixel_values, image_grid_thw)
-            given = {"image": BaseModelOutputWithPooling(pooler_output=image_tokens)}
+        tokens: tuple[torch.Tensor, ...] | None = None
+        if image_tokens is not None:
+            tokens = torch.split(image_tokens, self.patch_counts(image_grid_thw))
+        elif self.config.gaze_config.pointer_keys is PointerKeys.VISUAL and pixel_values is not None:
+            tokens = self.encode_images(pixel_values, image_grid_thw)
+        if tokens is not None:
+            given = {"image": BaseModelOutputWithPooling(pooler_output=tokens)}
             backbone.update(pixel_values=None, image_grid_thw=None, mm_encoder_outputs=given)
         hidden = self.model(**{**backbone, "use_cache": False}).last_hidden_state
-        patches = self.patch_states(hidden, input_ids, image_grid_thw, image_tokens)
+        patches = self.patch_states(hidden, input_ids, image_grid_thw, tokens)
         return self._losses(
             hidden, patches, input_ids, image_grid_thw, labels, gaze_targets, gaze_durations_ms, finding_labels,
             loss_counts or LossCounts(None, None, None, None),
@@ -163,9 +177,12 @@ class GazeVLM(Qwen2_5_VLForConditionalGeneration):
         self, hidden: torch.Tensor, input_ids: torch.Tensor, image_grid_thw: torch.Tensor
     ) -> tuple[torch.Tensor, ...]:
         """Hidden states [P_b, D] of each image's patches, from [B, L, D]; one image per row."""
+        return torch.split(hidden[input_ids == self.config.image_token_id], self.patch_counts(image_grid_thw))
+
+    def patch_counts(self, image_grid_thw: torch.Tensor) -> list[int]:
+        """P_b of each image, from int64 [B, 3] before the merge."""
         merge = self.config.vision_config.spatial_merge_size
-        sizes = (image_grid_thw.prod(dim=-1) // merge**2).tolist()
-        return torch.split(hidden[input_ids == self.config.image_token_id], sizes)
+        return (image_grid_thw.prod(dim=-1) // merge**2).tolist()
 
     def patch_states(
         self,
@@ -238,7 +255,7 @@ class GazeVLM(Qwen2_5_VLForConditionalGeneration):
                     states = gaze_hidden[:, None].expand_as(fixated)
                     logs = self.gaze_heads.log_durations(states, fixated)
                     parts["dwell_loss"] = dwell_loss(logs, gaze_durations_ms, counts.durations)
-            if finding_labels is not None and gaze.finding_names:
+            if finding_labels is not None and gaze.num_head_findings:
                 logits = self.gaze_heads.finding_logits(gaze_hidden)
                 parts["finding_loss"] = finding_loss(logits, finding_labels, counts.findings)
         weights = {
@@ -303,7 +320,29 @@ class GazeVLM(Qwen2_5_VLForConditionalGeneration):
             cache=cache,
             gaze_hidden=self.gaze_states(hidden, input_ids),
             patch_hidden=self.patch_states(hidden, input_ids, image_grid_thw, image_tokens),
+            image_tokens=tuple(image_tokens),
+            image_grid_thw=image_grid_thw,
         )
+
+    @torch.no_grad()
+    def finding_logits(self, gaze_pass: GazePass, row: int) -> torch.Tensor:
+        """Logits of all findings of one image of a pass, float32 [F], in the order of the configuration's names.
+
+        Raises:
+            ValueError: the pass held no gaze tokens, and the finding head needs them.
+        """
+        gaze = self.config.gaze_config
+        logits = []
+        if gaze.num_head_findings:
+            if gaze_pass.gaze_hidden is None:
+                raise ValueError("the prompt held no gaze tokens, which the finding head needs")
+            logits.append(self.gaze_heads.finding_logits(gaze_pass.gaze_hidden[row]))
+        if gaze.usual_places:
+            merge = self.config.vision_config.spatial_merge_size
+            grid = PatchGrid.from_grid_thw(gaze_pass.image_grid_thw[row].tolist(), merge)
+            pooled = pooled_tokens(gaze_pass.image_tokens[row], grid, gaze.usual_places)
+            logits.append(self.gaze_heads.placed_logits(pooled))
+        return torch.cat(logits)
 
     @torch.no_grad()
     def pointer_field(self, gaze_pass: GazePass, row: int) -> PointerField:

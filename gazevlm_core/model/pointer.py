@@ -79,7 +79,9 @@ class GazeHeads(nn.Module):
             self.previous = nn.Linear(hidden_size, config.pointer_dim, bias=False)
             self.start = nn.Parameter(torch.zeros(hidden_size))
         self.dwell = nn.Linear(2 * hidden_size, 1)
-        self.finding = nn.Linear(hidden_size, max(1, len(config.finding_names)))
+        self.finding = nn.Linear(hidden_size, max(1, config.num_head_findings))
+        if config.usual_places:
+            self.placed = nn.Linear(hidden_size, len(config.usual_places))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -127,5 +129,9 @@ class GazeHeads(nn.Module):
         return self.dwell(torch.cat([gaze_hidden.float(), fixated_hidden.float()], dim=-1)).squeeze(-1)
 
     def finding_logits(self, gaze_hidden: torch.Tensor) -> torch.Tensor:
-        """[..., F] logits from the mean of [..., K, D] gaze states."""
+        """[..., F] logits of the finding head from the mean of [..., K, D] gaze states."""
         return self.finding(gaze_hidden.float().mean(dim=-2))
+
+    def placed_logits(self, pooled: torch.Tensor) -> torch.Tensor:
+        """[F] logits of the findings with a usual place, from [F, D] image tokens pooled there."""
+        return (self.placed.weight * pooled.float()).sum(dim=-1) + self.placed.bias

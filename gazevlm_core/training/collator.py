@@ -1,7 +1,7 @@
 """From examples to a batch of tensors."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import torch
 
@@ -12,6 +12,26 @@ from gazevlm_core.model.losses import IGNORED, STOP
 from gazevlm_core.model.processor import GazeVLMProcessor
 from gazevlm_core.prompt import IGNORED_LABEL, encode_prompts, render_prompt
 from gazevlm_core.scanpath import Scanpath
+
+
+class Taught(Protocol):
+    """What is known about an image, without its pixels; an `Example` is one."""
+
+    @property
+    def question(self) -> str:
+        """What is asked."""
+
+    @property
+    def answer(self) -> str | None:
+        """What should be answered, or None."""
+
+    @property
+    def findings(self) -> Mapping[str, float]:
+        """Finding name -> 1.0 present, 0.0 absent, or a probability between."""
+
+    @property
+    def scanpaths(self) -> tuple[Scanpath, ...]:
+        """Any number of readings."""
 
 
 def gaze_targets(
@@ -43,7 +63,7 @@ class GazeCollator:
 
     Args:
         processor: of the model.
-        config: gaze configuration; its finding names are the columns of the labels.
+        config: gaze configuration; the findings of its head are the columns of the labels.
         use_gaze: False leaves the scanpaths out (the twin without gaze supervision).
     """
 
@@ -53,8 +73,19 @@ class GazeCollator:
     def __call__(self, examples: Sequence[Example]) -> dict[str, Any]:
         """A batch: tokens and labels [B, L], pixels, gaze_targets [B, S, K], finding_labels [B, F]."""
         pixels = self.processor.image_processor(images=[example.image for example in examples], return_tensors="pt")
+        return {
+            "pixel_values": pixels["pixel_values"],
+            "image_grid_thw": pixels["image_grid_thw"],
+            **self.supervise(examples, self.grids(pixels["image_grid_thw"])),
+        }
+
+    def grids(self, image_grid_thw: torch.Tensor) -> list[PatchGrid]:
+        """Merged grids of images, from int64 [B, 3] before the merge."""
         merge = self.processor.image_processor.merge_size
-        grids = [PatchGrid.from_grid_thw(thw, merge) for thw in pixels["image_grid_thw"].tolist()]
+        return [PatchGrid.from_grid_thw(thw, merge) for thw in image_grid_thw.tolist()]
+
+    def supervise(self, examples: Sequence[Taught], grids: Sequence[PatchGrid]) -> dict[str, Any]:
+        """The part of a batch that does not need pixels: tokens, labels and targets."""
         steps = self.config.num_gaze_tokens
         encoded = encode_prompts(
             self.processor,
@@ -68,14 +99,12 @@ class GazeCollator:
             if example.answer is None:
                 labels[row] = IGNORED_LABEL
         unknown = float("nan")
-        names = self.config.finding_names
+        names = self.config.finding_names[: self.config.num_head_findings]  # a usual place is fitted, not trained
         batch: dict[str, Any] = {
             "input_ids": encoded.input_ids,
             "attention_mask": encoded.attention_mask,
             "mm_token_type_ids": encoded.mm_token_type_ids,
             "labels": labels,
-            "pixel_values": pixels["pixel_values"],
-            "image_grid_thw": pixels["image_grid_thw"],
             "finding_labels": torch.tensor(
                 [[example.findings.get(name, unknown) for name in names] for example in examples]
             ).view(len(examples), len(names)),

@@ -1,0 +1,190 @@
+"""The images and scanpaths that a run learns from: data sets of any kind, mixed, checked, and split by patient."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from finetune.config import FinetuneConfig
+from gazevlm_core.datasets.record import DatasetError, StudyRecord
+from gazevlm_core.datasets.registry import ADAPTERS, open_dataset
+from gazevlm_core.datasets.splits import split_of
+from gazevlm_core.images import ImageError, load_image
+
+FOLDER = "folder"
+TRAIN, HELD_OUT = "train", "held_out"
+
+
+class DataError(ValueError):
+    """Data that nothing can be learned from; one sentence that says what to do."""
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One image with what is known about it.
+
+    Args:
+        dataset: position of its data set in the mix.
+        record: readings and labels.
+        digest: SHA-256 of its pixels as the model sees them (RGB, upright) and of their size.
+    """
+
+    dataset: int
+    record: StudyRecord
+    digest: str
+
+    def load(self) -> Image.Image:
+        """Its upright RGB image."""
+        return load_image(self.record.image_path).image
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Cases to learn from and cases to score on; no patient and no picture is in both."""
+
+    train: tuple[Case, ...]
+    held_out: tuple[Case, ...]
+
+
+def read_cases(config: FinetuneConfig) -> list[Case]:
+    """All images of the mix that teach something, in the data sets' order.
+
+    Raises:
+        DataError: nothing can be read, nothing is left, or the same picture is labelled both ways.
+    """
+    cases: list[Case] = []
+    for number, spec in enumerate(config.annotations):
+        found = [Case(number, record, image_digest(record)) for record in _records(spec, config)]
+        if not found:
+            who = f" by {', '.join(config.annotators)}" if config.annotators else ""
+            raise DataError(f"{spec}: no image there has a scanpath{who}, a finding or a report; choose other data")
+        cases += found
+    check_labels(cases)
+    if not any(case.record.readings for case in cases) and not any(case.record.findings for case in cases):
+        raise DataError("the data hold neither scanpaths nor findings; a gaze adapter needs one of them")
+    return cases
+
+
+def _records(spec: str, config: FinetuneConfig) -> Iterable[StudyRecord]:
+    name, root, images = parse_spec(spec)
+    try:
+        for record in open_dataset(name, root, images).records():
+            kept = [
+                reading for reading in record.readings
+                if not config.annotators or reading.reader in {*config.annotators, *config.held_out_annotators}
+            ]  # fmt: skip
+            if kept or record.findings or record.report:
+                yield replace(record, readings=tuple(kept))
+    except DatasetError as error:
+        raise DataError(str(error)) from None
+
+
+def parse_spec(spec: str) -> tuple[str, Path, Path | None]:
+    """Name, root and folder of images of "ROOT", "NAME=ROOT" or "NAME=ROOT,IMAGES"."""
+    name, equals, rest = spec.partition("=")
+    if not equals or name not in ADAPTERS:
+        return FOLDER, Path(spec), None
+    root, comma, images = rest.partition(",")
+    return name, Path(root), Path(images) if comma else None
+
+
+def image_digest(record: StudyRecord) -> str:
+    """Digest of a record's picture.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    try:
+        image = load_image(record.image_path).image
+    except (ImageError, OSError) as error:
+        raise DataError(f"{record.dataset}, image {record.image_id}: {error}") from None
+    return hashlib.sha256(f"{image.width}x{image.height}\n".encode() + image.tobytes()).hexdigest()
+
+
+def check_labels(cases: Sequence[Case]) -> None:
+    """Whether one picture is labelled in one way.
+
+    Raises:
+        DataError: the first picture that is said to have and not to have a finding.
+    """
+    seen: dict[tuple[str, str], tuple[float, str]] = {}
+    for case in cases:
+        for name, value in case.record.findings.items():
+            before, image_id = seen.setdefault((case.digest, name), (value, case.record.image_id))
+            if before != value:
+                raise DataError(
+                    f"the picture of {image_id} and of {case.record.image_id} is the same, and is said to have "
+                    f"{name} and not to have it; correct one of them"
+                )
+
+
+def split_cases(cases: Sequence[Case], config: FinetuneConfig) -> Split:
+    """Split by patient; pictures that are alike go the same way, whatever their names.
+
+    A patient's side is drawn from a hash of the name: others coming or going move nobody, except that neither side is
+    left empty. Scanpaths of held-out annotators are never learned; where there are any, they alone are scored against.
+
+    Raises:
+        DataError: fewer than two patients, or nobody left on a side.
+    """
+    group_of = _groups(cases)
+    shares = {TRAIN: 1 - config.held_out_share, HELD_OUT: config.held_out_share}
+    groups = sorted(set(group_of), key=lambda group: hashlib.sha256(f"{config.seed}:{group}".encode()).digest())
+    if len(groups) < 2:
+        raise DataError("the data hold one patient alone; a second one is needed to score on")
+    sides = {group: split_of(group, seed=config.seed, shares=shares) for group in groups}
+    for side, other in ((HELD_OUT, TRAIN), (TRAIN, HELD_OUT)):
+        if side not in sides.values():
+            sides[groups[0]] = side
+            assert other in sides.values()
+    hidden = set(config.held_out_annotators)
+    train = [_readings_by(case, lambda reader: reader not in hidden) for case in _of(cases, group_of, sides, TRAIN)]
+    held_out = _of(cases, group_of, sides, HELD_OUT)
+    if hidden:
+        held_out = [_readings_by(case, lambda reader: reader in hidden) for case in held_out]
+    taught = [case for case in train if case.record.readings or case.record.findings or case.record.report]
+    if not taught or not held_out:
+        raise DataError("nothing is left to learn from once the held-out annotators are taken out; hold out fewer")
+    return Split(tuple(taught), tuple(held_out))
+
+
+def _of(cases: Sequence[Case], group_of: Sequence[str], sides: dict[str, str], side: str) -> list[Case]:
+    return [case for case, group in zip(cases, group_of, strict=True) if sides[group] == side]
+
+
+def _readings_by(case: Case, wanted: Any) -> Case:
+    readings = tuple(reading for reading in case.record.readings if wanted(reading.reader))
+    return replace(case, record=replace(case.record, readings=readings))
+
+
+def _groups(cases: Sequence[Case]) -> list[str]:
+    """The group of each case: patients that share a picture are one."""
+    leader: dict[str, str] = {}
+
+    def lead(name: str) -> str:
+        while leader.setdefault(name, name) != name:
+            name = leader[name]
+        return name
+
+    names = [f"patient {case.dataset} {case.record.patient_id}" for case in cases]
+    for case, name in zip(cases, names, strict=True):
+        first, second = sorted((lead(name), lead(f"picture {case.digest}")))
+        leader[second] = first
+    return [lead(name) for name in names]
+
+
+def fingerprint(cases: Sequence[Case]) -> str:
+    """SHA-256 of everything that is learned or scored on: pictures, scanpaths, labels and words, in order."""
+    digest = hashlib.sha256()
+    for case in cases:
+        record = case.record
+        paths = [
+            [reading.reader, [[f.x, f.y, f.duration_ms] for f in reading.scanpath]] for reading in record.readings
+        ]
+        values = [case.dataset, record.patient_id, case.digest, paths, sorted(record.findings.items()), record.report]
+        digest.update(json.dumps(values).encode())
+    return digest.hexdigest()
