@@ -2,10 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
 
@@ -156,7 +155,7 @@ def _of(cases: Sequence[Case], group_of: Sequence[str], sides: dict[str, str], s
     return [case for case, group in zip(cases, group_of, strict=True) if sides[group] == side]
 
 
-def _readings_by(case: Case, wanted: Any) -> Case:
+def _readings_by(case: Case, wanted: Callable[[str], bool]) -> Case:
     readings = tuple(reading for reading in case.record.readings if wanted(reading.reader))
     return replace(case, record=replace(case.record, readings=readings))
 

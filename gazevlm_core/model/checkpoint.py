@@ -69,16 +69,19 @@ def pick_device(device: str = "auto") -> torch.device:
     return torch.device(device)
 
 
-def load_checkpoint(source: str = NANO, *, precision: Precision = Precision.AUTO, device: str = "auto") -> Checkpoint:
+def load_checkpoint(
+    source: str = NANO, *, precision: Precision = Precision.AUTO, device: str = "auto", shardable: bool = False
+) -> Checkpoint:
     """Load a model with its processor.
 
     Args:
         source: name of a shipped checkpoint, a folder, or a Hub id of the Qwen2.5-VL family.
         precision: how to hold the weights; a checkpoint that was saved quantised stays as it is.
         device: "auto", "cpu", "cuda" or "cuda:N".
+        shardable: store 4-bit weights in the dtype of the others, so that FSDP can shard them together.
 
     Raises:
-        CheckpointError: not found, not of the family, not readable, or a precision that does not apply.
+        CheckpointError: not found, not of the family, not readable, or a precision or storage that does not apply.
     """
     where, place = resolve_source(source), pick_device(device)
     if "/" not in source and not Path(where).is_dir():
@@ -91,11 +94,13 @@ def load_checkpoint(source: str = NANO, *, precision: Precision = Precision.AUTO
     if saved is not None:
         if precision is not Precision.AUTO:
             raise CheckpointError(f"{source} was saved quantised; load it with precision auto")
+        if shardable:
+            raise CheckpointError(f"{source} was saved quantised, and keeps its storage; take its 16-bit form for FSDP")
         held = Precision.NF4 if saved.get("load_in_4bit") else Precision.INT8
     else:
         held = _choose_precision(precision, config)
         if held in (Precision.NF4, Precision.INT8):
-            options["quantization_config"] = quantization_config(held, dtype)
+            options["quantization_config"] = quantization_config(held, dtype, shardable=shardable)
         elif precision is not Precision.AUTO:
             options["dtype"] = torch.bfloat16 if held is Precision.BF16 else torch.float32
     try:

@@ -21,8 +21,14 @@ def compute_dtype(device: torch.device) -> torch.dtype:
     return torch.bfloat16 if torch.cpu._is_amx_tile_supported() else torch.float32
 
 
-def quantization_config(precision: Precision, dtype: torch.dtype) -> BitsAndBytesConfig:
-    """bitsandbytes settings: NF4 with double quantisation, or 8 bit; vision tower and heads stay as they are."""
+def quantization_config(precision: Precision, dtype: torch.dtype, *, shardable: bool = False) -> BitsAndBytesConfig:
+    """bitsandbytes settings: NF4 with double quantisation, or 8 bit; vision tower and heads stay as they are.
+
+    Args:
+        precision: NF4 or INT8.
+        dtype: of the arithmetic.
+        shardable: keep the 4-bit weights in tensors of `dtype`, which FSDP can shard together with the others.
+    """
     if precision is Precision.INT8:
         return BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=list(KEPT_FULL))
     return BitsAndBytesConfig(
@@ -30,6 +36,7 @@ def quantization_config(precision: Precision, dtype: torch.dtype) -> BitsAndByte
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=dtype,
+        bnb_4bit_quant_storage=dtype if shardable else torch.uint8,
         llm_int8_skip_modules=list(KEPT_FULL),
     )
 

@@ -1,0 +1,124 @@
+"""A base made ready to learn: LoRA layers, the row of the gaze token, and heads that know the added findings."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+
+from finetune.cases import Case
+from finetune.config import FinetuneConfig
+from finetune.examples import supervises_gaze
+from finetune.usual_place import Fitted
+from gazevlm_core.model.config import GazeConfig, GazeVLMConfig
+from gazevlm_core.model.gaze_model import GazeVLM
+from gazevlm_core.model.pointer import GazeHeads
+
+# Anchored: a bare `gate_proj` would also hit the vision tower.
+LANGUAGE = r".*language_model\..*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
+VISION = r".*visual\.blocks\..*\.(qkv|proj|gate_proj|up_proj|down_proj)"
+FINDING_ROWS = ("finding.weight", "finding.bias")
+
+
+def adapted_config(
+    base: GazeConfig, config: FinetuneConfig, cases: Sequence[Case], rows: Sequence[str], fitted: Sequence[Fitted]
+) -> GazeConfig:
+    """Gaze configuration of the adapter.
+
+    Args:
+        base: of the base.
+        config: of the run.
+        cases: that are learned from.
+        rows: added findings that the finding head tells.
+        fitted: added findings with a usual place.
+    """
+    head, placed = base.finding_names[: base.num_head_findings], base.finding_names[base.num_head_findings :]
+    readings = [reading for case in cases for reading in case.record.readings]
+    timed = any(f.duration_ms is not None for reading in readings for f in reading.scanpath)
+    readers = len({reading.reader for reading in readings})
+    said = f"{len(readings)} scanpaths of {readers} annotator{'s' if readers != 1 else ''} on {len(cases)} images"
+    taught = supervises_gaze(config.gaze_order, cases)
+    return replace(
+        base,
+        num_gaze_tokens=config.num_gaze_tokens or base.num_gaze_tokens,
+        finding_names=(*head, *rows, *placed, *(one.place.name for one in fitted)),
+        usual_places=(*base.usual_places, *(one.place for one in fitted)),
+        target_sigma_patches=config.target_sigma_patches,
+        gaze_trained=base.gaze_trained or (taught and config.gaze_weight > 0),
+        findings_trained=base.findings_trained or any(case.record.findings for case in cases),
+        dwell_trained=base.dwell_trained or (taught and timed and config.dwell_weight > 0),
+        trained_on=f"{base.trained_on}, then {said}" if base.trained_on else said,
+        gaze_weight=config.gaze_weight,
+        text_weight=config.text_weight,
+        finding_weight=config.finding_weight,
+        dwell_weight=config.dwell_weight,
+    )
+
+
+def adapt_model(model: GazeVLM, config: FinetuneConfig, gaze: GazeConfig, fitted: Sequence[Fitted]) -> PeftModel:
+    """Put LoRA layers and new heads on a base, in place; everything else is frozen.
+
+    Args:
+        model: without an adapter.
+        config: of the run.
+        gaze: from `adapted_config`.
+        fitted: heads of the findings with a usual place.
+    """
+    heads = _grown_heads(model, gaze, fitted)
+    parts = [*([] if config.freeze_language else [LANGUAGE]), *([] if config.freeze_vision else [VISION])]
+    adapted = get_peft_model(
+        model,
+        LoraConfig(
+            r=config.lora_rank,
+            lora_alpha=config.lora_alpha,
+            lora_dropout=config.lora_dropout,
+            use_dora=config.dora,
+            use_rslora=config.rslora,
+            target_modules="|".join(parts),
+            trainable_token_indices={"embed_tokens": [gaze_token_of(model.config)]},
+        ),
+    )
+    model.gaze_heads = heads.to(model.device)
+    model.config.gaze = gaze.to_dict()
+    for name, parameter in heads.named_parameters():
+        fixed = name.startswith("placed.") or (config.freeze_heads and name not in FINDING_ROWS)
+        parameter.requires_grad_(not fixed)
+    return adapted
+
+
+def gaze_token_of(config: GazeVLMConfig) -> int:
+    """Id of the gaze token; `load_checkpoint` sees to it that there is one."""
+    if config.gaze_token_id is None:
+        raise ValueError("the model's configuration names no gaze token; load it with load_checkpoint")
+    return config.gaze_token_id
+
+
+@torch.no_grad()
+def _grown_heads(model: GazeVLM, gaze: GazeConfig, fitted: Sequence[Fitted]) -> GazeHeads:
+    """New heads with all that the base's heads know; rows of added findings begin at nothing."""
+    old, before = model.gaze_heads, model.config.gaze_config
+    heads = GazeHeads(model.config.text_config.hidden_size, gaze)
+    known = {
+        name: value for name, value in old.state_dict().items()
+        if name not in FINDING_ROWS and not name.startswith("placed.")
+    }  # fmt: skip
+    heads.load_state_dict(known, strict=False)
+    rows = before.num_head_findings
+    heads.finding.weight.zero_()
+    heads.finding.bias.zero_()
+    heads.finding.weight[:rows] = old.finding.weight[:rows].cpu()
+    heads.finding.bias[:rows] = old.finding.bias[:rows].cpu()
+    if gaze.usual_places:
+        kept = len(before.usual_places)
+        if kept:
+            heads.placed.weight[:kept], heads.placed.bias[:kept] = old.placed.weight.cpu(), old.placed.bias.cpu()
+        set_placed(heads, fitted, first=kept)
+    return heads
+
+
+@torch.no_grad()
+def set_placed(heads: GazeHeads, fitted: Sequence[Fitted], *, first: int) -> None:
+    """Write fitted heads into the rows from `first` on."""
+    for row, one in enumerate(fitted, start=first):
+        heads.placed.weight[row] = one.weight
+        heads.placed.bias[row] = one.bias

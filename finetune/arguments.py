@@ -1,0 +1,64 @@
+"""A configuration in the words of `transformers.Trainer`."""
+
+import math
+from pathlib import Path
+
+from transformers import TrainingArguments
+
+from finetune.config import FinetuneConfig, Optimizer, ReportTo
+
+KEPT_CHECKPOINTS = 2  # one is whole while the next is written
+OPTIMIZERS = {Optimizer.ADAMW: "adamw_torch", Optimizer.PAGED_ADAMW_8BIT: "paged_adamw_8bit"}
+
+
+def total_steps(config: FinetuneConfig, images: int, processes: int) -> int:
+    """Optimizer steps of a run."""
+    if config.max_steps:
+        return config.max_steps
+    return max(1, math.ceil(config.epochs * images / (config.batch_size * config.accumulation * processes)))
+
+
+def spaced(times: int, steps: int) -> frozenset[int]:
+    """Steps after which something is done, evenly spaced; the last step is always one of them."""
+    return frozenset(max(1, round(steps * number / times)) for number in range(1, times + 1))
+
+
+def training_arguments(config: FinetuneConfig, checkpoints: Path, steps: int, *, on_gpu: bool) -> TrainingArguments:
+    """Arguments of the Trainer; what is logged, scored and kept is decided by `RunCallback`.
+
+    Args:
+        config: of the run.
+        checkpoints: folder.
+        steps: from `total_steps`.
+        on_gpu: whether the model lies on CUDA.
+    """
+    chosen = config.optimizer
+    if chosen is Optimizer.AUTO:
+        chosen = Optimizer.PAGED_ADAMW_8BIT if on_gpu else Optimizer.ADAMW
+    saves_memory = on_gpu if config.gradient_checkpointing is None else config.gradient_checkpointing
+    return TrainingArguments(
+        output_dir=str(checkpoints),
+        max_steps=steps,
+        per_device_train_batch_size=config.batch_size,
+        gradient_accumulation_steps=config.accumulation,
+        learning_rate=config.learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=round(config.warmup_share * steps),
+        weight_decay=config.weight_decay,
+        max_grad_norm=config.max_grad_norm,
+        optim=OPTIMIZERS[chosen],
+        gradient_checkpointing=saves_memory,
+        gradient_checkpointing_kwargs={"use_reentrant": False} if saves_memory else None,
+        bf16=on_gpu,
+        use_cpu=not on_gpu,
+        seed=config.seed,
+        logging_strategy="no",
+        logging_nan_inf_filter=False,
+        save_strategy="no",
+        save_total_limit=KEPT_CHECKPOINTS,
+        report_to="none" if config.report_to is ReportTo.NONE else config.report_to.value,
+        remove_unused_columns=False,
+        ddp_find_unused_parameters=True,  # a batch without scanpaths leaves the pointer out
+        disable_tqdm=True,
+        deepspeed=config.deepspeed or None,
+    )

@@ -1,0 +1,65 @@
+"""A few held-out images as the base and the adapter see them, for people to look at side by side."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from finetune.cases import Case
+from finetune.records import BEFORE_AFTER, write_json
+from gazevlm_core.inference import GazeEngine
+from gazevlm_core.options import DEFAULT_QUESTION, DiagnoseOptions
+from gazevlm_core.records import Diagnosis
+from gazevlm_core.scanpath import Scanpath
+
+MOST_SHOWN = 6
+LONGEST_SIDE_PX = 1024
+SHOWN_FILE = "before_after.json"
+MOST_TOKENS = 64
+
+
+def shown_cases(held_out: Sequence[Case]) -> list[Case]:
+    """The first images with a scanpath, then others."""
+    return sorted(held_out, key=lambda case: not case.record.readings)[:MOST_SHOWN]
+
+
+def answers(engine: GazeEngine, cases: Sequence[Case]) -> list[Diagnosis]:
+    """Path and words of a model as it is now, one image at a time: grids may differ, and memory is short."""
+    training = engine.model.training
+    engine.model.eval()
+    try:
+        options = DiagnoseOptions(max_new_tokens=MOST_TOKENS)
+        return [engine.diagnose(case.load(), DEFAULT_QUESTION, options) for case in cases]
+    finally:
+        engine.model.train(training)
+
+
+def write_before_after(
+    run: Path, cases: Sequence[Case], before: Sequence[Diagnosis], after: Sequence[Diagnosis]
+) -> None:
+    """Leave the pictures, and what both said of them.
+
+    Args:
+        run: folder of the run.
+        cases: from `shown_cases`.
+        before, after: from `answers`, of the base and of the adapter.
+    """
+    folder = run / BEFORE_AFTER
+    folder.mkdir(parents=True, exist_ok=True)
+    images: list[dict[str, Any]] = []
+    for number, (case, first, second) in enumerate(zip(cases, before, after, strict=True)):
+        name = f"{number}.png"
+        image = case.load()
+        image.thumbnail((LONGEST_SIDE_PX, LONGEST_SIDE_PX))
+        image.save(folder / name, "PNG")
+        readings = case.record.readings
+        images.append({
+            "image_id": case.record.image_id, "file": name, "question": DEFAULT_QUESTION,
+            "answer_before": first.answer, "answer_after": second.answer,
+            "before": _points(first.scanpath), "after": _points(second.scanpath),
+            "taught": _points(readings[0].scanpath) if readings else None,
+        })  # fmt: skip
+    write_json(folder / SHOWN_FILE, {"images": images})
+
+
+def _points(path: Scanpath | None) -> list[list[float]] | None:
+    return None if path is None else [[fixation.x, fixation.y] for fixation in path]

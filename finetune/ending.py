@@ -1,0 +1,66 @@
+"""How a run is asked to end, and what is said of why it ended."""
+
+import errno
+import signal
+import threading
+from types import FrameType
+
+FULL_DISK = "The disk is full; make room and resume. What was kept before is whole."
+NO_MEMORY = (
+    "Memory ran out; lower batch_size (and raise accumulation), max_pixels or lora_rank, or turn on "
+    "gradient_checkpointing, and resume or start again."
+)
+BUG = "{kind}: {text} (not an error that is known; the whole of it is in the process's output)"
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class Stopped(Exception):
+    """Somebody wants the run to end, and nothing was learned yet."""
+
+
+class StopRequest:
+    """Set by SIGTERM or SIGINT; a run looks at it between steps. A second signal ends the process as usual."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+
+    def listen(self) -> None:
+        """Take the signals of this process from now on."""
+        for number in SIGNALS:
+            signal.signal(number, self._heard)
+
+    def _heard(self, number: int, _frame: FrameType | None) -> None:
+        self._event.set()
+        for each in SIGNALS:
+            signal.signal(each, signal.SIG_DFL)
+
+    def __call__(self) -> bool:
+        """Whether the run should end."""
+        return self._event.is_set()
+
+    def check(self) -> None:
+        """Between the parts before the first step.
+
+        Raises:
+            Stopped: the run should end.
+        """
+        if self():
+            raise Stopped
+
+
+def cause_of(error: BaseException, known: tuple[type[BaseException], ...]) -> str:
+    """Why a run failed, in words for the user.
+
+    Args:
+        error: what was raised.
+        known: errors whose text is such words already.
+    """
+    text = " ".join(str(error).split())
+    if isinstance(error, known):
+        return text
+    lowered = text.lower()
+    if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "no space left on device" in lowered:
+        return FULL_DISK
+    if isinstance(error, MemoryError) or "out of memory" in lowered or "can't allocate memory" in lowered:
+        return NO_MEMORY
+    return BUG.format(kind=type(error).__name__, text=text[:300])

@@ -1,0 +1,112 @@
+"""What a frozen vision tower says of each image, computed once and kept on disk.
+
+One safetensors file per picture, named by a digest of everything that decides it: pixels, checkpoint, pixel limits and
+dtype. The files are memory-mapped when they are read, so that memory does not grow with the number of images.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from finetune.cases import Case
+from gazevlm_core.inference import EncodedImage, GazeEngine
+from gazevlm_core.model.processor import GazeVLMProcessor
+
+IMAGES_AT_ONCE = 16
+
+
+@dataclass(frozen=True)
+class FeatureStore:
+    """Image tokens by picture.
+
+    Args:
+        folder: of the files; made if missing.
+        base: fingerprint of the checkpoint whose vision tower it is.
+        limits: the processor's (smallest, largest) number of pixels.
+        dtype: of the tower's arithmetic.
+    """
+
+    folder: Path
+    base: str
+    limits: tuple[int, int]
+    dtype: torch.dtype
+
+    def path(self, digest: str) -> Path:
+        """File of a picture."""
+        key = json.dumps([digest, self.base, self.limits, str(self.dtype)])
+        return self.folder / f"{hashlib.sha256(key.encode()).hexdigest()}.safetensors"
+
+    def read(self, digest: str) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """Image tokens [P, D] and grid_thw int64 [3] of a picture; None where they are not kept, or not whole."""
+        path = self.path(digest)
+        if not path.is_file():
+            return None
+        try:
+            with safe_open(path, "pt") as stored:
+                return stored.get_tensor("tokens"), stored.get_tensor("grid_thw")
+        except SafetensorError:
+            return None  # cut off by a full disk; it is written again
+
+    def write(self, digest: str, tokens: torch.Tensor, grid_thw: torch.Tensor) -> None:
+        """Keep a picture's tokens; several processes may do so at once."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.path(digest)
+        partial = path.with_suffix(f".{os.getpid()}.partial")
+        try:
+            save_file({"tokens": tokens.cpu().contiguous(), "grid_thw": grid_thw.cpu()}, partial)
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+def fill_features(store: FeatureStore, engine: GazeEngine, cases: Sequence[Case]) -> int:
+    """Compute what is missing; how many pictures that were."""
+    missing = {case.digest: case for case in cases if store.read(case.digest) is None}
+    for some in _groups(list(missing.values()), IMAGES_AT_ONCE):
+        for case, encoded in zip(some, engine.encode_images([case.load() for case in some]), strict=True):
+            store.write(case.digest, encoded.tokens, encoded.grid_thw)
+    return len(missing)
+
+
+def encoded_cases(
+    cases: Sequence[Case], engine: GazeEngine, store: FeatureStore | None, batch_size: int
+) -> Iterator[tuple[list[Case], list[EncodedImage]]]:
+    """Cases in batches with their images after the vision tower, from the store or computed."""
+    for some in _groups(list(cases), batch_size):
+        if store is None:
+            yield some, engine.encode_images([case.load() for case in some])
+        else:
+            yield some, [encoded_image(store, engine.processor, case) for case in some]
+
+
+def encoded_image(store: FeatureStore, processor: GazeVLMProcessor, case: Case) -> EncodedImage:
+    """A case's image from the store.
+
+    Raises:
+        KeyError: it is not kept; see `fill_features`.
+    """
+    found = store.read(case.digest)
+    if found is None:
+        raise KeyError(f"{case.record.image_id}: its features are gone from {store.folder}")
+    return engine_image(processor, *found)
+
+
+def engine_image(processor: GazeVLMProcessor, tokens: torch.Tensor, grid_thw: torch.Tensor) -> EncodedImage:
+    """Image tokens with the grid that they lie on."""
+    from gazevlm_core.geometry import PatchGrid
+
+    merge = processor.image_processor.merge_size
+    return EncodedImage(tokens, grid_thw, PatchGrid.from_grid_thw(grid_thw.tolist(), merge))
+
+
+def _groups(items: list[Any], size: int) -> Iterator[list[Any]]:
+    for first in range(0, len(items), size):
+        yield items[first : first + size]

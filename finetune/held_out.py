@@ -1,0 +1,232 @@
+"""Scores on the held-out images: of the base once, of the adapter at every scoring, each beside its floors."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from finetune.cases import Case
+from finetune.examples import AdaptCollator, held_out_item
+from finetune.features import FeatureStore, encoded_cases
+from finetune.records import Measure, Verdict
+from gazevlm_core.geometry import PatchGrid
+from gazevlm_core.inference import GazeEngine
+from gazevlm_core.metrics.labels import auroc
+from gazevlm_core.metrics.sequence import medoid_index, sequence_scores
+from gazevlm_core.options import DEFAULT_QUESTION, DiagnoseOptions
+from gazevlm_core.records import Diagnosis
+from gazevlm_core.scanpath import Scanpath
+from gazevlm_core.training.trainer import PARTS
+
+IMAGES_AT_ONCE = 16
+SHUFFLES = 8
+CHANCE = 0.5
+SEQUENCE, ORDER, AUROC = "sequence score", "order gain", "AUROC"
+MAIN = (SEQUENCE, AUROC)  # what the verdict goes by
+CONSTANT_FLOOR = "the best path of the training images, on every image"
+SHUFFLED_FLOOR = "its own path, shuffled"
+CHANCE_FLOOR = "chance"
+Path = tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Looked:
+    """What a model says of the images, before any word.
+
+    Args:
+        diagnoses: one per image, without an answer.
+        losses: name of a loss -> mean over the images, in nats; empty where none was asked for.
+    """
+
+    diagnoses: tuple[Diagnosis, ...]
+    losses: dict[str, float]
+
+    def probabilities(self) -> list[dict[str, float]]:
+        """Finding -> probability, per image."""
+        return [dict(diagnosis.finding_probabilities) for diagnosis in self.diagnoses]
+
+
+def look_at(engine: GazeEngine, cases: Sequence[Case], store: FeatureStore | None) -> Looked:
+    """Ask a model about images; nothing of its training is touched, not even the state of chance.
+
+    Args:
+        engine: the model as it is now.
+        cases: the images.
+        store: image tokens that stand for the vision tower; None runs it.
+    """
+    training = engine.model.training
+    engine.model.eval()
+    try:
+        diagnoses: list[Diagnosis] = []
+        with torch.random.fork_rng(devices=_devices(engine)):
+            for some, images in encoded_cases(cases, engine, store, IMAGES_AT_ONCE):
+                gaze_pass = engine.look(images, [DEFAULT_QUESTION] * len(some))
+                diagnoses += [
+                    engine.describe(gaze_pass, row, image, DiagnoseOptions()) for row, image in enumerate(images)
+                ]
+            return Looked(tuple(diagnoses), _losses(engine, cases, store))
+    finally:
+        engine.model.train(training)
+
+
+def _devices(engine: GazeEngine) -> list[torch.device]:
+    return [engine.model.device] if engine.model.device.type == "cuda" else []
+
+
+@torch.no_grad()
+def _losses(engine: GazeEngine, cases: Sequence[Case], store: FeatureStore | None) -> dict[str, float]:
+    """Mean of each loss over the batches that have it, with equal weights; empty without trained gaze tokens."""
+    gaze = engine.gaze_config
+    if not (gaze.gaze_trained or gaze.findings_trained):
+        return {}
+    collate = AdaptCollator(engine.processor, gaze, store=store)
+    sums: dict[str, list[float]] = {name: [] for name in PARTS}
+    for first in range(0, len(cases), IMAGES_AT_ONCE):
+        batch = collate([held_out_item(case) for case in cases[first : first + IMAGES_AT_ONCE]])
+        losses = engine.model(**{name: value.to(engine.model.device) for name, value in batch.items()})
+        for name in supervised(batch):
+            sums[name].append(float(getattr(losses, name)))
+    return {name: float(np.mean(values)) for name, values in sums.items() if values}
+
+
+def supervised(batch: dict[str, torch.Tensor]) -> list[str]:
+    """Names of the losses that a batch says anything about."""
+    said = {
+        "gaze_loss": "gaze_targets" in batch,
+        "text_loss": bool((batch["labels"] != -100).any()),
+        "finding_loss": bool((~batch["finding_labels"].isnan()).any()),
+        "dwell_loss": "gaze_durations_ms" in batch and bool((batch["gaze_durations_ms"] > 0).any()),
+    }
+    return [name for name, known in said.items() if known]
+
+
+# ---- measures -------------------------------------------------------------------------------------------------------
+def measures(
+    cases: Sequence[Case], adapter: Looked, base: Looked, taught: Sequence[Scanpath], added: Sequence[str], seed: int
+) -> list[Measure]:
+    """All figures of the held-out images.
+
+    Args:
+        cases: the images, with their readings and labels.
+        adapter, base: what the two say of them.
+        taught: scanpaths of the training images, behind the constant floor.
+        added: findings that the base lacks; it tells them by chance.
+        seed: of the shuffled floors.
+    """
+    found = _path_measures(cases, adapter, base, taught, seed)
+    found += _auroc_measures(cases, adapter, base, added)
+    for name, value in adapter.losses.items():
+        found.append(Measure(name.replace("_", " "), value, base.losses.get(name), {}, False, "nats"))
+    return found
+
+
+def _path_measures(
+    cases: Sequence[Case], adapter: Looked, base: Looked, taught: Sequence[Scanpath], seed: int
+) -> list[Measure]:
+    read = [index for index, case in enumerate(cases) if case.record.readings]
+    if not read or not any(adapter.diagnoses[index].gaze_trained for index in read):
+        return []
+    grids = [adapter.diagnoses[index].grid for index in read]
+    targets = [
+        [on_grid(reading.scanpath, grid) for reading in cases[index].record.readings]
+        for index, grid in zip(read, grids, strict=True)
+    ]
+    own, own_shuffled = _scores(adapter, read, targets, seed)
+    before, before_shuffled = _scores(base, read, targets, seed)
+    floors = {SHUFFLED_FLOOR: own_shuffled} if own_shuffled is not None else {}
+    if taught:
+        constant = [_constant(taught, grid) for grid in grids]
+        floors[CONSTANT_FLOOR] = _mean_score(constant, targets)
+    gain = None if own is None or own_shuffled is None else own - own_shuffled
+    gain_before = None if before is None or before_shuffled is None else before - before_shuffled
+    return [Measure(SEQUENCE, own, before, floors), Measure(ORDER, gain, gain_before, {SHUFFLED_FLOOR: 0.0})]
+
+
+def _scores(
+    looked: Looked, read: Sequence[int], targets: Sequence[Sequence[Path]], seed: int
+) -> tuple[float | None, float | None]:
+    """Sequence score of the shown paths and of the same ones in random orders; None where none is shown."""
+    shown = [looked.diagnoses[index] for index in read]
+    if not all(one.scanpath is not None for one in shown):
+        return None, None
+    paths = [on_grid(one.scanpath, one.grid) for one in shown if one.scanpath is not None]
+    rng = np.random.default_rng(seed)
+    shuffled = [
+        _mean_score([tuple(int(patch) for patch in rng.permutation(path)) for path in paths], targets)
+        for _ in range(SHUFFLES)
+    ]
+    return _mean_score(paths, targets), float(np.mean(shuffled))
+
+
+def _mean_score(paths: Sequence[Path], targets: Sequence[Sequence[Path]]) -> float:
+    """Mean over images of the mean sequence score with the image's readings."""
+    return float(np.mean([
+        sequence_scores([path] * len(others), list(others)).mean() for path, others in zip(paths, targets, strict=True)
+    ]))  # fmt: skip
+
+
+def _constant(taught: Sequence[Scanpath], grid: PatchGrid) -> Path:
+    paths = [on_grid(path, grid) for path in taught]
+    return paths[medoid_index(paths)]
+
+
+def on_grid(path: Scanpath, grid: PatchGrid) -> Path:
+    """A scanpath as patch indices."""
+    return tuple(grid.index_of(fixation) for fixation in path)
+
+
+def _auroc_measures(
+    cases: Sequence[Case], adapter: Looked, base: Looked, added: Sequence[str]
+) -> list[Measure]:
+    """AUROC of every finding that held-out images both have and lack, and their mean."""
+    ours, theirs = adapter.probabilities(), base.probabilities()
+    names = sorted({name for case in cases for name in case.record.findings} & set(ours[0] if ours else ()))
+    each: list[Measure] = []
+    for name in names:
+        known = [index for index, case in enumerate(cases) if name in case.record.findings]
+        labels = np.array([cases[index].record.findings[name] for index in known])
+        if len(np.unique(labels)) < 2:
+            continue
+        own = auroc(labels, np.array([ours[index][name] for index in known]))
+        before = CHANCE if name in added else None
+        if name in theirs[0]:
+            before = auroc(labels, np.array([theirs[index][name] for index in known]))
+        each.append(Measure(f"{AUROC}: {name}", own, before, {CHANCE_FLOOR: CHANCE}))
+    if not each:
+        return []
+    bases = [one.base for one in each if one.base is not None]
+    whole = Measure(
+        AUROC, float(np.mean([one.value for one in each if one.value is not None])),
+        float(np.mean(bases)) if len(bases) == len(each) else None, {CHANCE_FLOOR: CHANCE},
+    )  # fmt: skip
+    return [whole, *each]
+
+
+def judge(found: Sequence[Measure], images: int) -> Verdict:
+    """Whether an adapter is better than its base: by the mean gain of the main measures.
+
+    A base that shows no path or tells no finding counts as the best floor of that measure.
+
+    Args:
+        found: from `measures`.
+        images: held-out images behind them.
+    """
+    gains, words = [], []
+    for one in found:
+        if one.name not in MAIN or one.value is None:
+            continue
+        before = one.base if one.base is not None else max(one.floors.values(), default=0.0)
+        gains.append(one.value - before)
+        words.append(f"{one.name} {before:.3f} to {one.value:.3f}")
+    if not gains:
+        return Verdict(False, f"Nothing could be compared with the base on {images} held-out images.")
+    better = float(np.mean(gains)) > 0
+    said = "better than its base" if better else "no better than its base"
+    return Verdict(better, f"It is {said} on {images} held-out images: {', '.join(words)}.")
+
+
+def selection_score(found: Sequence[Measure]) -> float:
+    """What early stopping goes by: the mean of the main measures."""
+    values = [one.value for one in found if one.name in MAIN and one.value is not None]
+    return float(np.mean(values)) if values else -float("inf")

@@ -1,0 +1,129 @@
+"""What a run tells while it goes on, and when it scores, keeps a checkpoint, and stops."""
+
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, Any
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from finetune.records import COMPLETE, LOG_FILE, Measure
+from gazevlm_core.training.trainer import PARTS
+
+ROUNDED = 8  # significant digits
+
+
+class TrainingError(RuntimeError):
+    """Training cannot go on; one sentence that says why and what to do."""
+
+
+class RunLog:
+    """Appends events to a run's log, each flushed at once. Only the main process of a run writes.
+
+    Args:
+        run: folder of the run.
+        writes: False for the other processes.
+    """
+
+    def __init__(self, run: Path, *, writes: bool = True) -> None:
+        self._stream: IO[str] | None = None
+        if writes:
+            run.mkdir(parents=True, exist_ok=True)
+            path = run / LOG_FILE
+            torn = path.is_file() and path.stat().st_size > 0 and not path.read_bytes().endswith(b"\n")
+            self._stream = path.open("a", encoding="utf-8")
+            if torn:  # by a kill in the middle of a line
+                self._stream.write("\n")
+
+    def write(self, event: str, **values: Any) -> None:
+        """One event with the time."""
+        if self._stream is not None:
+            line = {"event": event, "time_s": round(time.time(), 3), **values}
+            self._stream.write(json.dumps(line, allow_nan=False) + "\n")
+            self._stream.flush()
+
+    def phase(self, text: str) -> None:
+        """Words on what is being done before and after the steps."""
+        self.write("phase", text=text)
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._stream is not None:
+            self._stream.close()
+
+
+class RunCallback(TrainerCallback):
+    """Logs every step, scores on time, marks whole checkpoints, and stops when it is told to.
+
+    Args:
+        log: of the run.
+        score_at: steps after which the held-out images are scored.
+        save_at: steps after which a checkpoint is kept.
+        score: step -> measures; called by every process.
+        should_stop: whether somebody wants the run to end; asked after every step.
+        is_over: measures, step -> whether to stop early.
+    """
+
+    def __init__(
+        self,
+        log: RunLog,
+        score_at: frozenset[int],
+        save_at: frozenset[int],
+        score: Callable[[int], list[Measure]],
+        should_stop: Callable[[], bool],
+        is_over: Callable[[list[Measure], int], bool],
+    ) -> None:
+        self._log, self._score_at, self._save_at = log, score_at, save_at
+        self._score, self._should_stop, self._is_over = score, should_stop, is_over
+        self.stopped = self.over = False
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> TrainerControl:
+        """Decide on saving and stopping."""
+        control.should_log = True
+        control.should_save = state.global_step in self._save_at
+        if self._should_stop() and state.global_step < state.max_steps:
+            self.stopped = control.should_save = control.should_training_stop = True
+        return control
+
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, float], **_: Any
+    ) -> None:
+        """Write a step down.
+
+        Raises:
+            TrainingError: the loss is no number any more.
+        """
+        if "loss" not in logs:
+            return
+        step = state.global_step
+        if not math.isfinite(logs["loss"]) or not math.isfinite(logs.get("grad_norm", 0.0)):
+            raise TrainingError(
+                f"The loss is no number any more at step {step}; start again with a lower learning_rate and "
+                "heads_learning_rate."
+            )
+        names = ("loss", *PARTS, "learning_rate", "grad_norm")
+        parts = {name: float(f"{logs[name]:.{ROUNDED}g}") for name in names if name in logs}
+        self._log.write("step", step=step, steps=state.max_steps, **parts)
+        if step in self._score_at and not self.stopped:
+            found = self._score(step)
+            self._log.write("held_out", step=step, measures=[asdict(one) for one in found])
+            if self._is_over(found, step):
+                self.over = control.should_training_stop = True
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Mark a checkpoint as whole; one without the mark is never resumed from."""
+        if args.should_save:
+            folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
+            (folder / COMPLETE).write_text("", encoding="utf-8")
+            self._log.write("checkpoint", step=state.global_step)
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """The latest checkpoint that is whole."""
+    marked = [path.parent for path in folder.glob(f"checkpoint-*/{COMPLETE}")]
+    return max(marked, key=lambda path: int(path.name.rpartition("-")[2]), default=None)

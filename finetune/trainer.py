@@ -1,0 +1,75 @@
+"""The Trainer of adapters: two rates of learning, checkpoints that hold the heads too, and an order that is given."""
+
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from peft import PeftModel, set_peft_model_state_dict
+from safetensors.torch import load_file
+from torch.utils.data import Dataset, Sampler, SequentialSampler
+
+from gazevlm_core.model.adapters import HEADS_FILE, WEIGHTS_FILE, save_adapter
+from gazevlm_core.model.gaze_model import GazeVLM
+from gazevlm_core.training.trainer import GazeTrainer
+
+HEADS = "gaze_heads."
+
+
+class AdaptTrainer(GazeTrainer):
+    """Trains a PEFT model around a `GazeVLM` with its heads.
+
+    Args:
+        heads_learning_rate: of the heads; the other rate is the arguments' own.
+        args, kwargs: as in `transformers.Trainer`.
+    """
+
+    def __init__(self, *args: Any, heads_learning_rate: float, **kwargs: Any) -> None:
+        self._heads_learning_rate = heads_learning_rate
+        self.optimizer: torch.optim.Optimizer | None = None
+        super().__init__(*args, **kwargs)
+
+    @property
+    def adapted(self) -> PeftModel:
+        """The model without what processes are wrapped in."""
+        return cast(PeftModel, self.accelerator.unwrap_model(self.model))
+
+    def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler:
+        """The items' own order: it is drawn from the run's seed already."""
+        return SequentialSampler(cast(Any, train_dataset or self.train_dataset))
+
+    def create_optimizer(self, model: torch.nn.Module | None = None) -> torch.optim.Optimizer:
+        """The library's optimizer on two groups of parameters, heads and all else."""
+        if self.optimizer is None:
+            trained = [(name, p) for name, p in (model or self.model).named_parameters() if p.requires_grad]
+            kind, options = self.get_optimizer_cls_and_kwargs(self.args, model or self.model)
+            groups: list[dict[str, Any]] = [
+                {"params": [p for name, p in trained if HEADS not in name]},
+                {"params": [p for name, p in trained if HEADS in name], "lr": self._heads_learning_rate},
+            ]
+            for group in groups:
+                group["weight_decay"] = self.args.weight_decay
+            self.optimizer = kind([group for group in groups if group["params"]], **options)
+        return self.optimizer
+
+    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
+        """A checkpoint is an adapter as `attach_adapter` reads it; the base class would leave out the heads."""
+        if self.args.should_save:
+            folder = Path(output_dir or cast(str, self.args.output_dir))
+            folder.mkdir(parents=True, exist_ok=True)
+            save_adapter(self.adapted, folder)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: torch.nn.Module | None = None) -> None:
+        load_weights(self.adapted, Path(resume_from_checkpoint))
+
+
+def load_weights(adapted: PeftModel, folder: Path) -> None:
+    """Put the weights of a saved adapter of the same shape into a model that is being trained.
+
+    Raises:
+        ValueError: they do not fit.
+    """
+    result: Any = set_peft_model_state_dict(adapted, load_file(folder / WEIGHTS_FILE))
+    if result.unexpected_keys:
+        raise ValueError(f"{folder.name}: {result.unexpected_keys[0]} has no counterpart in the model")
+    base = cast(GazeVLM, adapted.get_base_model())
+    base.gaze_heads.load_state_dict(load_file(folder / HEADS_FILE))
