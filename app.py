@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 import spaces  # before anything of ours: on a ZeroGPU Space it has to come before torch
 from PIL import Image
 
-from annotate.settings import ADMIN_TOKEN_VARIABLE, AnnotateSettings, AnnotateSettingsError
+from annotate.settings import AnnotateSettings, AnnotateSettingsError
 from diagnose.service import gpu_seconds
 from diagnose.settings import Settings, SettingsError
+from frame.roles import ADMIN_TOKEN_VARIABLE
 from gazevlm_core.options import DiagnoseOptions
 from gazevlm_core.quiet import quiet_libraries
 
@@ -45,7 +46,7 @@ def build_app(
     from frame.ui import build_page
 
     ask = gpu(catalogue.ask)
-    service = AnnotationService(teaching.store, catalogue, ask, teaching.gate)
+    service = AnnotationService(teaching.store, catalogue, ask, teaching.gate, findings=teaching.findings)
     annotations = dashboard_tab(teaching.dashboard)
     return build_page([diagnose_tab(catalogue, ask), annotate_tab(service), annotations, evaluate_tab(catalogue, ask)])
 

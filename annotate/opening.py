@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from PIL import Image
 
 from annotate.dashboard.service import DashboardService
-from annotate.identity import Gate
 from annotate.settings import AnnotateSettings
 from annotate.store.store import AnnotationStore
 from annotate.store.types import StoreError, StoreSettings
 from annotate.sync.hub import HubError
 from annotate.sync.worker import HubSync
+from frame.identity import Gate
 from gazevlm_core.phantom.make import make_phantom
 
 STARTERS, FIRST_SEED, STARTER_PX = 12, 910_000, 336
@@ -28,12 +28,14 @@ class Teaching:
         store: of the annotations.
         gate: who is who.
         dashboard: what the Annotations tab can do.
+        findings: that can be ticked beside those that the phantoms have.
         sync: the copy on the Hub; None where no repository is set.
     """
 
     store: AnnotationStore
     gate: Gate
     dashboard: DashboardService
+    findings: tuple[str, ...] = ()
     sync: HubSync | None = None
 
     def start(self) -> None:
@@ -77,7 +79,8 @@ def open_teaching(settings: AnnotateSettings) -> Teaching:
         raise
     gate = Gate(settings, store.pseudonym)
     state, wake = (sync.state, sync.wake) if sync else (_not_synced, _not_synced)
-    return Teaching(store, gate, DashboardService(store, gate, state, wake, settings.folder), sync)
+    dashboard = DashboardService(store, gate, state, wake, settings.folder)
+    return Teaching(store, gate, dashboard, settings.findings, sync)
 
 
 def _not_synced() -> None:

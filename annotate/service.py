@@ -3,6 +3,7 @@
 import hmac
 import threading
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from io import BytesIO
@@ -12,11 +13,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from annotate.blur import BlurSettings, blurred
-from annotate.identity import Action, Asked, Gate, NotAllowed, Visitor
 from annotate.payload import Submission
 from annotate.scores import Against, compare
 from annotate.store.types import Progress, Receipt, StoredImage
 from annotate.submission import annotation_of
+from frame.identity import Action, Asked, Gate, NotAllowed, Visitor
 from frame.models import Ask, Models, first_look
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.images import load_image
@@ -111,6 +112,7 @@ class AnnotationService:
         models: what can look.
         ask: looks, one image at a time.
         gate: who is asking, and whether they may.
+        findings: that can be ticked beside those that the phantoms have.
         blur: of the modes with a blurred image.
     """
 
@@ -121,11 +123,12 @@ class AnnotationService:
         ask: Ask,
         gate: Gate,
         *,
+        findings: Sequence[str] = (),
         blur: BlurSettings | None = None,
     ) -> None:
         self.store, self.models, self.gate = store, models, gate
         self.blur = blur or BlurSettings()
-        self.findings = (*FINDING_NAMES, *gate.settings.findings)
+        self.findings = (*FINDING_NAMES, *findings)
         self._ask = ask
         self._looks: OrderedDict[tuple[str, str], Diagnosis] = OrderedDict()
         self._looking, self._turns = threading.Lock(), threading.BoundedSemaphore(LOOKS_AT_ONCE)

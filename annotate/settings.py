@@ -1,22 +1,24 @@
 """What Teach is started with: environment variables, checked before anything is opened."""
 
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from frame.roles import (
+    ADMIN_TOKEN_VARIABLE,
+    REVIEWER_TOKEN_VARIABLE,
+    RoleSettings,
+    RoleSettingsError,
+    check_secrets,
+)
 from gazevlm_core.phantom.truth import FINDING_NAMES, NO_FINDING
 
 DATA_VARIABLE, DATABASE_VARIABLE, SYNC_VARIABLE = "GAZEVLM_DATA", "DATABASE_URL", "GAZEVLM_SYNC_REPO"
-ADMINS_VARIABLE, REVIEWERS_VARIABLE = "GAZEVLM_ADMINS", "GAZEVLM_REVIEWERS"
-ADMIN_TOKEN_VARIABLE, REVIEWER_TOKEN_VARIABLE = "GAZEVLM_ADMIN_TOKEN", "GAZEVLM_REVIEWER_TOKEN"
 QUOTA_VARIABLE, STARTERS_VARIABLE = "GAZEVLM_QUOTA", "GAZEVLM_STARTERS"
 PSEUDONYM_VARIABLE, FINDINGS_VARIABLE = "GAZEVLM_PSEUDONYM_KEY", "GAZEVLM_FINDINGS"
 SECRET_VARIABLES = (ADMIN_TOKEN_VARIABLE, REVIEWER_TOKEN_VARIABLE, PSEUDONYM_VARIABLE)
-SPACE_VARIABLE, SYSTEM_VARIABLE, OAUTH_VARIABLE = "SPACE_ID", "SYSTEM", "OAUTH_CLIENT_SECRET"
 GOLD_VARIABLE, REPEAT_VARIABLE = "GAZEVLM_GOLD_SHARE", "GAZEVLM_REPEAT_SHARE"
 LONGEST_FINDING, MOST_FINDINGS = 60, 20  # characters; further findings
-SHORTEST_TOKEN = 16  # characters; shorter ones can be guessed
 SWITCH = {"": True, "0": False, "1": True}
 DEFAULT_DATA, DEFAULT_QUOTA, LARGEST_QUOTA = "data", 12, 10_000
 DEFAULT_GOLD, DEFAULT_REPEAT = 0.1, 0.05
@@ -27,8 +29,8 @@ class AnnotateSettingsError(ValueError):
 
 
 @dataclass(frozen=True)
-class AnnotateSettings:
-    """What Teach is started with.
+class AnnotateSettings(RoleSettings):
+    """What Teach is started with, beside roles.
 
     Args:
         folder: where the store lies.
@@ -39,10 +41,6 @@ class AnnotateSettings:
         findings: that can be ticked beside those that the phantoms have.
         starters: whether an empty store gets a few drawn images to annotate.
         pseudonym_key: what pseudonyms are made with; "" for a key that the database makes for itself.
-        admins, reviewers: user names on the Hub, lower case; they count for those who are logged in there alone.
-        admin_token, reviewer_token: give the role to whoever shows them; "" gives it to nobody.
-        on_space: whether this is a Space whose visitors log in at the Hub.
-        token_is_new: whether `admin_token` was made now, since nothing else would let anybody administer the store.
     """
 
     folder: Path = Path(DEFAULT_DATA)
@@ -54,18 +52,10 @@ class AnnotateSettings:
     findings: tuple[str, ...] = ()
     starters: bool = True
     pseudonym_key: str = field(default="", repr=False)
-    admins: frozenset[str] = frozenset()
-    reviewers: frozenset[str] = frozenset()
-    admin_token: str = field(default="", repr=False)
-    reviewer_token: str = field(default="", repr=False)
-    on_space: bool = False
-    token_is_new: bool = False
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "AnnotateSettings":
-        """Read the variables above; empty ones count as not set.
-
-        Off a Space, a missing admin token is made anew: the name that somebody types there proves nothing.
+        """Read the variables above and those of `RoleSettings`; empty ones count as not set.
 
         Raises:
             AnnotateSettingsError: a quota or share that is no number, findings that are no names, a token or key that
@@ -73,14 +63,14 @@ class AnnotateSettings:
                 when the disk is new.
         """
         values = {name: environment.get(name, "").strip() for name in (
-            DATA_VARIABLE, DATABASE_VARIABLE, SYNC_VARIABLE, ADMINS_VARIABLE, REVIEWERS_VARIABLE, ADMIN_TOKEN_VARIABLE,
-            REVIEWER_TOKEN_VARIABLE, QUOTA_VARIABLE, STARTERS_VARIABLE, PSEUDONYM_VARIABLE, FINDINGS_VARIABLE,
-            SPACE_VARIABLE, SYSTEM_VARIABLE, OAUTH_VARIABLE, GOLD_VARIABLE, REPEAT_VARIABLE,
+            DATA_VARIABLE, DATABASE_VARIABLE, SYNC_VARIABLE, QUOTA_VARIABLE, STARTERS_VARIABLE, FINDINGS_VARIABLE,
+            GOLD_VARIABLE, REPEAT_VARIABLE, *SECRET_VARIABLES,
         )}  # fmt: skip
-        # All three, as Gradio asks for them: where one is missing, its login is a pretended one.
-        on_space = values[SYSTEM_VARIABLE] == "spaces" and bool(values[SPACE_VARIABLE] and values[OAUTH_VARIABLE])
-        admin, reviewer = values[ADMIN_TOKEN_VARIABLE], values[REVIEWER_TOKEN_VARIABLE]
-        _check_secrets({name: values[name] for name in SECRET_VARIABLES})
+        try:
+            check_secrets({name: values[name] for name in SECRET_VARIABLES})
+            roles = RoleSettings.from_environment(environment)
+        except RoleSettingsError as error:
+            raise AnnotateSettingsError(str(error)) from None
         if values[SYNC_VARIABLE] and not values[PSEUDONYM_VARIABLE]:
             raise AnnotateSettingsError(
                 f"{SYNC_VARIABLE} needs {PSEUDONYM_VARIABLE}, a secret of your own, so that everybody keeps their "
@@ -92,7 +82,6 @@ class AnnotateSettings:
         repeat = _share(REPEAT_VARIABLE, values[REPEAT_VARIABLE], DEFAULT_REPEAT)
         if gold + repeat > 1:
             raise AnnotateSettingsError(f"{GOLD_VARIABLE} and {REPEAT_VARIABLE} are shares of one whole; lower them")
-        new = not admin and not on_space
         return cls(
             folder=Path(values[DATA_VARIABLE] or DEFAULT_DATA),
             database_url=values[DATABASE_VARIABLE],
@@ -103,23 +92,8 @@ class AnnotateSettings:
             findings=_findings(values[FINDINGS_VARIABLE]),
             starters=SWITCH[values[STARTERS_VARIABLE]],
             pseudonym_key=values[PSEUDONYM_VARIABLE],
-            admins=_names(values[ADMINS_VARIABLE]),
-            reviewers=_names(values[REVIEWERS_VARIABLE]),
-            admin_token=secrets.token_urlsafe(SHORTEST_TOKEN) if new else admin,
-            reviewer_token=reviewer,
-            on_space=on_space,
-            token_is_new=new,
+            **vars(roles),
         )
-
-
-def _check_secrets(given: Mapping[str, str]) -> None:
-    for name, secret in given.items():
-        if secret and len(secret) < SHORTEST_TOKEN:
-            raise AnnotateSettingsError(f"{name} is too easy to guess; give at least {SHORTEST_TOKEN} characters")
-    known: dict[str, str] = {}
-    for name, secret in given.items():
-        if secret and known.setdefault(secret, name) != name:
-            raise AnnotateSettingsError(f"{known[secret]} and {name} must differ")
 
 
 def _quota(text: str) -> int:
@@ -152,7 +126,3 @@ def _findings(text: str) -> tuple[str, ...]:
     if len(found) > MOST_FINDINGS:
         raise AnnotateSettingsError(f"{FINDINGS_VARIABLE} names {len(found)} findings; give at most {MOST_FINDINGS}")
     return found
-
-
-def _names(text: str) -> frozenset[str]:
-    return frozenset(name.strip().lower() for name in text.split(",") if name.strip())

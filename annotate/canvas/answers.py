@@ -3,10 +3,10 @@
 import math
 from typing import Any
 
-from annotate.identity import Visitor
 from annotate.payload import LONGEST_QUESTION, LONGEST_REPORT
 from annotate.scores import Against
 from annotate.service import AnnotationService, Looked
+from frame.identity import Visitor
 from gazevlm_core.annotation import MODES
 from gazevlm_core.metrics.compare import FLOORS
 from gazevlm_core.options import DEFAULT_QUESTION

@@ -18,7 +18,6 @@ from gradio.route_utils import API_PREFIX
 from gradio.utils import get_upload_folder
 
 from annotate.canvas.answers import Answer, greeting, looked_answer, scores_answer
-from annotate.identity import NotAllowed
 from annotate.payload import (
     Begin,
     Look,
@@ -32,6 +31,7 @@ from annotate.payload import (
 )
 from annotate.service import AnnotationService, Opened
 from annotate.store.types import StoreTrouble
+from frame.identity import NotAllowed
 from viewer.component import PALETTES, page_head
 
 STATIC = Path(__file__).parent.with_name("static")

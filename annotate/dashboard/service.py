@@ -11,9 +11,9 @@ from annotate.dashboard.admin.log.part import LogPart
 from annotate.dashboard.open.part import OpenPart
 from annotate.dashboard.quality.part import QualityPart, SurveyCache
 from annotate.dashboard.review.part import ReviewPart
-from annotate.identity import Gate
 from annotate.store.store import AnnotationStore
 from annotate.sync.worker import SyncState
+from frame.identity import Gate
 
 
 class DashboardService:

@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import shutil
-import tempfile
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +14,7 @@ from annotate.export.lines import audit_values, json_line, person_values, skip_v
 from annotate.export.parquet import ParquetFiles
 from annotate.export.sinks import ImageFiles, JsonLines, Sink, open_text
 from annotate.export.tables import AnnotationTable, FixationTable
+from annotate.export.whole import whole_folder
 from annotate.store.store import AnnotationStore
 from annotate.store.types import Stored, StoredImage, StoreError, Verdict
 
@@ -78,21 +77,8 @@ def export_store(
     unknown = sorted(set(formats) - set(FORMATS))
     if unknown or not formats:
         raise StoreError(f"Formats are {', '.join(FORMATS)}; {', '.join(unknown) or 'none'} was asked for.")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise StoreError(f"{folder} is in use; give a folder that is empty or not there yet.")
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    except OSError as error:
-        raise StoreError(f"Cannot write beside {folder}: {error.strerror}.") from None
-    try:
+    with whole_folder(folder, "export") as work:
         counts = _write(store, work, which, names, formats, licence, title)
-        work.chmod(0o755)
-        work.replace(folder)  # a rename; an empty folder gives way
-    except OSError as error:
-        raise StoreError(f"The export could not be written ({error.strerror}); nothing was left behind.") from None
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
     return Exported(folder, counts)
 
 

@@ -23,7 +23,10 @@ def usable(stored: Iterable[Stored]) -> list[Stored]:
 
 
 def scanpath_values(one: Stored) -> dict[str, Any]:
-    """A line of scanpaths.jsonl. Durations are left out where they are unknown, or longer than the reader takes."""
+    """A line of scanpaths.jsonl. Durations are left out where they are unknown, or longer than the reader takes.
+
+    The submission's id and the digest of its record go along, so that whatever is trained on it can name it.
+    """
     annotation = one.annotation
     values: dict[str, Any] = {
         "image_id": one.image_sha256,
@@ -31,6 +34,8 @@ def scanpath_values(one: Stored) -> dict[str, Any]:
         "source": annotation.scanpath.source,
         "x": [fixation.x for fixation in annotation.scanpath],
         "y": [fixation.y for fixation in annotation.scanpath],
+        "submission_id": annotation.submission_id,
+        "digest": one.receipt.digest,
     }
     durations = [fixation.duration_ms for fixation in annotation.scanpath]
     if any(value is not None for value in durations) and sum(value or 0.0 for value in durations) <= LONGEST_MS:

@@ -81,7 +81,9 @@ class GazeFolder:
             raise DatasetError(f"{self.name}: {error}") from None
         self.dropped["fixation off the image"] += found.off_image
         self.dropped["no fixation on the image"] += found.empty
-        return tuple(Reading(path.reader, path.scanpath) for path in found.readings)
+        return tuple(
+            Reading(path.reader, path.scanpath, path.reading_id, path.digest) for path in found.readings
+        )
 
     def _images(self) -> Iterator[tuple[tuple[str, ...], Path | bytes]]:
         """Possible names of each image, and the image."""

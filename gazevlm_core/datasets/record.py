@@ -20,10 +20,14 @@ class Reading:
     Args:
         reader: pseudonym, or name of the reading where the reader is not told; "" where there is neither.
         scanpath: on the upright image.
+        reading_id: of the submission that it was; "" where the data set names none.
+        digest: SHA-256 of the submission's record, 64 hex digits; "" where it is not told.
     """
 
     reader: str
     scanpath: Scanpath
+    reading_id: str = ""
+    digest: str = ""
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,9 @@
     {"image_id": "a", "x": 410, "y": 300, "duration_ms": 250, "width_px": 2000, "height_px": 2400}
 
 `reader`, `duration_ms`, `finding`, `source` (how it was made, such as "click"; "eyetracker" where it is not told) and
-the image's size may be missing. Positions are pixels where a size is given, else
-fractions of the image. Lines of one fixation each make up the path of their image and reader, in the file's order.
+the image's size may be missing; so may `submission_id` and `digest` (SHA-256 of the submission's record), by which an
+export names where a path comes from. Positions are pixels where a size is given, else fractions of the image. Lines of
+one fixation each make up the path of their image, reader and submission, in the file's order.
 """
 
 import json
@@ -14,10 +15,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from gazevlm_core.annotation import HEX_DIGITS
 from gazevlm_core.metrics.paths import UNIT_SQUARE, Size
 from gazevlm_core.scanpath import SOURCES, Fixation, Scanpath, Source
 
 MOST_SIDE_PX = 1e6
+DIGEST_DIGITS = 64  # of a SHA-256
 LARGEST_NUMBER, MOST_SHOWN = 1e9, 40
 LONGEST_MS = 900_000.0  # of a path: scores that see durations take memory by their square
 
@@ -36,6 +39,8 @@ class FiledPath:
         scanpath: at least one fixation on the image.
         size: width and height of the image, in pixels where known.
         finding: the image's leading finding; "" where the file does not say.
+        reading_id: `submission_id` of the file; "" where it does not say.
+        digest: SHA-256 of the submission's record; "" where the file does not say.
     """
 
     image_id: str
@@ -43,6 +48,8 @@ class FiledPath:
     scanpath: Scanpath
     size: Size
     finding: str
+    reading_id: str = ""
+    digest: str = ""
 
 
 @dataclass
@@ -67,6 +74,7 @@ class _Gathered:
     size: Size
     finding: str
     source: Source
+    digest: str
     fixations: list[Fixation] = field(default_factory=list)
 
 
@@ -119,23 +127,26 @@ class ScanpathIndex:
 
 def _gather(name: str, lines: Iterator[tuple[int, Mapping[str, Any]]]) -> ScanpathFile:
     found = ScanpathFile()
-    gathered: dict[tuple[str, str, int], _Gathered] = {}
+    gathered: dict[tuple[str, str, str, int], _Gathered] = {}
     for number, values in lines:
         where = f"{name}, line {number}"
         image_id, reader = _text(values, "image_id", where, needed=True), _text(values, "reader", where)
         size, finding = _size(values, where), _text(values, "finding", where)
         columns = _columns(values, where)
-        key = (image_id, reader, number if isinstance(values["x"], list) else 0)
-        entry = gathered.setdefault(key, _Gathered(size, finding, _source(values, where)))
+        reading_id, digest = _text(values, "submission_id", where), _digest(values, where)
+        key = (image_id, reader, reading_id, number if isinstance(values["x"], list) else 0)
+        entry = gathered.setdefault(key, _Gathered(size, finding, _source(values, where), digest))
         if entry.size != size:
             raise ScanpathFileError(f"{where}: image {image_id!r} has another size than before")
+        if entry.digest != digest:
+            raise ScanpathFileError(f"{where}: the path has another digest than before")
         for x, y, duration_ms in columns:
             fixation = _fixation(x / size[0], y / size[1], duration_ms, where)
             if fixation is None:
                 found.off_image += 1
             else:
                 entry.fixations.append(fixation)
-    for (image_id, reader, _), entry in gathered.items():
+    for (image_id, reader, reading_id, _), entry in gathered.items():
         if not entry.fixations:
             found.empty += 1
             continue
@@ -145,7 +156,8 @@ def _gather(name: str, lines: Iterator[tuple[int, Mapping[str, Any]]]) -> Scanpa
                 "duration_ms is in milliseconds"
             )
         scanpath = Scanpath(tuple(entry.fixations), entry.source)
-        found.readings.append(FiledPath(image_id, reader, scanpath, entry.size, entry.finding))
+        about = (entry.size, entry.finding, reading_id, entry.digest)
+        found.readings.append(FiledPath(image_id, reader, scanpath, *about))
     return found
 
 
@@ -225,6 +237,13 @@ def _source(values: Mapping[str, Any], where: str) -> Source:
         raise ScanpathFileError(f"{where}: source must be one of {', '.join(SOURCES)}")
     source: Source = told
     return source
+
+
+def _digest(values: Mapping[str, Any], where: str) -> str:
+    digest = _text(values, "digest", where)
+    if digest and (len(digest) != DIGEST_DIGITS or set(digest) - HEX_DIGITS):
+        raise ScanpathFileError(f"{where}: digest must be {DIGEST_DIGITS} lower-case hex digits, a SHA-256")
+    return digest
 
 
 def _text(values: Mapping[str, Any], name: str, where: str, *, needed: bool = False) -> str:

@@ -13,12 +13,12 @@ import numpy as np
 from fastapi.responses import PlainTextResponse
 from PIL import Image, ImageDraw
 
-from annotate.identity import Gate
 from annotate.service import AnnotationService
-from annotate.settings import AnnotateSettings
 from annotate.store.store import AnnotationStore
 from annotate.store.types import StoreSettings
 from annotate.tab.ui import annotate_tab
+from frame.identity import Gate
+from frame.roles import RoleSettings
 from frame.ui import build_page, launch_options
 from gazevlm_core.annotation import to_values
 from gazevlm_core.geometry import PatchGrid
@@ -69,7 +69,7 @@ def ask(name: str, image: Image.Image, question: str, options: DiagnoseOptions) 
 
 def local_gate(store: AnnotationStore) -> Gate:
     """As on a laptop."""
-    return Gate(AnnotateSettings(), store.pseudonym)
+    return Gate(RoleSettings(), store.pseudonym)
 
 
 def targets() -> Image.Image:

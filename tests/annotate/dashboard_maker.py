@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from annotate.dashboard.service import DashboardService
-from annotate.identity import Claim, Gate
-from annotate.settings import AnnotateSettings
 from annotate.store.store import AnnotationStore
+from frame.identity import Claim, Gate
+from frame.roles import RoleSettings
 
 ADMIN_TOKEN, REVIEWER_TOKEN = "admin-token-of-the-test", "reviewer-token-of-the-test"
 NOBODY = Claim(None, "", "", "10.0.0.1")
@@ -15,9 +15,9 @@ REVIEWER = Claim(None, "Rita", REVIEWER_TOKEN, "10.0.0.3")
 ADMIN = Claim(None, "Root", ADMIN_TOKEN, "10.0.0.4")
 
 
-def make_settings(**change: Any) -> AnnotateSettings:
+def make_settings(**change: Any) -> RoleSettings:
     """As on a laptop, with both tokens."""
-    return AnnotateSettings(**{"admin_token": ADMIN_TOKEN, "reviewer_token": REVIEWER_TOKEN, **change})
+    return RoleSettings(**{"admin_token": ADMIN_TOKEN, "reviewer_token": REVIEWER_TOKEN, **change})
 
 
 def make_service(store: AnnotationStore, folder: Path, **parts: Any) -> DashboardService:

@@ -15,13 +15,12 @@ import pytest
 from PIL import Image
 
 from annotate.export.folder import images_with_submissions
-from annotate.identity import LIMITS, Gate, NotAllowed, Visitor
 from annotate.payload import Submission, checked
 from annotate.quality.checks import check, outside_share
 from annotate.service import LOOKS_AT_ONCE, NOT_YET, AnnotationService
-from annotate.settings import AnnotateSettings
 from annotate.store.store import AnnotationStore
 from annotate.store.types import StoredImage, StoreSettings
+from frame.identity import LIMITS, NotAllowed, Visitor
 from gazevlm_core.annotation import to_values
 from gazevlm_core.metrics.compare import FLOORS
 from tests.annotate.annotate_page import MODEL, MODEL_PATH, UNTRAINED, Stubs, ask, local_gate
@@ -185,8 +184,8 @@ def test_no_images_of_ones_own_on_a_disk_that_is_nearly_full(
 
 
 def test_findings_of_ones_own(store: AnnotationStore) -> None:
-    gate = Gate(AnnotateSettings(findings=("hiatal hernia",)), store.pseudonym)
-    image, service = store.add_image(radiograph(), "case", by="test"), AnnotationService(store, Stubs(), ask, gate)
+    image = store.add_image(radiograph(), "case", by="test")
+    service = AnnotationService(store, Stubs(), ask, local_gate(store), findings=("hiatal hernia",))
     send(service, signed(service, "Ann"), image, findings=["hiatal hernia", "edema"])
     assert store.stored()[0].annotation.findings == ("edema", "hiatal hernia")
     with pytest.raises(ValueError, match="from the list"):

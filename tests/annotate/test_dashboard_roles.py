@@ -11,9 +11,9 @@ from limits import RateLimitItemPerMinute
 
 from annotate.dashboard.part import Part
 from annotate.dashboard.service import DashboardService
-from annotate.identity import LIMITS, Claim, NotAllowed
 from annotate.store.store import AnnotationStore
 from annotate.sync.worker import SyncState
+from frame.identity import LIMITS, Claim, NotAllowed
 from tests.annotate.dashboard_maker import (
     ADMIN,
     ANNOTATOR,

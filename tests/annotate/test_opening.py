@@ -46,9 +46,12 @@ def test_an_empty_store_gets_drawn_images_once(settings: AnnotateSettings) -> No
 
 
 def test_the_store_gives_tasks_as_the_settings_say(settings: AnnotateSettings) -> None:
-    given = AnnotateSettings.from_environment({"GAZEVLM_GOLD_SHARE": "0.3", "GAZEVLM_REPEAT_SHARE": "0"})
+    given = AnnotateSettings.from_environment(
+        {"GAZEVLM_GOLD_SHARE": "0.3", "GAZEVLM_REPEAT_SHARE": "0", "GAZEVLM_FINDINGS": "hiatal hernia"}
+    )
     teaching = open_teaching(replace(given, folder=settings.folder))
     assert (teaching.store.settings.gold_share, teaching.store.settings.repeat_share) == (0.3, 0.0)
+    assert teaching.findings == ("hiatal hernia",)
     teaching.close()
 
 

@@ -108,3 +108,23 @@ def test_no_images_and_images_of_one_name(root: Path, tmp_path_factory: pytest.T
         list(GazeFolder(root).records())
     with pytest.raises(DatasetError, match=r"holds neither images/ nor \*.parquet"):
         GazeFolder(tmp_path_factory.mktemp("empty"))
+
+
+def test_a_path_may_name_its_submission(root: Path) -> None:
+    digest = "ab" * 32
+    one = {"image_id": "three", "reader": "r", "x": [0.5], "y": [0.5], "submission_id": "s1", "digest": digest}
+    steps = [{"image_id": "two.jpg", "reader": "r", "x": x, "y": 0.5, "submission_id": name}
+             for x, name in ((0.1, "s2"), (0.2, "s3"), (0.3, "s2"))]  # fmt: skip
+    lines(root / "scanpaths.jsonl", [one, *steps])
+    found = {record.image_id: record.readings for record in GazeFolder(root).records()}
+    assert [(reading.reading_id, reading.digest) for reading in found["three"]] == [("s1", digest)]
+    assert [(reading.reading_id, [f.x for f in reading.scanpath]) for reading in found["two.jpg"]] == [
+        ("s2", [0.1, 0.3]), ("s3", [0.2]),
+    ]  # fmt: skip
+    for wrong, message in (({"digest": digest[1:]}, "64 lower-case hex"), ({"submission_id": []}, "must be a name")):
+        lines(root / "scanpaths.jsonl", [{**one, **wrong}])
+        with pytest.raises(DatasetError, match=message):
+            list(GazeFolder(root).records())
+    lines(root / "scanpaths.jsonl", [{**steps[0], "digest": digest}, steps[2]])
+    with pytest.raises(DatasetError, match="another digest"):
+        list(GazeFolder(root).records())

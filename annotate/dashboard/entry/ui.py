@@ -10,7 +10,7 @@ import gradio as gr
 
 from annotate.dashboard.open.part import Welcome
 from annotate.dashboard.service import DashboardService
-from annotate.identity import LONGEST_NAME, Claim
+from frame.identity import LONGEST_NAME, Claim
 from frame.ui import QUIET, page_error
 
 Values = dict[Any, Any]  # component -> its new value

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from annotate.dashboard.part import Part
 from annotate.export.receipts import ReceiptCheck, check_receipt
-from annotate.identity import LOGIN, Claim, Gate, NotAllowed, Role, Visitor
 from annotate.store.lookup import count_annotators
 from annotate.store.store import AnnotationStore
 from annotate.store.types import Counts
 from annotate.sync.worker import SyncState
+from frame.identity import LOGIN, Claim, Gate, NotAllowed, Role, Visitor
 
 NAME = "Choose a name first; any will do. It is the same as in the Teach tab."
 LONGEST_RECEIPT = 40  # typed with hyphens and blanks

@@ -7,13 +7,13 @@ from datetime import UTC, datetime
 
 from annotate.dashboard.part import MOST_SURVEYED, Part
 from annotate.export.folder import images_with_submissions
-from annotate.identity import Claim, Gate
 from annotate.quality.agreement import ImageAgreement
 from annotate.quality.scores import SEQUENCE
 from annotate.quality.survey import Survey, survey
 from annotate.store.lookup import latest_audit
 from annotate.store.store import AnnotationStore
 from annotate.store.types import Counts, Stored, StoredImage, StoreError
+from frame.identity import Claim, Gate
 
 State = tuple[Counts, int]  # what the survey stands on: the counts, and the latest entry of the audit log
 

@@ -11,8 +11,8 @@ from annotate.dashboard.quality.part import Quality
 from annotate.dashboard.quality.tables import agreement_table, annotator_table, image_table
 from annotate.dashboard.service import DashboardService
 from annotate.dashboard.words import brief, score, shown_name, when
-from annotate.identity import Claim
 from annotate.quality.scores import SEQUENCE
+from frame.identity import Claim
 from frame.markup import note, status, table
 from frame.ui import QUIET
 

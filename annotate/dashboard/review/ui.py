@@ -10,7 +10,7 @@ from annotate.dashboard.review import markup
 from annotate.dashboard.review.detail import Detail
 from annotate.dashboard.review.part import QUEUES, Next, Seen
 from annotate.dashboard.service import DashboardService
-from annotate.identity import Claim
+from frame.identity import Claim
 from frame.markup import note, status, table
 from frame.ui import QUIET
 from viewer.component import ScanpathViewer

@@ -14,10 +14,10 @@ from annotate.dashboard.admin.exports.unpack import unpack
 from annotate.dashboard.part import Part
 from annotate.export.folder import FORMATS, Which, export_store, files_below
 from annotate.export.intake import Imported, import_folder
-from annotate.identity import Claim, Gate
 from annotate.store.store import AnnotationStore
 from annotate.store.types import StoreError
 from annotate.store.values import write_audit
+from frame.identity import Claim, Gate
 
 PACKED = (".png", ".parquet", ".jpg")  # hardly get any smaller
 NO_UPLOAD = "Choose the zip archive of an export first."

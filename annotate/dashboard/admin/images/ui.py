@@ -9,8 +9,8 @@ from annotate.dashboard.entry.ui import Entry, Values, told
 from annotate.dashboard.review.markup import choice_of, picture_uri
 from annotate.dashboard.service import DashboardService
 from annotate.dashboard.words import brief, score, shown_name
-from annotate.identity import Claim
 from annotate.store.lookup import ImageState, ListedImage
+from frame.identity import Claim
 from frame.markup import note, status
 from frame.ui import QUIET
 

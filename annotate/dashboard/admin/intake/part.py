@@ -7,10 +7,10 @@ from pathlib import Path
 
 from annotate.dashboard.admin.intake.worker import ImportWorker
 from annotate.dashboard.part import Part
-from annotate.identity import Claim, Gate
 from annotate.store.import_sources import check_directory
 from annotate.store.store import AnnotationStore
 from annotate.store.types import ImportKind, ImportStatus, StoreError
+from frame.identity import Claim, Gate
 
 NOT_KEPT = "The archive could not be kept ({reason}); make room on the server's disk and try again."
 NO_UPLOAD = "Choose a zip archive first."

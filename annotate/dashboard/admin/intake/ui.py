@@ -8,9 +8,9 @@ import gradio as gr
 from annotate.dashboard.entry.ui import Entry, Values, told
 from annotate.dashboard.service import DashboardService
 from annotate.dashboard.words import shown_name, when
-from annotate.identity import Claim
 from annotate.store.imports import shown_place
 from annotate.store.types import ImportStatus
+from frame.identity import Claim
 from frame.markup import Cell, Table, note, status, table
 from frame.ui import QUIET
 from gazevlm_core.images import DEFAULT_LIMITS

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 
 from annotate.dashboard.part import Part
-from annotate.identity import Claim, Gate
 from annotate.store.lookup import latest_audit
 from annotate.store.store import AnnotationStore
 from annotate.store.types import AuditEntry, StoreError
 from annotate.sync.worker import SyncState
+from frame.identity import Claim, Gate
 
 PAGE = 50
 

@@ -8,8 +8,8 @@ from annotate.dashboard.admin.log.part import PAGE
 from annotate.dashboard.entry.ui import Entry, Values, told
 from annotate.dashboard.service import DashboardService
 from annotate.dashboard.words import when
-from annotate.identity import Claim
 from annotate.store.types import AuditEntry
+from frame.identity import Claim
 from frame.markup import Cell, Table, status, table
 from frame.ui import QUIET
 

@@ -1,31 +1,21 @@
 """Who may do what: claims are never believed as they are, on a Space and elsewhere."""
 
-import base64
-import hashlib
-import json
-import time
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
-import itsdangerous
 import pytest
-from fastapi.testclient import TestClient
 
-from annotate.identity import LIMITS, LOGIN, LONGEST_NAME, NAME_COOKIE, NEIGHBOURS, Claim, Gate, NotAllowed
-from annotate.settings import AnnotateSettings, AnnotateSettingsError
+from frame.identity import LIMITS, LOGIN, LONGEST_NAME, NAME_COOKIE, NEIGHBOURS, Claim, Gate, NotAllowed
+from frame.roles import RoleSettings
 
 TOKEN, REVIEW_TOKEN = "a" * 20, "r" * 20
-SPACE = AnnotateSettings(admins=frozenset({"ada"}), reviewers=frozenset({"rosa"}), on_space=True)
-LOCAL = AnnotateSettings(admins=frozenset({"ada"}), admin_token=TOKEN, reviewer_token=REVIEW_TOKEN)
-SPACE_ENVIRONMENT = {"SYSTEM": "spaces", "SPACE_ID": "a/b", "OAUTH_CLIENT_SECRET": "s"}
+SPACE = RoleSettings(admins=frozenset({"ada"}), reviewers=frozenset({"rosa"}), on_space=True)
+LOCAL = RoleSettings(admins=frozenset({"ada"}), admin_token=TOKEN, reviewer_token=REVIEW_TOKEN)
 NOBODY = Claim(None, "", "", "10.0.0.1")
 
 
-def gate(settings: AnnotateSettings) -> Gate:
+def gate(settings: RoleSettings) -> Gate:
     return Gate(settings, lambda name: f"p-{name}")
 
 
@@ -121,42 +111,6 @@ def test_the_same_name_in_other_letters_is_the_same_person() -> None:
     assert len({local.visitor(replace(NOBODY, name=name)).pseudonym for name in spellings}) == 1
 
 
-def test_settings_from_the_environment() -> None:
-    assert AnnotateSettings.from_environment(SPACE_ENVIRONMENT).admin_token == ""
-    for missing in SPACE_ENVIRONMENT:
-        given = {name: value for name, value in SPACE_ENVIRONMENT.items() if name != missing}
-        assert not AnnotateSettings.from_environment(given).on_space, "the login there would be a pretended one"
-    local = AnnotateSettings.from_environment({"SPACE_ID": "a/b", "GAZEVLM_ADMINS": " Ada, bob ,"})  # no login there
-    assert (local.on_space, local.token_is_new, len(local.admin_token) > 16) == (False, True, True)
-    assert local.admins == {"ada", "bob"}
-    assert local.admin_token not in repr(local)
-    assert AnnotateSettings.from_environment({"GAZEVLM_FINDINGS": "Hiatal hernia ,,"}).findings == ("hiatal hernia",)
-    given = AnnotateSettings.from_environment({"GAZEVLM_ADMIN_TOKEN": TOKEN, "GAZEVLM_QUOTA": "3"})
-    assert (given.admin_token, given.token_is_new, given.quota) == (TOKEN, False, 3)
-
-
-@pytest.mark.parametrize(
-    ("environment", "message"),
-    [
-        ({"GAZEVLM_ADMIN_TOKEN": "short"}, "too easy to guess"),
-        ({"GAZEVLM_ADMIN_TOKEN": TOKEN, "GAZEVLM_REVIEWER_TOKEN": TOKEN}, "must differ"),
-        ({"GAZEVLM_SYNC_REPO": "a/b"}, "needs GAZEVLM_PSEUDONYM_KEY"),
-        ({"GAZEVLM_PSEUDONYM_KEY": TOKEN, "GAZEVLM_ADMIN_TOKEN": TOKEN}, "must differ"),
-        ({"GAZEVLM_FINDINGS": "hiatal hernia, edema"}, "names 'edema'; give names that are new"),
-        ({"GAZEVLM_FINDINGS": ",".join(f"finding {n}" for n in range(21))}, "at most 20"),
-        ({"GAZEVLM_GOLD_SHARE": "nan"}, "give a share from 0 to 1"),
-        ({"GAZEVLM_REPEAT_SHARE": "a tenth"}, "give a share from 0 to 1"),
-        ({"GAZEVLM_GOLD_SHARE": "0.97"}, "shares of one whole"),
-        ({"GAZEVLM_STARTERS": "yes"}, "give 0 or 1"),
-        ({"GAZEVLM_QUOTA": "0"}, "whole number from 1"),
-        ({"GAZEVLM_QUOTA": "many"}, "whole number from 1"),
-    ],
-)
-def test_settings_that_cannot_be_used(environment: dict[str, str], message: str) -> None:
-    with pytest.raises(AnnotateSettingsError, match=message):
-        AnnotateSettings.from_environment(environment)
-
-
 def test_a_request_says_who_made_it_by_the_session_on_a_space_and_by_the_cookie_elsewhere() -> None:
     request = SimpleNamespace(
         cookies={NAME_COOKIE: "Zo%C3%AB  B"},
@@ -172,54 +126,12 @@ def test_a_request_says_who_made_it_by_the_session_on_a_space_and_by_the_cookie_
     assert (gate(SPACE).asks_name, local.asks_name) == (False, True)
 
 
-@pytest.fixture
-def space_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
-    """The Teach tab as a Space serves it, with Gradio's own login; nobody is asked at the Hub."""
-    import gradio.oauth
-    from gradio.routes import App
-
-    from annotate.service import AnnotationService
-    from annotate.store.store import AnnotationStore
-    from annotate.tab.ui import annotate_tab
-    from frame.ui import build_page
-    from tests.annotate.annotate_page import Stubs, ask
-
-    for name, value in {**SPACE_ENVIRONMENT, "OAUTH_CLIENT_ID": "id", "OAUTH_SCOPES": "openid profile"}.items():
-        monkeypatch.setenv(name, value)
-        if name.startswith("OAUTH"):
-            monkeypatch.setattr(gradio.oauth, name, value)
-    monkeypatch.setattr(gradio.oauth, "OPENID_PROVIDER_URL", "https://hub.invalid")
-    store = AnnotationStore.open(tmp_path)
-    local = Gate(AnnotateSettings.from_environment(SPACE_ENVIRONMENT), store.pseudonym)
-    page = build_page([annotate_tab(AnnotationService(store, Stubs(), ask, local))])
-    with TestClient(App.create_app(page), base_url="https://space.invalid") as client:
-        yield client
-    store.close()
-
-
-def signed_cookie(secret: str, expires_at: float) -> str:
-    """As Starlette signs a session for Gradio."""
-    key = hashlib.sha256(f"{secret}-v4".encode()).hexdigest()
-    values = {"oauth_info": {"userinfo": {"preferred_username": "Ada"}, "expires_at": expires_at}}
-    return itsdangerous.TimestampSigner(key).sign(base64.b64encode(json.dumps(values).encode())).decode()
-
-
-def test_a_space_knows_who_is_logged_in_by_gradios_signed_session_alone(space_page: TestClient) -> None:
-    components = space_page.get("/config").json()["components"]
-    number = next(one["id"] for one in components if one["props"].get("elem_id") == "teach-canvas")
-    assert any(one["props"].get("elem_id") == "teach-login" for one in components), "a button to log in"
-
-    def begin(session: str) -> dict[str, Any]:
-        space_page.cookies.clear()
-        space_page.cookies.set("session", session)
-        space_page.cookies.set(NAME_COOKIE, "Eve")
-        body = {"data": {}, "component_id": number, "fn_name": "teach_begin", "session_hash": "s"}
-        answer: dict[str, Any] = space_page.post("/gradio_api/component_server/", json=body).json()["ok"]
-        return answer
-
-    later = time.time() + 3600
-    ada = begin(signed_cookie("s", later))
-    assert (ada["asks_name"], ada["person"]["name"]) == (False, "Ada")
-    for session in ("", signed_cookie("another secret", later), signed_cookie("s", time.time() - 1)):
-        nobody = begin(session)
-        assert (nobody["person"], nobody["problem"]) == (None, LOGIN)
+def test_trainings_are_counted_by_the_hour_and_take_an_admin() -> None:
+    admin = replace(NOBODY, name="root", token=TOKEN)
+    local = gate(LOCAL)
+    with pytest.raises(NotAllowed, match="Only an admin"):
+        local.admit(replace(admin, token=REVIEW_TOKEN), "train", "admin")
+    for _ in range(LIMITS["train"].amount):
+        local.admit(admin, "train", "admin")
+    with pytest.raises(NotAllowed, match=r"60 in one hour"):
+        local.admit(admin, "train", "admin")

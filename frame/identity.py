@@ -12,15 +12,16 @@ from limits import RateLimitItem, RateLimitItemPerHour, RateLimitItemPerMinute
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 
-from annotate.settings import AnnotateSettings
+from frame.roles import RoleSettings
 
 Role = Literal["annotator", "reviewer", "admin"]
-Action = Literal["read", "draft", "submit", "look", "upload", "review", "administer", "token"]
+Action = Literal["read", "draft", "submit", "look", "upload", "review", "administer", "train", "token"]
 LONGEST_NAME = 40
-NAME_COOKIE = "gazevlm_name"  # where the page keeps a chosen name; written by static/keep.js
+NAME_COOKIE = "gazevlm_name"  # where the page keeps a chosen name; written by annotate/static/keep.js
 NEIGHBOURS = 10  # people behind one address
 LOGIN = "Log in with your Hugging Face account first; the button is at the top of the tab."
-# Per person and process. "draft": tasks and skips; "look": a pass of the model; "token": wrong ones.
+# Per person and process. "draft": tasks and skips; "look": a pass of the model; "train": starts and ends of trainings;
+# "token": wrong ones.
 LIMITS: Mapping[Action, RateLimitItem] = {
     "read": RateLimitItemPerMinute(240),
     "draft": RateLimitItemPerMinute(120),
@@ -29,6 +30,7 @@ LIMITS: Mapping[Action, RateLimitItem] = {
     "upload": RateLimitItemPerHour(60),
     "review": RateLimitItemPerMinute(240),
     "administer": RateLimitItemPerMinute(120),
+    "train": RateLimitItemPerHour(60),
     "token": RateLimitItemPerHour(30),
 }
 
@@ -95,7 +97,7 @@ class Gate:
         pseudonym: name -> pseudonym, the store's.
     """
 
-    def __init__(self, settings: AnnotateSettings, pseudonym: Callable[[str], str]) -> None:
+    def __init__(self, settings: RoleSettings, pseudonym: Callable[[str], str]) -> None:
         self.settings, self._pseudonym = settings, pseudonym
         self._rates = MovingWindowRateLimiter(MemoryStorage())
 

@@ -1,0 +1,156 @@
+"""What a model is taught, out of the store: the submissions that pass a choice, as a gaze folder that training reads.
+
+The two files and the images are those of an export's "gaze" format; only fewer submissions may take part.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from annotate.export.folder import images_with_submissions
+from annotate.export.gaze import GazeFiles, findings_of, votes
+from annotate.export.sinks import ImageFiles, Sink
+from annotate.export.whole import whole_folder
+from annotate.quality.agreement import image_size
+from annotate.quality.scores import MOST_ANNOTATORS, SEQUENCE, first_paths, pair_scores
+from annotate.store.store import AnnotationStore
+from annotate.store.types import Stored, StoredImage, StoreError
+from frame.training_data import DataChoice, DataCount
+
+REMOVED, REJECTED, NOT_ACCEPTED = "removed", "rejected", "not accepted by a reviewer"
+OTHERS, DISAGREES = "by annotators who were not chosen", "agrees too little with the others"
+
+
+class StoreTrainingData:
+    """See `frame.training_data.TrainingData`.
+
+    Args:
+        store: to be read; one image with its submissions is in memory at a time.
+    """
+
+    def __init__(self, store: AnnotationStore) -> None:
+        self._store = store
+
+    def count(self, choice: DataChoice) -> DataCount:
+        """What a choice amounts to now.
+
+        Raises:
+            StoreError: the database cannot be read.
+        """
+        tally = _Tally()
+        for _ in self._passing(choice, tally):
+            pass
+        return tally.count()
+
+    def write(self, choice: DataChoice, folder: Path) -> DataCount:
+        """Write a gaze folder, as a whole or not at all.
+
+        Args:
+            choice: what goes in.
+            folder: must not exist, or be empty.
+
+        Raises:
+            StoreError: nothing passes, the folder is in use, or the disk takes no more; nothing is left behind then.
+        """
+        tally = _Tally()
+        with whole_folder(folder, "training data") as work:
+            sinks: list[Sink] = [ImageFiles(work), GazeFiles(work)]
+            for image, kept in self._passing(choice, tally):
+                png = self._store.png(image.sha256)
+                for sink in sinks:
+                    sink.add(image, png, kept)
+            for sink in sinks:
+                sink.finish()
+            if not tally.images:
+                raise StoreError(_nothing(tally.left_out))
+        return tally.count()
+
+    def _passing(self, choice: DataChoice, tally: "_Tally") -> Iterator[tuple[StoredImage, list[Stored]]]:
+        """Every image with what passes of its submissions, where anything does; all are counted."""
+        for image, stored in images_with_submissions(self._store):
+            reasons = reasons_against(stored, choice)
+            kept = [one for one in stored if one.number not in reasons]
+            tally.add(kept, reasons.values())
+            if kept:
+                yield image, kept
+
+
+def reasons_against(stored: Sequence[Stored], choice: DataChoice) -> dict[int, str]:
+    """Why submissions do not pass, the first reason of each, by number; those that pass are not in it.
+
+    Args:
+        stored: all submissions on one image.
+        choice: who and what is wanted.
+    """
+    reasons: dict[int, str] = {}
+    for one in stored:
+        if one.removed:
+            reasons[one.number] = REMOVED
+        elif one.verdict == "rejected":
+            reasons[one.number] = REJECTED
+        elif choice.accepted_only and one.verdict != "accepted":
+            reasons[one.number] = NOT_ACCEPTED
+        elif choice.annotators and one.annotation.annotator not in choice.annotators:
+            reasons[one.number] = OTHERS
+    if choice.least_agreement > 0:
+        for number, score in scores_with_others(stored).items():
+            if score < choice.least_agreement:
+                reasons.setdefault(number, DISAGREES)
+    return reasons
+
+
+def scores_with_others(stored: Sequence[Stored]) -> dict[int, float]:
+    """Mean sequence score of every submission with the first path of each other annotator, by number.
+
+    The others are the first MOST_ANNOTATORS, whether their paths pass a choice or not: what somebody's path is worth
+    does not change with who else is chosen. Without another annotator there is no score.
+
+    Args:
+        stored: submissions on one image; removed and rejected ones take no part.
+    """
+    usable = [one for one in stored if not one.removed and one.verdict != "rejected"]
+    firsts = first_paths(usable)[:MOST_ANNOTATORS]
+    pairs = [
+        (one, other)
+        for one in usable
+        for other in firsts
+        if other.annotation.annotator != one.annotation.annotator
+    ]
+    if not pairs:
+        return {}
+    left, right = ([pair[side].annotation.scanpath for pair in pairs] for side in (0, 1))
+    sums: dict[int, float] = dict.fromkeys((one.number for one, _ in pairs), 0.0)
+    counts = Counter(one.number for one, _ in pairs)
+    for (one, _), score in zip(pairs, pair_scores(SEQUENCE, left, right, image_size(usable)).tolist(), strict=True):
+        sums[one.number] += score
+    return {number: total / counts[number] for number, total in sums.items()}
+
+
+def _nothing(left_out: Mapping[str, int]) -> str:
+    why = ", ".join(f"{number} {reason}" for reason, number in left_out.items())
+    return f"No submission is left to learn from ({why or 'the store has none'}); choose less strictly."
+
+
+@dataclass
+class _Tally:
+    """Counts while images go by."""
+
+    images: int = 0
+    annotators: Counter[str] = field(default_factory=Counter)
+    findings: Counter[str] = field(default_factory=Counter)
+    left_out: Counter[str] = field(default_factory=Counter)
+
+    def add(self, kept: Sequence[Stored], reasons: Iterable[str]) -> None:
+        """One image: what passes of it, and why the rest does not."""
+        self.left_out.update(reasons)
+        self.images += bool(kept)
+        self.annotators.update(one.annotation.annotator for one in kept)
+        voters, ticks = votes(kept)
+        self.findings.update(dict.fromkeys(ticks, 0))
+        self.findings.update(findings_of(voters, ticks, ticks))
+
+    def count(self) -> DataCount:
+        """So far, every name in order."""
+        parts = (dict(sorted(part.items())) for part in (self.annotators, self.findings, self.left_out))
+        return DataCount(self.images, self.annotators.total(), *parts)

@@ -1,0 +1,68 @@
+"""What may be asked of a store of annotations by whoever trains on them; it does not know where they are kept."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class DataChoice:
+    """Which submissions are learned from. Rejected and removed ones never are.
+
+    Args:
+        accepted_only: leave out those that no reviewer has accepted.
+        annotators: pseudonyms; empty for everybody.
+        least_agreement: smallest mean sequence score of a submission with the other annotators of its image, from 0
+            to 1; one on an image that nobody else annotated passes.
+
+    Raises:
+        ValueError: an agreement that no score can be.
+    """
+
+    accepted_only: bool = False
+    annotators: tuple[str, ...] = ()
+    least_agreement: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.least_agreement <= 1:
+            raise ValueError(f"The least agreement is a score from 0 to 1, not {self.least_agreement}.")
+
+
+@dataclass(frozen=True)
+class DataCount:
+    """What a choice amounts to.
+
+    Args:
+        images: with at least one scanpath.
+        scanpaths: submissions that pass.
+        annotators: pseudonym -> scanpaths.
+        findings: what somebody ticked -> images that have it by majority; 0 where it never had one.
+        left_out: reason in words -> submissions; each counts once, for the first reason.
+    """
+
+    images: int = 0
+    scanpaths: int = 0
+    annotators: Mapping[str, int] = field(default_factory=dict)
+    findings: Mapping[str, int] = field(default_factory=dict)
+    left_out: Mapping[str, int] = field(default_factory=dict)
+
+
+class TrainingData(Protocol):
+    """A store that can be learned from."""
+
+    def count(self, choice: DataChoice) -> DataCount:
+        """What a choice amounts to now."""
+        ...
+
+    def write(self, choice: DataChoice, folder: Path) -> DataCount:
+        """Write a gaze folder (images/, scanpaths.jsonl, studies.jsonl), as a whole or not at all.
+
+        Args:
+            choice: what goes in.
+            folder: must not exist, or be empty.
+
+        Raises:
+            ValueError: nothing passes, the folder is in use, or the disk takes no more; one sentence.
+        """
+        ...
