@@ -49,8 +49,10 @@ def load_base(config: FinetuneConfig) -> Base:
     size["shortest_edge"] = min(size["shortest_edge"], size["longest_edge"])
     revision = str(getattr(checkpoint.model.config, "_commit_hash", None) or "")
     folder = Path(resolve_source(config.base))
-    known = folder_digest(folder) if folder.is_dir() else hashlib.sha256(f"{config.base}@{revision}".encode()).hexdigest()
-    return Base(GazeEngine(checkpoint), config.base, "" if folder.is_dir() else revision, known)
+    if folder.is_dir():
+        return Base(GazeEngine(checkpoint), config.base, "", folder_digest(folder))
+    known = hashlib.sha256(f"{config.base}@{revision}".encode()).hexdigest()
+    return Base(GazeEngine(checkpoint), config.base, revision, known)
 
 
 def own_device(device: str) -> str:

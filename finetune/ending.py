@@ -19,7 +19,10 @@ class Stopped(Exception):
 
 
 class StopRequest:
-    """Set by SIGTERM or SIGINT; a run looks at it between steps. A second signal ends the process as usual."""
+    """Set by SIGTERM or SIGINT; a run looks at it between steps.
+
+    Further ones change nothing: a checkpoint that is being written is worth more than haste.
+    """
 
     def __init__(self) -> None:
         self._event = threading.Event()
@@ -31,8 +34,6 @@ class StopRequest:
 
     def _heard(self, number: int, _frame: FrameType | None) -> None:
         self._event.set()
-        for each in SIGNALS:
-            signal.signal(each, signal.SIG_DFL)
 
     def __call__(self) -> bool:
         """Whether the run should end."""

@@ -37,7 +37,7 @@ def save_adapter(adapted: PeftModel, folder: Path) -> None:
         folder: made if missing.
     """
     base = cast(GazeVLM, adapted.get_base_model())
-    adapted.save_pretrained(str(folder), safe_serialization=True)
+    adapted.save_pretrained(str(folder), safe_serialization=True, save_embedding_layers=False)
     heads = {name: tensor.detach().cpu().contiguous() for name, tensor in base.gaze_heads.state_dict().items()}
     save_file(heads, folder / HEADS_FILE)
     config = json.dumps(base.config.gaze_config.to_dict(), indent=2)

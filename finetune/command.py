@@ -1,0 +1,155 @@
+"""`gazevlm finetune` and `python -m finetune`: the flags are the fields of `FinetuneConfig`.
+
+    gazevlm finetune --annotations EXPORT --base gazevlm-nano --out my-adapter
+    gazevlm finetune --config run.yaml --out my-adapter --resume
+    accelerate launch -m finetune --annotations EXPORT --base Qwen/Qwen2.5-VL-3B-Instruct --out my-adapter
+"""
+
+import inspect
+import os
+import sys
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Annotated, Any, get_args, get_origin
+
+import typer
+
+from finetune.config import ConfigError, FinetuneConfig, read_yaml
+from finetune.ending import Stopped, StopRequest, cause_of
+from finetune.records import EXIT_DONE, EXIT_FAILED, EXIT_FILE, EXIT_STOPPED, LOG_FILE, Ending, write_ending
+
+RUN_SUFFIX = ".run"
+STATUS = {"done": EXIT_DONE, "stopped": EXIT_STOPPED, "failed": EXIT_FAILED}
+STOPPED_EARLY = "Stopped before the first step; nothing was learned yet, and resuming starts from there."
+
+
+def _flag_type(annotation: Any) -> Any:  # noqa: ANN401 (a type of any kind)
+    """What typer takes for a field: a tuple is a flag that is repeated, and every field may be missing."""
+    if get_origin(annotation) is tuple:
+        inner: Any = get_args(annotation)[0]
+        return list[inner] | None
+    kinds = [kind for kind in get_args(annotation) if kind is not NoneType]
+    kind = kinds[0] if isinstance(annotation, UnionType) else annotation
+    return kind | None
+
+
+def with_config_flags(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command one flag per field of the configuration; those that are given arrive as `flags`.
+
+    Args:
+        command: takes its own parameters and `flags`, a mapping of field -> value.
+    """
+    own = [one for one in inspect.signature(command).parameters.values() if one.name != "flags"]
+    fields = [
+        inspect.Parameter(
+            name, inspect.Parameter.KEYWORD_ONLY, default=None,
+            annotation=Annotated[_flag_type(field.annotation), typer.Option(help=_help(name))],
+        )
+        for name, field in FinetuneConfig.model_fields.items()
+    ]  # fmt: skip
+
+    def wrapped(**values: Any) -> None:
+        flags = {name: values.pop(name) for name in FinetuneConfig.model_fields}
+        command(**values, flags={name: value for name, value in flags.items() if value not in (None, [])})
+
+    parameters = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in own] + fields
+    wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    wrapped.__annotations__ = {one.name: one.annotation for one in parameters}
+    wrapped.__doc__, wrapped.__name__ = command.__doc__, command.__name__
+    return wrapped
+
+
+def _help(name: str) -> str:
+    field = FinetuneConfig.model_fields[name]
+    said = str(field.description)
+    if field.is_required() or field.default in (None, (), ""):
+        return said
+    value = field.default.value if isinstance(field.default, StrEnum) else field.default
+    return f"{said} [usually {value}]"
+
+
+@with_config_flags
+def finetune(
+    out: Annotated[Path | None, typer.Option(help="Folder of the adapter; must not exist.")] = None,
+    run: Annotated[Path | None, typer.Option(help="Folder of log and checkpoints; empty for OUT.run.")] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML of --print-config; flags go before it.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's last checkpoint.")] = False,
+    print_config: Annotated[bool, typer.Option("--print-config", help="Print the configuration and stop.")] = False,
+    *,
+    flags: dict[str, Any],
+) -> None:
+    """Fine-tune an adapter on annotated scanpaths: QLoRA, the gaze token, and heads."""
+    try:
+        chosen = FinetuneConfig.from_values({**(read_yaml(config) if config else {}), **flags})
+        if print_config:
+            typer.echo(chosen.to_yaml(), nl=False)
+            return
+        if out is None:
+            raise ConfigError("out: give a folder for the adapter as --out")
+        place = run or out.with_name(out.name + RUN_SUFFIX)
+        _check_folders(out, place, resume=resume)
+    except ConfigError as error:
+        typer.echo(f"gazevlm finetune: {error}", err=True)
+        raise typer.Exit(2) from None
+    ending = run_process(chosen, out, place)
+    if is_main():
+        typer.echo(ending.cause, err=ending.outcome == "failed")
+    raise typer.Exit(STATUS[ending.outcome])
+
+
+def _check_folders(out: Path, run: Path, *, resume: bool) -> None:
+    if out.exists() and not resume:
+        raise ConfigError(f"out: {out} is there already; give another folder")
+    if (run / LOG_FILE).exists() and not resume:
+        raise ConfigError(f"run: {run} holds a run already; give --resume to go on with it, or another folder")
+
+
+def is_main() -> bool:
+    """Whether this process is the first of those that `accelerate launch` started, or alone."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def run_process(config: FinetuneConfig, out: Path, run: Path) -> Ending:
+    """A run in this process, from reading the data to exit.json.
+
+    Args:
+        config: what to do.
+        out: folder of the adapter.
+        run: folder of log and checkpoints.
+    """
+    stop = StopRequest()
+    stop.listen()
+    main = is_main()
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        (run / EXIT_FILE).unlink(missing_ok=True)
+    except OSError as error:
+        return Ending("failed", cause_of(error, ()))
+    from gazevlm_core.quiet import quiet_libraries
+
+    quiet_libraries()
+    from finetune.cases import DataError
+    from finetune.run import finetune as train
+    from finetune.run import finished_before
+    from finetune.run_log import RunLog, TrainingError
+    from gazevlm_core.model.checkpoint import CheckpointError
+
+    log = RunLog(run, writes=main)
+    try:
+        ending = finished_before(config, out) or train(config, out, run, stop, log)
+    except Stopped:
+        ending = Ending("stopped", STOPPED_EARLY)
+    except Exception as error:  # whatever it is, the user is told how the run ended
+        known = (DataError, CheckpointError, ConfigError, TrainingError)
+        if not isinstance(error, known):
+            import traceback
+
+            traceback.print_exc(file=sys.stderr)
+        ending = Ending("failed", cause_of(error, known))
+    if main:
+        log.write("end", outcome=ending.outcome, cause=ending.cause)
+        write_ending(run, ending)
+    return ending

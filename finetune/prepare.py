@@ -1,0 +1,123 @@
+"""Everything before the first step: data, base, image features, what the base says, and the shape of the adapter.
+
+It is the same whenever it is done again, so a resumed run does it again.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from finetune.adapted import adapted_config
+from finetune.base import Base, load_base
+from finetune.before_after import answers, shown_cases
+from finetune.cases import Case, Split, read_cases, split_cases
+from finetune.config import FinetuneConfig
+from finetune.ending import StopRequest
+from finetune.features import FeatureStore, encoded_cases, fill_features
+from finetune.held_out import Looked, look_at
+from finetune.run_log import RunLog
+from finetune.usual_place import Fitted, added_findings, find_place, fit_place
+from gazevlm_core.inference import GazeEngine
+from gazevlm_core.model.config import GazeConfig
+from gazevlm_core.records import Diagnosis
+
+FEATURES = "features"
+IMAGES_AT_ONCE = 16
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """What a run begins with.
+
+    Args:
+        config: of the run.
+        split: images.
+        base: loaded, without an adapter yet.
+        store: image tokens; None where the vision tower is trained, or features are not kept.
+        gaze: configuration of the adapter.
+        fitted: added findings with a usual place.
+        added: all added findings.
+        left_out: findings that too few images have or lack.
+        base_looked: what the base says of the held-out images.
+        believed: finding -> probability by the base, per training image.
+        before: the base's answers about the images that are shown to people.
+    """
+
+    config: FinetuneConfig
+    split: Split
+    base: Base
+    store: FeatureStore | None
+    gaze: GazeConfig
+    fitted: tuple[Fitted, ...]
+    added: tuple[str, ...]
+    left_out: tuple[str, ...]
+    base_looked: Looked
+    believed: tuple[Mapping[str, float], ...]
+    before: tuple[Diagnosis, ...]
+
+
+def prepare(config: FinetuneConfig, run: Path, log: RunLog, stop: StopRequest) -> Prepared:
+    """Do it.
+
+    Raises:
+        DataError: data that nothing can be learned from.
+        CheckpointError: a base that cannot be loaded.
+        Stopped: somebody wants the run to end.
+    """
+    log.phase("Reading the data")
+    split = split_cases(read_cases(config), config)
+    stop.check()
+    log.phase(f"Loading {config.base}")
+    base = load_base(config)
+    stop.check()
+    store = _features(config, base, split, run, log)
+    stop.check()
+    known = base.engine.gaze_config
+    new, left_out = added_findings(split.train, known.finding_names) if config.add_findings else ([], [])
+    fitted = fit_places(split.train, new, base.engine, store)
+    placed = {one.place.name for one in fitted}
+    gaze = adapted_config(known, config, split.train, [name for name in new if name not in placed], fitted)
+    log.phase(f"Scoring the base on {len(split.held_out)} held-out images")
+    looked = look_at(base.engine, split.held_out, store)
+    before = answers(base.engine, shown_cases(split.held_out))
+    stop.check()
+    believed: tuple[Mapping[str, float], ...] = tuple({} for _ in split.train)
+    if known.findings_trained and config.retain > 0 and config.finding_weight > 0:
+        log.phase("Asking the base about the training images")
+        head = set(known.finding_names[: known.num_head_findings])
+        said = look_at(base.engine, split.train, store).probabilities()
+        believed = tuple({name: p for name, p in one.items() if name in head} for one in said)
+    stop.check()
+    return Prepared(
+        config, split, base, store, gaze, tuple(fitted), tuple(new), tuple(left_out), looked, believed, tuple(before)
+    )
+
+
+def _features(config: FinetuneConfig, base: Base, split: Split, run: Path, log: RunLog) -> FeatureStore | None:
+    if not (config.cache_features and config.freeze_vision):
+        return None
+    size = base.engine.processor.image_processor.size
+    limits = (size["shortest_edge"], size["longest_edge"])
+    store = FeatureStore(run / FEATURES, base.fingerprint, limits, base.engine.model.model.visual.dtype)
+    cases = (*split.train, *split.held_out)
+    log.phase(f"Computing what the vision tower says of {len(cases)} images")
+    fill_features(store, base.engine, cases)
+    return store
+
+
+def fit_places(
+    cases: Sequence[Case], names: Sequence[str], engine: GazeEngine, store: FeatureStore | None
+) -> list[Fitted]:
+    """Heads of the added findings that have a usual place.
+
+    Args:
+        cases: to learn from.
+        names: added findings.
+        engine: whose vision tower looks, where there is no store.
+        store: image tokens.
+    """
+    places = [place for place in (find_place(cases, name) for name in names) if place is not None]
+    if not places:
+        return []
+    images = [image for _, some in encoded_cases(cases, engine, store, IMAGES_AT_ONCE) for image in some]
+    return [fit_place(place, cases, images) for place in places]

@@ -1,0 +1,177 @@
+"""Where an adapter comes from, beside its weights: provenance.json, the model card, and scores for the Diagnose tab."""
+
+import importlib.metadata
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from finetune.base import Base
+from finetune.cases import Case, Split, fingerprint, parse_spec
+from finetune.config import FinetuneConfig
+from finetune.held_out import AUROC
+from finetune.records import PROVENANCE_FILE, Measure, Verdict, write_json
+
+FORMAT, VERSION = "gazevlm-adapter", 1
+CARD, SCORES = "README.md", "finding_scores.json"
+LIBRARIES = ("torch", "transformers", "peft", "bitsandbytes", "accelerate", "numpy", "scikit-learn", "safetensors")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """How the training went.
+
+    Args:
+        steps: optimizer steps behind the weights.
+        seconds: of this process, from the first step on.
+        device: "cpu" or the GPU's name.
+        left_out: findings that the data name and too few images have or lack.
+    """
+
+    steps: int
+    seconds: float
+    device: str
+    left_out: tuple[str, ...]
+
+
+def provenance_values(
+    name: str, config: FinetuneConfig, base: Base, split: Split, trained: Trained, found: Sequence[Measure],
+    verdict: Verdict,
+) -> dict[str, Any]:  # fmt: skip
+    """Everything about an adapter, as JSON values. Folders of this machine are named by their last part."""
+    both = (*split.train, *split.held_out)
+    read = {
+        reading.reading_id: reading.digest for case in split.train for reading in case.record.readings
+        if reading.reading_id
+    }  # fmt: skip
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "name": name,
+        "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "base": {
+            "source": Path(base.source).name if Path(base.source).is_dir() else base.source,
+            "model_id": base.model_id,
+            "revision": base.revision,
+            "fingerprint": base.fingerprint,
+        },
+        "config": {**config.to_values(), "annotations": [_public(spec) for spec in config.annotations]},
+        "seed": config.seed,
+        "data": {
+            "fingerprint": fingerprint(both),
+            "datasets": [_dataset(spec, number, both) for number, spec in enumerate(config.annotations)],
+            "findings_left_out": list(trained.left_out),
+        },
+        "annotations": [{"id": one, "sha256": read[one]} for one in sorted(read)],
+        "split": {
+            "train": [case.record.image_id for case in split.train],
+            "held_out": [case.record.image_id for case in split.held_out],
+        },
+        "libraries": {
+            "python": platform.python_version(), **{name: importlib.metadata.version(name) for name in LIBRARIES},
+        },
+        "training": {"steps": trained.steps, "seconds": round(trained.seconds, 1), "device": trained.device},
+        "measures": [asdict(one) for one in found],
+        "verdict": asdict(verdict),
+    }  # fmt: skip
+
+
+def _public(spec: str) -> str:
+    name, root, _ = parse_spec(spec)
+    return f"{name}={root.name}"
+
+
+def _dataset(spec: str, number: int, cases: Sequence[Case]) -> dict[str, Any]:
+    own = [case for case in cases if case.dataset == number]
+    readings = [reading for case in own for reading in case.record.readings]
+    return {
+        "name": _public(spec),
+        "images": len(own),
+        "readings": len(readings),
+        "annotators": sorted({reading.reader for reading in readings}),
+    }
+
+
+def write_provenance(folder: Path, values: dict[str, Any], cases: Sequence[Case]) -> None:
+    """Leave provenance, card and scores beside an adapter's weights.
+
+    Args:
+        folder: of the adapter.
+        values: from `provenance_values`.
+        cases: held-out, behind the scores.
+    """
+    write_json(folder / PROVENANCE_FILE, values)
+    (folder / CARD).write_text(render_card(values), encoding="utf-8")
+    scores = {}
+    for one in values["measures"]:
+        kind, colon, finding = one["name"].partition(": ")
+        if colon and kind == AUROC and one["value"] is not None:
+            labels = [case.record.findings[finding] for case in cases if finding in case.record.findings]
+            scores[finding] = {"auroc": one["value"], "prevalence": sum(labels) / len(labels)}
+    if scores:
+        scored_on = f"{len(cases)} held-out images of the data that the adapter was trained on"
+        write_json(folder / SCORES, {"scored_on": scored_on, "findings": scores})
+
+
+# ---- card -----------------------------------------------------------------------------------------------------------
+def render_card(values: dict[str, Any]) -> str:
+    """The model card of an adapter, as the Hub reads it.
+
+    Args:
+        values: from `provenance_values`.
+    """
+    base, data, verdict = values["base"], values["data"], values["verdict"]
+    front = ["---", f"base_model: {base['model_id']}", "library_name: peft", "tags:", "- gazevlm", "- lora", "- gaze"]
+    front += ["pipeline_tag: image-text-to-text", "---"]
+    sets = "\n".join(
+        f"| {one['name']} | {one['images']} | {one['readings']} | {len(one['annotators'])} |"
+        for one in data["datasets"]
+    )
+    rows = "\n".join(_measure_row(one) for one in values["measures"])
+    left_out = data["findings_left_out"]
+    learned = f"\nToo few images have or lack these findings, so they were not learned: {', '.join(left_out)}.\n"
+    return "\n".join(front) + f"""
+
+# {values['name']}
+
+A GazeVLM adapter: LoRA layers, the row of the gaze token, and heads, on `{base['model_id']}`. Research only: not a
+medical device.
+
+**{verdict['why']}**
+
+## Held-out scores
+
+{len(values['split']['held_out'])} images, whose patients are not among the {len(values['split']['train'])} that were
+learned from.
+
+| measure | adapter | base | floors |
+|---|---|---|---|
+{rows}
+
+## Data
+
+| data set | images | scanpaths | annotators |
+|---|---|---|---|
+{sets}
+{learned if left_out else ""}
+Fingerprint `{data['fingerprint']}`; `provenance.json` names every submission with its digest, the configuration, and
+the versions of the libraries.
+
+## Use
+
+```
+gazevlm diagnose image.png --model {base['source']} --adapter {values['name']}
+```
+"""
+
+
+def _measure_row(one: dict[str, Any]) -> str:
+    floors = ", ".join(f"{name} {value:.3f}" for name, value in one["floors"].items()) or "none"
+    unit = f" ({one['unit']})" if one["unit"] else ""
+    return f"| {one['name']}{unit} | {_number(one['value'])} | {_number(one['base'])} | {floors} |"
+
+
+def _number(value: float | None) -> str:
+    return "none" if value is None else f"{value:.3f}"

@@ -1,0 +1,187 @@
+"""One run from a configuration to an adapter, on one process or on several that `accelerate launch` started."""
+
+import os
+import shutil
+import time
+from pathlib import Path
+
+import torch
+from transformers import PrinterCallback, set_seed
+
+from finetune.adapted import adapt_model, set_placed
+from finetune.arguments import spaced, total_steps, training_arguments
+from finetune.before_after import answers, shown_cases, write_before_after
+from finetune.config import FinetuneConfig
+from finetune.ending import StopRequest
+from finetune.examples import AdaptCollator, TrainingItems, draw_epochs, supervises_gaze
+from finetune.held_out import judge, look_at, measures
+from finetune.prepare import Prepared, fit_places, prepare
+from finetune.provenance import Trained, provenance_values, write_provenance
+from finetune.records import CHECKPOINTS, Ending, Measure, read_provenance
+from finetune.run_log import RunCallback, RunLog, last_checkpoint
+from finetune.selection import BEST, Selection
+from finetune.trainer import AdaptTrainer, load_weights
+from gazevlm_core.model.adapters import save_adapter
+
+STOPPED = "Stopped at step {step} of {steps}; a checkpoint is kept, and resuming goes on from it."
+
+
+def finetune(config: FinetuneConfig, out: Path, run: Path, stop: StopRequest, log: RunLog) -> Ending:
+    """Train an adapter.
+
+    Args:
+        config: what to do.
+        out: folder of the adapter, which appears as a whole when all is done.
+        run: folder of the run; a checkpoint in it is gone on from.
+        stop: whether to end.
+        log: of the run.
+
+    Returns:
+        "done" or "stopped".
+
+    Raises:
+        DataError, CheckpointError, TrainingError: what the user should know.
+        Stopped: before anything was learned.
+    """
+    prepared = prepare(config, run, log, stop)
+    return Training(prepared, out, run, stop, log).go()
+
+
+class Training:
+    """The steps of a run and what comes after them.
+
+    Args:
+        prepared: see `prepare`.
+        out, run, stop, log: as in `finetune`.
+    """
+
+    def __init__(self, prepared: Prepared, out: Path, run: Path, stop: StopRequest, log: RunLog) -> None:
+        self.prepared, self.config = prepared, prepared.config
+        self.out, self.run, self.log = out, run, log
+        self._stop = stop
+        self.engine = prepared.base.engine
+        set_seed(self.config.seed)
+        self.adapted = adapt_model(self.engine.model, self.config, prepared.gaze, prepared.fitted)
+        self.adapted.peft_config["default"].base_model_name_or_path = prepared.base.model_id  # no folder of ours
+        self.adapted.peft_config["default"].revision = prepared.base.revision or None
+        self.checkpoint = last_checkpoint(run / CHECKPOINTS)
+        self.trainer = self._trainer()
+
+    def _trainer(self) -> AdaptTrainer:
+        config, cases = self.config, self.prepared.split.train
+        processes = int(os.environ.get("WORLD_SIZE", "1"))
+        steps = total_steps(config, len(cases), processes)
+        number = steps * config.batch_size * config.accumulation * processes
+        items = TrainingItems(cases, draw_epochs(cases, config, number), config, self.prepared.believed)
+        taught = supervises_gaze(config.gaze_order, cases)
+        collate = AdaptCollator(
+            self.engine.processor, self.prepared.gaze, store=self.prepared.store, use_gaze=taught
+        )
+        on_gpu = self.engine.model.device.type == "cuda"
+        arguments = training_arguments(config, self.run / CHECKPOINTS, steps, on_gpu=on_gpu)
+        first = int(self.checkpoint.name.rpartition("-")[2]) if self.checkpoint else 0
+        self.selection = Selection(
+            self.run, config.patience, first, self._save, writes=arguments.process_index == 0
+        )
+        self.callback = RunCallback(
+            self.log, spaced(config.evaluations, steps), spaced(config.checkpoints, steps), self.measure,
+            self._agree_to_stop, self.selection.is_over,
+        )  # fmt: skip
+        trainer = AdaptTrainer(
+            model=self.adapted,
+            args=arguments,
+            train_dataset=items,
+            data_collator=collate,
+            callbacks=[self.callback],
+            heads_learning_rate=config.heads_learning_rate,
+        )
+        trainer.remove_callback(PrinterCallback)  # the log says it all
+        return trainer
+
+    def go(self) -> Ending:
+        """Train, score, and leave the adapter."""
+        config, split = self.config, self.prepared.split
+        trainer, steps = self.trainer, self.trainer.args.max_steps
+        first = int(self.checkpoint.name.rpartition("-")[2]) if self.checkpoint else 0
+        self.log.write(
+            "start", step=first, steps=steps, images=len(split.train), held_out_images=len(split.held_out),
+            device=device_name(self.engine.model.device),
+        )  # fmt: skip
+        started = time.monotonic()
+        trainer.train(resume_from_checkpoint=str(self.checkpoint) if self.checkpoint else None)
+        if self.callback.stopped:
+            step = trainer.state.global_step
+            return Ending("stopped", STOPPED.format(step=step, steps=steps), step)
+        seconds, step = time.monotonic() - started, trainer.state.global_step
+        if config.patience and self.selection.best_step is not None:
+            step = self.selection.best_step
+            trainer.accelerator.wait_for_everyone()
+            load_weights(self.adapted, self.run / BEST)
+        return self._finish(Trained(step, seconds, device_name(self.engine.model.device), self.prepared.left_out))
+
+    def measure(self, step: int) -> list[Measure]:
+        """Figures of the model as it is now, after `step` steps."""
+        prepared, config = self.prepared, self.config
+        self._refit_places()
+        looked = look_at(self.engine, prepared.split.held_out, prepared.store)
+        taught = [reading.scanpath for case in prepared.split.train for reading in case.record.readings]
+        return measures(
+            prepared.split.held_out, looked, prepared.base_looked, taught, prepared.added, config.seed
+        )
+
+    def _refit_places(self) -> None:
+        """Where the vision tower learns, what it says of a usual place changes, and the head there with it."""
+        if self.config.freeze_vision or not self.prepared.fitted:
+            return
+        names = [one.place.name for one in self.prepared.fitted]
+        fitted = fit_places(self.prepared.split.train, names, self.engine, None)
+        first = len(self.prepared.gaze.usual_places) - len(fitted)
+        set_placed(self.engine.model.gaze_heads, fitted, first=first)
+
+    def _agree_to_stop(self) -> bool:
+        """Whether any process was asked to end; all of them end after the same step."""
+        wanted = torch.tensor(float(self._stop()), device=self.trainer.args.device)
+        return bool(self.trainer.accelerator.reduce(wanted, reduction="sum") > 0)
+
+    def _save(self, folder: Path) -> None:
+        if self.trainer.args.should_save:
+            folder.mkdir(parents=True, exist_ok=True)
+            save_adapter(self.adapted, folder)
+
+    def _finish(self, trained: Trained) -> Ending:
+        prepared, split = self.prepared, self.prepared.split
+        self.log.phase(f"Scoring the adapter on {len(split.held_out)} held-out images")
+        found = self.measure(trained.steps)
+        verdict = judge(found, len(split.held_out))
+        shown = shown_cases(split.held_out)
+        after = answers(self.engine, shown)
+        if self.trainer.args.should_save:
+            write_before_after(self.run, shown, prepared.before, after)
+            values = provenance_values(
+                self.out.name, self.config, prepared.base, split, trained, found, verdict
+            )
+            partial = self.out.with_name(f".{self.out.name}.partial")
+            shutil.rmtree(partial, ignore_errors=True)
+            try:
+                self._save(partial)
+                write_provenance(partial, values, split.held_out)
+                partial.rename(self.out)
+            finally:
+                shutil.rmtree(partial, ignore_errors=True)
+        self.log.write("verdict", better=verdict.better, why=verdict.why)
+        return Ending("done", verdict.why, trained.steps)
+
+
+def finished_before(config: FinetuneConfig, out: Path) -> Ending | None:
+    """How a run ended whose process was killed after its adapter had appeared; None where there is no such adapter."""
+    values = read_provenance(out) if out.is_dir() else None
+    if values is None:
+        return None
+    if FinetuneConfig.from_values({**values["config"], "annotations": config.annotations}) != config:
+        return None
+    return Ending("done", str(values["verdict"]["why"]), int(values["training"]["steps"]))
+
+
+def device_name(device: torch.device) -> str:
+    """Name of the GPU, or "cpu"."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

@@ -1,0 +1,48 @@
+"""Early stopping: the best scoring so far is kept, and the run ends when it was not beaten for a while."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from finetune.held_out import selection_score
+from finetune.records import Measure, write_json
+
+BEST, SCORES = "best", "selection.json"
+
+
+class Selection:
+    """Remembers the scorings of a run, also across a resume.
+
+    Args:
+        run: folder of the run; the best adapter lies in BEST there.
+        patience: scorings without a better one after which it is over; 0 for never, and then nothing is kept.
+        first_step: that the run goes on from; later scorings of an earlier try are forgotten.
+        save: writes the adapter as it is now to a folder; does nothing on all but the main process.
+        writes: False on all but the main process.
+    """
+
+    def __init__(
+        self, run: Path, patience: int, first_step: int, save: Callable[[Path], None], *, writes: bool = True
+    ) -> None:
+        self._run, self._patience, self._save, self._writes = run, patience, save, writes
+        self._scores: list[tuple[int, float]] = []
+        path = run / SCORES
+        if path.is_file():
+            self._scores = [(step, score) for step, score in json.loads(path.read_text()) if step <= first_step]
+
+    @property
+    def best_step(self) -> int | None:
+        """Step of the best scoring, the first one on a tie; None where nothing is kept."""
+        return max(self._scores, key=lambda one: (one[1], -one[0]))[0] if self._scores else None
+
+    def is_over(self, found: Sequence[Measure], step: int) -> bool:
+        """Take one scoring in."""
+        if not self._patience:
+            return False
+        self._scores.append((step, selection_score(found)))
+        if self.best_step == step:
+            self._save(self._run / BEST)
+        if self._writes:
+            write_json(self._run / SCORES, self._scores)
+        steps = [one for one, _ in self._scores]
+        return len(steps) - 1 - steps.index(self.best_step or step) >= self._patience
