@@ -184,9 +184,8 @@ class Runner:
         if process is not None:
             entry.process = process
             self._shelf.change(entry, state="running", cause=record.cause if record.wish else "Found again, running.")
-            if record.wish:  # it may never have heard
+            if record.wish:  # not asked again: a second signal would end it in the middle of its checkpoint
                 entry.kill_at_s = time.monotonic() + self._grace_s
-                process.terminate()
         elif record.state == "running" or (entry.run / EXIT_FILE).exists() or is_whole(self._adapters / record.name):
             self._end(entry, None, watched=False)
         else:  # killed before the process was told to begin

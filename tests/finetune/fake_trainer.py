@@ -22,6 +22,8 @@ stopped = False
 def stop(*_: object) -> None:
     global stopped
     stopped = True
+    if MOOD != "deaf":
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a second one ends it at once
 
 
 def write_whole(path: Path, values: object) -> None:

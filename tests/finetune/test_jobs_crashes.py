@@ -116,6 +116,32 @@ def finish_all(place: Path) -> None:
     assert not list(place.rglob(".job.json-*"))
 
 
+@pytest.mark.parametrize("moment", ["runner.write_record", "launcher.Process.go", "shelf.write_record"])
+def test_an_app_killed_within_a_launch_leaves_no_unknown_process(place: Path, moment: str, repository: Path) -> None:
+    code = (
+        "import os, time\n"
+        "from pathlib import Path\n"
+        "from finetune.jobs import launcher, runner, shelf\n"
+        "from tests.finetune.jobs_maker import configure, open_service\n"
+        f"service = open_service(Path({str(place)!r}))\n"
+        "service.submit('ada', configure(5), 'reader-1')\n"
+        f"{moment} = lambda *_: os.kill(os.getpid(), 9)\n"
+        "service.start()\n"
+        "time.sleep(60)\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", code], cwd=repository, check=False, timeout=30)
+    assert killed.returncode == -signal.SIGKILL
+    wait_until(lambda: not processes_in(place), "the process to end")
+    begun = [path.name for path in place.rglob("log.jsonl")]
+    assert begun == (["log.jsonl"] if moment == "shelf.write_record" else []), "nothing trains that nobody knows"
+    service = open_service(place)
+    service.start()
+    (job,) = service.jobs()
+    done = wait_for(service, job.job_id, "done", "failed")
+    assert weights_of(done.adapter) == uninterrupted(5)
+    service.close()
+
+
 # ---- restarts
 def test_closing_the_app_pauses_and_its_next_start_goes_on(place: Path) -> None:
     first = open_service(place)
@@ -138,6 +164,26 @@ def test_closing_the_app_pauses_and_its_next_start_goes_on(place: Path) -> None:
     steps = [event["step"] for event in second.events(job_id)[0] if event["event"] == "step"]
     assert steps == list(range(1, 301))
     assert second.job(paused_id).state == "paused", "what a person paused stays so"
+    second.close()
+
+
+def test_a_process_that_still_stops_when_the_app_is_back_loses_nothing(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_STEP_S", "0.3")
+    first = open_service(place)
+    first.start()
+    job_id = first.submit("ada", configure(4), "reader-1").job_id
+    wait_for_step(first, job_id, 1)
+    first.close(wait_s=0)
+    assert first.job(job_id).state == "running"
+    second = open_service(place)
+    second.start()
+    assert second.job(job_id).cause.startswith("Stops after this step, since the app is being closed")
+    wait_until(lambda: second.job(job_id).cause.startswith("Goes on from step"))
+    wait_for(second, job_id, "done")
+    steps = [event["step"] for event in second.events(job_id)[0] if event["event"] == "step"]
+    assert steps == [1, 2, 3, 4]
     second.close()
 
 
