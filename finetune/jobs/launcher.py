@@ -1,0 +1,139 @@
+"""Starts the process of a job, finds it again after a restart of the app, and stops it. POSIX alone."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from finetune.jobs.starter import GO
+from finetune.records import STDOUT_FILE
+
+ROOT = Path(__file__).resolve().parents[2]  # where `finetune` is imported from
+STARTER = Path(__file__).with_name("starter.py")
+TRAINER = (sys.executable, "-m", "finetune")
+# glibc returns every large buffer to the kernel unless told otherwise: CPU training steps are several times slower.
+CPU_ALLOCATOR = {
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TRIM_THRESHOLD_": "17179869184",
+    "MALLOC_TOP_PAD_": "1073741824",
+}
+NVIDIA_DRIVER = Path("/dev/nvidiactl")
+SAME_START_S = 2.0  # a start time is computed from the boot time, which moves when the clock is set
+
+
+@dataclass
+class Process:
+    """The process of a job.
+
+    Args:
+        pid: its id, and that of its group.
+        created_s: unix time of its start.
+        child: where this app started it.
+    """
+
+    pid: int
+    created_s: float
+    child: subprocess.Popen[bytes] | None = None
+
+    def go(self) -> None:
+        """Let it begin: it was found worth noting."""
+        assert self.child is not None
+        assert self.child.stdin is not None
+        try:
+            self.child.stdin.write(GO)
+            self.child.stdin.close()
+        except BrokenPipeError:
+            pass  # somebody killed it already; `ended` tells
+
+    def abandon(self) -> None:
+        """End it before it began."""
+        assert self.child is not None
+        self.child.kill()
+        self.child.communicate()
+
+    @property
+    def status(self) -> int | None:
+        """Exit status, negative for a signal; None while it runs, and where another app started it."""
+        return None if self.child is None else self.child.returncode
+
+    def ended(self) -> bool:
+        """Whether it is gone; what is left of its group is then killed."""
+        if self.child is None:
+            gone = find_process(self.pid, self.created_s) is None
+        else:
+            gone = self.child.poll() is not None
+        if gone:
+            self.kill()
+        return gone
+
+    def begun(self) -> bool:
+        """Whether it trains, or still waits to be told to begin."""
+        try:
+            return str(STARTER) not in psutil.Process(self.pid).cmdline()
+        except psutil.Error:
+            return True
+
+    def terminate(self) -> None:
+        """Ask it to write a checkpoint and stop; its group is not told, which would break it."""
+        try:
+            os.kill(self.pid, signal.SIGTERM)
+        except ProcessLookupError:
+            pass  # it ended by itself
+
+    def kill(self) -> None:
+        """End it and its group at once."""
+        try:
+            os.killpg(self.pid, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            pass  # nobody is left; macOS says so with the second error where only a zombie is
+
+
+def find_process(pid: int, created_s: float) -> Process | None:
+    """A process that still runs, by its id and the time of its start: ids are given out again."""
+    try:
+        found = psutil.Process(pid)
+        if abs(found.create_time() - created_s) > SAME_START_S or found.status() == psutil.STATUS_ZOMBIE:
+            return None
+    except psutil.NoSuchProcess:
+        return None
+    return Process(pid, created_s)
+
+
+def launch(command: Sequence[str], run: Path, device: str) -> Process:
+    """Start a process that waits for `go`, in a session of its own; what it prints goes to RUN/stdout.txt.
+
+    Args:
+        command: by arguments; no shell is asked.
+        run: folder of the run.
+        device: of the configuration.
+
+    Raises:
+        OSError: no file can be written, or no process started.
+    """
+    with (run / STDOUT_FILE).open("ab") as printed:
+        child = subprocess.Popen(
+            [sys.executable, "-I", "-S", str(STARTER), *command],
+            stdin=subprocess.PIPE,
+            stdout=printed,
+            stderr=subprocess.STDOUT,
+            env=environment(device),
+            start_new_session=True,
+        )
+    return Process(child.pid, psutil.Process(child.pid).create_time(), child)
+
+
+def environment(device: str) -> dict[str, str]:
+    """Variables of a training process: the app's own, what finds `finetune` from any folder, and a fast allocator.
+
+    Args:
+        device: of the configuration; "auto" is the CPU where no NVIDIA driver is.
+    """
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
+    on_cpu = device == "cpu" or (device == "auto" and not NVIDIA_DRIVER.exists())
+    allocator = CPU_ALLOCATOR if on_cpu else {}
+    return {**allocator, **os.environ, "PYTHONPATH": path, "PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1"}
