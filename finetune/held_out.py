@@ -22,8 +22,8 @@ from gazevlm_core.training.trainer import PARTS
 IMAGES_AT_ONCE = 16
 SHUFFLES = 8
 CHANCE = 0.5
-SEQUENCE, ORDER, AUROC = "sequence score", "order gain", "AUROC"
-MAIN = (SEQUENCE, AUROC)  # what the verdict goes by
+SEQUENCE, ORDER, AUROC, ADDED = "sequence score", "order gain", "AUROC", "AUROC of added findings"
+MAIN = (SEQUENCE, AUROC, ADDED)  # what the verdict goes by
 CONSTANT_FLOOR = "the best path of the training images, on every image"
 SHUFFLED_FLOOR = "its own path, shuffled"
 CHANCE_FLOOR = "chance"
@@ -179,7 +179,7 @@ def on_grid(path: Scanpath, grid: PatchGrid) -> Path:
 def _auroc_measures(
     cases: Sequence[Case], adapter: Looked, base: Looked, added: Sequence[str]
 ) -> list[Measure]:
-    """AUROC of every finding that held-out images both have and lack, and their mean."""
+    """AUROC of every finding that held-out images both have and lack; first the means of old and of added ones."""
     ours, theirs = adapter.probabilities(), base.probabilities()
     names = sorted({name for case in cases for name in case.record.findings} & set(ours[0] if ours else ()))
     each: list[Measure] = []
@@ -193,14 +193,17 @@ def _auroc_measures(
         if name in theirs[0]:
             before = auroc(labels, np.array([theirs[index][name] for index in known]))
         each.append(Measure(f"{AUROC}: {name}", own, before, {CHANCE_FLOOR: CHANCE}))
-    if not each:
-        return []
+    new = [one for one in each if one.name.removeprefix(f"{AUROC}: ") in added]
+    old = [one for one in each if one not in new]
+    means = [_mean_auroc(name, some) for name, some in ((AUROC, old), (ADDED, new)) if some]
+    return [*means, *each]
+
+
+def _mean_auroc(name: str, each: Sequence[Measure]) -> Measure:
+    values = [one.value for one in each if one.value is not None]
     bases = [one.base for one in each if one.base is not None]
-    whole = Measure(
-        AUROC, float(np.mean([one.value for one in each if one.value is not None])),
-        float(np.mean(bases)) if len(bases) == len(each) else None, {CHANCE_FLOOR: CHANCE},
-    )  # fmt: skip
-    return [whole, *each]
+    before = float(np.mean(bases)) if len(bases) == len(each) else None
+    return Measure(name, float(np.mean(values)), before, {CHANCE_FLOOR: CHANCE})
 
 
 def judge(found: Sequence[Measure], images: int) -> Verdict:
