@@ -49,7 +49,7 @@ def training_arguments(config: FinetuneConfig, checkpoints: Path, steps: int, *,
         optim=OPTIMIZERS[chosen],
         gradient_checkpointing=saves_memory,
         gradient_checkpointing_kwargs={"use_reentrant": False} if saves_memory else None,
-        bf16=on_gpu,
+        bf16=on_gpu and not config.fsdp_storage,  # sharded, the heads stay in float32 only without a policy of dtypes
         use_cpu=not on_gpu,
         seed=config.seed,
         logging_strategy="no",

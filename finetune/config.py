@@ -75,7 +75,7 @@ class FinetuneConfig(BaseModel):
     # ---- adapter
     lora_rank: Annotated[int, Field(ge=1, le=512, description="Rank of the LoRA matrices.")] = 16
     lora_alpha: Annotated[int, Field(ge=1, description="Scale of the LoRA matrices.")] = 32
-    lora_dropout: Annotated[float, Field(ge=0, lt=1, description="Dropout before the LoRA matrices.")] = 0.0
+    lora_dropout: Annotated[float, Field(ge=0, lt=1, description="Dropout before the LoRA matrices.")] = 0.1
     dora: Annotated[bool, Field(description="Weight-decomposed LoRA.")] = False
     rslora: Annotated[bool, Field(description="Rank-stabilised LoRA: alpha / sqrt(rank).")] = False
     freeze_language: Annotated[bool, Field(description="No LoRA in the language model.")] = False
@@ -99,9 +99,9 @@ class FinetuneConfig(BaseModel):
     batch_size: Annotated[int, Field(ge=1, description="Images at once, per process.")] = 8
     accumulation: Annotated[int, Field(ge=1, description="Batches per optimizer step.")] = 1
     learning_rate: Annotated[float, Field(gt=0, lt=1, description="Of LoRA matrices and new tokens.")] = 1e-3
-    heads_learning_rate: Annotated[float, Field(gt=0, lt=1, description="Of the heads.")] = 1e-3
+    heads_learning_rate: Annotated[float, Field(gt=0, lt=1, description="Of the heads.")] = 3e-4
     warmup_share: Annotated[float, Field(ge=0, lt=1, description="Share of the steps with a rising rate.")] = 0.1
-    weight_decay: Annotated[float, Field(ge=0, description="Of AdamW.")] = 0.01
+    weight_decay: Annotated[float, Field(ge=0, description="Of AdamW.")] = 0.1
     max_grad_norm: Annotated[float, Field(gt=0, description="Gradients are clipped to this norm.")] = 1.0
     optimizer: Annotated[Optimizer, Field(description="auto, adamw or paged-adamw-8bit.")] = Optimizer.AUTO
     gradient_checkpointing: Annotated[bool | None, Field(description=(
