@@ -11,6 +11,7 @@ from cli.phantom import phantom
 from evaluate.command import evaluate
 from evaluate.experiment.command import experiment
 from evaluate.score_command import score
+from finetune.command import finetune
 from gazevlm_core import __version__
 
 app = typer.Typer(
@@ -25,6 +26,7 @@ app.command()(phantom)
 app.command()(evaluate)
 app.command()(score)
 app.command()(experiment)
+app.command()(finetune)
 app.add_typer(dataset, name="dataset")
 app.add_typer(annotations, name="annotations")
 
@@ -41,7 +43,7 @@ def options(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Look at radiographs, draw phantoms, score checkpoints and scanpaths."""
+    """Look at radiographs, draw phantoms, score checkpoints and scanpaths, fine-tune adapters."""
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from diagnose.scores import CheckpointScores, read_scores
+from diagnose.scores import CheckpointScores, read_scores, read_verdict
 from gazevlm_core.options import DiagnoseOptions, Precision
 from gazevlm_core.records import Diagnosis
 
@@ -37,6 +37,7 @@ class Choice:
         adapter: folder, or None.
         gaze: configuration of the gaze parts as they are with the adapter.
         scores: of exactly this choice; None where it was never scored.
+        verdict: whether the adapter is better than its base, in a sentence; None where nobody compared them.
     """
 
     name: str
@@ -44,12 +45,14 @@ class Choice:
     adapter: Path | None
     gaze: "GazeConfig"
     scores: CheckpointScores | None
+    verdict: str | None = None
 
     def facts(self) -> dict[str, str]:
         """What a reader should know of what answers: name -> fact."""
         return {
             "model": self.engine.checkpoint.model_id,
             "adapter": self.adapter.name if self.adapter else "none",
+            **({"held-out scores": self.verdict} if self.verdict else {}),
             "trained on": self.gaze.trained_on or "nothing of ours",
             "weights": PRECISIONS[self.engine.checkpoint.precision],
             "device": "GPU" if self.engine.model.device.type == "cuda" else "CPU",
@@ -162,7 +165,9 @@ def _adapted(base: Choice, folder: Path) -> Choice:
 
     Raises:
         AdapterError: the folder is not whole.
+        ValueError: scores or a verdict that cannot be read.
     """
     from gazevlm_core.model.adapters import read_gaze_config
 
-    return Choice(f"{base.name}{PLUS}{folder.name}", base.engine, folder, read_gaze_config(folder), read_scores(folder))
+    name, gaze = f"{base.name}{PLUS}{folder.name}", read_gaze_config(folder)
+    return Choice(name, base.engine, folder, gaze, read_scores(folder), read_verdict(folder))

@@ -1,11 +1,11 @@
-"""How well a checkpoint tells each finding: the `finding_scores.json` that its evaluation left beside its weights."""
+"""How well a checkpoint does: what its evaluation, or the training of an adapter, left beside its weights."""
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-SCORES_FILE = "finding_scores.json"
+SCORES_FILE, PROVENANCE_FILE = "finding_scores.json", "provenance.json"
 
 
 @dataclass(frozen=True)
@@ -49,3 +49,18 @@ def read_scores(folder: Path) -> CheckpointScores | None:
         return CheckpointScores(values["scored_on"], findings)
     except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
         raise ValueError(f"{path} is not as an evaluation writes it; score the checkpoint again") from error
+
+
+def read_verdict(folder: Path) -> str | None:
+    """Whether an adapter was better than its base on held-out images, in a sentence; None where nobody compared them.
+
+    Raises:
+        ValueError: a file that is there and not as a training writes it.
+    """
+    path = folder / PROVENANCE_FILE
+    if not path.is_file():
+        return None
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8"))["verdict"]["why"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is not as a training writes it; train the adapter again") from error
