@@ -5,9 +5,10 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import wraps
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import gradio as gr
 
@@ -19,8 +20,13 @@ QUEUE, AT_ONCE = 32, 4
 MODEL_QUEUE = "model"  # one answer at a time, from all tabs and endpoints together
 # Handlers of the page are no endpoints, and say themselves what they are doing.
 QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+Values = dict[Any, Any]  # component -> its new value
+Handler = TypeVar("Handler", bound=Callable[..., Any])
+FIT_CHARTS = "() => { dispatchEvent(new Event('resize')); }"  # a chart drawn out of sight has a width of its own
+Listen = Callable[..., Any]  # an event of a component, such as `button.click`
 # For the page's head: Gradio would rewrite the selectors of `css`, and break those with commas or media queries.
 STYLE = f"<style>{Path(__file__).with_name('frame.css').read_text(encoding='utf-8')}</style>"
+SCRIPT = f"<script>{Path(__file__).with_name('frame.js').read_text(encoding='utf-8')}</script>"
 
 
 @dataclass(frozen=True)
@@ -31,11 +37,14 @@ class Tab:
         title: shown on its button.
         name: its id in the page; the button is "NAME-button".
         fill: makes its components, inside the page that it is given.
+        connect: is given the event of being opened, after `fill`: the tab's `select`, or the page's `load` where the
+            tab stands alone. What only visitors of the tab need is computed then.
     """
 
     title: str
     name: str
     fill: Callable[[gr.Blocks], None]
+    connect: Callable[[Listen], None] | None = None
 
 
 def build_page(tabs: Sequence[Tab]) -> gr.Blocks:
@@ -44,12 +53,16 @@ def build_page(tabs: Sequence[Tab]) -> gr.Blocks:
         gr.HTML(INTRODUCTION, elem_id="introduction")
         if len(tabs) == 1:
             tabs[0].fill(page)
+            if tabs[0].connect is not None:
+                tabs[0].connect(page.load)
         else:
             with gr.Tabs(elem_id="tabs"):
                 for tab in tabs:
                     # all of them at once: first values of components that come later get lost
-                    with gr.Tab(tab.title, id=tab.name, elem_id=tab.name, render_children=True):
+                    with gr.Tab(tab.title, id=tab.name, elem_id=tab.name, render_children=True) as opened:
                         tab.fill(page)
+                    if tab.connect is not None:
+                        tab.connect(opened.select)
     page.queue(max_size=QUEUE, default_concurrency_limit=AT_ONCE)
     return page
 
@@ -63,7 +76,7 @@ def launch_options(heads: Sequence[str]) -> dict[str, Any]:
     theme = gr.themes.Default(  # the reader's own fonts: nothing is fetched from elsewhere
         primary_hue="teal", neutral_hue="slate", font=["system-ui", "sans-serif"], font_mono=["monospace"]
     )
-    head = STYLE + "".join(heads)
+    head = STYLE + SCRIPT + "".join(heads)
     return {"theme": theme, "head": head, "max_file_size": DEFAULT_LIMITS.max_bytes, "ssr_mode": False}
 
 
@@ -82,3 +95,16 @@ def page_error(error: ValueError) -> gr.Error:
     """What the user sees of a bad input."""
     # The text is shown as HTML; no traceback, since nothing is wrong with the program.
     return gr.Error(escape(str(error)), duration=None, print_exception=False)
+
+
+def told(handler: Handler) -> Handler:
+    """A handler whose ValueError is shown as one sentence; what was typed stays, since nothing is returned."""
+
+    @wraps(handler)
+    def telling(*values: Any, **named: Any) -> Any:  # noqa: ANN401 - whatever Gradio gives and takes
+        try:
+            return handler(*values, **named)
+        except ValueError as error:
+            raise page_error(error) from error
+
+    return telling  # type: ignore[return-value]

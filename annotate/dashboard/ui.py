@@ -11,12 +11,12 @@ from annotate.dashboard.admin.exports.ui import ExportsView
 from annotate.dashboard.admin.images.ui import ImagesView
 from annotate.dashboard.admin.intake.ui import IntakeView
 from annotate.dashboard.admin.log.ui import LogView
-from annotate.dashboard.entry.ui import Entry, Values, head, told
+from annotate.dashboard.entry.ui import Entry, head
 from annotate.dashboard.open.ui import OpenView
 from annotate.dashboard.quality.ui import QualityView
 from annotate.dashboard.review.ui import ReviewView
 from annotate.dashboard.service import DashboardService
-from frame.ui import Tab
+from frame.ui import Tab, Values, told
 
 HEAD = head()
 

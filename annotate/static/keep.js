@@ -1,8 +1,7 @@
 /* What is kept on this device: drafts, submissions that are not stored yet, the chosen name. Nothing else is. */
 "use strict";
 (teach => {
-  const ROOT = "gazevlm-teach/",
-    YEAR_S = 31_536_000;
+  const ROOT = "gazevlm-teach/";
   const read = key => {
     try {
       return JSON.parse(localStorage.getItem(ROOT + key));
@@ -62,15 +61,12 @@
     },
     choose: values => write("choices", { ...read("choices"), ...values }),
 
-    /* The name goes with every request, as a cookie. */
+    /* The same as in every other tab. */
     get name() {
-      return read("name") ?? "";
+      return GazeName.name;
     },
     set name(text) {
-      write("name", text);
-      // inside a frame of another site a browser sends no "Lax" cookie
-      const site = location.protocol === "https:" ? "SameSite=None; Secure" : "SameSite=Lax";
-      document.cookie = `gazevlm_name=${encodeURIComponent(text)}; path=/; max-age=${YEAR_S}; ${site}`;
+      GazeName.name = text;
     },
   };
 })((globalThis.GazeTeach ??= {}));

@@ -1,44 +1,23 @@
-"""The row on top of the tab where somebody says who they are, and how handlers are told of bad input."""
+"""The row on top of the tab where somebody says who they are."""
 
 from collections.abc import Callable
-from functools import wraps
 from html import escape
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import gradio as gr
 
 from annotate.dashboard.open.part import Welcome
 from annotate.dashboard.service import DashboardService
 from frame.identity import LONGEST_NAME, Claim
-from frame.ui import QUIET, page_error
+from frame.ui import QUIET, Values
 
-Values = dict[Any, Any]  # component -> its new value
-Handler = TypeVar("Handler", bound=Callable[..., Any])
-KEEP = Path(__file__).parents[2] / "static" / "keep.js"
 # The name goes with every request as a cookie: the same one, kept in the same place, as in the Teach tab.
-SET_NAME = "(name, token) => { GazeTeach.keep.name = name.trim(); return [name, token]; }"
-GET_NAME = "() => GazeTeach.keep.name"
-# A chart that is drawn while its tab is closed has a width of its own; on this it takes the page's.
-FIT_CHARTS = """document.addEventListener("click", event => {
-  if (event.target.closest?.("[role=tab]")) setTimeout(() => dispatchEvent(new Event("resize")), 50);
-});"""
+SET_NAME = "(name, token) => { GazeName.name = name.trim(); return [name, token]; }"
+GET_NAME = "() => GazeName.name"
 WITH_TOKEN = " With the token of a reviewer or admin you can do more here."
 ASK = " To review, ask whoever runs this Space to add your name to its reviewers."
 RANKS = ("admin", "reviewer", "annotator")
-
-
-def told(handler: Handler) -> Handler:
-    """A handler whose ValueError is shown as one sentence; what was typed stays, since nothing is returned."""
-
-    @wraps(handler)
-    def telling(*values: Any, **named: Any) -> Any:  # noqa: ANN401 - whatever Gradio gives and takes
-        try:
-            return handler(*values, **named)
-        except ValueError as error:
-            raise page_error(error) from error
-
-    return telling  # type: ignore[return-value]
 
 
 class Entry:
@@ -100,6 +79,5 @@ class Entry:
 
 
 def head() -> str:
-    """Scripts and styles of the tab, for `<head>`."""
-    style = Path(__file__).parents[1].joinpath("dashboard.css").read_text(encoding="utf-8")
-    return f"<style>{style}</style><script>{KEEP.read_text(encoding='utf-8')}{FIT_CHARTS}</script>"
+    """Styles of the tab, for `<head>`."""
+    return f"<style>{Path(__file__).parents[1].joinpath('dashboard.css').read_text(encoding='utf-8')}</style>"

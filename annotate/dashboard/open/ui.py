@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING
 
 import gradio as gr
 
-from annotate.dashboard.entry.ui import Entry, Values, told
+from annotate.dashboard.entry.ui import Entry
 from annotate.dashboard.open.part import Totals
 from annotate.dashboard.service import DashboardService
 from annotate.dashboard.words import when
 from frame.markup import status
-from frame.ui import QUIET
+from frame.ui import QUIET, Values, told
 
 if TYPE_CHECKING:
     from gradio.events import Dependency

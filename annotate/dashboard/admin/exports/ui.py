@@ -8,12 +8,12 @@ from typing import Any
 
 import gradio as gr
 
-from annotate.dashboard.entry.ui import Entry, Values, told
+from annotate.dashboard.entry.ui import Entry
 from annotate.dashboard.service import DashboardService
 from annotate.export.folder import FORMATS
 from annotate.export.intake import Imported
 from frame.markup import note, status
-from frame.ui import QUIET
+from frame.ui import QUIET, Values, told
 from gazevlm_core.images import DEFAULT_LIMITS
 
 KEPT_S = 3600.0  # after that the archive is removed from the server

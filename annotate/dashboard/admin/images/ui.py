@@ -5,14 +5,14 @@ from html import escape
 import gradio as gr
 
 from annotate.dashboard.admin.images.part import PAGE, ImageView
-from annotate.dashboard.entry.ui import Entry, Values, told
+from annotate.dashboard.entry.ui import Entry
 from annotate.dashboard.review.markup import choice_of, picture_uri
 from annotate.dashboard.service import DashboardService
 from annotate.dashboard.words import brief, score, shown_name
 from annotate.store.lookup import ImageState, ListedImage
 from frame.identity import Claim
 from frame.markup import note, status
-from frame.ui import QUIET
+from frame.ui import QUIET, Values, told
 
 STATES = [("own images of annotators", "own"), ("given out", "open"), ("closed", "closed"), ("gold", "gold")]
 SHOWN_PX = 480

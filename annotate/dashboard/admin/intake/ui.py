@@ -5,14 +5,14 @@ from pathlib import Path
 
 import gradio as gr
 
-from annotate.dashboard.entry.ui import Entry, Values, told
+from annotate.dashboard.entry.ui import Entry
 from annotate.dashboard.service import DashboardService
 from annotate.dashboard.words import shown_name, when
 from annotate.store.imports import shown_place
 from annotate.store.types import ImportStatus
 from frame.identity import Claim
 from frame.markup import Cell, Table, note, status, table
-from frame.ui import QUIET
+from frame.ui import QUIET, Values, told
 from gazevlm_core.images import DEFAULT_LIMITS
 from gazevlm_core.options import DEFAULT_QUESTION
 

@@ -5,13 +5,13 @@ import json
 import gradio as gr
 
 from annotate.dashboard.admin.log.part import PAGE
-from annotate.dashboard.entry.ui import Entry, Values, told
+from annotate.dashboard.entry.ui import Entry
 from annotate.dashboard.service import DashboardService
 from annotate.dashboard.words import when
 from annotate.store.types import AuditEntry
 from frame.identity import Claim
 from frame.markup import Cell, Table, status, table
-from frame.ui import QUIET
+from frame.ui import QUIET, Values, told
 
 LONGEST_DETAILS, LONGEST_SUBJECT = 300, 24
 SYNCING = "The sync has begun; the counts on top tell how far it is."

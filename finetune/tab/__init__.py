@@ -1,0 +1,1 @@
+"""The Adapt tab: choose annotations, train an adapter, watch it, compare it, use it in Diagnose."""

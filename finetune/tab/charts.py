@@ -1,0 +1,117 @@
+"""Curves: the parts of the loss, a held-out measure beside base and floors, the losses of several runs."""
+
+from collections.abc import Sequence
+from html import escape
+from itertools import pairwise
+
+import plotly.graph_objects as go
+
+from finetune.records import Measure
+from finetune.tab.runs import LOSS, LOSSES, Run
+from frame.plots import AXIS, CEILING, FLOOR, OWN, PLAIN, TEXT
+
+HEIGHT_PX, MOST_POINTS = 320, 300
+LOSS_COLORS = dict(
+    zip(LOSSES, (OWN, "#1b9e94", "#d9822b", "#8a6fc9", "#b5739d", "#9aa5b1"), strict=True)
+)  # fmt: skip
+RUN_COLORS = (OWN, "#d9822b", "#8a6fc9", "#1b9e94")
+FLOOR_DASHES = ("dot", "dashdot", "longdash", "longdashdot")
+
+
+def thinned(points: Sequence[tuple[int, float]], most: int = MOST_POINTS) -> list[tuple[int, float]]:
+    """At most so many points, the last one among them; each is the mean of those it stands for."""
+    if len(points) <= most:
+        return list(points)
+    bounds = [number * len(points) // most for number in range(most + 1)]
+    groups = [points[low:high] for low, high in pairwise(bounds)]
+    return [(group[-1][0], sum(value for _, value in group) / len(group)) for group in groups]
+
+
+def loss_chart(run: Run) -> go.Figure | None:
+    """The parts of the loss over the steps; None before the first."""
+    if not run.losses:
+        return None
+    figure = go.Figure()
+    parts = list(run.losses)
+    if set(parts) - {LOSS} and len(parts) == 2:  # one part is the whole
+        parts = [part for part in parts if part != LOSS]
+    for part in parts:
+        points = thinned(run.losses[part])
+        figure.add_scatter(
+            x=[step for step, _ in points], y=[value for _, value in points], name=LOSSES[part], mode=_mode(points),
+            line={"color": LOSS_COLORS[part], "width": 2.5 if part == LOSS else 1.5},
+            hovertemplate=f"{LOSSES[part]}, step %{{x}}: %{{y:.3f}}<extra></extra>",
+        )  # fmt: skip
+    last = max(run.job.steps, run.losses[parts[0]][-1][0])
+    return _laid_out(figure, "loss while training", last)
+
+
+def drawn_measures(run: Run) -> dict[str, str]:
+    """Held-out measures that can be drawn, with what is better, in the order of the latest scoring."""
+    if not run.held_out:
+        return {}
+    known = {one.name for _, measures in run.held_out for one in measures if one.value is not None}
+    latest = run.held_out[-1][1]
+    return {one.name: f"{one.name} ({better_word(one)} is better)" for one in latest if one.name in known}
+
+
+def better_word(measure: Measure) -> str:
+    """Which way a measure is better."""
+    return "higher" if measure.higher_is_better else "lower"
+
+
+def measure_chart(run: Run, name: str) -> go.Figure | None:
+    """A held-out measure over the steps, its base and its floors as lines; None where it was not taken."""
+    taken = [(step, one) for step, measures in run.held_out for one in measures if one.name == name]
+    known = [(step, one.value) for step, one in taken if one.value is not None]
+    if not known:
+        return None
+    latest, figure, last = taken[-1][1], go.Figure(), max(run.job.steps, known[-1][0])
+    lines = [("base", latest.base, CEILING, "dash")]
+    dashes = (*FLOOR_DASHES, *FLOOR_DASHES)
+    lines += [
+        (f"floor: {floor}", value, FLOOR, dash)
+        for (floor, value), dash in zip(latest.floors.items(), dashes, strict=False)
+    ]
+    for words, value, color, dash in lines:
+        if value is not None:
+            figure.add_scatter(
+                x=[0, last], y=[value, value], name=escape(words), mode="lines",
+                line={"color": color, "dash": dash, "width": 1.5},
+                hovertemplate=f"{escape(words)}: %{{y:.3f}}<extra></extra>",
+            )  # fmt: skip
+    figure.add_scatter(
+        x=[step for step, _ in known], y=[value for _, value in known], name="adapter", mode="lines+markers",
+        line={"color": OWN, "width": 2.5}, hovertemplate="adapter, step %{x}: %{y:.3f}<extra></extra>",
+    )  # fmt: skip
+    return _laid_out(figure, f"{name}, {latest.unit}" if latest.unit else name, last)
+
+
+def comparison_chart(runs: Sequence[Run]) -> go.Figure | None:
+    """The whole loss of several runs; None where no run has made a step."""
+    figure = go.Figure()
+    for run, color in zip(runs, RUN_COLORS, strict=False):
+        points, name = thinned(run.losses.get(LOSS, [])), escape(run.job.name)
+        if points:
+            figure.add_scatter(
+                x=[step for step, _ in points], y=[value for _, value in points], name=name, mode=_mode(points),
+                line={"color": color, "width": 2}, hovertemplate=f"{name}, step %{{x}}: %{{y:.3f}}<extra></extra>",
+            )  # fmt: skip
+    if not figure.data:
+        return None
+    return _laid_out(figure, "whole loss while training", max(max(trace.x) for trace in figure.data))
+
+
+def _mode(points: Sequence[tuple[int, float]]) -> str:
+    return "lines" if len(points) > 1 else "markers"  # a line of one point is not seen
+
+
+def _laid_out(figure: go.Figure, title: str, last: int) -> go.Figure:
+    figure.update_layout(
+        **PLAIN,
+        height=HEIGHT_PX,
+        showlegend=True,
+        xaxis={**AXIS, "title": "optimizer step", "range": [0, last + 0.5], "tickformat": "d"},
+        yaxis={**AXIS, "title": {"text": escape(title), "font": {"color": TEXT}}},
+    )
+    return figure

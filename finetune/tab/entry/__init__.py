@@ -1,0 +1,1 @@
+"""Who asks, in the Adapt tab."""

@@ -1,0 +1,1 @@
+"""Finished adapters, and some of them beside each other."""

@@ -1,0 +1,37 @@
+"""The way from a finished adapter to the Diagnose tab: a link of the page that chooses it there."""
+
+from collections.abc import Mapping
+from html import escape
+from urllib.parse import urlencode
+
+from finetune.tab.runs import Run
+from finetune.tab.words import NOT_BETTER
+
+PLUS = " + "  # between a model and its adapter, as in the names of the Diagnose tab
+NOT_LOADED = (
+    "Its base, {base}, is not among the models of this page now; start the page with it to use the adapter in Diagnose."
+)
+
+
+def model_of(run: Run, bases: Mapping[str, str]) -> str | None:
+    """What Diagnose calls an adapter; None where its base is not loaded.
+
+    Args:
+        run: a finished one.
+        bases: name of a loaded model -> where it was loaded from.
+    """
+    names = [name for name, source in bases.items() if source == run.job.config.base]
+    return f"{names[0]}{PLUS}{run.job.adapter.name}" if names and run.job.adapter is not None else None
+
+
+def link_html(run: Run, bases: Mapping[str, str]) -> str:
+    """The link, with a warning beside it where the adapter is no better than its base; "" before there is one."""
+    if run.job.state != "done" or run.job.adapter is None:
+        return ""
+    model = model_of(run, bases)
+    if model is None:
+        return f'<p class="adapt-link">{escape(NOT_LOADED.format(base=run.job.config.base))}</p>'
+    worse = run.verdict is not None and not run.verdict.better
+    beside = f' <span class="adapt-warning">It is {NOT_BETTER}; use it to see why.</span>' if worse else ""
+    address = escape("?" + urlencode({"model": model}))
+    return f'<p class="adapt-link"><a href="{address}">Use {escape(model)} in Diagnose</a>{beside}</p>'

@@ -1,0 +1,1 @@
+"""What to learn from, on which base, with which settings."""

@@ -1,0 +1,1 @@
+"""Runs as they go, and what came of each."""

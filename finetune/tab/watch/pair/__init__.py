@@ -1,0 +1,1 @@
+"""Held-out images before and after a training, side by side."""

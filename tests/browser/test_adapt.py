@@ -1,0 +1,230 @@
+"""The Adapt tab in a real browser, on a fake trainer: start, watch, cancel, resume, before and after, compare, link."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.request import urlopen
+
+import pytest
+
+from tests.browser.serving import serving
+from tests.browser.test_dashboard import CALL
+from tests.finetune.adapt_maker import ADMIN_TOKEN
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+pytestmark = pytest.mark.browser
+WAIT_MS = 90_000  # the machine may be busy with other things
+PACE = {"FAKE_STEP_S": "0.1", "FAKE_CHECKPOINT": "5", "HF_HUB_OFFLINE": "1"}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("adapt")
+
+
+@pytest.fixture(scope="module")
+def address(repository: Path, folder: Path) -> Iterator[str]:
+    arguments = ["-m", "tests.finetune.adapt_page", "PORT", str(folder / "kept")]
+    with serving(repository, arguments, folder / "log.txt", PACE) as address:
+        yield address
+
+
+def open_tab(browser: "Browser", address: str, width: int = 1280, scheme: str = "light") -> "Page":
+    page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    page.set_default_timeout(WAIT_MS)
+    page.on("pageerror", lambda error: pytest.fail(f"the page's script failed: {error}"))
+    page.goto(address)
+    page.click("#adapt-tab-button[role=tab]")
+    page.wait_for_selector("#adapt-who p")
+    return page
+
+
+def enter(page: "Page", name: str = "Root", token: str = ADMIN_TOKEN) -> None:
+    page.fill("#adapt-name input", name)
+    page.fill("#adapt-token input", token)
+    page.click("#adapt-use")
+    wait_for(page, "#adapt-who", f"You are {name}")
+
+
+def wait_for(page: "Page", place: str, text: str) -> None:
+    page.wait_for_function(
+        "([place, text]) => document.querySelector(place)?.innerText.includes(text)", arg=[place, text]
+    )
+
+
+def start(page: "Page", name: str, steps: int) -> None:
+    """Begin a training of so many steps; the page shows it."""
+    page.click("#adapt-part-train-button[role=tab]")
+    page.wait_for_selector("#adapt-counts table")
+    if not page.is_visible("#adapt-max-steps input"):
+        page.click("#adapt-advanced button")
+    page.fill("#adapt-max-steps input", str(steps))
+    page.fill("#adapt-adapter input", name)
+    page.click("#adapt-start")
+    wait_for(page, "#adapt-run-status", name)
+
+
+def drawn_steps(page: "Page", chart: str = "#adapt-losses") -> int:
+    """Points of the first line of a chart; 0 where there is none."""
+    return page.evaluate(f"document.querySelector('{chart} .js-plotly-plot')?.data?.[0]?.x.length ?? 0")
+
+
+def paths(page: "Page", viewer: str) -> list[dict[str, Any]]:
+    page.wait_for_selector(f"{viewer} .gaze-path", state="attached")
+    return page.evaluate(f"document.querySelector('{viewer} .gaze-viewer').viewer.value.paths")
+
+
+def test_a_training_is_started_watched_and_taken_to_diagnose(browser: "Browser", address: str) -> None:
+    page = open_tab(browser, address)
+    enter(page)
+    page.click("#adapt-part-train-button[role=tab]")
+    wait_for(page, "#adapt-counts", "Chosen: 12 scanpaths on 9 images")
+    wait_for(page, "#adapt-estimate", "no run with this base on this machine yet")
+    page.locator("#adapt-accepted input").check()
+    wait_for(page, "#adapt-counts", "not accepted yet")
+    page.fill("#adapt-epochs input", "0")
+    wait_for(page, "#adapt-estimate", "Epochs should be greater than 0; change it.")
+    page.click("#adapt-start")
+    page.locator(".toast-body").filter(has_text="Epochs should be greater than 0").wait_for()
+    page.fill("#adapt-epochs input", "2")
+    start(page, "mine", 100)
+    wait_for(page, "#adapt-run-status", "left.")
+    page.wait_for_selector("#adapt-losses .main-svg")
+    page.wait_for_selector("#adapt-curve .main-svg")
+    seen = drawn_steps(page)
+    page.wait_for_function(
+        f"document.querySelector('#adapt-losses .js-plotly-plot')?.data?.[0]?.x.length > {max(seen, 5)}"
+    )
+    assert page.is_enabled("#adapt-pause")
+    assert page.is_disabled("#adapt-resume")
+    page.reload()  # the state is on the server
+    page.click("#adapt-tab-button[role=tab]")
+    wait_for(page, "#adapt-run-status", "mine")
+    assert page.locator("#adapt-actions").is_hidden(), "the token is forgotten by a reload"
+    page.wait_for_selector("#adapt-use-it a")
+    wait_for(page, "#adapt-run-status", "mine: done. Sequence score 0.410 against 0.300")
+    wait_for(page, "#adapt-figures", "floor: another image")
+    before, after = paths(page, "#adapt-before"), paths(page, "#adapt-after")
+    assert [one["name"] for one in before] == ["Before: the base", "What was taught"]
+    assert [one["name"] for one in after] == ["After: the adapter", "What was taught"]
+    wait_for(page, "#adapt-said-before", "No <b>finding</b>.")
+    page.click("#adapt-pair-image input")
+    page.locator("[role=option]").last.click()
+    wait_for(page, "#adapt-said-after", "A target, number 1.")
+    page.click("#adapt-use-it a")
+    page.wait_for_url(re.compile(r"\?model="))
+    page.wait_for_function("document.querySelector('#asked textarea, #asked input').value !== ''")
+    assert page.input_value("#asked textarea, #asked input") == "gazevlm-nano + mine"
+    page.close()
+
+
+def test_a_training_is_cancelled_resumed_and_paused(browser: "Browser", address: str, folder: Path) -> None:
+    page = open_tab(browser, address)
+    enter(page)
+    start(page, "stopped", 600)
+    page.wait_for_selector("#adapt-losses .main-svg")
+    page.click("#adapt-cancel")
+    wait_for(page, "#adapt-run-status", "Cancelled at step")
+    page.click("#adapt-resume")
+    wait_for(page, "#adapt-run-status", "stopped: running")
+    page.click("#adapt-log-fold button")
+    wait_for(page, "#adapt-log", "from step")
+    page.click("#adapt-pause")
+    wait_for(page, "#adapt-run-status", "Paused at step")
+    page.click("#adapt-cancel")
+    wait_for(page, "#adapt-run-status", "Cancelled while it was paused")
+    page.click("#adapt-delete")
+    page.click("#adapt-keep")
+    page.wait_for_selector("#adapt-sure", state="hidden")
+    page.click("#adapt-delete")
+    page.click("#adapt-delete-both")
+    page.wait_for_function("!document.querySelector('#adapt-runs').innerText.includes('stopped')")
+    assert not (folder / "kept" / "adapters" / "stopped").exists()
+    page.close()
+
+
+def test_nothing_is_asked_for_while_another_tab_is_open(browser: "Browser", address: str) -> None:
+    page = open_tab(browser, address)
+    enter(page)
+    start(page, "unwatched", 600)
+    page.wait_for_selector("#adapt-losses .main-svg")
+    page.click("#diagnose-button[role=tab]")
+    page.wait_for_timeout(5000)  # the tick that finds out
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.wait_for_timeout(5000)
+    assert [url for url in asked if "predict" in url or "/join" in url] == []
+    steps = drawn_steps(page)
+    page.click("#adapt-tab-button[role=tab]")
+    page.wait_for_function(f"document.querySelector('#adapt-losses .js-plotly-plot').data[0].x.length > {steps}")
+    page.click("#adapt-cancel")
+    wait_for(page, "#adapt-run-status", "Cancelled at step")
+    page.close()
+
+
+def test_finished_runs_are_compared_and_one_that_is_no_better_is_not_chosen(browser: "Browser", address: str) -> None:
+    page = open_tab(browser, address)
+    enter(page)
+    for name in ("first", "second", "worse"):
+        start(page, name, 6)
+        wait_for(page, "#adapt-run-status", f"{name}: done")
+    wait_for(page, "#adapt-run-status", "It is not better than its base: Sequence score 0.300")
+    wait_for(page, "#adapt-use-it", "not better than its base; use it to see why")
+    page.click("#adapt-part-compare-button[role=tab]")
+    wait_for(page, "#adapt-history", "worse")
+    wait_for(page, "#adapt-history", "not better than its base")
+    wait_for(page, "#adapt-chosen", "second")
+    assert "worse" not in page.inner_text("#adapt-chosen")
+    page.click("#adapt-compare")
+    wait_for(page, "#adapt-compared", "sequence score")
+    page.wait_for_selector("#adapt-compared-chart .main-svg")
+    assert page.evaluate("document.querySelector('#adapt-compared-chart .js-plotly-plot').data.length") == 2
+    page.close()
+
+
+def test_without_the_admins_token_there_is_only_looking(browser: "Browser", address: str) -> None:
+    page = open_tab(browser, address)
+    wait_for(page, "#adapt-who", "Choose a name")
+    enter(page, "Ann", "")
+    wait_for(page, "#adapt-who", "to train, an admin is needed")
+    for part in ("#adapt-part-train-button", "#adapt-actions", "#adapt-log-fold", "#adapt-start"):
+        assert page.locator(part).first.is_hidden()
+    config = page.evaluate("window.gradio_config")
+    ids = {one["props"].get("elem_id"): one["id"] for one in config["components"]}
+    for button in ("adapt-pause", "adapt-cancel", "adapt-resume", "adapt-delete-run", "adapt-delete-both"):
+        (wanted,) = (one for one in config["dependencies"] if [ids[button], "click"] in one["targets"])
+        answer = page.evaluate(CALL, [button, [None for _ in wanted["inputs"]]])
+        assert "Only an admin may do this; enter the" in answer
+        assert "Traceback" not in answer
+    with urlopen(f"{address}gradio_api/info", timeout=60) as answer:
+        assert json.load(answer)["named_endpoints"] == {}, "no handler is a public endpoint"
+    page.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_on_a_phone_nothing_is_wider_than_the_screen(browser: "Browser", address: str, scheme: str) -> None:
+    page, fits = open_tab(browser, address, 390, scheme), "document.documentElement.scrollWidth <= innerWidth"
+    page.wait_for_function(fits)
+    enter(page)
+    for part in ("train", "compare", "runs"):
+        page.click(f"#adapt-part-{part}-button[role=tab]")
+        page.wait_for_selector(f"#adapt-part-{part}", state="visible")
+        page.wait_for_function(fits)
+    page.close()
+
+
+def test_on_zero_gpu_there_is_the_command_instead(repository: Path, browser: "Browser", tmp_path: Path) -> None:
+    arguments = ["-m", "tests.finetune.adapt_page", "PORT", str(tmp_path / "kept"), "zero"]
+    with serving(repository, arguments, tmp_path / "log.txt", PACE) as address:
+        page = open_tab(browser, address)
+        page.click("#adapt-part-train-button[role=tab]")
+        wait_for(page, "#adapt-zero", "Training does not fit on ZeroGPU")
+        wait_for(page, ".adapt-command", "--out adapters/gazevlm-nano-adapted-1")
+        page.fill("#adapt-epochs input", "3")
+        wait_for(page, ".adapt-command", "--epochs 3.0")
+        assert page.locator("#adapt-start").is_hidden()
+        page.close()

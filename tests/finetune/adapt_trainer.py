@@ -1,0 +1,48 @@
+"""The fake trainer with all that the tab shows: parts of the loss, scorings, a verdict, before and after.
+
+An adapter whose name ends in "worse" is no better than its base.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from tests.finetune import fake_trainer
+from tests.finetune.adapt_maker import MEASURES, as_values, write_pairs
+
+OUT = Path(sys.argv[sys.argv.index("--out") + 1])
+BETTER = not OUT.name.endswith("worse")
+WHY = "Sequence score 0.410 against 0.300 of the base." if BETTER else "Sequence score 0.300 against 0.310 of the base."
+plain_tell, plain_checkpoint = fake_trainer.Run.tell, fake_trainer.Run.checkpoint
+
+
+def tell(run: fake_trainer.Run, event: str, **values: object) -> None:
+    if event == "start":
+        values |= {"images": 8, "held_out_images": 2, "device": "cpu"}
+        plain_tell(run, "phase", text="Scoring the base on 2 held-out images")
+        sys.stdout.write(f"from step {run.step} on\n")
+    elif event == "step":
+        values |= {"gaze_loss": 0.7 / run.step, "text_loss": 0.3 / run.step}
+    elif event == "end" and values["outcome"] == "done":
+        plain_tell(run, "verdict", better=BETTER, why=WHY)
+    plain_tell(run, event, **values)
+
+
+def checkpoint(run: fake_trainer.Run) -> None:
+    plain_checkpoint(run)
+    plain_tell(run, "held_out", step=run.step, measures=[as_values(one) for one in MEASURES])
+
+
+def write_adapter(folder: Path, run: fake_trainer.Run) -> None:
+    write_pairs(run.folder)
+    part = folder.with_name(f".{folder.name}")
+    part.mkdir()
+    values = {"measures": [as_values(one) for one in MEASURES], "verdict": {"better": BETTER, "why": WHY}}
+    (part / "provenance.json").write_text(json.dumps(values))
+    part.rename(folder)
+
+
+if __name__ == "__main__":
+    fake_trainer.Run.tell, fake_trainer.Run.checkpoint = tell, checkpoint  # type: ignore[method-assign]
+    fake_trainer.write_adapter = write_adapter
+    fake_trainer.main()

@@ -1,0 +1,277 @@
+"""What the tab makes of jobs and their logs: curves, tables, estimates, links, before and after."""
+
+import json
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from diagnose.catalogue import PLUS as CATALOGUE_PLUS
+from finetune.config import FinetuneConfig
+from finetune.records import Measure
+from finetune.tab.before_after import read_pairs
+from finetune.tab.charts import MOST_POINTS, comparison_chart, drawn_measures, loss_chart, measure_chart, thinned
+from finetune.tab.estimate import Estimate, estimate_time, images_seen, pace_of
+from finetune.tab.link import PLUS, link_html
+from finetune.tab.runs import LOSSES, Run, RunReader, kept_events
+from finetune.tab.tables import comparison_table, count_tables, history_table, measure_table, run_label, run_table
+from finetune.tab.words import NOT_BETTER, duration
+from frame.markup import table
+from frame.training_data import DataCount
+from tests.finetune.adapt_maker import (
+    BASES,
+    MEASURES,
+    FakeJob,
+    FakeJobs,
+    as_values,
+    held_out,
+    make_events,
+    make_run,
+    verdict,
+    write_pairs,
+)
+
+CONFIG = FinetuneConfig(annotations=("data",), batch_size=4, epochs=3, held_out_share=0.2)
+
+
+# ---- logs -----------------------------------------------------------------------------------------------------------
+def test_steps_that_a_crash_took_back_are_there_once() -> None:
+    first = [*make_events(5, 8), held_out(5)]
+    again = make_events(6, 8, begin=2, at_s=300.0, loss=30.0)
+    run = Run(FakeJob("one"), kept_events([*first, *again]))  # type: ignore[arg-type]
+    assert [step for step, _ in run.losses["loss"]] == list(range(1, 9))
+    assert [value for _, value in run.losses["loss"]][:3] == [3.0, 1.5, 10.0]
+    assert run.held_out == []  # of step 5, which was done anew
+
+
+def test_a_log_is_read_once_and_an_ended_one_no_more() -> None:
+    log = make_events(3)
+    jobs = FakeJobs((FakeJob("one", state="running", ended_at_s=None), log))
+    offsets: list[int] = []
+    plain = jobs.events
+    jobs.events = lambda job_id, offset: (offsets.append(offset), plain(job_id, offset))[1]  # type: ignore[method-assign]
+    reader = RunReader(jobs)  # type: ignore[arg-type]
+    assert len(reader.run(jobs.known["one"]).events) == 4
+    log.append(held_out(3))
+    for job in (jobs.known["one"], FakeJob("one"), FakeJob("one")):
+        assert len(reader.run(job).events) == 5
+    assert offsets == [0, 4, 5]
+    reader.forget("one")
+    reader.run(FakeJob("one"))
+    assert offsets[-1] == 0
+
+
+def test_lines_that_cannot_be_used_are_passed_over() -> None:
+    odd = [{"event": "step", "step": "x"}, {"event": "held_out", "step": 1, "measures": [{"no": 1}]},
+           {"event": "step", "step": 1, "loss": None}, {"event": "verdict"}]  # fmt: skip
+    run = RunReader(FakeJobs((FakeJob("one"), odd))).run(FakeJob("one"))  # type: ignore[arg-type]
+    assert (run.losses, run.held_out, run.verdict, run.images, run.device) == ({}, [], None, None, "")
+    assert loss_chart(run) is None
+    assert measure_table(run) is None
+
+
+def test_the_adapter_itself_says_what_it_is_worth(tmp_path: Path) -> None:
+    best = Measure("AUROC", 0.95, 0.9)
+    said = {"measures": [as_values(best)], "verdict": {"better": False, "why": "Too close."}}
+    (tmp_path / "provenance.json").write_text(json.dumps(said))
+    run = make_run(adapter=tmp_path)
+    assert run.measures == (best,)
+    assert run.verdict is not None
+    assert (run.verdict.better, run.verdict.why) == (False, "Too close.")
+    (tmp_path / "provenance.json").write_text("no")
+    again = make_run(adapter=tmp_path)
+    assert again.measures == MEASURES
+    assert again.verdict.better
+
+
+# ---- charts ---------------------------------------------------------------------------------------------------------
+def test_the_parts_of_the_loss_are_lines_of_their_own() -> None:
+    figure = loss_chart(make_run(events=make_events(6, 10), steps=10))
+    assert [trace.name for trace in figure.data] == [LOSSES[part] for part in ("loss", "gaze_loss", "text_loss")]
+    assert list(figure.data[0].x) == [1, 2, 3, 4, 5, 6]
+    assert list(figure.data[0].y) == [3.0 / step for step in range(1, 7)]
+    assert figure.layout.xaxis.range[1] == 10.5
+
+
+def test_a_measure_is_drawn_beside_its_base_and_floors() -> None:
+    early = Measure("sequence score", 0.35, 0.30, {"centre": 0.2, "another image": 0.25})
+    run = make_run(events=[*make_events(6), held_out(3, measures=(early,)), held_out(6)])
+    lines = {trace.name: (list(trace.x), list(trace.y)) for trace in measure_chart(run, "sequence score").data}
+    assert lines == {
+        "base": ([0, 6], [0.30, 0.30]), "floor: centre": ([0, 6], [0.2, 0.2]),
+        "floor: another image": ([0, 6], [0.25, 0.25]), "adapter": ([3, 6], [0.35, 0.41]),
+    }  # fmt: skip
+    assert list(drawn_measures(run)) == ["sequence score", "AUROC", "gaze loss"]
+    assert drawn_measures(run)["gaze loss"] == "gaze loss (lower is better)"
+    assert measure_chart(run, "unheard of") is None
+
+
+def test_thinned_points_keep_the_end_and_the_mean() -> None:
+    points = [(step, float(step)) for step in range(1, 1001)]
+    few = thinned(points, 100)
+    assert len(few) == 100
+    assert few[-1][0] == 1000
+    assert sum(value for _, value in few) / 100 == pytest.approx(500.5)
+    assert thinned(points[:MOST_POINTS]) == points[:MOST_POINTS]
+
+
+def test_runs_are_compared_in_one_chart() -> None:
+    figure = comparison_chart([make_run("a", name="one <b>"), make_run("b", name="two"), make_run("c", events=[])])
+    assert [trace.name for trace in figure.data] == ["one &lt;b&gt;", "two"]
+    assert comparison_chart([make_run(events=[])] * 2) is None
+
+
+# ---- tables ---------------------------------------------------------------------------------------------------------
+def test_counts_say_what_is_left_out_and_why() -> None:
+    count = DataCount(9, 12, {"A": 4, "B": 8}, {"effusion": 3}, {"rejected": 2, "agrees too little": 5})
+    chosen, findings, left_out = count_tables(count)
+    assert chosen.title == "Chosen: 12 scanpaths on 9 images"
+    assert chosen.rows == [["B", "8"], ["A", "4"]]
+    assert findings.rows == [["effusion", "3"]]
+    assert left_out.rows == [["agrees too little", "5"], ["rejected", "2"]]
+    assert len(count_tables(DataCount())) == 1
+
+
+def test_why_something_failed_is_for_admins() -> None:
+    run = make_run(state="failed", cause="Cannot write /srv/secret.", events=[])
+    assert "secret" in table(run_table([run], causes=True))
+    assert "secret" not in table(run_table([run], causes=False))
+
+
+def test_an_adapter_that_is_no_better_is_marked_in_words() -> None:
+    worse, better = make_run("a", better=False), make_run("b", name="good")
+    assert history_table([worse, better]).rows[0][1] == NOT_BETTER
+    assert history_table([worse, better]).rows[1][1] == "better"
+    assert run_label(worse) == f"first: {NOT_BETTER}"
+    assert run_label(better) == "good: done"
+    assert NOT_BETTER in table(run_table([worse], causes=False))
+
+
+def test_figures_stand_beside_base_change_and_floors() -> None:
+    found = measure_table(make_run())
+    assert list(found.heads) == [
+        "held-out images", "adapter", "base", "change", "floor: centre", "floor: another image", "floor: chance"
+    ]  # fmt: skip
+    assert found.rows[0] == [("sequence score", "higher is better"), "0.410", "0.300", "+0.110", "0.200", "0.250", "-"]
+    assert found.rows[2][:4] == [("gaze loss", "nats, lower is better"), "2.500", "3.100", "-0.600"]
+
+
+def test_compared_runs_show_what_differs() -> None:
+    other = CONFIG.model_copy(update={"dora": True, "batch_size": 8})
+    found = comparison_table([make_run("a", config=CONFIG), make_run("b", name="two", better=False, config=other)])
+    rows = {row[0] if isinstance(row[0], str) else row[0][0]: list(row[1:]) for row in found.rows}
+    assert rows["against its base"] == ["better", NOT_BETTER]
+    assert rows["sequence score"] == ["0.410 (+0.110)"] * 2
+    assert rows["dora"] == ["False", "True"]
+    assert rows["batch size"] == ["4", "8"]
+    assert rows["epochs"] == ["3.0", "3.0"]
+    assert "rslora" not in rows
+
+
+# ---- estimates ------------------------------------------------------------------------------------------------------
+def test_an_image_is_seen_once_an_epoch() -> None:
+    assert images_seen(CONFIG, 100) == 80 * 3
+    assert images_seen(CONFIG.model_copy(update={"max_steps": 7, "accumulation": 2}), 100) == 7 * 4 * 2
+
+
+def test_time_is_measured_and_scaled() -> None:
+    log = [{"event": "phase", "text": "…", "time_s": 95.0}, *make_events(11, at_s=100.0, step_s=2.0),
+           {"event": "end", "outcome": "done", "cause": "", "time_s": 140.0}]  # fmt: skip
+    run = make_run(events=log, config=CONFIG)
+    pace = pace_of(run)
+    assert pace.image_s == pytest.approx(2.0 / 4)  # 11 steps are 10 spans of 2 s, 4 images each
+    assert pace.around_s == pytest.approx(45.0 - 20.0)
+    found = estimate_time(CONFIG, 100, [run])
+    assert found.seconds == pytest.approx(240 * 0.5 + 25)
+    assert found.runs == 1
+    measured = "(240 times an image at 0.5 s, measured in 1 earlier run with this base)"
+    assert found.sentence() == f"Time: about 2 min on cpu {measured}."
+
+
+def test_runs_with_another_base_or_device_say_nothing() -> None:
+    log = make_events(11)
+    others = [make_run(events=log, config=CONFIG.model_copy(update=change)) for change in (
+        {"base": "other"}, {"device": "cuda"}, {"precision": "bf16"})]  # fmt: skip
+    others += [make_run(events=make_events(1), config=CONFIG), make_run(events=[], config=CONFIG)]
+    assert estimate_time(CONFIG, 100, others) == Estimate(None)
+    assert "no run with this base on this machine yet" in Estimate(None).sentence()
+
+
+def test_a_pause_is_no_training_time() -> None:
+    first, second = make_events(5, 10, at_s=100.0), make_events(5, 10, begin=5, at_s=9000.0)
+    pace = pace_of(make_run(events=[*first, *second], config=CONFIG))
+    assert pace.image_s == pytest.approx(0.5)
+    assert pace.around_s is None
+
+
+@pytest.mark.parametrize(("seconds", "words"), [
+    (0.2, "1 s"), (45, "45 s"), (90, "2 min"), (3600, "60 min"), (7200, "2 h"), (7800, "2 h 10 min"),
+])  # fmt: skip
+def test_lengths_of_time_in_words(seconds: float, words: str) -> None:
+    assert duration(seconds) == words
+
+
+# ---- the link -------------------------------------------------------------------------------------------------------
+def test_the_link_chooses_what_diagnose_calls_the_adapter() -> None:
+    assert PLUS == CATALOGUE_PLUS
+    run = make_run(adapter=Path("/adapters/a & b"), config=CONFIG.model_copy(update={"base": "/models/large"}))
+    html = link_html(run, BASES)
+    address = html.partition('href="')[2].partition('"')[0]
+    assert parse_qs(urlsplit(address).query) == {"model": ["org/large model + a & b"]}
+    assert "adapt-warning" not in html
+
+
+def test_the_link_warns_is_missing_or_says_what_to_do() -> None:
+    place = Path("/adapters/a")
+    assert NOT_BETTER in link_html(make_run(adapter=place, better=False), BASES)
+    assert link_html(make_run(state="running", adapter=None), BASES) == ""
+    assert link_html(make_run(adapter=None), BASES) == ""
+    assert "not among the models of this page" in link_html(make_run(adapter=place), {"other": "<other>"})
+
+
+# ---- before and after -----------------------------------------------------------------------------------------------
+def test_pairs_are_read_and_stay_within_the_image(tmp_path: Path) -> None:
+    assert read_pairs(tmp_path) == ()
+    write_pairs(tmp_path)
+    first, second = read_pairs(tmp_path)
+    assert first.before == ((0.2, 0.2), (0.5, 0.5))
+    assert first.after[1][0] < 1
+    assert second.answer_after == "A target, number 1."
+    assert second.picture == tmp_path / "before_after" / "1.png"
+
+
+@pytest.mark.parametrize("name", ["../0.png", "/etc/passwd", "0.png/../x", "0.svg", "0.png\n", ""])
+def test_only_pictures_of_the_run_are_shown(tmp_path: Path, name: str) -> None:
+    write_pairs(tmp_path)
+    file = tmp_path / "before_after" / "before_after.json"
+    values = json.loads(file.read_text())
+    values["images"][0]["file"] = name
+    file.write_text(json.dumps(values))
+    with pytest.raises(ValueError, match="cannot be read"):
+        read_pairs(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"images": [{}]}', '{"images": [{"file": "0.png"}]}', "\0"])
+def test_a_broken_file_is_one_sentence(tmp_path: Path, text: str) -> None:
+    (tmp_path / "before_after").mkdir()
+    (tmp_path / "before_after" / "before_after.json").write_text(text)
+    with pytest.raises(ValueError, match=r"cannot be read .*\.$"):
+        read_pairs(tmp_path)
+
+
+def test_an_untrained_gaze_has_no_path(tmp_path: Path) -> None:
+    write_pairs(tmp_path, 1)
+    file = tmp_path / "before_after" / "before_after.json"
+    values = json.loads(file.read_text())
+    values["images"][0] |= {"before": None, "taught": None}
+    file.write_text(json.dumps(values))
+    (pair,) = read_pairs(tmp_path)
+    assert (pair.before, pair.taught) == (None, ())
+
+
+def test_the_verdict_of_the_log_counts_until_there_is_an_adapter() -> None:
+    run = make_run(events=[*make_events(2), verdict(better=False, why="No.")])
+    assert run.verdict is not None
+    assert not run.verdict.better
+    assert run.phase == ""
+    assert make_run(events=[{"event": "phase", "text": "Scoring", "time_s": 1.0}]).phase == "Scoring"
