@@ -78,12 +78,17 @@ def adapt_model(model: GazeVLM, config: FinetuneConfig, gaze: GazeConfig, fitted
             trainable_token_indices={"embed_tokens": [gaze_token_of(model.config)]},
         ),
     )
+    adapted.create_or_update_model_card = _no_card  # type: ignore[method-assign]
     model.gaze_heads = heads.to(model.device)
     model.config.gaze = gaze.to_dict()
     for name, parameter in heads.named_parameters():
         fixed = name.startswith("placed.") or (config.freeze_heads and name not in FINDING_ROWS)
         parameter.requires_grad_(not fixed)
     return adapted
+
+
+def _no_card(_folder: str) -> None:
+    """Instead of PEFT's card; ours is written by `finetune.provenance`."""
 
 
 def gaze_token_of(config: GazeVLMConfig) -> int:

@@ -95,6 +95,14 @@ def write_json(path: Path, values: object) -> None:
         raise
 
 
+def settle(folder: Path) -> None:
+    """Wait until the files of a folder are on the disk: what is called whole then is whole after a power cut too."""
+    for path in folder.iterdir():
+        if path.is_file():
+            with path.open("rb") as stream:
+                os.fsync(stream.fileno())
+
+
 def write_ending(run: Path, ending: Ending) -> None:
     """Leave exit.json."""
     write_json(run / EXIT_FILE, asdict(ending))

@@ -4,6 +4,7 @@ import os
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import PrinterCallback, set_seed
@@ -17,11 +18,10 @@ from finetune.examples import AdaptCollator, TrainingItems, draw_epochs, supervi
 from finetune.held_out import judge, look_at, measures
 from finetune.prepare import Prepared, fit_places, prepare
 from finetune.provenance import Trained, provenance_values, write_provenance
-from finetune.records import CHECKPOINTS, Ending, Measure, read_provenance
-from finetune.run_log import RunCallback, RunLog, last_checkpoint
-from finetune.selection import BEST, Selection
+from finetune.records import CHECKPOINTS, Ending, Measure, read_provenance, settle
+from finetune.run_log import UNSCORED, RunCallback, RunLog, last_checkpoint
+from finetune.selection import Selection
 from finetune.trainer import AdaptTrainer, load_weights
-from gazevlm_core.model.adapters import save_adapter
 
 STOPPED = "Stopped at step {step} of {steps}; a checkpoint is kept, and resuming goes on from it."
 
@@ -81,11 +81,12 @@ class Training:
         arguments = training_arguments(config, self.run / CHECKPOINTS, steps, on_gpu=on_gpu)
         first = int(self.checkpoint.name.rpartition("-")[2]) if self.checkpoint else 0
         self.selection = Selection(
-            self.run, config.patience, first, self._save, writes=arguments.process_index == 0
+            self.run, config.patience, first, lambda folder: self.trainer.save_to(folder),
+            writes=arguments.process_index == 0
         )
         self.callback = RunCallback(
             self.log, spaced(config.evaluations, steps), spaced(config.checkpoints, steps), self.measure,
-            self._agree_to_stop, self.selection.is_over,
+            self._agree_to_stop, self._take,
         )  # fmt: skip
         trainer = AdaptTrainer(
             model=self.adapted,
@@ -108,7 +109,8 @@ class Training:
             device=device_name(self.engine.model.device),
         )  # fmt: skip
         started = time.monotonic()
-        trainer.train(resume_from_checkpoint=str(self.checkpoint) if self.checkpoint else None)
+        if not self._was_over():
+            trainer.train(resume_from_checkpoint=str(self.checkpoint) if self.checkpoint else None)
         if self.callback.stopped:
             step = trainer.state.global_step
             return Ending("stopped", STOPPED.format(step=step, steps=steps), step)
@@ -116,8 +118,21 @@ class Training:
         if config.patience and self.selection.best_step is not None:
             step = self.selection.best_step
             trainer.accelerator.wait_for_everyone()
-            load_weights(self.adapted, self.run / BEST)
+            load_weights(self.adapted, self.selection.best_folder())
         return self._finish(Trained(step, seconds, device_name(self.engine.model.device), self.prepared.left_out))
+
+    def _was_over(self) -> bool:
+        """Whether the run that is gone on from had stopped early, or would have, had it been let to score."""
+        if self.checkpoint is None:
+            return False
+        if (self.checkpoint / UNSCORED).is_file():
+            load_weights(self.adapted, self.checkpoint)
+            self.callback.score(int(self.checkpoint.name.rpartition("-")[2]))
+        return self.selection.is_over
+
+    def _take(self, found: list[Measure], step: int) -> bool:
+        self.selection.take(found, step)
+        return self.selection.is_over
 
     def measure(self, step: int) -> list[Measure]:
         """Figures of the model as it is now, after `step` steps."""
@@ -143,11 +158,6 @@ class Training:
         wanted = torch.tensor(float(self._stop()), device=self.trainer.args.device)
         return bool(self.trainer.accelerator.reduce(wanted, reduction="sum") > 0)
 
-    def _save(self, folder: Path) -> None:
-        if self.trainer.args.should_save:
-            folder.mkdir(parents=True, exist_ok=True)
-            save_adapter(self.adapted, folder)
-
     def _finish(self, trained: Trained) -> Ending:
         prepared, split = self.prepared, self.prepared.split
         self.log.phase(f"Scoring the adapter on {len(split.held_out)} held-out images")
@@ -157,19 +167,27 @@ class Training:
         after = answers(self.engine, shown)
         if self.trainer.args.should_save:
             write_before_after(self.run, shown, prepared.before, after)
-            values = provenance_values(
-                self.out.name, self.config, prepared.base, split, trained, found, verdict
-            )
-            partial = self.out.with_name(f".{self.out.name}.partial")
-            shutil.rmtree(partial, ignore_errors=True)
-            try:
-                self._save(partial)
-                write_provenance(partial, values, split.held_out)
-                partial.rename(self.out)
-            finally:
-                shutil.rmtree(partial, ignore_errors=True)
+        self._publish(
+            provenance_values(self.out.name, self.config, prepared.base, split, trained, found, verdict)
+        )
         self.log.write("verdict", better=verdict.better, why=verdict.why)
         return Ending("done", verdict.why, trained.steps)
+
+    def _publish(self, values: dict[str, Any]) -> None:
+        """Let the adapter appear: what makes a folder an adapter is written last, and its name is given then."""
+        partial, writes = self.out.with_name(f".{self.out.name}.partial"), self.trainer.args.should_save
+        try:
+            if writes:
+                shutil.rmtree(partial, ignore_errors=True)  # of a try that was killed
+                partial.mkdir()
+                write_provenance(partial, values, self.prepared.split.held_out)
+            self.trainer.save_to(partial)
+            if writes:
+                settle(partial)
+                partial.rename(self.out)
+        finally:
+            if writes:
+                shutil.rmtree(partial, ignore_errors=True)
 
 
 def finished_before(config: FinetuneConfig, out: Path) -> Ending | None:

@@ -8,12 +8,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
+from accelerate import PartialState
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from finetune.records import COMPLETE, LOG_FILE, Measure
+from finetune.records import COMPLETE, LOG_FILE, Measure, settle
 from gazevlm_core.training.trainer import PARTS
 
 ROUNDED = 8  # significant digits
+UNSCORED = "UNSCORED"  # in a checkpoint of a run that was asked to end just when it would have scored
 
 
 class TrainingError(RuntimeError):
@@ -64,7 +66,7 @@ class RunCallback(TrainerCallback):
         save_at: steps after which a checkpoint is kept.
         score: step -> measures; called by every process.
         should_stop: whether somebody wants the run to end; asked after every step.
-        is_over: measures, step -> whether to stop early.
+        take: told measures and step; returns whether to stop early.
     """
 
     def __init__(
@@ -74,11 +76,11 @@ class RunCallback(TrainerCallback):
         save_at: frozenset[int],
         score: Callable[[int], list[Measure]],
         should_stop: Callable[[], bool],
-        is_over: Callable[[list[Measure], int], bool],
+        take: Callable[[list[Measure], int], bool],
     ) -> None:
         self._log, self._score_at, self._save_at = log, score_at, save_at
-        self._score, self._should_stop, self._is_over = score, should_stop, is_over
-        self.stopped = self.over = False
+        self._score, self._should_stop, self._take = score, should_stop, take
+        self.stopped = False
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
@@ -109,16 +111,23 @@ class RunCallback(TrainerCallback):
         names = ("loss", *PARTS, "learning_rate", "grad_norm")
         parts = {name: float(f"{logs[name]:.{ROUNDED}g}") for name in names if name in logs}
         self._log.write("step", step=step, steps=state.max_steps, **parts)
-        if step in self._score_at and not self.stopped:
-            found = self._score(step)
-            self._log.write("held_out", step=step, measures=[asdict(one) for one in found])
-            if self._is_over(found, step):
-                self.over = control.should_training_stop = True
+        if step in self._score_at and not self.stopped and self.score(step):
+            control.should_training_stop = True
+
+    def score(self, step: int) -> bool:
+        """Score the held-out images; whether to stop early."""
+        found = self._score(step)
+        self._log.write("held_out", step=step, measures=[asdict(one) for one in found])
+        return self._take(found, step)
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Mark a checkpoint as whole; one without the mark is never resumed from."""
+        PartialState().wait_for_everyone()  # each process keeps its own state of chance in it
         if args.should_save:
             folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
+            if self.stopped and state.global_step in self._score_at:
+                (folder / UNSCORED).write_text("", encoding="utf-8")
+            settle(folder)
             (folder / COMPLETE).write_text("", encoding="utf-8")
             self._log.write("checkpoint", step=state.global_step)
 

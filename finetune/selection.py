@@ -14,10 +14,10 @@ class Selection:
     """Remembers the scorings of a run, also across a resume.
 
     Args:
-        run: folder of the run; the best adapter lies in BEST there.
+        run: folder of the run; the best adapters so far lie there, see `best_folder`.
         patience: scorings without a better one after which it is over; 0 for never, and then nothing is kept.
         first_step: that the run goes on from; later scorings of an earlier try are forgotten.
-        save: writes the adapter as it is now to a folder; does nothing on all but the main process.
+        save: writes the adapter as it is now to a folder; every process calls it.
         writes: False on all but the main process.
     """
 
@@ -35,14 +35,23 @@ class Selection:
         """Step of the best scoring, the first one on a tie; None where nothing is kept."""
         return max(self._scores, key=lambda one: (one[1], -one[0]))[0] if self._scores else None
 
-    def is_over(self, found: Sequence[Measure], step: int) -> bool:
+    def best_folder(self) -> Path:
+        """Where the adapter of the best scoring lies. Each has its own: a resumed run may begin before the last one."""
+        return self._run / BEST / f"step-{self.best_step}"
+
+    def take(self, found: Sequence[Measure], step: int) -> None:
         """Take one scoring in."""
         if not self._patience:
-            return False
-        self._scores.append((step, selection_score(found)))
+            return
+        earlier = [one for one in self._scores if one[0] < step]  # a kill may have come between this and a checkpoint
+        self._scores = [*earlier, (step, selection_score(found))]
         if self.best_step == step:
-            self._save(self._run / BEST)
+            self._save(self.best_folder())
         if self._writes:
             write_json(self._run / SCORES, self._scores)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the best scoring was not beaten for long enough."""
         steps = [one for one, _ in self._scores]
-        return len(steps) - 1 - steps.index(self.best_step or step) >= self._patience
+        return self.best_step is not None and len(steps) - 1 - steps.index(self.best_step) >= self._patience

@@ -8,11 +8,9 @@ from peft import PeftModel, set_peft_model_state_dict
 from safetensors.torch import load_file
 from torch.utils.data import Dataset, Sampler, SequentialSampler
 
-from gazevlm_core.model.adapters import HEADS_FILE, WEIGHTS_FILE, save_adapter
+from gazevlm_core.model.adapters import HEADS, HEADS_FILE, WEIGHTS_FILE, save_adapter
 from gazevlm_core.model.gaze_model import GazeVLM
 from gazevlm_core.training.trainer import GazeTrainer
-
-HEADS = "gaze_heads."
 
 
 class AdaptTrainer(GazeTrainer):
@@ -56,7 +54,14 @@ class AdaptTrainer(GazeTrainer):
         if self.args.should_save:
             folder = Path(output_dir or cast(str, self.args.output_dir))
             folder.mkdir(parents=True, exist_ok=True)
-            save_adapter(self.adapted, folder)
+            save_adapter(self.adapted, folder, state_dict)
+
+    def save_to(self, folder: Path) -> None:
+        """Write the adapter as it is now. Every process calls it, the main one writes."""
+        state = None
+        if self.is_deepspeed_enabled or self.is_fsdp_enabled:  # each process holds a share: gather them
+            state = self.accelerator.get_state_dict(self.model_wrapped if self.is_deepspeed_enabled else self.model)
+        self._save(str(folder), state)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: torch.nn.Module | None = None) -> None:
         load_weights(self.adapted, Path(resume_from_checkpoint))

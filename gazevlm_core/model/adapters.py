@@ -6,10 +6,12 @@ Safetensors only. Attaching keeps what it replaces, detaching puts it back: a sw
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+import torch
 from peft import PeftConfig, PeftModel, set_peft_model_state_dict
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -21,6 +23,7 @@ from gazevlm_core.model.pointer import GazeHeads
 HEADS_FILE = "gaze_heads.safetensors"
 WEIGHTS_FILE = "adapter_model.safetensors"
 PEFT_CONFIG_FILE = "adapter_config.json"
+HEADS = "gaze_heads."
 ADAPTER_FILES = (PEFT_CONFIG_FILE, WEIGHTS_FILE, HEADS_FILE, GAZE_CONFIG_FILE)
 PICKLE_SUFFIXES = frozenset({".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt"})
 
@@ -29,17 +32,25 @@ class AdapterError(ValueError):
     """An adapter that cannot be used; the message says why and what to do."""
 
 
-def save_adapter(adapted: PeftModel, folder: Path) -> None:
-    """Write LoRA weights, new-token rows, heads and gaze configuration.
+def save_adapter(adapted: PeftModel, folder: Path, state_dict: Mapping[str, torch.Tensor] | None = None) -> None:
+    """Write LoRA weights, new-token rows, heads and gaze configuration; the last one makes the folder an adapter.
 
     Args:
         adapted: a PEFT model around a `GazeVLM`.
         folder: made if missing.
+        state_dict: of `adapted`, where its own tensors are but shares of the whole; None takes its own.
+
+    Raises:
+        KeyError: the state holds no heads.
     """
     base = cast(GazeVLM, adapted.get_base_model())
-    adapted.save_pretrained(str(folder), safe_serialization=True, save_embedding_layers=False)
-    heads = {name: tensor.detach().cpu().contiguous() for name, tensor in base.gaze_heads.state_dict().items()}
-    save_file(heads, folder / HEADS_FILE)
+    whole = None if state_dict is None else dict(state_dict)
+    adapted.save_pretrained(str(folder), safe_serialization=True, save_embedding_layers=False, state_dict=whole)
+    heads = base.gaze_heads.state_dict()
+    if whole is not None:
+        given = {name.partition(HEADS)[2]: tensor for name, tensor in whole.items() if HEADS in name}
+        heads = {name: given[name] for name in heads}
+    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in heads.items()}, folder / HEADS_FILE)
     config = json.dumps(base.config.gaze_config.to_dict(), indent=2)
     (folder / GAZE_CONFIG_FILE).write_text(config + "\n", encoding="utf-8")
 
