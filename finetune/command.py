@@ -12,13 +12,25 @@ from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Annotated, Any, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
 
 import typer
 
 from finetune.config import ConfigError, FinetuneConfig, read_yaml
 from finetune.ending import Stopped, StopRequest, cause_of
-from finetune.records import EXIT_DONE, EXIT_FAILED, EXIT_FILE, EXIT_STOPPED, LOG_FILE, Ending, write_ending
+from finetune.records import (
+    EXIT_DONE,
+    EXIT_FAILED,
+    EXIT_FILE,
+    EXIT_STOPPED,
+    LOG_FILE,
+    Ending,
+    RecordError,
+    write_ending,
+)
+
+if TYPE_CHECKING:
+    from finetune.run_log import RunLog
 
 RUN_SUFFIX = ".run"
 STATUS = {"done": EXIT_DONE, "stopped": EXIT_STOPPED, "failed": EXIT_FAILED}
@@ -137,19 +149,30 @@ def run_process(config: FinetuneConfig, out: Path, run: Path) -> Ending:
     from finetune.run_log import RunLog, TrainingError
     from gazevlm_core.model.checkpoint import CheckpointError
 
-    log = RunLog(run, writes=main)
+    log = None
     try:
+        log = RunLog(run, writes=main)
         ending = finished_before(config, out) or train(config, out, run, stop, log)
     except Stopped:
         ending = Ending("stopped", STOPPED_EARLY)
     except Exception as error:  # whatever it is, the user is told how the run ended
-        known = (DataError, CheckpointError, ConfigError, TrainingError)
+        known = (DataError, CheckpointError, ConfigError, TrainingError, RecordError)
         if not isinstance(error, known):
             import traceback
 
             traceback.print_exc(file=sys.stderr)
         ending = Ending("failed", cause_of(error, known))
     if main:
-        log.write("end", outcome=ending.outcome, cause=ending.cause)
-        write_ending(run, ending)
+        _leave(ending, run, log)
     return ending
+
+
+def _leave(ending: Ending, run: Path, log: "RunLog | None") -> None:
+    """Write down how a run ended; where even that has no room on the disk, the exit status says it."""
+    try:
+        if log is not None:
+            log.write("end", outcome=ending.outcome, cause=ending.cause)
+            log.close()
+        write_ending(run, ending)
+    except OSError as error:
+        typer.echo(f"gazevlm finetune: {run} could not be told how it ended: {error}", err=True)

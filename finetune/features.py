@@ -56,10 +56,10 @@ class FeatureStore:
             return None  # cut off by a full disk; it is written again
 
     def write(self, digest: str, tokens: torch.Tensor, grid_thw: torch.Tensor) -> None:
-        """Keep a picture's tokens; several processes may do so at once."""
+        """Keep a picture's tokens; the processes of a run may do so at once. What a kill leaves is written over."""
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.path(digest)
-        partial = path.with_suffix(f".{os.getpid()}.partial")
+        partial = path.with_suffix(f".{os.environ.get('RANK', '0')}.partial")
         try:
             save_file({"tokens": tokens.cpu().contiguous(), "grid_thw": grid_thw.cpu()}, partial)
             os.replace(partial, path)

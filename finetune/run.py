@@ -7,19 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import broadcast_object_list
 from transformers import PrinterCallback, set_seed
 
 from finetune.adapted import adapt_model, set_placed
 from finetune.arguments import spaced, total_steps, training_arguments
 from finetune.before_after import answers, shown_cases, write_before_after
-from finetune.config import FinetuneConfig
+from finetune.config import ConfigError, FinetuneConfig
 from finetune.ending import StopRequest
 from finetune.examples import AdaptCollator, TrainingItems, draw_epochs, supervises_gaze
 from finetune.held_out import judge, look_at, measures
 from finetune.prepare import Prepared, fit_places, prepare
 from finetune.provenance import Trained, provenance_values, write_provenance
 from finetune.records import CHECKPOINTS, Ending, Measure, read_provenance, settle
-from finetune.run_log import UNSCORED, RunCallback, RunLog, last_checkpoint
+from finetune.run_log import UNSCORED, RunCallback, RunLog, forget_others, last_checkpoint
 from finetune.selection import Selection
 from finetune.trainer import AdaptTrainer, load_weights
 
@@ -66,6 +67,8 @@ class Training:
         self.adapted.peft_config["default"].revision = prepared.base.revision or None
         self.checkpoint = last_checkpoint(run / CHECKPOINTS)
         self.trainer = self._trainer()
+        if self.trainer.args.should_save:
+            forget_others(run / CHECKPOINTS, self.checkpoint)
 
     def _trainer(self) -> AdaptTrainer:
         config, cases = self.config, self.prepared.split.train
@@ -140,9 +143,10 @@ class Training:
         self._refit_places()
         looked = look_at(self.engine, prepared.split.held_out, prepared.store)
         taught = [reading.scanpath for case in prepared.split.train for reading in case.record.readings]
-        return measures(
+        found = measures(
             prepared.split.held_out, looked, prepared.base_looked, taught, prepared.added, config.seed
         )
+        return list(broadcast_object_list(found))  # what processes decide by must be the same for all of them
 
     def _refit_places(self) -> None:
         """Where the vision tower learns, what it says of a usual place changes, and the head there with it."""
@@ -191,12 +195,18 @@ class Training:
 
 
 def finished_before(config: FinetuneConfig, out: Path) -> Ending | None:
-    """How a run ended whose process was killed after its adapter had appeared; None where there is no such adapter."""
+    """How a run ended whose process was killed after its adapter had appeared; None where nothing is there.
+
+    Raises:
+        ConfigError: something else is there.
+    """
+    if not out.exists():
+        return None
     values = read_provenance(out) if out.is_dir() else None
-    if values is None:
-        return None
-    if FinetuneConfig.from_values({**values["config"], "annotations": config.annotations}) != config:
-        return None
+    own = config.to_values()
+    del own["annotations"]  # folders, named by their last part alone
+    if values is None or {name: values.get("config", {}).get(name) for name in own} != own:
+        raise ConfigError(f"out: {out} is there already, and was not made by this run; give another folder")
     return Ending("done", str(values["verdict"]["why"]), int(values["training"]["steps"]))
 
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -130,6 +131,14 @@ class RunCallback(TrainerCallback):
             settle(folder)
             (folder / COMPLETE).write_text("", encoding="utf-8")
             self._log.write("checkpoint", step=state.global_step)
+
+
+def forget_others(folder: Path, kept: Path | None) -> None:
+    """Delete all checkpoints but one: those that a kill has left half written, or half deleted."""
+    for path in folder.glob("checkpoint-*"):
+        if path != kept:
+            (path / COMPLETE).unlink(missing_ok=True)
+            shutil.rmtree(path)
 
 
 def last_checkpoint(folder: Path) -> Path | None:

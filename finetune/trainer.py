@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from peft import PeftModel, set_peft_model_state_dict
+from peft import PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors.torch import load_file
+from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.utils.data import Dataset, Sampler, SequentialSampler
 
 from gazevlm_core.model.adapters import HEADS, HEADS_FILE, WEIGHTS_FILE, save_adapter
@@ -73,8 +74,20 @@ def load_weights(adapted: PeftModel, folder: Path) -> None:
     Raises:
         ValueError: they do not fit.
     """
-    result: Any = set_peft_model_state_dict(adapted, load_file(folder / WEIGHTS_FILE))
+    own = get_peft_model_state_dict(adapted, save_embedding_layers=False)
+    weights = {name: as_share(whole, own.get(name)) for name, whole in load_file(folder / WEIGHTS_FILE).items()}
+    result: Any = set_peft_model_state_dict(adapted, weights)
     if result.unexpected_keys:
         raise ValueError(f"{folder.name}: {result.unexpected_keys[0]} has no counterpart in the model")
     base = cast(GazeVLM, adapted.get_base_model())
-    base.gaze_heads.load_state_dict(load_file(folder / HEADS_FILE))
+    heads = base.gaze_heads.state_dict()
+    base.gaze_heads.load_state_dict(
+        {name: as_share(whole, heads.get(name)) for name, whole in load_file(folder / HEADS_FILE).items()}
+    )
+
+
+def as_share(whole: torch.Tensor, own: torch.Tensor | None) -> torch.Tensor:
+    """A tensor as this process holds it: a part of it where FSDP shares it, else itself."""
+    if isinstance(own, DTensor):
+        return distribute_tensor(whole.to(own.device), own.device_mesh, own.placements)
+    return whole

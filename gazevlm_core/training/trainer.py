@@ -26,12 +26,14 @@ class GazeTrainer(Trainer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._sums = torch.zeros(2, len(PARTS), device=self.args.device)  # of each part, and how often it was there
-        self._logged_step = 0
+        self._logged_step: int | None = None  # not 0: a resumed training begins later
 
     def get_batch_samples(
         self, epoch_iterator: Iterator[dict[str, Any]], num_batches: int, device: torch.device
     ) -> tuple[list[dict[str, Any]], Any]:
         """The batches of one step, and what all of them, on all processes, know: the losses' denominators."""
+        if self._logged_step is None:
+            self._logged_step = self.state.global_step
         batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
         stops = self.accelerator.unwrap_model(self.model).config.gaze_config.stops
         counts = torch.zeros(len(LossCounts._fields), device=device)
@@ -77,7 +79,7 @@ class GazeTrainer(Trainer):
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         """Adds the mean of each part over the steps since the last log; only the main process logs, all add up."""
-        steps = self.state.global_step - self._logged_step
+        steps = self.state.global_step - (self._logged_step or 0)
         means: dict[str, float] = {}
         if steps:
             sums, times = self.accelerator.reduce(self._sums, reduction="sum").tolist()
