@@ -84,7 +84,7 @@ def test_an_adapter_is_whole(uninterrupted: Path) -> None:
     [
         ({"lora_dropout": 0.0}, (3,)),
         ({"lora_dropout": 0.2}, (1, 2)),
-        ({"patience": 3, "evaluations": 6}, (2, 1)),
+        ({"patience": 6, "evaluations": 6}, (2, 1)),
         ({"accumulation": 2, "group_by_length": True}, (3,)),
     ],
     ids=["no dropout", "dropout", "patience", "accumulation"],
