@@ -19,6 +19,7 @@ import typer
 from finetune.config import ConfigError, FinetuneConfig, read_yaml
 from finetune.ending import Stopped, StopRequest, cause_of
 from finetune.records import (
+    CHECKPOINTS,
     EXIT_DONE,
     EXIT_FAILED,
     EXIT_FILE,
@@ -146,7 +147,7 @@ def run_process(config: FinetuneConfig, out: Path, run: Path) -> Ending:
     from finetune.cases import DataError
     from finetune.run import finetune as train
     from finetune.run import finished_before
-    from finetune.run_log import RunLog, TrainingError
+    from finetune.run_log import RunLog, TrainingError, forget_half
     from gazevlm_core.model.checkpoint import CheckpointError
 
     log = None
@@ -163,6 +164,7 @@ def run_process(config: FinetuneConfig, out: Path, run: Path) -> Ending:
             traceback.print_exc(file=sys.stderr)
         ending = Ending("failed", cause_of(error, known))
     if main:
+        forget_half(run / CHECKPOINTS)
         _leave(ending, run, log)
     return ending
 

@@ -7,9 +7,11 @@ from types import FrameType
 
 FULL_DISK = "The disk is full; make room and resume. What was kept before is whole."
 NO_MEMORY = (
-    "Memory ran out; lower batch_size (and raise accumulation), max_pixels or lora_rank, or turn on "
-    "gradient_checkpointing, and resume or start again."
+    "Memory ran out; turn on gradient_checkpointing and resume, or start again with a lower batch_size (and more "
+    "accumulation), max_pixels or lora_rank."
 )
+# What torch.save says instead of the system's error, whose number it drops.
+TORCH_CANNOT_WRITE = ("inline_container", "pytorchstreamwriter", "iostream error")
 BUG = "{kind}: {text} (not an error that is known; the whole of it is in the process's output)"
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -60,7 +62,8 @@ def cause_of(error: BaseException, known: tuple[type[BaseException], ...]) -> st
     if isinstance(error, known):
         return text
     lowered = text.lower()
-    if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "no space left on device" in lowered:
+    full = ("no space left on device", *TORCH_CANNOT_WRITE)
+    if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or any(one in lowered for one in full):
         return FULL_DISK
     if isinstance(error, MemoryError) or "out of memory" in lowered or "can't allocate memory" in lowered:
         return NO_MEMORY

@@ -3,6 +3,7 @@
 It is the same whenever it is done again, so a resumed run does it again.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,18 +11,21 @@ from pathlib import Path
 from finetune.adapted import adapted_config
 from finetune.base import Base, load_base
 from finetune.before_after import answers, shown_cases
-from finetune.cases import Case, Split, read_cases, split_cases
-from finetune.config import FinetuneConfig
+from finetune.cases import Case, Split, fingerprint, read_cases, split_cases
+from finetune.config import ConfigError, FinetuneConfig
 from finetune.ending import StopRequest
 from finetune.features import FeatureStore, encoded_cases, fill_features
 from finetune.held_out import Looked, look_at
+from finetune.records import write_json
 from finetune.run_log import RunLog
 from finetune.usual_place import Fitted, added_findings, find_place, fit_place
 from gazevlm_core.inference import GazeEngine
 from gazevlm_core.model.config import GazeConfig
 from gazevlm_core.records import Diagnosis
 
-FEATURES = "features"
+FEATURES, BEGUN = "features", "begun.json"
+# What a resumed run may be told anew: where things lie and how they are computed, not what is learned.
+FREE = frozenset({"annotations", "device", "gradient_checkpointing", "checkpoints", "report_to"})
 IMAGES_AT_ONCE = 16
 
 
@@ -62,10 +66,13 @@ def prepare(config: FinetuneConfig, run: Path, log: RunLog, stop: StopRequest) -
     Raises:
         DataError: data that nothing can be learned from.
         CheckpointError: a base that cannot be loaded.
+        ConfigError: the run was begun with other values or data.
         Stopped: somebody wants the run to end.
     """
     log.phase("Reading the data")
-    split = split_cases(read_cases(config), config)
+    cases = read_cases(config)
+    split = split_cases(cases, config)
+    check_begun(run, config, fingerprint(cases), writes=log.writes)
     stop.check()
     log.phase(f"Loading {config.base}")
     base = load_base(config)
@@ -91,6 +98,33 @@ def prepare(config: FinetuneConfig, run: Path, log: RunLog, stop: StopRequest) -
     return Prepared(
         config, split, base, store, gaze, tuple(fitted), tuple(new), tuple(left_out), looked, believed, tuple(before)
     )
+
+
+def check_begun(run: Path, config: FinetuneConfig, data: str, *, writes: bool) -> None:
+    """Whether a run is gone on with as it was begun; a new one notes how it begins.
+
+    Args:
+        run: folder of the run.
+        config: of this try.
+        data: from `fingerprint`.
+        writes: False on all but the main process.
+
+    Raises:
+        ConfigError: the first value that is another one, or other data.
+    """
+    path = run / BEGUN
+    values = {name: value for name, value in config.to_values().items() if name not in FREE}
+    if not path.is_file():
+        if writes:
+            write_json(path, {"config": values, "data": data})
+        return
+    begun = json.loads(path.read_text(encoding="utf-8"))
+    for name, value in values.items():
+        if begun["config"].get(name) != value:
+            before = begun["config"].get(name)
+            raise ConfigError(f"run: {run} was begun with another {name} ({before}, not {value}); give another folder")
+    if begun["data"] != data:
+        raise ConfigError(f"run: {run} was begun with other data; give another folder")
 
 
 def _features(config: FinetuneConfig, base: Base, split: Split, run: Path, log: RunLog) -> FeatureStore | None:

@@ -32,6 +32,7 @@ class RunLog:
     """
 
     def __init__(self, run: Path, *, writes: bool = True) -> None:
+        self.writes = writes
         self._stream: IO[str] | None = None
         if writes:
             run.mkdir(parents=True, exist_ok=True)
@@ -139,6 +140,13 @@ def forget_others(folder: Path, kept: Path | None) -> None:
         if path != kept:
             (path / COMPLETE).unlink(missing_ok=True)
             shutil.rmtree(path)
+
+
+def forget_half(folder: Path) -> None:
+    """Delete checkpoints that are not whole: what fills a disk may have been one of them."""
+    for path in folder.glob("checkpoint-*"):
+        if not (path / COMPLETE).exists():
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def last_checkpoint(folder: Path) -> Path | None:
