@@ -1,11 +1,12 @@
 """A configuration in the words of `transformers.Trainer`."""
 
 import math
+from importlib.util import find_spec
 from pathlib import Path
 
 from transformers import TrainingArguments
 
-from finetune.config import FinetuneConfig, Optimizer, ReportTo
+from finetune.config import ConfigError, FinetuneConfig, Optimizer, ReportTo
 
 KEPT_CHECKPOINTS = 2  # one is whole while the next is written
 OPTIMIZERS = {Optimizer.ADAMW: "adamw_torch", Optimizer.PAGED_ADAMW_8BIT: "paged_adamw_8bit"}
@@ -31,10 +32,18 @@ def training_arguments(config: FinetuneConfig, checkpoints: Path, steps: int, *,
         checkpoints: folder.
         steps: from `total_steps`.
         on_gpu: whether the model lies on CUDA.
+
+    Raises:
+        ConfigError: an optimizer that wants CUDA, or a reporter that is not installed.
     """
+    if config.report_to is not ReportTo.NONE and find_spec(config.report_to.value) is None:
+        name = config.report_to.value
+        raise ConfigError(f"report_to: {name} is not installed; pip install {name}, or give none")
     chosen = config.optimizer
     if chosen is Optimizer.AUTO:
         chosen = Optimizer.PAGED_ADAMW_8BIT if on_gpu else Optimizer.ADAMW
+    if chosen is Optimizer.PAGED_ADAMW_8BIT and not on_gpu:  # bitsandbytes would take a plain one instead
+        raise ConfigError(f"optimizer: {chosen.value} needs CUDA; give adamw or auto")
     saves_memory = on_gpu if config.gradient_checkpointing is None else config.gradient_checkpointing
     return TrainingArguments(
         output_dir=str(checkpoints),
