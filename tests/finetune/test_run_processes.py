@@ -1,0 +1,89 @@
+"""Several processes learn what one does; a model that they share is saved and loaded as a whole."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from finetune.records import read_ending, read_events
+from gazevlm_core.model.adapters import save_adapter
+from tests.finetune.run_maker import events, go, losses, quick, tensors
+from tests.launching import launcher
+
+
+def launch(repository: Path, processes: int, *words: str) -> None:
+    """On several processes, to the end."""
+    done = subprocess.run(
+        [*launcher(processes), *words],
+        cwd=repository,
+        env={**os.environ, "PYTHONPATH": str(repository), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+@pytest.mark.slow
+def test_two_processes_learn_what_one_does(
+    repository: Path, gaze_folder: Path, tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    values = {"lora_dropout": 0.0, "patience": 4, "max_steps": 4}
+    one = quick(gaze_folder, tiny_checkpoint, batch_size=4, **values)
+    two = quick(gaze_folder, tiny_checkpoint, batch_size=2, **values)
+    assert go(one, tmp_path / "one", tmp_path / "one.run").outcome == "done"
+    (tmp_path / "two.yaml").write_text(two.to_yaml(), encoding="utf-8")
+    words = ["-m", "finetune", "--config", str(tmp_path / "two.yaml"), "--out", str(tmp_path / "two")]
+    launch(repository, 2, *words)
+    ours, theirs = losses(tmp_path / "two.run"), losses(tmp_path / "one.run")
+    assert ours.keys() == theirs.keys() == {1, 2, 3, 4}
+    for step, numbers in ours.items():
+        assert numbers == pytest.approx(theirs[step], rel=1e-4), step
+    kinds = [[event["event"] for event in read_events(tmp_path / run)[0]] for run in ("two.run", "one.run")]
+    assert kinds[0] == kinds[1], "one process alone writes"
+    assert len(events(tmp_path / "two.run", "end")) == 1
+    assert read_ending(tmp_path / "two.run") == read_ending(tmp_path / "one.run")
+    weights = [load_file(tmp_path / name / "adapter_model.safetensors") for name in ("two", "one")]
+    for name, tensor in weights[0].items():
+        torch.testing.assert_close(tensor, weights[1][name], rtol=1e-3, atol=1e-4, msg=name)
+    kept = tmp_path / "two.run" / "checkpoints" / "checkpoint-4"
+    assert {path.name for path in kept.glob("rng_state*")} == {"rng_state_0.pth", "rng_state_1.pth"}
+
+
+@pytest.mark.slow
+def test_processes_that_share_a_model_save_and_load_the_whole(
+    repository: Path, tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    child = repository / "tests/finetune/shard_save_child.py"
+    launch(repository, 2, str(child), str(tiny_checkpoint), str(tmp_path))
+    saved = {name: tensors(tmp_path / name) for name in ("whole", "shared", "other", "taken")}
+    assert saved["shared"] == saved["whole"]
+    assert saved["taken"] == saved["other"]
+    assert saved["taken"] != saved["shared"]
+
+
+def test_a_given_state_is_what_is_saved(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    from finetune.adapted import adapt_model, adapted_config
+    from gazevlm_core.model.checkpoint import load_checkpoint
+
+    config = quick("none", tiny_checkpoint, dora=True)
+    model = load_checkpoint(str(tiny_checkpoint), device="cpu").model
+    adapted = adapt_model(model, config, adapted_config(model.config.gaze_config, config, [], [], []), [])
+    save_adapter(adapted, tmp_path / "own")
+    state = {name: tensor.clone() for name, tensor in adapted.state_dict().items()}
+    save_adapter(adapted, tmp_path / "same", state)
+    assert tensors(tmp_path / "same") == tensors(tmp_path / "own")
+    for tensor in state.values():
+        tensor.add_(1)
+    save_adapter(adapted, tmp_path / "other", state)
+    for file in tensors(tmp_path / "own"):
+        before, after = load_file(tmp_path / "own" / file), load_file(tmp_path / "other" / file)
+        assert before.keys() == after.keys()
+        for name, tensor in before.items():
+            assert torch.equal(after[name], tensor + 1), name
+    with pytest.raises(KeyError):
+        save_adapter(adapted, tmp_path / "none", {name: one for name, one in state.items() if "gaze_heads" not in name})
