@@ -141,7 +141,8 @@ class Training:
         """Figures of the model as it is now, after `step` steps."""
         prepared, config = self.prepared, self.config
         self._refit_places()
-        looked = look_at(self.engine, prepared.split.held_out, prepared.store)
+        with self.trainer.whole():
+            looked = look_at(self.engine, prepared.split.held_out, prepared.store)
         taught = [reading.scanpath for case in prepared.split.train for reading in case.record.readings]
         found = measures(
             prepared.split.held_out, looked, prepared.base_looked, taught, prepared.added, config.seed
@@ -168,7 +169,8 @@ class Training:
         found = self.measure(trained.steps)
         verdict = judge(found, len(split.held_out))
         shown = shown_cases(split.held_out)
-        after = answers(self.engine, shown)
+        with self.trainer.whole():
+            after = answers(self.engine, shown)
         if self.trainer.args.should_save:
             write_before_after(self.run, shown, prepared.before, after)
         self._publish(

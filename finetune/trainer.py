@@ -1,11 +1,14 @@
 """The Trainer of adapters: two rates of learning, checkpoints that hold the heads too, and an order that is given."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from peft import PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors.torch import load_file
+from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.utils.data import Dataset, Sampler, SequentialSampler
 
@@ -31,6 +34,33 @@ class AdaptTrainer(GazeTrainer):
     def adapted(self) -> PeftModel:
         """The model without what processes are wrapped in."""
         return cast(PeftModel, self.accelerator.unwrap_model(self.model))
+
+    def _prepare_for_training(self, *args: Any, **kwargs: Any) -> Any:
+        """As the base class; for FSDP, embedding and output layer stay with the outermost module.
+
+        accelerate would shard them apart, and asks whether they are tied by comparing weights. Around the gaze token's
+        row PEFT gives a weight that is made anew at each look, so that tied ones would be sharded twice.
+        """
+        adapted = self.adapted
+        if not self.is_fsdp_enabled:
+            return super()._prepare_for_training(*args, **kwargs)
+        adapted.get_input_embeddings = adapted.get_output_embeddings = lambda: None
+        try:
+            return super()._prepare_for_training(*args, **kwargs)
+        finally:
+            del adapted.get_input_embeddings, adapted.get_output_embeddings
+
+    @contextmanager
+    def whole(self) -> Iterator[None]:
+        """While the model is asked by its inner name: FSDP gathers what lies outside of its layers by the outer one."""
+        shared = isinstance(self.adapted, FSDPModule)
+        if shared:
+            self.adapted.unshard()
+        try:
+            yield
+        finally:
+            if shared:
+                self.adapted.reshard()
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler:
         """The items' own order: it is drawn from the run's seed already."""

@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,10 +14,14 @@ from tests.finetune.run_maker import events, go, losses, quick, tensors
 from tests.launching import launcher
 
 
-def launch(repository: Path, processes: int, *words: str) -> None:
-    """On several processes, to the end."""
+def launch(repository: Path, processes: int, *words: str, settings: Path | None = None) -> None:
+    """On several processes, to the end; `settings` go before those of plain data parallelism."""
+    start = launcher(processes)
+    if settings is not None:
+        port = start[start.index("--main_process_port") + 1]
+        start = [*start[:3], "--config_file", str(settings), "--num_processes", str(processes), "--main_process_port", port]
     done = subprocess.run(
-        [*launcher(processes), *words],
+        [*start, *words],
         cwd=repository,
         env={**os.environ, "PYTHONPATH": str(repository), "OMP_NUM_THREADS": "1"},
         capture_output=True,
@@ -64,6 +67,48 @@ def test_processes_that_share_a_model_save_and_load_the_whole(
     assert saved["shared"] == saved["whole"]
     assert saved["taken"] == saved["other"]
     assert saved["taken"] != saved["shared"]
+
+
+FSDP = """
+compute_environment: LOCAL_MACHINE
+distributed_type: FSDP
+mixed_precision: "no"
+num_machines: 1
+machine_rank: 0
+use_cpu: true
+fsdp_config:
+  fsdp_version: 2
+  fsdp_reshard_after_forward: true
+  fsdp_auto_wrap_policy: TRANSFORMER_BASED_WRAP
+  fsdp_transformer_layer_cls_to_wrap: Qwen2_5_VLDecoderLayer,Qwen2_5_VLVisionBlock
+  fsdp_state_dict_type: FULL_STATE_DICT
+  fsdp_cpu_ram_efficient_loading: false
+  fsdp_offload_params: false
+  fsdp_activation_checkpointing: false
+"""  # as in docs/adapt-gpu.md, on CPUs
+
+
+@pytest.mark.slow
+def test_processes_that_share_a_model_in_four_bits_learn_what_one_does(
+    repository: Path, gaze_folder: Path, tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    values = {"precision": "nf4", "fsdp_storage": True, "max_steps": 4, "lora_dropout": 0.0, "gradient_checkpointing": True}
+    one = quick(gaze_folder, tiny_checkpoint, batch_size=2, **values)
+    assert go(one, tmp_path / "one", tmp_path / "one.run").outcome == "done"
+    two = quick(gaze_folder, tiny_checkpoint, batch_size=1, **values)
+    (tmp_path / "two.yaml").write_text(two.to_yaml(), encoding="utf-8")
+    (tmp_path / "fsdp.yaml").write_text(FSDP, encoding="utf-8")
+    child = repository / "tests/finetune/fsdp_child.py"
+    words = [str(tmp_path / name) for name in ("two.yaml", "two", "two.run")]
+    launch(repository, 2, str(child), *words, settings=tmp_path / "fsdp.yaml")
+    assert losses(tmp_path / "two.run").keys() == {1, 2, 3, 4}
+    for step, numbers in losses(tmp_path / "two.run").items():
+        assert numbers == pytest.approx(losses(tmp_path / "one.run")[step], rel=1e-4), step
+    for file in tensors(tmp_path / "one"):
+        ours, theirs = load_file(tmp_path / "two" / file), load_file(tmp_path / "one" / file)
+        assert ours.keys() == theirs.keys()
+        for name, tensor in ours.items():
+            torch.testing.assert_close(tensor, theirs[name], rtol=1e-3, atol=1e-4, msg=name)
 
 
 def test_a_given_state_is_what_is_saved(tiny_checkpoint: Path, tmp_path: Path) -> None:
