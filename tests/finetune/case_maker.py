@@ -84,7 +84,7 @@ def configure(*annotations: object, **values: Any) -> FinetuneConfig:
     return FinetuneConfig.from_values({"annotations": [str(one) for one in annotations] or ["data"], **values})
 
 
-def make_case(  # noqa: PLR0913
+def make_case(
     name: str,
     image: Path | None = None,
     *,

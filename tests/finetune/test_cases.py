@@ -18,7 +18,9 @@ OTHER = ((0.9, 0.1), (0.4, 0.4), (0.1, 0.8))
 def many(count: int = 40, per_patient: int = 2) -> list[Study]:
     """Images of several annotators, a few of each patient."""
     return [
-        Study(f"i{n:02}", n, f"p{n // per_patient:02}", {"edema": float(n % 2)}, "Some words.", {"owl": HERE, "fox": OTHER})
+        Study(
+            f"i{n:02}", n, f"p{n // per_patient:02}", {"edema": float(n % 2)}, "Some words.", {"owl": HERE, "fox": OTHER}
+        )
         for n in range(count)
     ]  # fmt: skip
 
@@ -148,8 +150,8 @@ def test_a_folder_that_is_not_there_or_holds_no_data(tmp_path: Path) -> None:
     for place in ("empty", "gone"):
         with pytest.raises(DataError, match=place):
             read_cases(configure(tmp_path / place))
+    folder = write_folder(tmp_path / "paths", [Study("a", 1, readings={"owl": HERE})])
     with pytest.raises(DataError, match="nobody"):
-        folder = write_folder(tmp_path / "paths", [Study("a", 1, readings={"owl": HERE})])
         read_cases(configure(folder, annotators=["nobody"]))
 
 
@@ -207,7 +209,8 @@ def test_others_coming_and_going_move_nobody(folder: Path) -> None:
 def test_the_share_is_about_what_was_asked_for() -> None:
     cases = [make_case(f"i{n}", findings={"edema": 1.0}) for n in range(1000)]
     for share in (0.1, 0.2, 0.5):
-        assert len(split_cases(cases, configure(held_out_share=share)).held_out) / 1000 == pytest.approx(share, abs=0.04)
+        held_out = split_cases(cases, configure(held_out_share=share)).held_out
+        assert len(held_out) / 1000 == pytest.approx(share, abs=0.04)
 
 
 @pytest.mark.parametrize("share", [0.001, 0.2, 0.999])

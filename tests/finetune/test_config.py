@@ -157,10 +157,10 @@ def test_a_file_that_is_no_configuration_is_named(tmp_path: Path, text: str) -> 
     with pytest.raises(ConfigError) as caught:
         read_yaml(file)
     one_line_that_names(caught.value, "run.yaml")
-    with pytest.raises(ConfigError, match="other.yaml"):
+    with pytest.raises(ConfigError, match=r"other\.yaml"):
         FinetuneConfig.from_yaml(tmp_path / "other.yaml")
     file.write_bytes(b"\xff\xfe\xff")
-    with pytest.raises(ConfigError, match="run.yaml"):
+    with pytest.raises(ConfigError, match=r"run\.yaml"):
         read_yaml(file)
 
 
