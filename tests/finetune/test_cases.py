@@ -19,7 +19,8 @@ def many(count: int = 40, per_patient: int = 2) -> list[Study]:
     """Images of several annotators, a few of each patient."""
     return [
         Study(
-            f"i{n:02}", n, f"p{n // per_patient:02}", {"edema": float(n % 2)}, "Some words.", {"owl": HERE, "fox": OTHER}
+            f"i{n:02}", n, f"p{n // per_patient:02}", {"edema": float(n % 2)}, "Some words.",
+            {"owl": HERE, "fox": OTHER},
         )
         for n in range(count)
     ]  # fmt: skip
