@@ -128,3 +128,22 @@ def test_everything_that_decides_features_is_in_their_name(tmp_path: Path) -> No
     assert len(paths) == 2 * len(stores)
     stores[0].write("a", torch.ones(4, 3), torch.tensor([1, 4, 4]))
     assert [store.read("a") is not None for store in stores] == [True, *[False] * (len(stores) - 1)]
+
+
+@pytest.mark.gpu
+def test_features_from_the_disk_serve_a_model_on_a_gpu(tmp_path: Path, cases: list[Case]) -> None:
+    from finetune.held_out import look_at
+    from gazevlm_core.model.places import UsualPlace
+    from tests.tiny_model import make_tiny_checkpoint
+
+    names, places = ("cardiomegaly", "hernia"), (UsualPlace("hernia", 0.5, 0.8, 0.06),)
+    folder = make_tiny_checkpoint(
+        tmp_path / "base", finding_names=names, usual_places=places, pointer_keys="visual"
+    )
+    engine = GazeEngine.load(str(folder), device="cuda")
+    store = store_in(tmp_path / "features", engine)
+    fill_features(store, engine, cases)
+    for kept, computed in zip(
+        look_at(engine, cases, store).probabilities(), look_at(engine, cases, None).probabilities(), strict=True
+    ):
+        assert kept == pytest.approx(computed, abs=1e-3)
