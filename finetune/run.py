@@ -11,12 +11,12 @@ from transformers import PrinterCallback, set_seed
 from finetune.adapted import adapt_model, set_placed
 from finetune.arguments import spaced, total_steps, training_arguments
 from finetune.before_after import answers, shown_cases, write_before_after
-from finetune.config import FinetuneConfig
+from finetune.config import ConfigError, FinetuneConfig
 from finetune.ending import StopRequest
 from finetune.examples import AdaptCollator, TrainingItems, draw_epochs, supervises_gaze
 from finetune.held_out import judge, look_at, measures
 from finetune.prepare import Prepared, fit_places, prepare
-from finetune.provenance import Trained, provenance_values, write_provenance
+from finetune.provenance import Trained, provenance_values, public_places, write_provenance
 from finetune.records import CHECKPOINTS, Ending, Measure, read_provenance
 from finetune.run_log import RunCallback, RunLog, last_checkpoint
 from finetune.selection import BEST, Selection
@@ -173,12 +173,16 @@ class Training:
 
 
 def finished_before(config: FinetuneConfig, out: Path) -> Ending | None:
-    """How a run ended whose process was killed after its adapter had appeared; None where there is no such adapter."""
+    """How a run ended whose process was killed after its adapter had appeared; None where nothing is there.
+
+    Raises:
+        ConfigError: something else is there, which is not written over.
+    """
+    if not out.exists():
+        return None
     values = read_provenance(out) if out.is_dir() else None
-    if values is None:
-        return None
-    if FinetuneConfig.from_values({**values["config"], "annotations": config.annotations}) != config:
-        return None
+    if values is None or values["config"] != {**config.to_values(), **public_places(config)}:
+        raise ConfigError(f"out: {out} is there already and is not of this configuration; give another folder")
     return Ending("done", str(values["verdict"]["why"]), int(values["training"]["steps"]))
 
 
