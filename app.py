@@ -26,16 +26,18 @@ if TYPE_CHECKING:
     from annotate.opening import Teaching
     from diagnose.catalogue import Catalogue
     from diagnose.service import Ask
+    from finetune.tab.service import AdaptService
 
 
 def build_app(
-    catalogue: "Catalogue", teaching: "Teaching", gpu: Callable[["Ask"], "Ask"] = lambda ask: ask
+    catalogue: "Catalogue", teaching: "Teaching", adapt: "AdaptService", gpu: Callable[["Ask"], "Ask"] = lambda ask: ask
 ) -> "gr.Blocks":
     """The page with all tabs around the loaded models.
 
     Args:
         catalogue: what can answer, one question at a time.
         teaching: where annotations are kept, and who may annotate.
+        adapt: what is done with trainings.
         gpu: wraps the one function that computes; on a ZeroGPU Space, `spaces.GPU(...)`.
     """
     from annotate.dashboard.ui import dashboard_tab
@@ -43,12 +45,15 @@ def build_app(
     from annotate.tab.ui import annotate_tab
     from diagnose.ui import diagnose_tab
     from evaluate.tab.ui import evaluate_tab
+    from finetune.tab.ui import adapt_tab
     from frame.ui import build_page
 
     ask = gpu(catalogue.ask)
     service = AnnotationService(teaching.store, catalogue, ask, teaching.gate, findings=teaching.findings)
-    annotations = dashboard_tab(teaching.dashboard)
-    return build_page([diagnose_tab(catalogue, ask), annotate_tab(service), annotations, evaluate_tab(catalogue, ask)])
+    return build_page([
+        diagnose_tab(catalogue, ask), annotate_tab(service), dashboard_tab(teaching.dashboard), adapt_tab(adapt),
+        evaluate_tab(catalogue, ask),
+    ])  # fmt: skip
 
 
 def heads() -> list[str]:
@@ -56,8 +61,9 @@ def heads() -> list[str]:
     from annotate.dashboard.ui import HEAD as ANNOTATIONS
     from diagnose.ui import HEAD as DIAGNOSE
     from evaluate.tab.ui import HEAD as EVALUATE
+    from finetune.tab.ui import HEAD as ADAPT
 
-    return [DIAGNOSE, ANNOTATIONS, EVALUATE]
+    return [DIAGNOSE, ANNOTATIONS, ADAPT, EVALUATE]
 
 
 def main() -> None:
@@ -68,9 +74,11 @@ def main() -> None:
     except (SettingsError, AnnotateSettingsError) as error:
         sys.exit(f"gazevlm: {error}")
     quiet_libraries()
+    from annotate.export.training import StoreTrainingData
     from annotate.opening import open_teaching
     from annotate.store.types import StoreError
     from diagnose.catalogue import Catalogue
+    from finetune.opening import make_adapters_folder, open_adapting
     from frame.ui import launch
     from gazevlm_core.inference import GazeEngine
     from gazevlm_core.model.adapters import AdapterError
@@ -78,8 +86,11 @@ def main() -> None:
 
     try:
         engines = {source: GazeEngine.load(source) for source in settings.models or shipped_models()}
-        catalogue = Catalogue(engines, adapter=settings.adapter, adapters=settings.adapters)
+        adapters = settings.adapters or make_adapters_folder(of_teach.folder)
+        catalogue = Catalogue(engines, adapter=settings.adapter, adapters=adapters)
         teaching = open_teaching(of_teach)
+        adapting = open_adapting(of_teach.folder, adapters, teaching.gate, StoreTrainingData(teaching.store), engines)
+        adapting.start()
     except (CheckpointError, AdapterError, StoreError, ValueError) as error:
         sys.exit(f"gazevlm: {error}")
 
@@ -91,8 +102,10 @@ def main() -> None:
         sys.stdout.write(line + "\n")
     teaching.start()
     try:
-        launch(build_app(catalogue, teaching, gpu=spaces.GPU(duration=duration)), heads(), mcp=settings.mcp)
+        page = build_app(catalogue, teaching, adapting.service, gpu=spaces.GPU(duration=duration))
+        launch(page, heads(), mcp=settings.mcp)
     finally:
+        adapting.close()
         teaching.close()
 
 

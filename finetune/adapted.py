@@ -1,6 +1,6 @@
 """A base made ready to learn: LoRA layers, the row of the gaze token, and heads that know the added findings."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import torch
@@ -35,8 +35,8 @@ def adapted_config(
     head, placed = base.finding_names[: base.num_head_findings], base.finding_names[base.num_head_findings :]
     readings = [reading for case in cases for reading in case.record.readings]
     timed = any(f.duration_ms is not None for reading in readings for f in reading.scanpath)
-    readers = len({reading.reader for reading in readings})
-    said = f"{len(readings)} scanpaths of {readers} annotator{'s' if readers != 1 else ''} on {len(cases)} images"
+    readers = {reading.reader for reading in readings}
+    said = f"{_many(readings, 'scanpath')} of {_many(readers, 'annotator')} on {_many(cases, 'image')}"
     taught = supervises_gaze(config.gaze_order, cases)
     return replace(
         base,
@@ -53,6 +53,10 @@ def adapted_config(
         finding_weight=config.finding_weight,
         dwell_weight=config.dwell_weight,
     )
+
+
+def _many(things: Collection[object], name: str) -> str:
+    return f"{len(things)} {name}{'' if len(things) == 1 else 's'}"
 
 
 def adapt_model(model: GazeVLM, config: FinetuneConfig, gaze: GazeConfig, fitted: Sequence[Fitted]) -> PeftModel:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from finetune.cases import Case
+from finetune.features import at_rest
 from finetune.records import BEFORE_AFTER, write_json
 from gazevlm_core.inference import GazeEngine
 from gazevlm_core.options import DEFAULT_QUESTION, DiagnoseOptions
@@ -24,13 +25,9 @@ def shown_cases(held_out: Sequence[Case]) -> list[Case]:
 
 def answers(engine: GazeEngine, cases: Sequence[Case]) -> list[Diagnosis]:
     """Path and words of a model as it is now, one image at a time: grids may differ, and memory is short."""
-    training = engine.model.training
-    engine.model.eval()
-    try:
-        options = DiagnoseOptions(max_new_tokens=MOST_TOKENS)
+    options = DiagnoseOptions(max_new_tokens=MOST_TOKENS)
+    with at_rest(engine):
         return [engine.diagnose(case.load(), DEFAULT_QUESTION, options) for case in cases]
-    finally:
-        engine.model.train(training)
 
 
 def write_before_after(

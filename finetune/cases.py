@@ -37,8 +37,12 @@ class Case:
     digest: str
 
     def load(self) -> Image.Image:
-        """Its upright RGB image."""
-        return load_image(self.record.image_path).image
+        """Its upright RGB image.
+
+        Raises:
+            DataError: it cannot be read, or not any more.
+        """
+        return _image(self.record)
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,11 +101,15 @@ def image_digest(record: StudyRecord) -> str:
     Raises:
         DataError: it cannot be read.
     """
+    image = _image(record)
+    return hashlib.sha256(f"{image.width}x{image.height}\n".encode() + image.tobytes()).hexdigest()
+
+
+def _image(record: StudyRecord) -> Image.Image:
     try:
-        image = load_image(record.image_path).image
+        return load_image(record.image_path).image
     except (ImageError, OSError) as error:
         raise DataError(f"{record.dataset}, image {record.image_id}: {error}") from None
-    return hashlib.sha256(f"{image.width}x{image.height}\n".encode() + image.tobytes()).hexdigest()
 
 
 def check_labels(cases: Sequence[Case]) -> None:

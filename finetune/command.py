@@ -80,7 +80,7 @@ def _help(name: str) -> str:
     if field.is_required() or field.default in (None, (), ""):
         return said
     value = field.default.value if isinstance(field.default, StrEnum) else field.default
-    return f"{said} [usually {value}]"
+    return f"{said} (usually {value})"  # typer would take [] for markup
 
 
 @with_config_flags

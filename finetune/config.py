@@ -12,6 +12,7 @@ from gazevlm_core.training.gaze_order import GazeOrder
 
 NANO = "gazevlm-nano"
 LONGEST_NAME = 60
+DEVICE_PATTERN = r"^(auto|cpu|cuda(:\d+)?)$"
 NAME_PATTERN = rf"^[A-Za-z0-9][A-Za-z0-9._-]{{0,{LONGEST_NAME - 1}}}$"
 
 
@@ -42,7 +43,7 @@ class FinetuneConfig(BaseModel):
         ConfigError: from `from_values` and `from_yaml`, with the first field that is wrong.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     # ---- data
     annotations: Annotated[tuple[str, ...], Field(min_length=1, description=(
@@ -65,7 +66,7 @@ class FinetuneConfig(BaseModel):
     base: Annotated[str, Field(min_length=1, description="A shipped checkpoint, a folder, or a Hub id.")] = NANO
     precision: Annotated[Precision, Field(description="How the base is held: nf4, int8, bf16, fp32, or auto.")] = (
         Precision.AUTO)
-    device: Annotated[str, Field(description="auto, cpu, cuda or cuda:N.")] = "auto"
+    device: Annotated[str, Field(pattern=DEVICE_PATTERN, description="auto, cpu, cuda or cuda:N.")] = "auto"
     num_gaze_tokens: Annotated[int | None, Field(ge=1, le=256, description="K; empty keeps the base's.")] = None
     min_pixels: Annotated[int | None, Field(ge=784, description=(
         "Smallest image in pixels after resizing; empty keeps the base's."))] = None
@@ -124,12 +125,15 @@ class FinetuneConfig(BaseModel):
 
     @model_validator(mode="after")
     def _whole(self) -> "FinetuneConfig":
+        if "" in self.annotations:
+            raise ValueError("annotations holds an empty name; give a folder")
         if self.shares and (len(self.shares) != len(self.annotations) or min(self.shares) <= 0):
             raise ValueError("shares has one positive number per data set, or is empty")
         if None not in (self.min_pixels, self.max_pixels) and self.min_pixels > self.max_pixels:  # type: ignore[operator]
             raise ValueError("min_pixels must not be above max_pixels")
-        if set(self.annotators) & set(self.held_out_annotators):
-            raise ValueError("an annotator is learned or held out, not both")
+        both = sorted(set(self.annotators) & set(self.held_out_annotators))
+        if both:
+            raise ValueError(f"annotators and held_out_annotators both name {both[0]}; learn or hold out, not both")
         if self.freeze_language and self.freeze_vision:
             raise ValueError("an adapter needs LoRA somewhere; leave the language model or the vision tower free")
         if self.gaze_weight == self.text_weight == self.finding_weight == 0:

@@ -15,6 +15,7 @@ from finetune.config import FinetuneConfig
 from finetune.features import FeatureStore
 from gazevlm_core.options import DEFAULT_QUESTION
 from gazevlm_core.phantom.report import presence_question
+from gazevlm_core.phantom.truth import NO_FINDING
 from gazevlm_core.scanpath import Scanpath
 from gazevlm_core.training.collator import GazeCollator
 from gazevlm_core.training.gaze_order import GazeOrder, ordered_paths
@@ -77,7 +78,8 @@ def _epoch(cases: Sequence[Case], config: FinetuneConfig, rng: np.random.Generat
 
 def _draw(index: int, case: Case, rng: np.random.Generator) -> Draw:
     """A report, or whether one finding is there (present or absent alike often); else the path alone."""
-    report, findings = case.record.report, case.record.findings
+    report = case.record.report
+    findings = {name: value for name, value in case.record.findings.items() if name != NO_FINDING}
     known = {value: sorted(name for name in findings if findings[name] == value) for value in (1.0, 0.0)}
     if (known[1.0] or known[0.0]) and (not report or rng.random() < PRESENCE_SHARE):
         wanted = 1.0 if known[1.0] and (not known[0.0] or rng.random() < 0.5) else 0.0

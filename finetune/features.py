@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,17 @@ def fill_features(store: FeatureStore, engine: GazeEngine, cases: Sequence[Case]
         for case, encoded in zip(some, engine.encode_images([case.load() for case in some]), strict=True):
             store.write(case.digest, encoded.tokens, encoded.grid_thw)
     return len(missing)
+
+
+@contextmanager
+def at_rest(engine: GazeEngine) -> Iterator[None]:
+    """The model as it answers, without dropout, also in the middle of training, which goes on as before."""
+    training = engine.model.training
+    engine.model.eval()
+    try:
+        yield
+    finally:
+        engine.model.train(training)
 
 
 def encoded_cases(

@@ -8,7 +8,7 @@ import torch
 
 from finetune.cases import Case
 from finetune.examples import AdaptCollator, held_out_item
-from finetune.features import FeatureStore, encoded_cases
+from finetune.features import FeatureStore, at_rest, encoded_cases
 from finetune.records import Measure, Verdict
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.inference import GazeEngine
@@ -55,19 +55,14 @@ def look_at(engine: GazeEngine, cases: Sequence[Case], store: FeatureStore | Non
         cases: the images.
         store: image tokens that stand for the vision tower; None runs it.
     """
-    training = engine.model.training
-    engine.model.eval()
-    try:
-        diagnoses: list[Diagnosis] = []
-        with torch.random.fork_rng(devices=_devices(engine)):
-            for some, images in encoded_cases(cases, engine, store, IMAGES_AT_ONCE):
-                gaze_pass = engine.look(images, [DEFAULT_QUESTION] * len(some))
-                diagnoses += [
-                    engine.describe(gaze_pass, row, image, DiagnoseOptions()) for row, image in enumerate(images)
-                ]
-            return Looked(tuple(diagnoses), _losses(engine, cases, store))
-    finally:
-        engine.model.train(training)
+    diagnoses: list[Diagnosis] = []
+    with at_rest(engine), torch.random.fork_rng(devices=_devices(engine)):
+        for some, images in encoded_cases(cases, engine, store, IMAGES_AT_ONCE):
+            gaze_pass = engine.look(images, [DEFAULT_QUESTION] * len(some))
+            diagnoses += [
+                engine.describe(gaze_pass, row, image, DiagnoseOptions()) for row, image in enumerate(images)
+            ]
+        return Looked(tuple(diagnoses), _losses(engine, cases, store))
 
 
 def _devices(engine: GazeEngine) -> list[torch.device]:

@@ -14,7 +14,7 @@ from finetune.before_after import answers, shown_cases
 from finetune.cases import Case, Split, fingerprint, read_cases, split_cases
 from finetune.config import ConfigError, FinetuneConfig
 from finetune.ending import StopRequest
-from finetune.features import FeatureStore, encoded_cases, fill_features
+from finetune.features import FeatureStore, at_rest, encoded_cases, fill_features
 from finetune.held_out import Looked, look_at
 from finetune.records import write_json
 from finetune.run_log import RunLog
@@ -153,5 +153,6 @@ def fit_places(
     places = [place for place in (find_place(cases, name) for name in names) if place is not None]
     if not places:
         return []
-    images = [image for _, some in encoded_cases(cases, engine, store, IMAGES_AT_ONCE) for image in some]
+    with at_rest(engine):
+        images = [image for _, some in encoded_cases(cases, engine, store, IMAGES_AT_ONCE) for image in some]
     return [fit_place(place, cases, images) for place in places]

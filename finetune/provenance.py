@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from finetune.base import Base
 from finetune.cases import Case, Split, fingerprint, parse_spec
 from finetune.config import FinetuneConfig
@@ -52,12 +54,12 @@ def provenance_values(
         "name": name,
         "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "base": {
-            "source": Path(base.source).name if Path(base.source).is_dir() else base.source,
+            "source": _last_part(base.source),
             "model_id": base.model_id,
             "revision": base.revision,
             "fingerprint": base.fingerprint,
         },
-        "config": {**config.to_values(), "annotations": [_public(spec) for spec in config.annotations]},
+        "config": {**config.to_values(), **public_places(config)},
         "seed": config.seed,
         "data": {
             "fingerprint": fingerprint(both),
@@ -78,9 +80,23 @@ def provenance_values(
     }  # fmt: skip
 
 
+def public_places(config: FinetuneConfig) -> dict[str, Any]:
+    """The fields of a configuration that may name folders of this machine, by their last parts."""
+    return {
+        "annotations": [_public(spec) for spec in config.annotations],
+        "base": _last_part(config.base),
+        "deepspeed": Path(config.deepspeed).name,
+    }
+
+
+def _last_part(source: str) -> str:
+    """A folder's name; a Hub id as it is."""
+    return Path(source).resolve().name if Path(source).is_dir() else source
+
+
 def _public(spec: str) -> str:
     name, root, _ = parse_spec(spec)
-    return f"{name}={root.name}"
+    return f"{name}={root.resolve().name}"
 
 
 def _dataset(spec: str, number: int, cases: Sequence[Case]) -> dict[str, Any]:
@@ -123,16 +139,19 @@ def render_card(values: dict[str, Any]) -> str:
         values: from `provenance_values`.
     """
     base, data, verdict = values["base"], values["data"], values["verdict"]
-    front = ["---", f"base_model: {base['model_id']}", "library_name: peft", "tags:", "- gazevlm", "- lora", "- gaze"]
-    front += ["pipeline_tag: image-text-to-text", "---"]
+    front = yaml.safe_dump(
+        {"base_model": base["model_id"], "library_name": "peft", "tags": ["gazevlm", "lora", "gaze"],
+         "pipeline_tag": "image-text-to-text"}, sort_keys=False,
+    )  # fmt: skip
     sets = "\n".join(
-        f"| {one['name']} | {one['images']} | {one['readings']} | {len(one['annotators'])} |"
+        f"| {_cell(one['name'])} | {one['images']} | {one['readings']} | {len(one['annotators'])} |"
         for one in data["datasets"]
     )
     rows = "\n".join(_measure_row(one) for one in values["measures"])
     left_out = data["findings_left_out"]
     learned = f"\nToo few images have or lack these findings, so they were not learned: {', '.join(left_out)}.\n"
-    return "\n".join(front) + f"""
+    return f"""---
+{front}---
 
 # {values['name']}
 
@@ -170,7 +189,12 @@ gazevlm diagnose image.png --model {base['source']} --adapter {values['name']}
 def _measure_row(one: dict[str, Any]) -> str:
     floors = ", ".join(f"{name} {value:.3f}" for name, value in one["floors"].items()) or "none"
     unit = f" ({one['unit']})" if one["unit"] else ""
-    return f"| {one['name']}{unit} | {_number(one['value'])} | {_number(one['base'])} | {floors} |"
+    return f"| {_cell(one['name'])}{unit} | {_number(one['value'])} | {_number(one['base'])} | {floors} |"
+
+
+def _cell(text: str) -> str:
+    """Words that stay within their cell of a table."""
+    return " ".join(text.split()).replace("|", "\\|")
 
 
 def _number(value: float | None) -> str:

@@ -18,7 +18,7 @@ from finetune.ending import StopRequest
 from finetune.examples import AdaptCollator, TrainingItems, draw_epochs, supervises_gaze
 from finetune.held_out import judge, look_at, measures
 from finetune.prepare import Prepared, fit_places, prepare
-from finetune.provenance import Trained, provenance_values, write_provenance
+from finetune.provenance import Trained, provenance_values, public_places, write_provenance
 from finetune.records import CHECKPOINTS, Ending, Measure, read_provenance, settle
 from finetune.run_log import UNSCORED, RunCallback, RunLog, forget_others, last_checkpoint
 from finetune.selection import Selection
@@ -200,15 +200,13 @@ def finished_before(config: FinetuneConfig, out: Path) -> Ending | None:
     """How a run ended whose process was killed after its adapter had appeared; None where nothing is there.
 
     Raises:
-        ConfigError: something else is there.
+        ConfigError: something else is there, which is not written over.
     """
     if not out.exists():
         return None
     values = read_provenance(out) if out.is_dir() else None
-    own = config.to_values()
-    del own["annotations"]  # folders, named by their last part alone
-    if values is None or {name: values.get("config", {}).get(name) for name in own} != own:
-        raise ConfigError(f"out: {out} is there already, and was not made by this run; give another folder")
+    if values is None or values.get("config") != {**config.to_values(), **public_places(config)}:
+        raise ConfigError(f"out: {out} is there already and is not of this configuration; give another folder")
     return Ending("done", str(values["verdict"]["why"]), int(values["training"]["steps"]))
 
 

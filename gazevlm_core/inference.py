@@ -158,7 +158,7 @@ class GazeEngine:
             encoded.attention_mask.to(device),
             encoded.mm_token_type_ids.to(device),
             torch.stack([image.grid_thw for image in images]).to(device),
-            tuple(image.tokens for image in images),
+            tuple(image.tokens.to(device) for image in images),  # kept features lie on the CPU
         )
 
     def describe(self, gaze_pass: GazePass, row: int, image: EncodedImage, options: DiagnoseOptions) -> Diagnosis:

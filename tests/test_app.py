@@ -6,13 +6,18 @@ from gazevlm_core.inference import GazeEngine
 
 
 def test_only_diagnose_has_endpoints(tiny_checkpoint: Path, tiny_engine: GazeEngine, tmp_path: Path) -> None:
+    from annotate.export.training import StoreTrainingData
     from annotate.opening import open_teaching
     from annotate.settings import AnnotateSettings
     from app import build_app, heads
     from diagnose.catalogue import Catalogue
+    from finetune.opening import open_adapting
 
     teaching = open_teaching(AnnotateSettings(folder=tmp_path))
-    page = build_app(Catalogue({str(tiny_checkpoint): tiny_engine}), teaching)
+    engines = {str(tiny_checkpoint): tiny_engine}
+    submissions = StoreTrainingData(teaching.store)
+    adapting = open_adapting(tmp_path, tmp_path / "adapters", teaching.gate, submissions, engines)
+    page = build_app(Catalogue(engines), teaching, adapting.service)
     teaching.close()
     offered = page.get_api_info()
     assert list(offered["named_endpoints"]) == ["/diagnose", "/models"]
@@ -20,4 +25,4 @@ def test_only_diagnose_has_endpoints(tiny_checkpoint: Path, tiny_engine: GazeEng
     public = [call.api_name for call in page.fns.values() if call.api_visibility == "public"]
     assert sorted(map(str, public)) == ["diagnose", "models"], "MCP tools are made of these"
     assert len(page.fns) > 30, "the handlers of the other tabs are there"
-    assert len(heads()) == 3
+    assert len(heads()) == 4

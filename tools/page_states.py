@@ -166,19 +166,25 @@ def main(
 
     from playwright.sync_api import sync_playwright
 
+    from annotate.export.training import StoreTrainingData
     from annotate.opening import open_teaching
     from annotate.settings import AnnotateSettings
     from app import build_app, heads
     from diagnose.catalogue import Catalogue
+    from finetune.opening import open_adapting
     from frame.ui import launch_options
     from gazevlm_core.inference import GazeEngine
     from gazevlm_core.model.checkpoint import shipped_models
 
     out.mkdir(parents=True, exist_ok=True)
-    catalogue = Catalogue({name: GazeEngine.load(name) for name in shipped_models()})
+    engines = {name: GazeEngine.load(name) for name in shipped_models()}
+    catalogue = Catalogue(engines)
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        teaching = open_teaching(AnnotateSettings(folder=Path(folder) / "data"))
-        page = build_app(catalogue, teaching, gpu=slowed)
+        data = Path(folder) / "data"
+        teaching = open_teaching(AnnotateSettings(folder=data))
+        submissions = StoreTrainingData(teaching.store)
+        adapting = open_adapting(data, data / "adapters", teaching.gate, submissions, engines)
+        page = build_app(catalogue, teaching, adapting.service, gpu=slowed)
         _, address, _ = page.launch(prevent_thread_lock=True, quiet=True, **launch_options(heads()))
         hostile, unlike = Path(folder) / "drawing.png", Path(folder) / "noise.png"
         hostile.write_text('<svg xmlns="http://www.w3.org/2000/svg"/>', encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -104,7 +105,7 @@ def estimate_time(config: "FinetuneConfig", images: int, runs: Sequence[Run]) ->
         runs: earlier ones on this machine, the latest first; those with another base or device are passed over.
     """
     same = (run for run in runs if _kind(run.job.config) == _kind(config))
-    paces = [pace for run in same if (pace := pace_of(run)) is not None][:MOST_RUNS]
+    paces = list(islice((pace for run in same if (pace := pace_of(run)) is not None), MOST_RUNS))
     if not paces:
         return Estimate(None)
     image_s = median(pace.image_s for pace in paces)

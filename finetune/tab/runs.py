@@ -124,11 +124,11 @@ def kept_events(events: Sequence[Event]) -> tuple[Event, ...]:
 
 @dataclass(frozen=True)
 class _Known:
-    """Events so far, the offset to go on from, and how the job had ended when they were read."""
+    """Events so far, the offset to go on from, and the run as it was shown last."""
 
     events: tuple[Event, ...] = ()
     offset: int = 0
-    ended: tuple[str, float | None] | None = None
+    run: Run | None = None
 
 
 class RunReader:
@@ -145,15 +145,16 @@ class RunReader:
 
     def run(self, job: "Job") -> Run:
         """A job with its events until now."""
-        ended = (job.state, job.ended_at_s) if job.state in ENDED else None
         with self._turn:
             known = self._known.get(job.job_id, _Known())
-            if ended is None or ended != known.ended:  # else nothing is written any more
-                more, offset = self._jobs.events(job.job_id, known.offset)
-                usable = [event for event in more if isinstance(event.get("step", 0), int)]
-                known = _Known((*known.events, *usable)[-MOST_EVENTS:], offset, ended)
-                self._known[job.job_id] = known
-        return Run(job, kept_events(known.events))
+            if job.state in ENDED and known.run is not None and known.run.job == job:
+                return known.run  # nothing is written any more
+            more, offset = self._jobs.events(job.job_id, known.offset)
+            usable = [event for event in more if isinstance(event.get("step", 0), int)]
+            events = (*known.events, *usable)[-MOST_EVENTS:]
+            run = Run(job, kept_events(events))
+            self._known[job.job_id] = _Known(events, offset, run)
+            return run
 
     def forget(self, job_id: str) -> None:
         """When a job is deleted."""

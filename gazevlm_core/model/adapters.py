@@ -146,6 +146,7 @@ def attach_adapter(model: GazeVLM, folder: Path) -> AttachedAdapter:
         if isinstance(error, AdapterError):
             raise
         raise AdapterError(f"adapter {folder.name!r} does not fit this model: {_first_line(error)}") from error
+    adapted.train(model.training)  # new layers begin in training mode, in which dropout would blur every answer
     attached = AttachedAdapter(folder.name, stamp, adapted, model.gaze_heads, model.config.gaze)
     model.gaze_heads = heads.to(model.device).eval()
     model.config.gaze = gaze.to_dict()

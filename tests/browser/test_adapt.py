@@ -117,7 +117,7 @@ def test_a_training_is_started_watched_and_taken_to_diagnose(browser: "Browser",
     wait_for(page, "#adapt-said-after", "A target, number 1.")
     page.click("#adapt-use-it a")
     page.wait_for_url(re.compile(r"\?model="))
-    page.wait_for_function("document.querySelector('#asked textarea, #asked input').value !== ''")
+    page.wait_for_function("document.querySelector('#asked textarea, #asked input')?.value")
     assert page.input_value("#asked textarea, #asked input") == "gazevlm-nano + mine"
     page.close()
 
@@ -160,7 +160,7 @@ def test_nothing_is_asked_for_while_another_tab_is_open(browser: "Browser", addr
     assert [url for url in asked if "predict" in url or "/join" in url] == []
     steps = drawn_steps(page)
     page.click("#adapt-tab-button[role=tab]")
-    page.wait_for_function(f"document.querySelector('#adapt-losses .js-plotly-plot').data[0].x.length > {steps}")
+    page.wait_for_function(f"document.querySelector('#adapt-losses .js-plotly-plot')?.data?.[0]?.x.length > {steps}")
     page.click("#adapt-cancel")
     wait_for(page, "#adapt-run-status", "Cancelled at step")
     page.close()

@@ -208,7 +208,7 @@ def test_an_adapter_of_something_else_is_left_alone(
     for out, other in (("adapter", config.model_copy(update={"seed": 1})), ("notes", config)):
         ending = go(other, tmp_path / out, tmp_path / f"{out}.run")
         assert ending.outcome == "failed"
-        assert "is there already, and was not made by this run; give another folder" in ending.cause
+        assert "is there already and is not of this configuration; give another folder" in ending.cause
     assert tensors(tmp_path / "adapter") == tensors(uninterrupted / "adapter")
     assert go(config, tmp_path / "adapter", tmp_path / "same").outcome == "done"
     (tmp_path / "adapter" / "provenance.json").write_text("{", encoding="utf-8")

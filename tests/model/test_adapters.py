@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 
 from gazevlm_core.inference import GazeEngine
-from gazevlm_core.model.adapters import GAZE_CONFIG_FILE, HEADS_FILE, AdapterError
+from gazevlm_core.model.adapters import GAZE_CONFIG_FILE, HEADS_FILE, AdapterError, save_adapter
+from gazevlm_core.model.places import UsualPlace
 from gazevlm_core.options import DiagnoseOptions, Precision
 from tests.adapter_maker import make_adapter
 
@@ -118,4 +119,61 @@ def test_an_adapter_of_another_width_is_refused_and_leaves_the_model_bare(
     with pytest.raises(AdapterError, match="does not fit"):
         engine.use_adapter(folder)
     assert set(engine.model.state_dict()) == names
+    assert answer(engine) == bare
+
+
+def test_usual_places_travel_with_an_adapter_and_leave_with_it(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    from finetune.adapted import adapt_model, adapted_config
+    from finetune.config import FinetuneConfig
+    from finetune.usual_place import Fitted
+
+    engine = GazeEngine.load(str(tiny_checkpoint), precision=Precision.FP32)
+    bare, names = answer(engine), set(engine.model.state_dict())
+    weights = {name: tensor.clone() for name, tensor in engine.model.state_dict().items()}
+
+    taught = GazeEngine.load(str(tiny_checkpoint), precision=Precision.FP32)
+    place, config = UsualPlace("hernia", 0.5, 0.8, 0.06), FinetuneConfig(annotations=("data",))
+    fitted = [Fitted(place, torch.linspace(-1, 1, taught.model.config.text_config.hidden_size), 0.25)]
+    gaze = adapted_config(taught.gaze_config, config, [], ["edema"], fitted)
+    adapted = adapt_model(taught.model, config, gaze, fitted)
+    with torch.no_grad():
+        for name, parameter in adapted.named_parameters():
+            if "lora_B" in name or "trainable_tokens_delta" in name or name.endswith("finding.weight"):
+                parameter.normal_(std=0.1)
+    adapted.eval()
+    wanted = answer(taught)
+    save_adapter(adapted, tmp_path / "placed")
+
+    engine.use_adapter(tmp_path / "placed")
+    assert engine.gaze_config == gaze
+    assert engine.gaze_config.usual_places == (place,)
+    assert not any(module.training for module in engine.model.modules()), "dropout would blur every answer"
+    shown = answer(engine)
+    assert shown[:-1] == wanted[:-1]
+    assert tuple(shown[1]) == ("cardiomegaly", "pneumothorax", "edema", "hernia")
+    engine.use_adapter(None)
+    assert answer(engine) == bare
+    after = engine.model.state_dict()
+    assert set(after) == names
+    assert all(torch.equal(after[name], tensor) for name, tensor in weights.items())
+
+
+def test_an_adapter_whose_places_and_heads_do_not_go_together_is_refused(
+    tiny_checkpoint: Path, adapters: tuple[Path, Path], tmp_path: Path
+) -> None:
+    import json
+
+    engine = GazeEngine.load(str(tiny_checkpoint))
+    bare = answer(engine)
+    folder = shutil.copytree(adapters[0], tmp_path / "odd")
+    values = json.loads((folder / GAZE_CONFIG_FILE).read_text())
+    for places, said in (
+        ([{"name": "edema", "x": 0.5, "y": 0.5, "spread": 0.1}], "does not fit"),  # the heads have no such row
+        ([{"name": "other", "x": 0.5, "y": 0.5, "spread": 0.1}], "usual_places"),
+        ([{"name": "edema", "x": 1.5, "y": 0.5, "spread": 0.1}], "edema"),
+        ([{"name": "edema", "x": 0.5, "z": 0.5, "spread": 0.1}], "not usable"),
+    ):
+        (folder / GAZE_CONFIG_FILE).write_text(json.dumps({**values, "usual_places": places}))
+        with pytest.raises(AdapterError, match=said):
+            engine.use_adapter(folder)
     assert answer(engine) == bare

@@ -12,7 +12,9 @@ from transformers import DynamicCache
 from gazevlm_core.datasets.example import Example
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.inference import GazeEngine
+from gazevlm_core.model.places import UsualPlace, pooled_tokens
 from gazevlm_core.model.walks import choose_path
+from gazevlm_core.options import DiagnoseOptions
 from gazevlm_core.prompt import encode_prompts, render_prompt
 from gazevlm_core.scanpath import Fixation, Scanpath
 from gazevlm_core.training.collator import GazeCollator
@@ -194,3 +196,114 @@ def test_visual_keys_are_the_vision_tokens(tmp_path: Path) -> None:
     (image,) = engine.encode_images([noise(300, 260)])
     gaze_pass = engine.look([image], [QUESTIONS[0]])
     assert torch.equal(gaze_pass.patch_hidden[0], image.tokens)
+
+
+@pytest.mark.parametrize("keys", ["states", "visual"])
+def test_image_tokens_in_the_place_of_pixels_give_the_same_losses(tmp_path: Path, keys: str) -> None:
+    engine = GazeEngine.load(str(make_tiny_checkpoint(tmp_path, pointer_keys=keys)))
+    path = Scanpath((Fixation(0.1, 0.2, 300.0), Fixation(0.7, 0.6, 200.0)), "simulated")
+    first = Example("a", noise(300, 260, 1), QUESTIONS[0], "No.", {"cardiomegaly": 1.0}, (path, path))
+    examples = [first, replace(first, image=noise(500, 200, 2), question="Why?", scanpaths=(path,))]
+    batch = GazeCollator(engine.processor, engine.gaze_config)(examples)
+    found = []
+    for with_tokens in (False, True):
+        given = dict(batch)
+        if with_tokens:
+            images = engine.encode_images([example.image for example in examples])
+            given.pop("pixel_values")
+            given["image_tokens"] = torch.cat([image.tokens for image in images])
+        losses = engine.model(**given)
+        losses.loss.backward()
+        grads = {name: p.grad.clone() for name, p in engine.model.named_parameters() if p.grad is not None}
+        engine.model.zero_grad(set_to_none=True)
+        found.append((losses, grads))
+    (by_pixels, all_grads), (by_tokens, grads) = found
+    for name in ("loss", "gaze_loss", "text_loss", "finding_loss", "dwell_loss"):
+        assert float(by_tokens[name].detach()) == pytest.approx(float(by_pixels[name].detach()), abs=1e-5)
+    assert {name for name in all_grads if ".visual." not in name} == set(grads)  # the tower alone is passed by
+    for name, gradient in grads.items():
+        torch.testing.assert_close(gradient, all_grads[name], atol=1e-5, rtol=1e-3)
+
+
+def test_image_tokens_are_for_the_gaze_losses_alone(tiny_engine: GazeEngine) -> None:
+    (image,) = tiny_engine.encode_images([noise(224, 224)])
+    encoded = encode_prompts(
+        tiny_engine.processor, [render_prompt(tiny_engine.processor, "Why?", 12)], [image.grid], ["So."]
+    )
+    given = {"input_ids": encoded.input_ids, "attention_mask": encoded.attention_mask, "image_tokens": image.tokens,
+             "mm_token_type_ids": encoded.mm_token_type_ids, "image_grid_thw": image.grid_thw[None]}  # fmt: skip
+    with pytest.raises(ValueError, match="gaze losses alone"):
+        tiny_engine.model(**given, labels=encoded.labels)
+    with pytest.raises(ValueError, match="gaze losses alone"):
+        tiny_engine.model(**given)
+    losses = tiny_engine.model(**given, finding_labels=torch.tensor([[1.0, 0.0]]))
+    assert torch.isfinite(losses.finding_loss)
+
+
+def test_visual_keys_need_image_tokens_or_pixels(tmp_path: Path) -> None:
+    engine = GazeEngine.load(str(make_tiny_checkpoint(tmp_path, pointer_keys="visual")))
+    (image,) = engine.encode_images([noise(224, 224)])
+    encoded = encode_prompts(engine.processor, [render_prompt(engine.processor, "Why?", 12)], [image.grid])
+    with pytest.raises(ValueError, match="pixel_values"):
+        engine.model(
+            input_ids=encoded.input_ids, attention_mask=encoded.attention_mask,
+            mm_token_type_ids=encoded.mm_token_type_ids, image_grid_thw=image.grid_thw[None],
+            finding_labels=torch.tensor([[1.0, 0.0]]),
+        )  # fmt: skip
+
+
+def test_a_pass_keeps_the_image_tokens_of_each_row(tiny_engine: GazeEngine) -> None:
+    images = tiny_engine.encode_images([noise(300, 260, 1), noise(500, 200, 2)])
+    gaze_pass = tiny_engine.look(images, QUESTIONS[:2])
+    assert len(gaze_pass.image_tokens) == 2
+    assert all(torch.equal(kept, image.tokens) for kept, image in zip(gaze_pass.image_tokens, images, strict=True))
+    assert torch.equal(gaze_pass.image_grid_thw, torch.stack([image.grid_thw for image in images]))
+
+
+PLACES = (UsualPlace("nodule", 0.2, 0.3, 0.06), UsualPlace("hernia", 0.5, 0.8, 0.1))
+
+
+def test_findings_of_the_head_come_first_then_those_of_places(tmp_path: Path) -> None:
+    names = ("cardiomegaly", "pneumothorax", "nodule", "hernia")
+    engine = GazeEngine.load(str(make_tiny_checkpoint(tmp_path, finding_names=names, usual_places=PLACES)))
+    model, heads = engine.model, engine.model.gaze_heads
+    images = engine.encode_images([noise(300, 260, 1), noise(500, 200, 2)])
+    gaze_pass = engine.look(images, QUESTIONS[:2])
+    assert gaze_pass.gaze_hidden is not None
+    for row, image in enumerate(images):
+        logits = model.finding_logits(gaze_pass, row)
+        assert logits.shape == (4,)
+        assert logits.dtype == torch.float32
+        with torch.no_grad():
+            assert torch.equal(logits[:2], heads.finding_logits(gaze_pass.gaze_hidden[row]))
+            pooled = pooled_tokens(image.tokens, image.grid, PLACES)
+            by_hand = [pooled[place] @ heads.placed.weight[place] + heads.placed.bias[place] for place in range(2)]
+            torch.testing.assert_close(logits[2:], torch.stack(by_hand))
+    shown = engine.describe(gaze_pass, 0, images[0], DiagnoseOptions()).finding_probabilities
+    assert tuple(shown) == names
+    assert list(shown.values()) == pytest.approx(model.finding_logits(gaze_pass, 0).sigmoid().tolist(), abs=1e-4)
+
+
+def test_a_place_is_told_without_gaze_tokens_and_the_head_is_not(tmp_path: Path) -> None:
+    names = ("nodule", "hernia")
+    placed = GazeEngine.load(str(make_tiny_checkpoint(tmp_path / "a", finding_names=names, usual_places=PLACES)))
+    mixed = GazeEngine.load(
+        str(make_tiny_checkpoint(tmp_path / "b", finding_names=("edema", *names), usual_places=PLACES))
+    )
+    (image,) = placed.encode_images([noise(300, 260)])
+    assert placed.model.finding_logits(placed.look([image], ["Why?"], gaze=False), 0).shape == (2,)
+    with pytest.raises(ValueError, match="no gaze tokens"):
+        mixed.model.finding_logits(mixed.look([image], ["Why?"], gaze=False), 0)
+
+
+def test_places_learn_nothing_from_the_losses(tmp_path: Path) -> None:
+    """They are fitted; a batch's labels have a column for each finding of the head alone."""
+    names = ("cardiomegaly", "nodule", "hernia")
+    engine = GazeEngine.load(str(make_tiny_checkpoint(tmp_path, finding_names=names, usual_places=PLACES)))
+    example = Example("a", noise(224, 224), "Why?", None, {"cardiomegaly": 1.0, "hernia": 1.0}, ())
+    batch = GazeCollator(engine.processor, engine.gaze_config)([example])
+    assert batch["finding_labels"].tolist() == [[1.0]]
+    engine.model(**batch).loss.backward()
+    heads = engine.model.gaze_heads
+    assert heads.finding.weight.grad is not None
+    assert heads.placed.weight.grad is None

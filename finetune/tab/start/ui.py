@@ -19,7 +19,7 @@ from frame.ui import QUIET, Values, told
 WHAT = "Rejected and removed submissions are never learned from. A part of the images is held out to score the adapter."
 NO_BASE = "No loaded model can be adapted: start the page with one that comes from a folder or the Hub."
 BEGINNING, FAILED = "Writing the training data…", "It did not begin; the message says why."
-HERE = "Say what you would train, and copy the command:"
+HERE = "Say what you would train, and copy the command. The least agreement is not part of it."
 
 
 class StartView:

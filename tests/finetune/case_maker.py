@@ -1,0 +1,105 @@
+"""Small gaze folders and cases for tests of fine-tuning."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from finetune.cases import Case, image_digest
+from finetune.config import FinetuneConfig
+from gazevlm_core.datasets.record import Reading, StudyRecord
+from gazevlm_core.scanpath import Fixation, Scanpath
+
+Points = Sequence[tuple[float, float]]
+HERE: Points = ((0.2, 0.3), (0.7, 0.6))
+
+
+def picture(seed: int, width: int = 64, height: int = 64) -> Image.Image:
+    """Noise, another one for each seed."""
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8))
+
+
+def path_of(points: Points, durations_ms: Sequence[float | None] | None = None) -> Scanpath:
+    """A click path."""
+    known = durations_ms or [None] * len(points)
+    return Scanpath(tuple(Fixation(x, y, ms) for (x, y), ms in zip(points, known, strict=True)), "click")
+
+
+@dataclass
+class Study:
+    """One image of a folder.
+
+    Args:
+        name: of the file, without its ending.
+        pixels: seed of its picture.
+        patient: its patient; None for the image's own name.
+        readings: annotator -> points.
+    """
+
+    name: str
+    pixels: int
+    patient: str | None = None
+    findings: Mapping[str, float] = field(default_factory=dict)
+    report: str | None = None
+    readings: Mapping[str, Points] = field(default_factory=dict)
+    size: tuple[int, int] = (64, 64)
+
+
+def submission_digest(image: str, reader: str) -> str:
+    """What stands for the digest of a submission's record."""
+    return hashlib.sha256(f"{image} {reader}".encode()).hexdigest()
+
+
+def write_folder(folder: Path, studies: Sequence[Study]) -> Path:
+    """A gaze folder as the export of annotations writes it."""
+    (folder / "images").mkdir(parents=True)
+    paths, lines = [], []
+    for study in studies:
+        picture(study.pixels, *study.size).save(folder / "images" / f"{study.name}.png")
+        for reader, points in study.readings.items():
+            paths.append({
+                "image_id": study.name, "reader": reader, "x": [x for x, _ in points], "y": [y for _, y in points],
+                "source": "click", "submission_id": f"{study.name}-{reader}",
+                "digest": submission_digest(study.name, reader),
+            })  # fmt: skip
+        values: dict[str, Any] = {"image_id": study.name, "findings": study.findings}
+        if study.patient is not None:
+            values["patient_id"] = study.patient
+        if study.report is not None:
+            values["report"] = study.report
+        lines.append(values)
+    if paths:
+        (folder / "scanpaths.jsonl").write_text("".join(json.dumps(one) + "\n" for one in paths))
+    (folder / "studies.jsonl").write_text("".join(json.dumps(one) + "\n" for one in lines))
+    return folder
+
+
+def configure(*annotations: object, **values: Any) -> FinetuneConfig:
+    """A configuration on data sets."""
+    return FinetuneConfig.from_values({"annotations": [str(one) for one in annotations] or ["data"], **values})
+
+
+def make_case(
+    name: str,
+    image: Path | None = None,
+    *,
+    findings: Mapping[str, float] | None = None,
+    readings: Sequence[tuple[str, Scanpath]] = (),
+    report: str | None = None,
+    dataset: int = 0,
+    patient: str | None = None,
+) -> Case:
+    """A case without a folder; one without an image cannot be loaded."""
+    read = tuple(
+        Reading(who, path, f"{name}-{who}", submission_digest(name, who)) for who, path in readings
+    )
+    record = StudyRecord(
+        "folder", name, patient or name, image or Path("nowhere"), readings=read, findings=dict(findings or {}),
+        report=report,
+    )  # fmt: skip
+    return Case(dataset, record, image_digest(record) if image else hashlib.sha256(name.encode()).hexdigest())

@@ -1,0 +1,304 @@
+"""The data of a run: read, checked, and split so that nothing that is scored on was learned."""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from finetune.cases import Case, DataError, fingerprint, parse_spec, read_cases, split_cases
+from gazevlm_core.scanpath import Scanpath
+from tests.finetune.case_maker import HERE, Study, configure, make_case, path_of, picture, write_folder
+
+OTHER = ((0.9, 0.1), (0.4, 0.4), (0.1, 0.8))
+
+
+def many(count: int = 40, per_patient: int = 2) -> list[Study]:
+    """Images of several annotators, a few of each patient."""
+    return [
+        Study(
+            f"i{n:02}", n, f"p{n // per_patient:02}", {"edema": float(n % 2)}, "Some words.",
+            {"owl": HERE, "fox": OTHER},
+        )
+        for n in range(count)
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_folder(tmp_path_factory.mktemp("data") / "set", many())
+
+
+def names(cases: Sequence[Case]) -> list[str]:
+    return [case.record.image_id for case in cases]
+
+
+def readers(cases: Sequence[Case]) -> set[str]:
+    return {reading.reader for case in cases for reading in case.record.readings}
+
+
+def one_sentence(error: DataError) -> str:
+    text = str(error)
+    assert text
+    assert "\n" not in text
+    return text
+
+
+# ---- reading --------------------------------------------------------------------------------------------------------
+def test_a_folder_is_read_as_it_was_exported(folder: Path) -> None:
+    cases = read_cases(configure(folder))
+    assert names(cases) == [f"i{n:02}" for n in range(40)]
+    record = cases[3].record
+    assert (record.patient_id, record.report, record.findings) == ("p01", "Some words.", {"edema": 1.0})
+    assert {reading.reader: len(reading.scanpath) for reading in record.readings} == {"owl": 2, "fox": 3}
+    assert all(reading.reading_id == f"i03-{reading.reader}" for reading in record.readings)
+    assert all(len(reading.digest) == 64 for reading in record.readings)
+    assert cases[3].load().size == (64, 64)
+    assert len({case.digest for case in cases}) == 40
+
+
+@pytest.mark.parametrize(
+    ("spec", "parsed"),
+    [
+        ("data/one", ("folder", Path("data/one"), None)),
+        ("folder=data/one", ("folder", Path("data/one"), None)),
+        ("reflacx=root,images", ("reflacx", Path("root"), Path("images"))),
+        ("run=3/data", ("folder", Path("run=3/data"), None)),
+    ],
+)
+def test_a_data_set_is_told_by_name_or_folder(spec: str, parsed: tuple[str, Path, Path | None]) -> None:
+    assert parse_spec(spec) == parsed
+
+
+def test_only_the_chosen_annotators_are_read(folder: Path) -> None:
+    cases = read_cases(configure(folder, annotators=["fox"]))
+    assert readers(cases) == {"fox"}
+    assert len(cases) == 40
+    both = read_cases(configure(folder, annotators=["fox"], held_out_annotators=["owl"]))
+    assert readers(both) == {"fox", "owl"}
+    assert readers(read_cases(configure(folder, annotators=["nobody"]))) == set()  # the labels still teach
+
+
+def test_images_of_which_nothing_is_known_are_passed_over(tmp_path: Path) -> None:
+    studies = [Study("a", 1, readings={"owl": HERE}), Study("b", 2), Study("c", 3, findings={"edema": 0.0})]
+    assert names(read_cases(configure(write_folder(tmp_path / "set", studies)))) == ["a", "c"]
+
+
+def nothing(folder: Path) -> None:
+    write_folder(folder, [])
+
+
+def bare_images(folder: Path) -> None:
+    write_folder(folder, [Study("a", 1), Study("b", 2)])
+
+
+def only_words(folder: Path) -> None:
+    write_folder(folder, [Study("a", 1, report="Words."), Study("b", 2, report="More words.")])
+
+
+def torn_image(folder: Path) -> None:
+    write_folder(folder, [Study("fine", 1, readings={"owl": HERE}), Study("torn", 2, readings={"owl": HERE})])
+    path = folder / "images" / "torn.png"
+    path.write_bytes(path.read_bytes()[:500])
+
+
+def no_image(folder: Path) -> None:
+    write_folder(folder, [Study("page", 2, readings={"owl": HERE})])
+    (folder / "images" / "page.png").write_text("<html>")
+
+
+def broken_scanpaths(folder: Path) -> None:
+    write_folder(folder, [Study("a", 1, readings={"owl": HERE})])
+    (folder / "scanpaths.jsonl").write_text('{"image_id": "a", "x": ["left"], "y": [0.3]}\n')
+
+
+def broken_studies(folder: Path) -> None:
+    write_folder(folder, [Study("a", 1, readings={"owl": HERE})])
+    (folder / "studies.jsonl").write_text('{"image_id": "a", "findings": {"edema": "perhaps"}}\n')
+
+
+def both_ways(folder: Path) -> None:
+    write_folder(folder, [Study("first", 7, findings={"edema": 1.0}), Study("second", 7, findings={"edema": 0.0})])
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (nothing, ["no image there has"]),
+        (bare_images, ["no image there has"]),
+        (only_words, ["neither scanpaths nor findings"]),
+        (torn_image, ["torn"]),
+        (no_image, ["page"]),
+        (broken_scanpaths, ["scanpaths.jsonl"]),
+        (broken_studies, ["studies.jsonl", "a: findings"]),
+        (both_ways, ["first", "second", "edema"]),
+    ],
+)
+def test_data_that_teach_nothing_are_named_in_one_sentence(
+    tmp_path: Path, make: Callable[[Path], None], said: list[str]
+) -> None:
+    make(tmp_path / "set")
+    with pytest.raises(DataError) as caught:
+        read_cases(configure(tmp_path / "set"))
+    text = one_sentence(caught.value)
+    assert all(word in text for word in said), text
+
+
+def test_a_folder_that_is_not_there_or_holds_no_data(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for place in ("empty", "gone"):
+        with pytest.raises(DataError, match=place):
+            read_cases(configure(tmp_path / place))
+    folder = write_folder(tmp_path / "paths", [Study("a", 1, readings={"owl": HERE})])
+    with pytest.raises(DataError, match="nobody"):
+        read_cases(configure(folder, annotators=["nobody"]))
+
+
+def test_labels_contradict_across_mixed_data_sets_too(tmp_path: Path) -> None:
+    first = write_folder(tmp_path / "one", [Study("here", 7, findings={"edema": 1.0, "nodule": 0.0})])
+    second = write_folder(tmp_path / "two", [Study("there", 7, findings={"nodule": 1.0, "hernia": 1.0})])
+    with pytest.raises(DataError, match=r"here.*there.*nodule"):
+        read_cases(configure(first, second))
+    agreeing = write_folder(tmp_path / "three", [Study("there", 7, findings={"nodule": 0.0, "hernia": 1.0})])
+    assert len(read_cases(configure(first, agreeing))) == 2
+
+
+# ---- splitting ------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("seed", range(12))
+def test_no_patient_and_no_picture_is_on_both_sides(seed: int) -> None:
+    cases = [
+        # patients of three images, and every fifth picture is one of another patient's, in the other data set
+        replace(make_case(f"i{n}", patient=f"p{n % 30}", dataset=n % 2, readings=[("owl", path_of(HERE))]),
+                digest=f"d{n if n % 5 else (n * 7) % 90}")
+        for n in range(90)
+    ]  # fmt: skip
+    config = configure("one", "two", held_out_share=0.3, seed=seed)
+    split = split_cases(cases, config)
+    assert sorted([*names(split.train), *names(split.held_out)]) == sorted(names(cases))
+    for known in (lambda case: (case.dataset, case.record.patient_id), lambda case: case.digest):
+        assert not {known(case) for case in split.train} & {known(case) for case in split.held_out}
+    again = split_cases(cases, config)
+    assert names(again.train) == names(split.train)
+    assert names(split_cases(cases[::-1], config).held_out) == names(split.held_out)[::-1]
+
+
+def test_equal_pictures_go_together_whatever_they_are_called(tmp_path: Path) -> None:
+    first = write_folder(tmp_path / "one", [Study(f"a{n}", n, f"p{n}", readings={"owl": HERE}) for n in range(20)])
+    second = write_folder(tmp_path / "two", [Study(f"z{n}", n, f"q{n}", readings={"fox": HERE}) for n in range(20)])
+    cases = read_cases(configure(first, second))
+    sides = set()
+    for seed in range(6):
+        split = split_cases(cases, configure(first, second, seed=seed, held_out_share=0.5))
+        held_out = {name[1:] for name in names(split.held_out)}
+        assert not held_out & {name[1:] for name in names(split.train)}
+        assert len(split.held_out) == 2 * len(held_out)
+        sides.add(frozenset(held_out))
+    assert len(sides) == 6  # another seed gives another split
+
+
+def test_others_coming_and_going_move_nobody(folder: Path) -> None:
+    cases = read_cases(configure(folder))
+    for seed in range(4):
+        whole = split_cases(cases, configure(folder, seed=seed))
+        part = split_cases(cases[::3], configure(folder, seed=seed))
+        if part.train and part.held_out and set(names(part.held_out)) & set(names(whole.held_out)):
+            assert set(names(part.held_out)) <= set(names(whole.held_out))
+
+
+def test_the_share_is_about_what_was_asked_for() -> None:
+    cases = [make_case(f"i{n}", findings={"edema": 1.0}) for n in range(1000)]
+    for share in (0.1, 0.2, 0.5):
+        held_out = split_cases(cases, configure(held_out_share=share)).held_out
+        assert len(held_out) / 1000 == pytest.approx(share, abs=0.04)
+
+
+@pytest.mark.parametrize("share", [0.001, 0.2, 0.999])
+def test_two_patients_are_one_on_each_side(share: float) -> None:
+    cases = [make_case(f"i{n}", patient=f"p{n % 2}", findings={"edema": 1.0}) for n in range(6)]
+    for seed in range(10):
+        split = split_cases(cases, configure(held_out_share=share, seed=seed))
+        assert (len(split.train), len(split.held_out)) == (3, 3)
+
+
+def test_one_patient_cannot_be_split() -> None:
+    for cases in (
+        [make_case(f"i{n}", patient="p", findings={"edema": 1.0}) for n in range(6)],
+        [replace(make_case(f"i{n}", findings={"edema": 1.0}), digest="same") for n in range(6)],
+    ):
+        with pytest.raises(DataError, match="one patient") as caught:
+            split_cases(cases, configure())
+        one_sentence(caught.value)
+
+
+def test_held_out_annotators_are_never_learned_and_alone_scored_against(folder: Path) -> None:
+    config = configure(folder, held_out_annotators=["owl"])
+    split = split_cases(read_cases(config), config)
+    assert readers(split.train) == {"fox"}
+    assert readers(split.held_out) == {"owl"}
+    everybody = split_cases(read_cases(configure(folder)), configure(folder))
+    assert readers(everybody.train) == readers(everybody.held_out) == {"owl", "fox"}
+    assert names(everybody.held_out) == names(split.held_out)
+
+
+def test_all_annotators_held_out_leave_nothing(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "set", [Study(f"a{n}", n, readings={"owl": HERE}) for n in range(8)])
+    config = configure(folder, held_out_annotators=["owl"])
+    with pytest.raises(DataError, match="hold out fewer"):
+        split_cases(read_cases(config), config)
+
+
+# ---- fingerprint ----------------------------------------------------------------------------------------------------
+BASIC = Study("a", 1, "p", {"edema": 1.0}, "Words.", {"owl": HERE})
+
+
+def printed(tmp_path: Path, name: str, studies: Sequence[Study]) -> str:
+    return fingerprint(read_cases(configure(write_folder(tmp_path / name, studies))))
+
+
+def test_the_fingerprint_is_of_the_contents_and_not_of_names(tmp_path: Path) -> None:
+    other = Study("b", 2, "q", {"edema": 0.0})
+    first = printed(tmp_path, "one", [BASIC, other])
+    assert printed(tmp_path, "two", [replace(BASIC, name="c"), replace(other, name="d")]) == first
+    lossless = tmp_path / "two" / "images" / "c.png"
+    Image.open(lossless).save(lossless.with_suffix(".bmp"))
+    os.remove(lossless)
+    assert printed(tmp_path, "three", [BASIC, other]) == first
+    assert len(first) == 64
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"pixels": 3},
+        {"size": (64, 60)},
+        {"patient": "r"},
+        {"findings": {"edema": 0.0}},
+        {"findings": {"edema": 1.0, "nodule": 0.0}},
+        {"findings": {}},
+        {"report": "Words!"},
+        {"report": None},
+        {"readings": {"owl": ((0.2, 0.3), (0.7, 0.6000001))}},
+        {"readings": {"owl": HERE[::-1]}},
+        {"readings": {"fox": HERE}},
+        {"readings": {"owl": HERE, "fox": HERE}},
+    ],
+)
+def test_every_change_of_what_is_learned_changes_the_fingerprint(tmp_path: Path, change: dict[str, object]) -> None:
+    before = printed(tmp_path, "one", [BASIC])
+    assert printed(tmp_path, "two", [replace(BASIC, **change)]) != before
+
+
+def test_one_pixel_and_one_duration_change_the_fingerprint(tmp_path: Path) -> None:
+    plain, painted = picture(1), picture(1)
+    painted.putpixel((5, 5), tuple((value + 1) % 256 for value in painted.getpixel((5, 5))))
+    plain.save(tmp_path / "plain.png")
+    painted.save(tmp_path / "painted.png")
+
+    def of(image: str, path: Scanpath) -> str:
+        return fingerprint([make_case("a", tmp_path / image, readings=[("owl", path)])])
+
+    assert of("plain.png", path_of(HERE)) != of("painted.png", path_of(HERE))
+    assert of("plain.png", path_of(HERE)) != of("plain.png", path_of(HERE, (100.0, 200.0)))
+    assert of("plain.png", path_of(HERE, (100.0, 201.0))) != of("plain.png", path_of(HERE, (100.0, 200.0)))

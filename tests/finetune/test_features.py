@@ -1,0 +1,149 @@
+"""Kept image features: the same losses as from pixels, computed once, and never mistaken for others."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from finetune.cases import Case
+from finetune.examples import AdaptCollator, held_out_item
+from finetune.features import FeatureStore, encoded_cases, encoded_image, fill_features
+from gazevlm_core.inference import GazeEngine
+from tests.finetune.case_maker import HERE, make_case, path_of, picture
+
+SIZES = ((240, 224), (400, 150), (120, 330), (240, 224))
+
+
+@pytest.fixture(scope="module")
+def cases(tmp_path_factory: pytest.TempPathFactory) -> list[Case]:
+    folder = tmp_path_factory.mktemp("pictures")
+    made = []
+    for number, size in enumerate(SIZES):
+        picture(number, *size).save(folder / f"{number}.png")
+        made.append(make_case(
+            str(number), folder / f"{number}.png", findings={"cardiomegaly": number % 2, "pneumothorax": 1.0},
+            report="Large left pleural effusion.", readings=[("owl", path_of(HERE, (200.0, 300.0)))],
+        ))  # fmt: skip
+    return made
+
+
+def store_in(folder: Path, engine: GazeEngine) -> FeatureStore:
+    size = engine.processor.image_processor.size
+    return FeatureStore(folder, "base", (size["shortest_edge"], size["longest_edge"]), engine.model.dtype)
+
+
+def test_losses_and_gradients_are_the_same_with_and_without(
+    tmp_path: Path, tiny_engine: GazeEngine, cases: list[Case]
+) -> None:
+    store = store_in(tmp_path, tiny_engine)
+    assert fill_features(store, tiny_engine, cases) == len(cases)
+    model, gaze, found = tiny_engine.model, tiny_engine.gaze_config, []
+    items = [held_out_item(case) for case in cases]  # three grids in one batch
+    for kept in (None, store):
+        batch = AdaptCollator(tiny_engine.processor, gaze, store=kept)(items)
+        assert ("pixel_values" in batch, "image_tokens" in batch) == (kept is None, kept is not None)
+        losses = model(**batch)
+        losses.loss.backward()
+        grads = [p.grad.clone() for p in (model.gaze_heads.query.weight, model.get_input_embeddings().weight)]
+        found.append((losses, grads))
+        model.zero_grad(set_to_none=True)
+    (pixels, by_pixels), (tokens, by_tokens) = found
+    for name in ("loss", "gaze_loss", "text_loss", "finding_loss", "dwell_loss"):
+        assert float(tokens[name].detach()) == pytest.approx(float(pixels[name].detach()), abs=1e-5)
+    for first, second in zip(by_pixels, by_tokens, strict=True):
+        torch.testing.assert_close(first, second, atol=1e-5, rtol=1e-4)
+
+
+def test_a_batch_from_the_store_has_each_images_grid(
+    tmp_path: Path, tiny_engine: GazeEngine, cases: list[Case]
+) -> None:
+    store = store_in(tmp_path, tiny_engine)
+    fill_features(store, tiny_engine, cases)
+    ((_, kept),) = encoded_cases(cases, tiny_engine, store, 10)
+    computed = [image for _, some in encoded_cases(cases, tiny_engine, None, 3) for image in some]
+    assert len({image.grid for image in kept}) == 3
+    for one, other in zip(kept, computed, strict=True):
+        assert one.grid == other.grid
+        assert torch.equal(one.grid_thw, other.grid_thw)
+        torch.testing.assert_close(one.tokens, other.tokens, atol=1e-5, rtol=1e-4)
+
+
+def test_features_are_computed_once(
+    tmp_path: Path, tiny_engine: GazeEngine, cases: list[Case], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = store_in(tmp_path, tiny_engine)
+    twice = [*cases, *cases]
+    assert fill_features(store, tiny_engine, twice) == len(cases)
+    before = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    assert len(before) == len(cases)
+    monkeypatch.setattr(tiny_engine, "encode_images", lambda images: pytest.fail("computed again"))
+    assert fill_features(store_in(tmp_path, tiny_engine), tiny_engine, twice) == 0
+    list(encoded_cases(cases, tiny_engine, store, 2))
+    AdaptCollator(tiny_engine.processor, tiny_engine.gaze_config, store=store)([held_out_item(cases[0])])
+    assert {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("kept", [0, 3, 8, 200, -1])
+def test_a_torn_file_is_computed_again(
+    tmp_path: Path, tiny_engine: GazeEngine, cases: list[Case], kept: int
+) -> None:
+    store = store_in(tmp_path, tiny_engine)
+    fill_features(store, tiny_engine, cases[:2])
+    path = store.path(cases[0].digest)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:kept])
+    assert store.read(cases[0].digest) is None
+    with pytest.raises(KeyError, match="gone"):
+        encoded_image(store, tiny_engine.processor, cases[0])
+    with pytest.raises(KeyError, match="gone"):
+        AdaptCollator(tiny_engine.processor, tiny_engine.gaze_config, store=store)([held_out_item(cases[0])])
+    assert fill_features(store, tiny_engine, cases[:2]) == 1
+    assert path.read_bytes() == whole
+
+
+def test_a_write_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = FeatureStore(tmp_path, "base", (1, 2), torch.float32)
+    tokens, grid = torch.ones(4, 3), torch.tensor([1, 4, 4])
+    store.write("fine", tokens, grid)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(OSError, match="space"):
+        store.write("other", tokens, grid)
+    assert [path.name for path in tmp_path.iterdir()] == [store.path("fine").name]
+    assert store.read("other") is None
+
+
+def test_everything_that_decides_features_is_in_their_name(tmp_path: Path) -> None:
+    stores = [
+        FeatureStore(tmp_path, base, limits, dtype)
+        for base in ("one", "two")
+        for limits in ((100, 200), (100, 300), (50, 200))
+        for dtype in (torch.float32, torch.bfloat16)
+    ]
+    paths = {store.path(digest) for store in stores for digest in ("a", "b")}
+    assert len(paths) == 2 * len(stores)
+    stores[0].write("a", torch.ones(4, 3), torch.tensor([1, 4, 4]))
+    assert [store.read("a") is not None for store in stores] == [True, *[False] * (len(stores) - 1)]
+
+
+@pytest.mark.gpu
+def test_features_from_the_disk_serve_a_model_on_a_gpu(tmp_path: Path, cases: list[Case]) -> None:
+    from finetune.held_out import look_at
+    from gazevlm_core.model.places import UsualPlace
+    from tests.tiny_model import make_tiny_checkpoint
+
+    names, places = ("cardiomegaly", "hernia"), (UsualPlace("hernia", 0.5, 0.8, 0.06),)
+    folder = make_tiny_checkpoint(
+        tmp_path / "base", finding_names=names, usual_places=places, pointer_keys="visual"
+    )
+    engine = GazeEngine.load(str(folder), device="cuda")
+    store = store_in(tmp_path / "features", engine)
+    fill_features(store, engine, cases)
+    for kept, computed in zip(
+        look_at(engine, cases, store).probabilities(), look_at(engine, cases, None).probabilities(), strict=True
+    ):
+        assert kept == pytest.approx(computed, abs=1e-3)

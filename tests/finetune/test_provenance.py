@@ -1,0 +1,198 @@
+"""Where an adapter comes from: everything is told but the folders of the machine."""
+
+import json
+import re
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+import yaml
+
+from diagnose.scores import FindingScore, read_scores
+from finetune.base import Base
+from finetune.cases import Split, fingerprint, read_cases, split_cases
+from finetune.config import ConfigError, FinetuneConfig
+from finetune.provenance import Trained, provenance_values, write_provenance
+from finetune.records import Measure, Verdict, measures_of, read_provenance
+from finetune.run import finished_before
+from tests.finetune.case_maker import HERE, Study, configure, submission_digest, write_folder
+
+MEASURES = [
+    Measure("sequence score", 0.5123, 0.25, {"its own path, shuffled": 0.2, "chance": 0.125}),
+    Measure("AUROC of added findings", 0.75, 0.5, {"chance": 0.5}),
+    Measure("AUROC: edema", 0.75, 0.5, {"chance": 0.5}),
+    Measure("AUROC: left | right", 1.0, None, {"chance": 0.5}),
+    Measure("gaze loss", 2.0, 3.0, {}, False, "nats"),
+    Measure("text loss", None, None, {}, False, "nats"),
+]
+VERDICT = Verdict(True, "It is better than its base on 3 held-out images: sequence score 0.250 to 0.512.")
+TRAINED = Trained(40, 12.3456, "cpu", ("rare",))
+
+
+class Made:
+    """An adapter's folder, as a run leaves it, and what it was made from."""
+
+    def __init__(self, place: Path, **values: Any) -> None:
+        studies = [
+            Study(f"i{n}", n, f"p{n}", {"edema": float(n % 2), "left | right": float(n % 3 == 0)},
+                  readings={"owl": HERE, "fox": HERE[::-1]})
+            for n in range(12)
+        ]  # fmt: skip
+        data = write_folder(place / "exported", studies)
+        base_folder = place / "my base"
+        base_folder.mkdir()
+        self.config: FinetuneConfig = configure(
+            data, f"folder={data}", base=str(base_folder), deepspeed=str(place / "zero.json"), seed=3,
+            held_out_share=0.4, held_out_annotators=["fox"], **values,
+        )  # fmt: skip
+        self.split: Split = split_cases(read_cases(self.config), self.config)
+        engine = cast(Any, SimpleNamespace(checkpoint=SimpleNamespace(model_id="my base")))
+        self.base = Base(engine, self.config.base, "", "f" * 64)
+        self.out = place / "my-adapter"
+        self.out.mkdir()
+        self.values = provenance_values(
+            self.out.name, self.config, self.base, self.split, TRAINED, MEASURES, VERDICT
+        )
+        write_provenance(self.out, self.values, self.split.held_out)
+        self.card = (self.out / "README.md").read_text("utf-8")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    return Made(tmp_path_factory.mktemp("machine"))
+
+
+def test_no_folder_of_the_machine_is_told(made: Made, repository: Path) -> None:
+    files = [path for path in made.out.iterdir() if path.is_file()]
+    assert {path.name for path in files} == {"provenance.json", "README.md", "finding_scores.json"}
+    for path in files:
+        text = path.read_text("utf-8")
+        assert str(made.out.parent) not in text
+        assert str(repository) not in text
+        assert str(Path.home()) not in text
+        assert not re.search(r'(?:^|[\s"=`(])(?:/|[A-Za-z]:\\|\\\\)\w', text), path.name
+
+
+@pytest.mark.parametrize("relative", [".", "..", "./exported/../exported"])
+def test_folders_given_from_here_are_told_by_name(
+    made: Made, relative: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(made.out.parent / "exported")
+    config = made.config.model_copy(update={"annotations": (relative,), "base": "."})
+    values = provenance_values("a", config, made.base, made.split, TRAINED, [], VERDICT)
+    assert values["config"]["base"] == "exported"
+    name = {".": "exported", "..": made.out.parent.name}.get(relative, "exported")
+    assert values["config"]["annotations"] == [f"folder={name}"]
+
+
+def test_a_name_on_the_hub_stays_whole(made: Made) -> None:
+    source = "Qwen/Qwen2.5-VL-3B-Instruct"
+    base = Base(made.base.engine, source, "abc123", "f" * 64)
+    config = made.config.model_copy(update={"base": source})
+    values = provenance_values("a", config, base, made.split, TRAINED, [], VERDICT)
+    assert values["base"]["source"] == values["config"]["base"] == source
+    assert values["base"]["revision"] == "abc123"
+
+
+def test_what_was_learned_is_named_with_its_digest_and_nothing_else(made: Made) -> None:
+    trained = {f"{case.record.image_id}-owl": submission_digest(case.record.image_id, "owl")
+               for case in made.split.train}  # fmt: skip
+    told = {one["id"]: one["sha256"] for one in made.values["annotations"]}
+    assert told == trained
+    assert list(told) == sorted(told)
+    held_out = {case.record.image_id for case in made.split.held_out}
+    assert held_out
+    assert not any(one.rpartition("-")[0] in held_out or one.endswith("-fox") for one in told)
+    assert set(made.values["split"]["held_out"]) == held_out
+    assert set(made.values["split"]["train"]) == {case.record.image_id for case in made.split.train}
+
+
+def test_everything_that_decides_an_adapter_is_told(made: Made) -> None:
+    values = read_provenance(made.out)
+    assert values == made.values == json.loads(json.dumps(made.values))
+    assert (values["format"], values["version"], values["name"]) == ("gazevlm-adapter", 1, "my-adapter")
+    assert values["base"] == {"source": "my base", "model_id": "my base", "revision": "", "fingerprint": "f" * 64}
+    assert values["seed"] == 3
+    assert values["config"] == {
+        **made.config.to_values(), "annotations": ["folder=exported"] * 2, "base": "my base", "deepspeed": "zero.json"
+    }  # fmt: skip
+    both = (*made.split.train, *made.split.held_out)
+    assert values["data"]["fingerprint"] == fingerprint(both)
+    assert [one["name"] for one in values["data"]["datasets"]] == ["folder=exported"] * 2
+    assert [one["images"] for one in values["data"]["datasets"]] == [12, 12]
+    assert sum(one["readings"] for one in values["data"]["datasets"]) == len(both)
+    assert values["data"]["datasets"][0]["annotators"] == ["fox", "owl"]
+    assert values["data"]["findings_left_out"] == ["rare"]
+    assert {"torch", "transformers", "peft", "python"} <= values["libraries"].keys()
+    assert values["training"] == {"steps": 40, "seconds": 12.3, "device": "cpu"}
+    assert list(measures_of(values["measures"])) == MEASURES
+    assert values["verdict"] == {"better": True, "why": VERDICT.why}
+
+
+def test_the_card_is_what_the_hub_reads(made: Made) -> None:
+    empty, front, body = made.card.split("---\n", 2)
+    assert empty == ""
+    assert yaml.safe_load(front) == {
+        "base_model": "my base", "library_name": "peft", "tags": ["gazevlm", "lora", "gaze"],
+        "pipeline_tag": "image-text-to-text",
+    }  # fmt: skip
+    assert "# my-adapter" in body
+    assert VERDICT.why in body
+    assert "not learned: rare." in body
+    assert made.values["data"]["fingerprint"] in body
+
+
+@pytest.mark.parametrize("name", ["a: b", "# c", "yes", "- d", "naïve"])
+def test_no_name_breaks_the_front_matter(made: Made, name: str) -> None:
+    from finetune.provenance import render_card
+
+    card = render_card({**made.values, "base": {**made.values["base"], "model_id": name}})
+    assert yaml.safe_load(card.split("---\n", 2)[1])["base_model"] == name
+
+
+def test_the_card_has_a_row_for_every_measure(made: Made) -> None:
+    lines = made.card.splitlines()
+    first = lines.index("| measure | adapter | base | floors |") + 2
+    rows = [
+        [cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+        for line in lines[first : first + len(MEASURES)]
+    ]
+    assert rows == [
+        ["sequence score", "0.512", "0.250", "its own path, shuffled 0.200, chance 0.125"],
+        ["AUROC of added findings", "0.750", "0.500", "chance 0.500"],
+        ["AUROC: edema", "0.750", "0.500", "chance 0.500"],
+        ["AUROC: left | right", "1.000", "none", "chance 0.500"],
+        ["gaze loss (nats)", "2.000", "3.000", "none"],
+        ["text loss (nats)", "none", "none", "none"],
+    ]
+    assert lines[first + len(MEASURES)] == ""
+
+
+def test_the_diagnose_tab_reads_the_scores(made: Made) -> None:
+    scores = read_scores(made.out)
+    assert scores is not None
+    labels = {name: [case.record.findings[name] for case in made.split.held_out] for name in ("edema", "left | right")}
+    assert scores.findings == {
+        "edema": FindingScore(0.75, sum(labels["edema"]) / len(labels["edema"])),
+        "left | right": FindingScore(1.0, sum(labels["left | right"]) / len(labels["left | right"])),
+    }
+    assert f"{len(made.split.held_out)} held-out images" in scores.scored_on
+
+
+def test_without_a_score_there_is_no_file_of_scores(made: Made, tmp_path: Path) -> None:
+    write_provenance(tmp_path, {**made.values, "measures": []}, made.split.held_out)
+    assert read_scores(tmp_path) is None
+    assert (tmp_path / "README.md").is_file()
+
+
+def test_an_adapter_that_is_there_is_known_by_its_configuration(made: Made) -> None:
+    ending = finished_before(made.config, made.out)
+    assert ending is not None
+    assert (ending.outcome, ending.cause, ending.step) == ("done", VERDICT.why, 40)
+    for change in ({"seed": 4}, {"base": "gazevlm-nano"}, {"deepspeed": ""}, {"annotations": ("elsewhere",)}):
+        with pytest.raises(ConfigError, match="my-adapter is there already"):
+            finished_before(made.config.model_copy(update=change), made.out)
+    assert finished_before(made.config, made.out / "nowhere") is None
+    with pytest.raises(ConfigError, match="there already"):  # no adapter at all
+        finished_before(made.config, made.out.parent)
