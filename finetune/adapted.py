@@ -82,7 +82,7 @@ def adapt_model(model: GazeVLM, config: FinetuneConfig, gaze: GazeConfig, fitted
             trainable_token_indices={"embed_tokens": [gaze_token_of(model.config)]},
         ),
     )
-    adapted.create_or_update_model_card = _no_card  # type: ignore[method-assign]
+    adapted.create_or_update_model_card = _no_card  # type: ignore[assignment,method-assign]
     model.gaze_heads = heads.to(model.device)
     model.config.gaze = gaze.to_dict()
     for name, parameter in heads.named_parameters():

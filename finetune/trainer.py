@@ -35,20 +35,20 @@ class AdaptTrainer(GazeTrainer):
         """The model without what processes are wrapped in."""
         return cast(PeftModel, self.accelerator.unwrap_model(self.model))
 
-    def _prepare_for_training(self, *args: Any, **kwargs: Any) -> Any:
+    def _prepare_for_training(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 (the base class's)
         """As the base class; for FSDP, embedding and output layer stay with the outermost module.
 
         accelerate would shard them apart, and asks whether they are tied by comparing weights. Around the gaze token's
         row PEFT gives a weight that is made anew at each look, so that tied ones would be sharded twice.
         """
-        adapted = self.adapted
         if not self.is_fsdp_enabled:
             return super()._prepare_for_training(*args, **kwargs)
-        adapted.get_input_embeddings = adapted.get_output_embeddings = lambda: None
+        hidden: Any = self.adapted
+        hidden.get_input_embeddings = hidden.get_output_embeddings = lambda: None
         try:
             return super()._prepare_for_training(*args, **kwargs)
         finally:
-            del adapted.get_input_embeddings, adapted.get_output_embeddings
+            del hidden.get_input_embeddings, hidden.get_output_embeddings
 
     @contextmanager
     def whole(self) -> Iterator[None]:

@@ -1,7 +1,7 @@
 """Runs of a few steps on an untrained model and painted squares, for tests of what a run does and leaves behind."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any

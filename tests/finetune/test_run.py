@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import accumulate
 from pathlib import Path
 
 import pytest
@@ -42,8 +43,11 @@ def test_the_same_seed_gives_the_same_adapter(
 def test_the_log_tells_the_run(uninterrupted: Path) -> None:
     log, _ = read_events(uninterrupted / "run")
     kinds = [event["event"] for event in log]
-    assert kinds == [*["phase"] * kinds.index("start"), "start", "step", "step", "checkpoint", "step", "held_out", "step",
-                     "checkpoint", "step", "step", "held_out", "checkpoint", "phase", "verdict", "end"]  # fmt: skip
+    assert kinds == [
+        *["phase"] * kinds.index("start"), "start",
+        "step", "step", "checkpoint", "step", "held_out", "step", "checkpoint", "step", "step", "held_out", "checkpoint",
+        "phase", "verdict", "end",
+    ]  # fmt: skip
     times = [event["time_s"] for event in log]
     assert times == sorted(times)
     assert abs(time.time() - times[-1]) < 3600
@@ -104,12 +108,16 @@ def test_stopped_and_resumed_is_as_if_never_stopped(
         assert events(place, "checkpoint")[-1]["step"] == step
         assert not out.exists()
     assert go(config, out, place).outcome == "done"
-    assert [event["step"] for event in events(place, "start")] == [0, *[sum(stops[:i]) for i in range(1, len(stops) + 1)]]
+    assert [event["step"] for event in events(place, "start")] == [0, *accumulate(stops)]
     assert losses(place) == losses(tmp_path / "whole.run")
     assert [event["step"] for event in events(place, "step")] == [1, 2, 3, 4, 5, 6], "nothing is done twice"
     assert tensors(out) == tensors(tmp_path / "whole")
-    scored = [[(event["step"], event["measures"]) for event in events(one, "held_out")] for one in (place, tmp_path / "whole.run")]
-    assert scored[0] == scored[1]
+    assert scored(place) == scored(tmp_path / "whole.run")
+
+
+def scored(place: Path) -> list[tuple[int, list]]:
+    """Steps after which the held-out images were scored, and the figures."""
+    return [(event["step"], event["measures"]) for event in events(place, "held_out")]
 
 
 # ---- early stopping -------------------------------------------------------------------------------------------------

@@ -30,7 +30,7 @@ def failed(config: Any, place: Path, **options: Any) -> str:
     return ending.cause
 
 
-# ---- no room ----------------------------------------------------------------------------------------------------------
+# ---- no room ----
 class After:
     """Does what a function does, and from a given call on raises instead."""
 
@@ -113,7 +113,7 @@ def test_torch_truly_asked_for_too_much_memory() -> None:
     assert cause_of(raised.value, ()) == NO_MEMORY
 
 
-# ---- no number --------------------------------------------------------------------------------------------------------
+# ---- no number ----
 def test_a_loss_that_is_no_number_ends_the_run(
     gaze_folder: Path, tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -144,7 +144,7 @@ def test_an_absurd_rate_ends_in_words(gaze_folder: Path, tiny_checkpoint: Path, 
     assert "no number any more" in failed(quick(gaze_folder, tiny_checkpoint, max_steps=20, **absurd), tmp_path)
 
 
-# ---- data, base, folders ------------------------------------------------------------------------------------------------
+# ---- data, base, folders ----
 def empty(folder: Path) -> None:
     """Images that nobody looked at."""
     write_gaze_folder(folder, images=2)

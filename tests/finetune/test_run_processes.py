@@ -19,7 +19,8 @@ def launch(repository: Path, processes: int, *words: str, settings: Path | None 
     start = launcher(processes)
     if settings is not None:
         port = start[start.index("--main_process_port") + 1]
-        start = [*start[:3], "--config_file", str(settings), "--num_processes", str(processes), "--main_process_port", port]
+        start = [*start[:3], "--config_file", str(settings), "--main_process_port", port]
+        start += ["--num_processes", str(processes)]
     done = subprocess.run(
         [*start, *words],
         cwd=repository,
@@ -92,7 +93,8 @@ fsdp_config:
 def test_processes_that_share_a_model_in_four_bits_learn_what_one_does(
     repository: Path, gaze_folder: Path, tiny_checkpoint: Path, tmp_path: Path
 ) -> None:
-    values = {"precision": "nf4", "fsdp_storage": True, "max_steps": 4, "lora_dropout": 0.0, "gradient_checkpointing": True}
+    values = {"precision": "nf4", "fsdp_storage": True, "gradient_checkpointing": True}
+    values.update(max_steps=4, lora_dropout=0.0)
     one = quick(gaze_folder, tiny_checkpoint, batch_size=2, **values)
     assert go(one, tmp_path / "one", tmp_path / "one.run").outcome == "done"
     two = quick(gaze_folder, tiny_checkpoint, batch_size=1, **values)
