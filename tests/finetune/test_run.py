@@ -45,8 +45,8 @@ def test_the_log_tells_the_run(uninterrupted: Path) -> None:
     kinds = [event["event"] for event in log]
     assert kinds == [
         *["phase"] * kinds.index("start"), "start",
-        "step", "step", "checkpoint", "step", "held_out", "step", "checkpoint", "step", "step", "held_out", "checkpoint",
-        "phase", "verdict", "end",
+        "step", "step", "checkpoint", "step", "held_out", "step", "checkpoint", "step", "step", "held_out",
+        "checkpoint", "phase", "verdict", "end",
     ]  # fmt: skip
     times = [event["time_s"] for event in log]
     assert times == sorted(times)
