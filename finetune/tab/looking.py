@@ -1,4 +1,4 @@
-"""What everybody may see in the Adapt tab: runs, curves, comparisons, before and after."""
+"""What may be seen in the Adapt tab: runs, curves and comparisons by everybody, pictures by reviewers."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -49,12 +49,14 @@ class Look:
         runs: all of them, the latest first.
         chosen: the one that is looked at; None where there is none.
         is_admin: whether they may also see why something failed, and do something about it.
+        sees_pictures: whether they may see the held-out images, which may be anybody's.
         log: last lines that the chosen run printed; "" for everybody else.
     """
 
     runs: tuple[Run, ...]
     chosen: Run | None
     is_admin: bool
+    sees_pictures: bool
     log: str
 
 
@@ -90,13 +92,14 @@ class Looking:
             NotAllowed: too many requests.
         """
         visitor = self._look_on(claim)
-        is_admin = visitor is not None and "admin" in visitor.roles
+        roles = visitor.roles if visitor is not None else frozenset()
+        is_admin = "admin" in roles
         runs = self._runs()
         asked = next((run for run in runs if run.job.job_id == job_id), None)
         running = next((run for run in runs if run.job.state == "running"), None)
         chosen = asked or running or next(iter(runs), None)
         log = self._jobs.log_tail(chosen.job.job_id, LOG_LINES) if chosen is not None and is_admin else ""
-        return Look(runs, chosen, is_admin, log)
+        return Look(runs, chosen, is_admin, "reviewer" in roles, log)
 
     def history(self, claim: Claim) -> tuple[Run, ...]:
         """Finished adapters, the latest first.
@@ -121,13 +124,13 @@ class Looking:
         return tuple(self._reader.run(self._job(one)) for one in ids)
 
     def pairs(self, claim: Claim, job_id: object) -> tuple[Pair, ...]:
-        """Held-out images before and after; none where the run did not get so far.
+        """Held-out images before and after, for reviewers; none where the run did not get so far.
 
         Raises:
-            NotAllowed: too many requests.
+            NotAllowed: not a reviewer: in Teach, too, an image is shown to those alone whom it was given to.
             ValueError: no such run, or what it left cannot be read.
         """
-        self._look_on(claim)
+        self.gate.admit(claim, "review", "reviewer")
         return read_pairs(self._job(job_id).folder / RUN_FOLDER)
 
     def suggest(self, claim: Claim, base: object) -> str:

@@ -108,6 +108,9 @@ def test_a_training_is_started_watched_and_taken_to_diagnose(browser: "Browser",
     page.wait_for_selector("#adapt-use-it a")
     wait_for(page, "#adapt-run-status", "mine: done. Sequence score 0.410 against 0.300")
     wait_for(page, "#adapt-figures", "floor: another image")
+    wait_for(page, "#adapt-pair-note", "Reviewers and admins see held-out images here")
+    assert page.locator("#adapt-before .gaze-path").count() == 0
+    enter(page)
     before, after = paths(page, "#adapt-before"), paths(page, "#adapt-after")
     assert [one["name"] for one in before] == ["Before: the base", "What was taught"]
     assert [one["name"] for one in after] == ["After: the adapter", "What was taught"]

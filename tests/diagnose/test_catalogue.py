@@ -67,6 +67,21 @@ def test_every_model_is_offered_bare_and_with_its_adapters(
     assert scores[2] is not None
 
 
+def test_an_adapter_says_whether_it_beat_its_base_and_a_broken_one_is_not_offered(
+    engine: "GazeEngine", tiny_checkpoint: Path, adapters: Path
+) -> None:
+    catalogue = Catalogue({str(tiny_checkpoint): engine}, adapters=adapters)
+    name = f"{tiny_checkpoint.name} + first"
+    why = "It is no better than its base on 9 held-out images: sequence score 0.400 to 0.300."
+    provenance = adapters / "first" / "provenance.json"
+    provenance.write_text(json.dumps({"verdict": {"better": False, "why": why}}))
+    assert catalogue.find(name).facts()["held-out scores"] == why
+    assert "held-out scores" not in catalogue.find(f"{tiny_checkpoint.name} + second").facts()
+    assert catalogue.find("").adapter is None, "no adapter is chosen by itself"
+    provenance.write_text("{}")
+    assert name not in catalogue.choices()
+
+
 def test_each_choice_answers_as_itself_and_leaves_no_trace(
     engine: "GazeEngine", tiny_checkpoint: Path, adapters: Path
 ) -> None:

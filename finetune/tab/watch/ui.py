@@ -15,7 +15,7 @@ from finetune.tab.looking import Look
 from finetune.tab.runs import ACTIVE, ENDED, RESUMABLE, Run
 from finetune.tab.service import AdaptService
 from finetune.tab.tables import OF_ADMINS, measure_table, run_label, run_table
-from finetune.tab.watch.pair.ui import PairView
+from finetune.tab.watch.pair.ui import FOR_REVIEWERS, NONE_YET, PairView
 from finetune.tab.words import NOT_BETTER, duration, progress
 from frame.identity import Claim
 from frame.markup import note, status, table
@@ -154,6 +154,7 @@ class WatchView:
             "run": look.chosen and (look.chosen.job.job_id, look.chosen.job.state, len(look.chosen.events)),
             "measure": values.get(self.measure),
             "admin": look.is_admin,
+            "pictures": look.sees_pictures,
         }
         new = {key for key, value in now.items() if before.get(key, self) != value}
         shown |= {self.seen: now, **self._line(look), **self._log(look)}
@@ -163,10 +164,14 @@ class WatchView:
             shown |= self._list(look)
         if look.chosen is not None and new & {"run", "measure"}:
             shown |= self._charts(look.chosen, values.get(self.measure))
-        if _id(now) != _id(before):
-            pairs = self.service.pairs(claim, look.chosen.job.job_id) if look.chosen is not None else ()
-            shown |= {**self.pair.showing(pairs), self.sure: gr.Row(visible=False)}
+        if _id(now) != _id(before) or "pictures" in new:
+            shown |= {**self._pictures(claim, look), self.sure: gr.Row(visible=False)}
         return shown
+
+    def _pictures(self, claim: Claim, look: Look) -> Values:
+        if look.chosen is None or not look.sees_pictures:
+            return self.pair.nothing(NONE_YET if look.sees_pictures else FOR_REVIEWERS)
+        return self.pair.showing(self.service.pairs(claim, look.chosen.job.job_id))
 
     def _list(self, look: Look) -> Values:
         choices = [(run_label(run), run.job.job_id) for run in look.runs]

@@ -15,6 +15,10 @@ from viewer.component import ScanpathViewer
 from viewer.payload import Role, ViewerFixation, ViewerPath, ViewerPayload
 
 NONE_YET = "What the base and the adapter say of held-out images is shown here once the training has come so far."
+FOR_REVIEWERS = (
+    "Reviewers and admins see held-out images here, as the base and as the adapter looks at them; others saw them in "
+    "Teach, if they were given them."
+)
 UNTRAINED = "The gaze is untrained: no path is shown."
 TAUGHT = "What was taught"
 SIDES = ("Before: the base", "After: the adapter")
@@ -47,11 +51,7 @@ class PairView:
             image: id of the image; the first one unless it is one of theirs.
         """
         if not pairs:
-            empty = ViewerPayload()
-            return {
-                self.note: note(NONE_YET), self.choose: gr.Dropdown([], value=None), self.before: empty,
-                self.after: empty, self.said_before: "", self.said_after: "",
-            }  # fmt: skip
+            return self.nothing(NONE_YET)
         pair = next((one for one in pairs if one.image_id == image), pairs[0])
         picture = load_image(pair.picture).image
         return {
@@ -62,6 +62,14 @@ class PairView:
             self.said_before: said_html(SIDES[0], pair.answer_before, pair.before),
             self.said_after: said_html(SIDES[1], pair.answer_after, pair.after),
         }
+
+    def nothing(self, why: str) -> Values:
+        """No image, and a sentence."""
+        empty = ViewerPayload()
+        return {
+            self.note: note(why), self.choose: gr.Dropdown([], value=None), self.before: empty, self.after: empty,
+            self.said_before: "", self.said_after: "",
+        }  # fmt: skip
 
     def _view(self, picture: Image.Image, pair: Pair, points: Points | None, side: int) -> ViewerPayload:
         role: Role = "second model" if side == 0 else "model"
