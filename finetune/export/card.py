@@ -6,6 +6,7 @@ from typing import Any
 import yaml
 
 from finetune.provenance import scores_and_data
+from finetune.records import RecordError
 
 
 def merged_card(name: str, adapter: str, base: str, dtype: str, values: Mapping[str, Any] | None) -> str:
@@ -17,8 +18,14 @@ def merged_card(name: str, adapter: str, base: str, dtype: str, values: Mapping[
         base: Hub id or folder name.
         dtype: that the weights are stored in.
         values: the adapter's provenance; None where it has none.
+
+    Raises:
+        RecordError: provenance that is not as a training writes it.
     """
-    said = scores_and_data(dict(values)) if values else "Nothing is known about the adapter's training."
+    try:
+        said = scores_and_data(dict(values)) if values else "Nothing is known about the adapter's training."
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise RecordError(f"provenance is not as a training writes it ({type(error).__name__}: {error})") from None
     front = yaml.safe_dump(
         {"base_model": base, "base_model_relation": "finetune", "library_name": "transformers",
          "tags": ["gazevlm", "gaze"], "pipeline_tag": "image-text-to-text"}, sort_keys=False,

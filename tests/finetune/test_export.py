@@ -251,6 +251,7 @@ def test_show_prints_measures_and_verdict(adapter: Path) -> None:
         (("merge", "ADAPTER", "x", "--base", "nothing"), "which is not here"),
         (("merge", "ADAPTER", "x", "--device", "cuda:77"), "CUDA"),
         (("merge", "ODD", "x"), "is not as a training writes it"),
+        (("merge", "UNTOLD", "x"), "is not as a training writes it"),
         (("push", "MISSING", "owner/name"), "is not a folder"),
         (("push", "ADAPTER", "name"), "OWNER/NAME"),
     ],
@@ -260,10 +261,13 @@ def test_bad_input_is_one_line(words: tuple[str, ...], said: str, adapter: Path,
     broken.mkdir()
     (broken / PROVENANCE_FILE).write_text("{")
     (odd / PROVENANCE_FILE).write_text('{"base": 3}')
-    there = {"ADAPTER": adapter, "BROKEN": broken, "ODD": odd, "MISSING": tmp_path / "missing"}
+    untold = Path(shutil.copytree(adapter, tmp_path / "UNTOLD"))
+    values = json.loads((untold / PROVENANCE_FILE).read_text())
+    (untold / PROVENANCE_FILE).write_text(json.dumps({**values, "data": {}}))
+    there = {"ADAPTER": adapter, "BROKEN": broken, "ODD": odd, "UNTOLD": untold, "MISSING": tmp_path / "missing"}
     out = {"x": tmp_path / "x", "x.zip": tmp_path / "x.zip"}
     done = run(*(there.get(word) or out.get(word) or word for word in words))
     assert done.exit_code == 2, done.output
     assert len(done.stderr.strip().splitlines()) == 1
     assert said in done.stderr
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["BROKEN", "ODD"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["BROKEN", "ODD", "UNTOLD"]
