@@ -9,8 +9,8 @@ from annotate.dashboard.service import DashboardService
 from annotate.settings import AnnotateSettings
 from annotate.store.store import AnnotationStore
 from annotate.store.types import StoreError, StoreSettings
-from annotate.sync.hub import HubError
 from annotate.sync.worker import HubSync
+from frame.hub import HubError
 from frame.identity import Gate
 from gazevlm_core.phantom.make import make_phantom
 

@@ -12,6 +12,7 @@ from evaluate.command import evaluate
 from evaluate.experiment.command import experiment
 from evaluate.score_command import score
 from finetune.command import finetune
+from finetune.export.command import adapter
 from gazevlm_core import __version__
 
 app = typer.Typer(
@@ -27,6 +28,7 @@ app.command()(evaluate)
 app.command()(score)
 app.command()(experiment)
 app.command()(finetune)
+app.add_typer(adapter, name="adapter")
 app.add_typer(dataset, name="dataset")
 app.add_typer(annotations, name="annotations")
 

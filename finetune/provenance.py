@@ -138,18 +138,11 @@ def render_card(values: dict[str, Any]) -> str:
     Args:
         values: from `provenance_values`.
     """
-    base, data, verdict = values["base"], values["data"], values["verdict"]
+    base = values["base"]
     front = yaml.safe_dump(
         {"base_model": base["model_id"], "library_name": "peft", "tags": ["gazevlm", "lora", "gaze"],
          "pipeline_tag": "image-text-to-text"}, sort_keys=False,
     )  # fmt: skip
-    sets = "\n".join(
-        f"| {_cell(one['name'])} | {one['images']} | {one['readings']} | {len(one['annotators'])} |"
-        for one in data["datasets"]
-    )
-    rows = "\n".join(_measure_row(one) for one in values["measures"])
-    left_out = data["findings_left_out"]
-    learned = f"\nToo few images have or lack these findings, so they were not learned: {', '.join(left_out)}.\n"
     return f"""---
 {front}---
 
@@ -158,7 +151,27 @@ def render_card(values: dict[str, Any]) -> str:
 A GazeVLM adapter: LoRA layers, the row of the gaze token, and heads, on `{base['model_id']}`. Research only: not a
 medical device.
 
-**{verdict['why']}**
+{scores_and_data(values)}
+
+## Use
+
+```
+gazevlm diagnose image.png --model {base['source']} --adapter {values['name']}
+```
+"""
+
+
+def scores_and_data(values: dict[str, Any]) -> str:
+    """The part of a card that holds wherever the weights lie: verdict, held-out scores, data."""
+    data, verdict = values["data"], values["verdict"]
+    sets = "\n".join(
+        f"| {_cell(one['name'])} | {one['images']} | {one['readings']} | {len(one['annotators'])} |"
+        for one in data["datasets"]
+    )
+    rows = "\n".join(_measure_row(one) for one in values["measures"])
+    left_out = data["findings_left_out"]
+    learned = f"\nToo few images have or lack these findings, so they were not learned: {', '.join(left_out)}.\n"
+    return f"""**{verdict['why']}**
 
 ## Held-out scores
 
@@ -176,14 +189,7 @@ learned from.
 {sets}
 {learned if left_out else ""}
 Fingerprint `{data['fingerprint']}`; `provenance.json` names every submission with its digest, the configuration, and
-the versions of the libraries.
-
-## Use
-
-```
-gazevlm diagnose image.png --model {base['source']} --adapter {values['name']}
-```
-"""
+the versions of the libraries."""
 
 
 def _measure_row(one: dict[str, Any]) -> str:

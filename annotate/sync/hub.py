@@ -4,14 +4,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-import httpx
 from huggingface_hub import CommitOperationAdd
-from huggingface_hub.errors import HfHubHTTPError
-from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential, wait_random
 
-ATTEMPTS, FIRST_WAIT_S, LONGEST_WAIT_S = 5, 1.0, 30.0
+from frame.hub import ATTEMPTS, FIRST_WAIT_S, ask_hub
+
+LATER = "; it is tried again later"
 T = TypeVar("T")
-LASTING = (400, 401, 403, 404, 410, 413, 422)  # asking again does not help
 
 
 class HubClient(Protocol):
@@ -36,20 +34,8 @@ class HubClient(Protocol):
         ...
 
 
-class HubError(RuntimeError):
-    """The Hub did not do it; the text is one sentence for the user."""
-
-
-def is_transient(error: BaseException) -> bool:
-    """Whether asking again may help: lost connections, time-outs, a Hub that is busy or broken."""
-    if isinstance(error, HfHubHTTPError):
-        status = error.response.status_code if error.response is not None else 0
-        return status not in LASTING
-    return isinstance(error, httpx.TransportError | OSError)
-
-
 class HubRepo:
-    """A data set repository.
+    """A data set repository; every method raises `HubError` where the Hub did not do it.
 
     Args:
         repo_id: "owner/name".
@@ -92,27 +78,6 @@ class HubRepo:
         self._call(commit)
 
     def _call(self, action: Callable[[], T]) -> T:
-        """Do it, again where that may help.
-
-        Raises:
-            HubError: it did not work; what the Hub said is left out where it may hold the token.
-        """
-        attempts = Retrying(
-            stop=stop_after_attempt(self._attempts),
-            wait=wait_exponential(self._first_wait_s, LONGEST_WAIT_S) + wait_random(0, self._first_wait_s),
-            retry=retry_if_exception(is_transient),
-            reraise=True,
+        return ask_hub(
+            action, self.repo_id, attempts=self._attempts, first_wait_s=self._first_wait_s, later=LATER
         )
-        try:
-            return attempts(action)
-        except HfHubHTTPError as error:
-            status = error.response.status_code if error.response is not None else 0
-            raise HubError(f"The Hub refused ({status}) for {self.repo_id}{_advice(status)}.") from None
-        except (httpx.TransportError, OSError) as error:
-            raise HubError(f"The Hub cannot be reached ({type(error).__name__}); it is tried again later.") from None
-
-
-def _advice(status: int) -> str:
-    if status in (401, 403):
-        return "; check that the token may write there"
-    return "; check the repository's name" if status == 404 else ""

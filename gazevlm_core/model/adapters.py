@@ -116,6 +116,19 @@ class AttachedAdapter:
         bare = self._peft.unload()
         bare.gaze_heads, bare.config.gaze = self._bare_heads, self._bare_gaze
 
+    def merge(self) -> None:
+        """Make the adapter part of the model's weights, from which it cannot be taken off again.
+
+        In the dtype of the weights; a quantised model should be dequantised first, or it is quantised anew.
+
+        Raises:
+            AdapterError: it holds numbers that are not finite.
+        """
+        try:
+            self._peft.merge_and_unload(safe_merge=True)
+        except ValueError as error:
+            raise AdapterError(f"adapter {self.name!r} cannot be merged: {_first_line(error)}") from error
+
 
 def attach_adapter(model: GazeVLM, folder: Path) -> AttachedAdapter:
     """Put an adapter on a bare model, in place: LoRA layers, new-token rows and the adapter's heads.

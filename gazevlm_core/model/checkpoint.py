@@ -89,7 +89,7 @@ def load_checkpoint(
     processor = load_processor(where, source)
     config = _load_config(where, source, processor)
     saved = getattr(config, "quantization_config", None)
-    dtype = torch.float32 if _intended_dtype(config) == torch.float32 else compute_dtype(place)
+    dtype = torch.float32 if intended_dtype(config) == torch.float32 else compute_dtype(place)
     options: dict[str, Any] = {"config": config, "dtype": dtype, "device_map": {"": place}}
     if saved is not None:
         if precision is not Precision.AUTO:
@@ -143,6 +143,17 @@ def load_processor(where: str, source: str) -> GazeVLMProcessor:
         raise CheckpointError(f"cannot read the processor of {source}: {_first_line(error)}") from error
 
 
+def intended_dtype(config: Qwen2_5_VLConfig) -> torch.dtype | None:
+    """Dtype of the arithmetic that a checkpoint was saved for: of its 4-bit layers, else of its weights.
+
+    Args:
+        config: as it lies beside the weights.
+    """
+    quantised = getattr(config, "quantization_config", None) or {}
+    stored = quantised.get("bnb_4bit_compute_dtype") or config.dtype or config.text_config.dtype
+    return getattr(torch, stored) if isinstance(stored, str) else stored
+
+
 def save_quantised(source: Path, target: Path) -> None:
     """Write a full-precision checkpoint folder again, with its processor: NF4 layers in the language model, the vision
     tower and embeddings in float16 (but computed in float32).
@@ -182,19 +193,12 @@ def _load_config(where: str, source: str, processor: GazeVLMProcessor) -> GazeVL
     return GazeVLMConfig.from_base(base, GazeConfig(), processor.gaze_token_id)
 
 
-def _intended_dtype(config: GazeVLMConfig) -> torch.dtype | None:
-    """Dtype of the arithmetic that a checkpoint was saved for: of its 4-bit layers, else of its weights."""
-    quantised = getattr(config, "quantization_config", None) or {}
-    stored = quantised.get("bnb_4bit_compute_dtype") or config.dtype or config.text_config.dtype
-    return getattr(torch, stored) if isinstance(stored, str) else stored
-
-
 def _choose_precision(precision: Precision, config: GazeVLMConfig) -> Precision:
     if precision is not Precision.AUTO:
         return precision
     if config.text_config.hidden_size >= 2048:  # the real family; small ones gain nothing
         return Precision.NF4
-    return Precision.FP32 if _intended_dtype(config) == torch.float32 else Precision.BF16
+    return Precision.FP32 if intended_dtype(config) == torch.float32 else Precision.BF16
 
 
 def _model_id(source: str) -> str:

@@ -1,0 +1,230 @@
+"""Fine-tuning as GazeVLM does it, against the plain `transformers.Trainer`: samples per second, and peak memory.
+
+    python -m benchmarks.qlora_speed [--rounds 5] [--images 96]
+
+Both sides train the embedded model for three epochs on the same records in the same order, with the same LoRA layers,
+heads, losses, batch size, optimizer and rates; their losses must agree. The plain side is what PEFT and the Trainer do
+by themselves: images in memory, processed and shown to the vision tower at each step. Ours computes the tower's
+features first, which counts. Each side runs in a fresh process with the allocator settings that jobs get; the last line
+is JSON.
+"""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from finetune.base import Base
+    from finetune.cases import Case
+    from finetune.config import FinetuneConfig
+
+Side = Literal["ours", "plain"]
+SIDES: tuple[Side, ...] = ("ours", "plain")
+EPOCHS, BATCH, RATE = 3, 8, 1e-3
+FIRST_SEED = 9_100_000_000  # of phantoms that no training and no score uses
+ROOT = Path(__file__).resolve().parents[1]
+AGREEMENT = 1e-3  # of the mean losses, relative: adding in another order
+CODE = "from pathlib import Path; from benchmarks.qlora_speed import train_side; train_side({side!r}, Path({data!r}))"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """One training in a process of its own.
+
+    Args:
+        samples_per_s: over all of the training, features included.
+        peak_mb: resident memory of the process, from its start to its end.
+        loss: mean over the training.
+    """
+
+    samples_per_s: float
+    peak_mb: float
+    loss: float
+
+
+def ratios(rounds: Sequence[dict[Side, Trained]]) -> tuple[float, float]:
+    """Median speedup and median ratio of peak memory, ours over plain, each taken within a round.
+
+    Raises:
+        ValueError: the losses of a round differ, so the sides did not do the same.
+    """
+    for one in rounds:
+        ours, plain = one["ours"].loss, one["plain"].loss
+        if not abs(ours - plain) <= AGREEMENT * abs(plain):
+            raise ValueError(f"the two sides did not train alike: losses of {ours:.6f} and {plain:.6f}")
+    speed = statistics.median(one["ours"].samples_per_s / one["plain"].samples_per_s for one in rounds)
+    return speed, statistics.median(one["ours"].peak_mb / one["plain"].peak_mb for one in rounds)
+
+
+def sides_of_round(number: int) -> tuple[Side, ...]:
+    """Which side goes first changes from round to round."""
+    return SIDES if number % 2 == 0 else SIDES[::-1]
+
+
+# ---- in the child ---------------------------------------------------------------------------------------------------
+def train_side(side: Side, data: Path) -> None:
+    """Train once and print a `Trained` as JSON on the last line.
+
+    Args:
+        side: which way.
+        data: a gaze folder.
+    """
+    from transformers import set_seed
+
+    from finetune.arguments import total_steps
+    from finetune.base import load_base
+    from finetune.cases import read_cases
+    from finetune.config import FinetuneConfig
+    from gazevlm_core.quiet import quiet_libraries
+
+    quiet_libraries()
+    config = FinetuneConfig(
+        annotations=(str(data),), epochs=EPOCHS, batch_size=BATCH, device="cpu",
+        learning_rate=RATE, heads_learning_rate=RATE,  # the plain Trainer knows one rate
+    )  # fmt: skip
+    cases, base = read_cases(config), load_base(config)
+    steps = total_steps(config, len(cases), 1)
+    set_seed(config.seed)
+    with tempfile.TemporaryDirectory() as folder:
+        train = _train_ours if side == "ours" else _train_plain
+        seconds, loss = train(config, cases, base, steps, Path(folder))
+    typer.echo(json.dumps(asdict(Trained(steps * BATCH / seconds, _peak_mb(), loss))))
+
+
+def _train_ours(
+    config: "FinetuneConfig", cases: "list[Case]", base: "Base", steps: int, folder: Path
+) -> tuple[float, float]:
+    """Seconds and mean loss of our Trainer on kept features."""
+    from finetune.examples import AdaptCollator
+    from finetune.features import FeatureStore, fill_features
+    from finetune.trainer import AdaptTrainer
+
+    adapted, arguments, items = _same_for_both(config, cases, base, steps, folder)
+    size = base.engine.processor.image_processor.size
+    limits = (size["shortest_edge"], size["longest_edge"])
+    store = FeatureStore(folder / "features", base.fingerprint, limits, base.engine.model.model.visual.dtype)
+    trainer = AdaptTrainer(
+        model=adapted, args=arguments, train_dataset=items, heads_learning_rate=RATE,
+        data_collator=AdaptCollator(base.engine.processor, base.engine.gaze_config, store=store),
+    )  # fmt: skip
+    start = time.perf_counter()
+    fill_features(store, base.engine, cases)
+    loss = trainer.train().training_loss
+    return time.perf_counter() - start, loss
+
+
+def _train_plain(
+    config: "FinetuneConfig", cases: "list[Case]", base: "Base", steps: int, folder: Path
+) -> tuple[float, float]:
+    """Seconds and mean loss of the plain Trainer on images in memory."""
+    from transformers import Trainer
+
+    from gazevlm_core.datasets.example import Example
+    from gazevlm_core.training.collator import GazeCollator
+
+    adapted, arguments, items = _same_for_both(config, cases, base, steps, folder)
+    arguments.train_sampling_strategy = "sequential"  # the items are in their drawn order already
+    images = {case.digest: case.load() for case in cases}
+    examples = [
+        Example(item.case.record.image_id, images[item.case.digest], item.question, item.answer, item.findings,
+                item.scanpaths)
+        for item in (items[index] for index in range(len(items)))
+    ]  # fmt: skip
+    trainer = Trainer(
+        model=adapted, args=arguments, train_dataset=examples,
+        data_collator=GazeCollator(base.engine.processor, base.engine.gaze_config),
+    )  # fmt: skip
+    start = time.perf_counter()
+    loss = trainer.train().training_loss
+    return time.perf_counter() - start, loss
+
+
+def _same_for_both(
+    config: "FinetuneConfig", cases: "list[Case]", base: "Base", steps: int, folder: Path
+) -> tuple[Any, Any, Any]:
+    """PEFT model, arguments of the Trainer, and items in the order in which they are learned."""
+    from finetune.adapted import adapt_model, adapted_config
+    from finetune.arguments import training_arguments
+    from finetune.examples import TrainingItems, draw_epochs
+
+    gaze = adapted_config(base.engine.gaze_config, config, cases, (), ())
+    adapted = adapt_model(base.engine.model, config, gaze, ())
+    draws = draw_epochs(cases, config, steps * BATCH)
+    arguments = training_arguments(config, folder / "checkpoints", steps, on_gpu=False)
+    return adapted, arguments, TrainingItems(cases, draws, config, [{} for _ in cases])
+
+
+def _peak_mb() -> float:
+    """Peak resident memory of this process; getrusage's would be inherited from the process that started it."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return float(next(line for line in lines if line.startswith("VmHWM")).split()[1]) * 1024 / 1e6
+
+
+# ---- in the parent --------------------------------------------------------------------------------------------------
+def run_side(side: Side, data: Path) -> Trained:
+    """Train in a fresh process.
+
+    Raises:
+        RuntimeError: it failed; with the end of what it said.
+    """
+    from finetune.jobs.launcher import CPU_ALLOCATOR
+
+    command = [sys.executable, "-c", CODE.format(side=side, data=str(data))]
+    environment = {**os.environ, **CPU_ALLOCATOR, "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"the {side} side failed: {done.stderr[-2000:]}")
+    return Trained(**json.loads(done.stdout.strip().splitlines()[-1]))
+
+
+def measure(rounds: int, images: int) -> list[dict[Side, Trained]]:
+    """Both sides in turns, on annotations that are drawn first."""
+    from finetune.check import Task, mixed_seeds, write_annotations
+
+    found: list[dict[Side, Trained]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        data = Path(folder) / "data"
+        write_annotations([Task(seed, False) for seed in mixed_seeds(FIRST_SEED, images)], data)
+        for number in range(rounds):
+            found.append({side: run_side(side, data) for side in sides_of_round(number)})
+            for side in SIDES:
+                one = found[-1][side]
+                typer.echo(f"{side:5} {one.samples_per_s:7.2f} samples/s {one.peak_mb:8.0f} MB", err=True)
+    return found
+
+
+def qlora_figures(rounds: int = 5, images: int = 96) -> list[tuple[str, float, str]]:
+    """Lines of `make bench`: key, value, meaning."""
+    speed, memory = ratios(measure(rounds, images))
+    return [
+        ("qlora_speedup", speed, "samples/s of fine-tuning, over the plain Trainer"),
+        ("qlora_peak_memory_ratio", memory, "peak memory of the same"),
+    ]
+
+
+def main(
+    rounds: Annotated[int, typer.Option(help="Measured rounds.", min=1)] = 5,
+    images: Annotated[int, typer.Option(help="Annotated images; a multiple of 8.", min=8)] = 96,
+) -> None:
+    """Measure and print."""
+    found = measure(rounds, images)
+    speed, memory = ratios(found)
+    medians = {
+        f"{side}_{name}": round(statistics.median(asdict(one[side])[name] for one in found), 4)
+        for side in SIDES for name in ("samples_per_s", "peak_mb", "loss")
+    }  # fmt: skip
+    typer.echo(json.dumps({"qlora_speedup": round(speed, 4), "qlora_peak_memory_ratio": round(memory, 4), **medians}))
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,130 @@
+"""`gazevlm adapter`: what an adapter is made of, merged into its base, as a file, or on the Hub.
+
+    gazevlm adapter show my-adapter
+    gazevlm adapter merge my-adapter my-model
+    gazevlm adapter zip my-adapter my-adapter.zip
+    gazevlm adapter push my-adapter OWNER/NAME
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+WRONG_USE, FAILED = 2, 1
+MEGABYTE = 1e6
+
+adapter = typer.Typer(help="Show an adapter, merge it, pack it, or push it to the Hub.", no_args_is_help=True)
+Folder = Annotated[Path, typer.Argument(help="Folder of the adapter.", metavar="ADAPTER")]
+
+
+class Dtype(StrEnum):
+    """As `finetune.export.merge.Storage`, which is slow to import."""
+
+    auto = "auto"
+    bfloat16 = "bfloat16"
+    float16 = "float16"
+    float32 = "float32"
+
+
+@adapter.callback()
+def options() -> None:
+    """Show an adapter, merge it into its base, pack it, or push it to the Hub."""
+
+
+@contextmanager
+def _one_line_errors() -> Iterator[None]:
+    """What the user should know is one line and exit status 2; a disk or a Hub that does not do it, status 1."""
+    try:
+        yield
+    except (ValueError, OSError, RuntimeError) as error:
+        from finetune.export.files import ExportError
+        from finetune.records import RecordError
+        from frame.hub import HubError
+        from gazevlm_core.model.adapters import AdapterError
+        from gazevlm_core.model.checkpoint import CheckpointError
+
+        if not isinstance(error, OSError | ExportError | RecordError | HubError | AdapterError | CheckpointError):
+            raise
+        typer.echo(f"gazevlm adapter: {' '.join(str(error).split())}", err=True)
+        raise typer.Exit(FAILED if isinstance(error, OSError | HubError) else WRONG_USE) from None
+
+
+def _quiet() -> None:
+    from gazevlm_core.quiet import quiet_libraries
+
+    quiet_libraries()
+
+
+@adapter.command()
+def show(
+    folder: Folder,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the whole provenance.")] = False,
+) -> None:
+    """Print what an adapter was made of, its held-out scores, and whether it is better than its base."""
+    from finetune.records import RecordError, read_provenance
+
+    with _one_line_errors():
+        values = read_provenance(folder)
+        if values is None:
+            raise RecordError(f"{folder} holds no provenance.json; give a folder that `gazevlm finetune` wrote")
+        if as_json:
+            typer.echo(json.dumps(values, indent=2))
+            return
+        from finetune.export.show import provenance_lines
+
+        typer.echo("\n".join(provenance_lines(values)))
+
+
+@adapter.command()
+def merge(
+    folder: Folder,
+    out: Annotated[Path, typer.Argument(help="Folder of the model; must not exist.", metavar="OUT")],
+    base: Annotated[str, typer.Option(help="The base, where the adapter's own name for it is not found.")] = "",
+    dtype: Annotated[Dtype, typer.Option(help="Of the stored weights; auto takes 16 bits.")] = Dtype.auto,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "cpu",
+) -> None:
+    """Write one model of 16 bits out of an adapter and its base; `--model OUT` takes it anywhere."""
+    _quiet()
+    with _one_line_errors():
+        from finetune.export.merge import Storage, merge_adapter
+
+        merged = merge_adapter(folder, out, base=base, storage=Storage(dtype.value), device=device)
+    typer.echo(f"{merged.folder}: {merged.size / MEGABYTE:,.1f} MB in {merged.storage}")
+
+
+@adapter.command(name="zip")
+def pack(
+    folder: Folder,
+    out: Annotated[Path, typer.Argument(help="The file; must not exist.", metavar="OUT.zip")],
+) -> None:
+    """Pack exactly the adapter's files; unpacked, they are the adapter again."""
+    _quiet()
+    with _one_line_errors():
+        from finetune.export.files import zip_adapter
+
+        names = zip_adapter(folder, out)
+    typer.echo(f"{out}: {len(names)} files, {out.stat().st_size / MEGABYTE:,.1f} MB")
+
+
+@adapter.command()
+def push(
+    folder: Annotated[Path, typer.Argument(help="Folder of an adapter, or of a merged model.", metavar="FOLDER")],
+    repo: Annotated[str, typer.Argument(help="Repository of the Hub, made if missing.", metavar="OWNER/NAME")],
+    public: Annotated[bool, typer.Option("--public", help="Let everybody see it; else it is private.")] = False,
+    token: Annotated[
+        str | None, typer.Option(envvar="HF_TOKEN", show_envvar=True, help="Token that may write there.")
+    ] = None,
+) -> None:
+    """Send an adapter or a merged model with its card to the Hub."""
+    _quiet()
+    with _one_line_errors():
+        from finetune.export.push import push_folder
+
+        pushed = push_folder(folder, repo, token=token or None, private=not public)
+    seen = "private" if pushed.private else "public"
+    typer.echo(f"https://huggingface.co/{pushed.repo_id}: {len(pushed.files)} files, {seen}")

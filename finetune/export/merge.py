@@ -1,0 +1,174 @@
+"""A model that needs no adapter: the base out of its four bits, LoRA added to its weights, and the adapter's token row
+and heads, as a checkpoint folder like any other.
+"""
+
+import json
+import shutil
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from transformers import AutoConfig
+
+from finetune.base import Base, load_base
+from finetune.config import ConfigError, FinetuneConfig
+from finetune.export.card import merged_card
+from finetune.export.files import BESIDE, MODEL_CONFIG, ExportError, adapter_files, made_whole
+from finetune.provenance import CARD
+from finetune.records import read_provenance, write_json
+from gazevlm_core.model.adapters import WEIGHTS_FILE, attach_adapter, read_base_name
+from gazevlm_core.model.checkpoint import intended_dtype, resolve_source
+from gazevlm_core.model.gaze_model import GazeVLM
+
+HEADS = "gaze_heads."
+VISION = ".visual."
+
+
+class Storage(StrEnum):
+    """How the weights of a merged model are written; AUTO is 16 bits, float16 where the base computes in float32 (its
+    rounding is finer) and else the base's own."""
+
+    AUTO = "auto"
+    BFLOAT16 = "bfloat16"
+    FLOAT16 = "float16"
+    FLOAT32 = "float32"
+
+
+@dataclass(frozen=True)
+class Merged:
+    """What was written.
+
+    Args:
+        folder: of the model.
+        storage: of its weights.
+        size: bytes of all files.
+    """
+
+    folder: Path
+    storage: Storage
+    size: int
+
+
+def merge_adapter(
+    adapter: Path, out: Path, *, base: str = "", storage: Storage = Storage.AUTO, device: str = "cpu"
+) -> Merged:
+    """Write an adapter and its base as one model.
+
+    The base is held as it was in training, so four bits that the adapter was trained on are what it is merged into. The
+    processor keeps the pixel limits of the training. The reference of familiar images goes along unless the adapter
+    changed the vision tower, whose features it is made of.
+
+    Args:
+        adapter: folder.
+        out: folder that is made, whole or not at all.
+        base: a shipped checkpoint, a folder, or a Hub id; "" for the one that the adapter names.
+        storage: of the weights.
+        device: to compute on.
+
+    Raises:
+        AdapterError, CheckpointError, RecordError: adapter or base cannot be used.
+        ExportError: the base is another one, or `out` is there already.
+    """
+    names = adapter_files(adapter)
+    with made_whole(out) as work:
+        values = read_provenance(adapter)
+        loaded = _load(adapter, values, base, device)
+        intended = intended_dtype(AutoConfig.from_pretrained(resolve_source(loaded.source)))
+        stored = _storage(storage, intended)
+        merged = merge_weights(loaded.engine.model, adapter, intended, getattr(torch, stored))
+        merged.save_pretrained(work)
+        _say_dtype(work, "float32" if intended == torch.float32 else stored.value)
+        loaded.engine.processor.save_pretrained(work)
+        familiarity = loaded.engine.checkpoint.familiarity
+        if familiarity is not None and not changes_vision(adapter):
+            familiarity.save(work)
+        for name in BESIDE:
+            if name in names and name != CARD:
+                shutil.copyfile(adapter / name, work / name)
+        text = merged_card(out.name, adapter.resolve().name, loaded.model_id, stored.value, values)
+        (work / CARD).write_text(text, encoding="utf-8")
+    return Merged(out, stored, sum(path.stat().st_size for path in out.iterdir()))
+
+
+def merge_weights(
+    model: GazeVLM, adapter: Path, intended: torch.dtype | None, stored: torch.dtype
+) -> GazeVLM:
+    """Make an adapter part of a model's weights, in place.
+
+    Args:
+        model: without an adapter, quantised or not.
+        adapter: folder.
+        intended: dtype of the base's arithmetic; in float32 the sum is rounded once.
+        stored: dtype of the result; the heads stay in float32.
+
+    Raises:
+        AdapterError: it does not fit, or is not finite.
+        ExportError: the sum does not fit the dtype.
+    """
+    exact = torch.float32 in (intended, stored)
+    work = torch.float32 if exact else stored
+    if getattr(model, "hf_quantizer", None) is not None:
+        model.dequantize(dtype=work)
+    _cast(model, work)
+    attach_adapter(model, adapter).merge()
+    _cast(model, stored)
+    if not all(bool(parameter.isfinite().all()) for parameter in model.parameters()):
+        raise ExportError(f"the merged weights do not fit {str(stored).removeprefix('torch.')}; give --dtype bfloat16")
+    return model.eval()
+
+
+def _cast(model: GazeVLM, dtype: torch.dtype) -> None:
+    for name, parameter in model.named_parameters():
+        if not name.startswith(HEADS):
+            parameter.data = parameter.data.to(dtype)
+
+
+def changes_vision(adapter: Path) -> bool:
+    """Whether an adapter has layers in the vision tower."""
+    with safe_open(adapter / WEIGHTS_FILE, "pt") as weights:
+        return any(VISION in name for name in weights.keys())
+
+
+def _storage(storage: Storage, intended: torch.dtype | None) -> Storage:
+    if storage is not Storage.AUTO:
+        return storage
+    return Storage.FLOAT16 if intended in (torch.float32, torch.float16) else Storage.BFLOAT16
+
+
+def _say_dtype(folder: Path, dtype: str) -> None:
+    """A base that computes in float32 goes on doing so, whatever its weights are written in: the configuration says in
+    which dtype they are loaded."""
+    path = folder / MODEL_CONFIG
+    values = json.loads(path.read_text(encoding="utf-8"))
+    for part in (values, values["text_config"], values["vision_config"]):
+        part["dtype"] = dtype
+    write_json(path, values)
+
+
+def _load(adapter: Path, values: dict[str, Any] | None, base: str, device: str) -> Base:
+    """The adapter's base as its training held it, known to be the same by its fingerprint.
+
+    Raises:
+        ExportError: it is another one, or not to be found.
+    """
+    name = adapter.resolve().name
+    try:
+        said = {**values["config"], "base": base or values["base"]["source"]} if values else {
+            "annotations": ["none"], "base": base or read_base_name(adapter) or "-",
+        }  # fmt: skip
+        fingerprint = values["base"]["fingerprint"] if values else ""
+        config = FinetuneConfig.from_values({**said, "device": device, "fsdp_storage": False})
+    except (ConfigError, KeyError, TypeError) as error:
+        raise ExportError(f"provenance of {name} is not as a training writes it: {error}") from None
+    if "/" not in config.base and not Path(resolve_source(config.base)).is_dir():
+        raise ExportError(f"{name} was trained on {config.base}, which is not here; give its folder as --base")
+    loaded = load_base(config)
+    if fingerprint and loaded.fingerprint != fingerprint:
+        raise ExportError(
+            f"{config.base} is not the base that {name} was trained on: their fingerprints differ; give that one as "
+            "--base"
+        )
+    return loaded

@@ -1,0 +1,273 @@
+"""Export: a merged model says what base and adapter say, a copy is the adapter, and nothing is overwritten."""
+
+import json
+import shutil
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from typer.testing import CliRunner, Result
+
+from cli.main import app
+from finetune.export import merge as merging
+from finetune.export.files import ExportError, adapter_files, copy_adapter, made_whole, model_files, zip_adapter
+from finetune.export.merge import Storage, merge_adapter
+from finetune.records import PROVENANCE_FILE
+from gazevlm_core.inference import GazeEngine
+from gazevlm_core.model.adapters import ADAPTER_FILES, WEIGHTS_FILE, AdapterError
+from gazevlm_core.model.checkpoint import NANO, resolve_source
+from gazevlm_core.model.familiarity import FAMILIARITY_FILE
+from gazevlm_core.options import DiagnoseOptions
+from gazevlm_core.phantom.make import make_phantom
+from gazevlm_core.records import Diagnosis
+from tests.adapter_maker import make_adapter
+from tests.finetune.adapter_on_nano import ADDED, WHY, make_nano_adapter
+
+IMAGES = [Image.fromarray(make_phantom(seed, size_px=336).image).convert("RGB") for seed in (41, 42)]
+SHORT = DiagnoseOptions(max_new_tokens=3)
+# Rounding of the weights: relative 2^-12 in float16, 2^-9 in bfloat16; and that of adding float32 in another order.
+TOLERANCE = {Storage.FLOAT32: 1e-5, Storage.FLOAT16: 2e-3, Storage.BFLOAT16: 2e-2}
+
+
+@pytest.fixture(scope="module")
+def adapter(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_nano_adapter(tmp_path_factory.mktemp("adapters") / "hernia")
+
+
+@pytest.fixture(scope="module")
+def adapted(adapter: Path) -> list[Diagnosis]:
+    return answers(GazeEngine.load(adapter=adapter, device="cpu"))
+
+
+@pytest.fixture(scope="module")
+def merged(adapter: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return merge_adapter(adapter, tmp_path_factory.mktemp("models") / "merged").folder
+
+
+def answers(engine: GazeEngine) -> list[Diagnosis]:
+    return [engine.diagnose(image, options=SHORT) for image in IMAGES]
+
+
+def path_of(diagnosis: Diagnosis) -> list[tuple[float, float]]:
+    return [(fixation.x, fixation.y) for fixation in diagnosis.scanpath]
+
+
+def furthest(some: list[Diagnosis], others: list[Diagnosis]) -> float:
+    """Largest difference of a finding's probability, or of the first fixation's distribution."""
+    found = []
+    for one, other in zip(some, others, strict=True):
+        assert one.finding_probabilities.keys() == other.finding_probabilities.keys()
+        found += [abs(p - other.finding_probabilities[name]) for name, p in one.finding_probabilities.items()]
+        found.append(float(np.abs(one.patch_probabilities[0] - other.patch_probabilities[0]).max()))
+    return max(found)
+
+
+def run(*words: object) -> Result:
+    return CliRunner().invoke(app, ["adapter", *map(str, words)])
+
+
+# ---- merging --------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("storage", [Storage.FLOAT32, Storage.FLOAT16, Storage.BFLOAT16])
+def test_a_merged_model_says_what_base_and_adapter_say(
+    adapter: Path, adapted: list[Diagnosis], storage: Storage, tmp_path: Path
+) -> None:
+    merge_adapter(adapter, tmp_path / "model", storage=storage)
+    seen = answers(GazeEngine.load(str(tmp_path / "model"), device="cpu"))
+    assert furthest(seen, adapted) < TOLERANCE[storage]
+    if storage is not Storage.BFLOAT16:  # whose rounding may turn a walk that was a toss-up
+        assert [path_of(one) for one in seen] == [path_of(one) for one in adapted]
+        assert [one.answer for one in seen] == [one.answer for one in adapted]
+    if storage is Storage.FLOAT16:  # the adapter moves far more than rounding does
+        bare = GazeEngine.load(device="cpu").diagnose(IMAGES[0], options=SHORT)
+        assert set(seen[0].finding_probabilities) - set(bare.finding_probabilities) == {ADDED}
+        assert np.abs(bare.patch_probabilities[0] - seen[0].patch_probabilities[0]).max() > 10 * TOLERANCE[storage]
+
+
+def test_a_float32_base_is_merged_exactly(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    """An adapter that says nothing of where it comes from, with other heads and another number of gaze tokens."""
+    folder = make_adapter(tiny_checkpoint, tmp_path / "adapter", steps=5)
+    merge_adapter(folder, tmp_path / "model", base=str(tiny_checkpoint), storage=Storage.FLOAT32)
+    engine = GazeEngine.load(str(tmp_path / "model"), device="cpu")
+    seen, wanted = answers(engine), answers(GazeEngine.load(str(tiny_checkpoint), adapter=folder, device="cpu"))
+    assert furthest(seen, wanted) < 1e-5
+    assert [path_of(one) for one in seen] == [path_of(one) for one in wanted]
+    assert [one.answer for one in seen] == [one.answer for one in wanted]
+    assert engine.gaze_config.num_gaze_tokens == 5
+    weights, base = (load_file(folder / "model.safetensors") for folder in (tmp_path / "model", tiny_checkpoint))
+    same = {name for name in base if name in weights and torch.equal(weights[name], base[name])}
+    assert {name for name in base if "visual" in name} <= same
+    assert not {name for name in same if "language_model" in name and name.endswith("q_proj.weight")}
+
+
+def test_dora_and_layers_in_the_vision_tower_are_merged_too(tmp_path: Path) -> None:
+    folder = make_nano_adapter(tmp_path / "all", dora=True, vision=True)
+    merge_adapter(folder, tmp_path / "model", storage=Storage.FLOAT32)
+    engines = GazeEngine.load(adapter=folder, device="cpu"), GazeEngine.load(str(tmp_path / "model"), device="cpu")
+    one, other = ([engine.diagnose(IMAGES[0], options=SHORT)] for engine in engines)
+    assert furthest(one, other) < TOLERANCE[Storage.FLOAT32]
+    assert not (tmp_path / "model" / FAMILIARITY_FILE).exists()  # made of features that the tower no longer gives
+
+
+def test_what_a_merged_model_consists_of(adapter: Path, merged: Path) -> None:
+    config = json.loads((merged / "config.json").read_text())
+    assert "quantization_config" not in config
+    assert config["dtype"] == config["text_config"]["dtype"] == "float32"  # what it computes in
+    assert [place["name"] for place in config["gaze"]["usual_places"]] == [ADDED]
+    weights = load_file(merged / "model.safetensors")
+    assert {tensor.dtype for name, tensor in weights.items() if name.startswith("gaze_heads.")} == {torch.float32}
+    assert {tensor.dtype for name, tensor in weights.items() if not name.startswith("gaze_heads.")} == {torch.float16}
+    base = Path(resolve_source(NANO))
+    assert np.array_equal(
+        load_file(merged / FAMILIARITY_FILE)["precision"], load_file(base / FAMILIARITY_FILE)["precision"]
+    )
+    assert (merged / PROVENANCE_FILE).read_bytes() == (adapter / PROVENANCE_FILE).read_bytes()
+    card = (merged / "README.md").read_text()
+    assert WHY in card
+    assert "base_model: gazevlm-nano" in card
+    text = "".join(path.read_text() for path in merged.iterdir() if path.suffix in (".json", ".md"))
+    assert str(adapter.parent) not in text  # no folder of this machine
+
+
+def test_diagnose_reads_a_merged_model(merged: Path, tmp_path: Path) -> None:
+    IMAGES[0].save(tmp_path / "image.png")
+    words = ["diagnose", str(tmp_path / "image.png"), "--model", str(merged), "--json", "--max-new-tokens", "2"]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    record = json.loads(done.stdout)[0]
+    assert ADDED in json.dumps(record)
+
+
+def test_another_base_is_refused(adapter: Path, tmp_path: Path) -> None:
+    other = shutil.copytree(resolve_source(NANO), tmp_path / "other")
+    weights = load_file(other / "model.safetensors")
+    name = next(name for name in weights if "norm" in name)
+    save_file({**weights, name: weights[name] + 1}, other / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ExportError, match="fingerprints differ"):
+        merge_adapter(adapter, tmp_path / "model", base=str(other))
+    assert [path.name for path in tmp_path.iterdir()] == ["other"]
+
+
+def test_a_merge_that_fails_leaves_nothing(
+    adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> str:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(merging, "merged_card", fail)  # the last file
+    done = run("merge", adapter, tmp_path / "model")
+    assert done.exit_code == 1
+    assert "No space left on device" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_numbers_that_are_not_finite_or_too_large_are_refused(adapter: Path, tmp_path: Path) -> None:
+    for factor, said in ((float("nan"), "cannot be merged"), (1e9, "do not fit float16; give --dtype bfloat16")):
+        broken = Path(shutil.copytree(adapter, tmp_path / f"times {factor}"))
+        weights = load_file(broken / WEIGHTS_FILE)
+        name = next(name for name in weights if "lora_B" in name)
+        save_file({**weights, name: weights[name] * factor}, broken / WEIGHTS_FILE)
+        done = run("merge", broken, tmp_path / "model")
+        assert (done.exit_code, said in done.stderr) == (2, True), done.output
+        assert not (tmp_path / "model").exists()
+
+
+# ---- the adapter alone ----------------------------------------------------------------------------------------------
+def test_a_copy_holds_the_adapter_and_nothing_else(adapter: Path, tmp_path: Path) -> None:
+    full = Path(shutil.copytree(adapter, tmp_path / "full"))
+    (full / "trainer_state.json").write_text("{}")
+    (full / "notes.txt").write_text("mine")
+    names = copy_adapter(full, tmp_path / "copy")
+    assert set(names) == {*ADAPTER_FILES, PROVENANCE_FILE, "README.md"}
+    assert {path.name for path in (tmp_path / "copy").iterdir()} == set(names)
+    assert all((tmp_path / "copy" / name).read_bytes() == (adapter / name).read_bytes() for name in names)
+    (full / "optimizer.pt").write_bytes(b"pickle")
+    with pytest.raises(AdapterError, match="pickle"):
+        adapter_files(full)
+
+
+def test_a_zip_unpacks_to_the_adapter(adapter: Path, adapted: list[Diagnosis], tmp_path: Path) -> None:
+    done = run("zip", adapter, tmp_path / "there" / "one.zip")
+    assert done.exit_code == 0, done.output
+    zip_adapter(adapter, tmp_path / "two.zip")
+    assert (tmp_path / "there" / "one.zip").read_bytes() == (tmp_path / "two.zip").read_bytes()
+    with zipfile.ZipFile(tmp_path / "two.zip") as archive:
+        assert archive.testzip() is None
+        archive.extractall(tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [adapter.name]
+    seen = answers(GazeEngine.load(adapter=tmp_path / "out" / adapter.name, device="cpu"))
+    assert furthest(seen, adapted) == 0.0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "there", "two.zip"]  # no half file
+
+
+def test_made_whole_takes_the_place_of_nothing(tmp_path: Path) -> None:
+    def work(target: Path, meanwhile: bool = False, fail: bool = False) -> None:
+        with made_whole(target) as folder:
+            (folder / "file").write_text("new")
+            if meanwhile:
+                target.mkdir()
+            if fail:
+                raise KeyError
+
+    work(tmp_path / "a")
+    with pytest.raises(ExportError, match="there already"):
+        work(tmp_path / "a")
+    with pytest.raises(ExportError, match="there already"):
+        work(tmp_path / "b", meanwhile=True)
+    with pytest.raises(KeyError):
+        work(tmp_path / "c", fail=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
+    assert list((tmp_path / "b").iterdir()) == []
+
+
+def test_a_folder_that_holds_no_model_is_no_model(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="neither an adapter nor a model"):
+        model_files(tmp_path)
+
+
+# ---- commands -------------------------------------------------------------------------------------------------------
+def test_show_prints_measures_and_verdict(adapter: Path) -> None:
+    done = run("show", adapter)
+    assert done.exit_code == 0
+    assert f"verdict: {WHY}" in done.stdout
+    row = next(line for line in done.stdout.splitlines() if line.startswith("sequence score"))
+    assert row.split() == ["sequence", "score", "0.410", "0.300", "its", "own", "path,", "shuffled", "0.200"]
+    assert json.loads(run("show", adapter, "--json").stdout)["verdict"]["better"] is True
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("show", "MISSING"), "holds no provenance.json"),
+        (("show", "BROKEN"), "provenance"),
+        (("show", "ODD"), "is not as a training writes it"),
+        (("zip", "MISSING", "x.zip"), "is not a folder"),
+        (("zip", "ADAPTER", "BROKEN"), "is there already"),
+        (("merge", "MISSING", "x"), "is not a folder"),
+        (("merge", "ADAPTER", "BROKEN"), "is there already"),
+        (("merge", "ADAPTER", "x", "--base", "nothing"), "which is not here"),
+        (("merge", "ADAPTER", "x", "--device", "cuda:77"), "CUDA"),
+        (("merge", "ODD", "x"), "is not as a training writes it"),
+        (("merge", "UNTOLD", "x"), "is not as a training writes it"),
+        (("push", "MISSING", "owner/name"), "is not a folder"),
+        (("push", "ADAPTER", "name"), "OWNER/NAME"),
+    ],
+)
+def test_bad_input_is_one_line(words: tuple[str, ...], said: str, adapter: Path, tmp_path: Path) -> None:
+    broken, odd = tmp_path / "BROKEN", Path(shutil.copytree(adapter, tmp_path / "ODD"))
+    broken.mkdir()
+    (broken / PROVENANCE_FILE).write_text("{")
+    (odd / PROVENANCE_FILE).write_text('{"base": 3}')
+    untold = Path(shutil.copytree(adapter, tmp_path / "UNTOLD"))
+    values = json.loads((untold / PROVENANCE_FILE).read_text())
+    (untold / PROVENANCE_FILE).write_text(json.dumps({**values, "data": {}}))
+    there = {"ADAPTER": adapter, "BROKEN": broken, "ODD": odd, "UNTOLD": untold, "MISSING": tmp_path / "missing"}
+    out = {"x": tmp_path / "x", "x.zip": tmp_path / "x.zip"}
+    done = run(*(there.get(word) or out.get(word) or word for word in words))
+    assert done.exit_code == 2, done.output
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert said in done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["BROKEN", "ODD", "UNTOLD"]
