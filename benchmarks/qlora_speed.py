@@ -110,9 +110,9 @@ def _train_ours(
     from finetune.trainer import AdaptTrainer
 
     adapted, arguments, items = _same_for_both(config, cases, base, steps, folder)
-    size = base.engine.processor.image_processor.size
-    limits = (size["shortest_edge"], size["longest_edge"])
-    store = FeatureStore(folder / "features", base.fingerprint, limits, base.engine.model.model.visual.dtype)
+    store = FeatureStore(
+        folder / "features", base.fingerprint, base.pixel_limits, base.engine.model.model.visual.dtype
+    )
     trainer = AdaptTrainer(
         model=adapted, args=arguments, train_dataset=items, heads_learning_rate=RATE,
         data_collator=AdaptCollator(base.engine.processor, base.engine.gaze_config, store=store),

@@ -33,6 +33,12 @@ class Base:
         """Hub id or folder name."""
         return self.engine.checkpoint.model_id
 
+    @property
+    def pixel_limits(self) -> tuple[int, int]:
+        """Smallest and largest image in pixels after resizing."""
+        size = self.engine.processor.image_processor.size
+        return int(size["shortest_edge"]), int(size["longest_edge"])
+
 
 def load_base(config: FinetuneConfig) -> Base:
     """Load the base, with the pixel limits of the configuration.

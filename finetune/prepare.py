@@ -5,7 +5,7 @@ It is the same whenever it is done again, so a resumed run does it again.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from finetune.adapted import adapted_config
@@ -84,6 +84,8 @@ def prepare(config: FinetuneConfig, run: Path, log: RunLog, stop: StopRequest) -
     fitted = fit_places(split.train, new, base.engine, store)
     placed = {one.place.name for one in fitted}
     gaze = adapted_config(known, config, split.train, [name for name in new if name not in placed], fitted)
+    if config.min_pixels or config.max_pixels:
+        gaze = replace(gaze, pixel_limits=base.pixel_limits)
     log.phase(f"Scoring the base on {len(split.held_out)} held-out images")
     looked = look_at(base.engine, split.held_out, store)
     before = answers(base.engine, shown_cases(split.held_out))
@@ -130,9 +132,7 @@ def check_begun(run: Path, config: FinetuneConfig, data: str, *, writes: bool) -
 def _features(config: FinetuneConfig, base: Base, split: Split, run: Path, log: RunLog) -> FeatureStore | None:
     if not (config.cache_features and config.freeze_vision):
         return None
-    size = base.engine.processor.image_processor.size
-    limits = (size["shortest_edge"], size["longest_edge"])
-    store = FeatureStore(run / FEATURES, base.fingerprint, limits, base.engine.model.model.visual.dtype)
+    store = FeatureStore(run / FEATURES, base.fingerprint, base.pixel_limits, base.engine.model.model.visual.dtype)
     cases = (*split.train, *split.held_out)
     log.phase(f"Computing what the vision tower says of {len(cases)} images")
     fill_features(store, base.engine, cases)

@@ -71,6 +71,8 @@ class GazeEngine:
         self._adapter: AttachedAdapter | None = None
         self._lock = threading.Lock()
         self._encoded: OrderedDict[object, EncodedImage] = OrderedDict()  # by adapter and digest, oldest first
+        size = self.processor.image_processor.size
+        self._own_limits = (int(size["shortest_edge"]), int(size["longest_edge"]))
 
     @classmethod
     def load(
@@ -109,8 +111,16 @@ class GazeEngine:
             if self._adapter is not None:
                 self._adapter.detach()
                 self._adapter = None
+            self._resize_as(None)
             if folder is not None:
                 self._adapter = attach_adapter(self.model, folder)
+                self._resize_as(self.gaze_config.pixel_limits)
+
+    def _resize_as(self, limits: tuple[int, int] | None) -> None:
+        """Resize images as an adapter was trained to see them; None is the checkpoint's own way."""
+        least, most = limits or self._own_limits
+        size = self.processor.image_processor.size
+        size["shortest_edge"], size["longest_edge"] = least, most
 
     @torch.no_grad()
     def encode_images(self, images: Sequence[Image.Image]) -> list[EncodedImage]:

@@ -38,6 +38,8 @@ class GazeConfig:
         gaze_trained: whether the pointer was trained; an untrained path is never drawn.
         findings_trained: whether the finding head was trained.
         dwell_trained: whether the dwell head was trained; an untrained one gives no durations.
+        pixel_limits: smallest and largest image in pixels after resizing that the weights were trained with, where
+            those are not the processor's own; None where they are.
         trained_on: what the weights have seen, in words for the user; "" where nothing.
         gaze_weight, text_weight, finding_weight, dwell_weight: weights of the four losses.
 
@@ -58,6 +60,7 @@ class GazeConfig:
     gaze_trained: bool = False
     findings_trained: bool = False
     dwell_trained: bool = False
+    pixel_limits: tuple[int, int] | None = None
     trained_on: str = ""
     gaze_weight: float = 1.0
     text_weight: float = 1.0
@@ -69,6 +72,11 @@ class GazeConfig:
         places = (place if isinstance(place, UsualPlace) else UsualPlace(**place) for place in self.usual_places)
         object.__setattr__(self, "usual_places", tuple(places))
         object.__setattr__(self, "pointer_keys", PointerKeys(self.pointer_keys))
+        if self.pixel_limits is not None:
+            least, most = self.pixel_limits
+            if not 0 < least <= most:
+                raise ValueError(f"pixel_limits must be positive and in order, got {least} and {most}")
+            object.__setattr__(self, "pixel_limits", (least, most))
         if (self.pointer_keys is PointerKeys.INDEX) != (self.index_patches > 0) or self.index_patches < 0:
             raise ValueError("index_patches is the number of patches for pointer_keys 'index', and 0 for the others")
         if self.target_sigma_patches < 0:
@@ -101,8 +109,13 @@ class GazeConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready dictionary."""
-        plain = {"finding_names": list(self.finding_names), "pointer_keys": self.pointer_keys.value}
-        return {**asdict(self), **plain, "usual_places": [asdict(place) for place in self.usual_places]}
+        return {
+            **asdict(self),
+            "finding_names": list(self.finding_names),
+            "pixel_limits": None if self.pixel_limits is None else list(self.pixel_limits),
+            "pointer_keys": self.pointer_keys.value,
+            "usual_places": [asdict(place) for place in self.usual_places],
+        }
 
 
 class GazeVLMConfig(Qwen2_5_VLConfig):

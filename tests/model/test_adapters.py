@@ -177,3 +177,29 @@ def test_an_adapter_whose_places_and_heads_do_not_go_together_is_refused(
         with pytest.raises(AdapterError, match=said):
             engine.use_adapter(folder)
     assert answer(engine) == bare
+
+
+def test_images_are_resized_as_the_adapter_was_trained_to_see_them(
+    tiny_checkpoint: Path, adapters: tuple[Path, Path], tmp_path: Path
+) -> None:
+    import json
+
+    engine = GazeEngine.load(str(tiny_checkpoint))
+    image = Image.new("RGB", (448, 448))
+
+    def patches() -> int:
+        return len(engine.encode_images([image])[0].grid)
+
+    own = patches()
+    folder = shutil.copytree(adapters[0], tmp_path / "small")
+    values = json.loads((folder / GAZE_CONFIG_FILE).read_text())
+    for limits, seen in (([784, 4 * 784], 4), ([16 * 784, 16 * 784 + 1], 16)):
+        (folder / GAZE_CONFIG_FILE).write_text(json.dumps({**values, "pixel_limits": limits}))
+        engine.use_adapter(folder)
+        assert patches() == seen
+        engine.use_adapter(None)
+        assert patches() == own
+    (folder / GAZE_CONFIG_FILE).write_text(json.dumps({**values, "pixel_limits": [900, 800]}))
+    with pytest.raises(AdapterError, match="pixel_limits"):
+        engine.use_adapter(folder)
+    assert patches() == own
