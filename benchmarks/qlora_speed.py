@@ -1,12 +1,12 @@
 """Fine-tuning as GazeVLM does it, against the plain `transformers.Trainer`: samples per second, and peak memory.
 
-    python -m benchmarks.qlora_speed [--rounds 5] [--images 96]
+    python -m benchmarks.qlora_speed [--rounds 5] [--images 96] [--side-px 1024]
 
 Both sides train the embedded model for three epochs on the same records in the same order, with the same LoRA layers,
 heads, losses, batch size, optimizer and rates; their losses must agree. The plain side is what PEFT and the Trainer do
-by themselves: images in memory, processed and shown to the vision tower at each step. Ours computes the tower's
-features first, which counts. Each side runs in a fresh process with the allocator settings that jobs get; the last line
-is JSON.
+by themselves: images are read from their files when they are wanted, as `datasets` does, processed, and shown to the
+vision tower at each step. Ours reads them once and computes the tower's features first, which counts. Each side runs in
+a fresh process with the allocator settings that jobs get; the last line is JSON.
 """
 
 import json
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 Side = Literal["ours", "plain"]
 SIDES: tuple[Side, ...] = ("ours", "plain")
 EPOCHS, BATCH, RATE = 3, 8, 1e-3
+SIDE_PX = 1024  # of the images, as ChestX-ray14 and RSNA ship theirs
+DRAWN_PX = 512  # and then enlarged: what they show does not matter here
 FIRST_SEED = 9_100_000_000  # of phantoms that no training and no score uses
 ROOT = Path(__file__).resolve().parents[1]
 AGREEMENT = 1e-3  # of the mean losses, relative: adding in another order
@@ -126,7 +128,9 @@ def _train_ours(
 def _train_plain(
     config: "FinetuneConfig", cases: "list[Case]", base: "Base", steps: int, folder: Path
 ) -> tuple[float, float]:
-    """Seconds and mean loss of the plain Trainer on images in memory."""
+    """Seconds and mean loss of the plain Trainer on images in files."""
+    from PIL import Image
+    from torch.utils.data import Dataset
     from transformers import Trainer
 
     from gazevlm_core.datasets.example import Example
@@ -134,14 +138,20 @@ def _train_plain(
 
     adapted, arguments, items = _same_for_both(config, cases, base, steps, folder)
     arguments.train_sampling_strategy = "sequential"  # the items are in their drawn order already
-    images = {case.digest: case.load() for case in cases}
-    examples = [
-        Example(item.case.record.image_id, images[item.case.digest], item.question, item.answer, item.findings,
-                item.scanpaths)
-        for item in (items[index] for index in range(len(items)))
-    ]  # fmt: skip
+
+    class Examples(Dataset):
+        def __len__(self) -> int:
+            return len(items)
+
+        def __getitem__(self, index: int) -> Example:
+            item = items[index]
+            image = Image.open(item.case.record.image_path).convert("RGB")
+            return Example(
+                item.case.record.image_id, image, item.question, item.answer, item.findings, item.scanpaths
+            )
+
     trainer = Trainer(
-        model=adapted, args=arguments, train_dataset=examples,
+        model=adapted, args=arguments, train_dataset=Examples(),
         data_collator=GazeCollator(base.engine.processor, base.engine.gaze_config),
     )  # fmt: skip
     start = time.perf_counter()
@@ -187,14 +197,19 @@ def run_side(side: Side, data: Path) -> Trained:
     return Trained(**json.loads(done.stdout.strip().splitlines()[-1]))
 
 
-def measure(rounds: int, images: int) -> list[dict[Side, Trained]]:
+def measure(rounds: int, images: int, side_px: int = SIDE_PX) -> list[dict[Side, Trained]]:
     """Both sides in turns, on annotations that are drawn first."""
+    from PIL import Image
+
     from finetune.check import Task, mixed_seeds, write_annotations
+    from gazevlm_core.datasets.folder import IMAGES
 
     found: list[dict[Side, Trained]] = []
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "data"
-        write_annotations([Task(seed, False) for seed in mixed_seeds(FIRST_SEED, images)], data)
+        write_annotations([Task(seed, False, DRAWN_PX) for seed in mixed_seeds(FIRST_SEED, images)], data)
+        for path in (data / IMAGES).iterdir():
+            Image.open(path).resize((side_px, side_px), Image.Resampling.BICUBIC).save(path)
         for number in range(rounds):
             found.append({side: run_side(side, data) for side in sides_of_round(number)})
             for side in SIDES:
@@ -215,9 +230,10 @@ def qlora_figures(rounds: int = 5, images: int = 96) -> list[tuple[str, float, s
 def main(
     rounds: Annotated[int, typer.Option(help="Measured rounds.", min=1)] = 5,
     images: Annotated[int, typer.Option(help="Annotated images; a multiple of 8.", min=8)] = 96,
+    side_px: Annotated[int, typer.Option(help="Side of the images in their files.", min=64)] = SIDE_PX,
 ) -> None:
     """Measure and print."""
-    found = measure(rounds, images)
+    found = measure(rounds, images, side_px)
     speed, memory = ratios(found)
     medians = {
         f"{side}_{name}": round(statistics.median(asdict(one[side])[name] for one in found), 4)

@@ -9,7 +9,7 @@ from transformers import TrainingArguments
 from finetune.config import ConfigError, FinetuneConfig, Optimizer, ReportTo
 
 KEPT_CHECKPOINTS = 2  # one is whole while the next is written
-OPTIMIZERS = {Optimizer.ADAMW: "adamw_torch", Optimizer.PAGED_ADAMW_8BIT: "paged_adamw_8bit"}
+OPTIMIZERS = {Optimizer.ADAMW: "adamw_torch_fused", Optimizer.PAGED_ADAMW_8BIT: "paged_adamw_8bit"}
 
 
 def total_steps(config: FinetuneConfig, images: int, processes: int) -> int:

@@ -39,10 +39,12 @@ class Task:
     Args:
         seed: of the phantom.
         habit: whether the reader with the other habit reads it, instead of one of the usual ones.
+        size_px: longer side of the image.
     """
 
     seed: int
     habit: bool
+    size_px: int = SIZE_PX
 
 
 def seeds(first: int, wanted: Callable[[int], bool]) -> Iterator[int]:
@@ -69,7 +71,7 @@ def mixed_seeds(first: int, number: int) -> list[int]:
 
 def _draw(task: Task) -> tuple[Image.Image, dict[str, Any], dict[str, Any]]:
     """Picture, line of scanpaths.jsonl and line of studies.jsonl of one simulated annotation: clicks have no dwell."""
-    phantom = make_phantom(task.seed, size_px=SIZE_PX, include_held_out=True)
+    phantom = make_phantom(task.seed, size_px=task.size_px, include_held_out=True)
     reader = HELD_OUT_READER if task.habit else READERS[task.seed % len(READERS)]
     path = simulate_reading(phantom, reader, 0)
     name = f"{task.seed}.png"

@@ -76,7 +76,7 @@ class FinetuneConfig(BaseModel):
     # ---- adapter
     lora_rank: Annotated[int, Field(ge=1, le=512, description="Rank of the LoRA matrices.")] = 16
     lora_alpha: Annotated[int, Field(ge=1, description="Scale of the LoRA matrices.")] = 32
-    lora_dropout: Annotated[float, Field(ge=0, lt=1, description="Dropout before the LoRA matrices.")] = 0.1
+    lora_dropout: Annotated[float, Field(ge=0, lt=1, description="Dropout before the LoRA matrices.")] = 0.0
     dora: Annotated[bool, Field(description="Weight-decomposed LoRA.")] = False
     rslora: Annotated[bool, Field(description="Rank-stabilised LoRA: alpha / sqrt(rank).")] = False
     freeze_language: Annotated[bool, Field(description="No LoRA in the language model.")] = False

@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 from finetune.cases import Case
 from gazevlm_core.inference import EncodedImage, GazeEngine
 from gazevlm_core.model.processor import GazeVLMProcessor
+from gazevlm_core.training.nano_parts import quick_patch_embedding
 
 IMAGES_AT_ONCE = 16
 
@@ -71,6 +72,8 @@ class FeatureStore:
 def fill_features(store: FeatureStore, engine: GazeEngine, cases: Sequence[Case]) -> int:
     """Compute what is missing; how many pictures that were."""
     missing = {case.digest: case for case in cases if store.read(case.digest) is None}
+    if missing and engine.model.device.type == "cpu":
+        quick_patch_embedding(engine.model)
     for some in _groups(list(missing.values()), IMAGES_AT_ONCE):
         for case, encoded in zip(some, engine.encode_images([case.load() for case in some]), strict=True):
             store.write(case.digest, encoded.tokens, encoded.grid_thw)
