@@ -1,7 +1,6 @@
 """What may be seen in the Adapt tab: runs, curves and comparisons by everybody, pictures by reviewers."""
 
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,34 +10,16 @@ from finetune.tab.asked import Asked, command_of, suggested_name
 from finetune.tab.before_after import Pair, read_pairs
 from finetune.tab.form import FormError, is_names
 from finetune.tab.runs import Run, RunReader
-from frame.identity import LOGIN, Claim, Gate, NotAllowed, Role, Visitor
+from frame.identity import Claim, Gate
+from frame.welcome import Welcome, look_on, welcome
 
 if TYPE_CHECKING:
     from finetune.jobs.job import Job
     from finetune.jobs.service import JobService
 
-NAME = "Choose a name first; any will do. It is the same as in the Teach tab."
 GONE = "There is no such run any more; choose another one."
 FEWEST, MOST = 2, 4  # runs beside each other
 LOG_LINES, MOST_RUNS = 40, 200
-
-
-@dataclass(frozen=True)
-class Welcome:
-    """Who asks, as the server sees them.
-
-    Args:
-        visitor: None where nobody is named.
-        problem: what to do to be somebody; "" where there is nothing to do.
-    """
-
-    visitor: Visitor | None
-    problem: str = ""
-
-    @property
-    def roles(self) -> frozenset[Role]:
-        """What they may do; nothing where nobody is named."""
-        return self.visitor.roles if self.visitor else frozenset()
 
 
 @dataclass(frozen=True)
@@ -80,10 +61,7 @@ class Looking:
         Raises:
             NotAllowed: a wrong token, a name that cannot be used, or too many requests.
         """
-        if self._is_named(claim):
-            return Welcome(self.gate.admit(claim, "read"))
-        self.gate.check_rate(claim, "read")
-        return Welcome(None, NAME if self.gate.asks_name else LOGIN)
+        return welcome(self.gate, claim)
 
     def look(self, claim: Claim, job_id: object) -> Look:
         """All runs, and one of them closely: the one that is asked for, else one that goes on, else the latest.
@@ -91,7 +69,7 @@ class Looking:
         Raises:
             NotAllowed: too many requests.
         """
-        visitor = self._look_on(claim)
+        visitor = look_on(self.gate, claim)
         roles = visitor.roles if visitor is not None else frozenset()
         is_admin = "admin" in roles
         runs = self._runs()
@@ -107,7 +85,7 @@ class Looking:
         Raises:
             NotAllowed: too many requests.
         """
-        self._look_on(claim)
+        look_on(self.gate, claim)
         return tuple(run for run in self._runs() if run.job.state == "done")
 
     def compare(self, claim: Claim, job_ids: object) -> tuple[Run, ...]:
@@ -117,7 +95,7 @@ class Looking:
             NotAllowed: too many requests.
             FormError: too few or too many, or one that is gone.
         """
-        self._look_on(claim)
+        look_on(self.gate, claim)
         ids = list(dict.fromkeys(job_ids)) if is_names(job_ids) else []  # type: ignore[call-overload]
         if not FEWEST <= len(ids) <= MOST:
             raise FormError(f"Choose {FEWEST} to {MOST} runs to compare.")
@@ -139,7 +117,7 @@ class Looking:
         Raises:
             NotAllowed: too many requests.
         """
-        self._look_on(claim)
+        look_on(self.gate, claim)
         made = [path.name for path in self._adapters.iterdir()] if self._adapters.is_dir() else []
         return suggested_name(str(base), [*made, *(job.name for job in self._jobs.jobs())])
 
@@ -150,7 +128,7 @@ class Looking:
             NotAllowed: too many requests.
             FormError: something in the form cannot be used.
         """
-        self._look_on(claim)
+        look_on(self.gate, claim)
         return command_of(asked.config(self.bases), asked.choice(), asked.checked_name())
 
     # ---- what they share --------------------------------------------------------------------------------------------
@@ -166,14 +144,3 @@ class Looking:
         if found is None:
             raise FormError(GONE)
         return found
-
-    def _look_on(self, claim: Claim) -> Visitor | None:
-        """Everybody, though not too often; a name that cannot be used or a wrong token count as nobody."""
-        if self._is_named(claim):
-            with suppress(NotAllowed):
-                return self.gate.admit(claim, "read")
-        self.gate.check_rate(claim, "read")
-        return None
-
-    def _is_named(self, claim: Claim) -> bool:
-        return bool(claim.name if self.gate.asks_name else claim.login)

@@ -7,10 +7,10 @@ from typing import Any
 
 import gradio as gr
 
-from annotate.dashboard.open.part import Welcome
 from annotate.dashboard.service import DashboardService
 from frame.identity import LONGEST_NAME, Claim
 from frame.ui import QUIET, Values
+from frame.welcome import Welcome
 
 # The name goes with every request as a cookie: the same one, kept in the same place, as in the Teach tab.
 SET_NAME = "(name, token) => { GazeName.name = name.trim(); return [name, token]; }"

@@ -1,7 +1,6 @@
 """What everybody may know, with or without a name; limited by address where nobody is named."""
 
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 
 from annotate.dashboard.part import Part
@@ -10,9 +9,9 @@ from annotate.store.lookup import count_annotators
 from annotate.store.store import AnnotationStore
 from annotate.store.types import Counts
 from annotate.sync.worker import SyncState
-from frame.identity import LOGIN, Claim, Gate, NotAllowed, Role, Visitor
+from frame.identity import Claim, Gate
+from frame.welcome import Welcome, look_on, welcome
 
-NAME = "Choose a name first; any will do. It is the same as in the Teach tab."
 LONGEST_RECEIPT = 40  # typed with hyphens and blanks
 
 
@@ -29,24 +28,6 @@ class Totals:
     counts: Counts
     annotators: int
     sync: SyncState | None
-
-
-@dataclass(frozen=True)
-class Welcome:
-    """Who asks, as the server sees them.
-
-    Args:
-        visitor: None where nobody is named.
-        problem: what to do to be somebody; "" where there is nothing to do.
-    """
-
-    visitor: Visitor | None
-    problem: str = ""
-
-    @property
-    def roles(self) -> frozenset[Role]:
-        """What they may do; nothing where nobody is named."""
-        return self.visitor.roles if self.visitor else frozenset()
 
 
 class OpenPart(Part):
@@ -67,7 +48,7 @@ class OpenPart(Part):
         Raises:
             NotAllowed: too many requests.
         """
-        self._admit(claim)
+        look_on(self.gate, claim)
         return Totals(self.store.counts(), count_annotators(self.store), self._sync_state())
 
     def receipt(self, claim: Claim, text: str) -> ReceiptCheck:
@@ -77,7 +58,7 @@ class OpenPart(Part):
             NotAllowed: too many requests.
             ValueError: nothing was typed.
         """
-        self._admit(claim)
+        look_on(self.gate, claim)
         if not text.strip():
             raise ValueError("Type the ten characters of a receipt first.")
         return check_receipt(self.store, text[:LONGEST_RECEIPT])
@@ -88,18 +69,4 @@ class OpenPart(Part):
         Raises:
             NotAllowed: a wrong token, a name that cannot be used, or too many requests.
         """
-        if self._is_named(claim):
-            return Welcome(self.gate.admit(claim, "read"))
-        self.gate.check_rate(claim, "read")
-        return Welcome(None, NAME if self.gate.asks_name else LOGIN)
-
-    def _admit(self, claim: Claim) -> None:
-        """Everybody, though not too often; a name that cannot be used or a wrong token count as nobody."""
-        if self._is_named(claim):
-            with suppress(NotAllowed):
-                self.gate.admit(claim, "read")  # counts before it makes anybody known to the store
-                return
-        self.gate.check_rate(claim, "read")
-
-    def _is_named(self, claim: Claim) -> bool:
-        return bool(claim.name if self.gate.asks_name else claim.login)
+        return welcome(self.gate, claim)

@@ -5,15 +5,15 @@ from html import escape
 
 import gradio as gr
 
-from finetune.tab.looking import Welcome
 from finetune.tab.service import AdaptService
 from frame.identity import LONGEST_NAME, Claim
 from frame.ui import QUIET, Listen
+from frame.welcome import Welcome
 
 SET_NAME = "(name, token, ...rest) => { GazeName.name = name.trim(); return [name, token, ...rest]; }"
 GET_NAME = "() => GazeName.name"
 RANKS = ("admin", "reviewer", "annotator")
-LOOK = " You may look at everything here; to train, an admin is needed"
+LOOK = " You may look here; to train, an admin is needed"
 
 
 class Entry:
