@@ -22,6 +22,7 @@ NO_TRAINING = (
     "Training does not fit on ZeroGPU: a GPU is lent for about a minute at a time, and what was learned is lost with "
     "it. Export the annotations in the Annotations tab, and run the command on a machine with a GPU of its own."
 )
+NO_ADAPTER = "This run has no adapter yet; choose one that is done."
 # What training with a configuration takes, in one sentence; "" where that cannot be told.
 Memory = Callable[[FinetuneConfig], str]
 
@@ -116,6 +117,29 @@ class AdaptService(Looking):
         """
         self.gate.admit(claim, "train", "admin")
         self._jobs.cancel(self._job(job_id).job_id)
+
+    def pack(self, claim: Claim, job_id: object, target: Path) -> Path:
+        """Write the adapter of a finished run as a ZIP.
+
+        Args:
+            claim: who asks.
+            job_id: of the run.
+            target: new folder, which takes the file; nobody should be able to guess it.
+
+        Raises:
+            NotAllowed: not an admin.
+            ValueError: no such run, it has no adapter, or the adapter is not whole.
+        """
+        self.gate.admit(claim, "train", "admin")
+        adapter = self._job(job_id).adapter
+        if adapter is None:
+            raise FormError(NO_ADAPTER)
+        from finetune.export.files import zip_adapter  # late: it imports torch
+
+        target.mkdir(parents=True, mode=0o700)
+        path = target / f"{adapter.name}.zip"
+        zip_adapter(adapter, path)
+        return path
 
     def delete(self, claim: Claim, job_id: object, *, adapter: bool = False) -> None:
         """Remove a run and its data.

@@ -1,5 +1,6 @@
 """The closed loop in the whole program: click in Teach, train in Adapt, and Diagnose looks as it was taught."""
 
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from PIL import Image
 
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.metrics.sequence import sequence_score
+from gazevlm_core.model.adapters import ADAPTER_FILES
 from gazevlm_core.phantom.make import make_phantom
 from gazevlm_core.scanpath import Fixation
 from tests.annotate.annotate_browser import click, new_context, next_image, points, submit, tick
@@ -96,6 +98,14 @@ def test_what_is_clicked_in_teach_is_how_the_trained_adapter_looks_in_diagnose(
     wait_for(page, "#adapt-run-status", "corners")
     wait_for(page, "#adapt-run-status", "corners: done", TRAINING_MS)
     wait_for(page, "#adapt-figures", "sequence score")
+    page.click("#adapt-take-fold button")
+    page.click("#adapt-take")
+    wait_for(page, "#adapt-take-status", "corners.zip is packed")
+    with page.expect_download() as download:
+        page.locator("#adapt-take-file a").first.click()
+    download.value.save_as(tmp_path / "corners.zip")
+    with zipfile.ZipFile(tmp_path / "corners.zip") as archive:
+        assert set(ADAPTER_FILES) < {name.removeprefix("corners/") for name in archive.namelist()}
     page.click("#adapt-use-it a")
 
     page.wait_for_selector("#examples button img")

@@ -1,6 +1,7 @@
 """Every method of the Adapt tab's service asks the gate by itself; names from a browser are looked up, never used."""
 
 import inspect
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from finetune.tab.form import FormError
 from finetune.tab.service import AdaptService
 from frame.identity import LIMITS, Claim, NotAllowed
 from frame.training_data import DataChoice
+from gazevlm_core.model.adapters import ADAPTER_FILES
+from tests.adapter_maker import make_adapter
 from tests.finetune.adapt_maker import (
     ADMIN,
     ANNOTATOR,
@@ -31,7 +34,7 @@ from tests.finetune.adapt_maker import (
 # Who may call what; a method that is new fails below until it stands here.
 EVERYBODY = {"welcome", "look", "history", "compare", "suggest", "command"}
 REVIEWERS = {"pairs"}
-ADMINS = {"count", "estimate", "start", "pause", "resume", "cancel", "delete"}
+ADMINS = {"count", "estimate", "start", "pause", "resume", "cancel", "delete", "pack"}
 METHODS = [name for name in dir(AdaptService) if name[0] != "_" and callable(getattr(AdaptService, name))]
 
 
@@ -160,6 +163,8 @@ def test_an_id_is_never_a_path(tmp_path: Path) -> None:
         for name in ("pause", "resume", "cancel", "delete"):
             with pytest.raises(FormError, match="no such run"):
                 getattr(service, name)(ADMIN, hostile)
+        with pytest.raises(FormError, match="no such run"):
+            service.pack(ADMIN, hostile, tmp_path / "packed")
     assert jobs.asked == []
 
 
@@ -209,6 +214,19 @@ def test_acting_on_a_run_is_handed_on(jobs: FakeJobs) -> None:
     ]  # fmt: skip
     with pytest.raises(FormError, match="no such run"):
         service.pairs(ADMIN, "old")
+
+
+def test_a_finished_adapter_is_packed_and_nothing_else(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    adapter = make_adapter(tiny_checkpoint, tmp_path / "mine")
+    (adapter / "optimizer.tmp").write_text("not of the adapter")
+    done, queued = finished("done", adapter=adapter), (FakeJob("waits", state="queued"), [])
+    service = make_service(FakeJobs(done, queued))
+    path = service.pack(ADMIN, "done", tmp_path / "room")
+    with zipfile.ZipFile(path) as archive:
+        assert set(archive.namelist()) == {f"mine/{name}" for name in (*ADAPTER_FILES, "README.md")}
+    with pytest.raises(FormError, match="no adapter yet"):
+        service.pack(ADMIN, "waits", tmp_path / "other")
+    assert not (tmp_path / "other").exists()
 
 
 def test_counts_are_those_of_the_choice() -> None:

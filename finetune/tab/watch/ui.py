@@ -15,6 +15,7 @@ from finetune.tab.looking import Look
 from finetune.tab.runs import ACTIVE, ENDED, RESUMABLE, Run
 from finetune.tab.service import AdaptService
 from finetune.tab.tables import OF_ADMINS, measure_table, run_label, run_table
+from finetune.tab.take.ui import TakeView
 from finetune.tab.watch.pair.ui import FOR_REVIEWERS, NONE_YET, PairView
 from finetune.tab.words import NOT_BETTER, duration, progress
 from frame.identity import Claim
@@ -79,6 +80,7 @@ class WatchView:
                 self.curve = gr.Plot(show_label=False, elem_id="adapt-curve", elem_classes="adapt-chart")
                 self.measure = gr.Dropdown([], label="Measure", filterable=False, elem_id="adapt-measure")
         self.figures = gr.HTML(elem_id="adapt-figures")
+        self.take = TakeView(self.service, self.entry, self.run)
         with gr.Accordion("What it printed last", open=False, elem_id="adapt-log-fold"):
             self.log = gr.HTML(elem_id="adapt-log")
 

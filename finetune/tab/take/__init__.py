@@ -1,0 +1,1 @@
+"""A finished adapter as a file."""
