@@ -26,6 +26,17 @@ NVIDIA_DRIVER = Path("/dev/nvidiactl")
 SAME_START_S = 2.0  # a start time is computed from the boot time, which moves when the clock is set
 
 
+def device_of(device: str) -> str:
+    """The device that a configuration's name stands for, under one name: "cpu" or "cuda:N".
+
+    Args:
+        device: of the configuration; "auto" is the CPU where no NVIDIA driver is.
+    """
+    if device == "auto":
+        device = "cuda" if NVIDIA_DRIVER.exists() else "cpu"
+    return "cuda:0" if device == "cuda" else device
+
+
 @dataclass
 class Process:
     """The process of a job.
@@ -134,6 +145,5 @@ def environment(device: str) -> dict[str, str]:
         device: of the configuration; "auto" is the CPU where no NVIDIA driver is.
     """
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
-    on_cpu = device == "cpu" or (device == "auto" and not NVIDIA_DRIVER.exists())
-    allocator = CPU_ALLOCATOR if on_cpu else {}
+    allocator = CPU_ALLOCATOR if device_of(device) == "cpu" else {}
     return {**allocator, **os.environ, "PYTHONPATH": path, "PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1"}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from finetune.jobs.endings import is_whole, last_checkpoint, settle
 from finetune.jobs.job import CONFIG_FILE, Wish, disk_words, write_record
-from finetune.jobs.launcher import find_process, launch
+from finetune.jobs.launcher import device_of, find_process, launch
 from finetune.jobs.shelf import Entry, Shelf
 from finetune.records import EXIT_FILE, LOG_FILE, STDOUT_FILE
 
@@ -118,11 +118,12 @@ class Runner:
     def _start_next(self) -> None:
         """Start the first job that waits for each device that is free."""
         entries = self._shelf.entries.values()
-        busy = {entry.config.device for entry in entries if entry.process is not None}
+        busy = {device_of(entry.config.device) for entry in entries if entry.process is not None}
         waiting = [entry for entry in entries if entry.record.state == "queued"]
         for entry in sorted(waiting, key=lambda entry: (entry.record.queued_at_s, entry.record.job_id)):
-            if entry.config.device not in busy and self._launch(entry):
-                busy.add(entry.config.device)
+            device = device_of(entry.config.device)
+            if device not in busy and self._launch(entry):
+                busy.add(device)
 
     def _launch(self, entry: Entry) -> bool:
         """Start a job; False where it failed at once.

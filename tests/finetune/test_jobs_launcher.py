@@ -76,6 +76,13 @@ def test_it_finds_the_package_from_any_folder(tmp_path: Path, monkeypatch: pytes
     assert (process.status, (tmp_path / "stdout.txt").read_text()) == (0, "")
 
 
+def test_a_device_has_one_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(launcher, "NVIDIA_DRIVER", tmp_path / "missing")
+    assert [launcher.device_of(name) for name in ("auto", "cpu", "cuda", "cuda:1")] == ["cpu", "cpu", "cuda:0", "cuda:1"]
+    monkeypatch.setattr(launcher, "NVIDIA_DRIVER", tmp_path)
+    assert launcher.device_of("auto") == launcher.device_of("cuda:0") == "cuda:0"
+
+
 def test_the_allocator_is_tuned_for_the_cpu_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in CPU_ALLOCATOR:
         monkeypatch.delenv(name, raising=False)

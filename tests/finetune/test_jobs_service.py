@@ -12,6 +12,7 @@ import pytest
 from finetune.config import FinetuneConfig
 from finetune.jobs import files, job, shelf
 from finetune.jobs.job import Job, JobError
+from finetune.jobs.launcher import device_of
 from finetune.jobs.opening import open_jobs
 from finetune.jobs.service import JobService
 from tests.finetune.jobs_maker import (
@@ -62,8 +63,14 @@ def test_a_job_becomes_an_adapter(service: JobService, tmp_path: Path) -> None:
     assert service.events(done.job_id, offset) == ([], offset)
 
 
+def device_of_this_machine() -> str:
+    """"auto" where it stands for the CPU: jobs of both names wait for each other."""
+    return "auto" if device_of("auto") == "cpu" else "cpu"
+
+
 def test_one_at_a_time_per_device_in_order(service: JobService) -> None:
-    jobs = [submit(service, name, 60) for name in ("first", "second", "third")]
+    names = {"first": "cpu", "second": device_of_this_machine(), "third": "cpu"}
+    jobs = [submit(service, name, 60, device=device) for name, device in names.items()]
     other = submit(service, "elsewhere", LONG, device="cuda:1")
     together = 0
     while True:
