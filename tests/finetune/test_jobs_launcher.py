@@ -78,7 +78,8 @@ def test_it_finds_the_package_from_any_folder(tmp_path: Path, monkeypatch: pytes
 
 def test_a_device_has_one_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(launcher, "NVIDIA_DRIVER", tmp_path / "missing")
-    assert [launcher.device_of(name) for name in ("auto", "cpu", "cuda", "cuda:1")] == ["cpu", "cpu", "cuda:0", "cuda:1"]
+    names = {"auto": "cpu", "cpu": "cpu", "cuda": "cuda:0", "cuda:1": "cuda:1"}
+    assert {name: launcher.device_of(name) for name in names} == names
     monkeypatch.setattr(launcher, "NVIDIA_DRIVER", tmp_path)
     assert launcher.device_of("auto") == launcher.device_of("cuda:0") == "cuda:0"
 
