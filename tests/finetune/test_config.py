@@ -33,7 +33,7 @@ FLAGS: dict[str, tuple[list[str], Any]] = {
     "max_pixels": (["--max-pixels", "90000"], 90_000),
     "lora_rank": (["--lora-rank", "4"], 4),
     "lora_alpha": (["--lora-alpha", "5"], 5),
-    "lora_dropout": (["--lora-dropout", "0"], 0.0),
+    "lora_dropout": (["--lora-dropout", "0.1"], 0.1),
     "dora": (["--dora"], True),
     "rslora": (["--rslora"], True),
     "freeze_language": (["--freeze-language"], True),

@@ -26,6 +26,7 @@ from gazevlm_core.model.adapters import ADAPTER_FILES
 from tests.finetune.run_maker import StopAfter, events, go, losses, quick, tensors
 
 USAGE_ERROR = 2
+START_S = 150
 
 
 def test_the_same_seed_gives_the_same_adapter(
@@ -195,14 +196,15 @@ def command(config: FinetuneConfig, place: Path, *more: str) -> list[str]:
     return [*start, "--out", str(place / "adapter"), "--run", str(place / "run"), *more]
 
 
-def wait_for(place: Path, kind: str, process: subprocess.Popen) -> None:
-    """Until the log has an event."""
-    for _ in range(600):
+def wait_for(place: Path, kind: str, process: subprocess.Popen, said: Path) -> None:
+    """Until the log has an event; the machine may be busy."""
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline:
         if events(place, kind):
             return
-        assert process.poll() is None, f"it ended with {process.returncode}"
-        time.sleep(0.1)
-    raise AssertionError(f"no {kind} after a minute")
+        assert process.poll() is None, f"it ended with {process.returncode}: {said.read_text()}"
+        time.sleep(0.02)
+    pytest.fail(f"no {kind} after {START_S} s: {said.read_text()}")
 
 
 @pytest.mark.slow
@@ -211,11 +213,20 @@ def test_the_command_ends_with_a_status(
 ) -> None:
     config = quick(gaze_folder, tiny_checkpoint, max_steps=60, evaluations=1, checkpoints=1)
     environment = {**os.environ, "PYTHONPATH": str(repository), "OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(command(config, tmp_path), cwd=repository, env=environment) as process:
-        wait_for(tmp_path / "run", "step", process)
+    said = tmp_path / "said.txt"
+    with said.open("wb") as output:
+        process = subprocess.Popen(
+            command(config, tmp_path), cwd=repository, env=environment, stdout=output, stderr=subprocess.STDOUT
+        )
+    try:
+        wait_for(tmp_path / "run", "step", process, said)
         process.send_signal(signal.SIGTERM)
         process.send_signal(signal.SIGTERM)  # impatience changes nothing
-        assert process.wait(60) == EXIT_STOPPED
+        status = process.wait(60)
+    finally:
+        process.kill()
+        process.wait()
+    assert status == EXIT_STOPPED, said.read_text()
     ending = read_ending(tmp_path / "run")
     assert ending is not None
     assert (ending.outcome, ending.step > 0) == ("stopped", True)
