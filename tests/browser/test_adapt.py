@@ -137,7 +137,7 @@ def test_a_training_is_cancelled_resumed_and_paused(browser: "Browser", address:
     page.click("#adapt-log-fold button")
     wait_for(page, "#adapt-log", "from step")
     page.click("#adapt-pause")
-    wait_for(page, "#adapt-run-status", "Paused at step")
+    wait_for(page, "#adapt-run-status", "stopped: paused")  # with a last checkpoint, or before it had begun
     page.click("#adapt-cancel")
     wait_for(page, "#adapt-run-status", "Cancelled while it was paused")
     page.click("#adapt-delete")
