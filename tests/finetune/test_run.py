@@ -26,7 +26,7 @@ from gazevlm_core.model.adapters import ADAPTER_FILES
 from tests.finetune.run_maker import StopAfter, events, go, losses, quick, tensors
 
 USAGE_ERROR = 2
-START_S = 150
+START_S = 200
 
 
 def test_the_same_seed_gives_the_same_adapter(
@@ -208,6 +208,7 @@ def wait_for(place: Path, kind: str, process: subprocess.Popen, said: Path) -> N
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_the_command_ends_with_a_status(
     repository: Path, gaze_folder: Path, tiny_checkpoint: Path, tmp_path: Path
 ) -> None:
@@ -222,7 +223,7 @@ def test_the_command_ends_with_a_status(
         wait_for(tmp_path / "run", "step", process, said)
         process.send_signal(signal.SIGTERM)
         process.send_signal(signal.SIGTERM)  # impatience changes nothing
-        status = process.wait(60)
+        status = process.wait(START_S)
     finally:
         process.kill()
         process.wait()
