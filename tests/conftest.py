@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,6 +44,23 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
         if not torch.cuda.is_available():
             pytest.skip("needs CUDA, and torch sees no such device")
+
+
+def _arithmetic() -> tuple[object, ...] | None:
+    """The settings of the process that decide torch's bits; None before anything imported it."""
+    torch = sys.modules.get("torch")
+    if torch is None or not hasattr(torch, "get_num_threads"):
+        return None
+    return (torch.get_float32_matmul_precision(), torch.get_default_dtype(), torch.get_num_threads())
+
+
+@pytest.fixture(autouse=True)
+def same_arithmetic() -> Iterator[None]:
+    """No test leaves torch computing otherwise: tests of equal bits behind it would fail, and not by themselves."""
+    before = _arithmetic()
+    yield
+    if before is not None:
+        assert _arithmetic() == before, "it changed torch's settings for every test behind it"
 
 
 @pytest.fixture(scope="session")

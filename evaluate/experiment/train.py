@@ -72,7 +72,13 @@ def train_cell(cell: Cell, plan: Plan, shards: Path, scratch: Path) -> "GazeEngi
     from gazevlm_core.model.config import GazeConfig
     from gazevlm_core.options import Precision
     from gazevlm_core.training.collator import GazeCollator
-    from gazevlm_core.training.nano_parts import nano_model, nano_processor, quick_patch_embedding, train_tokenizer
+    from gazevlm_core.training.nano_parts import (
+        nano_model,
+        nano_processor,
+        quick_patch_embedding,
+        quick_products,
+        train_tokenizer,
+    )
     from gazevlm_core.training.trainer import GazeTrainer
 
     cases = training_cases(shards, cell.seed, cell.images)
@@ -86,7 +92,6 @@ def train_cell(cell: Cell, plan: Plan, shards: Path, scratch: Path) -> "GazeEngi
     processor = nano_processor(train_tokenizer(_texts(cases)))
     model = nano_model(processor, config)
     quick_patch_embedding(model)
-    torch.set_float32_matmul_precision("medium")
     arguments = TrainingArguments(
         output_dir=str(scratch),
         max_steps=plan.steps,
@@ -108,7 +113,8 @@ def train_cell(cell: Cell, plan: Plan, shards: Path, scratch: Path) -> "GazeEngi
     )
     data = OrderedExamples(cases, cell, plan)
     collator = GazeCollator(processor, config, use_gaze=gaze)
-    GazeTrainer(model=model, args=arguments, train_dataset=data, data_collator=collator).train()
+    with quick_products():
+        GazeTrainer(model=model, args=arguments, train_dataset=data, data_collator=collator).train()
     return GazeEngine(Checkpoint(model.eval(), processor, cell.name, Precision.FP32))
 
 

@@ -159,18 +159,17 @@ def train(variant: Variant, recipe: Recipe, cases: list["PhantomCase"], runs: Pa
     Returns:
         Folder of the full-precision result.
     """
-    import torch
     from transformers import set_seed
     from transformers.trainer_utils import get_last_checkpoint
 
     from gazevlm_core.training.collator import GazeCollator
+    from gazevlm_core.training.nano_parts import quick_products
     from gazevlm_core.training.trainer import GazeTrainer
 
     folder = runs / variant.value
     final = folder / "final"
     if final.exists():
         return final
-    torch.set_float32_matmul_precision("medium")  # bf16 products with fp32 sums where the CPU has them, else fp32
     schedule = schedule_of(variant, recipe)
     set_seed(schedule.seed)
     model, processor = _begin(variant, recipe, cases, runs)
@@ -182,7 +181,8 @@ def train(variant: Variant, recipe: Recipe, cases: list["PhantomCase"], runs: Pa
         data_collator=GazeCollator(processor, config, use_gaze=config.gaze_trained),
     )
     folder.mkdir(parents=True, exist_ok=True)
-    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(folder)))
+    with quick_products():
+        trainer.train(resume_from_checkpoint=get_last_checkpoint(str(folder)))
     partial = folder / "final.partial"
     model.save_pretrained(partial)
     processor.save_pretrained(partial)

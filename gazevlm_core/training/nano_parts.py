@@ -1,6 +1,7 @@
 """The embedded model from nothing: its tokenizer, processor and untrained weights."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -103,6 +104,20 @@ def quick_patch_embedding(model: GazeVLM) -> None:
     """Compute a model's patch embedding as a product from here on; what is saved stays the same."""
     embedding = model.model.visual.patch_embed
     embedding.proj = WholeKernelConv3d.sharing(embedding.proj)
+
+
+@contextmanager
+def quick_products() -> Iterator[None]:
+    """Within, fp32 products are of bf16 with fp32 sums where the CPU has such, else as ever.
+
+    The setting belongs to the process: left behind, whatever it computes next would come out with other bits.
+    """
+    kept = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(kept)
 
 
 def nano_model(processor: GazeVLMProcessor, gaze: GazeConfig) -> GazeVLM:
