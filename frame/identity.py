@@ -18,7 +18,7 @@ Role = Literal["annotator", "reviewer", "admin"]
 Action = Literal["read", "draft", "submit", "look", "upload", "review", "administer", "train", "token"]
 LONGEST_NAME = 40
 NAME_COOKIE = "gazevlm_name"  # where the page keeps a chosen name; written by annotate/static/keep.js
-NEIGHBOURS = 10  # people behind one address
+NEIGHBOURS = 10  # people behind one address; behind a Space's proxy, all who are not logged in
 LOGIN = "Log in with your Hugging Face account first; the button is at the top of the tab."
 # Per person and process. "draft": tasks and skips; "look": a pass of the model; "train": starts and ends of trainings;
 # "token": wrong ones.
@@ -162,12 +162,15 @@ class Gate:
         return visitor
 
     def check_rate(self, claim: Claim, action: Action, pseudonym: str = "") -> None:
-        """Count one more of a person, or of an address where there is none.
+        """Count one more of a person, or of an address and all who are behind it where nobody is named.
 
         Raises:
             NotAllowed: too many.
         """
-        self._count(action, f"who {pseudonym}" if pseudonym else f"from {claim.address}")
+        if pseudonym:
+            self._count(action, f"who {pseudonym}")
+        else:
+            self._count(action, f"from {claim.address}", NEIGHBOURS)
 
     def _count(self, action: Action, key: str, people: int = 1) -> None:
         limit = LIMITS[action]

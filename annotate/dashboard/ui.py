@@ -3,6 +3,7 @@
 What a role may not use is hidden by styles, for tidiness alone: every handler asks the gate by itself.
 """
 
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -11,14 +12,17 @@ from annotate.dashboard.admin.exports.ui import ExportsView
 from annotate.dashboard.admin.images.ui import ImagesView
 from annotate.dashboard.admin.intake.ui import IntakeView
 from annotate.dashboard.admin.log.ui import LogView
-from annotate.dashboard.entry.ui import Entry, head
 from annotate.dashboard.open.ui import OpenView
 from annotate.dashboard.quality.ui import QualityView
 from annotate.dashboard.review.ui import ReviewView
 from annotate.dashboard.service import DashboardService
-from frame.ui import Tab, Values, told
+from frame.entry.ui import SET_NAME, Entry, EntryWords
+from frame.identity import Gate
+from frame.ui import QUIET, Tab, Values, told
 
-HEAD = head()
+HEAD = f"<style>{Path(__file__).with_name('dashboard.css').read_text(encoding='utf-8')}</style>"
+WITH_TOKEN = " With the token of a reviewer or admin you can do more here."
+ASK = " To review, ask whoever runs this Space to add your name to its reviewers."
 
 
 class Dashboard:
@@ -31,7 +35,7 @@ class Dashboard:
 
     def __init__(self, service: DashboardService, page: gr.Blocks) -> None:
         self.service = service
-        self.entry = Entry(service)
+        self.entry = Entry(service.gate, "dashboard", _words(service.gate), page)
         self.open = OpenView(service, self.entry)
         with gr.Tabs(elem_id="dashboard-parts") as self.parts:
             with gr.Tab("Review", id="review", elem_id="dashboard-review", render_children=True):
@@ -42,7 +46,10 @@ class Dashboard:
                 self._admin_parts()
         for event in (*self.review.changes, *self.intake.changes):
             self.open.refresh_after(event)
-        self.entry.connect(page, self._enter, self._outputs())
+        inputs, outputs = [self.entry.name, self.entry.typed], self._outputs()
+        page.load(self._enter, inputs, outputs, queue=False, **QUIET)  # a crowd that opens it must not fill the queue
+        for used in self.entry.events():
+            used(self._enter, inputs, outputs, js=SET_NAME, **QUIET)
         self.quality.on_image(self._see, [self.parts, *self.review.shown])
 
     def _admin_parts(self) -> None:
@@ -59,9 +66,9 @@ class Dashboard:
     def _outputs(self) -> list[Any]:
         images, log, intake = self.images, self.log, self.intake
         return [
-            self.entry.who, self.open.totals, self.parts, *self.review.shown, *self.quality.shown, intake.table,
-            intake.timer, images.image, images.more, images.last, images.status, images.picture, images.path,
-            log.table, log.before, log.status,
+            self.entry.who, self.entry.token, self.open.totals, self.parts, *self.review.shown, *self.quality.shown,
+            intake.table, intake.timer, images.image, images.more, images.last, images.status, images.picture,
+            images.path, log.table, log.before, log.status,
         ]  # fmt: skip
 
     @told
@@ -74,7 +81,8 @@ class Dashboard:
         """Everything that this person may see to begin with."""
         claim = self.entry.claim(request, token)
         welcome = self.service.open.welcome(claim)
-        values = {self.entry.who: self.entry.shown(welcome), **self.open.first(self.service.open.totals(claim))}
+        entered = {self.entry.who: self.entry.shown(welcome), self.entry.token: token}
+        values = {**entered, **self.open.first(self.service.open.totals(claim))}
         if "reviewer" in welcome.roles:
             values |= {**self.review.first(claim), **self.quality.first(claim)}
         if "admin" in welcome.roles:
@@ -82,6 +90,16 @@ class Dashboard:
         else:
             values[self.parts] = gr.Tabs(selected="review")  # what is hidden now might be open
         return values
+
+
+def _words(gate: Gate) -> EntryWords:
+    return EntryWords(
+        token="Token of a reviewer or admin",
+        info="Not needed to look at the counts.",
+        full="reviewer",
+        nobody=" What everybody may see is below.",
+        less=WITH_TOKEN if gate.asks_name else ASK,
+    )
 
 
 def dashboard_tab(service: DashboardService) -> Tab:

@@ -10,15 +10,17 @@ from typing import Any
 
 import gradio as gr
 
-from finetune.tab.entry.ui import SET_NAME, Entry
 from finetune.tab.history.ui import HistoryView
 from finetune.tab.service import NO_TRAINING, AdaptService
 from finetune.tab.start.ui import BEGINNING, FAILED, StartView
 from finetune.tab.watch.ui import WatchView
+from frame.entry.ui import SET_NAME, Entry, EntryWords
+from frame.identity import Gate
 from frame.markup import status
 from frame.ui import QUIET, Listen, Tab, Values, told
 
 HEAD = f"<style>{Path(__file__).with_name('adapt.css').read_text(encoding='utf-8')}</style>"
+LOOK = " You may look here; to train, an admin is needed"
 BEGUN = "{name} is in the list of runs: {state}."
 
 
@@ -32,17 +34,18 @@ class AdaptPage:
 
     def __init__(self, service: AdaptService, page: gr.Blocks) -> None:
         self.service = service
-        self.entry = Entry(service, page)
+        self.entry = Entry(service.gate, "adapt", _words(service.gate), page)
         if service.zero_gpu:
             gr.HTML(f'<p class="adapt-notice" role="note">{escape(NO_TRAINING)}</p>', elem_id="adapt-zero")
         with gr.Tabs(elem_id="adapt-parts") as self.parts:
-            with gr.Tab("Runs", id="runs", elem_id="adapt-part-runs", render_children=True):
+            with gr.Tab("Runs", id="runs", elem_id="adapt-part-runs", render_children=True) as runs:
                 self.watch = WatchView(service, self.entry)
             with gr.Tab("Train", id="train", elem_id="adapt-part-train", render_children=True):
                 self.start = StartView(service, self.entry)
             with gr.Tab("Compare", id="compare", elem_id="adapt-part-compare", render_children=True) as compare:
                 self.history = HistoryView(service, self.entry)
         opened = {self.entry.token, self.history.chosen, *self._watched()}
+        self.watch.look_when(runs.select)  # out of sight, its timer stopped
         compare.select(self._finished, opened, self.history.shown, **QUIET)
         for change in self.watch.changes:
             change.success(self._finished, opened, self.history.shown, **QUIET)
@@ -58,12 +61,14 @@ class AdaptPage:
             opened: event.
         """
         inputs = [
-            self.entry.name, self.entry.token, self.watch.run, self.watch.measure, self.watch.seen, self.history.chosen,
+            self.entry.name, self.entry.typed, self.watch.run, self.watch.measure, self.watch.seen, self.history.chosen,
             *(component for component in self._form()),
         ]  # fmt: skip
         self.inputs = inputs
-        outputs = [self.entry.who, self.parts, *self.watch.shown, *self.start.opening, *self.history.shown]
-        opened(self._enter, inputs, outputs, **QUIET)
+        outputs = [
+            self.entry.who, self.entry.token, self.parts, *self.watch.shown, *self.start.opening, *self.history.shown,
+        ]  # fmt: skip
+        opened(self._enter, [inputs[0], self.entry.token, *inputs[2:]], outputs, **QUIET)
         for event in self.entry.events():
             event(self._enter, inputs, outputs, js=SET_NAME, **QUIET)
 
@@ -89,11 +94,12 @@ class AdaptPage:
     def _enter(self, request: gr.Request, *given: Any) -> Values:
         """Everything that this person may see now."""
         values = dict(zip(self.inputs, given, strict=True))
-        claim = self.entry.claim(request, values[self.entry.token])
+        claim = self.entry.claim(request, values[self.entry.typed])
         welcome = self.service.welcome(claim)
         is_admin = "admin" in welcome.roles
         shown = {
             self.entry.who: self.entry.shown(welcome),
+            self.entry.token: values[self.entry.typed],
             **self.watch.at(claim, {**values, self.watch.seen: None}),  # all of it: a reload has lost what was seen
             **self.start.first(claim, values, is_admin=is_admin),
             **self.history.first(claim, values[self.history.chosen]),
@@ -117,6 +123,11 @@ class AdaptPage:
     def _finished(self, values: Values, request: gr.Request) -> Values:
         claim = self.entry.claim(request, values[self.entry.token])
         return self.history.first(claim, values[self.history.chosen])
+
+
+def _words(gate: Gate) -> EntryWords:
+    less = LOOK + (", whose token goes above." if gate.asks_name else "; ask whoever runs this Space.")
+    return EntryWords(token="Token of an admin", info="Not needed to look.", full="admin", nobody=less, less=less)
 
 
 def adapt_tab(service: AdaptService) -> Tab:

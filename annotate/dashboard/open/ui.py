@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 
 import gradio as gr
 
-from annotate.dashboard.entry.ui import Entry
 from annotate.dashboard.open.part import Totals
 from annotate.dashboard.service import DashboardService
 from annotate.dashboard.words import when
+from frame.entry.ui import Entry
 from frame.markup import status
 from frame.ui import QUIET, Values, told
 

@@ -5,13 +5,13 @@ from collections.abc import Callable, Sequence
 import gradio as gr
 from gradio.blocks import Block
 
-from annotate.dashboard.entry.ui import Entry
 from annotate.dashboard.quality.chart import annotator_chart
 from annotate.dashboard.quality.part import Quality
 from annotate.dashboard.quality.tables import agreement_table, annotator_table, image_table
 from annotate.dashboard.service import DashboardService
 from annotate.dashboard.words import brief, score, shown_name, when
 from annotate.quality.scores import SEQUENCE
+from frame.entry.ui import Entry
 from frame.identity import Claim
 from frame.markup import note, status, table
 from frame.ui import QUIET, Values, told

@@ -5,11 +5,11 @@ from typing import Any, Literal
 
 import gradio as gr
 
-from annotate.dashboard.entry.ui import Entry
 from annotate.dashboard.review import markup
 from annotate.dashboard.review.detail import Detail
 from annotate.dashboard.review.part import QUEUES, Next, Seen
 from annotate.dashboard.service import DashboardService
+from frame.entry.ui import Entry
 from frame.identity import Claim
 from frame.markup import note, status, table
 from frame.ui import QUIET, Values, told

@@ -5,11 +5,11 @@ from typing import Any
 import gradio as gr
 
 from finetune.tab.charts import comparison_chart
-from finetune.tab.entry.ui import Entry
 from finetune.tab.looking import FEWEST, MOST
 from finetune.tab.runs import Run
 from finetune.tab.service import AdaptService
 from finetune.tab.tables import comparison_table, history_table, run_label
+from frame.entry.ui import Entry
 from frame.identity import Claim
 from frame.markup import note, table
 from frame.ui import FIT_CHARTS, QUIET, Values, told

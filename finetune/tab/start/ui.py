@@ -6,11 +6,11 @@ from typing import Any
 import gradio as gr
 
 from finetune.tab.asked import Asked, is_suggested
-from finetune.tab.entry.ui import Entry
 from finetune.tab.form import FormError
 from finetune.tab.service import AdaptService
 from finetune.tab.start.settings.ui import SettingsForm
 from finetune.tab.tables import count_tables
+from frame.entry.ui import Entry
 from frame.identity import Claim
 from frame.markup import note, status, table
 from frame.training_data import DataCount

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import gradio as gr
 
-from finetune.tab.entry.ui import Entry
 from finetune.tab.service import AdaptService
+from frame.entry.ui import Entry
 from frame.markup import note, status
 from frame.ui import QUIET, Values, told
 

@@ -9,7 +9,6 @@ import gradio as gr
 from gradio.blocks import Block
 
 from finetune.tab.charts import drawn_measures, loss_chart, measure_chart
-from finetune.tab.entry.ui import Entry
 from finetune.tab.link import link_html
 from finetune.tab.looking import Look
 from finetune.tab.runs import ACTIVE, ENDED, RESUMABLE, Run
@@ -18,9 +17,10 @@ from finetune.tab.tables import OF_ADMINS, measure_table, run_label, run_table
 from finetune.tab.take.ui import TakeView
 from finetune.tab.watch.pair.ui import FOR_REVIEWERS, NONE_YET, PairView
 from finetune.tab.words import NOT_BETTER, duration, progress
-from frame.identity import Claim
+from frame.entry.ui import Entry
+from frame.identity import Claim, NotAllowed
 from frame.markup import note, status, table
-from frame.ui import FIT_CHARTS, QUIET, Values, told
+from frame.ui import FIT_CHARTS, QUIET, Listen, Values, told
 
 LOOK_S = 2.0
 NO_RUNS = "Nothing was trained yet."
@@ -30,7 +30,7 @@ SURE: tuple[tuple[str, str, Literal["stop", "secondary"]], ...] = (
     ("delete-both", "Delete the run and its adapter", "stop"),
     ("keep", "Keep both", "secondary"),
 )  # fmt: skip
-# Whether the tab is in sight goes with each tick, so that nothing is asked for once another tab is open.
+# Whether it is in sight goes with each tick, so that nothing is asked for once another tab or part is open.
 IN_SIGHT = (
     "(...values) => { values[values.length - 1] = document.getElementById('adapt-runs').offsetParent ? 'yes' : '';"
     " return values; }"
@@ -86,8 +86,8 @@ class WatchView:
 
     def _connect(self) -> None:
         inputs: set[Block] = {self.entry.token, self.run, self.measure, self.seen}
-        self.run.input(self._look, inputs, self.shown, **QUIET)
-        self.measure.input(self._look, inputs, self.shown, **QUIET)
+        self.look_when(self.run.input)
+        self.look_when(self.measure.input)
         self.timer.tick(
             self._tick, [self.entry.token, self.run, self.measure, self.seen, self.in_sight], self.shown, js=IN_SIGHT,
             queue=False, trigger_mode="once", **QUIET,
@@ -110,6 +110,10 @@ class WatchView:
         ]
         self.pair.choose.input(self._pair, [self.entry.token, self.run, self.pair.choose], self.pair.shown, **QUIET)
 
+    def look_when(self, event: Listen) -> None:
+        """Show how the runs are now whenever it happens."""
+        event(self._look, {self.entry.token, self.run, self.measure, self.seen}, self.shown, **QUIET)
+
     # ---- handlers ---------------------------------------------------------------------------------------------------
     @told
     def _look(self, values: Values, request: gr.Request) -> Values:
@@ -121,7 +125,11 @@ class WatchView:
     ) -> Values:
         if not in_sight:
             return {self.timer: gr.Timer(active=False)}
-        return self.at(self.entry.claim(request, token), {self.run: run, self.measure: measure, self.seen: seen})
+        values = {self.run: run, self.measure: measure, self.seen: seen}
+        try:
+            return self.at(self.entry.claim(request, token), values)
+        except NotAllowed:  # too often for this address: nobody clicked, so nobody is told; the next tick asks again
+            return {}
 
     def _acting(self, act: Callable[..., object]) -> Callable[..., Values]:
         @told

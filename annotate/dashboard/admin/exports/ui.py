@@ -8,10 +8,10 @@ from typing import Any
 
 import gradio as gr
 
-from annotate.dashboard.entry.ui import Entry
 from annotate.dashboard.service import DashboardService
 from annotate.export.folder import FORMATS
 from annotate.export.intake import Imported
+from frame.entry.ui import Entry
 from frame.markup import note, status
 from frame.ui import QUIET, Values, told
 from gazevlm_core.images import DEFAULT_LIMITS

@@ -5,11 +5,11 @@ from html import escape
 import gradio as gr
 
 from annotate.dashboard.admin.images.part import PAGE, ImageView
-from annotate.dashboard.entry.ui import Entry
 from annotate.dashboard.review.markup import choice_of, picture_uri
 from annotate.dashboard.service import DashboardService
 from annotate.dashboard.words import brief, score, shown_name
 from annotate.store.lookup import ImageState, ListedImage
+from frame.entry.ui import Entry
 from frame.identity import Claim
 from frame.markup import note, status
 from frame.ui import QUIET, Values, told

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import gradio as gr
 
-from annotate.dashboard.entry.ui import Entry
 from annotate.dashboard.service import DashboardService
 from annotate.dashboard.words import shown_name, when
 from annotate.store.imports import shown_place
 from annotate.store.types import ImportStatus
+from frame.entry.ui import Entry
 from frame.identity import Claim
 from frame.markup import Cell, Table, note, status, table
 from frame.ui import QUIET, Values, told

@@ -5,10 +5,10 @@ import json
 import gradio as gr
 
 from annotate.dashboard.admin.log.part import PAGE
-from annotate.dashboard.entry.ui import Entry
 from annotate.dashboard.service import DashboardService
 from annotate.dashboard.words import when
 from annotate.store.types import AuditEntry
+from frame.entry.ui import Entry
 from frame.identity import Claim
 from frame.markup import Cell, Table, status, table
 from frame.ui import QUIET, Values, told

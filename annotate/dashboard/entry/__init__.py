@@ -1,1 +1,0 @@
-"""Who looks at the dashboard: name, token, and what they may do."""

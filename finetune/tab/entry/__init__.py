@@ -1,1 +1,0 @@
-"""Who asks, in the Adapt tab."""

@@ -1,0 +1,1 @@
+"""Who looks at a tab: name, token, and what they may do."""

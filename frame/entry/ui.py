@@ -1,0 +1,90 @@
+"""The row on top of a tab where somebody says who they are; the Teach tab asks in its own canvas."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+import gradio as gr
+
+from frame.identity import LONGEST_NAME, Claim, Gate, Role
+from frame.ui import QUIET, Listen
+from frame.welcome import Welcome
+
+# The name goes with every request as a cookie: the same one, kept in the same place, as in the Teach tab.
+SET_NAME = "(name, token, ...rest) => { GazeName.name = name.trim(); return [name, token, ...rest]; }"
+GET_NAME = "() => GazeName.name"
+RANKS: tuple[Role, ...] = ("admin", "reviewer", "annotator")
+
+
+@dataclass(frozen=True)
+class EntryWords:
+    """What the row says.
+
+    Args:
+        token: label of the token.
+        info: below it.
+        full: role of whoever needs no more of them.
+        nobody: after what is said to those who are not named.
+        less: after what is said to those who have not the full role.
+    """
+
+    token: str
+    info: str
+    full: Role
+    nobody: str
+    less: str
+
+
+class Entry:
+    """Name and token off a Space; on one, a log-in. What a role may not use is hidden by the page's style alone: every
+    method behind it checks the role again.
+
+    Handlers take `token`, which is what was entered last. What stands in the box may be half typed, or wrong: asked
+    by a timer, it would soon be too many wrong tokens.
+
+    Args:
+        gate: who is who.
+        prefix: of the ids and classes of the tab.
+        words: what it says.
+        page: that holds the tab.
+    """
+
+    def __init__(self, gate: Gate, prefix: str, words: EntryWords, page: gr.Blocks) -> None:
+        self.gate, self._prefix, self._words = gate, prefix, words
+        if not gate.asks_name:
+            gr.LoginButton(elem_id=f"{prefix}-login")
+        with gr.Row(elem_id=f"{prefix}-entry", elem_classes=f"{prefix}-line", visible=gate.asks_name):
+            self.name = gr.Textbox(
+                label="Your name", info="The same as in the Teach tab.", max_length=LONGEST_NAME, max_lines=1,
+                min_width=200, elem_id=f"{prefix}-name",
+                html_attributes=gr.InputHTMLAttributes(autocomplete="nickname"),
+            )  # fmt: skip
+            self.typed = gr.Textbox(
+                label=words.token, info=words.info, type="password", min_width=200, max_length=500,
+                elem_id=f"{prefix}-token", html_attributes=gr.InputHTMLAttributes(autocomplete="off"),
+            )  # fmt: skip
+            self.use = gr.Button("Use these", variant="primary", min_width=130, scale=0, elem_id=f"{prefix}-use")
+        self.token = gr.Textbox(visible=False)  # in the browser, as the box is: the server keeps nobody's token
+        self.who = gr.HTML(elem_id=f"{prefix}-who", padding=False)
+        page.load(None, None, self.name, js=GET_NAME, **QUIET)  # in the browser alone
+
+    def events(self) -> Sequence[Listen]:
+        """What begins again as somebody else; listen with `js=SET_NAME` and name and typed token before all inputs."""
+        return (self.use.click, self.name.submit, self.typed.submit)
+
+    def claim(self, request: gr.Request, token: object) -> Claim:
+        """What a request says of who made it; nothing of it is believed as it is."""
+        return self.gate.claim(request, token if isinstance(token, str) else "")
+
+    def shown(self, welcome: Welcome) -> str:
+        """Who the server sees, as HTML; its classes open the parts of the page."""
+        visitor = welcome.visitor
+        if visitor is None:
+            return f'<p class="{self._prefix}-person" role="status">{escape(welcome.problem + self._words.nobody)}</p>'
+        rank = next(rank for rank in RANKS if rank in visitor.roles)
+        article = "an" if rank[0] == "a" else "a"
+        words = f"You are <b>{escape(visitor.name)}</b>, {article} {rank}; others see {escape(visitor.pseudonym)}."
+        if self._words.full not in visitor.roles:
+            words += escape(self._words.less)
+        classes = " ".join([f"{self._prefix}-person", *(f"{self._prefix}-is-{role}" for role in sorted(visitor.roles))])
+        return f'<p class="{classes}" role="status">{words}</p>'
