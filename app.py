@@ -6,8 +6,11 @@ folder that annotations are kept in; README.md has all settings.
 """
 
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable
+from types import FrameType
 from typing import TYPE_CHECKING
 
 import spaces  # before anything of ours: on a ZeroGPU Space it has to come before torch
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from annotate.opening import Teaching
     from diagnose.catalogue import Catalogue
     from diagnose.service import Ask
+    from finetune.opening import Adapting
     from finetune.tab.service import AdaptService
 
 
@@ -101,12 +105,26 @@ def main() -> None:
         line = f"Token of the admin, until the next start ({ADMIN_TOKEN_VARIABLE} sets one): {of_teach.admin_token}"
         sys.stdout.write(line + "\n")
     teaching.start()
+    signal.signal(signal.SIGTERM, interrupt)  # after `start`, whose sync would end the process by itself
     try:
         page = build_app(catalogue, teaching, adapting.service, gpu=spaces.GPU(duration=duration))
         launch(page, heads(), mcp=settings.mcp)
     finally:
-        adapting.close()
-        teaching.close()
+        close(adapting, teaching)
+
+
+def interrupt(_number: int, _frame: FrameType | None) -> None:
+    """End as Ctrl-C does: a Space that is restarted, like a container that is stopped, sends SIGTERM."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # from here on everything is being closed
+    raise KeyboardInterrupt
+
+
+def close(adapting: "Adapting", teaching: "Teaching") -> None:
+    """Let a training keep a checkpoint while annotations are synced: a Space is killed half a minute after SIGTERM."""
+    pausing = threading.Thread(target=adapting.close, name="close-jobs")
+    pausing.start()
+    teaching.close()
+    pausing.join()
 
 
 if __name__ == "__main__":

@@ -1,8 +1,24 @@
 """The page with all its tabs: the endpoints and tools are those of Diagnose, and no handler of another tab is one."""
 
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
+import psutil
+import pytest
+
+from finetune.jobs.job import Record, read_record
+from finetune.jobs.opening import JOBS, open_jobs
+from finetune.records import read_events
 from gazevlm_core.inference import GazeEngine
+from tests.browser.serving import free_port
+from tests.finetune.run_maker import quick, write_gaze_folder
+
+GENEROUS_S = 200.0
 
 
 def test_only_diagnose_has_endpoints(tiny_checkpoint: Path, tiny_engine: GazeEngine, tmp_path: Path) -> None:
@@ -26,3 +42,48 @@ def test_only_diagnose_has_endpoints(tiny_checkpoint: Path, tiny_engine: GazeEng
     assert sorted(map(str, public)) == ["diagnose", "models"], "MCP tools are made of these"
     assert len(page.fns) > 30, "the handlers of the other tabs are there"
     assert len(heads()) == 4
+
+
+def wait_until(happened: Callable[[], bool], process: subprocess.Popen[bytes], said: Path) -> None:
+    deadline = time.monotonic() + GENEROUS_S
+    while not happened():
+        assert process.poll() is None, said.read_text()
+        assert time.monotonic() < deadline, said.read_text()
+        time.sleep(0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_program_that_is_told_to_end_pauses_its_training_first(
+    repository: Path, tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    data, said = tmp_path / "data", tmp_path / "said.txt"
+    jobs = open_jobs(data, data / "adapters")  # not started: the program does that
+    config = quick(write_gaze_folder(tmp_path / "gaze"), tiny_checkpoint, max_steps=5000, evaluations=1, checkpoints=1)
+    folder = data / JOBS / jobs.submit("mine", config, "somebody").job_id
+    environment = {
+        **os.environ, "GAZEVLM_DATA": str(data), "GAZEVLM_MODEL": str(tiny_checkpoint), "GAZEVLM_STARTERS": "0",
+        "GRADIO_SERVER_PORT": str(free_port()), "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1",
+    }  # fmt: skip
+
+    def record() -> Record:
+        return read_record(folder)
+
+    with said.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "app.py"], cwd=repository, env=environment, stdout=output, stderr=subprocess.STDOUT
+        )
+    try:
+        wait_until(lambda: any(one["event"] == "step" for one in read_events(folder / "run")[0]), process, said)
+        wait_until(lambda: "Running on local URL" in said.read_text(), process, said)
+        trainer = record().pid
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(GENEROUS_S) == 0, said.read_text()
+    finally:
+        process.kill()
+        process.wait()
+    assert record().state == "queued", "it goes on at the next start"
+    assert record().cause.startswith("Interrupted when the app was closed at step")
+    assert trainer is not None
+    assert not psutil.pid_exists(trainer)
+    assert "Traceback" not in said.read_text()

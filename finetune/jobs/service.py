@@ -18,7 +18,8 @@ from finetune.jobs.shelf import Entry, Shelf
 from finetune.jobs.showing import shown
 from finetune.records import read_events
 
-GRACE_S, POLL_S, CLOSE_S = 60.0, 0.5, 30.0
+GRACE_S, POLL_S = 60.0, 0.5
+CLOSE_S = 25.0  # a Space is killed half a minute after SIGTERM
 
 
 class JobService:

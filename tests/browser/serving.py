@@ -40,7 +40,7 @@ def serving(
         yield address
     finally:
         server.terminate()
-        server.wait(20)
+        server.wait(60)  # a training that runs keeps a checkpoint first
 
 
 def _wait_until_up(server: subprocess.Popen[bytes], address: str, log: Path) -> None:
