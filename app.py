@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
     from annotate.opening import Teaching
     from diagnose.catalogue import Catalogue
-    from diagnose.service import Ask
     from finetune.opening import Adapting
     from finetune.tab.service import AdaptService
+    from frame.models import Ask
 
 
 def build_app(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from diagnose.scores import CheckpointScores, read_scores, read_verdict
+from frame.models import PLUS
 from gazevlm_core.options import DiagnoseOptions, Precision
 from gazevlm_core.records import Diagnosis
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from gazevlm_core.inference import GazeEngine
     from gazevlm_core.model.config import GazeConfig
 
-PLUS = " + "  # between a model and its adapter
 PRECISIONS = {
     Precision.NF4: "4 bits (NF4)",
     Precision.INT8: "8 bits",

@@ -3,13 +3,14 @@
 import math
 import os
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import closing
 from dataclasses import dataclass
 
 from PIL import Image
 
 from diagnose.examples import EXAMPLES, draw_example
+from frame.models import Ask
 from gazevlm_core.images import ImageError, is_colored, load_image
 from gazevlm_core.options import DiagnoseOptions
 from gazevlm_core.overlay import draw_overlay
@@ -17,9 +18,6 @@ from gazevlm_core.records import Diagnosis
 
 LONGEST_QUESTION = 500  # characters
 GPU_START_S, GPU_GAZE_TOKEN_S, GPU_ANSWER_TOKEN_S = 10.0, 0.02, 0.15
-
-# Name of what answers ("" is the usual one), image, question, how to answer; first the path, then growing answers.
-Ask = Callable[[str, Image.Image, str, DiagnoseOptions], Generator[Diagnosis, None, None]]
 
 
 @dataclass(frozen=True, eq=False)

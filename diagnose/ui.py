@@ -15,7 +15,8 @@ from diagnose.examples import thumbnails
 from diagnose.form.ui import USUAL, answer_settings, asking_of
 from diagnose.page.ui import DiagnosePage
 from diagnose.record import MODELS_SCHEMA, RECORD_SCHEMA, DiagnosisRecord, ModelRecord, model_records, to_record
-from diagnose.service import Ask, answer_steps, choose_picture, overlay_of
+from diagnose.service import answer_steps, choose_picture, overlay_of
+from frame.models import Ask
 from frame.ui import MODEL_QUEUE, QUIET, Tab, build_page, page_error
 from gazevlm_core.options import DEFAULT_QUESTION
 

@@ -9,12 +9,14 @@ import inspect
 import os
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from enum import StrEnum
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
 
 import typer
+from filelock import FileLock, Timeout
 
 from finetune.config import ConfigError, FinetuneConfig, read_yaml
 from finetune.ending import Stopped, StopRequest, cause_of
@@ -33,7 +35,7 @@ from finetune.records import (
 if TYPE_CHECKING:
     from finetune.run_log import RunLog
 
-RUN_SUFFIX = ".run"
+RUN_SUFFIX, LOCK_FILE = ".run", ".lock"
 STATUS = {"done": EXIT_DONE, "stopped": EXIT_STOPPED, "failed": EXIT_FAILED}
 STOPPED_EARLY = "Stopped before the first step; nothing was learned yet, and resuming starts from there."
 
@@ -134,13 +136,23 @@ def run_process(config: FinetuneConfig, out: Path, run: Path) -> Ending:
     """
     stop = StopRequest()
     stop.listen()
+    with ExitStack() as held:
+        try:
+            run.mkdir(parents=True, exist_ok=True)
+            out.parent.mkdir(parents=True, exist_ok=True)
+            if is_main():
+                held.enter_context(FileLock(run / LOCK_FILE, blocking=False))  # goes with the process, however it ends
+                (run / EXIT_FILE).unlink(missing_ok=True)
+        except Timeout:
+            return Ending("failed", f"Another process trains in {run}; wait until it ends, or give another folder.")
+        except OSError as error:
+            return Ending("failed", cause_of(error, ()))
+        return _train_and_tell(config, out, run, stop)
+
+
+def _train_and_tell(config: FinetuneConfig, out: Path, run: Path, stop: StopRequest) -> Ending:
+    """The run itself, once its folder is this process's alone."""
     main = is_main()
-    try:
-        run.mkdir(parents=True, exist_ok=True)
-        out.parent.mkdir(parents=True, exist_ok=True)
-        (run / EXIT_FILE).unlink(missing_ok=True)
-    except OSError as error:
-        return Ending("failed", cause_of(error, ()))
     from gazevlm_core.quiet import quiet_libraries
 
     quiet_libraries()

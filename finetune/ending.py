@@ -7,8 +7,8 @@ from types import FrameType
 
 FULL_DISK = "The disk is full; make room and resume. What was kept before is whole."
 NO_MEMORY = (
-    "Memory ran out; turn on gradient_checkpointing and resume, or start again with a lower batch_size (and more "
-    "accumulation), max_pixels or lora_rank."
+    "Memory ran out; start again with gradient_checkpointing turned on, or with a lower batch_size (and more "
+    "accumulation), max_pixels or lora_rank. On the command line, --resume --gradient-checkpointing goes on."
 )
 # What torch.save says instead of the system's error, whose number it drops.
 TORCH_CANNOT_WRITE = ("inline_container", "pytorchstreamwriter", "iostream error")

@@ -16,14 +16,14 @@ from finetune.config import ConfigError, FinetuneConfig
 from finetune.ending import StopRequest
 from finetune.features import FeatureStore, at_rest, encoded_cases, fill_features
 from finetune.held_out import Looked, look_at
-from finetune.records import write_json
+from finetune.records import FEATURES, write_json
 from finetune.run_log import RunLog
 from finetune.usual_place import Fitted, added_findings, find_place, fit_place
 from gazevlm_core.inference import GazeEngine
 from gazevlm_core.model.config import GazeConfig
 from gazevlm_core.records import Diagnosis
 
-FEATURES, BEGUN = "features", "begun.json"
+BEGUN = "begun.json"
 # What a resumed run may be told anew: where things lie and how they are computed, not what is learned.
 FREE = frozenset({"annotations", "device", "gradient_checkpointing", "checkpoints", "report_to"})
 IMAGES_AT_ONCE = 16
@@ -74,7 +74,7 @@ def prepare(config: FinetuneConfig, run: Path, log: RunLog, stop: StopRequest) -
     split = split_cases(cases, config)
     check_begun(run, config, fingerprint(cases), writes=log.writes)
     stop.check()
-    log.phase(f"Loading {config.base}")
+    log.phase("Loading the base")  # not where from: everybody reads it
     base = load_base(config)
     stop.check()
     store = _features(config, base, split, run, log)

@@ -4,6 +4,7 @@
     RUN/exit.json       written once, at the very end: Ending; missing after a crash or a kill
     RUN/stdout.txt      (by the job launcher) what the process printed
     RUN/checkpoints/    checkpoint-N folders; only those with a file COMPLETE count
+    RUN/features/       of the images, where the vision tower is frozen
     RUN/before_after/   before_after.json and PNG files: Shown
     ADAPTER/provenance.json
 
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 LOG_FILE, EXIT_FILE, STDOUT_FILE = "log.jsonl", "exit.json", "stdout.txt"
-CHECKPOINTS, BEFORE_AFTER, COMPLETE = "checkpoints", "before_after", "COMPLETE"
+CHECKPOINTS, FEATURES, BEFORE_AFTER, COMPLETE = "checkpoints", "features", "before_after", "COMPLETE"
 PROVENANCE_FILE = "provenance.json"
 Outcome = Literal["done", "stopped", "failed"]
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
@@ -101,6 +102,23 @@ def settle(folder: Path) -> None:
         if path.is_file():
             with path.open("rb") as stream:
                 os.fsync(stream.fileno())
+
+
+def partial_of(adapter: Path) -> Path:
+    """Where an adapter is written before it gets its name, whole; left behind by a kill, until the next try."""
+    return adapter.with_name(f".{adapter.name}.partial")
+
+
+def last_checkpoint(run: Path) -> Path | None:
+    """The latest checkpoint of a run that is whole."""
+    marked = [path.parent for path in (run / CHECKPOINTS).glob(f"checkpoint-*/{COMPLETE}")]
+    numbered = [path for path in marked if path.name.rpartition("-")[2].isdecimal()]
+    return max(numbered, key=step_of, default=None)
+
+
+def step_of(checkpoint: Path) -> int:
+    """After which step a checkpoint was kept."""
+    return int(checkpoint.name.rpartition("-")[2])
 
 
 def write_ending(run: Path, ending: Ending) -> None:

@@ -19,8 +19,8 @@ from finetune.examples import AdaptCollator, TrainingItems, draw_epochs, supervi
 from finetune.held_out import judge, look_at, measures
 from finetune.prepare import Prepared, fit_places, prepare
 from finetune.provenance import Trained, provenance_values, public_places, write_provenance
-from finetune.records import CHECKPOINTS, Ending, Measure, read_provenance, settle
-from finetune.run_log import UNSCORED, RunCallback, RunLog, forget_others, last_checkpoint
+from finetune.records import CHECKPOINTS, Ending, Measure, last_checkpoint, partial_of, read_provenance, settle
+from finetune.run_log import UNSCORED, RunCallback, RunLog, forget_others
 from finetune.selection import Selection
 from finetune.trainer import AdaptTrainer, load_weights
 
@@ -65,7 +65,7 @@ class Training:
         self.adapted = adapt_model(self.engine.model, self.config, prepared.gaze, prepared.fitted)
         self.adapted.peft_config["default"].base_model_name_or_path = prepared.base.model_id  # no folder of ours
         self.adapted.peft_config["default"].revision = prepared.base.revision or None
-        self.checkpoint = last_checkpoint(run / CHECKPOINTS)
+        self.checkpoint = last_checkpoint(run)
         self.trainer = self._trainer()
         if self.trainer.args.should_save:
             forget_others(run / CHECKPOINTS, self.checkpoint)
@@ -181,7 +181,7 @@ class Training:
 
     def _publish(self, values: dict[str, Any]) -> None:
         """Let the adapter appear: what makes a folder an adapter is written last, and its name is given then."""
-        partial, writes = self.out.with_name(f".{self.out.name}.partial"), self.trainer.args.should_save
+        partial, writes = partial_of(self.out), self.trainer.args.should_save
         try:
             if writes:
                 shutil.rmtree(partial, ignore_errors=True)  # of a try that was killed

@@ -147,9 +147,3 @@ def forget_half(folder: Path) -> None:
     for path in folder.glob("checkpoint-*"):
         if not (path / COMPLETE).exists():
             shutil.rmtree(path, ignore_errors=True)
-
-
-def last_checkpoint(folder: Path) -> Path | None:
-    """The latest checkpoint that is whole."""
-    marked = [path.parent for path in folder.glob(f"checkpoint-*/{COMPLETE}")]
-    return max(marked, key=lambda path: int(path.name.rpartition("-")[2]), default=None)

@@ -9,6 +9,7 @@ from PIL import Image
 from gazevlm_core.options import DEFAULT_QUESTION, DiagnoseOptions
 from gazevlm_core.records import Diagnosis
 
+PLUS = " + "  # between a model and its adapter, in the names of what answers
 # Name of what answers ("" is the usual one), image, question, how to answer; the first record comes before any word.
 Ask = Callable[[str, Image.Image, str, DiagnoseOptions], Generator[Diagnosis, None, None]]
 

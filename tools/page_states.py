@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from PIL import Image
 
-from diagnose.service import Ask
+from frame.models import Ask
 from gazevlm_core.options import DiagnoseOptions
 from gazevlm_core.records import Diagnosis
 

@@ -20,10 +20,11 @@ from diagnose.link import Asking, from_query, to_query
 from diagnose.panel.ui import ResultPanel, Values
 from diagnose.questions import preset_question
 from diagnose.record import to_record
-from diagnose.service import Ask, Picture, Step, answer_steps, choose_picture, read_upload
+from diagnose.service import Picture, Step, answer_steps, choose_picture, read_upload
 from diagnose.shown import Result, Shown
 from diagnose.view import picture_description
 from frame.markup import status as status_line
+from frame.models import Ask
 from frame.ui import MODEL_QUEUE, QUIET, page_error
 from gazevlm_core.options import DEFAULT_QUESTION
 from viewer.payload import ViewerPayload

@@ -4,7 +4,15 @@ import signal
 from pathlib import Path
 
 from finetune.jobs.job import RUN_FOLDER, Record, State, Wish
-from finetune.records import CHECKPOINTS, COMPLETE, STDOUT_FILE, RecordError, read_ending, read_provenance
+from finetune.records import (
+    EXIT_STOPPED,
+    STDOUT_FILE,
+    RecordError,
+    last_checkpoint,
+    read_ending,
+    read_provenance,
+    step_of,
+)
 
 TAIL_BYTES = 64 * 1024
 QUOTED_LINES, QUOTED_CHARACTERS = 3, 400
@@ -34,9 +42,11 @@ def settle(folder: Path, record: Record, adapter: Path, status: int | None, *, w
         return "failed", f"{error}; {way_on(run)}."
     asked = STOPPED.get(record.wish) or (STOPPED_FROM_OUTSIDE if watched else STOPPED_WHILE_AWAY)
     onward = way_on(run, "it" if asked[0] == "queued" else "resume")
+    if ending is None and is_whole(adapter):
+        return "done", "The process was killed after it had written the adapter, which is whole."
+    if ending is None and status == EXIT_STOPPED:  # it says so where no file could be written
+        return asked[0], f"{asked[1]}; {onward}."
     if ending is None:
-        if is_whole(adapter):
-            return "done", "The process was killed after it had written the adapter, which is whole."
         if record.wish:
             return asked[0], f"{asked[1]}; the process wrote no last checkpoint; {onward}."
         return "failed", f"{_end_in_words(run, record, status, watched)}; {way_on(run)}."
@@ -57,18 +67,12 @@ def is_whole(adapter: Path) -> bool:
         return False
 
 
-def last_checkpoint(run: Path) -> int | None:
-    """Step of the last complete checkpoint; None without any."""
-    steps = [path.parent.name.rpartition("-")[2] for path in (run / CHECKPOINTS).glob(f"checkpoint-*/{COMPLETE}")]
-    return max((int(step) for step in steps if step.isdecimal()), default=None)
-
-
 def way_on(run: Path, what: str = "resume") -> str:
     """What comes next, as the end of a sentence."""
-    step = last_checkpoint(run)
-    if step is None:
+    checkpoint = last_checkpoint(run)
+    if checkpoint is None:
         return f"there is no checkpoint yet, so {what} begins anew"
-    return f"{what} goes on from the checkpoint at step {step}"
+    return f"{what} goes on from the checkpoint at step {step_of(checkpoint)}"
 
 
 def printed(run: Path, lines: int, start: int = 0) -> str:

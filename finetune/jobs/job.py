@@ -43,7 +43,8 @@ class Job:
         config: what it was told.
         creator: pseudonym of who submitted it.
         created_at_s: unix time of the submission.
-        started_at_s: unix time at which its latest process was started.
+        begun_at_s: unix time at which its first process was started.
+        worked_s: seconds that its processes ran for, those that ended; pauses do not count.
         ended_at_s: unix time at which it was paused, done, failed or cancelled; None where it is queued or running.
         step, steps: optimizer steps so far, and in all; 0 before it began.
         eta_s: seconds until the last step; None where that cannot be told.
@@ -58,7 +59,8 @@ class Job:
     config: FinetuneConfig
     creator: str
     created_at_s: float
-    started_at_s: float | None
+    begun_at_s: float | None
+    worked_s: float
     ended_at_s: float | None
     step: int
     steps: int
@@ -73,6 +75,7 @@ class Record:
 
     Args:
         queued_at_s: what decides whose turn it is.
+        started_at_s: unix time at which its latest process was started.
         wish: what its process was asked to stop for.
         pid, process_created_s: of its process; what finds it again after a restart of the app.
         printed_from: offset in stdout.txt at which the latest process began to print.
@@ -91,6 +94,8 @@ class Record:
     pid: int | None = None
     process_created_s: float | None = None
     printed_from: int = 0
+    begun_at_s: float | None = None
+    worked_s: float = 0.0
 
 
 def write_record(folder: Path, record: Record) -> None:

@@ -44,11 +44,13 @@ class Process:
     Args:
         pid: its id, and that of its group.
         created_s: unix time of its start.
+        run: folder of the run.
         child: where this app started it.
     """
 
     pid: int
     created_s: float
+    run: Path
     child: subprocess.Popen[bytes] | None = None
 
     def go(self) -> None:
@@ -75,7 +77,7 @@ class Process:
     def ended(self) -> bool:
         """Whether it is gone; what is left of its group is then killed."""
         if self.child is None:
-            gone = find_process(self.pid, self.created_s) is None
+            gone = find_process(self.pid, self.created_s, self.run) is None
         else:
             gone = self.child.poll() is not None
         if gone:
@@ -85,7 +87,8 @@ class Process:
     def begun(self) -> bool:
         """Whether it trains, or still waits to be told to begin."""
         try:
-            return str(STARTER) not in psutil.Process(self.pid).cmdline()
+            words = psutil.Process(self.pid).cmdline()  # none at all while it is being replaced by another program
+            return bool(words) and str(STARTER) not in words
         except psutil.Error:
             return True
 
@@ -104,15 +107,23 @@ class Process:
             pass  # nobody is left; macOS says so with the second error where only a zombie is
 
 
-def find_process(pid: int, created_s: float) -> Process | None:
-    """A process that still runs, by its id and the time of its start: ids are given out again."""
+def find_process(pid: int, created_s: float, run: Path) -> Process | None:
+    """A process that still runs. Ids are given out again, so it is known by the time of its start too, or, where the
+    clock was set meanwhile, by the folder of the run in its command.
+
+    Args:
+        pid: its id.
+        created_s: unix time of its start.
+        run: folder of the run.
+    """
     try:
         found = psutil.Process(pid)
-        if abs(found.create_time() - created_s) > SAME_START_S or found.status() == psutil.STATUS_ZOMBIE:
+        same = abs(found.create_time() - created_s) <= SAME_START_S or str(run) in found.cmdline()
+        if not same or found.status() == psutil.STATUS_ZOMBIE:
             return None
-    except psutil.NoSuchProcess:
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
         return None
-    return Process(pid, created_s)
+    return Process(pid, created_s, run)
 
 
 def launch(command: Sequence[str], run: Path, device: str) -> Process:
@@ -135,7 +146,7 @@ def launch(command: Sequence[str], run: Path, device: str) -> Process:
             env=environment(device),
             start_new_session=True,
         )
-    return Process(child.pid, psutil.Process(child.pid).create_time(), child)
+    return Process(child.pid, psutil.Process(child.pid).create_time(), run, child)
 
 
 def environment(device: str) -> dict[str, str]:

@@ -1,17 +1,18 @@
 """The thread that starts queued jobs when it is their turn, and sees to what becomes of the running ones."""
 
 import logging
+import shutil
 import threading
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from finetune.jobs.endings import is_whole, last_checkpoint, settle
+from finetune.jobs.endings import is_whole, settle
 from finetune.jobs.job import CONFIG_FILE, Wish, disk_words, write_record
 from finetune.jobs.launcher import device_of, find_process, launch
 from finetune.jobs.shelf import Entry, Shelf
-from finetune.records import EXIT_FILE, LOG_FILE, STDOUT_FILE
+from finetune.records import CHECKPOINTS, EXIT_FILE, FEATURES, LOG_FILE, STDOUT_FILE, last_checkpoint, step_of
 
 STOPPING: dict[Wish, str] = {
     "pause": "Stops after this step, to be paused.",
@@ -146,8 +147,11 @@ class Runner:
         except OSError as error:
             self._fail(entry, f"{disk_words(error)}; the process was not started; resume tries again.")
             return False
-        record = replace(entry.record, pid=process.pid, process_created_s=process.created_s, started_at_s=time.time(),
-                         printed_from=printed_from)  # fmt: skip
+        now = time.time()
+        record = replace(
+            entry.record, pid=process.pid, process_created_s=process.created_s, started_at_s=now,
+            begun_at_s=entry.record.begun_at_s or now, printed_from=printed_from,
+        )  # fmt: skip
         try:
             write_record(entry.folder, record)
         except OSError as error:
@@ -167,10 +171,15 @@ class Runner:
         adapter = self._adapters / entry.record.name
         state, cause = settle(entry.folder, entry.record, adapter, status, watched=watched)
         entry.process = entry.kill_at_s = None
-        ended_at_s = None if state == "queued" else time.time()
+        if state == "done":  # what only a resume would need; features of a large base are gigabytes
+            for name in (CHECKPOINTS, FEATURES):
+                shutil.rmtree(entry.run / name, ignore_errors=True)
+        gone_at_s = _gone_at_s(entry)
+        worked_s = entry.record.worked_s + max(0.0, gone_at_s - (entry.record.started_at_s or gone_at_s))
         self._shelf.change(
-            entry, state=state, cause=cause, ended_at_s=ended_at_s, wish="", pid=None, process_created_s=None
-        )
+            entry, state=state, cause=cause, ended_at_s=None if state == "queued" else gone_at_s, wish="", pid=None,
+            process_created_s=None, worked_s=worked_s,
+        )  # fmt: skip
 
     # ---- after a restart of the app
     def _take_up(self, entry: Entry) -> None:
@@ -178,22 +187,29 @@ class Runner:
         record = entry.record
         if record.pid is None or record.process_created_s is None:
             return
-        process = find_process(record.pid, record.process_created_s)
+        process = find_process(record.pid, record.process_created_s, entry.run)
         if process is not None and record.state == "queued" and not process.begun():
             process.kill()  # it waits for a word of the app that is gone
             process = None
         if process is not None:
             entry.process = process
             self._shelf.change(entry, state="running", cause=record.cause if record.wish else "Found again, running.")
-            if record.wish:  # not asked again: a second signal would end it in the middle of its checkpoint
+            if record.wish:  # asked again, since the app may have been killed before it did; twice changes nothing
                 entry.kill_at_s = time.monotonic() + self._grace_s
+                process.terminate()
         elif record.state == "running" or (entry.run / EXIT_FILE).exists() or is_whole(self._adapters / record.name):
             self._end(entry, None, watched=False)
         else:  # killed before the process was told to begin
             self._shelf.change(entry, pid=None, process_created_s=None)
 
 
+def _gone_at_s(entry: Entry) -> float:
+    """Unix time of the last word of a process that is gone: the app may have been away when it ended."""
+    log_file = entry.run / LOG_FILE
+    return log_file.stat().st_mtime if log_file.exists() else time.time()
+
+
 def _going(entry: Entry, goes_on: bool) -> str:
     """Cause of running."""
-    step = last_checkpoint(entry.run) if goes_on else None
-    return "Started." if step is None else f"Goes on from step {step}."
+    checkpoint = last_checkpoint(entry.run) if goes_on else None
+    return "Started." if checkpoint is None else f"Goes on from step {step_of(checkpoint)}."

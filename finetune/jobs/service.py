@@ -16,7 +16,7 @@ from finetune.jobs.launcher import TRAINER
 from finetune.jobs.runner import Runner
 from finetune.jobs.shelf import Entry, Shelf
 from finetune.jobs.showing import shown
-from finetune.records import read_events
+from finetune.records import partial_of, read_events
 
 GRACE_S, POLL_S = 60.0, 0.5
 CLOSE_S = 25.0  # a Space is killed half a minute after SIGTERM
@@ -175,6 +175,9 @@ class JobService:
             if adapter and made is not None:
                 remove_folder(made)
             self._shelf.remove(entry)
+            name = entry.record.name
+            if name not in self._live():
+                shutil.rmtree(partial_of(self._adapters / name), ignore_errors=True)  # left by a kill
 
     # ---- within
     def _entry(self, job_id: str) -> Entry:
@@ -197,12 +200,15 @@ class JobService:
     def _leave(self, entry: Entry, state: State, cause: str) -> None:
         self._shelf.change(entry, state=state, cause=cause, ended_at_s=time.time())
 
+    def _live(self, besides: str = "") -> set[str]:
+        """Names that jobs keep to themselves."""
+        others = [entry.record for key, entry in self._shelf.entries.items() if key != besides]
+        return {record.name for record in others if record.state in LIVE}
+
     def _check_free(self, name: str, besides: str = "") -> None:
         if (self._adapters / name).exists():
-            raise JobError(f"An adapter named {name} is there already; choose another name, or delete it.")
-        others = [entry.record for key, entry in self._shelf.entries.items() if key != besides]
-        taken = {record.name for record in others if record.state in LIVE}
-        if name in taken | self._names_in_making:
+            raise JobError(f"An adapter named {name} is there already; choose another name.")
+        if name in self._live(besides) | self._names_in_making:
             raise JobError(f"Another job makes an adapter named {name}; choose another name, or cancel that one.")
 
 

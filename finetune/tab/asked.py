@@ -109,9 +109,11 @@ def is_suggested(name: object) -> bool:
 def command_of(config: FinetuneConfig, choice: DataChoice, name: str) -> str:
     """The same training as a command for another machine, on an export that was unpacked there.
 
-    Only what differs from the usual is said. The agreement is not: an export is chosen by other things.
+    Only what differs from the usual is said. The agreement is not: an export is chosen by other things. A folder of
+    this machine is named by its last part: the other has it elsewhere, and everybody reads this.
     """
-    words = ["gazevlm", "finetune", "--annotations", EXPORT, "--base", config.base, "--out", f"adapters/{name}"]
+    base = PurePath(config.base).name if PurePath(config.base).is_absolute() else config.base
+    words = ["gazevlm", "finetune", "--annotations", EXPORT, "--base", base, "--out", f"adapters/{name}"]
     usual = FinetuneConfig(annotations=(EXPORT,), base=config.base).to_values()
     chosen = config.to_values() | {"annotators": list(choice.annotators)}
     for key, value in chosen.items():

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from html import escape
+from pathlib import PurePath
 from urllib.parse import urlencode
 
 from finetune.tab.runs import Run
 from finetune.tab.words import NOT_BETTER
+from frame.models import PLUS
 
-PLUS = " + "  # between a model and its adapter, as in the names of the Diagnose tab
 NOT_LOADED = (
     "Its base, {base}, is not among the models of this page now; start the page with it to use the adapter in Diagnose."
 )
@@ -24,13 +25,23 @@ def model_of(run: Run, bases: Mapping[str, str]) -> str | None:
     return f"{names[0]}{PLUS}{run.job.adapter.name}" if names and run.job.adapter is not None else None
 
 
+def base_name(source: str, bases: Mapping[str, str]) -> str:
+    """What everybody may read of where a base came from: its name here, or the last part; never a path of the machine.
+
+    Args:
+        source: folder, shipped name or Hub id of a configuration.
+        bases: as in `model_of`.
+    """
+    return next((name for name, known in bases.items() if known == source), PurePath(source).name)
+
+
 def link_html(run: Run, bases: Mapping[str, str]) -> str:
     """The link, with a warning beside it where the adapter is no better than its base; "" before there is one."""
     if run.job.state != "done" or run.job.adapter is None:
         return ""
     model = model_of(run, bases)
     if model is None:
-        return f'<p class="adapt-link">{escape(NOT_LOADED.format(base=run.job.config.base))}</p>'
+        return f'<p class="adapt-link">{escape(NOT_LOADED.format(base=base_name(run.job.config.base, bases)))}</p>'
     worse = run.verdict is not None and not run.verdict.better
     beside = f' <span class="adapt-warning">It is {NOT_BETTER}; use it to see why.</span>' if worse else ""
     address = escape("?" + urlencode({"model": model}))

@@ -19,7 +19,6 @@ LOSSES = {
     "retain_loss": "staying near the base",
 }  # fmt: skip
 ENDED = ("done", "failed", "cancelled")
-RESUMABLE = ("paused", "failed", "cancelled")
 ACTIVE = ("queued", "running")
 MOST_EVENTS = 200_000
 

@@ -1,10 +1,12 @@
 """What the Adapt tab can do, without a page. Everybody may look; only an admin trains, stops and deletes."""
 
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from finetune.config import FinetuneConfig
+from finetune.jobs.job import disk_words
 from finetune.tab.asked import Asked
 from finetune.tab.estimate import Estimate, estimate_time
 from finetune.tab.form import FormError
@@ -128,7 +130,7 @@ class AdaptService(Looking):
 
         Raises:
             NotAllowed: not an admin.
-            ValueError: no such run, it has no adapter, or the adapter is not whole.
+            ValueError: no such run, it has no adapter, the adapter is not whole, or the file cannot be written.
         """
         self.gate.admit(claim, "train", "admin")
         adapter = self._job(job_id).adapter
@@ -136,9 +138,15 @@ class AdaptService(Looking):
             raise FormError(NO_ADAPTER)
         from finetune.export.files import zip_adapter  # late: it imports torch
 
-        target.mkdir(parents=True, mode=0o700)
         path = target / f"{adapter.name}.zip"
-        zip_adapter(adapter, path)
+        try:
+            target.mkdir(parents=True, mode=0o700)
+            zip_adapter(adapter, path)
+        except (OSError, ValueError) as error:
+            shutil.rmtree(target, ignore_errors=True)
+            if isinstance(error, OSError):
+                raise FormError(f"{disk_words(error)}; nothing was packed.") from error
+            raise
         return path
 
     def delete(self, claim: Claim, job_id: object, *, adapter: bool = False) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from finetune.records import Measure
+from finetune.tab.link import base_name
 from finetune.tab.runs import Run
 from finetune.tab.words import NOT_BETTER, STATE_WORDS, UNKNOWN, counted, duration, figure, progress, when
 from frame.markup import Cell, Table
@@ -44,7 +45,7 @@ def run_table(runs: Sequence[Run], *, causes: bool) -> Table:
         runs: all jobs.
         causes: whether to say why one failed, which may name what is on the machine.
     """
-    heads = ("run", "state", "begun", "took", "by")
+    heads = ("run", "state", "begun", "worked", "by")
     return Table("Runs", heads, [_run_row(run, causes=causes) for run in runs[:MOST_ROWS]])
 
 
@@ -54,10 +55,8 @@ def _run_row(run: Run, *, causes: bool) -> list[Cell]:
     state: tuple[str, ...] = (progress(job), *([cause] if cause else []))
     if job.state == "done" and run.verdict is not None and not run.verdict.better:
         state = (f"done: {NOT_BETTER}", *state[1:])
-    took = UNKNOWN
-    if job.started_at_s is not None and job.ended_at_s is not None:
-        took = duration(job.ended_at_s - job.started_at_s)
-    return [job.name, state, when(job.started_at_s or job.created_at_s), took, job.creator]
+    worked = duration(job.worked_s) if job.worked_s else UNKNOWN
+    return [job.name, state, when(job.begun_at_s or job.created_at_s), worked, job.creator]
 
 
 def measure_table(run: Run) -> Table | None:
@@ -81,13 +80,18 @@ def _measure_row(measure: Measure, floors: Sequence[str]) -> list[Cell]:
     ]  # fmt: skip
 
 
-def history_table(runs: Sequence[Run]) -> Table:
-    """Finished adapters with their most telling measures, the latest first."""
+def history_table(runs: Sequence[Run], bases: Mapping[str, str]) -> Table:
+    """Finished adapters with their most telling measures, the latest first.
+
+    Args:
+        runs: that are done.
+        bases: name of a loaded model -> where it was loaded from.
+    """
     names = [name for name in KEY_MEASURES if any(run.measure(name) for run in runs)]
     heads = ("adapter", "against its base", *names, "images", "steps", "made")
     rows: list[list[Cell]] = [
         [
-            (run.job.name, run.job.config.base), verdict_word(run),
+            (run.job.name, base_name(run.job.config.base, bases)), verdict_word(run),
             *(_beside_base(run.measure(name)) for name in names),
             f"{run.images[0]:,}" if run.images else UNKNOWN, f"{run.job.steps:,}", when(run.job.ended_at_s),
         ]
@@ -110,12 +114,17 @@ def _beside_base(measure: Measure | None) -> str:
     return figure(measure.value) + ("" if measure.base is None else f" ({measure.value - measure.base:+.3f})")
 
 
-def comparison_table(runs: Sequence[Run]) -> Table:
-    """Chosen runs beside each other: how they were trained, what came of it."""
+def comparison_table(runs: Sequence[Run], bases: Mapping[str, str]) -> Table:
+    """Chosen runs beside each other: how they were trained, what came of it.
+
+    Args:
+        runs: in their order.
+        bases: name of a loaded model -> where it was loaded from.
+    """
     names = list(dict.fromkeys(one.name for run in runs for one in run.measures))
     rows: list[list[Cell]] = [["against its base", *map(verdict_word, runs)]]
     rows += [[(name, _direction(runs, name)), *(_beside_base(run.measure(name)) for run in runs)] for name in names]
-    rows += [["base", *(run.job.config.base for run in runs)]]
+    rows += [["base", *(base_name(run.job.config.base, bases) for run in runs)]]
     differ = [name for name in type(runs[0].job.config).model_fields if name not in ("annotations", "base")]
     for name in differ:
         values = [str(getattr(run.job.config, name)) for run in runs]

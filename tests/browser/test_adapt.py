@@ -73,6 +73,12 @@ def drawn_steps(page: "Page", chart: str = "#adapt-losses") -> int:
     return page.evaluate(f"document.querySelector('{chart} .js-plotly-plot')?.data?.[0]?.x.length ?? 0")
 
 
+def wait_for_more(page: "Page", steps: int) -> int:
+    """Until the losses have more points than that; how many they have then."""
+    page.wait_for_function(f"document.querySelector('#adapt-losses .js-plotly-plot')?.data?.[0]?.x.length > {steps}")
+    return drawn_steps(page)
+
+
 def paths(page: "Page", viewer: str) -> list[dict[str, Any]]:
     page.wait_for_selector(f"{viewer} .gaze-path", state="attached")
     return page.evaluate(f"document.querySelector('{viewer} .gaze-viewer').viewer.value.paths")
@@ -106,7 +112,7 @@ def test_a_training_is_started_watched_and_taken_to_diagnose(browser: "Browser",
     wait_for(page, "#adapt-run-status", "mine")
     assert page.locator("#adapt-actions").is_hidden(), "the token is forgotten by a reload"
     page.wait_for_selector("#adapt-use-it a")
-    wait_for(page, "#adapt-run-status", "mine: done. Sequence score 0.410 against 0.300")
+    wait_for(page, "#adapt-run-status", "mine: done. It is better than its base on 2 held-out images: sequence score")
     wait_for(page, "#adapt-figures", "floor: another image")
     wait_for(page, "#adapt-pair-note", "Reviewers and admins see held-out images here")
     assert page.locator("#adapt-before .gaze-path").count() == 0
@@ -163,9 +169,30 @@ def test_nothing_is_asked_for_while_another_tab_is_open(browser: "Browser", addr
     assert [url for url in asked if "predict" in url or "/join" in url] == []
     steps = drawn_steps(page)
     page.click("#adapt-tab-button[role=tab]")
-    page.wait_for_function(f"document.querySelector('#adapt-losses .js-plotly-plot')?.data?.[0]?.x.length > {steps}")
+    steps = wait_for_more(page, steps)
+    page.click("#adapt-part-compare-button[role=tab]")
+    page.wait_for_timeout(5000)
+    page.click("#adapt-part-runs-button[role=tab]")
+    wait_for_more(page, wait_for_more(page, steps))  # not only once: its timer goes on
     page.click("#adapt-cancel")
     wait_for(page, "#adapt-run-status", "Cancelled at step")
+    page.close()
+
+
+def test_a_half_typed_token_does_not_lock_its_owner_out(browser: "Browser", address: str) -> None:
+    page = open_tab(browser, address)
+    enter(page)
+    start(page, "typed", 600)
+    page.wait_for_selector("#adapt-losses .main-svg")
+    page.fill("#adapt-token input", ADMIN_TOKEN[:-1])  # and not used
+    for _ in range(3):
+        wait_for_more(page, drawn_steps(page))
+    assert page.locator(".toast-body").count() == 0
+    page.click("#adapt-cancel")  # as the admin who was entered
+    wait_for(page, "#adapt-run-status", "Cancelled at step")
+    page.click("#adapt-use")
+    page.wait_for_selector(".toast-body")
+    assert "This token gives no role" in page.inner_text(".toast-body")
     page.close()
 
 
@@ -175,7 +202,7 @@ def test_finished_runs_are_compared_and_one_that_is_no_better_is_not_chosen(brow
     for name in ("first", "second", "worse"):
         start(page, name, 6)
         wait_for(page, "#adapt-run-status", f"{name}: done")
-    wait_for(page, "#adapt-run-status", "It is not better than its base: Sequence score 0.300")
+    wait_for(page, "#adapt-run-status", "It is no better than its base on 2 held-out images: sequence score 0.310")
     wait_for(page, "#adapt-use-it", "not better than its base; use it to see why")
     page.click("#adapt-part-compare-button[role=tab]")
     wait_for(page, "#adapt-history", "worse")

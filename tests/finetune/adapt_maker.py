@@ -41,7 +41,8 @@ class FakeJob:
     config: FinetuneConfig = field(default_factory=lambda: FinetuneConfig(annotations=("data",)))
     creator: str = "A-1"
     created_at_s: float = 1_760_000_000.0
-    started_at_s: float | None = 1_760_000_010.0
+    begun_at_s: float | None = 1_760_000_010.0
+    worked_s: float = 90.0
     ended_at_s: float | None = 1_760_000_100.0
     step: int = 0
     steps: int = 0

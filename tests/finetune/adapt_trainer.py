@@ -12,7 +12,8 @@ from tests.finetune.adapt_maker import MEASURES, as_values, write_pairs
 
 OUT = Path(sys.argv[sys.argv.index("--out") + 1])
 BETTER = not OUT.name.endswith("worse")
-WHY = "Sequence score 0.410 against 0.300 of the base." if BETTER else "Sequence score 0.300 against 0.310 of the base."
+SAID = "better than its base" if BETTER else "no better than its base"
+WHY = f"It is {SAID} on 2 held-out images: sequence score 0.310 to {0.41 if BETTER else 0.3:.3f}."
 plain_tell, plain_checkpoint = fake_trainer.Run.tell, fake_trainer.Run.checkpoint
 
 

@@ -14,16 +14,14 @@ import sys
 import time
 from pathlib import Path
 
-MOOD = os.environ.get("FAKE_MOOD", "")  # fail, print, deaf, liar, crash
+MOOD = os.environ.get("FAKE_MOOD", "")  # fail, print, deaf, liar, crash, mute
 STEP_S, EVERY = float(os.environ.get("FAKE_STEP_S", "0.002")), int(os.environ.get("FAKE_CHECKPOINT", "5"))
 stopped = False
 
 
 def stop(*_: object) -> None:
     global stopped
-    stopped = True
-    if MOOD != "deaf":
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a second one ends it at once
+    stopped = True  # further ones change nothing
 
 
 def write_whole(path: Path, values: object) -> None:
@@ -59,6 +57,8 @@ class Run:
         self.tell("checkpoint", step=self.step)
 
     def end(self, outcome: str, cause: str) -> None:
+        if MOOD == "mute":  # its disk is full
+            raise SystemExit({"done": 0, "failed": 1, "stopped": 3}[outcome])
         self.tell("end", outcome=outcome, cause=cause)
         write_whole(self.folder / "exit.json", {"outcome": outcome, "cause": cause, "step": self.step})
         raise SystemExit({"done": 0, "failed": 1, "stopped": 3}[outcome])

@@ -89,6 +89,14 @@ def processes_in(place: Path) -> list[psutil.Process]:
     return found
 
 
+def is_gone(pid: int) -> bool:
+    """Whether a process has ended; while it is ending it has no command line any more, and is there still."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
 def check_nothing_runs(place: Path) -> None:
     """No process is left; one that is there is ended, and the test fails."""
     left = processes_in(place)

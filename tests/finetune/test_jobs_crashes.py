@@ -8,18 +8,20 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from finetune.config import FinetuneConfig
-from finetune.jobs.job import JobError
+from finetune.jobs.job import JobError, read_record, write_record
 from finetune.jobs.service import JobService
 from tests.finetune.jobs_app import STEPS
 from tests.finetune.jobs_maker import (
     check_adapters,
     check_nothing_runs,
     configure,
+    is_gone,
     open_service,
     pid_of,
     processes_in,
@@ -237,7 +239,7 @@ def test_what_ended_while_the_app_was_away_is_settled(
     job_id, pid = leave_running(place, LONG if how else 100)
     if how is not None:
         os.kill(pid, how)
-    wait_until(lambda: not processes_in(place), "the process to end")
+    wait_until(lambda: is_gone(pid), "the process to end")
     service = open_service(place)
     monkeypatch.setattr(service._runner, "_start_next", lambda: None)  # so that a queued job can be looked at
     service.start()
@@ -257,10 +259,22 @@ def test_an_adopted_process_that_is_killed_fails_in_words(place: Path) -> None:
     service.close()
 
 
+def test_a_stop_that_the_app_was_killed_before_sending_is_sent_by_the_next(place: Path) -> None:
+    job_id, _ = leave_running(place, LONG)
+    folder = open_service(place).job(job_id).folder
+    write_record(folder, replace(read_record(folder), wish="cancel"))
+    service = open_service(place)
+    service.start()
+    cancelled = wait_for(service, job_id, "cancelled", "failed")
+    assert cancelled.cause.startswith("Cancelled at step")
+    assert "resume goes on from the checkpoint at step" in cancelled.cause
+    service.close()
+
+
 def test_another_process_with_the_same_id_is_left_alone(place: Path) -> None:
     job_id, pid = leave_running(place, LONG)
     os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: not processes_in(place), "the process to end")
+    wait_until(lambda: is_gone(pid), "the process to end")
     job_file = open_service(place).job(job_id).folder / "job.json"
     values = json.loads(job_file.read_text())
     values["process_created_s"] -= 60  # it ran a minute ago, and its id was given out again since
@@ -279,7 +293,7 @@ def test_another_process_with_the_same_id_is_left_alone(place: Path) -> None:
 def test_an_adapter_that_was_written_before_the_kill_counts(place: Path) -> None:
     job_id, pid = leave_running(place, LONG)
     os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: not processes_in(place), "the process to end")
+    wait_until(lambda: is_gone(pid), "the process to end")
     adapter = place / "adapters" / "ada"
     adapter.mkdir()
     (adapter / "provenance.json").write_text("{}")
@@ -345,6 +359,6 @@ def test_the_queue_keeps_its_order_over_a_restart(place: Path) -> None:
     second: JobService = open_service(place)
     second.start()
     jobs = [wait_for(second, job.job_id, "done") for job in reversed(second.jobs())]
-    assert [job.name for job in sorted(jobs, key=lambda job: job.started_at_s)] == names
+    assert [job.name for job in sorted(jobs, key=lambda job: job.begun_at_s)] == names
     assert FinetuneConfig.from_yaml(jobs[0].folder / "config.yaml") == jobs[0].config
     second.close()

@@ -11,9 +11,10 @@ import psutil
 import pytest
 
 from finetune.jobs import launcher
-from finetune.jobs.endings import last_checkpoint, printed, way_on
+from finetune.jobs.endings import printed, way_on
 from finetune.jobs.launcher import CPU_ALLOCATOR, STARTER, environment, find_process, launch
 from finetune.jobs.progress import Progress
+from finetune.records import last_checkpoint
 from tests.finetune.jobs_maker import wait_until
 
 
@@ -47,13 +48,23 @@ def test_it_has_a_session_of_its_own_and_is_found_again(tmp_path: Path) -> None:
     process.go()
     wait_until(process.begun)
     assert os.getsid(process.pid) == process.pid != os.getsid(0)
-    assert find_process(process.pid, process.created_s) is not None
-    assert find_process(process.pid, process.created_s - 60) is None, "another one had its id then"
+    assert find_process(process.pid, process.created_s, tmp_path) is not None
+    assert find_process(process.pid, process.created_s - 60, tmp_path) is None, "another one had its id then"
     process.terminate()
     wait_until(process.ended)
     assert process.status == -signal.SIGTERM
     process.terminate()  # no harm
-    assert find_process(process.pid, process.created_s) is None
+    assert find_process(process.pid, process.created_s, tmp_path) is None
+
+
+def test_it_is_found_though_the_clock_was_set_meanwhile(tmp_path: Path) -> None:
+    process = launch(["sh", "-c", "sleep 60; :", "--run", str(tmp_path)], tmp_path, "cpu")
+    process.go()
+    wait_until(process.begun)
+    assert find_process(process.pid, process.created_s - 3600, tmp_path) is not None
+    assert find_process(process.pid, process.created_s - 3600, tmp_path / "other") is None
+    process.kill()
+    wait_until(process.ended)
 
 
 def test_its_children_go_with_it(tmp_path: Path) -> None:
@@ -171,7 +182,7 @@ def test_only_complete_checkpoints_count(tmp_path: Path) -> None:
         (tmp_path / "checkpoints" / name).mkdir(parents=True)
         if name != "checkpoint-99":
             (tmp_path / "checkpoints" / name / "COMPLETE").touch()
-    assert last_checkpoint(tmp_path) == 10
+    assert last_checkpoint(tmp_path) == tmp_path / "checkpoints" / "checkpoint-10"
     assert way_on(tmp_path) == "resume goes on from the checkpoint at step 10"
 
 

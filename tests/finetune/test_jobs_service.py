@@ -57,7 +57,9 @@ def test_a_job_becomes_an_adapter(service: JobService, tmp_path: Path) -> None:
     assert (done.step, done.steps, done.eta_s) == (20, 20, None)
     assert done.adapter == tmp_path / "adapters" / "ada"
     assert weights_of(done.adapter) == uninterrupted(20)
-    assert done.created_at_s <= done.started_at_s <= done.ended_at_s
+    assert done.created_at_s <= done.begun_at_s <= done.ended_at_s
+    assert done.worked_s == pytest.approx(done.ended_at_s - done.begun_at_s)
+    assert not (done.folder / "run" / "checkpoints").exists(), "nobody resumes it any more"
     events, offset = service.events(done.job_id)
     assert [event["event"] for event in events if event["event"] != "checkpoint"] == ["start", *["step"] * 20, "end"]
     assert service.events(done.job_id, offset) == ([], offset)
@@ -84,7 +86,7 @@ def test_one_at_a_time_per_device_in_order(service: JobService) -> None:
         together += bool(running) and shown[other.job_id].state == "running"
         time.sleep(0.005)
     assert together
-    started = [service.job(one.job_id).started_at_s for one in jobs]
+    started = [service.job(one.job_id).begun_at_s for one in jobs]
     assert started == sorted(started)
     assert [one.name for one in service.jobs()] == ["elsewhere", "third", "second", "first"]
 
@@ -109,9 +111,12 @@ def test_a_stopped_job_resumes_exactly(
     assert stopped.state == state
     assert f"at step {stopped.step}; resume goes on from the checkpoint at step {stopped.step}" in stopped.cause
     assert not (service.job(job_id).folder.parents[1] / "adapters" / "ada").exists()
+    time.sleep(1.5)
     assert service.resume(job_id).state == "queued"
     done = wait_for(service, job_id, "done", "failed")
     assert weights_of(done.adapter) == uninterrupted(150)
+    assert done.begun_at_s == stopped.begun_at_s
+    assert stopped.worked_s < done.worked_s < done.ended_at_s - done.begun_at_s - 1, "a pause is no work"
     steps = [event["step"] for event in service.events(job_id)[0] if event["event"] == "step"]
     assert steps == list(range(1, 151)), "no step is done twice"
 
@@ -141,6 +146,20 @@ def test_a_process_that_does_not_listen_is_killed(tmp_path: Path, monkeypatch: p
     assert "wrote no last checkpoint; resume goes on from the checkpoint at step" in paused.cause
     service.close()
     check_nothing_runs(tmp_path)
+
+
+def test_a_process_that_cannot_write_says_by_its_status_that_it_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_MOOD", "mute")
+    service = open_service(tmp_path)
+    service.start()
+    job_id = submit(service, steps=LONG).job_id
+    wait_for_step(service, job_id, 6)
+    service.pause(job_id)
+    paused = wait_for(service, job_id, "paused", "failed")
+    assert paused.cause.startswith("Paused; resume goes on from the checkpoint at step")
+    service.close()
 
 
 # ---- failures
@@ -223,6 +242,7 @@ def test_delete(service: JobService, tmp_path: Path) -> None:
     wait_for(service, running.job_id, "running")
     with pytest.raises(JobError, match="runs is running; pause or cancel it first"):
         service.delete(running.job_id)
+    (tmp_path / "adapters" / ".gone.partial").mkdir()  # left by a kill
     service.delete(kept.job_id)
     service.delete(gone.job_id, adapter=True)
     assert [path.name for path in (tmp_path / "adapters").iterdir()] == ["kept"]

@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 import torch
+from filelock import FileLock
 
 from finetune import features, prepare, provenance, run, trainer
+from finetune.command import LOCK_FILE
 from finetune.ending import FULL_DISK, NO_MEMORY, cause_of
 from finetune.records import CHECKPOINTS, Ending, read_ending
 from finetune.run_log import RunLog
@@ -244,3 +246,13 @@ def test_an_unknown_error_is_no_silence(
     assert said.startswith("LookupError: no such place (not an error that is known")
     assert "Traceback" in capsys.readouterr().err
     assert json.loads((tmp_path / "run" / "exit.json").read_text())["outcome"] == "failed"
+
+
+def test_a_run_of_another_process_is_left_alone(gaze_folder: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    with FileLock(tmp_path / "run" / LOCK_FILE):
+        ending = go(quick(gaze_folder, tiny_checkpoint), tmp_path / "adapter", tmp_path / "run")
+    assert (ending.outcome, ending.cause) == (
+        "failed", f"Another process trains in {tmp_path / 'run'}; wait until it ends, or give another folder."
+    )  # fmt: skip
+    assert [path.name for path in (tmp_path / "run").iterdir()] in ([LOCK_FILE], [])

@@ -133,5 +133,6 @@ def test_the_command_line_takes_the_command_and_means_the_same() -> None:
     words = shlex.split(command_of(asked.config(BASES), asked.choice(), "x"))
     result = CliRunner().invoke(app, [*words[2:], "--print-config"])
     assert result.exit_code == 0, result.output
-    wanted = asked.config(BASES).to_values() | {"annotations": ["annotations"], "annotators": ["A-1", "C"]}
+    changed = {"annotations": ["annotations"], "base": "large", "annotators": ["A-1", "C"]}
+    wanted = asked.config(BASES).to_values() | changed
     assert yaml.safe_load(result.output) == wanted

@@ -6,13 +6,12 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from diagnose.catalogue import PLUS as CATALOGUE_PLUS
 from finetune.config import FinetuneConfig
 from finetune.records import Measure
 from finetune.tab.before_after import read_pairs
 from finetune.tab.charts import MOST_POINTS, comparison_chart, drawn_measures, loss_chart, measure_chart, thinned
 from finetune.tab.estimate import Estimate, estimate_time, images_seen, pace_of
-from finetune.tab.link import PLUS, link_html
+from finetune.tab.link import link_html
 from finetune.tab.runs import LOSSES, Run, RunReader, kept_events
 from finetune.tab.tables import comparison_table, count_tables, history_table, measure_table, run_label, run_table
 from finetune.tab.words import NOT_BETTER, duration
@@ -140,8 +139,8 @@ def test_why_something_failed_is_for_admins() -> None:
 
 def test_an_adapter_that_is_no_better_is_marked_in_words() -> None:
     worse, better = make_run("a", better=False), make_run("b", name="good")
-    assert history_table([worse, better]).rows[0][1] == NOT_BETTER
-    assert history_table([worse, better]).rows[1][1] == "better"
+    assert history_table([worse, better], BASES).rows[0][1] == NOT_BETTER
+    assert history_table([worse, better], BASES).rows[1][1] == "better"
     assert run_label(worse) == f"first: {NOT_BETTER}"
     assert run_label(better) == "good: done"
     assert NOT_BETTER in table(run_table([worse], causes=False))
@@ -158,7 +157,8 @@ def test_figures_stand_beside_base_change_and_floors() -> None:
 
 def test_compared_runs_show_what_differs() -> None:
     other = CONFIG.model_copy(update={"dora": True, "batch_size": 8})
-    found = comparison_table([make_run("a", config=CONFIG), make_run("b", name="two", better=False, config=other)])
+    runs = [make_run("a", config=CONFIG), make_run("b", name="two", better=False, config=other)]
+    found = comparison_table(runs, BASES)
     rows = {row[0] if isinstance(row[0], str) else row[0][0]: list(row[1:]) for row in found.rows}
     assert rows["against its base"] == ["better", NOT_BETTER]
     assert rows["sequence score"] == ["0.410 (+0.110)"] * 2
@@ -166,6 +166,19 @@ def test_compared_runs_show_what_differs() -> None:
     assert rows["batch size"] == ["4", "8"]
     assert rows["epochs"] == ["3.0", "3.0"]
     assert "rslora" not in rows
+
+
+def test_where_a_base_lies_is_nobodys_business() -> None:
+    here = CONFIG.model_copy(update={"base": BASES["org/large model"]})
+    gone = CONFIG.model_copy(update={"base": "/srv/secret/gone"})
+    runs = [make_run("a", config=here), make_run("b", config=gone)]
+    for shown in (history_table(runs, BASES), comparison_table(runs, BASES)):
+        text = table(shown)
+        assert "org/large model" in text
+        assert "gone" in text
+        assert "/models" not in text
+        assert "/srv" not in text
+    assert "secret" not in link_html(runs[1], BASES)
 
 
 # ---- estimates ------------------------------------------------------------------------------------------------------
@@ -213,7 +226,6 @@ def test_lengths_of_time_in_words(seconds: float, words: str) -> None:
 
 # ---- the link -------------------------------------------------------------------------------------------------------
 def test_the_link_chooses_what_diagnose_calls_the_adapter() -> None:
-    assert PLUS == CATALOGUE_PLUS
     run = make_run(adapter=Path("/adapters/a & b"), config=CONFIG.model_copy(update={"base": "/models/large"}))
     html = link_html(run, BASES)
     address = html.partition('href="')[2].partition('"')[0]

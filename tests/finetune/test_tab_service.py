@@ -1,5 +1,6 @@
 """Every method of the Adapt tab's service asks the gate by itself; names from a browser are looked up, never used."""
 
+import errno
 import inspect
 import zipfile
 from dataclasses import replace
@@ -11,7 +12,7 @@ import pytest
 from finetune.tab.asked import Asked
 from finetune.tab.form import FormError
 from finetune.tab.service import AdaptService
-from frame.identity import LIMITS, Claim, NotAllowed
+from frame.identity import LIMITS, NEIGHBOURS, Claim, NotAllowed
 from frame.training_data import DataChoice
 from gazevlm_core.model.adapters import ADAPTER_FILES
 from tests.adapter_maker import make_adapter
@@ -104,7 +105,7 @@ def test_what_changes_something_is_counted_as_training(jobs: FakeJobs, name: str
 
 def test_looking_is_limited_too(jobs: FakeJobs) -> None:
     service = make_service(jobs)
-    for _ in range(LIMITS["read"].amount):
+    for _ in range(NEIGHBOURS * LIMITS["read"].amount):  # all who are behind one address
         service.history(NOBODY)
     with pytest.raises(NotAllowed, match="too often"):
         service.history(NOBODY)
@@ -229,6 +230,25 @@ def test_a_finished_adapter_is_packed_and_nothing_else(tiny_checkpoint: Path, tm
     assert not (tmp_path / "other").exists()
 
 
+def test_an_adapter_that_cannot_be_packed_leaves_nothing(
+    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    adapter = make_adapter(tiny_checkpoint, tmp_path / "mine")
+    service = make_service(FakeJobs(finished("done", adapter=adapter)))
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as short:
+        short.setattr("finetune.export.files.shutil.copyfileobj", full)
+        with pytest.raises(FormError, match="The disk is full; nothing was packed"):
+            service.pack(ADMIN, "done", tmp_path / "room")
+    (adapter / ADAPTER_FILES[0]).unlink()
+    with pytest.raises(ValueError, match=ADAPTER_FILES[0]):
+        service.pack(ADMIN, "done", tmp_path / "room")
+    assert not (tmp_path / "room").exists()
+
+
 def test_counts_are_those_of_the_choice() -> None:
     service = make_service()
     assert service.count(ADMIN, Asked()).scanpaths == 12
@@ -253,6 +273,6 @@ def test_nothing_is_trained_on_zero_gpu_and_the_command_is_exact(jobs: FakeJobs)
     assert jobs.asked == []
     asked = make_asked(base="org/large model", annotators=["A 1"], settings={"epochs": 3, "dora": True})
     assert service.command(NOBODY, asked) == (
-        "gazevlm finetune --annotations annotations --base /models/large --out adapters/new --annotators 'A 1' "
+        "gazevlm finetune --annotations annotations --base large --out adapters/new --annotators 'A 1' "
         "--dora --epochs 3.0"
     )

@@ -56,14 +56,14 @@ class HistoryView:
         value = list(dict.fromkeys([*kept, *preselected(runs)]))[: max(FEWEST, len(kept))]
         choices = [(run_label(run), run.job.job_id) for run in runs]
         return {
-            self.history: table(history_table(runs)),
+            self.history: table(history_table(runs, self.service.bases)),
             self.chosen: gr.Dropdown(choices, value=value, interactive=len(runs) >= FEWEST),
         }
 
     @told
     def _compare(self, token: str, chosen: object, request: gr.Request) -> Values:
         runs = self.service.compare(self.entry.claim(request, token), chosen)
-        return {self.chart: comparison_chart(runs), self.table: table(comparison_table(runs))}
+        return {self.chart: comparison_chart(runs), self.table: table(comparison_table(runs, self.service.bases))}
 
 
 def preselected(runs: tuple[Run, ...]) -> list[str]:

@@ -5,7 +5,7 @@ from typing import Any
 
 import gradio as gr
 
-from finetune.tab.asked import Asked, is_suggested
+from finetune.tab.asked import EXPORT, Asked, is_suggested
 from finetune.tab.form import FormError
 from finetune.tab.service import AdaptService
 from finetune.tab.start.settings.ui import SettingsForm
@@ -19,7 +19,8 @@ from frame.ui import QUIET, Values, told
 WHAT = "Rejected and removed submissions are never learned from. A part of the images is held out to score the adapter."
 NO_BASE = "No loaded model can be adapted: start the page with one that comes from a folder or the Hub."
 BEGINNING, FAILED = "Writing the training data…", "It did not begin; the message says why."
-HERE = "Say what you would train, and copy the command. The least agreement is not part of it."
+HERE = "Say what you would train, and copy the command."
+EXPORT_WORDS = "Export “training set” with “{which}” in the Annotations tab, unpack it as “{folder}”, then:"
 
 
 class StartView:
@@ -56,6 +57,7 @@ class StartView:
         self.agreement = gr.Slider(
             0, 1, value=0, step=0.05, label="Least agreement", elem_id="adapt-agreement",
             info="Mean sequence score with the other annotators of the image; those who were alone on it pass.",
+            visible=not self.service.zero_gpu,  # an export is not chosen by it
         )  # fmt: skip
         self.counts = gr.HTML(elem_id="adapt-counts")
 
@@ -155,7 +157,9 @@ class StartView:
         try:
             if self.service.zero_gpu:
                 command = self.service.command(claim, asked)
-                return f'<pre class="adapt-command" tabindex="0"><code>{escape(command)}</code></pre>'
+                which = "accepted submissions" if asked.choice().accepted_only else "everything"
+                words = note(EXPORT_WORDS.format(which=which, folder=EXPORT))
+                return f'{words}<pre class="adapt-command" tabindex="0"><code>{escape(command)}</code></pre>'
             estimate, memory = self.service.estimate(claim, asked, count.images if count else 0)
             asked.checked_name()
         except FormError as error:

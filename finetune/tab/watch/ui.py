@@ -8,15 +8,16 @@ from typing import Any, Literal
 import gradio as gr
 from gradio.blocks import Block
 
+from finetune.jobs.job import RESUMABLE
 from finetune.tab.charts import drawn_measures, loss_chart, measure_chart
 from finetune.tab.link import link_html
 from finetune.tab.looking import Look
-from finetune.tab.runs import ACTIVE, ENDED, RESUMABLE, Run
+from finetune.tab.runs import ACTIVE, ENDED, Run
 from finetune.tab.service import AdaptService
 from finetune.tab.tables import OF_ADMINS, measure_table, run_label, run_table
 from finetune.tab.take.ui import TakeView
 from finetune.tab.watch.pair.ui import FOR_REVIEWERS, NONE_YET, PairView
-from finetune.tab.words import NOT_BETTER, duration, progress
+from finetune.tab.words import duration, progress
 from frame.entry.ui import Entry
 from frame.identity import Claim, NotAllowed
 from frame.markup import note, status, table
@@ -181,7 +182,10 @@ class WatchView:
     def _pictures(self, claim: Claim, look: Look) -> Values:
         if look.chosen is None or not look.sees_pictures:
             return self.pair.nothing(NONE_YET if look.sees_pictures else FOR_REVIEWERS)
-        return self.pair.showing(self.service.pairs(claim, look.chosen.job.job_id))
+        try:
+            return self.pair.showing(self.service.pairs(claim, look.chosen.job.job_id))
+        except ValueError as error:  # a file that cannot be read must not hide everything else of the run
+            return self.pair.nothing(str(error))
 
     def _list(self, look: Look) -> Values:
         choices = [(run_label(run), run.job.job_id) for run in look.runs]
@@ -245,7 +249,7 @@ def status_html(run: Run, *, causes: bool) -> str:
         if job.eta_s is not None:
             words.append(f"About {duration(job.eta_s)} left.")
     if run.verdict is not None:
-        words.append(run.verdict.why if run.verdict.better else f"It is {NOT_BETTER}: {run.verdict.why}")
+        words.append(run.verdict.why)
     part = job.step / job.steps if job.steps else 0.0
     part = 1.0 if job.state == "done" else min(1.0, part)
     bar = f'<progress value="{part:.4f}" max="1" aria-label="Steps done">{part:.0%}</progress>' if job.steps else ""
