@@ -66,7 +66,8 @@ class Catalogue:
 
     Args:
         engines: source (as in `load_checkpoint`) -> loaded model, the usual one first.
-        adapter: folder of an adapter of the first model, chosen unless another is asked for.
+        adapter: folder of an adapter of the first model, chosen unless another is asked for; the bare model is while
+            that folder is gone.
         adapters: folder whose subfolders are adapters; one belongs to the model that its files name.
 
     Raises:
@@ -95,20 +96,20 @@ class Catalogue:
         self._locks = {name: threading.Lock() for name in self._bare}
         self._given, self._folder = adapter, adapters
         self._told: set[str] = set()
-        self.usual = next(iter(self._bare))
         if adapter is not None:
-            first = self._bare[self.usual]
+            first = next(iter(self._bare.values()))
             first.engine.use_adapter(adapter)  # fails now, not at the first question
-            self.usual = _adapted(first, adapter).name
+            _adapted(first, adapter)
 
     def choices(self) -> dict[str, Choice]:
         """All choices by name, the usual one first."""
-        found = dict(self._bare)
+        given = None if self._given is None else self._adapted_choice(self._given)
+        found = {**({given.name: given} if given else {}), **self._bare}
         for folder in self._adapter_folders():
             choice = self._adapted_choice(folder)
             if choice is not None:
-                found[choice.name] = choice
-        return {self.usual: found.pop(self.usual), **found} if self.usual in found else found
+                found.setdefault(choice.name, choice)
+        return found
 
     def find(self, name: str) -> Choice:
         """The choice of a name; "" is the usual one.
@@ -117,7 +118,7 @@ class Catalogue:
             ValueError: there is none of that name.
         """
         choices = self.choices()
-        choice = choices.get(name or self.usual)
+        choice = choices.get(name) if name else next(iter(choices.values()))
         if choice is None:
             raise ValueError(f"There is no model called {name[:80]!r}; choose one of: {', '.join(choices)}.")
         return choice
@@ -136,10 +137,9 @@ class Catalogue:
             yield from choice.engine.stream(image, question, options)
 
     def _adapter_folders(self) -> list[Path]:
-        folders = [] if self._given is None else [self._given]
-        if self._folder is not None and self._folder.is_dir():
-            folders += sorted(path for path in self._folder.iterdir() if path.is_dir() and path.name[0] != ".")
-        return folders
+        if self._folder is None or not self._folder.is_dir():
+            return []
+        return sorted(path for path in self._folder.iterdir() if path.is_dir() and path.name[0] != ".")
 
     def _adapted_choice(self, folder: Path) -> Choice | None:
         """An adapter on the model that it belongs to; None, and a line in the log, where it cannot be used."""

@@ -141,6 +141,30 @@ def test_the_given_adapter_is_the_usual_choice(engine: "GazeEngine", tiny_checkp
         Catalogue({str(tiny_checkpoint): engine}, adapter=adapters.parent)
 
 
+def test_the_bare_model_is_the_usual_choice_while_the_given_adapter_is_gone(
+    engine: "GazeEngine", tiny_checkpoint: Path, adapters: Path
+) -> None:
+    catalogue = Catalogue({str(tiny_checkpoint): engine}, adapter=adapters / "second", adapters=adapters)
+    name, aside = tiny_checkpoint.name, adapters.parent / "aside"
+    assert ask(catalogue, "").adapter_id == "second"
+    (adapters / "second").rename(aside)
+    assert list(catalogue.choices()) == [name, f"{name} + first"]
+    assert ask(catalogue, "").adapter_id is None
+    with pytest.raises(ValueError, match=f"no model called '{name} . second'; choose one of: {name}, "):
+        ask(catalogue, f"{name} + second")
+    aside.rename(adapters / "second")
+    assert list(catalogue.choices()) == [f"{name} + second", name, f"{name} + first"]
+    assert ask(catalogue, "").adapter_id == "second"
+
+
+def test_the_given_adapter_is_not_another_of_its_name(
+    engine: "GazeEngine", tiny_checkpoint: Path, adapters: Path, tmp_path: Path
+) -> None:
+    given = shutil.copytree(adapters / "second", tmp_path / "elsewhere" / "first")
+    catalogue = Catalogue({str(tiny_checkpoint): engine}, adapter=given, adapters=adapters)
+    assert catalogue.find("").adapter == given
+
+
 def test_broken_and_foreign_adapters_are_not_offered_and_the_log_says_why_once(
     engine: "GazeEngine", tiny_checkpoint: Path, adapters: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
