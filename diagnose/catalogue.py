@@ -129,17 +129,29 @@ class Catalogue:
         """Path and findings first, then growing answers, from one choice; closing the iterator stops the model.
 
         Raises:
-            ValueError: no such choice, its adapter does not fit, or the image's shape is beyond the model.
+            ValueError: no such choice, its adapter does not fit or was just deleted, or the image's shape is beyond the
+                model.
         """
         choice = self.find(name)
         with self._locks[choice.engine.checkpoint.model_id]:  # nobody else swaps the adapter meanwhile
-            choice.engine.use_adapter(choice.adapter)
+            try:
+                choice.engine.use_adapter(choice.adapter)
+            except ValueError as error:
+                if choice.adapter is None or choice.adapter.is_dir():
+                    raise
+                raise ValueError(f"{choice.name} has just been deleted; choose another model.") from error
             yield from choice.engine.stream(image, question, options)
 
     def _adapter_folders(self) -> list[Path]:
-        if self._folder is None or not self._folder.is_dir():
+        if self._folder is None:
             return []
-        return sorted(path for path in self._folder.iterdir() if path.is_dir() and path.name[0] != ".")
+        try:
+            return sorted(path for path in self._folder.iterdir() if path.is_dir() and path.name[0] != ".")
+        except FileNotFoundError:  # it is made with the first adapter
+            return []
+        except OSError as error:
+            self._tell(error)
+            return []
 
     def _adapted_choice(self, folder: Path) -> Choice | None:
         """An adapter on the model that it belongs to; None, and a line in the log, where it cannot be used."""
@@ -150,11 +162,15 @@ class Catalogue:
             base = read_base_name(folder)
             bare = first if folder == self._given else self._bare_of(base)
             return None if bare is None else _adapted(bare, folder)
-        except ValueError as error:
-            if str(error) not in self._told:
-                self._told.add(str(error))
-                logger.warning("not offered: %s", error)
+        except (ValueError, OSError) as error:  # it may be deleted while it is read
+            self._tell(error)
             return None
+
+    def _tell(self, error: Exception) -> None:
+        """Say in the log, once, why something is not offered."""
+        if str(error) not in self._told:
+            self._told.add(str(error))
+            logger.warning("not offered: %s", error)
 
     def _bare_of(self, base: str) -> Choice | None:
         return next((choice for name, choice in self._bare.items() if Path(name).name == base), None)

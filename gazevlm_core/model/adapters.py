@@ -75,15 +75,15 @@ def read_gaze_config(folder: Path) -> GazeConfig:
     Raises:
         AdapterError: missing or unreadable files, or any pickle.
     """
-    if not folder.is_dir():
-        raise AdapterError(f"adapter {folder.name!r} is not a folder; give the folder that holds {HEADS_FILE}")
     with _readable(folder):
+        if not folder.is_dir():
+            raise AdapterError(f"adapter {folder.name!r} is not a folder; give the folder that holds {HEADS_FILE}")
         pickles = sorted(path.name for path in folder.rglob("*") if path.suffix.lower() in PICKLE_SUFFIXES)
-    if pickles:
-        raise AdapterError(f"adapter {folder.name!r} holds pickle files ({pickles[0]}); save it as safetensors")
-    for name in ADAPTER_FILES:
-        if not (folder / name).is_file():
-            raise AdapterError(f"adapter {folder.name!r} lacks {name}; save it with gazevlm_core.model.adapters")
+        if pickles:
+            raise AdapterError(f"adapter {folder.name!r} holds pickle files ({pickles[0]}); save it as safetensors")
+        for name in ADAPTER_FILES:
+            if not (folder / name).is_file():
+                raise AdapterError(f"adapter {folder.name!r} lacks {name}; save it with gazevlm_core.model.adapters")
     values = _read_json(folder, GAZE_CONFIG_FILE)
     try:
         return GazeConfig.from_dict(values)

@@ -194,3 +194,41 @@ def test_names_from_outside_are_never_paths(engine: "GazeEngine", tiny_checkpoin
         with pytest.raises(ValueError, match="no model called") as error:
             catalogue.find(name)
         assert len(str(error.value)) < 400
+
+
+def test_an_adapter_that_is_deleted_while_it_is_read_is_not_offered(
+    engine: "GazeEngine", tiny_checkpoint: Path, adapters: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalogue = Catalogue({str(tiny_checkpoint): engine}, adapters=adapters)
+
+    def read(folder: Path) -> None:
+        if folder.name == "first":
+            shutil.rmtree(folder)
+            (folder / "provenance.json").read_text()
+
+    monkeypatch.setattr("diagnose.catalogue.read_verdict", read)
+    assert list(catalogue.choices()) == [tiny_checkpoint.name, f"{tiny_checkpoint.name} + second"]
+
+
+def test_a_folder_of_adapters_that_cannot_be_read_costs_only_the_adapters(
+    engine: "GazeEngine", tiny_checkpoint: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    for folder, told in ((tmp_path / "nowhere", 0), (tmp_path / "file", 1)):
+        catalogue = Catalogue({str(tiny_checkpoint): engine}, adapters=folder)
+        assert [list(catalogue.choices()) for _ in range(2)] == [[tiny_checkpoint.name]] * 2
+        assert len(caplog.records) == told
+
+
+def test_an_adapter_that_is_deleted_before_its_turn_is_said_to_be(
+    engine: "GazeEngine", tiny_checkpoint: Path, adapters: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalogue = Catalogue({str(tiny_checkpoint): engine}, adapters=adapters)
+    first = catalogue.find(f"{tiny_checkpoint.name} + first")
+    before = ask(catalogue, "")
+    shutil.rmtree(adapters / "first")
+    monkeypatch.setattr(catalogue, "find", lambda _: first)
+    with pytest.raises(ValueError, match=r". first has just been deleted; choose another model.$"):
+        ask(catalogue, first.name)
+    monkeypatch.undo()
+    assert ask(catalogue, "").finding_probabilities == before.finding_probabilities

@@ -11,7 +11,14 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from gazevlm_core.inference import GazeEngine
-from gazevlm_core.model.adapters import PEFT_CONFIG_FILE, WEIGHTS_FILE, AdapterError, attach_adapter, read_base_name
+from gazevlm_core.model.adapters import (
+    HEADS_FILE,
+    PEFT_CONFIG_FILE,
+    WEIGHTS_FILE,
+    AdapterError,
+    attach_adapter,
+    read_base_name,
+)
 from gazevlm_core.model.gaze_model import GazeVLM
 from gazevlm_core.options import Precision
 from tests.adapter_maker import make_adapter
@@ -169,3 +176,32 @@ def test_a_configuration_that_is_none(model: GazeVLM, adapter: Path, text: str) 
         read_base_name(adapter)
     with pytest.raises(AdapterError, match="'altered'"):
         attach_adapter(model, adapter)
+
+
+@pytest.mark.parametrize("name", [WEIGHTS_FILE, HEADS_FILE])
+def test_an_adapter_that_is_deleted_while_it_is_read_leaves_the_model_bare(
+    model: GazeVLM, adapter: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(path: Path) -> dict[str, torch.Tensor]:
+        if path.name == name:
+            shutil.rmtree(adapter)
+        return load_file(path)
+
+    compare = watch(model)
+    monkeypatch.setattr("gazevlm_core.model.adapters.load_file", load)
+    with pytest.raises(AdapterError, match=r"'altered' cannot be read .*; choose another, or try again"):
+        attach_adapter(model, adapter)
+    compare()
+
+
+def test_an_adapter_that_is_deleted_while_it_is_looked_at_is_called_unreadable(
+    adapter: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(path: Path) -> bytes:
+        shutil.rmtree(adapter)
+        with path.open("rb") as stream:
+            return stream.read()
+
+    monkeypatch.setattr(Path, "read_bytes", read)
+    with pytest.raises(AdapterError, match=r"'altered' cannot be read \(No such file or directory\); choose another"):
+        read_base_name(adapter)
