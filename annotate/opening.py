@@ -60,7 +60,7 @@ def open_teaching(settings: AnnotateSettings) -> Teaching:
         settings: from the environment.
 
     Raises:
-        StoreError: no database, or a repository that is not this store's or cannot be reached while the store is
+        StoreError: no database, or a repository that is not this store's or cannot be read while the store is
             empty: a store that began anew would give out numbers that the repository has.
     """
     of_store = StoreSettings(
@@ -91,7 +91,7 @@ def _synced(store: AnnotationStore, settings: AnnotateSettings) -> HubSync:
     sync = HubSync.open(store, settings.sync_repo, settings.folder)
     try:
         sync.restore()
-    except HubError as error:
+    except (HubError, OSError) as error:  # the Hub, or the disk here
         if not store.images(limit=1):
             raise StoreError(f"{settings.sync_repo} cannot be read, and the store here is empty: {error}") from None
         log.warning("Annotations are saved here; %s is tried again later: %s", settings.sync_repo, error)

@@ -66,7 +66,8 @@ class Catalogue:
 
     Args:
         engines: source (as in `load_checkpoint`) -> loaded model, the usual one first.
-        adapter: folder of an adapter of the first model, chosen unless another is asked for.
+        adapter: folder of an adapter of the first model, chosen unless another is asked for; the bare model is while
+            that folder is gone.
         adapters: folder whose subfolders are adapters; one belongs to the model that its files name.
 
     Raises:
@@ -95,20 +96,20 @@ class Catalogue:
         self._locks = {name: threading.Lock() for name in self._bare}
         self._given, self._folder = adapter, adapters
         self._told: set[str] = set()
-        self.usual = next(iter(self._bare))
         if adapter is not None:
-            first = self._bare[self.usual]
+            first = next(iter(self._bare.values()))
             first.engine.use_adapter(adapter)  # fails now, not at the first question
-            self.usual = _adapted(first, adapter).name
+            _adapted(first, adapter)
 
     def choices(self) -> dict[str, Choice]:
         """All choices by name, the usual one first."""
-        found = dict(self._bare)
+        given = None if self._given is None else self._adapted_choice(self._given)
+        found = {**({given.name: given} if given else {}), **self._bare}
         for folder in self._adapter_folders():
             choice = self._adapted_choice(folder)
             if choice is not None:
-                found[choice.name] = choice
-        return {self.usual: found.pop(self.usual), **found} if self.usual in found else found
+                found.setdefault(choice.name, choice)
+        return found
 
     def find(self, name: str) -> Choice:
         """The choice of a name; "" is the usual one.
@@ -117,7 +118,7 @@ class Catalogue:
             ValueError: there is none of that name.
         """
         choices = self.choices()
-        choice = choices.get(name or self.usual)
+        choice = choices.get(name) if name else next(iter(choices.values()))
         if choice is None:
             raise ValueError(f"There is no model called {name[:80]!r}; choose one of: {', '.join(choices)}.")
         return choice
@@ -128,18 +129,29 @@ class Catalogue:
         """Path and findings first, then growing answers, from one choice; closing the iterator stops the model.
 
         Raises:
-            ValueError: no such choice, its adapter does not fit, or the image's shape is beyond the model.
+            ValueError: no such choice, its adapter does not fit or was just deleted, or the image's shape is beyond the
+                model.
         """
         choice = self.find(name)
         with self._locks[choice.engine.checkpoint.model_id]:  # nobody else swaps the adapter meanwhile
-            choice.engine.use_adapter(choice.adapter)
+            try:
+                choice.engine.use_adapter(choice.adapter)
+            except ValueError as error:
+                if choice.adapter is None or choice.adapter.is_dir():
+                    raise
+                raise ValueError(f"{choice.name} has just been deleted; choose another model.") from error
             yield from choice.engine.stream(image, question, options)
 
     def _adapter_folders(self) -> list[Path]:
-        folders = [] if self._given is None else [self._given]
-        if self._folder is not None and self._folder.is_dir():
-            folders += sorted(path for path in self._folder.iterdir() if path.is_dir() and path.name[0] != ".")
-        return folders
+        if self._folder is None:
+            return []
+        try:
+            return sorted(path for path in self._folder.iterdir() if path.is_dir() and path.name[0] != ".")
+        except FileNotFoundError:  # it is made with the first adapter
+            return []
+        except OSError as error:
+            self._tell(error)
+            return []
 
     def _adapted_choice(self, folder: Path) -> Choice | None:
         """An adapter on the model that it belongs to; None, and a line in the log, where it cannot be used."""
@@ -150,11 +162,15 @@ class Catalogue:
             base = read_base_name(folder)
             bare = first if folder == self._given else self._bare_of(base)
             return None if bare is None else _adapted(bare, folder)
-        except ValueError as error:
-            if str(error) not in self._told:
-                self._told.add(str(error))
-                logger.warning("not offered: %s", error)
+        except (ValueError, OSError) as error:  # it may be deleted while it is read
+            self._tell(error)
             return None
+
+    def _tell(self, error: Exception) -> None:
+        """Say in the log, once, why something is not offered."""
+        if str(error) not in self._told:
+            self._told.add(str(error))
+            logger.warning("not offered: %s", error)
 
     def _bare_of(self, base: str) -> Choice | None:
         return next((choice for name, choice in self._bare.items() if Path(name).name == base), None)

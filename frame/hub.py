@@ -4,11 +4,17 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import httpx
-from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError, OfflineModeIsEnabled
+from huggingface_hub.errors import (
+    HfHubHTTPError,
+    LocalEntryNotFoundError,
+    LocalTokenNotFoundError,
+    OfflineModeIsEnabled,
+)
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential, wait_random
 
 ATTEMPTS, FIRST_WAIT_S, LONGEST_WAIT_S = 5, 1.0, 30.0
 T = TypeVar("T")
+LOST = (httpx.TransportError, ConnectionError, TimeoutError)  # a connection; other OSErrors are this machine's
 LASTING = (400, 401, 403, 404, 410, 413, 422)  # asking again does not help
 
 
@@ -21,9 +27,7 @@ def is_transient(error: BaseException) -> bool:
     if isinstance(error, HfHubHTTPError):
         status = error.response.status_code if error.response is not None else 0
         return status not in LASTING
-    if isinstance(error, LocalTokenNotFoundError | OfflineModeIsEnabled):
-        return False
-    return isinstance(error, httpx.TransportError | OSError)
+    return isinstance(error, LOST) and not isinstance(error, OfflineModeIsEnabled)
 
 
 def ask_hub(
@@ -41,7 +45,15 @@ def ask_hub(
 
     Raises:
         HubError: it did not work; what the Hub said is left out where it may hold the token.
+        OSError: this machine did not do it, e.g. its disk is full.
     """
+
+    def attempt() -> T:
+        try:
+            return action()
+        except LocalEntryNotFoundError as error:  # what a download makes of anything that kept it from asking
+            raise error.__cause__ or error from None
+
     retrying = Retrying(
         stop=stop_after_attempt(attempts),
         wait=wait_exponential(first_wait_s, LONGEST_WAIT_S) + wait_random(0, first_wait_s),
@@ -49,7 +61,7 @@ def ask_hub(
         reraise=True,
     )
     try:
-        return retrying(action)
+        return retrying(attempt)
     except HfHubHTTPError as error:
         status = error.response.status_code if error.response is not None else 0
         raise HubError(f"The Hub refused ({status}) for {repo_id}{_advice(status)}.") from None
@@ -57,7 +69,7 @@ def ask_hub(
         raise HubError(f"There is no token that may write to {repo_id}; set HF_TOKEN, or log in with hf.") from None
     except OfflineModeIsEnabled:
         raise HubError("The Hub is not asked while HF_HUB_OFFLINE is set; unset it and try again.") from None
-    except (httpx.TransportError, OSError) as error:
+    except LOST as error:
         raise HubError(f"The Hub cannot be reached ({type(error).__name__}){later}.") from None
 
 

@@ -37,12 +37,8 @@ class Model(Protocol):
 class Models(Protocol):
     """Everything that can look, by the names that `Ask` takes."""
 
-    @property
-    def usual(self) -> str:
-        """Name of the one that is chosen unless another is asked for."""
-
     def choices(self) -> Mapping[str, Model]:
-        """What there is now, the usual one first."""
+        """What there is now, never nothing; the first is chosen unless another is asked for."""
 
 
 def first_look(ask: Ask, name: str, image: Image.Image) -> Diagnosis:

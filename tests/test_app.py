@@ -1,12 +1,14 @@
 """The page with all its tabs: the endpoints and tools are those of Diagnose, and no handler of another tab is one."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -15,6 +17,7 @@ from finetune.jobs.job import Record, read_record
 from finetune.jobs.opening import JOBS, open_jobs
 from finetune.records import read_events
 from gazevlm_core.inference import GazeEngine
+from tests.adapter_maker import make_adapter
 from tests.browser.serving import free_port
 from tests.finetune.run_maker import quick, write_gaze_folder
 
@@ -87,3 +90,37 @@ def test_a_program_that_is_told_to_end_pauses_its_training_first(
     assert trainer is not None
     assert not psutil.pid_exists(trainer)
     assert "Traceback" not in said.read_text()
+
+
+def test_every_tab_opens_while_the_folder_of_the_usual_adapter_is_gone(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    from annotate.export.training import StoreTrainingData
+    from annotate.opening import open_teaching
+    from annotate.settings import AnnotateSettings
+    from app import build_app
+    from diagnose.catalogue import Catalogue
+    from finetune.opening import open_adapting
+
+    teaching = open_teaching(AnnotateSettings(folder=tmp_path))
+    engines = {str(tiny_checkpoint): GazeEngine.load(str(tiny_checkpoint), device="cpu")}
+    submissions = StoreTrainingData(teaching.store)
+    adapting = open_adapting(tmp_path, tmp_path / "adapters", teaching.gate, submissions, engines)
+    folder = make_adapter(tiny_checkpoint, tmp_path / "adapters" / "mine")
+    catalogue = Catalogue(engines, adapter=folder, adapters=folder.parent)
+    page = build_app(catalogue, teaching, adapting.service)
+    adapted, bare = catalogue.choices()
+
+    def opened() -> list[str]:
+        """The models that the pickers of Diagnose and Evaluate show when the page is opened."""
+        shown = []
+        for call in page.fns.values():
+            pickers = [part for part in call.outputs if part.elem_id in ("model", "evaluate-model")]
+            if pickers and any(event == "load" for _, event in call.targets):
+                values = call.fn(*[SimpleNamespace(query_params={})] * (call.name == "opened"))
+                shown.append(values[pickers[0]].value)
+        return shown
+
+    assert opened() == [adapted, adapted]
+    shutil.rmtree(folder)
+    assert opened() == [bare, bare]
+    build_app(catalogue, teaching, adapting.service)
+    teaching.close()

@@ -26,12 +26,13 @@ def greeting(service: AnnotationService, person: Visitor | None, problem: str) -
         problem: what somebody unknown has to do.
     """
     progress = service.progress(person) if person else None
+    models = list(service.models.choices())
     return {
         "asks_name": service.gate.asks_name,
         "findings": [*service.findings, NO_FINDING],
         "no_finding": NO_FINDING,
-        "models": list(service.models.choices()),
-        "usual": service.models.usual,
+        "models": models,
+        "usual": models[0],
         "modes": list(MODES),
         "question": DEFAULT_QUESTION,
         "longest_question": LONGEST_QUESTION,

@@ -35,7 +35,8 @@ class HubClient(Protocol):
 
 
 class HubRepo:
-    """A data set repository; every method raises `HubError` where the Hub did not do it.
+    """A data set repository; every method raises `HubError` where the Hub did not do it, `OSError` where this machine
+    did not.
 
     Args:
         repo_id: "owner/name".

@@ -68,7 +68,7 @@ class Pusher:
         """Send one batch; False where everything is in the repository.
 
         Raises:
-            HubError: it did not work; the same batch is sent next time.
+            HubError, OSError: it did not work; the same batch is sent next time.
             StoreError: the store cannot be read.
         """
         batch = self._pending = self._pending or self._next_batch()

@@ -50,7 +50,7 @@ def restore(store: AnnotationStore, repo: HubRepo, memory: Memory, files: list[s
         files: names of the repository's files.
 
     Raises:
-        HubError: a file cannot be fetched; what was taken in stays, and doing it again goes on.
+        HubError, OSError: a file cannot be fetched; what was taken in stays, and doing it again goes on.
         StoreError: a file that is none of the store's, or of another store.
     """
     names = [name for name in files if name.startswith((DATA, EVENTS)) and name.endswith(ENDING)]

@@ -85,6 +85,7 @@ class HubSync:
 
         Raises:
             HubError: the Hub cannot be reached.
+            OSError: this machine did not do it, e.g. its disk is full.
             StoreError: what is there is not of this store.
         """
         with self._turn:
@@ -99,7 +100,7 @@ class HubSync:
                 while self._pusher.step():
                     pass
             except (HubError, StoreError, OSError) as error:
-                self._last_error = str(error)
+                self._last_error = _disk_words(error) if isinstance(error, OSError) else str(error)
                 log.warning("Annotations are saved here but not synced: %s", error)
                 return False
             except Exception as error:  # whatever a client raises: the thread goes on, and the page tells
@@ -164,6 +165,11 @@ class HubSync:
         self._pusher.add_card(files)
         self._reconciled = True
         return restored
+
+
+def _disk_words(error: OSError) -> str:
+    """For everybody who opens the page: without a path of this machine, which is in the log."""
+    return f"This machine could not do it ({error.strerror or type(error).__name__}); it is tried again later."
 
 
 def _pass_on(before: Callable[[int, FrameType | None], Any] | int | None, number: int, frame: FrameType | None) -> None:

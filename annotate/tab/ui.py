@@ -16,8 +16,8 @@ def annotate_tab(service: AnnotationService) -> Tab:
     """
 
     def fill(page: gr.Blocks) -> None:
-        models = service.models
-        seen = notice(models.choices()[models.usual].gaze.trained_on)
+        usual = next(iter(service.models.choices().values()))
+        seen = notice(usual.gaze.trained_on)
         gr.HTML(seen, elem_id="teach-notice", elem_classes="gaze-notice-line")
         if not service.gate.asks_name:
             gr.LoginButton(elem_id="teach-login")

@@ -54,7 +54,8 @@ class AskingForm:
 
     def choices(self) -> None:
         """What may be left alone: presets, the model with its badges, what to compare with, and the settings."""
-        usual, names = self.catalogue.find(""), list(self.catalogue.choices())
+        choices = self.catalogue.choices()
+        usual, names = next(iter(choices.values())), list(choices)
         self.preset = gr.Dropdown(
             presets(usual.gaze.finding_names), value=None, label="Fill the question with", filterable=False,
             elem_id="preset",
@@ -84,16 +85,16 @@ class AskingForm:
     def refreshed(self, model: str, second: str) -> dict[Any, Any]:
         """Values of `picked` for the models that there are now; one that has gone gives way to the usual one."""
         choices = self.catalogue.choices()
-        model = model if model in choices else self.catalogue.usual
+        model = model if model in choices else next(iter(choices))
         second = second if second in choices else ""
-        chosen = self.catalogue.find(model)
+        chosen = choices[model]
         others = [(SAME, ""), *((name, name) for name in choices)]
         return {
             self.model: gr.Dropdown(list(choices), value=model),
             self.notice: notice(chosen.gaze.trained_on),
             self.badges: markup.badges(chosen.facts()),
             self.second_model: gr.Dropdown(others, value=second),
-            self.second_badges: markup.badges(self.catalogue.find(second).facts()) if second else "",
+            self.second_badges: markup.badges(choices[second].facts()) if second else "",
             self.preset: gr.Dropdown(presets(chosen.gaze.finding_names), value=None),
         }
 

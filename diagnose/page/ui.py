@@ -214,7 +214,7 @@ class DiagnosePage:
 
     def opened(self, request: gr.Request) -> Values:
         """The models that there are now, and what the page's address asks for; outputs are `opening`."""
-        fresh = self.form.refreshed(self.catalogue.usual, "")
+        fresh = self.form.refreshed("", "")
         if not {field.name for field in fields(Asking)} & set(request.query_params):
             return fresh
         try:

@@ -69,15 +69,14 @@ class OverlayView:
                 elem_id="evaluate-readings",
             )  # fmt: skip
             self.use = gr.Button("Use these files", elem_id="evaluate-use")
-        self.model = gr.Dropdown(
-            list(self.models.choices()), value=self.models.usual, label="Model", filterable=False,
-            elem_id="evaluate-model",
-        )  # fmt: skip
+        names = list(self.models.choices())
+        self.model = gr.Dropdown(names, value=names[0], label="Model", filterable=False, elem_id="evaluate-model")
         self.look = gr.Button("Let the model look", variant="primary", elem_id="evaluate-look")
 
-    def refreshed(self) -> Any:  # noqa: ANN401 (an update of a component)
-        """Models that there are now, for `model`."""
-        return gr.Dropdown(list(self.models.choices()), value=self.models.usual)
+    def refreshed(self) -> Values:
+        """Models that there are now, and what the usual one has seen; for `model` and the notice."""
+        names = list(self.models.choices())
+        return {self.model: gr.Dropdown(names, value=names[0]), self.notice: notice_of(self.models, names[0])}
 
     def _connect(self) -> None:
         self._run(self.draw.click, DRAWING, self._draw, [self.number, self.domain])
@@ -158,6 +157,6 @@ class OverlayView:
 
 
 def notice_of(models: Models, name: str) -> str:
-    """What a model has seen, and what the page is not; of the usual one where that model has gone."""
+    """What a model has seen, and what the page is not; of the usual one where there is no such model."""
     choices = models.choices()
-    return notice((choices.get(name) or choices[models.usual]).gaze.trained_on)
+    return notice((choices.get(name) or next(iter(choices.values()))).gaze.trained_on)

@@ -21,13 +21,13 @@ def evaluate_tab(models: Models, ask: Ask) -> Tab:
     """
 
     def fill(page: gr.Blocks) -> None:
-        line = gr.HTML(notice_of(models, models.usual), elem_id="evaluate-notice", elem_classes="gaze-notice-line")
+        line = gr.HTML(notice_of(models, ""), elem_id="evaluate-notice", elem_classes="gaze-notice-line")
         with gr.Tabs(elem_id="evaluate-parts"):
             with gr.Tab("Paths on one image", elem_id="evaluate-paths", render_children=True):
                 overlay = OverlayView(models, ask, line)
             with gr.Tab("A report", elem_id="evaluate-reports", render_children=True):
                 reports = ReportView()
-        page.load(overlay.refreshed, None, overlay.model, **QUIET)
+        page.load(overlay.refreshed, None, [overlay.model, line], **QUIET)
         page.load(reports.refreshed, None, reports.shipped, **QUIET)
 
     return Tab("Evaluate", "evaluate-tab", fill)

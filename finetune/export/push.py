@@ -71,6 +71,7 @@ def push_adapter(
         AdapterError: no whole adapter.
         ExportError: the repository's name or contents do not allow it.
         HubError: the Hub did not do it.
+        OSError: a file cannot be read.
     """
     names = adapter_files(folder)
     return _push(folder, names, repo_id, token, private, api, (attempts, first_wait_s))

@@ -2,18 +2,19 @@
 
     adapter_config.json  adapter_model.safetensors  gaze_config.json  gaze_heads.safetensors
 
-Safetensors only. Attaching keeps what it replaces, detaching puts it back: a swap leaves no trace on the base.
+Safetensors only. Attaching keeps what it replaces, detaching puts it back: a swap leaves no trace on the base. So only
+what leaves the base's own weights alone is attached: LoRA, DoRA and rsLoRA, and rows of new tokens.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-from peft import PeftConfig, PeftModel, set_peft_model_state_dict
-from safetensors import SafetensorError
+from peft import LoraConfig, PeftModel, set_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 
 from gazevlm_core.model.config import GAZE_CONFIG_FILE, GazeConfig
@@ -26,6 +27,19 @@ PEFT_CONFIG_FILE = "adapter_config.json"
 HEADS = "gaze_heads."
 ADAPTER_FILES = (PEFT_CONFIG_FILE, WEIGHTS_FILE, HEADS_FILE, GAZE_CONFIG_FILE)
 PICKLE_SUFFIXES = frozenset({".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt"})
+ADAPTER_WEIGHTS = ("lora_", "trainable_tokens_delta")  # in the names of all weights that are an adapter's own
+
+# Of PEFT's fields, those that choose layers, ranks and tokens, and those that are notes. All others must be off: some
+# change the base's weights where they lie (PiSSA, OLoRA, CorDA, LoftQ, KaSA, biases) or import modules by name.
+LORA_FIELDS = frozenset({
+    "r", "lora_alpha", "lora_dropout", "use_dora", "use_rslora", "target_modules", "exclude_modules", "rank_pattern",
+    "alpha_pattern", "layers_to_transform", "layers_pattern", "trainable_token_indices",
+})  # fmt: skip
+NOTES = frozenset({
+    "auto_mapping", "base_model_name_or_path", "inference_mode", "peft_version", "revision", "task_type",
+})  # fmt: skip
+TRAINED_ON_IT = "give one that was trained on it"
+OFF = LoraConfig().to_dict()
 
 
 class AdapterError(ValueError):
@@ -61,39 +75,101 @@ def read_gaze_config(folder: Path) -> GazeConfig:
     Raises:
         AdapterError: missing or unreadable files, or any pickle.
     """
-    if not folder.is_dir():
-        raise AdapterError(f"adapter {folder.name!r} is not a folder; give the folder that holds {HEADS_FILE}")
-    pickles = sorted(path.name for path in folder.rglob("*") if path.suffix.lower() in PICKLE_SUFFIXES)
-    if pickles:
-        raise AdapterError(f"adapter {folder.name!r} holds pickle files ({pickles[0]}); save it as safetensors")
-    for name in ADAPTER_FILES:
-        if not (folder / name).is_file():
-            raise AdapterError(f"adapter {folder.name!r} lacks {name}; save it with gazevlm_core.model.adapters")
+    with _readable(folder):
+        if not folder.is_dir():
+            raise AdapterError(f"adapter {folder.name!r} is not a folder; give the folder that holds {HEADS_FILE}")
+        pickles = sorted(path.name for path in folder.rglob("*") if path.suffix.lower() in PICKLE_SUFFIXES)
+        if pickles:
+            raise AdapterError(f"adapter {folder.name!r} holds pickle files ({pickles[0]}); save it as safetensors")
+        for name in ADAPTER_FILES:
+            if not (folder / name).is_file():
+                raise AdapterError(f"adapter {folder.name!r} lacks {name}; save it with gazevlm_core.model.adapters")
+    values = _read_json(folder, GAZE_CONFIG_FILE)
     try:
-        return GazeConfig.from_dict(json.loads((folder / GAZE_CONFIG_FILE).read_text(encoding="utf-8")))
+        return GazeConfig.from_dict(values)
     except (ValueError, TypeError) as error:
         raise AdapterError(f"adapter {folder.name!r}: {GAZE_CONFIG_FILE} is not usable: {error}") from error
+
+
+@contextmanager
+def _readable(folder: Path) -> Iterator[None]:
+    """An adapter may be deleted while it is read."""
+    try:
+        yield
+    except OSError as error:
+        said = error.strerror or error
+        raise AdapterError(f"adapter {folder.name!r} cannot be read ({said}); choose another, or try again") from error
+
+
+def _read_json(folder: Path, name: str) -> Any:  # noqa: ANN401 (what a file holds)
+    with _readable(folder):
+        text = (folder / name).read_bytes()
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise AdapterError(f"adapter {folder.name!r}: {name} is not usable: {error}") from error
 
 
 def read_base_name(folder: Path) -> str:
     """Last part of the name of the model that an adapter was trained on, e.g. "gazevlm-nano"; "" where it is not said.
 
     Raises:
-        AdapterError: as `read_gaze_config`.
+        AdapterError: as `read_gaze_config`, or the adapter is of a kind that is not attached.
     """
     read_gaze_config(folder)
-    try:
-        values = json.loads((folder / PEFT_CONFIG_FILE).read_text(encoding="utf-8"))
-        return Path(values.get("base_model_name_or_path") or "").name
-    except (ValueError, AttributeError, TypeError) as error:
-        raise AdapterError(f"adapter {folder.name!r}: {PEFT_CONFIG_FILE} is not usable: {error}") from error
+    name = _read_lora(folder).get("base_model_name_or_path") or ""
+    if not isinstance(name, str):
+        raise AdapterError(f"adapter {folder.name!r}: {PEFT_CONFIG_FILE} is not usable: the base's name is no text")
+    return Path(name).name
+
+
+def _read_lora(folder: Path) -> dict[str, Any]:
+    """PEFT's configuration of an adapter that detaching undoes.
+
+    Raises:
+        AdapterError: it is not readable, or not such an adapter's.
+    """
+    values = _read_json(folder, PEFT_CONFIG_FILE)
+    if not isinstance(values, dict):
+        raise AdapterError(f"adapter {folder.name!r}: {PEFT_CONFIG_FILE} is not usable: it is no object")
+    for name in sorted(values.keys() - LORA_FIELDS - NOTES):
+        if values[name] not in (None, False, OFF.get(name)):
+            raise AdapterError(
+                f"adapter {folder.name!r} sets {name[:40]} to {str(values[name])[:40]!r}; only LoRA, DoRA and rsLoRA "
+                "that leave the model's own weights alone are attached: train it with gazevlm finetune"
+            )
+    return values
 
 
 def adapter_stamp(folder: Path) -> tuple[object, ...]:
     """Equal for the same adapter, and another one once its files are written anew."""
-    files = (folder / name for name in ADAPTER_FILES)
-    states = (path.stat() for path in files if path.is_file())
+    states = []
+    for name in ADAPTER_FILES:
+        with suppress(OSError):  # a file that is missing has no state; attaching says so
+            states.append((folder / name).stat())
     return (str(folder.resolve()), *((state.st_mtime_ns, state.st_size) for state in states))
+
+
+class _Bare:
+    """A model before an adapter: its modules, which parameters learn, and its gaze configuration.
+
+    PEFT's own unloading does not cover an adapter that it built but half, nor heads that were exchanged meanwhile.
+    """
+
+    def __init__(self, model: GazeVLM) -> None:
+        self._model, self._gaze = model, model.config.gaze
+        self._children = [(module, dict(module.named_children())) for module in model.modules()]
+        self._learns = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+
+    def restore(self) -> None:
+        """Make it that again."""
+        for module, children in self._children:
+            for name, child in children.items():
+                setattr(module, name, child)
+        for parameter, learns in self._learns:
+            parameter.requires_grad_(learns)
+        self._model.config.gaze = self._gaze
+        self._model.__dict__.pop("peft_config", None)  # which PEFT notes there
 
 
 @dataclass(frozen=True)
@@ -108,13 +184,11 @@ class AttachedAdapter:
     name: str
     stamp: tuple[object, ...]
     _peft: PeftModel
-    _bare_heads: GazeHeads
-    _bare_gaze: dict | None
+    _bare: _Bare
 
     def detach(self) -> None:
         """Take the adapter off; the model answers as if it had never been there."""
-        bare = self._peft.unload()
-        bare.gaze_heads, bare.config.gaze = self._bare_heads, self._bare_gaze
+        self._bare.restore()
 
     def merge(self) -> None:
         """Make the adapter part of the model's weights, from which it cannot be taken off again.
@@ -140,30 +214,44 @@ def attach_adapter(model: GazeVLM, folder: Path) -> AttachedAdapter:
     Raises:
         AdapterError: the folder is not usable, or does not fit this model.
     """
-    gaze, stamp = read_gaze_config(folder), adapter_stamp(folder)
+    gaze, values, stamp = read_gaze_config(folder), _read_lora(folder), adapter_stamp(folder)
+    bare = _Bare(model)
     try:
-        heads = GazeHeads(model.config.text_config.hidden_size, gaze)
-        heads.load_state_dict(load_file(folder / HEADS_FILE))
-        weights = load_file(folder / WEIGHTS_FILE)
-        adapted = PeftModel(model, PeftConfig.from_pretrained(str(folder), inference_mode=True))
-    except (RuntimeError, SafetensorError, OSError, ValueError, TypeError) as error:
-        raise AdapterError(f"adapter {folder.name!r} does not fit this model: {_first_line(error)}") from error
-    try:
-        result: Any = set_peft_model_state_dict(adapted, weights)  # what load_state_dict returns
-        missing = [key for key in result.missing_keys if _is_adapters(key, tied=model.config.tie_word_embeddings)]
-        if missing or result.unexpected_keys:
-            stray = (missing or result.unexpected_keys)[0]
-            raise AdapterError(f"adapter {folder.name!r} does not fit this model: {stray} has no counterpart")
-    except (RuntimeError, KeyError, ValueError) as error:
-        adapted.unload()
-        if isinstance(error, AdapterError):
+        with _readable(folder):
+            heads = GazeHeads(model.config.text_config.hidden_size, gaze)
+            heads.load_state_dict(load_file(folder / HEADS_FILE))
+            adapted = _build(model, folder, values)
+        adapted.train(model.training)  # new layers begin in training mode, in which dropout would blur every answer
+        model.gaze_heads = heads.to(model.device).eval()
+        model.config.gaze = gaze.to_dict()
+        return AttachedAdapter(folder.name, stamp, adapted, bare)
+    except BaseException as error:
+        bare.restore()
+        if isinstance(error, AdapterError) or not isinstance(error, Exception):
             raise
-        raise AdapterError(f"adapter {folder.name!r} does not fit this model: {_first_line(error)}") from error
-    adapted.train(model.training)  # new layers begin in training mode, in which dropout would blur every answer
-    attached = AttachedAdapter(folder.name, stamp, adapted, model.gaze_heads, model.config.gaze)
-    model.gaze_heads = heads.to(model.device).eval()
-    model.config.gaze = gaze.to_dict()
-    return attached
+        # whatever PEFT raises at what it does not expect
+        said = _first_line(error)
+        raise AdapterError(f"adapter {folder.name!r} does not fit this model: {said}; {TRAINED_ON_IT}") from error
+
+
+def _build(model: GazeVLM, folder: Path, values: Mapping[str, Any]) -> PeftModel:
+    """LoRA layers and rows of tokens around a model, with the adapter's weights; every weight has its counterpart."""
+    weights = load_file(folder / WEIGHTS_FILE)
+    # PEFT would write any other over the base's
+    _refuse(folder, [key for key in weights if not any(part in key for part in ADAPTER_WEIGHTS)])
+    config = LoraConfig(**{name: values[name] for name in LORA_FIELDS & values.keys()}, inference_mode=True)
+    adapted = PeftModel(model, config)
+    result: Any = set_peft_model_state_dict(adapted, weights)  # what load_state_dict returns
+    tied = model.config.tie_word_embeddings
+    _refuse(folder, [*(key for key in result.missing_keys if _is_adapters(key, tied=tied)), *result.unexpected_keys])
+    return adapted
+
+
+def _refuse(folder: Path, strays: Collection[str]) -> None:
+    """Raises AdapterError where there is any."""
+    for key in strays:
+        said = f"{key[:200]} has no counterpart"
+        raise AdapterError(f"adapter {folder.name!r} does not fit this model: {said}; {TRAINED_ON_IT}")
 
 
 def _is_adapters(key: str, *, tied: bool) -> bool:

@@ -52,8 +52,6 @@ class Stub:
 class Stubs:
     """Two models of no weight."""
 
-    usual = MODEL
-
     def choices(self) -> Mapping[str, Stub]:
         return {MODEL: Stub(Facts(True)), UNTRAINED: Stub(Facts(False))}
 

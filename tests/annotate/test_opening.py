@@ -1,5 +1,6 @@
 """What Teach runs on, as the program opens it: first images, a worker of imports, a Hub that comes and goes."""
 
+import errno
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -19,13 +20,15 @@ PATIENCE_S = 60
 
 
 class HubThatComesAndGoes(HubStub):
-    """Answers, or cannot be reached."""
+    """Answers, or cannot be reached, or meets a full disk."""
 
-    down = False
+    down, full = False, False
 
     def create_repo(self, repo_id: str, *, repo_type: str, private: bool, exist_ok: bool) -> None:
         if self.down:
             raise ConnectionError("no route")
+        if self.full:
+            raise OSError(errno.ENOSPC, "No space left on device", "/cache/file")
         super().create_repo(repo_id, repo_type=repo_type, private=private, exist_ok=exist_ok)
 
 
@@ -76,8 +79,9 @@ def test_imports_that_are_queued_get_done(settings: AnnotateSettings, tmp_path: 
     teaching.close()
 
 
+@pytest.mark.parametrize("trouble", ["down", "full"])
 def test_a_hub_that_is_away_stops_an_empty_store_alone(
-    settings: AnnotateSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    settings: AnnotateSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: str
 ) -> None:
     stub = HubThatComesAndGoes(tmp_path / "hub")
 
@@ -86,13 +90,13 @@ def test_a_hub_that_is_away_stops_an_empty_store_alone(
 
     monkeypatch.setattr(opening.HubSync, "open", opened)
     synced = replace(settings, sync_repo="a/b", pseudonym_key="k" * 20)
-    stub.down = True
+    setattr(stub, trouble, True)
     with pytest.raises(StoreError, match="a/b cannot be read, and the store here is empty"):
         open_teaching(synced)
-    stub.down = False
+    setattr(stub, trouble, False)
     teaching = open_teaching(synced)
     teaching.close()
-    stub.down = True
+    setattr(stub, trouble, True)
     teaching = open_teaching(synced)
     assert teaching.sync is not None
     assert len(teaching.store.images()) == STARTERS

@@ -1,5 +1,6 @@
 """Sync with a stubbed client of the Hub that fails, times out, loses answers and outlives the process."""
 
+import errno
 import inspect
 import json
 import os
@@ -128,6 +129,22 @@ def test_a_hub_that_stays_away_costs_nothing(store: AnnotationStore, tmp_path: P
     assert sync.sync()
     assert sync.state().last_error == ""
     assert sync.state().backlog == 0
+    assert_published_once(store, tmp_path)
+
+
+def test_a_full_disk_is_not_taken_for_a_lost_connection(store: AnnotationStore, tmp_path: Path) -> None:
+    sync, tries = start(store, tmp_path), []
+
+    def fill_up() -> None:
+        tries.append(1)
+        raise OSError(errno.ENOSPC, "No space left on device", "/home/somebody/file")
+
+    sync.client.before_commit = fill_up
+    assert not sync.sync()
+    assert sync.state().last_error == "This machine could not do it (No space left on device); it is tried again later."
+    assert len(tries) == 1
+    sync.client.before_commit = lambda: None
+    assert sync.sync()
     assert_published_once(store, tmp_path)
 
 

@@ -141,6 +141,30 @@ def test_the_given_adapter_is_the_usual_choice(engine: "GazeEngine", tiny_checkp
         Catalogue({str(tiny_checkpoint): engine}, adapter=adapters.parent)
 
 
+def test_the_bare_model_is_the_usual_choice_while_the_given_adapter_is_gone(
+    engine: "GazeEngine", tiny_checkpoint: Path, adapters: Path
+) -> None:
+    catalogue = Catalogue({str(tiny_checkpoint): engine}, adapter=adapters / "second", adapters=adapters)
+    name, aside = tiny_checkpoint.name, adapters.parent / "aside"
+    assert ask(catalogue, "").adapter_id == "second"
+    (adapters / "second").rename(aside)
+    assert list(catalogue.choices()) == [name, f"{name} + first"]
+    assert ask(catalogue, "").adapter_id is None
+    with pytest.raises(ValueError, match=f"no model called '{name} . second'; choose one of: {name}, "):
+        ask(catalogue, f"{name} + second")
+    aside.rename(adapters / "second")
+    assert list(catalogue.choices()) == [f"{name} + second", name, f"{name} + first"]
+    assert ask(catalogue, "").adapter_id == "second"
+
+
+def test_the_given_adapter_is_not_another_of_its_name(
+    engine: "GazeEngine", tiny_checkpoint: Path, adapters: Path, tmp_path: Path
+) -> None:
+    given = shutil.copytree(adapters / "second", tmp_path / "elsewhere" / "first")
+    catalogue = Catalogue({str(tiny_checkpoint): engine}, adapter=given, adapters=adapters)
+    assert catalogue.find("").adapter == given
+
+
 def test_broken_and_foreign_adapters_are_not_offered_and_the_log_says_why_once(
     engine: "GazeEngine", tiny_checkpoint: Path, adapters: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -170,3 +194,41 @@ def test_names_from_outside_are_never_paths(engine: "GazeEngine", tiny_checkpoin
         with pytest.raises(ValueError, match="no model called") as error:
             catalogue.find(name)
         assert len(str(error.value)) < 400
+
+
+def test_an_adapter_that_is_deleted_while_it_is_read_is_not_offered(
+    engine: "GazeEngine", tiny_checkpoint: Path, adapters: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalogue = Catalogue({str(tiny_checkpoint): engine}, adapters=adapters)
+
+    def read(folder: Path) -> None:
+        if folder.name == "first":
+            shutil.rmtree(folder)
+            (folder / "provenance.json").read_text()
+
+    monkeypatch.setattr("diagnose.catalogue.read_verdict", read)
+    assert list(catalogue.choices()) == [tiny_checkpoint.name, f"{tiny_checkpoint.name} + second"]
+
+
+def test_a_folder_of_adapters_that_cannot_be_read_costs_only_the_adapters(
+    engine: "GazeEngine", tiny_checkpoint: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    for folder, told in ((tmp_path / "nowhere", 0), (tmp_path / "file", 1)):
+        catalogue = Catalogue({str(tiny_checkpoint): engine}, adapters=folder)
+        assert [list(catalogue.choices()) for _ in range(2)] == [[tiny_checkpoint.name]] * 2
+        assert len(caplog.records) == told
+
+
+def test_an_adapter_that_is_deleted_before_its_turn_is_said_to_be(
+    engine: "GazeEngine", tiny_checkpoint: Path, adapters: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalogue = Catalogue({str(tiny_checkpoint): engine}, adapters=adapters)
+    first = catalogue.find(f"{tiny_checkpoint.name} + first")
+    before = ask(catalogue, "")
+    shutil.rmtree(adapters / "first")
+    monkeypatch.setattr(catalogue, "find", lambda _: first)
+    with pytest.raises(ValueError, match=r". first has just been deleted; choose another model.$"):
+        ask(catalogue, first.name)
+    monkeypatch.undo()
+    assert ask(catalogue, "").finding_probabilities == before.finding_probabilities

@@ -124,6 +124,24 @@ def test_failures_are_one_sentence_without_the_token(
     assert hub.plan == left
 
 
+def test_a_file_that_cannot_be_read_is_no_lost_connection(
+    adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub, tries = ModelHubStub(tmp_path / "hub"), []
+
+    def upload(**_: object) -> None:
+        tries.append(1)
+        (tmp_path / "nowhere").read_bytes()
+
+    monkeypatch.setattr(hub, "upload_folder", upload)
+    with pytest.raises(FileNotFoundError):
+        push(adapter, hub)
+    monkeypatch.setattr(pushing, "HfApi", lambda token: hub)
+    done = CliRunner().invoke(app, ["adapter", "push", str(adapter), REPO])
+    assert (done.exit_code, done.stderr.count("\n"), len(tries)) == (1, 1, 2)
+    assert "No such file or directory" in done.stderr
+
+
 def test_a_public_repository_does_not_become_the_place_of_something_private(adapter: Path, tmp_path: Path) -> None:
     hub = ModelHubStub(tmp_path / "hub")
     assert not push(adapter, hub, private=False).private
