@@ -22,8 +22,6 @@ from gazevlm_core.inference import EncodedImage, GazeEngine
 from gazevlm_core.model.processor import GazeVLMProcessor
 from gazevlm_core.training.nano_parts import quick_patch_embedding
 
-IMAGES_AT_ONCE = 16
-
 
 @dataclass(frozen=True)
 class FeatureStore:
@@ -70,13 +68,16 @@ class FeatureStore:
 
 
 def fill_features(store: FeatureStore, engine: GazeEngine, cases: Sequence[Case]) -> int:
-    """Compute what is missing; how many pictures that were."""
+    """Compute what is missing; how many pictures that were.
+
+    One by one: computed together, a picture's last bits would depend on its company, and on which were there before.
+    """
     missing = {case.digest: case for case in cases if store.read(case.digest) is None}
     if missing and engine.model.device.type == "cpu":
         quick_patch_embedding(engine.model)
-    for some in _groups(list(missing.values()), IMAGES_AT_ONCE):
-        for case, encoded in zip(some, engine.encode_images([case.load() for case in some]), strict=True):
-            store.write(case.digest, encoded.tokens, encoded.grid_thw)
+    for case in missing.values():
+        (encoded,) = engine.encode_images([case.load()])
+        store.write(case.digest, encoded.tokens, encoded.grid_thw)
     return len(missing)
 
 
