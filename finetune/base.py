@@ -3,9 +3,10 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 
@@ -69,6 +70,21 @@ def load_base(config: FinetuneConfig, revision: str = "") -> Base:
     size["longest_edge"] = config.max_pixels or size["longest_edge"]
     size["shortest_edge"] = min(size["shortest_edge"], size["longest_edge"])
     return Base(GazeEngine(checkpoint), config.base, commit, folder_digest(folder))
+
+
+def is_same_base(config: FinetuneConfig, told: Mapping[str, Any]) -> bool:
+    """Whether a base is the one of the same name that provenance tells of. Nothing is loaded.
+
+    Args:
+        config: whose base it is.
+        told: `base` of the provenance.
+
+    Raises:
+        CheckpointError: the folder is not there any more.
+    """
+    if told.get("revision"):  # a commit of the Hub never changes
+        return True
+    return folder_digest(find_checkpoint(config.base)[0]) == told.get("fingerprint")
 
 
 def own_device(device: str) -> str:
