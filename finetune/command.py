@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
 import typer
 
 from finetune.config import ConfigError, FinetuneConfig, read_yaml
+from finetune.devices import one_gpu
 from finetune.ending import Stopped, StopRequest, cause_of
 from finetune.records import (
     CHECKPOINTS,
@@ -103,10 +104,12 @@ def finetune(
             raise ConfigError("out: give a folder for the adapter as --out")
         place = run or out.with_name(out.name + RUN_SUFFIX)
         _check_folders(out, place, resume=resume)
+        device, variables = one_gpu(chosen.device, os.environ)
     except ConfigError as error:
         typer.echo(f"gazevlm finetune: {error}", err=True)
         raise typer.Exit(2) from None
-    ending = run_process(chosen, out, place)
+    os.environ.update(variables)
+    ending = run_process(chosen.model_copy(update={"device": device}), out, place)
     if is_main():
         typer.echo(ending.cause, err=ending.outcome == "failed")
     raise typer.Exit(STATUS[ending.outcome])

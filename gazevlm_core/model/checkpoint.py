@@ -1,6 +1,7 @@
 """Loading and saving: any Qwen2.5-VL checkpoint by Hub id or folder, plain or with gaze parts, in four precisions."""
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,9 @@ def pick_device(device: str = "auto") -> torch.device:
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if device.startswith("cuda") and not torch.cuda.is_available():
-        raise CheckpointError("no CUDA device was found; use --device cpu or auto")
+        seen = os.environ.get("CUDA_VISIBLE_DEVICES")
+        among = "" if seen is None else f" with CUDA_VISIBLE_DEVICES={seen}"
+        raise CheckpointError(f"no CUDA device was found{among}; use --device cpu or auto")
     return torch.device(device)
 
 
