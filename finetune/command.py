@@ -103,7 +103,8 @@ def finetune(
         if out is None:
             raise ConfigError("out: give a folder for the adapter as --out")
         place = run or out.with_name(out.name + RUN_SUFFIX)
-        _check_folders(out, place, resume=resume)
+        if is_main():  # it writes there at once, so that the others would find a run
+            _check_folders(out, place, resume=resume)
         device, variables = one_gpu(chosen.device, os.environ)
     except ConfigError as error:
         typer.echo(f"gazevlm finetune: {error}", err=True)
@@ -139,9 +140,10 @@ def run_process(config: FinetuneConfig, out: Path, run: Path) -> Ending:
     stop.listen()
     main = is_main()
     try:
-        run.mkdir(parents=True, exist_ok=True)
-        out.parent.mkdir(parents=True, exist_ok=True)
-        (run / EXIT_FILE).unlink(missing_ok=True)
+        if main:
+            run.mkdir(parents=True, exist_ok=True)
+            out.parent.mkdir(parents=True, exist_ok=True)
+            (run / EXIT_FILE).unlink(missing_ok=True)
     except OSError as error:
         return Ending("failed", cause_of(error, ()))
     from gazevlm_core.quiet import quiet_libraries
