@@ -10,7 +10,7 @@ from typing import Any
 
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 
-from finetune.config import FinetuneConfig
+from finetune.config import ConfigError, FinetuneConfig
 from gazevlm_core.inference import GazeEngine
 from gazevlm_core.model.checkpoint import CheckpointError, find_checkpoint, load_checkpoint
 from gazevlm_core.model.familiarity import FAMILIARITY_FILE
@@ -59,6 +59,7 @@ def load_base(config: FinetuneConfig, revision: str = "") -> Base:
 
     Raises:
         CheckpointError: it cannot be loaded.
+        ConfigError: pixel limits that leave no size.
     """
     folder, commit = find_checkpoint(config.base, revision)
     checkpoint = load_checkpoint(
@@ -66,9 +67,13 @@ def load_base(config: FinetuneConfig, revision: str = "") -> Base:
         revision=commit,
     )  # fmt: skip
     size = checkpoint.processor.image_processor.size
-    size["shortest_edge"] = config.min_pixels or size["shortest_edge"]
     size["longest_edge"] = config.max_pixels or size["longest_edge"]
-    size["shortest_edge"] = min(size["shortest_edge"], size["longest_edge"])
+    size["shortest_edge"] = config.min_pixels or min(size["shortest_edge"], size["longest_edge"])
+    if size["shortest_edge"] > size["longest_edge"]:
+        raise ConfigError(
+            f"min_pixels: {config.min_pixels} is above the largest image of {config.base}, {size['longest_edge']}; "
+            "give a higher max_pixels too"
+        )
     return Base(GazeEngine(checkpoint), config.base, commit, folder_digest(folder))
 
 

@@ -167,7 +167,10 @@ def _load(adapter: Path, values: dict[str, Any] | None, base: str, device: str) 
         raise ExportError(f"provenance of {name} is not as a training writes it: {error}") from None
     if "/" not in config.base and not Path(resolve_source(config.base)).is_dir():
         raise ExportError(f"{name} was trained on {config.base}, which is not here; give its folder as --base")
-    loaded = load_base(config, revision)
+    try:
+        loaded = load_base(config, revision)
+    except ConfigError as error:
+        raise ExportError(f"{config.base} is not the base that {name} was trained on: {error}") from None
     if fingerprint and loaded.fingerprint != fingerprint:
         raise ExportError(
             f"{config.base} is not the base that {name} was trained on: their fingerprints differ; give that one as "

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from finetune.base import folder_digest, load_base
+from finetune.config import ConfigError
 from finetune.export.files import ExportError
 from finetune.export.merge import Storage, merge_adapter
 from finetune.records import read_provenance
@@ -71,6 +72,23 @@ def test_what_decides_a_digest(tiny_checkpoint: Path, tmp_path: Path) -> None:
     (copy / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
     with pytest.raises(CheckpointError, match=r"holds no model-00002-of-00002\.safetensors"):
         folder_digest(copy)
+
+
+@pytest.mark.parametrize(
+    ("least", "most", "limits"),
+    [(None, None, (40000, 51984)), (784, None, (784, 51984)), (None, 784, (784, 784)), (60000, 90000, (60000, 90000))],
+)
+def test_pixel_limits_are_those_of_the_configuration_beside_the_base(
+    least: int | None, most: int | None, limits: tuple[int, int], tiny_checkpoint: Path
+) -> None:
+    base = load_base(quick("none", tiny_checkpoint, min_pixels=least, max_pixels=most))
+    assert base.pixel_limits == limits
+
+
+def test_a_smallest_image_above_the_largest_of_the_base_is_refused(tiny_checkpoint: Path) -> None:
+    said = r"min_pixels: 300000 is above the largest image of .*, 51984; give a higher max_pixels too"
+    with pytest.raises(ConfigError, match=said):
+        load_base(quick("none", tiny_checkpoint, min_pixels=300_000, max_pixels=None))
 
 
 def test_a_run_and_its_merging_keep_to_the_commit_that_it_was_begun_on(
