@@ -3,6 +3,7 @@ and heads, as a checkpoint folder like any other.
 """
 
 import json
+import re
 import shutil
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,7 +15,7 @@ from safetensors import safe_open
 from transformers import AutoConfig
 
 from finetune.base import Base, load_base
-from finetune.config import ConfigError, FinetuneConfig
+from finetune.config import DEVICE_PATTERN, ConfigError, FinetuneConfig
 from finetune.export.card import merged_card
 from finetune.export.files import BESIDE, MODEL_CONFIG, ExportError, adapter_files, made_whole
 from finetune.provenance import CARD
@@ -70,9 +71,11 @@ def merge_adapter(
 
     Raises:
         AdapterError, CheckpointError, RecordError: adapter or base cannot be used.
-        ExportError: the base is another one, or `out` is there already.
+        ExportError: the base is another one, `out` is there already, or no such device.
     """
     names = adapter_files(adapter)
+    if re.fullmatch(DEVICE_PATTERN, device) is None:
+        raise ExportError(f"there is no device {device}; give auto, cpu, cuda or cuda:N")
     with made_whole(out) as work:
         values = read_provenance(adapter)
         loaded = _load(adapter, values, base, device)

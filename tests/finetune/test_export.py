@@ -250,6 +250,7 @@ def test_show_prints_measures_and_verdict(adapter: Path) -> None:
         (("merge", "ADAPTER", "BROKEN"), "is there already"),
         (("merge", "ADAPTER", "x", "--base", "nothing"), "which is not here"),
         (("merge", "ADAPTER", "x", "--device", "cuda:77"), "CUDA"),
+        (("merge", "ADAPTER", "x", "--device", "gpu"), "there is no device gpu; give auto, cpu, cuda or cuda:N"),
         (("merge", "ODD", "x"), "is not as a training writes it"),
         (("merge", "UNTOLD", "x"), "is not as a training writes it"),
         (("push", "MISSING", "owner/name"), "is not a folder"),
