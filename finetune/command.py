@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from finetune.run_log import RunLog
 
 RUN_SUFFIX = ".run"
+NO_NAMES = ("", "..")  # of ".", "/" and "a/.."
 STATUS = {"done": EXIT_DONE, "stopped": EXIT_STOPPED, "failed": EXIT_FAILED}
 STOPPED_EARLY = "Stopped before the first step; nothing was learned yet, and resuming starts from there."
 
@@ -102,6 +103,8 @@ def finetune(
             return
         if out is None:
             raise ConfigError("out: give a folder for the adapter as --out")
+        if out.name in NO_NAMES:
+            raise ConfigError(f"out: {out} names no new folder; give one that is not there yet")
         place = run or out.with_name(out.name + RUN_SUFFIX)
         if is_main():  # it writes there at once, so that the others would find a run
             _check_folders(out, place, resume=resume)
