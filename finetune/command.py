@@ -178,11 +178,16 @@ def run_process(config: FinetuneConfig, out: Path, run: Path) -> Ending:
 
 
 def _leave(ending: Ending, run: Path, log: "RunLog | None") -> None:
-    """Write down how a run ended; where even that has no room on the disk, the exit status says it."""
-    try:
+    """Write down how a run ended, in the log and in exit.json: a disk without room for one may have some for the other.
+    Where neither can be written, the exit status says it."""
+
+    def end_log() -> None:
         if log is not None:
             log.write("end", outcome=ending.outcome, cause=ending.cause)
             log.close()
-        write_ending(run, ending)
-    except OSError as error:
-        typer.echo(f"gazevlm finetune: {run} could not be told how it ended: {error}", err=True)
+
+    for leave in (end_log, lambda: write_ending(run, ending)):
+        try:
+            leave()
+        except OSError as error:
+            typer.echo(f"gazevlm finetune: {run} could not be told how it ended: {error}", err=True)
