@@ -21,7 +21,16 @@ from finetune.examples import AdaptCollator, TrainingItems, draw_epochs, supervi
 from finetune.held_out import judge, look_at, measures
 from finetune.prepare import FREE, Prepared, fit_places, prepare
 from finetune.provenance import Trained, provenance_values, public_places, write_provenance
-from finetune.records import CHECKPOINTS, PROVENANCE_FILE, Ending, Measure, RecordError, read_provenance, settle
+from finetune.records import (
+    CHECKPOINTS,
+    PROVENANCE_FILE,
+    Ending,
+    Measure,
+    RecordError,
+    give_usual_modes,
+    read_provenance,
+    settle,
+)
 from finetune.run_log import UNSCORED, RunCallback, RunLog, forget_others, last_checkpoint
 from finetune.selection import Selection
 from finetune.trainer import AdaptTrainer, load_weights
@@ -191,6 +200,7 @@ class Training:
                 write_provenance(partial, values, self.prepared.split.held_out)
             self.trainer.save_to(partial)
             if writes:
+                give_usual_modes(partial)
                 settle(partial)
                 partial.rename(self.out)
         finally:
