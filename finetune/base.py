@@ -1,15 +1,25 @@
 """The base of a run: loaded as the configuration says, on this process's device, and known by its contents."""
 
 import hashlib
+import json
 import os
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from finetune.config import FinetuneConfig
+from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
+
+from finetune.config import ConfigError, FinetuneConfig
 from gazevlm_core.inference import GazeEngine
-from gazevlm_core.model.checkpoint import load_checkpoint, resolve_source
+from gazevlm_core.model.checkpoint import CheckpointError, find_checkpoint, load_checkpoint
+from gazevlm_core.model.familiarity import FAMILIARITY_FILE
 
-IDENTIFYING = ("*.safetensors", "config.json", "gaze_config.json", "preprocessor_config.json", "tokenizer.json")
+# Beside the weights. Loading asks for each of them, so that a cache holds the same ones however it was filled.
+IDENTIFYING = (
+    "config.json", "preprocessor_config.json", "processor_config.json", "tokenizer.json", "chat_template.jinja",
+    "chat_template.json", FAMILIARITY_FILE,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,7 +30,7 @@ class Base:
         engine: holds the model, which training changes in place.
         source: as in the configuration.
         revision: commit of the Hub; "" for a folder.
-        fingerprint: SHA-256 of the folder's files, or of the Hub's commit.
+        fingerprint: from `folder_digest`: the same for a commit of the Hub and a copy of it in a folder.
     """
 
     engine: GazeEngine
@@ -40,25 +50,46 @@ class Base:
         return int(size["shortest_edge"]), int(size["longest_edge"])
 
 
-def load_base(config: FinetuneConfig) -> Base:
+def load_base(config: FinetuneConfig, revision: str = "") -> Base:
     """Load the base, with the pixel limits of the configuration.
+
+    Args:
+        config: of the run.
+        revision: of a base on the Hub; "" for its newest.
 
     Raises:
         CheckpointError: it cannot be loaded.
+        ConfigError: pixel limits that leave no size.
     """
+    folder, commit = find_checkpoint(config.base, revision)
     checkpoint = load_checkpoint(
-        config.base, precision=config.precision, device=own_device(config.device), shardable=config.fsdp_storage
-    )
+        config.base, precision=config.precision, device=own_device(config.device), shardable=config.fsdp_storage,
+        revision=commit,
+    )  # fmt: skip
     size = checkpoint.processor.image_processor.size
-    size["shortest_edge"] = config.min_pixels or size["shortest_edge"]
     size["longest_edge"] = config.max_pixels or size["longest_edge"]
-    size["shortest_edge"] = min(size["shortest_edge"], size["longest_edge"])
-    revision = str(getattr(checkpoint.model.config, "_commit_hash", None) or "")
-    folder = Path(resolve_source(config.base))
-    if folder.is_dir():
-        return Base(GazeEngine(checkpoint), config.base, "", folder_digest(folder))
-    known = hashlib.sha256(f"{config.base}@{revision}".encode()).hexdigest()
-    return Base(GazeEngine(checkpoint), config.base, revision, known)
+    size["shortest_edge"] = config.min_pixels or min(size["shortest_edge"], size["longest_edge"])
+    if size["shortest_edge"] > size["longest_edge"]:
+        raise ConfigError(
+            f"min_pixels: {config.min_pixels} is above the largest image of {config.base}, {size['longest_edge']}; "
+            "give a higher max_pixels too"
+        )
+    return Base(GazeEngine(checkpoint), config.base, commit, folder_digest(folder))
+
+
+def is_same_base(config: FinetuneConfig, told: Mapping[str, Any]) -> bool:
+    """Whether a base is the one of the same name that provenance tells of. Nothing is loaded.
+
+    Args:
+        config: whose base it is.
+        told: `base` of the provenance.
+
+    Raises:
+        CheckpointError: the folder is not there any more.
+    """
+    if told.get("revision"):  # a commit of the Hub never changes
+        return True
+    return folder_digest(find_checkpoint(config.base)[0]) == told.get("fingerprint")
 
 
 def own_device(device: str) -> str:
@@ -73,9 +104,25 @@ def own_device(device: str) -> str:
 
 
 def folder_digest(folder: Path) -> str:
-    """SHA-256 of the files that decide what a checkpoint says."""
+    """SHA-256 of the files that decide what a checkpoint says; others that lie there change nothing.
+
+    Raises:
+        CheckpointError: its weights are not all there.
+    """
     digest = hashlib.sha256()
-    for path in sorted({path for pattern in IDENTIFYING for path in folder.glob(pattern)}):
+    for path in sorted({*_weights(folder), *(folder / name for name in IDENTIFYING if (folder / name).is_file())}):
         with path.open("rb") as stream:
             digest.update(f"{path.name} {hashlib.file_digest(stream, 'sha256').hexdigest()}\n".encode())
     return digest.hexdigest()
+
+
+def _weights(folder: Path) -> Iterator[Path]:
+    """The files that weights are loaded from."""
+    names = {SAFE_WEIGHTS_NAME}
+    if not (folder / SAFE_WEIGHTS_NAME).is_file() and (folder / SAFE_WEIGHTS_INDEX_NAME).is_file():
+        index = json.loads((folder / SAFE_WEIGHTS_INDEX_NAME).read_text(encoding="utf-8"))
+        names = set(index["weight_map"].values())
+    for name in names:
+        if not (folder / name).is_file():
+            raise CheckpointError(f"{folder} holds no {name}; give a base whose weights are safetensors, and all there")
+        yield folder / name

@@ -19,6 +19,7 @@ import typer
 from filelock import FileLock, Timeout
 
 from finetune.config import ConfigError, FinetuneConfig, read_yaml
+from finetune.devices import one_gpu
 from finetune.ending import Stopped, StopRequest, cause_of
 from finetune.records import (
     CHECKPOINTS,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from finetune.run_log import RunLog
 
 RUN_SUFFIX, LOCK_FILE = ".run", ".lock"
+NO_NAMES = ("", "..")  # of ".", "/" and "a/.."
 STATUS = {"done": EXIT_DONE, "stopped": EXIT_STOPPED, "failed": EXIT_FAILED}
 STOPPED_EARLY = "Stopped before the first step; nothing was learned yet, and resuming starts from there."
 
@@ -103,12 +105,17 @@ def finetune(
             return
         if out is None:
             raise ConfigError("out: give a folder for the adapter as --out")
+        if out.name in NO_NAMES:
+            raise ConfigError(f"out: {out} names no new folder; give one that is not there yet")
         place = run or out.with_name(out.name + RUN_SUFFIX)
-        _check_folders(out, place, resume=resume)
+        if is_main():  # it writes there at once, so that the others would find a run
+            _check_folders(out, place, resume=resume)
+        device, variables = one_gpu(chosen.device, os.environ)
     except ConfigError as error:
         typer.echo(f"gazevlm finetune: {error}", err=True)
         raise typer.Exit(2) from None
-    ending = run_process(chosen, out, place)
+    os.environ.update(variables)
+    ending = run_process(chosen.model_copy(update={"device": device}), out, place)
     if is_main():
         typer.echo(ending.cause, err=ending.outcome == "failed")
     raise typer.Exit(STATUS[ending.outcome])
@@ -138,9 +145,9 @@ def run_process(config: FinetuneConfig, out: Path, run: Path) -> Ending:
     stop.listen()
     with ExitStack() as held:
         try:
-            run.mkdir(parents=True, exist_ok=True)
-            out.parent.mkdir(parents=True, exist_ok=True)
             if is_main():
+                run.mkdir(parents=True, exist_ok=True)
+                out.parent.mkdir(parents=True, exist_ok=True)
                 held.enter_context(FileLock(run / LOCK_FILE, blocking=False))  # goes with the process, however it ends
                 (run / EXIT_FILE).unlink(missing_ok=True)
         except Timeout:
@@ -182,11 +189,16 @@ def _train_and_tell(config: FinetuneConfig, out: Path, run: Path, stop: StopRequ
 
 
 def _leave(ending: Ending, run: Path, log: "RunLog | None") -> None:
-    """Write down how a run ended; where even that has no room on the disk, the exit status says it."""
-    try:
+    """Write down how a run ended, in the log and in exit.json: a disk without room for one may have some for the other.
+    Where neither can be written, the exit status says it."""
+
+    def end_log() -> None:
         if log is not None:
             log.write("end", outcome=ending.outcome, cause=ending.cause)
             log.close()
-        write_ending(run, ending)
-    except OSError as error:
-        typer.echo(f"gazevlm finetune: {run} could not be told how it ended: {error}", err=True)
+
+    for leave in (end_log, lambda: write_ending(run, ending)):
+        try:
+            leave()
+        except OSError as error:
+            typer.echo(f"gazevlm finetune: {run} could not be told how it ended: {error}", err=True)

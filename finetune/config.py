@@ -69,7 +69,7 @@ class FinetuneConfig(BaseModel):
     device: Annotated[str, Field(pattern=DEVICE_PATTERN, description="auto, cpu, cuda or cuda:N.")] = "auto"
     num_gaze_tokens: Annotated[int | None, Field(ge=1, le=256, description="K; empty keeps the base's.")] = None
     min_pixels: Annotated[int | None, Field(ge=784, description=(
-        "Smallest image in pixels after resizing; empty keeps the base's."))] = None
+        "Smallest image in pixels after resizing; empty keeps the base's, or max_pixels where that is less."))] = None
     max_pixels: Annotated[int | None, Field(ge=784, description=(
         "Largest image in pixels after resizing; empty keeps the base's."))] = None
 

@@ -66,7 +66,7 @@ def prepare(config: FinetuneConfig, run: Path, log: RunLog, stop: StopRequest) -
     Raises:
         DataError: data that nothing can be learned from.
         CheckpointError: a base that cannot be loaded.
-        ConfigError: the run was begun with other values or data.
+        ConfigError: the run was begun with other values, data, or files of the base.
         Stopped: somebody wants the run to end.
     """
     log.phase("Reading the data")
@@ -75,7 +75,8 @@ def prepare(config: FinetuneConfig, run: Path, log: RunLog, stop: StopRequest) -
     check_begun(run, config, fingerprint(cases), writes=log.writes)
     stop.check()
     log.phase("Loading the base")  # not where from: everybody reads it
-    base = load_base(config)
+    base = load_base(config, begun_revision(run))
+    check_base(run, base, writes=log.writes)
     stop.check()
     store = _features(config, base, split, run, log)
     stop.check()
@@ -127,6 +128,39 @@ def check_begun(run: Path, config: FinetuneConfig, data: str, *, writes: bool) -
             raise ConfigError(f"run: {run} was begun with another {name} ({before}, not {value}); give another folder")
     if begun["data"] != data:
         raise ConfigError(f"run: {run} was begun with other data; give another folder")
+
+
+def begun_revision(run: Path) -> str:
+    """The commit of the base that a run goes on with, whatever is the newest by now; "" for a folder or a new run."""
+    return str(_begun_base(run).get("revision", ""))
+
+
+def check_base(run: Path, base: Base, *, writes: bool) -> None:
+    """Whether a run is gone on with on the base that it was begun on; a new one notes which that is.
+
+    Args:
+        run: folder of the run, after `check_begun`.
+        base: of this try.
+        writes: False on all but the main process.
+
+    Raises:
+        ConfigError: its files say something else by now.
+    """
+    before = _begun_base(run)
+    if before and before["fingerprint"] != base.fingerprint:
+        raise ConfigError(f"run: {run} was begun with other files of the base {base.source}; give another folder")
+    if not before and writes:
+        begun = json.loads((run / BEGUN).read_text(encoding="utf-8"))
+        noted = {"revision": base.revision, "fingerprint": base.fingerprint}
+        write_json(run / BEGUN, {**begun, "base": noted})
+
+
+def _begun_base(run: Path) -> dict[str, str]:
+    path = run / BEGUN
+    if not path.is_file():  # of another process, which is not that far
+        return {}
+    found: dict[str, str] = json.loads(path.read_text(encoding="utf-8")).get("base", {})
+    return found
 
 
 def _features(config: FinetuneConfig, base: Base, split: Split, run: Path, log: RunLog) -> FeatureStore | None:

@@ -13,7 +13,7 @@ Free of torch, and quick to import.
 
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -83,17 +83,26 @@ class Verdict:
 
 def write_json(path: Path, values: object) -> None:
     """Write a file whole or not at all, and durably."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    work = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+        with work.open("x", encoding="utf-8") as stream:
             json.dump(values, stream, indent=2, allow_nan=False)
             stream.write("\n")
             stream.flush()
             os.fsync(stream.fileno())
-        os.replace(name, path)
+        os.replace(work, path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        work.unlink(missing_ok=True)
         raise
+
+
+def give_usual_modes(folder: Path) -> None:
+    """Let the files of a folder that was just made be read by whom the umask allows: safetensors writes its files for
+    their owner alone."""
+    usual = folder.stat().st_mode & 0o666
+    for path in folder.iterdir():
+        if path.is_file():
+            path.chmod(usual)
 
 
 def settle(folder: Path) -> None:

@@ -12,14 +12,27 @@ from transformers import PrinterCallback, set_seed
 
 from finetune.adapted import adapt_model, set_placed
 from finetune.arguments import spaced, total_steps, training_arguments
+from finetune.base import is_same_base
 from finetune.before_after import answers, shown_cases, write_before_after
+from finetune.cases import fingerprint, read_cases, split_cases
 from finetune.config import ConfigError, FinetuneConfig
 from finetune.ending import StopRequest
 from finetune.examples import AdaptCollator, TrainingItems, draw_epochs, supervises_gaze
 from finetune.held_out import judge, look_at, measures
-from finetune.prepare import Prepared, fit_places, prepare
+from finetune.prepare import FREE, Prepared, fit_places, prepare
 from finetune.provenance import Trained, provenance_values, public_places, write_provenance
-from finetune.records import CHECKPOINTS, Ending, Measure, last_checkpoint, partial_of, read_provenance, settle
+from finetune.records import (
+    CHECKPOINTS,
+    PROVENANCE_FILE,
+    Ending,
+    Measure,
+    RecordError,
+    give_usual_modes,
+    last_checkpoint,
+    partial_of,
+    read_provenance,
+    settle,
+)
 from finetune.run_log import UNSCORED, RunCallback, RunLog, forget_others
 from finetune.selection import Selection
 from finetune.trainer import AdaptTrainer, load_weights
@@ -189,6 +202,7 @@ class Training:
                 write_provenance(partial, values, self.prepared.split.held_out)
             self.trainer.save_to(partial)
             if writes:
+                give_usual_modes(partial)
                 settle(partial)
                 partial.rename(self.out)
         finally:
@@ -201,13 +215,28 @@ def finished_before(config: FinetuneConfig, out: Path) -> Ending | None:
 
     Raises:
         ConfigError: something else is there, which is not written over.
+        DataError, CheckpointError: data or base are not there any more to compare with.
+        RecordError: its provenance is not as a training writes it.
     """
     if not out.exists():
         return None
     values = read_provenance(out) if out.is_dir() else None
-    if values is None or values.get("config") != {**config.to_values(), **public_places(config)}:
-        raise ConfigError(f"out: {out} is there already and is not of this configuration; give another folder")
-    return Ending("done", str(values["verdict"]["why"]), int(values["training"]["steps"]))
+    if values is None:
+        raise ConfigError(f"out: {out} is there already and is no adapter of a training; give another folder")
+    try:
+        ending = Ending("done", str(values["verdict"]["why"]), int(values["training"]["steps"]))
+        made, data, base = dict(values["config"]), values["data"]["fingerprint"], dict(values["base"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise RecordError(f"{out / PROVENANCE_FILE} is not as a training writes it: {error!r}") from None
+    told = {**config.to_values(), **public_places(config)}
+    differs = [f"another {name}" for name, value in told.items() if name not in FREE and made.get(name) != value]
+    if not differs:
+        split = split_cases(read_cases(config), config)
+        differs += ["other data"] if fingerprint((*split.train, *split.held_out)) != data else []
+        differs += [] if is_same_base(config, base) else ["other files of its base"]
+    if differs:
+        raise ConfigError(f"out: {out} is there already, made with {', '.join(differs)}; give another folder")
+    return ending
 
 
 def device_name(device: torch.device) -> str:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from finetune.provenance import CARD, SCORES
-from finetune.records import PROVENANCE_FILE
+from finetune.records import PROVENANCE_FILE, give_usual_modes
 from gazevlm_core.model.adapters import ADAPTER_FILES, PICKLE_SUFFIXES, read_gaze_config
 
 BESIDE = (PROVENANCE_FILE, CARD, SCORES)  # what says where an adapter comes from; one made by hand has none of it
@@ -69,6 +69,7 @@ def made_whole(target: Path) -> Iterator[Path]:
     try:
         work.mkdir()
         yield work
+        give_usual_modes(work)
         check_free(target)  # a rename would take the place of an empty folder
         work.rename(target)
     finally:

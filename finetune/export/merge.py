@@ -3,6 +3,7 @@ and heads, as a checkpoint folder like any other.
 """
 
 import json
+import re
 import shutil
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,13 +15,13 @@ from safetensors import safe_open
 from transformers import AutoConfig
 
 from finetune.base import Base, load_base
-from finetune.config import ConfigError, FinetuneConfig
+from finetune.config import DEVICE_PATTERN, ConfigError, FinetuneConfig
 from finetune.export.card import merged_card
 from finetune.export.files import BESIDE, MODEL_CONFIG, ExportError, adapter_files, made_whole
 from finetune.provenance import CARD
 from finetune.records import read_provenance, write_json
 from gazevlm_core.model.adapters import WEIGHTS_FILE, attach_adapter, read_base_name
-from gazevlm_core.model.checkpoint import intended_dtype, resolve_source
+from gazevlm_core.model.checkpoint import find_checkpoint, intended_dtype, resolve_source
 from gazevlm_core.model.gaze_model import GazeVLM
 
 HEADS = "gaze_heads."
@@ -70,13 +71,15 @@ def merge_adapter(
 
     Raises:
         AdapterError, CheckpointError, RecordError: adapter or base cannot be used.
-        ExportError: the base is another one, or `out` is there already.
+        ExportError: the base is another one, `out` is there already, or no such device.
     """
     names = adapter_files(adapter)
+    if re.fullmatch(DEVICE_PATTERN, device) is None:
+        raise ExportError(f"there is no device {device}; give auto, cpu, cuda or cuda:N")
     with made_whole(out) as work:
         values = read_provenance(adapter)
         loaded = _load(adapter, values, base, device)
-        intended = intended_dtype(AutoConfig.from_pretrained(resolve_source(loaded.source)))
+        intended = intended_dtype(AutoConfig.from_pretrained(find_checkpoint(loaded.source, loaded.revision)[0]))
         stored = _storage(storage, intended)
         merged = merge_weights(loaded.engine.model, adapter, intended, getattr(torch, stored))
         merged.save_pretrained(work)
@@ -159,13 +162,18 @@ def _load(adapter: Path, values: dict[str, Any] | None, base: str, device: str) 
         said = {**values["config"], "base": base or values["base"]["source"]} if values else {
             "annotations": ["none"], "base": base or read_base_name(adapter) or "-",
         }  # fmt: skip
-        fingerprint = values["base"]["fingerprint"] if values else ""
+        trained_on = values["base"] if values else {"source": "", "revision": "", "fingerprint": ""}
+        fingerprint = trained_on["fingerprint"]
+        revision = trained_on["revision"] if said["base"] == trained_on["source"] else ""
         config = FinetuneConfig.from_values({**said, "device": device, "fsdp_storage": False})
     except (ConfigError, KeyError, TypeError) as error:
         raise ExportError(f"provenance of {name} is not as a training writes it: {error}") from None
     if "/" not in config.base and not Path(resolve_source(config.base)).is_dir():
         raise ExportError(f"{name} was trained on {config.base}, which is not here; give its folder as --base")
-    loaded = load_base(config)
+    try:
+        loaded = load_base(config, revision)
+    except ConfigError as error:
+        raise ExportError(f"{config.base} is not the base that {name} was trained on: {error}") from None
     if fingerprint and loaded.fingerprint != fingerprint:
         raise ExportError(
             f"{config.base} is not the base that {name} was trained on: their fingerprints differ; give that one as "

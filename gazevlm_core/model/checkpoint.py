@@ -1,6 +1,7 @@
 """Loading and saving: any Qwen2.5-VL checkpoint by Hub id or folder, plain or with gaze parts, in four precisions."""
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,13 +66,44 @@ def pick_device(device: str = "auto") -> torch.device:
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if device.startswith("cuda") and not torch.cuda.is_available():
-        raise CheckpointError("no CUDA device was found; use --device cpu or auto")
+        seen = os.environ.get("CUDA_VISIBLE_DEVICES")
+        among = "" if seen is None else f" with CUDA_VISIBLE_DEVICES={seen}"
+        raise CheckpointError(f"no CUDA device was found{among}; use --device cpu or auto")
     return torch.device(device)
 
 
+def find_checkpoint(source: str, revision: str = "") -> tuple[Path, str]:
+    """Where the files of a checkpoint lie, in the cache for a Hub id, and the commit of the Hub that they are of.
+
+    Of a Hub id, config.json alone is sure to be there before it was loaded.
+
+    Args:
+        source: as in `load_checkpoint`.
+        revision: commit, branch or tag of a Hub id; "" for its newest, or offline the one that the cache calls so.
+
+    Returns:
+        Folder, and commit; "" for a folder that was given.
+
+    Raises:
+        CheckpointError: not found.
+    """
+    where = resolve_source(source)
+    if Path(where).is_dir():
+        return Path(where), ""
+    if "/" not in source:
+        raise CheckpointError(f"there is no model {source}; give a shipped name, a folder, or a Hub id (owner/name)")
+    try:
+        folder = Path(str(cached_file(where, "config.json", revision=revision or None))).parent
+    except (OSError, ValueError) as error:
+        place = f"{source}, revision {revision}" if revision else source
+        raise CheckpointError(f"cannot find a model at {place}: {_first_line(error)}") from error
+    return folder, folder.name
+
+
 def load_checkpoint(
-    source: str = NANO, *, precision: Precision = Precision.AUTO, device: str = "auto", shardable: bool = False
-) -> Checkpoint:
+    source: str = NANO, *, precision: Precision = Precision.AUTO, device: str = "auto", shardable: bool = False,
+    revision: str = "",
+) -> Checkpoint:  # fmt: skip
     """Load a model with its processor.
 
     Args:
@@ -79,6 +111,7 @@ def load_checkpoint(
         precision: how to hold the weights; a checkpoint that was saved quantised stays as it is.
         device: "auto", "cpu", "cuda" or "cuda:N".
         shardable: store 4-bit weights in the dtype of the others, so that FSDP can shard them together.
+        revision: of a Hub id, as in `find_checkpoint`.
 
     Raises:
         CheckpointError: not found, not of the family, not readable, or a precision or storage that does not apply.
@@ -86,11 +119,12 @@ def load_checkpoint(
     where, place = resolve_source(source), pick_device(device)
     if "/" not in source and not Path(where).is_dir():
         raise CheckpointError(f"there is no model {source}; give a shipped name, a folder, or a Hub id (owner/name)")
-    processor = load_processor(where, source)
-    config = _load_config(where, source, processor)
+    pinned = {"revision": revision} if revision else {}
+    processor = load_processor(where, source, **pinned)
+    config = _load_config(where, source, processor, **pinned)
     saved = getattr(config, "quantization_config", None)
     dtype = torch.float32 if intended_dtype(config) == torch.float32 else compute_dtype(place)
-    options: dict[str, Any] = {"config": config, "dtype": dtype, "device_map": {"": place}}
+    options: dict[str, Any] = {"config": config, "dtype": dtype, "device_map": {"": place}, **pinned}
     if saved is not None:
         if precision is not Precision.AUTO:
             raise CheckpointError(f"{source} was saved quantised; load it with precision auto")
@@ -111,11 +145,11 @@ def load_checkpoint(
     if held is Precision.NF4:
         settle_four_bit_model(model, dtype)
     model.gaze_heads.float()  # fresh heads of a base without gaze come in the dtype of its weights
-    return Checkpoint(model.eval(), processor, _model_id(source), held, _familiarity(where, source))
+    return Checkpoint(model.eval(), processor, _model_id(source), held, _familiarity(where, source, **pinned))
 
 
-def _familiarity(where: str, source: str) -> Familiarity | None:
-    path = cached_file(where, FAMILIARITY_FILE, _raise_exceptions_for_missing_entries=False)
+def _familiarity(where: str, source: str, **pinned: str) -> Familiarity | None:
+    path = cached_file(where, FAMILIARITY_FILE, _raise_exceptions_for_missing_entries=False, **pinned)
     try:
         return None if path is None else read_familiarity(Path(path))
     except FamiliarityError as error:
@@ -131,14 +165,14 @@ def _check_complete(source: str, report: dict[str, Any], gaze: GazeConfig) -> No
         raise CheckpointError(f"{source} is not a complete Qwen2.5-VL: {len(wrong)} weights do not fit: {wrong[0]} ...")
 
 
-def load_processor(where: str, source: str) -> GazeVLMProcessor:
-    """The processor of a checkpoint folder or Hub id.
+def load_processor(where: str, source: str, **pinned: str) -> GazeVLMProcessor:
+    """The processor of a checkpoint folder or Hub id, of which `revision` may be told.
 
     Raises:
         CheckpointError: files missing, or not a Qwen2.5-VL tokenizer.
     """
     try:
-        return GazeVLMProcessor.from_pretrained(where)
+        return GazeVLMProcessor.from_pretrained(where, **pinned)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise CheckpointError(f"cannot read the processor of {source}: {_first_line(error)}") from error
 
@@ -175,18 +209,18 @@ def save_quantised(source: Path, target: Path) -> None:
     load_processor(str(source), source.name).save_pretrained(target)
 
 
-def _load_config(where: str, source: str, processor: GazeVLMProcessor) -> GazeVLMConfig:
+def _load_config(where: str, source: str, processor: GazeVLMProcessor, **pinned: str) -> GazeVLMConfig:
     try:
-        path = cached_file(where, "config.json")
+        path = cached_file(where, "config.json", **pinned)
         values = json.loads(Path(str(path)).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise CheckpointError(f"cannot find a model at {source}: {_first_line(error)}") from error
     kind = values.get("model_type")
     if kind == GazeVLMConfig.model_type:
-        return GazeVLMConfig.from_pretrained(where)
+        return GazeVLMConfig.from_pretrained(where, **pinned)
     if kind != Qwen2_5_VLConfig.model_type:
         raise CheckpointError(f"{source} is a {kind!r} model; GazeVLM needs a checkpoint of the Qwen2.5-VL family")
-    base = Qwen2_5_VLConfig.from_pretrained(where)
+    base = Qwen2_5_VLConfig.from_pretrained(where, **pinned)
     rows = base.text_config.vocab_size
     if processor.gaze_token_id >= rows:
         raise CheckpointError(f"{source} has {rows} embedding rows and no room for the gaze token")

@@ -1,6 +1,7 @@
 """Export: a merged model says what base and adapter say, a copy is the adapter, and nothing is overwritten."""
 
 import json
+import os
 import shutil
 import zipfile
 from pathlib import Path
@@ -16,7 +17,7 @@ from cli.main import app
 from finetune.export import merge as merging
 from finetune.export.files import ExportError, adapter_files, copy_adapter, made_whole, model_files, zip_adapter
 from finetune.export.merge import Storage, merge_adapter
-from finetune.records import PROVENANCE_FILE
+from finetune.records import PROVENANCE_FILE, write_json
 from gazevlm_core.inference import GazeEngine
 from gazevlm_core.model.adapters import ADAPTER_FILES, WEIGHTS_FILE, AdapterError
 from gazevlm_core.model.checkpoint import NANO, resolve_source
@@ -203,6 +204,23 @@ def test_a_zip_unpacks_to_the_adapter(adapter: Path, adapted: list[Diagnosis], t
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "there", "two.zip"]  # no half file
 
 
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o027, 0o640), (0o077, 0o600)])
+def test_what_is_written_is_read_by_whom_the_umask_allows(
+    adapter: Path, tmp_path: Path, mask: int, mode: int
+) -> None:
+    before = os.umask(mask)
+    try:
+        copy_adapter(adapter, tmp_path / "copy")
+        zip_adapter(adapter, tmp_path / "copy.zip")
+        with made_whole(tmp_path / "model") as folder:
+            save_file({"weights": torch.zeros(2)}, folder / "model.safetensors")
+            write_json(folder / "config.json", {})
+    finally:
+        os.umask(before)
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert {path.stat().st_mode & 0o777 for path in files} == {mode}
+
+
 def test_made_whole_takes_the_place_of_nothing(tmp_path: Path) -> None:
     def work(target: Path, meanwhile: bool = False, fail: bool = False) -> None:
         with made_whole(target) as folder:
@@ -250,6 +268,7 @@ def test_show_prints_measures_and_verdict(adapter: Path) -> None:
         (("merge", "ADAPTER", "BROKEN"), "is there already"),
         (("merge", "ADAPTER", "x", "--base", "nothing"), "which is not here"),
         (("merge", "ADAPTER", "x", "--device", "cuda:77"), "CUDA"),
+        (("merge", "ADAPTER", "x", "--device", "gpu"), "there is no device gpu; give auto, cpu, cuda or cuda:N"),
         (("merge", "ODD", "x"), "is not as a training writes it"),
         (("merge", "UNTOLD", "x"), "is not as a training writes it"),
         (("push", "MISSING", "owner/name"), "is not a folder"),

@@ -10,11 +10,11 @@ import pytest
 import yaml
 
 from diagnose.scores import FindingScore, read_scores
-from finetune.base import Base
+from finetune.base import Base, folder_digest
 from finetune.cases import Split, fingerprint, read_cases, split_cases
 from finetune.config import ConfigError, FinetuneConfig
 from finetune.provenance import Trained, provenance_values, write_provenance
-from finetune.records import Measure, Verdict, measures_of, read_provenance
+from finetune.records import Measure, RecordError, Verdict, measures_of, read_provenance, write_json
 from finetune.run import finished_before
 from tests.finetune.case_maker import HERE, Study, configure, submission_digest, write_folder
 
@@ -42,13 +42,14 @@ class Made:
         data = write_folder(place / "exported", studies)
         base_folder = place / "my base"
         base_folder.mkdir()
+        (base_folder / "model.safetensors").write_bytes(b"weights")
         self.config: FinetuneConfig = configure(
             data, f"folder={data}", base=str(base_folder), deepspeed=str(place / "zero.json"), seed=3,
             held_out_share=0.4, held_out_annotators=["fox"], **values,
         )  # fmt: skip
         self.split: Split = split_cases(read_cases(self.config), self.config)
         engine = cast(Any, SimpleNamespace(checkpoint=SimpleNamespace(model_id="my base")))
-        self.base = Base(engine, self.config.base, "", "f" * 64)
+        self.base = Base(engine, self.config.base, "", folder_digest(base_folder))
         self.out = place / "my-adapter"
         self.out.mkdir()
         self.values = provenance_values(
@@ -112,7 +113,9 @@ def test_everything_that_decides_an_adapter_is_told(made: Made) -> None:
     values = read_provenance(made.out)
     assert values == made.values == json.loads(json.dumps(made.values))
     assert (values["format"], values["version"], values["name"]) == ("gazevlm-adapter", 1, "my-adapter")
-    assert values["base"] == {"source": "my base", "model_id": "my base", "revision": "", "fingerprint": "f" * 64}
+    assert values["base"] == {
+        "source": "my base", "model_id": "my base", "revision": "", "fingerprint": made.base.fingerprint
+    }  # fmt: skip
     assert values["seed"] == 3
     assert values["config"] == {
         **made.config.to_values(), "annotations": ["folder=exported"] * 2, "base": "my base", "deepspeed": "zero.json"
@@ -186,13 +189,38 @@ def test_without_a_score_there_is_no_file_of_scores(made: Made, tmp_path: Path) 
     assert (tmp_path / "README.md").is_file()
 
 
-def test_an_adapter_that_is_there_is_known_by_its_configuration(made: Made) -> None:
+def test_an_adapter_that_is_there_is_known_by_what_it_was_made_with(tmp_path: Path) -> None:
+    made = Made(tmp_path)
     ending = finished_before(made.config, made.out)
     assert ending is not None
     assert (ending.outcome, ending.cause, ending.step) == ("done", VERDICT.why, 40)
-    for change in ({"seed": 4}, {"base": "gazevlm-nano"}, {"deepspeed": ""}, {"annotations": ("elsewhere",)}):
-        with pytest.raises(ConfigError, match="my-adapter is there already"):
+    free = {"device": "cpu", "checkpoints": 9}
+    assert finished_before(made.config.model_copy(update=free), made.out) == ending
+    for change in ({"seed": 4}, {"base": "gazevlm-nano"}, {"deepspeed": ""}):
+        said = f"my-adapter is there already, made with another {next(iter(change))};"
+        with pytest.raises(ConfigError, match=said):
             finished_before(made.config.model_copy(update=change), made.out)
     assert finished_before(made.config, made.out / "nowhere") is None
-    with pytest.raises(ConfigError, match="there already"):  # no adapter at all
+    with pytest.raises(ConfigError, match="is no adapter of a training"):
         finished_before(made.config, made.out.parent)
+    (tmp_path / "my base" / "model.safetensors").write_bytes(b"other weights")
+    with pytest.raises(ConfigError, match="made with other files of its base;"):
+        finished_before(made.config, made.out)
+    other = tmp_path / "elsewhere" / "exported"  # a folder of the same name
+    readings = {"owl": HERE, "fox": HERE}
+    write_folder(other, [Study(f"i{n}", n, f"p{n}", {"edema": 1.0}, readings=readings) for n in range(12)])
+    changed = made.config.model_copy(update={"annotations": (str(other), f"folder={other}")})
+    with pytest.raises(ConfigError, match="made with other data, other files of its base;"):
+        finished_before(changed, made.out)
+    write_json(made.out / "provenance.json", {**made.values, "data": {}})
+    with pytest.raises(RecordError, match="is not as a training writes it"):
+        finished_before(made.config, made.out)
+
+
+def test_an_adapter_of_a_commit_of_the_hub_is_known_without_fetching_it(tmp_path: Path) -> None:
+    made, source = Made(tmp_path), "owner/never-fetched"
+    config = made.config.model_copy(update={"base": source})
+    base = Base(made.base.engine, source, "abc123", "f" * 64)
+    values = provenance_values("a", config, base, made.split, TRAINED, [], VERDICT)
+    write_json(made.out / "provenance.json", values)
+    assert finished_before(config, made.out) is not None

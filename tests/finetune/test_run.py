@@ -72,10 +72,14 @@ def test_the_log_tells_the_run(uninterrupted: Path) -> None:
     assert (ending.outcome, ending.cause, ending.step) == ("done", end["cause"], 6)
 
 
-def test_an_adapter_is_whole(uninterrupted: Path) -> None:
+def test_an_adapter_is_whole(uninterrupted: Path, tmp_path: Path) -> None:
     folder = uninterrupted / "adapter"
     assert {path.name for path in folder.iterdir()} >= {*ADAPTER_FILES, "README.md", "provenance.json"}
     assert {path.name for path in uninterrupted.iterdir()} == {"adapter", "run"}
+    (tmp_path / "plain").touch()
+    usual = (tmp_path / "plain").stat().st_mode
+    readable = [*folder.iterdir(), uninterrupted / "run" / "exit.json", uninterrupted / "run" / "log.jsonl"]
+    assert {path.stat().st_mode for path in readable} == {usual}, "whom the umask allows may read it"
     card = (folder / "README.md").read_text(encoding="utf-8")
     provenance = read_provenance(folder)
     assert provenance is not None

@@ -77,8 +77,7 @@ def test_a_full_disk_is_said_and_gone_on_from(
         ending = go(config, tmp_path / "adapter", tmp_path / "run")
     assert ending == Ending("failed", FULL_DISK)
     assert {path.name for path in tmp_path.iterdir()} == {"run"}
-    if module is not RunLog:
-        assert read_ending(tmp_path / "run") == ending
+    assert read_ending(tmp_path / "run") == ending, "also where the log's last line found no room"
     ending = go(config, tmp_path / "adapter", tmp_path / "run")
     assert ending.outcome == "done", ending.cause
     assert tensors(tmp_path / "adapter") == tensors(uninterrupted / "adapter")
@@ -207,10 +206,11 @@ def test_an_adapter_of_something_else_is_left_alone(
     shutil.copytree(uninterrupted / "adapter", tmp_path / "adapter")
     (tmp_path / "notes").mkdir()
     config = quick(gaze_folder, tiny_checkpoint)
-    for out, other in (("adapter", config.model_copy(update={"seed": 1})), ("notes", config)):
+    for out, seed, why in (("adapter", 1, ", made with another seed"), ("notes", 0, " and is no adapter")):
+        other = config.model_copy(update={"seed": seed})
         ending = go(other, tmp_path / out, tmp_path / f"{out}.run")
         assert ending.outcome == "failed"
-        assert "is there already and is not of this configuration; give another folder" in ending.cause
+        assert f"is there already{why}" in ending.cause
     assert tensors(tmp_path / "adapter") == tensors(uninterrupted / "adapter")
     assert go(config, tmp_path / "adapter", tmp_path / "same").outcome == "done"
     (tmp_path / "adapter" / "provenance.json").write_text("{", encoding="utf-8")

@@ -1,14 +1,20 @@
 """Several processes learn what one does; a model that they share is saved and loaded as a whole."""
 
 import os
+import signal
 import subprocess
+import time
 from pathlib import Path
+from typing import IO
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from typer.testing import CliRunner
 
-from finetune.records import read_ending, read_events
+from cli.main import app
+from finetune import command
+from finetune.records import EXIT_FILE, LOG_FILE, Ending, read_ending, read_events, write_ending
 from gazevlm_core.model.adapters import save_adapter
 from tests.finetune.run_maker import events, go, losses, quick, tensors
 from tests.launching import launcher
@@ -56,6 +62,82 @@ def test_two_processes_learn_what_one_does(
         torch.testing.assert_close(tensor, weights[1][name], rtol=1e-3, atol=1e-4, msg=name)
     kept = tmp_path / "two.run" / "checkpoints" / "checkpoint-4"
     assert {path.name for path in kept.glob("rng_state*")} == {"rng_state_0.pth", "rng_state_1.pth"}
+
+
+STEPS, START_S = 200, 240
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_launch_is_stopped_refused_and_gone_on_with(
+    repository: Path, gaze_folder: Path, tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    config = quick(gaze_folder, tiny_checkpoint, batch_size=1, max_steps=STEPS, evaluations=1, checkpoints=1)
+    (tmp_path / "config.yaml").write_text(config.to_yaml(), encoding="utf-8")
+    words = ["-m", "finetune", "--config", str(tmp_path / "config.yaml"), "--out", str(tmp_path / "adapter")]
+    run, said = tmp_path / "adapter.run", tmp_path / "said.txt"
+    with said.open("wb") as output:
+        process = start(repository, words, output)
+        try:
+            deadline = time.monotonic() + START_S
+            while not events(run, "step"):
+                assert process.poll() is None, said.read_text()
+                assert time.monotonic() < deadline, said.read_text()
+                time.sleep(0.05)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(START_S) == 1, "the launcher's own status, whatever the run ended with"
+        finally:
+            process.kill()
+            process.wait()
+    ending, log = read_ending(run), (run / LOG_FILE).read_bytes()
+    assert ending is not None
+    assert ending.outcome == "stopped", said.read_text()
+    assert 0 < ending.step < STEPS
+    with said.open("wb") as output:
+        assert start(repository, words, output).wait(START_S) == 1
+    assert "holds a run already; give --resume" in said.read_text()
+    assert (read_ending(run), (run / LOG_FILE).read_bytes()) == (ending, log), "the others left it alone"
+    launch(repository, 2, *words, "--resume")
+    assert [event["step"] for event in events(run, "step")] == list(range(1, STEPS + 1))
+
+
+def start(repository: Path, words: list[str], output: IO[bytes]) -> subprocess.Popen[bytes]:
+    """On two processes."""
+    environment = {**os.environ, "PYTHONPATH": str(repository), "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [*launcher(2), *words], cwd=repository, env=environment, stdout=output, stderr=subprocess.STDOUT
+    )
+
+
+def test_the_main_process_alone_looks_whether_a_run_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It writes the log at once, which the others must not take for an earlier run's."""
+    begun: list[str] = []
+
+    def run_process(*_: object) -> Ending:
+        begun.append(os.environ["RANK"])
+        return Ending("done", "It is better.")
+
+    monkeypatch.setattr(command, "run_process", run_process)
+    (tmp_path / "adapter.run").mkdir()
+    (tmp_path / "adapter.run" / LOG_FILE).write_text("", encoding="utf-8")
+    words = ["finetune", "--annotations", "data", "--out", str(tmp_path / "adapter"), "--device", "cpu"]
+    for rank, status in (("0", 2), ("1", 0)):
+        monkeypatch.setenv("RANK", rank)
+        assert CliRunner().invoke(app, words).exit_code == status
+    assert begun == ["1"]
+
+
+def test_the_other_processes_leave_an_ending_alone(
+    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The main one may have been refused, and it is then that of another run."""
+    (tmp_path / "run").mkdir()
+    write_ending(tmp_path / "run", Ending("done", "It is better.", 6))
+    monkeypatch.setenv("RANK", "1")
+    ending = go(quick(tmp_path / "nowhere", tiny_checkpoint), tmp_path / "place" / "adapter", tmp_path / "run")
+    assert ending.outcome == "failed"
+    assert [path.name for path in (tmp_path / "run").iterdir()] == [EXIT_FILE]
+    assert not (tmp_path / "place").exists()
 
 
 @pytest.mark.slow
