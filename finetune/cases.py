@@ -28,7 +28,7 @@ class Case:
 
     Args:
         dataset: position of its data set in the mix.
-        record: readings and labels.
+        record: readings of all readers, and labels.
         digest: SHA-256 of its pixels as the model sees them (RGB, upright) and of their size.
     """
 
@@ -61,7 +61,7 @@ def read_cases(config: FinetuneConfig) -> list[Case]:
     """
     cases: list[Case] = []
     for number, spec in enumerate(config.annotations):
-        found = [Case(number, record, image_digest(record)) for record in _records(spec, config)]
+        found = [Case(number, record, image_digest(record)) for record in merged(_records(spec, config))]
         if not found:
             who = f" by {', '.join(config.annotators)}" if config.annotators else ""
             raise DataError(f"{spec}: no image there has a scanpath{who}, a finding or a report; choose other data")
@@ -112,8 +112,34 @@ def _image(record: StudyRecord) -> Image.Image:
         raise DataError(f"{record.dataset}, image {record.image_id}: {error}") from None
 
 
+def merged(records: Iterable[StudyRecord]) -> list[StudyRecord]:
+    """One record per image, of those that some data sets yield per reading.
+
+    A label on which readers differ is an opinion and no truth, so the image goes without it. The first report stays:
+    an image has one answer.
+    """
+    by_image: dict[tuple[object, ...], list[StudyRecord]] = {}
+    for record in records:
+        by_image.setdefault((record.image_id, record.patient_id, record.image_path), []).append(record)
+    return [_merged(some) for some in by_image.values()]
+
+
+def _merged(records: Sequence[StudyRecord]) -> StudyRecord:
+    values: dict[str, set[float]] = {}
+    for record in records:
+        for name, value in record.findings.items():
+            values.setdefault(name, set()).add(value)
+    return replace(
+        records[0],
+        readings=tuple(reading for record in records for reading in record.readings),
+        findings={name: value for name, (value, *others) in values.items() if not others},
+        report=next((record.report for record in records if record.report), None),
+        boxes=tuple(box for record in records for box in record.boxes),
+    )
+
+
 def check_labels(cases: Sequence[Case]) -> None:
-    """Whether one picture is labelled in one way.
+    """Whether one picture is labelled in one way, under all names that it goes by.
 
     Raises:
         DataError: the first picture that is said to have and not to have a finding.

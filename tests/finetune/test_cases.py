@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from finetune.cases import Case, DataError, fingerprint, parse_spec, read_cases, split_cases
+from finetune.cases import Case, DataError, fingerprint, merged, parse_spec, read_cases, split_cases
+from gazevlm_core.datasets.record import Reading, StudyRecord
 from gazevlm_core.scanpath import Scanpath
 from tests.finetune.case_maker import HERE, Study, configure, make_case, path_of, picture, write_folder
 
@@ -163,6 +164,45 @@ def test_labels_contradict_across_mixed_data_sets_too(tmp_path: Path) -> None:
         read_cases(configure(first, second))
     agreeing = write_folder(tmp_path / "three", [Study("there", 7, findings={"nodule": 0.0, "hernia": 1.0})])
     assert len(read_cases(configure(first, agreeing))) == 2
+
+
+def per_reading(image: str, reader: str, findings: dict[str, float], report: str | None = None) -> StudyRecord:
+    """As REFLACX yields them: a record of an image from each of its readers."""
+    return StudyRecord(
+        "readings", image, f"patient of {image}", Path(f"{image}.png"), readings=(Reading(reader, path_of(HERE)),),
+        findings=findings, report=report,
+    )
+
+
+def test_readers_of_one_image_may_differ() -> None:
+    first, other = merged([
+        per_reading("a", "owl", {"edema": 1.0, "nodule": 1.0}), per_reading("b", "owl", {"edema": 1.0}, "B."),
+        per_reading("a", "fox", {"edema": 0.0, "nodule": 1.0}, "A."), per_reading("a", "elk", {"mass": 0.0}, "Not A."),
+    ])  # fmt: skip
+    assert (first.image_id, other.image_id) == ("a", "b")
+    assert [reading.reader for reading in first.readings] == ["owl", "fox", "elk"]
+    assert first.findings == {"nodule": 1.0, "mass": 0.0}, "opinions on edema differ"
+    assert (first.report, other.report, other.findings) == ("A.", "B.", {"edema": 1.0})
+
+
+def test_a_data_set_of_readings_is_learned_from(tmp_path: Path) -> None:
+    """REFLACX by its files: two readers of one image, who differ."""
+    header = "id,split,eye_tracking_data_discarded,image,dicom_id,subject_id,image_size_x,image_size_y,Edema,Mass"
+    rows = ["r1,train,False,files/p1/one.dcm,one,1,64,64,5,0", "r2,train,False,files/p1/one.dcm,one,1,64,64,0,0"]
+    main, images = tmp_path / "main_data", tmp_path / "mimic" / "files" / "p1"
+    images.mkdir(parents=True)
+    picture(1).save(images / "one.jpg")
+    for reading in ("r1", "r2"):
+        (main / reading).mkdir(parents=True)
+        (main / reading / "fixations.csv").write_text(
+            "timestamp_start_fixation,timestamp_end_fixation,x_position,y_position\n0.1,0.4,20,30\n"
+        )
+    for phase in (1, 2, 3):
+        lines = [header, *(rows if phase == 2 else [])]
+        (main / f"metadata_phase_{phase}.csv").write_text("\n".join(lines) + "\n")
+    (case,) = read_cases(configure(f"reflacx={tmp_path},{tmp_path / 'mimic'}"))
+    assert [reading.reader for reading in case.record.readings] == ["r1", "r2"]
+    assert case.record.findings == {"mass": 0.0}
 
 
 # ---- splitting ------------------------------------------------------------------------------------------------------
