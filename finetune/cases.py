@@ -159,7 +159,7 @@ def split_cases(cases: Sequence[Case], config: FinetuneConfig) -> Split:
     """Split by patient; pictures that are alike go the same way, whatever their names.
 
     A patient's side is drawn from a hash of the name: others coming or going move nobody, except that neither side is
-    left empty. Scanpaths of held-out annotators are never learned; where there are any, they alone are scored against.
+    left empty. A name is the same patient in all data sets of a mix, since several share MIMIC's patients. Scanpaths of held-out annotators are never learned; where there are any, they alone are scored against.
 
     Raises:
         DataError: fewer than two patients, or nobody left on a side.
@@ -195,7 +195,7 @@ def _readings_by(case: Case, wanted: Callable[[str], bool]) -> Case:
 
 
 def _groups(cases: Sequence[Case]) -> list[str]:
-    """The group of each case: patients that share a picture are one."""
+    """The group of each case: patients that share a name or a picture are one."""
     leader: dict[str, str] = {}
 
     def lead(name: str) -> str:
@@ -203,7 +203,7 @@ def _groups(cases: Sequence[Case]) -> list[str]:
             name = leader[name]
         return name
 
-    names = [f"patient {case.dataset} {case.record.patient_id}" for case in cases]
+    names = [f"patient 0 {case.record.patient_id}" for case in cases]  # the 0 keeps the splits of earlier versions
     for case, name in zip(cases, names, strict=True):
         first, second = sorted((lead(name), lead(f"picture {case.digest}")))
         leader[second] = first
