@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from gazevlm_core.datasets.splits import split_of
 from gazevlm_core.images import ImageError, load_image
 
 FOLDER = "folder"
+NAMED_READERS = 12  # in an error
 TRAIN, HELD_OUT = "train", "held_out"
 
 
@@ -57,11 +58,14 @@ def read_cases(config: FinetuneConfig) -> list[Case]:
     """All images of the mix that teach something, in the data sets' order.
 
     Raises:
-        DataError: nothing can be read, nothing is left, or the same picture is labelled both ways.
+        DataError: nothing can be read, nothing is left, no annotator has a name that was given, or the same picture is
+            labelled both ways.
     """
+    mix = [_records(spec) for spec in config.annotations]
+    check_readers(config, {reading.reader for records in mix for record in records for reading in record.readings})
     cases: list[Case] = []
-    for number, spec in enumerate(config.annotations):
-        found = [Case(number, record, image_digest(record)) for record in merged(_records(spec, config))]
+    for number, (spec, records) in enumerate(zip(config.annotations, mix, strict=True)):
+        found = [Case(number, record, image_digest(record)) for record in merged(_chosen(records, config))]
         if not found:
             who = f" by {', '.join(config.annotators)}" if config.annotators else ""
             raise DataError(f"{spec}: no image there has a scanpath{who}, a finding or a report; choose other data")
@@ -72,18 +76,40 @@ def read_cases(config: FinetuneConfig) -> list[Case]:
     return cases
 
 
-def _records(spec: str, config: FinetuneConfig) -> Iterable[StudyRecord]:
+def _records(spec: str) -> list[StudyRecord]:
+    """What a data set says of the images of which it says anything."""
     name, root, images = parse_spec(spec)
     try:
-        for record in open_dataset(name, root, images).records():
-            kept = [
-                reading for reading in record.readings
-                if not config.annotators or reading.reader in {*config.annotators, *config.held_out_annotators}
-            ]  # fmt: skip
-            if kept or record.findings or record.report:
-                yield replace(record, readings=tuple(kept))
+        records = list(open_dataset(name, root, images).records())
     except DatasetError as error:
         raise DataError(str(error)) from None
+    return [record for record in records if record.readings or record.findings or record.report]
+
+
+def _chosen(records: Sequence[StudyRecord], config: FinetuneConfig) -> list[StudyRecord]:
+    """What chosen annotators read. Labels and words of other images were others', where a data set has readings."""
+    wanted = {*config.annotators, *config.held_out_annotators}
+    if not config.annotators or not any(record.readings for record in records):
+        return list(records)
+    kept = [
+        replace(record, readings=tuple(reading for reading in record.readings if reading.reader in wanted))
+        for record in records
+    ]
+    return [record for record in kept if record.readings]
+
+
+def check_readers(config: FinetuneConfig, readers: Collection[str]) -> None:
+    """Whether the annotators of a configuration are among those of the data.
+
+    Raises:
+        DataError: the first that is not, with those that there are.
+    """
+    unknown = [name for name in (*config.annotators, *config.held_out_annotators) if name not in readers]
+    if unknown:
+        first = sorted(readers)[:NAMED_READERS]
+        more = f" and {len(readers) - len(first)} others" if len(readers) > len(first) else ""
+        there = f"there are those of {', '.join(first)}{more}" if readers else "the data have none at all"
+        raise DataError(f"no scanpath is by {unknown[0]}; {there}")
 
 
 def parse_spec(spec: str) -> tuple[str, Path, Path | None]:
@@ -159,7 +185,9 @@ def split_cases(cases: Sequence[Case], config: FinetuneConfig) -> Split:
     """Split by patient; pictures that are alike go the same way, whatever their names.
 
     A patient's side is drawn from a hash of the name: others coming or going move nobody, except that neither side is
-    left empty. A name is the same patient in all data sets of a mix, since several share MIMIC's patients. Scanpaths of held-out annotators are never learned; where there are any, they alone are scored against.
+    left empty. A name is the same patient in all data sets of a mix, since several share MIMIC's patients. Scanpaths of
+    held-out annotators are never learned, nor is what else they say of images that nobody else read; where there are
+    any, they alone are scored against.
 
     Raises:
         DataError: fewer than two patients, or nobody left on a side.
@@ -175,11 +203,14 @@ def split_cases(cases: Sequence[Case], config: FinetuneConfig) -> Split:
             sides[groups[0]] = side
             assert other in sides.values()
     hidden = set(config.held_out_annotators)
-    train = [_readings_by(case, lambda reader: reader not in hidden) for case in _of(cases, group_of, sides, TRAIN)]
-    held_out = _of(cases, group_of, sides, HELD_OUT)
+    train, held_out = (_of(cases, group_of, sides, side) for side in (TRAIN, HELD_OUT))
+    taught = []
+    for case in train:
+        left = _readings_by(case, lambda reader: reader not in hidden)
+        if left.record.readings or not case.record.readings:  # else its labels and words are a hidden annotator's
+            taught.append(left)
     if hidden:
         held_out = [_readings_by(case, lambda reader: reader in hidden) for case in held_out]
-    taught = [case for case in train if case.record.readings or case.record.findings or case.record.report]
     if not taught or not held_out:
         raise DataError("nothing is left to learn from once the held-out annotators are taken out; hold out fewer")
     return Split(tuple(taught), tuple(held_out))

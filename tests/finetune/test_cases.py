@@ -79,7 +79,38 @@ def test_only_the_chosen_annotators_are_read(folder: Path) -> None:
     assert len(cases) == 40
     both = read_cases(configure(folder, annotators=["fox"], held_out_annotators=["owl"]))
     assert readers(both) == {"fox", "owl"}
-    assert readers(read_cases(configure(folder, annotators=["nobody"]))) == set()  # the labels still teach
+
+
+def test_labels_and_words_of_others_are_not_learned(tmp_path: Path) -> None:
+    """A finding and a report are of those who read the image."""
+    known = {"findings": {"edema": 1.0}, "report": "Words."}
+    studies = [
+        Study("a", 1, readings={"fox": HERE, "owl": OTHER}, **known), Study("b", 2, readings={"owl": HERE}, **known),
+        Study("c", 3, **known), Study("d", 4, readings={"elk": HERE}, **known),
+    ]  # fmt: skip
+    folder = write_folder(tmp_path / "set", studies)
+    assert names(read_cases(configure(folder, annotators=["fox"]))) == ["a"]
+    both = configure(folder, annotators=["fox"], held_out_annotators=["owl"])
+    assert names(read_cases(both)) == ["a", "b"]
+    unread = write_folder(tmp_path / "labels", [Study("e", 5, **known)])  # nobody's readings are left out there
+    assert names(read_cases(configure(folder, unread, annotators=["fox"]))) == ["a", "e"]
+    many_more = [Study(f"{who}{n}", 10 + n, readings={who: HERE}, **known) for n, who in enumerate(["owl", "fox"] * 9)]
+    config = configure(write_folder(tmp_path / "more", many_more), held_out_annotators=["owl"])
+    split = split_cases(read_cases(config), config)
+    assert split.train
+    assert all(name.startswith("fox") for name in names(split.train))
+
+
+@pytest.mark.parametrize("field", ["annotators", "held_out_annotators"])
+def test_annotators_that_there_are_not_are_named(folder: Path, tmp_path: Path, field: str) -> None:
+    with pytest.raises(DataError, match="no scanpath is by foxx; there are those of fox, owl"):
+        read_cases(configure(folder, **{field: ["foxx"]}))
+    crowd = [Study(f"i{n}", n, readings={f"r{n:02}": HERE}) for n in range(20)]
+    with pytest.raises(DataError, match="by foxx; there are those of r00, .*, r11 and 8 others"):
+        read_cases(configure(write_folder(tmp_path / "crowd", crowd), **{field: ["r03", "foxx"]}))
+    labels = write_folder(tmp_path / "labels", [Study("a", 1, findings={"edema": 1.0})])
+    with pytest.raises(DataError, match="by foxx; the data have none at all"):
+        read_cases(configure(labels, **{field: ["foxx"]}))
 
 
 def test_images_of_which_nothing_is_known_are_passed_over(tmp_path: Path) -> None:
@@ -153,8 +184,9 @@ def test_a_folder_that_is_not_there_or_holds_no_data(tmp_path: Path) -> None:
         with pytest.raises(DataError, match=place):
             read_cases(configure(tmp_path / place))
     folder = write_folder(tmp_path / "paths", [Study("a", 1, readings={"owl": HERE})])
-    with pytest.raises(DataError, match="nobody"):
-        read_cases(configure(folder, annotators=["nobody"]))
+    other = write_folder(tmp_path / "others", [Study("b", 2, readings={"fox": HERE})])
+    with pytest.raises(DataError, match="paths: no image there has a scanpath by fox"):
+        read_cases(configure(folder, other, annotators=["fox"]))
 
 
 def test_labels_contradict_across_mixed_data_sets_too(tmp_path: Path) -> None:
