@@ -141,8 +141,8 @@ def _image(record: StudyRecord) -> Image.Image:
 def merged(records: Iterable[StudyRecord]) -> list[StudyRecord]:
     """One record per image, of those that some data sets yield per reading.
 
-    A label on which readers differ is an opinion and no truth, so the image goes without it. The first report stays:
-    an image has one answer.
+    Labels are those of more than half of the readers who say anything, as in exported annotations; a tie leaves one
+    out. The first report stays: an image has one answer.
     """
     by_image: dict[tuple[object, ...], list[StudyRecord]] = {}
     for record in records:
@@ -151,14 +151,15 @@ def merged(records: Iterable[StudyRecord]) -> list[StudyRecord]:
 
 
 def _merged(records: Sequence[StudyRecord]) -> StudyRecord:
-    values: dict[str, set[float]] = {}
+    values: dict[str, list[float]] = {}
     for record in records:
         for name, value in record.findings.items():
-            values.setdefault(name, set()).add(value)
+            values.setdefault(name, []).append(value)
+    shares = {name: sum(said) / len(said) for name, said in values.items()}
     return replace(
         records[0],
         readings=tuple(reading for record in records for reading in record.readings),
-        findings={name: value for name, (value, *others) in values.items() if not others},
+        findings={name: float(share > 0.5) for name, share in shares.items() if share != 0.5},
         report=next((record.report for record in records if record.report), None),
         boxes=tuple(box for record in records for box in record.boxes),
     )

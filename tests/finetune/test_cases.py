@@ -208,12 +208,13 @@ def per_reading(image: str, reader: str, findings: dict[str, float], report: str
 
 def test_readers_of_one_image_may_differ() -> None:
     first, other = merged([
-        per_reading("a", "owl", {"edema": 1.0, "nodule": 1.0}), per_reading("b", "owl", {"edema": 1.0}, "B."),
-        per_reading("a", "fox", {"edema": 0.0, "nodule": 1.0}, "A."), per_reading("a", "elk", {"mass": 0.0}, "Not A."),
+        per_reading("a", "owl", {"edema": 1.0, "nodule": 1.0, "mass": 1.0}), per_reading("b", "owl", {"edema": 1.0}, "B."),
+        per_reading("a", "fox", {"edema": 0.0, "nodule": 1.0, "mass": 0.0}, "A."),
+        per_reading("a", "elk", {"mass": 0.0, "hernia": 1.0}, "Not A."),
     ])  # fmt: skip
     assert (first.image_id, other.image_id) == ("a", "b")
     assert [reading.reader for reading in first.readings] == ["owl", "fox", "elk"]
-    assert first.findings == {"nodule": 1.0, "mass": 0.0}, "opinions on edema differ"
+    assert first.findings == {"nodule": 1.0, "mass": 0.0, "hernia": 1.0}, "as many say edema as say none"
     assert (first.report, other.report, other.findings) == ("A.", "B.", {"edema": 1.0})
 
 
