@@ -77,10 +77,13 @@ def read_cases(config: FinetuneConfig) -> list[Case]:
 
 
 def _records(spec: str) -> list[StudyRecord]:
-    """What a data set says of the images of which it says anything."""
+    """What a data set says of the images of which it says anything; a report without a word says nothing."""
     name, root, images = parse_spec(spec)
     try:
-        records = list(open_dataset(name, root, images).records())
+        records = [
+            record if (record.report or "").strip() else replace(record, report=None)
+            for record in open_dataset(name, root, images).records()
+        ]
     except DatasetError as error:
         raise DataError(str(error)) from None
     return [record for record in records if record.readings or record.findings or record.report]

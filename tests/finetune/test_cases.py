@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from finetune.cases import Case, DataError, fingerprint, merged, parse_spec, read_cases, split_cases
+from finetune.examples import draw_epochs, held_out_item
 from gazevlm_core.datasets.record import Reading, StudyRecord
 from gazevlm_core.scanpath import Scanpath
 from tests.finetune.case_maker import HERE, Study, configure, make_case, path_of, picture, write_folder
@@ -116,6 +117,16 @@ def test_annotators_that_there_are_not_are_named(folder: Path, tmp_path: Path, f
 def test_images_of_which_nothing_is_known_are_passed_over(tmp_path: Path) -> None:
     studies = [Study("a", 1, readings={"owl": HERE}), Study("b", 2), Study("c", 3, findings={"edema": 0.0})]
     assert names(read_cases(configure(write_folder(tmp_path / "set", studies)))) == ["a", "c"]
+
+
+@pytest.mark.parametrize("blank", ["", " \n"])
+def test_a_report_without_words_is_none(tmp_path: Path, blank: str) -> None:
+    """Else a model would learn to say nothing."""
+    studies = [Study("a", 1, readings={"owl": HERE}, report=blank), Study("b", 2, report=blank)]
+    (case,) = read_cases(configure(write_folder(tmp_path / "set", studies)))
+    assert case.record.report is None
+    assert draw_epochs([case], configure(), 1)[0].answer is None
+    assert held_out_item(case).answer is None
 
 
 def nothing(folder: Path) -> None:
