@@ -82,8 +82,9 @@ def prepare(config: FinetuneConfig, run: Path, log: RunLog, stop: StopRequest) -
     known = base.engine.gaze_config
     new, left_out = added_findings(split.train, known.finding_names) if config.add_findings else ([], [])
     fitted = fit_places(split.train, new, base.engine, store)
-    placed = {one.place.name for one in fitted}
-    gaze = adapted_config(known, config, split.train, [name for name in new if name not in placed], fitted)
+    placed = [one.place.name for one in fitted]
+    rows = [name for name in new if name not in placed] if config.finding_weight > 0 else []  # else never trained
+    gaze = adapted_config(known, config, split.train, rows, fitted)
     if config.min_pixels or config.max_pixels:
         gaze = replace(gaze, pixel_limits=base.pixel_limits)
     log.phase(f"Scoring the base on {len(split.held_out)} held-out images")
@@ -98,8 +99,9 @@ def prepare(config: FinetuneConfig, run: Path, log: RunLog, stop: StopRequest) -
         believed = tuple({name: p for name, p in one.items() if name in head} for one in said)
     stop.check()
     return Prepared(
-        config, split, base, store, gaze, tuple(fitted), tuple(new), tuple(left_out), looked, believed, tuple(before)
-    )
+        config, split, base, store, gaze, tuple(fitted), (*placed, *rows), tuple(left_out), looked, believed,
+        tuple(before),
+    )  # fmt: skip
 
 
 def check_begun(run: Path, config: FinetuneConfig, data: str, *, writes: bool) -> None:
