@@ -166,7 +166,8 @@ def test_before_the_first_step_it_says_what_the_base_says(placed_checkpoint: Pat
     exact = {"atol": 0, "rtol": 0} if not values.get("dora") else {"atol": 1e-5, "rtol": 1e-5}  # DoRA divides by norms
     torch.testing.assert_close(adapted_states, states, **exact)
     torch.testing.assert_close(adapted_keys, keys, **exact)
-    assert {name: after[name] for name in before} == pytest.approx(before, abs=exact["atol"], rel=0)
+    rounding = max(exact["atol"], 1e-6)  # the places are one product, whose height may change its last bit
+    assert {name: after[name] for name in before} == pytest.approx(before, abs=rounding, rel=0)
     assert after["edema"] == 0.0
     assert after.keys() == {*before, "edema", "hernia"} == set(gaze.finding_names)
 
