@@ -9,14 +9,13 @@ import torch
 from finetune.cases import Case
 from finetune.examples import AdaptCollator, held_out_item
 from finetune.features import FeatureStore, at_rest, encoded_cases
+from finetune.floors import Floors, Path, on_grid
 from finetune.records import Measure, Verdict
-from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.inference import GazeEngine
 from gazevlm_core.metrics.labels import auroc
-from gazevlm_core.metrics.sequence import medoid_index, sequence_scores
+from gazevlm_core.metrics.sequence import sequence_scores
 from gazevlm_core.options import DEFAULT_QUESTION, DiagnoseOptions
 from gazevlm_core.records import Diagnosis
-from gazevlm_core.scanpath import Scanpath
 from gazevlm_core.training.trainer import PARTS
 
 IMAGES_AT_ONCE = 16
@@ -27,7 +26,6 @@ MAIN = (SEQUENCE, AUROC, ADDED)  # what the verdict goes by
 CONSTANT_FLOOR = "the best path of the training images, on every image"
 SHUFFLED_FLOOR = "its own path, shuffled"
 CHANCE_FLOOR = "chance"
-Path = tuple[int, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,18 +96,18 @@ def supervised(batch: dict[str, torch.Tensor]) -> list[str]:
 
 # ---- measures -------------------------------------------------------------------------------------------------------
 def measures(
-    cases: Sequence[Case], adapter: Looked, base: Looked, taught: Sequence[Scanpath], added: Sequence[str], seed: int
+    cases: Sequence[Case], adapter: Looked, base: Looked, floors: Floors, added: Sequence[str], seed: int
 ) -> list[Measure]:
     """All figures of the held-out images.
 
     Args:
         cases: the images, with their readings and labels.
         adapter, base: what the two say of them.
-        taught: scanpaths of the training images, behind the constant floor.
+        floors: from the training images.
         added: findings that the base lacks; it tells them by chance.
         seed: of the shuffled floors.
     """
-    found = _path_measures(cases, adapter, base, taught, seed)
+    found = _path_measures(cases, adapter, base, floors, seed)
     found += _auroc_measures(cases, adapter, base, added)
     for name, value in adapter.losses.items():
         found.append(Measure(name.replace("_", " "), value, base.losses.get(name), {}, False, "nats"))
@@ -117,7 +115,7 @@ def measures(
 
 
 def _path_measures(
-    cases: Sequence[Case], adapter: Looked, base: Looked, taught: Sequence[Scanpath], seed: int
+    cases: Sequence[Case], adapter: Looked, base: Looked, floors: Floors, seed: int
 ) -> list[Measure]:
     read = [index for index, case in enumerate(cases) if case.record.readings]
     if not read or not any(adapter.diagnoses[index].gaze_trained for index in read):
@@ -129,13 +127,13 @@ def _path_measures(
     ]
     own, own_shuffled = _scores(adapter, read, targets, seed)
     before, before_shuffled = _scores(base, read, targets, seed)
-    floors = {SHUFFLED_FLOOR: own_shuffled} if own_shuffled is not None else {}
-    if taught:
-        constant = [_constant(taught, grid) for grid in grids]
-        floors[CONSTANT_FLOOR] = _mean_score(constant, targets)
+    beside = {SHUFFLED_FLOOR: own_shuffled} if own_shuffled is not None else {}
+    constant = [path for grid in grids if (path := floors.constant_path(grid)) is not None]
+    if constant:
+        beside[CONSTANT_FLOOR] = _mean_score(constant, targets)
     gain = None if own is None or own_shuffled is None else own - own_shuffled
     gain_before = None if before is None or before_shuffled is None else before - before_shuffled
-    return [Measure(SEQUENCE, own, before, floors), Measure(ORDER, gain, gain_before, {SHUFFLED_FLOOR: 0.0})]
+    return [Measure(SEQUENCE, own, before, beside), Measure(ORDER, gain, gain_before, {SHUFFLED_FLOOR: 0.0})]
 
 
 def _scores(
@@ -159,16 +157,6 @@ def _mean_score(paths: Sequence[Path], targets: Sequence[Sequence[Path]]) -> flo
     return float(np.mean([
         sequence_scores([path] * len(others), list(others)).mean() for path, others in zip(paths, targets, strict=True)
     ]))  # fmt: skip
-
-
-def _constant(taught: Sequence[Scanpath], grid: PatchGrid) -> Path:
-    paths = [on_grid(path, grid) for path in taught]
-    return paths[medoid_index(paths)]
-
-
-def on_grid(path: Scanpath, grid: PatchGrid) -> Path:
-    """A scanpath as patch indices."""
-    return tuple(grid.index_of(fixation) for fixation in path)
 
 
 def _auroc_measures(

@@ -16,6 +16,7 @@ from finetune.before_after import answers, shown_cases, write_before_after
 from finetune.config import ConfigError, FinetuneConfig
 from finetune.ending import StopRequest
 from finetune.examples import AdaptCollator, TrainingItems, draw_epochs, supervises_gaze
+from finetune.floors import Floors
 from finetune.held_out import judge, look_at, measures
 from finetune.prepare import Prepared, fit_places, prepare
 from finetune.provenance import Trained, provenance_values, public_places, write_provenance
@@ -59,7 +60,7 @@ class Training:
     def __init__(self, prepared: Prepared, out: Path, run: Path, stop: StopRequest, log: RunLog) -> None:
         self.prepared, self.config = prepared, prepared.config
         self.out, self.run, self.log = out, run, log
-        self._stop = stop
+        self._stop, self._floors = stop, Floors(prepared.split.train, self.config.seed)
         self.engine = prepared.base.engine
         set_seed(self.config.seed)
         self.adapted = adapt_model(self.engine.model, self.config, prepared.gaze, prepared.fitted)
@@ -143,9 +144,8 @@ class Training:
         self._refit_places()
         with self.trainer.whole():
             looked = look_at(self.engine, prepared.split.held_out, prepared.store)
-        taught = [reading.scanpath for case in prepared.split.train for reading in case.record.readings]
         found = measures(
-            prepared.split.held_out, looked, prepared.base_looked, taught, prepared.added, config.seed
+            prepared.split.held_out, looked, prepared.base_looked, self._floors, prepared.added, config.seed
         )
         return list(broadcast_object_list(found))  # what processes decide by must be the same for all of them
 

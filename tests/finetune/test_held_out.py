@@ -9,6 +9,7 @@ import torch
 
 from finetune.cases import Case, DataError
 from finetune.features import FeatureStore, fill_features
+from finetune.floors import Floors
 from finetune.held_out import (
     ADDED,
     AUROC,
@@ -33,6 +34,7 @@ from tests.tiny_model import make_tiny_checkpoint
 
 GRID = PatchGrid(2, 2)
 STRIP = PatchGrid(1, 12)
+NO_FLOORS = Floors((), 0)
 
 
 def patches(*indices: int, grid: PatchGrid = GRID) -> Scanpath:
@@ -66,15 +68,15 @@ READ = [case(None, patches(0, 1, 3)), case(None, patches(2, 0), patches(2)), cas
 def test_sequence_scores_by_hand() -> None:
     ours = looked(said(patches(0, 1, 3)), said(patches(2, 0, 1)), said(patches(1)))  # 1; (2/3 + 1/3) / 2; unread
     theirs = looked(said(patches(3, 1, 0)), said(patches(1)), said(patches(1)))  # 1/3; 0; unread
-    taught = [patches(0, 1), patches(2), patches(0, 1)]  # the first stands for them: 2/3; (1/2 + 0) / 2
-    found = by_name(measures(READ, ours, theirs, taught, [], 0))
+    taught = [case(None, patches(0, 1), patches(2)), case(None, patches(0, 1))]  # the first path: 2/3; (1/2 + 0) / 2
+    found = by_name(measures(READ, ours, theirs, Floors(taught, 0), [], 0))
     sequence = found[SEQUENCE]
     assert sequence.value == pytest.approx((1 + 1 / 2) / 2)
     assert sequence.base == pytest.approx((1 / 3 + 0) / 2)
     assert sequence.floors[CONSTANT_FLOOR] == pytest.approx((2 / 3 + 1 / 4) / 2)
     assert found[ORDER].value == pytest.approx((sequence.value or 0) - sequence.floors[SHUFFLED_FLOOR])
     assert found[ORDER].floors == {SHUFFLED_FLOOR: 0.0}
-    assert CONSTANT_FLOOR not in by_name(measures(READ, ours, theirs, [], [], 0))[SEQUENCE].floors
+    assert CONSTANT_FLOOR not in by_name(measures(READ, ours, theirs, NO_FLOORS, [], 0))[SEQUENCE].floors
 
 
 def test_the_gain_of_order_has_the_sign_of_the_order() -> None:
@@ -83,7 +85,7 @@ def test_the_gain_of_order_has_the_sign_of_the_order() -> None:
 
     def gain(*indices: int) -> float:
         one = looked(said(patches(*indices, grid=STRIP), STRIP))
-        found = by_name(measures(cases, one, one, [], [], 0))[ORDER]
+        found = by_name(measures(cases, one, one, NO_FLOORS, [], 0))[ORDER]
         assert found.value == found.base
         return float(found.value or 0)
 
@@ -94,12 +96,12 @@ def test_the_gain_of_order_has_the_sign_of_the_order() -> None:
 
 
 def test_a_base_without_a_path_has_no_score() -> None:
-    found = by_name(measures(READ, looked(*[said(patches(0))] * 3), looked(*[said()] * 3), [], [], 0))
+    found = by_name(measures(READ, looked(*[said(patches(0))] * 3), looked(*[said()] * 3), NO_FLOORS, [], 0))
     assert found[SEQUENCE].base is None
     assert found[ORDER].base is None
     assert found[SEQUENCE].value is not None
-    assert measures(READ[:2], looked(*[said()] * 2), looked(*[said(patches(0))] * 2), [], [], 0) == []
-    assert measures(READ[2:], looked(said(patches(0))), looked(said(patches(0))), [], [], 0) == []  # nobody read it
+    assert measures(READ[:2], looked(*[said()] * 2), looked(*[said(patches(0))] * 2), NO_FLOORS, [], 0) == []
+    assert measures(READ[2:], looked(said(patches(0))), looked(said(patches(0))), NO_FLOORS, [], 0) == []  # unread read it
 
 
 # ---- findings -------------------------------------------------------------------------------------------------------
@@ -114,7 +116,7 @@ def test_auroc_by_hand() -> None:
         [case(one) for one in labels],
         looked(*[said(None, edema=e, nodule=n, hernia=h, new=w, **{"one class": 0.5}) for e, n, h, w in ours]),
         looked(*[said(None, edema=e, nodule=n) for e, n in theirs]),
-        [], ["hernia", "new"], 0,
+        NO_FLOORS, ["hernia", "new"], 0,
     )  # fmt: skip
     assert [one.name for one in found] == [
         AUROC, ADDED, f"{AUROC}: edema", f"{AUROC}: hernia", f"{AUROC}: new", f"{AUROC}: nodule"
@@ -132,12 +134,13 @@ def test_auroc_by_hand() -> None:
 def test_a_finding_that_the_base_never_learned_has_no_base() -> None:
     cases = [case({"edema": 1.0}), case({"edema": 0.0})]
     ours = looked(said(None, edema=0.9), said(None, edema=0.1))
-    found = by_name(measures(cases, ours, looked(said(), said()), [], [], 0))
+    found = by_name(measures(cases, ours, looked(said(), said()), NO_FLOORS, [], 0))
     assert [(one.value, one.base) for one in found.values()] == [(1.0, None), (1.0, None)]
 
 
 def test_losses_are_lower_when_better() -> None:
-    found = measures([case()], looked(said(), gaze_loss=2.0, text_loss=1.0), looked(said(), gaze_loss=3.0), [], [], 0)
+    ours = looked(said(), gaze_loss=2.0, text_loss=1.0)
+    found = measures([case()], ours, looked(said(), gaze_loss=3.0), NO_FLOORS, [], 0)
     assert found == [
         Measure("gaze loss", 2.0, 3.0, {}, False, "nats"), Measure("text loss", 1.0, None, {}, False, "nats")
     ]  # fmt: skip
