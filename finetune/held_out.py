@@ -212,7 +212,7 @@ def judge(found: Sequence[Measure], images: int) -> Verdict:
     return Verdict(better, f"It is {said} on {images} held-out images: {', '.join(words)}.")
 
 
-def selection_score(found: Sequence[Measure]) -> float:
-    """What early stopping goes by: the mean of the main measures."""
+def selection_score(found: Sequence[Measure]) -> float | None:
+    """What early stopping goes by: the mean of the main measures; None where there is none."""
     values = [one.value for one in found if one.name in MAIN and one.value is not None]
-    return float(np.mean(values)) if values else -float("inf")
+    return float(np.mean(values)) if values else None

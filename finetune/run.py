@@ -17,7 +17,7 @@ from finetune.config import ConfigError, FinetuneConfig
 from finetune.ending import StopRequest
 from finetune.examples import AdaptCollator, TrainingItems, draw_epochs, supervises_gaze
 from finetune.floors import Floors
-from finetune.held_out import judge, look_at, measures
+from finetune.held_out import judge, look_at, measures, selection_score
 from finetune.prepare import Prepared, fit_places, prepare
 from finetune.provenance import Trained, provenance_values, public_places, write_provenance
 from finetune.records import CHECKPOINTS, Ending, Measure, read_provenance, settle
@@ -26,6 +26,9 @@ from finetune.selection import Selection
 from finetune.trainer import AdaptTrainer, load_weights
 
 STOPPED = "Stopped at step {step} of {steps}; a checkpoint is kept, and resuming goes on from it."
+NOTHING_TO_STOP_BY = (
+    "The held-out images give no sequence score and no AUROC at step {step}, so there is nothing to stop early by"
+)
 
 
 def finetune(config: FinetuneConfig, out: Path, run: Path, stop: StopRequest, log: RunLog) -> Ending:
@@ -135,6 +138,8 @@ class Training:
         return self.selection.is_over
 
     def _take(self, found: list[Measure], step: int) -> bool:
+        if self.config.patience and selection_score(found) is None:
+            self.log.phase(NOTHING_TO_STOP_BY.format(step=step))
         self.selection.take(found, step)
         return self.selection.is_over
 

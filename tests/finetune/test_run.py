@@ -23,6 +23,7 @@ from finetune.records import (
     read_provenance,
 )
 from gazevlm_core.model.adapters import ADAPTER_FILES
+from tests.finetune.case_maker import Study, write_folder
 from tests.finetune.run_maker import StopAfter, events, go, losses, quick, tensors
 
 USAGE_ERROR = 2
@@ -173,6 +174,19 @@ def test_a_run_that_was_over_is_not_gone_on_with(
 
 def fail(*_: object) -> None:
     raise RuntimeError("on purpose")
+
+
+def test_where_nothing_can_be_stopped_by_a_run_goes_to_its_end(
+    tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    """Nobody looked at the images, and all of them have the finding: no path and no AUROC to go by."""
+    data = write_folder(tmp_path / "data", [Study(f"i{n}", n, findings={"cardiomegaly": 1.0}) for n in range(8)])
+    config = quick(data, tiny_checkpoint, patience=1, max_steps=2)
+    ending = go(config, tmp_path / "adapter", tmp_path / "run")
+    assert ending.outcome == "done", ending.cause
+    assert [event["step"] for event in events(tmp_path / "run", "step")] == [1, 2]
+    said = [event["text"] for event in events(tmp_path / "run", "phase")]
+    assert sum("nothing to stop early by" in text for text in said) == 2, said
 
 
 # ---- verdict --------------------------------------------------------------------------------------------------------
