@@ -3,7 +3,7 @@ first step from the seed, so a resumed run sees what an uninterrupted one would 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -102,6 +102,17 @@ def _by_length(draws: list[Draw], cases: Sequence[Case], config: FinetuneConfig)
     return ordered
 
 
+def ordered_cases(cases: Sequence[Case], config: FinetuneConfig) -> list[Case]:
+    """The cases with the scanpaths that a run is taught, see `ordered_paths`: a control learns from no others."""
+    ordered = []
+    for index, case in enumerate(cases):
+        readings = case.record.readings
+        paths = ordered_paths([reading.scanpath for reading in readings], config.gaze_order, (config.seed, index))
+        kept = tuple(replace(reading, scanpath=path) for reading, path in zip(readings, paths, strict=False))  # or none
+        ordered.append(replace(case, record=replace(case.record, readings=kept)))
+    return ordered
+
+
 class TrainingItems(Dataset):
     """Draws as items.
 
@@ -120,11 +131,7 @@ class TrainingItems(Dataset):
         believed: Sequence[Mapping[str, float]],
     ) -> None:
         self.draws = draws
-        self._cases = cases
-        self._paths = [
-            ordered_paths([r.scanpath for r in case.record.readings], config.gaze_order, (config.seed, index))
-            for index, case in enumerate(cases)
-        ]
+        self._cases = ordered_cases(cases, config)
         self._findings = [
             mixed_findings(case.record.findings, known, config.retain)
             for case, known in zip(cases, believed, strict=True)
@@ -135,8 +142,9 @@ class TrainingItems(Dataset):
 
     def __getitem__(self, index: int) -> Item:
         draw = self.draws[index]
-        paths, findings = self._paths[draw.case], self._findings[draw.case]
-        return Item(self._cases[draw.case], draw.question, draw.answer, findings, paths)
+        case = self._cases[draw.case]
+        paths = tuple(reading.scanpath for reading in case.record.readings)
+        return Item(case, draw.question, draw.answer, self._findings[draw.case], paths)
 
 
 def held_out_item(case: Case) -> Item:

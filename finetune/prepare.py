@@ -14,6 +14,7 @@ from finetune.before_after import answers, shown_cases
 from finetune.cases import Case, Split, fingerprint, read_cases, split_cases
 from finetune.config import ConfigError, FinetuneConfig
 from finetune.ending import StopRequest
+from finetune.examples import ordered_cases
 from finetune.features import FeatureStore, at_rest, encoded_cases, fill_features
 from finetune.held_out import Looked, look_at
 from finetune.records import write_json
@@ -81,7 +82,7 @@ def prepare(config: FinetuneConfig, run: Path, log: RunLog, stop: StopRequest) -
     stop.check()
     known = base.engine.gaze_config
     new, left_out = added_findings(split.train, known.finding_names) if config.add_findings else ([], [])
-    fitted = fit_places(split.train, new, base.engine, store)
+    fitted = fit_places(ordered_cases(split.train, config), new, base.engine, store)
     placed = [one.place.name for one in fitted]
     rows = [name for name in new if name not in placed] if config.finding_weight > 0 else []  # else never trained
     gaze = adapted_config(known, config, split.train, rows, fitted)
@@ -147,7 +148,7 @@ def fit_places(
     """Heads of the added findings that have a usual place.
 
     Args:
-        cases: to learn from.
+        cases: to learn from, with the scanpaths that are taught; see `ordered_cases`.
         names: added findings.
         engine: whose vision tower looks, where there is no store.
         store: image tokens.

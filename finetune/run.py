@@ -15,7 +15,7 @@ from finetune.arguments import spaced, total_steps, training_arguments
 from finetune.before_after import answers, shown_cases, write_before_after
 from finetune.config import ConfigError, FinetuneConfig
 from finetune.ending import StopRequest
-from finetune.examples import AdaptCollator, TrainingItems, draw_epochs, supervises_gaze
+from finetune.examples import AdaptCollator, TrainingItems, draw_epochs, ordered_cases, supervises_gaze
 from finetune.floors import Floors
 from finetune.held_out import judge, look_at, measures, selection_score
 from finetune.prepare import Prepared, fit_places, prepare
@@ -159,7 +159,7 @@ class Training:
         if self.config.freeze_vision or not self.prepared.fitted:
             return
         names = [one.place.name for one in self.prepared.fitted]
-        fitted = fit_places(self.prepared.split.train, names, self.engine, None)
+        fitted = fit_places(ordered_cases(self.prepared.split.train, self.config), names, self.engine, None)
         first = len(self.prepared.gaze.usual_places) - len(fitted)
         set_placed(self.engine.model.gaze_heads, fitted, first=first)
 

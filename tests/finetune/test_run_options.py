@@ -82,6 +82,19 @@ def test_gaze_orders(do: Run, plain: dict, tiny_checkpoint: Path) -> None:
     assert moved == {"finding"}, "nobody taught the pointer anything"
 
 
+@pytest.mark.parametrize("order", ["shuffled", "none"])
+def test_a_control_without_gaze_fits_no_place(order: str, tiny_checkpoint: Path, tmp_path: Path) -> None:
+    studies = [
+        Study(f"i{n}", n, None, {"hernia": float(n % 2)}, readings={"owl": ((0.5, 0.8) if n % 2 else (0.1, 0.1),)})
+        for n in range(20)
+    ]
+    config = quick(write_folder(tmp_path / "data", studies), tiny_checkpoint, **STEPS, gaze_order=order)
+    assert go(config, tmp_path / "adapter", tmp_path / "run").outcome == "done"
+    gaze = read_gaze_config(tmp_path / "adapter")
+    assert "hernia" in gaze.finding_names
+    assert [place.name for place in gaze.usual_places] == ([] if order == "none" else ["hernia"])
+
+
 def test_target_width(do: Run, plain: dict) -> None:
     done = do(target_sigma_patches=1.0)
     assert done.loss("gaze_loss") != plain[1]["gaze_loss"]

@@ -10,13 +10,15 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from finetune.cases import Case
+from finetune.examples import ordered_cases
 from finetune.prepare import fit_places
 from finetune.usual_place import LEAST_IMAGES, PENALTY, SIDE, added_findings, find_place, fit_place
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.inference import EncodedImage, GazeEngine
 from gazevlm_core.model.places import UsualPlace, pooled_tokens
 from gazevlm_core.phantom.truth import NO_FINDING
-from tests.finetune.case_maker import make_case, path_of, picture
+from gazevlm_core.training.gaze_order import GazeOrder
+from tests.finetune.case_maker import configure, make_case, path_of, picture
 
 
 def searches(planted: tuple[float, float] | None, *, images: int = 20, seed: int = 0, share: float = 1.0) -> list[Case]:
@@ -52,6 +54,14 @@ def test_a_place_that_every_reader_visits_anyway_is_none() -> None:
     place = find_place(always, "hernia")
     assert place is not None
     assert abs(place.x - 0.3) + abs(place.y - 0.7) < 2 / SIDE
+
+
+@pytest.mark.parametrize("order", GazeOrder)
+def test_a_control_knows_no_place_that_its_gaze_does_not_tell(order: GazeOrder) -> None:
+    """The order of clicks says nothing of a place; clicks that are gone, or lie anywhere, do not say one either."""
+    cases = ordered_cases(searches((0.5, 0.8), images=120), configure(gaze_order=order))
+    found = find_place(cases, "hernia")
+    assert (found is not None) == (order in (GazeOrder.ORIGINAL, GazeOrder.SHUFFLED))
 
 
 @pytest.mark.parametrize("seed", range(5))
