@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -22,7 +22,28 @@ from gazevlm_core.inference import EncodedImage, GazeEngine
 from gazevlm_core.model.processor import GazeVLMProcessor
 from gazevlm_core.training.nano_parts import quick_patch_embedding
 
-IMAGES_AT_ONCE = 16
+MOST_AT_ONCE = 16
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How a pass over many images goes on.
+
+    Args:
+        images: at once. A pass without gradients needs less memory than a training step on as many, so a run takes
+            its batch size where that is smaller.
+    """
+
+    images: int = MOST_AT_ONCE
+
+    def chunks(self, items: Sequence[T]) -> Iterator[list[T]]:
+        """The items in order, some at once."""
+        for first in range(0, len(items), self.images):
+            yield list(items[first : first + self.images])
+
+
+USUAL_PACE = Pace()
 
 
 @dataclass(frozen=True)
@@ -69,12 +90,12 @@ class FeatureStore:
             partial.unlink(missing_ok=True)
 
 
-def fill_features(store: FeatureStore, engine: GazeEngine, cases: Sequence[Case]) -> int:
+def fill_features(store: FeatureStore, engine: GazeEngine, cases: Sequence[Case], pace: Pace = USUAL_PACE) -> int:
     """Compute what is missing; how many pictures that were."""
     missing = {case.digest: case for case in cases if store.read(case.digest) is None}
     if missing and engine.model.device.type == "cpu":
         quick_patch_embedding(engine.model)
-    for some in _groups(list(missing.values()), IMAGES_AT_ONCE):
+    for some in pace.chunks(list(missing.values())):
         for case, encoded in zip(some, engine.encode_images([case.load() for case in some]), strict=True):
             store.write(case.digest, encoded.tokens, encoded.grid_thw)
     return len(missing)
@@ -92,10 +113,10 @@ def at_rest(engine: GazeEngine) -> Iterator[None]:
 
 
 def encoded_cases(
-    cases: Sequence[Case], engine: GazeEngine, store: FeatureStore | None, batch_size: int
+    cases: Sequence[Case], engine: GazeEngine, store: FeatureStore | None, pace: Pace = USUAL_PACE
 ) -> Iterator[tuple[list[Case], list[EncodedImage]]]:
-    """Cases in batches with their images after the vision tower, from the store or computed."""
-    for some in _groups(list(cases), batch_size):
+    """Cases, some at once, with their images after the vision tower, from the store or computed."""
+    for some in pace.chunks(cases):
         if store is None:
             yield some, engine.encode_images([case.load() for case in some])
         else:
@@ -121,7 +142,3 @@ def engine_image(processor: GazeVLMProcessor, tokens: torch.Tensor, grid_thw: to
     merge = processor.image_processor.merge_size
     return EncodedImage(tokens, grid_thw, PatchGrid.from_grid_thw(grid_thw.tolist(), merge))
 
-
-def _groups(items: list[Any], size: int) -> Iterator[list[Any]]:
-    for first in range(0, len(items), size):
-        yield items[first : first + size]

@@ -8,18 +8,18 @@ import torch
 
 from finetune.cases import Case
 from finetune.examples import AdaptCollator, held_out_item
-from finetune.features import FeatureStore, at_rest, encoded_cases
+from finetune.features import USUAL_PACE, FeatureStore, Pace, at_rest, encoded_cases
 from finetune.floors import Floors, Path, on_grid
 from finetune.records import Measure, Verdict
 from gazevlm_core.inference import GazeEngine
 from gazevlm_core.metrics.labels import auroc
 from gazevlm_core.metrics.sequence import sequence_scores
+from gazevlm_core.model.losses import count_supervision
 from gazevlm_core.options import DEFAULT_QUESTION, DiagnoseOptions
 from gazevlm_core.records import Diagnosis
-from gazevlm_core.training.trainer import PARTS
 
-IMAGES_AT_ONCE = 16
 SHUFFLES = 8
+COUNTED = ("gaze_loss", "text_loss", "finding_loss", "dwell_loss")  # in the order of LossCounts
 CHANCE = 0.5
 SEQUENCE, ORDER, AUROC, ADDED = "sequence score", "order gain", "AUROC", "AUROC of added findings"
 MAIN = (SEQUENCE, AUROC, ADDED)  # what the verdict goes by
@@ -45,22 +45,25 @@ class Looked:
         return [dict(diagnosis.finding_probabilities) for diagnosis in self.diagnoses]
 
 
-def look_at(engine: GazeEngine, cases: Sequence[Case], store: FeatureStore | None) -> Looked:
+def look_at(
+    engine: GazeEngine, cases: Sequence[Case], store: FeatureStore | None, pace: Pace = USUAL_PACE
+) -> Looked:
     """Ask a model about images; nothing of its training is touched, not even the state of chance.
 
     Args:
         engine: the model as it is now.
         cases: the images.
         store: image tokens that stand for the vision tower; None runs it.
+        pace: how many images at once.
     """
     diagnoses: list[Diagnosis] = []
     with at_rest(engine), torch.random.fork_rng(devices=_devices(engine)):
-        for some, images in encoded_cases(cases, engine, store, IMAGES_AT_ONCE):
+        for some, images in encoded_cases(cases, engine, store, pace):
             gaze_pass = engine.look(images, [DEFAULT_QUESTION] * len(some))
             diagnoses += [
                 engine.describe(gaze_pass, row, image, DiagnoseOptions()) for row, image in enumerate(images)
             ]
-        return Looked(tuple(diagnoses), _losses(engine, cases, store))
+        return Looked(tuple(diagnoses), _losses(engine, cases, store, pace))
 
 
 def _devices(engine: GazeEngine) -> list[torch.device]:
@@ -68,30 +71,22 @@ def _devices(engine: GazeEngine) -> list[torch.device]:
 
 
 @torch.no_grad()
-def _losses(engine: GazeEngine, cases: Sequence[Case], store: FeatureStore | None) -> dict[str, float]:
-    """Mean of each loss over the batches that have it, with equal weights; empty without trained gaze tokens."""
+def _losses(engine: GazeEngine, cases: Sequence[Case], store: FeatureStore | None, pace: Pace) -> dict[str, float]:
+    """Mean of each loss over all that is known, however many images are looked at at once; empty without trained gaze
+    tokens."""
     gaze = engine.gaze_config
     if not (gaze.gaze_trained or gaze.findings_trained):
         return {}
     collate = AdaptCollator(engine.processor, gaze, store=store)
-    sums: dict[str, list[float]] = {name: [] for name in PARTS}
-    for first in range(0, len(cases), IMAGES_AT_ONCE):
-        batch = collate([held_out_item(case) for case in cases[first : first + IMAGES_AT_ONCE]])
+    sums, counts = dict.fromkeys(COUNTED, 0.0), dict.fromkeys(COUNTED, 0.0)
+    for some in pace.chunks(cases):
+        batch = collate([held_out_item(case) for case in some])
         losses = engine.model(**{name: value.to(engine.model.device) for name, value in batch.items()})
-        for name in supervised(batch):
-            sums[name].append(float(getattr(losses, name)))
-    return {name: float(np.mean(values)) for name, values in sums.items() if values}
-
-
-def supervised(batch: dict[str, torch.Tensor]) -> list[str]:
-    """Names of the losses that a batch says anything about."""
-    said = {
-        "gaze_loss": "gaze_targets" in batch,
-        "text_loss": bool((batch["labels"] != -100).any()),
-        "finding_loss": bool((~batch["finding_labels"].isnan()).any()),
-        "dwell_loss": "gaze_durations_ms" in batch and bool((batch["gaze_durations_ms"] > 0).any()),
-    }
-    return [name for name, known in said.items() if known]
+        for name, count in zip(COUNTED, count_supervision(batch, stops=gaze.stops), strict=True):
+            if count > 0:
+                sums[name] += float(count) * float(getattr(losses, name))
+                counts[name] += float(count)
+    return {name: sums[name] / count for name, count in counts.items() if count}
 
 
 # ---- measures -------------------------------------------------------------------------------------------------------

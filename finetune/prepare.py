@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
+
 from finetune.adapted import adapted_config
 from finetune.base import Base, load_base
 from finetune.before_after import answers, shown_cases
@@ -15,19 +17,19 @@ from finetune.cases import Case, Split, fingerprint, read_cases, split_cases
 from finetune.config import ConfigError, FinetuneConfig
 from finetune.ending import StopRequest
 from finetune.examples import ordered_cases
-from finetune.features import FeatureStore, at_rest, encoded_cases, fill_features
+from finetune.features import MOST_AT_ONCE, USUAL_PACE, FeatureStore, Pace, at_rest, encoded_cases, fill_features
 from finetune.held_out import Looked, look_at
 from finetune.records import write_json
 from finetune.run_log import RunLog
 from finetune.usual_place import Fitted, added_findings, find_place, fit_place
 from gazevlm_core.inference import GazeEngine
 from gazevlm_core.model.config import GazeConfig
+from gazevlm_core.model.places import pooled_tokens
 from gazevlm_core.records import Diagnosis
 
 FEATURES, BEGUN = "features", "begun.json"
 # What a resumed run may be told anew: where things lie and how they are computed, not what is learned.
 FREE = frozenset({"annotations", "device", "gradient_checkpointing", "checkpoints", "report_to"})
-IMAGES_AT_ONCE = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,25 +80,26 @@ def prepare(config: FinetuneConfig, run: Path, log: RunLog, stop: StopRequest) -
     log.phase(f"Loading {config.base}")
     base = load_base(config)
     stop.check()
-    store = _features(config, base, split, run, log)
+    pace = pace_of(config)
+    store = _features(config, base, split, run, log, pace)
     stop.check()
     known = base.engine.gaze_config
     new, left_out = added_findings(split.train, known.finding_names) if config.add_findings else ([], [])
-    fitted = fit_places(ordered_cases(split.train, config), new, base.engine, store)
+    fitted = fit_places(ordered_cases(split.train, config), new, base.engine, store, pace)
     placed = [one.place.name for one in fitted]
     rows = [name for name in new if name not in placed] if config.finding_weight > 0 else []  # else never trained
     gaze = adapted_config(known, config, split.train, rows, fitted)
     if config.min_pixels or config.max_pixels:
         gaze = replace(gaze, pixel_limits=base.pixel_limits)
     log.phase(f"Scoring the base on {len(split.held_out)} held-out images")
-    looked = look_at(base.engine, split.held_out, store)
+    looked = look_at(base.engine, split.held_out, store, pace)
     before = answers(base.engine, shown_cases(split.held_out))
     stop.check()
     believed: tuple[Mapping[str, float], ...] = tuple({} for _ in split.train)
     if known.findings_trained and config.retain > 0 and config.finding_weight > 0:
         log.phase("Asking the base about the training images")
         head = set(known.finding_names[: known.num_head_findings])
-        said = look_at(base.engine, split.train, store).probabilities()
+        said = look_at(base.engine, split.train, store, pace).probabilities()
         believed = tuple({name: p for name, p in one.items() if name in head} for one in said)
     stop.check()
     return Prepared(
@@ -132,18 +135,25 @@ def check_begun(run: Path, config: FinetuneConfig, data: str, *, writes: bool) -
         raise ConfigError(f"run: {run} was begun with other data; give another folder")
 
 
-def _features(config: FinetuneConfig, base: Base, split: Split, run: Path, log: RunLog) -> FeatureStore | None:
+def pace_of(config: FinetuneConfig) -> Pace:
+    """How a run looks at many images: as many at once as a training step does, or fewer."""
+    return Pace(min(config.batch_size, MOST_AT_ONCE))
+
+
+def _features(
+    config: FinetuneConfig, base: Base, split: Split, run: Path, log: RunLog, pace: Pace
+) -> FeatureStore | None:
     if not (config.cache_features and config.freeze_vision):
         return None
     store = FeatureStore(run / FEATURES, base.fingerprint, base.pixel_limits, base.engine.model.model.visual.dtype)
     cases = (*split.train, *split.held_out)
     log.phase(f"Computing what the vision tower says of {len(cases)} images")
-    fill_features(store, base.engine, cases)
+    fill_features(store, base.engine, cases, pace)
     return store
 
 
 def fit_places(
-    cases: Sequence[Case], names: Sequence[str], engine: GazeEngine, store: FeatureStore | None
+    cases: Sequence[Case], names: Sequence[str], engine: GazeEngine, store: FeatureStore | None, pace: Pace = USUAL_PACE
 ) -> list[Fitted]:
     """Heads of the added findings that have a usual place.
 
@@ -152,10 +162,14 @@ def fit_places(
         names: added findings.
         engine: whose vision tower looks, where there is no store.
         store: image tokens.
+        pace: how many images at once.
     """
     places = [place for place in (find_place(cases, name) for name in names) if place is not None]
     if not places:
         return []
+    pooled: list[torch.Tensor] = []  # [F, D] of each image; all tokens of all images would be too many to keep
     with at_rest(engine):
-        images = [image for _, some in encoded_cases(cases, engine, store, IMAGES_AT_ONCE) for image in some]
-    return [fit_place(place, cases, images) for place in places]
+        for _, images in encoded_cases(cases, engine, store, pace):
+            pooled += [pooled_tokens(image.tokens, image.grid, places).cpu() for image in images]
+    features = torch.stack(pooled).double().numpy()
+    return [fit_place(place, cases, features[:, number]) for number, place in enumerate(places)]

@@ -18,7 +18,7 @@ from finetune.ending import StopRequest
 from finetune.examples import AdaptCollator, TrainingItems, draw_epochs, ordered_cases, supervises_gaze
 from finetune.floors import Floors
 from finetune.held_out import judge, look_at, measures, selection_score
-from finetune.prepare import Prepared, fit_places, prepare
+from finetune.prepare import Prepared, fit_places, pace_of, prepare
 from finetune.provenance import Trained, provenance_values, public_places, write_provenance
 from finetune.records import CHECKPOINTS, Ending, Measure, read_provenance, settle
 from finetune.run_log import UNSCORED, RunCallback, RunLog, forget_others, last_checkpoint
@@ -63,7 +63,8 @@ class Training:
     def __init__(self, prepared: Prepared, out: Path, run: Path, stop: StopRequest, log: RunLog) -> None:
         self.prepared, self.config = prepared, prepared.config
         self.out, self.run, self.log = out, run, log
-        self._stop, self._floors = stop, Floors(prepared.split.train, self.config.seed)
+        self._stop, self._pace = stop, pace_of(self.config)
+        self._floors = Floors(prepared.split.train, self.config.seed)
         self.engine = prepared.base.engine
         set_seed(self.config.seed)
         self.adapted = adapt_model(self.engine.model, self.config, prepared.gaze, prepared.fitted)
@@ -148,7 +149,7 @@ class Training:
         prepared, config = self.prepared, self.config
         self._refit_places()
         with self.trainer.whole():
-            looked = look_at(self.engine, prepared.split.held_out, prepared.store)
+            looked = look_at(self.engine, prepared.split.held_out, prepared.store, self._pace)
         found = measures(
             prepared.split.held_out, looked, prepared.base_looked, self._floors, prepared.added, config.seed
         )
@@ -159,7 +160,8 @@ class Training:
         if self.config.freeze_vision or not self.prepared.fitted:
             return
         names = [one.place.name for one in self.prepared.fitted]
-        fitted = fit_places(ordered_cases(self.prepared.split.train, self.config), names, self.engine, None)
+        cases = ordered_cases(self.prepared.split.train, self.config)
+        fitted = fit_places(cases, names, self.engine, None, self._pace)
         first = len(self.prepared.gaze.usual_places) - len(fitted)
         set_placed(self.engine.model.gaze_heads, fitted, first=first)
 

@@ -122,6 +122,18 @@ def test_length_groups(do: Run, plain: dict) -> None:
     assert losses(done.run) != plain
 
 
+def test_no_more_images_at_once_than_a_batch(do: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    true = {name: getattr(GazeEngine, name) for name in ("encode_images", "look")}
+    for name in true:
+        monkeypatch.setattr(
+            GazeEngine, name,
+            lambda engine, some, *rest, name=name: seen.append(len(some)) or true[name](engine, some, *rest)
+        )  # fmt: skip
+    do(batch_size=1)
+    assert set(seen) == {1}
+
+
 def test_shares(do: Run, gaze_folder: Path, tmp_path: Path) -> None:
     other = write_gaze_folder(tmp_path / "other", seed=5)
     both = (str(gaze_folder), str(other))

@@ -14,7 +14,7 @@ from finetune.examples import ordered_cases
 from finetune.prepare import fit_places
 from finetune.usual_place import LEAST_IMAGES, PENALTY, SIDE, added_findings, find_place, fit_place
 from gazevlm_core.geometry import PatchGrid
-from gazevlm_core.inference import EncodedImage, GazeEngine
+from gazevlm_core.inference import GazeEngine
 from gazevlm_core.model.places import UsualPlace, pooled_tokens
 from gazevlm_core.phantom.truth import NO_FINDING
 from gazevlm_core.training.gaze_order import GazeOrder
@@ -82,7 +82,7 @@ def test_what_nobody_labelled_or_clicked_has_no_place() -> None:
 def test_the_head_is_the_pipeline_of_scikit_learn(images: int) -> None:
     generator = torch.Generator().manual_seed(1)
     place, grid, width = UsualPlace("hernia", 0.4, 0.7, 0.06), PatchGrid(7, 9), 24
-    cases, encoded = [], []
+    cases, pooled = [], []
     for number in range(images):
         known = {"hernia": float(number % 3 == 0)} if number % 7 else {}
         cases.append(make_case(f"i{number}", findings=known))
@@ -90,9 +90,9 @@ def test_the_head_is_the_pipeline_of_scikit_learn(images: int) -> None:
         tokens[:, 5] = 2.0  # a feature that never changes
         if known.get("hernia"):
             tokens[:, 1] += 8.0
-        encoded.append(EncodedImage(tokens, torch.tensor([1, 14, 18]), grid))
-    fitted = fit_place(place, cases, encoded)
-    features = torch.stack([pooled_tokens(image.tokens, grid, [place])[0] for image in encoded]).double().numpy()
+        pooled.append(pooled_tokens(tokens, grid, [place])[0])
+    features = torch.stack(pooled).double().numpy()
+    fitted = fit_place(place, cases, features)
     known = [number for number, case in enumerate(cases) if case.record.findings]
     labels = [cases[number].record.findings["hernia"] for number in known]
     pipeline = make_pipeline(StandardScaler(), LogisticRegression(C=PENALTY, max_iter=1000))
