@@ -54,8 +54,16 @@ class Split:
     held_out: tuple[Case, ...]
 
 
-def read_cases(config: FinetuneConfig) -> list[Case]:
+def go_on() -> None:
+    """What is asked between images where nobody can want an end."""
+
+
+def read_cases(config: FinetuneConfig, check: Callable[[], None] = go_on) -> list[Case]:
     """All images of the mix that teach something, in the data sets' order.
+
+    Args:
+        config: which data sets and annotators.
+        check: called before each image; may raise to end.
 
     Raises:
         DataError: nothing can be read, nothing is left, no annotator has a name that was given, or the same picture is
@@ -65,7 +73,10 @@ def read_cases(config: FinetuneConfig) -> list[Case]:
     check_readers(config, {reading.reader for records in mix for record in records for reading in record.readings})
     cases: list[Case] = []
     for number, (spec, records) in enumerate(zip(config.annotations, mix, strict=True)):
-        found = [Case(number, record, image_digest(record)) for record in merged(_chosen(records, config))]
+        found = []
+        for record in merged(_chosen(records, config)):
+            check()
+            found.append(Case(number, record, image_digest(record)))
         if not found:
             who = f" by {', '.join(config.annotators)}" if config.annotators else ""
             raise DataError(f"{spec}: no image there has a scanpath{who}, a finding or a report; choose other data")

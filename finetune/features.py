@@ -7,7 +7,7 @@ dtype. The files are memory-mapped when they are read, so that memory does not g
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from finetune.cases import Case
+from finetune.cases import Case, go_on
 from gazevlm_core.inference import EncodedImage, GazeEngine
 from gazevlm_core.model.processor import GazeVLMProcessor
 from gazevlm_core.training.nano_parts import quick_patch_embedding
@@ -33,13 +33,16 @@ class Pace:
     Args:
         images: at once. A pass without gradients needs less memory than a training step on as many, so a run takes
             its batch size where that is smaller.
+        check: called before each of these; may raise to end the pass, of which nothing is lost but itself.
     """
 
     images: int = MOST_AT_ONCE
+    check: Callable[[], None] = go_on
 
     def chunks(self, items: Sequence[T]) -> Iterator[list[T]]:
         """The items in order, some at once."""
         for first in range(0, len(items), self.images):
+            self.check()
             yield list(items[first : first + self.images])
 
 

@@ -4,7 +4,7 @@ It is the same whenever it is done again, so a resumed run does it again.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -73,14 +73,14 @@ def prepare(config: FinetuneConfig, run: Path, log: RunLog, stop: StopRequest) -
         Stopped: somebody wants the run to end.
     """
     log.phase("Reading the data")
-    cases = read_cases(config)
+    cases = read_cases(config, stop.check)
     split = split_cases(cases, config)
     check_begun(run, config, fingerprint(cases), writes=log.writes)
     stop.check()
     log.phase(f"Loading {config.base}")
     base = load_base(config)
     stop.check()
-    pace = pace_of(config)
+    pace = pace_of(config, stop.check)
     store = _features(config, base, split, run, log, pace)
     stop.check()
     known = base.engine.gaze_config
@@ -93,7 +93,7 @@ def prepare(config: FinetuneConfig, run: Path, log: RunLog, stop: StopRequest) -
         gaze = replace(gaze, pixel_limits=base.pixel_limits)
     log.phase(f"Scoring the base on {len(split.held_out)} held-out images")
     looked = look_at(base.engine, split.held_out, store, pace)
-    before = answers(base.engine, shown_cases(split.held_out))
+    before = answers(base.engine, shown_cases(split.held_out), stop.check)
     stop.check()
     believed: tuple[Mapping[str, float], ...] = tuple({} for _ in split.train)
     if known.findings_trained and config.retain > 0 and config.finding_weight > 0:
@@ -135,9 +135,9 @@ def check_begun(run: Path, config: FinetuneConfig, data: str, *, writes: bool) -
         raise ConfigError(f"run: {run} was begun with other data; give another folder")
 
 
-def pace_of(config: FinetuneConfig) -> Pace:
+def pace_of(config: FinetuneConfig, check: Callable[[], None]) -> Pace:
     """How a run looks at many images: as many at once as a training step does, or fewer."""
-    return Pace(min(config.batch_size, MOST_AT_ONCE))
+    return Pace(min(config.batch_size, MOST_AT_ONCE), check)
 
 
 def _features(

@@ -14,7 +14,7 @@ from finetune.adapted import adapt_model, set_placed
 from finetune.arguments import spaced, total_steps, training_arguments
 from finetune.before_after import answers, shown_cases, write_before_after
 from finetune.config import ConfigError, FinetuneConfig
-from finetune.ending import StopRequest
+from finetune.ending import Stopped, StopRequest
 from finetune.examples import AdaptCollator, TrainingItems, draw_epochs, ordered_cases, supervises_gaze
 from finetune.floors import Floors
 from finetune.held_out import judge, look_at, measures, selection_score
@@ -63,7 +63,7 @@ class Training:
     def __init__(self, prepared: Prepared, out: Path, run: Path, stop: StopRequest, log: RunLog) -> None:
         self.prepared, self.config = prepared, prepared.config
         self.out, self.run, self.log = out, run, log
-        self._stop, self._pace = stop, pace_of(self.config)
+        self._stop, self._pace = stop, pace_of(self.config, self._check)
         self._floors = Floors(prepared.split.train, self.config.seed)
         self.engine = prepared.base.engine
         set_seed(self.config.seed)
@@ -109,25 +109,36 @@ class Training:
 
     def go(self) -> Ending:
         """Train, score, and leave the adapter."""
-        config, split = self.config, self.prepared.split
+        split = self.prepared.split
         trainer, steps = self.trainer, self.trainer.args.max_steps
         first = int(self.checkpoint.name.rpartition("-")[2]) if self.checkpoint else 0
         self.log.write(
             "start", step=first, steps=steps, images=len(split.train), held_out_images=len(split.held_out),
             device=device_name(self.engine.model.device),
         )  # fmt: skip
-        started = time.monotonic()
+        try:
+            return self._finish(self._train())
+        except Stopped:  # between steps or in the middle of a scoring: the last step has a checkpoint
+            step = max(first, trainer.state.global_step)
+            return Ending("stopped", STOPPED.format(step=step, steps=steps), step)
+
+    def _train(self) -> Trained:
+        """The steps.
+
+        Raises:
+            Stopped: the run should end.
+        """
+        trainer, started = self.trainer, time.monotonic()
         if not self._was_over():
             trainer.train(resume_from_checkpoint=str(self.checkpoint) if self.checkpoint else None)
         if self.callback.stopped:
-            step = trainer.state.global_step
-            return Ending("stopped", STOPPED.format(step=step, steps=steps), step)
+            raise Stopped
         seconds, step = time.monotonic() - started, trainer.state.global_step
-        if config.patience and self.selection.best_step is not None:
+        if self.config.patience and self.selection.best_step is not None:
             step = self.selection.best_step
             trainer.accelerator.wait_for_everyone()
             load_weights(self.adapted, self.selection.best_folder())
-        return self._finish(Trained(step, seconds, device_name(self.engine.model.device), self.prepared.left_out))
+        return Trained(step, seconds, device_name(self.engine.model.device), self.prepared.left_out)
 
     def _was_over(self) -> bool:
         """Whether the run that is gone on from had stopped early, or would have, had it been let to score."""
@@ -170,6 +181,15 @@ class Training:
         wanted = torch.tensor(float(self._stop()), device=self.trainer.args.device)
         return bool(self.trainer.accelerator.reduce(wanted, reduction="sum") > 0)
 
+    def _check(self) -> None:
+        """Between images of a scoring; all processes ask, and end together.
+
+        Raises:
+            Stopped: the run should end.
+        """
+        if self._agree_to_stop():
+            raise Stopped
+
     def _finish(self, trained: Trained) -> Ending:
         prepared, split = self.prepared, self.prepared.split
         self.log.phase(f"Scoring the adapter on {len(split.held_out)} held-out images")
@@ -177,7 +197,7 @@ class Training:
         verdict = judge(found, len(split.held_out))
         shown = shown_cases(split.held_out)
         with self.trainer.whole():
-            after = answers(self.engine, shown)
+            after = answers(self.engine, shown, self._check)
         if self.trainer.args.should_save:
             write_before_after(self.run, shown, prepared.before, after)
         self._publish(

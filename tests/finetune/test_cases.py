@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from finetune.cases import Case, DataError, fingerprint, merged, parse_spec, read_cases, split_cases
+from finetune.ending import Stopped
 from finetune.examples import draw_epochs, held_out_item
 from gazevlm_core.datasets.record import Reading, StudyRecord
 from gazevlm_core.scanpath import Scanpath
@@ -127,6 +128,18 @@ def test_a_report_without_words_is_none(tmp_path: Path, blank: str) -> None:
     assert case.record.report is None
     assert draw_epochs([case], configure(), 1)[0].answer is None
     assert held_out_item(case).answer is None
+
+
+def test_reading_ends_between_images(folder: Path) -> None:
+    asked: list[int] = []
+
+    def check() -> None:
+        asked.append(1)
+        if len(asked) == 3:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        read_cases(configure(folder), check)
 
 
 def nothing(folder: Path) -> None:

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from finetune.cases import Case
+from finetune.ending import Stopped
 from finetune.examples import AdaptCollator, held_out_item
 from finetune.features import FeatureStore, Pace, encoded_cases, encoded_image, fill_features
 from finetune.held_out import look_at
@@ -105,6 +106,21 @@ def test_no_more_images_at_once_than_asked_for(
         assert found.losses == pytest.approx(look_at(tiny_engine, cases, store, Pace(4)).losses, abs=1e-5)
         assert set(seen) == {images, len(cases) % images or images, 4}
         seen.clear()
+
+
+def test_a_pass_ends_between_images_and_keeps_what_it_has(
+    tmp_path: Path, tiny_engine: GazeEngine, cases: list[Case]
+) -> None:
+    asked = iter([False, False, True])
+
+    def check() -> None:
+        if next(asked):
+            raise Stopped
+
+    store = store_in(tmp_path, tiny_engine)
+    with pytest.raises(Stopped):
+        fill_features(store, tiny_engine, cases, Pace(1, check))
+    assert fill_features(store, tiny_engine, cases) == len(cases) - 2
 
 
 @pytest.mark.parametrize("kept", [0, 3, 8, 200, -1])

@@ -117,6 +117,38 @@ def test_stopped_and_resumed_is_as_if_never_stopped(
     assert scored(place) == scored(tmp_path / "whole.run")
 
 
+@pytest.mark.parametrize(
+    ("scorings", "values", "step"),
+    [(1, {}, 3), (2, {}, 6), (3, {}, 6), (2, {"patience": 1, "evaluations": 6, "checkpoints": 1}, 2)],
+    ids=["on the way", "after the last step", "at the end", "with patience"],
+)
+def test_a_request_to_stop_is_heard_in_the_middle_of_a_scoring(
+    scorings: int, values: dict, step: int, gaze_folder: Path, tiny_checkpoint: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Scoring may take longer than anybody waits for a process to end."""
+    config = quick(gaze_folder, tiny_checkpoint, **values)
+    assert go(config, tmp_path / "whole", tmp_path / "whole.run").outcome == "done"
+    begun: list[int] = []
+
+    def look_at(*args: object) -> held_out.Looked:
+        begun.append(1)
+        return held_out.look_at(*args)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as asked:
+        asked.setattr(run, "look_at", look_at)
+        asked.setattr(StopAfter, "__call__", lambda _: len(begun) == scorings)
+        ending = go(config, tmp_path / "parts", tmp_path / "parts.run")
+    assert (ending.outcome, ending.step) == ("stopped", step)
+    assert f"step {step} of 6; a checkpoint is kept" in ending.cause
+    assert events(tmp_path / "parts.run", "checkpoint")[-1]["step"] == step
+    assert not (tmp_path / "parts").exists()
+    assert go(config, tmp_path / "parts", tmp_path / "parts.run").outcome == "done"
+    assert losses(tmp_path / "parts.run") == losses(tmp_path / "whole.run")
+    assert tensors(tmp_path / "parts") == tensors(tmp_path / "whole")
+    assert scored(tmp_path / "parts.run") == scored(tmp_path / "whole.run")
+
+
 def scored(place: Path) -> list[tuple[int, list]]:
     """Steps after which the held-out images were scored, and the figures."""
     return [(event["step"], event["measures"]) for event in events(place, "held_out")]
