@@ -31,11 +31,13 @@ class Case:
         dataset: position of its data set in the mix.
         record: readings of all readers, and labels.
         digest: SHA-256 of its pixels as the model sees them (RGB, upright) and of their size.
+        size_px: width and height of these pixels.
     """
 
     dataset: int
     record: StudyRecord
     digest: str
+    size_px: tuple[int, int]
 
     def load(self) -> Image.Image:
         """Its upright RGB image.
@@ -76,7 +78,7 @@ def read_cases(config: FinetuneConfig, check: Callable[[], None] = go_on) -> lis
         found = []
         for record in merged(_chosen(records, config)):
             check()
-            found.append(Case(number, record, image_digest(record)))
+            found.append(Case(number, record, *picture_of(record)))
         if not found:
             who = f" by {', '.join(config.annotators)}" if config.annotators else ""
             raise DataError(f"{spec}: no image there has a scanpath{who}, a finding or a report; choose other data")
@@ -135,14 +137,15 @@ def parse_spec(spec: str) -> tuple[str, Path, Path | None]:
     return name, Path(root), Path(images) if comma else None
 
 
-def image_digest(record: StudyRecord) -> str:
-    """Digest of a record's picture.
+def picture_of(record: StudyRecord) -> tuple[str, tuple[int, int]]:
+    """Digest and size of a record's picture; see `Case`.
 
     Raises:
         DataError: it cannot be read.
     """
     image = _image(record)
-    return hashlib.sha256(f"{image.width}x{image.height}\n".encode() + image.tobytes()).hexdigest()
+    digest = hashlib.sha256(f"{image.width}x{image.height}\n".encode() + image.tobytes()).hexdigest()
+    return digest, (image.width, image.height)
 
 
 def _image(record: StudyRecord) -> Image.Image:

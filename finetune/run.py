@@ -15,7 +15,7 @@ from finetune.arguments import spaced, total_steps, training_arguments
 from finetune.before_after import answers, shown_cases, write_before_after
 from finetune.config import ConfigError, FinetuneConfig
 from finetune.ending import Stopped, StopRequest
-from finetune.examples import AdaptCollator, TrainingItems, draw_epochs, ordered_cases, supervises_gaze
+from finetune.examples import AdaptCollator, TrainingItems, draw_epochs, grouped, ordered_cases, supervises_gaze
 from finetune.floors import Floors
 from finetune.held_out import judge, look_at, measures, selection_score
 from finetune.prepare import Prepared, fit_places, pace_of, prepare
@@ -80,7 +80,8 @@ class Training:
         processes = int(os.environ.get("WORLD_SIZE", "1"))
         steps = total_steps(config, len(cases), processes)
         number = steps * config.batch_size * config.accumulation * processes
-        items = TrainingItems(cases, draw_epochs(cases, config, number), config, self.prepared.believed)
+        draws = grouped(draw_epochs(cases, config, number), cases, config, self.engine.processor)
+        items = TrainingItems(cases, draws, config, self.prepared.believed)
         taught = supervises_gaze(config.gaze_order, cases)
         collate = AdaptCollator(
             self.engine.processor, self.prepared.gaze, store=self.prepared.store, use_gaze=taught
