@@ -117,7 +117,8 @@ def score(folder: Path, adapter: Path | None) -> dict[str, float | None]:
     from finetune.cases import read_cases
     from finetune.config import FinetuneConfig
     from finetune.floors import Floors
-    from finetune.held_out import AUROC, SEQUENCE, look_at, measures
+    from finetune.held_out import AUROC, SEQUENCE, measures
+    from finetune.look import look_at
     from gazevlm_core.inference import GazeEngine
 
     cases = read_cases(FinetuneConfig(annotations=(str(folder),)))

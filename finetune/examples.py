@@ -91,8 +91,9 @@ def _draw(index: int, case: Case, rng: np.random.Generator) -> Draw:
 def grouped(
     draws: list[Draw], cases: Sequence[Case], config: FinetuneConfig, processor: GazeVLMProcessor
 ) -> list[Draw]:
-    """Draws of about as many tokens side by side, within pools of a few batches, so that the order stays random; as they
-    were where the configuration does not ask for it.
+    """Draws of about as many tokens side by side, within pools of a few batches, so that the order stays random.
+
+    Where the configuration does not ask for it, they are left as they are.
 
     Args:
         draws: see `draw_epochs`.

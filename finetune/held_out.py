@@ -1,92 +1,26 @@
-"""Scores on the held-out images: of the base once, of the adapter at every scoring, each beside its floors."""
+"""Scores on the held-out images, from what the base and the adapter say of them, each beside its floors."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-import torch
 
 from finetune.cases import Case
-from finetune.examples import AdaptCollator, held_out_item
-from finetune.features import USUAL_PACE, FeatureStore, Pace, at_rest, encoded_cases
-from finetune.floors import Floors, Path, on_grid
+from finetune.floors import Floors, Path, finding_loss, on_grid, uniform_loss
+from finetune.look import Looked
 from finetune.records import Measure, Verdict
-from gazevlm_core.inference import GazeEngine
 from gazevlm_core.metrics.labels import auroc
 from gazevlm_core.metrics.sequence import sequence_scores
-from gazevlm_core.model.losses import count_supervision
-from gazevlm_core.options import DEFAULT_QUESTION, DiagnoseOptions
-from gazevlm_core.records import Diagnosis
 
 SHUFFLES = 8
-COUNTED = ("gaze_loss", "text_loss", "finding_loss", "dwell_loss")  # in the order of LossCounts
 CHANCE = 0.5
 SEQUENCE, ORDER, AUROC, ADDED = "sequence score", "order gain", "AUROC", "AUROC of added findings"
 MAIN = (SEQUENCE, AUROC, ADDED)  # what the verdict goes by
 CONSTANT_FLOOR = "the best path of the training images, on every image"
 SHUFFLED_FLOOR = "its own path, shuffled"
 CHANCE_FLOOR = "chance"
-
-
-@dataclass(frozen=True, eq=False)
-class Looked:
-    """What a model says of the images, before any word.
-
-    Args:
-        diagnoses: one per image, without an answer.
-        losses: name of a loss -> mean over the images, in nats; empty where none was asked for.
-    """
-
-    diagnoses: tuple[Diagnosis, ...]
-    losses: dict[str, float]
-
-    def probabilities(self) -> list[dict[str, float]]:
-        """Finding -> probability, per image."""
-        return [dict(diagnosis.finding_probabilities) for diagnosis in self.diagnoses]
-
-
-def look_at(
-    engine: GazeEngine, cases: Sequence[Case], store: FeatureStore | None, pace: Pace = USUAL_PACE
-) -> Looked:
-    """Ask a model about images; nothing of its training is touched, not even the state of chance.
-
-    Args:
-        engine: the model as it is now.
-        cases: the images.
-        store: image tokens that stand for the vision tower; None runs it.
-        pace: how many images at once.
-    """
-    diagnoses: list[Diagnosis] = []
-    with at_rest(engine), torch.random.fork_rng(devices=_devices(engine)):
-        for some, images in encoded_cases(cases, engine, store, pace):
-            gaze_pass = engine.look(images, [DEFAULT_QUESTION] * len(some))
-            diagnoses += [
-                engine.describe(gaze_pass, row, image, DiagnoseOptions()) for row, image in enumerate(images)
-            ]
-        return Looked(tuple(diagnoses), _losses(engine, cases, store, pace))
-
-
-def _devices(engine: GazeEngine) -> list[torch.device]:
-    return [engine.model.device] if engine.model.device.type == "cuda" else []
-
-
-@torch.no_grad()
-def _losses(engine: GazeEngine, cases: Sequence[Case], store: FeatureStore | None, pace: Pace) -> dict[str, float]:
-    """Mean of each loss over all that is known, however many images are looked at at once; empty without trained gaze
-    tokens."""
-    gaze = engine.gaze_config
-    if not (gaze.gaze_trained or gaze.findings_trained):
-        return {}
-    collate = AdaptCollator(engine.processor, gaze, store=store)
-    sums, counts = dict.fromkeys(COUNTED, 0.0), dict.fromkeys(COUNTED, 0.0)
-    for some in pace.chunks(cases):
-        batch = collate([held_out_item(case) for case in some])
-        losses = engine.model(**{name: value.to(engine.model.device) for name, value in batch.items()})
-        for name, count in zip(COUNTED, count_supervision(batch, stops=gaze.stops), strict=True):
-            if count > 0:
-                sums[name] += float(count) * float(getattr(losses, name))
-                counts[name] += float(count)
-    return {name: sums[name] / count for name, count in counts.items() if count}
+UNIFORM_FLOOR = "every patch alike"
+PREVALENCE_FLOOR = "how often training images have it"
+TYPICAL_FLOOR = "the usual duration of training fixations"
 
 
 # ---- measures -------------------------------------------------------------------------------------------------------
@@ -104,9 +38,7 @@ def measures(
     """
     found = _path_measures(cases, adapter, base, floors, seed)
     found += _auroc_measures(cases, adapter, base, added)
-    for name, value in adapter.losses.items():
-        found.append(Measure(name.replace("_", " "), value, base.losses.get(name), {}, False, "nats"))
-    return found
+    return found + _loss_measures(cases, adapter, base, floors)
 
 
 def _path_measures(
@@ -182,6 +114,38 @@ def _mean_auroc(name: str, each: Sequence[Measure]) -> Measure:
     bases = [one.base for one in each if one.base is not None]
     before = float(np.mean(bases)) if len(bases) == len(each) else None
     return Measure(name, float(np.mean(values)), before, {CHANCE_FLOOR: CHANCE})
+
+
+def _loss_measures(cases: Sequence[Case], adapter: Looked, base: Looked, floors: Floors) -> list[Measure]:
+    """Losses. Those of gaze have no base that aims at something else: as many steps, and targets as wide, are alike."""
+    beside: dict[str, dict[str, float | None]] = {
+        "gaze_loss": {UNIFORM_FLOOR: uniform_loss(cases, [one.grid for one in adapter.diagnoses], adapter.aims)},
+        "dwell_loss": {TYPICAL_FLOOR: floors.dwell_loss(cases, adapter.aims.steps)},
+    }
+    found = []
+    for name, value in adapter.losses.items():
+        comparable = name == "text_loss" or adapter.aims == base.aims
+        before = base.losses.get(name) if comparable else None
+        known = {floor: figure for floor, figure in beside.get(name, {}).items() if figure is not None}
+        found.append(_nats(name.replace("_", " "), value, before, known))
+    return found + _finding_loss(cases, adapter, base, floors)
+
+
+def _finding_loss(cases: Sequence[Case], adapter: Looked, base: Looked, floors: Floors) -> list[Measure]:
+    """Cross-entropy of the probabilities of findings that both tell; of all where the base tells none of them."""
+    ours, theirs = adapter.probabilities(), base.probabilities()
+    names = {name for case in cases for name in case.record.findings} & set(ours[0] if ours else ())
+    both = names & set(theirs[0] if theirs else ())
+    names = both or names
+    if not names:
+        return []
+    before = finding_loss(cases, theirs, names) if both else None
+    floor = finding_loss(cases, [floors.prevalences(names)] * len(cases), names)
+    return [_nats("finding loss", finding_loss(cases, ours, names), before, {PREVALENCE_FLOOR: floor})]
+
+
+def _nats(name: str, value: float, base: float | None, floors: Mapping[str, float]) -> Measure:
+    return Measure(name, value, base, floors, False, "nats")
 
 
 def judge(found: Sequence[Measure], images: int) -> Verdict:

@@ -18,7 +18,7 @@ from finetune.config import ConfigError, FinetuneConfig
 from finetune.ending import StopRequest
 from finetune.examples import ordered_cases
 from finetune.features import MOST_AT_ONCE, USUAL_PACE, FeatureStore, Pace, at_rest, encoded_cases, fill_features
-from finetune.held_out import Looked, look_at
+from finetune.look import Looked, look_at
 from finetune.records import write_json
 from finetune.run_log import RunLog
 from finetune.usual_place import Fitted, added_findings, find_place, fit_place

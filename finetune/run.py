@@ -17,7 +17,8 @@ from finetune.config import ConfigError, FinetuneConfig
 from finetune.ending import Stopped, StopRequest
 from finetune.examples import AdaptCollator, TrainingItems, draw_epochs, grouped, ordered_cases, supervises_gaze
 from finetune.floors import Floors
-from finetune.held_out import judge, look_at, measures, selection_score
+from finetune.held_out import judge, measures, selection_score
+from finetune.look import look_at
 from finetune.prepare import Prepared, fit_places, pace_of, prepare
 from finetune.provenance import Trained, provenance_values, public_places, write_provenance
 from finetune.records import CHECKPOINTS, Ending, Measure, read_provenance, settle

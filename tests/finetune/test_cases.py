@@ -108,7 +108,7 @@ def test_annotators_that_there_are_not_are_named(folder: Path, tmp_path: Path, f
     with pytest.raises(DataError, match="no scanpath is by foxx; there are those of fox, owl"):
         read_cases(configure(folder, **{field: ["foxx"]}))
     crowd = [Study(f"i{n}", n, readings={f"r{n:02}": HERE}) for n in range(20)]
-    with pytest.raises(DataError, match="by foxx; there are those of r00, .*, r11 and 8 others"):
+    with pytest.raises(DataError, match=r"by foxx; there are those of r00, .*, r11 and 8 others"):
         read_cases(configure(write_folder(tmp_path / "crowd", crowd), **{field: ["r03", "foxx"]}))
     labels = write_folder(tmp_path / "labels", [Study("a", 1, findings={"edema": 1.0})])
     with pytest.raises(DataError, match="by foxx; the data have none at all"):
@@ -232,7 +232,8 @@ def per_reading(image: str, reader: str, findings: dict[str, float], report: str
 
 def test_readers_of_one_image_may_differ() -> None:
     first, other = merged([
-        per_reading("a", "owl", {"edema": 1.0, "nodule": 1.0, "mass": 1.0}), per_reading("b", "owl", {"edema": 1.0}, "B."),
+        per_reading("a", "owl", {"edema": 1.0, "nodule": 1.0, "mass": 1.0}),
+        per_reading("b", "owl", {"edema": 1.0}, "B."),
         per_reading("a", "fox", {"edema": 0.0, "nodule": 1.0, "mass": 0.0}, "A."),
         per_reading("a", "elk", {"mass": 0.0, "hernia": 1.0}, "Not A."),
     ])  # fmt: skip

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from finetune import held_out, run
+from finetune import held_out, look, run
 from finetune.config import FinetuneConfig
 from finetune.records import (
     EXIT_DONE,
@@ -131,9 +131,9 @@ def test_a_request_to_stop_is_heard_in_the_middle_of_a_scoring(
     assert go(config, tmp_path / "whole", tmp_path / "whole.run").outcome == "done"
     begun: list[int] = []
 
-    def look_at(*args: object) -> held_out.Looked:
+    def look_at(*args: object) -> look.Looked:
         begun.append(1)
-        return held_out.look_at(*args)  # type: ignore[arg-type]
+        return look.look_at(*args)  # type: ignore[arg-type]
 
     with monkeypatch.context() as asked:
         asked.setattr(run, "look_at", look_at)
