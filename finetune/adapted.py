@@ -33,8 +33,11 @@ def adapted_config(
         fitted: added findings with a usual place.
     """
     head, placed = base.finding_names[: base.num_head_findings], base.finding_names[base.num_head_findings :]
+    told = {name for case in cases for name in case.record.findings} if config.finding_weight > 0 else set()
+    if not base.findings_trained:  # a finding that nobody ever taught would be shown as if it were known
+        head = tuple(name for name in head if name in told)
     readings = [reading for case in cases for reading in case.record.readings]
-    timed = any(f.duration_ms is not None for reading in readings for f in reading.scanpath)
+    timed = any((f.duration_ms or 0) > 0 for reading in readings for f in reading.scanpath)
     readers = {reading.reader for reading in readings}
     said = f"{_many(readings, 'scanpath')} of {_many(readers, 'annotator')} on {_many(cases, 'image')}"
     taught = supervises_gaze(config.gaze_order, cases)
@@ -45,7 +48,7 @@ def adapted_config(
         usual_places=(*base.usual_places, *(one.place for one in fitted)),
         target_sigma_patches=config.target_sigma_patches,
         gaze_trained=base.gaze_trained or (taught and config.gaze_weight > 0),
-        findings_trained=base.findings_trained or any(case.record.findings for case in cases),
+        findings_trained=base.findings_trained or bool(fitted) or not told.isdisjoint((*head, *rows)),
         dwell_trained=base.dwell_trained or (taught and timed and config.dwell_weight > 0),
         trained_on=f"{base.trained_on}, then {said}" if base.trained_on else said,
         gaze_weight=config.gaze_weight,
@@ -112,11 +115,13 @@ def _grown_heads(model: GazeVLM, gaze: GazeConfig, fitted: Sequence[Fitted]) -> 
         if name not in FINDING_ROWS and not name.startswith("placed.")
     }  # fmt: skip
     heads.load_state_dict(known, strict=False)
-    rows = before.num_head_findings
     heads.finding.weight.zero_()
     heads.finding.bias.zero_()
-    heads.finding.weight[:rows] = old.finding.weight[:rows].cpu()
-    heads.finding.bias[:rows] = old.finding.bias[:rows].cpu()
+    rows = {name: row for row, name in enumerate(before.finding_names[: before.num_head_findings])}
+    for row, name in enumerate(gaze.finding_names[: gaze.num_head_findings]):
+        if name in rows:
+            heads.finding.weight[row] = old.finding.weight[rows[name]].cpu()
+            heads.finding.bias[row] = old.finding.bias[rows[name]].cpu()
     if gaze.usual_places:
         kept = len(before.usual_places)
         if kept:

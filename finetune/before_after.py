@@ -1,11 +1,11 @@
 """A few held-out images as the base and the adapter see them, for people to look at side by side."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from finetune.cases import Case
-from finetune.features import at_rest
+from finetune.cases import Case, go_on
+from finetune.features import Pace, at_rest
 from finetune.records import BEFORE_AFTER, write_json
 from gazevlm_core.inference import GazeEngine
 from gazevlm_core.options import DEFAULT_QUESTION, DiagnoseOptions
@@ -23,11 +23,20 @@ def shown_cases(held_out: Sequence[Case]) -> list[Case]:
     return sorted(held_out, key=lambda case: not case.record.readings)[:MOST_SHOWN]
 
 
-def answers(engine: GazeEngine, cases: Sequence[Case]) -> list[Diagnosis]:
-    """Path and words of a model as it is now, one image at a time: grids may differ, and memory is short."""
+def answers(engine: GazeEngine, cases: Sequence[Case], check: Callable[[], None] = go_on) -> list[Diagnosis]:
+    """Path and words of a model as it is now, one image at a time: grids may differ, and memory is short.
+
+    Args:
+        engine: the model.
+        cases: the images.
+        check: called before each image; may raise to end.
+    """
     options = DiagnoseOptions(max_new_tokens=MOST_TOKENS)
     with at_rest(engine):
-        return [engine.diagnose(case.load(), DEFAULT_QUESTION, options) for case in cases]
+        return [
+            engine.diagnose(case.load(), DEFAULT_QUESTION, options)
+            for (case,) in Pace(1, check).chunks(cases)
+        ]
 
 
 def write_before_after(

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from gazevlm_core.datasets.splits import split_of
 from gazevlm_core.images import ImageError, load_image
 
 FOLDER = "folder"
+NAMED_READERS = 12  # in an error
 TRAIN, HELD_OUT = "train", "held_out"
 
 
@@ -28,13 +29,15 @@ class Case:
 
     Args:
         dataset: position of its data set in the mix.
-        record: readings and labels.
+        record: readings of all readers, and labels.
         digest: SHA-256 of its pixels as the model sees them (RGB, upright) and of their size.
+        size_px: width and height of these pixels.
     """
 
     dataset: int
     record: StudyRecord
     digest: str
+    size_px: tuple[int, int]
 
     def load(self) -> Image.Image:
         """Its upright RGB image.
@@ -53,15 +56,29 @@ class Split:
     held_out: tuple[Case, ...]
 
 
-def read_cases(config: FinetuneConfig) -> list[Case]:
+def go_on() -> None:
+    """What is asked between images where nobody can want an end."""
+
+
+def read_cases(config: FinetuneConfig, check: Callable[[], None] = go_on) -> list[Case]:
     """All images of the mix that teach something, in the data sets' order.
 
+    Args:
+        config: which data sets and annotators.
+        check: called before each image; may raise to end.
+
     Raises:
-        DataError: nothing can be read, nothing is left, or the same picture is labelled both ways.
+        DataError: nothing can be read, nothing is left, no annotator has a name that was given, or the same picture is
+            labelled both ways.
     """
+    mix = [_records(spec) for spec in config.annotations]
+    check_readers(config, {reading.reader for records in mix for record in records for reading in record.readings})
     cases: list[Case] = []
-    for number, spec in enumerate(config.annotations):
-        found = [Case(number, record, image_digest(record)) for record in _records(spec, config)]
+    for number, (spec, records) in enumerate(zip(config.annotations, mix, strict=True)):
+        found = []
+        for record in merged(_chosen(records, config)):
+            check()
+            found.append(Case(number, record, *picture_of(record)))
         if not found:
             who = f" by {', '.join(config.annotators)}" if config.annotators else ""
             raise DataError(f"{spec}: no image there has a scanpath{who}, a finding or a report; choose other data")
@@ -72,18 +89,43 @@ def read_cases(config: FinetuneConfig) -> list[Case]:
     return cases
 
 
-def _records(spec: str, config: FinetuneConfig) -> Iterable[StudyRecord]:
+def _records(spec: str) -> list[StudyRecord]:
+    """What a data set says of the images of which it says anything; a report without a word says nothing."""
     name, root, images = parse_spec(spec)
     try:
-        for record in open_dataset(name, root, images).records():
-            kept = [
-                reading for reading in record.readings
-                if not config.annotators or reading.reader in {*config.annotators, *config.held_out_annotators}
-            ]  # fmt: skip
-            if kept or record.findings or record.report:
-                yield replace(record, readings=tuple(kept))
+        records = [
+            record if (record.report or "").strip() else replace(record, report=None)
+            for record in open_dataset(name, root, images).records()
+        ]
     except DatasetError as error:
         raise DataError(str(error)) from None
+    return [record for record in records if record.readings or record.findings or record.report]
+
+
+def _chosen(records: Sequence[StudyRecord], config: FinetuneConfig) -> list[StudyRecord]:
+    """What chosen annotators read. Labels and words of other images were others', where a data set has readings."""
+    wanted = {*config.annotators, *config.held_out_annotators}
+    if not config.annotators or not any(record.readings for record in records):
+        return list(records)
+    kept = [
+        replace(record, readings=tuple(reading for reading in record.readings if reading.reader in wanted))
+        for record in records
+    ]
+    return [record for record in kept if record.readings]
+
+
+def check_readers(config: FinetuneConfig, readers: Collection[str]) -> None:
+    """Whether the annotators of a configuration are among those of the data.
+
+    Raises:
+        DataError: the first that is not, with those that there are.
+    """
+    unknown = [name for name in (*config.annotators, *config.held_out_annotators) if name not in readers]
+    if unknown:
+        first = sorted(readers)[:NAMED_READERS]
+        more = f" and {len(readers) - len(first)} others" if len(readers) > len(first) else ""
+        there = f"there are those of {', '.join(first)}{more}" if readers else "the data have none at all"
+        raise DataError(f"no scanpath is by {unknown[0]}; {there}")
 
 
 def parse_spec(spec: str) -> tuple[str, Path, Path | None]:
@@ -95,14 +137,15 @@ def parse_spec(spec: str) -> tuple[str, Path, Path | None]:
     return name, Path(root), Path(images) if comma else None
 
 
-def image_digest(record: StudyRecord) -> str:
-    """Digest of a record's picture.
+def picture_of(record: StudyRecord) -> tuple[str, tuple[int, int]]:
+    """Digest and size of a record's picture; see `Case`.
 
     Raises:
         DataError: it cannot be read.
     """
     image = _image(record)
-    return hashlib.sha256(f"{image.width}x{image.height}\n".encode() + image.tobytes()).hexdigest()
+    digest = hashlib.sha256(f"{image.width}x{image.height}\n".encode() + image.tobytes()).hexdigest()
+    return digest, (image.width, image.height)
 
 
 def _image(record: StudyRecord) -> Image.Image:
@@ -112,8 +155,35 @@ def _image(record: StudyRecord) -> Image.Image:
         raise DataError(f"{record.dataset}, image {record.image_id}: {error}") from None
 
 
+def merged(records: Iterable[StudyRecord]) -> list[StudyRecord]:
+    """One record per image, of those that some data sets yield per reading.
+
+    Labels are those of more than half of the readers who say anything, as in exported annotations; a tie leaves one
+    out. The first report stays: an image has one answer.
+    """
+    by_image: dict[tuple[object, ...], list[StudyRecord]] = {}
+    for record in records:
+        by_image.setdefault((record.image_id, record.patient_id, record.image_path), []).append(record)
+    return [_merged(some) for some in by_image.values()]
+
+
+def _merged(records: Sequence[StudyRecord]) -> StudyRecord:
+    values: dict[str, list[float]] = {}
+    for record in records:
+        for name, value in record.findings.items():
+            values.setdefault(name, []).append(value)
+    shares = {name: sum(said) / len(said) for name, said in values.items()}
+    return replace(
+        records[0],
+        readings=tuple(reading for record in records for reading in record.readings),
+        findings={name: float(share > 0.5) for name, share in shares.items() if share != 0.5},
+        report=next((record.report for record in records if record.report), None),
+        boxes=tuple(box for record in records for box in record.boxes),
+    )
+
+
 def check_labels(cases: Sequence[Case]) -> None:
-    """Whether one picture is labelled in one way.
+    """Whether one picture is labelled in one way, under all names that it goes by.
 
     Raises:
         DataError: the first picture that is said to have and not to have a finding.
@@ -133,7 +203,9 @@ def split_cases(cases: Sequence[Case], config: FinetuneConfig) -> Split:
     """Split by patient; pictures that are alike go the same way, whatever their names.
 
     A patient's side is drawn from a hash of the name: others coming or going move nobody, except that neither side is
-    left empty. Scanpaths of held-out annotators are never learned; where there are any, they alone are scored against.
+    left empty. A name is the same patient in all data sets of a mix, since several share MIMIC's patients. Scanpaths of
+    held-out annotators are never learned, nor is what else they say of images that nobody else read; where there are
+    any, they alone are scored against.
 
     Raises:
         DataError: fewer than two patients, or nobody left on a side.
@@ -149,11 +221,14 @@ def split_cases(cases: Sequence[Case], config: FinetuneConfig) -> Split:
             sides[groups[0]] = side
             assert other in sides.values()
     hidden = set(config.held_out_annotators)
-    train = [_readings_by(case, lambda reader: reader not in hidden) for case in _of(cases, group_of, sides, TRAIN)]
-    held_out = _of(cases, group_of, sides, HELD_OUT)
+    train, held_out = (_of(cases, group_of, sides, side) for side in (TRAIN, HELD_OUT))
+    taught = []
+    for case in train:
+        left = _readings_by(case, lambda reader: reader not in hidden)
+        if left.record.readings or not case.record.readings:  # else its labels and words are a hidden annotator's
+            taught.append(left)
     if hidden:
         held_out = [_readings_by(case, lambda reader: reader in hidden) for case in held_out]
-    taught = [case for case in train if case.record.readings or case.record.findings or case.record.report]
     if not taught or not held_out:
         raise DataError("nothing is left to learn from once the held-out annotators are taken out; hold out fewer")
     return Split(tuple(taught), tuple(held_out))
@@ -169,7 +244,7 @@ def _readings_by(case: Case, wanted: Callable[[str], bool]) -> Case:
 
 
 def _groups(cases: Sequence[Case]) -> list[str]:
-    """The group of each case: patients that share a picture are one."""
+    """The group of each case: patients that share a name or a picture are one."""
     leader: dict[str, str] = {}
 
     def lead(name: str) -> str:
@@ -177,7 +252,7 @@ def _groups(cases: Sequence[Case]) -> list[str]:
             name = leader[name]
         return name
 
-    names = [f"patient {case.dataset} {case.record.patient_id}" for case in cases]
+    names = [f"patient 0 {case.record.patient_id}" for case in cases]  # the 0 keeps the splits of earlier versions
     for case, name in zip(cases, names, strict=True):
         first, second = sorted((lead(name), lead(f"picture {case.digest}")))
         leader[second] = first

@@ -3,7 +3,7 @@ first step from the seed, so a resumed run sees what an uninterrupted one would 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 from finetune.cases import Case
 from finetune.config import FinetuneConfig
 from finetune.features import FeatureStore
+from gazevlm_core.model.processor import GazeVLMProcessor
 from gazevlm_core.options import DEFAULT_QUESTION
 from gazevlm_core.phantom.report import presence_question
 from gazevlm_core.phantom.truth import NO_FINDING
@@ -56,15 +57,14 @@ def draw_epochs(cases: Sequence[Case], config: FinetuneConfig, number: int) -> l
 
     Args:
         cases: to learn from.
-        config: seed, shares, batch size and grouping.
+        config: seed and shares.
         number: how many.
     """
     rng = np.random.default_rng([config.seed, 1])
     draws: list[Draw] = []
     while len(draws) < number:
         draws += [_draw(index, cases[index], rng) for index in _epoch(cases, config, rng)]
-    draws = draws[:number]
-    return _by_length(draws, cases, config) if config.group_by_length else draws
+    return draws[:number]
 
 
 def _epoch(cases: Sequence[Case], config: FinetuneConfig, rng: np.random.Generator) -> list[int]:
@@ -88,17 +88,50 @@ def _draw(index: int, case: Case, rng: np.random.Generator) -> Draw:
     return Draw(index, DEFAULT_QUESTION, report)
 
 
-def _by_length(draws: list[Draw], cases: Sequence[Case], config: FinetuneConfig) -> list[Draw]:
-    """Draws of about the same length side by side, within pools of a few batches, so that the order stays random."""
+def grouped(
+    draws: list[Draw], cases: Sequence[Case], config: FinetuneConfig, processor: GazeVLMProcessor
+) -> list[Draw]:
+    """Draws of about as many tokens side by side, within pools of a few batches, so that the order stays random.
+
+    Where the configuration does not ask for it, they are left as they are.
+
+    Args:
+        draws: see `draw_epochs`.
+        cases: to learn from.
+        config: seed, batch size and whether to group.
+        processor: tells how many tokens an image and words take.
+    """
+    if not config.group_by_length:
+        return draws
+    lengths = {draw: token_count(draw, cases[draw.case], processor) for draw in set(draws)}
     pool = LENGTH_POOL * config.batch_size
     rng = np.random.default_rng([config.seed, 2])
     ordered: list[Draw] = []
     for first in range(0, len(draws), pool):
-        some = sorted(draws[first : first + pool], key=lambda draw: len(draw.answer or "") + len(draw.question))
+        some = sorted(draws[first : first + pool], key=lambda draw: lengths[draw])
         batches = [some[i : i + config.batch_size] for i in range(0, len(some), config.batch_size)]
         short = [batches.pop()] if len(batches[-1]) < config.batch_size else []  # a part of a batch stays the last
         ordered += [draw for number in rng.permutation(len(batches)) for draw in batches[int(number)]]
         ordered += [draw for batch in short for draw in batch]
+    return ordered
+
+
+def token_count(draw: Draw, case: Case, processor: GazeVLMProcessor) -> int:
+    """Tokens of a draw that others may not have: merged patches, and the words of question and answer."""
+    width, height = case.size_px
+    patches = processor.image_processor.get_number_of_image_patches(height, width)
+    words = processor.tokenizer([draw.question, draw.answer or ""])["input_ids"]
+    return patches // processor.image_processor.merge_size**2 + sum(map(len, words))
+
+
+def ordered_cases(cases: Sequence[Case], config: FinetuneConfig) -> list[Case]:
+    """The cases with the scanpaths that a run is taught, see `ordered_paths`: a control learns from no others."""
+    ordered = []
+    for index, case in enumerate(cases):
+        readings = case.record.readings
+        paths = ordered_paths([reading.scanpath for reading in readings], config.gaze_order, (config.seed, index))
+        kept = tuple(replace(reading, scanpath=path) for reading, path in zip(readings, paths, strict=False))  # or none
+        ordered.append(replace(case, record=replace(case.record, readings=kept)))
     return ordered
 
 
@@ -120,11 +153,7 @@ class TrainingItems(Dataset):
         believed: Sequence[Mapping[str, float]],
     ) -> None:
         self.draws = draws
-        self._cases = cases
-        self._paths = [
-            ordered_paths([r.scanpath for r in case.record.readings], config.gaze_order, (config.seed, index))
-            for index, case in enumerate(cases)
-        ]
+        self._cases = ordered_cases(cases, config)
         self._findings = [
             mixed_findings(case.record.findings, known, config.retain)
             for case, known in zip(cases, believed, strict=True)
@@ -135,8 +164,9 @@ class TrainingItems(Dataset):
 
     def __getitem__(self, index: int) -> Item:
         draw = self.draws[index]
-        paths, findings = self._paths[draw.case], self._findings[draw.case]
-        return Item(self._cases[draw.case], draw.question, draw.answer, findings, paths)
+        case = self._cases[draw.case]
+        paths = tuple(reading.scanpath for reading in case.record.readings)
+        return Item(case, draw.question, draw.answer, self._findings[draw.case], paths)
 
 
 def held_out_item(case: Case) -> Item:

@@ -7,20 +7,46 @@ dtype. The files are memory-mapped when they are read, so that memory does not g
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from finetune.cases import Case
+from finetune.cases import Case, go_on
 from gazevlm_core.inference import EncodedImage, GazeEngine
 from gazevlm_core.model.processor import GazeVLMProcessor
 from gazevlm_core.training.nano_parts import quick_patch_embedding
+
+MOST_AT_ONCE = 16
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How a pass over many images goes on.
+
+    Args:
+        images: at once. A pass without gradients needs less memory than a training step on as many, so a run takes
+            its batch size where that is smaller.
+        check: called before each of these; may raise to end the pass, of which nothing is lost but itself.
+    """
+
+    images: int = MOST_AT_ONCE
+    check: Callable[[], None] = go_on
+
+    def chunks(self, items: Sequence[T]) -> Iterator[list[T]]:
+        """The items in order, some at once."""
+        for first in range(0, len(items), self.images):
+            self.check()
+            yield list(items[first : first + self.images])
+
+
+USUAL_PACE = Pace()
 
 
 @dataclass(frozen=True)
@@ -67,7 +93,7 @@ class FeatureStore:
             partial.unlink(missing_ok=True)
 
 
-def fill_features(store: FeatureStore, engine: GazeEngine, cases: Sequence[Case]) -> int:
+def fill_features(store: FeatureStore, engine: GazeEngine, cases: Sequence[Case], pace: Pace = USUAL_PACE) -> int:
     """Compute what is missing; how many pictures that were.
 
     One by one: computed together, a picture's last bits would depend on its company, and on which were there before.
@@ -76,6 +102,7 @@ def fill_features(store: FeatureStore, engine: GazeEngine, cases: Sequence[Case]
     if missing and engine.model.device.type == "cpu":
         quick_patch_embedding(engine.model)
     for case in missing.values():
+        pace.check()
         (encoded,) = engine.encode_images([case.load()])
         store.write(case.digest, encoded.tokens, encoded.grid_thw)
     return len(missing)
@@ -93,10 +120,10 @@ def at_rest(engine: GazeEngine) -> Iterator[None]:
 
 
 def encoded_cases(
-    cases: Sequence[Case], engine: GazeEngine, store: FeatureStore | None, batch_size: int
+    cases: Sequence[Case], engine: GazeEngine, store: FeatureStore | None, pace: Pace = USUAL_PACE
 ) -> Iterator[tuple[list[Case], list[EncodedImage]]]:
-    """Cases in batches with their images after the vision tower, from the store or computed."""
-    for some in _groups(list(cases), batch_size):
+    """Cases, some at once, with their images after the vision tower, from the store or computed."""
+    for some in pace.chunks(cases):
         if store is None:
             yield some, engine.encode_images([case.load() for case in some])
         else:
@@ -122,7 +149,3 @@ def engine_image(processor: GazeVLMProcessor, tokens: torch.Tensor, grid_thw: to
     merge = processor.image_processor.merge_size
     return EncodedImage(tokens, grid_thw, PatchGrid.from_grid_thw(grid_thw.tolist(), merge))
 
-
-def _groups(items: list[Any], size: int) -> Iterator[list[Any]]:
-    for first in range(0, len(items), size):
-        yield items[first : first + size]

@@ -1,25 +1,16 @@
-"""Scores on the held-out images: of the base once, of the adapter at every scoring, each beside its floors."""
+"""Scores on the held-out images, from what the base and the adapter say of them, each beside its floors."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-import torch
 
 from finetune.cases import Case
-from finetune.examples import AdaptCollator, held_out_item
-from finetune.features import FeatureStore, at_rest, encoded_cases
+from finetune.floors import Floors, Path, finding_loss, on_grid, uniform_loss
+from finetune.look import Looked
 from finetune.records import Measure, Verdict
-from gazevlm_core.geometry import PatchGrid
-from gazevlm_core.inference import GazeEngine
 from gazevlm_core.metrics.labels import auroc
-from gazevlm_core.metrics.sequence import medoid_index, sequence_scores
-from gazevlm_core.options import DEFAULT_QUESTION, DiagnoseOptions
-from gazevlm_core.records import Diagnosis
-from gazevlm_core.scanpath import Scanpath
-from gazevlm_core.training.trainer import PARTS
+from gazevlm_core.metrics.sequence import sequence_scores
 
-IMAGES_AT_ONCE = 16
 SHUFFLES = 8
 CHANCE = 0.5
 SEQUENCE, ORDER, AUROC, ADDED = "sequence score", "order gain", "AUROC", "AUROC of added findings"
@@ -27,97 +18,31 @@ MAIN = (SEQUENCE, AUROC, ADDED)  # what the verdict goes by
 CONSTANT_FLOOR = "the best path of the training images, on every image"
 SHUFFLED_FLOOR = "its own path, shuffled"
 CHANCE_FLOOR = "chance"
-Path = tuple[int, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class Looked:
-    """What a model says of the images, before any word.
-
-    Args:
-        diagnoses: one per image, without an answer.
-        losses: name of a loss -> mean over the images, in nats; empty where none was asked for.
-    """
-
-    diagnoses: tuple[Diagnosis, ...]
-    losses: dict[str, float]
-
-    def probabilities(self) -> list[dict[str, float]]:
-        """Finding -> probability, per image."""
-        return [dict(diagnosis.finding_probabilities) for diagnosis in self.diagnoses]
-
-
-def look_at(engine: GazeEngine, cases: Sequence[Case], store: FeatureStore | None) -> Looked:
-    """Ask a model about images; nothing of its training is touched, not even the state of chance.
-
-    Args:
-        engine: the model as it is now.
-        cases: the images.
-        store: image tokens that stand for the vision tower; None runs it.
-    """
-    diagnoses: list[Diagnosis] = []
-    with at_rest(engine), torch.random.fork_rng(devices=_devices(engine)):
-        for some, images in encoded_cases(cases, engine, store, IMAGES_AT_ONCE):
-            gaze_pass = engine.look(images, [DEFAULT_QUESTION] * len(some))
-            diagnoses += [
-                engine.describe(gaze_pass, row, image, DiagnoseOptions()) for row, image in enumerate(images)
-            ]
-        return Looked(tuple(diagnoses), _losses(engine, cases, store))
-
-
-def _devices(engine: GazeEngine) -> list[torch.device]:
-    return [engine.model.device] if engine.model.device.type == "cuda" else []
-
-
-@torch.no_grad()
-def _losses(engine: GazeEngine, cases: Sequence[Case], store: FeatureStore | None) -> dict[str, float]:
-    """Mean of each loss over the batches that have it, with equal weights; empty without trained gaze tokens."""
-    gaze = engine.gaze_config
-    if not (gaze.gaze_trained or gaze.findings_trained):
-        return {}
-    collate = AdaptCollator(engine.processor, gaze, store=store)
-    sums: dict[str, list[float]] = {name: [] for name in PARTS}
-    for first in range(0, len(cases), IMAGES_AT_ONCE):
-        batch = collate([held_out_item(case) for case in cases[first : first + IMAGES_AT_ONCE]])
-        losses = engine.model(**{name: value.to(engine.model.device) for name, value in batch.items()})
-        for name in supervised(batch):
-            sums[name].append(float(getattr(losses, name)))
-    return {name: float(np.mean(values)) for name, values in sums.items() if values}
-
-
-def supervised(batch: dict[str, torch.Tensor]) -> list[str]:
-    """Names of the losses that a batch says anything about."""
-    said = {
-        "gaze_loss": "gaze_targets" in batch,
-        "text_loss": bool((batch["labels"] != -100).any()),
-        "finding_loss": bool((~batch["finding_labels"].isnan()).any()),
-        "dwell_loss": "gaze_durations_ms" in batch and bool((batch["gaze_durations_ms"] > 0).any()),
-    }
-    return [name for name, known in said.items() if known]
+UNIFORM_FLOOR = "every patch alike"
+PREVALENCE_FLOOR = "how often training images have it"
+TYPICAL_FLOOR = "the usual duration of training fixations"
 
 
 # ---- measures -------------------------------------------------------------------------------------------------------
 def measures(
-    cases: Sequence[Case], adapter: Looked, base: Looked, taught: Sequence[Scanpath], added: Sequence[str], seed: int
+    cases: Sequence[Case], adapter: Looked, base: Looked, floors: Floors, added: Sequence[str], seed: int
 ) -> list[Measure]:
     """All figures of the held-out images.
 
     Args:
         cases: the images, with their readings and labels.
         adapter, base: what the two say of them.
-        taught: scanpaths of the training images, behind the constant floor.
+        floors: from the training images.
         added: findings that the base lacks; it tells them by chance.
         seed: of the shuffled floors.
     """
-    found = _path_measures(cases, adapter, base, taught, seed)
+    found = _path_measures(cases, adapter, base, floors, seed)
     found += _auroc_measures(cases, adapter, base, added)
-    for name, value in adapter.losses.items():
-        found.append(Measure(name.replace("_", " "), value, base.losses.get(name), {}, False, "nats"))
-    return found
+    return found + _loss_measures(cases, adapter, base, floors)
 
 
 def _path_measures(
-    cases: Sequence[Case], adapter: Looked, base: Looked, taught: Sequence[Scanpath], seed: int
+    cases: Sequence[Case], adapter: Looked, base: Looked, floors: Floors, seed: int
 ) -> list[Measure]:
     read = [index for index, case in enumerate(cases) if case.record.readings]
     if not read or not any(adapter.diagnoses[index].gaze_trained for index in read):
@@ -129,13 +54,13 @@ def _path_measures(
     ]
     own, own_shuffled = _scores(adapter, read, targets, seed)
     before, before_shuffled = _scores(base, read, targets, seed)
-    floors = {SHUFFLED_FLOOR: own_shuffled} if own_shuffled is not None else {}
-    if taught:
-        constant = [_constant(taught, grid) for grid in grids]
-        floors[CONSTANT_FLOOR] = _mean_score(constant, targets)
+    beside = {SHUFFLED_FLOOR: own_shuffled} if own_shuffled is not None else {}
+    constant = [path for grid in grids if (path := floors.constant_path(grid)) is not None]
+    if constant:
+        beside[CONSTANT_FLOOR] = _mean_score(constant, targets)
     gain = None if own is None or own_shuffled is None else own - own_shuffled
     gain_before = None if before is None or before_shuffled is None else before - before_shuffled
-    return [Measure(SEQUENCE, own, before, floors), Measure(ORDER, gain, gain_before, {SHUFFLED_FLOOR: 0.0})]
+    return [Measure(SEQUENCE, own, before, beside), Measure(ORDER, gain, gain_before, {SHUFFLED_FLOOR: 0.0})]
 
 
 def _scores(
@@ -159,16 +84,6 @@ def _mean_score(paths: Sequence[Path], targets: Sequence[Sequence[Path]]) -> flo
     return float(np.mean([
         sequence_scores([path] * len(others), list(others)).mean() for path, others in zip(paths, targets, strict=True)
     ]))  # fmt: skip
-
-
-def _constant(taught: Sequence[Scanpath], grid: PatchGrid) -> Path:
-    paths = [on_grid(path, grid) for path in taught]
-    return paths[medoid_index(paths)]
-
-
-def on_grid(path: Scanpath, grid: PatchGrid) -> Path:
-    """A scanpath as patch indices."""
-    return tuple(grid.index_of(fixation) for fixation in path)
 
 
 def _auroc_measures(
@@ -201,6 +116,38 @@ def _mean_auroc(name: str, each: Sequence[Measure]) -> Measure:
     return Measure(name, float(np.mean(values)), before, {CHANCE_FLOOR: CHANCE})
 
 
+def _loss_measures(cases: Sequence[Case], adapter: Looked, base: Looked, floors: Floors) -> list[Measure]:
+    """Losses. Those of gaze have no base that aims at something else: as many steps, and targets as wide, are alike."""
+    beside: dict[str, dict[str, float | None]] = {
+        "gaze_loss": {UNIFORM_FLOOR: uniform_loss(cases, [one.grid for one in adapter.diagnoses], adapter.aims)},
+        "dwell_loss": {TYPICAL_FLOOR: floors.dwell_loss(cases, adapter.aims.steps)},
+    }
+    found = []
+    for name, value in adapter.losses.items():
+        comparable = name == "text_loss" or adapter.aims == base.aims
+        before = base.losses.get(name) if comparable else None
+        known = {floor: figure for floor, figure in beside.get(name, {}).items() if figure is not None}
+        found.append(_nats(name.replace("_", " "), value, before, known))
+    return found + _finding_loss(cases, adapter, base, floors)
+
+
+def _finding_loss(cases: Sequence[Case], adapter: Looked, base: Looked, floors: Floors) -> list[Measure]:
+    """Cross-entropy of the probabilities of findings that both tell; of all where the base tells none of them."""
+    ours, theirs = adapter.probabilities(), base.probabilities()
+    names = {name for case in cases for name in case.record.findings} & set(ours[0] if ours else ())
+    both = names & set(theirs[0] if theirs else ())
+    names = both or names
+    if not names:
+        return []
+    before = finding_loss(cases, theirs, names) if both else None
+    floor = finding_loss(cases, [floors.prevalences(names)] * len(cases), names)
+    return [_nats("finding loss", finding_loss(cases, ours, names), before, {PREVALENCE_FLOOR: floor})]
+
+
+def _nats(name: str, value: float, base: float | None, floors: Mapping[str, float]) -> Measure:
+    return Measure(name, value, base, floors, False, "nats")
+
+
 def judge(found: Sequence[Measure], images: int) -> Verdict:
     """Whether an adapter is better than its base: by the mean gain of the main measures.
 
@@ -224,7 +171,7 @@ def judge(found: Sequence[Measure], images: int) -> Verdict:
     return Verdict(better, f"It is {said} on {images} held-out images: {', '.join(words)}.")
 
 
-def selection_score(found: Sequence[Measure]) -> float:
-    """What early stopping goes by: the mean of the main measures."""
+def selection_score(found: Sequence[Measure]) -> float | None:
+    """What early stopping goes by: the mean of the main measures; None where there is none."""
     values = [one.value for one in found if one.name in MAIN and one.value is not None]
-    return float(np.mean(values)) if values else -float("inf")
+    return float(np.mean(values)) if values else None

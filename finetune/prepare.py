@@ -4,9 +4,11 @@ It is the same whenever it is done again, so a resumed run does it again.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+import torch
 
 from finetune.adapted import adapted_config
 from finetune.base import Base, load_base
@@ -14,19 +16,20 @@ from finetune.before_after import answers, shown_cases
 from finetune.cases import Case, Split, fingerprint, read_cases, split_cases
 from finetune.config import ConfigError, FinetuneConfig
 from finetune.ending import StopRequest
-from finetune.features import FeatureStore, at_rest, encoded_cases, fill_features
-from finetune.held_out import Looked, look_at
+from finetune.examples import ordered_cases
+from finetune.features import MOST_AT_ONCE, USUAL_PACE, FeatureStore, Pace, at_rest, encoded_cases, fill_features
+from finetune.look import Looked, look_at
 from finetune.records import FEATURES, write_json
 from finetune.run_log import RunLog
 from finetune.usual_place import Fitted, added_findings, find_place, fit_place
 from gazevlm_core.inference import GazeEngine
 from gazevlm_core.model.config import GazeConfig
+from gazevlm_core.model.places import pooled_tokens
 from gazevlm_core.records import Diagnosis
 
 BEGUN = "begun.json"
 # What a resumed run may be told anew: where things lie and how they are computed, not what is learned.
 FREE = frozenset({"annotations", "device", "gradient_checkpointing", "checkpoints", "report_to"})
-IMAGES_AT_ONCE = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +73,7 @@ def prepare(config: FinetuneConfig, run: Path, log: RunLog, stop: StopRequest) -
         Stopped: somebody wants the run to end.
     """
     log.phase("Reading the data")
-    cases = read_cases(config)
+    cases = read_cases(config, stop.check)
     split = split_cases(cases, config)
     check_begun(run, config, fingerprint(cases), writes=log.writes)
     stop.check()
@@ -78,29 +81,32 @@ def prepare(config: FinetuneConfig, run: Path, log: RunLog, stop: StopRequest) -
     base = load_base(config, begun_revision(run))
     check_base(run, base, writes=log.writes)
     stop.check()
-    store = _features(config, base, split, run, log)
+    pace = pace_of(config, stop.check)
+    store = _features(config, base, split, run, log, pace)
     stop.check()
     known = base.engine.gaze_config
     new, left_out = added_findings(split.train, known.finding_names) if config.add_findings else ([], [])
-    fitted = fit_places(split.train, new, base.engine, store)
-    placed = {one.place.name for one in fitted}
-    gaze = adapted_config(known, config, split.train, [name for name in new if name not in placed], fitted)
+    fitted = fit_places(ordered_cases(split.train, config), new, base.engine, store, pace)
+    placed = [one.place.name for one in fitted]
+    rows = [name for name in new if name not in placed] if config.finding_weight > 0 else []  # else never trained
+    gaze = adapted_config(known, config, split.train, rows, fitted)
     if config.min_pixels or config.max_pixels:
         gaze = replace(gaze, pixel_limits=base.pixel_limits)
     log.phase(f"Scoring the base on {len(split.held_out)} held-out images")
-    looked = look_at(base.engine, split.held_out, store)
-    before = answers(base.engine, shown_cases(split.held_out))
+    looked = look_at(base.engine, split.held_out, store, pace)
+    before = answers(base.engine, shown_cases(split.held_out), stop.check)
     stop.check()
     believed: tuple[Mapping[str, float], ...] = tuple({} for _ in split.train)
     if known.findings_trained and config.retain > 0 and config.finding_weight > 0:
         log.phase("Asking the base about the training images")
         head = set(known.finding_names[: known.num_head_findings])
-        said = look_at(base.engine, split.train, store).probabilities()
+        said = look_at(base.engine, split.train, store, pace).probabilities()
         believed = tuple({name: p for name, p in one.items() if name in head} for one in said)
     stop.check()
     return Prepared(
-        config, split, base, store, gaze, tuple(fitted), tuple(new), tuple(left_out), looked, believed, tuple(before)
-    )
+        config, split, base, store, gaze, tuple(fitted), (*placed, *rows), tuple(left_out), looked, believed,
+        tuple(before),
+    )  # fmt: skip
 
 
 def check_begun(run: Path, config: FinetuneConfig, data: str, *, writes: bool) -> None:
@@ -163,30 +169,41 @@ def _begun_base(run: Path) -> dict[str, str]:
     return found
 
 
-def _features(config: FinetuneConfig, base: Base, split: Split, run: Path, log: RunLog) -> FeatureStore | None:
+def pace_of(config: FinetuneConfig, check: Callable[[], None]) -> Pace:
+    """How a run looks at many images: as many at once as a training step does, or fewer."""
+    return Pace(min(config.batch_size, MOST_AT_ONCE), check)
+
+
+def _features(
+    config: FinetuneConfig, base: Base, split: Split, run: Path, log: RunLog, pace: Pace
+) -> FeatureStore | None:
     if not (config.cache_features and config.freeze_vision):
         return None
     store = FeatureStore(run / FEATURES, base.fingerprint, base.pixel_limits, base.engine.model.model.visual.dtype)
     cases = (*split.train, *split.held_out)
     log.phase(f"Computing what the vision tower says of {len(cases)} images")
-    fill_features(store, base.engine, cases)
+    fill_features(store, base.engine, cases, pace)
     return store
 
 
 def fit_places(
-    cases: Sequence[Case], names: Sequence[str], engine: GazeEngine, store: FeatureStore | None
+    cases: Sequence[Case], names: Sequence[str], engine: GazeEngine, store: FeatureStore | None, pace: Pace = USUAL_PACE
 ) -> list[Fitted]:
     """Heads of the added findings that have a usual place.
 
     Args:
-        cases: to learn from.
+        cases: to learn from, with the scanpaths that are taught; see `ordered_cases`.
         names: added findings.
         engine: whose vision tower looks, where there is no store.
         store: image tokens.
+        pace: how many images at once.
     """
     places = [place for place in (find_place(cases, name) for name in names) if place is not None]
     if not places:
         return []
+    pooled: list[torch.Tensor] = []  # [F, D] of each image; all tokens of all images would be too many to keep
     with at_rest(engine):
-        images = [image for _, some in encoded_cases(cases, engine, store, IMAGES_AT_ONCE) for image in some]
-    return [fit_place(place, cases, images) for place in places]
+        for _, images in encoded_cases(cases, engine, store, pace):
+            pooled += [pooled_tokens(image.tokens, image.grid, places).cpu() for image in images]
+    features = torch.stack(pooled).double().numpy()
+    return [fit_place(place, cases, features[:, number]) for number, place in enumerate(places)]

@@ -16,10 +16,12 @@ from finetune.base import is_same_base
 from finetune.before_after import answers, shown_cases, write_before_after
 from finetune.cases import fingerprint, read_cases, split_cases
 from finetune.config import ConfigError, FinetuneConfig
-from finetune.ending import StopRequest
-from finetune.examples import AdaptCollator, TrainingItems, draw_epochs, supervises_gaze
-from finetune.held_out import judge, look_at, measures
-from finetune.prepare import FREE, Prepared, fit_places, prepare
+from finetune.ending import Stopped, StopRequest
+from finetune.examples import AdaptCollator, TrainingItems, draw_epochs, grouped, ordered_cases, supervises_gaze
+from finetune.floors import Floors
+from finetune.held_out import judge, measures, selection_score
+from finetune.look import look_at
+from finetune.prepare import FREE, Prepared, fit_places, pace_of, prepare
 from finetune.provenance import Trained, provenance_values, public_places, write_provenance
 from finetune.records import (
     CHECKPOINTS,
@@ -38,6 +40,9 @@ from finetune.selection import Selection
 from finetune.trainer import AdaptTrainer, load_weights
 
 STOPPED = "Stopped at step {step} of {steps}; a checkpoint is kept, and resuming goes on from it."
+NOTHING_TO_STOP_BY = (
+    "The held-out images give no sequence score and no AUROC at step {step}, so there is nothing to stop early by"
+)
 
 
 def finetune(config: FinetuneConfig, out: Path, run: Path, stop: StopRequest, log: RunLog) -> Ending:
@@ -72,7 +77,8 @@ class Training:
     def __init__(self, prepared: Prepared, out: Path, run: Path, stop: StopRequest, log: RunLog) -> None:
         self.prepared, self.config = prepared, prepared.config
         self.out, self.run, self.log = out, run, log
-        self._stop = stop
+        self._stop, self._pace = stop, pace_of(self.config, self._check)
+        self._floors = Floors(prepared.split.train, self.config.seed)
         self.engine = prepared.base.engine
         set_seed(self.config.seed)
         self.adapted = adapt_model(self.engine.model, self.config, prepared.gaze, prepared.fitted)
@@ -88,7 +94,8 @@ class Training:
         processes = int(os.environ.get("WORLD_SIZE", "1"))
         steps = total_steps(config, len(cases), processes)
         number = steps * config.batch_size * config.accumulation * processes
-        items = TrainingItems(cases, draw_epochs(cases, config, number), config, self.prepared.believed)
+        draws = grouped(draw_epochs(cases, config, number), cases, config, self.engine.processor)
+        items = TrainingItems(cases, draws, config, self.prepared.believed)
         taught = supervises_gaze(config.gaze_order, cases)
         collate = AdaptCollator(
             self.engine.processor, self.prepared.gaze, store=self.prepared.store, use_gaze=taught
@@ -117,25 +124,36 @@ class Training:
 
     def go(self) -> Ending:
         """Train, score, and leave the adapter."""
-        config, split = self.config, self.prepared.split
+        split = self.prepared.split
         trainer, steps = self.trainer, self.trainer.args.max_steps
         first = int(self.checkpoint.name.rpartition("-")[2]) if self.checkpoint else 0
         self.log.write(
             "start", step=first, steps=steps, images=len(split.train), held_out_images=len(split.held_out),
             device=device_name(self.engine.model.device),
         )  # fmt: skip
-        started = time.monotonic()
+        try:
+            return self._finish(self._train())
+        except Stopped:  # between steps or in the middle of a scoring: the last step has a checkpoint
+            step = max(first, trainer.state.global_step)
+            return Ending("stopped", STOPPED.format(step=step, steps=steps), step)
+
+    def _train(self) -> Trained:
+        """The steps.
+
+        Raises:
+            Stopped: the run should end.
+        """
+        trainer, started = self.trainer, time.monotonic()
         if not self._was_over():
             trainer.train(resume_from_checkpoint=str(self.checkpoint) if self.checkpoint else None)
         if self.callback.stopped:
-            step = trainer.state.global_step
-            return Ending("stopped", STOPPED.format(step=step, steps=steps), step)
+            raise Stopped
         seconds, step = time.monotonic() - started, trainer.state.global_step
-        if config.patience and self.selection.best_step is not None:
+        if self.config.patience and self.selection.best_step is not None:
             step = self.selection.best_step
             trainer.accelerator.wait_for_everyone()
             load_weights(self.adapted, self.selection.best_folder())
-        return self._finish(Trained(step, seconds, device_name(self.engine.model.device), self.prepared.left_out))
+        return Trained(step, seconds, device_name(self.engine.model.device), self.prepared.left_out)
 
     def _was_over(self) -> bool:
         """Whether the run that is gone on from had stopped early, or would have, had it been let to score."""
@@ -147,6 +165,8 @@ class Training:
         return self.selection.is_over
 
     def _take(self, found: list[Measure], step: int) -> bool:
+        if self.config.patience and selection_score(found) is None:
+            self.log.phase(NOTHING_TO_STOP_BY.format(step=step))
         self.selection.take(found, step)
         return self.selection.is_over
 
@@ -155,10 +175,9 @@ class Training:
         prepared, config = self.prepared, self.config
         self._refit_places()
         with self.trainer.whole():
-            looked = look_at(self.engine, prepared.split.held_out, prepared.store)
-        taught = [reading.scanpath for case in prepared.split.train for reading in case.record.readings]
+            looked = look_at(self.engine, prepared.split.held_out, prepared.store, self._pace)
         found = measures(
-            prepared.split.held_out, looked, prepared.base_looked, taught, prepared.added, config.seed
+            prepared.split.held_out, looked, prepared.base_looked, self._floors, prepared.added, config.seed
         )
         return list(broadcast_object_list(found))  # what processes decide by must be the same for all of them
 
@@ -167,7 +186,8 @@ class Training:
         if self.config.freeze_vision or not self.prepared.fitted:
             return
         names = [one.place.name for one in self.prepared.fitted]
-        fitted = fit_places(self.prepared.split.train, names, self.engine, None)
+        cases = ordered_cases(self.prepared.split.train, self.config)
+        fitted = fit_places(cases, names, self.engine, None, self._pace)
         first = len(self.prepared.gaze.usual_places) - len(fitted)
         set_placed(self.engine.model.gaze_heads, fitted, first=first)
 
@@ -176,6 +196,15 @@ class Training:
         wanted = torch.tensor(float(self._stop()), device=self.trainer.args.device)
         return bool(self.trainer.accelerator.reduce(wanted, reduction="sum") > 0)
 
+    def _check(self) -> None:
+        """Between images of a scoring; all processes ask, and end together.
+
+        Raises:
+            Stopped: the run should end.
+        """
+        if self._agree_to_stop():
+            raise Stopped
+
     def _finish(self, trained: Trained) -> Ending:
         prepared, split = self.prepared, self.prepared.split
         self.log.phase(f"Scoring the adapter on {len(split.held_out)} held-out images")
@@ -183,7 +212,7 @@ class Training:
         verdict = judge(found, len(split.held_out))
         shown = shown_cases(split.held_out)
         with self.trainer.whole():
-            after = answers(self.engine, shown)
+            after = answers(self.engine, shown, self._check)
         if self.trainer.args.should_save:
             write_before_after(self.run, shown, prepared.before, after)
         self._publish(

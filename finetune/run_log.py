@@ -12,11 +12,12 @@ from typing import IO, Any
 from accelerate import PartialState
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from finetune.ending import Stopped
 from finetune.records import COMPLETE, LOG_FILE, Measure, settle
 from gazevlm_core.training.trainer import PARTS
 
 ROUNDED = 8  # significant digits
-UNSCORED = "UNSCORED"  # in a checkpoint of a run that was asked to end just when it would have scored
+UNSCORED = "UNSCORED"  # in a checkpoint of a run that was asked to end when it should have scored
 
 
 class TrainingError(RuntimeError):
@@ -113,8 +114,14 @@ class RunCallback(TrainerCallback):
         names = ("loss", *PARTS, "learning_rate", "grad_norm")
         parts = {name: float(f"{logs[name]:.{ROUNDED}g}") for name in names if name in logs}
         self._log.write("step", step=step, steps=state.max_steps, **parts)
-        if step in self._score_at and not self.stopped and self.score(step):
-            control.should_training_stop = True
+        if step not in self._score_at or self.stopped:
+            return
+        try:
+            over = self.score(step)
+        except Stopped:  # in the middle of it: it is scored when the run is gone on with
+            over = self.stopped = True
+        if over:
+            control.should_save = control.should_training_stop = True
 
     def score(self, step: int) -> bool:
         """Score the held-out images; whether to stop early."""

@@ -40,11 +40,12 @@ class Selection:
         return self._run / BEST / f"step-{self.best_step}"
 
     def take(self, found: Sequence[Measure], step: int) -> None:
-        """Take one scoring in."""
-        if not self._patience:
+        """Take one scoring in; one without a main measure is passed over."""
+        score = selection_score(found)
+        if not self._patience or score is None:
             return
         earlier = [one for one in self._scores if one[0] < step]  # a kill may have come between this and a checkpoint
-        self._scores = [*earlier, (step, selection_score(found))]
+        self._scores = [*earlier, (step, score)]
         if self.best_step == step:
             self._save(self.best_folder())
         if self._writes:

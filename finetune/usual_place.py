@@ -12,8 +12,7 @@ import numpy as np
 import torch
 
 from finetune.cases import Case
-from gazevlm_core.inference import EncodedImage
-from gazevlm_core.model.places import UsualPlace, pooled_tokens
+from gazevlm_core.model.places import UsualPlace
 from gazevlm_core.phantom.truth import NO_FINDING
 
 SIDE = 32  # cells of the map on which places are sought
@@ -74,23 +73,21 @@ def find_place(cases: Sequence[Case], name: str) -> UsualPlace | None:
     return UsualPlace(name, float(middles[column]), float(middles[row]), SPREAD)
 
 
-def fit_place(place: UsualPlace, cases: Sequence[Case], images: Sequence[EncodedImage]) -> Fitted:
+def fit_place(place: UsualPlace, cases: Sequence[Case], features: np.ndarray) -> Fitted:
     """The head of a finding, from the images whose label is known.
 
     Args:
         place: of the finding.
         cases: to learn from; both labels occur.
-        images: theirs, after the vision tower.
+        features: float64 [N, D], what the vision tower says of the place on each image; see `pooled_tokens`.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    known = [(case, image) for case, image in zip(cases, images, strict=True) if place.name in case.record.findings]
-    labels = [case.record.findings[place.name] for case, _ in known]
-    features = torch.stack([pooled_tokens(image.tokens, image.grid, [place])[0] for _, image in known])
+    known = [index for index, case in enumerate(cases) if place.name in case.record.findings]
     model = make_pipeline(StandardScaler(), LogisticRegression(C=PENALTY, max_iter=1000))
-    model.fit(features.cpu().double().numpy(), labels)
+    model.fit(features[known], [cases[index].record.findings[place.name] for index in known])
     scaler, regression = model[0], model[1]
     weight = regression.coef_[0] / scaler.scale_
     bias = regression.intercept_[0] - float(weight @ scaler.mean_)

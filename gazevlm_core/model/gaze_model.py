@@ -328,11 +328,13 @@ class GazeVLM(Qwen2_5_VLForConditionalGeneration):
     def finding_logits(self, gaze_pass: GazePass, row: int) -> torch.Tensor:
         """Logits of all findings of one image of a pass, float32 [F], in the order of the configuration's names.
 
+        F may be 0.
+
         Raises:
             ValueError: the pass held no gaze tokens, and the finding head needs them.
         """
         gaze = self.config.gaze_config
-        logits = []
+        logits = [torch.zeros(0, device=gaze_pass.input_ids.device)]
         if gaze.num_head_findings:
             if gaze_pass.gaze_hidden is None:
                 raise ValueError("the prompt held no gaze tokens, which the finding head needs")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from finetune.cases import Case, image_digest
+from finetune.cases import Case, picture_of
 from finetune.config import FinetuneConfig
 from gazevlm_core.datasets.record import Reading, StudyRecord
 from gazevlm_core.scanpath import Fixation, Scanpath
@@ -93,8 +93,9 @@ def make_case(
     report: str | None = None,
     dataset: int = 0,
     patient: str | None = None,
+    size_px: tuple[int, int] = (64, 64),
 ) -> Case:
-    """A case without a folder; one without an image cannot be loaded."""
+    """A case without a folder; one without an image cannot be loaded, and has the size that is given."""
     read = tuple(
         Reading(who, path, f"{name}-{who}", submission_digest(name, who)) for who, path in readings
     )
@@ -102,4 +103,5 @@ def make_case(
         "folder", name, patient or name, image or Path("nowhere"), readings=read, findings=dict(findings or {}),
         report=report,
     )  # fmt: skip
-    return Case(dataset, record, image_digest(record) if image else hashlib.sha256(name.encode()).hexdigest())
+    unseen = hashlib.sha256(name.encode()).hexdigest(), size_px
+    return Case(dataset, record, *(picture_of(record) if image else unseen))

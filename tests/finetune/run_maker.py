@@ -55,7 +55,7 @@ class StopAfter(StopRequest):
 
     def __init__(self, steps: int | None) -> None:
         super().__init__()
-        self._left = steps
+        self.left = steps
 
     def listen(self) -> None:
         """Leave the signals of the test's process alone."""
@@ -64,10 +64,8 @@ class StopAfter(StopRequest):
         """Never before the first step."""
 
     def __call__(self) -> bool:
-        """After a step."""
-        if self._left is not None:
-            self._left -= 1
-        return self._left == 0
+        """After the last of the steps."""
+        return self.left == 0
 
 
 @contextmanager
@@ -75,15 +73,25 @@ def _in_small(steps: int | None) -> Iterator[None]:
     import torch
 
     from finetune import before_after, command
+    from finetune.run_log import RunCallback
+
+    stop, on_step_end = StopAfter(steps), RunCallback.on_step_end
+
+    def counted(callback: RunCallback, *args: Any, **values: Any) -> Any:
+        if stop.left:
+            stop.left -= 1
+        return on_step_end(callback, *args, **values)
 
     kept, threads = (command.StopRequest, before_after.MOST_TOKENS), torch.get_num_threads()
     torch.set_num_threads(1)  # quicker for a model this small, and sums do not depend on the machine
-    command.StopRequest = lambda: StopAfter(steps)  # type: ignore[assignment,misc]
+    command.StopRequest = lambda: stop  # type: ignore[assignment,misc]
+    RunCallback.on_step_end = counted  # type: ignore[method-assign]
     before_after.MOST_TOKENS = 2  # an untrained model never ends by itself
     try:
         yield
     finally:
         torch.set_num_threads(threads)
+        RunCallback.on_step_end = on_step_end  # type: ignore[method-assign]
         command.StopRequest, before_after.MOST_TOKENS = kept
 
 

@@ -1,5 +1,6 @@
 """A base made ready to learn: what may change, what is carried over, and that it still says what the base says."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,8 @@ def adapt(checkpoint: Path, **values: Any) -> tuple[GazeEngine, Any, GazeConfig]
     """An engine whose model was adapted, with an added row and an added place."""
     engine, config = GazeEngine.load(str(checkpoint), device="cpu"), configure(**values)
     fitted = [hernia(engine.model.config.text_config.hidden_size)]
-    gaze = adapted_config(engine.gaze_config, config, CASES, ["edema"], fitted)
+    rows = [] if "edema" in engine.gaze_config.finding_names else ["edema"]
+    gaze = adapted_config(engine.gaze_config, config, CASES, rows, fitted)
     return engine, adapt_model(engine.model, config, gaze, fitted), gaze
 
 
@@ -164,14 +166,15 @@ def test_before_the_first_step_it_says_what_the_base_says(placed_checkpoint: Pat
     exact = {"atol": 0, "rtol": 0} if not values.get("dora") else {"atol": 1e-5, "rtol": 1e-5}  # DoRA divides by norms
     torch.testing.assert_close(adapted_states, states, **exact)
     torch.testing.assert_close(adapted_keys, keys, **exact)
-    # a product with more rows may round otherwise
-    assert {name: after[name] for name in before} == pytest.approx(before, abs=max(exact["atol"], 1e-6), rel=0)
+    rounding = max(exact["atol"], 1e-6)  # the places are one product, whose height may change its last bit
+    assert {name: after[name] for name in before} == pytest.approx(before, abs=rounding, rel=0)
     assert after["edema"] == 0.0
     assert after.keys() == {*before, "edema", "hernia"} == set(gaze.finding_names)
 
 
 # ---- what the configuration says ------------------------------------------------------------------------------------
 TIMED = [make_case("c", readings=[("owl", path_of(HERE, (100.0, None)))])]
+UNTIMED = [make_case("e", readings=[("owl", path_of(HERE, (0.0, None)))])]  # what lasts no time teaches no dwell
 BLIND = [make_case("d", findings={"edema": 1.0})]
 
 
@@ -184,6 +187,8 @@ BLIND = [make_case("d", findings={"edema": 1.0})]
         (TIMED, {"gaze_order": "none"}, (False, False, False)),
         (CASES, {"gaze_weight": 0}, (False, True, False)),
         (BLIND, {}, (False, True, False)),
+        (CASES, {"finding_weight": 0}, (True, False, False)),
+        (UNTIMED, {}, (True, False, False)),
     ],
 )
 def test_marks_say_what_was_taught(
@@ -191,11 +196,31 @@ def test_marks_say_what_was_taught(
 ) -> None:
     bare = GazeConfig(pointer_dim=8)
     config: FinetuneConfig = configure(**values)
-    gaze = adapted_config(bare, config, cases, [], [])
+    gaze = adapted_config(bare, config, cases, ["edema"], [])
     assert (gaze.gaze_trained, gaze.findings_trained, gaze.dwell_trained) == marks
+    assert not adapted_config(bare, config, cases, [], []).findings_trained, "no row, and so no finding that is told"
     known = GazeConfig(pointer_dim=8, gaze_trained=True, findings_trained=True, dwell_trained=True)
     again = adapted_config(known, config, cases, [], [])
     assert (again.gaze_trained, again.findings_trained, again.dwell_trained) == (True, True, True)
+
+
+def test_findings_that_nobody_taught_are_not_told() -> None:
+    bare = GazeConfig(finding_names=("cardiomegaly", "edema", "nodule"), usual_places=(OLD_PLACE,))
+    assert adapted_config(bare, configure(), CASES, ["mass"], []).finding_names == ("edema", "mass", "nodule")
+    known = replace(bare, findings_trained=True)
+    names = ("cardiomegaly", "edema", "mass", "nodule")
+    assert adapted_config(known, configure(), CASES, ["mass"], []).finding_names == names
+    unweighed = adapted_config(bare, configure(finding_weight=0), CASES, [], [hernia(4)])
+    assert (unweighed.finding_names, unweighed.findings_trained) == (("nodule", "hernia"), True)
+
+
+def test_a_row_keeps_its_finding_where_others_go(tmp_path: Path) -> None:
+    names = ("cardiomegaly", "edema")
+    folder = make_tiny_checkpoint(tmp_path, finding_names=names, findings_trained=False)
+    before = GazeEngine.load(str(folder), device="cpu").model.gaze_heads.finding.weight.detach()
+    engine, _, gaze = adapt(folder)
+    assert gaze.finding_names[:1] == ("edema",)
+    assert torch.equal(engine.model.gaze_heads.finding.weight[0], before[1])
 
 
 def test_the_configuration_is_the_bases_with_what_the_run_says() -> None:

@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from finetune.cases import Case, DataError, fingerprint, parse_spec, read_cases, split_cases
+from finetune.cases import Case, DataError, fingerprint, merged, parse_spec, read_cases, split_cases
+from finetune.ending import Stopped
+from finetune.examples import draw_epochs, held_out_item
+from gazevlm_core.datasets.record import Reading, StudyRecord
 from gazevlm_core.scanpath import Scanpath
 from tests.finetune.case_maker import HERE, Study, configure, make_case, path_of, picture, write_folder
 
@@ -78,12 +81,65 @@ def test_only_the_chosen_annotators_are_read(folder: Path) -> None:
     assert len(cases) == 40
     both = read_cases(configure(folder, annotators=["fox"], held_out_annotators=["owl"]))
     assert readers(both) == {"fox", "owl"}
-    assert readers(read_cases(configure(folder, annotators=["nobody"]))) == set()  # the labels still teach
+
+
+def test_labels_and_words_of_others_are_not_learned(tmp_path: Path) -> None:
+    """A finding and a report are of those who read the image."""
+    known = {"findings": {"edema": 1.0}, "report": "Words."}
+    studies = [
+        Study("a", 1, readings={"fox": HERE, "owl": OTHER}, **known), Study("b", 2, readings={"owl": HERE}, **known),
+        Study("c", 3, **known), Study("d", 4, readings={"elk": HERE}, **known),
+    ]  # fmt: skip
+    folder = write_folder(tmp_path / "set", studies)
+    assert names(read_cases(configure(folder, annotators=["fox"]))) == ["a"]
+    both = configure(folder, annotators=["fox"], held_out_annotators=["owl"])
+    assert names(read_cases(both)) == ["a", "b"]
+    unread = write_folder(tmp_path / "labels", [Study("e", 5, **known)])  # nobody's readings are left out there
+    assert names(read_cases(configure(folder, unread, annotators=["fox"]))) == ["a", "e"]
+    many_more = [Study(f"{who}{n}", 10 + n, readings={who: HERE}, **known) for n, who in enumerate(["owl", "fox"] * 9)]
+    config = configure(write_folder(tmp_path / "more", many_more), held_out_annotators=["owl"])
+    split = split_cases(read_cases(config), config)
+    assert split.train
+    assert all(name.startswith("fox") for name in names(split.train))
+
+
+@pytest.mark.parametrize("field", ["annotators", "held_out_annotators"])
+def test_annotators_that_there_are_not_are_named(folder: Path, tmp_path: Path, field: str) -> None:
+    with pytest.raises(DataError, match="no scanpath is by foxx; there are those of fox, owl"):
+        read_cases(configure(folder, **{field: ["foxx"]}))
+    crowd = [Study(f"i{n}", n, readings={f"r{n:02}": HERE}) for n in range(20)]
+    with pytest.raises(DataError, match=r"by foxx; there are those of r00, .*, r11 and 8 others"):
+        read_cases(configure(write_folder(tmp_path / "crowd", crowd), **{field: ["r03", "foxx"]}))
+    labels = write_folder(tmp_path / "labels", [Study("a", 1, findings={"edema": 1.0})])
+    with pytest.raises(DataError, match="by foxx; the data have none at all"):
+        read_cases(configure(labels, **{field: ["foxx"]}))
 
 
 def test_images_of_which_nothing_is_known_are_passed_over(tmp_path: Path) -> None:
     studies = [Study("a", 1, readings={"owl": HERE}), Study("b", 2), Study("c", 3, findings={"edema": 0.0})]
     assert names(read_cases(configure(write_folder(tmp_path / "set", studies)))) == ["a", "c"]
+
+
+@pytest.mark.parametrize("blank", ["", " \n"])
+def test_a_report_without_words_is_none(tmp_path: Path, blank: str) -> None:
+    """Else a model would learn to say nothing."""
+    studies = [Study("a", 1, readings={"owl": HERE}, report=blank), Study("b", 2, report=blank)]
+    (case,) = read_cases(configure(write_folder(tmp_path / "set", studies)))
+    assert case.record.report is None
+    assert draw_epochs([case], configure(), 1)[0].answer is None
+    assert held_out_item(case).answer is None
+
+
+def test_reading_ends_between_images(folder: Path) -> None:
+    asked: list[int] = []
+
+    def check() -> None:
+        asked.append(1)
+        if len(asked) == 3:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        read_cases(configure(folder), check)
 
 
 def nothing(folder: Path) -> None:
@@ -152,8 +208,9 @@ def test_a_folder_that_is_not_there_or_holds_no_data(tmp_path: Path) -> None:
         with pytest.raises(DataError, match=place):
             read_cases(configure(tmp_path / place))
     folder = write_folder(tmp_path / "paths", [Study("a", 1, readings={"owl": HERE})])
-    with pytest.raises(DataError, match="nobody"):
-        read_cases(configure(folder, annotators=["nobody"]))
+    other = write_folder(tmp_path / "others", [Study("b", 2, readings={"fox": HERE})])
+    with pytest.raises(DataError, match="paths: no image there has a scanpath by fox"):
+        read_cases(configure(folder, other, annotators=["fox"]))
 
 
 def test_labels_contradict_across_mixed_data_sets_too(tmp_path: Path) -> None:
@@ -165,19 +222,60 @@ def test_labels_contradict_across_mixed_data_sets_too(tmp_path: Path) -> None:
     assert len(read_cases(configure(first, agreeing))) == 2
 
 
+def per_reading(image: str, reader: str, findings: dict[str, float], report: str | None = None) -> StudyRecord:
+    """As REFLACX yields them: a record of an image from each of its readers."""
+    return StudyRecord(
+        "readings", image, f"patient of {image}", Path(f"{image}.png"), readings=(Reading(reader, path_of(HERE)),),
+        findings=findings, report=report,
+    )
+
+
+def test_readers_of_one_image_may_differ() -> None:
+    first, other = merged([
+        per_reading("a", "owl", {"edema": 1.0, "nodule": 1.0, "mass": 1.0}),
+        per_reading("b", "owl", {"edema": 1.0}, "B."),
+        per_reading("a", "fox", {"edema": 0.0, "nodule": 1.0, "mass": 0.0}, "A."),
+        per_reading("a", "elk", {"mass": 0.0, "hernia": 1.0}, "Not A."),
+    ])  # fmt: skip
+    assert (first.image_id, other.image_id) == ("a", "b")
+    assert [reading.reader for reading in first.readings] == ["owl", "fox", "elk"]
+    assert first.findings == {"nodule": 1.0, "mass": 0.0, "hernia": 1.0}, "as many say edema as say none"
+    assert (first.report, other.report, other.findings) == ("A.", "B.", {"edema": 1.0})
+
+
+def test_a_data_set_of_readings_is_learned_from(tmp_path: Path) -> None:
+    """REFLACX by its files: two readers of one image, who differ."""
+    header = "id,split,eye_tracking_data_discarded,image,dicom_id,subject_id,image_size_x,image_size_y,Edema,Mass"
+    rows = ["r1,train,False,files/p1/one.dcm,one,1,64,64,5,0", "r2,train,False,files/p1/one.dcm,one,1,64,64,0,0"]
+    main, images = tmp_path / "main_data", tmp_path / "mimic" / "files" / "p1"
+    images.mkdir(parents=True)
+    picture(1).save(images / "one.jpg")
+    for reading in ("r1", "r2"):
+        (main / reading).mkdir(parents=True)
+        (main / reading / "fixations.csv").write_text(
+            "timestamp_start_fixation,timestamp_end_fixation,x_position,y_position\n0.1,0.4,20,30\n"
+        )
+    for phase in (1, 2, 3):
+        lines = [header, *(rows if phase == 2 else [])]
+        (main / f"metadata_phase_{phase}.csv").write_text("\n".join(lines) + "\n")
+    (case,) = read_cases(configure(f"reflacx={tmp_path},{tmp_path / 'mimic'}"))
+    assert [reading.reader for reading in case.record.readings] == ["r1", "r2"]
+    assert case.record.findings == {"mass": 0.0}
+
+
 # ---- splitting ------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("seed", range(12))
 def test_no_patient_and_no_picture_is_on_both_sides(seed: int) -> None:
     cases = [
-        # patients of three images, and every fifth picture is one of another patient's, in the other data set
-        replace(make_case(f"i{n}", patient=f"p{n % 30}", dataset=n % 2, readings=[("owl", path_of(HERE))]),
+        # patients of three images in both data sets, and every fifth picture is one of another patient's
+        replace(make_case(f"i{n}", patient=f"p{n % 30}", dataset=n // 30 % 2, readings=[("owl", path_of(HERE))]),
                 digest=f"d{n if n % 5 else (n * 7) % 90}")
         for n in range(90)
     ]  # fmt: skip
     config = configure("one", "two", held_out_share=0.3, seed=seed)
     split = split_cases(cases, config)
     assert sorted([*names(split.train), *names(split.held_out)]) == sorted(names(cases))
-    for known in (lambda case: (case.dataset, case.record.patient_id), lambda case: case.digest):
+    for known in (lambda case: case.record.patient_id, lambda case: case.digest):
         assert not {known(case) for case in split.train} & {known(case) for case in split.held_out}
     again = split_cases(cases, config)
     assert names(again.train) == names(split.train)

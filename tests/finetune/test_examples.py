@@ -1,7 +1,7 @@
 """What is drawn at each step: all of it from the seed, every image in turn, questions in balance."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +14,11 @@ from finetune.examples import (
     Draw,
     TrainingItems,
     draw_epochs,
+    grouped,
     held_out_item,
     mixed_findings,
     supervises_gaze,
+    token_count,
 )
 from gazevlm_core.model.losses import finding_loss
 from gazevlm_core.model.processor import GazeVLMProcessor
@@ -71,26 +73,60 @@ def test_a_data_set_without_a_training_image_takes_no_share() -> None:
     assert {cases[draw.case].dataset for draw in draws} == {1}
 
 
+def words(number: int) -> Case:
+    return make_case(f"i{number}", report="finding " * int(np.random.default_rng(number).integers(1, 60)))
+
+
+def shape(number: int) -> Case:
+    side = (56, 112, 224, 448)[number * 7 % 4]
+    return make_case(f"i{number}", findings={"edema": 1.0}, size_px=(side, 224))
+
+
+@pytest.mark.parametrize("make", [words, shape])
 @pytest.mark.parametrize("batch_size", [4, 8])
-def test_grouping_keeps_the_draws_and_pads_less(batch_size: int) -> None:
-    rng = np.random.default_rng(0)
-    cases = [make_case(f"i{n}", report="word " * int(rng.integers(1, 60))) for n in range(97)]
-    number = 97 * 3
-    usual = draw_epochs(cases, configure(batch_size=batch_size), number)
+def test_grouping_keeps_the_draws_and_pads_less(
+    batch_size: int, make: Callable[[int], Case], tiny_processor: GazeVLMProcessor
+) -> None:
+    """Whether it is words or patches that differ; a batch is padded to its longest."""
+    cases, number = [make(n) for n in range(97)], 97 * 3
     config = configure(batch_size=batch_size, group_by_length=True)
-    grouped = draw_epochs(cases, config, number)
-    assert Counter(grouped) == Counter(usual)
-    assert grouped != usual
-    assert draw_epochs(cases, config, number) == grouped
+    usual = draw_epochs(cases, config, number)
+    ordered = grouped(usual, cases, config, tiny_processor)
+    assert Counter(ordered) == Counter(usual)
+    assert ordered != usual
+    assert grouped(usual, cases, config, tiny_processor) == ordered
+    assert grouped(usual, cases, configure(batch_size=batch_size), tiny_processor) == usual
+
+    def lengths(draws: Sequence[Draw]) -> list[int]:
+        return [token_count(draw, cases[draw.case], tiny_processor) for draw in draws]
 
     def padding(draws: Sequence[Draw]) -> int:
-        lengths = [len(draw.answer or "") for draw in draws]
-        batches = [lengths[first : first + batch_size] for first in range(0, number, batch_size)]
+        batches = [lengths(draws[first : first + batch_size]) for first in range(0, number, batch_size)]
         return sum(max(batch) * len(batch) - sum(batch) for batch in batches)
 
-    assert padding(grouped) < 0.3 * padding(usual)
-    lengths = [len(grouped[first].answer or "") for first in range(0, number, batch_size)]
-    assert abs(np.corrcoef(lengths, range(len(lengths)))[0, 1]) < 0.5, "short answers do not all come first"
+    assert padding(ordered) < 0.3 * padding(usual)
+    begun = lengths(ordered[::batch_size])
+    assert abs(np.corrcoef(begun, range(len(begun)))[0, 1]) < 0.5, "short ones do not all come first"
+
+
+@pytest.mark.parametrize("size", [(240, 224), (400, 150), (120, 330)])
+def test_tokens_are_counted_as_a_batch_has_them(
+    size: tuple[int, int], tmp_path: Path, tiny_processor: GazeVLMProcessor, tiny_checkpoint: Path
+) -> None:
+    from gazevlm_core.model.config import GazeVLMConfig
+
+    counts, lengths = [], []
+    picture(0, *size).save(tmp_path / "i.png")
+    case = make_case("i", tmp_path / "i.png", findings={"pneumothorax": 1.0})
+    collate = AdaptCollator(tiny_processor, GazeVLMConfig.from_pretrained(tiny_checkpoint).gaze_config, store=None)
+    for draw in (Draw(0, "Why?", None), Draw(0, "Is there pneumothorax?", "Yes, pneumothorax.")):
+        counts.append(token_count(draw, case, tiny_processor))
+        batch = collate([TrainingItems([case], [draw], configure(), [UNKNOWN])[0]])
+        patches = int(batch["mm_token_type_ids"].sum())
+        words = tiny_processor.tokenizer([draw.question, draw.answer or ""])["input_ids"]
+        assert counts[-1] == patches + sum(map(len, words))
+        lengths.append(batch["input_ids"].shape[1])
+    assert counts[1] - counts[0] == lengths[1] - lengths[0]
 
 
 def test_questions_after_presence_are_balanced() -> None:

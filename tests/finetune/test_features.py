@@ -7,8 +7,10 @@ import pytest
 import torch
 
 from finetune.cases import Case
+from finetune.ending import Stopped
 from finetune.examples import AdaptCollator, held_out_item
-from finetune.features import FeatureStore, encoded_cases, encoded_image, fill_features
+from finetune.features import FeatureStore, Pace, encoded_cases, encoded_image, fill_features
+from finetune.look import look_at
 from gazevlm_core.inference import GazeEngine
 from tests.finetune.case_maker import HERE, make_case, path_of, picture
 
@@ -60,8 +62,8 @@ def test_a_batch_from_the_store_has_each_images_grid(
 ) -> None:
     store = store_in(tmp_path, tiny_engine)
     fill_features(store, tiny_engine, cases)
-    ((_, kept),) = encoded_cases(cases, tiny_engine, store, 10)
-    computed = [image for _, some in encoded_cases(cases, tiny_engine, None, 3) for image in some]
+    ((_, kept),) = encoded_cases(cases, tiny_engine, store, Pace(10))
+    computed = [image for _, some in encoded_cases(cases, tiny_engine, None, Pace(3)) for image in some]
     assert len({image.grid for image in kept}) == 3
     for one, other in zip(kept, computed, strict=True):
         assert one.grid == other.grid
@@ -79,9 +81,46 @@ def test_features_are_computed_once(
     assert len(before) == len(cases)
     monkeypatch.setattr(tiny_engine, "encode_images", lambda images: pytest.fail("computed again"))
     assert fill_features(store_in(tmp_path, tiny_engine), tiny_engine, twice) == 0
-    list(encoded_cases(cases, tiny_engine, store, 2))
+    list(encoded_cases(cases, tiny_engine, store, Pace(2)))
     AdaptCollator(tiny_engine.processor, tiny_engine.gaze_config, store=store)([held_out_item(cases[0])])
     assert {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("images", [1, 3])
+def test_no_more_images_at_once_than_asked_for(
+    tmp_path: Path, tiny_engine: GazeEngine, cases: list[Case], images: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody who trains on one image at a time has no memory for more of them before the first step."""
+    seen: list[int] = []
+    true = {name: getattr(GazeEngine, name) for name in ("encode_images", "look")}
+    for name in true:
+        monkeypatch.setattr(
+            GazeEngine, name,
+            lambda engine, some, *rest, name=name: seen.append(len(some)) or true[name](engine, some, *rest)
+        )  # fmt: skip
+    pace = Pace(images)
+    for store in (None, store_in(tmp_path, tiny_engine)):
+        if store is not None:
+            fill_features(store, tiny_engine, cases, pace)
+        found = look_at(tiny_engine, cases, store, pace)
+        assert found.losses == pytest.approx(look_at(tiny_engine, cases, store, Pace(4)).losses, abs=1e-5)
+        assert set(seen) == {images, len(cases) % images or images, 4}
+        seen.clear()
+
+
+def test_a_pass_ends_between_images_and_keeps_what_it_has(
+    tmp_path: Path, tiny_engine: GazeEngine, cases: list[Case]
+) -> None:
+    asked = iter([False, False, True])
+
+    def check() -> None:
+        if next(asked):
+            raise Stopped
+
+    store = store_in(tmp_path, tiny_engine)
+    with pytest.raises(Stopped):
+        fill_features(store, tiny_engine, cases, Pace(1, check))
+    assert fill_features(store, tiny_engine, cases) == len(cases) - 2
 
 
 @pytest.mark.parametrize("kept", [0, 3, 8, 200, -1])
@@ -133,7 +172,6 @@ def test_everything_that_decides_features_is_in_their_name(tmp_path: Path) -> No
 
 @pytest.mark.gpu
 def test_features_from_the_disk_serve_a_model_on_a_gpu(tmp_path: Path, cases: list[Case]) -> None:
-    from finetune.held_out import look_at
     from gazevlm_core.model.places import UsualPlace
     from tests.tiny_model import make_tiny_checkpoint
 

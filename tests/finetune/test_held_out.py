@@ -1,38 +1,37 @@
-"""Scores on the held-out images: figures by hand, floors beside them, and a look that leaves training alone."""
+"""Scores on the held-out images: figures by hand, and floors beside them."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
-from finetune.cases import Case, DataError
-from finetune.features import FeatureStore, fill_features
+from finetune.cases import Case
+from finetune.floors import Aims, Floors
 from finetune.held_out import (
     ADDED,
     AUROC,
     CHANCE_FLOOR,
     CONSTANT_FLOOR,
     ORDER,
+    PREVALENCE_FLOOR,
     SEQUENCE,
     SHUFFLED_FLOOR,
-    Looked,
+    TYPICAL_FLOOR,
+    UNIFORM_FLOOR,
     judge,
-    look_at,
     measures,
     selection_score,
 )
+from finetune.look import Looked
 from finetune.records import Measure
 from gazevlm_core.geometry import PatchGrid
-from gazevlm_core.inference import GazeEngine
 from gazevlm_core.records import Diagnosis
 from gazevlm_core.scanpath import Scanpath
-from tests.finetune.case_maker import HERE, make_case, path_of, picture
-from tests.tiny_model import make_tiny_checkpoint
+from tests.finetune.case_maker import HERE, make_case, path_of
 
 GRID = PatchGrid(2, 2)
 STRIP = PatchGrid(1, 12)
+NO_FLOORS = Floors((), 0)
 
 
 def patches(*indices: int, grid: PatchGrid = GRID) -> Scanpath:
@@ -46,8 +45,11 @@ def said(path: Scanpath | None = None, grid: PatchGrid = GRID, **findings: float
     return Diagnosis("", findings, path, shares, (0.5,) * steps, grid, "tiny")
 
 
-def looked(*diagnoses: Diagnosis, **losses: float) -> Looked:
-    return Looked(diagnoses, losses)
+AIMS = Aims(12, True, 0.0)
+
+
+def looked(*diagnoses: Diagnosis, aims: Aims = AIMS, **losses: float) -> Looked:
+    return Looked(diagnoses, losses, aims)
 
 
 def case(findings: Mapping[str, float] | None = None, *paths: Scanpath) -> Case:
@@ -66,15 +68,15 @@ READ = [case(None, patches(0, 1, 3)), case(None, patches(2, 0), patches(2)), cas
 def test_sequence_scores_by_hand() -> None:
     ours = looked(said(patches(0, 1, 3)), said(patches(2, 0, 1)), said(patches(1)))  # 1; (2/3 + 1/3) / 2; unread
     theirs = looked(said(patches(3, 1, 0)), said(patches(1)), said(patches(1)))  # 1/3; 0; unread
-    taught = [patches(0, 1), patches(2), patches(0, 1)]  # the first stands for them: 2/3; (1/2 + 0) / 2
-    found = by_name(measures(READ, ours, theirs, taught, [], 0))
+    taught = [case(None, patches(0, 1), patches(2)), case(None, patches(0, 1))]  # the first path: 2/3; (1/2 + 0) / 2
+    found = by_name(measures(READ, ours, theirs, Floors(taught, 0), [], 0))
     sequence = found[SEQUENCE]
     assert sequence.value == pytest.approx((1 + 1 / 2) / 2)
     assert sequence.base == pytest.approx((1 / 3 + 0) / 2)
     assert sequence.floors[CONSTANT_FLOOR] == pytest.approx((2 / 3 + 1 / 4) / 2)
     assert found[ORDER].value == pytest.approx((sequence.value or 0) - sequence.floors[SHUFFLED_FLOOR])
     assert found[ORDER].floors == {SHUFFLED_FLOOR: 0.0}
-    assert CONSTANT_FLOOR not in by_name(measures(READ, ours, theirs, [], [], 0))[SEQUENCE].floors
+    assert CONSTANT_FLOOR not in by_name(measures(READ, ours, theirs, NO_FLOORS, [], 0))[SEQUENCE].floors
 
 
 def test_the_gain_of_order_has_the_sign_of_the_order() -> None:
@@ -83,7 +85,7 @@ def test_the_gain_of_order_has_the_sign_of_the_order() -> None:
 
     def gain(*indices: int) -> float:
         one = looked(said(patches(*indices, grid=STRIP), STRIP))
-        found = by_name(measures(cases, one, one, [], [], 0))[ORDER]
+        found = by_name(measures(cases, one, one, NO_FLOORS, [], 0))[ORDER]
         assert found.value == found.base
         return float(found.value or 0)
 
@@ -94,12 +96,12 @@ def test_the_gain_of_order_has_the_sign_of_the_order() -> None:
 
 
 def test_a_base_without_a_path_has_no_score() -> None:
-    found = by_name(measures(READ, looked(*[said(patches(0))] * 3), looked(*[said()] * 3), [], [], 0))
+    found = by_name(measures(READ, looked(*[said(patches(0))] * 3), looked(*[said()] * 3), NO_FLOORS, [], 0))
     assert found[SEQUENCE].base is None
     assert found[ORDER].base is None
     assert found[SEQUENCE].value is not None
-    assert measures(READ[:2], looked(*[said()] * 2), looked(*[said(patches(0))] * 2), [], [], 0) == []
-    assert measures(READ[2:], looked(said(patches(0))), looked(said(patches(0))), [], [], 0) == []  # nobody read it
+    assert measures(READ[:2], looked(*[said()] * 2), looked(*[said(patches(0))] * 2), NO_FLOORS, [], 0) == []
+    assert measures(READ[2:], looked(said(patches(0))), looked(said(patches(0))), NO_FLOORS, [], 0) == []  # unread
 
 
 # ---- findings -------------------------------------------------------------------------------------------------------
@@ -114,8 +116,8 @@ def test_auroc_by_hand() -> None:
         [case(one) for one in labels],
         looked(*[said(None, edema=e, nodule=n, hernia=h, new=w, **{"one class": 0.5}) for e, n, h, w in ours]),
         looked(*[said(None, edema=e, nodule=n) for e, n in theirs]),
-        [], ["hernia", "new"], 0,
-    )  # fmt: skip
+        NO_FLOORS, ["hernia", "new"], 0,
+    )[:-1]  # but for the loss
     assert [one.name for one in found] == [
         AUROC, ADDED, f"{AUROC}: edema", f"{AUROC}: hernia", f"{AUROC}: new", f"{AUROC}: nodule"
     ]  # fmt: skip
@@ -132,15 +134,57 @@ def test_auroc_by_hand() -> None:
 def test_a_finding_that_the_base_never_learned_has_no_base() -> None:
     cases = [case({"edema": 1.0}), case({"edema": 0.0})]
     ours = looked(said(None, edema=0.9), said(None, edema=0.1))
-    found = by_name(measures(cases, ours, looked(said(), said()), [], [], 0))
-    assert [(one.value, one.base) for one in found.values()] == [(1.0, None), (1.0, None)]
+    found = by_name(measures(cases, ours, looked(said(), said()), NO_FLOORS, [], 0))
+    assert [(found[name].value, found[name].base) for name in (AUROC, f"{AUROC}: edema")] == [(1.0, None)] * 2
+
+
+def losses(found: Sequence[Measure]) -> dict[str, Measure]:
+    return {name: one for name, one in by_name(found).items() if name.endswith("loss")}
 
 
 def test_losses_are_lower_when_better() -> None:
-    found = measures([case()], looked(said(), gaze_loss=2.0, text_loss=1.0), looked(said(), gaze_loss=3.0), [], [], 0)
+    ours = looked(said(), gaze_loss=2.0, text_loss=1.0)
+    found = measures([case()], ours, looked(said(), gaze_loss=3.0), NO_FLOORS, [], 0)
     assert found == [
         Measure("gaze loss", 2.0, 3.0, {}, False, "nats"), Measure("text loss", 1.0, None, {}, False, "nats")
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("aims", [Aims(4, True, 0.0), Aims(12, False, 0.0), Aims(12, True, 1.0)])
+def test_losses_of_other_aims_are_not_compared(aims: Aims) -> None:
+    """Fixations beyond K, and how wide a target is, change a loss without a model being better or worse."""
+    values = {"gaze_loss": 2.0, "text_loss": 1.0, "dwell_loss": 0.5}
+    found = losses(measures([case()], looked(said(), **values, aims=aims), looked(said(), **values), NO_FLOORS, [], 0))
+    assert {name: one.base for name, one in found.items()} == {
+        "gaze loss": None, "text loss": 1.0, "dwell loss": None
+    }  # fmt: skip
+
+
+def test_losses_beside_their_floors_by_hand() -> None:
+    timed = path_of(HERE, (100.0, 1000.0))
+    train = [make_case("t", readings=[("owl", path_of(HERE, (10.0, 1000.0)))])]  # the middle of the logarithms is 100
+    ours = looked(said(patches(0, 1)), gaze_loss=1.0, dwell_loss=0.2)
+    found = losses(measures([case(None, timed)], ours, ours, Floors(train, 0), [], 0))
+    assert found["gaze loss"].floors == {UNIFORM_FLOOR: pytest.approx((np.log(4) + 2 * np.log(5)) / 3)}
+    assert found["dwell loss"].floors == {TYPICAL_FLOOR: pytest.approx((0 + np.log(10) - 0.5) / 2)}
+    short = looked(said(patches(0, 1)), gaze_loss=1.0, aims=Aims(1, True, 0.0))
+    found = losses(measures([case(None, timed)], short, short, Floors(train, 0), [], 0))
+    assert found["gaze loss"].floors == {UNIFORM_FLOOR: pytest.approx(np.log(4))}
+
+
+def test_the_finding_loss_is_of_findings_that_both_tell() -> None:
+    cases = [case({"edema": 1.0, "new": 1.0}), case({"edema": 0.0, "new": 1.0, "other": 1.0})]
+    train = [case({"edema": 1.0}), case({"edema": 0.0}), case({"edema": 0.0})]  # 2 of 5, with one more of each
+    ours = looked(said(None, edema=0.9, new=0.1), said(None, edema=0.2, new=0.1))
+    theirs = looked(said(None, edema=0.6), said(None, edema=0.0))
+    found = losses(measures(cases, ours, theirs, Floors(train, 0), ["new"], 0))["finding loss"]
+    assert found.value == pytest.approx(-(np.log(0.9) + np.log(0.8)) / 2)
+    assert found.base == pytest.approx(-np.log(0.6) / 2, abs=1e-6)
+    assert found.floors == {PREVALENCE_FLOOR: pytest.approx(-(np.log(0.4) + np.log(0.6)) / 2)}
+    alone = losses(measures(cases, ours, looked(said(), said()), Floors(train, 0), ["new"], 0))["finding loss"]
+    assert alone.value == pytest.approx(-(np.log(0.9) + np.log(0.8) + 2 * np.log(0.1)) / 4)
+    assert alone.base is None
+    assert alone.floors == {PREVALENCE_FLOOR: pytest.approx(-(np.log(0.4) + np.log(0.6) + 2 * np.log(0.5)) / 4)}
 
 
 # ---- verdict --------------------------------------------------------------------------------------------------------
@@ -168,7 +212,7 @@ def test_only_main_measures_count() -> None:
     assert verdict.why == "Nothing could be compared with the base on 4 held-out images."
     assert not judge([*beside, Measure(AUROC, 0.6, 0.7)], 4).better
     assert selection_score([*beside, Measure(AUROC, 0.6, 0.7), Measure(SEQUENCE, 0.4, None)]) == pytest.approx(0.5)
-    assert selection_score(beside) == -float("inf")
+    assert selection_score(beside) is None
 
 
 def test_a_base_that_shows_nothing_counts_as_the_best_floor() -> None:
@@ -177,70 +221,3 @@ def test_a_base_that_shows_nothing_counts_as_the_best_floor() -> None:
     worse = judge([Measure(SEQUENCE, 0.29, None, floors)], 4)
     assert not worse.better
     assert "0.300 to 0.290" in worse.why
-
-
-# ---- looking --------------------------------------------------------------------------------------------------------
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Case]:
-    folder = tmp_path_factory.mktemp("pictures")
-    for number, size in enumerate([(224, 224), (330, 120), (224, 224)]):
-        picture(number, *size).save(folder / f"{number}.png")
-    return [
-        make_case("0", folder / "0.png", findings={"cardiomegaly": 1.0}, report="Large left pleural effusion.",
-                  readings=[("owl", path_of(HERE, (100.0, 200.0)))]),
-        make_case("1", folder / "1.png", findings={"cardiomegaly": 0.0}, readings=[("owl", path_of(HERE))]),
-        make_case("2", folder / "2.png"),
-    ]  # fmt: skip
-
-
-def same(first: Looked, second: Looked) -> None:
-    for one, other in zip(first.diagnoses, second.diagnoses, strict=True):
-        assert one.scanpath == other.scanpath
-        assert one.finding_probabilities == pytest.approx(dict(other.finding_probabilities), abs=1e-5)
-    assert first.losses == pytest.approx(second.losses, abs=1e-4)
-
-
-@pytest.mark.parametrize("training", [True, False])
-def test_a_look_leaves_training_and_chance_as_they_were(
-    tiny_engine: GazeEngine, pictures: list[Case], training: bool
-) -> None:
-    model = tiny_engine.model
-    try:
-        model.train(training)
-        state, numbers = torch.get_rng_state(), np.random.get_state()[1]
-        first = look_at(tiny_engine, pictures, None)
-        assert model.training is training
-        assert all(module.training is training for module in model.modules())
-        assert torch.equal(torch.get_rng_state(), state)
-        assert (np.random.get_state()[1] == numbers).all()
-        assert all(parameter.grad is None for parameter in model.parameters())
-        torch.manual_seed(5)
-        same(look_at(tiny_engine, pictures, None), first)
-        with pytest.raises(DataError, match="image gone: There is no such file"):
-            look_at(tiny_engine, [make_case("gone")], None)
-        assert model.training is training
-    finally:
-        model.eval()
-
-
-def test_a_look_asks_for_every_loss_that_is_known(
-    tmp_path: Path, tiny_engine: GazeEngine, pictures: list[Case]
-) -> None:
-    store = FeatureStore(tmp_path, "base", (1, 2), torch.float32)
-    fill_features(store, tiny_engine, pictures)
-    found = look_at(tiny_engine, pictures, store)
-    assert set(found.losses) == {"gaze_loss", "text_loss", "finding_loss", "dwell_loss"}
-    assert len(found.diagnoses) == 3
-    assert all(one.answer == "" and one.scanpath is not None for one in found.diagnoses)
-    assert all(one.keys() == {"cardiomegaly", "pneumothorax"} for one in found.probabilities())
-    same(look_at(tiny_engine, pictures, None), found)
-    assert set(look_at(tiny_engine, pictures[1:2], store).losses) == {"gaze_loss", "finding_loss"}
-    assert look_at(tiny_engine, pictures[2:], store).losses == {}
-
-
-def test_an_untrained_base_shows_nothing(tmp_path: Path, pictures: list[Case]) -> None:
-    bare = make_tiny_checkpoint(tmp_path, gaze_trained=False, findings_trained=False, dwell_trained=False)
-    found = look_at(GazeEngine.load(str(bare), device="cpu"), pictures, None)
-    assert all(one.scanpath is None for one in found.diagnoses)
-    assert found.probabilities() == [{}, {}, {}]
-    assert found.losses == {}

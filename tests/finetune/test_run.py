@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from finetune import held_out, run
+from finetune import held_out, look, run
 from finetune.config import FinetuneConfig
 from finetune.records import (
     EXIT_DONE,
@@ -23,6 +23,7 @@ from finetune.records import (
     read_provenance,
 )
 from gazevlm_core.model.adapters import ADAPTER_FILES
+from tests.finetune.case_maker import Study, write_folder
 from tests.finetune.run_maker import StopAfter, events, go, losses, quick, tensors
 
 USAGE_ERROR = 2
@@ -120,6 +121,38 @@ def test_stopped_and_resumed_is_as_if_never_stopped(
     assert scored(place) == scored(tmp_path / "whole.run")
 
 
+@pytest.mark.parametrize(
+    ("scorings", "values", "step"),
+    [(1, {}, 3), (2, {}, 6), (3, {}, 6), (2, {"patience": 1, "evaluations": 6, "checkpoints": 1}, 2)],
+    ids=["on the way", "after the last step", "at the end", "with patience"],
+)
+def test_a_request_to_stop_is_heard_in_the_middle_of_a_scoring(
+    scorings: int, values: dict, step: int, gaze_folder: Path, tiny_checkpoint: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Scoring may take longer than anybody waits for a process to end."""
+    config = quick(gaze_folder, tiny_checkpoint, **values)
+    assert go(config, tmp_path / "whole", tmp_path / "whole.run").outcome == "done"
+    begun: list[int] = []
+
+    def look_at(*args: object) -> look.Looked:
+        begun.append(1)
+        return look.look_at(*args)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as asked:
+        asked.setattr(run, "look_at", look_at)
+        asked.setattr(StopAfter, "__call__", lambda _: len(begun) == scorings)
+        ending = go(config, tmp_path / "parts", tmp_path / "parts.run")
+    assert (ending.outcome, ending.step) == ("stopped", step)
+    assert f"step {step} of 6; a checkpoint is kept" in ending.cause
+    assert events(tmp_path / "parts.run", "checkpoint")[-1]["step"] == step
+    assert not (tmp_path / "parts").exists()
+    assert go(config, tmp_path / "parts", tmp_path / "parts.run").outcome == "done"
+    assert losses(tmp_path / "parts.run") == losses(tmp_path / "whole.run")
+    assert tensors(tmp_path / "parts") == tensors(tmp_path / "whole")
+    assert scored(tmp_path / "parts.run") == scored(tmp_path / "whole.run")
+
+
 def scored(place: Path) -> list[tuple[int, list]]:
     """Steps after which the held-out images were scored, and the figures."""
     return [(event["step"], event["measures"]) for event in events(place, "held_out")]
@@ -177,6 +210,19 @@ def test_a_run_that_was_over_is_not_gone_on_with(
 
 def fail(*_: object) -> None:
     raise RuntimeError("on purpose")
+
+
+def test_where_nothing_can_be_stopped_by_a_run_goes_to_its_end(
+    tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    """Nobody looked at the images, and all of them have the finding: no path and no AUROC to go by."""
+    data = write_folder(tmp_path / "data", [Study(f"i{n}", n, findings={"cardiomegaly": 1.0}) for n in range(8)])
+    config = quick(data, tiny_checkpoint, patience=1, max_steps=2)
+    ending = go(config, tmp_path / "adapter", tmp_path / "run")
+    assert ending.outcome == "done", ending.cause
+    assert [event["step"] for event in events(tmp_path / "run", "step")] == [1, 2]
+    said = [event["text"] for event in events(tmp_path / "run", "phase")]
+    assert sum("nothing to stop early by" in text for text in said) == 2, said
 
 
 # ---- verdict --------------------------------------------------------------------------------------------------------

@@ -1,14 +1,20 @@
 """Every option of what is learned does what it says: two steps, and a look at what it should have changed."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from peft.tuners.lora import LoraLayer
 from safetensors.torch import load_file
 
-from tests.finetune.run_maker import losses, write_gaze_folder
-from tests.finetune.two_steps import SAME, Run
+from gazevlm_core.inference import GazeEngine
+from gazevlm_core.model.adapters import read_gaze_config
+from gazevlm_core.options import DiagnoseOptions
+from tests.finetune.case_maker import HERE, Study, picture, write_folder
+from tests.finetune.run_maker import go, losses, quick, write_gaze_folder
+from tests.finetune.two_steps import SAME, STEPS, Run
+from tests.tiny_model import make_tiny_checkpoint
 
 
 def base_heads(checkpoint: Path) -> dict[str, torch.Tensor]:
@@ -76,6 +82,19 @@ def test_gaze_orders(do: Run, plain: dict, tiny_checkpoint: Path) -> None:
     assert moved == {"finding"}, "nobody taught the pointer anything"
 
 
+@pytest.mark.parametrize("order", ["shuffled", "none"])
+def test_a_control_without_gaze_fits_no_place(order: str, tiny_checkpoint: Path, tmp_path: Path) -> None:
+    studies = [
+        Study(f"i{n}", n, None, {"hernia": float(n % 2)}, readings={"owl": ((0.5, 0.8) if n % 2 else (0.1, 0.1),)})
+        for n in range(20)
+    ]
+    config = quick(write_folder(tmp_path / "data", studies), tiny_checkpoint, **STEPS, gaze_order=order)
+    assert go(config, tmp_path / "adapter", tmp_path / "run").outcome == "done"
+    gaze = read_gaze_config(tmp_path / "adapter")
+    assert "hernia" in gaze.finding_names
+    assert [place.name for place in gaze.usual_places] == ([] if order == "none" else ["hernia"])
+
+
 def test_target_width(do: Run, plain: dict) -> None:
     done = do(target_sigma_patches=1.0)
     assert done.loss("gaze_loss") != plain[1]["gaze_loss"]
@@ -83,8 +102,6 @@ def test_target_width(do: Run, plain: dict) -> None:
 
 
 def test_number_of_gaze_tokens(do: Run) -> None:
-    from gazevlm_core.model.adapters import read_gaze_config
-
     done = do(num_gaze_tokens=7)
     assert read_gaze_config(done.adapter).num_gaze_tokens == 7
     assert do(num_gaze_tokens=None).training.engine.gaze_config.num_gaze_tokens == 12, "the base's"
@@ -103,6 +120,18 @@ def test_length_groups(do: Run, plain: dict) -> None:
         draw.case for draw in do().training.trainer.train_dataset.draws
     ]
     assert losses(done.run) != plain
+
+
+def test_no_more_images_at_once_than_a_batch(do: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    true = {name: getattr(GazeEngine, name) for name in ("encode_images", "look")}
+    for name in true:
+        monkeypatch.setattr(
+            GazeEngine, name,
+            lambda engine, some, *rest, name=name: seen.append(len(some)) or true[name](engine, some, *rest)
+        )  # fmt: skip
+    do(batch_size=1)
+    assert set(seen) == {1}
 
 
 def test_shares(do: Run, gaze_folder: Path, tmp_path: Path) -> None:
@@ -133,3 +162,33 @@ def test_retain(do: Run) -> None:
     case = base.training.trainer.train_dataset.draws[0].case
     assert targets == dict(base.training.prepared.believed[case])
     assert labels.loss("finding_loss") != base.loss("finding_loss")
+
+
+# ---- a base that knows nothing ----
+@pytest.mark.parametrize(
+    ("values", "with_it", "told"),
+    [
+        ({}, 1, ()),
+        ({"add_findings": False}, 5, ()),
+        ({"finding_weight": 0.0}, 5, ()),
+        ({}, 5, ("edema",)),
+    ],
+    ids=["too rare", "not added", "no weight", "learned"],
+)
+def test_only_what_was_learned_is_told(
+    values: dict[str, Any], with_it: int, told: tuple[str, ...], tmp_path: Path
+) -> None:
+    marks = {"gaze_trained": False, "findings_trained": False, "dwell_trained": False}
+    base = make_tiny_checkpoint(tmp_path / "base", finding_names=(), trained_on="", **marks)
+    studies = [Study(f"i{n}", n, None, {"edema": float(n < with_it)}, readings={"owl": HERE}) for n in range(12)]
+    config = quick(write_folder(tmp_path / "data", studies), base, **{**STEPS, "held_out_share": 0.1, **values})
+    ending = go(config, tmp_path / "adapter", tmp_path / "run")
+    assert ending.outcome == "done", ending.cause
+    gaze = read_gaze_config(tmp_path / "adapter")
+    assert (gaze.finding_names, gaze.findings_trained) == (told, bool(told))
+    assert gaze.gaze_trained
+    said = GazeEngine.load(str(base), adapter=tmp_path / "adapter", device="cpu").diagnose(
+        picture(0), options=DiagnoseOptions(max_new_tokens=1)
+    )
+    assert tuple(said.finding_probabilities) == told
+    assert said.scanpath is not None

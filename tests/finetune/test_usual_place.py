@@ -10,13 +10,15 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from finetune.cases import Case
+from finetune.examples import ordered_cases
 from finetune.prepare import fit_places
 from finetune.usual_place import LEAST_IMAGES, PENALTY, SIDE, added_findings, find_place, fit_place
 from gazevlm_core.geometry import PatchGrid
-from gazevlm_core.inference import EncodedImage, GazeEngine
+from gazevlm_core.inference import GazeEngine
 from gazevlm_core.model.places import UsualPlace, pooled_tokens
 from gazevlm_core.phantom.truth import NO_FINDING
-from tests.finetune.case_maker import make_case, path_of, picture
+from gazevlm_core.training.gaze_order import GazeOrder
+from tests.finetune.case_maker import configure, make_case, path_of, picture
 
 
 def searches(planted: tuple[float, float] | None, *, images: int = 20, seed: int = 0, share: float = 1.0) -> list[Case]:
@@ -54,6 +56,14 @@ def test_a_place_that_every_reader_visits_anyway_is_none() -> None:
     assert abs(place.x - 0.3) + abs(place.y - 0.7) < 2 / SIDE
 
 
+@pytest.mark.parametrize("order", GazeOrder)
+def test_a_control_knows_no_place_that_its_gaze_does_not_tell(order: GazeOrder) -> None:
+    """The order of clicks says nothing of a place; clicks that are gone, or lie anywhere, do not say one either."""
+    cases = ordered_cases(searches((0.5, 0.8), images=120), configure(gaze_order=order))
+    found = find_place(cases, "hernia")
+    assert (found is not None) == (order in (GazeOrder.ORIGINAL, GazeOrder.SHUFFLED))
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_scattered_clicks_have_no_place(seed: int) -> None:
     assert find_place(searches(None, images=120, seed=seed), "hernia") is None
@@ -72,7 +82,7 @@ def test_what_nobody_labelled_or_clicked_has_no_place() -> None:
 def test_the_head_is_the_pipeline_of_scikit_learn(images: int) -> None:
     generator = torch.Generator().manual_seed(1)
     place, grid, width = UsualPlace("hernia", 0.4, 0.7, 0.06), PatchGrid(7, 9), 24
-    cases, encoded = [], []
+    cases, pooled = [], []
     for number in range(images):
         known = {"hernia": float(number % 3 == 0)} if number % 7 else {}
         cases.append(make_case(f"i{number}", findings=known))
@@ -80,9 +90,9 @@ def test_the_head_is_the_pipeline_of_scikit_learn(images: int) -> None:
         tokens[:, 5] = 2.0  # a feature that never changes
         if known.get("hernia"):
             tokens[:, 1] += 8.0
-        encoded.append(EncodedImage(tokens, torch.tensor([1, 14, 18]), grid))
-    fitted = fit_place(place, cases, encoded)
-    features = torch.stack([pooled_tokens(image.tokens, grid, [place])[0] for image in encoded]).double().numpy()
+        pooled.append(pooled_tokens(tokens, grid, [place])[0])
+    features = torch.stack(pooled).double().numpy()
+    fitted = fit_place(place, cases, features)
     known = [number for number, case in enumerate(cases) if case.record.findings]
     labels = [cases[number].record.findings["hernia"] for number in known]
     pipeline = make_pipeline(StandardScaler(), LogisticRegression(C=PENALTY, max_iter=1000))

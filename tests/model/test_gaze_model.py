@@ -296,6 +296,14 @@ def test_a_place_is_told_without_gaze_tokens_and_the_head_is_not(tmp_path: Path)
         mixed.model.finding_logits(mixed.look([image], ["Why?"], gaze=False), 0)
 
 
+def test_a_model_without_findings_tells_none(tmp_path: Path) -> None:
+    bare = GazeEngine.load(str(make_tiny_checkpoint(tmp_path, finding_names=())))
+    (image,) = bare.encode_images([noise(300, 260)])
+    gaze_pass = bare.look([image], ["Why?"])
+    assert bare.model.finding_logits(gaze_pass, 0).shape == (0,)
+    assert bare.describe(gaze_pass, 0, image, DiagnoseOptions()).finding_probabilities == {}
+
+
 def test_places_learn_nothing_from_the_losses(tmp_path: Path) -> None:
     """They are fitted; a batch's labels have a column for each finding of the head alone."""
     names = ("cardiomegaly", "nodule", "hernia")

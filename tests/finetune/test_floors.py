@@ -1,0 +1,59 @@
+"""Floors from the training images: the same for all images of a grid, and cheap however many images there are."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from finetune import floors
+from finetune.cases import Case
+from finetune.floors import MOST_PATHS, Floors, on_grid
+from gazevlm_core.geometry import PatchGrid
+from gazevlm_core.metrics.sequence import medoid_index
+from tests.finetune.case_maker import make_case, path_of
+
+GRID = PatchGrid(8, 8)
+
+
+def read(count: int, length: int = 4) -> list[Case]:
+    rng = np.random.default_rng(0)
+    paths = [path_of([(float(x), float(y)) for x, y in rng.random((length, 2))]) for _ in range(count)]
+    return [make_case(f"i{n}", readings=[("owl", path)]) for n, path in enumerate(paths)]
+
+
+def medoid_of(cases: Sequence[Case], grid: PatchGrid) -> tuple[int, ...]:
+    paths = [on_grid(reading.scanpath, grid) for case in cases for reading in case.record.readings]
+    return paths[medoid_index(paths)]
+
+
+@pytest.mark.parametrize("count", [1, 30, MOST_PATHS])
+def test_few_paths_are_all_compared(count: int) -> None:
+    cases = read(count)
+    assert Floors(cases, 0).constant_path(GRID) == medoid_of(cases, GRID)
+
+
+def test_paths_are_compared_once_for_each_grid(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+
+    def counted(paths: Sequence[Sequence[int]]) -> int:
+        seen.append(len(paths))
+        return medoid_index(paths)
+
+    monkeypatch.setattr(floors, "medoid_index", counted)
+    floor = Floors(read(MOST_PATHS + 50), 0)
+    for _ in range(3):
+        for grid in (GRID, PatchGrid(4, 6), PatchGrid(8, 8)):
+            assert floor.constant_path(grid) is not None
+    assert seen == [MOST_PATHS] * 2
+
+
+def test_the_paths_of_many_are_drawn_by_the_seed() -> None:
+    cases = read(5 * MOST_PATHS, length=2)
+    fine = PatchGrid(16, 16)
+    assert Floors(cases, 3).constant_path(fine) == Floors(cases, 3).constant_path(fine)
+    assert len({Floors(cases, seed).constant_path(fine) for seed in range(4)}) > 1
+
+
+def test_without_a_scanpath_there_is_no_path() -> None:
+    assert Floors((), 0).constant_path(GRID) is None
+    assert Floors([make_case("i", findings={"edema": 1.0})], 0).constant_path(GRID) is None

@@ -1,0 +1,88 @@
+"""A look at many images: it asks for all that is known, and leaves training and chance alone."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from finetune.cases import Case, DataError
+from finetune.features import FeatureStore, fill_features
+from finetune.floors import Aims
+from finetune.look import Looked, look_at
+from gazevlm_core.inference import GazeEngine
+from tests.finetune.case_maker import HERE, make_case, path_of, picture
+from tests.tiny_model import make_tiny_checkpoint
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Case]:
+    folder = tmp_path_factory.mktemp("pictures")
+    for number, size in enumerate([(224, 224), (330, 120), (224, 224)]):
+        picture(number, *size).save(folder / f"{number}.png")
+    return [
+        make_case("0", folder / "0.png", findings={"cardiomegaly": 1.0}, report="Large left pleural effusion.",
+                  readings=[("owl", path_of(HERE, (100.0, 200.0)))]),
+        make_case("1", folder / "1.png", findings={"cardiomegaly": 0.0}, readings=[("owl", path_of(HERE))]),
+        make_case("2", folder / "2.png"),
+    ]  # fmt: skip
+
+
+def same(first: Looked, second: Looked) -> None:
+    for one, other in zip(first.diagnoses, second.diagnoses, strict=True):
+        assert one.scanpath == other.scanpath
+        assert one.finding_probabilities == pytest.approx(dict(other.finding_probabilities), abs=1e-5)
+    assert first.losses == pytest.approx(second.losses, abs=1e-4)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_look_leaves_training_and_chance_as_they_were(
+    tiny_engine: GazeEngine, pictures: list[Case], training: bool
+) -> None:
+    model = tiny_engine.model
+    try:
+        model.train(training)
+        state, numbers = torch.get_rng_state(), np.random.get_state()[1]
+        first = look_at(tiny_engine, pictures, None)
+        assert model.training is training
+        assert all(module.training is training for module in model.modules())
+        assert torch.equal(torch.get_rng_state(), state)
+        assert (np.random.get_state()[1] == numbers).all()
+        assert all(parameter.grad is None for parameter in model.parameters())
+        torch.manual_seed(5)
+        same(look_at(tiny_engine, pictures, None), first)
+        with pytest.raises(DataError, match="image gone: There is no such file"):
+            look_at(tiny_engine, [make_case("gone")], None)
+        assert model.training is training
+    finally:
+        model.eval()
+
+
+def test_a_look_asks_for_every_loss_that_is_known(
+    tmp_path: Path, tiny_engine: GazeEngine, pictures: list[Case]
+) -> None:
+    store = FeatureStore(tmp_path, "base", (1, 2), torch.float32)
+    fill_features(store, tiny_engine, pictures)
+    found = look_at(tiny_engine, pictures, store)
+    assert set(found.losses) == {"gaze_loss", "text_loss", "dwell_loss"}
+    assert found.aims == Aims(12, True, 0.0)
+    assert len(found.diagnoses) == 3
+    assert all(one.answer == "" and one.scanpath is not None for one in found.diagnoses)
+    assert all(one.keys() == {"cardiomegaly", "pneumothorax"} for one in found.probabilities())
+    same(look_at(tiny_engine, pictures, None), found)
+    assert set(look_at(tiny_engine, pictures[1:2], store).losses) == {"gaze_loss"}
+    assert look_at(tiny_engine, pictures[2:], store).losses == {}
+
+
+def test_an_untrained_base_shows_nothing(tmp_path: Path, pictures: list[Case]) -> None:
+    bare = make_tiny_checkpoint(tmp_path, gaze_trained=False, findings_trained=False, dwell_trained=False)
+    found = look_at(GazeEngine.load(str(bare), device="cpu"), pictures, None)
+    assert all(one.scanpath is None for one in found.diagnoses)
+    assert found.probabilities() == [{}, {}, {}]
+    assert found.losses == {}
+
+
+def test_a_part_that_was_never_trained_has_no_loss(tmp_path: Path, pictures: list[Case]) -> None:
+    """An untrained pointer beside an adapter's would be no base to be better than."""
+    half = make_tiny_checkpoint(tmp_path, gaze_trained=False, dwell_trained=False)
+    assert set(look_at(GazeEngine.load(str(half), device="cpu"), pictures, None).losses) == {"text_loss"}
