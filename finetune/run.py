@@ -34,6 +34,7 @@ from finetune.records import (
     partial_of,
     read_provenance,
     settle,
+    step_of,
 )
 from finetune.run_log import UNSCORED, RunCallback, RunLog, forget_others
 from finetune.selection import Selection
@@ -102,7 +103,7 @@ class Training:
         )
         on_gpu = self.engine.model.device.type == "cuda"
         arguments = training_arguments(config, self.run / CHECKPOINTS, steps, on_gpu=on_gpu)
-        first = int(self.checkpoint.name.rpartition("-")[2]) if self.checkpoint else 0
+        first = step_of(self.checkpoint) if self.checkpoint else 0
         self.selection = Selection(
             self.run, config.patience, first, lambda folder: self.trainer.save_to(folder),
             writes=arguments.process_index == 0
@@ -126,7 +127,7 @@ class Training:
         """Train, score, and leave the adapter."""
         split = self.prepared.split
         trainer, steps = self.trainer, self.trainer.args.max_steps
-        first = int(self.checkpoint.name.rpartition("-")[2]) if self.checkpoint else 0
+        first = step_of(self.checkpoint) if self.checkpoint else 0
         self.log.write(
             "start", step=first, steps=steps, images=len(split.train), held_out_images=len(split.held_out),
             device=device_name(self.engine.model.device),
@@ -161,7 +162,7 @@ class Training:
             return False
         if (self.checkpoint / UNSCORED).is_file():
             load_weights(self.adapted, self.checkpoint)
-            self.callback.score(int(self.checkpoint.name.rpartition("-")[2]))
+            self.callback.score(step_of(self.checkpoint))
         return self.selection.is_over
 
     def _take(self, found: list[Measure], step: int) -> bool:
