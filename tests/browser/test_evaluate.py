@@ -197,6 +197,7 @@ def test_keys_are_enough(browser: "Browser", address: str) -> None:
     page.focus("#evaluate-number input")
     page.keyboard.press("Enter")
     wait_for(page, "#evaluate-status", "Let a model look")
+    page.wait_for_selector("#evaluate-look:not([disabled])")  # it is freed a moment after the words
     page.focus("#evaluate-look")
     page.keyboard.press("Enter")
     wait_for(page, "#evaluate-status", "looked at")

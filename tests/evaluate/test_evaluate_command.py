@@ -92,7 +92,8 @@ def test_the_reference_is_the_same_model_here(results: dict) -> None:
 
 def test_same_seed_same_scores(folder: Path, results: dict) -> None:
     again = evaluate_phantoms(COUNT, 3, "A", str(folder), batch_size=12, workers=1)
-    assert again["scores"]["model"]["scanpath"] == results["scores"]["model"]["scanpath"]
+    found, before = (leaves(one["scores"]["model"]["scanpath"]) for one in (again, results))
+    assert found == pytest.approx(before, abs=1e-4)  # other batches, and so another rounding
     assert again["quantisation"] is None
     assert again["bars"][-1]["met"] is None  # nothing to compare with
 
