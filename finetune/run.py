@@ -86,6 +86,7 @@ class Training:
         self.adapted.peft_config["default"].base_model_name_or_path = prepared.base.model_id  # no folder of ours
         self.adapted.peft_config["default"].revision = prepared.base.revision or None
         self.checkpoint = last_checkpoint(run)
+        self._first = step_of(self.checkpoint) if self.checkpoint else 0
         self.trainer = self._trainer()
         if self.trainer.args.should_save:
             forget_others(run / CHECKPOINTS, self.checkpoint)
@@ -103,9 +104,8 @@ class Training:
         )
         on_gpu = self.engine.model.device.type == "cuda"
         arguments = training_arguments(config, self.run / CHECKPOINTS, steps, on_gpu=on_gpu)
-        first = step_of(self.checkpoint) if self.checkpoint else 0
         self.selection = Selection(
-            self.run, config.patience, first, lambda folder: self.trainer.save_to(folder),
+            self.run, config.patience, self._first, lambda folder: self.trainer.save_to(folder),
             writes=arguments.process_index == 0
         )
         self.callback = RunCallback(
@@ -127,15 +127,14 @@ class Training:
         """Train, score, and leave the adapter."""
         split = self.prepared.split
         trainer, steps = self.trainer, self.trainer.args.max_steps
-        first = step_of(self.checkpoint) if self.checkpoint else 0
         self.log.write(
-            "start", step=first, steps=steps, images=len(split.train), held_out_images=len(split.held_out),
+            "start", step=self._first, steps=steps, images=len(split.train), held_out_images=len(split.held_out),
             device=device_name(self.engine.model.device),
         )  # fmt: skip
         try:
             return self._finish(self._train())
         except Stopped:  # between steps or in the middle of a scoring: the last step has a checkpoint
-            step = max(first, trainer.state.global_step)
+            step = max(self._first, trainer.state.global_step)
             return Ending("stopped", STOPPED.format(step=step, steps=steps), step)
 
     def _train(self) -> Trained:
@@ -162,7 +161,7 @@ class Training:
             return False
         if (self.checkpoint / UNSCORED).is_file():
             load_weights(self.adapted, self.checkpoint)
-            self.callback.score(step_of(self.checkpoint))
+            self.callback.score(self._first)
         return self.selection.is_over
 
     def _take(self, found: list[Measure], step: int) -> bool:

@@ -87,17 +87,27 @@ def find_checkpoint(source: str, revision: str = "") -> tuple[Path, str]:
     Raises:
         CheckpointError: not found.
     """
-    where = resolve_source(source)
+    where = _known_place(source)
     if Path(where).is_dir():
         return Path(where), ""
-    if "/" not in source:
-        raise CheckpointError(f"there is no model {source}; give a shipped name, a folder, or a Hub id (owner/name)")
     try:
         folder = Path(str(cached_file(where, "config.json", revision=revision or None))).parent
     except (OSError, ValueError) as error:
         place = f"{source}, revision {revision}" if revision else source
         raise CheckpointError(f"cannot find a model at {place}: {_first_line(error)}") from error
     return folder, folder.name
+
+
+def _known_place(source: str) -> str:
+    """A folder that is there, or what may be a Hub id.
+
+    Raises:
+        CheckpointError: neither.
+    """
+    where = resolve_source(source)
+    if "/" not in source and not Path(where).is_dir():
+        raise CheckpointError(f"there is no model {source}; give a shipped name, a folder, or a Hub id (owner/name)")
+    return where
 
 
 def load_checkpoint(
@@ -116,9 +126,7 @@ def load_checkpoint(
     Raises:
         CheckpointError: not found, not of the family, not readable, or a precision or storage that does not apply.
     """
-    where, place = resolve_source(source), pick_device(device)
-    if "/" not in source and not Path(where).is_dir():
-        raise CheckpointError(f"there is no model {source}; give a shipped name, a folder, or a Hub id (owner/name)")
+    where, place = _known_place(source), pick_device(device)
     pinned = {"revision": revision} if revision else {}
     processor = load_processor(where, source, **pinned)
     config = _load_config(where, source, processor, **pinned)
