@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.overlay_target import OverlayTargetError, plan_overlays
-from cli.terminal import FAILED, WRONG_USE, Progress, one_line, progress, stop
+from cli.terminal import FAILED, WRONG_USE, one_line, progress, say, stop
 from gazevlm_core.images import iter_image_files, load_image
 from gazevlm_core.options import DiagnoseOptions, PathChoice, Precision
 
@@ -37,7 +37,10 @@ def diagnose(
     model: Annotated[str, typer.Option(help="A shipped checkpoint, a folder, or a Hub id.")] = "gazevlm-nano",
     adapter: Annotated[Path | None, typer.Option(help="Folder of an adapter.")] = None,
     question: Annotated[str | None, typer.Option(help="What to ask; by default for the findings.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one list of records.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one list of records, at the end.")] = False,
+    as_lines: Annotated[
+        bool, typer.Option("--jsonl", help="Print each record as it comes, one JSON object per line.")
+    ] = False,
     overlay: Annotated[
         str | None,
         typer.Option(help="Draw the scanpath over the image: OUT.png; for several images a folder, or a name with "
@@ -58,24 +61,31 @@ def diagnose(
         stop(f"--device must be auto, cpu, cuda or cuda:N, got {device}", WRONG_USE)
     if question is not None and not question.strip():
         stop("--question is empty; ask something about the image", WRONG_USE)
+    if as_json and as_lines:
+        stop("--json and --jsonl print the same records; give one of them", WRONG_USE)
     jobs, empty = _plan(images, overlay)
     for folder in empty:
         typer.echo(f"{one_line(folder)}: This folder holds no image files; check its path.", err=True)
     records: list[DiagnosisRecord] = []
+    failed = 0
     if jobs:
-        engine = _load(model, adapter, precision, device)
         options = DiagnoseOptions(path=path, path_seed=seed, max_new_tokens=max_new_tokens)
-        with progress(len(jobs)) as bar:
+        with progress(len(jobs), "loading the model") as bar:
+            engine = _load(model, adapter, precision, device)
+            bar.set_description("looking")
+            bar.reset()  # of the time: the images' own is what is left
             for job in jobs:
-                record = _run(engine, job, question, options, bar)
-                if record is not None:
+                record = _run(engine, job, question, options)
+                if record is None:
+                    failed += 1
+                elif as_json:
                     records.append(record)
-                    if not as_json:
-                        bar.line(_readable(record, job.overlay))
-                bar.step()
+                else:
+                    say(json.dumps(record, ensure_ascii=False) if as_lines else _readable(record, job.overlay))
+                bar.update()
     if as_json:
         typer.echo(json.dumps(records, indent=2, ensure_ascii=False))
-    if empty or len(records) < len(jobs):
+    if empty or failed:
         raise typer.Exit(FAILED)
 
 
@@ -106,7 +116,7 @@ def _load(model: str, adapter: Path | None, precision: Precision, device: str) -
 
 
 def _run(
-    engine: "GazeEngine", job: _Job, question: str | None, options: DiagnoseOptions, bar: Progress
+    engine: "GazeEngine", job: _Job, question: str | None, options: DiagnoseOptions
 ) -> "DiagnosisRecord | None":
     """Diagnose one image and write its overlay; None, and one line on stderr, where that failed."""
     import torch
@@ -129,7 +139,7 @@ def _run(
         reason = f"The overlay could not be written: {error.strerror or error}."
     except (ValueError, MemoryError, torch.OutOfMemoryError) as error:
         reason = str(error) or "There is not enough memory for this image; make it smaller."
-    bar.line(f"{one_line(job.image)}: {one_line(reason)}", err=True)
+    say(f"{one_line(job.image)}: {one_line(reason)}", err=True)
     return None
 
 

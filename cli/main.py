@@ -11,7 +11,7 @@ from cli.phantom import phantom
 from evaluate.command import evaluate
 from evaluate.experiment.command import experiment
 from evaluate.score_command import score
-from finetune.command import finetune
+from finetune.command import GroupedCommand, finetune
 from finetune.export.command import adapter
 from gazevlm_core import __version__
 
@@ -20,6 +20,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # rich's tables cut the names of options
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(diagnose)
@@ -27,7 +28,7 @@ app.command()(phantom)
 app.command()(evaluate)
 app.command()(score)
 app.command()(experiment)
-app.command()(finetune)
+app.command(cls=GroupedCommand)(finetune)
 app.add_typer(adapter, name="adapter")
 app.add_typer(dataset, name="dataset")
 app.add_typer(annotations, name="annotations")
@@ -47,6 +48,3 @@ def options(
 ) -> None:
     """Look at radiographs, draw phantoms, score checkpoints and scanpaths, fine-tune adapters."""
 
-
-if __name__ == "__main__":
-    app()

@@ -42,11 +42,11 @@ def phantom(
     index = []
     try:
         out.mkdir(parents=True, exist_ok=True)
-        with progress(n) as bar:
+        with progress(n, "drawing") as bar:
             for number in range(seed, seed + n):
                 drawn = make_phantom(number, domain.value, size_px=size, include_held_out=held_out)
                 index.append(_write(drawn, out, held_out))
-                bar.step()
+                bar.update()
         _write_json(out / INDEX_FILE, index, indent=1)
     except OSError as error:
         stop(f"cannot write to {out}: {error.strerror or error}")

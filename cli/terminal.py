@@ -1,14 +1,13 @@
 """What every command does on stderr: one line per error, and a progress bar where there is a terminal."""
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
 FAILED, WRONG_USE = 1, 2
-BAR_WIDTH = 24
 
 
 def one_line(text: object) -> str:
@@ -22,47 +21,21 @@ def stop(message: object, code: int = FAILED) -> NoReturn:
     raise typer.Exit(code)
 
 
-class Progress:
-    """A bar on the last line of stderr; other output goes through `line` and stands above it.
+def progress(total: int, phase: str = "") -> "tqdm":
+    """A bar with the time that is left, on stderr and gone at its end; none where that is no terminal.
 
     Args:
-        total: steps to come.
+        total: images to come.
+        phase: what is being done.
     """
+    from tqdm import tqdm  # takes a moment to import
 
-    def __init__(self, total: int) -> None:
-        self._total, self._done = total, 0
-        self._shown = sys.stderr.isatty() and total > 1
+    return tqdm(total=total, desc=phase, unit="image", leave=False, disable=None, dynamic_ncols=True)
 
-    def line(self, text: str, *, err: bool = False) -> None:
-        """Print a line above the bar."""
-        self.clear()
+
+def say(text: str, *, err: bool = False) -> None:
+    """Print a line above the bar."""
+    from tqdm import tqdm
+
+    with tqdm.external_write_mode():
         typer.echo(text, err=err)
-        self._draw()
-
-    def step(self) -> None:
-        """One step is done."""
-        self._done += 1
-        self._draw()
-
-    def clear(self) -> None:
-        """Take the bar off the screen."""
-        if self._shown:
-            sys.stderr.write("\r\x1b[2K")
-            sys.stderr.flush()
-
-    def _draw(self) -> None:
-        if self._shown:
-            filled = BAR_WIDTH * self._done // self._total
-            bar = "#" * filled + "-" * (BAR_WIDTH - filled)
-            sys.stderr.write(f"\r\x1b[2K[{bar}] {self._done}/{self._total}")
-            sys.stderr.flush()
-
-
-@contextmanager
-def progress(total: int) -> Iterator[Progress]:
-    """A progress bar that is gone at the end, however the block ends."""
-    bar = Progress(total)
-    try:
-        yield bar
-    finally:
-        bar.clear()

@@ -4,9 +4,11 @@ import math
 from importlib.util import find_spec
 from pathlib import Path
 
-from transformers import TrainingArguments
+from transformers import TrainerCallback, TrainingArguments
+from transformers.integrations import TensorBoardCallback
 
 from finetune.config import ConfigError, FinetuneConfig, Optimizer, ReportTo
+from finetune.records import TENSORBOARD
 
 KEPT_CHECKPOINTS = 2  # one is whole while the next is written
 OPTIMIZERS = {Optimizer.ADAMW: "adamw_torch_fused", Optimizer.PAGED_ADAMW_8BIT: "paged_adamw_8bit"}
@@ -25,7 +27,7 @@ def spaced(times: int, steps: int) -> frozenset[int]:
 
 
 def training_arguments(config: FinetuneConfig, checkpoints: Path, steps: int, *, on_gpu: bool) -> TrainingArguments:
-    """Arguments of the Trainer; what is logged, scored and kept is decided by `RunCallback`.
+    """Arguments of the Trainer; what is logged, scored and kept is decided by `RunCallback`, by `reporters` where to.
 
     Args:
         config: of the run.
@@ -65,9 +67,21 @@ def training_arguments(config: FinetuneConfig, checkpoints: Path, steps: int, *,
         logging_nan_inf_filter=False,
         save_strategy="no",
         save_total_limit=KEPT_CHECKPOINTS,
-        report_to="none" if config.report_to is ReportTo.NONE else config.report_to.value,
+        report_to=config.report_to.value if config.report_to is ReportTo.TRACKIO else "none",  # see `reporters`
         remove_unused_columns=False,
         ddp_find_unused_parameters=True,  # a batch without scanpaths leaves the pointer out
         disable_tqdm=True,
         deepspeed=config.deepspeed or None,
     )
+
+
+def reporters(config: FinetuneConfig, run: Path) -> list[TrainerCallback]:
+    """What sends curves elsewhere; for the main process, after `training_arguments` found it installed.
+
+    The Trainer would put TensorBoard's files among the checkpoints, with which they are deleted.
+    """
+    if config.report_to is not ReportTo.TENSORBOARD:
+        return []
+    from torch.utils.tensorboard import SummaryWriter
+
+    return [TensorBoardCallback(SummaryWriter(str(run / TENSORBOARD)))]

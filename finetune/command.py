@@ -7,6 +7,7 @@
 
 import inspect
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -17,11 +18,13 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
 
 import typer
 from filelock import FileLock, Timeout
+from typer.core import TyperCommand
 
 from finetune.config import ConfigError, FinetuneConfig, read_yaml
 from finetune.devices import one_gpu
 from finetune.ending import Stopped, StopRequest, cause_of
 from finetune.records import (
+    BEGUN,
     CHECKPOINTS,
     EXIT_DONE,
     EXIT_FAILED,
@@ -30,6 +33,7 @@ from finetune.records import (
     LOG_FILE,
     Ending,
     RecordError,
+    has_learned,
     write_ending,
 )
 
@@ -38,8 +42,35 @@ if TYPE_CHECKING:
 
 RUN_SUFFIX, LOCK_FILE = ".run", ".lock"
 NO_NAMES = ("", "..")  # of ".", "/" and "a/.."
+# First field of each group of options, as --help shows them.
+GROUPS = {
+    "annotations": "Data",
+    "base": "Base",
+    "lora_rank": "Adapter",
+    "gaze_weight": "Losses",
+    "epochs": "Optimisation",
+    "seed": "Run",
+}
+TO_FILL_IN = "FOLDER"  # of the annotations, in a configuration that is printed as a form
+RUN_OPTIONS = "Folders and configuration"
 STATUS = {"done": EXIT_DONE, "stopped": EXIT_STOPPED, "failed": EXIT_FAILED}
 STOPPED_EARLY = "Stopped before the first step; nothing was learned yet, and resuming starts from there."
+
+
+class GroupedCommand(TyperCommand):
+    """A command whose --help lists its options by their `rich_help_panel`, in plain text that cuts no name."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401 (click's, which typer carries inside)
+        """Write one section per group, in the order of the options."""
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for option in self.get_params(ctx):
+            line = option.get_help_record(ctx)
+            if line is not None:
+                group = getattr(option, "rich_help_panel", None) or RUN_OPTIONS
+                groups.setdefault(group, []).append(line)
+        for group, lines in groups.items():
+            with formatter.section(group):
+                formatter.write_dl(lines)
 
 
 def _flag_type(annotation: Any) -> Any:  # noqa: ANN401 (a type of any kind)
@@ -59,13 +90,14 @@ def with_config_flags(command: Callable[..., None]) -> Callable[..., None]:
         command: takes its own parameters and `flags`, a mapping of field -> value.
     """
     own = [one for one in inspect.signature(command).parameters.values() if one.name != "flags"]
-    fields = [
-        inspect.Parameter(
+    fields, group = [], RUN_OPTIONS
+    for name, field in FinetuneConfig.model_fields.items():
+        group = GROUPS.get(name, group)
+        option = typer.Option(help=_help(name), rich_help_panel=group)
+        fields.append(inspect.Parameter(
             name, inspect.Parameter.KEYWORD_ONLY, default=None,
-            annotation=Annotated[_flag_type(field.annotation), typer.Option(help=_help(name))],
-        )
-        for name, field in FinetuneConfig.model_fields.items()
-    ]  # fmt: skip
+            annotation=Annotated[_flag_type(field.annotation), option],
+        ))  # fmt: skip
 
     def wrapped(**values: Any) -> None:
         flags = {name: values.pop(name) for name in FinetuneConfig.model_fields}
@@ -99,7 +131,10 @@ def finetune(
 ) -> None:
     """Fine-tune an adapter on annotated scanpaths: QLoRA, the gaze token, and heads."""
     try:
-        chosen = FinetuneConfig.from_values({**(read_yaml(config) if config else {}), **flags})
+        values = {**(read_yaml(config) if config else {}), **flags}
+        if print_config:
+            values.setdefault("annotations", [TO_FILL_IN])
+        chosen = FinetuneConfig.from_values(values)
         if print_config:
             typer.echo(chosen.to_yaml(), nl=False)
             return
@@ -110,6 +145,7 @@ def finetune(
         place = run or out.with_name(out.name + RUN_SUFFIX)
         if is_main():  # it writes there at once, so that the others would find a run
             _check_folders(out, place, resume=resume)
+        new = not place.exists()
         device, variables = one_gpu(chosen.device, os.environ)
     except ConfigError as error:
         typer.echo(f"gazevlm finetune: {error}", err=True)
@@ -117,15 +153,30 @@ def finetune(
     os.environ.update(variables)
     ending = run_process(chosen.model_copy(update={"device": device}), out, place)
     if is_main():
+        if new and ending.outcome != "done" and not (place / BEGUN).exists():  # the data were never read
+            shutil.rmtree(place, ignore_errors=True)
         typer.echo(ending.cause, err=ending.outcome == "failed")
     raise typer.Exit(STATUS[ending.outcome])
 
 
 def _check_folders(out: Path, run: Path, *, resume: bool) -> None:
+    """Whether a run may begin there; what is left of one that ended before its first step is put away.
+
+    Raises:
+        ConfigError: a run or something else is there already.
+    """
     if out.exists() and not resume:
         raise ConfigError(f"out: {out} is there already; give another folder")
-    if (run / LOG_FILE).exists() and not resume:
+    if resume or not (run / LOG_FILE).exists():
+        return
+    if has_learned(run):
         raise ConfigError(f"run: {run} holds a run already; give --resume to go on with it, or another folder")
+    try:
+        with FileLock(run / LOCK_FILE, blocking=False):
+            for name in (LOG_FILE, BEGUN, EXIT_FILE):  # of a try that ended before its first step; features are kept
+                (run / name).unlink(missing_ok=True)
+    except Timeout:
+        pass  # another process is at it right now, which `run_process` says
 
 
 def is_main() -> bool:
@@ -164,6 +215,7 @@ def _train_and_tell(config: FinetuneConfig, out: Path, run: Path, stop: StopRequ
 
     quiet_libraries()
     from finetune.cases import DataError
+    from finetune.console import Console
     from finetune.run import finetune as train
     from finetune.run import finished_before
     from finetune.run_log import RunLog, TrainingError, forget_half
@@ -171,7 +223,7 @@ def _train_and_tell(config: FinetuneConfig, out: Path, run: Path, stop: StopRequ
 
     log = None
     try:
-        log = RunLog(run, writes=main)
+        log = RunLog(run, writes=main, console=Console())
         ending = finished_before(config, out) or train(config, out, run, stop, log)
     except Stopped:
         ending = Ending("stopped", STOPPED_EARLY)

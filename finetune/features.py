@@ -34,16 +34,20 @@ class Pace:
         images: at once. A pass without gradients needs less memory than a training step on as many, so a run takes
             its batch size where that is smaller.
         check: called before each of these; may raise to end the pass, of which nothing is lost but itself.
+        advance: told how many images were done, after each of these.
     """
 
     images: int = MOST_AT_ONCE
     check: Callable[[], None] = go_on
+    advance: Callable[[int], None] = lambda images: None
 
     def chunks(self, items: Sequence[T]) -> Iterator[list[T]]:
         """The items in order, some at once."""
         for first in range(0, len(items), self.images):
             self.check()
-            yield list(items[first : first + self.images])
+            some = list(items[first : first + self.images])
+            yield some
+            self.advance(len(some))
 
 
 USUAL_PACE = Pace()
@@ -101,10 +105,12 @@ def fill_features(store: FeatureStore, engine: GazeEngine, cases: Sequence[Case]
     missing = {case.digest: case for case in cases if store.read(case.digest) is None}
     if missing and engine.model.device.type == "cpu":
         quick_patch_embedding(engine.model)
+    pace.advance(len(cases) - len(missing))
     for case in missing.values():
         pace.check()
         (encoded,) = engine.encode_images([case.load()])
         store.write(case.digest, encoded.tokens, encoded.grid_thw)
+        pace.advance(1)
     return len(missing)
 
 

@@ -19,7 +19,7 @@ from finetune.ending import StopRequest
 from finetune.examples import ordered_cases
 from finetune.features import MOST_AT_ONCE, USUAL_PACE, FeatureStore, Pace, at_rest, encoded_cases, fill_features
 from finetune.look import Looked, look_at
-from finetune.records import FEATURES, write_json
+from finetune.records import BEGUN, FEATURES, write_json
 from finetune.run_log import RunLog
 from finetune.usual_place import Fitted, added_findings, find_place, fit_place
 from gazevlm_core.inference import GazeEngine
@@ -27,7 +27,6 @@ from gazevlm_core.model.config import GazeConfig
 from gazevlm_core.model.places import pooled_tokens
 from gazevlm_core.records import Diagnosis
 
-BEGUN = "begun.json"
 # What a resumed run may be told anew: where things lie and how they are computed, not what is learned.
 FREE = frozenset({"annotations", "device", "gradient_checkpointing", "checkpoints", "report_to"})
 
@@ -81,24 +80,26 @@ def prepare(config: FinetuneConfig, run: Path, log: RunLog, stop: StopRequest) -
     base = load_base(config, begun_revision(run))
     check_base(run, base, writes=log.writes)
     stop.check()
-    pace = pace_of(config, stop.check)
+    pace = pace_of(config, stop.check, log)
     store = _features(config, base, split, run, log, pace)
     stop.check()
     known = base.engine.gaze_config
     new, left_out = added_findings(split.train, known.finding_names) if config.add_findings else ([], [])
+    if new:
+        log.phase(f"Looking where {', '.join(new)} are seen")
     fitted = fit_places(ordered_cases(split.train, config), new, base.engine, store, pace)
     placed = [one.place.name for one in fitted]
     rows = [name for name in new if name not in placed] if config.finding_weight > 0 else []  # else never trained
     gaze = adapted_config(known, config, split.train, rows, fitted)
     if config.min_pixels or config.max_pixels:
         gaze = replace(gaze, pixel_limits=base.pixel_limits)
-    log.phase(f"Scoring the base on {len(split.held_out)} held-out images")
+    log.phase(f"Scoring the base on {len(split.held_out)} held-out images", len(split.held_out))
     looked = look_at(base.engine, split.held_out, store, pace)
     before = answers(base.engine, shown_cases(split.held_out), stop.check)
     stop.check()
     believed: tuple[Mapping[str, float], ...] = tuple({} for _ in split.train)
     if known.findings_trained and config.retain > 0 and config.finding_weight > 0:
-        log.phase("Asking the base about the training images")
+        log.phase("Asking the base about the training images", len(split.train))
         head = set(known.finding_names[: known.num_head_findings])
         said = look_at(base.engine, split.train, store, pace).probabilities()
         believed = tuple({name: p for name, p in one.items() if name in head} for one in said)
@@ -169,9 +170,9 @@ def _begun_base(run: Path) -> dict[str, str]:
     return found
 
 
-def pace_of(config: FinetuneConfig, check: Callable[[], None]) -> Pace:
+def pace_of(config: FinetuneConfig, check: Callable[[], None], log: RunLog) -> Pace:
     """How a run looks at many images: as many at once as a training step does, or fewer."""
-    return Pace(min(config.batch_size, MOST_AT_ONCE), check)
+    return Pace(min(config.batch_size, MOST_AT_ONCE), check, log.advance)
 
 
 def _features(
@@ -181,7 +182,7 @@ def _features(
         return None
     store = FeatureStore(run / FEATURES, base.fingerprint, base.pixel_limits, base.engine.model.model.visual.dtype)
     cases = (*split.train, *split.held_out)
-    log.phase(f"Computing what the vision tower says of {len(cases)} images")
+    log.phase(f"Computing what the vision tower says of {len(cases)} images", len(cases))
     fill_features(store, base.engine, cases, pace)
     return store
 

@@ -1,10 +1,12 @@
 """What a run leaves behind, for jobs, the tab and people: its log, how it ended, and an adapter's provenance.
 
     RUN/log.jsonl       one event per line, appended and flushed: Event
+    RUN/begun.json      configuration, data and base that the run began with
     RUN/exit.json       written once, at the very end: Ending; missing after a crash or a kill
     RUN/stdout.txt      (by the job launcher) what the process printed
     RUN/checkpoints/    checkpoint-N folders; only those with a file COMPLETE count
     RUN/features/       of the images, where the vision tower is frozen
+    RUN/tensorboard/    where the curves are sent there
     RUN/before_after/   before_after.json and PNG files: Shown
     ADAPTER/provenance.json
 
@@ -20,6 +22,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 LOG_FILE, EXIT_FILE, STDOUT_FILE = "log.jsonl", "exit.json", "stdout.txt"
+BEGUN, TENSORBOARD = "begun.json", "tensorboard"
 CHECKPOINTS, FEATURES, BEFORE_AFTER, COMPLETE = "checkpoints", "features", "before_after", "COMPLETE"
 PROVENANCE_FILE = "provenance.json"
 Outcome = Literal["done", "stopped", "failed"]
@@ -123,6 +126,11 @@ def last_checkpoint(run: Path) -> Path | None:
     marked = [path.parent for path in (run / CHECKPOINTS).glob(f"checkpoint-*/{COMPLETE}")]
     numbered = [path for path in marked if path.name.rpartition("-")[2].isdecimal()]
     return max(numbered, key=step_of, default=None)
+
+
+def has_learned(run: Path) -> bool:
+    """Whether a run got as far as its first step: there is something to go on with, or to look at."""
+    return last_checkpoint(run) is not None or any(event["event"] == "step" for event in read_events(run)[0])
 
 
 def step_of(checkpoint: Path) -> int:

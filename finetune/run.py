@@ -11,7 +11,7 @@ from accelerate.utils import broadcast_object_list
 from transformers import PrinterCallback, set_seed
 
 from finetune.adapted import adapt_model, set_placed
-from finetune.arguments import spaced, total_steps, training_arguments
+from finetune.arguments import reporters, spaced, total_steps, training_arguments
 from finetune.base import is_same_base
 from finetune.before_after import answers, shown_cases, write_before_after
 from finetune.cases import fingerprint, read_cases, split_cases
@@ -78,7 +78,7 @@ class Training:
     def __init__(self, prepared: Prepared, out: Path, run: Path, stop: StopRequest, log: RunLog) -> None:
         self.prepared, self.config = prepared, prepared.config
         self.out, self.run, self.log = out, run, log
-        self._stop, self._pace = stop, pace_of(self.config, self._check)
+        self._stop, self._pace = stop, pace_of(self.config, self._check, log)
         self._floors = Floors(prepared.split.train, self.config.seed)
         self.engine = prepared.base.engine
         set_seed(self.config.seed)
@@ -117,7 +117,7 @@ class Training:
             args=arguments,
             train_dataset=items,
             data_collator=collate,
-            callbacks=[self.callback],
+            callbacks=[self.callback, *(reporters(config, self.run) if arguments.process_index == 0 else ())],
             heads_learning_rate=config.heads_learning_rate,
         )
         trainer.remove_callback(PrinterCallback)  # the log says it all
@@ -207,7 +207,7 @@ class Training:
 
     def _finish(self, trained: Trained) -> Ending:
         prepared, split = self.prepared, self.prepared.split
-        self.log.phase(f"Scoring the adapter on {len(split.held_out)} held-out images")
+        self.log.phase(f"Scoring the adapter on {len(split.held_out)} held-out images", len(split.held_out))
         found = self.measure(trained.steps)
         verdict = judge(found, len(split.held_out))
         shown = shown_cases(split.held_out)

@@ -12,6 +12,7 @@ from typing import IO, Any
 from accelerate import PartialState
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from finetune.console import Console
 from finetune.ending import Stopped
 from finetune.records import COMPLETE, LOG_FILE, Measure, settle
 from gazevlm_core.training.trainer import PARTS
@@ -25,15 +26,16 @@ class TrainingError(RuntimeError):
 
 
 class RunLog:
-    """Appends events to a run's log, each flushed at once. Only the main process of a run writes.
+    """Appends events to a run's log, each flushed at once, and shows them. Only the main process of a run does.
 
     Args:
         run: folder of the run.
         writes: False for the other processes.
+        console: where they are shown, if anywhere.
     """
 
-    def __init__(self, run: Path, *, writes: bool = True) -> None:
-        self.writes = writes
+    def __init__(self, run: Path, *, writes: bool = True, console: Console | None = None) -> None:
+        self.writes, self._console = writes, console if writes else None
         self._stream: IO[str] | None = None
         if writes:
             run.mkdir(parents=True, exist_ok=True)
@@ -49,13 +51,22 @@ class RunLog:
             line = {"event": event, "time_s": round(time.time(), 3), **values}
             self._stream.write(json.dumps(line, allow_nan=False) + "\n")
             self._stream.flush()
+        if self._console is not None:
+            self._console.tell(event, values)
 
-    def phase(self, text: str) -> None:
-        """Words on what is being done before and after the steps."""
-        self.write("phase", text=text)
+    def phase(self, text: str, images: int | None = None) -> None:
+        """What is being done before and after the steps, and with how many images, of which `advance` tells."""
+        self.write("phase", text=text, **({} if images is None else {"images": images}))
+
+    def advance(self, images: int) -> None:
+        """So many images of the phase are done; shown, not written."""
+        if self._console is not None:
+            self._console.advance(images)
 
     def close(self) -> None:
         """Close the file."""
+        if self._console is not None:
+            self._console.close()
         if self._stream is not None:
             self._stream.close()
 

@@ -9,13 +9,14 @@ from collections import OrderedDict
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import torch
 from PIL import Image
 from transformers import StoppingCriteria, StoppingCriteriaList, TextIteratorStreamer
 
 from gazevlm_core.geometry import PatchGrid
+from gazevlm_core.images import load_image
 from gazevlm_core.model.adapters import AttachedAdapter, adapter_stamp, attach_adapter
 from gazevlm_core.model.checkpoint import NANO, Checkpoint, load_checkpoint
 from gazevlm_core.model.config import GazeConfig
@@ -26,6 +27,8 @@ from gazevlm_core.prompt import encode_prompts, render_prompt
 from gazevlm_core.records import Diagnosis
 from gazevlm_core.scanpath import Fixation, Scanpath
 
+ImageLike = Image.Image | str | Path
+ImageList = list[Image.Image] | list[str] | list[Path] | list[ImageLike] | tuple[ImageLike, ...]
 TEXT_THREAD = "gazevlm-text"
 KEPT_IMAGES = 8
 UNTRAINED_NOTE = "This model's gaze weights are untrained, so no scanpath is shown."
@@ -79,12 +82,21 @@ class GazeEngine:
         cls,
         source: str = NANO,
         *,
-        adapter: Path | None = None,
-        precision: Precision = Precision.AUTO,
+        adapter: str | Path | None = None,
+        precision: Precision | str = Precision.AUTO,
         device: str = "auto",
     ) -> "GazeEngine":
-        """Load a model and, if given, an adapter; errors as in `load_checkpoint` and `attach_adapter`."""
-        engine = cls(load_checkpoint(source, precision=precision, device=device))
+        """Load a model and, if given, an adapter; errors as in `load_checkpoint` and `attach_adapter`.
+
+            engine = GazeEngine.load("Qwen/Qwen2.5-VL-3B-Instruct", adapter="my-adapter", precision="nf4")
+
+        Args:
+            source: a shipped checkpoint, a folder, or a Hub id.
+            adapter: its folder.
+            precision: how weights are held, see `Precision`.
+            device: "auto", "cpu", "cuda" or "cuda:N".
+        """
+        engine = cls(load_checkpoint(str(source), precision=Precision(precision), device=device))
         if adapter is not None:
             engine.use_adapter(adapter)
         return engine
@@ -103,8 +115,9 @@ class GazeEngine:
     def _stamp(self) -> tuple[object, ...] | None:
         return self._adapter.stamp if self._adapter else None
 
-    def use_adapter(self, folder: Path | None) -> None:
+    def use_adapter(self, folder: str | Path | None) -> None:
         """Swap the adapter; None is the bare model. The base is not loaded again; errors as in `attach_adapter`."""
+        folder = None if folder is None else Path(folder)
         with self._lock:
             if self._stamp == (None if folder is None else adapter_stamp(folder)):
                 return
@@ -284,11 +297,56 @@ class GazeEngine:
                 **sampling,
             )
 
+    @overload
     def diagnose(
-        self, image: Image.Image, question: str = DEFAULT_QUESTION, options: DiagnoseOptions | None = None
-    ) -> Diagnosis:
-        """Diagnose one image and wait for the whole answer."""
-        return self.diagnose_batch([image], [question], options)[0]
+        self, image: ImageLike, question: str = ..., options: DiagnoseOptions | None = ..., *, batch_size: int = ...
+    ) -> Diagnosis: ...
+
+    @overload
+    def diagnose(
+        self,
+        image: ImageList,
+        question: str | Sequence[str] = ...,
+        options: DiagnoseOptions | None = ...,
+        *,
+        batch_size: int = ...,
+    ) -> list[Diagnosis]: ...
+
+    def diagnose(
+        self,
+        image: ImageLike | ImageList,
+        question: str | Sequence[str] = DEFAULT_QUESTION,
+        options: DiagnoseOptions | None = None,
+        *,
+        batch_size: int = 8,
+    ) -> Diagnosis | list[Diagnosis]:
+        """Diagnose one image, or several, and wait for the whole answers.
+
+        Args:
+            image: upright pixels, or the path of a file that `load_image` reads; or a list of these.
+            question: for all images, or one for each.
+            options: how to answer.
+            batch_size: images of a list that are looked at together; more need more memory.
+
+        Returns:
+            One record for one image, a list for a list.
+
+        Raises:
+            ImageError: a file that is no image.
+            ValueError: a different number of images and questions.
+        """
+        if isinstance(image, Image.Image | str | Path):
+            if not isinstance(question, str):
+                raise ValueError("one image has one question; give a list of images for several")
+            return self.diagnose_batch([opened(image)], [question], options)[0]
+        questions = [question] * len(image) if isinstance(question, str) else list(question)
+        if len(questions) != len(image):
+            raise ValueError(f"{len(image)} images and {len(questions)} questions; give one for all, or one for each")
+        found: list[Diagnosis] = []
+        for first in range(0, len(image), batch_size):
+            some = slice(first, first + batch_size)
+            found += self.diagnose_batch([opened(one) for one in image[some]], questions[some], options)
+        return found
 
     def diagnose_batch(
         self, images: Sequence[Image.Image], questions: Sequence[str], options: DiagnoseOptions | None = None
@@ -309,3 +367,11 @@ class GazeEngine:
         texts = self.processor.tokenizer.batch_decode(answers, skip_special_tokens=True)
         return [replace(record, answer=text.strip()) for record, text in zip(records, texts, strict=True)]
 
+
+def opened(image: ImageLike) -> Image.Image:
+    """RGB pixels of an image, which is read where it is a path.
+
+    Raises:
+        ImageError: a file that is no image.
+    """
+    return load_image(image).image if isinstance(image, str | Path) else image.convert("RGB")

@@ -1,8 +1,15 @@
-"""Keep the libraries' notes off the terminal: only errors, and progress only where there is a terminal to show it."""
+"""Keep the terminal clean: no notes of libraries, and no traceback when somebody presses Ctrl-C during imports."""
 
 import logging
+import os
+import signal
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+INTERRUPTED = 130  # what a shell gives for SIGINT
 
 
 def quiet_libraries() -> None:
@@ -25,3 +32,22 @@ def quiet_libraries() -> None:
     transformers_logging.disable_progress_bar()  # the Hub's bars, too
     if sys.stderr.isatty():
         enable_progress_bars()
+
+
+@contextmanager
+def quick_to_interrupt() -> Iterator[None]:
+    """Let Ctrl-C end the process at once while modules are imported, when there is nothing to keep or to put away.
+
+    A KeyboardInterrupt in the middle of an import ends in a traceback, or is swallowed by a library that takes the
+    import for optional.
+    """
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, b"\ngazevlm: interrupted\n")
+        os._exit(INTERRUPTED)
+
+    before = signal.signal(signal.SIGINT, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

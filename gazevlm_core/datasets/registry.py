@@ -71,6 +71,8 @@ def open_dataset(name: str, root: Path, images: Path | None = None) -> StudySour
             raise DatasetError(f"{name}: its images lie in its own folder; leave out the folder of images")
         return adapter.open_root(root)
     assert adapter.open_with_images is not None
-    if images is None or not images.is_dir():
+    if images is None:
         raise DatasetError(f"{name}: its images lie elsewhere; give their folder as well")
+    if not images.is_dir():
+        raise DatasetError(f"{name}: there is no folder of images at {images}; check its path")
     return adapter.open_with_images(root, images)

@@ -62,6 +62,28 @@ def test_json_is_one_list_of_records(talking: Path, images: Path) -> None:
             assert fixation["duration_ms"] > 0
 
 
+def test_each_record_is_printed_as_it_comes(talking: Path, images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second image's failure, in the middle of the work, finds the first record printed already."""
+    from cli import diagnose as command
+
+    done: list[str] = []
+    true = command.load_image
+
+    def load_image(path: Path):
+        done.append(sys.stdout.buffer.getvalue().decode())  # what reached the test's runner by now
+        return true(path)
+
+    monkeypatch.setattr(command, "load_image", load_image)
+    result = ask(talking, images, "--jsonl")
+    assert result.exit_code == 1, "the drawing is no image"
+    records = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [Path(record["image"]).name for record in records] == ["a.png", "b.jpg"]
+    assert [list(record) for record in records] == [list(RECORD_SCHEMA["properties"])] * 2
+    assert done[0] == ""
+    assert json.loads(done[1])["image"] == records[0]["image"]
+    assert ask(talking, images, "--jsonl", "--json").exit_code == 2
+
+
 def test_bad_file_is_named_on_stderr_and_the_rest_goes_on(talking: Path, images: Path) -> None:
     missing, empty = images / "missing.png", images / "empty"
     empty.mkdir()
@@ -173,7 +195,7 @@ def test_stderr_of_the_real_command_holds_nothing_but_errors(
     """No loading bars, no notes of libraries, no traceback; stdout is JSON alone."""
     arguments = ["diagnose", str(images), "--model", str(talking), "--json", "--max-new-tokens", "3"]
     adapter = make_adapter(talking, tmp_path / "mine")
-    command = [sys.executable, "-m", "cli.main", *arguments, "--adapter", str(adapter), "--precision", "nf4"]
+    command = [sys.executable, "-m", "cli", *arguments, "--adapter", str(adapter), "--precision", "nf4"]
     result = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=False)
     assert result.returncode == 1
     assert len(json.loads(result.stdout)) == 2

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from gazevlm_core.images import ImageError
 from gazevlm_core.inference import KEPT_IMAGES, TEXT_THREAD, GazeEngine
 from gazevlm_core.options import DiagnoseOptions, PathChoice
 from gazevlm_core.scanpath import Fixation
+from tests.adapter_maker import make_adapter
 from tests.diagnose.talking_model import make_talking_checkpoint
 from tests.tiny_model import make_tiny_checkpoint
 
@@ -25,6 +27,33 @@ def test_the_path_comes_before_the_first_word_and_the_last_record_is_whole(tiny_
     whole = tiny_engine.diagnose(IMAGE, "Why?", options)
     assert records[-1].answer == whole.answer
     assert records[-1].finding_probabilities == pytest.approx(dict(whole.finding_probabilities))
+
+
+def test_images_are_pixels_or_paths_one_or_a_list(tiny_engine: GazeEngine, tmp_path: Path) -> None:
+    path, options = tmp_path / "image.png", DiagnoseOptions(max_new_tokens=4)
+    IMAGE.save(path)
+    one = tiny_engine.diagnose(IMAGE, "Why?", options)
+    assert tiny_engine.diagnose(path, "Why?", options).answer == one.answer
+    assert tiny_engine.diagnose(str(path), "Why?", options).scanpath == one.scanpath
+    several = tiny_engine.diagnose([IMAGE, str(path), path], ["Why?", "What?", "Why?"], options, batch_size=2)
+    assert [found.answer for found in (several[0], several[2])] == [one.answer] * 2
+    assert tiny_engine.diagnose([], "Why?", options) == []
+    assert len(tiny_engine.diagnose((IMAGE, path), options=options)) == 2
+    with pytest.raises(ValueError, match="2 images and 1 questions"):
+        tiny_engine.diagnose([IMAGE, path], ["Why?"], options)
+    with pytest.raises(ValueError, match="give a list of images"):
+        tiny_engine.diagnose(IMAGE, ["Why?"], options)  # type: ignore[call-overload]
+    with pytest.raises(ImageError, match="no such file"):
+        tiny_engine.diagnose([IMAGE, tmp_path / "missing.png"], options=options)
+
+
+def test_folders_are_given_as_text_too(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    adapter = make_adapter(tiny_checkpoint, tmp_path / "mine")
+    engine = GazeEngine.load(str(tiny_checkpoint), adapter=str(adapter), precision="fp32", device="cpu")
+    assert engine.adapter_id == "mine"
+    engine.use_adapter(None)
+    engine.use_adapter(str(adapter))
+    assert engine.adapter_id == "mine"
 
 
 def test_fixations_are_the_centres_of_likely_patches(tiny_engine: GazeEngine) -> None:

@@ -41,7 +41,7 @@ def test_a_process_alone_needs_no_launcher(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def run(processes: int, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-    program = ["-m", "cli.main", "evaluate", *arguments]
+    program = ["-m", "cli", "evaluate", *arguments]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     done = subprocess.run(
         [*launcher(processes), *program], env=environment, cwd=ROOT, capture_output=True, text=True, timeout=280

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 import typer
 import yaml
+from filelock import FileLock
 from typer.testing import CliRunner
 
-from finetune.command import finetune
+from finetune.command import GROUPS, LOCK_FILE, RUN_OPTIONS, finetune
 from finetune.config import ConfigError, FinetuneConfig, Optimizer, ReportTo, read_yaml
 from gazevlm_core.options import Precision
 from gazevlm_core.training.gaze_order import GazeOrder
@@ -203,7 +204,7 @@ def test_flags_that_are_not_given_leave_the_file_alone(runner: tuple[CliRunner, 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--print-config"], "annotations"),
+        (["--out", "{new}"], "annotations"),
         (["--annotations", "a", "--seed", "-1", "--print-config"], "seed"),
         (["--annotations", "a"], "--out"),
         (["--annotations", "a", "--out", "."], "names no new folder"),
@@ -220,7 +221,7 @@ def test_a_wrong_command_says_so_in_one_line_and_writes_nothing(
     cli, app = runner
     (tmp_path / "there").mkdir()
     (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "log.jsonl").write_text("")
+    (tmp_path / "run" / "log.jsonl").write_text('{"event": "step", "step": 1}\n')
     places = {name: str(tmp_path / name) for name in ("there", "new", "run")}
     before = sorted(tmp_path.rglob("*"))
     result = cli.invoke(app, [word.format(**places) for word in words])
@@ -232,13 +233,26 @@ def test_a_wrong_command_says_so_in_one_line_and_writes_nothing(
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_help_tells_every_field_and_what_it_usually_is(runner: tuple[CliRunner, typer.Typer]) -> None:
-    cli, app = runner
-    result = cli.invoke(app, ["--help"], env={"COLUMNS": "200", "TERM": "dumb"})
+def test_help_groups_every_field_and_cuts_no_name_in_a_narrow_window() -> None:
+    from cli.main import app as program
+
+    result = CliRunner().invoke(program, ["finetune", "--help"], env={"COLUMNS": "60", "TERM": "dumb"})
     assert result.exit_code == 0
-    for name in FinetuneConfig.model_fields:
+    places = [result.stdout.index(f"\n{group}:\n") for group in (RUN_OPTIONS, *GROUPS.values())]
+    assert places == sorted(places)
+    for name, field in FinetuneConfig.model_fields.items():
         assert f"--{name.replace('_', '-')}" in result.stdout
+        if field.annotation in (bool, bool | None):
+            assert f"--no-{name.replace('_', '-')}" in result.stdout
     assert "usually 16" in result.stdout
+    assert set(GROUPS) <= set(FinetuneConfig.model_fields), "a group begins with a field that is there"
+
+
+def test_a_configuration_is_printed_as_a_form_without_any_data(runner: tuple[CliRunner, typer.Typer]) -> None:
+    cli, app = runner
+    result = cli.invoke(app, ["--print-config"])
+    assert result.exit_code == 0
+    assert FinetuneConfig.from_values(yaml.safe_load(result.stdout)) == FinetuneConfig(annotations=("FOLDER",))
 
 
 @pytest.mark.parametrize("words", [["--annotations", "a", "--print-config"], ["--help"]])
@@ -262,3 +276,37 @@ def test_the_command_of_the_program_is_the_same(runner: tuple[CliRunner, typer.T
     cli, app = runner
     words = ["--annotations", "a", "--lora-rank", "3", "--print-config"]
     assert cli.invoke(program, ["finetune", *words]).stdout == cli.invoke(app, words).stdout != ""
+
+
+# ---- a second try ---------------------------------------------------------------------------------------------------
+def test_a_mistyped_folder_leaves_nothing_behind_and_the_next_try_begins(
+    runner: tuple[CliRunner, typer.Typer], tmp_path: Path
+) -> None:
+    cli, app = runner
+    words = ["--annotations", str(tmp_path / "mistyped"), "--out", str(tmp_path / "mine")]
+    for _ in range(2):
+        result = cli.invoke(app, words)
+        assert result.exit_code == 1
+        assert "mistyped" in result.stderr
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_that_ended_before_its_first_step_does_not_stand_in_the_way(
+    runner: tuple[CliRunner, typer.Typer], tmp_path: Path
+) -> None:
+    from finetune.command import _check_folders
+
+    run = tmp_path / "mine.run"
+    (run / "features").mkdir(parents=True)
+    for name, text in (("log.jsonl", '{"event": "phase", "text": "Loading the base"}\n'), ("begun.json", "{}")):
+        (run / name).write_text(text)
+    _check_folders(tmp_path / "mine", run, resume=True)
+    assert (run / "begun.json").exists(), "resuming goes on with it"
+    with FileLock(run / LOCK_FILE):
+        _check_folders(tmp_path / "mine", run, resume=False)
+    assert (run / "begun.json").exists(), "another process is at it"
+    _check_folders(tmp_path / "mine", run, resume=False)
+    assert {path.name for path in run.iterdir()} == {"features", LOCK_FILE}
+    (run / "log.jsonl").write_text('{"event": "step", "step": 1}\n')
+    with pytest.raises(ConfigError, match="holds a run already"):
+        _check_folders(tmp_path / "mine", run, resume=False)

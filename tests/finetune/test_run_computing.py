@@ -95,7 +95,8 @@ def test_tensorboard(do: Run) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     done = do(report_to="tensorboard")
-    (file,) = done.run.rglob("events.out.tfevents*")
+    (file,) = (done.run / "tensorboard").glob("events.out.tfevents*")
+    assert list(done.run.rglob("events.out.tfevents*")) == [file], "none among the checkpoints, which are deleted"
     told = EventAccumulator(str(file.parent))
     told.Reload()
     shown = [one.value for one in told.Scalars("train/loss")]

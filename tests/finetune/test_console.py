@@ -1,0 +1,65 @@
+"""What a run shows while it goes on: bars on a terminal, a few plain lines in a file."""
+
+import io
+from typing import Any
+
+import pytest
+
+from finetune.console import PLAIN_LINES, Console
+
+AUROC = {"name": "AUROC", "value": 0.75, "base": 0.5}
+OTHERS = [{"name": "text loss", "value": 2.0, "base": 3.0}, {"name": "sequence score", "value": None, "base": None}]
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def shown(stream: io.StringIO, steps: int) -> str:
+    """What a whole run leaves on a stream."""
+    console = Console(stream)
+    events: list[tuple[str, dict[str, Any]]] = [
+        ("phase", {"text": "Loading the base"}),
+        ("phase", {"text": "Computing features", "images": 3}),
+        ("start", {"step": 0, "steps": steps, "images": 3, "held_out_images": 2, "device": "cpu"}),
+        *(("step", {"step": step, "steps": steps, "loss": 1 / step}) for step in range(1, steps + 1)),
+        ("held_out", {"step": steps, "measures": [AUROC, *OTHERS]}),
+        ("checkpoint", {"step": steps}),
+    ]
+    for event, values in events:
+        console.tell(event, values)
+        if "images" in values:
+            console.advance(2)  # a scoring between steps never moves the bar of the steps
+    console.close()
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("steps", [1, 7, 100, 5003])
+def test_off_a_terminal_there_are_few_plain_lines(steps: int) -> None:
+    lines = shown(io.StringIO(), steps).splitlines()
+    assert lines[:3] == [
+        "Loading the base", "Computing features", "Training on 3 images, 2 held out, cpu",
+    ]  # fmt: skip
+    assert lines[-1] == f"  step {steps}: AUROC 0.750 (base 0.500)"
+    told = lines[3:-1]
+    assert 1 <= len(told) <= PLAIN_LINES + 1
+    assert told[-1] == f"  step {steps} of {steps}: loss {1 / steps:.3f}"
+    assert "\r" not in "".join(lines)
+
+
+def test_a_terminal_has_a_bar_with_loss_and_time_left() -> None:
+    text = shown(Terminal(), 40)
+    assert "\r" in text
+    assert "/40" in text
+    assert "loss" in text
+    assert "  step 40: AUROC 0.750 (base 0.500)\n" in text
+    assert " 42/40" not in text, "images looked at in a scoring are no steps"
+
+
+def test_scores_that_cannot_be_told_are_not_made_up() -> None:
+    stream = io.StringIO()
+    Console(stream).tell("held_out", {"step": 3, "measures": OTHERS})
+    assert stream.getvalue() == "  step 3: nothing that can be scored\n"
