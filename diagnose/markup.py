@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 from diagnose.examples import EXAMPLES, example_phantom, example_report
-from diagnose.record import fixation_records
 from diagnose.scores import CheckpointScores
 from diagnose.shown import Exchange
 from frame.markup import note
@@ -38,7 +37,7 @@ def history(exchanges: Sequence[Exchange]) -> str:
 
 def fixation_table(diagnosis: Diagnosis) -> str:
     """Order, position, patch, probability and dwell of each fixation; nothing where there is no path."""
-    records = fixation_records(diagnosis)
+    records = diagnosis.to_dict()["scanpath"]
     if records is None:
         return ""
     rows = "".join(

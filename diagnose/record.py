@@ -1,7 +1,7 @@
 """A diagnosis as JSON: one record, the same from the command line and from the page's endpoint; and the models."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from gazevlm_core.records import Diagnosis
 
@@ -105,31 +105,5 @@ def to_record(diagnosis: Diagnosis, image: str, seconds: float) -> DiagnosisReco
         image: name or path of the image, as the user gave it.
         seconds: from reading the file to the last word.
     """
-    return {
-        "image": image,
-        "answer": diagnosis.answer,
-        "findings": {name: float(value) for name, value in diagnosis.finding_probabilities.items()},
-        "grid": [diagnosis.grid.rows, diagnosis.grid.cols],
-        "scanpath": fixation_records(diagnosis),
-        "model": diagnosis.model_id,
-        "adapter": diagnosis.adapter_id,
-        "seconds": round(seconds, 3),
-        "strangeness": diagnosis.strangeness,
-        "notes": list(diagnosis.notes),
-    }
-
-
-def fixation_records(diagnosis: Diagnosis) -> list[FixationRecord] | None:
-    """The fixations in viewing order; None where the gaze weights are untrained."""
-    if diagnosis.scanpath is None:
-        return None
-    return [
-        {
-            "x": fixation.x,
-            "y": fixation.y,
-            "patch_index": diagnosis.grid.index_of(fixation),
-            "probability": float(probability),
-            "duration_ms": fixation.duration_ms,
-        }
-        for fixation, probability in zip(diagnosis.scanpath, diagnosis.fixation_probabilities, strict=True)
-    ]
+    values = {**diagnosis.to_dict(), "image": image, "seconds": round(seconds, 3)}
+    return cast(DiagnosisRecord, {name: values[name] for name in RECORD_SCHEMA["properties"]})

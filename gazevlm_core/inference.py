@@ -18,7 +18,7 @@ from transformers import StoppingCriteria, StoppingCriteriaList, TextIteratorStr
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.images import load_image
 from gazevlm_core.model.adapters import AttachedAdapter, adapter_stamp, attach_adapter
-from gazevlm_core.model.checkpoint import NANO, Checkpoint, load_checkpoint
+from gazevlm_core.model.checkpoint import NANO, Checkpoint, CheckpointError, load_checkpoint
 from gazevlm_core.model.config import GazeConfig
 from gazevlm_core.model.gaze_model import GazePass
 from gazevlm_core.model.walks import WalkedPath, choose_path
@@ -96,6 +96,8 @@ class GazeEngine:
             precision: how weights are held, see `Precision`.
             device: "auto", "cpu", "cuda" or "cuda:N".
         """
+        if precision not in list(Precision):
+            raise CheckpointError(f"precision is one of {', '.join(Precision)}, not {precision}")
         engine = cls(load_checkpoint(str(source), precision=Precision(precision), device=device))
         if adapter is not None:
             engine.use_adapter(adapter)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -57,3 +58,30 @@ class Diagnosis:
     def gaze_trained(self) -> bool:
         """Whether the path means something and may be drawn."""
         return self.scanpath is not None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As values that JSON takes, by the names that `gazevlm diagnose --json` prints.
+
+        The scanpath is a list of fixations in viewing order, with x and y in [0, 1), patch index, probability and
+        duration in ms, or None where the gaze weights are untrained.
+        """
+        path = None if self.scanpath is None else [
+            {
+                "x": fixation.x,
+                "y": fixation.y,
+                "patch_index": self.grid.index_of(fixation),
+                "probability": float(probability),
+                "duration_ms": fixation.duration_ms,
+            }
+            for fixation, probability in zip(self.scanpath, self.fixation_probabilities, strict=True)
+        ]  # fmt: skip
+        return {
+            "answer": self.answer,
+            "findings": {name: float(value) for name, value in self.finding_probabilities.items()},
+            "grid": [self.grid.rows, self.grid.cols],
+            "scanpath": path,
+            "model": self.model_id,
+            "adapter": self.adapter_id,
+            "strangeness": self.strangeness,
+            "notes": list(self.notes),
+        }

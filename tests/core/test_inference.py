@@ -9,6 +9,7 @@ from PIL import Image
 
 from gazevlm_core.images import ImageError
 from gazevlm_core.inference import KEPT_IMAGES, TEXT_THREAD, GazeEngine
+from gazevlm_core.model.checkpoint import CheckpointError
 from gazevlm_core.options import DiagnoseOptions, PathChoice
 from gazevlm_core.scanpath import Fixation
 from tests.adapter_maker import make_adapter
@@ -54,6 +55,8 @@ def test_folders_are_given_as_text_too(tiny_checkpoint: Path, tmp_path: Path) ->
     engine.use_adapter(None)
     engine.use_adapter(str(adapter))
     assert engine.adapter_id == "mine"
+    with pytest.raises(CheckpointError, match="precision is one of auto, nf4"):
+        GazeEngine.load(str(tiny_checkpoint), precision="fp12")
 
 
 def test_fixations_are_the_centres_of_likely_patches(tiny_engine: GazeEngine) -> None:

@@ -1,5 +1,7 @@
 """Diagnoses are validated at birth."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -42,3 +44,17 @@ def test_an_untrained_model_has_neither_path_nor_distributions() -> None:
 def test_diagnoses_with_wrong_parts_are_refused(change: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         diagnosis(**change)
+
+
+def test_a_diagnosis_as_values_is_json_and_says_where_nothing_is_known() -> None:
+    values = json.loads(json.dumps(diagnosis(strangeness=1.5, notes=("Strange.",)).to_dict()))
+    assert values["scanpath"] == [
+        {"x": 0.1, "y": 0.2, "patch_index": 0, "probability": 0.5, "duration_ms": None},
+        {"x": 0.3, "y": 0.4, "patch_index": 0, "probability": 0.25, "duration_ms": None},
+    ]
+    assert values["findings"] == {"edema": 0.25}
+    assert values["grid"] == [2, 3]
+    assert (values["answer"], values["model"], values["adapter"]) == ("Normal.", "m", None)
+    assert (values["strangeness"], values["notes"]) == (1.5, ["Strange."])
+    untrained = diagnosis(scanpath=None, patch_probabilities=None, fixation_probabilities=())
+    assert untrained.to_dict()["scanpath"] is None
