@@ -5,6 +5,8 @@ import os
 from collections.abc import Mapping
 from typing import Protocol
 
+from frame.roles import SPACE_VARIABLE, SYSTEM_VARIABLE
+
 TRUSTED_VARIABLE = "GAZEVLM_TRUSTED_PROXIES"
 SERVER_VARIABLE = "FORWARDED_ALLOW_IPS"  # what uvicorn, which serves the page, reads when it starts
 # A Space is reached through proxies of the Hub alone, which have private addresses and add the visitor's to the header.
@@ -47,7 +49,7 @@ def network_of(host: str) -> str:
     return str(ipaddress.ip_network((address, 64), strict=False))
 
 
-def trusted_proxies(environment: Mapping[str, str], on_space: bool) -> str:
+def trusted_proxies(environment: Mapping[str, str]) -> str:
     """Whose `X-Forwarded-For` is believed: addresses and networks, separated by commas.
 
     Nobody's where nothing is set, not even that of this machine: whoever shares a page through a tunnel would let
@@ -58,6 +60,7 @@ def trusted_proxies(environment: Mapping[str, str], on_space: bool) -> str:
     """
     text = environment.get(TRUSTED_VARIABLE, "").strip()
     if not text:
+        on_space = environment.get(SYSTEM_VARIABLE) == "spaces" and bool(environment.get(SPACE_VARIABLE))
         return SPACE_PROXIES if on_space else ""
     names = [name.strip() for name in text.split(",") if name.strip()]
     for name in names:

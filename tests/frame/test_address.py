@@ -22,16 +22,16 @@ def address(peer: str, forwarded: str, trusted: str) -> str:
 
 
 def test_a_forged_header_is_read_from_nobody_who_is_not_named() -> None:
-    nobody = trusted_proxies({}, on_space=False)
+    nobody = trusted_proxies({})
     for peer in ("127.0.0.1", "10.0.0.5", "203.0.113.9"):
         assert address(peer, "1.2.3.4", nobody) == peer
-    one = trusted_proxies({"GAZEVLM_TRUSTED_PROXIES": " 127.0.0.1 "}, on_space=False)
+    one = trusted_proxies({"GAZEVLM_TRUSTED_PROXIES": " 127.0.0.1 "})
     assert address("127.0.0.1", "1.2.3.4, 203.0.113.9", one) == "203.0.113.9", "what the proxy added, not what was sent"
     assert address("10.0.0.5", "1.2.3.4", one) == "10.0.0.5"
 
 
 def test_a_space_believes_the_proxies_before_it_and_the_visitor_behind_them() -> None:
-    space = trusted_proxies({}, on_space=True)
+    space = trusted_proxies({"SYSTEM": "spaces", "SPACE_ID": "a/b"})
     assert space == SPACE_PROXIES
     assert address("10.20.1.1", "6.6.6.6, 203.0.113.9, 10.20.3.4", space) == "203.0.113.9"
     assert address("203.0.113.9", "6.6.6.6", space) == "203.0.113.9", "nobody stands before it"
@@ -49,4 +49,4 @@ def test_one_household_is_one_address() -> None:
 
 def test_a_setting_that_names_no_address() -> None:
     with pytest.raises(AddressSettingsError, match=r"names 'nginx'; give addresses or networks"):
-        trusted_proxies({"GAZEVLM_TRUSTED_PROXIES": "10.0.0.1,nginx"}, on_space=False)
+        trusted_proxies({"GAZEVLM_TRUSTED_PROXIES": "10.0.0.1,nginx"})
