@@ -13,7 +13,7 @@ SERVER_VARIABLE = "FORWARDED_ALLOW_IPS"  # what uvicorn, which serves the page, 
 SPACE_PROXIES = "10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,fd00::/8"
 
 
-class AddressSettingsError(ValueError):
+class ServingSettingsError(ValueError):
     """A setting of the environment that cannot be used; the message says why and what to do."""
 
 
@@ -56,7 +56,7 @@ def trusted_proxies(environment: Mapping[str, str]) -> str:
     everybody choose an address. On a Space, that of the proxies before it.
 
     Raises:
-        AddressSettingsError: the variable names something that is neither.
+        ServingSettingsError: the variable names something that is neither.
     """
     text = environment.get(TRUSTED_VARIABLE, "").strip()
     if not text:
@@ -67,7 +67,7 @@ def trusted_proxies(environment: Mapping[str, str]) -> str:
         try:
             ipaddress.ip_network(name)
         except ValueError:
-            raise AddressSettingsError(
+            raise ServingSettingsError(
                 f"{TRUSTED_VARIABLE} names {name[:40]!r}; give addresses or networks such as 10.0.0.0/8, "
                 "separated by commas"
             ) from None

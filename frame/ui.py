@@ -80,8 +80,7 @@ def launch_options(heads: Sequence[str]) -> dict[str, Any]:
         heads: styles and scripts of the tabs, as HTML.
 
     Raises:
-        AddressSettingsError: proxies that are no addresses.
-        UploadSettingsError: a space for uploads that is no number.
+        ServingSettingsError: proxies that are no addresses, or a space for uploads that is no number.
     """
     believe_proxies(trusted_proxies(os.environ))
     theme = gr.themes.Default(  # the reader's own fonts: nothing is fetched from elsewhere

@@ -1,9 +1,11 @@
-"""Files that somebody names by an address of the web, as MCP clients do: fetched within bounds, from public hosts alone."""
+"""Files that somebody names by an address of the web, as MCP clients do: of public hosts alone, and within bounds."""
 
 import asyncio
 import hashlib
+import ipaddress
 import os
 import tempfile
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -64,17 +66,29 @@ async def fetch(url: str, folder: Path, shelf: Shelf, largest: int) -> str:
     return str(place / name)
 
 
-async def _chunks(url: str, largest: int):  # type: ignore[no-untyped-def]  # noqa: ANN202 - an async generator of bytes
+async def _public(host: str) -> str:
+    """An address of a host that all the world can reach.
+
+    Raises:
+        FetchError: it has none.
+    """
+    try:
+        address = await safehttpx.async_validate_url(host)
+    except (ValueError, UnicodeError):
+        raise FetchError(NOT_PUBLIC) from None
+    if not ipaddress.ip_address(address).is_global:  # shared ones of a provider's own network are not private
+        raise FetchError(NOT_PUBLIC)
+    return address
+
+
+async def _chunks(url: str, largest: int) -> AsyncIterator[bytes]:
     """The file's bytes as they come, at most `largest` of them."""
     too_large = FetchError(TOO_LARGE.format(megabytes=largest // 2**20))
     for _ in range(MOST_HOPS):
         asked = httpx.URL(url)
         if asked.scheme not in ("http", "https") or not asked.host:
             raise FetchError(NOT_PUBLIC)
-        try:
-            verified = await safehttpx.async_validate_url(asked.host)
-        except ValueError:
-            raise FetchError(NOT_PUBLIC) from None
+        verified = await _public(asked.host)
         # identity: a small file that unpacks to a huge one would have to be counted as it unpacks
         async with (
             httpx.AsyncClient(transport=safehttpx.AsyncSecureTransport(verified), timeout=10.0) as client,
@@ -94,4 +108,4 @@ async def _chunks(url: str, largest: int):  # type: ignore[no-untyped-def]  # no
                     raise too_large
                 yield chunk
             return
-    raise FetchError(NOT_THERE.format(status="with redirections only"))
+    raise FetchError(NOT_THERE.format(status="with one redirection after the other"))

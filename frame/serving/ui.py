@@ -10,7 +10,7 @@ from typing import Any
 
 import fastapi
 import gradio as gr
-from gradio import processing_utils
+from gradio import processing_utils, route_utils
 from gradio.blocks import Blocks
 from gradio.data_classes import PredictBodyInternal
 from gradio.queueing import Event, Queue
@@ -71,11 +71,13 @@ class FairQueue(Queue):
             HTTPException: 429 where the session or the address has its share, 503 where everybody together has.
         """
         address, session = client_address(request), body.session_hash
-        waiting = [event for queue in self.event_queue_per_concurrency_id.values() for event in queue.queue]
-        stuck = {event for queue in self.event_queue_per_concurrency_id.values() for event in queue.queue[_free(queue) :]}
+        queues = self.event_queue_per_concurrency_id
+        waiting = [event for queue in queues.values() for event in queue.queue]
         of_address = [event for event in waiting if client_address(event.request) == address]
+        own = queues.get(route_utils.get_fn(self.blocks, None, body).concurrency_id)
         # All who come through MCP are one session of Gradio's own client.
-        if session and request.headers.get("x-gradio-user") != "mcp":
+        if own and len(own.queue) >= _free(own) and session and request.headers.get("x-gradio-user") != "mcp":
+            stuck = [event for queue in queues.values() for event in queue.queue[_free(queue) :]]
             if sum(event.session_hash == session for event in stuck) >= WAITING_OF_SESSION:
                 raise fastapi.HTTPException(429, OVER_SESSION)
         sizes = sum(event.request.scope.get("body_bytes", 0) for event in of_address)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from frame.address import ServingSettingsError
 from frame.serving.guard import API, Asgi, Message, Receive, Scope, Send, address_of, header, refuse, route_of
 
 SPACE_VARIABLE = "GAZEVLM_UPLOADS_MB"
@@ -28,21 +29,17 @@ NO_ROOM = "There is little room left on the server's disk, so nothing can be upl
 FULL = "Many people are uploading, and there is no room for more just now; try again in some minutes."
 
 
-class UploadSettingsError(ValueError):
-    """A setting of the environment that cannot be used; the message says why and what to do."""
-
-
 def total_bytes(environment: Mapping[str, str]) -> int:
     """What all that visitors leave may take on the disk.
 
     Raises:
-        UploadSettingsError: the variable is no whole number of at least 256.
+        ServingSettingsError: the variable is no whole number of at least 256.
     """
     text = environment.get(SPACE_VARIABLE, "").strip()
     if not text:
         return DEFAULT_TOTAL_MB * MB
     if not (text.isascii() and text.isdigit() and 256 <= int(text) <= 10**7):
-        raise UploadSettingsError(f"{SPACE_VARIABLE} is {text[:20]!r}; give a whole number of at least 256")
+        raise ServingSettingsError(f"{SPACE_VARIABLE} is {text[:20]!r}; give a whole number of at least 256")
     return int(text) * MB
 
 

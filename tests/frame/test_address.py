@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from frame.address import SPACE_PROXIES, AddressSettingsError, client_address, trusted_proxies
+from frame.address import SPACE_PROXIES, ServingSettingsError, client_address, trusted_proxies
 
 
 def address(peer: str, forwarded: str, trusted: str) -> str:
@@ -48,5 +48,5 @@ def test_one_household_is_one_address() -> None:
 
 
 def test_a_setting_that_names_no_address() -> None:
-    with pytest.raises(AddressSettingsError, match=r"names 'nginx'; give addresses or networks"):
+    with pytest.raises(ServingSettingsError, match=r"names 'nginx'; give addresses or networks"):
         trusted_proxies({"GAZEVLM_TRUSTED_PROXIES": "10.0.0.1,nginx"})
