@@ -22,7 +22,8 @@ REVEALING = [
 CLOSED = [
     "gradio_api/deep_link?session_hash=s", "monitoring", "monitoring/summary", "monitoring/x", "gradio_api/dev/reload",
     "gradio_api/runs", "gradio_api/run-history/buckets", "gradio_api/proxy=https://a.hf.space/x",
-    "gradio_api/vibe-code", "gradio_api/stream/s/1/1/playlist.m3u8", "gradio_api/token", "openapi.json", "gradio_api/profiling/traces",
+    "gradio_api/vibe-code",
+    "gradio_api/stream/s/1/1/playlist.m3u8", "gradio_api/token", "openapi.json", "gradio_api/profiling/traces",
     "gradio_api/custom_component/a/client/b/c", "gradio_api/file=https://example.org/a.png",
     "gradio_api/file/HTTP://example.org/a", "pwa_icon/100000",
 ]  # fmt: skip
