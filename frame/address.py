@@ -3,6 +3,7 @@
 import ipaddress
 import os
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Protocol
 
 from frame.roles import SPACE_VARIABLE, SYSTEM_VARIABLE
@@ -36,6 +37,7 @@ def client_address(request: Asked) -> str:
     return network_of(host)
 
 
+@lru_cache(maxsize=4096)
 def network_of(host: str) -> str:
     """An IPv4 address, the /64 of an IPv6 address, or the text itself where it is neither."""
     try:

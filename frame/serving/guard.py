@@ -40,7 +40,8 @@ LONG = tuple(API + name for name in ("/queue/data", "/heartbeat/", "/upload_prog
 LARGEST_BODY = 4 * 2**20
 MOST_VALUES = 250_000  # in a JSON body; the longest reading that Teach takes has 30,000 samples of five
 BODY_S = 30.0
-SHORT_AT_ONCE, SHORT_WAITING, LONG_AT_ONCE = 8, 256, 256  # of one address
+# Of one address: how many at once, and how many with those that wait. An upload may hold all its text in memory.
+SHARES = {"short": (16, 272), "upload": (4, 68), "long": (256, 256)}
 
 # Gradio's page and ours have scripts and styles of their own in the HTML, and make functions from text.
 POLICY = "; ".join((
@@ -223,38 +224,38 @@ class Turns:
 
     def __init__(self, app: Asgi) -> None:
         self.app = app
-        self._turns: dict[str, asyncio.Semaphore] = {}
-        self._short: dict[str, int] = {}
-        self._long: dict[str, int] = {}
+        self._turns: dict[tuple[str, str], asyncio.Semaphore] = {}
+        self._counts: dict[tuple[str, str], int] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on when it is this request's turn, or answer 429."""
         if says_too_large(scope):
             await refuse(scope, send, 413, TOO_LARGE)
             return
-        address = address_of(scope)
-        route = route_of(scope)
-        if route.startswith(LONG) or (route.startswith(f"{API}/call/") and scope["method"] == "GET"):
-            counts, most, turn = self._long, LONG_AT_ONCE, None
-        else:
-            counts, most = self._short, SHORT_AT_ONCE + SHORT_WAITING
-            turn = self._turns.setdefault(address, asyncio.Semaphore(SHORT_AT_ONCE))
-        if counts.get(address, 0) >= most:
+        kind = kind_of(scope)
+        at_once, most = SHARES[kind]
+        key = (kind, address_of(scope))
+        if self._counts.get(key, 0) >= most:
             await refuse(scope, send, 429, CROWDED)
             return
-        counts[address] = counts.get(address, 0) + 1
+        self._counts[key] = self._counts.get(key, 0) + 1
+        turn = self._turns.setdefault(key, asyncio.Semaphore(at_once))
         try:
-            if turn is None:
+            async with turn:
                 await self.app(scope, receive, send)
-            else:
-                async with turn:
-                    await self.app(scope, receive, send)
         finally:
-            counts[address] -= 1
-            if not counts[address]:
-                del counts[address]
-                if turn is not None:
-                    self._turns.pop(address, None)
+            self._counts[key] -= 1
+            if not self._counts[key]:
+                del self._counts[key], self._turns[key]
+
+
+def kind_of(scope: Scope) -> str:
+    """Which of SHARES a request is counted with."""
+    route = route_of(scope)
+    if route == f"{API}/upload":
+        return "upload"
+    is_answer = route.startswith(f"{API}/call/") and scope["method"] == "GET"
+    return "long" if is_answer or route.startswith(LONG) else "short"
 
 
 def guard(app: Asgi, *inner: Callable[[Asgi], Asgi]) -> Asgi:

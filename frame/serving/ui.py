@@ -16,11 +16,10 @@ from gradio.data_classes import PredictBodyInternal
 from gradio.queueing import Event, Queue
 from gradio.routes import App, ORJSONResponse
 from gradio.utils import LRUCache
-from starlette.types import ASGIApp
 
 from frame.address import client_address
 from frame.serving.fetch import FetchError, fetch
-from frame.serving.guard import guard
+from frame.serving.guard import Asgi, guard
 from frame.serving.uploads import Shelf, Uploads, total_bytes
 from gazevlm_core.images import DEFAULT_LIMITS
 
@@ -139,7 +138,7 @@ class GuardedApp(App):
         self.shelf = Shelf(Path(self.uploaded_file_dir), most, self._kept)
         bound_fetching(self.shelf)
 
-    def build_middleware_stack(self) -> ASGIApp:
+    def build_middleware_stack(self) -> Asgi:  # type: ignore[override]
         """All that a request passes, the guard first: Gradio's own layer would answer other sites."""
         largest = DEFAULT_LIMITS.max_bytes
         return guard(super().build_middleware_stack(), lambda app: Uploads(app, self.shelf, largest))
