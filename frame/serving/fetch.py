@@ -44,14 +44,19 @@ async def fetch(url: str, folder: Path, shelf: Shelf, largest: int) -> str:
     place = folder / hashlib.sha256(url.encode()).hexdigest()
     place.mkdir(parents=True, exist_ok=True)
     try:
-        shelf.need_room(largest)
+        left = shelf.take_fetched(largest)
+        left.paths = [str(place / name)]
         number, text = tempfile.mkstemp(dir=place)
         try:
             with os.fdopen(number, "wb") as file:
                 async with asyncio.timeout(FETCH_S):
                     async for chunk in _chunks(url, largest):
                         file.write(chunk)
+            left.size = Path(text).stat().st_size
             Path(text).replace(place / name)
+        except BaseException:
+            left.size = 0
+            raise
         finally:
             Path(text).unlink(missing_ok=True)
     except TimeoutError:

@@ -74,11 +74,11 @@ class Left:
 
 
 class Shelf:
-    """The folder that all uploads and fetched files go to, and who left what in it.
+    """The folder that all uploads and fetched files go to, and who left what in it within the last hour.
 
     Args:
         folder: of this program alone, since old files in it are deleted, whoever wrote them.
-        most_bytes: what may lie in it.
+        most_bytes: what visitors may leave in it; what the page itself writes is not counted.
         kept: files that belong to the page itself and never go.
     """
 
@@ -108,33 +108,34 @@ class Shelf:
             raise RefusedUpload(429, TOO_MANY)
         if sum(left.size for left in own) + size > self.most_bytes // SHARE:
             raise RefusedUpload(429, TOO_MUCH.format(megabytes=self.most_bytes // SHARE // MB))
-        self.need_room(size)
-        left = Left(address, size, now)
-        self._left.append(left)
-        return left
+        return self._keep(Left(address, size, now))
 
-    def need_room(self, size: int) -> None:
-        """Make room for a file.
+    def take_fetched(self, size: int) -> Left:
+        """Keep room for a file that the server fetches; where it comes from is nobody's address.
 
         Raises:
-            RefusedUpload: there is none.
+            RefusedUpload: there is no room.
         """
+        return self._keep(Left("", size, time.monotonic()))
+
+    def size(self) -> int:
+        """Bytes that visitors left."""
+        return sum(left.size for left in self._left)
+
+    def _keep(self, left: Left) -> Left:
         self.folder.mkdir(parents=True, exist_ok=True)
-        if shutil.disk_usage(self.folder).free < RESERVE_BYTES + size:
+        if shutil.disk_usage(self.folder).free < RESERVE_BYTES + left.size:
             raise RefusedUpload(507, NO_ROOM)
-        coming = sum(left.size for left in self._left if left.paths is None)
-        while self.size() + coming + size > self.most_bytes:
+        while self.size() + left.size > self.most_bytes:
             oldest = self._oldest_of_the_heaviest()
             if oldest is None:
                 raise RefusedUpload(503, FULL)
             self._left.remove(oldest)
-            still = {path for left in self._left for path in left.paths or ()}  # the same file came from elsewhere, too
+            still = {path for other in self._left for path in other.paths or ()}  # the same file from elsewhere, too
             for path in {*(oldest.paths or ())} - still:
                 Path(path).unlink(missing_ok=True)
-
-    def size(self) -> int:
-        """Bytes of all files in the folder."""
-        return sum(entry.stat().st_size for entry in _files(self.folder))
+        self._left.append(left)
+        return left
 
     def sweep(self, life_s: float = LIFE_S) -> None:
         """Delete files that nobody wrote anew in `life_s` seconds, broken uploads among them."""
@@ -146,7 +147,7 @@ class Shelf:
 
     def _oldest_of_the_heaviest(self) -> Left | None:
         weights: defaultdict[str, int] = defaultdict(int)
-        whole = [left for left in self._left if left.paths]
+        whole = [left for left in self._left if left.paths is not None]
         for left in whole:
             weights[left.address] += left.size
         return min(whole, key=lambda left: (-weights[left.address], left.at), default=None)
@@ -185,10 +186,13 @@ class Uploads:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on, or answer 411, 413, 429, 503 or 507 with one sentence."""
-        if route_of(scope) != f"{API}/upload":
+        route = route_of(scope)
+        # Gradio keeps images that MCP clients write into their requests, too; sizes of others are small
+        writes = route.startswith(f"{API}/mcp") and scope.get("body_bytes", 0) > FORM_BYTES
+        if route != f"{API}/upload" and not writes:
             await self.app(scope, receive, send)
             return
-        length = header(scope, b"content-length") or ""
+        length = str(scope["body_bytes"]) if writes else header(scope, b"content-length") or ""
         if not length.isdecimal():
             await refuse(scope, send, 411, NO_LENGTH)
             return
