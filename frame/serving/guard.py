@@ -162,7 +162,9 @@ def is_foreign(scope: Scope) -> bool:
         return False
     # Following a link, being framed, coming back from the login: nobody but the visitor sees what comes.
     visits = header(scope, b"sec-fetch-mode") == "navigate" and scope["method"] in ("GET", "HEAD")
-    return not (visits and not route_of(scope).startswith((f"{API}/call/", f"{API}/queue/")))
+    route = route_of(scope)
+    shows = route != "/logout" and (not route.startswith(API) or route.startswith(f"{API}/file"))
+    return not (visits and shows)
 
 
 def _hosts(scope: Scope) -> set[str]:

@@ -28,9 +28,10 @@ class Served:
 
 @contextmanager
 def serving_small() -> Iterator[Served]:
-    """Handlers /slow (the model's queue), /small (queued), /quick (not queued), /file (a file's path)."""
+    """Handlers /slow (the model's queue), /small (queued), /quick (not queued), /file (its path), /address (whose)."""
     import gradio as gr
 
+    from frame.address import client_address
     from frame.ui import MODEL_QUEUE, Tab, build_page, launch_options
 
     served = Served("", None)
@@ -39,6 +40,9 @@ def serving_small() -> Iterator[Served]:
         served.go.wait(30)
         return text
 
+    def address(request: gr.Request) -> str:
+        return client_address(request)
+
     def fill(page: gr.Blocks) -> None:
         text, file, button, out = gr.Textbox(), gr.File(), gr.Button(), gr.Textbox()
         gr.State()
@@ -46,6 +50,7 @@ def serving_small() -> Iterator[Served]:
         button.click(lambda text: text, text, out, api_name="small")
         button.click(lambda text: text, text, out, api_name="quick", queue=False)
         button.click(str, file, out, api_name="file")
+        button.click(address, None, out, api_name="address", queue=False)
 
     served.page = build_page([Tab("One", "one", fill)])
     _, served.url, _ = served.page.launch(

@@ -3,10 +3,12 @@
 import asyncio
 from types import SimpleNamespace
 
+import httpx
 import pytest
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from frame.address import SPACE_PROXIES, ServingSettingsError, client_address, trusted_proxies
+from tests.frame.served import serving_small
 
 
 def address(peer: str, forwarded: str, trusted: str) -> str:
@@ -28,6 +30,14 @@ def test_a_forged_header_is_read_from_nobody_who_is_not_named() -> None:
     one = trusted_proxies({"GAZEVLM_TRUSTED_PROXIES": " 127.0.0.1 "})
     assert address("127.0.0.1", "1.2.3.4, 203.0.113.9", one) == "203.0.113.9", "what the proxy added, not what was sent"
     assert address("10.0.0.5", "1.2.3.4", one) == "10.0.0.5"
+
+
+def test_the_served_page_reads_no_forged_header() -> None:
+    """Uvicorn would believe every program of this machine, and so whoever comes through a tunnel."""
+    with serving_small() as served:
+        for headers in ({}, {"X-Forwarded-For": "1.2.3.4"}):
+            answer = httpx.post(f"{served.url}gradio_api/run/address", json={"data": []}, headers=headers)
+            assert answer.json()["data"] == ["127.0.0.1"]
 
 
 def test_a_space_believes_the_proxies_before_it_and_the_visitor_behind_them() -> None:

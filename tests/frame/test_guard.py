@@ -57,6 +57,8 @@ def test_what_a_browser_says_of_a_request_without_origin_counts(client: httpx.Cl
 
     assert asks("config", "cross-site", "no-cors") == asks("config", "same-site", "no-cors") == 403
     assert asks("", "cross-site", "navigate") == 200, "the Hub frames the page, and links lead to it"
+    for path in ("logout", "gradio_api/heartbeat/s", "gradio_api/queue/data?session_hash=s"):
+        assert asks(path, "cross-site", "navigate") == 403, "a link that does something"
     assert asks("config", "same-origin", "cors") == asks("config", "none", "navigate") == 200
 
 
