@@ -70,19 +70,20 @@ class FairQueue(Queue):
             HTTPException: 429 where the session or the address has its share, 503 where everybody together has.
         """
         address, session = client_address(request), body.session_hash
-        queues = self.event_queue_per_concurrency_id
-        waiting = [event for queue in queues.values() for event in queue.queue]
-        of_address = [event for event in waiting if client_address(event.request) == address]
-        own = queues.get(route_utils.get_fn(self.blocks, None, body).concurrency_id)
+        queues = self.event_queue_per_concurrency_id.values()
+        waiting = [event for queue in queues for event in queue.queue]
+        own = self.event_queue_per_concurrency_id.get(route_utils.get_fn(self.blocks, None, body).concurrency_id)
+        before = own.queue if own else []
         # All who come through MCP are one session of Gradio's own client.
-        if own and len(own.queue) >= _free(own) and session and request.headers.get("x-gradio-user") != "mcp":
-            stuck = [event for queue in queues.values() for event in queue.queue[_free(queue) :]]
+        if own and len(before) >= _free(own) and session and request.headers.get("x-gradio-user") != "mcp":
+            stuck = [event for queue in queues for event in queue.queue[_free(queue) :]]
             if sum(event.session_hash == session for event in stuck) >= WAITING_OF_SESSION:
                 raise fastapi.HTTPException(429, OVER_SESSION)
-        sizes = sum(event.request.scope.get("body_bytes", 0) for event in of_address)
-        if len(of_address) >= WAITING_OF_ADDRESS or sizes + request.scope.get("body_bytes", 0) > BYTES_OF_ADDRESS:
+        sizes = [_size(event.request) for event in waiting if client_address(event.request) == address]
+        count = sum(client_address(event.request) == address for event in before)
+        if count >= WAITING_OF_ADDRESS or sum(sizes) + _size(request) > BYTES_OF_ADDRESS:
             raise fastapi.HTTPException(429, OVER_ADDRESS)
-        if len(waiting) >= WAITING:
+        if len(before) >= WAITING:
             raise fastapi.HTTPException(503, OVER_ALL)
         gone = self.pending_event_ids_session.keys() - self.pending_messages_per_session.keys()
         for key in gone:
@@ -117,6 +118,11 @@ class FairQueue(Queue):
     def compute_analytics_summary(self, records: object) -> dict[str, Any]:
         """Nothing: Gradio would go through its last 10,000 events after each one, for a page that is switched off."""
         return {}
+
+
+def _size(request: fastapi.Request) -> int:
+    """Bytes of a request's body, as the guard counted them."""
+    return int(request.scope.get("body_bytes", 0))
 
 
 def _free(queue: Any) -> int:  # noqa: ANN401 - Gradio's EventQueue

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from frame.serving.ui import OVER_SESSION, WAITING, WAITING_OF_ADDRESS
+from frame.serving.ui import BYTES_OF_ADDRESS, OVER_SESSION, WAITING, WAITING_OF_ADDRESS
 from tests.frame.served import Served, serving_small
 
 
@@ -54,6 +54,18 @@ def test_one_address_has_a_share_whatever_sessions_it_makes_up(served: Served) -
         assert statuses == {200: WAITING_OF_ADDRESS, 429: 100 - WAITING_OF_ADDRESS}
         assert WAITING_OF_ADDRESS < WAITING
         assert join(other, served, "other").status_code == 200
+        assert join(hostile, served, "same", "small").status_code == 200, "the small queues are apart"
+
+
+def test_what_waits_is_bounded_in_bytes_too(served: Served) -> None:
+    with httpx.Client(base_url=served.url, timeout=30) as client:
+        assert join(client, served, "first").status_code == 200
+        wait_until_running(served)
+        statuses = []
+        for number in range(6):
+            body = {"data": ["x" * 3_500_000], "fn_index": served.number("slow"), "session_hash": f"s{number}"}
+            statuses.append(client.post("gradio_api/queue/join", json=body).status_code)
+    assert statuses == [200] * (BYTES_OF_ADDRESS // 3_500_000) + [429] * 2
 
 
 def event(address: str, session: str, at: float) -> Any:
