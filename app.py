@@ -19,7 +19,9 @@ from PIL import Image
 from annotate.settings import AnnotateSettings, AnnotateSettingsError
 from diagnose.service import gpu_seconds
 from diagnose.settings import Settings, SettingsError
+from frame.address import ServingSettingsError, trusted_proxies
 from frame.roles import ADMIN_TOKEN_VARIABLE
+from frame.serving.uploads import total_bytes
 from gazevlm_core.options import DiagnoseOptions
 from gazevlm_core.quiet import quiet_libraries
 
@@ -75,7 +77,8 @@ def main() -> None:
     try:
         settings = Settings.from_environment(os.environ)
         of_teach = AnnotateSettings.from_environment(os.environ)
-    except (SettingsError, AnnotateSettingsError) as error:
+        trusted_proxies(os.environ), total_bytes(os.environ)  # what `launch` goes by
+    except (SettingsError, AnnotateSettingsError, ServingSettingsError) as error:
         sys.exit(f"gazevlm: {error}")
     quiet_libraries()
     from annotate.export.training import StoreTrainingData

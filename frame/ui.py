@@ -3,6 +3,7 @@
     with_tabs = build_page([Tab("Diagnose", "diagnose", fill), ...])
 """
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import wraps
@@ -12,11 +13,12 @@ from typing import Any, TypeVar
 
 import gradio as gr
 
+from frame.address import believe_proxies, trusted_proxies
 from frame.markup import INTRODUCTION
+from frame.serving.ui import FairQueue, GuardedApp, own_folder
+from frame.serving.uploads import EVERY_S, LIFE_S
 from gazevlm_core.images import DEFAULT_LIMITS
 
-HOUR_S, DAY_S = 3600, 86_400
-QUEUE, AT_ONCE = 32, 4
 MODEL_QUEUE = "model"  # one answer at a time, from all tabs and endpoints together
 # Handlers of the page are no endpoints, and say themselves what they are doing.
 QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
@@ -49,7 +51,8 @@ class Tab:
 
 def build_page(tabs: Sequence[Tab]) -> gr.Blocks:
     """The page with its tabs, the first one open; a single tab stands alone."""
-    with gr.Blocks(title="GazeVLM", analytics_enabled=False, delete_cache=(HOUR_S, DAY_S)) as page:
+    own_folder()
+    with gr.Blocks(title="GazeVLM", analytics_enabled=False, delete_cache=(int(EVERY_S), int(LIFE_S))) as page:
         gr.HTML(INTRODUCTION, elem_id="introduction")
         if len(tabs) == 1:
             tabs[0].fill(page)
@@ -63,21 +66,31 @@ def build_page(tabs: Sequence[Tab]) -> gr.Blocks:
                         tab.fill(page)
                     if tab.connect is not None:
                         tab.connect(opened.select)
-    page.queue(max_size=QUEUE, default_concurrency_limit=AT_ONCE)
+    page.queue(api_open=False)  # what is queued for the page is queued for programs, too
+    page._queue = FairQueue(page)
     return page
 
 
 def launch_options(heads: Sequence[str]) -> dict[str, Any]:
-    """How the page is served: what it looks like, and the largest upload. No folder of the server is opened to it.
+    """How the page is served: what it looks like, what stands before it, and the largest upload.
+
+    No folder of the server is opened to it, and browsers keep no history of what was asked.
 
     Args:
         heads: styles and scripts of the tabs, as HTML.
+
+    Raises:
+        ServingSettingsError: proxies that are no addresses, or a space for uploads that is no number.
     """
+    believe_proxies(trusted_proxies(os.environ))
     theme = gr.themes.Default(  # the reader's own fonts: nothing is fetched from elsewhere
         primary_hue="teal", neutral_hue="slate", font=["system-ui", "sans-serif"], font_mono=["monospace"]
     )
     head = STYLE + SCRIPT + "".join(heads)
-    return {"theme": theme, "head": head, "max_file_size": DEFAULT_LIMITS.max_bytes, "ssr_mode": False}
+    return {
+        "theme": theme, "head": head, "max_file_size": DEFAULT_LIMITS.max_bytes, "ssr_mode": False,
+        "run_history": False, "enable_monitoring": False, "_app": GuardedApp(),
+    }  # fmt: skip
 
 
 def launch(page: gr.Blocks, heads: Sequence[str], *, mcp: bool = False) -> None:

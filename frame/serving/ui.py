@@ -1,0 +1,177 @@
+"""Gradio's server and queue as a public page needs them: behind a guard, and with a fair share for everybody."""
+
+import atexit
+import os
+import shutil
+import tempfile
+from collections import OrderedDict, defaultdict
+from pathlib import Path
+from typing import Any
+
+import fastapi
+import gradio as gr
+from gradio import processing_utils, route_utils
+from gradio.blocks import Blocks
+from gradio.data_classes import PredictBodyInternal
+from gradio.queueing import Event, Queue
+from gradio.routes import App, ORJSONResponse
+from gradio.utils import LRUCache
+
+from frame.address import client_address
+from frame.serving.fetch import FetchError, fetch
+from frame.serving.guard import Asgi, guard
+from frame.serving.uploads import Shelf, Uploads, total_bytes
+from gazevlm_core.images import DEFAULT_LIMITS
+
+FOLDER_VARIABLE = "GRADIO_TEMP_DIR"
+AT_ONCE = 4  # of each small handler
+WAITING_OF_SESSION = 2
+WAITING_OF_ADDRESS, WAITING = 32, 128  # of the model, and of each small handler
+RUNNING_OF_ADDRESS = 12  # of Gradio's 40 workers
+BYTES_OF_ADDRESS = 16 * 2**20  # of all that waits
+SESSIONS = 256  # whose answers are kept until they are fetched
+OVER_SESSION = "Two of your requests are waiting already; this one was not taken. Wait for one of them."
+OVER_ADDRESS = "Too many requests from your address are waiting in the queue; wait a moment and try again."
+OVER_ALL = "The queue is full; wait a moment and try again."
+
+
+class Latest(LRUCache[str, Any]):
+    """The most recently used ones; Gradio's own counts from when they were made, and forgets who is waiting."""
+
+    def __getitem__(self, key: str) -> Any:  # noqa: ANN401 - Gradio's messages
+        """The value, which is now the latest."""
+        self.move_to_end(key)
+        return super().__getitem__(key)
+
+
+class FairQueue(Queue):
+    """Gradio's queue, where nobody can take the places of others.
+
+    The model's queue is apart from the small ones, which are one for each handler. What waits is what cannot begin yet:
+    a session has at most two of these, an address a share. Of those that wait, the address goes first that was served
+    least lately, and in it the session. No page of ours takes batches.
+    """
+
+    def __init__(self, blocks: Blocks) -> None:
+        super().__init__(
+            live_updates=True, concurrency_count=blocks.max_threads, update_intervals=1, max_size=None, blocks=blocks,
+            default_concurrency_limit=AT_ONCE,
+        )  # fmt: skip
+        self.pending_messages_per_session = Latest(SESSIONS)
+        self._served: OrderedDict[str, int] = OrderedDict()  # address or session -> when it was served last
+        self._turn = 0
+
+    async def push(
+        self, body: PredictBodyInternal, request: fastapi.Request, username: str | None
+    ) -> tuple[bool, Any, Any]:
+        """Take a request, or refuse it with one sentence.
+
+        Raises:
+            HTTPException: 429 where the session or the address has its share, 503 where everybody together has.
+        """
+        address, session = client_address(request), body.session_hash
+        queues = self.event_queue_per_concurrency_id.values()
+        waiting = [event for queue in queues for event in queue.queue]
+        own = self.event_queue_per_concurrency_id.get(route_utils.get_fn(self.blocks, None, body).concurrency_id)
+        before = own.queue if own else []
+        # All who come through MCP are one session of Gradio's own client.
+        if own and len(before) >= _free(own) and session and request.headers.get("x-gradio-user") != "mcp":
+            stuck = [event for queue in queues for event in queue.queue[_free(queue) :]]
+            if sum(event.session_hash == session for event in stuck) >= WAITING_OF_SESSION:
+                raise fastapi.HTTPException(429, OVER_SESSION)
+        sizes = [_size(event.request) for event in waiting if client_address(event.request) == address]
+        count = sum(client_address(event.request) == address for event in before)
+        if count >= WAITING_OF_ADDRESS or sum(sizes) + _size(request) > BYTES_OF_ADDRESS:
+            raise fastapi.HTTPException(429, OVER_ADDRESS)
+        if len(before) >= WAITING:
+            raise fastapi.HTTPException(503, OVER_ALL)
+        gone = self.pending_event_ids_session.keys() - self.pending_messages_per_session.keys()
+        for key in gone:
+            del self.pending_event_ids_session[key]
+        return await super().push(body, request, username)
+
+    def get_events(self) -> tuple[list[Event], bool, str] | None:
+        """What begins next, if anything can."""
+        running: defaultdict[str, int] = defaultdict(int)
+        for job in self.active_jobs:
+            for event in job or ():
+                running[client_address(event.request)] += 1
+        ready = [
+            (self._served.get(address, 0), self._served.get(event.session_hash, 0), event.enqueue_time, event, queue)
+            for queue in self.event_queue_per_concurrency_id.values()
+            if _free(queue) > 0
+            for event in queue.queue
+            if running[address := client_address(event.request)] < RUNNING_OF_ADDRESS
+        ]
+        if not ready:
+            return None
+        *_, event, queue = min(ready, key=lambda one: one[:3])
+        queue.queue.remove(event)
+        self._turn += 1
+        for name in (client_address(event.request), event.session_hash):
+            self._served[name] = self._turn
+            self._served.move_to_end(name)
+        while len(self._served) > 10 * SESSIONS:
+            self._served.popitem(last=False)
+        return [event], False, queue.concurrency_id
+
+    def compute_analytics_summary(self, records: object) -> dict[str, Any]:
+        """Nothing: Gradio would go through its last 10,000 events after each one, for a page that is switched off."""
+        return {}
+
+
+def _size(request: fastapi.Request) -> int:
+    """Bytes of a request's body, as the guard counted them."""
+    return int(request.scope.get("body_bytes", 0))
+
+
+def _free(queue: Any) -> int:  # noqa: ANN401 - Gradio's EventQueue
+    """How many of a queue can begin at once, those that run aside."""
+    limit = queue.concurrency_limit
+    return max(0, (len(queue.queue) if limit is None else limit) - queue.current_concurrency)
+
+
+class GuardedApp(App):
+    """Gradio's app behind the guard, with bounds on what is uploaded and fetched.
+
+    Args:
+        most_bytes: what visitors may leave on the disk, all together.
+    """
+
+    def __init__(self, most_bytes: int | None = None) -> None:
+        super().__init__(default_response_class=ORJSONResponse, openapi_url=None)
+        most = total_bytes(os.environ) if most_bytes is None else most_bytes
+        self.shelf = Shelf(Path(self.uploaded_file_dir), most, self._kept)
+        bound_fetching(self.shelf)
+
+    def build_middleware_stack(self) -> Asgi:  # type: ignore[override]
+        """All that a request passes, the guard first: Gradio's own layer would answer other sites."""
+        largest = DEFAULT_LIMITS.max_bytes
+        return guard(super().build_middleware_stack(), lambda app: Uploads(app, self.shelf, largest))
+
+    def _kept(self) -> set[str]:
+        blocks = self.get_blocks().blocks.values()
+        return set().union(*(getattr(block, "keep_in_cache", ()) for block in blocks))
+
+
+def own_folder() -> None:
+    """Give this process a folder of its own for uploads and what is made of them, unless GRADIO_TEMP_DIR names one.
+
+    Gradio's usual one is shared with all its programs on the machine; to bound and clean that would harm them. Before
+    components are made: they look it up once.
+    """
+    if not os.environ.get(FOLDER_VARIABLE):
+        folder = os.environ[FOLDER_VARIABLE] = tempfile.mkdtemp(prefix="gazevlm-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+
+
+def bound_fetching(shelf: Shelf) -> None:
+    """Let Gradio fetch files within bounds. It has no setting for that, and would read any length into memory."""
+
+    async def bounded(url: str, cache_dir: str) -> str:
+        try:
+            return await fetch(url, Path(cache_dir), shelf, DEFAULT_LIMITS.max_bytes)
+        except FetchError as error:
+            raise gr.Error(str(error), duration=None, print_exception=False) from error
+
+    processing_utils.async_ssrf_protected_download = bounded

@@ -1,0 +1,209 @@
+"""What visitors may leave on the disk, and what the server fetches for them."""
+
+import asyncio
+import os
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from types import SimpleNamespace
+
+import httpx
+import pytest
+
+from frame.address import ServingSettingsError
+from frame.serving import fetch as fetching
+from frame.serving import uploads
+from frame.serving.fetch import FetchError, fetch
+from frame.serving.uploads import LIFE_S, MB, PER_HOUR, SHARE, RefusedUpload, Shelf, total_bytes
+from gazevlm_core.images import DEFAULT_LIMITS
+from tests.frame.served import Served, serving_small
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[Served]:
+    with serving_small() as up:
+        yield up
+
+
+@pytest.fixture
+def shelf(served: Served) -> Iterator[Shelf]:
+    """The page's, with what it is afterwards given back."""
+    one = served.page.app.shelf
+    most, one._left = one.most_bytes, []
+    yield one
+    one.most_bytes, one._left = most, []
+
+
+def upload(served: Served, size: int, name: str = "a.bin", address: str = "127.0.0.1") -> httpx.Response:
+    with httpx.Client(transport=httpx.HTTPTransport(local_address=address), base_url=served.url, timeout=30) as client:
+        return client.post("gradio_api/upload", files={"files": (name, name.encode().ljust(size, b"."))})
+
+
+def test_uploads_go_to_a_folder_of_this_program_alone(served: Served, shelf: Shelf) -> None:
+    (path,) = upload(served, 10).json()
+    assert Path(path).is_relative_to(shelf.folder)
+    assert shelf.folder == Path(os.environ["GRADIO_TEMP_DIR"])
+    assert shelf.folder.name != "gradio", "which all of Gradio's programs share"
+
+
+def test_one_address_may_leave_its_share_and_the_others_go_on(served: Served, shelf: Shelf) -> None:
+    shelf.most_bytes = SHARE * MB
+    answers = [upload(served, MB // 2, f"{number}.bin") for number in range(3)]
+    assert [answer.status_code for answer in answers] == [200, 429, 429]
+    assert answers[-1].text.startswith("Your address has left 1 MB here in the last hour, which is the most")
+    assert upload(served, MB // 2, "o.bin", "127.0.0.2").status_code == 200
+
+
+def test_an_upload_is_bounded_by_what_it_says_and_must_say_it(served: Served) -> None:
+    assert upload(served, DEFAULT_LIMITS.max_bytes + MB).status_code == 413
+    with httpx.Client(base_url=served.url) as client:
+        kind = {"Content-Type": "multipart/form-data; boundary=x"}
+        answer = client.post("gradio_api/upload", content=iter([b"--x"]), headers=kind)
+    assert (answer.status_code, answer.text) == (411, uploads.NO_LENGTH)
+
+
+def test_the_disks_last_room_is_kept(served: Served, shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    free = uploads.RESERVE_BYTES + 1000
+    monkeypatch.setattr(uploads.shutil, "disk_usage", lambda folder: SimpleNamespace(free=free))
+    answer = upload(served, 2000)
+    assert (answer.status_code, answer.text) == (507, uploads.NO_ROOM)
+    free += MB
+    assert upload(served, 2000).status_code == 200
+
+
+def leave(shelf: Shelf, address: str, name: str, size: int) -> Path:
+    left = shelf.take(address, size)
+    path = shelf.folder / address / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(bytes(size))
+    left.paths = [str(path)]
+    return path
+
+
+def test_when_it_is_full_the_oldest_of_whoever_left_most_makes_way(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path, 100)
+    light = leave(shelf, "light", "a", 10)
+    heavy = [leave(shelf, "heavy", f"{number}", 8) for number in range(3)]
+    others = [leave(shelf, f"other{number}", "a", 20) for number in range(3)]
+    more = leave(shelf, "light", "b", 10)
+    assert [path.exists() for path in (light, *others, more)] == [True] * 5
+    assert [path.exists() for path in heavy] == [False, True, True]
+    assert shelf.size() == 96
+    coming = [shelf.take(f"new{number}", 25) for number in range(4)]
+    assert shelf.size() == 100
+    with pytest.raises(RefusedUpload, match="no room for more just now"):
+        shelf.take("another", 1)  # what is on its way does not make way
+    coming[0].paths = []  # nothing came of it
+    shelf.take("another", 1)
+
+
+def test_old_files_go_whoever_wrote_them_but_not_the_pages_own(tmp_path: Path) -> None:
+    kept, old = tmp_path / "kept", tmp_path / "below" / "old"
+    old.parent.mkdir()
+    for path in (kept, old):
+        path.touch()
+    shelf = Shelf(tmp_path, kept=lambda: {str(kept)})
+    shelf.sweep()
+    assert old.exists()
+    assert LIFE_S <= 3600
+    time.sleep(0.05)
+    shelf.sweep(0.01)
+    assert (kept.exists(), old.exists()) == (True, False)
+
+
+def test_an_address_may_upload_so_often(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path)
+    for _ in range(PER_HOUR):
+        shelf.take("a", 0).paths = []
+    with pytest.raises(RefusedUpload, match="Too many files came from your address"):
+        shelf.take("a", 0)
+    shelf.take("b", 0)
+
+
+def test_the_space_for_uploads_is_a_setting() -> None:
+    assert total_bytes({}) == 4096 * MB
+    assert total_bytes({"GAZEVLM_UPLOADS_MB": " 300 "}) == 300 * MB
+    for text in ("10", "-1", "1e4", "much"):
+        with pytest.raises(ServingSettingsError, match="give a whole number of at least 256"):
+            total_bytes({"GAZEVLM_UPLOADS_MB": text})
+
+
+class OtherServer(BaseHTTPRequestHandler):
+    """A server of the web: a file, one that is too long, one whose length is said nowhere, one elsewhere."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        if self.path == "/inside":
+            self.send_response(302)
+            self.send_header("Location", "http://127.0.0.1:1/secret")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        if self.path == "/missing":
+            self.send_error(404)
+            return
+        body = b"." * (10 if self.path.startswith("/small") else 2000)
+        self.send_response(200)
+        self.send_header("Connection", "close")
+        if self.path != "/endless":
+            self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def other_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Its address; it counts as public."""
+    validate = fetching._public
+
+    async def public(host: str) -> str:
+        return "127.0.0.1" if host == "public.test" else await validate(host)
+
+    monkeypatch.setattr(fetching, "_public", public)
+    server = HTTPServer(("127.0.0.1", 0), OtherServer)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://public.test:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_a_file_of_the_web_is_fetched_within_bounds(other_server: str, tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path)
+    path = asyncio.run(fetch(f"{other_server}/small file.png", tmp_path, shelf, 1000))
+    assert Path(path).read_bytes() == b"." * 10
+    assert Path(path).name == "smallfile.png"
+    refused = {"long": "too large", "endless": "too large", "missing": "404", "inside": "cannot be fetched"}
+    for name, words in refused.items():
+        with pytest.raises(FetchError, match=words):
+            asyncio.run(fetch(f"{other_server}/{name}", tmp_path, shelf, 1000))
+    assert [one for one in tmp_path.rglob("*") if one.is_file()] == [Path(path)], "nothing of the others is left"
+
+
+@pytest.mark.parametrize("address", [
+    "http://127.0.0.1/", "http://[::1]/", "http://169.254.169.254/latest", "http://0.0.0.0/", "http://10.0.0.1/",
+    "http://[::ffff:127.0.0.1]/", "http://100.64.0.1/", "http://localhost/", "file:///etc/passwd", "ftp://example.org/a",
+    "http:///a", "http://[fd00::1]/",
+])  # fmt: skip
+def test_nothing_inside_is_fetched(address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def nowhere(host: str) -> list[str]:
+        return []
+
+    monkeypatch.setattr(fetching.safehttpx, "async_resolve_hostname_google", nowhere)
+    with pytest.raises(FetchError, match="cannot be fetched"):
+        asyncio.run(fetch(address, tmp_path, Shelf(tmp_path), 1000))
+
+
+def test_gradio_fetches_through_it(served: Served) -> None:
+    from gradio_client import Client
+
+    file = {"path": "http://127.0.0.1:1/a", "url": "http://127.0.0.1:1/a", "meta": {"_type": "gradio.FileData"}}
+    with pytest.raises(Exception, match="This address cannot be fetched; give one of a public server"):
+        Client(served.url, verbose=False).predict(file, api_name="/file")
