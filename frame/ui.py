@@ -13,10 +13,15 @@ from typing import Any, TypeVar
 import gradio as gr
 
 from frame.markup import INTRODUCTION
+from frame.page import Page
+from frame.troubles import brief, told_troubles
 from gazevlm_core.images import DEFAULT_LIMITS
 
 HOUR_S, DAY_S = 3600, 86_400
 QUEUE, AT_ONCE = 32, 4
+SESSIONS = 256  # Gradio forgets no session before there are more; a quiet one is 50 KiB, a busy one a megabyte
+LONGEST_SENTENCE = 1000  # of an error; what is longer repeats what somebody sent
+STATE_S = 6 * HOUR_S  # without a change, what a page remembers is forgotten
 MODEL_QUEUE = "model"  # one answer at a time, from all tabs and endpoints together
 # Handlers of the page are no endpoints, and say themselves what they are doing.
 QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
@@ -49,7 +54,7 @@ class Tab:
 
 def build_page(tabs: Sequence[Tab]) -> gr.Blocks:
     """The page with its tabs, the first one open; a single tab stands alone."""
-    with gr.Blocks(title="GazeVLM", analytics_enabled=False, delete_cache=(HOUR_S, DAY_S)) as page:
+    with Page(title="GazeVLM", analytics_enabled=False, delete_cache=(HOUR_S, DAY_S)) as page:
         gr.HTML(INTRODUCTION, elem_id="introduction")
         if len(tabs) == 1:
             tabs[0].fill(page)
@@ -63,6 +68,7 @@ def build_page(tabs: Sequence[Tab]) -> gr.Blocks:
                         tab.fill(page)
                     if tab.connect is not None:
                         tab.connect(opened.select)
+    told_troubles()
     page.queue(max_size=QUEUE, default_concurrency_limit=AT_ONCE)
     return page
 
@@ -77,7 +83,10 @@ def launch_options(heads: Sequence[str]) -> dict[str, Any]:
         primary_hue="teal", neutral_hue="slate", font=["system-ui", "sans-serif"], font_mono=["monospace"]
     )
     head = STYLE + SCRIPT + "".join(heads)
-    return {"theme": theme, "head": head, "max_file_size": DEFAULT_LIMITS.max_bytes, "ssr_mode": False}
+    return {
+        "theme": theme, "head": head, "max_file_size": DEFAULT_LIMITS.max_bytes, "ssr_mode": False,
+        "state_session_capacity": SESSIONS,
+    }  # fmt: skip
 
 
 def launch(page: gr.Blocks, heads: Sequence[str], *, mcp: bool = False) -> None:
@@ -91,10 +100,19 @@ def launch(page: gr.Blocks, heads: Sequence[str], *, mcp: bool = False) -> None:
     page.launch(**launch_options(heads), mcp_server=mcp)
 
 
+def remembered(first: Any = None) -> gr.State:  # noqa: ANN401 (any value)
+    """What the server remembers of one visitor between events, for STATE_S: handles and small things, never an image.
+
+    Args:
+        first: value before anything is known, and again once it is forgotten.
+    """
+    return gr.State(first, time_to_live=STATE_S)
+
+
 def page_error(error: ValueError) -> gr.Error:
     """What the user sees of a bad input."""
     # The text is shown as HTML; no traceback, since nothing is wrong with the program.
-    return gr.Error(escape(str(error)), duration=None, print_exception=False)
+    return gr.Error(escape(brief(error, LONGEST_SENTENCE)), duration=None, print_exception=False)
 
 
 def told(handler: Handler) -> Handler:
