@@ -7,6 +7,7 @@ from gazevlm_core.records import Diagnosis
 from viewer.payload import Role, ViewerPayload
 
 ROLES: tuple[Role, Role] = ("model", "second model")
+MOST_EARLIER = 50  # questions about one image
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Shown:
         example: number of the example, or None.
         question: the latest, or "".
         results: about the latest question; two where they are compared.
-        earlier: questions before the latest, oldest first.
+        earlier: the last MOST_EARLIER questions before the latest, oldest first.
     """
 
     value: ViewerPayload
@@ -56,7 +57,7 @@ class Shown:
 
     def asked(self, question: str) -> "Shown":
         """With another question, and no result yet."""
-        return replace(self, question=question, results=(), earlier=self.exchanges())
+        return replace(self, question=question, results=(), earlier=self.exchanges()[-MOST_EARLIER:])
 
     def with_result(self, number: int, result: Result) -> "Shown":
         """With the newest state of the first (0) or second (1) result."""

@@ -1,10 +1,12 @@
 """Who somebody is and what they may do; asked by every handler for itself, since hiding a button protects nothing."""
 
 import hmac
+import logging
 import time
 import unicodedata
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Literal, Protocol
 from urllib.parse import unquote
 
@@ -12,7 +14,10 @@ from limits import RateLimitItem, RateLimitItemPerHour, RateLimitItemPerMinute
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 
+from frame.address import client_address
 from frame.roles import RoleSettings
+
+log = logging.getLogger(__name__)
 
 Role = Literal["annotator", "reviewer", "admin"]
 Action = Literal["read", "draft", "submit", "look", "upload", "review", "administer", "train", "token"]
@@ -33,6 +38,11 @@ LIMITS: Mapping[Action, RateLimitItem] = {
     "train": RateLimitItemPerHour(60),
     "token": RateLimitItemPerHour(30),
 }
+WRONG_TOKENS = RateLimitItemPerMinute(120)  # of everybody together, however many addresses they have
+TOLD_OF_THEM = RateLimitItemPerHour(1)  # in the log
+TOO_MANY_TOKENS = (
+    "Too many wrong tokens were tried; try again in an hour, or leave the token empty. The right one is taken at once."
+)
 
 
 class Asked(Protocol):
@@ -62,13 +72,13 @@ class Claim:
     Args:
         login: user name of the Hub from the signed session; None where nobody is logged in.
         name: what was typed in the page.
-        token: what was typed in the page.
-        address: of the other end of the connection.
+        token: what was typed in the page; never shown, stored or logged.
+        address: as `client_address` has it.
     """
 
     login: str | None
     name: str
-    token: str
+    token: str = field(repr=False)
     address: str
 
 
@@ -117,8 +127,7 @@ class Gate:
         if self.settings.on_space:
             login = _login_of(getattr(request, "request", request).session)  # Gradio's own request hides the session
         name = unquote(request.cookies.get(NAME_COOKIE, "")[: 12 * LONGEST_NAME])  # %XX for up to 4 bytes a character
-        address = str(getattr(request.client, "host", "") or "")
-        return Claim(login, name, token, address)
+        return Claim(login, name, token, client_address(request))
 
     def visitor(self, claim: Claim) -> Visitor:
         """Who it is.
@@ -153,24 +162,23 @@ class Gate:
         Raises:
             NotAllowed: as in `visitor`, or they lack the role, or they were too quick.
         """
-        if not self.settings.on_space:  # first of all, since each new name makes a row in the store
+        shown = self._roles_of_token(claim)
+        if not self.settings.on_space and not shown:  # first of all, since each new name makes a row in the store
             self._count(action, f"from {claim.address}", NEIGHBOURS)  # behind a Space's proxy all have one address
         visitor = self.visitor(claim)
         if role not in visitor.roles:
             raise NotAllowed(f"Only a{'n' if role == 'admin' else ''} {role} may do this; {self._how(role)}")
-        self.check_rate(claim, action, visitor.pseudonym)
+        # Who shows a token is counted apart: nobody else uses up their share under their name, or from their address.
+        self._count(action, f"who {visitor.pseudonym} {' '.join(sorted(shown))}".rstrip())
         return visitor
 
-    def check_rate(self, claim: Claim, action: Action, pseudonym: str = "") -> None:
-        """Count one more of a person, or of an address and all who are behind it where nobody is named.
+    def check_rate(self, claim: Claim, action: Action) -> None:
+        """Count one more of an address and all who are behind it, for where nobody is named.
 
         Raises:
             NotAllowed: too many.
         """
-        if pseudonym:
-            self._count(action, f"who {pseudonym}")
-        else:
-            self._count(action, f"from {claim.address}", NEIGHBOURS)
+        self._count(action, f"from {claim.address}", NEIGHBOURS)
 
     def _count(self, action: Action, key: str, people: int = 1) -> None:
         limit = LIMITS[action]
@@ -178,22 +186,43 @@ class Gate:
             period = "hour" if limit.get_expiry() > 60 else "minute"
             raise NotAllowed(f"That was too often ({limit.amount} in one {period}); wait a moment. Nothing is lost.")
 
-    def _roles_of_token(self, claim: Claim) -> set[str]:
+    def _roles_of_token(self, claim: Claim) -> set[Role]:
+        """What a token gives; nothing where there is none.
+
+        The right token passes at any time, whoever tried wrong ones from the same address: else anybody behind the same
+        router could lock its owner out. So no limit stands between a guess and its answer, and it is the token that has
+        to be beyond guessing: `check_tokens` refuses another one at the start, and 16 characters by chance would take
+        all the world's requests for longer than the world has. The limits are of the wrong ones that get an answer of
+        their own, by address and of everybody together; and of the latter whoever runs the page is told.
+
+        Raises:
+            NotAllowed: a wrong one.
+        """
         if not claim.token:
             return set()
-        by = f"who {claim.login}" if self.settings.on_space else f"from {claim.address}"
-        if not self._rates.test(LIMITS["token"], "token", by):  # then the right one is not taken either
-            raise NotAllowed("Too many wrong tokens came from here; try again in an hour, or leave the token empty.")
-        for role, token in (("admin", self.settings.admin_token), ("reviewer", self.settings.reviewer_token)):
-            if token and hmac.compare_digest(claim.token.encode(), token.encode()):
-                return {role}
-        self._rates.hit(LIMITS["token"], "token", by)
+        given, settings = _digest(claim.token), self.settings
+        known: dict[Role, str] = {"admin": settings.admin_token, "reviewer": settings.reviewer_token}
+        # each is compared, and in constant time
+        same = {role: hmac.compare_digest(given, _digest(token)) and bool(token) for role, token in known.items()}
+        if any(same.values()):
+            return {role for role, right in same.items() if right}
+        by = f"who {claim.login}" if settings.on_space else f"from {claim.address}"
+        of_all, of_them = self._rates.hit(WRONG_TOKENS, "token"), self._rates.hit(LIMITS["token"], "token", by)
+        if not of_all and self._rates.hit(TOLD_OF_THEM, "told of tokens"):
+            log.warning("somebody is guessing tokens: more than %s wrong ones came in a minute", WRONG_TOKENS.amount)
+        if not (of_all and of_them):
+            raise NotAllowed(TOO_MANY_TOKENS)
         raise NotAllowed("This token gives no role; check it, or leave it empty to go on as an annotator.")
 
     def _how(self, role: Role) -> str:
         if self.settings.on_space:
             return f"ask whoever runs this Space to add your name to its {role}s."
         return f"enter the {role}'s token, which the program printed when it was started, or which its settings name."
+
+
+def _digest(token: str) -> bytes:
+    """Of one length for all tokens, so that a comparison does not tell that of the right one."""
+    return sha256(token.encode("utf-8", "replace")).digest()
 
 
 def _login_of(session: object) -> str | None:

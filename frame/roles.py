@@ -8,6 +8,7 @@ ADMINS_VARIABLE, REVIEWERS_VARIABLE = "GAZEVLM_ADMINS", "GAZEVLM_REVIEWERS"
 ADMIN_TOKEN_VARIABLE, REVIEWER_TOKEN_VARIABLE = "GAZEVLM_ADMIN_TOKEN", "GAZEVLM_REVIEWER_TOKEN"
 SPACE_VARIABLE, SYSTEM_VARIABLE, OAUTH_VARIABLE = "SPACE_ID", "SYSTEM", "OAUTH_CLIENT_SECRET"
 SHORTEST_TOKEN = 16  # characters; shorter ones can be guessed
+LEAST_NEW = 12  # of them that do not go on as those before did
 
 
 class RoleSettingsError(ValueError):
@@ -39,7 +40,7 @@ class RoleSettings:
         Off a Space, a missing admin token is made anew: the name that somebody types there proves nothing.
 
         Raises:
-            RoleSettingsError: a token that is too short or used twice.
+            RoleSettingsError: a token that is too short, can be guessed, or is used twice.
         """
         values = {name: environment.get(name, "").strip() for name in (
             ADMINS_VARIABLE, REVIEWERS_VARIABLE, ADMIN_TOKEN_VARIABLE, REVIEWER_TOKEN_VARIABLE,
@@ -48,7 +49,7 @@ class RoleSettings:
         # All three, as Gradio asks for them: where one is missing, its login is a pretended one.
         on_space = values[SYSTEM_VARIABLE] == "spaces" and bool(values[SPACE_VARIABLE] and values[OAUTH_VARIABLE])
         admin, reviewer = values[ADMIN_TOKEN_VARIABLE], values[REVIEWER_TOKEN_VARIABLE]
-        check_secrets({ADMIN_TOKEN_VARIABLE: admin, REVIEWER_TOKEN_VARIABLE: reviewer})
+        check_tokens({ADMIN_TOKEN_VARIABLE: admin, REVIEWER_TOKEN_VARIABLE: reviewer})
         new = not admin and not on_space
         return RoleSettings(
             admins=_names(values[ADMINS_VARIABLE]),
@@ -76,6 +77,35 @@ def check_secrets(given: Mapping[str, str]) -> None:
     for name, secret in given.items():
         if secret and known.setdefault(secret, name) != name:
             raise RoleSettingsError(f"{known[secret]} and {name} must differ")
+
+
+def check_tokens(given: Mapping[str, str]) -> None:
+    """Refuse tokens that somebody could guess who may try for years: nothing else stands in their way.
+
+    Args:
+        given: variable -> its value; "" where it is not set.
+
+    Raises:
+        RoleSettingsError: as `check_secrets`, or one repeats itself or counts up or down.
+    """
+    check_secrets(given)
+    for name, token in given.items():
+        if token and _new_signs(token) < LEAST_NEW:
+            raise RoleSettingsError(
+                f"{name} is too easy to guess: it repeats itself, or goes through the alphabet; give at least "
+                f"{SHORTEST_TOKEN} characters by chance, such as {secrets.token_urlsafe(SHORTEST_TOKEN)}"
+            )
+
+
+def _new_signs(token: str) -> int:
+    """Signs that are neither beside the last one in the alphabet, nor the end of three that came before."""
+    token, threes, count = token.lower(), set(), 0
+    for end, sign in enumerate(token):
+        three = token[max(0, end - 2) : end + 1]
+        beside = end > 0 and abs(ord(sign) - ord(token[end - 1])) <= 1
+        count += not beside and (three not in threes)
+        threes.add(three)
+    return count
 
 
 def _names(text: str) -> frozenset[str]:

@@ -15,10 +15,15 @@ import gradio as gr
 
 from frame.address import believe_proxies, trusted_proxies
 from frame.markup import INTRODUCTION
+from frame.page import Page
 from frame.serving.ui import FairQueue, GuardedApp, own_folder
 from frame.serving.uploads import EVERY_S, LIFE_S
+from frame.troubles import brief, told_troubles
 from gazevlm_core.images import DEFAULT_LIMITS
 
+SESSIONS = 256  # Gradio forgets no session before there are more; a quiet one is 50 KiB, a busy one a megabyte
+LONGEST_SENTENCE = 1000  # of an error; what is longer repeats what somebody sent
+STATE_S = 6 * 3600  # without a change, what a page remembers is forgotten
 MODEL_QUEUE = "model"  # one answer at a time, from all tabs and endpoints together
 # Handlers of the page are no endpoints, and say themselves what they are doing.
 QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
@@ -52,7 +57,7 @@ class Tab:
 def build_page(tabs: Sequence[Tab]) -> gr.Blocks:
     """The page with its tabs, the first one open; a single tab stands alone."""
     own_folder()
-    with gr.Blocks(title="GazeVLM", analytics_enabled=False, delete_cache=(int(EVERY_S), int(LIFE_S))) as page:
+    with Page(title="GazeVLM", analytics_enabled=False, delete_cache=(int(EVERY_S), int(LIFE_S))) as page:
         gr.HTML(INTRODUCTION, elem_id="introduction")
         if len(tabs) == 1:
             tabs[0].fill(page)
@@ -66,6 +71,7 @@ def build_page(tabs: Sequence[Tab]) -> gr.Blocks:
                         tab.fill(page)
                     if tab.connect is not None:
                         tab.connect(opened.select)
+    told_troubles()
     page.queue(api_open=False)  # what is queued for the page is queued for programs, too
     page._queue = FairQueue(page)
     return page
@@ -89,7 +95,7 @@ def launch_options(heads: Sequence[str]) -> dict[str, Any]:
     head = STYLE + SCRIPT + "".join(heads)
     return {
         "theme": theme, "head": head, "max_file_size": DEFAULT_LIMITS.max_bytes, "ssr_mode": False,
-        "run_history": False, "enable_monitoring": False, "_app": GuardedApp(),
+        "run_history": False, "enable_monitoring": False, "state_session_capacity": SESSIONS, "_app": GuardedApp(),
     }  # fmt: skip
 
 
@@ -104,10 +110,19 @@ def launch(page: gr.Blocks, heads: Sequence[str], *, mcp: bool = False) -> None:
     page.launch(**launch_options(heads), mcp_server=mcp)
 
 
+def remembered(first: Any = None) -> gr.State:  # noqa: ANN401 (any value)
+    """What the server remembers of one visitor between events, for STATE_S: handles and small things, never an image.
+
+    Args:
+        first: value before anything is known, and again once it is forgotten.
+    """
+    return gr.State(first, time_to_live=STATE_S)
+
+
 def page_error(error: ValueError) -> gr.Error:
     """What the user sees of a bad input."""
     # The text is shown as HTML; no traceback, since nothing is wrong with the program.
-    return gr.Error(escape(str(error)), duration=None, print_exception=False)
+    return gr.Error(escape(brief(error, LONGEST_SENTENCE)), duration=None, print_exception=False)
 
 
 def told(handler: Handler) -> Handler:

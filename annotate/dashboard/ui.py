@@ -16,7 +16,7 @@ from annotate.dashboard.open.ui import OpenView
 from annotate.dashboard.quality.ui import QualityView
 from annotate.dashboard.review.ui import ReviewView
 from annotate.dashboard.service import DashboardService
-from frame.entry.ui import SET_NAME, Entry, EntryWords
+from frame.entry.ui import Entry, EntryWords
 from frame.identity import Gate
 from frame.ui import QUIET, Tab, Values, told
 
@@ -48,8 +48,7 @@ class Dashboard:
             self.open.refresh_after(event)
         inputs, outputs = [self.entry.name, self.entry.typed], self._outputs()
         page.load(self._enter, inputs, outputs, queue=False, **QUIET)  # a crowd that opens it must not fill the queue
-        for used in self.entry.events():
-            used(self._enter, inputs, outputs, js=SET_NAME, **QUIET)
+        self.entry.begin_with(self._enter, [], outputs)
         self.quality.on_image(self._see, [self.parts, *self.review.shown])
 
     def _admin_parts(self) -> None:
@@ -66,7 +65,7 @@ class Dashboard:
     def _outputs(self) -> list[Any]:
         images, log, intake = self.images, self.log, self.intake
         return [
-            self.entry.who, self.entry.token, self.open.totals, self.parts, *self.review.shown, *self.quality.shown,
+            self.entry.who, self.open.totals, self.parts, *self.review.shown, *self.quality.shown,
             intake.table, intake.timer, images.image, images.more, images.last, images.status, images.picture,
             images.path, log.table, log.before, log.status,
         ]  # fmt: skip
@@ -81,8 +80,7 @@ class Dashboard:
         """Everything that this person may see to begin with."""
         claim = self.entry.claim(request, token)
         welcome = self.service.open.welcome(claim)
-        entered = {self.entry.who: self.entry.shown(welcome), self.entry.token: token}
-        values = {**entered, **self.open.first(self.service.open.totals(claim))}
+        values = {self.entry.who: self.entry.shown(welcome), **self.open.first(self.service.open.totals(claim))}
         if "reviewer" in welcome.roles:
             values |= {**self.review.first(claim), **self.quality.first(claim)}
         if "admin" in welcome.roles:

@@ -25,7 +25,7 @@ from diagnose.shown import Result, Shown
 from diagnose.view import picture_description
 from frame.markup import status as status_line
 from frame.models import Ask
-from frame.ui import MODEL_QUEUE, QUIET, page_error
+from frame.ui import MODEL_QUEUE, QUIET, page_error, remembered
 from gazevlm_core.options import DEFAULT_QUESTION
 from viewer.payload import ViewerPayload
 
@@ -61,7 +61,7 @@ class DiagnosePage:
                 self._questions()
             with gr.Column(scale=3, min_width=280):
                 self._results()
-        self.shown, self.ending = gr.State(None), gr.State("")
+        self.shown, self.ending = remembered(), remembered("")
         panels = [part for panel in self.panels for part in panel.parts]
         self.about_image = [
             self.shown, self.status, self.truth, self.truth_text, self.history, self.files, *panels

@@ -29,22 +29,37 @@ class CaseError(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """An image and its readings.
+    """Readings of an image, and where to get the image from: a page remembers many cases, and an image is large.
 
     Args:
-        image: upright RGB.
+        size: width and height of the image in px.
         caption: what it is, for the page; never used as a path.
         readings: name of the reader -> path; at least one.
-        drawn: whether it is a phantom, with simulated readers.
+        source: path of an upload, or number and domain of a phantom.
     """
 
-    image: Image.Image
+    size: tuple[int, int]
     caption: str
     readings: Mapping[str, Scanpath]
-    drawn: bool
+    source: str | tuple[int, str]
+
+    @property
+    def drawn(self) -> bool:
+        """Whether it is a phantom, with simulated readers."""
+        return not isinstance(self.source, str)
+
+    def image(self) -> Image.Image:
+        """The image, upright RGB.
+
+        Raises:
+            ImageError: the upload is not there any more.
+        """
+        if isinstance(self.source, str):
+            return load_image(self.source).image
+        return Image.fromarray(draw_case(*self.source).image).convert("RGB")
 
 
-def drawn_case(number: float | None, domain: str) -> Case:
+def drawn_case(number: float | None, domain: str) -> tuple[Case, Image.Image]:
     """A phantom with one reading by each simulated reader; the same number gives the same one.
 
     Raises:
@@ -58,10 +73,11 @@ def drawn_case(number: float | None, domain: str) -> Case:
     findings = ", ".join(dict.fromkeys(finding.name for finding in case.findings)) or NO_FINDING
     readings = {reader.name: paths[0] for reader, paths in zip(READERS, case.readings, strict=True)}
     caption = f"Phantom {domain}{int(number)}: {findings}"
-    return Case(Image.fromarray(case.image).convert("RGB"), caption, readings, drawn=True)
+    image = Image.fromarray(case.image).convert("RGB")
+    return Case(image.size, caption, readings, (int(number), domain)), image
 
 
-def uploaded_case(image_path: str | None, readings_path: str | None) -> Case:
+def uploaded_case(image_path: str | None, readings_path: str | None) -> tuple[Case, Image.Image]:
     """An uploaded image with the readings of it in a file of scanpaths.
 
     Raises:
@@ -81,7 +97,7 @@ def uploaded_case(image_path: str | None, readings_path: str | None) -> Case:
     readings = [_checked(reading, image) for reading in _of_image(found.readings, name)]
     if len(readings) > MOST_READINGS:
         raise CaseError(f"The image has {len(readings)} readings; keep {MOST_READINGS} of them.")
-    return Case(image, f"Uploaded image, {len(readings)} readings", _named(readings), drawn=False)
+    return Case(image.size, f"Uploaded image, {len(readings)} readings", _named(readings), image_path), image
 
 
 def _of_image(readings: list[FiledPath], name: str) -> list[FiledPath]:

@@ -4,12 +4,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
+from PIL import Image
 
 from evaluate.overlay.cases import LARGEST_NUMBER, Case, drawn_case, uploaded_case
 from evaluate.overlay.view import Seen
 from frame.markup import notice, status, table
 from frame.models import Ask, Models, first_look
-from frame.ui import MODEL_QUEUE, QUIET, page_error
+from frame.ui import MODEL_QUEUE, QUIET, page_error, remembered
 from gazevlm_core.phantom.sampling import DOMAIN_WORDS
 from viewer.component import ScanpathViewer
 
@@ -48,7 +49,7 @@ class OverlayView:
                 )
                 self.viewer = ScanpathViewer(elem_id="evaluate-viewer")
         self.table = gr.HTML(elem_id="evaluate-table")
-        self.seen = gr.State(None)
+        self.seen = remembered()
         self.shown = [self.seen, self.status, self.reader, self.viewer, self.table]
         self.controls = [self.draw, self.use, self.look]
         self._connect()
@@ -114,19 +115,19 @@ class OverlayView:
     # ---- handlers ---------------------------------------------------------------------------------------------------
     def _draw(self, number: float | None, domain: str) -> Values:
         try:
-            return self._begin(drawn_case(number, domain))
+            return self._begin(*drawn_case(number, domain))
         except ValueError as error:
             raise page_error(error) from error
 
     def _use(self, image: str | None, readings: str | None) -> Values:
         try:
-            return self._begin(uploaded_case(image, readings))
+            return self._begin(*uploaded_case(image, readings))
         except ValueError as error:
             raise page_error(error) from error
 
-    def _begin(self, case: Case) -> Values:
+    def _begin(self, case: Case, image: Image.Image) -> Values:
         """A new image, at which no model looked yet."""
-        seen, first = Seen(case, self.viewer.show(case.image, description=case.caption)), next(iter(case.readings))
+        seen, first = Seen(case, self.viewer.show(image, description=case.caption)), next(iter(case.readings))
         reader = gr.Dropdown(list(case.readings), value=first, interactive=len(case.readings) > 1)
         return {**self._showing(seen, first), self.reader: reader}
 
@@ -134,14 +135,14 @@ class OverlayView:
         try:
             if seen is None:
                 raise ValueError(NO_IMAGE)
-            seen = seen.looked(model, first_look(self.ask, model, seen.case.image))
+            seen = seen.looked(model, first_look(self.ask, model, seen.case.image()))
         except ValueError as error:
             raise page_error(error) from error
         return self._showing(seen, reader)
 
     def _read(self, seen: Seen | None, reader: str) -> Values:
         if seen is None:
-            return {self.table: ""}
+            raise page_error(ValueError(NO_IMAGE))
         values = self._showing(seen, reader)
         return {self.viewer: values[self.viewer], self.table: values[self.table]}
 

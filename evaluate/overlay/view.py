@@ -21,7 +21,7 @@ class Seen:
     """What one visitor's page shows of an image.
 
     Args:
-        case: the image with its readings.
+        case: the readings of the image.
         value: of a viewer that shows the image alone.
         model: name of the model that looked; "" before one did.
         look: what it said; None before.
@@ -49,7 +49,7 @@ class Seen:
         if self.look is None or self.look.scanpath is None:
             return None
         others = [path for name, path in self.case.readings.items() if name != reader]
-        size = (float(self.case.image.width), float(self.case.image.height))
+        size = (float(self.case.size[0]), float(self.case.size[1]))
         compared = compare_paths(self.look.scanpath, self.case.readings[reader], others, size, self.look.grid)
         return _table(compared, self, reader, len(others))
 

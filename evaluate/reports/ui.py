@@ -11,7 +11,7 @@ from evaluate.reports.read import ReportError, read_report, shipped_reports
 from evaluate.reports.schema import Report
 from evaluate.reports.tables import facts_of, tables_of
 from frame.markup import note, status, table
-from frame.ui import QUIET, page_error
+from frame.ui import QUIET, page_error, remembered, told
 
 Values = dict[Any, Any]  # component -> its new value
 EMPTY = "Pick a report or upload one."
@@ -42,7 +42,7 @@ class ReportView:
             self.chart_name = gr.Dropdown(label="Chart", filterable=False, elem_id="evaluate-chart-name")
             self.chart = gr.Plot(show_label=False, elem_id="evaluate-chart")
             self.tables = gr.HTML(elem_id="evaluate-tables")
-        self.report = gr.State(None)
+        self.report = remembered()  # where the shown one lies
         self._connect()
 
     def refreshed(self) -> Any:  # noqa: ANN401 (an update of a component)
@@ -74,7 +74,7 @@ class ReportView:
         charts = charts_of(report)
         first = next(iter(charts), None)
         return {
-            self.report: report,
+            self.report: str(path),
             self.status: status(f"Shown: {name}."),
             self.facts: _facts(report),
             self.chart_name: gr.Dropdown(list(charts), value=first, interactive=len(charts) > 1),
@@ -83,9 +83,12 @@ class ReportView:
         }
 
     @staticmethod
-    def _chart(report: Report | None, name: str) -> Any:  # noqa: ANN401 (a figure or nothing)
-        chart = charts_of(report).get(name) if report is not None else None
-        return chart() if chart is not None else None
+    @told
+    def _chart(path: str | None, name: object) -> Any:  # noqa: ANN401 (a figure or nothing)
+        if path is None:
+            raise ReportError("No report is shown any more; pick it again, or upload it.")
+        charts = charts_of(read_report(Path(path)))
+        return charts[name]() if isinstance(name, str) and name in charts else None
 
 
 def _shipped_settings() -> dict[str, Any]:

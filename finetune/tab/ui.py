@@ -14,7 +14,7 @@ from finetune.tab.history.ui import HistoryView
 from finetune.tab.service import NO_TRAINING, AdaptService
 from finetune.tab.start.ui import BEGINNING, FAILED, StartView
 from finetune.tab.watch.ui import WatchView
-from frame.entry.ui import SET_NAME, Entry, EntryWords
+from frame.entry.ui import Entry, EntryWords
 from frame.identity import Gate
 from frame.markup import status
 from frame.ui import QUIET, Listen, Tab, Values, told
@@ -66,11 +66,10 @@ class AdaptPage:
         ]  # fmt: skip
         self.inputs = inputs
         outputs = [
-            self.entry.who, self.entry.token, self.parts, *self.watch.shown, *self.start.opening, *self.history.shown,
+            self.entry.who, self.parts, *self.watch.shown, *self.start.opening, *self.history.shown,
         ]  # fmt: skip
         opened(self._enter, [inputs[0], self.entry.token, *inputs[2:]], outputs, **QUIET)
-        for event in self.entry.events():
-            event(self._enter, inputs, outputs, js=SET_NAME, **QUIET)
+        self.entry.begin_with(self._enter, inputs[2:], outputs)
 
     def _form(self) -> list[Any]:
         return [one for one in self.start.form if one is not self.entry.token]
@@ -99,7 +98,6 @@ class AdaptPage:
         is_admin = "admin" in welcome.roles
         shown = {
             self.entry.who: self.entry.shown(welcome),
-            self.entry.token: values[self.entry.typed],
             **self.watch.at(claim, {**values, self.watch.seen: None}),  # all of it: a reload has lost what was seen
             **self.start.first(claim, values, is_admin=is_admin),
             **self.history.first(claim, values[self.history.chosen]),

@@ -1,18 +1,21 @@
 """The row on top of a tab where somebody says who they are; the Teach tab asks in its own canvas."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import Any
 
 import gradio as gr
 
 from frame.identity import LONGEST_NAME, Claim, Gate, Role
-from frame.ui import QUIET, Listen
+from frame.ui import QUIET
 from frame.welcome import Welcome
 
 # The name goes with every request as a cookie: the same one, kept in the same place, as in the Teach tab.
-SET_NAME = "(name, token, ...rest) => { GazeName.name = name.trim(); return [name, token, ...rest]; }"
-GET_NAME = "() => GazeName.name"
+SET_NAME = (
+    "(name, token, ...rest) => { GazeName.name = name.trim(); GazeName.tried = token; return [name, token, ...rest]; }"
+)
+GET_NAME, GET_TRIED = "() => GazeName.name", "() => GazeName.tried"
 RANKS: tuple[Role, ...] = ("admin", "reviewer", "annotator")
 
 
@@ -39,8 +42,8 @@ class Entry:
     """Name and token off a Space; on one, a log-in. What a role may not use is hidden by the page's style alone: every
     method behind it checks the role again.
 
-    Handlers take `token`, which is what was entered last. What stands in the box may be half typed, or wrong: asked
-    by a timer, it would soon be too many wrong tokens.
+    Handlers take `token`, which is what was entered last and not refused. What stands in the box may be half typed, or
+    wrong: asked by a timer, it would soon be too many wrong tokens.
 
     Args:
         gate: who is who.
@@ -64,13 +67,22 @@ class Entry:
                 elem_id=f"{prefix}-token", html_attributes=gr.InputHTMLAttributes(autocomplete="off"),
             )  # fmt: skip
             self.use = gr.Button("Use these", variant="primary", min_width=130, scale=0, elem_id=f"{prefix}-use")
-        self.token = gr.Textbox(visible=False)  # in the browser, as the box is: the server keeps nobody's token
+        # In the browser, as the box is, and put there by it: the server keeps nobody's token, and gives none out.
+        self.token = gr.Textbox(visible=False)
         self.who = gr.HTML(elem_id=f"{prefix}-who", padding=False)
         page.load(None, None, self.name, js=GET_NAME, **QUIET)  # in the browser alone
 
-    def events(self) -> Sequence[Listen]:
-        """What begins again as somebody else; listen with `js=SET_NAME` and name and typed token before all inputs."""
-        return (self.use.click, self.name.submit, self.typed.submit)
+    def begin_with(self, handler: Callable[..., Any], rest: Sequence[Any], outputs: Sequence[Any]) -> None:
+        """Begin again as somebody else whenever that is asked for.
+
+        Args:
+            handler: takes name, typed token and the rest; never returns the token.
+            rest: further inputs.
+            outputs: of the handler.
+        """
+        for event in (self.use.click, self.name.submit, self.typed.submit):
+            begun = event(handler, [self.name, self.typed, *rest], list(outputs), js=SET_NAME, **QUIET)
+            begun.success(None, None, self.token, js=GET_TRIED, **QUIET)
 
     def claim(self, request: gr.Request, token: object) -> Claim:
         """What a request says of who made it; nothing of it is believed as it is."""

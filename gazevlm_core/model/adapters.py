@@ -17,6 +17,7 @@ import torch
 from peft import LoraConfig, PeftModel, set_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 
+from gazevlm_core.model.adapter_bounds import check_fit, check_heads, check_lora, read_shapes
 from gazevlm_core.model.config import GAZE_CONFIG_FILE, GazeConfig
 from gazevlm_core.model.gaze_model import GazeVLM
 from gazevlm_core.model.pointer import GazeHeads
@@ -38,6 +39,7 @@ LORA_FIELDS = frozenset({
 NOTES = frozenset({
     "auto_mapping", "base_model_name_or_path", "inference_mode", "peft_version", "revision", "task_type",
 })  # fmt: skip
+MOST_JSON_BYTES = 2**20
 TRAINED_ON_IT = "give one that was trained on it"
 OFF = LoraConfig().to_dict()
 
@@ -103,7 +105,10 @@ def _readable(folder: Path) -> Iterator[None]:
 
 def _read_json(folder: Path, name: str) -> Any:  # noqa: ANN401 (what a file holds)
     with _readable(folder):
-        text = (folder / name).read_bytes()
+        path = folder / name
+        if path.stat().st_size > MOST_JSON_BYTES:
+            raise AdapterError(f"adapter {folder.name!r}: {name} is not usable: it has more than a megabyte")
+        text = path.read_bytes()
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -218,7 +223,9 @@ def attach_adapter(model: GazeVLM, folder: Path) -> AttachedAdapter:
     bare = _Bare(model)
     try:
         with _readable(folder):
-            heads = GazeHeads(model.config.text_config.hidden_size, gaze)
+            hidden_size = model.config.text_config.hidden_size
+            check_heads(hidden_size, gaze, read_shapes(folder / HEADS_FILE))
+            heads = GazeHeads(hidden_size, gaze)
             heads.load_state_dict(load_file(folder / HEADS_FILE))
             adapted = _build(model, folder, values)
         adapted.train(model.training)  # new layers begin in training mode, in which dropout would blur every answer
@@ -236,10 +243,13 @@ def attach_adapter(model: GazeVLM, folder: Path) -> AttachedAdapter:
 
 def _build(model: GazeVLM, folder: Path, values: Mapping[str, Any]) -> PeftModel:
     """LoRA layers and rows of tokens around a model, with the adapter's weights; every weight has its counterpart."""
-    weights = load_file(folder / WEIGHTS_FILE)
-    # PEFT would write any other over the base's
-    _refuse(folder, [key for key in weights if not any(part in key for part in ADAPTER_WEIGHTS)])
+    check_lora(values)
     config = LoraConfig(**{name: values[name] for name in LORA_FIELDS & values.keys()}, inference_mode=True)
+    shapes = read_shapes(folder / WEIGHTS_FILE)
+    # PEFT would write any other over the base's
+    _refuse(folder, [key for key in shapes if not any(part in key for part in ADAPTER_WEIGHTS)])
+    check_fit(model, config, shapes)
+    weights = load_file(folder / WEIGHTS_FILE)
     adapted = PeftModel(model, config)
     result: Any = set_peft_model_state_dict(adapted, weights)  # what load_state_dict returns
     tied = model.config.tie_word_embeddings

@@ -1,5 +1,6 @@
 """Configuration of the gaze parts, and of the model that carries them."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
@@ -10,6 +11,10 @@ from transformers import Qwen2_5_VLConfig
 from gazevlm_core.model.places import UsualPlace
 
 GAZE_CONFIG_FILE = "gaze_config.json"
+# A configuration comes from a folder or the Hub, with memory and time at stake: the longest path that can be trained,
+# widths beyond every backbone's, the largest grid of 16 MP, and images that no model of the family takes larger.
+MOST_GAZE_TOKENS, MOST_POINTER_DIM, MOST_INDEX_PATCHES, MOST_PIXELS = 256, 8192, 2**15, 2**24
+MOST_FINDINGS, LONGEST_FINDING, LONGEST_TRAINED_ON = 512, 100, 10_000
 
 
 class PointerKeys(StrEnum):
@@ -44,8 +49,9 @@ class GazeConfig:
         gaze_weight, text_weight, finding_weight, dwell_weight: weights of the four losses.
 
     Raises:
-        ValueError: sizes below 1, repeated finding names, places that are not those of the last findings, negative
-            weights or width, unknown keys, or a number of patches that does not go with them.
+        ValueError: values of another type, sizes below 1 or beyond the bounds above, repeated finding names, places
+            that are not those of the last findings, negative weights or width, unknown keys, or a number of patches
+            that does not go with them.
     """
 
     num_gaze_tokens: int = 12
@@ -68,27 +74,60 @@ class GazeConfig:
     dwell_weight: float = 0.1
 
     def __post_init__(self) -> None:
+        self._check_types()
         object.__setattr__(self, "finding_names", tuple(self.finding_names))
         places = (place if isinstance(place, UsualPlace) else UsualPlace(**place) for place in self.usual_places)
         object.__setattr__(self, "usual_places", tuple(places))
         object.__setattr__(self, "pointer_keys", PointerKeys(self.pointer_keys))
         if self.pixel_limits is not None:
             least, most = self.pixel_limits
-            if not 0 < least <= most:
-                raise ValueError(f"pixel_limits must be positive and in order, got {least} and {most}")
+            if not 0 < least <= most <= MOST_PIXELS:
+                raise ValueError(
+                    f"pixel_limits must be positive, in order and at most {MOST_PIXELS}, got {least} and {most}"
+                )
             object.__setattr__(self, "pixel_limits", (least, most))
         if (self.pointer_keys is PointerKeys.INDEX) != (self.index_patches > 0) or self.index_patches < 0:
             raise ValueError("index_patches is the number of patches for pointer_keys 'index', and 0 for the others")
         if self.target_sigma_patches < 0:
             raise ValueError(f"target_sigma_patches must not be negative, got {self.target_sigma_patches}")
-        if self.num_gaze_tokens < 1 or self.pointer_dim < 1:
-            raise ValueError("num_gaze_tokens and pointer_dim must be at least 1")
+        for name, most in (("num_gaze_tokens", MOST_GAZE_TOKENS), ("pointer_dim", MOST_POINTER_DIM)):
+            if not 1 <= getattr(self, name) <= most:
+                raise ValueError(f"{name} must lie in 1 to {most}, got {getattr(self, name)}")
+        if self.index_patches > MOST_INDEX_PATCHES:
+            raise ValueError(f"index_patches must be at most {MOST_INDEX_PATCHES}, got {self.index_patches}")
         if len(set(self.finding_names)) != len(self.finding_names):
             raise ValueError(f"finding names repeat: {', '.join(self.finding_names)}")
         if tuple(place.name for place in self.usual_places) != self.finding_names[self.num_head_findings :]:
             raise ValueError("usual_places must be those of the last finding_names, in their order")
         if min(self.gaze_weight, self.text_weight, self.finding_weight, self.dwell_weight) < 0:
             raise ValueError("loss weights must not be negative")
+
+    def _check_types(self) -> None:
+        """A JSON file may hold anything in any place."""
+        for field in fields(self):
+            value, default = getattr(self, field.name), field.default
+            if isinstance(default, bool):
+                fits, kind = isinstance(value, bool), "true or false"
+            elif type(default) is int:
+                fits, kind = type(value) is int, "a whole number"
+            elif isinstance(default, float):
+                number = isinstance(value, (int, float)) and not isinstance(value, bool)
+                fits, kind = number and math.isfinite(value), "a finite number"
+            elif type(default) is str:
+                fits = isinstance(value, str) and len(value) <= LONGEST_TRAINED_ON
+                kind = f"a text of at most {LONGEST_TRAINED_ON} characters"
+            elif isinstance(default, tuple):
+                fits = isinstance(value, (list, tuple)) and len(value) <= MOST_FINDINGS
+                kind = f"a list of at most {MOST_FINDINGS}"
+            else:
+                continue
+            if not fits:
+                raise ValueError(f"{field.name} must be {kind}")
+        if any(not isinstance(name, str) or not 0 < len(name) <= LONGEST_FINDING for name in self.finding_names):
+            raise ValueError(f"finding_names must be texts of at most {LONGEST_FINDING} characters")
+        limits = self.pixel_limits
+        if limits is not None and (len(limits) != 2 or any(type(limit) is not int for limit in limits)):
+            raise ValueError("pixel_limits must be two whole numbers")
 
     @property
     def num_head_findings(self) -> int:

@@ -31,7 +31,10 @@ class UsualPlace:
     spread: float
 
     def __post_init__(self) -> None:
-        if not (0 <= self.x < 1 and 0 <= self.y < 1 and self.spread > 0):
+        numbers = (self.x, self.y, self.spread)
+        if not isinstance(self.name, str) or not all(isinstance(value, (int, float)) for value in numbers):
+            raise ValueError("a usual place is a name and three numbers")
+        if not (0 <= self.x < 1 and 0 <= self.y < 1 and 0 < self.spread < float("inf")):
             raise ValueError(f"{self.name}: a usual place lies in [0, 1) and has a positive spread")
 
 

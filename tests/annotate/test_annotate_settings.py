@@ -5,7 +5,7 @@ import pytest
 from annotate.settings import AnnotateSettings, AnnotateSettingsError
 from frame.roles import RoleSettings
 
-TOKEN = "a" * 20
+TOKEN = "the token of this test"
 SPACE_ENVIRONMENT = {"SYSTEM": "spaces", "SPACE_ID": "a/b", "OAUTH_CLIENT_SECRET": "s"}
 
 

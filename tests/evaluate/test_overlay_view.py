@@ -53,13 +53,13 @@ def look_of(path: Scanpath | None) -> Diagnosis:
 
 
 def seen(case: Case) -> Seen:
-    value = ViewerPayload(image={"path": "image.png"}, width_px=case.image.width, height_px=case.image.height)
+    value = ViewerPayload(image={"path": "image.png"}, width_px=case.size[0], height_px=case.size[1])
     return Seen(case, value)
 
 
 def test_the_same_number_is_the_same_phantom_with_all_simulated_readers() -> None:
-    first, again, other = drawn_case(7, "A"), drawn_case(7.0, "A"), drawn_case(7, "B")
-    assert first.image.tobytes() == again.image.tobytes() != other.image.tobytes()
+    (first, image), (again, same), (_, other) = drawn_case(7, "A"), drawn_case(7.0, "A"), drawn_case(7, "B")
+    assert image.tobytes() == same.tobytes() == first.image().tobytes() != other.tobytes()
     assert list(first.readings) == [reader.name for reader in READERS]
     assert first.readings == again.readings
     assert first.caption.startswith("Phantom A7: ")
@@ -73,9 +73,10 @@ def test_numbers_out_of_range_are_refused(number: float | None) -> None:
 
 def test_uploads_belong_together_by_name(tmp_path: Path) -> None:
     readings = lines_file(tmp_path, line(), line(reader="r2"), line(reader="r2"), line("other"), line(reader=""))
-    case = uploaded_case(image_file(tmp_path), readings)
+    case, image = uploaded_case(image_file(tmp_path), readings)
+    assert case.image().tobytes() == image.tobytes()
     assert list(case.readings) == ["r1", "r2", "r2, reading 3", "reading 4"]
-    alone = uploaded_case(image_file(tmp_path, "any name.png"), lines_file(tmp_path, line("1")))
+    alone, _ = uploaded_case(image_file(tmp_path, "any name.png"), lines_file(tmp_path, line("1")))
     assert list(alone.readings) == ["r1"]
 
 
@@ -144,7 +145,7 @@ def test_what_is_not_defined_stays_undefined_and_seeds_repeat() -> None:
 
 
 def test_both_paths_go_in_step_and_the_table_stands_beside_them(tmp_path: Path) -> None:
-    case = uploaded_case(image_file(tmp_path), lines_file(tmp_path, line(), line(reader="<b>r2</b>")))
+    case, _ = uploaded_case(image_file(tmp_path), lines_file(tmp_path, line(), line(reader="<b>r2</b>")))
     before = seen(case)
     assert [path.role for path in before.payload("r1").paths] == ["reader"]
     assert before.table("r1") is None
@@ -164,7 +165,7 @@ def test_both_paths_go_in_step_and_the_table_stands_beside_them(tmp_path: Path) 
 
 
 def test_a_model_with_untrained_gaze_shows_no_path_and_says_so() -> None:
-    after = seen(drawn_case(3, "A")).looked("twin", look_of(None))
+    after = seen(drawn_case(3, "A")[0]).looked("twin", look_of(None))
     assert [path.role for path in after.payload(READERS[0].name).paths] == ["reader"]
     assert after.table(READERS[0].name) is None
     assert after.status().startswith("The gaze of twin is untrained: no path is shown")

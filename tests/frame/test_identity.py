@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from frame.identity import LIMITS, LOGIN, LONGEST_NAME, NAME_COOKIE, NEIGHBOURS, Claim, Gate, NotAllowed
+from frame.identity import LIMITS, LOGIN, LONGEST_NAME, NAME_COOKIE, NEIGHBOURS, WRONG_TOKENS, Claim, Gate, NotAllowed
 from frame.roles import RoleSettings
 
 TOKEN, REVIEW_TOKEN = "a" * 20, "r" * 20
@@ -50,17 +50,53 @@ def test_tokens_give_roles() -> None:
         no_tokens.visitor(replace(NOBODY, name="a", token=TOKEN))
 
 
-def test_tokens_cannot_be_tried_without_end() -> None:
+def test_wrong_tokens_are_limited_by_address_and_the_right_one_always_passes() -> None:
     local = gate(LOCAL)
     for attempt in range(LIMITS["token"].amount):
         with pytest.raises(NotAllowed, match="gives no role"):
             local.visitor(replace(NOBODY, name=f"name {attempt}", token="wrong" * 4))
-    for token in ("wrong" * 4, TOKEN):
-        with pytest.raises(NotAllowed, match="Too many wrong tokens"):
-            local.visitor(replace(NOBODY, name="a", token=token))
+    with pytest.raises(NotAllowed, match="Too many wrong tokens"):
+        local.visitor(replace(NOBODY, name="a", token="wrong" * 4))
+    assert "admin" in local.visitor(replace(NOBODY, name="a", token=TOKEN)).roles, "the owner sits behind that router"
     assert local.visitor(replace(NOBODY, name="a")).roles == {"annotator"}, "without a token nothing is in the way"
-    elsewhere = replace(NOBODY, name="a", token=TOKEN, address="10.0.0.2")
-    assert "admin" in local.visitor(elsewhere).roles
+    with pytest.raises(NotAllowed, match="gives no role"):
+        local.visitor(replace(NOBODY, name="a", token="wrong" * 4, address="10.0.0.2"))
+
+
+def test_wrong_tokens_are_limited_over_all_addresses_together(caplog: pytest.LogCaptureFixture) -> None:
+    local, said = gate(LOCAL), []
+    for attempt in range(WRONG_TOKENS.amount + 50):
+        with pytest.raises(NotAllowed) as refused:
+            local.visitor(replace(NOBODY, name="a", token="secret guess", address=f"10.1.{attempt}.1"))
+        said.append(str(refused.value))
+    assert [text.startswith("Too many wrong tokens") for text in said] == [False] * WRONG_TOKENS.amount + [True] * 50
+    assert "admin" in local.visitor(replace(NOBODY, name="a", token=TOKEN, address="10.1.0.1")).roles
+    assert caplog.text.count("guessing tokens") == 1
+    assert "secret guess" not in caplog.text
+
+
+@pytest.mark.parametrize("token", ["\ud800" * 20, "a" * 10**6, "\0", "é" * 20])
+def test_any_text_may_be_a_wrong_token(token: str) -> None:
+    with pytest.raises(NotAllowed, match="gives no role"):
+        gate(LOCAL).visitor(replace(NOBODY, name="a", token=token))
+
+
+def test_nobody_uses_up_the_share_of_whoever_has_the_token() -> None:
+    local, owner = gate(LOCAL), replace(NOBODY, name="root", token=TOKEN)
+    for number in range((NEIGHBOURS + 1) * LIMITS["submit"].amount):
+        with suppress(NotAllowed):
+            local.admit(replace(NOBODY, name="root" if number % 2 else f"name {number}"), "submit")
+    with pytest.raises(NotAllowed, match="too often"):
+        local.admit(replace(NOBODY, name="one more"), "submit")
+    assert local.admit(owner, "submit").name == "root"
+    for _ in range(LIMITS["submit"].amount - 1):
+        local.admit(owner, "submit")
+    with pytest.raises(NotAllowed, match="too often"):
+        local.admit(owner, "submit")
+
+
+def test_a_claim_does_not_show_its_token() -> None:
+    assert TOKEN not in repr(replace(NOBODY, token=TOKEN))
 
 
 @pytest.mark.parametrize("role", ["reviewer", "admin"])

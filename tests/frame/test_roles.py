@@ -4,7 +4,7 @@ import pytest
 
 from frame.roles import RoleSettings, RoleSettingsError, check_secrets
 
-TOKEN = "a" * 20
+TOKEN = "the token of this test"
 SPACE_ENVIRONMENT = {"SYSTEM": "spaces", "SPACE_ID": "a/b", "OAUTH_CLIENT_SECRET": "s"}
 
 
@@ -27,9 +27,10 @@ def test_elsewhere_a_missing_token_is_made_anew() -> None:
 
 
 def test_tokens_are_not_shown() -> None:
-    given = RoleSettings.from_environment({"GAZEVLM_ADMIN_TOKEN": TOKEN, "GAZEVLM_REVIEWER_TOKEN": "r" * 20})
+    other = "another one of this test"
+    given = RoleSettings.from_environment({"GAZEVLM_ADMIN_TOKEN": TOKEN, "GAZEVLM_REVIEWER_TOKEN": other})
     assert TOKEN not in repr(given)
-    assert "r" * 20 not in repr(given)
+    assert other not in repr(given)
 
 
 @pytest.mark.parametrize(
@@ -45,6 +46,25 @@ def test_tokens_are_not_shown() -> None:
 def test_tokens_that_protect_nothing(environment: dict[str, str], message: str) -> None:
     with pytest.raises(RoleSettingsError, match=message):
         RoleSettings.from_environment(environment)
+
+
+@pytest.mark.parametrize(
+    "token",
+    ["a" * 40, "abcdefghijklmnopqrstuvwxyz", "0123456789abcdef", "passwordpassword1", "adminadminadminadmin",
+     "1234567890" * 3, "aaaaaaaabbbbbbbbccccccccdddddddd", "zyxwvutsrqponmlkjihg"],
+)  # fmt: skip
+def test_tokens_that_can_be_guessed_are_refused_at_the_start(token: str) -> None:
+    with pytest.raises(RoleSettingsError, match="GAZEVLM_ADMIN_TOKEN is too easy to guess") as refused:
+        RoleSettings.from_environment({"GAZEVLM_ADMIN_TOKEN": token})
+    assert f" {token} " not in str(refused.value)
+
+
+def test_tokens_by_chance_pass() -> None:
+    import secrets
+
+    for make in (secrets.token_urlsafe, secrets.token_hex):
+        for _ in range(200):
+            RoleSettings.from_environment({"GAZEVLM_ADMIN_TOKEN": make(16)})
 
 
 def test_secrets_that_are_not_set_are_no_secrets() -> None:

@@ -12,7 +12,7 @@ from annotate.dashboard.service import DashboardService
 from frame.entry.ui import Entry
 from frame.identity import Claim
 from frame.markup import note, status, table
-from frame.ui import QUIET, Values, told
+from frame.ui import QUIET, Values, remembered, told
 from viewer.component import ScanpathViewer
 from viewer.payload import ViewerPayload
 
@@ -73,7 +73,7 @@ class ReviewView:
                     gr.HTML('<h3 class="gaze-heading">Map of fixations</h3>')
                     self.heat = gr.Plot(show_label=False, elem_id="dashboard-heat")
                     gr.HTML(note(MAP_NOTE))
-        self.seen = gr.State(None)
+        self.seen = remembered()
         self.shown = [
             self.seen, self.status, self.submission, self.viewer, self.answer, self.table, self.agreement, self.heat,
             *self.buttons.values(), self.reason, self.text,

@@ -14,7 +14,7 @@ from frame.entry.ui import Entry
 from frame.identity import Claim
 from frame.markup import note, status, table
 from frame.training_data import DataCount
-from frame.ui import QUIET, Values, told
+from frame.ui import QUIET, Values, remembered, told
 
 WHAT = "Rejected and removed submissions are never learned from. A part of the images is held out to score the adapter."
 NO_BASE = "No loaded model can be adapted: start the page with one that comes from a folder or the Hub."
@@ -40,7 +40,7 @@ class StartView:
                 self._data()
             with gr.Column(scale=3, min_width=280, elem_id="adapt-settings"):
                 self._settings()
-        self.count = gr.State(None)
+        self.count = remembered()
         self.form = {
             entry.token, self.name, self.base, self.accepted, self.annotators, self.agreement,
             *self.settings.fields.values(),

@@ -21,7 +21,7 @@ from finetune.tab.words import duration, progress
 from frame.entry.ui import Entry
 from frame.identity import Claim, NotAllowed
 from frame.markup import note, status, table
-from frame.ui import FIT_CHARTS, QUIET, Listen, Values, told
+from frame.ui import FIT_CHARTS, QUIET, Listen, Values, remembered, told
 
 LOOK_S = 2.0
 NO_RUNS = "Nothing was trained yet."
@@ -52,7 +52,7 @@ class WatchView:
         with gr.Column(elem_id="adapt-run-body"):
             self._one_run()
             self.pair = PairView()
-        self.seen, self.in_sight = gr.State(None), gr.Textbox(visible=False)
+        self.seen, self.in_sight = remembered(), gr.Textbox(visible=False)
         self.timer = gr.Timer(LOOK_S, active=False)
         self.shown: list[Any] = [
             self.runs, self.run, self.status, self.link, *self.buttons.values(), self.sure, self.losses, self.measure,

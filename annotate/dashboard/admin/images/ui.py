@@ -12,7 +12,7 @@ from annotate.store.lookup import ImageState, ListedImage
 from frame.entry.ui import Entry
 from frame.identity import Claim
 from frame.markup import note, status
-from frame.ui import QUIET, Values, told
+from frame.ui import QUIET, Values, remembered, told
 
 STATES = [("own images of annotators", "own"), ("given out", "open"), ("closed", "closed"), ("gold", "gold")]
 SHOWN_PX = 480
@@ -53,7 +53,7 @@ class ImagesView:
                 with gr.Row(elem_classes="dashboard-verdicts"):
                     self.gold = gr.Button("Make it gold", min_width=110, elem_id="dashboard-gold")
                     self.usual = gr.Button("No longer gold", min_width=110, elem_id="dashboard-usual")
-        self.last = gr.State("")  # digest of the last image that is listed
+        self.last = remembered("")  # digest of the last image that is listed
         self._connect()
 
     def _connect(self) -> None:

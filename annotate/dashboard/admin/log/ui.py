@@ -11,7 +11,7 @@ from annotate.store.types import AuditEntry
 from frame.entry.ui import Entry
 from frame.identity import Claim
 from frame.markup import Cell, Table, status, table
-from frame.ui import QUIET, Values, told
+from frame.ui import QUIET, Values, remembered, told
 
 LONGEST_DETAILS, LONGEST_SUBJECT = 300, 24
 SYNCING = "The sync has begun; the counts on top tell how far it is."
@@ -33,7 +33,7 @@ class LogView:
             self.sync = gr.Button("Sync now", min_width=110, scale=0, elem_id="dashboard-sync")
             self.status = gr.HTML(status(""), elem_id="dashboard-log-status")
         self.table = gr.HTML(elem_id="dashboard-log")
-        self.before = gr.State(None)  # number of the last entry that is shown
+        self.before = remembered()  # number of the last entry that is shown
         shown = [self.table, self.before, self.status]
         self.latest.click(self._latest, entry.token, shown, **QUIET)
         self.older.click(self._older, [entry.token, self.before], shown, **QUIET)

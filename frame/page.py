@@ -1,0 +1,72 @@
+"""The page as Gradio runs it, but for what is kept of visitors, and for what is said where something goes wrong."""
+
+from html import escape
+from types import SimpleNamespace
+from typing import Any
+
+import gradio as gr
+import gradio.state_holder
+from gradio.state_holder import SessionState
+
+from frame.troubles import UNFORESEEN, brief, note_trouble
+
+NOT_USABLE = "A value that was sent cannot be used{why}; reload the page, or correct it."
+
+
+class Session(SessionState):
+    """What is kept of one visitor: the values of `gr.State` and what handlers changed, but not what components show.
+
+    Gradio also notes the latest value of every component, inputs too: tokens, texts of any length. Only its links to a
+    page's present state need that, which nobody is offered; it took half a megabyte and a tenth of a second a visitor.
+    """
+
+    def __init__(self, blocks: gr.Blocks) -> None:
+        super().__init__(SimpleNamespace(default_config=blocks.default_config, blocks=()))  # type: ignore[arg-type]
+
+    def __setitem__(self, key: int, value: Any) -> None:  # noqa: ANN401 (any state)
+        super().__setitem__(key, value)
+        self.config_values.clear()
+
+    def _update_config(self, key: int) -> None:
+        """Nothing is noted."""
+
+    def _update_value_in_config(self, key: int, value: Any) -> None:  # noqa: ANN401 (any value)
+        """Nothing is noted."""
+
+
+gradio.state_holder.SessionState = Session  # type: ignore[misc] # Gradio has no setting for it
+
+
+class Page(gr.Blocks):
+    """As `gr.Blocks`, but whatever goes wrong is answered in one sentence.
+
+    Gradio prints a traceback of whatever a handler or a component raises, with the caller's text in it. Here the log
+    has what `note_trouble` says, and nothing of what was only sent wrongly.
+    """
+
+    async def preprocess_data(self, *values: Any, **named: Any) -> Any:  # noqa: ANN401 (what handlers take)
+        """Values as the handlers take them.
+
+        Raises:
+            gr.Error: one cannot be used.
+        """
+        try:
+            return await super().preprocess_data(*values, **named)
+        except Exception as error:
+            why = f" ({escape(brief(error.message))})" if isinstance(error, gr.Error) else ""
+            raise gr.Error(NOT_USABLE.format(why=why), duration=None, print_exception=False) from error
+
+    async def process_api(self, *values: Any, **named: Any) -> dict[str, Any]:
+        """One event or call of an endpoint, from what was sent to what is shown.
+
+        Raises:
+            gr.Error: whatever went wrong; what nobody foresaw is in the log.
+        """
+        try:
+            return await super().process_api(*values, **named)
+        except gr.Error as error:
+            error.print_exception = False
+            raise
+        except Exception as error:
+            note_trouble(error)
+            raise gr.Error(UNFORESEEN, duration=None, print_exception=False) from error
