@@ -57,7 +57,11 @@ class SentClient(Strict):
 
 
 class Submission(Strict):
-    """All that somebody did on one image; `samples` are [time_ms, x, y]."""
+    """All that somebody did on one image; `samples` are [time_ms, x, y].
+
+    `findings_asked` are the boxes of the form as it was shown, without "no finding": a page may have been opened
+    before the server's list changed. One that was opened, or kept a submission, before pages told it has none.
+    """
 
     submission_id: SubmissionId
     person: Name
@@ -71,6 +75,7 @@ class Submission(Strict):
         Field(max_length=MOST_SAMPLES),
     ]
     findings: Annotated[list[Annotated[str, Field(max_length=100)]], Field(min_length=1, max_length=64)]
+    findings_asked: Annotated[list[Annotated[str, Field(max_length=100)]], Field(max_length=64)] | None = None
     report: Annotated[str, Field(max_length=LONGEST_REPORT)]
     confidence: Annotated[int, Field(ge=1, le=5)] | None
     client: SentClient

@@ -17,6 +17,7 @@ from annotate.payload import Submission
 from annotate.scores import Against, compare
 from annotate.store.types import Progress, Receipt, StoredImage
 from annotate.submission import annotation_of
+from annotate.votes import first_of_each
 from frame.identity import Action, Asked, Gate, NotAllowed, Visitor
 from frame.models import Ask, Models, first_look
 from gazevlm_core.geometry import PatchGrid
@@ -257,8 +258,8 @@ class AnnotationService:
                 found.append(compare(f"model {model}", own.scanpath, [look.scanpath], size, grid))
         others = [
             other.annotation.scanpath
-            for other in self.store.stored(sha256=sha256, limit=100)
-            if other.annotation.annotator != person.pseudonym and other.verdict != "rejected"
+            for other in first_of_each(self.store.stored(sha256=sha256, limit=100))
+            if other.annotation.annotator != person.pseudonym
         ][-MOST_READERS:]
         if others:
             found.append(compare(f"other readers ({len(others)})", own.scanpath, others, size, grid))

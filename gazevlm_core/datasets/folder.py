@@ -2,7 +2,7 @@
 
     images/             PNG, JPEG, WebP, TIFF, DICOM; the image_id is the path below it, with or without its ending
     *.parquet           instead of images/: columns image_id and image (bytes, or a struct with bytes)
-    scanpaths.jsonl     as in `datasets.scanpath_files`; several readers per image
+    scanpaths.jsonl     as in `datasets.scanpath_files`; several readers per image, of each the first submission
     studies.jsonl       optional, a line per image: image_id, patient_id, findings {name: 1 or 0}, report, split
 
 What is missing masks its loss and its scores, nothing else.
@@ -81,9 +81,13 @@ class GazeFolder:
             raise DatasetError(f"{self.name}: {error}") from None
         self.dropped["fixation off the image"] += found.off_image
         self.dropped["no fixation on the image"] += found.empty
-        return tuple(
-            Reading(path.reader, path.scanpath, path.reading_id, path.digest) for path in found.readings
-        )
+        readings: dict[object, Reading] = {}
+        for number, path in enumerate(found.readings):
+            # of a submission: the same person's next one is a repeat, which tells how consistent somebody is
+            key = path.reader if path.reader and path.reading_id else number
+            reading = Reading(path.reader, path.scanpath, path.reading_id, path.digest)
+            self.dropped["further submission of a reader"] += readings.setdefault(key, reading) is not reading
+        return tuple(readings.values())
 
     def _images(self) -> Iterator[tuple[tuple[str, ...], Path | bytes]]:
         """Possible names of each image, and the image."""

@@ -13,7 +13,6 @@ from PIL import Image
 
 from annotate.export import folder as folder_module
 from annotate.export.folder import export_store
-from annotate.export.gaze import findings_of
 from annotate.export.receipts import check_receipt
 from annotate.export.tables import FIXATION_HEADS, FORMULA_STARTS, plain_cell
 from annotate.store.store import AnnotationStore
@@ -95,8 +94,8 @@ def test_the_same_store_gives_the_same_bytes(store: AnnotationStore, everything:
 
 def test_images_are_the_stored_pixels(store: AnnotationStore, everything: Path) -> None:
     for line in lines(everything / "images.jsonl"):
-        loaded = load_image(everything / "images" / f"{line['sha256']}.png").image
-        kept = store.pixels(line["sha256"]).convert("RGB")
+        loaded = load_image(everything / "images" / f"{line['image_id']}.png").image
+        kept = store.pixels(line["image_id"]).convert("RGB")
         assert np.array_equal(np.asarray(loaded), np.asarray(kept))
 
 
@@ -107,7 +106,7 @@ def test_parquet_is_a_dataset_with_an_image_feature(store: AnnotationStore, ever
     loaded = datasets.load_dataset(str(everything), split="train", cache_dir=str(tmp_path))
     assert isinstance(loaded.features["image"], datasets.Image)
     assert len(loaded) == 4
-    by_digest = {row["sha256"]: row for row in loaded}
+    by_digest = {row["image_id"]: row for row in loaded}
     for image in store.images():
         row = by_digest[image.sha256]
         assert isinstance(row["image"], Image.Image)
@@ -168,7 +167,7 @@ def test_fixation_table(store: AnnotationStore, everything: Path) -> None:
         mine = [row for row in found if row["submission_id"] == one.annotation.submission_id]
         assert [int(row["index"]) for row in mine] == list(range(1, len(one.annotation.scanpath) + 1))
         for row, at in zip(mine, one.annotation.scanpath, strict=True):
-            assert row["image"] == one.image_sha256
+            assert row["image_id"] == one.image_sha256
             assert float(row["x_px"]) == pytest.approx(at.x * one.annotation.image_width_px, abs=5e-4)
             assert float(row["y_px"]) == pytest.approx(at.y * one.annotation.image_height_px, abs=5e-4)
             assert row["onset_ms"] == str(at.onset_ms)
@@ -216,24 +215,6 @@ def test_the_folder_adapter_reads_it(store: AnnotationStore, everything: Path) -
         written = [one.annotation.report for one in usable if one.annotation.report]
         assert record.report == (written[0] if written else None)
     assert REPORT in {record.report for record in records.values()}
-
-
-def test_findings_are_by_majority_of_those_who_ticked(store: AnnotationStore, everything: Path) -> None:
-    findings = {record.image_id: dict(record.findings) for record in GazeFolder(everything).records()}
-    for image in store.images():
-        usable = [one for one in store.stored(sha256=image.sha256) if one.verdict != "rejected"]
-        ticked = [one.annotation.findings for one in usable if one.annotation.findings]
-        for name in ("nodule", "edema", "pneumothorax"):
-            twice = 2 * sum(name in one for one in ticked)
-            expected = None if not ticked or twice == len(ticked) else float(twice > len(ticked))
-            assert findings[image.sha256].get(name) == expected
-    assert {1.0, 0.0} <= {value for found in findings.values() for value in found.values()}
-
-
-def test_votes() -> None:
-    assert findings_of(3, {"a": 2, "b": 1}, ["a", "b", "c"]) == {"a": 1, "b": 0, "c": 0}
-    assert findings_of(2, {"a": 1}, ["a"]) == {}  # a tie says nothing
-    assert findings_of(0, {}, ["a"]) == {}  # nobody looked for findings
 
 
 def test_gazevlm_score_reads_it(store: AnnotationStore, everything: Path) -> None:

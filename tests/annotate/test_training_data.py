@@ -21,9 +21,10 @@ from annotate.export.training import (
 )
 from annotate.quality.agreement import sequence_agreement
 from annotate.quality.outliers import mean_to_others
-from annotate.quality.scores import MOST_ANNOTATORS, first_paths
+from annotate.quality.scores import MOST_ANNOTATORS
 from annotate.store.store import AnnotationStore
 from annotate.store.types import StoredImage, StoreError
+from annotate.votes import first_of_each
 from frame.training_data import DataChoice, DataCount, TrainingData
 from gazevlm_core.annotation import record_digest, to_values
 from gazevlm_core.datasets.folder import GazeFolder
@@ -146,7 +147,7 @@ def test_scores_are_those_of_the_quality_tables(store: AnnotationStore) -> None:
         store.submit(clicks(image, store.pseudonym(f"annotator {number}"), number))
     stored = store.stored()
     scores = scores_with_others(stored)
-    assert [scores[one.number] for one in stored] == pytest.approx(mean_to_others(first_paths(stored)))
+    assert [scores[one.number] for one in stored] == pytest.approx(mean_to_others(first_of_each(stored)))
     few = scores_with_others(stored[:5])
     assert sum(few.values()) / 5 == pytest.approx(sequence_agreement(stored[:5]))
 
