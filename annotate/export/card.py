@@ -126,8 +126,8 @@ def render_card(tally: Tally, *, which: str, names: bool, licence: str, title: s
         "- `export.json`: counts and the SHA-256 of every file",
         "",
         "An image is `image_id` in all of them: the SHA-256 of its pixels. COCO's own ids are numbers within "
-        "`coco.json`, whose images name theirs as `image_id`, too. An annotator's pseudonym is `reader`, within a record "
-        "`annotator`.",
+        "`coco.json`, whose images name theirs as `image_id`, too. An annotator's pseudonym is `reader`, within a "
+        "record `annotator`.",
         "",
         *(_loading() if DATA in files else ()),
         *_knowledge(names=names),
@@ -184,8 +184,8 @@ def _knowledge(*, names: bool) -> list[str]:
         "out, which means unknown, on a tie and where nobody was asked.",
         "- Records of schema version 2 do not tell what was asked. The form of their time asked for at least "
         f"{', '.join(ASKED_BEFORE)}; these count as asked. For other findings, and where nothing is known of the form, "
-        "somebody who did not tick one may have meant no or not have been asked: its label is told only where it is the "
-        "same either way.",
+        "somebody who did not tick one may have meant no or not have been asked: its label is told only where it is "
+        "the same either way.",
         "- Names of images, reports and reasons are as people typed them. The pixels carry no metadata; whether "
         "something is written into the picture was not checked.",
         "- Gold paths and repeats (`kind`) are told here. Whoever annotates these images afterwards may know them.",

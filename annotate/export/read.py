@@ -65,7 +65,8 @@ def read_manifest(folder: Path) -> Values:
     except (ValueError, KeyError, TypeError, RecursionError):
         known = whole = False
     if not known or not whole:
-        raise StoreError(f"{path} is not of {FORMAT}, version {FIRST_VERSION} to {VERSION}; give a folder that `export` wrote.")
+        versions = f"version {FIRST_VERSION} to {VERSION}"
+        raise StoreError(f"{path} is not of {FORMAT}, {versions}; give a folder that `export` wrote.")
     return dict(values)
 
 

@@ -1,4 +1,4 @@
-"""Whose submissions a gold path comes from, and what an import looks up. Records may be of schema version 3 from here."""
+"""Whose submissions a gold path comes from; what an import looks up. Records may be of schema version 3 from here."""
 
 import sqlalchemy as sa
 from alembic import op
