@@ -22,7 +22,7 @@ from frame.identity import Action, Asked, Gate, NotAllowed, Visitor
 from frame.models import Ask, Models, first_look
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.images import load_image
-from gazevlm_core.phantom.truth import FINDING_NAMES
+from gazevlm_core.phantom.truth import FINDING_NAMES, NO_FINDING
 from gazevlm_core.records import Diagnosis
 from gazevlm_core.scanpath import Scanpath
 
@@ -129,7 +129,7 @@ class AnnotationService:
     ) -> None:
         self.store, self.models, self.gate = store, models, gate
         self.blur = blur or BlurSettings()
-        self.findings = (*FINDING_NAMES, *findings)
+        self.findings = tuple(dict.fromkeys((*FINDING_NAMES, *(name for name in findings if name != NO_FINDING))))
         self._ask = ask
         self._looks: OrderedDict[tuple[str, str], Diagnosis] = OrderedDict()
         self._looking, self._turns = threading.Lock(), threading.BoundedSemaphore(LOOKS_AT_ONCE)

@@ -47,24 +47,25 @@ def scanpath_values(one: Stored) -> dict[str, Any]:
 
 
 def study_values(image: StoredImage, stored: Sequence[Stored]) -> dict[str, Any]:
-    """A line of studies.jsonl: the labels by majority, see `annotate.votes`, and one report.
+    """A line of studies.jsonl: the labels by majority, see `annotate.votes`, one report, and the question it answers.
 
     Args:
         image: of the submissions.
         stored: all submissions on it that may teach.
     """
     findings = labels(stored)
+    reported = reported_by(stored, findings)
     return {
         "image_id": image.sha256,
-        "question": image.question,
+        "question": reported.annotation.question if reported else image.question,
         "findings": findings,
-        "report": report_of(stored, findings),
+        "report": reported.annotation.report if reported else None,
     }
 
 
-def report_of(stored: Sequence[Stored], findings: Mapping[str, int]) -> str | None:
-    """The report that stands for the image, None where nobody wrote one: an accepted one where there is one, of
-    somebody who ticked what the labels say where there is one, and of these the first.
+def reported_by(stored: Sequence[Stored], findings: Mapping[str, int]) -> Stored | None:
+    """The submission whose report stands for the image, None where nobody wrote one: an accepted one where there is
+    one, of somebody who ticked what the labels say where there is one, and of these the first.
 
     Args:
         stored: submissions on the image.
@@ -76,7 +77,7 @@ def report_of(stored: Sequence[Stored], findings: Mapping[str, int]) -> str | No
         ticked = one.annotation.findings
         return one.verdict != "accepted", sum(label != (name in ticked) for name, label in findings.items()), one.number
 
-    return min(written, key=rank).annotation.report if written else None
+    return min(written, key=rank) if written else None
 
 
 class GazeFiles:

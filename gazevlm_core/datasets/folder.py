@@ -3,7 +3,8 @@
     images/             PNG, JPEG, WebP, TIFF, DICOM; the image_id is the path below it, with or without its ending
     *.parquet           instead of images/: columns image_id and image (bytes, or a struct with bytes)
     scanpaths.jsonl     as in `datasets.scanpath_files`; several readers per image, of each the first submission
-    studies.jsonl       optional, a line per image: image_id, patient_id, findings {name: 1 or 0}, report, split
+    studies.jsonl       optional, a line per image: image_id, patient_id, findings {name: 1 or 0}, report, split,
+                        question (that the report answers)
 
 What is missing masks its loss and its scores, nothing else.
 """
@@ -62,6 +63,7 @@ class GazeFolder:
                 findings=_findings(study, image_id),
                 report=study.get("report"),
                 published_split=study.get("split") or "",
+                question=study.get("question") or "",
             )
         self.dropped["scanpaths or study without an image"] += len(known - seen)
 
@@ -117,8 +119,9 @@ class GazeFolder:
                     raise DatasetError(f"{where} is no JSON: {error}") from None
                 if not isinstance(values, dict) or not isinstance(values.get("image_id"), str):
                     raise DatasetError(f"{where} needs an image_id")
-                if not isinstance(values.get("report"), (str, type(None))):
-                    raise DatasetError(f"{where}: report must be words")
+                for name in ("report", "question"):
+                    if not isinstance(values.get(name), (str, type(None))):
+                        raise DatasetError(f"{where}: {name} must be words")
                 found[values["image_id"]] = values
         return found
 

@@ -188,6 +188,8 @@ def test_no_images_of_ones_own_on_a_disk_that_is_nearly_full(
 def test_findings_of_ones_own(store: AnnotationStore) -> None:
     image = store.add_image(radiograph(), "case", by="test")
     service = AnnotationService(store, Stubs(), ask, local_gate(store), findings=("hiatal hernia",))
+    twice = AnnotationService(store, Stubs(), ask, local_gate(store), findings=("edema", "no finding", "hiatal hernia"))
+    assert twice.findings == service.findings
     asked = [*FINDING_NAMES, "hiatal hernia"]
     send(service, signed(service, "Ann"), image, findings=["hiatal hernia", "edema"], findings_asked=asked[::-1])
     assert store.stored()[0].annotation.findings == ("edema", "hiatal hernia")

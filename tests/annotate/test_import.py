@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from annotate import opening
 from annotate.export.folder import export_store
 from annotate.export.intake import BadExportError, import_folder
 from annotate.export.verify import verify_export
-from annotate.opening import open_teaching
 from annotate.settings import AnnotateSettings
 from annotate.store.store import AnnotationStore
 from annotate.store.types import StoreError
@@ -131,9 +131,10 @@ def test_what_was_asked_and_whose_gold_it_is_come_back(
 
 # ---- into a store that holds something ------------------------------------------------------------------------------
 @pytest.fixture
-def starters(tmp_path: Path) -> Iterator[AnnotationStore]:
-    """A store that a page has just opened."""
-    opened = open_teaching(AnnotateSettings(folder=tmp_path / "starters"))
+def starters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[AnnotationStore]:
+    """A store that a page has just opened, with smaller images."""
+    monkeypatch.setattr(opening, "STARTER_PX", 64)
+    opened = opening.open_teaching(AnnotateSettings(folder=tmp_path / "starters"))
     yield opened.store
     opened.store.close()
 
@@ -168,7 +169,7 @@ def test_an_export_goes_into_a_store_that_holds_only_the_starters(
 def test_starters_become_what_the_export_says_of_them_unless_somebody_touched_them_here(
     starters: AnnotationStore, tmp_path: Path
 ) -> None:
-    other = open_teaching(AnnotateSettings(folder=tmp_path / "other")).store
+    other = opening.open_teaching(AnnotateSettings(folder=tmp_path / "other")).store
     one, two, three = [image.sha256 for image in other.images()[:3]]
     path = Scanpath((Fixation(0.5, 0.5),), "eyetracker")
     for sha256 in (one, two):

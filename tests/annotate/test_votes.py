@@ -41,7 +41,7 @@ def image(store: AnnotationStore) -> StoredImage:
 
 def say(store: AnnotationStore, image: StoredImage, name: str, *findings: str, **change: Any) -> str:
     """Hand in what somebody ticked; the submission's id."""
-    number = len(store.stored(include_removed=True))
+    number = 1000 + len(store.stored(include_removed=True))
     change = {"findings_asked": ASKED, "question": image.question, **change}
     return store.submit(clicks(image, store.pseudonym(name), number, findings=findings, **change)).submission_id
 
@@ -178,11 +178,30 @@ def test_the_report_of_an_image_is_of_somebody_whom_the_labels_bear_out(
     say(store, image, "Ann", "lung opacity", report="An opacity.")
     say(store, image, "Bob", report="Clear lungs.")
     say(store, image, "Cy", report="Nothing to see.")
-    assert studies(export_store(store, tmp_path / "out").folder)[image.sha256]["report"] == "Clear lungs."
+    out = export_store(store, tmp_path / "out").folder
+    assert studies(out)[image.sha256]["report"] == "Clear lungs."
+
+
+def test_a_report_is_taught_with_the_question_that_it_answers(
+    store: AnnotationStore, image: StoredImage, tmp_path: Path
+) -> None:
+    from finetune.examples import draw_epochs, held_out_item  # late: torch
+
+    other = store.add_image(picture(2), "b.png", by="admin")
+    for one, report in ((image, "A tube."), (other, "Clear.")):
+        say(store, one, "Ann", findings_asked=(), report=report)
+    out = export_store(store, tmp_path / "out").folder
+    questions = {one.sha256: one.question for one in (image, other)}
+    assert {sha256: line["question"] for sha256, line in studies(out).items()} == questions
+    cases = read_cases(FinetuneConfig(annotations=(str(out),)))
+    drawn = {(questions[case.record.image_id], case.record.report) for case in cases}
+    draws = draw_epochs(cases, FinetuneConfig(annotations=(str(out),)), 8)
+    assert {(draw.question, draw.answer) for draw in draws} == drawn
+    assert all(held_out_item(case).question == questions[case.record.image_id] for case in cases)
 
 
 def test_labels_are_right_where_a_crowd_is_right(tmp_path: Path) -> None:
-    found = crowd_figures(tmp_path, images=24, voters=12)
+    found = crowd_figures(tmp_path, images=12, voters=12)
     assert found.voters_right > 0.9 * found.pairs
     assert found.share >= 0.99
     assert found.told_on_tie == 0
