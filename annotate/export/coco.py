@@ -80,7 +80,7 @@ class CocoFile:
         path = {"id": PATHS, "name": "scanpath", "supercategory": "gaze", "keypoints": steps, "skeleton": skeleton}
         numbers = {name: number for number, name in enumerate(sorted(self._findings), start=PATHS + 1)}
         findings = [{"id": number, "name": name, "supercategory": SUPERCATEGORY} for name, number in numbers.items()]
-        head = {
+        head: dict[str, Any] = {
             "info": {
                 "description": f"{self._title}. {DESCRIPTION}", "version": "2", "url": "", "contributor": "",
                 "year": int(self._latest[:4] or 0), "date_created": self._latest,

@@ -85,8 +85,8 @@ class GazeFolder:
         self.dropped["no fixation on the image"] += found.empty
         readings: dict[object, Reading] = {}
         for number, path in enumerate(found.readings):
-            # of a submission: the same person's next one is a repeat, which tells how consistent somebody is
-            key = path.reader if path.reader and path.reading_id else number
+            # an export of annotations tells the kind: a person's next submission there says how consistent they are
+            key = path.reader if path.reader and path.kind else number
             reading = Reading(path.reader, path.scanpath, path.reading_id, path.digest)
             self.dropped["further submission of a reader"] += readings.setdefault(key, reading) is not reading
         return tuple(readings.values())

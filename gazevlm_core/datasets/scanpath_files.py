@@ -5,9 +5,9 @@
 
 `reader`, `duration_ms`, `onset_ms` (since the image was shown), `finding`, `source` (how it was made, such as "click";
 "eyetracker" where it is not told) and the image's size may be missing; so may `submission_id` and `digest` (SHA-256 of
-the submission's record), by which an export names where a path comes from. Positions are pixels where a size is given,
-else fractions of the image. Lines of one fixation each make up the path of their image, reader and submission, in the
-file's order.
+the submission's record), by which an export names where a path comes from, and the `kind` of the submission. Positions
+are pixels where a size is given, else fractions of the image. Lines of one fixation each make up the path of their
+image, reader and submission, in the file's order.
 """
 
 import json
@@ -43,6 +43,7 @@ class FiledPath:
         finding: the image's leading finding; "" where the file does not say.
         reading_id: `submission_id` of the file; "" where it does not say.
         digest: SHA-256 of the submission's record; "" where the file does not say.
+        kind: how the reader came to the image, in exports of annotations; "" elsewhere.
     """
 
     image_id: str
@@ -52,6 +53,7 @@ class FiledPath:
     finding: str
     reading_id: str = ""
     digest: str = ""
+    kind: str = ""
 
 
 @dataclass
@@ -77,6 +79,7 @@ class _Gathered:
     finding: str
     source: Source
     digest: str
+    kind: str
     fixations: list[Fixation] = field(default_factory=list)
 
 
@@ -136,8 +139,9 @@ def _gather(name: str, lines: Iterator[tuple[int, Mapping[str, Any]]]) -> Scanpa
         size, finding = _size(values, where), _text(values, "finding", where)
         columns = _columns(values, where)
         reading_id, digest = _text(values, "submission_id", where), _digest(values, where)
+        kind = _text(values, "kind", where)
         key = (image_id, reader, reading_id, number if isinstance(values["x"], list) else 0)
-        entry = gathered.setdefault(key, _Gathered(size, finding, _source(values, where), digest))
+        entry = gathered.setdefault(key, _Gathered(size, finding, _source(values, where), digest, kind))
         if entry.size != size:
             raise ScanpathFileError(f"{where}: image {image_id!r} has another size than before")
         if entry.digest != digest:
@@ -161,7 +165,7 @@ def _gather(name: str, lines: Iterator[tuple[int, Mapping[str, Any]]]) -> Scanpa
             scanpath = Scanpath(tuple(entry.fixations), entry.source)
         except ValueError as error:
             raise ScanpathFileError(f"{name}: a path of image {image_id[:MOST_SHOWN]!r}: {error}") from None
-        about = (entry.size, entry.finding, reading_id, entry.digest)
+        about = (entry.size, entry.finding, reading_id, entry.digest, entry.kind)
         found.readings.append(FiledPath(image_id, reader, scanpath, *about))
     return found
 
