@@ -88,7 +88,8 @@ class ImagesPart(Part):
             chosen = next((one for one in stored if one.annotation.submission_id == submission_id), None)
             if chosen is None:
                 raise StoreError("This image has no such submission that may be used; choose another one.")
-            path, makers = chosen.annotation.scanpath, (chosen.annotation.annotator,)
+            makers: tuple[str, ...] = (chosen.annotation.annotator,)
+            path = chosen.annotation.scanpath
         else:
             common = consensus(stored[-MOST_OFFERED:])
             if common is None or common.annotators < FEWEST:
