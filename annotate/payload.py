@@ -15,6 +15,7 @@ LONGEST_MS = 90 * 24 * 3600 * 1000.0  # a page may stay open for as long as a dr
 FARTHEST = 100.0  # beside the image, in widths and heights of it
 LARGEST_PX, LARGEST_ZOOM = 32_768, 1000.0
 MOST_OUTSIDE = 100_000
+MOST_ASKED = 1_000
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Time = Annotated[float, Field(ge=0, le=LONGEST_MS)]
@@ -57,7 +58,11 @@ class SentClient(Strict):
 
 
 class Submission(Strict):
-    """All that somebody did on one image; `samples` are [time_ms, x, y]."""
+    """All that somebody did on one image; `samples` are [time_ms, x, y].
+
+    `findings_asked` are the boxes of the form as it was shown, without "no finding": a page may have been opened
+    before the server's list changed. One that was opened, or kept a submission, before pages told it has none.
+    """
 
     submission_id: SubmissionId
     person: Name
@@ -71,6 +76,7 @@ class Submission(Strict):
         Field(max_length=MOST_SAMPLES),
     ]
     findings: Annotated[list[Annotated[str, Field(max_length=100)]], Field(min_length=1, max_length=64)]
+    findings_asked: Annotated[list[Annotated[str, Field(max_length=100)]], Field(max_length=MOST_ASKED)] | None = None
     report: Annotated[str, Field(max_length=LONGEST_REPORT)]
     confidence: Annotated[int, Field(ge=1, le=5)] | None
     client: SentClient

@@ -17,11 +17,12 @@ from annotate.payload import Submission
 from annotate.scores import Against, compare
 from annotate.store.types import Progress, Receipt, StoredImage
 from annotate.submission import annotation_of
+from annotate.votes import first_of_each
 from frame.identity import Action, Asked, Gate, NotAllowed, Visitor
 from frame.models import Ask, Models, first_look
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.images import load_image
-from gazevlm_core.phantom.truth import FINDING_NAMES
+from gazevlm_core.phantom.truth import FINDING_NAMES, NO_FINDING
 from gazevlm_core.records import Diagnosis
 from gazevlm_core.scanpath import Scanpath
 
@@ -128,7 +129,7 @@ class AnnotationService:
     ) -> None:
         self.store, self.models, self.gate = store, models, gate
         self.blur = blur or BlurSettings()
-        self.findings = (*FINDING_NAMES, *findings)
+        self.findings = tuple(dict.fromkeys((*FINDING_NAMES, *(name for name in findings if name != NO_FINDING))))
         self._ask = ask
         self._looks: OrderedDict[tuple[str, str], Diagnosis] = OrderedDict()
         self._looking, self._turns = threading.Lock(), threading.BoundedSemaphore(LOOKS_AT_ONCE)
@@ -257,8 +258,8 @@ class AnnotationService:
                 found.append(compare(f"model {model}", own.scanpath, [look.scanpath], size, grid))
         others = [
             other.annotation.scanpath
-            for other in self.store.stored(sha256=sha256, limit=100)
-            if other.annotation.annotator != person.pseudonym and other.verdict != "rejected"
+            for other in first_of_each(self.store.stored(sha256=sha256, limit=100))
+            if other.annotation.annotator != person.pseudonym
         ][-MOST_READERS:]
         if others:
             found.append(compare(f"other readers ({len(others)})", own.scanpath, others, size, grid))

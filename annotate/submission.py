@@ -8,12 +8,19 @@ from annotate.blur import BlurSettings
 from annotate.moving_window import rests
 from annotate.payload import FARTHEST, LEAST_SAMPLE_MS, Submission
 from annotate.store.types import StoredImage
-from gazevlm_core.annotation import SOURCE_OF_MODE, Annotation, Click, Client, PointerSample
+from gazevlm_core.annotation import (
+    FIRST_VERSION,
+    SCHEMA_VERSION,
+    SOURCE_OF_MODE,
+    Annotation,
+    Click,
+    Client,
+    PointerSample,
+)
 from gazevlm_core.phantom.truth import FINDING_NAMES, NO_FINDING
 from gazevlm_core.scanpath import Fixation, Scanpath
 
 OLDEST_DRAFT = timedelta(days=90)
-IMAGE_ID_DIGITS = 16
 PASTED = str.maketrans("\x0b\x0c", "\n\n")  # line and page breaks of other programs
 
 
@@ -25,7 +32,9 @@ def annotation_of(
     blur: BlurSettings,
     findings: Sequence[str] = FINDING_NAMES,
 ) -> Annotation:
-    """The record. "no finding" is stored as no finding at all, since one of the boxes has to be ticked.
+    """The record. "no finding" is stored as no finding at all: one of the boxes has to be ticked, so whoever handed in
+    the form has voted on every finding that it asked for. A page that does not tell which those were makes a record of
+    the version that pages of its time made.
 
     Args:
         sent: checked in form, not yet in meaning.
@@ -44,7 +53,7 @@ def annotation_of(
     samples = _samples(sent)
     return Annotation(
         submission_id=sent.submission_id,
-        image_id=image.sha256[:IMAGE_ID_DIGITS],  # a file's name may tell who a patient is
+        image_id=image.sha256,  # a file's name may tell who a patient is
         image_sha256=image.sha256,
         image_width_px=image.width_px,
         image_height_px=image.height_px,
@@ -71,6 +80,8 @@ def annotation_of(
             for one in sent.clicks
         ),
         samples=samples,
+        findings_asked=_asked(sent, findings),
+        schema_version=FIRST_VERSION if sent.findings_asked is None else SCHEMA_VERSION,
     )
 
 
@@ -89,6 +100,15 @@ def _findings(ticked: list[str], known: Sequence[str]) -> tuple[str, ...]:
             raise ValueError(f'Tick "{NO_FINDING}" alone, or the findings.')
         return ()
     return tuple(name for name in known if name in ticked)
+
+
+def _asked(sent: Submission, known: Sequence[str]) -> tuple[str, ...] | None:
+    asked = sent.findings_asked
+    if asked is None:
+        return None
+    if not set(sent.findings) - {NO_FINDING} <= set(asked):
+        raise ValueError("A finding is ticked that the form did not ask for: reload the page.")
+    return tuple(name for name in known if name in asked)  # what nobody is asked for any more is no finding here
 
 
 def _report(text: str) -> str:

@@ -260,7 +260,7 @@ def _groups(cases: Sequence[Case]) -> list[str]:
 
 
 def fingerprint(cases: Sequence[Case]) -> str:
-    """SHA-256 of everything that is learned or scored on: pictures, scanpaths, labels and words, in order."""
+    """SHA-256 of everything that is learned or scored on: pictures, paths, labels, words and questions, in order."""
     digest = hashlib.sha256()
     for case in cases:
         record = case.record
@@ -268,5 +268,6 @@ def fingerprint(cases: Sequence[Case]) -> str:
             [reading.reader, [[f.x, f.y, f.duration_ms] for f in reading.scanpath]] for reading in record.readings
         ]
         values = [case.dataset, record.patient_id, case.digest, paths, sorted(record.findings.items()), record.report]
+        values += [record.question] if record.question else []  # else as earlier versions had it
         digest.update(json.dumps(values).encode())
     return digest.hexdigest()

@@ -85,7 +85,7 @@ def _draw(index: int, case: Case, rng: np.random.Generator) -> Draw:
         wanted = 1.0 if known[1.0] and (not known[0.0] or rng.random() < 0.5) else 0.0
         name = known[wanted][int(rng.integers(len(known[wanted])))]
         return Draw(index, presence_question(name), YES.format(name=name) if wanted else NO)
-    return Draw(index, DEFAULT_QUESTION, report)
+    return Draw(index, case.record.question or DEFAULT_QUESTION, report)
 
 
 def grouped(
@@ -170,9 +170,9 @@ class TrainingItems(Dataset):
 
 
 def held_out_item(case: Case) -> Item:
-    """A held-out image with the question about everything; its report is the answer."""
+    """A held-out image with the question that its report answers."""
     paths = tuple(reading.scanpath for reading in case.record.readings)
-    return Item(case, DEFAULT_QUESTION, case.record.report, case.record.findings, paths)
+    return Item(case, case.record.question or DEFAULT_QUESTION, case.record.report, case.record.findings, paths)
 
 
 def mixed_findings(labels: Mapping[str, float], believed: Mapping[str, float], retain: float) -> dict[str, float]:

@@ -18,7 +18,8 @@ from gazevlm_core.scanpath import EXACT, Scanpath, Source
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+FIRST_VERSION = 2  # that is read: records of it do not tell `findings_asked`
 Mode = Literal["clicks", "bubble", "moving window"]
 MODES: tuple[Mode, ...] = get_args(Mode)
 SOURCE_OF_MODE: dict[Mode, Source] = {"clicks": "click", "bubble": "bubble", "moving window": "moving window"}
@@ -157,11 +158,13 @@ class Annotation:
         confidence: 1 (a guess) to 5 (certain), or None where it was not told.
         clicks: one per fixation, in order; empty in mode "moving window".
         samples: of the pointer in mode "moving window", in order of time; empty otherwise.
+        findings_asked: names of the findings that the form asked for, none twice: one that was asked for and not ticked
+            was not seen. None where that is not known, as in records of version 2.
         schema_version: version of this record.
 
     Raises:
-        ValueError: an empty id, a malformed digest, a size below 1, times without a zone or running backwards, or parts
-            that do not go with the mode.
+        ValueError: an empty id, a malformed digest, a size below 1, times without a zone or running backwards, parts
+            that do not go with the mode or the version, or a finding that was ticked though nobody asked for it.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = EXACT
@@ -182,6 +185,7 @@ class Annotation:
     confidence: int | None = None
     clicks: tuple[Click, ...] = ()
     samples: tuple[PointerSample, ...] = ()
+    findings_asked: tuple[str, ...] | None = None
     schema_version: int = SCHEMA_VERSION
 
     def __post_init__(self) -> None:
@@ -198,9 +202,23 @@ class Annotation:
             raise ValueError(f"{self.image_id}: submitted_at lies before started_at")
         if len(set(self.findings)) != len(self.findings):
             raise ValueError(f"{self.image_id}: a finding is ticked twice")
+        self._check_asked()
         if self.confidence is not None and self.confidence not in CONFIDENCES:
             raise ValueError(f"{self.image_id}: confidence must lie in 1 to 5, got {self.confidence!r}")
         self._check_mode()
+
+    def _check_asked(self) -> None:
+        if self.schema_version not in (FIRST_VERSION, SCHEMA_VERSION):
+            raise ValueError(f"{self.image_id}: there is no schema_version {self.schema_version!r}")
+        asked = self.findings_asked
+        if asked is None:
+            return
+        if self.schema_version == FIRST_VERSION:
+            raise ValueError(f"{self.image_id}: a record of schema_version {FIRST_VERSION} tells no findings_asked")
+        if len(set(asked)) != len(asked):
+            raise ValueError(f"{self.image_id}: a finding is asked for twice")
+        if not set(self.findings) <= set(asked):
+            raise ValueError(f"{self.image_id}: a finding is ticked that the form did not ask for")
 
     def _check_mode(self) -> None:
         mode = self.client.mode
@@ -243,9 +261,14 @@ def pixel_digest(mode: str, width_px: int, height_px: int, pixels: bytes) -> str
 
 # ---- JSON -----------------------------------------------------------------------------------------------------------
 def to_values(annotation: Annotation) -> dict[str, Any]:
-    """As plain JSON values, times in UTC; `from_values` gives the same annotation back."""
+    """As plain JSON values, times in UTC; `from_values` gives the same annotation back.
+
+    A record of an earlier version has the parts that it had then, so that its digest stays the one of its receipt.
+    """
     utc = {name: getattr(annotation, name).astimezone(UTC) for name in ("started_at", "submitted_at")}
     values: dict[str, Any] = _adapter().dump_python(replace(annotation, **utc), mode="json")
+    if annotation.schema_version == FIRST_VERSION:
+        del values["findings_asked"]
     return values
 
 
@@ -256,11 +279,14 @@ def from_values(values: object) -> Annotation:
         ValueError: missing or further parts, wrong types, another schema version, or as in `Annotation`; one line.
     """
     version = values.get("schema_version") if isinstance(values, dict) else None
-    if version != SCHEMA_VERSION:
+    if not isinstance(values, dict) or type(version) is not int or version not in (FIRST_VERSION, SCHEMA_VERSION):
         raise ValueError(
-            f"an annotation is a JSON object of schema_version {SCHEMA_VERSION}, got {str(version)[:20]!r}; "
-            "this program reads that version alone"
+            f"an annotation is a JSON object of schema_version {FIRST_VERSION} or {SCHEMA_VERSION}, got "
+            f"{str(version)[:20]!r}; this program reads those versions alone"
         )
+    if (version == FIRST_VERSION) == ("findings_asked" in values):
+        told = "has no" if version == FIRST_VERSION else "needs"
+        raise ValueError(f"a record of schema_version {version} {told} findings_asked")
     from pydantic import ValidationError
 
     try:

@@ -6,24 +6,27 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from annotate.export.coco import COCO
-from annotate.export.parquet import DATA
+from annotate.export.parquet import DATA, FLAT
 from annotate.export.sinks import IMAGE_LINES, IMAGES, RECORDS
 from annotate.export.tables import ANNOTATIONS, FIXATIONS
 from annotate.store.types import Stored, StoredImage
+from annotate.votes import ASKED_BEFORE
 from gazevlm_core.datasets.folder import SCANPATHS, STUDIES
 
 CARD = "README.md"
 NO_LICENCE = "unknown"
 ABOUT = {
-    RECORDS: "a submission per line: number, receipt, digest, kind, verdict, reason, removed, revision, and the record",
-    IMAGE_LINES: "an image per line: digest of its pixels, name, size, question, gold path, quota",
+    RECORDS: "a submission per line: number, image, receipt, digest, kind, verdict, reason, removed, revision, and the "
+    "record",
+    IMAGE_LINES: "an image per line: its id, name, size, question, gold path and whose it is, quota",
     IMAGES: "the images as PNG, named by the digest of their pixels",
-    DATA: "the same as parquet for `datasets.load_dataset`: a row per image with its submissions",
+    DATA: "the same as parquet, the configuration `default` of `load_dataset`: a row per image with its submissions",
+    FLAT: "the configuration `flat` of `load_dataset`: a row per submission, nothing nested, without the pictures",
     ANNOTATIONS: "a submission per row, for spreadsheets",
     FIXATIONS: "a fixation per row, for gaze tools: pixels of the upright image, times in ms, unknown ones empty",
-    COCO: "paths as COCO keypoints; a shorter path is filled with unlabelled points",
-    SCANPATHS: "paths as `gazevlm score` and the folder adapter read them",
-    STUDIES: "findings by majority of those who ticked any, and one report, per image",
+    COCO: "paths as COCO keypoints, a shorter one filled with unlabelled points; findings of whole images",
+    SCANPATHS: "paths as `gazevlm score` and the folder adapter read them, with the question that was asked",
+    STUDIES: "findings by majority of the votes, one report, and the question, per image",
     "skips.jsonl": "a task that was not wanted per line, with the reason",
     "audit.jsonl": "who did what, per line",
     "people.jsonl": "the annotators' pseudonyms",
@@ -90,7 +93,11 @@ def render_card(tally: Tally, *, which: str, names: bool, licence: str, title: s
     """
     from huggingface_hub import DatasetCardData
 
-    configs = [{"config_name": "default", "data_files": [{"split": "train", "path": f"{DATA}/*.parquet"}]}]
+    names_of = {"default": DATA, "flat": FLAT}
+    configs = [
+        {"config_name": name, "data_files": [{"split": "train", "path": f"{place}/*.parquet"}]}
+        for name, place in names_of.items()
+    ]
     parts: dict[str, Any] = {"configs": configs} if DATA in files else {}
     front = DatasetCardData(
         license=licence or NO_LICENCE,
@@ -118,11 +125,28 @@ def render_card(tally: Tally, *, which: str, names: bool, licence: str, title: s
         *(f"- `{name}`: {ABOUT[name]}" for name in ABOUT if name in files),
         "- `export.json`: counts and the SHA-256 of every file",
         "",
+        "An image is `image_id` in all of them: the SHA-256 of its pixels. COCO's own ids are numbers within "
+        "`coco.json`, whose images name theirs as `image_id`, too. An annotator's pseudonym is `reader`, within a "
+        "record `annotator`.",
+        "",
+        *(_loading() if DATA in files else ()),
         *_knowledge(names=names),
         "",
         *_receipts(),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _loading() -> list[str]:
+    return [
+        "```python",
+        "from datasets import load_dataset",
+        "",
+        'images = load_dataset("FOLDER", split="train")  # a row per image, with the picture',
+        'paths = load_dataset("FOLDER", "flat", split="train")  # a row per submission; the same image_id',
+        "```",
+        "",
+    ]
 
 
 def _counts(tally: Tally, which: str) -> list[str]:
@@ -153,8 +177,15 @@ def _knowledge(*, names: bool) -> list[str]:
         "looked is known in the mode *moving window* alone, and missing elsewhere.",
         "- Onsets are the annotator's own clock since the image was shown; an inserted click has none.",
         f"- Annotators are pseudonyms. {who} Their training and their screens are not known.",
-        "- A finding that nobody ticked may be absent, or not looked for. In `studies.jsonl` a finding is 1 where more "
-        "than half of the annotators who ticked any ticked it, 0 where fewer, and left out on a tie.",
+        "- Whoever handed in the form has voted on every finding that it asked for (`findings_asked`): yes where it "
+        "was ticked, else no. Each annotator has one vote on an image, that of their first submission that is neither "
+        "rejected nor removed; repeats do not change it.",
+        "- In `studies.jsonl` and `coco.json` a finding is 1 where more voted yes than no, 0 where fewer. It is left "
+        "out, which means unknown, on a tie and where nobody was asked.",
+        "- Records of schema version 2 do not tell what was asked. The form of their time asked for at least "
+        f"{', '.join(ASKED_BEFORE)}; these count as asked. For other findings, and where nothing is known of the form, "
+        "somebody who did not tick one may have meant no or not have been asked: its label is told only where it is "
+        "the same either way.",
         "- Names of images, reports and reasons are as people typed them. The pixels carry no metadata; whether "
         "something is written into the picture was not checked.",
         "- Gold paths and repeats (`kind`) are told here. Whoever annotates these images afterwards may know them.",

@@ -1,10 +1,15 @@
-"""`coco.json`: every path as COCO keypoints, one category whose keypoints are the fixations in their order.
+"""`coco.json`: every path as COCO keypoints, and the findings of each image.
 
-A category has one number of keypoints, so shorter paths are filled with unlabelled ones (0, 0, 0) as COCO prescribes.
-The boxes are those of the fixations, since COCO wants some.
+One category has the paths; its keypoints are the fixations in their order. A category has one number of keypoints, so
+shorter paths are filled with unlabelled ones (0, 0, 0) as COCO prescribes. Their boxes are those of the pixels that
+were looked at, since COCO wants some. Each finding is a category, too; an image that has it by majority has an
+annotation of it whose box is the whole image, since nobody said where it is. What is absent is told with the image.
+
+COCO's own ids are numbers within this file; `image_id` of an image is its name in all other files.
 """
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -13,76 +18,132 @@ from typing import IO, Any
 from annotate.export.lines import json_line
 from annotate.export.sinks import IMAGES, open_text
 from annotate.store.types import Stored, StoredImage
+from annotate.votes import labels, votes
+from gazevlm_core.annotation import canonical_json
 
 COCO = "coco.json"
 VISIBLE = 2
 PIXEL_DIGITS = 3
+PATHS, LICENCE_ID = 1, 1  # ids of the category and of the only licence
+DESCRIPTION = (
+    "Scanpaths as keypoints of the category scanpath, in order; findings of whole images by majority of the annotators."
+)
+SUPERCATEGORY = "finding of the whole image"
 
 
-class CocoKeypoints:
-    """Written at the end, from lines kept on the disk: the longest path is not known before."""
+class CocoFile:
+    """Written at the end, from lines kept on the disk: the longest path and all findings are not known before.
 
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / COCO
+    Args:
+        folder: to write to.
+        title: of the data set.
+        licence: of the data set.
+    """
+
+    def __init__(self, folder: Path, title: str, licence: str) -> None:
+        self._path, self._title, self._licence = folder / COCO, title, licence
         self._images: IO[str] = TemporaryFile("w+", encoding="utf-8", dir=folder)
         self._annotations: IO[str] = TemporaryFile("w+", encoding="utf-8", dir=folder)
-        self._longest = self._count = 0
+        self._present: IO[str] = TemporaryFile("w+", encoding="utf-8", dir=folder)
+        self._findings: set[str] = set()
+        self._longest = self._count = self._last = 0
+        self._latest = ""
 
     def add(self, image: StoredImage, png: bytes, stored: Sequence[Stored]) -> None:
         """See `Sink`."""
         self._count += 1
+        known = labels(stored)
         entry = {
-            "id": self._count, "file_name": f"{IMAGES}/{image.sha256}.png", "width": image.width_px,
-            "height": image.height_px,
+            "id": self._count, "image_id": image.sha256, "file_name": f"{IMAGES}/{image.sha256}.png",
+            "width": image.width_px, "height": image.height_px, "license": LICENCE_ID, "question": image.question,
+            "findings": known,
         }  # fmt: skip
         self._images.write(json_line(entry))
         for one in stored:
             self._longest = max(self._longest, len(one.annotation.scanpath))
-            self._annotations.write(json_line(_annotation(one, self._count)))
+            self._last = max(self._last, one.number)
+            self._latest = max(self._latest, f"{one.annotation.submitted_at:%Y-%m-%d}")
+            self._annotations.write(json_line(_path(one, self._count)))
+        counted = votes(stored)
+        self._findings |= counted.keys()
+        for name in (name for name, label in known.items() if label):
+            found = counted[name]
+            self._present.write(
+                json_line({"finding": name, "image": image.sha256, "number": self._count, "yes": found.yes,
+                           "no": found.no, "size": [image.width_px, image.height_px]})
+            )  # fmt: skip
 
     def finish(self) -> None:
         """See `Sink`."""
-        names = [f"fixation_{step}" for step in range(1, self._longest + 1)]
+        steps = [f"fixation_{step}" for step in range(1, self._longest + 1)]
         skeleton = [[step, step + 1] for step in range(1, self._longest)]
-        category = {"id": 1, "name": "scanpath", "supercategory": "gaze", "keypoints": names, "skeleton": skeleton}
+        path = {"id": PATHS, "name": "scanpath", "supercategory": "gaze", "keypoints": steps, "skeleton": skeleton}
+        numbers = {name: number for number, name in enumerate(sorted(self._findings), start=PATHS + 1)}
+        findings = [{"id": number, "name": name, "supercategory": SUPERCATEGORY} for name, number in numbers.items()]
+        head: dict[str, Any] = {
+            "info": {
+                "description": f"{self._title}. {DESCRIPTION}", "version": "2", "url": "", "contributor": "",
+                "year": int(self._latest[:4] or 0), "date_created": self._latest,
+            },
+            "licenses": [{"id": LICENCE_ID, "name": self._licence, "url": ""}],
+            "categories": [path, *findings],
+        }  # fmt: skip
         with open_text(self._path) as stream:
-            stream.write('{"categories":' + json.dumps([category], separators=(",", ":")) + ',\n"images":[')
-            stream.writelines(_joined(self._images))
+            for name, values in head.items():
+                stream.write(("{" if name == "info" else ",\n") + f'"{name}":' + canonical_json(values))
+            stream.write(',\n"images":[')
+            stream.writelines(_joined(_values(self._images)))
             stream.write('],\n"annotations":[')
-            stream.writelines(_joined(self._annotations, self._longest))
+            stream.writelines(_joined(self._all_annotations(numbers)))
             stream.write("]}\n")
-        self._images.close()
-        self._annotations.close()
+        for file in (self._images, self._annotations, self._present):
+            file.close()
+
+    def _all_annotations(self, numbers: dict[str, int]) -> Iterator[dict[str, Any]]:
+        for values in _values(self._annotations):
+            values["keypoints"] += [0, 0, 0] * (self._longest - values["num_keypoints"])
+            yield values
+        for own_id, values in enumerate(_values(self._present), start=self._last + 1):
+            width, height = values["size"]
+            yield {
+                "id": own_id, "image_id": values["number"], "category_id": numbers[values["finding"]], "iscrowd": 0,
+                "bbox": [0, 0, width, height], "area": width * height,
+                "attributes": {"image_id": values["image"], "yes": values["yes"], "no": values["no"]},
+            }  # fmt: skip
 
 
-def _annotation(one: Stored, image: int) -> dict[str, Any]:
+def _path(one: Stored, image: int) -> dict[str, Any]:
     annotation = one.annotation
     width, height = annotation.image_width_px, annotation.image_height_px
     places = [(round(at.x * width, PIXEL_DIGITS), round(at.y * height, PIXEL_DIGITS)) for at in annotation.scanpath]
-    left, top = min(x for x, _ in places), min(y for _, y in places)
-    wide, high = max(x for x, _ in places) - left, max(y for _, y in places) - top
+    columns = [min(math.floor(at.x * width), width - 1) for at in annotation.scanpath]
+    rows = [min(math.floor(at.y * height), height - 1) for at in annotation.scanpath]
+    left, top = min(columns), min(rows)
+    wide, high = max(columns) + 1 - left, max(rows) + 1 - top  # of whole pixels, so that a single click has an area
     return {
         "id": one.number,
         "image_id": image,
-        "category_id": 1,
+        "category_id": PATHS,
         "iscrowd": 0,
         "num_keypoints": len(places),
         "keypoints": [value for x, y in places for value in (x, y, VISIBLE)],
-        "bbox": [left, top, round(wide, PIXEL_DIGITS), round(high, PIXEL_DIGITS)],
-        "area": round(wide * high, PIXEL_DIGITS),
+        "bbox": [left, top, wide, high],
+        "area": wide * high,
         "attributes": {
-            "reader": annotation.annotator, "receipt": one.receipt.receipt_id, "verdict": one.verdict,
-            "removed": one.removed, "mode": annotation.client.mode,
+            "image_id": one.image_sha256, "submission_id": annotation.submission_id, "reader": annotation.annotator,
+            "receipt": one.receipt.receipt_id, "kind": one.kind, "verdict": one.verdict, "removed": one.removed,
+            "mode": annotation.client.mode, "question": annotation.question, "findings": list(annotation.findings),
         },
     }  # fmt: skip
 
 
-def _joined(lines: IO[str], longest: int | None = None) -> Iterator[str]:
-    """Lines as members of a JSON array, their keypoints filled up to the longest path."""
+def _values(lines: IO[str]) -> Iterator[dict[str, Any]]:
+    """What was kept on the disk, from its start."""
     lines.seek(0)
-    for index, line in enumerate(lines):
-        if longest is not None:
-            values = json.loads(line)
-            values["keypoints"] += [0, 0, 0] * (longest - values["num_keypoints"])
-            line = json_line(values)
-        yield (",\n" if index else "\n") + line.rstrip("\n")
+    return map(json.loads, lines)
+
+
+def _joined(members: Iterator[dict[str, Any]]) -> Iterator[str]:
+    """As members of a JSON array."""
+    for index, values in enumerate(members):
+        yield (",\n" if index else "\n") + json_line(values).rstrip("\n")

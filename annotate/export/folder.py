@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from annotate.export.card import CARD, Tally, render_card
-from annotate.export.coco import CocoKeypoints
+from annotate.export.card import CARD, NO_LICENCE, Tally, render_card
+from annotate.export.coco import CocoFile
 from annotate.export.gaze import GazeFiles
 from annotate.export.lines import audit_values, json_line, person_values, skip_values
 from annotate.export.parquet import ParquetFiles
@@ -19,15 +19,9 @@ from annotate.store.store import AnnotationStore
 from annotate.store.types import Stored, StoredImage, StoreError, Verdict
 
 MANIFEST, SKIPS, AUDIT, PEOPLE = "export.json", "skips.jsonl", "audit.jsonl", "people.jsonl"
-FORMAT, VERSION = "gazevlm-annotations", 1
+FORMAT, FIRST_VERSION, VERSION = "gazevlm-annotations", 1, 2  # the first one is read, too
 Which = Literal["all", "accepted"]
-FORMATS: dict[str, tuple[Callable[[Path], Sink], ...]] = {
-    "jsonl": (JsonLines,),
-    "parquet": (ParquetFiles,),
-    "coco": (CocoKeypoints,),
-    "csv": (AnnotationTable, FixationTable),
-    "gaze": (GazeFiles,),
-}
+FORMATS = ("jsonl", "parquet", "coco", "csv", "gaze")
 WITH_IMAGE_FILES = ("jsonl", "coco", "gaze")
 PAGE, SHORT_DIGITS = 500, 12
 TITLE = "Click scanpaths"
@@ -53,7 +47,7 @@ def export_store(
     *,
     which: Which = "all",
     names: bool = False,
-    formats: Collection[str] = tuple(FORMATS),
+    formats: Collection[str] = FORMATS,
     licence: str = "",
     title: str = TITLE,
 ) -> Exported:
@@ -89,10 +83,7 @@ def _write(
     if which == "all":  # before the images, so that all that these lines speak of is written after them
         tally.skips = _write_lines(work / SKIPS, map(skip_values, pages(store.skips, lambda one: one.number)))
         tally.audit = _write_lines(work / AUDIT, map(audit_values, pages(store.audit, lambda one: one.number)))
-    sinks: list[Sink] = [tally]
-    if set(formats) & set(WITH_IMAGE_FILES):
-        sinks.append(ImageFiles(work))
-    sinks += [make(work) for name in FORMATS if name in formats for make in FORMATS[name]]
+    sinks = [tally, *_sinks(work, formats, licence, title)]
     for image, stored in images_with_submissions(store, which):
         png = store.png(image.sha256)
         for sink in sinks:
@@ -107,6 +98,23 @@ def _write(
     card = render_card(tally, which=which, names=names, licence=licence, title=title, files=written)
     (work / CARD).write_text(card, encoding="utf-8", newline="\n")
     return _write_manifest(work, tally, which, names, formats)
+
+
+def _sinks(work: Path, formats: Collection[str], licence: str, title: str) -> Iterator[Sink]:
+    """What writes the formats, and the images where they need them."""
+    if set(formats) & set(WITH_IMAGE_FILES):
+        yield ImageFiles(work)
+    if "jsonl" in formats:
+        yield JsonLines(work)
+    if "parquet" in formats:
+        yield ParquetFiles(work)
+    if "coco" in formats:
+        yield CocoFile(work, title, licence or NO_LICENCE)
+    if "csv" in formats:
+        yield AnnotationTable(work)
+        yield FixationTable(work)
+    if "gaze" in formats:
+        yield GazeFiles(work)
 
 
 def _write_manifest(

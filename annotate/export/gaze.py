@@ -1,81 +1,90 @@
 """`scanpaths.jsonl` and `studies.jsonl` beside `images/`: what `gazevlm_core.datasets.folder` and `gazevlm score` read.
 
-So an export is a training set as it is. Rejected and removed submissions are left out of these two files.
+So an export is a training set as it is. Rejected and removed submissions are left out of these two files; who annotated
+an image again has several lines in the first, of which the folder adapter reads the first one.
 """
 
-import json
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryFile
-from typing import IO, Any
+from typing import Any
 
 from annotate.export.lines import json_line
 from annotate.export.sinks import open_text
 from annotate.store.types import Stored, StoredImage
+from annotate.votes import first_of_each, labels, usable
 from gazevlm_core.datasets.folder import SCANPATHS, STUDIES
 from gazevlm_core.datasets.scanpath_files import LONGEST_MS
 
 
-def usable(stored: Iterable[Stored]) -> list[Stored]:
-    """Submissions that may teach a model: neither rejected nor removed."""
-    return [one for one in stored if one.verdict != "rejected" and not one.removed]
-
-
 def scanpath_values(one: Stored) -> dict[str, Any]:
-    """A line of scanpaths.jsonl. Durations are left out where they are unknown, or longer than the reader takes.
+    """A line of scanpaths.jsonl. Times are left out where none is known; durations also where they are longer than the
+    reader takes.
 
-    The submission's id and the digest of its record go along, so that whatever is trained on it can name it.
+    The submission's id and the digest of its record go along, so that whatever is trained on it can name it; so do the
+    question that was asked, the mode, and how the annotator came to the image.
     """
     annotation = one.annotation
+    path = annotation.scanpath
     values: dict[str, Any] = {
         "image_id": one.image_sha256,
         "reader": annotation.annotator,
-        "source": annotation.scanpath.source,
-        "x": [fixation.x for fixation in annotation.scanpath],
-        "y": [fixation.y for fixation in annotation.scanpath],
+        "source": path.source,
+        "mode": annotation.client.mode,
+        "kind": one.kind,
+        "question": annotation.question,
+        "x": [fixation.x for fixation in path],
+        "y": [fixation.y for fixation in path],
         "submission_id": annotation.submission_id,
         "digest": one.receipt.digest,
     }
-    durations = [fixation.duration_ms for fixation in annotation.scanpath]
+    durations = [fixation.duration_ms for fixation in path]
     if any(value is not None for value in durations) and sum(value or 0.0 for value in durations) <= LONGEST_MS:
         values["duration_ms"] = durations
+    onsets = [fixation.onset_ms for fixation in path]
+    if any(value is not None for value in onsets):
+        values["onset_ms"] = onsets
     return values
 
 
-def votes(stored: Sequence[Stored]) -> tuple[int, Counter[str]]:
-    """Annotators of an image who ticked any finding, and how many of them ticked each; their last word counts."""
-    last = {one.annotation.annotator: one.annotation.findings for one in stored}
-    ticked = [findings for findings in last.values() if findings]
-    return len(ticked), Counter(name for findings in ticked for name in findings)
+def study_values(image: StoredImage, stored: Sequence[Stored]) -> dict[str, Any]:
+    """A line of studies.jsonl: the labels by majority, see `annotate.votes`, one report, and the question it answers.
 
-
-def findings_of(voters: int, ticks: dict[str, int], vocabulary: Iterable[str]) -> dict[str, int]:
-    """Findings by majority: 1 where more than half of the voters ticked it, 0 where fewer; left out on a tie.
-
-    Without a voter nothing is known: an empty list may mean that nobody looked for findings.
+    Args:
+        image: of the submissions.
+        stored: all submissions on it that may teach.
     """
-    if not voters:
-        return {}
-    twice = {name: 2 * ticks.get(name, 0) for name in vocabulary}
-    return {name: int(count > voters) for name, count in twice.items() if count != voters}
+    findings = labels(stored)
+    reported = reported_by(stored, findings)
+    return {
+        "image_id": image.sha256,
+        "question": reported.annotation.question if reported else image.question,
+        "findings": findings,
+        "report": reported.annotation.report if reported else None,
+    }
 
 
-def report_of(stored: Sequence[Stored]) -> str | None:
-    """The report that stands for the image: the first accepted one that is not empty, else the first; None without."""
-    written = [one for one in stored if one.annotation.report.strip()]
-    accepted = [one for one in written if one.verdict == "accepted"]
-    return (accepted or written)[0].annotation.report if written else None
+def reported_by(stored: Sequence[Stored], findings: Mapping[str, int]) -> Stored | None:
+    """The submission whose report stands for the image, None where nobody wrote one: an accepted one where there is
+    one, of somebody who ticked what the labels say where there is one, and of these the first.
+
+    Args:
+        stored: submissions on the image.
+        findings: its labels; words that say otherwise would teach the opposite.
+    """
+    written = [one for one in first_of_each(stored) if one.annotation.report.strip()]
+
+    def rank(one: Stored) -> tuple[bool, int, int]:
+        ticked = one.annotation.findings
+        return one.verdict != "accepted", sum(label != (name in ticked) for name, label in findings.items()), one.number
+
+    return min(written, key=rank) if written else None
 
 
 class GazeFiles:
-    """Studies are written at the end: which findings there are is not known before."""
+    """Both files."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._scanpaths = open_text(folder / SCANPATHS)
-        self._studies: IO[str] = TemporaryFile("w+", encoding="utf-8", dir=folder)
-        self._vocabulary: set[str] = set()
+        self._scanpaths, self._studies = open_text(folder / SCANPATHS), open_text(folder / STUDIES)
 
     def add(self, image: StoredImage, png: bytes, stored: Sequence[Stored]) -> None:
         """See `Sink`."""
@@ -84,19 +93,9 @@ class GazeFiles:
             return
         for one in kept:
             self._scanpaths.write(json_line(scanpath_values(one)))
-        voters, ticks = votes(kept)
-        self._vocabulary |= ticks.keys()
-        line = {"image_id": image.sha256, "voters": voters, "ticks": dict(ticks), "report": report_of(kept)}
-        self._studies.write(json_line(line))
+        self._studies.write(json_line(study_values(image, kept)))
 
     def finish(self) -> None:
         """See `Sink`."""
         self._scanpaths.close()
-        vocabulary = sorted(self._vocabulary)
-        self._studies.seek(0)
-        with open_text(self._folder / STUDIES) as stream:
-            for line in self._studies:
-                values = json.loads(line)
-                findings = findings_of(values.pop("voters"), values.pop("ticks"), vocabulary)
-                stream.write(json_line({**values, "findings": findings}))
         self._studies.close()

@@ -8,7 +8,7 @@ from typing import Any
 
 from annotate.export.folder import MANIFEST
 from annotate.export.read import Item, Source, Value, read_export, read_manifest, source_of
-from annotate.store.intake import audit_conflict, checked_picture, skip_conflict, take_in_all
+from annotate.store.intake import checked_picture, take_in_all
 from annotate.store.store import AnnotationStore
 from annotate.store.types import AuditEntry, Person, Skip, Stored, StoredImage, StoreError
 
@@ -61,6 +61,10 @@ def import_folder(
 ) -> Imported:
     """Take in an export. Doing it twice changes nothing; one that was cut off is finished by doing it again.
 
+    The store may hold something already, such as the images that every new one starts with: what comes gets the next
+    free number where its own is taken, and an image with which nobody has done anything here yet becomes what the
+    export says of it.
+
     Args:
         store: that takes it.
         folder: that `export` wrote.
@@ -91,7 +95,7 @@ def import_folder(
 
 def _take_in(store: AnnotationStore, chunk: list[tuple[Value, bytes]], result: Imported) -> None:
     """Take in a chunk, count what was new, and empty it."""
-    for (value, _), is_new in zip(chunk, take_in_all(store, chunk) if chunk else [], strict=True):
+    for (value, _), is_new in zip(chunk, take_in_all(store, chunk, merge=True) if chunk else [], strict=True):
         counts = result.added if is_new else result.known
         counts[KINDS[type(value)]] += 1
     chunk.clear()
@@ -137,15 +141,13 @@ def _problem_with(store: AnnotationStore, item: Item, seen: _Seen) -> str:
     if isinstance(value, Person):
         return _again(seen, ("person " + value.pseudonym, 0))
     if isinstance(value, AuditEntry):
-        other = "the store has another audit entry of that number" if audit_conflict(store, value) else ""
-        return other or _again(seen, ("audit entry", value.number))
+        return _again(seen, ("audit entry", value.number))
     assert isinstance(value, Stored | Skip)
     size = seen.images.get(value.image_sha256)
     if size is None:
         return f"its image {value.image_sha256[:12]} is not in the export"
     if isinstance(value, Skip):
-        other = "the store has another skip of that number" if skip_conflict(store, value) else ""
-        return other or _again(seen, ("skip", value.number))
+        return _again(seen, ("skip", value.number))
     annotation = value.annotation
     if (annotation.image_width_px, annotation.image_height_px) != size:
         return f"its image is {size[0]} x {size[1]} px, not {annotation.image_width_px} x {annotation.image_height_px}"

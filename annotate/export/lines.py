@@ -12,6 +12,7 @@ def record_values(stored: Stored) -> dict[str, Any]:
     """A submission as JSON values."""
     return {
         "number": stored.number,
+        "image_id": stored.image_sha256,
         "receipt": stored.receipt.receipt_id,
         "digest": stored.receipt.digest,
         "kind": stored.kind,
@@ -31,13 +32,15 @@ def verdict_values(stored: Stored) -> dict[str, Any]:
 
 
 def image_values(image: StoredImage) -> dict[str, Any]:
-    """An image as JSON values."""
-    return asdict(image)
+    """An image as JSON values; `image_id`, the digest of its pixels, is its name in every file."""
+    values = asdict(image)
+    return {"image_id": values.pop("sha256"), **values, "gold_from": list(image.gold_from)}
 
 
 def skip_values(skip: Skip) -> dict[str, Any]:
     """A skip as JSON values."""
-    return {**asdict(skip), "at": _text_of(skip.at)}
+    values = asdict(skip)
+    return {"image_id": values.pop("image_sha256"), **values, "at": _text_of(skip.at)}
 
 
 def audit_values(entry: AuditEntry) -> dict[str, Any]:

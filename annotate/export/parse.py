@@ -35,6 +35,7 @@ class RecordLine:
     Args:
         number: position in the store.
         receipt: receipt id.
+        image_id: digest of the image's pixels, as in the record; None in lines of earlier programs.
         digest: SHA-256 of the record's canonical JSON.
         kind, verdict, reason, removed, revision: as in `Stored`.
         record: the annotation as `gazevlm_core.annotation.to_values` gives it.
@@ -51,6 +52,7 @@ class RecordLine:
     removed: bool
     revision: int
     record: dict[str, Any]
+    image_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -69,11 +71,11 @@ class VerdictLine:
 
 @dataclass(frozen=True)
 class ImageLine:
-    """An image without its pixels, as in `StoredImage`."""
+    """An image without its pixels, as in `StoredImage`; its digest is `image_id`."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = EXACT
 
-    sha256: str
+    image_id: str
     name: str
     width_px: int
     height_px: int
@@ -82,6 +84,7 @@ class ImageLine:
     gold: Scanpath | None
     source: str
     quota: int
+    gold_from: tuple[str, ...] = ()  # lines of earlier programs have none
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,7 @@ class SkipLine:
     __pydantic_config__: ClassVar[dict[str, Any]] = EXACT
 
     number: int
-    image_sha256: str
+    image_id: str
     annotator: str
     reason: str
     at: datetime
@@ -158,6 +161,8 @@ def read_record(values: dict[str, Any]) -> Stored:
         raise LineError(f"record: {error}") from None
     if digest != line.digest:
         raise LineError(f"the record of receipt {line.receipt[:20]!r} was changed: its digest is another one")
+    if line.image_id not in (None, annotation.image_sha256):
+        raise LineError("image_id is not the image_sha256 of its record")
     _check_numbers(line.number, line.revision + 1)
     _check_text("reason", line.reason)
     receipt = Receipt(line.receipt, line.digest, annotation.submission_id, line.number)
@@ -183,23 +188,28 @@ def read_verdict(values: dict[str, Any]) -> VerdictLine:
 
 def read_image(values: dict[str, Any]) -> StoredImage:
     """An image; errors as in `read_record`."""
-    line = _read(ImageLine, values)
-    if len(line.sha256) != 64 or set(line.sha256) - HEX_DIGITS:
-        raise LineError("sha256 must be 64 lower-case hex digits")
+    line = _read(ImageLine, _with_image_id(values, "sha256"))
+    if len(line.image_id) != 64 or set(line.image_id) - HEX_DIGITS:
+        raise LineError("image_id must be 64 lower-case hex digits")
+    if (line.gold is None and line.gold_from) or list(line.gold_from) != sorted(set(line.gold_from)):
+        raise LineError("gold_from must be pseudonyms in order, none twice, and none without gold")
     _check_numbers(line.width_px, line.height_px, line.quota)
     for name in ("name", "question", "source"):
         _check_text(name, getattr(line, name))
-    return StoredImage(**{field.name: getattr(line, field.name) for field in fields(line)})
+    for name in line.gold_from:
+        _check_text("gold_from", name)
+    kept = {field.name: getattr(line, field.name) for field in fields(line) if field.name != "image_id"}
+    return StoredImage(line.image_id, **kept)
 
 
 def read_skip(values: dict[str, Any]) -> Skip:
     """A skip; errors as in `read_record`."""
-    line = _read(SkipLine, values)
+    line = _read(SkipLine, _with_image_id(values, "image_sha256"))
     _check_numbers(line.number)
     _check_moment(line.at)
-    for name in ("image_sha256", "annotator", "reason"):
+    for name in ("image_id", "annotator", "reason"):
         _check_text(name, getattr(line, name))
-    return Skip(line.number, line.image_sha256, line.annotator, line.reason, line.at)
+    return Skip(line.number, line.image_id, line.annotator, line.reason, line.at)
 
 
 def read_audit(values: dict[str, Any]) -> AuditEntry:
@@ -221,6 +231,13 @@ def read_person(values: dict[str, Any]) -> Person:
     except StoreError as error:
         raise LineError(str(error)) from None
     return Person(line.name, line.pseudonym)
+
+
+def _with_image_id(values: dict[str, Any], before: str) -> dict[str, Any]:
+    """The values with the image under the name that it has now, not under that of earlier programs."""
+    if "image_id" in values or before not in values:
+        return values
+    return {"image_id": values[before], **{name: value for name, value in values.items() if name != before}}
 
 
 def _check_moment(moment: datetime) -> None:

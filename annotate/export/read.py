@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from annotate.export.folder import AUDIT, FORMAT, MANIFEST, PEOPLE, SKIPS, VERSION
+from annotate.export.folder import AUDIT, FIRST_VERSION, FORMAT, MANIFEST, PEOPLE, SKIPS, VERSION
 from annotate.export.parquet import DATA
 from annotate.export.parse import (
     MOST_LINE_BYTES,
@@ -26,7 +26,8 @@ Values = dict[str, Any]
 Value = StoredImage | Stored | Skip | AuditEntry | Person
 Read = Callable[[Values], Value]
 PARQUET_ROWS = 8
-IMAGE_COLUMNS = ("sha256", "name", "width_px", "height_px", "question", "open", "source", "quota")
+IMAGE_COLUMNS = ("name", "width_px", "height_px", "question", "open", "source", "quota")
+LATER_COLUMNS = ("image_id", "sha256", "gold_from")  # the first and the third; earlier programs wrote the second
 RECORD_COLUMNS = ("number", "receipt", "digest", "kind", "verdict", "reason", "removed", "revision")
 
 
@@ -56,7 +57,7 @@ def read_manifest(folder: Path) -> Values:
     path = folder / MANIFEST
     try:
         values = json.loads(path.read_bytes())
-        known = values["format"] == FORMAT and values["version"] == VERSION
+        known = values["format"] == FORMAT and values["version"] in (FIRST_VERSION, VERSION)
         kinds = {"files": dict, "counts": dict, "formats": list, "which": str}
         whole = all(isinstance(values[name], kind) for name, kind in kinds.items())
     except OSError as error:
@@ -64,7 +65,8 @@ def read_manifest(folder: Path) -> Values:
     except (ValueError, KeyError, TypeError, RecursionError):
         known = whole = False
     if not known or not whole:
-        raise StoreError(f"{path} is not of {FORMAT}, version {VERSION}; give a folder that `export` wrote.")
+        versions = f"version {FIRST_VERSION} to {VERSION}"
+        raise StoreError(f"{path} is not of {FORMAT}, {versions}; give a folder that `export` wrote.")
     return dict(values)
 
 
@@ -149,6 +151,7 @@ def _row_items(where: str, row: Values) -> Iterator[Item]:
         png = row["image"]["bytes"]
         gold = None if row["gold"] is None else parse_json(row["gold"])
         values = {**{name: row[name] for name in IMAGE_COLUMNS}, "gold": gold}
+        values |= {name: row[name] for name in LATER_COLUMNS if name in row}
         annotations = list(row["annotations"])
     except (KeyError, TypeError) as error:
         lacks = f"it lacks {error}" if isinstance(error, KeyError) else "it is no image with submissions"

@@ -11,16 +11,17 @@ from pathlib import Path
 from annotate.export.lines import record_values
 from annotate.export.sinks import open_text
 from annotate.store.types import Stored, StoredImage
+from annotate.votes import asked_of, findings_in_words
 
 ANNOTATIONS, FIXATIONS = "annotations.csv", "fixations.csv"
 FORMULA_STARTS = "=+-@\t\r\n＝＋－＠"  # noqa: RUF001 - spreadsheets take the wide forms for the usual ones
 BLANKS = " \u00a0\u3000\ufeff\u200b"
 ANNOTATION_HEADS = (
-    "number", "receipt", "digest", "image", "image_name", "width_px", "height_px", "reader", "kind", "verdict",
-    "reason", "removed", "mode", "question", "findings", "report", "confidence", "fixations", "started_at",
-    "submitted_at", "submission_id",
+    "number", "receipt", "digest", "image_id", "image_name", "width_px", "height_px", "reader", "kind", "verdict",
+    "reason", "removed", "mode", "question", "findings", "findings_asked", "report", "confidence", "fixations",
+    "started_at", "submitted_at", "submission_id",
 )  # fmt: skip
-FIXATION_HEADS = ("image", "reader", "index", "x_px", "y_px", "onset_ms", "duration_ms", "submission_id")
+FIXATION_HEADS = ("image_id", "reader", "index", "x_px", "y_px", "onset_ms", "duration_ms", "submission_id")
 PIXEL_DIGITS = 3
 
 
@@ -46,7 +47,8 @@ class AnnotationTable:
             cells = (
                 one.number, line["receipt"], line["digest"], image.sha256, image.name, image.width_px, image.height_px,
                 annotation.annotator, one.kind, one.verdict, one.reason, str(one.removed).lower(),
-                annotation.client.mode, annotation.question, "; ".join(annotation.findings), annotation.report,
+                annotation.client.mode, annotation.question, findings_in_words(annotation),
+                "; ".join(asked_of(annotation) or ()), annotation.report,
                 "" if annotation.confidence is None else annotation.confidence, len(annotation.scanpath),
                 record["started_at"], record["submitted_at"], annotation.submission_id,
             )  # fmt: skip

@@ -9,17 +9,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from annotate.export.folder import images_with_submissions
-from annotate.export.gaze import GazeFiles, findings_of, votes
+from annotate.export.gaze import GazeFiles
 from annotate.export.sinks import ImageFiles, Sink
 from annotate.export.whole import whole_folder
 from annotate.quality.agreement import image_size
-from annotate.quality.scores import MOST_ANNOTATORS, SEQUENCE, first_paths, pair_scores
+from annotate.quality.scores import MOST_ANNOTATORS, SEQUENCE, pair_scores
 from annotate.store.store import AnnotationStore
 from annotate.store.types import Stored, StoredImage, StoreError
+from annotate.votes import first_of_each, labels, usable
 from frame.training_data import DataChoice, DataCount
 
 REMOVED, REJECTED, NOT_ACCEPTED = "removed", "rejected", "not accepted by a reviewer"
 OTHERS, DISAGREES = "by annotators who were not chosen", "agrees too little with the others"
+AGAIN = "of somebody who annotated the image before"
 
 
 class StoreTrainingData:
@@ -79,6 +81,8 @@ class StoreTrainingData:
 def reasons_against(stored: Sequence[Stored], choice: DataChoice) -> dict[int, str]:
     """Why submissions do not pass, the first reason of each, by number; those that pass are not in it.
 
+    Of each annotator the first submission that may pass does: nobody counts twice on an image.
+
     Args:
         stored: all submissions on one image.
         choice: who and what is wanted.
@@ -97,7 +101,9 @@ def reasons_against(stored: Sequence[Stored], choice: DataChoice) -> dict[int, s
         for number, score in scores_with_others(stored).items():
             if score < choice.least_agreement:
                 reasons.setdefault(number, DISAGREES)
-    return reasons
+    passing = [one for one in stored if one.number not in reasons]
+    firsts = {one.number for one in first_of_each(passing)}
+    return reasons | {one.number: AGAIN for one in passing if one.number not in firsts}
 
 
 def scores_with_others(stored: Sequence[Stored]) -> dict[int, float]:
@@ -109,11 +115,11 @@ def scores_with_others(stored: Sequence[Stored]) -> dict[int, float]:
     Args:
         stored: submissions on one image; removed and rejected ones take no part.
     """
-    usable = [one for one in stored if not one.removed and one.verdict != "rejected"]
-    firsts = first_paths(usable)[:MOST_ANNOTATORS]
+    kept = usable(stored)
+    firsts = first_of_each(kept)[:MOST_ANNOTATORS]
     pairs = [
         (one, other)
-        for one in usable
+        for one in kept
         for other in firsts
         if other.annotation.annotator != one.annotation.annotator
     ]
@@ -122,7 +128,7 @@ def scores_with_others(stored: Sequence[Stored]) -> dict[int, float]:
     left, right = ([pair[side].annotation.scanpath for pair in pairs] for side in (0, 1))
     sums: dict[int, float] = dict.fromkeys((one.number for one, _ in pairs), 0.0)
     counts = Counter(one.number for one, _ in pairs)
-    for (one, _), score in zip(pairs, pair_scores(SEQUENCE, left, right, image_size(usable)).tolist(), strict=True):
+    for (one, _), score in zip(pairs, pair_scores(SEQUENCE, left, right, image_size(kept)).tolist(), strict=True):
         sums[one.number] += score
     return {number: total / counts[number] for number, total in sums.items()}
 
@@ -146,9 +152,8 @@ class _Tally:
         self.left_out.update(reasons)
         self.images += bool(kept)
         self.annotators.update(one.annotation.annotator for one in kept)
-        voters, ticks = votes(kept)
-        self.findings.update(dict.fromkeys(ticks, 0))
-        self.findings.update(findings_of(voters, ticks, ticks))
+        self.findings.update(dict.fromkeys((name for one in kept for name in one.annotation.findings), 0))
+        self.findings.update({name: 1 for name, label in labels(kept).items() if label})
 
     def count(self) -> DataCount:
         """So far, every name in order."""

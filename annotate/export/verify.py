@@ -4,11 +4,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from annotate.export.folder import MANIFEST, file_digest, files_below
-from annotate.export.parquet import DATA
+from annotate.export.parquet import DATA, FLAT
 from annotate.export.read import read_manifest, records_of, source_of
 from annotate.export.sinks import IMAGES
 from annotate.store.submissions import receipt_key
 from annotate.store.types import Stored, StoreError
+
+NO_MORE_IN = (DATA, FLAT, IMAGES)  # a further file there would be taken for a part of the data
 
 
 @dataclass
@@ -65,7 +67,7 @@ def changed_files(folder: Path) -> list[str]:
     there = {path.relative_to(folder).as_posix(): path for path in files_below(folder)}
     there.pop(MANIFEST, None)
     changed = [f"{name} is missing" for name in sorted(set(told) - set(there))]
-    changed += [f"{name} is new" for name in sorted(set(there) - set(told)) if name.split("/")[0] in (DATA, IMAGES)]
+    changed += [f"{name} is new" for name in sorted(set(there) - set(told)) if name.split("/")[0] in NO_MORE_IN]
     for name in sorted(set(told) & set(there)):
         try:
             if file_digest(there[name]) != told[name]:

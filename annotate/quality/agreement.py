@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from annotate.quality.scores import AGREEMENT_SCORES, MOST_ANNOTATORS, SEQUENCE, Level, first_paths, level, pair_scores
+from annotate.quality.scores import AGREEMENT_SCORES, MOST_ANNOTATORS, SEQUENCE, Level, level, pair_scores
 from annotate.store.types import Stored
+from annotate.votes import first_of_each
 from gazevlm_core.metrics.paths import Size
 from gazevlm_core.scanpath import Scanpath
 
@@ -40,7 +41,7 @@ def agreement(stored: Sequence[Stored], *, elsewhere: Sequence[Scanpath] = (), s
     Raises:
         ValueError: no submission, or submissions on several images.
     """
-    size, firsts = image_size(stored), first_paths(stored)[:MOST_ANNOTATORS]
+    size, firsts = image_size(stored), first_of_each(stored)[:MOST_ANNOTATORS]
     left, right = _pairs(firsts)
     levels = {
         name: level(name, left, right, size, elsewhere=elsewhere, seed=seed) for name in AGREEMENT_SCORES
@@ -60,7 +61,7 @@ def pair_table(name: str, firsts: Sequence[Stored]) -> np.ndarray:
 
 def sequence_agreement(stored: Sequence[Stored]) -> float | None:
     """Mean sequence score over the pairs of annotators; None for fewer than two. Cheap: no floors."""
-    table = pair_table(SEQUENCE, first_paths(stored)[:MOST_ANNOTATORS])
+    table = pair_table(SEQUENCE, first_of_each(stored)[:MOST_ANNOTATORS])
     pairs = len(table) * (len(table) - 1)
     return float(table.sum() / pairs) if pairs else None
 

@@ -4,14 +4,15 @@ Made image by image, so that a store is never all in memory; `annotators.compare
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from annotate.quality.agreement import image_size
 from annotate.quality.checks import IDENTICAL, USUAL_LIMITS, Flag, Limits, check, path_key, seconds_taken
 from annotate.quality.outliers import Outlier, mean_to_others, outliers
-from annotate.quality.scores import SEQUENCE, Level, first_paths, level, pair_scores
+from annotate.quality.scores import SEQUENCE, Level, level, pair_scores
 from annotate.store.types import Kind, Stored, Verdict
+from annotate.votes import first_of_each
 from gazevlm_core.scanpath import Scanpath
 
 
@@ -28,7 +29,8 @@ class SubmissionQuality:
         outliers: quantities that stand apart from the image's others.
         agreement: mean sequence score with the image's other annotators; None where there is none, or for a further
             or a rejected submission of the annotator.
-        gold: sequence score with the gold path, beside floors; None where the image has none.
+        gold: sequence score with the gold path, beside floors; None where the image has none, and for whoever
+            contributed to it.
         repeat: sequence score with the annotator's first submission on the image; None for that one.
     """
 
@@ -88,6 +90,7 @@ def assess_image(
     stored: Sequence[Stored],
     gold: Scanpath | None = None,
     *,
+    gold_from: Collection[str] = (),
     elsewhere: Sequence[Scanpath] = (),
     limits: Limits = USUAL_LIMITS,
     seed: int = 0,
@@ -97,13 +100,16 @@ def assess_image(
     Args:
         stored: submissions on the image.
         gold: its gold path.
+        gold_from: pseudonyms of those whose submissions it was taken or chosen from. Whoever walked the same path at
+            the same times is taken for one of them, too, since stores did not always keep that.
         elsewhere: paths on other images, for a floor of the gold score.
         limits: of the checks.
         seed: of the random floors.
     """
     if not stored:
         return []
-    firsts = first_paths(stored)
+    makers = {*gold_from, *_walkers_of(gold, stored)}
+    firsts = first_of_each(stored)
     with_others: dict[str, float] = {}
     if len(firsts) > 1:
         ids = [one.annotation.submission_id for one in firsts]
@@ -120,11 +126,20 @@ def assess_image(
             one.number, submission_id, annotation.annotator, one.image_sha256, one.kind, one.verdict,
             seconds_taken(annotation), len(annotation.scanpath), path_key(annotation), check(annotation, limits),
             tuple(apart[submission_id]), with_others.get(submission_id),
-            gold_level(one, gold, elsewhere=elsewhere, seed=seed) if gold is not None else None,
+            gold_level(one, gold, elsewhere=elsewhere, seed=seed)
+            if gold is not None and annotation.annotator not in makers
+            else None,
             repeats.get(submission_id),
         )  # fmt: skip
 
     return [row(one) for one in sorted(stored, key=lambda one: one.number)]
+
+
+def _walkers_of(gold: Scanpath | None, stored: Sequence[Stored]) -> list[str]:
+    """Annotators whose submission the gold path must have been; none where it has no times to tell by."""
+    if gold is None or all(fixation.onset_ms is None for fixation in gold):
+        return []
+    return [one.annotation.annotator for one in stored if one.annotation.scanpath == gold]
 
 
 def flag_identical(rows: Iterable[SubmissionQuality]) -> list[SubmissionQuality]:

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from annotate.quality.scores import MOST_ANNOTATORS, MOST_FIXATIONS, first_paths
+from annotate.quality.scores import MOST_ANNOTATORS, MOST_FIXATIONS
 from annotate.store.types import Stored
+from annotate.votes import first_of_each
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.metrics.registry import DEFAULT_GRID
 from gazevlm_core.metrics.saliency import fixation_map
@@ -25,13 +26,18 @@ class Consensus:
         scanpath: the medoid.
         submission_id: whose it is.
         score: its mean sequence score with the others; None where there is no other.
-        annotators: among whom it was chosen.
+        among: pseudonyms of the annotators from whose paths it was chosen, by number of their submissions.
     """
 
     scanpath: Scanpath
     submission_id: str
     score: float | None
-    annotators: int
+    among: tuple[str, ...]
+
+    @property
+    def annotators(self) -> int:
+        """Among how many it was chosen."""
+        return len(self.among)
 
     @property
     def how(self) -> str:
@@ -52,7 +58,7 @@ def consensus(stored: Sequence[Stored]) -> Consensus | None:
     Args:
         stored: submissions on the image.
     """
-    firsts = first_paths(stored)[:MOST_ANNOTATORS]
+    firsts = first_of_each(stored)[:MOST_ANNOTATORS]
     if not firsts:
         return None
     paths = [one.annotation.scanpath.fixations[:MOST_FIXATIONS] for one in firsts]
@@ -61,7 +67,8 @@ def consensus(stored: Sequence[Stored]) -> Consensus | None:
     others = [string for row, string in enumerate(strings) if row != best]
     score = float(sequence_scores([strings[best]] * len(others), others).mean()) if others else None
     annotation = firsts[best].annotation
-    return Consensus(annotation.scanpath, annotation.submission_id, score, len(firsts))
+    among = tuple(one.annotation.annotator for one in firsts)
+    return Consensus(annotation.scanpath, annotation.submission_id, score, among)
 
 
 def heat_map(stored: Sequence[Stored], *, cells: int = HEAT_CELLS, sigma_cells: float = HEAT_SIGMA) -> np.ndarray:
@@ -74,7 +81,7 @@ def heat_map(stored: Sequence[Stored], *, cells: int = HEAT_CELLS, sigma_cells: 
         cells: along the image's longer side.
         sigma_cells: of the Gaussian blur.
     """
-    firsts = first_paths(stored)
+    firsts = first_of_each(stored)
     if not firsts:
         return np.zeros((cells, cells))
     width, height = firsts[0].annotation.image_width_px, firsts[0].annotation.image_height_px

@@ -7,8 +7,9 @@ import numpy as np
 
 from annotate.quality.agreement import image_size, pair_table
 from annotate.quality.checks import seconds_taken
-from annotate.quality.scores import MOST_ANNOTATORS, SEQUENCE, first_paths, pair_scores
+from annotate.quality.scores import MOST_ANNOTATORS, SEQUENCE, pair_scores
 from annotate.store.types import Stored
+from annotate.votes import first_of_each
 
 FENCE = 3.0
 LEAST_OTHERS = 4  # quartiles of fewer say nothing
@@ -50,7 +51,7 @@ def outliers(stored: Sequence[Stored]) -> list[Outlier]:
     Args:
         stored: its submissions; each annotator's first one that is not rejected is compared.
     """
-    firsts = first_paths(stored)
+    firsts = first_of_each(stored)
     found = []
     for quantity, values in _quantities(firsts).items():
         for row, one in enumerate(firsts):

@@ -1,12 +1,11 @@
 """Scores of annotators' paths against each other, beside floors: the project's scores, on the default grid."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 
-from annotate.store.types import Stored
 from gazevlm_core.metrics.paths import PathBatch, Size, pack_paths
 from gazevlm_core.metrics.registry import DEFAULT_GRID, SHUFFLES, PathMetric, path_metrics, shuffle
 from gazevlm_core.scanpath import Scanpath
@@ -53,15 +52,6 @@ def pair_scores(name: str, first: Sequence[Scanpath], second: Sequence[Scanpath]
 
 def _packed(paths: Sequence[Scanpath], size: Size) -> PathBatch:
     return pack_paths([Scanpath(path.fixations[:MOST_FIXATIONS], path.source) for path in paths], size)
-
-
-def first_paths(stored: Iterable[Stored]) -> list[Stored]:
-    """The first submission of each annotator that is not rejected, by number: nobody counts twice on an image."""
-    first: dict[str, Stored] = {}
-    for one in sorted(stored, key=lambda one: one.number):
-        if one.verdict != "rejected":
-            first.setdefault(one.annotation.annotator, one)
-    return list(first.values())
 
 
 def level(

@@ -64,7 +64,9 @@ def survey(
         if not stored:
             continue
         agreements.append(agreement(stored, elsewhere=elsewhere, seed=seed))
-        rows += assess_image(stored, image.gold, elsewhere=elsewhere, limits=limits, seed=seed)
+        rows += assess_image(
+            stored, image.gold, gold_from=image.gold_from, elsewhere=elsewhere, limits=limits, seed=seed
+        )
         elsewhere.append(stored[0].annotation.scanpath)
     rows = flag_identical(rows)
     return Survey(agreements, compare_annotators(rows), rows)

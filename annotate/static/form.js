@@ -66,6 +66,11 @@
       };
     }
 
+    /* What the form asks for, as it is shown: whoever hands it in has said yes or no to each. */
+    get asked() {
+      return this.boxes.map(box => box.value).filter(name => name !== this.none);
+    }
+
     set values({ findings = [], report = "", confidence = null }) {
       for (const box of this.boxes) box.checked = findings.includes(box.value);
       this.report.value = report;

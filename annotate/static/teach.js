@@ -302,7 +302,7 @@
           return { x, y, onset_ms, ...shown, pointer, edit };
         }),
         samples: surface.follower.samples,
-        ...{ findings, report, confidence },
+        ...{ findings, findings_asked: desk.form.asked, report, confidence },
         client: {
           canvas_width_px: Math.max(1, Math.round(width)),
           canvas_height_px: Math.max(1, Math.round(height)),

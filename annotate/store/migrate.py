@@ -7,7 +7,7 @@ from sqlalchemy import Connection, inspect, text
 from annotate.store.engine import Database, errors_in_words
 from annotate.store.types import StoreError
 
-HEAD = "0002"
+HEAD = "0003"
 MIGRATIONS = Path(__file__).with_name("migrations")
 MIGRATION_KEY = 7_215_001  # of PostgreSQL's advisory lock
 

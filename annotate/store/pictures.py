@@ -1,5 +1,7 @@
 """Images of the store: their pixels once, as PNG without metadata, under the digest of the pixels."""
 
+import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from io import BytesIO
 
@@ -170,11 +172,14 @@ def set_open(session: Session, sha256: str, is_open: bool, by: str, now_us: int)
     write_audit(session, now_us, by, "image opened" if is_open else "image closed", sha256)
 
 
-def set_gold(session: Session, sha256: str, gold: Scanpath | None, by: str, now_us: int) -> None:
+def set_gold(
+    session: Session, sha256: str, gold: Scanpath | None, gold_from: Collection[str], by: str, now_us: int
+) -> None:
     """Make an image a gold image, or an usual one again."""
     row = locked_image(session, image_id_of(session, sha256))
-    before, row.gold = row.gold, path_to_text(gold)
-    if before == row.gold:
+    before = row.gold, row.gold_from
+    row.gold, row.gold_from = path_to_text(gold), json.dumps(sorted(set(gold_from)) if gold else [])
+    if before == (row.gold, row.gold_from):
         return
     requeue(session, [row])
     write_audit(session, now_us, by, "gold set" if gold is not None else "gold taken away", sha256)

@@ -72,6 +72,7 @@ class ImageRow(Base):
     offered: Mapped[bool]
     open: Mapped[bool]
     gold: Mapped[str | None]
+    gold_from: Mapped[str] = mapped_column(default="[]", server_default="[]")  # JSON: pseudonyms
     source: Mapped[str]
     quota: Mapped[int]
     done: Mapped[int] = mapped_column(default=0)
@@ -164,6 +165,7 @@ class SkipRow(Base):
     """Tasks that were not wanted."""
 
     __tablename__ = "skips"
+    __table_args__ = (Index("ix_skips_pair", "person_id", "image_id"),)
 
     number: Mapped[int] = mapped_column(Number, primary_key=True, autoincrement=False)
     image_id: Mapped[int] = mapped_column(ForeignKey("images.id"))
@@ -176,6 +178,7 @@ class AuditRow(Base):
     """Who did what; a trigger refuses every change."""
 
     __tablename__ = "audit"
+    __table_args__ = (Index("ix_audit_at", "at_us"),)
 
     number: Mapped[int] = mapped_column(Number, primary_key=True, autoincrement=False)
     at_us: Mapped[int] = mapped_column(BigInteger)

@@ -35,7 +35,7 @@ from annotate.store.types import (
     Task,
     Verdict,
 )
-from annotate.store.values import checked_text, image_of, to_us, write_audit
+from annotate.store.values import ADDED, checked_text, image_of, to_us, write_audit
 from gazevlm_core.annotation import Annotation
 from gazevlm_core.options import DEFAULT_QUESTION
 from gazevlm_core.scanpath import Scanpath
@@ -145,7 +145,7 @@ class AnnotationStore:
             now_us = self.now_us()
             row, is_new = pictures.put_picture(session, picture, offer, by, now_us)
             if is_new:
-                write_audit(session, now_us, by, "image added", picture.sha256, name=row.name)
+                write_audit(session, now_us, by, ADDED, picture.sha256, name=row.name)
             return image_of(row)
 
         return self.database.write(put)
@@ -170,9 +170,17 @@ class AnnotationStore:
         """Give an image out as a task from now on, or no longer."""
         self.database.write(lambda session: pictures.set_open(session, sha256, open_, by, self.now_us()))
 
-    def set_gold(self, sha256: str, gold: Scanpath | None, by: str) -> None:
-        """Make an image a gold image with a known path, or a usual one again."""
-        self.database.write(lambda session: pictures.set_gold(session, sha256, gold, by, self.now_us()))
+    def set_gold(self, sha256: str, gold: Scanpath | None, by: str, *, gold_from: Collection[str] = ()) -> None:
+        """Make an image a gold image with a known path, or a usual one again.
+
+        Args:
+            sha256: of the image.
+            gold: the path; None for a usual image.
+            by: who decides.
+            gold_from: pseudonyms of the annotators whose submissions the path was taken or chosen from; how near they
+                come to it says nothing.
+        """
+        self.database.write(lambda session: pictures.set_gold(session, sha256, gold, gold_from, by, self.now_us()))
 
     def queue_import(
         self, kind: ImportKind, where: str, by: str, question: str = DEFAULT_QUESTION, quota: int | None = None

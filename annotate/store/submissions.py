@@ -26,7 +26,10 @@ CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 RECEIPT_LENGTH = 10
 MOST_RECORD_BYTES = 8 * 2**20  # an hour of pointer samples
 MOST_ROWS = 10_000
-SERVER_PARTS = ("started_at", "submitted_at", "image_id", "question")  # so a second sending may differ in them
+SERVER_PARTS = (  # so a second sending may differ in them
+    "started_at", "submitted_at", "image_id", "question", "findings_asked",
+)  # fmt: skip
+CONTENT_VERSION = 2  # of what a page sends beside these, whatever version its record has
 
 
 def receipt_id_of(digest: str) -> str:
@@ -74,7 +77,8 @@ def record_of(annotation: Annotation) -> Record:
         raise StoreError("The annotation holds characters that are no text; remove them and submit again.") from None
     if len(record) > MOST_RECORD_BYTES:
         raise StoreError(f"The annotation is larger than {MOST_RECORD_BYTES >> 20} MiB; submit a shorter one.")
-    content = record_digest({name: values[name] for name in values if name not in SERVER_PARTS})
+    sent = {name: values[name] for name in values if name not in SERVER_PARTS}
+    content = record_digest({**sent, "schema_version": CONTENT_VERSION})
     return Record(annotation, record, digest, content, patches_of(annotation.scanpath))
 
 

@@ -83,6 +83,7 @@ class StoredImage:
         gold: the known path of a gold image, or None.
         source: where it came from.
         quota: how many annotators it wants.
+        gold_from: pseudonyms of those whose submissions the gold path was taken or chosen from, sorted.
     """
 
     sha256: str
@@ -94,6 +95,7 @@ class StoredImage:
     gold: Scanpath | None
     source: str
     quota: int
+    gold_from: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

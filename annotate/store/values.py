@@ -12,6 +12,7 @@ from annotate.store.schema import AuditRow, Counter, ImageRow, PersonRow
 from annotate.store.types import StoredImage, StoreError
 from gazevlm_core.scanpath import Fixation, Scanpath
 
+ADDED = "image added"  # in the audit log
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 # What runs out later than it can, by more than this, was written before the clock was set back. Less is only the time
@@ -76,6 +77,7 @@ def image_of(row: ImageRow, *, with_gold: bool = True) -> StoredImage:
         gold=path_from_text(row.gold) if with_gold else None,
         source=row.source if with_gold else "",
         quota=row.quota,
+        gold_from=tuple(json.loads(row.gold_from)) if with_gold else (),
     )
 
 

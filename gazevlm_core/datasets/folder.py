@@ -2,8 +2,9 @@
 
     images/             PNG, JPEG, WebP, TIFF, DICOM; the image_id is the path below it, with or without its ending
     *.parquet           instead of images/: columns image_id and image (bytes, or a struct with bytes)
-    scanpaths.jsonl     as in `datasets.scanpath_files`; several readers per image
-    studies.jsonl       optional, a line per image: image_id, patient_id, findings {name: 1 or 0}, report, split
+    scanpaths.jsonl     as in `datasets.scanpath_files`; several readers per image, of each the first submission
+    studies.jsonl       optional, a line per image: image_id, patient_id, findings {name: 1 or 0}, report, split,
+                        question (that the report answers)
 
 What is missing masks its loss and its scores, nothing else.
 """
@@ -62,6 +63,7 @@ class GazeFolder:
                 findings=_findings(study, image_id),
                 report=study.get("report"),
                 published_split=study.get("split") or "",
+                question=study.get("question") or "",
             )
         self.dropped["scanpaths or study without an image"] += len(known - seen)
 
@@ -81,9 +83,13 @@ class GazeFolder:
             raise DatasetError(f"{self.name}: {error}") from None
         self.dropped["fixation off the image"] += found.off_image
         self.dropped["no fixation on the image"] += found.empty
-        return tuple(
-            Reading(path.reader, path.scanpath, path.reading_id, path.digest) for path in found.readings
-        )
+        readings: dict[object, Reading] = {}
+        for number, path in enumerate(found.readings):
+            # an export of annotations tells the kind: a person's next submission there says how consistent they are
+            key = path.reader if path.reader and path.kind else number
+            reading = Reading(path.reader, path.scanpath, path.reading_id, path.digest)
+            self.dropped["further submission of a reader"] += readings.setdefault(key, reading) is not reading
+        return tuple(readings.values())
 
     def _images(self) -> Iterator[tuple[tuple[str, ...], Path | bytes]]:
         """Possible names of each image, and the image."""
@@ -113,8 +119,9 @@ class GazeFolder:
                     raise DatasetError(f"{where} is no JSON: {error}") from None
                 if not isinstance(values, dict) or not isinstance(values.get("image_id"), str):
                     raise DatasetError(f"{where} needs an image_id")
-                if not isinstance(values.get("report"), (str, type(None))):
-                    raise DatasetError(f"{where}: report must be words")
+                for name in ("report", "question"):
+                    if not isinstance(values.get(name), (str, type(None))):
+                        raise DatasetError(f"{where}: {name} must be words")
                 found[values["image_id"]] = values
         return found
 

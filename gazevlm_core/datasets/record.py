@@ -63,6 +63,7 @@ class StudyRecord:
         report: the report's text, or None.
         boxes: marked places.
         published_split: the split that the data set ships with, or "".
+        question: that the report answers; "" for the usual one.
     """
 
     dataset: str
@@ -74,6 +75,7 @@ class StudyRecord:
     report: str | None = None
     boxes: tuple[Box, ...] = ()
     published_split: str = ""
+    question: str = ""
 
 
 class StudySource(Protocol):

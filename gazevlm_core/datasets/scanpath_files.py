@@ -3,14 +3,15 @@
     {"image_id": "a", "reader": "r1", "x": [0.2, 0.7], "y": [0.3, 0.6], "duration_ms": [250, 310], "finding": "edema"}
     {"image_id": "a", "x": 410, "y": 300, "duration_ms": 250, "width_px": 2000, "height_px": 2400}
 
-`reader`, `duration_ms`, `finding`, `source` (how it was made, such as "click"; "eyetracker" where it is not told) and
-the image's size may be missing; so may `submission_id` and `digest` (SHA-256 of the submission's record), by which an
-export names where a path comes from. Positions are pixels where a size is given, else fractions of the image. Lines of
-one fixation each make up the path of their image, reader and submission, in the file's order.
+`reader`, `duration_ms`, `onset_ms` (since the image was shown), `finding`, `source` (how it was made, such as "click";
+"eyetracker" where it is not told) and the image's size may be missing; so may `submission_id` and `digest` (SHA-256 of
+the submission's record), by which an export names where a path comes from, and the `kind` of the submission. Positions
+are pixels where a size is given, else fractions of the image. Lines of one fixation each make up the path of their
+image, reader and submission, in the file's order.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from gazevlm_core.scanpath import SOURCES, Fixation, Scanpath, Source
 MOST_SIDE_PX = 1e6
 DIGEST_DIGITS = 64  # of a SHA-256
 LARGEST_NUMBER, MOST_SHOWN = 1e9, 40
+TIMES = ("duration_ms", "onset_ms")
 LONGEST_MS = 900_000.0  # of a path: scores that see durations take memory by their square
 
 
@@ -41,6 +43,7 @@ class FiledPath:
         finding: the image's leading finding; "" where the file does not say.
         reading_id: `submission_id` of the file; "" where it does not say.
         digest: SHA-256 of the submission's record; "" where the file does not say.
+        kind: how the reader came to the image, in exports of annotations; "" elsewhere.
     """
 
     image_id: str
@@ -50,6 +53,7 @@ class FiledPath:
     finding: str
     reading_id: str = ""
     digest: str = ""
+    kind: str = ""
 
 
 @dataclass
@@ -75,6 +79,7 @@ class _Gathered:
     finding: str
     source: Source
     digest: str
+    kind: str
     fixations: list[Fixation] = field(default_factory=list)
 
 
@@ -134,14 +139,15 @@ def _gather(name: str, lines: Iterator[tuple[int, Mapping[str, Any]]]) -> Scanpa
         size, finding = _size(values, where), _text(values, "finding", where)
         columns = _columns(values, where)
         reading_id, digest = _text(values, "submission_id", where), _digest(values, where)
+        kind = _text(values, "kind", where)
         key = (image_id, reader, reading_id, number if isinstance(values["x"], list) else 0)
-        entry = gathered.setdefault(key, _Gathered(size, finding, _source(values, where), digest))
+        entry = gathered.setdefault(key, _Gathered(size, finding, _source(values, where), digest, kind))
         if entry.size != size:
             raise ScanpathFileError(f"{where}: image {image_id!r} has another size than before")
         if entry.digest != digest:
             raise ScanpathFileError(f"{where}: the path has another digest than before")
-        for x, y, duration_ms in columns:
-            fixation = _fixation(x / size[0], y / size[1], duration_ms, where)
+        for x, y, *times_ms in columns:
+            fixation = _fixation(x / size[0], y / size[1], times_ms, where)
             if fixation is None:
                 found.off_image += 1
             else:
@@ -155,8 +161,11 @@ def _gather(name: str, lines: Iterator[tuple[int, Mapping[str, Any]]]) -> Scanpa
                 f"{name}: a path of image {image_id[:MOST_SHOWN]!r} lasts more than {LONGEST_MS / 60_000:g} minutes; "
                 "duration_ms is in milliseconds"
             )
-        scanpath = Scanpath(tuple(entry.fixations), entry.source)
-        about = (entry.size, entry.finding, reading_id, entry.digest)
+        try:
+            scanpath = Scanpath(tuple(entry.fixations), entry.source)
+        except ValueError as error:
+            raise ScanpathFileError(f"{name}: a path of image {image_id[:MOST_SHOWN]!r}: {error}") from None
+        about = (entry.size, entry.finding, reading_id, entry.digest, entry.kind)
         found.readings.append(FiledPath(image_id, reader, scanpath, *about))
     return found
 
@@ -192,28 +201,32 @@ def _parsed(line: bytes, name: str, number: int) -> Mapping[str, Any]:
     return values
 
 
-def _columns(values: Mapping[str, Any], where: str) -> list[tuple[float, float, float | None]]:
-    x, y, durations = values["x"], values["y"], values.get("duration_ms")
-    if not isinstance(x, list):
-        x, y, durations = [x], [y], [durations]
-    if durations is None:
-        durations = [None] * len(x)
-    if not isinstance(y, list) or not isinstance(durations, list) or not len(x) == len(y) == len(durations):
-        raise ScanpathFileError(f"{where}: x, y and duration_ms must be lists of one length, or one number each")
-    for value in (*x, *y, *(duration for duration in durations if duration is not None)):
+def _columns(values: Mapping[str, Any], where: str) -> list[tuple[Any, ...]]:
+    """x, y, duration and onset of each fixation; times may be None."""
+    columns = [values["x"], values["y"], *(values.get(name) for name in TIMES)]
+    if not isinstance(columns[0], list):
+        columns = [[column] for column in columns]
+    count = len(columns[0])
+    columns = [[None] * count if column is None else column for column in columns]
+    if not all(isinstance(column, list) and len(column) == count for column in columns):
+        raise ScanpathFileError(
+            f"{where}: x, y, {' and '.join(TIMES)} must be lists of one length, or one number each"
+        )
+    x, y, *times_ms = columns
+    for value in (*x, *y, *(time for column in times_ms for time in column if time is not None)):
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise ScanpathFileError(f"{where}: {repr(value)[:MOST_SHOWN]} is no number")
         if abs(value) > LARGEST_NUMBER:  # not NaN, which lies beside every image
             raise ScanpathFileError(f"{where}: a number is larger than {LARGEST_NUMBER:g}")
-    return list(zip(x, y, durations, strict=True))
+    return list(zip(*columns, strict=True))
 
 
-def _fixation(x: float, y: float, duration_ms: float | None, where: str) -> Fixation | None:
+def _fixation(x: float, y: float, times_ms: Sequence[float | None], where: str) -> Fixation | None:
     """None for a place beside the image."""
     if not (0 <= x < 1 and 0 <= y < 1):
         return None
     try:
-        return Fixation(float(x), float(y), None if duration_ms is None else float(duration_ms))
+        return Fixation(float(x), float(y), *(None if time is None else float(time) for time in times_ms))
     except ValueError as error:
         raise ScanpathFileError(f"{where}: {error}") from None
 

@@ -81,7 +81,9 @@ def fill(store: AnnotationStore) -> None:
             assert task is not None
             findings = ("nodule",) if who != people[2] else ("edema", "nodule")
             report = REPORT if number == 3 else ""
-            store.submit(clicks(task.image, who, number, findings=findings, report=report), task.lease_id)
+            asked = ("edema", "nodule") if who == people[1] else None
+            told = {"findings": findings, "findings_asked": asked, "report": report}
+            store.submit(clicks(task.image, who, number, **told), task.lease_id)
     store.submit(clicks(known, people[0], 7, report=HOSTILE, question="@SUM(A1)"))
     store.submit(window(grey, people[3], 8))
     store.submit(clicks(own, people[0], 9, findings=()))
@@ -94,3 +96,4 @@ def fill(store: AnnotationStore) -> None:
     store.remove(ids[4], "by mistake", admin)
     store.restore(ids[4], "it was fine", admin)
     store.set_open(color.sha256, False, admin)
+    store.set_gold(known.sha256, gold, admin, gold_from=(people[2], people[1]))

@@ -3,6 +3,8 @@
 from datetime import UTC, datetime
 from typing import Any
 
+from gazevlm_core.phantom.truth import FINDING_NAMES
+
 ID = "0b5a1f5e-1111-4222-8333-444455556666"
 
 
@@ -26,6 +28,7 @@ def make_submission(person: str, sha256: str, /, **change: Any) -> dict[str, Any
         "clicks": [make_click(), make_click(0.7, 0.3, 1250.5)],
         "samples": [],
         "findings": ["pleural effusion"],
+        "findings_asked": list(FINDING_NAMES),
         "report": "Blunted left angle.",
         "confidence": 4,
         "client": {

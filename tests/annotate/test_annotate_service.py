@@ -20,9 +20,11 @@ from annotate.quality.checks import check, outside_share
 from annotate.service import LOOKS_AT_ONCE, NOT_YET, AnnotationService
 from annotate.store.store import AnnotationStore
 from annotate.store.types import StoredImage, StoreSettings
+from annotate.votes import labels
 from frame.identity import LIMITS, NotAllowed, Visitor
 from gazevlm_core.annotation import to_values
 from gazevlm_core.metrics.compare import FLOORS
+from gazevlm_core.phantom.truth import FINDING_NAMES
 from tests.annotate.annotate_page import MODEL, MODEL_PATH, UNTRAINED, Stubs, ask, local_gate
 from tests.annotate.submission_maker import ID, make_click, make_submission
 
@@ -186,10 +188,52 @@ def test_no_images_of_ones_own_on_a_disk_that_is_nearly_full(
 def test_findings_of_ones_own(store: AnnotationStore) -> None:
     image = store.add_image(radiograph(), "case", by="test")
     service = AnnotationService(store, Stubs(), ask, local_gate(store), findings=("hiatal hernia",))
-    send(service, signed(service, "Ann"), image, findings=["hiatal hernia", "edema"])
+    twice = AnnotationService(store, Stubs(), ask, local_gate(store), findings=("edema", "no finding", "hiatal hernia"))
+    assert twice.findings == service.findings
+    asked = [*FINDING_NAMES, "hiatal hernia"]
+    send(service, signed(service, "Ann"), image, findings=["hiatal hernia", "edema"], findings_asked=asked[::-1])
     assert store.stored()[0].annotation.findings == ("edema", "hiatal hernia")
+    assert store.stored()[0].annotation.findings_asked == tuple(asked)
     with pytest.raises(ValueError, match="from the list"):
         send(service, signed(service, "Bob"), image, findings=["hernia"], submission_id=ID.replace("0b", "0c"))
+
+
+def test_what_the_form_asked_is_what_it_showed(store: AnnotationStore) -> None:
+    image = store.add_image(radiograph(), "case", by="test")
+    opened = AnnotationService(store, Stubs(), ask, local_gate(store))
+    later = AnnotationService(store, Stubs(), ask, local_gate(store), findings=("hiatal hernia",))
+    ann, bob, cy = (signed(opened, name) for name in ("Ann", "Bob", "Cy"))
+    receipt = send(later, ann, image, findings=["no finding"])
+    (kept,) = store.stored()
+    assert kept.annotation.findings_asked == FINDING_NAMES, "the page was opened before the server asked for more"
+    assert send(opened, ann, image, findings=["no finding"]) == receipt, "the list is no part of the content"
+    ids = [ID.replace("0b", digits) for digits in ("0c", "0d")]
+    send(opened, bob, image, findings=["edema"], findings_asked=["edema", "gone since"], submission_id=ids[0])
+    assert store.find(ids[0]).annotation.findings_asked == ("edema",)
+    with pytest.raises(ValueError, match="the form did not ask for"):
+        send(opened, cy, image, findings=["fracture"], findings_asked=["edema"], submission_id=ids[1])
+
+
+def test_a_page_that_does_not_tell_what_it_asked_makes_the_record_of_its_time(
+    service: AnnotationService, store: AnnotationStore
+) -> None:
+    image = store.add_image(radiograph(), "case", by="test")
+    ann = signed(service, "Ann")
+    receipt = send(service, ann, image, findings=["no finding"], findings_asked=None)
+    (kept,) = store.stored()
+    assert (kept.annotation.schema_version, kept.annotation.findings_asked) == (2, None)
+    assert labels(store.stored()) == dict.fromkeys(FINDING_NAMES, 0)
+    assert send(service, ann, image, findings=["no finding"]) == receipt, "the same page, loaded anew"
+
+
+def test_other_readers_count_once(service: AnnotationService, store: AnnotationStore) -> None:
+    image = store.add_image(radiograph(), "case", by="test")
+    ann, bob = signed(service, "Ann"), signed(service, "Bob")
+    for number in range(3):
+        send(service, bob, image, submission_id=ID.replace("0b", f"1{number}"))
+    send(service, ann, image)
+    found = service.scores(ann, ID, "")
+    assert [one.name for one in found] == ["other readers (1)"]
 
 
 def test_the_blur_of_the_record_is_the_servers(service: AnnotationService, store: AnnotationStore) -> None:

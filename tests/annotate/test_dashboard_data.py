@@ -172,12 +172,13 @@ def test_gold_is_the_consensus_or_a_chosen_path(service: DashboardService, store
     assert view.consensus is not None
     service.images.set_gold(ADMIN, grey.sha256)
     assert store.image(grey.sha256).gold == view.consensus.scanpath
+    assert store.image(grey.sha256).gold_from == tuple(sorted(one.annotation.annotator for one in view.stored))
     other = view.stored[-1].annotation
     service.images.set_gold(ADMIN, grey.sha256, other.submission_id)
-    assert store.image(grey.sha256).gold == other.scanpath
+    assert (store.image(grey.sha256).gold, store.image(grey.sha256).gold_from) == (other.scanpath, (other.annotator,))
     assert grey.sha256 in [one.image.sha256 for one in service.images.page(ADMIN, "gold")]
     service.images.clear_gold(ADMIN, grey.sha256)
-    assert store.image(grey.sha256).gold is None
+    assert (store.image(grey.sha256).gold, store.image(grey.sha256).gold_from) == (None, ())
     elsewhere = next(one for one in store.stored() if one.image_sha256 != grey.sha256)
     with pytest.raises(StoreError, match="no such submission"):
         service.images.set_gold(ADMIN, grey.sha256, elsewhere.annotation.submission_id)

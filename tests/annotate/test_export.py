@@ -7,22 +7,24 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from PIL import Image
 
 from annotate.export import folder as folder_module
 from annotate.export.folder import export_store
-from annotate.export.gaze import findings_of
 from annotate.export.receipts import check_receipt
 from annotate.export.tables import FIXATION_HEADS, FORMULA_STARTS, plain_cell
 from annotate.store.store import AnnotationStore
 from annotate.store.types import StoreError
+from annotate.votes import labels
 from gazevlm_core.annotation import record_digest, to_values
 from gazevlm_core.datasets.folder import GazeFolder
 from gazevlm_core.datasets.scanpath_files import ScanpathFileError, read_scanpaths
 from gazevlm_core.images import load_image
-from tests.annotate.filled_store import HOSTILE, REPORT, fill, open_store
+from tests.annotate.filled_store import HOSTILE, REPORT, clicks, fill, open_store, picture
+from tests.annotate.store_maker import click_path
 
 
 @pytest.fixture(scope="module")
@@ -95,8 +97,8 @@ def test_the_same_store_gives_the_same_bytes(store: AnnotationStore, everything:
 
 def test_images_are_the_stored_pixels(store: AnnotationStore, everything: Path) -> None:
     for line in lines(everything / "images.jsonl"):
-        loaded = load_image(everything / "images" / f"{line['sha256']}.png").image
-        kept = store.pixels(line["sha256"]).convert("RGB")
+        loaded = load_image(everything / "images" / f"{line['image_id']}.png").image
+        kept = store.pixels(line["image_id"]).convert("RGB")
         assert np.array_equal(np.asarray(loaded), np.asarray(kept))
 
 
@@ -107,7 +109,7 @@ def test_parquet_is_a_dataset_with_an_image_feature(store: AnnotationStore, ever
     loaded = datasets.load_dataset(str(everything), split="train", cache_dir=str(tmp_path))
     assert isinstance(loaded.features["image"], datasets.Image)
     assert len(loaded) == 4
-    by_digest = {row["sha256"]: row for row in loaded}
+    by_digest = {row["image_id"]: row for row in loaded}
     for image in store.images():
         row = by_digest[image.sha256]
         assert isinstance(row["image"], Image.Image)
@@ -121,11 +123,43 @@ def test_parquet_is_a_dataset_with_an_image_feature(store: AnnotationStore, ever
             assert record_digest(json.loads(one["record"])) == stored.receipt.digest
 
 
+def test_the_card_opens_a_flat_form(store: AnnotationStore, everything: Path, tmp_path: Path) -> None:
+    import datasets
+
+    assert datasets.get_dataset_config_names(str(everything)) == ["default", "flat"]
+    flat = datasets.load_dataset(str(everything), "flat", split="train", cache_dir=str(tmp_path))
+    kept = store.stored(include_removed=True)
+    assert sorted(flat["number"]) == [one.number for one in kept]
+    by_number = {one.number: one for one in kept}
+    plain = (datasets.Value, datasets.List)
+    assert all(isinstance(feature, plain) for feature in flat.features.values())
+    for row in flat:
+        one = by_number[row["number"]]
+        annotation, path = one.annotation, one.annotation.scanpath
+        assert (row["image_id"], row["reader"], row["question"], row["kind"]) == (
+            one.image_sha256, annotation.annotator, annotation.question, one.kind,
+        )  # fmt: skip
+        assert (everything / row["file_name"]).is_file()
+        for name in ("x", "y", "onset_ms", "duration_ms"):
+            assert row[name] == [getattr(fixation, name) for fixation in path], name
+        assert row["findings"] == list(annotation.findings)
+        asked = annotation.findings_asked
+        assert row["findings_asked"] == (None if asked is None else list(asked))
+    text = (everything / "README.md").read_text("utf-8")
+    code = text.split("```python\n")[1].split("```")[0].replace("FOLDER", str(everything))
+    code = code.replace("split=", f"cache_dir={str(tmp_path)!r}, split=")
+    shown: dict = {}
+    exec(code, shown)
+    assert (len(shown["images"]), len(shown["paths"])) == (4, 9)
+
+
 def test_card_says_what_there_is(everything: Path, accepted: Path) -> None:
     text = (everything / "README.md").read_text("utf-8")
     front = yaml.safe_load(text.split("---\n")[1])
     assert front["license"] == "cc-by-4.0"
-    assert front["configs"][0]["data_files"][0]["path"] == "data/*.parquet"
+    assert [(one["config_name"], one["data_files"][0]["path"]) for one in front["configs"]] == [
+        ("default", "data/*.parquet"), ("flat", "flat/*.parquet"),
+    ]  # fmt: skip
     assert front["size_categories"] == ["n<1K"]
     assert "4 images, 9 submissions with 34 fixations by 4 annotators; 1 of the submissions were taken out" in text
     assert "apostrophe in front" in text
@@ -168,7 +202,7 @@ def test_fixation_table(store: AnnotationStore, everything: Path) -> None:
         mine = [row for row in found if row["submission_id"] == one.annotation.submission_id]
         assert [int(row["index"]) for row in mine] == list(range(1, len(one.annotation.scanpath) + 1))
         for row, at in zip(mine, one.annotation.scanpath, strict=True):
-            assert row["image"] == one.image_sha256
+            assert row["image_id"] == one.image_sha256
             assert float(row["x_px"]) == pytest.approx(at.x * one.annotation.image_width_px, abs=5e-4)
             assert float(row["y_px"]) == pytest.approx(at.y * one.annotation.image_height_px, abs=5e-4)
             assert row["onset_ms"] == str(at.onset_ms)
@@ -177,14 +211,15 @@ def test_fixation_table(store: AnnotationStore, everything: Path) -> None:
 
 def test_coco_keypoints(store: AnnotationStore, everything: Path) -> None:
     coco = json.loads((everything / "coco.json").read_text("utf-8"))
-    (category,) = coco["categories"]
+    category, *_findings = coco["categories"]
     assert category["keypoints"] == ["fixation_1", "fixation_2", "fixation_3", "fixation_4"]
     assert category["skeleton"] == [[1, 2], [2, 3], [3, 4]]
     images = {image["id"]: image for image in coco["images"]}
     assert {image["file_name"] for image in images.values()} <= set(files(everything))
     kept = {one.number: one for one in store.stored(include_removed=True)}
-    assert {entry["id"] for entry in coco["annotations"]} == set(kept)
-    for entry in coco["annotations"]:
+    paths = [entry for entry in coco["annotations"] if entry["category_id"] == category["id"]]
+    assert {entry["id"] for entry in paths} == set(kept)
+    for entry in paths:
         annotation = kept[entry["id"]].annotation
         image = images[entry["image_id"]]
         assert image["file_name"] == f"images/{annotation.image_sha256}.png"
@@ -196,6 +231,70 @@ def test_coco_keypoints(store: AnnotationStore, everything: Path) -> None:
         left, top, width, height = entry["bbox"]
         assert all(left - 0.01 <= at.x * image["width"] <= left + width + 0.01 for at in annotation.scanpath)
         assert all(top - 0.01 <= at.y * image["height"] <= top + height + 0.01 for at in annotation.scanpath)
+
+
+def test_coco_is_whole(store: AnnotationStore, everything: Path) -> None:
+    coco = json.loads((everything / "coco.json").read_text("utf-8"))
+    assert {"info", "licenses", "images", "annotations", "categories"} == set(coco)
+    assert coco["info"]["description"].startswith("Click scanpaths.")
+    assert coco["licenses"] == [{"id": 1, "name": "cc-by-4.0", "url": ""}]
+    names = {category["id"]: category["name"] for category in coco["categories"]}
+    assert len(names) == len(coco["categories"])
+    assert {"scanpath", "edema", "nodule"} <= set(names.values())
+    assert len({entry["id"] for entry in coco["annotations"]}) == len(coco["annotations"])
+    found: dict[str, set[str]] = {image["image_id"]: set() for image in coco["images"]}
+    sizes = {image["id"]: (image["image_id"], image["width"], image["height"]) for image in coco["images"]}
+    for entry in coco["annotations"]:
+        sha256, width, height = sizes[entry["image_id"]]
+        left, top, wide, high = entry["bbox"]
+        assert wide > 0
+        assert high > 0
+        assert entry["area"] == wide * high
+        assert left >= 0
+        assert top >= 0
+        assert left + wide <= width
+        assert top + high <= height
+        assert entry["attributes"]["image_id"] == sha256
+        if names[entry["category_id"]] != "scanpath":
+            assert entry["bbox"] == [0, 0, width, height]
+            found[sha256].add(names[entry["category_id"]])
+    for image in coco["images"]:
+        known = labels(store.stored(sha256=image["image_id"]))
+        assert image["findings"] == known
+        assert found[image["image_id"]] == {name for name, label in known.items() if label}
+    assert any(found.values())
+
+
+def test_a_single_click_has_a_box(tmp_path: Path) -> None:
+    store = open_store(tmp_path / "store")
+    image = store.add_image(picture(1), "a.png", by="admin")
+    places = [[(0.5, 0.5)], [(0.2, 0.1), (0.2, 0.9)], [(0.999999, 0.999999)]]
+    for number, points in enumerate(places):
+        store.submit(clicks(image, store.pseudonym(str(number)), number, **click_path(points)))
+    coco = json.loads((export_store(store, tmp_path / "out", formats=["coco"]).folder / "coco.json").read_text("utf-8"))
+    boxes = [entry["bbox"] for entry in coco["annotations"] if entry["category_id"] == 1]
+    assert boxes == [[30, 20, 1, 1], [12, 4, 1, 33], [59, 39, 1, 1]]
+    assert coco["licenses"][0]["name"] == "unknown"
+    store.close()
+
+
+# ---- one name for one image -----------------------------------------------------------------------------------------
+def test_an_image_has_one_name_in_every_file(store: AnnotationStore, everything: Path, tmp_path: Path) -> None:
+    ids = {image.sha256 for image in store.images()}
+    some = {one.image_sha256 for one in store.stored(include_removed=True)}
+    for name in ("images", "records", "scanpaths", "studies", "skips"):
+        found = {line["image_id"] for line in lines(everything / f"{name}.jsonl")}
+        assert found, name
+        assert found <= ids, name
+    assert {line["image_id"] for line in lines(everything / "images.jsonl")} == ids
+    assert {line["image_id"] for line in lines(everything / "records.jsonl")} == some
+    for name in ("annotations", "fixations"):
+        assert {row["image_id"] for row in rows(everything / f"{name}.csv")} == some, name
+    assert {image["image_id"] for image in json.loads((everything / "coco.json").read_text("utf-8"))["images"]} == ids
+    assert {path.stem for path in (everything / "images").iterdir()} == ids
+    for folder in ("data", "flat"):
+        found = pq.read_table(everything / folder, columns=["image_id"])["image_id"].to_pylist()
+        assert set(found) == (ids if folder == "data" else some), folder
 
 
 # ---- training -------------------------------------------------------------------------------------------------------
@@ -218,22 +317,48 @@ def test_the_folder_adapter_reads_it(store: AnnotationStore, everything: Path) -
     assert REPORT in {record.report for record in records.values()}
 
 
-def test_findings_are_by_majority_of_those_who_ticked(store: AnnotationStore, everything: Path) -> None:
-    findings = {record.image_id: dict(record.findings) for record in GazeFolder(everything).records()}
-    for image in store.images():
-        usable = [one for one in store.stored(sha256=image.sha256) if one.verdict != "rejected"]
-        ticked = [one.annotation.findings for one in usable if one.annotation.findings]
-        for name in ("nodule", "edema", "pneumothorax"):
-            twice = 2 * sum(name in one for one in ticked)
-            expected = None if not ticked or twice == len(ticked) else float(twice > len(ticked))
-            assert findings[image.sha256].get(name) == expected
-    assert {1.0, 0.0} <= {value for found in findings.values() for value in found.values()}
+def test_paths_tell_times_mode_kind_and_question(store: AnnotationStore, everything: Path) -> None:
+    for line in lines(everything / "scanpaths.jsonl"):
+        one = store.find(line["submission_id"])
+        assert one is not None
+        annotation, path = one.annotation, one.annotation.scanpath
+        assert (line["mode"], line["kind"], line["question"]) == (annotation.client.mode, one.kind, annotation.question)
+        assert line["onset_ms"] == [fixation.onset_ms for fixation in path]
+        durations = [fixation.duration_ms for fixation in path]
+        assert line.get("duration_ms") == (durations if any(durations) else None)
+    read = read_scanpaths(everything / "scanpaths.jsonl").readings
+    found = {reading.reading_id: reading.scanpath for reading in read}
+    assert found == {one.annotation.submission_id: one.annotation.scanpath
+                     for one in store.stored() if one.verdict != "rejected"}  # fmt: skip
+    assert {line["question"] for line in lines(everything / "studies.jsonl")} >= {"What is wrong?"}
 
 
-def test_votes() -> None:
-    assert findings_of(3, {"a": 2, "b": 1}, ["a", "b", "c"]) == {"a": 1, "b": 0, "c": 0}
-    assert findings_of(2, {"a": 1}, ["a"]) == {}  # a tie says nothing
-    assert findings_of(0, {}, ["a"]) == {}  # nobody looked for findings
+def test_a_reader_counts_once_on_an_image(tmp_path: Path) -> None:
+    store = open_store(tmp_path / "store")
+    image = store.add_image(picture(1), "a.png", by="admin")
+    ann, bob = store.pseudonym("Ann"), store.pseudonym("Bob")
+    for number, who in enumerate((ann, bob, ann)):
+        store.submit(clicks(image, who, number))
+    source = GazeFolder(export_store(store, tmp_path / "out").folder)
+    (record,) = source.records()
+    ids = [one.annotation.submission_id for one in store.stored()]
+    assert [reading.reading_id for reading in record.readings] == ids[:2]
+    assert source.dropped["further submission of a reader"] == 1
+    store.close()
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"image_id": "a", "x": [0.5, 0.6], "y": [0.5, 0.6], "onset_ms": [9, 3]}', "must not run backwards"),
+        ('{"image_id": "a", "x": [0.5, 0.6], "y": [0.5, 0.6], "onset_ms": [9]}', "lists of one length"),
+        ('{"image_id": "a", "x": 0.5, "y": 0.5, "onset_ms": "soon"}', "'soon' is no number"),
+    ],
+)
+def test_onsets_are_checked(tmp_path: Path, line: str, message: str) -> None:
+    (tmp_path / "paths.jsonl").write_text(line)
+    with pytest.raises(ScanpathFileError, match=message):
+        read_scanpaths(tmp_path / "paths.jsonl")
 
 
 def test_gazevlm_score_reads_it(store: AnnotationStore, everything: Path) -> None:

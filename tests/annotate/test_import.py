@@ -11,12 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from annotate import opening
 from annotate.export.folder import export_store
 from annotate.export.intake import BadExportError, import_folder
 from annotate.export.verify import verify_export
+from annotate.settings import AnnotateSettings
 from annotate.store.store import AnnotationStore
 from annotate.store.types import StoreError
 from gazevlm_core.annotation import record_digest
+from gazevlm_core.scanpath import Fixation, Scanpath
 from tests.annotate.filled_store import clicks, fill, open_store, picture
 
 
@@ -71,7 +74,7 @@ def test_the_imported_store_is_identical(
 ) -> None:
     empty = open_store(tmp_path / "empty", store_url)
     done = import_folder(empty, written, source=source)
-    assert done.added == {"people": 5, "images": 4, "submissions": 9, "skips": 1, "audit": 12}
+    assert done.added == {"people": 5, "images": 4, "submissions": 9, "skips": 1, "audit": 13}
     assert done.bad == []
     assert everything(empty) == everything(store)
     for image in store.images():
@@ -100,7 +103,7 @@ def test_the_imported_store_goes_on(written: Path, empty: AnnotationStore, store
     receipt = empty.submit(clicks(image, ada, 99))
     assert receipt.number == 10  # no number twice
     empty.review(f"{receipt.submission_id}", "accepted", "", ada)
-    assert [entry.number for entry in empty.audit()] == list(range(1, 14))
+    assert [entry.number for entry in empty.audit()] == list(range(1, 15))
 
 
 def test_an_accepted_export_can_be_imported(store: AnnotationStore, empty: AnnotationStore, tmp_path: Path) -> None:
@@ -112,6 +115,92 @@ def test_an_accepted_export_can_be_imported(store: AnnotationStore, empty: Annot
 def test_a_pseudonymous_export_has_no_names(store: AnnotationStore, empty: AnnotationStore, tmp_path: Path) -> None:
     import_folder(empty, export_store(store, tmp_path / "out", formats=["jsonl"]).folder)
     assert {person.name for person in empty.people()} == {None}
+
+
+def test_what_was_asked_and_whose_gold_it_is_come_back(
+    written: Path, empty: AnnotationStore, store: AnnotationStore
+) -> None:
+    import_folder(empty, written)
+    asked = [one.annotation.findings_asked for one in empty.stored(include_removed=True)]
+    assert asked == [one.annotation.findings_asked for one in store.stored(include_removed=True)]
+    assert {None, ("edema", "nodule")} == set(asked)
+    (gold,) = [image for image in empty.images() if image.gold is not None]
+    assert len(gold.gold_from) == 2
+    assert gold == store.image(gold.sha256)
+
+
+# ---- into a store that holds something ------------------------------------------------------------------------------
+@pytest.fixture
+def starters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[AnnotationStore]:
+    """A store that a page has just opened, with smaller images."""
+    monkeypatch.setattr(opening, "STARTER_PX", 64)
+    opened = opening.open_teaching(AnnotateSettings(folder=tmp_path / "starters"))
+    yield opened.store
+    opened.store.close()
+
+
+@pytest.mark.parametrize("source", ["jsonl", "parquet"])
+def test_an_export_goes_into_a_store_that_holds_only_the_starters(
+    store: AnnotationStore, written: Path, starters: AnnotationStore, tmp_path: Path, source: Any
+) -> None:
+    first, log = starters.images(), starters.audit()
+    done = import_folder(starters, written, source=source)
+    assert done.bad == []
+    assert done.added["submissions"] == 9
+    was, now = everything(store), everything(starters)
+    assert now["records"] == was["records"]
+    assert now["skips"] == was["skips"]
+    assert now["images"] == sorted([*was["images"], *first], key=lambda one: one.sha256)
+    assert now["audit"][: len(log)] == log
+    came = [replace(entry, number=0) for entry in now["audit"][len(log) :]]
+    assert came == [replace(entry, number=0) for entry in was["audit"]]
+    assert [entry.number for entry in now["audit"]] == list(range(1, len(log) + 14)), "no number twice"
+    again = import_folder(starters, written, source=source)
+    assert not again.added
+    assert everything(starters) == now
+    whole = export_store(starters, tmp_path / "whole", names=True).folder
+    copy = open_store(tmp_path / "copy")
+    import_folder(copy, whole)
+    assert everything(copy) == now
+    assert files(export_store(copy, tmp_path / "again", names=True).folder) == files(whole)
+    copy.close()
+
+
+def test_starters_become_what_the_export_says_of_them_unless_somebody_touched_them_here(
+    starters: AnnotationStore, tmp_path: Path
+) -> None:
+    other = opening.open_teaching(AnnotateSettings(folder=tmp_path / "other")).store
+    one, two, three = [image.sha256 for image in other.images()[:3]]
+    path = Scanpath((Fixation(0.5, 0.5),), "eyetracker")
+    for sha256 in (one, two):
+        other.set_gold(sha256, path, "admin")
+    other.set_open(three, False, "admin")
+    folder = export_store(other, tmp_path / "out").folder
+    starters.set_open(two, False, "admin")
+    import_folder(starters, folder)
+    assert (starters.image(one), starters.image(three)) == (other.image(one), other.image(three))
+    assert (starters.image(two).gold, starters.image(two).open) == (None, False)
+    other.close()
+
+
+def test_an_export_of_the_version_before_is_read(export: Path, empty: AnnotationStore, store: AnnotationStore) -> None:
+    def lines_of(name: str, change: Callable[[dict], None]) -> None:
+        for number in range(1, len((export / name).read_text("utf-8").splitlines()) + 1):
+            change_line(export / name, number, change)
+
+    def old_image(values: dict) -> None:
+        values["sha256"] = values.pop("image_id")
+        del values["gold_from"]
+
+    lines_of("images.jsonl", old_image)
+    lines_of("records.jsonl", lambda values: values.pop("image_id") and None)
+    lines_of("skips.jsonl", lambda values: values.update(image_sha256=values.pop("image_id")))
+    manifest = json.loads((export / "export.json").read_text("utf-8"))
+    (export / "export.json").write_text(json.dumps({**manifest, "version": 1}))
+    import_folder(empty, export)
+    was, now = everything(store), everything(empty)
+    was["images"] = [replace(image, gold_from=()) for image in was["images"]]
+    assert now == was
 
 
 # ---- bad files ------------------------------------------------------------------------------------------------------
@@ -153,6 +242,7 @@ BAD_RECORDS = [
     (lambda values: values.update(reason="\ud800"), "reason|no text|surrogate|JSON"),
     (lambda values: values.update(receipt="0000000000"), "was changed .* its receipt"),
     (lambda values: values["record"].update(schema_version=99), "schema_version"),
+    (lambda values: values.update(image_id="0" * 64), "image_id is not the image_sha256"),
     (lambda values: values["record"]["scanpath"].update(fixations=[]), "at least one fixation"),
     (set_report, "its digest is another one"),
     (set_report_and_digest, "was changed .* its receipt"),

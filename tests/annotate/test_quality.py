@@ -185,7 +185,7 @@ def test_heat_lies_where_people_looked() -> None:
 
 # ---- annotators -----------------------------------------------------------------------------------------------------
 def test_gold_repeats_and_annotators() -> None:
-    gold = path(1, 2, 3, 4)
+    gold = Scanpath(path(1, 2, 3, 4).fixations, "eyetracker")
     group = [
         stored(1, "a", [1, 2, 3, 4], seconds=10), stored(2, "b", [4, 3, 2, 1], seconds=20),
         stored(3, "a", [1, 2, 3, 9], seconds=30, kind="repeat", verdict="accepted"),
@@ -200,6 +200,19 @@ def test_gold_repeats_and_annotators() -> None:
     assert (a.agreement, b.agreement) == (0.25, 0.25)
     assert b.gold_score == 0.25
     assert len(a.row()) == len(HEADS)
+
+
+def test_who_contributed_to_the_gold_path_gets_no_gold_score() -> None:
+    group = [stored(1, "a", [1, 2, 3, 4]), stored(2, "b", [1, 2, 3, 9]), stored(3, "c", [4, 3, 2, 1])]
+    again = stored(4, "a", [1, 2, 3, 9], kind="repeat")
+    gold = path(1, 2, 3, 5)
+    rows = assess_image([*group, again], gold, gold_from=("a", "b"))
+    assert [row.gold and row.gold.value for row in rows] == [None, None, 0.25, None]
+    a, b, c = compare_annotators(rows)
+    assert (a.gold_score, b.gold_score, c.gold_score) == (None, None, 0.25)
+    assert (a.gold_images, c.gold_images) == (0, 1)
+    own = assess_image(group, group[1].annotation.scanpath)
+    assert [row.gold is None for row in own] == [False, True, False], "it is theirs, though nobody wrote that down"
 
 
 def test_nothing_gives_nothing() -> None:

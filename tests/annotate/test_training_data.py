@@ -10,6 +10,7 @@ import pytest
 from annotate.export.gaze import GazeFiles
 from annotate.export.sinks import ImageFiles
 from annotate.export.training import (
+    AGAIN,
     DISAGREES,
     NOT_ACCEPTED,
     OTHERS,
@@ -21,9 +22,10 @@ from annotate.export.training import (
 )
 from annotate.quality.agreement import sequence_agreement
 from annotate.quality.outliers import mean_to_others
-from annotate.quality.scores import MOST_ANNOTATORS, first_paths
+from annotate.quality.scores import MOST_ANNOTATORS
 from annotate.store.store import AnnotationStore
 from annotate.store.types import StoredImage, StoreError
+from annotate.votes import first_of_each
 from frame.training_data import DataChoice, DataCount, TrainingData
 from gazevlm_core.annotation import record_digest, to_values
 from gazevlm_core.datasets.folder import GazeFolder
@@ -111,13 +113,26 @@ def test_who_agrees_too_little_with_the_others_is_left_out(store: AnnotationStor
     assert (alone.images, alone.left_out) == (0, {OTHERS: 2, DISAGREES: 1}), "the others count though nobody chose them"
 
 
+def test_nobody_counts_twice_on_an_image(store: AnnotationStore, tmp_path: Path) -> None:
+    image, people = crowd(store)
+    again = store.submit(clicks(image, people["Ann"], 8, **click_path(DOWN)))
+    first = next(one for one in store.stored() if one.annotation.annotator == people["Ann"])
+    assert reasons_against(store.stored(), DataChoice()) == {again.number: AGAIN}
+    store.review(again.submission_id, "accepted", "", people["Bob"])
+    reasons = reasons_against(store.stored(), DataChoice(accepted_only=True))
+    assert again.number not in reasons, "the first one that passes"
+    store.review(first.annotation.submission_id, "rejected", "made up", people["Bob"])
+    assert reasons_against(store.stored(), DataChoice()) == {first.number: REJECTED}
+
+
 def test_where_nobody_else_looked_a_path_passes(store: AnnotationStore) -> None:
     image = store.add_image(picture(1), "a.png", by="admin")
     ann = store.pseudonym("Ann")
     for number, path in enumerate((DOWN, ACROSS)):  # a repeat is no other annotator
         store.submit(clicks(image, ann, number, **click_path(path)))
     assert scores_with_others(store.stored()) == {}
-    assert StoreTrainingData(store).count(DataChoice(least_agreement=1.0)).scanpaths == 2
+    counted = StoreTrainingData(store).count(DataChoice(least_agreement=1.0))
+    assert (counted.scanpaths, counted.left_out) == (1, {AGAIN: 1})
 
 
 def test_a_repeat_is_compared_with_the_others_and_never_with_oneself(store: AnnotationStore) -> None:
@@ -146,7 +161,7 @@ def test_scores_are_those_of_the_quality_tables(store: AnnotationStore) -> None:
         store.submit(clicks(image, store.pseudonym(f"annotator {number}"), number))
     stored = store.stored()
     scores = scores_with_others(stored)
-    assert [scores[one.number] for one in stored] == pytest.approx(mean_to_others(first_paths(stored)))
+    assert [scores[one.number] for one in stored] == pytest.approx(mean_to_others(first_of_each(stored)))
     few = scores_with_others(stored[:5])
     assert sum(few.values()) / 5 == pytest.approx(sequence_agreement(stored[:5]))
 
@@ -197,8 +212,8 @@ def test_images_are_the_stored_ones_and_carry_no_name(filled: AnnotationStore, t
 
 
 def test_findings_are_by_majority_of_those_who_pass(store: AnnotationStore) -> None:
-    image, people = crowd(store)
-    other = store.add_image(picture(2), "b.png", by="admin")
+    image, other = (store.add_image(picture(seed), f"{seed}.png", by="admin") for seed in (1, 2))
+    people = {name: store.pseudonym(name) for name in ("Ann", "Bob", "Cy")}
     for number, (name, findings) in enumerate({"Ann": ("edema",), "Bob": ("edema", "mass"), "Cy": ("mass",)}.items()):
         store.submit(clicks(other, people[name], 10 + number, findings=findings))
         store.submit(clicks(image, people[name], 20 + number, findings=findings[:1]))

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from gazevlm_core.annotation import (
+    FIRST_VERSION,
     SCHEMA_VERSION,
     Click,
     Client,
@@ -96,6 +97,12 @@ def test_the_digest_is_that_of_the_canonical_json() -> None:
     ("change", "message"),
     [
         ({"schema_version": 1}, "schema_version 2"),
+        ({"schema_version": 4}, "schema_version 2 or 3"),
+        ({"schema_version": 2.0}, "schema_version 2 or 3"),
+        ({"schema_version": 2}, "schema_version 2 has no findings_asked"),
+        ({"findings_asked": ["edema"]}, "ticked that the form did not ask for"),
+        ({"findings_asked": ["edema", "pneumothorax", "edema"]}, "asked for twice"),
+        ({"findings_asked": "pneumothorax"}, "findings_asked"),
         ({"further": 1}, "further"),
         ({"report": None}, "report"),
         ({"image_width_px": "640"}, "image_width_px"),
@@ -129,3 +136,23 @@ def test_the_digest_of_pixels_is_of_their_size_and_bytes() -> None:
     assert pixel_digest("L", 3, 2, bytes(range(6))) != expected
     with pytest.raises(ValueError, match="are no RGB image"):
         pixel_digest("RGB", 2, 3, bytes(6))
+
+
+def test_records_of_the_version_before_keep_their_digest() -> None:
+    values = to_values(make_annotation(schema_version=FIRST_VERSION))
+    assert "findings_asked" not in values
+    assert record_digest(values) == "060abb4d6f96108a36eb6f2de650cca3c938391729b7c3a20b8e2c03eb105dba"
+    assert to_values(from_values(values)) == values
+
+
+def test_what_was_asked_is_a_part_of_the_record() -> None:
+    annotation = make_annotation(findings_asked=("edema", "pneumothorax"))
+    values = to_values(annotation)
+    assert values["findings_asked"] == ["edema", "pneumothorax"]
+    assert from_values(values) == annotation
+    assert record_digest(values) != record_digest(to_values(make_annotation()))
+    del values["findings_asked"]
+    with pytest.raises(ValueError, match="needs findings_asked"):
+        from_values(values)
+    with pytest.raises(ValueError, match="tells no findings_asked"):
+        make_annotation(findings_asked=("pneumothorax",), schema_version=FIRST_VERSION)

@@ -70,7 +70,7 @@ def detail_of(store: AnnotationStore, submission_id: str, quality: Quality | Non
     shown = sorted([chosen, *others[-(MOST_SCORED - 1) :]], key=lambda one: one.number)
     kept = [one for one in shown if not one.removed]
     elsewhere = _elsewhere(store, image.sha256)
-    rows = flag_identical(assess_image(kept, image.gold, elsewhere=elsewhere))
+    rows = flag_identical(assess_image(kept, image.gold, gold_from=image.gold_from, elsewhere=elsewhere))
     return Detail(
         image=image,
         pixels=store.pixels(image.sha256),

@@ -12,8 +12,9 @@ from annotate.dashboard.review.detail import MOST_SCORED, Detail
 from annotate.dashboard.words import UNKNOWN, brief, score, shown_name, when
 from annotate.quality.assess import SubmissionQuality
 from annotate.quality.checks import seconds_taken
-from annotate.quality.scores import AGREEMENT_SCORES, first_paths
+from annotate.quality.scores import AGREEMENT_SCORES
 from annotate.store.types import Stored
+from annotate.votes import findings_in_words, first_of_each
 from frame.markup import Cell, Table
 from frame.plots import PLAIN
 from gazevlm_core.zones import zone_of
@@ -37,7 +38,7 @@ def paths_of(detail: Detail, *, everybody: bool) -> list[ViewerPath]:
     if not is_common:
         paths.append(_path(chosen.annotation.scanpath, f"{chosen.number}: {chosen.annotation.annotator}", "reader"))
     if everybody:
-        others = [one for one in first_paths(one for one in detail.stored if not one.removed) if one != chosen]
+        others = [one for one in first_of_each(detail.stored) if one != chosen]
         paths += [
             _path(one.annotation.scanpath, f"{one.number}: {one.annotation.annotator}", "second model")
             for one in others
@@ -109,7 +110,7 @@ def answer_table(detail: Detail) -> Table:
     """What the annotator said beside the path, and what was done with the submission."""
     annotation = detail.chosen.annotation
     rows: list[list[Cell]] = [
-        ["Findings", ", ".join(annotation.findings) or "no finding"],
+        ["Findings", findings_in_words(annotation) or UNKNOWN],
         ["Report", tuple(annotation.report.splitlines()) or UNKNOWN],
         ["How sure, of 5", UNKNOWN if annotation.confidence is None else str(annotation.confidence)],
         ["Submitted", when(annotation.submitted_at)],

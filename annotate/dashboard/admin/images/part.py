@@ -88,13 +88,14 @@ class ImagesPart(Part):
             chosen = next((one for one in stored if one.annotation.submission_id == submission_id), None)
             if chosen is None:
                 raise StoreError("This image has no such submission that may be used; choose another one.")
+            makers: tuple[str, ...] = (chosen.annotation.annotator,)
             path = chosen.annotation.scanpath
         else:
             common = consensus(stored[-MOST_OFFERED:])
             if common is None or common.annotators < FEWEST:
                 raise StoreError(ONLY)
-            path = common.scanpath
-        self.store.set_gold(sha256, path, visitor.pseudonym)
+            path, makers = common.scanpath, common.among
+        self.store.set_gold(sha256, path, visitor.pseudonym, gold_from=makers)
 
     def clear_gold(self, claim: Claim, sha256: str) -> None:
         """Make a gold image an usual one again.
