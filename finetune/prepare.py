@@ -73,9 +73,9 @@ def prepare(config: FinetuneConfig, run: Path, log: RunLog, stop: StopRequest) -
         Stopped: somebody wants the run to end.
     """
     log.phase("Reading the data")
-    cases = read_cases(config, stop.check)
-    split = split_cases(cases, config)
-    check_begun(run, config, fingerprint(cases), writes=log.writes)
+    cases = read_cases(config, stop.check, log.phase)
+    split = split_cases(cases, config, log.phase)
+    check_begun(run, config, fingerprint((*split.train, *split.held_out)), writes=log.writes)
     stop.check()
     log.phase("Loading the base")  # not where from: everybody reads it
     base = load_base(config, begun_revision(run))

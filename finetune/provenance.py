@@ -11,10 +11,11 @@ from typing import Any
 import yaml
 
 from finetune.base import Base
-from finetune.cases import Case, Split, fingerprint, parse_spec
+from finetune.cases import Case, Split, fingerprint, parse_spec, rule_of
 from finetune.config import FinetuneConfig
 from finetune.held_out import AUROC
 from finetune.records import PROVENANCE_FILE, Measure, Verdict, write_json
+from gazevlm_core.datasets.trained_on import TRAINED_ON, TrainedOn
 
 FORMAT, VERSION = "gazevlm-adapter", 1
 CARD, SCORES = "README.md", "finding_scores.json"
@@ -66,6 +67,7 @@ def provenance_values(
             "datasets": [_dataset(spec, number, both) for number, spec in enumerate(config.annotations)],
             "findings_left_out": list(trained.left_out),
         },
+        TRAINED_ON: trained_on(config, split).to_values(),
         "annotations": [{"id": one, "sha256": read[one]} for one in sorted(read)],
         "split": {
             "train": [case.record.image_id for case in split.train],
@@ -78,6 +80,13 @@ def provenance_values(
         "measures": [asdict(one) for one in found],
         "verdict": asdict(verdict),
     }  # fmt: skip
+
+
+def trained_on(config: FinetuneConfig, split: Split) -> TrainedOn:
+    """Whom and what a run learns from, for whoever scores its adapter later."""
+    patients = (case.record.patient_id for case in split.train)
+    salt = fingerprint((*split.train, *split.held_out))  # another one for other data, the same for the same
+    return TrainedOn.of(salt, patients, (case.digest for case in split.train), rule_of(config))
 
 
 def public_places(config: FinetuneConfig) -> dict[str, Any]:

@@ -7,13 +7,13 @@ x-rays", Scientific Data 2022; https://physionet.org/content/reflacx-xray-locali
     gaze_data/<id>/gaze.csv                (1000 Hz; only where raw=True)
 
 Positions are image pixels, times seconds since the audio began. Labels are the greatest certainty of all ellipses that
-were drawn for one, which the data set's own README (https://github.com/ricbl/eyetracking) gives as: 0 not selected, 1
-unlikely (below 10%), 2 less likely (about 25%), 3 possibly (about 50%), 4 suspicious for, or probably (about 75%), 5
-consistent with (above 90%). A finding counts as present from 3 on, as where its authors compare readers, and as absent
-at 0; 1 and 2 are unknown. Labels of phase 1 are others than those of phases 2 and 3; `label_policies.SAME_AS` has those
-with a name of CheXpert's, PARTS what makes up two more, and the others keep their names. "Other" (words) and "Quality
-issue" are no findings. Who read is not told: an id is the phase, the trial and a number drawn by chance, so readings
-have an id and no reader. Images are those of MIMIC-CXR-JPG, whose folder is given apart.
+were drawn for one, which the data set's own README gives as: 0 not selected, 1 unlikely (below 10%), 2 less likely
+(about 25%), 3 possibly (about 50%), 4 suspicious for, or probably (about 75%), 5 consistent with (above 90%). A finding
+counts as present from 3 on, as where its authors compare readers, and as absent at 0; 1 and 2 are unknown. Labels of
+phase 1 are others than those of phases 2 and 3; `label_policies.SAME_AS` has those with a name of CheXpert's, PARTS
+what makes up two more, and the others keep their names. "Other" (words) and "Quality issue" are no findings. Who read
+is not told: an id is the phase, the trial and a number drawn by chance, so readings have an id and no reader. Images
+are those of MIMIC-CXR-JPG, whose folder is given apart.
 """
 
 from collections import Counter
