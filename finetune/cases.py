@@ -10,6 +10,7 @@ from PIL import Image
 
 from finetune.config import FinetuneConfig
 from gazevlm_core.datasets.identity import picture_digest
+from gazevlm_core.datasets.path_lengths import PathLengths
 from gazevlm_core.datasets.record import DatasetError, StudyRecord
 from gazevlm_core.datasets.registry import ADAPTERS, open_dataset
 from gazevlm_core.datasets.splits import TOGETHER, TRAIN, Member, SplitRule, Splits, decide
@@ -281,6 +282,11 @@ def split_cases(cases: Sequence[Case], config: FinetuneConfig, tell: Callable[[s
 def _readings_by(case: Case, wanted: Callable[[str], bool]) -> Case:
     readings = tuple(reading for reading in case.record.readings if wanted(reading.reader))
     return replace(case, record=replace(case.record, readings=readings))
+
+
+def path_lengths(cases: Sequence[Case]) -> PathLengths:
+    """How long the readings of some cases are."""
+    return PathLengths.of(reading.scanpath for case in cases for reading in case.record.readings)
 
 
 def fingerprint(cases: Sequence[Case]) -> str:
