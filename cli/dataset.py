@@ -1,6 +1,7 @@
-"""`gazevlm dataset`: what a data set on this machine holds.
+"""`gazevlm dataset`: what a data set on this machine holds, and which images its tables ask for.
 
     gazevlm dataset inspect egd-cxr ROOT --images MIMIC-CXR-JPG --sheet sheet.png
+    gazevlm dataset list-images egd-cxr ROOT > wanted.txt
 """
 
 import json
@@ -19,22 +20,35 @@ def options() -> None:
     """Look into data sets of gaze and labels; nothing is downloaded."""
 
 
+Name = Annotated[str, typer.Argument(help="reflacx, egd-cxr, mimic-eye, gazesearch, folder, rsna, siim, ...")]
+Root = Annotated[
+    Path | None,
+    typer.Argument(help="Its folder, as it was unpacked; for gazesearch its JSON file.", show_default=False),
+]
+RootOption = Annotated[Path | None, typer.Option("--root", help="The same, as `gazevlm evaluate` takes it.")]
+
+
 @dataset.command()
 def inspect(
-    name: Annotated[str, typer.Argument(help="reflacx, egd-cxr, mimic-eye, gazesearch, folder, rsna, siim, ...")],
-    root: Annotated[Path, typer.Argument(help="Its folder, as it was unpacked; for gazesearch its JSON file.")],
+    name: Name,
+    place: Root = None,
+    root: RootOption = None,
     images: Annotated[Path | None, typer.Option(help="Folder of the images, where they lie elsewhere.")] = None,
     sheet: Annotated[Path | None, typer.Option(help="PNG to write: the first images with a scanpath.")] = None,
     limit: Annotated[int | None, typer.Option(help="Records to read; all without it.", min=1)] = None,
+    open_all: Annotated[
+        bool, typer.Option("--open-all", help="Open all images, to name those that cannot be read; else 200.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """Count records, readings, labels and what was dropped; draw a contact sheet."""
-    from evaluate.dataset_report import contact_sheet, render_report, survey
+    """Count records, readings, labels, what was dropped and what cannot be read; draw a contact sheet."""
+    from evaluate.dataset_report import OPENED, contact_sheet, render_report, survey
     from gazevlm_core.datasets.record import DatasetError
     from gazevlm_core.datasets.registry import open_dataset
 
     try:
-        report, first = survey(open_dataset(name, root, images), limit)
+        source = open_dataset(name, _one(place, root), images)
+        report, first = survey(source, limit, None if open_all else OPENED)
     except DatasetError as error:
         stop(error)
     if not report.records:
@@ -46,3 +60,25 @@ def inspect(
         except OSError as error:
             stop(f"cannot write {sheet}: {error.strerror or error}")
     typer.echo(json.dumps(report.as_json(), indent=2) if as_json else render_report(report))
+
+
+@dataset.command()
+def list_images(name: Name, place: Root = None, root: RootOption = None) -> None:
+    """Print the image files that a data set's tables ask for, one a line; the images need not be there."""
+    from gazevlm_core.datasets.record import DatasetError
+    from gazevlm_core.datasets.registry import wanted_images
+
+    try:
+        for path in wanted_images(name, _one(place, root)):
+            typer.echo(path)
+    except DatasetError as error:
+        stop(error)
+
+
+def _one(place: Path | None, root: Path | None) -> Path:
+    """The folder, given in one way or the other."""
+    if (place is None) == (root is None):
+        stop("give the data set's folder, once")
+    chosen = place if root is None else root
+    assert chosen is not None
+    return chosen

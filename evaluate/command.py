@@ -8,9 +8,12 @@ import json
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from gazevlm_core.datasets.trained_on import TrainedOn
 
 # Ordered gaze, trained as long as the other two; no gaze supervision; plain placeholders, that is, no previous patch.
 TWINS = ("short", "no-gaze", "plain")
@@ -44,7 +47,9 @@ def evaluate(
     workers: Annotated[int, typer.Option(help="Phantoms: processes that draw images.", min=1)] = 2,
     root: Annotated[Path | None, typer.Option(help="Other data sets: folder (gazesearch: JSON file).")] = None,
     images: Annotated[Path | None, typer.Option(help="Other data sets: folder of images that lie elsewhere.")] = None,
-    split: Annotated[str, typer.Option(help="Other data sets: test, validation, train (by patient), or all.")] = "test",
+    split: Annotated[
+        str, typer.Option(help="Other data sets: test, validation, held-out (both), train or all.")
+    ] = "test",
     limit: Annotated[int | None, typer.Option(help="Other data sets: most records; all without it.", min=1)] = None,
 ) -> None:
     """Score a checkpoint: findings, reports, scanpaths and stopping, with floors and 95% intervals."""
@@ -130,17 +135,36 @@ def _evaluate_dataset(
             raise DatasetError(f"{name}: give its folder as --root")
         folder = root
         open_dataset(name, folder, images)  # before a model is loaded
+        trained = what_is_known(adapter, model)
         engine = GazeEngine.load(model, adapter=adapter)
         with tqdm(total=None, unit=" records", desc=f"asking about {name}", disable=None) as bar:
             results = evaluate_dataset(
                 lambda: open_dataset(name, folder, images), engine, split=split, limit=limit, batch_size=batch_size,
-                seed=seed, asked=bar.update, ranks=Ranks.of_this_run(),
+                seed=seed, asked=bar.update, ranks=Ranks.of_this_run(), trained=trained,
             )  # fmt: skip
     except (DatasetError, CheckpointError, AdapterError) as error:
         typer.echo(f"gazevlm evaluate: {error}", err=True)
         raise typer.Exit(1) from None
     if results is not None:
         typer.echo(json.dumps(results, indent=2) if as_json else render_dataset(results))
+
+
+def what_is_known(adapter: Path | None, model: str) -> "list[TrainedOn | None]":
+    """What an adapter was trained on, None where it does not tell; and an adapter that was merged into the model.
+
+    Raises:
+        DatasetError: provenance that cannot be read.
+    """
+    from gazevlm_core.datasets.record import DatasetError
+    from gazevlm_core.datasets.trained_on import PROVENANCE_FILE, read_trained_on
+    from gazevlm_core.model.checkpoint import resolve_source
+
+    merged = Path(resolve_source(model))
+    folders = [*([adapter] if adapter else []), *([merged] if (merged / PROVENANCE_FILE).is_file() else [])]
+    try:
+        return [read_trained_on(folder) for folder in folders]
+    except ValueError as error:
+        raise DatasetError(str(error)) from None
 
 
 def twin_sources(model: str) -> dict[str, str]:

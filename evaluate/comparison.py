@@ -2,10 +2,11 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from gazevlm_core.datasets.identity import same_images
 from gazevlm_core.datasets.scanpath_files import FiledPath, ScanpathFile, ScanpathFileError
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.metrics.alignment import chunks
@@ -65,13 +66,14 @@ class Comparison:
         seed: int,
     ) -> None:
         self.grid, self.seed = grid, seed
-        names = {reading.image_id for reading in truth.readings}
-        paths = [reading for reading in predicted.readings if reading.image_id in names]
+        own, shown = _called_alike(truth.readings, predicted.readings)
+        names = {reading.image_id for reading in own}
+        paths = [reading for reading in shown if reading.image_id in names]
         if not paths:
             raise ScanpathFileError("the two files have no image_id in common; compare their image_id values")
         self.unmatched = len(predicted.readings) - len(paths)
         images = {image_id: number for number, image_id in enumerate(dict.fromkeys(path.image_id for path in paths))}
-        readings = [reading for reading in truth.readings if reading.image_id in images]
+        readings = [reading for reading in own if reading.image_id in images]
         self.image_ids, self.num_images = list(images), len(images)
         self.truth, self.truth_image = _packed(readings), _numbers(readings, images)
         self.predicted, predicted_image = _packed(paths), _numbers(paths, images)
@@ -193,6 +195,18 @@ class Comparison:
         batch = self.truth[np.maximum(chosen, 0)]
         moved = self._moved(batch.xy / batch.sizes[:, None, :], batch.durations_ms, batch.lengths)
         return moved, chosen >= 0
+
+
+def _called_alike(*parts: Sequence[FiledPath]) -> list[list[FiledPath]]:
+    """Readings with one name for each image, the first that is met, whether a file gives its ending or not."""
+    try:
+        names = same_images(reading.image_id for part in parts for reading in part)
+    except ValueError as error:
+        raise ScanpathFileError(str(error)) from None
+    first: dict[str, str] = {}
+    for given, name in names.items():
+        first.setdefault(name, given)
+    return [[replace(one, image_id=first[names[one.image_id]]) for one in part] for part in parts]
 
 
 def _packed(readings: Sequence[FiledPath]) -> PathBatch:

@@ -8,13 +8,18 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
+from gazevlm_core.datasets.path_lengths import PathLengths
 from gazevlm_core.datasets.record import StudyRecord, StudySource
-from gazevlm_core.datasets.splits import split_of
+from gazevlm_core.datasets.splits import TOGETHER, Member, decide
 from gazevlm_core.images import ImageError, load_image
 from gazevlm_core.overlay import draw_overlay
+from gazevlm_core.phantom.truth import FINDING_NAMES, NO_FINDING
 
 SHEET_COLUMNS, TILE_PX, CAPTION_PX, GAP_PX = 4, 240, 18, 6
 SHEET_IMAGES, CAPTION_LETTERS = 12, 36
+OPENED = 200  # images, to see whether they can be read, where nobody asks for all
+MOST_SHOWN = 10  # of them, in a table
+GAZE_TOKENS = 12  # K of the embedded model
 
 
 @dataclass
@@ -30,9 +35,14 @@ class DatasetReport:
         durations_ms: sum of the known durations, and how many are known.
         reports: records with one.
         labels: finding -> [absent, present].
-        splits: name of our split -> patients.
+        splits: name of the split that all commands use -> patients.
+        split_note: what became of the data set's own split; "" where it has none.
         leaking: patients that the published split has on several sides.
         dropped: reason -> how many.
+        lengths: of the readings.
+        unnamed: readings of which nobody says who looked.
+        opened: images that were opened.
+        unreadable: of those, name and reason of the ones that cannot be read.
     """
 
     name: str
@@ -45,8 +55,13 @@ class DatasetReport:
     reports: int = 0
     labels: dict[str, list[int]] = field(default_factory=dict)
     splits: dict[str, int] = field(default_factory=dict)
+    split_note: str = ""
     leaking: int = 0
     dropped: dict[str, int] = field(default_factory=dict)
+    lengths: PathLengths = field(default_factory=PathLengths)
+    unnamed: int = 0
+    opened: int = 0
+    unreadable: list[str] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
         """JSON values; a label is unknown in the records that are left."""
@@ -59,18 +74,27 @@ class DatasetReport:
             "readings": self.readings,
             "fixations_per_reading": round(self.fixations / self.readings, 3) if self.readings else None,
             "mean_duration_ms": round(total_ms / known, 1) if known else None,
+            "readings_without_a_reader": self.unnamed,
+            "gaze_tokens_for_95_percent_of_fixations": self.lengths.steps_that_keep() or None,
             "reports": self.reports,
             "labels": {
                 name: {"present": present, "absent": absent, "unknown": self.records - present - absent}
                 for name, (absent, present) in sorted(self.labels.items())
             },
+            "labels_unknown_to_the_embedded_model": sorted(set(self.labels) - {*FINDING_NAMES, NO_FINDING}),
+            "fixations_beyond_the_embedded_model": self.lengths.words(GAZE_TOKENS),
             "patients_by_split": self.splits,
+            "published_split": self.split_note,
             "patients_leaking_in_published_split": self.leaking,
             "dropped": self.dropped,
+            "images_opened": self.opened,
+            "unreadable": self.unreadable,
         }
 
 
-def survey(source: StudySource, limit: int | None = None) -> tuple[DatasetReport, list[StudyRecord]]:
+def survey(
+    source: StudySource, limit: int | None = None, opened: int | None = OPENED
+) -> tuple[DatasetReport, list[StudyRecord]]:
     """Walk a data set once.
 
     Names of images and patients are kept to count them; nothing else is.
@@ -78,6 +102,7 @@ def survey(source: StudySource, limit: int | None = None) -> tuple[DatasetReport
     Args:
         source: any adapter.
         limit: how many records; None for all.
+        opened: how many images are opened to see whether they can be read; None for all.
 
     Returns:
         The report, and the first SHEET_IMAGES records of different images.
@@ -87,17 +112,29 @@ def survey(source: StudySource, limit: int | None = None) -> tuple[DatasetReport
     images: dict[str, None] = {}
     first: list[StudyRecord] = []
     for record in islice(source.records(), limit):
-        if record.image_id not in images and len(first) < SHEET_IMAGES:
-            first.append(record)
+        if record.image_id not in images:
+            if len(first) < SHEET_IMAGES:
+                first.append(record)
+            if opened is None or report.opened < opened:
+                _open(report, record)
         images[record.image_id] = None
         sides = published.setdefault(record.patient_id, set())
-        sides.update(filter(None, record.published_split.split("+")))
+        sides.update(filter(None, record.published_split.split(TOGETHER)))
         _count(report, record)
     report.images, report.patients = len(images), len(published)
-    report.splits = dict(sorted(Counter(map(split_of, published)).items()))
+    splits = decide(Member(patient, TOGETHER.join(sorted(sides))) for patient, sides in published.items())
+    report.splits, report.split_note = dict(sorted(Counter(splits.by_patient.values()).items())), splits.note
     report.leaking = sum(len(sides) > 1 for sides in published.values())
     report.dropped = {reason: number for reason, number in sorted(source.dropped.items()) if number}
     return report, first
+
+
+def _open(report: DatasetReport, record: StudyRecord) -> None:
+    report.opened += 1
+    try:
+        load_image(record.image_path)
+    except (ImageError, OSError) as error:
+        report.unreadable.append(f"{record.image_id}: {error}")
 
 
 def _count(report: DatasetReport, record: StudyRecord) -> None:
@@ -107,6 +144,8 @@ def _count(report: DatasetReport, record: StudyRecord) -> None:
     for name, value in record.findings.items():
         report.labels.setdefault(name, [0, 0])[int(value)] += 1
     for reading in record.readings:
+        report.lengths.count[len(reading.scanpath)] += 1
+        report.unnamed += not reading.reader
         report.fixations += len(reading.scanpath)
         known = [f.duration_ms for f in reading.scanpath if f.duration_ms is not None]
         report.durations_ms[0] += sum(known)
@@ -117,12 +156,21 @@ def render_report(report: DatasetReport) -> str:
     """The report as text."""
     values = report.as_json()
     labels, splits, dropped = values.pop("labels"), values.pop("patients_by_split"), values.pop("dropped")
+    strange, cut = values.pop("labels_unknown_to_the_embedded_model"), values.pop("fixations_beyond_the_embedded_model")
+    note, opened, unreadable = (values.pop(name) for name in ("published_split", "images_opened", "unreadable"))
     lines = [f"{name.replace('_', ' '):38} {'-' if value is None else value}" for name, value in values.items()]
     lines += ["", f"{'finding':38} {'present':>8} {'absent':>8} {'unknown':>8}"]
     lines += [
         f"{name:38} {counts['present']:8} {counts['absent']:8} {counts['unknown']:8}" for name, counts in labels.items()
     ] or ["(no findings)"]
+    if strange:
+        lines += ["", f"names that the embedded model does not know: {', '.join(strange)}"]
+    if cut:
+        lines += ["", f"gaze tokens of the embedded model: {cut}"]
     lines += ["", "patients by our split: " + (", ".join(f"{name} {number}" for name, number in splits.items()) or "-")]
+    lines += [note] if note else []
+    lines += [f"images that cannot be read: {len(unreadable)} of {opened} that were opened"]
+    lines += [f"  {why}" for why in unreadable[:MOST_SHOWN]] + ["  ..."] * (len(unreadable) > MOST_SHOWN)
     lines += ["dropped: " + (", ".join(f"{reason} {number}" for reason, number in dropped.items()) or "nothing")]
     return "\n".join(lines)
 

@@ -9,14 +9,16 @@ from pathlib import Path
 from PIL import Image
 
 from finetune.config import FinetuneConfig
+from gazevlm_core.datasets.identity import picture_digest
+from gazevlm_core.datasets.path_lengths import PathLengths
 from gazevlm_core.datasets.record import DatasetError, StudyRecord
 from gazevlm_core.datasets.registry import ADAPTERS, open_dataset
-from gazevlm_core.datasets.splits import split_of
+from gazevlm_core.datasets.splits import TOGETHER, TRAIN, Member, SplitRule, Splits, decide
 from gazevlm_core.images import ImageError, load_image
 
 FOLDER = "folder"
 NAMED_READERS = 12  # in an error
-TRAIN, HELD_OUT = "train", "held_out"
+NAMED_IMAGES = 3  # in a log
 
 
 class DataError(ValueError):
@@ -60,25 +62,40 @@ def go_on() -> None:
     """What is asked between images where nobody can want an end."""
 
 
-def read_cases(config: FinetuneConfig, check: Callable[[], None] = go_on) -> list[Case]:
-    """All images of the mix that teach something, in the data sets' order.
+def silent(text: str) -> None:
+    """What is told where nobody listens."""
+
+
+def read_cases(
+    config: FinetuneConfig, check: Callable[[], None] = go_on, tell: Callable[[str], None] = silent
+) -> list[Case]:
+    """All images of the mix that teach something, in the data sets' order; those that cannot be read are left out.
 
     Args:
         config: which data sets and annotators.
         check: called before each image; may raise to end.
+        tell: gets a sentence for each data set of which something is left out: which images, and why.
 
     Raises:
         DataError: nothing can be read, nothing is left, no annotator has a name that was given, or the same picture is
             labelled both ways.
     """
-    mix = [_records(spec) for spec in config.annotations]
+    mix = [_records(spec, tell) for spec in config.annotations]
     check_readers(config, {reading.reader for records in mix for record in records for reading in record.readings})
     cases: list[Case] = []
     for number, (spec, records) in enumerate(zip(config.annotations, mix, strict=True)):
-        found = []
+        found, unreadable = [], list[str]()
         for record in merged(_chosen(records, config)):
             check()
-            found.append(Case(number, record, *picture_of(record)))
+            try:
+                found.append(Case(number, record, *picture_of(record)))
+            except DataError as error:
+                unreadable.append(str(error))
+        if unreadable and not found:
+            raise DataError(f"{spec}: no image can be read; the first: {unreadable[0]}")
+        if unreadable:
+            some = "1 image" if len(unreadable) == 1 else f"{len(unreadable)} images"
+            tell(f"Left out, since they cannot be read: {some} ({listed(unreadable)})")
         if not found:
             who = f" by {', '.join(config.annotators)}" if config.annotators else ""
             raise DataError(f"{spec}: no image there has a scanpath{who}, a finding or a report; choose other data")
@@ -89,16 +106,24 @@ def read_cases(config: FinetuneConfig, check: Callable[[], None] = go_on) -> lis
     return cases
 
 
-def _records(spec: str) -> list[StudyRecord]:
+def listed(names: Sequence[str], most: int = NAMED_IMAGES) -> str:
+    """The first of many, in one line."""
+    return "; ".join(names[:most]) + ("; ..." if len(names) > most else "")
+
+
+def _records(spec: str, tell: Callable[[str], None]) -> list[StudyRecord]:
     """What a data set says of the images of which it says anything; a report without a word says nothing."""
     name, root, images = parse_spec(spec)
     try:
+        source = open_dataset(name, root, images)
         records = [
-            record if (record.report or "").strip() else replace(record, report=None)
-            for record in open_dataset(name, root, images).records()
+            record if (record.report or "").strip() else replace(record, report=None) for record in source.records()
         ]
     except DatasetError as error:
         raise DataError(str(error)) from None
+    dropped = ", ".join(f"{reason} {count}" for reason, count in sorted(source.dropped.items()) if count)
+    if dropped:
+        tell(f"Left out of {source.name}: {dropped}")
     return [record for record in records if record.readings or record.findings or record.report]
 
 
@@ -120,11 +145,15 @@ def check_readers(config: FinetuneConfig, readers: Collection[str]) -> None:
     Raises:
         DataError: the first that is not, with those that there are.
     """
-    unknown = [name for name in (*config.annotators, *config.held_out_annotators) if name not in readers]
+    known = sorted(set(readers) - {""})
+    unknown = [name for name in (*config.annotators, *config.held_out_annotators) if name not in known]
     if unknown:
-        first = sorted(readers)[:NAMED_READERS]
-        more = f" and {len(readers) - len(first)} others" if len(readers) > len(first) else ""
-        there = f"there are those of {', '.join(first)}{more}" if readers else "the data have none at all"
+        first = known[:NAMED_READERS]
+        more = f" and {len(known) - len(first)} others" if len(known) > len(first) else ""
+        nobody = ", and others of which the data do not say who read" if "" in readers else ""
+        there = f"there are those of {', '.join(first)}{more}{nobody}" if known else "the data have none at all"
+        if not known and readers:
+            there = "the data do not say who read, so no reader can be chosen; leave out annotators"
         raise DataError(f"no scanpath is by {unknown[0]}; {there}")
 
 
@@ -144,8 +173,7 @@ def picture_of(record: StudyRecord) -> tuple[str, tuple[int, int]]:
         DataError: it cannot be read.
     """
     image = _image(record)
-    digest = hashlib.sha256(f"{image.width}x{image.height}\n".encode() + image.tobytes()).hexdigest()
-    return digest, (image.width, image.height)
+    return picture_digest(image), (image.width, image.height)
 
 
 def _image(record: StudyRecord) -> Image.Image:
@@ -172,6 +200,7 @@ def _merged(records: Sequence[StudyRecord]) -> StudyRecord:
     for record in records:
         for name, value in record.findings.items():
             values.setdefault(name, []).append(value)
+    sides = {side for record in records for side in record.published_split.split(TOGETHER)}
     shares = {name: sum(said) / len(said) for name, said in values.items()}
     return replace(
         records[0],
@@ -179,6 +208,7 @@ def _merged(records: Sequence[StudyRecord]) -> StudyRecord:
         findings={name: float(share > 0.5) for name, share in shares.items() if share != 0.5},
         report=next((record.report for record in records if record.report), None),
         boxes=tuple(box for record in records for box in record.boxes),
+        published_split=TOGETHER.join(sorted(sides - {""})),
     )
 
 
@@ -199,29 +229,44 @@ def check_labels(cases: Sequence[Case]) -> None:
                 )
 
 
-def split_cases(cases: Sequence[Case], config: FinetuneConfig) -> Split:
-    """Split by patient; pictures that are alike go the same way, whatever their names.
+def rule_of(config: FinetuneConfig) -> SplitRule:
+    """What a run's split is drawn by."""
+    return SplitRule(config.seed, config.held_out_share)
 
-    A patient's side is drawn from a hash of the name: others coming or going move nobody, except that neither side is
-    left empty. A name is the same patient in all data sets of a mix, since several share MIMIC's patients. Scanpaths of
-    held-out annotators are never learned, nor is what else they say of images that nobody else read; where there are
-    any, they alone are scored against.
+
+def decide_cases(cases: Sequence[Case], config: FinetuneConfig) -> Splits:
+    """Where every patient goes: the rule of all commands, for cases whose pictures are known."""
+    members = [Member(case.record.patient_id, case.record.published_split, case.digest) for case in cases]
+    return decide(members, rule_of(config))
+
+
+def split_cases(cases: Sequence[Case], config: FinetuneConfig, tell: Callable[[str], None] = silent) -> Split:
+    """Split by patient, as `splits.decide` does for all commands: learn from TRAIN, score on what is held out.
+
+    Pictures that are alike go the same way, whatever their names. A name is the same patient in all data sets of a
+    mix, since several share MIMIC's patients. Scanpaths of held-out annotators are never learned, nor is what else they
+    say of images that nobody else read; where there are any, they alone are scored against.
+
+    Args:
+        cases: all of them.
+        config: of the run.
+        tell: gets a sentence on the data's own split, where there is one.
 
     Raises:
         DataError: fewer than two patients, or nobody left on a side.
     """
-    group_of = _groups(cases)
-    shares = {TRAIN: 1 - config.held_out_share, HELD_OUT: config.held_out_share}
-    groups = sorted(set(group_of), key=lambda group: hashlib.sha256(f"{config.seed}:{group}".encode()).digest())
-    if len(groups) < 2:
+    splits = decide_cases(cases, config)
+    if splits.groups < 2:
         raise DataError("the data hold one patient alone; a second one is needed to score on")
-    sides = {group: split_of(group, seed=config.seed, shares=shares) for group in groups}
-    for side, other in ((HELD_OUT, TRAIN), (TRAIN, HELD_OUT)):
-        if side not in sides.values():
-            sides[groups[0]] = side
-            assert other in sides.values()
+    if splits.note:
+        tell(f"Splitting by patient: {splits.note}")
+    sides = [splits.of(case.record.patient_id) for case in cases]
+    train, held_out = (
+        [case for case, side in zip(cases, sides, strict=True) if (side == TRAIN) is wanted] for wanted in (True, False)
+    )
+    if not train:
+        raise DataError("the data's own split has no training images; give others, or take the split out of the data")
     hidden = set(config.held_out_annotators)
-    train, held_out = (_of(cases, group_of, sides, side) for side in (TRAIN, HELD_OUT))
     taught = []
     for case in train:
         left = _readings_by(case, lambda reader: reader not in hidden)
@@ -234,29 +279,14 @@ def split_cases(cases: Sequence[Case], config: FinetuneConfig) -> Split:
     return Split(tuple(taught), tuple(held_out))
 
 
-def _of(cases: Sequence[Case], group_of: Sequence[str], sides: dict[str, str], side: str) -> list[Case]:
-    return [case for case, group in zip(cases, group_of, strict=True) if sides[group] == side]
-
-
 def _readings_by(case: Case, wanted: Callable[[str], bool]) -> Case:
     readings = tuple(reading for reading in case.record.readings if wanted(reading.reader))
     return replace(case, record=replace(case.record, readings=readings))
 
 
-def _groups(cases: Sequence[Case]) -> list[str]:
-    """The group of each case: patients that share a name or a picture are one."""
-    leader: dict[str, str] = {}
-
-    def lead(name: str) -> str:
-        while leader.setdefault(name, name) != name:
-            name = leader[name]
-        return name
-
-    names = [f"patient 0 {case.record.patient_id}" for case in cases]  # the 0 keeps the splits of earlier versions
-    for case, name in zip(cases, names, strict=True):
-        first, second = sorted((lead(name), lead(f"picture {case.digest}")))
-        leader[second] = first
-    return [lead(name) for name in names]
+def path_lengths(cases: Sequence[Case]) -> PathLengths:
+    """How long the readings of some cases are."""
+    return PathLengths.of(reading.scanpath for case in cases for reading in case.record.readings)
 
 
 def fingerprint(cases: Sequence[Case]) -> str:

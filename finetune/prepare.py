@@ -13,10 +13,10 @@ import torch
 from finetune.adapted import adapted_config
 from finetune.base import Base, load_base
 from finetune.before_after import answers, shown_cases
-from finetune.cases import Case, Split, fingerprint, read_cases, split_cases
+from finetune.cases import Case, Split, fingerprint, path_lengths, read_cases, split_cases
 from finetune.config import ConfigError, FinetuneConfig
 from finetune.ending import StopRequest
-from finetune.examples import ordered_cases
+from finetune.examples import ordered_cases, supervises_gaze
 from finetune.features import MOST_AT_ONCE, USUAL_PACE, FeatureStore, Pace, at_rest, encoded_cases, fill_features
 from finetune.look import Looked, look_at
 from finetune.records import BEGUN, FEATURES, write_json
@@ -25,6 +25,7 @@ from finetune.usual_place import Fitted, added_findings, find_place, fit_place
 from gazevlm_core.inference import GazeEngine
 from gazevlm_core.model.config import GazeConfig
 from gazevlm_core.model.places import pooled_tokens
+from gazevlm_core.phantom.truth import NO_FINDING
 from gazevlm_core.records import Diagnosis
 
 # What a resumed run may be told anew: where things lie and how they are computed, not what is learned.
@@ -72,9 +73,9 @@ def prepare(config: FinetuneConfig, run: Path, log: RunLog, stop: StopRequest) -
         Stopped: somebody wants the run to end.
     """
     log.phase("Reading the data")
-    cases = read_cases(config, stop.check)
-    split = split_cases(cases, config)
-    check_begun(run, config, fingerprint(cases), writes=log.writes)
+    cases = read_cases(config, stop.check, log.phase)
+    split = split_cases(cases, config, log.phase)
+    check_begun(run, config, fingerprint((*split.train, *split.held_out)), writes=log.writes)
     stop.check()
     log.phase("Loading the base")  # not where from: everybody reads it
     base = load_base(config, begun_revision(run))
@@ -91,6 +92,8 @@ def prepare(config: FinetuneConfig, run: Path, log: RunLog, stop: StopRequest) -
     placed = [one.place.name for one in fitted]
     rows = [name for name in new if name not in placed] if config.finding_weight > 0 else []  # else never trained
     gaze = adapted_config(known, config, split.train, rows, fitted)
+    for words in left_unlearned(split.train, config, gaze, [*placed, *rows]):
+        log.phase(words)
     if config.min_pixels or config.max_pixels:
         gaze = replace(gaze, pixel_limits=base.pixel_limits)
     log.phase(f"Scoring the base on {len(split.held_out)} held-out images", len(split.held_out))
@@ -108,6 +111,29 @@ def prepare(config: FinetuneConfig, run: Path, log: RunLog, stop: StopRequest) -
         config, split, base, store, gaze, tuple(fitted), (*placed, *rows), tuple(left_out), looked, believed,
         tuple(before),
     )  # fmt: skip
+
+
+def left_unlearned(
+    cases: Sequence[Case], config: FinetuneConfig, gaze: GazeConfig, added: Sequence[str]
+) -> list[str]:
+    """Sentences on findings that the base does not know by the names of the data, and on fixations beyond K.
+
+    Args:
+        cases: to learn from.
+        config: of the run.
+        gaze: of the adapter.
+        added: findings that its head gets.
+    """
+    told = []
+    unlearned = {name for case in cases for name in case.record.findings} - {NO_FINDING, *gaze.finding_names}
+    if added:
+        told.append(f"Findings that the base does not know, added to its head: {', '.join(sorted(added))}")
+    if unlearned:
+        told.append(f"Findings of the data that the head does not learn: {', '.join(sorted(unlearned))}")
+    cut = path_lengths(cases).words(gaze.num_gaze_tokens)
+    if cut and supervises_gaze(config.gaze_order, cases):
+        told.append(f"Scanpaths are cut: {cut}")
+    return told
 
 
 def check_begun(run: Path, config: FinetuneConfig, data: str, *, writes: bool) -> None:

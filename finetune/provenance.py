@@ -11,10 +11,11 @@ from typing import Any
 import yaml
 
 from finetune.base import Base
-from finetune.cases import Case, Split, fingerprint, parse_spec
+from finetune.cases import Case, Split, fingerprint, parse_spec, path_lengths, rule_of
 from finetune.config import FinetuneConfig
 from finetune.held_out import AUROC
 from finetune.records import PROVENANCE_FILE, Measure, Verdict, write_json
+from gazevlm_core.datasets.trained_on import TRAINED_ON, TrainedOn
 
 FORMAT, VERSION = "gazevlm-adapter", 1
 CARD, SCORES = "README.md", "finding_scores.json"
@@ -30,12 +31,14 @@ class Trained:
         seconds: of this process, from the first step on.
         device: "cpu" or the GPU's name.
         left_out: findings that the data name and too few images have or lack.
+        gaze_tokens: K, beyond which fixations are not taught; 0 where it is not known.
     """
 
     steps: int
     seconds: float
     device: str
     left_out: tuple[str, ...]
+    gaze_tokens: int = 0
 
 
 def provenance_values(
@@ -65,7 +68,9 @@ def provenance_values(
             "fingerprint": fingerprint(both),
             "datasets": [_dataset(spec, number, both) for number, spec in enumerate(config.annotations)],
             "findings_left_out": list(trained.left_out),
+            "fixations": _fixations(split, trained.gaze_tokens),
         },
+        TRAINED_ON: trained_on(config, split).to_values(),
         "annotations": [{"id": one, "sha256": read[one]} for one in sorted(read)],
         "split": {
             "train": [case.record.image_id for case in split.train],
@@ -78,6 +83,13 @@ def provenance_values(
         "measures": [asdict(one) for one in found],
         "verdict": asdict(verdict),
     }  # fmt: skip
+
+
+def trained_on(config: FinetuneConfig, split: Split) -> TrainedOn:
+    """Whom and what a run learns from, for whoever scores its adapter later."""
+    patients = (case.record.patient_id for case in split.train)
+    salt = fingerprint((*split.train, *split.held_out))  # another one for other data, the same for the same
+    return TrainedOn.of(salt, patients, (case.digest for case in split.train), rule_of(config))
 
 
 def public_places(config: FinetuneConfig) -> dict[str, Any]:
@@ -107,6 +119,18 @@ def _dataset(spec: str, number: int, cases: Sequence[Case]) -> dict[str, Any]:
         "images": len(own),
         "readings": len(readings),
         "annotators": sorted({reading.reader for reading in readings}),
+    }
+
+
+def _fixations(split: Split, steps: int) -> dict[str, Any]:
+    """What K leaves out of the readings that are learned from."""
+    lengths = path_lengths(split.train)
+    return {
+        "gaze_tokens": steps,
+        "all": lengths.fixations,
+        "beyond_gaze_tokens": lengths.beyond(steps) if steps else 0,
+        "gaze_tokens_for_95_percent": lengths.steps_that_keep(),
+        "words": lengths.words(steps) if steps else "",
     }
 
 
@@ -170,6 +194,8 @@ def scores_and_data(values: dict[str, Any]) -> str:
     )
     rows = "\n".join(_measure_row(one) for one in values["measures"])
     left_out = data["findings_left_out"]
+    cut = data.get("fixations", {}).get("words", "")  # earlier versions do not tell
+    cut = f"\nOf the scanpaths, {cut}.\n" if cut else ""
     learned = f"\nToo few images have or lack these findings, so they were not learned: {', '.join(left_out)}.\n"
     return f"""**{verdict['why']}**
 
@@ -187,7 +213,7 @@ learned from.
 | data set | images | scanpaths | annotators |
 |---|---|---|---|
 {sets}
-{learned if left_out else ""}
+{learned if left_out else ""}{cut}
 Fingerprint `{data['fingerprint']}`; `provenance.json` names every submission with its digest, the configuration, and
 the versions of the libraries."""
 

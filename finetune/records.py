@@ -21,10 +21,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from gazevlm_core.datasets.trained_on import PROVENANCE_FILE
+
 LOG_FILE, EXIT_FILE, STDOUT_FILE = "log.jsonl", "exit.json", "stdout.txt"
 BEGUN, TENSORBOARD = "begun.json", "tensorboard"
 CHECKPOINTS, FEATURES, BEFORE_AFTER, COMPLETE = "checkpoints", "features", "before_after", "COMPLETE"
-PROVENANCE_FILE = "provenance.json"
 Outcome = Literal["done", "stopped", "failed"]
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 # Exit status of the training process: what it says when exit.json could not be written.

@@ -153,7 +153,9 @@ class Training:
             step = self.selection.best_step
             trainer.accelerator.wait_for_everyone()
             load_weights(self.adapted, self.selection.best_folder())
-        return Trained(step, seconds, device_name(self.engine.model.device), self.prepared.left_out)
+        prepared = self.prepared
+        device = device_name(self.engine.model.device)
+        return Trained(step, seconds, device, prepared.left_out, prepared.gaze.num_gaze_tokens)
 
     def _was_over(self) -> bool:
         """Whether the run that is gone on from had stopped early, or would have, had it been let to score."""

@@ -1,7 +1,7 @@
 """Asking a model about the images of a data set, record by record; images are never held together in memory."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,8 +11,10 @@ from PIL import Image
 from evaluate.predictions import presence_margins
 from evaluate.ranks import ALONE, Ranks, in_turns
 from evaluate.step_scores import StepLooks, look_along
+from gazevlm_core.datasets.identity import picture_digest
 from gazevlm_core.datasets.record import StudyRecord
 from gazevlm_core.datasets.scanpath_files import FiledPath
+from gazevlm_core.datasets.trained_on import TrainedOn
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.images import ImageError, load_image
 from gazevlm_core.inference import EncodedImage, GazeEngine
@@ -21,6 +23,7 @@ from gazevlm_core.phantom.report import REPORT_QUESTION
 from gazevlm_core.phantom.truth import NO_FINDING
 
 UNREADABLE = "image that cannot be read"
+TRAINED_PICTURE = "picture that the adapter was trained on"
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,10 +54,11 @@ class Answer:
 
 @dataclass
 class Asked:
-    """Answers to all records, and what was left out."""
+    """Answers to all records, what was left out, and why images cannot be read, in a sentence for each."""
 
     answers: list[Answer] = field(default_factory=list)
     dropped: Counter[str] = field(default_factory=Counter)
+    unreadable: list[str] = field(default_factory=list)
 
 
 def ask_records(
@@ -64,10 +68,11 @@ def ask_records(
     batch_size: int = 16,
     asked: Callable[[int], object] = lambda count: None,
     ranks: Ranks = ALONE,
+    trained: Sequence[TrainedOn] = (),
 ) -> Asked:
     """Ask a model about every record; every process returns the answers of all.
 
-    An image that cannot be read is counted and left out.
+    An image that cannot be read is counted, named and left out; so is a picture that the model was trained on.
 
     Args:
         engine: the model, with its adapter if it has one.
@@ -75,11 +80,13 @@ def ask_records(
         batch_size: images at once.
         asked: called with the number of records of each finished batch.
         ranks: the processes that share the records.
+        trained: what the model and its adapter were trained on.
     """
+    learned = {picture for one in trained for picture in one.pictures}
     own: list[Asked] = []
     for batch in ranks.batches(records, batch_size):
         result = Asked()
-        loaded = list(_loaded(batch, result.dropped))
+        loaded = list(_loaded(batch, result, learned))
         if loaded:
             result.answers = _ask_batch(engine, [record for record, _ in loaded], [image for _, image in loaded])
         own.append(result)
@@ -88,6 +95,7 @@ def ask_records(
     for result in in_turns(ranks.gather(own)):
         whole.answers += result.answers
         whole.dropped += result.dropped
+        whole.unreadable += result.unreadable
     return whole
 
 
@@ -100,12 +108,20 @@ def filed_readings(record: StudyRecord, size: tuple[float, float]) -> tuple[File
     )
 
 
-def _loaded(batch: Sequence[StudyRecord], dropped: Counter[str]) -> Iterator[tuple[StudyRecord, Image.Image]]:
+def _loaded(
+    batch: Sequence[StudyRecord], result: Asked, learned: Collection[str]
+) -> Iterator[tuple[StudyRecord, Image.Image]]:
     for record in batch:
         try:
-            yield record, load_image(record.image_path).image
-        except ImageError:
-            dropped[UNREADABLE] += 1
+            image = load_image(record.image_path).image
+        except (ImageError, OSError) as error:
+            result.dropped[UNREADABLE] += 1
+            result.unreadable.append(f"{record.image_id}: {error}")
+            continue
+        if learned and picture_digest(image) in learned:
+            result.dropped[TRAINED_PICTURE] += 1
+            continue
+        yield record, image
 
 
 @torch.no_grad()

@@ -8,6 +8,9 @@ from evaluate.score_command import render_scores
 from evaluate.table import aligned, cell
 
 Values = Mapping[str, Any]
+UNKNOWN = (
+    "what the adapter was trained on cannot be known, since its provenance does not tell: these images may be among it"
+)
 SOURCES = {HEAD: "finding head", TEXT: "answer text"}
 _FINDING_HEADS = ("finding", "positive", "AUROC (floor 0.5)", "AUPRC", "floor", "F1", "floor", "calibration error")
 STEPS = {
@@ -42,10 +45,19 @@ def _heading(results: Values) -> str:
     if results["adapter"]:
         what += f" with adapter {results['adapter']}"
     dropped = ", ".join(f"{reason} {number}" for reason, number in results["dropped"].items()) or "nothing"
+    notes = [f"split: {results['split_note']}"] if results["split_note"] else []
+    learned = results["trained_on_left_out"]
+    if learned is None:
+        notes.append(UNKNOWN)
+    elif learned:
+        notes.append(f"left out, since the adapter was trained on their patients or pictures: {learned} records")
+    if results["unreadable"]:
+        notes.append(f"cannot be read: {'; '.join(results['unreadable'])}")
     return (
         f"{what}; intervals from {results['resamples']} resamples of patients; {results['seconds']:.0f} s\n"
         f"dropped: {dropped}\n"
         f"thresholds of F1 from {results['validation_records']} records of the validation split"
+        + "".join(f"\n{note}" for note in notes)
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from gazevlm_core.datasets.identity import ImageNames, image_name, without_ending
 from gazevlm_core.datasets.phantom import TRAINING_SEEDS, draw_case
 from gazevlm_core.datasets.scanpath_files import FiledPath, read_scanpaths
 from gazevlm_core.images import is_colored, load_image
@@ -105,11 +106,11 @@ def _of_image(readings: list[FiledPath], name: str) -> list[FiledPath]:
     ids = dict.fromkeys(reading.image_id for reading in readings)
     if len(ids) == 1:
         return readings
-    wanted = {name, os.path.splitext(name)[0]}
-    chosen = [reading for reading in readings if reading.image_id in wanted]
+    image = ImageNames([image_name(name)])
+    chosen = [reading for reading in readings if image.find(reading.image_id) is not None]
     if not chosen:
         raise CaseError(
-            f"The file has paths of {len(ids)} images, and none of them is called {os.path.splitext(name)[0][:60]!r}; "
+            f"The file has paths of {len(ids)} images, and none of them is called {without_ending(name)[:60]!r}; "
             "name the image file as its image_id, or keep the paths of this image."
         )
     return chosen

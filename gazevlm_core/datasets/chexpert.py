@@ -23,7 +23,7 @@ from gazevlm_core.datasets.label_policies import (
     Uncertain,
 )
 from gazevlm_core.datasets.record import DatasetError, StudyRecord
-from gazevlm_core.datasets.tables import Row, find_file, read_rows
+from gazevlm_core.datasets.tables import Once, Row, find_file, read_rows
 
 FOLDERS = ("CheXpert-v1.0-small", "CheXpert-v1.0")
 VIEW = "Frontal/Lateral"
@@ -72,17 +72,29 @@ class CheXpert:
         """
         self.dropped.clear()
         folder, checked = self._folder(), False
+        once = Once(f"{self.name}: {self.table}")
         for row in read_rows(folder / self.table, ("Path", VIEW, *CHEXPERT_LABELS), self.name):
             relative = self._relative(row["Path"])
             if relative is None:
                 self.dropped[OUTSIDE] += 1
                 continue
+            once.see(relative)
             if not checked:  # one message instead of a data set of missing images
                 need_folder(folder, relative.partition("/")[0], self.name)
                 checked = True
             record = self._record(row, relative, folder)
             if record is not None:
                 yield record
+
+    def image_files(self) -> Iterator[str]:
+        """Images of the table, of the views that are read, below the data set's folder."""
+        for row in read_rows(self._folder() / self.table, ("Path", VIEW), self.name):
+            relative = self._relative(row["Path"])
+            if relative is not None and self._wanted(row):
+                yield relative
+
+    def _wanted(self, row: Row) -> bool:
+        return not self.frontal_only or row[VIEW] == FRONTAL
 
     def _folder(self) -> Path:
         """The data set's folder: the first of root and the folders in it that holds the table."""
@@ -101,7 +113,7 @@ class CheXpert:
         patient = next((part for part in relative.split("/") if _PATIENT.fullmatch(part)), None)
         if patient is None:
             raise DatasetError(f"{where}: expected a folder patientNNNNN in Path")
-        if self.frontal_only and row[VIEW].strip() != FRONTAL:
+        if not self._wanted(row):
             self.dropped[NOT_FRONTAL] += 1
             return None
         findings = self.policy.findings(row, where)

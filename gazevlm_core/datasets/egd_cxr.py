@@ -7,7 +7,8 @@ development", Scientific Data 2021; https://physionet.org/content/egd-cxr/ (cred
 
 FPOGX and FPOGY are fractions of the 1920 x 1080 SCREEN, on which the image stood between paddings; FPOGS and FPOGD are
 seconds. `fixations.csv` holds all sessions one after another; it is read once, and of it only the rows of the image at
-hand are kept. A finding is that of the `*__chx` columns: 1 present, 0 absent, -1 and blank unknown.
+hand are kept. Findings are those of the `*__chx` columns, read as CheXpert's (`label_policies`): 1 present, 0 absent,
+-1 and blank unknown.
 """
 
 import json
@@ -16,9 +17,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path, PurePosixPath
 
+from gazevlm_core.datasets.label_policies import CHEXPERT_LABELS, CHEXPERT_NAMES, CONTRADICTION, LabelPolicy
 from gazevlm_core.datasets.record import Box, DatasetError, Reading, StudyRecord
 from gazevlm_core.datasets.reflacx import image_name
-from gazevlm_core.datasets.tables import Row, find_file, number, read_rows
+from gazevlm_core.datasets.tables import Row, by_id, find_file, id_of, number, read_rows
+from gazevlm_core.datasets.text_files import whole_text
 from gazevlm_core.scanpath import Fixation, Scanpath
 
 SCREEN_PX = (1920.0, 1080.0)
@@ -49,7 +52,7 @@ class EgdCxr:
         """Every image with fixations on it."""
         self.dropped.clear()
         sheet = find_file(self.root, "master_sheet.csv", self.name)
-        studies = {row["dicom_id"]: row for row in read_rows(sheet, MASTER, self.name)}
+        studies = master_rows(sheet, self.name)
         boxes = self._boxes()
         table = find_file(self.root, "fixations.csv", self.name)
         seen: set[str] = set()
@@ -60,6 +63,13 @@ class EgdCxr:
             record = self._record(dicom_id, studies.get(dicom_id), list(rows), boxes)
             if record is not None:
                 yield record
+
+    def image_files(self) -> Iterator[str]:
+        """Images of the master sheet, below the folder of MIMIC-CXR-JPG."""
+        sheet = find_file(self.root, "master_sheet.csv", self.name)
+        for row in read_rows(sheet, MASTER, self.name):
+            path = image_name(row["path"], f"{self.name}: {row['dicom_id'][:DICOM_ID_LENGTH]}")
+            yield f"files/{path}"
 
     def _record(
         self, dicom_id: str, study: Row | None, rows: list[Row], boxes: Mapping[str, list[Row]]
@@ -82,10 +92,10 @@ class EgdCxr:
         return StudyRecord(
             self.name,
             dicom_id,
-            study["patient_id"],
+            id_of(study, "patient_id", where),
             image,
             readings=(Reading(READER, scanpath),),
-            findings=chexpert_columns(study),
+            findings=chexpert_columns(study, where, self.dropped),
             report=self._report(dicom_id),
             boxes=self._image_boxes(boxes.get(dicom_id, []), image, where),
         )
@@ -125,11 +135,21 @@ class EgdCxr:
         if not path.is_file():
             return None
         try:
-            stamped = json.loads(path.read_text(encoding="utf-8"))["time_stamped_text"]
+            stamped = json.loads(whole_text(path))["time_stamped_text"]
             return " ".join(phrase["phrase"].strip() for phrase in stamped) or None
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             shown = PurePosixPath("audio_segmentation_transcripts", dicom_id, path.name)
             raise DatasetError(f"{self.name}: {shown} is no transcript with time_stamped_text and phrase") from error
+
+
+def master_rows(sheet: Path, dataset: str) -> dict[str, Row]:
+    """Rows of a master sheet by image.
+
+    Raises:
+        DatasetError: two rows of an image that differ in what is read of them.
+    """
+    told = (*MASTER, *(f"{name.replace(' ', '_')}{LABEL_END}" for name in sorted(CHEXPERT_NAMES)))
+    return by_id(read_rows(sheet, MASTER, dataset), "dicom_id", told, f"{dataset}: {sheet.name}")
 
 
 def screen_scanpath(rows: Sequence[Row], study: Row, where: str, dropped: Counter[str]) -> Scanpath | None:
@@ -167,11 +187,19 @@ def screen_scanpath(rows: Sequence[Row], study: Row, where: str, dropped: Counte
     return Scanpath(tuple(fixations), "eyetracker") if fixations else None
 
 
-def chexpert_columns(row: Row) -> dict[str, float]:
-    """Findings of the `*__chx` columns, by lower-case name; -1 and blank are unknown, "no finding" is none."""
-    found = {}
-    for column, text in row.items():
-        name = column.removesuffix(LABEL_END).replace("_", " ").strip()
-        if column.endswith(LABEL_END) and name != "no finding" and text.strip() in ("0", "0.0", "1", "1.0"):
-            found[name] = float(text)
-    return found
+def chexpert_columns(row: Row, where: str, dropped: Counter[str]) -> dict[str, float]:
+    """Findings of the `*__chx` columns; none, counted, where the row says "no finding" and names one.
+
+    Args:
+        row: of the master sheet; a column that it lacks is blank.
+        where: for errors.
+        dropped: gets CONTRADICTION.
+
+    Raises:
+        DatasetError: a label that is not 1, 0, -1 or blank.
+    """
+    labels = {label: row.get(label.lower().replace(" ", "_") + LABEL_END, "") for label in CHEXPERT_LABELS}
+    findings = LabelPolicy().findings(labels, where)
+    if findings is None:
+        dropped[CONTRADICTION] += 1
+    return findings or {}

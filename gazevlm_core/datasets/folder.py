@@ -6,28 +6,39 @@
     studies.jsonl       optional, a line per image: image_id, patient_id, findings {name: 1 or 0}, report, split,
                         question (that the report answers)
 
-What is missing masks its loss and its scores, nothing else.
+What is missing masks its loss and its scores, nothing else. Both files may name an image in either way: `a`, `a.png`;
+`sub\\a.png` is `sub/a.png`; letters may be composed or not. A record's image_id has no ending, except where two images
+differ in nothing else. What is the same patient is said in `datasets.identity`.
 """
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from gazevlm_core.datasets.identity import MOST_SHOWN, ImageNames, id_text, image_name, one_patient
+from gazevlm_core.datasets.label_policies import CONTRADICTION, known_finding
 from gazevlm_core.datasets.record import DatasetError, Reading, StudyRecord
 from gazevlm_core.datasets.scanpath_files import ScanpathFileError, ScanpathIndex
+from gazevlm_core.datasets.text_files import TextFileError, placed_lines
 from gazevlm_core.images import iter_image_files
+from gazevlm_core.phantom.truth import NO_FINDING
 
 IMAGES, SCANPATHS, STUDIES = "images", "scanpaths.jsonl", "studies.jsonl"
 PARQUET_ROWS = 64  # images at once
+NO_IMAGE = "scanpaths or study without an image"
 
 
 class GazeFolder:
     """One record per image.
 
+    "no finding" is no finding: where a study says so, all findings that the file names anywhere are absent in it. A
+    study that says so and names a finding has no findings, and is counted in `dropped`.
+
     Args:
         root: folder as above.
+        without_images: for `image_files` alone, where the images need not be there.
 
     Raises:
         DatasetError: neither images nor parquet files, or a file that cannot be read.
@@ -35,37 +46,40 @@ class GazeFolder:
 
     name = "folder"
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, without_images: bool = False) -> None:
         self.root = root
         self.dropped: Counter[str] = Counter()
-        if not (root / IMAGES).is_dir() and not any(root.glob("*.parquet")):
+        if not without_images and not (root / IMAGES).is_dir() and not any(root.glob("*.parquet")):
             raise DatasetError(f"{self.name}: {root} holds neither {IMAGES}/ nor *.parquet")
 
     def records(self) -> Iterator[StudyRecord]:
         """Every image, in the order of its name or of the parquet files."""
         self.dropped.clear()
         index = self._index()
-        studies = self._studies()
-        known = set(studies) | set(index.image_ids if index else ())
-        seen: set[str] = set()
-        for names, image in self._images():
-            image_id = next((name for name in names if name in known), names[-1])
-            if image_id in seen:
-                raise DatasetError(f"{self.name}: two images are called {image_id}; give their endings in image_id")
-            seen.add(image_id)
+        images = ImageNames(self._image_names())
+        filed = self._by_image(images, index.image_ids if index else ())
+        studies = self._studies(images)
+        named = {name for study in studies.values() for name in _findings(study)}
+        for name, image in self._images():
+            image_id = images.own(name)
             study = studies.get(image_id, {})
             yield StudyRecord(
                 self.name,
                 image_id,
-                str(study.get("patient_id") or image_id),
+                one_patient(study.get("patient_id"), image_id),
                 image,
-                readings=self._readings(index, image_id),
-                findings=_findings(study, image_id),
+                readings=self._readings(index, image_id, filed.get(image_id, [])),
+                findings=self._known(study, named),
                 report=study.get("report"),
-                published_split=study.get("split") or "",
+                published_split=id_text(study.get("split")),
                 question=study.get("question") or "",
             )
-        self.dropped["scanpaths or study without an image"] += len(known - seen)
+
+    def image_files(self) -> Iterator[str]:
+        """Files of images that scanpaths and studies speak of, below images/, with the endings that they are given."""
+        index = self._index()
+        named = [image_name(values["image_id"]) for _, values in self._study_lines()]
+        yield from sorted({f"{IMAGES}/{name}" for name in (*(index.image_ids if index else ()), *named)})
 
     def _index(self) -> ScanpathIndex | None:
         path = self.root / SCANPATHS
@@ -74,11 +88,29 @@ class GazeFolder:
         except ScanpathFileError as error:
             raise DatasetError(f"{self.name}: {error}") from None
 
-    def _readings(self, index: ScanpathIndex | None, image_id: str) -> tuple[Reading, ...]:
-        if index is None:
+    def _find(self, images: ImageNames, name: str) -> str | None:
+        """The image that a file names; None, counted, where there is none."""
+        try:
+            found = images.find(name)
+        except ValueError as error:
+            raise DatasetError(f"{self.name}: {error}") from None
+        self.dropped[NO_IMAGE] += found is None
+        return found
+
+    def _by_image(self, images: ImageNames, names: Iterable[str]) -> dict[str, list[str]]:
+        """Image -> what the file of scanpaths calls it."""
+        found: dict[str, list[str]] = {}
+        for name in names:
+            image_id = self._find(images, name)
+            if image_id is not None:
+                found.setdefault(image_id, []).append(name)
+        return found
+
+    def _readings(self, index: ScanpathIndex | None, image_id: str, names: list[str]) -> tuple[Reading, ...]:
+        if index is None or not names:
             return ()
         try:
-            found = index.read(image_id)
+            found = index.read(image_id, *names)
         except ScanpathFileError as error:
             raise DatasetError(f"{self.name}: {error}") from None
         self.dropped["fixation off the image"] += found.off_image
@@ -91,49 +123,126 @@ class GazeFolder:
             self.dropped["further submission of a reader"] += readings.setdefault(key, reading) is not reading
         return tuple(readings.values())
 
-    def _images(self) -> Iterator[tuple[tuple[str, ...], Path | bytes]]:
-        """Possible names of each image, and the image."""
+    def _image_paths(self) -> Iterator[tuple[str, Path]]:
         folder = self.root / IMAGES
-        if folder.is_dir():
-            for path in sorted(iter_image_files([folder])):
-                inner = path.relative_to(folder)
-                yield (inner.as_posix(), inner.with_suffix("").as_posix()), path
+        for path in sorted(iter_image_files([folder])):
+            yield image_name(path.relative_to(folder).as_posix()), path
+
+    def _image_names(self) -> list[str]:
+        """Every image; a name that is there twice is an error."""
+        if (self.root / IMAGES).is_dir():
+            names = [name for name, _ in self._image_paths()]
+        else:
+            names = [name for path in sorted(self.root.glob("*.parquet")) for name in _parquet_names(path, self.name)]
+        twice = [name for name, count in Counter(names).items() if count > 1]
+        if twice:
+            raise DatasetError(f"{self.name}: two images are called {twice[0]}; keep one")
+        return names
+
+    def _images(self) -> Iterator[tuple[str, Path | bytes]]:
+        """Name and file or bytes of each image."""
+        if (self.root / IMAGES).is_dir():
+            yield from self._image_paths()
             return
         for path in sorted(self.root.glob("*.parquet")):
             yield from _parquet_images(path, self.name)
 
-    def _studies(self) -> dict[str, Mapping[str, Any]]:
+    def _studies(self, images: ImageNames) -> dict[str, Mapping[str, Any]]:
         """Lines of studies.jsonl by image; words and numbers only, so they are kept."""
-        path = self.root / STUDIES
         found: dict[str, Mapping[str, Any]] = {}
-        if not path.is_file():
-            return found
-        with path.open(encoding="utf-8") as stream:
-            for number, line in enumerate(stream, start=1):
-                if not line.strip():
-                    continue
-                where = f"{self.name}: {STUDIES}, line {number}"
-                try:
-                    values = json.loads(line)
-                except ValueError as error:
-                    raise DatasetError(f"{where} is no JSON: {error}") from None
-                if not isinstance(values, dict) or not isinstance(values.get("image_id"), str):
-                    raise DatasetError(f"{where} needs an image_id")
-                for name in ("report", "question"):
-                    if not isinstance(values.get(name), (str, type(None))):
-                        raise DatasetError(f"{where}: {name} must be words")
-                found[values["image_id"]] = values
+        numbers: dict[str, int] = {}
+        for number, values in self._study_lines():
+            name = image_name(values["image_id"])
+            image_id = self._find(images, name)
+            key = name if image_id is None else image_id
+            before = numbers.setdefault(key, number)
+            if before != number:
+                both = f"lines {before} and {number} are both about {key}"
+                raise DatasetError(f"{self.name}: {STUDIES}, {both}; keep one")
+            if image_id is not None:
+                found[image_id] = values
         return found
 
+    def _study_lines(self) -> Iterator[tuple[int, Mapping[str, Any]]]:
+        """Number and checked values of every line."""
+        path = self.root / STUDIES
+        if not path.is_file():
+            return
+        try:
+            for number, _, line in placed_lines(path):
+                if line.strip():
+                    yield number, _checked(line, f"{self.name}: {STUDIES}, line {number}")
+        except TextFileError as error:
+            raise DatasetError(f"{self.name}: {error}") from None
 
-def _findings(study: Mapping[str, Any], image_id: str) -> dict[str, float]:
+    def _known(self, study: Mapping[str, Any], named: Iterable[str]) -> dict[str, float]:
+        """Findings of a study; `named` are those of all studies."""
+        findings = _findings(study)
+        nothing = findings.pop(NO_FINDING, 0.0) == 1.0
+        if not nothing:
+            return findings
+        if 1.0 in findings.values():
+            self.dropped[CONTRADICTION] += 1
+            return {}
+        return {name: 0.0 for name in sorted(named) if name != NO_FINDING}
+
+
+def _checked(line: str, where: str) -> Mapping[str, Any]:
+    """Values of a line of studies.jsonl.
+
+    Raises:
+        DatasetError: it is none.
+    """
+    try:
+        values = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise DatasetError(f"{where} is no JSON: {error}") from None
+    try:
+        if not isinstance(values, dict) or not image_name(values.get("image_id")):
+            raise DatasetError(f"{where} needs an image_id")
+    except ValueError as error:
+        raise DatasetError(f"{where} needs an image_id: {error}") from None
+    for name in ("patient_id", "split"):
+        try:
+            id_text(values.get(name))
+        except ValueError as error:
+            raise DatasetError(f"{where}: {name}: {error}") from None
+    words: dict[str, str | None] = {}
+    for name in ("report", "question"):
+        text = values.get(name)
+        words[name] = None if text is not None and text != text else text  # NaN
+        if not isinstance(words[name], (str, type(None))):
+            raise DatasetError(f"{where}: {name} must be words")
+    _findings(values)
+    return {**values, **words}
+
+
+def _findings(study: Mapping[str, Any]) -> dict[str, float]:
+    """Findings that a study knows, by name; those of CheXpert by the project's names for them.
+
+    Raises:
+        DatasetError: another value than 1, 0, null or NaN, or one finding under two names that do not agree.
+    """
     findings = study.get("findings") or {}
-    if not isinstance(findings, dict) or any(value not in (0, 1, None) for value in findings.values()):
-        raise DatasetError(f"folder: {STUDIES}, {image_id}: findings must be names with 1, 0 or null")
-    return {name: float(value) for name, value in findings.items() if value is not None}
+    where = f"folder: {STUDIES}, {study.get('image_id')}"
+    if not isinstance(findings, dict):
+        raise DatasetError(f"{where}: findings must be names with 1, 0 or null")
+    found: dict[str, float] = {}
+    for label, value in findings.items():
+        if value is None or value != value:  # NaN
+            continue
+        if value not in (0, 1):
+            shown = f"{label[:MOST_SHOWN]} is {repr(value)[:MOST_SHOWN]}"
+            raise DatasetError(
+                f"{where}: findings must be names with 1, 0 or null, and {shown}; leave out what is unsure"
+            )
+        name = known_finding(label)
+        if found.setdefault(name, float(value)) != value:
+            raise DatasetError(f"{where}: findings say of {name}, under two names, that it is there and is not")
+    return found
 
 
-def _parquet_images(path: Path, dataset: str) -> Iterator[tuple[tuple[str, ...], bytes]]:
+def _parquet_file(path: Path, dataset: str) -> Any:  # noqa: ANN401 (pyarrow has no types)
     from pyarrow import ArrowInvalid, parquet  # comes with `datasets`; late, since it is heavy
 
     try:
@@ -143,9 +252,28 @@ def _parquet_images(path: Path, dataset: str) -> Iterator[tuple[tuple[str, ...],
     missing = [name for name in ("image_id", "image") if name not in table.schema_arrow.names]
     if missing:
         raise DatasetError(f"{dataset}: {path.name} lacks the column {missing[0]!r}")
-    for batch in table.iter_batches(PARQUET_ROWS, columns=["image_id", "image"]):
+    return table
+
+
+def _parquet_name(value: object, path: Path, dataset: str) -> str:
+    try:
+        name = image_name(value)
+    except ValueError:
+        name = ""
+    if not name:
+        raise DatasetError(f"{dataset}: {path.name} has an image without an image_id")
+    return name
+
+
+def _parquet_names(path: Path, dataset: str) -> Iterator[str]:
+    for batch in _parquet_file(path, dataset).iter_batches(columns=["image_id"]):
+        yield from (_parquet_name(row["image_id"], path, dataset) for row in batch.to_pylist())
+
+
+def _parquet_images(path: Path, dataset: str) -> Iterator[tuple[str, bytes]]:
+    for batch in _parquet_file(path, dataset).iter_batches(PARQUET_ROWS, columns=["image_id", "image"]):
         for row in batch.to_pylist():
             image = row["image"]["bytes"] if isinstance(row["image"], dict) else row["image"]
             if not isinstance(image, bytes):
                 raise DatasetError(f"{dataset}: {path.name}, {row['image_id']}: image must hold bytes")
-            yield (str(row["image_id"]),), image
+            yield _parquet_name(row["image_id"], path, dataset), image

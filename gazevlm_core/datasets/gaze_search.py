@@ -14,7 +14,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from gazevlm_core.datasets.identity import id_text, image_name
+from gazevlm_core.datasets.label_policies import finding_name
 from gazevlm_core.datasets.record import DatasetError, Reading, StudyRecord
+from gazevlm_core.datasets.text_files import TextFileError, whole_text
 from gazevlm_core.scanpath import Fixation, Scanpath
 
 SIDE_PX = 224.0
@@ -49,22 +52,26 @@ class GazeSearch:
             if image is None:
                 self.dropped["image missing"] += 1
                 continue
-            readings = [Reading(str(entry["subject"]), path) for entry in entries if (path := self._scanpath(entry))]
+            readings = [Reading(entry["subject"], path) for entry in entries if (path := self._scanpath(entry))]
             if not readings:
                 self.dropped["no fixation on the image"] += 1
                 continue
             conditions = {entry["condition"] for entry in entries}
-            known = {PRESENT: {task.lower(): 1.0}, ABSENT: {task.lower(): 0.0}}
+            known = {PRESENT: {finding_name(task): 1.0}, ABSENT: {finding_name(task): 0.0}}
             findings = known.get(next(iter(conditions)), {}) if len(conditions) == 1 else {}
             splits = "+".join(sorted({str(entry["split"]) for entry in entries}))
             # patients are not told: an image stands for one
             yield StudyRecord(self.name, image_id, image_id, image, tuple(readings), findings, published_split=splits)
 
+    def image_files(self) -> Iterator[str]:
+        """Images of the file, as it names them; an ending may be missing."""
+        yield from dict.fromkeys(entry["name"] for entry in self._entries())
+
     def _entries(self) -> list[Mapping[str, Any]]:
         try:
-            entries = json.loads(self.table.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise DatasetError(f"{self.name}: cannot read {self.table}: {error.strerror}") from None
+            entries = json.loads(whole_text(self.table))
+        except TextFileError as error:
+            raise DatasetError(f"{self.name}: {error}") from None
         except ValueError as error:
             raise DatasetError(f"{self.name}: {self.table.name} is no JSON: {error}") from None
         if not isinstance(entries, list):
@@ -75,7 +82,11 @@ class GazeSearch:
                 raise DatasetError(f"{self.name}: {self.table.name}, object {place} lacks {missing[0]!r}")
             if not isinstance(entry["name"], str) or not isinstance(entry["task"], str):
                 raise DatasetError(f"{self.name}: {self.table.name}, object {place}: name and task must be words")
-        return entries
+            try:
+                id_text(entry["subject"])
+            except ValueError as error:
+                raise DatasetError(f"{self.name}: {self.table.name}, object {place}: subject: {error}") from None
+        return [{**entry, "name": image_name(entry["name"]), "subject": id_text(entry["subject"])} for entry in entries]
 
     def _image(self, image_id: str) -> Path | None:
         if Path(image_id).name != image_id:

@@ -2,6 +2,9 @@
 
 Source: Irvin et al., "CheXpert: a large chest radiograph dataset with uncertainty labels and expert comparison",
 AAAI 2019. A column holds 1 (present), 0 (absent), -1 (uncertain) or nothing (not mentioned in the report).
+
+Models that know findings know them by CheXpert's names, so labels of other sets that mean the same get them, SAME_AS;
+what is in neither list keeps its own name, and is another finding than those of a model.
 """
 
 from collections.abc import Mapping
@@ -21,19 +24,42 @@ CHEXPERT_LABELS: tuple[str, ...] = (
     "Pneumonia", "Atelectasis", "Pneumothorax", "Pleural Effusion", "Pleural Other", "Fracture", SUPPORT_DEVICES,
 )  # fmt: skip
 
+# Label of a data set, in lower case -> CheXpert's name for it. REFLACX: as its authors match the two, in the code of
+# Bigolin Lanfredi et al., "Localization supervision of chest x-ray classifiers using label-specific eye-tracking
+# annotation", 2022 (https://github.com/ricbl/eye-tracking-localization, list_labels.py). CheXpert calls nodules and
+# masks lung lesions.
+SAME_AS: Mapping[str, str] = {
+    "pulmonary edema": "edema",
+    "enlarged cardiac silhouette": "cardiomegaly",
+    "wide mediastinum": "enlarged cardiomediastinum",
+    "abnormal mediastinal contour": "enlarged cardiomediastinum",
+    "acute fracture": "fracture",
+    "lung nodule or mass": "lung lesion",
+    "nodule/mass": "lung lesion",
+    "effusion": "pleural effusion",
+}
+
 CONTRADICTION = "no finding and a finding"
 NOT_FRONTAL = "not a frontal view"
+CHEXPERT_NAMES = frozenset(" ".join(label.lower().split()) for label in CHEXPERT_LABELS)
 _NO_VALUE: Mapping[str, float | None] = {"ignore": None, "zeros": 0.0, "ones": 1.0}
 
 
 def finding_name(label: str, renamed: Mapping[str, str] | None = None) -> str:
-    """Name of a finding as the project has it: lower-case words with spaces.
+    """Name of a finding as the project has it: lower-case words with spaces, CheXpert's where it has one.
 
     Args:
         label: as the data set has it.
-        renamed: label -> name, where another word is meant.
+        renamed: label -> name, where another word is meant in this data set.
     """
-    return (renamed or {}).get(label, label.replace("_", " ").lower())
+    words = " ".join(label.replace("_", " ").lower().split())
+    return (renamed or {}).get(label) or SAME_AS.get(words, words)
+
+
+def known_finding(label: str) -> str:
+    """As `finding_name` where that is one of CheXpert's; any other name of anybody's own stays as it is."""
+    name = finding_name(label)
+    return name if name in CHEXPERT_NAMES else label.strip()
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from gazevlm_core.datasets.identity import id_text
 from gazevlm_core.datasets.image_files import OUTSIDE, find_image, leaves_root, need_folder
 from gazevlm_core.datasets.label_policies import (
     CHEXPERT_LABELS,
@@ -25,13 +26,14 @@ from gazevlm_core.datasets.label_policies import (
     Uncertain,
 )
 from gazevlm_core.datasets.record import DatasetError, StudyRecord
-from gazevlm_core.datasets.tables import Row, find_file, read_rows
+from gazevlm_core.datasets.tables import Once, Row, find_file, id_of, read_rows
 
 METADATA = "mimic-cxr-2.0.0-metadata.csv"
 LABELS = "mimic-cxr-2.0.0-chexpert.csv"
 SPLIT = "mimic-cxr-2.0.0-split.csv"
 IMAGES = "files"
 STUDY = ("subject_id", "study_id")
+METADATA_COLUMNS = ("dicom_id", *STUDY, "ViewPosition")
 FRONTAL_VIEWS = ("AP", "PA")
 
 NO_LABELS = "image of a study without labels"
@@ -78,8 +80,10 @@ class MimicCxrLabels:
         metadata, labels, split = (self._table(name) for name in (METADATA, LABELS, SPLIT))
         folder = need_folder(self.root, IMAGES, self.name)
         findings, splits = self._findings(labels), self._splits(split)
-        for row in read_rows(metadata, ("dicom_id", *STUDY, "ViewPosition"), self.name):
-            if self.frontal_only and row["ViewPosition"].strip() not in FRONTAL_VIEWS:
+        once = Once(f"{self.name}: {METADATA}")
+        for row in read_rows(metadata, METADATA_COLUMNS, self.name):
+            once.see(row["dicom_id"])
+            if not self._wanted(row):
                 self.dropped[NOT_FRONTAL] += 1
                 continue
             study = _study(row)
@@ -89,6 +93,16 @@ class MimicCxrLabels:
             record = self._record(row, folder, findings[study], splits.get(study, ""))
             if record is not None:
                 yield record
+
+    def image_files(self) -> Iterator[str]:
+        """Images of labelled studies, of the views that are read."""
+        labelled = {_study(row) for row in read_rows(self._table(LABELS), STUDY, self.name)}
+        for row in read_rows(self._table(METADATA), METADATA_COLUMNS, self.name):
+            if self._wanted(row) and _study(row) in labelled:
+                yield f"{IMAGES}/{_folder_of(row)}/{row['dicom_id']}.jpg"
+
+    def _wanted(self, row: Row) -> bool:
+        return not self.frontal_only or row["ViewPosition"] in FRONTAL_VIEWS
 
     def _table(self, name: str) -> Path:
         if (self.root / f"{name}.gz").is_file() and not (self.root / name).is_file():
@@ -103,14 +117,15 @@ class MimicCxrLabels:
             labels = tuple(row[label] for label in CHEXPERT_LABELS)
             if labels not in shared:
                 shared[labels] = self.policy.findings(row, f"{self.name}: {LABELS}, study {row['study_id'][:20]}")
-            found[_study(row)] = shared[labels]
+            if found.setdefault(_study(row), shared[labels]) != shared[labels]:
+                raise DatasetError(f"{self.name}: {LABELS} has two rows of study {row['study_id'][:20]} that differ")
         return found
 
     def _splits(self, table: Path) -> dict[str, str]:
         """Name of the split by study."""
         found: dict[str, str] = {}
         for row in read_rows(table, (*STUDY, "split"), self.name):
-            split = sys.intern(row["split"].strip())
+            split = sys.intern(row["split"])
             if found.setdefault(_study(row), split) != split:
                 raise DatasetError(f"{self.name}: {SPLIT} has study {row['study_id'][:20]} in two splits")
         return found
@@ -119,11 +134,12 @@ class MimicCxrLabels:
         if findings is None:
             self.dropped[CONTRADICTION] += 1
             return None
-        subject, study, dicom = row["subject_id"], row["study_id"], row["dicom_id"]
+        subject, study = (id_of(row, column, f"{self.name}: {METADATA}, {row['dicom_id'][:64]}") for column in STUDY)
+        dicom = row["dicom_id"]
         if any(map(leaves_root, (subject, study, dicom))):  # each by itself: within a path they might hide it
             self.dropped[OUTSIDE] += 1
             return None
-        relative = f"p{subject[:2]}/p{subject}/s{study}"
+        relative = _folder_of(row)
         image = find_image(f"{relative}/{dicom}.jpg", [folder], self.dropped)
         if image is None:
             return None
@@ -136,4 +152,10 @@ class MimicCxrLabels:
 
 def _study(row: Row) -> str:
     """Subject and study: a table that has a study under another subject does not speak of it."""
-    return f"{row['subject_id']}/{row['study_id']}"
+    return "/".join(id_text(row[column]) for column in STUDY)
+
+
+def _folder_of(row: Row) -> str:
+    """Folder of a study below files/."""
+    subject, study = (id_text(row[column]) for column in STUDY)
+    return f"p{subject[:2]}/p{subject}/s{study}"

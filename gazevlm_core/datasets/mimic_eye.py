@@ -18,10 +18,11 @@ from itertools import groupby
 from pathlib import Path
 
 from gazevlm_core.datasets.egd_cxr import FIXATIONS as EGD_FIXATIONS
-from gazevlm_core.datasets.egd_cxr import MASTER, READER, chexpert_columns, screen_scanpath
+from gazevlm_core.datasets.egd_cxr import READER, chexpert_columns, master_rows, screen_scanpath
+from gazevlm_core.datasets.identity import id_text
 from gazevlm_core.datasets.record import DatasetError, Reading, StudyRecord
 from gazevlm_core.datasets.reflacx import METADATA, PRESENT_FROM, certain_findings, image_size, is_true, read_fixations
-from gazevlm_core.datasets.tables import Row, find_file, path_part, read_rows
+from gazevlm_core.datasets.tables import Row, by_id, find_file, path_part, read_rows
 
 MASTER_SHEET = "spreadsheets/EyeGaze/master_sheet_with_updated_stayId.csv"
 IMAGE_TABLE = "spreadsheets/cxr_meta.csv"
@@ -48,17 +49,23 @@ class MimicEye:
         """Every reading with fixations on its image."""
         self.dropped.clear()
         table = find_file(self.root, IMAGE_TABLE, self.name)
-        studies = {row["dicom_id"]: row["study_id"] for row in read_rows(table, IMAGE_COLUMNS, self.name)}
-        sheet = {
-            row["dicom_id"]: row
-            for row in read_rows(find_file(self.root, MASTER_SHEET, self.name), MASTER, self.name)
-        }
+        where = f"{self.name}: {table.name}"
+        rows = by_id(read_rows(table, IMAGE_COLUMNS, self.name), "dicom_id", IMAGE_COLUMNS, where)
+        studies = {dicom_id: id_text(row["study_id"]) for dicom_id, row in rows.items()}
+        master = find_file(self.root, MASTER_SHEET, self.name)
+        sheet = master_rows(master, self.name)
         patients = sorted(path for path in self.root.glob("patient_*") if path.is_dir())
         if not patients:
             raise DatasetError(f"{self.name}: there is no folder patient_... in {self.root}")
         for patient in patients:
             yield from self._reflacx(patient, studies)
             yield from self._eye_gaze(patient, sheet)
+
+    def image_files(self) -> Iterator[str]:
+        """Images of the table of images, of readings or not."""
+        for row in read_rows(find_file(self.root, IMAGE_TABLE, self.name), IMAGE_COLUMNS, self.name):
+            patient, study = id_text(row["subject_id"]), id_text(row["study_id"]).removeprefix("s")
+            yield f"patient_{patient}/CXR-JPG/s{study}/{row['dicom_id']}.jpg"
 
     def _reflacx(self, patient: Path, studies: Mapping[str, str]) -> Iterator[StudyRecord]:
         table = patient / "REFLACX" / "metadata.csv"
@@ -77,7 +84,7 @@ class MimicEye:
             fixations = find_file(patient, f"REFLACX/main_data/{reading_id}/fixations.csv", self.name)
             scanpath = read_fixations(fixations, image_size(row, where), self.name, self.dropped)
             findings = certain_findings(row, METADATA, self.present_from, where)
-            reading = None if scanpath is None else Reading(reading_id, scanpath)
+            reading = None if scanpath is None else Reading("", scanpath, reading_id)
             record = self._record(patient, study_id, row["dicom_id"], reading, findings, row["split"])
             if record is not None:
                 yield record
@@ -94,7 +101,8 @@ class MimicEye:
             where = f"{self.name}: {patient.name}, {dicom_id}"
             scanpath = screen_scanpath(list(rows), study, where, self.dropped)
             reading = None if scanpath is None else Reading(READER, scanpath)
-            record = self._record(patient, study["study_id"], dicom_id, reading, chexpert_columns(study), "")
+            findings = chexpert_columns(study, where, self.dropped)
+            record = self._record(patient, id_text(study["study_id"]), dicom_id, reading, findings, "")
             if record is not None:
                 yield record
 

@@ -18,9 +18,9 @@ class Reading:
     """How one reader looked at an image.
 
     Args:
-        reader: pseudonym, or name of the reading where the reader is not told; "" where there is neither.
+        reader: pseudonym; "" where the data set does not say who looked.
         scanpath: on the upright image.
-        reading_id: of the submission that it was; "" where the data set names none.
+        reading_id: of the reading, or of the submission that it was; "" where the data set names none.
         digest: SHA-256 of the submission's record, 64 hex digits; "" where it is not told.
     """
 
@@ -89,4 +89,9 @@ class StudySource(Protocol):
 
     def records(self) -> Iterator[StudyRecord]:
         """Every record, in the files' order; errors are `DatasetError`."""
+        ...
+
+    def image_files(self) -> Iterator[str]:
+        """Every image that the tables ask for, below the data set's folder or that of its images; none is opened, and
+        they need not be there. Errors are `DatasetError`."""
         ...

@@ -6,20 +6,26 @@ x-rays", Scientific Data 2022; https://physionet.org/content/reflacx-xray-locali
     main_data/metadata_phase_{1,2,3}.csv   main_data/<id>/{fixations,timestamps_transcription}.csv
     gaze_data/<id>/gaze.csv                (1000 Hz; only where raw=True)
 
-Positions are image pixels, times seconds since the audio began. Labels are certainties 0 to 5, and those of phase 1 are
-others than those of phases 2 and 3; a finding counts as present from `present_from` on, and as absent at 0; what lies
-between is unknown. Images are those of MIMIC-CXR-JPG, whose folder is given apart.
+Positions are image pixels, times seconds since the audio began. Labels are the greatest certainty of all ellipses that
+were drawn for one, which the data set's own README gives as: 0 not selected, 1 unlikely (below 10%), 2 less likely
+(about 25%), 3 possibly (about 50%), 4 suspicious for, or probably (about 75%), 5 consistent with (above 90%). A finding
+counts as present from 3 on, as where its authors compare readers, and as absent at 0; 1 and 2 are unknown. Labels of
+phase 1 are others than those of phases 2 and 3; `label_policies.SAME_AS` has those with a name of CheXpert's, PARTS
+what makes up two more, and the others keep their names. "Other" (words) and "Quality issue" are no findings. Who read
+is not told: an id is the phase, the trial and a number drawn by chance, so readings have an id and no reader. Images
+are those of MIMIC-CXR-JPG, whose folder is given apart.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from gazevlm_core.datasets.detection import GazeStream, Thresholds, detect_by_velocity, to_scanpath
+from gazevlm_core.datasets.label_policies import finding_name
 from gazevlm_core.datasets.record import DatasetError, Reading, StudyRecord
-from gazevlm_core.datasets.tables import Row, find_file, number, path_part, read_rows
+from gazevlm_core.datasets.tables import Row, find_file, id_of, number, path_part, read_rows
 from gazevlm_core.scanpath import Fixation, Scanpath
 
 PHASES = (1, 2, 3)
@@ -31,7 +37,19 @@ SAMPLES = (
     "timestamp_sample", "x_position", "y_position", "angular_resolution_x_pixels_per_degree",
     "angular_resolution_y_pixels_per_degree",
 )  # fmt: skip
-PRESENT_FROM = 3  # of 5: "possibly" (1, 2) stays unknown
+MOST_CERTAIN = 5
+PRESENT_FROM = 3  # possibly
+NO_FINDINGS = ("Other", "Quality issue")
+# Finding -> its kinds, by the names that they have in one phase or another. There where a kind is, absent where all
+# are. Lung opacity: as the data set's authors match its labels with CheXpert's (see `label_policies.SAME_AS`), and as
+# CheXpert's own hierarchy has it.
+PARTS: Mapping[str, tuple[tuple[str, ...], ...]] = {
+    "lung lesion": (("mass",), ("nodule",)),
+    "lung opacity": (
+        ("edema",), ("atelectasis",), ("consolidation",), ("groundglass opacity",), ("lung lesion",),
+        ("interstitial lung disease", "fibrosis"),
+    ),
+}  # fmt: skip
 
 
 class Reflacx:
@@ -41,7 +59,7 @@ class Reflacx:
         root: folder that holds main_data.
         images: folder of MIMIC-CXR-JPG that holds files/.
         raw: find fixations in the raw stream by I-VT instead of taking the published ones (EyeLink's parser).
-        present_from: least certainty at which a finding counts as present.
+        present_from: least certainty, 1 to 5, at which a finding counts as present.
         limits: of the detector; None for the usual ones.
     """
 
@@ -70,6 +88,15 @@ class Reflacx:
                 if record is not None:
                     yield record
 
+    def image_files(self) -> Iterator[str]:
+        """Images of the readings that are used, below the folder of MIMIC-CXR-JPG."""
+        for phase in PHASES:
+            table = find_file(self.root, f"main_data/metadata_phase_{phase}.csv", self.name)
+            for row in read_rows(table, METADATA, self.name):
+                if not is_true(row["eye_tracking_data_discarded"]):
+                    path = image_name(row["image"], f"{self.name}: {table.name}, {row['id']}")
+                    yield f"files/{path}"
+
     def _record(self, row: Row, where: str) -> StudyRecord | None:
         if is_true(row["eye_tracking_data_discarded"]):
             self.dropped["eye tracking discarded by its authors"] += 1
@@ -85,9 +112,9 @@ class Reflacx:
         return StudyRecord(
             self.name,
             row["dicom_id"],
-            row["subject_id"],
+            id_of(row, "subject_id", where),
             image,
-            readings=(Reading(row["id"], scanpath),),
+            readings=(Reading("", scanpath, row["id"]),),
             findings=certain_findings(row, METADATA, self.present_from, where),
             report=self._report(row["id"]),
             published_split=row["split"],
@@ -161,21 +188,39 @@ def image_size(row: Row, where: str) -> tuple[float, float]:
 
 
 def certain_findings(row: Row, others: tuple[str, ...], present_from: int, where: str) -> Mapping[str, float]:
-    """Findings of certainty 0 (absent) or `present_from` and more (present), by lower-case name.
+    """Findings of certainty 0 (absent) or `present_from` and more (present); see the head of this file.
 
-    A column with True and False, such as "Quality issue", is no certainty scale and taken as it stands.
+    A column with True and False, such as "Support devices", is no certainty scale and taken as it stands.
+
+    Raises:
+        DatasetError: a certainty that is none of 0 to 5.
     """
-    found: dict[str, float] = {}
+    said: dict[str, list[float | None]] = {}
     for column, text in row.items():
-        if column in others or not column or not text.strip():
+        if column in (*others, *NO_FINDINGS) or not column or not text:
             continue
-        if text.strip().lower() in ("true", "false"):
-            found[column.lower()] = float(is_true(text))
-            continue
-        certainty = number(row, column, where)
-        if certainty is not None and (certainty >= present_from or certainty == 0):
-            found[column.lower()] = float(certainty >= present_from)
-    return found
+        value = float(is_true(text)) if text.lower() in ("true", "false") else None
+        if value is None:
+            certainty = number(row, column, where)
+            if certainty is None:
+                continue
+            if certainty not in range(MOST_CERTAIN + 1):
+                raise DatasetError(f"{where}: {column} is {text[:40]!r}, expected a certainty of 0 to {MOST_CERTAIN}")
+            value = 1.0 if certainty >= present_from else 0.0 if certainty == 0 else None
+        said.setdefault(finding_name(column), []).append(value)
+    for name, kinds in PARTS.items():
+        known = [[value for part in kind for value in said.get(part, [])] for kind in kinds]
+        if name not in said and any(known):
+            said[name] = [_together(values) if values else None for values in known]
+    together = {name: _together(values) for name, values in said.items()}
+    return {name: value for name, value in together.items() if value is not None}
+
+
+def _together(values: Sequence[float | None]) -> float | None:
+    """There where one says so, absent where all do, else unknown."""
+    if 1.0 in values:
+        return 1.0
+    return None if None in values else 0.0
 
 
 def image_name(path: str, where: str) -> PurePosixPath:

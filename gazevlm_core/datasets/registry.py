@@ -1,6 +1,6 @@
 """Every real data set by the name that commands take, with what its adapter needs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,6 +50,27 @@ ADAPTERS: dict[str, Adapter] = {
 }
 
 
+def wanted_images(name: str, root: Path) -> Iterator[str]:
+    """Image files that a data set's tables ask for, each once, in their order; the images need not be there.
+
+    Args:
+        name: one of ADAPTERS.
+        root: its folder; for "gazesearch", its JSON file.
+
+    Raises:
+        DatasetError: an unknown name, nothing at `root`, or a table that cannot be read.
+    """
+    adapter = _adapter(name, root)
+    if adapter.open_root is GazeFolder:
+        source: StudySource = GazeFolder(root, without_images=True)
+    elif adapter.open_root is not None:
+        source = adapter.open_root(root)
+    else:
+        assert adapter.open_with_images is not None
+        source = adapter.open_with_images(root, root)
+    yield from dict.fromkeys(source.image_files())
+
+
 def open_dataset(name: str, root: Path, images: Path | None = None) -> StudySource:
     """A data set, unread.
 
@@ -61,11 +82,7 @@ def open_dataset(name: str, root: Path, images: Path | None = None) -> StudySour
     Raises:
         DatasetError: an unknown name, nothing at `root`, or a folder of images that is needed or useless.
     """
-    adapter = ADAPTERS.get(name)
-    if adapter is None:
-        raise DatasetError(f"there is no data set {name!r}; choose one of: {', '.join(ADAPTERS)}")
-    if not root.exists():
-        raise DatasetError(f"{name}: there is nothing at {root}")
+    adapter = _adapter(name, root)
     if adapter.open_root is not None:
         if images is not None:
             raise DatasetError(f"{name}: its images lie in its own folder; leave out the folder of images")
@@ -76,3 +93,12 @@ def open_dataset(name: str, root: Path, images: Path | None = None) -> StudySour
     if not images.is_dir():
         raise DatasetError(f"{name}: there is no folder of images at {images}; check its path")
     return adapter.open_with_images(root, images)
+
+
+def _adapter(name: str, root: Path) -> Adapter:
+    adapter = ADAPTERS.get(name)
+    if adapter is None:
+        raise DatasetError(f"there is no data set {name!r}; choose one of: {', '.join(ADAPTERS)}")
+    if not root.exists():
+        raise DatasetError(f"{name}: there is nothing at {root}")
+    return adapter

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from gazevlm_core.datasets.identity import id_text
 from gazevlm_core.datasets.image_files import find_image, need_folder
 from gazevlm_core.datasets.pixel_boxes import Edges, are_blank, clip_box, corner_and_size, four_numbers
 from gazevlm_core.datasets.record import Box, DatasetError, StudyRecord
@@ -81,10 +82,15 @@ class RsnaPneumonia:
                     self.name, image_id, image_id, image, findings=findings, boxes=self._boxes(labels.edges)
                 )
 
+    def image_files(self) -> Iterator[str]:
+        """Images of the table."""
+        for row in read_rows(find_file(self.root, TABLE, self.name), ("patientId",), self.name):
+            yield f"{IMAGES}/{row['patientId']}.dcm"
+
     def _images(self, table: Path) -> dict[str, _Labels]:
         images: dict[str, _Labels] = {}
         for row in read_rows(table, ("patientId", *BOX, "Target"), self.name):
-            target = row["Target"].strip()
+            target = id_text(row["Target"])
             if target not in ("0", "1"):
                 where = f"{self.name}: {TABLE}, {row['patientId'][:64]}"
                 raise DatasetError(f"{where}: Target is {target[:40]!r}, expected 0 or 1")
@@ -93,7 +99,7 @@ class RsnaPneumonia:
 
     def _add(self, row: Row, labels: _Labels) -> None:
         texts = [row[column] for column in BOX]
-        target, blank = row["Target"].strip(), are_blank(texts)
+        target, blank = id_text(row["Target"]), are_blank(texts)
         if target != labels.target:
             conflict = BOTH_TARGETS
         elif blank == (target == "1"):

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from gazevlm_core.annotation import HEX_DIGITS
+from gazevlm_core.datasets.identity import id_text, image_name
+from gazevlm_core.datasets.text_files import TextFileError, placed_lines, text_of
 from gazevlm_core.metrics.paths import UNIT_SQUARE, Size
 from gazevlm_core.scanpath import SOURCES, Fixation, Scanpath, Source
 
@@ -110,7 +112,7 @@ class ScanpathIndex:
         self.path = path
         self._places: dict[str, list[tuple[int, int]]] = {}
         for number, offset, values in _placed_lines(path):
-            image_id = _text(values, "image_id", f"{path.name}, line {number}", needed=True)
+            image_id = _image_id(values, f"{path.name}, line {number}")
             self._places.setdefault(image_id, []).append((number, offset))
 
     @property
@@ -118,14 +120,21 @@ class ScanpathIndex:
         """Every image of the file, in its order."""
         return list(self._places)
 
-    def read(self, image_id: str) -> ScanpathFile:
-        """The readings of one image; none where the file does not know it. Errors as in `read_scanpaths`."""
+    def read(self, image_id: str, *others: str) -> ScanpathFile:
+        """The readings of one image; none where the file does not know it. Errors as in `read_scanpaths`.
+
+        Args:
+            image_id: name of the image; the readings get it.
+            others: further names that the file has for it.
+        """
+        places = sorted(place for name in dict.fromkeys((image_id, *others)) for place in self._places.get(name, []))
 
         def lines() -> Iterator[tuple[int, Mapping[str, Any]]]:
             with self.path.open("rb") as stream:
-                for number, offset in self._places.get(image_id, []):
+                for number, offset in places:
                     stream.seek(offset)
-                    yield number, _parsed(stream.readline(), self.path.name, number)
+                    line = text_of(stream.readline(), self.path.name, number)
+                    yield number, {**_parsed(line, self.path.name, number), "image_id": image_id}
 
         return _gather(self.path.name, lines())
 
@@ -135,7 +144,7 @@ def _gather(name: str, lines: Iterator[tuple[int, Mapping[str, Any]]]) -> Scanpa
     gathered: dict[tuple[str, str, str, int], _Gathered] = {}
     for number, values in lines:
         where = f"{name}, line {number}"
-        image_id, reader = _text(values, "image_id", where, needed=True), _text(values, "reader", where)
+        image_id, reader = _image_id(values, where), _text(values, "reader", where)
         size, finding = _size(values, where), _text(values, "finding", where)
         columns = _columns(values, where)
         reading_id, digest = _text(values, "submission_id", where), _digest(values, where)
@@ -177,21 +186,16 @@ def _lines(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
 def _placed_lines(path: Path) -> Iterator[tuple[int, int, Mapping[str, Any]]]:
     """Number, place in the file and values of every line that is not blank."""
     try:
-        with path.open("rb") as stream:
-            offset = 0
-            for number, line in enumerate(stream, start=1):
-                if line.strip():
-                    yield number, offset, _parsed(line, path.name, number)
-                offset += len(line)
-    except OSError as error:
-        raise ScanpathFileError(f"cannot read {path}: {error.strerror}") from None
+        for number, offset, line in placed_lines(path):
+            if line.strip():
+                yield number, offset, _parsed(line, path.name, number)
+    except TextFileError as error:
+        raise ScanpathFileError(str(error)) from None
 
 
-def _parsed(line: bytes, name: str, number: int) -> Mapping[str, Any]:
+def _parsed(line: str, name: str, number: int) -> Mapping[str, Any]:
     try:
-        values = json.loads(line.decode("utf-8-sig"))
-    except UnicodeDecodeError:
-        raise ScanpathFileError(f"{name}, line {number} is no text in UTF-8; write it as JSON lines") from None
+        values = json.loads(line)
     except json.JSONDecodeError as error:
         raise ScanpathFileError(f"{name}, line {number} is no JSON: {error.msg}") from None
     except (RecursionError, ValueError):  # nested without end, or a number of thousands of digits
@@ -259,12 +263,20 @@ def _digest(values: Mapping[str, Any], where: str) -> str:
     return digest
 
 
-def _text(values: Mapping[str, Any], name: str, where: str, *, needed: bool = False) -> str:
-    value = values.get(name)
-    if isinstance(value, int) and not isinstance(value, bool):
-        value = str(value)  # image numbers
-    if value is None and not needed:
-        return ""
-    if not isinstance(value, str) or (needed and not value):
-        raise ScanpathFileError(f"{where}: {name} must be a name")
-    return value
+def _image_id(values: Mapping[str, Any], where: str) -> str:
+    """Name of the image; as `identity.image_name`."""
+    try:
+        name = image_name(values["image_id"])
+    except ValueError:
+        name = ""
+    if not name:
+        raise ScanpathFileError(f"{where}: image_id must be a name")
+    return name
+
+
+def _text(values: Mapping[str, Any], name: str, where: str) -> str:
+    """An id or a word; "" where there is none."""
+    try:
+        return id_text(values.get(name))
+    except ValueError:
+        raise ScanpathFileError(f"{where}: {name} must be a name") from None

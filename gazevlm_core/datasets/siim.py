@@ -5,9 +5,9 @@ https://www.kaggle.com/c/siim-acr-pneumothorax-segmentation. Read here:
 
     train-rle.csv   dicom-images-train/<study>/<series>/<ImageId>.dcm
 
-The header of the table is `ImageId, EncodedPixels`, with a blank before the second name. A mask is a list of pairs
-"offset length" over the pixels of a 1024 x 1024 image, column by column from the upper left; an offset counts from the
-end of the run before. `-1` means that there is none. An image with several masks has several rows.
+The header of the table is `ImageId, EncodedPixels`, in some copies without the blank before the second name. A mask is
+a list of pairs "offset length" over the pixels of a 1024 x 1024 image, column by column from the upper left; an offset
+counts from the end of the run before. `-1` means that there is none. An image with several masks has several rows.
 """
 
 from collections import Counter
@@ -23,7 +23,7 @@ from gazevlm_core.datasets.tables import find_file, read_rows
 
 TABLE = "train-rle.csv"
 IMAGES = "dicom-images-train"
-MASK = " EncodedPixels"
+MASK = "EncodedPixels"
 SIDE_PX = 1024
 NO_MASK = "-1"
 FINDING = "pneumothorax"
@@ -93,11 +93,16 @@ class SiimPneumothorax:
                     boxes=tuple(box for box in boxes if box is not None),
                 )
 
+    def image_files(self) -> Iterator[str]:
+        """Images of the table; the folders between are named by studies and series, which the table does not tell."""
+        for row in read_rows(find_file(self.root, TABLE, self.name), ("ImageId", MASK), self.name):
+            yield f"{IMAGES}/*/*/{row['ImageId']}.dcm"
+
     def _masks(self, table: Path) -> dict[str, _Masks]:
         images: dict[str, _Masks] = {}
         for row in read_rows(table, ("ImageId", MASK), self.name):
             masks = images.setdefault(row["ImageId"], _Masks())
-            if row[MASK].strip() == NO_MASK:
+            if row[MASK] == NO_MASK:
                 masks.says_none = True
                 continue
             try:

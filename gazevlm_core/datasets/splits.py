@@ -1,11 +1,96 @@
-"""Splits by patient: deterministic, the same on every machine, and checked for leaks."""
+"""Who is learned from and who is scored on: one rule for all commands, by patient, the same on every machine.
+
+Fine-tuning learns from TRAIN and scores on the rest; evaluating scores on TEST, with thresholds from VALIDATION. A data
+set's own split is honoured where it is one by patient. What it lacks is taken from its training patients: a set that
+ships training and test images alone gets its validation images from the former.
+"""
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from gazevlm_core.datasets.record import DatasetError, StudyRecord
 
-SPLITS: Mapping[str, float] = {"train": 0.8, "validation": 0.1, "test": 0.1}
+TRAIN, VALIDATION, TEST = "train", "validation", "test"
+SPLITS: Mapping[str, float] = {TRAIN: 0.8, VALIDATION: 0.1, TEST: 0.1}
+HELD_OUT = "held-out"  # validation and test together: what fine-tuning does not learn from
+BOTH = "train_val"  # of a published split: for training and validation
+# What publishers and people call the sides.
+CALLED: Mapping[str, str] = {
+    "train": TRAIN, "training": TRAIN, "trainval": BOTH, "train_val": BOTH, "train-val": BOTH,
+    "val": VALIDATION, "valid": VALIDATION, "validate": VALIDATION, "validation": VALIDATION, "dev": VALIDATION,
+    "test": TEST, "testing": TEST, "held-out": TEST, "held_out": TEST, "holdout": TEST, "hold-out": TEST,
+}  # fmt: skip
+TOGETHER = "+"  # in a record's published split: it lies on both sides
+NAMED = 3  # in a note
+
+
+@dataclass(frozen=True)
+class SplitRule:
+    """What a split is drawn by.
+
+    Args:
+        seed: another seed gives another split.
+        held_out_share: share of the patients who are not learned from: half of them for validation, half for tests.
+
+    Raises:
+        ValueError: a share that is not between 0 and 1.
+    """
+
+    seed: int = 0
+    held_out_share: float = 0.2
+
+    def __post_init__(self) -> None:
+        if not 0 < self.held_out_share < 1:
+            raise ValueError(f"the held-out share must lie between 0 and 1, got {self.held_out_share}")
+
+    @property
+    def shares(self) -> Mapping[str, float]:
+        """Name of a split -> its share of the patients."""
+        half = self.held_out_share / 2
+        return {TRAIN: 1 - self.held_out_share, VALIDATION: half, TEST: half}
+
+
+USUAL = SplitRule()
+
+
+@dataclass(frozen=True)
+class Member:
+    """One image to be split.
+
+    Args:
+        patient_id: of its record.
+        published: the split that its data set ships with, as it is written there; "" for none.
+        picture: `picture_digest`; patients who share a picture go the same way. "" where it is not known.
+    """
+
+    patient_id: str
+    published: str = ""
+    picture: str = ""
+
+    @classmethod
+    def of(cls, record: StudyRecord) -> "Member":
+        """A record without its picture."""
+        return cls(record.patient_id, record.published_split)
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Where everybody is.
+
+    Args:
+        by_patient: patient -> TRAIN, VALIDATION or TEST.
+        groups: how many go their own ways: patients who share a picture are one.
+        note: what became of the data set's own split, in one sentence; "" where it has none.
+    """
+
+    by_patient: Mapping[str, str]
+    groups: int
+    note: str = ""
+
+    def of(self, patient_id: str) -> str:
+        """The split of a patient who was there when it was decided."""
+        return self.by_patient[patient_id]
 
 
 def split_of(patient_id: str, *, seed: int = 0, shares: Mapping[str, float] = SPLITS) -> str:
@@ -21,14 +106,117 @@ def split_of(patient_id: str, *, seed: int = 0, shares: Mapping[str, float] = SP
     """
     if abs(sum(shares.values()) - 1) > 1e-9 or min(shares.values()) < 0:
         raise ValueError(f"shares of a split must sum to 1, got {dict(shares)}")
-    digest = hashlib.sha256(f"{seed}:{patient_id}".encode()).digest()
-    place = int.from_bytes(digest[:8], "big") / 2**64
+    place = int.from_bytes(_digest(seed, patient_id)[:8], "big") / 2**64
     reached = 0.0
     for name, share in shares.items():
         reached += share
         if place < reached:
             return name
     return list(shares)[-1]  # a sum a little below 1
+
+
+def decide(members: Iterable[Member], rule: SplitRule = USUAL) -> Splits:
+    """The split of everybody; the one place where it is decided.
+
+    A patient's side is `split_of`, or what the data set says. Where several patients are there, somebody is in TRAIN
+    and somebody in TEST, whom the hash alone may have put elsewhere. A published split that has a patient on several
+    sides is none by patient, and is not used.
+
+    Args:
+        members: all images; of a mix of data sets, those of all.
+        rule: what it is drawn by.
+    """
+    leaders, told = _Leaders(), dict[str, set[str]]()
+    for member in members:
+        told.setdefault(member.patient_id, set()).update(filter(None, member.published.split(TOGETHER)))
+        leaders.join(member)
+    group_of = {patient: leaders.of(patient) for patient in told}
+    published: dict[str, set[str]] = {}
+    for patient, names in told.items():
+        published.setdefault(group_of[patient], set()).update(names)
+    sides, note = _honoured(published)
+    placed = {group: _side(group, sides, rule) for group in published}
+    _fill(placed, {group for group, side in sides.items() if side in (VALIDATION, TEST)}, rule)
+    return Splits({patient: placed[group] for patient, group in group_of.items()}, len(placed), note)
+
+
+class _Leaders:
+    """Patients who share a picture are led by the first of them in the alphabet."""
+
+    def __init__(self) -> None:
+        self._leader: dict[tuple[int, str], tuple[int, str]] = {}
+
+    def _lead(self, name: tuple[int, str]) -> tuple[int, str]:
+        while self._leader.setdefault(name, name) != name:
+            name = self._leader[name]
+        return name
+
+    def join(self, member: Member) -> None:
+        """Take an image in."""
+        patient = self._lead((0, member.patient_id))
+        if member.picture:
+            first, second = sorted((patient, self._lead((1, member.picture))))
+            self._leader[second] = first
+
+    def of(self, patient_id: str) -> str:
+        """The patient who leads."""
+        return self._lead((0, patient_id))[1]
+
+
+def _honoured(published: Mapping[str, set[str]]) -> tuple[dict[str, str], str]:
+    """Side by group, of those whom a usable published split places, and what is to be said of it."""
+    names = sorted({name for told in published.values() for name in told})
+    unknown = [name for name in names if name.lower() not in CALLED]
+    sides = {
+        group: {CALLED[name.lower()] for name in told if name.lower() in CALLED} for group, told in published.items()
+    }
+    leaking = sorted(group for group, own in sides.items() if len(own) > 1)
+    if not names:
+        return {}, ""
+    strange = f"; {', '.join(unknown[:NAMED])} {'mean' if len(unknown) > 1 else 'means'} no side" if unknown else ""
+    if leaking:
+        some = ", ".join(leaking[:NAMED]) + (", ..." if len(leaking) > NAMED else "")
+        many = "1 patient" if len(leaking) == 1 else f"{len(leaking)} patients"
+        return {}, f"the data's own split has {many} on several sides ({some}), so it is not used{strange}"
+    known = {group: next(iter(own)) for group, own in sides.items() if own}
+    if not known:
+        return {}, f"the data's own split is not used{strange}"
+    lacking = sorted({VALIDATION, TEST} - set(known.values()))
+    drawn = f"; it has no {' and no '.join(lacking)} images, which are drawn from its training patients"
+    drawn = drawn if lacking and {TRAIN, BOTH} & set(known.values()) else ""
+    return known, f"the data's own split is used{drawn}{strange}"
+
+
+def _side(group: str, sides: Mapping[str, str], rule: SplitRule) -> str:
+    """Where a group goes, before anybody is moved."""
+    drawn = split_of(group, seed=rule.seed, shares=rule.shares)
+    told = sides.get(group)
+    if told in (VALIDATION, TEST):
+        return told
+    if told is None:
+        return drawn
+    there = set(sides.values())
+    missing = {VALIDATION, TEST} - there if told == TRAIN and BOTH not in there else {VALIDATION} - there
+    return drawn if drawn in missing else TRAIN
+
+
+def _fill(placed: dict[str, str], fixed: set[str], rule: SplitRule) -> None:
+    """Let nobody be missing from TRAIN and TEST, in place: the first by hash of those who are not `fixed` moves."""
+    if len(placed) < 2:
+        return
+    for side, givers in ((TRAIN, (TEST, VALIDATION)), (TEST, (VALIDATION, TRAIN))):
+        if side in placed.values() or (side == TRAIN and fixed == set(placed)):
+            continue
+        for giver in givers:
+            movable = [group for group, own in placed.items() if own == giver and group not in fixed]
+            left = sum(own == giver for own in placed.values()) - 1
+            if movable and (left or giver == VALIDATION):
+                placed[min(movable, key=lambda group: _digest(rule.seed, group))] = side
+                break
+
+
+def _digest(seed: int, group: str) -> bytes:
+    return hashlib.sha256(f"{seed}:{group}".encode()).digest()
 
 
 def check_leaks(assigned: Iterable[tuple[StudyRecord, str]]) -> None:

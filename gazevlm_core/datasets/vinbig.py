@@ -31,7 +31,7 @@ CLASSES: tuple[str, ...] = (
     "Pulmonary fibrosis", "No finding",
 )  # fmt: skip
 NO_FINDING = CLASSES.index("No finding")
-RENAMED = {"ILD": "interstitial lung disease", "Nodule/Mass": "nodule or mass"}
+RENAMED = {"ILD": "interstitial lung disease"}
 FINDINGS = tuple(finding_name(label, RENAMED) for label in CLASSES[:NO_FINDING])
 
 BOX_OF_NOTHING = "no finding with a box"
@@ -100,6 +100,11 @@ class VinBig:
             if image is not None and boxes is not None:
                 findings = vote(readers, self.policy)
                 yield StudyRecord(self.name, image_id, image_id, image, findings=findings, boxes=boxes)
+
+    def image_files(self) -> Iterator[str]:
+        """Images of the table."""
+        for row in read_rows(find_file(self.root, TABLE, self.name), ("image_id",), self.name):
+            yield f"{IMAGES}/{row['image_id']}.dicom"
 
     def _images(self, table: Path) -> dict[str, dict[str, list[_Mark]]]:
         images: dict[str, dict[str, list[_Mark]]] = {}

@@ -2,6 +2,8 @@
 
 import io
 import json
+import math
+import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -51,7 +53,7 @@ def root(tmp_path: Path) -> Path:
 def test_a_folder_of_anything(root: Path) -> None:
     source = GazeFolder(root)
     one, three, two = source.records()
-    assert [record.image_id for record in (one, three, two)] == ["cats/one", "three", "two.jpg"]
+    assert [record.image_id for record in (one, three, two)] == ["cats/one", "three", "two"]
     assert [(reading.reader, len(reading.scanpath)) for reading in one.readings] == [("r1", 1), ("r2", 1)]
     assert (one.patient_id, one.report, one.published_split) == ("7", None, "test")
     assert one.findings == {"cat": 1.0, "dog": 0.0}
@@ -59,7 +61,7 @@ def test_a_folder_of_anything(root: Path) -> None:
     assert [(f.x, f.y) for f in two.readings[0].scanpath] == [(0.5, 0.25), (0.1, 0.75)]
     assert source.dropped["fixation off the image"] == 1
     assert source.dropped["scanpaths or study without an image"] == 1
-    assert [record.image_id for record in GazeFolder(root).records()] == ["cats/one", "three", "two.jpg"]
+    assert [record.image_id for record in GazeFolder(root).records()] == ["cats/one", "three", "two"]
 
 
 def test_images_alone_are_enough(root: Path) -> None:
@@ -118,7 +120,7 @@ def test_a_path_may_name_its_submission(root: Path) -> None:
     lines(root / "scanpaths.jsonl", [one, *steps])
     found = {record.image_id: record.readings for record in GazeFolder(root).records()}
     assert [(reading.reading_id, reading.digest) for reading in found["three"]] == [("s1", digest)]
-    assert [(reading.reading_id, [f.x for f in reading.scanpath]) for reading in found["two.jpg"]] == [
+    assert [(reading.reading_id, [f.x for f in reading.scanpath]) for reading in found["two"]] == [
         ("s2", [0.1, 0.3]), ("s3", [0.2]),
     ]  # fmt: skip
     for wrong, message in (({"digest": digest[1:]}, "64 lower-case hex"), ({"submission_id": []}, "must be a name")):
@@ -128,3 +130,120 @@ def test_a_path_may_name_its_submission(root: Path) -> None:
     lines(root / "scanpaths.jsonl", [{**steps[0], "digest": digest}, steps[2]])
     with pytest.raises(DatasetError, match="another digest"):
         list(GazeFolder(root).records())
+
+
+# ---- the same, however it is written -------------------------------------------------------------------------------
+@pytest.fixture
+def pair(tmp_path: Path) -> Path:
+    """Two images and no more."""
+    for name in ("a.png", "b.png"):
+        picture(tmp_path / "images" / name)
+    return tmp_path
+
+
+def patients(root: Path, *ids: object) -> list[str]:
+    lines(root / "studies.jsonl", ({"image_id": name, "patient_id": one} for name, one in zip("ab", ids, strict=True)))
+    return [record.patient_id for record in GazeFolder(root).records()]
+
+
+@pytest.mark.parametrize("ids", [(0, 0), (0, "0"), (0.0, 0), (1.0, 1), ("1.0", 1), (" p", "p "), ("1.0", "1")])
+def test_one_patient_is_one_patient(pair: Path, ids: tuple[object, object]) -> None:
+    first, second = patients(pair, *ids)
+    assert first == second
+    assert first not in ("a", "b", "")
+
+
+@pytest.mark.parametrize("nobody", [None, math.nan, "", " ", "nan"])
+def test_unknown_patients_are_not_one(pair: Path, nobody: object) -> None:
+    assert patients(pair, nobody, nobody) == ["a", "b"]
+
+
+def test_an_id_that_is_none_is_named(pair: Path) -> None:
+    with pytest.raises(DatasetError, match=r"studies.jsonl, line 2: patient_id: True is no name"):
+        patients(pair, "p", True)
+
+
+@pytest.mark.parametrize(("split", "text"), [(0, "0"), (1.0, "1"), (math.nan, ""), (None, ""), (" test ", "test")])
+def test_a_split_is_text(pair: Path, split: object, text: str) -> None:
+    lines(pair / "studies.jsonl", [{"image_id": "a", "split": split, "report": math.nan, "findings": {"x": math.nan}}])
+    record = next(GazeFolder(pair).records())
+    assert (record.published_split, record.report, record.findings) == (text, None, {})
+
+
+@pytest.mark.parametrize(
+    ("file", "path_id", "study_id"),
+    [
+        ("c.png", "c", "c.png"),
+        ("c.png", "c.png", "c"),
+        ("c.dcm", "c.png", "c"),
+        ("sub/c.png", "sub\\c.png", "./sub/c"),
+        (unicodedata.normalize("NFD", "Müller.png"), unicodedata.normalize("NFC", "Müller"), "Müller.png"),
+        (unicodedata.normalize("NFC", "Müller.png"), unicodedata.normalize("NFD", "Müller"), "Müller.png"),
+        ("12.png", 12, 12.0),
+    ],
+)
+def test_an_image_is_one_whatever_a_file_calls_it(tmp_path: Path, file: str, path_id: object, study_id: object) -> None:
+    picture((tmp_path / "images" / file).with_suffix(".png"))
+    (tmp_path / "images" / file).with_suffix(".png").rename(tmp_path / "images" / file)
+    lines(tmp_path / "scanpaths.jsonl", [{"image_id": path_id, "x": [0.5], "y": [0.5]}])
+    lines(tmp_path / "studies.jsonl", [{"image_id": study_id, "patient_id": 5, "findings": {"edema": 1}}])
+    source = GazeFolder(tmp_path)
+    (record,) = source.records()
+    assert (len(record.readings), record.patient_id, record.findings) == (1, "5", {"edema": 1.0})
+    assert source.dropped["scanpaths or study without an image"] == 0
+
+
+def test_fixations_of_one_path_under_two_names_are_one_path(pair: Path) -> None:
+    lines(pair / "scanpaths.jsonl", [{"image_id": name, "reader": "r", "x": x, "y": 0.5} for name, x in
+                                     (("a", 0.1), ("a.png", 0.2), ("a", 0.3))])  # fmt: skip
+    (reading,) = next(GazeFolder(pair).records()).readings
+    assert [fixation.x for fixation in reading.scanpath] == [0.1, 0.2, 0.3]
+
+
+@pytest.mark.parametrize("second", ["a", "a.png", "./a"])
+def test_two_studies_of_one_image_are_named(pair: Path, second: str) -> None:
+    lines(pair / "studies.jsonl", [{"image_id": "a"}, {"image_id": "b"}, {"image_id": second, "findings": {"x": 1}}])
+    with pytest.raises(DatasetError, match=r"studies.jsonl, lines 1 and 3 are both about a; keep one"):
+        list(GazeFolder(pair).records())
+
+
+@pytest.mark.parametrize("name", ["scanpaths", "studies"])
+@pytest.mark.parametrize(("encoding", "said"), [("utf-16", "is text in UTF-16"), ("latin-1", "line 1 is no text")])
+def test_text_that_is_not_utf_8_is_one_sentence(pair: Path, name: str, encoding: str, said: str) -> None:
+    row = {"image_id": "a", "x": [0.5], "y": [0.5], "report": "Ödem"}
+    (pair / f"{name}.jsonl").write_bytes(json.dumps(row, ensure_ascii=False).encode(encoding))
+    with pytest.raises(DatasetError, match=rf"folder: {name}.jsonl.* {said}.*save it as UTF-8") as caught:
+        list(GazeFolder(pair).records())
+    assert "\n" not in str(caught.value)
+
+
+def test_a_byte_order_mark_is_skipped(pair: Path) -> None:
+    for name in ("scanpaths", "studies"):
+        row = {"image_id": "a", "x": [0.5], "y": [0.5], "report": "Ödem"}
+        (pair / f"{name}.jsonl").write_bytes(b"\xef\xbb\xbf" + json.dumps(row, ensure_ascii=False).encode())
+    record = next(GazeFolder(pair).records())
+    assert (len(record.readings), record.report) == (1, "Ödem")
+
+
+# ---- what findings mean --------------------------------------------------------------------------------------------
+def test_no_finding_is_none_and_contradicts_a_finding(pair: Path) -> None:
+    lines(pair / "studies.jsonl", [
+        {"image_id": "a", "findings": {"No Finding": 1}},
+        {"image_id": "b", "findings": {"Pulmonary Edema": 1, "fox": 0}},
+    ])  # fmt: skip
+    normal, ill = GazeFolder(pair).records()
+    assert (normal.findings, ill.findings) == ({"edema": 0.0, "fox": 0.0}, {"edema": 1.0, "fox": 0.0})
+    lines(pair / "studies.jsonl", [{"image_id": "a", "findings": {"no finding": 1, "fox": 1}}])
+    source = GazeFolder(pair)
+    assert next(source.records()).findings == {}
+    assert source.dropped["no finding and a finding"] == 1
+
+
+@pytest.mark.parametrize(
+    ("findings", "said"),
+    [({"edema": -1}, "edema is -1; leave out what is unsure"), ({"Edema": 1, "edema": 0}, "say of edema, under two")],
+)
+def test_findings_that_are_unsure_or_disagree_are_named(pair: Path, findings: dict[str, int], said: str) -> None:
+    lines(pair / "studies.jsonl", [{"image_id": "a", "findings": findings}])
+    with pytest.raises(DatasetError, match=f"a: findings .*{said}"):
+        list(GazeFolder(pair).records())

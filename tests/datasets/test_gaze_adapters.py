@@ -12,7 +12,7 @@ from gazevlm_core.datasets.egd_cxr import EgdCxr
 from gazevlm_core.datasets.gaze_search import GazeSearch
 from gazevlm_core.datasets.mimic_eye import MimicEye
 from gazevlm_core.datasets.record import DatasetError, StudySource
-from gazevlm_core.datasets.reflacx import Reflacx
+from gazevlm_core.datasets.reflacx import Reflacx, certain_findings
 
 DICOM_ID = "a" * 8 + "-b" * 18  # 44 characters
 OTHER_ID = "c" * 8 + "-d" * 18
@@ -93,19 +93,63 @@ def reflacx(tmp_path: Path) -> Reflacx:
 def test_reflacx(reflacx: Reflacx) -> None:
     first, second = reflacx.records()
     assert (first.image_id, first.patient_id, first.published_split) == (DICOM_ID, "100", "train")
-    assert [reading.reader for reading in (*first.readings, *second.readings)] == ["P101", "P201"]
+    readings = [*first.readings, *second.readings]
+    assert [(reading.reader, reading.reading_id) for reading in readings] == [("", "P101"), ("", "P201")]
     path = first.readings[0].scanpath
     assert [(f.x, f.y) for f in path] == [(0.1, 0.1), (0.5, 0.2)], "in the order of time, not of the file"
     assert [f.duration_ms for f in path] == pytest.approx([300, 400])
     assert [f.onset_ms for f in path] == pytest.approx([200, 1500])
-    assert first.findings == {"airway wall thickening": 0.0, "pulmonary edema": 1.0, "quality issue": 1.0}
-    assert second.findings == {"acute fracture": 1.0, "support devices": 0.0}, "2 of 5 is neither there nor absent"
+    assert first.findings == {"airway wall thickening": 0.0, "edema": 1.0, "lung opacity": 1.0}
+    assert second.findings == {"fracture": 1.0, "support devices": 0.0}, "2 of 5 is neither there nor absent"
     assert first.report == "large effusion."
     assert second.report is None
     assert reflacx.dropped == {
         "fixation off the image": 3, "fixation without a position": 1, "image missing": 1,
         "eye tracking discarded by its authors": 1, "no fixation on the image": 1,
     }  # fmt: skip
+
+
+PHASE_1_LABELS = (
+    "Airway wall thickening", "Atelectasis", "Consolidation", "Emphysema", "Enlarged cardiac silhouette", "Fibrosis",
+    "Fracture", "Groundglass opacity", "Mass", "Nodule", "Other", "Pleural effusion", "Pleural thickening",
+    "Pneumothorax", "Pulmonary edema", "Quality issue", "Support devices", "Wide mediastinum",
+)  # fmt: skip
+PHASE_23_LABELS = (
+    "Abnormal mediastinal contour", "Acute fracture", "Atelectasis", "Consolidation", "Enlarged cardiac silhouette",
+    "Enlarged hilum", "Groundglass opacity", "Hiatal hernia", "High lung volume / emphysema",
+    "Interstitial lung disease", "Lung nodule or mass", "Other", "Pleural abnormality", "Pneumothorax",
+    "Pulmonary edema", "Support devices",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("labels", "said", "known"),
+    [
+        (PHASE_1_LABELS, {}, {"edema": 0.0, "cardiomegaly": 0.0, "lung lesion": 0.0, "lung opacity": 0.0}),
+        (PHASE_1_LABELS, {"Nodule": 3}, {"lung lesion": 1.0, "lung opacity": 1.0, "nodule": 1.0, "mass": 0.0}),
+        (PHASE_1_LABELS, {"Mass": 2}, {"lung lesion": None, "lung opacity": None, "mass": None, "nodule": 0.0}),
+        (PHASE_1_LABELS, {"Fibrosis": 5}, {"lung opacity": 1.0, "lung lesion": 0.0, "fibrosis": 1.0}),
+        (PHASE_23_LABELS, {"Pulmonary edema": 4}, {"edema": 1.0, "lung opacity": 1.0, "consolidation": 0.0}),
+        (PHASE_23_LABELS, {"Enlarged cardiac silhouette": 3}, {"cardiomegaly": 1.0, "lung opacity": 0.0}),
+        (PHASE_23_LABELS, {"Lung nodule or mass": 5}, {"lung lesion": 1.0, "lung opacity": 1.0}),
+        (PHASE_23_LABELS, {"Acute fracture": 5, "Abnormal mediastinal contour": 1},
+         {"fracture": 1.0, "enlarged cardiomediastinum": None}),
+        (PHASE_23_LABELS, {"Other": "scoliosis|old granuloma"}, {"other": None, "edema": 0.0}),
+        (PHASE_1_LABELS, {"Quality issue": "True"}, {"quality issue": None}),
+    ],
+)  # fmt: skip
+def test_reflacx_labels_have_the_names_of_chexpert(labels: tuple[str, ...], said: dict, known: dict) -> None:
+    usual = {"Other": "", "Support devices": "False", "Quality issue": "False"}
+    row = {label: str(said.get(label, usual.get(label, 0))) for label in labels}
+    found = certain_findings(row, (), 3, "here")
+    assert {name: found.get(name) for name in known} == known
+    assert not set(found) & {"pulmonary edema", "enlarged cardiac silhouette", "lung nodule or mass", "acute fracture"}
+
+
+@pytest.mark.parametrize("certainty", ["6", "-1", "2.5"])
+def test_a_certainty_is_one_of_0_to_5(certainty: str) -> None:
+    with pytest.raises(DatasetError, match=r"here: Mass is .* expected a certainty of 0 to 5"):
+        certain_findings({"Mass": certainty}, (), 3, "here")
 
 
 def test_reflacx_from_the_raw_stream(reflacx: Reflacx) -> None:
@@ -202,6 +246,17 @@ def test_egd_cxr(egd: EgdCxr) -> None:
     }  # fmt: skip
 
 
+def test_egd_cxr_labels_are_read_as_those_of_chexpert(egd: EgdCxr) -> None:
+    table(egd.root / "master_sheet.csv", MASTER, master_row(DICOM_ID, "", "", "", 1, ""))
+    assert next(egd.records()).findings["edema"] == 0.0, "no finding makes blank ones absent"
+    table(egd.root / "master_sheet.csv", MASTER, master_row(DICOM_ID, 1, "", "", 1, ""))
+    assert next(egd.records()).findings == {}
+    list(egd.records())
+    assert egd.dropped["no finding and a finding"] == 1
+    table(egd.root / "master_sheet.csv", MASTER, *(master_row(DICOM_ID, label, *[""] * 4) for label in (1, 0)))
+    no_records(egd, f"master_sheet.csv has two rows of {DICOM_ID} that differ in edema__chx; keep one")
+
+
 def test_egd_cxr_errors(egd: EgdCxr) -> None:
     rows = [egd_row(DICOM_ID, 0.5, 0.5, 1, 1), egd_row(OTHER_ID, 0.5, 0.5, 1, 1), egd_row(DICOM_ID, 0.5, 0.5, 1, 1)]
     table(egd.root / "fixations.csv", EGD_FIXATIONS, *rows)
@@ -249,10 +304,11 @@ def mimic_eye(tmp_path: Path) -> MimicEye:
 
 def test_mimic_eye(mimic_eye: MimicEye) -> None:
     reflacx, eye_gaze = mimic_eye.records()
-    assert [record.readings[0].reader for record in (reflacx, eye_gaze)] == ["P101", "radiologist"]
+    assert [record.readings[0].reader for record in (reflacx, eye_gaze)] == ["", "radiologist"]
+    assert reflacx.readings[0].reading_id == "P101"
     assert [(f.x, f.y) for f in reflacx.readings[0].scanpath] == [(0.1, 0.1)]
     assert [(f.x, f.y) for f in eye_gaze.readings[0].scanpath] == [(0.5, 0.25)]
-    assert reflacx.findings == {"airway wall thickening": 0.0, "pulmonary edema": 1.0, "quality issue": 1.0}
+    assert reflacx.findings == {"airway wall thickening": 0.0, "edema": 1.0, "lung opacity": 1.0}
     assert eye_gaze.findings == {"edema": 1.0, "fracture": 0.0}
     for record in (reflacx, eye_gaze):
         assert (record.image_id, record.patient_id, record.report) == (DICOM_ID, "100", "FINAL REPORT\nNormal.")

@@ -94,7 +94,7 @@ def test_nih_published_split_and_one_folder(tmp_path: Path) -> None:
         ([entry("a.png", "Broken Rib")], "Data_Entry_2017.csv, a.png: 'Broken Rib' is none of the labels Atelectasis"),
         ([entry("a.png", "")], "'' is none of the labels"),
         ([entry("a.png", "Mass", " ")], "a.png: Patient ID is blank"),
-        ([entry("a.png", "Mass")[:-1]], "line 2 has 11 values for 12 columns"),
+        ([entry("a.png", "Mass") + ",x"], "line 2 has 13 values for 12 columns"),
     ],
 )
 def test_nih_broken_rows(tmp_path: Path, rows: list[str], message: str) -> None:
@@ -110,7 +110,7 @@ def test_nih_errors(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"BBox_List_2017.csv, a.png: 'Rib' is none of the labels"):
         next(NihChestXray14(tmp_path).records())
     write_table(tmp_path / "BBox_List_2017.csv", "Image Index,Finding Label,x,y,w,h")
-    with pytest.raises(DatasetError, match=r"BBox_List_2017.csv lacks the column 'Bbox \[x'"):
+    with pytest.raises(DatasetError, match=r"BBox_List_2017.csv has no columns Image Index, Finding Label and Bbox"):
         next(NihChestXray14(tmp_path).records())
     (tmp_path / "BBox_List_2017.csv").unlink()
     with pytest.raises(DatasetError, match=r"there is no BBox_List_2017.csv in"):
@@ -120,7 +120,7 @@ def test_nih_errors(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"there is no folder images_\*/images or images in"):
         next(NihChestXray14(tmp_path).records())
     (tmp_path / "Data_Entry_2017.csv").unlink()
-    with pytest.raises(DatasetError, match=r"NIH ChestX-ray14: there is no Data_Entry_2017.csv in"):
+    with pytest.raises(DatasetError, match=r"ray14: there is no Data_Entry_2017_v2020.csv or Data_Entry_2017.csv in"):
         next(NihChestXray14(tmp_path).records())
 
 
@@ -132,3 +132,32 @@ def test_nih_streams(tmp_path: Path) -> None:
     (tmp_path / "images_002/images/00000002_000.png").unlink()
     assert list(records) == []
     assert source.dropped["image missing"] == 2
+
+
+@pytest.mark.parametrize(
+    "header", [NIH_BOX_HEADER, 'Image Index,Finding Label,"Bbox [x,y,w,h]",,,', NIH_BOX_HEADER[:-3]]
+)
+@pytest.mark.parametrize("ends", ["", ",,,"])
+def test_the_newer_table_and_other_headers_of_boxes_are_read(tmp_path: Path, header: str, ends: str) -> None:
+    write_table(tmp_path / "Data_Entry_2017_v2020.csv", NIH_HEADER, entry("a.png", "Mass").removesuffix(","))
+    write_table(tmp_path / "BBox_List_2017.csv", header, f"a.png,Mass,256,512,128,64{ends}")
+    write_picture(tmp_path / "images" / "a.png")
+    (record,) = NihChestXray14(tmp_path).records()
+    assert record.boxes == (Box("mass", 0.25, 0.5, 0.125, 0.0625),)
+    write_table(tmp_path / "Data_Entry_2017.csv", NIH_HEADER, entry("gone.png", "Mass"))
+    assert [one.image_id for one in NihChestXray14(tmp_path).records()] == ["a.png"], "the newer one counts"
+
+
+@pytest.mark.parametrize("patient", [" 7", "7.0", "7"])
+def test_a_patient_of_nih_is_one_however_it_is_written(tmp_path: Path, patient: str) -> None:
+    write_nih(tmp_path)
+    write_table(tmp_path / "Data_Entry_2017.csv", NIH_HEADER, entry(" 00000001_000.png ", "Mass", patient))
+    (record,) = NihChestXray14(tmp_path).records()
+    assert (record.image_id, record.patient_id) == ("00000001_000.png", "7")
+
+
+def test_two_rows_of_one_image_are_named(tmp_path: Path) -> None:
+    write_nih(tmp_path)
+    write_table(tmp_path / "Data_Entry_2017.csv", NIH_HEADER, *[entry("00000001_000.png", "Mass")] * 2)
+    with pytest.raises(DatasetError, match=r"Data_Entry_2017.csv has two rows of 00000001_000.png; keep one"):
+        list(NihChestXray14(tmp_path).records())

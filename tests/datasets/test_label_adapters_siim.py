@@ -115,7 +115,8 @@ def test_siim_errors(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="there is no folder dicom-images-train in"):
         next(SiimPneumothorax(tmp_path).records())
     (tmp_path / "dicom-images-train").mkdir()
-    with pytest.raises(DatasetError, match=r"train-rle.csv lacks the column ' EncodedPixels'"):
+    write_table(tmp_path / "train-rle.csv", "ImageId,Mask", "a, -1")
+    with pytest.raises(DatasetError, match=r"train-rle.csv lacks the column 'EncodedPixels'"):
         next(SiimPneumothorax(tmp_path).records())
 
 
@@ -133,3 +134,10 @@ def test_siim_streams_and_lists_its_folders_once(tmp_path: Path, monkeypatch: py
     assert source.dropped == {"image missing": 1}
     assert len(list(source.records())) == 2
     assert walks == [tmp_path / "dicom-images-train"]
+
+
+@pytest.mark.parametrize("header", [SIIM_HEADER, "ImageId,EncodedPixels", "\ufeffImageId , EncodedPixels"])
+def test_siim_with_and_without_the_blank(tmp_path: Path, header: str) -> None:
+    write_siim(tmp_path)
+    write_table(tmp_path / "train-rle.csv", header, "a,-1", "b, 0 16")
+    assert [record.findings["pneumothorax"] for record in SiimPneumothorax(tmp_path).records()] == [0.0, 1.0]

@@ -40,8 +40,8 @@ THREE_READERS = (
 @pytest.mark.parametrize(
     ("policy", "of_a", "of_b"),
     [
-        ("any", {"aortic enlargement", "nodule or mass", "interstitial lung disease"}, {"pleural effusion"}),
-        ("majority", {"aortic enlargement", "nodule or mass"}, set()),
+        ("any", {"aortic enlargement", "lung lesion", "interstitial lung disease"}, {"pleural effusion"}),
+        ("majority", {"aortic enlargement", "lung lesion"}, set()),
         ("all", {"aortic enlargement"}, set()),
     ],
 )
@@ -62,7 +62,7 @@ def test_vinbig_records(tmp_path: Path) -> None:
     assert (first.dataset, first.image_id, first.patient_id) == ("VinBigData", "a", "a")
     assert first.image_path == tmp_path / "train/a.dicom"
     by_reader = {(box.name, box.reader): box for box in first.boxes}
-    assert by_reader["nodule or mass", "R8"] == Box("nodule or mass", 0.1, 0.1, pytest.approx(0.2), 0.1, "R8")
+    assert by_reader["lung lesion", "R8"] == Box("lung lesion", 0.1, 0.1, pytest.approx(0.2), 0.1, "R8")
     assert by_reader["aortic enlargement", "R9"] == Box("aortic enlargement", 0.25, 0.5, 0.5, 0.5, "R9")  # clipped
     assert second.boxes[0].reader == "R3"
 

@@ -6,7 +6,17 @@ from pathlib import Path
 import pytest
 
 from gazevlm_core.datasets.record import DatasetError, StudyRecord
-from gazevlm_core.datasets.splits import SPLITS, check_leaks, split_of
+from gazevlm_core.datasets.splits import (
+    SPLITS,
+    TEST,
+    TRAIN,
+    VALIDATION,
+    Member,
+    SplitRule,
+    check_leaks,
+    decide,
+    split_of,
+)
 
 PATIENTS = [f"p{number}" for number in range(4000)]
 
@@ -36,3 +46,87 @@ def test_leaks_are_named() -> None:
         check_leaks([(record("a", "1"), "train"), (record("b", "1"), "test")])
     with pytest.raises(DatasetError, match="image a lies in train and in test"):
         check_leaks([(record("a", "1"), "train"), (record("a", "2"), "test")])
+
+
+# ---- one rule for all ----------------------------------------------------------------------------------------------
+def members(published: dict[str, str]) -> list[Member]:
+    return [Member(patient, side) for patient, side in published.items()]
+
+
+def test_without_a_published_split_the_hash_decides() -> None:
+    splits = decide(Member(patient) for patient in PATIENTS)
+    assert splits.by_patient == {patient: split_of(patient) for patient in PATIENTS}
+    assert (splits.note, splits.groups) == ("", len(PATIENTS))
+    rule = SplitRule(3, 0.5)
+    other = decide([Member(patient) for patient in PATIENTS], rule)
+    assert other.by_patient == {patient: split_of(patient, seed=3, shares=rule.shares) for patient in PATIENTS}
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_of_few_patients_somebody_is_learned_from_and_somebody_tested(seed: int, count: int) -> None:
+    for share in (0.01, 0.2, 0.99):
+        found = set(decide([Member(f"p{n}") for n in range(count)], SplitRule(seed, share)).by_patient.values())
+        assert {TRAIN, TEST} <= found
+
+
+def test_patients_who_share_a_picture_go_together() -> None:
+    chain = [Member(f"p{n}", picture=f"d{picture}") for n in range(30) for picture in (n, n + 1)]
+    alone = [Member(f"q{n}", picture=f"e{n}") for n in range(200)]
+    splits = decide([*chain, *alone])
+    assert splits.groups == 201
+    assert len({splits.of(f"p{n}") for n in range(30)}) == 1
+    assert splits == decide([*alone[::-1], *chain[::-1]]), "in any order"
+
+
+def test_a_published_split_is_honoured() -> None:
+    called = ["Train", "validate", "TEST", "val", "training"]
+    published = {f"p{n}": called[n % 5] for n in range(50)}
+    splits = decide(members(published))
+    sides = [TRAIN, VALIDATION, TEST, VALIDATION, TRAIN]
+    assert splits.by_patient == {f"p{n}": sides[n % 5] for n in range(50)}
+    assert splits.note == "the data's own split is used"
+    more = decide([*members(published), Member("new")])
+    assert more.of("new") == split_of("new"), "who is in none is drawn"
+
+
+@pytest.mark.parametrize(
+    ("called", "lacking"),
+    [(("train", "test"), VALIDATION), (("train_val", "test"), VALIDATION), (("train", "val"), TEST)],
+)
+def test_what_a_published_split_lacks_comes_from_its_training_patients(called: tuple[str, str], lacking: str) -> None:
+    published = {patient: called[n % 4 == 0] for n, patient in enumerate(PATIENTS)}
+    splits = decide(members(published))
+    kept = TEST if lacking == VALIDATION else VALIDATION
+    for patient, side in published.items():
+        if side == called[1]:
+            assert splits.of(patient) == kept
+        else:
+            assert splits.of(patient) == (lacking if split_of(patient) == lacking else TRAIN)
+    assert f"it has no {lacking} images, which are drawn from its training patients" in splits.note
+
+
+def test_a_table_of_training_images_alone_is_split_by_the_hash() -> None:
+    splits = decide(members(dict.fromkeys(PATIENTS, "train")))
+    assert splits.by_patient == {patient: split_of(patient) for patient in PATIENTS}
+    assert "it has no test and no validation images" in splits.note
+
+
+def test_a_published_split_that_leaks_or_means_nothing_is_not_used_and_said() -> None:
+    leaking = [*members(dict.fromkeys(PATIENTS, "train")), Member("p3", "test"), Member("p5", "test+train")]
+    splits = decide(leaking)
+    assert splits.by_patient == {patient: split_of(patient) for patient in PATIENTS}
+    assert splits.note == "the data's own split has 2 patients on several sides (p3, p5), so it is not used"
+    folds = decide(members({patient: str(n % 2) for n, patient in enumerate(PATIENTS)}))
+    assert folds.by_patient == splits.by_patient
+    assert folds.note == "the data's own split is not used; 0, 1 mean no side"
+
+
+def test_a_test_set_alone_is_a_test_set() -> None:
+    assert set(decide(members(dict.fromkeys(PATIENTS[:9], "test"))).by_patient.values()) == {TEST}
+
+
+@pytest.mark.parametrize("share", [0, 1, -0.1])
+def test_a_share_lies_between_none_and_all(share: float) -> None:
+    with pytest.raises(ValueError, match="must lie between 0 and 1"):
+        SplitRule(0, share)

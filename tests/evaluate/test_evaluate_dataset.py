@@ -10,15 +10,19 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from cli.main import app
+from evaluate.command import what_is_known
 from evaluate.datasets import run
 from evaluate.datasets.ask import Answer, ask_records, filed_readings
 from evaluate.datasets.labels import HEAD, TEXT, label_tables, score_labels
 from evaluate.datasets.run import evaluate_dataset
 from evaluate.datasets.table import render_dataset
 from gazevlm_core.datasets.folder import GazeFolder
+from gazevlm_core.datasets.identity import picture_digest
 from gazevlm_core.datasets.record import DatasetError, StudyRecord
-from gazevlm_core.datasets.splits import split_of
+from gazevlm_core.datasets.splits import SplitRule, split_of
+from gazevlm_core.datasets.trained_on import TrainedOn
 from gazevlm_core.geometry import PatchGrid
+from gazevlm_core.images import load_image
 from gazevlm_core.inference import GazeEngine
 from gazevlm_core.metrics.intervals import bootstrap_counts
 
@@ -118,6 +122,70 @@ def test_what_is_missing_takes_nothing_else_away(tmp_path: Path, tiny_engine: Ga
     found = evaluate_dataset(lambda: GazeFolder(bare), tiny_engine, split="all", limit=4)
     assert found["dropped"]["image that cannot be read"] == 1
     assert found["records"] == 3
+    (why,) = found["unreadable"]
+    assert why.startswith("image01: ")
+    assert f"cannot be read: {why}" in render_dataset(found)
+
+
+def records_of(folder: Path, split: str) -> list[StudyRecord]:
+    return [record for record in GazeFolder(folder).records() if split_of(record.patient_id) == split]
+
+
+def test_what_the_adapter_was_trained_on_is_left_out_and_counted(folder: Path, tiny_engine: GazeEngine) -> None:
+    first, second, *others = records_of(folder, "train")
+    assert first.patient_id == second.patient_id
+    picture = picture_digest(load_image(others[0].image_path).image)
+    trained = TrainedOn.of("salt", [first.patient_id], [picture], SplitRule())
+    found = evaluate_dataset(lambda: GazeFolder(folder), tiny_engine, split="train", trained=[trained])
+    assert found["records"] == len(others) - 1
+    assert found["trained_on_left_out"] == 3
+    assert found["dropped"] == {
+        "picture that the adapter was trained on": 1, "record of a patient whom the adapter was trained on": 2,
+    }  # fmt: skip
+    assert "left out, since the adapter was trained on their patients or pictures: 3 records" in render_dataset(found)
+
+
+def test_nothing_left_is_an_error_and_nothing_known_is_said(folder: Path, tiny_engine: GazeEngine) -> None:
+    tested = records_of(folder, "test")
+    everybody = TrainedOn.of("salt", [record.patient_id for record in tested], [], SplitRule())
+    said = f"trained on the patients or pictures of all {len(tested)} records of folder in split test; nothing is left"
+    with pytest.raises(DatasetError, match=said):
+        evaluate_dataset(lambda: GazeFolder(folder), tiny_engine, trained=[everybody])
+    found = evaluate_dataset(lambda: GazeFolder(folder), tiny_engine, trained=[None])
+    assert found["trained_on_left_out"] is None
+    assert "cannot be known, since its provenance does not tell" in render_dataset(found)
+
+
+def test_the_split_is_that_of_the_training(folder: Path, tiny_engine: GazeEngine) -> None:
+    rule = SplitRule(7, 0.6)
+    trained = TrainedOn.of("salt", [], [], rule)
+    found = evaluate_dataset(lambda: GazeFolder(folder), tiny_engine, split="held-out", trained=[trained])
+    patients = {record.patient_id for record in GazeFolder(folder).records()}
+    held_out = [one for one in patients if split_of(one, seed=7, shares=rule.shares) != "train"]
+    assert found["patients"] == len(held_out) != len([one for one in patients if split_of(one) != "train"])
+
+
+def test_a_split_of_the_data_is_honoured(tmp_path: Path, tiny_engine: GazeEngine) -> None:
+    root = make_folder(tmp_path / "own")
+    rows = [json.loads(line) for line in (root / "studies.jsonl").read_text().splitlines()]
+    for number, row in enumerate(rows):
+        row["split"] = "test" if number < 4 else "train"
+    (root / "studies.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    found = evaluate_dataset(lambda: GazeFolder(root), tiny_engine)
+    assert (found["records"], found["patients"]) == (4, 2)
+    assert "the data's own split is used" in render_dataset(found)
+
+
+def test_what_is_known_of_an_adapter_and_of_a_merged_model(tmp_path: Path, tiny_checkpoint: Path) -> None:
+    told = TrainedOn.of("salt", ["p"], ["d"], SplitRule())
+    assert what_is_known(None, str(tiny_checkpoint)) == []
+    assert what_is_known(tmp_path, str(tiny_checkpoint)) == [None]
+    (tmp_path / "provenance.json").write_text(json.dumps({"trained_on": told.to_values()}))
+    assert what_is_known(tmp_path, str(tiny_checkpoint)) == [told]
+    assert what_is_known(None, str(tmp_path)) == [told]
+    (tmp_path / "provenance.json").write_text("{")
+    with pytest.raises(DatasetError, match="is not usable"):
+        what_is_known(tmp_path, str(tiny_checkpoint))
 
 
 def test_one_model_gives_the_same_answers_in_any_batch(folder: Path, tiny_engine: GazeEngine) -> None:
@@ -160,7 +228,7 @@ def test_readings_are_filed_under_what_is_present() -> None:
 
 
 def test_errors_say_what_to_do(folder: Path, tmp_path: Path, tiny_engine: GazeEngine) -> None:
-    with pytest.raises(DatasetError, match="no split 'holdout'; choose one of: train, validation, test, all"):
+    with pytest.raises(DatasetError, match="no split 'holdout'; choose one of: train, validation, test, held-out, all"):
         evaluate_dataset(lambda: GazeFolder(folder), tiny_engine, split="holdout")
     for arguments, message in (
         (["--dataset", "folder"], "give its folder as --root"),

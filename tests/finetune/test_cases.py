@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from finetune.cases import Case, DataError, fingerprint, merged, parse_spec, read_cases, split_cases
+from finetune.cases import Case, DataError, fingerprint, merged, parse_spec, read_cases, rule_of, split_cases
 from finetune.ending import Stopped
 from finetune.examples import draw_epochs, held_out_item
 from gazevlm_core.datasets.record import Reading, StudyRecord
+from gazevlm_core.datasets.splits import TEST, TRAIN, VALIDATION, Member, decide
 from gazevlm_core.scanpath import Scanpath
 from tests.finetune.case_maker import HERE, Study, configure, make_case, path_of, picture, write_folder
 
@@ -155,7 +156,7 @@ def only_words(folder: Path) -> None:
 
 
 def torn_image(folder: Path) -> None:
-    write_folder(folder, [Study("fine", 1, readings={"owl": HERE}), Study("torn", 2, readings={"owl": HERE})])
+    write_folder(folder, [Study("torn", 2, readings={"owl": HERE})])
     path = folder / "images" / "torn.png"
     path.write_bytes(path.read_bytes()[:500])
 
@@ -185,8 +186,8 @@ def both_ways(folder: Path) -> None:
         (nothing, ["no image there has"]),
         (bare_images, ["no image there has"]),
         (only_words, ["neither scanpaths nor findings"]),
-        (torn_image, ["torn"]),
-        (no_image, ["page"]),
+        (torn_image, ["no image can be read", "torn"]),
+        (no_image, ["no image can be read", "page"]),
         (broken_scanpaths, ["scanpaths.jsonl"]),
         (broken_studies, ["studies.jsonl", "a: findings"]),
         (both_ways, ["first", "second", "edema"]),
@@ -200,6 +201,36 @@ def test_data_that_teach_nothing_are_named_in_one_sentence(
         read_cases(configure(tmp_path / "set"))
     text = one_sentence(caught.value)
     assert all(word in text for word in said), text
+
+
+def test_an_image_that_cannot_be_read_is_counted_and_named_and_ends_nothing(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "set", [Study(name, n, readings={"owl": HERE}) for n, name in enumerate("abcdef")])
+    for name in "be":
+        (folder / "images" / f"{name}.png").write_bytes(b"<html>")
+    told: list[str] = []
+    assert names(read_cases(configure(folder), tell=told.append)) == ["a", "c", "d", "f"]
+    (said,) = told
+    assert said.startswith("Left out, since they cannot be read: 2 images (folder, image b: ")
+    assert "; folder, image e: " in said
+    assert "\n" not in said
+
+
+def test_what_a_data_set_leaves_out_is_told(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "set", [Study("a", 1, readings={"owl": HERE})])
+    with (folder / "scanpaths.jsonl").open("a") as stream:
+        stream.write('{"image_id": "gone", "x": [0.5], "y": [0.5]}\n')
+    told: list[str] = []
+    read_cases(configure(folder), tell=told.append)
+    assert told == ["Left out of folder: scanpaths or study without an image 1"]
+
+
+def test_readers_that_nobody_knows_cannot_be_chosen(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "set", [Study("a", 1, readings={"": HERE})])
+    with pytest.raises(DataError, match="no scanpath is by fox; the data do not say who read, so no reader can be"):
+        read_cases(configure(folder, annotators=["fox"]))
+    both = write_folder(tmp_path / "both", [Study("a", 1, readings={"": HERE, "owl": OTHER})])
+    with pytest.raises(DataError, match="there are those of owl, and others of which the data do not say who read"):
+        read_cases(configure(both, annotators=["fox"]))
 
 
 def test_a_folder_that_is_not_there_or_holds_no_data(tmp_path: Path) -> None:
@@ -245,7 +276,7 @@ def test_readers_of_one_image_may_differ() -> None:
 
 def test_a_data_set_of_readings_is_learned_from(tmp_path: Path) -> None:
     """REFLACX by its files: two readers of one image, who differ."""
-    header = "id,split,eye_tracking_data_discarded,image,dicom_id,subject_id,image_size_x,image_size_y,Edema,Mass"
+    header = "id,split,eye_tracking_data_discarded,image,dicom_id,subject_id,image_size_x,image_size_y,Emphysema,Mass"
     rows = ["r1,train,False,files/p1/one.dcm,one,1,64,64,5,0", "r2,train,False,files/p1/one.dcm,one,1,64,64,0,0"]
     main, images = tmp_path / "main_data", tmp_path / "mimic" / "files" / "p1"
     images.mkdir(parents=True)
@@ -259,7 +290,7 @@ def test_a_data_set_of_readings_is_learned_from(tmp_path: Path) -> None:
         lines = [header, *(rows if phase == 2 else [])]
         (main / f"metadata_phase_{phase}.csv").write_text("\n".join(lines) + "\n")
     (case,) = read_cases(configure(f"reflacx={tmp_path},{tmp_path / 'mimic'}"))
-    assert [reading.reader for reading in case.record.readings] == ["r1", "r2"]
+    assert [(reading.reader, reading.reading_id) for reading in case.record.readings] == [("", "r1"), ("", "r2")]
     assert case.record.findings == {"mass": 0.0}
 
 
@@ -345,6 +376,46 @@ def test_all_annotators_held_out_leave_nothing(tmp_path: Path) -> None:
     config = configure(folder, held_out_annotators=["owl"])
     with pytest.raises(DataError, match="hold out fewer"):
         split_cases(read_cases(config), config)
+
+
+def with_split(cases: Sequence[Case], split: Callable[[int], str]) -> list[Case]:
+    return [replace(case, record=replace(case.record, published_split=split(n))) for n, case in enumerate(cases)]
+
+
+def test_a_split_of_the_data_is_honoured_and_told(folder: Path) -> None:
+    plain = read_cases(configure(folder))
+    told: list[str] = []
+    split = split_cases(with_split(plain, lambda n: "test" if n < 4 else "Train"), configure(folder), told.append)
+    assert {"i00", "i01", "i02", "i03"} <= set(names(split.held_out))
+    assert told == [
+        "Splitting by patient: the data's own split is used; it has no validation images, which are drawn from its "
+        "training patients"
+    ]
+    told.clear()
+    leaking = split_cases(with_split(plain, lambda n: "test" if n == 4 else "train"), configure(folder), told.append)
+    assert names(leaking.train) == names(split_cases(plain, configure(folder)).train)
+    assert "has 1 patient on several sides (p02), so it is not used" in told[0]
+    with pytest.raises(DataError, match="has no training images"):
+        split_cases(with_split(plain, lambda n: "test"), configure(folder))
+
+
+def test_sides_of_one_image_are_kept_when_its_records_are_merged() -> None:
+    first, second = (replace(per_reading("a", who, {}), published_split=side) for who, side in
+                     (("owl", "train"), ("fox", "test+train")))  # fmt: skip
+    (record,) = merged([first, second])
+    assert record.published_split == "test+train"
+
+
+def test_what_is_learned_from_is_never_what_evaluating_tests(folder: Path) -> None:
+    """Whatever the seed and the share: the split of a run is that of `gazevlm evaluate`."""
+    cases = read_cases(configure(folder))
+    for seed, share in ((0, 0.2), (5, 0.2), (0, 0.5)):
+        config = configure(folder, seed=seed, held_out_share=share)
+        split = split_cases(cases, config)
+        evaluated = decide((Member.of(case.record) for case in cases), rule_of(config))
+        sides = {case.record.image_id: evaluated.of(case.record.patient_id) for case in cases}
+        assert {sides[name] for name in names(split.train)} == {TRAIN}
+        assert {sides[name] for name in names(split.held_out)} == {VALIDATION, TEST}
 
 
 # ---- fingerprint ----------------------------------------------------------------------------------------------------

@@ -16,6 +16,8 @@ from finetune.config import ConfigError, FinetuneConfig
 from finetune.provenance import Trained, provenance_values, write_provenance
 from finetune.records import Measure, RecordError, Verdict, measures_of, read_provenance, write_json
 from finetune.run import finished_before
+from gazevlm_core.datasets.splits import SplitRule
+from gazevlm_core.datasets.trained_on import read_trained_on
 from tests.finetune.case_maker import HERE, Study, configure, submission_digest, write_folder
 
 MEASURES = [
@@ -107,6 +109,16 @@ def test_what_was_learned_is_named_with_its_digest_and_nothing_else(made: Made) 
     assert not any(one.rpartition("-")[0] in held_out or one.endswith("-fox") for one in told)
     assert set(made.values["split"]["held_out"]) == held_out
     assert set(made.values["split"]["train"]) == {case.record.image_id for case in made.split.train}
+
+
+def test_whom_it_was_trained_on_is_known_again_and_not_named(made: Made) -> None:
+    told = read_trained_on(made.out)
+    assert told is not None
+    assert all(told.has_patient(case.record.patient_id) and case.digest in told.pictures for case in made.split.train)
+    assert not any(told.has_patient(case.record.patient_id) for case in made.split.held_out)
+    assert not any(case.digest in told.pictures for case in made.split.held_out)
+    assert told.rule == SplitRule(3, made.config.held_out_share)
+    assert '"p1"' not in json.dumps(made.values["trained_on"])
 
 
 def test_everything_that_decides_an_adapter_is_told(made: Made) -> None:

@@ -1,0 +1,124 @@
+"""When two are the same: ids of people, names of images, and pictures. Every data set is read through here."""
+
+import hashlib
+import math
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable
+
+from PIL import Image
+
+from gazevlm_core.images import IMAGE_SUFFIXES
+
+WRITTEN_FOR_NOTHING = frozenset({"nan", "NaN", "null", "None", "<NA>"})  # by software that had no value
+_WHOLE = re.compile(r"-?\d+\.0+")
+MOST_SHOWN = 40
+
+
+def id_text(value: object) -> str:
+    """An id as text, the same for all ways in which a file may write it; "" where there is none.
+
+    None, NaN and blanks are no id; 0 is one. A whole number is the same with and without a fraction, as number or as
+    text (a table with a gap has its ids as 1.0); letters are composed (NFC). Zeros at the front stay: 7 is not 007.
+
+    Args:
+        value: as a JSON or CSV file holds it.
+
+    Raises:
+        ValueError: a list, true, an infinite number: nothing that names anybody.
+    """
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)) or value in (math.inf, -math.inf):
+        raise ValueError(f"{repr(value)[:MOST_SHOWN]} is no name and no number")
+    whole = isinstance(value, float) and value.is_integer()
+    text = unicodedata.normalize("NFC", str(int(value) if whole else value)).strip()
+    if text in WRITTEN_FOR_NOTHING:
+        return ""
+    return text.partition(".")[0] if _WHOLE.fullmatch(text) else text
+
+
+def image_name(value: object) -> str:
+    """Name of an image as text: as `id_text`, with forward slashes and without "./" at the front. Text that looks like
+    a number stays as it is, since files may be called so.
+
+    Raises:
+        ValueError: as `id_text`.
+    """
+    text = unicodedata.normalize("NFC", value).strip() if isinstance(value, str) else id_text(value)
+    text = text.replace("\\", "/")
+    while text.startswith("./"):
+        text = text[2:]
+    return text
+
+
+def without_ending(name: str) -> str:
+    """A name without the ending of an image file; a DICOM file that is named by its UID keeps all of it."""
+    stem, dot, ending = name.rpartition(".")
+    return stem if stem and not stem.endswith("/") and dot + ending.lower() in IMAGE_SUFFIXES else name
+
+
+class ImageNames:
+    """The images that there are, found by whatever name a file has for them: with or without ending.
+
+    Args:
+        names: of the images, from `image_name`; those that differ in their endings alone keep them.
+    """
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._names = list(dict.fromkeys(names))
+        shared = Counter(map(without_ending, self._names))
+        self._own = {name: name if shared[without_ending(name)] > 1 else without_ending(name) for name in self._names}
+        self._shared = {stem for stem, count in shared.items() if count > 1}
+        self._stems = set(self._own.values())
+
+    def own(self, name: str) -> str:
+        """The one name of an image that there is."""
+        return self._own[name]
+
+    def find(self, name: str) -> str | None:
+        """The one name of the image that `name` means; None where there is no such image.
+
+        Raises:
+            ValueError: it means several, which differ in their endings.
+        """
+        if name in self._own:
+            return self._own[name]
+        stem = without_ending(name)
+        for wanted in (name, stem):
+            if wanted in self._shared:
+                raise ValueError(f"two images are called {wanted}; give their endings in image_id")
+            if wanted in self._stems:
+                return wanted
+        return None
+
+
+def same_images(names: Iterable[str]) -> dict[str, str]:
+    """The one name of every image that files speak of, by what they call it: with and without ending is one image.
+
+    Args:
+        names: from `image_name`; those that differ in their endings alone are several images, and keep them.
+
+    Raises:
+        ValueError: a name without an ending that may be one of several.
+    """
+    names = list(dict.fromkeys(names))
+    images = ImageNames(name for name in names if without_ending(name) != name)
+    return {name: images.find(name) or name for name in names}
+
+
+def picture_digest(image: Image.Image) -> str:
+    """SHA-256 of the pixels that a model is shown (RGB, upright) and of their size."""
+    return hashlib.sha256(f"{image.width}x{image.height}\n".encode() + image.tobytes()).hexdigest()
+
+
+def one_patient(patient: object, image_id: str) -> str:
+    """A patient's id; that of the image where nobody says who it is, since unknown patients are not one.
+
+    Raises:
+        ValueError: as `id_text`.
+    """
+    return id_text(patient) or image_id
+
+

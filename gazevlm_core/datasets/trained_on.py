@@ -1,0 +1,92 @@
+"""Whom and what an adapter was trained on, so that nothing of it is scored as if it were new.
+
+Stands in an adapter's provenance.json, and in that of a model that it was merged into. People are not named there: a
+patient is a salted hash of the id, a picture the digest of its pixels.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gazevlm_core.datasets.splits import SplitRule
+
+PROVENANCE_FILE = "provenance.json"
+TRAINED_ON = "trained_on"
+
+
+@dataclass(frozen=True)
+class TrainedOn:
+    """Everybody and everything that was learned from.
+
+    Args:
+        salt: of the hashes.
+        patients: from `patient_key`.
+        pictures: from `identity.picture_digest`.
+        rule: what the split was drawn by.
+    """
+
+    salt: str
+    patients: frozenset[str]
+    pictures: frozenset[str]
+    rule: SplitRule
+
+    @classmethod
+    def of(cls, salt: str, patients: Iterable[str], pictures: Iterable[str], rule: SplitRule) -> "TrainedOn":
+        """From the ids of patients."""
+        return cls(salt, frozenset(patient_key(salt, one) for one in patients), frozenset(pictures), rule)
+
+    def has_patient(self, patient_id: str) -> bool:
+        """Whether an image of this patient was learned from."""
+        return patient_key(self.salt, patient_id) in self.patients
+
+    def to_values(self) -> dict[str, Any]:
+        """As JSON values; `from_values` reads them."""
+        return {
+            "salt": self.salt,
+            "patients": sorted(self.patients),
+            "pictures": sorted(self.pictures),
+            "seed": self.rule.seed,
+            "held_out_share": self.rule.held_out_share,
+        }
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any]) -> "TrainedOn":
+        """From JSON values, which may come from anybody.
+
+        Raises:
+            ValueError: they are none.
+        """
+        try:
+            salt, patients, pictures = values["salt"], values["patients"], values["pictures"]
+            rule = SplitRule(int(values["seed"]), float(values["held_out_share"]))
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"{TRAINED_ON} lacks {error}") from None
+        names = [salt, *patients, *pictures] if isinstance(patients, list) and isinstance(pictures, list) else [None]
+        if not all(isinstance(one, str) for one in names):
+            raise ValueError(f"{TRAINED_ON} must hold a salt, and lists of patients and pictures")
+        return cls(salt, frozenset(patients), frozenset(pictures), rule)
+
+
+def patient_key(salt: str, patient_id: str) -> str:
+    """What stands for a patient in provenance."""
+    return hashlib.sha256(f"{salt}:{patient_id}".encode()).hexdigest()[:32]
+
+
+def read_trained_on(folder: Path) -> TrainedOn | None:
+    """What the provenance in a folder of weights says; None where it says nothing, or is not there.
+
+    Raises:
+        ValueError: a provenance that cannot be read; one sentence.
+    """
+    path = folder / PROVENANCE_FILE
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        told = values.get(TRAINED_ON) if isinstance(values, dict) else None
+        return None if told is None else TrainedOn.from_values(told)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} is not usable: {error}") from None

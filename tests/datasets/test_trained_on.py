@@ -1,0 +1,41 @@
+"""What an adapter was trained on: it knows its patients and pictures again, and names nobody."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from gazevlm_core.datasets.splits import SplitRule
+from gazevlm_core.datasets.trained_on import TrainedOn, patient_key, read_trained_on
+
+TOLD = TrainedOn.of("salt", ["p1", "0"], ["d1"], SplitRule(3, 0.3))
+
+
+def test_patients_are_known_again_and_not_named(tmp_path: Path) -> None:
+    text = json.dumps({"trained_on": TOLD.to_values()})
+    assert '"p1"' not in text
+    (tmp_path / "provenance.json").write_text(text)
+    told = read_trained_on(tmp_path)
+    assert told == TOLD
+    assert told is not None
+    assert [told.has_patient(one) for one in ("p1", "0", "p2", "")] == [True, True, False, False]
+    assert patient_key("other", "p1") not in told.patients
+
+
+def test_provenance_of_earlier_versions_does_not_tell(tmp_path: Path) -> None:
+    assert read_trained_on(tmp_path) is None
+    (tmp_path / "provenance.json").write_text(json.dumps({"split": {"train": ["a"], "held_out": []}}))
+    assert read_trained_on(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    "text", ["{", '{"trained_on": {}}', '{"trained_on": 3}',
+             json.dumps({"trained_on": {**TOLD.to_values(), "patients": 3}}),
+             json.dumps({"trained_on": {**TOLD.to_values(), "held_out_share": 2}}),
+             json.dumps({"trained_on": {**TOLD.to_values(), "pictures": [3]}})]
+)  # fmt: skip
+def test_provenance_that_is_none_is_one_sentence(tmp_path: Path, text: str) -> None:
+    (tmp_path / "provenance.json").write_text(text)
+    with pytest.raises(ValueError, match=r"provenance.json is not usable: ") as caught:
+        read_trained_on(tmp_path)
+    assert "\n" not in str(caught.value)
