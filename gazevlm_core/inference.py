@@ -20,7 +20,7 @@ from gazevlm_core.model.adapters import AttachedAdapter, adapter_stamp, attach_a
 from gazevlm_core.model.checkpoint import NANO, Checkpoint, load_checkpoint
 from gazevlm_core.model.config import GazeConfig
 from gazevlm_core.model.gaze_model import GazePass
-from gazevlm_core.model.walks import WalkedPath, choose_path
+from gazevlm_core.model.walks import WalkedPath, choose_paths
 from gazevlm_core.options import DEFAULT_QUESTION, DiagnoseOptions, Precision
 from gazevlm_core.prompt import encode_prompts, render_prompt
 from gazevlm_core.records import Diagnosis
@@ -171,35 +171,50 @@ class GazeEngine:
             tuple(image.tokens.to(device) for image in images),  # kept features lie on the CPU
         )
 
-    def describe(self, gaze_pass: GazePass, row: int, image: EncodedImage, options: DiagnoseOptions) -> Diagnosis:
-        """What one row of a pass says before any word: path and findings; the answer is still empty."""
-        config, grid, strangeness = self.gaze_config, image.grid, self.strangeness(image)
-        probabilities: dict[str, float] = {}
-        if gaze_pass.gaze_hidden is not None and config.findings_trained:
-            logits = self.model.finding_logits(gaze_pass, row)
-            probabilities = dict(zip(config.finding_names, logits.sigmoid().tolist(), strict=True))
-        notes: tuple[str, ...] = ()
-        if strangeness is not None and strangeness > 1:
-            notes = (STRANGE_NOTE.format(trained_on=config.trained_on, times=strangeness),)
-        blank = Diagnosis(
-            "", probabilities, None, None, (), grid, self.checkpoint.model_id, self.adapter_id, notes, strangeness
-        )
-        if gaze_pass.gaze_hidden is None or not config.gaze_trained:
-            return replace(blank, notes=(UNTRAINED_NOTE, *notes))
-        path = choose_path(
-            self.model.pointer_field(gaze_pass, row),
-            options.path,
-            walks=options.walks,
-            temperature=options.path_temperature,
-            seed=options.path_seed,
-            given=[grid.index_of(fixation) for fixation in options.given],
-        )
-        return replace(
-            blank,
-            scanpath=self._scanpath(gaze_pass, row, path, grid, options),
-            patch_probabilities=path.probabilities,
-            fixation_probabilities=path.chosen,
-        )
+    def findings(self, gaze_pass: GazePass) -> list[dict[str, float]]:
+        """Finding -> probability of every image of a pass; empty where the findings are untrained."""
+        names = self.gaze_config.finding_names
+        if gaze_pass.gaze_hidden is None or not self.gaze_config.findings_trained:
+            return [{} for _ in gaze_pass.input_ids]
+        rows = self.model.finding_logits(gaze_pass).sigmoid().tolist()
+        return [dict(zip(names, row, strict=True)) for row in rows]
+
+    def describe(
+        self, gaze_pass: GazePass, images: Sequence[EncodedImage], options: DiagnoseOptions
+    ) -> list[Diagnosis]:
+        """What a pass says of its images before any word: paths and findings; the answers are still empty."""
+        config = self.gaze_config
+        paths: Sequence[WalkedPath | None] = [None] * len(images)
+        if gaze_pass.gaze_hidden is not None and config.gaze_trained:
+            paths = choose_paths(
+                [self.model.pointer_field(gaze_pass, row) for row in range(len(images))],
+                options.path,
+                walks=options.walks,
+                temperature=options.path_temperature,
+                seed=options.path_seed,
+                given=[[image.grid.index_of(fixation) for fixation in options.given] for image in images],
+            )
+        records = []
+        for row, (image, findings, path) in enumerate(zip(images, self.findings(gaze_pass), paths, strict=True)):
+            strangeness = self.strangeness(image)
+            notes: tuple[str, ...] = () if path is not None else (UNTRAINED_NOTE,)
+            if strangeness is not None and strangeness > 1:
+                notes += (STRANGE_NOTE.format(trained_on=config.trained_on, times=strangeness),)
+            records.append(
+                Diagnosis(
+                    "",
+                    findings,
+                    None if path is None else self._scanpath(gaze_pass, row, path, image.grid, options),
+                    None if path is None else path.probabilities,
+                    () if path is None else path.chosen,
+                    image.grid,
+                    self.checkpoint.model_id,
+                    self.adapter_id,
+                    notes,
+                    strangeness,
+                )
+            )
+        return records
 
     @torch.no_grad()
     def _scanpath(
@@ -230,7 +245,7 @@ class GazeEngine:
         with self._lock:
             encoded = self._encode_once(image)
             gaze_pass = self.look([encoded], [question])
-            record = self.describe(gaze_pass, 0, encoded, options)
+            (record,) = self.describe(gaze_pass, [encoded], options)
             yield record
             for answer in self._stream_text(gaze_pass, options):
                 record = replace(record, answer=answer)
@@ -304,7 +319,7 @@ class GazeEngine:
         with self._lock:
             encoded = self.encode_images(images)
             gaze_pass = self.look(encoded, questions)
-            records = [self.describe(gaze_pass, row, image, options) for row, image in enumerate(encoded)]
+            records = self.describe(gaze_pass, encoded, options)
             answers = self._generate(gaze_pass, options)
         texts = self.processor.tokenizer.batch_decode(answers, skip_special_tokens=True)
         return [replace(record, answer=text.strip()) for record, text in zip(records, texts, strict=True)]
