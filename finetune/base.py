@@ -64,7 +64,7 @@ def load_base(config: FinetuneConfig, revision: str = "") -> Base:
     folder, commit = find_checkpoint(config.base, revision)
     checkpoint = load_checkpoint(
         config.base, precision=config.precision, device=own_device(config.device), shardable=config.fsdp_storage,
-        revision=commit,
+        revision=commit, attn=config.attn,
     )  # fmt: skip
     size = checkpoint.processor.image_processor.size
     size["longest_edge"] = config.max_pixels or size["longest_edge"]

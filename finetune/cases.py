@@ -13,6 +13,7 @@ from gazevlm_core.datasets.record import DatasetError, StudyRecord
 from gazevlm_core.datasets.registry import ADAPTERS, open_dataset
 from gazevlm_core.datasets.splits import split_of
 from gazevlm_core.images import ImageError, load_image
+from gazevlm_core.ranks import ALONE, Ranks
 
 FOLDER = "folder"
 NAMED_READERS = 12  # in an error
@@ -60,12 +61,13 @@ def go_on() -> None:
     """What is asked between images where nobody can want an end."""
 
 
-def read_cases(config: FinetuneConfig, check: Callable[[], None] = go_on) -> list[Case]:
+def read_cases(config: FinetuneConfig, check: Callable[[], None] = go_on, ranks: Ranks = ALONE) -> list[Case]:
     """All images of the mix that teach something, in the data sets' order.
 
     Args:
         config: which data sets and annotators.
         check: called before each image; may raise to end.
+        ranks: the processes that share the decoding.
 
     Raises:
         DataError: nothing can be read, nothing is left, no annotator has a name that was given, or the same picture is
@@ -75,10 +77,9 @@ def read_cases(config: FinetuneConfig, check: Callable[[], None] = go_on) -> lis
     check_readers(config, {reading.reader for records in mix for record in records for reading in record.readings})
     cases: list[Case] = []
     for number, (spec, records) in enumerate(zip(config.annotations, mix, strict=True)):
-        found = []
-        for record in merged(_chosen(records, config)):
-            check()
-            found.append(Case(number, record, *picture_of(record)))
+        chosen = merged(_chosen(records, config))
+        pictures = ranks.share(chosen, picture_of, check)
+        found = [Case(number, record, *picture) for record, picture in zip(chosen, pictures, strict=True)]
         if not found:
             who = f" by {', '.join(config.annotators)}" if config.annotators else ""
             raise DataError(f"{spec}: no image there has a scanpath{who}, a finding or a report; choose other data")

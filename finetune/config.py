@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from gazevlm_core.options import Precision
+from gazevlm_core.options import Attention, Precision
 from gazevlm_core.training.gaze_order import GazeOrder
 
 NANO = "gazevlm-nano"
@@ -67,6 +67,9 @@ class FinetuneConfig(BaseModel):
     precision: Annotated[Precision, Field(description="How the base is held: nf4, int8, bf16, fp32, or auto.")] = (
         Precision.AUTO)
     device: Annotated[str, Field(pattern=DEVICE_PATTERN, description="auto, cpu, cuda or cuda:N.")] = "auto"
+    attn: Annotated[Attention, Field(description=(
+        "How attention is computed: sdpa, flash_attention_2 (CUDA, with the package flash-attn), or eager."))] = (
+        Attention.SDPA)
     num_gaze_tokens: Annotated[int | None, Field(ge=1, le=256, description="K; empty keeps the base's.")] = None
     min_pixels: Annotated[int | None, Field(ge=784, description=(
         "Smallest image in pixels after resizing; empty keeps the base's, or max_pixels where that is less."))] = None
@@ -111,6 +114,9 @@ class FinetuneConfig(BaseModel):
         "Batches of images and answers of similar length, so that little is padded."))] = False
     cache_features: Annotated[bool, Field(description=(
         "Compute what the frozen vision tower says of an image once, and keep it on disk."))] = True
+
+    workers: Annotated[int, Field(ge=0, le=64, description=(
+        "Processes that read and prepare batches while the model learns; 0 does so in between."))] = 0
 
     # ---- run
     seed: Annotated[int, Field(ge=0, le=2**31 - 1, description="Of everything that is drawn.")] = 0

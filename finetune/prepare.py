@@ -8,28 +8,29 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
+import numpy as np
 
 from finetune.adapted import adapted_config
 from finetune.base import Base, load_base
 from finetune.before_after import answers, shown_cases
 from finetune.cases import Case, Split, fingerprint, read_cases, split_cases
 from finetune.config import ConfigError, FinetuneConfig
-from finetune.ending import StopRequest
+from finetune.ending import Stopped, StopRequest
 from finetune.examples import ordered_cases
 from finetune.features import MOST_AT_ONCE, USUAL_PACE, FeatureStore, Pace, at_rest, encoded_cases, fill_features
-from finetune.look import Looked, look_at
+from finetune.look import Looked, look_at, tell_findings
 from finetune.records import FEATURES, write_json
 from finetune.run_log import RunLog
 from finetune.usual_place import Fitted, added_findings, find_place, fit_place
 from gazevlm_core.inference import GazeEngine
 from gazevlm_core.model.config import GazeConfig
 from gazevlm_core.model.places import pooled_tokens
+from gazevlm_core.ranks import ALONE, Ranks
 from gazevlm_core.records import Diagnosis
 
 BEGUN = "begun.json"
 # What a resumed run may be told anew: where things lie and how they are computed, not what is learned.
-FREE = frozenset({"annotations", "device", "gradient_checkpointing", "checkpoints", "report_to"})
+FREE = frozenset({"annotations", "device", "gradient_checkpointing", "checkpoints", "report_to", "attn", "workers"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +49,7 @@ class Prepared:
         base_looked: what the base says of the held-out images.
         believed: finding -> probability by the base, per training image.
         before: the base's answers about the images that are shown to people.
+        ranks: the processes that share the images.
     """
 
     config: FinetuneConfig
@@ -61,6 +63,7 @@ class Prepared:
     base_looked: Looked
     believed: tuple[Mapping[str, float], ...]
     before: tuple[Diagnosis, ...]
+    ranks: Ranks = ALONE
 
 
 def prepare(config: FinetuneConfig, run: Path, log: RunLog, stop: StopRequest) -> Prepared:
@@ -72,18 +75,20 @@ def prepare(config: FinetuneConfig, run: Path, log: RunLog, stop: StopRequest) -
         ConfigError: the run was begun with other values, data, or files of the base.
         Stopped: somebody wants the run to end.
     """
+    ranks = Ranks.of_this_run(cpu=config.device == "cpu")
+    check = agreed(stop, ranks)
     log.phase("Reading the data")
-    cases = read_cases(config, stop.check)
+    cases = read_cases(config, check, ranks)
     split = split_cases(cases, config)
     check_begun(run, config, fingerprint(cases), writes=log.writes)
-    stop.check()
+    check()
     log.phase("Loading the base")  # not where from: everybody reads it
     base = load_base(config, begun_revision(run))
     check_base(run, base, writes=log.writes)
-    stop.check()
-    pace = pace_of(config, stop.check)
+    check()
+    pace = pace_of(config, check, ranks)
     store = _features(config, base, split, run, log, pace)
-    stop.check()
+    check()
     known = base.engine.gaze_config
     new, left_out = added_findings(split.train, known.finding_names) if config.add_findings else ([], [])
     fitted = fit_places(ordered_cases(split.train, config), new, base.engine, store, pace)
@@ -94,19 +99,36 @@ def prepare(config: FinetuneConfig, run: Path, log: RunLog, stop: StopRequest) -
         gaze = replace(gaze, pixel_limits=base.pixel_limits)
     log.phase(f"Scoring the base on {len(split.held_out)} held-out images")
     looked = look_at(base.engine, split.held_out, store, pace)
-    before = answers(base.engine, shown_cases(split.held_out), stop.check)
-    stop.check()
+    before = answers(base.engine, shown_cases(split.held_out), check)
+    check()
     believed: tuple[Mapping[str, float], ...] = tuple({} for _ in split.train)
     if known.findings_trained and config.retain > 0 and config.finding_weight > 0:
         log.phase("Asking the base about the training images")
         head = set(known.finding_names[: known.num_head_findings])
-        said = look_at(base.engine, split.train, store, pace).probabilities()
+        said = tell_findings(base.engine, split.train, store, pace)
         believed = tuple({name: p for name, p in one.items() if name in head} for one in said)
-    stop.check()
+    check()
     return Prepared(
         config, split, base, store, gaze, tuple(fitted), (*placed, *rows), tuple(left_out), looked, believed,
-        tuple(before),
+        tuple(before), ranks,
     )  # fmt: skip
+
+
+def agreed(stop: StopRequest, ranks: Ranks) -> Callable[[], None]:
+    """What is asked between parts: all processes end together, or each would wait for one that is gone."""
+    if ranks.count == 1:
+        return stop.check
+
+    def check() -> None:
+        wanted = False
+        try:
+            stop.check()
+        except Stopped:
+            wanted = True
+        if ranks.any(wanted):
+            raise Stopped
+
+    return check
 
 
 def check_begun(run: Path, config: FinetuneConfig, data: str, *, writes: bool) -> None:
@@ -169,9 +191,9 @@ def _begun_base(run: Path) -> dict[str, str]:
     return found
 
 
-def pace_of(config: FinetuneConfig, check: Callable[[], None]) -> Pace:
+def pace_of(config: FinetuneConfig, check: Callable[[], None], ranks: Ranks = ALONE) -> Pace:
     """How a run looks at many images: as many at once as a training step does, or fewer."""
-    return Pace(min(config.batch_size, MOST_AT_ONCE), check)
+    return Pace(min(config.batch_size, MOST_AT_ONCE), check, ranks)
 
 
 def _features(
@@ -179,7 +201,7 @@ def _features(
 ) -> FeatureStore | None:
     if not (config.cache_features and config.freeze_vision):
         return None
-    store = FeatureStore(run / FEATURES, base.fingerprint, base.pixel_limits, base.engine.model.model.visual.dtype)
+    store = FeatureStore(run / FEATURES, base.fingerprint, base.pixel_limits, base.engine.checkpoint.dtype)
     cases = (*split.train, *split.held_out)
     log.phase(f"Computing what the vision tower says of {len(cases)} images")
     fill_features(store, base.engine, cases, pace)
@@ -201,9 +223,11 @@ def fit_places(
     places = [place for place in (find_place(cases, name) for name in names) if place is not None]
     if not places:
         return []
-    pooled: list[torch.Tensor] = []  # [F, D] of each image; all tokens of all images would be too many to keep
+
+    def pool(some: list[Case]) -> list[np.ndarray]:  # [F, D] each: all tokens of all images would be too many to keep
+        images = encoded_cases(some, engine, store)
+        return [pooled_tokens(image.tokens, image.grid, places).cpu().double().numpy() for image in images]
+
     with at_rest(engine):
-        for _, images in encoded_cases(cases, engine, store, pace):
-            pooled += [pooled_tokens(image.tokens, image.grid, places).cpu() for image in images]
-    features = torch.stack(pooled).double().numpy()
+        features = np.stack([one for some in pace.chunks(cases, pool) for one in some])
     return [fit_place(place, cases, features[:, number]) for number, place in enumerate(places)]

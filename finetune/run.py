@@ -78,7 +78,7 @@ class Training:
     def __init__(self, prepared: Prepared, out: Path, run: Path, stop: StopRequest, log: RunLog) -> None:
         self.prepared, self.config = prepared, prepared.config
         self.out, self.run, self.log = out, run, log
-        self._stop, self._pace = stop, pace_of(self.config, self._check)
+        self._stop, self._pace = stop, pace_of(self.config, self._check, prepared.ranks)
         self._floors = Floors(prepared.split.train, self.config.seed)
         self.engine = prepared.base.engine
         set_seed(self.config.seed)
@@ -102,8 +102,10 @@ class Training:
         collate = AdaptCollator(
             self.engine.processor, self.prepared.gaze, store=self.prepared.store, use_gaze=taught
         )
-        on_gpu = self.engine.model.device.type == "cuda"
-        arguments = training_arguments(config, self.run / CHECKPOINTS, steps, on_gpu=on_gpu)
+        arguments = training_arguments(
+            config, self.run / CHECKPOINTS, steps, device=self.engine.model.device.type,
+            dtype=self.engine.checkpoint.dtype,
+        )  # fmt: skip
         self.selection = Selection(
             self.run, config.patience, self._first, lambda folder: self.trainer.save_to(folder),
             writes=arguments.process_index == 0

@@ -21,7 +21,7 @@ from gazevlm_core.model.checkpoint import NANO, Checkpoint, load_checkpoint
 from gazevlm_core.model.config import GazeConfig
 from gazevlm_core.model.gaze_model import GazePass
 from gazevlm_core.model.walks import WalkedPath, choose_paths
-from gazevlm_core.options import DEFAULT_QUESTION, DiagnoseOptions, Precision
+from gazevlm_core.options import DEFAULT_QUESTION, Attention, DiagnoseOptions, Precision
 from gazevlm_core.prompt import encode_prompts, render_prompt
 from gazevlm_core.records import Diagnosis
 from gazevlm_core.scanpath import Fixation, Scanpath
@@ -82,9 +82,10 @@ class GazeEngine:
         adapter: Path | None = None,
         precision: Precision = Precision.AUTO,
         device: str = "auto",
+        attn: Attention = Attention.SDPA,
     ) -> "GazeEngine":
         """Load a model and, if given, an adapter; errors as in `load_checkpoint` and `attach_adapter`."""
-        engine = cls(load_checkpoint(source, precision=precision, device=device))
+        engine = cls(load_checkpoint(source, precision=precision, device=device, attn=attn))
         if adapter is not None:
             engine.use_adapter(adapter)
         return engine
@@ -183,30 +184,20 @@ class GazeEngine:
         self, gaze_pass: GazePass, images: Sequence[EncodedImage], options: DiagnoseOptions
     ) -> list[Diagnosis]:
         """What a pass says of its images before any word: paths and findings; the answers are still empty."""
-        config = self.gaze_config
-        paths: Sequence[WalkedPath | None] = [None] * len(images)
-        if gaze_pass.gaze_hidden is not None and config.gaze_trained:
-            paths = choose_paths(
-                [self.model.pointer_field(gaze_pass, row) for row in range(len(images))],
-                options.path,
-                walks=options.walks,
-                temperature=options.path_temperature,
-                seed=options.path_seed,
-                given=[[image.grid.index_of(fixation) for fixation in options.given] for image in images],
-            )
+        paths = self.paths(gaze_pass, images, options)
         records = []
-        for row, (image, findings, path) in enumerate(zip(images, self.findings(gaze_pass), paths, strict=True)):
-            strangeness = self.strangeness(image)
-            notes: tuple[str, ...] = () if path is not None else (UNTRAINED_NOTE,)
+        for row, (image, findings) in enumerate(zip(images, self.findings(gaze_pass), strict=True)):
+            strangeness, (scanpath, walked) = self.strangeness(image), paths.get(row, (None, None))
+            notes: tuple[str, ...] = () if walked is not None else (UNTRAINED_NOTE,)
             if strangeness is not None and strangeness > 1:
-                notes += (STRANGE_NOTE.format(trained_on=config.trained_on, times=strangeness),)
+                notes += (STRANGE_NOTE.format(trained_on=self.gaze_config.trained_on, times=strangeness),)
             records.append(
                 Diagnosis(
                     "",
                     findings,
-                    None if path is None else self._scanpath(gaze_pass, row, path, image.grid, options),
-                    None if path is None else path.probabilities,
-                    () if path is None else path.chosen,
+                    scanpath,
+                    None if walked is None else walked.probabilities,
+                    () if walked is None else walked.chosen,
                     image.grid,
                     self.checkpoint.model_id,
                     self.adapter_id,
@@ -215,6 +206,36 @@ class GazeEngine:
                 )
             )
         return records
+
+    def paths(
+        self,
+        gaze_pass: GazePass,
+        images: Sequence[EncodedImage],
+        options: DiagnoseOptions,
+        rows: Sequence[int] | None = None,
+    ) -> dict[int, tuple[Scanpath, WalkedPath]]:
+        """Row of a pass -> its path, for people and as it was walked; nothing where the gaze is untrained.
+
+        Args:
+            gaze_pass, images: from `look`, and what it looked at.
+            options: which path.
+            rows: that a path is wanted of; None for all.
+        """
+        wanted = list(range(len(images)) if rows is None else rows)
+        if gaze_pass.gaze_hidden is None or not self.gaze_config.gaze_trained or not wanted:
+            return {}
+        walked = choose_paths(
+            [self.model.pointer_field(gaze_pass, row) for row in wanted],
+            options.path,
+            walks=options.walks,
+            temperature=options.path_temperature,
+            seed=options.path_seed,
+            given=[[images[row].grid.index_of(fixation) for fixation in options.given] for row in wanted],
+        )
+        return {
+            row: (self._scanpath(gaze_pass, row, path, images[row].grid, options), path)
+            for row, path in zip(wanted, walked, strict=True)
+        }
 
     @torch.no_grad()
     def _scanpath(

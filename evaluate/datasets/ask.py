@@ -9,7 +9,6 @@ import torch
 from PIL import Image
 
 from evaluate.predictions import presence_margins
-from evaluate.ranks import ALONE, Ranks, in_turns
 from evaluate.step_scores import StepLooks, look_along
 from gazevlm_core.datasets.record import StudyRecord
 from gazevlm_core.datasets.scanpath_files import FiledPath
@@ -19,6 +18,7 @@ from gazevlm_core.inference import EncodedImage, GazeEngine
 from gazevlm_core.options import DiagnoseOptions
 from gazevlm_core.phantom.report import REPORT_QUESTION
 from gazevlm_core.phantom.truth import NO_FINDING
+from gazevlm_core.ranks import ALONE, Ranks, in_turns
 
 UNREADABLE = "image that cannot be read"
 

@@ -10,7 +10,6 @@ import numpy as np
 
 from evaluate.datasets.ask import Answer, Asked, ask_records, filed_readings
 from evaluate.datasets.labels import HEAD, TEXT, score_labels
-from evaluate.ranks import ALONE, Ranks
 from evaluate.results import estimate_values
 from evaluate.score_files import score_files
 from evaluate.step_scores import score_steps
@@ -21,6 +20,7 @@ from gazevlm_core.inference import GazeEngine
 from gazevlm_core.metrics.intervals import CONFIDENCE, RESAMPLES, patient_counts
 from gazevlm_core.metrics.paths import UNIT_SQUARE
 from gazevlm_core.metrics.registry import DEFAULT_GRID
+from gazevlm_core.ranks import ALONE, Ranks
 
 ALL = "all"
 VALIDATION, TRAINING = "validation", "train"

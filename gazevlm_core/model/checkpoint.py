@@ -3,6 +3,7 @@
 import json
 import os
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from gazevlm_core.model.familiarity import FAMILIARITY_FILE, Familiarity, Famili
 from gazevlm_core.model.gaze_model import GazeVLM
 from gazevlm_core.model.processor import GazeVLMProcessor
 from gazevlm_core.model.quantise import compute_dtype, quantization_config, settle_four_bit_model
-from gazevlm_core.options import Precision
+from gazevlm_core.options import Attention, Precision
 
 NANO = "gazevlm-nano"
 MODELS_FOLDER = Path(__file__).resolve().parents[2] / "models"
@@ -43,6 +44,11 @@ class Checkpoint:
     model_id: str
     precision: Precision
     familiarity: Familiarity | None = None
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the arithmetic, but for that of the heads, which is float32."""
+        return self.model.model.visual.dtype
 
 
 def resolve_source(source: str) -> str:
@@ -112,7 +118,7 @@ def _known_place(source: str) -> str:
 
 def load_checkpoint(
     source: str = NANO, *, precision: Precision = Precision.AUTO, device: str = "auto", shardable: bool = False,
-    revision: str = "",
+    revision: str = "", attn: Attention = Attention.SDPA,
 ) -> Checkpoint:  # fmt: skip
     """Load a model with its processor.
 
@@ -122,9 +128,11 @@ def load_checkpoint(
         device: "auto", "cpu", "cuda" or "cuda:N".
         shardable: store 4-bit weights in the dtype of the others, so that FSDP can shard them together.
         revision: of a Hub id, as in `find_checkpoint`.
+        attn: how attention is computed.
 
     Raises:
-        CheckpointError: not found, not of the family, not readable, or a precision or storage that does not apply.
+        CheckpointError: not found, not of the family, not readable, or a precision, storage or attention that does not
+            apply.
     """
     where, place = _known_place(source), pick_device(device)
     pinned = {"revision": revision} if revision else {}
@@ -132,7 +140,7 @@ def load_checkpoint(
     config = _load_config(where, source, processor, **pinned)
     saved = getattr(config, "quantization_config", None)
     dtype = torch.float32 if intended_dtype(config) == torch.float32 else compute_dtype(place)
-    options: dict[str, Any] = {"config": config, "dtype": dtype, "device_map": {"": place}, **pinned}
+    options: dict[str, Any] = {"config": config, "device_map": {"": place}, "attn_implementation": attn.value, **pinned}
     if saved is not None:
         if precision is not Precision.AUTO:
             raise CheckpointError(f"{source} was saved quantised; load it with precision auto")
@@ -144,7 +152,12 @@ def load_checkpoint(
         if held in (Precision.NF4, Precision.INT8):
             options["quantization_config"] = quantization_config(held, dtype, shardable=shardable)
         elif precision is not Precision.AUTO:
-            options["dtype"] = torch.bfloat16 if held is Precision.BF16 else torch.float32
+            if held is Precision.BF16 and dtype == torch.float16:
+                raise CheckpointError(f"{place} would only emulate bfloat16; give precision auto, nf4, int8 or fp32")
+            dtype = torch.bfloat16 if held is Precision.BF16 else torch.float32
+    options["dtype"] = dtype
+    if attn is Attention.FLASH_2:
+        _check_flash(place, dtype)
     try:
         model, report = GazeVLM.from_pretrained(where, **options, use_safetensors=True, output_loading_info=True)
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
@@ -154,6 +167,14 @@ def load_checkpoint(
         settle_four_bit_model(model, dtype)
     model.gaze_heads.float()  # fresh heads of a base without gaze come in the dtype of its weights
     return Checkpoint(model.eval(), processor, _model_id(source), held, _familiarity(where, source, **pinned))
+
+
+def _check_flash(place: torch.device, dtype: torch.dtype) -> None:
+    """Before the library falls back, fetches a kernel, or fails at the first image."""
+    if place.type != "cuda" or dtype == torch.float32:
+        raise CheckpointError("flash_attention_2 works in 16 bits on CUDA alone; give --attn sdpa")
+    if find_spec("flash_attn") is None:
+        raise CheckpointError("flash_attention_2 needs the package flash-attn: pip install flash-attn, or --attn sdpa")
 
 
 def _familiarity(where: str, source: str, **pinned: str) -> Familiarity | None:

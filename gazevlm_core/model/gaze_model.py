@@ -244,7 +244,7 @@ class GazeVLM(Qwen2_5_VLForConditionalGeneration):
         with torch.autocast(hidden.device.type, enabled=False):  # the heads stay in float32
             if gaze_targets is not None:
                 patch_hidden = pad_sequence(list(patches), batch_first=True)  # [B, P, D]
-                sizes = torch.tensor([len(rows) for rows in patches], device=hidden.device)
+                sizes = image_grid_thw.prod(dim=-1) // self.config.vision_config.spatial_merge_size**2
                 patch_mask = torch.arange(patch_hidden.shape[1], device=hidden.device) < sizes[:, None]
                 fields = self.gaze_heads.fields(gaze_hidden, patch_hidden)
                 soft = self._soft_targets(gaze_targets, image_grid_thw, patch_mask)

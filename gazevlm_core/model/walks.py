@@ -100,8 +100,7 @@ def choose_path(
     given: Sequence[int] = (),
 ) -> WalkedPath:
     """The path to show; arguments as in `sample_walks`, `walks` counts for the medoid alone."""
-    options = {"walks": walks, "temperature": temperature, "seed": seed}
-    return choose_paths([field], choice, **options, given=[given])[0]
+    return choose_paths([field], choice, walks=walks, temperature=temperature, seed=seed, given=[given])[0]
 
 
 def choose_paths(
