@@ -19,6 +19,7 @@ import typer
 from filelock import FileLock, Timeout
 
 from finetune.config import ConfigError, FinetuneConfig, read_yaml
+from finetune.defaults import explained, suited
 from finetune.devices import one_gpu
 from finetune.ending import Stopped, StopRequest, cause_of
 from finetune.records import (
@@ -99,10 +100,11 @@ def finetune(
 ) -> None:
     """Fine-tune an adapter on annotated scanpaths: QLoRA, the gaze token, and heads."""
     try:
-        chosen = FinetuneConfig.from_values({**(read_yaml(config) if config else {}), **flags})
+        asked = FinetuneConfig.from_values({**(read_yaml(config) if config else {}), **flags})
         if print_config:
-            typer.echo(chosen.to_yaml(), nl=False)
+            typer.echo(explained(asked), nl=False)
             return
+        chosen = suited(asked)
         if out is None:
             raise ConfigError("out: give a folder for the adapter as --out")
         if out.name in NO_NAMES:

@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from finetune.adapted import adapted_config
-from finetune.base import Base, load_base
+from finetune.base import Base, facts_before, load_base, own_device
 from finetune.before_after import answers, shown_cases
 from finetune.cases import Case, Split, fingerprint, read_cases, split_cases
 from finetune.config import ConfigError, FinetuneConfig
@@ -20,9 +21,11 @@ from finetune.examples import ordered_cases
 from finetune.features import MOST_AT_ONCE, USUAL_PACE, FeatureStore, Pace, at_rest, encoded_cases, fill_features
 from finetune.look import Looked, look_at, tell_findings
 from finetune.records import FEATURES, write_json
+from finetune.room import check_room, free_ram
 from finetune.run_log import RunLog
 from finetune.usual_place import Fitted, added_findings, find_place, fit_place
 from gazevlm_core.inference import GazeEngine
+from gazevlm_core.model.checkpoint import pick_device
 from gazevlm_core.model.config import GazeConfig
 from gazevlm_core.model.places import pooled_tokens
 from gazevlm_core.ranks import ALONE, Ranks
@@ -30,7 +33,9 @@ from gazevlm_core.records import Diagnosis
 
 BEGUN = "begun.json"
 # What a resumed run may be told anew: where things lie and how they are computed, not what is learned.
-FREE = frozenset({"annotations", "device", "gradient_checkpointing", "checkpoints", "report_to", "attn", "workers"})
+FREE = frozenset({
+    "annotations", "device", "gradient_checkpointing", "checkpoints", "report_to", "attn", "workers", "check_room",
+})  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +87,7 @@ def prepare(config: FinetuneConfig, run: Path, log: RunLog, stop: StopRequest) -
     split = split_cases(cases, config)
     check_begun(run, config, fingerprint(cases), writes=log.writes)
     check()
+    tell_room(config, split, run, log, ranks)
     log.phase("Loading the base")  # not where from: everybody reads it
     base = load_base(config, begun_revision(run))
     check_base(run, base, writes=log.writes)
@@ -112,6 +118,29 @@ def prepare(config: FinetuneConfig, run: Path, log: RunLog, stop: StopRequest) -
         config, split, base, store, gaze, tuple(fitted), (*placed, *rows), tuple(left_out), looked, believed,
         tuple(before), ranks,
     )  # fmt: skip
+
+
+def tell_room(config: FinetuneConfig, split: Split, run: Path, log: RunLog, ranks: Ranks) -> None:
+    """Say what the run will take, before anything large is loaded.
+
+    Raises:
+        ConfigError: on any process it does not fit.
+    """
+
+    def look(_: int) -> str:
+        facts, processor = facts_before(config, begun_revision(run))
+        sizes = {case.digest: case.size_px for case in (*split.train, *split.held_out)}
+        merge = processor.image_processor.merge_size**2
+        patches = (processor.image_processor.get_number_of_image_patches(h, w) for w, h in sizes.values())
+        free = free_ram()
+        if facts.on_gpu:
+            free = torch.cuda.mem_get_info(pick_device(own_device(config.device)))[0]
+        done = sum(path.stat().st_size for path in run.rglob("*") if path.is_file())
+        return check_room(
+            config, facts, sum(patches) // merge, run, free, processes=ranks.count, done=done
+        )
+
+    log.tell(ranks.share(range(ranks.count), look)[0])
 
 
 def agreed(stop: StopRequest, ranks: Ranks) -> Callable[[], None]:

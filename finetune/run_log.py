@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
+import typer
 from accelerate import PartialState
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
@@ -55,6 +56,12 @@ class RunLog:
     def phase(self, text: str) -> None:
         """Words on what is being done before and after the steps."""
         self.write("phase", text=text)
+
+    def tell(self, text: str) -> None:
+        """Words that whoever started the run should read before it goes on: in the log, and on the terminal."""
+        self.phase(text)
+        if self.writes:
+            typer.echo(text, err=True)
 
     def close(self) -> None:
         """Close the file."""

@@ -18,9 +18,7 @@ from gazevlm_core.model.gaze_model import GazeVLM
 from gazevlm_core.model.processor import GazeVLMProcessor
 from gazevlm_core.model.quantise import compute_dtype, quantization_config, settle_four_bit_model
 from gazevlm_core.options import Attention, Precision
-
-NANO = "gazevlm-nano"
-MODELS_FOLDER = Path(__file__).resolve().parents[2] / "models"
+from gazevlm_core.shipped import NANO, resolve_source
 
 
 class CheckpointError(ValueError):
@@ -49,18 +47,6 @@ class Checkpoint:
     def dtype(self) -> torch.dtype:
         """Of the arithmetic, but for that of the heads, which is float32."""
         return self.model.model.visual.dtype
-
-
-def resolve_source(source: str) -> str:
-    """Folder of a checkpoint that ships with the project (by its name), else the given folder or Hub id."""
-    shipped = MODELS_FOLDER / source
-    return str(shipped) if "/" not in source and shipped.is_dir() else source
-
-
-def shipped_models() -> tuple[str, ...]:
-    """Names of the checkpoints that ship with the project: the embedded one, then its twins."""
-    others = sorted(path.parent.name for path in MODELS_FOLDER.glob("*/config.json") if path.parent.name != NANO)
-    return (NANO, *others)
 
 
 def pick_device(device: str = "auto") -> torch.device:
@@ -137,18 +123,17 @@ def load_checkpoint(
     where, place = _known_place(source), pick_device(device)
     pinned = {"revision": revision} if revision else {}
     processor = load_processor(where, source, **pinned)
-    config = _load_config(where, source, processor, **pinned)
+    config = load_config(where, source, processor, **pinned)
     saved = getattr(config, "quantization_config", None)
     dtype = torch.float32 if intended_dtype(config) == torch.float32 else compute_dtype(place)
     options: dict[str, Any] = {"config": config, "device_map": {"": place}, "attn_implementation": attn.value, **pinned}
+    held = held_as(config, precision)
     if saved is not None:
         if precision is not Precision.AUTO:
             raise CheckpointError(f"{source} was saved quantised; load it with precision auto")
         if shardable:
             raise CheckpointError(f"{source} was saved quantised, and keeps its storage; take its 16-bit form for FSDP")
-        held = Precision.NF4 if saved.get("load_in_4bit") else Precision.INT8
     else:
-        held = _choose_precision(precision, config)
         if held in (Precision.NF4, Precision.INT8):
             options["quantization_config"] = quantization_config(held, dtype, shardable=shardable)
         elif precision is not Precision.AUTO:
@@ -238,7 +223,12 @@ def save_quantised(source: Path, target: Path) -> None:
     load_processor(str(source), source.name).save_pretrained(target)
 
 
-def _load_config(where: str, source: str, processor: GazeVLMProcessor, **pinned: str) -> GazeVLMConfig:
+def load_config(where: str, source: str, processor: GazeVLMProcessor, **pinned: str) -> GazeVLMConfig:
+    """The configuration of a checkpoint folder or Hub id, with gaze parts.
+
+    Raises:
+        CheckpointError: missing, or not of the Qwen2.5-VL family.
+    """
     try:
         path = cached_file(where, "config.json", **pinned)
         values = json.loads(Path(str(path)).read_text(encoding="utf-8"))
@@ -256,7 +246,16 @@ def _load_config(where: str, source: str, processor: GazeVLMProcessor, **pinned:
     return GazeVLMConfig.from_base(base, GazeConfig(), processor.gaze_token_id)
 
 
-def _choose_precision(precision: Precision, config: GazeVLMConfig) -> Precision:
+def held_as(config: GazeVLMConfig, precision: Precision) -> Precision:
+    """How a checkpoint's weights are held once it is loaded.
+
+    Args:
+        config: as it lies beside the weights.
+        precision: that is asked for.
+    """
+    saved = getattr(config, "quantization_config", None)
+    if saved is not None:
+        return Precision.NF4 if saved.get("load_in_4bit") else Precision.INT8
     if precision is not Precision.AUTO:
         return precision
     if config.text_config.hidden_size >= 2048:  # the real family; small ones gain nothing

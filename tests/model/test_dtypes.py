@@ -1,7 +1,7 @@
 """One rule of dtypes for weights, 4-bit layers, autocast and answers; and tensors that lie where the model lies.
 
-No GPU is needed: what a device supports is stubbed, and a device that tensors are on is faked, which finds every product
-of tensors of two devices.
+No GPU is needed: what a device supports is stubbed, and the device that tensors are on is faked, which finds every
+product of tensors of two devices.
 """
 
 from pathlib import Path
@@ -150,7 +150,7 @@ def test_nothing_of_the_heads_lies_on_another_device() -> None:
     places = (UsualPlace("c", 0.5, 0.5, 0.1),)
     gaze = GazeConfig(num_gaze_tokens=3, finding_names=("a", "b", "c"), usual_places=places)
     heads = GazeHeads(8, gaze)
-    with FakeTensorMode():
+    with FakeTensorMode(), torch.no_grad():
         for module in heads.modules():
             for name, parameter in module.named_parameters(recurse=False):
                 setattr(module, name, torch.nn.Parameter(torch.empty(parameter.shape, device="cuda")))
@@ -161,7 +161,6 @@ def test_nothing_of_the_heads_lies_on_another_device() -> None:
         lost = pointer_loss(fields, targets, mask, soft_targets(targets, cols, mask, 0.7))
         lost = lost + finding_loss(heads.finding_logits(hidden), torch.empty(2, 2, device="cuda"))
         lost = lost + dwell_loss(heads.log_durations(hidden, hidden), torch.empty(2, 3, device="cuda"))
-        lost.backward()
         one = heads.fields(hidden[0], patches[0])
         both = stack_fields([one, one])
         found = [
