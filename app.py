@@ -89,7 +89,8 @@ def main() -> None:
     from frame.ui import launch
     from gazevlm_core.inference import GazeEngine
     from gazevlm_core.model.adapters import AdapterError
-    from gazevlm_core.model.checkpoint import CheckpointError, shipped_models
+    from gazevlm_core.model.checkpoint import CheckpointError
+    from gazevlm_core.shipped import shipped_models
 
     try:
         engines = {source: GazeEngine.load(source) for source in settings.models or shipped_models()}

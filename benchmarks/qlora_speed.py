@@ -113,7 +113,7 @@ def _train_ours(
 
     adapted, arguments, items = _same_for_both(config, cases, base, steps, folder)
     store = FeatureStore(
-        folder / "features", base.fingerprint, base.pixel_limits, base.engine.model.model.visual.dtype
+        folder / "features", base.fingerprint, base.pixel_limits, base.engine.checkpoint.dtype
     )
     trainer = AdaptTrainer(
         model=adapted, args=arguments, train_dataset=items, heads_learning_rate=RATE,
@@ -170,7 +170,10 @@ def _same_for_both(
     gaze = adapted_config(base.engine.gaze_config, config, cases, (), ())
     adapted = adapt_model(base.engine.model, config, gaze, ())
     draws = draw_epochs(cases, config, steps * BATCH)
-    arguments = training_arguments(config, folder / "checkpoints", steps, on_gpu=False)
+    checkpoint = base.engine.checkpoint
+    arguments = training_arguments(
+        config, folder / "checkpoints", steps, device=checkpoint.model.device.type, dtype=checkpoint.dtype
+    )
     return adapted, arguments, TrainingItems(cases, draws, config, [{} for _ in cases])
 
 

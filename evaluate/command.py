@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gazevlm_core.options import Attention
+
 if TYPE_CHECKING:
     from gazevlm_core.datasets.trained_on import TrainedOn
 
@@ -38,6 +40,7 @@ def evaluate(
     seed: Annotated[int, typer.Option(help="Phantoms: which, S >= 0, never seen in training. Else: of floors.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
     batch_size: Annotated[int, typer.Option(help="Images at once.", min=1)] = 64,
+    attn: Annotated[Attention, typer.Option(help="How attention is computed.")] = Attention.SDPA,
     n: Annotated[int, typer.Option("--n", help="Phantoms: number of images.", min=1)] = 1000,
     domain: Annotated[Domain, typer.Option(help="Phantoms: A as in training, B for zero-shot tests.")] = Domain.A,
     twins: Annotated[bool, typer.Option(help="Phantoms: score the twins beside it, where they are.")] = True,
@@ -63,7 +66,7 @@ def evaluate(
     if dataset != PHANTOM:
         _evaluate_dataset(
             dataset, root, images, model, adapter, split=split, limit=limit, batch_size=batch_size, seed=seed,
-            as_json=as_json,
+            as_json=as_json, attn=attn,
         )  # fmt: skip
         return
     from evaluate.cases import phantom_seeds
@@ -75,11 +78,11 @@ def evaluate(
         raise typer.Exit(2) from None
     quiet_libraries()
     from evaluate.phantom_eval import OtherModelError
-    from evaluate.ranks import Ranks
     from evaluate.run import evaluate_phantoms
     from evaluate.table import render_tables
     from gazevlm_core.model.adapters import AdapterError
     from gazevlm_core.model.checkpoint import CheckpointError
+    from gazevlm_core.ranks import Ranks
 
     others = twin_sources(model) if twins else {}
     if twins and not others:
@@ -87,7 +90,7 @@ def evaluate(
     try:
         results = evaluate_phantoms(
             n, seed, domain.value, model, adapter=adapter, twins=others, reference=reference,
-            batch_size=batch_size, workers=workers, ranks=Ranks.of_this_run(),
+            batch_size=batch_size, workers=workers, attn=attn, ranks=Ranks.of_this_run(),
         )  # fmt: skip
     except (CheckpointError, AdapterError, OtherModelError) as error:
         typer.echo(f"gazevlm evaluate: {error}", err=True)
@@ -114,6 +117,7 @@ def _evaluate_dataset(
     batch_size: int,
     seed: int,
     as_json: bool,
+    attn: Attention,
 ) -> None:
     """Score on a real data set; see `evaluate.datasets`."""
     from gazevlm_core.quiet import quiet_libraries
@@ -123,12 +127,12 @@ def _evaluate_dataset(
 
     from evaluate.datasets.run import evaluate_dataset
     from evaluate.datasets.table import render_dataset
-    from evaluate.ranks import Ranks
     from gazevlm_core.datasets.record import DatasetError
     from gazevlm_core.datasets.registry import open_dataset
     from gazevlm_core.inference import GazeEngine
     from gazevlm_core.model.adapters import AdapterError
     from gazevlm_core.model.checkpoint import CheckpointError
+    from gazevlm_core.ranks import Ranks
 
     try:
         if root is None:
@@ -136,7 +140,7 @@ def _evaluate_dataset(
         folder = root
         open_dataset(name, folder, images)  # before a model is loaded
         trained = what_is_known(adapter, model)
-        engine = GazeEngine.load(model, adapter=adapter)
+        engine = GazeEngine.load(model, adapter=adapter, attn=attn)
         with tqdm(total=None, unit=" records", desc=f"asking about {name}", disable=None) as bar:
             results = evaluate_dataset(
                 lambda: open_dataset(name, folder, images), engine, split=split, limit=limit, batch_size=batch_size,

@@ -156,11 +156,11 @@ def _report(
 ) -> None:
     """Findings, path, dwell times and (with `reports`) the report of a batch, all from one pass and its cache."""
     gaze_pass = engine.look(encoded, [REPORT_QUESTION] * len(encoded))
-    for row, (image, case) in enumerate(zip(encoded, cases, strict=True)):
-        if gaze_pass.gaze_hidden is not None and result.head_names:
-            logits = engine.model.finding_logits(gaze_pass, row)
-            result.head_logits.append(logits.cpu().numpy())
-        shown = engine.describe(gaze_pass, row, image, DiagnoseOptions()).scanpath
+    if gaze_pass.gaze_hidden is not None and result.head_names:
+        result.head_logits += list(engine.model.finding_logits(gaze_pass).cpu().numpy())
+    described = engine.describe(gaze_pass, encoded, DiagnoseOptions())
+    for row, (image, case, record) in enumerate(zip(encoded, cases, described, strict=True)):
+        shown = record.scanpath
         if shown is not None:
             result.scanpaths.append(shown)
             result.paths.append(on_grid(shown, image.grid))

@@ -12,13 +12,13 @@ import typer
 from evaluate.cases import Study, draw_study
 from evaluate.phantom_eval import QuantisationCost, quantisation_cost, score_model
 from evaluate.predictions import Predictions, predict
-from evaluate.ranks import ALONE, Ranks
 from evaluate.results import all_bars, bar_values, model_values, quantisation_values
 from gazevlm_core.inference import GazeEngine
 from gazevlm_core.metrics.intervals import CONFIDENCE, RESAMPLES, bootstrap_counts
 from gazevlm_core.model.adapters import read_gaze_config
 from gazevlm_core.model.checkpoint import load_processor, resolve_source
-from gazevlm_core.options import Precision
+from gazevlm_core.options import Attention, Precision
+from gazevlm_core.ranks import ALONE, Ranks
 
 OWN = "model"  # the checkpoint that is asked for, among its twins
 
@@ -34,6 +34,7 @@ def evaluate_phantoms(
     reference: Path | None = None,
     batch_size: int = 64,
     workers: int = 2,
+    attn: Attention = Attention.SDPA,
     ranks: Ranks = ALONE,
 ) -> dict[str, Any] | None:
     """Everything that `gazevlm evaluate` prints, as plain values; None on processes that are not the main one.
@@ -48,6 +49,7 @@ def evaluate_phantoms(
         reference: folder of the full-precision form of the model.
         batch_size: images at once.
         workers: processes that draw.
+        attn: how attention is computed.
         ranks: the processes that share the images.
 
     Raises:
@@ -62,11 +64,11 @@ def evaluate_phantoms(
     with _progress(len(part), "drawing phantoms") as drawn:
         own = draw_study(seed, num_images, domain, part=part, workers=workers, drawn=lambda: drawn(1))
     with own:
-        asked = {OWN: _ask(own, ranks, model, batch_size, adapter)}
-        asked |= {name: _ask(own, ranks, source, batch_size) for name, source in (twins or {}).items()}
+        asked = {OWN: _ask(own, ranks, model, batch_size, attn, adapter)}
+        asked |= {name: _ask(own, ranks, source, batch_size, attn) for name, source in (twins or {}).items()}
         full = None
         if reference is not None:
-            full = _ask(own, ranks, str(reference), batch_size, adapter, Precision.FP32)
+            full = _ask(own, ranks, str(reference), batch_size, attn, adapter, Precision.FP32)
         cases = [case for cases in ranks.gather(list(own.cases)) for case in cases]
     if not ranks.is_main:
         return None
@@ -119,11 +121,12 @@ def _ask(
     ranks: Ranks,
     source: str,
     batch_size: int,
+    attn: Attention,
     adapter: Path | None = None,
     precision: Precision = Precision.AUTO,
 ) -> Predictions:
     """Answers to all images, of which `study` holds this process's own."""
-    engine = GazeEngine.load(source, adapter=adapter, precision=precision)
+    engine = GazeEngine.load(source, adapter=adapter, precision=precision, attn=attn)
     with _progress(len(study.cases), f"asking {Path(source).name}") as predicted:
         own = predict(engine, study, batch_size=batch_size, predicted=predicted)
     (first,), *others = ranks.gather([own])

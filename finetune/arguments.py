@@ -1,9 +1,11 @@
 """A configuration in the words of `transformers.Trainer`."""
 
 import math
+import os
 from importlib.util import find_spec
 from pathlib import Path
 
+import torch
 from transformers import TrainerCallback, TrainingArguments
 from transformers.integrations import TensorBoardCallback
 
@@ -26,18 +28,22 @@ def spaced(times: int, steps: int) -> frozenset[int]:
     return frozenset(max(1, round(steps * number / times)) for number in range(1, times + 1))
 
 
-def training_arguments(config: FinetuneConfig, checkpoints: Path, steps: int, *, on_gpu: bool) -> TrainingArguments:
+def training_arguments(
+    config: FinetuneConfig, checkpoints: Path, steps: int, *, device: str, dtype: torch.dtype
+) -> TrainingArguments:
     """Arguments of the Trainer; what is logged, scored and kept is decided by `RunCallback`, by `reporters` where to.
 
     Args:
         config: of the run.
         checkpoints: folder.
         steps: from `total_steps`.
-        on_gpu: whether the model lies on CUDA.
+        device: "cuda" or "cpu", where the model lies.
+        dtype: of its arithmetic, which is that of autocast too; float32 takes none.
 
     Raises:
-        ConfigError: an optimizer that wants CUDA, or a reporter that is not installed.
+        ConfigError: an optimizer that wants CUDA, a reporter that is not installed, or a model that cannot be shared.
     """
+    on_gpu = device == "cuda"
     if config.report_to is not ReportTo.NONE and find_spec(config.report_to.value) is None:
         name = config.report_to.value
         raise ConfigError(f"report_to: {name} is not installed; pip install {name}, or give none")
@@ -46,6 +52,11 @@ def training_arguments(config: FinetuneConfig, checkpoints: Path, steps: int, *,
         chosen = Optimizer.PAGED_ADAMW_8BIT if on_gpu else Optimizer.ADAMW
     if chosen is Optimizer.PAGED_ADAMW_8BIT and not on_gpu:  # bitsandbytes would take a plain one instead
         raise ConfigError(f"optimizer: {chosen.value} needs CUDA; give adamw or auto")
+    if config.fsdp_storage and on_gpu and dtype == torch.float16:
+        raise ConfigError("fsdp_storage: gradients in float16 need a scale, which a shared model has not; leave it out")
+    # Sharded, the heads stay in float32 only without a policy of dtypes.
+    autocast = dtype if on_gpu and not config.fsdp_storage else torch.float32
+    os.environ["ACCELERATE_MIXED_PRECISION"] = "no"  # the launcher's word would go before the model's own dtype
     saves_memory = on_gpu if config.gradient_checkpointing is None else config.gradient_checkpointing
     return TrainingArguments(
         output_dir=str(checkpoints),
@@ -60,7 +71,8 @@ def training_arguments(config: FinetuneConfig, checkpoints: Path, steps: int, *,
         optim=OPTIMIZERS[chosen],
         gradient_checkpointing=saves_memory,
         gradient_checkpointing_kwargs={"use_reentrant": False} if saves_memory else None,
-        bf16=on_gpu and not config.fsdp_storage,  # sharded, the heads stay in float32 only without a policy of dtypes
+        bf16=autocast == torch.bfloat16,
+        fp16=autocast == torch.float16,
         use_cpu=not on_gpu,
         seed=config.seed,
         logging_strategy="no",
@@ -69,6 +81,7 @@ def training_arguments(config: FinetuneConfig, checkpoints: Path, steps: int, *,
         save_total_limit=KEPT_CHECKPOINTS,
         report_to=config.report_to.value if config.report_to is ReportTo.TRACKIO else "none",  # see `reporters`
         remove_unused_columns=False,
+        dataloader_num_workers=config.workers,
         ddp_find_unused_parameters=True,  # a batch without scanpaths leaves the pointer out
         disable_tqdm=True,
         deepspeed=config.deepspeed or None,

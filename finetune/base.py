@@ -11,9 +11,21 @@ from typing import Any
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 
 from finetune.config import ConfigError, FinetuneConfig
+from finetune.room import BaseFacts
+from finetune.sizes import sizes_of
 from gazevlm_core.inference import GazeEngine
-from gazevlm_core.model.checkpoint import CheckpointError, find_checkpoint, load_checkpoint
+from gazevlm_core.model.checkpoint import (
+    CheckpointError,
+    find_checkpoint,
+    held_as,
+    load_checkpoint,
+    load_config,
+    load_processor,
+    pick_device,
+)
 from gazevlm_core.model.familiarity import FAMILIARITY_FILE
+from gazevlm_core.model.processor import GazeVLMProcessor
+from gazevlm_core.shipped import resolve_source
 
 # Beside the weights. Loading asks for each of them, so that a cache holds the same ones however it was filled.
 IDENTIFYING = (
@@ -64,9 +76,42 @@ def load_base(config: FinetuneConfig, revision: str = "") -> Base:
     folder, commit = find_checkpoint(config.base, revision)
     checkpoint = load_checkpoint(
         config.base, precision=config.precision, device=own_device(config.device), shardable=config.fsdp_storage,
-        revision=commit,
+        revision=commit, attn=config.attn,
     )  # fmt: skip
-    size = checkpoint.processor.image_processor.size
+    limit_pixels(checkpoint.processor, config)
+    return Base(GazeEngine(checkpoint), config.base, commit, folder_digest(folder))
+
+
+def facts_before(config: FinetuneConfig, revision: str = "") -> tuple[BaseFacts, GazeVLMProcessor]:
+    """What decides how much room a base will take, from its small files alone, and the processor that resizes images.
+
+    Args:
+        config: of the run.
+        revision: as in `load_base`.
+
+    Raises:
+        CheckpointError: it cannot be read.
+        ConfigError: pixel limits that leave no size.
+    """
+    _, commit = find_checkpoint(config.base, revision)
+    where, pinned = resolve_source(config.base), {"revision": commit} if commit else {}
+    processor = load_processor(where, config.base, **pinned)
+    values = load_config(where, config.base, processor, **pinned)
+    limit_pixels(processor, config)
+    facts = BaseFacts(
+        sizes_of(values), held_as(values, config.precision), pick_device(own_device(config.device)).type == "cuda",
+        int(processor.image_processor.size["longest_edge"]), values.gaze_config.num_gaze_tokens,
+    )  # fmt: skip
+    return facts, processor
+
+
+def limit_pixels(processor: GazeVLMProcessor, config: FinetuneConfig) -> None:
+    """Resize images as the configuration says.
+
+    Raises:
+        ConfigError: limits that leave no size.
+    """
+    size = processor.image_processor.size
     size["longest_edge"] = config.max_pixels or size["longest_edge"]
     size["shortest_edge"] = config.min_pixels or min(size["shortest_edge"], size["longest_edge"])
     if size["shortest_edge"] > size["longest_edge"]:
@@ -74,7 +119,6 @@ def load_base(config: FinetuneConfig, revision: str = "") -> Base:
             f"min_pixels: {config.min_pixels} is above the largest image of {config.base}, {size['longest_edge']}; "
             "give a higher max_pixels too"
         )
-    return Base(GazeEngine(checkpoint), config.base, commit, folder_digest(folder))
 
 
 def is_same_base(config: FinetuneConfig, told: Mapping[str, Any]) -> bool:

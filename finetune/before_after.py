@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from finetune.cases import Case, go_on
-from finetune.features import Pace, at_rest
+from finetune.features import at_rest
 from finetune.records import BEFORE_AFTER, write_json
 from gazevlm_core.inference import GazeEngine
 from gazevlm_core.options import DEFAULT_QUESTION, DiagnoseOptions
@@ -32,11 +32,12 @@ def answers(engine: GazeEngine, cases: Sequence[Case], check: Callable[[], None]
         check: called before each image; may raise to end.
     """
     options = DiagnoseOptions(max_new_tokens=MOST_TOKENS)
+    found = []
     with at_rest(engine):
-        return [
-            engine.diagnose(case.load(), DEFAULT_QUESTION, options)
-            for (case,) in Pace(1, check).chunks(cases)
-        ]
+        for case in cases:
+            check()
+            found.append(engine.diagnose(case.load(), DEFAULT_QUESTION, options))
+    return found
 
 
 def write_before_after(

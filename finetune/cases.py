@@ -15,6 +15,7 @@ from gazevlm_core.datasets.record import DatasetError, StudyRecord
 from gazevlm_core.datasets.registry import ADAPTERS, open_dataset
 from gazevlm_core.datasets.splits import TOGETHER, TRAIN, Member, SplitRule, Splits, decide
 from gazevlm_core.images import ImageError, load_image
+from gazevlm_core.ranks import ALONE, Ranks
 
 FOLDER = "folder"
 NAMED_READERS = 12  # in an error
@@ -67,7 +68,10 @@ def silent(text: str) -> None:
 
 
 def read_cases(
-    config: FinetuneConfig, check: Callable[[], None] = go_on, tell: Callable[[str], None] = silent
+    config: FinetuneConfig,
+    check: Callable[[], None] = go_on,
+    tell: Callable[[str], None] = silent,
+    ranks: Ranks = ALONE,
 ) -> list[Case]:
     """All images of the mix that teach something, in the data sets' order; those that cannot be read are left out.
 
@@ -75,6 +79,7 @@ def read_cases(
         config: which data sets and annotators.
         check: called before each image; may raise to end.
         tell: gets a sentence for each data set of which something is left out: which images, and why.
+        ranks: the processes that share the decoding.
 
     Raises:
         DataError: nothing can be read, nothing is left, no annotator has a name that was given, or the same picture is
@@ -84,13 +89,14 @@ def read_cases(
     check_readers(config, {reading.reader for records in mix for record in records for reading in record.readings})
     cases: list[Case] = []
     for number, (spec, records) in enumerate(zip(config.annotations, mix, strict=True)):
-        found, unreadable = [], list[str]()
-        for record in merged(_chosen(records, config)):
-            check()
-            try:
-                found.append(Case(number, record, *picture_of(record)))
-            except DataError as error:
-                unreadable.append(str(error))
+        chosen, unreadable = merged(_chosen(records, config)), list[str]()
+        pictures = ranks.share(chosen, readable_picture, check)
+        found = []
+        for record, picture in zip(chosen, pictures, strict=True):
+            if isinstance(picture, str):
+                unreadable.append(picture)
+            else:
+                found.append(Case(number, record, *picture))
         if unreadable and not found:
             raise DataError(f"{spec}: no image can be read; the first: {unreadable[0]}")
         if unreadable:
@@ -164,6 +170,14 @@ def parse_spec(spec: str) -> tuple[str, Path, Path | None]:
         return FOLDER, Path(spec), None
     root, comma, images = rest.partition(",")
     return name, Path(root), Path(images) if comma else None
+
+
+def readable_picture(record: StudyRecord) -> tuple[str, tuple[int, int]] | str:
+    """As `picture_of`, or why the image cannot be read."""
+    try:
+        return picture_of(record)
+    except DataError as error:
+        return str(error)
 
 
 def picture_of(record: StudyRecord) -> tuple[str, tuple[int, int]]:

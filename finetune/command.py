@@ -21,6 +21,7 @@ from filelock import FileLock, Timeout
 from typer.core import TyperCommand
 
 from finetune.config import ConfigError, FinetuneConfig, read_yaml
+from finetune.defaults import explained, suited
 from finetune.devices import one_gpu
 from finetune.ending import Stopped, StopRequest, cause_of
 from finetune.records import (
@@ -132,12 +133,12 @@ def finetune(
     """Fine-tune an adapter on annotated scanpaths: QLoRA, the gaze token, and heads."""
     try:
         values = {**(read_yaml(config) if config else {}), **flags}
+        missing = {} if "annotations" in values or not print_config else {"annotations": [TO_FILL_IN]}
+        asked = FinetuneConfig.from_values({**values, **missing})
         if print_config:
-            values.setdefault("annotations", [TO_FILL_IN])
-        chosen = FinetuneConfig.from_values(values)
-        if print_config:
-            typer.echo(chosen.to_yaml(), nl=False)
+            typer.echo(explained(asked, missing), nl=False)
             return
+        chosen = suited(asked)
         if out is None:
             raise ConfigError("out: give a folder for the adapter as --out")
         if out.name in NO_NAMES:

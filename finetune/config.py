@@ -7,10 +7,10 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from gazevlm_core.options import Precision
+from gazevlm_core.options import Attention, Precision
+from gazevlm_core.shipped import NANO
 from gazevlm_core.training.gaze_order import GazeOrder
 
-NANO = "gazevlm-nano"
 LONGEST_NAME = 60
 DEVICE_PATTERN = r"^(auto|cpu|cuda(:\d+)?)$"
 NAME_PATTERN = rf"^[A-Za-z0-9][A-Za-z0-9._-]{{0,{LONGEST_NAME - 1}}}$"
@@ -67,11 +67,15 @@ class FinetuneConfig(BaseModel):
     precision: Annotated[Precision, Field(description="How the base is held: nf4, int8, bf16, fp32, or auto.")] = (
         Precision.AUTO)
     device: Annotated[str, Field(pattern=DEVICE_PATTERN, description="auto, cpu, cuda or cuda:N.")] = "auto"
-    num_gaze_tokens: Annotated[int | None, Field(ge=1, le=256, description="K; empty keeps the base's.")] = None
+    attn: Annotated[Attention, Field(description=(
+        "How attention is computed: sdpa, flash_attention_2 (CUDA, with the package flash-attn), or eager."))] = (
+        Attention.SDPA)
+    num_gaze_tokens: Annotated[int | None, Field(ge=1, le=256, description=(
+        "K, the longest path; empty keeps the base's, or takes 48 for a large one that shows none yet."))] = None
     min_pixels: Annotated[int | None, Field(ge=784, description=(
         "Smallest image in pixels after resizing; empty keeps the base's, or max_pixels where that is less."))] = None
     max_pixels: Annotated[int | None, Field(ge=784, description=(
-        "Largest image in pixels after resizing; empty keeps the base's."))] = None
+        "Largest image in pixels after resizing; empty keeps a small base's, and gives a large one 1,024 patches."))] = None
 
     # ---- adapter
     lora_rank: Annotated[int, Field(ge=1, le=512, description="Rank of the LoRA matrices.")] = 16
@@ -97,9 +101,10 @@ class FinetuneConfig(BaseModel):
     # ---- optimisation
     epochs: Annotated[float, Field(gt=0, le=10_000, description="Passes over the training images.")] = 12.0
     max_steps: Annotated[int, Field(ge=0, description="Stop after so many steps; 0 goes by epochs.")] = 0
-    batch_size: Annotated[int, Field(ge=1, description="Images at once, per process.")] = 8
-    accumulation: Annotated[int, Field(ge=1, description="Batches per optimizer step.")] = 1
-    learning_rate: Annotated[float, Field(gt=0, lt=1, description="Of LoRA matrices and new tokens.")] = 1e-3
+    batch_size: Annotated[int, Field(ge=1, description="Images at once, per process; less for a large base.")] = 8
+    accumulation: Annotated[int, Field(ge=1, description="Batches per optimizer step; more for a large base.")] = 1
+    learning_rate: Annotated[float, Field(gt=0, lt=1, description=(
+        "Of LoRA matrices and new tokens; 2e-4 or 1e-4 for a large base."))] = 1e-3
     heads_learning_rate: Annotated[float, Field(gt=0, lt=1, description="Of the heads.")] = 3e-4
     warmup_share: Annotated[float, Field(ge=0, lt=1, description="Share of the steps with a rising rate.")] = 0.1
     weight_decay: Annotated[float, Field(ge=0, description="Of AdamW.")] = 0.1
@@ -112,7 +117,12 @@ class FinetuneConfig(BaseModel):
     cache_features: Annotated[bool, Field(description=(
         "Compute what the frozen vision tower says of an image once, and keep it on disk."))] = True
 
+    workers: Annotated[int, Field(ge=0, le=64, description=(
+        "Processes that read and prepare batches while the model learns; 0 does so in between."))] = 0
+
     # ---- run
+    check_room: Annotated[bool, Field(description=(
+        "Refuse a run that, as computed, memory or disk cannot hold."))] = True
     seed: Annotated[int, Field(ge=0, le=2**31 - 1, description="Of everything that is drawn.")] = 0
     evaluations: Annotated[int, Field(ge=1, le=1000, description="How often the held-out images are scored.")] = 4
     patience: Annotated[int, Field(ge=0, description=(

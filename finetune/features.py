@@ -9,7 +9,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,10 +20,12 @@ from safetensors.torch import save_file
 from finetune.cases import Case, go_on
 from gazevlm_core.inference import EncodedImage, GazeEngine
 from gazevlm_core.model.processor import GazeVLMProcessor
+from gazevlm_core.ranks import ALONE, Ranks
 from gazevlm_core.training.nano_parts import quick_patch_embedding
 
 MOST_AT_ONCE = 16
 T = TypeVar("T")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -33,21 +35,27 @@ class Pace:
     Args:
         images: at once. A pass without gradients needs less memory than a training step on as many, so a run takes
             its batch size where that is smaller.
-        check: called before each of these; may raise to end the pass, of which nothing is lost but itself.
+        check: called before each of these; may raise to end the pass, of which nothing is lost but itself. On several
+            processes it is asked by all of them at once, and raises on all of them or on none.
+        ranks: the processes that share the images.
         advance: told how many images were done, after each of these.
     """
 
     images: int = MOST_AT_ONCE
     check: Callable[[], None] = go_on
+    ranks: Ranks = ALONE
     advance: Callable[[int], None] = lambda images: None
 
-    def chunks(self, items: Sequence[T]) -> Iterator[list[T]]:
-        """The items in order, some at once."""
-        for first in range(0, len(items), self.images):
-            self.check()
-            some = list(items[first : first + self.images])
-            yield some
-            self.advance(len(some))
+    def chunks(self, items: Sequence[T], work: Callable[[list[T]], R]) -> list[R]:
+        """What `work` makes of the items, some at once, in their order and on every process; see `Ranks.share`."""
+        some = [list(items[first : first + self.images]) for first in range(0, len(items), self.images)]
+
+        def done(part: list[T]) -> R:
+            result = work(part)
+            self.advance(len(part) * self.ranks.count)  # the others do as many meanwhile
+            return result
+
+        return self.ranks.share(some, done, self.check)
 
 
 USUAL_PACE = Pace()
@@ -98,20 +106,22 @@ class FeatureStore:
 
 
 def fill_features(store: FeatureStore, engine: GazeEngine, cases: Sequence[Case], pace: Pace = USUAL_PACE) -> int:
-    """Compute what is missing; how many pictures that were.
+    """Compute what is missing, each process some of it; how many pictures that were.
 
     One by one: computed together, a picture's last bits would depend on its company, and on which were there before.
     """
-    missing = {case.digest: case for case in cases if store.read(case.digest) is None}
-    if missing and engine.model.device.type == "cpu":
+    pictures = list({case.digest: case for case in cases}.values())
+
+    def fill(some: list[Case]) -> int:
+        (case,) = some
+        if store.read(case.digest) is not None:
+            return 0
         quick_patch_embedding(engine.model)
-    pace.advance(len(cases) - len(missing))
-    for case in missing.values():
-        pace.check()
         (encoded,) = engine.encode_images([case.load()])
         store.write(case.digest, encoded.tokens, encoded.grid_thw)
-        pace.advance(1)
-    return len(missing)
+        return 1
+
+    return sum(replace(pace, images=1).chunks(pictures, fill))
 
 
 @contextmanager
@@ -125,15 +135,11 @@ def at_rest(engine: GazeEngine) -> Iterator[None]:
         engine.model.train(training)
 
 
-def encoded_cases(
-    cases: Sequence[Case], engine: GazeEngine, store: FeatureStore | None, pace: Pace = USUAL_PACE
-) -> Iterator[tuple[list[Case], list[EncodedImage]]]:
-    """Cases, some at once, with their images after the vision tower, from the store or computed."""
-    for some in pace.chunks(cases):
-        if store is None:
-            yield some, engine.encode_images([case.load() for case in some])
-        else:
-            yield some, [encoded_image(store, engine.processor, case) for case in some]
+def encoded_cases(cases: Sequence[Case], engine: GazeEngine, store: FeatureStore | None) -> list[EncodedImage]:
+    """Some cases' images after the vision tower, from the store or computed."""
+    if store is None:
+        return engine.encode_images([case.load() for case in cases])
+    return [encoded_image(store, engine.processor, case) for case in cases]
 
 
 def encoded_image(store: FeatureStore, processor: GazeVLMProcessor, case: Case) -> EncodedImage:

@@ -23,6 +23,9 @@ WEIGHT_BYTES = {Precision.NF4: NF4_BYTES, Precision.INT8: 1.0, Precision.BF16: B
 OPTIMIZER_BYTES = {Optimizer.ADAMW: 2.0 * FLOAT32, Optimizer.PAGED_ADAMW_8BIT: 2 * (1 + FLOAT32 / 256)}
 ANSWER_SHARE = 16  # one in so many tokens of a batch is of an answer, unless the caller knows
 GATHERED_LAYERS = 2  # that a sharded model has whole at once: the one at work and the next
+# Eager attention's scores in one layer, in 16 bits: product, masked sum, softmax in float32 and its cast, and as much
+# again in gradients.
+SCORE_BYTES = 2 * (2 + 2 + 4 + 2)
 GIGA = 1e9
 
 TABLE_RANK, TABLE_SHARDS = 16, (1, 2, 4, 8)
@@ -65,6 +68,7 @@ def memory_of(
     width_bytes: int = BFLOAT16,
     checkpointing: bool = True,
     answer_tokens: int | None = None,
+    scores: int = 0,
 ) -> Memory:
     """What one device needs.
 
@@ -80,6 +84,7 @@ def memory_of(
             on a CPU.
         checkpointing: whether layers are computed again instead of being kept.
         answer_tokens: of the batch; None takes one token in 16.
+        scores: of eager attention, pairs of tokens of all images and heads at once; the other kinds keep none.
 
     Raises:
         ValueError: a number below 1, or something left to AUTO.
@@ -104,7 +109,7 @@ def memory_of(
         adapter=round(trained * FLOAT32 / shards),
         gradients=round(trained * FLOAT32 / shards),
         optimizer=round(trained * OPTIMIZER_BYTES[optimizer] / shards),
-        activations=activations,
+        activations=activations + round(scores * SCORE_BYTES * (1 if checkpointing else sizes.layers)),
     )
 
 

@@ -8,28 +8,34 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from finetune.adapted import adapted_config
-from finetune.base import Base, load_base
+from finetune.base import Base, facts_before, load_base, own_device
 from finetune.before_after import answers, shown_cases
 from finetune.cases import Case, Split, fingerprint, path_lengths, read_cases, split_cases
 from finetune.config import ConfigError, FinetuneConfig
-from finetune.ending import StopRequest
+from finetune.ending import Stopped, StopRequest
 from finetune.examples import ordered_cases, supervises_gaze
 from finetune.features import MOST_AT_ONCE, USUAL_PACE, FeatureStore, Pace, at_rest, encoded_cases, fill_features
-from finetune.look import Looked, look_at
+from finetune.look import Looked, look_at, tell_findings
 from finetune.records import BEGUN, FEATURES, write_json
+from finetune.room import check_room, free_ram
 from finetune.run_log import RunLog
 from finetune.usual_place import Fitted, added_findings, find_place, fit_place
 from gazevlm_core.inference import GazeEngine
+from gazevlm_core.model.checkpoint import pick_device
 from gazevlm_core.model.config import GazeConfig
 from gazevlm_core.model.places import pooled_tokens
 from gazevlm_core.phantom.truth import NO_FINDING
+from gazevlm_core.ranks import ALONE, Ranks
 from gazevlm_core.records import Diagnosis
 
 # What a resumed run may be told anew: where things lie and how they are computed, not what is learned.
-FREE = frozenset({"annotations", "device", "gradient_checkpointing", "checkpoints", "report_to"})
+FREE = frozenset({
+    "annotations", "device", "gradient_checkpointing", "checkpoints", "report_to", "attn", "workers", "check_room",
+})  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +54,7 @@ class Prepared:
         base_looked: what the base says of the held-out images.
         believed: finding -> probability by the base, per training image.
         before: the base's answers about the images that are shown to people.
+        ranks: the processes that share the images.
     """
 
     config: FinetuneConfig
@@ -61,6 +68,7 @@ class Prepared:
     base_looked: Looked
     believed: tuple[Mapping[str, float], ...]
     before: tuple[Diagnosis, ...]
+    ranks: Ranks = ALONE
 
 
 def prepare(config: FinetuneConfig, run: Path, log: RunLog, stop: StopRequest) -> Prepared:
@@ -72,18 +80,21 @@ def prepare(config: FinetuneConfig, run: Path, log: RunLog, stop: StopRequest) -
         ConfigError: the run was begun with other values, data, or files of the base.
         Stopped: somebody wants the run to end.
     """
+    ranks = Ranks.of_this_run(cpu=config.device == "cpu")
+    check = agreed(stop, ranks)
     log.phase("Reading the data")
-    cases = read_cases(config, stop.check, log.phase)
+    cases = read_cases(config, check, log.phase, ranks)
     split = split_cases(cases, config, log.phase)
     check_begun(run, config, fingerprint((*split.train, *split.held_out)), writes=log.writes)
-    stop.check()
+    check()
+    tell_room(config, split, run, log, ranks)
     log.phase("Loading the base")  # not where from: everybody reads it
     base = load_base(config, begun_revision(run))
     check_base(run, base, writes=log.writes)
-    stop.check()
-    pace = pace_of(config, stop.check, log)
+    check()
+    pace = pace_of(config, check, log, ranks)
     store = _features(config, base, split, run, log, pace)
-    stop.check()
+    check()
     known = base.engine.gaze_config
     new, left_out = added_findings(split.train, known.finding_names) if config.add_findings else ([], [])
     if new:
@@ -98,18 +109,18 @@ def prepare(config: FinetuneConfig, run: Path, log: RunLog, stop: StopRequest) -
         gaze = replace(gaze, pixel_limits=base.pixel_limits)
     log.phase(f"Scoring the base on {len(split.held_out)} held-out images", len(split.held_out))
     looked = look_at(base.engine, split.held_out, store, pace)
-    before = answers(base.engine, shown_cases(split.held_out), stop.check)
-    stop.check()
+    before = answers(base.engine, shown_cases(split.held_out), check)
+    check()
     believed: tuple[Mapping[str, float], ...] = tuple({} for _ in split.train)
     if known.findings_trained and config.retain > 0 and config.finding_weight > 0:
         log.phase("Asking the base about the training images", len(split.train))
         head = set(known.finding_names[: known.num_head_findings])
-        said = look_at(base.engine, split.train, store, pace).probabilities()
+        said = tell_findings(base.engine, split.train, store, pace)
         believed = tuple({name: p for name, p in one.items() if name in head} for one in said)
-    stop.check()
+    check()
     return Prepared(
         config, split, base, store, gaze, tuple(fitted), (*placed, *rows), tuple(left_out), looked, believed,
-        tuple(before),
+        tuple(before), ranks,
     )  # fmt: skip
 
 
@@ -134,6 +145,46 @@ def left_unlearned(
     if cut and supervises_gaze(config.gaze_order, cases):
         told.append(f"Scanpaths are cut: {cut}")
     return told
+
+
+def tell_room(config: FinetuneConfig, split: Split, run: Path, log: RunLog, ranks: Ranks) -> None:
+    """Say what the run will take, before anything large is loaded.
+
+    Raises:
+        ConfigError: on any process it does not fit.
+    """
+
+    def look(_: int) -> str:
+        facts, processor = facts_before(config, begun_revision(run))
+        sizes = {case.digest: case.size_px for case in (*split.train, *split.held_out)}
+        merge = processor.image_processor.merge_size**2
+        patches = (processor.image_processor.get_number_of_image_patches(h, w) for w, h in sizes.values())
+        free = free_ram()
+        if facts.on_gpu:
+            free = torch.cuda.mem_get_info(pick_device(own_device(config.device)))[0]
+        done = sum(path.stat().st_size for path in run.rglob("*") if path.is_file())
+        return check_room(
+            config, facts, sum(patches) // merge, run, free, processes=ranks.count, done=done
+        )
+
+    log.phase(ranks.share(range(ranks.count), look)[0])
+
+
+def agreed(stop: StopRequest, ranks: Ranks) -> Callable[[], None]:
+    """What is asked between parts: all processes end together, or each would wait for one that is gone."""
+    if ranks.count == 1:
+        return stop.check
+
+    def check() -> None:
+        wanted = False
+        try:
+            stop.check()
+        except Stopped:
+            wanted = True
+        if ranks.any(wanted):
+            raise Stopped
+
+    return check
 
 
 def check_begun(run: Path, config: FinetuneConfig, data: str, *, writes: bool) -> None:
@@ -196,9 +247,9 @@ def _begun_base(run: Path) -> dict[str, str]:
     return found
 
 
-def pace_of(config: FinetuneConfig, check: Callable[[], None], log: RunLog) -> Pace:
+def pace_of(config: FinetuneConfig, check: Callable[[], None], log: RunLog, ranks: Ranks) -> Pace:
     """How a run looks at many images: as many at once as a training step does, or fewer."""
-    return Pace(min(config.batch_size, MOST_AT_ONCE), check, log.advance)
+    return Pace(min(config.batch_size, MOST_AT_ONCE), check, ranks, log.advance)
 
 
 def _features(
@@ -206,7 +257,7 @@ def _features(
 ) -> FeatureStore | None:
     if not (config.cache_features and config.freeze_vision):
         return None
-    store = FeatureStore(run / FEATURES, base.fingerprint, base.pixel_limits, base.engine.model.model.visual.dtype)
+    store = FeatureStore(run / FEATURES, base.fingerprint, base.pixel_limits, base.engine.checkpoint.dtype)
     cases = (*split.train, *split.held_out)
     log.phase(f"Computing what the vision tower says of {len(cases)} images", len(cases))
     fill_features(store, base.engine, cases, pace)
@@ -228,9 +279,11 @@ def fit_places(
     places = [place for place in (find_place(cases, name) for name in names) if place is not None]
     if not places:
         return []
-    pooled: list[torch.Tensor] = []  # [F, D] of each image; all tokens of all images would be too many to keep
+
+    def pool(some: list[Case]) -> list[np.ndarray]:  # [F, D] each: all tokens of all images would be too many to keep
+        images = encoded_cases(some, engine, store)
+        return [pooled_tokens(image.tokens, image.grid, places).cpu().double().numpy() for image in images]
+
     with at_rest(engine):
-        for _, images in encoded_cases(cases, engine, store, pace):
-            pooled += [pooled_tokens(image.tokens, image.grid, places).cpu() for image in images]
-    features = torch.stack(pooled).double().numpy()
+        features = np.stack([one for some in pace.chunks(cases, pool) for one in some])
     return [fit_place(place, cases, features[:, number]) for number, place in enumerate(places)]

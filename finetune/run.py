@@ -16,6 +16,7 @@ from finetune.base import is_same_base
 from finetune.before_after import answers, shown_cases, write_before_after
 from finetune.cases import fingerprint, read_cases, split_cases
 from finetune.config import ConfigError, FinetuneConfig
+from finetune.defaults import base_values, suited
 from finetune.ending import Stopped, StopRequest
 from finetune.examples import AdaptCollator, TrainingItems, draw_epochs, grouped, ordered_cases, supervises_gaze
 from finetune.floors import Floors
@@ -39,6 +40,7 @@ from finetune.records import (
 from finetune.run_log import UNSCORED, RunCallback, RunLog, forget_others
 from finetune.selection import Selection
 from finetune.trainer import AdaptTrainer, load_weights
+from gazevlm_core.model.checkpoint import find_checkpoint
 
 STOPPED = "Stopped at step {step} of {steps}; a checkpoint is kept, and resuming goes on from it."
 NOTHING_TO_STOP_BY = (
@@ -63,7 +65,9 @@ def finetune(config: FinetuneConfig, out: Path, run: Path, stop: StopRequest, lo
         DataError, CheckpointError, TrainingError: what the user should know.
         Stopped: before anything was learned.
     """
-    prepared = prepare(config, run, log, stop)
+    if base_values(config.base) is None:
+        find_checkpoint(config.base)  # fetches what tells how large it is
+    prepared = prepare(suited(config), run, log, stop)
     return Training(prepared, out, run, stop, log).go()
 
 
@@ -78,7 +82,7 @@ class Training:
     def __init__(self, prepared: Prepared, out: Path, run: Path, stop: StopRequest, log: RunLog) -> None:
         self.prepared, self.config = prepared, prepared.config
         self.out, self.run, self.log = out, run, log
-        self._stop, self._pace = stop, pace_of(self.config, self._check, log)
+        self._stop, self._pace = stop, pace_of(self.config, self._check, log, prepared.ranks)
         self._floors = Floors(prepared.split.train, self.config.seed)
         self.engine = prepared.base.engine
         set_seed(self.config.seed)
@@ -102,8 +106,10 @@ class Training:
         collate = AdaptCollator(
             self.engine.processor, self.prepared.gaze, store=self.prepared.store, use_gaze=taught
         )
-        on_gpu = self.engine.model.device.type == "cuda"
-        arguments = training_arguments(config, self.run / CHECKPOINTS, steps, on_gpu=on_gpu)
+        arguments = training_arguments(
+            config, self.run / CHECKPOINTS, steps, device=self.engine.model.device.type,
+            dtype=self.engine.checkpoint.dtype,
+        )  # fmt: skip
         self.selection = Selection(
             self.run, config.patience, self._first, lambda folder: self.trainer.save_to(folder),
             writes=arguments.process_index == 0

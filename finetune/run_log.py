@@ -18,6 +18,8 @@ from finetune.records import COMPLETE, LOG_FILE, Measure, settle
 from gazevlm_core.training.trainer import PARTS
 
 ROUNDED = 8  # significant digits
+# In float16 gradients are scaled by 65,536, and by half of what it was at each step that overflows, which is left out.
+MOST_SCALED = 20  # in a row: by then the scale is far below 1
 UNSCORED = "UNSCORED"  # in a checkpoint of a run that was asked to end when it should have scored
 
 
@@ -95,6 +97,7 @@ class RunCallback(TrainerCallback):
         self._log, self._score_at, self._save_at = log, score_at, save_at
         self._score, self._should_stop, self._take = score, should_stop, take
         self.stopped = False
+        self._scaled = 0  # steps in a row that float16 could not hold
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
@@ -117,13 +120,15 @@ class RunCallback(TrainerCallback):
         if "loss" not in logs:
             return
         step = state.global_step
-        if not math.isfinite(logs["loss"]) or not math.isfinite(logs.get("grad_norm", 0.0)):
+        steep = not math.isfinite(logs.get("grad_norm", 0.0))
+        self._scaled = self._scaled + 1 if steep and args.fp16 else 0
+        if not math.isfinite(logs["loss"]) or (steep and not 0 < self._scaled <= MOST_SCALED):
             raise TrainingError(
                 f"The loss is no number any more at step {step}; start again with a lower learning_rate and "
                 "heads_learning_rate."
             )
         names = ("loss", *PARTS, "learning_rate", "grad_norm")
-        parts = {name: float(f"{logs[name]:.{ROUNDED}g}") for name in names if name in logs}
+        parts = {name: float(f"{logs[name]:.{ROUNDED}g}") for name in names if math.isfinite(logs.get(name, math.nan))}
         self._log.write("step", step=step, steps=state.max_steps, **parts)
         if step not in self._score_at or self.stopped:
             return

@@ -29,6 +29,7 @@ class ModelSizes:
         patch_values: numbers in one patch: channels x frames x rows x columns.
         merged_patches: patches that become one token.
         heads: parameters of the gaze, dwell and finding heads.
+        attention_heads: of the language model.
     """
 
     layers: int
@@ -44,6 +45,7 @@ class ModelSizes:
     patch_values: int
     merged_patches: int
     heads: int
+    attention_heads: int
 
     @property
     def linears(self) -> tuple[tuple[int, int], ...]:
@@ -119,6 +121,7 @@ def _qwen(
         layers=layers, width=width, query_width=width, key_width=width // heads * key_heads, mlp_width=mlp_width,
         vocabulary=vocabulary, tied=tied, vision_layers=32, vision_width=1280, vision_mlp_width=vision_mlp,
         patch_values=3 * 2 * 14 * 14, merged_patches=4, heads=count_heads(width),
+        attention_heads=heads,
     )  # fmt: skip
 
 
@@ -155,6 +158,7 @@ def sizes_of(config: "GazeVLMConfig | Mapping[str, Any]") -> ModelSizes:
         channels = int(vision.get("in_channels") or vision.get("in_chans") or 3)
         return ModelSizes(
             layers=int(text["num_hidden_layers"]),
+            attention_heads=heads,
             width=width,
             query_width=heads * head_width,
             key_width=int(text["num_key_value_heads"]) * head_width,

@@ -84,3 +84,8 @@ class PatchGrid:
             raise IndexError(f"patch {index} is outside a {self.rows} x {self.cols} grid")
         row, col = divmod(index, self.cols)
         return (col + 0.5) / self.cols, (row + 0.5) / self.rows
+
+    def centers(self) -> np.ndarray:
+        """`center_of` of every patch, float64 [rows * cols, 2]."""
+        rows, cols = np.divmod(np.arange(len(self)), self.cols)
+        return np.stack([(cols + 0.5) / self.cols, (rows + 0.5) / self.rows], axis=1)

@@ -21,8 +21,8 @@ from gazevlm_core.model.adapters import AttachedAdapter, adapter_stamp, attach_a
 from gazevlm_core.model.checkpoint import NANO, Checkpoint, CheckpointError, load_checkpoint
 from gazevlm_core.model.config import GazeConfig
 from gazevlm_core.model.gaze_model import GazePass
-from gazevlm_core.model.walks import WalkedPath, choose_path
-from gazevlm_core.options import DEFAULT_QUESTION, DiagnoseOptions, Precision
+from gazevlm_core.model.walks import WalkedPath, choose_paths
+from gazevlm_core.options import DEFAULT_QUESTION, Attention, DiagnoseOptions, Precision
 from gazevlm_core.prompt import encode_prompts, render_prompt
 from gazevlm_core.records import Diagnosis
 from gazevlm_core.scanpath import Fixation, Scanpath
@@ -85,6 +85,7 @@ class GazeEngine:
         adapter: str | Path | None = None,
         precision: Precision | str = Precision.AUTO,
         device: str = "auto",
+        attn: Attention = Attention.SDPA,
     ) -> "GazeEngine":
         """Load a model and, if given, an adapter; errors as in `load_checkpoint` and `attach_adapter`.
 
@@ -95,10 +96,11 @@ class GazeEngine:
             adapter: its folder.
             precision: how weights are held, see `Precision`.
             device: "auto", "cpu", "cuda" or "cuda:N".
+            attn: how attention is computed, see `Attention`.
         """
         if precision not in list(Precision):
             raise CheckpointError(f"precision is one of {', '.join(Precision)}, not {precision}")
-        engine = cls(load_checkpoint(str(source), precision=Precision(precision), device=device))
+        engine = cls(load_checkpoint(str(source), precision=Precision(precision), device=device, attn=attn))
         if adapter is not None:
             engine.use_adapter(adapter)
         return engine
@@ -186,35 +188,70 @@ class GazeEngine:
             tuple(image.tokens.to(device) for image in images),  # kept features lie on the CPU
         )
 
-    def describe(self, gaze_pass: GazePass, row: int, image: EncodedImage, options: DiagnoseOptions) -> Diagnosis:
-        """What one row of a pass says before any word: path and findings; the answer is still empty."""
-        config, grid, strangeness = self.gaze_config, image.grid, self.strangeness(image)
-        probabilities: dict[str, float] = {}
-        if gaze_pass.gaze_hidden is not None and config.findings_trained:
-            logits = self.model.finding_logits(gaze_pass, row)
-            probabilities = dict(zip(config.finding_names, logits.sigmoid().tolist(), strict=True))
-        notes: tuple[str, ...] = ()
-        if strangeness is not None and strangeness > 1:
-            notes = (STRANGE_NOTE.format(trained_on=config.trained_on, times=strangeness),)
-        blank = Diagnosis(
-            "", probabilities, None, None, (), grid, self.checkpoint.model_id, self.adapter_id, notes, strangeness
-        )
-        if gaze_pass.gaze_hidden is None or not config.gaze_trained:
-            return replace(blank, notes=(UNTRAINED_NOTE, *notes))
-        path = choose_path(
-            self.model.pointer_field(gaze_pass, row),
+    def findings(self, gaze_pass: GazePass) -> list[dict[str, float]]:
+        """Finding -> probability of every image of a pass; empty where the findings are untrained."""
+        names = self.gaze_config.finding_names
+        if gaze_pass.gaze_hidden is None or not self.gaze_config.findings_trained:
+            return [{} for _ in gaze_pass.input_ids]
+        rows = self.model.finding_logits(gaze_pass).sigmoid().tolist()
+        return [dict(zip(names, row, strict=True)) for row in rows]
+
+    def describe(
+        self, gaze_pass: GazePass, images: Sequence[EncodedImage], options: DiagnoseOptions
+    ) -> list[Diagnosis]:
+        """What a pass says of its images before any word: paths and findings; the answers are still empty."""
+        paths = self.paths(gaze_pass, images, options)
+        records = []
+        for row, (image, findings) in enumerate(zip(images, self.findings(gaze_pass), strict=True)):
+            strangeness, (scanpath, walked) = self.strangeness(image), paths.get(row, (None, None))
+            notes: tuple[str, ...] = () if walked is not None else (UNTRAINED_NOTE,)
+            if strangeness is not None and strangeness > 1:
+                notes += (STRANGE_NOTE.format(trained_on=self.gaze_config.trained_on, times=strangeness),)
+            records.append(
+                Diagnosis(
+                    "",
+                    findings,
+                    scanpath,
+                    None if walked is None else walked.probabilities,
+                    () if walked is None else walked.chosen,
+                    image.grid,
+                    self.checkpoint.model_id,
+                    self.adapter_id,
+                    notes,
+                    strangeness,
+                )
+            )
+        return records
+
+    def paths(
+        self,
+        gaze_pass: GazePass,
+        images: Sequence[EncodedImage],
+        options: DiagnoseOptions,
+        rows: Sequence[int] | None = None,
+    ) -> dict[int, tuple[Scanpath, WalkedPath]]:
+        """Row of a pass -> its path, for people and as it was walked; nothing where the gaze is untrained.
+
+        Args:
+            gaze_pass, images: from `look`, and what it looked at.
+            options: which path.
+            rows: that a path is wanted of; None for all.
+        """
+        wanted = list(range(len(images)) if rows is None else rows)
+        if gaze_pass.gaze_hidden is None or not self.gaze_config.gaze_trained or not wanted:
+            return {}
+        walked = choose_paths(
+            [self.model.pointer_field(gaze_pass, row) for row in wanted],
             options.path,
             walks=options.walks,
             temperature=options.path_temperature,
             seed=options.path_seed,
-            given=[grid.index_of(fixation) for fixation in options.given],
+            given=[[images[row].grid.index_of(fixation) for fixation in options.given] for row in wanted],
         )
-        return replace(
-            blank,
-            scanpath=self._scanpath(gaze_pass, row, path, grid, options),
-            patch_probabilities=path.probabilities,
-            fixation_probabilities=path.chosen,
-        )
+        return {
+            row: (self._scanpath(gaze_pass, row, path, images[row].grid, options), path)
+            for row, path in zip(wanted, walked, strict=True)
+        }
 
     @torch.no_grad()
     def _scanpath(
@@ -245,7 +282,7 @@ class GazeEngine:
         with self._lock:
             encoded = self._encode_once(image)
             gaze_pass = self.look([encoded], [question])
-            record = self.describe(gaze_pass, 0, encoded, options)
+            (record,) = self.describe(gaze_pass, [encoded], options)
             yield record
             for answer in self._stream_text(gaze_pass, options):
                 record = replace(record, answer=answer)
@@ -364,7 +401,7 @@ class GazeEngine:
         with self._lock:
             encoded = self.encode_images(images)
             gaze_pass = self.look(encoded, questions)
-            records = [self.describe(gaze_pass, row, image, options) for row, image in enumerate(encoded)]
+            records = self.describe(gaze_pass, encoded, options)
             answers = self._generate(gaze_pass, options)
         texts = self.processor.tokenizer.batch_decode(answers, skip_special_tokens=True)
         return [replace(record, answer=text.strip()) for record, text in zip(records, texts, strict=True)]

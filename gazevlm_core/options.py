@@ -22,6 +22,15 @@ class Precision(StrEnum):
     FP32 = "fp32"
 
 
+class Attention(StrEnum):
+    """How attention is computed. SDPA is torch's own; FLASH_2 needs CUDA, 16 bits and the package flash-attn; EAGER
+    keeps all scores, for a look at them."""
+
+    SDPA = "sdpa"
+    FLASH_2 = "flash_attention_2"
+    EAGER = "eager"
+
+
 class PathChoice(StrEnum):
     """Which path is shown: the medoid of N walks (minimum Bayes risk), the arg-max walk, or one walk."""
 

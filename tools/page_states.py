@@ -174,7 +174,7 @@ def main(
     from finetune.opening import open_adapting
     from frame.ui import launch_options
     from gazevlm_core.inference import GazeEngine
-    from gazevlm_core.model.checkpoint import shipped_models
+    from gazevlm_core.shipped import shipped_models
 
     out.mkdir(parents=True, exist_ok=True)
     engines = {name: GazeEngine.load(name) for name in shipped_models()}

@@ -9,7 +9,6 @@ import torch
 from PIL import Image
 
 from evaluate.predictions import presence_margins
-from evaluate.ranks import ALONE, Ranks, in_turns
 from evaluate.step_scores import StepLooks, look_along
 from gazevlm_core.datasets.identity import picture_digest
 from gazevlm_core.datasets.record import StudyRecord
@@ -21,6 +20,7 @@ from gazevlm_core.inference import EncodedImage, GazeEngine
 from gazevlm_core.options import DiagnoseOptions
 from gazevlm_core.phantom.report import REPORT_QUESTION
 from gazevlm_core.phantom.truth import NO_FINDING
+from gazevlm_core.ranks import ALONE, Ranks, in_turns
 
 UNREADABLE = "image that cannot be read"
 TRAINED_PICTURE = "picture that the adapter was trained on"
@@ -131,14 +131,17 @@ def _ask_batch(engine: GazeEngine, records: Sequence[StudyRecord], images: Seque
     names = sorted({name for record in records for name in record.findings})
     margins = presence_margins(engine, encoded, names) if names else np.zeros((len(records), 0))
     gaze_pass = engine.look(encoded, [REPORT_QUESTION] * len(encoded))
+    heads: list[dict[str, float]] = [{} for _ in records]
+    if gaze_pass.gaze_hidden is not None and config.findings_trained:
+        logits = engine.model.finding_logits(gaze_pass).tolist()
+        heads = [dict(zip(config.finding_names, one, strict=True)) for one in logits]
+    described = engine.describe(gaze_pass, encoded, DiagnoseOptions())
     answers = []
-    for row, (record, image, picture) in enumerate(zip(records, encoded, images, strict=True)):
-        head: dict[str, float] = {}
-        if gaze_pass.gaze_hidden is not None and config.findings_trained:
-            logits = engine.model.finding_logits(gaze_pass, row)
-            head = dict(zip(config.finding_names, logits.tolist(), strict=True))
+    for row, (record, image, picture, head, said_first) in enumerate(
+        zip(records, encoded, images, heads, described, strict=True)
+    ):
         size = (float(picture.width), float(picture.height))
-        shown = engine.describe(gaze_pass, row, image, DiagnoseOptions()).scanpath
+        shown = said_first.scanpath
         readings = filed_readings(record, size)
         looks = None
         if shown is not None and readings:

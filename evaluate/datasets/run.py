@@ -11,7 +11,6 @@ import numpy as np
 
 from evaluate.datasets.ask import TRAINED_PICTURE, Answer, Asked, ask_records, filed_readings
 from evaluate.datasets.labels import HEAD, TEXT, score_labels
-from evaluate.ranks import ALONE, Ranks
 from evaluate.results import estimate_values
 from evaluate.score_files import score_files
 from evaluate.step_scores import score_steps
@@ -23,6 +22,7 @@ from gazevlm_core.inference import GazeEngine
 from gazevlm_core.metrics.intervals import CONFIDENCE, RESAMPLES, patient_counts
 from gazevlm_core.metrics.paths import UNIT_SQUARE
 from gazevlm_core.metrics.registry import DEFAULT_GRID
+from gazevlm_core.ranks import ALONE, Ranks
 
 ALL = "all"
 TRAINED_PATIENT = "record of a patient whom the adapter was trained on"

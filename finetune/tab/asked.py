@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 
 from finetune.config import LONGEST_NAME, NAME_PATTERN, ConfigError, FinetuneConfig
+from finetune.defaults import suited
 from finetune.tab.form import LABELS, FormError, fields_of_form, is_names, settings_of
 from frame.training_data import DataChoice
 
@@ -74,7 +75,7 @@ class Asked:
             raise FormError(f"Choose a base: {', '.join(bases)}.")
         settings = settings_of(self.settings)
         try:
-            return FinetuneConfig.from_values({"annotations": (DATA,), "base": bases[self.base], **settings})
+            return suited(FinetuneConfig.from_values({"annotations": (DATA,), "base": bases[self.base], **settings}))
         except ConfigError as error:
             raise FormError(_in_words(str(error))) from None
 
@@ -114,7 +115,7 @@ def command_of(config: FinetuneConfig, choice: DataChoice, name: str) -> str:
     """
     base = PurePath(config.base).name if PurePath(config.base).is_absolute() else config.base
     words = ["gazevlm", "finetune", "--annotations", EXPORT, "--base", base, "--out", f"adapters/{name}"]
-    usual = FinetuneConfig(annotations=(EXPORT,), base=config.base).to_values()
+    usual = suited(FinetuneConfig(annotations=(EXPORT,), base=config.base)).to_values()
     chosen = config.to_values() | {"annotators": list(choice.annotators)}
     for key, value in chosen.items():
         if key in ("annotations", "base") or value == usual[key] or value is None:

@@ -10,6 +10,7 @@ from functools import cache
 from typing import Any, Literal
 
 from finetune.config import FinetuneConfig
+from finetune.defaults import FOLLOW_BASE
 
 Kind = Literal["flag", "maybe", "choice", "whole", "number", "text", "names"]
 KNOBS = ("epochs", "learning_rate", "lora_rank", "gaze_order", "seed")
@@ -107,6 +108,9 @@ def _field(name: str) -> FormField:
     info = FinetuneConfig.model_fields[name]
     kind, optional, choices = _kind_of(info.annotation)
     default = info.get_default()
+    help_text = info.description or ""
+    if name in FOLLOW_BASE:
+        default, optional, help_text = None, True, f"{help_text} Empty: as suits the base."
     if kind == "maybe":
         default = next(word for word, meaning in MAYBE.items() if meaning is default)
     elif kind == "choice":
@@ -114,7 +118,7 @@ def _field(name: str) -> FormField:
     elif kind == "names":
         default = list(default)
     label = LABELS.get(name, name.replace("_", " ").capitalize())
-    return FormField(name, label, info.description or "", kind, default, choices, optional)
+    return FormField(name, label, help_text, kind, default, choices, optional)
 
 
 def _kind_of(annotation: Any) -> tuple[Kind, bool, tuple[str, ...]]:  # noqa: ANN401 (a type)
@@ -139,4 +143,5 @@ def settings_of(values: Mapping[str, object]) -> dict[str, object]:
     Raises:
         FormError: a value that is nothing of the kind.
     """
-    return {name: field.read(values[name]) for name, field in fields_of_form().items() if name in values}
+    read = {name: field.read(values[name]) for name, field in fields_of_form().items() if name in values}
+    return {name: value for name, value in read.items() if value is not None or name not in FOLLOW_BASE}

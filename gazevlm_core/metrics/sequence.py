@@ -76,7 +76,24 @@ def medoid_index(paths: Sequence[Sequence[int]]) -> int:
     """
     if not paths:
         raise ValueError("the medoid of no paths is undefined")
-    left, right = np.triu_indices(len(paths), k=1)
-    scores = sequence_scores([paths[i] for i in left.tolist()], [paths[j] for j in right.tolist()])
-    totals = np.bincount(left, scores, len(paths)) + np.bincount(right, scores, len(paths))
-    return int(np.argmax(totals))
+    strings, lengths = _padded(paths, _PAD_A)
+    return int(medoid_indices(strings[None], lengths[None])[0])
+
+
+def medoid_indices(strings: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """`medoid_index` of B sets of N paths each, int64 [B].
+
+    Args:
+        strings: int [B, N, L], padded; what lies beyond a length is not read.
+        lengths: int [B, N], each at least 1.
+    """
+    sets, number, _ = strings.shape
+    strings = strings[..., : int(lengths.max(initial=1))]
+    left, right = np.triu_indices(number, k=1)
+    pairs = (sets * len(left), strings.shape[-1])
+    scores = string_scores(
+        strings[:, left].reshape(pairs), lengths[:, left].ravel(),
+        strings[:, right].reshape(pairs), lengths[:, right].ravel(),
+    ).reshape(sets, len(left))  # fmt: skip
+    totals = [np.bincount(left, row, number) + np.bincount(right, row, number) for row in scores]
+    return np.array([row.argmax() for row in totals], dtype=np.int64)

@@ -3,6 +3,7 @@
 import json
 import os
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,8 @@ from gazevlm_core.model.familiarity import FAMILIARITY_FILE, Familiarity, Famili
 from gazevlm_core.model.gaze_model import GazeVLM
 from gazevlm_core.model.processor import GazeVLMProcessor
 from gazevlm_core.model.quantise import compute_dtype, quantization_config, settle_four_bit_model
-from gazevlm_core.options import Precision
-
-NANO = "gazevlm-nano"
-MODELS_FOLDER = Path(__file__).resolve().parents[2] / "models"
+from gazevlm_core.options import Attention, Precision
+from gazevlm_core.shipped import NANO, resolve_source
 
 
 class CheckpointError(ValueError):
@@ -44,17 +43,10 @@ class Checkpoint:
     precision: Precision
     familiarity: Familiarity | None = None
 
-
-def resolve_source(source: str) -> str:
-    """Folder of a checkpoint that ships with the project (by its name), else the given folder or Hub id."""
-    shipped = MODELS_FOLDER / source
-    return str(shipped) if "/" not in source and shipped.is_dir() else source
-
-
-def shipped_models() -> tuple[str, ...]:
-    """Names of the checkpoints that ship with the project: the embedded one, then its twins."""
-    others = sorted(path.parent.name for path in MODELS_FOLDER.glob("*/config.json") if path.parent.name != NANO)
-    return (NANO, *others)
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the arithmetic, but for that of the heads, which is float32."""
+        return self.model.model.visual.dtype
 
 
 def pick_device(device: str = "auto") -> torch.device:
@@ -112,7 +104,7 @@ def _known_place(source: str) -> str:
 
 def load_checkpoint(
     source: str = NANO, *, precision: Precision = Precision.AUTO, device: str = "auto", shardable: bool = False,
-    revision: str = "",
+    revision: str = "", attn: Attention = Attention.SDPA,
 ) -> Checkpoint:  # fmt: skip
     """Load a model with its processor.
 
@@ -122,29 +114,35 @@ def load_checkpoint(
         device: "auto", "cpu", "cuda" or "cuda:N".
         shardable: store 4-bit weights in the dtype of the others, so that FSDP can shard them together.
         revision: of a Hub id, as in `find_checkpoint`.
+        attn: how attention is computed.
 
     Raises:
-        CheckpointError: not found, not of the family, not readable, or a precision or storage that does not apply.
+        CheckpointError: not found, not of the family, not readable, or a precision, storage or attention that does not
+            apply.
     """
     where, place = _known_place(source), pick_device(device)
     pinned = {"revision": revision} if revision else {}
     processor = load_processor(where, source, **pinned)
-    config = _load_config(where, source, processor, **pinned)
+    config = load_config(where, source, processor, **pinned)
     saved = getattr(config, "quantization_config", None)
     dtype = torch.float32 if intended_dtype(config) == torch.float32 else compute_dtype(place)
-    options: dict[str, Any] = {"config": config, "dtype": dtype, "device_map": {"": place}, **pinned}
+    options: dict[str, Any] = {"config": config, "device_map": {"": place}, "attn_implementation": attn.value, **pinned}
+    held = held_as(config, precision)
     if saved is not None:
         if precision is not Precision.AUTO:
             raise CheckpointError(f"{source} was saved quantised; load it with precision auto")
         if shardable:
             raise CheckpointError(f"{source} was saved quantised, and keeps its storage; take its 16-bit form for FSDP")
-        held = Precision.NF4 if saved.get("load_in_4bit") else Precision.INT8
     else:
-        held = _choose_precision(precision, config)
         if held in (Precision.NF4, Precision.INT8):
             options["quantization_config"] = quantization_config(held, dtype, shardable=shardable)
         elif precision is not Precision.AUTO:
-            options["dtype"] = torch.bfloat16 if held is Precision.BF16 else torch.float32
+            if held is Precision.BF16 and dtype == torch.float16:
+                raise CheckpointError(f"{place} would only emulate bfloat16; give precision auto, nf4, int8 or fp32")
+            dtype = torch.bfloat16 if held is Precision.BF16 else torch.float32
+    options["dtype"] = dtype
+    if attn is Attention.FLASH_2:
+        _check_flash(place, dtype)
     try:
         model, report = GazeVLM.from_pretrained(where, **options, use_safetensors=True, output_loading_info=True)
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
@@ -154,6 +152,14 @@ def load_checkpoint(
         settle_four_bit_model(model, dtype)
     model.gaze_heads.float()  # fresh heads of a base without gaze come in the dtype of its weights
     return Checkpoint(model.eval(), processor, _model_id(source), held, _familiarity(where, source, **pinned))
+
+
+def _check_flash(place: torch.device, dtype: torch.dtype) -> None:
+    """Before the library falls back, fetches a kernel, or fails at the first image."""
+    if place.type != "cuda" or dtype == torch.float32:
+        raise CheckpointError("flash_attention_2 works in 16 bits on CUDA alone; give --attn sdpa")
+    if find_spec("flash_attn") is None:
+        raise CheckpointError("flash_attention_2 needs the package flash-attn: pip install flash-attn, or --attn sdpa")
 
 
 def _familiarity(where: str, source: str, **pinned: str) -> Familiarity | None:
@@ -217,7 +223,12 @@ def save_quantised(source: Path, target: Path) -> None:
     load_processor(str(source), source.name).save_pretrained(target)
 
 
-def _load_config(where: str, source: str, processor: GazeVLMProcessor, **pinned: str) -> GazeVLMConfig:
+def load_config(where: str, source: str, processor: GazeVLMProcessor, **pinned: str) -> GazeVLMConfig:
+    """The configuration of a checkpoint folder or Hub id, with gaze parts.
+
+    Raises:
+        CheckpointError: missing, or not of the Qwen2.5-VL family.
+    """
     try:
         path = cached_file(where, "config.json", **pinned)
         values = json.loads(Path(str(path)).read_text(encoding="utf-8"))
@@ -235,7 +246,16 @@ def _load_config(where: str, source: str, processor: GazeVLMProcessor, **pinned:
     return GazeVLMConfig.from_base(base, GazeConfig(), processor.gaze_token_id)
 
 
-def _choose_precision(precision: Precision, config: GazeVLMConfig) -> Precision:
+def held_as(config: GazeVLMConfig, precision: Precision) -> Precision:
+    """How a checkpoint's weights are held once it is loaded.
+
+    Args:
+        config: as it lies beside the weights.
+        precision: that is asked for.
+    """
+    saved = getattr(config, "quantization_config", None)
+    if saved is not None:
+        return Precision.NF4 if saved.get("load_in_4bit") else Precision.INT8
     if precision is not Precision.AUTO:
         return precision
     if config.text_config.hidden_size >= 2048:  # the real family; small ones gain nothing

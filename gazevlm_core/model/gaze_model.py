@@ -23,8 +23,8 @@ from gazevlm_core.model.losses import (
     answer_loss,
     dwell_loss,
     finding_loss,
-    near_patches,
     pointer_loss,
+    soft_targets,
 )
 from gazevlm_core.model.places import pooled_tokens
 from gazevlm_core.model.pointer import GazeHeads, PointerField
@@ -244,11 +244,11 @@ class GazeVLM(Qwen2_5_VLForConditionalGeneration):
         with torch.autocast(hidden.device.type, enabled=False):  # the heads stay in float32
             if gaze_targets is not None:
                 patch_hidden = pad_sequence(list(patches), batch_first=True)  # [B, P, D]
-                sizes = torch.tensor([len(rows) for rows in patches], device=hidden.device)
+                sizes = image_grid_thw.prod(dim=-1) // self.config.vision_config.spatial_merge_size**2
                 patch_mask = torch.arange(patch_hidden.shape[1], device=hidden.device) < sizes[:, None]
                 fields = self.gaze_heads.fields(gaze_hidden, patch_hidden)
-                near = self._near(image_grid_thw, patch_mask)
-                parts["gaze_loss"] = pointer_loss(fields, gaze_targets, patch_mask, near, counts.steps)
+                soft = self._soft_targets(gaze_targets, image_grid_thw, patch_mask)
+                parts["gaze_loss"] = pointer_loss(fields, gaze_targets, patch_mask, soft, counts.steps)
                 if gaze_durations_ms is not None:
                     rows = torch.arange(len(patches), device=hidden.device)[:, None, None]
                     fixated = patch_hidden[rows, gaze_targets.clamp(min=0)]  # [B, S, K, D]
@@ -268,18 +268,15 @@ class GazeVLM(Qwen2_5_VLForConditionalGeneration):
         total = sum((weights[name] * value for name, value in parts.items()), start=nothing)
         return GazeLosses(loss=total, **parts)
 
-    def _near(self, image_grid_thw: torch.Tensor, patch_mask: torch.Tensor) -> torch.Tensor | None:
-        """Soft targets [B, P, P] of the configuration, padded with zeros; None for hard ones."""
+    def _soft_targets(
+        self, gaze_targets: torch.Tensor, image_grid_thw: torch.Tensor, patch_mask: torch.Tensor
+    ) -> torch.Tensor | None:
+        """Those of the configuration, [B, S, K, P]; None for hard ones."""
         sigma = self.config.gaze_config.target_sigma_patches
         if not sigma:
             return None
-        merge = self.config.vision_config.spatial_merge_size
-        batch, width = patch_mask.shape
-        near = torch.zeros(batch, width, width, device=patch_mask.device)
-        for row, (_, height, length) in enumerate((image_grid_thw // merge).tolist()):
-            patches = height * length
-            near[row, :patches, :patches] = near_patches(height, length, sigma).to(near.device)
-        return near
+        cols = image_grid_thw[:, 2] // self.config.vision_config.spatial_merge_size
+        return soft_targets(gaze_targets, cols.to(gaze_targets.device), patch_mask, sigma)
 
     def encode_images(self, pixel_values: torch.Tensor, image_grid_thw: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Image tokens [P_b, D] of each image; reusable for any number of questions."""
@@ -325,8 +322,8 @@ class GazeVLM(Qwen2_5_VLForConditionalGeneration):
         )
 
     @torch.no_grad()
-    def finding_logits(self, gaze_pass: GazePass, row: int) -> torch.Tensor:
-        """Logits of all findings of one image of a pass, float32 [F], in the order of the configuration's names.
+    def finding_logits(self, gaze_pass: GazePass) -> torch.Tensor:
+        """Logits of all findings of every image of a pass, float32 [B, F], in the order of the configuration's names.
 
         F may be 0.
 
@@ -334,17 +331,20 @@ class GazeVLM(Qwen2_5_VLForConditionalGeneration):
             ValueError: the pass held no gaze tokens, and the finding head needs them.
         """
         gaze = self.config.gaze_config
-        logits = [torch.zeros(0, device=gaze_pass.input_ids.device)]
+        logits = [torch.zeros(len(gaze_pass.input_ids), 0, device=gaze_pass.input_ids.device)]
         if gaze.num_head_findings:
             if gaze_pass.gaze_hidden is None:
                 raise ValueError("the prompt held no gaze tokens, which the finding head needs")
-            logits.append(self.gaze_heads.finding_logits(gaze_pass.gaze_hidden[row]))
+            logits.append(self.gaze_heads.finding_logits(gaze_pass.gaze_hidden))
         if gaze.usual_places:
             merge = self.config.vision_config.spatial_merge_size
-            grid = PatchGrid.from_grid_thw(gaze_pass.image_grid_thw[row].tolist(), merge)
-            pooled = pooled_tokens(gaze_pass.image_tokens[row], grid, gaze.usual_places)
-            logits.append(self.gaze_heads.placed_logits(pooled))
-        return torch.cat(logits)
+            grids = [PatchGrid.from_grid_thw(thw, merge) for thw in gaze_pass.image_grid_thw.tolist()]
+            pooled = [
+                pooled_tokens(tokens, grid, gaze.usual_places)
+                for tokens, grid in zip(gaze_pass.image_tokens, grids, strict=True)
+            ]
+            logits.append(self.gaze_heads.placed_logits(torch.stack(pooled)))
+        return torch.cat(logits, dim=-1)
 
     @torch.no_grad()
     def pointer_field(self, gaze_pass: GazePass, row: int) -> PointerField:

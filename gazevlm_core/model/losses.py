@@ -59,18 +59,32 @@ def previous_patches(targets: torch.Tensor, start: int) -> torch.Tensor:
     return torch.where(shifted >= 0, shifted, torch.full_like(shifted, start))
 
 
-def near_patches(rows: int, cols: int, sigma_patches: float) -> torch.Tensor:
-    """A Gaussian around each patch of a grid, float32 [P, P]; each row sums to 1 on the grid."""
-    places = torch.cartesian_prod(torch.arange(rows), torch.arange(cols)).float()
-    squared = torch.cdist(places, places).square()
-    return (-squared / (2 * sigma_patches**2)).softmax(dim=-1)
+def soft_targets(
+    targets: torch.Tensor, cols: torch.Tensor, patch_mask: torch.Tensor, sigma_patches: float
+) -> torch.Tensor:
+    """A Gaussian around each fixated patch, float32 [B, S, K, P]; each sums to 1 on its image's grid.
+
+    Made where the targets are, from as many numbers: a table of all pairs of patches would be P / (S K) times as large.
+
+    Args:
+        targets: int64 [B, S, K] of patch index, STOP or IGNORED; what stands for the latter two means nothing.
+        cols: int64 [B], of each image's grid.
+        patch_mask: bool [B, P].
+        sigma_patches: its width.
+    """
+    patches = torch.arange(patch_mask.shape[1], device=targets.device)
+    cols = cols[:, None, None, None]
+    fixated = targets.clamp(min=0)[..., None]
+    down, along = patches // cols - fixated // cols, patches % cols - fixated % cols
+    squared = (down.square() + along.square()).float()
+    return (-squared / (2 * sigma_patches**2)).masked_fill(~patch_mask[:, None, None], float("-inf")).softmax(dim=-1)
 
 
 def pointer_loss(
     fields: PointerField,
     targets: torch.Tensor,
     patch_mask: torch.Tensor,
-    near: torch.Tensor | None = None,
+    soft: torch.Tensor | None = None,
     count: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Mean cross-entropy in nats per supervised step, over all readers of all images.
@@ -79,8 +93,8 @@ def pointer_loss(
         fields: as in `pointer_log_probabilities`.
         targets: int64 [B, S, K] of patch index, STOP or IGNORED; STOP is ignored where paths do not stop.
         patch_mask: bool [B, P].
-        near: float [B, P, P], the distribution that stands in for each patch as a target, zero outside the image's
-            grid; None for the patch alone.
+        soft: float [B, S, K, P], the distribution that stands in for each fixated patch as a target, zero outside the
+            image's grid; None for the patch alone.
         count: of the supervised steps of all batches that share a step of training; None for this batch's own.
 
     Returns:
@@ -91,9 +105,7 @@ def pointer_loss(
     classes = torch.where(targets == STOP, torch.full_like(targets, stop_index), targets)
     known = supervised_steps(targets, stops=fields.stops)
     chosen = log_probabilities.gather(-1, classes.clamp(min=0)[..., None]).squeeze(-1)
-    if near is not None:
-        images = torch.arange(len(targets), device=targets.device)[:, None, None]
-        soft = near[images, targets.clamp(min=0)]  # [B, S, K, P]
+    if soft is not None:
         over_patches = log_probabilities[..., :-1].masked_fill(~patch_mask[:, None, None], 0.0)
         chosen = torch.where(targets >= 0, (soft * over_patches).sum(dim=-1), chosen)
     return -chosen.masked_fill(~known, 0.0).sum() / _at_least_one(known.sum(), count)

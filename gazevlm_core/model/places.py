@@ -40,7 +40,7 @@ class UsualPlace:
 
 def patch_weights(grid: PatchGrid, place: UsualPlace) -> torch.Tensor:
     """How much each patch counts at a place, float32 [P]; they sum to 1."""
-    centres = torch.tensor([grid.center_of(index) for index in range(len(grid))])
+    centres = torch.from_numpy(grid.centers()).float()
     squared = (centres - torch.tensor([place.x, place.y])).square().sum(dim=-1)
     return (-squared / (2 * place.spread**2)).softmax(dim=0)
 

@@ -5,6 +5,7 @@ sum, W_h h_k + W_v v_prev, so everything that touches the hidden width is comput
 walk only gathers rows: N walks cost N dot products per step, not a pass of the backbone.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,12 +16,13 @@ from gazevlm_core.model.config import GazeConfig, PointerKeys
 
 @dataclass(frozen=True)
 class PointerField:
-    """The pointer of one image, ready to be walked.
+    """The pointer of one image, ready to be walked, or of several with as many patches, behind one dimension more.
 
     Args:
-        step_queries: [K, d], from the gaze states.
-        previous_queries: [P + 1, d], by the patch fixated before; the last row is the start. Zeros in the plain form.
-        keys: [P + 1, d], one per patch; the last row is the stop.
+        step_queries: [..., K, d], from the gaze states.
+        previous_queries: [..., P + 1, d], by the patch fixated before; the last row is the start. Zeros in the plain
+            form.
+        keys: [..., P + 1, d], one per patch; the last row is the stop.
         stops: whether a path may be shorter than K.
     """
 
@@ -32,29 +34,52 @@ class PointerField:
     @property
     def num_steps(self) -> int:
         """K, the longest path."""
-        return self.step_queries.shape[0]
+        return self.step_queries.shape[-2]
 
     @property
     def num_patches(self) -> int:
         """P; the index P itself stands for the start (as a predecessor) and for the stop (as a choice)."""
-        return self.keys.shape[0] - 1
+        return self.keys.shape[-2] - 1
 
     def logits(self, step: int, previous: torch.Tensor) -> torch.Tensor:
         """Logits over patches and stop.
 
         Args:
             step: k in [0, K).
-            previous: int64 [N], patch fixated before, P for none.
+            previous: int64 [..., N], patch fixated before, P for none.
 
         Returns:
-            float32 [N, P + 1]; stopping before the first fixation (or ever, without stops) has logit -inf.
+            float32 [..., N, P + 1]; stopping before the first fixation (or ever, without stops) has logit -inf.
         """
-        queries = self.step_queries[step] + self.previous_queries[previous]
-        logits = queries @ self.keys.T / self.keys.shape[1] ** 0.5
+        logits = self._choices(self.step_queries[..., step, None, :], previous)
         if step == 0 or not self.stops:
-            logits = logits.clone()
-            logits[:, -1] = float("-inf")
+            logits[..., -1] = float("-inf")
         return logits
+
+    def along(self, previous: torch.Tensor) -> torch.Tensor:
+        """`logits` of every step of one path, float32 [..., K, P + 1], from its predecessors, int64 [..., K]."""
+        logits = self._choices(self.step_queries, previous)
+        logits[..., : 1 if self.stops else None, -1] = float("-inf")
+        return logits
+
+    def _choices(self, steps: torch.Tensor, previous: torch.Tensor) -> torch.Tensor:
+        rows = previous[..., None].expand(*previous.shape, self.previous_queries.shape[-1])
+        queries = steps + self.previous_queries.gather(-2, rows)
+        return queries @ self.keys.mT / self.keys.shape[-1] ** 0.5
+
+
+def stack_fields(fields: Sequence[PointerField]) -> PointerField:
+    """Several images' pointers as one; all have as many patches.
+
+    Raises:
+        RuntimeError: other numbers of patches.
+    """
+    return PointerField(
+        torch.stack([one.step_queries for one in fields]),
+        torch.stack([one.previous_queries for one in fields]),
+        torch.stack([one.keys for one in fields]),
+        fields[0].stops,
+    )
 
 
 class GazeHeads(nn.Module):
@@ -112,8 +137,9 @@ class GazeHeads(nn.Module):
         stop = self.stop_key.expand(*keys.shape[:-2], 1, -1)
         keys = torch.cat([keys, stop], dim=-2)
         if self.use_previous_patch:
-            start = self.start.expand(*patch_hidden.shape[:-2], 1, -1)
-            previous = self.previous(torch.cat([patch_hidden, start], dim=-2))
+            # projected before it is put beside the patches: a copy of all states would be D / d times as large
+            start = self.previous(self.start).expand(*patch_hidden.shape[:-2], 1, -1)
+            previous = torch.cat([self.previous(patch_hidden), start], dim=-2)
         else:
             previous = torch.zeros_like(keys)
         return PointerField(self.query(gaze_hidden), previous, keys, self.stops)
@@ -133,5 +159,5 @@ class GazeHeads(nn.Module):
         return self.finding(gaze_hidden.float().mean(dim=-2))
 
     def placed_logits(self, pooled: torch.Tensor) -> torch.Tensor:
-        """[F] logits of the findings with a usual place, from [F, D] image tokens pooled there."""
+        """[..., F] logits of the findings with a usual place, from [..., F, D] image tokens pooled there."""
         return (self.placed.weight * pooled.float()).sum(dim=-1) + self.placed.bias

@@ -6,18 +6,22 @@ from transformers import BitsAndBytesConfig
 from gazevlm_core.model.gaze_model import GazeVLM
 from gazevlm_core.options import Precision
 
+FIRST_WITH_BFLOAT16 = (8, 0)  # compute capability: Ampere
 # A custom list replaces the library's default, so lm_head is named again; a bare "visual" would skip nothing.
 KEPT_FULL = ("model.visual", "lm_head", "gaze_heads")
 
 
 def compute_dtype(device: torch.device) -> torch.dtype:
-    """Dtype of the arithmetic for a checkpoint that is not float32 itself.
+    """Dtype of the arithmetic for a checkpoint that is not float32 itself: of its weights, of its 4-bit layers, and of
+    a training's autocast.
 
-    bfloat16 where the hardware multiplies it natively. On an AVX2 CPU bfloat16 is emulated and 50 to 100 times slower
-    than float32, so only CPUs with AMX tiles take it.
+    bfloat16 where the hardware multiplies it natively; else float16 on CUDA (a T4 or V100 would emulate bfloat16), and
+    float32 on a CPU. On an AVX2 CPU bfloat16 is emulated and 50 to 100 times slower than float32, so only CPUs with AMX
+    tiles take it.
     """
     if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+        native = bool(torch.version.hip) or torch.cuda.get_device_capability(device) >= FIRST_WITH_BFLOAT16
+        return torch.bfloat16 if native else torch.float16
     return torch.bfloat16 if torch.cpu._is_amx_tile_supported() else torch.float32
 
 

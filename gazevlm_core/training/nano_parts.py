@@ -103,7 +103,8 @@ class WholeKernelConv3d(nn.Conv3d):
 def quick_patch_embedding(model: GazeVLM) -> None:
     """Compute a model's patch embedding as a product from here on; what is saved stays the same."""
     embedding = model.model.visual.patch_embed
-    embedding.proj = WholeKernelConv3d.sharing(embedding.proj)
+    if not isinstance(embedding.proj, WholeKernelConv3d):
+        embedding.proj = WholeKernelConv3d.sharing(embedding.proj)
 
 
 @contextmanager

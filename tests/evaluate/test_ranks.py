@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from evaluate.ranks import Ranks, in_turns
 from gazevlm_core.datasets.splits import split_of
+from gazevlm_core.ranks import Ranks, in_turns
 from tests.evaluate.test_evaluate_dataset import IMAGES, make_folder
+from tests.fake_ranks import together
 from tests.launching import launcher
 
 ROOT = Path(__file__).parents[2]
@@ -38,6 +39,40 @@ def test_a_process_alone_needs_no_launcher(monkeypatch: pytest.MonkeyPatch) -> N
     assert Ranks().is_main
     assert not Ranks(1, 2).is_main
     assert Ranks().gather([1, 2]) == [[1, 2]]
+
+
+@pytest.mark.parametrize("number", [0, 1, 5, 12])
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_work_is_shared_and_put_together_again(number: int, count: int) -> None:
+    """All work as often, which a model that processes share needs, and nothing is there twice."""
+    done: list[list[int]] = [[] for _ in range(count)]
+
+    def share(ranks: Ranks) -> list[int]:
+        return ranks.share(range(number), lambda item: done[ranks.index].append(item) or item * item)
+
+    found = [share(Ranks())] if count == 1 else together(count, share)
+    assert found == [[item * item for item in range(number)]] * count
+    assert len({len(items) for items in done}) == 1
+    assert len(done[0]) == -(-number // count)
+    assert {item for items in done for item in items} == set(range(number))
+
+
+def test_what_one_process_raises_all_raise() -> None:
+    """Else the others would wait for one that is gone."""
+
+    def work(item: int) -> int:
+        if item == 2:
+            raise ValueError("item 2")
+        return item
+
+    def share(ranks: Ranks) -> str:
+        with pytest.raises(ValueError, match="item 2") as caught:
+            ranks.share(range(5), work)
+        return str(caught.value)
+
+    assert together(3, share) == ["item 2"] * 3
+    assert together(2, lambda ranks: ranks.any(ranks.index == 1)) == [True, True]
+    assert together(2, lambda ranks: ranks.any(False)) == [False, False]
 
 
 def run(processes: int, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:

@@ -3,15 +3,21 @@
 import inspect
 import json
 import re
+import shlex
 from pathlib import Path
 
 import pytest
+import yaml
 from accelerate.commands.config.config_args import ClusterConfig
 from accelerate.commands.launch import launch_command_parser
+from typer.testing import CliRunner
 
+from cli.main import app
 from finetune.command import finetune
 from finetune.config import FinetuneConfig
-from finetune.memory import TABLE_IMAGES, TABLE_PATCHES, TABLE_RANK, TABLE_WORDS, memory_table
+from finetune.memory import GIGA, KNOWN, TABLE_IMAGES, TABLE_PATCHES, TABLE_RANK, TABLE_WORDS, memory_table
+from finetune.room import BaseFacts, memory_for
+from gazevlm_core.options import Precision
 
 TRAINING = re.compile(r"(?:-m finetune|gazevlm finetune)(.*)")
 FLAG = re.compile(r"--([a-z0-9_-]+)")
@@ -43,6 +49,31 @@ def test_every_flag_of_the_program_exists(page: str) -> None:
     assert sorted(set(used) - fields - own) == []
     named = set(re.findall(r"`--([a-z0-9-]+)`", page))
     assert sorted(named - fields - own) == []
+
+
+LIMITS_GB = {"3B": 10, "7B": 16, "72B": 80}  # as the page says
+AROUND_GB = 2  # for CUDA, its libraries, and gaps
+
+
+def test_documented_commands_fit_the_documented_memory(page: str, repository: Path) -> None:
+    """Each with the defaults that its base has, on each of its GPUs."""
+    assert "3B goes on 8 to 10 GB, 7B on 16,\nand 72B on one GPU of 80 GB" in page
+    readme = (repository / "README.md").read_text("utf-8")
+    commands = [line for text in (page, readme) for block in blocks(text, "bash") for line in TRAINING.findall(block)]
+    checked = set()
+    for command in commands:
+        base = re.search(r"--base (Qwen/Qwen2\.5-VL-(\w+)-Instruct)", command)
+        if base is None:
+            continue
+        words = shlex.split(re.sub(r"\s*\$RESUME.*|[\"#].*", "", command.replace("$RUN", "run")))
+        said = CliRunner().invoke(app, ["finetune", *words, "--print-config"])
+        assert said.exit_code == 0, command
+        config = FinetuneConfig.from_values(yaml.safe_load(said.stdout))
+        sizes = KNOWN[base[1]]
+        memory = memory_for(config, BaseFacts(sizes, Precision.NF4, True, 16_384 * 784, 12))
+        assert memory.total / GIGA + AROUND_GB <= LIMITS_GB[base[2]], command
+        checked.add(base[2])
+    assert checked == set(LIMITS_GB)
 
 
 def test_every_flag_of_accelerate_exists(page: str) -> None:

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from finetune.command import GROUPS, LOCK_FILE, RUN_OPTIONS, finetune
 from finetune.config import ConfigError, FinetuneConfig, Optimizer, ReportTo, read_yaml
-from gazevlm_core.options import Precision
+from gazevlm_core.options import Attention, Precision
 from gazevlm_core.training.gaze_order import GazeOrder
 
 # A value of every field that is not the usual one, as typed on the command line.
@@ -29,6 +29,9 @@ FLAGS: dict[str, tuple[list[str], Any]] = {
     "base": (["--base", "Qwen/Qwen2.5-VL-3B-Instruct"], "Qwen/Qwen2.5-VL-3B-Instruct"),
     "precision": (["--precision", "nf4"], Precision.NF4),
     "device": (["--device", "cuda:1"], "cuda:1"),
+    "attn": (["--attn", "eager"], Attention.EAGER),
+    "workers": (["--workers", "2"], 2),
+    "check_room": (["--no-check-room"], False),
     "num_gaze_tokens": (["--num-gaze-tokens", "7"], 7),
     "min_pixels": (["--min-pixels", "50000"], 50_000),
     "max_pixels": (["--max-pixels", "90000"], 90_000),
@@ -81,7 +84,8 @@ BAD: list[tuple[str, Any]] = [
     ("learning_rate", 0), ("learning_rate", 1), ("heads_learning_rate", -1), ("warmup_share", 1),
     ("weight_decay", float("inf")), ("max_grad_norm", 0), ("optimizer", "lion"),
     ("gradient_checkpointing", "often"), ("seed", -1), ("seed", 2**31), ("evaluations", 0), ("patience", -1),
-    ("checkpoints", 0), ("report_to", "wandb"), ("fsdp_storage", None), ("deepspeed", 3), ("learning_rates", 1e-3),
+    ("checkpoints", 0), ("report_to", "wandb"), ("attn", "flash"), ("workers", -1),
+    ("workers", 65), ("check_room", "maybe"), ("fsdp_storage", None), ("deepspeed", 3), ("learning_rates", 1e-3),
 ]  # fmt: skip
 
 

@@ -62,8 +62,8 @@ def test_a_batch_from_the_store_has_each_images_grid(
 ) -> None:
     store = store_in(tmp_path, tiny_engine)
     fill_features(store, tiny_engine, cases)
-    ((_, kept),) = encoded_cases(cases, tiny_engine, store, Pace(10))
-    computed = [image for _, some in encoded_cases(cases, tiny_engine, None, Pace(3)) for image in some]
+    kept = encoded_cases(cases, tiny_engine, store)
+    computed = [*encoded_cases(cases[:3], tiny_engine, None), *encoded_cases(cases[3:], tiny_engine, None)]
     assert len({image.grid for image in kept}) == 3
     for one, other in zip(kept, computed, strict=True):
         assert one.grid == other.grid
@@ -81,7 +81,7 @@ def test_features_are_computed_once(
     assert len(before) == len(cases)
     monkeypatch.setattr(tiny_engine, "encode_images", lambda images: pytest.fail("computed again"))
     assert fill_features(store_in(tmp_path, tiny_engine), tiny_engine, twice) == 0
-    list(encoded_cases(cases, tiny_engine, store, Pace(2)))
+    encoded_cases(cases, tiny_engine, store)
     AdaptCollator(tiny_engine.processor, tiny_engine.gaze_config, store=store)([held_out_item(cases[0])])
     assert {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before
 

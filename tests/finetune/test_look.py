@@ -1,16 +1,21 @@
 """A look at many images: it asks for all that is known, and leaves training and chance alone."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from finetune.cases import Case, DataError
-from finetune.features import FeatureStore, fill_features
+from finetune.features import FeatureStore, Pace, fill_features
 from finetune.floors import Aims
-from finetune.look import Looked, look_at
+from finetune.look import Looked, look_at, tell_findings
+from gazevlm_core import inference
 from gazevlm_core.inference import GazeEngine
+from gazevlm_core.model.gaze_model import GazeVLM
+from gazevlm_core.ranks import Ranks
+from tests.fake_ranks import together
 from tests.finetune.case_maker import HERE, make_case, path_of, picture
 from tests.tiny_model import make_tiny_checkpoint
 
@@ -30,9 +35,8 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Case]:
 
 def same(first: Looked, second: Looked) -> None:
     for one, other in zip(first.diagnoses, second.diagnoses, strict=True):
-        assert one.scanpath is not None
-        assert other.scanpath is not None
-        for here, there in zip(one.scanpath.fixations, other.scanpath.fixations, strict=True):
+        assert (one.scanpath is None) == (other.scanpath is None)
+        for here, there in zip(one.scanpath or (), other.scanpath or (), strict=True):
             assert (here.x, here.y) == (there.x, there.y)
             assert here.duration_ms == pytest.approx(there.duration_ms, rel=1e-4)  # pictures together round otherwise
         assert one.finding_probabilities == pytest.approx(dict(other.finding_probabilities), abs=1e-5)
@@ -71,7 +75,7 @@ def test_a_look_asks_for_every_loss_that_is_known(
     assert set(found.losses) == {"gaze_loss", "text_loss", "dwell_loss"}
     assert found.aims == Aims(12, True, 0.0)
     assert len(found.diagnoses) == 3
-    assert all(one.answer == "" and one.scanpath is not None for one in found.diagnoses)
+    assert [one.gaze_trained for one in found.diagnoses] == [True, True, False], "nobody read the third"
     assert all(one.keys() == {"cardiomegaly", "pneumothorax"} for one in found.probabilities())
     same(look_at(tiny_engine, pictures, None), found)
     assert set(look_at(tiny_engine, pictures[1:2], store).losses) == {"gaze_loss"}
@@ -90,3 +94,63 @@ def test_a_part_that_was_never_trained_has_no_loss(tmp_path: Path, pictures: lis
     """An untrained pointer beside an adapter's would be no base to be better than."""
     half = make_tiny_checkpoint(tmp_path, gaze_trained=False, dwell_trained=False)
     assert set(look_at(GazeEngine.load(str(half), device="cpu"), pictures, None).losses) == {"text_loss"}
+
+
+def test_where_probabilities_are_wanted_nothing_else_is_computed(
+    tiny_engine: GazeEngine, pictures: list[Case], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = look_at(tiny_engine, pictures, None).probabilities()
+    passes: list[int] = []
+    true_look = GazeEngine.look
+    monkeypatch.setattr(GazeEngine, "look", lambda *args: passes.append(1) or true_look(*args))
+    for name in ("paths", "describe"):
+        monkeypatch.setattr(GazeEngine, name, lambda *_: pytest.fail("a path was walked"))
+    monkeypatch.setattr(GazeVLM, "forward", lambda *_, **__: pytest.fail("losses were computed"))
+    told = tell_findings(tiny_engine, pictures, None)
+    assert len(passes) == 1
+    for one, other in zip(told, expected, strict=True):
+        assert one == pytest.approx(other, abs=1e-5)
+
+
+def test_images_of_which_nothing_is_known_cost_no_pass_of_losses_and_no_walk(
+    tiny_engine: GazeEngine, pictures: list[Case], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    walked: list[int] = []
+    true_choose = inference.choose_paths
+
+    def choose(fields: Any, *args: Any, **how: Any) -> Any:
+        walked.append(len(fields))
+        return true_choose(fields, *args, **how)
+
+    monkeypatch.setattr(inference, "choose_paths", choose)
+    rows: list[int] = []
+    true_forward = GazeVLM.forward
+
+    def forward(model: GazeVLM, *args: Any, **how: Any) -> Any:
+        rows.append(len(how["input_ids"]))
+        return true_forward(model, *args, **how)
+
+    monkeypatch.setattr(GazeVLM, "forward", forward)
+    look_at(tiny_engine, pictures, None)
+    assert (walked, rows) == ([2], [2]), "the third image has neither a reading nor words"
+
+
+@pytest.mark.parametrize("processes", [2, 3])
+def test_processes_that_share_the_images_say_what_one_says(
+    tmp_path: Path, tiny_engine: GazeEngine, pictures: list[Case], processes: int
+) -> None:
+    """To the last digit, each having done its part of the work alone; threads stand for processes here."""
+    store = FeatureStore(tmp_path, "base", (1, 2), torch.float32)
+    fill_features(store, tiny_engine, pictures)
+    alone = look_at(tiny_engine, pictures, store, Pace(1))
+    told = tell_findings(tiny_engine, pictures, store, Pace(1))
+
+    def look(ranks: Ranks) -> tuple[Looked, list[dict[str, float]]]:
+        pace = Pace(1, ranks=ranks)
+        return look_at(tiny_engine, pictures, store, pace), tell_findings(tiny_engine, pictures, store, pace)
+
+    for looked, said in together(processes, look):
+        assert looked.losses == alone.losses
+        assert looked.probabilities() == alone.probabilities()
+        assert [one.scanpath for one in looked.diagnoses] == [one.scanpath for one in alone.diagnoses]
+        assert said == told

@@ -271,17 +271,17 @@ def test_findings_of_the_head_come_first_then_those_of_places(tmp_path: Path) ->
     gaze_pass = engine.look(images, QUESTIONS[:2])
     assert gaze_pass.gaze_hidden is not None
     for row, image in enumerate(images):
-        logits = model.finding_logits(gaze_pass, row)
+        logits = model.finding_logits(gaze_pass)[row]
         assert logits.shape == (4,)
         assert logits.dtype == torch.float32
         with torch.no_grad():
-            assert torch.equal(logits[:2], heads.finding_logits(gaze_pass.gaze_hidden[row]))
+            torch.testing.assert_close(logits[:2], heads.finding_logits(gaze_pass.gaze_hidden[row]))
             pooled = pooled_tokens(image.tokens, image.grid, PLACES)
             by_hand = [pooled[place] @ heads.placed.weight[place] + heads.placed.bias[place] for place in range(2)]
             torch.testing.assert_close(logits[2:], torch.stack(by_hand))
-    shown = engine.describe(gaze_pass, 0, images[0], DiagnoseOptions()).finding_probabilities
+    shown = engine.describe(gaze_pass, images, DiagnoseOptions())[0].finding_probabilities
     assert tuple(shown) == names
-    assert list(shown.values()) == pytest.approx(model.finding_logits(gaze_pass, 0).sigmoid().tolist(), abs=1e-4)
+    assert list(shown.values()) == pytest.approx(model.finding_logits(gaze_pass)[0].sigmoid().tolist(), abs=1e-4)
 
 
 def test_a_place_is_told_without_gaze_tokens_and_the_head_is_not(tmp_path: Path) -> None:
@@ -291,17 +291,17 @@ def test_a_place_is_told_without_gaze_tokens_and_the_head_is_not(tmp_path: Path)
         str(make_tiny_checkpoint(tmp_path / "b", finding_names=("edema", *names), usual_places=PLACES))
     )
     (image,) = placed.encode_images([noise(300, 260)])
-    assert placed.model.finding_logits(placed.look([image], ["Why?"], gaze=False), 0).shape == (2,)
+    assert placed.model.finding_logits(placed.look([image], ["Why?"], gaze=False)).shape == (1, 2)
     with pytest.raises(ValueError, match="no gaze tokens"):
-        mixed.model.finding_logits(mixed.look([image], ["Why?"], gaze=False), 0)
+        mixed.model.finding_logits(mixed.look([image], ["Why?"], gaze=False))
 
 
 def test_a_model_without_findings_tells_none(tmp_path: Path) -> None:
     bare = GazeEngine.load(str(make_tiny_checkpoint(tmp_path, finding_names=())))
     (image,) = bare.encode_images([noise(300, 260)])
     gaze_pass = bare.look([image], ["Why?"])
-    assert bare.model.finding_logits(gaze_pass, 0).shape == (0,)
-    assert bare.describe(gaze_pass, 0, image, DiagnoseOptions()).finding_probabilities == {}
+    assert bare.model.finding_logits(gaze_pass).shape == (1, 0)
+    assert bare.describe(gaze_pass, [image], DiagnoseOptions())[0].finding_probabilities == {}
 
 
 def test_places_learn_nothing_from_the_losses(tmp_path: Path) -> None:

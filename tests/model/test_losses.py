@@ -10,10 +10,10 @@ from gazevlm_core.model.losses import (
     answer_loss,
     dwell_loss,
     finding_loss,
-    near_patches,
     pointer_log_probabilities,
     pointer_loss,
     previous_patches,
+    soft_targets,
 )
 from gazevlm_core.model.pointer import PointerField
 
@@ -93,21 +93,34 @@ def test_every_answer_weighs_the_same_however_long() -> None:
 
 
 def test_soft_targets_share_the_loss_among_neighbours() -> None:
-    near = near_patches(2, 2, 0.7)
+    """On a grid of 2 x 2 in a batch of up to 6 patches, by hand."""
     side, corner = (math.exp(-distance / (2 * 0.7**2)) for distance in (1, 2))
     total = 1 + 2 * side + corner
-    torch.testing.assert_close(near[0], torch.tensor([1, side, side, corner]) / total)
+    targets, mask = torch.tensor([[[3, STOP]]]), torch.tensor([[True] * 4 + [False] * 2])
+    soft = soft_targets(targets, torch.tensor([2]), mask, 0.7)
+    near = torch.tensor([corner, side, side, 1.0]) / total
+    torch.testing.assert_close(soft[0, 0, 0], torch.cat([near, torch.zeros(2)]))
     torch.manual_seed(0)
     field = PointerField(torch.randn(1, 2, 8), torch.randn(1, 7, 8), torch.randn(1, 7, 8))
-    padded = torch.zeros(1, 6, 6)  # a grid of 2 x 2 in a batch of up to 6 patches
-    padded[0, :4, :4] = near
-    targets, mask = torch.tensor([[[3, STOP]]]), torch.tensor([[True] * 4 + [False] * 2])
     logs = pointer_log_probabilities(field, previous_patches(targets, 6), mask)[0, 0]
-    expected = -((near[3] * logs[0, :4]).sum() + logs[1, 6]) / 2
-    torch.testing.assert_close(pointer_loss(field, targets, mask, padded), expected)
-    hard = torch.zeros(1, 6, 6)
-    hard[0, :4, :4] = torch.eye(4)
+    expected = -((near * logs[0, :4]).sum() + logs[1, 6]) / 2
+    torch.testing.assert_close(pointer_loss(field, targets, mask, soft), expected)
+    hard = soft_targets(targets, torch.tensor([2]), mask, 0.01)
     torch.testing.assert_close(pointer_loss(field, targets, mask, hard), pointer_loss(field, targets, mask))
+
+
+def test_soft_targets_of_images_with_other_grids_are_their_own() -> None:
+    """Each image of a batch has the targets that it would have alone, wherever the rows of its grid end."""
+    grids, width = [(2, 3), (3, 2), (1, 4)], 6
+    mask = torch.tensor([[patch < rows * cols for patch in range(width)] for rows, cols in grids])
+    targets = torch.tensor([[[1, 3, IGNORED]], [[1, 3, STOP]], [[1, 3, 0]]])
+    soft = soft_targets(targets, torch.tensor([cols for _, cols in grids]), mask, 0.9)
+    for image, (rows, cols) in enumerate(grids):
+        for step, patch in enumerate(targets[image, 0].clamp(min=0).tolist()):
+            apart = [(p // cols - patch // cols) ** 2 + (p % cols - patch % cols) ** 2 for p in range(rows * cols)]
+            weights = torch.tensor([math.exp(-one / (2 * 0.9**2)) for one in apart])
+            torch.testing.assert_close(soft[image, 0, step, : rows * cols], weights / weights.sum())
+            assert not soft[image, 0, step, rows * cols :].any()
 
 
 def test_where_paths_do_not_stop_the_stop_is_no_choice_and_no_target() -> None:

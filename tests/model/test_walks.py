@@ -6,7 +6,7 @@ import torch
 
 from gazevlm_core.metrics.sequence import medoid_index, sequence_score, sequence_scores
 from gazevlm_core.model.pointer import PointerField
-from gazevlm_core.model.walks import choose_path, follow, sample_walks
+from gazevlm_core.model.walks import choose_path, choose_paths, follow, sample_walks
 from gazevlm_core.options import PathChoice
 
 
@@ -65,6 +65,40 @@ def test_distributions_belong_to_the_path_shown() -> None:
         assert 0 < path.probabilities[step].sum() <= 1 + 1e-6
     assert not path.probabilities[len(path.patches) :].any()
     assert follow(field, path.patches).chosen == path.chosen
+
+
+@pytest.mark.parametrize("choice", list(PathChoice))
+def test_images_together_have_the_paths_that_each_has_alone(choice: PathChoice) -> None:
+    """Also where their grids differ: an image draws the same numbers from its seed in any company."""
+    fields = [random_field(patches=patches, scale=scale) for patches, scale in [(20, 2), (7, 1), (20, 0.5), (1, 1)]]
+    together = choose_paths(fields, choice, seed=4)
+    for field, path in zip(fields, together, strict=True):
+        alone = choose_path(field, choice, seed=4)
+        assert path.patches == alone.patches
+        np.testing.assert_allclose(path.probabilities, alone.probabilities, atol=1e-6)
+        assert path.stop_probability == pytest.approx(alone.stop_probability)
+    begun = choose_paths(fields[:2], choice, seed=4, given=[[7, 3], [6, 3]])
+    assert [path.patches[:2] for path in begun] == [(7, 3), (6, 3)]
+
+
+def test_walks_draw_what_torch_would_draw() -> None:
+    """A seed keeps its meaning: the walks are those of `torch.multinomial`, step by step."""
+    field, generator = random_field(), torch.Generator().manual_seed(9)
+    previous, walking = torch.full((32,), 20), torch.ones(32, dtype=torch.bool)
+    walks: list[list[int]] = [[] for _ in range(32)]
+    for step in range(field.num_steps):
+        chances = (field.logits(step, previous) / 0.7).softmax(dim=-1)
+        previous = torch.multinomial(chances, 1, generator=generator).squeeze(1).where(walking, previous)
+        walking &= previous != 20
+        for walk, patch, goes_on in zip(walks, previous.tolist(), walking.tolist(), strict=True):
+            walk += [patch] if goes_on else []
+    assert sample_walks(field, 32, temperature=0.7, seed=9) == [tuple(walk) for walk in walks]
+
+
+def test_a_pointer_of_no_numbers_says_so() -> None:
+    broken = PointerField(torch.full((2, 4), float("nan")), torch.zeros(4, 4), torch.zeros(4, 4))
+    with pytest.raises(ValueError, match="not finite; load the model with another --precision"):
+        choose_path(broken)
 
 
 def test_patches_that_do_not_fit_are_refused() -> None:

@@ -1,0 +1,127 @@
+"""What a run takes where nobody says otherwise, from how large its base is. Free of torch.
+
+The values that `FinetuneConfig` has by itself are those of the embedded model. A published base of billions of
+parameters sees many more patches, learns at a lower rate, and fits fewer images at once.
+"""
+
+import json
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from finetune.config import FinetuneConfig
+from finetune.sizes import KNOWN, ModelSizes, sizes_of
+from gazevlm_core.shipped import resolve_source
+
+PATCH_PIXELS = 28 * 28  # of the resized image, for one token
+LARGE, LARGER, LARGEST = 1e9, 6e9, 20e9  # parameters: 3B, 7B and 72B are the published ones above each
+PATCHES = 1024  # of one image: 896 x 896 px, where a nodule of 1 cm on a radiograph covers two
+STEP_IMAGES = 8  # behind one optimizer step, however few are looked at at once
+# A plain base has no longest path of its own. Whole readings of radiologists have a median of 38 fixations, and in the
+# middle nine tenths 13 to 68.
+GAZE_TOKENS = 48
+FOLLOW_BASE = ("num_gaze_tokens", "max_pixels", "batch_size", "accumulation", "learning_rate")
+
+
+def defaults_for(sizes: ModelSizes, *, gaze_trained: bool) -> dict[str, Any]:
+    """Field of the configuration -> its value for a base; fields that keep the configuration's own are left out.
+
+    Args:
+        sizes: of the base.
+        gaze_trained: whether it shows paths already, whose longest is kept.
+    """
+    if sizes.backbone < LARGE:
+        return {}
+    images = 1 if sizes.backbone > LARGEST else 4
+    return {
+        **({} if gaze_trained else {"num_gaze_tokens": GAZE_TOKENS}),
+        "max_pixels": PATCHES * PATCH_PIXELS,
+        "batch_size": images,
+        "accumulation": STEP_IMAGES // images,
+        "learning_rate": 1e-4 if sizes.backbone > LARGER else 2e-4,
+    }
+
+
+def suited(config: FinetuneConfig) -> FinetuneConfig:
+    """A configuration with the defaults of its base; what was set stays, and what this sets counts as set.
+
+    A base that is not on this machine, and is none of the published ones, leaves it as it is.
+    """
+    return config.model_copy(update=suggestions(config))
+
+
+def suggestions(config: FinetuneConfig) -> dict[str, Any]:
+    """What the base decides: field -> value, of fields that were not set."""
+    found = _base(config.base)
+    if found is None:
+        return {}
+    wanted = {name: value for name, value in found.items() if name not in config.model_fields_set}
+    if config.min_pixels and "max_pixels" in wanted:
+        wanted["max_pixels"] = max(wanted["max_pixels"], config.min_pixels)
+    if "accumulation" in wanted and "batch_size" not in wanted:
+        wanted["accumulation"] = max(1, STEP_IMAGES // config.batch_size)
+    return wanted
+
+
+def explained(config: FinetuneConfig, missing: Collection[str] = ()) -> str:
+    """A configuration as YAML, with the defaults of its base; a remark says where each value is from.
+
+    Args:
+        config: as it was asked for.
+        missing: fields that somebody has to fill in yet.
+    """
+    found = suggestions(config)
+    given = config.model_fields_set
+    sizes = _sizes(config.base)
+    about = "" if sizes is None else f", which has {sizes.backbone / 1e9:.2g} billion parameters"
+    lines = ["# Values without a remark are the usual ones."]
+    if sizes is None:
+        lines.append(f"# {config.base} is not on this machine: values that follow the base are the embedded model's.")
+    for line in suited(config).to_yaml().splitlines():
+        name = line.partition(":")[0]
+        if name in missing:
+            lines.append(f"{line}  # to be filled in")
+            continue
+        remark = f"  # suits the base{about}" if name in found else "  # given" if name in given else ""
+        lines.append(line + remark)
+    return "\n".join(lines) + "\n"
+
+
+def base_values(source: str) -> Mapping[str, Any] | None:
+    """The values of a base's config.json: of a shipped one, of a folder, or from the Hub's cache; else None."""
+    place: object = Path(resolve_source(source)) / "config.json"
+    if not Path(str(place)).is_file():
+        if source.count("/") != 1 or source.startswith((".", "/", "~")):
+            return None
+        from huggingface_hub import try_to_load_from_cache
+        from huggingface_hub.errors import HFValidationError
+
+        try:
+            place = try_to_load_from_cache(source, "config.json")
+        except HFValidationError:
+            return None
+        if not isinstance(place, str):
+            return None
+    try:
+        values = json.loads(Path(str(place)).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None  # loading says what is wrong
+    return values if isinstance(values, dict) else None
+
+
+def _sizes(source: str) -> ModelSizes | None:
+    values = base_values(source)
+    if values is None:
+        return KNOWN.get(source)
+    try:
+        return sizes_of(values)
+    except ValueError:
+        return None  # no Qwen2.5-VL; loading says so
+
+
+def _base(source: str) -> dict[str, Any] | None:
+    sizes = _sizes(source)
+    if sizes is None:
+        return None
+    gaze = (base_values(source) or {}).get("gaze") or {}
+    return defaults_for(sizes, gaze_trained=bool(gaze.get("gaze_trained")))

@@ -1,0 +1,190 @@
+"""Whether a run fits: the memory and the disk that it will take, beside what is free. Computed, never measured."""
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from finetune.config import ConfigError, FinetuneConfig, Optimizer
+from finetune.defaults import PATCH_PIXELS
+from finetune.memory import FLOAT32, GIGA, OPTIMIZER_BYTES, Memory, memory_of
+from finetune.sizes import ModelSizes
+from gazevlm_core.options import Attention, Precision
+
+WORDS = 128  # of one image: question and answer
+CUDA_ITSELF = 1_000_000_000  # bytes for CUDA, its libraries, and gaps of the allocator; 1 to 2 GB
+KEPT_AT_ONCE = 3  # checkpoints: two that are whole, and one that is being written
+CGROUP = Path("/sys/fs/cgroup")
+
+
+@dataclass(frozen=True)
+class BaseFacts:
+    """What decides how much a base takes.
+
+    Args:
+        sizes: of it.
+        precision: it is loaded in; not AUTO.
+        on_gpu: where it lies.
+        most_pixels: of an image after resizing.
+        gaze_tokens: K.
+    """
+
+    sizes: ModelSizes
+    precision: Precision
+    on_gpu: bool
+    most_pixels: int
+    gaze_tokens: int
+
+
+@dataclass(frozen=True)
+class Disk:
+    """Bytes that a run leaves on the disk.
+
+    Args:
+        features: of the images, as the frozen vision tower says them.
+        checkpoints: adapters with the optimizer's states, and the finished one.
+    """
+
+    features: int
+    checkpoints: int
+
+    @property
+    def total(self) -> int:
+        """All of it."""
+        return self.features + self.checkpoints
+
+
+def memory_for(config: FinetuneConfig, facts: BaseFacts, *, shards: int = 1) -> Memory:
+    """What a training takes on one device.
+
+    Args:
+        config: of it.
+        facts: of the base, and where it lies.
+        shards: devices that share the model.
+    """
+    image = -(-(config.max_pixels or facts.most_pixels) // PATCH_PIXELS)
+    tokens = image + WORDS + (config.num_gaze_tokens or facts.gaze_tokens)
+    pairs = config.batch_size * facts.sizes.attention_heads * tokens**2
+    return memory_of(
+        facts.sizes,
+        rank=config.lora_rank,
+        batch_tokens=config.batch_size * tokens,
+        optimizer=_optimizer(config, on_gpu=facts.on_gpu),
+        shards=shards,
+        precision=facts.precision if config.precision is Precision.AUTO else config.precision,
+        width_bytes=2 if facts.on_gpu else 4,
+        checkpointing=facts.on_gpu if config.gradient_checkpointing is None else config.gradient_checkpointing,
+        scores=pairs if config.attn is Attention.EAGER else 0,
+    )
+
+
+def disk_for(config: FinetuneConfig, facts: BaseFacts, tokens: int) -> Disk:
+    """What a run leaves on the disk.
+
+    Args:
+        config: of it.
+        facts: of the base.
+        tokens: image tokens of all pictures.
+    """
+    keeps = config.cache_features and config.freeze_vision
+    features = tokens * facts.sizes.width * (2 if facts.on_gpu else FLOAT32) if keeps else 0
+    trained = facts.sizes.lora(config.lora_rank) + facts.sizes.heads + facts.sizes.width
+    states = OPTIMIZER_BYTES[_optimizer(config, on_gpu=facts.on_gpu)]
+    copies = 2 if config.patience else 1  # the finished adapter, and the best one so far
+    return Disk(features, round(trained * (KEPT_AT_ONCE * (FLOAT32 + states) + copies * FLOAT32)))
+
+
+def _optimizer(config: FinetuneConfig, *, on_gpu: bool) -> Optimizer:
+    usual = Optimizer.PAGED_ADAMW_8BIT if on_gpu else Optimizer.ADAMW
+    return usual if config.optimizer is Optimizer.AUTO else config.optimizer
+
+
+def room_sentence(memory: int, free_memory: int, disk: Disk, free_disk: int, *, on_gpu: bool) -> str:
+    """What a run will take, for people."""
+    device = "the GPU" if on_gpu else "memory"
+    return (
+        f"This will take about {_gb(memory)} of {device} ({_gb(free_memory)} are free) and {_gb(disk.total)} of the "
+        f"disk (features {_gb(disk.features)}, checkpoints {_gb(disk.checkpoints)}; {_gb(free_disk)} are free); "
+        "computed, not measured."
+    )
+
+
+def lacking(memory: Memory, needed: int, free_memory: int, disk: Disk, free_disk: int, *, on_gpu: bool) -> str:
+    """Why a run does not fit and what to lower, in one sentence; "" where it fits.
+
+    Args:
+        memory: of one process.
+        needed: bytes of all processes that share the device, with what is not in `memory`.
+        free_memory, free_disk: bytes.
+        disk: of the run.
+        on_gpu: which memory it is.
+    """
+    device = "GPU" if on_gpu else "machine"
+    if needed > free_memory:
+        lower = "batch_size (and raise accumulation), then max_pixels, then lora_rank"
+        if memory.weights > free_memory:
+            lower = "the size of the base, or take it in nf4"
+        return (
+            f"memory: about {_gb(needed)} are needed and {_gb(free_memory)} are free on this {device}; lower {lower}, "
+            "or go on anyway with --no-check-room"
+        )
+    if disk.total > free_disk:
+        lower = "checkpoints need less with a lower lora_rank"
+        if disk.features > disk.checkpoints:
+            lower = "lower max_pixels, or keep no features with --no-cache-features"
+        return (
+            f"disk: about {_gb(disk.total)} are needed and {_gb(free_disk)} are free; make room, {lower}, or go on "
+            "anyway with --no-check-room"
+        )
+    return ""
+
+
+def check_room(
+    config: FinetuneConfig, facts: BaseFacts, tokens: int, run: Path, free_memory: int, *, processes: int = 1,
+    done: int = 0,
+) -> str:  # fmt: skip
+    """The sentence on what a run will take.
+
+    Args:
+        config: of the run.
+        facts: of the base.
+        tokens: image tokens of all pictures, each once.
+        run: its folder.
+        free_memory: bytes, of the device.
+        processes: that share the model, or, on CPUs, the machine.
+        done: bytes that an earlier try has left in the run's folder already.
+
+    Raises:
+        ConfigError: it does not fit, and the configuration does not say to go on anyway.
+    """
+    shards = processes if config.fsdp_storage else 1
+    memory = memory_for(config, facts, shards=shards)
+    whole = memory_for(config, facts).weights  # each process loads it before it is shared
+    needed = max(memory.total, whole) + (CUDA_ITSELF if facts.on_gpu else 0)
+    if not facts.on_gpu:
+        needed *= int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    disk = disk_for(config, facts, tokens)
+    free_disk = shutil.disk_usage(run).free + done
+    problem = lacking(memory, needed, free_memory, disk, free_disk, on_gpu=facts.on_gpu)
+    if problem and config.check_room:
+        raise ConfigError(problem)
+    return room_sentence(needed, free_memory, disk, free_disk, on_gpu=facts.on_gpu)
+
+
+def free_ram(cgroup: Path = CGROUP) -> int:
+    """Bytes that this process may still take: what the machine has free, or less in a container with a limit."""
+    import psutil
+
+    free = int(psutil.virtual_memory().available)
+    try:
+        limit, used = ((cgroup / name).read_text().strip() for name in ("memory.max", "memory.current"))
+        statistics = dict(line.split() for line in (cgroup / "memory.stat").read_text().splitlines())
+        if limit == "max":
+            return free
+        return min(free, int(limit) - int(used) + int(statistics.get("inactive_file", 0)))  # kept pages give way
+    except (OSError, ValueError):
+        return free  # no such limit, or of another kind
+
+
+def _gb(count: float) -> str:
+    return f"{count / GIGA:.1f} GB"
