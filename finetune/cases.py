@@ -210,7 +210,7 @@ def split_cases(cases: Sequence[Case], config: FinetuneConfig) -> Split:
     Raises:
         DataError: fewer than two patients, or nobody left on a side.
     """
-    group_of = _groups(cases)
+    group_of = patient_groups(cases)
     shares = {TRAIN: 1 - config.held_out_share, HELD_OUT: config.held_out_share}
     groups = sorted(set(group_of), key=lambda group: hashlib.sha256(f"{config.seed}:{group}".encode()).digest())
     if len(groups) < 2:
@@ -243,7 +243,7 @@ def _readings_by(case: Case, wanted: Callable[[str], bool]) -> Case:
     return replace(case, record=replace(case.record, readings=readings))
 
 
-def _groups(cases: Sequence[Case]) -> list[str]:
+def patient_groups(cases: Sequence[Case]) -> list[str]:
     """The group of each case: patients that share a name or a picture are one."""
     leader: dict[str, str] = {}
 
