@@ -25,6 +25,7 @@ class Diagnosis:
         adapter_id: name of the adapter, or None.
         notes: what the user must be told with it.
         strangeness: how unlike the training images the image is; above 1, unlike them; None where nobody can tell.
+        question: that was asked, in the wording that the model was taught.
 
     Raises:
         ValueError: shapes that do not fit the grid or the path, or probabilities outside [0, 1].
@@ -40,6 +41,7 @@ class Diagnosis:
     adapter_id: str | None = None
     notes: tuple[str, ...] = field(default=())
     strangeness: float | None = None
+    question: str = ""
 
     def __post_init__(self) -> None:
         if (self.scanpath is None) != (self.patch_probabilities is None):

@@ -9,7 +9,7 @@ what leaves the base's own weights alone is attached: LoRA, DoRA and rsLoRA, and
 import json
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -89,6 +89,16 @@ def read_gaze_config(folder: Path) -> GazeConfig:
         return GazeConfig.from_dict(values)
     except (ValueError, TypeError) as error:
         raise AdapterError(f"adapter {folder.name!r}: {GAZE_CONFIG_FILE} is not usable: {error}") from error
+
+
+def adapted_gaze_config(base: GazeConfig, folder: Path) -> GazeConfig:
+    """Gaze configuration of a base with an adapter on it; one that lists no questions knows those of its base.
+
+    Raises:
+        AdapterError: as `read_gaze_config`.
+    """
+    gaze = read_gaze_config(folder)
+    return gaze if gaze.known_questions else replace(gaze, known_questions=base.known_questions)
 
 
 @contextmanager
@@ -214,7 +224,8 @@ def attach_adapter(model: GazeVLM, folder: Path) -> AttachedAdapter:
     Raises:
         AdapterError: the folder is not usable, or does not fit this model.
     """
-    gaze, values, stamp = read_gaze_config(folder), _read_lora(folder), adapter_stamp(folder)
+    gaze = adapted_gaze_config(model.config.gaze_config, folder)
+    values, stamp = _read_lora(folder), adapter_stamp(folder)
     bare = _Bare(model)
     try:
         with _readable(folder):
