@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -47,6 +47,13 @@ class Choice:
     gaze: "GazeConfig"
     scores: CheckpointScores | None
     verdict: str | None = None
+
+    @property
+    def stamp(self) -> Hashable:
+        """Of the adapter's files as they are now; None for a bare model, which stays what it is."""
+        from gazevlm_core.model.adapters import adapter_stamp
+
+        return None if self.adapter is None else adapter_stamp(self.adapter)
 
     def recognise(self, question: str) -> str:
         """A question in the wording that this choice was taught; any question where it answers freely.

@@ -35,6 +35,9 @@ STRANGE_NOTE = (
     "This image is unlike what the model was trained on ({trained_on}): {times:.1f} times the distance that such "
     "images stay within. Its path, probabilities and words mean nothing here."
 )
+UNTOLD_NOTE = (
+    "Whether this image is like those of the training is unknown: the adapter changed how the model sees images."
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,9 +162,16 @@ class GazeEngine:
         return encoded
 
     def strangeness(self, image: EncodedImage) -> float | None:
-        """How unlike the training images an image is: above 1, unlike them; None where the checkpoint cannot tell."""
+        """How unlike the training images an image is: above 1, unlike them; None where nobody can tell.
+
+        The reference is of the base's features: of an adapter that changed them it says nothing.
+        """
         familiarity = self.checkpoint.familiarity
-        return None if familiarity is None else familiarity.strangeness(image.tokens)
+        return familiarity.strangeness(image.tokens) if familiarity is not None and self._sees_as_base else None
+
+    @property
+    def _sees_as_base(self) -> bool:
+        return self._adapter is None or self._adapter.sees_as_base
 
     def look(self, images: Sequence[EncodedImage], questions: Sequence[str], *, gaze: bool | None = None) -> GazePass:
         """One pass of the backbone over a batch of images and questions.
@@ -193,6 +203,8 @@ class GazeEngine:
         notes: tuple[str, ...] = ()
         if strangeness is not None and strangeness > 1:
             notes = (STRANGE_NOTE.format(trained_on=config.trained_on, times=strangeness),)
+        if self.checkpoint.familiarity is not None and not self._sees_as_base:
+            notes = (UNTOLD_NOTE,)
         blank = Diagnosis(
             "", probabilities, None, None, (), grid, self.checkpoint.model_id, self.adapter_id, notes, strangeness
         )
