@@ -3,7 +3,7 @@
 import hmac
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from io import BytesIO
@@ -131,7 +131,7 @@ class AnnotationService:
         self.blur = blur or BlurSettings()
         self.findings = tuple(dict.fromkeys((*FINDING_NAMES, *(name for name in findings if name != NO_FINDING))))
         self._ask = ask
-        self._looks: OrderedDict[tuple[str, str], Diagnosis] = OrderedDict()
+        self._looks: OrderedDict[tuple[str, str, Hashable], Diagnosis] = OrderedDict()
         self._looking, self._turns = threading.Lock(), threading.BoundedSemaphore(LOOKS_AT_ONCE)
 
     def who(self, request: Asked, action: Action) -> Visitor:
@@ -268,10 +268,11 @@ class AnnotationService:
         return found
 
     def _look(self, sha256: str, model: str) -> Diagnosis:
-        """A model looks at an image once; the latest looks are kept."""
-        if model not in self.models.choices():
+        """A model looks at an image once; the latest looks are kept, until an adapter of that name is another one."""
+        choice = self.models.choices().get(model)
+        if choice is None:
             raise ValueError("There is no such model any more: choose another.")
-        key = (sha256, model)
+        key = (sha256, model, choice.stamp)
         with self._looking:
             if key in self._looks:
                 self._looks.move_to_end(key)

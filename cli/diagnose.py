@@ -13,7 +13,8 @@ import typer
 from cli.overlay_target import OverlayTargetError, plan_overlays
 from cli.terminal import FAILED, WRONG_USE, one_line, progress, say, stop
 from gazevlm_core.images import iter_image_files, load_image
-from gazevlm_core.options import DiagnoseOptions, PathChoice, Precision
+from gazevlm_core.options import DEFAULT_QUESTION, DiagnoseOptions, PathChoice, Precision
+from gazevlm_core.words import check_question
 
 if TYPE_CHECKING:
     from diagnose.record import DiagnosisRecord
@@ -59,8 +60,10 @@ def diagnose(
     """
     if not DEVICE.fullmatch(device):
         stop(f"--device must be auto, cpu, cuda or cuda:N, got {device}", WRONG_USE)
-    if question is not None and not question.strip():
-        stop("--question is empty; ask something about the image", WRONG_USE)
+    try:
+        question = DEFAULT_QUESTION if question is None else check_question(question)
+    except ValueError as error:
+        stop(f"--question: {error}", WRONG_USE)
     if as_json and as_lines:
         stop("--json and --jsonl print the same records; give one of them", WRONG_USE)
     jobs, empty = _plan(images, overlay)
@@ -72,6 +75,11 @@ def diagnose(
         options = DiagnoseOptions(path=path, path_seed=seed, max_new_tokens=max_new_tokens)
         with progress(len(jobs), "loading the model") as bar:
             engine = _load(model, adapter, precision, device)
+            try:
+                question = engine.recognise(question)
+            except ValueError as error:
+                bar.close()
+                stop(error, WRONG_USE)
             bar.set_description("looking")
             bar.reset()  # of the time: the images' own is what is left
             for job in jobs:
@@ -116,19 +124,18 @@ def _load(model: str, adapter: Path | None, precision: Precision, device: str) -
 
 
 def _run(
-    engine: "GazeEngine", job: _Job, question: str | None, options: DiagnoseOptions
+    engine: "GazeEngine", job: _Job, question: str, options: DiagnoseOptions
 ) -> "DiagnosisRecord | None":
     """Diagnose one image and write its overlay; None, and one line on stderr, where that failed."""
     import torch
 
     from diagnose.record import to_record
-    from gazevlm_core.options import DEFAULT_QUESTION
     from gazevlm_core.overlay import draw_overlay
 
     start = time.perf_counter()
     try:
         image = load_image(job.image).image
-        found = engine.diagnose(image, question or DEFAULT_QUESTION, options)
+        found = engine.diagnose(image, question, options)
         if job.overlay is not None:
             if found.scanpath is None:
                 raise ValueError("The overlay was not written: this model's gaze weights are untrained.")
@@ -148,6 +155,12 @@ def _readable(record: "DiagnosisRecord", overlay: Path | None) -> str:
     answer = record["answer"].splitlines() or ["(no answer)"]
     lines = [one_line(record["image"]), *(f"  {one_line(line)}" for line in answer)]
     findings = sorted(record["findings"].items(), key=lambda item: -item[1])
+    clashes = [
+        f"{claim['finding']} ({'affirmed' if claim['affirmed'] else 'denied'} in words, probability "
+        f"{claim['probability']:.2f})" for claim in record["claims"] if claim["agrees"] is False
+    ]  # fmt: skip
+    if clashes:
+        lines.append(f"  contradiction: {', '.join(clashes)}")
     if findings:
         lines.append("  findings: " + ", ".join(f"{name} {value:.2f}" for name, value in findings))
     if record["scanpath"] is not None:

@@ -16,7 +16,7 @@ from finetune.export.command import adapter
 from gazevlm_core import __version__
 
 app = typer.Typer(
-    help="A vision-language model that looks before it speaks. Research only: not a medical device.",
+    help="A vision-language model that shows where it looks before it speaks. Research only: not a medical device.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +13,7 @@ from diagnose.scores import CheckpointScores, read_scores, read_verdict
 from frame.models import PLUS
 from gazevlm_core.options import DiagnoseOptions, Precision
 from gazevlm_core.records import Diagnosis
+from gazevlm_core.words import recognised
 
 if TYPE_CHECKING:
     from gazevlm_core.inference import GazeEngine
@@ -46,6 +47,21 @@ class Choice:
     gaze: "GazeConfig"
     scores: CheckpointScores | None
     verdict: str | None = None
+
+    @property
+    def stamp(self) -> Hashable:
+        """Of the adapter's files as they are now; None for a bare model, which stays what it is."""
+        from gazevlm_core.model.adapters import adapter_stamp
+
+        return None if self.adapter is None else adapter_stamp(self.adapter)
+
+    def recognise(self, question: str) -> str:
+        """A question in the wording that this choice was taught; any question where it answers freely.
+
+        Raises:
+            UnknownQuestionError: it was never taught; the message says which questions were.
+        """
+        return recognised(question, self.gaze.known_questions, self.name)
 
     def facts(self) -> dict[str, str]:
         """What a reader should know of what answers: name -> fact."""
@@ -183,7 +199,7 @@ def _adapted(base: Choice, folder: Path) -> Choice:
         AdapterError: the folder is not whole.
         ValueError: scores or a verdict that cannot be read.
     """
-    from gazevlm_core.model.adapters import read_gaze_config
+    from gazevlm_core.model.adapters import adapted_gaze_config
 
-    name, gaze = f"{base.name}{PLUS}{folder.name}", read_gaze_config(folder)
+    name, gaze = f"{base.name}{PLUS}{folder.name}", adapted_gaze_config(base.gaze, folder)
     return Choice(name, base.engine, folder, gaze, read_scores(folder), read_verdict(folder))

@@ -7,8 +7,11 @@ from diagnose.examples import EXAMPLES, example_phantom, example_report
 from diagnose.scores import CheckpointScores
 from diagnose.shown import Exchange
 from frame.markup import note
+from gazevlm_core.claims import Claim, claims_of
 from gazevlm_core.records import Diagnosis
 from gazevlm_core.zones import zone_dwells
+
+CLAIMS_NOTE = "Named in the answer, with the probability that the model's finding head gives:"
 
 
 def badges(facts: Mapping[str, str]) -> str:
@@ -59,8 +62,32 @@ def _dwell(duration_ms: float | None) -> str:
 
 def warning(diagnosis: Diagnosis) -> str:
     """What must be known before the answer is read; nothing where there is nothing to say."""
-    words = "".join(f"<p>{escape(note)}</p>" for note in diagnosis.notes)
+    return alert(diagnosis.notes)
+
+
+def alert(sentences: Sequence[str]) -> str:
+    """Sentences that must be seen, in a box; nothing where there are none."""
+    words = "".join(f"<p>{escape(one)}</p>" for one in sentences)
     return f'<div class="gaze-warning" role="alert">{words}</div>' if words else ""
+
+
+def claims(diagnosis: Diagnosis) -> str:
+    """Findings that the answer affirms or denies, each with its probability, and which of them contradict each other;
+    nothing where the answer names none."""
+    items = "".join(map(_claim, claims_of(diagnosis)))
+    if not items:
+        return ""
+    listed = f'<ul aria-label="Findings that the answer names">{items}</ul>'
+    return f'<div class="gaze-claims">{note(CLAIMS_NOTE)}{listed}</div>'
+
+
+def _claim(claim: Claim) -> str:
+    """E.g. "no edema: 0.91, contradicts the words"."""
+    words = f"{'' if claim.affirmed else 'no '}{claim.finding}: "
+    words += "unknown" if claim.probability is None else f"{claim.probability:.2f}"
+    if claim.agrees is not False:
+        return f"<li>{escape(words)}</li>"
+    return f'<li class="gaze-clash">{escape(words)}, contradicts the words</li>'
 
 
 def zone_table(diagnosis: Diagnosis) -> str:

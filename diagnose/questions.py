@@ -8,9 +8,15 @@ from gazevlm_core.phantom.report import presence_question
 REPORT, WHAT_ELSE = "a report", "what else?"
 
 
-def presets(finding_names: Sequence[str]) -> list[str]:
-    """What a model that knows these findings can be asked for: a report, what else, each finding."""
-    return [REPORT, *([WHAT_ELSE] if finding_names else []), *map(presence_question, finding_names)]
+def presets(finding_names: Sequence[str], known_questions: Sequence[str] = ()) -> list[str]:
+    """What a model that tells these findings can be asked for: a report, what else, each finding.
+
+    Args:
+        finding_names: of its finding head.
+        known_questions: that it was taught, where it answers no others; none where it answers freely.
+    """
+    each = [one for one in map(presence_question, finding_names) if not known_questions or one in known_questions]
+    return [REPORT, *([WHAT_ELSE] if each else []), *each]
 
 
 def preset_question(preset: str, probabilities: Mapping[str, float], said: Sequence[str]) -> str:

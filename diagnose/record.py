@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, TypedDict, cast
 
+from gazevlm_core.claims import claims_of
 from gazevlm_core.records import Diagnosis
 
 if TYPE_CHECKING:
@@ -19,14 +20,27 @@ class FixationRecord(TypedDict):
     duration_ms: float | None
 
 
+class ClaimRecord(TypedDict):
+    """A finding that the answer names; agrees is False where its probability lies on the other side of 0.5."""
+
+    finding: str
+    affirmed: bool
+    probability: float | None
+    agrees: bool | None
+
+
 class DiagnosisRecord(TypedDict):
     """One image's answer; scanpath is None, and notes say so, where the model's gaze weights are untrained.
 
-    strangeness above 1 means that the image is unlike the model's training images; None that nobody can tell.
+    claims are the findings that the answer affirms or denies, each with its probability and whether the two agree; None
+    where the model has no probability for it. strangeness above 1 means that the image is unlike the model's training
+    images; None that nobody can tell.
     """
 
     image: str
+    question: str
     answer: str
+    claims: list[ClaimRecord]
     findings: dict[str, float]
     grid: list[int]
     scanpath: list[FixationRecord] | None
@@ -38,10 +52,11 @@ class DiagnosisRecord(TypedDict):
 
 
 class ModelRecord(TypedDict):
-    """Something that can answer; `facts` are the badges of the page."""
+    """Something that can answer; `facts` are the badges of the page. No questions: it answers any."""
 
     name: str
     findings: list[str]
+    questions: list[str]
     gaze_tokens: int
     facts: dict[str, str]
 
@@ -56,11 +71,22 @@ _FIXATION_SCHEMA: dict[str, Any] = {
         "duration_ms": {"anyOf": [{"type": "number"}, {"type": "null"}]},
     },
 }
+_CLAIM_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "finding": {"type": "string"},
+        "affirmed": {"type": "boolean"},
+        "probability": {"anyOf": [{"type": "number"}, {"type": "null"}]},
+        "agrees": {"anyOf": [{"type": "boolean"}, {"type": "null"}]},
+    },
+}
 RECORD_SCHEMA: dict[str, Any] = {
     "type": "object",
     "properties": {
         "image": {"type": "string"},
+        "question": {"type": "string"},
         "answer": {"type": "string"},
+        "claims": {"type": "array", "items": _CLAIM_SCHEMA},
         "findings": {"type": "object", "additionalProperties": {"type": "number"}},
         "grid": {"type": "array", "items": {"type": "integer"}},
         "scanpath": {"anyOf": [{"type": "array", "items": _FIXATION_SCHEMA}, {"type": "null"}]},
@@ -77,6 +103,7 @@ _MODEL_SCHEMA: dict[str, Any] = {
     "properties": {
         "name": {"type": "string"},
         "findings": {"type": "array", "items": {"type": "string"}},
+        "questions": {"type": "array", "items": {"type": "string"}},
         "gaze_tokens": {"type": "integer"},
         "facts": {"type": "object", "additionalProperties": {"type": "string"}},
     },
@@ -90,6 +117,7 @@ def model_records(choices: Iterable["Choice"]) -> list[ModelRecord]:
         {
             "name": choice.name,
             "findings": list(choice.gaze.finding_names),
+            "questions": list(choice.gaze.known_questions),
             "gaze_tokens": choice.gaze.num_gaze_tokens,
             "facts": choice.facts(),
         }
@@ -105,5 +133,9 @@ def to_record(diagnosis: Diagnosis, image: str, seconds: float) -> DiagnosisReco
         image: name or path of the image, as the user gave it.
         seconds: from reading the file to the last word.
     """
-    values = {**diagnosis.to_dict(), "image": image, "seconds": round(seconds, 3)}
+    claims = [
+        {"finding": one.finding, "affirmed": one.affirmed, "probability": one.probability, "agrees": one.agrees}
+        for one in claims_of(diagnosis)
+    ]
+    values = {**diagnosis.to_dict(), "image": image, "claims": claims, "seconds": round(seconds, 3)}
     return cast(DiagnosisRecord, {name: values[name] for name in RECORD_SCHEMA["properties"]})

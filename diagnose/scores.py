@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+UNJUDGED = "not known whether better than its base: an earlier version judged it by a rule that noise passes"
 SCORES_FILE, PROVENANCE_FILE = "finding_scores.json", "provenance.json"
 
 
@@ -52,7 +53,9 @@ def read_scores(folder: Path) -> CheckpointScores | None:
 
 
 def read_verdict(folder: Path) -> str | None:
-    """Whether an adapter was better than its base on held-out images, in a sentence; None where nobody compared them.
+    """Whether an adapter was better than its base on held-out patients, in words; None where nobody compared them.
+
+    A verdict without an outcome is an earlier version's, whose rule noise could pass: it counts as unknown.
 
     Raises:
         ValueError: a file that is there and not as a training writes it.
@@ -61,6 +64,7 @@ def read_verdict(folder: Path) -> str | None:
     if not path.is_file():
         return None
     try:
-        return str(json.loads(path.read_text(encoding="utf-8"))["verdict"]["why"])
+        verdict = json.loads(path.read_text(encoding="utf-8"))["verdict"]
+        return str(verdict["why"]) if "outcome" in verdict else UNJUDGED
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is not as a training writes it; train the adapter again") from error

@@ -15,8 +15,8 @@ from gazevlm_core.images import ImageError, is_colored, load_image
 from gazevlm_core.options import DiagnoseOptions
 from gazevlm_core.overlay import draw_overlay
 from gazevlm_core.records import Diagnosis
+from gazevlm_core.words import check_question
 
-LONGEST_QUESTION = 500  # characters
 GPU_START_S, GPU_GAZE_TOKEN_S, GPU_ANSWER_TOKEN_S = 10.0, 0.02, 0.15
 
 
@@ -71,20 +71,6 @@ def choose_picture(upload: str | None, example: int | None) -> Picture:
     if example is None or not 0 <= example < len(EXAMPLES):
         raise ImageError("There is no image yet; upload one or pick an example.")
     return Picture(f"example: {EXAMPLES[example].caption}", draw_example(example))
-
-
-def check_question(question: str) -> str:
-    """The question without surrounding blanks.
-
-    Raises:
-        ValueError: empty or too long.
-    """
-    question = question.strip()
-    if not question:
-        raise ValueError("The question is empty; ask something about the image.")
-    if len(question) > LONGEST_QUESTION:
-        raise ValueError(f"The question has {len(question)} characters; shorten it to {LONGEST_QUESTION}.")
-    return question
 
 
 def answer_steps(

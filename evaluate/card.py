@@ -34,10 +34,11 @@ tags:
   - qwen2.5-vl
   - synthetic-data
 ---"""
-WHAT = """A Qwen2.5-VL of about four million parameters, trained from nothing, that looks before it speaks. Gaze tokens
-`<st>` stand between question and answer; each points at the image patch that is fixated next, a finding head gives one
-probability per finding, and the answer follows from the same pass. The language model is stored in NF4, the vision
-tower and the embeddings in float16, the gaze heads in float32.
+WHAT = """A Qwen2.5-VL of about four million parameters, trained from nothing, that shows where it looks before it
+speaks. Gaze tokens `<st>` stand between question and answer; each points at the image patch that is fixated next, a
+finding head gives one probability per finding, and the answer comes out of the same pass. Words and probabilities
+read the gaze states and the whole image; the path that is drawn is decoded from the same states and not fed back. The
+language model is stored in NF4, the vision tower and the embeddings in float16, the gaze heads in float32.
 
 **Synthetic phantoms only, not for medical use.**"""
 DATA = """Drawn phantom chest radiographs: line integrals through an analytic chest, with findings of known side and
@@ -48,7 +49,10 @@ LIMITS = """- Synthetic phantoms only: on real radiographs its words, probabilit
   mean nothing clinical. Not a medical device, not for medical use.
 - Frontal views of the kinds of finding that the generator draws; English, in the wording of its templates.
 - The readers are simulated. A second reading by the same simulated reader is the ceiling of the scanpath scores.
-- A scanpath shows where gaze states point. It is no explanation of the answer."""
+- A scanpath shows where gaze states point. It is no explanation of the answer: other paths come with the same
+  words.
+- It answers the questions that it was taught, listed in `config.json`, and says of any other that it does not know
+  it."""
 TWINS = """The twins were trained from nothing by one recipe on the same examples in the same order, for `steps` steps:
 one with ordered gaze ("as short"), one without gaze supervision (the same tokens and no pointer loss), and the plain
 placeholder form, which does not tell the pointer which patch was fixated before. Compare those three with each other.

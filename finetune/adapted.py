@@ -8,7 +8,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 
 from finetune.cases import Case
 from finetune.config import FinetuneConfig
-from finetune.examples import supervises_gaze
+from finetune.examples import supervises_gaze, taught_questions
 from finetune.usual_place import Fitted
 from gazevlm_core.model.config import GazeConfig, GazeVLMConfig
 from gazevlm_core.model.gaze_model import GazeVLM
@@ -50,12 +50,20 @@ def adapted_config(
         gaze_trained=base.gaze_trained or (taught and config.gaze_weight > 0),
         findings_trained=base.findings_trained or bool(fitted) or not told.isdisjoint((*head, *rows)),
         dwell_trained=base.dwell_trained or (taught and timed and config.dwell_weight > 0),
+        known_questions=_known_questions(base, config, cases),
         trained_on=f"{base.trained_on}, then {said}" if base.trained_on else said,
         gaze_weight=config.gaze_weight,
         text_weight=config.text_weight,
         finding_weight=config.finding_weight,
         dwell_weight=config.dwell_weight,
     )
+
+
+def _known_questions(base: GazeConfig, config: FinetuneConfig, cases: Sequence[Case]) -> tuple[str, ...]:
+    """The base's questions and those whose answers are taught; none where the base answers freely."""
+    if not base.known_questions or config.freeze_language or config.text_weight <= 0:
+        return base.known_questions
+    return tuple(dict.fromkeys((*base.known_questions, *(one for case in cases for one in taught_questions(case)))))
 
 
 def _many(things: Collection[object], name: str) -> str:

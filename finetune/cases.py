@@ -13,7 +13,7 @@ from gazevlm_core.datasets.identity import picture_digest
 from gazevlm_core.datasets.path_lengths import PathLengths
 from gazevlm_core.datasets.record import DatasetError, StudyRecord
 from gazevlm_core.datasets.registry import ADAPTERS, open_dataset
-from gazevlm_core.datasets.splits import TOGETHER, TRAIN, Member, SplitRule, Splits, decide
+from gazevlm_core.datasets.splits import TOGETHER, TRAIN, Member, SplitRule, Splits, decide, groups_of
 from gazevlm_core.images import ImageError, load_image
 from gazevlm_core.ranks import ALONE, Ranks
 
@@ -301,6 +301,12 @@ def _readings_by(case: Case, wanted: Callable[[str], bool]) -> Case:
 def path_lengths(cases: Sequence[Case]) -> PathLengths:
     """How long the readings of some cases are."""
     return PathLengths.of(reading.scanpath for case in cases for reading in case.record.readings)
+
+
+def patient_groups(cases: Sequence[Case]) -> list[str]:
+    """The group of each case: patients that share a name or a picture are one."""
+    groups = groups_of([Member(case.record.patient_id, picture=case.digest) for case in cases])
+    return [groups[case.record.patient_id] for case in cases]
 
 
 def fingerprint(cases: Sequence[Case]) -> str:

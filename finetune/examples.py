@@ -76,6 +76,12 @@ def _epoch(cases: Sequence[Case], config: FinetuneConfig, rng: np.random.Generat
     return [members[number][int(rng.integers(len(members[number])))] for number in chosen.tolist()]
 
 
+def taught_questions(case: Case) -> list[str]:
+    """Every question about an image that a draw may ask with an answer to it."""
+    names = sorted(name for name, value in case.record.findings.items() if name != NO_FINDING and value in (0.0, 1.0))
+    return [*([DEFAULT_QUESTION] if case.record.report else []), *map(presence_question, names)]
+
+
 def _draw(index: int, case: Case, rng: np.random.Generator) -> Draw:
     """A report, or whether one finding is there (present or absent alike often); else the path alone."""
     report = case.record.report

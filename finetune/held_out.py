@@ -1,20 +1,20 @@
 """Scores on the held-out images, from what the base and the adapter say of them, each beside its floors."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from finetune.cases import Case
 from finetune.floors import Floors, Path, finding_loss, on_grid, uniform_loss
 from finetune.look import Looked
-from finetune.records import Measure, Verdict
+from finetune.records import BASE, Gain, Measure
+from finetune.verdict import ADDED, AUROC, CHANCE, MAIN, SEQUENCE, Resampled
 from gazevlm_core.metrics.labels import auroc
 from gazevlm_core.metrics.sequence import sequence_scores
 
 SHUFFLES = 8
-CHANCE = 0.5
-SEQUENCE, ORDER, AUROC, ADDED = "sequence score", "order gain", "AUROC", "AUROC of added findings"
-MAIN = (SEQUENCE, AUROC, ADDED)  # what the verdict goes by
+ORDER = "order gain"
 CONSTANT_FLOOR = "the best path of the training images, on every image"
 SHUFFLED_FLOOR = "its own path, shuffled"
 CHANCE_FLOOR = "chance"
@@ -27,22 +27,25 @@ TYPICAL_FLOOR = "the usual duration of training fixations"
 def measures(
     cases: Sequence[Case], adapter: Looked, base: Looked, floors: Floors, added: Sequence[str], seed: int
 ) -> list[Measure]:
-    """All figures of the held-out images.
+    """All figures of the held-out images. What a base does not show has no figure of the base's, only floors.
 
     Args:
         cases: the images, with their readings and labels.
         adapter, base: what the two say of them.
         floors: from the training images.
-        added: findings that the base lacks; it tells them by chance.
-        seed: of the shuffled floors.
+        added: findings that the base lacks.
+        seed: of the shuffled floors, and of the intervals.
     """
-    found = _path_measures(cases, adapter, base, floors, seed)
-    found += _auroc_measures(cases, adapter, base, added)
+    if not cases:
+        return []
+    drawn = Resampled.of(cases, seed)
+    found = _path_measures(cases, adapter, base, floors, seed, drawn)
+    found += _auroc_measures(cases, adapter, base, added, drawn)
     return found + _loss_measures(cases, adapter, base, floors)
 
 
 def _path_measures(
-    cases: Sequence[Case], adapter: Looked, base: Looked, floors: Floors, seed: int
+    cases: Sequence[Case], adapter: Looked, base: Looked, floors: Floors, seed: int, drawn: Resampled
 ) -> list[Measure]:
     read = [index for index, case in enumerate(cases) if case.record.readings]
     if not read or not any(adapter.diagnoses[index].gaze_trained for index in read):
@@ -57,56 +60,82 @@ def _path_measures(
     beside = {SHUFFLED_FLOOR: own_shuffled} if own_shuffled is not None else {}
     constant = [path for grid in grids if (path := floors.constant_path(grid)) is not None]
     if constant:
-        beside[CONSTANT_FLOOR] = _mean_score(constant, targets)
-    gain = None if own is None or own_shuffled is None else own - own_shuffled
-    gain_before = None if before is None or before_shuffled is None else before - before_shuffled
-    return [Measure(SEQUENCE, own, before, beside), Measure(ORDER, gain, gain_before, {SHUFFLED_FLOOR: 0.0})]
+        beside[CONSTANT_FLOOR] = _path_scores(constant, targets)
+    means = {name: float(scores.mean()) for name, scores in beside.items()}
+    sequence = Measure(SEQUENCE, _mean(own), _mean(before), means)
+    if own is not None:
+        against = BASE if before is not None else max(means, key=means.__getitem__)
+        other = before if before is not None else beside[against]
+        whole = np.full((2, len(cases)), np.nan)
+        whole[:, read] = own, other
+        sequence = replace(sequence, gain=drawn.mean_gain(*whole, against))
+    gain = None if own is None or own_shuffled is None else float((own - own_shuffled).mean())
+    gain_before = None if before is None or before_shuffled is None else float((before - before_shuffled).mean())
+    return [sequence, Measure(ORDER, gain, gain_before, {SHUFFLED_FLOOR: 0.0})]
+
+
+def _mean(scores: np.ndarray | None) -> float | None:
+    return None if scores is None else float(scores.mean())
 
 
 def _scores(
     looked: Looked, read: Sequence[int], targets: Sequence[Sequence[Path]], seed: int
-) -> tuple[float | None, float | None]:
-    """Sequence score of the shown paths and of the same ones in random orders; None where none is shown."""
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Sequence scores [N] of the shown paths and of the same ones in random orders; None where none is shown."""
     shown = [looked.diagnoses[index] for index in read]
     if not all(one.scanpath is not None for one in shown):
         return None, None
     paths = [on_grid(one.scanpath, one.grid) for one in shown if one.scanpath is not None]
     rng = np.random.default_rng(seed)
     shuffled = [
-        _mean_score([tuple(int(patch) for patch in rng.permutation(path)) for path in paths], targets)
+        _path_scores([tuple(int(patch) for patch in rng.permutation(path)) for path in paths], targets)
         for _ in range(SHUFFLES)
     ]
-    return _mean_score(paths, targets), float(np.mean(shuffled))
+    return _path_scores(paths, targets), np.mean(shuffled, axis=0)
 
 
-def _mean_score(paths: Sequence[Path], targets: Sequence[Sequence[Path]]) -> float:
-    """Mean over images of the mean sequence score with the image's readings."""
-    return float(np.mean([
+def _path_scores(paths: Sequence[Path], targets: Sequence[Sequence[Path]]) -> np.ndarray:
+    """Per image the mean sequence score with the image's readings, float64 [N]."""
+    return np.array([
         sequence_scores([path] * len(others), list(others)).mean() for path, others in zip(paths, targets, strict=True)
-    ]))  # fmt: skip
+    ])  # fmt: skip
 
 
 def _auroc_measures(
-    cases: Sequence[Case], adapter: Looked, base: Looked, added: Sequence[str]
+    cases: Sequence[Case], adapter: Looked, base: Looked, added: Sequence[str], drawn: Resampled
 ) -> list[Measure]:
     """AUROC of every finding that held-out images both have and lack; first the means of old and of added ones."""
     ours, theirs = adapter.probabilities(), base.probabilities()
     names = sorted({name for case in cases for name in case.record.findings} & set(ours[0] if ours else ()))
-    each: list[Measure] = []
+    each: dict[str, Measure] = {}
     for name in names:
         known = [index for index, case in enumerate(cases) if name in case.record.findings]
         labels = np.array([cases[index].record.findings[name] for index in known])
         if len(np.unique(labels)) < 2:
             continue
         own = auroc(labels, np.array([ours[index][name] for index in known]))
-        before = CHANCE if name in added else None
-        if name in theirs[0]:
-            before = auroc(labels, np.array([theirs[index][name] for index in known]))
-        each.append(Measure(f"{AUROC}: {name}", own, before, {CHANCE_FLOOR: CHANCE}))
-    new = [one for one in each if one.name.removeprefix(f"{AUROC}: ") in added]
-    old = [one for one in each if one not in new]
-    means = [_mean_auroc(name, some) for name, some in ((AUROC, old), (ADDED, new)) if some]
-    return [*means, *each]
+        before = auroc(labels, np.array([theirs[index][name] for index in known])) if name in theirs[0] else None
+        each[name] = Measure(f"{AUROC}: {name}", own, before, {CHANCE_FLOOR: CHANCE})
+    groups = {AUROC: [name for name in each if name not in added], ADDED: [name for name in each if name in added]}
+    means = [
+        replace(_mean_auroc(name, [each[one] for one in some]), gain=_auroc_gain(cases, ours, theirs, some, drawn))
+        for name, some in groups.items() if some
+    ]  # fmt: skip
+    return [*means, *each.values()]
+
+
+def _auroc_gain(
+    cases: Sequence[Case], ours: Sequence[Mapping[str, float]], theirs: Sequence[Mapping[str, float]],
+    names: Sequence[str], drawn: Resampled,
+) -> Gain:  # fmt: skip
+    """Of the findings that both tell, where there are any; else of all of them over chance."""
+    both = [name for name in names if name in theirs[0]]
+    names = both or names
+    labels = np.array([[case.record.findings.get(name, np.nan) for name in names] for case in cases])
+    own = np.array([[said[name] for name in names] for said in ours])
+    if not both:
+        return drawn.auroc_gain(labels, own, None, CHANCE_FLOOR)
+    return drawn.auroc_gain(labels, own, np.array([[said[name] for name in names] for said in theirs]), BASE)
 
 
 def _mean_auroc(name: str, each: Sequence[Measure]) -> Measure:
@@ -146,29 +175,6 @@ def _finding_loss(cases: Sequence[Case], adapter: Looked, base: Looked, floors: 
 
 def _nats(name: str, value: float, base: float | None, floors: Mapping[str, float]) -> Measure:
     return Measure(name, value, base, floors, False, "nats")
-
-
-def judge(found: Sequence[Measure], images: int) -> Verdict:
-    """Whether an adapter is better than its base: by the mean gain of the main measures.
-
-    A base that shows no path or tells no finding counts as the best floor of that measure.
-
-    Args:
-        found: from `measures`.
-        images: held-out images behind them.
-    """
-    gains, words = [], []
-    for one in found:
-        if one.name not in MAIN or one.value is None:
-            continue
-        before = one.base if one.base is not None else max(one.floors.values(), default=0.0)
-        gains.append(one.value - before)
-        words.append(f"{one.name} {before:.3f} to {one.value:.3f}")
-    if not gains:
-        return Verdict(False, f"Nothing could be compared with the base on {images} held-out images.")
-    better = float(np.mean(gains)) > 0
-    said = "better than its base" if better else "no better than its base"
-    return Verdict(better, f"It is {said} on {images} held-out images: {', '.join(words)}.")
 
 
 def selection_score(found: Sequence[Measure]) -> float | None:

@@ -14,7 +14,7 @@ from finetune.base import Base
 from finetune.cases import Case, Split, fingerprint, parse_spec, path_lengths, rule_of
 from finetune.config import FinetuneConfig
 from finetune.held_out import AUROC
-from finetune.records import PROVENANCE_FILE, Measure, Verdict, write_json
+from finetune.records import PROVENANCE_FILE, Measure, Verdict, gain_words, verdict_of, write_json
 from gazevlm_core.datasets.trained_on import TRAINED_ON, TrainedOn
 
 FORMAT, VERSION = "gazevlm-adapter", 1
@@ -187,7 +187,9 @@ gazevlm diagnose image.png --model {base['source']} --adapter {values['name']}
 
 def scores_and_data(values: dict[str, Any]) -> str:
     """The part of a card that holds wherever the weights lie: verdict, held-out scores, data."""
-    data, verdict = values["data"], values["verdict"]
+    data, verdict = values["data"], verdict_of(values["verdict"])
+    if verdict is None:
+        raise ValueError("no verdict")
     sets = "\n".join(
         f"| {_cell(one['name'])} | {one['images']} | {one['readings']} | {len(one['annotators'])} |"
         for one in data["datasets"]
@@ -197,15 +199,16 @@ def scores_and_data(values: dict[str, Any]) -> str:
     cut = data.get("fixations", {}).get("words", "")  # earlier versions do not tell
     cut = f"\nOf the scanpaths, {cut}.\n" if cut else ""
     learned = f"\nToo few images have or lack these findings, so they were not learned: {', '.join(left_out)}.\n"
-    return f"""**{verdict['why']}**
+    return f"""**{verdict.why}**
 
 ## Held-out scores
 
 {len(values['split']['held_out'])} images, whose patients are not among the {len(values['split']['train'])} that were
-learned from.
+learned from. In brackets the interval of a gain over held-out patients, by which the adapter is judged; a floor is no
+figure of the base.
 
-| measure | adapter | base | floors |
-|---|---|---|---|
+| measure | adapter | base | gain | floors |
+|---|---|---|---|---|
 {rows}
 
 ## Data
@@ -221,7 +224,9 @@ the versions of the libraries."""
 def _measure_row(one: dict[str, Any]) -> str:
     floors = ", ".join(f"{name} {value:.3f}" for name, value in one["floors"].items()) or "none"
     unit = f" ({one['unit']})" if one["unit"] else ""
-    return f"| {_cell(one['name'])}{unit} | {_number(one['value'])} | {_number(one['base'])} | {floors} |"
+    gain = gain_words(Measure(**one).gain)
+    figures = f"{_number(one['value'])} | {_number(one['base'])} | {gain} | {floors}"
+    return f"| {_cell(one['name'])}{unit} | {figures} |"
 
 
 def _cell(text: str) -> str:

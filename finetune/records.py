@@ -23,11 +23,15 @@ from typing import Any, Literal, get_args
 
 from gazevlm_core.datasets.trained_on import PROVENANCE_FILE
 
+BASE = "base"  # what a gain is measured against
 LOG_FILE, EXIT_FILE, STDOUT_FILE = "log.jsonl", "exit.json", "stdout.txt"
 BEGUN, TENSORBOARD = "begun.json", "tensorboard"
 CHECKPOINTS, FEATURES, BEFORE_AFTER, COMPLETE = "checkpoints", "features", "before_after", "COMPLETE"
 Outcome = Literal["done", "stopped", "failed"]
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
+Judgement = Literal["better", "worse", "no difference seen", "too few to tell", "unknown"]
+JUDGEMENTS: tuple[Judgement, ...] = get_args(Judgement)
+UNJUDGED = "Whether it is better than its base is unknown: an earlier version judged it by a rule that noise passes."
 # Exit status of the training process: what it says when exit.json could not be written.
 EXIT_DONE, EXIT_FAILED, EXIT_STOPPED = 0, 1, 3
 
@@ -52,6 +56,24 @@ class Ending:
 
 
 @dataclass(frozen=True)
+class Gain:
+    """How much a score of the adapter lies above another one of the same held-out images.
+
+    Args:
+        against: BASE, or the name of the floor that stands in where the base shows nothing.
+        patients: held-out patients behind it.
+        value: mean gain; None, as the ends are, where the patients are too few for an interval.
+        low, high: ends of the interval, in pairs over patients.
+    """
+
+    against: str
+    patients: int
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
 class Measure:
     """One figure on the held-out images.
 
@@ -62,6 +84,7 @@ class Measure:
         floors: name -> figure of something that knows less, on the same images.
         higher_is_better: for the verdict and the charts.
         unit: "" or such as "nats".
+        gain: what a verdict goes by; None for what none goes by.
     """
 
     name: str
@@ -70,19 +93,32 @@ class Measure:
     floors: Mapping[str, float] = field(default_factory=dict)
     higher_is_better: bool = True
     unit: str = ""
+    gain: Gain | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.gain, Mapping):  # from a file
+            object.__setattr__(self, "gain", Gain(**self.gain))
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether an adapter is worth being offered.
+    """Whether an adapter is better than its base on held-out patients.
 
     Args:
-        better: than its base on the held-out images.
-        why: in one sentence with the figures.
+        outcome: overall: "better" where some score is and none is worse, "worse" where some score is; "unknown" where
+            an earlier version judged.
+        why: in words, with the figures.
+        scores: name of each score that it goes by -> the outcome there.
     """
 
-    better: bool
+    outcome: Judgement
     why: str
+    scores: Mapping[str, Judgement] = field(default_factory=dict)
+
+    @property
+    def better(self) -> bool:
+        """Whether it was shown to be better."""
+        return self.outcome == "better"
 
 
 def write_json(path: Path, values: object) -> None:
@@ -181,6 +217,24 @@ def read_events(run: Path, offset: int = 0) -> tuple[list[dict[str, Any]], int]:
     return events, offset + len(whole)
 
 
+def verdict_of(values: object) -> Verdict | None:
+    """A verdict from a log event or provenance; None where there is none. An earlier version's counts as unknown."""
+    if not isinstance(values, Mapping) or not isinstance(values.get("why"), str):
+        return None
+    outcome, scores = values.get("outcome"), values.get("scores", {})
+    if outcome not in JUDGEMENTS or not isinstance(scores, Mapping):
+        return Verdict("unknown", UNJUDGED)
+    return Verdict(outcome, values["why"], dict(scores))
+
+
+def gain_words(gain: Gain | None) -> str:
+    """A gain with its interval, and over which floor where it is none over the base; "" where there is none."""
+    if gain is None or gain.value is None:
+        return ""
+    over = "" if gain.against == BASE else f" over the floor: {gain.against}"
+    return f"{gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]{over}"
+
+
 def measures_of(values: object) -> tuple[Measure, ...]:
     """Measures from a log event or provenance.
 
@@ -194,7 +248,7 @@ def measures_of(values: object) -> tuple[Measure, ...]:
 
 
 def read_provenance(adapter: Path) -> dict[str, Any] | None:
-    """An adapter's provenance as JSON values; None where it has none.
+    """An adapter's provenance as JSON values; None where it has none. An earlier version's verdict becomes "unknown".
 
     Raises:
         RecordError: a file that is no such thing.
@@ -208,4 +262,5 @@ def read_provenance(adapter: Path) -> dict[str, Any] | None:
         raise RecordError(f"{path} is not usable: {error}") from None
     if not isinstance(values, dict):
         raise RecordError(f"{path} is not usable")
-    return values
+    verdict = verdict_of(values.get("verdict"))
+    return values if verdict is None else {**values, "verdict": asdict(verdict)}

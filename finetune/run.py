@@ -3,6 +3,7 @@
 import os
 import shutil
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,13 @@ from finetune.adapted import adapt_model, set_placed
 from finetune.arguments import reporters, spaced, total_steps, training_arguments
 from finetune.base import is_same_base
 from finetune.before_after import answers, shown_cases, write_before_after
-from finetune.cases import fingerprint, read_cases, split_cases
+from finetune.cases import fingerprint, patient_groups, read_cases, split_cases
 from finetune.config import ConfigError, FinetuneConfig
 from finetune.defaults import base_values, suited
 from finetune.ending import Stopped, StopRequest
 from finetune.examples import AdaptCollator, TrainingItems, draw_epochs, grouped, ordered_cases, supervises_gaze
 from finetune.floors import Floors
-from finetune.held_out import judge, measures, selection_score
+from finetune.held_out import measures, selection_score
 from finetune.look import look_at
 from finetune.prepare import FREE, Prepared, fit_places, pace_of, prepare
 from finetune.provenance import Trained, provenance_values, public_places, write_provenance
@@ -40,6 +41,7 @@ from finetune.records import (
 from finetune.run_log import UNSCORED, RunCallback, RunLog, forget_others
 from finetune.selection import Selection
 from finetune.trainer import AdaptTrainer, load_weights
+from finetune.verdict import judge
 from gazevlm_core.model.checkpoint import find_checkpoint
 
 STOPPED = "Stopped at step {step} of {steps}; a checkpoint is kept, and resuming goes on from it."
@@ -217,7 +219,7 @@ class Training:
         prepared, split = self.prepared, self.prepared.split
         self.log.phase(f"Scoring the adapter on {len(split.held_out)} held-out images", len(split.held_out))
         found = self.measure(trained.steps)
-        verdict = judge(found, len(split.held_out))
+        verdict = judge(found, len(set(patient_groups(split.held_out))))
         shown = shown_cases(split.held_out)
         with self.trainer.whole():
             after = answers(self.engine, shown, self._check)
@@ -226,7 +228,7 @@ class Training:
         self._publish(
             provenance_values(self.out.name, self.config, prepared.base, split, trained, found, verdict)
         )
-        self.log.write("verdict", better=verdict.better, why=verdict.why)
+        self.log.write("verdict", **asdict(verdict))
         return Ending("done", verdict.why, trained.steps)
 
     def _publish(self, values: dict[str, Any]) -> None:

@@ -8,8 +8,8 @@ Cell = str | tuple[str, ...]
 SHORT = 24  # characters
 
 INTRODUCTION = (
-    "<h1>GazeVLM</h1><p>Looks at a chest radiograph in order, then says what it sees. The numbered path appears first; "
-    "the answer is conditioned on it.</p>"
+    "<h1>GazeVLM</h1><p>Shows where it looks on a chest radiograph, in order, before it speaks. Path, findings and "
+    "words are read from the same gaze states; another path would not change the words.</p>"
 )
 UNTRAINED_DATA = "nothing: this model's gaze weights are untrained"
 

@@ -1,6 +1,6 @@
 """What a tab needs of the models that the page has loaded; it does not know where they come from."""
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Hashable, Mapping
 from contextlib import closing
 from typing import Protocol
 
@@ -32,6 +32,10 @@ class Model(Protocol):
     @property
     def gaze(self) -> GazeFacts:
         """What is known of its gaze."""
+
+    @property
+    def stamp(self) -> Hashable:
+        """Of its weights: another one once an adapter of that name was trained anew. What it said is kept by it."""
 
 
 class Models(Protocol):

@@ -6,7 +6,8 @@ The engine holds one checkpoint and at most one adapter. Calls from several thre
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, overload
@@ -23,9 +24,10 @@ from gazevlm_core.model.config import GazeConfig
 from gazevlm_core.model.gaze_model import GazePass
 from gazevlm_core.model.walks import WalkedPath, choose_paths
 from gazevlm_core.options import DEFAULT_QUESTION, Attention, DiagnoseOptions, Precision
-from gazevlm_core.prompt import encode_prompts, render_prompt
+from gazevlm_core.prompt import clean_text, encode_prompts, render_prompt
 from gazevlm_core.records import Diagnosis
 from gazevlm_core.scanpath import Fixation, Scanpath
+from gazevlm_core.words import LOOP_NOTE, check_question, cut_loop, recognised
 
 ImageLike = Image.Image | str | Path
 ImageList = list[Image.Image] | list[str] | list[Path] | list[ImageLike] | tuple[ImageLike, ...]
@@ -35,6 +37,9 @@ UNTRAINED_NOTE = "This model's gaze weights are untrained, so no scanpath is sho
 STRANGE_NOTE = (
     "This image is unlike what the model was trained on ({trained_on}): {times:.1f} times the distance that such "
     "images stay within. Its path, probabilities and words mean nothing here."
+)
+UNTOLD_NOTE = (
+    "Whether this image is like those of the training is unknown: the adapter changed how the model sees images."
 )
 
 
@@ -139,6 +144,16 @@ class GazeEngine:
         size = self.processor.image_processor.size
         size["shortest_edge"], size["longest_edge"] = least, most
 
+    def recognise(self, question: str) -> str:
+        """A question in the wording that the model as it is now was taught; any question where it answers freely.
+
+        Raises:
+            UnknownQuestionError: it was never taught; the message says which questions were.
+            ValueError: it is empty or too long.
+        """
+        question = check_question(clean_text(self.processor, check_question(question)))
+        return recognised(question, self.gaze_config.known_questions, self.adapter_id or self.checkpoint.model_id)
+
     @torch.no_grad()
     def encode_images(self, images: Sequence[Image.Image]) -> list[EncodedImage]:
         """Run the vision tower over upright RGB images of any size."""
@@ -164,9 +179,16 @@ class GazeEngine:
         return encoded
 
     def strangeness(self, image: EncodedImage) -> float | None:
-        """How unlike the training images an image is: above 1, unlike them; None where the checkpoint cannot tell."""
+        """How unlike the training images an image is: above 1, unlike them; None where nobody can tell.
+
+        The reference is of the base's features: of an adapter that changed them it says nothing.
+        """
         familiarity = self.checkpoint.familiarity
-        return None if familiarity is None else familiarity.strangeness(image.tokens)
+        return familiarity.strangeness(image.tokens) if familiarity is not None and self._sees_as_base else None
+
+    @property
+    def _sees_as_base(self) -> bool:
+        return self._adapter is None or self._adapter.sees_as_base
 
     def look(self, images: Sequence[EncodedImage], questions: Sequence[str], *, gaze: bool | None = None) -> GazePass:
         """One pass of the backbone over a batch of images and questions.
@@ -207,6 +229,8 @@ class GazeEngine:
             notes: tuple[str, ...] = () if walked is not None else (UNTRAINED_NOTE,)
             if strangeness is not None and strangeness > 1:
                 notes += (STRANGE_NOTE.format(trained_on=self.gaze_config.trained_on, times=strangeness),)
+            if self.checkpoint.familiarity is not None and not self._sees_as_base:
+                notes += (UNTOLD_NOTE,)
             records.append(
                 Diagnosis(
                     "",
@@ -276,19 +300,26 @@ class GazeEngine:
     ) -> Generator[Diagnosis, None, None]:
         """Diagnose one image: first yields the path and findings with an empty answer, then growing answers.
 
-        The last record is complete. Closing the iterator stops the generation.
+        The last record is complete. Closing the iterator stops the generation, as a text that repeats itself does.
+
+        Raises:
+            ValueError: the question is empty, too long, or one that the model was never taught.
         """
         options = options or DiagnoseOptions()
         with self._lock:
+            question = self.recognise(question)
             encoded = self._encode_once(image)
             gaze_pass = self.look([encoded], [question])
-            (record,) = self.describe(gaze_pass, [encoded], options)
+            record = replace(self.describe(gaze_pass, [encoded], options)[0], question=question)
             yield record
-            for answer in self._stream_text(gaze_pass, options):
-                record = replace(record, answer=answer)
-                yield record
+            with closing(self._stream_text(gaze_pass, options)) as answers:
+                for answer in answers:
+                    record = _answered(record, answer)
+                    yield record
+                    if LOOP_NOTE in record.notes:
+                        break
 
-    def _stream_text(self, gaze_pass: GazePass, options: DiagnoseOptions) -> Iterator[str]:
+    def _stream_text(self, gaze_pass: GazePass, options: DiagnoseOptions) -> Generator[str, None, None]:
         streamer = TextIteratorStreamer(self.processor.tokenizer, skip_prompt=True, skip_special_tokens=True)
         cancelled = _Cancelled()
         failures: list[BaseException] = []
@@ -393,18 +424,26 @@ class GazeEngine:
         """Diagnose several images in one pass; grids may differ.
 
         Raises:
-            ValueError: no image, or a different number of questions.
+            ValueError: no image, a different number of questions, or a question as in `stream`.
         """
         if not images or len(images) != len(questions):
             raise ValueError(f"one question per image is needed, got {len(images)} images, {len(questions)} questions")
         options = options or DiagnoseOptions()
         with self._lock:
+            asked = [self.recognise(question) for question in questions]
             encoded = self.encode_images(images)
-            gaze_pass = self.look(encoded, questions)
-            records = self.describe(gaze_pass, encoded, options)
+            gaze_pass = self.look(encoded, asked)
+            described = self.describe(gaze_pass, encoded, options)
+            records = [replace(record, question=one) for record, one in zip(described, asked, strict=True)]
             answers = self._generate(gaze_pass, options)
         texts = self.processor.tokenizer.batch_decode(answers, skip_special_tokens=True)
-        return [replace(record, answer=text.strip()) for record, text in zip(records, texts, strict=True)]
+        return [_answered(record, text.strip()) for record, text in zip(records, texts, strict=True)]
+
+
+def _answered(record: Diagnosis, text: str) -> Diagnosis:
+    """A record with its words; those that repeat themselves are cut, and a note says so."""
+    kept = cut_loop(text)
+    return replace(record, answer=kept, notes=record.notes if kept == text else (*record.notes, LOOP_NOTE))
 
 
 def opened(image: ImageLike) -> Image.Image:

@@ -26,6 +26,7 @@ class Diagnosis:
         adapter_id: name of the adapter, or None.
         notes: what the user must be told with it.
         strangeness: how unlike the training images the image is; above 1, unlike them; None where nobody can tell.
+        question: that was asked, in the wording that the model was taught.
 
     Raises:
         ValueError: shapes that do not fit the grid or the path, or probabilities outside [0, 1].
@@ -41,6 +42,7 @@ class Diagnosis:
     adapter_id: str | None = None
     notes: tuple[str, ...] = field(default=())
     strangeness: float | None = None
+    question: str = ""
 
     def __post_init__(self) -> None:
         if (self.scanpath is None) != (self.patch_probabilities is None):
@@ -76,6 +78,7 @@ class Diagnosis:
             for fixation, probability in zip(self.scanpath, self.fixation_probabilities, strict=True)
         ]  # fmt: skip
         return {
+            "question": self.question,
             "answer": self.answer,
             "findings": {name: float(value) for name, value in self.finding_probabilities.items()},
             "grid": [self.grid.rows, self.grid.cols],

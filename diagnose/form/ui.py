@@ -7,12 +7,12 @@ from typing import Any
 import gradio as gr
 
 from diagnose import markup
-from diagnose.catalogue import Catalogue
+from diagnose.catalogue import Catalogue, Choice
 from diagnose.link import HOTTEST, LARGEST_SEED, MOST_WALKS, Asking
 from diagnose.questions import presets
-from diagnose.service import LONGEST_QUESTION
 from frame.markup import notice
 from gazevlm_core.options import DEFAULT_QUESTION, PathChoice
+from gazevlm_core.words import LONGEST_QUESTION
 
 USUAL = Asking(DEFAULT_QUESTION)
 SAME = "the same"  # shown for the second model where there is none
@@ -57,7 +57,7 @@ class AskingForm:
         choices = self.catalogue.choices()
         usual, names = next(iter(choices.values())), list(choices)
         self.preset = gr.Dropdown(
-            presets(usual.gaze.finding_names), value=None, label="Fill the question with", filterable=False,
+            presets_of(usual), value=None, label="Fill the question with", filterable=False,
             elem_id="preset",
         )  # fmt: skip
         self.model = gr.Dropdown(names, value=usual.name, label="Model", filterable=False, elem_id="model")
@@ -95,8 +95,13 @@ class AskingForm:
             self.badges: markup.badges(chosen.facts()),
             self.second_model: gr.Dropdown(others, value=second),
             self.second_badges: markup.badges(choices[second].facts()) if second else "",
-            self.preset: gr.Dropdown(presets(chosen.gaze.finding_names), value=None),
+            self.preset: gr.Dropdown(presets_of(chosen), value=None),
         }
+
+
+def presets_of(choice: Choice) -> list[str]:
+    """What a choice can be asked for."""
+    return presets(choice.gaze.finding_names, choice.gaze.known_questions)
 
 
 def asking_of(example: int | None, question: str, settings: Sequence[Any]) -> Asking:

@@ -27,11 +27,13 @@ from frame.markup import status as status_line
 from frame.models import Ask
 from frame.ui import MODEL_QUEUE, QUIET, page_error, remembered
 from gazevlm_core.options import DEFAULT_QUESTION
+from gazevlm_core.words import UnknownQuestionError, check_question
 from viewer.payload import ViewerPayload
 
 if TYPE_CHECKING:
     from gradio.events import Dependency
 
+UNANSWERED = "Not answered: the question is none that this model knows."
 EMPTY, READY, FAILED = "Upload an image or pick an example.", "Ready.", "That did not work; the message says why."
 WAITING, LOOKING, WRITING, STOPPED = "Waiting for the model…", "Looking…", "Writing…", "Stopped."
 
@@ -260,7 +262,8 @@ class DiagnosePage:
             ways = [asking] if second is None else [asking, second]
             titles = self._titles(ways)
             assert shown is not None  # or there would be no picture
-            shown = shown.asked(asking.question)
+            shown = shown.asked(check_question(asking.question))
+            declined = self._declined(ways)
             yield {
                 self.shown: shown,
                 self.status: status_line(LOOKING),
@@ -269,12 +272,25 @@ class DiagnosePage:
                 **self.panels[0].blank(shown.payload(0, revealed=False), titles[0] if second else None),
                 **self.panels[1].blank(shown.value if second else ViewerPayload(), titles[1] if second else None),
             }
+            if declined:
+                yield {self.status: status_line(UNANSWERED), **declined}
+                return
             for number, (way, title) in enumerate(zip(ways, titles, strict=True)):
                 for step in self._steps(number, title, way, picture, shown, revealed=revealed):
                     shown = step[self.shown]
                     yield step
         except ValueError as error:
             raise page_error(error) from error
+
+    def _declined(self, ways: list[Asking]) -> Values:
+        """What the panels say where one of the models was never taught the question; nothing where all of them were."""
+        values: Values = {}
+        for panel, way in zip(self.panels, ways, strict=False):
+            try:
+                self.catalogue.find(way.model).recognise(way.question)
+            except UnknownQuestionError as error:
+                values[panel.warning] = markup.alert([str(error)])
+        return values
 
     def _steps(
         self, number: int, title: str, way: Asking, picture: Picture, shown: Shown, *, revealed: bool
@@ -286,6 +302,8 @@ class DiagnosePage:
                 result = Result(title, step.diagnosis, step.seconds)
                 shown = shown.with_result(number, result)
                 values = {self.shown: shown, self.status: status_line(_progress(step)), **panel.wrote(result)}
+                if step.finished:
+                    values |= panel.told(result)
                 yield values if count else {**values, **panel.looked(shown, scores, revealed=revealed)}
 
     def _titles(self, ways: list[Asking]) -> list[str]:

@@ -35,14 +35,15 @@ class ResultPanel:
             self.answer = gr.Textbox(
                 label="Answer", lines=3, max_lines=16, interactive=False, buttons=["copy"], elem_id=f"answer{end}"
             )
+            self.claims = gr.HTML(elem_id=f"claims{end}")
             self.chart = gr.Plot(label="Findings: probability", elem_id=f"chart{end}")
             self.chart_note = gr.HTML(elem_id=f"chart-note{end}")
             self.timeline = gr.Plot(label="Dwell of each fixation", elem_id=f"timeline{end}", visible=False)
             self.zones = gr.HTML(elem_id=f"zones{end}")
             self.table = gr.HTML(elem_id=f"scanpath{end}")
         self.parts: list[Component] = [
-            self.title, self.warning, self.viewer, self.answer, self.chart, self.chart_note, self.timeline, self.zones,
-            self.table,
+            self.title, self.warning, self.viewer, self.answer, self.claims, self.chart, self.chart_note, self.timeline,
+            self.zones, self.table,
         ]  # fmt: skip
 
     def blank(self, value: ViewerPayload | None = None, title: str | None = None) -> Values:
@@ -56,6 +57,7 @@ class ResultPanel:
             self.title: "" if title is None else markup.title(title),
             self.warning: "",
             self.answer: "",
+            self.claims: "",
             self.chart: None,
             self.chart_note: "",
             self.timeline: gr.Plot(None, visible=False),
@@ -86,6 +88,11 @@ class ResultPanel:
     def wrote(self, result: Result) -> Values:
         """The words so far."""
         return {self.answer: result.diagnosis.answer}
+
+    def told(self, result: Result) -> Values:
+        """What is known with the last word: which findings it names, and what must be known of it."""
+        diagnosis = result.diagnosis
+        return {self.claims: markup.claims(diagnosis), self.warning: markup.warning(diagnosis)}
 
     def _timeline(self, diagnosis: Diagnosis) -> Any:  # noqa: ANN401 (an update of a component)
         palette = PALETTES[ROLES[self.number]]

@@ -87,6 +87,7 @@ def train_cell(cell: Cell, plan: Plan, shards: Path, scratch: Path) -> "GazeEngi
     usual = GazeConfig(
         num_gaze_tokens=12, finding_names=FINDING_NAMES, pointer_dim=96, gaze_trained=gaze, findings_trained=True,
         dwell_trained=gaze, finding_weight=3.0, trained_on=f"{cell.images} drawn phantoms, {cell.order.value} gaze",
+        known_questions=(*QUESTIONS, *map(presence_question, FINDING_NAMES)),
     )  # fmt: skip
     config = usual if cell.variant == BASE else replace(usual, **plan.variants[cell.variant])
     processor = nano_processor(train_tokenizer(_texts(cases)))

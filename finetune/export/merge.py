@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
 from transformers import AutoConfig
 
 from finetune.base import Base, load_base
@@ -20,12 +19,11 @@ from finetune.export.card import merged_card
 from finetune.export.files import BESIDE, MODEL_CONFIG, ExportError, adapter_files, made_whole
 from finetune.provenance import CARD
 from finetune.records import read_provenance, write_json
-from gazevlm_core.model.adapters import WEIGHTS_FILE, attach_adapter, read_base_name
+from gazevlm_core.model.adapters import attach_adapter, read_base_name, sees_as_its_base
 from gazevlm_core.model.checkpoint import find_checkpoint, intended_dtype, resolve_source
 from gazevlm_core.model.gaze_model import GazeVLM
 
 HEADS = "gaze_heads."
-VISION = ".visual."
 
 
 class Storage(StrEnum):
@@ -60,7 +58,7 @@ def merge_adapter(
 
     The base is held as it was in training, so four bits that the adapter was trained on are what it is merged into. The
     processor keeps the pixel limits of the training. The reference of familiar images goes along unless the adapter
-    changed the vision tower, whose features it is made of.
+    changed the vision tower, whose features it is made of, or the size of images.
 
     Args:
         adapter: folder.
@@ -86,7 +84,7 @@ def merge_adapter(
         _say_dtype(work, "float32" if intended == torch.float32 else stored.value)
         loaded.engine.processor.save_pretrained(work)
         familiarity = loaded.engine.checkpoint.familiarity
-        if familiarity is not None and not changes_vision(adapter):
+        if familiarity is not None and sees_as_its_base(adapter):
             familiarity.save(work)
         for name in BESIDE:
             if name in names and name != CARD:
@@ -127,12 +125,6 @@ def _cast(model: GazeVLM, dtype: torch.dtype) -> None:
     for name, parameter in model.named_parameters():
         if not name.startswith(HEADS):
             parameter.data = parameter.data.to(dtype)
-
-
-def changes_vision(adapter: Path) -> bool:
-    """Whether an adapter has layers in the vision tower."""
-    with safe_open(adapter / WEIGHTS_FILE, "pt") as weights:
-        return any(VISION in name for name in weights.keys())
 
 
 def _storage(storage: Storage, intended: torch.dtype | None) -> Storage:

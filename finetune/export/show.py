@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from finetune.records import Measure, RecordError, measures_of
+from finetune.records import Measure, RecordError, gain_words, measures_of
 
 DIGITS = 12  # of a fingerprint
 
@@ -42,14 +42,17 @@ def provenance_lines(values: Mapping[str, Any]) -> list[str]:
 
 
 def measure_lines(measures: Sequence[Measure]) -> list[str]:
-    """A table of held-out figures: adapter, base, floors."""
-    rows = [("held out", "adapter", "base", "floors")]
+    """A table of held-out figures: adapter, base, gain with its interval, floors."""
+    rows = [("held out", "adapter", "base", "gain", "floors")]
     for one in measures:
         unit = f" ({one.unit})" if one.unit else ""
         floors = ", ".join(f"{name} {value:.3f}" for name, value in one.floors.items())
-        rows.append((one.name + unit, _number(one.value), _number(one.base), floors))
-    width = max(len(name) for name, *_ in rows)
-    return [f"{name:{width}}  {value:>8}  {base:>8}  {floors}".rstrip() for name, value, base, floors in rows]
+        rows.append((one.name + unit, _number(one.value), _number(one.base), gain_words(one.gain), floors))
+    width, wide = (max(len(row[column]) for row in rows) for column in (0, 3))
+    return [
+        f"{name:{width}}  {value:>8}  {base:>8}  {gain:{wide}}  {floors}".rstrip()
+        for name, value, base, gain, floors in rows
+    ]
 
 
 def _number(value: float | None) -> str:

@@ -6,7 +6,6 @@ from pathlib import PurePath
 from urllib.parse import urlencode
 
 from finetune.tab.runs import Run
-from finetune.tab.words import NOT_BETTER
 from frame.models import PLUS
 
 NOT_LOADED = (
@@ -36,13 +35,13 @@ def base_name(source: str, bases: Mapping[str, str]) -> str:
 
 
 def link_html(run: Run, bases: Mapping[str, str]) -> str:
-    """The link, with a warning beside it where the adapter is no better than its base; "" before there is one."""
+    """The link, with a warning beside it where the adapter was not shown to be better; "" before there is one."""
     if run.job.state != "done" or run.job.adapter is None:
         return ""
     model = model_of(run, bases)
     if model is None:
         return f'<p class="adapt-link">{escape(NOT_LOADED.format(base=base_name(run.job.config.base, bases)))}</p>'
-    worse = run.verdict is not None and not run.verdict.better
-    beside = f' <span class="adapt-warning">It is {NOT_BETTER}; use it to see why.</span>' if worse else ""
+    doubt = f"Against its base: {run.doubt}." if run.doubt else ""
+    beside = f' <span class="adapt-warning">{escape(doubt)}</span>' if doubt else ""
     address = escape("?" + urlencode({"model": model}))
     return f'<p class="adapt-link"><a href="{address}">Use {escape(model)} in Diagnose</a>{beside}</p>'

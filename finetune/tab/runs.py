@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from finetune.records import Measure, RecordError, Verdict, measures_of, read_provenance
+from finetune.records import Measure, RecordError, Verdict, measures_of, read_provenance, verdict_of
+from finetune.tab.words import VERDICT_WORDS
 
 if TYPE_CHECKING:
     from finetune.jobs.job import Job
@@ -75,9 +76,14 @@ class Run:
     @cached_property
     def verdict(self) -> Verdict | None:
         """Whether the adapter is better than its base; None before that is known."""
-        found = self._provenance.get("verdict") or self._last("verdict") or {}
-        better, why = found.get("better"), found.get("why")
-        return Verdict(better, why) if isinstance(better, bool) and isinstance(why, str) else None
+        return verdict_of(self._provenance.get("verdict") or self._last("verdict"))
+
+    @property
+    def doubt(self) -> str | None:
+        """Where it is done and was not shown to be better than its base: what came of it, in a few words; else None."""
+        if self.job.state != "done" or self.verdict is None or self.verdict.better:
+            return None
+        return VERDICT_WORDS[self.verdict.outcome]
 
     @property
     def phase(self) -> str:

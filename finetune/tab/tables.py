@@ -2,16 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 
-from finetune.records import Measure
+from finetune.records import Measure, gain_words
 from finetune.tab.link import base_name
 from finetune.tab.runs import Run
-from finetune.tab.words import NOT_BETTER, STATE_WORDS, UNKNOWN, counted, duration, figure, progress, when
+from finetune.tab.words import STATE_WORDS, UNKNOWN, VERDICT_WORDS, counted, duration, figure, progress, when
 from frame.markup import Cell, Table
 from frame.training_data import DataCount
 
 MOST_ROWS = 100
 KEY_MEASURES = ("sequence score", "order gain", "AUROC")
 OF_ADMINS = "Admins see why."
+GAIN_NOTE = "In brackets the interval of a change over held-out patients, by which the adapter is judged."
 FLOORS_NOTE = "A floor knows less: a figure that does not beat it says nothing for the adapter."
 SETTINGS = ("epochs", "learning_rate", "lora_rank", "gaze_order", "seed")
 
@@ -53,8 +54,8 @@ def _run_row(run: Run, *, causes: bool) -> list[Cell]:
     job = run.job
     cause = job.cause if causes or job.state != "failed" else OF_ADMINS
     state: tuple[str, ...] = (progress(job), *([cause] if cause else []))
-    if job.state == "done" and run.verdict is not None and not run.verdict.better:
-        state = (f"done: {NOT_BETTER}", *state[1:])
+    if run.doubt is not None:
+        state = (f"done: {run.doubt}", *state[1:])
     worked = duration(job.worked_s) if job.worked_s else UNKNOWN
     return [job.name, state, when(job.begun_at_s or job.created_at_s), worked, job.creator]
 
@@ -66,17 +67,21 @@ def measure_table(run: Run) -> Table | None:
     floors = list(dict.fromkeys(floor for measure in run.measures for floor in measure.floors))
     heads = ("held-out images", "adapter", "base", "change", *(f"floor: {floor}" for floor in floors))
     rows = [_measure_row(measure, floors) for measure in run.measures]
+    intervals = any(measure.gain is not None and measure.gain.value is not None for measure in run.measures)
     images = f" on {counted(run.images[1], 'held-out image')}" if run.images else ""
     which = "" if run.job.state == "done" else ", so far"
-    return Table(f"Figures{images}{which}", heads, rows, [FLOORS_NOTE] if floors else [])
+    notes = [*([GAIN_NOTE] if intervals else []), *([FLOORS_NOTE] if floors else [])]
+    return Table(f"Figures{images}{which}", heads, rows, notes)
 
 
 def _measure_row(measure: Measure, floors: Sequence[str]) -> list[Cell]:
     change = None if measure.value is None or measure.base is None else measure.value - measure.base
+    words = gain_words(measure.gain)
     better = "higher is better" if measure.higher_is_better else "lower is better"
     return [
         (measure.name, f"{measure.unit}, {better}" if measure.unit else better), figure(measure.value),
-        figure(measure.base), figure(change, signed=True), *(figure(measure.floors.get(floor)) for floor in floors),
+        figure(measure.base), words or figure(change, signed=True),
+        *(figure(measure.floors.get(floor)) for floor in floors),
     ]  # fmt: skip
 
 
@@ -103,9 +108,7 @@ def history_table(runs: Sequence[Run], bases: Mapping[str, str]) -> Table:
 
 def verdict_word(run: Run) -> str:
     """Whether it is worth being used, in a word or two."""
-    if run.verdict is None:
-        return UNKNOWN
-    return "better" if run.verdict.better else NOT_BETTER
+    return UNKNOWN if run.verdict is None else VERDICT_WORDS[run.verdict.outcome]
 
 
 def _beside_base(measure: Measure | None) -> str:
@@ -142,7 +145,4 @@ def _direction(runs: Sequence[Run], name: str) -> str:
 
 def run_label(run: Run) -> str:
     """A run in a list to choose from."""
-    state = STATE_WORDS[run.job.state]
-    if run.job.state == "done" and run.verdict is not None and not run.verdict.better:
-        state = NOT_BETTER
-    return f"{run.job.name}: {state}"
+    return f"{run.job.name}: {run.doubt or STATE_WORDS[run.job.state]}"

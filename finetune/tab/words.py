@@ -1,7 +1,10 @@
 """How values are written in the tab: times, figures, sizes, states."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
+
+from finetune.records import Judgement
 
 if TYPE_CHECKING:
     from finetune.jobs.job import Job
@@ -12,7 +15,10 @@ STATE_WORDS = {
     "queued": "waits for its turn", "running": "running", "paused": "paused", "done": "done", "failed": "failed",
     "cancelled": "cancelled",
 }  # fmt: skip
-NOT_BETTER = "not better than its base"
+VERDICT_WORDS: Mapping[Judgement, str] = {
+    "better": "better", "worse": "worse than its base", "no difference seen": "no difference from its base seen",
+    "too few to tell": "too few to tell", "unknown": "not known whether better than its base",
+}  # fmt: skip
 
 
 def when(moment_s: float | None) -> str:

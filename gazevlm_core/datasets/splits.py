@@ -126,11 +126,10 @@ def decide(members: Iterable[Member], rule: SplitRule = USUAL) -> Splits:
         members: all images; of a mix of data sets, those of all.
         rule: what it is drawn by.
     """
-    leaders, told = _Leaders(), dict[str, set[str]]()
+    members, told = list(members), dict[str, set[str]]()
     for member in members:
         told.setdefault(member.patient_id, set()).update(filter(None, member.published.split(TOGETHER)))
-        leaders.join(member)
-    group_of = {patient: leaders.of(patient) for patient in told}
+    group_of = groups_of(members)
     published: dict[str, set[str]] = {}
     for patient, names in told.items():
         published.setdefault(group_of[patient], set()).update(names)
@@ -138,6 +137,14 @@ def decide(members: Iterable[Member], rule: SplitRule = USUAL) -> Splits:
     placed = {group: _side(group, sides, rule) for group in published}
     _fill(placed, {group for group, side in sides.items() if side in (VALIDATION, TEST)}, rule)
     return Splits({patient: placed[group] for patient, group in group_of.items()}, len(placed), note)
+
+
+def groups_of(members: Iterable[Member]) -> dict[str, str]:
+    """Patient -> whom they go with: patients who share a picture are one."""
+    members, leaders = list(members), _Leaders()
+    for member in members:
+        leaders.join(member)
+    return {member.patient_id: leaders.of(member.patient_id) for member in members}
 
 
 class _Leaders:

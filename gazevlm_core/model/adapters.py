@@ -9,12 +9,13 @@ what leaves the base's own weights alone is attached: LoRA, DoRA and rsLoRA, and
 import json
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from peft import LoraConfig, PeftModel, set_peft_model_state_dict
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from gazevlm_core.model.adapter_bounds import check_fit, check_heads, check_lora, read_shapes
@@ -26,6 +27,7 @@ HEADS_FILE = "gaze_heads.safetensors"
 WEIGHTS_FILE = "adapter_model.safetensors"
 PEFT_CONFIG_FILE = "adapter_config.json"
 HEADS = "gaze_heads."
+VISION = ".visual."  # in the names of all weights of the vision tower
 ADAPTER_FILES = (PEFT_CONFIG_FILE, WEIGHTS_FILE, HEADS_FILE, GAZE_CONFIG_FILE)
 PICKLE_SUFFIXES = frozenset({".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt"})
 ADAPTER_WEIGHTS = ("lora_", "trainable_tokens_delta")  # in the names of all weights that are an adapter's own
@@ -93,6 +95,16 @@ def read_gaze_config(folder: Path) -> GazeConfig:
         raise AdapterError(f"adapter {folder.name!r}: {GAZE_CONFIG_FILE} is not usable: {error}") from error
 
 
+def adapted_gaze_config(base: GazeConfig, folder: Path) -> GazeConfig:
+    """Gaze configuration of a base with an adapter on it; one that lists no questions knows those of its base.
+
+    Raises:
+        AdapterError: as `read_gaze_config`.
+    """
+    gaze = read_gaze_config(folder)
+    return gaze if gaze.known_questions else replace(gaze, known_questions=base.known_questions)
+
+
 @contextmanager
 def _readable(folder: Path) -> Iterator[None]:
     """An adapter may be deleted while it is read."""
@@ -147,12 +159,35 @@ def _read_lora(folder: Path) -> dict[str, Any]:
 
 
 def adapter_stamp(folder: Path) -> tuple[object, ...]:
-    """Equal for the same adapter, and another one once its files are written anew."""
+    """Equal for the same adapter, and another one once its files are written anew. What is kept of an adapter is kept
+    by it, never by its name.
+
+    The time of a file's last change and its inode are part of it: times of writing can be copied, these cannot.
+    """
     states = []
     for name in ADAPTER_FILES:
         with suppress(OSError):  # a file that is missing has no state; attaching says so
             states.append((folder / name).stat())
-    return (str(folder.resolve()), *((state.st_mtime_ns, state.st_size) for state in states))
+    return (
+        str(folder.resolve()),
+        *((state.st_mtime_ns, state.st_ctime_ns, state.st_ino, state.st_size) for state in states),
+    )
+
+
+def sees_as_its_base(folder: Path) -> bool:
+    """Whether the features of an image are those of the base: no layer in the vision tower, and no other image size.
+
+    Raises:
+        AdapterError: as `read_gaze_config`, or the weights cannot be read.
+    """
+    if read_gaze_config(folder).pixel_limits is not None:
+        return False
+    with _readable(folder):
+        try:
+            with safe_open(folder / WEIGHTS_FILE, "pt") as weights:
+                return not any(VISION in name for name in weights.keys())
+        except SafetensorError as error:
+            raise AdapterError(f"adapter {folder.name!r}: {WEIGHTS_FILE} is not usable: {error}") from error
 
 
 class _Bare:
@@ -184,10 +219,12 @@ class AttachedAdapter:
     Args:
         name: of the adapter's folder.
         stamp: from `adapter_stamp`.
+        sees_as_base: from `sees_as_its_base`.
     """
 
     name: str
     stamp: tuple[object, ...]
+    sees_as_base: bool
     _peft: PeftModel
     _bare: _Bare
 
@@ -219,7 +256,8 @@ def attach_adapter(model: GazeVLM, folder: Path) -> AttachedAdapter:
     Raises:
         AdapterError: the folder is not usable, or does not fit this model.
     """
-    gaze, values, stamp = read_gaze_config(folder), _read_lora(folder), adapter_stamp(folder)
+    gaze = adapted_gaze_config(model.config.gaze_config, folder)
+    values, stamp, sees_as_base = _read_lora(folder), adapter_stamp(folder), sees_as_its_base(folder)
     bare = _Bare(model)
     try:
         with _readable(folder):
@@ -231,7 +269,7 @@ def attach_adapter(model: GazeVLM, folder: Path) -> AttachedAdapter:
         adapted.train(model.training)  # new layers begin in training mode, in which dropout would blur every answer
         model.gaze_heads = heads.to(model.device).eval()
         model.config.gaze = gaze.to_dict()
-        return AttachedAdapter(folder.name, stamp, adapted, bare)
+        return AttachedAdapter(folder.name, stamp, sees_as_base, adapted, bare)
     except BaseException as error:
         bare.restore()
         if isinstance(error, AdapterError) or not isinstance(error, Exception):

@@ -46,6 +46,8 @@ class GazeConfig:
         pixel_limits: smallest and largest image in pixels after resizing that the weights were trained with, where
             those are not the processor's own; None where they are.
         trained_on: what the weights have seen, in words for the user; "" where nothing.
+        known_questions: every question whose answer the weights were taught, word by word; none for weights that answer
+            freely, as those of a large language model.
         gaze_weight, text_weight, finding_weight, dwell_weight: weights of the four losses.
 
     Raises:
@@ -68,6 +70,7 @@ class GazeConfig:
     dwell_trained: bool = False
     pixel_limits: tuple[int, int] | None = None
     trained_on: str = ""
+    known_questions: tuple[str, ...] = ()
     gaze_weight: float = 1.0
     text_weight: float = 1.0
     finding_weight: float = 1.0
@@ -76,6 +79,9 @@ class GazeConfig:
     def __post_init__(self) -> None:
         self._check_types()
         object.__setattr__(self, "finding_names", tuple(self.finding_names))
+        if isinstance(self.known_questions, str) or not all(isinstance(one, str) for one in self.known_questions):
+            raise ValueError("known_questions must be a list of questions")
+        object.__setattr__(self, "known_questions", tuple(self.known_questions))
         places = (place if isinstance(place, UsualPlace) else UsualPlace(**place) for place in self.usual_places)
         object.__setattr__(self, "usual_places", tuple(places))
         object.__setattr__(self, "pointer_keys", PointerKeys(self.pointer_keys))
@@ -151,6 +157,7 @@ class GazeConfig:
         return {
             **asdict(self),
             "finding_names": list(self.finding_names),
+            "known_questions": list(self.known_questions),
             "pixel_limits": None if self.pixel_limits is None else list(self.pixel_limits),
             "pointer_keys": self.pointer_keys.value,
             "usual_places": [asdict(place) for place in self.usual_places],

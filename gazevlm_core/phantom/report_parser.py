@@ -1,4 +1,4 @@
-"""Which findings, on which sides, a free text asserts: scores generated reports, however garbled they are."""
+"""Which findings, on which sides, a free text asserts or denies: scores generated reports, however garbled they are."""
 
 import re
 
@@ -18,6 +18,16 @@ _SYNONYMS: dict[str, str] = {
     "hiatal hernia": r"hiat(?:al|us) hernias?",
 }
 PARSED_NAMES: tuple[str, ...] = tuple(_SYNONYMS)
+_LUNG_NAMES = ("lung opacity", "lung lesion", "edema", "consolidation", "atelectasis")
+# Words that deny findings without naming them.
+_NORMAL: dict[re.Pattern[str], tuple[str, ...]] = {
+    re.compile(r"\bheart (?:size )?(?:is|and mediastinum are) normal\b"): ("cardiomegaly",),
+    re.compile(r"\bmediastinum (?:is|are) normal\b"): ("enlarged cardiomediastinum",),
+    re.compile(r"\blungs are clear\b|\bclear lungs\b"): _LUNG_NAMES,
+    re.compile(r"\bnormal chest radiograph\b"): tuple(name for name in PARSED_NAMES if name != "support devices"),
+}
+_ASKED = re.compile(r"\s*(?:is|are) there (?:an? |any )?(?P<name>.+?)\s*\?*\s*", re.IGNORECASE)
+_VERDICT = re.compile(r"\W*(?P<word>yes|no)\b(?=\W|$)", re.IGNORECASE)
 _SIDE_OF_WORD = {"left": "left", "right": "right", "both": "both", "bilateral": "both", "midline": "midline"}
 _NEGATION_BEFORE = r"no|not|without|negative for|free of|nor"
 _NEGATION_AFTER = r"(?:is |are |was |were )?(?:not|absent|excluded|ruled out|resolved)"
@@ -38,15 +48,25 @@ class _Clause:
         self.names: list[str] = []
         self.sides: set[str] = set()
 
-    def close(self, found: dict[str, set[str]], *, negated: bool) -> None:
-        """Hand the clause's findings over, unless they are negated, and start afresh."""
-        if not negated:
+    def close(self, found: "_Found", *, negated: bool) -> None:
+        """Hand the clause's findings over and start afresh."""
+        if negated:
+            found.denied.update(self.names)
+        else:
             for name in self.names:
-                found.setdefault(name, set()).update(self.sides)
+                found.asserted.setdefault(name, set()).update(self.sides)
         self.names, self.sides = [], set()
 
 
-def _parse_sentence(sentence: str, found: dict[str, set[str]]) -> None:
+class _Found:
+    """What a text says so far."""
+
+    def __init__(self) -> None:
+        self.asserted: dict[str, set[str]] = {}
+        self.denied: set[str] = set()
+
+
+def _parse_sentence(sentence: str, found: _Found) -> None:
     clause = _Clause()
     negated = False  # carries over "," and "or" ("no A, B or C"), ends at "with" and "but"
     for token in _TOKEN.finditer(sentence):
@@ -78,7 +98,36 @@ def parse_report(text: str) -> dict[str, set[str]]:
         Finding name -> a set of "left", "right", "both", "midline", empty where no side is named. Negated findings
         ("no ...", "without ...", "no evidence of ...", "... is absent") are left out.
     """
-    found: dict[str, set[str]] = {}
+    return _parse(text).asserted
+
+
+def _parse(text: str) -> _Found:
+    found = _Found()
     for sentence in re.split(r"[.;:\n!?]", text.lower()):
         _parse_sentence(sentence, found)
     return found
+
+
+def parse_claims(text: str, question: str = "") -> dict[str, bool]:
+    """Findings that an answer affirms (True) or denies (False), in the order of PARSED_NAMES, others behind.
+
+    What is affirmed somewhere and denied elsewhere counts as affirmed. "Heart size is normal", "The lungs are clear"
+    and "Normal chest radiograph" deny what they exclude.
+
+    Args:
+        text: any text; nothing raises.
+        question: that it answers; of "Is there X?" a "Yes" or "No" in front is about X.
+    """
+    found = _parse(text)
+    claims = dict.fromkeys(found.denied, False)
+    for pattern, names in _NORMAL.items():
+        if pattern.search(text.lower()):
+            claims.update(dict.fromkeys(names, False))
+    asked, word = _ASKED.fullmatch(question), _VERDICT.match(text)
+    if asked and word:
+        name = asked["name"].lower()
+        named = parse_report(name) or (name,)
+        claims.update(dict.fromkeys(named, word["word"].lower() == "yes"))
+    claims.update(dict.fromkeys(found.asserted, True))
+    ranks = {name: rank for rank, name in enumerate(PARSED_NAMES)}
+    return {name: claims[name] for name in sorted(claims, key=lambda name: (ranks.get(name, len(ranks)), name))}

@@ -94,6 +94,7 @@ def schedule_of(variant: Variant, recipe: Recipe) -> Schedule:
 def gaze_config_of(variant: Variant, recipe: Recipe) -> "GazeConfig":
     """Gaze configuration of a variant, marked with what it was trained on."""
     from gazevlm_core.model.config import GazeConfig
+    from gazevlm_core.phantom.report import QUESTIONS, presence_question
 
     gaze = variant is not Variant.NO_GAZE
     return GazeConfig(
@@ -106,6 +107,7 @@ def gaze_config_of(variant: Variant, recipe: Recipe) -> "GazeConfig":
         dwell_trained=gaze,
         finding_weight=recipe.finding_weight,
         trained_on="drawn phantom chest radiographs with simulated readers",
+        known_questions=(*QUESTIONS, *map(presence_question, FINDING_NAMES)),
     )
 
 

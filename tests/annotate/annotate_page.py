@@ -47,6 +47,7 @@ class Stub:
     """Something that says that it can look."""
 
     gaze: Facts
+    stamp: int = 0
 
 
 class Stubs:

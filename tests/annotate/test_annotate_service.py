@@ -3,7 +3,7 @@
 import io
 import math
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -25,7 +25,7 @@ from frame.identity import LIMITS, NotAllowed, Visitor
 from gazevlm_core.annotation import to_values
 from gazevlm_core.metrics.compare import FLOORS
 from gazevlm_core.phantom.truth import FINDING_NAMES
-from tests.annotate.annotate_page import MODEL, MODEL_PATH, UNTRAINED, Stubs, ask, local_gate
+from tests.annotate.annotate_page import MODEL, MODEL_PATH, UNTRAINED, Facts, Stub, Stubs, ask, local_gate
 from tests.annotate.submission_maker import ID, make_click, make_submission
 
 
@@ -344,3 +344,26 @@ def test_a_name_is_needed_and_makes_the_pseudonym(service: AnnotationService) ->
     assert ann.name == "Ann Other"
     assert "Ann" not in ann.pseudonym
     assert signed(service, "Ann Other").pseudonym == ann.pseudonym
+
+
+def test_a_look_is_kept_until_an_adapter_of_that_name_is_another_one(store: AnnotationStore) -> None:
+    image = store.add_image(radiograph(), "case", by="test")
+    asked: list[str] = []
+
+    class Retrained(Stubs):
+        stamp = 1
+
+        def choices(self) -> Mapping[str, Stub]:
+            return {MODEL: Stub(Facts(True), self.stamp)}
+
+    def counted(name: str, *others: Any) -> Iterator[Any]:
+        asked.append(name)
+        return ask(name, *others)
+
+    models = Retrained()
+    service = AnnotationService(store, models, counted, local_gate(store))  # type: ignore[arg-type]
+    person = signed(service, "Ann")
+    for stamp, looks in ((1, 1), (1, 1), (2, 2), (2, 2), (1, 2)):
+        models.stamp = stamp
+        service.look(person, image.sha256, MODEL)
+        assert len(asked) == looks

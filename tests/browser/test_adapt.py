@@ -112,7 +112,7 @@ def test_a_training_is_started_watched_and_taken_to_diagnose(browser: "Browser",
     wait_for(page, "#adapt-run-status", "mine")
     assert page.locator("#adapt-actions").is_hidden(), "the token is forgotten by a reload"
     page.wait_for_selector("#adapt-use-it a")
-    wait_for(page, "#adapt-run-status", "mine: done. It is better than its base on 2 held-out images: sequence score")
+    wait_for(page, "#adapt-run-status", "mine: done. It is better than its base (24 held-out patients): sequence score")
     wait_for(page, "#adapt-figures", "floor: another image")
     wait_for(page, "#adapt-pair-note", "Reviewers and admins see held-out images here")
     assert page.locator("#adapt-before .gaze-path").count() == 0
@@ -202,7 +202,7 @@ def test_finished_runs_are_compared_and_one_that_is_no_better_is_not_chosen(brow
     for name in ("first", "second", "worse"):
         start(page, name, 6)
         wait_for(page, "#adapt-run-status", f"{name}: done")
-    wait_for(page, "#adapt-run-status", "It is no better than its base on 2 held-out images: sequence score 0.310")
+    wait_for(page, "#adapt-run-status", "No difference from its base was seen (24 held-out patients): sequence")
     wait_for(page, "#adapt-use-it", "not better than its base; use it to see why")
     page.click("#adapt-part-compare-button[role=tab]")
     wait_for(page, "#adapt-history", "worse")

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from cli.diagnose import _readable
 from cli.main import app
 from diagnose.record import RECORD_SCHEMA
 from gazevlm_core.overlay import DOT
@@ -122,6 +123,28 @@ def test_same_seed_same_path_and_choices_differ(talking: Path, images: Path) -> 
     assert path("--path", "argmax", "--seed", 1) == path("--path", "argmax", "--seed", 2)
 
 
+def test_a_question_that_was_never_taught_ends_the_command(images: Path, tmp_path: Path) -> None:
+    model = make_tiny_checkpoint(tmp_path / "taught", known_questions=["Is there edema?"])
+    result = ask(model, images / "a.png", "--json", "--question", "How old is the patient?")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == (
+        'gazevlm: taught was not taught this question, so it does not answer it. It knows "Is there ...?" of: edema.\n'
+    )
+    (record,) = json.loads(ask(model, images / "a.png", "--json", "--question", "is there an edema").stdout)
+    assert record["question"] == "Is there edema?"
+
+
+def test_words_against_probabilities_are_printed() -> None:
+    said = {"finding": "consolidation", "affirmed": True, "probability": 0.01, "agrees": False}
+    agreed = {"finding": "edema", "affirmed": False, "probability": None, "agrees": None}
+    record = {
+        "image": "a.png", "answer": "Consolidation.", "claims": [said, agreed], "findings": {"consolidation": 0.01},
+        "scanpath": None, "notes": [], "model": "nano", "seconds": 1.0,
+    }  # fmt: skip
+    lines = _readable(record, None).splitlines()  # type: ignore[arg-type]
+    assert "  contradiction: consolidation (affirmed in words, probability 0.01)" in lines
+
+
 def test_overlay_of_one_image_has_its_size_and_its_path(talking: Path, images: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.png"
     (record,) = json.loads(ask(talking, images / "a.png", "--json", "--overlay", out).stdout)
@@ -163,6 +186,7 @@ def test_untrained_gaze_says_so_and_draws_nothing(tmp_path: Path, images: Path) 
     [
         ["--device", "toaster"],
         ["--question", "  "],
+        ["--question", "x" * 501],
         ["--path", "shortest"],
         ["--max-new-tokens", "0"],
         ["--overlay", "one.png"],

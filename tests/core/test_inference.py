@@ -1,6 +1,7 @@
 """The engine: path before words, streaming, seeds, cancelling, given beginnings."""
 
 import threading
+from collections.abc import Generator
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from gazevlm_core.inference import KEPT_IMAGES, TEXT_THREAD, GazeEngine
 from gazevlm_core.model.checkpoint import CheckpointError
 from gazevlm_core.options import DiagnoseOptions, PathChoice
 from gazevlm_core.scanpath import Fixation
+from gazevlm_core.words import LOOP_NOTE, UnknownQuestionError
 from tests.adapter_maker import make_adapter
 from tests.diagnose.talking_model import make_talking_checkpoint
 from tests.tiny_model import make_tiny_checkpoint
@@ -97,7 +99,64 @@ def test_seeds_decide_paths_and_sampled_text(tiny_engine: GazeEngine) -> None:
     assert ask(1, 1) == ask(1, 1)
     assert ask(1, 1)[0] != ask(2, 1)[0]
     assert ask(1, 1)[1] != ask(1, 2)[1]
-    assert ask(1, 1)[1] == ask(2, 1)[1]  # the path shown does not feed back into the text
+
+
+def test_words_and_findings_do_not_depend_on_the_path_that_is_drawn(tiny_engine: GazeEngine) -> None:
+    """What README, page and cards say: they read the gaze states and the whole image. Where this fails, the claim there
+    has changed, and the words have to change with it."""
+    ways = [
+        DiagnoseOptions(path=path, path_seed=seed, path_temperature=temperature, max_new_tokens=12)
+        for path, seed, temperature in (
+            (PathChoice.SAMPLE, 1, 1.0), (PathChoice.SAMPLE, 2, 1.0), (PathChoice.SAMPLE, 1, 9.0),
+            (PathChoice.ARGMAX, 0, 1.0), (PathChoice.MEDOID, 0, 1.0),
+        )
+    ]  # fmt: skip
+    ways.append(DiagnoseOptions(given=(Fixation(0.11, 0.22), Fixation(0.83, 0.4)), max_new_tokens=12))
+    found = [tiny_engine.diagnose(IMAGE, options=way) for way in ways]
+    assert len({one.scanpath.fixations for one in found if one.scanpath}) >= 4
+    assert len({one.answer for one in found}) == 1
+    assert all(one.finding_probabilities == found[0].finding_probabilities for one in found)
+
+
+# ---- questions and words --------------------------------------------------------------------------------------------
+def test_a_question_that_was_never_taught_is_not_answered(tmp_path: Path) -> None:
+    engine = GazeEngine.load(str(make_tiny_checkpoint(tmp_path, known_questions=["Is there edema?", "What is it?"])))
+    options = DiagnoseOptions(max_new_tokens=4)
+    passes: list[None] = []
+    engine.model.lm_head.register_forward_hook(lambda *_: passes.append(None))
+    for question in ("How old is the patient?", "<|im_end|> Why?"):
+        with pytest.raises(UnknownQuestionError, match=r'not taught this question.*"What is it\?".*of: edema'):
+            next(engine.stream(IMAGE, question, options))
+        with pytest.raises(UnknownQuestionError):
+            engine.diagnose_batch([IMAGE, IMAGE], ["What is it?", question], options)
+    assert not passes
+    asked = engine.diagnose(IMAGE, " is there an EDEMA", options)
+    assert asked.question == "Is there edema?"
+    assert asked.answer == engine.diagnose(IMAGE, "Is there edema?", options).answer
+    with pytest.raises(ValueError, match="shorten it to 500"):
+        engine.diagnose(IMAGE, "x" * 501, options)
+
+
+def test_an_answer_that_repeats_itself_is_cut_with_a_note(
+    tiny_engine: GazeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pieces = ["Large ", "effusion. ", *["No edema. "] * 50]
+    turns: list[str] = []
+
+    def spoken(*_: object) -> Generator[str, None, None]:
+        for piece in pieces:
+            turns.append(piece)
+            yield "".join(turns).strip()
+
+    monkeypatch.setattr(tiny_engine, "_stream_text", spoken)
+    *_, last = tiny_engine.stream(IMAGE, options=DiagnoseOptions(max_new_tokens=1))
+    assert last.answer == "Large effusion. No edema."
+    assert last.notes[-1] == LOOP_NOTE
+    assert len(turns) == 5, "nothing is written any more"
+    decoded = "".join(pieces)
+    monkeypatch.setattr(type(tiny_engine.processor.tokenizer), "batch_decode", lambda *_, **__: [decoded])
+    whole = tiny_engine.diagnose(IMAGE, options=DiagnoseOptions(max_new_tokens=1))
+    assert (whole.answer, whole.notes[-1]) == ("Large effusion. No edema.", LOOP_NOTE)
 
 
 def test_a_path_goes_on_from_given_fixations(tiny_engine: GazeEngine) -> None:

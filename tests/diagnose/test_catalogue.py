@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from diagnose.catalogue import PRECISIONS, Catalogue
-from diagnose.scores import SCORES_FILE
+from diagnose.scores import SCORES_FILE, UNJUDGED
 from gazevlm_core.options import DiagnoseOptions, Precision
 from tests.adapter_maker import make_adapter
 
@@ -72,10 +72,12 @@ def test_an_adapter_says_whether_it_beat_its_base_and_a_broken_one_is_not_offere
 ) -> None:
     catalogue = Catalogue({str(tiny_checkpoint): engine}, adapters=adapters)
     name = f"{tiny_checkpoint.name} + first"
-    why = "It is no better than its base on 9 held-out images: sequence score 0.400 to 0.300."
+    why = "No difference from its base was seen (24 held-out patients): sequence score 0.400 to 0.300."
     provenance = adapters / "first" / "provenance.json"
-    provenance.write_text(json.dumps({"verdict": {"better": False, "why": why}}))
+    provenance.write_text(json.dumps({"verdict": {"outcome": "no difference seen", "why": why}}))
     assert catalogue.find(name).facts()["held-out scores"] == why
+    provenance.write_text(json.dumps({"verdict": {"better": True, "why": "By the mean of mixed units."}}))
+    assert catalogue.find(name).facts()["held-out scores"] == UNJUDGED
     assert "held-out scores" not in catalogue.find(f"{tiny_checkpoint.name} + second").facts()
     assert catalogue.find("").adapter is None, "no adapter is chosen by itself"
     provenance.write_text("{}")

@@ -11,6 +11,7 @@ PROBABILITIES = {"edema": 0.2, "support devices": 0.6, "Pneumothorax": 0.9}
 def test_a_model_is_asked_for_what_it_knows() -> None:
     assert presets(["edema"]) == [REPORT, WHAT_ELSE, "Is there edema?"]
     assert presets([]) == [REPORT]
+    assert presets(["edema", "hernia"], ["Is there edema?"]) == [REPORT, WHAT_ELSE, "Is there edema?"]
     assert preset_question(REPORT, {}, []) == DEFAULT_QUESTION
     assert preset_question("Is there edema?", {}, []) == "Is there edema?"
 

@@ -1,9 +1,13 @@
 """One record, the same for the command line and the endpoint."""
 
 import json
+from dataclasses import replace
+
+import pytest
 
 from diagnose.markup import badges, fixation_table, history, title, truth, warning, zone_table
-from diagnose.record import RECORD_SCHEMA, DiagnosisRecord, FixationRecord, to_record
+from diagnose.markup import claims as markup_claims
+from diagnose.record import RECORD_SCHEMA, ClaimRecord, DiagnosisRecord, FixationRecord, to_record
 from diagnose.shown import Exchange
 from frame.markup import notice, status
 from tests.diagnose.samples import ATTACK, FOUND, UNTRAINED
@@ -12,7 +16,9 @@ from tests.diagnose.samples import ATTACK, FOUND, UNTRAINED
 def test_record_of_a_diagnosis() -> None:
     assert to_record(FOUND, "a.png", 1.23456) == {
         "image": "a.png",
+        "question": "",
         "answer": "Edema.",
+        "claims": [{"finding": "edema", "affirmed": True, "probability": 0.75, "agrees": True}],
         "findings": {"edema": 0.75},
         "grid": [2, 4],
         "scanpath": [
@@ -27,6 +33,29 @@ def test_record_of_a_diagnosis() -> None:
     }
 
 
+PROBABILITIES = {"consolidation": 0.01, "edema": 0.9, "pleural effusion": 0.2, "cardiomegaly": 0.5, "my sign": 0.8}
+
+
+@pytest.mark.parametrize(("question", "answer", "agrees"), [
+    ("", "Moderate consolidation. Severe edema.", {"edema": True, "consolidation": False}),
+    ("", "No edema or consolidation.", {"edema": False, "consolidation": True}),
+    ("", "Heart size is normal. Fracture.", {"cardiomegaly": True, "fracture": None}),
+    ("Is there pleural effusion?", "Yes, a large left one.", {"pleural effusion": False}),
+    ("Is there edema?", "No.", {"edema": False}), ("Is there my sign?", "No.", {"my sign": False}),
+    ("Is there edema?", "Nothing.", {}),
+])  # fmt: skip
+def test_words_stand_beside_the_probabilities_of_what_they_name(
+    question: str, answer: str, agrees: dict[str, bool | None]
+) -> None:
+    said = replace(UNTRAINED, question=question, answer=answer, finding_probabilities=PROBABILITIES)
+    claims = to_record(said, "a.png", 1.0)["claims"]
+    assert {claim["finding"]: claim["agrees"] for claim in claims} == agrees
+    assert all(claim["probability"] == PROBABILITIES.get(claim["finding"]) for claim in claims)
+    shown = markup_claims(said)
+    assert shown.count("contradicts the words") == list(agrees.values()).count(False)
+    assert bool(shown) == bool(agrees)
+
+
 def test_untrained_gaze_gives_no_path_and_says_why() -> None:
     record = to_record(UNTRAINED, "a.png", 1.0)
     assert record["scanpath"] is None
@@ -37,6 +66,7 @@ def test_schema_names_what_the_record_holds() -> None:
     assert list(RECORD_SCHEMA["properties"]) == list(DiagnosisRecord.__annotations__)
     fixation = RECORD_SCHEMA["properties"]["scanpath"]["anyOf"][0]["items"]
     assert list(fixation["properties"]) == list(FixationRecord.__annotations__)
+    assert list(RECORD_SCHEMA["properties"]["claims"]["items"]["properties"]) == list(ClaimRecord.__annotations__)
     assert json.loads(json.dumps(RECORD_SCHEMA)) == RECORD_SCHEMA
 
 

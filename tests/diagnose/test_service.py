@@ -14,7 +14,6 @@ from diagnose.chart import dwell_timeline, findings_chart
 from diagnose.examples import EXAMPLES, draw_example, example_phantom, example_reading, thumbnails
 from diagnose.scores import SCORES_FILE, CheckpointScores, FindingScore, read_scores
 from diagnose.service import (
-    LONGEST_QUESTION,
     answer_steps,
     choose_picture,
     gpu_seconds,
@@ -25,6 +24,7 @@ from gazevlm_core.options import DiagnoseOptions
 from gazevlm_core.phantom.truth import FINDING_NAMES, grade_of
 from gazevlm_core.records import Diagnosis
 from gazevlm_core.scanpath import Fixation, Scanpath
+from gazevlm_core.words import LONGEST_QUESTION
 from tests.diagnose.samples import FOUND, UNTRAINED
 
 PIXELS = Image.new("RGB", (64, 48))

@@ -153,7 +153,8 @@ def as_values(measure: Measure) -> Mapping[str, Any]:
 
 def verdict(*, better: bool = True, why: str = "Sequence score 0.410 against 0.300.") -> dict[str, Any]:
     """The event of a verdict."""
-    return {"event": "verdict", "better": better, "why": why, "time_s": 600.0}
+    outcome = "better" if better else "no difference seen"
+    return {"event": "verdict", "outcome": outcome, "why": why, "scores": {}, "time_s": 600.0}
 
 
 def make_run(

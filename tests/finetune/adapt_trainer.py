@@ -1,6 +1,6 @@
 """The fake trainer with all that the tab shows: parts of the loss, scorings, a verdict, before and after.
 
-An adapter whose name ends in "worse" is no better than its base.
+An adapter whose name ends in "worse" was not shown to be better than its base.
 """
 
 import json
@@ -12,8 +12,9 @@ from tests.finetune.adapt_maker import MEASURES, as_values, write_pairs
 
 OUT = Path(sys.argv[sys.argv.index("--out") + 1])
 BETTER = not OUT.name.endswith("worse")
-SAID = "better than its base" if BETTER else "no better than its base"
-WHY = f"It is {SAID} on 2 held-out images: sequence score 0.310 to {0.41 if BETTER else 0.3:.3f}."
+SAID = "It is better than its base" if BETTER else "No difference from its base was seen"
+WHY = f"{SAID} (24 held-out patients): sequence score 0.310 to {0.41 if BETTER else 0.3:.3f}."
+VERDICT = {"outcome": "better" if BETTER else "no difference seen", "why": WHY, "scores": {}}
 plain_tell, plain_checkpoint = fake_trainer.Run.tell, fake_trainer.Run.checkpoint
 
 
@@ -25,7 +26,7 @@ def tell(run: fake_trainer.Run, event: str, **values: object) -> None:
     elif event == "step":
         values |= {"gaze_loss": 0.7 / run.step, "text_loss": 0.3 / run.step}
     elif event == "end" and values["outcome"] == "done":
-        plain_tell(run, "verdict", better=BETTER, why=WHY)
+        plain_tell(run, "verdict", **VERDICT)
     plain_tell(run, event, **values)
 
 
@@ -38,7 +39,7 @@ def write_adapter(folder: Path, run: fake_trainer.Run) -> None:
     write_pairs(run.folder)
     part = folder.with_name(f".{folder.name}")
     part.mkdir()
-    values = {"measures": [as_values(one) for one in MEASURES], "verdict": {"better": BETTER, "why": WHY}}
+    values = {"measures": [as_values(one) for one in MEASURES], "verdict": VERDICT}
     (part / "provenance.json").write_text(json.dumps(values))
     part.rename(folder)
 

@@ -10,6 +10,7 @@ import torch
 from finetune.adapted import adapt_model, adapted_config
 from finetune.cases import Case
 from finetune.config import FinetuneConfig
+from finetune.examples import draw_epochs
 from finetune.usual_place import Fitted
 from gazevlm_core.inference import GazeEngine
 from gazevlm_core.model.config import GazeConfig
@@ -233,3 +234,18 @@ def test_the_configuration_is_the_bases_with_what_the_run_says() -> None:
     assert gaze.trained_on == "phantoms, then 3 scanpaths of 2 annotators on 2 images"
     assert adapted_config(base, configure(num_gaze_tokens=5), CASES, [], []).num_gaze_tokens == 5
     assert adapted_config(GazeConfig(), configure(), TIMED, [], []).trained_on == "1 scanpath of 1 annotator on 1 image"
+
+
+def test_an_adapter_knows_the_questions_that_it_was_taught_besides_those_of_its_base() -> None:
+    case = make_case("a", findings={"hernia": 1.0, "edema": 0.0, "no finding": 0.0}, report="Hernia.")
+    base = GazeConfig(known_questions=("Is there edema?",))
+
+    def known(base: GazeConfig, **values: Any) -> tuple[str, ...]:
+        return adapted_config(base, configure(**values), [case], [], []).known_questions
+
+    assert known(base) == ("Is there edema?", DEFAULT_QUESTION, "Is there hernia?")
+    assert known(GazeConfig()) == (), "a base that answers freely goes on doing so"
+    assert known(base, text_weight=0) == base.known_questions
+    assert known(base, freeze_language=True, freeze_vision=False) == base.known_questions
+    drawn = {draw.question for draw in draw_epochs([case], configure(), 40)}
+    assert drawn <= {*known(base)}

@@ -252,8 +252,8 @@ def test_show_prints_measures_and_verdict(adapter: Path) -> None:
     assert done.exit_code == 0
     assert f"verdict: {WHY}" in done.stdout
     row = next(line for line in done.stdout.splitlines() if line.startswith("sequence score"))
-    assert row.split() == ["sequence", "score", "0.410", "0.300", "its", "own", "path,", "shuffled", "0.200"]
-    assert json.loads(run("show", adapter, "--json").stdout)["verdict"]["better"] is True
+    assert " ".join(row.split()) == "sequence score 0.410 0.300 +0.110 [+0.050, +0.170] its own path, shuffled 0.200"
+    assert json.loads(run("show", adapter, "--json").stdout)["verdict"]["outcome"] == "better"
 
 
 @pytest.mark.parametrize(

@@ -8,22 +8,19 @@ import pytest
 from finetune.cases import Case
 from finetune.floors import Aims, Floors
 from finetune.held_out import (
-    ADDED,
-    AUROC,
     CHANCE_FLOOR,
     CONSTANT_FLOOR,
     ORDER,
     PREVALENCE_FLOOR,
-    SEQUENCE,
     SHUFFLED_FLOOR,
     TYPICAL_FLOOR,
     UNIFORM_FLOOR,
-    judge,
     measures,
     selection_score,
 )
 from finetune.look import Looked
-from finetune.records import Measure
+from finetune.records import BASE, Measure
+from finetune.verdict import ADDED, AUROC, LEAST_PATIENTS, SEQUENCE
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.records import Diagnosis
 from gazevlm_core.scanpath import Scanpath
@@ -124,10 +121,10 @@ def test_auroc_by_hand() -> None:
     values = {one.name: (one.value, one.base) for one in found}
     assert values[f"{AUROC}: edema"] == (0.75, 0.0)
     assert values[f"{AUROC}: nodule"] == (1.0, 0.0)
-    assert values[f"{AUROC}: hernia"] == (0.5, 0.5)  # a tie; the base cannot tell, which is chance
-    assert values[f"{AUROC}: new"] == (1.0, 0.5)
+    assert values[f"{AUROC}: hernia"] == (0.5, None)  # a tie; the base cannot tell, and chance is a floor
+    assert values[f"{AUROC}: new"] == (1.0, None)
     assert values[AUROC] == (0.875, 0.0)
-    assert values[ADDED] == (0.75, 0.5)
+    assert values[ADDED] == (0.75, None)
     assert all(one.floors == {CHANCE_FLOOR: 0.5} and one.higher_is_better for one in found)
 
 
@@ -187,37 +184,38 @@ def test_the_finding_loss_is_of_findings_that_both_tell() -> None:
     assert alone.floors == {PREVALENCE_FLOOR: pytest.approx(-(np.log(0.4) + np.log(0.6) + 2 * np.log(0.5)) / 4)}
 
 
-# ---- verdict --------------------------------------------------------------------------------------------------------
-def test_the_verdict_goes_by_the_mean_gain_of_the_main_measures() -> None:
-    gains = [Measure(SEQUENCE, 0.5, 0.2), Measure(AUROC, 0.7, 0.8), Measure(ADDED, 0.9, 0.5)]
-    verdict = judge(gains, 12)
-    assert verdict.better
-    assert verdict.why == (
-        "It is better than its base on 12 held-out images: sequence score 0.200 to 0.500, AUROC 0.800 to 0.700, "
-        "AUROC of added findings 0.500 to 0.900."
-    )
-    losses = judge([Measure(SEQUENCE, 0.5, 0.49), Measure(AUROC, 0.7, 0.72)], 3)
-    assert not losses.better
-    assert losses.why.startswith("It is no better than its base on 3 held-out images: ")
-    assert not judge([Measure(SEQUENCE, 0.5, 0.5)], 3).better
-
-
-def test_only_main_measures_count() -> None:
-    beside = [
-        Measure(ORDER, 1.0, 0.0), Measure(f"{AUROC}: edema", 1.0, 0.0), Measure("gaze loss", 9.0, 1.0, {}, False),
-        Measure(SEQUENCE, None, 0.4),
+# ---- what a verdict goes by -----------------------------------------------------------------------------------------
+def test_gains_are_over_patients_and_a_floor_is_called_one() -> None:
+    """Two images of one patient are one patient; where the base shows nothing, the best floor stands in by its name."""
+    cases = [
+        make_case(f"{n}", patient=f"p{n // 2}", findings={"edema": float(n % 4 < 2)}, readings=[("owl", patches(0, 1))])
+        for n in range(2 * LEAST_PATIENTS)
     ]  # fmt: skip
-    verdict = judge(beside, 4)
-    assert not verdict.better
-    assert verdict.why == "Nothing could be compared with the base on 4 held-out images."
-    assert not judge([*beside, Measure(AUROC, 0.6, 0.7)], 4).better
+    ours = looked(*[said(patches(0, 1), edema=0.9 if n % 4 < 2 else 0.1) for n in range(len(cases))])
+    theirs = looked(*[said(patches(1, 2), edema=0.5) for _ in cases])
+    found = by_name(measures(cases, ours, theirs, NO_FLOORS, [], 0))
+    for name in (SEQUENCE, AUROC):
+        gain = found[name].gain
+        assert gain is not None
+        assert (gain.against, gain.patients) == (BASE, LEAST_PATIENTS)
+        assert gain.value == pytest.approx((found[name].value or 0) - (found[name].base or 0))
+    silent = by_name(measures(cases, ours, looked(*[said() for _ in cases]), Floors(cases[:2], 0), [], 0))
+    path, finding = silent[SEQUENCE], silent[AUROC]
+    assert (path.base, finding.base) == (None, None)
+    assert path.gain is not None
+    assert finding.gain is not None
+    assert (path.gain.against, finding.gain.against) == (CONSTANT_FLOOR, CHANCE_FLOOR)
+    assert path.gain.value == pytest.approx((path.value or 0) - path.floors[CONSTANT_FLOOR])
+    few = by_name(measures(cases[:6], ours_of(ours, 6), ours_of(theirs, 6), NO_FLOORS, [], 0))
+    assert few[SEQUENCE].gain is not None
+    assert (few[SEQUENCE].gain.patients, few[SEQUENCE].gain.value) == (3, None)
+
+
+def ours_of(whole: Looked, number: int) -> Looked:
+    return Looked(whole.diagnoses[:number], whole.losses, whole.aims)
+
+
+def test_early_stopping_goes_by_the_main_measures() -> None:
+    beside = [Measure(ORDER, 1.0, 0.0), Measure(f"{AUROC}: edema", 1.0, 0.0), Measure(SEQUENCE, None, 0.4)]
     assert selection_score([*beside, Measure(AUROC, 0.6, 0.7), Measure(SEQUENCE, 0.4, None)]) == pytest.approx(0.5)
     assert selection_score(beside) is None
-
-
-def test_a_base_that_shows_nothing_counts_as_the_best_floor() -> None:
-    floors = {SHUFFLED_FLOOR: 0.1, CONSTANT_FLOOR: 0.3}
-    assert judge([Measure(SEQUENCE, 0.31, None, floors)], 4).better
-    worse = judge([Measure(SEQUENCE, 0.29, None, floors)], 4)
-    assert not worse.better
-    assert "0.300 to 0.290" in worse.why

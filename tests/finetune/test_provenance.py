@@ -28,7 +28,7 @@ MEASURES = [
     Measure("gaze loss", 2.0, 3.0, {}, False, "nats"),
     Measure("text loss", None, None, {}, False, "nats"),
 ]
-VERDICT = Verdict(True, "It is better than its base on 3 held-out images: sequence score 0.250 to 0.512.")
+VERDICT = Verdict("better", "It is better than its base (24 held-out patients): sequence score 0.250 to 0.512.")
 TRAINED = Trained(40, 12.3456, "cpu", ("rare",))
 
 
@@ -142,7 +142,7 @@ def test_everything_that_decides_an_adapter_is_told(made: Made) -> None:
     assert {"torch", "transformers", "peft", "python"} <= values["libraries"].keys()
     assert values["training"] == {"steps": 40, "seconds": 12.3, "device": "cpu"}
     assert list(measures_of(values["measures"])) == MEASURES
-    assert values["verdict"] == {"better": True, "why": VERDICT.why}
+    assert values["verdict"] == {"outcome": "better", "why": VERDICT.why, "scores": {}}
 
 
 def test_the_card_is_what_the_hub_reads(made: Made) -> None:
@@ -168,18 +168,18 @@ def test_no_name_breaks_the_front_matter(made: Made, name: str) -> None:
 
 def test_the_card_has_a_row_for_every_measure(made: Made) -> None:
     lines = made.card.splitlines()
-    first = lines.index("| measure | adapter | base | floors |") + 2
+    first = lines.index("| measure | adapter | base | gain | floors |") + 2
     rows = [
         [cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
         for line in lines[first : first + len(MEASURES)]
     ]
     assert rows == [
-        ["sequence score", "0.512", "0.250", "its own path, shuffled 0.200, chance 0.125"],
-        ["AUROC of added findings", "0.750", "0.500", "chance 0.500"],
-        ["AUROC: edema", "0.750", "0.500", "chance 0.500"],
-        ["AUROC: left | right", "1.000", "none", "chance 0.500"],
-        ["gaze loss (nats)", "2.000", "3.000", "none"],
-        ["text loss (nats)", "none", "none", "none"],
+        ["sequence score", "0.512", "0.250", "", "its own path, shuffled 0.200, chance 0.125"],
+        ["AUROC of added findings", "0.750", "0.500", "", "chance 0.500"],
+        ["AUROC: edema", "0.750", "0.500", "", "chance 0.500"],
+        ["AUROC: left | right", "1.000", "none", "", "chance 0.500"],
+        ["gaze loss (nats)", "2.000", "3.000", "", "none"],
+        ["text loss (nats)", "none", "none", "", "none"],
     ]
     assert lines[first + len(MEASURES)] == ""
 

@@ -66,7 +66,7 @@ def test_the_log_tells_the_run(uninterrupted: Path) -> None:
         assert step["grad_norm"] > 0
         assert 0 <= step["learning_rate"] <= 1e-2
     (verdict,), (end,) = events(uninterrupted / "run", "verdict"), events(uninterrupted / "run", "end")
-    assert provenance["verdict"] == {"better": verdict["better"], "why": verdict["why"]}
+    assert provenance["verdict"] == {name: verdict[name] for name in ("outcome", "why", "scores")}
     assert events(uninterrupted / "run", "held_out")[-1]["measures"] == provenance["measures"]
     ending = read_ending(uninterrupted / "run")
     assert ending is not None
@@ -226,16 +226,18 @@ def test_where_nothing_can_be_stopped_by_a_run_goes_to_its_end(
 
 
 # ---- verdict --------------------------------------------------------------------------------------------------------
-def test_an_adapter_that_is_no_better_says_so(gaze_folder: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:
+def test_with_few_held_out_patients_an_adapter_is_not_judged(
+    gaze_folder: Path, tiny_checkpoint: Path, tmp_path: Path
+) -> None:
     still = {"learning_rate": 1e-12, "heads_learning_rate": 1e-12, "num_gaze_tokens": None, "max_steps": 1}
     ending = go(quick(gaze_folder, tiny_checkpoint, **still), tmp_path / "adapter", tmp_path / "run")
     assert ending.outcome == "done"
-    assert ending.cause.startswith("It is no better than its base")
+    assert ending.cause.startswith("Too few to tell whether it is better than its base")
     provenance = read_provenance(tmp_path / "adapter")
     assert provenance is not None
-    assert provenance["verdict"] == {"better": False, "why": ending.cause}
+    assert (provenance["verdict"]["outcome"], provenance["verdict"]["why"]) == ("too few to tell", ending.cause)
     assert f"**{ending.cause}**" in (tmp_path / "adapter" / "README.md").read_text(encoding="utf-8")
-    assert events(tmp_path / "run", "verdict")[0]["better"] is False
+    assert events(tmp_path / "run", "verdict")[0]["outcome"] == "too few to tell"
 
 
 # ---- the command ----------------------------------------------------------------------------------------------------

@@ -7,14 +7,14 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from finetune.config import FinetuneConfig
-from finetune.records import Measure
+from finetune.records import UNJUDGED, Measure
 from finetune.tab.before_after import read_pairs
 from finetune.tab.charts import MOST_POINTS, comparison_chart, drawn_measures, loss_chart, measure_chart, thinned
 from finetune.tab.estimate import Estimate, estimate_time, images_seen, pace_of
 from finetune.tab.link import link_html
 from finetune.tab.runs import LOSSES, Run, RunReader, kept_events
 from finetune.tab.tables import comparison_table, count_tables, history_table, measure_table, run_label, run_table
-from finetune.tab.words import NOT_BETTER, duration
+from finetune.tab.words import VERDICT_WORDS, duration
 from frame.markup import table
 from frame.training_data import DataCount
 from tests.finetune.adapt_maker import (
@@ -29,6 +29,8 @@ from tests.finetune.adapt_maker import (
     verdict,
     write_pairs,
 )
+
+NOT_BETTER = VERDICT_WORDS["no difference seen"]
 
 CONFIG = FinetuneConfig(annotations=("data",), batch_size=4, epochs=3, held_out_share=0.2)
 
@@ -71,12 +73,17 @@ def test_lines_that_cannot_be_used_are_passed_over() -> None:
 
 def test_the_adapter_itself_says_what_it_is_worth(tmp_path: Path) -> None:
     best = Measure("AUROC", 0.95, 0.9)
-    said = {"measures": [as_values(best)], "verdict": {"better": False, "why": "Too close."}}
+    said = {"measures": [as_values(best)], "verdict": {"outcome": "no difference seen", "why": "Too close."}}
     (tmp_path / "provenance.json").write_text(json.dumps(said))
     run = make_run(adapter=tmp_path)
     assert run.measures == (best,)
     assert run.verdict is not None
     assert (run.verdict.better, run.verdict.why) == (False, "Too close.")
+    old = {"verdict": {"better": True, "why": "By the mean of mixed units."}}
+    (tmp_path / "provenance.json").write_text(json.dumps(old))
+    run = make_run(adapter=tmp_path)
+    assert run.doubt == VERDICT_WORDS["unknown"]
+    assert (run.verdict and run.verdict.better, run.verdict and run.verdict.why) == (False, UNJUDGED)
     (tmp_path / "provenance.json").write_text("no")
     again = make_run(adapter=tmp_path)
     assert again.measures == MEASURES

@@ -1,7 +1,10 @@
 """Adapters: what they change, that a swap leaves no trace, and that pickles are refused."""
 
+import json
+import os
 import pickle
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +13,15 @@ import torch
 from PIL import Image
 
 from gazevlm_core.inference import GazeEngine
-from gazevlm_core.model.adapters import GAZE_CONFIG_FILE, HEADS_FILE, AdapterError, save_adapter
+from gazevlm_core.model.adapters import (
+    GAZE_CONFIG_FILE,
+    HEADS_FILE,
+    AdapterError,
+    adapted_gaze_config,
+    adapter_stamp,
+    save_adapter,
+)
+from gazevlm_core.model.config import GazeConfig
 from gazevlm_core.model.places import UsualPlace
 from gazevlm_core.options import DiagnoseOptions, Precision
 from tests.adapter_maker import make_adapter
@@ -203,3 +214,30 @@ def test_images_are_resized_as_the_adapter_was_trained_to_see_them(
     with pytest.raises(AdapterError, match="pixel_limits"):
         engine.use_adapter(folder)
     assert patches() == own
+
+
+def test_an_adapter_that_was_trained_anew_is_another_one(adapters: tuple[Path, Path], tmp_path: Path) -> None:
+    """Also where its files have the same size and, copied with their times, the same time of writing."""
+    folder = Path(shutil.copytree(adapters[0], tmp_path / "mine"))
+    before, heads = adapter_stamp(folder), folder / HEADS_FILE
+    assert adapter_stamp(folder) == before
+    times, held = heads.stat(), heads.read_bytes()
+    time.sleep(0.02)  # longer than a file system's clock ticks
+    heads.write_bytes(held[:-1] + bytes([held[-1] ^ 1]))
+    os.utime(heads, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert heads.stat().st_mtime_ns == times.st_mtime_ns
+    assert adapter_stamp(folder) != before
+
+
+def test_an_adapter_knows_its_own_questions_or_those_of_its_base(
+    adapters: tuple[Path, Path], tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(adapters[0], tmp_path / "mine"))
+    base = GazeConfig(known_questions=("What is it?",))
+    assert adapted_gaze_config(base, folder).known_questions == base.known_questions
+    path = folder / GAZE_CONFIG_FILE
+    path.write_text(json.dumps({**json.loads(path.read_text()), "known_questions": ["Why?"]}))
+    assert adapted_gaze_config(base, folder).known_questions == ("Why?",)
+    path.write_text(json.dumps({**json.loads(path.read_text()), "known_questions": "Why?"}))
+    with pytest.raises(AdapterError, match="known_questions must be a list"):
+        adapted_gaze_config(base, folder)

@@ -1,5 +1,6 @@
 """How unlike the training images an image is: by hand, and for the checkpoint that ships."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -89,3 +90,27 @@ def test_a_model_without_a_reference_says_nothing(tiny_checkpoint: Path) -> None
     engine = GazeEngine.load(str(tiny_checkpoint), device="cpu")
     assert strangeness_of(engine, [Image.new("RGB", (224, 224))]) == [None]
     assert engine.diagnose(Image.new("RGB", (224, 224))).strangeness is None
+
+
+def test_under_an_adapter_that_changed_the_vision_tower_nobody_can_tell(engine, tmp_path: Path) -> None:
+    """The reference is of the base's features; those of the adapter lie elsewhere."""
+    from gazevlm_core.inference import UNTOLD_NOTE
+    from gazevlm_core.options import DiagnoseOptions
+    from tests.finetune.adapter_on_nano import make_nano_adapter
+
+    image, options = Image.fromarray(make_phantom(77_000, size_px=300).image).convert("RGB"), DiagnoseOptions(walks=1)
+    bare = next(engine.stream(image, options=options))
+    assert bare.strangeness is not None
+    try:
+        for vision in (False, True):
+            engine.use_adapter(make_nano_adapter(tmp_path / f"adapter-{vision}", vision=vision))
+            adapted = next(engine.stream(image, options=options))
+            assert adapted.strangeness == (None if vision else pytest.approx(bare.strangeness))
+            assert (UNTOLD_NOTE in adapted.notes) is vision
+        sized = tmp_path / "adapter-False" / "gaze_config.json"
+        sized.write_text(json.dumps({**json.loads(sized.read_text()), "pixel_limits": [20_000, 30_000]}))
+        engine.use_adapter(tmp_path / "adapter-False")
+        assert next(engine.stream(image, options=options)).strangeness is None, "images of another size"
+    finally:
+        engine.use_adapter(None)
+    assert next(engine.stream(image, options=options)).strangeness == bare.strangeness

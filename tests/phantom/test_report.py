@@ -15,7 +15,7 @@ from gazevlm_core.phantom.report import (
     presence_question,
     write_report,
 )
-from gazevlm_core.phantom.report_parser import PARSED_NAMES
+from gazevlm_core.phantom.report_parser import PARSED_NAMES, parse_claims
 from gazevlm_core.phantom.truth import FINDING_NAMES, HELD_OUT_FINDING_NAMES, Phantom, PlacedFinding, Side
 
 ALL_NAMES = FINDING_NAMES + HELD_OUT_FINDING_NAMES
@@ -148,3 +148,23 @@ def test_parser_never_raises_on_garbled_text() -> None:
 
 def test_parser_and_generator_know_the_same_findings() -> None:
     assert PARSED_NAMES == ALL_NAMES
+
+
+@pytest.mark.parametrize(("text", "claims"), [
+    ("", {}), ("No pneumothorax or effusion. Small left nodule.",
+               {"lung lesion": True, "pneumothorax": False, "pleural effusion": False}),
+    ("No edema. Edema in the left lung.", {"edema": True}), ("Effusion is absent.", {"pleural effusion": False}),
+    ("The heart and mediastinum are normal.", {"enlarged cardiomediastinum": False, "cardiomegaly": False}),
+    ("Abnormal chest radiograph.", {}), ("Clear lungs but edema.", dict.fromkeys(
+        ("lung opacity", "lung lesion", "consolidation", "atelectasis"), False) | {"edema": True}),
+])  # fmt: skip
+def test_claims_are_what_a_text_affirms_and_denies(text: str, claims: dict[str, bool]) -> None:
+    assert parse_claims(text) == claims
+
+
+def test_a_yes_or_no_is_about_what_was_asked() -> None:
+    assert parse_claims("No.", "Is there pneumothorax?") == {"pneumothorax": False}
+    assert parse_claims("Yes, small left.", "are there any support devices") == {"support devices": True}
+    assert parse_claims("No.", "Is there a bird?") == {"bird": False}
+    assert parse_claims("Nodule.", "Is there edema?") == {"lung lesion": True}
+    assert parse_claims("No.", "What are the findings?") == {}

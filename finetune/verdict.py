@@ -1,0 +1,150 @@
+"""Is an adapter better than its base? Paired intervals over held-out patients, and what they say in words.
+
+Patients are drawn again with all their images (`gazevlm_core.metrics.intervals`), the same ones for both sides of a
+comparison. Each of the scores has an interval so wide that all of them together err in one run of twenty at most
+(Bonferroni). Fewer patients than LEAST_PATIENTS give no verdict, nor does a finding that fewer than LEAST_OF_EACH of
+them have or lack: percentile intervals of so few are too narrow.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from finetune.cases import Case, patient_groups
+from finetune.records import BASE, Gain, Judgement, Measure, Verdict
+from gazevlm_core.metrics.intervals import Estimate, estimate_of, patient_counts, ratio_samples
+from gazevlm_core.metrics.labels import macro_auroc
+
+SEQUENCE, AUROC, ADDED = "sequence score", "AUROC", "AUROC of added findings"
+MAIN = (SEQUENCE, AUROC, ADDED)  # what the verdict goes by
+LEAST_PATIENTS, LEAST_OF_EACH = 20, 10
+CONFIDENCE = 1 - 0.05 / len(MAIN)
+CHANCE = 0.5
+HEADS: Mapping[Judgement, str] = {
+    "better": "It is better than its base",
+    "worse": "It is worse than its base",
+    "no difference seen": "No difference from its base was seen",
+    "too few to tell": "Too few to tell whether it is better than its base",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Resampled:
+    """Patients of held-out images, drawn again and again.
+
+    Args:
+        patients: [N], the patient of each image.
+        counts: float64 [R, N], how often each image is drawn.
+    """
+
+    patients: np.ndarray
+    counts: np.ndarray
+
+    @classmethod
+    def of(cls, cases: Sequence[Case], seed: int) -> "Resampled":
+        """The patients of images, drawn by a seed."""
+        patients = np.array(patient_groups(cases))
+        return cls(patients, patient_counts(patients, seed=seed))
+
+    def mean_gain(self, own: np.ndarray, other: np.ndarray, against: str) -> Gain:
+        """Gain of a score that every image has; NaN, in both, for an image without.
+
+        Args:
+            own, other: float [N], per image.
+            against: whose score `other` is.
+        """
+        known = ~np.isnan(own)
+        patients = len(np.unique(self.patients[known]))
+        if patients < LEAST_PATIENTS:
+            return Gain(against, patients)
+        gains = np.where(known, own - other, 0.0)
+        samples = ratio_samples(gains, known.astype(np.float64), self.counts)
+        return _gain(against, patients, estimate_of(float(gains[known].mean()), samples, CONFIDENCE))
+
+    def auroc_gain(self, labels: np.ndarray, own: np.ndarray, other: np.ndarray | None, against: str) -> Gain:
+        """Gain of the mean AUROC over the findings that enough patients have and lack.
+
+        Args:
+            labels: float [N, F] of 1, 0 and NaN.
+            own: float [N, F], probabilities.
+            other: of whom it is compared with; None for chance.
+            against: whose probabilities `other` is.
+        """
+        patients = len(np.unique(self.patients[~np.isnan(labels).all(axis=1)]))
+        enough = [
+            column for column in range(labels.shape[1])
+            if min(len(np.unique(self.patients[labels[:, column] == value])) for value in (0, 1)) >= LEAST_OF_EACH
+        ]  # fmt: skip
+        if patients < LEAST_PATIENTS or not enough:
+            return Gain(against, patients)
+        names = list(map(str, enough))
+        ours = macro_auroc(labels[:, enough], own[:, enough], names, self.counts)
+        before, samples = CHANCE, np.full(len(self.counts), CHANCE)
+        if other is not None:
+            theirs = macro_auroc(labels[:, enough], other[:, enough], names, self.counts)
+            before, samples = theirs.macro.value, theirs.samples
+        return _gain(
+            against, patients, estimate_of(ours.macro.value - before, ours.samples - samples, CONFIDENCE)
+        )
+
+
+def _gain(against: str, patients: int, estimate: Estimate) -> Gain:
+    return Gain(against, patients, float(estimate.value), float(estimate.low), float(estimate.high))
+
+
+def judge_gain(gain: Gain) -> Judgement:
+    """What one interval says."""
+    if gain.low is None or gain.high is None:
+        return "too few to tell"
+    return "better" if gain.low > 0 else "worse" if gain.high < 0 else "no difference seen"
+
+
+def judge(found: Sequence[Measure], patients: int) -> Verdict:
+    """Whether an adapter is better than its base: by the intervals of the main measures.
+
+    Args:
+        found: from `held_out.measures`.
+        patients: held-out patients behind them.
+    """
+    compared = [one for one in found if one.name in MAIN and one.value is not None and one.gain is not None]
+    scores = {one.name: judge_gain(one.gain) for one in compared if one.gain is not None}
+    if not compared:
+        return Verdict("too few to tell", f"Nothing could be compared with the base on {_patients(patients)}.")
+    outcome = _overall(list(scores.values()))
+    head = HEADS[outcome]
+    if outcome == "worse" and "better" in scores.values():
+        head += f" in {_named(scores, 'worse')}, though better in {_named(scores, 'better')}"
+    needs = f", of which a verdict needs {LEAST_PATIENTS}" if patients < LEAST_PATIENTS else ""
+    words = "; ".join(_score_words(one, scores[one.name]) for one in compared)
+    return Verdict(outcome, f"{head} ({_patients(patients)}{needs}): {words}.", scores)
+
+
+def _overall(scores: Sequence[Judgement]) -> Judgement:
+    order: tuple[Judgement, ...] = ("worse", "better", "no difference seen")
+    return next((one for one in order if one in scores), "too few to tell")
+
+
+def _named(scores: Mapping[str, Judgement], outcome: str) -> str:
+    return " and ".join(name for name, one in scores.items() if one == outcome)
+
+
+def _score_words(measure: Measure, outcome: Judgement) -> str:
+    """E.g. "sequence score 0.200 to 0.500, gain 0.300 [0.210, 0.390]: better"."""
+    gain, value = measure.gain, f"{measure.value:.3f}"
+    assert gain is not None  # see `judge`
+    if gain.against == BASE and measure.base is not None:
+        words = f"{measure.name} {measure.base:.3f} to {value}"
+    else:
+        floor = measure.floors.get(gain.against)
+        beside = gain.against if floor is None else f"{gain.against} {floor:.3f}"
+        words = f"{measure.name} {value}, which the base does not have, beside the floor: {beside}"
+    if gain.value is None:
+        return f"{words}: {outcome}" + ("" if gain.patients < LEAST_PATIENTS else (
+            f", since no finding is there in {LEAST_OF_EACH} patients and absent in {LEAST_OF_EACH}"
+        ))  # fmt: skip
+    return f"{words}, gain {gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]: {outcome}"
+
+
+def _patients(number: int) -> str:
+    return f"{number} held-out patient{'' if number == 1 else 's'}"

@@ -1,0 +1,122 @@
+"""Is an adapter better than its base? What noise, a better adapter and too few patients are told, and how."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from finetune.records import BASE, PROVENANCE_FILE, UNJUDGED, Gain, Measure, Verdict, read_provenance, verdict_of
+from finetune.verdict import ADDED, AUROC, LEAST_OF_EACH, LEAST_PATIENTS, MAIN, SEQUENCE, Resampled, judge
+from gazevlm_core.metrics.intervals import patient_counts
+
+SETS, RESAMPLES = 200, 400
+CHANCE, SHUFFLED = "chance", "its own path, shuffled"
+
+
+def simulated(patients: int, better_by: float, rng: np.random.Generator) -> Verdict:
+    """The verdict on made-up scores: base and adapter share what is hard about an image, and each has noise of its own.
+
+    Args:
+        patients: held out, with two images each.
+        better_by: how much more the adapter knows; 0 for an adapter that is noise beside its base.
+        rng: draws everything.
+    """
+    owners = np.repeat(np.arange(patients), 2)
+    drawn = Resampled(owners, patient_counts(owners, RESAMPLES, seed=int(rng.integers(2**31))))
+    hard = rng.normal(0, 0.1, len(owners))
+    own, other = (hard + rng.normal(more, 0.1, len(owners)) for more in (better_by / 5, 0.0))
+    labels = np.repeat((rng.random((patients, 2)) < 0.4).astype(float), 2, axis=0)
+    ours, theirs = (labels * knows + rng.normal(0, 1, labels.shape) for knows in (1 + better_by, 1.0))
+    added = np.repeat((rng.random((patients, 1)) < 0.5).astype(float), 2, axis=0)
+    found = [
+        Measure(SEQUENCE, 0.3, 0.3, gain=drawn.mean_gain(own, other, BASE)),
+        Measure(AUROC, 0.7, 0.7, gain=drawn.auroc_gain(labels, ours, theirs, BASE)),
+        Measure(ADDED, 0.5, None, gain=drawn.auroc_gain(
+            added, added * better_by + rng.normal(0, 1, added.shape), None, CHANCE)),
+    ]  # fmt: skip
+    return judge(found, patients)
+
+
+@pytest.mark.parametrize("patients", [LEAST_PATIENTS, 40])
+def test_noise_is_called_better_in_one_of_twenty_held_out_sets_at_most(patients: int) -> None:
+    """Without an interval, by the sign of a mean, it was half of them."""
+    rng = np.random.default_rng(patients)
+    outcomes = [simulated(patients, 0.0, rng).outcome for _ in range(SETS)]
+    assert outcomes.count("better") <= 0.05 * SETS
+    assert outcomes.count("no difference seen") >= 0.85 * SETS
+
+
+def test_a_better_adapter_is_found_with_enough_patients_and_a_worse_one_too() -> None:
+    rng = np.random.default_rng(1)
+    assert [simulated(60, 1.0, rng).outcome for _ in range(20)].count("better") >= 19
+    assert [simulated(60, -1.0, rng).outcome for _ in range(20)].count("worse") >= 19
+
+
+@pytest.mark.parametrize("patients", [1, 3, LEAST_PATIENTS - 1])
+def test_few_patients_give_no_verdict(patients: int) -> None:
+    rng = np.random.default_rng(2)
+    for better_by in (-9.0, 0.0, 9.0):
+        verdict = simulated(patients, better_by, rng)
+        assert verdict.outcome == "too few to tell"
+        assert set(verdict.scores.values()) == {"too few to tell"}
+        assert f"of which a verdict needs {LEAST_PATIENTS}" in verdict.why
+
+
+def test_a_finding_that_few_have_gives_no_auroc_verdict() -> None:
+    patients = np.arange(60)
+    drawn = Resampled(patients, patient_counts(patients, RESAMPLES))
+    labels = np.zeros((60, 2))
+    labels[: LEAST_OF_EACH - 1, 0] = 1  # one too few; and nobody has the other
+    gain = drawn.auroc_gain(labels, labels, 1 - labels, BASE)
+    assert gain == Gain(BASE, 60)
+    why = judge([Measure(AUROC, 1.0, 0.0, gain=gain)], 60).why
+    assert f"since no finding is there in {LEAST_OF_EACH} patients and absent in {LEAST_OF_EACH}" in why
+    labels[: LEAST_OF_EACH, 0] = 1
+    assert drawn.auroc_gain(labels, labels, 1 - labels, BASE) == Gain(BASE, 60, 1.0, 1.0, 1.0)
+
+
+def gained(low: float, high: float, against: str = BASE) -> Gain:
+    return Gain(against, 30, (low + high) / 2, low, high)
+
+
+UP, DOWN, EVEN, FEW = gained(0.1, 0.3), gained(-0.3, -0.1), gained(-0.1, 0.3), Gain(BASE, 30)
+
+
+@pytest.mark.parametrize(("gains", "outcome"), [
+    ((UP,), "better"), ((UP, EVEN, FEW), "better"), ((EVEN,), "no difference seen"),
+    ((EVEN, FEW), "no difference seen"), ((DOWN,), "worse"), ((UP, DOWN), "worse"),
+    ((FEW,), "too few to tell"), ((gained(0.0, 0.2),), "no difference seen"),
+])  # fmt: skip
+def test_better_needs_a_gain_and_no_loss(gains: tuple[Gain, ...], outcome: str) -> None:
+    found = [Measure(name, 0.5, 0.3, gain=gain) for name, gain in zip(MAIN, gains, strict=False)]
+    assert judge(found, 30).outcome == outcome
+
+
+def test_the_words_name_figures_intervals_and_floors() -> None:
+    measures = [
+        Measure(SEQUENCE, 0.31, None, {SHUFFLED: 0.21}, gain=gained(0.05, 0.15, SHUFFLED)),
+        Measure(AUROC, 0.7, 0.8, gain=gained(-0.15, -0.05)),
+        Measure("order gain", 1.0, 0.0), Measure(ADDED, None, None),
+    ]  # fmt: skip
+    verdict = judge(measures, 30)
+    assert verdict.scores == {SEQUENCE: "better", AUROC: "worse"}
+    assert verdict.why == (
+        "It is worse than its base in AUROC, though better in sequence score (30 held-out patients): sequence score "
+        "0.310, which the base does not have, beside the floor: its own path, shuffled 0.210, gain +0.100 [+0.050, "
+        "+0.150]: better; AUROC 0.800 to 0.700, gain -0.100 [-0.150, -0.050]: worse."
+    )
+    assert judge(measures[2:], 1).why == "Nothing could be compared with the base on 1 held-out patient."
+
+
+# ---- files ----------------------------------------------------------------------------------------------------------
+def test_the_verdict_of_an_earlier_version_counts_as_unknown(tmp_path: Path) -> None:
+    old = {"better": True, "why": "It is better than its base on 3 held-out images: AUROC 0.500 to 0.501."}
+    (tmp_path / PROVENANCE_FILE).write_text(json.dumps({"verdict": old}))
+    values = read_provenance(tmp_path)
+    assert values is not None
+    assert values["verdict"] == {"outcome": "unknown", "why": UNJUDGED, "scores": {}}
+    assert verdict_of(old) == Verdict("unknown", UNJUDGED)
+    new = {"outcome": "worse", "why": "Because.", "scores": {AUROC: "worse"}}
+    assert verdict_of(new) == Verdict("worse", "Because.", {AUROC: "worse"})
+    assert verdict_of(None) is None
