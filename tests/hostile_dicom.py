@@ -4,7 +4,6 @@ import struct
 from collections.abc import Iterator
 
 import numpy as np
-from pydicom.encaps import encapsulate
 from pydicom.uid import (
     MPEG4HP41,
     DeflatedExplicitVRLittleEndian,
@@ -81,7 +80,7 @@ def _wrong_files() -> Iterator[tuple[str, bytes, str]]:
     yield "made_up.dcm", jpeg_ls.replace(JPEGLSLossless.encode(), b"1.2.840.10008.1.2.4.99"), "compressed in a way"
     start = good.index(b"\x08\x00\x16\x00")
     deflated = dicom(GREY, DeflatedExplicitVRLittleEndian)
-    deflated_start = _end_of_meta(deflated)
+    deflated_start = end_of_meta(deflated)
     bomb = struct.pack("<HH2sHI", 0x0009, 0x0010, b"OB", 0, 300 * 2**20) + bytes(300 * 2**20)
     yield "deflate_bomb.dcm", deflated[:deflated_start] + deflate(bomb), "absurdly large"
     yield "cut_deflate.dcm", deflated[:deflated_start] + deflate(good[start:])[:-500], "cut short"
@@ -99,7 +98,7 @@ def _wrong_files() -> Iterator[tuple[str, bytes, str]]:
         b"\x28\x00\x51\x10DS\x02\x002 ", b"\x28\x00\x51\x10DS\x12\x00" + SECRET.encode()), "export"
 
 
-def _end_of_meta(file: bytes) -> int:
+def end_of_meta(file: bytes) -> int:
     """Where the data set begins: behind the file meta group, whose length is its first element."""
     return 144 + struct.unpack_from("<I", file, 140)[0]
 
