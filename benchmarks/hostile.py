@@ -8,6 +8,7 @@ A crash is any end but a picture or an `ImageError`, and any load that takes lon
 peak of the resident memory is read from /proc. The corpus is made by `tests.hostile_corpus` and its neighbours.
 """
 
+import multiprocessing
 import os
 import re
 import signal
@@ -16,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Annotated
 
@@ -59,6 +61,14 @@ class Tally:
         self.above_mb, self.seconds = max(self.above_mb, above_mb), max(self.seconds, load.seconds)
         if load.end == "crashed" or above_mb > MOST_MB or twin.end != "shown":
             self.faults.append(f"{name}: {load.end}, {above_mb:.0f} MB above its twin, {load.seconds:.1f} s")
+
+
+def serve(calls: Connection) -> None:
+    """Measure one path after another, in a process that holds nothing of the corpus."""
+    from gazevlm_core.images import dicom  # noqa: F401 - loaded before the processes are forked, as in a running server
+
+    while (path := calls.recv()) is not None:
+        calls.send(measure(path))
 
 
 def measure(path: Path) -> Load:
@@ -116,30 +126,40 @@ def main(only: Annotated[str, typer.Option(help="Only files whose kind or name h
     """Measure, print the table, and end with 1 where a file crashed or took more than it may."""
     tallies: dict[str, Tally] = {}
     twins: dict[bytes, Load] = {}
-    from gazevlm_core.images import dicom  # noqa: F401 - loaded before the processes are forked, as in a running server
+    context = multiprocessing.get_context("fork")
+    calls, far_end = context.Pipe()
+    server = context.Process(target=serve, args=(far_end,))
+    server.start()
+
+    def measured(path: Path) -> Load:
+        calls.send(path)
+        return calls.recv()
 
     with tempfile.TemporaryDirectory() as folder:
         for group, name, path, twin in corpus(Path(folder), only):
             content = twin.read_bytes()
             if content not in twins:
-                twins[content] = measure(twin)
-            tallies.setdefault(group, Tally()).add(f"{group}: {name}", measure(path), twins[content])
+                twins[content] = measured(twin)
+            tallies.setdefault(group, Tally()).add(f"{group}: {name}", measured(path), twins[content])
+    calls.send(None)
+    server.join()
     row = "{:22} {:>6} {:>8} {:>6} {:>8} {:>16} {:>10}"
     print(row.format("kind", "files", "refused", "shown", "crashes", "MB above twin", "longest s"))  # noqa: T201
     for group, tally in [*tallies.items(), ("all", _sum(tallies))]:
-        figures = tally.files, tally.refused, tally.shown, tally.crashes, f"{tally.above_mb:.0f}", f"{tally.seconds:.1f}"
-        print(row.format(group, *figures))  # noqa: T201
+        counts = tally.files, tally.refused, tally.shown, tally.crashes
+        print(row.format(group, *counts, f"{tally.above_mb:.0f}", f"{tally.seconds:.1f}"))  # noqa: T201
     faults = [fault for tally in tallies.values() for fault in tally.faults]
     print(*faults, sep="\n", end="\n" * bool(faults))  # noqa: T201
     raise typer.Exit(bool(faults))
 
 
 def _sum(tallies: dict[str, Tally]) -> Tally:
-    values = tallies.values()
-    return Tally(
-        *(sum(getattr(tally, name) for tally in values) for name in ("files", "refused", "shown", "crashes")),
-        max((tally.above_mb for tally in values), default=0.0), max((tally.seconds for tally in values), default=0.0),
-    )  # fmt: skip
+    whole = Tally()
+    for tally in tallies.values():
+        for name in ("files", "refused", "shown", "crashes"):
+            setattr(whole, name, getattr(whole, name) + getattr(tally, name))
+        whole.above_mb, whole.seconds = max(whole.above_mb, tally.above_mb), max(whole.seconds, tally.seconds)
+    return whole
 
 
 if __name__ == "__main__":

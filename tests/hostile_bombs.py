@@ -13,7 +13,8 @@ from PIL import Image
 
 from tests.hostile_corpus import SIDE_PX, grey_tiff, picture, png_chunk, saved, tiff_of
 
-FILL_BYTES = 40 << 20  # what is written out, of a file that may have 64 MiB
+FILL_BYTES = 22 << 20  # what is written out: just below what a file may hold beside its picture
+LARGE_BYTES = 60 << 20  # what is far above it, and below what a file may have at all
 INFLATED_MIB = 1024  # what a compressed stream hides
 GREY_ROWS = (b"\0" + bytes(range(SIDE_PX))) * SIDE_PX
 STRIP = bytes(range(SIDE_PX)) * SIDE_PX
@@ -36,6 +37,7 @@ def raster_bombs() -> Iterator[Bomb]:
     for group, bombs, twin in groups:
         for name, make in bombs():
             yield Bomb(group, name, make, twin)
+        yield Bomb(group, "a long tail", lambda twin=twin: twin + bytes(LARGE_BYTES), twin)
 
 
 def zeros(mebibytes: int, wbits: int = -zlib.MAX_WBITS, start: bytes = b"") -> bytes:
@@ -133,12 +135,12 @@ def _webps() -> Iterator[tuple[str, Callable[[], bytes]]]:
 
 
 def _surplus_tiff(file: bytes, surplus: bytes, strip: bytes | None = None, compression: int | None = None) -> bytes:
-    """A little-endian TIFF of one strip, as Pillow saves it, whose strip goes on with surplus data at the file's end."""
+    """A little-endian TIFF of one strip, as Pillow saves it, whose strip goes on with surplus data."""
     directory = struct.unpack_from("<I", file, 4)[0]
     entries = {}
     for number in range(struct.unpack_from("<H", file, directory)[0]):
         at = directory + 2 + 12 * number
-        tag, kind, count, value = struct.unpack_from("<HHII", file, at)
+        tag, kind, _, value = struct.unpack_from("<HHII", file, at)
         entries[tag] = at, value & 0xFFFF if kind == 3 else value
     (offset_at, offset), (bytes_at, length) = entries[273], entries[279]
     content = (file[offset:offset + length] if strip is None else strip) + surplus

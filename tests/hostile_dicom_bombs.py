@@ -30,8 +30,8 @@ from tests.dicom_samples import (
     dicom_rle,
     jpeg_lossless,
 )
-from tests.hostile_bombs import FILL_BYTES, INFLATED_MIB, Bomb, zeros
-from tests.hostile_corpus import saved, picture
+from tests.hostile_bombs import FILL_BYTES, INFLATED_MIB, LARGE_BYTES, Bomb, zeros
+from tests.hostile_corpus import picture, saved
 from tests.hostile_dicom import end_of_meta
 
 SIDE_PX = 64
@@ -57,7 +57,8 @@ def _natives() -> Iterator[tuple[str, Maker, bytes]]:
         yield f"surplus, {syntax.name}", lambda raw=raw, syntax=syntax: dicom_bytes(
             raw, DEEP.tobytes() + bytes(FILL_BYTES), syntax), twin
     twin = dicom(DEEP)
-    yield "trailing data", lambda: twin + bytes(FILL_BYTES), twin
+    for fill in (FILL_BYTES, LARGE_BYTES):
+        yield f"trailing data, {fill >> 20} MiB", lambda fill=fill: twin + bytes(fill), twin
     colour = np.stack([GREY] * 3, axis=-1)
     yield "surplus, colour", lambda: dicom_bytes(
         dicom_dataset(colour), colour.tobytes() + bytes(FILL_BYTES)), dicom(colour)
@@ -94,6 +95,7 @@ def _headers() -> Iterator[tuple[str, Maker, bytes]]:
     yield "thousands of different elements", lambda: head + sequence + (item + crowd) * 40 + tail, twin
     yield "millions of items", lambda: head + sequence + (ITEM + bytes(4)) * many + tail, twin
     yield "a long value", lambda: head + private + struct.pack("<I", FILL_BYTES) + bytes(FILL_BYTES) + tail, twin
+    yield "a longer value", lambda: head + private + struct.pack("<I", LARGE_BYTES) + bytes(LARGE_BYTES) + tail, twin
     yield "a long value without length", lambda: head + private + UNDEFINED + bytes(FILL_BYTES) + END + tail, twin
     yield "a value of many fragments", lambda: head + private + UNDEFINED + (ITEM + bytes(4)) * many + END + tail, twin
     place = twin.rindex(b"\xe0\x7f\x10\x00OW")
@@ -119,7 +121,8 @@ def _rles() -> Iterator[tuple[str, Maker, bytes]]:
     twin, runs = dicom_rle(DEEP), b"\x81\x07" * (SIDE_PX**2 // 128)
     yield "surplus runs", lambda: _encapsulated(DEEP, RLELossless, rle(runs + b"\x81\0" * 30_000, runs)), twin
     yield "runs of nothing", lambda: dicom_frame(DEEP, rle(b"\x80" * FILL_BYTES + runs, runs), RLELossless), twin
-    yield "surplus of the size", lambda: dicom_frame(DEEP, rle(runs, runs + b"\x81\0" * (FILL_BYTES // 2)), RLELossless), twin
+    long = runs + b"\x81\0" * (FILL_BYTES // 2)
+    yield "surplus of the size", lambda: dicom_frame(DEEP, rle(runs, long), RLELossless), twin
     yield "millions of fragments", lambda: _encapsulated(DEEP, RLELossless, *[b""] * (FILL_BYTES // 8)), twin
     yield "a long table of offsets", lambda: dicom_bytes(
         dicom_dataset(DEEP), ITEM + struct.pack("<I", FILL_BYTES) + bytes(FILL_BYTES) + END, RLELossless), twin
@@ -148,7 +151,8 @@ def _jpegs() -> Iterator[tuple[str, Maker, bytes]]:
             p, s, f + bytes(len(f) % 2), *[bytes(1 << 20)] * (FILL_BYTES >> 20)), twin
         yield f"empty segments, {name}", lambda w=wrapped, f=frame: w(f[:2] + b"\xff\xfe\0\x02" * 16_000 + f[2:]), twin
         box = b"\xff\xeb" + struct.pack(">H", 60_000) + b"JP\0\x01\0\0\0\x01" + b"\0\0\xea\x00RESI" + second[:59_974]
-        yield f"a second picture in a box, {name}", lambda w=wrapped, f=frame, b=box[:60_002]: w(f[:2] + b + f[2:]), twin
+        boxed = frame[:2] + box[:60_002] + frame[2:]
+        yield f"a second picture in a box, {name}", lambda w=wrapped, f=boxed: w(f), twin
         hierarchy = struct.pack(">HHBHHB", 0xFFDE, 11, 8, 16_000, 16_000, 1) + b"\x01\x11\0"
         yield f"a larger hierarchy, {name}", lambda w=wrapped, f=frame, h=hierarchy: w(f[:2] + h + f[2:]), twin
     yield "surplus, JPEG-LS", lambda: dicom_frame(DEEP, b"\xff\xd8" + bytes(FILL_BYTES), JPEGLSLossless), dicom(DEEP)

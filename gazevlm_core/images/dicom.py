@@ -135,6 +135,19 @@ def decode_dicom(data: bytes, limits: ImageLimits, wait_turn: Callable[[int], No
     return Image.fromarray(stored_to_grey(_stored_values(pixels, dataset), dataset)).convert("RGB")
 
 
+def dicom_size(start: bytes, limits: ImageLimits) -> tuple[int, int]:
+    """Width and height alone, checked, from the first bytes of a file.
+
+    Raises:
+        ImageError: refused with a reason. Other exceptions mean that the file is damaged.
+    """
+    dataset, place, _ = _read(start)
+    if place is None:
+        raise ImageError(_ABSURD_HEADER)
+    shape = _check_header(dataset, place, limits)
+    return shape.columns, shape.rows
+
+
 def _read(data: bytes) -> tuple[Dataset, _Place, Callable[[int], bytes]]:
     """The wanted elements up to the pixel data, with the transfer syntax in `file_meta`.
 

@@ -18,13 +18,14 @@ ORIENTATION_TAG = 274
 # A progressive JPEG needs about ten scans; each costs a pass over the whole image.
 MAX_JPEG_SCANS = 100
 
-_JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _JPEG_READABLE = frozenset({0xC0, 0xC1, 0xC2, 0xC9, 0xCA})  # baseline, extended, progressive, their arithmetic forms
 JPEG_DROPPED = frozenset({*range(0xE1, 0xEE), 0xEF, 0xFE})  # metadata; APP0 (JFIF) and APP14 (Adobe) tell the colours
 _JPEG_MARKER = re.compile(rb"\xff[\x01-\xfe]")  # fill bytes and stray ones are passed over, as by libjpeg
 _JPEG_ENTROPY_END = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 # An honest picture needs a few dozen segments; one with much metadata about a thousand (each holds up to 64 KiB).
 _MAX_JPEG_SEGMENTS, _MAX_WEBP_CHUNKS = 10_000, 1000
+LONGEST_EXIF = 1 << 16  # as in a JPEG; the orientation stands in its first directory
 _MAX_JPEG_TABLE_BYTES = 1 << 20  # of all that is kept beside the scans
 _WEBP_KEPT, _WEBP_ALPHA = (b"VP8X", b"ALPH", b"VP8 ", b"VP8L"), 0x10
 
@@ -107,7 +108,7 @@ def read_jpeg(data: bytes) -> RasterHeader:
     kept, orientation = [], 1
     frame: JpegFrame | None = None
     for marker, start, end in jpeg_segments(data):
-        if marker in _JPEG_FRAMES:
+        if marker in JPEG_FRAMES:
             frame = jpeg_frame(data, start)
             if marker not in _JPEG_READABLE or frame.precision_bits != 8:
                 raise ImageError("This JPEG is lossless or deeper than 8 bits; save it as PNG or 8-bit JPEG.")
@@ -169,24 +170,31 @@ def read_webp(data: bytes) -> RasterHeader:
         body = position + 8
         if kind in _WEBP_KEPT:
             kept.setdefault(kind, (body, min(body + length, end_of_file)))
-        if kind == b"VP8X":
-            sizes.append((1 + int.from_bytes(data[body + 4:body + 7], "little"),
-                          1 + int.from_bytes(data[body + 7:body + 10], "little")))
-        elif kind == b"VP8 ":
-            width_px, height_px = struct.unpack_from("<HH", data, body + 6)
-            sizes.append((width_px & 0x3FFF, height_px & 0x3FFF))  # the two upper bits ask for a scaled display
-        elif kind == b"VP8L":
-            bits = struct.unpack_from("<I", data, body + 1)[0]
-            sizes.append((1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)))
-        elif kind in (b"ANIM", b"ANMF"):
+            sizes.append(webp_size(data, position))
+        if kind in (b"ANIM", b"ANMF"):
             raise ImageError("This WebP is animated; save the one frame that matters as PNG.")
-        elif kind == b"EXIF":
-            orientation = exif_orientation(data[body:body + length])
+        if kind == b"EXIF":
+            orientation = exif_orientation(data[body:body + min(length, LONGEST_EXIF)])
         position = body + length + length % 2
     else:
         raise ImageError(f"This WebP is made of more than {_MAX_WEBP_CHUNKS:,} chunks; export it again.")
     size = max(size[0] for size in sizes), max(size[1] for size in sizes)
     return RasterHeader(*size, orientation, partial(_strip_webp, data, kept, coded_bytes(*size)))
+
+
+def webp_size(data: bytes, position: int) -> tuple[int, int]:
+    """The size that the chunk at this position names, (0, 0) where it names none."""
+    kind, body = data[position:position + 4], position + 8
+    if kind == b"VP8X":
+        width_px, height_px = (int.from_bytes(data[at:at + 3], "little") for at in (body + 4, body + 7))
+        return 1 + width_px, 1 + height_px
+    if kind == b"VP8 ":
+        width_px, height_px = struct.unpack_from("<HH", data, body + 6)
+        return width_px & 0x3FFF, height_px & 0x3FFF  # the two upper bits ask for a scaled display
+    if kind == b"VP8L":
+        bits = struct.unpack_from("<I", data, body + 1)[0]
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    return 0, 0
 
 
 def _strip_webp(data: bytes, kept: dict[bytes, tuple[int, int]], room: int) -> bytes:

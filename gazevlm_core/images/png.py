@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from gazevlm_core.images.base import ImageError
-from gazevlm_core.images.headers import RasterHeader, exif_orientation
+from gazevlm_core.images.headers import LONGEST_EXIF, RasterHeader, exif_orientation
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _LONGEST = {b"IHDR": 13, b"PLTE": 768, b"tRNS": 256}  # what is kept beside the pixels, and its bytes
@@ -40,7 +40,7 @@ def read_png(data: bytes) -> RasterHeader:
         elif kind == b"acTL" and struct.unpack_from(">I", data, position + 8)[0] > 1:
             raise ImageError("This PNG is animated; save the one frame that matters as a plain PNG.")
         elif kind == b"eXIf":
-            orientation = exif_orientation(data[position + 8:end - 4])
+            orientation = exif_orientation(data[position + 8:min(end - 4, position + 8 + LONGEST_EXIF)])
         elif kind == b"IEND":
             width_px, height_px = struct.unpack_from(">II", kept[b"IHDR"], 8)
             return RasterHeader(width_px, height_px, orientation, partial(_strip, data, kept, packed))

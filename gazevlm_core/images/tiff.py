@@ -4,6 +4,7 @@ Layout after TIFF 6.0 and BigTIFF: a header of 8 or 16 bytes, then a directory o
 """
 
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from gazevlm_core.images.base import ImageError, ImageLimits
@@ -49,6 +50,29 @@ def _layout(data: bytes) -> _Layout:
     if b"+" in data[2:4]:
         return _Layout(order, count="Q", head="HHQ", pointer="Q", first=8)
     return _Layout(order, count="H", head="HHI", pointer="I", first=4)
+
+
+def tiff_size(start: bytes, read_at: Callable[[int, int], bytes]) -> tuple[int, int]:
+    """Width and height alone, wherever in the file the directory is.
+
+    Args:
+        start: the first bytes of the file.
+        read_at: gives so many bytes (or those that are there) of the file from an offset.
+
+    Raises:
+        ImageError, struct.error, KeyError: no directory that can be true.
+    """
+    layout = _layout(start)
+    entry_bytes = layout.size(layout.head) + layout.size(layout.pointer)
+    block = read_at(layout.read(layout.pointer, start, layout.first)[0], 8 + _MOST_ENTRIES * entry_bytes)
+    numbers = {}
+    for index in range(min(layout.read(layout.count, block, 0)[0], _MOST_ENTRIES)):
+        at = layout.size(layout.count) + index * entry_bytes
+        tag, kind, _ = layout.read(layout.head, block, at)
+        if tag in (WIDTH, HEIGHT):
+            form = {3: "H", 4: "I", 16: "Q"}[kind]
+            numbers[tag] = layout.read(form, block, at + layout.size(layout.head))[0]
+    return numbers[WIDTH], numbers[HEIGHT]
 
 
 def read_tiff(data: bytes, limits: ImageLimits) -> RasterHeader:
