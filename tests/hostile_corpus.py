@@ -132,7 +132,7 @@ def _jpegs() -> Iterator[tuple[str, bytes, str]]:
     good = saved(picture(), "JPEG")
     yield "cut_in_half.jpg", good[: len(good) // 2], "cut short"
     yield "header_only.jpg", good[:200], "cut short"
-    yield "start_only.jpg", b"\xff\xd8\xff", "damaged"
+    yield "start_only.jpg", b"\xff\xd8\xff", "cut short"
     frame = good.index(b"\xff\xc0")
     yield "huge_claim.jpg", good[:frame + 5] + b"\xff\xff\xff\xff" + good[frame + 9:], "16384"
     yield "zero_height.jpg", good[:frame + 5] + b"\0\0" + good[frame + 7:], "no pixels"

@@ -4,7 +4,6 @@ import struct
 from collections.abc import Iterator
 
 import numpy as np
-from pydicom.encaps import encapsulate
 from pydicom.uid import (
     MPEG4HP41,
     DeflatedExplicitVRLittleEndian,
@@ -81,9 +80,9 @@ def _wrong_files() -> Iterator[tuple[str, bytes, str]]:
     yield "made_up.dcm", jpeg_ls.replace(JPEGLSLossless.encode(), b"1.2.840.10008.1.2.4.99"), "compressed in a way"
     start = good.index(b"\x08\x00\x16\x00")
     deflated = dicom(GREY, DeflatedExplicitVRLittleEndian)
-    deflated_start = _end_of_meta(deflated)
+    deflated_start = end_of_meta(deflated)
     bomb = struct.pack("<HH2sHI", 0x0009, 0x0010, b"OB", 0, 300 * 2**20) + bytes(300 * 2**20)
-    yield "deflate_bomb.dcm", deflated[:deflated_start] + deflate(bomb), "256 MiB"
+    yield "deflate_bomb.dcm", deflated[:deflated_start] + deflate(bomb), "absurdly large"
     yield "cut_deflate.dcm", deflated[:deflated_start] + deflate(good[start:])[:-500], "cut short"
     yield "not_deflated.dcm", deflated[:deflated_start] + good[start:], "damaged"
     item = b"\xfe\xff\x00\xe0\xff\xff\xff\xff"
@@ -99,7 +98,7 @@ def _wrong_files() -> Iterator[tuple[str, bytes, str]]:
         b"\x28\x00\x51\x10DS\x02\x002 ", b"\x28\x00\x51\x10DS\x12\x00" + SECRET.encode()), "export"
 
 
-def _end_of_meta(file: bytes) -> int:
+def end_of_meta(file: bytes) -> int:
     """Where the data set begins: behind the file meta group, whose length is its first element."""
     return 144 + struct.unpack_from("<I", file, 140)[0]
 
@@ -123,11 +122,9 @@ def _wrong_frames() -> Iterator[tuple[str, bytes, str]]:
     header = rle.rindex(b"\xe0\x7f\x10\x00") + 12 + 8 + 4 + 8  # the offset table holds one offset
     yield "rle_segments.dcm", rle[:header] + b"\x0f" + rle[header + 1:], "contradict"
     yield "rle_offsets.dcm", rle[:header + 4] + b"\xff\xff\xff\xff" + rle[header + 8:], "damaged"
-    bomb = struct.pack("<16I", 2, 64, 64 + 20_000, *[0] * 13) + b"\x81\0" * 10_000 * 2
-    yield "rle_bomb.dcm", dicom_frame(GREY, bomb, RLELossless), "contradict"
     short = struct.pack("<16I", 2, 64, 66, *[0] * 13) + b"\x81\0" * 2
     yield "rle_short.dcm", dicom_frame(GREY, short, RLELossless), "damaged"
-    fragments = encapsulate([b"ab"])[:8] + b"\xfe\xff\x00\xe0\0\0\0\0" * 100_001
+    fragments = b"\xfe\xff\x00\xe0\0\0\0\0" * 100_001
     yield "many_fragments.dcm", dicom_bytes(dicom_dataset(GREY), fragments, RLELossless), "absurdly large"
     yield "no_fragments.dcm", dicom_bytes(dicom_dataset(GREY), b"\xfe\xff\x00\xe0\0\0\0\0", RLELossless), "damaged"
     yield "colour_as_16_bits.dcm", dicom(COLOUR.astype(np.uint16), ExplicitVRLittleEndian), "depth"

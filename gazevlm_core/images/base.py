@@ -25,23 +25,23 @@ class ImageLimits:
 
     Args:
         max_bytes: size of the file.
-        max_inflated_bytes: size of a deflated DICOM data set after inflation, and of an RLE frame after expansion.
         max_pixels: width times height.
         max_side_px: longest side.
         min_side_px: shortest side; below it there is nothing to look at.
+        max_ratio: longest side over shortest; the backbone's image processor takes no picture beyond it.
 
     Raises:
         ValueError: a cap below 1, or no side between the shortest and the longest.
     """
 
     max_bytes: int = 64 * 1024 * 1024
-    max_inflated_bytes: int = 256 * 1024 * 1024
     max_pixels: int = 64_000_000
     max_side_px: int = 16_384
     min_side_px: int = 16
+    max_ratio: int = 200
 
     def __post_init__(self) -> None:
-        if min(self.max_bytes, self.max_inflated_bytes, self.max_pixels, self.min_side_px) < 1:
+        if min(self.max_bytes, self.max_pixels, self.max_ratio, self.min_side_px) < 1:
             raise ValueError("every image limit must be at least 1")
         if self.max_side_px < self.min_side_px:
             raise ValueError(f"max_side_px {self.max_side_px} is below min_side_px {self.min_side_px}")
@@ -51,7 +51,7 @@ DEFAULT_LIMITS = ImageLimits()
 
 
 def check_size(width_px: int, height_px: int, limits: ImageLimits) -> None:
-    """Refuse a size that is empty, tiny or too large.
+    """Refuse a size that is empty, tiny, too large or far too long for its width.
 
     Raises:
         ImageError: the size is outside the limits.
@@ -71,6 +71,11 @@ def check_size(width_px: int, height_px: int, limits: ImageLimits) -> None:
         raise ImageError(
             f"The image is {size}, above the limit of {limits.max_pixels / 1e6:g} megapixels; "
             "make it smaller and try again."
+        )
+    if max(width_px, height_px) > limits.max_ratio * min(width_px, height_px):
+        raise ImageError(
+            f"The image is a strip of {size}, more than {limits.max_ratio} times as long as wide; "
+            "cut out the part that matters."
         )
 
 

@@ -7,13 +7,15 @@ so only its look is stretched), and no patient orientation is applied.
 """
 
 import zlib
+from collections.abc import Callable
+from functools import partial
 from io import BytesIO
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.encaps import get_frame
+from pydicom.encaps import encapsulate
 from pydicom.filereader import read_dataset
 from pydicom.pixels.utils import pixel_array
 from pydicom.tag import Tag
@@ -33,7 +35,7 @@ from pydicom.uid import (
 )
 
 from gazevlm_core.images.base import ImageError, ImageLimits, check_size
-from gazevlm_core.images.codestream import FrameShape, check_jpeg, check_jpeg2000, check_rle
+from gazevlm_core.images.codestream import FrameShape, check_jpeg, check_jpeg2000, expand_rle, read_frame
 from gazevlm_core.images.dicom_tone import stored_to_grey
 from gazevlm_core.images.sniff import DICOM_MAGIC, DICOM_MAGIC_OFFSET
 
@@ -66,10 +68,14 @@ _KINDS = (
     (3, "RGB"), (3, "YBR_FULL"), (3, "YBR_FULL_422"), (3, "YBR_ICT"), (3, "YBR_RCT"),
 )
 # An image's header has hundreds of elements; each costs about three reads, and up to a kilobyte once parsed.
-_MAX_READS, _MAX_VALUE_BYTES, _MAX_SEQUENCE_BYTES, _MAX_FRAGMENTS = 250_000, 4096, 1 << 20, 100_000
+_MAX_READS, _MAX_BYTES_READ, _MAX_VALUE_BYTES, _MAX_SEQUENCE_BYTES = 60_000, 8 << 20, 4096, 1 << 20
+_MAX_INFLATED_HEADER_BYTES = 4 << 20  # of a deflated data set, up to its pixels
 _SAVE_AS_PNG = "open it in a DICOM viewer and save the image as PNG"
 _ABSURD_HEADER = f"The header of this DICOM file is absurdly large; {_SAVE_AS_PNG}."
 _CONTRADICTION = "The pixels of this DICOM file contradict its header; export it again uncompressed."
+# VR, length and first byte of the pixel data; None where there is none.
+_Place = tuple[str | None, int, int] | None
+_UNDEFINED_LENGTH = 0xFFFFFFFF
 
 
 class _BudgetedBytes(BytesIO):
@@ -80,32 +86,36 @@ class _BudgetedBytes(BytesIO):
 
     def __init__(self, data: bytes) -> None:
         super().__init__(data)
-        self._reads = 0
-        self._large_allowed = False
+        self._reads, self._bytes_read = 0, 0
+        self.pixels: _Place = None
 
     def read(self, size: int | None = -1, /) -> bytes:
-        self._reads += 1
-        if self._reads > _MAX_READS or (size is not None and size > _MAX_SEQUENCE_BYTES and not self._large_allowed):
+        if size is None or size > _MAX_SEQUENCE_BYTES:
+            raise ImageError(_ABSURD_HEADER)
+        self._reads, self._bytes_read = self._reads + 1, self._bytes_read + size
+        if self._reads > _MAX_READS or self._bytes_read > _MAX_BYTES_READ:
             raise ImageError(_ABSURD_HEADER)
         return super().read(size)
 
     def at_element(self, tag: int, vr: str | None, length: int) -> bool:
-        """Stop behind the pixel data; refuse a value that no image needs before it is read."""
-        self._large_allowed = tag == _PIXEL_DATA
+        """Stop before the value of the pixel data; refuse a value that no image needs before it is read."""
         if tag in _FLOAT_PIXELS:
             raise ImageError(f"This DICOM file holds measured values, no picture; {_SAVE_AS_PNG}.")
         allowed = _MAX_SEQUENCE_BYTES if tag in _SEQUENCES else _MAX_VALUE_BYTES
-        if tag in _SMALL and allowed < length != 0xFFFFFFFF:
+        if tag in _SMALL and allowed < length != _UNDEFINED_LENGTH:
             raise ImageError(_ABSURD_HEADER)
-        return tag > _PIXEL_DATA
+        if tag == _PIXEL_DATA:
+            self.pixels = vr, length, self.tell()
+        return tag >= _PIXEL_DATA
 
 
-def decode_dicom(data: bytes, limits: ImageLimits) -> Image.Image:
+def decode_dicom(data: bytes, limits: ImageLimits, wait_turn: Callable[[int], None]) -> Image.Image:
     """Decode a DICOM file with one frame.
 
     Args:
         data: the whole file, with preamble.
         limits: caps on size, checked before decoding.
+        wait_turn: waits until so many pixels may be decoded.
 
     Returns:
         RGB.
@@ -113,9 +123,10 @@ def decode_dicom(data: bytes, limits: ImageLimits) -> Image.Image:
     Raises:
         ImageError: refused with a reason. Other exceptions mean that the file is damaged.
     """
-    dataset = _read(data, limits)
-    shape = _check_header(dataset, limits)
-    _check_pixels(dataset, shape)
+    dataset, place, content = _read(data)
+    shape = _check_header(dataset, place, limits)
+    wait_turn(shape.rows * shape.columns)
+    _put_pixels(dataset, shape, place, content)
     pixels = pixel_array(dataset)
     if pixels.shape[:2] != (shape.rows, shape.columns):
         raise ImageError(_CONTRADICTION)
@@ -124,8 +135,25 @@ def decode_dicom(data: bytes, limits: ImageLimits) -> Image.Image:
     return Image.fromarray(stored_to_grey(_stored_values(pixels, dataset), dataset)).convert("RGB")
 
 
-def _read(data: bytes, limits: ImageLimits) -> Dataset:
-    """The wanted elements up to the pixel data, with the transfer syntax in `file_meta`."""
+def dicom_size(start: bytes, limits: ImageLimits) -> tuple[int, int]:
+    """Width and height alone, checked, from the first bytes of a file.
+
+    Raises:
+        ImageError: refused with a reason. Other exceptions mean that the file is damaged.
+    """
+    dataset, place, _ = _read(start)
+    if place is None:
+        raise ImageError(_ABSURD_HEADER)
+    shape = _check_header(dataset, place, limits)
+    return shape.columns, shape.rows
+
+
+def _read(data: bytes) -> tuple[Dataset, _Place, Callable[[int], bytes]]:
+    """The wanted elements up to the pixel data, with the transfer syntax in `file_meta`.
+
+    Returns:
+        the data set; where its pixel data is; what gives the encoded data set, or so many bytes of it or more.
+    """
     stream = _BudgetedBytes(data)
     stream.seek(DICOM_MAGIC_OFFSET + len(DICOM_MAGIC))
     meta = read_dataset(
@@ -140,7 +168,10 @@ def _read(data: bytes, limits: ImageLimits) -> Dataset:
             "or export it uncompressed."
         )
     if syntax == DeflatedExplicitVRLittleEndian:
-        stream = _BudgetedBytes(_inflate(data[stream.tell():], limits))
+        content = partial(_inflate, data[stream.tell():])
+        stream = _BudgetedBytes(content(_MAX_INFLATED_HEADER_BYTES))
+    else:
+        content = partial(_whole, data)
     dataset = read_dataset(
         stream,
         syntax.is_implicit_VR,
@@ -148,27 +179,25 @@ def _read(data: bytes, limits: ImageLimits) -> Dataset:
         stop_when=stream.at_element,
         specific_tags=[*_TAGS_READ],
     )
+    if stream.pixels is None and stream.tell() >= _MAX_INFLATED_HEADER_BYTES and syntax.is_deflated:
+        raise ImageError(_ABSURD_HEADER)
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = syntax
-    return dataset
+    return dataset, stream.pixels, content
 
 
-def _inflate(data: bytes, limits: ImageLimits) -> bytes:
-    """Inflate a deflated data set up to the cap."""
-    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    inflated = inflater.decompress(data, limits.max_inflated_bytes)
-    if inflater.unconsumed_tail:
-        raise ImageError(
-            f"This DICOM file inflates beyond {limits.max_inflated_bytes / 2**20:g} MiB; export it uncompressed."
-        )
-    if not inflater.eof:
-        raise ImageError("This deflated DICOM file is cut short; copy or export it again.")
-    return inflated
+def _whole(data: bytes, _: int) -> bytes:
+    return data
 
 
-def _check_header(dataset: Dataset, limits: ImageLimits) -> FrameShape:
+def _inflate(data: bytes, wanted_bytes: int) -> bytes:
+    """The beginning of a deflated data set."""
+    return zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, wanted_bytes)
+
+
+def _check_header(dataset: Dataset, place: _Place, limits: ImageLimits) -> FrameShape:
     """One frame, of a kind, depth and size that is read."""
-    if "PixelData" not in dataset:
+    if place is None:
         raise ImageError(
             "This DICOM file holds no complete image (it is a report or an index, or cut short); export the image."
         )
@@ -196,28 +225,35 @@ def _check_header(dataset: Dataset, limits: ImageLimits) -> FrameShape:
     return shape
 
 
-def _check_pixels(dataset: Dataset, shape: FrameShape) -> None:
-    """Refuse pixel data that would expand beyond the declared size, before a decoder sees it."""
-    syntax, raw = dataset.file_meta.TransferSyntaxUID, dataset.get_item("PixelData")
-    if raw is None or raw.VR not in ("OB", "OW", "OB or OW", "UN", None) or not isinstance(raw.value, bytes):
+def _put_pixels(dataset: Dataset, shape: FrameShape, place: _Place, content: Callable[[int], bytes]) -> None:
+    """Put the pixels into the data set, no more than the declared size needs, checked before a decoder sees them."""
+    vr, length, start = place or ("", 0, 0)
+    if vr not in ("OB", "OW", "OB or OW", "UN", None):
         raise ImageError("This DICOM file holds no pixels; export it again.")
+    syntax = dataset.file_meta.TransferSyntaxUID
+    if (length == _UNDEFINED_LENGTH) != syntax.is_encapsulated:
+        raise ImageError(_CONTRADICTION)
     if syntax in _NATIVE:
         # 4:2:2 keeps four samples of six
         samples = 2 if dataset.PhotometricInterpretation == "YBR_FULL_422" else shape.samples
-        if len(raw.value) < shape.rows * shape.columns * samples * shape.bits_allocated // 8:
+        needed = shape.rows * shape.columns * samples * shape.bits_allocated // 8
+        value = content(start + needed)[start:start + min(length, needed)]
+        if len(value) < needed:
             raise ImageError("This DICOM file is cut short: its pixels end too early; copy or export it again.")
+        dataset.add_new(_PIXEL_DATA, vr or "OW", value)
         return
-    # One frame needs no more than one offset: a long table of them only costs memory.
-    table_bytes = int.from_bytes(raw.value[4:8], "little")
-    if table_bytes > _MAX_VALUE_BYTES or raw.value.count(b"\xfe\xff\x00\xe0") > _MAX_FRAGMENTS:
-        raise ImageError(_ABSURD_HEADER)
-    frame = get_frame(raw.value, 0, number_of_frames=1)
+    frame = read_frame(content(start), start, shape)
     if syntax == RLELossless:
-        check_rle(frame, shape)
-    elif syntax in _JPEG2000:
+        dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        dataset.PlanarConfiguration = 1  # of no meaning where there is one sample
+        dataset.add_new(_PIXEL_DATA, "OW", expand_rle(frame, shape))
+        return
+    if syntax in _JPEG2000:
         check_jpeg2000(frame, shape)
     else:
-        check_jpeg(frame, shape, _JPEG_PROCESSES[syntax])
+        frame = check_jpeg(frame, shape, _JPEG_PROCESSES[syntax])
+    dataset.add_new(_PIXEL_DATA, "OB", encapsulate([frame]))
+    dataset["PixelData"].is_undefined_length = True
 
 
 def _stored_values(pixels: NDArray[np.generic], dataset: Dataset) -> NDArray[np.int32]:

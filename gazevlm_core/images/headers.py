@@ -1,15 +1,16 @@
 """Read what matters from the headers of JPEG and WebP, and take the rest out before a decoder sees it.
 
 PNG and TIFF have modules of their own. The size is known before any pixel is decoded. Comments, EXIF, XMP, colour
-profiles and thumbnails never reach the decoder (WebP's is not asked for them): nothing of them can be kept, logged or
-used to exhaust memory. Only the orientation is read from EXIF.
+profiles and thumbnails never reach the decoder, nor does more of a compressed stream than the size can need: nothing of
+them can be kept, logged or used to exhaust memory. Only the orientation is read from EXIF.
 A broken header raises `struct.error` or `IndexError`; the caller reports it as a damaged file.
 """
 
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from gazevlm_core.images.base import ImageError
 
@@ -17,27 +18,34 @@ ORIENTATION_TAG = 274
 # A progressive JPEG needs about ten scans; each costs a pass over the whole image.
 MAX_JPEG_SCANS = 100
 
-_JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _JPEG_READABLE = frozenset({0xC0, 0xC1, 0xC2, 0xC9, 0xCA})  # baseline, extended, progressive, their arithmetic forms
-_JPEG_DROPPED = frozenset({*range(0xE1, 0xEE), 0xEF, 0xFE})  # metadata; APP0 (JFIF) and APP14 (Adobe) tell the colours
-_JPEG_ENTROPY_END = re.compile(rb"\xff+[\x01-\xcf\xd8-\xfe]")
+JPEG_DROPPED = frozenset({*range(0xE1, 0xEE), 0xEF, 0xFE})  # metadata; APP0 (JFIF) and APP14 (Adobe) tell the colours
+_JPEG_MARKER = re.compile(rb"\xff[\x01-\xfe]")  # fill bytes and stray ones are passed over, as by libjpeg
+_JPEG_ENTROPY_END = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
+# An honest picture needs a few dozen segments; one with much metadata about a thousand (each holds up to 64 KiB).
+_MAX_JPEG_SEGMENTS, _MAX_WEBP_CHUNKS = 10_000, 1000
+LONGEST_EXIF = 1 << 16  # as in a JPEG; the orientation stands in its first directory
+_MAX_JPEG_TABLE_BYTES = 1 << 20  # of all that is kept beside the scans
+_WEBP_KEPT, _WEBP_ALPHA = (b"VP8X", b"ALPH", b"VP8 ", b"VP8L"), 0x10
 
 
 @dataclass(frozen=True, slots=True)
 class RasterHeader:
-    """Size, orientation and a copy of the file without metadata.
+    """Size, orientation and how to make a copy of the file without metadata.
 
     Args:
         width_px, height_px: as stored, before the orientation is applied.
         orientation: EXIF orientation 1 to 8; 1 where none can be read.
-        stripped: the file with only what is needed to decode it.
+        strip: makes a copy of the file with only what is needed to decode it; raises `ImageError` where that is not
+            there, or is far more than the size can need.
         white_is_zero: TIFF whose value 0 is white.
     """
 
     width_px: int
     height_px: int
     orientation: int
-    stripped: bytes
+    strip: Callable[[], bytes]
     white_is_zero: bool = False
 
 
@@ -55,25 +63,26 @@ class JpegFrame:
 def jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
     """(marker, start, end) of each segment of the first image; a scan's segment holds its entropy-coded data.
 
+    A segment begins with one 0xFF and the marker; what stands between two of them is left out, as by other readers.
     Stops after the end-of-image marker; what follows (a phone's depth map or video) is not looked at.
 
     Raises:
-        ImageError: no marker where one must be, or more scans than any encoder makes.
+        ImageError: a segment of no length, or more scans or segments than any encoder makes.
     """
     position, scans = 2, 0
-    while position < len(data):
-        start = position
-        if data[position] != 0xFF:
-            raise ImageError("This JPEG file is damaged; copy or export it again.")
-        while data[position] == 0xFF:
-            position += 1
-        marker = data[position]
-        position += 1
+    for _ in range(_MAX_JPEG_SEGMENTS):
+        found = _JPEG_MARKER.search(data, position)
+        if found is None:
+            return
+        start, position, marker = found.start(), found.end(), data[found.start() + 1]
         if marker == 0xD9:
             yield marker, start, position
             return
         if marker != 0x01 and not 0xD0 <= marker <= 0xD7:
-            position += struct.unpack_from(">H", data, position)[0]
+            length = struct.unpack_from(">H", data, position)[0]
+            if length < 2:
+                raise ImageError("This JPEG file is damaged; copy or export it again.")
+            position += length
         if marker == 0xDA:
             scans += 1
             if scans > MAX_JPEG_SCANS:
@@ -81,14 +90,13 @@ def jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
             found = _JPEG_ENTROPY_END.search(data, position)
             position = found.start() if found else len(data)
         yield marker, start, position
+    raise ImageError(f"This JPEG is made of more than {_MAX_JPEG_SEGMENTS:,} segments; export it again.")
 
 
 def jpeg_frame(data: bytes, start: int) -> JpegFrame:
     """The frame header whose segment begins at `start`."""
-    while data[start] == 0xFF:
-        start += 1
-    precision, height_px, width_px, components = struct.unpack_from(">BHHB", data, start + 3)
-    return JpegFrame(data[start], precision, width_px, height_px, components)
+    precision, height_px, width_px, components = struct.unpack_from(">BHHB", data, start + 4)
+    return JpegFrame(data[start + 1], precision, width_px, height_px, components)
 
 
 def read_jpeg(data: bytes) -> RasterHeader:
@@ -97,20 +105,51 @@ def read_jpeg(data: bytes) -> RasterHeader:
     Raises:
         ImageError: no frame, or a kind of JPEG that is not read outside DICOM.
     """
-    kept, orientation = [data[:2]], 1
+    kept, orientation = [], 1
     frame: JpegFrame | None = None
     for marker, start, end in jpeg_segments(data):
-        if marker in _JPEG_FRAMES:
+        if marker in JPEG_FRAMES:
             frame = jpeg_frame(data, start)
             if marker not in _JPEG_READABLE or frame.precision_bits != 8:
                 raise ImageError("This JPEG is lossless or deeper than 8 bits; save it as PNG or 8-bit JPEG.")
         elif marker == 0xE1 and data[start + 4:start + 10] == b"Exif\0\0":
             orientation = exif_orientation(data[start + 10:end])
-        if marker not in _JPEG_DROPPED:
-            kept.append(data[start:end])
+        if marker not in JPEG_DROPPED:
+            kept.append((marker, start, end))
     if frame is None:
         raise ImageError("This JPEG file is cut short before its picture begins; copy or export it again.")
-    return RasterHeader(frame.width_px, frame.height_px, orientation, b"".join(kept))
+    size = frame.width_px, frame.height_px
+    return RasterHeader(*size, orientation, partial(strip_jpeg, data, kept, coded_bytes(*size)))
+
+
+def strip_jpeg(data: bytes, segments: Iterable[tuple[int, int, int]], room: int) -> bytes:
+    """A JPEG of these segments alone; what its scans hold beyond the bytes that they can need is cut off.
+
+    Args:
+        data: the file that they are in.
+        segments: (marker, start, end), as `jpeg_segments` gives them.
+        room: bytes for all scans.
+
+    Raises:
+        ImageError: absurdly large tables.
+    """
+    view, tables = memoryview(data), _MAX_JPEG_TABLE_BYTES
+    parts: list[bytes | memoryview] = [b"\xff\xd8"]
+    for marker, start, end in segments:
+        if marker == 0xDA:
+            end = min(end, start + room)
+            room -= end - start
+        else:
+            tables -= end - start
+        if tables < 0:
+            raise ImageError("This JPEG holds absurdly large tables; export it again.")
+        parts.append(view[start:end])
+    return b"".join(parts)
+
+
+def coded_bytes(width_px: int, height_px: int) -> int:
+    """More bytes than any encoder makes of a picture of this size, whatever it shows."""
+    return (1 << 18) + 16 * width_px * height_px
 
 
 def read_webp(data: bytes) -> RasterHeader:
@@ -123,25 +162,51 @@ def read_webp(data: bytes) -> RasterHeader:
     if end_of_file > len(data):
         raise ImageError("This WebP file is cut short; copy or export it again.")
     sizes, orientation, position = [(0, 0)], 1, 12
-    while position + 8 <= end_of_file:
+    kept: dict[bytes, tuple[int, int]] = {}  # where the content of each chunk is, the first of a kind
+    for _ in range(_MAX_WEBP_CHUNKS):
+        if position + 8 > end_of_file:
+            break
         kind, length = struct.unpack_from("<4sI", data, position)
         body = position + 8
-        if kind == b"VP8X":
-            sizes.append((1 + int.from_bytes(data[body + 4:body + 7], "little"),
-                          1 + int.from_bytes(data[body + 7:body + 10], "little")))
-        elif kind == b"VP8 ":
-            width_px, height_px = struct.unpack_from("<HH", data, body + 6)
-            sizes.append((width_px & 0x3FFF, height_px & 0x3FFF))  # the two upper bits ask for a scaled display
-        elif kind == b"VP8L":
-            bits = struct.unpack_from("<I", data, body + 1)[0]
-            sizes.append((1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)))
-        elif kind in (b"ANIM", b"ANMF"):
+        if kind in _WEBP_KEPT:
+            kept.setdefault(kind, (body, min(body + length, end_of_file)))
+            sizes.append(webp_size(data, position))
+        if kind in (b"ANIM", b"ANMF"):
             raise ImageError("This WebP is animated; save the one frame that matters as PNG.")
-        elif kind == b"EXIF":
-            orientation = exif_orientation(data[body:body + length])
+        if kind == b"EXIF":
+            orientation = exif_orientation(data[body:body + min(length, LONGEST_EXIF)])
         position = body + length + length % 2
-    width_px, height_px = max(size[0] for size in sizes), max(size[1] for size in sizes)
-    return RasterHeader(width_px, height_px, orientation, data[:end_of_file])
+    else:
+        raise ImageError(f"This WebP is made of more than {_MAX_WEBP_CHUNKS:,} chunks; export it again.")
+    size = max(size[0] for size in sizes), max(size[1] for size in sizes)
+    return RasterHeader(*size, orientation, partial(_strip_webp, data, kept, coded_bytes(*size)))
+
+
+def webp_size(data: bytes, position: int) -> tuple[int, int]:
+    """The size that the chunk at this position names, (0, 0) where it names none."""
+    kind, body = data[position:position + 4], position + 8
+    if kind == b"VP8X":
+        width_px, height_px = (int.from_bytes(data[at:at + 3], "little") for at in (body + 4, body + 7))
+        return 1 + width_px, 1 + height_px
+    if kind == b"VP8 ":
+        width_px, height_px = struct.unpack_from("<HH", data, body + 6)
+        return width_px & 0x3FFF, height_px & 0x3FFF  # the two upper bits ask for a scaled display
+    if kind == b"VP8L":
+        bits = struct.unpack_from("<I", data, body + 1)[0]
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    return 0, 0
+
+
+def _strip_webp(data: bytes, kept: dict[bytes, tuple[int, int]], room: int) -> bytes:
+    """A WebP of its picture alone; what a chunk holds beyond the bytes that it can need is cut off."""
+    view = memoryview(data)
+    parts: list[bytes | memoryview] = []
+    for kind, (start, end) in kept.items():
+        content = view[start:min(end, start + room)]
+        if kind == b"VP8X":  # of its flags, only the one of transparency is still true
+            content = memoryview(bytes([content[0] & _WEBP_ALPHA]) + bytes(content[1:10]))
+        parts += [struct.pack("<4sI", kind, len(content)), content, bytes(len(content) % 2)]
+    return b"".join([struct.pack("<4sI4s", b"RIFF", 4 + sum(map(len, parts)), b"WEBP"), *parts])
 
 
 def exif_orientation(exif: bytes) -> int:

@@ -4,10 +4,9 @@ import hashlib
 import logging
 import os
 import re
-import stat
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,8 @@ from PIL import Image
 from gazevlm_core.images.base import DEFAULT_LIMITS, ImageError, ImageLimits
 from gazevlm_core.images.raster import decode_raster
 from gazevlm_core.images.sniff import sniff_format
+from gazevlm_core.images.source import DAMAGED, read_source
+from gazevlm_core.images.turns import decoding_turn
 
 _DECODERS = ("PIL", "pydicom", "pylibjpeg", "libjpeg", "openjpeg")
 _LATE_LOGGERS = ("pylibjpeg.utils", "openjpeg.utils")  # made while the first DICOM file is decoded
@@ -51,6 +52,8 @@ def load_image(
 ) -> LoadedImage:
     """Load one image; the content decides what it is, whatever its name says.
 
+    Many at once take turns, see `gazevlm_core.images.turns`.
+
     Args:
         source: a path (symbolic links are followed), the file's bytes, or a stream read from where it stands.
         name: the file's name where the source is bytes or a stream; only its ending is used, to word an error.
@@ -62,14 +65,39 @@ def load_image(
     Raises:
         ImageError: what is wrong and what to do, in one sentence.
     """
-    data = _read_source(source, limits)
+    with open_image(source, name=name, limits=limits) as loaded:
+        return loaded
+
+
+@contextmanager
+def open_image(
+    source: str | Path | bytes | BinaryIO,
+    *,
+    name: str | None = None,
+    limits: ImageLimits = DEFAULT_LIMITS,
+) -> Iterator[LoadedImage]:
+    """`load_image`, for a caller that makes something large of the image: its turn lasts until the context ends."""
     shown_name = str(source) if name is None and isinstance(source, str | Path) else name or ""
-    file_format = sniff_format(data, os.path.splitext(shown_name)[1].lower())
+    suffix = os.path.splitext(shown_name)[1].lower()
+    with _quiet_decoders():
+        data = read_source(source, suffix, limits)
+    file_format = sniff_format(data, suffix)
+    with decoding_turn() as wait_turn:
+        picture = _decode_quietly(data, file_format, limits, wait_turn)
+        digest = hashlib.sha256(data).hexdigest()
+        del data  # up to 64 MiB that the caller has no use for
+        yield LoadedImage(picture, picture.width, picture.height, digest, file_format)
+
+
+def _decode_quietly(
+    data: bytes, file_format: str, limits: ImageLimits, wait_turn: Callable[[int], None]
+) -> Image.Image:
+    """The picture, or one clear error; decoders neither log nor warn."""
     picture: Image.Image | None = None
-    reason = f"This {file_format} file is damaged, cut short or of a rare kind; export it again, or save it as PNG."
+    reason = DAMAGED.format(format=file_format)
     with _quiet_decoders():
         try:
-            picture = _decode(data, file_format, limits)
+            picture = _decode(data, file_format, limits, wait_turn)
         except ImageError as error:
             reason = str(error)
         except MemoryError:
@@ -78,78 +106,16 @@ def load_image(
             picture = None  # decoders raise whatever they like on a hostile file, with its content in the text
     if picture is None:  # raised out here, so that no decoder's message hangs on it as a cause
         raise ImageError(reason)
-    clean = Image.new("RGB", picture.size)
-    clean.paste(picture)
-    return LoadedImage(clean, clean.width, clean.height, hashlib.sha256(data).hexdigest(), file_format)
+    picture.info.clear()
+    return picture
 
 
-def _decode(data: bytes, file_format: str, limits: ImageLimits) -> Image.Image:
+def _decode(data: bytes, file_format: str, limits: ImageLimits, wait_turn: Callable[[int], None]) -> Image.Image:
     if file_format != "DICOM":
-        return decode_raster(data, file_format, limits)
+        return decode_raster(data, file_format, limits, wait_turn)
     from gazevlm_core.images.dicom import decode_dicom  # pydicom takes half a second to import
 
-    return decode_dicom(data, limits)
-
-
-def _read_source(source: object, limits: ImageLimits) -> bytes:
-    """All bytes of a source, up to the cap."""
-    if isinstance(source, bytes | bytearray | memoryview):
-        data: object = bytes(source) if len(source) <= limits.max_bytes else None
-    elif isinstance(source, str | Path):
-        data = _read_file(source, limits)
-    else:
-        data = _read_stream(source, limits)
-    if not isinstance(data, bytes) or len(data) > limits.max_bytes:
-        raise ImageError(
-            f"The file is larger than the limit of {limits.max_bytes / 2**20:g} MiB; make it smaller and try again."
-        )
-    return data
-
-
-def _read_file(path: str | Path, limits: ImageLimits) -> bytes | None:
-    """Bytes of a regular file, None where it is too large; what is no regular file is never opened."""
-    try:
-        status = os.stat(path)
-        if stat.S_ISDIR(status.st_mode):
-            raise ImageError("This is a folder, not an image; give an image file, or check that it may be listed.")
-        if not stat.S_ISREG(status.st_mode):
-            raise ImageError("This is a pipe, socket or device, not a file; give an image file.")
-        if status.st_size > limits.max_bytes:
-            return None
-        with open(path, "rb") as file:
-            return file.read(limits.max_bytes + 1)
-    except FileNotFoundError:
-        reason = "There is no such file; check its path."
-    except PermissionError:
-        reason = "The file may not be read; check its permissions."
-    except ImageError as error:
-        reason = str(error)
-    except (OSError, ValueError):  # a NUL byte, a name too long, a loop of links
-        reason = "The path leads to no file that can be read; check it."
-    raise ImageError(reason)
-
-
-def _read_stream(stream: object, limits: ImageLimits) -> bytes:
-    """Bytes from a stream, one more than the cap at most."""
-    read = getattr(stream, "read", None)
-    if not callable(read):
-        raise ImageError("An image is a path, bytes or a binary stream; give one of these.")
-    parts: list[bytes] = []
-    room = limits.max_bytes + 1
-    while room > 0:
-        try:
-            part = read(room)
-        except (OSError, ValueError):  # closed, or not open for reading
-            part = None
-        if not isinstance(part, bytes):
-            break
-        if not part:
-            return b"".join(parts)
-        parts.append(part[:room])
-        room -= len(part)
-    if room > 0:
-        raise ImageError("The stream gives no bytes; open the file in binary mode and try again.")
-    return b"".join(parts)
+    return decode_dicom(data, limits, wait_turn)
 
 
 class _SilenceWhileLoading(logging.Filter):

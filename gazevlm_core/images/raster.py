@@ -1,5 +1,6 @@
 """PNG, JPEG, WebP and TIFF to upright 8-bit RGB."""
 
+from collections.abc import Callable
 from io import BytesIO
 from typing import Any
 
@@ -9,7 +10,7 @@ from PIL import Image, ImageFile
 
 from gazevlm_core.images.base import ImageError, ImageLimits, check_size, content_range, to_8_bit
 from gazevlm_core.images.headers import RasterHeader, read_jpeg, read_webp
-from gazevlm_core.images.png import check_png_pixels, read_png
+from gazevlm_core.images.png import read_png
 from gazevlm_core.images.tiff import read_tiff
 
 # What undoes each EXIF orientation (EXIF 2.32, section 4.6.4 A).
@@ -25,7 +26,9 @@ _UPRIGHT = {
 _DEEP_MODES = frozenset({"I;16", "I;16B", "I;16L", "I;16N", "I", "F"})
 
 
-def decode_raster(data: bytes, file_format: str, limits: ImageLimits) -> Image.Image:
+def decode_raster(
+    data: bytes, file_format: str, limits: ImageLimits, wait_turn: Callable[[int], None]
+) -> Image.Image:
     """Decode one picture.
 
     Grey of 16 or 32 bits (integer or float) is scaled by `content_range`; colour of 16 bits a channel keeps the upper
@@ -36,6 +39,7 @@ def decode_raster(data: bytes, file_format: str, limits: ImageLimits) -> Image.I
         data: the whole file.
         file_format: "PNG", "JPEG", "WEBP" or "TIFF".
         limits: caps on the size, checked before decoding.
+        wait_turn: waits until so many pixels may be decoded.
 
     Returns:
         RGB, upright.
@@ -45,13 +49,12 @@ def decode_raster(data: bytes, file_format: str, limits: ImageLimits) -> Image.I
     """
     header = _read_header(data, file_format, limits)
     check_size(header.width_px, header.height_px, limits)
-    if file_format == "PNG":
-        check_png_pixels(header.stripped)
+    wait_turn(header.width_px * header.height_px)
     if ImageFile.LOAD_TRUNCATED_IMAGES:
         raise ImageError(
             "PIL.ImageFile.LOAD_TRUNCATED_IMAGES is on, so a cut file would load half grey; turn it off and try again."
         )
-    with Image.open(BytesIO(header.stripped), formats=(file_format,)) as picture:
+    with Image.open(BytesIO(header.strip()), formats=(file_format,)) as picture:
         check_size(*picture.size, limits)
         picture.load()
         rgb = _deep_grey(picture, header) if picture.mode in _DEEP_MODES else _flatten(picture)

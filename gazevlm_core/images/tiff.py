@@ -4,6 +4,7 @@ Layout after TIFF 6.0 and BigTIFF: a header of 8 or 16 bytes, then a directory o
 """
 
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from gazevlm_core.images.base import ImageError, ImageLimits
@@ -16,7 +17,15 @@ _TAGS_KEPT = frozenset({
     WIDTH, HEIGHT, 258, 259, PHOTOMETRIC, 266, STRIPS, SAMPLES, STRIP_ROWS, 279, PLANES, 292, 293, 317, 320,
     TILE_WIDTH, TILE_HEIGHT, TILES, 325, 332, 338, 339, 347, 529, 530, 531, 532,
 })
+_PIECES_LISTED = frozenset({STRIPS, 279, TILES, 325})  # where each strip or tile lies, and its bytes
+# Of the other tags: a palette of 16 bits, JPEG tables, and values by channel. Each becomes an object in the decoder.
+_MOST_VALUES, _MOST_BY_CHANNEL = {320: 3 << 16, 347: 1 << 16}, 64
+_MOST_ENTRIES, _MOST_PIECES = 4096, 1 << 18
+_USUAL_TILE_PX = 512  # a tile may be larger than a small picture, but not by much
 _TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
+
+
+_ABSURD = "The directory of this TIFF file is absurdly large; save it as PNG."
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +52,29 @@ def _layout(data: bytes) -> _Layout:
     return _Layout(order, count="H", head="HHI", pointer="I", first=4)
 
 
+def tiff_size(start: bytes, read_at: Callable[[int, int], bytes]) -> tuple[int, int]:
+    """Width and height alone, wherever in the file the directory is.
+
+    Args:
+        start: the first bytes of the file.
+        read_at: gives so many bytes (or those that are there) of the file from an offset.
+
+    Raises:
+        ImageError, struct.error, KeyError: no directory that can be true.
+    """
+    layout = _layout(start)
+    entry_bytes = layout.size(layout.head) + layout.size(layout.pointer)
+    block = read_at(layout.read(layout.pointer, start, layout.first)[0], 8 + _MOST_ENTRIES * entry_bytes)
+    numbers = {}
+    for index in range(min(layout.read(layout.count, block, 0)[0], _MOST_ENTRIES)):
+        at = layout.size(layout.count) + index * entry_bytes
+        tag, kind, _ = layout.read(layout.head, block, at)
+        if tag in (WIDTH, HEIGHT):
+            form = {3: "H", 4: "I", 16: "Q"}[kind]
+            numbers[tag] = layout.read(form, block, at + layout.size(layout.head))[0]
+    return numbers[WIDTH], numbers[HEIGHT]
+
+
 def read_tiff(data: bytes, limits: ImageLimits) -> RasterHeader:
     """Header of a TIFF with one page.
 
@@ -53,6 +85,8 @@ def read_tiff(data: bytes, limits: ImageLimits) -> RasterHeader:
     layout = _layout(data)
     offset = layout.read(layout.pointer, data, layout.first)[0]
     entries = layout.read(layout.count, data, offset)[0]
+    if entries > _MOST_ENTRIES:
+        raise ImageError(_ABSURD)
     head_bytes, value_bytes = layout.size(layout.head), layout.size(layout.pointer)
     begin, entry_bytes = offset + layout.size(layout.count), head_bytes + value_bytes
     end = begin + entries * entry_bytes
@@ -71,22 +105,37 @@ def read_tiff(data: bytes, limits: ImageLimits) -> RasterHeader:
         if tag in _TAGS_KEPT:
             kept.append(data[start:start + entry_bytes])
             total_bytes += count * _TYPE_BYTES.get(kind, 1)
+            if tag not in _PIECES_LISTED and count > _MOST_VALUES.get(tag, _MOST_BY_CHANNEL):
+                raise ImageError(_ABSURD)
+    _check_pieces(numbers, counts, limits)
     if total_bytes > len(data):
         raise ImageError("This TIFF file is damaged: its directory is larger than the file; export it again.")
-    if numbers.get(TILE_WIDTH, 0) * numbers.get(TILE_HEIGHT, 0) > limits.max_pixels:
-        raise ImageError("This TIFF has absurdly large tiles; save it as PNG.")
-    if max(counts.get(STRIPS, 0), counts.get(TILES, 0)) < _pieces(numbers):
-        raise ImageError("This TIFF file is damaged: parts of its picture are missing; copy or export it again.")
     directory = struct.pack(layout.order + layout.count, len(kept)) + b"".join(kept)
     directory += bytes(end + value_bytes - offset - len(directory))  # no next page, and nothing of the rest
+    view = memoryview(data)
     orientation = numbers.get(ORIENTATION_TAG, 1)
     return RasterHeader(
         width_px=numbers.get(WIDTH, 0),
         height_px=numbers.get(HEIGHT, 0),
         orientation=orientation if 1 <= orientation <= 8 else 1,
-        stripped=data[:offset] + directory + data[offset + len(directory):],
+        strip=lambda: b"".join([view[:offset], directory, view[offset + len(directory):]]),
         white_is_zero=numbers.get(PHOTOMETRIC) == 0,
     )
+
+
+def _check_pieces(numbers: dict[int, int], counts: dict[int, int], limits: ImageLimits) -> None:
+    """Refuse strips and tiles that are missing, or more or larger than the picture needs."""
+    width_px, height_px = numbers.get(WIDTH, 0), numbers.get(HEIGHT, 0)
+    tile_width_px, tile_height_px = numbers.get(TILE_WIDTH, 0), numbers.get(TILE_HEIGHT, 0)
+    too_wide = tile_width_px > max(width_px + 15, _USUAL_TILE_PX)
+    too_high = tile_height_px > max(height_px + 15, _USUAL_TILE_PX)
+    if too_wide or too_high or tile_width_px * tile_height_px > limits.max_pixels:
+        raise ImageError("This TIFF has absurdly large tiles; save it as PNG.")
+    needed = _pieces(numbers)
+    if max(counts.get(STRIPS, 0), counts.get(TILES, 0)) < needed:
+        raise ImageError("This TIFF file is damaged: parts of its picture are missing; copy or export it again.")
+    if needed > _MOST_PIECES or max(counts.get(tag, 0) for tag in _PIECES_LISTED) > 4 * needed + _MOST_ENTRIES:
+        raise ImageError(_ABSURD)
 
 
 def _pieces(numbers: dict[int, int]) -> int:
