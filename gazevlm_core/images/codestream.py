@@ -1,29 +1,51 @@
 """Check a compressed DICOM frame before a native decoder gets it: its own header must agree with the data set's.
 
-Otherwise a small data set could hide a picture of any size. Nothing is decoded here.
+Otherwise a small data set could hide a picture of any size. Only the depth may differ: the stream's own is what was
+compressed, whatever the data set says, and each check gives it back. Nothing is decoded here.
 """
 
+import re
 import struct
 from dataclasses import dataclass
 from itertools import pairwise
 
 from gazevlm_core.images.base import ImageError
-from gazevlm_core.images.headers import jpeg_frame, jpeg_segments
+from gazevlm_core.images.headers import JpegFrame, jpeg_frame, jpeg_segments
 
 _BROKEN = "The compressed pixels of this DICOM file are damaged or cut short; export it again."
 _MISMATCH = "The compressed pixels of this DICOM file contradict its header; export it again uncompressed."
 _JPEG2000_MAX_TILES = 65_535  # ISO 15444-1, A.4.2
+_DEEPEST = 16  # bits; more are never shown, and would take more memory
+_JPEG_LS_MARKER = re.compile(rb"\xff+([\x80-\xfe])")
+_JPEG_LS_SCAN_END = re.compile(rb"\xff+[\x80-\xcf\xd8-\xfe]")  # within a scan, 255 is followed by a bit of 0
+_JPEG_LS_SEGMENTS = frozenset({0xDA, 0xDD, 0xF7, 0xF8, 0xFE, *range(0xE0, 0xF0)})
 _JPEG2000_MIN_PRECINCT = 4  # as a power of two: encoders use 2^7 and more, smaller ones only exhaust memory
 
 
 @dataclass(frozen=True, slots=True)
 class FrameShape:
-    """What the data set says about its frame."""
+    """What the data set says about its frame.
+
+    Args:
+        rows, columns: size in pixels.
+        samples: 1 for grey, 3 for colour.
+        bits_allocated: 8 or 16, of each sample.
+        bits_stored: how many of them are in use.
+        high_bit: the uppermost in use; bits_stored - 1 where it says nothing possible.
+        signed: whether samples are two's complement.
+        photometric: in capitals.
+        planar: 1 where colour is stored plane by plane.
+    """
 
     rows: int
     columns: int
     samples: int
     bits_allocated: int
+    bits_stored: int
+    high_bit: int
+    signed: bool
+    photometric: str
+    planar: int
 
     @property
     def segment_bytes(self) -> int:
@@ -31,13 +53,16 @@ class FrameShape:
         return self.rows * self.columns
 
 
-def check_jpeg(frame: bytes, shape: FrameShape, processes: frozenset[int]) -> None:
+def check_jpeg(frame: bytes, shape: FrameShape, processes: frozenset[int]) -> int:
     """JPEG (ISO 10918-1): one frame header of the declared size, and an end.
 
     Args:
         frame: the codestream.
         shape: the data set's claim.
         processes: allowed start-of-frame markers (low byte).
+
+    Returns:
+        bits per sample.
 
     Raises:
         ImageError: damaged, cut short or contradicting the header.
@@ -51,15 +76,61 @@ def check_jpeg(frame: bytes, shape: FrameShape, processes: frozenset[int]) -> No
             headers.append(jpeg_frame(frame, start))
     if last != 0xD9 or len(headers) != 1:
         raise ImageError(_BROKEN)
-    found = headers[0]
-    if found.process not in processes or found.precision_bits > shape.bits_allocated:
+    if headers[0].process not in processes:
         raise ImageError(_MISMATCH)
+    return _agreeing_depth(headers[0], shape)
+
+
+def _agreeing_depth(found: JpegFrame, shape: FrameShape) -> int:
     if (found.height_px, found.width_px, found.components) != (shape.rows, shape.columns, shape.samples):
         raise ImageError(_MISMATCH)
+    if not 2 <= found.precision_bits <= _DEEPEST:
+        raise ImageError(_BROKEN)
+    return found.precision_bits
 
 
-def check_jpeg2000(frame: bytes, shape: FrameShape) -> None:
+def check_jpeg_ls(frame: bytes, shape: FrameShape) -> int:
+    """JPEG-LS (ISO 14495-1): one frame header of the declared size, as many scans as components at most, and an end.
+
+    Returns:
+        bits per sample.
+
+    Raises:
+        ImageError: damaged, cut short, with mapping tables or a size beside its frame header, or contradicting it.
+    """
+    if not frame.startswith(b"\xff\xd8"):
+        raise ImageError(_BROKEN)
+    position, scans, found = 2, 0, None
+    while match := _JPEG_LS_MARKER.match(frame, position):
+        start, marker = match.end() - 2, match[1][0]
+        if marker == 0xD9:
+            if found is None or not scans:
+                break
+            return _agreeing_depth(found, shape)
+        (length,) = struct.unpack_from(">H", frame, match.end())
+        position = match.end() + length
+        if marker == 0xF7:
+            if found is not None:
+                break
+            found = jpeg_frame(frame, start)
+        elif marker == 0xF8 and frame[match.end() + 2] != 1:  # only coding parameters
+            break
+        elif marker == 0xDA:
+            scans += 1
+            entropy_end = _JPEG_LS_SCAN_END.search(frame, position)
+            if scans > shape.samples or entropy_end is None:
+                break
+            position = entropy_end.start()
+        elif marker not in _JPEG_LS_SEGMENTS:
+            break
+    raise ImageError(_BROKEN)
+
+
+def check_jpeg2000(frame: bytes, shape: FrameShape) -> int:
     """JPEG 2000 (ISO 15444-1): image size, components, depth, tiles and precincts of a bare codestream, and an end.
+
+    Returns:
+        bits per sample.
 
     Raises:
         ImageError: damaged, cut short, boxed as JP2, or contradicting the header.
@@ -75,11 +146,13 @@ def check_jpeg2000(frame: bytes, shape: FrameShape) -> None:
         raise ImageError(_BROKEN)
     if -(-(x1 - tile_x0) // tile_x) * -(-(y1 - tile_y0) // tile_y) > _JPEG2000_MAX_TILES:
         raise ImageError(_BROKEN)
+    first_depth = frame[42]
     for component in range(components):
         depth, step_x, step_y = struct.unpack_from(">3B", frame, 42 + 3 * component)
-        if (depth & 0x7F) + 1 > shape.bits_allocated or step_x != 1 or step_y != 1:
+        if (depth & 0x7F) + 1 > _DEEPEST or depth != first_depth or step_x != 1 or step_y != 1:
             raise ImageError(_MISMATCH)
     _check_precincts(frame, 42 + 3 * components)
+    return (first_depth & 0x7F) + 1
 
 
 def _check_precincts(frame: bytes, position: int) -> None:
@@ -101,14 +174,17 @@ def _check_precincts(frame: bytes, position: int) -> None:
         raise ImageError(_BROKEN)
 
 
-def check_rle(frame: bytes, shape: FrameShape) -> None:
-    """DICOM RLE (PS3.5 annex G): as many segments as byte planes, none expanding far beyond its plane.
+def check_rle(frame: bytes, shape: FrameShape) -> int:
+    """DICOM RLE (PS3.5 annex G): one or two byte planes per sample, none expanding far beyond its size.
+
+    Returns:
+        bits allocated per sample; the stream does not tell how many of them are in use.
 
     Raises:
         ImageError: damaged, cut short or contradicting the header.
     """
     segments, *offsets = struct.unpack_from("<16I", frame, 0)
-    if segments != shape.samples * shape.bits_allocated // 8:
+    if segments not in (shape.samples, 2 * shape.samples):
         raise ImageError(_MISMATCH)
     bounds = [*offsets[:segments], len(frame)]
     for start, end in pairwise(bounds):
@@ -116,6 +192,7 @@ def check_rle(frame: bytes, shape: FrameShape) -> None:
             raise ImageError(_BROKEN)
         if _expanded_bytes(frame, start, end, shape.segment_bytes) < shape.segment_bytes:
             raise ImageError(_BROKEN)
+    return 8 * segments // shape.samples
 
 
 def _expanded_bytes(frame: bytes, start: int, end: int, wanted: int) -> int:
