@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
+from pydicom.filereader import dcmread
 from pydicom.uid import (
     JPEG2000,
     UID,
@@ -95,19 +96,44 @@ def dicom_frame(pixels: NDArray[Any], frame: bytes, syntax: UID, **elements: Any
     return dicom_bytes(dicom_dataset(pixels, **elements), encapsulate([frame]), syntax)
 
 
+def retagged(file: bytes, **elements: Any) -> bytes:
+    """The file with other elements around the same pixel data; None takes one out."""
+    dataset = dcmread(BytesIO(file))
+    changed = BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for keyword, value in elements.items():
+            if value is None:
+                delattr(dataset, keyword)
+            else:
+                setattr(dataset, keyword, value)
+        dataset.save_as(changed, enforce_file_format=True)
+    return changed.getvalue()
+
+
+def named(file: bytes, syntax: UID) -> bytes:
+    """The file with another transfer syntax in its header, and all else as it was."""
+    said = syntax.encode() + bytes(len(syntax) % 2)
+    start = file.index(b"\x02\x00\x10\x00UI") + 6
+    length = struct.unpack_from("<H", file, start)[0]
+    group_length = struct.unpack_from("<I", file, 140)[0] + len(said) - length
+    head = file[:140] + struct.pack("<I", group_length) + file[144:start]
+    return head + struct.pack("<H", len(said)) + said + file[start + 2 + length:]
+
+
 def deflate(data: bytes) -> bytes:
     """Raw deflate, as PS3.5 A.5 has it."""
     packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
     return packer.compress(data) + packer.flush()
 
 
-def jpeg_lossless(pixels: NDArray[np.uint16]) -> bytes:
+def jpeg_lossless(pixels: NDArray[np.uint16], precision_bits: int = 16) -> bytes:
     """Lossless JPEG (process 14, predictor 1) of [rows, columns], with a flat Huffman table of 5-bit codes."""
     values = pixels.astype(np.int64)
     predicted = np.empty_like(values)
     predicted[:, 1:] = values[:, :-1]
     predicted[1:, 0] = values[:-1, 0]
-    predicted[0, 0] = 1 << 15
+    predicted[0, 0] = 1 << (precision_bits - 1)
     differences = (values - predicted + 32768) % 65536 - 32768
     bits: list[str] = []
     for difference in differences.ravel().tolist():
@@ -120,7 +146,7 @@ def jpeg_lossless(pixels: NDArray[np.uint16]) -> bytes:
     stream += "1" * (-len(stream) % 8)
     scan = int(stream, 2).to_bytes(len(stream) // 8, "big").replace(b"\xff", b"\xff\0")
     rows, columns = pixels.shape
-    frame = struct.pack(">HHBHHB", 0xFFC3, 11, 16, rows, columns, 1) + b"\x01\x11\0"
+    frame = struct.pack(">HHBHHB", 0xFFC3, 11, precision_bits, rows, columns, 1) + b"\x01\x11\0"
     table = struct.pack(">HHB", 0xFFC4, 2 + 17 + 17, 0) + bytes([0, 0, 0, 0, 17, *[0] * 11]) + bytes(range(17))
     start = struct.pack(">HHB", 0xFFDA, 8, 1) + b"\x01\0" + b"\x01\0\0"
     return b"\xff\xd8" + frame + table + start + scan + b"\xff\xd9"

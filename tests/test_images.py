@@ -18,7 +18,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from gazevlm_core.images import ImageError, ImageLimits, iter_image_files, load_image
-from gazevlm_core.images.base import content_range, to_8_bit
+from gazevlm_core.images.base import array_range, grey_range, to_8_bit
 from tests.dicom_samples import SECRET, dicom
 from tests.hostile_corpus import grey_tiff, picture, png_of, saved, tiff_of
 
@@ -141,23 +141,41 @@ def test_of_a_stereo_jpeg_the_first_picture_counts() -> None:
 @pytest.mark.parametrize(("file_format", "dtype"), [
     ("PNG", np.uint16), ("TIFF", np.uint16), ("TIFF", ">u2"), ("TIFF", np.int32), ("TIFF", np.float32),
 ])
-def test_deep_grey_is_scaled_monotonely_over_its_range(file_format: str, dtype: Any) -> None:
-    values = np.random.default_rng(6).permutation(np.arange(900, 900 + 24 * 40)).reshape(24, 40).astype(dtype)
+def test_deep_grey_is_shown_on_the_scale_of_its_depth(file_format: str, dtype: Any) -> None:
+    """The values reach 3,819, so they have 12 bits, whatever holds them."""
+    values = np.random.default_rng(6).permutation(np.arange(-20, 3820, 4).clip(0)).reshape(24, 40).astype(dtype)
     grey = pixels(saved(Image.fromarray(values), file_format))[..., 0]
+    np.testing.assert_array_equal(grey, np.floor(values.astype(float) / 4095 * 255 + 0.5))
+
+
+@pytest.mark.parametrize("first", [-3000, 900, 20_000])
+def test_what_has_no_scale_is_spread_over_its_own_range(first: int) -> None:
+    """Below zero, or within less than a quarter of the scale."""
+    values = np.random.default_rng(6).permutation(np.arange(first, first + 24 * 40)).reshape(24, 40).astype(np.int32)
+    grey = pixels(saved(Image.fromarray(values), "TIFF"))[..., 0]
     in_order = grey.ravel()[np.argsort(values.ravel())].astype(int)
-    assert (in_order[0], in_order[-1]) == (0, 255)
-    assert set(np.diff(in_order)) == {0, 1}
     np.testing.assert_array_equal(in_order, np.floor(np.arange(960) / 959 * 255 + 0.5))
 
 
-def test_content_range_by_hand() -> None:
+@pytest.mark.parametrize(("largest", "white"), [
+    (0.9, 1), (1, 1), (200, 255), (255, 255), (256, 1023), (4095, 4095), (4096, 16_383), (20_000, 65_535),
+    (3e9, 2**32 - 1),
+])
+def test_white_is_that_of_the_depth(largest: float, white: float) -> None:
+    assert grey_range(0.0, largest, 0.0, largest) == (0.0, white)
+
+
+def test_grey_range_by_hand() -> None:
     spread = np.arange(1000)
-    assert content_range(spread) == (0.0, 999.0)
+    assert array_range(spread) == (0.0, 1023.0)
     marked = spread.copy()
     marked[-3:] = 65535  # 0.3% of burnt-in marker must not darken the rest
-    low, high = content_range(marked)
-    assert (low, high) == (pytest.approx(4.995), pytest.approx(994.005))
-    assert content_range(np.where(spread < 2, 65535, 0)) == (0.0, 65535.0)  # the percentiles coincide
+    assert array_range(marked) == (0.0, 1023.0)
+    assert array_range(np.where(spread < 2, 65535, 0)) == (0.0, 65535.0)  # the percentiles coincide
+    assert array_range(spread - 500) == (-500.0, 499.0)
+    low, high = array_range(np.where(spread < 3, 65535, spread - 500))
+    assert (low, high) == (pytest.approx(-492.005), pytest.approx(497.005))
+    assert array_range(np.arange(30_000, 31_000)) == (30_000.0, 30_999.0)
     assert to_8_bit(np.array([0, 5, 10, 20]), 0, 10).tolist() == [0, 128, 255, 255]
     assert to_8_bit(np.full((2, 2), 7), 7, 7).tolist() == [[0, 0], [0, 0]]
 

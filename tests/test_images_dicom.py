@@ -66,6 +66,7 @@ def test_lossless_compression_changes_nothing() -> None:
     for syntax in (JPEGLossless, JPEGLosslessSV1):
         np.testing.assert_array_equal(grey(dicom_frame(GREY, jpeg_lossless(GREY), syntax)), expected)
     signed = GREY.astype(np.int16) - 2000
+    expected = grey(dicom(signed))
     np.testing.assert_array_equal(grey(dicom_rle(signed)), expected)
     np.testing.assert_array_equal(grey(dicom_jpeg2000(signed)), expected)
 
@@ -103,10 +104,12 @@ def test_monochrome1_is_monochrome2_inverted(elements: dict[str, Any]) -> None:
     np.testing.assert_array_equal(inverted, 255 - plain)
 
 
-def test_without_a_window_the_percentiles_are_black_and_white() -> None:
-    """Of 0, 1, ..., 1023 the 0.5 percentile is the 6th value (5), the 99.5 percentile the 1019th (1018)."""
-    expected = np.floor(np.clip((RAMP - 5.0) / (1018 - 5), 0, 1) * 255 + 0.5)
+def test_without_a_window_the_depth_tells_black_and_white() -> None:
+    """0, 1, ..., 1023 have 10 bits; below zero there is no scale but the smallest and the largest value."""
+    expected = np.floor(RAMP / 1023 * 255 + 0.5)
     np.testing.assert_array_equal(grey(dicom(RAMP)), expected)
+    np.testing.assert_array_equal(grey(dicom(RAMP.astype(np.int16) - 600)), expected)
+    np.testing.assert_array_equal(grey(dicom(RAMP.astype(np.uint8))), RAMP % 256)
 
 
 def test_window_by_hand() -> None:
@@ -180,10 +183,10 @@ def test_padding_is_black_and_moves_nothing(photometric: str) -> None:
 
 def test_padding_range_and_signed_padding() -> None:
     inverted = {"PhotometricInterpretation": "MONOCHROME1"}
-    ranged = grey(dicom(RAMP, PixelPaddingValue=0, PixelPaddingRangeLimit=300, **inverted)).ravel()
-    assert (ranged[:301] == 0).all()
-    # of the 723 values 301 to 1023 that are left, the 0.5 percentile is the 4th
-    assert ranged[304] == ranged[301] == 255 > ranged[308]
+    for ends in ((0, 300), (300, 0)):
+        ranged = grey(dicom(RAMP, PixelPaddingValue=ends[0], PixelPaddingRangeLimit=ends[1], **inverted)).ravel()
+        assert (ranged[:301] == 0).all()
+        assert ranged[301] == 255 - int(301 / 1023 * 255 + 0.5)
     signed = RAMP.astype(np.int16)
     signed[0, :] = -2000
     assert (grey(dicom(signed, PixelPaddingValue=-2000, **inverted))[0] == 0).all()

@@ -11,22 +11,14 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from annotate.store.archives import MOST_ENTRIES, READABLE, SourceError, entry_name, open_archive
 from annotate.store.types import StoreError
 from gazevlm_core.images import DEFAULT_LIMITS, IMAGE_SUFFIXES, ImageError, iter_image_files
 
-MOST_DIRECTORY_BYTES = 64 * 2**20  # of an archive's table of contents
-MOST_ENTRIES = 60_000  # of an archive
 MOST_ARCHIVE_BYTES = 64 * 2**30  # unpacked
 MOST_RATIO = 200  # unpacked over packed, beyond the size at which it matters
 RATIO_FROM_BYTES = 2**30
-READABLE = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # the others unpack without a bound on memory
-END_RECORD, END_BYTES, LONGEST_COMMENT = b"PK\x05\x06", 22, 2**16
-LARGE_LOCATOR, LOCATOR_BYTES = b"PK\x06\x07", 20
 BROKEN_ENTRY = "This part of the archive is damaged, encrypted or packed in a rare way; pack it again."
-
-
-class SourceError(StoreError):
-    """A source that cannot be imported; importing it again would end in the same way."""
 
 
 @dataclass(frozen=True)
@@ -80,12 +72,11 @@ def zip_images(where: str) -> Iterator[Found]:
     if not path.is_file():
         raise SourceError("There is no such file on the server; check the path.")
     try:
-        check_directory(path)
-        with zipfile.ZipFile(path) as archive:
+        with open_archive(path) as archive:
             infos = archive.infolist()
             _check_size(infos, path.stat().st_size)
             for number, info in enumerate(infos):
-                name = PurePosixPath(info.filename)
+                name = PurePosixPath(entry_name(info))
                 if info.is_dir() or name.name.startswith(".") or "__MACOSX" in name.parts:
                     continue
                 if _may_be_image(name):
@@ -94,26 +85,6 @@ def zip_images(where: str) -> Iterator[Found]:
         if isinstance(error, StoreError):
             raise
         raise SourceError("The file is no zip archive, or a damaged one; pack it again.") from None
-
-
-def check_directory(path: Path) -> None:
-    """Refuse an archive whose table of contents would fill the memory, before it is read.
-
-    Raises:
-        SourceError: too large, in the 64-bit form, or no archive.
-    """
-    with path.open("rb") as file:
-        size = file.seek(0, 2)
-        file.seek(max(0, size - END_BYTES - LONGEST_COMMENT - LOCATOR_BYTES))
-        tail = file.read()
-    place = tail.rfind(END_RECORD)
-    if place < 0 or len(tail) - place < END_BYTES:
-        raise SourceError("The file is no zip archive, or one that is cut short; pack it again.")
-    if tail[max(0, place - LOCATOR_BYTES):place].startswith(LARGE_LOCATOR):
-        raise SourceError("The archive is larger than 4 GiB or 65,535 files; unpack it and import the folder.")
-    entries = int.from_bytes(tail[place + 10:place + 12], "little")
-    if entries > MOST_ENTRIES or int.from_bytes(tail[place + 12:place + 16], "little") > MOST_DIRECTORY_BYTES:
-        raise SourceError(f"The archive holds more than {MOST_ENTRIES:,} files; unpack it and import the folder.")
 
 
 def _check_size(infos: list[zipfile.ZipInfo], packed_bytes: int) -> None:

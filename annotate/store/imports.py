@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from annotate.store.import_sources import SOURCES, Found, SourceError
+from annotate.store.archives import SourceError
+from annotate.store.import_sources import SOURCES, Found
 from annotate.store.pictures import Offer, Picture, check_quota, encode_picture, put_picture
 from annotate.store.schema import ImportEntryRow, ImportRow
 from annotate.store.types import IMPORT_KINDS, ImportKind, ImportStatus, StoreError

@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 # Where the central 99% of the pixels fill less than this share of the whole range, the rest are outliers.
 OUTLIER_SHARE = 0.5
 CENTRAL_PERCENTILES = (0.5, 99.5)
+# White of a picture of fractions, and of one with 8, 10, 12, 14, 16 or 32 bits: the depths of detectors and files.
+WHITES = (1.0, 255.0, 1023.0, 4095.0, 16_383.0, 65_535.0, 2.0**32 - 1)
+USED_SHARE = 0.25
 _BLOCK_ROWS = 256
 
 
@@ -79,20 +82,37 @@ def check_size(width_px: int, height_px: int, limits: ImageLimits) -> None:
         )
 
 
-def content_range(values: NDArray[Any]) -> tuple[float, float]:
-    """The values that become black and white when nothing says which should.
-
-    The smallest and the largest value; or, where the central 99% fill less than half of that range (a burnt-in
-    marker, dead pixels), the 0.5 and 99.5 percentiles.
+def array_range(values: NDArray[Any]) -> tuple[float, float]:
+    """`grey_range` of pixels.
 
     Args:
         values: finite pixels, any shape, not empty.
     """
-    smallest, largest = float(values.min()), float(values.max())
     low, high = (float(value) for value in np.percentile(values, CENTRAL_PERCENTILES))
-    if low < high and high - low < OUTLIER_SHARE * (largest - smallest):
-        return low, high
-    return smallest, largest
+    return grey_range(float(values.min()), float(values.max()), low, high)
+
+
+def grey_range(smallest: float, largest: float, low: float, high: float) -> tuple[float, float]:
+    """The values that become black and white where nothing says which should: one rule for every deep format.
+
+    A picture is shown on the scale of its depth, so that one film looks alike in 8, 12 or 16 bits, in integers or
+    fractions, and as its 8-bit form does, which is never changed: black is 0, white the lowest of WHITES that no value
+    exceeds (the container says little: detectors of 12 bits write files of 16). Values that only a handful of pixels
+    reach, four times as high as the rest (a burnt-in marker, dead pixels), do not count.
+    There is no such scale for values below 0 (measured or computed), nor for what uses less than a quarter of it:
+    those are spread over their own range, from the smallest to the largest; or, where the central 99% fill less than
+    half of that, from the 0.5 to the 99.5 percentile.
+
+    Args:
+        smallest, largest: of all pixels.
+        low, high: their 0.5 and 99.5 percentiles.
+    """
+    if smallest >= 0:
+        reached = high if high <= USED_SHARE * largest else largest
+        white = next((white for white in WHITES if reached <= white), None)
+        if white is not None and high - low >= USED_SHARE * white:
+            return 0.0, white
+    return (low, high) if low < high and high - low < OUTLIER_SHARE * (largest - smallest) else (smallest, largest)
 
 
 def to_8_bit(values: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:

@@ -1,8 +1,10 @@
 """Check a compressed DICOM frame before a native decoder gets it: its own header must agree with the data set's.
 
-Otherwise a small data set could hide a picture of any size. Nothing is decoded here, except for RLE.
+Otherwise a small data set could hide a picture of any size. Only the depth may differ: the stream's own is what was
+compressed, whatever the data set says, and each check gives it back. Nothing is decoded here, except for RLE.
 """
 
+import re
 import struct
 from dataclasses import dataclass
 from itertools import pairwise
@@ -12,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from gazevlm_core.images.base import ImageError
-from gazevlm_core.images.headers import JPEG_DROPPED, coded_bytes, jpeg_frame, jpeg_segments, strip_jpeg
+from gazevlm_core.images.headers import JPEG_DROPPED, JpegFrame, coded_bytes, jpeg_frame, jpeg_segments, strip_jpeg
 
 _BROKEN = "The compressed pixels of this DICOM file are damaged or cut short; export it again."
 _TOO_MUCH = "The compressed pixels of this DICOM file are absurdly large for its size; export it again uncompressed."
@@ -22,17 +24,38 @@ _JPEG_HIERARCHICAL = (0xDE, 0xDF)  # a size of their own beside the frame header
 # Each tile and each layer costs the decoder kilobytes, however little is in it; encoders make tiles of 128 px and more.
 _JPEG2000_MAX_TILES, _JPEG2000_MIN_TILE_PX, _JPEG2000_MAX_LAYERS = 4096, 64, 256
 _JPEG2000_MAX_SEGMENTS = 10_000  # of the main header
+_DEEPEST = 16  # bits; more are never shown, and would take more memory
+_JPEG_LS_MARKER = re.compile(rb"\xff+([\x80-\xfe])")
+_JPEG_LS_SCAN_END = re.compile(rb"\xff+[\x80-\xcf\xd8-\xfe]")  # within a scan, 255 is followed by a bit of 0
+_JPEG_LS_SEGMENTS = frozenset({0xDA, 0xDD, 0xF7, 0xF8, 0xFE, *range(0xE0, 0xF0)})
+_MAX_JPEG_LS_SEGMENTS = 10_000
 _JPEG2000_MIN_PRECINCT = 4  # as a power of two: encoders use 2^7 and more, smaller ones only exhaust memory
 
 
 @dataclass(frozen=True, slots=True)
 class FrameShape:
-    """What the data set says about its frame."""
+    """What the data set says about its frame.
+
+    Args:
+        rows, columns: size in pixels.
+        samples: 1 for grey, 3 for colour.
+        bits_allocated: 8 or 16, of each sample.
+        bits_stored: how many of them are in use.
+        high_bit: the uppermost in use; bits_stored - 1 where it says nothing possible.
+        signed: whether samples are two's complement.
+        photometric: in capitals.
+        planar: 1 where colour is stored plane by plane.
+    """
 
     rows: int
     columns: int
     samples: int
     bits_allocated: int
+    bits_stored: int
+    high_bit: int
+    signed: bool
+    photometric: str
+    planar: int
 
     @property
     def frame_bytes(self) -> int:
@@ -40,16 +63,17 @@ class FrameShape:
         return self.rows * self.columns * self.samples * self.bits_allocated // 8
 
 
-def check_jpeg(frame: bytes, shape: FrameShape, processes: frozenset[int]) -> bytes:
+def check_jpeg(frame: bytes, shape: FrameShape, processes: frozenset[int]) -> tuple[bytes, int]:
     """JPEG (ISO 10918-1): one frame header of the declared size, and an end.
-
-    Returns:
-        the codestream without metadata, in which a second picture may hide, and without surplus data.
 
     Args:
         frame: the codestream.
         shape: the data set's claim.
         processes: allowed start-of-frame markers (low byte).
+
+    Returns:
+        the codestream without metadata, in which a second picture may hide, and without surplus data; and bits per
+        sample.
 
     Raises:
         ImageError: damaged, cut short or contradicting the header.
@@ -67,16 +91,64 @@ def check_jpeg(frame: bytes, shape: FrameShape, processes: frozenset[int]) -> by
             headers.append(jpeg_frame(frame, start))
     if last != 0xD9 or len(headers) != 1:
         raise ImageError(_BROKEN)
-    found = headers[0]
-    if found.process not in processes or found.precision_bits > shape.bits_allocated:
+    if headers[0].process not in processes:
         raise ImageError(_MISMATCH)
+    return strip_jpeg(frame, kept, coded_bytes(shape.columns, shape.rows)), _agreeing_depth(headers[0], shape)
+
+
+def _agreeing_depth(found: JpegFrame, shape: FrameShape) -> int:
     if (found.height_px, found.width_px, found.components) != (shape.rows, shape.columns, shape.samples):
         raise ImageError(_MISMATCH)
-    return strip_jpeg(frame, kept, coded_bytes(shape.columns, shape.rows))
+    if not 2 <= found.precision_bits <= _DEEPEST:
+        raise ImageError(_BROKEN)
+    return found.precision_bits
 
 
-def check_jpeg2000(frame: bytes, shape: FrameShape) -> None:
+def check_jpeg_ls(frame: bytes, shape: FrameShape) -> int:
+    """JPEG-LS (ISO 14495-1): one frame header of the declared size, as many scans as components at most, and an end.
+
+    Returns:
+        bits per sample.
+
+    Raises:
+        ImageError: damaged, cut short, with mapping tables or a size beside its frame header, or contradicting it.
+    """
+    if not frame.startswith(b"\xff\xd8"):
+        raise ImageError(_BROKEN)
+    position, scans, found = 2, 0, None
+    for _ in range(_MAX_JPEG_LS_SEGMENTS):
+        match = _JPEG_LS_MARKER.match(frame, position)
+        if match is None:
+            break
+        start, marker = match.end() - 2, match[1][0]
+        if marker == 0xD9:
+            if found is None or not scans:
+                break
+            return _agreeing_depth(found, shape)
+        (length,) = struct.unpack_from(">H", frame, match.end())
+        position = match.end() + length
+        if marker == 0xF7:
+            if found is not None:
+                break
+            found = jpeg_frame(frame, start)
+        elif marker == 0xF8 and frame[match.end() + 2] != 1:  # only coding parameters
+            break
+        elif marker == 0xDA:
+            scans += 1
+            entropy_end = _JPEG_LS_SCAN_END.search(frame, position)
+            if scans > shape.samples or entropy_end is None:
+                break
+            position = entropy_end.start()
+        elif marker not in _JPEG_LS_SEGMENTS:
+            break
+    raise ImageError(_BROKEN)
+
+
+def check_jpeg2000(frame: bytes, shape: FrameShape) -> int:
     """JPEG 2000 (ISO 15444-1): image size, components, depth, tiles and precincts of a bare codestream, and an end.
+
+    Returns:
+        bits per sample.
 
     Raises:
         ImageError: damaged, cut short, boxed as JP2, or contradicting the header.
@@ -93,11 +165,13 @@ def check_jpeg2000(frame: bytes, shape: FrameShape) -> None:
     tiles = -(-(x1 - tile_x0) // tile_x) * -(-(y1 - tile_y0) // tile_y)
     if tiles > _JPEG2000_MAX_TILES or (tiles > 64 and min(tile_x, tile_y) < _JPEG2000_MIN_TILE_PX):
         raise ImageError(_BROKEN)
+    first_depth = frame[42]
     for component in range(components):
         depth, step_x, step_y = struct.unpack_from(">3B", frame, 42 + 3 * component)
-        if (depth & 0x7F) + 1 > shape.bits_allocated or step_x != 1 or step_y != 1:
+        if (depth & 0x7F) + 1 > _DEEPEST or depth != first_depth or step_x != 1 or step_y != 1:
             raise ImageError(_MISMATCH)
     _check_precincts(frame, 42 + 3 * components)
+    return (first_depth & 0x7F) + 1
 
 
 def _check_precincts(frame: bytes, position: int) -> None:
@@ -153,19 +227,19 @@ def read_frame(data: bytes, position: int, shape: FrameShape) -> bytes:
     raise ImageError(_BROKEN)
 
 
-def expand_rle(frame: bytes, shape: FrameShape) -> bytes:
-    """DICOM RLE (PS3.5 annex G): as many segments as byte planes, each of at least its plane.
+def expand_rle(frame: bytes, shape: FrameShape) -> tuple[bytes, int]:
+    """DICOM RLE (PS3.5 annex G): one or two byte planes per sample, each of at least its plane.
 
     Returns:
         little-endian pixels, plane by plane where there are several samples; what a segment holds beyond its plane is
-        not expanded.
+        not expanded. And bits allocated per sample; the stream does not tell how many of them are in use.
 
     Raises:
         ImageError: damaged, cut short or contradicting the header.
     """
     segments, *offsets = struct.unpack_from("<16I", frame, 0)
-    sample_bytes = shape.bits_allocated // 8
-    if segments != shape.samples * sample_bytes:
+    sample_bytes = segments // shape.samples
+    if segments not in (shape.samples, 2 * shape.samples):
         raise ImageError(_MISMATCH)
     bounds = [*offsets[:segments], len(frame)]
     pixels = np.empty((shape.samples, shape.rows * shape.columns, sample_bytes), np.uint8)
@@ -174,7 +248,7 @@ def expand_rle(frame: bytes, shape: FrameShape) -> bytes:
             raise ImageError(_BROKEN)
         sample, place = divmod(number, sample_bytes)  # the most significant byte of a sample comes first
         pixels[sample, :, sample_bytes - 1 - place] = _expanded(frame[start:end], shape.rows * shape.columns)
-    return pixels.tobytes()
+    return pixels.tobytes(), 8 * sample_bytes
 
 
 def _expanded(segment: bytes, plane_bytes: int) -> NDArray[np.uint8]:

@@ -1,13 +1,14 @@
-"""One DICOM image to upright 8-bit RGB, with pydicom's own pixel pipeline.
+"""One DICOM image to upright 8-bit RGB, with pydicom's own decoders.
 
-Grey: stored value -> modality LUT or rescale -> first VOI LUT, else first window, else the 0.5 to 99.5 percentiles
--> MONOCHROME1 inverted -> padding black. All of it acts on a table of the stored values, not on the pixels.
+Grey: word -> stored value -> modality LUT or rescale -> first VOI LUT, else first window, else the scale of the depth
+-> MONOCHROME1 inverted -> padding black. All of it acts on a table of the words, not on the pixels.
 Pixels stay as stored: nothing is resampled where the pixel spacing is not square (positions are fractions of the image,
 so only its look is stretched), and no patient orientation is applied.
 """
 
 import zlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
 
@@ -17,7 +18,7 @@ from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.filereader import read_dataset
-from pydicom.pixels.utils import pixel_array
+from pydicom.pixels import get_decoder
 from pydicom.tag import Tag
 from pydicom.uid import (
     JPEG2000,
@@ -31,12 +32,23 @@ from pydicom.uid import (
     JPEGExtended12Bit,
     JPEGLossless,
     JPEGLosslessSV1,
+    JPEGLSLossless,
+    JPEGLSNearLossless,
     RLELossless,
 )
 
 from gazevlm_core.images.base import ImageError, ImageLimits, check_size
-from gazevlm_core.images.codestream import FrameShape, check_jpeg, check_jpeg2000, expand_rle, read_frame
-from gazevlm_core.images.dicom_tone import stored_to_grey
+from gazevlm_core.images.codestream import (
+    FrameShape,
+    check_jpeg,
+    check_jpeg2000,
+    check_jpeg_ls,
+    expand_rle,
+    read_frame,
+)
+from gazevlm_core.images.dicom_bits import stored_values
+from gazevlm_core.images.dicom_display import read_display, single_number, single_text
+from gazevlm_core.images.dicom_tone import words_to_grey
 from gazevlm_core.images.sniff import DICOM_MAGIC, DICOM_MAGIC_OFFSET
 
 _REQUIRED = (
@@ -47,12 +59,14 @@ _REQUIRED = (
 _READ = (
     *_REQUIRED, "PlanarConfiguration", "NumberOfFrames", "HighBit", "PixelPaddingValue", "PixelPaddingRangeLimit",
     "RescaleSlope", "RescaleIntercept", "WindowCenter", "WindowWidth", "VOILUTFunction", "ModalityLUTSequence",
-    "VOILUTSequence", "PixelData",
+    "VOILUTSequence", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "PixelData",
 )
+_OVERLAY_POSITIONS = [Tag(0x6000 + 2 * plane, 0x0102) for plane in range(16)]
 _TRANSFER_SYNTAX, _CHARACTER_SET, _PIXEL_DATA = 0x00020010, 0x00080005, 0x7FE00010
 _FLOAT_PIXELS = (0x7FE00008, 0x7FE00009)
-_SEQUENCES = (0x00283000, 0x00283010)  # modality and VOI look-up tables
-_TAGS_READ = [Tag(keyword) for keyword in _READ]
+_TABLES = (0x00283000, 0x00283010)  # modality and VOI look-up tables
+_GROUPS = (0x52009229, 0x52009230)  # functional groups
+_TAGS_READ = [*map(Tag, _READ), *_OVERLAY_POSITIONS]
 _SMALL = frozenset({_CHARACTER_SET, *_TAGS_READ}) - {_PIXEL_DATA}
 _NATIVE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian)
 _JPEG_PROCESSES = {
@@ -62,16 +76,25 @@ _JPEG_PROCESSES = {
     JPEGLosslessSV1: frozenset({0xC3}),
 }
 _JPEG2000 = (JPEG2000Lossless, JPEG2000)
+_JPEG_LS = (JPEGLSLossless, JPEGLSNearLossless)
 # (samples per pixel, photometric interpretation)
 _KINDS = (
     (1, "MONOCHROME1"), (1, "MONOCHROME2"),
     (3, "RGB"), (3, "YBR_FULL"), (3, "YBR_FULL_422"), (3, "YBR_ICT"), (3, "YBR_RCT"),
 )
 # An image's header has hundreds of elements; each costs about three reads, and up to a kilobyte once parsed.
-_MAX_READS, _MAX_BYTES_READ, _MAX_VALUE_BYTES, _MAX_SEQUENCE_BYTES = 60_000, 8 << 20, 4096, 1 << 20
+_MAX_READS, _MAX_BYTES_READ = 60_000, 8 << 20
+_MAX_VALUE_BYTES, _MAX_GROUP_BYTES, _MAX_SEQUENCE_BYTES = 4096, 1 << 16, 1 << 20
 _MAX_INFLATED_HEADER_BYTES = 4 << 20  # of a deflated data set, up to its pixels
 _SAVE_AS_PNG = "open it in a DICOM viewer and save the image as PNG"
 _ABSURD_HEADER = f"The header of this DICOM file is absurdly large; {_SAVE_AS_PNG}."
+_ITEM = b"\xfe\xff\x00\xe0"
+_CUT_SHORT = "This DICOM file is cut short: its pixels end too early; copy or export it again."
+_COMPRESSED_AS_NATIVE = "This DICOM file says that its pixels are not compressed, but they are; export it again."
+_NATIVE_AS_COMPRESSED = (
+    "This DICOM file says that its pixels are compressed, but they are not, and do not fill its rows and columns; "
+    "export it again."
+)
 _CONTRADICTION = "The pixels of this DICOM file contradict its header; export it again uncompressed."
 # VR, length and first byte of the pixel data; None where there is none.
 _Place = tuple[str | None, int, int] | None
@@ -101,7 +124,7 @@ class _BudgetedBytes(BytesIO):
         """Stop before the value of the pixel data; refuse a value that no image needs before it is read."""
         if tag in _FLOAT_PIXELS:
             raise ImageError(f"This DICOM file holds measured values, no picture; {_SAVE_AS_PNG}.")
-        allowed = _MAX_SEQUENCE_BYTES if tag in _SEQUENCES else _MAX_VALUE_BYTES
+        allowed = _MAX_SEQUENCE_BYTES if tag in _TABLES else _MAX_GROUP_BYTES if tag in _GROUPS else _MAX_VALUE_BYTES
         if tag in _SMALL and allowed < length != _UNDEFINED_LENGTH:
             raise ImageError(_ABSURD_HEADER)
         if tag == _PIXEL_DATA:
@@ -126,13 +149,16 @@ def decode_dicom(data: bytes, limits: ImageLimits, wait_turn: Callable[[int], No
     dataset, place, content = _read(data)
     shape = _check_header(dataset, place, limits)
     wait_turn(shape.rows * shape.columns)
-    _put_pixels(dataset, shape, place, content)
-    pixels = pixel_array(dataset)
+    source = _check_pixels(dataset.file_meta.TransferSyntaxUID, shape, place, content)
+    pixels = _decode(source, shape)
     if pixels.shape[:2] != (shape.rows, shape.columns):
         raise ImageError(_CONTRADICTION)
     if shape.samples == 3:
         return Image.fromarray(np.ascontiguousarray(pixels, dtype=np.uint8))
-    return Image.fromarray(stored_to_grey(_stored_values(pixels, dataset), dataset)).convert("RGB")
+    overlaid = any(shape.bits_stored <= (single_number(dataset, tag) or 0) for tag in _OVERLAY_POSITIONS)
+    stored = stored_values(pixels, shape, source.stream_bits, overlaid)
+    display = read_display(dataset, little_endian=dataset.file_meta.TransferSyntaxUID != ExplicitVRBigEndian)
+    return Image.fromarray(words_to_grey(pixels, stored, display, shape.photometric == "MONOCHROME1")).convert("RGB")
 
 
 def dicom_size(start: bytes, limits: ImageLimits) -> tuple[int, int]:
@@ -162,7 +188,7 @@ def _read(data: bytes) -> tuple[Dataset, _Place, Callable[[int], bytes]]:
     syntax = meta.get("TransferSyntaxUID")
     if not isinstance(syntax, UID):
         raise ImageError(f"This DICOM file does not say how it is encoded (no transfer syntax); {_SAVE_AS_PNG}.")
-    if syntax not in (*_NATIVE, *_JPEG_PROCESSES, *_JPEG2000, RLELossless):
+    if syntax not in (*_NATIVE, *_JPEG_PROCESSES, *_JPEG2000, *_JPEG_LS, RLELossless):
         raise ImageError(
             f"The pixels of this DICOM file are compressed in a way that is not read; {_SAVE_AS_PNG}, "
             "or export it uncompressed."
@@ -171,7 +197,7 @@ def _read(data: bytes) -> tuple[Dataset, _Place, Callable[[int], bytes]]:
         content = partial(_inflate, data[stream.tell():])
         stream = _BudgetedBytes(content(_MAX_INFLATED_HEADER_BYTES))
     else:
-        content = partial(_whole, data)
+        content = partial(_all_of, data)
     dataset = read_dataset(
         stream,
         syntax.is_implicit_VR,
@@ -186,7 +212,7 @@ def _read(data: bytes) -> tuple[Dataset, _Place, Callable[[int], bytes]]:
     return dataset, stream.pixels, content
 
 
-def _whole(data: bytes, _: int) -> bytes:
+def _all_of(data: bytes, _: int) -> bytes:
     return data
 
 
@@ -202,64 +228,128 @@ def _check_header(dataset: Dataset, place: _Place, limits: ImageLimits) -> Frame
             "This DICOM file holds no complete image (it is a report or an index, or cut short); export the image."
         )
     for keyword in _REQUIRED:
-        if dataset.get(keyword) is None:
+        if not _has_value(dataset, keyword):
             raise ImageError(f"This DICOM file has no {keyword}, so its pixels cannot be read; export it again.")
-    if int(dataset.get("NumberOfFrames") or 1) != 1:
+    if _has_value(dataset, "NumberOfFrames") and _whole(dataset, "NumberOfFrames") > 1:
         raise ImageError("This DICOM file has several frames; export the one frame that matters as a file of its own.")
+    bits_allocated, bits_stored = _whole(dataset, "BitsAllocated"), _whole(dataset, "BitsStored")
+    high_bit, planar = single_number(dataset, "HighBit"), single_number(dataset, "PlanarConfiguration")
+    signed = _whole(dataset, "PixelRepresentation")
+    possible = high_bit is not None and bits_stored - 1 <= high_bit < bits_allocated
     shape = FrameShape(
-        rows=int(dataset.Rows),
-        columns=int(dataset.Columns),
-        samples=int(dataset.SamplesPerPixel),
-        bits_allocated=int(dataset.BitsAllocated),
+        rows=_whole(dataset, "Rows"),
+        columns=_whole(dataset, "Columns"),
+        samples=_whole(dataset, "SamplesPerPixel"),
+        bits_allocated=bits_allocated,
+        bits_stored=bits_stored,
+        high_bit=int(high_bit) if high_bit is not None and possible else bits_stored - 1,
+        signed=signed == 1,
+        photometric=single_text(dataset, "PhotometricInterpretation"),
+        planar=1 if planar == 1 else 0,
     )
     check_size(shape.columns, shape.rows, limits)
-    photometric = dataset.PhotometricInterpretation
-    if (shape.samples, photometric) not in _KINDS:
+    if (shape.samples, shape.photometric) not in _KINDS:
         raise ImageError(f"The colour model of this DICOM file is not read; {_SAVE_AS_PNG}.")
     allowed_bits = (8, 16) if shape.samples == 1 else (8,)
-    bits_stored = int(dataset.BitsStored)
-    if shape.bits_allocated not in allowed_bits or not 1 <= bits_stored <= shape.bits_allocated:
+    if bits_allocated not in allowed_bits or not 1 <= bits_stored <= bits_allocated:
         raise ImageError(f"The pixel depth of this DICOM file is not read; {_SAVE_AS_PNG}.")
-    if int(dataset.get("HighBit", bits_stored - 1)) != bits_stored - 1 or dataset.PixelRepresentation not in (0, 1):
-        raise ImageError(f"This DICOM file packs its pixels in an unusual way; {_SAVE_AS_PNG}.")
+    if signed not in (0, 1):
+        raise ImageError(f"This DICOM file does not say whether its pixels are signed; {_SAVE_AS_PNG}.")
     return shape
 
 
-def _put_pixels(dataset: Dataset, shape: FrameShape, place: _Place, content: Callable[[int], bytes]) -> None:
-    """Put the pixels into the data set, no more than the declared size needs, checked before a decoder sees them."""
+def _has_value(dataset: Dataset, keyword: str) -> bool:
+    element = dataset.get_item(keyword)
+    return element is not None and element.value not in (None, b"", "")
+
+
+def _whole(dataset: Dataset, keyword: str) -> int:
+    """The whole number that an element needs to have."""
+    number = single_number(dataset, keyword)
+    if number is None or number != int(number):
+        raise ImageError(f"The {keyword} of this DICOM file is no single whole number; export it again.")
+    return int(number)
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """Pixel data that has been checked.
+
+    Args:
+        value: of the element, one frame, no more of it than the declared size needs.
+        vr: of the element.
+        syntax: how it is really encoded.
+        word_bits: 8 or 16, of a decoded sample.
+        stream_bits: bits per sample as the stream tells them; None where it does not (native, RLE).
+        planar: 1 where colour is stored plane by plane.
+    """
+
+    value: bytes
+    vr: str
+    syntax: UID
+    word_bits: int
+    stream_bits: int | None
+    planar: int
+
+
+def _check_pixels(syntax: UID, shape: FrameShape, place: _Place, content: Callable[[int], bytes]) -> _Source:
+    """The pixels, no more of them than the declared size needs, checked before a decoder sees them."""
     vr, length, start = place or ("", 0, 0)
     if vr not in ("OB", "OW", "OB or OW", "UN", None):
         raise ImageError("This DICOM file holds no pixels; export it again.")
-    syntax = dataset.file_meta.TransferSyntaxUID
-    if (length == _UNDEFINED_LENGTH) != syntax.is_encapsulated:
-        raise ImageError(_CONTRADICTION)
+    vr = vr if vr in ("OB", "OW") else "OW"
+    # 4:2:2 keeps four samples of six
+    samples = 2 if shape.photometric == "YBR_FULL_422" else shape.samples
+    native_bytes = shape.rows * shape.columns * samples * shape.bits_allocated // 8
+    encapsulated = content(start + len(_ITEM))[start:start + len(_ITEM)] == _ITEM
     if syntax in _NATIVE:
-        # 4:2:2 keeps four samples of six
-        samples = 2 if dataset.PhotometricInterpretation == "YBR_FULL_422" else shape.samples
-        needed = shape.rows * shape.columns * samples * shape.bits_allocated // 8
-        value = content(start + needed)[start:start + min(length, needed)]
-        if len(value) < needed:
-            raise ImageError("This DICOM file is cut short: its pixels end too early; copy or export it again.")
-        dataset.add_new(_PIXEL_DATA, vr or "OW", value)
-        return
+        value = content(start + native_bytes)[start:start + min(length, native_bytes)]
+        if length == _UNDEFINED_LENGTH or len(value) < native_bytes:
+            raise ImageError(_COMPRESSED_AS_NATIVE if encapsulated else _CUT_SHORT)
+        return _Source(value, vr, syntax, shape.bits_allocated, None, shape.planar)
+    if length != _UNDEFINED_LENGTH:
+        # Some writers name a syntax and then do not compress; such data are little-endian.
+        if length != native_bytes + native_bytes % 2:
+            raise ImageError(_CONTRADICTION if encapsulated else _NATIVE_AS_COMPRESSED)
+        value = content(start + native_bytes)[start:start + native_bytes]
+        if len(value) < native_bytes:
+            raise ImageError(_CUT_SHORT)
+        return _Source(value, vr, ExplicitVRLittleEndian, shape.bits_allocated, None, shape.planar)
     frame = read_frame(content(start), start, shape)
     if syntax == RLELossless:
-        dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-        dataset.PlanarConfiguration = 1  # of no meaning where there is one sample
-        dataset.add_new(_PIXEL_DATA, "OW", expand_rle(frame, shape))
-        return
-    if syntax in _JPEG2000:
-        check_jpeg2000(frame, shape)
+        value, bits = expand_rle(frame, shape)
+        source = _Source(value, "OW", ExplicitVRLittleEndian, bits, None, planar=1)
     else:
-        frame = check_jpeg(frame, shape, _JPEG_PROCESSES[syntax])
-    dataset.add_new(_PIXEL_DATA, "OB", encapsulate([frame]))
-    dataset["PixelData"].is_undefined_length = True
+        if syntax in _JPEG2000:
+            bits = check_jpeg2000(frame, shape)
+        elif syntax in _JPEG_LS:
+            bits = check_jpeg_ls(frame, shape)
+        else:
+            frame, bits = check_jpeg(frame, shape, _JPEG_PROCESSES[syntax])
+        source = _Source(encapsulate([frame]), "OB", syntax, 8 if bits <= 8 else 16, bits, shape.planar)
+    if shape.samples == 3 and bits > 8:
+        raise ImageError(f"The pixel depth of this DICOM file is not read; {_SAVE_AS_PNG}.")
+    return source
 
 
-def _stored_values(pixels: NDArray[np.generic], dataset: Dataset) -> NDArray[np.int32]:
-    """Grey pixels with the bits above BitsStored (old overlays) taken out, [rows, columns]."""
-    unused = 32 - int(dataset.BitsStored)
-    shifted = pixels.astype(np.uint32) << unused
-    if dataset.PixelRepresentation == 1:
-        return shifted.view(np.int32) >> unused
-    return (shifted >> unused).astype(np.int32)
+def _decode(source: _Source, shape: FrameShape) -> NDArray[np.uint8] | NDArray[np.uint16]:
+    """Words as the stream holds them, [rows, columns], or colour as RGB, [rows, columns, 3].
+
+    pydicom gets nothing of the data set but what has been checked; bits and signs are sorted out afterwards.
+    """
+    image = Dataset()
+    image.file_meta = FileMetaDataset()
+    image.file_meta.TransferSyntaxUID = source.syntax
+    image.Rows, image.Columns, image.SamplesPerPixel = shape.rows, shape.columns, shape.samples
+    image.PhotometricInterpretation, image.PixelRepresentation = shape.photometric, 0
+    image.BitsAllocated = image.BitsStored = source.word_bits
+    image.HighBit = source.word_bits - 1
+    if shape.samples > 1:
+        image.PlanarConfiguration = source.planar
+    image.PixelData = source.value
+    image["PixelData"].VR = source.vr
+    image["PixelData"].is_undefined_length = source.syntax.is_encapsulated
+    pixels, _ = get_decoder(source.syntax).as_array(image, index=0)
+    if source.word_bits == 8:
+        return pixels.astype(np.uint8, copy=False)
+    return pixels.astype(np.uint16, copy=False)

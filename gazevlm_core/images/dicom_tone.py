@@ -1,6 +1,6 @@
-"""Stored values of a grey DICOM image to 8-bit grey, through pydicom's look-up tables, rescale and windows.
+"""Stored values of a grey DICOM image to 8-bit grey, through look-up tables, rescale and windows.
 
-Everything acts on a table with one row per stored value, so 64 megapixels cost no more than 65,536.
+Everything acts on a table with one row per possible word, so 64 megapixels cost no more than 65,536.
 """
 
 import math
@@ -8,113 +8,112 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from pydicom.multival import MultiValue
-from pydicom.pixels.processing import apply_modality_lut, apply_voi, apply_windowing
+from pydicom.pixels.processing import apply_windowing
 
-from gazevlm_core.images.base import CENTRAL_PERCENTILES, ImageError, to_8_bit
+from gazevlm_core.images.base import CENTRAL_PERCENTILES, grey_range, to_8_bit
+from gazevlm_core.images.dicom_display import Display, Window
 
 _BEYOND = 1e300  # a value beyond every window
+_BLOCK_ROWS = 64
 
 
-def stored_to_grey(stored: NDArray[np.int32], dataset: Dataset) -> NDArray[np.uint8]:
+def words_to_grey(
+    words: NDArray[np.uint8] | NDArray[np.uint16], stored: NDArray[np.int32], display: Display, inverted: bool
+) -> NDArray[np.uint8]:
     """Grey levels as a workstation would first show them.
 
-    A look-up table goes before a window, and the first of several counts. A window that is not finite, or narrower
-    than its function allows, says nothing and counts as absent. Padding is black and does not shift the percentiles.
+    A look-up table goes before a window. One that leaves the whole picture in a single grey says nothing about it, and
+    counts as absent; without any, `grey_range` decides, on the stored values. Padding is black and moves nothing.
 
     Args:
-        stored: [rows, columns], at most 16 bits.
-        dataset: the elements of the modality LUT and VOI LUT modules.
+        words: [rows, columns] as they lie in the file.
+        stored: [2**bits of a word], the stored value that each word means.
+        display: of the data set.
+        inverted: whether the lowest value is the brightest (MONOCHROME1).
 
     Returns:
         uint8 [rows, columns], high is bright.
-
-    Raises:
-        ImageError: a rescale that is not finite.
     """
-    lowest = int(stored.min())
-    table = np.arange(lowest, int(stored.max()) + 1, dtype=np.int32)
-    rows = stored - lowest
-    padding = _is_padding(table, dataset)
-    with np.errstate(over="ignore", invalid="ignore"):
-        values = np.asarray(apply_modality_lut(table, dataset), dtype=np.float64)
-    if not np.isfinite(values).all():
-        raise ImageError("The rescale values of this DICOM file are no numbers; export it again.")
-    if _has_table(dataset):
-        grey = _through_voi_table(values, dataset)
-    elif _has_window(dataset):
-        grey = _through_window(values, dataset)
-    else:
-        counts = sum(np.bincount(row, minlength=len(table)) for row in rows)  # row by row: it copies to 64 bits
-        grey = to_8_bit(values, *_percentiles(values, np.where(padding, 0, counts)))
-    if dataset.PhotometricInterpretation == "MONOCHROME1":
+    counts = _count(words, len(stored))
+    padding = _padding(stored, counts, display)
+    counts[padding] = 0
+    grey = _first_that_shows(stored, counts, display)
+    if inverted:
         grey = 255 - grey
     grey[padding] = 0
-    return grey[rows]
+    return grey[words]
 
 
-def _is_padding(table: NDArray[np.int32], dataset: Dataset) -> NDArray[np.bool_]:
-    """Which stored values are padding; both ends of a padding range belong to it."""
-    first = dataset.get("PixelPaddingValue")
-    if first is None:
-        return np.zeros(len(table), dtype=np.bool_)
-    ends = [int(first), int(dataset.get("PixelPaddingRangeLimit") or first)]
-    if dataset.PixelRepresentation == 1:  # some writers store a negative padding as if it had no sign
-        half = 1 << (int(dataset.BitsAllocated) - 1)
-        ends = [end - 2 * half if end >= half else end for end in ends]
-    return (table >= min(ends)) & (table <= max(ends))
+def _count(words: NDArray[np.uint8] | NDArray[np.uint16], kinds: int) -> NDArray[np.int64]:
+    """How often each word occurs, [kinds]; in blocks, as bincount copies to 64 bits."""
+    counts = np.zeros(kinds, dtype=np.int64)
+    for start in range(0, len(words), _BLOCK_ROWS):
+        counts += np.bincount(words[start:start + _BLOCK_ROWS].ravel(), minlength=kinds)
+    return counts
 
 
-def _percentiles(values: NDArray[np.float64], counts: NDArray[np.int64]) -> tuple[float, float]:
-    """The 0.5 and 99.5 percentiles of pixels given as values and how often each occurs.
+def _padding(stored: NDArray[np.int32], counts: NDArray[np.int64], display: Display) -> NDArray[np.bool_]:
+    """Which words are padding, [kinds]; both ends of a padding range belong to it.
 
-    Smallest and largest where the two coincide; zero and zero where nothing but padding is left.
+    Some writers mix up signed and unsigned, or put a padding value of a whole word into an image of fewer bits: it is
+    padding under either reading. What would leave no picture at all is no padding.
     """
+    none = np.zeros(len(stored), dtype=np.bool_)
+    if display.padding is None:
+        return none
+    whole = len(stored)
+    word = np.arange(whole)
+    if display.padding[0] == display.padding[1]:
+        hit = (stored == display.padding[0]) | (word == display.padding[0] % whole)
+    else:
+        half = whole // 2
+        signed = stored.min() < 0
+        first, last = sorted(
+            end - whole if signed and half <= end < whole else end + whole if not signed and -half <= end < 0 else end
+            for end in display.padding
+        )
+        hit = (stored >= first) & (stored <= last)
+    return hit if (counts[~hit] > 0).any() else none
+
+
+def _first_that_shows(stored: NDArray[np.int32], counts: NDArray[np.int64], display: Display) -> NDArray[np.uint8]:
+    """Grey of each word, [kinds], by the first means that leaves more than one level in the picture."""
+    occurring = counts > 0
+    plain = stored.astype(np.float64)
+    values = plain * display.slope + display.intercept
+    if display.modality is not None:
+        mapped = display.modality.look_up(plain, occurring)
+        if np.ptp(mapped[occurring]) > 0:
+            plain = values = mapped
+    if display.voi is not None:
+        entries = display.voi.entries
+        grey = to_8_bit(display.voi.look_up(values, occurring), float(entries.min()), float(entries.max()))
+        if np.ptp(grey[occurring]) > 0:
+            return grey
+    if display.window is not None:
+        grey = _through_window(values, display.window)
+        if np.ptp(grey[occurring]) > 0:
+            return grey
+    # Not the rescaled values: a line changes nothing but the scale, and the depth tells that of the stored ones.
+    grey = to_8_bit(plain, *_range(plain, counts))
+    return 255 - grey if display.modality is None and display.slope < 0 else grey
+
+
+def _range(values: NDArray[np.float64], counts: NDArray[np.int64]) -> tuple[float, float]:
+    """`grey_range` of pixels that are given as values and how often each occurs."""
     order = np.argsort(values, kind="stable")
     order = order[counts[order] > 0]
-    if not len(order):
-        return 0.0, 0.0
     below = np.cumsum(counts[order])  # [distinct values], pixels up to and with each
     ranks = [math.ceil(percent / 100.0 * below[-1]) for percent in CENTRAL_PERCENTILES]
     low, high = (float(values[order[np.searchsorted(below, rank)]]) for rank in ranks)
-    if low < high:
-        return low, high
-    return float(values[order[0]]), float(values[order[-1]])
+    return grey_range(float(values[order[0]]), float(values[order[-1]]), low, high)
 
 
-def _has_table(dataset: Dataset) -> bool:
-    items = dataset.get("VOILUTSequence")
-    return bool(items) and None not in (items[0].get("LUTDescriptor"), items[0].get("LUTData"))
-
-
-def _has_window(dataset: Dataset) -> bool:
-    center, width = _first_number(dataset, "WindowCenter"), _first_number(dataset, "WindowWidth")
-    narrowest = 1.0 if dataset.get("VOILUTFunction", "LINEAR") == "LINEAR" else 1e-6
-    return math.isfinite(center) and math.isfinite(width) and width >= narrowest
-
-
-def _first_number(dataset: Dataset, keyword: str) -> float:
-    """The first value of an element, NaN where it has none."""
-    value = dataset.get(keyword)
-    if isinstance(value, MultiValue):
-        value = value[0] if len(value) else None
-    return math.nan if value in (None, "") else float(value)
-
-
-def _through_voi_table(values: NDArray[np.float64], dataset: Dataset) -> NDArray[np.uint8]:
-    """The first VOI LUT; its first and last entries are the ends of the grey scale."""
-    descriptor = dataset.VOILUTSequence[0].LUTDescriptor
-    entries, start = descriptor[0] or 65536, descriptor[1]
-    # pydicom indexes with the type of the entries, so 8-bit entries would wrap around at 256: declare them as 16 bits.
-    dataset.VOILUTSequence[0].LUTDescriptor = [descriptor[0], start, 16]
-    inside = np.clip(np.rint(values), start, start + entries - 1).astype(np.int32)
-    shown = np.asarray(apply_voi(inside, dataset), dtype=np.float64)
-    ends = apply_voi(np.array([start, start + entries - 1], dtype=np.int32), dataset)
-    return to_8_bit(shown, float(ends.min()), float(ends.max()))
-
-
-def _through_window(values: NDArray[np.float64], dataset: Dataset) -> NDArray[np.uint8]:
-    """The first window; what it makes of a value far below it is black, far above it white."""
+def _through_window(values: NDArray[np.float64], window: Window) -> NDArray[np.uint8]:
+    """What the window makes of a value far below it is black, far above it white."""
+    dataset = Dataset()
+    dataset.PhotometricInterpretation, dataset.BitsStored, dataset.PixelRepresentation = "MONOCHROME2", 16, 0
+    dataset.WindowCenter, dataset.WindowWidth, dataset.VOILUTFunction = window.center, window.width, window.function
     with np.errstate(over="ignore"):
         shown = apply_windowing(np.concatenate([[-_BEYOND, _BEYOND], values]), dataset)
     black, white = float(shown[0]), float(shown[1])

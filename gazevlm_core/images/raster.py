@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
-from gazevlm_core.images.base import ImageError, ImageLimits, check_size, content_range, to_8_bit
+from gazevlm_core.images.base import ImageError, ImageLimits, array_range, check_size, to_8_bit
 from gazevlm_core.images.headers import RasterHeader, read_jpeg, read_webp
 from gazevlm_core.images.png import read_png
 from gazevlm_core.images.tiff import read_tiff
@@ -31,7 +31,7 @@ def decode_raster(
 ) -> Image.Image:
     """Decode one picture.
 
-    Grey of 16 or 32 bits (integer or float) is scaled by `content_range`; colour of 16 bits a channel keeps the upper
+    Grey of 16 or 32 bits (integer or float) is scaled by `grey_range`; colour of 16 bits a channel keeps the upper
     8. Alpha is flattened on black. Colour profiles and gamma are not applied. What is cut short is refused; only a JPEG
     that was cut and then closed again with an end marker cannot be told from a whole one.
 
@@ -89,7 +89,7 @@ def _deep_grey(picture: Image.Image, header: RasterHeader) -> Image.Image:
     values: NDArray[Any] = np.asarray(picture)  # [height, width]
     if not np.isfinite(values).all():
         raise ImageError("The image holds values that are no numbers (NaN or infinite); export it again as integers.")
-    grey = to_8_bit(values, *content_range(values))
+    grey = to_8_bit(values, *array_range(values))
     if header.white_is_zero:  # PIL inverts these only up to 8 bits
         grey = 255 - grey
     transparent = picture.info.get("transparency")

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from annotate.store import import_sources, imports
-from annotate.store.import_sources import MOST_ENTRIES, SourceError, zip_images
+from annotate.store.archives import MOST_ENTRIES, SourceError
+from annotate.store.import_sources import zip_images
 from annotate.store.imports import run_next_import
 from annotate.store.pictures import Picture
 from annotate.store.store import AnnotationStore
@@ -124,7 +125,7 @@ def test_archives_that_are_bombs_or_damaged_are_refused(
     bomb = pack(tmp_path / "bomb.zip", {f"{number}.png": bytes(2**20) for number in range(8)}).read_bytes()
     monkeypatch.setattr(import_sources, "RATIO_FROM_BYTES", 2**22)
     for data, message in (
-        (bytes(many), "more than 60,000 files"), (large, "larger than 4 GiB"), (bomb, "unpack to far more"),
+        (bytes(many), "more than 60,000 files"), (large, "damaged"), (bomb, "unpack to far more"),
         (good[:50], "cut short"), (b"", "cut short"), (b"PK\x05\x06", "cut short"),
         (good[end:], "damaged"), (pack(tmp_path / "empty.zip", {}).read_bytes(), "no image in it"),
     ):  # fmt: skip
@@ -135,6 +136,60 @@ def test_archives_that_are_bombs_or_damaged_are_refused(
         assert message in done.error
     assert do_import(store, "zip", tmp_path / "missing.zip").error.startswith("There is no such file")
     assert store.images() == []
+
+
+def large_form(archive: bytes, entries: int | None = None) -> bytes:
+    """A small archive with the records of the 64-bit form, and nothing but their marks in the small one."""
+    end = archive.rfind(b"PK\x05\x06")
+    count, size, offset = struct.unpack_from("<HII", archive, end + 10)
+    record = struct.pack("<4sQHHIIQQQQ", b"PK\x06\x06", 44, 45, 45, 0, 0, *[entries or count] * 2, size, offset)
+    locator = struct.pack("<4sIQI", b"PK\x06\x07", 0, end, 1)
+    small = struct.pack("<4sHHHHIIH", b"PK\x05\x06", 0, 0, 0xFFFF, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF, 0)
+    return archive[:end] + record + locator + small
+
+
+def commented(archive: bytes, comment: bytes) -> bytes:
+    return archive[:-2] + struct.pack("<H", len(comment)) + comment
+
+
+def test_archives_of_the_64_bit_form_and_with_comments_are_read(store: AnnotationStore, tmp_path: Path) -> None:
+    good = pack(tmp_path / "good.zip", {"0.png": png(0), "1.png": png(1)}).read_bytes()
+    whole_record = b"PK\x05\x06" + bytes(6) + b"\xff\xff" + bytes(10)
+    for number, data in enumerate((
+        large_form(good), commented(good, b"PK\x05\x06 made by hand"), commented(good, whole_record + b"more"),
+        commented(large_form(good), b"PK\x05\x06" * 9), good + b"trailing", b"#!/bin/sh\n" + good,
+    )):
+        path = tmp_path / f"{number}.zip"
+        path.write_bytes(data)
+        done = do_import(store, "zip", path)
+        assert (done.state, done.added + done.known, done.refused) == ("done", 2, 0)
+    path.write_bytes(large_form(good, entries=MOST_ENTRIES + 1))
+    assert "more than 60,000 files" in do_import(store, "zip", path).error
+
+
+ROENTGEN, CHEST = "R\xf6ntgen 2.png", "\u80f8\u90e8.png"
+
+
+@pytest.mark.parametrize(("raw", "name"), [
+    *((ROENTGEN.encode(codec), ROENTGEN) for codec in ("utf-8", "cp437", "cp850", "cp1252")),
+    *((CHEST.encode(codec), CHEST) for codec in ("utf-8", "cp932")),
+    (CHEST.encode("gbk"), "\\xd0\\xd8\\xb2\\xbf.png"),
+    ("\u0441\u043d.png".encode("cp1251"), "\\xf1\\xed.png"),
+    (b"a\xff\xfe.png", "a\\xff\\xfe.png"), (b"plain_1-2 (3).png", "plain_1-2 (3).png"),
+])
+def test_names_in_old_code_pages_are_read_or_escaped(raw: bytes, name: str, tmp_path: Path) -> None:
+    path = pack(tmp_path / "names.zip", {"x" * len(raw): png(0)})
+    path.write_bytes(path.read_bytes().replace(b"x" * len(raw), raw))
+    assert [found.name for found in zip_images(str(path))] == [name]
+
+
+def test_a_name_in_an_extra_field_goes_first(tmp_path: Path) -> None:
+    info = zipfile.ZipInfo("x.png")
+    said = "h\u00e9.png".encode()
+    info.extra = struct.pack("<HHBI", 0x7075, 5 + len(said), 1, 0) + said
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr(info, png(0))
+    assert [found.name for found in zip_images(str(tmp_path / "a.zip"))] == ["h\u00e9.png"]
 
 
 def test_parts_of_an_archive_that_cannot_be_read_are_counted(store: AnnotationStore, tmp_path: Path) -> None:

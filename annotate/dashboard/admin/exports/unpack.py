@@ -7,7 +7,7 @@ import zlib
 from pathlib import Path, PurePosixPath
 
 from annotate.export.folder import MANIFEST
-from annotate.store.import_sources import READABLE, SourceError, check_directory
+from annotate.store.archives import READABLE, SourceError, open_archive
 
 MOST_UNPACKED_BYTES = 4 * 2**30
 MOST_RATIO, RATIO_FROM_BYTES = 100, 256 * 2**20  # unpacked over packed, beyond the size at which it matters
@@ -32,9 +32,8 @@ def unpack(archive: Path, folder: Path) -> Path:
         SourceError: no archive of an export, names that lead elsewhere, links, or more than it may hold.
         OSError: the disk takes no more.
     """
-    check_directory(archive)
     try:
-        with zipfile.ZipFile(archive) as opened:
+        with open_archive(archive) as opened:
             infos = [info for info in opened.infolist() if not info.is_dir()]
             places = _checked(infos, archive.stat().st_size)
             for info, place in zip(infos, places, strict=True):

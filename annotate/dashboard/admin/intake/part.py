@@ -7,7 +7,7 @@ from pathlib import Path
 
 from annotate.dashboard.admin.intake.worker import ImportWorker
 from annotate.dashboard.part import Part
-from annotate.store.import_sources import check_directory
+from annotate.store.archives import check_directory
 from annotate.store.store import AnnotationStore
 from annotate.store.types import ImportKind, ImportStatus, StoreError
 from frame.identity import Claim, Gate
