@@ -155,7 +155,7 @@ class GuardedApp(App):
         self.shelf = Shelf(Path(self.uploaded_file_dir), most, self._kept)
         bound_fetching(self.shelf)
 
-    def build_middleware_stack(self) -> Asgi:  # type: ignore[override]
+    def build_middleware_stack(self) -> Asgi:
         """All that a request passes, the guard first: Gradio's own layer would answer other sites."""
         largest = DEFAULT_LIMITS.max_bytes
         return guard(super().build_middleware_stack(), lambda app: Uploads(app, self.shelf, largest))
