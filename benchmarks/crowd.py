@@ -271,7 +271,7 @@ def page(log: Path) -> Iterator[tuple[str, psutil.Process]]:
                 break
             except httpx.HTTPError:
                 if server.poll() is not None or time.monotonic() > deadline:
-                    raise typer.Exit(f"the page did not start:\n{log.read_text()[-2000:]}") from None
+                    sys.exit(f"the page did not start:\n{log.read_text()[-2000:]}")
                 time.sleep(0.5)
         yield url, psutil.Process(server.pid)
     finally:
@@ -335,10 +335,10 @@ def print_figures(alone: Minute, beside: Minute, attacked: Counter[str]) -> None
         first, second = alone.p95_s(kinds), beside.p95_s(kinds)
         counts = [sum(len(one.times[kind]) for kind in kinds) for one in (alone, beside)]
         lines.append(f"{name:16}{counts[0]:6}{first:8.2f} s{counts[1]:14}{second:8.2f} s{second / first:8.2f}")
-    for title, counts in (
+    for title, refusals in (
         ("visitors refused alone", alone.refused), ("visitors refused beside", beside.refused), ("attacks", attacked),
     ):  # fmt: skip
-        told = ", ".join(f"{name} x {count}" for name, count in sorted(counts.items()))
+        told = ", ".join(f"{name} x {count}" for name, count in sorted(refusals.items()))
         lines.append(f"{title}: {told or 'none'}")
     print("\n".join(lines))  # noqa: T201
 

@@ -268,7 +268,8 @@ def guard(app: Asgi, *inner: Callable[[Asgi], Asgi]) -> Asgi:
         inner: further classes of this kind, the outermost first; they stand right before the page.
     """
     guarded = app
-    for kind in reversed((AnswerHeaders, OpenRoutes, OwnRequests, Turns, SmallBodies, *inner)):
+    kinds: list[Callable[[Asgi], Asgi]] = [AnswerHeaders, OpenRoutes, OwnRequests, Turns, SmallBodies, *inner]
+    for kind in reversed(kinds):
         guarded = kind(guarded)
 
     async def entrance(scope: Scope, receive: Receive, send: Send) -> None:

@@ -3,8 +3,10 @@
 import atexit
 import os
 import shutil
+import sys
 import tempfile
 from collections import OrderedDict, defaultdict
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +38,15 @@ OVER_ALL = "The queue is full; wait a moment and try again."
 
 
 class Latest(LRUCache[str, Any]):
-    """The most recently used ones; Gradio's own counts from when they were made, and forgets who is waiting."""
+    """Answers of sessions, the most recently used last. Gradio's own forgets the oldest, even where somebody waits."""
+
+    def __init__(self) -> None:
+        super().__init__(sys.maxsize)
+
+    def keep(self, most: int, busy: Collection[str]) -> None:
+        """Forget the least recently used ones that nobody is working for."""
+        for key in [key for key in self if key not in busy][: max(0, len(self) - most)]:
+            del self[key]
 
     def __getitem__(self, key: str) -> Any:  # noqa: ANN401 - Gradio's messages
         """The value, which is now the latest."""
@@ -57,7 +67,7 @@ class FairQueue(Queue):
             live_updates=True, concurrency_count=blocks.max_threads, update_intervals=1, max_size=None, blocks=blocks,
             default_concurrency_limit=AT_ONCE,
         )  # fmt: skip
-        self.pending_messages_per_session = Latest(SESSIONS)
+        self.answers = self.pending_messages_per_session = Latest()
         self._served: OrderedDict[str, int] = OrderedDict()  # address or session -> when it was served last
         self._turn = 0
 
@@ -85,8 +95,8 @@ class FairQueue(Queue):
             raise fastapi.HTTPException(429, OVER_ADDRESS)
         if len(before) >= WAITING:
             raise fastapi.HTTPException(503, OVER_ALL)
-        gone = self.pending_event_ids_session.keys() - self.pending_messages_per_session.keys()
-        for key in gone:
+        self.answers.keep(SESSIONS, {event.session_hash for event in self.event_ids_to_events.values()})
+        for key in self.pending_event_ids_session.keys() - self.answers.keys():
             del self.pending_event_ids_session[key]
         return await super().push(body, request, username)
 
@@ -127,8 +137,9 @@ def _size(request: fastapi.Request) -> int:
 
 def _free(queue: Any) -> int:  # noqa: ANN401 - Gradio's EventQueue
     """How many of a queue can begin at once, those that run aside."""
-    limit = queue.concurrency_limit
-    return max(0, (len(queue.queue) if limit is None else limit) - queue.current_concurrency)
+    if queue.concurrency_limit is None:
+        return len(queue.queue) + 1
+    return max(0, queue.concurrency_limit - queue.current_concurrency)
 
 
 class GuardedApp(App):
@@ -144,7 +155,7 @@ class GuardedApp(App):
         self.shelf = Shelf(Path(self.uploaded_file_dir), most, self._kept)
         bound_fetching(self.shelf)
 
-    def build_middleware_stack(self) -> Asgi:  # type: ignore[override]
+    def build_middleware_stack(self) -> Asgi:
         """All that a request passes, the guard first: Gradio's own layer would answer other sites."""
         largest = DEFAULT_LIMITS.max_bytes
         return guard(super().build_middleware_stack(), lambda app: Uploads(app, self.shelf, largest))

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from frame.serving.ui import BYTES_OF_ADDRESS, OVER_SESSION, WAITING, WAITING_OF_ADDRESS
+from frame.serving.ui import BYTES_OF_ADDRESS, OVER_SESSION, SESSIONS, WAITING, WAITING_OF_ADDRESS, Latest
 from tests.frame.served import Served, serving_small
 
 
@@ -91,11 +91,24 @@ def test_addresses_take_turns_and_within_one_its_sessions() -> None:
     assert order == [("s0", 0), ("o", 9), ("s1", 1), ("s0", 2), ("s1", 3)]
 
 
-def test_answers_that_nobody_fetches_are_few() -> None:
-    from frame.serving.ui import Latest
+def test_answers_that_nobody_fetches_are_few_and_who_waits_is_not_forgotten() -> None:
+    kept = Latest()
+    for name in ("waits", "reads", "left", "left too", "new"):
+        kept[name] = name
+    assert kept["reads"] == "reads"  # as each message that is sent or fetched does
+    kept.keep(3, {"waits"})
+    assert list(kept) == ["waits", "new", "reads"]
 
-    kept = Latest(2)
-    kept["live"], kept["old"] = 1, 2
-    assert kept["live"] == 1
-    kept["new"] = 3
-    assert list(kept) == ["live", "new"]
+
+def test_a_flood_of_sessions_costs_nobody_his_answer(served: Served) -> None:
+    with httpx.Client(base_url=served.url, timeout=30) as client:
+        assert join(client, served, "first").status_code == 200
+        wait_until_running(served)
+        assert join(client, served, "waits").status_code == 200
+        for number in range(SESSIONS + 50):
+            join(client, served, f"s{number}", "small")
+        assert len(served.page._queue.answers) <= SESSIONS + 1
+        served.go.set()
+        with client.stream("GET", "gradio_api/queue/data", params={"session_hash": "waits"}) as answer:
+            lines = [line for line in answer.iter_lines() if "process_completed" in line]
+        assert '"data":["waits"]' in lines[0]
