@@ -77,9 +77,11 @@ def evaluate(
         typer.echo(f"gazevlm evaluate: {error}", err=True)
         raise typer.Exit(2) from None
     quiet_libraries()
+    from evaluate.datasets.table import UNKNOWN
     from evaluate.phantom_eval import OtherModelError
     from evaluate.run import evaluate_phantoms
     from evaluate.table import render_tables
+    from gazevlm_core.datasets.record import DatasetError
     from gazevlm_core.model.adapters import AdapterError
     from gazevlm_core.model.checkpoint import CheckpointError
     from gazevlm_core.ranks import Ranks
@@ -88,11 +90,14 @@ def evaluate(
     if twins and not others:
         typer.echo(f"no twins of {model} were found; it is scored alone", err=True)
     try:
+        trained = what_is_known(adapter, model)
+        if None in trained:
+            typer.echo(UNKNOWN, err=True)
         results = evaluate_phantoms(
             n, seed, domain.value, model, adapter=adapter, twins=others, reference=reference,
-            batch_size=batch_size, workers=workers, attn=attn, ranks=Ranks.of_this_run(),
+            batch_size=batch_size, workers=workers, attn=attn, ranks=Ranks.of_this_run(), trained=trained,
         )  # fmt: skip
-    except (CheckpointError, AdapterError, OtherModelError) as error:
+    except (CheckpointError, AdapterError, OtherModelError, DatasetError) as error:
         typer.echo(f"gazevlm evaluate: {error}", err=True)
         raise typer.Exit(1) from None
     if results is not None:

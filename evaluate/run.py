@@ -13,6 +13,9 @@ from evaluate.cases import Study, draw_study
 from evaluate.phantom_eval import QuantisationCost, quantisation_cost, score_model
 from evaluate.predictions import Predictions, predict
 from evaluate.results import all_bars, bar_values, model_values, quantisation_values
+from gazevlm_core.datasets.identity import picture_digest
+from gazevlm_core.datasets.record import DatasetError
+from gazevlm_core.datasets.trained_on import TrainedOn
 from gazevlm_core.inference import GazeEngine
 from gazevlm_core.metrics.intervals import CONFIDENCE, RESAMPLES, bootstrap_counts
 from gazevlm_core.model.adapters import read_gaze_config
@@ -36,6 +39,7 @@ def evaluate_phantoms(
     workers: int = 2,
     attn: Attention = Attention.SDPA,
     ranks: Ranks = ALONE,
+    trained: Sequence[TrainedOn | None] = (),
 ) -> dict[str, Any] | None:
     """Everything that `gazevlm evaluate` prints, as plain values; None on processes that are not the main one.
 
@@ -51,8 +55,10 @@ def evaluate_phantoms(
         workers: processes that draw.
         attn: how attention is computed.
         ranks: the processes that share the images.
+        trained: what the adapter and the model were trained on; None where one of them does not tell.
 
     Raises:
+        DatasetError: the adapter was trained on some of the phantoms.
         ValueError: a seed that training has seen.
         CheckpointError: a model that cannot be loaded.
         AdapterError: an adapter that cannot be used.
@@ -64,6 +70,7 @@ def evaluate_phantoms(
     with _progress(len(part), "drawing phantoms") as drawn:
         own = draw_study(seed, num_images, domain, part=part, workers=workers, drawn=lambda: drawn(1))
     with own:
+        check_unseen(own, trained, ranks)
         asked = {OWN: _ask(own, ranks, model, batch_size, attn, adapter)}
         asked |= {name: _ask(own, ranks, source, batch_size, attn) for name, source in (twins or {}).items()}
         full = None
@@ -88,12 +95,27 @@ def evaluate_phantoms(
         "confidence": CONFIDENCE,
         "model": Path(model).name if Path(model).is_dir() else model,
         "adapter": adapter.name if adapter else None,
+        "trained_on_known": None not in trained,
         "seconds": round(time.perf_counter() - started, 1),
         "images_with": images_with(study),
         "scores": {name: model_values(score) for name, score in scores.items()},
         "quantisation": quantisation_values(cost),
         "bars": bar_values(all_bars(scores[OWN], cost)),
     }
+
+
+def check_unseen(study: Study, trained: Sequence[TrainedOn | None], ranks: Ranks = ALONE) -> None:
+    """Whether no phantom of a study was trained on: drawn images are exported and annotated too.
+
+    Raises:
+        DatasetError: how many were.
+    """
+    learned = {picture for one in trained if one is not None for picture in one.pictures}
+    numbers = range(len(study.cases)) if learned else ()
+    own = sum(picture_digest(study.pixels.image(number)) in learned for number in numbers)
+    seen = sum(number for part in ranks.gather([own]) for number in part)
+    if seen:
+        raise DatasetError(f"the adapter was trained on {seen} of these phantoms; take another --seed")
 
 
 def images_with(study: Study) -> dict[str, dict[str, int]]:

@@ -11,8 +11,10 @@ from PIL import Image
 from finetune.cases import Case, DataError, fingerprint, merged, parse_spec, read_cases, rule_of, split_cases
 from finetune.ending import Stopped
 from finetune.examples import draw_epochs, held_out_item
+from finetune.prepare import left_unlearned
 from gazevlm_core.datasets.record import Reading, StudyRecord
 from gazevlm_core.datasets.splits import TEST, TRAIN, VALIDATION, Member, decide
+from gazevlm_core.model.config import GazeConfig
 from gazevlm_core.scanpath import Scanpath
 from tests.finetune.case_maker import HERE, Study, configure, make_case, path_of, picture, write_folder
 
@@ -292,6 +294,17 @@ def test_a_data_set_of_readings_is_learned_from(tmp_path: Path) -> None:
     (case,) = read_cases(configure(f"reflacx={tmp_path},{tmp_path / 'mimic'}"))
     assert [(reading.reader, reading.reading_id) for reading in case.record.readings] == [("", "r1"), ("", "r2")]
     assert case.record.findings == {"mass": 0.0}
+
+
+def test_what_is_not_learned_is_said() -> None:
+    cases = [make_case("a", findings={"edema": 1.0, "fox": 0.0, "cat": 1.0}, readings=[("owl", path_of(OTHER))])]
+    gaze = GazeConfig(num_gaze_tokens=2, finding_names=("edema", "cat"))
+    strange = ["Findings that the base does not know, added to its head: cat",
+               "Findings of the data that the head does not learn: fox"]  # fmt: skip
+    *first, cut = left_unlearned(cases, configure(), gaze, ["cat"])
+    assert first == strange
+    assert cut.startswith("Scanpaths are cut: 1 of 3 fixations (33%) lie beyond the first 2 of their reading")
+    assert left_unlearned(cases, configure(gaze_order="none"), gaze, ["cat"]) == strange
 
 
 # ---- splitting ------------------------------------------------------------------------------------------------------

@@ -121,6 +121,20 @@ def test_whom_it_was_trained_on_is_known_again_and_not_named(made: Made) -> None
     assert '"p1"' not in json.dumps(made.values["trained_on"])
 
 
+def test_what_the_gaze_tokens_cut_is_told_in_provenance_and_card(made: Made, tmp_path: Path) -> None:
+    trained = Trained(40, 1.0, "cpu", (), gaze_tokens=1)
+    values = provenance_values("a", made.config, made.base, made.split, trained, [], VERDICT)
+    readings = len(made.split.train)  # of the one annotator who is not hidden, two clicks each
+    assert values["data"]["fixations"] == {
+        "gaze_tokens": 1, "all": 2 * readings, "beyond_gaze_tokens": readings, "gaze_tokens_for_95_percent": 2,
+        "words": values["data"]["fixations"]["words"],
+    }  # fmt: skip
+    write_provenance(tmp_path, values, made.split.held_out)
+    said = f"Of the scanpaths, {readings} of {2 * readings} fixations (50%) lie beyond the first 1 of their reading"
+    assert said in (tmp_path / "README.md").read_text()
+    assert "Of the scanpaths" not in made.card
+
+
 def test_everything_that_decides_an_adapter_is_told(made: Made) -> None:
     values = read_provenance(made.out)
     assert values == made.values == json.loads(json.dumps(made.values))
