@@ -83,7 +83,8 @@ def test_processes_that_share_a_model_load_it_whole_first(tmp_path: Path) -> Non
 
 
 def test_a_container_has_no_more_memory_than_it_is_given(tmp_path: Path) -> None:
-    for name, text in {"memory.max": f"{GB}", "memory.current": f"{GB // 2}", "memory.stat": "inactive_file 100"}.items():
+    files = {"memory.max": f"{GB}", "memory.current": f"{GB // 2}", "memory.stat": "inactive_file 100"}
+    for name, text in files.items():
         (tmp_path / name).write_text(text)
     assert free_ram(tmp_path) == GB // 2 + 100
     (tmp_path / "memory.max").write_text("max")
