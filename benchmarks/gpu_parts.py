@@ -199,8 +199,9 @@ def qlora_part(work: Work, size: str) -> None:
     number = steps * config.batch_size * config.accumulation
     items = TrainingItems(cases, draw_epochs(cases, config, number), config, [{} for _ in cases])
     seconds: list[float] = []
+    clock = step_clock(device, lambda: work.left > work.seconds / 4, seconds)
     trainer = AdaptTrainer(
-        model=adapted, args=arguments, train_dataset=items, callbacks=[step_clock(device, lambda: work.left > work.seconds / 4, seconds)],
+        model=adapted, args=arguments, train_dataset=items, callbacks=[clock],
         heads_learning_rate=config.heads_learning_rate,
         data_collator=AdaptCollator(engine.processor, gaze, store=store),
     )  # fmt: skip

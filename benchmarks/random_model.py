@@ -113,8 +113,7 @@ def random_engine(folder: Path, width: Width, device: torch.device, *, seed: int
         model = GazeVLM(config)
     quantised = quantization_config(Precision.NF4, dtype)
     model = replace_with_bnb_linear(model, modules_to_not_convert=list(KEPT_FULL), quantization_config=quantised)
-    model.config.quantization_config = quantised
-    model.is_loaded_in_4bit, model.is_quantized, model.quantization_method = True, True, quantised.quant_method
+    model.is_loaded_in_4bit = True  # PEFT asks
     materialise(model, device, dtype)
     settle_four_bit_model(model, dtype)
     model.gaze_heads.float()
@@ -140,8 +139,8 @@ def materialise(model: GazeVLM, device: torch.device, dtype: torch.dtype) -> Non
             own = torch.float32 if module in heads else dtype
             if isinstance(module, Linear4bit) and name == "weight":
                 drawn = torch.randn(module.out_features, module.in_features, dtype=own, device=device) * WEIGHT_STD
-                weight = Params4bit(drawn, requires_grad=False, quant_type="nf4", compress_statistics=True, module=module)
-                module.weight = weight.to(device)
+                four_bit = {"quant_type": "nf4", "compress_statistics": True, "module": module}
+                module.weight = Params4bit(drawn, requires_grad=False, **four_bit).to(device)
                 module.quant_state = module.weight.quant_state
                 module.weight._is_hf_initialized = True
             else:

@@ -107,7 +107,7 @@ def test_every_part_is_one_that_there_is() -> None:
 
 @pytest.mark.slow
 def test_the_small_form_runs_on_a_cpu(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Every part that has a model of its own: random weights in 4 bits, made where they lie, looked with and trained."""
+    """Every part that makes a model: random weights in 4 bits, drawn where they lie, looked with and trained."""
     state = torch.get_rng_state()
     for name in ("device", "overhead_3b", "qlora_3b"):
         WORK[name](Work(200.0, tmp_path, True))
