@@ -6,6 +6,7 @@ language model is quantised as soon as it is drawn. So a 7B takes no more memory
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -139,10 +140,11 @@ def materialise(model: GazeVLM, device: torch.device, dtype: torch.dtype) -> Non
             own = torch.float32 if module in heads else dtype
             if isinstance(module, Linear4bit) and name == "weight":
                 drawn = torch.randn(module.out_features, module.in_features, dtype=own, device=device) * WEIGHT_STD
-                four_bit = {"quant_type": "nf4", "compress_statistics": True, "module": module}
-                module.weight = Params4bit(drawn, requires_grad=False, **four_bit).to(device)
-                module.quant_state = module.weight.quant_state
-                module.weight._is_hf_initialized = True
+                made: Any = Params4bit  # whose annotations are those of a plain tensor
+                weight = made(drawn, requires_grad=False, quant_type="nf4", compress_statistics=True, module=module)
+                weight = weight.to(device)  # quantises
+                weight._is_hf_initialized = True
+                module.weight, module.quant_state = weight, weight.quant_state
             else:
                 setattr(module, name, nn.Parameter(torch.empty(parameter.shape, dtype=own, device=device)))
     model.initialize_weights()
