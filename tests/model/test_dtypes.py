@@ -5,14 +5,18 @@ tensors of two devices.
 """
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from transformers import TrainerControl
 
 from finetune import arguments
 from finetune.arguments import training_arguments
 from finetune.config import ConfigError, FinetuneConfig
+from finetune.records import read_events
+from finetune.run_log import MOST_SCALED, RunCallback, RunLog, TrainingError
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.inference import GazeEngine
 from gazevlm_core.model import checkpoint
@@ -142,6 +146,32 @@ def test_a_model_in_sixteen_bits_looks_learns_and_speaks(
         assert losses[name].dtype == torch.float32, name
         assert torch.isfinite(losses[name])
     assert all(torch.isfinite(p.grad).all() for p in trained.values() if p.grad is not None)
+
+
+def test_a_step_that_overflows_ends_a_run_unless_it_is_scaled(tmp_path: Path) -> None:
+    """In float16 such a step is left out and the scale halved; many in a row mean that the loss itself is lost."""
+    log = RunLog(tmp_path)
+
+    def told(callback: RunCallback, grad_norm: float, *, fp16: bool) -> None:
+        arguments, state = SimpleNamespace(fp16=fp16), SimpleNamespace(global_step=1, max_steps=9)
+        callback.on_log(arguments, state, TrainerControl(), {"loss": 1.0, "grad_norm": grad_norm})
+
+    def callback() -> RunCallback:
+        return RunCallback(log, frozenset(), frozenset(), lambda _: [], lambda: False, lambda *_: False)
+
+    with pytest.raises(TrainingError, match="no number any more"):
+        told(callback(), float("inf"), fp16=False)
+    scaled = callback()
+    for _ in range(MOST_SCALED):
+        told(scaled, float("inf"), fp16=True)
+    told(scaled, 1.0, fp16=True)
+    for _ in range(MOST_SCALED):
+        told(scaled, float("nan"), fp16=True)
+    with pytest.raises(TrainingError, match="no number any more"):
+        told(scaled, float("inf"), fp16=True)
+    log.close()
+    steps = read_events(tmp_path)[0]
+    assert [step.get("grad_norm") for step in steps] == [None] * MOST_SCALED + [1.0] + [None] * MOST_SCALED
 
 
 @torch.no_grad()
