@@ -19,10 +19,18 @@ def interleaved_medians(tasks: Mapping[str, Callable[[], object]], repeats: int)
     seconds: dict[str, list[float]] = {name: [] for name in tasks}
     for _ in range(repeats):
         for name, task in tasks.items():
-            start = time.perf_counter()
+            start = _settled()
             task()
-            seconds[name].append(time.perf_counter() - start)
+            seconds[name].append(_settled() - start)
     return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def _settled() -> float:
+    """Seconds, once a GPU that is in use has done what it was told."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.synchronize()
+    return time.perf_counter()
 
 
 def run_python(code: str) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from PIL import Image
     from torch.nn import Module
 
     from gazevlm_core.inference import GazeEngine
@@ -37,20 +38,34 @@ class Figure:
 
 
 def gaze_figures(source: str, suffix: str, repeats: int, side_px: int) -> list[Figure]:
-    """What looking costs on one model: overhead, time to the path, and the walks' share of the pass."""
-    import torch
+    """What looking costs on a checkpoint; see `overheads`."""
     from PIL import Image
 
-    from benchmarks.measure import interleaved_medians
     from gazevlm_core.inference import GazeEngine
-    from gazevlm_core.model.gaze_model import GazePass
-    from gazevlm_core.model.walks import choose_path
-    from gazevlm_core.options import DEFAULT_QUESTION, DEFAULT_WALKS
     from gazevlm_core.phantom.make import make_phantom
 
     engine = GazeEngine.load(source)
-    image = Image.fromarray(make_phantom(0, size_px=side_px).image).convert("RGB")
-    model, exact = engine.model, {"max_new_tokens": ANSWER_TOKENS, "min_new_tokens": ANSWER_TOKENS, "do_sample": False}
+    figures = overheads(
+        engine, Image.fromarray(make_phantom(0, size_px=side_px).image).convert("RGB"), suffix, repeats
+    )
+    if suffix == "nano":
+        speedup = _batch_speedup(engine, repeats)
+        figures.append(Figure("batch8_speedup", speedup, "eight singles over one batch of eight"))
+    return figures
+
+
+def overheads(
+    engine: "GazeEngine", image: "Image.Image", suffix: str, repeats: int, *, tokens: int = ANSWER_TOKENS
+) -> list[Figure]:
+    """What looking costs on one model: overhead, time to the path, and the walks' share of the pass."""
+    import torch
+
+    from benchmarks.measure import interleaved_medians
+    from gazevlm_core.model.gaze_model import GazePass
+    from gazevlm_core.model.walks import choose_path
+    from gazevlm_core.options import DEFAULT_QUESTION, DEFAULT_WALKS
+
+    model, exact = engine.model, {"max_new_tokens": tokens, "min_new_tokens": tokens, "do_sample": False}
 
     def look(gaze: bool) -> GazePass:
         return engine.look(engine.encode_images([image]), [DEFAULT_QUESTION], gaze=gaze)
@@ -77,16 +92,12 @@ def gaze_figures(source: str, suffix: str, repeats: int, side_px: int) -> list[F
             repeats,
         )
     overhead, wide = medians["with"] / medians["without"], "" if suffix == "nano" else f"_{suffix}"
-    figures = [
+    return [
         Figure(f"gaze_overhead_{suffix}", overhead, "image to path and 64 tokens, over no gaze tokens"),
         Figure(f"time_to_scanpath_share{wide}", medians["path"] / medians["with"], "image to path, of the whole"),
         Figure(f"walks32_share_of_pass{wide}", medians["walks32"] / medians["pass"], "32 walks and medoid, of a pass"),
         Figure(f"walks_share_of_pass{wide}", medians["walks"] / medians["pass"], f"the default {DEFAULT_WALKS} walks"),
     ]
-    if suffix == "nano":
-        speedup = _batch_speedup(engine, repeats)
-        figures.append(Figure("batch8_speedup", speedup, "eight singles over one batch of eight"))
-    return figures
 
 
 def _batch_speedup(engine: "GazeEngine", repeats: int) -> float:

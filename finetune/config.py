@@ -75,7 +75,8 @@ class FinetuneConfig(BaseModel):
     min_pixels: Annotated[int | None, Field(ge=784, description=(
         "Smallest image in pixels after resizing; empty keeps the base's, or max_pixels where that is less."))] = None
     max_pixels: Annotated[int | None, Field(ge=784, description=(
-        "Largest image in pixels after resizing; empty keeps a small base's, gives a large one 1,024 patches."))] = None
+        "Largest image in pixels after resizing; empty keeps a small base's, or is 1,024 patches for a large one."
+    ))] = None  # fmt: skip
 
     # ---- adapter
     lora_rank: Annotated[int, Field(ge=1, le=512, description="Rank of the LoRA matrices.")] = 16

@@ -28,7 +28,7 @@ def told(run: Path, *, memory: float, disk: float = 1000, patch: pytest.MonkeyPa
 
 def test_what_a_run_takes_is_said_before_it_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said = told(tmp_path, memory=80, patch=monkeypatch)
-    assert said.startswith("This will take about 7.4 GB of the GPU (80.0 GB are free) and 4.9 GB of the disk (features")
+    assert said.startswith("This will take about 7.3 GB of the GPU (80.0 GB are free) and 4.9 GB of the disk (features")
     assert "features 4.2 GB" in said, "1,024,000 tokens of 2,048 numbers of 2 bytes"
 
 
@@ -88,4 +88,4 @@ def test_a_container_has_no_more_memory_than_it_is_given(tmp_path: Path) -> None
         (tmp_path / name).write_text(text)
     assert free_ram(tmp_path) == GB // 2 + 100
     (tmp_path / "memory.max").write_text("max")
-    assert free_ram(tmp_path) == pytest.approx(free_ram(tmp_path / "nowhere"), rel=0.2) > 0
+    assert free_ram(tmp_path) == pytest.approx(free_ram(tmp_path / "nowhere"), rel=0.2)

@@ -1,19 +1,22 @@
 """One rule of dtypes for weights, 4-bit layers, autocast and answers; and tensors that lie where the model lies.
 
-No GPU is needed: what a device supports is stubbed, and the device that tensors are on is faked, which finds every
-product of tensors of two devices.
+No GPU is needed: what a device supports is stubbed, and tensors lie on the meta device, which finds every product of
+tensors of two devices.
 """
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-from torch._subclasses.fake_tensor import FakeTensorMode
+from transformers import TrainerControl
 
 from finetune import arguments
 from finetune.arguments import training_arguments
 from finetune.config import ConfigError, FinetuneConfig
+from finetune.records import read_events
+from finetune.run_log import MOST_SCALED, RunCallback, RunLog, TrainingError
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.inference import GazeEngine
 from gazevlm_core.model import checkpoint
@@ -145,27 +148,50 @@ def test_a_model_in_sixteen_bits_looks_learns_and_speaks(
     assert all(torch.isfinite(p.grad).all() for p in trained.values() if p.grad is not None)
 
 
+def test_a_step_that_overflows_ends_a_run_unless_it_is_scaled(tmp_path: Path) -> None:
+    """In float16 such a step is left out and the scale halved; many in a row mean that the loss itself is lost."""
+    log = RunLog(tmp_path)
+
+    def told(callback: RunCallback, grad_norm: float, *, fp16: bool) -> None:
+        arguments, state = SimpleNamespace(fp16=fp16), SimpleNamespace(global_step=1, max_steps=9)
+        callback.on_log(arguments, state, TrainerControl(), {"loss": 1.0, "grad_norm": grad_norm})
+
+    def callback() -> RunCallback:
+        return RunCallback(log, frozenset(), frozenset(), lambda _: [], lambda: False, lambda *_: False)
+
+    with pytest.raises(TrainingError, match="no number any more"):
+        told(callback(), float("inf"), fp16=False)
+    scaled = callback()
+    for _ in range(MOST_SCALED):
+        told(scaled, float("inf"), fp16=True)
+    told(scaled, 1.0, fp16=True)
+    for _ in range(MOST_SCALED):
+        told(scaled, float("nan"), fp16=True)
+    with pytest.raises(TrainingError, match="no number any more"):
+        told(scaled, float("inf"), fp16=True)
+    log.close()
+    steps = read_events(tmp_path)[0]
+    assert [step.get("grad_norm") for step in steps] == [None] * MOST_SCALED + [1.0] + [None] * MOST_SCALED
+
+
+@torch.no_grad()
 def test_nothing_of_the_heads_lies_on_another_device() -> None:
     """Fields, steps of a walk, distributions along a path, and all losses, of tensors on a device that is no CPU."""
-    places = (UsualPlace("c", 0.5, 0.5, 0.1),)
-    gaze = GazeConfig(num_gaze_tokens=3, finding_names=("a", "b", "c"), usual_places=places)
-    heads = GazeHeads(8, gaze)
-    with FakeTensorMode(), torch.no_grad():
-        for module in heads.modules():
-            for name, parameter in module.named_parameters(recurse=False):
-                setattr(module, name, torch.nn.Parameter(torch.empty(parameter.shape, device="cuda")))
-        hidden, patches = torch.empty(2, 3, 8, device="cuda"), torch.empty(2, 6, 8, device="cuda")
-        targets = torch.full((2, 4, 3), STOP, device="cuda")
-        mask, cols = torch.ones(2, 6, dtype=torch.bool, device="cuda"), torch.tensor([3, 2], device="cuda")
-        fields = heads.fields(hidden, patches)
-        lost = pointer_loss(fields, targets, mask, soft_targets(targets, cols, mask, 0.7))
-        lost = lost + finding_loss(heads.finding_logits(hidden), torch.empty(2, 2, device="cuda"))
-        lost = lost + dwell_loss(heads.log_durations(hidden, hidden), torch.empty(2, 3, device="cuda"))
-        one = heads.fields(hidden[0], patches[0])
-        both = stack_fields([one, one])
-        found = [
-            lost, both.logits(1, torch.zeros(2, 5, dtype=torch.int64, device="cuda")),
-            both.along(torch.zeros(2, 3, dtype=torch.int64, device="cuda")),
-            heads.placed_logits(pooled_tokens(patches[0], PatchGrid(2, 3), places)),
-        ]  # fmt: skip
-    assert {one.device.type for one in found} == {"cuda"}
+    places, there = (UsualPlace("c", 0.5, 0.5, 0.1),), {"device": "meta"}
+    heads = GazeHeads(8, GazeConfig(num_gaze_tokens=3, finding_names=("a", "b", "c"), usual_places=places)).to("meta")
+    hidden, patches = torch.empty(2, 3, 8, **there), torch.empty(2, 6, 8, **there)
+    targets, cols = torch.full((2, 4, 3), STOP, **there), torch.tensor([3, 2], **there)
+    mask = torch.ones(2, 6, dtype=torch.bool, **there)
+    one = heads.fields(hidden[0], patches[0])
+    both = stack_fields([one, one])
+    found = [
+        pointer_loss(heads.fields(hidden, patches), targets, mask, soft_targets(targets, cols, mask, 0.7)),
+        finding_loss(heads.finding_logits(hidden), torch.empty(2, 2, **there)),
+        dwell_loss(heads.log_durations(hidden, hidden), torch.empty(2, 3, **there)),
+        heads.placed_logits(pooled_tokens(patches[0], PatchGrid(2, 3), places)),
+        both.logits(1, torch.zeros(2, 5, dtype=torch.int64, **there)),
+        both.along(torch.zeros(2, 3, dtype=torch.int64, **there)),
+    ]
+    assert {one.device.type for one in found} == {"meta"}
+    with pytest.raises(RuntimeError, match="device"):
+        soft_targets(targets, torch.tensor([3, 2]), mask, 0.7)  # what it would look like
