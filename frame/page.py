@@ -44,14 +44,17 @@ class Page(gr.Blocks):
     has what `note_trouble` says, and nothing of what was only sent wrongly.
     """
 
-    async def preprocess_data(self, *values: Any, **named: Any) -> Any:  # noqa: ANN401 (what handlers take)
-        """Values as the handlers take them.
+    async def preprocess_data(self, block_fn: Any, inputs: list[Any], *rest: Any, **named: Any) -> Any:  # noqa: ANN401
+        """Values as the handlers take them. To an endpoint, null is what was left out: programs send it for that.
 
         Raises:
             gr.Error: one cannot be used.
         """
+        if block_fn.api_visibility == "public" and len(inputs) == len(block_fn.inputs):
+            usual = [getattr(component, "value", None) for component in block_fn.inputs]
+            inputs = [value if given is None else given for given, value in zip(inputs, usual, strict=True)]
         try:
-            return await super().preprocess_data(*values, **named)
+            return await super().preprocess_data(block_fn, inputs, *rest, **named)
         except Exception as error:
             why = f" ({escape(brief(error.message))})" if isinstance(error, gr.Error) else ""
             raise gr.Error(NOT_USABLE.format(why=why), duration=None, print_exception=False) from error
