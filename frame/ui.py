@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import gradio as gr
 
 from frame.markup import INTRODUCTION
-from frame.page import Page
+from frame.page.ui import Page
 from frame.troubles import brief, told_troubles
 from gazevlm_core.images import DEFAULT_LIMITS
 

@@ -2,12 +2,9 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable
-from functools import wraps
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
-
-import gradio.routes
 
 from frame.address import client_address
 from frame.identity import NAME_COOKIE, Asked
@@ -59,16 +56,3 @@ def _uploader(request: Asked) -> Uploader:
 
 
 uploaders = Uploaders()
-
-
-def _noting(upload: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-    @wraps(upload)
-    async def noted(request: Any, *rest: Any, **named: Any) -> Any:  # noqa: ANN401 (as Gradio's)
-        done = await upload(request, *rest, **named)
-        uploaders.note(done[0], request)
-        return done
-
-    return noted
-
-
-gradio.routes.upload_fn = _noting(gradio.routes.upload_fn)  # Gradio tells nobody who uploaded what

@@ -1,14 +1,18 @@
 """The page as Gradio runs it, but for what is kept of visitors, and for what is said where something goes wrong."""
 
+from collections.abc import Awaitable, Callable
+from functools import wraps
 from html import escape
 from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
+import gradio.routes
 import gradio.state_holder
 from gradio.state_holder import SessionState
 
 from frame.troubles import UNFORESEEN, brief, note_trouble
+from frame.uploaders import uploaders
 
 NOT_USABLE = "A value that was sent cannot be used{why}; reload the page, or correct it."
 
@@ -34,7 +38,21 @@ class Session(SessionState):
         """Nothing is noted."""
 
 
-gradio.state_holder.SessionState = Session  # type: ignore[misc] # Gradio has no setting for it
+def _noting(upload: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    """Gradio's reading of an upload, of which it tells nobody whose it was."""
+
+    @wraps(upload)
+    async def noted(request: Any, *rest: Any, **named: Any) -> Any:  # noqa: ANN401 (as Gradio's)
+        done = await upload(request, *rest, **named)
+        uploaders.note(done[0], request)
+        return done
+
+    return noted
+
+
+# Gradio has no setting for either.
+gradio.state_holder.SessionState = Session  # type: ignore[misc]
+gradio.routes.upload_fn = _noting(gradio.routes.upload_fn)
 
 
 class Page(gr.Blocks):
