@@ -63,14 +63,17 @@ class Page(gr.Blocks):
     """
 
     async def preprocess_data(self, block_fn: Any, inputs: list[Any], *rest: Any, **named: Any) -> Any:  # noqa: ANN401
-        """Values as the handlers take them. To an endpoint, null is what was left out: programs send it for that.
+        """Values as the handlers take them.
+
+        To an endpoint, null is what was left out: programs send it for that. To any handler, no text is an empty one.
 
         Raises:
             gr.Error: one cannot be used.
         """
-        if block_fn.api_visibility == "public" and len(inputs) == len(block_fn.inputs):
-            usual = [getattr(component, "value", None) for component in block_fn.inputs]
-            inputs = [value if given is None else given for given, value in zip(inputs, usual, strict=True)]
+        if len(inputs) == len(block_fn.inputs):
+            public = block_fn.api_visibility == "public"
+            both = zip(block_fn.inputs, inputs, strict=True)
+            inputs = [_absent(block, public=public) if given is None else given for block, given in both]
         try:
             return await super().preprocess_data(block_fn, inputs, *rest, **named)
         except Exception as error:
@@ -91,3 +94,9 @@ class Page(gr.Blocks):
         except Exception as error:
             note_trouble(error)
             raise gr.Error(UNFORESEEN, duration=None, print_exception=False) from error
+
+
+def _absent(block: Any, *, public: bool) -> Any:  # noqa: ANN401 (a component and its value)
+    """What stands for a value that was not given."""
+    value = getattr(block, "value", None) if public else None
+    return "" if value is None and isinstance(block, gr.Textbox) else value
