@@ -15,7 +15,7 @@ import gradio as gr
 
 from frame.address import believe_proxies, trusted_proxies
 from frame.markup import INTRODUCTION
-from frame.page import Page
+from frame.page.ui import Page
 from frame.serving.ui import FairQueue, GuardedApp, own_folder
 from frame.serving.uploads import EVERY_S, LIFE_S
 from frame.troubles import brief, told_troubles

@@ -17,12 +17,14 @@ class UnknownQuestionError(ValueError):
     """A question that the model was never taught; the message says which ones it knows."""
 
 
-def check_question(question: str) -> str:
+def check_question(question: object) -> str:
     """The question without surrounding blanks.
 
     Raises:
-        ValueError: empty or too long.
+        ValueError: no text, empty or too long.
     """
+    if not isinstance(question, str):
+        raise ValueError("The question must be a text; write one.")
     question = question.strip()
     if not question:
         raise ValueError("The question is empty; ask something about the image.")

@@ -32,6 +32,8 @@ from annotate.payload import (
 from annotate.service import AnnotationService, Opened
 from annotate.store.types import StoreTrouble
 from frame.identity import NotAllowed
+from frame.troubles import UNFORESEEN, note_trouble
+from frame.uploaders import uploaders
 from viewer.component import PALETTES, page_head
 
 STATIC = Path(__file__).parent.with_name("static")
@@ -59,6 +61,9 @@ def answering(act: Callable[[object, gr.Request], Any]) -> Callable[[object, gr.
             return {"error": str(error), "later": True}
         except ValueError as error:
             return {"error": str(error)}
+        except Exception as error:
+            note_trouble(error)
+            return {"error": UNFORESEEN, "later": True}
 
     return answer
 
@@ -149,15 +154,14 @@ class Endpoints:
 
     def _own(self, sent: Own, request: gr.Request) -> Answer:
         person = self.service.who(request, "upload")
-        path = self._uploaded(sent.path)
+        path = self._uploaded(sent.path, request)
         try:
             return self._opened(self.service.open_own(person, path, sent.question))
         finally:
-            if path.name != SHOWN:  # what others are shown lies in the same folder
-                path.unlink(missing_ok=True)  # only the pixels are kept, and in the store
+            uploaders.delete(path, request)  # only the pixels are kept, and in the store
 
-    def _uploaded(self, text: str) -> Path:
-        """An uploaded file; what lies elsewhere is not touched, and it is not told whether it exists.
+    def _uploaded(self, text: str, request: gr.Request) -> Path:
+        """A file that the caller uploaded; any other is not touched, and it is not told whether it exists.
 
         Raises:
             ValueError: no such upload.
@@ -166,7 +170,7 @@ class Endpoints:
             path, folder = Path(text).resolve(strict=True), self.folder.resolve(strict=True)
         except (OSError, ValueError, RuntimeError):
             raise ValueError(NOT_UPLOADED) from None
-        if not path.is_relative_to(folder) or not path.is_file():
+        if not path.is_relative_to(folder) or not path.is_file() or not uploaders.owns(path, request):
             raise ValueError(NOT_UPLOADED)
         return path
 

@@ -20,7 +20,7 @@ from diagnose.link import Asking, from_query, to_query
 from diagnose.panel.ui import ResultPanel, Values
 from diagnose.questions import preset_question
 from diagnose.record import to_record
-from diagnose.service import Picture, Step, answer_steps, choose_picture, read_upload
+from diagnose.service import Picture, Step, answer_steps, choose_picture
 from diagnose.shown import Result, Shown
 from diagnose.view import picture_description
 from frame.markup import status as status_line
@@ -153,9 +153,9 @@ class DiagnosePage:
         self.prepare.click(self._downloads, self.shown, self.files, api_visibility="private")
 
     # ---- the image --------------------------------------------------------------------------------------------------
-    def _show_upload(self, path: str) -> Values:
+    def _show_upload(self, path: str | None) -> Values:
         try:
-            picture = read_upload(path)
+            picture = choose_picture(path, None)
         except ValueError as error:
             raise page_error(error) from error
         return self._showing(picture, READY, upload=path)

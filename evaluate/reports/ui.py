@@ -63,7 +63,9 @@ class ReportView:
             raise page_error(ReportError("There is no such report; pick another one."))
         return {**self._showing(path, name), self.upload: None}
 
-    def _upload(self, path: str) -> Values:
+    def _upload(self, path: str | None) -> Values:
+        if path is None:
+            raise page_error(ReportError("There is no file; choose one."))
         return {**self._showing(Path(path), Path(path).name), self.shipped: gr.Dropdown(value=None)}
 
     def _showing(self, path: Path, name: str) -> Values:

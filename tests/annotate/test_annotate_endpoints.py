@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,24 @@ def call(folder: Path, store: AnnotationStore) -> Iterator[Call]:
             assert "Traceback" not in answer.text
             return answer.json()
 
+        call.client = client  # type: ignore[attr-defined]
         yield call
+
+
+def upload(call: Call, data: bytes, name: str = "a.png", person: str = "Ann") -> Path:
+    """Where the server puts an upload of somebody's."""
+    client = call.client  # type: ignore[attr-defined]
+    client.cookies.clear()
+    client.cookies.set("gazevlm_name", person)
+    answer = client.post("/gradio_api/upload", files={"files": (name, data)})
+    assert answer.status_code == 200, answer.text
+    return Path(answer.json()[0])
+
+
+def png(grey: int) -> bytes:
+    written = BytesIO()
+    Image.new("L", (64, 64), grey).save(written, "PNG")
+    return written.getvalue()
 
 
 FUNCTIONS = ("begin", "next", "own", "reopen", "submit", "skip", "look", "scores")
@@ -165,16 +183,47 @@ def test_files_outside_the_uploads_are_not_opened(call: Call, folder: Path, stor
         assert answer == {"error": "The upload is not there any more: choose the file again."}
     assert outside.exists()
     assert len(store.images()) == 1
-    inside = uploads / "a.png"
-    Image.new("L", (64, 64), 9).save(inside)
+    inside = upload(call, png(9))
     opened = call("teach_own", {"path": str(inside), "question": "What?"})["ok"]
     assert opened["image"]["question"] == "What?"
     assert not inside.exists(), "the upload itself is not kept"
-    shown = Path(opened["picture"]["path"])
-    assert "ok" in call("teach_own", {"path": str(shown), "question": "What?"}, "Somebody else")
-    assert shown.exists(), "nobody takes away what another one is shown"
-    broken = uploads / "b.png"
-    broken.write_bytes(b"\x89PNG but no image")
+    assert Path(opened["picture"]["path"]).exists()
+    broken = upload(call, b"\x89PNG but no image", "b.png")
     answer = call("teach_own", {"path": str(broken), "question": "What?"})
     assert list(answer) == ["error"]
     assert not broken.exists()
+
+
+def test_nobody_opens_or_deletes_a_file_that_somebody_else_uploaded_or_the_page_shows(
+    call: Call, folder: Path, store: AnnotationStore
+) -> None:
+    thumbnail = folder / "gradio" / "thumbnail" / "image.png"  # in the same folder, as all that pages show
+    thumbnail.parent.mkdir()
+    thumbnail.write_bytes(png(1))
+    shown = Path(call("teach_next", {})["ok"]["picture"]["path"])
+    of_ann = upload(call, png(2))
+    for path in (thumbnail, shown, of_ann):
+        answer = call("teach_own", {"path": str(path), "question": "What?"}, "Somebody else")
+        assert answer == {"error": "The upload is not there any more: choose the file again."}
+        assert path.exists()
+    assert len(store.images()) == 1
+    both = upload(call, png(2), person="Somebody else")
+    assert both == of_ann, "Gradio keeps the same file once"
+    assert "ok" in call("teach_own", {"path": str(both), "question": "What?"}, "Somebody else")
+    assert of_ann.exists(), "it is Ann's too"
+    assert "ok" in call("teach_own", {"path": str(of_ann), "question": "What?"})
+    assert not of_ann.exists()
+
+
+def test_an_error_that_nobody_foresaw_is_a_sentence_too(
+    call: Call, store: AnnotationStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(*_: object) -> None:
+        raise KeyError("x" * 5000)
+
+    monkeypatch.setattr(store, "next_task", fails)
+    for _ in range(3):
+        answer = call("teach_next", {})
+        assert "nobody foresaw" in answer["error"]
+    assert sum("in fails" in record.getMessage() for record in caplog.records) == 1
+    assert "x" * 300 not in caplog.text

@@ -92,6 +92,36 @@ def test_settings_decide_the_path_and_bad_ones_are_one_sentence(client: "Client"
         path(question="  ")
 
 
+def test_null_is_what_was_left_out(client: "Client", picture: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    from gradio_client import handle_file
+
+    usual, _ = client.predict(image=handle_file(picture), api_name="/diagnose")
+    names = ("question", "model", "path", "walks", "path_temperature", "path_seed", "text_temperature", "text_seed")
+    record, _ = client.predict(image=handle_file(picture), api_name="/diagnose", **dict.fromkeys(names))
+    assert {**record, "seconds": 0} == {**usual, "seconds": 0}
+    with pytest.raises(Exception, match="no image yet"):
+        client.predict(image=None, api_name="/diagnose")
+    assert "Traceback" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("walks", "many"), ("walks", 1.5), ("walks", {}), ("path", {"a": 1}), ("path_temperature", "hot"),
+     ("path_seed", []), ("text_seed", 10**40), ("text_temperature", True), ("model", ["a"]), ("question", "x" * 5000),
+     ("image", "text"), ("image", [{"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}}])],
+)  # fmt: skip
+def test_a_value_of_another_type_is_one_sentence(
+    client: "Client", picture: Path, name: str, value: object, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from gradio_client import handle_file
+
+    with pytest.raises(Exception, match=r"\.|;") as refused:
+        client.predict(api_name="/diagnose", **{"image": handle_file(picture), name: value})
+    assert "nobody foresaw" not in str(refused.value)
+    assert len(str(refused.value)) < 1500
+    assert "Traceback" not in capfd.readouterr().err
+
+
 def test_hostile_file_gets_the_one_sentence(client: "Client", tmp_path: Path) -> None:
     from gradio_client import handle_file
 

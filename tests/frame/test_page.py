@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from frame import troubles
-from frame.page import Page, Session
+from frame.page.ui import Page, Session
 from frame.troubles import UNFORESEEN, Briefly, brief, note_trouble
 from frame.ui import SESSIONS, Tab, build_page, launch_options, remembered, told
 

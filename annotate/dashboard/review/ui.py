@@ -144,8 +144,9 @@ class ReviewView:
         return self._showing(self.part.detail(claim, self.part.find(claim, text)), everybody=everybody)
 
     @told
-    def _open(self, token: str, submission_id: str, everybody: bool, request: gr.Request) -> Values:
-        return self._showing(self.part.detail(self.entry.claim(request, token), submission_id), everybody=everybody)
+    def _open(self, token: str, submission_id: str | None, everybody: bool, request: gr.Request) -> Values:
+        detail = self.part.detail(self.entry.claim(request, token), submission_id or "")
+        return self._showing(detail, everybody=everybody)
 
     @told
     def _paths(self, token: str, seen: Seen | None, everybody: bool, request: gr.Request) -> Any:  # noqa: ANN401

@@ -82,8 +82,8 @@ class ImagesView:
         return self._page(self.entry.claim(request, token), state, last)
 
     @told
-    def _open(self, token: str, sha256: str, request: gr.Request) -> Values:
-        return self._showing(self.part.view(self.entry.claim(request, token), sha256))
+    def _open(self, token: str, sha256: str | None, request: gr.Request) -> Values:
+        return self._showing(self.part.view(self.entry.claim(request, token), sha256 or ""))
 
     @told
     def _offer(self, token: str, sha256: str | None, request: gr.Request) -> Values:

@@ -93,7 +93,8 @@ class IntakePart(Part):
         return self.store.imports()
 
     def _queue(self, kind: ImportKind, where: str, by: str, question: str, quota: float | None) -> int:
-        if quota is not None and quota != int(quota):
+        whole = isinstance(quota, int) or (isinstance(quota, float) and quota.is_integer())
+        if quota is not None and not whole:
             raise StoreError("How many annotators an image wants is a whole number; change it.")
         number = self.store.queue_import(kind, where, by, question, None if quota is None else int(quota))
         self._worker.wake()

@@ -1,14 +1,18 @@
 """The page as Gradio runs it, but for what is kept of visitors, and for what is said where something goes wrong."""
 
+from collections.abc import Awaitable, Callable
+from functools import wraps
 from html import escape
 from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
+import gradio.routes
 import gradio.state_holder
 from gradio.state_holder import SessionState
 
 from frame.troubles import UNFORESEEN, brief, note_trouble
+from frame.uploaders import uploaders
 
 NOT_USABLE = "A value that was sent cannot be used{why}; reload the page, or correct it."
 
@@ -34,7 +38,21 @@ class Session(SessionState):
         """Nothing is noted."""
 
 
-gradio.state_holder.SessionState = Session  # type: ignore[misc] # Gradio has no setting for it
+def _noting(upload: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    """Gradio's reading of an upload, of which it tells nobody whose it was."""
+
+    @wraps(upload)
+    async def noted(request: Any, *rest: Any, **named: Any) -> Any:  # noqa: ANN401 (as Gradio's)
+        done = await upload(request, *rest, **named)
+        uploaders.note(done[0], request)
+        return done
+
+    return noted
+
+
+# Gradio has no setting for either.
+gradio.state_holder.SessionState = Session  # type: ignore[misc]
+gradio.routes.upload_fn = _noting(gradio.routes.upload_fn)
 
 
 class Page(gr.Blocks):
@@ -44,14 +62,20 @@ class Page(gr.Blocks):
     has what `note_trouble` says, and nothing of what was only sent wrongly.
     """
 
-    async def preprocess_data(self, *values: Any, **named: Any) -> Any:  # noqa: ANN401 (what handlers take)
+    async def preprocess_data(self, block_fn: Any, inputs: list[Any], *rest: Any, **named: Any) -> Any:  # noqa: ANN401
         """Values as the handlers take them.
+
+        To an endpoint, null is what was left out: programs send it for that. To any handler, no text is an empty one.
 
         Raises:
             gr.Error: one cannot be used.
         """
+        if len(inputs) == len(block_fn.inputs):
+            public = block_fn.api_visibility == "public"
+            both = zip(block_fn.inputs, inputs, strict=True)
+            inputs = [_absent(block, public=public) if given is None else given for block, given in both]
         try:
-            return await super().preprocess_data(*values, **named)
+            return await super().preprocess_data(block_fn, inputs, *rest, **named)
         except Exception as error:
             why = f" ({escape(brief(error.message))})" if isinstance(error, gr.Error) else ""
             raise gr.Error(NOT_USABLE.format(why=why), duration=None, print_exception=False) from error
@@ -70,3 +94,9 @@ class Page(gr.Blocks):
         except Exception as error:
             note_trouble(error)
             raise gr.Error(UNFORESEEN, duration=None, print_exception=False) from error
+
+
+def _absent(block: Any, *, public: bool) -> Any:  # noqa: ANN401 (a component and its value)
+    """What stands for a value that was not given."""
+    value = getattr(block, "value", None) if public else None
+    return "" if value is None and isinstance(block, gr.Textbox) else value
