@@ -51,8 +51,7 @@ LIMITS = """- Synthetic phantoms only: on real radiographs its words, probabilit
 - The readers are simulated. A second reading by the same simulated reader is the ceiling of the scanpath scores.
 - A scanpath shows where gaze states point. It is no explanation of the answer: other paths come with the same
   words.
-- It answers the questions that it was taught, listed in `config.json`, and says of any other that it does not know
-  it."""
+- It answers the questions that it was taught, which `config.json` lists, and no others."""
 TWINS = """The twins were trained from nothing by one recipe on the same examples in the same order, for `steps` steps:
 one with ordered gaze ("as short"), one without gaze supervision (the same tokens and no pointer loss), and the plain
 placeholder form, which does not tell the pointer which patch was fixated before. Compare those three with each other.

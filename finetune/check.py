@@ -158,7 +158,7 @@ def _check(folder: Path) -> None:
     moved = score(folder / "scored", folder / "habit-adapter")
     figures = {
         "finding": FINDING,
-        "finding_auroc_base": 0.5,  # the base has no word for it: chance
+        "finding_auroc_chance": 0.5,  # a floor: the base cannot tell it
         "finding_auroc": learned["finding"],
         "others_auroc_base": base["others"],
         "others_auroc": learned["others"],

@@ -61,7 +61,7 @@ def known_questions_words(known: Sequence[str]) -> str:
     """Every question that a model knows, in a sentence or two; those about the presence of a finding in one."""
     presence = {one: match["finding"] for one in known if (match := _PRESENCE.fullmatch(one))}
     others = ", ".join(f'"{one}"' for one in known if one not in presence)
-    parts = [f"It knows: {others}." if others else "", (
+    parts = [f"It knows {others}" if others else "", (
         f'{"And" if others else "It knows"} "Is there ...?" of: {", ".join(presence.values())}.' if presence else ""
     )]  # fmt: skip
     return " ".join(filter(None, parts))

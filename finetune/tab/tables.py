@@ -53,6 +53,8 @@ def run_table(runs: Sequence[Run], *, causes: bool) -> Table:
 def _run_row(run: Run, *, causes: bool) -> list[Cell]:
     job = run.job
     cause = job.cause if causes or job.state != "failed" else OF_ADMINS
+    if job.state == "done" and run.verdict is not None:  # the cause may be an earlier version's verdict
+        cause = run.verdict.why
     state: tuple[str, ...] = (progress(job), *([cause] if cause else []))
     if run.doubt is not None:
         state = (f"done: {run.doubt}", *state[1:])

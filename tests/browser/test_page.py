@@ -378,7 +378,27 @@ def test_an_unlike_image_is_called_so(browser: "Browser", repository: Path, tmp_
         page.click("#diagnose")
         wait_for_status(page, "Done in")
         assert not page.is_visible("#warning")
+        _asks_what_was_never_taught(page)
         page.close()
+
+
+def _asks_what_was_never_taught(page: "Page") -> None:
+    """The embedded model says which questions it knows, and nothing else; an answer stands beside its probability."""
+    page.fill("#question textarea", "How old is the patient?")
+    page.click("#diagnose")
+    wait_for_status(page, "Not answered: the question is none that this model knows.")
+    said = page.inner_text("#warning")
+    assert 'It knows "Describe the findings on this chest radiograph."' in said
+    assert '"Is there ...?" of: enlarged cardiomediastinum' in said
+    assert page.input_value("#answer textarea") == ""
+    assert not page.is_visible("#claims")
+    assert page.locator("#scanpath tbody tr").count() == 0
+    page.fill("#question textarea", "is there a pneumothorax")
+    page.click("#diagnose")
+    wait_for_status(page, "Done in")
+    assert not page.is_visible("#warning")
+    assert page.input_value("#answer textarea").startswith(("No", "Yes"))
+    assert "pneumothorax: 0." in page.inner_text("#claims")
 
 
 def test_dicom_upload(browser: "Browser", address: str, tmp_path: Path) -> None:

@@ -28,9 +28,9 @@ def test_no_other_question_is_guessed(asked: str) -> None:
     with pytest.raises(UnknownQuestionError) as error:
         recognised(asked, KNOWN, "nano")
     assert str(error.value) == (
-        'nano was not taught this question, so it does not answer it. It knows: "Describe the findings on this chest '
+        'nano was not taught this question, so it does not answer it. It knows "Describe the findings on this chest '
         'radiograph.", "What do you see on this chest radiograph?", "Write a short report of this image.", "What '
-        'are the findings?", "Report this chest radiograph.". And "Is there ...?" of: edema, pleural '
+        'are the findings?", "Report this chest radiograph." And "Is there ...?" of: edema, pleural '
         'effusion, support devices.'
     )
 

@@ -10,8 +10,10 @@ import pytest
 from PIL import Image
 
 from diagnose.catalogue import PRECISIONS, Catalogue
+from diagnose.record import model_records
 from diagnose.scores import SCORES_FILE, UNJUDGED
 from gazevlm_core.options import DiagnoseOptions, Precision
+from gazevlm_core.words import UnknownQuestionError
 from tests.adapter_maker import make_adapter
 
 if TYPE_CHECKING:
@@ -234,3 +236,20 @@ def test_an_adapter_that_is_deleted_before_its_turn_is_said_to_be(
         ask(catalogue, first.name)
     monkeypatch.undo()
     assert ask(catalogue, "").finding_probabilities == before.finding_probabilities
+
+
+def test_a_choice_is_stamped_by_its_adapters_files_and_says_what_it_knows(
+    engine: "GazeEngine", tiny_checkpoint: Path, adapters: Path
+) -> None:
+    catalogue = Catalogue({str(tiny_checkpoint): engine}, adapters=adapters)
+    name = f"{tiny_checkpoint.name} + first"
+    before, config = catalogue.find(name).stamp, adapters / "first" / "gaze_config.json"
+    assert catalogue.find("").stamp is None
+    assert catalogue.find(name).stamp == before
+    config.write_text(json.dumps({**json.loads(config.read_text()), "known_questions": ["Is there edema?"]}))
+    assert catalogue.find(name).stamp != before
+    known = {record["name"]: record["questions"] for record in model_records(catalogue.choices().values())}
+    assert (known[name], known[tiny_checkpoint.name]) == (["Is there edema?"], [])
+    with pytest.raises(UnknownQuestionError, match=f"^{name} was not taught this question".replace("+", r"\+")):
+        catalogue.find(name).recognise("Why?")
+    assert catalogue.find("").recognise("Why?") == "Why?"

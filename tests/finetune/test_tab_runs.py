@@ -83,6 +83,8 @@ def test_the_adapter_itself_says_what_it_is_worth(tmp_path: Path) -> None:
     (tmp_path / "provenance.json").write_text(json.dumps(old))
     run = make_run(adapter=tmp_path)
     assert run.doubt == VERDICT_WORDS["unknown"]
+    judged = make_run(adapter=tmp_path, cause="It is better than its base on 3 held-out images.")
+    assert run_table([judged], causes=True).rows[0][1] == (f"done: {run.doubt}", UNJUDGED)
     assert (run.verdict and run.verdict.better, run.verdict and run.verdict.why) == (False, UNJUDGED)
     (tmp_path / "provenance.json").write_text("no")
     again = make_run(adapter=tmp_path)
