@@ -13,13 +13,15 @@ from typing import Any
 
 from annotate.store.types import StoreError
 from gazevlm_core.images import DEFAULT_LIMITS, IMAGE_SUFFIXES, ImageError, iter_image_files
+from gazevlm_core.images.source import read_source
 
-MOST_DIRECTORY_BYTES = 64 * 2**20  # of an archive's table of contents
+MOST_DIRECTORY_BYTES = 16 * 2**20  # of an archive's table of contents
 MOST_ENTRIES = 60_000  # of an archive
 MOST_ARCHIVE_BYTES = 64 * 2**30  # unpacked
 MOST_RATIO = 200  # unpacked over packed, beyond the size at which it matters
 RATIO_FROM_BYTES = 2**30
 READABLE = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # the others unpack without a bound on memory
+DIRECTORY_ENTRY = b"PK\x01\x02"
 END_RECORD, END_BYTES, LONGEST_COMMENT = b"PK\x05\x06", 22, 2**16
 LARGE_LOCATOR, LOCATOR_BYTES = b"PK\x06\x07", 20
 BROKEN_ENTRY = "This part of the archive is damaged, encrypted or packed in a rare way; pack it again."
@@ -111,8 +113,13 @@ def check_directory(path: Path) -> None:
         raise SourceError("The file is no zip archive, or one that is cut short; pack it again.")
     if tail[max(0, place - LOCATOR_BYTES):place].startswith(LARGE_LOCATOR):
         raise SourceError("The archive is larger than 4 GiB or 65,535 files; unpack it and import the folder.")
+    length = int.from_bytes(tail[place + 12:place + 16], "little")
     entries = int.from_bytes(tail[place + 10:place + 12], "little")
-    if entries > MOST_ENTRIES or int.from_bytes(tail[place + 12:place + 16], "little") > MOST_DIRECTORY_BYTES:
+    if length <= MOST_DIRECTORY_BYTES:
+        with path.open("rb") as file:  # the directory lies before its end record, and is read by its length, not count
+            file.seek(max(0, size - len(tail) + place - length))
+            entries = max(entries, file.read(length).count(DIRECTORY_ENTRY))
+    if entries > MOST_ENTRIES or length > MOST_DIRECTORY_BYTES:
         raise SourceError(f"The archive holds more than {MOST_ENTRIES:,} files; unpack it and import the folder.")
 
 
@@ -135,7 +142,9 @@ def _read_entry(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
         raise ImageError(BROKEN_ENTRY)
     try:
         with archive.open(info) as file:
-            return file.read(DEFAULT_LIMITS.max_bytes + 1)
+            return read_source(file, PurePosixPath(info.filename).suffix.lower(), DEFAULT_LIMITS)
+    except ImageError:
+        raise
     except (zipfile.BadZipFile, RuntimeError, NotImplementedError, zlib.error, EOFError, OSError, ValueError):
         raise ImageError(BROKEN_ENTRY) from None
 

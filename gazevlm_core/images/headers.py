@@ -149,7 +149,7 @@ def strip_jpeg(data: bytes, segments: Iterable[tuple[int, int, int]], room: int)
 
 def coded_bytes(width_px: int, height_px: int) -> int:
     """More bytes than any encoder makes of a picture of this size, whatever it shows."""
-    return (1 << 18) + 16 * width_px * height_px
+    return (1 << 18) + 8 * width_px * height_px
 
 
 def read_webp(data: bytes) -> RasterHeader:

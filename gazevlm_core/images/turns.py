@@ -20,6 +20,10 @@ LONGEST_WAIT_S = 120.0
 _BUSY = "Many large images are being read at this moment; try again in a minute."
 
 
+class BusyError(ImageError):
+    """The image may be fine, but this is no moment to read it."""
+
+
 class Turns:
     """A bound on the pixels in flight, first come, first served. What is larger than the bound goes alone.
 
@@ -41,16 +45,16 @@ class Turns:
         """Wait for a turn; `end` gives it back.
 
         Raises:
-            ImageError: too many wait, or the wait was too long.
+            BusyError: too many wait, or the wait was too long.
         """
         ticket = object()
         with self._changed:
             if len(self._queue) >= self.most_waiting:
-                raise ImageError(_BUSY)
+                raise BusyError(_BUSY)
             self._queue.append(ticket)
             try:
                 if not self._changed.wait_for(lambda: self._is_next(ticket, pixels), self.longest_wait_s):
-                    raise ImageError(_BUSY)
+                    raise BusyError(_BUSY)
                 self._pixels += pixels
             finally:
                 self._queue.remove(ticket)
