@@ -44,7 +44,7 @@ def check_jpeg(frame: bytes, shape: FrameShape, processes: frozenset[int]) -> by
     """JPEG (ISO 10918-1): one frame header of the declared size, and an end.
 
     Returns:
-        the codestream without metadata, in which a second picture may hide, and without surplus data.
+        the codestream without metadata, in which a second picture may hide.
 
     Args:
         frame: the codestream.

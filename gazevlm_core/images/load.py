@@ -92,18 +92,18 @@ def _decode_quietly(
 ) -> Image.Image:
     """The picture, or one clear error; decoders neither log nor warn."""
     picture: Image.Image | None = None
-    reason = DAMAGED.format(format=file_format)
+    refusal = ImageError(DAMAGED.format(format=file_format))
     with _quiet_decoders():
         try:
             picture = _decode(contents, file_format, limits, wait_turn)
         except ImageError as error:
-            reason = str(error)
+            refusal = type(error)(str(error))
         except MemoryError:
             raise
         except Exception:
             picture = None  # decoders raise whatever they like on a hostile file, with its content in the text
     if picture is None:  # raised out here, so that no decoder's message hangs on it as a cause
-        raise ImageError(reason)
+        raise refusal
     picture.info.clear()
     return picture
 

@@ -55,10 +55,10 @@ def decode_raster(
         raise ImageError(
             "PIL.ImageFile.LOAD_TRUNCATED_IMAGES is on, so a cut file would load half grey; turn it off and try again."
         )
-    stripped = header.strip()
-    header = replace(header, strip=bytes)  # it held the file
+    file = BytesIO(header.strip())
+    header = replace(header, strip=bytes)  # it held all of the file
     del data
-    with Image.open(BytesIO(stripped), formats=(file_format,)) as picture:
+    with Image.open(file, formats=(file_format,)) as picture:
         check_size(*picture.size, limits)
         picture.load()
         rgb = _deep_grey(picture, header) if picture.mode in _DEEP_MODES else _flatten(picture)
