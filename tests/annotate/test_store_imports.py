@@ -127,7 +127,8 @@ def test_archives_that_are_bombs_or_damaged_are_refused(
     bomb = pack(tmp_path / "bomb.zip", {f"{number}.png": bytes(2**20) for number in range(8)}).read_bytes()
     monkeypatch.setattr(import_sources, "RATIO_FROM_BYTES", 2**22)
     for data, message in (
-        (bytes(many), "more than 60,000 files"), (lying, "more than 60,000 files"), (large, "larger than 4 GiB"), (bomb, "unpack to far more"),
+        (bytes(many), "more than 60,000 files"), (lying, "more than 60,000 files"),
+        (large, "larger than 4 GiB"), (bomb, "unpack to far more"),
         (good[:50], "cut short"), (b"", "cut short"), (b"PK\x05\x06", "cut short"),
         (good[end:], "damaged"), (pack(tmp_path / "empty.zip", {}).read_bytes(), "no image in it"),
     ):  # fmt: skip
