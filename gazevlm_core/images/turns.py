@@ -4,7 +4,9 @@ The size is known from the header before a turn is asked for. Small images have 
 never wait behind large ones. All bounds are of this process.
 """
 
+import ctypes
 import os
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -87,6 +89,13 @@ _lanes = _Lanes()
 os.register_at_fork(after_in_child=_lanes.restart)
 
 
+def _give_back_memory() -> None:
+    """Give freed memory back to the system; glibc keeps up to an image's worth of it for each thread that had one."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)
+
+
 @contextmanager
 def decoding_turn() -> Iterator[Callable[[int], None]]:
     """A function that waits until so many pixels may be decoded; the turn ends with the context, whatever happens.
@@ -100,6 +109,8 @@ def decoding_turn() -> Iterator[Callable[[int], None]]:
             return
         turns = _lanes.small if pixels <= SMALL_PIXELS else _lanes.large
         turns.begin(pixels)
+        if turns is _lanes.large:
+            _give_back_memory()
         taken.append((turns, pixels))
         _lanes.mine.has_turn = True
 
