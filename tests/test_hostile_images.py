@@ -21,7 +21,7 @@ from tests.dicom_samples import SECRET, dicom
 from tests.hostile_corpus import HostileFile, build_corpus, picture, saved
 
 ACTIONS = (
-    "copy", "export", "save", "use", "give", "check", "make it", "unpack", "open it", "download", "fetch",
+    "copy", "export", "save", "use", "give", "check", "make it", "unpack", "open it", "download", "fetch", "cut out",
 )
 
 
