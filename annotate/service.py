@@ -21,7 +21,7 @@ from annotate.votes import first_of_each
 from frame.identity import Action, Asked, Gate, NotAllowed, Visitor
 from frame.models import Ask, Models, first_look
 from gazevlm_core.geometry import PatchGrid
-from gazevlm_core.images import load_image
+from gazevlm_core.images import open_image
 from gazevlm_core.phantom.truth import FINDING_NAMES, NO_FINDING
 from gazevlm_core.records import Diagnosis
 from gazevlm_core.scanpath import Scanpath
@@ -162,11 +162,11 @@ class AnnotationService:
             raise ValueError("Write a question, or take the usual one.")
         if self.store.free_bytes() < LEAST_FREE_BYTES:  # tasks need room as well
             raise ValueError(NO_ROOM)
-        loaded = load_image(path)
-        image = self.store.add_image(
-            loaded.image, OWN_NAME, question=question.strip(), source="upload", by=person.pseudonym, offered=False
-        )
-        return self._opened(person, image)
+        with open_image(path) as loaded:  # others wait until this one is stored: a large image takes several copies
+            image = self.store.add_image(
+                loaded.image, OWN_NAME, question=question.strip(), source="upload", by=person.pseudonym, offered=False
+            )
+            return self._opened(person, image)
 
     def reopen(self, person: Visitor, sha256: str, shown: str) -> Opened:
         """The image of a draft that is on the person's device.

@@ -18,6 +18,7 @@ from transformers import StoppingCriteria, StoppingCriteriaList, TextIteratorStr
 
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.images import load_image
+from gazevlm_core.images.base import check_ratio
 from gazevlm_core.model.adapters import AttachedAdapter, adapter_stamp, attach_adapter
 from gazevlm_core.model.checkpoint import NANO, Checkpoint, CheckpointError, load_checkpoint
 from gazevlm_core.model.config import GazeConfig
@@ -156,7 +157,13 @@ class GazeEngine:
 
     @torch.no_grad()
     def encode_images(self, images: Sequence[Image.Image]) -> list[EncodedImage]:
-        """Run the vision tower over upright RGB images of any size."""
+        """Run the vision tower over upright RGB images of any size.
+
+        Raises:
+            ImageError: an image is far too long for its width.
+        """
+        for image in images:
+            check_ratio(*image.size)
         pixels = self.processor.image_processor(images=list(images), return_tensors="pt")
         grids = pixels["image_grid_thw"]
         device = self.model.device

@@ -13,9 +13,10 @@ from PIL import Image
 
 from tests.hostile_corpus import SIDE_PX, grey_tiff, picture, png_chunk, saved, tiff_of
 
-FILL_BYTES = 22 << 20  # what is written out: just below what a file may hold beside its picture
+FILL_BYTES = 18 << 20  # what is written out: just below what a file may hold beside its picture
 LARGE_BYTES = 60 << 20  # what is far above it, and below what a file may have at all
 INFLATED_MIB = 1024  # what a compressed stream hides
+MID_PX = 2000
 GREY_ROWS = (b"\0" + bytes(range(SIDE_PX))) * SIDE_PX
 STRIP = bytes(range(SIDE_PX)) * SIDE_PX
 
@@ -37,7 +38,28 @@ def raster_bombs() -> Iterator[Bomb]:
     for group, bombs, twin in groups:
         for name, make in bombs():
             yield Bomb(group, name, make, twin)
+        yield from _mid_sized(group)
         yield Bomb(group, "a long tail", lambda twin=twin: twin + bytes(LARGE_BYTES), twin)
+
+
+def _mid_sized(group: str) -> Iterator[Bomb]:
+    """Four megapixels, whose stream goes on for as long as the file may."""
+    image = Image.new("L", (MID_PX, MID_PX), 7)
+    for fill in (FILL_BYTES, 36 << 20, LARGE_BYTES):
+        name = f"surplus of {fill >> 20} MiB, 4 MP"
+        if group == "PNG":
+            packed = zlib.compress(bytes(MID_PX * (MID_PX + 1)))
+            yield Bomb(group, name, lambda fill=fill, packed=packed: _png(packed + bytes(fill), side_px=MID_PX),
+                       _png(side_px=MID_PX))
+            continue
+        twin = saved(image, group)
+        if group == "JPEG":
+            yield Bomb(group, name, lambda fill=fill, twin=twin: twin[:-2] + b"\x55" * fill + twin[-2:], twin)
+        elif group == "WEBP":
+            yield Bomb(group, name, lambda fill=fill, twin=twin: _riff(_chunk(b"VP8 ", twin[20:] + bytes(fill))), twin)
+        else:
+            twin = saved(image, "TIFF", compression="packbits")
+            yield Bomb(group, name, lambda fill=fill, twin=twin: twin + bytes(fill), twin)
 
 
 def zeros(mebibytes: int, wbits: int = -zlib.MAX_WBITS, start: bytes = b"") -> bytes:

@@ -113,6 +113,9 @@ def _pngs() -> Iterator[tuple[str, bytes, str]]:
     yield "zero_width.png", png_of(0, 64, b""), "no pixels"
     yield "zero_height.png", png_of(64, 0, b""), "no pixels"
     yield "tiny.png", saved(Image.new("L", (15, 400)), "PNG"), "15 x 400"
+    yield "strip.png", saved(Image.new("L", (3300, 16)), "PNG"), "strip of 3300 x 16 px"
+    yield "thin.png", saved(Image.new("L", (1, 60_000)), "PNG"), "1 x 60000 px"
+    yield "surplus_header.png", good[:33] + png_chunk(b"PLTE", bytes(771)) + good[33:], "damaged"
     yield "long.png", saved(Image.new("L", (16_385, 16)), "PNG"), "16384"
     yield "many_pixels.png", saved(Image.new("1", (9000, 9000)), "PNG"), "64 megapixels"
     yield "huge_claim.png", png_of(2**31 - 1, 2**31 - 1, b"\0" * 100), "16384"
@@ -140,6 +143,9 @@ def _jpegs() -> Iterator[tuple[str, bytes, str]]:
     yield "deep.jpg", good[:frame + 4] + b"\x0c" + good[frame + 5:], "8 bits"
     progressive = saved(picture(), "JPEG", progressive=True)
     scan = progressive[progressive.rindex(b"\xff\xda"):-2]
+    yield "many_segments.jpg", good[:2] + b"\xff\xfe\0\x02" * 10_001 + good[2:], "segments"
+    yield "empty_segment.jpg", good[:2] + b"\xff\xfe\0\x01" + good[2:], "damaged"
+    yield "many_tables.jpg", good[:2] + b"\xff\xdb\xff\xff" + bytes(65_533) + good[2:], "damaged"
     yield "many_scans.jpg", progressive[:-2] + scan * 200 + b"\xff\xd9", "scans"
     yield "no_tables.jpg", good[:2] + good[frame:], "damaged"
     yield "tiny.jpg", saved(Image.new("L", (8, 8)), "JPEG"), "8 x 8"
@@ -150,6 +156,8 @@ def _webps() -> Iterator[tuple[str, bytes, str]]:
     frames = [picture(), Image.new("RGB", (SIDE_PX, SIDE_PX))]
     yield "animated.webp", saved(frames[0], "WEBP", save_all=True, append_images=frames[1:]), "animated"
     yield "cut_in_half.webp", good[: len(good) // 2], "cut short"
+    chunks = b"WEBP" + b"junk\0\0\0\0" * 1001 + good[12:]
+    yield "many_chunks.webp", b"RIFF" + struct.pack("<I", len(chunks)) + chunks, "chunks"
     yield "header_only.webp", b"RIFF\x04\0\0\0WEBP", "no pixels"
     canvas = b"VP8X\x0a\0\0\0" + bytes(4) + b"\xff\xff\xff" + b"\xff\xff\0"
     body = b"WEBP" + canvas + good[12:]
@@ -173,6 +181,9 @@ def _tiffs() -> Iterator[tuple[str, bytes, str]]:
     yield "too_few_pixels.tif", grey_tiff(SIDE_PX, SIDE_PX, tail=pixels[:100]), "cut short"
     tiles = ((322, 4, 1, 2**30), (323, 4, 1, 2**30), (324, 4, 1, 8), (325, 4, 1, 8))
     yield "huge_tiles.tif", grey_tiff(SIDE_PX, SIDE_PX, *tiles, (259, 3, 1, 8), tail=pixels), "tiles"
+    yield "many_entries.tif", tiff_of(*[(700, 4, 1, 8)] * 5000, tail=pixels), "absurdly"
+    yield "long_list.tif", grey_tiff(SIDE_PX, SIDE_PX, (338, 3, 2000, 8), tail=pixels), "absurdly"
+    yield "many_strips.tif", grey_tiff(SIDE_PX, SIDE_PX, (279, 1, 4500, 8), tail=pixels * 2), "absurdly"
     yield "missing_strips.tif", grey_tiff(SIDE_PX, 640, (278, 4, 1, SIDE_PX), tail=pixels), "missing"
     yield "huge_tables.tif", grey_tiff(SIDE_PX, SIDE_PX, (347, 7, 2**32 - 1, 8), tail=pixels), "directory"
     yield "rare_samples.tif", grey_tiff(SIDE_PX, SIDE_PX, (277, 3, 1, 9), tail=pixels * 9), "rare"

@@ -4,6 +4,7 @@ import struct
 from collections.abc import Callable, Iterator
 
 import numpy as np
+from PIL import Image
 from pydicom.uid import (
     JPEG2000,
     UID,
@@ -45,6 +46,7 @@ Maker = Callable[[], bytes]
 def dicom_bombs() -> Iterator[Bomb]:
     """Every transfer syntax with surplus data; headers that are deep, long or of millions of elements."""
     for group, bombs in (("DICOM native", _natives()), ("DICOM deflated", _deflated()), ("DICOM header", _headers()),
+                         ("DICOM of 4 MP", _mid_sized()),
                          ("DICOM RLE", _rles()), ("DICOM JPEG", _jpegs()), ("DICOM JPEG 2000", _jpeg2000s())):
         for name, make, twin in bombs:
             yield Bomb(group, name, make, twin)
@@ -75,6 +77,22 @@ def _deflated() -> Iterator[tuple[str, Maker, bytes]]:
     yield "surplus behind the pixels", lambda: meta + zeros(INFLATED_MIB, start=start), twin
     yield "surplus before the pixels", lambda: meta + zeros(INFLATED_MIB, start=private), twin
     yield "surplus beyond the end", lambda: meta + deflate(start) + bytes(FILL_BYTES), twin
+
+
+def _mid_sized() -> Iterator[tuple[str, Maker, bytes]]:
+    deep = np.zeros((2000, 2000), np.uint16)
+    grey = deep.astype(np.uint8)
+    base = saved(Image.fromarray(grey), "JPEG")
+    for fill in (7 << 20, FILL_BYTES, LARGE_BYTES):
+        name = f"surplus of {fill >> 20} MiB, 4 MP"
+        yield f"{name}, native", lambda fill=fill: dicom_bytes(
+            dicom_dataset(deep), deep.tobytes() + bytes(fill)), dicom(deep)
+        yield f"{name}, JPEG", lambda fill=fill: dicom_frame(
+            grey, base[:-2] + b"\x55" * fill + base[-2:], JPEGBaseline8Bit), dicom_frame(grey, base, JPEGBaseline8Bit)
+        packed = dicom_jpeg2000(deep)
+        frame = packed[packed.index(b"\xff\x4f\xff\x51"):packed.rindex(b"\xff\xd9") + 2]
+        yield f"{name}, JPEG 2000", lambda fill=fill, frame=frame: dicom_frame(
+            deep, frame[:-2] + bytes(fill) + frame[-2:], JPEG2000Lossless), packed
 
 
 def _headers() -> Iterator[tuple[str, Maker, bytes]]:

@@ -4,6 +4,9 @@ import gc
 import logging
 import os
 import re
+import struct
+import subprocess
+import sys
 import warnings
 from io import BytesIO
 from pathlib import Path
@@ -13,11 +16,12 @@ import pytest
 from PIL import Image, ImageFile
 
 from gazevlm_core.images import ImageError, ImageLimits, load_image
-from tests.dicom_samples import SECRET
+from gazevlm_core.images.source import SPARE_BYTES
+from tests.dicom_samples import SECRET, dicom
 from tests.hostile_corpus import HostileFile, build_corpus, picture, saved
 
 ACTIONS = (
-    "copy", "export", "save", "use", "give", "check", "make it", "unpack", "open it", "download", "fetch",
+    "copy", "export", "save", "use", "give", "check", "make it", "unpack", "open it", "download", "fetch", "cut out",
 )
 
 
@@ -83,6 +87,48 @@ def test_no_cut_file_loads(file_format: str) -> None:
     for length in range(0, len(whole) - 60, 97):
         with pytest.raises(ImageError):
             load_image(whole[:length])
+
+
+def test_surplus_data_take_no_memory() -> None:
+    """Streams that hide a gigabyte, or go on for megabytes, beside honest images of the same size."""
+    command = [sys.executable, "-m", "benchmarks.hostile", "--only", "surplus in the"]
+    done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    files, _, shown, crashes, above_mb, _ = done.stdout.split("all", 1)[1].split()
+    assert int(files) >= 9
+    assert int(shown) >= 2
+    assert int(crashes) == 0
+    assert int(above_mb) <= 64
+
+
+@pytest.mark.parametrize("way", ["path", "bytes", "stream"])
+def test_a_file_far_larger_than_its_picture_is_refused(way: str, tmp_path: Path) -> None:
+    """Whatever it is; what a picture of that size can need is read, and so is some metadata."""
+    deep = np.zeros((64, 64), np.uint16)
+    files = [saved(picture(), file_format) for file_format in ("PNG", "JPEG", "WEBP", "TIFF")]
+    for number, file in enumerate([*files, dicom(deep)]):
+        for spare, refused in ((SPARE_BYTES - len(file), False), (SPARE_BYTES + (1 << 19), True)):
+            content = file + bytes(spare)
+            path = tmp_path / f"{number}"
+            path.write_bytes(content)
+            source = {"path": path, "bytes": content, "stream": BytesIO(content)}[way]
+            if not refused:
+                assert load_image(source).image.size == (64, 64)
+                continue
+            with pytest.raises(ImageError, match="far more than a picture of 64 x 64"):
+                load_image(source)
+
+
+def test_a_large_tiff_whose_directory_is_at_its_end(tmp_path: Path) -> None:
+    grey = np.random.default_rng(6).integers(0, 256, (5000, 5000), dtype=np.uint8)
+    head = b"II*\0" + struct.pack("<I", 8 + grey.nbytes)
+    entries = ((256, 4, 1, 5000), (257, 4, 1, 5000), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 1), (273, 4, 1, 8),
+               (277, 3, 1, 1), (278, 4, 1, 5000), (279, 4, 1, grey.nbytes))
+    directory = struct.pack("<H", len(entries)) + b"".join(struct.pack("<HHII", *entry) for entry in entries) + bytes(4)
+    path = tmp_path / "end.tif"
+    path.write_bytes(head + grey.tobytes() + directory)
+    for source in (path, BytesIO(path.read_bytes())):
+        np.testing.assert_array_equal(np.asarray(load_image(source).image)[..., 0], grey)
 
 
 def test_truncated_images_stay_off(monkeypatch: pytest.MonkeyPatch) -> None:

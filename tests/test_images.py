@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from gazevlm_core.images import ImageError, ImageLimits, iter_image_files, load_image
-from gazevlm_core.images.base import array_range, grey_range, to_8_bit
+from gazevlm_core.images.base import array_range, check_ratio, grey_range, to_8_bit
+from gazevlm_core.images.headers import jpeg_segments
 from tests.dicom_samples import SECRET, dicom
 from tests.hostile_corpus import grey_tiff, picture, png_of, saved, tiff_of
 
@@ -310,3 +312,34 @@ def test_named_files_are_given_back_as_they_are(tmp_path: Path) -> None:
     named[1].write_bytes(b"text")
     assert list(iter_image_files([named[1], str(named[0])])) == [named[1], named[0]]
     assert list(iter_image_files([tmp_path])) == []
+
+
+def test_stray_bytes_between_jpeg_segments_are_passed_over() -> None:
+    """As Pillow and browsers do; also where a segment's own length is too short for what it holds."""
+    ways = (picture(), {"exif": exif(3)}), (picture("L"), {}), (picture(), {"progressive": True})
+    for image, options in ways:
+        good = saved(image, "JPEG", **options)
+        expected = load_image(good).image
+        starts = [start for _, start, _ in jpeg_segments(good)]
+        for junk in (b"\0\0\0", b"hello", b"\xff\xff\xff", b"\xff\0", b"\0" * 20_000):
+            parts = [good[start:end] for start, end in pairwise([*starts, len(good)])]
+            strewn = b"\xff\xd8" + parts[0] + b"".join(junk + part for part in parts[1:-1]) + parts[-1]
+            assert load_image(strewn).image.tobytes() == expected.tobytes()
+        short = b"\xff\xed\0\x06" + b"Photoshop 3.0" + bytes(3)  # says 6, and holds more
+        assert load_image(good[:2] + good[2:20] + short + good[20:]).image.tobytes() == expected.tobytes()
+
+
+def test_surplus_behind_the_last_row_of_a_png_changes_nothing() -> None:
+    rows = (b"\0" + bytes(range(64))) * 64
+    plain = pixels(png_of(64, 64, rows))
+    np.testing.assert_array_equal(pixels(png_of(64, 64, rows + bytes(3_000_000))), plain)
+    noise = np.random.default_rng(1).bytes(100_000)
+    np.testing.assert_array_equal(pixels(png_of(64, 64, rows + noise)), plain)
+
+
+def test_the_longest_strip_that_the_backbone_takes() -> None:
+    assert pixels(saved(Image.new("L", (3200, 16)), "PNG")).shape == (16, 3200, 3)
+    with pytest.raises(ImageError, match=r"strip of 16 x 3201 px"):
+        load_image(saved(Image.new("L", (16, 3201)), "PNG"))
+    with pytest.raises(ImageError, match="more than 200 times as long as wide"):
+        check_ratio(60_000, 1)

@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from annotate.store.types import StoreError
 
-MOST_DIRECTORY_BYTES = 64 * 2**20  # of an archive's table of contents
+MOST_DIRECTORY_BYTES = 16 * 2**20  # of an archive's table of contents
 MOST_ENTRIES = 60_000  # of an archive
 READABLE = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # the others unpack without a bound on memory
 END_RECORD, END_BYTES, LONGEST_COMMENT = b"PK\x05\x06", 22, 2**16
@@ -115,6 +115,9 @@ def _find_end(file: BinaryIO) -> int:
     whole = [place for place in places if place + END_BYTES + _number(tail, place + 20, 2) == len(tail)]
     end = start + (whole or places)[-1]
     entries, directory_bytes = _table_of_contents(file, end)
+    if directory_bytes <= MOST_DIRECTORY_BYTES:  # the table is read by its length, whatever count the record tells
+        file.seek(max(0, end - LOCATOR_BYTES - LARGE_BYTES - directory_bytes))
+        entries = max(entries, file.read(end - file.tell()).count(DIRECTORY_ENTRY))
     if entries > MOST_ENTRIES or directory_bytes > MOST_DIRECTORY_BYTES:
         raise SourceError(f"The archive holds more than {MOST_ENTRIES:,} files; unpack it and import the folder.")
     return end

@@ -14,6 +14,7 @@ from typing import Any
 from annotate.store.archives import MOST_ENTRIES, READABLE, SourceError, entry_name, open_archive
 from annotate.store.types import StoreError
 from gazevlm_core.images import DEFAULT_LIMITS, IMAGE_SUFFIXES, ImageError, iter_image_files
+from gazevlm_core.images.source import read_source
 
 MOST_ARCHIVE_BYTES = 64 * 2**30  # unpacked
 MOST_RATIO = 200  # unpacked over packed, beyond the size at which it matters
@@ -106,7 +107,9 @@ def _read_entry(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
         raise ImageError(BROKEN_ENTRY)
     try:
         with archive.open(info) as file:
-            return file.read(DEFAULT_LIMITS.max_bytes + 1)
+            return read_source(file, PurePosixPath(info.filename).suffix.lower(), DEFAULT_LIMITS)
+    except ImageError:
+        raise
     except (zipfile.BadZipFile, RuntimeError, NotImplementedError, zlib.error, EOFError, OSError, ValueError):
         raise ImageError(BROKEN_ENTRY) from None
 

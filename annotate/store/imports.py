@@ -6,6 +6,7 @@ What was done with each file is written in the same transaction as its image, so
 import hashlib
 import logging
 import secrets
+import time
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,8 @@ from annotate.store.pictures import Offer, Picture, check_quota, encode_picture,
 from annotate.store.schema import ImportEntryRow, ImportRow
 from annotate.store.types import IMPORT_KINDS, ImportKind, ImportStatus, StoreError
 from annotate.store.values import CLOCK_SLACK_US, checked_text, from_us, write_audit
-from gazevlm_core.images import ImageError, load_image
+from gazevlm_core.images import ImageError, open_image
+from gazevlm_core.images.turns import BusyError
 
 if TYPE_CHECKING:
     from annotate.store.store import AnnotationStore
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 BROKEN_FILE = "The file breaks what reads it; convert it, or leave it out."
 CLAIM_US = 120_000_000  # a worker that says nothing for so long has died
 log = logging.getLogger(__name__)
+BUSY_PAUSE_S = 5.0
 LONGEST_ENTRY = 200
 REASONS_SHOWN = 20
 
@@ -148,12 +151,21 @@ def _do_entry(store: "AnnotationStore", row: ImportRow, token: str, found: Found
 def _picture(found: Found) -> tuple[Picture | None, str]:
     """The image, or None and why not."""
     try:
-        return encode_picture(load_image(found.read(), name=found.name).image), ""
+        return _encode_in_turn(found), ""
     except ImageError as error:
         return None, str(error)
     except Exception:  # else this import would be taken up again and again, and end at this file each time
         log.exception("A file of an import broke what reads it: %s", found.name)
         return None, BROKEN_FILE
+
+
+def _encode_in_turn(found: Found) -> Picture:
+    while True:
+        try:
+            with open_image(found.read(), name=found.name) as loaded:
+                return encode_picture(loaded.image)
+        except BusyError:  # an import has time, and a file that is fine is not refused
+            time.sleep(BUSY_PAUSE_S)
 
 
 def shown_place(kind: str, place: str) -> str:

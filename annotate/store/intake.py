@@ -20,7 +20,7 @@ from annotate.store.submissions import Record, check_stored
 from annotate.store.types import AuditEntry, Person, Skip, Stored, StoredImage, StoreError
 from annotate.store.values import ADDED, image_id_of, locked_image, next_number, path_to_text, shown_name, to_us
 from annotate.store.wanted import requeue
-from gazevlm_core.images import ImageError, load_image
+from gazevlm_core.images import ImageError, open_image
 
 
 def published(store: AnnotationStore, numbers: Collection[int]) -> set[int]:
@@ -116,7 +116,8 @@ def checked_picture(image: StoredImage, file: bytes) -> Picture:
     """
     Offer(image.name, image.question, image.gold, image.quota, image.source, image.open)  # checks them
     try:
-        picture = encode_picture(load_image(file, name="image.png").image)
+        with open_image(file, name="image.png") as loaded:
+            picture = encode_picture(loaded.image)
     except ImageError as error:
         raise StoreError(str(error)) from None
     size = picture.width_px, picture.height_px

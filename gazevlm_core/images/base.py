@@ -75,9 +75,18 @@ def check_size(width_px: int, height_px: int, limits: ImageLimits) -> None:
             f"The image is {size}, above the limit of {limits.max_pixels / 1e6:g} megapixels; "
             "make it smaller and try again."
         )
+    check_ratio(width_px, height_px, limits)
+
+
+def check_ratio(width_px: int, height_px: int, limits: ImageLimits = DEFAULT_LIMITS) -> None:
+    """Refuse a strip, which the backbone's image processor does not take.
+
+    Raises:
+        ImageError: too long for its width.
+    """
     if max(width_px, height_px) > limits.max_ratio * min(width_px, height_px):
         raise ImageError(
-            f"The image is a strip of {size}, more than {limits.max_ratio} times as long as wide; "
+            f"The image is a strip of {width_px} x {height_px} px, more than {limits.max_ratio} times as long as wide; "
             "cut out the part that matters."
         )
 

@@ -206,7 +206,7 @@ def read_frame(data: bytes, position: int, shape: FrameShape) -> bytes:
     Raises:
         ImageError: damaged, cut short, or of far more fragments or bytes than the frame can need.
     """
-    room, view = 4 * shape.frame_bytes + (1 << 16), memoryview(data)
+    room, view = 2 * shape.frame_bytes + (1 << 16), memoryview(data)
     parts: list[memoryview] = []
     for number in range(_MAX_FRAGMENTS + 1):
         if position + 8 > len(data):

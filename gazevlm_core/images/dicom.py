@@ -85,6 +85,7 @@ _KINDS = (
 # An image's header has hundreds of elements; each costs about three reads, and up to a kilobyte once parsed.
 _MAX_READS, _MAX_BYTES_READ = 60_000, 8 << 20
 _MAX_VALUE_BYTES, _MAX_GROUP_BYTES, _MAX_SEQUENCE_BYTES = 4096, 1 << 16, 1 << 20
+_INFLATE_STEP = 1 << 16
 _MAX_INFLATED_HEADER_BYTES = 4 << 20  # of a deflated data set, up to its pixels
 _SAVE_AS_PNG = "open it in a DICOM viewer and save the image as PNG"
 _ABSURD_HEADER = f"The header of this DICOM file is absurdly large; {_SAVE_AS_PNG}."
@@ -150,6 +151,7 @@ def decode_dicom(data: bytes, limits: ImageLimits, wait_turn: Callable[[int], No
     shape = _check_header(dataset, place, limits)
     wait_turn(shape.rows * shape.columns)
     source = _check_pixels(dataset.file_meta.TransferSyntaxUID, shape, place, content)
+    del data, content  # what is needed of the file has been copied
     pixels = _decode(source, shape)
     if pixels.shape[:2] != (shape.rows, shape.columns):
         raise ImageError(_CONTRADICTION)
@@ -194,7 +196,7 @@ def _read(data: bytes) -> tuple[Dataset, _Place, Callable[[int], bytes]]:
             "or export it uncompressed."
         )
     if syntax == DeflatedExplicitVRLittleEndian:
-        content = partial(_inflate, data[stream.tell():])
+        content = partial(_inflate, memoryview(data)[stream.tell():])
         stream = _BudgetedBytes(content(_MAX_INFLATED_HEADER_BYTES))
     else:
         content = partial(_all_of, data)
@@ -216,9 +218,15 @@ def _all_of(data: bytes, _: int) -> bytes:
     return data
 
 
-def _inflate(data: bytes, wanted_bytes: int) -> bytes:
-    """The beginning of a deflated data set."""
-    return zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, wanted_bytes)
+def _inflate(data: memoryview, wanted_bytes: int) -> bytes:
+    """The beginning of a deflated data set; what follows it is not looked at."""
+    inflater, parts, missing = zlib.decompressobj(-zlib.MAX_WBITS), [], wanted_bytes
+    for start in range(0, len(data), _INFLATE_STEP):
+        if missing <= 0 or inflater.eof:
+            break
+        parts.append(inflater.decompress(data[start:start + _INFLATE_STEP], missing))
+        missing -= len(parts[-1])
+    return b"".join(parts)
 
 
 def _check_header(dataset: Dataset, place: _Place, limits: ImageLimits) -> FrameShape:

@@ -123,7 +123,7 @@ def read_jpeg(data: bytes) -> RasterHeader:
 
 
 def strip_jpeg(data: bytes, segments: Iterable[tuple[int, int, int]], room: int) -> bytes:
-    """A JPEG of these segments alone; what its scans hold beyond the bytes that they can need is cut off.
+    """A JPEG of these segments alone.
 
     Args:
         data: the file that they are in.
@@ -131,25 +131,24 @@ def strip_jpeg(data: bytes, segments: Iterable[tuple[int, int, int]], room: int)
         room: bytes for all scans.
 
     Raises:
-        ImageError: absurdly large tables.
+        ImageError: absurdly large scans or tables.
     """
     view, tables = memoryview(data), _MAX_JPEG_TABLE_BYTES
     parts: list[bytes | memoryview] = [b"\xff\xd8"]
     for marker, start, end in segments:
         if marker == 0xDA:
-            end = min(end, start + room)
             room -= end - start
         else:
             tables -= end - start
-        if tables < 0:
-            raise ImageError("This JPEG holds absurdly large tables; export it again.")
+        if room < 0 or tables < 0:  # nothing is cut off: a later scan may be a part of the picture
+            raise ImageError("This JPEG is far larger than its picture can need; export it again.")
         parts.append(view[start:end])
     return b"".join(parts)
 
 
 def coded_bytes(width_px: int, height_px: int) -> int:
     """More bytes than any encoder makes of a picture of this size, whatever it shows."""
-    return (1 << 18) + 16 * width_px * height_px
+    return (1 << 18) + 8 * width_px * height_px
 
 
 def read_webp(data: bytes) -> RasterHeader:
@@ -179,7 +178,8 @@ def read_webp(data: bytes) -> RasterHeader:
     else:
         raise ImageError(f"This WebP is made of more than {_MAX_WEBP_CHUNKS:,} chunks; export it again.")
     size = max(size[0] for size in sizes), max(size[1] for size in sizes)
-    return RasterHeader(*size, orientation, partial(_strip_webp, data, kept, coded_bytes(*size)))
+    room = (1 << 18) + 17 * size[0] * size[1] // 4  # noise with transparency takes four bytes a pixel
+    return RasterHeader(*size, orientation, partial(_strip_webp, data, kept, room))
 
 
 def webp_size(data: bytes, position: int) -> tuple[int, int]:

@@ -80,42 +80,42 @@ def open_image(
     shown_name = str(source) if name is None and isinstance(source, str | Path) else name or ""
     suffix = os.path.splitext(shown_name)[1].lower()
     with _quiet_decoders():
-        data = read_source(source, suffix, limits)
-    file_format = sniff_format(data, suffix)
+        contents = [read_source(source, suffix, limits)]  # the decoder takes it out: at most 64 MiB it may let go of
+    file_format, digest = sniff_format(contents[0], suffix), hashlib.sha256(contents[0]).hexdigest()
     with decoding_turn() as wait_turn:
-        picture = _decode_quietly(data, file_format, limits, wait_turn)
-        digest = hashlib.sha256(data).hexdigest()
-        del data  # up to 64 MiB that the caller has no use for
+        picture = _decode_quietly(contents, file_format, limits, wait_turn)
         yield LoadedImage(picture, picture.width, picture.height, digest, file_format)
 
 
 def _decode_quietly(
-    data: bytes, file_format: str, limits: ImageLimits, wait_turn: Callable[[int], None]
+    contents: list[bytes], file_format: str, limits: ImageLimits, wait_turn: Callable[[int], None]
 ) -> Image.Image:
     """The picture, or one clear error; decoders neither log nor warn."""
     picture: Image.Image | None = None
-    reason = DAMAGED.format(format=file_format)
+    refusal = ImageError(DAMAGED.format(format=file_format))
     with _quiet_decoders():
         try:
-            picture = _decode(data, file_format, limits, wait_turn)
+            picture = _decode(contents, file_format, limits, wait_turn)
         except ImageError as error:
-            reason = str(error)
+            refusal = type(error)(str(error))
         except MemoryError:
             raise
         except Exception:
             picture = None  # decoders raise whatever they like on a hostile file, with its content in the text
     if picture is None:  # raised out here, so that no decoder's message hangs on it as a cause
-        raise ImageError(reason)
+        raise refusal
     picture.info.clear()
     return picture
 
 
-def _decode(data: bytes, file_format: str, limits: ImageLimits, wait_turn: Callable[[int], None]) -> Image.Image:
+def _decode(
+    contents: list[bytes], file_format: str, limits: ImageLimits, wait_turn: Callable[[int], None]
+) -> Image.Image:
     if file_format != "DICOM":
-        return decode_raster(data, file_format, limits, wait_turn)
+        return decode_raster(contents.pop(), file_format, limits, wait_turn)
     from gazevlm_core.images.dicom import decode_dicom  # pydicom takes half a second to import
 
-    return decode_dicom(data, limits, wait_turn)
+    return decode_dicom(contents.pop(), limits, wait_turn)
 
 
 class _SilenceWhileLoading(logging.Filter):

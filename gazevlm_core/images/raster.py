@@ -1,6 +1,7 @@
 """PNG, JPEG, WebP and TIFF to upright 8-bit RGB."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from io import BytesIO
 from typing import Any
 
@@ -54,7 +55,10 @@ def decode_raster(
         raise ImageError(
             "PIL.ImageFile.LOAD_TRUNCATED_IMAGES is on, so a cut file would load half grey; turn it off and try again."
         )
-    with Image.open(BytesIO(header.strip()), formats=(file_format,)) as picture:
+    file = BytesIO(header.strip())
+    header = replace(header, strip=bytes)  # it held all of the file
+    del data
+    with Image.open(file, formats=(file_format,)) as picture:
         check_size(*picture.size, limits)
         picture.load()
         rgb = _deep_grey(picture, header) if picture.mode in _DEEP_MODES else _flatten(picture)

@@ -12,7 +12,7 @@ from gazevlm_core.images.sniff import sniff_format
 from gazevlm_core.images.tiff import tiff_size
 
 DAMAGED = "This {format} file is damaged, cut short or of a rare kind; export it again, or save it as PNG."
-SPARE_BYTES = 24 << 20  # for metadata; what is smaller is read at once
+SPARE_BYTES = 20 << 20  # for metadata; what is smaller is read at once
 
 
 def read_source(source: object, suffix: str, limits: ImageLimits) -> bytes:
@@ -61,7 +61,7 @@ def _check_room(
         ImageError: too large, or a header that is damaged or refused.
     """
     file_format = sniff_format(start, suffix)
-    size: tuple[int, int] | None = None
+    size: tuple[int, int, int] | None = None
     try:
         size = _size(start, file_format, limits, read_at or (lambda offset, count: start[offset:offset + count]))
     except ImageError:
@@ -70,30 +70,34 @@ def _check_room(
         size = None  # as in `load_image`: no parser's message hangs on the error
     if size is None:
         raise ImageError(DAMAGED.format(format=file_format))
-    check_size(*size, limits)
-    if length > SPARE_BYTES + coded_bytes(*size):
+    width_px, height_px, most_bytes = size
+    check_size(width_px, height_px, limits)
+    if length > SPARE_BYTES + most_bytes:
         raise ImageError(
-            f"The file has {length / 2**20:.0f} MiB, far more than a picture of {size[0]} x {size[1]} px can need; "
+            f"The file has {length / 2**20:.0f} MiB, far more than a picture of {width_px} x {height_px} px can need; "
             "export the picture alone."
         )
 
 
 def _size(
     start: bytes, file_format: str, limits: ImageLimits, read_at: Callable[[int, int], bytes]
-) -> tuple[int, int]:
-    """The size that the header names first."""
-    if file_format == "PNG":
-        return struct.unpack_from(">II", start, 16)
-    if file_format == "WEBP":
-        return webp_size(start, 12)
+) -> tuple[int, int, int]:
+    """Width and height that the header names first, and more bytes than any encoder makes of such a picture."""
     if file_format == "TIFF":
-        return tiff_size(start, read_at)
+        width_px, height_px, raw_bytes = tiff_size(start, read_at)
+        return width_px, height_px, 2 * raw_bytes
     if file_format == "DICOM":
         from gazevlm_core.images.dicom import dicom_size  # pydicom takes half a second to import
 
-        return dicom_size(start, limits)
-    frame = next(jpeg_frame(start, at) for marker, at, _ in jpeg_segments(start) if marker in JPEG_FRAMES)
-    return frame.width_px, frame.height_px
+        width_px, height_px = dicom_size(start, limits)
+    elif file_format == "PNG":
+        width_px, height_px = struct.unpack_from(">II", start, 16)
+    elif file_format == "WEBP":
+        width_px, height_px = webp_size(start, 12)
+    else:
+        frame = next(jpeg_frame(start, at) for marker, at, _ in jpeg_segments(start) if marker in JPEG_FRAMES)
+        width_px, height_px = frame.width_px, frame.height_px
+    return width_px, height_px, coded_bytes(width_px, height_px)
 
 
 def _read_file(path: str | Path, suffix: str, limits: ImageLimits) -> bytes:

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from gazevlm_core.images.base import ImageError, ImageLimits
 from gazevlm_core.images.headers import ORIENTATION_TAG, RasterHeader
 
-WIDTH, HEIGHT, PHOTOMETRIC, STRIPS, SAMPLES, STRIP_ROWS, PLANES = 256, 257, 262, 273, 277, 278, 284
+WIDTH, HEIGHT, BITS, PHOTOMETRIC, STRIPS, SAMPLES, STRIP_ROWS, PLANES = 256, 257, 258, 262, 273, 277, 278, 284
 TILE_WIDTH, TILE_HEIGHT, TILES = 322, 323, 324
 # Sizes, bits, compression, strips and tiles, planes, predictor, palette, extra samples, JPEG tables, YCbCr sampling.
 _TAGS_KEPT = frozenset({
-    WIDTH, HEIGHT, 258, 259, PHOTOMETRIC, 266, STRIPS, SAMPLES, STRIP_ROWS, 279, PLANES, 292, 293, 317, 320,
+    WIDTH, HEIGHT, BITS, 259, PHOTOMETRIC, 266, STRIPS, SAMPLES, STRIP_ROWS, 279, PLANES, 292, 293, 317, 320,
     TILE_WIDTH, TILE_HEIGHT, TILES, 325, 332, 338, 339, 347, 529, 530, 531, 532,
 })
 _PIECES_LISTED = frozenset({STRIPS, 279, TILES, 325})  # where each strip or tile lies, and its bytes
@@ -22,6 +22,7 @@ _PIECES_LISTED = frozenset({STRIPS, 279, TILES, 325})  # where each strip or til
 _MOST_VALUES, _MOST_BY_CHANNEL = {320: 3 << 16, 347: 1 << 16}, 64
 _MOST_ENTRIES, _MOST_PIECES = 4096, 1 << 18
 _USUAL_TILE_PX = 512  # a tile may be larger than a small picture, but not by much
+_FORMS = {3: "H", 4: "I", 16: "Q"}  # of the types that are whole numbers
 _TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 
 
@@ -52,27 +53,31 @@ def _layout(data: bytes) -> _Layout:
     return _Layout(order, count="H", head="HHI", pointer="I", first=4)
 
 
-def tiff_size(start: bytes, read_at: Callable[[int, int], bytes]) -> tuple[int, int]:
-    """Width and height alone, wherever in the file the directory is.
+def tiff_size(start: bytes, read_at: Callable[[int, int], bytes]) -> tuple[int, int, int]:
+    """Width, height, and the bytes of all pixels before compression, wherever in the file the directory is.
 
     Args:
         start: the first bytes of the file.
         read_at: gives so many bytes (or those that are there) of the file from an offset.
 
     Raises:
-        ImageError, struct.error, KeyError: no directory that can be true.
+        struct.error, KeyError: no directory that can be true.
     """
     layout = _layout(start)
-    entry_bytes = layout.size(layout.head) + layout.size(layout.pointer)
+    value_bytes = layout.size(layout.pointer)
+    entry_bytes = layout.size(layout.head) + value_bytes
     block = read_at(layout.read(layout.pointer, start, layout.first)[0], 8 + _MOST_ENTRIES * entry_bytes)
-    numbers = {}
+    numbers = {SAMPLES: 1, BITS: 1}
     for index in range(min(layout.read(layout.count, block, 0)[0], _MOST_ENTRIES)):
         at = layout.size(layout.count) + index * entry_bytes
-        tag, kind, _ = layout.read(layout.head, block, at)
-        if tag in (WIDTH, HEIGHT):
-            form = {3: "H", 4: "I", 16: "Q"}[kind]
-            numbers[tag] = layout.read(form, block, at + layout.size(layout.head))[0]
-    return numbers[WIDTH], numbers[HEIGHT]
+        tag, kind, count = layout.read(layout.head, block, at)
+        if tag in (WIDTH, HEIGHT, SAMPLES, BITS):
+            form, place = _FORMS[kind], block[at + layout.size(layout.head):]
+            if layout.size(form) * count > value_bytes:  # bits by channel lie elsewhere; they are alike
+                place = read_at(layout.read(layout.pointer, place, 0)[0], layout.size(form))
+            numbers[tag] = layout.read(form, place, 0)[0]
+    raw_bits = numbers[WIDTH] * numbers[HEIGHT] * numbers[SAMPLES] * numbers[BITS]
+    return numbers[WIDTH], numbers[HEIGHT], raw_bits // 8
 
 
 def read_tiff(data: bytes, limits: ImageLimits) -> RasterHeader:
@@ -99,7 +104,7 @@ def read_tiff(data: bytes, limits: ImageLimits) -> RasterHeader:
     for start in range(begin, end, entry_bytes):
         tag, kind, count = layout.read(layout.head, data, start)
         counts[tag] = count
-        form = {3: "H", 4: "I", 16: "Q"}.get(kind)
+        form = _FORMS.get(kind)
         if form is not None and layout.size(form) <= value_bytes:
             numbers[tag] = layout.read(form, data, start + head_bytes)[0]
         if tag in _TAGS_KEPT:

@@ -4,7 +4,9 @@ The size is known from the header before a turn is asked for. Small images have 
 never wait behind large ones. All bounds are of this process.
 """
 
+import ctypes
 import os
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -18,6 +20,10 @@ MOST_LARGE_PIXELS = 64_000_000  # of the others: one of the largest that are rea
 MOST_WAITING = 64  # in each of the two queues
 LONGEST_WAIT_S = 120.0
 _BUSY = "Many large images are being read at this moment; try again in a minute."
+
+
+class BusyError(ImageError):
+    """The image may be fine, but this is no moment to read it."""
 
 
 class Turns:
@@ -41,16 +47,16 @@ class Turns:
         """Wait for a turn; `end` gives it back.
 
         Raises:
-            ImageError: too many wait, or the wait was too long.
+            BusyError: too many wait, or the wait was too long.
         """
         ticket = object()
         with self._changed:
             if len(self._queue) >= self.most_waiting:
-                raise ImageError(_BUSY)
+                raise BusyError(_BUSY)
             self._queue.append(ticket)
             try:
                 if not self._changed.wait_for(lambda: self._is_next(ticket, pixels), self.longest_wait_s):
-                    raise ImageError(_BUSY)
+                    raise BusyError(_BUSY)
                 self._pixels += pixels
             finally:
                 self._queue.remove(ticket)
@@ -83,6 +89,13 @@ _lanes = _Lanes()
 os.register_at_fork(after_in_child=_lanes.restart)
 
 
+def _give_back_memory() -> None:
+    """Give freed memory back to the system; glibc keeps up to an image's worth of it for each thread that had one."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)
+
+
 @contextmanager
 def decoding_turn() -> Iterator[Callable[[int], None]]:
     """A function that waits until so many pixels may be decoded; the turn ends with the context, whatever happens.
@@ -96,6 +109,8 @@ def decoding_turn() -> Iterator[Callable[[int], None]]:
             return
         turns = _lanes.small if pixels <= SMALL_PIXELS else _lanes.large
         turns.begin(pixels)
+        if turns is _lanes.large:
+            _give_back_memory()
         taken.append((turns, pixels))
         _lanes.mine.has_turn = True
 

@@ -122,10 +122,14 @@ def test_archives_that_are_bombs_or_damaged_are_refused(
     many = bytearray(good)
     many[end + 10:end + 12] = struct.pack("<H", MOST_ENTRIES + 1)
     large = good[:end] + b"PK\x06\x07" + bytes(16) + good[end:]
+    directory = good.rfind(b"PK\x01\x02")
+    entries = good[directory:end] * (MOST_ENTRIES + 1)  # the end record says that it is one
+    lying = good[:directory] + entries + good[end:end + 12] + struct.pack("<I", len(entries)) + good[end + 16:]
     bomb = pack(tmp_path / "bomb.zip", {f"{number}.png": bytes(2**20) for number in range(8)}).read_bytes()
     monkeypatch.setattr(import_sources, "RATIO_FROM_BYTES", 2**22)
     for data, message in (
-        (bytes(many), "more than 60,000 files"), (large, "damaged"), (bomb, "unpack to far more"),
+        (bytes(many), "more than 60,000 files"), (lying, "more than 60,000 files"),
+        (large, "damaged"), (bomb, "unpack to far more"),
         (good[:50], "cut short"), (b"", "cut short"), (b"PK\x05\x06", "cut short"),
         (good[end:], "damaged"), (pack(tmp_path / "empty.zip", {}).read_bytes(), "no image in it"),
     ):  # fmt: skip
