@@ -13,12 +13,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from gazevlm_core.images import ImageError, ImageLimits, iter_image_files, load_image
 from gazevlm_core.images.base import array_range, grey_range, to_8_bit
+from gazevlm_core.images.tiff import DeepTiff
 from tests.dicom_samples import SECRET, dicom
 from tests.hostile_corpus import grey_tiff, picture, png_of, saved, tiff_of
 
@@ -310,3 +312,56 @@ def test_named_files_are_given_back_as_they_are(tmp_path: Path) -> None:
     named[1].write_bytes(b"text")
     assert list(iter_image_files([named[1], str(named[0])])) == [named[1], named[0]]
     assert list(iter_image_files([tmp_path])) == []
+
+
+# ---- TIFF samples ---------------------------------------------------------------------------------------------------
+
+SHARES = np.linspace(0, 1, 40 * 37).reshape(40, 37)
+SAMPLES = {
+    "u1": SHARES * 255, "i1": SHARES * 255 - 128, "u2": SHARES * 65_535, "i2": SHARES * 65_535 - 32_768,
+    "u4": SHARES * (2**32 - 1), "i4": SHARES * 65_535, "u8": SHARES * 65_535, "i8": SHARES * 65_535 - 9e9, "f2": SHARES,
+    "f4": SHARES * 255, "f8": SHARES,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", SAMPLES)
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("photometric", ["minisblack", "miniswhite"])
+def test_every_kind_of_tiff_sample_shows_the_same_picture(dtype: str, order: str, photometric: str) -> None:
+    expected = SHARES * 255 if photometric == "minisblack" else 255 - SHARES * 255
+    for options in ({}, {"compression": "zlib"}, {"compression": "zlib", "tile": (16, 16)}, {"bigtiff": True}):
+        file = BytesIO()
+        tifffile.imwrite(file, SAMPLES[dtype].astype(dtype), byteorder=order, photometric=photometric, **options)
+        np.testing.assert_allclose(pixels(file.getvalue())[..., 0], expected, atol=1)
+
+
+@pytest.mark.parametrize(("dtype", "predictor"), [("u2", 2), ("i4", 2), ("f4", 2), ("f4", 3)])
+@pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_adobe_deflate"])
+def test_tiff_samples_with_a_predictor(dtype: str, predictor: int, compression: str) -> None:
+    values = SAMPLES[dtype].astype(dtype)
+    file = saved(Image.fromarray(values), "TIFF", compression=compression, tiffinfo={317: predictor})
+    np.testing.assert_array_equal(pixels(file), pixels(saved(Image.fromarray(values), "TIFF")))
+
+
+@pytest.mark.parametrize("dtype", ["<u2", ">u2", "|i1", "<f4", ">f8"])
+def test_predictors_run_within_a_tile(dtype: str) -> None:
+    """TIFF 6.0, section 14, and Adobe's technical note 3: tiles of 16 columns, of which the last is filled up."""
+    sample_bytes = np.dtype(dtype).itemsize
+    values = np.random.default_rng(1).integers(0, 256, (5, 32 * sample_bytes), dtype=np.uint8).view(dtype)
+    blocks = values.reshape(5, 2, 16)
+    words = blocks.view(f"{dtype[0]}u{sample_bytes}")
+    differences = words.copy()
+    differences[..., 1:] = words[..., 1:] - words[..., :-1]
+    planes = np.ascontiguousarray(blocks.astype(blocks.dtype.newbyteorder(">")))[..., None].view(np.uint8)
+    planes = planes.swapaxes(2, 3).reshape(5, 2, -1)
+    plane_differences = planes.copy()
+    plane_differences[..., 1:] = planes[..., 1:] - planes[..., :-1]
+    for predictor, packed in ((1, words), (2, differences), (3, plane_differences)):
+        header = DeepTiff(30, 5, 1, b"", False, dtype, predictor, 16)
+        rows = np.ascontiguousarray(packed).reshape(5, -1).view(np.uint8)
+        assert header.samples(rows).tobytes() == values[:, :30].astype(np.dtype(dtype).newbyteorder("=")).tobytes()
+
+
+def test_a_deep_tiff_that_would_unpack_to_too_much_is_refused() -> None:
+    with pytest.raises(ImageError, match="128 MB"):
+        load_image(grey_tiff(8000, 6000, (258, 3, 1, 32), (339, 3, 1, 3), tail=bytes(64)))
