@@ -12,7 +12,7 @@ import typer
 
 from cli.overlay_target import OverlayTargetError, plan_overlays
 from cli.terminal import FAILED, WRONG_USE, one_line, progress, say, stop
-from gazevlm_core.images import iter_image_files, load_image
+from gazevlm_core.images import iter_image_files, load_radiograph
 from gazevlm_core.options import DEFAULT_QUESTION, DiagnoseOptions, PathChoice, Precision
 from gazevlm_core.words import check_question
 
@@ -134,7 +134,7 @@ def _run(
 
     start = time.perf_counter()
     try:
-        image = load_image(job.image).image
+        image = load_radiograph(job.image).image
         found = engine.diagnose(image, question, options)
         if job.overlay is not None:
             if found.scanpath is None:

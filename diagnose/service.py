@@ -11,7 +11,7 @@ from PIL import Image
 
 from diagnose.examples import EXAMPLES, draw_example
 from frame.models import Ask
-from gazevlm_core.images import ImageError, is_colored, load_image
+from gazevlm_core.images import ImageError, load_radiograph
 from gazevlm_core.options import DiagnoseOptions
 from gazevlm_core.overlay import draw_overlay
 from gazevlm_core.records import Diagnosis
@@ -54,10 +54,7 @@ def read_upload(path: str) -> Picture:
     Raises:
         ImageError: what is wrong with it, in one sentence; a colour photograph is declined.
     """
-    image = load_image(path).image
-    if is_colored(image):
-        raise ImageError("This is a colour picture, not a radiograph; upload a grey chest radiograph.")
-    return Picture(os.path.basename(path), image)
+    return Picture(os.path.basename(path), load_radiograph(path).image)
 
 
 def choose_picture(upload: str | None, example: int | None) -> Picture:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
@@ -21,7 +22,10 @@ from PIL.PngImagePlugin import PngInfo
 from gazevlm_core.images import ImageError, ImageLimits, iter_image_files, load_image
 from gazevlm_core.images.base import array_range, check_ratio, grey_range, to_8_bit
 from gazevlm_core.images.headers import jpeg_segments
+from gazevlm_core.images.tiff import DeepTiff
+from gazevlm_core.phantom.make import make_phantom
 from tests.dicom_samples import SECRET, dicom
+from tests.film_forms import FORMS
 from tests.hostile_corpus import grey_tiff, picture, png_of, saved, tiff_of
 
 UPRIGHT = np.random.default_rng(5).integers(0, 256, (24, 40, 3), dtype=np.uint8)
@@ -343,3 +347,70 @@ def test_the_longest_strip_that_the_backbone_takes() -> None:
         load_image(saved(Image.new("L", (16, 3201)), "PNG"))
     with pytest.raises(ImageError, match="more than 200 times as long as wide"):
         check_ratio(60_000, 1)
+
+
+# ---- one film -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_film_is_one_picture_in_every_form(form: str) -> None:
+    """To rounding: 256 times a byte is not quite the same share of 16 bits."""
+    film = make_phantom(3, size_px=120).image
+    loaded = load_image(FORMS[form](film)).image
+    np.testing.assert_allclose(np.asarray(loaded), np.repeat(film[..., None], 3, axis=2), atol=1)
+
+
+# ---- TIFF samples ---------------------------------------------------------------------------------------------------
+
+SHARES = np.linspace(0, 1, 40 * 37).reshape(40, 37)
+SAMPLES = {
+    "u1": SHARES * 255, "i1": SHARES * 255 - 128, "u2": SHARES * 65_535, "i2": SHARES * 65_535 - 32_768,
+    "u4": SHARES * (2**32 - 1), "i4": SHARES * 65_535, "u8": SHARES * 65_535, "i8": SHARES * 65_535 - 9e9, "f2": SHARES,
+    "f4": SHARES * 255, "f8": SHARES,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", SAMPLES)
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("photometric", ["minisblack", "miniswhite"])
+def test_every_kind_of_tiff_sample_shows_the_same_picture(dtype: str, order: str, photometric: str) -> None:
+    expected = SHARES * 255 if photometric == "minisblack" else 255 - SHARES * 255
+    variants: list[dict[str, Any]] = [{}, {"compression": "zlib"}, {"compression": "zlib", "tile": (16, 16)}]
+    if order == "<":  # PIL reads no big-endian BigTIFF
+        variants.append({"bigtiff": True})
+    for options in variants:
+        file = BytesIO()
+        tifffile.imwrite(file, SAMPLES[dtype].astype(dtype), byteorder=order, photometric=photometric, **options)
+        np.testing.assert_allclose(pixels(file.getvalue())[..., 0], expected, atol=1)
+
+
+@pytest.mark.parametrize(("dtype", "predictor"), [("u2", 2), ("i4", 2), ("f4", 2), ("f4", 3)])
+@pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_adobe_deflate"])
+def test_tiff_samples_with_a_predictor(dtype: str, predictor: int, compression: str) -> None:
+    values = SAMPLES[dtype].astype(dtype)
+    file = saved(Image.fromarray(values), "TIFF", compression=compression, tiffinfo={317: predictor})
+    np.testing.assert_array_equal(pixels(file), pixels(saved(Image.fromarray(values), "TIFF")))
+
+
+@pytest.mark.parametrize("dtype", ["<u2", ">u2", "|i1", "<f4", ">f8"])
+def test_predictors_run_within_a_tile(dtype: str) -> None:
+    """TIFF 6.0, section 14, and Adobe's technical note 3: tiles of 16 columns, of which the last is filled up."""
+    sample_bytes = np.dtype(dtype).itemsize
+    values = np.random.default_rng(1).integers(0, 256, (5, 32 * sample_bytes), dtype=np.uint8).view(dtype)
+    blocks = values.reshape(5, 2, 16)
+    words = blocks.view(f"{dtype[0]}u{sample_bytes}")
+    differences = words.copy()
+    differences[..., 1:] = words[..., 1:] - words[..., :-1]
+    planes = np.ascontiguousarray(blocks.astype(blocks.dtype.newbyteorder(">")))[..., None].view(np.uint8)
+    planes = planes.swapaxes(2, 3).reshape(5, 2, -1)
+    plane_differences = planes.copy()
+    plane_differences[..., 1:] = planes[..., 1:] - planes[..., :-1]
+    for predictor, packed in ((1, words), (2, differences), (3, plane_differences)):
+        header = DeepTiff(30, 5, 1, b"", False, dtype, predictor, 16)
+        rows = np.ascontiguousarray(packed).reshape(5, -1).view(np.uint8)
+        assert header.samples(rows).tobytes() == values[:, :30].astype(np.dtype(dtype).newbyteorder("=")).tobytes()
+
+
+def test_a_deep_tiff_that_would_unpack_to_too_much_is_refused() -> None:
+    with pytest.raises(ImageError, match="128 MB"):
+        load_image(grey_tiff(8000, 6000, (258, 3, 1, 32), (339, 3, 1, 3), tail=bytes(64)))

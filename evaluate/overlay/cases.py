@@ -10,7 +10,7 @@ from PIL import Image
 from gazevlm_core.datasets.identity import ImageNames, image_name, without_ending
 from gazevlm_core.datasets.phantom import TRAINING_SEEDS, draw_case
 from gazevlm_core.datasets.scanpath_files import FiledPath, read_scanpaths
-from gazevlm_core.images import is_colored, load_image
+from gazevlm_core.images import load_radiograph
 from gazevlm_core.metrics.paths import UNIT_SQUARE
 from gazevlm_core.phantom.readers import READERS
 from gazevlm_core.phantom.sampling import DOMAIN_WORDS
@@ -56,7 +56,7 @@ class Case:
             ImageError: the upload is not there any more.
         """
         if isinstance(self.source, str):
-            return load_image(self.source).image
+            return load_radiograph(self.source).image
         return Image.fromarray(draw_case(*self.source).image).convert("RGB")
 
 
@@ -82,15 +82,13 @@ def uploaded_case(image_path: str | None, readings_path: str | None) -> tuple[Ca
     """An uploaded image with the readings of it in a file of scanpaths.
 
     Raises:
-        ImageError: the image cannot be used.
+        ImageError: the image cannot be used, or is in colour.
         ScanpathFileError: the file of scanpaths cannot be used.
         CaseError: one of them is missing, they do not belong together, or there is too much.
     """
     if image_path is None or readings_path is None:
         raise CaseError("Two files are needed: an image, and the paths of its readers as JSON lines; choose both.")
-    image = load_image(image_path).image
-    if is_colored(image):
-        raise CaseError("This is a colour picture, not a radiograph; upload a grey chest radiograph.")
+    image = load_radiograph(image_path).image
     if Path(readings_path).stat().st_size > MOST_BYTES:
         raise CaseError(f"The file of paths has more than {MOST_BYTES // 2**20} MB; keep the readings of this image.")
     found = read_scanpaths(Path(readings_path))

@@ -5,7 +5,7 @@ is kept or logged. Importing this package needs only numpy and Pillow; pydicom i
 """
 
 from gazevlm_core.images.base import DEFAULT_LIMITS, ImageError, ImageLimits
-from gazevlm_core.images.color import is_colored
+from gazevlm_core.images.color import is_colored, load_radiograph
 from gazevlm_core.images.files import iter_image_files
 from gazevlm_core.images.load import LoadedImage, load_image, open_image
 from gazevlm_core.images.sniff import IMAGE_SUFFIXES
@@ -19,5 +19,6 @@ __all__ = [
     "is_colored",
     "iter_image_files",
     "load_image",
+    "load_radiograph",
     "open_image",
 ]

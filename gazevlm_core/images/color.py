@@ -1,29 +1,86 @@
-"""Is an image in colour? Radiographs are grey, perhaps with one tint all over, or with small coloured marks."""
+"""Is an image in colour? Radiographs are grey, perhaps with one tint all over, or with small coloured marks.
+
+A tint is what a lamp, a film base or a toned print does to grey: each grey level has one colour, none is farther from
+grey than a lamp or a dye makes it, and all three channels rise with the brightness at about the same pace. A photograph
+has several colours at one brightness; sky over grass differs in one channel more than in the others; a red surface is
+farther from grey than any tint.
+"""
+
+from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
-# Twelve real radiographs stay below 0.025, tinted ones lower still; a tabby cat lies at 0.069, other photographs
-# above 0.08.
-COLORED_FROM = 0.045
+from gazevlm_core.images.base import DEFAULT_LIMITS, ImageError, ImageLimits
+from gazevlm_core.images.load import LoadedImage, load_image
+
 SIDE_PX = 64
+LEVELS = 12
+# Beside the tint of its brightness by more than OFF_TINT (range of the three channels, in [0, 1]) lies less than a
+# tenth of a film with marks, a banner or JPEG's noise, and more than a fifth of a photograph.
+OFF_TINT, MOST_OFF_TINT = 0.05, 0.15
+# A tint's colours at black and at white: a candle-like lamp reaches 0.44 at white, a blue film base 0.22 at black.
+MOST_AT_BLACK, MOST_AT_WHITE = 0.25, 0.55
+# By how much a channel grows where the grey value grows by 1: lamps and film bases 0.71 to 1.29.
+LEAST_SLOPE, MOST_SLOPE = 0.6, 1.45
+# The colour of what has no light and shade, as multiples of the spread of its grey values; a pale film stays below 6.
+MOST_CHROMA_PER_SPREAD = 10.0
+_DECLINED = "This is a colour picture, not a radiograph; give a grey chest radiograph."
 
 
-def colorfulness(image: Image.Image) -> float:
-    """Mean range of the three channels about grey, in [0, 1], less what follows from the grey value alone (a tint).
+def load_radiograph(
+    source: str | Path | bytes | BinaryIO, *, name: str | None = None, limits: ImageLimits = DEFAULT_LIMITS
+) -> LoadedImage:
+    """`load_image` for all that answers questions about a radiograph: the pages, the endpoints, the command line.
+
+    Raises:
+        ImageError: as `load_image`; or the image is in colour.
+    """
+    loaded = load_image(source, name=name, limits=limits)
+    if is_colored(loaded.image):
+        raise ImageError(_DECLINED)
+    return loaded
+
+
+def is_colored(image: Image.Image) -> bool:
+    """Whether an image is too colourful for a radiograph.
 
     Args:
         image: any mode and size.
     """
-    small = image.convert("RGB").resize((SIDE_PX, SIDE_PX), Image.Resampling.BOX)
-    channels = np.asarray(small, np.float64).reshape(-1, 3) / 255.0
+    channels = _reduced(image)
     grey = channels.mean(axis=1)
-    chroma = channels - grey[:, None]
-    tint = np.stack([np.ones_like(grey), grey], axis=1)  # one colour all over, or one that grows with the brightness
-    chroma -= tint @ np.linalg.lstsq(tint, chroma, rcond=None)[0]
-    return float((chroma.max(axis=1) - chroma.min(axis=1)).mean())
+    chroma = channels - grey[:, None]  # [N, 3]
+    tints, levels = _tints(grey, chroma)
+    level_greys = np.array([grey[levels == level].mean() for level in range(len(tints))])
+    far = _range(tints) > MOST_AT_BLACK + (MOST_AT_WHITE - MOST_AT_BLACK) * level_greys
+    off_tint = (_range(chroma - tints[levels]) > OFF_TINT) | far[levels]
+    if off_tint.mean() > MOST_OFF_TINT:
+        return True
+    tints, greys = tints[~far], level_greys[~far]  # a banner may fill a level
+    about_mean = greys - greys.mean()
+    spread = max(float(greys.std()), 1 / 255)
+    if _range(tints).mean() > MOST_CHROMA_PER_SPREAD * spread:
+        return True
+    slopes = 1.0 + about_mean @ (tints - tints.mean(axis=0)) / (len(greys) * spread**2)
+    return bool(slopes.min() < LEAST_SLOPE or slopes.max() > MOST_SLOPE)
 
 
-def is_colored(image: Image.Image) -> bool:
-    """Whether an image is too colourful for a radiograph."""
-    return colorfulness(image) > COLORED_FROM
+def _reduced(image: Image.Image) -> NDArray[np.float64]:
+    """The image at SIDE_PX a side, [N, 3] in [0, 1]."""
+    small = image.convert("RGB").resize((SIDE_PX, SIDE_PX), Image.Resampling.BOX)
+    return np.asarray(small, np.float64).reshape(-1, 3) / 255.0
+
+
+def _tints(grey: NDArray[np.float64], chroma: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """The median chroma at each of up to LEVELS grey levels of equally many pixels, [L, 3], and each pixel's level."""
+    edges = np.unique(np.quantile(grey, np.linspace(0, 1, LEVELS + 1)[1:-1]))
+    levels = np.searchsorted(edges, grey, side="left")
+    _, levels = np.unique(levels, return_inverse=True)
+    return np.array([np.median(chroma[levels == level], axis=0) for level in range(levels.max() + 1)]), levels
+
+
+def _range(chroma: NDArray[np.float64]) -> NDArray[np.float64]:
+    return chroma.max(axis=-1) - chroma.min(axis=-1)

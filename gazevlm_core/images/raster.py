@@ -12,7 +12,7 @@ from PIL import Image, ImageFile
 from gazevlm_core.images.base import ImageError, ImageLimits, array_range, check_size, to_8_bit
 from gazevlm_core.images.headers import RasterHeader, read_jpeg, read_webp
 from gazevlm_core.images.png import read_png
-from gazevlm_core.images.tiff import read_tiff
+from gazevlm_core.images.tiff import DeepTiff, read_tiff
 
 # What undoes each EXIF orientation (EXIF 2.32, section 4.6.4 A).
 _UPRIGHT = {
@@ -59,9 +59,13 @@ def decode_raster(
     header = replace(header, strip=bytes)  # it held all of the file
     del data
     with Image.open(file, formats=(file_format,)) as picture:
-        check_size(*picture.size, limits)
+        if not isinstance(header, DeepTiff):  # which is given to PIL as wider than it is
+            check_size(*picture.size, limits)
         picture.load()
-        rgb = _deep_grey(picture, header) if picture.mode in _DEEP_MODES else _flatten(picture)
+        if isinstance(header, DeepTiff):
+            rgb = _show_grey(header.samples(np.asarray(picture)), header)
+        else:
+            rgb = _deep_grey(picture, header) if picture.mode in _DEEP_MODES else _flatten(picture)
     if header.orientation in _UPRIGHT:
         rgb = rgb.transpose(_UPRIGHT[header.orientation])
     return rgb
@@ -90,13 +94,26 @@ def _flatten(picture: Image.Image) -> Image.Image:
 
 
 def _deep_grey(picture: Image.Image, header: RasterHeader) -> Image.Image:
-    values: NDArray[Any] = np.asarray(picture)  # [height, width]
+    transparent = picture.info.get("transparency")
+    return _show_grey(np.asarray(picture), header, transparent if isinstance(transparent, int) else None)
+
+
+def _show_grey(values: NDArray[Any], header: RasterHeader, transparent: int | None = None) -> Image.Image:
+    """Samples to grey.
+
+    Args:
+        values: [height, width].
+        header: of the file.
+        transparent: the one value that PNG's tRNS declares transparent.
+    """
     if not np.isfinite(values).all():
         raise ImageError("The image holds values that are no numbers (NaN or infinite); export it again as integers.")
-    grey = to_8_bit(values, *array_range(values))
+    if values.dtype == np.int8:  # 8 bits are shown as they are, black being the lowest
+        grey = values.view(np.uint8) ^ np.uint8(0x80)
+    else:
+        grey = to_8_bit(values, *array_range(values))
     if header.white_is_zero:  # PIL inverts these only up to 8 bits
         grey = 255 - grey
-    transparent = picture.info.get("transparency")
-    if isinstance(transparent, int):  # the one value that PNG's tRNS declares transparent
+    if transparent is not None:
         grey[values == transparent] = 0
     return Image.fromarray(grey).convert("RGB")

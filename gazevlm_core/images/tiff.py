@@ -6,16 +6,20 @@ Layout after TIFF 6.0 and BigTIFF: a header of 8 or 16 bytes, then a directory o
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from gazevlm_core.images.base import ImageError, ImageLimits
 from gazevlm_core.images.headers import ORIENTATION_TAG, RasterHeader
 
-WIDTH, HEIGHT, BITS, PHOTOMETRIC, STRIPS, SAMPLES, STRIP_ROWS, PLANES = 256, 257, 258, 262, 273, 277, 278, 284
-TILE_WIDTH, TILE_HEIGHT, TILES = 322, 323, 324
+WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, STRIPS, SAMPLES, STRIP_ROWS = 256, 257, 258, 259, 262, 273, 277, 278
+PLANES, PREDICTOR, TILE_WIDTH, TILE_HEIGHT, TILES, SAMPLE_FORMAT = 284, 317, 322, 323, 324, 339
 # Sizes, bits, compression, strips and tiles, planes, predictor, palette, extra samples, JPEG tables, YCbCr sampling.
 _TAGS_KEPT = frozenset({
-    WIDTH, HEIGHT, BITS, 259, PHOTOMETRIC, 266, STRIPS, SAMPLES, STRIP_ROWS, 279, PLANES, 292, 293, 317, 320,
-    TILE_WIDTH, TILE_HEIGHT, TILES, 325, 332, 338, 339, 347, 529, 530, 531, 532,
+    WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, 266, STRIPS, SAMPLES, STRIP_ROWS, 279, PLANES, 292, 293, PREDICTOR,
+    320, TILE_WIDTH, TILE_HEIGHT, TILES, 325, 332, 338, SAMPLE_FORMAT, 347, 529, 530, 531, 532,
 })
 _PIECES_LISTED = frozenset({STRIPS, 279, TILES, 325})  # where each strip or tile lies, and its bytes
 # Of the other tags: a palette of 16 bits, JPEG tables, and values by channel. Each becomes an object in the decoder.
@@ -24,6 +28,52 @@ _MOST_ENTRIES, _MOST_PIECES = 4096, 1 << 18
 _USUAL_TILE_PX = 512  # a tile may be larger than a small picture, but not by much
 _FORMS = {3: "H", 4: "I", 16: "Q"}  # of the types that are whole numbers
 _TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
+# Bits and sample format (1 unsigned, 2 signed, 3 floating point) of the grey samples that are read as bytes.
+_DEEP = {
+    (8, 2): "i1", (16, 1): "u2", (16, 2): "i2", (16, 3): "f2", (32, 1): "u4", (32, 2): "i4", (32, 3): "f4",
+    (64, 1): "u8", (64, 2): "i8", (64, 3): "f8",
+}
+_PREDICTED = (5, 8, 32946, 34925, 50000)  # LZW, deflate, LZMA, zstd: only these take a predictor
+_BYTEWISE = (1, 32773, *_PREDICTED)  # none, PackBits
+_NO_PREDICTOR, _DIFFERENCES, _FLOAT_PLANES = 1, 2, 3
+_MOST_DEEP_BYTES = 2 * 64_000_000  # what 64 megapixels of 16 bits take
+
+
+@dataclass(frozen=True, slots=True)
+class DeepTiff(RasterHeader):
+    """Header of a grey TIFF of other samples than unsigned bytes, rewritten as a picture of bytes.
+
+    PIL decodes few of these kinds, and some of them wrongly (signed bytes as unsigned, compressed big-endian ones in
+    the wrong order). So it is given rows of plain bytes to unpack, and what they mean is sorted out here.
+
+    Args:
+        dtype: of a sample in the file.
+        predictor: how neighbours were subtracted before packing: 1 (not), 2 (samples) or 3 (planes of bytes).
+        block_px: within how many columns that happened.
+    """
+
+    dtype: str = "<u2"
+    predictor: int = _NO_PREDICTOR
+    block_px: int = 1
+
+    def samples(self, rows: NDArray[np.uint8]) -> NDArray[Any]:
+        """The samples, [height, width].
+
+        Args:
+            rows: [height, width in whole blocks x bytes of a sample].
+        """
+        dtype = np.dtype(self.dtype)
+        blocks = rows.reshape(len(rows), -1, self.block_px * dtype.itemsize)
+        if self.predictor == _DIFFERENCES:
+            words = blocks.view(f"{dtype.byteorder if dtype.itemsize > 1 else '|'}u{dtype.itemsize}")
+            native = words.astype(words.dtype.newbyteorder("="))
+            values = np.cumsum(native, axis=2, dtype=native.dtype).view(dtype.newbyteorder("="))
+        elif self.predictor == _FLOAT_PLANES:  # the planes begin with the uppermost byte, in either byte order
+            planes = np.cumsum(blocks, axis=2, dtype=np.uint8).reshape(*blocks.shape[:2], dtype.itemsize, self.block_px)
+            values = np.ascontiguousarray(planes.swapaxes(2, 3)).view(dtype.newbyteorder(">"))
+        else:
+            values = blocks.view(dtype)
+        return values.reshape(len(rows), -1)[:, :self.width_px].astype(dtype.newbyteorder("="))
 
 
 _ABSURD = "The directory of this TIFF file is absurdly large; save it as PNG."
@@ -99,7 +149,7 @@ def read_tiff(data: bytes, limits: ImageLimits) -> RasterHeader:
         raise ImageError("This TIFF has several pages; save the one page that matters as a TIFF or PNG of its own.")
     numbers: dict[int, int] = {}
     counts: dict[int, int] = {}
-    kept: list[bytes] = []
+    kept: dict[int, bytes] = {}
     total_bytes = 0
     for start in range(begin, end, entry_bytes):
         tag, kind, count = layout.read(layout.head, data, start)
@@ -108,24 +158,63 @@ def read_tiff(data: bytes, limits: ImageLimits) -> RasterHeader:
         if form is not None and layout.size(form) <= value_bytes:
             numbers[tag] = layout.read(form, data, start + head_bytes)[0]
         if tag in _TAGS_KEPT:
-            kept.append(data[start:start + entry_bytes])
+            kept[tag] = data[start:start + entry_bytes]
             total_bytes += count * _TYPE_BYTES.get(kind, 1)
             if tag not in _PIECES_LISTED and count > _MOST_VALUES.get(tag, _MOST_BY_CHANNEL):
                 raise ImageError(_ABSURD)
     _check_pieces(numbers, counts, limits)
     if total_bytes > len(data):
         raise ImageError("This TIFF file is damaged: its directory is larger than the file; export it again.")
-    directory = struct.pack(layout.order + layout.count, len(kept)) + b"".join(kept)
+    deep = _deep_samples(numbers, counts)
+    changed = {} if deep is None else _as_bytes(numbers, deep)
+    for tag in changed.keys() & kept.keys():  # none is added: there may be no room for it
+        value = changed[tag]
+        kept[tag] = struct.pack(layout.order + layout.head + "I", tag, 4, 1, value).ljust(entry_bytes, b"\0")
+    directory = struct.pack(layout.order + layout.count, len(kept)) + b"".join(kept.values())
     directory += bytes(end + value_bytes - offset - len(directory))  # no next page, and nothing of the rest
     view = memoryview(data)
     orientation = numbers.get(ORIENTATION_TAG, 1)
-    return RasterHeader(
+    header = RasterHeader(
         width_px=numbers.get(WIDTH, 0),
         height_px=numbers.get(HEIGHT, 0),
         orientation=orientation if 1 <= orientation <= 8 else 1,
         strip=lambda: b"".join([view[:offset], directory, view[offset + len(directory):]]),
         white_is_zero=numbers.get(PHOTOMETRIC) == 0,
     )
+    if deep is None:
+        return header
+    predictor = numbers.get(PREDICTOR, 1) if numbers.get(COMPRESSION, 1) in _PREDICTED else _NO_PREDICTOR
+    if predictor not in (_NO_PREDICTOR, _DIFFERENCES, _FLOAT_PLANES):
+        raise ImageError("This TIFF is packed in a rare way; save it as PNG.")
+    block_px = max(numbers.get(TILE_WIDTH, header.width_px), 1)
+    return DeepTiff(
+        header.width_px, header.height_px, header.orientation, header.strip, header.white_is_zero,
+        layout.order + deep, predictor, block_px,
+    )  # fmt: skip
+
+
+def _deep_samples(numbers: dict[int, int], counts: dict[int, int]) -> str | None:
+    """The kind of grey samples that are read as bytes; None for a picture that PIL reads."""
+    grey = numbers.get(SAMPLES, 1) == 1 and counts.get(BITS, 1) == 1 and numbers.get(PHOTOMETRIC) in (0, 1)
+    if not grey or numbers.get(COMPRESSION, 1) not in _BYTEWISE:
+        return None
+    return _DEEP.get((numbers.get(BITS, 1), numbers.get(SAMPLE_FORMAT, 1)))
+
+
+def _as_bytes(numbers: dict[int, int], deep: str) -> dict[int, int]:
+    """The tags under which the file is a picture of bytes, as wide as its whole blocks.
+
+    Raises:
+        ImageError: too large.
+    """
+    sample_bytes, block_px = np.dtype(deep).itemsize, max(numbers.get(TILE_WIDTH, numbers.get(WIDTH, 0)), 1)
+    width_px = -(-numbers.get(WIDTH, 0) // block_px) * block_px
+    if width_px * sample_bytes * numbers.get(HEIGHT, 0) > _MOST_DEEP_BYTES:
+        raise ImageError(f"This TIFF unpacks to more than {_MOST_DEEP_BYTES / 1e6:g} MB; save it as PNG of 16 bits.")
+    return {
+        WIDTH: width_px * sample_bytes, TILE_WIDTH: block_px * sample_bytes, BITS: 8, PHOTOMETRIC: 1, SAMPLE_FORMAT: 1,
+        PREDICTOR: _NO_PREDICTOR,
+    }
 
 
 def _check_pieces(numbers: dict[int, int], counts: dict[int, int], limits: ImageLimits) -> None:

@@ -31,7 +31,7 @@ def images(tmp_path: Path) -> Path:
     folder = tmp_path / "images"
     (folder / "deeper").mkdir(parents=True)
     Image.new("L", (180, 120), 80).save(folder / "a.png")
-    Image.new("RGB", (90, 200), (40, 90, 140)).save(folder / "deeper" / "b.jpg")
+    Image.new("RGB", (90, 200), (140, 140, 140)).save(folder / "deeper" / "b.jpg")
     (folder / "drawing.png").write_text(SVG)
     (folder / "notes.txt").write_text("no image, and not taken for one")
     return folder
@@ -95,6 +95,18 @@ def test_bad_file_is_named_on_stderr_and_the_rest_goes_on(talking: Path, images:
         map(str, (images / "drawing.png", missing, empty))
     )
     assert "This is an SVG drawing, although its name ends in .png; export it as PNG." in result.stderr
+
+
+def test_a_colour_picture_is_declined_as_on_the_page(talking: Path, images: Path) -> None:
+    sky_over_grass = Image.new("RGB", (90, 200), (86, 152, 20))
+    sky_over_grass.paste((135, 206, 235), (0, 0, 90, 100))
+    sky_over_grass.save(images / "a.png")
+    (images / "drawing.png").unlink()
+    result = ask(talking, images, "--json")
+    assert result.exit_code == 1
+    assert len(json.loads(result.stdout)) == 1
+    (line,) = result.stderr.splitlines()
+    assert line.endswith("a.png: This is a colour picture, not a radiograph; give a grey chest radiograph.")
 
 
 def test_all_well_is_exit_code_0_and_readable_text(talking: Path, images: Path) -> None:

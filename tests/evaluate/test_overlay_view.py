@@ -110,7 +110,7 @@ def test_images_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
         uploaded_case(readings, readings)
     color = tmp_path / "color.png"
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)).save(color)
-    with pytest.raises(CaseError, match="colour picture"):
+    with pytest.raises(ImageError, match="colour picture"):
         uploaded_case(str(color), readings)
 
 
