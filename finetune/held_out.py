@@ -66,9 +66,9 @@ def _path_measures(
     if own is not None:
         against = BASE if before is not None else max(means, key=means.__getitem__)
         other = before if before is not None else beside[against]
-        whole = np.full((2, len(cases)), np.nan)
-        whole[:, read] = own, other
-        sequence = replace(sequence, gain=drawn.mean_gain(*whole, against))
+        ours, theirs = np.full(len(cases), np.nan), np.full(len(cases), np.nan)
+        ours[read], theirs[read] = own, other
+        sequence = replace(sequence, gain=drawn.mean_gain(ours, theirs, against))
     gain = None if own is None or own_shuffled is None else float((own - own_shuffled).mean())
     gain_before = None if before is None or before_shuffled is None else float((before - before_shuffled).mean())
     return [sequence, Measure(ORDER, gain, gain_before, {SHUFFLED_FLOOR: 0.0})]

@@ -96,8 +96,9 @@ class Measure:
     gain: Gain | None = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.gain, Mapping):  # from a file
-            object.__setattr__(self, "gain", Gain(**self.gain))
+        gain: Any = self.gain
+        if isinstance(gain, Mapping):  # from a file
+            object.__setattr__(self, "gain", Gain(**gain))
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,8 @@ class GazeConfig:
     def __post_init__(self) -> None:
         self._check_types()
         object.__setattr__(self, "finding_names", tuple(self.finding_names))
-        if isinstance(self.known_questions, str) or not all(isinstance(one, str) for one in self.known_questions):
+        questions: object = self.known_questions
+        if not isinstance(questions, list | tuple) or not all(isinstance(one, str) for one in questions):
             raise ValueError("known_questions must be a list of questions")
         object.__setattr__(self, "known_questions", tuple(self.known_questions))
         places = (place if isinstance(place, UsualPlace) else UsualPlace(**place) for place in self.usual_places)
