@@ -41,7 +41,7 @@ LARGEST_BODY = 4 * 2**20
 MOST_VALUES = 250_000  # in a JSON body; the longest reading that Teach takes has 30,000 samples of five
 BODY_S = 30.0
 # Of one address: how many at once, and how many with those that wait. An upload may hold all its text in memory.
-SHARES = {"short": (8, 264), "upload": (4, 68), "long": (256, 256)}
+SHARES = {"short": (8, 264), "upload": (8, 264), "long": (256, 256)}
 
 # Gradio's page and ours have scripts and styles of their own in the HTML, and make functions from text.
 POLICY = "; ".join((

@@ -18,7 +18,7 @@ MB = 2**20
 DEFAULT_TOTAL_MB, SHARE = 4096, 4  # one address: a quarter
 LIFE_S, EVERY_S = 3600.0, 600.0
 RESERVE_BYTES = 2 * 2**30  # stays free on the disk; annotations need room, too
-AT_ONCE, PER_HOUR = 8, 1200  # of one address
+PER_HOUR = 1200  # files of one address
 FORM_BYTES = 64 * 1024  # of a form around its file
 
 NO_LENGTH = "Say how long the upload is (Content-Length), and send it again."
