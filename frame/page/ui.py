@@ -13,6 +13,7 @@ from gradio.state_holder import SessionState
 
 from frame.troubles import UNFORESEEN, brief, note_trouble
 from frame.uploaders import uploaders
+from gazevlm_core.images import DEFAULT_LIMITS
 
 NOT_USABLE = "A value that was sent cannot be used{why}; reload the page, or correct it."
 
@@ -61,6 +62,8 @@ class Page(gr.Blocks):
     Gradio prints a traceback of whatever a handler or a component raises, with the caller's text in it. Here the log
     has what `note_trouble` says, and nothing of what was only sent wrongly.
     """
+
+    max_file_size = DEFAULT_LIMITS.max_bytes  # launching sets the same; until then Gradio has none, and fails
 
     async def preprocess_data(self, block_fn: Any, inputs: list[Any], *rest: Any, **named: Any) -> Any:  # noqa: ANN401
         """Values as the handlers take them.

@@ -123,9 +123,9 @@ class ReviewView:
         return self._after(claim, self.part.next(claim, "pending"), "pending", everybody=False)
 
     @told
-    def go_to(self, token: str, text: str, request: gr.Request) -> Values:
+    def go_to(self, token: str, text: str | None, request: gr.Request) -> Values:
         """Open what a text names; a handler for other parts of the page."""
-        return self._go(token, text, False, request)
+        return self._go(token, text or "", False, request)
 
     # ---- handlers ---------------------------------------------------------------------------------------------------
     @told

@@ -1,5 +1,6 @@
 """What admins do to get images into the store; the imports themselves are done in the background."""
 
+import os
 import re
 import secrets
 import shutil
@@ -37,7 +38,7 @@ class IntakePart(Part):
         """
         visitor = self.gate.admit(claim, "administer", "admin")
         where = where.strip()
-        if not where or "\0" in where or not Path(where).is_dir():
+        if not where or not os.path.isdir(where):  # which is False where no path can be that long
             raise StoreError("There is no such folder on the server; check the path.")
         return self._queue("folder", where, visitor.pseudonym, question, quota)
 
