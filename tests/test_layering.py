@@ -14,7 +14,7 @@ from tools.imports import imported_libraries
 # Rooms that must import at once: floors and packages without torch.
 GROUND_MODULES = (
     "scanpath", "tokens", "images", "geometry", "options", "records", "annotation", "metrics", "overlay", "replay",
-    "zones", "words",
+    "shipped", "words", "zones",
 )  # fmt: skip
 TORCHLESS_PACKAGES = ("annotate", "viewer")
 HEAVY_LIBRARIES = {"torch", "transformers", "peft", "bitsandbytes", "accelerate", "gradio", "datasets"}

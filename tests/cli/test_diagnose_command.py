@@ -68,13 +68,13 @@ def test_each_record_is_printed_as_it_comes(talking: Path, images: Path, monkeyp
     from cli import diagnose as command
 
     done: list[str] = []
-    true = command.load_image
+    true = command.load_radiograph
 
-    def load_image(path: Path):
+    def load_radiograph(path: Path):
         done.append(sys.stdout.buffer.getvalue().decode())  # what reached the test's runner by now
         return true(path)
 
-    monkeypatch.setattr(command, "load_image", load_image)
+    monkeypatch.setattr(command, "load_radiograph", load_radiograph)
     result = ask(talking, images, "--jsonl")
     assert result.exit_code == 1, "the drawing is no image"
     records = [json.loads(line) for line in result.stdout.splitlines()]
