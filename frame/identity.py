@@ -149,7 +149,7 @@ class Gate:
         if "admin" in roles:
             roles.add("reviewer")
         realm = "hub" if self.settings.on_space else "local"  # the same name elsewhere is somebody else
-        return Visitor(name, self._pseudonym(f"{realm}:{name.lower()}"), frozenset(roles), self.settings.on_space)  # type: ignore[arg-type]
+        return Visitor(name, self._pseudonym(f"{realm}:{name.lower()}"), frozenset(roles), self.settings.on_space)
 
     def admit(self, claim: Claim, action: Action, role: Role = "annotator") -> Visitor:
         """Who it is, if they may do this now.

@@ -53,7 +53,7 @@ def _noting(upload: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[An
 
 # Gradio has no setting for either.
 gradio.state_holder.SessionState = Session  # type: ignore[misc]
-gradio.routes.upload_fn = _noting(gradio.routes.upload_fn)
+gradio.routes.upload_fn = _noting(gradio.routes.upload_fn)  # type: ignore[assignment]
 
 
 class Page(gr.Blocks):
