@@ -194,7 +194,8 @@ def _check_tokens(value: object) -> None:
         if ids is None:
             continue
         _check_count("trainable_token_indices", ids, MOST_TOKENS)
-        for one in ids if isinstance(ids, list | tuple) else ():
+        assert isinstance(ids, list)
+        for one in ids:
             _check_number("trainable_token_indices", one, 0, 2**31 - 1, whole=True)
 
 
