@@ -168,8 +168,11 @@ def test_what_has_no_scale_is_spread_over_its_own_range(first: int) -> None:
 def test_white_is_that_of_the_depth(largest: float, white: float) -> None:
     """The upper 8 bits of whole numbers; fractions as they are."""
     ends = grey_range(0.0, largest, 0.0, largest)
-    values = np.array([0, white / 2, white]) if white == 1 else np.array([0, (white + 1) / 2 - 1, (white + 1) / 2, white])
-    assert to_8_bit(values, *ends).tolist() == ([0, 128, 255] if white == 1 else [0, 127, 128, 255])
+    if white == 1:
+        assert ends == (0.0, 1.0)
+    else:
+        half = (white + 1) / 2
+        assert to_8_bit(np.array([0, half - 1, half, white]), *ends).tolist() == [0, 127, 128, 255]
 
 
 def test_grey_range_by_hand() -> None:
