@@ -151,7 +151,7 @@ def test_deep_grey_is_shown_on_the_scale_of_its_depth(file_format: str, dtype: A
     """The values reach 3,819, so they have 12 bits, whatever holds them."""
     values = np.random.default_rng(6).permutation(np.arange(-20, 3820, 4).clip(0)).reshape(24, 40).astype(dtype)
     grey = pixels(saved(Image.fromarray(values), file_format))[..., 0]
-    np.testing.assert_array_equal(grey, np.floor(values.astype(float) / 4095 * 255 + 0.5))
+    np.testing.assert_array_equal(grey, values.astype(int) >> 4)
 
 
 @pytest.mark.parametrize("first", [-3000, 900, 20_000])
@@ -168,15 +168,21 @@ def test_what_has_no_scale_is_spread_over_its_own_range(first: int) -> None:
     (3e9, 2**32 - 1),
 ])
 def test_white_is_that_of_the_depth(largest: float, white: float) -> None:
-    assert grey_range(0.0, largest, 0.0, largest) == (0.0, white)
+    """The upper 8 bits of whole numbers; fractions as they are."""
+    ends = grey_range(0.0, largest, 0.0, largest)
+    if white == 1:
+        assert ends == (0.0, 1.0)
+    else:
+        half = (white + 1) / 2
+        assert to_8_bit(np.array([0, half - 1, half, white]), *ends).tolist() == [0, 127, 128, 255]
 
 
 def test_grey_range_by_hand() -> None:
     spread = np.arange(1000)
-    assert array_range(spread) == (0.0, 1023.0)
+    assert array_range(spread) == (1.5, 1021.5)  # four values per grey level, the middle of 0 to 3 is black
     marked = spread.copy()
     marked[-3:] = 65535  # 0.3% of burnt-in marker must not darken the rest
-    assert array_range(marked) == (0.0, 1023.0)
+    assert array_range(marked) == (1.5, 1021.5)
     assert array_range(np.where(spread < 2, 65535, 0)) == (0.0, 65535.0)  # the percentiles coincide
     assert array_range(spread - 500) == (-500.0, 499.0)
     low, high = array_range(np.where(spread < 3, 65535, spread - 500))
@@ -354,10 +360,9 @@ def test_the_longest_strip_that_the_backbone_takes() -> None:
 
 @pytest.mark.parametrize("form", FORMS)
 def test_a_film_is_one_picture_in_every_form(form: str) -> None:
-    """To rounding: 256 times a byte is not quite the same share of 16 bits."""
     film = make_phantom(3, size_px=120).image
     loaded = load_image(FORMS[form](film)).image
-    np.testing.assert_allclose(np.asarray(loaded), np.repeat(film[..., None], 3, axis=2), atol=1)
+    np.testing.assert_array_equal(np.asarray(loaded), np.repeat(film[..., None], 3, axis=2))
 
 
 # ---- TIFF samples ---------------------------------------------------------------------------------------------------

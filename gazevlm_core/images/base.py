@@ -105,8 +105,9 @@ def grey_range(smallest: float, largest: float, low: float, high: float) -> tupl
     """The values that become black and white where nothing says which should: one rule for every deep format.
 
     A picture is shown on the scale of its depth, so that one film looks alike in 8, 12 or 16 bits, in integers or
-    fractions, and as its 8-bit form does, which is never changed: black is 0, white the lowest of WHITES that no value
-    exceeds (the container says little: detectors of 12 bits write files of 16). Values that only a handful of pixels
+    fractions, and as its 8-bit form does, which is never changed. White is the lowest of WHITES that no value exceeds
+    (the container says little: detectors of 12 bits write files of 16); of whole numbers the upper 8 bits are shown,
+    which are the same whether a byte was shifted up or spread over the scale. Values that only a handful of pixels
     reach, four times as high as the rest (a burnt-in marker, dead pixels), do not count.
     There is no such scale for values below 0 (measured or computed), nor for what uses less than a quarter of it:
     those are spread over their own range, from the smallest to the largest; or, where the central 99% fill less than
@@ -120,7 +121,10 @@ def grey_range(smallest: float, largest: float, low: float, high: float) -> tupl
         reached = high if high <= USED_SHARE * largest else largest
         white = next((white for white in WHITES if reached <= white), None)
         if white is not None and high - low >= USED_SHARE * white:
-            return 0.0, white
+            if white == 1:
+                return 0.0, 1.0
+            level = (white + 1) / 256  # values per grey level; the first one's middle is black
+            return level / 2 - 0.5, white - level / 2 + 0.5
     return (low, high) if low < high and high - low < OUTLIER_SHARE * (largest - smallest) else (smallest, largest)
 
 

@@ -10,7 +10,7 @@ from tests.film_forms import FORMS
 
 
 def test_the_same_film_has_the_same_findings_in_every_form() -> None:
-    """Forms whose pictures are equal are asked about once."""
+    """Equal pictures are asked about once."""
     engine = GazeEngine.load("gazevlm-nano", device="cpu")
     film = make_phantom(3, size_px=224).image
     pictures = {form: load_image(write(film)).image for form, write in FORMS.items()}
