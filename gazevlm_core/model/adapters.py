@@ -257,7 +257,7 @@ def attach_adapter(model: GazeVLM, folder: Path) -> AttachedAdapter:
         AdapterError: the folder is not usable, or does not fit this model.
     """
     gaze = adapted_gaze_config(model.config.gaze_config, folder)
-    values, stamp, sees_as_base = _read_lora(folder), adapter_stamp(folder), sees_as_its_base(folder)
+    values, stamp = _read_lora(folder), adapter_stamp(folder)
     bare = _Bare(model)
     try:
         with _readable(folder):
@@ -269,7 +269,7 @@ def attach_adapter(model: GazeVLM, folder: Path) -> AttachedAdapter:
         adapted.train(model.training)  # new layers begin in training mode, in which dropout would blur every answer
         model.gaze_heads = heads.to(model.device).eval()
         model.config.gaze = gaze.to_dict()
-        return AttachedAdapter(folder.name, stamp, sees_as_base, adapted, bare)
+        return AttachedAdapter(folder.name, stamp, sees_as_its_base(folder), adapted, bare)
     except BaseException as error:
         bare.restore()
         if isinstance(error, AdapterError) or not isinstance(error, Exception):

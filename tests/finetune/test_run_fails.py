@@ -166,9 +166,10 @@ def one_patient(folder: Path) -> None:
 
 
 def broken(folder: Path) -> None:
-    """A picture that is none."""
+    """Pictures that are none; a single one would be left out."""
     write_gaze_folder(folder, images=3)
-    (folder / "images" / "1.png").write_bytes(b"no picture")
+    for path in (folder / "images").iterdir():
+        path.write_bytes(b"no picture")
 
 
 def no_json(folder: Path) -> None:
@@ -182,9 +183,9 @@ def no_json(folder: Path) -> None:
     (empty, "no image there has a scanpath, a finding or a report; choose other data"),
     (contradictory, "is the same, and is said to have"),
     (one_patient, "a second one is needed to score on"),
-    (broken, "image 1.png"),
+    (broken, "no image can be read; the first: image 0"),
     (no_json, "scanpaths.jsonl"),
-], ids=["missing", "empty", "contradictory", "one patient", "broken image", "broken line"])  # fmt: skip
+], ids=["missing", "empty", "contradictory", "one patient", "broken images", "broken line"])  # fmt: skip
 def test_data_that_cannot_be_learned_from(
     make: Callable[[Path], None], words: str, tiny_checkpoint: Path, tmp_path: Path
 ) -> None:

@@ -86,7 +86,7 @@ def test_gaze_orders(do: Run, plain: dict, tiny_checkpoint: Path) -> None:
 def test_a_control_without_gaze_fits_no_place(order: str, tiny_checkpoint: Path, tmp_path: Path) -> None:
     studies = [
         Study(f"i{n}", n, None, {"hernia": float(n % 2)}, readings={"owl": ((0.5, 0.8) if n % 2 else (0.1, 0.1),)})
-        for n in range(20)
+        for n in range(40)
     ]
     config = quick(write_folder(tmp_path / "data", studies), tiny_checkpoint, **STEPS, gaze_order=order)
     assert go(config, tmp_path / "adapter", tmp_path / "run").outcome == "done"
