@@ -81,10 +81,12 @@ def _first_that_shows(stored: NDArray[np.int32], counts: NDArray[np.int64], disp
     occurring = counts > 0
     plain = stored.astype(np.float64)
     values = plain * display.slope + display.intercept
+    falling = display.slope < 0
     if display.modality is not None:
         mapped = display.modality.look_up(plain, occurring)
         if np.ptp(mapped[occurring]) > 0:
             plain = values = mapped
+            falling = False
     if display.voi is not None:
         entries = display.voi.entries
         grey = to_8_bit(display.voi.look_up(values, occurring), float(entries.min()), float(entries.max()))
@@ -96,7 +98,7 @@ def _first_that_shows(stored: NDArray[np.int32], counts: NDArray[np.int64], disp
             return grey
     # Not the rescaled values: a line changes nothing but the scale, and the depth tells that of the stored ones.
     grey = to_8_bit(plain, *_range(plain, counts))
-    return 255 - grey if display.modality is None and display.slope < 0 else grey
+    return 255 - grey if falling else grey
 
 
 def _range(values: NDArray[np.float64], counts: NDArray[np.int64]) -> tuple[float, float]:
