@@ -118,6 +118,12 @@ def test_without_a_window_the_depth_tells_black_and_white() -> None:
     np.testing.assert_array_equal(grey(dicom(RAMP.astype(np.uint8))), RAMP % 256)
 
 
+@pytest.mark.parametrize("file", [dicom, dicom_rle, lambda film: dicom(film.astype(np.uint16), BitsStored=8)])
+def test_eight_bits_are_shown_as_they_are_like_those_of_a_png(file: Any) -> None:
+    pale = (100 + (GREY >> 7)).astype(np.uint8)
+    np.testing.assert_array_equal(grey(file(pale)), pale)
+
+
 def test_window_by_hand() -> None:
     np.testing.assert_array_equal(
         grey(dicom(RAMP, WindowCenter=500, WindowWidth=200)), linear_window(RAMP, 500, 200)
