@@ -31,8 +31,8 @@ MOST_CHROMA_PER_SPREAD = 10.0
 # Of a tint towards red, how much of it green lacks against what the least channel lacks: lamps, amber and sepia up to
 # 0.52, skin from 0.6; and how far from grey it has to be to tell.
 MOST_RED, LEAST_RED_CHROMA = 0.58, 0.12
-# In paper, or the even ground of a screen, lies one colour, to 2 of 255; of what is drawn on it most is coloured. Beside
-# the black around a film, a fifth of the rest is at most, unless hardly anything is coloured at all.
+# Paper, or the even ground of a screen, has one colour, to 2 of 255; what is drawn on it is mostly coloured. Beside the
+# black around a film with marks, an eighth of the rest is; where hardly anything is coloured at all, it does not count.
 SAME, MOST_DRAWN, LEAST_DRAWN = 2, 0.35, 0.05
 _DECLINED = "This is a colour picture, not a radiograph; give a grey chest radiograph."
 
