@@ -44,6 +44,11 @@ def bannered(film: Image.Image) -> Image.Image:
     return film
 
 
+def bordered(film: Image.Image) -> Image.Image:
+    """Marks on a film in a wide black frame."""
+    return ImageOps.expand(marked(film), film.width // 3, "black")
+
+
 def boxed(film: Image.Image) -> Image.Image:
     film = film.convert("RGB")
     film.paste(RED, (5, 5, 5 + film.width // 6, 5 + film.width // 8))
@@ -69,6 +74,8 @@ FILMS = {
     "marks": marked,
     "box": boxed,
     "banner": bannered,
+    "marks in a black frame": bordered,
+    "reddish scan": lambda film: cast(film, (255, 235, 225)),
     "blue film with a box": lambda film: boxed(cast(film, (150, 190, 255))),
 }
 
@@ -120,6 +127,26 @@ def test_skies_seas_and_leaves_are_coloured(colours: tuple[Colour, Colour]) -> N
 @pytest.mark.parametrize("ends", [("black", "red"), ("black", "#00ff00"), ("#000020", "#0060ff"), ("black", "#ff8000")])
 def test_a_film_in_one_pure_colour_is_coloured(ends: tuple[str, str]) -> None:
     assert is_colored(ImageOps.colorize(PHANTOM, *ends))
+
+
+@pytest.mark.parametrize("skin", [(205, 160, 135), (90, 60, 45), (230, 190, 170), (235, 190, 165), (195, 140, 145)])
+def test_skin_is_coloured(skin: Colour) -> None:
+    """In even light, and round like a limb: deep red reaches farther into the shade than blue."""
+    rows, columns = np.mgrid[-1:1:150j, -1:1:150j]
+    light = np.clip(1 - 0.7 * (rows**2 + columns**2), 0.1, 1)[..., None]
+    even = 1 + 0.1 * np.sin(6 * rows + 4 * np.cos(5 * columns))[..., None]
+    for shade in (light ** np.array([0.8, 1.05, 1.2]), even):
+        assert is_colored(Image.fromarray(np.clip(skin * shade, 0, 255).astype(np.uint8)))
+
+
+@pytest.mark.parametrize("ground", [WHITE, BLACK, (30, 30, 30), (250, 248, 240)])
+def test_coloured_lines_on_an_even_ground_are_coloured(ground: Colour) -> None:
+    """A chart, a screen of a program."""
+    chart = Image.new("RGB", (300, 300), ground)
+    pen = ImageDraw.Draw(chart)
+    for number, colour in enumerate(["#1f77b4", "#ff7f0e", "#2ca02c"]):
+        pen.line([(x, 150 + 60 * np.sin(x / 30 + number)) for x in range(0, 300, 3)], fill=colour, width=3)
+    assert is_colored(chart)
 
 
 @pytest.mark.parametrize("photograph", [

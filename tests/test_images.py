@@ -339,6 +339,26 @@ def test_stray_bytes_between_jpeg_segments_are_passed_over() -> None:
         assert load_image(good[:2] + good[2:20] + short + good[20:]).image.tobytes() == expected.tobytes()
 
 
+def test_a_jpeg_marker_without_a_meaning_is_passed_over() -> None:
+    file = BytesIO()
+    Image.fromarray(np.arange(1024, dtype=np.uint16).reshape(32, 32).astype(np.uint8)).save(file, "JPEG")
+    honest = file.getvalue()
+    marked = honest[:2] + b"\xff\x01" + honest[2:]
+    np.testing.assert_array_equal(*(np.asarray(load_image(data).image) for data in (marked, honest)))
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_deep_channels_that_are_kept_apart_are_never_shown_wrong(order: str) -> None:
+    colour = np.random.default_rng(4).integers(0, 256, (3, 32, 40)).astype(np.uint16) * 257
+    options: dict[str, Any] = {"photometric": "rgb", "planarconfig": "separate", "byteorder": order}
+    plain, packed = BytesIO(), BytesIO()
+    tifffile.imwrite(plain, colour, **options)
+    tifffile.imwrite(packed, colour, compression="zlib", **options)
+    with pytest.raises(ImageError, match="keeps the channels of a deep colour picture apart; save it as PNG"):
+        load_image(plain.getvalue())
+    np.testing.assert_array_equal(load_image(packed.getvalue()).image, (colour >> 8).transpose(1, 2, 0))
+
+
 def test_surplus_behind_the_last_row_of_a_png_changes_nothing() -> None:
     rows = (b"\0" + bytes(range(64))) * 64
     plain = pixels(png_of(64, 64, rows))

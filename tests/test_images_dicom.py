@@ -1,6 +1,7 @@
 """Laws of loading DICOM: the same picture in every transfer syntax, and grey levels by hand."""
 
 import logging
+import struct
 from io import BytesIO
 from typing import Any
 
@@ -8,8 +9,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
-from pydicom.encaps import encapsulate
+from pydicom.encaps import encapsulate, generate_frames
+from pydicom.filereader import dcmread
 from pydicom.uid import (
     JPEG2000,
     UID,
@@ -20,6 +23,7 @@ from pydicom.uid import (
     JPEGBaseline8Bit,
     JPEGLossless,
     JPEGLosslessSV1,
+    JPEGLSLossless,
 )
 
 from gazevlm_core.images import ImageError, load_image
@@ -32,6 +36,8 @@ from tests.dicom_samples import (
     dicom_jpeg2000,
     dicom_rle,
     jpeg_lossless,
+    named,
+    retagged,
 )
 
 ROWS, COLUMNS = 40, 48
@@ -110,6 +116,12 @@ def test_without_a_window_the_depth_tells_black_and_white() -> None:
     expected = np.floor(RAMP / 1023 * 255 + 0.5)
     np.testing.assert_array_equal(grey(dicom(RAMP.astype(np.int16) - 600)), expected)
     np.testing.assert_array_equal(grey(dicom(RAMP.astype(np.uint8))), RAMP % 256)
+
+
+@pytest.mark.parametrize("file", [dicom, dicom_rle, lambda film: dicom(film.astype(np.uint16), BitsStored=8)])
+def test_eight_bits_are_shown_as_they_are_like_those_of_a_png(file: Any) -> None:
+    pale = (100 + (GREY >> 7)).astype(np.uint8)
+    np.testing.assert_array_equal(grey(file(pale)), pale)
 
 
 def test_window_by_hand() -> None:
@@ -224,3 +236,72 @@ def test_a_frame_in_many_fragments() -> None:
     frame = jpeg_lossless(GREY)
     split = dicom_bytes(dicom_dataset(GREY), encapsulate([frame], fragments_per_frame=7), JPEGLosslessSV1)
     np.testing.assert_array_equal(grey(split), grey(dicom(GREY, ExplicitVRLittleEndian)))
+
+
+def with_pixel_data(file: bytes, vr: bytes, data: bytes) -> bytes:
+    """The file with a value of its own at its end, of any length."""
+    order = "<" if b"\xe0\x7f\x10\x00" in file else ">"
+    tag = struct.pack(f"{order}HH", 0x7FE0, 0x0010)
+    return file[:file.rindex(tag)] + tag + vr + b"\0\0" + struct.pack(f"{order}I", len(data)) + data
+
+
+@pytest.mark.parametrize("surplus", [b"", b"\0"])
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, JPEGBaseline8Bit, JPEGLSLossless])
+def test_an_odd_number_of_pixels_with_and_without_padding(syntax: UID, surplus: bytes) -> None:
+    odd = (GREY[:39, :47] >> 4).astype(np.uint8)
+    file = with_pixel_data(dicom(odd), b"OB", odd.tobytes() + surplus)
+    np.testing.assert_array_equal(grey(named(file, syntax)), odd)
+
+
+def test_an_odd_number_of_bytes_in_big_endian_words() -> None:
+    odd = (GREY[:39, :47] >> 4).astype(np.uint8)
+    swapped = np.frombuffer(odd.tobytes() + b"\0", ">u2").astype("<u2").tobytes()
+    np.testing.assert_array_equal(grey(with_pixel_data(dicom(odd, ExplicitVRBigEndian), b"OW", swapped)), odd)
+
+
+@pytest.mark.parametrize("writer", [dicom, dicom_rle])
+@pytest.mark.parametrize("columns", [COLUMNS, COLUMNS - 1])
+def test_chroma_that_is_there_in_full_is_not_taken_for_half(writer: Any, columns: int) -> None:
+    colour = np.ascontiguousarray(COLOUR[:, :columns])
+    whole = writer(colour, PhotometricInterpretation="YBR_FULL")
+    half = retagged(whole, PhotometricInterpretation="YBR_FULL_422")
+    np.testing.assert_array_equal(*(np.asarray(load_image(file).image) for file in (half, whole)))
+
+
+def test_a_jpeg_never_has_the_colours_of_jpeg_2000() -> None:
+    stream = BytesIO()
+    Image.fromarray(COLOUR).save(stream, "JPEG", subsampling=0)
+    files = [
+        dicom_frame(COLOUR, stream.getvalue(), JPEGBaseline8Bit, PhotometricInterpretation=said)
+        for said in ("YBR_ICT", "YBR_RCT", "YBR_FULL")
+    ]
+    *others, expected = (np.asarray(load_image(file).image) for file in files)
+    for other in others:
+        np.testing.assert_array_equal(other, expected)
+
+
+def jpeg_ls_sample() -> tuple[bytes, bytes]:
+    """A file, and its frame."""
+    path = get_testdata_file("MR_small_jpeg_ls_lossless.dcm", download=False)
+    assert path is not None
+    with open(path, "rb") as file:
+        data = file.read()
+    return data, next(generate_frames(dcmread(BytesIO(data)).PixelData, number_of_frames=1))
+
+
+def test_metadata_of_jpeg_ls_never_reach_the_decoder() -> None:
+    """The decoder takes boxes of application segment 11 for parts of the picture."""
+    file, frame = jpeg_ls_sample()
+    box = b"JP" + struct.pack(">HII4s", 1, 1, 16, b"RESI") + b"abcdefgh"
+    segment = struct.pack(">HH", 0xFFEB, 2 + len(box)) + box
+    boxed = retagged(file, PixelData=encapsulate([frame[:2] + segment + frame[2:] + frame]))
+    np.testing.assert_array_equal(grey(boxed), grey(file))
+
+
+def test_what_is_whole_but_rare_is_not_called_damaged() -> None:
+    file, frame = jpeg_ls_sample()
+    table = struct.pack(">HHBBB", 0xFFF8, 5 + 256, 2, 1, 1) + bytes(range(256))
+    scan = frame.index(b"\xff\xda")
+    mapped = retagged(file, PixelData=encapsulate([frame[:scan] + table + frame[scan:]]))
+    with pytest.raises(ImageError, match="compressed in a rare way that is not read; export it again uncompressed"):
+        load_image(mapped)

@@ -104,6 +104,13 @@ def test_the_sign_of_a_jpeg_2000_is_that_of_the_header(bits: int) -> None:
     np.testing.assert_array_equal(grey(file), grey(dicom(negative)))
 
 
+@pytest.mark.parametrize("bits", [12, 16])
+def test_a_sign_of_the_header_that_tears_the_picture_is_not_believed(bits: int) -> None:
+    negative = film(bits, signed=True)
+    file = retagged(dicom_jpeg2000(negative, BitsStored=bits), PixelRepresentation=0)
+    np.testing.assert_array_equal(grey(file), grey(dicom(negative)))
+
+
 def test_eight_bits_in_words_of_sixteen() -> None:
     smooth = (film(8, signed=False)).astype(np.uint8)
     stream = BytesIO()
@@ -242,6 +249,20 @@ def test_the_first_window_that_can_be_used_counts(window: dict[str, Any]) -> Non
     np.testing.assert_array_equal(grey(dicom(RAMP, **window)), grey(dicom(RAMP, **WINDOW)))
 
 
+def test_an_empty_window_before_a_full_one_counts_as_absent() -> None:
+    file = dicom(RAMP, WindowCenter=["", "500"], WindowWidth=["", "200"])
+    np.testing.assert_array_equal(grey(file), grey(dicom(RAMP, **WINDOW)))
+
+
+def test_a_modality_table_that_cannot_be_used_leaves_the_slope_its_sign() -> None:
+    constant = Dataset()
+    constant.LUTDescriptor, constant.LUTData = [2, 5000, 16], b"\1\0\2\0"  # far above all pixels
+    falling = {"RescaleSlope": -1, "RescaleIntercept": 1023}
+    np.testing.assert_array_equal(
+        grey(dicom(RAMP, ModalityLUTSequence=[constant], **falling)), grey(dicom(RAMP, **falling))
+    )
+
+
 @pytest.mark.parametrize("window", [(-5000, 100), (50_000, 100), (512.25, 1)])
 def test_a_window_that_leaves_one_grey_counts_as_absent(window: tuple[float, float]) -> None:
     file = dicom(RAMP[:, :20] & np.uint16(0xFFF0), WindowCenter=window[0], WindowWidth=window[1])
@@ -361,6 +382,21 @@ def test_functional_groups_go_before_the_data_set() -> None:
         {"SharedFunctionalGroupsSequence": [functional(**rescale)], "PerFrameFunctionalGroupsSequence": [], **WINDOW},
     ):
         np.testing.assert_array_equal(grey(dicom(RAMP, NumberOfFrames=1, **groups)), expected)
+
+
+@pytest.mark.parametrize("empty", [
+    {"WindowCenter": "", "WindowWidth": ""}, {"WindowCenter": 1, "WindowWidth": 0}, {"WindowCenter": 1},
+    {"RescaleSlope": "", "RescaleIntercept": ""}, {"RescaleSlope": 0},
+])
+def test_a_functional_group_that_says_nothing_hides_nothing(empty: dict[str, Any]) -> None:
+    said = {"RescaleSlope": 2, "RescaleIntercept": -100, **WINDOW}
+    expected, item = grey(dicom(RAMP, **said)), functional(**empty)
+    for elements in (
+        {"PerFrameFunctionalGroupsSequence": [item], **said},
+        {"SharedFunctionalGroupsSequence": [item], **said},
+        {"PerFrameFunctionalGroupsSequence": [item], "SharedFunctionalGroupsSequence": [functional(**said)]},
+    ):
+        np.testing.assert_array_equal(grey(dicom(RAMP, **elements)), expected)
 
 
 @pytest.mark.parametrize("frames", ["", "1", None])

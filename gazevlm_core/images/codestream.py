@@ -17,6 +17,7 @@ from gazevlm_core.images.base import ImageError
 from gazevlm_core.images.headers import JPEG_DROPPED, JpegFrame, coded_bytes, jpeg_frame, jpeg_segments, strip_jpeg
 
 _BROKEN = "The compressed pixels of this DICOM file are damaged or cut short; export it again."
+_RARE = "The pixels of this DICOM file are compressed in a rare way that is not read; export it again uncompressed."
 _TOO_MUCH = "The compressed pixels of this DICOM file are absurdly large for its size; export it again uncompressed."
 _MISMATCH = "The compressed pixels of this DICOM file contradict its header; export it again uncompressed."
 _MAX_FRAGMENTS, _MAX_OFFSET_BYTES = 100_000, 4096
@@ -104,11 +105,12 @@ def _agreeing_depth(found: JpegFrame, shape: FrameShape) -> int:
     return found.precision_bits
 
 
-def check_jpeg_ls(frame: bytes, shape: FrameShape) -> int:
+def check_jpeg_ls(frame: bytes, shape: FrameShape) -> tuple[bytes, int]:
     """JPEG-LS (ISO 14495-1): one frame header of the declared size, as many scans as components at most, and an end.
 
     Returns:
-        bits per sample.
+        the codestream without metadata, in which a second picture may hide, and without what follows its end; and bits
+        per sample.
 
     Raises:
         ImageError: damaged, cut short, with mapping tables or a size beside its frame header, or contradicting it.
@@ -116,6 +118,7 @@ def check_jpeg_ls(frame: bytes, shape: FrameShape) -> int:
     if not frame.startswith(b"\xff\xd8"):
         raise ImageError(_BROKEN)
     position, scans, found = 2, 0, None
+    view, kept = memoryview(frame), [memoryview(b"\xff\xd8")]
     for _ in range(_MAX_JPEG_LS_SEGMENTS):
         match = _JPEG_LS_MARKER.match(frame, position)
         if match is None:
@@ -124,7 +127,7 @@ def check_jpeg_ls(frame: bytes, shape: FrameShape) -> int:
         if marker == 0xD9:
             if found is None or not scans:
                 break
-            return _agreeing_depth(found, shape)
+            return b"".join([*kept, b"\xff\xd9"]), _agreeing_depth(found, shape)
         (length,) = struct.unpack_from(">H", frame, match.end())
         position = match.end() + length
         if marker == 0xF7:
@@ -132,7 +135,7 @@ def check_jpeg_ls(frame: bytes, shape: FrameShape) -> int:
                 break
             found = jpeg_frame(frame, start)
         elif marker == 0xF8 and frame[match.end() + 2] != 1:  # only coding parameters
-            break
+            raise ImageError(_RARE)
         elif marker == 0xDA:
             scans += 1
             entropy_end = _JPEG_LS_SCAN_END.search(frame, position)
@@ -141,14 +144,16 @@ def check_jpeg_ls(frame: bytes, shape: FrameShape) -> int:
             position = entropy_end.start()
         elif marker not in _JPEG_LS_SEGMENTS:
             break
+        if marker not in JPEG_DROPPED:
+            kept.append(view[start:position])
     raise ImageError(_BROKEN)
 
 
-def check_jpeg2000(frame: bytes, shape: FrameShape) -> int:
+def check_jpeg2000(frame: bytes, shape: FrameShape) -> tuple[int, bool]:
     """JPEG 2000 (ISO 15444-1): image size, components, depth, tiles and precincts of a bare codestream, and an end.
 
     Returns:
-        bits per sample.
+        bits per sample, and whether samples are signed.
 
     Raises:
         ImageError: damaged, cut short, boxed as JP2, or contradicting the header.
@@ -164,14 +169,14 @@ def check_jpeg2000(frame: bytes, shape: FrameShape) -> int:
         raise ImageError(_BROKEN)
     tiles = -(-(x1 - tile_x0) // tile_x) * -(-(y1 - tile_y0) // tile_y)
     if tiles > _JPEG2000_MAX_TILES or (tiles > 64 and min(tile_x, tile_y) < _JPEG2000_MIN_TILE_PX):
-        raise ImageError(_BROKEN)
+        raise ImageError(_RARE)
     first_depth = frame[42]
     for component in range(components):
         depth, step_x, step_y = struct.unpack_from(">3B", frame, 42 + 3 * component)
         if (depth & 0x7F) + 1 > _DEEPEST or depth != first_depth or step_x != 1 or step_y != 1:
             raise ImageError(_MISMATCH)
     _check_precincts(frame, 42 + 3 * components)
-    return (first_depth & 0x7F) + 1
+    return (first_depth & 0x7F) + 1, first_depth > 0x7F
 
 
 def _check_precincts(frame: bytes, position: int) -> None:
@@ -183,13 +188,13 @@ def _check_precincts(frame: bytes, position: int) -> None:
         if marker in (0xFF52, 0xFF53):
             body = frame[position + 4:position + 2 + length]
             if marker == 0xFF52 and int.from_bytes(body[2:4], "big") > _JPEG2000_MAX_LAYERS:
-                raise ImageError(_BROKEN)
+                raise ImageError(_RARE)
             style_at = 0 if marker == 0xFF52 else 1
             levels_at = 5 if marker == 0xFF52 else 2
             if body[style_at] & 1:
                 sizes = body[levels_at + 5:levels_at + 6 + body[levels_at]]
                 if any(min(size & 15, size >> 4) < _JPEG2000_MIN_PRECINCT for size in sizes[1:]):
-                    raise ImageError(_BROKEN)
+                    raise ImageError(_RARE)
         position += 2 + length
     if marker != 0xFF90:
         raise ImageError(_BROKEN)

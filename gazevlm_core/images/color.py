@@ -3,7 +3,8 @@
 A tint is what a lamp, a film base or a toned print does to grey: each grey level has one colour, none is farther from
 grey than a lamp or a dye makes it, and all three channels rise with the brightness at about the same pace. A photograph
 has several colours at one brightness; sky over grass differs in one channel more than in the others; a red surface is
-farther from grey than any tint.
+farther from grey than any tint; skin is redder than any lamp or dye. A drawing or a screenshot is paper and coloured
+lines.
 """
 
 from pathlib import Path
@@ -27,6 +28,12 @@ MOST_AT_BLACK, MOST_AT_WHITE = 0.25, 0.55
 LEAST_SLOPE, MOST_SLOPE = 0.6, 1.45
 # The colour of what has no light and shade, as multiples of the spread of its grey values; a pale film stays below 6.
 MOST_CHROMA_PER_SPREAD = 10.0
+# Of a tint towards red, how much of it green lacks against what the least channel lacks: lamps, amber and sepia up to
+# 0.52, skin from 0.6; and how far from grey it has to be to tell.
+MOST_RED, LEAST_RED_CHROMA = 0.58, 0.12
+# Paper, or the even ground of a screen, has one colour, to 2 of 255; what is drawn on it is mostly coloured. Beside the
+# black around a film with marks, an eighth of the rest is; where hardly anything is coloured at all, it does not count.
+SAME, MOST_DRAWN, LEAST_DRAWN = 2, 0.35, 0.05
 _DECLINED = "This is a colour picture, not a radiograph; give a grey chest radiograph."
 
 
@@ -57,15 +64,31 @@ def is_colored(image: Image.Image) -> bool:
     level_greys = np.array([grey[levels == level].mean() for level in range(len(tints))])
     far = _range(tints) > MOST_AT_BLACK + (MOST_AT_WHITE - MOST_AT_BLACK) * level_greys
     off_tint = (_range(chroma - tints[levels]) > OFF_TINT) | far[levels]
-    if off_tint.mean() > MOST_OFF_TINT:
+    if off_tint.mean() > MOST_OFF_TINT or _is_drawn(channels, off_tint):
         return True
     tints, greys = tints[~far], level_greys[~far]  # a banner may fill a level
     about_mean = greys - greys.mean()
     spread = max(float(greys.std()), 1 / 255)
     if _range(tints).mean() > MOST_CHROMA_PER_SPREAD * spread:
         return True
+    if _is_reddish(tints.mean(axis=0)):
+        return True
     slopes = 1.0 + about_mean @ (tints - tints.mean(axis=0)) / (len(greys) * spread**2)
     return bool(slopes.min() < LEAST_SLOPE or slopes.max() > MOST_SLOPE)
+
+
+def _is_drawn(channels: NDArray[np.float64], off_tint: NDArray[np.bool_]) -> bool:
+    """Whether most of what is not the commonest colour is coloured."""
+    levels = np.rint(channels * 255).astype(np.int64)
+    colours, counts = np.unique(levels, axis=0, return_counts=True)
+    drawn = (np.abs(levels - colours[counts.argmax()]) > SAME).any(axis=1)
+    return bool(off_tint.mean() > LEAST_DRAWN and off_tint[drawn].sum() > MOST_DRAWN * drawn.sum())
+
+
+def _is_reddish(tint: NDArray[np.float64]) -> bool:
+    red, green, _ = tint
+    away = red - tint.min()
+    return bool(away > LEAST_RED_CHROMA and red - green > MOST_RED * away)
 
 
 def _reduced(image: Image.Image) -> NDArray[np.float64]:

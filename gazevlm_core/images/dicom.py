@@ -93,8 +93,8 @@ _ITEM = b"\xfe\xff\x00\xe0"
 _CUT_SHORT = "This DICOM file is cut short: its pixels end too early; copy or export it again."
 _COMPRESSED_AS_NATIVE = "This DICOM file says that its pixels are not compressed, but they are; export it again."
 _NATIVE_AS_COMPRESSED = (
-    "This DICOM file says that its pixels are compressed, but they are not, and do not fill its rows and columns; "
-    "export it again."
+    "This DICOM file says that its pixels are compressed, but they are not, and are not as many as its rows and "
+    "columns; export it again."
 )
 _CONTRADICTION = "The pixels of this DICOM file contradict its header; export it again uncompressed."
 # VR, length and first byte of the pixel data; None where there is none.
@@ -158,7 +158,7 @@ def decode_dicom(data: bytes, limits: ImageLimits, wait_turn: Callable[[int], No
     if shape.samples == 3:
         return Image.fromarray(np.ascontiguousarray(pixels, dtype=np.uint8))
     overlaid = any(shape.bits_stored <= (single_number(dataset, tag) or 0) for tag in _OVERLAY_POSITIONS)
-    stored = stored_values(pixels, shape, source.stream_bits, overlaid)
+    stored = stored_values(pixels, shape, source.stream_bits, source.stream_signed, overlaid)
     display = read_display(dataset, little_endian=dataset.file_meta.TransferSyntaxUID != ExplicitVRBigEndian)
     return Image.fromarray(words_to_grey(pixels, stored, display, shape.photometric == "MONOCHROME1")).convert("RGB")
 
@@ -288,16 +288,20 @@ class _Source:
         vr: of the element.
         syntax: how it is really encoded.
         word_bits: 8 or 16, of a decoded sample.
-        stream_bits: bits per sample as the stream tells them; None where it does not (native, RLE).
         planar: 1 where colour is stored plane by plane.
+        photometric: how it is really coloured.
+        stream_bits: bits per sample as the stream tells them; None where it does not (native, RLE).
+        stream_signed: whether samples are signed, as only JPEG 2000 tells.
     """
 
     value: bytes
     vr: str
     syntax: UID
     word_bits: int
-    stream_bits: int | None
     planar: int
+    photometric: str
+    stream_bits: int | None = None
+    stream_signed: bool | None = None
 
 
 def _check_pixels(syntax: UID, shape: FrameShape, place: _Place, content: Callable[[int], bytes]) -> _Source:
@@ -306,35 +310,42 @@ def _check_pixels(syntax: UID, shape: FrameShape, place: _Place, content: Callab
     if vr not in ("OB", "OW", "OB or OW", "UN", None):
         raise ImageError("This DICOM file holds no pixels; export it again.")
     vr = vr if vr in ("OB", "OW") else "OW"
-    # 4:2:2 keeps four samples of six
-    samples = 2 if shape.photometric == "YBR_FULL_422" else shape.samples
-    native_bytes = shape.rows * shape.columns * samples * shape.bits_allocated // 8
     encapsulated = content(start + len(_ITEM))[start:start + len(_ITEM)] == _ITEM
-    if syntax in _NATIVE:
-        value = content(start + native_bytes)[start:start + min(length, native_bytes)]
+    if syntax in _NATIVE or length != _UNDEFINED_LENGTH:
+        photometric, native_bytes = shape.photometric, shape.frame_bytes
+        if photometric == "YBR_FULL_422":
+            if length in (native_bytes, native_bytes + native_bytes % 2):  # all samples are there after all
+                photometric = "YBR_FULL"
+            else:
+                native_bytes = native_bytes // 3 * 2  # 4:2:2 keeps four samples of six
+        padded_bytes = native_bytes + native_bytes % 2
+        if syntax not in _NATIVE:
+            # Some writers name a syntax and then do not compress; such data are little-endian.
+            if length not in (native_bytes, padded_bytes):
+                raise ImageError(_CONTRADICTION if encapsulated else _NATIVE_AS_COMPRESSED)
+            syntax = ExplicitVRLittleEndian
+        value = content(start + padded_bytes)[start:start + min(length, padded_bytes)]
         if length == _UNDEFINED_LENGTH or len(value) < native_bytes:
             raise ImageError(_COMPRESSED_AS_NATIVE if encapsulated else _CUT_SHORT)
-        return _Source(value, vr, syntax, shape.bits_allocated, None, shape.planar)
-    if length != _UNDEFINED_LENGTH:
-        # Some writers name a syntax and then do not compress; such data are little-endian.
-        if length != native_bytes + native_bytes % 2:
-            raise ImageError(_CONTRADICTION if encapsulated else _NATIVE_AS_COMPRESSED)
-        value = content(start + native_bytes)[start:start + native_bytes]
-        if len(value) < native_bytes:
-            raise ImageError(_CUT_SHORT)
-        return _Source(value, vr, ExplicitVRLittleEndian, shape.bits_allocated, None, shape.planar)
+        return _Source(value, vr, syntax, shape.bits_allocated, shape.planar, photometric)
     frame = read_frame(content(start), start, shape)
     if syntax == RLELossless:
         value, bits = expand_rle(frame, shape)
-        source = _Source(value, "OW", ExplicitVRLittleEndian, bits, None, planar=1)
+        whole = "YBR_FULL" if shape.photometric == "YBR_FULL_422" else shape.photometric  # no plane is a smaller one
+        source = _Source(value, "OW", ExplicitVRLittleEndian, bits, 1, whole)
     else:
+        signed: bool | None = None
         if syntax in _JPEG2000:
-            bits = check_jpeg2000(frame, shape)
+            bits, signed = check_jpeg2000(frame, shape)
         elif syntax in _JPEG_LS:
-            bits = check_jpeg_ls(frame, shape)
+            frame, bits = check_jpeg_ls(frame, shape)
         else:
             frame, bits = check_jpeg(frame, shape, _JPEG_PROCESSES[syntax])
-        source = _Source(encapsulate([frame]), "OB", syntax, 8 if bits <= 8 else 16, bits, shape.planar)
+        photometric = shape.photometric
+        if photometric in ("YBR_ICT", "YBR_RCT") and syntax in (JPEGBaseline8Bit, JPEGExtended12Bit):
+            photometric = "YBR_FULL"  # these two are JPEG 2000's own
+        word_bits = 8 if bits <= 8 else 16
+        source = _Source(encapsulate([frame]), "OB", syntax, word_bits, shape.planar, photometric, bits, signed)
     if shape.samples == 3 and bits > 8:
         raise ImageError(f"The pixel depth of this DICOM file is not read; {_SAVE_AS_PNG}.")
     return source
@@ -349,7 +360,7 @@ def _decode(source: _Source, shape: FrameShape) -> NDArray[np.uint8] | NDArray[n
     image.file_meta = FileMetaDataset()
     image.file_meta.TransferSyntaxUID = source.syntax
     image.Rows, image.Columns, image.SamplesPerPixel = shape.rows, shape.columns, shape.samples
-    image.PhotometricInterpretation, image.PixelRepresentation = shape.photometric, 0
+    image.PhotometricInterpretation, image.PixelRepresentation = source.photometric, 0
     image.BitsAllocated = image.BitsStored = source.word_bits
     image.HighBit = source.word_bits - 1
     if shape.samples > 1:

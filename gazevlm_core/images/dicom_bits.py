@@ -9,19 +9,25 @@ _MOST_COMPARED = 1 << 20  # pixels
 
 
 def stored_values(
-    words: NDArray[np.uint8] | NDArray[np.uint16], shape: FrameShape, stream_bits: int | None, overlaid: bool
+    words: NDArray[np.uint8] | NDArray[np.uint16],
+    shape: FrameShape,
+    stream_bits: int | None,
+    stream_signed: bool | None,
+    overlaid: bool,
 ) -> NDArray[np.int32]:
     """What each possible word means, [2**bits of a word].
 
     A compressed stream tells how many bits were compressed, and those are the value, whatever the data set says (so
-    does pydicom for JPEG 2000 and JPEG-LS). Native and run-length words do not tell. There the data set's BitsStored
+    does pydicom for JPEG 2000 and JPEG-LS). Where JPEG 2000 and the data set differ about the sign, either may be
+    right: the data set is, unless its reading tears the picture. Native and run-length words do not tell. There the
+    data set's BitsStored
     and HighBit count: what lies outside is left over from old overlays, or is the sign carried on. Only where the
     bits above go on with the value like a carry, has the data set named too few of them.
 
     Args:
         words: [rows, columns].
         shape: the data set's claim.
-        stream_bits: the stream's own claim, None where it has none.
+        stream_bits, stream_signed: the stream's own claims, None where it has none.
         overlaid: whether the data set says that overlays lie in bits above the stored ones.
     """
     word_bits = 8 * words.dtype.itemsize
@@ -29,7 +35,11 @@ def stored_values(
     if overlaid and shape.bits_stored < word_bits:
         return _low_bits(meanings, shape.bits_stored, shape.signed)
     if stream_bits is not None:
-        return _low_bits(meanings, stream_bits, shape.signed)
+        said = _low_bits(meanings, stream_bits, shape.signed)
+        if stream_signed is None or stream_signed == shape.signed:
+            return said
+        other = _low_bits(meanings, stream_bits, stream_signed)
+        return other if _smoother(words, other, said) else said
     bits = min(shape.bits_stored, word_bits)
     if bits == word_bits or int(words.max()) >> bits == 0:
         return _low_bits(meanings, bits, shape.signed)

@@ -5,8 +5,9 @@ other viewers: it is no reason to refuse the pixels, which are sound.
 """
 
 import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,9 @@ from pydicom.multival import MultiValue
 
 _FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
 _MOST_ENTRIES = 65_536
-_HALF, _WHOLE = 0x8000, 0x10000
+_WHOLE = 0x10000
+_A = TypeVar("_A")
+_B = TypeVar("_B")
 # pydicom converts a value when it is asked for, and raises one of these where the bytes are none of its kind.
 _UNUSABLE = (ValueError, TypeError, ArithmeticError, LookupError, AttributeError, NotImplementedError)
 
@@ -82,36 +85,43 @@ class Display:
 
 
 def read_display(dataset: Dataset, little_endian: bool) -> Display:
-    """The display elements of a data set with one frame; its functional groups go before the data set itself.
+    """The display elements of a data set with one frame.
+
+    Its functional groups go before the data set itself, as far as they say anything that can be used.
 
     Args:
         dataset: any.
         little_endian: byte order of the tables.
     """
-    rescale = _where_said(dataset, "PixelValueTransformationSequence", ("RescaleSlope", "RescaleIntercept"))
-    voi = _where_said(dataset, "FrameVOILUTSequence", ("WindowCenter", "WindowWidth", "VOILUTSequence"))
-    slope = single_number(rescale, "RescaleSlope") or 1.0  # a slope of 0 leaves no picture
-    intercept = single_number(rescale, "RescaleIntercept") or 0.0
-    if not math.isfinite(_WHOLE * slope + intercept):
-        slope, intercept = 1.0, 0.0
+    slope, intercept = _first_said(_rescale(place) for place in _places(dataset, "PixelValueTransformationSequence"))
+    voi, window = _first_said(
+        (_table(_first_item(place, "VOILUTSequence"), little_endian), _window(place))
+        for place in _places(dataset, "FrameVOILUTSequence")
+    )
     return Display(
-        slope=slope,
-        intercept=intercept,
+        slope=1.0 if slope is None else slope,
+        intercept=0.0 if intercept is None else intercept,
         modality=_table(_first_item(dataset, "ModalityLUTSequence"), little_endian),
-        voi=_table(_first_item(voi, "VOILUTSequence"), little_endian),
-        window=_window(voi),
+        voi=voi,
+        window=window,
         padding=_padding(dataset),
     )
 
 
 def numbers(dataset: Dataset | None, keyword: str | int) -> list[float]:
     """The values of an element, or none of them where one is no finite number."""
+    found = _values(dataset, keyword)
+    return found if all(map(math.isfinite, found)) else []
+
+
+def _values(dataset: Dataset | None, keyword: str | int) -> list[float]:
+    """The values of an element, an empty one as NaN; none where one is no number."""
     try:
         value: Any = None if dataset is None else dataset[keyword].value
-        found = [float(one) for one in (value if isinstance(value, MultiValue | list) else [value])]
+        several = value if isinstance(value, MultiValue | list) else [value]
+        return [math.nan if one == "" else float(one) for one in several]
     except _UNUSABLE:
         return []
-    return found if all(map(math.isfinite, found)) else []
 
 
 def single_number(dataset: Dataset | None, keyword: str | int) -> float | None:
@@ -137,20 +147,33 @@ def _first_item(dataset: Dataset | None, keyword: str) -> Dataset | None:
     return item if isinstance(item, Dataset) else None
 
 
-def _where_said(dataset: Dataset, group: str, keywords: tuple[str, ...]) -> Dataset:
-    """The frame's own functional group, or that of all frames, or the data set: the first that says something."""
+def _places(dataset: Dataset, group: str) -> Iterator[Dataset]:
+    """The frame's own functional group, that of all frames, and the data set: as many of them as there are."""
     for groups in ("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence"):
         item = _first_item(_first_item(dataset, groups), group)
-        if item is not None and any(keyword in item for keyword in keywords):
-            return item
-    return dataset
+        if item is not None:
+            yield item
+    yield dataset
+
+
+def _first_said(pairs: Iterable[tuple[_A | None, _B | None]]) -> tuple[_A | None, _B | None]:
+    """The first pair of which one half is there."""
+    return next((pair for pair in pairs if pair[0] is not None or pair[1] is not None), (None, None))
+
+
+def _rescale(dataset: Dataset) -> tuple[float | None, float | None]:
+    """Slope and intercept; a slope of 0, or a line beyond all numbers, leaves no picture."""
+    slope, intercept = single_number(dataset, "RescaleSlope") or None, single_number(dataset, "RescaleIntercept")
+    finite = math.isfinite(_WHOLE * (1.0 if slope is None else slope) + (intercept or 0.0))
+    return (slope, intercept) if finite else (None, None)
 
 
 def _window(dataset: Dataset) -> Window | None:
     function = single_text(dataset, "VOILUTFunction")
     function = function if function in _FUNCTIONS else "LINEAR"
-    for center, width in zip(numbers(dataset, "WindowCenter"), numbers(dataset, "WindowWidth"), strict=False):
-        if width >= 1.0 or (function != "LINEAR" and width > 0.0):
+    for center, width in zip(_values(dataset, "WindowCenter"), _values(dataset, "WindowWidth"), strict=False):
+        finite = math.isfinite(center) and math.isfinite(width)
+        if finite and (width >= 1.0 or (function != "LINEAR" and width > 0.0)):
             return Window(center, width, function)
     return None
 

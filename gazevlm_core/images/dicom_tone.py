@@ -15,6 +15,7 @@ from gazevlm_core.images.dicom_display import Display, Window
 
 _BEYOND = 1e300  # a value beyond every window
 _BLOCK_ROWS = 64
+_SHALLOW = 256  # values of 8 bits
 
 
 def words_to_grey(
@@ -23,7 +24,8 @@ def words_to_grey(
     """Grey levels as a workstation would first show them.
 
     A look-up table goes before a window. One that leaves the whole picture in a single grey says nothing about it, and
-    counts as absent; without any, `grey_range` decides, on the stored values. Padding is black and moves nothing.
+    counts as absent; without any, up to 8 bits are shown as they are, like those of other formats, and of more bits
+    `grey_range` decides, on the stored values. Padding is black and moves nothing.
 
     Args:
         words: [rows, columns] as they lie in the file.
@@ -81,10 +83,12 @@ def _first_that_shows(stored: NDArray[np.int32], counts: NDArray[np.int64], disp
     occurring = counts > 0
     plain = stored.astype(np.float64)
     values = plain * display.slope + display.intercept
+    falling, shallow = display.slope < 0, bool(stored.max() - stored.min() < _SHALLOW)
     if display.modality is not None:
         mapped = display.modality.look_up(plain, occurring)
         if np.ptp(mapped[occurring]) > 0:
             plain = values = mapped
+            falling = shallow = False
     if display.voi is not None:
         entries = display.voi.entries
         grey = to_8_bit(display.voi.look_up(values, occurring), float(entries.min()), float(entries.max()))
@@ -95,8 +99,9 @@ def _first_that_shows(stored: NDArray[np.int32], counts: NDArray[np.int64], disp
         if np.ptp(grey[occurring]) > 0:
             return grey
     # Not the rescaled values: a line changes nothing but the scale, and the depth tells that of the stored ones.
-    grey = to_8_bit(plain, *_range(plain, counts))
-    return 255 - grey if display.modality is None and display.slope < 0 else grey
+    shown_as_is = shallow and np.ptp(plain[occurring]) > 0  # an even picture is black in every depth
+    grey = to_8_bit(plain, *((float(stored.min()), float(stored.max())) if shown_as_is else _range(plain, counts)))
+    return 255 - grey if falling else grey
 
 
 def _range(values: NDArray[np.float64], counts: NDArray[np.int64]) -> tuple[float, float]:

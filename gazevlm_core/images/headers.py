@@ -20,7 +20,8 @@ MAX_JPEG_SCANS = 100
 
 JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _JPEG_READABLE = frozenset({0xC0, 0xC1, 0xC2, 0xC9, 0xCA})  # baseline, extended, progressive, their arithmetic forms
-JPEG_DROPPED = frozenset({*range(0xE1, 0xEE), 0xEF, 0xFE})  # metadata; APP0 (JFIF) and APP14 (Adobe) tell the colours
+# Metadata, and 0x01, which means nothing, and which PIL does not know; APP0 (JFIF) and APP14 (Adobe) tell the colours.
+JPEG_DROPPED = frozenset({0x01, *range(0xE1, 0xEE), 0xEF, 0xFE})
 _JPEG_MARKER = re.compile(rb"\xff[\x01-\xfe]")  # fill bytes and stray ones are passed over, as by libjpeg
 _JPEG_ENTROPY_END = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 # An honest picture needs a few dozen segments; one with much metadata about a thousand (each holds up to 64 KiB).
@@ -78,7 +79,7 @@ def jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
         if marker == 0xD9:
             yield marker, start, position
             return
-        if marker != 0x01 and not 0xD0 <= marker <= 0xD7:
+        if marker != 0x01 and not 0xD0 <= marker <= 0xD8:
             length = struct.unpack_from(">H", data, position)[0]
             if length < 2:
                 raise ImageError("This JPEG file is damaged; copy or export it again.")

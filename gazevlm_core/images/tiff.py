@@ -34,7 +34,8 @@ _DEEP = {
     (64, 1): "u8", (64, 2): "i8", (64, 3): "f8",
 }
 _PREDICTED = (5, 8, 32946, 34925, 50000)  # LZW, deflate, LZMA, zstd: only these take a predictor
-_BYTEWISE = (1, 32773, *_PREDICTED)  # none, PackBits
+_UNPACKED_BY_PIL = (1, 32773)  # none, PackBits; the others by libtiff
+_BYTEWISE = (*_UNPACKED_BY_PIL, *_PREDICTED)
 _NO_PREDICTOR, _DIFFERENCES, _FLOAT_PLANES = 1, 2, 3
 _MOST_DEEP_BYTES = 2 * 64_000_000  # what 64 megapixels of 16 bits take
 
@@ -163,6 +164,7 @@ def read_tiff(data: bytes, limits: ImageLimits) -> RasterHeader:
             if tag not in _PIECES_LISTED and count > _MOST_VALUES.get(tag, _MOST_BY_CHANNEL):
                 raise ImageError(_ABSURD)
     _check_pieces(numbers, counts, limits)
+    _check_planes(numbers, counts, kept, data, layout)
     if total_bytes > len(data):
         raise ImageError("This TIFF file is damaged: its directory is larger than the file; export it again.")
     deep = _deep_samples(numbers, counts)
@@ -230,6 +232,21 @@ def _check_pieces(numbers: dict[int, int], counts: dict[int, int], limits: Image
         raise ImageError("This TIFF file is damaged: parts of its picture are missing; copy or export it again.")
     if needed > _MOST_PIECES or max(counts.get(tag, 0) for tag in _PIECES_LISTED) > 4 * needed + _MOST_ENTRIES:
         raise ImageError(_ABSURD)
+
+
+def _check_planes(
+    numbers: dict[int, int], counts: dict[int, int], kept: dict[int, bytes], data: bytes, layout: _Layout
+) -> None:
+    """Refuse deep channels that are kept apart and not compressed: PIL takes their bytes for pixels, without a word."""
+    apart = numbers.get(PLANES, 1) == 2 and numbers.get(SAMPLES, 1) > 1
+    if not apart or BITS not in kept or numbers.get(COMPRESSION, 1) not in _UNPACKED_BY_PIL:
+        return
+    place = kept[BITS][layout.size(layout.head):]
+    if layout.size("H") * counts[BITS] > len(place):  # bits by channel lie elsewhere; they are alike
+        at = layout.read(layout.pointer, place, 0)[0]
+        place = data[at:at + layout.size("H")]
+    if layout.read("H", place, 0)[0] > 8:
+        raise ImageError("This TIFF keeps the channels of a deep colour picture apart; save it as PNG.")
 
 
 def _pieces(numbers: dict[int, int]) -> int:
