@@ -117,9 +117,12 @@ class GazeFolder:
         self.dropped["no fixation on the image"] += found.empty
         readings: dict[object, Reading] = {}
         for number, path in enumerate(found.readings):
+            reading = Reading(path.reader, path.scanpath, path.reading_id, path.digest)
+            if path.reader and reading in readings.values():  # nobody looks twice in the same way
+                self.dropped["repeated scanpath"] += 1
+                continue
             # an export of annotations tells the kind: a person's next submission there says how consistent they are
             key = path.reader if path.reader and path.kind else number
-            reading = Reading(path.reader, path.scanpath, path.reading_id, path.digest)
             self.dropped["further submission of a reader"] += readings.setdefault(key, reading) is not reading
         return tuple(readings.values())
 
@@ -223,7 +226,8 @@ def _findings(study: Mapping[str, Any]) -> dict[str, float]:
     Raises:
         DatasetError: another value than 1, 0, null or NaN, or one finding under two names that do not agree.
     """
-    findings = study.get("findings") or {}
+    told = study.get("findings")
+    findings = {} if told is None or told != told else told  # NaN, of a table that was joined
     where = f"folder: {STUDIES}, {study.get('image_id')}"
     if not isinstance(findings, dict):
         raise DatasetError(f"{where}: findings must be names with 1, 0 or null")
@@ -237,6 +241,8 @@ def _findings(study: Mapping[str, Any]) -> dict[str, float]:
                 f"{where}: findings must be names with 1, 0 or null, and {shown}; leave out what is unsure"
             )
         name = known_finding(label)
+        if not name:
+            raise DatasetError(f"{where}: a finding has no name")
         if found.setdefault(name, float(value)) != value:
             raise DatasetError(f"{where}: findings say of {name}, under two names, that it is there and is not")
     return found
