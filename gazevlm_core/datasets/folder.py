@@ -17,7 +17,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from gazevlm_core.datasets.identity import MOST_SHOWN, ImageNames, id_text, image_name, one_patient
+from gazevlm_core.datasets.identity import (
+    MOST_SHOWN,
+    ImageNames,
+    id_text,
+    image_name,
+    one_patient,
+    without_ending,
+)
 from gazevlm_core.datasets.label_policies import CONTRADICTION, known_finding
 from gazevlm_core.datasets.record import DatasetError, Reading, StudyRecord
 from gazevlm_core.datasets.scanpath_files import ScanpathFileError, ScanpathIndex
@@ -79,7 +86,9 @@ class GazeFolder:
         """Files of images that scanpaths and studies speak of, below images/, with the endings that they are given."""
         index = self._index()
         named = [image_name(values["image_id"]) for _, values in self._study_lines()]
-        yield from sorted({f"{IMAGES}/{name}" for name in (*(index.image_ids if index else ()), *named)})
+        names = dict.fromkeys((*(index.image_ids if index else ()), *named))
+        whole = {without_ending(name) for name in names if without_ending(name) != name}  # with an ending somewhere
+        yield from sorted(f"{IMAGES}/{name}" for name in names if name not in whole)
 
     def _index(self) -> ScanpathIndex | None:
         path = self.root / SCANPATHS
@@ -116,11 +125,13 @@ class GazeFolder:
         self.dropped["fixation off the image"] += found.off_image
         self.dropped["no fixation on the image"] += found.empty
         readings: dict[object, Reading] = {}
+        seen: set[Reading] = set()
         for number, path in enumerate(found.readings):
             reading = Reading(path.reader, path.scanpath, path.reading_id, path.digest)
-            if path.reader and reading in readings.values():  # nobody looks twice in the same way
+            if path.reader and reading in seen:  # nobody looks twice in the same way
                 self.dropped["repeated scanpath"] += 1
                 continue
+            seen.add(reading)
             # an export of annotations tells the kind: a person's next submission there says how consistent they are
             key = path.reader if path.reader and path.kind else number
             self.dropped["further submission of a reader"] += readings.setdefault(key, reading) is not reading
