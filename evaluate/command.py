@@ -165,13 +165,13 @@ def what_is_known(adapter: Path | None, model: str) -> "list[TrainedOn | None]":
         DatasetError: provenance that cannot be read.
     """
     from gazevlm_core.datasets.record import DatasetError
-    from gazevlm_core.datasets.trained_on import PROVENANCE_FILE, read_trained_on
+    from gazevlm_core.datasets.trained_on import PROVENANCE_FILE, read_all_trained_on
     from gazevlm_core.model.checkpoint import resolve_source
 
     merged = Path(resolve_source(model))
     folders = [*([adapter] if adapter else []), *([merged] if (merged / PROVENANCE_FILE).is_file() else [])]
     try:
-        return [read_trained_on(folder) for folder in folders]
+        return [told for folder in folders for told in read_all_trained_on(folder)]
     except ValueError as error:
         raise DatasetError(str(error)) from None
 

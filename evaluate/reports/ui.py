@@ -19,7 +19,7 @@ FAILED = "That did not work; the message says why. What was shown before is stil
 NONE_SHIPPED = "None comes with this version; `gazevlm experiment --out reports/NAME` makes one."
 WHAT = (
     "A report is results.json of gazevlm experiment, or what gazevlm evaluate --json or gazevlm score --json prints. "
-    "Nothing of it is kept longer than a day."
+    "What is uploaded is deleted after an hour."
 )
 
 

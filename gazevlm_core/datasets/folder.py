@@ -17,7 +17,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from gazevlm_core.datasets.identity import MOST_SHOWN, ImageNames, id_text, image_name, one_patient
+from gazevlm_core.datasets.identity import (
+    MOST_SHOWN,
+    ImageNames,
+    id_text,
+    image_name,
+    one_patient,
+    without_ending,
+)
 from gazevlm_core.datasets.label_policies import CONTRADICTION, known_finding
 from gazevlm_core.datasets.record import DatasetError, Reading, StudyRecord
 from gazevlm_core.datasets.scanpath_files import ScanpathFileError, ScanpathIndex
@@ -79,7 +86,9 @@ class GazeFolder:
         """Files of images that scanpaths and studies speak of, below images/, with the endings that they are given."""
         index = self._index()
         named = [image_name(values["image_id"]) for _, values in self._study_lines()]
-        yield from sorted({f"{IMAGES}/{name}" for name in (*(index.image_ids if index else ()), *named)})
+        names = dict.fromkeys((*(index.image_ids if index else ()), *named))
+        whole = {without_ending(name) for name in names if without_ending(name) != name}  # with an ending somewhere
+        yield from sorted(f"{IMAGES}/{name}" for name in names if name not in whole)
 
     def _index(self) -> ScanpathIndex | None:
         path = self.root / SCANPATHS
@@ -116,10 +125,15 @@ class GazeFolder:
         self.dropped["fixation off the image"] += found.off_image
         self.dropped["no fixation on the image"] += found.empty
         readings: dict[object, Reading] = {}
+        seen: set[Reading] = set()
         for number, path in enumerate(found.readings):
+            reading = Reading(path.reader, path.scanpath, path.reading_id, path.digest)
+            if path.reader and reading in seen:  # nobody looks twice in the same way
+                self.dropped["repeated scanpath"] += 1
+                continue
+            seen.add(reading)
             # an export of annotations tells the kind: a person's next submission there says how consistent they are
             key = path.reader if path.reader and path.kind else number
-            reading = Reading(path.reader, path.scanpath, path.reading_id, path.digest)
             self.dropped["further submission of a reader"] += readings.setdefault(key, reading) is not reading
         return tuple(readings.values())
 
@@ -223,7 +237,8 @@ def _findings(study: Mapping[str, Any]) -> dict[str, float]:
     Raises:
         DatasetError: another value than 1, 0, null or NaN, or one finding under two names that do not agree.
     """
-    findings = study.get("findings") or {}
+    told = study.get("findings")
+    findings = {} if told is None or told != told else told  # NaN, of a table that was joined
     where = f"folder: {STUDIES}, {study.get('image_id')}"
     if not isinstance(findings, dict):
         raise DatasetError(f"{where}: findings must be names with 1, 0 or null")
@@ -237,6 +252,8 @@ def _findings(study: Mapping[str, Any]) -> dict[str, float]:
                 f"{where}: findings must be names with 1, 0 or null, and {shown}; leave out what is unsure"
             )
         name = known_finding(label)
+        if not name:
+            raise DatasetError(f"{where}: a finding has no name")
         if found.setdefault(name, float(value)) != value:
             raise DatasetError(f"{where}: findings say of {name}, under two names, that it is there and is not")
     return found

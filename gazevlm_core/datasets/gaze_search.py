@@ -17,11 +17,13 @@ from typing import Any
 from gazevlm_core.datasets.identity import id_text, image_name
 from gazevlm_core.datasets.label_policies import finding_name
 from gazevlm_core.datasets.record import DatasetError, Reading, StudyRecord
+from gazevlm_core.datasets.splits import TOGETHER
 from gazevlm_core.datasets.text_files import TextFileError, whole_text
 from gazevlm_core.scanpath import Fixation, Scanpath
 
 SIDE_PX = 224.0
 KEYS = ("name", "subject", "task", "condition", "X", "Y", "T", "split")
+NAMES = {"name": image_name, "subject": id_text, "split": id_text}
 PRESENT, ABSENT = "present", "absent"
 
 
@@ -59,7 +61,7 @@ class GazeSearch:
             conditions = {entry["condition"] for entry in entries}
             known = {PRESENT: {finding_name(task): 1.0}, ABSENT: {finding_name(task): 0.0}}
             findings = known.get(next(iter(conditions)), {}) if len(conditions) == 1 else {}
-            splits = "+".join(sorted({str(entry["split"]) for entry in entries}))
+            splits = TOGETHER.join(sorted({entry["split"] for entry in entries} - {""}))
             # patients are not told: an image stands for one
             yield StudyRecord(self.name, image_id, image_id, image, tuple(readings), findings, published_split=splits)
 
@@ -80,13 +82,15 @@ class GazeSearch:
             missing = [key for key in KEYS if not isinstance(entry, dict) or key not in entry]
             if missing:
                 raise DatasetError(f"{self.name}: {self.table.name}, object {place} lacks {missing[0]!r}")
-            if not isinstance(entry["name"], str) or not isinstance(entry["task"], str):
-                raise DatasetError(f"{self.name}: {self.table.name}, object {place}: name and task must be words")
-            try:
-                id_text(entry["subject"])
-            except ValueError as error:
-                raise DatasetError(f"{self.name}: {self.table.name}, object {place}: subject: {error}") from None
-        return [{**entry, "name": image_name(entry["name"]), "subject": id_text(entry["subject"])} for entry in entries]
+            where = f"{self.name}: {self.table.name}, object {place}"
+            for key, read in NAMES.items():
+                try:
+                    entry[key] = read(entry[key])
+                except ValueError as error:
+                    raise DatasetError(f"{where}: {key}: {error}") from None
+            if not entry["name"] or not isinstance(entry["task"], str):
+                raise DatasetError(f"{where}: name and task must be words")
+        return entries
 
     def _image(self, image_id: str) -> Path | None:
         if Path(image_id).name != image_id:

@@ -11,7 +11,10 @@ from PIL import Image
 
 from gazevlm_core.images import IMAGE_SUFFIXES
 
-WRITTEN_FOR_NOTHING = frozenset({"nan", "NaN", "null", "None", "<NA>"})  # by software that had no value
+# By software that had no value: Python, pandas, databases, R, spreadsheets.
+WRITTEN_FOR_NOTHING = frozenset(
+    {"nan", "NaN", "NAN", "NaT", "None", "<NA>", "null", "NULL", "NA", "N/A", "n/a", "#N/A"}
+)
 _WHOLE = re.compile(r"-?\d+\.0+")
 MOST_SHOWN = 40
 
@@ -26,31 +29,36 @@ def id_text(value: object) -> str:
         value: as a JSON or CSV file holds it.
 
     Raises:
-        ValueError: a list, true, an infinite number: nothing that names anybody.
+        ValueError: a list, true, an infinite number, half of a character: nothing that names anybody.
     """
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     if isinstance(value, bool) or not isinstance(value, (str, int, float)) or value in (math.inf, -math.inf):
         raise ValueError(f"{repr(value)[:MOST_SHOWN]} is no name and no number")
     whole = isinstance(value, float) and value.is_integer()
-    text = unicodedata.normalize("NFC", str(int(value) if whole else value)).strip()
+    text = _composed(str(int(value) if whole else value))
     if text in WRITTEN_FOR_NOTHING:
         return ""
     return text.partition(".")[0] if _WHOLE.fullmatch(text) else text
 
 
+def _composed(text: str) -> str:
+    """NFC, without blanks around it; ValueError for half of a surrogate pair, which cannot be written or hashed."""
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise ValueError(f"{text[:MOST_SHOWN]!a} is no text: it holds half of a character")
+    return unicodedata.normalize("NFC", text).strip()
+
+
 def image_name(value: object) -> str:
-    """Name of an image as text: as `id_text`, with forward slashes and without "./" at the front. Text that looks like
-    a number stays as it is, since files may be called so.
+    """Name of an image as text: as `id_text`, with single forward slashes and without "." for a folder. Text that looks
+    like a number stays as it is, since files may be called so.
 
     Raises:
         ValueError: as `id_text`.
     """
-    text = unicodedata.normalize("NFC", value).strip() if isinstance(value, str) else id_text(value)
-    text = text.replace("\\", "/")
-    while text.startswith("./"):
-        text = text[2:]
-    return text
+    text = (_composed(value) if isinstance(value, str) else id_text(value)).replace("\\", "/")
+    root = "/" if text.startswith("/") else ""  # elsewhere: it does not become a name below the folder
+    return root + "/".join(part for part in text.split("/") if part not in ("", "."))
 
 
 def without_ending(name: str) -> str:
@@ -86,7 +94,7 @@ class ImageNames:
         if name in self._own:
             return self._own[name]
         stem = without_ending(name)
-        for wanted in (name, stem):
+        for wanted in (name, stem, id_text(name)):  # the last: 1.0 for the image 1, from a table that had a gap
             if wanted in self._shared:
                 raise ValueError(f"two images are called {wanted}; give their endings in image_id")
             if wanted in self._stems:

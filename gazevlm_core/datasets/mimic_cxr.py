@@ -26,7 +26,7 @@ from gazevlm_core.datasets.label_policies import (
     Uncertain,
 )
 from gazevlm_core.datasets.record import DatasetError, StudyRecord
-from gazevlm_core.datasets.tables import Once, Row, find_file, id_of, read_rows
+from gazevlm_core.datasets.tables import Once, Row, find_file, id_of, read_rows, read_words
 
 METADATA = "mimic-cxr-2.0.0-metadata.csv"
 LABELS = "mimic-cxr-2.0.0-chexpert.csv"
@@ -125,7 +125,7 @@ class MimicCxrLabels:
         """Name of the split by study."""
         found: dict[str, str] = {}
         for row in read_rows(table, (*STUDY, "split"), self.name):
-            split = sys.intern(row["split"])
+            split = sys.intern(id_text(row["split"]))
             if found.setdefault(_study(row), split) != split:
                 raise DatasetError(f"{self.name}: {SPLIT} has study {row['study_id'][:20]} in two splits")
         return found
@@ -144,9 +144,9 @@ class MimicCxrLabels:
         if image is None:
             return None
         report = folder / f"{relative}.txt"
-        words = report.read_text(encoding="utf-8", errors="replace").strip() if report.is_file() else ""
+        words = read_words(report, self.name)
         return StudyRecord(
-            self.name, dicom, subject, image, findings=dict(findings), report=words or None, published_split=split
+            self.name, dicom, subject, image, findings=dict(findings), report=words, published_split=split
         )
 
 

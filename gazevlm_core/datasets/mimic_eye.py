@@ -22,7 +22,7 @@ from gazevlm_core.datasets.egd_cxr import READER, chexpert_columns, master_rows,
 from gazevlm_core.datasets.identity import id_text
 from gazevlm_core.datasets.record import DatasetError, Reading, StudyRecord
 from gazevlm_core.datasets.reflacx import METADATA, PRESENT_FROM, certain_findings, image_size, is_true, read_fixations
-from gazevlm_core.datasets.tables import Row, by_id, find_file, path_part, read_rows
+from gazevlm_core.datasets.tables import Row, by_id, find_file, path_part, read_rows, read_words
 
 MASTER_SHEET = "spreadsheets/EyeGaze/master_sheet_with_updated_stayId.csv"
 IMAGE_TABLE = "spreadsheets/cxr_meta.csv"
@@ -85,7 +85,7 @@ class MimicEye:
             scanpath = read_fixations(fixations, image_size(row, where), self.name, self.dropped)
             findings = certain_findings(row, METADATA, self.present_from, where)
             reading = None if scanpath is None else Reading("", scanpath, reading_id)
-            record = self._record(patient, study_id, row["dicom_id"], reading, findings, row["split"])
+            record = self._record(patient, study_id, row["dicom_id"], reading, findings, id_text(row["split"]))
             if record is not None:
                 yield record
 
@@ -124,8 +124,8 @@ class MimicEye:
             self.dropped["image missing"] += 1
             return None
         report = patient / "CXR-DICOM" / f"{study}.txt"
-        words = report.read_text(encoding="utf-8", errors="replace").strip() if report.is_file() else ""
+        words = read_words(report, self.name)
         patient_id = patient.name.removeprefix("patient_")
         return StudyRecord(
-            self.name, dicom_id, patient_id, image, (reading,), findings, words or None, published_split=split
+            self.name, dicom_id, patient_id, image, (reading,), findings, words, published_split=split
         )

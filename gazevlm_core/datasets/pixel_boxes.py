@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
+from gazevlm_core.datasets.identity import id_text
 from gazevlm_core.datasets.record import Box
 
 Edges = tuple[float, float, float, float]  # left, top, right, bottom in pixels, origin upper left
@@ -15,7 +16,7 @@ OFF_IMAGE = "box off the image"
 
 def are_blank(texts: Sequence[str]) -> bool:
     """Whether a row says nothing about a box."""
-    return not any(text.strip() for text in texts)
+    return not any(map(id_text, texts))
 
 
 def four_numbers(texts: Sequence[str], dropped: Counter[str]) -> Edges | None:

@@ -23,6 +23,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from gazevlm_core.datasets.detection import GazeStream, Thresholds, detect_by_velocity, to_scanpath
+from gazevlm_core.datasets.identity import id_text
 from gazevlm_core.datasets.label_policies import finding_name
 from gazevlm_core.datasets.record import DatasetError, Reading, StudyRecord
 from gazevlm_core.datasets.tables import Row, find_file, id_of, number, path_part, read_rows
@@ -117,7 +118,7 @@ class Reflacx:
             readings=(Reading("", scanpath, row["id"]),),
             findings=certain_findings(row, METADATA, self.present_from, where),
             report=self._report(row["id"]),
-            published_split=row["split"],
+            published_split=id_text(row["split"]),
         )
 
     def _scanpath(self, reading: str, size: tuple[float, float]) -> Scanpath | None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from gazevlm_core.datasets.identity import id_text
 from gazevlm_core.datasets.image_files import IMAGE_MISSING, OUTSIDE, index_files, leaves_root, need_folder
 from gazevlm_core.datasets.pixel_boxes import Edges, clip_box
 from gazevlm_core.datasets.record import StudyRecord
@@ -102,7 +103,7 @@ class SiimPneumothorax:
         images: dict[str, _Masks] = {}
         for row in read_rows(table, ("ImageId", MASK), self.name):
             masks = images.setdefault(row["ImageId"], _Masks())
-            if row[MASK] == NO_MASK:
+            if id_text(row[MASK]) == NO_MASK:
                 masks.says_none = True
                 continue
             try:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gazevlm_core.datasets.identity import WRITTEN_FOR_NOTHING, id_text
 from gazevlm_core.datasets.record import DatasetError
-from gazevlm_core.datasets.text_files import TextFileError, text_lines
+from gazevlm_core.datasets.text_files import TextFileError, text_lines, whole_text
 
 Row = Mapping[str, str]
 
@@ -99,6 +99,18 @@ def by_id(rows: Iterable[Row], column: str, told: Sequence[str], where: str) -> 
         if differs:
             raise DatasetError(f"{where} has two rows of {row[column][:64]} that differ in {differs[0]}; keep one")
     return found
+
+
+def read_words(path: Path, dataset: str) -> str | None:
+    """The text of a report; None where there is no such file, or no word in it.
+
+    Raises:
+        DatasetError: no UTF-8.
+    """
+    try:
+        return (whole_text(path).strip() or None) if path.is_file() else None
+    except TextFileError as error:
+        raise DatasetError(f"{dataset}: {error}") from None
 
 
 class Once:

@@ -15,6 +15,7 @@ from gazevlm_core.datasets.splits import SplitRule
 
 PROVENANCE_FILE = "provenance.json"
 TRAINED_ON = "trained_on"
+BEFORE = "trained_on_before"  # of a base that is a merged model: a list of the same, null where one is not told
 
 
 @dataclass(frozen=True)
@@ -81,12 +82,20 @@ def read_trained_on(folder: Path) -> TrainedOn | None:
     Raises:
         ValueError: a provenance that cannot be read; one sentence.
     """
+    return read_all_trained_on(folder)[0]
+
+
+def read_all_trained_on(folder: Path) -> list[TrainedOn | None]:
+    """As `read_trained_on`, and behind it what the base was trained on where that was a merged model; never empty."""
     path = folder / PROVENANCE_FILE
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-        told = values.get(TRAINED_ON) if isinstance(values, dict) else None
-        return None if told is None else TrainedOn.from_values(told)
+        values = values if isinstance(values, dict) else {}
+        before = values.get(BEFORE, [])
+        if not isinstance(before, list):
+            raise ValueError(f"{BEFORE} must be a list")
+        return [None if told is None else TrainedOn.from_values(told) for told in (values.get(TRAINED_ON), *before)]
     except FileNotFoundError:
-        return None
+        return [None]
     except (OSError, ValueError) as error:
         raise ValueError(f"{path} is not usable: {error}") from None

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
+from gazevlm_core.datasets.identity import id_text
 from gazevlm_core.datasets.image_files import HEADER_UNREADABLE, dicom_size_px, find_image, need_folder
 from gazevlm_core.datasets.label_policies import CONTRADICTION, finding_name
 from gazevlm_core.datasets.pixel_boxes import Edges, are_blank, clip_box, four_numbers
@@ -119,7 +120,7 @@ class VinBig:
 
     def _class_id(self, row: Row) -> int:
         """Number of the class; a name that does not fit shows that the table is another one."""
-        text = row["class_id"].strip()
+        text = id_text(row["class_id"])
         class_id = int(text) if text.isdecimal() and len(text) < 3 else len(CLASSES)
         if class_id >= len(CLASSES) or row["class_name"].strip().lower() != CLASSES[class_id].lower():
             where = f"{self.name}: {TABLE}, {row['image_id'][:64]}"

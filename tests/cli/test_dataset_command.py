@@ -151,7 +151,7 @@ TABLES: dict[str, tuple[dict[str, list[str]], list[str]]] = {
         ["patient_100/CXR-JPG/s500/a.jpg", "patient_100/CXR-JPG/s500/b.jpg"],
     ),
     "folder": (
-        {"scanpaths.jsonl": ['{"image_id": "b", "x": [0.5], "y": [0.5]}'],
+        {"scanpaths.jsonl": ['{"image_id": "b", "x": [0.5], "y": [0.5]}', '{"image_id": "sub/a", "x": 0.5, "y": 0.5}'],
          "studies.jsonl": ['{"image_id": "sub\\\\a.png"}']},
         ["images/b", "images/sub/a.png"],
     ),

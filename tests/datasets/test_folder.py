@@ -180,6 +180,8 @@ def test_a_split_is_text(pair: Path, split: object, text: str) -> None:
         (unicodedata.normalize("NFD", "Müller.png"), unicodedata.normalize("NFC", "Müller"), "Müller.png"),
         (unicodedata.normalize("NFC", "Müller.png"), unicodedata.normalize("NFD", "Müller"), "Müller.png"),
         ("12.png", 12, 12.0),
+        ("12.png", "12.0", 12),
+        ("sub/c.png", "sub//c", ".\\sub\\c.png"),
     ],
 )
 def test_an_image_is_one_whatever_a_file_calls_it(tmp_path: Path, file: str, path_id: object, study_id: object) -> None:
@@ -204,6 +206,24 @@ def test_fixations_of_one_path_under_two_names_are_one_path(pair: Path) -> None:
 def test_two_studies_of_one_image_are_named(pair: Path, second: str) -> None:
     lines(pair / "studies.jsonl", [{"image_id": "a"}, {"image_id": "b"}, {"image_id": second, "findings": {"x": 1}}])
     with pytest.raises(DatasetError, match=r"studies.jsonl, lines 1 and 3 are both about a; keep one"):
+        list(GazeFolder(pair).records())
+
+
+def test_a_repeated_scanpath_is_told_and_counts_once(pair: Path) -> None:
+    path = {"image_id": "a", "reader": "r", "x": [0.1, 0.2], "y": [0.3, 0.4], "duration_ms": [200, 300]}
+    others = [{**path, "image_id": "a.png"}, {**path, "reader": "s"}, {**path, "x": [0.2, 0.2]}]
+    lines(pair / "scanpaths.jsonl", [path, *others])
+    source = GazeFolder(pair)
+    assert [reading.reader for reading in next(source.records()).readings] == ["r", "s", "r"]
+    next(iter(source.records()))
+    assert source.dropped["repeated scanpath"] == 1
+
+
+def test_a_study_without_findings_says_nothing_of_them(pair: Path) -> None:
+    lines(pair / "studies.jsonl", [{"image_id": "a", "findings": math.nan}, {"image_id": "b", "findings": None}])
+    assert [record.findings for record in GazeFolder(pair).records()] == [{}, {}]
+    lines(pair / "studies.jsonl", [{"image_id": "a", "findings": {" ": 1}}])
+    with pytest.raises(DatasetError, match="a: a finding has no name"):
         list(GazeFolder(pair).records())
 
 

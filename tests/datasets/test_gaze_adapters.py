@@ -324,8 +324,13 @@ def test_mimic_eye_errors(mimic_eye: MimicEye, tmp_path: Path) -> None:
     no_records(mimic_eye, "there is no REFLACX/main_data/P101/fixations.csv")
 
 
+def test_mimic_eye_text_of_another_encoding(mimic_eye: MimicEye) -> None:
+    (mimic_eye.root / "patient_100" / "CXR-DICOM" / "s500.txt").write_bytes("Ödem".encode("latin-1"))
+    no_records(mimic_eye, r"MIMIC-EYE: s500.txt, line 1 is no text in UTF-8 .*save it as UTF-8")
+
+
 # ---- GazeSearch -----------------------------------------------------------------------------------------------------
-def search(name: str, **values: object) -> dict[str, object]:
+def search(name: object, **values: object) -> dict[str, object]:
     usual = {
         "name": name, "subject": 1, "task": "Edema", "condition": "present", "bbox": [], "X": [112.0, 56.0],
         "Y": [56.0, 224.0], "T": [0.2, 0.3], "length": 2, "fixOnTarget": True, "correct": 1, "split": "train",
@@ -358,9 +363,20 @@ def test_gaze_search(tmp_path: Path) -> None:
     assert source.dropped["no fixation on the image"] == 1
 
 
+def test_gaze_search_of_numbers_and_gaps(tmp_path: Path) -> None:
+    picture(tmp_path / "images" / "12.jpg")
+    source = gaze_search(
+        tmp_path, search(12, split=None), search("12", subject=2.0, split=float("nan")), search("b", split=1.0)
+    )
+    gaps, number = source.records()
+    assert [reading.reader for reading in gaps.readings] == ["1", "2"]
+    assert (gaps.image_id, gaps.published_split, number.published_split) == ("12", "", "1")
+
+
 @pytest.mark.parametrize(
     ("entries", "words"),
     [
+        ([search("a.jpg", split=True)], "split: True is no name"), ([search("")], "name and task must be words"),
         ({}, "must be a list"), ([{"name": "a"}], "object 0 lacks 'subject'"), ([3], "object 0 lacks 'name'"),
         ([search("a.jpg", X=[1])], "X, Y and T must be lists of one length"),
         ([search("a.jpg", X=["a", "b"])], "must hold numbers"),

@@ -12,7 +12,9 @@ from gazevlm_core.datasets.text_files import TextFileError, text_lines, whole_te
 COMPOSED, APART = (unicodedata.normalize(form, "Müller") for form in ("NFC", "NFD"))
 
 
-@pytest.mark.parametrize("nothing", [None, math.nan, "", "  ", "nan", "NaN", "null", "None", "<NA>"])
+@pytest.mark.parametrize(
+    "nothing", [None, math.nan, "", "  ", "nan", "NaN", "null", "None", "<NA>", "NA", "NULL", "N/A", "NaT"]
+)
 def test_only_what_is_blank_is_absent(nothing: object) -> None:
     assert id_text(nothing) == ""
 
@@ -30,15 +32,17 @@ def test_one_id_is_written_in_many_ways(value: object, text: str) -> None:
     assert id_text(text) == text
 
 
-@pytest.mark.parametrize("value", [True, [], {}, math.inf, -math.inf])
+@pytest.mark.parametrize("value", [True, [], {}, math.inf, -math.inf, "p\ud800"])
 def test_what_names_nobody_is_refused(value: object) -> None:
-    with pytest.raises(ValueError, match="is no name and no number"):
-        id_text(value)
+    for read in (id_text, image_name):
+        with pytest.raises(ValueError, match=r"is no (name and no number|text: it holds half of a character)"):
+            read(value)
 
 
 @pytest.mark.parametrize(
     ("value", "name"),
-    [("sub\\a.png", "sub/a.png"), ("./a", "a"), (7, "7"), (7.0, "7"), ("7.0", "7.0"), (APART, COMPOSED), (" a ", "a")],
+    [("sub\\a.png", "sub/a.png"), ("./a", "a"), (7, "7"), (7.0, "7"), ("7.0", "7.0"), (APART, COMPOSED), (" a ", "a"),
+     (".//a", "a"), ("sub//a", "sub/a"), ("sub/./a", "sub/a"), ("/a", "/a"), (".", "")],
 )
 def test_names_of_images(value: object, name: str) -> None:
     assert image_name(value) == name

@@ -133,3 +133,13 @@ def test_mimic_streams(tmp_path: Path) -> None:
     (tmp_path / "files/p12/p12000764/s58000000/bb-1.jpg").unlink()
     assert list(records) == []
     assert source.dropped["image missing"] == 2
+
+
+def test_mimic_text_and_splits_of_another_making(tmp_path: Path) -> None:
+    write_mimic(tmp_path)
+    write_table(tmp_path / SPLIT, "dicom_id,study_id,subject_id,split", "aa-1,50414267.0,10000032.0,nan")
+    first, _ = MimicCxrLabels(tmp_path).records()
+    assert (first.image_id, first.published_split) == ("aa-1", "")
+    (tmp_path / "files/p10/p10000032/s50414267.txt").write_bytes("Ödem".encode("latin-1"))
+    with pytest.raises(DatasetError, match=r"MIMIC-CXR: s50414267.txt, line 1 is no text in UTF-8 .*save it as UTF-8"):
+        list(MimicCxrLabels(tmp_path).records())

@@ -85,3 +85,11 @@ def test_rsna_streams(tmp_path: Path) -> None:
     (tmp_path / "stage_2_train_images/b.dcm").unlink()
     assert [record.image_id for record in records] == ["c"]
     assert source.dropped == {"image missing": 1}
+
+
+@pytest.mark.parametrize("nothing", ["nan", "NA", ""])
+def test_rsna_of_a_table_that_was_written_anew(tmp_path: Path, nothing: str) -> None:
+    write_rsna(tmp_path, "a,1.0,1.0,9.0,9.0,1.0", f"b,{nothing},{nothing},{nothing},{nothing},0.0")
+    source = RsnaPneumonia(tmp_path)
+    assert [record.findings["pneumonia"] for record in source.records()] == [1.0, 0.0]
+    assert not source.dropped

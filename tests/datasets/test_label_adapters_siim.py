@@ -141,3 +141,8 @@ def test_siim_with_and_without_the_blank(tmp_path: Path, header: str) -> None:
     write_siim(tmp_path)
     write_table(tmp_path / "train-rle.csv", header, "a,-1", "b, 0 16")
     assert [record.findings["pneumothorax"] for record in SiimPneumothorax(tmp_path).records()] == [0.0, 1.0]
+
+
+def test_siim_of_a_table_that_was_written_anew(tmp_path: Path) -> None:
+    write_siim(tmp_path, "a, -1.0", "b,-1")
+    assert [record.findings for record in SiimPneumothorax(tmp_path).records()] == [{"pneumothorax": 0.0}] * 2

@@ -129,3 +129,10 @@ def test_vinbig_streams_and_reads_headers_where_there_are_boxes(tmp_path: Path) 
     assert not source.dropped
     assert [record.image_id for record in records] == ["c"]
     assert source.dropped == {"DICOM header not readable": 1}
+
+
+def test_vinbig_of_a_table_that_was_written_anew(tmp_path: Path) -> None:
+    write_vinbig(tmp_path, "a,Aortic enlargement,0.0,R1,20,10,60,20", "b,No finding,14.0,R1,nan,nan,nan,nan")
+    source = VinBig(tmp_path)
+    assert [present(record.findings) for record in source.records()] == [{"aortic enlargement"}, set()]
+    assert not source.dropped

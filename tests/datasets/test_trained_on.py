@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from gazevlm_core.datasets.splits import SplitRule
-from gazevlm_core.datasets.trained_on import TrainedOn, patient_key, read_trained_on
+from gazevlm_core.datasets.trained_on import TrainedOn, patient_key, read_all_trained_on, read_trained_on
 
 TOLD = TrainedOn.of("salt", ["p1", "0"], ["d1"], SplitRule(3, 0.3))
 
@@ -28,8 +28,16 @@ def test_provenance_of_earlier_versions_does_not_tell(tmp_path: Path) -> None:
     assert read_trained_on(tmp_path) is None
 
 
+def test_what_its_base_was_trained_on_is_told_too(tmp_path: Path) -> None:
+    before = TrainedOn.of("other", ["p2"], ["d2"], SplitRule())
+    values = {"trained_on": TOLD.to_values(), "trained_on_before": [before.to_values(), None]}
+    (tmp_path / "provenance.json").write_text(json.dumps(values))
+    assert read_all_trained_on(tmp_path) == [TOLD, before, None]
+    assert read_trained_on(tmp_path) == TOLD
+
+
 @pytest.mark.parametrize(
-    "text", ["{", '{"trained_on": {}}', '{"trained_on": 3}',
+    "text", ["{", '{"trained_on_before": 3}', '{"trained_on": {}}', '{"trained_on": 3}',
              json.dumps({"trained_on": {**TOLD.to_values(), "patients": 3}}),
              json.dumps({"trained_on": {**TOLD.to_values(), "held_out_share": 2}}),
              json.dumps({"trained_on": {**TOLD.to_values(), "pictures": [3]}})]

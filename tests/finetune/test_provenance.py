@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from diagnose.scores import FindingScore, read_scores
+from evaluate.command import what_is_known
 from finetune.base import Base, folder_digest
 from finetune.cases import Split, fingerprint, read_cases, split_cases
 from finetune.config import ConfigError, FinetuneConfig
@@ -17,7 +18,7 @@ from finetune.provenance import Trained, provenance_values, write_provenance
 from finetune.records import Measure, RecordError, Verdict, measures_of, read_provenance, write_json
 from finetune.run import finished_before
 from gazevlm_core.datasets.splits import SplitRule
-from gazevlm_core.datasets.trained_on import read_trained_on
+from gazevlm_core.datasets.trained_on import TrainedOn, read_all_trained_on, read_trained_on
 from tests.finetune.case_maker import HERE, Study, configure, submission_digest, write_folder
 
 MEASURES = [
@@ -119,6 +120,21 @@ def test_whom_it_was_trained_on_is_known_again_and_not_named(made: Made) -> None
     assert not any(case.digest in told.pictures for case in made.split.held_out)
     assert told.rule == SplitRule(3, made.config.held_out_share)
     assert '"p1"' not in json.dumps(made.values["trained_on"])
+
+
+def test_what_a_merged_base_was_trained_on_stays_known(made: Made, tmp_path: Path) -> None:
+    merged = tmp_path / "merged"
+    merged.mkdir()
+    first = TrainedOn.of("salt", ["p"], ["d"], SplitRule())
+    write_json(merged / "provenance.json", {"trained_on": first.to_values()})
+    base = Base(made.base.engine, str(merged), "", "f" * 64)
+    values = provenance_values("a", made.config, base, made.split, TRAINED, [], VERDICT)
+    write_json(merged / "provenance.json", values)  # as when the second adapter is merged again
+    assert read_all_trained_on(merged) == [read_trained_on(made.out), first]
+    assert what_is_known(None, str(merged)) == [read_trained_on(made.out), first]
+    again = provenance_values("b", made.config, base, made.split, TRAINED, [], VERDICT)
+    assert len(again["trained_on_before"]) == 2
+    assert made.values["trained_on_before"] == []
 
 
 def test_what_the_gaze_tokens_cut_is_told_in_provenance_and_card(made: Made, tmp_path: Path) -> None:

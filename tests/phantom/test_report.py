@@ -162,7 +162,27 @@ def test_claims_are_what_a_text_affirms_and_denies(text: str, claims: dict[str, 
     assert parse_claims(text) == claims
 
 
+@pytest.mark.parametrize(("text", "claims"), [
+    ("Cannot exclude pneumothorax.", {}), ("Pneumothorax is not excluded.", {}), ("Rule out edema.", {}),
+    ("Effusion cannot be completely ruled out", {}), ("Edema is ruled out.", {"edema": False}),
+    ("The edema has not resolved.", {"edema": True}), ("Edema has resolved.", {"edema": False}),
+    ("No interval change in the effusion.", {"pleural effusion": True}), ("Edema: none.", {"edema": False}),
+    ("Neither effusion nor edema.", {"edema": False, "pleural effusion": False}),
+    ("Effusion is no longer seen.", {"pleural effusion": False}), ("Edema is unlikely.", {"edema": False}),
+    ("There isn\N{RIGHT SINGLE QUOTATION MARK}t any edema.", {"edema": False}),
+    ("Absence of edema.", {"edema": False}), ("Lungs are clear of edema.", {"edema": False}),
+    ("There is no effusion and there is edema.", {"edema": True, "pleural effusion": False}),
+    ("No evidence that there is edema.", {"edema": False}), ("Not only edema but effusion.",
+                                                             {"edema": True, "pleural effusion": True}),
+])  # fmt: skip
+def test_a_denial_is_one_and_what_is_left_open_is_no_claim(text: str, claims: dict[str, bool]) -> None:
+    assert parse_claims(text) == claims
+
+
 def test_a_yes_or_no_is_about_what_was_asked() -> None:
+    assert parse_claims("No pneumothorax is seen.", "Is there edema?") == {"pneumothorax": False}
+    assert parse_claims("No, there is none.", "Is there edema?") == {"edema": False}
+    assert parse_claims("No bird there.", "Is there a bird?") == {"bird": False}
     assert parse_claims("No.", "Is there pneumothorax?") == {"pneumothorax": False}
     assert parse_claims("Yes, small left.", "are there any support devices") == {"support devices": True}
     assert parse_claims("No.", "Is there a bird?") == {"bird": False}
