@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.tiny_model import make_tiny_checkpoint
 
-SPOKEN = " the findings on this chest radiograph left pleural effusion there right"
+SPOKEN = " the findings on this chest radiograph left pleural effusion there"
 
 
 def make_talking_checkpoint(folder: Path, **gaze: Any) -> Path:

@@ -183,7 +183,7 @@ def no_json(folder: Path) -> None:
     (empty, "no image there has a scanpath, a finding or a report; choose other data"),
     (contradictory, "is the same, and is said to have"),
     (one_patient, "a second one is needed to score on"),
-    (broken, "no image can be read; the first: image 0"),
+    (broken, "no image can be read; the first: folder, image 0"),
     (no_json, "scanpaths.jsonl"),
 ], ids=["missing", "empty", "contradictory", "one patient", "broken images", "broken line"])  # fmt: skip
 def test_data_that_cannot_be_learned_from(
