@@ -59,7 +59,11 @@ def ask(client: "Client", user: int, folder: Path, together: threading.Barrier) 
 def test_nobody_gets_anothers_result_and_the_queue_drains(address: str, tmp_path: Path) -> None:
     from gradio_client import Client
 
-    clients = [Client(address, verbose=False, download_files=str(tmp_path / f"{user}")) for user in range(USERS)]
+    patient = {"timeout": 120}  # by itself a client gives up after five seconds, however busy the machine is
+    clients = [
+        Client(address, verbose=False, download_files=str(tmp_path / f"{user}"), httpx_kwargs=patient)
+        for user in range(USERS)
+    ]
     grown: list[float] = []
     for _ in range(WAVES):
         together = threading.Barrier(USERS)
