@@ -1,6 +1,6 @@
 """The Teach tab alone, on a store in a folder: `python -m tests.annotate.annotate_page PORT FOLDER`.
 
-Next to the tab there is GET /static/test-records: everything that the store holds, as JSON lines, for tests to compare with.
+Next to the tab there is GET /static/test-records: all that the store holds, as JSON lines, for tests to compare with.
 """
 
 import json
