@@ -9,8 +9,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check
-# Two processes, each file in one of them: its fixtures (a browser, a served page, a checkpoint) are made once.
-PYTEST_ARGS ?= --numprocesses 2 --dist loadfile
+# PYTEST_ARGS="-n 2 --dist loadfile" is quicker on a machine with nothing else to do.
+PYTEST_ARGS ?=
 
 checksum = $(shell cat $(1) | cksum | cut -d ' ' -f 1)
 PACKAGES := $(sort $(wildcard */__init__.py))

@@ -159,7 +159,7 @@ def test_a_training_is_cancelled_resumed_and_paused(browser: "Browser", address:
 def test_nothing_is_asked_for_while_another_tab_is_open(browser: "Browser", address: str) -> None:
     page = open_tab(browser, address)
     enter(page)
-    start(page, "unwatched", 600)
+    start(page, "unwatched", 3000)
     page.wait_for_selector("#adapt-losses .main-svg")
     page.click("#diagnose-button[role=tab]")
     page.wait_for_timeout(5000)  # the tick that finds out
@@ -182,7 +182,7 @@ def test_nothing_is_asked_for_while_another_tab_is_open(browser: "Browser", addr
 def test_a_half_typed_token_does_not_lock_its_owner_out(browser: "Browser", address: str) -> None:
     page = open_tab(browser, address)
     enter(page)
-    start(page, "typed", 600)
+    start(page, "typed", 3000)
     page.wait_for_selector("#adapt-losses .main-svg")
     page.fill("#adapt-token input", ADMIN_TOKEN[:-1])  # and not used
     for _ in range(3):

@@ -138,7 +138,7 @@ def check_veil(page: "Page", at: tuple[float, float]) -> None:
     distance = disc_distance(veiled.shape, at)
     inside, outside = distance < radius_px - 2, distance > radius_px + 2
     assert inside.sum() > 500
-    assert np.abs(veiled - sharp)[inside].max() <= 1
+    assert np.abs(veiled - sharp)[inside].max() <= 2  # of 255: the stage may lie between pixels of the screen
     assert np.abs(veiled - soft)[outside].max() <= 3
     assert np.abs(sharp - soft)[outside].mean() > 8, "the two are not alike"
 
