@@ -119,7 +119,7 @@ def test_the_main_process_alone_looks_whether_a_run_is_there(tmp_path: Path, mon
 
     monkeypatch.setattr(command, "run_process", run_process)
     (tmp_path / "adapter.run").mkdir()
-    (tmp_path / "adapter.run" / LOG_FILE).write_text("", encoding="utf-8")
+    (tmp_path / "adapter.run" / LOG_FILE).write_text('{"event": "step", "step": 1}\n', encoding="utf-8")
     words = ["finetune", "--annotations", "data", "--out", str(tmp_path / "adapter"), "--device", "cpu"]
     for rank, status in (("0", 2), ("1", 0)):
         monkeypatch.setenv("RANK", rank)
