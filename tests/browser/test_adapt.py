@@ -69,13 +69,13 @@ def start(page: "Page", name: str, steps: int) -> None:
 
 
 def drawn_steps(page: "Page", chart: str = "#adapt-losses") -> int:
-    """Points of the first line of a chart; 0 where there is none."""
-    return page.evaluate(f"document.querySelector('{chart} .js-plotly-plot')?.data?.[0]?.x.length ?? 0")
+    """The last step of the first line of a chart, whose points are thinned; 0 where there is none."""
+    return page.evaluate(f"document.querySelector('{chart} .js-plotly-plot')?.data?.[0]?.x.at(-1) ?? 0")
 
 
 def wait_for_more(page: "Page", steps: int) -> int:
-    """Until the losses have more points than that; how many they have then."""
-    page.wait_for_function(f"document.querySelector('#adapt-losses .js-plotly-plot')?.data?.[0]?.x.length > {steps}")
+    """Until the losses go beyond that step; how far they go then."""
+    page.wait_for_function(f"document.querySelector('#adapt-losses .js-plotly-plot')?.data?.[0]?.x.at(-1) > {steps}")
     return drawn_steps(page)
 
 
@@ -103,7 +103,7 @@ def test_a_training_is_started_watched_and_taken_to_diagnose(browser: "Browser",
     page.wait_for_selector("#adapt-curve .main-svg")
     seen = drawn_steps(page)
     page.wait_for_function(
-        f"document.querySelector('#adapt-losses .js-plotly-plot')?.data?.[0]?.x.length > {max(seen, 5)}"
+        f"document.querySelector('#adapt-losses .js-plotly-plot')?.data?.[0]?.x.at(-1) > {max(seen, 5)}"
     )
     assert page.is_enabled("#adapt-pause")
     assert page.is_disabled("#adapt-resume")
