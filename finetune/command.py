@@ -154,8 +154,8 @@ def finetune(
     os.environ.update(variables)
     ending = run_process(chosen.model_copy(update={"device": device}), out, place)
     if is_main():
-        if new and ending.outcome != "done" and not (place / BEGUN).exists():  # the data were never read
-            shutil.rmtree(place, ignore_errors=True)
+        if new and ending.outcome != "done":
+            _forget_unread(place)
         typer.echo(ending.cause, err=ending.outcome == "failed")
     raise typer.Exit(STATUS[ending.outcome])
 
@@ -178,6 +178,18 @@ def _check_folders(out: Path, run: Path, *, resume: bool) -> None:
                 (run / name).unlink(missing_ok=True)
     except Timeout:
         pass  # another process is at it right now, which `run_process` says
+
+
+def _forget_unread(run: Path) -> None:
+    """Delete the folder of a try that never read its data, unless another process has begun there meanwhile."""
+    if not run.is_dir():
+        return
+    try:
+        with FileLock(run / LOCK_FILE, blocking=False):
+            if not (run / BEGUN).exists():
+                shutil.rmtree(run, ignore_errors=True)
+    except Timeout:
+        pass
 
 
 def is_main() -> bool:

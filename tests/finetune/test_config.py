@@ -11,7 +11,7 @@ import yaml
 from filelock import FileLock
 from typer.testing import CliRunner
 
-from finetune.command import GROUPS, LOCK_FILE, RUN_OPTIONS, finetune
+from finetune.command import GROUPS, LOCK_FILE, RUN_OPTIONS, _check_folders, _forget_unread, finetune
 from finetune.config import ConfigError, FinetuneConfig, Optimizer, ReportTo, read_yaml
 from gazevlm_core.options import Attention, Precision
 from gazevlm_core.training.gaze_order import GazeOrder
@@ -298,8 +298,6 @@ def test_a_mistyped_folder_leaves_nothing_behind_and_the_next_try_begins(
 def test_a_run_that_ended_before_its_first_step_does_not_stand_in_the_way(
     runner: tuple[CliRunner, typer.Typer], tmp_path: Path
 ) -> None:
-    from finetune.command import _check_folders
-
     run = tmp_path / "mine.run"
     (run / "features").mkdir(parents=True)
     for name, text in (("log.jsonl", '{"event": "phase", "text": "Loading the base"}\n'), ("begun.json", "{}")):
@@ -314,3 +312,19 @@ def test_a_run_that_ended_before_its_first_step_does_not_stand_in_the_way(
     (run / "log.jsonl").write_text('{"event": "step", "step": 1}\n')
     with pytest.raises(ConfigError, match="holds a run already"):
         _check_folders(tmp_path / "mine", run, resume=False)
+
+
+def test_the_folder_of_another_process_is_never_deleted(tmp_path: Path) -> None:
+    run = tmp_path / "mine.run"
+    run.mkdir()
+    with FileLock(run / LOCK_FILE):
+        _forget_unread(run)
+        assert run.is_dir(), "another process trains there"
+    (run / "begun.json").write_text("{}")
+    _forget_unread(run)
+    assert run.is_dir(), "its data were read"
+    (run / "begun.json").unlink()
+    _forget_unread(run)
+    assert not run.exists()
+    _forget_unread(run)
+
