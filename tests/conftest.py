@@ -94,12 +94,12 @@ def chromium_path() -> str:
     return found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(chromium_path: str) -> Iterator["Browser"]:
-    """One headless Chromium for the whole run; open pages with `browser.new_page()` and close them.
+    """A headless Chromium for the tests of one file; open pages with `browser.new_page()` and close them.
 
-    Playwright's synchronous interface holds an event loop in this thread from here on: a test that needs
-    `asyncio.run` must run it in a thread of its own.
+    Not one for the whole run: while Playwright's synchronous interface is open it holds an event loop in this
+    thread, and `asyncio.run` would fail in every file behind it.
     """
     from playwright.sync_api import sync_playwright
 
