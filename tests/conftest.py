@@ -37,6 +37,11 @@ CHROMIUM_FLAGS = (
 )
 
 
+def kills(usual: int, every: int) -> int:
+    """How often a test kills: a few times at each run of the suite, and often with GAZEVLM_EVERY_KILL=1."""
+    return every if os.environ.get("GAZEVLM_EVERY_KILL") == "1" else usual
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip tests marked `gpu` on a machine without CUDA."""
     if item.get_closest_marker("gpu"):

@@ -1,16 +1,19 @@
 """The fake trainer with all that the tab shows: parts of the loss, scorings, a verdict, before and after.
 
-An adapter whose name ends in "worse" was not shown to be better than its base.
+An adapter whose name ends in "worse" was not shown to be better than its base. The one called "mine" waits in its
+middle until somebody makes GO_ON, so that a test sees it run however slow the machine is.
 """
 
 import json
 import sys
+import time
 from pathlib import Path
 
 from tests.finetune import fake_trainer
 from tests.finetune.adapt_maker import MEASURES, as_values, write_pairs
 
 OUT = Path(sys.argv[sys.argv.index("--out") + 1])
+GO_ON, MIDDLE = OUT.parent / ".go-on", 50
 BETTER = not OUT.name.endswith("worse")
 SAID = "It is better than its base" if BETTER else "No difference from its base was seen"
 WHY = f"{SAID} (24 held-out patients): sequence score 0.310 to {0.41 if BETTER else 0.3:.3f}."
@@ -25,6 +28,8 @@ def tell(run: fake_trainer.Run, event: str, **values: object) -> None:
         sys.stdout.write(f"from step {run.step} on\n")
     elif event == "step":
         values |= {"gaze_loss": 0.7 / run.step, "text_loss": 0.3 / run.step}
+        while OUT.name == "mine" and run.step == MIDDLE + 1 and not GO_ON.exists():
+            time.sleep(0.05)
     elif event == "end" and values["outcome"] == "done":
         plain_tell(run, "verdict", **VERDICT)
     plain_tell(run, event, **values)

@@ -14,7 +14,7 @@ from finetune.jobs.service import JobService
 from tests.finetune.fake_trainer import weights_after
 
 FAKE_COMMAND = (sys.executable, "-I", "-S", str(Path(__file__).with_name("fake_trainer.py")))
-POLL_S, PATIENCE_S = 0.02, 20.0
+POLL_S, PATIENCE_S = 0.02, 60.0
 
 
 def open_service(place: Path, *, grace_s: float = 10.0) -> JobService:

@@ -16,6 +16,7 @@ import pytest
 from finetune.config import FinetuneConfig
 from finetune.jobs.job import JobError, read_record, write_record
 from finetune.jobs.service import JobService
+from tests.conftest import kills
 from tests.finetune.jobs_app import STEPS
 from tests.finetune.jobs_maker import (
     check_adapters,
@@ -33,7 +34,7 @@ from tests.finetune.jobs_maker import (
     write_data,
 )
 
-KILLS, LONGER, LONG = 25, 120, 100_000
+KILLS, LONGER, LONG = kills(8, 25), 120, 100_000
 
 
 @pytest.fixture
@@ -45,15 +46,18 @@ def place(tmp_path: Path) -> Iterator[Path]:
 
 # ---- kill -9
 def test_a_killed_trainer_always_resumes_to_the_same_adapter(place: Path) -> None:
-    service, rng, kills, ways_on = open_service(place), random.Random(0), 0, set()
+    service, rng, killed, ways_on = open_service(place), random.Random(0), 0, set()
     service.start()
-    while kills < KILLS:
-        job_id = service.submit(f"after{kills}", configure(LONGER), "reader-1").job_id
+    while killed < KILLS:
+        job_id = service.submit(f"after{killed}", configure(LONGER), "reader-1").job_id
         while True:
             shown = wait_for(service, job_id, "running", "done", "failed")
-            if shown.state == "running" and kills < KILLS:
-                time.sleep(rng.uniform(0, rng.choice((0.01, 0.2))))
-                kills += kill(shown.folder)
+            if shown.state == "running" and killed < KILLS:
+                if killed % 2:
+                    wait_until(lambda folder=shown.folder: has_checkpoint(folder), "a checkpoint")
+                if killed:  # the first one at once, before any checkpoint
+                    time.sleep(rng.uniform(0, 0.05))
+                killed += kill(shown.folder)
                 shown = wait_for(service, job_id, "done", "failed")
             check_adapters(place)
             if shown.state == "done":
@@ -66,6 +70,11 @@ def test_a_killed_trainer_always_resumes_to_the_same_adapter(place: Path) -> Non
         assert not list(place.rglob("TWO_AT_ONCE"))
     service.close()
     assert ways_on == {True, False}, "some were killed before their first checkpoint, some after"
+
+
+def has_checkpoint(folder: Path) -> bool:
+    """Whether a job kept one, or has ended."""
+    return any(folder.rglob("COMPLETE")) or not processes_in(folder)
 
 
 def kill(folder: Path) -> bool:

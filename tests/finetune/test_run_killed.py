@@ -13,10 +13,11 @@ import pytest
 from finetune.config import FinetuneConfig
 from finetune.records import CHECKPOINTS, COMPLETE, read_ending, read_events
 from gazevlm_core.model.adapters import AdapterError, read_gaze_config
+from tests.conftest import kills
 from tests.finetune.killed_run import server, start
 from tests.finetune.run_maker import losses, quick, tensors
 
-BY_TIME, BY_CHANGE = 13, 12  # of the clock, and of the files: checkpoints and the adapter take little time to write
+BY_TIME, BY_CHANGE = kills(2, 13), kills(6, 12)  # of the clock; of the files, which are written in moments
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ def test_killed_at_any_moment_a_run_goes_on(whole: Whole, tmp_path: Path) -> Non
             process.join(rng.uniform(0, whole.seconds))
             process.kill()
         else:
-            at = rng.randrange(1, whole.changes + 1)
+            at = 1 + (number - BY_TIME) * (whole.changes - 1) // (BY_CHANGE - 1)  # from the first to the last
             process = start(whole.context, whole.config, place / "adapter", kill_at_change=at)
         process.join(120)
         assert process.exitcode in (-signal.SIGKILL, 0)
