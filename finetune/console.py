@@ -26,7 +26,9 @@ class Console:
 
     def tell(self, event: str, values: Mapping[str, Any]) -> None:
         """Show one event of the log; kinds that say nothing to a person are passed over."""
-        if event == "phase":
+        if event == "phase" and "images" not in values and self._bar is not None and not self._of_images:
+            self._line(values["text"])  # said between steps, whose bar goes on
+        elif event == "phase":
             self._begin(values["text"], values.get("images"), "image")
         elif event == "start":
             words = f"Training on {values['images']} images, {values['held_out_images']} held out, {values['device']}"
