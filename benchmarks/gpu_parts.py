@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,11 @@ if TYPE_CHECKING:
     import torch
     from transformers import TrainerCallback
 
+    from finetune.cases import Case
     from finetune.config import FinetuneConfig
+    from finetune.features import FeatureStore
+    from finetune.trainer import AdaptTrainer
+    from gazevlm_core.inference import GazeEngine
 
 GIGA = 1e9
 IMAGES, LEAST_STEPS, MOST_STEPS, WARM_STEPS = 8, 3, 20, 2
@@ -165,24 +169,32 @@ def qlora_part(work: Work, size: str) -> None:
     import torch
 
     from benchmarks.random_model import WIDTHS, random_engine
-    from finetune.adapted import adapt_model, adapted_config
-    from finetune.arguments import training_arguments
     from finetune.cases import read_cases
-    from finetune.examples import AdaptCollator, TrainingItems, draw_epochs
-    from finetune.features import FeatureStore, Pace, fill_features
-    from finetune.look import look_at
-    from finetune.trainer import AdaptTrainer, load_weights
 
     width, device = WIDTHS["small" if work.small else size], work.device()
     begun = settled(device)
     engine = random_engine(work.folder / f"qlora-{size}", width, device)
-    cuda = device.type == "cuda"
     work.tell(make_s=round(settled(device) - begun, 2), layers=width.layers, width=width.hidden)
-    if cuda:
+    if device.type == "cuda":
         work.tell(weights_gb=round(torch.cuda.memory_allocated(device) / GIGA, 3))
     config = config_for(work, size)
     cases = read_cases(config)
-    limits = engine.processor.image_processor.size
+    store = kept_features(work, size, engine, cases)
+    trainer = train_steps(work, size, engine, config, cases, store)
+    work.tell(computed_gb=round(computed_memory(config, size, width.patches, cuda=device.type == "cuda") / GIGA, 3))
+    if device.type == "cuda":
+        work.tell(
+            peak_gb=round(torch.cuda.max_memory_allocated(device) / GIGA, 3),
+            reserved_gb=round(torch.cuda.max_memory_reserved(device) / GIGA, 3),
+        )
+    score_and_reload(work, size, engine, cases, store, trainer)
+
+
+def kept_features(work: Work, size: str, engine: "GazeEngine", cases: "Sequence[Case]") -> "FeatureStore":
+    """What the vision tower says of the images, and how long it took."""
+    from finetune.features import FeatureStore, fill_features
+
+    limits, device = engine.processor.image_processor.size, engine.model.device
     store = FeatureStore(
         work.folder / f"features-{size}", size, (limits["shortest_edge"], limits["longest_edge"]),
         engine.checkpoint.dtype,
@@ -190,14 +202,29 @@ def qlora_part(work: Work, size: str) -> None:
     begun = settled(device)
     computed = fill_features(store, engine, cases)
     work.tell(vision_s_per_image=round((settled(device) - begun) / max(1, computed), 4))
+    return store
+
+
+def train_steps(
+    work: Work, size: str, engine: "GazeEngine", config: "FinetuneConfig", cases: "Sequence[Case]",
+    store: "FeatureStore",
+) -> "AdaptTrainer":  # fmt: skip
+    """Steps until a quarter of the time is left, and how long they took."""
+    import torch
+
+    from finetune.adapted import adapt_model, adapted_config
+    from finetune.arguments import training_arguments
+    from finetune.examples import AdaptCollator, TrainingItems, draw_epochs
+    from finetune.trainer import AdaptTrainer
+
+    device = engine.model.device
     gaze = adapted_config(engine.gaze_config, config, cases, (), ())
     adapted = adapt_model(engine.model, config, gaze, ())
-    steps = config.max_steps or MOST_STEPS
+    steps, images = config.max_steps or MOST_STEPS, config.batch_size * config.accumulation
     arguments = training_arguments(
         config, work.folder / f"checkpoints-{size}", steps, device=device.type, dtype=engine.checkpoint.dtype
     )
-    number = steps * config.batch_size * config.accumulation
-    items = TrainingItems(cases, draw_epochs(cases, config, number), config, [{} for _ in cases])
+    items = TrainingItems(cases, draw_epochs(cases, config, steps * images), config, [{} for _ in cases])
     seconds: list[float] = []
     clock = step_clock(device, lambda: work.left > work.seconds / 4, seconds)
     trainer = AdaptTrainer(
@@ -205,31 +232,37 @@ def qlora_part(work: Work, size: str) -> None:
         heads_learning_rate=config.heads_learning_rate,
         data_collator=AdaptCollator(engine.processor, gaze, store=store),
     )  # fmt: skip
-    if cuda:
+    if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     trainer.train()
     step_s = statistics.median(seconds[WARM_STEPS:])
-    images = config.batch_size * config.accumulation
     work.tell(
         step_s=round(step_s, 4), images_per_s=round(images / step_s, 3), steps=len(seconds),
         losses=[round(one["loss"], 4) for one in trainer.state.log_history if "loss" in one],
         batch_size=config.batch_size, accumulation=config.accumulation, optimizer=type(trainer.optimizer).__name__,
-        computed_gb=round(computed_memory(config, size, width.patches, cuda=cuda) / GIGA, 3),
     )  # fmt: skip
-    if cuda:
-        work.tell(
-            peak_gb=round(torch.cuda.max_memory_allocated(device) / GIGA, 3),
-            reserved_gb=round(torch.cuda.max_memory_reserved(device) / GIGA, 3),
-        )
+    return trainer
+
+
+def score_and_reload(
+    work: Work, size: str, engine: "GazeEngine", cases: "Sequence[Case]", store: "FeatureStore",
+    trainer: "AdaptTrainer",
+) -> None:  # fmt: skip
+    """How long a scoring takes, and whether the adapter that is saved and read again scores alike."""
+    from finetune.features import Pace
+    from finetune.look import look_at
+    from finetune.trainer import load_weights
+
+    device, pace = engine.model.device, Pace(trainer.args.per_device_train_batch_size)
     begun = settled(device)
-    looked = look_at(engine, cases, store, Pace(config.batch_size))
+    looked = look_at(engine, cases, store, pace)
     work.tell(
         scoring_s_per_image=round((settled(device) - begun) / len(cases), 4),
         held_out={name: round(value, 4) for name, value in looked.losses.items()},
     )
     trainer.save_to(work.folder / f"adapter-{size}")
-    load_weights(adapted, work.folder / f"adapter-{size}")
-    again = look_at(engine, cases, store, Pace(config.batch_size))
+    load_weights(trainer.model, work.folder / f"adapter-{size}")
+    again = look_at(engine, cases, store, pace)
     work.tell(reloaded_alike=again.losses == looked.losses)
 
 

@@ -163,13 +163,14 @@ def what_is_known(adapter: Path | None, model: str) -> "list[TrainedOn | None]":
 
     Raises:
         DatasetError: provenance that cannot be read.
+        CheckpointError: there is no such model.
     """
     from gazevlm_core.datasets.record import DatasetError
     from gazevlm_core.datasets.trained_on import PROVENANCE_FILE, read_all_trained_on
-    from gazevlm_core.model.checkpoint import resolve_source
+    from gazevlm_core.model.checkpoint import find_beside
 
-    merged = Path(resolve_source(model))
-    folders = [*([adapter] if adapter else []), *([merged] if (merged / PROVENANCE_FILE).is_file() else [])]
+    merged = find_beside(model, PROVENANCE_FILE)
+    folders = [*([adapter] if adapter else []), *([merged.parent] if merged else [])]
     try:
         return [told for folder in folders for told in read_all_trained_on(folder)]
     except ValueError as error:

@@ -6,11 +6,11 @@ from dataclasses import replace
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 
-from finetune.cases import Case
+from finetune.cases import Case, DataError
 from finetune.config import FinetuneConfig
 from finetune.examples import supervises_gaze, taught_questions
 from finetune.usual_place import Fitted
-from gazevlm_core.model.config import GazeConfig, GazeVLMConfig
+from gazevlm_core.model.config import MOST_FINDINGS, GazeConfig, GazeVLMConfig
 from gazevlm_core.model.gaze_model import GazeVLM
 from gazevlm_core.model.pointer import GazeHeads
 
@@ -31,6 +31,9 @@ def adapted_config(
         cases: that are learned from.
         rows: added findings that the finding head tells.
         fitted: added findings with a usual place.
+
+    Raises:
+        DataError: more questions than a model can list.
     """
     head, placed = base.finding_names[: base.num_head_findings], base.finding_names[base.num_head_findings :]
     told = {name for case in cases for name in case.record.findings} if config.finding_weight > 0 else set()
@@ -63,7 +66,13 @@ def _known_questions(base: GazeConfig, config: FinetuneConfig, cases: Sequence[C
     """The base's questions and those whose answers are taught; none where the base answers freely."""
     if not base.known_questions or config.freeze_language or config.text_weight <= 0:
         return base.known_questions
-    return tuple(dict.fromkeys((*base.known_questions, *(one for case in cases for one in taught_questions(case)))))
+    known = tuple(dict.fromkeys((*base.known_questions, *(one for case in cases for one in taught_questions(case)))))
+    if len(known) > MOST_FINDINGS:
+        raise DataError(
+            f"base and data make {len(known)} questions, and a model that answers no others lists at most "
+            f"{MOST_FINDINGS}; ask fewer in studies.jsonl, or take a base that answers freely"
+        )
+    return known
 
 
 def _many(things: Collection[object], name: str) -> str:

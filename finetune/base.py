@@ -13,9 +13,11 @@ from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 from finetune.config import ConfigError, FinetuneConfig
 from finetune.room import BaseFacts
 from finetune.sizes import sizes_of
+from gazevlm_core.datasets.trained_on import PROVENANCE_FILE, TrainedOn, read_all_trained_on
 from gazevlm_core.inference import GazeEngine
 from gazevlm_core.model.checkpoint import (
     CheckpointError,
+    find_beside,
     find_checkpoint,
     held_as,
     load_checkpoint,
@@ -43,12 +45,14 @@ class Base:
         source: as in the configuration.
         revision: commit of the Hub; "" for a folder.
         fingerprint: from `folder_digest`: the same for a commit of the Hub and a copy of it in a folder.
+        trained_on: of a merged model, whom and what its adapters were trained on; see `read_all_trained_on`.
     """
 
     engine: GazeEngine
     source: str
     revision: str
     fingerprint: str
+    trained_on: tuple[TrainedOn | None, ...] = ()
 
     @property
     def model_id(self) -> str:
@@ -70,16 +74,26 @@ def load_base(config: FinetuneConfig, revision: str = "") -> Base:
         revision: of a base on the Hub; "" for its newest.
 
     Raises:
-        CheckpointError: it cannot be loaded.
+        CheckpointError: it cannot be loaded, or its provenance cannot be read.
         ConfigError: pixel limits that leave no size.
     """
     folder, commit = find_checkpoint(config.base, revision)
+    told = _told(config.base, commit)
     checkpoint = load_checkpoint(
         config.base, precision=config.precision, device=own_device(config.device), shardable=config.fsdp_storage,
         revision=commit, attn=config.attn,
     )  # fmt: skip
     limit_pixels(checkpoint.processor, config)
-    return Base(GazeEngine(checkpoint), config.base, commit, folder_digest(folder))
+    return Base(GazeEngine(checkpoint), config.base, commit, folder_digest(folder), told)
+
+
+def _told(source: str, commit: str) -> tuple[TrainedOn | None, ...]:
+    """What a base was trained on by us; nothing where it says nothing. Read before the steps, not behind them."""
+    path = find_beside(source, PROVENANCE_FILE, commit)
+    try:
+        return () if path is None else tuple(read_all_trained_on(path.parent))
+    except ValueError as error:
+        raise CheckpointError(str(error)) from None
 
 
 def facts_before(config: FinetuneConfig, revision: str = "") -> tuple[BaseFacts, GazeVLMProcessor]:

@@ -1,5 +1,6 @@
 """What a fine-tuning run is told: one frozen value, from YAML or from flags. Free of torch."""
 
+import math
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -172,8 +173,8 @@ class FinetuneConfig(BaseModel):
         return self.model_dump(mode="json")
 
     def to_yaml(self) -> str:
-        """As text; `from_yaml` gives the same configuration."""
-        return yaml.safe_dump(self.to_values(), sort_keys=False)
+        """As text, a line for each field and item; `from_yaml` gives the same configuration."""
+        return yaml.safe_dump(self.to_values(), sort_keys=False, width=math.inf)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

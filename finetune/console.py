@@ -6,8 +6,9 @@ from typing import IO, Any
 
 from tqdm import tqdm
 
+from finetune.verdict import MAIN
+
 PLAIN_LINES = 20  # of steps, in a whole run: a log that somebody reads
-SHOWN_SCORES = ("sequence score", "AUROC", "AUROC of added findings")
 
 
 class Console:
@@ -25,7 +26,9 @@ class Console:
 
     def tell(self, event: str, values: Mapping[str, Any]) -> None:
         """Show one event of the log; kinds that say nothing to a person are passed over."""
-        if event == "phase":
+        if event == "phase" and "images" not in values and self._bar is not None and not self._of_images:
+            self._line(values["text"])  # said between steps, whose bar goes on
+        elif event == "phase":
             self._begin(values["text"], values.get("images"), "image")
         elif event == "start":
             words = f"Training on {values['images']} images, {values['held_out_images']} held out, {values['device']}"
@@ -36,9 +39,9 @@ class Console:
             self._line(f"  step {values['step']}: {_scores(values['measures'])}")
 
     def advance(self, images: int) -> None:
-        """So many images of this phase are done."""
+        """So many images of this phase are done; those that are looked at once more count once."""
         if self._bar is not None and self._of_images:
-            self._bar.update(images)
+            self._bar.update(min(images, self._bar.total - self._bar.n))
 
     def close(self) -> None:
         """Take the bar off the terminal."""
@@ -71,7 +74,7 @@ def _scores(measures: list[dict[str, Any]]) -> str:
     """The figures that a verdict goes by, each beside its base's."""
     told = []
     for one in measures:
-        if one["name"] in SHOWN_SCORES and one["value"] is not None:
+        if one["name"] in MAIN and one["value"] is not None:
             base = "" if one["base"] is None else f" (base {one['base']:.3f})"
             told.append(f"{one['name']} {one['value']:.3f}{base}")
     return ", ".join(told) or "nothing that can be scored"

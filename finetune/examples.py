@@ -79,7 +79,12 @@ def _epoch(cases: Sequence[Case], config: FinetuneConfig, rng: np.random.Generat
 def taught_questions(case: Case) -> list[str]:
     """Every question about an image that a draw may ask with an answer to it."""
     names = sorted(name for name, value in case.record.findings.items() if name != NO_FINDING and value in (0.0, 1.0))
-    return [*([DEFAULT_QUESTION] if case.record.report else []), *map(presence_question, names)]
+    return [*([report_question(case)] if case.record.report else []), *map(presence_question, names)]
+
+
+def report_question(case: Case) -> str:
+    """What an image's report answers."""
+    return case.record.question or DEFAULT_QUESTION
 
 
 def _draw(index: int, case: Case, rng: np.random.Generator) -> Draw:
@@ -91,7 +96,7 @@ def _draw(index: int, case: Case, rng: np.random.Generator) -> Draw:
         wanted = 1.0 if known[1.0] and (not known[0.0] or rng.random() < 0.5) else 0.0
         name = known[wanted][int(rng.integers(len(known[wanted])))]
         return Draw(index, presence_question(name), YES.format(name=name) if wanted else NO)
-    return Draw(index, case.record.question or DEFAULT_QUESTION, report)
+    return Draw(index, report_question(case), report)
 
 
 def grouped(
@@ -178,7 +183,7 @@ class TrainingItems(Dataset):
 def held_out_item(case: Case) -> Item:
     """A held-out image with the question that its report answers."""
     paths = tuple(reading.scanpath for reading in case.record.readings)
-    return Item(case, case.record.question or DEFAULT_QUESTION, case.record.report, case.record.findings, paths)
+    return Item(case, report_question(case), case.record.report, case.record.findings, paths)
 
 
 def mixed_findings(labels: Mapping[str, float], believed: Mapping[str, float], retain: float) -> dict[str, float]:

@@ -259,7 +259,8 @@ def _features(
         return None
     store = FeatureStore(run / FEATURES, base.fingerprint, base.pixel_limits, base.engine.checkpoint.dtype)
     cases = (*split.train, *split.held_out)
-    log.phase(f"Computing what the vision tower says of {len(cases)} images", len(cases))
+    pictures = len({case.digest for case in cases})
+    log.phase(f"Computing what the vision tower says of {len(cases)} images", pictures)
     fill_features(store, base.engine, cases, pace)
     return store
 

@@ -15,8 +15,7 @@ from finetune.cases import Case, Split, fingerprint, parse_spec, path_lengths, r
 from finetune.config import FinetuneConfig
 from finetune.held_out import AUROC
 from finetune.records import PROVENANCE_FILE, Measure, Verdict, gain_words, verdict_of, write_json
-from gazevlm_core.datasets.trained_on import BEFORE, TRAINED_ON, TrainedOn, read_all_trained_on
-from gazevlm_core.shipped import resolve_source
+from gazevlm_core.datasets.trained_on import BEFORE, TRAINED_ON, TrainedOn
 
 FORMAT, VERSION = "gazevlm-adapter", 1
 CARD, SCORES = "README.md", "finding_scores.json"
@@ -72,7 +71,7 @@ def provenance_values(
             "fixations": _fixations(split, trained.gaze_tokens),
         },
         TRAINED_ON: trained_on(config, split).to_values(),
-        BEFORE: _trained_before(base.source),
+        BEFORE: [None if one is None else one.to_values() for one in base.trained_on],
         "annotations": [{"id": one, "sha256": read[one]} for one in sorted(read)],
         "split": {
             "train": [case.record.image_id for case in split.train],
@@ -92,13 +91,6 @@ def trained_on(config: FinetuneConfig, split: Split) -> TrainedOn:
     patients = (case.record.patient_id for case in split.train)
     salt = fingerprint((*split.train, *split.held_out))  # another one for other data, the same for the same
     return TrainedOn.of(salt, patients, (case.digest for case in split.train), rule_of(config))
-
-
-def _trained_before(source: str) -> list[dict[str, Any] | None]:
-    """What a base was trained on by us, where it is a merged model: it stays so in whatever is made of it."""
-    folder = Path(resolve_source(source))
-    told = read_all_trained_on(folder) if (folder / PROVENANCE_FILE).is_file() else []
-    return [None if one is None else one.to_values() for one in told]
 
 
 def public_places(config: FinetuneConfig) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from gazevlm_core.options import Attention, Precision
 WORDS = 128  # of one image: question and answer
 CUDA_ITSELF = 1_000_000_000  # bytes for CUDA, its libraries, and gaps of the allocator; 1 to 2 GB
 KEPT_AT_ONCE = 3  # checkpoints: two that are whole, and one that is being written
+LEAST_TOLD = 50_000_000  # bytes: a tenth of a gigabyte, rounded
 CGROUP = Path("/sys/fs/cgroup")
 
 
@@ -99,17 +100,19 @@ def _optimizer(config: FinetuneConfig, *, on_gpu: bool) -> Optimizer:
     return usual if config.optimizer is Optimizer.AUTO else config.optimizer
 
 
-def room_sentence(memory: int, free_memory: int, disk: Disk, free_disk: int, *, on_gpu: bool) -> str:
+def room_sentence(memory: int, free_memory: int, disk: Disk, free_disk: int, done: int, *, on_gpu: bool) -> str:
     """What a run will take, for people."""
     device = "the GPU" if on_gpu else "memory"
     return (
         f"This will take about {_gb(memory)} of {device} ({_gb(free_memory)} are free) and {_gb(disk.total)} of the "
-        f"disk (features {_gb(disk.features)}, checkpoints {_gb(disk.checkpoints)}; {_gb(free_disk)} are free); "
+        f"disk (features {_gb(disk.features)}, checkpoints {_gb(disk.checkpoints)}; {_free(free_disk, done)}); "
         "computed, not measured."
     )
 
 
-def lacking(memory: Memory, needed: int, free_memory: int, disk: Disk, free_disk: int, *, on_gpu: bool) -> str:
+def lacking(
+    memory: Memory, needed: int, free_memory: int, disk: Disk, free_disk: int, done: int, *, on_gpu: bool
+) -> str:
     """Why a run does not fit and what to lower, in one sentence; "" where it fits.
 
     Args:
@@ -117,6 +120,7 @@ def lacking(memory: Memory, needed: int, free_memory: int, disk: Disk, free_disk
         needed: bytes of all processes that share the device, with what is not in `memory`.
         free_memory, free_disk: bytes.
         disk: of the run.
+        done: bytes of it that are there already.
         on_gpu: which memory it is.
     """
     device = "GPU" if on_gpu else "machine"
@@ -128,12 +132,12 @@ def lacking(memory: Memory, needed: int, free_memory: int, disk: Disk, free_disk
             f"memory: about {_gb(needed)} are needed and {_gb(free_memory)} are free on this {device}; lower {lower}, "
             "or go on anyway with --no-check-room"
         )
-    if disk.total > free_disk:
+    if disk.total > free_disk + done:
         lower = "checkpoints need less with a lower lora_rank"
         if disk.features > disk.checkpoints:
             lower = "lower max_pixels, or keep no features with --no-cache-features"
         return (
-            f"disk: about {_gb(disk.total)} are needed and {_gb(free_disk)} are free; make room, {lower}, or go on "
+            f"disk: about {_gb(disk.total)} are needed and {_free(free_disk, done)}; make room, {lower}, or go on "
             "anyway with --no-check-room"
         )
     return ""
@@ -151,7 +155,8 @@ def check_room(
         tokens: image tokens of all pictures, each once.
         run: its folder.
         free_memory: bytes, of the device.
-        processes: that share the model, or, on CPUs, the machine.
+        processes: of the run, which share the model where FSDP is asked for. Those that share the memory of a machine
+            without a GPU are counted by the launcher.
         done: bytes that an earlier try has left in the run's folder already.
 
     Raises:
@@ -164,11 +169,11 @@ def check_room(
     if not facts.on_gpu:
         needed *= int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     disk = disk_for(config, facts, tokens)
-    free_disk = shutil.disk_usage(run).free + done
-    problem = lacking(memory, needed, free_memory, disk, free_disk, on_gpu=facts.on_gpu)
+    free_disk = shutil.disk_usage(run).free
+    problem = lacking(memory, needed, free_memory, disk, free_disk, done, on_gpu=facts.on_gpu)
     if problem and config.check_room:
         raise ConfigError(problem)
-    return room_sentence(needed, free_memory, disk, free_disk, on_gpu=facts.on_gpu)
+    return room_sentence(needed, free_memory, disk, free_disk, done, on_gpu=facts.on_gpu)
 
 
 def free_ram(cgroup: Path = CGROUP) -> int:
@@ -184,6 +189,12 @@ def free_ram(cgroup: Path = CGROUP) -> int:
         return min(free, int(limit) - int(used) + int(statistics.get("inactive_file", 0)))  # kept pages give way
     except (OSError, ValueError):
         return free  # no such limit, or of another kind
+
+
+def _free(free: int, done: int) -> str:
+    """How much of a disk is free, and how much of what is needed was written by an earlier try."""
+    earlier = f", {_gb(done)} are there already" if done >= LEAST_TOLD else ""
+    return f"{_gb(free)} are free{earlier}"
 
 
 def _gb(count: float) -> str:

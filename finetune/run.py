@@ -3,7 +3,7 @@
 import os
 import shutil
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from finetune.config import ConfigError, FinetuneConfig
 from finetune.defaults import base_values, suited
 from finetune.ending import Stopped, StopRequest
 from finetune.examples import AdaptCollator, TrainingItems, draw_epochs, grouped, ordered_cases, supervises_gaze
+from finetune.features import USUAL_PACE
 from finetune.floors import Floors
 from finetune.held_out import measures, selection_score
 from finetune.look import look_at
@@ -197,7 +198,7 @@ class Training:
             return
         names = [one.place.name for one in self.prepared.fitted]
         cases = ordered_cases(self.prepared.split.train, self.config)
-        fitted = fit_places(cases, names, self.engine, None, self._pace)
+        fitted = fit_places(cases, names, self.engine, None, replace(self._pace, advance=USUAL_PACE.advance))
         first = len(self.prepared.gaze.usual_places) - len(fitted)
         set_placed(self.engine.model.gaze_heads, fitted, first=first)
 

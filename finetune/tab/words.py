@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from finetune.jobs.job import Job
 
 UNKNOWN = "-"
-MINUTE_S, HOUR_S = 60, 3600
+MINUTE_S = 60
 STATE_WORDS = {
     "queued": "waits for its turn", "running": "running", "paused": "paused", "done": "done", "failed": "failed",
     "cancelled": "cancelled",

@@ -137,7 +137,7 @@ class EgdCxr:
         try:
             stamped = json.loads(whole_text(path))["time_stamped_text"]
             return " ".join(phrase["phrase"].strip() for phrase in stamped) or None
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             shown = PurePosixPath("audio_segmentation_transcripts", dicom_id, path.name)
             raise DatasetError(f"{self.name}: {shown} is no transcript with time_stamped_text and phrase") from error
 

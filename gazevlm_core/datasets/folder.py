@@ -25,7 +25,7 @@ from gazevlm_core.datasets.identity import (
     one_patient,
     without_ending,
 )
-from gazevlm_core.datasets.label_policies import CONTRADICTION, known_finding
+from gazevlm_core.datasets.label_policies import CONTRADICTION, SUPPORT_DEVICES, finding_name, known_finding
 from gazevlm_core.datasets.record import DatasetError, Reading, StudyRecord
 from gazevlm_core.datasets.scanpath_files import ScanpathFileError, ScanpathIndex
 from gazevlm_core.datasets.text_files import TextFileError, placed_lines
@@ -35,13 +35,15 @@ from gazevlm_core.phantom.truth import NO_FINDING
 IMAGES, SCANPATHS, STUDIES = "images", "scanpaths.jsonl", "studies.jsonl"
 PARQUET_ROWS = 64  # images at once
 NO_IMAGE = "scanpaths or study without an image"
+DEVICES = finding_name(SUPPORT_DEVICES)
 
 
 class GazeFolder:
     """One record per image.
 
     "no finding" is no finding: where a study says so, all findings that the file names anywhere are absent in it. A
-    study that says so and names a finding has no findings, and is counted in `dropped`.
+    study that says so and names a finding has no findings, and is counted in `dropped`. As in `LabelPolicy`, it says
+    nothing of support devices.
 
     Args:
         root: folder as above.
@@ -195,10 +197,11 @@ class GazeFolder:
         nothing = findings.pop(NO_FINDING, 0.0) == 1.0
         if not nothing:
             return findings
-        if 1.0 in findings.values():
+        devices = {name: value for name, value in findings.items() if name == DEVICES}
+        if any(value == 1.0 for name, value in findings.items() if name not in devices):
             self.dropped[CONTRADICTION] += 1
             return {}
-        return {name: 0.0 for name in sorted(named) if name != NO_FINDING}
+        return {name: 0.0 for name in sorted(named) if name not in (NO_FINDING, DEVICES)} | devices
 
 
 def _checked(line: str, where: str) -> Mapping[str, Any]:

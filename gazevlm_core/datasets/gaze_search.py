@@ -74,7 +74,7 @@ class GazeSearch:
             entries = json.loads(whole_text(self.table))
         except TextFileError as error:
             raise DatasetError(f"{self.name}: {error}") from None
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise DatasetError(f"{self.name}: {self.table.name} is no JSON: {error}") from None
         if not isinstance(entries, list):
             raise DatasetError(f"{self.name}: {self.table.name} must be a list of objects")
@@ -90,6 +90,8 @@ class GazeSearch:
                     raise DatasetError(f"{where}: {key}: {error}") from None
             if not entry["name"] or not isinstance(entry["task"], str):
                 raise DatasetError(f"{where}: name and task must be words")
+            if isinstance(entry["condition"], list | dict):
+                raise DatasetError(f"{where}: condition must be a word")
         return entries
 
     def _image(self, image_id: str) -> Path | None:

@@ -174,9 +174,7 @@ def _honoured(published: Mapping[str, set[str]]) -> tuple[dict[str, str], str]:
     """Side by group, of those whom a usable published split places, and what is to be said of it."""
     names = sorted({name for told in published.values() for name in told})
     unknown = [name for name in names if name.lower() not in CALLED]
-    sides = {
-        group: {CALLED[name.lower()] for name in told if name.lower() in CALLED} for group, told in published.items()
-    }
+    sides = {group: _sides(told) for group, told in published.items()}
     leaking = sorted(group for group, own in sides.items() if len(own) > 1)
     if not names:
         return {}, ""
@@ -192,6 +190,12 @@ def _honoured(published: Mapping[str, set[str]]) -> tuple[dict[str, str], str]:
     drawn = f"; it has no {' and no '.join(lacking)} images, which are drawn from its training patients"
     drawn = drawn if lacking and {TRAIN, BOTH} & set(known.values()) else ""
     return known, f"the data's own split is used{drawn}{strange}"
+
+
+def _sides(told: set[str]) -> set[str]:
+    """The sides that somebody is told to be on; BOTH is none beside one of the two that it holds."""
+    own = {CALLED[name.lower()] for name in told if name.lower() in CALLED}
+    return own - {BOTH} if own & {TRAIN, VALIDATION} else own
 
 
 def _side(group: str, sides: Mapping[str, str], rule: SplitRule) -> str:

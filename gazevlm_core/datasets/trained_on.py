@@ -76,17 +76,13 @@ def patient_key(salt: str, patient_id: str) -> str:
     return hashlib.sha256(f"{salt}:{patient_id}".encode()).hexdigest()[:32]
 
 
-def read_trained_on(folder: Path) -> TrainedOn | None:
-    """What the provenance in a folder of weights says; None where it says nothing, or is not there.
+def read_all_trained_on(folder: Path) -> list[TrainedOn | None]:
+    """What the provenance in a folder of weights says, None where it says nothing, or is not there; and behind it what
+    the base was trained on where that was a merged model. Never empty.
 
     Raises:
         ValueError: a provenance that cannot be read; one sentence.
     """
-    return read_all_trained_on(folder)[0]
-
-
-def read_all_trained_on(folder: Path) -> list[TrainedOn | None]:
-    """As `read_trained_on`, and behind it what the base was trained on where that was a merged model; never empty."""
     path = folder / PROVENANCE_FILE
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
@@ -97,5 +93,5 @@ def read_all_trained_on(folder: Path) -> list[TrainedOn | None]:
         return [None if told is None else TrainedOn.from_values(told) for told in (values.get(TRAINED_ON), *before)]
     except FileNotFoundError:
         return [None]
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, OverflowError, RecursionError) as error:  # the last two: infinite, nested without end
         raise ValueError(f"{path} is not usable: {error}") from None

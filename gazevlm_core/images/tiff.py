@@ -4,7 +4,7 @@ Layout after TIFF 6.0 and BigTIFF: a header of 8 or 16 bytes, then a directory o
 """
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -138,6 +138,69 @@ def read_tiff(data: bytes, limits: ImageLimits) -> RasterHeader:
         ImageError: several pages, or a directory that cannot be true.
         struct.error: a directory outside the file.
     """
+    found = _read_directory(data)
+    numbers = found.numbers
+    _check_pieces(numbers, found.counts, limits)
+    _check_planes(found, data)
+    if found.total_bytes > len(data):
+        raise ImageError("This TIFF file is damaged: its directory is larger than the file; export it again.")
+    deep = _deep_samples(numbers, found.counts)
+    orientation = numbers.get(ORIENTATION_TAG, 1)
+    header = RasterHeader(
+        width_px=numbers.get(WIDTH, 0),
+        height_px=numbers.get(HEIGHT, 0),
+        orientation=orientation if 1 <= orientation <= 8 else 1,
+        strip=found.without_the_rest(data, {} if deep is None else _as_bytes(numbers, deep)),
+        white_is_zero=numbers.get(PHOTOMETRIC) == 0,
+    )
+    if deep is None:
+        return header
+    predictor = numbers.get(PREDICTOR, 1) if numbers.get(COMPRESSION, 1) in _PREDICTED else _NO_PREDICTOR
+    if predictor not in (_NO_PREDICTOR, _DIFFERENCES, _FLOAT_PLANES):
+        raise ImageError("This TIFF is packed in a rare way; save it as PNG.")
+    block_px = max(numbers.get(TILE_WIDTH, header.width_px), 1)
+    return DeepTiff(
+        header.width_px, header.height_px, header.orientation, header.strip, header.white_is_zero,
+        found.layout.order + deep, predictor, block_px,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Directory:
+    """The one directory of a file.
+
+    Args:
+        layout: of the file.
+        offset: where it begins.
+        size: its bytes, with the pointer behind it.
+        numbers: tag -> its number, the first one where they lie in the entry; of all tags.
+        counts: tag -> how many values it has.
+        kept: tag -> entry, of _TAGS_KEPT.
+        total_bytes: that the values of the kept ones take.
+    """
+
+    layout: _Layout
+    offset: int
+    size: int
+    numbers: dict[int, int]
+    counts: dict[int, int]
+    kept: dict[int, bytes]
+    total_bytes: int
+
+    def without_the_rest(self, data: bytes, changed: Mapping[int, int]) -> Callable[[], bytes]:
+        """What makes a copy of the file whose directory holds the kept tags alone, some of them with other numbers."""
+        layout, kept = self.layout, dict(self.kept)
+        for tag in changed.keys() & kept.keys():  # none is added: there may be no room for it
+            entry = struct.pack(layout.order + layout.head + "I", tag, 4, 1, changed[tag])
+            kept[tag] = entry.ljust(len(kept[tag]), b"\0")
+        written = struct.pack(layout.order + layout.count, len(kept)) + b"".join(kept.values())
+        written += bytes(self.size - len(written))  # no next page, and nothing of the rest
+        view, end = memoryview(data), self.offset + len(written)
+        return lambda: b"".join([view[:self.offset], written, view[end:]])
+
+
+def _read_directory(data: bytes) -> _Directory:
+    """Errors as in `read_tiff`."""
     layout = _layout(data)
     offset = layout.read(layout.pointer, data, layout.first)[0]
     entries = layout.read(layout.count, data, offset)[0]
@@ -163,36 +226,7 @@ def read_tiff(data: bytes, limits: ImageLimits) -> RasterHeader:
             total_bytes += count * _TYPE_BYTES.get(kind, 1)
             if tag not in _PIECES_LISTED and count > _MOST_VALUES.get(tag, _MOST_BY_CHANNEL):
                 raise ImageError(_ABSURD)
-    _check_pieces(numbers, counts, limits)
-    _check_planes(numbers, counts, kept, data, layout)
-    if total_bytes > len(data):
-        raise ImageError("This TIFF file is damaged: its directory is larger than the file; export it again.")
-    deep = _deep_samples(numbers, counts)
-    changed = {} if deep is None else _as_bytes(numbers, deep)
-    for tag in changed.keys() & kept.keys():  # none is added: there may be no room for it
-        value = changed[tag]
-        kept[tag] = struct.pack(layout.order + layout.head + "I", tag, 4, 1, value).ljust(entry_bytes, b"\0")
-    directory = struct.pack(layout.order + layout.count, len(kept)) + b"".join(kept.values())
-    directory += bytes(end + value_bytes - offset - len(directory))  # no next page, and nothing of the rest
-    view = memoryview(data)
-    orientation = numbers.get(ORIENTATION_TAG, 1)
-    header = RasterHeader(
-        width_px=numbers.get(WIDTH, 0),
-        height_px=numbers.get(HEIGHT, 0),
-        orientation=orientation if 1 <= orientation <= 8 else 1,
-        strip=lambda: b"".join([view[:offset], directory, view[offset + len(directory):]]),
-        white_is_zero=numbers.get(PHOTOMETRIC) == 0,
-    )
-    if deep is None:
-        return header
-    predictor = numbers.get(PREDICTOR, 1) if numbers.get(COMPRESSION, 1) in _PREDICTED else _NO_PREDICTOR
-    if predictor not in (_NO_PREDICTOR, _DIFFERENCES, _FLOAT_PLANES):
-        raise ImageError("This TIFF is packed in a rare way; save it as PNG.")
-    block_px = max(numbers.get(TILE_WIDTH, header.width_px), 1)
-    return DeepTiff(
-        header.width_px, header.height_px, header.orientation, header.strip, header.white_is_zero,
-        layout.order + deep, predictor, block_px,
-    )  # fmt: skip
+    return _Directory(layout, offset, end + value_bytes - offset, numbers, counts, kept, total_bytes)
 
 
 def _deep_samples(numbers: dict[int, int], counts: dict[int, int]) -> str | None:
@@ -234,15 +268,14 @@ def _check_pieces(numbers: dict[int, int], counts: dict[int, int], limits: Image
         raise ImageError(_ABSURD)
 
 
-def _check_planes(
-    numbers: dict[int, int], counts: dict[int, int], kept: dict[int, bytes], data: bytes, layout: _Layout
-) -> None:
+def _check_planes(found: _Directory, data: bytes) -> None:
     """Refuse deep channels that are kept apart and not compressed: PIL takes their bytes for pixels, without a word."""
+    layout, numbers = found.layout, found.numbers
     apart = numbers.get(PLANES, 1) == 2 and numbers.get(SAMPLES, 1) > 1
-    if not apart or BITS not in kept or numbers.get(COMPRESSION, 1) not in _UNPACKED_BY_PIL:
+    if not apart or BITS not in found.kept or numbers.get(COMPRESSION, 1) not in _UNPACKED_BY_PIL:
         return
-    place = kept[BITS][layout.size(layout.head):]
-    if layout.size("H") * counts[BITS] > len(place):  # bits by channel lie elsewhere; they are alike
+    place = found.kept[BITS][layout.size(layout.head):]
+    if layout.size("H") * found.counts[BITS] > len(place):  # bits by channel lie elsewhere; they are alike
         at = layout.read(layout.pointer, place, 0)[0]
         place = data[at:at + layout.size("H")]
     if layout.read("H", place, 0)[0] > 8:

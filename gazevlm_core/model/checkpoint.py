@@ -90,6 +90,25 @@ def find_checkpoint(source: str, revision: str = "") -> tuple[Path, str]:
     return folder, folder.name
 
 
+def find_beside(source: str, name: str, revision: str = "") -> Path | None:
+    """A file that may lie beside the weights of a checkpoint; None where there is none.
+
+    Args:
+        source: as in `load_checkpoint`.
+        name: of the file.
+        revision: as in `find_checkpoint`.
+
+    Raises:
+        CheckpointError: there is no such checkpoint, or the Hub cannot be asked.
+    """
+    where = _known_place(source)
+    try:
+        path = cached_file(where, name, revision=revision or None, _raise_exceptions_for_missing_entries=False)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"cannot look for {name} of {source}: {_first_line(error)}") from error
+    return None if path is None else Path(path)
+
+
 def _known_place(source: str) -> str:
     """A folder that is there, or what may be a Hub id.
 
@@ -151,7 +170,7 @@ def load_checkpoint(
     if held is Precision.NF4:
         settle_four_bit_model(model, dtype)
     model.gaze_heads.float()  # fresh heads of a base without gaze come in the dtype of its weights
-    return Checkpoint(model.eval(), processor, _model_id(source), held, _familiarity(where, source, **pinned))
+    return Checkpoint(model.eval(), processor, _model_id(source), held, _familiarity(source, revision))
 
 
 def _check_flash(place: torch.device, dtype: torch.dtype) -> None:
@@ -162,10 +181,10 @@ def _check_flash(place: torch.device, dtype: torch.dtype) -> None:
         raise CheckpointError("flash_attention_2 needs the package flash-attn: pip install flash-attn, or --attn sdpa")
 
 
-def _familiarity(where: str, source: str, **pinned: str) -> Familiarity | None:
-    path = cached_file(where, FAMILIARITY_FILE, _raise_exceptions_for_missing_entries=False, **pinned)
+def _familiarity(source: str, revision: str) -> Familiarity | None:
+    path = find_beside(source, FAMILIARITY_FILE, revision)
     try:
-        return None if path is None else read_familiarity(Path(path))
+        return None if path is None else read_familiarity(path)
     except FamiliarityError as error:
         raise CheckpointError(f"cannot load {source}: {error}") from error
 

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from gazevlm_core.datasets.folder import GazeFolder
+from gazevlm_core.datasets.label_policies import CHEXPERT_LABELS, LabelPolicy
 from gazevlm_core.datasets.record import DatasetError
 from gazevlm_core.images import load_image
 
@@ -246,6 +247,32 @@ def test_a_byte_order_mark_is_skipped(pair: Path) -> None:
 
 
 # ---- what findings mean --------------------------------------------------------------------------------------------
+def test_no_finding_says_nothing_of_support_devices_as_in_the_tables(tmp_path: Path) -> None:
+    labels = [
+        {"No Finding": 1, "Support Devices": 1}, {"No Finding": 1}, {"Edema": 1, "Support Devices": 0},
+        {"no finding": 1, "support devices": 0, "edema": 0}, {"no finding": 1, "support devices": 1, "edema": 1},
+    ]  # fmt: skip
+    for number in range(len(labels)):
+        picture(tmp_path / "images" / f"{number}.png")
+    studies = [json.dumps({"image_id": str(number), "findings": one}) for number, one in enumerate(labels)]
+    (tmp_path / "studies.jsonl").write_text("\n".join(studies))
+    source = GazeFolder(tmp_path)
+    found = [record.findings for record in source.records()]
+    assert found == [
+        {"edema": 0.0, "support devices": 1.0}, {"edema": 0.0}, {"edema": 1.0, "support devices": 0.0},
+        {"edema": 0.0, "support devices": 0.0}, {},
+    ]  # fmt: skip
+    assert source.dropped["no finding and a finding"] == 1
+    policy = LabelPolicy()
+    for one, known in zip(labels[:2], found, strict=False):
+        row = dict.fromkeys(CHEXPERT_LABELS, "") | {name: str(value) for name, value in one.items()}
+        table = policy.findings(row, "here")
+        assert table is not None
+        assert {name: table.get(name) for name in ("edema", "support devices")} == {
+            name: known.get(name) for name in ("edema", "support devices")
+        }
+
+
 def test_no_finding_is_none_and_contradicts_a_finding(pair: Path) -> None:
     lines(pair / "studies.jsonl", [
         {"image_id": "a", "findings": {"No Finding": 1}},

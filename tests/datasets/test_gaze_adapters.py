@@ -266,9 +266,10 @@ def test_egd_cxr_errors(egd: EgdCxr) -> None:
     table(egd.root / "master_sheet.csv", MASTER, wide)
     no_records(egd, "the paddings leave nothing of the screen")
     transcript = egd.root / "audio_segmentation_transcripts" / DICOM_ID / "transcript.json"
-    transcript.write_text('{"time_stamped_text": [{}]}')
     table(egd.root / "master_sheet.csv", MASTER, master_row(DICOM_ID, *[""] * 5))
-    no_records(egd, "transcript.json is no transcript")
+    for text in ('{"time_stamped_text": [{}]}', "[" * 100_000):
+        transcript.write_text(text)
+        no_records(egd, "transcript.json is no transcript")
     (egd.root / "fixations.csv").unlink()
     no_records(egd, "there is no fixations.csv")
 
@@ -381,13 +382,15 @@ def test_gaze_search_of_numbers_and_gaps(tmp_path: Path) -> None:
         ([search("a.jpg", X=[1])], "X, Y and T must be lists of one length"),
         ([search("a.jpg", X=["a", "b"])], "must hold numbers"),
         ([search("a.jpg", task=4)], "name and task must be words"),
+        ([search("a.jpg", condition=["present"])], "condition must be a word"),
     ],
 )  # fmt: skip
 def test_gaze_search_errors(tmp_path: Path, entries: object, words: str) -> None:
     source = gaze_search(tmp_path)
     source.table.write_text(json.dumps(entries))
     no_records(source, words)
-    source.table.write_text("{")
-    no_records(source, "is no JSON")
+    for text in ("{", "[" * 100_000):
+        source.table.write_text(text)
+        no_records(source, "is no JSON")
     source.table.unlink()
     no_records(source, "cannot read")

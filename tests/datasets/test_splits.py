@@ -122,6 +122,15 @@ def test_a_published_split_that_leaks_or_means_nothing_is_not_used_and_said() ->
     assert folds.note == "the data's own split is not used; 0, 1 mean no side"
 
 
+@pytest.mark.parametrize(("called", "side"), [("train", TRAIN), ("val", VALIDATION)])
+def test_a_part_of_what_is_for_training_and_validation_is_no_other_side(called: str, side: str) -> None:
+    usual = members({patient: ("train_val", "test")[n % 4 == 0] for n, patient in enumerate(PATIENTS)})
+    splits = decide([*usual, Member("p1", called), Member("new", "val")])
+    assert splits.of("p1") == side
+    assert splits.note.startswith("the data's own split is used")
+    assert "p1" in decide([*usual, Member("p1", called), Member("p1", "test")]).note
+
+
 def test_a_test_set_alone_is_a_test_set() -> None:
     assert set(decide(members(dict.fromkeys(PATIENTS[:9], "test"))).by_patient.values()) == {TEST}
 

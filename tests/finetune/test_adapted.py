@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from finetune.adapted import adapt_model, adapted_config
-from finetune.cases import Case
+from finetune.cases import Case, DataError
 from finetune.config import FinetuneConfig
 from finetune.examples import draw_epochs
 from finetune.usual_place import Fitted
 from gazevlm_core.inference import GazeEngine
-from gazevlm_core.model.config import GazeConfig
+from gazevlm_core.model.config import MOST_FINDINGS, GazeConfig
 from gazevlm_core.model.places import UsualPlace
 from gazevlm_core.options import DEFAULT_QUESTION
 from tests.finetune.case_maker import HERE, configure, make_case, path_of, picture
@@ -249,3 +249,18 @@ def test_an_adapter_knows_the_questions_that_it_was_taught_besides_those_of_its_
     assert known(base, freeze_language=True, freeze_vision=False) == base.known_questions
     drawn = {draw.question for draw in draw_epochs([case], configure(), 40)}
     assert drawn <= {*known(base)}
+    case = replace(case, record=replace(case.record, question="What is behind the heart?"))
+    assert known(base) == ("Is there edema?", "What is behind the heart?", "Is there hernia?")
+    drawn = {draw.question for draw in draw_epochs([case], configure(), 40)}
+    assert "What is behind the heart?" in drawn
+    assert drawn <= {*known(base)}
+
+
+def test_more_questions_than_a_model_can_list_are_one_sentence() -> None:
+    case = make_case("a", report="Hernia.")
+    many = [replace(case, record=replace(case.record, question=f"Is it number {n}?")) for n in range(MOST_FINDINGS)]
+    base = GazeConfig(known_questions=(DEFAULT_QUESTION,))
+    assert len(adapted_config(base, configure(), many[1:], [], []).known_questions) == MOST_FINDINGS
+    with pytest.raises(DataError, match=r"513 questions.* at most 512"):
+        adapted_config(base, configure(), many, [], [])
+    assert adapted_config(GazeConfig(), configure(), many, [], []).known_questions == ()

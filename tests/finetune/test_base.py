@@ -8,11 +8,14 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from evaluate.command import what_is_known
 from finetune.base import folder_digest, load_base
 from finetune.config import ConfigError
 from finetune.export.files import ExportError
 from finetune.export.merge import Storage, merge_adapter
-from finetune.records import read_provenance
+from finetune.records import read_provenance, write_json
+from gazevlm_core.datasets.splits import SplitRule
+from gazevlm_core.datasets.trained_on import TrainedOn
 from gazevlm_core.model.checkpoint import CheckpointError
 from tests.finetune.hub_maker import commit_of, put, use_cache
 from tests.finetune.run_maker import go, losses, quick, tensors
@@ -55,6 +58,23 @@ def test_a_base_on_the_hub_is_known_by_its_commit_and_its_files(
     assert not all(torch.equal(tensor, models[2][name]) for name, tensor in models[0].items())
     with pytest.raises(CheckpointError, match=commit_of("third")):
         load_base(config, commit_of("third"))
+
+
+def test_a_merged_model_tells_whom_it_was_trained_on_from_the_hub_too(
+    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = TrainedOn.of("salt", ["p"], ["d"], SplitRule())
+    merged = Path(shutil.copytree(tiny_checkpoint, tmp_path / "merged"))
+    write_json(merged / "provenance.json", {"trained_on": told.to_values()})
+    cache = use_cache(tmp_path / "cache", monkeypatch)
+    put(cache, "owner/merged", merged, commit_of("merged"))
+    put(cache, "owner/plain", tiny_checkpoint, commit_of("plain"))
+    for source, found in (("owner/merged", (told,)), (str(merged), (told,)), ("owner/plain", ())):
+        assert load_base(quick("none", Path(source))).trained_on == found, source
+        assert what_is_known(None, source) == [*found], source
+    (merged / "provenance.json").write_text("[", encoding="utf-8")
+    with pytest.raises(CheckpointError, match=r"provenance\.json is not usable"):  # before the first step
+        load_base(quick("none", merged))
 
 
 def test_what_decides_a_digest(tiny_checkpoint: Path, tmp_path: Path) -> None:

@@ -1,9 +1,11 @@
 """What a run shows while it goes on: bars on a terminal, a few plain lines in a file."""
 
 import io
+import re
 from typing import Any
 
 import pytest
+from tqdm import tqdm
 
 from finetune.console import PLAIN_LINES, Console
 
@@ -57,6 +59,41 @@ def test_a_terminal_has_a_bar_with_loss_and_time_left() -> None:
     assert "loss" in text
     assert "  step 40: AUROC 0.750 (base 0.500)\n" in text
     assert " 42/40" not in text, "images looked at in a scoring are no steps"
+
+
+class Eager(tqdm):
+    """A bar that is drawn at every change."""
+
+    def __init__(self, **values: Any) -> None:
+        super().__init__(**values, mininterval=0, miniters=1)
+
+
+def test_a_bar_of_images_ends_at_their_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("finetune.console.tqdm", Eager)
+    stream = Terminal()
+    console = Console(stream)
+    console.tell("phase", {"text": "Scoring the base on 3 held-out images", "images": 3})
+    for _ in range(3):  # for what it says of them, then for the losses
+        console.advance(2)
+    console.close()
+    assert re.findall(r" (\d+)/3 \[", stream.getvalue())[:3] == ["0", "2", "3"]
+    assert not re.search(r"\d+image \[", stream.getvalue()), "a bar that is beyond its end shows no end"
+
+
+def test_the_bar_of_the_steps_goes_on_behind_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("finetune.console.tqdm", Eager)
+    stream = Terminal()
+    console = Console(stream)
+    console.tell("start", {"step": 0, "steps": 3, "images": 3, "held_out_images": 2, "device": "cpu"})
+    console.tell("step", {"step": 1, "steps": 3, "loss": 1.0})
+    console.tell("phase", {"text": "There is nothing to stop early by"})
+    console.tell("step", {"step": 2, "steps": 3, "loss": 0.5})
+    assert "There is nothing to stop early by\n" in stream.getvalue()
+    assert stream.getvalue().rindex("2/3") > stream.getvalue().index("nothing to stop")
+    console.tell("phase", {"text": "Scoring the adapter on 2 held-out images", "images": 2})
+    console.advance(2)
+    assert "2/2" in stream.getvalue()
+    console.close()
 
 
 def test_scores_that_cannot_be_told_are_not_made_up() -> None:

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from cli.main import app
 from finetune.config import FinetuneConfig
-from finetune.defaults import FOLLOW_BASE, suited
+from finetune.defaults import FOLLOW_BASE, explained, suited
 from finetune.tab.asked import Asked
 from finetune.tab.form import fields_of_form
 
@@ -83,6 +83,12 @@ def test_what_is_printed_says_where_values_are_from() -> None:
     assert again == suited(FinetuneConfig.from_values({**SMALL, "base": NAMES["7B"], "batch_size": 2}))
     unknown = CliRunner().invoke(app, [*words[:4], "somebody/unknown", "--print-config"]).stdout
     assert "# somebody/unknown is not on this machine" in unknown
+
+
+def test_what_is_printed_can_be_read_again_however_long_its_names_are() -> None:
+    long = "/data/" + "a long name of a folder " * 8
+    config = FinetuneConfig(annotations=(f"{long}x", f"folder={long}y"), base=f"{long}z")
+    assert FinetuneConfig.from_values(yaml.safe_load(explained(config))) == config
 
 
 def test_the_form_leaves_to_the_base_what_is_left_empty(tmp_path: Path) -> None:

@@ -20,16 +20,28 @@ FACTS = BaseFacts(KNOWN[NAME], Precision.NF4, on_gpu=True, most_pixels=1280 * 78
 CONFIG = suited(FinetuneConfig(annotations=("data",), base=NAME))
 
 
-def told(run: Path, *, memory: float, disk: float = 1000, patch: pytest.MonkeyPatch, **values: Any) -> str:
+def told(
+    run: Path, *, memory: float, disk: float = 1000, done: int = 0, patch: pytest.MonkeyPatch, **values: Any
+) -> str:
     patch.setattr(room.shutil, "disk_usage", lambda path: SimpleNamespace(free=int(disk * GB)))
     config = CONFIG.model_copy(update=values)
-    return check_room(config, FACTS, 1000 * 1024, run, int(memory * GB))
+    return check_room(config, FACTS, 1000 * 1024, run, int(memory * GB), done=done)
 
 
 def test_what_a_run_takes_is_said_before_it_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said = told(tmp_path, memory=80, patch=monkeypatch)
     assert said.startswith("This will take about 7.3 GB of the GPU (80.0 GB are free) and 4.9 GB of the disk (features")
     assert "features 4.2 GB" in said, "1,024,000 tokens of 2,048 numbers of 2 bytes"
+
+
+def test_what_an_earlier_try_wrote_is_needed_no_more_and_is_not_called_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = told(tmp_path, memory=80, disk=1, done=4 * GB, patch=monkeypatch)
+    assert said.endswith("; 1.0 GB are free, 4.0 GB are there already); computed, not measured.")
+    with pytest.raises(ConfigError, match=r"4\.9 GB are needed and 1\.0 GB are free, 3\.0 GB are there already; make"):
+        told(tmp_path, memory=80, disk=1, done=3 * GB, patch=monkeypatch)
+    assert "already" not in told(tmp_path, memory=80, done=5000, patch=monkeypatch)
 
 
 @pytest.mark.parametrize(
