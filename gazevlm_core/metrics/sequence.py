@@ -56,8 +56,9 @@ def string_scores(
     """
     result = np.empty(len(first))
     for part in chunks(len(first), first.shape[1] * second.shape[1]):
-        equal = (first[part][:, :, None] == second[part][:, None, :]).astype(np.float64)
-        result[part] = needleman_wunsch(equal, first_lengths[part], second_lengths[part])
+        a, b = (np.ascontiguousarray(strings[part].T, dtype=np.int32) for strings in (first, second))
+        equal = (a[:, None] == b).astype(np.int16)  # [A, B, P]
+        result[part] = needleman_wunsch(equal.transpose(2, 0, 1), first_lengths[part], second_lengths[part])
     return result / np.maximum(first_lengths, second_lengths)
 
 

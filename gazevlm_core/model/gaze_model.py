@@ -145,20 +145,30 @@ class GazeVLM(Qwen2_5_VLForConditionalGeneration):
             raise ValueError("gaze losses need input_ids, image_grid_thw and mm_token_type_ids")
         if position_ids is None:  # never the backbone's own: it keeps them between calls
             backbone["position_ids"] = self.positions(input_ids, attention_mask, mm_token_type_ids, image_grid_thw)
-        tokens: tuple[torch.Tensor, ...] | None = None
+        hidden, patches = self._supervised_states(backbone, input_ids, image_grid_thw, image_tokens)
+        return self._losses(
+            hidden, patches, input_ids, image_grid_thw, labels, gaze_targets, gaze_durations_ms, finding_labels,
+            loss_counts or LossCounts(None, None, None, None),
+        )  # fmt: skip
+
+    def _supervised_states(
+        self,
+        backbone: dict[str, Any],
+        input_ids: torch.Tensor,
+        image_grid_thw: torch.Tensor,
+        image_tokens: torch.Tensor | None,
+    ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+        """Last hidden states [B, L, D] and `patch_states` of the backbone's arguments."""
+        pixel_values, tokens = backbone["pixel_values"], None
         if image_tokens is not None:
             tokens = torch.split(image_tokens, self.patch_counts(image_grid_thw))
         elif self.config.gaze_config.pointer_keys is PointerKeys.VISUAL and pixel_values is not None:
             tokens = self.encode_images(pixel_values, image_grid_thw)
         if tokens is not None:
             given = {"image": BaseModelOutputWithPooling(pooler_output=tokens)}
-            backbone.update(pixel_values=None, image_grid_thw=None, mm_encoder_outputs=given)
+            backbone = {**backbone, "pixel_values": None, "image_grid_thw": None, "mm_encoder_outputs": given}
         hidden = self.model(**{**backbone, "use_cache": False}).last_hidden_state
-        patches = self.patch_states(hidden, input_ids, image_grid_thw, tokens)
-        return self._losses(
-            hidden, patches, input_ids, image_grid_thw, labels, gaze_targets, gaze_durations_ms, finding_labels,
-            loss_counts or LossCounts(None, None, None, None),
-        )  # fmt: skip
+        return hidden, self.patch_states(hidden, input_ids, image_grid_thw, tokens)
 
     def positions(
         self,

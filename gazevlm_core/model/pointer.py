@@ -1,12 +1,13 @@
 """The heads on the gaze states: a pointer over patches with a stop, a dwell head and a finding head.
 
 Pointer logits at step k = W_q[h_k ; v_prev] . W_k v_p / sqrt(d), plus one stop logit with a learned key. The query is a
-sum, W_h h_k + W_v v_prev, so everything that touches the hidden width is computed once per image (`PointerField`) and a
-walk only gathers rows: N walks cost N dot products per step, not a pass of the backbone.
+sum, W_h h_k + W_v v_prev, so the logits are one too: of a table by step and one by the patch before, both made once per
+image (`PointerField`). A walk only gathers their rows: N walks cost N rows per step, not a pass of the backbone.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import nn
@@ -51,21 +52,26 @@ class PointerField:
         Returns:
             float32 [..., N, P + 1]; stopping before the first fixation (or ever, without stops) has logit -inf.
         """
-        logits = self._choices(self.step_queries[..., step, None, :], previous)
-        if step == 0 or not self.stops:
-            logits[..., -1] = float("-inf")
-        return logits
+        return self._by_step[..., step, None, :] + self._by_previous(previous)
 
     def along(self, previous: torch.Tensor) -> torch.Tensor:
         """`logits` of every step of one path, float32 [..., K, P + 1], from its predecessors, int64 [..., K]."""
-        logits = self._choices(self.step_queries, previous)
-        logits[..., : 1 if self.stops else None, -1] = float("-inf")
-        return logits
+        return self._by_step + self._by_previous(previous)
 
-    def _choices(self, steps: torch.Tensor, previous: torch.Tensor) -> torch.Tensor:
-        rows = previous[..., None].expand(*previous.shape, self.previous_queries.shape[-1])
-        queries = steps + self.previous_queries.gather(-2, rows)
-        return queries @ self.keys.mT / self.keys.shape[-1] ** 0.5
+    @cached_property
+    def _by_step(self) -> torch.Tensor:
+        """The steps' part of the logits, [..., K, P + 1]."""
+        table = self.step_queries @ self.keys.mT / self.keys.shape[-1] ** 0.5
+        table[..., : 1 if self.stops else None, -1] = float("-inf")
+        return table
+
+    @cached_property
+    def _previous_table(self) -> torch.Tensor:
+        return self.previous_queries @ self.keys.mT / self.keys.shape[-1] ** 0.5
+
+    def _by_previous(self, previous: torch.Tensor) -> torch.Tensor:
+        """The part of the patches before, [..., N, P + 1], from int64 [..., N]."""
+        return self._previous_table.gather(-2, previous[..., None].expand(*previous.shape, self.keys.shape[-2]))
 
 
 def stack_fields(fields: Sequence[PointerField]) -> PointerField:

@@ -51,43 +51,37 @@ def sample_walks(
     Raises:
         ValueError: walks or temperature out of range, or given patches that do not fit.
     """
-    (steps,), (lengths,) = _walk([field], walks, temperature, seed, [given])
+    (steps,), (lengths,) = _walk(stack_fields([field]), walks, temperature, seed, [given])
     return [tuple(row[:length]) for row, length in zip(steps.tolist(), lengths.tolist(), strict=True)]
 
 
 def _walk(
-    fields: Sequence[PointerField], walks: int, temperature: float, seed: int, given: Sequence[Sequence[int]]
+    field: PointerField, walks: int, temperature: float, seed: int, given: Sequence[Sequence[int]]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Walks of B images with P patches each.
+    """Walks of the B images of a stacked field.
 
     Returns:
         int64 [B, N, K], patches, and P from where a walk stopped; int64 [B, N], how many patches each walk has.
     """
     if walks < 1 or temperature < 0:
         raise ValueError(f"walks must be >= 1 and temperature >= 0, got {walks} and {temperature}")
-    for field, first in zip(fields, given, strict=True):
+    for first in given:
         _check_given(field, first)
-    together = stack_fields(fields)
-    device, stop, begun = together.keys.device, together.num_patches, len(given[0])
-    generator = torch.Generator(device=device).manual_seed(seed)
-    steps = torch.full((len(fields), walks, together.num_steps), stop, device=device)
-    steps[..., :begun] = torch.tensor(given, dtype=torch.int64, device=device).view(len(fields), 1, begun)
-    previous = steps[..., max(begun - 1, 0)].clone()  # the stop stands for the start
-    walking = torch.ones(len(fields), walks, dtype=torch.bool, device=device)
-    for step in range(begun, together.num_steps):
-        logits = together.logits(step, previous)
-        if temperature == 0:
-            choice = logits.argmax(dim=-1)
-        else:  # as torch.multinomial draws one, without its look at the numbers, for which a GPU would have to be done
-            draws = torch.empty(walks, stop + 1, device=device).exponential_(generator=generator)
-            choice = ((logits / temperature).softmax(dim=-1) / draws).argmax(dim=-1)
-        choice = torch.where(walking, choice, stop)
-        steps[..., step] = choice
-        walking &= choice != stop
-        if device.type == "cpu" and not walking.any():  # to ask a GPU takes longer than to go on
-            break
-        previous = torch.where(walking, choice, previous)
-    return steps.cpu().numpy(), (steps != stop).sum(dim=-1).cpu().numpy()
+    device, stop, begun = field.keys.device, field.num_patches, len(given[0])
+    steps = torch.full((len(given), walks, field.num_steps), stop, device=device)
+    steps[..., :begun] = torch.tensor(given, dtype=torch.int64, device=device).view(len(given), 1, begun)
+    previous = steps[..., max(begun - 1, 0)]  # the stop stands for the start
+    # as torch.multinomial draws: the choice with the shortest exponential wait at the rate of its probability
+    shape, generator = (field.num_steps - begun, walks, stop + 1), torch.Generator(device=device).manual_seed(seed)
+    draws = torch.rand(shape, dtype=torch.float64, generator=generator, device=device)
+    log_waits = temperature * draws.neg_().log1p_().neg_().log_().float()
+    for step, waits in enumerate(log_waits, start=begun):
+        previous = (field.logits(step, previous) - waits).argmax(dim=-1)
+        steps[..., step] = previous
+    found = steps.cpu().numpy()
+    stopped = np.logical_or.accumulate(found == stop, axis=-1)
+    found[stopped] = stop  # to walk on behind a stop costs less than to look for it at every step
+    return found, (~stopped).sum(axis=-1)
 
 
 def choose_path(
@@ -126,10 +120,10 @@ def choose_paths(
         walks = 1
     found: dict[int, WalkedPath] = {}
     for places in _alike(fields):
-        alike = [fields[place] for place in places]
+        alike = stack_fields([fields[place] for place in places])
         steps, lengths = _walk(alike, walks, temperature, seed, [firsts[place] for place in places])
-        best = medoid_indices(steps, lengths) if walks > 1 else np.zeros(len(alike), dtype=np.int64)
-        images = np.arange(len(alike))
+        best = medoid_indices(steps, lengths) if walks > 1 else np.zeros(len(places), dtype=np.int64)
+        images = np.arange(len(places))
         found |= dict(zip(places, _follow(alike, steps[images, best], lengths[images, best]), strict=True))
     return [found[place] for place in range(len(fields))]
 
@@ -153,16 +147,15 @@ def follow(field: PointerField, patches: Sequence[int]) -> WalkedPath:
     _check_given(field, patches)
     steps = np.full((1, field.num_steps), field.num_patches)
     steps[0, : len(patches)] = patches
-    return _follow([field], steps, np.array([len(patches)]))[0]
+    return _follow(stack_fields([field]), steps, np.array([len(patches)]))[0]
 
 
 @torch.no_grad()
-def _follow(fields: Sequence[PointerField], steps: np.ndarray, lengths: np.ndarray) -> list[WalkedPath]:
-    """`follow` for B images with P patches each: int64 [B, K], with P behind the lengths, int64 [B]."""
-    together = stack_fields(fields)
-    start = np.full((len(steps), 1), together.num_patches)
-    previous = torch.from_numpy(np.concatenate([start, steps[:, :-1]], axis=1)).to(together.keys.device)
-    table = together.along(previous).softmax(dim=-1).float().cpu().numpy()  # [B, K, P + 1]
+def _follow(field: PointerField, steps: np.ndarray, lengths: np.ndarray) -> list[WalkedPath]:
+    """`follow` for the B images of a stacked field: int64 [B, K], with P behind the lengths, int64 [B]."""
+    start = np.full((len(steps), 1), field.num_patches)
+    previous = torch.from_numpy(np.concatenate([start, steps[:, :-1]], axis=1)).to(field.keys.device)
+    table = field.along(previous).softmax(dim=-1).float().cpu().numpy()  # [B, K, P + 1]
     if not np.isfinite(table).all():
         raise ValueError("the pointer's numbers are not finite; load the model with another --precision, e.g. fp32")
     walked = []
