@@ -1,8 +1,11 @@
 """The page as Gradio runs it, but for what is kept of visitors, and for what is said where something goes wrong."""
 
+import secrets
+import shutil
 from collections.abc import Awaitable, Callable
 from functools import wraps
 from html import escape
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -40,11 +43,22 @@ class Session(SessionState):
 
 
 def _noting(upload: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-    """Gradio's reading of an upload, of which it tells nobody whose it was."""
+    """Gradio's reading of an upload, of which it tells nobody whose it was.
+
+    It leaves what it does not use: files that broke off, those before a bad one, and those of other fields. So each
+    upload has a folder of its own, which nobody can guess, too.
+    """
 
     @wraps(upload)
-    async def noted(request: Any, *rest: Any, **named: Any) -> Any:  # noqa: ANN401 (as Gradio's)
-        done = await upload(request, *rest, **named)
+    async def noted(request: Any, folder: Any, *rest: Any, **named: Any) -> Any:  # noqa: ANN401 (as Gradio's)
+        own = Path(folder) / secrets.token_hex(16)
+        try:
+            done = await upload(request, own, *rest, **named)
+        except BaseException:
+            shutil.rmtree(own, ignore_errors=True)
+            raise
+        for path in {path for path in own.iterdir() if path.is_file()} - {Path(path) for path in done[1]}:
+            path.unlink()  # those that are used lie in folders by their content
         uploaders.note(done[0], request)
         return done
 
