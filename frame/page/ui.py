@@ -1,5 +1,6 @@
 """The page as Gradio runs it, but for what is kept of visitors, and for what is said where something goes wrong."""
 
+import errno
 import secrets
 import shutil
 from collections.abc import Awaitable, Callable
@@ -18,6 +19,8 @@ from frame.troubles import UNFORESEEN, brief, note_trouble
 from frame.uploaders import uploaders
 from gazevlm_core.images import DEFAULT_LIMITS
 
+# No room, no more open files, a disk that fails; all else is of what was sent, such as a name that is too long
+OF_THE_SERVER = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 NOT_USABLE = "A value that was sent cannot be used{why}; reload the page, or correct it."
 
 
@@ -86,6 +89,7 @@ class Page(gr.Blocks):
 
         Raises:
             gr.Error: one cannot be used.
+            OSError, MemoryError: the server cannot keep any.
         """
         if len(inputs) == len(block_fn.inputs):
             public = block_fn.api_visibility == "public"
@@ -94,6 +98,9 @@ class Page(gr.Blocks):
         try:
             return await super().preprocess_data(block_fn, inputs, *rest, **named)
         except Exception as error:
+            cause = error.__cause__ or error  # Gradio wraps what components raise
+            if isinstance(cause, MemoryError) or (isinstance(cause, OSError) and cause.errno in OF_THE_SERVER):
+                raise cause from None  # told by `process_api`
             why = f" ({escape(brief(error.message))})" if isinstance(error, gr.Error) else ""
             raise gr.Error(NOT_USABLE.format(why=why), duration=None, print_exception=False) from error
 
