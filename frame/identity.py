@@ -182,9 +182,11 @@ class Gate:
 
     def _count(self, action: Action, key: str, people: int = 1) -> None:
         limit = LIMITS[action]
-        if not self._rates.hit(type(limit)(limit.amount * people), action, key):
+        most = limit.amount * people
+        if not self._rates.hit(type(limit)(most), action, key):
             period = "hour" if limit.get_expiry() > 60 else "minute"
-            raise NotAllowed(f"That was too often ({limit.amount} in one {period}); wait a moment. Nothing is lost.")
+            whose = " from your address" if people > 1 else ""
+            raise NotAllowed(f"That was too often ({most} in one {period}{whose}); wait a moment. Nothing is lost.")
 
     def _roles_of_token(self, claim: Claim) -> set[Role]:
         """What a token gives; nothing where there is none.

@@ -14,38 +14,31 @@ Uploader = tuple[str, str, str]
 
 
 class Uploaders:
-    """Which visitor uploaded what; the latest MOST_NOTED files. The same file of two visitors belongs to both."""
+    """Which visitor uploaded what; the latest MOST_NOTED files. Every upload is a file of its own."""
 
     def __init__(self) -> None:
-        self._of: OrderedDict[Path, set[Uploader]] = OrderedDict()
+        self._of: OrderedDict[Path, Uploader] = OrderedDict()
         self._lock = threading.Lock()
 
     def note(self, paths: Iterable[str], request: Asked) -> None:
         """Files that came with a request."""
         with self._lock:
             for path in paths:
-                key = Path(path).resolve()
-                self._of.setdefault(key, set()).add(_uploader(request))
-                self._of.move_to_end(key)
+                self._of[Path(path).resolve()] = _uploader(request)
             while len(self._of) > MOST_NOTED:
                 self._of.popitem(last=False)
 
     def owns(self, path: Path, request: Asked) -> bool:
         """Whether the visitor behind a request uploaded this file."""
         with self._lock:
-            return _uploader(request) in self._of.get(path.resolve(), ())
+            return self._of.get(path.resolve()) == _uploader(request)
 
     def delete(self, path: Path, request: Asked) -> None:
-        """Delete a visitor's own file, unless it is somebody else's too; any other file stays."""
-        key, who = path.resolve(), _uploader(request)
-        with self._lock:
-            owners = self._of.get(key, set())
-            if who not in owners:
-                return
-            owners.discard(who)
-            if not owners:
-                del self._of[key]
-                key.unlink(missing_ok=True)
+        """Delete a visitor's own file; any other stays."""
+        if self.owns(path, request):
+            with self._lock:
+                self._of.pop(path.resolve(), None)
+            path.resolve().unlink(missing_ok=True)
 
 
 def _uploader(request: Asked) -> Uploader:

@@ -131,6 +131,11 @@ def _of_split(
 
 
 def _nothing_left(name: str, split: str, learned: int, unreadable: Sequence[str]) -> str:
+    if learned and unreadable:
+        return (
+            f"of {name} in split {split}, the adapter was trained on the patients or pictures of {learned} records, "
+            f"and the images of {len(unreadable)} cannot be read (the first: {unreadable[0]}); nothing is left"
+        )
     if unreadable:
         return f"{name} has no record in split {split} whose image can be read; the first: {unreadable[0]}"
     if learned:

@@ -1,8 +1,12 @@
 """The page as Gradio runs it, but for what is kept of visitors, and for what is said where something goes wrong."""
 
+import errno
+import secrets
+import shutil
 from collections.abc import Awaitable, Callable
 from functools import wraps
 from html import escape
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,6 +19,8 @@ from frame.troubles import UNFORESEEN, brief, note_trouble
 from frame.uploaders import uploaders
 from gazevlm_core.images import DEFAULT_LIMITS
 
+# No room, no more open files, a disk that fails; all else is of what was sent, such as a name that is too long
+OF_THE_SERVER = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 NOT_USABLE = "A value that was sent cannot be used{why}; reload the page, or correct it."
 
 
@@ -40,11 +46,22 @@ class Session(SessionState):
 
 
 def _noting(upload: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-    """Gradio's reading of an upload, of which it tells nobody whose it was."""
+    """Gradio's reading of an upload, of which it tells nobody whose it was.
+
+    It leaves what it does not use: files that broke off, those before a bad one, and those of other fields. So each
+    upload has a folder of its own, which nobody can guess, too.
+    """
 
     @wraps(upload)
-    async def noted(request: Any, *rest: Any, **named: Any) -> Any:  # noqa: ANN401 (as Gradio's)
-        done = await upload(request, *rest, **named)
+    async def noted(request: Any, folder: Any, *rest: Any, **named: Any) -> Any:  # noqa: ANN401 (as Gradio's)
+        own = Path(folder) / secrets.token_hex(16)
+        try:
+            done = await upload(request, own, *rest, **named)
+        except BaseException:
+            shutil.rmtree(own, ignore_errors=True)
+            raise
+        for path in {path for path in own.iterdir() if path.is_file()} - {Path(path) for path in done[1]}:
+            path.unlink()  # those that are used lie in folders by their content
         uploaders.note(done[0], request)
         return done
 
@@ -72,6 +89,7 @@ class Page(gr.Blocks):
 
         Raises:
             gr.Error: one cannot be used.
+            OSError, MemoryError: the server cannot keep any.
         """
         if len(inputs) == len(block_fn.inputs):
             public = block_fn.api_visibility == "public"
@@ -80,6 +98,9 @@ class Page(gr.Blocks):
         try:
             return await super().preprocess_data(block_fn, inputs, *rest, **named)
         except Exception as error:
+            cause = error.__cause__ or error  # Gradio wraps what components raise
+            if isinstance(cause, MemoryError) or (isinstance(cause, OSError) and cause.errno in OF_THE_SERVER):
+                raise cause from None  # told by `process_api`
             why = f" ({escape(brief(error.message))})" if isinstance(error, gr.Error) else ""
             raise gr.Error(NOT_USABLE.format(why=why), duration=None, print_exception=False) from error
 

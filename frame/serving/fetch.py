@@ -40,12 +40,11 @@ async def fetch(url: str, folder: Path, shelf: Shelf, largest: int) -> str:
     Raises:
         FetchError: it is not public, not there, too large or too slow, or there is no room.
     """
-    name = "".join(one for one in Path(httpx.URL(url).path).name if one.isalnum() or one in "._-")[-100:] or "file"
+    name = _name_at(url)
     place = folder / hashlib.sha256(url.encode()).hexdigest()
     place.mkdir(parents=True, exist_ok=True)
     try:
         left = shelf.take_fetched(largest)
-        left.paths = [str(place / name)]
         number, text = tempfile.mkstemp(dir=place)
         try:
             with os.fdopen(number, "wb") as file:
@@ -54,8 +53,9 @@ async def fetch(url: str, folder: Path, shelf: Shelf, largest: int) -> str:
                         file.write(chunk)
             left.size = Path(text).stat().st_size
             Path(text).replace(place / name)
+            left.paths = [str(place / name)]
         except BaseException:
-            left.size = 0
+            shelf.give_back(left)
             raise
         finally:
             Path(text).unlink(missing_ok=True)
@@ -69,6 +69,20 @@ async def fetch(url: str, folder: Path, shelf: Shelf, largest: int) -> str:
         with suppress(OSError):  # not empty: the file is there
             place.rmdir()
     return str(place / name)
+
+
+def _name_at(url: str) -> str:
+    """A file's name at an address, of letters, digits, dots and dashes; its last 100 bytes.
+
+    Raises:
+        FetchError: this is no address.
+    """
+    try:
+        said = Path(httpx.URL(url).path).name
+    except httpx.InvalidURL:
+        raise FetchError(NOT_PUBLIC) from None
+    name = "".join(one for one in said if one.isalnum() or one in "._-").encode()[-100:].decode(errors="ignore")
+    return name if name.strip(".") else "file"  # dots alone are a folder
 
 
 async def _public(host: str) -> str:

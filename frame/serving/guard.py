@@ -35,13 +35,15 @@ OPEN = frozenset({
 OPEN_BELOW = ("/assets/", "/static/", *(API + name for name in (
     "/file=", "/file/", "/heartbeat/", "/call/", "/run/", "/api/", "/mcp/",
 )))  # fmt: skip
-LONG = tuple(API + name for name in ("/queue/data", "/heartbeat/", "/upload_progress", "/mcp"))  # open for minutes
+# Open for minutes, and without a body
+LONG = tuple(API + name for name in ("/queue/data", "/heartbeat/", "/upload_progress", "/call/", "/mcp"))
 
 LARGEST_BODY = 4 * 2**20
 MOST_VALUES = 250_000  # in a JSON body; the longest reading that Teach takes has 30,000 samples of five
 BODY_S = 30.0
-# Of one address: how many at once, and how many with those that wait. An upload may hold all its text in memory.
-SHARES = {"short": (8, 264), "upload": (8, 264), "long": (256, 256)}
+# Of one address: how many at once, and how many with those that wait. An upload may hold all its text in memory, and a
+# tool of MCP is asked in a body that stays until the model has answered.
+SHARES = {"short": (8, 264), "upload": (8, 264), "tool": (32, 264), "long": (256, 256)}
 
 # Gradio's page and ours have scripts and styles of their own in the HTML, and make functions from text.
 POLICY = "; ".join((
@@ -252,12 +254,13 @@ class Turns:
 
 
 def kind_of(scope: Scope) -> str:
-    """Which of SHARES a request is counted with."""
+    """Which of SHARES a request is counted with; only what has no body may be open many times."""
     route = route_of(scope)
     if route == f"{API}/upload":
         return "upload"
-    is_answer = route.startswith(f"{API}/call/") and scope["method"] == "GET"
-    return "long" if is_answer or route.startswith(LONG) else "short"
+    if scope["method"] == "GET" and route.startswith(LONG):
+        return "long"
+    return "tool" if route.startswith(f"{API}/mcp") else "short"
 
 
 def guard(app: Asgi, *inner: Callable[[Asgi], Asgi]) -> Asgi:

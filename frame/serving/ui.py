@@ -5,8 +5,9 @@ import os
 import shutil
 import sys
 import tempfile
-from collections import OrderedDict, defaultdict
+from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Collection
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,12 @@ from gradio.blocks import Blocks
 from gradio.data_classes import PredictBodyInternal
 from gradio.queueing import Event, Queue
 from gradio.routes import App, ORJSONResponse
+from gradio.state_holder import SessionState, StateHolder
 from gradio.utils import LRUCache
 
 from frame.address import client_address
 from frame.serving.fetch import FetchError, fetch
-from frame.serving.guard import Asgi, guard
+from frame.serving.guard import Asgi, Receive, Scope, Send, address_of, guard
 from frame.serving.uploads import Shelf, Uploads, total_bytes
 from gazevlm_core.images import DEFAULT_LIMITS
 
@@ -34,6 +36,7 @@ BYTES_OF_ADDRESS = 16 * 2**20  # of all that waits
 SESSIONS = 256  # whose answers are kept until they are fetched
 OVER_SESSION = "Two of your requests are waiting already; this one was not taken. Wait for one of them."
 OVER_ADDRESS = "Too many requests from your address are waiting in the queue; wait a moment and try again."
+NO_HANDLER = "The page has no such handler; reload it."
 OVER_ALL = "The queue is full; wait a moment and try again."
 
 
@@ -77,9 +80,12 @@ class FairQueue(Queue):
         """Take a request, or refuse it with one sentence.
 
         Raises:
-            HTTPException: 429 where the session or the address has its share, 503 where everybody together has.
+            HTTPException: 429 where the session or the address has its share, 503 where everybody together has, 404
+                where there is no such handler.
         """
         address, session = client_address(request), body.session_hash
+        if body.fn_index not in self.blocks.fns:
+            raise fastapi.HTTPException(404, NO_HANDLER)
         queues = self.event_queue_per_concurrency_id.values()
         waiting = [event for queue in queues for event in queue.queue]
         own = self.event_queue_per_concurrency_id.get(route_utils.get_fn(self.blocks, None, body).concurrency_id)
@@ -142,6 +148,48 @@ def _free(queue: Any) -> int:  # noqa: ANN401 - Gradio's EventQueue
     return max(0, queue.concurrency_limit - queue.current_concurrency)
 
 
+_asking: ContextVar[str] = ContextVar("asking", default="")  # address of the request that is answered
+
+
+class WhoAsks:
+    """Tells what is made for a request whose it is; stands before the page, as in `frame.serving.guard`."""
+
+    def __init__(self, app: Asgi) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on."""
+        _asking.set(address_of(scope))  # of this request's own task
+        await self.app(scope, receive, send)
+
+
+class FairStates(StateHolder):
+    """What is remembered of sessions. When there are too many, the least recently used one goes of the address that has
+    most; Gradio's own forgets anybody's, so that whoever makes up sessions would make the page forget all others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._whose: dict[str, str] = {}
+
+    def __getitem__(self, session_id: str) -> SessionState:
+        """A session, made where there is none."""
+        if session_id not in self.session_data:
+            self._whose[session_id] = _asking.get()
+        return super().__getitem__(session_id)
+
+    def update(self, session_id: str) -> None:
+        """A session was used: it is the latest, and there is room for it."""
+        with self.lock:
+            if session_id in self.session_data:
+                self.session_data.move_to_end(session_id)
+            while len(self.session_data) > self.capacity:
+                others = [key for key in list(self.session_data) if key != session_id]
+                counts = Counter(self._whose[key] for key in [*others, session_id])
+                evicted = max(others, key=lambda key: counts[self._whose[key]])  # the first of them
+                for known in (self.session_data, self.time_last_used, self._whose):
+                    known.pop(evicted, None)
+
+
 class GuardedApp(App):
     """Gradio's app behind the guard, with bounds on what is uploaded and fetched.
 
@@ -152,13 +200,14 @@ class GuardedApp(App):
     def __init__(self, most_bytes: int | None = None) -> None:
         super().__init__(default_response_class=ORJSONResponse, openapi_url=None)
         most = total_bytes(os.environ) if most_bytes is None else most_bytes
+        self.state_holder = FairStates()
         self.shelf = Shelf(Path(self.uploaded_file_dir), most, self._kept)
         bound_fetching(self.shelf)
 
     def build_middleware_stack(self) -> Asgi:
         """All that a request passes, the guard first: Gradio's own layer would answer other sites."""
         largest = DEFAULT_LIMITS.max_bytes
-        return guard(super().build_middleware_stack(), lambda app: Uploads(app, self.shelf, largest))
+        return guard(super().build_middleware_stack(), lambda app: Uploads(app, self.shelf, largest), WhoAsks)
 
     def _kept(self) -> set[str]:
         blocks = self.get_blocks().blocks.values()

@@ -4,9 +4,11 @@ import asyncio
 import json
 import os
 import shutil
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +23,7 @@ RESERVE_BYTES = 2 * 2**30  # stays free on the disk; annotations need room, too
 PER_HOUR = 1200  # files of one address
 FORM_BYTES = 64 * 1024  # of a form around its file
 
-NO_LENGTH = "Say how long the upload is (Content-Length), and send it again."
+NO_LENGTH = "Say how long the upload is (Content-Length, not in chunks), and send it again."
 TOO_LARGE = "This file is too large; {megabytes} MB at most."
 TOO_MANY = "Too many files came from your address in the last hour; wait a while and try again."
 TOO_MUCH = "Your address has left {megabytes} MB here in the last hour, which is the most; wait a while and try again."
@@ -87,6 +89,7 @@ class Shelf:
     ) -> None:
         self.folder, self.most_bytes, self.kept = folder, most_bytes, kept
         self._left: list[Left] = []
+        self._lock = threading.Lock()
         self._swept = time.monotonic()
 
     def take(self, address: str, size: int) -> Left:
@@ -99,16 +102,15 @@ class Shelf:
         Raises:
             RefusedUpload: the address left too much or too often, or there is no room.
         """
-        now = time.monotonic()
-        self._left = [left for left in self._left if now - left.at < LIFE_S]
-        if now - self._swept > EVERY_S:
+        if time.monotonic() - self._swept > EVERY_S:
             self.sweep()
-        own = [left for left in self._left if left.address == address]
-        if len(own) >= PER_HOUR:
-            raise RefusedUpload(429, TOO_MANY)
-        if sum(left.size for left in own) + size > self.most_bytes // SHARE:
-            raise RefusedUpload(429, TOO_MUCH.format(megabytes=self.most_bytes // SHARE // MB))
-        return self._keep(Left(address, size, now))
+        with self._lock:
+            own = [left for left in self._of_this_hour() if left.address == address]
+            if sum(max(1, len(left.paths or ())) for left in own) >= PER_HOUR:
+                raise RefusedUpload(429, TOO_MANY)
+            if sum(left.size for left in own) + size > self.most_bytes // SHARE:
+                raise RefusedUpload(429, TOO_MUCH.format(megabytes=self.most_bytes // SHARE // MB))
+            return self._keep(Left(address, size, time.monotonic()))
 
     def take_fetched(self, size: int) -> Left:
         """Keep room for a file that the server fetches; where it comes from is nobody's address.
@@ -116,11 +118,24 @@ class Shelf:
         Raises:
             RefusedUpload: there is no room.
         """
-        return self._keep(Left("", size, time.monotonic()))
+        with self._lock:
+            self._of_this_hour()
+            return self._keep(Left("", size, time.monotonic()))
+
+    def give_back(self, left: Left) -> None:
+        """Free the room of something that nothing came of; none of it lies there any more."""
+        with self._lock:
+            self._left = [one for one in self._left if one is not left]
 
     def size(self) -> int:
         """Bytes that visitors left."""
         return sum(left.size for left in self._left)
+
+    def _of_this_hour(self) -> list[Left]:
+        """What counts still; the rest is forgotten."""
+        now = time.monotonic()
+        self._left = [left for left in self._left if now - left.at < LIFE_S]
+        return self._left
 
     def _keep(self, left: Left) -> Left:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -138,12 +153,17 @@ class Shelf:
         return left
 
     def sweep(self, life_s: float = LIFE_S) -> None:
-        """Delete files that nobody wrote anew in `life_s` seconds, broken uploads among them."""
+        """Delete files that nobody wrote anew in `life_s` seconds, and folders that have been empty for as long."""
         self._swept = time.monotonic()
         kept = self.kept()
-        for entry in _files(self.folder):
+        files, folders = _below(self.folder)
+        for entry in files:
             if time.time() - entry.stat().st_ctime > life_s and entry.path not in kept:
                 Path(entry.path).unlink(missing_ok=True)
+        for entry in reversed(folders):  # the inner ones first
+            if time.time() - entry.stat().st_ctime > life_s:
+                with suppress(OSError):  # not empty
+                    Path(entry.path).rmdir()
 
     def _oldest_of_the_heaviest(self) -> Left | None:
         weights: defaultdict[str, int] = defaultdict(int)
@@ -153,22 +173,24 @@ class Shelf:
         return min(whole, key=lambda left: (-weights[left.address], left.at), default=None)
 
 
-def _files(folder: Path) -> list[os.DirEntry[str]]:
-    """All files of a folder and its subfolders that are there still when they are looked at."""
-    found: list[os.DirEntry[str]] = []
+def _below(folder: Path) -> tuple[list[os.DirEntry[str]], list[os.DirEntry[str]]]:
+    """All files below a folder, and its subfolders from the outermost on, that are there when they are looked at."""
+    files: list[os.DirEntry[str]] = []
+    folders: list[os.DirEntry[str]] = []
     waiting = [str(folder)]
-    while waiting:
+    for place in waiting:  # grows
         try:
-            with os.scandir(waiting.pop()) as entries:
+            with os.scandir(place) as entries:
                 for entry in entries:
+                    entry.stat(follow_symlinks=False)  # kept by the entry
                     if entry.is_dir(follow_symlinks=False):
                         waiting.append(entry.path)
+                        folders.append(entry)
                     elif entry.is_file(follow_symlinks=False):
-                        entry.stat()  # kept by the entry
-                        found.append(entry)
+                        files.append(entry)
         except FileNotFoundError:
             continue
-    return found
+    return files, folders
 
 
 class Uploads:
@@ -192,7 +214,9 @@ class Uploads:
         if route != f"{API}/upload" and not writes:
             await self.app(scope, receive, send)
             return
-        length = str(scope["body_bytes"]) if writes else header(scope, b"content-length") or ""
+        # Of chunks a server takes as many as come, whatever length is said beside them
+        said = "" if header(scope, b"transfer-encoding") else header(scope, b"content-length") or ""
+        length = str(scope["body_bytes"]) if writes else said
         if not length.isdecimal():
             await refuse(scope, send, 411, NO_LENGTH)
             return

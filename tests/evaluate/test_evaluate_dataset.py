@@ -156,6 +156,20 @@ def test_nothing_left_is_an_error_and_nothing_known_is_said(folder: Path, tiny_e
     assert "cannot be known, since its provenance does not tell" in render_dataset(found)
 
 
+def test_nothing_left_for_two_reasons_names_both(tmp_path: Path, tiny_engine: GazeEngine) -> None:
+    bare = make_folder(tmp_path / "bare", readers=0, findings=False)
+    records = list(GazeFolder(bare).records())
+    broken = [one for one in records if one.patient_id == records[0].patient_id]
+    for record in broken:
+        record.image_path.write_bytes(b"no image")
+    learned = [one.patient_id for one in records if one not in broken]
+    said = f"of {len(learned)} records, and the images of {len(broken)} cannot be read"
+    with pytest.raises(DatasetError, match=said):
+        evaluate_dataset(
+            lambda: GazeFolder(bare), tiny_engine, split="all", trained=[TrainedOn.of("salt", learned, [], SplitRule())]
+        )
+
+
 def test_the_split_is_that_of_the_training(folder: Path, tiny_engine: GazeEngine) -> None:
     rule = SplitRule(7, 0.6)
     trained = TrainedOn.of("salt", [], [], rule)

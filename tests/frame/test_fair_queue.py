@@ -9,7 +9,15 @@ from typing import Any
 import httpx
 import pytest
 
-from frame.serving.ui import BYTES_OF_ADDRESS, OVER_SESSION, SESSIONS, WAITING, WAITING_OF_ADDRESS, Latest
+from frame.serving.ui import (
+    BYTES_OF_ADDRESS,
+    NO_HANDLER,
+    OVER_SESSION,
+    SESSIONS,
+    WAITING,
+    WAITING_OF_ADDRESS,
+    Latest,
+)
 from tests.frame.served import Served, serving_small
 
 
@@ -112,3 +120,25 @@ def test_a_flood_of_sessions_costs_nobody_his_answer(served: Served) -> None:
         with client.stream("GET", "gradio_api/queue/data", params={"session_hash": "waits"}) as answer:
             lines = [line for line in answer.iter_lines() if "process_completed" in line]
         assert '"data":["waits"]' in lines[0]
+
+
+def test_a_flood_of_sessions_makes_the_page_forget_no_other_visitor(served: Served) -> None:
+    def from_address(address: str) -> httpx.Client:
+        return httpx.Client(transport=httpx.HTTPTransport(local_address=address), base_url=served.url, timeout=30)
+
+    with from_address("127.0.0.1") as hostile, from_address("127.0.0.2") as other:
+        assert join(other, served, "other's page", "small").status_code == 200
+        for number in range(SESSIONS + 50):
+            join(hostile, served, f"s{number}", "small")
+    states = served.page.app.state_holder
+    assert "other's page" in states
+    assert len(states.session_data) == len(states._whose) == SESSIONS
+    assert f"s{SESSIONS + 49}" in states
+    assert "s0" not in states
+
+
+@pytest.mark.parametrize("number", [9999, -1, None])
+def test_a_handler_that_is_none_is_one_sentence(served: Served, number: int | None) -> None:
+    body = {"data": [], "fn_index": number, "session_hash": "s"}
+    answer = httpx.post(f"{served.url}gradio_api/queue/join", json=body)
+    assert (answer.status_code, answer.json()) == (404, {"detail": NO_HANDLER})

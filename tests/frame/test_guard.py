@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from frame.serving.guard import CROWDED, LARGEST_BODY, MOST_VALUES, SHARES, Turns, is_open
+from frame.serving.guard import CROWDED, LARGEST_BODY, MOST_VALUES, OPEN, OPEN_BELOW, SHARES, Turns, is_open, kind_of
 from tests.frame.served import Served, serving_small
 
 EVIL = "https://evil.example"
@@ -173,3 +173,14 @@ def test_whoever_asks_a_thousand_times_waits_behind_himself() -> None:
 
     asyncio.run(crowd())
     assert "Nothing is lost" in CROWDED
+
+
+def test_bodies_of_one_address_take_little_memory_whatever_they_are_sent_to() -> None:
+    def most(method: str, path: str) -> int:
+        return SHARES[kind_of({"method": method, "path": path, "headers": []})][0]
+
+    for path in (*OPEN, *(f"{name}x" for name in OPEN_BELOW)):
+        for method in ("POST", "PUT", "DELETE"):
+            assert most(method, path) * LARGEST_BODY <= 128 * 2**20, (method, path)
+    for path in ("queue/data", "heartbeat/s", "upload_progress", "call/slow/1", "mcp"):
+        assert most("GET", f"/gradio_api/{path}") == 256, "a stream of each visitor behind one address"

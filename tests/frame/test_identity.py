@@ -118,7 +118,7 @@ def test_rates_are_limited_by_person_and_off_a_space_by_address() -> None:
     local.admit(claim, "read")  # another action has a count of its own
     for number in range((NEIGHBOURS - 1) * LIMITS["submit"].amount - 1):  # many names from one place
         local.admit(replace(claim, name=f"name {number}"), "submit")
-    with pytest.raises(NotAllowed, match="wait a moment"):
+    with pytest.raises(NotAllowed, match=r"too often \(600 in one minute from your address\); wait a moment"):
         local.admit(replace(claim, name="one more"), "submit")
     local.admit(replace(claim, name="other", address="10.0.0.2"), "submit")
     asked: list[str] = []

@@ -1,6 +1,7 @@
 """What the page keeps of its visitors, and what it says, to them and in the log, where something goes wrong."""
 
 import asyncio
+import errno
 import json
 import logging
 import math
@@ -161,6 +162,20 @@ def test_what_was_only_sent_wrongly_is_not_in_the_log(
         assert "\n" not in error.value.message
     assert logged() == ""
     assert capsys.readouterr().err == ""
+
+
+def test_a_full_disk_is_no_fault_of_what_was_sent(
+    logged: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    page, click = one_handler(lambda text: text, gr.Textbox())
+    monkeypatch.setattr(gr.Textbox, "preprocess", full)
+    with pytest.raises(gr.Error) as error:
+        send(page, click, ["right"])
+    assert error.value.message == UNFORESEEN
+    assert "No space left on device" in logged()
 
 
 def test_sentences_to_the_page_never_hold_a_text_at_length() -> None:

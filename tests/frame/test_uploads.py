@@ -2,12 +2,15 @@
 
 import asyncio
 import os
+import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from types import SimpleNamespace
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -64,6 +67,69 @@ def test_an_upload_is_bounded_by_what_it_says_and_must_say_it(served: Served) ->
     assert (answer.status_code, answer.text) == (411, uploads.NO_LENGTH)
 
 
+def test_chunks_are_refused_whatever_length_is_said_beside_them(served: Served, shelf: Shelf) -> None:
+    body = form({"files": b"." * 3 * MB})
+    said = ("Content-Length: 10", "Transfer-Encoding: chunked", "Connection: close")
+    with sending(served, *said) as line:
+        with suppress(ConnectionError):  # it may be closed before all of it was taken
+            line.sendall(b"%x\r\n" % len(body) + body + b"\r\n0\r\n\r\n")
+        with suppress(ConnectionError):
+            assert line.recv(100).startswith(b"HTTP/1.1 411 ")
+    assert shelf._left == []
+
+
+def form(files: dict[str, bytes], names: str = "a.bin") -> bytes:
+    """A form with a file in each field."""
+    head = 'Content-Disposition: form-data; name="{}"; filename="{}"\r\n\r\n'
+    parts = (b"--x\r\n" + head.format(field, names).encode() + content for field, content in files.items())
+    return b"\r\n".join([*parts, b"--x--\r\n"])
+
+
+def sending(served: Served, *lines: str) -> socket.socket:
+    """A connection on which the head of an upload was sent."""
+    host = urlsplit(served.url)
+    line = socket.create_connection((str(host.hostname), int(host.port or 80)), timeout=30)
+    kind = "Content-Type: multipart/form-data; boundary=x"
+    head = ["POST /gradio_api/upload HTTP/1.1", f"Host: {host.netloc}", kind, *lines]
+    line.sendall("\r\n".join([*head, "", ""]).encode())
+    return line
+
+
+def files_of(shelf: Shelf) -> set[Path]:
+    return {path for path in shelf.folder.rglob("*") if path.is_file()}
+
+
+def test_of_an_upload_that_breaks_off_nothing_stays(served: Served, shelf: Shelf) -> None:
+    before = files_of(shelf)
+    with sending(served, f"Content-Length: {4 * MB}") as line:
+        line.sendall(form({"files": b"." * MB})[:-10])
+        while files_of(shelf) == before:
+            time.sleep(0.01)
+    while shelf._left[0].paths is None:
+        time.sleep(0.01)
+    assert files_of(shelf) == before
+
+
+def test_of_a_form_what_is_not_used_goes(served: Served, shelf: Shelf) -> None:
+    before = files_of(shelf)
+    with httpx.Client(base_url=served.url, timeout=30) as client:
+        kind = {"Content-Type": "multipart/form-data; boundary=x"}
+        whole = form({"files": b"used", "others": b"not"})
+        (path,) = client.post("gradio_api/upload", content=whole, headers=kind).json()
+        assert files_of(shelf) - before == {Path(path)}
+        bad = form({"files": b"before a bad one"}).replace(b"--x--", b"--x") + form({"files": b"bad"}, "..")[5:]
+        assert client.post("gradio_api/upload", content=bad, headers=kind).status_code == 400
+    assert files_of(shelf) - before == {Path(path)}
+
+
+def test_each_file_of_a_form_counts(served: Served, shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uploads, "PER_HOUR", 20)
+    with httpx.Client(base_url=served.url, timeout=30) as client:
+        many = [("files", (f"{number}.bin", b"%d" % number)) for number in range(19)]
+        assert len(client.post("gradio_api/upload", files=many).json()) == 19
+    assert [upload(served, 10, f"{number}.bin").status_code for number in range(2)] == [200, 429]
+
+
 def test_the_disks_last_room_is_kept(served: Served, shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
     free = uploads.RESERVE_BYTES + 1000
     monkeypatch.setattr(uploads.shutil, "disk_usage", lambda folder: SimpleNamespace(free=free))
@@ -111,6 +177,9 @@ def test_old_files_go_whoever_wrote_them_but_not_the_pages_own(tmp_path: Path) -
     time.sleep(0.05)
     shelf.sweep(0.01)
     assert (kept.exists(), old.exists()) == (True, False)
+    time.sleep(0.05)
+    shelf.sweep(0.01)
+    assert not old.parent.exists(), "nor do empty folders stay"
 
 
 def test_an_address_may_upload_so_often(tmp_path: Path) -> None:
@@ -185,6 +254,20 @@ def test_a_file_of_the_web_is_fetched_within_bounds(other_server: str, tmp_path:
         with pytest.raises(FetchError, match=words):
             asyncio.run(fetch(f"{other_server}/{name}", tmp_path, shelf, 1000))
     assert [one for one in tmp_path.rglob("*") if one.is_file()] == [Path(path)], "nothing of the others is left"
+    assert [left.size for left in shelf._left] == [10]
+    for number, address in enumerate(("small%2F..", "small/%2e%2e", "small/" + "\U0001d7d8" * 100)):
+        place = tmp_path / f"{number}"  # names that lead elsewhere, or are too long for a disk
+        assert Path(asyncio.run(fetch(f"{other_server}/{address}", place, shelf, 1000))).is_relative_to(place)
+
+
+def test_what_was_fetched_is_forgotten_after_an_hour_though_nobody_uploads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf = Shelf(tmp_path)
+    shelf.take_fetched(1)
+    monkeypatch.setattr(uploads, "LIFE_S", 0.0)
+    shelf.take_fetched(2)
+    assert shelf.size() == 2
 
 
 @pytest.mark.parametrize("address", [
