@@ -17,7 +17,8 @@ from diagnose.page.ui import DiagnosePage
 from diagnose.record import MODELS_SCHEMA, RECORD_SCHEMA, DiagnosisRecord, ModelRecord, model_records, to_record
 from diagnose.service import answer_steps, choose_picture, overlay_of
 from frame.models import Ask
-from frame.ui import MODEL_QUEUE, QUIET, Tab, build_page, page_error
+from frame.page.ui import MODEL_QUEUE
+from frame.ui import QUIET, Tab, build_page, page_error
 from gazevlm_core.options import DEFAULT_QUESTION
 
 # For the page's head: Gradio would rewrite the selectors of `css`, and break those with commas or media queries.

@@ -24,7 +24,6 @@ from gazevlm_core.images import DEFAULT_LIMITS
 SESSIONS = 256  # Gradio forgets no session before there are more; a quiet one is 50 KiB, a busy one a megabyte
 LONGEST_SENTENCE = 1000  # of an error; what is longer repeats what somebody sent
 STATE_S = 6 * 3600  # without a change, what a page remembers is forgotten
-MODEL_QUEUE = "model"  # one answer at a time, from all tabs and endpoints together
 # Handlers of the page are no endpoints, and say themselves what they are doing.
 QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 Values = dict[Any, Any]  # component -> its new value

@@ -25,7 +25,8 @@ from diagnose.shown import Result, Shown
 from diagnose.view import picture_description
 from frame.markup import status as status_line
 from frame.models import Ask
-from frame.ui import MODEL_QUEUE, QUIET, page_error, remembered
+from frame.page.ui import MODEL_QUEUE
+from frame.ui import QUIET, page_error, remembered
 from gazevlm_core.options import DEFAULT_QUESTION
 from gazevlm_core.words import UnknownQuestionError, check_question
 from viewer.payload import ViewerPayload

@@ -10,7 +10,8 @@ from evaluate.overlay.cases import LARGEST_NUMBER, Case, drawn_case, uploaded_ca
 from evaluate.overlay.view import Seen
 from frame.markup import notice, status, table
 from frame.models import Ask, Models, first_look
-from frame.ui import MODEL_QUEUE, QUIET, page_error, remembered
+from frame.page.ui import MODEL_QUEUE
+from frame.ui import QUIET, page_error, remembered
 from gazevlm_core.phantom.sampling import DOMAIN_WORDS
 from viewer.component import ScanpathViewer
 

@@ -14,6 +14,7 @@ import gradio as gr
 import gradio.routes
 import gradio.state_holder
 from gradio.state_holder import SessionState
+from gradio.utils import get_upload_folder
 
 from frame.troubles import UNFORESEEN, brief, note_trouble
 from frame.uploaders import uploaders
@@ -21,6 +22,9 @@ from gazevlm_core.images import DEFAULT_LIMITS
 
 # No room, no more open files, a disk that fails; all else is of what was sent, such as a name that is too long
 OF_THE_SERVER = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+MODEL_QUEUE = "model"  # one answer at a time, from all tabs and endpoints together
+RESERVE_BYTES = 2**30  # stays free: each answer leaves pictures in a cache for an hour; uploads stop before that
+NO_ROOM = "There is little room left on the server's disk, so nothing can be answered now; tell whoever runs this page."
 NOT_USABLE = "A value that was sent cannot be used{why}; reload the page, or correct it."
 
 
@@ -88,9 +92,11 @@ class Page(gr.Blocks):
         To an endpoint, null is what was left out: programs send it for that. To any handler, no text is an empty one.
 
         Raises:
-            gr.Error: one cannot be used.
+            gr.Error: one cannot be used, or an answer's pictures would fill the disk.
             OSError, MemoryError: the server cannot keep any.
         """
+        if block_fn.concurrency_id == MODEL_QUEUE and not _room_left():
+            raise gr.Error(NO_ROOM, duration=None, print_exception=False)
         if len(inputs) == len(block_fn.inputs):
             public = block_fn.api_visibility == "public"
             both = zip(block_fn.inputs, inputs, strict=True)
@@ -118,6 +124,13 @@ class Page(gr.Blocks):
         except Exception as error:
             note_trouble(error)
             raise gr.Error(UNFORESEEN, duration=None, print_exception=False) from error
+
+
+def _room_left() -> bool:
+    """Whether the disk of the cache has more free than the reserve."""
+    folder = Path(get_upload_folder())
+    folder.mkdir(parents=True, exist_ok=True)
+    return shutil.disk_usage(folder).free > RESERVE_BYTES
 
 
 def _absent(block: Any, *, public: bool) -> Any:  # noqa: ANN401 (a component and its value)

@@ -32,7 +32,8 @@ def serving_small() -> Iterator[Served]:
     import gradio as gr
 
     from frame.address import client_address
-    from frame.ui import MODEL_QUEUE, Tab, build_page, launch_options
+    from frame.page.ui import MODEL_QUEUE
+    from frame.ui import Tab, build_page, launch_options
 
     served = Served("", None)
 

@@ -8,6 +8,7 @@ import math
 import pickle
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
@@ -15,7 +16,8 @@ import pytest
 from PIL import Image
 
 from frame import troubles
-from frame.page.ui import Page, Session
+from frame.page import ui as page_ui
+from frame.page.ui import MODEL_QUEUE, Page, Session
 from frame.troubles import UNFORESEEN, Briefly, brief, note_trouble
 from frame.ui import SESSIONS, Tab, build_page, launch_options, remembered, told
 
@@ -225,3 +227,23 @@ def test_brief() -> None:
     assert brief("a\nb\x00\u202e") == r"a\nb\x00\u202e"
     assert brief("y" * 300) == "y" * 200 + "... (300 characters)"
     assert math.isclose(len(brief("\n" * 10**6)), 400, abs_tol=40)
+
+
+def test_answers_leave_the_disk_its_reserve(uploads: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def answer(text: str) -> str:
+        asked.append(text)
+        return text
+
+    page, call = one_handler(answer, gr.Textbox())
+    call.concurrency_id = MODEL_QUEUE
+    free = page_ui.RESERVE_BYTES + 1
+    monkeypatch.setattr(page_ui.shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+    assert send(page, call, ["a"])["data"] == ["a"]
+    free = page_ui.RESERVE_BYTES
+    with pytest.raises(gr.Error, match="little room left"):
+        send(page, call, ["b"])
+    call.concurrency_id = "small"
+    assert send(page, call, ["c"])["data"] == ["c"], "what keeps nothing of its own goes on"
+    assert asked == ["a", "c"]
