@@ -1,4 +1,5 @@
 # make demo   the program on http://127.0.0.1:7860     make test   style, then every test
+# make test-fast  without browser, PostgreSQL and whatever is slow
 # make setup  only the environment, with `gazevlm`      make style  ruff, types, layering
 # make bench  the table of ratios        make nano   retrain, score and describe the embedded checkpoint (resumes)
 # make adapt-check   two adapters from simulated annotations, scored on other phantoms (three minutes)
@@ -9,8 +10,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check
-# PYTEST_ARGS="-n 2 --dist loadfile" is quicker on a machine with nothing else to do.
-PYTEST_ARGS ?=
+PYTEST_ARGS ?= -n 2 --dist loadfile
 
 checksum = $(shell cat $(1) | cksum | cut -d ' ' -f 1)
 PACKAGES := $(sort $(wildcard */__init__.py))
@@ -26,7 +26,7 @@ OFFLINE := HF_HUB_OFFLINE=$(HF_HUB_OFFLINE) HF_HUB_DISABLE_TELEMETRY=1 GRADIO_AN
 TRAINING_ALLOCATOR := MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=17179869184 MALLOC_TOP_PAD_=1073741824
 
 .DEFAULT_GOAL := setup
-.PHONY: setup demo test style bench nano adapt-check
+.PHONY: setup demo test test-fast style bench nano adapt-check
 
 setup: $(RUNTIME_STAMP) $(PROJECT_STAMP)
 
@@ -37,6 +37,9 @@ test: style
 	@tools/find_postgres.sh
 	chromium=$$(tools/find_chromium.sh) && \
 	$(OFFLINE) CHROMIUM="$$chromium" $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-fast: style
+	$(OFFLINE) GAZEVLM_NO_BROWSER=1 GAZEVLM_NO_POSTGRES=1 $(BIN)/python -m pytest $(PYTEST_ARGS) -m "not slow and not browser"
 
 style: setup $(TEST_STAMP)
 	$(BIN)/ruff check .

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # of processes side by side, threads that wait spin: ten times as slow
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 RADIOGRAPHS = REPOSITORY.parent / "shared" / "data" / "cxr_real"

@@ -50,9 +50,10 @@ STOP_AT_FIRST_WORD = """() => new Promise(done => {
     done();
   }, 2);
 })"""
-# Colours of the marks at places of the image, once the whole path is shown.
-PIXELS = """places => {
+# Colours of the marks at places of the image, once its file is loaded and the whole path is shown.
+PIXELS = """async places => {
   const { viewer } = document.querySelector('#viewer .gaze-viewer');
+  while (!viewer.value.paths.length) await new Promise(requestAnimationFrame);
   viewer.seek(Infinity);
   return new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => {
     const { markCanvas, view } = viewer, pen = markCanvas.getContext('2d');

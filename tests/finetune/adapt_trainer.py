@@ -28,7 +28,7 @@ def tell(run: fake_trainer.Run, event: str, **values: object) -> None:
         sys.stdout.write(f"from step {run.step} on\n")
     elif event == "step":
         values |= {"gaze_loss": 0.7 / run.step, "text_loss": 0.3 / run.step}
-        while OUT.name == "mine" and run.step == MIDDLE + 1 and not GO_ON.exists():
+        while OUT.name == "mine" and run.step == MIDDLE + 1 and not (GO_ON.exists() or fake_trainer.stopped):
             time.sleep(0.05)
     elif event == "end" and values["outcome"] == "done":
         plain_tell(run, "verdict", **VERDICT)
