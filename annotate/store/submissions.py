@@ -178,7 +178,8 @@ def insert(
     if counted:
         image.done += 1
         image.agreement = image_agreement(connection, image.id)
-    put_standing(connection, image, position)
+    if counted or kind == "usual":  # no other task holds a place
+        put_standing(connection, image, position)
     return number
 
 
