@@ -21,7 +21,10 @@ RESULTS = Path(__file__).with_name("results.json")
 ANSWER_TOKENS = 64
 LARGE_PX, VIEWER_PX, SMALL_PX = 2000, 4000, 500
 TEXT_LAYERS_3B, VISION_LAYERS_3B = 36, 32  # published depth of Qwen2.5-VL-3B
-AT_LEAST = {"multimatch_speed_ratio": 20.0, "qlora_speedup": 1.5}
+AT_LEAST = {
+    "multimatch_speed_ratio": 20.0, "qlora_speedup": 1.5, "store_submissions_share_of_commits_1": 0.25,
+    "store_submissions_share_of_commits_50": 0.25,
+}  # fmt: skip
 BARS = {
     "gaze_overhead_nano": 1.10, "gaze_overhead_3b_width": 1.10, "import_gazevlm_core_s": 0.3,
     "qlora_peak_memory_ratio": 1.0,
@@ -244,7 +247,7 @@ def main(
     )
     figures.append(Figure("peak_memory_nano_mb", peak_megabytes(code), "one diagnosis in a fresh process"))
     for figure in figures:
-        typer.echo(f"{figure.key:34} {figure.value:10.4f}  {figure.meaning}{verdict(figure)}")
+        typer.echo(f"{figure.key:37} {figure.value:10.4f}  {figure.meaning}{verdict(figure)}")
     RESULTS.write_text(json.dumps({figure.key: round(figure.value, 4) for figure in figures}, indent=2) + "\n")
 
 

@@ -3,14 +3,17 @@
     python -m benchmarks.store_speed --seconds 5 --largest 1000000
 
 Submissions are durable when they are counted (SQLite, WAL, full synchronous), so the disk decides the first figures.
+Beside them stands what share they are of bare commits on that disk, measured in turns with them.
 """
 
+import sqlite3
 import statistics
 import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -33,6 +36,7 @@ from gazevlm_core.scanpath import Fixation, Scanpath
 CLIENTS = (1, 10, 50)
 SIZES = (1_000, 100_000, 1_000_000)
 SECONDS = 5.0
+TURNS = 5  # of submissions and of bare commits, since a disk's speed drifts
 FIXATIONS = 10
 IMAGES, SIDE_PX = 200, 32
 PER_IMAGE = 10  # stored annotations of each image, of the 12 it wants
@@ -62,30 +66,52 @@ def noise_image(store: AnnotationStore, seed: int) -> StoredImage:
     return store.add_image(Image.fromarray(noise), f"image {seed}", by="benchmark")
 
 
-def submission_figures(folder: Path, clients: int, seconds: float) -> tuple[float, float]:
-    """Acknowledged submissions per second, and the 99th percentile of one in ms, with that many clients at once."""
+def bare_commits_per_s(file: Path, seconds: float) -> float:
+    """Durable commits per second of one short row each, by SQLite alone from one thread: the most that a disk gives."""
+    with closing(sqlite3.connect(file, isolation_level=None)) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("CREATE TABLE IF NOT EXISTS rows (id INTEGER PRIMARY KEY, value TEXT)")
+        commits, begin = 0, time.perf_counter()
+        while time.perf_counter() - begin < seconds:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("INSERT INTO rows (value) VALUES ('a short row')")
+            connection.execute("COMMIT")
+            commits += 1
+        return commits / (time.perf_counter() - begin)
+
+
+def submission_figures(folder: Path, clients: int, seconds: float) -> tuple[float, float, float]:
+    """Acknowledged submissions with that many clients at once, in turns with bare commits on the same disk.
+
+    Returns:
+        Submissions per second, the 99th percentile of one in ms, and submissions per bare commit.
+    """
     store = AnnotationStore.open(folder, settings=StoreSettings(quota=1_000_000))
     images = [noise_image(store, seed) for seed in range(IMAGES)]
     names = [store.pseudonym(f"client {number}") for number in range(clients)]
-    start, waits = threading.Barrier(clients), []
+    start, waits, rows = threading.Barrier(clients), list[float](), [0] * clients
 
     def client(number: int) -> None:
-        rng, row = np.random.default_rng(number), 0
+        rng = np.random.default_rng([number, rows[number]])
         start.wait()
-        end = time.perf_counter() + seconds
+        end = time.perf_counter() + seconds / TURNS
         while (begin := time.perf_counter()) < end:
-            annotation = annotation_of(images[row % IMAGES], names[number], f"{number}-{row}", rng)
-            store.submit(annotation)
+            row, rows[number] = rows[number], rows[number] + 1
+            store.submit(annotation_of(images[row % IMAGES], names[number], f"{number}-{row}", rng))
             waits.append(time.perf_counter() - begin)
-            row += 1
 
-    begin = time.perf_counter()
+    bare, spent = list[float](), 0.0
     with ThreadPoolExecutor(clients) as pool:
-        list(pool.map(client, range(clients)))
-    rate = len(waits) / (time.perf_counter() - begin)
+        for _ in range(TURNS):
+            bare.append(bare_commits_per_s(folder / "bare.db", seconds / TURNS))
+            begin = time.perf_counter()
+            list(pool.map(client, range(clients)))
+            spent += time.perf_counter() - begin
     assert store.counts().annotations == len(waits)
     store.close()
-    return rate, 1000 * float(np.percentile(waits, 99))
+    rate = len(waits) / spent
+    return rate, 1000 * float(np.percentile(waits, 99)), rate / statistics.mean(bare)
 
 
 def fill(store: AnnotationStore, number: int) -> str:
@@ -181,8 +207,9 @@ def store_figures(seconds: float = SECONDS, sizes: tuple[int, ...] = SIZES) -> l
     lines: list[Line] = []
     for clients in CLIENTS:
         with tempfile.TemporaryDirectory() as folder:
-            rate, p99_ms = submission_figures(Path(folder), clients, seconds)
+            rate, p99_ms, share = submission_figures(Path(folder), clients, seconds)
         lines.append((f"store_submissions_per_s_{clients}", rate, f"durable, {clients} clients, SQLite"))
+        lines.append((f"store_submissions_share_of_commits_{clients}", share, "the same, over bare SQLite commits"))
         lines.append((f"store_submit_p99_ms_{clients}", p99_ms, f"ms until acknowledged, {clients} clients"))
     medians = []
     for size in sizes:
@@ -199,7 +226,7 @@ def main(
 ) -> None:
     """Measure and print."""
     for key, value, meaning in store_figures(seconds, tuple(size for size in SIZES if size <= largest)):
-        typer.echo(f"{key:34} {value:10.2f}  {meaning}")
+        typer.echo(f"{key:37} {value:10.2f}  {meaning}")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
 """What can answer on the page: loaded models, each bare or with an adapter from this machine."""
 
 import logging
+import os
 import threading
-from collections.abc import Generator, Hashable, Mapping
+import time
+from collections.abc import Generator, Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +27,7 @@ PRECISIONS = {
     Precision.BF16: "16 bits (bfloat16)",
     Precision.FP32: "32 bits (float)",
 }
+SETTLED_NS = 2 * 10**9  # a file system's clock is coarse: what changed more recently may change again unseen
 logger = logging.getLogger(__name__)
 
 
@@ -78,7 +81,8 @@ class Choice:
 
 
 class Catalogue:
-    """Everything that can answer. Adapters are looked up anew each time: one may have been trained meanwhile.
+    """Everything that can answer. One that was trained, changed or deleted meanwhile is seen at the next call: the
+    files of all adapters are looked at each time, and read again where any of them changed.
 
     Args:
         engines: source (as in `load_checkpoint`) -> loaded model, the usual one first.
@@ -112,6 +116,7 @@ class Catalogue:
         self._locks = {name: threading.Lock() for name in self._bare}
         self._given, self._folder = adapter, adapters
         self._told: set[str] = set()
+        self._index: dict[Path, tuple[Hashable, Choice | None]] = {}  # folder -> its stamp, and what was read then
         if adapter is not None:
             first = next(iter(self._bare.values()))
             first.engine.use_adapter(adapter)  # fails now, not at the first question
@@ -119,9 +124,16 @@ class Catalogue:
 
     def choices(self) -> dict[str, Choice]:
         """All choices by name, the usual one first."""
+        folders = self._adapter_folders()
+        for gone in self._index.keys() - {*folders, self._given}:
+            self._index.pop(gone, None)
+        return self._among(folders)
+
+    def _among(self, folders: list[Path]) -> dict[str, Choice]:
+        """The usual choices, then those of the folders of `adapters`."""
         given = None if self._given is None else self._adapted_choice(self._given)
         found = {**({given.name: given} if given else {}), **self._bare}
-        for folder in self._adapter_folders():
+        for folder in folders:
             choice = self._adapted_choice(folder)
             if choice is not None:
                 found.setdefault(choice.name, choice)
@@ -133,10 +145,11 @@ class Catalogue:
         Raises:
             ValueError: there is none of that name.
         """
-        choices = self.choices()
+        of_that_name = [folder for folder in self._adapter_folders() if name.endswith(f"{PLUS}{folder.name}")]
+        choices = self._among(of_that_name)
         choice = choices.get(name) if name else next(iter(choices.values()))
         if choice is None:
-            raise ValueError(f"There is no model called {name[:80]!r}; choose one of: {', '.join(choices)}.")
+            raise ValueError(f"There is no model called {name[:80]!r}; choose one of: {', '.join(self.choices())}.")
         return choice
 
     def ask(
@@ -162,7 +175,9 @@ class Catalogue:
         if self._folder is None:
             return []
         try:
-            return sorted(path for path in self._folder.iterdir() if path.is_dir() and path.name[0] != ".")
+            with os.scandir(self._folder) as entries:
+                names = sorted(entry.name for entry in entries if entry.is_dir() and entry.name[0] != ".")
+            return [self._folder / name for name in names]
         except FileNotFoundError:  # it is made with the first adapter
             return []
         except OSError as error:
@@ -170,17 +185,29 @@ class Catalogue:
             return []
 
     def _adapted_choice(self, folder: Path) -> Choice | None:
-        """An adapter on the model that it belongs to; None, and a line in the log, where it cannot be used."""
-        from gazevlm_core.model.adapters import read_base_name
+        """An adapter on the model that it belongs to; None, and a line in the log, where it cannot be used.
 
-        first = next(iter(self._bare.values()))
+        It is read again once anything in its folder changed. What could not be read is not kept, as it may be soon.
+        """
         try:
-            base = read_base_name(folder)
-            bare = first if folder == self._given else self._bare_of(base)
-            return None if bare is None else _adapted(bare, folder)
+            stamp, changed_ns = _tree_stamp(folder)
+            kept = self._index.get(folder)
+            if kept is not None and kept[0] == stamp:
+                return kept[1]
+            choice = self._read_choice(folder)
         except (ValueError, OSError) as error:  # it may be deleted while it is read
             self._tell(error)
             return None
+        if time.time_ns() - changed_ns > SETTLED_NS:
+            self._index[folder] = (stamp, choice)
+        return choice
+
+    def _read_choice(self, folder: Path) -> Choice | None:
+        from gazevlm_core.model.adapters import read_base_name
+
+        base = read_base_name(folder)
+        bare = next(iter(self._bare.values())) if folder == self._given else self._bare_of(base)
+        return None if bare is None else _adapted(bare, folder)
 
     def _tell(self, error: Exception) -> None:
         """Say in the log, once, why something is not offered."""
@@ -190,6 +217,28 @@ class Catalogue:
 
     def _bare_of(self, base: str) -> Choice | None:
         return next((choice for name, choice in self._bare.items() if Path(name).name == base), None)
+
+
+def _tree_stamp(folder: Path) -> tuple[Hashable, int]:
+    """What tells one state of a folder from another, and when anything in it changed last, in ns since 1970."""
+    states = tuple(_states(folder))
+    return states, max((ctime_ns for _, ctime_ns, *_ in states), default=0)
+
+
+def _states(folder: Path | str) -> Iterator[tuple[str, int, int, int, int]]:
+    """Path, times, inode and size of everything below a folder.
+
+    The time of a file's last change and its inode are part of it: times of writing can be copied, these cannot.
+    """
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            try:
+                state = entry.stat()
+            except FileNotFoundError:  # gone meanwhile, or a link to nowhere
+                continue
+            yield entry.path, state.st_ctime_ns, state.st_mtime_ns, state.st_ino, state.st_size
+            if entry.is_dir(follow_symlinks=False):
+                yield from _states(entry.path)
 
 
 def _adapted(base: Choice, folder: Path) -> Choice:

@@ -307,14 +307,27 @@ def _adapter() -> "TypeAdapter[Annotation]":
     return TypeAdapter(Annotation)
 
 
-def canonical_json(values: Mapping[str, Any]) -> str:
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def canonical_json(value: object) -> str:
     """JSON of which there is only one form for the same values: sorted keys, no spaces, no NaN."""
-    return json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return _CANONICAL.encode(value)
+
+
+def joined_json(parts: Mapping[str, str]) -> str:
+    """Canonical JSON of an object, from that of its values."""
+    return "{" + ",".join(f"{canonical_json(name)}:{parts[name]}" for name in sorted(parts)) + "}"
 
 
 def record_digest(values: Mapping[str, Any]) -> str:
     """SHA-256 of the canonical JSON, 64 hex digits."""
-    return hashlib.sha256(canonical_json(values).encode()).hexdigest()
+    return text_digest(canonical_json(values))
+
+
+def text_digest(text: str) -> str:
+    """SHA-256 of a text in UTF-8, 64 hex digits."""
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _check_positive(what: str, value: float) -> None:

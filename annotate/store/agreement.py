@@ -2,18 +2,23 @@
 
 from collections.abc import Sequence
 
-import numpy as np
-from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, bindparam, select
 
-from annotate.store.schema import SubmissionRow
+from annotate.store.schema import SubmissionRow, table_of
 from gazevlm_core.geometry import PatchGrid
-from gazevlm_core.metrics.sequence import sequence_scores
+from gazevlm_core.metrics.sequence import mean_pair_score
 from gazevlm_core.scanpath import Scanpath
 
 GRID = PatchGrid(8, 8)
 LATEST = 12  # paths compared, so that a submission costs the same however many there are
 LONGEST = 64  # fixations compared
+SUBMISSIONS = table_of(SubmissionRow)
+LATEST_PATHS = (
+    select(SUBMISSIONS.c.patches)
+    .where(SUBMISSIONS.c.image_id == bindparam("image_id"), SUBMISSIONS.c.counted)
+    .order_by(SUBMISSIONS.c.number.desc())
+    .limit(LATEST)
+)
 
 
 def patches_of(path: Scanpath) -> bytes:
@@ -27,15 +32,9 @@ def mean_agreement(paths: Sequence[bytes]) -> float | None:
     Args:
         paths: as from `patches_of`.
     """
-    if len(paths) < 2:
-        return None
-    left, right = np.triu_indices(len(paths), k=1)
-    scores = sequence_scores([list(paths[i]) for i in left.tolist()], [list(paths[j]) for j in right.tolist()])
-    return float(scores.mean())
+    return mean_pair_score(paths) if len(paths) > 1 else None
 
 
-def image_agreement(session: Session, image_id: int) -> float | None:
+def image_agreement(connection: Connection, image_id: int) -> float | None:
     """Agreement of an image's latest counted paths, one per annotator."""
-    session.flush()
-    query = select(SubmissionRow.patches).where(SubmissionRow.image_id == image_id, SubmissionRow.counted)
-    return mean_agreement(session.scalars(query.order_by(SubmissionRow.number.desc()).limit(LATEST)).all())
+    return mean_agreement(connection.scalars(LATEST_PATHS, {"image_id": image_id}).all())

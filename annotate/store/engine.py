@@ -3,12 +3,14 @@
 import logging
 import math
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import Connection, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -58,13 +60,12 @@ class Database:
     def __init__(self, url: URL) -> None:
         self.is_sqlite = url.get_backend_name() == "sqlite"
         self._turn = FairLock()  # SQLite has one writer; threads that queue here need not poll the file
+        self._guard, self._waiting = threading.Lock(), list[tuple[Callable[[Connection], Any], Future[Any]]]()
         if self.is_sqlite:
             self.engine = create_engine(url, connect_args={"timeout": BUSY_S}, pool_size=8, max_overflow=56)
             event.listen(self.engine, "connect", _prepare_sqlite)
-            event.listen(self.engine, "begin", _begin_sqlite)
         else:
             self.engine = create_engine(url, pool_pre_ping=True, pool_size=8, max_overflow=8, pool_timeout=BUSY_S)
-        self.writing = self.engine.execution_options(store_writes=True)
 
     def free_bytes(self) -> float:
         """What the disk below a SQLite file still takes; infinite for a server, whose disk is not seen from here."""
@@ -74,7 +75,7 @@ class Database:
 
     def read(self, work: Callable[[Session], Result]) -> Result:
         """What `work` returns; each of its queries sees a consistent state, in SQLite all of them the same one."""
-        return self._repeat(lambda: self._run(self.engine, work))
+        return self._repeat(lambda: self._run(work, writes=False))
 
     def write(self, work: Callable[[Session], Result]) -> Result:
         """What `work` returns, once all it wrote is durable. Run again after a conflict or a lost connection, so
@@ -83,24 +84,65 @@ class Database:
         Raises:
             StoreError: as `work` does, or the database failed; then nothing is stored.
         """
-        if not self.is_sqlite:
-            return self._repeat(lambda: self._run(self.writing, work))
-        with self._turn:
-            return self._repeat(lambda: self._run(self.writing, work))
+        with self._turn if self.is_sqlite else nullcontext():
+            return self._repeat(lambda: self._run(work, writes=True))
 
-    def _run(self, engine: Engine, work: Callable[[Session], Result]) -> Result:
-        with Session(engine, expire_on_commit=False) as session, session.begin():
+    def write_together(self, work: Callable[[Connection], Result]) -> Result:
+        """As `write`, for what many do at a time: without the objects of a session, which take longer than what they
+        write, and in SQLite in one transaction with all who wait for their turn by then.
+
+        In PostgreSQL each has its own, since one that holds the counter must not wait for another person or image.
+        """
+        if not self.is_sqlite:
+            return self._repeat(lambda: self._run_all([work])[0])
+        mine: Future[Result] = Future()
+        with self._guard:
+            self._waiting.append((work, mine))
+            is_first = len(self._waiting) == 1
+        if is_first:
+            with self._turn:
+                with self._guard:
+                    together, self._waiting = self._waiting, []
+                self._finish(together)
+        return mine.result()
+
+    def _finish(self, together: list[tuple[Callable[[Connection], Any], Future[Any]]]) -> None:
+        """Do everybody's work at once or, where any of it fails, each alone: nobody's error is another's."""
+        try:
+            results = self._repeat(lambda: self._run_all([work for work, _ in together]))
+        except BaseException as error:
+            if len(together) == 1:
+                together[0][1].set_exception(error)
+                return
+            for one in together:
+                self._finish([one])
+        else:
+            for (_, future), result in zip(together, results, strict=True):
+                future.set_result(result)
+
+    def _run_all(self, works: Iterable[Callable[[Connection], Result]]) -> list[Result]:
+        with self.transaction(writes=True) as connection:
+            return [work(connection) for work in works]
+
+    def _run(self, work: Callable[[Session], Result], *, writes: bool) -> Result:
+        with (
+            self.transaction(writes=writes) as connection,
+            Session(connection, expire_on_commit=False) as session,
+            session.begin(),
+        ):
             return work(session)
+
+    @contextmanager
+    def transaction(self, *, writes: bool) -> Iterator[Connection]:
+        """One transaction; what it wrote is durable at the end."""
+        with self.engine.begin() as connection:
+            if self.is_sqlite:
+                connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+            yield connection
 
     def _repeat(self, attempt: Callable[[], Result]) -> Result:
         with errors_in_words():
-            tries = Retrying(
-                retry=_worth_repeating,
-                stop=stop_after_attempt(ATTEMPTS),
-                wait=wait_random_exponential(0.02, max=2),
-                reraise=True,
-            )
-            return tries(attempt)
+            return AGAIN(attempt)
 
     def close(self) -> None:
         """Give the connections back."""
@@ -108,7 +150,7 @@ class Database:
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401 - a connection of the driver
-    connection.isolation_level = None  # the driver begins no transactions; `_begin_sqlite` does
+    connection.isolation_level = None  # the driver begins no transactions; `Database.transaction` does
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout={int(1000 * BUSY_S)}")
     mode = cursor.execute("PRAGMA journal_mode=WAL").fetchone()[0]
@@ -119,11 +161,6 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401 -
     cursor.close()
 
 
-def _begin_sqlite(connection: Connection) -> None:
-    writes = connection.get_execution_options().get("store_writes", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-
 def _worth_repeating(state: RetryCallState) -> bool:
     error = state.outcome.exception() if state.outcome else None
     if isinstance(error, IntegrityError):  # two transactions added the same row at once; the second one finds it now
@@ -131,6 +168,14 @@ def _worth_repeating(state: RetryCallState) -> bool:
     if not isinstance(error, DBAPIError):
         return False
     return error.connection_invalidated or getattr(error.orig, "sqlstate", None) in AGAIN_CODES
+
+
+AGAIN = Retrying(
+    retry=_worth_repeating,
+    stop=stop_after_attempt(ATTEMPTS),
+    wait=wait_random_exponential(0.02, max=2),
+    reraise=True,
+)
 
 
 @contextmanager

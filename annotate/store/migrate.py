@@ -30,12 +30,12 @@ def migrate(database: Database, revision: str = HEAD) -> None:
         if not database.is_sqlite:
             _upgrade_locked(database, revision)
             return
-        with database.writing.begin() as connection:
+        with database.transaction(writes=True) as connection:
             _upgrade(connection, revision)
 
 
 def _upgrade_locked(database: Database, revision: str) -> None:
-    with database.writing.begin() as connection:
+    with database.transaction(writes=True) as connection:
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_KEY})
         _upgrade(connection, revision)
 

@@ -9,10 +9,10 @@ from sqlalchemy.orm import Session
 from annotate.store.people import known_by_pseudonym
 from annotate.store.reviews import change
 from annotate.store.schema import AuditRow, ImageRow, PersonRow, SkipRow, SubmissionRow
-from annotate.store.submissions import Record, check_verdicts, columns_of, find_row, insert, stored_of
+from annotate.store.submissions import Record, check_verdicts, find_row, insert, stored_of
 from annotate.store.types import KINDS, AuditEntry, Counts, Skip, Stored, StoreError
-from annotate.store.values import from_us, image_id_of, locked_image, raise_counter, write_audit
-from annotate.store.wanted import GOLD_BAND
+from annotate.store.values import from_us, raise_counter, write_audit
+from annotate.store.wanted import GOLD_BAND, locked_standing
 
 
 def _unsynced() -> tuple[ColumnElement[bool], ...]:
@@ -50,13 +50,13 @@ def take_in(session: Session, stored: Stored, record: Record, shard: str, by: st
     known = find_row(session, stored.annotation.submission_id)
     if known is not None:
         return _take_changes(session, known, stored, record.digest, shard, by, now_us)
-    image = locked_image(session, image_id_of(session, stored.annotation.image_sha256))
-    row = SubmissionRow(
-        **columns_of(record), image_id=image.id, person_id=person.id, kind=stored.kind, verdict=stored.verdict,
-        reason=stored.reason, removed=stored.removed, revision=stored.revision, synced=bool(shard),
-        shard=shard or None,
+    person.done += not stored.removed
+    number, connection = _free_number(session, stored.number), session.connection()
+    image = locked_standing(connection, stored.annotation.image_sha256)
+    insert(
+        connection, record, person.id, image, stored.kind, verdict=stored.verdict, reason=stored.reason,
+        removed=stored.removed, revision=stored.revision, shard=shard or None, number=number,
     )  # fmt: skip
-    insert(session, row, person, image, _free_number(session, stored.number))
     return True
 
 

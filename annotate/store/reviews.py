@@ -41,7 +41,8 @@ def change(session: Session, submission_id: str, alter: Alter) -> SubmissionRow 
     row.revision += 1
     row.synced = False
     if _recount(session, person.id, image):
-        image.agreement = image_agreement(session, image.id)
+        session.flush()
+        image.agreement = image_agreement(session.connection(), image.id)
     requeue(session, [image])
     return row
 
@@ -57,7 +58,7 @@ def _recount(session: Session, person_id: int, image: ImageRow) -> bool:
     query = select(SubmissionRow).options(load_only(*(getattr(SubmissionRow, part) for part in parts)))
     query = query.where(SubmissionRow.person_id == person_id, SubmissionRow.image_id == image.id)
     rows = session.scalars(query.order_by(SubmissionRow.number)).all()
-    first = next((row for row in rows if may_count(row)), None)
+    first = next((row for row in rows if may_count(row.kind, row.verdict, row.removed)), None)
     changed = [row for row in rows if row.counted != (row is first)]
     for row in changed:
         row.counted = row is first

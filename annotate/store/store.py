@@ -236,7 +236,7 @@ class AnnotationStore:
         """
         stored_at = max(self._clock(), annotation.started_at)
         record = submissions.record_of(replace(annotation, submitted_at=stored_at))
-        return self.database.write(lambda session: submissions.submit(session, record, lease_id))
+        return self.database.write_together(lambda connection: submissions.submit(connection, record, lease_id))
 
     def stored(
         self,

@@ -3,24 +3,17 @@
 import json
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Connection, bindparam, select, text, update
+from sqlalchemy import insert as insert_into
 from sqlalchemy.orm import Session
 
-from annotate.store.agreement import image_agreement, patches_of
-from annotate.store.schema import ImageRow, LeaseRow, PersonRow, SeenRow, SubmissionRow
-from annotate.store.tasks import release
+from annotate.store.agreement import SUBMISSIONS, image_agreement, patches_of
+from annotate.store.schema import LeaseRow, PersonRow, SubmissionRow, table_of
 from annotate.store.types import VERDICTS, Kind, Receipt, Stored, StoreError, Verdict
-from annotate.store.values import (
-    checked_text,
-    image_id_of,
-    locked_image,
-    locked_person,
-    next_number,
-)
-from annotate.store.wanted import requeue
-from gazevlm_core.annotation import Annotation, canonical_json, from_values, record_digest, to_values
+from annotate.store.values import COUNTERS, checked_text, image_id_of
+from annotate.store.wanted import Standing, locked_standing, put_standing
+from gazevlm_core.annotation import Annotation, canonical_json, from_values, joined_json, text_digest, to_values
 
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 RECEIPT_LENGTH = 10
@@ -30,6 +23,31 @@ SERVER_PARTS = (  # so a second sending may differ in them
     "started_at", "submitted_at", "image_id", "question", "findings_asked",
 )  # fmt: skip
 CONTENT_VERSION = 2  # of what a page sends beside these, whatever version its record has
+
+# What a submission does, without the session, and made once: it is what many wait for at a time.
+PEOPLE, LEASES = table_of(PersonRow), table_of(LeaseRow)
+KNOWN = select(*SUBMISSIONS.c["number", "content", "digest", "receipt_id"]).where(
+    SUBMISSIONS.c.submission_id == bindparam("submission_id")
+)
+COUNT_PERSON = (
+    update(PEOPLE).where(PEOPLE.c.pseudonym == bindparam("of")).values(done=PEOPLE.c.done + 1).returning(PEOPLE.c.id)
+)
+LEASE = select(LEASES).where(LEASES.c.id == bindparam("lease_id"))
+END_LEASE = update(LEASES).where(LEASES.c.id == bindparam("lease_id")).values(state="submitted", holds=False)
+ADD_SEEN = text("INSERT INTO seen (person_id, image_id) VALUES (:person_id, :image_id) ON CONFLICT DO NOTHING")
+COUNTED = (
+    select(SUBMISSIONS.c.number)
+    .where(SUBMISSIONS.c.person_id == bindparam("person_id"), SUBMISSIONS.c.image_id == bindparam("image_id"))
+    .where(SUBMISSIONS.c.counted)
+    .limit(1)
+)
+NEXT_NUMBERS = (
+    update(COUNTERS)
+    .where(COUNTERS.c.id == 1)
+    .values(submission=COUNTERS.c.submission + bindparam("submissions"), position=COUNTERS.c.position + 1)
+    .returning(COUNTERS.c.submission, COUNTERS.c.position)
+)
+ADD = insert_into(SUBMISSIONS)
 
 
 def receipt_id_of(digest: str) -> str:
@@ -70,89 +88,104 @@ def record_of(annotation: Annotation) -> Record:
         StoreError: it is too large, or its text is no text.
     """
     checked_text("The submission's id", annotation.submission_id, 200)
-    values = to_values(annotation)
+    parts = {name: canonical_json(value) for name, value in to_values(annotation).items()}
+    sent = {name: parts[name] for name in parts if name not in SERVER_PARTS}
+    sent["schema_version"] = canonical_json(CONTENT_VERSION)
+    record = joined_json(parts)
     try:
-        record, digest = canonical_json(values), record_digest(values)
+        digest, content = text_digest(record), text_digest(joined_json(sent))
     except UnicodeEncodeError:
         raise StoreError("The annotation holds characters that are no text; remove them and submit again.") from None
     if len(record) > MOST_RECORD_BYTES:
         raise StoreError(f"The annotation is larger than {MOST_RECORD_BYTES >> 20} MiB; submit a shorter one.")
-    sent = {name: values[name] for name in values if name not in SERVER_PARTS}
-    content = record_digest({**sent, "schema_version": CONTENT_VERSION})
     return Record(annotation, record, digest, content, patches_of(annotation.scanpath))
 
 
-def submit(session: Session, record: Record, lease_id: str | None) -> Receipt:
-    """See `AnnotationStore.submit`."""
+def submit(connection: Connection, record: Record, lease_id: str | None) -> Receipt:
+    """See `AnnotationStore.submit`.
+
+    Where one submission comes twice at the same time, the unique index stops the second transaction, and that finds
+    the first one's row when it is run again.
+    """
     annotation = record.annotation
-    person = locked_person(session, annotation.annotator)
-    known = find_row(session, annotation.submission_id)
+    known = connection.execute(KNOWN, {"submission_id": annotation.submission_id}).first()
     if known is not None:
         if known.content != record.content:
             raise StoreError("Another annotation is stored under this submission's id; reload the page, then submit.")
-        return receipt_of(known)
-    image = locked_image(session, image_id_of(session, annotation.image_sha256))
+        return Receipt(known.receipt_id, known.digest, annotation.submission_id, known.number)
+    person_id = connection.scalar(COUNT_PERSON, {"of": annotation.annotator})
+    if person_id is None:
+        raise StoreError("The store does not know this annotator; sign in again.")
+    image = locked_standing(connection, annotation.image_sha256)
     if (image.width_px, image.height_px) != (annotation.image_width_px, annotation.image_height_px):
         raise StoreError("The annotation is of an image of another size; reload the page, then annotate again.")
-    row = SubmissionRow(
-        **columns_of(record), image_id=image.id, person_id=person.id, kind=_finish(session, lease_id, person, image),
-        verdict="pending", reason="", removed=False, revision=0, synced=False,
-    )  # fmt: skip
-    insert(session, row, person, image)
-    return receipt_of(row)
+    kind = _finish(connection, lease_id, person_id, image)
+    number = insert(connection, record, person_id, image, kind)
+    return Receipt(receipt_id_of(record.digest), record.digest, annotation.submission_id, number)
 
 
-def columns_of(record: Record) -> dict[str, Any]:
-    """What a record says about its row."""
-    return {
-        "submission_id": record.annotation.submission_id, "record": record.text, "digest": record.digest,
-        "receipt_id": receipt_id_of(record.digest), "content": record.content, "patches": record.patches,
-        "counted": False,
-    }  # fmt: skip
-
-
-def _finish(session: Session, lease_id: str | None, person: PersonRow, image: ImageRow) -> Kind:
+def _finish(connection: Connection, lease_id: str | None, person_id: int, image: Standing) -> Kind:
     """End the task that a submission belongs to; how the annotator came to the image.
 
     Late or unknown tasks never cost an annotation: one that no task explains is the annotator's own.
     """
-    lease = None if lease_id is None else session.get(LeaseRow, lease_id, populate_existing=True)
+    lease = None if lease_id is None else connection.execute(LEASE, {"lease_id": lease_id}).first()
     if lease is None:
         return "own"
-    if lease.person_id != person.id or lease.image_id != image.id:
+    if (lease.person_id, lease.image_id) != (person_id, image.id):
         raise StoreError("The task belongs to somebody else or to another image; reload the page, then submit.")
     if lease.state not in ("open", "lapsed"):
         return "own"
-    release(lease, image)
-    lease.state = "submitted"
-    kind: Kind = lease.kind  # type: ignore[assignment]
+    image.leased -= lease.holds
+    connection.execute(END_LEASE, {"lease_id": lease_id})
+    kind: Kind = lease.kind
     return kind
 
 
-def insert(session: Session, row: SubmissionRow, person: PersonRow, image: ImageRow, number: int | None = None) -> None:
-    """Add a submission, count it, and put its image where it belongs now.
+def insert(
+    connection: Connection, record: Record, person_id: int, image: Standing, kind: Kind, *,
+    verdict: Verdict = "pending", reason: str = "", removed: bool = False, revision: int = 0, shard: str | None = None,
+    number: int | None = None,
+) -> int:  # fmt: skip
+    """Add a submission, count it for its image, and put that where it belongs now.
 
     Args:
+        connection: in a transaction that holds the person and the image.
+        record: what is submitted.
+        person_id: of the annotator, for whom it is counted by the caller.
+        image: as it is locked.
+        kind, verdict, reason, removed, revision: as in `Stored`.
+        shard: where it is published already.
         number: kept from an export; None for the next one.
+
+    Returns:
+        The number.
     """
-    if session.get(SeenRow, (person.id, image.id)) is None:
-        session.add(SeenRow(person_id=person.id, image_id=image.id))
-    person.done += not row.removed
-    others = select(SubmissionRow.number).where(
-        SubmissionRow.person_id == person.id, SubmissionRow.image_id == image.id, SubmissionRow.counted
-    )
-    row.counted = may_count(row) and session.scalar(others.limit(1)) is None
-    image.done += row.counted
-    row.number = next_number(session, "submission") if number is None else number
-    session.add(row)
-    if row.counted:
-        image.agreement = image_agreement(session, image.id)
-    requeue(session, [image])
+    pair = {"person_id": person_id, "image_id": image.id}
+    connection.execute(ADD_SEEN, pair)
+    counted = may_count(kind, verdict, removed) and connection.scalar(COUNTED, pair) is None
+    next_one, position = connection.execute(NEXT_NUMBERS, {"submissions": int(number is None)}).one()
+    number = next_one if number is None else number
+    connection.execute(
+        ADD,
+        {
+            **pair, "number": number, "submission_id": record.annotation.submission_id, "kind": kind,
+            "record": record.text, "digest": record.digest, "receipt_id": receipt_id_of(record.digest),
+            "content": record.content, "patches": record.patches, "counted": counted, "verdict": verdict,
+            "reason": reason, "removed": removed, "revision": revision, "synced": shard is not None, "shard": shard,
+        },
+    )  # fmt: skip
+    if counted:
+        image.done += 1
+        image.agreement = image_agreement(connection, image.id)
+    if counted or kind == "usual":  # no other task holds a place
+        put_standing(connection, image, position)
+    return number
 
 
-def may_count(row: SubmissionRow) -> bool:
+def may_count(kind: str, verdict: str, removed: bool) -> bool:
     """Whether a submission may stand for its annotator in the quota and the agreement of its image."""
-    return row.kind != "repeat" and row.verdict != "rejected" and not row.removed
+    return kind != "repeat" and verdict != "rejected" and not removed
 
 
 def receipt_of(row: SubmissionRow) -> Receipt:

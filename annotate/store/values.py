@@ -5,19 +5,21 @@ import unicodedata
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import Table, select, update
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from annotate.store.schema import AuditRow, Counter, ImageRow, PersonRow
+from annotate.store.schema import AuditRow, Counter, ImageRow, PersonRow, table_of
 from annotate.store.types import StoredImage, StoreError
 from gazevlm_core.scanpath import Fixation, Scanpath
 
+NO_IMAGE = "The store has no such image; add it first."
 ADDED = "image added"  # in the audit log
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 # What runs out later than it can, by more than this, was written before the clock was set back. Less is only the time
 # that a transaction waited for its turn, or two replicas' clocks that differ.
 CLOCK_SLACK_US = 600_000_000
+COUNTERS = table_of(Counter)
 
 
 def to_us(moment: datetime) -> int:
@@ -108,30 +110,23 @@ def image_id_of(session: Session, sha256: str) -> int:
     """
     found = session.scalar(select(ImageRow.id).where(ImageRow.sha256 == sha256))
     if found is None:
-        raise StoreError("The store has no such image; add it first.")
+        raise StoreError(NO_IMAGE)
     return found
-
-
-def _counters() -> Table:
-    table = Counter.__table__
-    assert isinstance(table, Table)
-    return table
 
 
 def next_number(session: Session, counter: str) -> int:
     """One more than ever before; call it last, since the counter stays locked until the commit."""
     session.flush()
-    table = _counters()
-    column = table.c[counter]
-    raised = update(table).where(table.c.id == 1).values({column: column + 1})
+    column = COUNTERS.c[counter]
+    raised = update(COUNTERS).where(COUNTERS.c.id == 1).values({column: column + 1})
     return int(session.execute(raised.returning(column)).scalar_one())
 
 
 def raise_counter(session: Session, at_least: int) -> None:
     """Give out no submission number up to `at_least` from now on."""
     session.flush()
-    table = _counters()
-    session.execute(update(table).where(table.c.id == 1, table.c.submission < at_least).values(submission=at_least))
+    raised = update(COUNTERS).where(COUNTERS.c.id == 1, COUNTERS.c.submission < at_least)
+    session.execute(raised.values(submission=at_least))
 
 
 def write_audit(session: Session, now_us: int, who: str, action: str, subject: str, **details: object) -> None:

@@ -13,12 +13,14 @@ index however many annotations there are.
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass, fields
 
-from sqlalchemy import func, select
+from sqlalchemy import Connection, bindparam, func, select, update
 from sqlalchemy.orm import Session
 
-from annotate.store.schema import CursorRow, ImageRow, SeenRow
-from annotate.store.values import locked_image, next_number
+from annotate.store.schema import CursorRow, ImageRow, SeenRow, table_of
+from annotate.store.types import StoreError
+from annotate.store.values import NO_IMAGE, locked_image, next_number
 
 GOLD_BAND = -1
 LOW_AGREEMENT, STEP = 0.4, 0.05
@@ -28,7 +30,32 @@ PAGE = 64
 BUDGET = 512  # images of a band looked at before the next band is tried
 
 
-def band_of(image: ImageRow) -> int | None:
+@dataclass(slots=True)
+class Standing:
+    """What decides where an image stands, as in the columns of `ImageRow` of these names; for what must be quick."""
+
+    id: int
+    width_px: int
+    height_px: int
+    open: bool
+    gold: str | None
+    quota: int
+    done: int
+    leased: int
+    agreement: float | None
+    band: int | None
+
+
+IMAGES = table_of(ImageRow)
+LOCK_STANDING = (
+    select(*(IMAGES.c[field.name] for field in fields(Standing)))
+    .where(IMAGES.c.sha256 == bindparam("sha256"))
+    .with_for_update()
+)
+PUT_STANDING = update(IMAGES).where(IMAGES.c.id == bindparam("of"))
+
+
+def band_of(image: ImageRow | Standing) -> int | None:
     """Where an image stands; None where it wants nobody."""
     if not image.open:
         return None
@@ -39,6 +66,31 @@ def band_of(image: ImageRow) -> int | None:
     if image.agreement is not None and image.agreement < LOW_AGREEMENT:
         return min(int(image.agreement / STEP), LOW_BANDS - 1)
     return LOW_BANDS + min(image.done, MOST_BANDS)
+
+
+def locked_standing(connection: Connection, sha256: str) -> Standing:
+    """Where an image stands, until the end of the transaction nobody else's.
+
+    Raises:
+        StoreError: there is no such image.
+    """
+    found = connection.execute(LOCK_STANDING, {"sha256": sha256}).first()
+    if found is None:
+        raise StoreError(NO_IMAGE)
+    return Standing(*found)
+
+
+def put_standing(connection: Connection, image: Standing, position: int) -> None:
+    """Write what changed of an image that `locked_standing` gave.
+
+    Args:
+        position: where it comes to the end of another band.
+    """
+    changed: dict[str, object] = {"done": image.done, "leased": image.leased, "agreement": image.agreement}
+    band = band_of(image)
+    if band != image.band:
+        changed |= {"band": band, "position": position}
+    connection.execute(PUT_STANDING, {"of": image.id, **changed})
 
 
 def requeue(session: Session, images: Iterable[ImageRow]) -> None:

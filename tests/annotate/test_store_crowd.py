@@ -8,10 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from sqlalchemy import event
 
 from annotate.store.store import AnnotationStore
 from annotate.store.turns import FairLock
-from annotate.store.types import Stored, StoreSettings
+from annotate.store.types import Stored, StoreError, StoreSettings
+from gazevlm_core.annotation import Annotation
 from tests.annotate.conftest import OpenStore, Postgres
 from tests.annotate.store_maker import Clock, add_images, annotate, do_task, picture
 
@@ -145,6 +147,45 @@ def test_writers_are_served_in_the_order_in_which_they_came() -> None:
     assert served == came == list(range(20))
     with lock:
         assert not lock._waiting
+
+
+def submit_together(store: AnnotationStore, annotations: Sequence[Annotation]) -> tuple[list[object], int]:
+    """What each submission led to, all waiting for one turn of SQLite's; and how many transactions that took."""
+    begun: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        begun.extend([statement] if statement == "BEGIN IMMEDIATE" else [])
+
+    def submit(annotation: Annotation) -> object:
+        try:
+            return store.submit(annotation)
+        except StoreError as error:
+            return str(error)
+
+    event.listen(store.database.engine, "before_cursor_execute", note)
+    with ThreadPoolExecutor(len(annotations)) as pool:
+        with store.database._turn:
+            found = [pool.submit(submit, annotation) for annotation in annotations]
+            while len(store.database._waiting) < len(annotations):
+                time.sleep(0.001)
+        return [one.result() for one in found], len(begun)
+
+
+def test_who_waits_together_is_stored_in_one_transaction_and_nobodys_error_is_anothers(tmp_path: Path) -> None:
+    store = AnnotationStore.open(tmp_path)
+    image, *_ = add_images(store, 1)
+    names = [store.pseudonym(f"annotator {number}") for number in range(10)]
+    receipts, transactions = submit_together(store, [annotate(image.sha256, who, who) for who in names])
+    assert transactions == 1
+    assert receipts == [store.find(who).receipt for who in names]  # type: ignore[union-attr]
+    assert sorted(one.number for one in receipts) == list(range(1, 11))  # type: ignore[attr-defined]
+    annotations = [annotate(image.sha256, who, f"{who} again") for who in (*names[:5], "nobody", *names[5:])]
+    found, transactions = submit_together(store, annotations)
+    assert found.pop(5) == "The store does not know this annotator; sign in again."
+    assert found == [store.find(f"{who} again").receipt for who in names]  # type: ignore[union-attr]
+    assert transactions == 12  # together, then each alone
+    assert sorted(one.number for one in store.stored()) == list(range(1, 21))
+    store.close()
 
 
 def test_one_person_in_many_tabs_has_one_task(open_store: OpenStore) -> None:

@@ -153,7 +153,7 @@ def test_a_writer_waits_for_another_process_and_says_so_in_the_end(
 ) -> None:
     monkeypatch.setattr(engine, "BUSY_S", 0.2)
     store, other = AnnotationStore.open(tmp_path), AnnotationStore.open(tmp_path)
-    with other.database.writing.connect() as connection, connection.begin():
+    with other.database.transaction(writes=True):
         assert store.images() == []  # readers never wait
         with pytest.raises(StoreError, match="busy with another program"):
             add_images(store, 1)

@@ -15,6 +15,7 @@ from gazevlm_core.annotation import (
     PointerSample,
     canonical_json,
     from_values,
+    joined_json,
     pixel_digest,
     record_digest,
     to_values,
@@ -91,6 +92,12 @@ def test_the_digest_is_that_of_the_canonical_json() -> None:
     elsewhere = make_annotation(started_at=START.astimezone(timezone(timedelta(hours=3))))
     assert record_digest(to_values(elsewhere)) == record_digest(values)
     assert from_values(values).started_at.tzinfo == UTC
+
+
+def test_the_canonical_json_of_an_object_is_joined_from_its_parts() -> None:
+    values = {**to_values(make_annotation(report='a "quoted" wörd')), "ä": {"b": 1, "a": [0.1, None]}, "A": {}}
+    assert joined_json({name: canonical_json(value) for name, value in values.items()}) == canonical_json(values)
+    assert joined_json({}) == "{}"
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from PIL import Image
 
 from diagnose.catalogue import PRECISIONS, Catalogue
 from diagnose.record import model_records
-from diagnose.scores import SCORES_FILE, UNJUDGED
+from diagnose.scores import SCORES_FILE, UNJUDGED, read_verdict
 from gazevlm_core.options import DiagnoseOptions, Precision
 from gazevlm_core.words import UnknownQuestionError
 from tests.adapter_maker import make_adapter
@@ -131,6 +131,67 @@ def test_an_adapter_that_comes_later_is_offered_and_one_written_anew_is_loaded_a
     make_adapter(tiny_checkpoint, adapters / "first", seed=9)
     new = ask(catalogue, name)
     assert old.finding_probabilities != new.finding_probabilities
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the adapters that were read, each time that one was."""
+    names: list[str] = []
+
+    def read(folder: Path) -> str | None:
+        names.append(folder.name)
+        return read_verdict(folder)
+
+    monkeypatch.setattr("diagnose.catalogue.read_verdict", read)
+    return names
+
+
+def test_an_adapter_is_read_again_only_when_anything_in_its_folder_changed(
+    engine: "GazeEngine", tiny_checkpoint: Path, adapters: Path, reads: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("diagnose.catalogue.SETTLED_NS", -(10**18))  # so that new files are kept at once
+    catalogue = Catalogue({str(tiny_checkpoint): engine}, adapters=adapters)
+    name = f"{tiny_checkpoint.name} + first"
+    first, config = adapters / "first", adapters / "first" / "gaze_config.json"
+
+    def read_again() -> list[str]:
+        reads.clear()
+        found = [choice.name for _ in range(3) for choice in (catalogue.find(name), *catalogue.choices().values())]
+        assert found.count(name) == 6
+        return reads
+
+    assert sorted(read_again()) == ["first", "second"]
+    assert read_again() == []
+    config.write_text(config.read_text() + " ")
+    assert read_again() == ["first"]
+    twin = shutil.copy2(config, adapters.parent / "twin")  # of the same size and time
+    Path(twin).rename(config)
+    assert read_again() == ["first"]
+    (first / "provenance.json").write_text(json.dumps({"verdict": {"outcome": "better", "why": "Because."}}))
+    assert read_again() == ["first"]
+    assert catalogue.find(name).verdict == "Because."
+    (first / "nowhere").symlink_to(first / "gone")
+    (first / "more").mkdir()
+    assert read_again() == ["first"]
+    (first / "more" / "weights.bin").touch()
+    assert name not in catalogue.choices()
+    (first / "more" / "weights.bin").unlink()
+    assert read_again() == ["first"]
+    shutil.copytree(first, adapters / "third", symlinks=True)
+    assert read_again() == ["third"]
+    shutil.rmtree(adapters / "second")
+    assert list(catalogue.choices()) == [tiny_checkpoint.name, name, f"{tiny_checkpoint.name} + third"]
+    assert catalogue._index.keys() == {first, adapters / "third"}
+
+
+def test_what_was_written_just_now_is_not_kept_since_it_may_be_written_again_within_one_tick(
+    engine: "GazeEngine", tiny_checkpoint: Path, adapters: Path, reads: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalogue = Catalogue({str(tiny_checkpoint): engine}, adapters=adapters)
+    monkeypatch.setattr("diagnose.catalogue.SETTLED_NS", 10**18)
+    for _ in range(3):
+        catalogue.find(f"{tiny_checkpoint.name} + first")
+    assert reads == ["first"] * 3, "of the adapters, that of the name alone is looked at"
 
 
 def test_the_given_adapter_is_the_usual_choice(engine: "GazeEngine", tiny_checkpoint: Path, adapters: Path) -> None:

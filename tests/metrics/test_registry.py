@@ -6,7 +6,7 @@ import pytest
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.metrics.paths import PathBatch, pack_paths
 from gazevlm_core.metrics.registry import all_scores, path_metrics, reverse, shuffle
-from gazevlm_core.metrics.sequence import sequence_scores
+from gazevlm_core.metrics.sequence import mean_pair_score, sequence_scores
 from tests.metrics.path_maker import random_paths
 
 METRICS = path_metrics()
@@ -62,6 +62,16 @@ def test_the_sequence_score_is_that_of_patch_strings() -> None:
     strings = [[[grid.index_of(fixation) for fixation in path] for path in paths] for paths in (first, second)]
     scores = path_metrics(grid)["sequence score"].scores(pack_paths(first), pack_paths(second))
     assert scores == pytest.approx(sequence_scores(*strings))
+
+
+def test_the_mean_of_a_few_paths_is_that_of_all_their_pairs() -> None:
+    rng = np.random.default_rng(0)
+    for number in (2, 3, 12):
+        for patches in (2, 64):
+            paths = [rng.integers(0, patches, length).tolist() for length in rng.integers(1, 70, number)]
+            left, right = np.triu_indices(number, k=1)
+            scores = sequence_scores([paths[i] for i in left], [paths[j] for j in right])
+            assert mean_pair_score([bytes(path) for path in paths]) == pytest.approx(scores.mean(), abs=1e-12)
 
 
 def test_all_scores_are_those_of_each(pair: tuple[PathBatch, PathBatch]) -> None:
