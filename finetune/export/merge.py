@@ -21,9 +21,7 @@ from finetune.provenance import CARD
 from finetune.records import read_provenance, write_json
 from gazevlm_core.model.adapters import attach_adapter, read_base_name, sees_as_its_base
 from gazevlm_core.model.checkpoint import find_checkpoint, intended_dtype, resolve_source
-from gazevlm_core.model.gaze_model import GazeVLM
-
-HEADS = "gaze_heads."
+from gazevlm_core.model.modeling_gazevlm import HEADS, GazeVLM
 
 
 class Storage(StrEnum):
