@@ -15,9 +15,9 @@ from transformers.integrations.bitsandbytes import replace_with_bnb_linear
 
 from gazevlm_core.inference import GazeEngine
 from gazevlm_core.model.checkpoint import Checkpoint
-from gazevlm_core.model.config import GazeConfig, GazeVLMConfig
-from gazevlm_core.model.gaze_model import GazeVLM
-from gazevlm_core.model.processor import GazeVLMProcessor
+from gazevlm_core.model.configuration_gazevlm import GazeConfig, GazeVLMConfig
+from gazevlm_core.model.modeling_gazevlm import GazeVLM
+from gazevlm_core.model.processing_gazevlm import GazeVLMProcessor
 from gazevlm_core.model.quantise import KEPT_FULL, compute_dtype, quantization_config, settle_four_bit_model
 from gazevlm_core.options import Precision
 from gazevlm_core.phantom.truth import FINDING_NAMES

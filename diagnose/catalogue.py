@@ -19,7 +19,7 @@ from gazevlm_core.words import recognised
 
 if TYPE_CHECKING:
     from gazevlm_core.inference import GazeEngine
-    from gazevlm_core.model.config import GazeConfig
+    from gazevlm_core.model.configuration_gazevlm import GazeConfig
 
 PRECISIONS = {
     Precision.NF4: "4 bits (NF4)",

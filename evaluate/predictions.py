@@ -12,7 +12,7 @@ from evaluate.floors import on_grid
 from evaluate.step_scores import StepLooks, look_along
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.inference import EncodedImage, GazeEngine
-from gazevlm_core.model.gaze_model import GazePass
+from gazevlm_core.model.modeling_gazevlm import GazePass
 from gazevlm_core.options import DiagnoseOptions
 from gazevlm_core.phantom.report import REPORT_QUESTION, presence_question
 from gazevlm_core.phantom.truth import FINDING_NAMES

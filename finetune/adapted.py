@@ -10,8 +10,8 @@ from finetune.cases import Case, DataError
 from finetune.config import FinetuneConfig
 from finetune.examples import supervises_gaze, taught_questions
 from finetune.usual_place import Fitted
-from gazevlm_core.model.config import MOST_FINDINGS, GazeConfig, GazeVLMConfig
-from gazevlm_core.model.gaze_model import GazeVLM
+from gazevlm_core.model.configuration_gazevlm import MOST_FINDINGS, GazeConfig, GazeVLMConfig
+from gazevlm_core.model.modeling_gazevlm import GazeVLM
 from gazevlm_core.model.pointer import GazeHeads
 
 # Anchored: a bare `gate_proj` would also hit the vision tower.
@@ -104,7 +104,7 @@ def adapt_model(model: GazeVLM, config: FinetuneConfig, gaze: GazeConfig, fitted
     )
     adapted.create_or_update_model_card = _no_card  # type: ignore[assignment,method-assign]
     model.gaze_heads = heads.to(model.device)
-    model.config.gaze = gaze.to_dict()
+    model.config.gaze_config = gaze
     for name, parameter in heads.named_parameters():
         fixed = name.startswith("placed.") or (config.freeze_heads and name not in FINDING_ROWS)
         parameter.requires_grad_(not fixed)

@@ -26,7 +26,7 @@ from gazevlm_core.model.checkpoint import (
     pick_device,
 )
 from gazevlm_core.model.familiarity import FAMILIARITY_FILE
-from gazevlm_core.model.processor import GazeVLMProcessor
+from gazevlm_core.model.processing_gazevlm import GazeVLMProcessor
 from gazevlm_core.shipped import resolve_source
 
 # Beside the weights. Loading asks for each of them, so that a cache holds the same ones however it was filled.

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 from finetune.cases import Case
 from finetune.config import FinetuneConfig
 from finetune.features import FeatureStore
-from gazevlm_core.model.processor import GazeVLMProcessor
+from gazevlm_core.model.processing_gazevlm import GazeVLMProcessor
 from gazevlm_core.options import DEFAULT_QUESTION
 from gazevlm_core.phantom.report import presence_question
 from gazevlm_core.phantom.truth import NO_FINDING

@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 
 from finetune.cases import Case, go_on
 from gazevlm_core.inference import EncodedImage, GazeEngine
-from gazevlm_core.model.processor import GazeVLMProcessor
+from gazevlm_core.model.processing_gazevlm import GazeVLMProcessor
 from gazevlm_core.ranks import ALONE, Ranks
 from gazevlm_core.training.nano_parts import quick_patch_embedding
 

@@ -26,7 +26,7 @@ from finetune.run_log import RunLog
 from finetune.usual_place import Fitted, added_findings, find_place, fit_place
 from gazevlm_core.inference import GazeEngine
 from gazevlm_core.model.checkpoint import pick_device
-from gazevlm_core.model.config import GazeConfig
+from gazevlm_core.model.configuration_gazevlm import GazeConfig
 from gazevlm_core.model.places import pooled_tokens
 from gazevlm_core.phantom.truth import NO_FINDING
 from gazevlm_core.ranks import ALONE, Ranks

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gazevlm_core.model.config import GazeVLMConfig
+    from gazevlm_core.model.configuration_gazevlm import GazeVLMConfig
 
 USUAL_POINTER = 128  # `GazeConfig.pointer_dim` where a configuration does not say
 

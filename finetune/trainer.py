@@ -12,8 +12,8 @@ from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.utils.data import Dataset, Sampler, SequentialSampler
 
-from gazevlm_core.model.adapters import HEADS, HEADS_FILE, WEIGHTS_FILE, save_adapter
-from gazevlm_core.model.gaze_model import GazeVLM
+from gazevlm_core.model.adapters import HEADS_FILE, WEIGHTS_FILE, head_weights, save_adapter
+from gazevlm_core.model.modeling_gazevlm import HEADS, GazeVLM
 from gazevlm_core.training.trainer import GazeTrainer
 
 
@@ -106,10 +106,10 @@ def load_weights(adapted: PeftModel, folder: Path) -> None:
     """
     own = get_peft_model_state_dict(adapted, save_embedding_layers=False)
     weights = {name: as_share(whole, own.get(name)) for name, whole in load_file(folder / WEIGHTS_FILE).items()}
-    result: Any = set_peft_model_state_dict(adapted, weights)
+    base = cast(GazeVLM, adapted.get_base_model())
+    result: Any = set_peft_model_state_dict(adapted, {**weights, **head_weights(base.gaze_heads)})
     if result.unexpected_keys:
         raise ValueError(f"{folder.name}: {result.unexpected_keys[0]} has no counterpart in the model")
-    base = cast(GazeVLM, adapted.get_base_model())
     heads = base.gaze_heads.state_dict()
     base.gaze_heads.load_state_dict(
         {name: as_share(whole, heads.get(name)) for name, whole in load_file(folder / HEADS_FILE).items()}

@@ -21,11 +21,12 @@ from gazevlm_core.images import load_image
 from gazevlm_core.images.base import check_ratio
 from gazevlm_core.model.adapters import AttachedAdapter, adapter_stamp, attach_adapter
 from gazevlm_core.model.checkpoint import NANO, Checkpoint, CheckpointError, load_checkpoint
-from gazevlm_core.model.config import GazeConfig
-from gazevlm_core.model.gaze_model import GazePass
+from gazevlm_core.model.configuration_gazevlm import GazeConfig
+from gazevlm_core.model.modeling_gazevlm import GazePass
+from gazevlm_core.model.processing_gazevlm import clean_text, render_prompt
 from gazevlm_core.model.walks import WalkedPath, choose_paths
 from gazevlm_core.options import DEFAULT_QUESTION, Attention, DiagnoseOptions, Precision
-from gazevlm_core.prompt import clean_text, encode_prompts, render_prompt
+from gazevlm_core.prompt import encode_prompts
 from gazevlm_core.records import Diagnosis
 from gazevlm_core.scanpath import Fixation, Scanpath
 from gazevlm_core.words import LOOP_NOTE, check_question, cut_loop, recognised
@@ -204,8 +205,7 @@ class GazeEngine:
             gaze: whether the prompts hold gaze tokens; None takes them where the gaze weights or findings are trained.
         """
         config = self.gaze_config
-        used = (config.gaze_trained or config.findings_trained) if gaze is None else gaze
-        steps = config.num_gaze_tokens if used else 0
+        steps = config.num_prompt_tokens if gaze is None else config.num_gaze_tokens * gaze
         prompts = [render_prompt(self.processor, question, steps) for question in questions]
         encoded = encode_prompts(self.processor, prompts, [image.grid for image in images])
         device = self.model.device

@@ -1,19 +1,13 @@
-"""The one renderer of prompts, for training and for inference alike.
-
-User turn: image, question. Assistant turn: `<st>` x K, then the answer. The chat template is the checkpoint's own.
-"""
+"""Prompts as tensors, for images whose grids are known and, in training, with the answers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 
 from gazevlm_core.geometry import PatchGrid
-from gazevlm_core.tokens import IMAGE_TOKEN, TURN_END_TOKEN, gaze_run, token_id
-
-if TYPE_CHECKING:
-    from gazevlm_core.model.processor import GazeVLMProcessor
+from gazevlm_core.model.processing_gazevlm import GazeVLMProcessor, clean_text
+from gazevlm_core.tokens import IMAGE_TOKEN, TURN_END_TOKEN, token_id
 
 IGNORED_LABEL = -100
 
@@ -35,40 +29,8 @@ class EncodedPrompts:
     labels: torch.Tensor | None
 
 
-def clean_text(processor: "GazeVLMProcessor", text: str) -> str:
-    """Text without any special token, so that no user can forge turns, images or gaze tokens."""
-    specials = sorted(processor.tokenizer.get_added_vocab(), key=len, reverse=True)
-    previous = None
-    while previous != text:  # removing one may join the halves of another
-        previous = text
-        for special in specials:
-            text = text.replace(special, "")
-    return text.strip()
-
-
-def render_prompt(processor: "GazeVLMProcessor", question: str, num_gaze_tokens: int) -> str:
-    """The prompt up to and with the gaze tokens; the image is one `<|image_pad|>`, expanded by `encode_prompts`.
-
-    Args:
-        processor: whose chat template is used.
-        question: what the user asks; special tokens in it are dropped.
-        num_gaze_tokens: K; 0 for a model without trained gaze, which then answers at once.
-
-    Raises:
-        ValueError: nothing is left of the question.
-    """
-    question = clean_text(processor, question)
-    if not question:
-        raise ValueError("the question is empty; ask something about the image")
-    content = [{"type": "image"}, {"type": "text", "text": question}]
-    text = processor.apply_chat_template(
-        [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
-    )
-    return text + (gaze_run(num_gaze_tokens) if num_gaze_tokens else "")
-
-
 def encode_prompts(
-    processor: "GazeVLMProcessor",
+    processor: GazeVLMProcessor,
     prompts: Sequence[str],
     grids: Sequence[PatchGrid],
     answers: Sequence[str] | None = None,

@@ -14,6 +14,7 @@ VISION_END_TOKEN = "<|vision_end|>"
 TURN_START_TOKEN = "<|im_start|>"
 TURN_END_TOKEN = "<|im_end|>"
 END_OF_TEXT_TOKEN = "<|endoftext|>"
+ASSISTANT_HEADER = f"{TURN_START_TOKEN}assistant\n"  # as the family's chat templates open an answer
 
 
 def gaze_run(length: int) -> str:

@@ -6,8 +6,8 @@ import torch
 from peft import LoraConfig, get_peft_model
 
 from gazevlm_core.model.adapters import save_adapter
-from gazevlm_core.model.config import GazeConfig
-from gazevlm_core.model.gaze_model import GazeVLM
+from gazevlm_core.model.configuration_gazevlm import GazeConfig
+from gazevlm_core.model.modeling_gazevlm import GazeVLM
 from gazevlm_core.model.pointer import GazeHeads
 
 
@@ -34,6 +34,6 @@ def make_adapter(checkpoint: Path, folder: Path, *, seed: int = 1, steps: int = 
         trained_on="a test",
     )
     base.gaze_heads = GazeHeads(base.config.text_config.hidden_size, gaze)
-    base.config.gaze = gaze.to_dict()
+    base.config.gaze_config = gaze
     save_adapter(adapted, folder)
     return folder

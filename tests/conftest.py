@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
     from gazevlm_core.inference import GazeEngine
-    from gazevlm_core.model.processor import GazeVLMProcessor
+    from gazevlm_core.model.processing_gazevlm import GazeVLMProcessor
 
 # Before any test imports torch or a Hugging Face library: they read these once, at import.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -127,7 +127,7 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_processor(tiny_checkpoint: Path) -> "GazeVLMProcessor":
     """Processor of the random model."""
-    from gazevlm_core.model.processor import GazeVLMProcessor
+    from gazevlm_core.model.processing_gazevlm import GazeVLMProcessor
 
     return GazeVLMProcessor.from_pretrained(tiny_checkpoint)
 

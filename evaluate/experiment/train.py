@@ -69,7 +69,7 @@ def train_cell(cell: Cell, plan: Plan, shards: Path, scratch: Path) -> "GazeEngi
 
     from gazevlm_core.inference import GazeEngine
     from gazevlm_core.model.checkpoint import Checkpoint
-    from gazevlm_core.model.config import GazeConfig
+    from gazevlm_core.model.configuration_gazevlm import GazeConfig
     from gazevlm_core.options import Precision
     from gazevlm_core.training.collator import GazeCollator
     from gazevlm_core.training.nano_parts import (

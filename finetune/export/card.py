@@ -8,8 +8,40 @@ import yaml
 from finetune.provenance import scores_and_data
 from finetune.records import RecordError
 
+WITH_GAZE = """\
+The GazeVLM adapter `{adapter}` merged into `{base}`: one model in {dtype}, heads in float32. Research only: not
+a medical device. The scores below are the adapter's, before merging and rounding."""
+WITHOUT_GAZE = """\
+The words of the GazeVLM adapter `{adapter}`, merged into `{base}`: a plain Qwen2.5-VL in {dtype}. It answers
+WITHOUT gaze: no gaze tokens stand before the answer, as they did in training, and it gives no scanpath and no
+probability of a finding. Research only: not a medical device. The scores below are those of the adapter with gaze,
+before merging and rounding; nothing is known of the answers without."""
+USE = """\
+```
+gazevlm diagnose image.png --model {name}
+```
 
-def merged_card(name: str, adapter: str, base: str, dtype: str, values: Mapping[str, Any] | None) -> str:
+Without GazeVLM, by the code beside the weights:
+
+```python
+from transformers import pipeline
+
+look = pipeline("image-text-to-text", model="{name}", trust_remote_code=True)
+print(look(images="image.png", text="Is there pneumothorax?", return_full_text=False))
+```
+"""
+USE_PLAIN = """\
+With whatever serves Qwen2.5-VL, e.g.
+
+```
+vllm serve {name}
+```
+"""
+
+
+def merged_card(
+    name: str, adapter: str, base: str, dtype: str, values: Mapping[str, Any] | None, *, plain: bool = False
+) -> str:
     """As the Hub reads it.
 
     Args:
@@ -18,6 +50,7 @@ def merged_card(name: str, adapter: str, base: str, dtype: str, values: Mapping[
         base: Hub id or folder name.
         dtype: that the weights are stored in.
         values: the adapter's provenance; None where it has none.
+        plain: whether it is a Qwen2.5-VL without gaze.
 
     Raises:
         RecordError: provenance that is not as a training writes it.
@@ -28,21 +61,18 @@ def merged_card(name: str, adapter: str, base: str, dtype: str, values: Mapping[
         raise RecordError(f"provenance is not as a training writes it ({type(error).__name__}: {error})") from None
     front = yaml.safe_dump(
         {"base_model": base, "base_model_relation": "finetune", "library_name": "transformers",
-         "tags": ["gazevlm", "gaze"], "pipeline_tag": "image-text-to-text"}, sort_keys=False,
+         "tags": ["gazevlm"] if plain else ["gazevlm", "gaze"], "pipeline_tag": "image-text-to-text"}, sort_keys=False,
     )  # fmt: skip
+    what, use = (WITHOUT_GAZE, USE_PLAIN) if plain else (WITH_GAZE, USE)
     return f"""---
 {front}---
 
 # {name}
 
-The GazeVLM adapter `{adapter}` merged into `{base}`: one model in {dtype}, heads in float32. Research only: not
-a medical device. The scores below are the adapter's, before merging and rounding.
+{what.format(adapter=adapter, base=base, dtype=dtype)}
 
 {said}
 
 ## Use
 
-```
-gazevlm diagnose image.png --model {name}
-```
-"""
+{use.format(name=name)}"""

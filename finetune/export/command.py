@@ -2,6 +2,7 @@
 
     gazevlm adapter show my-adapter
     gazevlm adapter merge my-adapter my-model
+    gazevlm adapter merge my-adapter my-words --as qwen2_5_vl
     gazevlm adapter zip my-adapter my-adapter.zip
     gazevlm adapter push my-adapter OWNER/NAME
 """
@@ -29,6 +30,13 @@ class Dtype(StrEnum):
     bfloat16 = "bfloat16"
     float16 = "float16"
     float32 = "float32"
+
+
+class Form(StrEnum):
+    """As `finetune.export.merge.Form`, for the same reason."""
+
+    gazevlm = "gazevlm"
+    qwen2_5_vl = "qwen2_5_vl"
 
 
 @adapter.callback()
@@ -87,13 +95,17 @@ def merge(
     base: Annotated[str, typer.Option(help="The base, where the adapter's own name for it is not found.")] = "",
     dtype: Annotated[Dtype, typer.Option(help="Of the stored weights; auto takes 16 bits.")] = Dtype.auto,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "cpu",
+    form: Annotated[
+        Form, typer.Option("--as", help="qwen2_5_vl: a plain Qwen2.5-VL for other servers, which answers without gaze.")
+    ] = Form.gazevlm,
 ) -> None:
     """Write one model of 16 bits out of an adapter and its base; `--model OUT` takes it anywhere."""
     _quiet()
     with _one_line_errors():
-        from finetune.export.merge import Storage, merge_adapter
+        from finetune.export import merge as merging
 
-        merged = merge_adapter(folder, out, base=base, storage=Storage(dtype.value), device=device)
+        storage, kind = merging.Storage(dtype.value), merging.Form(form.value)
+        merged = merging.merge_adapter(folder, out, base=base, storage=storage, device=device, form=kind)
     typer.echo(f"{merged.folder}: {merged.size / MEGABYTE:,.1f} MB in {merged.storage}")
 
 

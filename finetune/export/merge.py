@@ -1,5 +1,5 @@
 """A model that needs no adapter: the base out of its four bits, LoRA added to its weights, and the adapter's token row
-and heads, as a checkpoint folder like any other.
+and heads, as a checkpoint folder like any other; or as a plain Qwen2.5-VL.
 """
 
 import json
@@ -17,13 +17,13 @@ from finetune.base import Base, load_base
 from finetune.config import DEVICE_PATTERN, ConfigError, FinetuneConfig
 from finetune.export.card import merged_card
 from finetune.export.files import BESIDE, MODEL_CONFIG, ExportError, adapter_files, made_whole
+from finetune.export.plain import save_plain
 from finetune.provenance import CARD
 from finetune.records import read_provenance, write_json
 from gazevlm_core.model.adapters import attach_adapter, read_base_name, sees_as_its_base
 from gazevlm_core.model.checkpoint import find_checkpoint, intended_dtype, resolve_source
-from gazevlm_core.model.gaze_model import GazeVLM
-
-HEADS = "gaze_heads."
+from gazevlm_core.model.modeling_gazevlm import HEADS, GazeVLM
+from gazevlm_core.model.remote_code import write_remote_code
 
 
 class Storage(StrEnum):
@@ -34,6 +34,13 @@ class Storage(StrEnum):
     BFLOAT16 = "bfloat16"
     FLOAT16 = "float16"
     FLOAT32 = "float32"
+
+
+class Form(StrEnum):
+    """What a merged model is: ours, or a plain Qwen2.5-VL, which any server of that family loads, without gaze."""
+
+    GAZEVLM = "gazevlm"
+    QWEN2_5_VL = "qwen2_5_vl"
 
 
 @dataclass(frozen=True)
@@ -52,8 +59,9 @@ class Merged:
 
 
 def merge_adapter(
-    adapter: Path, out: Path, *, base: str = "", storage: Storage = Storage.AUTO, device: str = "cpu"
-) -> Merged:
+    adapter: Path, out: Path, *, base: str = "", storage: Storage = Storage.AUTO, device: str = "cpu",
+    form: Form = Form.GAZEVLM,
+) -> Merged:  # fmt: skip
     """Write an adapter and its base as one model.
 
     The base is held as it was in training, so four bits that the adapter was trained on are what it is merged into. The
@@ -66,6 +74,7 @@ def merge_adapter(
         base: a shipped checkpoint, a folder, or a Hub id; "" for the one that the adapter names.
         storage: of the weights.
         device: to compute on.
+        form: of the model.
 
     Raises:
         AdapterError, CheckpointError, RecordError: adapter or base cannot be used.
@@ -80,18 +89,27 @@ def merge_adapter(
         intended = intended_dtype(AutoConfig.from_pretrained(find_checkpoint(loaded.source, loaded.revision)[0]))
         stored = _storage(storage, intended)
         merged = merge_weights(loaded.engine.model, adapter, intended, getattr(torch, stored))
-        merged.save_pretrained(work)
+        _save(form, loaded, merged, work, familiar=sees_as_its_base(adapter))
         _say_dtype(work, "float32" if intended == torch.float32 else stored.value)
-        loaded.engine.processor.save_pretrained(work)
-        familiarity = loaded.engine.checkpoint.familiarity
-        if familiarity is not None and sees_as_its_base(adapter):
-            familiarity.save(work)
         for name in BESIDE:
             if name in names and name != CARD:
                 shutil.copyfile(adapter / name, work / name)
-        text = merged_card(out.name, adapter.resolve().name, loaded.model_id, stored.value, values)
+        plain = form is Form.QWEN2_5_VL
+        text = merged_card(out.name, adapter.resolve().name, loaded.model_id, stored.value, values, plain=plain)
         (work / CARD).write_text(text, encoding="utf-8")
     return Merged(out, stored, sum(path.stat().st_size for path in out.iterdir()))
+
+
+def _save(form: Form, base: Base, merged: GazeVLM, folder: Path, *, familiar: bool) -> None:
+    """Write model and processor, and what goes with them."""
+    if form is Form.QWEN2_5_VL:
+        save_plain(merged, base.engine.processor, folder)
+        return
+    merged.save_pretrained(folder)
+    base.engine.processor.save_pretrained(folder)
+    write_remote_code(folder)
+    if base.engine.checkpoint.familiarity is not None and familiar:
+        base.engine.checkpoint.familiarity.save(folder)
 
 
 def merge_weights(

@@ -18,15 +18,14 @@ from peft import LoraConfig, PeftModel, set_peft_model_state_dict
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
-from gazevlm_core.model.adapter_bounds import check_fit, check_heads, check_lora, read_shapes
-from gazevlm_core.model.config import GAZE_CONFIG_FILE, GazeConfig
-from gazevlm_core.model.gaze_model import GazeVLM
+from gazevlm_core.model.adapter_bounds import BASE, check_fit, check_heads, check_lora, read_shapes
+from gazevlm_core.model.configuration_gazevlm import GAZE_CONFIG_FILE, GazeConfig
+from gazevlm_core.model.modeling_gazevlm import HEADS, GazeVLM
 from gazevlm_core.model.pointer import GazeHeads
 
 HEADS_FILE = "gaze_heads.safetensors"
 WEIGHTS_FILE = "adapter_model.safetensors"
 PEFT_CONFIG_FILE = "adapter_config.json"
-HEADS = "gaze_heads."
 VISION = ".visual."  # in the names of all weights of the vision tower
 ADAPTER_FILES = (PEFT_CONFIG_FILE, WEIGHTS_FILE, HEADS_FILE, GAZE_CONFIG_FILE)
 PICKLE_SUFFIXES = frozenset({".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt"})
@@ -69,7 +68,7 @@ def save_adapter(adapted: PeftModel, folder: Path, state_dict: Mapping[str, torc
         given = {name.partition(HEADS)[2]: tensor for name, tensor in whole.items() if HEADS in name}
         heads = {name: given[name] for name in heads}
     save_file({name: tensor.detach().cpu().contiguous() for name, tensor in heads.items()}, folder / HEADS_FILE)
-    config = json.dumps(base.config.gaze_config.to_dict(), indent=2)
+    config = json.dumps(base.config.gaze_config.own_values(), indent=2)
     (folder / GAZE_CONFIG_FILE).write_text(config + "\n", encoding="utf-8")
 
 
@@ -197,7 +196,7 @@ class _Bare:
     """
 
     def __init__(self, model: GazeVLM) -> None:
-        self._model, self._gaze = model, model.config.gaze
+        self._model, self._gaze = model, model.config.gaze_config
         self._children = [(module, dict(module.named_children())) for module in model.modules()]
         self._learns = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
 
@@ -208,7 +207,7 @@ class _Bare:
                 setattr(module, name, child)
         for parameter, learns in self._learns:
             parameter.requires_grad_(learns)
-        self._model.config.gaze = self._gaze
+        self._model.config.gaze_config = self._gaze
         self._model.__dict__.pop("peft_config", None)  # which PEFT notes there
 
 
@@ -265,10 +264,10 @@ def attach_adapter(model: GazeVLM, folder: Path) -> AttachedAdapter:
             check_heads(hidden_size, gaze, read_shapes(folder / HEADS_FILE))
             heads = GazeHeads(hidden_size, gaze)
             heads.load_state_dict(load_file(folder / HEADS_FILE))
+            model.gaze_heads = heads.to(model.device).eval()
             adapted = _build(model, folder, values)
         adapted.train(model.training)  # new layers begin in training mode, in which dropout would blur every answer
-        model.gaze_heads = heads.to(model.device).eval()
-        model.config.gaze = gaze.to_dict()
+        model.config.gaze_config = gaze
         return AttachedAdapter(folder.name, stamp, sees_as_its_base(folder), adapted, bare)
     except BaseException as error:
         bare.restore()
@@ -289,10 +288,16 @@ def _build(model: GazeVLM, folder: Path, values: Mapping[str, Any]) -> PeftModel
     check_fit(model, config, shapes)
     weights = load_file(folder / WEIGHTS_FILE)
     adapted = PeftModel(model, config)
-    result: Any = set_peft_model_state_dict(adapted, weights)  # what load_state_dict returns
+    result: Any = set_peft_model_state_dict(adapted, {**weights, **head_weights(model.gaze_heads)})
     tied = model.config.tie_word_embeddings
     _refuse(folder, [*(key for key in result.missing_keys if _is_adapters(key, tied=tied)), *result.unexpected_keys])
     return adapted
+
+
+def head_weights(heads: GazeHeads) -> dict[str, torch.Tensor]:
+    """The state of the heads by PEFT's names, to go along with an adapter's weights: a `GazeVLM` takes no adapter
+    without."""
+    return {f"{BASE}{HEADS}{name}": tensor for name, tensor in heads.state_dict().items()}
 
 
 def _refuse(folder: Path, strays: Collection[str]) -> None:

@@ -9,14 +9,14 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoConfig, Qwen2_5_VLConfig
+from transformers import Qwen2_5_VLConfig
 from transformers.utils import cached_file
 
-from gazevlm_core.model.config import GazeConfig, GazeVLMConfig
+from gazevlm_core.model.configuration_gazevlm import GazeConfig, GazeVLMConfig
 from gazevlm_core.model.familiarity import FAMILIARITY_FILE, Familiarity, FamiliarityError, read_familiarity
-from gazevlm_core.model.gaze_model import GazeVLM
-from gazevlm_core.model.processor import GazeVLMProcessor
-from gazevlm_core.model.quantise import compute_dtype, quantization_config, settle_four_bit_model
+from gazevlm_core.model.modeling_gazevlm import GazeVLM
+from gazevlm_core.model.processing_gazevlm import GazeVLMProcessor
+from gazevlm_core.model.quantise import compute_dtype, quantization_config
 from gazevlm_core.options import Attention, Precision
 from gazevlm_core.shipped import NANO, resolve_source
 
@@ -167,8 +167,6 @@ def load_checkpoint(
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         raise CheckpointError(f"cannot load {source}: {_first_line(error)}") from error
     _check_complete(source, report, config.gaze_config)
-    if held is Precision.NF4:
-        settle_four_bit_model(model, dtype)
     model.gaze_heads.float()  # fresh heads of a base without gaze come in the dtype of its weights
     return Checkpoint(model.eval(), processor, _model_id(source), held, _familiarity(source, revision))
 
@@ -255,7 +253,10 @@ def load_config(where: str, source: str, processor: GazeVLMProcessor, **pinned: 
         raise CheckpointError(f"cannot find a model at {source}: {_first_line(error)}") from error
     kind = values.get("model_type")
     if kind == GazeVLMConfig.model_type:
-        return GazeVLMConfig.from_pretrained(where, **pinned)
+        try:
+            return GazeVLMConfig.from_pretrained(where, **pinned)
+        except (ValueError, TypeError) as error:
+            raise CheckpointError(f"cannot load {source}: {_first_line(error)}") from error
     if kind != Qwen2_5_VLConfig.model_type:
         raise CheckpointError(f"{source} is a {kind!r} model; GazeVLM needs a checkpoint of the Qwen2.5-VL family")
     base = Qwen2_5_VLConfig.from_pretrained(where, **pinned)
@@ -289,5 +290,3 @@ def _model_id(source: str) -> str:
 def _first_line(error: Exception) -> str:
     return str(error).strip().split("\n")[0] or type(error).__name__
 
-
-AutoConfig.register(GazeVLMConfig.model_type, GazeVLMConfig)

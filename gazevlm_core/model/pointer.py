@@ -12,7 +12,7 @@ from functools import cached_property
 import torch
 from torch import nn
 
-from gazevlm_core.model.config import GazeConfig, PointerKeys
+from gazevlm_core.model.configuration_gazevlm import GazeConfig, PointerKeys
 
 
 @dataclass(frozen=True)
@@ -100,11 +100,11 @@ class GazeHeads(nn.Module):
         super().__init__()
         self.use_previous_patch, self.stops = config.use_previous_patch, config.stops
         self.query = nn.Linear(hidden_size, config.pointer_dim, bias=False)
-        if config.pointer_keys is PointerKeys.INDEX:
+        if config.pointer_keys == PointerKeys.INDEX:
             self.index_keys = nn.Embedding(config.index_patches, config.pointer_dim)
         else:
             self.key = nn.Linear(hidden_size, config.pointer_dim, bias=False)
-        self.by_index = config.pointer_keys is PointerKeys.INDEX
+        self.by_index = config.pointer_keys == PointerKeys.INDEX
         self.stop_key = nn.Parameter(torch.zeros(config.pointer_dim))
         if config.use_previous_patch:
             self.previous = nn.Linear(hidden_size, config.pointer_dim, bias=False)

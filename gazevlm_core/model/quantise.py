@@ -1,14 +1,21 @@
 """How weights are held and in which dtype they are multiplied."""
 
-import torch
-from transformers import BitsAndBytesConfig
+from collections.abc import Mapping
+from os import PathLike
+from typing import Any
 
-from gazevlm_core.model.gaze_model import GazeVLM
+import torch
+from torch import nn
+from transformers import BitsAndBytesConfig, PretrainedConfig
+from transformers.utils import is_bitsandbytes_available
+
 from gazevlm_core.options import Precision
 
+WHERE = ("cache_dir", "force_download", "local_files_only", "proxies", "revision", "subfolder", "token")  # in the Hub
 FIRST_WITH_BFLOAT16 = (8, 0)  # compute capability: Ampere
 # A custom list replaces the library's default, so lm_head is named again; a bare "visual" would skip nothing.
 KEPT_FULL = ("model.visual", "lm_head", "gaze_heads")
+KEPT_AS_THEY_ARE = ("gaze_heads", "lora_", "trainable_tokens")  # in the names of modules
 
 
 def compute_dtype(device: torch.device) -> torch.dtype:
@@ -23,6 +30,26 @@ def compute_dtype(device: torch.device) -> torch.dtype:
         native = bool(torch.version.hip) or torch.cuda.get_device_capability(device) >= FIRST_WITH_BFLOAT16
         return torch.bfloat16 if native else torch.float16
     return torch.bfloat16 if torch.cpu._is_amx_tile_supported() else torch.float32
+
+
+def saved_for(source: str | PathLike, options: Mapping[str, Any]) -> torch.dtype | None:
+    """Dtype of the arithmetic that a checkpoint was saved in four bits for; None where it was not.
+
+    Args:
+        source: folder or Hub id.
+        options: of `from_pretrained`, where the configuration may be given, or the place in the Hub.
+    """
+    config = options.get("config")
+    if isinstance(config, PretrainedConfig):
+        saved = getattr(config, "quantization_config", None)
+    else:
+        where = {name: options[name] for name in WHERE if name in options}
+        try:
+            saved = PretrainedConfig.get_config_dict(source, **where)[0].get("quantization_config")
+        except OSError:  # the library says what is missing
+            return None
+    stored = (saved or {}).get("bnb_4bit_compute_dtype") if (saved or {}).get("load_in_4bit") else None
+    return getattr(torch, stored) if isinstance(stored, str) else stored
 
 
 def quantization_config(precision: Precision, dtype: torch.dtype, *, shardable: bool = False) -> BitsAndBytesConfig:
@@ -45,20 +72,20 @@ def quantization_config(precision: Precision, dtype: torch.dtype, *, shardable: 
     )
 
 
-def settle_four_bit_model(model: GazeVLM, dtype: torch.dtype) -> None:
-    """Compute in this machine's dtype, and keep bitsandbytes from repacking weights on CPUs with AVX512-BF16.
+def settle_four_bit_model(model: nn.Module, dtype: torch.dtype) -> None:
+    """Compute in one dtype, and keep bitsandbytes from repacking weights on CPUs with AVX512-BF16.
 
-    What a 4-bit checkpoint keeps in full arrives in the dtype of the file; the heads stay in float32. The repacked form
-    rounds the scales to bfloat16, has no autograd, and comes back changed whenever a state dict is taken (as PEFT
-    does): answers would depend on the host, and an adapter would leave a trace.
+    What a 4-bit checkpoint keeps in full arrives in the dtype of the file; heads and adapters stay as they are. The
+    repacked form rounds the scales to bfloat16, has no autograd, and comes back changed whenever a state dict is taken
+    (as PEFT does): answers would depend on the host, and an adapter would leave a trace.
     """
-    from bitsandbytes.nn import Linear4bit
+    if is_bitsandbytes_available():  # or there would be no such model; the library asks so before it reads such code
+        from bitsandbytes.nn import Linear4bit
 
-    heads = set(model.gaze_heads.modules())
-    for module in model.modules():
+    for name, module in model.named_modules():
         if isinstance(module, Linear4bit):
             module.support_avx512bf16_for_cpu = False
             module.compute_dtype, module.compute_type_is_set = dtype, True
-        elif module not in heads:
+        elif not any(part in name for part in KEPT_AS_THEY_ARE):
             for parameter in module.parameters(recurse=False):
                 parameter.data = parameter.data.to(dtype)

@@ -7,10 +7,10 @@ import torch
 
 from gazevlm_core.datasets.example import Example
 from gazevlm_core.geometry import PatchGrid
-from gazevlm_core.model.config import GazeConfig
+from gazevlm_core.model.configuration_gazevlm import GazeConfig
 from gazevlm_core.model.losses import IGNORED, STOP
-from gazevlm_core.model.processor import GazeVLMProcessor
-from gazevlm_core.prompt import IGNORED_LABEL, encode_prompts, render_prompt
+from gazevlm_core.model.processing_gazevlm import GazeVLMProcessor, render_prompt
+from gazevlm_core.prompt import IGNORED_LABEL, encode_prompts
 from gazevlm_core.scanpath import Scanpath
 
 

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
     from gazevlm_core.datasets.example import Example
     from gazevlm_core.datasets.phantom import PhantomCase
-    from gazevlm_core.model.config import GazeConfig
-    from gazevlm_core.model.gaze_model import GazeVLM
-    from gazevlm_core.model.processor import GazeVLMProcessor
+    from gazevlm_core.model.configuration_gazevlm import GazeConfig
+    from gazevlm_core.model.modeling_gazevlm import GazeVLM
+    from gazevlm_core.model.processing_gazevlm import GazeVLMProcessor
 
 RUNS_FOLDER = Path("runs/nano")
 SHARDS_FOLDER = Path(".cache/phantoms")
@@ -93,7 +93,7 @@ def schedule_of(variant: Variant, recipe: Recipe) -> Schedule:
 
 def gaze_config_of(variant: Variant, recipe: Recipe) -> "GazeConfig":
     """Gaze configuration of a variant, marked with what it was trained on."""
-    from gazevlm_core.model.config import GazeConfig
+    from gazevlm_core.model.configuration_gazevlm import GazeConfig
     from gazevlm_core.phantom.report import QUESTIONS, presence_question
 
     gaze = variant is not Variant.NO_GAZE
@@ -196,8 +196,8 @@ def _begin(
     variant: Variant, recipe: Recipe, cases: list["PhantomCase"], runs: Path
 ) -> tuple["GazeVLM", "GazeVLMProcessor"]:
     """Fresh weights; for the release, those of the ordered variant."""
-    from gazevlm_core.model.gaze_model import GazeVLM
-    from gazevlm_core.model.processor import GazeVLMProcessor
+    from gazevlm_core.model.modeling_gazevlm import GazeVLM
+    from gazevlm_core.model.processing_gazevlm import GazeVLMProcessor
     from gazevlm_core.training.nano_parts import nano_model, nano_processor, quick_patch_embedding, train_tokenizer
 
     if variant is Variant.RELEASE:

@@ -9,9 +9,9 @@ from torch import nn
 from torch.nn import functional
 from transformers import PreTrainedTokenizerFast, Qwen2_5_VLConfig, Qwen2VLImageProcessorPil
 
-from gazevlm_core.model.config import GazeConfig, GazeVLMConfig
-from gazevlm_core.model.gaze_model import GazeVLM
-from gazevlm_core.model.processor import GazeVLMProcessor
+from gazevlm_core.model.configuration_gazevlm import GazeConfig, GazeVLMConfig
+from gazevlm_core.model.modeling_gazevlm import GazeVLM
+from gazevlm_core.model.processing_gazevlm import GazeVLMProcessor
 from gazevlm_core.tokens import (
     END_OF_TEXT_TOKEN,
     GAZE_TOKEN,

@@ -3,8 +3,8 @@
 import pytest
 
 from gazevlm_core.geometry import PatchGrid
-from gazevlm_core.model.processor import GazeVLMProcessor
-from gazevlm_core.prompt import IGNORED_LABEL, clean_text, encode_prompts, render_prompt
+from gazevlm_core.model.processing_gazevlm import GazeVLMProcessor, clean_text, render_prompt
+from gazevlm_core.prompt import IGNORED_LABEL, encode_prompts
 from gazevlm_core.tokens import GAZE_TOKEN, IMAGE_TOKEN, TURN_END_TOKEN, token_id
 
 

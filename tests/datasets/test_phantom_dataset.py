@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from gazevlm_core.datasets import phantom as data
-from gazevlm_core.model.processor import GazeVLMProcessor
+from gazevlm_core.model.processing_gazevlm import GazeVLMProcessor
 from gazevlm_core.phantom.report import QUESTIONS
 from gazevlm_core.phantom.truth import FINDING_NAMES
 from gazevlm_core.training.nano_parts import IMAGE_PIXELS, SMALLEST_IMAGE_PIXELS

@@ -13,7 +13,7 @@ from finetune.config import FinetuneConfig
 from finetune.examples import draw_epochs
 from finetune.usual_place import Fitted
 from gazevlm_core.inference import GazeEngine
-from gazevlm_core.model.config import MOST_FINDINGS, GazeConfig
+from gazevlm_core.model.configuration_gazevlm import MOST_FINDINGS, GazeConfig
 from gazevlm_core.model.places import UsualPlace
 from gazevlm_core.options import DEFAULT_QUESTION
 from tests.finetune.case_maker import HERE, configure, make_case, path_of, picture

@@ -14,7 +14,7 @@ from finetune.examples import draw_epochs, held_out_item
 from finetune.prepare import left_unlearned
 from gazevlm_core.datasets.record import Reading, StudyRecord
 from gazevlm_core.datasets.splits import TEST, TRAIN, VALIDATION, Member, decide
-from gazevlm_core.model.config import GazeConfig
+from gazevlm_core.model.configuration_gazevlm import GazeConfig
 from gazevlm_core.scanpath import Scanpath
 from tests.finetune.case_maker import HERE, Study, configure, make_case, path_of, picture, write_folder
 

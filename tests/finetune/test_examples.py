@@ -21,7 +21,7 @@ from finetune.examples import (
     token_count,
 )
 from gazevlm_core.model.losses import finding_loss
-from gazevlm_core.model.processor import GazeVLMProcessor
+from gazevlm_core.model.processing_gazevlm import GazeVLMProcessor
 from gazevlm_core.options import DEFAULT_QUESTION
 from gazevlm_core.phantom.truth import NO_FINDING
 from gazevlm_core.training.gaze_order import GazeOrder
@@ -113,7 +113,7 @@ def test_grouping_keeps_the_draws_and_pads_less(
 def test_tokens_are_counted_as_a_batch_has_them(
     size: tuple[int, int], tmp_path: Path, tiny_processor: GazeVLMProcessor, tiny_checkpoint: Path
 ) -> None:
-    from gazevlm_core.model.config import GazeVLMConfig
+    from gazevlm_core.model.configuration_gazevlm import GazeVLMConfig
 
     counts, lengths = [], []
     picture(0, *size).save(tmp_path / "i.png")
@@ -224,7 +224,7 @@ def test_whether_gaze_is_taught() -> None:
 def test_a_batch_has_the_controls_targets(
     tmp_path: Path, tiny_processor: GazeVLMProcessor, tiny_checkpoint: Path
 ) -> None:
-    from gazevlm_core.model.config import GazeVLMConfig
+    from gazevlm_core.model.configuration_gazevlm import GazeVLMConfig
 
     picture(0, 240, 224).save(tmp_path / "i.png")
     gaze = GazeVLMConfig.from_pretrained(tiny_checkpoint).gaze_config

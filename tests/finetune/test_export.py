@@ -11,22 +11,30 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from transformers import (
+    AutoImageProcessor,
+    AutoModelForImageTextToText,
+    AutoTokenizer,
+    Qwen2_5_VLForConditionalGeneration,
+)
 from typer.testing import CliRunner, Result
 
 from cli.main import app
 from finetune.export import merge as merging
 from finetune.export.files import ExportError, adapter_files, copy_adapter, made_whole, model_files, zip_adapter
 from finetune.export.merge import Storage, merge_adapter
+from finetune.export.plain import save_plain
 from finetune.records import PROVENANCE_FILE, write_json
 from gazevlm_core.inference import GazeEngine
 from gazevlm_core.model.adapters import ADAPTER_FILES, WEIGHTS_FILE, AdapterError
-from gazevlm_core.model.checkpoint import NANO, resolve_source
+from gazevlm_core.model.checkpoint import NANO, load_checkpoint, resolve_source
 from gazevlm_core.model.familiarity import FAMILIARITY_FILE
 from gazevlm_core.options import DiagnoseOptions
 from gazevlm_core.phantom.make import make_phantom
 from gazevlm_core.records import Diagnosis
 from tests.adapter_maker import make_adapter
 from tests.finetune.adapter_on_nano import ADDED, WHY, make_nano_adapter
+from tests.model.test_remote_code import QUESTION, read_elsewhere
 
 IMAGES = [Image.fromarray(make_phantom(seed, size_px=336).image).convert("RGB") for seed in (41, 42)]
 SHORT = DiagnoseOptions(max_new_tokens=3)
@@ -133,6 +141,63 @@ def test_what_a_merged_model_consists_of(adapter: Path, merged: Path) -> None:
     assert str(adapter.parent) not in text  # no folder of this machine
 
 
+def test_a_merged_model_is_read_without_our_packages(merged: Path, tmp_path: Path) -> None:
+    paths = [tmp_path / f"{index}.png" for index in range(len(IMAGES))]
+    for path, image in zip(paths, IMAGES, strict=True):
+        image.save(path)
+    told = read_elsewhere(merged, paths, tmp_path)
+    engine, options = GazeEngine.load(str(merged), device="cpu"), DiagnoseOptions(max_new_tokens=40)
+    assert told["answers"] == [engine.diagnose(path, QUESTION, options).answer for path in paths]
+    assert (told["modules"], told["ours"]) == (["transformers_modules"] * 3, [])
+
+
+def test_the_words_alone_are_a_plain_model_of_the_family(adapter: Path, merged: Path, tmp_path: Path) -> None:
+    done = run("merge", adapter, tmp_path / "words", "--as", "qwen2_5_vl")
+    assert done.exit_code == 0, done.output
+    folder = tmp_path / "words"
+    plain = AutoModelForImageTextToText.from_pretrained(folder)
+    assert type(plain) is Qwen2_5_VLForConditionalGeneration
+    ours, theirs = load_file(merged / "model.safetensors"), load_file(folder / "model.safetensors")
+    assert theirs.keys() == {name for name in ours if not name.startswith("gaze_heads.")}
+    assert all(torch.equal(ours[name], tensor) for name, tensor in theirs.items())
+    engine = GazeEngine.load(str(merged), device="cpu")
+    images = engine.encode_images(IMAGES[:1])
+    wanted = engine.model.continue_text(engine.look(images, [QUESTION], gaze=False), max_new_tokens=12, do_sample=False)
+    tokenizer, pixels = AutoTokenizer.from_pretrained(folder), AutoImageProcessor.from_pretrained(folder)
+    content = [{"type": "image"}, {"type": "text", "text": QUESTION}]
+    talk = [{"role": "user", "content": content}]
+    text = tokenizer.apply_chat_template(talk, tokenize=False, add_generation_prompt=True)
+    text = text.replace("<|image_pad|>", "<|image_pad|>" * len(images[0].grid))
+    ids = tokenizer(text, return_tensors="pt")["input_ids"]
+    types = ids.eq(plain.config.image_token_id).long()
+    said = plain.generate(
+        input_ids=ids, mm_token_type_ids=types, **pixels(IMAGES[:1], return_tensors="pt"), max_new_tokens=12
+    )
+    assert said[:, ids.shape[1] :].tolist() == wanted.tolist()
+    named = [json.loads((folder / name).read_text()) for name in ("preprocessor_config.json", "tokenizer_config.json")]
+    assert {values["processor_class"] for values in named} == {"Qwen2_5_VLProcessor"}
+    text = "".join(path.read_text() for path in folder.glob("*.json") if path.name not in ("provenance.json",))
+    assert "gaze_config" not in text
+    assert '"gaze"' not in text
+    assert "It answers\nWITHOUT gaze" in (folder / "README.md").read_text()
+    bare = GazeEngine.load(str(folder), device="cpu").diagnose(IMAGES[0], options=SHORT)
+    assert bare.scanpath is None
+    assert "untrained" in bare.notes[0]
+
+
+def test_a_head_of_its_own_is_among_the_words(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    """As a 7B has it."""
+    checkpoint = load_checkpoint(str(tiny_checkpoint), device="cpu")
+    model = checkpoint.model
+    model.config.tie_word_embeddings = model.config.text_config.tie_word_embeddings = False
+    model.lm_head.weight = torch.nn.Parameter(model.lm_head.weight.detach() + 1)
+    save_plain(model, checkpoint.processor, tmp_path)
+    plain = AutoModelForImageTextToText.from_pretrained(tmp_path)
+    assert torch.equal(plain.lm_head.weight, model.lm_head.weight)
+    assert torch.equal(plain.get_input_embeddings().weight, model.get_input_embeddings().weight)
+    assert not torch.equal(plain.lm_head.weight, plain.get_input_embeddings().weight)
+
+
 def test_diagnose_reads_a_merged_model(merged: Path, tmp_path: Path) -> None:
     IMAGES[0].save(tmp_path / "image.png")
     words = ["diagnose", str(tmp_path / "image.png"), "--model", str(merged), "--json", "--max-new-tokens", "2"]
@@ -155,7 +220,7 @@ def test_another_base_is_refused(adapter: Path, tmp_path: Path) -> None:
 def test_a_merge_that_fails_leaves_nothing(
     adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: object) -> str:
+    def fail(*_: object, **__: object) -> str:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(merging, "merged_card", fail)  # the last file

@@ -129,7 +129,7 @@ def test_a_random_model_is_whole(tmp_path: Path) -> None:
     from bitsandbytes.nn import Linear4bit
 
     from benchmarks.random_model import WIDTHS, random_engine
-    from gazevlm_core.model.gaze_model import GazeVLM
+    from gazevlm_core.model.modeling_gazevlm import GazeVLM
 
     model = random_engine(tmp_path, WIDTHS["small"], torch.device("cpu")).model
     assert {one.device.type for one in (*model.parameters(), *model.buffers())} == {"cpu"}

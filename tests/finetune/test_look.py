@@ -13,7 +13,7 @@ from finetune.floors import Aims
 from finetune.look import Looked, look_at, tell_findings
 from gazevlm_core import inference
 from gazevlm_core.inference import GazeEngine
-from gazevlm_core.model.gaze_model import GazeVLM
+from gazevlm_core.model.modeling_gazevlm import GazeVLM
 from gazevlm_core.ranks import Ranks
 from tests.fake_ranks import together
 from tests.finetune.case_maker import HERE, make_case, path_of, picture

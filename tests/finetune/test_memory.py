@@ -29,8 +29,8 @@ from finetune.memory import (
     memory_table,
 )
 from finetune.sizes import ModelSizes, count_heads, sizes_of
-from gazevlm_core.model.config import GazeConfig, GazeVLMConfig, PointerKeys
-from gazevlm_core.model.gaze_model import GazeVLM
+from gazevlm_core.model.configuration_gazevlm import GazeConfig, GazeVLMConfig, PointerKeys
+from gazevlm_core.model.modeling_gazevlm import GazeVLM
 from gazevlm_core.model.places import UsualPlace
 from gazevlm_core.model.pointer import GazeHeads
 from gazevlm_core.options import Precision

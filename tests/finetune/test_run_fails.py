@@ -17,7 +17,7 @@ from finetune.ending import FULL_DISK, NO_MEMORY, cause_of
 from finetune.records import CHECKPOINTS, Ending, read_ending
 from finetune.run_log import RunLog
 from gazevlm_core.model import adapters
-from gazevlm_core.model.gaze_model import GazeVLM
+from gazevlm_core.model.modeling_gazevlm import GazeVLM
 from tests.finetune.run_maker import events, go, losses, quick, tensors, write_gaze_folder
 
 

@@ -21,8 +21,8 @@ from gazevlm_core.model.adapter_bounds import (
     read_shapes,
 )
 from gazevlm_core.model.adapters import HEADS_FILE, PEFT_CONFIG_FILE, WEIGHTS_FILE, AdapterError, attach_adapter
-from gazevlm_core.model.config import GAZE_CONFIG_FILE, GazeConfig
-from gazevlm_core.model.gaze_model import GazeVLM
+from gazevlm_core.model.configuration_gazevlm import GAZE_CONFIG_FILE, GazeConfig
+from gazevlm_core.model.modeling_gazevlm import GazeVLM
 from gazevlm_core.model.pointer import GazeHeads
 from gazevlm_core.options import Precision
 from tests.adapter_maker import make_adapter

@@ -21,7 +21,7 @@ from gazevlm_core.model.adapters import (
     adapter_stamp,
     save_adapter,
 )
-from gazevlm_core.model.config import GazeConfig
+from gazevlm_core.model.configuration_gazevlm import GazeConfig
 from gazevlm_core.model.places import UsualPlace
 from gazevlm_core.options import DiagnoseOptions, Precision
 from tests.adapter_maker import make_adapter

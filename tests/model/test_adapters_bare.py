@@ -19,7 +19,7 @@ from gazevlm_core.model.adapters import (
     attach_adapter,
     read_base_name,
 )
-from gazevlm_core.model.gaze_model import GazeVLM
+from gazevlm_core.model.modeling_gazevlm import GazeVLM
 from gazevlm_core.options import Precision
 from tests.adapter_maker import make_adapter
 

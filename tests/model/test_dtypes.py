@@ -21,7 +21,7 @@ from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.inference import GazeEngine
 from gazevlm_core.model import checkpoint
 from gazevlm_core.model.checkpoint import CheckpointError, load_checkpoint
-from gazevlm_core.model.config import GazeConfig
+from gazevlm_core.model.configuration_gazevlm import GazeConfig
 from gazevlm_core.model.losses import STOP, dwell_loss, finding_loss, pointer_loss, soft_targets
 from gazevlm_core.model.places import UsualPlace, pooled_tokens
 from gazevlm_core.model.pointer import GazeHeads, stack_fields
@@ -57,7 +57,7 @@ def test_a_cpu_takes_float32_unless_it_multiplies_bfloat16(amx: bool, monkeypatc
 @pytest.fixture(scope="module")
 def half(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model that was saved in bfloat16."""
-    from gazevlm_core.model.gaze_model import GazeVLM
+    from gazevlm_core.model.modeling_gazevlm import GazeVLM
 
     folder = make_tiny_checkpoint(tmp_path_factory.mktemp("half"))
     model = GazeVLM.from_pretrained(folder, dtype=torch.bfloat16)

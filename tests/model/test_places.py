@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from gazevlm_core.geometry import PatchGrid
-from gazevlm_core.model.config import GazeConfig
+from gazevlm_core.model.configuration_gazevlm import GazeConfig
 from gazevlm_core.model.places import UsualPlace, patch_weights, pooled_tokens
 from gazevlm_core.model.pointer import GazeHeads
 

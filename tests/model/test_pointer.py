@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from gazevlm_core.model.config import GazeConfig, PointerKeys
+from gazevlm_core.model.configuration_gazevlm import GazeConfig, PointerKeys
 from gazevlm_core.model.pointer import GazeHeads
 from gazevlm_core.model.walks import sample_walks
 

@@ -13,8 +13,8 @@ from PIL import Image
 from transformers import TrainingArguments, set_seed
 
 from gazevlm_core.datasets.example import Example
-from gazevlm_core.model.gaze_model import GazeVLM
-from gazevlm_core.model.processor import GazeVLMProcessor
+from gazevlm_core.model.modeling_gazevlm import GazeVLM
+from gazevlm_core.model.processing_gazevlm import GazeVLMProcessor
 from gazevlm_core.scanpath import Fixation, Scanpath
 from gazevlm_core.training.collator import GazeCollator
 from gazevlm_core.training.trainer import GazeTrainer

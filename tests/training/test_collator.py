@@ -9,7 +9,7 @@ from PIL import Image
 
 from gazevlm_core.datasets.example import Example
 from gazevlm_core.geometry import PatchGrid
-from gazevlm_core.model.config import GazeConfig
+from gazevlm_core.model.configuration_gazevlm import GazeConfig
 from gazevlm_core.model.losses import IGNORED, STOP
 from gazevlm_core.prompt import IGNORED_LABEL
 from gazevlm_core.scanpath import Fixation, Scanpath

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from gazevlm_core.model.gaze_model import GazeVLM
 from gazevlm_core.model.losses import IGNORED, STOP, LossCounts, count_supervision
+from gazevlm_core.model.modeling_gazevlm import GazeVLM
 from gazevlm_core.training.collator import GazeCollator
 from tests.launching import launcher
 from tests.training.spread import uneven_examples

@@ -11,7 +11,7 @@ from transformers import TrainingArguments, set_seed
 
 from gazevlm_core.datasets.example import Example
 from gazevlm_core.datasets.phantom import draw_cases
-from gazevlm_core.model.gaze_model import GazeVLM
+from gazevlm_core.model.modeling_gazevlm import GazeVLM
 from gazevlm_core.phantom.truth import FINDING_NAMES, HELD_OUT_FINDING_NAMES
 from gazevlm_core.scanpath import Fixation, Scanpath
 from gazevlm_core.training.collator import GazeCollator

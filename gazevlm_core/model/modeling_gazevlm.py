@@ -4,8 +4,11 @@ One pass of the backbone over [image, question, <st> x K] gives the hidden state
 and the cache from which the answer is generated. Nothing of the backbone is rewritten: this class composes around it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
+from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,7 +20,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.utils import ModelOutput
 
 from gazevlm_core.geometry import PatchGrid
-from gazevlm_core.model.config import GazeVLMConfig, PointerKeys
+from gazevlm_core.model.configuration_gazevlm import GazeVLMConfig, PointerKeys
 from gazevlm_core.model.losses import (
     LossCounts,
     answer_loss,
@@ -28,6 +31,9 @@ from gazevlm_core.model.losses import (
 )
 from gazevlm_core.model.places import pooled_tokens
 from gazevlm_core.model.pointer import GazeHeads, PointerField
+from gazevlm_core.model.quantise import saved_for, settle_four_bit_model
+
+HEADS = "gaze_heads."  # in the names of all their weights
 
 
 @dataclass
@@ -81,6 +87,67 @@ class GazeVLM(Qwen2_5_VLForConditionalGeneration):
         super().__init__(config)
         self.gaze_heads = GazeHeads(config.text_config.hidden_size, config.gaze_config)
         self.post_init()
+
+    @classmethod
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | PathLike, *args: Any, **kwargs: Any
+    ) -> Any:  # noqa: ANN401 (a pair with output_loading_info)
+        """As the library's; what was saved in four bits is computed in the dtype that it was saved for, unless another
+        is given.
+
+        The library would take the dtype that the other weights are stored in, for the scales too: the embedded model
+        would answer as float16 does.
+        """
+        if kwargs.get("dtype", kwargs.get("torch_dtype")) in (None, "auto"):
+            fitting = saved_for(pretrained_model_name_or_path, kwargs)
+            kwargs.update({} if fitting is None else {"dtype": fitting})
+        loaded = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
+        model = loaded[0] if isinstance(loaded, tuple) else loaded
+        if getattr(model, "is_loaded_in_4bit", False):  # the library sets it on such models alone
+            settle_four_bit_model(model, model.config.dtype)  # that was asked for; the weights have that of the file
+        return loaded
+
+    def save_pretrained(self, save_directory: str | PathLike, *args: Any, **kwargs: Any) -> None:
+        """As the library's, in four bits too.
+
+        Raises:
+            ValueError: an adapter is on the model, whose layers the library would write among those of the base.
+        """
+        if getattr(self, "peft_config", None):
+            raise ValueError("an adapter is on this model: save it by save_adapter, or write both by merge_adapter")
+        if getattr(self, "is_loaded_in_4bit", False):
+            # What the file was read by cannot be turned round where it held four bits; the family's own names can.
+            self.__dict__.pop("_weight_conversions", None)
+        super().save_pretrained(save_directory, *args, **kwargs)
+
+    def load_adapter(self, peft_model_id: str | PathLike, *_: Any, **__: Any) -> Any:  # noqa: ANN401 (see there)
+        """Put an adapter's folder on this model with its heads: `gazevlm_core.model.adapters.attach_adapter`.
+
+        Other arguments of the library's are not needed, for a model bears one adapter, and trains none that was loaded.
+
+        Raises:
+            AdapterError: it cannot be used.
+            ValueError: there is one on the model already.
+            ImportError: this class was read from a checkpoint's folder, and GazeVLM is not installed.
+        """
+        if getattr(self, "peft_config", None):  # PEFT's note on the models that it changes
+            raise ValueError("an adapter is on this model already: detach it, or load the base anew")
+        try:  # by name: what reads a checkpoint elsewhere needs no PEFT
+            adapters = import_module("gazevlm_core.model.adapters")
+        except ImportError as error:
+            raise ImportError("an adapter's heads are read by GazeVLM: install it, or merge the adapter") from error
+        return adapters.attach_adapter(self, Path(peft_model_id))
+
+    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:
+        """Refuse an adapter's weights without heads: `PeftModel.from_pretrained` reads LoRA layers alone, and would
+        leave those of the base to point with."""
+        peft = getattr(self, "peft_config", None)
+        if peft and not any(name.startswith(prefix + HEADS) for name in state_dict):
+            raise ValueError(
+                "PEFT does not read the gaze heads of an adapter, so the path would be the base's: load the base anew "
+                "and call its load_adapter(FOLDER), or merge the adapter by `gazevlm adapter merge`"
+            )
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def _init_weights(self, module: torch.nn.Module) -> None:
         super()._init_weights(module)
@@ -162,7 +229,7 @@ class GazeVLM(Qwen2_5_VLForConditionalGeneration):
         pixel_values, tokens = backbone["pixel_values"], None
         if image_tokens is not None:
             tokens = torch.split(image_tokens, self.patch_counts(image_grid_thw))
-        elif self.config.gaze_config.pointer_keys is PointerKeys.VISUAL and pixel_values is not None:
+        elif self.config.gaze_config.pointer_keys == PointerKeys.VISUAL and pixel_values is not None:
             tokens = self.encode_images(pixel_values, image_grid_thw)
         if tokens is not None:
             given = {"image": BaseModelOutputWithPooling(pooler_output=tokens)}
@@ -207,7 +274,7 @@ class GazeVLM(Qwen2_5_VLForConditionalGeneration):
         Raises:
             ValueError: VISUAL keys, and no image tokens.
         """
-        if self.config.gaze_config.pointer_keys is not PointerKeys.VISUAL:
+        if self.config.gaze_config.pointer_keys != PointerKeys.VISUAL:
             return self.split_patches(hidden, input_ids, image_grid_thw)
         if image_tokens is None:
             raise ValueError("visual pointer keys need pixel_values")
@@ -391,5 +458,7 @@ class GazeVLM(Qwen2_5_VLForConditionalGeneration):
 
 # Qwen2.5-VL is stored under other parameter names than it is built with; the library finds the renaming by class name.
 register_checkpoint_conversion_mapping(
-    GazeVLM.__name__, get_checkpoint_conversion_mapping(Qwen2_5_VLForConditionalGeneration.__name__)
+    GazeVLM.__name__,
+    get_checkpoint_conversion_mapping(Qwen2_5_VLForConditionalGeneration.__name__),
+    overwrite=True,  # read from two checkpoints' folders, this module runs twice
 )

@@ -13,9 +13,10 @@ from gazevlm_core.datasets.example import Example
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.inference import GazeEngine
 from gazevlm_core.model.places import UsualPlace, pooled_tokens
+from gazevlm_core.model.processing_gazevlm import render_prompt
 from gazevlm_core.model.walks import choose_path
 from gazevlm_core.options import DiagnoseOptions
-from gazevlm_core.prompt import encode_prompts, render_prompt
+from gazevlm_core.prompt import encode_prompts
 from gazevlm_core.scanpath import Fixation, Scanpath
 from gazevlm_core.training.collator import GazeCollator
 from tests.tiny_model import make_tiny_checkpoint
@@ -126,7 +127,7 @@ def test_users_do_not_share_rope_positions(tiny_engine: GazeEngine) -> None:
 
 def test_training_gives_every_part_a_gradient(tiny_checkpoint, tiny_processor) -> None:
     from gazevlm_core.datasets.example import Example
-    from gazevlm_core.model.gaze_model import GazeVLM
+    from gazevlm_core.model.modeling_gazevlm import GazeVLM
     from gazevlm_core.scanpath import Fixation, Scanpath
     from gazevlm_core.training.collator import GazeCollator
 

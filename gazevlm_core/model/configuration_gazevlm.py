@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import Field, asdict, fields
 from enum import StrEnum
 from typing import Any
 
-from transformers import Qwen2_5_VLConfig
+from transformers import PretrainedConfig, Qwen2_5_VLConfig, __version__
 
 from gazevlm_core.model.places import UsualPlace
 
@@ -25,9 +25,9 @@ class PointerKeys(StrEnum):
     INDEX = "index"  # a learned row per patch number, that is, a linear head over indices: blind to the patch's content
 
 
-@dataclass(frozen=True)
-class GazeConfig:
-    """What the gaze tokens and heads look like and what they were trained on. Saved beside the weights.
+class GazeConfig(PretrainedConfig):
+    """What the gaze tokens and heads look like and what they were trained on: the section `gaze` of the model's
+    configuration, and a file of its own beside an adapter. Take another by `dataclasses.replace`, never change one.
 
     Args:
         num_gaze_tokens: K, the longest scanpath.
@@ -56,6 +56,9 @@ class GazeConfig:
             that does not go with them.
     """
 
+    model_type = "gazevlm_gaze"
+    base_config_key = "gaze"
+
     num_gaze_tokens: int = 12
     finding_names: tuple[str, ...] = ()
     usual_places: tuple[UsualPlace, ...] = ()
@@ -76,23 +79,26 @@ class GazeConfig:
     finding_weight: float = 1.0
     dwell_weight: float = 0.1
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, **kwargs: Any) -> None:
+        kwargs.pop("model_type", None)
+        if kwargs:
+            raise ValueError(f"unknown gaze configuration keys: {', '.join(sorted(kwargs))}; update GazeVLM")
         self._check_types()
-        object.__setattr__(self, "finding_names", tuple(self.finding_names))
+        self.finding_names = tuple(self.finding_names)
         questions: object = self.known_questions
         if not isinstance(questions, list | tuple) or not all(isinstance(one, str) for one in questions):
             raise ValueError("known_questions must be a list of questions")
-        object.__setattr__(self, "known_questions", tuple(self.known_questions))
+        self.known_questions = tuple(self.known_questions)
         places = (place if isinstance(place, UsualPlace) else UsualPlace(**place) for place in self.usual_places)
-        object.__setattr__(self, "usual_places", tuple(places))
-        object.__setattr__(self, "pointer_keys", PointerKeys(self.pointer_keys))
+        self.usual_places = tuple(places)
+        self.pointer_keys = PointerKeys(self.pointer_keys)
         if self.pixel_limits is not None:
             least, most = self.pixel_limits
             if not 0 < least <= most <= MOST_PIXELS:
                 raise ValueError(
                     f"pixel_limits must be positive, in order and at most {MOST_PIXELS}, got {least} and {most}"
                 )
-            object.__setattr__(self, "pixel_limits", (least, most))
+            self.pixel_limits = (least, most)
         if (self.pointer_keys is PointerKeys.INDEX) != (self.index_patches > 0) or self.index_patches < 0:
             raise ValueError("index_patches is the number of patches for pointer_keys 'index', and 0 for the others")
         if self.target_sigma_patches < 0:
@@ -108,10 +114,16 @@ class GazeConfig:
             raise ValueError("usual_places must be those of the last finding_names, in their order")
         if min(self.gaze_weight, self.text_weight, self.finding_weight, self.dwell_weight) < 0:
             raise ValueError("loss weights must not be negative")
+        super().__post_init__()
+
+    @classmethod
+    def own_fields(cls) -> tuple[Field, ...]:
+        """The fields above, less those that the library gives every configuration."""
+        return tuple(field for field in fields(cls) if field.name in cls.__annotations__)
 
     def _check_types(self) -> None:
         """A JSON file may hold anything in any place."""
-        for field in fields(self):
+        for field in self.own_fields():
             value, default = getattr(self, field.name), field.default
             if isinstance(default, bool):
                 fits, kind = isinstance(value, bool), "true or false"
@@ -141,22 +153,30 @@ class GazeConfig:
         """How many of the findings the finding head tells from the gaze states."""
         return len(self.finding_names) - len(self.usual_places)
 
+    @property
+    def num_prompt_tokens(self) -> int:
+        """How many gaze tokens a prompt holds: K where the pointer or the finding head is trained, else none."""
+        return self.num_gaze_tokens if self.gaze_trained or self.findings_trained else 0
+
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "GazeConfig":
-        """From a parsed JSON object.
+    def from_dict(cls, config_dict: Mapping[str, Any]) -> "GazeConfig":
+        """From a parsed JSON object, which anybody may have written.
 
         Raises:
-            ValueError: a key that this version does not know.
+            ValueError: no object, or a key that this version does not know.
         """
-        unknown = set(values) - {field.name for field in fields(cls)}
+        if not isinstance(config_dict, Mapping):
+            raise ValueError("the gaze configuration is no object")
+        known = {field.name for field in cls.own_fields()}
+        unknown = set(config_dict) - known - {"model_type", "transformers_version"}
         if unknown:
             raise ValueError(f"unknown gaze configuration keys: {', '.join(sorted(unknown))}; update GazeVLM")
-        return cls(**values)
+        return cls(**{name: value for name, value in config_dict.items() if name in known})
 
-    def to_dict(self) -> dict[str, Any]:
-        """A JSON-ready dictionary."""
+    def own_values(self) -> dict[str, Any]:
+        """A JSON-ready dictionary of the fields above."""
         return {
-            **asdict(self),
+            **{field.name: getattr(self, field.name) for field in self.own_fields()},
             "finding_names": list(self.finding_names),
             "known_questions": list(self.known_questions),
             "pixel_limits": None if self.pixel_limits is None else list(self.pixel_limits),
@@ -164,18 +184,28 @@ class GazeConfig:
             "usual_places": [asdict(place) for place in self.usual_places],
         }
 
+    def to_dict(self) -> dict[str, Any]:
+        """As the library takes a section apart: `own_values`, and the version that it drops from every section."""
+        return {**self.own_values(), "transformers_version": __version__}
+
+    def __eq__(self, other: object) -> bool:
+        """By the fields above: a load sets a dtype and an attention in every section, which mean nothing here."""
+        return isinstance(other, GazeConfig) and self.own_values() == other.own_values()
+
 
 class GazeVLMConfig(Qwen2_5_VLConfig):
-    """Qwen2.5-VL's configuration with the gaze parts as one more section, `gaze`."""
+    """Qwen2.5-VL's configuration with the gaze parts as one more section, `gaze` in the file; `gaze_config` here."""
 
     model_type = "gazevlm"
-    gaze: dict | None = None
+    sub_configs = {**Qwen2_5_VLConfig.sub_configs, "gaze": GazeConfig}  # noqa: RUF012 (as the base class declares it)
+    attribute_map = {"gaze_config": "gaze"}  # noqa: RUF012
+    gaze: dict | PretrainedConfig | None = None
     gaze_token_id: int | None = None
 
-    @property
-    def gaze_config(self) -> GazeConfig:
-        """The typed form of the `gaze` section."""
-        return GazeConfig.from_dict(self.gaze or {})
+    def __post_init__(self, **kwargs: Any) -> None:
+        if not isinstance(self.gaze, PretrainedConfig):
+            self.gaze = GazeConfig.from_dict(self.gaze or {})
+        super().__post_init__(**kwargs)
 
     @classmethod
     def from_base(cls, base: Qwen2_5_VLConfig, gaze: GazeConfig, gaze_token_id: int) -> "GazeVLMConfig":
@@ -183,4 +213,4 @@ class GazeVLMConfig(Qwen2_5_VLConfig):
         values = base.to_dict()
         for key in ("model_type", "gaze", "gaze_token_id"):
             values.pop(key, None)
-        return cls(**values, gaze=gaze.to_dict(), gaze_token_id=gaze_token_id)
+        return cls(**values, gaze=gaze, gaze_token_id=gaze_token_id)
