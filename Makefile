@@ -53,7 +53,7 @@ adapt-check: setup
 	$(OFFLINE) $(TRAINING_ALLOCATOR) $(BIN)/python -m finetune.check
 
 nano: setup
-	$(OFFLINE) $(TRAINING_ALLOCATOR) $(BIN)/python -m gazevlm_core.training.nano
+	$(OFFLINE) $(TRAINING_ALLOCATOR) $(BIN)/python -m phantoms.nano
 	$(OFFLINE) $(BIN)/gazevlm evaluate --n 1000 --seed 4242 --reference runs/nano/ordered/final --json > runs/nano/scores.json
 	$(BIN)/python -m evaluate.card --results runs/nano/scores.json --model models/gazevlm-nano
 

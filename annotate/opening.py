@@ -12,7 +12,7 @@ from annotate.store.types import StoreError, StoreSettings
 from annotate.sync.worker import HubSync
 from frame.hub import HubError
 from frame.identity import Gate
-from gazevlm_core.phantom.make import make_phantom
+from phantoms.make import make_phantom
 
 STARTERS, FIRST_SEED, STARTER_PX = 12, 910_000, 336
 STARTER_SOURCE = "drawn by this program"

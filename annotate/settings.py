@@ -11,7 +11,7 @@ from frame.roles import (
     RoleSettingsError,
     check_secrets,
 )
-from gazevlm_core.phantom.truth import FINDING_NAMES, NO_FINDING
+from gazevlm_core.findings import FINDING_NAMES, NO_FINDING
 
 DATA_VARIABLE, DATABASE_VARIABLE, SYNC_VARIABLE = "GAZEVLM_DATA", "DATABASE_URL", "GAZEVLM_SYNC_REPO"
 QUOTA_VARIABLE, STARTERS_VARIABLE = "GAZEVLM_QUOTA", "GAZEVLM_STARTERS"

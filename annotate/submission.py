@@ -17,7 +17,7 @@ from gazevlm_core.annotation import (
     Client,
     PointerSample,
 )
-from gazevlm_core.phantom.truth import FINDING_NAMES, NO_FINDING
+from gazevlm_core.findings import FINDING_NAMES, NO_FINDING
 from gazevlm_core.scanpath import Fixation, Scanpath
 
 OLDEST_DRAFT = timedelta(days=90)

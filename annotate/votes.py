@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from annotate.store.types import Stored
 from gazevlm_core.annotation import FIRST_VERSION, Annotation
-from gazevlm_core.phantom.truth import NO_FINDING
+from gazevlm_core.findings import NO_FINDING
 
 # What every form has asked for whose records do not tell it, whatever a server asked for beside it: the names of then.
 ASKED_BEFORE = (

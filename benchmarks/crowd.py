@@ -33,7 +33,7 @@ import psutil
 import typer
 from PIL import Image
 
-from gazevlm_core.phantom.make import make_phantom
+from phantoms.make import make_phantom
 
 CLIENTS, SECONDS, BAR = 50, 60.0, 2.0
 THINK_S = (2.0, 6.0)  # between two requests of a visitor

@@ -148,7 +148,7 @@ def overhead_part(work: Work, size: str) -> None:
 
     from benchmarks.random_model import WIDTHS, random_engine
     from benchmarks.run import overheads
-    from gazevlm_core.phantom.make import make_phantom
+    from phantoms.make import make_phantom
 
     width, device = WIDTHS["small" if work.small else size], work.device()
     begun = settled(device)
@@ -283,7 +283,7 @@ def write_images(folder: Path, side_px: int) -> Path:
     import numpy as np
     from PIL import Image
 
-    from gazevlm_core.phantom.truth import FINDING_NAMES
+    from gazevlm_core.findings import FINDING_NAMES
 
     rng = np.random.default_rng(0)
     (folder / "images").mkdir(parents=True)

@@ -13,6 +13,7 @@ from torch import nn
 from transformers import Qwen2_5_VLConfig, Qwen2VLImageProcessorPil
 from transformers.integrations.bitsandbytes import replace_with_bnb_linear
 
+from gazevlm_core.findings import FINDING_NAMES
 from gazevlm_core.inference import GazeEngine
 from gazevlm_core.model.checkpoint import Checkpoint
 from gazevlm_core.model.configuration_gazevlm import GazeConfig, GazeVLMConfig
@@ -20,7 +21,6 @@ from gazevlm_core.model.modeling_gazevlm import GazeVLM
 from gazevlm_core.model.processing_gazevlm import GazeVLMProcessor
 from gazevlm_core.model.quantise import KEPT_FULL, compute_dtype, quantization_config, settle_four_bit_model
 from gazevlm_core.options import Precision
-from gazevlm_core.phantom.truth import FINDING_NAMES
 from tools.make_large_checkpoint import write_tokenizer
 
 WEIGHT_STD = 0.02

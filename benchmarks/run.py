@@ -45,7 +45,7 @@ def gaze_figures(source: str, suffix: str, repeats: int, side_px: int) -> list[F
     from PIL import Image
 
     from gazevlm_core.inference import GazeEngine
-    from gazevlm_core.phantom.make import make_phantom
+    from phantoms.make import make_phantom
 
     engine = GazeEngine.load(source)
     figures = overheads(
@@ -108,7 +108,7 @@ def _batch_speedup(engine: "GazeEngine", repeats: int) -> float:
 
     from benchmarks.measure import interleaved_medians
     from gazevlm_core.options import DEFAULT_QUESTION
-    from gazevlm_core.phantom.make import make_phantom
+    from phantoms.make import make_phantom
 
     images = [Image.fromarray(make_phantom(seed).image).convert("RGB") for seed in range(8)]
     medians = interleaved_medians(
@@ -153,9 +153,9 @@ def page_figures(repeats: int) -> list[Figure]:
 
     from benchmarks.measure import interleaved_medians, run_python
     from gazevlm_core.overlay import draw_overlay
-    from gazevlm_core.phantom.make import make_phantom
-    from gazevlm_core.phantom.readers import READERS, simulate_reading
     from gazevlm_core.replay import ReplayFormat, save_replay
+    from phantoms.make import make_phantom
+    from phantoms.readers import READERS, simulate_reading
 
     phantom = make_phantom(0, size_px=LARGE_PX)
     image, path = Image.fromarray(phantom.image), simulate_reading(phantom, READERS[0], 0)
@@ -241,7 +241,7 @@ def main(
         ratio = bytes_ratio(wide, wide_layers, wide_layers)
         figures.append(Figure("nf4_bytes_ratio", ratio, "NF4 over bf16, 3B at full depth, as on a GPU"))
     code = (
-        "from gazevlm_core.inference import GazeEngine; from gazevlm_core.phantom.make import make_phantom\n"
+        "from gazevlm_core.inference import GazeEngine; from phantoms.make import make_phantom\n"
         "from PIL import Image; engine = GazeEngine.load()\n"
         "engine.diagnose(Image.fromarray(make_phantom(0).image).convert('RGB'))"
     )

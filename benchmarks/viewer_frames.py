@@ -43,8 +43,8 @@ def frame_times(chromium: str, large_px: int, small_px: int) -> FrameTimes:
     from PIL import Image
     from playwright.sync_api import sync_playwright
 
-    from gazevlm_core.phantom.make import make_phantom
-    from gazevlm_core.phantom.readers import READERS, simulate_reading
+    from phantoms.make import make_phantom
+    from phantoms.readers import READERS, simulate_reading
     from viewer.component import ScanpathViewer
     from viewer.payload import viewer_path
 

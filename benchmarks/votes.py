@@ -24,8 +24,8 @@ from annotate.store.store import AnnotationStore
 from annotate.store.types import StoredImage, StoreSettings
 from annotate.submission import annotation_of
 from gazevlm_core.datasets.folder import STUDIES
-from gazevlm_core.phantom.make import make_phantom
-from gazevlm_core.phantom.truth import FINDING_NAMES, NO_FINDING
+from gazevlm_core.findings import FINDING_NAMES, NO_FINDING
+from phantoms.make import make_phantom
 
 SIZE_PX = 64
 SEEN_SUBTLE, SEEN_SEVERE = 0.35, 0.95  # chance that a voter ticks a finding that is there, by its severity

@@ -11,8 +11,8 @@ import typer
 from cli.terminal import progress, stop
 
 if TYPE_CHECKING:
-    from gazevlm_core.phantom.truth import Phantom, PlacedFinding
     from gazevlm_core.scanpath import Scanpath
+    from phantoms.truth import Phantom, PlacedFinding
 
 INDEX_FILE = "index.json"
 REPORT_STYLE = 0
@@ -37,7 +37,7 @@ def phantom(
     """Draw phantom chest radiographs with findings, masks, report and simulated readings."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         stop(f"{out} exists and is not an empty folder; give a new one, nothing is overwritten")
-    from gazevlm_core.phantom.make import make_phantom
+    from phantoms.make import make_phantom
 
     index = []
     try:
@@ -78,8 +78,8 @@ def truth_of(drawn: "Phantom", *, held_out: bool = False) -> dict[str, Any]:
         drawn: the phantom.
         held_out: add the reading of the reader that training never sees.
     """
-    from gazevlm_core.phantom.readers import HELD_OUT_READER, READERS, simulate_reading
-    from gazevlm_core.phantom.report import write_report
+    from phantoms.readers import HELD_OUT_READER, READERS, simulate_reading
+    from phantoms.report import write_report
 
     readers = [*READERS, HELD_OUT_READER] if held_out else READERS
     return {

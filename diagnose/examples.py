@@ -4,12 +4,13 @@ from functools import cache, lru_cache
 
 from PIL import Image
 
-from gazevlm_core.phantom.contact_sheet import Tile, default_tiles
-from gazevlm_core.phantom.make import make_phantom
-from gazevlm_core.phantom.readers import READERS, simulate_reading
-from gazevlm_core.phantom.report import write_report
-from gazevlm_core.phantom.truth import HELD_OUT_FINDING_NAMES, Phantom
+from gazevlm_core.findings import HELD_OUT_FINDING_NAMES
 from gazevlm_core.scanpath import Scanpath
+from phantoms.contact_sheet import Tile, default_tiles
+from phantoms.make import make_phantom
+from phantoms.readers import READERS, simulate_reading
+from phantoms.report import write_report
+from phantoms.truth import Phantom
 
 SIZE_PX, THUMBNAIL_PX = 512, 128
 NORMAL = "no finding"

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+from gazevlm_core.findings import presence_question
 from gazevlm_core.options import DEFAULT_QUESTION
-from gazevlm_core.phantom.report import presence_question
 
 REPORT, WHAT_ELSE = "a report", "what else?"
 

@@ -14,7 +14,7 @@ import typer
 from evaluate.table import Values, bar_rows, quantisation_rows, table_cells
 
 if TYPE_CHECKING:
-    from gazevlm_core.phantom.calibration import CalibrationRow
+    from phantoms.calibration import CalibrationRow
 
 SCORES_FILE = "finding_scores.json"  # as `diagnose.scores` reads it
 CALIBRATION_PHANTOMS = 300
@@ -72,8 +72,8 @@ def write_model_card(
 
     Args:
         results: the JSON of `gazevlm evaluate` for this checkpoint.
-        calibration_rows: from `gazevlm_core.phantom.calibration.calibration_table`.
-        recipe: hyper-parameters by name, e.g. `asdict(gazevlm_core.training.nano.Recipe())`.
+        calibration_rows: from `phantoms.calibration.calibration_table`.
+        recipe: hyper-parameters by name, e.g. `asdict(phantoms.nano.Recipe())`.
         folder: of the checkpoint.
 
     Returns:
@@ -187,10 +187,10 @@ def main(
     from dataclasses import asdict
 
     from evaluate.command import twin_sources
-    from gazevlm_core.phantom.calibration import calibration_table
-    from gazevlm_core.phantom.make import make_phantom
-    from gazevlm_core.phantom.readers import READERS, simulate_reading
-    from gazevlm_core.training.nano import Recipe
+    from phantoms.calibration import calibration_table
+    from phantoms.make import make_phantom
+    from phantoms.nano import Recipe
+    from phantoms.readers import READERS, simulate_reading
 
     values = json.loads(results.read_text(encoding="utf-8"))
     if values["model"] != model.resolve().name:

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from gazevlm_core.datasets.phantom import TRAINING_SEEDS, PhantomCase, draw_cases
-from gazevlm_core.phantom.truth import NO_FINDING, SUBTLE_BELOW
+from gazevlm_core.findings import NO_FINDING, SUBTLE_BELOW
 from gazevlm_core.scanpath import Scanpath
+from phantoms.dataset import TRAINING_SEEDS, PhantomCase, draw_cases
 
 # Seed S of an evaluation stands for the phantoms FIRST_SEED + S * BLOCK + (0, 1, 2, ...): no two evaluations share one,
 # and none with S >= 0 meets training. The second half of a block holds the phantoms behind constant floors.

@@ -11,9 +11,9 @@ from PIL import Image, ImageDraw, ImageFont
 from gazevlm_core.datasets.path_lengths import PathLengths
 from gazevlm_core.datasets.record import StudyRecord, StudySource
 from gazevlm_core.datasets.splits import TOGETHER, Member, decide
+from gazevlm_core.findings import FINDING_NAMES, NO_FINDING
 from gazevlm_core.images import ImageError, load_image
 from gazevlm_core.overlay import draw_overlay
-from gazevlm_core.phantom.truth import FINDING_NAMES, NO_FINDING
 
 SHEET_COLUMNS, TILE_PX, CAPTION_PX, GAP_PX = 4, 240, 18, 6
 SHEET_IMAGES, CAPTION_LETTERS = 12, 36

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from evaluate.cases import StudyCase
+from gazevlm_core.findings import SUBTLE_BELOW
 from gazevlm_core.metrics.labels import MacroAuroc, macro_auroc
-from gazevlm_core.phantom.truth import SUBTLE_BELOW
 
 CHANCE = 0.5
 

@@ -9,8 +9,8 @@ from evaluate.finding_scores import FindingScores, score_findings
 from evaluate.path_scores import PathScores, score_paths
 from evaluate.predictions import Predictions
 from evaluate.text_scores import TextScores, score_reports
+from gazevlm_core.findings import FINDING_NAMES
 from gazevlm_core.metrics.intervals import Estimate, estimate_of, mean_estimate
-from gazevlm_core.phantom.truth import FINDING_NAMES
 
 
 class OtherModelError(ValueError):

@@ -10,12 +10,11 @@ from transformers import LogitsProcessor, LogitsProcessorList
 from evaluate.cases import Study, StudyCase
 from evaluate.floors import on_grid
 from evaluate.step_scores import StepLooks, look_along
+from gazevlm_core.findings import FINDING_NAMES, REPORT_QUESTION, presence_question
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.inference import EncodedImage, GazeEngine
 from gazevlm_core.model.modeling_gazevlm import GazePass
 from gazevlm_core.options import DiagnoseOptions
-from gazevlm_core.phantom.report import REPORT_QUESTION, presence_question
-from gazevlm_core.phantom.truth import FINDING_NAMES
 from gazevlm_core.scanpath import Scanpath
 
 YES, NO = "Yes", "No"

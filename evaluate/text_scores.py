@@ -8,7 +8,7 @@ import numpy as np
 
 from evaluate.cases import StudyCase
 from gazevlm_core.metrics.intervals import Estimate, ratio_estimate
-from gazevlm_core.phantom.report_parser import parse_report
+from gazevlm_core.report_parser import parse_report
 
 Parsed = Mapping[str, set[str]]  # finding -> sides
 

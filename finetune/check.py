@@ -20,9 +20,9 @@ import typer
 from PIL import Image
 
 from gazevlm_core.datasets.folder import IMAGES, SCANPATHS, STUDIES
-from gazevlm_core.phantom.make import make_phantom, sample_case
-from gazevlm_core.phantom.readers import HELD_OUT_READER, READERS, simulate_reading
-from gazevlm_core.phantom.truth import FINDING_NAMES, HELD_OUT_FINDING_NAMES
+from gazevlm_core.findings import FINDING_NAMES, HELD_OUT_FINDING_NAMES
+from phantoms.make import make_phantom, sample_case
+from phantoms.readers import HELD_OUT_READER, READERS, simulate_reading
 
 FINDING = HELD_OUT_FINDING_NAMES[0]
 FIRST_SEED = 7_300_000_000  # far from training and from every evaluation that starts at a small seed

@@ -13,10 +13,9 @@ from torch.utils.data import Dataset
 from finetune.cases import Case
 from finetune.config import FinetuneConfig
 from finetune.features import FeatureStore
+from gazevlm_core.findings import NO_FINDING, presence_question
 from gazevlm_core.model.processing_gazevlm import GazeVLMProcessor
 from gazevlm_core.options import DEFAULT_QUESTION
-from gazevlm_core.phantom.report import presence_question
-from gazevlm_core.phantom.truth import NO_FINDING
 from gazevlm_core.scanpath import Scanpath
 from gazevlm_core.training.collator import GazeCollator
 from gazevlm_core.training.gaze_order import GazeOrder, ordered_paths

@@ -21,7 +21,7 @@ from finetune.cases import Case, go_on
 from gazevlm_core.inference import EncodedImage, GazeEngine
 from gazevlm_core.model.processing_gazevlm import GazeVLMProcessor
 from gazevlm_core.ranks import ALONE, Ranks
-from gazevlm_core.training.nano_parts import quick_patch_embedding
+from phantoms.nano_parts import quick_patch_embedding
 
 MOST_AT_ONCE = 16
 T = TypeVar("T")

@@ -24,11 +24,11 @@ from finetune.records import BEGUN, FEATURES, write_json
 from finetune.room import check_room, free_ram
 from finetune.run_log import RunLog
 from finetune.usual_place import Fitted, added_findings, find_place, fit_place
+from gazevlm_core.findings import NO_FINDING
 from gazevlm_core.inference import GazeEngine
 from gazevlm_core.model.checkpoint import pick_device
 from gazevlm_core.model.configuration_gazevlm import GazeConfig
 from gazevlm_core.model.places import pooled_tokens
-from gazevlm_core.phantom.truth import NO_FINDING
 from gazevlm_core.ranks import ALONE, Ranks
 from gazevlm_core.records import Diagnosis
 

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 
 from finetune.cases import Case
+from gazevlm_core.findings import NO_FINDING
 from gazevlm_core.model.places import UsualPlace
-from gazevlm_core.phantom.truth import NO_FINDING
 
 SIDE = 32  # cells of the map on which places are sought
 REACH = 0.06  # of a click, as a fraction of the image's sides

@@ -5,8 +5,8 @@ Words and probabilities come from different parts of the model, and nothing make
 
 from dataclasses import dataclass
 
-from gazevlm_core.phantom.report_parser import parse_claims
 from gazevlm_core.records import Diagnosis
+from gazevlm_core.report_parser import parse_claims
 
 # Finding heads learn with cross-entropy, so 0.5 is where a finding is as likely there as not: words that take the other
 # side contradict the head. On 160 phantoms the embedded model denied nothing above 0.5; of the 205 findings that it

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageOps
 from skimage import data
 
 from gazevlm_core.images import ImageError, is_colored, load_image, load_radiograph
-from gazevlm_core.phantom.make import make_phantom
+from phantoms.make import make_phantom
 
 PHANTOM = Image.fromarray(make_phantom(3, size_px=200).image)
 RADIOGRAPHS = Path(__file__).parents[2] / "shared" / "data" / "radiographs"

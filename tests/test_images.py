@@ -23,7 +23,7 @@ from gazevlm_core.images import ImageError, ImageLimits, iter_image_files, load_
 from gazevlm_core.images.base import array_range, check_ratio, grey_range, to_8_bit
 from gazevlm_core.images.headers import jpeg_segments
 from gazevlm_core.images.tiff import DeepTiff
-from gazevlm_core.phantom.make import make_phantom
+from phantoms.make import make_phantom
 from tests.dicom_samples import SECRET, dicom
 from tests.film_forms import FORMS
 from tests.hostile_corpus import grey_tiff, picture, png_of, saved, tiff_of

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from gazevlm_core.model.configuration_gazevlm import GazeConfig
-from gazevlm_core.training.nano_parts import nano_model, nano_processor, train_tokenizer
+from phantoms.nano_parts import nano_model, nano_processor, train_tokenizer
 
 TEXTS = ("Describe the findings on this chest radiograph.", "Large left pleural effusion.", "Is there pneumothorax?")
 

@@ -14,12 +14,11 @@ from gazevlm_core.datasets.identity import picture_digest
 from gazevlm_core.datasets.record import StudyRecord
 from gazevlm_core.datasets.scanpath_files import FiledPath
 from gazevlm_core.datasets.trained_on import TrainedOn
+from gazevlm_core.findings import NO_FINDING, REPORT_QUESTION
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.images import ImageError, load_image
 from gazevlm_core.inference import EncodedImage, GazeEngine
 from gazevlm_core.options import DiagnoseOptions
-from gazevlm_core.phantom.report import REPORT_QUESTION
-from gazevlm_core.phantom.truth import NO_FINDING
 from gazevlm_core.ranks import ALONE, Ranks, in_turns
 
 UNREADABLE = "image that cannot be read"

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from evaluate.results import estimate_values
-from gazevlm_core.datasets.phantom import PhantomCase
+from gazevlm_core.findings import FINDING_NAMES
 from gazevlm_core.metrics.intervals import RESAMPLES, bootstrap_counts, estimate_of
 from gazevlm_core.metrics.labels import macro_auroc
 from gazevlm_core.metrics.registry import DEFAULT_GRID
-from gazevlm_core.phantom.truth import FINDING_NAMES
 from gazevlm_core.training.gaze_order import GazeOrder, ordered_paths
+from phantoms.dataset import PhantomCase
 
 PARTS, FOLDS = 3, 5
 STRENGTH = 0.01  # C of the regression: many columns, few images

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gazevlm_core.datasets.phantom import PATCH_PX
 from gazevlm_core.training.gaze_order import GazeOrder
-from gazevlm_core.training.nano_parts import IMAGE_PIXELS
+from phantoms.dataset import PATCH_PX
+from phantoms.nano_parts import IMAGE_PIXELS
 
 BASE = "base"
 IN_DOMAIN = "A"

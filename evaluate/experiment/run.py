@@ -21,9 +21,9 @@ from evaluate.path_scores import score_paths
 from evaluate.predictions import predict
 from evaluate.results import finding_values, path_values
 from evaluate.study_paths import path_metric_values
+from gazevlm_core.findings import FINDING_NAMES
 from gazevlm_core.inference import GazeEngine
 from gazevlm_core.metrics.intervals import RESAMPLES, bootstrap_counts
-from gazevlm_core.phantom.truth import FINDING_NAMES
 
 CELLS_FOLDER = "cells"
 PLAN_FILE, TRUTH_FILE, ORDER_FILE = "plan.json", "truth.json", "order_information.json"

@@ -13,9 +13,9 @@ from evaluate.experiment.plan import BASE, Plan
 from evaluate.experiment.run import TRUTH_FILE
 from evaluate.finding_scores import finding_labels
 from evaluate.results import estimate_values
+from gazevlm_core.findings import FINDING_NAMES
 from gazevlm_core.metrics.intervals import RESAMPLES, Estimate, bootstrap_counts, estimate_of
 from gazevlm_core.metrics.labels import macro_auroc
-from gazevlm_core.phantom.truth import FINDING_NAMES
 from gazevlm_core.training.gaze_order import GazeOrder
 
 # What is compared, first less second.

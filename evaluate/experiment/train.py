@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from evaluate.experiment.plan import BASE, Cell, Plan
-from gazevlm_core.datasets.phantom import TRAINING_SEEDS, PhantomCase, PhantomShards, example_of
-from gazevlm_core.phantom.report import QUESTIONS, presence_question
-from gazevlm_core.phantom.truth import FINDING_NAMES
+from gazevlm_core.findings import FINDING_NAMES, QUESTIONS, presence_question
 from gazevlm_core.training.gaze_order import GazeOrder, ordered_paths
+from phantoms.dataset import TRAINING_SEEDS, PhantomCase, PhantomShards, example_of
 
 if TYPE_CHECKING:
     from gazevlm_core.datasets.example import Example
@@ -24,8 +23,8 @@ SIZE_PX = 256
 
 def training_cases(folder: Path, seed: int, images: int) -> list[PhantomCase]:
     """Phantoms of a run, drawn where they are missing; a smaller number is the beginning of a larger one."""
-    from gazevlm_core.datasets.phantom import SHARD_CASES
-    from gazevlm_core.training.nano_parts import IMAGE_PIXELS, SMALLEST_IMAGE_PIXELS
+    from phantoms.dataset import SHARD_CASES
+    from phantoms.nano_parts import IMAGE_PIXELS, SMALLEST_IMAGE_PIXELS
 
     first = FIRST_SEED + seed * SEED_BLOCK
     whole = -(-images // SHARD_CASES) * SHARD_CASES
@@ -72,14 +71,14 @@ def train_cell(cell: Cell, plan: Plan, shards: Path, scratch: Path) -> "GazeEngi
     from gazevlm_core.model.configuration_gazevlm import GazeConfig
     from gazevlm_core.options import Precision
     from gazevlm_core.training.collator import GazeCollator
-    from gazevlm_core.training.nano_parts import (
+    from gazevlm_core.training.trainer import GazeTrainer
+    from phantoms.nano_parts import (
         nano_model,
         nano_processor,
         quick_patch_embedding,
         quick_products,
         train_tokenizer,
     )
-    from gazevlm_core.training.trainer import GazeTrainer
 
     cases = training_cases(shards, cell.seed, cell.images)
     set_seed(cell.seed)

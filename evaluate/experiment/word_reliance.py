@@ -21,8 +21,8 @@ from gazevlm_core.metrics.intervals import RESAMPLES, bootstrap_counts, mean_est
 if TYPE_CHECKING:
     import torch
 
-    from gazevlm_core.datasets.phantom import PhantomCase
     from gazevlm_core.inference import GazeEngine
+    from phantoms.dataset import PhantomCase
 
 NOTHING, GAZE, SOME_IMAGE, IMAGE = "nothing", "gaze tokens", "as many image tokens", "all image tokens"
 HIDDEN = (NOTHING, GAZE, SOME_IMAGE, IMAGE)
@@ -116,9 +116,9 @@ def main(
     n: Annotated[int, typer.Option(help="Phantoms.", min=2)] = 200,
 ) -> None:
     """Print the losses as JSON."""
-    from gazevlm_core.datasets.phantom import draw_case
     from gazevlm_core.inference import GazeEngine
     from gazevlm_core.quiet import quiet_libraries
+    from phantoms.dataset import draw_case
 
     quiet_libraries()
     cases = [draw_case(FIRST_SEED + number) for number in range(n)]

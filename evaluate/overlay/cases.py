@@ -8,14 +8,14 @@ from pathlib import Path
 from PIL import Image
 
 from gazevlm_core.datasets.identity import ImageNames, image_name, without_ending
-from gazevlm_core.datasets.phantom import TRAINING_SEEDS, draw_case
 from gazevlm_core.datasets.scanpath_files import FiledPath, read_scanpaths
+from gazevlm_core.findings import NO_FINDING
 from gazevlm_core.images import load_radiograph
 from gazevlm_core.metrics.paths import UNIT_SQUARE
-from gazevlm_core.phantom.readers import READERS
-from gazevlm_core.phantom.sampling import DOMAIN_WORDS
-from gazevlm_core.phantom.truth import NO_FINDING
 from gazevlm_core.scanpath import Scanpath
+from phantoms.dataset import TRAINING_SEEDS, draw_case
+from phantoms.readers import READERS
+from phantoms.sampling import DOMAIN_WORDS
 
 LARGEST_NUMBER = TRAINING_SEEDS.start - 1  # no checkpoint of ours was trained on these
 MOST_BYTES = 2 * 2**20

@@ -12,7 +12,7 @@ from frame.markup import notice, status, table
 from frame.models import Ask, Models, first_look
 from frame.page.ui import MODEL_QUEUE
 from frame.ui import QUIET, page_error, remembered
-from gazevlm_core.phantom.sampling import DOMAIN_WORDS
+from phantoms.sampling import DOMAIN_WORDS
 from viewer.component import ScanpathViewer
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from evaluate.reports.schema import (
     Source,
 )
 from frame.markup import Table
-from gazevlm_core.phantom.sampling import DOMAIN_WORDS
+from phantoms.sampling import DOMAIN_WORDS
 
 TWINS = {
     "short": "trained as short as the other two",

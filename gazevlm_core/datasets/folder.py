@@ -29,8 +29,8 @@ from gazevlm_core.datasets.label_policies import CONTRADICTION, SUPPORT_DEVICES,
 from gazevlm_core.datasets.record import DatasetError, Reading, StudyRecord
 from gazevlm_core.datasets.scanpath_files import ScanpathFileError, ScanpathIndex
 from gazevlm_core.datasets.text_files import TextFileError, placed_lines
+from gazevlm_core.findings import NO_FINDING
 from gazevlm_core.images import iter_image_files
-from gazevlm_core.phantom.truth import NO_FINDING
 
 IMAGES, SCANPATHS, STUDIES = "images", "scanpaths.jsonl", "studies.jsonl"
 PARQUET_ROWS = 64  # images at once

@@ -23,9 +23,9 @@ from frame.ui import build_page, launch_options
 from gazevlm_core.annotation import to_values
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.options import DEFAULT_QUESTION, DiagnoseOptions
-from gazevlm_core.phantom.make import make_phantom
 from gazevlm_core.records import Diagnosis
 from gazevlm_core.scanpath import Fixation, Scanpath
+from phantoms.make import make_phantom
 
 MODEL, UNTRAINED, GRID = "stub", "untrained stub", PatchGrid(8, 8)
 PHANTOMS, PHANTOM_PX = 4, 300

@@ -10,8 +10,8 @@ from PIL import Image
 
 from annotate.store.store import AnnotationStore
 from annotate.store.types import StoredImage, StoreSettings
-from gazevlm_core.datasets.phantom import draw_case
 from gazevlm_core.scanpath import Fixation, Scanpath
+from phantoms.dataset import draw_case
 from tests.annotate.dashboard_maker import make_service
 from tests.annotation_maker import CLICK, make_annotation
 

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from gazevlm_core.phantom.truth import FINDING_NAMES
+from gazevlm_core.findings import FINDING_NAMES
 
 ID = "0b5a1f5e-1111-4222-8333-444455556666"
 

@@ -21,7 +21,7 @@ from finetune.config import FinetuneConfig
 from frame.training_data import DataChoice
 from gazevlm_core.annotation import FIRST_VERSION
 from gazevlm_core.datasets.folder import GazeFolder
-from gazevlm_core.phantom.truth import FINDING_NAMES
+from gazevlm_core.findings import FINDING_NAMES
 from tests.annotate.filled_store import clicks, fill, open_store, picture
 
 ASKED = ("edema", "lung opacity", "nodule")

@@ -12,8 +12,8 @@ from PIL import Image
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.metrics.sequence import sequence_score
 from gazevlm_core.model.adapters import ADAPTER_FILES
-from gazevlm_core.phantom.make import make_phantom
 from gazevlm_core.scanpath import Fixation
+from phantoms.make import make_phantom
 from tests.annotate.annotate_browser import click, new_context, next_image, points, submit, tick
 from tests.browser.serving import serving
 from tests.browser.test_page import PIXELS, ROWS, upload, wait_for_status

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from gazevlm_core.phantom.make import make_phantom
+from phantoms.make import make_phantom
 from tests.adapter_maker import make_adapter
 from tests.browser.serving import serving
 from tests.diagnose.talking_model import SPOKEN, make_talking_checkpoint

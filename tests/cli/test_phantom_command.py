@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 from cli.main import app
 from cli.phantom import run_lengths
 from gazevlm_core.images import iter_image_files
-from gazevlm_core.phantom.make import make_phantom
-from gazevlm_core.phantom.readers import HELD_OUT_READER, READERS
+from phantoms.make import make_phantom
+from phantoms.readers import HELD_OUT_READER, READERS
 
 
 def gazevlm(*arguments: object):

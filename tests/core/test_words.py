@@ -2,7 +2,7 @@
 
 import pytest
 
-from gazevlm_core.phantom.report import QUESTIONS, presence_question
+from gazevlm_core.findings import QUESTIONS, presence_question
 from gazevlm_core.words import LONGEST_QUESTION, UnknownQuestionError, check_question, cut_loop, recognised
 
 KNOWN = (*QUESTIONS, *map(presence_question, ("edema", "pleural effusion", "support devices")))

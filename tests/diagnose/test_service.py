@@ -19,9 +19,9 @@ from diagnose.service import (
     gpu_seconds,
     overlay_of,
 )
+from gazevlm_core.findings import FINDING_NAMES, grade_of
 from gazevlm_core.images import ImageError
 from gazevlm_core.options import DiagnoseOptions
-from gazevlm_core.phantom.truth import FINDING_NAMES, grade_of
 from gazevlm_core.records import Diagnosis
 from gazevlm_core.scanpath import Fixation, Scanpath
 from gazevlm_core.words import LONGEST_QUESTION

@@ -7,10 +7,10 @@ from evaluate import cases
 from evaluate.cases import BLOCK, LARGEST_SEED, MOST_IMAGES, PixelFile, Study, StudyCase, draw_study, phantom_seeds
 from evaluate.run import check_unseen
 from gazevlm_core.datasets.identity import picture_digest
-from gazevlm_core.datasets.phantom import TRAINING_SEEDS, draw_case
 from gazevlm_core.datasets.record import DatasetError
 from gazevlm_core.datasets.splits import SplitRule
 from gazevlm_core.datasets.trained_on import TrainedOn
+from phantoms.dataset import TRAINING_SEEDS, draw_case
 from tests.evaluate.study_maker import case_of
 
 

@@ -15,10 +15,9 @@ from evaluate.command import TWINS, evaluate, twin_sources
 from evaluate.predictions import first_answer_logits, presence_margins
 from evaluate.run import evaluate_phantoms
 from evaluate.table import render_tables
+from gazevlm_core.findings import FINDING_NAMES, presence_question
 from gazevlm_core.inference import GazeEngine
-from gazevlm_core.phantom.calibration import CalibrationRow
-from gazevlm_core.phantom.report import presence_question
-from gazevlm_core.phantom.truth import FINDING_NAMES
+from phantoms.calibration import CalibrationRow
 from tests.tiny_model import make_tiny_checkpoint
 
 COUNT = 12

@@ -13,8 +13,8 @@ from evaluate.experiment.command import PAGE, REPORT, RESULTS
 from evaluate.experiment.plan import BASE, Cell, Plan
 from evaluate.experiment.run import ExperimentError, keep_plan, run_experiment
 from evaluate.experiment.summary import Scored, read_cells, read_truth, summarise
-from gazevlm_core.datasets.phantom import PhantomCase, draw_case
 from gazevlm_core.training.gaze_order import GazeOrder
+from phantoms.dataset import PhantomCase, draw_case
 
 PLAN = Plan(
     sizes=(4,), seeds=(0, 1), steps=2, warmup_steps=1, decay_steps=1, batch_size=2, test_images=12,

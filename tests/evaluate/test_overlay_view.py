@@ -17,9 +17,9 @@ from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.images import ImageError
 from gazevlm_core.metrics.compare import CENTRE, FLOORS, REVERSED, SHUFFLED, UNIFORM, compare_paths
 from gazevlm_core.metrics.registry import path_metrics
-from gazevlm_core.phantom.readers import READERS
 from gazevlm_core.records import Diagnosis
 from gazevlm_core.scanpath import Fixation, Scanpath
+from phantoms.readers import READERS
 from viewer.payload import ViewerPayload
 
 GRID = PatchGrid(8, 8)

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from evaluate.experiment.word_reliance import GAZE, HIDDEN, IMAGE, NOTHING, SOME_IMAGE, report_losses, word_reliance
-from gazevlm_core.datasets.phantom import PhantomCase, draw_case
 from gazevlm_core.inference import GazeEngine
+from phantoms.dataset import PhantomCase, draw_case
 
 SEEDS = (900_000, 900_001, 900_002)
 

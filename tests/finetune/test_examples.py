@@ -20,10 +20,10 @@ from finetune.examples import (
     supervises_gaze,
     token_count,
 )
+from gazevlm_core.findings import NO_FINDING
 from gazevlm_core.model.losses import finding_loss
 from gazevlm_core.model.processing_gazevlm import GazeVLMProcessor
 from gazevlm_core.options import DEFAULT_QUESTION
-from gazevlm_core.phantom.truth import NO_FINDING
 from gazevlm_core.training.gaze_order import GazeOrder
 from tests.finetune.case_maker import HERE, configure, make_case, path_of, picture
 

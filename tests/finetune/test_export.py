@@ -30,8 +30,8 @@ from gazevlm_core.model.adapters import ADAPTER_FILES, WEIGHTS_FILE, AdapterErro
 from gazevlm_core.model.checkpoint import NANO, load_checkpoint, resolve_source
 from gazevlm_core.model.familiarity import FAMILIARITY_FILE
 from gazevlm_core.options import DiagnoseOptions
-from gazevlm_core.phantom.make import make_phantom
 from gazevlm_core.records import Diagnosis
+from phantoms.make import make_phantom
 from tests.adapter_maker import make_adapter
 from tests.finetune.adapter_on_nano import ADDED, WHY, make_nano_adapter
 from tests.model.test_remote_code import QUESTION, read_elsewhere

@@ -13,10 +13,10 @@ from finetune.cases import Case
 from finetune.examples import ordered_cases
 from finetune.prepare import fit_places
 from finetune.usual_place import LEAST_IMAGES, PENALTY, SIDE, added_findings, find_place, fit_place
+from gazevlm_core.findings import NO_FINDING
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.inference import GazeEngine
 from gazevlm_core.model.places import UsualPlace, pooled_tokens
-from gazevlm_core.phantom.truth import NO_FINDING
 from gazevlm_core.training.gaze_order import GazeOrder
 from tests.finetune.case_maker import configure, make_case, path_of, picture
 

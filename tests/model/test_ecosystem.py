@@ -17,9 +17,9 @@ from gazevlm_core.model.configuration_gazevlm import GazeConfig, GazeVLMConfig
 from gazevlm_core.model.modeling_gazevlm import GazeVLM
 from gazevlm_core.model.processing_gazevlm import GazeVLMProcessor, render_prompt
 from gazevlm_core.options import DiagnoseOptions, Precision
-from gazevlm_core.phantom.make import make_phantom
 from gazevlm_core.shipped import NANO, resolve_source
 from gazevlm_core.tokens import GAZE_TOKEN
+from phantoms.make import make_phantom
 from tests.adapter_maker import make_adapter
 from tests.tiny_model import make_tiny_checkpoint
 

@@ -16,7 +16,7 @@ from gazevlm_core.model.familiarity import (
     fit_familiarity,
     read_familiarity,
 )
-from gazevlm_core.phantom.make import make_phantom
+from phantoms.make import make_phantom
 
 PLAIN = Familiarity(np.zeros(4, np.float32), np.eye(4, dtype=np.float32), 2.0)
 

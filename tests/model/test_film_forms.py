@@ -5,7 +5,7 @@ import numpy as np
 from gazevlm_core.images import load_image
 from gazevlm_core.inference import GazeEngine
 from gazevlm_core.options import DiagnoseOptions
-from gazevlm_core.phantom.make import make_phantom
+from phantoms.make import make_phantom
 from tests.film_forms import FORMS
 
 

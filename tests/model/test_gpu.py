@@ -11,7 +11,7 @@ from gazevlm_core.inference import GazeEngine
 from gazevlm_core.model.quantise import compute_dtype
 from gazevlm_core.model.walks import choose_paths
 from gazevlm_core.options import Attention, DiagnoseOptions, PathChoice, Precision
-from gazevlm_core.phantom.make import make_phantom
+from phantoms.make import make_phantom
 from tests.finetune.run_maker import events, go, losses, quick, write_gaze_folder
 from tools.make_large_checkpoint import main as make_large
 

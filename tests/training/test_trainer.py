@@ -10,14 +10,14 @@ from PIL import Image
 from transformers import TrainingArguments, set_seed
 
 from gazevlm_core.datasets.example import Example
-from gazevlm_core.datasets.phantom import draw_cases
+from gazevlm_core.findings import FINDING_NAMES, HELD_OUT_FINDING_NAMES
 from gazevlm_core.model.modeling_gazevlm import GazeVLM
-from gazevlm_core.phantom.truth import FINDING_NAMES, HELD_OUT_FINDING_NAMES
 from gazevlm_core.scanpath import Fixation, Scanpath
 from gazevlm_core.training.collator import GazeCollator
-from gazevlm_core.training.nano import MODEL_NAMES, CaseExamples, Recipe, Variant, gaze_config_of, schedule_of
-from gazevlm_core.training.nano_parts import WholeKernelConv3d
 from gazevlm_core.training.trainer import GazeTrainer
+from phantoms.dataset import draw_cases
+from phantoms.nano import MODEL_NAMES, CaseExamples, Recipe, Variant, gaze_config_of, schedule_of
+from phantoms.nano_parts import WholeKernelConv3d
 
 PATH = Scanpath((Fixation(0.1, 0.2, 300.0), Fixation(0.7, 0.6, 200.0)), "simulated")
 

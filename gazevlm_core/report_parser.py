@@ -1,0 +1,138 @@
+"""Which findings, on which sides, a free text asserts or denies: scores generated reports, however garbled they are."""
+
+import re
+from typing import Literal
+
+from gazevlm_core.findings import SYNONYMS
+
+PARSED_NAMES: tuple[str, ...] = tuple(SYNONYMS)
+_LUNG_NAMES = ("lung opacity", "lung lesion", "edema", "consolidation", "atelectasis")
+# Words that deny findings without naming them.
+_NORMAL: dict[re.Pattern[str], tuple[str, ...]] = {
+    re.compile(r"\bheart (?:size )?(?:is|and mediastinum are) normal\b"): ("cardiomegaly",),
+    re.compile(r"\bmediastinum (?:is|are) normal\b"): ("enlarged cardiomediastinum",),
+    re.compile(r"\blungs are clear\b(?! of\b)|\bclear lungs\b"): _LUNG_NAMES,
+    re.compile(r"\bnormal chest radiograph\b"): tuple(name for name in PARSED_NAMES if name != "support devices"),
+}
+_ASKED = re.compile(r"\s*(?:is|are) there (?:an? |any )?(?P<name>.+?)\s*\?*\s*", re.IGNORECASE)
+_VERDICT = re.compile(r"\W*(?P<word>yes|no)\b(?P<noun>\s+(?!there\b)\w[^.;:\n!?]*)?", re.IGNORECASE)
+_SIDE_OF_WORD = {"left": "left", "right": "right", "both": "both", "bilateral": "both", "midline": "midline"}
+_NEGATION_BEFORE = r"no|not|without|negative for|free of|clear of|(?:absence|lack|resolution) of|neither|nor"
+_NEGATION_AFTER = (
+    r"(?:(?:is|are|was|were) )?(?:not|no longer|absent|excluded|ruled out|resolved|gone|unlikely)"
+    r"|(?:is|are|was|were|does|do)n't"
+)
+# What would read as a denial and is none: it leaves a finding as it is, or open.
+_WITHHELD = r"(?:(?:is|are|was|were|has|have) )?not (?:yet |fully |completely |entirely )?"
+_NO_NEGATION = rf"no (?:\w+ )?(?:change|increase|decrease)|{_WITHHELD}(?:been )?(?:resolved|cleared)|not only"
+_CANNOT = r"(?:(?:is|are|was|were|has|have) )?(?:cannot|can't|not) (?:been |be )?(?:\w+ly )?"
+_OPEN_BEFORE = rf"(?:{_CANNOT})?(?:exclude|rule out)"
+_OPEN_AFTER = rf"{_CANNOT}(?:excluded|ruled out)"
+_NONE_OF_IT = re.compile(r":\s*(?:no|none|negative|absent)\s*(?=[.;,\n]|$)")  # "Effusion: none."
+_TOKEN = re.compile(
+    "|".join(f"(?P<finding_{number}>\\b(?:{words})\\b)" for number, words in enumerate(SYNONYMS.values()))
+    + rf"|(?P<side>\b(?:{'|'.join(_SIDE_OF_WORD)})\b)"
+    + rf"|(?P<kept>\b(?:{_NO_NEGATION})\b)"
+    + rf"|(?P<open_after>\b(?:{_OPEN_AFTER})\b)"
+    + rf"|(?P<open_before>\b(?:{_OPEN_BEFORE})\b)"
+    + rf"|(?P<after>\b(?:{_NEGATION_AFTER})\b)"
+    + rf"|(?P<before>\b(?:{_NEGATION_BEFORE})\b)"
+    + r"|(?P<turn>\b(?:with|but|however|(?<!that )there (?:is|are))\b)"
+    + r"|(?P<comma>,)"
+)
+
+
+_Said = Literal["asserted", "denied", "open"]
+_SAID_BEHIND: dict[str, _Said] = {"after": "denied", "open_after": "open"}
+_SAID_FROM_HERE: dict[str, _Said] = {**_SAID_BEHIND, "before": "denied", "open_before": "open"}
+
+
+class _Clause:
+    """Findings and sides named since the last clause boundary of a sentence."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self.sides: set[str] = set()
+
+    def close(self, found: "_Found", said: "_Said") -> None:
+        """Hand the clause's findings over and start afresh."""
+        if said == "denied":
+            found.denied.update(self.names)
+        elif said == "asserted":
+            for name in self.names:
+                found.asserted.setdefault(name, set()).update(self.sides)
+        self.names, self.sides = [], set()
+
+
+class _Found:
+    """What a text says so far."""
+
+    def __init__(self) -> None:
+        self.asserted: dict[str, set[str]] = {}
+        self.denied: set[str] = set()
+
+
+def _parse_sentence(sentence: str, found: _Found) -> None:
+    clause = _Clause()
+    said: _Said = "asserted"  # a denial carries over "," and "or" ("no A, B or C"), ends at "with" and "but"
+    for token in _TOKEN.finditer(sentence):
+        kind = str(token.lastgroup)
+        if kind == "side":
+            clause.sides.add(_SIDE_OF_WORD[token.group()])
+        elif kind.startswith("finding"):
+            clause.names.append(PARSED_NAMES[int(kind.removeprefix("finding_"))])
+        elif kind in _SAID_BEHIND and clause.names:  # "effusion is absent"
+            clause.close(found, _SAID_BEHIND[kind])
+        elif kind != "kept":
+            clause.close(found, said)
+            said = said if kind == "comma" else _SAID_FROM_HERE.get(kind, "asserted")
+    clause.close(found, said)
+
+
+def parse_report(text: str) -> dict[str, set[str]]:
+    """Findings that a text asserts, with the sides it names for each.
+
+    A side counts for the findings of its clause; clauses end at full stops, commas, "with" and "but".
+
+    Args:
+        text: any text, garbled or empty; nothing raises.
+
+    Returns:
+        Finding name -> a set of "left", "right", "both", "midline", empty where no side is named. Negated findings
+        ("no ...", "without ...", "no evidence of ...", "... is absent") are left out, and so are those left open
+        ("cannot exclude ...", "... is not ruled out").
+    """
+    return _parse(text).asserted
+
+
+def _parse(text: str) -> _Found:
+    found = _Found()
+    plain = _NONE_OF_IT.sub(" absent", text.lower().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'"))
+    for sentence in re.split(r"[.;:\n!?]", plain):
+        _parse_sentence(sentence, found)
+    return found
+
+
+def parse_claims(text: str, question: str = "") -> dict[str, bool]:
+    """Findings that an answer affirms (True) or denies (False), in the order of PARSED_NAMES, others behind.
+
+    What is affirmed somewhere and denied elsewhere counts as affirmed. "Heart size is normal", "The lungs are clear"
+    and "Normal chest radiograph" deny what they exclude.
+
+    Args:
+        text: any text; nothing raises.
+        question: that it answers; of "Is there X?" a "Yes" or "No" in front is about X.
+    """
+    found = _parse(text)
+    claims = dict.fromkeys(found.denied, False)
+    for pattern, names in _NORMAL.items():
+        if pattern.search(text.lower()):
+            claims.update(dict.fromkeys(names, False))
+    asked, word = _ASKED.fullmatch(question), _VERDICT.match(text)
+    if asked and word:
+        name, said = asked["name"].lower(), word["word"].lower() == "yes"
+        if said or name in (word["noun"] or name).lower():  # "No pneumothorax is seen" says nothing of edema
+            claims.update(dict.fromkeys(parse_report(name) or (name,), said))
+    claims.update(dict.fromkeys(found.asserted, True))
+    ranks = {name: rank for rank, name in enumerate(PARSED_NAMES)}
+    return {name: claims[name] for name in sorted(claims, key=lambda name: (ranks.get(name, len(ranks)), name))}

@@ -1,0 +1,91 @@
+"""A labelled sheet of phantoms: every finding at three severities, and radiographs without findings.
+
+python -m phantoms.contact_sheet docs/phantoms.jpg
+"""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont
+
+from gazevlm_core.findings import FINDING_NAMES, HELD_OUT_FINDING_NAMES, grade_of
+from phantoms.make import make_phantom
+from phantoms.prevalence import FindingRequest
+from phantoms.truth import Phantom
+
+SEVERITIES = (0.18, 0.5, 0.9)
+DEVICES_SHOWN = ("central venous catheter", "pacemaker", "endotracheal tube")
+NORMALS_PER_DOMAIN = 3
+COLUMNS = 6  # two findings side by side
+CAPTION_PX = 20
+GAP_PX = 4
+JPEG_QUALITY = 86
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One picture of the sheet: what to draw, and the words under it."""
+
+    seed: int
+    caption: str
+    domain: str = "A"
+    findings: tuple[FindingRequest, ...] = ()
+
+
+def default_tiles(first_seed: int = 40) -> tuple[Tile, ...]:
+    """Each finding at three severities, then normals of both domains; no seed is used twice."""
+    tiles: list[Tile] = []
+    for name in FINDING_NAMES + HELD_OUT_FINDING_NAMES:
+        for severity, device in zip(SEVERITIES, DEVICES_SHOWN, strict=True):
+            detail = device if name == "support devices" else None
+            caption = f"{detail or name}, {grade_of(severity)}"
+            tiles.append(Tile(first_seed + len(tiles), caption, "A", (FindingRequest(name, severity, detail=detail),)))
+    for domain in ("A", "B"):
+        for _ in range(NORMALS_PER_DOMAIN):
+            tiles.append(Tile(first_seed + len(tiles), f"no finding, domain {domain}", domain))
+    return tuple(tiles)
+
+
+def contact_sheet(tiles: tuple[Tile, ...] | None = None, *, tile_px: int = 240) -> Image.Image:
+    """Draw tiles row by row, six across, each with its caption below.
+
+    Args:
+        tiles: what to draw; None takes `default_tiles()`.
+        tile_px: longer side of a phantom on the sheet.
+
+    Raises:
+        ValueError: no tiles.
+    """
+    chosen = default_tiles() if tiles is None else tiles
+    if not chosen:
+        raise ValueError("a contact sheet needs at least one tile")
+    rows = -(-len(chosen) // COLUMNS)
+    width, height = tile_px + GAP_PX, tile_px + CAPTION_PX + GAP_PX
+    sheet = Image.new("L", (COLUMNS * width + GAP_PX, rows * height + GAP_PX), 32)
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(12)
+    for index, tile in enumerate(chosen):
+        phantom = make_phantom(tile.seed, tile.domain, size_px=2 * tile_px, findings=tile.findings)
+        left, top = GAP_PX + index % COLUMNS * width, GAP_PX + index // COLUMNS * height
+        picture = _shrink(phantom, tile_px)
+        sheet.paste(picture, (left + (tile_px - picture.width) // 2, top + (tile_px - picture.height) // 2))
+        draw.text((left + 3, top + tile_px + 2), tile.caption, fill=220, font=font)
+    return sheet
+
+
+def _shrink(phantom: Phantom, side_px: int) -> Image.Image:
+    """The phantom's picture with its longer side at `side_px`."""
+    picture = Image.fromarray(phantom.image)
+    scale = side_px / max(picture.size)
+    return picture.resize((round(picture.width * scale), round(picture.height * scale)), Image.Resampling.LANCZOS)
+
+
+def main() -> None:
+    """Write the default sheet to the path given on the command line."""
+    if len(sys.argv) != 2:
+        raise SystemExit("usage: python -m phantoms.contact_sheet OUT.jpg")
+    contact_sheet().save(Path(sys.argv[1]), quality=JPEG_QUALITY)
+
+
+if __name__ == "__main__":
+    main()

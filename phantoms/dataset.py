@@ -1,0 +1,219 @@
+"""Phantoms as a data set: cases with readings, reports and answers, and examples drawn from them.
+
+Training wants tens of thousands of cases, so they are drawn once into shards (`PhantomShards`); evaluation draws its
+own.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from gazevlm_core.datasets.example import Example
+from gazevlm_core.findings import FINDING_NAMES, QUESTIONS, presence_question
+from gazevlm_core.scanpath import Fixation, Scanpath
+from phantoms.make import make_phantom
+from phantoms.readers import READERS, simulate_reading
+from phantoms.report import presence_answer, write_report
+
+TRAINING_SEEDS = range(1_000_000, 2_000_000)  # evaluation refuses these
+REPORT_STYLES = 3
+PATCH_PX = 28  # merged patch of the Qwen2.5-VL family, in pixels of the resized image
+SHARD_CASES = 250
+
+
+@dataclass(frozen=True)
+class FindingLabel:
+    """One finding of a case: name, the patient's side, zone in a report's words, severity in (0, 1]."""
+
+    name: str
+    side: str
+    zone: str
+    severity: float
+
+
+@dataclass(frozen=True, eq=False)
+class PhantomCase:
+    """What training and evaluation need of one phantom.
+
+    Args:
+        seed, domain: of the phantom.
+        image: uint8 [H, W].
+        findings: what is there.
+        reports: the same findings in REPORT_STYLES wordings.
+        presence_answers: finding name -> answer to its presence question.
+        readings: [reader][reading], simulated scanpaths.
+    """
+
+    seed: int
+    domain: str
+    image: np.ndarray
+    findings: tuple[FindingLabel, ...]
+    reports: tuple[str, ...]
+    presence_answers: dict[str, str]
+    readings: tuple[tuple[Scanpath, ...], ...]
+
+    @property
+    def finding_names(self) -> frozenset[str]:
+        """Names of the findings that are there."""
+        return frozenset(finding.name for finding in self.findings)
+
+
+def draw_case(
+    seed: int,
+    domain: str = "A",
+    *,
+    sizes_px: Sequence[int] = (512,),
+    model_pixels: tuple[int, int] | None = None,
+    readings_per_reader: int = 1,
+    max_fixations: int = 12,
+) -> PhantomCase:
+    """Draw one phantom with all readings.
+
+    Args:
+        seed: of the phantom.
+        domain: "A" or "B".
+        sizes_px: longer side of the drawn image; several are taken in turn, by seed.
+        model_pixels: shrink the image as a processor with these bounds (least, most) on its pixels would; None
+            keeps it.
+        readings_per_reader: how often each of READERS reads it.
+        max_fixations: longest reading.
+    """
+    phantom = make_phantom(seed, domain, size_px=sizes_px[seed % len(sizes_px)])
+    image = phantom.image
+    if model_pixels is not None:
+        image = _shrunk(image, model_pixels)
+    return PhantomCase(
+        seed=seed,
+        domain=domain,
+        image=image,
+        findings=tuple(FindingLabel(f.name, f.side, f.zone, float(f.severity)) for f in phantom.findings),
+        reports=tuple(write_report(phantom, style) for style in range(REPORT_STYLES)),
+        presence_answers={name: presence_answer(phantom, name, 0) for name in FINDING_NAMES},
+        readings=tuple(
+            tuple(
+                simulate_reading(phantom, reader, number, max_fixations=max_fixations)
+                for number in range(readings_per_reader)
+            )
+            for reader in READERS
+        ),
+    )
+
+
+def _shrunk(image: np.ndarray, bounds: tuple[int, int]) -> np.ndarray:
+    from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
+
+    height, width = smart_resize(*image.shape, factor=PATCH_PX, min_pixels=bounds[0], max_pixels=bounds[1])
+    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC))
+
+
+def _draw(job: tuple[int, str, dict[str, Any]]) -> PhantomCase:
+    seed, domain, options = job
+    return draw_case(seed, domain, **options)
+
+
+def draw_cases(
+    seeds: Iterable[int], domain: str = "A", *, workers: int = 2, **options: Any
+) -> Iterator[PhantomCase]:
+    """Draw many cases in order, in worker processes; options as in `draw_case`."""
+    jobs = [(seed, domain, options) for seed in seeds]
+    with ProcessPoolExecutor(max_workers=workers) as pool:
+        yield from pool.map(_draw, jobs, chunksize=8)
+
+
+def _case_to_json(case: PhantomCase) -> dict[str, Any]:
+    return {
+        "seed": case.seed,
+        "domain": case.domain,
+        "shape": case.image.shape,
+        "findings": [asdict(finding) for finding in case.findings],
+        "reports": case.reports,
+        "presence_answers": case.presence_answers,
+        "readings": [
+            [[(f.x, f.y, f.duration_ms, f.onset_ms) for f in path] for path in reader] for reader in case.readings
+        ],
+    }
+
+
+def _case_from_json(values: dict[str, Any], image: np.ndarray) -> PhantomCase:
+    return PhantomCase(
+        seed=values["seed"],
+        domain=values["domain"],
+        image=image,
+        findings=tuple(FindingLabel(**finding) for finding in values["findings"]),
+        reports=tuple(values["reports"]),
+        presence_answers=values["presence_answers"],
+        readings=tuple(
+            tuple(Scanpath(tuple(Fixation(*fixation) for fixation in path), "simulated") for path in reader)
+            for reader in values["readings"]
+        ),
+    )
+
+
+class PhantomShards:
+    """Cases on disk, SHARD_CASES per file, made where they are missing.
+
+    Args:
+        folder: where the shards lie.
+        seeds: seeds of the cases; a multiple of SHARD_CASES.
+        options: of `draw_case`; one folder holds one choice of them.
+    """
+
+    def __init__(self, folder: Path, seeds: Sequence[int], **options: Any) -> None:
+        if len(seeds) % SHARD_CASES:
+            raise ValueError(f"the number of cases must be a multiple of {SHARD_CASES}, got {len(seeds)}")
+        self.folder, self.seeds, self.options = folder, seeds, options
+
+    def make(self, workers: int = 2) -> None:
+        """Draw the shards that are missing; an interrupted run goes on where it stopped."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for start in range(0, len(self.seeds), SHARD_CASES):
+            path = self._path(start)
+            if path.exists():
+                continue
+            cases = list(draw_cases(self.seeds[start : start + SHARD_CASES], workers=workers, **self.options))
+            pixels = np.concatenate([case.image.ravel() for case in cases])
+            partial = path.with_suffix(".partial.npz")
+            np.savez(partial, pixels=pixels, meta=np.array(json.dumps([_case_to_json(case) for case in cases])))
+            partial.rename(path)
+
+    def load(self) -> list[PhantomCase]:
+        """All cases in memory (about 50 kB each at the embedded model's size)."""
+        cases = []
+        for start in range(0, len(self.seeds), SHARD_CASES):
+            with np.load(self._path(start)) as shard:
+                pixels, offset = shard["pixels"], 0
+                for values in json.loads(str(shard["meta"])):
+                    height, width = values["shape"]
+                    image = pixels[offset : offset + height * width].reshape(height, width)
+                    offset += height * width
+                    cases.append(_case_from_json(values, image))
+        return cases
+
+    def _path(self, start: int) -> Path:
+        return self.folder / f"cases-{self.seeds[start]}.npz"
+
+
+def example_of(case: PhantomCase, rng: np.random.Generator, presence_share: float = 0.4) -> Example:
+    """One training example of a case: a report, or the presence of one finding (present or absent alike often)."""
+    if rng.random() < presence_share:
+        present, absent = case.finding_names, [name for name in FINDING_NAMES if name not in case.finding_names]
+        pool = sorted(present) if present and rng.random() < 0.5 else absent
+        name = pool[int(rng.integers(len(pool)))]
+        question, answer = presence_question(name), case.presence_answers[name]
+    else:
+        question = QUESTIONS[int(rng.integers(len(QUESTIONS)))]
+        answer = case.reports[int(rng.integers(len(case.reports)))]
+    return Example(
+        image_id=f"phantom {case.domain}{case.seed}",
+        image=Image.fromarray(case.image).convert("RGB"),
+        question=question,
+        answer=answer,
+        findings={name: float(name in case.finding_names) for name in FINDING_NAMES},
+        scanpaths=tuple(reading for reader in case.readings for reading in reader),
+    )

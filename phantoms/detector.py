@@ -1,0 +1,106 @@
+"""From attenuation to the displayed image: scatter, quantum noise, blur, tone curve and display window."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from phantoms.fields import low_pass
+from phantoms.projection import Field, Raster
+from phantoms.sampling import Case
+
+
+@dataclass(frozen=True)
+class Detector:
+    """Response of a scanner.
+
+    Args:
+        photons: mean count per mm^2 of the open beam.
+        scatter: scattered signal relative to the blurred primary.
+        scatter_mm: width of the scatter's spread.
+        blur_mm: width of the focal spot and the detector's spread.
+        equalise: share of the wide-area brightness that is taken out (multi-scale processing).
+        sharpen: strength of the edge enhancement.
+        steepness: slope of the S-shaped tone curve.
+        middle: its middle as a share of the window.
+        percentiles: display window in percent of the exposed pixels.
+    """
+
+    photons: float
+    scatter: float
+    scatter_mm: float
+    blur_mm: float
+    equalise: float
+    sharpen: float
+    steepness: float
+    middle: float
+    percentiles: tuple[float, float]
+
+
+def sample_detector(case: Case) -> Detector:
+    """The scanner of the case's domain with its day-to-day settings."""
+    rng, bedside = case.stream("detector"), case.technique.anteroposterior
+    if case.domain == "A":
+        return Detector(
+            photons=float(120000 * case.technique.exposure * (0.6 if bedside else 1.0)),
+            scatter=float(rng.uniform(0.25, 0.5) if bedside else rng.uniform(0.1, 0.3)),
+            scatter_mm=28.0,
+            blur_mm=float(rng.uniform(0.25, 0.42)),
+            equalise=float(rng.uniform(0.12, 0.4)),
+            sharpen=float(rng.uniform(0.1, 0.55)),
+            steepness=float(rng.uniform(2.4, 4.2)),
+            middle=float(rng.uniform(0.46, 0.6)),
+            percentiles=(float(rng.uniform(0.3, 2.0)), float(rng.uniform(98.6, 99.7))),
+        )
+    return Detector(
+        photons=float(26000 * case.technique.exposure),
+        scatter=float(rng.uniform(0.35, 0.7)),
+        scatter_mm=36.0,
+        blur_mm=float(rng.uniform(0.5, 0.8)),
+        equalise=float(rng.uniform(0.0, 0.15)),
+        sharpen=float(rng.uniform(0.0, 0.2)),
+        steepness=float(rng.uniform(4.4, 6.2)),
+        middle=float(rng.uniform(0.38, 0.5)),
+        percentiles=(float(rng.uniform(1.5, 4.0)), float(rng.uniform(97.0, 99.0))),
+    )
+
+
+def transmit(attenuation: Field) -> Field:
+    """Beer-Lambert: the share of the open beam that passes, exp(-integral of mu)."""
+    return np.exp(-attenuation)
+
+
+def expose(attenuation: Field, raster: Raster, detector: Detector, rng: np.random.Generator) -> Field:
+    """Detected signal relative to the open beam [H, W]: primary, scatter, blur and quantum noise."""
+    blur_px = max(detector.blur_mm / raster.pitch_mm, 0.35)
+    primary = ndimage.gaussian_filter(transmit(attenuation), blur_px, mode="nearest", truncate=3)
+    object_signal = np.minimum(primary, 0.25)  # bare detector scatters little
+    signal = primary + np.float32(detector.scatter) * low_pass(object_signal, detector.scatter_mm / raster.pitch_mm)
+    quanta = np.float32(detector.photons * raster.pitch_mm**2)
+    noise = rng.standard_normal(signal.shape, dtype=np.float32)  # normal limit of Poisson at these counts
+    return np.maximum(signal + noise * np.sqrt(signal / quanta), np.float32(1e-4))
+
+
+def display(signal: Field, raster: Raster, detector: Detector, body: np.ndarray) -> np.ndarray:
+    """Displayed image [H, W], uint8, bone bright.
+
+    Args:
+        signal: detected signal.
+        body: bool [H, W], the pixels that the display window is chosen from.
+    """
+    density = -np.log(signal)
+    wide = low_pass(density, 26.0 / raster.pitch_mm)
+    fine = ndimage.gaussian_filter(density, max(1.6 / raster.pitch_mm, 0.6), mode="nearest", truncate=2.5)
+    shown = density - np.float32(detector.equalise) * wide + np.float32(detector.sharpen) * (density - fine)
+    sample = shown[::3, ::3][body[::3, ::3]]
+    low, high = np.percentile(sample, detector.percentiles) if sample.size else (0.0, 1.0)
+    value = np.clip((shown - np.float32(low)) / np.float32(max(high - low, 1e-3)), -0.25, 1.25)
+    return np.asarray(tone_curve(value, detector) * 255.0 + 0.5, dtype=np.uint8)
+
+
+def tone_curve(value: Field, detector: Detector) -> Field:
+    """S-shaped curve from window position (0 to 1) to display brightness in [0, 1]."""
+    k, middle = np.float32(detector.steepness), np.float32(detector.middle)
+    ends = 1.0 / (1.0 + np.exp(-k * (np.array([0.0, 1.0], dtype=np.float32) - middle)))
+    curve = 1.0 / (1.0 + np.exp(-k * (value - middle)))
+    return np.clip((curve - ends[0]) / (ends[1] - ends[0]), 0.0, 1.0)

@@ -1,0 +1,140 @@
+"""Make a phantom: trace the patient's attenuation, expose the detector, write down the truth.
+
+Run `gazevlm phantom --n 20 --seed 0 --out phantoms` for images and ground truth in a folder.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from phantoms.anatomy import build_body, landmarks
+from phantoms.clutter import clutter, side_marker
+from phantoms.detector import display, expose, sample_detector
+from phantoms.fields import noise_field
+from phantoms.findings import draw_finding, place
+from phantoms.prevalence import FindingRequest
+from phantoms.projection import Beam, Field, Raster
+from phantoms.sampling import Case, sample_case
+from phantoms.scene import Scene, Shadow
+from phantoms.shape import Body
+from phantoms.skeleton import ribs, shoulder_girdle, spine
+from phantoms.thorax import DENSER_THAN_LUNG, MU_SOFT, build_thorax, gas
+from phantoms.truth import Phantom
+from phantoms.vessels import vessels
+
+__all__ = ["FindingRequest", "make_phantom", "render_case", "sample_case"]
+SMALLEST_SIZE_PX = 64
+CHEST_DEPTH_MM = 130.0  # from the middle of the chest to the detector
+
+
+def make_phantom(
+    seed: int,
+    domain: str = "A",
+    *,
+    size_px: int = 512,
+    findings: Sequence[FindingRequest] | None = None,
+    include_held_out: bool = False,
+) -> Phantom:
+    """Draw a frontal chest radiograph with its ground truth.
+
+    Args:
+        seed: >= 0; the same seed gives the same bytes on every run, and the same patient at every size.
+        domain: "A" (training) or "B" (other scanner, habitus and prevalence).
+        size_px: longer side of the image.
+        findings: exactly these findings (an empty sequence for none); None samples them by prevalence.
+        include_held_out: let the held-out findings be sampled, too.
+
+    Raises:
+        ValueError: a negative seed, an unknown domain or finding, or a size below 64.
+    """
+    case = sample_case(seed, domain, findings=findings, include_held_out=include_held_out)
+    return render_case(case, size_px=size_px)
+
+
+def render_case(case: Case, *, size_px: int = 512) -> Phantom:
+    """Draw a sampled case; see `make_phantom`."""
+    if size_px < SMALLEST_SIZE_PX:
+        raise ValueError(f"a phantom's longer side must be at least {SMALLEST_SIZE_PX} px, got {size_px}")
+    body, beam = build_body(case), _beam(case)
+    raster = _raster(case, body, size_px)
+    scene = Scene(case, body, beam, raster, build_thorax(case, body, beam, raster))
+    shadows = [draw_finding(scene, spec) for spec in case.findings]
+    attenuation = _attenuation(scene, shadows)
+    inside = (scene.thorax.soft > 25.0) & _uncovered(case, raster)
+    side_marker(attenuation, case, raster)
+    detector = sample_detector(case)
+    signal = expose(attenuation, raster, detector, case.stream(f"quanta {size_px}"))
+    image = display(signal, raster, detector, inside) * _uncovered(case, raster)
+    placed = tuple(place(spec, shadow, raster) for spec, shadow in zip(case.findings, shadows, strict=True))
+    places = {name: raster.fraction(at) for name, at in landmarks(body, beam).items()}
+    return Phantom(case.seed, case.domain, image.astype(np.uint8), placed, places)
+
+
+def without(case: Case, name: str) -> Case:
+    """The same case without one finding, for comparisons."""
+    return replace(case, findings=tuple(spec for spec in case.findings if spec.name != name))
+
+
+def _attenuation(scene: Scene, shadows: list[Shadow]) -> Field:
+    """The whole line integral [H, W]: soft tissue, lungs, vessels, bones, gas, findings and clutter."""
+    case, body, beam, raster, thorax = scene.case, scene.body, scene.beam, scene.raster, scene.thorax
+    gate = np.clip((thorax.lung - 24.0) / 60.0, 0.0, 1.0)
+    for shadow in shadows:
+        if shadow.gate is not None:
+            gate = gate * shadow.gate
+    texture = case.stream("texture")
+    grain = 0.05 * noise_field(raster, texture, 5.0) + 0.035 * noise_field(raster, texture, 12.0)
+    grain += 0.05 * noise_field(raster, texture, 45.0)
+    total = np.float32(MU_SOFT) * thorax.soft - np.float32(DENSER_THAN_LUNG) * thorax.lung * (1.0 - 0.12 * grain * gate)
+    total += vessels(case, body, beam, raster, np.asarray(gate, dtype=np.float32))
+    bones = ribs(case, body, beam, raster) + shoulder_girdle(case, body, beam, raster)
+    total += bones + spine(case, body, beam, raster)
+    total += gas(case, body, beam, raster) + clutter(case, body, beam, raster)
+    for shadow in shadows:
+        if not shadow.embedded:
+            total += shadow.attenuation
+    return np.maximum(total, 0.0)
+
+
+def _beam(case: Case) -> Beam:
+    """The cone beam of the case's technique."""
+    technique = case.technique
+    rotation_rad = float(np.deg2rad(technique.rotation_deg))
+    return Beam(technique.focus_mm, CHEST_DEPTH_MM, technique.anteroposterior, rotation_rad)
+
+
+def _raster(case: Case, body: Body, size_px: int) -> Raster:
+    """A field around the chest that always holds apices and costophrenic angles."""
+    technique, s = case.technique, body.scale
+    top = body.apex_mm - 34.0 * s
+    bottom = max(body.angle_of(-1.0)[1], body.angle_of(1.0)[1]) + 22.0 * s
+    half_width = float(np.max(body.half_width.values)) + 20.0 + 0.3 * case.habitus.fat_mm
+    height_mm = (bottom - top) * (1.0 + 0.4 * (technique.zoom - 1.0))
+    width_mm = 2 * half_width * technique.zoom
+    if width_mm / height_mm < technique.aspect:
+        width_mm = height_mm * technique.aspect
+    else:
+        height_mm = width_mm / technique.aspect
+    pitch = max(width_mm, height_mm) / size_px
+    centre_x = technique.shift[0] * width_mm
+    spare_mm = height_mm - (bottom - top)
+    centre_y = 0.5 * (top + bottom) + 0.32 * spare_mm + technique.shift[1] * height_mm
+    return Raster(
+        height_px=max(round(height_mm / pitch), 1),
+        width_px=max(round(width_mm / pitch), 1),
+        left_mm=centre_x - width_mm / 2,
+        top_mm=centre_y - height_mm / 2,
+        pitch_mm=pitch,
+        tilt_rad=float(np.deg2rad(technique.tilt_deg)),
+    )
+
+
+def _uncovered(case: Case, raster: Raster) -> np.ndarray:
+    """Bool [H, W]: False under the collimator's blades."""
+    left, top, right, bottom = case.technique.shutter
+    open_field = np.zeros((raster.height_px, raster.width_px), dtype=bool)
+    rows = slice(round(top * raster.height_px), raster.height_px - round(bottom * raster.height_px))
+    cols = slice(round(left * raster.width_px), raster.width_px - round(right * raster.width_px))
+    open_field[rows, cols] = True
+    return open_field

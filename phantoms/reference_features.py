@@ -1,0 +1,47 @@
+"""Stores beside a checkpoint what its training images look like to its vision tower; see `model.familiarity`."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from gazevlm_core.model.checkpoint import load_checkpoint
+from gazevlm_core.model.familiarity import fit_familiarity, image_features
+from phantoms.dataset import TRAINING_SEEDS, PhantomCase, draw_cases
+
+HELD_OUT_SEEDS = TRAINING_SEEDS[-600:]  # the recipe trains on the first ones
+IMAGES_AT_ONCE = 32
+
+
+def store_familiarity(folder: Path, training: Sequence[PhantomCase], held_out: Sequence[PhantomCase]) -> float:
+    """Write the reference features of a checkpoint as it is stored, quantised or not.
+
+    Args:
+        folder: of the checkpoint.
+        training: cases it was trained on, a few thousand.
+        held_out: cases of the same kind that it was not trained on.
+
+    Returns:
+        The limit; see `Familiarity`.
+    """
+    checkpoint = load_checkpoint(str(folder), device="cpu")
+
+    @torch.no_grad()
+    def features(cases: Sequence[PhantomCase]) -> Iterator[np.ndarray]:
+        for first in range(0, len(cases), IMAGES_AT_ONCE):
+            some = cases[first : first + IMAGES_AT_ONCE]
+            images = [Image.fromarray(case.image).convert("RGB") for case in some]
+            pixels = checkpoint.processor.image_processor(images=images, return_tensors="pt")
+            for tokens in checkpoint.model.encode_images(pixels["pixel_values"], pixels["image_grid_thw"]):
+                yield image_features(tokens)
+
+    familiarity = fit_familiarity(np.stack(list(features(training))), np.stack(list(features(held_out))))
+    familiarity.save(folder)
+    return familiarity.limit
+
+
+def held_out_cases(sizes_px: tuple[int, ...]) -> list[PhantomCase]:
+    """Phantoms drawn as the training's are, at sizes in turn, from seeds that the recipe does not reach."""
+    return list(draw_cases(HELD_OUT_SEEDS, sizes_px=sizes_px))

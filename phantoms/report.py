@@ -1,0 +1,200 @@
+"""The words of a phantom: its report, questions about it, and their answers.
+
+Sides are always the patient's. Every draw depends only on the phantom's seed and a style seed.
+`gazevlm_core.report_parser` reads the words back and scores generated ones.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from gazevlm_core.findings import Grade
+from phantoms.truth import Phantom, PlacedFinding
+
+
+@dataclass(frozen=True, slots=True)
+class _Wording:
+    """Words of one finding: nouns, adjectives by grade (none where a grade is not said), and how they are used."""
+
+    nouns: tuple[str, ...]
+    grades: dict[Grade, tuple[str, ...]]
+    countable: bool = False
+    zone_spoken: bool = True
+
+
+_EXTENT: dict[Grade, tuple[str, ...]] = {
+    "subtle": ("subtle", "faint"),
+    "moderate": ("moderate",),
+    "severe": ("severe", "extensive"),
+}
+_SIZE: dict[Grade, tuple[str, ...]] = {"subtle": ("small", "subtle"), "moderate": ("moderate",), "severe": ("large",)}
+_DEGREE: dict[Grade, tuple[str, ...]] = {
+    "subtle": ("mild",),
+    "moderate": ("moderate",),
+    "severe": ("severe", "marked"),
+}
+_BREAK: dict[Grade, tuple[str, ...]] = {
+    "subtle": ("subtle", "faint"),
+    "moderate": ("moderate",),
+    "severe": ("severe", "displaced"),
+}
+_WORDINGS: dict[str, _Wording] = {
+    "enlarged cardiomediastinum": _Wording(
+        ("mediastinal widening", "mediastinal enlargement"), _DEGREE, zone_spoken=False
+    ),
+    "cardiomegaly": _Wording(("cardiomegaly", "cardiac enlargement"), _DEGREE, zone_spoken=False),
+    "lung opacity": _Wording(("opacity",), _EXTENT, countable=True),
+    "lung lesion": _Wording(("nodule", "lung lesion"), _SIZE, countable=True),
+    "edema": _Wording(("pulmonary edema", "edema"), _DEGREE),
+    "consolidation": _Wording(("consolidation",), _EXTENT),
+    "atelectasis": _Wording(("atelectasis", "volume loss"), _DEGREE),
+    "pneumothorax": _Wording(("pneumothorax",), _SIZE, countable=True),
+    "pleural effusion": _Wording(("pleural effusion", "effusion"), _SIZE, countable=True),
+    "fracture": _Wording(("rib fracture",), _BREAK, countable=True),
+    "support devices": _Wording(("support device",), {}, countable=True, zone_spoken=False),
+    "hiatal hernia": _Wording(("hiatal hernia",), _SIZE, countable=True),
+}
+_PLURALS = {
+    "opacity": "opacities",
+    "pneumothorax": "pneumothoraces",
+}
+_LUNG_ZONES = ("upper", "mid", "lower")
+_HEART_NAMES = {"cardiomegaly", "enlarged cardiomediastinum"}
+_NEGATIVES: tuple[str, ...] = ("pneumothorax", "pleural effusion", "consolidation", "fracture")
+
+
+def grade_words(name: str) -> dict[Grade, tuple[str, ...]]:
+    """Adjectives that reports use for each grade of a finding; empty for support devices, whose grade is not said.
+
+    Raises:
+        KeyError: a finding that has no wording.
+    """
+    return dict(_WORDINGS[name].grades)
+
+
+def _pick(options: Sequence[str], rng: np.random.Generator) -> str:
+    return options[int(rng.integers(len(options)))]
+
+
+def _generator(phantom: Phantom, style_seed: int, use: int) -> np.random.Generator:
+    return np.random.default_rng([word % 2**64 for word in (phantom.seed, style_seed, use)])
+
+
+def _phrase(finding: PlacedFinding, rng: np.random.Generator, *, article: bool = False) -> str:
+    """One finding in words, lower case: "small left apical pneumothorax"."""
+    wording = _WORDINGS[finding.name]
+    noun = finding.detail or _pick(wording.nouns, rng)
+    both = finding.side == "both"
+    if both and wording.countable:
+        noun = _PLURALS.get(noun, f"{noun}s")
+    side = {"left": "left", "right": "right", "both": "bilateral", "midline": ""}[finding.side]
+    zone = finding.zone if wording.zone_spoken and finding.zone != "central" else ""
+    if zone in _LUNG_ZONES and finding.name != "fracture":
+        zone = f"{zone} {_pick(('zone', 'lung'), rng)}"
+    grades = wording.grades.get(finding.grade, ())
+    grade = _pick(grades, rng) if grades else ""
+    if zone.partition(" ")[0] in _LUNG_ZONES and " " in zone and side and "lung" not in noun and rng.random() < 0.35:
+        place = f"both {zone}s" if both else f"the {side} {zone}"
+        words = f"{grade} {noun} in {place}"
+    else:
+        words = " ".join(word for word in (grade, side, zone, noun) if word)
+    words = words.replace("lung lung", "lung")
+    if article and wording.countable and not both:
+        words = f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
+    return words
+
+
+def _sentence(words: str) -> str:
+    return f"{words[0].upper()}{words[1:]}."
+
+
+def _finding_sentence(finding: PlacedFinding, rng: np.random.Generator) -> str:
+    form = int(rng.integers(4))
+    plural = finding.side == "both" and _WORDINGS[finding.name].countable
+    if form == 0:
+        return _sentence(f"there {'are' if plural else 'is'} {_phrase(finding, rng, article=True)}")
+    if form == 1:
+        seen = "in place" if finding.name == "support devices" else "are seen" if plural else "is seen"
+        return _sentence(f"{_phrase(finding, rng)} {seen}")
+    return _sentence(_phrase(finding, rng))
+
+
+def _finding_sentences(findings: Sequence[PlacedFinding], rng: np.random.Generator) -> list[str]:
+    """One sentence per finding; now and then two findings share one."""
+    sentences: list[str] = []
+    waiting = list(findings)
+    while waiting:
+        finding = waiting.pop(0)
+        if waiting and rng.random() < 0.2:
+            sentences.append(_sentence(f"{_phrase(finding, rng)} with {_phrase(waiting.pop(0), rng)}"))
+        else:
+            sentences.append(_finding_sentence(finding, rng))
+    return sentences
+
+
+def _negative_sentence(present: set[str], rng: np.random.Generator) -> str:
+    absent = [name for name in _NEGATIVES if name not in present]
+    named = [absent[int(i)] for i in rng.permutation(len(absent))][: 1 + int(rng.integers(2))]
+    return _sentence(f"{_pick(('no', 'no evidence of'), rng)} {' or '.join(named)}")
+
+
+def _normal_report(rng: np.random.Generator) -> str:
+    lungs = _pick(("The lungs are clear.", "Both lungs are clear.", "Clear lungs."), rng)
+    heart = _pick(("Heart size is normal.", "The heart and mediastinum are normal."), rng)
+    ending = _pick(("No acute abnormality.", "Impression: normal chest radiograph.", "Normal chest radiograph."), rng)
+    return " ".join((lungs, heart, _negative_sentence(set(), rng), ending))
+
+
+def write_report(phantom: Phantom, style_seed: int) -> str:
+    """A short report of everything that was drawn, with pertinent negatives now and then.
+
+    Args:
+        phantom: what is reported; findings are named in its order with side, zone and grade.
+        style_seed: number of the wording; the same phantom and seed always give the same text.
+
+    Returns:
+        Plain sentences, about 20 words at most for a normal image and about 45 otherwise.
+
+    Raises:
+        KeyError: a finding that has no wording.
+    """
+    rng = _generator(phantom, style_seed, use=0)
+    present = {finding.name for finding in phantom.findings}
+    if not present:
+        return _normal_report(rng)
+    sentences = _finding_sentences(phantom.findings, rng)
+    few = len(phantom.findings) <= 3
+    if len(phantom.findings) <= 2 and not present & _HEART_NAMES and rng.random() < 0.3:
+        sentences.insert(0, "Heart size is normal.")
+    if few and rng.random() < 0.35:
+        sentences.append(_negative_sentence(present, rng))
+    if few and rng.random() < 0.4:
+        leading = max(phantom.findings, key=lambda finding: finding.severity)
+        words = leading.detail or _WORDINGS[leading.name].nouns[0]
+        sentences.append(_pick((f"Impression: {words}.", "Abnormal chest radiograph."), rng))
+    return " ".join(sentences)
+
+
+def presence_answer(phantom: Phantom, name: str, style_seed: int) -> str:
+    """Answer to `presence_question(name)`; it always begins with "Yes" or "No".
+
+    Raises:
+        ValueError: a name that no phantom can have.
+    """
+    if name not in _WORDINGS:
+        raise ValueError(f"unknown finding {name!r}; expected one of {', '.join(_WORDINGS)}")
+    placed = [finding for finding in phantom.findings if finding.name == name]
+    if not placed:
+        return "No."
+    rng = _generator(phantom, style_seed, use=1)
+    return f"Yes, {' with '.join(_phrase(finding, rng, article=True) for finding in placed)}."
+
+
+def named_sides(phantom: Phantom) -> dict[str, set[str]]:
+    """What a perfect report of the phantom parses to: finding name -> sides; a midline finding names no side."""
+    sides: dict[str, set[str]] = {finding.name: set() for finding in phantom.findings}
+    for finding in phantom.findings:
+        if finding.side != "midline":
+            sides[finding.name].add(finding.side)
+    return sides
