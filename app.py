@@ -19,11 +19,11 @@ from PIL import Image
 from annotate.settings import AnnotateSettings, AnnotateSettingsError
 from diagnose.service import gpu_seconds
 from diagnose.settings import Settings, SettingsError
-from frame.address import ServingSettingsError, trusted_proxies
-from frame.roles import ADMIN_TOKEN_VARIABLE
-from frame.serving.uploads import total_bytes
 from gazevlm_core.options import DiagnoseOptions
 from gazevlm_core.quiet import quiet_libraries
+from web.client_address import ServingSettingsError, trusted_proxies
+from web.roles import ADMIN_TOKEN_VARIABLE
+from web.uploads import total_bytes
 
 if TYPE_CHECKING:
     import gradio as gr
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from diagnose.catalogue import Catalogue
     from finetune.opening import Adapting
     from finetune.tab.service import AdaptService
-    from frame.models import Ask
+    from web.models import Ask
 
 
 def build_app(
@@ -52,7 +52,7 @@ def build_app(
     from diagnose.ui import diagnose_tab
     from evaluate.tab.ui import evaluate_tab
     from finetune.tab.ui import adapt_tab
-    from frame.ui import build_page
+    from web.page import build_page
 
     ask = gpu(catalogue.ask)
     service = AnnotationService(teaching.store, catalogue, ask, teaching.gate, findings=teaching.findings)
@@ -86,11 +86,11 @@ def main() -> None:
     from annotate.store.types import StoreError
     from diagnose.catalogue import Catalogue
     from finetune.opening import make_adapters_folder, open_adapting
-    from frame.ui import launch
     from gazevlm_core.inference import GazeEngine
     from gazevlm_core.model.adapters import AdapterError
     from gazevlm_core.model.checkpoint import CheckpointError
     from gazevlm_core.shipped import shipped_models
+    from web.page import launch
 
     try:
         engines = {source: GazeEngine.load(source) for source in settings.models or shipped_models()}

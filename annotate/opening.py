@@ -10,9 +10,9 @@ from annotate.settings import AnnotateSettings
 from annotate.store.store import AnnotationStore
 from annotate.store.types import StoreError, StoreSettings
 from annotate.sync.worker import HubSync
-from frame.hub import HubError
-from frame.identity import Gate
 from phantoms.make import make_phantom
+from web.hub import HubError
+from web.identity import Gate
 
 STARTERS, FIRST_SEED, STARTER_PX = 12, 910_000, 336
 STARTER_SOURCE = "drawn by this program"

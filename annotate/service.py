@@ -18,13 +18,13 @@ from annotate.scores import Against, compare
 from annotate.store.types import Progress, Receipt, StoredImage
 from annotate.submission import annotation_of
 from annotate.votes import first_of_each
-from frame.identity import Action, Asked, Gate, NotAllowed, Visitor
-from frame.models import Ask, Models, first_look
 from gazevlm_core.findings import FINDING_NAMES, NO_FINDING
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.images import open_image
 from gazevlm_core.records import Diagnosis
 from gazevlm_core.scanpath import Scanpath
+from web.identity import Action, Asked, Gate, NotAllowed, Visitor
+from web.models import Ask, Models, first_look
 
 if TYPE_CHECKING:
     from annotate.store.store import AnnotationStore

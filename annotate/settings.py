@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from frame.roles import (
+from gazevlm_core.findings import FINDING_NAMES, NO_FINDING
+from web.roles import (
     ADMIN_TOKEN_VARIABLE,
     REVIEWER_TOKEN_VARIABLE,
     RoleSettings,
     RoleSettingsError,
     check_secrets,
 )
-from gazevlm_core.findings import FINDING_NAMES, NO_FINDING
 
 DATA_VARIABLE, DATABASE_VARIABLE, SYNC_VARIABLE = "GAZEVLM_DATA", "DATABASE_URL", "GAZEVLM_SYNC_REPO"
 QUOTA_VARIABLE, STARTERS_VARIABLE = "GAZEVLM_QUOTA", "GAZEVLM_STARTERS"

@@ -45,8 +45,8 @@ def frame_times(chromium: str, large_px: int, small_px: int) -> FrameTimes:
 
     from phantoms.make import make_phantom
     from phantoms.readers import READERS, simulate_reading
-    from viewer.component import ScanpathViewer
-    from viewer.payload import viewer_path
+    from web.viewer.component import ScanpathViewer
+    from web.viewer.payload import viewer_path
 
     phantom = make_phantom(0, size_px=small_px)
     path = viewer_path(simulate_reading(phantom, READERS[0], 0), "Reader", "reader")

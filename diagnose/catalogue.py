@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from diagnose.scores import CheckpointScores, read_scores, read_verdict
-from frame.models import PLUS
 from gazevlm_core.options import DiagnoseOptions, Precision
 from gazevlm_core.records import Diagnosis
 from gazevlm_core.words import recognised
+from web.models import PLUS
 
 if TYPE_CHECKING:
     from gazevlm_core.inference import GazeEngine

@@ -6,10 +6,10 @@ from html import escape
 from diagnose.examples import EXAMPLES, example_phantom, example_report
 from diagnose.scores import CheckpointScores
 from diagnose.shown import Exchange
-from frame.markup import note
 from gazevlm_core.claims import Claim, claims_of
 from gazevlm_core.records import Diagnosis
 from gazevlm_core.zones import zone_dwells
+from web.markup import note
 
 CLAIMS_NOTE = "Named in the answer, with the probability that the model's finding head gives:"
 

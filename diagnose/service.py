@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from PIL import Image
 
 from diagnose.examples import EXAMPLES, draw_example
-from frame.models import Ask
 from gazevlm_core.images import ImageError, load_radiograph
 from gazevlm_core.options import DiagnoseOptions
 from gazevlm_core.overlay import draw_overlay
 from gazevlm_core.records import Diagnosis
 from gazevlm_core.words import check_question
+from web.models import Ask
 
 GPU_START_S, GPU_GAZE_TOKEN_S, GPU_ANSWER_TOKEN_S = 10.0, 0.02, 0.15
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 from diagnose.view import model_paths, reader_path, viewer_grid
 from gazevlm_core.records import Diagnosis
-from viewer.payload import Role, ViewerPayload
+from web.viewer.payload import Role, ViewerPayload
 
 ROLES: tuple[Role, Role] = ("model", "second model")
 MOST_EARLIER = 50  # questions about one image

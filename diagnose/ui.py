@@ -9,17 +9,17 @@ import gradio as gr
 from gradio.components.api_component import Api
 from PIL import Image
 
-import frame.ui
+import web.page
 from diagnose.catalogue import Catalogue
 from diagnose.examples import thumbnails
 from diagnose.form.ui import USUAL, answer_settings, asking_of
 from diagnose.page.ui import DiagnosePage
 from diagnose.record import MODELS_SCHEMA, RECORD_SCHEMA, DiagnosisRecord, ModelRecord, model_records, to_record
 from diagnose.service import answer_steps, choose_picture, overlay_of
-from frame.models import Ask
-from frame.page.ui import MODEL_QUEUE
-from frame.ui import QUIET, Tab, build_page, page_error
 from gazevlm_core.options import DEFAULT_QUESTION
+from web.blocks import MODEL_QUEUE
+from web.models import Ask
+from web.page import QUIET, Tab, build_page, page_error
 
 # For the page's head: Gradio would rewrite the selectors of `css`, and break those with commas or media queries.
 HEAD = (
@@ -60,8 +60,8 @@ def build_app(catalogue: Catalogue, gpu: Gpu = lambda ask: ask) -> gr.Blocks:
 
 
 def launch_options() -> dict[str, Any]:
-    """How a page with this tab alone is served; see `frame.ui.launch_options`."""
-    return frame.ui.launch_options([HEAD])
+    """How a page with this tab alone is served; see `web.page.launch_options`."""
+    return web.page.launch_options([HEAD])
 
 
 def _diagnose_endpoint(ask: Ask) -> None:

@@ -4,7 +4,7 @@ from diagnose.examples import EXAMPLES, example_reading
 from gazevlm_core.records import Diagnosis
 from gazevlm_core.scanpath import Scanpath
 from gazevlm_core.zones import zone_of
-from viewer.payload import Role, ViewerGrid, ViewerPath, viewer_path
+from web.viewer.payload import Role, ViewerGrid, ViewerPath, viewer_path
 
 NAMES: dict[Role, str] = {"model": "Model", "second model": "Second model", "reader": "Simulated reader"}
 

@@ -10,8 +10,8 @@ from finetune.jobs.opening import open_jobs
 from finetune.jobs.service import JobError, JobService
 from finetune.tab.memory import facts_of, memory_of_bases
 from finetune.tab.service import AdaptService
-from frame.identity import Gate
-from frame.training_data import TrainingData
+from web.identity import Gate
+from web.training_data import TrainingData
 
 if TYPE_CHECKING:
     from gazevlm_core.inference import GazeEngine

@@ -9,10 +9,10 @@ from typing import Any
 import gradio as gr
 import pytest
 
-from frame import troubles
-from frame.identity import LIMITS, NAME_COOKIE
-from frame.page.ui import Session
-from frame.troubles import UNFORESEEN
+from web import error_log as troubles
+from web.blocks import Session
+from web.error_log import UNFORESEEN
+from web.identity import LIMITS, NAME_COOKIE
 
 TOKEN = "admin-token-of-the-test"  # what admins alone may send is fuzzed, too
 DEEP: Any = []
@@ -33,11 +33,11 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[gr.Blocks]:
     from annotate.tab.ui import annotate_tab
     from evaluate.tab.ui import evaluate_tab
     from finetune.tab.ui import adapt_tab
-    from frame.ui import build_page
     from tests.annotate.annotate_page import Stubs, ask
     from tests.annotate.dashboard_maker import make_service
     from tests.annotate.filled_store import fill, open_store
     from tests.finetune.adapt_maker import make_service as make_adapt
+    from web.page import build_page
 
     folder = tmp_path_factory.mktemp("fuzz")
     store = open_store(folder)
@@ -60,7 +60,7 @@ def test_every_handler_takes_whatever_is_sent(
     page: gr.Blocks, name: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(troubles, "_counts", troubles.Counter())
-    monkeypatch.setattr("frame.identity.LIMITS", {key: type(limit)(10**6) for key, limit in LIMITS.items()})
+    monkeypatch.setattr("web.identity.LIMITS", {key: type(limit)(10**6) for key, limit in LIMITS.items()})
     request: Any = SimpleNamespace(
         cookies={NAME_COOKIE: "Root"}, client=SimpleNamespace(host="10.0.0.9"), session={}, username=None,
         query_params={},

@@ -16,7 +16,7 @@ GROUND_MODULES = (
     "scanpath", "tokens", "images", "geometry", "options", "records", "annotation", "metrics", "overlay", "replay",
     "shipped", "words", "zones",
 )  # fmt: skip
-TORCHLESS_PACKAGES = ("annotate", "viewer")
+TORCHLESS_PACKAGES = ("annotate", "web")
 HEAVY_LIBRARIES = {"torch", "transformers", "peft", "bitsandbytes", "accelerate", "gradio", "datasets"}
 # Folders whose code nothing else may import.
 TOP_MODULES = {"app", "benchmarks", "tests", "tools"}
@@ -30,14 +30,14 @@ def packages_in(root: Path) -> list[str]:
 def stray_imports(root: Path) -> list[str]:
     """What import-linter cannot say.
 
-    gradio only in viewer/ and */ui.py; torch never in annotate/ or viewer/; nobody imports app, benchmarks or tools.
+    gradio only in web/ and */ui.py; torch never in annotate/ or web/; nobody imports app, benchmarks or tools.
     """
     found = []
     for package in packages_in(root):
         for path in sorted((root / package).rglob("*.py")):
             libraries = imported_libraries(path)
             forbidden = TOP_MODULES & libraries
-            if package != "viewer" and path.name != "ui.py":
+            if package != "web" and path.name != "ui.py":
                 forbidden |= {"gradio"} & libraries
             if package in TORCHLESS_PACKAGES:
                 forbidden |= {"torch"} & libraries
@@ -136,7 +136,7 @@ def test_tabs_that_import_each_other_break_the_contracts(copied_tree: Path) -> N
     [
         ("evaluate/table.py", "def late():\n    import gradio as gr", "evaluate/table.py imports gradio"),
         ("annotate/store.py", "from torch import nn", "annotate/store.py imports torch"),
-        ("viewer/canvas.py", "import gradio, torch", "viewer/canvas.py imports torch"),
+        ("web/canvas.py", "import gradio, torch", "web/canvas.py imports torch"),
         ("evaluate/score.py", "import app", "evaluate/score.py imports app"),
         ("evaluate/ui.py", "import gradio", None),
     ],

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from PIL import Image
 
-from frame.models import Ask
 from gazevlm_core.options import DiagnoseOptions
 from gazevlm_core.records import Diagnosis
+from web.models import Ask
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -172,9 +172,9 @@ def main(
     from app import build_app, heads
     from diagnose.catalogue import Catalogue
     from finetune.opening import open_adapting
-    from frame.ui import launch_options
     from gazevlm_core.inference import GazeEngine
     from gazevlm_core.shipped import shipped_models
+    from web.page import launch_options
 
     out.mkdir(parents=True, exist_ok=True)
     engines = {name: GazeEngine.load(name) for name in shipped_models()}

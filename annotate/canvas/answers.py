@@ -6,13 +6,13 @@ from typing import Any
 from annotate.payload import LONGEST_QUESTION, LONGEST_REPORT
 from annotate.scores import Against
 from annotate.service import AnnotationService, Looked
-from frame.identity import Visitor
 from gazevlm_core.annotation import MODES
 from gazevlm_core.findings import NO_FINDING
 from gazevlm_core.metrics.compare import FLOORS
 from gazevlm_core.options import DEFAULT_QUESTION
 from gazevlm_core.zones import zone_of
-from viewer.payload import viewer_path
+from web.identity import Visitor
+from web.viewer.payload import viewer_path
 
 Answer = dict[str, Any]
 

@@ -31,10 +31,10 @@ from annotate.payload import (
 )
 from annotate.service import AnnotationService, Opened
 from annotate.store.types import StoreTrouble
-from frame.identity import NotAllowed
-from frame.troubles import UNFORESEEN, note_trouble
-from frame.uploaders import uploaders
-from viewer.component import PALETTES, page_head
+from web.error_log import UNFORESEEN, note_trouble
+from web.identity import NotAllowed
+from web.upload_owners import uploaders
+from web.viewer.component import PALETTES, page_head
 
 STATIC = Path(__file__).parent.with_name("static")
 SCRIPTS = ("path", "keep", "wire", "veil", "surface", "keys", "form", "start", "result", "desk", "teach")

@@ -1,7 +1,7 @@
 """What every part of the dashboard stands on: the store, and the gate that each method asks by itself."""
 
 from annotate.store.store import AnnotationStore
-from frame.identity import Gate
+from web.identity import Gate
 
 MOST_SURVEYED = 20_000  # annotations; a survey of more takes longer than anybody waits for a page
 

@@ -13,7 +13,7 @@ from annotate.dashboard.quality.part import QualityPart, SurveyCache
 from annotate.dashboard.review.part import ReviewPart
 from annotate.store.store import AnnotationStore
 from annotate.sync.worker import SyncState
-from frame.identity import Gate
+from web.identity import Gate
 
 
 class DashboardService:

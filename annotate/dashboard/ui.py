@@ -16,9 +16,9 @@ from annotate.dashboard.open.ui import OpenView
 from annotate.dashboard.quality.ui import QualityView
 from annotate.dashboard.review.ui import ReviewView
 from annotate.dashboard.service import DashboardService
-from frame.entry.ui import Entry, EntryWords
-from frame.identity import Gate
-from frame.ui import QUIET, Tab, Values, told
+from web.identity import Gate
+from web.page import QUIET, Tab, Values, told
+from web.sign_in import Entry, EntryWords
 
 HEAD = f"<style>{Path(__file__).with_name('dashboard.css').read_text(encoding='utf-8')}</style>"
 WITH_TOKEN = " With the token of a reviewer or admin you can do more here."

@@ -17,7 +17,7 @@ from annotate.quality.scores import MOST_ANNOTATORS, SEQUENCE, pair_scores
 from annotate.store.store import AnnotationStore
 from annotate.store.types import Stored, StoredImage, StoreError
 from annotate.votes import first_of_each, labels, usable
-from frame.training_data import DataChoice, DataCount
+from web.training_data import DataChoice, DataCount
 
 REMOVED, REJECTED, NOT_ACCEPTED = "removed", "rejected", "not accepted by a reviewer"
 OTHERS, DISAGREES = "by annotators who were not chosen", "agrees too little with the others"
@@ -25,7 +25,7 @@ AGAIN = "of somebody who annotated the image before"
 
 
 class StoreTrainingData:
-    """See `frame.training_data.TrainingData`.
+    """See `web.training_data.TrainingData`.
 
     Args:
         store: to be read; one image with its submissions is in memory at a time.

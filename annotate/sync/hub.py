@@ -6,7 +6,7 @@ from typing import Protocol, TypeVar
 
 from huggingface_hub import CommitOperationAdd
 
-from frame.hub import ATTEMPTS, FIRST_WAIT_S, ask_hub
+from web.hub import ATTEMPTS, FIRST_WAIT_S, ask_hub
 
 LATER = "; it is tried again later"
 T = TypeVar("T")

@@ -19,7 +19,7 @@ from annotate.sync.hub import HubClient, HubRepo
 from annotate.sync.memory import Memory
 from annotate.sync.push import Pusher
 from annotate.sync.restore import Restored, restore
-from frame.hub import HubError
+from web.hub import HubError
 
 PERIOD_S, FLUSH_S = 120.0, 25.0  # a Space is killed half a minute after SIGTERM
 log = logging.getLogger(__name__)

@@ -4,8 +4,8 @@ import gradio as gr
 
 from annotate.canvas.ui import AnnotationCanvas
 from annotate.service import AnnotationService
-from frame.markup import notice
-from frame.ui import Tab
+from web.markup import notice
+from web.page import Tab
 
 
 def annotate_tab(service: AnnotationService) -> Tab:

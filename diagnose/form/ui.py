@@ -10,9 +10,9 @@ from diagnose import markup
 from diagnose.catalogue import Catalogue, Choice
 from diagnose.link import HOTTEST, LARGEST_SEED, MOST_WALKS, Asking
 from diagnose.questions import presets
-from frame.markup import notice
 from gazevlm_core.options import DEFAULT_QUESTION, PathChoice
 from gazevlm_core.words import LONGEST_QUESTION
+from web.markup import notice
 
 USUAL = Asking(DEFAULT_QUESTION)
 SAME = "the same"  # shown for the second model where there is none

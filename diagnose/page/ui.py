@@ -23,13 +23,13 @@ from diagnose.record import to_record
 from diagnose.service import Picture, Step, answer_steps, choose_picture
 from diagnose.shown import Result, Shown
 from diagnose.view import picture_description
-from frame.markup import status as status_line
-from frame.models import Ask
-from frame.page.ui import MODEL_QUEUE
-from frame.ui import QUIET, page_error, remembered
 from gazevlm_core.options import DEFAULT_QUESTION
 from gazevlm_core.words import UnknownQuestionError, check_question
-from viewer.payload import ViewerPayload
+from web.blocks import MODEL_QUEUE
+from web.markup import status as status_line
+from web.models import Ask
+from web.page import QUIET, page_error, remembered
+from web.viewer.payload import ViewerPayload
 
 if TYPE_CHECKING:
     from gradio.events import Dependency

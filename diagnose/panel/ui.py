@@ -10,8 +10,8 @@ from diagnose.chart import dwell_timeline, findings_chart
 from diagnose.scores import CheckpointScores
 from diagnose.shown import ROLES, Result, Shown
 from gazevlm_core.records import Diagnosis
-from viewer.component import PALETTES, ScanpathViewer
-from viewer.payload import ViewerPayload
+from web.viewer.component import PALETTES, ScanpathViewer
+from web.viewer.payload import ViewerPayload
 
 Values = dict[Any, Any]  # component -> its new value
 

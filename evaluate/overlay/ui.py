@@ -8,12 +8,12 @@ from PIL import Image
 
 from evaluate.overlay.cases import LARGEST_NUMBER, Case, drawn_case, uploaded_case
 from evaluate.overlay.view import Seen
-from frame.markup import notice, status, table
-from frame.models import Ask, Models, first_look
-from frame.page.ui import MODEL_QUEUE
-from frame.ui import QUIET, page_error, remembered
 from phantoms.sampling import DOMAIN_WORDS
-from viewer.component import ScanpathViewer
+from web.blocks import MODEL_QUEUE
+from web.markup import notice, status, table
+from web.models import Ask, Models, first_look
+from web.page import QUIET, page_error, remembered
+from web.viewer.component import ScanpathViewer
 
 if TYPE_CHECKING:
     from gradio.events import Dependency

@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 
 from evaluate.overlay.cases import Case
 from evaluate.reports.rows import GAIN_NOTE, remark
-from frame.markup import Cell, Table
 from gazevlm_core.metrics.compare import FLOORS, TURNS, Compared, compare_paths
 from gazevlm_core.records import Diagnosis
 from gazevlm_core.scanpath import Scanpath
 from gazevlm_core.zones import zone_of
-from viewer.payload import ViewerGrid, ViewerPath, ViewerPayload, viewer_path
+from web.markup import Cell, Table
+from web.viewer.payload import ViewerGrid, ViewerPath, ViewerPayload, viewer_path
 
 UNTRAINED = "The gaze of {model} is untrained: no path is shown, and there is nothing to score. Choose another model."
 

@@ -20,7 +20,7 @@ from evaluate.reports.schema import (
     Run,
     Score,
 )
-from frame.plots import AXIS, CEILING, FLOOR, OWN, PLAIN, TEXT
+from web.plot_style import AXIS, CEILING, FLOOR, OWN, PLAIN, TEXT
 
 SOURCE_COLORS = {"finding head": OWN, "answer text": "#d9822b"}
 ORDER_COLORS = {"original": "#1b9e94", "shuffled": "#d9822b", "random": "#8a6fc9", "none": "#7c8796"}

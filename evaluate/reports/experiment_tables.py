@@ -5,7 +5,7 @@ from typing import get_args
 from evaluate.experiment.plan import BASE, DOMAINS
 from evaluate.reports.rows import mean_metric_table, number, text
 from evaluate.reports.schema import Domain, ExperimentReport, Order, Run
-from frame.markup import Cell, Table
+from web.markup import Cell, Table
 
 ORDERS = get_args(Order)
 GAIN, CEILING = "order gain", "ceiling"  # among the floors of a run; the second begins a name

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 from evaluate.reports.schema import Floor, MeanMetric, Metric, Score
 from evaluate.table import cell
-from frame.markup import Cell, Table
 from gazevlm_core.metrics.registry import Order
+from web.markup import Cell, Table
 
 HEADS = ["score", "value [95% interval]", "floors", "order gain", "ceiling"]
 TOUCHES = "* the floor's interval touches the score's: no difference can be claimed."

@@ -16,8 +16,8 @@ from evaluate.reports.schema import (
     Score,
     Source,
 )
-from frame.markup import Table
 from phantoms.sampling import DOMAIN_WORDS
+from web.markup import Table
 
 TWINS = {
     "short": "trained as short as the other two",

@@ -10,8 +10,8 @@ from evaluate.reports.charts import charts_of
 from evaluate.reports.read import ReportError, read_report, shipped_reports
 from evaluate.reports.schema import Report
 from evaluate.reports.tables import facts_of, tables_of
-from frame.markup import note, status, table
-from frame.ui import QUIET, page_error, remembered, told
+from web.markup import note, status, table
+from web.page import QUIET, page_error, remembered, told
 
 Values = dict[Any, Any]  # component -> its new value
 EMPTY = "Pick a report or upload one."

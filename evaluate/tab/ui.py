@@ -6,8 +6,8 @@ import gradio as gr
 
 from evaluate.overlay.ui import OverlayView, notice_of
 from evaluate.reports.ui import ReportView
-from frame.models import Ask, Models
-from frame.ui import QUIET, Tab
+from web.models import Ask, Models
+from web.page import QUIET, Tab
 
 HEAD = f"<style>{Path(__file__).with_name('evaluate.css').read_text(encoding='utf-8')}</style>"
 

@@ -52,9 +52,9 @@ def _one_line_errors() -> Iterator[None]:
     except (ValueError, OSError, RuntimeError) as error:
         from finetune.export.files import ExportError
         from finetune.records import RecordError
-        from frame.hub import HubError
         from gazevlm_core.model.adapters import AdapterError
         from gazevlm_core.model.checkpoint import CheckpointError
+        from web.hub import HubError
 
         if not isinstance(error, OSError | ExportError | RecordError | HubError | AdapterError | CheckpointError):
             raise

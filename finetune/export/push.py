@@ -10,8 +10,8 @@ from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
 from finetune.export.files import BESIDE, ExportError, adapter_files, model_files
-from frame.hub import ATTEMPTS, FIRST_WAIT_S, ask_hub
 from gazevlm_core.model.adapters import PEFT_CONFIG_FILE
+from web.hub import ATTEMPTS, FIRST_WAIT_S, ask_hub
 
 MODEL = "model"
 USUAL = frozenset({".gitattributes"})  # what a new repository holds

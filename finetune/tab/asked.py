@@ -9,7 +9,7 @@ from pathlib import PurePath
 from finetune.config import LONGEST_NAME, NAME_PATTERN, ConfigError, FinetuneConfig
 from finetune.defaults import suited
 from finetune.tab.form import LABELS, FormError, fields_of_form, is_names, settings_of
-from frame.training_data import DataChoice
+from web.training_data import DataChoice
 
 DATA = "data"  # of a job, whose launcher knows where that is
 EXPORT = "annotations"  # where a person unpacks an export

@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 
 from finetune.records import Measure
 from finetune.tab.runs import LOSS, LOSSES, Run
-from frame.plots import AXIS, CEILING, FLOOR, OWN, PLAIN, TEXT
+from web.plot_style import AXIS, CEILING, FLOOR, OWN, PLAIN, TEXT
 
 HEIGHT_PX, MOST_POINTS = 320, 300
 LOSS_COLORS = dict(

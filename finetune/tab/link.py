@@ -6,7 +6,7 @@ from pathlib import PurePath
 from urllib.parse import urlencode
 
 from finetune.tab.runs import Run
-from frame.models import PLUS
+from web.models import PLUS
 
 NOT_LOADED = (
     "Its base, {base}, is not among the models of this page now; start the page with it to use the adapter in Diagnose."

@@ -10,8 +10,8 @@ from finetune.tab.asked import Asked, command_of, suggested_name
 from finetune.tab.before_after import Pair, read_pairs
 from finetune.tab.form import FormError, is_names
 from finetune.tab.runs import Run, RunReader
-from frame.identity import Claim, Gate
-from frame.welcome import Welcome, look_on, welcome
+from web.identity import Claim, Gate
+from web.welcome import Welcome, look_on, welcome
 
 if TYPE_CHECKING:
     from finetune.jobs.job import Job

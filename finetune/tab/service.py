@@ -12,8 +12,8 @@ from finetune.tab.estimate import Estimate, estimate_time
 from finetune.tab.form import FormError
 from finetune.tab.looking import Looking
 from finetune.tab.runs import ENDED
-from frame.identity import Claim, Gate
-from frame.training_data import DataCount, TrainingData
+from web.identity import Claim, Gate
+from web.training_data import DataCount, TrainingData
 
 if TYPE_CHECKING:
     from finetune.jobs.job import Job

@@ -6,8 +6,8 @@ from finetune.records import Measure, gain_words
 from finetune.tab.link import base_name
 from finetune.tab.runs import Run
 from finetune.tab.words import STATE_WORDS, UNKNOWN, VERDICT_WORDS, counted, duration, figure, progress, when
-from frame.markup import Cell, Table
-from frame.training_data import DataCount
+from web.markup import Cell, Table
+from web.training_data import DataCount
 
 MOST_ROWS = 100
 KEY_MEASURES = ("sequence score", "order gain", "AUROC")

@@ -14,10 +14,10 @@ from finetune.tab.history.ui import HistoryView
 from finetune.tab.service import NO_TRAINING, AdaptService
 from finetune.tab.start.ui import BEGINNING, FAILED, StartView
 from finetune.tab.watch.ui import WatchView
-from frame.entry.ui import Entry, EntryWords
-from frame.identity import Gate
-from frame.markup import status
-from frame.ui import QUIET, Listen, Tab, Values, told
+from web.identity import Gate
+from web.markup import status
+from web.page import QUIET, Listen, Tab, Values, told
+from web.sign_in import Entry, EntryWords
 
 HEAD = f"<style>{Path(__file__).with_name('adapt.css').read_text(encoding='utf-8')}</style>"
 LOOK = " You may look here; to train, an admin is needed"

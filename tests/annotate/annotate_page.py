@@ -17,15 +17,15 @@ from annotate.service import AnnotationService
 from annotate.store.store import AnnotationStore
 from annotate.store.types import StoreSettings
 from annotate.tab.ui import annotate_tab
-from frame.identity import Gate
-from frame.roles import RoleSettings
-from frame.ui import build_page, launch_options
 from gazevlm_core.annotation import to_values
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.options import DEFAULT_QUESTION, DiagnoseOptions
 from gazevlm_core.records import Diagnosis
 from gazevlm_core.scanpath import Fixation, Scanpath
 from phantoms.make import make_phantom
+from web.identity import Gate
+from web.page import build_page, launch_options
+from web.roles import RoleSettings
 
 MODEL, UNTRAINED, GRID = "stub", "untrained stub", PatchGrid(8, 8)
 PHANTOMS, PHANTOM_PX = 4, 300

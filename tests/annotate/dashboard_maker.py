@@ -5,8 +5,8 @@ from typing import Any
 
 from annotate.dashboard.service import DashboardService
 from annotate.store.store import AnnotationStore
-from frame.identity import Claim, Gate
-from frame.roles import RoleSettings
+from web.identity import Claim, Gate
+from web.roles import RoleSettings
 
 ADMIN_TOKEN, REVIEWER_TOKEN = "admin-token-of-the-test", "reviewer-token-of-the-test"
 NOBODY = Claim(None, "", "", "10.0.0.1")

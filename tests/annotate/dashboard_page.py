@@ -59,7 +59,7 @@ def submit(
 def main(port: int, folder: Path) -> None:
     """Serve until the process ends."""
     from annotate.dashboard.ui import HEAD, dashboard_tab
-    from frame.ui import Tab, build_page, launch_options
+    from web.page import Tab, build_page, launch_options
 
     store = AnnotationStore.open(folder, settings=SETTINGS)
     if not store.images():

@@ -42,8 +42,8 @@ def call(folder: Path, store: AnnotationStore) -> Iterator[Call]:
     from annotate.canvas.ui import AnnotationCanvas
     from annotate.service import AnnotationService
     from annotate.tab.ui import annotate_tab
-    from frame.ui import build_page
     from tests.annotate.annotate_page import Stubs, ask, local_gate
+    from web.page import build_page
 
     page = build_page([annotate_tab(AnnotationService(store, Stubs(), ask, local_gate(store)))])
     number = next(number for number, block in page.blocks.items() if isinstance(block, AnnotationCanvas))

@@ -13,7 +13,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from annotate.settings import AnnotateSettings
-from frame.identity import LOGIN, NAME_COOKIE, Gate
+from web.identity import LOGIN, NAME_COOKIE, Gate
 
 SPACE_ENVIRONMENT = {"SYSTEM": "spaces", "SPACE_ID": "a/b", "OAUTH_CLIENT_SECRET": "s"}
 
@@ -27,8 +27,8 @@ def space_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Test
     from annotate.service import AnnotationService
     from annotate.store.store import AnnotationStore
     from annotate.tab.ui import annotate_tab
-    from frame.ui import build_page
     from tests.annotate.annotate_page import Stubs, ask
+    from web.page import build_page
 
     for name, value in {**SPACE_ENVIRONMENT, "OAUTH_CLIENT_ID": "id", "OAUTH_SCOPES": "openid profile"}.items():
         monkeypatch.setenv(name, value)

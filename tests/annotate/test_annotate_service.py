@@ -21,12 +21,12 @@ from annotate.service import LOOKS_AT_ONCE, NOT_YET, AnnotationService
 from annotate.store.store import AnnotationStore
 from annotate.store.types import StoredImage, StoreSettings
 from annotate.votes import labels
-from frame.identity import LIMITS, NotAllowed, Visitor
 from gazevlm_core.annotation import to_values
 from gazevlm_core.findings import FINDING_NAMES
 from gazevlm_core.metrics.compare import FLOORS
 from tests.annotate.annotate_page import MODEL, MODEL_PATH, UNTRAINED, Facts, Stub, Stubs, ask, local_gate
 from tests.annotate.submission_maker import ID, make_click, make_submission
+from web.identity import LIMITS, NotAllowed, Visitor
 
 
 @dataclass

@@ -3,7 +3,7 @@
 import pytest
 
 from annotate.settings import AnnotateSettings, AnnotateSettingsError
-from frame.roles import RoleSettings
+from web.roles import RoleSettings
 
 TOKEN = "the token of this test"
 SPACE_ENVIRONMENT = {"SYSTEM": "spaces", "SPACE_ID": "a/b", "OAUTH_CLIENT_SECRET": "s"}

@@ -16,10 +16,10 @@ from annotate.quality.scores import SEQUENCE
 from annotate.store.lookup import latest_audit
 from annotate.store.store import AnnotationStore
 from annotate.store.types import StoreError
-from frame.markup import table
 from gazevlm_core.scanpath import Fixation, Scanpath
 from tests.annotate.dashboard_maker import ADMIN, REVIEWER, make_service
 from tests.annotate.filled_store import clicks, open_store, picture
+from web.markup import table
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 NAMES = ("Ada", "Ben", "Cleo", "Dora", "Emil")

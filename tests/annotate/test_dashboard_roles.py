@@ -13,7 +13,6 @@ from annotate.dashboard.part import Part
 from annotate.dashboard.service import DashboardService
 from annotate.store.store import AnnotationStore
 from annotate.sync.worker import SyncState
-from frame.identity import LIMITS, NEIGHBOURS, Claim, NotAllowed
 from tests.annotate.dashboard_maker import (
     ADMIN,
     ANNOTATOR,
@@ -23,6 +22,7 @@ from tests.annotate.dashboard_maker import (
     make_settings,
 )
 from tests.annotate.filled_store import fill, open_store
+from web.identity import LIMITS, NEIGHBOURS, Claim, NotAllowed
 
 # Who may use which part; a part that is new fails below until it stands here.
 ROLE_OF = {

@@ -26,12 +26,12 @@ from annotate.quality.scores import MOST_ANNOTATORS
 from annotate.store.store import AnnotationStore
 from annotate.store.types import StoredImage, StoreError
 from annotate.votes import first_of_each
-from frame.training_data import DataChoice, DataCount, TrainingData
 from gazevlm_core.annotation import record_digest, to_values
 from gazevlm_core.datasets.folder import GazeFolder
 from gazevlm_core.datasets.scanpath_files import read_scanpaths
 from tests.annotate.filled_store import clicks, fill, open_store, picture
 from tests.annotate.store_maker import click_path
+from web.training_data import DataChoice, DataCount, TrainingData
 
 DOWN = [(0.5, 0.1), (0.5, 0.4), (0.5, 0.7), (0.5, 0.95)]
 ACROSS = [(0.05, 0.5), (0.3, 0.5), (0.7, 0.5), (0.95, 0.5)]

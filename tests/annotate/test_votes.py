@@ -18,11 +18,11 @@ from annotate.votes import ASKED_BEFORE, Votes, findings_in_words, first_of_each
 from benchmarks.votes import crowd_figures
 from finetune.cases import fingerprint, read_cases
 from finetune.config import FinetuneConfig
-from frame.training_data import DataChoice
 from gazevlm_core.annotation import FIRST_VERSION
 from gazevlm_core.datasets.folder import GazeFolder
 from gazevlm_core.findings import FINDING_NAMES
 from tests.annotate.filled_store import clicks, fill, open_store, picture
+from web.training_data import DataChoice
 
 ASKED = ("edema", "lung opacity", "nodule")
 

@@ -9,8 +9,8 @@ from diagnose.markup import badges, fixation_table, history, title, truth, warni
 from diagnose.markup import claims as markup_claims
 from diagnose.record import RECORD_SCHEMA, ClaimRecord, DiagnosisRecord, FixationRecord, to_record
 from diagnose.shown import Exchange
-from frame.markup import notice, status
 from tests.diagnose.samples import ATTACK, FOUND, UNTRAINED
+from web.markup import notice, status
 
 
 def test_record_of_a_diagnosis() -> None:

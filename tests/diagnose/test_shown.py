@@ -5,7 +5,7 @@ from gradio.data_classes import FileData
 
 from diagnose.shown import Exchange, Result, Shown
 from tests.diagnose.samples import FOUND, UNTRAINED
-from viewer.payload import ViewerPayload
+from web.viewer.payload import ViewerPayload
 
 IMAGE = ViewerPayload(image=FileData(path="/tmp/picture.png"), width_px=8, height_px=4)
 FIRST, SECOND = Result("one", FOUND, 1.0), Result("two", FOUND, 2.0)

@@ -11,7 +11,6 @@ from PIL import Image
 
 from evaluate.overlay.cases import LARGEST_NUMBER, Case, CaseError, drawn_case, uploaded_case
 from evaluate.overlay.view import Seen
-from frame.models import first_look
 from gazevlm_core.datasets.scanpath_files import ScanpathFileError
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.images import ImageError
@@ -20,7 +19,8 @@ from gazevlm_core.metrics.registry import path_metrics
 from gazevlm_core.records import Diagnosis
 from gazevlm_core.scanpath import Fixation, Scanpath
 from phantoms.readers import READERS
-from viewer.payload import ViewerPayload
+from web.models import first_look
+from web.viewer.payload import ViewerPayload
 
 GRID = PatchGrid(8, 8)
 SIZE = (640.0, 480.0)

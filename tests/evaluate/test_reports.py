@@ -10,11 +10,11 @@ from evaluate.reports.charts import charts_of
 from evaluate.reports.read import MOST_BYTES, WANTED, ReportError, parse_report, read_report, shipped_reports
 from evaluate.reports.tables import facts_of, tables_of
 from evaluate.score_files import score_files
-from frame.markup import Table, table
 from gazevlm_core.datasets.scanpath_files import FiledPath, ScanpathFile
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.scanpath import Fixation, Scanpath
 from tests.evaluate.report_maker import REPORTS, experiment_report, path_report, phantom_report
+from web.markup import Table, table
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 

@@ -13,9 +13,9 @@ from finetune.records import Measure, write_json
 from finetune.tab.asked import Asked
 from finetune.tab.runs import Run
 from finetune.tab.service import AdaptService
-from frame.identity import Claim, Gate
-from frame.roles import RoleSettings
-from frame.training_data import DataChoice, DataCount
+from web.identity import Claim, Gate
+from web.roles import RoleSettings
+from web.training_data import DataChoice, DataCount
 
 ADMIN_TOKEN, REVIEWER_TOKEN = "admin-token-of-the-test", "reviewer-token-of-the-test"
 NOBODY = Claim(None, "", "", "10.0.0.1")

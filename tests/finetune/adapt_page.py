@@ -15,7 +15,7 @@ def main(port: int, folder: Path, *, zero_gpu: bool) -> None:
     import gradio as gr
 
     from finetune.tab.ui import HEAD, adapt_tab
-    from frame.ui import QUIET, Tab, build_page, launch_options
+    from web.page import QUIET, Tab, build_page, launch_options
 
     os.environ["PYTHONPATH"] = str(Path(__file__).parents[2])
     jobs = JobService(folder / "jobs", folder / "adapters", command=COMMAND, poll_s=0.05)

@@ -14,10 +14,10 @@ from cli.main import app
 from finetune.export import push as pushing
 from finetune.export.files import ExportError
 from finetune.export.push import push_adapter, push_model
-from frame.hub import HubError
 from gazevlm_core.inference import GazeEngine
 from gazevlm_core.model.adapters import ADAPTER_FILES, WEIGHTS_FILE
 from tests.adapter_maker import make_adapter
+from web.hub import HubError
 
 REPO = "owner/adapter"
 REQUEST = httpx.Request("POST", "https://huggingface.co/api/models/owner/adapter/commit/main")

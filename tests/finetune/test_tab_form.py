@@ -13,8 +13,8 @@ from finetune.command import finetune
 from finetune.config import FinetuneConfig
 from finetune.tab.asked import Asked, command_of, is_suggested, suggested_name
 from finetune.tab.form import KNOBS, NOT_IN_FORM, FormError, fields_of_form, settings_of
-from frame.training_data import DataChoice
 from tests.finetune.adapt_maker import BASES, make_asked
+from web.training_data import DataChoice
 
 FIELDS = fields_of_form()
 

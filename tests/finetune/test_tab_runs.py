@@ -15,8 +15,6 @@ from finetune.tab.link import link_html
 from finetune.tab.runs import LOSSES, Run, RunReader, kept_events
 from finetune.tab.tables import comparison_table, count_tables, history_table, measure_table, run_label, run_table
 from finetune.tab.words import VERDICT_WORDS, duration
-from frame.markup import table
-from frame.training_data import DataCount
 from tests.finetune.adapt_maker import (
     BASES,
     MEASURES,
@@ -29,6 +27,8 @@ from tests.finetune.adapt_maker import (
     verdict,
     write_pairs,
 )
+from web.markup import table
+from web.training_data import DataCount
 
 NOT_BETTER = VERDICT_WORDS["no difference seen"]
 

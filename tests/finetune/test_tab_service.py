@@ -12,8 +12,6 @@ import pytest
 from finetune.tab.asked import Asked
 from finetune.tab.form import FormError
 from finetune.tab.service import AdaptService
-from frame.identity import LIMITS, NEIGHBOURS, Claim, NotAllowed
-from frame.training_data import DataChoice
 from gazevlm_core.model.adapters import ADAPTER_FILES
 from tests.adapter_maker import make_adapter
 from tests.finetune.adapt_maker import (
@@ -31,6 +29,8 @@ from tests.finetune.adapt_maker import (
     verdict,
     write_pairs,
 )
+from web.identity import LIMITS, NEIGHBOURS, Claim, NotAllowed
+from web.training_data import DataChoice
 
 # Who may call what; a method that is new fails below until it stands here.
 EVERYBODY = {"welcome", "look", "history", "compare", "suggest", "command"}

@@ -8,8 +8,8 @@ from pydantic import ValidationError
 
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.scanpath import Fixation, Scanpath
-from viewer.component import PALETTES, ScanpathViewer
-from viewer.payload import ROLES, ViewerFixation, ViewerGrid, ViewerPayload, viewer_path
+from web.viewer.component import PALETTES, ScanpathViewer
+from web.viewer.payload import ROLES, ViewerFixation, ViewerGrid, ViewerPayload, viewer_path
 
 GRID = PatchGrid(2, 4)
 PATH = Scanpath((Fixation(0.125, 0.25, 210.0, 0.0), Fixation(0.875, 0.75)), "model")

@@ -9,8 +9,8 @@ from PIL import Image, ImageDraw
 
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.scanpath import Fixation, Scanpath
-from viewer.component import ScanpathViewer
-from viewer.payload import ViewerGrid, ViewerPayload, viewer_path
+from web.viewer.component import ScanpathViewer
+from web.viewer.payload import ViewerGrid, ViewerPayload, viewer_path
 
 WIDTH_PX, HEIGHT_PX, HALF_SQUARE_PX = 900, 700, 20
 # Centres of pixels, so that a square around one is symmetrical.

@@ -9,8 +9,8 @@ from annotate.store.lookup import count_annotators
 from annotate.store.store import AnnotationStore
 from annotate.store.types import Counts
 from annotate.sync.worker import SyncState
-from frame.identity import Claim, Gate
-from frame.welcome import Welcome, look_on, welcome
+from web.identity import Claim, Gate
+from web.welcome import Welcome, look_on, welcome
 
 LONGEST_RECEIPT = 40  # typed with hyphens and blanks
 

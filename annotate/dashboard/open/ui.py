@@ -8,9 +8,9 @@ import gradio as gr
 from annotate.dashboard.open.part import Totals
 from annotate.dashboard.service import DashboardService
 from annotate.dashboard.words import when
-from frame.entry.ui import Entry
-from frame.markup import status
-from frame.ui import QUIET, Values, told
+from web.markup import status
+from web.page import QUIET, Values, told
+from web.sign_in import Entry
 
 if TYPE_CHECKING:
     from gradio.events import Dependency

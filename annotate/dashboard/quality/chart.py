@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from annotate.quality.annotators import AnnotatorQuality
 from annotate.quality.scores import SEQUENCE
 from annotate.quality.survey import Survey
-from frame.plots import AXIS, FLOOR, OWN, PLAIN, TEXT
+from web.plot_style import AXIS, FLOOR, OWN, PLAIN, TEXT
 
 HEIGHT_PX = 340
 FLAGGED = "#d9822b"

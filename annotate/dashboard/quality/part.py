@@ -13,7 +13,7 @@ from annotate.quality.survey import Survey, survey
 from annotate.store.lookup import latest_audit
 from annotate.store.store import AnnotationStore
 from annotate.store.types import Counts, Stored, StoredImage, StoreError
-from frame.identity import Claim, Gate
+from web.identity import Claim, Gate
 
 State = tuple[Counts, int]  # what the survey stands on: the counts, and the latest entry of the audit log
 

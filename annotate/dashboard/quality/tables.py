@@ -5,7 +5,7 @@ from annotate.dashboard.words import UNKNOWN, brief, score, shown_name
 from annotate.quality.agreement import ImageAgreement
 from annotate.quality.annotators import AnnotatorQuality
 from annotate.quality.scores import AGREEMENT_SCORES, FLOORS, SEQUENCE, Level
-from frame.markup import Cell, Table
+from web.markup import Cell, Table
 
 MOST_IMAGES = 200
 ORDER = {"sensitive": "sees the order", "blind": "does not see the order"}

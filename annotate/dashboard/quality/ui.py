@@ -11,10 +11,10 @@ from annotate.dashboard.quality.tables import agreement_table, annotator_table, 
 from annotate.dashboard.service import DashboardService
 from annotate.dashboard.words import brief, score, shown_name, when
 from annotate.quality.scores import SEQUENCE
-from frame.entry.ui import Entry
-from frame.identity import Claim
-from frame.markup import note, status, table
-from frame.ui import QUIET, Values, told
+from web.identity import Claim
+from web.markup import note, status, table
+from web.page import QUIET, Values, told
+from web.sign_in import Entry
 
 NOT_YET = "Nothing is computed yet. It compares every two annotators of every image, which may take a while."
 COMPUTING = "Comparing annotators…"

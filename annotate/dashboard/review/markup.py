@@ -15,10 +15,10 @@ from annotate.quality.checks import seconds_taken
 from annotate.quality.scores import AGREEMENT_SCORES
 from annotate.store.types import Stored
 from annotate.votes import findings_in_words, first_of_each
-from frame.markup import Cell, Table
-from frame.plots import PLAIN
 from gazevlm_core.zones import zone_of
-from viewer.payload import ViewerPath, viewer_path
+from web.markup import Cell, Table
+from web.plot_style import PLAIN
+from web.viewer.payload import ViewerPath, viewer_path
 
 MAP_PX, LONGEST_SIDE_PX = 400, 640
 COLORS = [[0.0, "rgba(253, 231, 37, 0)"], [0.25, "rgba(253, 180, 47, 0.45)"], [1.0, "rgba(220, 50, 32, 0.85)"]]

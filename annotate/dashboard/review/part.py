@@ -10,7 +10,7 @@ from annotate.dashboard.review.detail import Detail, detail_of
 from annotate.store.lookup import Waiting, next_submission, pending_numbers, submission_of, submission_on
 from annotate.store.store import AnnotationStore
 from annotate.store.types import Counts, Stored, StoreError, Verdict
-from frame.identity import Claim, Gate
+from web.identity import Claim, Gate
 
 Queue = Literal["pending", "flagged", "accepted", "rejected", "removed"]
 QUEUES: tuple[Queue, ...] = get_args(Queue)

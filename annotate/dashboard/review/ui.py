@@ -9,12 +9,12 @@ from annotate.dashboard.review import markup
 from annotate.dashboard.review.detail import Detail
 from annotate.dashboard.review.part import QUEUES, Next, Seen
 from annotate.dashboard.service import DashboardService
-from frame.entry.ui import Entry
-from frame.identity import Claim
-from frame.markup import note, status, table
-from frame.ui import QUIET, Values, remembered, told
-from viewer.component import ScanpathViewer
-from viewer.payload import ViewerPayload
+from web.identity import Claim
+from web.markup import note, status, table
+from web.page import QUIET, Values, remembered, told
+from web.sign_in import Entry
+from web.viewer.component import ScanpathViewer
+from web.viewer.payload import ViewerPayload
 
 EMPTY = "Choose what to look through, then “Next”."
 NOTHING = "Nothing here is {queue}. Choose another list."

@@ -9,10 +9,10 @@ from finetune.tab.looking import FEWEST, MOST
 from finetune.tab.runs import Run
 from finetune.tab.service import AdaptService
 from finetune.tab.tables import comparison_table, history_table, run_label
-from frame.entry.ui import Entry
-from frame.identity import Claim
-from frame.markup import note, table
-from frame.ui import FIT_CHARTS, QUIET, Values, told
+from web.identity import Claim
+from web.markup import note, table
+from web.page import FIT_CHARTS, QUIET, Values, told
+from web.sign_in import Entry
 
 NONE_YET = "No adapter is finished yet."
 

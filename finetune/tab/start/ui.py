@@ -10,11 +10,11 @@ from finetune.tab.form import FormError
 from finetune.tab.service import AdaptService
 from finetune.tab.start.settings.ui import SettingsForm
 from finetune.tab.tables import count_tables
-from frame.entry.ui import Entry
-from frame.identity import Claim
-from frame.markup import note, status, table
-from frame.training_data import DataCount
-from frame.ui import QUIET, Values, remembered, told
+from web.identity import Claim
+from web.markup import note, status, table
+from web.page import QUIET, Values, remembered, told
+from web.sign_in import Entry
+from web.training_data import DataCount
 
 WHAT = "Rejected and removed submissions are never learned from. A part of the images is held out to score the adapter."
 NO_BASE = "No loaded model can be adapted: start the page with one that comes from a folder or the Hub."

@@ -8,9 +8,9 @@ from pathlib import Path
 import gradio as gr
 
 from finetune.tab.service import AdaptService
-from frame.entry.ui import Entry
-from frame.markup import note, status
-from frame.ui import QUIET, Values, told
+from web.markup import note, status
+from web.page import QUIET, Values, told
+from web.sign_in import Entry
 
 WORDS = (
     "The adapter with its heads, card and provenance as a ZIP. Merged with its base, or on the Hub: "

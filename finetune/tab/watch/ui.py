@@ -18,10 +18,10 @@ from finetune.tab.tables import OF_ADMINS, measure_table, run_label, run_table
 from finetune.tab.take.ui import TakeView
 from finetune.tab.watch.pair.ui import FOR_REVIEWERS, NONE_YET, PairView
 from finetune.tab.words import duration, progress
-from frame.entry.ui import Entry
-from frame.identity import Claim, NotAllowed
-from frame.markup import note, status, table
-from frame.ui import FIT_CHARTS, QUIET, Listen, Values, remembered, told
+from web.identity import Claim, NotAllowed
+from web.markup import note, status, table
+from web.page import FIT_CHARTS, QUIET, Listen, Values, remembered, told
+from web.sign_in import Entry
 
 LOOK_S = 2.0
 NO_RUNS = "Nothing was trained yet."

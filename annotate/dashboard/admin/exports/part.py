@@ -17,7 +17,7 @@ from annotate.export.intake import Imported, import_folder
 from annotate.store.store import AnnotationStore
 from annotate.store.types import StoreError
 from annotate.store.values import write_audit
-from frame.identity import Claim, Gate
+from web.identity import Claim, Gate
 
 PACKED = (".png", ".parquet", ".jpg")  # hardly get any smaller
 NO_UPLOAD = "Choose the zip archive of an export first."

@@ -11,10 +11,10 @@ import gradio as gr
 from annotate.dashboard.service import DashboardService
 from annotate.export.folder import FORMATS
 from annotate.export.intake import Imported
-from frame.entry.ui import Entry
-from frame.markup import note, status
-from frame.ui import QUIET, Values, told
 from gazevlm_core.images import DEFAULT_LIMITS
+from web.markup import note, status
+from web.page import QUIET, Values, told
+from web.sign_in import Entry
 
 KEPT_S = 3600.0  # after that the archive is removed from the server
 FORMAT_WORDS = {

@@ -10,7 +10,7 @@ from annotate.export.folder import submissions_of
 from annotate.quality.consensus import Consensus, consensus
 from annotate.store.lookup import ImageState, ListedImage, listed_image, listed_images
 from annotate.store.types import Stored, StoreError
-from frame.identity import Claim
+from web.identity import Claim
 
 PAGE = 50
 MOST_OFFERED = 200  # submissions to choose a gold path from

@@ -9,10 +9,10 @@ from annotate.dashboard.review.markup import choice_of, picture_uri
 from annotate.dashboard.service import DashboardService
 from annotate.dashboard.words import brief, score, shown_name
 from annotate.store.lookup import ImageState, ListedImage
-from frame.entry.ui import Entry
-from frame.identity import Claim
-from frame.markup import note, status
-from frame.ui import QUIET, Values, remembered, told
+from web.identity import Claim
+from web.markup import note, status
+from web.page import QUIET, Values, remembered, told
+from web.sign_in import Entry
 
 STATES = [("own images of annotators", "own"), ("given out", "open"), ("closed", "closed"), ("gold", "gold")]
 SHOWN_PX = 480

@@ -11,7 +11,7 @@ from annotate.dashboard.part import Part
 from annotate.store.archives import check_directory
 from annotate.store.store import AnnotationStore
 from annotate.store.types import ImportKind, ImportStatus, StoreError
-from frame.identity import Claim, Gate
+from web.identity import Claim, Gate
 
 NOT_KEPT = "The archive could not be kept ({reason}); make room on the server's disk and try again."
 NO_UPLOAD = "Choose a zip archive first."

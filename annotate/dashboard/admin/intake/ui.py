@@ -9,12 +9,12 @@ from annotate.dashboard.service import DashboardService
 from annotate.dashboard.words import shown_name, when
 from annotate.store.imports import shown_place
 from annotate.store.types import ImportStatus
-from frame.entry.ui import Entry
-from frame.identity import Claim
-from frame.markup import Cell, Table, note, status, table
-from frame.ui import QUIET, Values, told
 from gazevlm_core.images import DEFAULT_LIMITS
 from gazevlm_core.options import DEFAULT_QUESTION
+from web.identity import Claim
+from web.markup import Cell, Table, note, status, table
+from web.page import QUIET, Values, told
+from web.sign_in import Entry
 
 LOOK_S = 3.0
 MOST_SHOWN = 30

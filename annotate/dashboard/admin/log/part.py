@@ -7,7 +7,7 @@ from annotate.store.lookup import latest_audit
 from annotate.store.store import AnnotationStore
 from annotate.store.types import AuditEntry, StoreError
 from annotate.sync.worker import SyncState
-from frame.identity import Claim, Gate
+from web.identity import Claim, Gate
 
 PAGE = 50
 

@@ -8,10 +8,10 @@ from annotate.dashboard.admin.log.part import PAGE
 from annotate.dashboard.service import DashboardService
 from annotate.dashboard.words import when
 from annotate.store.types import AuditEntry
-from frame.entry.ui import Entry
-from frame.identity import Claim
-from frame.markup import Cell, Table, status, table
-from frame.ui import QUIET, Values, remembered, told
+from web.identity import Claim
+from web.markup import Cell, Table, status, table
+from web.page import QUIET, Values, remembered, told
+from web.sign_in import Entry
 
 LONGEST_DETAILS, LONGEST_SUBJECT = 300, 24
 SYNCING = "The sync has begun; the counts on top tell how far it is."

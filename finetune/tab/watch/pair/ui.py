@@ -8,11 +8,11 @@ import gradio as gr
 from PIL import Image
 
 from finetune.tab.before_after import Pair, Points
-from frame.markup import note
-from frame.ui import Values
 from gazevlm_core.images import load_image
-from viewer.component import ScanpathViewer
-from viewer.payload import Role, ViewerFixation, ViewerPath, ViewerPayload
+from web.markup import note
+from web.page import Values
+from web.viewer.component import ScanpathViewer
+from web.viewer.payload import Role, ViewerFixation, ViewerPath, ViewerPayload
 
 NONE_YET = "What the base and the adapter say of held-out images is shown here once the training has come so far."
 FOR_REVIEWERS = (

@@ -13,13 +13,13 @@ from typing import Any, TypeVar
 
 import gradio as gr
 
-from frame.address import believe_proxies, trusted_proxies
-from frame.markup import INTRODUCTION
-from frame.page.ui import Page
-from frame.serving.ui import FairQueue, GuardedApp, own_folder
-from frame.serving.uploads import EVERY_S, LIFE_S
-from frame.troubles import brief, told_troubles
 from gazevlm_core.images import DEFAULT_LIMITS
+from web.blocks import Page
+from web.client_address import believe_proxies, trusted_proxies
+from web.error_log import brief, told_troubles
+from web.markup import INTRODUCTION
+from web.server import FairQueue, GuardedApp, own_folder
+from web.uploads import EVERY_S, LIFE_S
 
 SESSIONS = 256  # Gradio forgets no session before there are more; a quiet one is 50 KiB, a busy one a megabyte
 LONGEST_SENTENCE = 1000  # of an error; what is longer repeats what somebody sent
@@ -31,8 +31,8 @@ Handler = TypeVar("Handler", bound=Callable[..., Any])
 FIT_CHARTS = "() => { dispatchEvent(new Event('resize')); }"  # a chart drawn out of sight has a width of its own
 Listen = Callable[..., Any]  # an event of a component, such as `button.click`
 # For the page's head: Gradio would rewrite the selectors of `css`, and break those with commas or media queries.
-STYLE = f"<style>{Path(__file__).with_name('frame.css').read_text(encoding='utf-8')}</style>"
-SCRIPT = f"<script>{Path(__file__).with_name('frame.js').read_text(encoding='utf-8')}</script>"
+STYLE = f"<style>{Path(__file__).with_name('page.css').read_text(encoding='utf-8')}</style>"
+SCRIPT = f"<script>{Path(__file__).with_name('page.js').read_text(encoding='utf-8')}</script>"
 
 
 @dataclass(frozen=True)

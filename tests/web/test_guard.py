@@ -7,8 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
-from frame.serving.guard import CROWDED, LARGEST_BODY, MOST_VALUES, OPEN, OPEN_BELOW, SHARES, Turns, is_open, kind_of
-from tests.frame.served import Served, serving_small
+from tests.web.served import Served, serving_small
+from web.guard import CROWDED, LARGEST_BODY, MOST_VALUES, OPEN, OPEN_BELOW, SHARES, Turns, is_open, kind_of
 
 EVIL = "https://evil.example"
 REVEALING = [

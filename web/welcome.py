@@ -3,7 +3,7 @@
 from contextlib import suppress
 from dataclasses import dataclass
 
-from frame.identity import LOGIN, Claim, Gate, NotAllowed, Role, Visitor
+from web.identity import LOGIN, Claim, Gate, NotAllowed, Role, Visitor
 
 NAME = "Choose a name first; any will do. It is the same as in the Teach tab."
 

@@ -14,8 +14,8 @@ from limits import RateLimitItem, RateLimitItemPerHour, RateLimitItemPerMinute
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 
-from frame.address import client_address
-from frame.roles import RoleSettings
+from web.client_address import client_address
+from web.roles import RoleSettings
 
 log = logging.getLogger(__name__)
 

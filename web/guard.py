@@ -13,7 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 
-from frame.address import client_address
+from web.client_address import client_address
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -93,7 +93,7 @@ def header(scope: Scope, name: bytes) -> str | None:
 
 
 def address_of(scope: Scope) -> str:
-    """Where the request comes from; see `frame.address`."""
+    """Where the request comes from; see `web.client_address`."""
     client = scope.get("client")
     return client_address(SimpleNamespace(client=SimpleNamespace(host=client[0] if client else "")))
 
@@ -178,7 +178,7 @@ def _hosts(scope: Scope) -> set[str]:
 class SmallBodies:
     """Takes bodies of a bounded size and shape, and takes them whole before anybody works on them.
 
-    Uploads are streamed and have limits of their own; see `frame.serving.uploads`.
+    Uploads are streamed and have limits of their own; see `web.uploads`.
     """
 
     def __init__(self, app: Asgi) -> None:

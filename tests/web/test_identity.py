@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from frame.identity import LIMITS, LOGIN, LONGEST_NAME, NAME_COOKIE, NEIGHBOURS, WRONG_TOKENS, Claim, Gate, NotAllowed
-from frame.roles import RoleSettings
+from web.identity import LIMITS, LOGIN, LONGEST_NAME, NAME_COOKIE, NEIGHBOURS, WRONG_TOKENS, Claim, Gate, NotAllowed
+from web.roles import RoleSettings
 
 TOKEN, REVIEW_TOKEN = "a" * 20, "r" * 20
 SPACE = RoleSettings(admins=frozenset({"ada"}), reviewers=frozenset({"rosa"}), on_space=True)

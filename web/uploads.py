@@ -12,8 +12,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from frame.address import ServingSettingsError
-from frame.serving.guard import API, Asgi, Message, Receive, Scope, Send, address_of, header, refuse, route_of
+from web.client_address import ServingSettingsError
+from web.guard import API, Asgi, Message, Receive, Scope, Send, address_of, header, refuse, route_of
 
 SPACE_VARIABLE = "GAZEVLM_UPLOADS_MB"
 MB = 2**20
@@ -194,7 +194,7 @@ def _below(folder: Path) -> tuple[list[os.DirEntry[str]], list[os.DirEntry[str]]
 
 
 class Uploads:
-    """Lets an upload in where there is room for it; stands before the page, as in `frame.serving.guard`.
+    """Lets an upload in where there is room for it; stands before the page, as in `web.guard`.
 
     Args:
         app: the page.

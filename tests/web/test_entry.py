@@ -11,8 +11,8 @@ from typing import Any
 import gradio as gr
 import pytest
 
-from frame.identity import NAME_COOKIE
-from frame.ui import build_page
+from web.identity import NAME_COOKIE
+from web.page import build_page
 
 
 @pytest.fixture(params=["annotations", "adapt"])

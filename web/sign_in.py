@@ -7,9 +7,9 @@ from typing import Any
 
 import gradio as gr
 
-from frame.identity import LONGEST_NAME, Claim, Gate, Role
-from frame.ui import QUIET
-from frame.welcome import Welcome
+from web.identity import LONGEST_NAME, Claim, Gate, Role
+from web.page import QUIET
+from web.welcome import Welcome
 
 # The name goes with every request as a cookie: the same one, kept in the same place, as in the Teach tab.
 SET_NAME = (

@@ -9,7 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
-from frame.serving.ui import (
+from tests.web.served import Served, serving_small
+from web.server import (
     BYTES_OF_ADDRESS,
     NO_HANDLER,
     OVER_SESSION,
@@ -18,7 +19,6 @@ from frame.serving.ui import (
     WAITING_OF_ADDRESS,
     Latest,
 )
-from tests.frame.served import Served, serving_small
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def event(address: str, session: str, at: float) -> Any:
 def test_addresses_take_turns_and_within_one_its_sessions() -> None:
     import gradio as gr
 
-    from frame.serving.ui import FairQueue
+    from web.server import FairQueue
 
     with gr.Blocks() as page:
         gr.Textbox()

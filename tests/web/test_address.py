@@ -7,8 +7,8 @@ import httpx
 import pytest
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from frame.address import SPACE_PROXIES, ServingSettingsError, client_address, trusted_proxies
-from tests.frame.served import serving_small
+from tests.web.served import serving_small
+from web.client_address import SPACE_PROXIES, ServingSettingsError, client_address, trusted_proxies
 
 
 def address(peer: str, forwarded: str, trusted: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Protocol
 
-from frame.roles import SPACE_VARIABLE, SYSTEM_VARIABLE
+from web.roles import SPACE_VARIABLE, SYSTEM_VARIABLE
 
 TRUSTED_VARIABLE = "GAZEVLM_TRUSTED_PROXIES"
 SERVER_VARIABLE = "FORWARDED_ALLOW_IPS"  # what uvicorn, which serves the page, reads when it starts

@@ -16,7 +16,7 @@ from gradio.processing_utils import save_bytes_to_cache
 from PIL import Image
 
 from gazevlm_core.overlay import VIRIDIS, Color
-from viewer.payload import ViewerGrid, ViewerPath, ViewerPayload
+from web.viewer.payload import ViewerGrid, ViewerPath, ViewerPayload
 
 STATIC = Path(__file__).with_name("static")
 SCRIPTS = ("view", "timeline", "window", "picture", "marks", "gestures", "keys", "controls", "viewer")

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from frame.address import client_address
-from frame.identity import NAME_COOKIE, Asked
+from web.client_address import client_address
+from web.identity import NAME_COOKIE, Asked
 
 MOST_NOTED = 10_000
 Uploader = tuple[str, str, str]

@@ -31,9 +31,9 @@ def serving_small() -> Iterator[Served]:
     """Handlers /slow (the model's queue), /small (queued), /quick (not queued), /file (its path), /address (whose)."""
     import gradio as gr
 
-    from frame.address import client_address
-    from frame.page.ui import MODEL_QUEUE
-    from frame.ui import Tab, build_page, launch_options
+    from web.blocks import MODEL_QUEUE
+    from web.client_address import client_address
+    from web.page import Tab, build_page, launch_options
 
     served = Served("", None)
 

@@ -12,7 +12,7 @@ from huggingface_hub.errors import (
     OfflineModeIsEnabled,
 )
 
-from frame.hub import HubError, ask_hub, is_transient
+from web.hub import HubError, ask_hub, is_transient
 
 REQUEST = httpx.Request("GET", "https://huggingface.co/api/models/a/b")
 FULL = OSError(errno.ENOSPC, "No space left on device", "file")

@@ -16,9 +16,9 @@ import gradio.state_holder
 from gradio.state_holder import SessionState
 from gradio.utils import get_upload_folder
 
-from frame.troubles import UNFORESEEN, brief, note_trouble
-from frame.uploaders import uploaders
 from gazevlm_core.images import DEFAULT_LIMITS
+from web.error_log import UNFORESEEN, brief, note_trouble
+from web.upload_owners import uploaders
 
 # No room, no more open files, a disk that fails; all else is of what was sent, such as a name that is too long
 OF_THE_SERVER = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM)

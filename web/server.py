@@ -21,11 +21,11 @@ from gradio.routes import App, ORJSONResponse
 from gradio.state_holder import SessionState, StateHolder
 from gradio.utils import LRUCache
 
-from frame.address import client_address
-from frame.serving.fetch import FetchError, fetch
-from frame.serving.guard import Asgi, Receive, Scope, Send, address_of, guard
-from frame.serving.uploads import Shelf, Uploads, total_bytes
 from gazevlm_core.images import DEFAULT_LIMITS
+from web.client_address import client_address
+from web.fetch import FetchError, fetch
+from web.guard import Asgi, Receive, Scope, Send, address_of, guard
+from web.uploads import Shelf, Uploads, total_bytes
 
 FOLDER_VARIABLE = "GRADIO_TEMP_DIR"
 AT_ONCE = 4  # of each small handler
@@ -152,7 +152,7 @@ _asking: ContextVar[str] = ContextVar("asking", default="")  # address of the re
 
 
 class WhoAsks:
-    """Tells what is made for a request whose it is; stands before the page, as in `frame.serving.guard`."""
+    """Tells what is made for a request whose it is; stands before the page, as in `web.guard`."""
 
     def __init__(self, app: Asgi) -> None:
         self.app = app

@@ -15,13 +15,13 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from frame.address import ServingSettingsError
-from frame.serving import fetch as fetching
-from frame.serving import uploads
-from frame.serving.fetch import FetchError, fetch
-from frame.serving.uploads import LIFE_S, MB, PER_HOUR, SHARE, RefusedUpload, Shelf, total_bytes
 from gazevlm_core.images import DEFAULT_LIMITS
-from tests.frame.served import Served, serving_small
+from tests.web.served import Served, serving_small
+from web import fetch as fetching
+from web import uploads
+from web.client_address import ServingSettingsError
+from web.fetch import FetchError, fetch
+from web.uploads import LIFE_S, MB, PER_HOUR, SHARE, RefusedUpload, Shelf, total_bytes
 
 
 @pytest.fixture(scope="module")

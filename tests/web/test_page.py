@@ -15,11 +15,11 @@ import gradio as gr
 import pytest
 from PIL import Image
 
-from frame import troubles
-from frame.page import ui as page_ui
-from frame.page.ui import MODEL_QUEUE, Page, Session
-from frame.troubles import UNFORESEEN, Briefly, brief, note_trouble
-from frame.ui import SESSIONS, Tab, build_page, launch_options, remembered, told
+from web import blocks as page_ui
+from web import error_log as troubles
+from web.blocks import MODEL_QUEUE, Page, Session
+from web.error_log import UNFORESEEN, Briefly, brief, note_trouble
+from web.page import SESSIONS, Tab, build_page, launch_options, remembered, told
 
 SIDE_PX, VISITORS, MOST_BYTES = 1500, 4, 40_000
 HOSTILE = "x\n\x1b[31mERROR: all is lost\u202e" + "y" * 5000
@@ -127,12 +127,12 @@ def test_every_state_of_the_project_ends(repository: Path) -> None:
 
     made = [
         f"{path.relative_to(repository)}:{node.lineno}"
-        for folder in ("annotate", "diagnose", "evaluate", "finetune", "frame", "viewer")
+        for folder in ("annotate", "diagnose", "evaluate", "finetune", "web")
         for path in sorted((repository / folder).rglob("*.py"))
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Call) and ast.unparse(node.func) in ("gr.State", "gr.BrowserState")
     ]
-    assert [place.split(":")[0] for place in made] == ["frame/ui.py"]
+    assert [place.split(":")[0] for place in made] == ["web/page.py"]
 
 
 def test_an_error_that_nobody_foresaw_is_one_sentence_and_one_traceback(logged: Callable[[], str]) -> None:

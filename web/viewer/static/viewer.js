@@ -90,7 +90,7 @@
       this.#draw();
     }
 
-    /* A new value: see `viewer/payload.py`. An image that is shown already is not loaded again. */
+    /* A new value: see `web/viewer/payload.py`. An image that is shown already is not loaded again. */
     async show(value) {
       const next = value?.paths ? value : EMPTY,
         turn = (this.turn = (this.turn ?? 0) + 1),

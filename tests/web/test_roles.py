@@ -2,7 +2,7 @@
 
 import pytest
 
-from frame.roles import RoleSettings, RoleSettingsError, check_secrets
+from web.roles import RoleSettings, RoleSettingsError, check_secrets
 
 TOKEN = "the token of this test"
 SPACE_ENVIRONMENT = {"SYSTEM": "spaces", "SPACE_ID": "a/b", "OAUTH_CLIENT_SECRET": "s"}

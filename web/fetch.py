@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import safehttpx
 
-from frame.serving.uploads import RefusedUpload, Shelf
+from web.uploads import RefusedUpload, Shelf
 
 FETCH_S, MOST_HOPS = 30.0, 5
 NOT_PUBLIC = "This address cannot be fetched; give one of a public server that begins with https, or upload the file."

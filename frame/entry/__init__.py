@@ -1,1 +1,0 @@
-"""Who looks at a tab: name, token, and what they may do."""
