@@ -34,8 +34,8 @@ demo: $(RUNTIME_STAMP)
 	$(OFFLINE) GRADIO_SERVER_NAME=127.0.0.1 GRADIO_SERVER_PORT=7860 $(BIN)/python app.py
 
 test: style
-	@tools/find_postgres.sh
-	chromium=$$(tools/find_chromium.sh) && \
+	@scripts/find_postgres.sh
+	chromium=$$(scripts/find_chromium.sh) && \
 	$(OFFLINE) CHROMIUM="$$chromium" $(BIN)/python -m pytest $(PYTEST_ARGS)
 
 test-fast: style

@@ -21,7 +21,7 @@ from gazevlm_core.model.modeling_gazevlm import GazeVLM
 from gazevlm_core.model.processing_gazevlm import GazeVLMProcessor
 from gazevlm_core.model.quantise import KEPT_FULL, compute_dtype, quantization_config, settle_four_bit_model
 from gazevlm_core.options import Precision
-from tools.make_large_checkpoint import write_tokenizer
+from scripts.make_large_checkpoint import write_tokenizer
 
 WEIGHT_STD = 0.02
 

@@ -226,7 +226,7 @@ def main(
     from benchmarks.score_speed import score_figures
     from benchmarks.store_speed import store_figures
     from gazevlm_core.quiet import quiet_libraries
-    from tools.make_large_checkpoint import main as make_large
+    from scripts.make_large_checkpoint import main as make_large
 
     quiet_libraries()
     figures = [Figure("import_gazevlm_core_s", import_seconds("gazevlm_core"), "seconds over a bare interpreter")]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.imports import imported_libraries
+from scripts.imports import imported_libraries
 
 # Rooms that must import at once: floors and packages without torch.
 GROUND_MODULES = (
@@ -19,7 +19,7 @@ GROUND_MODULES = (
 TORCHLESS_PACKAGES = ("annotate", "web")
 HEAVY_LIBRARIES = {"torch", "transformers", "peft", "bitsandbytes", "accelerate", "gradio", "datasets"}
 # Folders whose code nothing else may import.
-TOP_MODULES = {"app", "benchmarks", "tests", "tools"}
+TOP_MODULES = {"app", "benchmarks", "tests", "scripts"}
 
 
 def packages_in(root: Path) -> list[str]:
@@ -30,7 +30,7 @@ def packages_in(root: Path) -> list[str]:
 def stray_imports(root: Path) -> list[str]:
     """What import-linter cannot say.
 
-    gradio only in web/ and */ui.py; torch never in annotate/ or web/; nobody imports app, benchmarks or tools.
+    gradio only in web/ and */ui.py; torch never in annotate/ or web/; nobody imports app, benchmarks or scripts.
     """
     found = []
     for package in packages_in(root):

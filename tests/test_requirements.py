@@ -8,7 +8,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tools.imports import imported_libraries
+from scripts.imports import imported_libraries
 
 # What a GPU Space needs whatever else is added: the interface, the model, 4 bits, adapters, data, ZeroGPU.
 SPACE_LIBRARIES = {
@@ -17,7 +17,7 @@ SPACE_LIBRARIES = {
 }  # fmt: skip
 FILES = ("requirements.txt", "requirements-test.txt")
 OUR_MODULES = {"app"}
-DEVELOPERS = {"tests", "tools", "benchmarks"}  # folders that run in the environment of the tests
+DEVELOPERS = {"tests", "scripts", "benchmarks"}  # folders that run in the environment of the tests
 
 
 def read_requirements(path: Path) -> dict[str, Requirement]:

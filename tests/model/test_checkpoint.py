@@ -15,8 +15,8 @@ from gazevlm_core.model.quantise import compute_dtype
 from gazevlm_core.model.walks import choose_path
 from gazevlm_core.options import DiagnoseOptions, Precision
 from gazevlm_core.tokens import GAZE_TOKEN, token_id
-from tools.make_large_checkpoint import FIRST_SPECIAL_ID, SPECIAL_TOKENS
-from tools.make_large_checkpoint import main as make_large
+from scripts.make_large_checkpoint import FIRST_SPECIAL_ID, SPECIAL_TOKENS
+from scripts.make_large_checkpoint import main as make_large
 
 IMAGE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (300, 260, 3), dtype=np.uint8))
 SHORT = DiagnoseOptions(max_new_tokens=4)

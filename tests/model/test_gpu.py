@@ -12,8 +12,8 @@ from gazevlm_core.model.quantise import compute_dtype
 from gazevlm_core.model.walks import choose_paths
 from gazevlm_core.options import Attention, DiagnoseOptions, PathChoice, Precision
 from phantoms.make import make_phantom
+from scripts.make_large_checkpoint import main as make_large
 from tests.finetune.run_maker import events, go, losses, quick, write_gaze_folder
-from tools.make_large_checkpoint import main as make_large
 
 pytestmark = pytest.mark.gpu
 SHORT = DiagnoseOptions(max_new_tokens=4)

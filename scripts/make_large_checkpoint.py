@@ -1,6 +1,6 @@
 """Writes a Qwen2.5-VL-3B look-alike with random weights: true widths, head counts, vocabulary and special-token ids.
 
-    python tools/make_large_checkpoint.py OUT [--text-layers 2] [--vision-layers 2] [--untied]
+    python scripts/make_large_checkpoint.py OUT [--text-layers 2] [--vision-layers 2] [--untied]
 
 Only the number of layers is cut. The folder is laid out as on the Hub: a plain `qwen2_5_vl` config, sharded
 safetensors, a padded vocabulary (151,936 rows for 151,665 tokens) and no gaze parts. Sizes and ids: the published

@@ -1,4 +1,4 @@
-"""Pictures of every state of the Diagnose page, and of Teach: `python -m tools.page_states [--out docs/states]`.
+"""Pictures of every state of the Diagnose page, and of Teach: `python -m scripts.page_states [--out docs/states]`.
 
 The embedded model answers, slowed down so that the states between can be seen.
 """
