@@ -190,7 +190,7 @@ def run_side(side: Side, data: Path) -> Trained:
     Raises:
         RuntimeError: it failed; with the end of what it said.
     """
-    from finetune.jobs.launcher import CPU_ALLOCATOR
+    from finetune.jobs.process import CPU_ALLOCATOR
 
     command = [sys.executable, "-c", CODE.format(side=side, data=str(data))]
     environment = {**os.environ, **CPU_ALLOCATOR, "HF_HUB_OFFLINE": "1"}

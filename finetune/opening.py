@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from finetune.jobs.opening import open_jobs
-from finetune.jobs.service import JobError, JobService
+from finetune.jobs.job import JobError
+from finetune.jobs.service import JobService
+from finetune.jobs.store import JOBS
 from finetune.tab.memory import facts_of, memory_of_bases
 from finetune.tab.service import AdaptService
 from web.identity import Gate
@@ -74,7 +75,7 @@ def open_adapting(
     Raises:
         JobError: a folder cannot be made.
     """
-    jobs = open_jobs(data, adapters)
+    jobs = JobService(data / JOBS, adapters)
     bases = {engine.checkpoint.model_id: source for source, engine in engines.items()}
     memory = memory_of_bases({source: facts_of(engine) for source, engine in engines.items()})
     zero_gpu = bool(os.environ.get(ZERO_GPU_VARIABLE, ""))

@@ -3,7 +3,7 @@
     RUN/log.jsonl       one event per line, appended and flushed: Event
     RUN/begun.json      configuration, data and base that the run began with
     RUN/exit.json       written once, at the very end: Ending; missing after a crash or a kill
-    RUN/stdout.txt      (by the job launcher) what the process printed
+    RUN/stdout.txt      (by `finetune.jobs.process`) what the process printed
     RUN/checkpoints/    checkpoint-N folders; only those with a file COMPLETE count
     RUN/features/       of the images, where the vision tower is frozen
     RUN/tensorboard/    where the curves are sent there

@@ -13,8 +13,9 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from finetune.jobs.job import Record, read_record
-from finetune.jobs.opening import JOBS, open_jobs
+from finetune.jobs.job import Job, read_job
+from finetune.jobs.service import JobService
+from finetune.jobs.store import JOBS
 from finetune.records import read_events
 from gazevlm_core.inference import GazeEngine
 from tests.adapter_maker import make_adapter
@@ -61,7 +62,7 @@ def test_a_program_that_is_told_to_end_pauses_its_training_first(
     repository: Path, tiny_checkpoint: Path, tmp_path: Path
 ) -> None:
     data, said = tmp_path / "data", tmp_path / "said.txt"
-    jobs = open_jobs(data, data / "adapters")  # not started: the program does that
+    jobs = JobService(data / JOBS, data / "adapters")  # not started: the program does that
     config = quick(write_gaze_folder(tmp_path / "gaze"), tiny_checkpoint, max_steps=5000, evaluations=1, checkpoints=1)
     folder = data / JOBS / jobs.submit("mine", config, "somebody").job_id
     environment = {
@@ -69,8 +70,8 @@ def test_a_program_that_is_told_to_end_pauses_its_training_first(
         "GRADIO_SERVER_PORT": str(free_port()), "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1",
     }  # fmt: skip
 
-    def record() -> Record:
-        return read_record(folder)
+    def job() -> Job:
+        return read_job(folder)
 
     with said.open("wb") as output:
         process = subprocess.Popen(
@@ -79,14 +80,14 @@ def test_a_program_that_is_told_to_end_pauses_its_training_first(
     try:
         wait_until(lambda: any(one["event"] == "step" for one in read_events(folder / "run")[0]), process, said)
         wait_until(lambda: "Running on local URL" in said.read_text(), process, said)
-        trainer = record().pid
+        trainer = job().pid
         process.send_signal(signal.SIGTERM)
         assert process.wait(GENEROUS_S) == 0, said.read_text()
     finally:
         process.kill()
         process.wait()
-    assert record().state == "queued", "it goes on at the next start"
-    assert record().cause.startswith("Interrupted when the app was closed at step")
+    assert job().state == "queued", "it goes on at the next start"
+    assert job().cause.startswith("Interrupted when the app was closed at step")
     assert trainer is not None
     assert not psutil.pid_exists(trainer)
     assert "Traceback" not in said.read_text()

@@ -1,6 +1,6 @@
-"""What a job is, for the tab, and what is kept of it in job.json.
+"""What a job is: its record in job.json, its progress by its log, and its state once its process is gone.
 
-    JOBS/<job id>/job.json     Record, written whole at every change of state; a folder without it is half made
+    JOBS/<job id>/job.json     saved fields of Job, written whole at every change; a folder without it is half made
     JOBS/<job id>/config.yaml  FinetuneConfig
     JOBS/<job id>/data/        the annotations that it learns from, as they were when it was submitted
     JOBS/<job id>/run/         what its process leaves: `finetune.records`
@@ -9,12 +9,26 @@
 
 import errno
 import json
-from dataclasses import asdict, dataclass
+import signal
+import statistics
+from collections import deque
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from finetune.config import FinetuneConfig
-from finetune.records import write_json
+from finetune.records import (
+    EXIT_STOPPED,
+    LOG_FILE,
+    STDOUT_FILE,
+    RecordError,
+    last_checkpoint,
+    read_ending,
+    read_events,
+    read_provenance,
+    step_of,
+    write_json,
+)
 
 JOB_FILE, CONFIG_FILE, DATA_FOLDER, RUN_FOLDER = "job.json", "config.yaml", "data", "run"
 State = Literal["queued", "running", "paused", "done", "failed", "cancelled"]
@@ -22,9 +36,24 @@ STATES: tuple[State, ...] = get_args(State)
 # What a running process was asked to stop for; "close": the app was closed, and the job goes on when it is back.
 Wish = Literal["", "pause", "cancel", "close"]
 WISHES: tuple[Wish, ...] = get_args(Wish)
-LIVE: tuple[State, ...] = ("queued", "running", "paused")  # states that keep a name to themselves
+LIVE: tuple[State, ...] = ("queued", "running", "paused")  # states that reserve the name of the adapter
 RESUMABLE: tuple[State, ...] = ("paused", "failed", "cancelled")
+STOPPING: dict[Wish, str] = {
+    "pause": "Stops after this step, to be paused.",
+    "cancel": "Stops after this step, to be cancelled.",
+    "close": "Stops after this step, since the app is being closed; goes on when it is back.",
+}
+STOPPED: dict[Wish, tuple[State, str]] = {
+    "pause": ("paused", "Paused"),
+    "cancel": ("cancelled", "Cancelled"),
+    "close": ("queued", "Interrupted when the app was closed"),
+}
+STOPPED_FROM_OUTSIDE: tuple[State, str] = ("paused", "Stopped from outside the app")
+STOPPED_WHILE_AWAY: tuple[State, str] = ("queued", "Stopped while the app was away")
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+RECENT_STEPS = 20
+TAIL_BYTES = 64 * 1024
+QUOTED_LINES, QUOTED_CHARACTERS = 3, 400
 
 
 class JobError(ValueError):
@@ -33,52 +62,28 @@ class JobError(ValueError):
 
 @dataclass(frozen=True)
 class Job:
-    """A job as the tab shows it.
+    """A job at one moment.
 
     Args:
         job_id: name of its folder.
         name: of the adapter.
         state: "queued", "running", "paused", "done", "failed" or "cancelled".
         cause: of the state, in words.
-        config: what it was told.
         creator: pseudonym of who submitted it.
         created_at_s: unix time of the submission.
-        begun_at_s: unix time at which its first process was started.
-        worked_s: seconds that its processes ran for, those that ended; pauses do not count.
-        ended_at_s: unix time at which it was paused, done, failed or cancelled; None where it is queued or running.
-        step, steps: optimizer steps so far, and in all; 0 before it began.
-        eta_s: seconds until the last step; None where that cannot be told.
-        adapter: folder; None unless done, and once it is deleted.
-        folder: with all that belongs to it.
-    """
-
-    job_id: str
-    name: str
-    state: State
-    cause: str
-    config: FinetuneConfig
-    creator: str
-    created_at_s: float
-    begun_at_s: float | None
-    worked_s: float
-    ended_at_s: float | None
-    step: int
-    steps: int
-    eta_s: float | None
-    adapter: Path | None
-    folder: Path
-
-
-@dataclass(frozen=True)
-class Record:
-    """What job.json holds.
-
-    Args:
         queued_at_s: what decides whose turn it is.
+        folder: with all that belongs to it.
+        config: what it was told.
         started_at_s: unix time at which its latest process was started.
+        ended_at_s: unix time at which it was paused, done, failed or cancelled; None where it is queued or running.
         wish: what its process was asked to stop for.
         pid, process_created_s: of its process; what finds it again after a restart of the app.
         printed_from: offset in stdout.txt at which the latest process began to print.
+        begun_at_s: unix time at which its first process was started.
+        worked_s: seconds that its processes ran for, those that ended; pauses do not count.
+        step, steps: optimizer steps so far, and in all; 0 before it began.
+        eta_s: seconds until the last step; None where that cannot be told.
+        adapter: folder; None unless done, and once it is deleted.
     """
 
     job_id: str
@@ -88,6 +93,8 @@ class Record:
     creator: str
     created_at_s: float
     queued_at_s: float
+    folder: Path
+    config: FinetuneConfig
     started_at_s: float | None = None
     ended_at_s: float | None = None
     wish: Wish = ""
@@ -96,31 +103,46 @@ class Record:
     printed_from: int = 0
     begun_at_s: float | None = None
     worked_s: float = 0.0
+    step: int = 0
+    steps: int = 0
+    eta_s: float | None = None
+    adapter: Path | None = None
+
+    @property
+    def run(self) -> Path:
+        """Folder of the run."""
+        return self.folder / RUN_FOLDER
 
 
-def write_record(folder: Path, record: Record) -> None:
+NOT_SAVED = {"folder", "config", "step", "steps", "eta_s", "adapter"}  # read from the other files
+SAVED = tuple(field.name for field in fields(Job) if field.name not in NOT_SAVED)
+
+
+def write_job(job: Job) -> None:
     """Write job.json, whole or not at all.
 
     Raises:
         OSError: the disk is full, or broken.
     """
-    write_json(folder / JOB_FILE, asdict(record))
+    write_json(job.folder / JOB_FILE, {name: getattr(job, name) for name in SAVED})
 
 
-def read_record(folder: Path) -> Record:
-    """Read job.json.
+def read_job(folder: Path) -> Job:
+    """Read a job from its folder, without its progress.
 
     Raises:
-        JobError: it is not as `write_record` writes it.
+        JobError: job.json is not as `write_job` writes it.
+        ConfigError: config.yaml cannot be used.
     """
     path = folder / JOB_FILE
+    config = FinetuneConfig.from_yaml(folder / CONFIG_FILE)
     try:
-        record = Record(**json.loads(path.read_text(encoding="utf-8")))
+        job = Job(folder=folder, config=config, **json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
         raise JobError(f"{path} is not usable: {error}") from None
-    if record.state not in STATES or record.wish not in WISHES or record.job_id != folder.name:
+    if job.state not in STATES or job.wish not in WISHES or job.job_id != folder.name:
         raise JobError(f"{path} is not usable: an unknown state, or another job's")
-    return record
+    return job
 
 
 def disk_words(error: OSError) -> str:
@@ -129,3 +151,133 @@ def disk_words(error: OSError) -> str:
         return "The disk is full"
     place = f" {error.filename}" if error.filename else ""
     return f"Cannot write{place} ({error.strerror or error})"
+
+
+class Progress:
+    """Steps and their recent times; `update` costs one look at the log's size while nothing is new.
+
+    Args:
+        run: folder of the run.
+    """
+
+    def __init__(self, run: Path) -> None:
+        self._run, self._times_s = run, deque[float](maxlen=RECENT_STEPS)
+        self._latest_s: float | None = None
+        self._offset = self._size = self.step = self.steps = 0
+
+    def update(self) -> None:
+        """Read the events that were added since the last time."""
+        try:
+            size = (self._run / LOG_FILE).stat().st_size
+        except FileNotFoundError:
+            size = 0
+        if size == self._size:
+            return
+        if size < self._offset:  # the log was begun anew
+            self._offset = self.step = self.steps = 0
+            self._times_s.clear()
+        self._size = size
+        events, self._offset = read_events(self._run, self._offset)
+        for event in events:
+            self._take(event)
+
+    @property
+    def eta_s(self) -> float | None:
+        """Seconds until the last step: the median of recent step times for each that is left; None without any."""
+        if not self._times_s or self.steps <= 0:
+            return None
+        return statistics.median(self._times_s) * max(self.steps - self.step, 0)
+
+    def _take(self, event: dict[str, Any]) -> None:
+        kind, step, time_s = event["event"], event.get("step"), event.get("time_s")
+        if kind not in ("start", "step") or not isinstance(step, int) or not isinstance(time_s, int | float):
+            return
+        if kind == "start" or step <= self.step:  # another process: time went by in between
+            self._times_s.clear()
+        elif self._latest_s is not None and time_s > self._latest_s:
+            self._times_s.append((time_s - self._latest_s) / (step - self.step))
+        steps = event.get("steps")
+        self.step, self._latest_s = step, time_s
+        self.steps = steps if isinstance(steps, int) else self.steps
+
+
+def state_after_exit(job: Job, adapter: Path, status: int | None, *, watched: bool) -> tuple[State, str]:
+    """State and cause after the end of a process.
+
+    Args:
+        job: as it was while the process ran.
+        adapter: folder that it was to make, and that was not there before.
+        status: exit status of the process, negative for a signal; None where nobody knows.
+        watched: whether the app was there when it ended; else a stop was the machine's, and the job goes on.
+    """
+    try:
+        ending = read_ending(job.run)
+    except RecordError as error:
+        return "failed", f"{error}; {resume_words(job.run)}."
+    state, words = STOPPED.get(job.wish) or (STOPPED_FROM_OUTSIDE if watched else STOPPED_WHILE_AWAY)
+    next_words = resume_words(job.run, "it" if state == "queued" else "resume")
+    if ending is None and is_complete(adapter):
+        return "done", "The process was killed after it had written the adapter, which is whole."
+    if ending is None and status == EXIT_STOPPED:  # it says so where no file could be written
+        return state, f"{words}; {next_words}."
+    if ending is None:
+        if job.wish:
+            return state, f"{words}; the process wrote no last checkpoint; {next_words}."
+        return "failed", f"{_exit_words(job, status, watched)}; {resume_words(job.run)}."
+    if ending.outcome == "stopped":
+        return state, f"{words} at step {ending.step}; {next_words}."
+    if ending.outcome == "failed":
+        return "failed", ending.cause
+    if is_complete(adapter):
+        return "done", ending.cause
+    return "failed", f"The process said that it was done, but {adapter} is no whole adapter; {resume_words(job.run)}."
+
+
+def is_complete(adapter: Path) -> bool:
+    """Whether a folder is an adapter with its provenance, which is there only when all else is."""
+    try:
+        return read_provenance(adapter) is not None
+    except RecordError:
+        return False
+
+
+def resume_words(run: Path, what: str = "resume") -> str:
+    """Where a resume goes on, as the end of a sentence."""
+    checkpoint = last_checkpoint(run)
+    if checkpoint is None:
+        return f"there is no checkpoint yet, so {what} begins anew"
+    return f"{what} goes on from the checkpoint at step {step_of(checkpoint)}"
+
+
+def stdout_tail(run: Path, lines: int, start: int = 0) -> str:
+    """The last lines that a process printed; of a line that was overprinted, as progress bars do, its last form.
+
+    Args:
+        run: folder of the run.
+        lines: how many at most.
+        start: offset in bytes of the first that counts.
+    """
+    try:
+        with (run / STDOUT_FILE).open("rb") as stream:
+            size = stream.seek(0, 2)
+            stream.seek(max(start, size - TAIL_BYTES))
+            text = stream.read().decode("utf-8", errors="replace")
+    except FileNotFoundError:
+        return ""
+    rows = [line.rstrip("\r").rpartition("\r")[2].rstrip() for line in text.split("\n")]
+    return "\n".join([row for row in rows if row][-lines:] if lines > 0 else [])
+
+
+def _exit_words(job: Job, status: int | None, watched: bool) -> str:
+    """How a process ended that left no word itself."""
+    said = " / ".join(stdout_tail(job.run, QUOTED_LINES, job.printed_from).splitlines())
+    quote = f'; it last printed: "{said[-QUOTED_CHARACTERS:]}"' if said else ""
+    if status is None and watched:
+        return f"The process ended without a word (killed, perhaps because memory ran out){quote}"
+    if status is None:
+        return f"The process ended while the app was away (killed, or the machine was restarted){quote}"
+    if status == -signal.SIGKILL:
+        return f"The process was killed (signal 9), perhaps because memory ran out{quote}"
+    if status < 0:
+        return f"The process was ended by signal {-status} ({signal.strsignal(-status) or 'unknown'}){quote}"
+    return f"The process ended with status {status} and did not say why{quote}"

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from finetune.config import FinetuneConfig
-from finetune.jobs.job import JobError, read_record, write_record
+from finetune.jobs.job import JobError, read_job, write_job
 from finetune.jobs.service import JobService
+from finetune.jobs.store import clean_folders
 from tests.conftest import kills
 from tests.finetune.jobs_app import STEPS
 from tests.finetune.jobs_maker import (
@@ -127,24 +128,24 @@ def finish_all(place: Path) -> None:
     assert not list(place.rglob(".job.json-*"))
 
 
-@pytest.mark.parametrize("moment", ["runner.write_record", "launcher.Process.go", "shelf.write_record"])
+@pytest.mark.parametrize("moment", ["service.write_job", "process.Process.go", "service.JobService._save"])
 def test_an_app_killed_within_a_launch_leaves_no_unknown_process(place: Path, moment: str, repository: Path) -> None:
     code = (
         "import os, time\n"
         "from pathlib import Path\n"
-        "from finetune.jobs import launcher, runner, shelf\n"
+        "from finetune.jobs import process, service\n"
         "from tests.finetune.jobs_maker import configure, open_service\n"
-        f"service = open_service(Path({str(place)!r}))\n"
-        "service.submit('ada', configure(5), 'reader-1')\n"
+        f"jobs = open_service(Path({str(place)!r}))\n"
+        "jobs.submit('ada', configure(5), 'reader-1')\n"
         f"{moment} = lambda *_: os.kill(os.getpid(), 9)\n"
-        "service.start()\n"
+        "jobs.start()\n"
         "time.sleep(60)\n"
     )
     killed = subprocess.run([sys.executable, "-c", code], cwd=repository, check=False, timeout=30)
     assert killed.returncode == -signal.SIGKILL
     wait_until(lambda: not processes_in(place), "the process to end")
     begun = [path.name for path in place.rglob("log.jsonl")]
-    assert begun == (["log.jsonl"] if moment == "shelf.write_record" else []), "nothing trains that nobody knows"
+    assert begun == (["log.jsonl"] if moment == "service.JobService._save" else []), "nothing trains that nobody knows"
     service = open_service(place)
     service.start()
     (job,) = service.jobs()
@@ -250,7 +251,7 @@ def test_what_ended_while_the_app_was_away_is_settled(
         os.kill(pid, how)
     wait_until(lambda: is_gone(pid), "the process to end")
     service = open_service(place)
-    monkeypatch.setattr(service._runner, "_start_next", lambda: None)  # so that a queued job can be looked at
+    monkeypatch.setattr(service, "_start_next", lambda: None)  # so that a queued job can be looked at
     service.start()
     settled = service.job(job_id)
     assert settled.state == state
@@ -271,7 +272,7 @@ def test_an_adopted_process_that_is_killed_fails_in_words(place: Path) -> None:
 def test_a_stop_that_the_app_was_killed_before_sending_is_sent_by_the_next(place: Path) -> None:
     job_id, _ = leave_running(place, LONG)
     folder = open_service(place).job(job_id).folder
-    write_record(folder, replace(read_record(folder), wish="cancel"))
+    write_job(replace(read_job(folder), wish="cancel"))
     service = open_service(place)
     service.start()
     cancelled = wait_for(service, job_id, "cancelled", "failed")
@@ -334,6 +335,36 @@ def test_a_job_being_made_is_not_taken_for_half_made(place: Path) -> None:
     job_id = service.submit("ada", configure(3), "reader-1", start_meanwhile).job_id
     wait_for(service, job_id, "done")
     service.close()
+
+
+def test_a_job_that_is_ready_while_others_are_cleaned_up_is_kept(place: Path) -> None:
+    job = open_service(place).submit("ada", configure(3), "reader-1")
+    content = (job.folder / "job.json").read_text()
+    (job.folder / "job.json").unlink()
+
+    class ReadyJustNow(set[str]):
+        """Jobs that are being made, until somebody asks whether they are."""
+
+        def __contains__(self, _: object) -> bool:
+            (job.folder / "job.json").write_text(content)
+            return False
+
+    clean_folders(place / "jobs", place / "adapters", ReadyJustNow())
+    assert [one.job_id for one in open_service(place).jobs()] == [job.job_id]
+
+
+def test_job_json_is_what_earlier_versions_wrote(place: Path) -> None:
+    job = open_service(place).submit("ada", configure(3), "reader-1")
+    values = {
+        "job_id": job.job_id, "name": "ada", "state": "paused", "cause": "Paused at step 7; resume goes on.",
+        "creator": "reader-1", "created_at_s": 1.5, "queued_at_s": 2.5, "started_at_s": 3.5, "ended_at_s": 9.5,
+        "wish": "cancel", "pid": 12, "process_created_s": 3.25, "printed_from": 40, "begun_at_s": 3.0, "worked_s": 6.0,
+    }  # fmt: skip
+    (job.folder / "job.json").write_text(json.dumps(values))
+    read = read_job(job.folder)
+    assert (read.state, read.wish, read.pid, read.config) == ("paused", "cancel", 12, job.config)
+    write_job(replace(read, step=7, steps=9, adapter=place))  # progress is the log's
+    assert json.loads((job.folder / "job.json").read_text()) == values
 
 
 @pytest.mark.parametrize("content", ["{", "{}", "[]", '{"state": "sleeping"}'])

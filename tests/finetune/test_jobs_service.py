@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 
 from finetune.config import FinetuneConfig
-from finetune.jobs import files, job, shelf
-from finetune.jobs.job import Job, JobError
-from finetune.jobs.launcher import device_of
-from finetune.jobs.opening import open_jobs
+from finetune.jobs import store
+from finetune.jobs.job import Job, JobError, State, read_job
+from finetune.jobs.process import device_of
 from finetune.jobs.service import JobService
 from tests.finetune.jobs_maker import (
     check_nothing_runs,
@@ -102,7 +101,7 @@ def test_time_left_is_told_from_recent_steps(service: JobService, monkeypatch: p
 # ---- pause, cancel, resume
 @pytest.mark.parametrize(("stop", "state"), [(JobService.pause, "paused"), (JobService.cancel, "cancelled")])
 def test_a_stopped_job_resumes_exactly(
-    service: JobService, stop: Callable[[JobService, str], Job], state: job.State
+    service: JobService, stop: Callable[[JobService, str], Job], state: State
 ) -> None:
     job_id = submit(service, steps=150).job_id
     wait_for_step(service, job_id, 7)
@@ -293,7 +292,7 @@ def test_data_that_cannot_be_written_leave_nothing(service: JobService, tmp_path
     wait_for(service, submit(service).job_id, "done")  # and the name is free
 
 
-@pytest.mark.parametrize("written", [(shelf, "write_record"), (shelf, "write_text"), (files.FinetuneConfig, "to_yaml")])
+@pytest.mark.parametrize("written", [(store, "write_job"), (store, "write_text"), (FinetuneConfig, "to_yaml")])
 def test_a_full_disk_at_submission_leaves_nothing(
     service: JobService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: tuple[object, str]
 ) -> None:
@@ -312,18 +311,18 @@ def test_a_full_disk_while_jobs_run_loses_no_state(
     job_id = submit(service, steps=LONG).job_id
     wait_for_step(service, job_id, 2)
     with monkeypatch.context() as full:
-        full.setattr(shelf, "write_record", fill_disk)
+        full.setattr("finetune.jobs.service.write_job", fill_disk)
         service.pause(job_id)
         folder = wait_for(service, job_id, "paused").folder
-        assert job.read_record(folder).state == "running"
-    wait_until(lambda: job.read_record(folder).state == "paused", "job.json to be written after all")
+        assert read_job(folder).state == "running"
+    wait_until(lambda: read_job(folder).state == "paused", "job.json to be written after all")
 
 
 def test_a_full_disk_at_the_launch_fails_in_words(
     service: JobService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as full:
-        full.setattr("finetune.jobs.runner.write_record", fill_disk)
+        full.setattr("finetune.jobs.service.write_job", fill_disk)
         job_id = submit(service).job_id
         failed = wait_for(service, job_id, "failed", "done")
     assert failed.cause == "The disk is full; the process was not started; resume tries again."
@@ -346,10 +345,10 @@ def test_a_hundred_jobs_are_cheap_to_watch(tmp_path: Path) -> None:
     assert (time.process_time() - begun) / 10 < 0.05
 
 
-def test_open_jobs_makes_the_folder(tmp_path: Path) -> None:
-    service = open_jobs(tmp_path / "data", tmp_path / "adapters")
+def test_the_service_makes_the_folder(tmp_path: Path) -> None:
+    service = JobService(tmp_path / "data" / "jobs", tmp_path / "adapters")
     assert service.jobs() == []
     assert (tmp_path / "data" / "jobs").is_dir()
     (tmp_path / "file").touch()
     with pytest.raises(JobError, match="Cannot write"):
-        open_jobs(tmp_path / "file", tmp_path / "adapters")
+        JobService(tmp_path / "file" / "jobs", tmp_path / "adapters")

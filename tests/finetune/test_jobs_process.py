@@ -10,10 +10,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from finetune.jobs import launcher
-from finetune.jobs.endings import printed, way_on
-from finetune.jobs.launcher import CPU_ALLOCATOR, STARTER, environment, find_process, launch
-from finetune.jobs.progress import Progress
+from finetune.jobs import process as processes
+from finetune.jobs.job import Progress, resume_words, stdout_tail
+from finetune.jobs.process import CPU_ALLOCATOR, WAITING, environment, find_process, launch
 from finetune.records import last_checkpoint
 from tests.finetune.jobs_maker import wait_until
 
@@ -38,8 +37,8 @@ def test_an_abandoned_process_never_begins(tmp_path: Path) -> None:
     assert (tmp_path / "stdout.txt").read_text() == ""
 
 
-def test_the_starter_ends_with_its_app() -> None:
-    left = subprocess.run([sys.executable, "-I", "-S", STARTER, "echo", "begun"], input=b"", capture_output=True)
+def test_what_waits_to_begin_ends_with_its_app() -> None:
+    left = subprocess.run([*WAITING, "echo", "begun"], input=b"", capture_output=True)
     assert (left.returncode, left.stdout) == (1, b"")
 
 
@@ -88,22 +87,22 @@ def test_it_finds_the_package_from_any_folder(tmp_path: Path, monkeypatch: pytes
 
 
 def test_a_device_has_one_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(launcher, "NVIDIA_DRIVER", tmp_path / "missing")
+    monkeypatch.setattr(processes, "NVIDIA_DRIVER", tmp_path / "missing")
     names = {"auto": "cpu", "cpu": "cpu", "cuda": "cuda:0", "cuda:1": "cuda:1"}
-    assert {name: launcher.device_of(name) for name in names} == names
-    monkeypatch.setattr(launcher, "NVIDIA_DRIVER", tmp_path)
-    assert launcher.device_of("auto") == launcher.device_of("cuda:0") == "cuda:0"
+    assert {name: processes.device_of(name) for name in names} == names
+    monkeypatch.setattr(processes, "NVIDIA_DRIVER", tmp_path)
+    assert processes.device_of("auto") == processes.device_of("cuda:0") == "cuda:0"
 
 
 def test_the_allocator_is_tuned_for_the_cpu_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in CPU_ALLOCATOR:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setattr(launcher, "NVIDIA_DRIVER", tmp_path / "missing")
+    monkeypatch.setattr(processes, "NVIDIA_DRIVER", tmp_path / "missing")
     assert environment("cpu").items() >= {**CPU_ALLOCATOR, "HF_HUB_OFFLINE": "1"}.items()
     assert environment("auto").items() >= CPU_ALLOCATOR.items()
     assert not CPU_ALLOCATOR.keys() & environment("cuda:0").keys()
-    monkeypatch.setattr(launcher, "NVIDIA_DRIVER", tmp_path)
+    monkeypatch.setattr(processes, "NVIDIA_DRIVER", tmp_path)
     assert not CPU_ALLOCATOR.keys() & environment("auto").keys()
     monkeypatch.setenv("MALLOC_MMAP_MAX_", "5")
     assert environment("cpu")["MALLOC_MMAP_MAX_"] == "5", "what a person set stays"
@@ -146,16 +145,16 @@ def test_only_what_is_new_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     log_steps(tmp_path, step(1, 1.0))
     progress.update()
     with monkeypatch.context() as nothing_new:
-        nothing_new.setattr("finetune.jobs.progress.read_events", None)
+        nothing_new.setattr("finetune.jobs.job.read_events", None)
         progress.update()
     offsets = []
-    read = sys.modules["finetune.jobs.progress"].read_events
+    read = sys.modules["finetune.jobs.job"].read_events
 
     def watch(run: Path, offset: int) -> object:
         offsets.append(offset)
         return read(run, offset)
 
-    monkeypatch.setattr("finetune.jobs.progress.read_events", watch)
+    monkeypatch.setattr("finetune.jobs.job.read_events", watch)
     first = (tmp_path / "log.jsonl").stat().st_size
     log_steps(tmp_path, step(2, 2.0))
     progress.update()
@@ -177,19 +176,19 @@ def test_lines_that_are_no_steps_are_passed_over(tmp_path: Path) -> None:
 # ---- causes
 def test_only_complete_checkpoints_count(tmp_path: Path) -> None:
     assert last_checkpoint(tmp_path) is None
-    assert way_on(tmp_path) == "there is no checkpoint yet, so resume begins anew"
+    assert resume_words(tmp_path) == "there is no checkpoint yet, so resume begins anew"
     for name in ("checkpoint-9", "checkpoint-10", "checkpoint-x", "checkpoint-99"):
         (tmp_path / "checkpoints" / name).mkdir(parents=True)
         if name != "checkpoint-99":
             (tmp_path / "checkpoints" / name / "COMPLETE").touch()
     assert last_checkpoint(tmp_path) == tmp_path / "checkpoints" / "checkpoint-10"
-    assert way_on(tmp_path) == "resume goes on from the checkpoint at step 10"
+    assert resume_words(tmp_path) == "resume goes on from the checkpoint at step 10"
 
 
-def test_the_tail_of_what_was_printed(tmp_path: Path) -> None:
-    assert printed(tmp_path, 5) == ""
+def test_the_tail_of_what_was_stdout_tail(tmp_path: Path) -> None:
+    assert stdout_tail(tmp_path, 5) == ""
     (tmp_path / "stdout.txt").write_bytes(b"old\n" + b"x" * 200_000 + b"\n 1%\r 50%\r100%\r\nlast \xff\n\n")
-    assert printed(tmp_path, 2) == "100%\nlast \N{REPLACEMENT CHARACTER}"
-    assert printed(tmp_path, 0) == ""
-    assert len(printed(tmp_path, 10)) < 70_000
-    assert printed(tmp_path, 10, start=(tmp_path / "stdout.txt").stat().st_size) == ""
+    assert stdout_tail(tmp_path, 2) == "100%\nlast \N{REPLACEMENT CHARACTER}"
+    assert stdout_tail(tmp_path, 0) == ""
+    assert len(stdout_tail(tmp_path, 10)) < 70_000
+    assert stdout_tail(tmp_path, 10, start=(tmp_path / "stdout.txt").stat().st_size) == ""

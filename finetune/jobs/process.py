@@ -10,11 +10,14 @@ from pathlib import Path
 
 import psutil
 
-from finetune.jobs.starter import GO
 from finetune.records import STDOUT_FILE
 
 ROOT = Path(__file__).resolve().parents[2]  # where `finetune` is imported from
-STARTER = Path(__file__).with_name("starter.py")
+# Waits for a line before it becomes the command that follows: nothing ever trains that the app could not find again.
+# The app's death closes its standard input, and then nothing is started.
+WAIT = 'read -r line && exec "$@" </dev/null'
+WAITING = ("/bin/sh", "-c", WAIT, "wait")
+GO = b"go\n"
 TRAINER = (sys.executable, "-m", "finetune")
 # glibc returns every large buffer to the kernel unless told otherwise: CPU training steps are several times slower.
 CPU_ALLOCATOR = {
@@ -46,12 +49,14 @@ class Process:
         created_s: unix time of its start.
         run: folder of the run.
         child: where this app started it.
+        kill_at_s: `time.monotonic` after which it is killed, once it was asked to stop.
     """
 
     pid: int
     created_s: float
     run: Path
     child: subprocess.Popen[bytes] | None = None
+    kill_at_s: float | None = None
 
     def go(self) -> None:
         """Let it begin: it was found worth noting."""
@@ -88,7 +93,7 @@ class Process:
         """Whether it trains, or still waits to be told to begin."""
         try:
             words = psutil.Process(self.pid).cmdline()  # none at all while it is being replaced by another program
-            return bool(words) and str(STARTER) not in words
+            return bool(words) and WAIT not in words
         except psutil.Error:
             return True
 
@@ -130,7 +135,7 @@ def launch(command: Sequence[str], run: Path, device: str) -> Process:
     """Start a process that waits for `go`, in a session of its own; what it prints goes to RUN/stdout.txt.
 
     Args:
-        command: by arguments; no shell is asked.
+        command: by arguments, which no shell reads.
         run: folder of the run.
         device: of the configuration.
 
@@ -139,7 +144,7 @@ def launch(command: Sequence[str], run: Path, device: str) -> Process:
     """
     with (run / STDOUT_FILE).open("ab") as printed:
         child = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(STARTER), *command],
+            [*WAITING, *command],
             stdin=subprocess.PIPE,
             stdout=printed,
             stderr=subprocess.STDOUT,
