@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from annotate.dashboard.service import DashboardService
+from annotate.dashboard.ui import DashboardService
 from annotate.settings import AnnotateSettings
 from annotate.store.store import AnnotationStore
 from annotate.store.types import StoreError, StoreSettings

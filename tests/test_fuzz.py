@@ -43,7 +43,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[gr.Blocks]:
     store = open_store(folder)
     fill(store)
     dashboard = make_service(store, folder)
-    teach = AnnotationService(store, Stubs(), ask, dashboard.open.gate)
+    teach = AnnotationService(store, Stubs(), ask, dashboard.gate)
     yield build_page([
         annotate_tab(teach), dashboard_tab(dashboard), adapt_tab(make_adapt(adapters=folder)),
         evaluate_tab(Stubs(), ask),

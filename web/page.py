@@ -17,7 +17,7 @@ from gazevlm_core.images import DEFAULT_LIMITS
 from web.blocks import Page
 from web.client_address import believe_proxies, trusted_proxies
 from web.error_log import brief, told_troubles
-from web.markup import INTRODUCTION
+from web.markup import INTRODUCTION, status
 from web.server import FairQueue, GuardedApp, own_folder
 from web.uploads import EVERY_S, LIFE_S
 
@@ -26,6 +26,7 @@ LONGEST_SENTENCE = 1000  # of an error; what is longer repeats what somebody sen
 STATE_S = 6 * 3600  # without a change, what a page remembers is forgotten
 # Handlers of the page are no endpoints, and say themselves what they are doing.
 QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+FAILED = "That did not work; the message says why."
 Values = dict[Any, Any]  # component -> its new value
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 FIT_CHARTS = "() => { dispatchEvent(new Event('resize')); }"  # a chart drawn out of sight has a width of its own
@@ -135,3 +136,34 @@ def told(handler: Handler) -> Handler:
             raise page_error(error) from error
 
     return telling  # type: ignore[return-value]
+
+
+def run_busily(
+    event: Listen, buttons: Sequence[gr.Button], line: gr.HTML, words: str, work: Callable[..., Any], inputs: Any,  # noqa: ANN401
+    outputs: Sequence[Any], *, failed: str = FAILED, js: str | None = None, **limits: Any,
+) -> None:  # fmt: skip
+    """On an event say what is done, do it, and free the buttons again whatever came of it.
+
+    Args:
+        event: such as `button.click`.
+        buttons: that cannot be pressed meanwhile.
+        line: of the status, which `work` may write.
+        words: for the line while it goes on.
+        work: a handler.
+        inputs: of it.
+        outputs: of it.
+        failed: for the line where it raised.
+        js: run in the browser when it begins.
+        limits: as Gradio takes them, such as `concurrency_limit`.
+    """
+
+    def controls(said: str | None, *, busy: bool) -> Values:
+        """Made in a handler, since a component made outside is shown."""
+        told_on = {} if said is None else {line: status(said)}
+        return {**told_on, **{button: gr.Button(interactive=not busy) for button in buttons}}
+
+    both = [line, *buttons]
+    begun = event(lambda: controls(words, busy=True), None, both, queue=False, js=js, **QUIET)
+    done = begun.then(work, inputs, outputs, **limits, **QUIET)
+    done.success(lambda: controls(None, busy=False), None, both, queue=False, **QUIET)
+    done.failure(lambda: controls(failed, busy=False), None, both, queue=False, **QUIET)

@@ -1,21 +1,24 @@
 """The Annotations tab: counts and receipts for everybody, review for reviewers, administration for admins.
 
-What a role may not use is hidden by styles, for tidiness alone: every handler asks the gate by itself.
+`DashboardService` is what it can do, `dashboard_tab` the page on it. What a role may not use is hidden by styles, for
+tidiness alone: every method of the service asks the gate by itself.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from annotate.dashboard.admin.exports.ui import ExportsView
-from annotate.dashboard.admin.images.ui import ImagesView
-from annotate.dashboard.admin.intake.ui import IntakeView
-from annotate.dashboard.admin.log.ui import LogView
-from annotate.dashboard.open.ui import OpenView
-from annotate.dashboard.quality.ui import QualityView
-from annotate.dashboard.review.ui import ReviewView
-from annotate.dashboard.service import DashboardService
+from annotate.dashboard.audit_log import AuditLogService, AuditLogView
+from annotate.dashboard.exports import ExportsService, ExportsView
+from annotate.dashboard.images import ImagesService, ImagesView
+from annotate.dashboard.imports import ImportsService, ImportsView, ImportWorker
+from annotate.dashboard.overview import OverviewService, OverviewView
+from annotate.dashboard.quality import QualityService, QualityView, SurveyCache
+from annotate.dashboard.review import ReviewService, ReviewView
+from annotate.store.store import AnnotationStore
+from annotate.sync.worker import SyncState
 from web.identity import Gate
 from web.page import QUIET, Tab, Values, told
 from web.sign_in import Entry, EntryWords
@@ -23,6 +26,43 @@ from web.sign_in import Entry, EntryWords
 HEAD = f"<style>{Path(__file__).with_name('dashboard.css').read_text(encoding='utf-8')}</style>"
 WITH_TOKEN = " With the token of a reviewer or admin you can do more here."
 ASK = " To review, ask whoever runs this Space to add your name to its reviewers."
+
+
+class DashboardService:
+    """The logic of the tab. Every method of every part takes a claim and checks it; a refusal is one sentence.
+
+    Args:
+        store: everything is in it.
+        gate: who asks, and whether they may.
+        sync_state: what is synced; returns None where the store is not synced anywhere.
+        wake_sync: syncs at once, in the background.
+        folder: data folder, for uploaded archives and for work on exports.
+
+    Attributes:
+        overview: for everybody.
+        quality, review: for reviewers.
+        imports, images, exports, audit_log: for admins.
+        worker: does the imports; `start` it once, so that those that were left behind go on.
+    """
+
+    def __init__(
+        self,
+        store: AnnotationStore,
+        gate: Gate,
+        sync_state: Callable[[], SyncState | None],
+        wake_sync: Callable[[], None],
+        folder: Path,
+    ) -> None:
+        self.gate = gate
+        self.worker = ImportWorker(store, folder)
+        surveys = SurveyCache(store)
+        self.overview = OverviewService(store, gate, sync_state)
+        self.quality = QualityService(store, gate, surveys)
+        self.review = ReviewService(store, gate, surveys)
+        self.imports = ImportsService(store, gate, self.worker)
+        self.images = ImagesService(store, gate)
+        self.exports = ExportsService(store, gate, folder)
+        self.audit_log = AuditLogService(store, gate, sync_state, wake_sync)
 
 
 class Dashboard:
@@ -36,16 +76,16 @@ class Dashboard:
     def __init__(self, service: DashboardService, page: gr.Blocks) -> None:
         self.service = service
         self.entry = Entry(service.gate, "dashboard", _words(service.gate), page)
-        self.open = OpenView(service, self.entry)
+        self.overview = OverviewView(service.overview, self.entry)
         with gr.Tabs(elem_id="dashboard-parts") as self.parts:
             with gr.Tab("Review", id="review", elem_id="dashboard-review", render_children=True):
-                self.review = ReviewView(service, self.entry)
+                self.review = ReviewView(service.review, self.entry)
             with gr.Tab("Quality", id="quality", elem_id="dashboard-quality", render_children=True):
-                self.quality = QualityView(service, self.entry)
+                self.quality = QualityView(service.quality, self.entry)
             with gr.Tab("Administration", id="admins", elem_id="dashboard-admins", render_children=True):
                 self._admin_parts()
-        for event in (*self.review.changes, *self.intake.changes):
-            self.open.refresh_after(event)
+        for event in (*self.review.changes, *self.imports.changes):
+            self.overview.refresh_after(event)
         inputs, outputs = [self.entry.name, self.entry.typed], self._outputs()
         page.load(self._enter, inputs, outputs, queue=False, **QUIET)  # a crowd that opens it must not fill the queue
         self.entry.begin_with(self._enter, [], outputs)
@@ -54,19 +94,19 @@ class Dashboard:
     def _admin_parts(self) -> None:
         with gr.Tabs(elem_id="dashboard-admin-parts"):
             with gr.Tab("Import images", elem_id="dashboard-intake", render_children=True):
-                self.intake = IntakeView(self.service, self.entry)
+                self.imports = ImportsView(self.service.imports, self.entry)
             with gr.Tab("Tasks and gold", elem_id="dashboard-images", render_children=True):
-                self.images = ImagesView(self.service, self.entry)
+                self.images = ImagesView(self.service.images, self.entry)
             with gr.Tab("Export", elem_id="dashboard-exports", render_children=True):
-                self.exports = ExportsView(self.service, self.entry)
+                self.exports = ExportsView(self.service.exports, self.entry)
             with gr.Tab("Audit log", elem_id="dashboard-audit", render_children=True):
-                self.log = LogView(self.service, self.entry)
+                self.audit_log = AuditLogView(self.service.audit_log, self.entry)
 
     def _outputs(self) -> list[Any]:
-        images, log, intake = self.images, self.log, self.intake
+        images, log, imports = self.images, self.audit_log, self.imports
         return [
-            self.entry.who, self.open.totals, self.parts, *self.review.shown, *self.quality.shown,
-            intake.table, intake.timer, images.image, images.more, images.last, images.status, images.picture,
+            self.entry.who, self.overview.totals, self.parts, *self.review.shown, *self.quality.shown,
+            imports.table, imports.timer, images.image, images.more, images.last, images.status, images.picture,
             images.path, log.table, log.before, log.status,
         ]  # fmt: skip
 
@@ -79,12 +119,12 @@ class Dashboard:
     def _enter(self, _name: str, token: str, request: gr.Request) -> Values:
         """Everything that this person may see to begin with."""
         claim = self.entry.claim(request, token)
-        welcome = self.service.open.welcome(claim)
-        values = {self.entry.who: self.entry.shown(welcome), **self.open.first(self.service.open.totals(claim))}
+        welcome = self.service.overview.welcome(claim)
+        values = {self.entry.who: self.entry.shown(welcome), **self.overview.first(self.service.overview.totals(claim))}
         if "reviewer" in welcome.roles:
             values |= {**self.review.first(claim), **self.quality.first(claim)}
         if "admin" in welcome.roles:
-            values |= {**self.intake.first(claim), **self.images.first(claim), **self.log.first(claim)}
+            values |= {**self.imports.first(claim), **self.images.first(claim), **self.audit_log.first(claim)}
         else:
             values[self.parts] = gr.Tabs(selected="review")  # what is hidden now might be open
         return values

@@ -28,14 +28,14 @@ from gazevlm_core.words import UnknownQuestionError, check_question
 from web.blocks import MODEL_QUEUE
 from web.markup import status as status_line
 from web.models import Ask
-from web.page import QUIET, page_error, remembered
+from web.page import FAILED, QUIET, page_error, remembered, told
 from web.viewer.payload import ViewerPayload
 
 if TYPE_CHECKING:
     from gradio.events import Dependency
 
 UNANSWERED = "Not answered: the question is none that this model knows."
-EMPTY, READY, FAILED = "Upload an image or pick an example.", "Ready.", "That did not work; the message says why."
+EMPTY, READY = "Upload an image or pick an example.", "Ready."
 WAITING, LOOKING, WRITING, STOPPED = "Waiting for the model…", "Looking…", "Writing…", "Stopped."
 
 # Why an answer ended before its end, and what the status line then says; None leaves it.
@@ -154,12 +154,9 @@ class DiagnosePage:
         self.prepare.click(self._downloads, self.shown, self.files, api_visibility="private")
 
     # ---- the image --------------------------------------------------------------------------------------------------
+    @told
     def _show_upload(self, path: str | None) -> Values:
-        try:
-            picture = choose_picture(path, None)
-        except ValueError as error:
-            raise page_error(error) from error
-        return self._showing(picture, READY, upload=path)
+        return self._showing(choose_picture(path, None), READY, upload=path)
 
     def _show_example(self, event: gr.SelectData) -> Values:
         number = event.index  # from the browser: anything
@@ -206,14 +203,11 @@ class DiagnosePage:
         return values
 
     # ---- the question -----------------------------------------------------------------------------------------------
+    @told
     def _preset(self, preset: str, shown: Shown | None) -> Values:
         probabilities = shown.results[0].diagnosis.finding_probabilities if shown and shown.results else {}
         said = [text for exchange in shown.exchanges() for text in astuple(exchange)] if shown else []
-        try:
-            question = preset_question(preset, probabilities, said)
-        except ValueError as error:
-            raise page_error(error) from error
-        return {self.form.question: question, self.form.preset: None}
+        return {self.form.question: preset_question(preset, probabilities, said), self.form.preset: None}
 
     def opened(self, request: gr.Request) -> Values:
         """The models that there are now, and what the page's address asks for; outputs are `opening`."""
@@ -245,11 +239,9 @@ class DiagnosePage:
         return [*self.about_image, *others, *self.form.picked, self.form.question]
 
     @staticmethod
+    @told
     def _query(shown: Shown | None, question: str, *settings: Any) -> Any:  # noqa: ANN401 (an update of a component)
-        try:
-            return gr.Textbox(to_query(asking_of(shown.example if shown else None, question, settings)), visible=True)
-        except ValueError as error:
-            raise page_error(error) from error
+        return gr.Textbox(to_query(asking_of(shown.example if shown else None, question, settings)), visible=True)
 
     # ---- the answer -------------------------------------------------------------------------------------------------
     def _answers(

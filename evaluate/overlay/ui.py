@@ -1,7 +1,7 @@
 """A model's path and a reader's on one image: components and handlers."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gradio as gr
 from PIL import Image
@@ -12,14 +12,10 @@ from phantoms.sampling import DOMAIN_WORDS
 from web.blocks import MODEL_QUEUE
 from web.markup import notice, status, table
 from web.models import Ask, Models, first_look
-from web.page import QUIET, page_error, remembered
+from web.page import QUIET, Listen, Values, remembered, run_busily, told
 from web.viewer.component import ScanpathViewer
 
-if TYPE_CHECKING:
-    from gradio.events import Dependency
-
-Values = dict[Any, Any]  # component -> its new value
-EMPTY, FAILED = "Draw a phantom, or upload an image with readings.", "That did not work; the message says why."
+EMPTY = "Draw a phantom, or upload an image with readings."
 DRAWING, READING, LOOKING = "Drawing…", "Reading the files…", "The model looks…"
 NO_IMAGE = "There is no image yet; draw a phantom or upload an image with readings."
 FIRST_NUMBER = 7
@@ -91,40 +87,17 @@ class OverlayView:
         self.reader.input(self._read, [self.seen, self.reader], [self.viewer, self.table], **QUIET)
         self.model.input(lambda name: notice_of(self.models, name), self.model, self.notice, **QUIET)
 
-    def _run(
-        self,
-        event: Callable[..., "Dependency"],
-        words: str,
-        work: Callable[..., Values],
-        inputs: list[Any],
-        **limits: Any,
-    ) -> None:
-        """Say what is done, do it, and free the buttons again whatever came of it."""
-        controls = [self.status, *self.controls]
-        begun = event(
-            lambda: self._controls(words, busy=True), None, controls, queue=False, js=SHOW_RESULTS, **QUIET
-        )
-        done = begun.then(work, inputs, self.shown, **limits, **QUIET)
-        done.success(lambda: self._controls(None, busy=False), None, controls, queue=False, **QUIET)
-        done.failure(lambda: self._controls(FAILED, busy=False), None, controls, queue=False, **QUIET)
-
-    def _controls(self, words: str | None, *, busy: bool) -> tuple[Any, ...]:
-        """Status line (None leaves it) and buttons; made in a handler, since a component made outside is shown."""
-        line = gr.skip() if words is None else status(words)
-        return line, *(gr.Button(interactive=not busy) for _ in self.controls)
+    def _run(self, event: Listen, words: str, work: Callable[..., Values], inputs: list[Any], **limits: Any) -> None:
+        run_busily(event, self.controls, self.status, words, work, inputs, self.shown, js=SHOW_RESULTS, **limits)
 
     # ---- handlers ---------------------------------------------------------------------------------------------------
+    @told
     def _draw(self, number: float | None, domain: str) -> Values:
-        try:
-            return self._begin(*drawn_case(number, domain))
-        except ValueError as error:
-            raise page_error(error) from error
+        return self._begin(*drawn_case(number, domain))
 
+    @told
     def _use(self, image: str | None, readings: str | None) -> Values:
-        try:
-            return self._begin(*uploaded_case(image, readings))
-        except ValueError as error:
-            raise page_error(error) from error
+        return self._begin(*uploaded_case(image, readings))
 
     def _begin(self, case: Case, image: Image.Image) -> Values:
         """A new image, at which no model looked yet."""
@@ -132,18 +105,16 @@ class OverlayView:
         reader = gr.Dropdown(list(case.readings), value=first, interactive=len(case.readings) > 1)
         return {**self._showing(seen, first), self.reader: reader}
 
+    @told
     def _look(self, seen: Seen | None, model: str, reader: str) -> Values:
-        try:
-            if seen is None:
-                raise ValueError(NO_IMAGE)
-            seen = seen.looked(model, first_look(self.ask, model, seen.case.image()))
-        except ValueError as error:
-            raise page_error(error) from error
-        return self._showing(seen, reader)
+        if seen is None:
+            raise ValueError(NO_IMAGE)
+        return self._showing(seen.looked(model, first_look(self.ask, model, seen.case.image())), reader)
 
+    @told
     def _read(self, seen: Seen | None, reader: str) -> Values:
         if seen is None:
-            raise page_error(ValueError(NO_IMAGE))
+            raise ValueError(NO_IMAGE)
         values = self._showing(seen, reader)
         return {self.viewer: values[self.viewer], self.table: values[self.table]}
 

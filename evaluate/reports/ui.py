@@ -11,9 +11,8 @@ from evaluate.reports.read import ReportError, read_report, shipped_reports
 from evaluate.reports.schema import Report
 from evaluate.reports.tables import facts_of, tables_of
 from web.markup import note, status, table
-from web.page import QUIET, page_error, remembered, told
+from web.page import QUIET, Values, remembered, told
 
-Values = dict[Any, Any]  # component -> its new value
 EMPTY = "Pick a report or upload one."
 FAILED = "That did not work; the message says why. What was shown before is still there."
 NONE_SHIPPED = "None comes with this version; `gazevlm experiment --out reports/NAME` makes one."
@@ -57,22 +56,21 @@ class ReportView:
             event.failure(lambda: (status(FAILED), None), None, [self.status, self.upload], queue=False, **QUIET)
         self.chart_name.input(self._chart, [self.report, self.chart_name], self.chart, **QUIET)
 
+    @told
     def _pick(self, name: str) -> Values:
         path = shipped_reports().get(name)  # a name from the browser is never a path
         if path is None:
-            raise page_error(ReportError("There is no such report; pick another one."))
+            raise ReportError("There is no such report; pick another one.")
         return {**self._showing(path, name), self.upload: None}
 
+    @told
     def _upload(self, path: str | None) -> Values:
         if path is None:
-            raise page_error(ReportError("There is no file; choose one."))
+            raise ReportError("There is no file; choose one.")
         return {**self._showing(Path(path), Path(path).name), self.shipped: gr.Dropdown(value=None)}
 
     def _showing(self, path: Path, name: str) -> Values:
-        try:
-            report = read_report(path)
-        except ReportError as error:
-            raise page_error(error) from error
+        report = read_report(path)
         charts = charts_of(report)
         first = next(iter(charts), None)
         return {

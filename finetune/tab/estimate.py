@@ -7,7 +7,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from finetune.tab.runs import Event, Run
-from finetune.tab.words import counted, duration
+from web.formatting import counted, duration
 
 if TYPE_CHECKING:
     from finetune.config import FinetuneConfig

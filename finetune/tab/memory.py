@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from finetune.config import FinetuneConfig
 from finetune.room import BaseFacts, memory_for
 from finetune.sizes import sizes_of
-from finetune.tab.words import size
+from web.formatting import size
 
 if TYPE_CHECKING:
     from gazevlm_core.inference import GazeEngine

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from finetune.records import Measure, RecordError, Verdict, measures_of, read_provenance, verdict_of
-from finetune.tab.words import VERDICT_WORDS
+from finetune.records import Judgement, Measure, RecordError, Verdict, measures_of, read_provenance, verdict_of
 
 if TYPE_CHECKING:
     from finetune.jobs.job import Job
@@ -22,6 +21,14 @@ LOSSES = {
 ENDED = ("done", "failed", "cancelled")
 ACTIVE = ("queued", "running")
 MOST_EVENTS = 200_000
+STATE_WORDS = {
+    "queued": "waits for its turn", "running": "running", "paused": "paused", "done": "done", "failed": "failed",
+    "cancelled": "cancelled",
+}  # fmt: skip
+VERDICT_WORDS: Mapping[Judgement, str] = {
+    "better": "better", "worse": "worse than its base", "no difference seen": "no difference from its base seen",
+    "too few to tell": "too few to tell", "unknown": "not known whether better than its base",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -165,3 +172,11 @@ class RunReader:
         """When a job is deleted."""
         with self._turn:
             self._known.pop(job_id, None)
+
+
+def progress(job: "Job") -> str:
+    """A job's state, and how far it is."""
+    state = STATE_WORDS[job.state]
+    if not job.steps or job.state in ("queued", "done"):
+        return state
+    return f"{state}, step {job.step:,} of {job.steps:,}"

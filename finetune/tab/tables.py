@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 
 from finetune.records import Measure, gain_words
 from finetune.tab.link import base_name
-from finetune.tab.runs import Run
-from finetune.tab.words import STATE_WORDS, UNKNOWN, VERDICT_WORDS, counted, duration, figure, progress, when
+from finetune.tab.runs import STATE_WORDS, VERDICT_WORDS, Run, progress
+from web.formatting import UNKNOWN, counted, duration, score, when
 from web.markup import Cell, Table
 from web.training_data import DataCount
 
@@ -81,9 +81,9 @@ def _measure_row(measure: Measure, floors: Sequence[str]) -> list[Cell]:
     words = gain_words(measure.gain)
     better = "higher is better" if measure.higher_is_better else "lower is better"
     return [
-        (measure.name, f"{measure.unit}, {better}" if measure.unit else better), figure(measure.value),
-        figure(measure.base), words or figure(change, signed=True),
-        *(figure(measure.floors.get(floor)) for floor in floors),
+        (measure.name, f"{measure.unit}, {better}" if measure.unit else better), score(measure.value),
+        score(measure.base), words or score(change, signed=True),
+        *(score(measure.floors.get(floor)) for floor in floors),
     ]  # fmt: skip
 
 
@@ -116,7 +116,7 @@ def verdict_word(run: Run) -> str:
 def _beside_base(measure: Measure | None) -> str:
     if measure is None or measure.value is None:
         return UNKNOWN
-    return figure(measure.value) + ("" if measure.base is None else f" ({measure.value - measure.base:+.3f})")
+    return score(measure.value) + ("" if measure.base is None else f" ({measure.value - measure.base:+.3f})")
 
 
 def comparison_table(runs: Sequence[Run], bases: Mapping[str, str]) -> Table:

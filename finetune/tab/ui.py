@@ -16,7 +16,7 @@ from finetune.tab.start.ui import BEGINNING, FAILED, StartView
 from finetune.tab.watch.ui import WatchView
 from web.identity import Gate
 from web.markup import status
-from web.page import QUIET, Listen, Tab, Values, told
+from web.page import QUIET, Listen, Tab, Values, run_busily, told
 from web.sign_in import Entry, EntryWords
 
 HEAD = f"<style>{Path(__file__).with_name('adapt.css').read_text(encoding='utf-8')}</style>"
@@ -75,18 +75,12 @@ class AdaptPage:
         return [one for one in self.start.form if one is not self.entry.token]
 
     def _connect_start(self) -> None:
-        button, line = self.start.start, self.start.status
-        begun = button.click(
-            lambda: (status(BEGINNING), gr.Button(interactive=False)), None, [line, button], queue=False, **QUIET
-        )
-        done = begun.then(
-            self._start, {*self.start.form, *self._watched()},
-            [line, self.start.name, self.parts, *self.watch.shown], concurrency_limit=1, **QUIET,
+        line = self.start.status
+        run_busily(
+            self.start.start.click, [self.start.start], line, BEGINNING, self._start,
+            {*self.start.form, *self._watched()}, [line, self.start.name, self.parts, *self.watch.shown],
+            failed=FAILED, concurrency_limit=1,
         )  # fmt: skip
-        done.success(lambda: gr.Button(interactive=True), None, button, queue=False, **QUIET)
-        done.failure(
-            lambda: (status(FAILED), gr.Button(interactive=True)), None, [line, button], queue=False, **QUIET
-        )
 
     # ---- handlers ---------------------------------------------------------------------------------------------------
     @told

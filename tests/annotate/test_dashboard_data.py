@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from annotate.dashboard.admin.exports.unpack import unpack
-from annotate.dashboard.admin.log import part as log_part
-from annotate.dashboard.service import DashboardService
+from annotate.dashboard import audit_log
+from annotate.dashboard.exports import unpack
+from annotate.dashboard.ui import DashboardService
 from annotate.export.folder import export_store, files_below
 from annotate.export.intake import BadExportError
 from annotate.store.imports import shown_place
@@ -56,7 +56,7 @@ def make_zip(path: Path, files: dict[str, bytes]) -> Path:
 def ended(service: DashboardService, number: int) -> ImportStatus:
     """The import, once it has ended."""
     for _ in range(600):
-        status = next(one for one in service.intake.imports(ADMIN) if one.number == number)
+        status = next(one for one in service.imports.history(ADMIN) if one.number == number)
         if status.state in ("done", "failed"):
             return status
         time.sleep(0.1)
@@ -68,7 +68,7 @@ def test_an_uploaded_archive_is_kept_until_its_import_has_ended(
     service: DashboardService, store: AnnotationStore, tmp_path: Path
 ) -> None:
     upload = make_zip(tmp_path / "my images; rm -rf.zip", {"a.png": png(1), "b/c.png": png(2), "no.png": b"no"})
-    number = service.intake.archive(ADMIN, upload, QUESTION, 3)
+    number = service.imports.archive(ADMIN, upload, QUESTION, 3)
     status = ended(service, number)
     assert (status.state, status.added, status.refused, len(status.reasons)) == ("done", 2, 1, 1)
     assert shown_place(status.kind, status.where) == "my_images_rm_-rf.zip"
@@ -91,7 +91,6 @@ def test_a_worker_that_starts_again_clears_what_was_left_behind(
     store.queue_import("zip", str(waiting), "admin")
     hours_ago = time.time() - 7200
 
-
     os.utime(old, (hours_ago, hours_ago))
     service.worker.clear()
     assert waiting.exists()
@@ -108,7 +107,7 @@ def test_a_folder_is_imported_and_links_that_lead_out_are_refused(
     (folder / "a.png").write_bytes(png(1))
     (tmp_path / "secret.png").write_bytes(png(2))
     (folder / "link.png").symlink_to(tmp_path / "secret.png")
-    status = ended(service, service.intake.folder(ADMIN, f" {folder} ", QUESTION, 5))
+    status = ended(service, service.imports.folder(ADMIN, f" {folder} ", QUESTION, 5))
     assert (status.state, status.added, status.refused) == ("done", 1, 1)
     assert "leads out" in next(iter(status.reasons))
     assert [image.name for image in store.images()] == ["a.png"]
@@ -120,9 +119,9 @@ def test_a_quota_out_of_bounds_is_refused_and_leaves_nothing(
 ) -> None:
     upload = make_zip(tmp_path / "a.zip", {"a.png": png(1)})
     for act in (
-        lambda: service.intake.folder(ADMIN, str(tmp_path), QUESTION, quota),
-        lambda: service.intake.archive(ADMIN, upload, QUESTION, quota),
-        lambda: service.intake.hub(ADMIN, "owner/name", QUESTION, quota),
+        lambda: service.imports.folder(ADMIN, str(tmp_path), QUESTION, quota),
+        lambda: service.imports.archive(ADMIN, upload, QUESTION, quota),
+        lambda: service.imports.hub(ADMIN, "owner/name", QUESTION, quota),
     ):
         with pytest.raises(StoreError, match=r"annotators"):
             act()
@@ -133,18 +132,18 @@ def test_a_quota_out_of_bounds_is_refused_and_leaves_nothing(
 def test_bad_sources_are_refused_at_once(service: DashboardService, store: AnnotationStore, tmp_path: Path) -> None:
     for where in ("", "  ", str(tmp_path / "none"), "a\0b", str(make_zip(tmp_path / "a.zip", {}))):
         with pytest.raises(StoreError, match="no such folder"):
-            service.intake.folder(ADMIN, where, QUESTION, None)
+            service.imports.folder(ADMIN, where, QUESTION, None)
     for name in ("", "a/b/c", "../etc", "https://evil/x", "owner/name; rm"):
         with pytest.raises(StoreError, match="owner/name"):
-            service.intake.hub(ADMIN, name, QUESTION, None)
+            service.imports.hub(ADMIN, name, QUESTION, None)
     (tmp_path / "no.zip").write_bytes(b"PK but no archive")
     for upload in (None, tmp_path / "none.zip", tmp_path):
         with pytest.raises(StoreError, match="Choose a zip archive"):
-            service.intake.archive(ADMIN, upload, QUESTION, None)
+            service.imports.archive(ADMIN, upload, QUESTION, None)
     with pytest.raises(StoreError, match="no zip archive"):
-        service.intake.archive(ADMIN, tmp_path / "no.zip", QUESTION, None)
+        service.imports.archive(ADMIN, tmp_path / "no.zip", QUESTION, None)
     with pytest.raises(StoreError, match="question"):
-        service.intake.folder(ADMIN, str(tmp_path), " ", None)
+        service.imports.folder(ADMIN, str(tmp_path), " ", None)
     assert store.imports() == []
 
 
@@ -333,9 +332,9 @@ def test_the_log_is_read_backwards_by_pages(
     service: DashboardService, store: AnnotationStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(store)
-    monkeypatch.setattr(log_part, "PAGE", 4)
+    monkeypatch.setattr(audit_log, "PAGE", 4)
     numbers: list[int] = []
-    while page := service.log.page(ADMIN, numbers[-1] if numbers else None):
+    while page := service.audit_log.page(ADMIN, numbers[-1] if numbers else None):
         assert len(page) <= 4
         numbers += [one.number for one in page]
     assert numbers == [one.number for one in reversed(store.audit())]
@@ -344,8 +343,8 @@ def test_the_log_is_read_backwards_by_pages(
 def test_the_sync_is_woken_where_there_is_one(store: AnnotationStore, tmp_path: Path) -> None:
     woken: list[str] = []
     with pytest.raises(StoreError, match="not synced anywhere"):
-        make_service(store, tmp_path, wake_sync=lambda: woken.append("no")).log.sync_now(ADMIN)
+        make_service(store, tmp_path, wake_sync=lambda: woken.append("no")).audit_log.sync_now(ADMIN)
     state = SyncState(1, 1, 0, "", datetime.now(UTC))
     synced = make_service(store, tmp_path, sync_state=lambda: state, wake_sync=lambda: woken.append("yes"))
-    synced.log.sync_now(ADMIN)
+    synced.audit_log.sync_now(ADMIN)
     assert woken == ["yes"]

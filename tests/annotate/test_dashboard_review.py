@@ -5,13 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from annotate.dashboard.quality import part as quality_part
-from annotate.dashboard.quality.chart import annotator_chart
-from annotate.dashboard.quality.tables import agreement_table, annotator_table, image_table
-from annotate.dashboard.review import detail as review_detail
-from annotate.dashboard.review import markup
-from annotate.dashboard.review.part import Seen
-from annotate.dashboard.service import DashboardService
+from annotate.dashboard import quality, review_detail
+from annotate.dashboard.quality import agreement_table, annotator_chart, annotator_table, image_table
+from annotate.dashboard.review import Seen
+from annotate.dashboard.ui import DashboardService
 from annotate.quality.scores import SEQUENCE
 from annotate.store.lookup import latest_audit
 from annotate.store.store import AnnotationStore
@@ -164,20 +161,21 @@ def test_the_detail_shows_consensus_and_everybody_and_escapes_what_came_from_out
     last = store.stored()[4].annotation.submission_id
     detail = service.review.detail(REVIEWER, last)
     assert detail.consensus is not None
-    two = markup.paths_of(detail, everybody=False)
+    two = review_detail.paths_of(detail, everybody=False)
     assert [path.role for path in two] == ["model", "reader"]
     assert two[0].name == "Consensus of 5"
-    everybody = markup.paths_of(detail, everybody=True)
+    everybody = review_detail.paths_of(detail, everybody=True)
     assert len(everybody) == 6, "the consensus is one of the five again, under its own name"
     assert float(detail.heat.sum()) == pytest.approx(1)
-    assert markup.heat_figure(detail) is not None
+    assert review_detail.heat_figure(detail) is not None
     shown = "".join(
-        table(make(detail)) for make in (markup.submission_table, markup.answer_table, markup.agreement_table)
+        table(make(detail))
+        for make in (review_detail.submission_table, review_detail.answer_table, review_detail.agreement_table)
     )
     assert HOSTILE not in shown
     assert "few fixations" in shown
     own = detail.consensus.submission_id
-    assert "itself" in markup.paths_of(service.review.detail(REVIEWER, own), everybody=False)[0].name
+    assert "itself" in review_detail.paths_of(service.review.detail(REVIEWER, own), everybody=False)[0].name
 
 
 def test_an_image_with_very_many_submissions_is_shown_in_part(
@@ -221,7 +219,7 @@ def test_the_survey_shows_pseudonyms_and_the_lowest_agreement_first(service: Das
 def test_a_store_too_large_for_a_page_names_the_tool(
     service: DashboardService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(quality_part, "MOST_SURVEYED", 9)
+    monkeypatch.setattr(quality, "MOST_SURVEYED", 9)
     with pytest.raises(StoreError, match="gazevlm annotations stats"):
         service.quality.compute(REVIEWER)
     with pytest.raises(StoreError, match="gazevlm annotations stats"):

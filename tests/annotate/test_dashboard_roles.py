@@ -1,6 +1,7 @@
 """Every method of the dashboard asks the gate by itself: whoever lacks the role is refused, whatever the page shows."""
 
 import inspect
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -9,8 +10,8 @@ from typing import Any
 import pytest
 from limits import RateLimitItemPerMinute
 
-from annotate.dashboard.part import Part
-from annotate.dashboard.service import DashboardService
+from annotate.dashboard import ui
+from annotate.dashboard.ui import DashboardService
 from annotate.store.store import AnnotationStore
 from annotate.sync.worker import SyncState
 from tests.annotate.dashboard_maker import (
@@ -26,8 +27,8 @@ from web.identity import LIMITS, NEIGHBOURS, Claim, NotAllowed
 
 # Who may use which part; a part that is new fails below until it stands here.
 ROLE_OF = {
-    "open": "everybody", "quality": "reviewer", "review": "reviewer", "intake": "admin", "images": "admin",
-    "exports": "admin", "log": "admin",
+    "overview": "everybody", "quality": "reviewer", "review": "reviewer", "imports": "admin", "images": "admin",
+    "exports": "admin", "audit_log": "admin",
 }  # fmt: skip
 CLAIMS = {"everybody": NOBODY, "annotator": ANNOTATOR, "reviewer": REVIEWER, "admin": ADMIN}
 RANKS = list(CLAIMS)
@@ -49,18 +50,13 @@ def service(filled: AnnotationStore, tmp_path: Path) -> DashboardService:
 def methods() -> list[tuple[str, str]]:
     """Part and name of every public method that there is."""
     service = inspect.getsource(DashboardService.__init__)
-    parts = [line.split("self.")[1].split(" =")[0] for line in service.splitlines() if "Part(" in line]
-    types = {one.__name__: one for one in Part.__subclasses__()}
-    found = []
-    for line in service.splitlines():
-        if "Part(" in line:
-            part, type_name = line.split("self.")[1].split(" = ")[0], line.split("= ")[1].split("(")[0]
-            found += [(part, name) for name in dir(types[type_name]) if _is_public(types[type_name], name)]
+    parts = dict(re.findall(r"self\.(\w+) = (\w+Service)\(", service))
     assert set(parts) == set(ROLE_OF)
-    return found
+    types = {part: getattr(ui, type_name) for part, type_name in parts.items()}
+    return [(part, name) for part, type_ in types.items() for name in dir(type_) if _is_public(type_, name)]
 
 
-def _is_public(part: type[Part], name: str) -> bool:
+def _is_public(part: type, name: str) -> bool:
     return not name.startswith("_") and callable(getattr(part, name))
 
 
@@ -74,8 +70,7 @@ def call(service: DashboardService, part: str, name: str, claim: Claim) -> Any:
 
 def test_the_service_has_these_parts_and_nothing_else_to_call(service: DashboardService) -> None:
     public = {name: value for name, value in vars(service).items() if not name.startswith("_")}
-    assert {name for name, value in public.items() if isinstance(value, Part)} == set(ROLE_OF)
-    assert set(public) - set(ROLE_OF) == {"gate", "worker"}
+    assert set(public) == {*ROLE_OF, "gate", "worker"}
     for name in set(ROLE_OF):
         shared = {one for one in vars(public[name]) if not one.startswith("_")}
         assert shared == {"store", "gate"}
@@ -122,11 +117,11 @@ def test_on_a_space_tokens_and_chosen_names_give_nothing(
 
 
 def test_everybody_sees_counts_and_what_is_safe_where(filled: AnnotationStore, tmp_path: Path) -> None:
-    alone = make_service(filled, tmp_path).open.totals(NOBODY)
+    alone = make_service(filled, tmp_path).overview.totals(NOBODY)
     assert alone.sync is None
     assert (alone.counts.images, alone.counts.annotations, alone.annotators) == (4, 8, 4)
     state = SyncState(9, 6, 3, "The Hub cannot be reached.", None)
-    assert make_service(filled, tmp_path, sync_state=lambda: state).open.totals(ANNOTATOR).sync == state
+    assert make_service(filled, tmp_path, sync_state=lambda: state).overview.totals(ANNOTATOR).sync == state
 
 
 def test_a_receipt_is_checked_for_anybody_and_tells_nothing_of_the_content(
@@ -134,22 +129,22 @@ def test_a_receipt_is_checked_for_anybody_and_tells_nothing_of_the_content(
 ) -> None:
     one = filled.stored()[0]
     typed = one.receipt.receipt_id.lower()
-    check = service.open.receipt(NOBODY, f" {typed[:5]}-{typed[5:]} ")
+    check = service.overview.receipt(NOBODY, f" {typed[:5]}-{typed[5:]} ")
     assert check.present
     assert check.sentence.startswith(f"Submission {one.number} is kept here.")
     assert one.annotation.annotator not in check.sentence
-    assert not service.open.receipt(NOBODY, "0000000000").present
+    assert not service.overview.receipt(NOBODY, "0000000000").present
     with pytest.raises(ValueError, match="ten characters"):
-        service.open.receipt(NOBODY, "  ")
+        service.overview.receipt(NOBODY, "  ")
 
 
 def test_somebody_unnamed_is_limited_by_address_alone(service: DashboardService) -> None:
     for _ in range(NEIGHBOURS * LIMITS["read"].amount):  # all who are behind it
-        service.open.totals(NOBODY)
+        service.overview.totals(NOBODY)
     with pytest.raises(NotAllowed, match="too often"):
-        service.open.totals(NOBODY)
-    service.open.totals(replace(NOBODY, address="10.0.0.99"))
-    service.open.totals(ANNOTATOR)
+        service.overview.totals(NOBODY)
+    service.overview.totals(replace(NOBODY, address="10.0.0.99"))
+    service.overview.totals(ANNOTATOR)
 
 
 def test_new_names_without_end_from_one_address_are_stopped(
@@ -160,7 +155,7 @@ def test_new_names_without_end_from_one_address_are_stopped(
     refused = 0
     for number in range(100):
         try:
-            service.open.totals(Claim(None, f"Somebody {number}", "", "10.0.0.5"))
+            service.overview.totals(Claim(None, f"Somebody {number}", "", "10.0.0.5"))
         except NotAllowed:
             refused += 1
     assert refused > 70
@@ -168,8 +163,8 @@ def test_new_names_without_end_from_one_address_are_stopped(
 
 
 def test_a_welcome_says_who_somebody_is_or_what_to_do(service: DashboardService) -> None:
-    assert "Choose a name" in service.open.welcome(NOBODY).problem
-    assert service.open.welcome(ANNOTATOR).roles == {"annotator"}
-    assert service.open.welcome(ADMIN).roles == {"annotator", "reviewer", "admin"}
+    assert "Choose a name" in service.overview.welcome(NOBODY).problem
+    assert service.overview.welcome(ANNOTATOR).roles == {"annotator"}
+    assert service.overview.welcome(ADMIN).roles == {"annotator", "reviewer", "admin"}
     with pytest.raises(NotAllowed, match="no role"):
-        service.open.welcome(replace(ANNOTATOR, token="wrong token of nobody"))
+        service.overview.welcome(replace(ANNOTATOR, token="wrong token of nobody"))

@@ -12,9 +12,8 @@ from finetune.tab.before_after import read_pairs
 from finetune.tab.charts import MOST_POINTS, comparison_chart, drawn_measures, loss_chart, measure_chart, thinned
 from finetune.tab.estimate import Estimate, estimate_time, images_seen, pace_of
 from finetune.tab.link import link_html
-from finetune.tab.runs import LOSSES, Run, RunReader, kept_events
+from finetune.tab.runs import LOSSES, VERDICT_WORDS, Run, RunReader, kept_events
 from finetune.tab.tables import comparison_table, count_tables, history_table, measure_table, run_label, run_table
-from finetune.tab.words import VERDICT_WORDS, duration
 from tests.finetune.adapt_maker import (
     BASES,
     MEASURES,
@@ -224,13 +223,6 @@ def test_a_pause_is_no_training_time() -> None:
     pace = pace_of(make_run(events=[*first, *second], config=CONFIG))
     assert pace.image_s == pytest.approx(0.5)
     assert pace.around_s is None
-
-
-@pytest.mark.parametrize(("seconds", "words"), [
-    (0.2, "1 s"), (45, "45 s"), (90, "2 min"), (3600, "60 min"), (7200, "2 h"), (7800, "2 h 10 min"),
-])  # fmt: skip
-def test_lengths_of_time_in_words(seconds: float, words: str) -> None:
-    assert duration(seconds) == words
 
 
 # ---- the link -------------------------------------------------------------------------------------------------------

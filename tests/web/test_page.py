@@ -19,7 +19,7 @@ from web import blocks as page_ui
 from web import error_log as troubles
 from web.blocks import MODEL_QUEUE, Page, Session
 from web.error_log import UNFORESEEN, Briefly, brief, note_trouble
-from web.page import SESSIONS, Tab, build_page, launch_options, remembered, told
+from web.page import FAILED, SESSIONS, Tab, build_page, launch_options, remembered, run_busily, told
 
 SIDE_PX, VISITORS, MOST_BYTES = 1500, 4, 40_000
 HOSTILE = "x\n\x1b[31mERROR: all is lost\u202e" + "y" * 5000
@@ -247,3 +247,20 @@ def test_answers_leave_the_disk_its_reserve(uploads: Path, monkeypatch: pytest.M
     call.concurrency_id = "small"
     assert send(page, call, ["c"])["data"] == ["c"], "what keeps nothing of its own goes on"
     assert asked == ["a", "c"]
+
+
+def test_a_busy_button_is_free_again_whatever_came_of_the_work(uploads: Path) -> None:
+    def fill(_page: gr.Blocks) -> None:
+        line, button, result = gr.HTML(), gr.Button(), gr.Textbox()
+        run_busily(button.click, [button], line, "At work", lambda: "done", None, [result], concurrency_limit=1)
+
+    page = build_page([Tab("Only", "only", fill)])
+    begun, work, succeeded, failed = (call for call in page.fns.values() if call.fn is not None)
+    said = {call: send(page, call, [])["data"] for call in (begun, work, succeeded, failed)}
+    assert said[work] == ["done"]
+    buttons = [said[call][1]["interactive"] for call in (begun, succeeded, failed)]
+    assert buttons == [False, True, True]
+    assert "At work" in said[begun][0]
+    assert FAILED in said[failed][0]
+    assert said[succeeded][0] == {"__type__": "update"}, "what the work wrote stays"
+    assert (succeeded.trigger_only_on_success, failed.trigger_only_on_failure) == (True, True)

@@ -12,12 +12,12 @@ from finetune.jobs.job import RESUMABLE
 from finetune.tab.charts import drawn_measures, loss_chart, measure_chart
 from finetune.tab.link import link_html
 from finetune.tab.looking import Look
-from finetune.tab.runs import ACTIVE, ENDED, Run
+from finetune.tab.runs import ACTIVE, ENDED, Run, progress
 from finetune.tab.service import AdaptService
 from finetune.tab.tables import OF_ADMINS, measure_table, run_label, run_table
 from finetune.tab.take.ui import TakeView
 from finetune.tab.watch.pair.ui import FOR_REVIEWERS, NONE_YET, PairView
-from finetune.tab.words import duration, progress
+from web.formatting import duration
 from web.identity import Claim, NotAllowed
 from web.markup import note, status, table
 from web.page import FIT_CHARTS, QUIET, Listen, Values, remembered, told

@@ -1,28 +1,117 @@
-"""A submission on its image as the page shows it: paths for the viewer, tables, the map of fixations."""
+"""One submission among the others of its image, and how it is shown: paths, tables, the map of fixations."""
 
 import base64
+from dataclasses import dataclass, replace
 from io import BytesIO
 from typing import Any
 
+import numpy as np
 import plotly.graph_objects as go
 from PIL import Image
 
-from annotate.dashboard.quality.tables import FLOOR_NOTE, LEVEL_HEADS, level_row
-from annotate.dashboard.review.detail import MOST_SCORED, Detail
-from annotate.dashboard.words import UNKNOWN, brief, score, shown_name, when
-from annotate.quality.assess import SubmissionQuality
-from annotate.quality.checks import seconds_taken
+from annotate.dashboard.quality import FLOOR_NOTE, LEVEL_HEADS, Quality, level_row
+from annotate.export.folder import submissions_of
+from annotate.quality.agreement import ImageAgreement, agreement
+from annotate.quality.assess import SubmissionQuality, assess_image, flag_identical
+from annotate.quality.checks import IDENTICAL, seconds_taken
+from annotate.quality.consensus import Consensus, consensus, heat_map
 from annotate.quality.scores import AGREEMENT_SCORES
-from annotate.store.types import Stored
+from annotate.store.lookup import latest_audit
+from annotate.store.store import AnnotationStore
+from annotate.store.types import AuditEntry, Stored, StoredImage, StoreError
 from annotate.votes import findings_in_words, first_of_each
+from gazevlm_core.scanpath import Scanpath
 from gazevlm_core.zones import zone_of
+from web.formatting import UNKNOWN, score, short_digest, short_name, when
 from web.markup import Cell, Table
 from web.plot_style import PLAIN
 from web.viewer.payload import ViewerPath, viewer_path
 
+MOST_SCORED = 60  # submissions of one image: all their pairs are scored while somebody waits
+ELSEWHERE, LOOKED_THROUGH = 16, 64
+MOST_HISTORY = 20
 MAP_PX, LONGEST_SIDE_PX = 400, 640
 COLORS = [[0.0, "rgba(253, 231, 37, 0)"], [0.25, "rgba(253, 180, 47, 0.45)"], [1.0, "rgba(220, 50, 32, 0.85)"]]
 QUANTITIES = {"duration_s": "time", "fixations": "fixations", "sequence score": "agreement"}
+
+
+@dataclass(frozen=True, eq=False)
+class Detail:
+    """A submission on its image.
+
+    Args:
+        image: of the submission.
+        pixels: of the image.
+        chosen: the submission.
+        stored: all submissions on the image that are shown, by number, removed ones too.
+        quality: submission id -> what is known of it; removed ones are not scored.
+        agreement: of the image; None where all are removed.
+        consensus: None where all are rejected or removed.
+        heat: share of the fixations around each place, float64 [rows, cols].
+        total: how many submissions the image has.
+        history: what was done with the chosen one, the latest first.
+    """
+
+    image: StoredImage
+    pixels: Image.Image
+    chosen: Stored
+    stored: list[Stored]
+    quality: dict[str, SubmissionQuality]
+    agreement: ImageAgreement | None
+    consensus: Consensus | None
+    heat: np.ndarray
+    total: int
+    history: list[AuditEntry]
+
+
+def detail_of(store: AnnotationStore, submission_id: str, quality: Quality | None) -> Detail:
+    """Everything about a submission; of an image with more than MOST_SCORED ones, the latest of the others.
+
+    Args:
+        store: that holds it.
+        submission_id: of it.
+        quality: latest survey, which knows of identical paths on other images; None where there is none.
+
+    Raises:
+        StoreError: there is no such submission.
+    """
+    chosen = store.find(submission_id)
+    if chosen is None:
+        raise StoreError("The store has no such submission; choose another one.")
+    image = store.image(chosen.image_sha256)
+    every = submissions_of(store, image.sha256, include_removed=True)
+    others = [one for one in every if one.number != chosen.number]
+    shown = sorted([chosen, *others[-(MOST_SCORED - 1) :]], key=lambda one: one.number)
+    kept = [one for one in shown if not one.removed]
+    elsewhere = _elsewhere(store, image.sha256)
+    rows = flag_identical(assess_image(kept, image.gold, gold_from=image.gold_from, elsewhere=elsewhere))
+    return Detail(
+        image=image,
+        pixels=store.pixels(image.sha256),
+        chosen=chosen,
+        stored=shown,
+        quality={row.submission_id: _with_copies(row, quality) for row in rows},
+        agreement=agreement(kept, elsewhere=elsewhere) if kept else None,
+        consensus=consensus(kept),
+        heat=heat_map(kept),
+        total=len(every),
+        history=latest_audit(store, MOST_HISTORY, subject=submission_id),
+    )
+
+
+def _elsewhere(store: AnnotationStore, sha256: str) -> list[Scanpath]:
+    """One path on each of some other images, for a floor."""
+    found = {one.image_sha256: one.annotation.scanpath for one in store.stored(limit=LOOKED_THROUGH)}
+    return [path for image, path in found.items() if image != sha256][:ELSEWHERE]
+
+
+def _with_copies(row: SubmissionQuality, quality: Quality | None) -> SubmissionQuality:
+    """With the flag on a path that was handed in on another image too, as the latest survey knows it."""
+    if quality is None or any(flag.name == IDENTICAL for flag in row.flags):
+        return row
+    known = next((one for one in quality.survey.submissions if one.submission_id == row.submission_id), None)
+    copies = () if known is None else tuple(flag for flag in known.flags if flag.name == IDENTICAL)
+    return replace(row, flags=row.flags + copies)
 
 
 def paths_of(detail: Detail, *, everybody: bool) -> list[ViewerPath]:
@@ -59,8 +148,8 @@ def headline(detail: Detail) -> str:
     is_common = common is not None and common.submission_id == one.annotation.submission_id and common.annotators > 1
     also = " It is the consensus path itself." if is_common else ""
     return (
-        f"Submission {one.number} by {one.annotation.annotator} on {shown_name(detail.image.name)} "
-        f"({brief(detail.image.sha256)}): {state}{reason}.{also}"
+        f"Submission {one.number} by {one.annotation.annotator} on {short_name(detail.image.name)} "
+        f"({short_digest(detail.image.sha256)}): {state}{reason}.{also}"
     )
 
 

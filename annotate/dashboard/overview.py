@@ -1,33 +1,99 @@
-"""What everybody sees: how much there is, what is safe where, and whether a receipt is kept."""
+"""What everybody may know and see: counts, what is safe where, receipts; limited by address where nobody is named."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
 
 import gradio as gr
 
-from annotate.dashboard.open.part import Totals
-from annotate.dashboard.service import DashboardService
-from annotate.dashboard.words import when
+from annotate.export.receipts import ReceiptCheck, check_receipt
+from annotate.store.lookup import count_annotators
+from annotate.store.store import AnnotationStore
+from annotate.store.types import Counts
+from annotate.sync.worker import SyncState
+from web.formatting import when
+from web.identity import Claim, Gate
 from web.markup import status
 from web.page import QUIET, Values, told
 from web.sign_in import Entry
+from web.welcome import Welcome, look_on, welcome
 
 if TYPE_CHECKING:
     from gradio.events import Dependency
 
+LONGEST_RECEIPT = 40  # typed with hyphens and blanks
 NOT_SYNCED = "This store is not synced anywhere; its disk holds the only copy, beside exports."
 
 
-class OpenView:
+@dataclass(frozen=True)
+class Totals:
+    """How much there is, and where it is safe.
+
+    Args:
+        counts: of the store.
+        annotators: people with a submission.
+        sync: of the repository; None where the store is not synced anywhere.
+    """
+
+    counts: Counts
+    annotators: int
+    sync: SyncState | None
+
+
+class OverviewService:
+    """For everybody, with or without a name.
+
+    Args:
+        store: that is shown and changed.
+        gate: who asks, and whether they may.
+        sync_state: what is synced; None where nothing is.
+    """
+
+    def __init__(self, store: AnnotationStore, gate: Gate, sync_state: Callable[[], SyncState | None]) -> None:
+        self.store, self.gate = store, gate
+        self._sync_state = sync_state
+
+    def totals(self, claim: Claim) -> Totals:
+        """How much there is, and where it is safe.
+
+        Raises:
+            NotAllowed: too many requests.
+        """
+        look_on(self.gate, claim)
+        return Totals(self.store.counts(), count_annotators(self.store), self._sync_state())
+
+    def receipt(self, claim: Claim, text: str) -> ReceiptCheck:
+        """Whether the store holds the submission of a receipt.
+
+        Raises:
+            NotAllowed: too many requests.
+            ValueError: nothing was typed.
+        """
+        look_on(self.gate, claim)
+        if not text.strip():
+            raise ValueError("Type the ten characters of a receipt first.")
+        return check_receipt(self.store, text[:LONGEST_RECEIPT])
+
+    def welcome(self, claim: Claim) -> Welcome:
+        """Who asks; a name without a token is an annotator.
+
+        Raises:
+            NotAllowed: a wrong token, a name that cannot be used, or too many requests.
+        """
+        return welcome(self.gate, claim)
+
+
+class OverviewView:
     """Components and handlers.
 
     Args:
-        service: of the tab.
+        service: does everything.
         entry: who asks.
     """
 
-    def __init__(self, service: DashboardService, entry: Entry) -> None:
-        self.part, self.entry = service.open, entry
+    def __init__(self, service: OverviewService, entry: Entry) -> None:
+        self.service, self.entry = service, entry
         self.totals = gr.HTML(elem_id="dashboard-totals", padding=False)
         with gr.Row(elem_classes="dashboard-line"):
             self.receipt = gr.Textbox(
@@ -51,11 +117,11 @@ class OpenView:
 
     @told
     def _refresh(self, token: str, request: gr.Request) -> str:
-        return totals_html(self.part.totals(self.entry.claim(request, token)))
+        return totals_html(self.service.totals(self.entry.claim(request, token)))
 
     @told
     def _check(self, token: str, text: str, request: gr.Request) -> str:
-        return status(self.part.receipt(self.entry.claim(request, token), text).sentence)
+        return status(self.service.receipt(self.entry.claim(request, token), text).sentence)
 
 
 def totals_html(totals: Totals) -> str:

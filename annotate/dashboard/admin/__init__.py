@@ -1,1 +1,0 @@
-"""What admins do: images in, tasks, exports out and back, the audit log."""

@@ -1,1 +1,0 @@
-"""The whole store out as one archive, and back."""

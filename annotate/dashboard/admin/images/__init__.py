@@ -1,1 +1,0 @@
-"""Which images are tasks, and which have a known path."""

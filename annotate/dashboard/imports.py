@@ -1,0 +1,309 @@
+"""Images into the store: three sources, a table of how far each import is, and the thread that does them."""
+
+import logging
+import os
+import re
+import secrets
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import gradio as gr
+
+from annotate.store.archives import check_directory
+from annotate.store.imports import run_next_import, shown_place
+from annotate.store.store import AnnotationStore
+from annotate.store.types import ImportKind, ImportStatus, StoreError
+from gazevlm_core.images import DEFAULT_LIMITS
+from gazevlm_core.options import DEFAULT_QUESTION
+from web.formatting import short_name, when
+from web.identity import Claim, Gate
+from web.markup import Cell, Table, note, status, table
+from web.page import QUIET, Values, told
+from web.sign_in import Entry
+
+FOLDER = "imports"
+PERIOD_S = 60.0  # another worker's import may have been left behind
+ORPHAN_S = 3600.0  # an archive that no import names: its upload was cut off
+log = logging.getLogger(__name__)
+NOT_KEPT = "The archive could not be kept ({reason}); make room on the server's disk and try again."
+NO_UPLOAD = "Choose a zip archive first."
+LOOK_S = 3.0
+MOST_SHOWN = 30
+UPLOAD_MB = DEFAULT_LIMITS.max_bytes // 2**20
+WHAT = (
+    "Of each image its pixels and its file's name are stored, no other metadata; it is given to annotators as a task. "
+    "Files that cannot be used are counted with the reason, the rest goes on, and nothing is stored twice."
+)
+NONE_YET = "There was no import yet."
+KINDS = {"zip": "archive", "folder": "folder", "hub": "data set"}
+
+
+class ImportWorker:
+    """One thread. Several processes may each have one: an import is done by one of them.
+
+    Args:
+        store: takes the images.
+        folder: data folder; each archive lies in a folder of "imports" there until their import has ended.
+        period_s: between two looks for imports that nobody told of.
+    """
+
+    def __init__(self, store: AnnotationStore, folder: Path, *, period_s: float = PERIOD_S) -> None:
+        self._store, self.folder, self._period_s = store, folder / FOLDER, period_s
+        self._wake, self._ended = threading.Event(), threading.Event()
+        self._starting = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def wake(self) -> None:
+        """Look for imports now; starts the thread where it does not run."""
+        self.start()
+        self._wake.set()
+
+    def start(self) -> None:
+        """Go on with what was left behind, then wait."""
+        with self._starting:
+            if self._thread is None and not self._ended.is_set():
+                self._thread = threading.Thread(target=self._run, name="imports", daemon=True)
+                self._thread.start()
+
+    def stop(self, limit_s: float = 10.0) -> bool:
+        """End the thread; False where an import takes longer. It is gone on with at the next start."""
+        self._ended.set()
+        self._wake.set()
+        if self._thread is None:
+            return True
+        self._thread.join(limit_s)
+        return not self._thread.is_alive()
+
+    def work(self) -> None:
+        """Do all imports that wait, and clear away what ended; on a failure of the database, later again."""
+        try:
+            while not self._ended.is_set() and run_next_import(self._store) is not None:
+                self.clear()
+            self.clear()
+        except (StoreError, OSError) as error:
+            log.warning("An import waits: %s", error)
+        except Exception:  # the thread goes on: other imports may succeed
+            log.exception("An import waits")
+
+    def clear(self) -> None:
+        """Remove the archives whose imports have ended."""
+        if not self.folder.is_dir():
+            return
+        states = {one.where: one.state for one in self._store.imports() if one.kind == "zip"}
+        for room in self.folder.iterdir():
+            found = [states[str(path)] for path in room.iterdir() if str(path) in states]
+            forgotten = not found and time.time() - room.stat().st_mtime > ORPHAN_S
+            if forgotten or (found and set(found) <= {"done", "failed"}):
+                shutil.rmtree(room, ignore_errors=True)
+
+    def _run(self) -> None:
+        while not self._ended.is_set():
+            self.work()
+            self._wake.wait(self._period_s)
+            self._wake.clear()
+
+
+class ImportsService:
+    """For admins.
+
+    Args:
+        store: that is shown and changed.
+        gate: who asks, and whether they may.
+        worker: does the imports.
+    """
+
+    def __init__(self, store: AnnotationStore, gate: Gate, worker: ImportWorker) -> None:
+        self.store, self.gate = store, gate
+        self._worker = worker
+
+    def folder(self, claim: Claim, where: str, question: str, quota: float | None) -> int:
+        """Import a folder of the server; returns the import's number.
+
+        Raises:
+            NotAllowed: not an admin.
+            StoreError: no such folder, no question, or a quota that is none.
+        """
+        visitor = self.gate.admit(claim, "administer", "admin")
+        where = where.strip()
+        if not where or not os.path.isdir(where):  # which is False where no path can be that long
+            raise StoreError("There is no such folder on the server; check the path.")
+        return self._queue("folder", where, visitor.pseudonym, question, quota)
+
+    def hub(self, claim: Claim, where: str, question: str, quota: float | None) -> int:
+        """Import a data set of the Hub, "owner/name" or "owner/name:split"; returns the import's number.
+
+        Raises:
+            NotAllowed: not an admin.
+            StoreError: no name, no question, or a quota that is none.
+        """
+        visitor = self.gate.admit(claim, "administer", "admin")
+        where = where.strip()
+        if not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?(:[\w.\-\[\]%:+]+)?", where):
+            raise StoreError("This is no name of a data set; write owner/name, or owner/name:split.")
+        return self._queue("hub", where, visitor.pseudonym, question, quota)
+
+    def archive(self, claim: Claim, upload: Path | None, question: str, quota: float | None) -> int:
+        """Import an uploaded zip archive, of which a copy is kept until that has ended; returns the import's number.
+
+        Args:
+            claim: who asks.
+            upload: the file; it stays where it is.
+            question: what annotators are asked.
+            quota: annotators that each image wants; None for the store's.
+
+        Raises:
+            NotAllowed: not an admin.
+            StoreError: no archive, no room for it, no question, or a quota that is none.
+        """
+        visitor = self.gate.admit(claim, "upload", "admin")
+        if upload is None or not upload.is_file():
+            raise StoreError(NO_UPLOAD)
+        check_directory(upload)
+        room = self._worker.folder / secrets.token_hex(8)
+        kept = room / _plain(upload.name)
+        try:
+            room.mkdir(parents=True)
+            shutil.copyfile(upload, kept)
+            return self._queue("zip", str(kept), visitor.pseudonym, question, quota)
+        except (OSError, StoreError) as error:
+            shutil.rmtree(room, ignore_errors=True)
+            if isinstance(error, StoreError):
+                raise
+            raise StoreError(NOT_KEPT.format(reason=error.strerror)) from None
+
+    def history(self, claim: Claim) -> list[ImportStatus]:
+        """All imports and how far they are, the latest first.
+
+        Raises:
+            NotAllowed: not an admin.
+        """
+        self.gate.admit(claim, "read", "admin")
+        return self.store.imports()
+
+    def _queue(self, kind: ImportKind, where: str, by: str, question: str, quota: float | None) -> int:
+        whole = isinstance(quota, int) or (isinstance(quota, float) and quota.is_integer())
+        if quota is not None and not whole:
+            raise StoreError("How many annotators an image wants is a whole number; change it.")
+        number = self.store.queue_import(kind, where, by, question, None if quota is None else int(quota))
+        self._worker.wake()
+        return number
+
+
+def _plain(name: str) -> str:
+    """A file's name in letters, digits, dots and hyphens, ending in .zip."""
+    stem = re.sub(r"[^\w.-]+", "_", Path(name).stem, flags=re.ASCII)[:60]
+    return f"{stem or 'archive'}.zip"
+
+
+class ImportsView:
+    """Components and handlers.
+
+    Args:
+        service: does everything.
+        entry: who asks.
+    """
+
+    def __init__(self, service: ImportsService, entry: Entry) -> None:
+        self.service, self.entry = service, entry
+        gr.HTML(note(WHAT))
+        with gr.Row():
+            self.question = gr.Textbox(
+                DEFAULT_QUESTION, label="What annotators are asked", max_length=2000, scale=3, min_width=260,
+                elem_id="dashboard-import-question",
+            )  # fmt: skip
+            self.quota = gr.Number(
+                service.store.settings.quota, label="Annotators per image", precision=None, scale=1,
+                min_width=160, elem_id="dashboard-import-quota",
+            )  # fmt: skip
+        with gr.Row():
+            with gr.Column(min_width=250):
+                self.upload = gr.File(
+                    label=f"Zip archive, up to {UPLOAD_MB} MB", file_types=[".zip"], height=140,
+                    elem_id="dashboard-import-zip",
+                )  # fmt: skip
+                self.use_zip = gr.Button("Import the archive", elem_id="dashboard-import-zip-go")
+            with gr.Column(min_width=250):
+                self.folder = gr.Textbox(
+                    label="Folder on the server", placeholder="/data/radiographs", max_lines=1,
+                    info="With the folders in it; for what is too large to upload.", elem_id="dashboard-import-folder",
+                )  # fmt: skip
+                self.use_folder = gr.Button("Import the folder", elem_id="dashboard-import-folder-go")
+            with gr.Column(min_width=250):
+                self.hub = gr.Textbox(
+                    label="Data set of the Hub", placeholder="owner/name or owner/name:split", max_lines=1,
+                    elem_id="dashboard-import-hub", info="Its first column of images.",
+                )  # fmt: skip
+                self.use_hub = gr.Button("Import the data set", elem_id="dashboard-import-hub-go")
+        self.status = gr.HTML(elem_id="dashboard-import-status")
+        self.table = gr.HTML(elem_id="dashboard-imports")
+        self.look = gr.Button("Refresh the imports", size="sm", elem_id="dashboard-import-refresh")
+        self.timer = gr.Timer(LOOK_S, active=False)
+        self._connect()
+
+    def _connect(self) -> None:
+        token, more = self.entry.token, [self.question, self.quota]
+        shown = [self.status, self.table, self.timer]
+        self.use_zip.click(self._zip, [token, self.upload, *more], [*shown, self.upload], **QUIET)
+        self.use_folder.click(self._folder, [token, self.folder, *more], [*shown, self.folder], **QUIET)
+        self.use_hub.click(self._hub, [token, self.hub, *more], [*shown, self.hub], **QUIET)
+        self.changes = [
+            event(self._refresh, token, [self.table, self.timer], **QUIET)
+            for event in (self.look.click, self.timer.tick)
+        ]
+
+    def first(self, claim: Claim) -> Values:
+        """The imports so far; for admins."""
+        return self._imports(claim)
+
+    # ---- handlers ---------------------------------------------------------------------------------------------------
+    @told
+    def _zip(self, token: str, upload: str | None, question: str, quota: float | None, request: gr.Request) -> Values:
+        path = Path(upload) if upload else None
+        values = self._queued(token, request, lambda claim: self.service.archive(claim, path, question, quota))
+        if path is not None:
+            path.unlink(missing_ok=True)  # it was copied
+        return {**values, self.upload: None}
+
+    @told
+    def _folder(self, token: str, where: str, question: str, quota: float | None, request: gr.Request) -> Values:
+        values = self._queued(token, request, lambda claim: self.service.folder(claim, where, question, quota))
+        return {**values, self.folder: ""}
+
+    @told
+    def _hub(self, token: str, where: str, question: str, quota: float | None, request: gr.Request) -> Values:
+        values = self._queued(token, request, lambda claim: self.service.hub(claim, where, question, quota))
+        return {**values, self.hub: ""}
+
+    @told
+    def _refresh(self, token: str, request: gr.Request) -> Values:
+        return self._imports(self.entry.claim(request, token))
+
+    def _queued(self, token: str, request: gr.Request, queue: Callable[[Claim], int]) -> Values:
+        claim = self.entry.claim(request, token)
+        number = queue(claim)
+        return {**self._imports(claim), self.status: status(f"Import {number} goes on in the background.")}
+
+    def _imports(self, claim: Claim) -> Values:
+        imports = self.service.history(claim)
+        goes_on = any(one.state in ("queued", "running") for one in imports)
+        shown = table(import_table(imports)) if imports else note(NONE_YET)
+        return {self.table: shown, self.timer: gr.Timer(active=goes_on)}
+
+
+def import_table(imports: list[ImportStatus]) -> Table:
+    """One row per import, the latest first."""
+    heads = ("import", "state", "new", "known", "refused", "why files were refused", "asked for")
+    return Table("Imports", heads, [_row(one) for one in imports[:MOST_SHOWN]])
+
+
+def _row(one: ImportStatus) -> list[Cell]:
+    reasons = tuple(f"{count}: {reason}" for reason, count in one.reasons.items()) or ("-",)
+    name = short_name(shown_place(one.kind, one.where))
+    state = (one.state, one.error) if one.error else one.state
+    return [
+        (f"{one.number}: {name}", KINDS[one.kind]), state, f"{one.added:,}", f"{one.known:,}", f"{one.refused:,}",
+        reasons, when(one.at),
+    ]  # fmt: skip

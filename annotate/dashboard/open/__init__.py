@@ -1,1 +1,0 @@
-"""What the dashboard tells everybody: counts, what is safe where, receipts."""

@@ -1,0 +1,319 @@
+"""The survey of a store for reviewers: computed when one asks, kept until something changes, and how it is shown."""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from html import escape
+from math import sqrt
+from typing import Any
+
+import gradio as gr
+import plotly.graph_objects as go
+from gradio.blocks import Block
+
+from annotate.export.folder import images_with_submissions
+from annotate.quality.agreement import ImageAgreement
+from annotate.quality.annotators import AnnotatorQuality
+from annotate.quality.scores import AGREEMENT_SCORES, FLOORS, SEQUENCE, Level
+from annotate.quality.survey import Survey, survey
+from annotate.store.lookup import latest_audit
+from annotate.store.store import AnnotationStore
+from annotate.store.types import Counts, Stored, StoredImage, StoreError
+from web.formatting import UNKNOWN, score, short_digest, short_name, when
+from web.identity import Claim, Gate
+from web.markup import Cell, Table, note, status, table
+from web.page import QUIET, Values, run_busily, told
+from web.plot_style import AXIS, FLOOR, OWN, PLAIN, TEXT
+from web.sign_in import Entry
+
+MOST_SURVEYED = 20_000  # annotations; a survey of more takes longer than anybody waits for a page
+State = tuple[Counts, int]  # what the survey stands on: the counts, and the latest entry of the audit log
+MOST_IMAGES = 200
+ORDER = {"sensitive": "sees the order", "blind": "does not see the order"}
+LEVEL_HEADS = ("score", "annotators", *(f"floor: {floor}" for floor in FLOORS))
+FLOOR_NOTE = (
+    "A floor is what paths reach that know less: the same fixations shuffled, a path on another image, uniform places, "
+    "the image's centre. A score no higher than its floors shows no agreement. Shuffling cannot change a score that "
+    "does not see the order."
+)
+HEIGHT_PX = 340
+FLAGGED = "#d9822b"
+LARGEST_PX, SMALLEST_PX = 26, 9
+NOT_YET = "Nothing is computed yet. It compares every two annotators of every image, which may take a while."
+COMPUTING = "Comparing annotators…"
+CHART_NOTE = (
+    "Each dot is an annotator, the larger the more submissions. Quick and low is worth a look; so is anybody at or "
+    "below the dashed line, which paths reach that know nothing of the image or of the order."
+)
+MOST_LISTED = 300
+
+
+@dataclass(frozen=True)
+class Quality:
+    """A survey, and when it was made.
+
+    Args:
+        survey: of the whole store.
+        names: image_sha256 -> name.
+        made_at: when.
+        state: of the store then.
+        current: whether nothing has changed since.
+    """
+
+    survey: Survey
+    names: dict[str, str]
+    made_at: datetime
+    state: State
+    current: bool = True
+
+    def images(self) -> list[ImageAgreement]:
+        """By agreement, the lowest first; those with a single annotator last."""
+
+        def key(image: ImageAgreement) -> tuple[bool, float, str]:
+            value = image.levels[SEQUENCE].value
+            return value is None, value or 0.0, image.image_sha256
+
+        return sorted(self.survey.images, key=key)
+
+
+class SurveyCache:
+    """The latest survey, shared by all reviewers. It checks no role: its users do.
+
+    Args:
+        store: that is surveyed.
+    """
+
+    def __init__(self, store: AnnotationStore) -> None:
+        self._store = store
+        self._latest: Quality | None = None
+        self._turn = threading.Lock()  # one at a time; who waited gets what the other has made
+
+    def latest(self) -> Quality | None:
+        """The latest survey, which may be out of date; None before the first."""
+        latest = self._latest
+        if latest is None or self._state() == latest.state:
+            return latest
+        return Quality(latest.survey, latest.names, latest.made_at, latest.state, current=False)
+
+    def compute(self) -> Quality:
+        """A survey of the store as it is now.
+
+        Raises:
+            StoreError: there is too much for a page.
+        """
+        with self._turn:
+            state = self._state()
+            if self._latest is not None and self._latest.state == state:
+                return self._latest
+            if state[0].annotations > MOST_SURVEYED:
+                raise StoreError(
+                    f"There are {state[0].annotations:,} annotations, and a page surveys at most {MOST_SURVEYED:,}; "
+                    "run `gazevlm annotations stats` on the server instead."
+                )
+            names: dict[str, str] = {}
+
+            def pairs() -> Iterator[tuple[StoredImage, list[Stored]]]:
+                for image, stored in images_with_submissions(self._store):
+                    names[image.sha256] = image.name
+                    yield image, [one for one in stored if not one.removed]
+
+            self._latest = Quality(survey(pairs()), names, datetime.now(UTC), state)
+            return self._latest
+
+    def _state(self) -> State:
+        log = latest_audit(self._store, 1)
+        return self._store.counts(), log[0].number if log else 0
+
+
+class QualityService:
+    """For reviewers, who see pseudonyms alone.
+
+    Args:
+        store: that is shown and changed.
+        gate: who asks, and whether they may.
+        surveys: shared with the review.
+    """
+
+    def __init__(self, store: AnnotationStore, gate: Gate, surveys: SurveyCache) -> None:
+        self.store, self.gate = store, gate
+        self._surveys = surveys
+
+    def latest(self, claim: Claim) -> Quality | None:
+        """The survey that was made last, at no cost; None before the first.
+
+        Raises:
+            NotAllowed: not a reviewer.
+        """
+        self.gate.admit(claim, "read", "reviewer")
+        return self._surveys.latest()
+
+    def compute(self, claim: Claim) -> Quality:
+        """A survey of the store as it is now; it may take a while.
+
+        Raises:
+            NotAllowed: not a reviewer.
+            StoreError: there is too much for a page.
+        """
+        self.gate.admit(claim, "review", "reviewer")
+        return self._surveys.compute()
+
+
+def level_row(name: str, level: Level) -> list[Cell]:
+    """A score with its floors."""
+    return [(name, ORDER[level.order]), score(level.value), *(score(level.floors[floor]) for floor in FLOORS)]
+
+
+def agreement_table(quality: Quality) -> Table:
+    """Mean agreement of the store."""
+    levels, images = quality.survey.levels, sum(image.pairs > 0 for image in quality.survey.images)
+    rows = [level_row(name, levels[name]) for name in AGREEMENT_SCORES] if images else []
+    counted = f"Mean over {images:,} images with at least two annotators, all pairs of their first paths."
+    return Table("Agreement beside floors", LEVEL_HEADS, rows, [counted, FLOOR_NOTE])
+
+
+def annotator_table(quality: Quality) -> Table:
+    """One row per annotator."""
+    heads = (
+        "annotator", "submissions", "accepted", "rejected", "median time", "median fixations", "agreement with others",
+        "gold score", "best gold floor", "self-consistency", "flagged", "outliers",
+    )  # fmt: skip
+    notes = [
+        "All three scores are the sequence score, which sees the order. Gold: with the known paths of gold images. "
+        "Self-consistency: of a repeat with the first time. A dash: nothing to compare with.",
+    ]
+    return Table("Annotators compared", heads, [_annotator(one) for one in quality.survey.annotators], notes)
+
+
+def _annotator(one: AnnotatorQuality) -> list[Cell]:
+    best = max((floor for floor in one.gold_floors.values() if floor is not None), default=None)
+    flags = tuple(f"{name}: {count}" for name, count in one.flags.items()) or (UNKNOWN,)
+    return [
+        one.annotator, f"{one.submissions:,}", str(one.accepted), str(one.rejected), f"{one.median_s:.1f} s",
+        f"{one.median_fixations:g}", score(one.agreement), score(one.gold_score), score(best),
+        score(one.self_consistency), flags, str(one.outliers),
+    ]  # fmt: skip
+
+
+def image_table(quality: Quality) -> Table:
+    """Images by agreement, the lowest first."""
+    images = quality.images()
+    heads = ("image", "annotators", *AGREEMENT_SCORES, "best floor of the sequence score")
+    rows = [_image(quality, image) for image in images[:MOST_IMAGES]]
+    notes = ["To see one, choose it in the list below."]
+    if len(images) > MOST_IMAGES:
+        notes.append(f"The lowest {MOST_IMAGES} of {len(images):,}.")
+    return Table("Images by agreement, the lowest first", heads, rows, notes)
+
+
+def _image(quality: Quality, image: ImageAgreement) -> list[Cell]:
+    levels = image.levels
+    name = short_name(quality.names.get(image.image_sha256, ""))
+    return [
+        (name, short_digest(image.image_sha256)), str(image.annotators), *(score(levels[one].value) for one in levels),
+        score(levels[SEQUENCE].best_floor),
+    ]  # fmt: skip
+
+
+def annotator_chart(found: Survey) -> go.Figure | None:
+    """A dot per annotator whose paths were compared with others'; None where nobody's were."""
+    known = [one for one in found.annotators if one.agreement is not None]
+    if not known:
+        return None
+    figure, most = go.Figure(), max(one.submissions for one in known)
+    floor = found.levels[SEQUENCE].best_floor
+    groups = (("no flags", OWN, False), ("some submissions flagged", FLAGGED, True))
+    for words, color, flagged in groups:
+        group = [one for one in known if bool(one.flags) == flagged]
+        if group:
+            figure.add_scatter(**_dots(group, words, color, most, floor))
+    if floor is not None:
+        label = {"text": f"best floor {floor:.2f}", "yanchor": "bottom", "font": {"color": TEXT}}
+        figure.add_hline(y=floor, line={"color": FLOOR, "dash": "dash"}, annotation=label)
+    values = [one.agreement or 0.0 for one in known] + ([floor] if floor is not None else [])
+    top, longest = max(values) or 1.0, max(one.median_s for one in known)
+    figure.update_layout(
+        **PLAIN,
+        height=HEIGHT_PX,
+        xaxis={**AXIS, "title": "median time per image, seconds", "range": [0, max(1.0, 1.15 * longest)]},
+        yaxis={**AXIS, "title": "agreement with others", "tickformat": ".2f", "range": [-0.08 * top, 1.2 * top]},
+    )
+    return figure
+
+
+def _dots(
+    group: list[AnnotatorQuality], words: str, color: str, most: int, floor: float | None
+) -> dict[str, Any]:
+    """One trace; those to look at, flagged or no better than the floor, are named."""
+    odd = [bool(one.flags) or (floor is not None and (one.agreement or 0.0) <= floor) for one in group]
+    sizes = [max(SMALLEST_PX, LARGEST_PX * sqrt(one.submissions / most)) for one in group]
+    return {
+        "x": [one.median_s for one in group],
+        "y": [one.agreement for one in group],
+        "name": words,
+        "mode": "markers+text",
+        "text": [escape(one.annotator) if named else "" for one, named in zip(group, odd, strict=True)],
+        "textposition": "middle right",
+        "textfont": {"size": 10},
+        "marker": {"size": sizes, "color": color, "opacity": 0.85},
+        "customdata": [(escape(one.annotator), one.submissions) for one in group],
+        "hovertemplate": "%{customdata[0]}<br>%{customdata[1]} submissions, %{x:.1f} s, agreement %{y:.3f}"
+        "<extra></extra>",
+    }
+
+
+class QualityView:
+    """Components and handlers.
+
+    Args:
+        service: does everything.
+        entry: who asks.
+    """
+
+    def __init__(self, service: QualityService, entry: Entry) -> None:
+        self.service, self.entry = service, entry
+        with gr.Row(elem_classes="dashboard-line"):
+            self.compute = gr.Button("Compare the annotators now", min_width=220, scale=0, elem_id="dashboard-compute")
+            self.status = gr.HTML(status(NOT_YET), elem_id="dashboard-quality-status")
+        with gr.Column(elem_id="dashboard-quality-body"):
+            self.agreement = gr.HTML(elem_id="dashboard-agreement")
+            self.chart = gr.Plot(show_label=False, elem_id="dashboard-chart")
+            self.annotators = gr.HTML(elem_id="dashboard-annotators")
+            self.images = gr.HTML(elem_id="dashboard-images-by-agreement")
+            self.image = gr.Dropdown(label="See one of these images", elem_id="dashboard-image-by-agreement")
+        self.shown = [self.status, self.agreement, self.chart, self.annotators, self.images, self.image]
+        run_busily(
+            self.compute.click, [self.compute], self.status, COMPUTING, self._compute, entry.token, self.shown,
+            concurrency_limit=1,
+        )  # fmt: skip
+
+    def first(self, claim: Claim) -> Values:
+        """The latest survey, if there is one; for reviewers."""
+        quality = self.service.latest(claim)
+        return {self.status: status(NOT_YET)} if quality is None else self._showing(quality)
+
+    def on_image(self, work: Callable[..., Values], outputs: Sequence[Block]) -> None:
+        """Let an image that is chosen here be opened there; `work` is a handler of (token, digest, request)."""
+        self.image.input(work, [self.entry.token, self.image], outputs, **QUIET)
+
+    @told
+    def _compute(self, token: str, request: gr.Request) -> Values:
+        return self._showing(self.service.compute(self.entry.claim(request, token)))
+
+    def _showing(self, quality: Quality) -> Values:
+        age = "" if quality.current else " Something has changed since then."
+        images = quality.images()[:MOST_LISTED]
+        choices = [
+            (f"{score(one.levels[SEQUENCE].value)}  {short_name(quality.names.get(one.image_sha256, ''))}  "
+             f"{short_digest(one.image_sha256)}", one.image_sha256)
+            for one in images
+        ]  # fmt: skip
+        chart = annotator_chart(quality.survey)
+        return {
+            self.status: status(f"Computed {when(quality.made_at)}.{age}"),
+            self.agreement: table(agreement_table(quality)),
+            self.chart: chart,
+            self.annotators: (note(CHART_NOTE) if chart else "") + table(annotator_table(quality)),
+            self.images: table(image_table(quality)),
+            self.image: gr.Dropdown(choices, value=None),
+        }

@@ -1,1 +1,0 @@
-"""How good the annotations of a store are, for reviewers."""
