@@ -16,14 +16,10 @@ from typing import TYPE_CHECKING
 import spaces  # before anything of ours: on a ZeroGPU Space it has to come before torch
 from PIL import Image
 
-from annotate.settings import AnnotateSettings, AnnotateSettingsError
 from diagnose.service import gpu_seconds
-from diagnose.settings import Settings, SettingsError
 from gazevlm_core.options import DiagnoseOptions
 from gazevlm_core.quiet import quiet_libraries
-from web.client_address import ServingSettingsError, trusted_proxies
-from web.roles import ADMIN_TOKEN_VARIABLE
-from web.uploads import total_bytes
+from web.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
     import gradio as gr
@@ -76,9 +72,7 @@ def main() -> None:
     """Load the models once, then serve; a bad setting ends the start with one line."""
     try:
         settings = Settings.from_environment(os.environ)
-        of_teach = AnnotateSettings.from_environment(os.environ)
-        trusted_proxies(os.environ), total_bytes(os.environ)  # what `launch` goes by
-    except (SettingsError, AnnotateSettingsError, ServingSettingsError) as error:
+    except SettingsError as error:
         sys.exit(f"gazevlm: {error}")
     quiet_libraries()
     from annotate.export.training import StoreTrainingData
@@ -93,11 +87,11 @@ def main() -> None:
     from web.page import launch
 
     try:
-        engines = {source: GazeEngine.load(source) for source in settings.models or shipped_models()}
-        adapters = settings.adapters or make_adapters_folder(of_teach.folder)
+        engines = {source: GazeEngine.load(source) for source in settings.model or shipped_models()}
+        adapters = settings.adapters or make_adapters_folder(settings.data)
         catalogue = Catalogue(engines, adapter=settings.adapter, adapters=adapters)
-        teaching = open_teaching(of_teach)
-        adapting = open_adapting(of_teach.folder, adapters, teaching.gate, StoreTrainingData(teaching.store), engines)
+        teaching = open_teaching(settings)
+        adapting = open_adapting(settings.data, adapters, teaching.gate, StoreTrainingData(teaching.store), engines)
         adapting.start()
     except (CheckpointError, AdapterError, StoreError, ValueError) as error:
         sys.exit(f"gazevlm: {error}")
@@ -105,9 +99,9 @@ def main() -> None:
     def duration(model: str, image: Image.Image, question: str, options: DiagnoseOptions) -> int:
         return gpu_seconds(catalogue.find(model).gaze.num_gaze_tokens, options)
 
-    if of_teach.token_is_new:
-        line = f"Token of the admin, until the next start ({ADMIN_TOKEN_VARIABLE} sets one): {of_teach.admin_token}"
-        sys.stdout.write(line + "\n")
+    if settings.token_is_new:
+        token = settings.admin_token.get_secret_value()
+        sys.stdout.write(f"Token of the admin, until the next start (GAZEVLM_ADMIN_TOKEN sets one): {token}\n")
     teaching.start()
     signal.signal(signal.SIGTERM, interrupt)  # after `start`, whose sync would end the process by itself
     try:

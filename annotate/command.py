@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from annotate.settings import DATA_VARIABLE, DEFAULT_DATA
 from gazevlm_core.options import DEFAULT_QUESTION
 
 if TYPE_CHECKING:
@@ -44,9 +43,9 @@ class From(StrEnum):
 
 Data = Annotated[
     Path,
-    typer.Option(envvar=DATA_VARIABLE, help="Folder of the store. DATABASE_URL, where it is set, says the database."),
+    typer.Option(envvar="GAZEVLM_DATA", help="Folder of the store. DATABASE_URL, where it is set, says the database."),
 ]
-DATA = Path(DEFAULT_DATA)
+DATA = Path("data")
 
 
 @annotations.callback()

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from PIL import Image
 
 from annotate.dashboard.ui import DashboardService
-from annotate.settings import AnnotateSettings
 from annotate.store.store import AnnotationStore
 from annotate.store.types import StoreError, StoreSettings
 from annotate.sync.worker import HubSync
 from phantoms.make import make_phantom
 from web.hub import HubError
 from web.identity import Gate
+from web.settings import Settings
 
 STARTERS, FIRST_SEED, STARTER_PX = 12, 910_000, 336
 STARTER_SOURCE = "drawn by this program"
@@ -53,7 +53,7 @@ class Teaching:
         self.store.close()
 
 
-def open_teaching(settings: AnnotateSettings) -> Teaching:
+def open_teaching(settings: Settings) -> Teaching:
     """Open the store, fetch what only the Hub has, and give an empty store its first images. Nothing runs yet.
 
     Args:
@@ -67,9 +67,9 @@ def open_teaching(settings: AnnotateSettings) -> Teaching:
         quota=settings.quota,
         gold_share=settings.gold_share,
         repeat_share=settings.repeat_share,
-        secret=settings.pseudonym_key,
+        secret=settings.pseudonym_key.get_secret_value(),
     )
-    store = AnnotationStore.open(settings.folder, settings.database_url, of_store)
+    store = AnnotationStore.open(settings.data, settings.database_url.get_secret_value(), of_store)
     try:
         sync = _synced(store, settings) if settings.sync_repo else None
         if settings.starters and not store.images(limit=1):
@@ -79,7 +79,7 @@ def open_teaching(settings: AnnotateSettings) -> Teaching:
         raise
     gate = Gate(settings, store.pseudonym)
     state, wake = (sync.state, sync.wake) if sync else (_not_synced, _not_synced)
-    dashboard = DashboardService(store, gate, state, wake, settings.folder)
+    dashboard = DashboardService(store, gate, state, wake, settings.data)
     return Teaching(store, gate, dashboard, settings.findings, sync)
 
 
@@ -87,8 +87,8 @@ def _not_synced() -> None:
     """The state of a store that is copied nowhere."""
 
 
-def _synced(store: AnnotationStore, settings: AnnotateSettings) -> HubSync:
-    sync = HubSync.open(store, settings.sync_repo, settings.folder)
+def _synced(store: AnnotationStore, settings: Settings) -> HubSync:
+    sync = HubSync.open(store, settings.sync_repo, settings.data)
     try:
         sync.restore()
     except (HubError, OSError) as error:  # the Hub, or the disk here

@@ -168,20 +168,20 @@ def main(
 
     from annotate.export.training import StoreTrainingData
     from annotate.opening import open_teaching
-    from annotate.settings import AnnotateSettings
     from app import build_app, heads
     from diagnose.catalogue import Catalogue
     from finetune.opening import open_adapting
     from gazevlm_core.inference import GazeEngine
     from gazevlm_core.shipped import shipped_models
     from web.page import launch_options
+    from web.settings import Settings
 
     out.mkdir(parents=True, exist_ok=True)
     engines = {name: GazeEngine.load(name) for name in shipped_models()}
     catalogue = Catalogue(engines)
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         data = Path(folder) / "data"
-        teaching = open_teaching(AnnotateSettings(folder=data))
+        teaching = open_teaching(Settings(data=data))
         submissions = StoreTrainingData(teaching.store)
         adapting = open_adapting(data, data / "adapters", teaching.gate, submissions, engines)
         page = build_app(catalogue, teaching, adapting.service, gpu=slowed)

@@ -28,12 +28,12 @@ GENEROUS_S = 200.0
 def test_only_diagnose_has_endpoints(tiny_checkpoint: Path, tiny_engine: GazeEngine, tmp_path: Path) -> None:
     from annotate.export.training import StoreTrainingData
     from annotate.opening import open_teaching
-    from annotate.settings import AnnotateSettings
     from app import build_app, heads
     from diagnose.catalogue import Catalogue
     from finetune.opening import open_adapting
+    from web.settings import Settings
 
-    teaching = open_teaching(AnnotateSettings(folder=tmp_path))
+    teaching = open_teaching(Settings(data=tmp_path))
     engines = {str(tiny_checkpoint): tiny_engine}
     submissions = StoreTrainingData(teaching.store)
     adapting = open_adapting(tmp_path, tmp_path / "adapters", teaching.gate, submissions, engines)
@@ -96,12 +96,12 @@ def test_a_program_that_is_told_to_end_pauses_its_training_first(
 def test_every_tab_opens_while_the_folder_of_the_usual_adapter_is_gone(tiny_checkpoint: Path, tmp_path: Path) -> None:
     from annotate.export.training import StoreTrainingData
     from annotate.opening import open_teaching
-    from annotate.settings import AnnotateSettings
     from app import build_app
     from diagnose.catalogue import Catalogue
     from finetune.opening import open_adapting
+    from web.settings import Settings
 
-    teaching = open_teaching(AnnotateSettings(folder=tmp_path))
+    teaching = open_teaching(Settings(data=tmp_path))
     engines = {str(tiny_checkpoint): GazeEngine.load(str(tiny_checkpoint), device="cpu")}
     submissions = StoreTrainingData(teaching.store)
     adapting = open_adapting(tmp_path, tmp_path / "adapters", teaching.gate, submissions, engines)

@@ -2,20 +2,11 @@
 
 import ipaddress
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Protocol
 
-from web.roles import SPACE_VARIABLE, SYSTEM_VARIABLE
-
-TRUSTED_VARIABLE = "GAZEVLM_TRUSTED_PROXIES"
 SERVER_VARIABLE = "FORWARDED_ALLOW_IPS"  # what uvicorn, which serves the page, reads when it starts
-# A Space is reached through proxies of the Hub alone, which have private addresses and add the visitor's to the header.
-SPACE_PROXIES = "10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,fd00::/8"
-
-
-class ServingSettingsError(ValueError):
-    """A setting of the environment that cannot be used; the message says why and what to do."""
 
 
 class Asked(Protocol):
@@ -51,35 +42,10 @@ def network_of(host: str) -> str:
     return str(ipaddress.ip_network((address, 64), strict=False))
 
 
-def trusted_proxies(environment: Mapping[str, str]) -> str:
-    """Whose `X-Forwarded-For` is believed: addresses and networks, separated by commas.
-
-    Nobody's where nothing is set, not even that of this machine: whoever shares a page through a tunnel would let
-    everybody choose an address. On a Space, that of the proxies before it.
-
-    Raises:
-        ServingSettingsError: the variable names something that is neither.
-    """
-    text = environment.get(TRUSTED_VARIABLE, "").strip()
-    if not text:
-        on_space = environment.get(SYSTEM_VARIABLE) == "spaces" and bool(environment.get(SPACE_VARIABLE))
-        return SPACE_PROXIES if on_space else ""
-    names = [name.strip() for name in text.split(",") if name.strip()]
-    for name in names:
-        try:
-            ipaddress.ip_network(name)
-        except ValueError:
-            raise ServingSettingsError(
-                f"{TRUSTED_VARIABLE} names {name[:40]!r}; give addresses or networks such as 10.0.0.0/8, "
-                "separated by commas"
-            ) from None
-    return ",".join(names)
-
-
-def believe_proxies(trusted: str) -> None:
+def believe_proxies(trusted: Iterable[str]) -> None:
     """Let the server that is started next in this process believe these proxies and no others.
 
     Args:
-        trusted: from `trusted_proxies`.
+        trusted: addresses and networks; their `X-Forwarded-For` is believed.
     """
-    os.environ[SERVER_VARIABLE] = trusted
+    os.environ[SERVER_VARIABLE] = ",".join(trusted)

@@ -13,9 +13,10 @@ from urllib.parse import unquote
 from limits import RateLimitItem, RateLimitItemPerHour, RateLimitItemPerMinute
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
+from pydantic import SecretStr
 
 from web.client_address import client_address
-from web.roles import RoleSettings
+from web.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -107,7 +108,7 @@ class Gate:
         pseudonym: name -> pseudonym, the store's.
     """
 
-    def __init__(self, settings: RoleSettings, pseudonym: Callable[[str], str]) -> None:
+    def __init__(self, settings: Settings, pseudonym: Callable[[str], str]) -> None:
         self.settings, self._pseudonym = settings, pseudonym
         self._rates = MovingWindowRateLimiter(MemoryStorage())
 
@@ -193,7 +194,7 @@ class Gate:
 
         The right token passes at any time, whoever tried wrong ones from the same address: else anybody behind the same
         router could lock its owner out. So no limit stands between a guess and its answer, and it is the token that has
-        to be beyond guessing: `check_tokens` refuses another one at the start, and 16 characters by chance would take
+        to be beyond guessing: `web.settings` refuses another one at the start, and 16 characters by chance would take
         all the world's requests for longer than the world has. The limits are of the wrong ones that get an answer of
         their own, by address and of everybody together; and of the latter whoever runs the page is told.
 
@@ -203,9 +204,12 @@ class Gate:
         if not claim.token:
             return set()
         given, settings = _digest(claim.token), self.settings
-        known: dict[Role, str] = {"admin": settings.admin_token, "reviewer": settings.reviewer_token}
+        known: dict[Role, SecretStr] = {"admin": settings.admin_token, "reviewer": settings.reviewer_token}
         # each is compared, and in constant time
-        same = {role: hmac.compare_digest(given, _digest(token)) and bool(token) for role, token in known.items()}
+        same = {
+            role: hmac.compare_digest(given, _digest(token.get_secret_value())) and bool(token)
+            for role, token in known.items()
+        }
         if any(same.values()):
             return {role for role, right in same.items() if right}
         by = f"who {claim.login}" if settings.on_space else f"from {claim.address}"

@@ -15,11 +15,12 @@ import gradio as gr
 
 from gazevlm_core.images import DEFAULT_LIMITS
 from web.blocks import Page
-from web.client_address import believe_proxies, trusted_proxies
+from web.client_address import believe_proxies
 from web.error_log import brief, told_troubles
 from web.markup import INTRODUCTION, status
 from web.server import FairQueue, GuardedApp, own_folder
-from web.uploads import EVERY_S, LIFE_S
+from web.settings import Settings
+from web.uploads import EVERY_S, LIFE_S, MB
 
 SESSIONS = 256  # Gradio forgets no session before there are more; a quiet one is 50 KiB, a busy one a megabyte
 LONGEST_SENTENCE = 1000  # of an error; what is longer repeats what somebody sent
@@ -86,16 +87,18 @@ def launch_options(heads: Sequence[str]) -> dict[str, Any]:
         heads: styles and scripts of the tabs, as HTML.
 
     Raises:
-        ServingSettingsError: proxies that are no addresses, or a space for uploads that is no number.
+        SettingsError: a setting of the environment that cannot be used.
     """
-    believe_proxies(trusted_proxies(os.environ))
+    settings = Settings.from_environment(os.environ)
+    believe_proxies(settings.trusted_proxies)
     theme = gr.themes.Default(  # the reader's own fonts: nothing is fetched from elsewhere
         primary_hue="teal", neutral_hue="slate", font=["system-ui", "sans-serif"], font_mono=["monospace"]
     )
     head = STYLE + SCRIPT + "".join(heads)
     return {
         "theme": theme, "head": head, "max_file_size": DEFAULT_LIMITS.max_bytes, "ssr_mode": False,
-        "run_history": False, "enable_monitoring": False, "state_session_capacity": SESSIONS, "_app": GuardedApp(),
+        "run_history": False, "enable_monitoring": False, "state_session_capacity": SESSIONS,
+        "_app": GuardedApp(settings.uploads_mb * MB),
     }  # fmt: skip
 
 

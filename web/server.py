@@ -25,7 +25,7 @@ from gazevlm_core.images import DEFAULT_LIMITS
 from web.client_address import client_address
 from web.fetch import FetchError, fetch
 from web.guard import Asgi, Receive, Scope, Send, address_of, guard
-from web.uploads import Shelf, Uploads, total_bytes
+from web.uploads import Shelf, Uploads
 
 FOLDER_VARIABLE = "GRADIO_TEMP_DIR"
 AT_ONCE = 4  # of each small handler
@@ -197,11 +197,10 @@ class GuardedApp(App):
         most_bytes: what visitors may leave on the disk, all together.
     """
 
-    def __init__(self, most_bytes: int | None = None) -> None:
+    def __init__(self, most_bytes: int) -> None:
         super().__init__(default_response_class=ORJSONResponse, openapi_url=None)
-        most = total_bytes(os.environ) if most_bytes is None else most_bytes
         self.state_holder = FairStates()
-        self.shelf = Shelf(Path(self.uploaded_file_dir), most, self._kept)
+        self.shelf = Shelf(Path(self.uploaded_file_dir), most_bytes, self._kept)
         bound_fetching(self.shelf)
 
     def build_middleware_stack(self) -> Asgi:

@@ -7,17 +7,16 @@ import shutil
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from web.client_address import ServingSettingsError
 from web.guard import API, Asgi, Message, Receive, Scope, Send, address_of, header, refuse, route_of
+from web.settings import DEFAULT_UPLOADS_MB
 
-SPACE_VARIABLE = "GAZEVLM_UPLOADS_MB"
 MB = 2**20
-DEFAULT_TOTAL_MB, SHARE = 4096, 4  # one address: a quarter
+SHARE = 4  # one address: a quarter
 LIFE_S, EVERY_S = 3600.0, 600.0
 RESERVE_BYTES = 2 * 2**30  # stays free on the disk; annotations need room, too
 PER_HOUR = 1200  # files of one address
@@ -29,20 +28,6 @@ TOO_MANY = "Too many files came from your address in the last hour; wait a while
 TOO_MUCH = "Your address has left {megabytes} MB here in the last hour, which is the most; wait a while and try again."
 NO_ROOM = "There is little room left on the server's disk, so nothing can be uploaded; tell whoever runs this page."
 FULL = "Many people are uploading, and there is no room for more just now; try again in some minutes."
-
-
-def total_bytes(environment: Mapping[str, str]) -> int:
-    """What all that visitors leave may take on the disk.
-
-    Raises:
-        ServingSettingsError: the variable is no whole number of at least 256.
-    """
-    text = environment.get(SPACE_VARIABLE, "").strip()
-    if not text:
-        return DEFAULT_TOTAL_MB * MB
-    if not (text.isascii() and text.isdigit() and 256 <= int(text) <= 10**7):
-        raise ServingSettingsError(f"{SPACE_VARIABLE} is {text[:20]!r}; give a whole number of at least 256")
-    return int(text) * MB
 
 
 class RefusedUpload(ValueError):
@@ -85,7 +70,7 @@ class Shelf:
     """
 
     def __init__(
-        self, folder: Path, most_bytes: int = DEFAULT_TOTAL_MB * MB, kept: Callable[[], Collection[str]] = frozenset
+        self, folder: Path, most_bytes: int = DEFAULT_UPLOADS_MB * MB, kept: Callable[[], Collection[str]] = frozenset
     ) -> None:
         self.folder, self.most_bytes, self.kept = folder, most_bytes, kept
         self._left: list[Left] = []

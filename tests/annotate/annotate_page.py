@@ -25,7 +25,7 @@ from gazevlm_core.scanpath import Fixation, Scanpath
 from phantoms.make import make_phantom
 from web.identity import Gate
 from web.page import build_page, launch_options
-from web.roles import RoleSettings
+from web.settings import Settings
 
 MODEL, UNTRAINED, GRID = "stub", "untrained stub", PatchGrid(8, 8)
 PHANTOMS, PHANTOM_PX = 4, 300
@@ -68,7 +68,7 @@ def ask(name: str, image: Image.Image, question: str, options: DiagnoseOptions) 
 
 def local_gate(store: AnnotationStore) -> Gate:
     """As on a laptop."""
-    return Gate(RoleSettings(), store.pseudonym)
+    return Gate(Settings(), store.pseudonym)
 
 
 def targets() -> Image.Image:

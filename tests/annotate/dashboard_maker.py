@@ -6,7 +6,7 @@ from typing import Any
 from annotate.dashboard.ui import DashboardService
 from annotate.store.store import AnnotationStore
 from web.identity import Claim, Gate
-from web.roles import RoleSettings
+from web.settings import Settings
 
 ADMIN_TOKEN, REVIEWER_TOKEN = "admin-token-of-the-test", "reviewer-token-of-the-test"
 NOBODY = Claim(None, "", "", "10.0.0.1")
@@ -15,9 +15,9 @@ REVIEWER = Claim(None, "Rita", REVIEWER_TOKEN, "10.0.0.3")
 ADMIN = Claim(None, "Root", ADMIN_TOKEN, "10.0.0.4")
 
 
-def make_settings(**change: Any) -> RoleSettings:
+def make_settings(**change: Any) -> Settings:
     """As on a laptop, with both tokens."""
-    return RoleSettings(**{"admin_token": ADMIN_TOKEN, "reviewer_token": REVIEWER_TOKEN, **change})
+    return Settings(**{"admin_token": ADMIN_TOKEN, "reviewer_token": REVIEWER_TOKEN, **change})
 
 
 def make_service(store: AnnotationStore, folder: Path, **parts: Any) -> DashboardService:

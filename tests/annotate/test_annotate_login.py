@@ -12,8 +12,8 @@ import itsdangerous
 import pytest
 from fastapi.testclient import TestClient
 
-from annotate.settings import AnnotateSettings
 from web.identity import LOGIN, NAME_COOKIE, Gate
+from web.settings import Settings
 
 SPACE_ENVIRONMENT = {"SYSTEM": "spaces", "SPACE_ID": "a/b", "OAUTH_CLIENT_SECRET": "s"}
 
@@ -36,7 +36,7 @@ def space_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Test
             monkeypatch.setattr(gradio.oauth, name, value)
     monkeypatch.setattr(gradio.oauth, "OPENID_PROVIDER_URL", "https://hub.invalid")
     store = AnnotationStore.open(tmp_path)
-    local = Gate(AnnotateSettings.from_environment(SPACE_ENVIRONMENT), store.pseudonym)
+    local = Gate(Settings.from_environment(SPACE_ENVIRONMENT), store.pseudonym)
     page = build_page([annotate_tab(AnnotationService(store, Stubs(), ask, local))])
     with TestClient(App.create_app(page), base_url="https://space.invalid") as client:
         yield client

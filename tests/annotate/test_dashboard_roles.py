@@ -105,7 +105,8 @@ def test_the_wrong_role_is_refused_and_the_right_one_is_not(
 def test_on_a_space_tokens_and_chosen_names_give_nothing(
     filled: AnnotationStore, tmp_path: Path, part: str, name: str
 ) -> None:
-    settings = make_settings(on_space=True, admins=frozenset({"boss"}), reviewers=frozenset({"rev"}))
+    space = {"system": "spaces", "space_id": "a/b", "oauth_client_secret": "s"}
+    settings = make_settings(**space, admins={"boss"}, reviewers={"rev"})
     service = make_service(filled, tmp_path, settings=settings)
     if ROLE_OF[part] == "everybody":
         return

@@ -15,12 +15,12 @@ from annotate import opening
 from annotate.export.folder import export_store
 from annotate.export.intake import BadExportError, import_folder
 from annotate.export.verify import verify_export
-from annotate.settings import AnnotateSettings
 from annotate.store.store import AnnotationStore
 from annotate.store.types import StoreError
 from gazevlm_core.annotation import record_digest
 from gazevlm_core.scanpath import Fixation, Scanpath
 from tests.annotate.filled_store import clicks, fill, open_store, picture
+from web.settings import Settings
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +134,7 @@ def test_what_was_asked_and_whose_gold_it_is_come_back(
 def starters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[AnnotationStore]:
     """A store that a page has just opened, with smaller images."""
     monkeypatch.setattr(opening, "STARTER_PX", 64)
-    opened = opening.open_teaching(AnnotateSettings(folder=tmp_path / "starters"))
+    opened = opening.open_teaching(Settings(data=tmp_path / "starters"))
     yield opened.store
     opened.store.close()
 
@@ -169,7 +169,7 @@ def test_an_export_goes_into_a_store_that_holds_only_the_starters(
 def test_starters_become_what_the_export_says_of_them_unless_somebody_touched_them_here(
     starters: AnnotationStore, tmp_path: Path
 ) -> None:
-    other = opening.open_teaching(AnnotateSettings(folder=tmp_path / "other")).store
+    other = opening.open_teaching(Settings(data=tmp_path / "other")).store
     one, two, three = [image.sha256 for image in other.images()[:3]]
     path = Scanpath((Fixation(0.5, 0.5),), "eyetracker")
     for sha256 in (one, two):

@@ -2,7 +2,6 @@
 
 import errno
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,11 +9,11 @@ from PIL import Image
 
 from annotate import opening
 from annotate.opening import STARTERS, open_teaching
-from annotate.settings import AnnotateSettings
 from annotate.store.types import StoreError
 from annotate.sync.hub import HubRepo
 from annotate.sync.worker import HubSync
 from tests.annotate.hub_stub import HubStub
+from web.settings import Settings
 
 PATIENCE_S = 60
 
@@ -33,11 +32,11 @@ class HubThatComesAndGoes(HubStub):
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> AnnotateSettings:
-    return AnnotateSettings(folder=tmp_path / "data", quota=3)
+def settings(tmp_path: Path) -> Settings:
+    return Settings(data=tmp_path / "data", quota=3)
 
 
-def test_an_empty_store_gets_drawn_images_once(settings: AnnotateSettings) -> None:
+def test_an_empty_store_gets_drawn_images_once(settings: Settings) -> None:
     teaching = open_teaching(settings)
     images = teaching.store.images()
     teaching.close()
@@ -48,27 +47,27 @@ def test_an_empty_store_gets_drawn_images_once(settings: AnnotateSettings) -> No
     again.close()
 
 
-def test_the_store_gives_tasks_as_the_settings_say(settings: AnnotateSettings) -> None:
-    given = AnnotateSettings.from_environment(
+def test_the_store_gives_tasks_as_the_settings_say(settings: Settings) -> None:
+    given = Settings.from_environment(
         {"GAZEVLM_GOLD_SHARE": "0.3", "GAZEVLM_REPEAT_SHARE": "0", "GAZEVLM_FINDINGS": "hiatal hernia"}
     )
-    teaching = open_teaching(replace(given, folder=settings.folder))
+    teaching = open_teaching(given.model_copy(update={"data": settings.data}))
     assert (teaching.store.settings.gold_share, teaching.store.settings.repeat_share) == (0.3, 0.0)
     assert teaching.findings == ("hiatal hernia",)
     teaching.close()
 
 
-def test_no_drawn_images_where_they_are_not_wanted(settings: AnnotateSettings) -> None:
-    teaching = open_teaching(replace(settings, starters=False))
+def test_no_drawn_images_where_they_are_not_wanted(settings: Settings) -> None:
+    teaching = open_teaching(settings.model_copy(update={"starters": False}))
     assert teaching.store.images() == []
     teaching.close()
 
 
-def test_imports_that_are_queued_get_done(settings: AnnotateSettings, tmp_path: Path) -> None:
+def test_imports_that_are_queued_get_done(settings: Settings, tmp_path: Path) -> None:
     folder = tmp_path / "images"
     folder.mkdir()
     Image.linear_gradient("L").save(folder / "a.png")
-    teaching = open_teaching(replace(settings, starters=False))
+    teaching = open_teaching(settings.model_copy(update={"starters": False}))
     teaching.start()
     teaching.store.queue_import("folder", str(folder), by="test")
     teaching.dashboard.worker.wake()
@@ -81,7 +80,7 @@ def test_imports_that_are_queued_get_done(settings: AnnotateSettings, tmp_path: 
 
 @pytest.mark.parametrize("trouble", ["down", "full"])
 def test_a_hub_that_is_away_stops_an_empty_store_alone(
-    settings: AnnotateSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: str
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: str
 ) -> None:
     stub = HubThatComesAndGoes(tmp_path / "hub")
 
@@ -89,7 +88,7 @@ def test_a_hub_that_is_away_stops_an_empty_store_alone(
         return HubSync(store, HubRepo(repo_id, stub, attempts=1), folder)  # type: ignore[arg-type]
 
     monkeypatch.setattr(opening.HubSync, "open", opened)
-    synced = replace(settings, sync_repo="a/b", pseudonym_key="k" * 20)
+    synced = Settings(data=settings.data, quota=3, sync_repo="a/b", pseudonym_key="k" * 20)
     setattr(stub, trouble, True)
     with pytest.raises(StoreError, match="a/b cannot be read, and the store here is empty"):
         open_teaching(synced)

@@ -14,7 +14,7 @@ from finetune.tab.asked import Asked
 from finetune.tab.runs import Run
 from finetune.tab.service import AdaptService
 from web.identity import Claim, Gate
-from web.roles import RoleSettings
+from web.settings import Settings
 from web.training_data import DataChoice, DataCount
 
 ADMIN_TOKEN, REVIEWER_TOKEN = "admin-token-of-the-test", "reviewer-token-of-the-test"
@@ -109,7 +109,7 @@ class FakeData:
 
 def make_gate(**change: Any) -> Gate:
     """As on a laptop, with both tokens."""
-    settings = RoleSettings(**{"admin_token": ADMIN_TOKEN, "reviewer_token": REVIEWER_TOKEN, **change})
+    settings = Settings(**{"admin_token": ADMIN_TOKEN, "reviewer_token": REVIEWER_TOKEN, **change})
     return Gate(settings, lambda name: f"P-{name.partition(':')[2][:8]}")
 
 

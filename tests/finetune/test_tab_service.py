@@ -85,7 +85,7 @@ def test_the_wrong_role_is_refused_and_the_right_one_is_not(jobs: FakeJobs, name
 
 @pytest.mark.parametrize("name", sorted(ADMINS))
 def test_on_a_space_tokens_and_chosen_names_give_nothing(jobs: FakeJobs, name: str) -> None:
-    gate = make_gate(on_space=True, admins=frozenset({"boss"}), reviewers=frozenset({"rev"}))
+    gate = make_gate(system="spaces", space_id="a/b", oauth_client_secret="s", admins={"boss"}, reviewers={"rev"})
     service = make_service(jobs, gate=gate)
     for claim in (Claim(None, "boss", ADMIN.token, "1"), Claim("visitor", "boss", "", "1"), Claim("rev", "", "", "1")):
         with pytest.raises(NotAllowed):

@@ -5,17 +5,19 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
+from pydantic import SecretStr
 
 from web.identity import LIMITS, LOGIN, LONGEST_NAME, NAME_COOKIE, NEIGHBOURS, WRONG_TOKENS, Claim, Gate, NotAllowed
-from web.roles import RoleSettings
+from web.settings import Settings
 
-TOKEN, REVIEW_TOKEN = "a" * 20, "r" * 20
-SPACE = RoleSettings(admins=frozenset({"ada"}), reviewers=frozenset({"rosa"}), on_space=True)
-LOCAL = RoleSettings(admins=frozenset({"ada"}), admin_token=TOKEN, reviewer_token=REVIEW_TOKEN)
+TOKEN, REVIEW_TOKEN = "the token of this test", "another one of this test"
+NO_SECRET = SecretStr("")
+SPACE = Settings(admins={"ada"}, reviewers={"rosa"}, system="spaces", space_id="a/b", oauth_client_secret="s")
+LOCAL = Settings(admins={"ada"}, admin_token=TOKEN, reviewer_token=REVIEW_TOKEN)
 NOBODY = Claim(None, "", "", "10.0.0.1")
 
 
-def gate(settings: RoleSettings) -> Gate:
+def gate(settings: Settings) -> Gate:
     return Gate(settings, lambda name: f"p-{name}")
 
 
@@ -45,7 +47,7 @@ def test_tokens_give_roles() -> None:
     assert local.visitor(replace(NOBODY, name="a", token=REVIEW_TOKEN)).roles == {"annotator", "reviewer"}
     with pytest.raises(NotAllowed, match="gives no role"):
         local.visitor(replace(NOBODY, name="a", token=TOKEN[:-1]))
-    no_tokens = gate(replace(LOCAL, admin_token="", reviewer_token=""))
+    no_tokens = gate(LOCAL.model_copy(update={"admin_token": NO_SECRET, "reviewer_token": NO_SECRET}))
     with pytest.raises(NotAllowed, match="gives no role"):
         no_tokens.visitor(replace(NOBODY, name="a", token=TOKEN))
 

@@ -19,9 +19,8 @@ from gazevlm_core.images import DEFAULT_LIMITS
 from tests.web.served import Served, serving_small
 from web import fetch as fetching
 from web import uploads
-from web.client_address import ServingSettingsError
 from web.fetch import FetchError, fetch
-from web.uploads import LIFE_S, MB, PER_HOUR, SHARE, RefusedUpload, Shelf, total_bytes
+from web.uploads import LIFE_S, MB, PER_HOUR, SHARE, RefusedUpload, Shelf
 
 
 @pytest.fixture(scope="module")
@@ -189,14 +188,6 @@ def test_an_address_may_upload_so_often(tmp_path: Path) -> None:
     with pytest.raises(RefusedUpload, match="Too many files came from your address"):
         shelf.take("a", 0)
     shelf.take("b", 0)
-
-
-def test_the_space_for_uploads_is_a_setting() -> None:
-    assert total_bytes({}) == 4096 * MB
-    assert total_bytes({"GAZEVLM_UPLOADS_MB": " 300 "}) == 300 * MB
-    for text in ("10", "-1", "1e4", "much"):
-        with pytest.raises(ServingSettingsError, match="give a whole number of at least 256"):
-            total_bytes({"GAZEVLM_UPLOADS_MB": text})
 
 
 class OtherServer(BaseHTTPRequestHandler):
