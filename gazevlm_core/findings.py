@@ -4,27 +4,57 @@ Everything that names a finding takes its words from here: drawn radiographs, da
 Sides are always the patient's.
 """
 
+from dataclasses import dataclass
 from typing import Literal
 
 Side = Literal["left", "right", "both", "midline"]
 Grade = Literal["subtle", "moderate", "severe"]
 
-# CheXpert names, lower case; the order is the order of reports and of the finding head.
-FINDING_NAMES: tuple[str, ...] = (
-    "enlarged cardiomediastinum",
-    "cardiomegaly",
-    "lung opacity",
-    "lung lesion",
-    "edema",
-    "consolidation",
-    "atelectasis",
-    "pneumothorax",
-    "pleural effusion",
-    "fracture",
-    "support devices",
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One finding in the vocabulary.
+
+    Args:
+        name: as CheXpert calls it, lower case.
+        synonyms: what reports call it, as a regular expression on lower-case text.
+        in_lung: "clear lungs" denies it.
+        abnormal: "normal chest radiograph" denies it.
+        held_out: it is drawn, but the embedded checkpoint never sees it in training: fine-tuning teaches it.
+    """
+
+    name: str
+    synonyms: str
+    in_lung: bool = False
+    abnormal: bool = True
+    held_out: bool = False
+
+
+# The order is that of reports and of the finding head; held-out findings stand last.
+VOCABULARY: tuple[Term, ...] = (
+    Term(
+        "enlarged cardiomediastinum",
+        r"(?:enlarged|enlargement of the) (?:cardio)?mediastinum"
+        r"|mediastinal (?:widening|enlargement)|wid(?:e|ened) (?:cardio)?mediastinum",
+    ),
+    Term("cardiomegaly", r"cardiomegaly|cardiac enlargement|enlarged (?:heart|cardiac silhouette)"),
+    Term("lung opacity", r"opacit(?:y|ies)|opacification", in_lung=True),
+    Term("lung lesion", r"(?:lung )?lesions?|nodules?|mass(?:es)?", in_lung=True),
+    Term("edema", r"o?edema", in_lung=True),
+    Term("consolidation", r"consolidations?", in_lung=True),
+    Term("atelectasis", r"atelectas[ei]s|volume loss|collapse", in_lung=True),
+    Term("pneumothorax", r"pneumothorax(?:es)?|pneumothoraces"),
+    Term("pleural effusion", r"effusions?|pleural fluid"),
+    Term("fracture", r"fractures?"),
+    Term(
+        "support devices",
+        r"(?:support )?devices?|catheters?|pacemakers?|tubes?|drains?|lines?|leads?|ports?|wires?",
+        abnormal=False,
+    ),
+    Term("hiatal hernia", r"hiat(?:al|us) hernias?", held_out=True),
 )
-# Findings that are drawn but that the embedded checkpoint never sees in training: fine-tuning teaches them.
-HELD_OUT_FINDING_NAMES: tuple[str, ...] = ("hiatal hernia",)
+FINDING_NAMES: tuple[str, ...] = tuple(term.name for term in VOCABULARY if not term.held_out)
+HELD_OUT_FINDING_NAMES: tuple[str, ...] = tuple(term.name for term in VOCABULARY if term.held_out)
 NO_FINDING = "no finding"
 
 SUBTLE_BELOW, SEVERE_FROM = 1 / 3, 2 / 3
@@ -37,23 +67,6 @@ QUESTIONS: tuple[str, ...] = (
     "What are the findings?",
     "Report this chest radiograph.",
 )
-
-# Finding -> what a report calls it, as a regular expression on lower-case text.
-SYNONYMS: dict[str, str] = {
-    "enlarged cardiomediastinum": r"(?:enlarged|enlargement of the) (?:cardio)?mediastinum"
-    r"|mediastinal (?:widening|enlargement)|wid(?:e|ened) (?:cardio)?mediastinum",
-    "cardiomegaly": r"cardiomegaly|cardiac enlargement|enlarged (?:heart|cardiac silhouette)",
-    "lung opacity": r"opacit(?:y|ies)|opacification",
-    "lung lesion": r"(?:lung )?lesions?|nodules?|mass(?:es)?",
-    "edema": r"o?edema",
-    "consolidation": r"consolidations?",
-    "atelectasis": r"atelectas[ei]s|volume loss|collapse",
-    "pneumothorax": r"pneumothorax(?:es)?|pneumothoraces",
-    "pleural effusion": r"effusions?|pleural fluid",
-    "fracture": r"fractures?",
-    "support devices": r"(?:support )?devices?|catheters?|pacemakers?|tubes?|drains?|lines?|leads?|ports?|wires?",
-    "hiatal hernia": r"hiat(?:al|us) hernias?",
-}
 
 
 def grade_of(severity: float) -> Grade:

@@ -3,16 +3,16 @@
 import re
 from typing import Literal
 
-from gazevlm_core.findings import SYNONYMS
+from gazevlm_core.findings import VOCABULARY
 
-PARSED_NAMES: tuple[str, ...] = tuple(SYNONYMS)
-_LUNG_NAMES = ("lung opacity", "lung lesion", "edema", "consolidation", "atelectasis")
+PARSED_NAMES: tuple[str, ...] = tuple(term.name for term in VOCABULARY)
+_LUNG_NAMES = tuple(term.name for term in VOCABULARY if term.in_lung)
 # Words that deny findings without naming them.
 _NORMAL: dict[re.Pattern[str], tuple[str, ...]] = {
     re.compile(r"\bheart (?:size )?(?:is|and mediastinum are) normal\b"): ("cardiomegaly",),
     re.compile(r"\bmediastinum (?:is|are) normal\b"): ("enlarged cardiomediastinum",),
     re.compile(r"\blungs are clear\b(?! of\b)|\bclear lungs\b"): _LUNG_NAMES,
-    re.compile(r"\bnormal chest radiograph\b"): tuple(name for name in PARSED_NAMES if name != "support devices"),
+    re.compile(r"\bnormal chest radiograph\b"): tuple(term.name for term in VOCABULARY if term.abnormal),
 }
 _ASKED = re.compile(r"\s*(?:is|are) there (?:an? |any )?(?P<name>.+?)\s*\?*\s*", re.IGNORECASE)
 _VERDICT = re.compile(r"\W*(?P<word>yes|no)\b(?P<noun>\s+(?!there\b)\w[^.;:\n!?]*)?", re.IGNORECASE)
@@ -30,7 +30,7 @@ _OPEN_BEFORE = rf"(?:{_CANNOT})?(?:exclude|rule out)"
 _OPEN_AFTER = rf"{_CANNOT}(?:excluded|ruled out)"
 _NONE_OF_IT = re.compile(r":\s*(?:no|none|negative|absent)\s*(?=[.;,\n]|$)")  # "Effusion: none."
 _TOKEN = re.compile(
-    "|".join(f"(?P<finding_{number}>\\b(?:{words})\\b)" for number, words in enumerate(SYNONYMS.values()))
+    "|".join(f"(?P<finding_{number}>\\b(?:{term.synonyms})\\b)" for number, term in enumerate(VOCABULARY))
     + rf"|(?P<side>\b(?:{'|'.join(_SIDE_OF_WORD)})\b)"
     + rf"|(?P<kept>\b(?:{_NO_NEGATION})\b)"
     + rf"|(?P<open_after>\b(?:{_OPEN_AFTER})\b)"

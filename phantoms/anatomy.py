@@ -1,13 +1,14 @@
 """From habitus and findings to a patient's shape, and to the places a reader visits.
 
-Findings that are a change of shape (a large heart, a wide mediastinum, a raised dome, a shifted mediastinum) act here,
-so that every shadow follows.
+Findings that change the shape (a large heart, a wide mediastinum, a raised dome, a shifted mediastinum) act here, by
+their `ShapeChange`, so that every shadow follows.
 """
 
 import numpy as np
 
+from phantoms.case import Case
+from phantoms.findings import DRAWN_FINDINGS
 from phantoms.projection import Beam
-from phantoms.sampling import Case
 from phantoms.shape import Body, Dome, Heart, Table
 
 LUNG_LEVELS = (0.0, 0.012, 0.04, 0.1, 0.2, 0.32, 0.45, 0.6, 0.75, 0.9, 1.0, 1.1)
@@ -22,17 +23,16 @@ MEDIASTINUM_LEFT = (36.0, 31.0, 26.0, 25.0, 29.0, 34.0, 35.0, 35.0, 34.0)
 def build_body(case: Case) -> Body:
     """Shape of the patient, with the findings that change it."""
     habitus, rng = case.habitus, case.stream("body")
-    severity = {spec.name: spec.severity for spec in case.findings}
+    changes = [DRAWN_FINDINGS[spec.name].shape(spec) for spec in case.findings]
     scale, width = habitus.scale, habitus.scale * habitus.width
     apex, height = -100.0 * scale, 274.0 * scale
     levels = tuple(apex + height * level for level in LUNG_LEVELS)
     widths = tuple(value * width for value in HALF_WIDTHS)
-    domes = _domes(case, rng, scale, width)
-    ratio = habitus.heart_ratio
-    if "cardiomegaly" in severity:
-        ratio = 0.50 + 0.04 * min(severity["cardiomegaly"] * 3, 1) + 0.2 * max(severity["cardiomegaly"] - 0.2, 0)
+    raised_mm = {sign: sum(change.raised_mm.get(sign, 0.0) for change in changes) for sign in (-1.0, 1.0)}
+    domes = _domes(case, rng, scale, width, raised_mm)
+    ratio = max((habitus.heart_ratio, *(change.heart_ratio for change in changes)))
     heart = _heart(rng, ratio * 2 * widths[-2], domes, scale)
-    widening = severity.get("enlarged cardiomediastinum", 0.0) ** 0.7
+    widening = max((change.widening for change in changes), default=0.0)
     return Body(
         scale=scale,
         width=width,
@@ -43,39 +43,23 @@ def build_body(case: Case) -> Body:
         half_depth=Table.through(levels, tuple(value * scale for value in HALF_DEPTHS)),
         domes=domes,
         mediastinum=_mediastinum(rng, scale, widening),
-        shift_mm=_shift(case),
+        shift_mm=sum((change.shift_mm for change in changes), 0.0),
         heart=heart,
         great_vessels=_great_vessels(habitus.unfolding, scale, widening),
+        congestion=max((change.congestion for change in changes), default=0.0),
     )
 
 
-def _shift(case: Case) -> float:
-    """Shift of the mediastinum: away from a large pneumothorax or effusion, towards volume loss."""
-    shift = 0.0
-    for spec in case.findings:
-        if spec.side not in ("left", "right"):
-            continue
-        if spec.name in ("pneumothorax", "pleural effusion"):
-            strength = 30.0 if spec.name == "pneumothorax" else 18.0
-            shift -= spec.signs[0] * strength * max(spec.severity - 0.5, 0.0)
-        if spec.name == "atelectasis":
-            shift += spec.signs[0] * 10.0 * max(spec.severity - 0.4, 0.0)
-    return shift
-
-
-def _domes(case: Case, rng: np.random.Generator, scale: float, width: float) -> dict[float, Dome]:
-    """Right dome a little above the left; atelectasis raises its side."""
-    raised = {-1.0: 0.0, 1.0: 0.0}
-    for spec in case.findings:
-        if spec.name == "atelectasis":
-            for sign in spec.signs:
-                raised[sign] += 30.0 * max(spec.severity - 0.12, 0.0)
+def _domes(
+    case: Case, rng: np.random.Generator, scale: float, width: float, raised_mm: dict[float, float]
+) -> dict[float, Dome]:
+    """Right dome a little above the left, each raised as findings have it."""
     base = 118.0 * scale + 15.0 * case.habitus.inspiration
     gap = float(np.clip(rng.normal(11.0, 5.0), -3.0, 24.0))
     bend = rng.uniform(0.0058, 0.0078) / scale
     domes = {}
     for sign in (-1.0, 1.0):
-        top = base + (gap if sign > 0 else 0.0) - raised[sign]
+        top = base + (gap if sign > 0 else 0.0) - raised_mm[sign]
         x0 = sign * (66.0 * width + rng.normal(0, 4.0))
         side_bend = float(bend * rng.uniform(0.92, 1.1))
         domes[sign] = Dome(float(top), float(x0), side_bend, 0.0030 / scale, 28.0 * scale)

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from phantoms.case import Case
 from phantoms.projection import Beam, Ellipsoid, Field, Raster
-from phantoms.sampling import Case
 from phantoms.shape import Body
 from phantoms.tubes import splat_tubes
 

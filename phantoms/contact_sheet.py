@@ -3,19 +3,20 @@
 python -m phantoms.contact_sheet docs/phantoms.jpg
 """
 
+import itertools
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from gazevlm_core.findings import FINDING_NAMES, HELD_OUT_FINDING_NAMES, grade_of
+from gazevlm_core.findings import grade_of
+from phantoms.findings import DRAWN_FINDINGS
 from phantoms.make import make_phantom
 from phantoms.prevalence import FindingRequest
 from phantoms.truth import Phantom
 
 SEVERITIES = (0.18, 0.5, 0.9)
-DEVICES_SHOWN = ("central venous catheter", "pacemaker", "endotracheal tube")
 NORMALS_PER_DOMAIN = 3
 COLUMNS = 6  # two findings side by side
 CAPTION_PX = 20
@@ -36,9 +37,9 @@ class Tile:
 def default_tiles(first_seed: int = 40) -> tuple[Tile, ...]:
     """Each finding at three severities, then normals of both domains; no seed is used twice."""
     tiles: list[Tile] = []
-    for name in FINDING_NAMES + HELD_OUT_FINDING_NAMES:
-        for severity, device in zip(SEVERITIES, DEVICES_SHOWN, strict=True):
-            detail = device if name == "support devices" else None
+    for name, finding in DRAWN_FINDINGS.items():
+        kinds = itertools.cycle(finding.kinds or (None,))
+        for severity, detail in zip(SEVERITIES, kinds, strict=False):
             caption = f"{detail or name}, {grade_of(severity)}"
             tiles.append(Tile(first_seed + len(tiles), caption, "A", (FindingRequest(name, severity, detail=detail),)))
     for domain in ("A", "B"):

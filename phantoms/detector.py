@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from phantoms.case import Case
 from phantoms.fields import low_pass
 from phantoms.projection import Field, Raster
-from phantoms.sampling import Case
 
 
 @dataclass(frozen=True)

@@ -4,27 +4,28 @@ Run `gazevlm phantom --n 20 --seed 0 --out phantoms` for images and ground truth
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
 from phantoms.anatomy import build_body, landmarks
+from phantoms.case import Case, FindingSpec
 from phantoms.clutter import clutter, side_marker
 from phantoms.detector import display, expose, sample_detector
 from phantoms.fields import noise_field
-from phantoms.findings import draw_finding, place
+from phantoms.findings import DRAWN_FINDINGS
 from phantoms.prevalence import FindingRequest
 from phantoms.projection import Beam, Field, Raster
-from phantoms.sampling import Case, sample_case
+from phantoms.sampling import sample_case
 from phantoms.scene import Scene, Shadow
 from phantoms.shape import Body
 from phantoms.skeleton import ribs, shoulder_girdle, spine
 from phantoms.thorax import DENSER_THAN_LUNG, MU_SOFT, build_thorax, gas
-from phantoms.truth import Phantom
+from phantoms.truth import Phantom, PlacedFinding
 from phantoms.vessels import vessels
 
 __all__ = ["FindingRequest", "make_phantom", "render_case", "sample_case"]
 SMALLEST_SIZE_PX = 64
+MASK_SHARE = 0.22  # of the strongest change, above which a pixel belongs to the finding
 CHEST_DEPTH_MM = 130.0  # from the middle of the chest to the detector
 
 
@@ -58,22 +59,42 @@ def render_case(case: Case, *, size_px: int = 512) -> Phantom:
         raise ValueError(f"a phantom's longer side must be at least {SMALLEST_SIZE_PX} px, got {size_px}")
     body, beam = build_body(case), _beam(case)
     raster = _raster(case, body, size_px)
-    scene = Scene(case, body, beam, raster, build_thorax(case, body, beam, raster))
-    shadows = [draw_finding(scene, spec) for spec in case.findings]
+    thorax = build_thorax(case, body, beam, raster)
+    scene = Scene(case, body, beam, raster, thorax, lambda name: build_body(case.without(name)))
+    shadows = [
+        DRAWN_FINDINGS[spec.name].draw(scene, spec, case.stream(f"finding {spec.name}")) for spec in case.findings
+    ]
     attenuation = _attenuation(scene, shadows)
     inside = (scene.thorax.soft > 25.0) & _uncovered(case, raster)
     side_marker(attenuation, case, raster)
     detector = sample_detector(case)
     signal = expose(attenuation, raster, detector, case.stream(f"quanta {size_px}"))
     image = display(signal, raster, detector, inside) * _uncovered(case, raster)
-    placed = tuple(place(spec, shadow, raster) for spec, shadow in zip(case.findings, shadows, strict=True))
+    placed = tuple(_place(spec, shadow, raster) for spec, shadow in zip(case.findings, shadows, strict=True))
     places = {name: raster.fraction(at) for name, at in landmarks(body, beam).items()}
     return Phantom(case.seed, case.domain, image.astype(np.uint8), placed, places)
 
 
-def without(case: Case, name: str) -> Case:
-    """The same case without one finding, for comparisons."""
-    return replace(case, findings=tuple(spec for spec in case.findings if spec.name != name))
+def _place(spec: FindingSpec, shadow: Shadow, raster: Raster) -> PlacedFinding:
+    """Ground truth of a drawn finding: mask and box from where it changed the image.
+
+    Raises:
+        ValueError: the finding changed nothing inside the image.
+    """
+    change = np.abs(shadow.attenuation)
+    strongest = float(change.max())
+    if strongest <= 0.0:
+        raise ValueError(f"{spec.name} on the {spec.side} side changed nothing inside the image")
+    mask = change > MASK_SHARE * strongest
+    rows, cols = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    box = (
+        float(cols[0]) / raster.width_px,
+        float(rows[0]) / raster.height_px,
+        float(cols[-1] + 1) / raster.width_px,
+        float(rows[-1] + 1) / raster.height_px,
+    )
+    foci = tuple(raster.fraction(focus) for focus in shadow.foci)
+    return PlacedFinding(spec.name, spec.side, spec.zone, spec.severity, box, foci, mask, spec.detail)
 
 
 def _attenuation(scene: Scene, shadows: list[Shadow]) -> Field:

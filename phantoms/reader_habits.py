@@ -11,6 +11,7 @@ from typing import Literal
 
 import numpy as np
 
+from phantoms.findings import DRAWN_FINDINGS
 from phantoms.truth import PlacedFinding
 
 Point = tuple[float, float]
@@ -43,8 +44,6 @@ REGIONS: Mapping[str, float] = {
     "left heart border": 0.04,
     "right heart border": 0.05,
 }
-# How strongly a finding draws the eye beside its severity: air outside the lung alarms, a tube is expected.
-ALARM: Mapping[str, float] = {"pneumothorax": 0.25, "lung lesion": 0.1, "fracture": 0.05, "support devices": -0.2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +110,7 @@ def seen_findings(findings: Sequence[PlacedFinding], reader: Reader, rng: np.ran
 
     The chance rises with severity. What was noticed before satisfies the search: it lowers the chance of subtle ones.
     """
-    by_alarm = sorted(findings, key=lambda finding: -(finding.severity + ALARM.get(finding.name, 0.0)))
+    by_alarm = sorted(findings, key=lambda finding: -(finding.severity + DRAWN_FINDINGS[finding.name].alarm))
     seen: list[PlacedFinding] = []
     for finding in by_alarm:
         satisfied = 0.6 * len(seen) if finding.grade == "subtle" else 0.0

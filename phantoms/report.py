@@ -5,72 +5,26 @@ Sides are always the patient's. Every draw depends only on the phantom's seed an
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from gazevlm_core.findings import Grade
+from phantoms.findings import DRAWN_FINDINGS
 from phantoms.truth import Phantom, PlacedFinding
 
-
-@dataclass(frozen=True, slots=True)
-class _Wording:
-    """Words of one finding: nouns, adjectives by grade (none where a grade is not said), and how they are used."""
-
-    nouns: tuple[str, ...]
-    grades: dict[Grade, tuple[str, ...]]
-    countable: bool = False
-    zone_spoken: bool = True
-
-
-_EXTENT: dict[Grade, tuple[str, ...]] = {
-    "subtle": ("subtle", "faint"),
-    "moderate": ("moderate",),
-    "severe": ("severe", "extensive"),
-}
-_SIZE: dict[Grade, tuple[str, ...]] = {"subtle": ("small", "subtle"), "moderate": ("moderate",), "severe": ("large",)}
-_DEGREE: dict[Grade, tuple[str, ...]] = {
-    "subtle": ("mild",),
-    "moderate": ("moderate",),
-    "severe": ("severe", "marked"),
-}
-_BREAK: dict[Grade, tuple[str, ...]] = {
-    "subtle": ("subtle", "faint"),
-    "moderate": ("moderate",),
-    "severe": ("severe", "displaced"),
-}
-_WORDINGS: dict[str, _Wording] = {
-    "enlarged cardiomediastinum": _Wording(
-        ("mediastinal widening", "mediastinal enlargement"), _DEGREE, zone_spoken=False
-    ),
-    "cardiomegaly": _Wording(("cardiomegaly", "cardiac enlargement"), _DEGREE, zone_spoken=False),
-    "lung opacity": _Wording(("opacity",), _EXTENT, countable=True),
-    "lung lesion": _Wording(("nodule", "lung lesion"), _SIZE, countable=True),
-    "edema": _Wording(("pulmonary edema", "edema"), _DEGREE),
-    "consolidation": _Wording(("consolidation",), _EXTENT),
-    "atelectasis": _Wording(("atelectasis", "volume loss"), _DEGREE),
-    "pneumothorax": _Wording(("pneumothorax",), _SIZE, countable=True),
-    "pleural effusion": _Wording(("pleural effusion", "effusion"), _SIZE, countable=True),
-    "fracture": _Wording(("rib fracture",), _BREAK, countable=True),
-    "support devices": _Wording(("support device",), {}, countable=True, zone_spoken=False),
-    "hiatal hernia": _Wording(("hiatal hernia",), _SIZE, countable=True),
-}
-_PLURALS = {
-    "opacity": "opacities",
-    "pneumothorax": "pneumothoraces",
-}
 _LUNG_ZONES = ("upper", "mid", "lower")
-_HEART_NAMES = {"cardiomegaly", "enlarged cardiomediastinum"}
-_NEGATIVES: tuple[str, ...] = ("pneumothorax", "pleural effusion", "consolidation", "fracture")
+_DENIED: tuple[str, ...] = tuple(
+    finding.name for finding in sorted(DRAWN_FINDINGS.values(), key=lambda finding: finding.denied) if finding.denied
+)
 
 
 def grade_words(name: str) -> dict[Grade, tuple[str, ...]]:
     """Adjectives that reports use for each grade of a finding; empty for support devices, whose grade is not said.
 
     Raises:
-        KeyError: a finding that has no wording.
+        KeyError: a finding that is not drawn.
     """
-    return dict(_WORDINGS[name].grades)
+    return dict(DRAWN_FINDINGS[name].wording.adjectives)
 
 
 def _pick(options: Sequence[str], rng: np.random.Generator) -> str:
@@ -83,16 +37,16 @@ def _generator(phantom: Phantom, style_seed: int, use: int) -> np.random.Generat
 
 def _phrase(finding: PlacedFinding, rng: np.random.Generator, *, article: bool = False) -> str:
     """One finding in words, lower case: "small left apical pneumothorax"."""
-    wording = _WORDINGS[finding.name]
+    wording = DRAWN_FINDINGS[finding.name].wording
     noun = finding.detail or _pick(wording.nouns, rng)
     both = finding.side == "both"
     if both and wording.countable:
-        noun = _PLURALS.get(noun, f"{noun}s")
+        noun = wording.plural(noun)
     side = {"left": "left", "right": "right", "both": "bilateral", "midline": ""}[finding.side]
     zone = finding.zone if wording.zone_spoken and finding.zone != "central" else ""
-    if zone in _LUNG_ZONES and finding.name != "fracture":
+    if zone in _LUNG_ZONES and wording.zone_of_lung:
         zone = f"{zone} {_pick(('zone', 'lung'), rng)}"
-    grades = wording.grades.get(finding.grade, ())
+    grades = wording.adjectives.get(finding.grade, ())
     grade = _pick(grades, rng) if grades else ""
     if zone.partition(" ")[0] in _LUNG_ZONES and " " in zone and side and "lung" not in noun and rng.random() < 0.35:
         place = f"both {zone}s" if both else f"the {side} {zone}"
@@ -111,11 +65,12 @@ def _sentence(words: str) -> str:
 
 def _finding_sentence(finding: PlacedFinding, rng: np.random.Generator) -> str:
     form = int(rng.integers(4))
-    plural = finding.side == "both" and _WORDINGS[finding.name].countable
+    wording = DRAWN_FINDINGS[finding.name].wording
+    plural = finding.side == "both" and wording.countable
     if form == 0:
         return _sentence(f"there {'are' if plural else 'is'} {_phrase(finding, rng, article=True)}")
     if form == 1:
-        seen = "in place" if finding.name == "support devices" else "are seen" if plural else "is seen"
+        seen = wording.seen or ("are seen" if plural else "is seen")
         return _sentence(f"{_phrase(finding, rng)} {seen}")
     return _sentence(_phrase(finding, rng))
 
@@ -134,7 +89,7 @@ def _finding_sentences(findings: Sequence[PlacedFinding], rng: np.random.Generat
 
 
 def _negative_sentence(present: set[str], rng: np.random.Generator) -> str:
-    absent = [name for name in _NEGATIVES if name not in present]
+    absent = [name for name in _DENIED if name not in present]
     named = [absent[int(i)] for i in rng.permutation(len(absent))][: 1 + int(rng.integers(2))]
     return _sentence(f"{_pick(('no', 'no evidence of'), rng)} {' or '.join(named)}")
 
@@ -157,7 +112,7 @@ def write_report(phantom: Phantom, style_seed: int) -> str:
         Plain sentences, about 20 words at most for a normal image and about 45 otherwise.
 
     Raises:
-        KeyError: a finding that has no wording.
+        KeyError: a finding that is not drawn.
     """
     rng = _generator(phantom, style_seed, use=0)
     present = {finding.name for finding in phantom.findings}
@@ -165,13 +120,14 @@ def write_report(phantom: Phantom, style_seed: int) -> str:
         return _normal_report(rng)
     sentences = _finding_sentences(phantom.findings, rng)
     few = len(phantom.findings) <= 3
-    if len(phantom.findings) <= 2 and not present & _HEART_NAMES and rng.random() < 0.3:
+    heart = any(DRAWN_FINDINGS[name].of_heart for name in present)
+    if len(phantom.findings) <= 2 and not heart and rng.random() < 0.3:
         sentences.insert(0, "Heart size is normal.")
     if few and rng.random() < 0.35:
         sentences.append(_negative_sentence(present, rng))
     if few and rng.random() < 0.4:
         leading = max(phantom.findings, key=lambda finding: finding.severity)
-        words = leading.detail or _WORDINGS[leading.name].nouns[0]
+        words = leading.detail or DRAWN_FINDINGS[leading.name].wording.nouns[0]
         sentences.append(_pick((f"Impression: {words}.", "Abnormal chest radiograph."), rng))
     return " ".join(sentences)
 
@@ -182,8 +138,8 @@ def presence_answer(phantom: Phantom, name: str, style_seed: int) -> str:
     Raises:
         ValueError: a name that no phantom can have.
     """
-    if name not in _WORDINGS:
-        raise ValueError(f"unknown finding {name!r}; expected one of {', '.join(_WORDINGS)}")
+    if name not in DRAWN_FINDINGS:
+        raise ValueError(f"unknown finding {name!r}; expected one of {', '.join(DRAWN_FINDINGS)}")
     placed = [finding for finding in phantom.findings if finding.name == name]
     if not placed:
         return "No."

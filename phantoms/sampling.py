@@ -1,93 +1,14 @@
-"""Who is imaged, how, and with what: everything about a phantom that is decided before a ray is traced."""
+"""Draws the case of a seed: who is imaged, how, and with which findings."""
 
-import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
-from phantoms.prevalence import FindingRequest, FindingSpec, choose_findings
+from phantoms.case import DOMAINS, Case, Domain, Habitus, Technique, stream
+from phantoms.findings import DRAWN_FINDINGS
+from phantoms.prevalence import FindingRequest, choose_findings
 
-Domain = Literal["A", "B"]
-DOMAIN_WORDS = {"A": "as in training", "B": "other scanner, habitus and prevalence"}
-DOMAINS: tuple[str, ...] = tuple(DOMAIN_WORDS)
-
-
-@dataclass(frozen=True)
-class Habitus:
-    """Build of the patient.
-
-    Args:
-        scale: overall size; 1 is a lung 25 cm high.
-        width: chest width for its height.
-        fat_mm: extra soft tissue of the chest wall on each side.
-        breast: 0 for none, else the size of the breast shadows relative to a medium one.
-        inspiration: -1 (shallow) to 1 (deep).
-        heart_ratio: cardiothoracic ratio without disease.
-        bone: bone mineral relative to a young adult.
-        unfolding: 0 to 1, elongation of the aorta with age.
-    """
-
-    scale: float
-    width: float
-    fat_mm: float
-    breast: float
-    inspiration: float
-    heart_ratio: float
-    bone: float
-    unfolding: float
-
-
-@dataclass(frozen=True)
-class Technique:
-    """How the radiograph was taken.
-
-    Args:
-        anteroposterior: bedside view; else posteroanterior.
-        focus_mm: distance from focal spot to detector.
-        rotation_deg: turn of the patient about the vertical axis.
-        tilt_deg: tilt in the image plane.
-        exposure: photons relative to a well exposed image.
-        aspect: width / height of the image.
-        zoom: free margin around the chest; 1 is tight.
-        shift: offset of the field from the chest's centre, as fractions of the field.
-        shutter: covered margins (left, top, right, bottom) as fractions of the image.
-        marker: "L" or "R".
-        marker_at: marker position as fractions of the free corner.
-    """
-
-    anteroposterior: bool
-    focus_mm: float
-    rotation_deg: float
-    tilt_deg: float
-    exposure: float
-    aspect: float
-    zoom: float
-    shift: tuple[float, float]
-    shutter: tuple[float, float, float, float]
-    marker: Literal["L", "R"]
-    marker_at: tuple[float, float]
-
-
-@dataclass(frozen=True)
-class Case:
-    """A phantom before it is drawn."""
-
-    seed: int
-    domain: Domain
-    habitus: Habitus
-    technique: Technique
-    findings: tuple[FindingSpec, ...]
-
-    def stream(self, name: str) -> np.random.Generator:
-        """The random stream of this case under a name; a draw in one stream never shifts another."""
-        return stream(self.seed, self.domain, name)
-
-
-def stream(seed: int, domain: str, name: str) -> np.random.Generator:
-    """A generator that depends on seed, domain and name only, the same on every run and machine."""
-    return np.random.default_rng(np.random.SeedSequence([seed, zlib.crc32(f"{domain}/{name}".encode())]))
+BEDSIDE_ABOVE = 0.4  # severity
 
 
 def sample_case(
@@ -114,7 +35,7 @@ def sample_case(
         raise ValueError(f"unknown phantom domain {domain!r}; expected one of {', '.join(DOMAINS)}")
     chosen: Domain = "B" if domain == "B" else "A"
     specs = choose_findings(stream(seed, domain, "findings"), chosen, findings, include_held_out)
-    sick = any(spec.name in ("edema", "support devices") and spec.severity > 0.4 for spec in specs)
+    sick = any(DRAWN_FINDINGS[spec.name].bedside and spec.severity > BEDSIDE_ABOVE for spec in specs)
     habitus = _sample_habitus(stream(seed, domain, "habitus"), chosen)
     return Case(seed, chosen, habitus, _sample_technique(stream(seed, domain, "technique"), chosen, sick), specs)
 

@@ -1,12 +1,13 @@
 """What a finding needs to draw itself, and what it hands back."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
+from phantoms.case import Case
 from phantoms.fields import noise_field
 from phantoms.projection import Beam, Field, Raster
-from phantoms.sampling import Case
 from phantoms.shape import Body
 from phantoms.thorax import DENSER_THAN_LUNG, Thorax
 
@@ -15,13 +16,14 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True)
 class Scene:
-    """One patient in front of one detector, before findings."""
+    """One patient in front of one detector, before findings; `body_without` shapes him without a finding of a name."""
 
     case: Case
     body: Body
     beam: Beam
     raster: Raster
     thorax: Thorax
+    body_without: Callable[[str], Body]
 
     def project(self, x: float, y: float, z: float) -> Point:
         """Iso-plane position in mm of a point of the patient."""

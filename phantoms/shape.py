@@ -117,6 +117,7 @@ class Body:
         shift_mm: displacement of heart and mediastinum towards the patient's left.
         heart: outline and depth of the heart.
         great_vessels: aortic knob and ascending aorta as (x, y, z, half axis, half axis, half depth, angle).
+        congestion: how far the vessels of the lung are swollen, in [0, 1].
     """
 
     scale: float
@@ -131,6 +132,7 @@ class Body:
     shift_mm: float
     heart: Heart
     great_vessels: tuple[tuple[float, ...], ...]
+    congestion: float
 
     @property
     def heart_edges(self) -> tuple[float, float]:

@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from phantoms.case import Case
 from phantoms.projection import Beam, Ellipsoid, Field, Raster
-from phantoms.sampling import Case
 from phantoms.shape import Body
 from phantoms.thorax import MU_CORTEX, MU_MARROW, MU_SOFT
 from phantoms.tubes import Profile, shell_profile, splat_tubes

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from phantoms.case import Case
 from phantoms.projection import Beam, Ellipsoid, Field, Raster
-from phantoms.sampling import Case
 from phantoms.shape import MEDIAL_BEND, Body, Table
 from phantoms.tubes import splat_tubes
 

@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from phantoms.case import Case
 from phantoms.projection import Beam, Field, Raster
-from phantoms.sampling import Case
 from phantoms.shape import Body
 from phantoms.thorax import DENSER_THAN_LUNG
 from phantoms.tubes import splat_tubes
@@ -21,25 +21,25 @@ def vessels(case: Case, body: Body, beam: Beam, raster: Raster, gate: Field) -> 
     Args:
         gate: [H, W] in [0, 1], where vessels show: 0 outside the lungs and beyond a pneumothorax.
     """
-    edema = max((spec.severity for spec in case.findings if spec.name == "edema"), default=0.0)
-    out = _hila(body, beam, raster, edema) * np.clip(gate * 1.5, 0, 1)
+    swelling = body.congestion
+    out = _hila(body, beam, raster, swelling) * np.clip(gate * 1.5, 0, 1)
     rng = case.stream("vessels")
     start, heading, radius = _roots(rng, body)
     length = rng.uniform(24, 42, len(radius)) * body.scale
-    upper = np.where(heading[:, 1] < -0.2, 1.0 + 0.35 * edema, 1.0 + 0.12 * edema)  # blood is diverted upwards
-    radius = radius * upper
+    upwards = heading[:, 1] < -0.2
+    radius = radius * np.where(upwards, 1.0 + 0.35 * swelling, 1.0 + 0.12 * swelling)  # blood is diverted upwards
     for generation in range(GENERATIONS):
         points, leave = _grow(rng, start, heading, length)
         taper = np.linspace(1.0, 0.86, POINTS)[None, :] * radius[:, None]
-        blurred = taper * (1.0 + 0.5 * edema)  # fluid around the vessels blurs their edges
-        mass = 1.8 * DENSER_THAN_LUNG * np.pi * taper**2 * (1.0 + 0.7 * edema)
+        blurred = taper * (1.0 + 0.5 * swelling)  # fluid around the vessels blurs their edges
+        mass = 1.8 * DENSER_THAN_LUNG * np.pi * taper**2 * (1.0 + 0.7 * swelling)
         out += splat_tubes(raster, beam, points, blurred, mass, gate=gate)
         if generation < GENERATIONS - 1:
             start, heading, radius, length = _branch(rng, points[:, -1], leave, radius, length)
     return out
 
 
-def _hila(body: Body, beam: Beam, raster: Raster, edema: float) -> Field:
+def _hila(body: Body, beam: Beam, raster: Raster, swelling: float) -> Field:
     """The central pulmonary arteries: the right interlobar artery and the arch of the left."""
     s, shift = body.scale, body.shift_mm
     curves = np.array(
@@ -64,8 +64,9 @@ def _hila(body: Body, beam: Beam, raster: Raster, edema: float) -> Field:
             [5, 4.8, 4.4, 3.6, 2.6],
         ]
     )
-    radii *= s * (1.0 + 0.18 * edema)
-    return splat_tubes(raster, beam, curves, radii * (1 + 0.25 * edema), 0.85 * DENSER_THAN_LUNG * np.pi * radii**2)
+    radii *= s * (1.0 + 0.18 * swelling)
+    mass = 0.85 * DENSER_THAN_LUNG * np.pi * radii**2
+    return splat_tubes(raster, beam, curves, radii * (1 + 0.25 * swelling), mass)
 
 
 def _roots(

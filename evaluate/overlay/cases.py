@@ -13,9 +13,9 @@ from gazevlm_core.findings import NO_FINDING
 from gazevlm_core.images import load_radiograph
 from gazevlm_core.metrics.paths import UNIT_SQUARE
 from gazevlm_core.scanpath import Scanpath
+from phantoms.case import DOMAIN_WORDS
 from phantoms.dataset import TRAINING_SEEDS, draw_case
 from phantoms.readers import READERS
-from phantoms.sampling import DOMAIN_WORDS
 
 LARGEST_NUMBER = TRAINING_SEEDS.start - 1  # no checkpoint of ours was trained on these
 MOST_BYTES = 2 * 2**20

@@ -8,7 +8,7 @@ from PIL import Image
 
 from evaluate.overlay.cases import LARGEST_NUMBER, Case, drawn_case, uploaded_case
 from evaluate.overlay.view import Seen
-from phantoms.sampling import DOMAIN_WORDS
+from phantoms.case import DOMAIN_WORDS
 from web.blocks import MODEL_QUEUE
 from web.markup import notice, status, table
 from web.models import Ask, Models, first_look

@@ -16,7 +16,7 @@ from evaluate.reports.schema import (
     Score,
     Source,
 )
-from phantoms.sampling import DOMAIN_WORDS
+from phantoms.case import DOMAIN_WORDS
 from web.markup import Table
 
 TWINS = {

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from gazevlm_core.findings import FINDING_NAMES, HELD_OUT_FINDING_NAMES, SEVERE_FROM, SUBTLE_BELOW
-from phantoms.make import FindingRequest, make_phantom, render_case, sample_case, without
-from phantoms.prevalence import COUNT_SHARES, DEVICE_SHARES
+from phantoms.findings import DRAWN_FINDINGS
+from phantoms.make import FindingRequest, make_phantom, render_case, sample_case
+from phantoms.prevalence import COUNT_SHARES
 from phantoms.truth import Phantom
 
 ALL_NAMES = FINDING_NAMES + HELD_OUT_FINDING_NAMES
@@ -58,7 +59,7 @@ def test_another_size_is_the_same_patient(seed: int) -> None:
 @pytest.mark.parametrize("name", ALL_NAMES)
 def test_a_finding_changes_the_image_where_its_mask_is(name: str) -> None:
     case = sample_case(4, findings=[FindingRequest(name, 0.5)])  # above this the mediastinum shifts, too
-    with_it, without_it = render_case(case, size_px=SMALL_PX), render_case(without(case, name), size_px=SMALL_PX)
+    with_it, without_it = render_case(case, size_px=SMALL_PX), render_case(case.without(name), size_px=SMALL_PX)
     (finding,) = with_it.findings
     assert finding.mask.shape == with_it.image.shape
     assert finding.mask.dtype == bool
@@ -154,7 +155,7 @@ def test_domain_b_is_another_scanner_and_another_clinic() -> None:
     assert white["B"] > 1.3 * white["A"]  # the steeper tone curve burns out the abdomen
 
 
-@pytest.mark.parametrize("detail", DEVICE_SHARES)
+@pytest.mark.parametrize("detail", DRAWN_FINDINGS["support devices"].kinds)
 def test_every_device_can_be_asked_for(detail: str) -> None:
     request = FindingRequest("support devices", 0.8, detail=detail)
     (finding,) = make_phantom(1, size_px=SMALL_PX, findings=[request]).findings

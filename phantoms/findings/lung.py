@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from phantoms.case import FindingSpec
 from phantoms.fields import noise_field
-from phantoms.prevalence import FindingSpec
+from phantoms.finding import DEGREE, EXTENT, SIZE, DrawnFinding, ShapeChange, Wording, push_mm
 from phantoms.projection import Ellipsoid, Field
 from phantoms.scene import Point, Scene, Shadow, ramp, smooth_step
 from phantoms.thorax import DENSER_THAN_LUNG, MU_SOFT
@@ -36,6 +37,17 @@ def lung_opacity(scene: Scene, spec: FindingSpec, rng: np.random.Generator) -> S
     return Shadow(scene.filled(share), tuple(foci[:3]))
 
 
+LUNG_OPACITY = DrawnFinding(
+    "lung opacity",
+    lung_opacity,
+    Wording(("opacity",), EXTENT, countable=True, plurals={"opacity": "opacities"}),
+    zones=("upper", "mid", "lower"),
+    odds={"A": 1.15, "B": 0.8},
+    share_both=0.35,
+    hides_others=True,
+)
+
+
 def consolidation(scene: Scene, spec: FindingSpec, rng: np.random.Generator) -> Shadow:
     """Dense lobar filling up to a fissure, with air bronchograms; vessels drown in it."""
     sign, s = spec.signs[0], scene.body.scale
@@ -59,6 +71,18 @@ def consolidation(scene: Scene, spec: FindingSpec, rng: np.random.Generator) -> 
     return Shadow(delta, (centre, other, hilar), gate=1.0 - np.clip(1.1 * share, 0.0, 0.95))
 
 
+CONSOLIDATION = DrawnFinding(
+    "consolidation",
+    consolidation,
+    Wording(("consolidation",), EXTENT),
+    zones=("upper", "mid", "lower"),
+    odds={"A": 0.9, "B": 1.4},
+    affinities={"pleural effusion": 1.6, "lung opacity": 0.7},
+    hides_others=True,
+    denied=3,
+)
+
+
 def _bronchogram(
     scene: Scene, rng: np.random.Generator, sign: float, centre: Point, radii: Point, region: Field, severity: float
 ) -> Field:
@@ -77,7 +101,7 @@ def _bronchogram(
 
 
 def edema(scene: Scene, spec: FindingSpec, rng: np.random.Generator) -> Shadow:
-    """Perihilar haze on both sides, cuffed bronchi, septal lines at the bases (vessels swell in `vessels`)."""
+    """Perihilar haze on both sides, cuffed bronchi, septal lines at the bases, swollen vessels."""
     s, level = scene.body.scale, spec.severity
     share, foci, cuffs = scene.raster.zeros(), [], scene.raster.zeros()
     for sign in (-1.0, 1.0):
@@ -95,6 +119,25 @@ def edema(scene: Scene, spec: FindingSpec, rng: np.random.Generator) -> Shadow:
     delta += _septal_lines(scene, rng, inside) * np.float32(ramp(level, 0.15, 1.0))
     base = scene.project(*scene.body.lung_point(float(rng.choice([-1.0, 1.0])), 0.86, 0.85), 0.0)
     return Shadow(delta, (foci[0], foci[1], base), gate=1.0 - 0.35 * np.minimum(share, 1.0) * np.float32(level))
+
+
+EDEMA = DrawnFinding(
+    "edema",
+    edema,
+    Wording(("pulmonary edema", "edema"), DEGREE),
+    zones=("perihilar",),
+    odds={"A": 0.85, "B": 0.9},
+    affinities={
+        "pleural effusion": 3.0,
+        "support devices": 1.8,
+        "lung opacity": 0.15,
+        "lung lesion": 0.5,
+        "consolidation": 0.5,
+    },
+    share_both=1.0,
+    shape=lambda spec: ShapeChange(congestion=spec.severity),
+    bedside=True,
+)
 
 
 def _ring(out: Field, scene: Scene, centre: Point, radius_mm: float) -> None:
@@ -138,8 +181,19 @@ def lung_lesion(scene: Scene, spec: FindingSpec, rng: np.random.Generator) -> Sh
     return Shadow(delta, (centre, rim) if spec.severity >= 0.45 else (centre,))
 
 
+LUNG_LESION = DrawnFinding(
+    "lung lesion",
+    lung_lesion,
+    Wording(("nodule", "lung lesion"), SIZE, countable=True),
+    zones=("upper", "mid", "lower"),
+    odds={"A": 1.05, "B": 0.7},
+    hides_others=True,
+    alarm=0.1,
+)
+
+
 def atelectasis(scene: Scene, spec: FindingSpec, rng: np.random.Generator) -> Shadow:
-    """Plate-like bands and a denser base (the raised dome and the shift are part of the body's shape)."""
+    """Plate-like bands and a denser base (the raised dome and the shift are in `_volume_loss`)."""
     s, curves, foci = scene.body.scale, [], []
     share = scene.raster.zeros()
     for sign in spec.signs:
@@ -166,3 +220,22 @@ def atelectasis(scene: Scene, spec: FindingSpec, rng: np.random.Generator) -> Sh
     delta += scene.filled(share * np.float32(ramp(spec.severity, -0.02, 0.32)))
     end = points[0][1 if spec.signs[0] > 0 else -2]
     return Shadow(delta, (*foci[:2], scene.project(end[0], end[1], 0.0)))
+
+
+def _volume_loss(spec: FindingSpec) -> ShapeChange:
+    """The dome rises on its side, and the mediastinum is drawn towards it."""
+    raised_mm = 30.0 * max(spec.severity - 0.12, 0.0)
+    return ShapeChange(shift_mm=push_mm(spec, 10.0, above=0.4), raised_mm=dict.fromkeys(spec.signs, raised_mm))
+
+
+ATELECTASIS = DrawnFinding(
+    "atelectasis",
+    atelectasis,
+    Wording(("atelectasis", "volume loss"), DEGREE),
+    zones=("basal", "lower", "mid"),
+    odds={"A": 0.95, "B": 0.7},
+    affinities={"pleural effusion": 2.0},
+    share_both=0.2,
+    hides_others=True,
+    shape=_volume_loss,
+)

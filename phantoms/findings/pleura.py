@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from phantoms.case import FindingSpec
 from phantoms.fields import noise_field
-from phantoms.prevalence import FindingSpec
+from phantoms.finding import SIZE, DrawnFinding, ShapeChange, Wording, push_mm
 from phantoms.scene import Scene, Shadow, ramp, smooth_step
 from phantoms.shape import Table
 from phantoms.thorax import DENSER_THAN_LUNG, MU_LUNG, cavity_chord
@@ -36,6 +37,20 @@ def pneumothorax(scene: Scene, spec: FindingSpec, rng: np.random.Generator) -> S
     delta = np.asarray(delta + edge, dtype=np.float32)
     gate = np.where(side, np.clip(collapsed / 12.0, 0.0, 1.0), 1.0).astype(np.float32)
     return Shadow(delta, foci, gate=gate)
+
+
+PNEUMOTHORAX = DrawnFinding(
+    "pneumothorax",
+    pneumothorax,
+    Wording(("pneumothorax",), SIZE, countable=True, plurals={"pneumothorax": "pneumothoraces"}),
+    zones=("apical",),
+    odds={"A": 1.0, "B": 0.6},
+    affinities={"fracture": 2.2, "support devices": 1.6, "edema": 0.15, "lung opacity": 0.6},
+    hides_others=True,
+    shape=lambda spec: ShapeChange(shift_mm=-push_mm(spec, 30.0, above=0.5)),
+    alarm=0.25,  # air outside the lung
+    denied=1,
+)
 
 
 def _pleural_line(
@@ -77,3 +92,15 @@ def pleural_effusion(scene: Scene, spec: FindingSpec, rng: np.random.Generator) 
     share = np.asarray(np.minimum(share, 1.0), dtype=np.float32) * np.float32(ramp(spec.severity, 0.2, 0.97, 0.6))
     order = (0, 2, 1) if len(spec.signs) == 2 else (0, 1)
     return Shadow(scene.filled(share), tuple(foci[i] for i in order), gate=1.0 - np.clip(1.05 * share, 0, 1))
+
+
+PLEURAL_EFFUSION = DrawnFinding(
+    "pleural effusion",
+    pleural_effusion,
+    Wording(("pleural effusion", "effusion"), SIZE, countable=True),
+    zones=("basal",),
+    odds={"A": 0.75, "B": 1.3},
+    share_both=0.3,
+    shape=lambda spec: ShapeChange(shift_mm=-push_mm(spec, 18.0, above=0.5)),
+    denied=2,
+)

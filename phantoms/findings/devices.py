@@ -1,22 +1,19 @@
 """Support devices: pacemaker, central venous catheter, endotracheal, nasogastric and chest tubes."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import PchipInterpolator
 
-from phantoms.prevalence import FindingSpec
+from gazevlm_core.findings import Side
+from phantoms.case import FindingSpec
+from phantoms.finding import Draw, DrawnFinding, Wording
 from phantoms.projection import Field
 from phantoms.scene import Point, Scene, Shadow, ramp
 from phantoms.tubes import shell_profile, splat_tubes
 
 Path = NDArray[np.float64]
-
-
-def support_device(scene: Scene, spec: FindingSpec, rng: np.random.Generator) -> Shadow:
-    """Draw the device named by the spec's detail; a subtle one is thin and faint."""
-    return DEVICES[spec.detail](scene, spec, rng)
 
 
 def smooth_path(points: list[tuple[float, float, float]], count: int = 60) -> Path:
@@ -126,10 +123,40 @@ def chest_tube(scene: Scene, spec: FindingSpec, rng: np.random.Generator) -> Sha
     return Shadow(delta, _visible_foci(scene, path, (1.0, 0.5, 0.2)))
 
 
-DEVICES: dict[str, Callable[[Scene, FindingSpec, np.random.Generator], Shadow]] = {
-    "pacemaker": pacemaker,
-    "central venous catheter": central_venous_catheter,
-    "endotracheal tube": endotracheal_tube,
-    "nasogastric tube": nasogastric_tube,
-    "chest tube": chest_tube,
+# Kind -> how it is drawn, and its share.
+DEVICES: dict[str, tuple[Draw, float]] = {
+    "central venous catheter": (central_venous_catheter, 0.28),
+    "pacemaker": (pacemaker, 0.24),
+    "endotracheal tube": (endotracheal_tube, 0.17),
+    "nasogastric tube": (nasogastric_tube, 0.16),
+    "chest tube": (chest_tube, 0.15),
 }
+
+
+def support_device(scene: Scene, spec: FindingSpec, rng: np.random.Generator) -> Shadow:
+    """Draw the device named by the spec's detail; a subtle one is thin and faint."""
+    draw, _ = DEVICES[spec.detail]
+    return draw(scene, spec, rng)
+
+
+def _device_side(side: Side, kind: str, earlier: Sequence[FindingSpec], rng: np.random.Generator) -> Side:
+    """Tubes down the middle have no side, and most pacemakers lie on the left."""
+    if kind in ("endotracheal tube", "nasogastric tube"):
+        return "midline"
+    if kind == "chest tube":  # it drains what is there
+        drained = [spec.side for spec in earlier if spec.name in ("pneumothorax", "pleural effusion")]
+        return drained[0] if drained and drained[0] in ("left", "right") else side
+    return "left" if kind == "pacemaker" and rng.random() < 0.6 else side
+
+
+SUPPORT_DEVICES = DrawnFinding(
+    "support devices",
+    support_device,
+    Wording(("support device",), {}, countable=True, zone_spoken=False, seen="in place"),
+    zones=("central",),
+    odds={"A": 0.95, "B": 1.6},
+    kinds={kind: share for kind, (_, share) in DEVICES.items()},
+    choose_side=_device_side,
+    bedside=True,
+    alarm=-0.2,  # a tube is expected
+)
