@@ -1,5 +1,6 @@
 """The Diagnose page: what happens between its components."""
 
+import json
 import tempfile
 from collections.abc import Generator
 from contextlib import closing
@@ -44,6 +45,9 @@ ENDINGS: dict[str, str | None] = {STOP: STOPPED, REPLACED: None}
 
 # Where the page is one column, the results lie below the button.
 SHOW_RESULTS = "() => { if (innerWidth < 700) document.getElementById('status').scrollIntoView({behavior: 'smooth'}); }"
+# Until another image is here the button would ask about the last one; in the browser, since a click may be quicker.
+LOADING = f"() => {json.dumps([{'__type__': 'update', 'interactive': False}, status_line('Loading the image…')])}"
+ASK = "() => { document.getElementById('diagnose').click(); }"  # which does nothing while the button is off
 WHOLE_LINK = "query => `${location.origin}${location.pathname}?${query}`"
 
 
@@ -107,9 +111,10 @@ class DiagnosePage:
         why, before anything is cancelled, and the last word on the status line is that of the failure.
         """
         controls = self.controls
-        begun = gr.on(
-            [self.start.click, self.form.question.submit], lambda: ("", *_controls(WAITING, busy=True)), None,
-            [self.ending, *controls], queue=False, js=SHOW_RESULTS, **QUIET,
+        self.form.question.submit(None, None, None, js=ASK, **QUIET)
+        begun = self.start.click(
+            lambda: ("", *_controls(WAITING, busy=True)), None, [self.ending, *controls], queue=False, js=SHOW_RESULTS,
+            **QUIET,
         )
         running = begun.then(
             self._answers, [self.shown, self.truth, self.form.question, *self.form.settings], self.about_image,
@@ -130,6 +135,7 @@ class DiagnosePage:
     def _connect_pictures(self, running: "Dependency") -> None:
         """Another image stops the answer about the last one, and frees the buttons."""
         for happening in (self.upload.upload, self.upload.clear, self.gallery.select):
+            happening(None, None, [self.start, self.status], js=LOADING, **QUIET)
             happening(lambda: REPLACED, None, self.ending, queue=False, **QUIET)
             happening(None, None, None, cancels=running, **QUIET)
         uploaded = self.upload.upload(self._show_upload, self.upload, self.about_image, **QUIET)

@@ -347,6 +347,38 @@ def test_what_else_asks_on_and_the_conversation_is_kept(browser: "Browser", addr
     page.close()
 
 
+# Notes whether the button is on at every change of it and of the status line.
+BUTTON_RECORDER = """() => {
+  window.noted = [];
+  const note = () => window.noted.push([document.querySelector('#status').innerText.trim(),
+                                        !document.querySelector('#diagnose').disabled]);
+  for (const place of ['#status', '#diagnose'])
+    new MutationObserver(note).observe(document.querySelector(place),
+                                       {subtree: true, childList: true, characterData: true, attributes: true});
+}"""
+
+
+def test_until_another_image_is_there_nothing_is_asked(browser: "Browser", address: str, tmp_path: Path) -> None:
+    file = tmp_path / "phantom.png"
+    Image.fromarray(make_phantom(3, size_px=500).image).save(file)
+    page = open_page(browser, address)
+    pick_example(page, "no finding")
+    page.wait_for_function("!document.querySelector('#diagnose').disabled")
+    for choose in (lambda: pick_example(page, "cardiomegaly, severe"), lambda: upload(page, file)):
+        page.evaluate(BUTTON_RECORDER)
+        choose()
+        page.press("#question textarea", "Shift+Enter")  # as quickly as can be
+        page.click("#diagnose")  # waits until it is on
+        wait_for_status(page, "Done in")
+        noted = page.evaluate("window.noted")
+        off = noted.index(["Loading the image…", False])
+        ready = next(at for at, (status, _) in enumerate(noted) if status.startswith("Ready."))
+        assert off < ready, noted
+        assert not any(on for _, on in noted[off:ready]), noted
+        assert page.locator("#scanpath tbody tr").count() > 0
+    page.close()
+
+
 def test_an_image_is_pasted_twice(browser: "Browser", address: str) -> None:
     page = open_page(browser, address)
     for name, other in (("first.png", "second.png"), ("second.png", "first.png")):
