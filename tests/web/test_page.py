@@ -262,5 +262,5 @@ def test_a_busy_button_is_free_again_whatever_came_of_the_work(uploads: Path) ->
     assert buttons == [False, True, True]
     assert "At work" in said[begun][0]
     assert FAILED in said[failed][0]
-    assert said[succeeded][0] == {"__type__": "update"}, "what the work wrote stays"
+    assert "value" not in str(said[succeeded][0]), "what the work wrote stays"
     assert (succeeded.trigger_only_on_success, failed.trigger_only_on_failure) == (True, True)
