@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -187,18 +188,20 @@ def test_a_database_at_its_largest_size_keeps_the_rest(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 32 MiB, of which a file called `filler` takes 4."""
-    folder = tmp_path / "small"
-    folder.mkdir()
+def small_disk() -> Iterator[Path]:
+    """A file system of 32 MiB, of which a file called `filler` takes 4; outside of pytest's closed folders."""
+    folder = Path(tempfile.mkdtemp(prefix="gazevlm-small-", dir="/tmp"))
+    folder.chmod(0o755)
     mount = ["mount", "-t", "tmpfs", "-o", "size=32m,mode=755", "none", str(folder)]
     if os.geteuid() != 0 or subprocess.run(mount, check=False, capture_output=True).returncode != 0:
+        folder.rmdir()
         pytest.skip("only root may mount a small disk")
     try:
         (folder / "filler").write_bytes(bytes(4 * 2**20))
         yield folder
     finally:
         subprocess.run(["umount", "-l", str(folder)], check=True)
+        folder.rmdir()
 
 
 def check_small_disk(store: AnnotationStore, disk: Path) -> None:
@@ -218,9 +221,6 @@ def test_a_full_disk_under_postgresql_keeps_the_rest(small_disk: Path, postgres:
     space = small_disk / "space"
     space.mkdir()
     shutil.chown(space, "postgres", "postgres")
-    for parent in small_disk.parents:  # pytest's folders are closed to other users
-        if parent.is_relative_to("/tmp") and parent != Path("/tmp"):
-            parent.chmod(parent.stat().st_mode | 0o011)
     postgres.sql(f"CREATE TABLESPACE small LOCATION '{space}'")
     postgres.sql("CREATE DATABASE small TABLESPACE small")
     try:

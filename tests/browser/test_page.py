@@ -53,7 +53,8 @@ STOP_AT_FIRST_WORD = """() => new Promise(done => {
 # Colours of the marks at places of the image, once its file is loaded and the whole path is shown.
 PIXELS = """async places => {
   const { viewer } = document.querySelector('#viewer .gaze-viewer');
-  while (!viewer.value.paths.length) await new Promise(requestAnimationFrame);
+  for (const end = Date.now() + 60_000; !viewer.value.paths.length && Date.now() < end; )
+    await new Promise(requestAnimationFrame);
   viewer.seek(Infinity);
   return new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => {
     const { markCanvas, view } = viewer, pen = markCanvas.getContext('2d');
@@ -382,9 +383,11 @@ def test_until_another_image_is_there_nothing_is_asked(browser: "Browser", addre
 def test_an_image_is_pasted_twice(browser: "Browser", address: str) -> None:
     page = open_page(browser, address)
     for name, other in (("first.png", "second.png"), ("second.png", "first.png")):
+        shown = page.evaluate("document.querySelector('#viewer .gaze-viewer').viewer.turn ?? 0")
         page.evaluate(PASTE, name)
         page.locator("#upload").get_by_text(Path(name).stem).wait_for()
         assert Path(other).stem not in page.inner_text("#upload")
+        page.wait_for_function(f"document.querySelector('#viewer .gaze-viewer').viewer.turn > {shown}")
         wait_for_status(page, "Ready")
     page.click("#diagnose")
     wait_for_status(page, "Done in")

@@ -337,6 +337,25 @@ def test_names_are_text_and_paths_can_be_hidden(browser: "Browser", address: str
     page.context.close()
 
 
+def test_an_image_on_its_way_is_not_loaded_again(browser: "Browser", address: str) -> None:
+    page = open_viewer(browser, address)
+    loads = page.evaluate(
+        """async viewer => {
+          const picture = Object.getPrototypeOf(viewer.picture), load = picture.load, value = viewer.value;
+          let loads = 0;
+          picture.load = function (url) { loads += 1; return load.call(this, url); };
+          const url = new URL(value.image.url); url.search = '?another';
+          const image = {...value.image, url: url.href};
+          await Promise.all([viewer.show({...value, image, paths: []}), viewer.show({...value, image})]);
+          picture.load = load;
+          return [loads, viewer.picture.url === url.href, viewer.value.paths.length];
+        }""",
+        page.evaluate_handle(VIEWER),
+    )
+    assert loads == [1, True, 1], "loads, the new picture, and the path of the value that came last"
+    page.context.close()
+
+
 def test_a_large_image_is_drawn_from_halved_copies(browser: "Browser", address: str) -> None:
     page = open_viewer(browser, address)
     show(page, "large")

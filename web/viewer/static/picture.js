@@ -5,11 +5,11 @@
     CRISP_FROM = 6; // device pixels per image pixel from which pixels are shown as squares
 
   gaze.Picture = class Picture {
-    /* Resolves when the image can be drawn; rejects where the browser cannot decode it. */
+    /* Resolves when the image can be drawn; rejects where the browser cannot read it. */
     async load(url) {
       const image = new Image();
-      image.src = url;
-      await image.decode();
+      await new Promise((done, fail) => Object.assign(image, { onload: done, onerror: fail, src: url }));
+      await image.decode().catch(() => {}); // too busy to decode ahead, a browser still decodes when it draws
       const copies = [{ source: image, width: image.naturalWidth, height: image.naturalHeight }];
       for (let last = copies[0]; Math.max(last.width, last.height) > 2 * SMALLEST_COPY_PX; last = copies.at(-1)) {
         const source = document.createElement("canvas");

@@ -95,9 +95,9 @@
       const next = value?.paths ? value : EMPTY,
         turn = (this.turn = (this.turn ?? 0) + 1),
         url = next.image?.url ?? null;
-      const picture = url === (this.picture.url ?? null) ? this.picture : new gaze.Picture();
+      let picture;
       try {
-        if (url && picture !== this.picture) await picture.load(url);
+        picture = await this.#pictureAt(url);
       } catch {
         if (turn === this.turn) this.#showMessage("The image could not be loaded; reload the page.");
         return;
@@ -124,6 +124,17 @@
       if (next.autoplay && next.paths.length && !matchMedia("(prefers-reduced-motion: reduce)").matches)
         this.playOrPause();
       this.refresh();
+    }
+
+    /* The picture at an address: the one that is shown, the one on its way, or one that is loaded now. */
+    #pictureAt(url) {
+      if (url === (this.picture.url ?? null)) return this.picture;
+      if (url !== this.coming?.url) {
+        const picture = new gaze.Picture();
+        this.coming = { url, picture: url ? picture.load(url).then(() => picture) : picture };
+        this.coming.picture.catch?.(() => (this.coming = null)); // the next value tries again
+      }
+      return this.coming.picture;
     }
 
     #showMessage(text = this.value.message || (this.value.image ? "" : "No image yet")) {
