@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
-from annotate.blur import BlurSettings
-from annotate.moving_window import rests
+from annotate.blur import BlurSettings, rests
 from annotate.payload import FARTHEST, LEAST_SAMPLE_MS, Submission
 from annotate.store.types import StoredImage
 from gazevlm_core.annotation import (

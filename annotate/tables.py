@@ -2,9 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from annotate.quality.annotators import HEADS
 from annotate.quality.scores import FLOORS
-from annotate.quality.survey import Survey
+from annotate.quality.survey import HEADS, Survey
 
 
 def render_stats(counts: Mapping[str, int], found: Survey) -> str:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gazevlm_core.overlay import DOT, draw_overlay, order_colors, ring_scales
+from gazevlm_core.overlay import DOT, draw_overlay
+from gazevlm_core.path_style import order_colors, ring_scales
 from gazevlm_core.scanpath import Fixation, Scanpath
 
 GREY = 100

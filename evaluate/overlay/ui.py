@@ -11,7 +11,7 @@ from evaluate.overlay.view import Seen
 from phantoms.case import DOMAIN_WORDS
 from web.blocks import MODEL_QUEUE
 from web.markup import notice, status, table
-from web.models import Ask, Models, first_look
+from web.models import Ask, Models, predict_path
 from web.page import QUIET, Listen, Values, remembered, run_busily, told
 from web.viewer.component import ScanpathViewer
 
@@ -109,7 +109,7 @@ class OverlayView:
     def _look(self, seen: Seen | None, model: str, reader: str) -> Values:
         if seen is None:
             raise ValueError(NO_IMAGE)
-        return self._showing(seen.looked(model, first_look(self.ask, model, seen.case.image())), reader)
+        return self._showing(seen.looked(model, predict_path(self.ask, model, seen.case.image())), reader)
 
     @told
     def _read(self, seen: Seen | None, reader: str) -> Values:

@@ -9,7 +9,6 @@ from evaluate.reports.rows import GAIN_NOTE, remark
 from gazevlm_core.metrics.compare import FLOORS, TURNS, Compared, compare_paths
 from gazevlm_core.records import Diagnosis
 from gazevlm_core.scanpath import Scanpath
-from gazevlm_core.zones import zone_of
 from web.markup import Cell, Table
 from web.viewer.payload import ViewerGrid, ViewerPath, ViewerPayload, viewer_path
 
@@ -65,7 +64,7 @@ class Seen:
 def _reader_path(case: Case, reader: str) -> ViewerPath:
     path = case.readings[reader]
     name = f"Simulated reader: {reader}" if case.drawn else f"Reader: {reader}"
-    return viewer_path(path, name, "reader", zones=[zone_of(fixation) for fixation in path])
+    return viewer_path(path, name, "reader")
 
 
 def _model_path(name: str, look: Diagnosis, path: Scanpath) -> ViewerPath:
@@ -76,7 +75,6 @@ def _model_path(name: str, look: Diagnosis, path: Scanpath) -> ViewerPath:
         grid=look.grid,
         probabilities=look.fixation_probabilities,
         patch_probabilities=look.patch_probabilities,
-        zones=[zone_of(fixation) for fixation in path],
     )
 
 

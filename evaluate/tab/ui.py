@@ -30,4 +30,4 @@ def evaluate_tab(models: Models, ask: Ask) -> Tab:
         page.load(overlay.refreshed, None, [overlay.model, line], **QUIET)
         page.load(reports.refreshed, None, reports.shipped, **QUIET)
 
-    return Tab("Evaluate", "evaluate-tab", fill)
+    return Tab("Evaluate", "evaluate-tab", fill, head=HEAD)

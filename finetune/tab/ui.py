@@ -131,5 +131,5 @@ def adapt_tab(service: AdaptService) -> Tab:
     pages: list[AdaptPage] = []
     return Tab(
         "Adapt", "adapt-tab", lambda page: pages.append(AdaptPage(service, page)),
-        lambda opened: pages[-1].connect(opened),
+        lambda opened: pages[-1].connect(opened), HEAD,
     )  # fmt: skip

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from limits import RateLimitItemPerMinute
 
-from annotate.dashboard import ui
-from annotate.dashboard.ui import DashboardService
+from annotate.dashboard import page
+from annotate.dashboard.page import DashboardService
 from annotate.store.store import AnnotationStore
 from annotate.sync.worker import SyncState
 from tests.annotate.dashboard_maker import (
@@ -52,7 +52,7 @@ def methods() -> list[tuple[str, str]]:
     service = inspect.getsource(DashboardService.__init__)
     parts = dict(re.findall(r"self\.(\w+) = (\w+Service)\(", service))
     assert set(parts) == set(ROLE_OF)
-    types = {part: getattr(ui, type_name) for part, type_name in parts.items()}
+    types = {part: getattr(page, type_name) for part, type_name in parts.items()}
     return [(part, name) for part, type_ in types.items() for name in dir(type_) if _is_public(type_, name)]
 
 

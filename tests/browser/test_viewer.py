@@ -222,7 +222,7 @@ def test_a_step_brings_its_heat_map_and_is_announced(browser: "Browser", address
     page.locator("#viewer .gaze-path li button").nth(2).click()
     assert ask(page, "[viewer.on.heat, viewer.timeline.stepAt(0, viewer.time_ms)]") == [True, 2]
     assert page.inner_text("#viewer .gaze-unseen") == (
-        "Model, fixation 3 of 5: zone three, patch 31, probability 0.50, dwell 300 ms"
+        "Model, fixation 3 of 5: zone central middle, patch 31, probability 0.50, dwell 300 ms"
     )
     assert page.locator("#viewer [aria-current=step]").inner_text() == "3"
     stage(page).press("]")
@@ -322,7 +322,7 @@ def test_hover_card_tells_what_is_known(browser: "Browser", address: str) -> Non
     x, y = ask(page, f"viewer.locate({PLACES_PX[1][0] / WIDTH_PX}, {PLACES_PX[1][1] / HEIGHT_PX})")
     stage(page).hover(position={"x": x + 3, "y": y})
     card = page.locator("#viewer .gaze-card")
-    assert card.inner_text().split() == "2 of 5, Model zone two patch 16 probability 0.50 dwell 500 ms".split()
+    assert card.inner_text().split() == "2 of 5, Model zone left upper patch 16 probability 0.50 dwell 500 ms".split()
     stage(page).hover(position={"x": x + 90, "y": y + 90})
     assert card.is_hidden()
     page.context.close()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from diagnose.questions import REPORT, WHAT_ELSE, preset_question, presets
+from diagnose.tab.form import REPORT, WHAT_ELSE, preset_question, presets
 from gazevlm_core.options import DEFAULT_QUESTION
 
 PROBABILITIES = {"edema": 0.2, "support devices": 0.6, "Pneumothorax": 0.9}
