@@ -1,6 +1,6 @@
 """What a drawn finding is: one object that holds how it is drawn, how often and where it occurs, and its words.
 
-The objects stand beside their drawing code in `phantoms.findings`; see docs/how-to-add-a-finding.md.
+The objects stand beside their drawing code in `phantoms.findings`; see docs/how-to/add-a-finding.md.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -1,7 +1,7 @@
 """Simulated readings: the scanpath of one reader on one phantom.
 
 Findings draw the eye early, the more severe the earlier; between and after them the eye sweeps from region to region.
-Calibrated to the statistics in `calibration`; see docs/readers.md.
+Calibrated to the statistics in `calibration`; see docs/explanation/readers.md.
 """
 
 import math
