@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.imports import imported_libraries
+from tests.imported_libraries import imported_libraries
 
 # Rooms that must import at once: floors and packages without torch.
 GROUND_MODULES = (
