@@ -11,12 +11,10 @@ from phantoms.anatomy import build_body, landmarks
 from phantoms.case import Case, FindingSpec
 from phantoms.clutter import clutter, side_marker
 from phantoms.detector import display, expose, sample_detector
-from phantoms.fields import noise_field
 from phantoms.findings import DRAWN_FINDINGS
-from phantoms.prevalence import FindingRequest
 from phantoms.projection import Beam, Field, Raster
-from phantoms.sampling import sample_case
-from phantoms.scene import Scene, Shadow
+from phantoms.sampling import FindingRequest, sample_case
+from phantoms.scene import Scene, Shadow, noise_field
 from phantoms.shape import Body
 from phantoms.skeleton import ribs, shoulder_girdle, spine
 from phantoms.thorax import DENSER_THAN_LUNG, MU_SOFT, build_thorax, gas

@@ -12,6 +12,9 @@ from typing import NamedTuple
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from typer.main import get_command
+
+from cli.main import app
 
 README = Path(__file__).resolve().parent.parent / "README.md"
 # https://huggingface.co/docs/hub/spaces-config-reference; the Hub refuses longer descriptions
@@ -110,6 +113,17 @@ def test_make_targets_exist(repository: Path) -> None:
     named |= {name for text in SHELL_BLOCKS for name in re.findall(r"^make ([a-z-]+)", text, re.MULTILINE)}
     targets = re.findall(r"^([a-z-]+):", (repository / "Makefile").read_text("utf-8"), re.MULTILINE)
     assert {"demo", "test", "setup", "style", "bench", "nano", "adapt-check"} <= named <= set(targets)
+
+
+def test_the_page_of_commands_lists_every_command(repository: Path) -> None:
+    def names(command: object, before: str = "") -> list[str]:
+        nested = getattr(command, "commands", {})
+        return [name for part, inner in nested.items() for name in names(inner, f"{before}{part} ")] or [before.strip()]
+
+    page = (repository / "docs" / "reference" / "commands.md").read_text("utf-8")
+    listed = {name.removeprefix("gazevlm ") for row in re.findall(r"^\| (`.*?`) \|", page, re.MULTILINE)
+              for name in re.findall(r"`(.*?)`", row)}  # fmt: skip
+    assert sorted(set(names(get_command(app))) - listed) == []
 
 
 def test_placeholders_are_told_from_commands() -> None:

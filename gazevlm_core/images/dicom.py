@@ -46,10 +46,9 @@ from gazevlm_core.images.codestream import (
     expand_rle,
     read_frame,
 )
-from gazevlm_core.images.dicom_bits import stored_values
 from gazevlm_core.images.dicom_display import read_display, single_number, single_text
-from gazevlm_core.images.dicom_tone import words_to_grey
-from gazevlm_core.images.sniff import DICOM_MAGIC, DICOM_MAGIC_OFFSET
+from gazevlm_core.images.dicom_tone import stored_values, words_to_grey
+from gazevlm_core.images.file_types import DICOM_MAGIC, DICOM_MAGIC_OFFSET
 
 _REQUIRED = (
     "SamplesPerPixel", "PhotometricInterpretation", "Rows", "Columns", "BitsAllocated", "BitsStored",
@@ -133,13 +132,13 @@ class _BudgetedBytes(BytesIO):
         return tag >= _PIXEL_DATA
 
 
-def decode_dicom(data: bytes, limits: ImageLimits, wait_turn: Callable[[int], None]) -> Image.Image:
+def decode_dicom(data: bytes, limits: ImageLimits, reserve: Callable[[int], None]) -> Image.Image:
     """Decode a DICOM file with one frame.
 
     Args:
         data: the whole file, with preamble.
         limits: caps on size, checked before decoding.
-        wait_turn: waits until so many pixels may be decoded.
+        reserve: waits until so many pixels may be decoded.
 
     Returns:
         RGB.
@@ -149,7 +148,7 @@ def decode_dicom(data: bytes, limits: ImageLimits, wait_turn: Callable[[int], No
     """
     dataset, place, content = _read(data)
     shape = _check_header(dataset, place, limits)
-    wait_turn(shape.rows * shape.columns)
+    reserve(shape.rows * shape.columns)
     source = _check_pixels(dataset.file_meta.TransferSyntaxUID, shape, place, content)
     del data, content  # what is needed of the file has been copied
     pixels = _decode(source, shape)

@@ -3,9 +3,8 @@
 import numpy as np
 
 from phantoms.case import FindingSpec
-from phantoms.fields import noise_field
 from phantoms.finding import SIZE, DrawnFinding, ShapeChange, Wording, push_mm
-from phantoms.scene import Scene, Shadow, ramp, smooth_step
+from phantoms.scene import Scene, Shadow, noise_field, ramp, smooth_step
 from phantoms.shape import Table
 from phantoms.thorax import DENSER_THAN_LUNG, MU_LUNG, cavity_chord
 from phantoms.tubes import splat_tubes

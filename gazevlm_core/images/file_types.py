@@ -1,6 +1,12 @@
-"""Tell a file's kind from its first bytes. The content decides; a name only helps to word an error."""
+"""Tell image files from others: by their first bytes, and in folders by their names.
 
+The content decides; a name only helps to word an error.
+"""
+
+import os
 import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 from gazevlm_core.images.base import ImageError
 
@@ -85,3 +91,45 @@ def _as_text(start: bytes) -> str | None:
     text = start.decode(encoding, errors="ignore").lower()
     printable = sum(character.isprintable() or character.isspace() for character in text)
     return text if text and printable >= 0.95 * len(text) and 2 * len(text) >= len(start) / 2 else None
+
+
+def iter_image_files(paths: Iterable[str | Path]) -> Iterator[Path]:
+    """The files that a command line means.
+
+    A path that is no folder is given back as it is, whether it exists or not, so that loading it says what is wrong.
+    A folder gives its files and those of its folders (linked folders are not entered) in sorted order: those that end
+    in one of IMAGE_SUFFIXES, and DICOM files without a real ending (UIDs as names), known by their first bytes. Hidden
+    files are left out. A folder that cannot be listed is itself given back.
+
+    Args:
+        paths: files and folders.
+    """
+    for path in map(Path, paths):
+        if path.is_dir():
+            yield from _files_below(path)
+        else:
+            yield path
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    unlisted: list[Path] = []
+    for parent, folders, names in os.walk(folder, onerror=lambda error: unlisted.append(Path(error.filename))):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            path = Path(parent, name)
+            if not name.startswith(".") and path.is_file() and _looks_like_image(path):
+                yield path
+    yield from unlisted
+
+
+def _looks_like_image(path: Path) -> bool:
+    suffix = path.suffix.lower()
+    if suffix in IMAGE_SUFFIXES:
+        return True
+    if suffix and not suffix[1:].isdigit():
+        return False
+    try:
+        with path.open("rb") as file:
+            return file.read(DICOM_MAGIC_OFFSET + len(DICOM_MAGIC))[DICOM_MAGIC_OFFSET:] == DICOM_MAGIC
+    except OSError:
+        return False

@@ -1,7 +1,7 @@
-"""Take turns at decoding: however many images come at once, only so many megapixels are decoded at a time.
+"""Limit how many megapixels this process decodes at a time, however many images come at once.
 
-The size is known from the header before a turn is asked for. Small images have a bound of their own, so that they
-never wait behind large ones. All bounds are of this process.
+The size is known from the header before it is reserved. Small images have a limit of their own, so that they never wait
+behind large ones.
 """
 
 import ctypes
@@ -23,28 +23,28 @@ _BUSY = "Many large images are being read at this moment; try again in a minute.
 
 
 class BusyError(ImageError):
-    """The image may be fine, but this is no moment to read it."""
+    """Too many images are being read; the image itself may be fine."""
 
 
-class Turns:
-    """A bound on the pixels in flight, first come, first served. What is larger than the bound goes alone.
+class PixelLimit:
+    """A semaphore over pixels, first come, first served. An image above the limit is decoded alone.
 
     Args:
         most_pixels: decoded at a time.
-        most_waiting: who comes when so many wait is refused at once.
-        longest_wait_s: who has waited for so long is refused.
+        most_waiting: whoever comes when so many wait is refused at once.
+        longest_wait_s: whoever has waited for so long is refused.
     """
 
     def __init__(
         self, most_pixels: int, most_waiting: int = MOST_WAITING, longest_wait_s: float = LONGEST_WAIT_S
     ) -> None:
         self.most_pixels, self.most_waiting, self.longest_wait_s = most_pixels, most_waiting, longest_wait_s
-        self._pixels = 0  # in flight
+        self._pixels = 0  # reserved
         self._queue: deque[object] = deque()
         self._changed = threading.Condition()
 
-    def begin(self, pixels: int) -> None:
-        """Wait for a turn; `end` gives it back.
+    def acquire(self, pixels: int) -> None:
+        """Wait until so many pixels may be decoded; `release` gives them back.
 
         Raises:
             BusyError: too many wait, or the wait was too long.
@@ -62,8 +62,8 @@ class Turns:
                 self._queue.remove(ticket)
                 self._changed.notify_all()
 
-    def end(self, pixels: int) -> None:
-        """Give a turn back."""
+    def release(self, pixels: int) -> None:
+        """Give pixels back."""
         with self._changed:
             self._pixels -= pixels
             self._changed.notify_all()
@@ -73,20 +73,20 @@ class Turns:
         return fits and self._queue[0] is ticket
 
 
-class _Lanes:
-    """The turns of this process, and which of its threads have one."""
+class _Limits:
+    """The limits of this process, and which of its threads hold a reservation."""
 
     def __init__(self) -> None:
         self.restart()
 
     def restart(self) -> None:
-        """Begin anew, also in a forked process: whoever had a turn is not in it."""
-        self.small, self.large = Turns(MOST_SMALL_PIXELS), Turns(MOST_LARGE_PIXELS)
+        """Begin anew, also in a forked process, which has none of the threads that reserved."""
+        self.small, self.large = PixelLimit(MOST_SMALL_PIXELS), PixelLimit(MOST_LARGE_PIXELS)
         self.mine = threading.local()
 
 
-_lanes = _Lanes()
-os.register_at_fork(after_in_child=_lanes.restart)
+_limits = _Limits()
+os.register_at_fork(after_in_child=_limits.restart)
 
 
 def _give_back_memory() -> None:
@@ -97,26 +97,26 @@ def _give_back_memory() -> None:
 
 
 @contextmanager
-def decoding_turn() -> Iterator[Callable[[int], None]]:
-    """A function that waits until so many pixels may be decoded; the turn ends with the context, whatever happens.
+def limit_decoding() -> Iterator[Callable[[int], None]]:
+    """Yield a function that waits until so many pixels may be decoded; they are given back when the context ends.
 
-    A thread that has a turn already, because it loads one image while it holds another, does not wait for itself.
+    A thread that holds a reservation already, because it loads one image inside another, does not wait for itself.
     """
-    taken: list[tuple[Turns, int]] = []
+    taken: list[tuple[PixelLimit, int]] = []
 
-    def wait(pixels: int) -> None:
-        if getattr(_lanes.mine, "has_turn", False):
+    def reserve(pixels: int) -> None:
+        if getattr(_limits.mine, "reserved", False):
             return
-        turns = _lanes.small if pixels <= SMALL_PIXELS else _lanes.large
-        turns.begin(pixels)
-        if turns is _lanes.large:
+        limit = _limits.small if pixels <= SMALL_PIXELS else _limits.large
+        limit.acquire(pixels)
+        if limit is _limits.large:
             _give_back_memory()
-        taken.append((turns, pixels))
-        _lanes.mine.has_turn = True
+        taken.append((limit, pixels))
+        _limits.mine.reserved = True
 
     try:
-        yield wait
+        yield reserve
     finally:
-        for turns, pixels in taken:
-            _lanes.mine.has_turn = False
-            turns.end(pixels)
+        for limit, pixels in taken:
+            _limits.mine.reserved = False
+            limit.release(pixels)
