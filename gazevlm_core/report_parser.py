@@ -42,9 +42,9 @@ _TOKEN = re.compile(
 )
 
 
-_Said = Literal["asserted", "denied", "open"]
-_SAID_BEHIND: dict[str, _Said] = {"after": "denied", "open_after": "open"}
-_SAID_FROM_HERE: dict[str, _Said] = {**_SAID_BEHIND, "before": "denied", "open_before": "open"}
+_Status = Literal["asserted", "denied", "open"]
+_STATUS_BEHIND: dict[str, _Status] = {"after": "denied", "open_after": "open"}
+_STATUS_FROM_HERE: dict[str, _Status] = {**_STATUS_BEHIND, "before": "denied", "open_before": "open"}
 
 
 class _Clause:
@@ -54,18 +54,18 @@ class _Clause:
         self.names: list[str] = []
         self.sides: set[str] = set()
 
-    def close(self, found: "_Found", said: "_Said") -> None:
+    def close(self, found: "_Found", status: "_Status") -> None:
         """Hand the clause's findings over and start afresh."""
-        if said == "denied":
+        if status == "denied":
             found.denied.update(self.names)
-        elif said == "asserted":
+        elif status == "asserted":
             for name in self.names:
                 found.asserted.setdefault(name, set()).update(self.sides)
         self.names, self.sides = [], set()
 
 
 class _Found:
-    """What a text says so far."""
+    """What a text asserts and denies so far."""
 
     def __init__(self) -> None:
         self.asserted: dict[str, set[str]] = {}
@@ -74,19 +74,19 @@ class _Found:
 
 def _parse_sentence(sentence: str, found: _Found) -> None:
     clause = _Clause()
-    said: _Said = "asserted"  # a denial carries over "," and "or" ("no A, B or C"), ends at "with" and "but"
+    status: _Status = "asserted"  # a denial carries over "," and "or" ("no A, B or C"), ends at "with" and "but"
     for token in _TOKEN.finditer(sentence):
         kind = str(token.lastgroup)
         if kind == "side":
             clause.sides.add(_SIDE_OF_WORD[token.group()])
         elif kind.startswith("finding"):
             clause.names.append(PARSED_NAMES[int(kind.removeprefix("finding_"))])
-        elif kind in _SAID_BEHIND and clause.names:  # "effusion is absent"
-            clause.close(found, _SAID_BEHIND[kind])
+        elif kind in _STATUS_BEHIND and clause.names:  # "effusion is absent"
+            clause.close(found, _STATUS_BEHIND[kind])
         elif kind != "kept":
-            clause.close(found, said)
-            said = said if kind == "comma" else _SAID_FROM_HERE.get(kind, "asserted")
-    clause.close(found, said)
+            clause.close(found, status)
+            status = status if kind == "comma" else _STATUS_FROM_HERE.get(kind, "asserted")
+    clause.close(found, status)
 
 
 def parse_report(text: str) -> dict[str, set[str]]:
@@ -130,9 +130,9 @@ def parse_claims(text: str, question: str = "") -> dict[str, bool]:
             claims.update(dict.fromkeys(names, False))
     asked, word = _ASKED.fullmatch(question), _VERDICT.match(text)
     if asked and word:
-        name, said = asked["name"].lower(), word["word"].lower() == "yes"
-        if said or name in (word["noun"] or name).lower():  # "No pneumothorax is seen" says nothing of edema
-            claims.update(dict.fromkeys(parse_report(name) or (name,), said))
+        name, status = asked["name"].lower(), word["word"].lower() == "yes"
+        if status or name in (word["noun"] or name).lower():  # "No pneumothorax is seen" says nothing of edema
+            claims.update(dict.fromkeys(parse_report(name) or (name,), status))
     claims.update(dict.fromkeys(found.asserted, True))
     ranks = {name: rank for rank, name in enumerate(PARSED_NAMES)}
     return {name: claims[name] for name in sorted(claims, key=lambda name: (ranks.get(name, len(ranks)), name))}

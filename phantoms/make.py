@@ -96,7 +96,7 @@ def _place(spec: FindingSpec, shadow: Shadow, raster: Raster) -> PlacedFinding:
 
 
 def _attenuation(scene: Scene, shadows: list[Shadow]) -> Field:
-    """The whole line integral [H, W]: soft tissue, lungs, vessels, bones, gas, findings and clutter."""
+    """The complete line integral [H, W]: soft tissue, lungs, vessels, bones, gas, findings and clutter."""
     case, body, beam, raster, thorax = scene.case, scene.body, scene.beam, scene.raster, scene.thorax
     gate = np.clip((thorax.lung - 24.0) / 60.0, 0.0, 1.0)
     for shadow in shadows:

@@ -19,7 +19,7 @@ _DENIED: tuple[str, ...] = tuple(
 
 
 def grade_words(name: str) -> dict[Grade, tuple[str, ...]]:
-    """Adjectives that reports use for each grade of a finding; empty for support devices, whose grade is not said.
+    """Adjectives that reports use for each grade of a finding; empty for support devices, which have no grade.
 
     Raises:
         KeyError: a finding that is not drawn.

@@ -55,7 +55,7 @@ class Shadow:
 
     Args:
         attenuation: change of the line integral [H, W]; negative where air replaces tissue.
-        foci: positions in mm at the iso plane that a reader who sees it looks at, most telling first.
+        foci: positions in mm at the iso plane that a reader who sees it fixates, most telling first.
         gate: [H, W] in [0, 1], how far vessels still show, or None where they are untouched.
         embedded: True where the change is already part of the body's shape and must not be added again.
     """

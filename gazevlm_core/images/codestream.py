@@ -1,7 +1,7 @@
 """Check a compressed DICOM frame before a native decoder gets it: its own header must agree with the data set's.
 
 Otherwise a small data set could hide a picture of any size. Only the depth may differ: the stream's own is what was
-compressed, whatever the data set says, and each check gives it back. Nothing is decoded here, except for RLE.
+compressed, whatever the data set claims, and each check returns it. Nothing is decoded here, except for RLE.
 """
 
 import re
@@ -35,14 +35,14 @@ _JPEG2000_MIN_PRECINCT = 4  # as a power of two: encoders use 2^7 and more, smal
 
 @dataclass(frozen=True, slots=True)
 class FrameShape:
-    """What the data set says about its frame.
+    """What the data set claims about its frame.
 
     Args:
         rows, columns: size in pixels.
         samples: 1 for grey, 3 for colour.
         bits_allocated: 8 or 16, of each sample.
         bits_stored: how many of them are in use.
-        high_bit: the uppermost in use; bits_stored - 1 where it says nothing possible.
+        high_bit: the uppermost in use; bits_stored - 1 where its own is impossible.
         signed: whether samples are two's complement.
         photometric: in capitals.
         planar: 1 where colour is stored plane by plane.

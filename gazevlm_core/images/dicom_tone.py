@@ -29,7 +29,7 @@ def stored_values(
 ) -> NDArray[np.int32]:
     """What each possible word means, [2**bits of a word].
 
-    A compressed stream tells how many bits were compressed, and those are the value, whatever the data set says (so
+    A compressed stream has its own count of bits, and those are the value, whatever the data set claims (so
     does pydicom for JPEG 2000 and JPEG-LS). Where JPEG 2000 and the data set differ about the sign, either may be
     right: the data set is, unless its reading tears the picture. Native and run-length words do not tell. There the
     data set's BitsStored
@@ -40,26 +40,26 @@ def stored_values(
         words: [rows, columns].
         shape: the data set's claim.
         stream_bits, stream_signed: the stream's own claims, None where it has none.
-        overlaid: whether the data set says that overlays lie in bits above the stored ones.
+        overlaid: whether the data set claims that overlays lie in bits above the stored ones.
     """
     word_bits = 8 * words.dtype.itemsize
     meanings = np.arange(1 << word_bits, dtype=np.uint32)
     if overlaid and shape.bits_stored < word_bits:
         return _low_bits(meanings, shape.bits_stored, shape.signed)
     if stream_bits is not None:
-        said = _low_bits(meanings, stream_bits, shape.signed)
+        claimed = _low_bits(meanings, stream_bits, shape.signed)
         if stream_signed is None or stream_signed == shape.signed:
-            return said
+            return claimed
         other = _low_bits(meanings, stream_bits, stream_signed)
-        return other if _smoother(words, other, said) else said
+        return other if _smoother(words, other, claimed) else claimed
     bits = min(shape.bits_stored, word_bits)
     if bits == word_bits or int(words.max()) >> bits == 0:
         return _low_bits(meanings, bits, shape.signed)
     shift = shape.high_bit + 1 - bits
     if 0 < shift <= word_bits - bits:
         return _low_bits(meanings >> np.uint32(shift), bits, shape.signed)
-    narrow, whole = (_low_bits(meanings, count, shape.signed) for count in (bits, word_bits))
-    return whole if _smoother(words, whole, narrow) else narrow
+    narrow, wide = (_low_bits(meanings, count, shape.signed) for count in (bits, word_bits))
+    return wide if _smoother(words, wide, narrow) else narrow
 
 
 def _low_bits(words: NDArray[np.uint32], bits: int, signed: bool) -> NDArray[np.int32]:
@@ -94,7 +94,7 @@ def words_to_grey(
 ) -> NDArray[np.uint8]:
     """Grey levels as a workstation would first show them.
 
-    A look-up table goes before a window. One that leaves the whole picture in a single grey says nothing about it, and
+    A look-up table goes before a window. One that leaves the picture in a single grey says nothing about it, and
     counts as absent; without any, up to 8 bits are shown as they are, like those of other formats, and of more bits
     `grey_range` decides, on the stored values. Padding is black and moves nothing.
 
@@ -128,21 +128,21 @@ def _count(words: NDArray[np.uint8] | NDArray[np.uint16], kinds: int) -> NDArray
 def _padding(stored: NDArray[np.int32], counts: NDArray[np.int64], display: Display) -> NDArray[np.bool_]:
     """Which words are padding, [kinds]; both ends of a padding range belong to it.
 
-    Some writers mix up signed and unsigned, or put a padding value of a whole word into an image of fewer bits: it is
+    Some writers mix up signed and unsigned, or put a padding value of a full word into an image of fewer bits: it is
     padding under either reading. What would leave no picture at all is no padding.
     """
     none = np.zeros(len(stored), dtype=np.bool_)
     if display.padding is None:
         return none
-    whole = len(stored)
-    word = np.arange(whole)
+    count = len(stored)
+    word = np.arange(count)
     if display.padding[0] == display.padding[1]:
-        hit = (stored == display.padding[0]) | (word == display.padding[0] % whole)
+        hit = (stored == display.padding[0]) | (word == display.padding[0] % count)
     else:
-        half = whole // 2
+        half = count // 2
         signed = stored.min() < 0
         first, last = sorted(
-            end - whole if signed and half <= end < whole else end + whole if not signed and -half <= end < 0 else end
+            end - count if signed and half <= end < count else end + count if not signed and -half <= end < 0 else end
             for end in display.padding
         )
         hit = (stored >= first) & (stored <= last)

@@ -44,7 +44,7 @@ def sniff_format(data: bytes, suffix: str) -> str:
     """The format of an image file: "PNG", "JPEG", "WEBP", "TIFF" or "DICOM".
 
     Args:
-        data: the whole file.
+        data: the file.
         suffix: the name's ending, lower case with its dot, or "": used only to word the error.
 
     Raises:
@@ -117,12 +117,12 @@ def _files_below(folder: Path) -> Iterator[Path]:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             path = Path(parent, name)
-            if not name.startswith(".") and path.is_file() and _looks_like_image(path):
+            if not name.startswith(".") and path.is_file() and _is_image(path):
                 yield path
     yield from unlisted
 
 
-def _looks_like_image(path: Path) -> bool:
+def _is_image(path: Path) -> bool:
     suffix = path.suffix.lower()
     if suffix in IMAGE_SUFFIXES:
         return True

@@ -18,7 +18,7 @@ from functools import partial
 from gazevlm_core.images.base import ImageError
 
 ORIENTATION_TAG = 274
-# A progressive JPEG needs about ten scans; each costs a pass over the whole image.
+# A progressive JPEG needs about ten scans; each costs a pass over the image.
 MAX_JPEG_SCANS = 100
 
 JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -76,7 +76,7 @@ def jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
     """(marker, start, end) of each segment of the first image; a scan's segment holds its entropy-coded data.
 
     A segment begins with one 0xFF and the marker; what stands between two of them is left out, as by other readers.
-    Stops after the end-of-image marker; what follows (a phone's depth map or video) is not looked at.
+    Stops after the end-of-image marker; what follows (a phone's depth map or video) is not read.
 
     Raises:
         ImageError: a segment of no length, or more scans or segments than any encoder makes.
@@ -274,7 +274,7 @@ def read_png(data: bytes) -> RasterHeader:
 def _strip_png(data: bytes, kept: dict[bytes, bytes], packed: list[tuple[int, int]]) -> bytes:
     """The picture without metadata, and without what its compressed stream holds beyond the last row.
 
-    A stream that ends before the last row is refused: decoders leave the rest black without a word.
+    A stream that ends before the last row is refused: decoders leave the rest black silently.
 
     Raises:
         ImageError: too few pixels, or a stream that is far longer than they need.

@@ -55,14 +55,14 @@ def load_image(
     name: str | None = None,
     limits: ImageLimits = DEFAULT_LIMITS,
 ) -> LoadedImage:
-    """Load one image; the content decides what it is, whatever its name says.
+    """Load one image; the content decides what it is, whatever its name.
 
     Many at once wait for each other, see `gazevlm_core.images.decode_limit`.
 
     Args:
         source: a path (symbolic links are followed), the file's bytes, or a stream read from where it stands.
         name: the file's name where the source is bytes or a stream; only its ending is used, to word an error.
-        limits: caps, checked before any pixel is decoded.
+        limits: checked before any pixel is decoded.
 
     Returns:
         The image, upright by its EXIF orientation.
@@ -156,7 +156,7 @@ def read_source(source: object, suffix: str, limits: ImageLimits) -> bytes:
     Args:
         source: what `load_image` takes.
         suffix: the name's ending, to word an error.
-        limits: caps.
+        limits: of bytes and size.
 
     Raises:
         ImageError: not to be read, or larger than it may be.
@@ -187,7 +187,7 @@ def _check_room(
         length: bytes of the file.
         start: at least its first SPARE_BYTES, or all of it.
         suffix: the name's ending, to word an error.
-        limits: caps.
+        limits: of bytes and size.
         read_at: gives so many bytes of the file from an offset; reads `start` by default.
 
     Raises:

@@ -33,12 +33,12 @@ def decode_raster(
 
     Grey of 16 or 32 bits (integer or float) is scaled by `grey_range`; colour of 16 bits a channel keeps the upper
     8. Alpha is flattened on black. Colour profiles and gamma are not applied. What is cut short is refused; only a JPEG
-    that was cut and then closed again with an end marker cannot be told from a whole one.
+    that was cut and then closed again with an end marker cannot be told from a complete one.
 
     Args:
-        data: the whole file.
+        data: the file.
         file_format: "PNG", "JPEG", "WEBP" or "TIFF".
-        limits: caps on the size, checked before decoding.
+        limits: of the size, checked before decoding.
         reserve: waits until so many pixels may be decoded.
 
     Returns:

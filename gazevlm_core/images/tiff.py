@@ -26,7 +26,7 @@ _PIECES_LISTED = frozenset({STRIPS, 279, TILES, 325})  # where each strip or til
 _MOST_VALUES, _MOST_BY_CHANNEL = {320: 3 << 16, 347: 1 << 16}, 64
 _MOST_ENTRIES, _MOST_PIECES = 4096, 1 << 18
 _USUAL_TILE_PX = 512  # a tile may be larger than a small picture, but not by much
-_FORMS = {3: "H", 4: "I", 16: "Q"}  # of the types that are whole numbers
+_FORMS = {3: "H", 4: "I", 16: "Q"}  # of the types that are integers
 _TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 # Bits and sample format (1 unsigned, 2 signed, 3 floating point) of the grey samples that are read as bytes.
 _DEEP = {
@@ -61,7 +61,7 @@ class DeepTiff(RasterHeader):
         """The samples, [height, width].
 
         Args:
-            rows: [height, width in whole blocks x bytes of a sample].
+            rows: [height, width in complete blocks x bytes of a sample].
         """
         dtype = np.dtype(self.dtype)
         blocks = rows.reshape(len(rows), -1, self.block_px * dtype.itemsize)
@@ -241,7 +241,7 @@ def _deep_samples(numbers: dict[int, int], counts: dict[int, int]) -> str | None
 
 
 def _as_bytes(numbers: dict[int, int], deep: str) -> dict[int, int]:
-    """The tags under which the file is a picture of bytes, as wide as its whole blocks.
+    """The tags under which the file is a picture of bytes, as wide as its blocks.
 
     Raises:
         ImageError: too large.
@@ -272,7 +272,7 @@ def _check_pieces(numbers: dict[int, int], counts: dict[int, int], limits: Image
 
 
 def _pieces(numbers: dict[int, int]) -> int:
-    """How many strips or tiles the picture needs; decoders leave the missing ones black without a word."""
+    """How many strips or tiles the picture needs; decoders leave the missing ones black silently."""
     width_px, height_px = numbers.get(WIDTH, 0), numbers.get(HEIGHT, 0)
     planes = numbers.get(SAMPLES, 1) if numbers.get(PLANES, 1) == 2 else 1
     if TILE_WIDTH in numbers:
