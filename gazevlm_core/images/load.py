@@ -100,7 +100,12 @@ def _decode_quietly(
     refusal = ImageError(DAMAGED.format(format=file_format))
     with _quiet_decoders():
         try:
-            picture = _decode(contents, file_format, limits, reserve)
+            if file_format == "DICOM":
+                from gazevlm_core.images.dicom import decode_dicom  # pydicom takes half a second to import
+
+                picture = decode_dicom(contents.pop(), limits, reserve)
+            else:
+                picture = decode_raster(contents.pop(), file_format, limits, reserve)
         except ImageError as error:
             refusal = type(error)(str(error))
         except MemoryError:
@@ -111,16 +116,6 @@ def _decode_quietly(
         raise refusal
     picture.info.clear()
     return picture
-
-
-def _decode(
-    contents: list[bytes], file_format: str, limits: ImageLimits, reserve: Callable[[int], None]
-) -> Image.Image:
-    if file_format != "DICOM":
-        return decode_raster(contents.pop(), file_format, limits, reserve)
-    from gazevlm_core.images.dicom import decode_dicom  # pydicom takes half a second to import
-
-    return decode_dicom(contents.pop(), limits, reserve)
 
 
 class _SilenceWhileLoading(logging.Filter):
