@@ -72,7 +72,7 @@ class JpegFrame:
     components: int
 
 
-def jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+def jpeg_segments(data: bytes, scan_end: re.Pattern[bytes] = _JPEG_ENTROPY_END) -> Iterator[tuple[int, int, int]]:
     """(marker, start, end) of each segment of the first image; a scan's segment holds its entropy-coded data.
 
     A segment begins with one 0xFF and the marker; what stands between two of them is left out, as by other readers.
@@ -99,7 +99,7 @@ def jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
             scans += 1
             if scans > MAX_JPEG_SCANS:
                 raise ImageError(f"This JPEG has more than {MAX_JPEG_SCANS} scans; save it as baseline JPEG or PNG.")
-            found = _JPEG_ENTROPY_END.search(data, position)
+            found = scan_end.search(data, position)
             position = found.start() if found else len(data)
         yield marker, start, position
     raise ImageError(f"This JPEG is made of more than {_MAX_JPEG_SEGMENTS:,} segments; export it again.")
