@@ -52,6 +52,8 @@ class Setting:
         label: in the Adapt tab; "" takes the field's name.
         in_sight: place among the fields of the tab that are in sight; 0 where it is folded away.
         on_page: False for what the tab chooses elsewhere or has no use for.
+        free: whether a resumed run may have another value: where things lie and how they are computed, not what is
+            learned.
         trainer: option of `transformers.TrainingArguments` that gets the value; files and flags may use this name too.
         lora: option of `peft.LoraConfig` that gets the value.
         gaze: field of the adapter's `GazeConfig` that gets the value.
@@ -61,6 +63,7 @@ class Setting:
     label: str = ""
     in_sight: int = 0
     on_page: bool = True
+    free: bool = False
     trainer: str = ""
     lora: str = ""
     gaze: str = ""
@@ -86,7 +89,7 @@ class FinetuneConfig(BaseModel):
 
     annotations: tuple[str, ...] = setting(..., (
         "Data sets, mixed: a folder of exported annotations, or NAME=ROOT or NAME=ROOT,IMAGES with a NAME that "
-        "`gazevlm dataset inspect` takes."), Setting(group="Data", on_page=False), min_length=1)
+        "`gazevlm dataset inspect` takes."), Setting(group="Data", on_page=False, free=True), min_length=1)
     shares: tuple[float, ...] = setting((), (
         "How often each data set is drawn, one positive number each; empty takes every image once an epoch."), HIDDEN)
     annotators: tuple[str, ...] = setting((), "Pseudonyms whose scanpaths are learned; empty for all.", HIDDEN)
@@ -101,9 +104,10 @@ class FinetuneConfig(BaseModel):
     base: str = setting(
         NANO, "A shipped checkpoint, a folder, or a Hub id.", Setting(group="Base", on_page=False), min_length=1)
     precision: Precision = setting(Precision.AUTO, "How the base is held: nf4, int8, bf16, fp32, or auto.")
-    device: str = setting("auto", "auto, cpu, cuda or cuda:N.", pattern=DEVICE_PATTERN)
+    device: str = setting("auto", "auto, cpu, cuda or cuda:N.", Setting(free=True), pattern=DEVICE_PATTERN)
     attn: Attention = setting(Attention.SDPA, (
-        "How attention is computed: sdpa, flash_attention_2 (CUDA, with the package flash-attn), or eager."))
+        "How attention is computed: sdpa, flash_attention_2 (CUDA, with the package flash-attn), or eager."),
+        Setting(free=True))
     num_gaze_tokens: int | None = setting(None, (
         "K, the longest path; empty keeps the base's, or takes 48 for a large one that shows none yet."),
         Setting(label="Gaze tokens"), ge=1, le=256)
@@ -157,22 +161,23 @@ class FinetuneConfig(BaseModel):
         1.0, "Gradients are clipped to this norm.",
         Setting(label="Largest gradient norm", trainer="max_grad_norm"), gt=0)
     optimizer: Optimizer = setting(Optimizer.AUTO, "auto, adamw or paged-adamw-8bit.")
-    gradient_checkpointing: bool | None = setting(None, "Trade time for memory; empty does so on CUDA alone.")
+    gradient_checkpointing: bool | None = setting(
+        None, "Trade time for memory; empty does so on CUDA alone.", Setting(free=True))
     group_by_length: bool = setting(
         False, "Batches of images and answers of similar length, so that little is padded.")
     cache_features: bool = setting(
         True, "Compute what the frozen vision tower says of an image once, and keep it on disk.")
     workers: int = setting(
         0, "Processes that read and prepare batches while the model learns; 0 does so in between.",
-        Setting(trainer="dataloader_num_workers"), ge=0, le=64)
+        Setting(trainer="dataloader_num_workers", free=True), ge=0, le=64)
 
     check_room: bool = setting(
-        True, "Refuse a run that, as computed, memory or disk cannot hold.", Setting(group="Run"))
+        True, "Refuse a run that, as computed, memory or disk cannot hold.", Setting(group="Run", free=True))
     seed: int = setting(0, "Of everything that is drawn.", Setting(in_sight=5, trainer="seed"), ge=0, le=2**31 - 1)
     evaluations: int = setting(4, "How often the held-out images are scored.", ge=1, le=1000)
     patience: int = setting(0, "Stop after so many scorings without a better one; 0 never stops early.", ge=0)
-    checkpoints: int = setting(4, "How often the run can be resumed from.", ge=1, le=1000)
-    report_to: ReportTo = setting(ReportTo.NONE, "none, tensorboard or trackio.")
+    checkpoints: int = setting(4, "How often the run can be resumed from.", Setting(free=True), ge=1, le=1000)
+    report_to: ReportTo = setting(ReportTo.NONE, "none, tensorboard or trackio.", Setting(free=True))
     fsdp_storage: bool = setting(
         False, "Hold 4-bit weights in the dtype of the rest, as FSDP wants them.", HIDDEN)
     deepspeed: str = setting("", "JSON configuration of DeepSpeed; empty for none.", HIDDEN)
@@ -227,6 +232,9 @@ class FinetuneConfig(BaseModel):
 def setting_of(name: str) -> Setting:
     """Return what a field of `FinetuneConfig` says of itself."""
     return cast(Any, FinetuneConfig.model_fields[name].json_schema_extra)["setting"]
+
+
+FREE = frozenset(name for name in FinetuneConfig.model_fields if setting_of(name).free)
 
 
 def differing(values: Mapping[str, Any], stored: Mapping[str, Any], besides: Collection[str] = ()) -> list[str]:

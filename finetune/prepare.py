@@ -15,7 +15,7 @@ from finetune.adapted import adapted_config
 from finetune.base import Base, facts_before, load_base, own_device
 from finetune.before_after import answers, shown_cases
 from finetune.cases import Case, Split, fingerprint, path_lengths, read_cases, split_cases
-from finetune.config import ConfigError, FinetuneConfig, differing
+from finetune.config import FREE, ConfigError, FinetuneConfig, differing
 from finetune.examples import ordered_cases, supervises_gaze
 from finetune.features import MOST_AT_ONCE, USUAL_PACE, FeatureStore, Pace, at_rest, encoded_cases, fill_features
 from finetune.look import Looked, look_at, tell_findings
@@ -31,11 +31,6 @@ from gazevlm_core.model.configuration_gazevlm import GazeConfig
 from gazevlm_core.model.places import pooled_tokens
 from gazevlm_core.ranks import ALONE, Ranks
 from gazevlm_core.records import Diagnosis
-
-# What a resumed run may be told anew: where things lie and how they are computed, not what is learned.
-FREE = frozenset({
-    "annotations", "device", "gradient_checkpointing", "checkpoints", "report_to", "attn", "workers", "check_room",
-})  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,14 +15,14 @@ from finetune.adapted import adapt_model, set_placed
 from finetune.base import is_same_base
 from finetune.before_after import answers, shown_cases, write_before_after
 from finetune.cases import fingerprint, patient_groups, read_cases, split_cases
-from finetune.config import ConfigError, FinetuneConfig, differing
+from finetune.config import FREE, ConfigError, FinetuneConfig, differing
 from finetune.defaults import base_values, suited
 from finetune.examples import AdaptCollator, TrainingItems, draw_epochs, grouped, ordered_cases, supervises_gaze
 from finetune.features import USUAL_PACE
 from finetune.floors import Floors
 from finetune.held_out import measures, selection_score
 from finetune.look import look_at
-from finetune.prepare import FREE, Prepared, fit_places, pace_of, prepare
+from finetune.prepare import Prepared, fit_places, pace_of, prepare
 from finetune.provenance import Trained, provenance_values, public_places, write_provenance
 from finetune.records import (
     CHECKPOINTS,
