@@ -46,7 +46,7 @@ def build_app(
     from annotate.tab.service import AnnotationService
     from diagnose.tab.page import diagnose_tab
     from evaluate.tab.ui import evaluate_tab
-    from finetune.tab.ui import adapt_tab
+    from finetune.tab.page import adapt_tab
     from web.page import build_page
 
     ask = gpu(catalogue.ask)
