@@ -241,7 +241,7 @@ def test_replay_keeps_the_times_of_the_fixations(browser: "Browser", address: st
     show(page, "three")  # one path does not know its times: all go step by step
     assert ask(page, "viewer.timeline.timed") is False
     assert ask(page, "viewer.timeline.starts.map(starts => starts[1])") == [450, 450, 450]
-    assert "not all known" in page.inner_text("#viewer .gaze-pace")
+    assert "not all known" in page.inner_text("#viewer .gaze-clock")
     page.context.close()
 
 
@@ -252,13 +252,13 @@ def test_paths_with_times_can_go_in_step(browser: "Browser", address: str) -> No
     assert ask(page, "[viewer.timeline.timed, viewer.inStep, viewer.timeline.length_ms]") == [True, True, 2250]
     assert ask(page, "viewer.timeline.starts") == steps
     assert menu.input_value() == "step"
-    assert "in step" in page.inner_text("#viewer .gaze-pace")
+    assert "in step" in page.inner_text("#viewer .gaze-clock")
     page.click("#viewer .gaze-path:nth-child(2) li:nth-child(4) button")  # the reader's fourth
     current = page.locator("#viewer [aria-current=step]")
     assert current.all_inner_texts() == ["4", "4"], "the fourth fixations of both paths"
     menu.select_option("times")
     assert ask(page, "[viewer.inStep, viewer.time_ms, viewer.timeline.length_ms]") == [False, 1000, 1650]
-    assert "with the times" in page.inner_text("#viewer .gaze-pace")
+    assert "with the times" in page.inner_text("#viewer .gaze-clock")
     stage(page).press("s")
     assert ask(page, "[viewer.inStep, viewer.time_ms]") == [True, 1350]
     page.click("#viewer .gaze-play")
