@@ -1,5 +1,7 @@
 """The viewer's value: a scanpath becomes typed JSON, and what does not fit is refused."""
 
+import json
+
 import numpy as np
 import pytest
 from gradio.data_classes import FileData
@@ -9,7 +11,7 @@ from pydantic import ValidationError
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.path_style import STYLE
 from gazevlm_core.scanpath import Fixation, Scanpath
-from web.viewer.component import ScanpathViewer
+from web.viewer.component import ScanpathViewer, page_head
 from web.viewer.payload import ROLES, ViewerFixation, ViewerGrid, ViewerPayload, viewer_path
 
 GRID = PatchGrid(2, 4)
@@ -71,6 +73,15 @@ def test_every_role_has_colours_in_order_of_lightness() -> None:
     for colors in [role.colors for role in STYLE.roles.values()] + [STYLE.heat]:
         lightness = [0.2126 * red + 0.7152 * green + 0.0722 * blue for red, green, blue in colors]
         assert lightness == sorted(lightness)
+
+
+def test_the_page_draws_by_the_style_of_the_overlays() -> None:
+    sent = page_head().split("GazeViewer.style = ")[-1].removesuffix(";</script>")
+    style = json.loads(sent)
+    assert style["roles"]["reader"]["colors"] == [list(color) for color in STYLE.roles["reader"].colors]
+    assert style["halo"] == list(STYLE.halo)
+    assert style["screen"]["line"] == STYLE.screen.line
+    assert "overlay" not in style
 
 
 def test_schema_names_the_parts() -> None:
