@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from annotate.export.gaze import GazeFiles
-from annotate.export.sinks import ImageFiles
+from annotate.export.formats import ImageFiles
+from annotate.export.formats.gaze import GazeFiles
 from annotate.export.training import (
     AGAIN,
     DISAGREES,
@@ -23,8 +23,8 @@ from annotate.export.training import (
 from annotate.quality.agreement import sequence_agreement
 from annotate.quality.outliers import mean_to_others
 from annotate.quality.scores import MOST_ANNOTATORS
+from annotate.store.model import StoredImage, StoreError
 from annotate.store.store import AnnotationStore
-from annotate.store.types import StoredImage, StoreError
 from annotate.votes import first_of_each
 from gazevlm_core.annotation import record_digest, to_values
 from gazevlm_core.datasets.folder import GazeFolder

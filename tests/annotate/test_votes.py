@@ -12,8 +12,8 @@ import pytest
 
 from annotate.export.folder import export_store
 from annotate.export.training import AGAIN, StoreTrainingData
+from annotate.store.model import StoredImage
 from annotate.store.store import AnnotationStore
-from annotate.store.types import StoredImage
 from annotate.votes import ASKED_BEFORE, Votes, findings_in_words, first_of_each, labels, votes
 from benchmarks.votes import crowd_figures
 from finetune.cases import fingerprint, read_cases
