@@ -76,14 +76,15 @@ def render_card(
     """
     from huggingface_hub import DatasetCard, DatasetCardData
 
-    places = {"default": DATA, "flat": FLAT} if DATA in files else {}
-    configs = [
-        {"config_name": name, "data_files": [{"split": "train", "path": f"{place}/*.parquet"}]}
-        for name, place in places.items()
-    ]
+    parts: dict[str, Any] = {}
+    if DATA in files:
+        parts["configs"] = [
+            {"config_name": name, "data_files": [{"split": "train", "path": f"{place}/*.parquet"}]}
+            for name, place in (("default", DATA), ("flat", FLAT))
+        ]
     data = DatasetCardData(
         license=licence or NO_LICENCE, pretty_name=title, tags=["scanpath", "gaze", "clicks", "annotations", "gazevlm"],
-        size_categories=[_size_category(counts["images"])], **({"configs": configs} if configs else {}),
+        size_categories=[_size_category(counts["images"])], **parts,
     )  # fmt: skip
     about = {name: text for name, text in about_files().items() if name in files}
     card = DatasetCard.from_template(

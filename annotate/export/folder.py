@@ -12,8 +12,8 @@ from typing import Any, Literal, TypeVar
 
 from annotate.export.card import CARD, NO_LICENCE, Tally, render_card
 from annotate.export.formats import NAMES, ImageFiles, Sink, formats, open_text
-from annotate.export.lines import Value, json_line, line_of
-from annotate.store.model import Stored, StoredImage, StoreError, Verdict
+from annotate.export.lines import json_line, line_of
+from annotate.store.model import AuditEntry, Skip, Stored, StoredImage, StoreError, Verdict
 from annotate.store.store import AnnotationStore
 
 MANIFEST, SKIPS, AUDIT, PEOPLE = "export.json", "skips.jsonl", "audit.jsonl", "people.jsonl"
@@ -21,7 +21,7 @@ FORMAT, FIRST_VERSION, VERSION = "gazevlm-annotations", 1, 2  # the first one is
 Which = Literal["all", "accepted"]
 PAGE, SHORT_DIGITS = 500, 12
 TITLE = "Click scanpaths"
-T = TypeVar("T")
+T = TypeVar("T", Stored, Skip, AuditEntry)
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,8 @@ def export_store(
     with new_folder(folder, "export") as work:
         tally = Tally(work)
         if which == "all":  # before the images, so that all that these lines speak of is written after them
-            tally.totals["skips"] = _write_lines(work / SKIPS, pages(store.skips, lambda one: one.number))
-            tally.totals["audit"] = _write_lines(work / AUDIT, pages(store.audit, lambda one: one.number))
+            tally.totals["skips"] = _write_lines(work / SKIPS, pages(store.skips))
+            tally.totals["audit"] = _write_lines(work / AUDIT, pages(store.audit))
         _write_images(store, work, tally, which, formats, title, licence or NO_LICENCE)
         if which == "all" or names:
             people = sorted(store.people(), key=lambda one: one.pseudonym)
@@ -159,15 +159,15 @@ def submissions_of(
             after=after, limit=limit, sha256=sha256, verdicts=verdicts, include_removed=include_removed
         )
 
-    return list(pages(page, lambda one: one.number))
+    return list(pages(page))
 
 
-def pages(read: Callable[[int, int], Sequence[T]], number_of: Callable[[T], int]) -> Iterator[T]:
+def pages(read: Callable[[int, int], Sequence[T]]) -> Iterator[T]:
     """Yield everything that is read by pages of (after, limit), in order of its number."""
     after = 0
     while page := read(after, PAGE):
         yield from page
-        after = number_of(page[-1])
+        after = page[-1].number
 
 
 def files_below(folder: Path) -> list[Path]:
@@ -181,6 +181,6 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _write_lines(path: Path, values: Iterable[Value]) -> int:
+def _write_lines(path: Path, values: Iterable[Any]) -> int:
     with open_text(path) as stream:
         return sum(stream.write(json_line(line_of(value))) > 0 for value in values)

@@ -12,9 +12,9 @@ from typing import Any
 
 from annotate.export.folder import AUDIT, FIRST_VERSION, FORMAT, MANIFEST, PEOPLE, SKIPS, VERSION
 from annotate.export.formats import formats
-from annotate.export.lines import Item, Value, read_lines
+from annotate.export.lines import Item, read_lines
 from annotate.store.exchange import checked_picture
-from annotate.store.model import AuditEntry, Person, Skip, Stored, StoredImage, StoreError
+from annotate.store.model import AuditEntry, Judged, Person, Skip, Stored, StoredImage, StoreError, Value
 from annotate.store.store import AnnotationStore
 
 CHUNK, CHUNK_BYTES = 200, 32 * 2**20  # of one transaction
@@ -127,7 +127,7 @@ def import_folder(
         raise BadExportError(result.bad)
     chunk: list[tuple[Value, bytes]] = []
     for item in read_export(folder, manifest, source):
-        if item.where in bad or item.value is None:
+        if item.where in bad or item.value is None or isinstance(item.value, Judged):
             continue
         chunk.append((item.value, _file(item)))
         if len(chunk) >= CHUNK or sum(len(file) for _, file in chunk) >= CHUNK_BYTES:
@@ -175,7 +175,7 @@ def _problems(
         yield MANIFEST, "it tells of " + "; ".join(parts)
 
 
-def _seen_again(value: Value | None, seen: set[str]) -> str:
+def _seen_again(value: object, seen: set[str]) -> str:
     """Why what may be in an export once is there twice; "" where it is not."""
     names = [f"{KINDS[type(value)]}: number {value.number}"] if isinstance(value, Stored | Skip | AuditEntry) else []
     if isinstance(value, Stored):

@@ -13,17 +13,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from annotate.store.model import (
-    LONGEST_NAME,
-    AuditEntry,
-    Judged,
-    Person,
-    Skip,
-    Stored,
-    StoredImage,
-    StoreError,
-    checked_text,
-)
+from annotate.store.model import LONGEST_NAME, Judged, Stored, StoredImage, StoreError, Value, checked_text
 from annotate.store.submissions import check_stored
 from annotate.store.tables import adapter_of
 from annotate.votes import asked_of
@@ -32,8 +22,7 @@ from gazevlm_core.annotation import canonical_json, record_digest
 MOST_LINE_BYTES = 64 * 2**20
 NOT_IN_LINES = "synced"  # is true of one repository alone
 PLAIN_PARTS = ("question", "findings", "report", "confidence", "started_at", "submitted_at")  # of a record
-Value = StoredImage | Stored | Judged | Skip | AuditEntry | Person
-Kind = TypeVar("Kind", bound=Value)
+Kind = TypeVar("Kind", bound=Value | Judged)
 
 
 class LineError(ValueError):
@@ -53,14 +42,14 @@ class Item:
     """
 
     where: str
-    kind: type[Value]
-    value: Value | None
+    kind: type
+    value: Value | Judged | None
     error: str = ""
     png: bytes | Path = b""
 
 
 # ---- writing ---------------------------------------------------------------------------------------------------------
-def line_of(value: Value) -> dict[str, Any]:
+def line_of(value: Value | Judged) -> dict[str, Any]:
     """Return a value as JSON values; `image_id`, the digest of its pixels, is an image's name in every file."""
     values: dict[str, Any] = adapter_of(type(value)).dump_python(value, mode="json", by_alias=True)
     if isinstance(value, Stored):

@@ -28,7 +28,7 @@ from annotate.store.images import (
     restate_image,
     shown_name,
 )
-from annotate.store.model import KINDS, AuditEntry, Person, Skip, Stored, StoredImage, StoreError
+from annotate.store.model import KINDS, AuditEntry, Person, Skip, Stored, StoredImage, StoreError, Value
 from annotate.store.queue import locked_image
 from annotate.store.reviews import change, locked_submission
 from annotate.store.submissions import ADD_SEEN, Record, check_stored, check_verdicts, insert, list_stored
@@ -36,7 +36,6 @@ from annotate.store.tables import AUDIT, ENTRY, IMAGES, PEOPLE, SEEN, SKIPS, SUB
 from annotate.store.tasks import insert_skip
 from gazevlm_core.images import ImageError, open_image
 
-Value = StoredImage | Person | Stored | Skip | AuditEntry
 COMPUTED = {"number", "kind", "annotation", "digest", "receipt_id", "synced"}  # not said of a submission, but its own
 
 

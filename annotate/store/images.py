@@ -17,7 +17,7 @@ from annotate.store.queue import NO_IMAGE, locked_image, put_standing
 from annotate.store.tables import IMAGE, IMAGES, PIXELS, values_of
 from gazevlm_core.annotation import pixel_digest
 from gazevlm_core.images.base import DEFAULT_LIMITS, ImageError, check_size
-from gazevlm_core.images.turns import decoding_turn
+from gazevlm_core.images.decode_limit import limit_decoding
 from gazevlm_core.options import DEFAULT_QUESTION
 from gazevlm_core.scanpath import Scanpath
 
@@ -84,8 +84,8 @@ class Images(Store):
             ImageError: too many images are being read.
         """
         file = BytesIO(self.png(sha256))
-        with decoding_turn() as wait_turn, Image.open(file, formats=("PNG",)) as image:
-            wait_turn(image.width * image.height)
+        with limit_decoding() as reserve, Image.open(file, formats=("PNG",)) as image:
+            reserve(image.width * image.height)
             image.load()
             return image.copy()
 

@@ -20,7 +20,7 @@ from annotate.store.import_sources import SOURCES, Found
 from annotate.store.model import IMPORT_KINDS, ImportKind, ImportStatus, StoredImage, StoreError, checked_text
 from annotate.store.tables import IMPORT_ENTRIES, IMPORTS, from_us
 from gazevlm_core.images import ImageError, open_image
-from gazevlm_core.images.turns import BusyError
+from gazevlm_core.images.decode_limit import BusyError
 from gazevlm_core.options import DEFAULT_QUESTION
 
 BROKEN_FILE = "The file breaks what reads it; convert it, or leave it out."
@@ -80,12 +80,12 @@ def _status(connection: Connection, row: Row[Any]) -> ImportStatus:
     entries = IMPORT_ENTRIES.c
     of_import = entries.import_id == row.id
     outcomes = select(entries.outcome, func.count()).where(of_import).group_by(entries.outcome)
-    counts = dict(connection.execute(outcomes).tuples().all())
+    counts = {row[0]: row[1] for row in connection.execute(outcomes)}
     query = select(entries.reason, func.count()).where(of_import, entries.outcome == "refused")
     query = query.group_by(entries.reason).order_by(func.count().desc(), entries.reason).limit(REASONS_SHOWN)
     return ImportStatus(
         row.id, row.kind, row.place, row.who, row.state, counts.get("added", 0), counts.get("known", 0),
-        counts.get("refused", 0), dict(connection.execute(query).tuples().all()), row.error,
+        counts.get("refused", 0), {row[0]: row[1] for row in connection.execute(query)}, row.error,
         from_us(row.at_us),
     )  # fmt: skip
 

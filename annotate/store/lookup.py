@@ -1,7 +1,7 @@
 """Counts and logs of a store, and what the dashboard asks: what comes next, the latest of the log, images by state."""
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from sqlalchemy import ColumnElement, Connection, Select, func, select
 
@@ -56,7 +56,7 @@ class Lookup(Store):
         return _entries(connection, select(*ENTRY).where(AUDIT.c.number > after).order_by(AUDIT.c.number).limit(limit))
 
 
-def _entries(connection: Connection, query: Select[tuple[object, ...]]) -> list[AuditEntry]:
+def _entries(connection: Connection, query: Select[Any]) -> list[AuditEntry]:
     return [AuditEntry(*row) for row in connection.execute(query)]
 
 

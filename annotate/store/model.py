@@ -250,6 +250,9 @@ class AuditEntry:
     details: dict[str, Any]
 
 
+Value = StoredImage | Stored | Skip | AuditEntry | Person
+
+
 # ---- what the store is asked and says --------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class StoreSettings:

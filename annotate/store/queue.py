@@ -14,8 +14,9 @@ index however many annotations there are.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, select, text, update
+from sqlalchemy import Connection, Select, bindparam, func, select, text, update
 
 from annotate.store.base import next_number
 from annotate.store.model import StoreError
@@ -52,7 +53,7 @@ class Standing:
         return self.done + self.leased < self.quota
 
 
-STANDING = select(
+STANDING: Select[Any] = select(
     *IMAGES.c["id", "sha256", "width_px", "height_px", "open"], IMAGES.c.gold.is_not(None),
     *IMAGES.c["quota", "done", "leased", "agreement", "band", "position"],
 )  # fmt: skip

@@ -5,6 +5,7 @@ Times are microseconds since 1970 in UTC: exact, and the same in every database.
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import MISSING, fields
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -90,15 +91,10 @@ class RecordText(TypeDecorator[Any]):
         return None if value is None else from_values(json.loads(value))
 
 
+adapter_of: Callable[[Any], TypeAdapter[Any]] = cache(TypeAdapter)  # reads and writes values of a type as JSON
 TYPES: dict[Any, type[TypeEngine[Any]]] = {
     str: Text, int: Integer, bool: Boolean, float: Double, datetime: Micros, Annotation: RecordText,
 }  # fmt: skip
-
-
-@cache
-def adapter_of(kind: Any) -> TypeAdapter[Any]:  # noqa: ANN401 - a type with arguments
-    """Return what checks, reads and writes values of a type as JSON."""
-    return TypeAdapter(kind)
 
 
 def plain_type(hint: Any) -> tuple[Any, bool, Kept | None]:  # noqa: ANN401

@@ -16,8 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
-from annotate.export.lines import Value
-from annotate.store.model import AuditEntry, Judged, Skip, Stored, StoredImage, StoreError
+from annotate.store.model import AuditEntry, Judged, Skip, Stored, StoredImage, StoreError, Value
 from annotate.store.store import AnnotationStore
 from annotate.sync.repo import (
     CARD,
@@ -146,7 +145,7 @@ class Pusher:
         last_skip = skips[-1].number if skips else memory.skips
         return Batch(files, tuple(submissions), (), last_audit, last_skip)
 
-    def _add_shard(self, files: dict[str, bytes], folder: str, values: Sequence[Value]) -> None:
+    def _add_shard(self, files: dict[str, bytes], folder: str, values: Sequence[Value | Judged]) -> None:
         if values:
             files[new_name(folder, self._memory.stamp)] = shard_bytes(values)
 
@@ -180,16 +179,17 @@ def restore(store: AnnotationStore, repo: HubRepo, memory: Memory, files: list[s
     result = Counter(shards=len(names))
     events = {name: path for name, path in paths.items() if name.startswith(EVENTS)}
     _restore_images(store, repo, memory, events, set(files), result)
-    for part in _parts(_values(events, Skip, AuditEntry)):  # before verdicts that are newer than those here, which the
-        _restore_events(store, memory, part, result)  # audit log notes
+    # The log comes before verdicts that are newer than those here, which it notes.
+    for happened in _parts(value for value in _values(events) if isinstance(value, Skip | AuditEntry)):
+        _restore_events(store, memory, happened, result)
     verdicts: dict[str, Judged] = {}  # the last word on each submission, by its id
-    for judged in _values(events, Judged):
+    for judged in (value for value in _values(events) if isinstance(value, Judged)):
         before = verdicts.get(judged.submission_id)
         if before is None or before.revision < judged.revision:
             verdicts[judged.submission_id] = judged
     for name, path in paths.items():
         if name.startswith(DATA):
-            for part in _parts(_values({name: path}, Stored)):
+            for part in _parts(value for value in read_shard(name, path) if isinstance(value, Stored)):
                 latest = [_judged(one, verdicts.pop(one.submission_id, None)) for one in part]
                 result["submissions"] += _restore_submissions(store, latest, name)
     for judged in verdicts.values():  # of submissions whose shard was known before
@@ -201,12 +201,10 @@ def restore(store: AnnotationStore, repo: HubRepo, memory: Memory, files: list[s
     return result
 
 
-def _values(paths: Mapping[str, Path], *kinds: type[T]) -> Iterator[T]:
-    """Return the values of some kinds in shards, in their order."""
+def _values(paths: Mapping[str, Path]) -> Iterator[Value | Judged]:
+    """Read the values of shards, in their order."""
     for name, path in paths.items():
-        for value in read_shard(name, path):
-            if isinstance(value, kinds):
-                yield value
+        yield from read_shard(name, path)
 
 
 def _restore_images(
@@ -214,7 +212,8 @@ def _restore_images(
     result: Counter[str],
 ) -> None:  # fmt: skip
     """Images come before what is about them, with their latest settings."""
-    for sha256, image in {image.sha256: image for image in _values(events, StoredImage)}.items():
+    images = {value.sha256: value for value in _values(events) if isinstance(value, StoredImage)}
+    for sha256, image in images.items():
         memory.images.add(sha256)
         if store.has_image(sha256):
             continue
