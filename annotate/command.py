@@ -10,9 +10,8 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
@@ -31,13 +30,8 @@ WAIT_S = 0.5
 MOST_TOLD = 20
 
 
-class Which(StrEnum):
-    """Everything, or what a reviewer accepted."""
-
-    all = "all"
-    accepted = "accepted"
-
-
+ImportKind = Literal["folder", "zip", "hub"]  # as in `annotate.store.model`, which is slow to import
+Which = Literal["all", "accepted"]
 Data = Annotated[
     Path,
     typer.Option(envvar="GAZEVLM_DATA", help="Folder of the store. DATABASE_URL, where it is set, says the database."),
@@ -50,17 +44,9 @@ def options() -> None:
     """Take annotations out of the store and back, and check them; whoever can read the store's folder is an admin."""
 
 
-class Kind(StrEnum):
-    """Where images come from."""
-
-    folder = "folder"
-    zip = "zip"
-    hub = "hub"
-
-
 @annotations.command("add")
 def add_command(
-    kind: Annotated[Kind, typer.Argument(help="folder, zip or hub.")],
+    kind: Annotated[ImportKind, typer.Argument(help="folder, zip or hub.")],
     where: Annotated[str, typer.Argument(help="Path of a folder or zip archive, or owner/name[:split] of a data set.")],
     data: Data = DATA,
     question: Annotated[str, typer.Option(help="What annotators are asked.")] = DEFAULT_QUESTION,
@@ -69,11 +55,13 @@ def add_command(
     """Give images out as tasks. Doing it again adds what is missing; a file that is no image is told and left out."""
     from annotate.store.imports import run_next_import
 
-    if kind is not Kind.hub and not (Path(where).is_dir() if kind is Kind.folder else Path(where).is_file()):
-        _stop(f"there is no {'folder' if kind is Kind.folder else 'archive'} at {where}; give its path", WRONG_USE)
-    place = where if kind is Kind.hub else str(Path(where).resolve())
+    if kind == "folder" and not Path(where).is_dir():
+        _stop(f"there is no folder at {where}; give its path", WRONG_USE)
+    if kind == "zip" and not Path(where).is_file():
+        _stop(f"there is no archive at {where}; give its path", WRONG_USE)
+    place = where if kind == "hub" else str(Path(where).resolve())
     with _opened(data, new=True) as store:
-        number = store.queue_import(kind.value, place, store.pseudonym(COMMAND_LINE), question, quota)
+        number = store.queue_import(kind, place, store.pseudonym(COMMAND_LINE), question, quota)
         done = _import_of(store, number)
         while done.state in ("queued", "running"):
             if run_next_import(store) is None:
@@ -89,7 +77,7 @@ def add_command(
 def export_command(
     folder: Annotated[Path, typer.Argument(help="New folder to write.")],
     data: Data = DATA,
-    which: Annotated[Which, typer.Option(help="all: a full copy. accepted: for publishing.")] = Which.all,
+    which: Annotated[Which, typer.Option(help="all: a full copy. accepted: for publishing.")] = "all",
     names: Annotated[bool, typer.Option(help="Write names beside the pseudonyms; not for publishing.")] = False,
     formats: Annotated[str, typer.Option(help=f"Some of {FORMATS}.")] = FORMATS,
     licence: Annotated[str, typer.Option(help="Of the annotations and images, as the Hub names it.")] = "",
@@ -101,7 +89,7 @@ def export_command(
     chosen = [name.strip() for name in formats.split(",") if name.strip()]
     with _opened(data) as store:
         counts = export_store(
-            store, folder, which=which.value, names=names, formats=chosen, licence=licence, title=title
+            store, folder, which=which, names=names, formats=chosen, licence=licence, title=title
         ).counts  # fmt: skip
     typer.echo(f"{counts['submissions']} submissions on {counts['images']} images, in {folder}")
 

@@ -251,28 +251,26 @@ class HasDatabase(Protocol):
 Owner = TypeVar("Owner", bound=HasDatabase)
 
 
-def reads(
-    method: Callable[Concatenate[Owner, Connection, Rest], Result],
-) -> Callable[Concatenate[Owner, Rest], Result]:
+Method = Callable[Concatenate[Owner, Connection, Rest], Result]
+
+
+def _inside(method: Method[Owner, Rest, Result], *, writes: bool) -> Callable[Concatenate[Owner, Rest], Result]:
+    @wraps(method)
+    def call(owner: Owner, /, *args: Rest.args, **kwargs: Rest.kwargs) -> Result:
+        run = owner.database.write if writes else owner.database.read
+        return run(lambda connection: method(owner, connection, *args, **kwargs))
+
+    return call
+
+
+def reads(method: Method[Owner, Rest, Result]) -> Callable[Concatenate[Owner, Rest], Result]:
     """Call a method with the connection of a transaction that reads, see `Database.read`."""
-
-    @wraps(method)
-    def inside(owner: Owner, /, *args: Rest.args, **kwargs: Rest.kwargs) -> Result:
-        return owner.database.read(lambda connection: method(owner, connection, *args, **kwargs))
-
-    return inside
+    return _inside(method, writes=False)
 
 
-def writes(
-    method: Callable[Concatenate[Owner, Connection, Rest], Result],
-) -> Callable[Concatenate[Owner, Rest], Result]:
+def writes(method: Method[Owner, Rest, Result]) -> Callable[Concatenate[Owner, Rest], Result]:
     """Call a method with the connection of a transaction that writes, see `Database.write`."""
-
-    @wraps(method)
-    def inside(owner: Owner, /, *args: Rest.args, **kwargs: Rest.kwargs) -> Result:
-        return owner.database.write(lambda connection: method(owner, connection, *args, **kwargs))
-
-    return inside
+    return _inside(method, writes=True)
 
 
 # ---- migrations ------------------------------------------------------------------------------------------------------

@@ -50,27 +50,19 @@ class Exchange(Store):
         """
         return list_stored(connection, *_unsynced(), limit=limit)
 
-    @reads
-    def backlog(self, connection: Connection) -> int:
-        """Return how many submissions are not published as they are now."""
-        return count_unsynced(connection)
-
     @writes
-    def mark_synced(self, connection: Connection, published: Sequence[int | Stored], shard: str) -> None:
+    def mark_synced(self, connection: Connection, published: Sequence[Stored], shard: str) -> None:
         """Note that submissions are published in a shard.
 
         Args:
             connection: given by the store.
-            published: numbers, or better what `unsynced` gave: what changed since then stays unsynced.
+            published: what `unsynced` gave; what changed since then stays unsynced.
             shard: name of the file.
         """
         for one in published:
-            number = one if isinstance(one, int) else one.number
-            statement = update(SUBMISSIONS).where(SUBMISSIONS.c.number == number)
+            statement = update(SUBMISSIONS).where(SUBMISSIONS.c.number == one.number)
             connection.execute(statement.values(shard=shard))
-            if isinstance(one, Stored):
-                statement = statement.where(SUBMISSIONS.c.revision == one.revision)
-            connection.execute(statement.values(synced=True))
+            connection.execute(statement.where(SUBMISSIONS.c.revision == one.revision).values(synced=True))
 
     @reads
     def published(self, connection: Connection, numbers: Collection[int]) -> set[int]:

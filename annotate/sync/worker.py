@@ -111,7 +111,7 @@ class HubSync:
     def state(self) -> SyncState:
         """Return what is saved here and what is synced; this asks the store, not the Hub."""
         counts = self._store.counts()
-        saved, backlog = counts.annotations + counts.removed, self._store.backlog()
+        saved, backlog = counts.annotations + counts.removed, counts.backlog
         return SyncState(saved, saved - backlog, backlog, self._last_error, self._last_success_at)
 
     # ---- in the background -------------------------------------------------------------------------------------------

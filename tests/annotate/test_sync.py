@@ -391,6 +391,6 @@ def test_the_last_submissions_are_flushed_when_the_program_ends(tmp_path: Path, 
         process.stdout.close()
     assert 10 in [line["number"] for line in records(tmp_path)]
     store = open_store(tmp_path / "data")
-    assert store.backlog() == 0
+    assert store.counts().backlog == 0
     assert replace(store.stored()[-1], synced=False).number == 10
     store.close()
