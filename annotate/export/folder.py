@@ -138,15 +138,12 @@ def images_with_submissions(
 ) -> Iterator[tuple[StoredImage, list[Stored]]]:
     """Yield every image by its digest, with its submissions by number; of "accepted", those that have one, unnamed."""
     verdicts: Sequence[Verdict] | None = None if which == "all" else ["accepted"]
-    after = ""
-    while page := store.images(after=after, limit=PAGE):
-        for image in page:
-            stored = submissions_of(store, image.sha256, verdicts, include_removed=which == "all")
-            if which == "all":
-                yield image, stored
-            elif stored:  # the name of a file may tell who a patient is
-                yield replace(image, name=image.sha256[:SHORT_DIGITS], source=""), stored
-        after = page[-1].sha256
+    for image in store.all_images():
+        stored = submissions_of(store, image.sha256, verdicts, include_removed=which == "all")
+        if which == "all":
+            yield image, stored
+        elif stored:  # the name of a file may tell who a patient is
+            yield replace(image, name=image.sha256[:SHORT_DIGITS], source=""), stored
 
 
 def submissions_of(

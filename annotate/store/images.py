@@ -1,7 +1,7 @@
 """Images of the store: their pixels once, as PNG without metadata, under the digest of the pixels."""
 
 import unicodedata
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from io import BytesIO
 from typing import Any
@@ -94,6 +94,13 @@ class Images(Store):
         """Return images in the order of their digests, from the one behind `after`."""
         query = select(*IMAGE).where(IMAGES.c.sha256 > after).order_by(IMAGES.c.sha256).limit(limit)
         return [StoredImage(*row) for row in connection.execute(query)]
+
+    def all_images(self) -> Iterator[StoredImage]:
+        """Yield all images in the order of their digests."""
+        after = ""
+        while page := self.images(after):
+            yield from page
+            after = page[-1].sha256
 
     @writes
     def set_open(self, connection: Connection, sha256: str, open_: bool, by: str) -> None:

@@ -34,7 +34,7 @@ from annotate.sync.repo import (
 )
 
 MOST_RECORDS, MOST_EVENTS, MOST_IMAGES, MOST_IMAGE_BYTES = 500, 2000, 50, 64 * 2**20
-PAGE, PART = 1000, 200
+PART = 200  # values of one transaction
 T = TypeVar("T")
 
 
@@ -111,7 +111,7 @@ class Pusher:
     def _next_batch(self) -> Batch | None:
         if not self._missing and self._store.counts().images > len(self._memory.images):
             known = self._memory.images
-            self._missing = [image.sha256 for image in _all_images(self._store) if image.sha256 not in known]
+            self._missing = [image.sha256 for image in self._store.all_images() if image.sha256 not in known]
         return self._image_batch() if self._missing else self._record_batch()
 
     def _image_batch(self) -> Batch:
@@ -148,13 +148,6 @@ class Pusher:
     def _add_shard(self, files: dict[str, bytes], folder: str, values: Sequence[Value | Judged]) -> None:
         if values:
             files[new_name(folder, self._memory.stamp)] = shard_bytes(values)
-
-
-def _all_images(store: AnnotationStore) -> Iterator[StoredImage]:
-    after = ""
-    while page := store.images(after=after, limit=PAGE):
-        yield from page
-        after = page[-1].sha256
 
 
 # ---- back ------------------------------------------------------------------------------------------------------------
