@@ -227,12 +227,12 @@ def _train_and_tell(config: FinetuneConfig, out: Path, run: Path, stop: StopRequ
     from gazevlm_core.quiet import quiet_libraries
 
     quiet_libraries()
-    from finetune.cases import DataError
     from finetune.console import Console
     from finetune.run import finetune as train
     from finetune.run import finished_before
     from finetune.run_log import RunLog, TrainingError, forget_half
     from gazevlm_core.model.checkpoint import CheckpointError
+    from gazevlm_core.sample import DatasetError
 
     log = None
     try:
@@ -241,7 +241,7 @@ def _train_and_tell(config: FinetuneConfig, out: Path, run: Path, stop: StopRequ
     except Stopped:
         ending = Ending("stopped", STOPPED_EARLY)
     except Exception as error:  # whatever it is, the user is told how the run ended
-        known = (DataError, CheckpointError, ConfigError, TrainingError, RecordError)
+        known = (DatasetError, CheckpointError, ConfigError, TrainingError, RecordError)
         if not isinstance(error, known):
             import traceback
 

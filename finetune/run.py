@@ -15,7 +15,7 @@ from finetune.adapted import adapt_model, set_placed
 from finetune.arguments import reporters, spaced, total_steps, training_arguments
 from finetune.base import is_same_base
 from finetune.before_after import answers, shown_cases, write_before_after
-from finetune.cases import fingerprint, patient_groups, read_cases, split_cases
+from finetune.cases import has_fingerprint, patient_groups, read_cases, split_cases
 from finetune.config import ConfigError, FinetuneConfig
 from finetune.defaults import base_values, suited
 from finetune.ending import Stopped, StopRequest
@@ -65,7 +65,7 @@ def finetune(config: FinetuneConfig, out: Path, run: Path, stop: StopRequest, lo
         "done" or "stopped".
 
     Raises:
-        DataError, CheckpointError, TrainingError: what the user should know.
+        DatasetError, CheckpointError, TrainingError: what the user should know.
         Stopped: before anything was learned.
     """
     if base_values(config.base) is None:
@@ -255,7 +255,7 @@ def finished_before(config: FinetuneConfig, out: Path) -> Ending | None:
 
     Raises:
         ConfigError: something else is there, which is not written over.
-        DataError, CheckpointError: data or base are not there any more to compare with.
+        DatasetError, CheckpointError: data or base are not there any more to compare with.
         RecordError: its provenance is not as a training writes it.
     """
     if not out.exists():
@@ -272,7 +272,7 @@ def finished_before(config: FinetuneConfig, out: Path) -> Ending | None:
     differs = [f"another {name}" for name, value in told.items() if name not in FREE and made.get(name) != value]
     if not differs:
         split = split_cases(read_cases(config), config)
-        differs += ["other data"] if fingerprint((*split.train, *split.held_out)) != data else []
+        differs += [] if has_fingerprint((*split.train, *split.held_out), data) else ["other data"]
         differs += [] if is_same_base(config, base) else ["other files of its base"]
     if differs:
         raise ConfigError(f"out: {out} is there already, made with {', '.join(differs)}; give another folder")
