@@ -1,6 +1,6 @@
 """What every adapter of a data set is: a class that makes samples of its files and counts what it leaves out.
 
-An adapter is one file with one class and its line in `registry`; see docs/how-to-add-a-data-set.md.
+An adapter is one file with one class and its line in `registry`; see docs/how-to/add-a-data-set.md.
 """
 
 import math

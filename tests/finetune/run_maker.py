@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image
 
 from finetune.config import FinetuneConfig
-from finetune.ending import StopRequest
 from finetune.records import Ending, read_events
+from finetune.stopping import StopRequest
 from gazevlm_core.datasets import folder as gaze_folder
 from gazevlm_core.sample import Reading, Sample
 from gazevlm_core.scanpath import Fixation, Scanpath
@@ -74,7 +74,7 @@ def _in_small(steps: int | None) -> Iterator[None]:
     import torch
 
     from finetune import before_after, command
-    from finetune.run_log import RunCallback
+    from finetune.trainer import RunCallback
 
     stop, on_step_end = StopAfter(steps), RunCallback.on_step_end
 

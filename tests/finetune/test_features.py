@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from finetune.ending import Stopped
 from finetune.examples import AdaptCollator
 from finetune.features import FeatureStore, Pace, encoded_cases, fill_features
 from finetune.look import look_at
+from finetune.stopping import Stopped
 from gazevlm_core.inference import GazeEngine
 from gazevlm_core.sample import Sample
 from tests.finetune.case_maker import HERE, make_case, path_of, picture
