@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 
 from finetune.config import FinetuneConfig
 from finetune.features import FeatureStore
-from gazevlm_core.findings import NO_FINDING, presence_question
+from gazevlm_core.findings import NO_FINDING, presence_answer, presence_question
 from gazevlm_core.model.processing_gazevlm import GazeVLMProcessor
 from gazevlm_core.options import DEFAULT_QUESTION
 from gazevlm_core.sample import Sample
@@ -20,7 +20,6 @@ from gazevlm_core.training.collator import GazeCollator
 from gazevlm_core.training.gaze_order import GazeOrder, in_order
 
 PRESENCE_SHARE = 0.5  # of the questions, where an image has both a report and findings
-YES, NO = "Yes, {name}.", "No."
 LENGTH_POOL = 16  # batches among which images of similar length are sought
 
 
@@ -81,7 +80,7 @@ def _draw(index: int, case: Sample, rng: np.random.Generator) -> Draw:
     if (known[1.0] or known[0.0]) and (not report or rng.random() < PRESENCE_SHARE):
         wanted = 1.0 if known[1.0] and (not known[0.0] or rng.random() < 0.5) else 0.0
         name = known[wanted][int(rng.integers(len(known[wanted])))]
-        return Draw(index, presence_question(name), YES.format(name=name) if wanted else NO)
+        return Draw(index, presence_question(name), presence_answer(name if wanted else ""))
     return Draw(index, report_question(case), report)
 
 

@@ -27,7 +27,7 @@ from gazevlm_core.datasets.identity import (
     without_ending,
 )
 from gazevlm_core.datasets.label_policies import CONTRADICTION, SUPPORT_DEVICES, finding_name, known_finding
-from gazevlm_core.datasets.scanpath_files import ScanpathIndex
+from gazevlm_core.datasets.scanpath_files import ScanpathIndex, line_values
 from gazevlm_core.datasets.source import NO_FIXATION, OFF_IMAGE, DataSource
 from gazevlm_core.findings import NO_FINDING
 from gazevlm_core.images import iter_image_files
@@ -218,22 +218,13 @@ def write_gaze_folder(folder: Path, samples: Iterable[Sample]) -> Path:
             image = sample.load() if isinstance(sample.image, Path | bytes | None) else sample.image
             image.save(folder / IMAGES / f"{sample.image_id}.png")
             for reading in sample.readings:
-                scanpaths.write(json.dumps(_path_values(sample.image_id, reading)) + "\n")
+                scanpaths.write(json.dumps(line_values(sample.image_id, reading)) + "\n")
             values = {
                 "image_id": sample.image_id, "patient_id": sample.patient_id, "split": sample.split,
                 "findings": dict(sample.findings), "report": sample.report, "question": sample.question,
             }  # fmt: skip
             studies.write(json.dumps({name: value for name, value in values.items() if value}) + "\n")
     return folder
-
-
-def _path_values(image_id: str, reading: Reading) -> dict[str, Any]:
-    """Return a line of scanpaths.jsonl."""
-    path = reading.scanpath
-    values: dict[str, Any] = {"image_id": image_id, "reader": reading.reader, "source": reading.source}
-    values |= {name: [getattr(fixation, name) for fixation in path] for name in ("x", "y", "duration_ms", "onset_ms")}
-    values |= {"submission_id": reading.reading_id, "digest": reading.digest}
-    return {name: value for name, value in values.items() if value and value != [None] * len(path)}
 
 
 def _checked(line: str, where: str) -> Mapping[str, Any]:

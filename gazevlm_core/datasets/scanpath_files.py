@@ -19,7 +19,7 @@ from gazevlm_core.annotation import DIGEST_DIGITS, is_digest
 from gazevlm_core.datasets.files import decoded, parse_json, placed_lines
 from gazevlm_core.datasets.identity import id_text, image_name
 from gazevlm_core.metrics.paths import UNIT_SQUARE, Size
-from gazevlm_core.sample import DatasetError
+from gazevlm_core.sample import DatasetError, Reading
 from gazevlm_core.scanpath import SOURCES, Fixation, Scanpath, Source
 
 MOST_SIDE_PX = 1e6
@@ -82,6 +82,24 @@ class _Line:
     digest: str
     kind: str
     fixations: list[Fixation]
+
+
+def line_values(image_id: str, reading: Reading) -> dict[str, Any]:
+    """Return the line of a reading as JSON values, which `read_scanpaths` reads back; what is not known is left out.
+
+    So are durations that last longer together than a reader takes.
+    """
+    path = reading.scanpath
+    columns = {name: [getattr(fixation, name) for fixation in path] for name in ("x", "y", *TIMES)}
+    if sum(fixation.duration_ms or 0.0 for fixation in path) > LONGEST_MS:
+        del columns["duration_ms"]
+    names = {"reader": reading.reader, "submission_id": reading.reading_id, "digest": reading.digest}
+    return {
+        "image_id": image_id,
+        "source": reading.source,
+        **{name: column for name, column in columns.items() if column != [None] * len(path)},
+        **{name: text for name, text in names.items() if text},
+    }
 
 
 def read_scanpaths(path: Path) -> ScanpathFile:
