@@ -3,12 +3,13 @@
 Phantoms, data sets, gaze folders and exports all give `Sample`s; a collator turns them into tensors. Free of torch.
 """
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
+from gazevlm_core import annotation
+from gazevlm_core.annotation import DIGEST_DIGITS, is_digest
 from gazevlm_core.scanpath import Scanpath, Source
 
 if TYPE_CHECKING:
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
 
 Verdict = Literal["", "pending", "accepted", "rejected"]
 VERDICTS: tuple[str, ...] = get_args(Verdict)
-HEX_DIGITS = frozenset("0123456789abcdef")
-DIGEST_DIGITS = 64  # of a SHA-256
 
 
 class DatasetError(ValueError):
@@ -139,29 +138,25 @@ class Sample:
 
         from gazevlm_core.images import ImageError, load_image
 
-        where = f"{self.dataset}, image {self.image_id}" if self.dataset else f"image {self.image_id}"
         if self.image is None:
-            raise DatasetError(f"{where}: there is no image")
+            raise DatasetError(f"{self.image_id}: there is no image")
         if isinstance(self.image, Image.Image):
             return self.image.convert("RGB")
         try:
             image = load_image(self.image).image
         except (ImageError, OSError) as error:
-            raise DatasetError(f"{where}: {error}") from None
+            raise DatasetError(f"{self.image_id}: {error}") from None
         if self.digest and pixel_digest(image) != self.digest:
-            raise DatasetError(f"{where}: its pixels are not those of digest {self.digest[:12]}; restore the file")
+            raise DatasetError(
+                f"{self.image_id}: its pixels are not those of digest {self.digest[:12]}; restore the file"
+            )
         return image
-
-
-def is_digest(text: str) -> bool:
-    """Whether a text is a SHA-256 in lower-case hex digits."""
-    return len(text) == DIGEST_DIGITS and not set(text) - HEX_DIGITS
 
 
 def pixel_digest(image: "Image.Image") -> str:
     """Return the SHA-256 of an image's pixels, the same whatever file they lie in: the project's one digest of pixels.
 
-    Of "MODE WxH\\n" and then the bytes, by rows, channels together; an image whose channels are equal counts as "L".
+    See `annotation.pixel_digest`; an image whose channels are equal counts as "L".
 
     Args:
         image: upright, mode "L" or "RGB", 8 bits per channel.
@@ -171,15 +166,7 @@ def pixel_digest(image: "Image.Image") -> str:
     """
     if image.mode not in ("L", "RGB"):
         raise ValueError(f"an image of mode {image.mode} has no digest; load it with load_image")
-    grey = image if image.mode == "L" else grey_of(image)
-    pixels = image if grey is None else grey
-    digest = hashlib.sha256(f"{pixels.mode} {pixels.width}x{pixels.height}\n".encode())
-    digest.update(pixels.tobytes())
-    return digest.hexdigest()
-
-
-def grey_of(image: "Image.Image") -> "Image.Image | None":
-    """Return an RGB image as "L" where its channels are equal, else None."""
-    red, green, blue = image.split()
-    channel = red.tobytes()
-    return red if channel == green.tobytes() == blue.tobytes() else None
+    channels = [channel.tobytes() for channel in image.split()]
+    is_grey = all(channel == channels[0] for channel in channels[1:])
+    pixels = channels[0] if is_grey else image.tobytes()
+    return annotation.pixel_digest("L" if is_grey else "RGB", image.width, image.height, pixels)
