@@ -14,7 +14,7 @@ from annotate.export.folder import AUDIT, FIRST_VERSION, FORMAT, MANIFEST, PEOPL
 from annotate.export.formats import formats
 from annotate.export.lines import Item, read_lines
 from annotate.store.exchange import checked_picture
-from annotate.store.model import AuditEntry, Judged, Person, Skip, Stored, StoredImage, StoreError, Value
+from annotate.store.model import AuditEntry, Person, Skip, Stored, StoredImage, StoreError, Value, VerdictUpdate
 from annotate.store.store import AnnotationStore
 
 CHUNK, CHUNK_BYTES = 200, 32 * 2**20  # of one transaction
@@ -46,7 +46,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return dict(values)
 
 
-def main_items(folder: Path, manifest: dict[str, Any], source: str | None = None) -> Iterator[Item]:
+def read_images_and_submissions(folder: Path, manifest: dict[str, Any], source: str | None = None) -> Iterator[Item]:
     """Return images and submissions of an export.
 
     Args:
@@ -65,9 +65,9 @@ def main_items(folder: Path, manifest: dict[str, Any], source: str | None = None
 
 
 def read_export(folder: Path, manifest: dict[str, Any], source: str | None) -> Iterator[Item]:
-    """Read everything in an export, in an order in which nothing is named before it is known; see `main_items`."""
+    """Read everything in an export, in an order in which nothing is named before it is known."""
     yield from read_lines(folder / PEOPLE, Person)
-    yield from main_items(folder, manifest, source)
+    yield from read_images_and_submissions(folder, manifest, source)
     yield from read_lines(folder / SKIPS, Skip)
     yield from read_lines(folder / AUDIT, AuditEntry)
 
@@ -127,7 +127,7 @@ def import_folder(
         raise BadExportError(result.bad)
     chunk: list[tuple[Value, bytes]] = []
     for item in read_export(folder, manifest, source):
-        if item.where in bad or item.value is None or isinstance(item.value, Judged):
+        if item.where in bad or item.value is None or isinstance(item.value, VerdictUpdate):
             continue
         chunk.append((item.value, _file(item)))
         if len(chunk) >= CHUNK or sum(len(file) for _, file in chunk) >= CHUNK_BYTES:
