@@ -205,7 +205,7 @@ def _put_image(connection: Connection, image: StoredImage, png: bytes, merge: bo
         insert_image(connection, image, png)
         return True
     if merge and not known.leased and _is_untouched(connection, known.id, image.sha256):
-        update_image(connection, image)
+        update_image(connection, image, offered=image.open)
     return False
 
 

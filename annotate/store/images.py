@@ -229,12 +229,12 @@ def insert_image(connection: Connection, image: StoredImage, png: bytes) -> None
     save_entry(connection, lock_image(connection, key))
 
 
-def update_image(connection: Connection, image: StoredImage) -> None:
+def update_image(connection: Connection, image: StoredImage, *, offered: bool) -> None:
     """Say something else of an image that is there."""
-    standing = lock_image(connection, image.sha256)
-    set_columns(connection, standing.id, **values_of(IMAGES, image), offered=image.open)
-    standing.open, standing.quota, standing.is_gold = image.open, image.quota, image.gold is not None
-    save_entry(connection, standing)
+    entry = lock_image(connection, image.sha256)
+    set_columns(connection, entry.id, **values_of(IMAGES, image), offered=offered)
+    entry.open, entry.quota, entry.is_gold = image.open, image.quota, image.gold is not None
+    save_entry(connection, entry)
 
 
 def put_image(connection: Connection, image: StoredImage, png: bytes, by: str, now_us: int) -> bool:
@@ -256,7 +256,7 @@ def put_image(connection: Connection, image: StoredImage, png: bytes, by: str, n
         now = replace(now, gold=image.gold)
         log["gold set"] = {}
     if log:
-        update_image(connection, now)
+        update_image(connection, now, offered=offered or image.open)
     for action, details in log.items():
         write_audit(connection, now_us, by, action, image.sha256, **details)
     return False
