@@ -348,7 +348,7 @@ def test_an_image_has_one_name_in_every_file(store: AnnotationStore, everything:
 # ---- training -------------------------------------------------------------------------------------------------------
 def test_the_folder_adapter_reads_it(store: AnnotationStore, everything: Path) -> None:
     source = GazeFolder(everything)
-    records = {record.image_id: record for record in source.records()}
+    records = {record.image_id: record for record in source.samples()}
     assert sum(source.dropped.values()) == 0
     assert set(records) == {image.sha256 for image in store.images()}
     for image in store.images():
@@ -388,7 +388,7 @@ def test_a_reader_counts_once_on_an_image(tmp_path: Path) -> None:
     for number, who in enumerate((ann, bob, ann)):
         store.submit(clicks(image, who, number))
     source = GazeFolder(export_store(store, tmp_path / "out").folder)
-    (record,) = source.records()
+    (record,) = source.samples()
     ids = [one.annotation.submission_id for one in store.stored()]
     assert [reading.reading_id for reading in record.readings] == ids[:2]
     assert source.dropped["further submission of a reader"] == 1

@@ -69,7 +69,7 @@ def crowd(store: AnnotationStore) -> tuple[StoredImage, dict[str, str]]:
 
 def left_in(folder: Path) -> DataCount:
     """What a gaze folder holds, counted by its reader; what was left out of it cannot be seen."""
-    records = list(GazeFolder(folder).records())
+    records = list(GazeFolder(folder).samples())
     annotators = Counter(reading.reader for record in records for reading in record.readings)
     findings: Counter[str] = Counter()
     for record in records:
@@ -189,7 +189,7 @@ def test_counts_are_what_is_left_in_the_folder(filled: AnnotationStore, tmp_path
 
 def test_every_path_names_its_submission(filled: AnnotationStore, tmp_path: Path) -> None:
     StoreTrainingData(filled).write(DataChoice(), tmp_path / "out")
-    readings = [reading for record in GazeFolder(tmp_path / "out").records() for reading in record.readings]
+    readings = [reading for record in GazeFolder(tmp_path / "out").samples() for reading in record.readings]
     assert len(readings) == 7
     for reading in readings:
         kept = filled.find(reading.reading_id)
