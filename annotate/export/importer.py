@@ -176,7 +176,7 @@ def _problems(
 
 
 def _seen_again(value: object, seen: set[str]) -> str:
-    """Why what may be in an export once is there twice; "" where it is not."""
+    """Return what is twice in an export that may be there once; "" where nothing is."""
     names = [f"{KINDS[type(value)]}: number {value.number}"] if isinstance(value, Stored | Skip | AuditEntry) else []
     if isinstance(value, Stored):
         names.append(f"submission {value.submission_id[:200]!r}")
@@ -190,7 +190,7 @@ def _seen_again(value: object, seen: set[str]) -> str:
 
 
 def _problem_with(store: AnnotationStore, item: Item, sizes: dict[str, tuple[int, int]]) -> str:
-    """Why a line that can be read cannot be stored; "" where it can.
+    """Return why a line that can be read cannot be stored; "" where it can.
 
     Args:
         store: that would take it.

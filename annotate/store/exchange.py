@@ -20,14 +20,7 @@ from annotate.store.base import (
     write_audit,
 )
 from annotate.store.database import reads, writes
-from annotate.store.images import (
-    ADDED,
-    check_image,
-    encode_picture,
-    insert_image,
-    shown_name,
-    update_image,
-)
+from annotate.store.images import ADDED, check_image, encode_picture, insert_image, shown_name, update_image
 from annotate.store.model import KINDS, AuditEntry, Person, Skip, Stored, StoredImage, StoreError, Value
 from annotate.store.queue import lock_image
 from annotate.store.reviews import change, lock_submission
