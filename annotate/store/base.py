@@ -1,4 +1,4 @@
-"""What every part of the store stands on: its database, settings and clock, its people, its numbers and its log."""
+"""The base of all parts of the store: database, settings and clock, people, numbers and the audit log."""
 
 import hashlib
 import hmac

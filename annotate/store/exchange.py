@@ -1,6 +1,6 @@
-"""Out of the store and back: what is not yet published, and what an export or the published data set brings back.
+"""What is not yet published, and the import of what an export or the published data set brings back.
 
-What comes back is taken in as it was. Images, people, skips and entries of the audit log leave no entry in that log,
+What comes back is stored as it was. Images, people, skips and entries of the audit log leave no entry in that log,
 since it comes back itself; what is there already stays as it is.
 """
 
@@ -33,7 +33,7 @@ COMPUTED = {"number", "kind", "annotation", "digest", "receipt_id", "synced"}  #
 
 
 class Exchange(Store):
-    """What leaves a store, and comes back."""
+    """Publishing and import of a store."""
 
     @reads
     def unsynced(self, connection: Connection, limit: int = 1000) -> list[Stored]:

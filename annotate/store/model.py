@@ -1,4 +1,4 @@
-"""What the store keeps and gives: frozen values, free of the database.
+"""The values that the store keeps and returns: frozen, free of the database.
 
 `StoredImage`, `Stored`, `Skip`, `AuditEntry` and `Person` leave the store and come back. Each is declared here alone:
 of its fields `tables.columns_of` makes the columns of its table, `annotate.export.lines` its JSON line (of an export or
@@ -289,7 +289,7 @@ class StoreSettings:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """An image for one annotator. Whether it is gold or a repeat is not told: `image.gold` is None here.
+    """An image for one annotator. Whether it is gold or a repeat is hidden: `image.gold` is None here.
 
     Args:
         lease_id: to be given back with the submission.

@@ -33,7 +33,7 @@ NO_IMAGE = "The store has no such image; add it first."
 
 @dataclass(slots=True)
 class QueueEntry:
-    """What decides where an image stands, as in its row; changed here, then written by `save_entry`."""
+    """The columns that decide an image's place in the queue; changed here, then written by `save_entry`."""
 
     id: int
     sha256: str
@@ -67,7 +67,7 @@ MOVE_CURSOR = text(
 
 
 def band_of(image: QueueEntry) -> int | None:
-    """Return where an image stands; None where it wants nobody."""
+    """Return the band of an image; None where it wants nobody."""
     if not image.open:
         return None
     if image.is_gold:
@@ -80,7 +80,7 @@ def band_of(image: QueueEntry) -> int | None:
 
 
 def lock_image(connection: Connection, image: int | str) -> QueueEntry:
-    """Return where an image stands, until the end of the transaction nobody else's.
+    """Return the queue entry of an image, locked until the end of the transaction.
 
     Args:
         connection: in a transaction that writes.
