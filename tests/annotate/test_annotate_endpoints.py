@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from annotate.store.database import PoolTimeout, errors_in_words
+from annotate.store.database import PoolTimeout, translate_errors
 from annotate.store.model import StoreSettings
 from annotate.store.store import AnnotationStore
 from tests.annotate.submission_maker import make_submission
@@ -152,7 +152,7 @@ def test_what_cannot_be_done_now_may_be_asked_again(
     with monkeypatch.context() as broken:
 
         def busy(*_: object) -> None:
-            with errors_in_words():
+            with translate_errors():
                 raise PoolTimeout
 
         broken.setattr(store, "submit", busy)

@@ -14,14 +14,7 @@ from annotate.dashboard import page
 from annotate.dashboard.page import DashboardService
 from annotate.store.store import AnnotationStore
 from annotate.sync.worker import SyncState
-from tests.annotate.dashboard_maker import (
-    ADMIN,
-    ANNOTATOR,
-    NOBODY,
-    REVIEWER,
-    make_service,
-    make_settings,
-)
+from tests.annotate.dashboard_maker import ADMIN, ANNOTATOR, NOBODY, REVIEWER, make_service, make_settings
 from tests.annotate.filled_store import fill, open_store
 from web.identity import LIMITS, NEIGHBOURS, Claim, NotAllowed
 
