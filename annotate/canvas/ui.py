@@ -30,7 +30,7 @@ from annotate.payload import (
     checked,
 )
 from annotate.service import AnnotationService, Opened
-from annotate.store.types import StoreTrouble
+from annotate.store.model import StoreTrouble
 from web.error_log import UNFORESEEN, note_trouble
 from web.identity import NotAllowed
 from web.upload_owners import uploaders

@@ -6,8 +6,8 @@ from collections.abc import Callable
 import gradio as gr
 
 from annotate.store.lookup import latest_audit
+from annotate.store.model import AuditEntry, StoreError
 from annotate.store.store import AnnotationStore
-from annotate.store.types import AuditEntry, StoreError
 from annotate.sync.worker import SyncState
 from web.formatting import when
 from web.identity import Claim, Gate

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import gradio as gr
 
-from annotate.export.receipts import ReceiptCheck, check_receipt
+from annotate.export.verify import receipt_sentence
 from annotate.store.lookup import count_annotators
+from annotate.store.model import Counts
 from annotate.store.store import AnnotationStore
-from annotate.store.types import Counts
 from annotate.sync.worker import SyncState
 from web.formatting import when
 from web.identity import Claim, Gate
@@ -63,7 +63,7 @@ class OverviewService:
         look_on(self.gate, claim)
         return Totals(self.store.counts(), count_annotators(self.store), self._sync_state())
 
-    def receipt(self, claim: Claim, text: str) -> ReceiptCheck:
+    def receipt(self, claim: Claim, text: str) -> str:
         """Whether the store holds the submission of a receipt.
 
         Raises:
@@ -73,7 +73,7 @@ class OverviewService:
         look_on(self.gate, claim)
         if not text.strip():
             raise ValueError("Type the ten characters of a receipt first.")
-        return check_receipt(self.store, text[:LONGEST_RECEIPT])
+        return receipt_sentence(self.store, text[:LONGEST_RECEIPT])
 
     def welcome(self, claim: Claim) -> Welcome:
         """Who asks; a name without a token is an annotator.
@@ -121,7 +121,7 @@ class OverviewView:
 
     @told
     def _check(self, token: str, text: str, request: gr.Request) -> str:
-        return status(self.service.receipt(self.entry.claim(request, token), text).sentence)
+        return status(self.service.receipt(self.entry.claim(request, token), text))
 
 
 def totals_html(totals: Totals) -> str:

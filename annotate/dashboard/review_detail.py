@@ -17,8 +17,8 @@ from annotate.quality.checks import IDENTICAL, seconds_taken
 from annotate.quality.consensus import Consensus, consensus, heat_map
 from annotate.quality.scores import AGREEMENT_SCORES
 from annotate.store.lookup import latest_audit
+from annotate.store.model import AuditEntry, Stored, StoredImage, StoreError
 from annotate.store.store import AnnotationStore
-from annotate.store.types import AuditEntry, Stored, StoredImage, StoreError
 from annotate.votes import findings_in_words, first_of_each
 from gazevlm_core.scanpath import Scanpath
 from gazevlm_core.zones import zone_of

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from annotate.quality.scores import AGREEMENT_SCORES, MOST_ANNOTATORS, SEQUENCE, Level, level, pair_scores
-from annotate.store.types import Stored
+from annotate.store.model import Stored
 from annotate.votes import first_of_each
 from gazevlm_core.metrics.paths import Size
 from gazevlm_core.scanpath import Scanpath

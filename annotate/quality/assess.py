@@ -11,7 +11,7 @@ from annotate.quality.agreement import image_size
 from annotate.quality.checks import IDENTICAL, USUAL_LIMITS, Flag, Limits, check, path_key, seconds_taken
 from annotate.quality.outliers import Outlier, mean_to_others, outliers
 from annotate.quality.scores import SEQUENCE, Level, level, pair_scores
-from annotate.store.types import Kind, Stored, Verdict
+from annotate.store.model import Kind, Stored, Verdict
 from annotate.votes import first_of_each
 from gazevlm_core.scanpath import Scanpath
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 
-from annotate.store.types import Stored
+from annotate.store.model import Stored
 from gazevlm_core.annotation import Annotation
 
 FEW, FAST, OUTSIDE, DOUBLED, IDENTICAL = (

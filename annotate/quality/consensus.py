@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from annotate.quality.scores import MOST_ANNOTATORS, MOST_FIXATIONS
-from annotate.store.types import Stored
+from annotate.store.model import Stored
 from annotate.votes import first_of_each
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.metrics.registry import DEFAULT_GRID

@@ -8,7 +8,7 @@ import numpy as np
 from annotate.quality.agreement import image_size, pair_table
 from annotate.quality.checks import seconds_taken
 from annotate.quality.scores import MOST_ANNOTATORS, SEQUENCE, pair_scores
-from annotate.store.types import Stored
+from annotate.store.model import Stored
 from annotate.votes import first_of_each
 
 FENCE = 3.0

@@ -11,7 +11,7 @@ from annotate.quality.annotators import AnnotatorQuality, compare_annotators
 from annotate.quality.assess import SubmissionQuality, assess_image, flag_identical
 from annotate.quality.checks import USUAL_LIMITS, Limits
 from annotate.quality.scores import AGREEMENT_SCORES, FLOORS, Level
-from annotate.store.types import Stored, StoredImage
+from annotate.store.model import Stored, StoredImage
 from gazevlm_core.scanpath import Scanpath
 
 ELSEWHERE = 16  # paths of the images before, for the floor of another image's path

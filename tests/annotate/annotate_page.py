@@ -14,8 +14,8 @@ from fastapi.responses import PlainTextResponse
 from PIL import Image, ImageDraw
 
 from annotate.service import AnnotationService
+from annotate.store.model import StoreSettings
 from annotate.store.store import AnnotationStore
-from annotate.store.types import StoreSettings
 from annotate.tab.ui import annotate_tab
 from gazevlm_core.annotation import to_values
 from gazevlm_core.geometry import PatchGrid

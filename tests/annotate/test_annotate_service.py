@@ -18,8 +18,8 @@ from annotate.export.folder import images_with_submissions
 from annotate.payload import Submission, checked
 from annotate.quality.checks import check, outside_share
 from annotate.service import LOOKS_AT_ONCE, NOT_YET, AnnotationService
+from annotate.store.model import StoredImage, StoreSettings
 from annotate.store.store import AnnotationStore
-from annotate.store.types import StoredImage, StoreSettings
 from annotate.votes import labels
 from gazevlm_core.annotation import to_values
 from gazevlm_core.findings import FINDING_NAMES
