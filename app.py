@@ -46,7 +46,7 @@ def build_app(
     from annotate.service import AnnotationService
     from annotate.tab.ui import annotate_tab
     from diagnose.ui import diagnose_tab
-    from evaluate.tab.ui import evaluate_tab
+    from evaluate.ui import evaluate_tab
     from finetune.tab.page import adapt_tab
     from web.page import build_page
 
@@ -62,7 +62,7 @@ def heads() -> list[str]:
     """Styles and scripts of all tabs, as HTML."""
     from annotate.dashboard.ui import HEAD as ANNOTATIONS
     from diagnose.ui import HEAD as DIAGNOSE
-    from evaluate.tab.ui import HEAD as EVALUATE
+    from evaluate.ui import HEAD as EVALUATE
     from finetune.tab.page import HEAD as ADAPT
 
     return [DIAGNOSE, ANNOTATIONS, ADAPT, EVALUATE]

@@ -5,7 +5,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from diagnose.scores import CheckpointScores
+from gazevlm_core.evaluation.checkpoint_scores import CheckpointScores
 from gazevlm_core.overlay import VIRIDIS, Color, order_colors
 from gazevlm_core.scanpath import Scanpath
 

@@ -7,8 +7,8 @@ from annotate.payload import LONGEST_QUESTION, LONGEST_REPORT
 from annotate.scores import Against
 from annotate.service import AnnotationService, Looked
 from gazevlm_core.annotation import MODES
+from gazevlm_core.evaluation.floors import PAIR_FLOORS
 from gazevlm_core.findings import NO_FINDING
-from gazevlm_core.metrics.compare import FLOORS
 from gazevlm_core.options import DEFAULT_QUESTION
 from gazevlm_core.zones import zone_of
 from web.identity import Visitor
@@ -76,8 +76,8 @@ def scores_answer(against: Against) -> Answer:
             "name": row.name,
             "remark": f"order: {row.order}; {'higher' if row.higher_is_better else 'lower'} is closer",
             "value": known(row.value),
-            "floors": [known(row.floors[floor]) for floor in FLOORS],
+            "floors": [known(row.floors[floor]) for floor in PAIR_FLOORS],
         }
         for row in against.rows
     ]
-    return {"name": against.name, "rows": rows, "floors": list(FLOORS)}
+    return {"name": against.name, "rows": rows, "floors": list(PAIR_FLOORS)}

@@ -7,8 +7,8 @@ from gradio.components import Component
 
 from diagnose import markup
 from diagnose.chart import dwell_timeline, findings_chart
-from diagnose.scores import CheckpointScores
 from diagnose.shown import ROLES, Result, Shown
+from gazevlm_core.evaluation.checkpoint_scores import CheckpointScores
 from gazevlm_core.records import Diagnosis
 from web.viewer.component import PALETTES, ScanpathViewer
 from web.viewer.payload import ViewerPayload
