@@ -12,7 +12,6 @@ import torch
 
 from finetune.examples import AdaptCollator
 from finetune.features import USUAL_PACE, FeatureStore, Pace, at_rest, encoded_cases
-from finetune.floors import Aims
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.inference import GazeEngine
 from gazevlm_core.model.losses import count_supervision
@@ -22,6 +21,21 @@ from gazevlm_core.scanpath import Scanpath
 
 COUNTED = ("gaze_loss", "text_loss", "finding_loss", "dwell_loss")  # in the order of LossCounts
 Counted = dict[str, tuple[float, float]]  # name of a loss -> its sum over a batch, and over how many
+
+
+@dataclass(frozen=True)
+class Aims:
+    """What gaze losses are of; those of two models compare where it is the same.
+
+    Args:
+        steps: K; fixations beyond it are not asked for.
+        stops: whether the end of a path is a step of its own.
+        sigma_patches: width of the targets.
+    """
+
+    steps: int
+    stops: bool
+    sigma_patches: float
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,8 +8,7 @@ import pytest
 import torch
 
 from finetune.features import FeatureStore, Pace, fill_features
-from finetune.floors import Aims
-from finetune.look import Looked, look_at, tell_findings
+from finetune.look import Aims, Looked, look_at, tell_findings
 from gazevlm_core import inference
 from gazevlm_core.inference import GazeEngine
 from gazevlm_core.model.modeling_gazevlm import GazeVLM
