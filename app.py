@@ -66,7 +66,7 @@ def main() -> None:
     quiet_libraries()
     from annotate.export.training import StoreTrainingData
     from annotate.opening import open_teaching
-    from annotate.store.types import StoreError
+    from annotate.store.model import StoreError
     from diagnose.catalogue import Catalogue
     from finetune.opening import make_adapters_folder, open_adapting
     from gazevlm_core.inference import GazeEngine

@@ -8,17 +8,20 @@
 import json
 import os
 import time
-from enum import StrEnum
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
+from annotate.export.formats import NAMES
 from gazevlm_core.options import DEFAULT_QUESTION
 
 if TYPE_CHECKING:
+    from annotate.quality.survey import Survey
+    from annotate.store.model import ImportStatus
     from annotate.store.store import AnnotationStore
-    from annotate.store.types import ImportStatus
 
 annotations = typer.Typer(help="Take annotations out of the store and back, and check them.", no_args_is_help=True)
 COMMAND_LINE = "command line"  # a name of the page has "local:" or "hub:" in front
@@ -27,25 +30,13 @@ WAIT_S = 0.5
 MOST_TOLD = 20
 
 
-class Which(StrEnum):
-    """Everything, or what a reviewer accepted."""
-
-    all = "all"
-    accepted = "accepted"
-
-
-class From(StrEnum):
-    """Which files of an export are read."""
-
-    jsonl = "jsonl"
-    parquet = "parquet"
-
-
+ImportKind = Literal["folder", "zip", "hub"]  # as in `annotate.store.model`, which is slow to import
+Which = Literal["all", "accepted"]
 Data = Annotated[
     Path,
     typer.Option(envvar="GAZEVLM_DATA", help="Folder of the store. DATABASE_URL, where it is set, says the database."),
 ]
-DATA = Path("data")
+DATA, FORMATS = Path("data"), ",".join(NAMES)
 
 
 @annotations.callback()
@@ -53,17 +44,9 @@ def options() -> None:
     """Take annotations out of the store and back, and check them; whoever can read the store's folder is an admin."""
 
 
-class Kind(StrEnum):
-    """Where images come from."""
-
-    folder = "folder"
-    zip = "zip"
-    hub = "hub"
-
-
 @annotations.command("add")
 def add_command(
-    kind: Annotated[Kind, typer.Argument(help="folder, zip or hub.")],
+    kind: Annotated[ImportKind, typer.Argument(help="folder, zip or hub.")],
     where: Annotated[str, typer.Argument(help="Path of a folder or zip archive, or owner/name[:split] of a data set.")],
     data: Data = DATA,
     question: Annotated[str, typer.Option(help="What annotators are asked.")] = DEFAULT_QUESTION,
@@ -71,23 +54,19 @@ def add_command(
 ) -> None:
     """Give images out as tasks. Doing it again adds what is missing; a file that is no image is told and left out."""
     from annotate.store.imports import run_next_import
-    from annotate.store.types import StoreError
 
-    if kind is not Kind.hub and not (Path(where).is_dir() if kind is Kind.folder else Path(where).is_file()):
-        _stop(f"there is no {'folder' if kind is Kind.folder else 'archive'} at {where}; give its path", WRONG_USE)
-    place = where if kind is Kind.hub else str(Path(where).resolve())
-    store = _open(data, new=True)
-    try:
-        number = store.queue_import(kind.value, place, store.pseudonym(COMMAND_LINE), question, quota)
+    if kind == "folder" and not Path(where).is_dir():
+        _stop(f"there is no folder at {where}; give its path", WRONG_USE)
+    if kind == "zip" and not Path(where).is_file():
+        _stop(f"there is no archive at {where}; give its path", WRONG_USE)
+    place = where if kind == "hub" else str(Path(where).resolve())
+    with _opened(data, new=True) as store:
+        number = store.queue_import(kind, place, store.pseudonym(COMMAND_LINE), question, quota)
         done = _import_of(store, number)
         while done.state in ("queued", "running"):
             if run_next_import(store) is None:
                 time.sleep(WAIT_S)  # a page that runs beside it does it
             done = _import_of(store, number)
-    except StoreError as error:
-        _stop(error)
-    finally:
-        store.close()
     _tell([f"{count} x {reason}" for reason, count in done.reasons.items()])
     if done.state == "failed":
         _stop(done.error)
@@ -98,27 +77,20 @@ def add_command(
 def export_command(
     folder: Annotated[Path, typer.Argument(help="New folder to write.")],
     data: Data = DATA,
-    which: Annotated[Which, typer.Option(help="all: a full copy. accepted: for publishing.")] = Which.all,
+    which: Annotated[Which, typer.Option(help="all: a full copy. accepted: for publishing.")] = "all",
     names: Annotated[bool, typer.Option(help="Write names beside the pseudonyms; not for publishing.")] = False,
-    formats: Annotated[str, typer.Option(help="Some of jsonl,parquet,coco,csv,gaze.")] = "jsonl,parquet,coco,csv,gaze",
+    formats: Annotated[str, typer.Option(help=f"Some of {FORMATS}.")] = FORMATS,
     licence: Annotated[str, typer.Option(help="Of the annotations and images, as the Hub names it.")] = "",
     title: Annotated[str, typer.Option(help="Of the data card.")] = "Click scanpaths",
 ) -> None:
-    """Write the store to a folder: JSON lines, parquet, COCO keypoints, CSV, and files that train a model."""
+    """Write the store to a folder, in all formats or some, with a data card that tells what each file is."""
     from annotate.export.folder import export_store
-    from annotate.store.types import StoreError
 
     chosen = [name.strip() for name in formats.split(",") if name.strip()]
-    store = _open(data)
-    try:
-        done = export_store(
-            store, folder, which=which.value, names=names, formats=chosen, licence=licence, title=title
-        )  # fmt: skip
-    except StoreError as error:
-        _stop(error)
-    finally:
-        store.close()
-    counts = done.counts
+    with _opened(data) as store:
+        counts = export_store(
+            store, folder, which=which, names=names, formats=chosen, licence=licence, title=title
+        ).counts  # fmt: skip
     typer.echo(f"{counts['submissions']} submissions on {counts['images']} images, in {folder}")
 
 
@@ -126,23 +98,20 @@ def export_command(
 def import_command(
     folder: Annotated[Path, typer.Argument(help="Folder that `export` wrote.")],
     data: Data = DATA,
-    source: Annotated[From | None, typer.Option("--from", help="Which files; JSON lines where they are.")] = None,
+    source: Annotated[str | None, typer.Option("--from", help="Format to read; JSON lines where they are.")] = None,
     skip_bad: Annotated[bool, typer.Option(help="Leave bad lines out; else one bad line refuses all.")] = False,
 ) -> None:
     """Take an export into a store; what is there already stays as it is."""
-    from annotate.export.intake import BadExportError, import_folder
-    from annotate.store.types import StoreError
+    from annotate.export.importer import BadExportError, import_folder
 
-    store = _open(data, new=True)
-    try:
-        done = import_folder(store, folder, source=source.value if source else None, skip_bad=skip_bad)
-    except BadExportError as error:
-        _tell(error.lines)
-        _stop(f"{len(error.lines)} bad lines; nothing was imported. --skip-bad leaves them out")
-    except StoreError as error:
-        _stop(error)
-    finally:
-        store.close()
+    if source is not None and source not in NAMES:
+        _stop(f"there is no format {source}; see --help", WRONG_USE)
+    with _opened(data, new=True) as store:
+        try:
+            done = import_folder(store, folder, source=source, skip_bad=skip_bad)
+        except BadExportError as error:
+            _tell(error.lines)
+            _stop(f"{len(error.lines)} bad lines; nothing was imported. --skip-bad leaves them out")
     _tell(done.bad)
     parts = [f"{done.added[kind]} new, {done.known[kind]} known {kind}" for kind in sorted(done.added | done.known)]
     typer.echo("; ".join(parts) or "nothing to import")
@@ -161,18 +130,11 @@ def stats_command(
 
     from annotate.export.folder import images_with_submissions
     from annotate.quality.survey import survey
-    from annotate.store.types import StoreError
-    from annotate.tables import render_stats
 
-    store = _open(data)
-    try:
+    with _opened(data) as store:
         counts = asdict(store.counts())
         pairs = images_with_submissions(store)
         found = survey(((image, [one for one in stored if not one.removed]) for image, stored in pairs), seed=seed)
-    except StoreError as error:
-        _stop(error)
-    finally:
-        store.close()
     typer.echo(json.dumps({"counts": counts, **found.as_json()}, indent=2) if as_json else render_stats(counts, found))
 
 
@@ -184,7 +146,7 @@ def verify_command(
 ) -> None:
     """Compute every record's digest again, and say whether the export contains a receipt: exit status 0 or 1."""
     from annotate.export.verify import verify_export
-    from annotate.store.types import StoreError
+    from annotate.store.model import StoreError
 
     try:
         result = verify_export(export, receipt, digest)
@@ -195,8 +157,8 @@ def verify_command(
         _stop(f"receipt {receipt} is not in this export; it may wait for review, or have been rejected")
     if receipt and result.found is not None:
         kept = result.found
-        typer.echo(f"receipt {kept.receipt.receipt_id} is in this export: submission {kept.number}, {kept.verdict}")
-        typer.echo(f"its record has the digest {kept.receipt.digest}")
+        typer.echo(f"receipt {kept.receipt_id} is in this export: submission {kept.number}, {kept.verdict}")
+        typer.echo(f"its record has the digest {kept.digest}")
     elif not result.bad:
         typer.echo(f"{result.records} records, each as its receipt says; every file is as it was written")
     if result.bad:
@@ -207,17 +169,55 @@ def _import_of(store: "AnnotationStore", number: int) -> "ImportStatus":
     return next(one for one in store.imports() if one.number == number)
 
 
-def _open(data: Path, *, new: bool = False) -> "AnnotationStore":
+@contextmanager
+def _opened(data: Path, *, new: bool = False) -> Iterator["AnnotationStore"]:
+    """Return the store of the program's settings with its folder, closed at the end; what goes wrong is one line."""
+    from annotate.store.model import StoreError
     from annotate.store.store import AnnotationStore
-    from annotate.store.types import StoreError
+    from web.settings import Settings, SettingsError
 
-    url = os.environ.get("DATABASE_URL", "")
-    if not new and not url and not data.is_dir():
-        _stop(f"there is no store at {data}; give its folder as --data")
     try:
-        return AnnotationStore.open(data, url)
-    except StoreError as error:
+        settings = Settings.from_environment(os.environ).model_copy(update={"data": data})
+        if not new and not settings.database_url and not data.is_dir():
+            _stop(f"there is no store at {data}; give its folder as --data")
+        with closing(AnnotationStore.of_settings(settings)) as store:
+            yield store
+    except (SettingsError, StoreError) as error:
         _stop(error)
+
+
+def render_stats(counts: Mapping[str, int], found: "Survey") -> str:
+    """Return counts, agreement beside floors, and a row per annotator, as text."""
+    from annotate.quality.scores import FLOORS
+    from annotate.quality.survey import HEADS
+
+    lines = [", ".join(f"{name.replace('_', ' ')} {count}" for name, count in counts.items()), ""]
+    pairs = sum(image.pairs > 0 for image in found.images)
+    lines.append(f"agreement on {pairs} images with at least two annotators (sequence score on 8 x 8 patches):")
+    rows = [("score", "order", "annotators", *(f"floor: {floor}" for floor in FLOORS))]
+    for name, level in found.levels.items():
+        floors = [_cell(level.floors[floor]) for floor in FLOORS]
+        rows.append((name, level.order, _cell(level.value), *floors))
+    lines += [*_table(rows), ""]
+    lines += _table([HEADS, *(tuple(_cell(value) for value in one.row()) for one in found.annotators)])
+    flags: dict[str, int] = {}
+    for one in found.annotators:
+        for name, count in one.flags.items():
+            flags[name] = flags.get(name, 0) + count
+    if flags:
+        lines += ["", "flags: " + ", ".join(f"{name} {count}" for name, count in sorted(flags.items()))]
+    return "\n".join(lines)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def _table(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 def _tell(lines: list[str]) -> None:

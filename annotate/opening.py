@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from PIL import Image
 
 from annotate.dashboard.page import DashboardService
+from annotate.store.model import StoreError
 from annotate.store.store import AnnotationStore
-from annotate.store.types import StoreError, StoreSettings
 from annotate.sync.worker import HubSync
 from phantoms.make import make_phantom
 from web.hub import HubError
@@ -55,13 +55,7 @@ def open_teaching(settings: Settings) -> Teaching:
         StoreError: no database, or a repository that is not this store's or cannot be read while the store is
             empty: a store that began anew would give out numbers that the repository has.
     """
-    of_store = StoreSettings(
-        quota=settings.quota,
-        gold_share=settings.gold_share,
-        repeat_share=settings.repeat_share,
-        secret=settings.pseudonym_key.get_secret_value(),
-    )
-    store = AnnotationStore.open(settings.data, settings.database_url.get_secret_value(), of_store)
+    store = AnnotationStore.of_settings(settings)
     try:
         sync = _synced(store, settings) if settings.sync_repo else None
         if settings.starters and not store.images(limit=1):

@@ -129,7 +129,7 @@ Sent = TypeVar("Sent", bound=Strict)
 
 
 def checked(form: type[Sent], values: object) -> Sent:
-    """What was sent, as one of the forms above.
+    """Return what was sent as one of the forms above.
 
     Raises:
         ValueError: one sentence.
@@ -145,5 +145,5 @@ def checked(form: type[Sent], values: object) -> Sent:
 
 
 def _parts(form: type[BaseModel]) -> set[Any]:
-    """Names that may be told in an error, because they are ours."""
+    """Return names that may be told in an error, because they are ours."""
     return {*form.model_fields, *SentClick.model_fields, *SentClient.model_fields}

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from annotate.blur import BlurSettings, rests
 from annotate.payload import FARTHEST, LEAST_SAMPLE_MS, Submission
-from annotate.store.types import StoredImage
+from annotate.store.model import StoredImage
 from gazevlm_core.annotation import (
     FIRST_VERSION,
     SCHEMA_VERSION,
@@ -31,9 +31,9 @@ def annotation_of(
     blur: BlurSettings,
     findings: Sequence[str] = FINDING_NAMES,
 ) -> Annotation:
-    """The record. "no finding" is stored as no finding at all: one of the boxes has to be ticked, so whoever handed in
-    the form has voted on every finding that it asked for. A page that does not tell which those were makes a record of
-    the version that pages of its time made.
+    """Return the record. "no finding" is stored as no finding at all: one of the boxes has to be ticked, so whoever
+    handed in the form has voted on every finding that it asked for. A page that does not tell which those were makes a
+    record of the version that pages of its time made.
 
     Args:
         sent: checked in form, not yet in meaning.
@@ -111,7 +111,7 @@ def _asked(sent: Submission, known: Sequence[str]) -> tuple[str, ...] | None:
 
 
 def _report(text: str) -> str:
-    """Lines with one kind of ending and no control characters: text, whatever it looks like."""
+    """Return lines with one kind of ending and no control characters: text, whatever it looks like."""
     lines = text.replace("\r\n", "\n").replace("\r", "\n")
     lines = lines.translate(PASTED)
     if any((ord(sign) < 32 and sign not in "\n\t") or 0xD800 <= ord(sign) <= 0xDFFF for sign in lines):

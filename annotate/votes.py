@@ -12,7 +12,7 @@ label is told only where it is the same either way.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from annotate.store.types import Stored
+from annotate.store.model import Stored
 from gazevlm_core.annotation import FIRST_VERSION, Annotation
 from gazevlm_core.findings import NO_FINDING
 
@@ -45,12 +45,12 @@ class Votes:
 
 
 def usable(stored: Iterable[Stored]) -> list[Stored]:
-    """Submissions that may say something: neither rejected nor removed."""
+    """Return submissions that may say something: neither rejected nor removed."""
     return [one for one in stored if one.verdict != "rejected" and not one.removed]
 
 
 def first_of_each(stored: Iterable[Stored]) -> list[Stored]:
-    """The first usable submission of each annotator of one image, by number: nobody counts twice."""
+    """Return the first usable submission of each annotator of one image, by number: nobody counts twice."""
     first: dict[str, Stored] = {}
     for one in sorted(usable(stored), key=lambda one: one.number):
         first.setdefault(one.annotation.annotator, one)
@@ -58,12 +58,12 @@ def first_of_each(stored: Iterable[Stored]) -> list[Stored]:
 
 
 def asked_of(annotation: Annotation) -> tuple[str, ...] | None:
-    """The findings that the form is known to have asked for; None where nothing is known of it."""
+    """Return the findings that the form is known to have asked for; None where nothing is known of it."""
     return ASKED_BEFORE if annotation.schema_version == FIRST_VERSION else annotation.findings_asked
 
 
 def votes(stored: Iterable[Stored]) -> dict[str, Votes]:
-    """The votes on one image, for every finding that somebody was asked for or ticked, by name.
+    """Return the votes on one image, for every finding that somebody was asked for or ticked, by name.
 
     Args:
         stored: its submissions, all of them.
@@ -86,12 +86,12 @@ def _votes_on(name: str, firsts: Sequence[Annotation]) -> Votes:
 
 
 def labels(stored: Iterable[Stored]) -> dict[str, int]:
-    """The findings of one image, 1 or 0 by name; what is unknown is left out. See `votes`."""
+    """Return the findings of one image, 1 or 0 by name; what is unknown is left out. See `votes`."""
     known = {name: found.label for name, found in votes(stored).items()}
     return {name: label for name, label in known.items() if label is not None}
 
 
 def findings_in_words(annotation: Annotation) -> str:
-    """What was ticked; "no finding" where the form asked and nothing was, "" where it may not have asked."""
+    """Return what was ticked; "no finding" where the form asked and nothing was, "" where it may not have asked."""
     nothing = "" if asked_of(annotation) is None else NO_FINDING
     return "; ".join(annotation.findings) or nothing

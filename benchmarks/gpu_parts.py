@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     import torch
     from transformers import TrainerCallback
 
-    from finetune.cases import Case
     from finetune.config import FinetuneConfig
     from finetune.features import FeatureStore
     from finetune.trainer import AdaptTrainer
     from gazevlm_core.inference import GazeEngine
+    from gazevlm_core.sample import Sample
 
 GIGA = 1e9
 IMAGES, LEAST_STEPS, MOST_STEPS, WARM_STEPS = 8, 3, 20, 2
@@ -190,7 +190,7 @@ def qlora_part(work: Work, size: str) -> None:
     score_and_reload(work, size, engine, cases, store, trainer)
 
 
-def kept_features(work: Work, size: str, engine: "GazeEngine", cases: "Sequence[Case]") -> "FeatureStore":
+def kept_features(work: Work, size: str, engine: "GazeEngine", cases: "Sequence[Sample]") -> "FeatureStore":
     """What the vision tower says of the images, and how long it took."""
     from finetune.features import FeatureStore, fill_features
 
@@ -206,7 +206,7 @@ def kept_features(work: Work, size: str, engine: "GazeEngine", cases: "Sequence[
 
 
 def train_steps(
-    work: Work, size: str, engine: "GazeEngine", config: "FinetuneConfig", cases: "Sequence[Case]",
+    work: Work, size: str, engine: "GazeEngine", config: "FinetuneConfig", cases: "Sequence[Sample]",
     store: "FeatureStore",
 ) -> "AdaptTrainer":  # fmt: skip
     """Steps until a quarter of the time is left, and how long they took."""
@@ -244,7 +244,7 @@ def train_steps(
 
 
 def score_and_reload(
-    work: Work, size: str, engine: "GazeEngine", cases: "Sequence[Case]", store: "FeatureStore",
+    work: Work, size: str, engine: "GazeEngine", cases: "Sequence[Sample]", store: "FeatureStore",
     trainer: "AdaptTrainer",
 ) -> None:  # fmt: skip
     """How long a scoring takes, and whether the adapter that is saved and read again scores alike."""
@@ -282,22 +282,21 @@ def write_images(folder: Path, side_px: int) -> Path:
     import numpy as np
     from PIL import Image
 
+    from gazevlm_core.datasets.folder import write_gaze_folder
     from gazevlm_core.findings import FINDING_NAMES
+    from gazevlm_core.sample import Reading, Sample
+    from gazevlm_core.scanpath import Fixation, Scanpath
 
     rng = np.random.default_rng(0)
-    (folder / "images").mkdir(parents=True)
-    paths, studies = [], []
-    for number in range(IMAGES):
-        name = f"{number}.png"
-        Image.fromarray(rng.integers(0, 255, (side_px, side_px), dtype=np.uint8)).save(folder / "images" / name)
-        x, y = rng.random((2, 40)).round(4).tolist()
-        line = {"image_id": name, "reader": "ada", "source": "click", "x": x, "y": y, "duration_ms": [250.0] * len(x)}
-        paths.append(line)
-        findings = {finding: int(rng.integers(2)) for finding in FINDING_NAMES}
-        studies.append({"image_id": name, "findings": findings, "report": WORDS * 2})
-    for file, lines in (("scanpaths.jsonl", paths), ("studies.jsonl", studies)):
-        (folder / file).write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-    return folder
+
+    def draw(number: int) -> Sample:
+        image = Image.fromarray(rng.integers(0, 255, (side_px, side_px), dtype=np.uint8))
+        places = zip(*(rng.random((2, 40)) * 0.9999).round(4).tolist(), strict=True)
+        path = Scanpath(tuple(Fixation(x, y, 250.0) for x, y in places), "click")
+        findings = {finding: float(rng.integers(2)) for finding in FINDING_NAMES}
+        return Sample(str(number), image, report=WORDS * 2, findings=findings, readings=(Reading("ada", path),))
+
+    return write_gaze_folder(folder, map(draw, range(IMAGES)))
 
 
 def step_clock(

@@ -25,8 +25,8 @@ import typer
 
 if TYPE_CHECKING:
     from finetune.base import Base
-    from finetune.cases import Case
     from finetune.config import FinetuneConfig
+    from gazevlm_core.sample import Sample
 
 Side = Literal["ours", "plain"]
 SIDES: tuple[Side, ...] = ("ours", "plain")
@@ -104,7 +104,7 @@ def train_side(side: Side, data: Path) -> None:
 
 
 def _train_ours(
-    config: "FinetuneConfig", cases: "list[Case]", base: "Base", steps: int, folder: Path
+    config: "FinetuneConfig", cases: "list[Sample]", base: "Base", steps: int, folder: Path
 ) -> tuple[float, float]:
     """Seconds and mean loss of our Trainer on kept features."""
     from finetune.examples import AdaptCollator
@@ -126,32 +126,18 @@ def _train_ours(
 
 
 def _train_plain(
-    config: "FinetuneConfig", cases: "list[Case]", base: "Base", steps: int, folder: Path
+    config: "FinetuneConfig", cases: "list[Sample]", base: "Base", steps: int, folder: Path
 ) -> tuple[float, float]:
     """Seconds and mean loss of the plain Trainer on images in files."""
-    from PIL import Image
-    from torch.utils.data import Dataset
     from transformers import Trainer
 
-    from gazevlm_core.datasets.example import Example
     from gazevlm_core.training.collator import GazeCollator
 
     adapted, arguments, items = _same_for_both(config, cases, base, steps, folder)
     arguments.train_sampling_strategy = "sequential"  # the items are in their drawn order already
 
-    class Examples(Dataset):
-        def __len__(self) -> int:
-            return len(items)
-
-        def __getitem__(self, index: int) -> Example:
-            item = items[index]
-            image = Image.open(item.case.record.image_path).convert("RGB")
-            return Example(
-                item.case.record.image_id, image, item.question, item.answer, item.findings, item.scanpaths
-            )
-
     trainer = Trainer(
-        model=adapted, args=arguments, train_dataset=Examples(),
+        model=adapted, args=arguments, train_dataset=items,
         data_collator=GazeCollator(base.engine.processor, base.engine.gaze_config),
     )  # fmt: skip
     start = time.perf_counter()
@@ -160,7 +146,7 @@ def _train_plain(
 
 
 def _same_for_both(
-    config: "FinetuneConfig", cases: "list[Case]", base: "Base", steps: int, folder: Path
+    config: "FinetuneConfig", cases: "list[Sample]", base: "Base", steps: int, folder: Path
 ) -> tuple[Any, Any, Any]:
     """PEFT model, arguments of the Trainer, and items in the order in which they are learned."""
     from finetune.adapted import adapt_model, adapted_config

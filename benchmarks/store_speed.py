@@ -22,15 +22,14 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 from PIL import Image
-from sqlalchemy import insert, update
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, Row, Table, select
 
-from annotate.store.schema import Base, Counter, ImageRow, PersonRow, SeenRow, SubmissionRow
+from annotate.store.model import StoredImage, StoreSettings
+from annotate.store.queue import Standing, band_of
 from annotate.store.store import AnnotationStore
 from annotate.store.submissions import receipt_id_of
-from annotate.store.types import StoredImage, StoreSettings
-from annotate.store.wanted import band_of
-from gazevlm_core.annotation import Annotation, Click, Client
+from annotate.store.tables import COUNTERS, IMAGES, PEOPLE, SEEN, SUBMISSIONS, values_of
+from gazevlm_core.annotation import Annotation, Click, Client, canonical_json, to_values
 from gazevlm_core.scanpath import Fixation, Scanpath
 
 CLIENTS = (1, 10, 50)
@@ -38,7 +37,7 @@ SIZES = (1_000, 100_000, 1_000_000)
 SECONDS = 5.0
 TURNS = 5  # of submissions and of bare commits, since a disk's speed drifts
 FIXATIONS = 10
-IMAGES, SIDE_PX = 200, 32
+IMAGES_USED, SIDE_PX = 200, 32
 PER_IMAGE = 10  # stored annotations of each image, of the 12 it wants
 BUSIEST = 10_000  # annotations of the busiest annotator at most
 ROWS_AT_ONCE = 20_000
@@ -88,7 +87,7 @@ def submission_figures(folder: Path, clients: int, seconds: float) -> tuple[floa
         Submissions per second, the 99th percentile of one in ms, and submissions per bare commit.
     """
     store = AnnotationStore.open(folder, settings=StoreSettings(quota=1_000_000))
-    images = [noise_image(store, seed) for seed in range(IMAGES)]
+    images = [noise_image(store, seed) for seed in range(IMAGES_USED)]
     names = [store.pseudonym(f"client {number}") for number in range(clients)]
     start, waits, rows = threading.Barrier(clients), list[float](), [0] * clients
 
@@ -98,7 +97,7 @@ def submission_figures(folder: Path, clients: int, seconds: float) -> tuple[floa
         end = time.perf_counter() + seconds / TURNS
         while (begin := time.perf_counter()) < end:
             row, rows[number] = rows[number], rows[number] + 1
-            store.submit(annotation_of(images[row % IMAGES], names[number], f"{number}-{row}", rng))
+            store.submit(annotation_of(images[row % IMAGES_USED], names[number], f"{number}-{row}", rng))
             waits.append(time.perf_counter() - begin)
 
     bare, spent = list[float](), 0.0
@@ -119,23 +118,24 @@ def fill(store: AnnotationStore, number: int) -> str:
     who = store.pseudonym("busiest")
     image = noise_image(store, 0)
     record = store.submit(annotation_of(image, who, "template", np.random.default_rng(0), length=1))
-    kept = store.database.read(lambda session: session.get_one(SubmissionRow, record.number))
+    query = select(SUBMISSIONS).where(SUBMISSIONS.c.number == record.number)
+    kept = store.database.read(lambda connection: connection.execute(query).one())
     images = number // PER_IMAGE
-    _write(store, PersonRow, _people(images))
-    _write(store, ImageRow, _images(images))
-    _write(store, SubmissionRow, _submissions(kept, number, images))
-    _write(store, SeenRow, _seen(number, images))
-    counters = update(Counter).values(submission=number + 10, position=images + 2)
-    store.database.write(lambda session: session.execute(counters))
+    _write(store, PEOPLE, _people(images))
+    _write(store, IMAGES, _images(images))
+    _write(store, SUBMISSIONS, _submissions(kept, number, images))
+    _write(store, SEEN, _seen(number, images))
+    counters = COUNTERS.update().values(submission=number + 10, position=images + 2)
+    store.database.write(lambda connection: connection.execute(counters))
     return who
 
 
-def _write(store: AnnotationStore, table: type[Base], rows: Iterator[dict[str, Any]]) -> None:
+def _write(store: AnnotationStore, table: Table, rows: Iterator[dict[str, Any]]) -> None:
     """Insert rows, many at once."""
     while batch := list(islice(rows, ROWS_AT_ONCE)):
 
-        def put(session: Session, batch: list[dict[str, Any]] = batch) -> None:
-            session.execute(insert(table), batch)
+        def put(connection: Connection, batch: list[dict[str, Any]] = batch) -> None:
+            connection.execute(table.insert(), batch)
 
         store.database.write(put)
 
@@ -160,17 +160,17 @@ def _images(images: int) -> Iterator[dict[str, Any]]:
     """Half of low agreement, half not, all with room for two more annotators."""
     rng = np.random.default_rng(1)
     for number in range(images):
-        row = ImageRow(
-            id=2 + number, sha256=f"{number:064x}", name=str(number), width_px=SIDE_PX, height_px=SIDE_PX,
-            question="Where?", offered=True, open=True, gold=None, source="", quota=12, done=PER_IMAGE, leased=0,
-            agreement=float(rng.uniform(0.1, 0.7)), position=number + 2,
+        digest = f"{number:064x}"
+        place = Standing(
+            id=2 + number, sha256=digest, width_px=SIDE_PX, height_px=SIDE_PX, open=True, is_gold=False, quota=12,
+            done=PER_IMAGE, leased=0, agreement=float(rng.uniform(0.1, 0.7)), band=None, position=number + 2,
         )  # fmt: skip
-        row.band = band_of(row)
-        yield {column.key: getattr(row, column.key) for column in ImageRow.__table__.columns}
+        image = StoredImage(digest, str(number), SIDE_PX, SIDE_PX, "Where?", True, None, "", place.quota)
+        yield {**values_of(IMAGES, image), **values_of(IMAGES, place), "offered": True, "band": band_of(place)}
 
 
-def _submissions(kept: SubmissionRow, number: int, images: int) -> Iterator[dict[str, Any]]:
-    same = {column.key: getattr(kept, column.key) for column in SubmissionRow.__table__.columns}
+def _submissions(kept: Row[Any], number: int, images: int) -> Iterator[dict[str, Any]]:
+    same = {**kept._mapping, "annotation": canonical_json(to_values(kept.annotation))}
     for row in range(number):
         image, turn = divmod(row, PER_IMAGE)
         digest = f"{row:064x}"

@@ -20,8 +20,8 @@ from PIL import Image
 from annotate.blur import BlurSettings
 from annotate.export.folder import export_store
 from annotate.payload import Submission, checked
+from annotate.store.model import StoredImage, StoreSettings
 from annotate.store.store import AnnotationStore
-from annotate.store.types import StoredImage, StoreSettings
 from annotate.submission import annotation_of
 from gazevlm_core.datasets.folder import STUDIES
 from gazevlm_core.findings import FINDING_NAMES, NO_FINDING

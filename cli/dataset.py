@@ -43,8 +43,8 @@ def inspect(
 ) -> None:
     """Count records, readings, labels, what was dropped and what cannot be read; draw a contact sheet."""
     from evaluate.dataset_report import OPENED, contact_sheet, render_report, survey
-    from gazevlm_core.datasets.record import DatasetError
     from gazevlm_core.datasets.registry import open_dataset
+    from gazevlm_core.sample import DatasetError
 
     try:
         source = open_dataset(name, _one(place, root), images)
@@ -65,8 +65,8 @@ def inspect(
 @dataset.command()
 def list_images(name: Name, place: Root = None, root: RootOption = None) -> None:
     """Print the image files that a data set's tables ask for, one a line; the images need not be there."""
-    from gazevlm_core.datasets.record import DatasetError
     from gazevlm_core.datasets.registry import wanted_images
+    from gazevlm_core.sample import DatasetError
 
     try:
         for path in wanted_images(name, _one(place, root)):

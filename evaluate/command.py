@@ -81,10 +81,10 @@ def evaluate(
     from evaluate.phantom_eval import OtherModelError
     from evaluate.run import evaluate_phantoms
     from evaluate.table import render_tables
-    from gazevlm_core.datasets.record import DatasetError
     from gazevlm_core.model.adapters import AdapterError
     from gazevlm_core.model.checkpoint import CheckpointError
     from gazevlm_core.ranks import Ranks
+    from gazevlm_core.sample import DatasetError
 
     others = twin_sources(model) if twins else {}
     if twins and not others:
@@ -132,12 +132,12 @@ def _evaluate_dataset(
 
     from evaluate.datasets.run import evaluate_dataset
     from evaluate.datasets.table import render_dataset
-    from gazevlm_core.datasets.record import DatasetError
     from gazevlm_core.datasets.registry import open_dataset
     from gazevlm_core.inference import GazeEngine
     from gazevlm_core.model.adapters import AdapterError
     from gazevlm_core.model.checkpoint import CheckpointError
     from gazevlm_core.ranks import Ranks
+    from gazevlm_core.sample import DatasetError
 
     try:
         if root is None:
@@ -165,9 +165,9 @@ def what_is_known(adapter: Path | None, model: str) -> "list[TrainedOn | None]":
         DatasetError: provenance that cannot be read.
         CheckpointError: there is no such model.
     """
-    from gazevlm_core.datasets.record import DatasetError
     from gazevlm_core.datasets.trained_on import PROVENANCE_FILE, read_all_trained_on
     from gazevlm_core.model.checkpoint import find_beside
+    from gazevlm_core.sample import DatasetError
 
     merged = find_beside(model, PROVENANCE_FILE)
     folders = [*([adapter] if adapter else []), *([merged.parent] if merged else [])]

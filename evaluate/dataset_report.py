@@ -8,12 +8,12 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
-from gazevlm_core.datasets.path_lengths import PathLengths
-from gazevlm_core.datasets.record import StudyRecord, StudySource
+from gazevlm_core.datasets.source import DataSource
 from gazevlm_core.datasets.splits import TOGETHER, Member, decide
 from gazevlm_core.findings import FINDING_NAMES, NO_FINDING
-from gazevlm_core.images import ImageError, load_image
 from gazevlm_core.overlay import draw_overlay
+from gazevlm_core.sample import DatasetError, Sample
+from gazevlm_core.scanpath import PathLengths
 
 SHEET_COLUMNS, TILE_PX, CAPTION_PX, GAP_PX = 4, 240, 18, 6
 SHEET_IMAGES, CAPTION_LETTERS = 12, 36
@@ -93,8 +93,8 @@ class DatasetReport:
 
 
 def survey(
-    source: StudySource, limit: int | None = None, opened: int | None = OPENED
-) -> tuple[DatasetReport, list[StudyRecord]]:
+    source: DataSource, limit: int | None = None, opened: int | None = OPENED
+) -> tuple[DatasetReport, list[Sample]]:
     """Walk a data set once.
 
     Names of images and patients are kept to count them; nothing else is.
@@ -110,8 +110,8 @@ def survey(
     report = DatasetReport(source.name)
     published: dict[str, set[str]] = {}
     images: dict[str, None] = {}
-    first: list[StudyRecord] = []
-    for record in islice(source.records(), limit):
+    first: list[Sample] = []
+    for record in islice(source.samples(), limit):
         if record.image_id not in images:
             if len(first) < SHEET_IMAGES:
                 first.append(record)
@@ -119,7 +119,7 @@ def survey(
                 _open(report, record)
         images[record.image_id] = None
         sides = published.setdefault(record.patient_id, set())
-        sides.update(filter(None, record.published_split.split(TOGETHER)))
+        sides.update(filter(None, record.split.split(TOGETHER)))
         _count(report, record)
     report.images, report.patients = len(images), len(published)
     splits = decide(Member(patient, TOGETHER.join(sorted(sides))) for patient, sides in published.items())
@@ -129,15 +129,15 @@ def survey(
     return report, first
 
 
-def _open(report: DatasetReport, record: StudyRecord) -> None:
+def _open(report: DatasetReport, record: Sample) -> None:
     report.opened += 1
     try:
-        load_image(record.image_path)
-    except (ImageError, OSError) as error:
-        report.unreadable.append(f"{record.image_id}: {error}")
+        record.load()
+    except DatasetError as error:
+        report.unreadable.append(str(error))
 
 
-def _count(report: DatasetReport, record: StudyRecord) -> None:
+def _count(report: DatasetReport, record: Sample) -> None:
     report.records += 1
     report.readings += len(record.readings)
     report.reports += record.report is not None
@@ -175,7 +175,7 @@ def render_report(report: DatasetReport) -> str:
     return "\n".join(lines)
 
 
-def contact_sheet(records: Iterable[StudyRecord]) -> Image.Image:
+def contact_sheet(records: Iterable[Sample]) -> Image.Image:
     """The images with their first reading over them and what is known below; one that cannot be read says why.
 
     Raises:
@@ -195,13 +195,13 @@ def contact_sheet(records: Iterable[StudyRecord]) -> Image.Image:
     return sheet
 
 
-def _tiles(records: Iterable[StudyRecord]) -> Iterator[tuple[Image.Image, str]]:
+def _tiles(records: Iterable[Sample]) -> Iterator[tuple[Image.Image, str]]:
     for record in records:
         present = [name for name, value in record.findings.items() if value == 1]
         caption = ", ".join(present) or record.image_id
         try:
-            picture = load_image(record.image_path).image
-        except ImageError as error:
+            picture = record.load()
+        except DatasetError as error:
             picture, caption = Image.new("RGB", (TILE_PX, TILE_PX), (90, 0, 0)), str(error)
         scale = TILE_PX / max(picture.size)
         width, height = (max(1, round(side * scale)) for side in picture.size)

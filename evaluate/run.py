@@ -13,8 +13,6 @@ from evaluate.cases import Study, draw_study
 from evaluate.phantom_eval import QuantisationCost, quantisation_cost, score_model
 from evaluate.predictions import Predictions, predict
 from evaluate.results import all_bars, bar_values, model_values, quantisation_values
-from gazevlm_core.datasets.identity import picture_digest
-from gazevlm_core.datasets.record import DatasetError
 from gazevlm_core.datasets.trained_on import TrainedOn
 from gazevlm_core.inference import GazeEngine
 from gazevlm_core.metrics.intervals import CONFIDENCE, RESAMPLES, bootstrap_counts
@@ -22,6 +20,7 @@ from gazevlm_core.model.adapters import read_gaze_config
 from gazevlm_core.model.checkpoint import load_processor, resolve_source
 from gazevlm_core.options import Attention, Precision
 from gazevlm_core.ranks import ALONE, Ranks
+from gazevlm_core.sample import DatasetError
 
 OWN = "model"  # the checkpoint that is asked for, among its twins
 
@@ -110,9 +109,9 @@ def check_unseen(study: Study, trained: Sequence[TrainedOn | None], ranks: Ranks
     Raises:
         DatasetError: how many were.
     """
-    learned = {picture for one in trained if one is not None for picture in one.pictures}
+    learned = [one for one in trained if one is not None and one.pictures]
     numbers = range(len(study.cases)) if learned else ()
-    own = sum(picture_digest(study.pixels.image(number)) in learned for number in numbers)
+    own = sum(any(one.has_picture(study.pixels.image(number)) for one in learned) for number in numbers)
     seen = sum(number for part in ranks.gather([own]) for number in part)
     if seen:
         raise DatasetError(f"the adapter was trained on {seen} of these phantoms; take another --seed")

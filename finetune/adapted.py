@@ -6,13 +6,13 @@ from dataclasses import replace
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 
-from finetune.cases import Case, DataError
 from finetune.config import FinetuneConfig
 from finetune.examples import supervises_gaze, taught_questions
 from finetune.usual_place import Fitted
 from gazevlm_core.model.configuration_gazevlm import MOST_FINDINGS, GazeConfig, GazeVLMConfig
 from gazevlm_core.model.modeling_gazevlm import GazeVLM
 from gazevlm_core.model.pointer import GazeHeads
+from gazevlm_core.sample import DatasetError, Sample
 
 # Anchored: a bare `gate_proj` would also hit the vision tower.
 LANGUAGE = r".*language_model\..*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
@@ -21,7 +21,7 @@ FINDING_ROWS = ("finding.weight", "finding.bias")
 
 
 def adapted_config(
-    base: GazeConfig, config: FinetuneConfig, cases: Sequence[Case], rows: Sequence[str], fitted: Sequence[Fitted]
+    base: GazeConfig, config: FinetuneConfig, cases: Sequence[Sample], rows: Sequence[str], fitted: Sequence[Fitted]
 ) -> GazeConfig:
     """Return the gaze configuration of the adapter.
 
@@ -33,13 +33,13 @@ def adapted_config(
         fitted: added findings with a usual place.
 
     Raises:
-        DataError: more questions than a model can list.
+        DatasetError: more questions than a model can list.
     """
     head, placed = base.finding_names[: base.num_head_findings], base.finding_names[base.num_head_findings :]
-    labelled = {name for case in cases for name in case.record.findings} if config.finding_weight > 0 else set()
+    labelled = {name for case in cases for name in case.findings} if config.finding_weight > 0 else set()
     if not base.findings_trained:  # an untrained finding would be shown as if it were known
         head = tuple(name for name in head if name in labelled)
-    readings = [reading for case in cases for reading in case.record.readings]
+    readings = [reading for case in cases for reading in case.readings]
     timed = any((f.duration_ms or 0) > 0 for reading in readings for f in reading.scanpath)
     readers = {reading.reader for reading in readings}
     data = f"{_counted(readings, 'scanpath')} of {_counted(readers, 'annotator')} on {_counted(cases, 'image')}"
@@ -58,13 +58,13 @@ def adapted_config(
     )
 
 
-def _known_questions(base: GazeConfig, config: FinetuneConfig, cases: Sequence[Case]) -> tuple[str, ...]:
+def _known_questions(base: GazeConfig, config: FinetuneConfig, cases: Sequence[Sample]) -> tuple[str, ...]:
     """Return the base's questions and those whose answers are learned; none where the base answers freely."""
     if not base.known_questions or config.freeze_language or config.text_weight <= 0:
         return base.known_questions
     known = tuple(dict.fromkeys((*base.known_questions, *(one for case in cases for one in taught_questions(case)))))
     if len(known) > MOST_FINDINGS:
-        raise DataError(
+        raise DatasetError(
             f"base and data make {len(known)} questions, and a model that answers no others lists at most "
             f"{MOST_FINDINGS}; ask fewer in studies.jsonl, or take a base that answers freely"
         )

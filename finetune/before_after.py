@@ -4,12 +4,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from finetune.cases import Case, go_on
+from finetune.cases import go_on
 from finetune.features import at_rest
 from finetune.records import BEFORE_AFTER, write_json
 from gazevlm_core.inference import GazeEngine
 from gazevlm_core.options import DEFAULT_QUESTION, DiagnoseOptions
 from gazevlm_core.records import Diagnosis
+from gazevlm_core.sample import Sample
 from gazevlm_core.scanpath import Scanpath
 
 MOST_SHOWN = 6
@@ -18,12 +19,12 @@ SHOWN_FILE = "before_after.json"
 MOST_TOKENS = 64
 
 
-def shown_cases(held_out: Sequence[Case]) -> list[Case]:
+def shown_cases(held_out: Sequence[Sample]) -> list[Sample]:
     """The first images with a scanpath, then others."""
-    return sorted(held_out, key=lambda case: not case.record.readings)[:MOST_SHOWN]
+    return sorted(held_out, key=lambda case: not case.readings)[:MOST_SHOWN]
 
 
-def answers(engine: GazeEngine, cases: Sequence[Case], check: Callable[[], None] = go_on) -> list[Diagnosis]:
+def answers(engine: GazeEngine, cases: Sequence[Sample], check: Callable[[], None] = go_on) -> list[Diagnosis]:
     """Path and words of a model as it is now, one image at a time: grids may differ, and memory is short.
 
     Args:
@@ -41,7 +42,7 @@ def answers(engine: GazeEngine, cases: Sequence[Case], check: Callable[[], None]
 
 
 def write_before_after(
-    run: Path, cases: Sequence[Case], before: Sequence[Diagnosis], after: Sequence[Diagnosis]
+    run: Path, cases: Sequence[Sample], before: Sequence[Diagnosis], after: Sequence[Diagnosis]
 ) -> None:
     """Leave the pictures, and what both said of them.
 
@@ -58,9 +59,9 @@ def write_before_after(
         image = case.load()
         image.thumbnail((LONGEST_SIDE_PX, LONGEST_SIDE_PX))
         image.save(folder / name, "PNG")
-        readings = case.record.readings
+        readings = case.readings
         images.append({
-            "image_id": case.record.image_id, "file": name, "question": DEFAULT_QUESTION,
+            "image_id": case.image_id, "file": name, "question": DEFAULT_QUESTION,
             "answer_before": first.answer, "answer_after": second.answer,
             "before": _points(first.scanpath), "after": _points(second.scanpath),
             "taught": _points(readings[0].scanpath) if readings else None,

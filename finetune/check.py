@@ -14,13 +14,15 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import count, filterfalse, islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from PIL import Image
 
-from gazevlm_core.datasets.folder import IMAGES, SCANPATHS, STUDIES
+from gazevlm_core.datasets.folder import write_gaze_folder
 from gazevlm_core.findings import FINDING_NAMES, HELD_OUT_FINDING_NAMES
+from gazevlm_core.sample import Reading, Sample
+from gazevlm_core.scanpath import Fixation, Scanpath
 from phantoms.make import make_phantom, sample_case
 from phantoms.readers import HELD_OUT_READER, READERS, simulate_reading
 
@@ -60,33 +62,24 @@ def mixed_seeds(first: int, number: int) -> list[int]:
     return [seed for pair in zip(with_it, without, strict=True) for seed in pair]
 
 
-def _draw(task: Task) -> tuple[Image.Image, dict[str, Any], dict[str, Any]]:
-    """Return image, line of scanpaths.jsonl and line of studies.jsonl of one simulated annotation, without dwell."""
+def _draw(task: Task) -> Sample:
+    """Return one simulated annotation: clicks have no dwell."""
     phantom = make_phantom(task.seed, size_px=task.size_px, include_held_out=True)
     reader = HELD_OUT_READER if task.habit else READERS[task.seed % len(READERS)]
-    path = simulate_reading(phantom, reader, 0)
-    name = f"{task.seed}.png"
+    clicks = tuple(Fixation(round(f.x, 5), round(f.y, 5)) for f in simulate_reading(phantom, reader, 0))
     there = {finding.name for finding in phantom.findings}
-    clicks = {
-        "image_id": name, "reader": reader.name, "source": "click",
-        "x": [round(fixation.x, 5) for fixation in path], "y": [round(fixation.y, 5) for fixation in path],
-    }  # fmt: skip
-    ticks = {finding: int(finding in there) for finding in (*FINDING_NAMES, *HELD_OUT_FINDING_NAMES)}
-    return Image.fromarray(phantom.image), clicks, {"image_id": name, "findings": ticks}
+    return Sample(
+        str(task.seed),
+        Image.fromarray(phantom.image),
+        findings={name: float(name in there) for name in (*FINDING_NAMES, *HELD_OUT_FINDING_NAMES)},
+        readings=(Reading(reader.name, Scanpath(clicks, "click")),),
+    )
 
 
 def write_annotations(tasks: Sequence[Task], folder: Path) -> None:
     """Write simulated annotations as a gaze folder."""
-    (folder / IMAGES).mkdir(parents=True)
-    with (
-        ProcessPoolExecutor(max_workers=2) as pool,
-        (folder / SCANPATHS).open("w", encoding="utf-8") as scanpaths,
-        (folder / STUDIES).open("w", encoding="utf-8") as studies,
-    ):
-        for image, clicks, study in pool.map(_draw, tasks, chunksize=4):
-            image.save(folder / IMAGES / clicks["image_id"])
-            scanpaths.write(json.dumps(clicks) + "\n")
-            studies.write(json.dumps(study) + "\n")
+    with ProcessPoolExecutor(max_workers=2) as pool:
+        write_gaze_folder(folder, pool.map(_draw, tasks, chunksize=4))
 
 
 def train(annotations: Path, out: Path) -> float:

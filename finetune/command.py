@@ -228,12 +228,12 @@ def _train(config: FinetuneConfig, out: Path, run: Path, stop: StopRequest) -> E
     from gazevlm_core.quiet import quiet_libraries
 
     quiet_libraries()
-    from finetune.cases import DataError
     from finetune.run import finetune as train
     from finetune.run import finished_before
     from finetune.run_log import Console, RunLog
     from finetune.trainer import TrainingError, delete_incomplete
     from gazevlm_core.model.checkpoint import CheckpointError
+    from gazevlm_core.sample import DatasetError
 
     log = None
     try:
@@ -242,7 +242,7 @@ def _train(config: FinetuneConfig, out: Path, run: Path, stop: StopRequest) -> E
     except Stopped:
         ending = Ending("stopped", STOPPED_EARLY)
     except Exception as error:  # whatever it is, the user learns how the run ended
-        known = (DataError, CheckpointError, ConfigError, TrainingError, RecordError)
+        known = (DatasetError, CheckpointError, ConfigError, TrainingError, RecordError)
         if not isinstance(error, known):
             import traceback
 

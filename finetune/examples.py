@@ -3,30 +3,27 @@ first step from the seed, so a resumed run sees what an uninterrupted one would 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from finetune.cases import Case
 from finetune.config import FinetuneConfig
 from finetune.features import FeatureStore
-from gazevlm_core.findings import NO_FINDING, presence_question
+from gazevlm_core.findings import NO_FINDING, presence_answer, presence_question
 from gazevlm_core.model.processing_gazevlm import GazeVLMProcessor
 from gazevlm_core.options import DEFAULT_QUESTION
-from gazevlm_core.scanpath import Scanpath
+from gazevlm_core.sample import Sample
 from gazevlm_core.training.collator import GazeCollator
-from gazevlm_core.training.gaze_order import GazeOrder, ordered_paths
+from gazevlm_core.training.gaze_order import GazeOrder, in_order
 
 PRESENCE_SHARE = 0.5  # of the questions, where an image has both a report and findings
-YES, NO = "Yes, {name}.", "No."
 LENGTH_POOL = 16  # batches among which images of similar length are sought
 
 
-@dataclass(frozen=True)
-class Draw:
+class Draw(NamedTuple):
     """One question about one training image.
 
     Args:
@@ -40,18 +37,7 @@ class Draw:
     answer: str | None
 
 
-@dataclass(frozen=True, eq=False)
-class Item:
-    """A draw with all that is known about its image; see `gazevlm_core.training.collator.Taught`."""
-
-    case: Case
-    question: str
-    answer: str | None
-    findings: Mapping[str, float]
-    scanpaths: tuple[Scanpath, ...]
-
-
-def draw_epochs(cases: Sequence[Case], config: FinetuneConfig, number: int) -> list[Draw]:
+def draw_epochs(cases: Sequence[Sample], config: FinetuneConfig, number: int) -> list[Draw]:
     """`number` draws: every image once an epoch in a new order, or as often as the shares of the data sets say.
 
     Args:
@@ -66,40 +52,40 @@ def draw_epochs(cases: Sequence[Case], config: FinetuneConfig, number: int) -> l
     return draws[:number]
 
 
-def _epoch(cases: Sequence[Case], config: FinetuneConfig, rng: np.random.Generator) -> list[int]:
+def _epoch(cases: Sequence[Sample], config: FinetuneConfig, rng: np.random.Generator) -> list[int]:
     if not config.shares:
         return [int(index) for index in rng.permutation(len(cases))]
-    members = [[i for i, case in enumerate(cases) if case.dataset == number] for number in range(len(config.shares))]
+    members = [[i for i, case in enumerate(cases) if case.part == number] for number in range(len(config.shares))]
     chances = np.array([share if own else 0.0 for share, own in zip(config.shares, members, strict=True)])
     chosen = rng.choice(len(members), size=len(cases), p=chances / chances.sum())
     return [members[number][int(rng.integers(len(members[number])))] for number in chosen.tolist()]
 
 
-def taught_questions(case: Case) -> list[str]:
+def taught_questions(case: Sample) -> list[str]:
     """Every question about an image that a draw may ask with an answer to it."""
-    names = sorted(name for name, value in case.record.findings.items() if name != NO_FINDING and value in (0.0, 1.0))
-    return [*([report_question(case)] if case.record.report else []), *map(presence_question, names)]
+    names = sorted(name for name, value in case.findings.items() if name != NO_FINDING and value in (0.0, 1.0))
+    return [*([report_question(case)] if case.report else []), *map(presence_question, names)]
 
 
-def report_question(case: Case) -> str:
+def report_question(case: Sample) -> str:
     """What an image's report answers."""
-    return case.record.question or DEFAULT_QUESTION
+    return case.question or DEFAULT_QUESTION
 
 
-def _draw(index: int, case: Case, rng: np.random.Generator) -> Draw:
+def _draw(index: int, case: Sample, rng: np.random.Generator) -> Draw:
     """A report, or whether one finding is there (present or absent alike often); else the path alone."""
-    report = case.record.report
-    findings = {name: value for name, value in case.record.findings.items() if name != NO_FINDING}
+    report = case.report
+    findings = {name: value for name, value in case.findings.items() if name != NO_FINDING}
     known = {value: sorted(name for name in findings if findings[name] == value) for value in (1.0, 0.0)}
     if (known[1.0] or known[0.0]) and (not report or rng.random() < PRESENCE_SHARE):
         wanted = 1.0 if known[1.0] and (not known[0.0] or rng.random() < 0.5) else 0.0
         name = known[wanted][int(rng.integers(len(known[wanted])))]
-        return Draw(index, presence_question(name), YES.format(name=name) if wanted else NO)
+        return Draw(index, presence_question(name), presence_answer(name if wanted else ""))
     return Draw(index, report_question(case), report)
 
 
 def grouped(
-    draws: list[Draw], cases: Sequence[Case], config: FinetuneConfig, processor: GazeVLMProcessor
+    draws: list[Draw], cases: Sequence[Sample], config: FinetuneConfig, processor: GazeVLMProcessor
 ) -> list[Draw]:
     """Draws of about as many tokens side by side, within pools of a few batches, so that the order stays random.
 
@@ -126,27 +112,22 @@ def grouped(
     return ordered
 
 
-def token_count(draw: Draw, case: Case, processor: GazeVLMProcessor) -> int:
+def token_count(draw: Draw, case: Sample, processor: GazeVLMProcessor) -> int:
     """Tokens of a draw that others may not have: merged patches, and the words of question and answer."""
+    assert case.size_px is not None  # `read_cases` sees to it
     width, height = case.size_px
     patches = processor.image_processor.get_number_of_image_patches(height, width)
     words = processor.tokenizer([draw.question, draw.answer or ""])["input_ids"]
     return patches // processor.image_processor.merge_size**2 + sum(map(len, words))
 
 
-def ordered_cases(cases: Sequence[Case], config: FinetuneConfig) -> list[Case]:
-    """The cases with the scanpaths that a run is taught, see `ordered_paths`: a control learns from no others."""
-    ordered = []
-    for index, case in enumerate(cases):
-        readings = case.record.readings
-        paths = ordered_paths([reading.scanpath for reading in readings], config.gaze_order, (config.seed, index))
-        kept = tuple(replace(reading, scanpath=path) for reading, path in zip(readings, paths, strict=False))  # or none
-        ordered.append(replace(case, record=replace(case.record, readings=kept)))
-    return ordered
+def ordered_cases(cases: Sequence[Sample], config: FinetuneConfig) -> list[Sample]:
+    """Return the cases with the scanpaths that a run learns from, see `in_order`: a control learns from no others."""
+    return [in_order(case, config.gaze_order, (config.seed, index)) for index, case in enumerate(cases)]
 
 
 class TrainingItems(Dataset):
-    """Draws as items.
+    """Draws as samples to learn from.
 
     Args:
         cases: to learn from.
@@ -157,32 +138,23 @@ class TrainingItems(Dataset):
 
     def __init__(
         self,
-        cases: Sequence[Case],
+        cases: Sequence[Sample],
         draws: Sequence[Draw],
         config: FinetuneConfig,
         believed: Sequence[Mapping[str, float]],
     ) -> None:
         self.draws = draws
-        self._cases = ordered_cases(cases, config)
-        self._findings = [
-            mixed_findings(case.record.findings, known, config.retain)
-            for case, known in zip(cases, believed, strict=True)
+        self._cases = [
+            replace(case, findings=mixed_findings(case.findings, known, config.retain))
+            for case, known in zip(ordered_cases(cases, config), believed, strict=True)
         ]
 
     def __len__(self) -> int:
         return len(self.draws)
 
-    def __getitem__(self, index: int) -> Item:
+    def __getitem__(self, index: int) -> Sample:
         draw = self.draws[index]
-        case = self._cases[draw.case]
-        paths = tuple(reading.scanpath for reading in case.record.readings)
-        return Item(case, draw.question, draw.answer, self._findings[draw.case], paths)
-
-
-def held_out_item(case: Case) -> Item:
-    """A held-out image with the question that its report answers."""
-    paths = tuple(reading.scanpath for reading in case.record.readings)
-    return Item(case, report_question(case), case.record.report, case.record.findings, paths)
+        return replace(self._cases[draw.case], question=draw.question, report=draw.answer)
 
 
 def mixed_findings(labels: Mapping[str, float], believed: Mapping[str, float], retain: float) -> dict[str, float]:
@@ -199,7 +171,7 @@ def mixed_findings(labels: Mapping[str, float], believed: Mapping[str, float], r
 
 
 class AdaptCollator(GazeCollator):
-    """Batches of items, with pixels or with what the frozen vision tower said of them.
+    """Batches of samples, with pixels or with what the frozen vision tower made of them.
 
     Args:
         processor, config, use_gaze: as in `GazeCollator`.
@@ -210,22 +182,17 @@ class AdaptCollator(GazeCollator):
         super().__init__(*args, use_gaze=use_gaze)
         self.store = store
 
-    def __call__(self, items: Sequence[Any]) -> dict[str, Any]:
+    def vision(self, samples: Sequence[Sample]) -> dict[str, torch.Tensor]:
         """As in `GazeCollator`, with `image_tokens` in the place of `pixel_values` where there is a store."""
         if self.store is None:
-            images = [item.case.load() for item in items]
-            pixels = self.processor.image_processor(images=images, return_tensors="pt")
-            vision, grid_thw = {"pixel_values": pixels["pixel_values"]}, pixels["image_grid_thw"]
-        else:
-            kept = [self.store.read(item.case.digest) for item in items]
-            tokens = [found[0] for found in kept if found is not None]
-            if len(tokens) < len(items):
-                raise KeyError(f"image features are gone from {self.store.folder}")
-            vision = {"image_tokens": torch.cat(tokens)}
-            grid_thw = torch.stack([found[1] for found in kept if found is not None])
-        return {**vision, "image_grid_thw": grid_thw, **self.supervise(items, self.grids(grid_thw))}
+            return super().vision(samples)
+        kept = [self.store.tokens(sample) for sample in samples]
+        return {
+            "image_tokens": torch.cat([tokens for tokens, _ in kept]),
+            "image_grid_thw": torch.stack([grid_thw for _, grid_thw in kept]),
+        }
 
 
-def supervises_gaze(order: GazeOrder, cases: Sequence[Case]) -> bool:
+def supervises_gaze(order: GazeOrder, cases: Sequence[Sample]) -> bool:
     """Whether any scanpath is taught."""
-    return order is not GazeOrder.NONE and any(case.record.readings for case in cases)
+    return order is not GazeOrder.NONE and any(case.readings for case in cases)

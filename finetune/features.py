@@ -17,10 +17,11 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from finetune.cases import Case, go_on
+from finetune.cases import go_on
+from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.inference import EncodedImage, GazeEngine
-from gazevlm_core.model.processing_gazevlm import GazeVLMProcessor
 from gazevlm_core.ranks import ALONE, Ranks
+from gazevlm_core.sample import Sample
 from phantoms.nano_parts import quick_patch_embedding
 
 MOST_AT_ONCE = 16
@@ -93,6 +94,17 @@ class FeatureStore:
         except SafetensorError:
             return None  # cut off by a full disk; it is written again
 
+    def tokens(self, case: Sample) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return as `read`, for a case whose features are kept.
+
+        Raises:
+            KeyError: they are not; see `fill_features`.
+        """
+        found = self.read(case.digest)
+        if found is None:
+            raise KeyError(f"{case.image_id}: its features are gone from {self.folder}")
+        return found
+
     def write(self, digest: str, tokens: torch.Tensor, grid_thw: torch.Tensor) -> None:
         """Keep a picture's tokens; the processes of a run may do so at once. What a kill leaves is written over."""
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -105,14 +117,14 @@ class FeatureStore:
             partial.unlink(missing_ok=True)
 
 
-def fill_features(store: FeatureStore, engine: GazeEngine, cases: Sequence[Case], pace: Pace = USUAL_PACE) -> int:
+def fill_features(store: FeatureStore, engine: GazeEngine, cases: Sequence[Sample], pace: Pace = USUAL_PACE) -> int:
     """Compute what is missing, each process some of it; how many pictures that were.
 
     One by one: computed together, a picture's last bits would depend on its company, and on which were there before.
     """
     pictures = list({case.digest: case for case in cases}.values())
 
-    def fill(some: list[Case]) -> int:
+    def fill(some: list[Sample]) -> int:
         (case,) = some
         if store.read(case.digest) is not None:
             return 0
@@ -135,29 +147,12 @@ def at_rest(engine: GazeEngine) -> Iterator[None]:
         engine.model.train(training)
 
 
-def encoded_cases(cases: Sequence[Case], engine: GazeEngine, store: FeatureStore | None) -> list[EncodedImage]:
-    """Some cases' images after the vision tower, from the store or computed."""
+def encoded_cases(cases: Sequence[Sample], engine: GazeEngine, store: FeatureStore | None) -> list[EncodedImage]:
+    """Return some cases' images after the vision tower, from the store or computed."""
     if store is None:
         return engine.encode_images([case.load() for case in cases])
-    return [encoded_image(store, engine.processor, case) for case in cases]
-
-
-def encoded_image(store: FeatureStore, processor: GazeVLMProcessor, case: Case) -> EncodedImage:
-    """A case's image from the store.
-
-    Raises:
-        KeyError: it is not kept; see `fill_features`.
-    """
-    found = store.read(case.digest)
-    if found is None:
-        raise KeyError(f"{case.record.image_id}: its features are gone from {store.folder}")
-    return engine_image(processor, *found)
-
-
-def engine_image(processor: GazeVLMProcessor, tokens: torch.Tensor, grid_thw: torch.Tensor) -> EncodedImage:
-    """Image tokens with the grid that they lie on."""
-    from gazevlm_core.geometry import PatchGrid
-
-    merge = processor.image_processor.merge_size
-    return EncodedImage(tokens, grid_thw, PatchGrid.from_grid_thw(grid_thw.tolist(), merge))
-
+    merge = engine.processor.image_processor.merge_size
+    return [
+        EncodedImage(tokens, grid_thw, PatchGrid.from_grid_thw(grid_thw.tolist(), merge))
+        for tokens, grid_thw in map(store.tokens, cases)
+    ]

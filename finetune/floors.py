@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from finetune.cases import Case
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.metrics.sequence import medoid_index
+from gazevlm_core.sample import Sample
 from gazevlm_core.scanpath import Scanpath
 
 LEAST_P = 1e-7  # of a probability that float32 rounded to 0
@@ -45,8 +45,8 @@ class Floors:
         seed: draws MOST_PATHS of their scanpaths, where there are more.
     """
 
-    def __init__(self, train: Sequence[Case], seed: int) -> None:
-        paths = [reading.scanpath for case in train for reading in case.record.readings]
+    def __init__(self, train: Sequence[Sample], seed: int) -> None:
+        paths = [reading.scanpath for case in train for reading in case.readings]
         if len(paths) > MOST_PATHS:
             chosen = np.random.default_rng([seed, 3]).choice(len(paths), MOST_PATHS, replace=False)
             paths = [paths[index] for index in sorted(chosen.tolist())]
@@ -67,11 +67,11 @@ class Floors:
     def prevalences(self, names: Collection[str]) -> dict[str, float]:
         """Finding -> share of the training images that have it, with one more that has it and one that lacks it: what
         never occurred is not impossible."""
-        said = {name: [case.record.findings[name] for case in self._train if name in case.record.findings]
+        said = {name: [case.findings[name] for case in self._train if name in case.findings]
                 for name in names}  # fmt: skip
         return {name: (sum(values) + 1) / (len(values) + 2) for name, values in said.items()}
 
-    def dwell_loss(self, cases: Sequence[Case], steps: int) -> float | None:
+    def dwell_loss(self, cases: Sequence[Sample], steps: int) -> float | None:
         """Smooth-L1 distance of the logarithms of durations to their median in training; None where one is unknown."""
         durations = [duration for case in cases for duration in _durations_ms(case, steps)]
         if not durations or self._usual_log is None:
@@ -80,24 +80,24 @@ class Floors:
         return float(np.where(apart < 1, apart**2 / 2, apart - 0.5).mean())
 
 
-def _durations_ms(case: Case, steps: int | None) -> list[float]:
+def _durations_ms(case: Sample, steps: int | None) -> list[float]:
     """Known durations of the first fixations of all readings."""
-    fixations = [fixation for reading in case.record.readings for fixation in reading.scanpath.fixations[:steps]]
+    fixations = [fixation for reading in case.readings for fixation in reading.scanpath.fixations[:steps]]
     return [fixation.duration_ms for fixation in fixations if fixation.duration_ms]
 
 
-def uniform_loss(cases: Sequence[Case], grids: Sequence[PatchGrid], aims: Aims) -> float | None:
+def uniform_loss(cases: Sequence[Sample], grids: Sequence[PatchGrid], aims: Aims) -> float | None:
     """The pointer's loss where every patch, and the end, are as likely; None where nobody looked."""
     logs: list[float] = []
     for case, grid in zip(cases, grids, strict=True):
-        for reading in case.record.readings:
+        for reading in case.readings:
             steps = min(len(reading.scanpath) + aims.stops, aims.steps)
             logs += [math.log(len(grid)), *[math.log(len(grid) + aims.stops)] * (steps - 1)]  # no path ends at once
     return float(np.mean(logs)) if logs else None
 
 
 def finding_loss(
-    cases: Sequence[Case], probabilities: Sequence[Mapping[str, float]], names: AbstractSet[str]
+    cases: Sequence[Sample], probabilities: Sequence[Mapping[str, float]], names: AbstractSet[str]
 ) -> float:
     """Mean cross-entropy in nats of the labels under probabilities.
 
@@ -108,7 +108,7 @@ def finding_loss(
     """
     losses = []
     for case, said in zip(cases, probabilities, strict=True):
-        for name in names & case.record.findings.keys():
+        for name in names & case.findings.keys():
             p = min(max(said[name], LEAST_P), 1 - LEAST_P)
-            losses.append(-math.log(p if case.record.findings[name] else 1 - p))
+            losses.append(-math.log(p if case.findings[name] else 1 - p))
     return float(np.mean(losses))

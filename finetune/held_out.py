@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from finetune.cases import Case
 from finetune.floors import Floors, Path, finding_loss, on_grid, uniform_loss
 from finetune.look import Looked
 from finetune.records import BASE, Gain, Measure
 from finetune.verdict import ADDED, AUROC, CHANCE, MAIN, SEQUENCE, Resampled
 from gazevlm_core.metrics.labels import auroc
 from gazevlm_core.metrics.sequence import sequence_scores
+from gazevlm_core.sample import Sample
 
 SHUFFLES = 8
 ORDER = "order gain"
@@ -25,7 +25,7 @@ TYPICAL_FLOOR = "the usual duration of training fixations"
 
 # ---- measures -------------------------------------------------------------------------------------------------------
 def measures(
-    cases: Sequence[Case], adapter: Looked, base: Looked, floors: Floors, added: Sequence[str], seed: int
+    cases: Sequence[Sample], adapter: Looked, base: Looked, floors: Floors, added: Sequence[str], seed: int
 ) -> list[Measure]:
     """All figures of the held-out images. What a base does not show has no figure of the base's, only floors.
 
@@ -45,14 +45,14 @@ def measures(
 
 
 def _path_measures(
-    cases: Sequence[Case], adapter: Looked, base: Looked, floors: Floors, seed: int, drawn: Resampled
+    cases: Sequence[Sample], adapter: Looked, base: Looked, floors: Floors, seed: int, drawn: Resampled
 ) -> list[Measure]:
-    read = [index for index, case in enumerate(cases) if case.record.readings]
+    read = [index for index, case in enumerate(cases) if case.readings]
     if not read or not any(adapter.diagnoses[index].gaze_trained for index in read):
         return []
     grids = [adapter.diagnoses[index].grid for index in read]
     targets = [
-        [on_grid(reading.scanpath, grid) for reading in cases[index].record.readings]
+        [on_grid(reading.scanpath, grid) for reading in cases[index].readings]
         for index, grid in zip(read, grids, strict=True)
     ]
     own, own_shuffled = _scores(adapter, read, targets, seed)
@@ -102,15 +102,15 @@ def _path_scores(paths: Sequence[Path], targets: Sequence[Sequence[Path]]) -> np
 
 
 def _auroc_measures(
-    cases: Sequence[Case], adapter: Looked, base: Looked, added: Sequence[str], drawn: Resampled
+    cases: Sequence[Sample], adapter: Looked, base: Looked, added: Sequence[str], drawn: Resampled
 ) -> list[Measure]:
     """AUROC of every finding that held-out images both have and lack; first the means of old and of added ones."""
     ours, theirs = adapter.probabilities(), base.probabilities()
-    names = sorted({name for case in cases for name in case.record.findings} & set(ours[0] if ours else ()))
+    names = sorted({name for case in cases for name in case.findings} & set(ours[0] if ours else ()))
     each: dict[str, Measure] = {}
     for name in names:
-        known = [index for index, case in enumerate(cases) if name in case.record.findings]
-        labels = np.array([cases[index].record.findings[name] for index in known])
+        known = [index for index, case in enumerate(cases) if name in case.findings]
+        labels = np.array([cases[index].findings[name] for index in known])
         if len(np.unique(labels)) < 2:
             continue
         own = auroc(labels, np.array([ours[index][name] for index in known]))
@@ -125,13 +125,13 @@ def _auroc_measures(
 
 
 def _auroc_gain(
-    cases: Sequence[Case], ours: Sequence[Mapping[str, float]], theirs: Sequence[Mapping[str, float]],
+    cases: Sequence[Sample], ours: Sequence[Mapping[str, float]], theirs: Sequence[Mapping[str, float]],
     names: Sequence[str], drawn: Resampled,
 ) -> Gain:  # fmt: skip
     """Of the findings that both tell, where there are any; else of all of them over chance."""
     both = [name for name in names if name in theirs[0]]
     names = both or names
-    labels = np.array([[case.record.findings.get(name, np.nan) for name in names] for case in cases])
+    labels = np.array([[case.findings.get(name, np.nan) for name in names] for case in cases])
     own = np.array([[said[name] for name in names] for said in ours])
     if not both:
         return drawn.auroc_gain(labels, own, None, CHANCE_FLOOR)
@@ -145,7 +145,7 @@ def _mean_auroc(name: str, each: Sequence[Measure]) -> Measure:
     return Measure(name, float(np.mean(values)), before, {CHANCE_FLOOR: CHANCE})
 
 
-def _loss_measures(cases: Sequence[Case], adapter: Looked, base: Looked, floors: Floors) -> list[Measure]:
+def _loss_measures(cases: Sequence[Sample], adapter: Looked, base: Looked, floors: Floors) -> list[Measure]:
     """Losses. Those of gaze have no base that aims at something else: as many steps, and targets as wide, are alike."""
     beside: dict[str, dict[str, float | None]] = {
         "gaze_loss": {UNIFORM_FLOOR: uniform_loss(cases, [one.grid for one in adapter.diagnoses], adapter.aims)},
@@ -160,10 +160,10 @@ def _loss_measures(cases: Sequence[Case], adapter: Looked, base: Looked, floors:
     return found + _finding_loss(cases, adapter, base, floors)
 
 
-def _finding_loss(cases: Sequence[Case], adapter: Looked, base: Looked, floors: Floors) -> list[Measure]:
+def _finding_loss(cases: Sequence[Sample], adapter: Looked, base: Looked, floors: Floors) -> list[Measure]:
     """Cross-entropy of the probabilities of findings that both tell; of all where the base tells none of them."""
     ours, theirs = adapter.probabilities(), base.probabilities()
-    names = {name for case in cases for name in case.record.findings} & set(ours[0] if ours else ())
+    names = {name for case in cases for name in case.findings} & set(ours[0] if ours else ())
     both = names & set(theirs[0] if theirs else ())
     names = both or names
     if not names:

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 
 import torch
 
-from finetune.cases import Case
-from finetune.examples import AdaptCollator, held_out_item
+from finetune.examples import AdaptCollator
 from finetune.features import USUAL_PACE, FeatureStore, Pace, at_rest, encoded_cases
 from finetune.floors import Aims
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.inference import GazeEngine
 from gazevlm_core.model.losses import count_supervision
 from gazevlm_core.options import DEFAULT_QUESTION, DiagnoseOptions
+from gazevlm_core.sample import Sample
 from gazevlm_core.scanpath import Scanpath
 
 COUNTED = ("gaze_loss", "text_loss", "finding_loss", "dwell_loss")  # in the order of LossCounts
@@ -64,7 +64,7 @@ class Looked:
 
 
 def look_at(
-    engine: GazeEngine, cases: Sequence[Case], store: FeatureStore | None, pace: Pace = USUAL_PACE
+    engine: GazeEngine, cases: Sequence[Sample], store: FeatureStore | None, pace: Pace = USUAL_PACE
 ) -> Looked:
     """Ask a model about images; nothing of its training is touched, not even the state of chance.
 
@@ -75,10 +75,10 @@ def look_at(
         pace: how many images at once, and who shares them.
     """
 
-    def ask(some: list[Case]) -> list[Said]:
+    def ask(some: list[Sample]) -> list[Said]:
         images = encoded_cases(some, engine, store)
         gaze_pass = engine.look(images, [DEFAULT_QUESTION] * len(some))
-        read = [row for row, case in enumerate(some) if case.record.readings]
+        read = [row for row, case in enumerate(some) if case.readings]
         paths = engine.paths(gaze_pass, images, DiagnoseOptions(), read)
         return [
             Said(findings, paths[row][0] if row in paths else None, images[row].grid)
@@ -93,11 +93,11 @@ def look_at(
 
 
 def tell_findings(
-    engine: GazeEngine, cases: Sequence[Case], store: FeatureStore | None, pace: Pace = USUAL_PACE
+    engine: GazeEngine, cases: Sequence[Sample], store: FeatureStore | None, pace: Pace = USUAL_PACE
 ) -> list[dict[str, float]]:
     """Finding -> probability, per image, and nothing else; arguments as in `look_at`."""
 
-    def ask(some: list[Case]) -> list[dict[str, float]]:
+    def ask(some: list[Sample]) -> list[dict[str, float]]:
         return engine.findings(engine.look(encoded_cases(some, engine, store), [DEFAULT_QUESTION] * len(some)))
 
     with _untouched(engine):
@@ -112,7 +112,7 @@ def _untouched(engine: GazeEngine) -> Iterator[None]:
 
 
 @torch.no_grad()
-def _losses(engine: GazeEngine, cases: Sequence[Case], store: FeatureStore | None, pace: Pace) -> dict[str, float]:
+def _losses(engine: GazeEngine, cases: Sequence[Sample], store: FeatureStore | None, pace: Pace) -> dict[str, float]:
     """Mean of each loss over all that is known, however many images are looked at at once; none of a part that was
     never trained, and none at all without trained gaze tokens."""
     gaze = engine.gaze_config
@@ -123,8 +123,8 @@ def _losses(engine: GazeEngine, cases: Sequence[Case], store: FeatureStore | Non
         "gaze_loss": gaze.gaze_trained, "text_loss": True, "finding_loss": False, "dwell_loss": gaze.dwell_trained,
     }  # fmt: skip
 
-    def ask(some: list[Case]) -> Counted:
-        batch = collate([held_out_item(case) for case in some])
+    def ask(some: list[Sample]) -> Counted:
+        batch = collate(some)
         losses = engine.model(**{name: value.to(engine.model.device) for name, value in batch.items()})
         found: Counted = {}
         for name, count in zip(COUNTED, count_supervision(batch, stops=gaze.stops), strict=True):
@@ -133,7 +133,7 @@ def _losses(engine: GazeEngine, cases: Sequence[Case], store: FeatureStore | Non
         return found
 
     gaze_known = gaze.gaze_trained or gaze.dwell_trained
-    known = [case for case in cases if case.record.report or (gaze_known and case.record.readings)]
+    known = [case for case in cases if case.report or (gaze_known and case.readings)]
     found = pace.chunks(known, ask)
     means = {}
     for name in COUNTED:

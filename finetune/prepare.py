@@ -14,7 +14,7 @@ import torch
 from finetune.adapted import adapted_config
 from finetune.base import Base, facts_before, load_base, own_device
 from finetune.before_after import answers, shown_cases
-from finetune.cases import Case, Split, fingerprint, path_lengths, read_cases, split_cases
+from finetune.cases import Split, fingerprint, has_fingerprint, path_lengths, read_cases, split_cases
 from finetune.config import FREE, ConfigError, FinetuneConfig, differing
 from finetune.examples import ordered_cases, supervises_gaze
 from finetune.features import MOST_AT_ONCE, USUAL_PACE, FeatureStore, Pace, at_rest, encoded_cases, fill_features
@@ -31,6 +31,7 @@ from gazevlm_core.model.configuration_gazevlm import GazeConfig
 from gazevlm_core.model.places import pooled_tokens
 from gazevlm_core.ranks import ALONE, Ranks
 from gazevlm_core.records import Diagnosis
+from gazevlm_core.sample import Sample
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +71,7 @@ def prepare(config: FinetuneConfig, run: Path, log: RunLog, stop: StopRequest) -
     """Do it.
 
     Raises:
-        DataError: data that nothing can be learned from.
+        DatasetError: data that nothing can be learned from.
         CheckpointError: a base that cannot be loaded.
         ConfigError: the run was begun with other values, data, or files of the base.
         Stopped: somebody wants the run to end.
@@ -80,7 +81,7 @@ def prepare(config: FinetuneConfig, run: Path, log: RunLog, stop: StopRequest) -
     log.phase("Reading the data")
     cases = read_cases(config, check, log.phase, ranks)
     split = split_cases(cases, config, log.phase)
-    check_begun(run, config, fingerprint((*split.train, *split.held_out)), writes=log.writes)
+    check_begun(run, config, (*split.train, *split.held_out), writes=log.writes)
     check()
     tell_room(config, split, run, log, ranks)
     log.phase("Loading the base")  # not where from: everybody reads it
@@ -120,7 +121,7 @@ def prepare(config: FinetuneConfig, run: Path, log: RunLog, stop: StopRequest) -
 
 
 def left_unlearned(
-    cases: Sequence[Case], config: FinetuneConfig, gaze: GazeConfig, added: Sequence[str]
+    cases: Sequence[Sample], config: FinetuneConfig, gaze: GazeConfig, added: Sequence[str]
 ) -> list[str]:
     """Sentences on findings that the base does not know by the names of the data, and on fixations beyond K.
 
@@ -131,7 +132,7 @@ def left_unlearned(
         added: findings that its head gets.
     """
     told = []
-    unlearned = {name for case in cases for name in case.record.findings} - {NO_FINDING, *gaze.finding_names}
+    unlearned = {name for case in cases for name in case.findings} - {NO_FINDING, *gaze.finding_names}
     if added:
         told.append(f"Findings that the base does not know, added to its head: {', '.join(sorted(added))}")
     if unlearned:
@@ -151,7 +152,7 @@ def tell_room(config: FinetuneConfig, split: Split, run: Path, log: RunLog, rank
 
     def look(_: int) -> str:
         facts, processor = facts_before(config, begun_revision(run))
-        sizes = {case.digest: case.size_px for case in (*split.train, *split.held_out)}
+        sizes = {case.digest: case.size_px for case in (*split.train, *split.held_out) if case.size_px}
         merge = processor.image_processor.merge_size**2
         patches = (processor.image_processor.get_number_of_image_patches(h, w) for w, h in sizes.values())
         free = free_ram()
@@ -182,13 +183,13 @@ def agreed(stop: StopRequest, ranks: Ranks) -> Callable[[], None]:
     return check
 
 
-def check_begun(run: Path, config: FinetuneConfig, data: str, *, writes: bool) -> None:
+def check_begun(run: Path, config: FinetuneConfig, cases: Sequence[Sample], *, writes: bool) -> None:
     """Whether a run is gone on with as it was begun; a new one notes how it begins.
 
     Args:
         run: folder of the run.
         config: of this try.
-        data: from `fingerprint`.
+        cases: to learn from and to score on.
         writes: False on all but the main process.
 
     Raises:
@@ -198,13 +199,13 @@ def check_begun(run: Path, config: FinetuneConfig, data: str, *, writes: bool) -
     values = {name: value for name, value in config.to_values().items() if name not in FREE}
     if not path.is_file():
         if writes:
-            write_json(path, {"config": values, "data": data})
+            write_json(path, {"config": values, "data": fingerprint(cases)})
         return
     begun = json.loads(path.read_text(encoding="utf-8"))
     for name in differing(values, begun["config"]):
         both = f"{begun['config'].get(name)}, not {values[name]}"
         raise ConfigError(f"run: {run} was begun with another {name} ({both}); give another folder")
-    if begun["data"] != data:
+    if not has_fingerprint(cases, begun["data"]):
         raise ConfigError(f"run: {run} was begun with other data; give another folder")
 
 
@@ -260,7 +261,11 @@ def _features(
 
 
 def fit_places(
-    cases: Sequence[Case], names: Sequence[str], engine: GazeEngine, store: FeatureStore | None, pace: Pace = USUAL_PACE
+    cases: Sequence[Sample],
+    names: Sequence[str],
+    engine: GazeEngine,
+    store: FeatureStore | None,
+    pace: Pace = USUAL_PACE,
 ) -> list[Fitted]:
     """Heads of the added findings that have a usual place.
 
@@ -275,7 +280,7 @@ def fit_places(
     if not places:
         return []
 
-    def pool(some: list[Case]) -> list[np.ndarray]:  # [F, D] each: all tokens of all images would be too many to keep
+    def pool(some: list[Sample]) -> list[np.ndarray]:  # [F, D] each: all tokens of all images would be too many to keep
         images = encoded_cases(some, engine, store)
         return [pooled_tokens(image.tokens, image.grid, places).cpu().double().numpy() for image in images]
 

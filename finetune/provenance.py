@@ -10,11 +10,12 @@ from typing import Any
 
 from finetune.base import Base
 from finetune.card import CARD, render_card
-from finetune.cases import Case, Split, fingerprint, parse_spec, path_lengths, rule_of
+from finetune.cases import Split, fingerprint, parse_spec, path_lengths, rule_of
 from finetune.config import FinetuneConfig
 from finetune.held_out import AUROC
 from finetune.records import PROVENANCE_FILE, Measure, Verdict, write_json
 from gazevlm_core.datasets.trained_on import BEFORE, TRAINED_ON, TrainedOn
+from gazevlm_core.sample import Sample
 
 FORMAT, VERSION = "gazevlm-adapter", 1
 SCORES = "finding_scores.json"
@@ -47,7 +48,7 @@ def provenance_values(
     """Return everything about an adapter as JSON values. Folders of this machine are named by their last part."""
     both = (*split.train, *split.held_out)
     read = {
-        reading.reading_id: reading.digest for case in split.train for reading in case.record.readings
+        reading.reading_id: reading.digest for case in split.train for reading in case.readings
         if reading.reading_id
     }  # fmt: skip
     return {
@@ -73,8 +74,8 @@ def provenance_values(
         BEFORE: [None if one is None else one.to_values() for one in base.trained_on],
         "annotations": [{"id": one, "sha256": read[one]} for one in sorted(read)],
         "split": {
-            "train": [case.record.image_id for case in split.train],
-            "held_out": [case.record.image_id for case in split.held_out],
+            "train": [case.image_id for case in split.train],
+            "held_out": [case.image_id for case in split.held_out],
         },
         "libraries": {
             "python": platform.python_version(), **{name: importlib.metadata.version(name) for name in LIBRARIES},
@@ -87,7 +88,7 @@ def provenance_values(
 
 def trained_on(config: FinetuneConfig, split: Split) -> TrainedOn:
     """Return whom and what a run learns from, for whoever scores its adapter later."""
-    patients = (case.record.patient_id for case in split.train)
+    patients = (case.patient_id for case in split.train)
     salt = fingerprint((*split.train, *split.held_out))  # another one for other data, the same for the same
     return TrainedOn.of(salt, patients, (case.digest for case in split.train), rule_of(config))
 
@@ -111,9 +112,9 @@ def _public(spec: str) -> str:
     return f"{name}={root.resolve().name}"
 
 
-def _dataset(spec: str, number: int, cases: Sequence[Case]) -> dict[str, Any]:
-    own = [case for case in cases if case.dataset == number]
-    readings = [reading for case in own for reading in case.record.readings]
+def _dataset(spec: str, number: int, cases: Sequence[Sample]) -> dict[str, Any]:
+    own = [case for case in cases if case.part == number]
+    readings = [reading for case in own for reading in case.readings]
     return {
         "name": _public(spec),
         "images": len(own),
@@ -134,7 +135,7 @@ def _fixations(split: Split, steps: int) -> dict[str, Any]:
     }
 
 
-def write_provenance(folder: Path, values: dict[str, Any], cases: Sequence[Case]) -> None:
+def write_provenance(folder: Path, values: dict[str, Any], cases: Sequence[Sample]) -> None:
     """Write provenance, card and scores beside an adapter's weights.
 
     Args:
@@ -148,7 +149,7 @@ def write_provenance(folder: Path, values: dict[str, Any], cases: Sequence[Case]
     for one in values["measures"]:
         kind, colon, finding = one["name"].partition(": ")
         if colon and kind == AUROC and one["value"] is not None:
-            labels = [case.record.findings[finding] for case in cases if finding in case.record.findings]
+            labels = [case.findings[finding] for case in cases if finding in case.findings]
             scores[finding] = {"auroc": one["value"], "prevalence": sum(labels) / len(labels)}
     if scores:
         scored_on = f"{len(cases)} held-out images of the data that the adapter was trained on"

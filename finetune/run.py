@@ -14,7 +14,7 @@ from transformers import PrinterCallback, set_seed
 from finetune.adapted import adapt_model, set_placed
 from finetune.base import is_same_base
 from finetune.before_after import answers, shown_cases, write_before_after
-from finetune.cases import fingerprint, patient_groups, read_cases, split_cases
+from finetune.cases import has_fingerprint, patient_groups, read_cases, split_cases
 from finetune.config import FREE, ConfigError, FinetuneConfig, differing
 from finetune.defaults import base_values, suited
 from finetune.examples import AdaptCollator, TrainingItems, draw_epochs, grouped, ordered_cases, supervises_gaze
@@ -74,7 +74,7 @@ def finetune(config: FinetuneConfig, out: Path, run: Path, stop: StopRequest, lo
         "done" or "stopped".
 
     Raises:
-        DataError, CheckpointError, ConfigError, TrainingError: with a sentence for the user.
+        DatasetError, CheckpointError, ConfigError, TrainingError: with a sentence for the user.
         Stopped: before anything was learned.
     """
     if base_values(config.base) is None:
@@ -260,7 +260,7 @@ def finished_before(config: FinetuneConfig, out: Path) -> Ending | None:
 
     Raises:
         ConfigError: something else is there, which is not written over.
-        DataError, CheckpointError: data or base are not there any more to compare with.
+        DatasetError, CheckpointError: data or base are not there any more to compare with.
         RecordError: its provenance is not as a training writes it.
     """
     if not out.exists():
@@ -277,7 +277,7 @@ def finished_before(config: FinetuneConfig, out: Path) -> Ending | None:
     differs = [f"another {name}" for name in differing(values, made, FREE)]
     if not differs:
         split = split_cases(read_cases(config), config)
-        differs += ["other data"] if fingerprint((*split.train, *split.held_out)) != data else []
+        differs += [] if has_fingerprint((*split.train, *split.held_out), data) else ["other data"]
         differs += [] if is_same_base(config, base) else ["other files of its base"]
     if differs:
         raise ConfigError(f"out: {out} is there already, made with {', '.join(differs)}; give another folder")

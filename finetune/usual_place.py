@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from finetune.cases import Case
 from gazevlm_core.findings import NO_FINDING
 from gazevlm_core.model.places import UsualPlace
+from gazevlm_core.sample import Sample
 
 SIDE = 32  # cells of the map on which places are sought
 REACH = 0.06  # of a click, as a fraction of the image's sides
@@ -40,25 +40,25 @@ class Fitted:
     bias: float
 
 
-def added_findings(cases: Sequence[Case], known: Sequence[str]) -> tuple[list[str], list[str]]:
+def added_findings(cases: Sequence[Sample], known: Sequence[str]) -> tuple[list[str], list[str]]:
     """Findings that the cases name and a base lacks: those that can be learned, and those that cannot, because fewer
     than LEAST_IMAGES images have them, or lack them."""
     labels: dict[str, list[float]] = {}
     for case in cases:
-        for name, value in case.record.findings.items():
+        for name, value in case.findings.items():
             labels.setdefault(name, []).append(value)
     new = sorted(set(labels) - set(known) - {NO_FINDING})
     enough = [name for name in new if min(labels[name].count(value) for value in (0.0, 1.0)) >= LEAST_IMAGES]
     return enough, [name for name in new if name not in enough]
 
 
-def find_place(cases: Sequence[Case], name: str) -> UsualPlace | None:
+def find_place(cases: Sequence[Sample], name: str) -> UsualPlace | None:
     """The place that is clicked more often where a finding is; None where no place stands out."""
     middles = (np.arange(SIDE) + 0.5) / SIDE
     maps: dict[float, list[np.ndarray]] = {0.0: [], 1.0: []}
     for case in cases:
-        label = case.record.findings.get(name)
-        for reading in case.record.readings if label in maps else ():
+        label = case.findings.get(name)
+        for reading in case.readings if label in maps else ():
             near = np.zeros((SIDE, SIDE))
             for fixation in reading.scanpath:
                 squared = (middles[None] - fixation.x) ** 2 + (middles[:, None] - fixation.y) ** 2
@@ -73,7 +73,7 @@ def find_place(cases: Sequence[Case], name: str) -> UsualPlace | None:
     return UsualPlace(name, float(middles[column]), float(middles[row]), SPREAD)
 
 
-def fit_place(place: UsualPlace, cases: Sequence[Case], features: np.ndarray) -> Fitted:
+def fit_place(place: UsualPlace, cases: Sequence[Sample], features: np.ndarray) -> Fitted:
     """The head of a finding, from the images whose label is known.
 
     Args:
@@ -85,9 +85,9 @@ def fit_place(place: UsualPlace, cases: Sequence[Case], features: np.ndarray) ->
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    known = [index for index, case in enumerate(cases) if place.name in case.record.findings]
+    known = [index for index, case in enumerate(cases) if place.name in case.findings]
     model = make_pipeline(StandardScaler(), LogisticRegression(C=PENALTY, max_iter=1000))
-    model.fit(features[known], [cases[index].record.findings[place.name] for index in known])
+    model.fit(features[known], [cases[index].findings[place.name] for index in known])
     scaler, regression = model[0], model[1]
     weight = regression.coef_[0] / scaler.scale_
     bias = regression.intercept_[0] - float(weight @ scaler.mean_)

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from finetune.cases import Case, patient_groups
+from finetune.cases import patient_groups
 from finetune.records import BASE, Gain, Judgement, Measure, Verdict
 from gazevlm_core.metrics.intervals import Estimate, estimate_of, patient_counts, ratio_samples
 from gazevlm_core.metrics.labels import macro_auroc
+from gazevlm_core.sample import Sample
 
 SEQUENCE, AUROC, ADDED = "sequence score", "AUROC", "AUROC of added findings"
 MAIN = (SEQUENCE, AUROC, ADDED)  # what the verdict goes by
@@ -42,7 +43,7 @@ class Resampled:
     counts: np.ndarray
 
     @classmethod
-    def of(cls, cases: Sequence[Case], seed: int) -> "Resampled":
+    def of(cls, cases: Sequence[Sample], seed: int) -> "Resampled":
         """The patients of images, drawn by a seed."""
         patients = np.array(patient_groups(cases))
         return cls(patients, patient_counts(patients, seed=seed))

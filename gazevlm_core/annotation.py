@@ -29,6 +29,7 @@ Edit = Literal["", "moved", "inserted"]
 EDITS: tuple[str, ...] = get_args(Edit)
 CONFIDENCES = range(1, 6)
 HEX_DIGITS = frozenset("0123456789abcdef")
+DIGEST_DIGITS = 64  # of a SHA-256
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +193,7 @@ class Annotation:
         for name in ("submission_id", "image_id", "annotator"):
             if not getattr(self, name).strip():
                 raise ValueError(f"annotation {name} is empty")
-        if len(self.image_sha256) != 64 or set(self.image_sha256) - HEX_DIGITS:
+        if not is_digest(self.image_sha256):
             raise ValueError(f"{self.image_id}: image_sha256 must be 64 lower-case hex digits")
         if self.image_width_px < 1 or self.image_height_px < 1:
             raise ValueError(f"{self.image_id}: image size must be at least 1 x 1 px")
@@ -238,6 +239,11 @@ class Annotation:
         onsets = [fixation.onset_ms for fixation in self.scanpath]
         pairs = zip(onsets, [None, *onsets[:-1]], strict=True)
         return tuple(None if now is None or before is None else now - before for now, before in pairs)
+
+
+def is_digest(text: str) -> bool:
+    """Whether a text is a SHA-256 in lower-case hex digits."""
+    return len(text) == DIGEST_DIGITS and not set(text) - HEX_DIGITS
 
 
 def pixel_digest(mode: str, width_px: int, height_px: int, pixels: bytes) -> str:

@@ -56,6 +56,7 @@ VOCABULARY: tuple[Term, ...] = (
 FINDING_NAMES: tuple[str, ...] = tuple(term.name for term in VOCABULARY if not term.held_out)
 HELD_OUT_FINDING_NAMES: tuple[str, ...] = tuple(term.name for term in VOCABULARY if term.held_out)
 NO_FINDING = "no finding"
+YES, NO = "Yes", "No"  # how every answer to a presence question begins
 
 SUBTLE_BELOW, SEVERE_FROM = 1 / 3, 2 / 3
 
@@ -79,3 +80,8 @@ def grade_of(severity: float) -> Grade:
 def presence_question(name: str) -> str:
     """Return the question whether a finding is there, e.g. "Is there pneumothorax?"."""
     return f"Are there {name}?" if name.endswith("devices") else f"Is there {name}?"
+
+
+def presence_answer(name: str = "") -> str:
+    """Return the answer to a presence question: "Yes, " and what is there, or "No." where nothing is."""
+    return f"{YES}, {name}." if name else f"{NO}."

@@ -4,13 +4,15 @@ Coordinates are fractions of the upright (EXIF-transposed) image, origin upper l
 """
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, ClassVar, Literal, get_args
 
 Source = Literal["eyetracker", "click", "bubble", "moving window", "model", "simulated"]
 SOURCES: tuple[str, ...] = get_args(Source)
+KEPT_SHARE = 0.95  # of the fixations, by which a K is suggested
 EXACT = {"extra": "forbid", "allow_inf_nan": False}  # for pydantic, where a path is read from JSON
 
 
@@ -78,3 +80,55 @@ class Scanpath:
 
     def __iter__(self) -> Iterator[Fixation]:
         return iter(self.fixations)
+
+
+@dataclass
+class PathLengths:
+    """Lengths of readings in fixations, and what of them a model with K gaze tokens never learns.
+
+    Each fixation takes a gaze token, also where it stays on a patch; those beyond the K-th are cut.
+
+    Args:
+        count: length -> readings.
+    """
+
+    count: Counter[int] = field(default_factory=Counter)
+
+    @classmethod
+    def of(cls, paths: Iterable[Scanpath]) -> "PathLengths":
+        """Count the lengths of some readings."""
+        return cls(Counter(map(len, paths)))
+
+    @property
+    def readings(self) -> int:
+        """Number of readings."""
+        return self.count.total()
+
+    @property
+    def fixations(self) -> int:
+        """Number of fixations in all of them."""
+        return sum(length * number for length, number in self.count.items())
+
+    def beyond(self, steps: int) -> int:
+        """Return the number of fixations behind the first `steps` of their reading."""
+        return sum(max(0, length - steps) * number for length, number in self.count.items())
+
+    def cut(self, steps: int) -> int:
+        """Return the number of readings that are longer than `steps`."""
+        return sum(number for length, number in self.count.items() if length > steps)
+
+    def steps_that_keep(self, share: float = KEPT_SHARE) -> int:
+        """Return the least K that keeps a share of all fixations; 0 where there are none."""
+        allowed = (1 - share) * self.fixations + 1e-9  # rounding
+        return next((steps for steps in range(max(self.count, default=0) + 1) if self.beyond(steps) <= allowed), 0)
+
+    def words(self, steps: int) -> str:
+        """Say in one sentence what K leaves out; "" where it leaves nothing out."""
+        beyond = self.beyond(steps)
+        if not beyond:
+            return ""
+        return (
+            f"{beyond} of {self.fixations} fixations ({beyond / self.fixations:.0%}) lie beyond the first {steps} of "
+            f"their reading, in {self.cut(steps)} of {self.readings} readings, and are not taught; "
+            f"K = {self.steps_that_keep()} gaze tokens would keep {KEPT_SHARE:.0%} of all"
+        )

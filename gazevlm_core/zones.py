@@ -37,18 +37,14 @@ def zone_of(fixation: Fixation) -> str:
 
 def zone_dwells(fixations: Sequence[Fixation]) -> list[ZoneDwell]:
     """Return the dwell in every zone that is fixated, in the order of ZONES; empty without fixations."""
-    all_known = all(fixation.duration_ms is not None for fixation in fixations)
-    total = sum(_weight(fixation, all_known) for fixation in fixations)
-    rows = []
+    durations = [fixation.duration_ms for fixation in fixations]
+    weights = [1.0 if None in durations or duration is None else duration for duration in durations]
+    total, rows = sum(weights), []
     for zone in ZONES:
-        inside = [fixation for fixation in fixations if zone_of(fixation) == zone]
+        inside = [index for index, fixation in enumerate(fixations) if zone_of(fixation) == zone]
         if inside:
-            weight = sum(_weight(fixation, all_known) for fixation in inside)
-            known = [fixation.duration_ms for fixation in inside if fixation.duration_ms is not None]
+            known = [duration for index in inside if (duration := durations[index]) is not None]
             dwell_ms = sum(known) if len(known) == len(inside) else None
-            rows.append(ZoneDwell(zone, len(inside), dwell_ms, weight / total if total else 0.0))
+            share = sum(weights[index] for index in inside) / total if total else 0.0
+            rows.append(ZoneDwell(zone, len(inside), dwell_ms, share))
     return rows
-
-
-def _weight(fixation: Fixation, all_known: bool) -> float:
-    return fixation.duration_ms if all_known and fixation.duration_ms is not None else 1.0

@@ -1,4 +1,4 @@
-"""Phantoms as a data set: cases with readings, reports and answers, and examples drawn from them.
+"""Phantoms as a data set: cases with readings, reports and answers, and samples of them.
 
 Training wants tens of thousands of cases, so they are drawn once into shards (`PhantomShards`); evaluation draws its
 own.
@@ -7,15 +7,15 @@ own.
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from gazevlm_core.datasets.example import Example
-from gazevlm_core.findings import FINDING_NAMES, QUESTIONS, presence_question
+from gazevlm_core.findings import FINDING_NAMES, QUESTIONS, REPORT_QUESTION, presence_question
+from gazevlm_core.sample import Reading, Sample
 from gazevlm_core.scanpath import Fixation, Scanpath
 from phantoms.make import make_phantom
 from phantoms.readers import READERS, simulate_reading
@@ -199,8 +199,23 @@ class PhantomShards:
         return self.folder / f"cases-{self.seeds[start]}.npz"
 
 
-def example_of(case: PhantomCase, rng: np.random.Generator, presence_share: float = 0.4) -> Example:
-    """One training example of a case: a report, or the presence of one finding (present or absent alike often)."""
+def sample_of(case: PhantomCase) -> Sample:
+    """Return all that is known of a case: every reading, every finding, and the first wording of its report."""
+    return Sample(
+        image_id=f"phantom {case.domain}{case.seed}",
+        image=Image.fromarray(case.image),
+        question=REPORT_QUESTION,
+        report=case.reports[0],
+        findings={name: float(name in case.finding_names) for name in FINDING_NAMES},
+        readings=tuple(
+            Reading(reader.name, path) for reader, paths in zip(READERS, case.readings, strict=True) for path in paths
+        ),
+        dataset="phantom",
+    )
+
+
+def training_sample(case: PhantomCase, rng: np.random.Generator, presence_share: float = 0.4) -> Sample:
+    """Return a case with one question: a report, or the presence of one finding (present or absent alike often)."""
     if rng.random() < presence_share:
         present, absent = case.finding_names, [name for name in FINDING_NAMES if name not in case.finding_names]
         pool = sorted(present) if present and rng.random() < 0.5 else absent
@@ -209,11 +224,4 @@ def example_of(case: PhantomCase, rng: np.random.Generator, presence_share: floa
     else:
         question = QUESTIONS[int(rng.integers(len(QUESTIONS)))]
         answer = case.reports[int(rng.integers(len(case.reports)))]
-    return Example(
-        image_id=f"phantom {case.domain}{case.seed}",
-        image=Image.fromarray(case.image).convert("RGB"),
-        question=question,
-        answer=answer,
-        findings={name: float(name in case.finding_names) for name in FINDING_NAMES},
-        scanpaths=tuple(reading for reader in case.readings for reading in reader),
-    )
+    return replace(sample_of(case), question=question, report=answer)

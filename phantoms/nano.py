@@ -19,10 +19,10 @@ from gazevlm_core.findings import FINDING_NAMES
 if TYPE_CHECKING:
     from transformers import TrainingArguments
 
-    from gazevlm_core.datasets.example import Example
     from gazevlm_core.model.configuration_gazevlm import GazeConfig
     from gazevlm_core.model.modeling_gazevlm import GazeVLM
     from gazevlm_core.model.processing_gazevlm import GazeVLMProcessor
+    from gazevlm_core.sample import Sample
     from phantoms.dataset import PhantomCase
 
 RUNS_FOLDER = Path("runs/nano")
@@ -245,11 +245,11 @@ class CaseExamples:
     def __len__(self) -> int:
         return self.length
 
-    def __getitem__(self, index: int) -> "Example":
-        from phantoms.dataset import example_of
+    def __getitem__(self, index: int) -> "Sample":
+        from phantoms.dataset import training_sample
 
         rng = np.random.default_rng([self.schedule.seed, index])
-        return example_of(self.cases[index % len(self.cases)], rng, self.schedule.presence_share)
+        return training_sample(self.cases[index % len(self.cases)], rng, self.schedule.presence_share)
 
 
 def _texts(cases: list["PhantomCase"]) -> list[str]:

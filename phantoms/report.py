@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from gazevlm_core.findings import presence_answer as answer_of_presence
 from phantoms.findings import DRAWN_FINDINGS
 from phantoms.truth import Phantom, PlacedFinding
 
@@ -132,6 +133,6 @@ def presence_answer(phantom: Phantom, name: str, style_seed: int) -> str:
         raise ValueError(f"unknown finding {name!r}; expected one of {', '.join(DRAWN_FINDINGS)}")
     placed = [finding for finding in phantom.findings if finding.name == name]
     if not placed:
-        return "No."
+        return answer_of_presence()
     rng = _generator(phantom, style_seed, use=1)
-    return f"Yes, {' with '.join(_phrase(finding, rng, article=True) for finding in placed)}."
+    return answer_of_presence(" with ".join(_phrase(finding, rng, article=True) for finding in placed))

@@ -14,7 +14,7 @@ from tests.imported_libraries import imported_libraries
 # Modules that must import quickly, without torch.
 GROUND_MODULES = (
     "scanpath", "tokens", "images", "geometry", "options", "records", "annotation", "metrics", "overlay",
-    "shipped", "words", "zones",
+    "sample", "shipped", "words", "zones",
 )  # fmt: skip
 TORCHLESS_PACKAGES = ("annotate", "web")
 HEAVY_LIBRARIES = {"torch", "transformers", "peft", "bitsandbytes", "accelerate", "gradio", "datasets"}

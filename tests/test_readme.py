@@ -101,6 +101,22 @@ def test_pictures_and_links_exist(page: Path) -> None:
             assert not anchor or anchor in headings(found), f"{page.name}: {link}"
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(README.parent).as_posix())
+def test_files_and_names_of_the_code_exist(page: Path, repository: Path) -> None:
+    """`package/module.py`, and `package.module.name` as far as a word of the module."""
+    text = page.read_text("utf-8")
+    packages = "|".join(path.parent.name for path in repository.glob("*/__init__.py"))
+    missing = [name for name in re.findall(rf"`((?:{packages})/[\w/]+\.py)`", text) if not (repository / name).exists()]
+    for name in re.findall(rf"`((?:{packages})(?:\.\w+)+)(?:\(.*?\))?`", text):
+        parts, module = name.split("."), repository
+        while parts and ((module / parts[0]).is_dir() or (module / f"{parts[0]}.py").exists()):
+            module /= parts.pop(0)
+        file = module / "__init__.py" if module.is_dir() else module.with_suffix(".py")
+        if parts and not re.search(rf"\b{parts[0]}\b", file.read_text("utf-8")):
+            missing.append(name)
+    assert missing == []
+
+
 def test_every_page_is_in_the_index(repository: Path) -> None:
     index = repository / "docs" / "README.md"
     listed = set(re.findall(r"\]\(([^)#]+\.md)\)", index.read_text("utf-8")))

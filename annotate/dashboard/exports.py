@@ -20,12 +20,13 @@ from typing import Any
 
 import gradio as gr
 
-from annotate.export.folder import FORMATS, MANIFEST, Which, export_store, files_below
-from annotate.export.intake import Imported, import_folder
+from annotate.export.folder import MANIFEST, Which, export_store, files_below
+from annotate.export.formats import NAMES as FORMATS
+from annotate.export.formats import formats
+from annotate.export.importer import Imported, import_folder
 from annotate.store.archives import READABLE, SourceError, open_archive
+from annotate.store.model import StoreError
 from annotate.store.store import AnnotationStore
-from annotate.store.types import StoreError
-from annotate.store.values import write_audit
 from gazevlm_core.images import DEFAULT_LIMITS
 from web.identity import Claim, Gate
 from web.markup import note, status
@@ -44,10 +45,6 @@ NO_UPLOAD = "Choose the zip archive of an export first."
 NO_ROOM = "The server's disk is full ({reason}); free some space and try again. Nothing was left behind."
 LONGEST_LICENCE = 60
 KEPT_S = 3600.0  # after that the archive is removed from the server
-FORMAT_WORDS = {
-    "jsonl": "JSON lines", "parquet": "parquet (datasets)", "coco": "COCO keypoints", "csv": "CSV",
-    "gaze": "training set",
-}  # fmt: skip
 WHICH = [("everything: a full copy, also of what was rejected or removed", "all"),
          ("accepted submissions: for publishing", "accepted")]  # fmt: skip
 NAMES = "Write people's names beside their pseudonyms. Not for publishing."
@@ -106,10 +103,7 @@ class ExportsService:
             _pack(done.folder, packed)
             target.mkdir(parents=True, mode=0o700)
             path = Path(shutil.move(packed, target / packed.name))
-        now_us, details = self.store.now_us(), {"names": bool(names), "formats": sorted(formats)}
-        self.store.database.write(
-            lambda session: write_audit(session, now_us, visitor.pseudonym, "exported", which, **details)
-        )
+        self.store.write_audit(visitor.pseudonym, "exported", which, names=bool(names), formats=sorted(formats))
         return Archive(path, done.counts)
 
     def import_archive(self, claim: Claim, upload: Path | None) -> Imported:
@@ -160,9 +154,9 @@ class ExportsView:
     def _out(self) -> None:
         gr.HTML('<h3 class="gaze-heading">Export</h3>' + note(WHAT))
         self.which = gr.Radio(WHICH, value="all", label="What", elem_id="dashboard-export-which")
-        formats = [(words, name) for name, words in FORMAT_WORDS.items() if name in FORMATS]
         self.formats = gr.CheckboxGroup(
-            formats, value=list(FORMATS), label="Formats", elem_id="dashboard-export-formats",
+            [(one.title, name) for name, one in formats().items()], value=list(FORMATS), label="Formats",
+            elem_id="dashboard-export-formats",
             info="Only with JSON lines or parquet can it be imported again.",
         )  # fmt: skip
         self.licence = gr.Textbox(

@@ -11,8 +11,8 @@ from annotate.dashboard.review_detail import choice_of, picture_uri
 from annotate.export.folder import submissions_of
 from annotate.quality.agreement import Consensus, consensus
 from annotate.store.lookup import ImageState, ListedImage, listed_image, listed_images
+from annotate.store.model import Stored, StoreError
 from annotate.store.store import AnnotationStore
-from annotate.store.types import Stored, StoreError
 from web.formatting import score, short_digest, short_name
 from web.identity import Claim, Gate
 from web.markup import note, status

@@ -13,8 +13,8 @@ import gradio as gr
 
 from annotate.store.archives import check_directory
 from annotate.store.imports import run_next_import, shown_place
+from annotate.store.model import ImportKind, ImportStatus, StoreError
 from annotate.store.store import AnnotationStore
-from annotate.store.types import ImportKind, ImportStatus, StoreError
 from gazevlm_core.images import DEFAULT_LIMITS
 from gazevlm_core.options import DEFAULT_QUESTION
 from web.formatting import UNKNOWN, short_name, when

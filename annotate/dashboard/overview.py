@@ -7,10 +7,10 @@ from html import escape
 
 import gradio as gr
 
-from annotate.export.receipts import ReceiptCheck, check_receipt
+from annotate.export.verify import receipt_sentence
 from annotate.store.lookup import count_annotators, latest_audit
+from annotate.store.model import AuditEntry, Counts, StoreError
 from annotate.store.store import AnnotationStore
-from annotate.store.types import AuditEntry, Counts, StoreError
 from annotate.sync.worker import SyncState
 from web.formatting import UNKNOWN, when
 from web.identity import Claim, Gate, Welcome
@@ -44,12 +44,12 @@ class OverviewService:
         self.gate.admit_anyone(claim)
         return Totals(self.store.counts(), count_annotators(self.store), self._sync_state())
 
-    def receipt(self, claim: Claim, text: str) -> ReceiptCheck:
-        """Check whether the store holds the submission of a receipt; ValueError where nothing was typed."""
+    def receipt(self, claim: Claim, text: str) -> str:
+        """Say whether the store holds the submission of a receipt; ValueError where nothing was typed."""
         self.gate.admit_anyone(claim)
         if not text.strip():
             raise ValueError("Type the ten characters of a receipt first.")
-        return check_receipt(self.store, text[:LONGEST_RECEIPT])
+        return receipt_sentence(self.store, text[:LONGEST_RECEIPT])
 
     def welcome(self, claim: Claim) -> Welcome:
         """Return who asks; a name without a token is an annotator. NotAllowed for a wrong token or a bad name."""
@@ -78,7 +78,7 @@ class OverviewView:
         return {self.totals: totals_html(self.service.totals(claim))}
 
     def _check(self, claim: Claim, text: str) -> str:
-        return status(self.service.receipt(claim, text).sentence)
+        return status(self.service.receipt(claim, text))
 
 
 def totals_html(totals: Totals) -> str:

@@ -16,8 +16,8 @@ from annotate.quality.agreement import ImageAgreement
 from annotate.quality.scores import AGREEMENT_SCORES, FLOORS, SEQUENCE, Level
 from annotate.quality.survey import AnnotatorQuality, Survey, survey
 from annotate.store.lookup import latest_audit
+from annotate.store.model import Counts, Stored, StoredImage, StoreError
 from annotate.store.store import AnnotationStore
-from annotate.store.types import Counts, Stored, StoredImage, StoreError
 from web.formatting import UNKNOWN, score, short_digest, short_name, when
 from web.identity import Claim, Gate
 from web.markup import Cell, Table, note, status, table

@@ -11,8 +11,8 @@ from annotate.dashboard import review_detail
 from annotate.dashboard.quality import SurveyCache
 from annotate.dashboard.review_detail import Detail
 from annotate.store.lookup import next_submission, pending_numbers, submission_of, submission_on
+from annotate.store.model import Stored, StoreError, Verdict
 from annotate.store.store import AnnotationStore
-from annotate.store.types import Stored, StoreError, Verdict
 from web.identity import Claim, Gate
 from web.markup import note, status, table
 from web.page import QUIET, Values, remembered

@@ -14,8 +14,8 @@ from annotate.quality.agreement import Consensus, ImageAgreement, agreement, con
 from annotate.quality.assess import IDENTICAL, SubmissionQuality, assess_image, flag_identical, seconds_taken
 from annotate.quality.scores import AGREEMENT_SCORES
 from annotate.store.lookup import latest_audit
+from annotate.store.model import AuditEntry, Stored, StoredImage, StoreError
 from annotate.store.store import AnnotationStore
-from annotate.store.types import AuditEntry, Stored, StoredImage, StoreError
 from annotate.votes import findings_in_words, first_of_each
 from gazevlm_core.scanpath import Scanpath
 from web.formatting import UNKNOWN, score, short_digest, short_name, when

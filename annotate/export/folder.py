@@ -2,30 +2,26 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Iterator, Sequence
+import shutil
+import tempfile
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from annotate.export.card import CARD, NO_LICENCE, Tally, render_card
-from annotate.export.coco import CocoFile
-from annotate.export.gaze import GazeFiles
-from annotate.export.lines import audit_values, json_line, person_values, skip_values
-from annotate.export.parquet import ParquetFiles
-from annotate.export.sinks import ImageFiles, JsonLines, Sink, open_text
-from annotate.export.tables import AnnotationTable, FixationTable
-from annotate.export.whole import whole_folder
+from annotate.export.formats import NAMES, ImageFiles, Sink, formats, open_text
+from annotate.export.lines import json_line, line_of
+from annotate.store.model import AuditEntry, Skip, Stored, StoredImage, StoreError, Verdict
 from annotate.store.store import AnnotationStore
-from annotate.store.types import Stored, StoredImage, StoreError, Verdict
 
 MANIFEST, SKIPS, AUDIT, PEOPLE = "export.json", "skips.jsonl", "audit.jsonl", "people.jsonl"
 FORMAT, FIRST_VERSION, VERSION = "gazevlm-annotations", 1, 2  # the first one is read, too
 Which = Literal["all", "accepted"]
-FORMATS = ("jsonl", "parquet", "coco", "csv", "gaze")
-WITH_IMAGE_FILES = ("jsonl", "coco", "gaze")
 PAGE, SHORT_DIGITS = 500, 12
 TITLE = "Click scanpaths"
-T = TypeVar("T")
+T = TypeVar("T", Stored, Skip, AuditEntry)
 
 
 @dataclass(frozen=True)
@@ -47,7 +43,7 @@ def export_store(
     *,
     which: Which = "all",
     names: bool = False,
-    formats: Collection[str] = FORMATS,
+    formats: Collection[str] = NAMES,
     licence: str = "",
     title: str = TITLE,
 ) -> Exported:
@@ -61,131 +57,127 @@ def export_store(
         which: "all" is a full copy, with what was rejected or removed (marked so), skips and audit log; "accepted" is
             for publishing, with accepted submissions and their images alone.
         names: write people's names; for admins only, which the caller must have checked.
-        formats: some of FORMATS.
+        formats: some of `annotate.export.formats.NAMES`.
         licence: identifier that the Hub knows; "" for none.
         title: of the data card.
 
     Raises:
         StoreError: an unknown format, a folder in use, or a disk that takes no more; nothing is left behind then.
     """
-    unknown = sorted(set(formats) - set(FORMATS))
+    unknown = sorted(set(formats) - set(NAMES))
     if unknown or not formats:
-        raise StoreError(f"Formats are {', '.join(FORMATS)}; {', '.join(unknown) or 'none'} was asked for.")
-    with whole_folder(folder, "export") as work:
-        counts = _write(store, work, which, names, formats, licence, title)
-    return Exported(folder, counts)
+        raise StoreError(f"Formats are {', '.join(NAMES)}; {', '.join(unknown) or 'none'} was asked for.")
+    with new_folder(folder, "export") as work:
+        tally = Tally(work)
+        if which == "all":  # before the images, so that all that these lines speak of is written after them
+            tally.totals["skips"] = _write_lines(work / SKIPS, pages(store.skips))
+            tally.totals["audit"] = _write_lines(work / AUDIT, pages(store.audit))
+        _write_images(store, work, tally, which, formats, title, licence or NO_LICENCE)
+        if which == "all" or names:
+            people = sorted(store.people(), key=lambda one: one.pseudonym)
+            kept = (one for one in people if which == "all" or one.pseudonym in tally.annotators)
+            shown = (one if names else replace(one, name=None) for one in kept)
+            tally.totals["people"] = _write_lines(work / PEOPLE, shown)
+        written = sorted({path.relative_to(work).parts[0] for path in work.rglob("*")})
+        card = render_card(tally.values(), which=which, names=names, licence=licence, title=title, files=written)
+        (work / CARD).write_text(card, encoding="utf-8", newline="\n")
+        manifest = {
+            "format": FORMAT, "version": VERSION, "which": which, "names": names,
+            "formats": [name for name in NAMES if name in formats], "counts": tally.values(),
+            "files": {path.relative_to(work).as_posix(): file_digest(path) for path in files_below(work)},
+        }  # fmt: skip
+        (work / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8", newline="\n")
+    return Exported(folder, tally.values())
 
 
-def _write(
-    store: AnnotationStore, work: Path, which: Which, names: bool, formats: Collection[str], licence: str, title: str
-) -> dict[str, Any]:
-    tally = Tally()
-    if which == "all":  # before the images, so that all that these lines speak of is written after them
-        tally.skips = _write_lines(work / SKIPS, map(skip_values, pages(store.skips, lambda one: one.number)))
-        tally.audit = _write_lines(work / AUDIT, map(audit_values, pages(store.audit, lambda one: one.number)))
-    sinks = [tally, *_sinks(work, formats, licence, title)]
+@contextmanager
+def new_folder(folder: Path, what: str) -> Iterator[Path]:
+    """Return a folder beside the wanted one to write to; it takes that name at the end, and is gone after any error.
+
+    Args:
+        folder: must not exist, or be empty.
+        what: is written, for messages, such as "export".
+
+    Raises:
+        StoreError: the folder is in use, or the disk takes no more.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise StoreError(f"{folder} is in use; give a folder that is empty or not there yet.")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    except OSError as error:
+        raise StoreError(f"Cannot write beside {folder}: {error.strerror}.") from None
+    try:
+        yield work
+        work.chmod(0o755)
+        work.replace(folder)  # a rename; an empty folder gives way
+    except OSError as error:
+        raise StoreError(f"The {what} could not be written ({error.strerror}); nothing was left behind.") from None
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _write_images(
+    store: AnnotationStore, work: Path, tally: Tally, which: Which, names: Collection[str], title: str, licence: str
+) -> None:
+    """Every image with its submissions, in all formats, and as files where one of them names those."""
+    chosen = formats(names).values()
+    sinks: list[Sink] = [tally, *([ImageFiles(work)] if any(one.with_images for one in chosen) else ())]
+    sinks += [sink for one in chosen for sink in one.sinks(work, title, licence)]
     for image, stored in images_with_submissions(store, which):
         png = store.png(image.sha256)
         for sink in sinks:
             sink.add(image, png, stored)
     for sink in sinks:
         sink.finish()
-    if which == "all" or names:
-        people = [one for one in store.people() if which == "all" or one.pseudonym in tally.annotators]
-        lines = (person_values(one, names=names) for one in sorted(people, key=lambda one: one.pseudonym))
-        tally.people = _write_lines(work / PEOPLE, lines)
-    written = sorted({path.relative_to(work).parts[0] for path in work.rglob("*")})
-    card = render_card(tally, which=which, names=names, licence=licence, title=title, files=written)
-    (work / CARD).write_text(card, encoding="utf-8", newline="\n")
-    return _write_manifest(work, tally, which, names, formats)
-
-
-def _sinks(work: Path, formats: Collection[str], licence: str, title: str) -> Iterator[Sink]:
-    """What writes the formats, and the images where they need them."""
-    if set(formats) & set(WITH_IMAGE_FILES):
-        yield ImageFiles(work)
-    if "jsonl" in formats:
-        yield JsonLines(work)
-    if "parquet" in formats:
-        yield ParquetFiles(work)
-    if "coco" in formats:
-        yield CocoFile(work, title, licence or NO_LICENCE)
-    if "csv" in formats:
-        yield AnnotationTable(work)
-        yield FixationTable(work)
-    if "gaze" in formats:
-        yield GazeFiles(work)
-
-
-def _write_manifest(
-    work: Path, tally: Tally, which: Which, names: bool, formats: Collection[str]
-) -> dict[str, Any]:
-    counts = tally.values()
-    manifest = {
-        "format": FORMAT,
-        "version": VERSION,
-        "which": which,
-        "names": names,
-        "formats": [name for name in FORMATS if name in formats],
-        "counts": counts,
-        "files": {path.relative_to(work).as_posix(): file_digest(path) for path in files_below(work)},
-    }
-    (work / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8", newline="\n")
-    return counts
 
 
 def images_with_submissions(
     store: AnnotationStore, which: Which = "all"
 ) -> Iterator[tuple[StoredImage, list[Stored]]]:
-    """Every image by its digest, with its submissions by number; of "accepted", those that have one, without names."""
+    """Yield every image by its digest, with its submissions by number; of "accepted", those that have one, unnamed."""
     verdicts: Sequence[Verdict] | None = None if which == "all" else ["accepted"]
-    after = ""
-    while page := store.images(after=after, limit=PAGE):
-        for image in page:
-            stored = submissions_of(store, image.sha256, verdicts, include_removed=which == "all")
-            if which == "all":
-                yield image, stored
-            elif stored:  # the name of a file may tell who a patient is
-                yield replace(image, name=image.sha256[:SHORT_DIGITS], source=""), stored
-        after = page[-1].sha256
+    for image in store.all_images():
+        stored = submissions_of(store, image.sha256, verdicts, include_removed=which == "all")
+        if which == "all":
+            yield image, stored
+        elif stored:  # the name of a file may tell who a patient is
+            yield replace(image, name=image.sha256[:SHORT_DIGITS], source=""), stored
 
 
 def submissions_of(
     store: AnnotationStore, sha256: str, verdicts: Sequence[Verdict] | None = None, *, include_removed: bool = False
 ) -> list[Stored]:
-    """All submissions on one image, by number."""
+    """Return all submissions on one image, by number."""
 
     def page(after: int, limit: int) -> list[Stored]:
         return store.stored(
             after=after, limit=limit, sha256=sha256, verdicts=verdicts, include_removed=include_removed
         )
 
-    return list(pages(page, lambda one: one.number))
+    return list(pages(page))
 
 
-def pages(read: Callable[[int, int], Sequence[T]], number_of: Callable[[T], int]) -> Iterator[T]:
-    """Everything that is read by pages of (after, limit), in order of its number."""
+def pages(read: Callable[[int, int], Sequence[T]]) -> Iterator[T]:
+    """Yield everything that is read by pages of (after, limit), in order of its number."""
     after = 0
     while page := read(after, PAGE):
         yield from page
-        after = number_of(page[-1])
+        after = page[-1].number
 
 
 def files_below(folder: Path) -> list[Path]:
-    """All files, sorted by path."""
+    """Return all files, sorted by path."""
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of a file, 64 hex digits."""
+    """Return SHA-256 of a file, 64 hex digits."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _write_lines(path: Path, lines: Iterator[dict[str, Any]]) -> int:
-    count = 0
+def _write_lines(path: Path, values: Iterable[Any]) -> int:
     with open_text(path) as stream:
-        for line in lines:
-            stream.write(json_line(line))
-            count += 1
-    return count
+        return sum(stream.write(json_line(line_of(value))) > 0 for value in values)

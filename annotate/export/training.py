@@ -1,4 +1,4 @@
-"""What a model is taught, out of the store: the submissions that pass a choice, as a gaze folder that training reads.
+"""Training data out of the store: the submissions that pass a choice, as a gaze folder that training reads.
 
 The two files and the images are those of an export's "gaze" format; only fewer submissions may take part.
 """
@@ -8,14 +8,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from annotate.export.folder import images_with_submissions
-from annotate.export.gaze import GazeFiles
-from annotate.export.sinks import ImageFiles, Sink
-from annotate.export.whole import whole_folder
+from annotate.export.folder import images_with_submissions, new_folder
+from annotate.export.formats import ImageFiles, Sink
+from annotate.export.formats.gaze import GazeFiles
 from annotate.quality.agreement import image_size
 from annotate.quality.scores import MOST_ANNOTATORS, SEQUENCE, pair_scores
+from annotate.store.model import Stored, StoredImage, StoreError
 from annotate.store.store import AnnotationStore
-from annotate.store.types import Stored, StoredImage, StoreError
 from annotate.votes import first_of_each, labels, usable
 from web.training_data import DataChoice, DataCount
 
@@ -35,7 +34,7 @@ class StoreTrainingData:
         self._store = store
 
     def count(self, choice: DataChoice) -> DataCount:
-        """What a choice amounts to now.
+        """Count what a choice amounts to now.
 
         Raises:
             StoreError: the database cannot be read.
@@ -56,7 +55,7 @@ class StoreTrainingData:
             StoreError: nothing passes, the folder is in use, or the disk takes no more; nothing is left behind then.
         """
         tally = _Tally()
-        with whole_folder(folder, "training data") as work:
+        with new_folder(folder, "training data") as work:
             sinks: list[Sink] = [ImageFiles(work), GazeFiles(work)]
             for image, kept in self._passing(choice, tally):
                 png = self._store.png(image.sha256)
@@ -69,7 +68,7 @@ class StoreTrainingData:
         return tally.count()
 
     def _passing(self, choice: DataChoice, tally: "_Tally") -> Iterator[tuple[StoredImage, list[Stored]]]:
-        """Every image with what passes of its submissions, where anything does; all are counted."""
+        """Return every image with what passes of its submissions, where anything does; all are counted."""
         for image, stored in images_with_submissions(self._store):
             reasons = reasons_against(stored, choice)
             kept = [one for one in stored if one.number not in reasons]
@@ -79,7 +78,7 @@ class StoreTrainingData:
 
 
 def reasons_against(stored: Sequence[Stored], choice: DataChoice) -> dict[int, str]:
-    """Why submissions do not pass, the first reason of each, by number; those that pass are not in it.
+    """Return why submissions do not pass, the first reason of each, by number; those that pass are not in it.
 
     Of each annotator the first submission that may pass does: nobody counts twice on an image.
 
@@ -107,7 +106,7 @@ def reasons_against(stored: Sequence[Stored], choice: DataChoice) -> dict[int, s
 
 
 def scores_with_others(stored: Sequence[Stored]) -> dict[int, float]:
-    """Mean sequence score of every submission with the first path of each other annotator, by number.
+    """Return mean sequence score of every submission with the first path of each other annotator, by number.
 
     The others are the first MOST_ANNOTATORS, whether their paths pass a choice or not: what somebody's path is worth
     does not change with who else is chosen. Without another annotator there is no score.
@@ -156,6 +155,6 @@ class _Tally:
         self.findings.update({name: 1 for name, label in labels(kept).items() if label})
 
     def count(self) -> DataCount:
-        """So far, every name in order."""
+        """Return the counts so far, every name in order."""
         parts = (dict(sorted(part.items())) for part in (self.annotators, self.findings, self.left_out))
         return DataCount(self.images, self.annotators.total(), *parts)

@@ -1,16 +1,27 @@
-"""Is a receipt in a published export, and is everything in it as it was handed in? Needs no store."""
+"""Is a receipt in a store, or in a published export, and is everything in that as it was handed in?"""
 
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from annotate.export.folder import MANIFEST, file_digest, files_below
-from annotate.export.parquet import DATA, FLAT
-from annotate.export.read import read_manifest, records_of, source_of
-from annotate.export.sinks import IMAGES
+from annotate.export.formats import IMAGES, formats
+from annotate.export.importer import main_items, read_manifest
+from annotate.store.model import Stored, StoreError
+from annotate.store.store import AnnotationStore
 from annotate.store.submissions import receipt_key
-from annotate.store.types import Stored, StoreError
 
-NO_MORE_IN = (DATA, FLAT, IMAGES)  # a further file there would be taken for a part of the data
+
+def receipt_sentence(store: AnnotationStore, receipt_id: str) -> str:
+    """Return whether a store holds the submission of a receipt, for anybody: nothing of its content and its maker.
+
+    Args:
+        store: to be asked. What was taken out later is held all the same.
+        receipt_id: as somebody typed it.
+    """
+    found = store.find_receipt(receipt_id)
+    if found is None:
+        return "There is no submission with this receipt here; check its ten characters."
+    return f"Submission {found.number} is kept here. Receipt {found.receipt_id}, SHA-256 {found.digest}."
 
 
 @dataclass
@@ -34,7 +45,7 @@ def verify_export(folder: Path, receipt_id: str = "", digest: str = "") -> Verif
     Args:
         folder: of the export.
         receipt_id: to be looked for; as somebody typed it. "" for none.
-        digest: that the receipt told, whole or its beginning; "" where the receipt id is enough.
+        digest: given with the receipt, whole or its beginning; "" where the receipt id is enough.
 
     Raises:
         StoreError: no export.
@@ -42,35 +53,39 @@ def verify_export(folder: Path, receipt_id: str = "", digest: str = "") -> Verif
     manifest = read_manifest(folder)
     result = Verification()
     wanted = receipt_key(receipt_id)
-    for item in records_of(folder, source_of(manifest)):
-        if not isinstance(item.value, Stored):
+    met = 0
+    for item in main_items(folder, manifest):
+        stored = item.value
+        met += item.kind is Stored
+        if item.error:
             result.bad.append(f"{item.where}: {item.error}")
-            continue
-        result.records += 1
-        receipt = item.value.receipt
-        if wanted and receipt.receipt_id == wanted and receipt.digest.startswith(digest.strip().lower()):
-            result.found = item.value
-    if result.records + len(result.bad) != manifest["counts"].get("submissions"):
-        told = manifest["counts"].get("submissions")
-        result.bad.append(f"{MANIFEST} tells of {told} submissions, of which {result.records} are there")
+        elif isinstance(stored, Stored):
+            result.records += 1
+            if wanted and stored.receipt_id == wanted and stored.digest.startswith(digest.strip().lower()):
+                result.found = stored
+    stated = manifest["counts"].get("submissions")
+    if met != stated:
+        result.bad.append(f"{MANIFEST} tells of {stated} submissions, of which {result.records} are there")
     result.bad += changed_files(folder)
     return result
 
 
 def changed_files(folder: Path) -> list[str]:
-    """One sentence per file that is missing, or not as it was written, and per new one among the data and images.
+    """Return a sentence for each file that is missing or not as it was written, and each new one among data and images.
 
     Raises:
         StoreError: no export.
     """
-    told = read_manifest(folder)["files"]
+    stated = read_manifest(folder)["files"]
+    parts = {IMAGES, *(name for one in formats().values() for name in one.files if "." not in name)}  # folders
     there = {path.relative_to(folder).as_posix(): path for path in files_below(folder)}
     there.pop(MANIFEST, None)
-    changed = [f"{name} is missing" for name in sorted(set(told) - set(there))]
-    changed += [f"{name} is new" for name in sorted(set(there) - set(told)) if name.split("/")[0] in NO_MORE_IN]
-    for name in sorted(set(told) & set(there)):
+    changed = [f"{name} is missing" for name in sorted(set(stated) - set(there))]
+    new = sorted(set(there) - set(stated))  # in a folder of data or images it would be taken for a part of them
+    changed += [f"{name} is new" for name in new if name.split("/")[0] in parts]
+    for name in sorted(set(stated) & set(there)):
         try:
-            if file_digest(there[name]) != told[name]:
+            if file_digest(there[name]) != stated[name]:
                 changed.append(f"{name} was changed")
         except OSError as error:
             raise StoreError(f"Cannot read {name}: {error.strerror}.") from None

@@ -14,7 +14,7 @@ from annotate.quality.scores import (
     level,
     pair_scores,
 )
-from annotate.store.types import Stored
+from annotate.store.model import Stored
 from annotate.votes import first_of_each
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.metrics.paths import Size

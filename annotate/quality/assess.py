@@ -13,7 +13,7 @@ import numpy as np
 
 from annotate.quality.agreement import image_size, mean_to_others
 from annotate.quality.scores import SEQUENCE, Level, level, pair_scores
-from annotate.store.types import Kind, Stored, Verdict
+from annotate.store.model import Kind, Stored, Verdict
 from annotate.votes import first_of_each
 from gazevlm_core.annotation import Annotation
 from gazevlm_core.scanpath import Scanpath

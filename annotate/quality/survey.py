@@ -9,7 +9,7 @@ from typing import Any
 from annotate.quality.agreement import ImageAgreement, agreement
 from annotate.quality.assess import SubmissionQuality, assess_image, flag_identical
 from annotate.quality.scores import AGREEMENT_SCORES, FLOORS, Level
-from annotate.store.types import Stored, StoredImage
+from annotate.store.model import Stored, StoredImage
 from gazevlm_core.scanpath import Scanpath
 
 ELSEWHERE = 16  # paths of the images before, for the floor of another image's path

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from annotate.store.types import StoreError
+from annotate.store.model import StoreError
 
 MOST_DIRECTORY_BYTES = 16 * 2**20  # of an archive's table of contents
 MOST_ENTRIES = 60_000  # of an archive
@@ -31,7 +31,7 @@ class SourceError(StoreError):
 
 @contextmanager
 def open_archive(path: Path) -> Iterator[zipfile.ZipFile]:
-    """An archive, also in the 64-bit form, whose table of contents is within bounds.
+    """Return an archive, also in the 64-bit form, whose table of contents is within bounds.
 
     Raises:
         SourceError: no archive, cut short, or with too many files; before the table of contents is read.
@@ -52,7 +52,7 @@ def check_directory(path: Path) -> None:
 
 
 def entry_name(info: zipfile.ZipInfo) -> str:
-    """The name of a file in an archive as its writer meant it.
+    """Return the name of a file in an archive as its writer meant it.
 
     The standard knows code page 437 and, marked by a flag, UTF-8. Writers use UTF-8 without the flag, and the code page
     of their computer. The first reading that makes a name of letters counts; where there is none, the bytes are written
@@ -75,7 +75,7 @@ def entry_name(info: zipfile.ZipInfo) -> str:
 
 
 def _is_name(name: str, scripts: tuple[str, ...]) -> bool:
-    """Whether all beyond ASCII are letters of a script; Latin names have more letters without a mark than with one."""
+    """Return whether all beyond ASCII are letters of a script; most letters of Latin names have no mark."""
     foreign = [character for character in name if not character.isascii()]
     if not all(unicodedata.category(character) in ("Lu", "Ll", "Lo") for character in foreign):
         return False
@@ -86,7 +86,7 @@ def _is_name(name: str, scripts: tuple[str, ...]) -> bool:
 
 
 def _unicode_name(extra: bytes) -> str | None:
-    """The name in the Info-ZIP Unicode path field: version, checksum, UTF-8."""
+    """Return the name in the Info-ZIP Unicode path field: version, checksum, UTF-8."""
     while len(extra) >= 4:
         kind, length = int.from_bytes(extra[:2], "little"), int.from_bytes(extra[2:4], "little")
         if kind == NAME_IN_UNICODE and length > 5:
@@ -99,7 +99,7 @@ def _unicode_name(extra: bytes) -> str | None:
 
 
 def _find_end(file: BinaryIO) -> int:
-    """Where the end record lies; its mark may occur in the comment, too.
+    """Return where the end record lies; its mark may occur in the comment, too.
 
     Raises:
         SourceError: there is none, or the table of contents would fill the memory.
@@ -124,7 +124,7 @@ def _find_end(file: BinaryIO) -> int:
 
 
 def _table_of_contents(file: BinaryIO, end: int) -> tuple[int, int]:
-    """How many entries the table of contents has, and its bytes; the larger of what the records say."""
+    """Return how many entries the table of contents has, and its bytes; the larger of what the records say."""
     before = max(0, end - LOCATOR_BYTES - LARGE_BYTES)
     file.seek(before)
     records = file.read(end - before + END_BYTES)

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from annotate.store.archives import MOST_ENTRIES, READABLE, SourceError, entry_name, open_archive
-from annotate.store.types import StoreError
+from annotate.store.model import StoreError
 from gazevlm_core.images import DEFAULT_LIMITS, IMAGE_SUFFIXES, ImageError, iter_image_files
 from gazevlm_core.images.load import read_source
 
@@ -38,7 +38,7 @@ class Found:
 
 
 def folder_images(where: str) -> Iterator[Found]:
-    """The images of a folder and of its folders, in sorted order.
+    """Return the images of a folder and of its folders, in sorted order.
 
     Raises:
         SourceError: no such folder.
@@ -64,7 +64,7 @@ def _within(path: Path, root: Path) -> Path:
 
 # ---- archives -------------------------------------------------------------------------------------------------------
 def zip_images(where: str) -> Iterator[Found]:
-    """The images of a zip archive, in its order.
+    """Return the images of a zip archive, in its order.
 
     Raises:
         SourceError: no such file, no archive, or one beyond the bounds.
@@ -97,7 +97,7 @@ def _check_size(infos: list[zipfile.ZipInfo], packed_bytes: int) -> None:
 
 
 def _may_be_image(name: PurePosixPath) -> bool:
-    """By its ending; files without a real one may be DICOM, and are read to see."""
+    """Return whether a file may be an image by its ending; one without a real ending may be DICOM."""
     suffix = name.suffix.lower()
     return suffix in IMAGE_SUFFIXES or not suffix or suffix[1:].isdigit()
 
@@ -116,7 +116,7 @@ def _read_entry(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
 
 # ---- hub ------------------------------------------------------------------------------------------------------------
 def hub_images(where: str) -> Iterator[Found]:
-    """The images of a hub data set, streamed.
+    """Return the images of a hub data set, streamed.
 
     Args:
         where: "owner/name", or "owner/name:split" for another split than "train".

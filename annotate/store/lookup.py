@@ -1,22 +1,66 @@
-"""What the dashboard asks of a store beside its facade: what comes next, the latest of the log, images by state."""
+"""Counts and logs of a store, and what the dashboard asks: what comes next, the latest of the log, images by state."""
 
-import json
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
-from sqlalchemy import ColumnElement, func, select
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, Connection, Select, func, select
 
-from annotate.store.schema import AuditRow, ImageRow, PersonRow, SubmissionRow
-from annotate.store.store import AnnotationStore
-from annotate.store.types import VERDICTS, AuditEntry, StoredImage, StoreError
-from annotate.store.values import from_us, image_of
+from annotate.store.base import Store
+from annotate.store.database import reads
+from annotate.store.exchange import count_unsynced
+from annotate.store.model import VERDICTS, AuditEntry, Counts, Skip, StoredImage, StoreError
+from annotate.store.queue import GOLD_BAND, NO_IMAGE
+from annotate.store.tables import AUDIT, ENTRY, IMAGE, IMAGES, PEOPLE, SKIPS, SUBMISSIONS
 
 Waiting = Literal["pending", "accepted", "rejected", "removed"]
 ImageState = Literal["own", "open", "closed", "gold"]
 IMAGE_STATES: tuple[ImageState, ...] = get_args(ImageState)
 
 
+class Lookup(Store):
+    """Counts and logs of a store."""
+
+    @reads
+    def counts(self, connection: Connection) -> Counts:
+        """Return how much there is of everything."""
+
+        def number(*where: ColumnElement[bool]) -> int:
+            return connection.scalar(select(func.count()).select_from(IMAGES).where(*where)) or 0
+
+        kept = select(SUBMISSIONS.c.verdict, SUBMISSIONS.c.removed, func.count())
+        groups = connection.execute(kept.group_by(SUBMISSIONS.c.verdict, SUBMISSIONS.c.removed)).all()
+        verdicts = {verdict: count for verdict, removed, count in groups if not removed}
+        return Counts(
+            images=number(),
+            open_images=number(IMAGES.c.band > GOLD_BAND),
+            gold_images=number(IMAGES.c.gold.is_not(None)),
+            people=connection.scalar(select(func.count()).select_from(PEOPLE)) or 0,
+            annotations=sum(verdicts.values()),
+            **{verdict: verdicts.get(verdict, 0) for verdict in VERDICTS},
+            removed=sum(count for _verdict, removed, count in groups if removed),
+            skips=connection.scalar(select(func.count()).select_from(SKIPS)) or 0,
+            backlog=count_unsynced(connection),
+        )
+
+    @reads
+    def skips(self, connection: Connection, after: int = 0, limit: int = 1000) -> list[Skip]:
+        """Return skipped tasks by number."""
+        query = select(SKIPS.c.number, IMAGES.c.sha256, PEOPLE.c.pseudonym, SKIPS.c.reason, SKIPS.c.at)
+        query = query.join(IMAGES, IMAGES.c.id == SKIPS.c.image_id).join(PEOPLE, PEOPLE.c.id == SKIPS.c.person_id)
+        rows = connection.execute(query.where(SKIPS.c.number > after).order_by(SKIPS.c.number).limit(limit))
+        return [Skip(*row) for row in rows]
+
+    @reads
+    def audit(self, connection: Connection, after: int = 0, limit: int = 1000) -> list[AuditEntry]:
+        """Return the audit log by number; nothing in it is ever changed."""
+        return _entries(connection, select(*ENTRY).where(AUDIT.c.number > after).order_by(AUDIT.c.number).limit(limit))
+
+
+def _entries(connection: Connection, query: Select[Any]) -> list[AuditEntry]:
+    return [AuditEntry(*row) for row in connection.execute(query)]
+
+
+# ---- for the dashboard -----------------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class ListedImage:
     """An image as an admin lists it.
@@ -33,53 +77,52 @@ class ListedImage:
 
 
 def _is(waiting: Waiting) -> tuple[ColumnElement[bool], ...]:
+    verdict, removed = SUBMISSIONS.c.verdict, SUBMISSIONS.c.removed
     if waiting == "removed":
-        return (SubmissionRow.verdict.in_(VERDICTS), SubmissionRow.removed.is_(True))  # the verdicts lead to the index
+        return (verdict.in_(VERDICTS), removed.is_(True))  # the verdicts lead to the index
     if waiting not in VERDICTS:
         raise StoreError(f"Submissions are {', '.join(VERDICTS)} or removed; {str(waiting)[:40]!r} is none of these.")
-    return (SubmissionRow.verdict == waiting, ~SubmissionRow.removed)
+    return (verdict == waiting, ~removed)
 
 
-def next_submission(store: AnnotationStore, waiting: Waiting, after: int) -> str | None:
-    """Id of the first submission in this state behind a number; None where there is none.
+def next_submission(store: Store, waiting: Waiting, after: int) -> str | None:
+    """Return the id of the first submission in this state behind a number; None where there is none.
 
     Raises:
         StoreError: there is no such state.
     """
-    query = select(SubmissionRow.submission_id).where(*_is(waiting), SubmissionRow.number > after)
-    return store.database.read(lambda session: session.scalar(query.order_by(SubmissionRow.number).limit(1)))
+    query = select(SUBMISSIONS.c.submission_id).where(*_is(waiting), SUBMISSIONS.c.number > after)
+    return store.database.read(lambda connection: connection.scalar(query.order_by(SUBMISSIONS.c.number).limit(1)))
 
 
-def pending_numbers(store: AnnotationStore) -> set[int]:
-    """Numbers of all submissions that wait for a verdict."""
-    query = select(SubmissionRow.number).where(*_is("pending"))
-    return store.database.read(lambda session: set(session.scalars(query)))
+def pending_numbers(store: Store) -> set[int]:
+    """Return numbers of all submissions that wait for a verdict."""
+    query = select(SUBMISSIONS.c.number).where(*_is("pending"))
+    return store.database.read(lambda connection: set(connection.scalars(query)))
 
 
-def submission_of(store: AnnotationStore, number: int) -> str | None:
-    """Id of the submission of a number, removed or not."""
-    query = select(SubmissionRow.submission_id).where(SubmissionRow.number == number)
-    return store.database.read(lambda session: session.scalar(query))
+def submission_of(store: Store, number: int) -> str | None:
+    """Return the id of the submission of a number, removed or not."""
+    query = select(SUBMISSIONS.c.submission_id).where(SUBMISSIONS.c.number == number)
+    return store.database.read(lambda connection: connection.scalar(query))
 
 
-def submission_on(store: AnnotationStore, digest: str) -> str | None:
-    """Id of the first submission on the image whose digest begins so; one that was removed only where all were."""
-    query = select(SubmissionRow.submission_id).join(ImageRow, ImageRow.id == SubmissionRow.image_id)
-    query = query.where(ImageRow.sha256.startswith(digest, autoescape=True))
-    query = query.order_by(SubmissionRow.removed, ImageRow.sha256, SubmissionRow.number).limit(1)
-    return store.database.read(lambda session: session.scalar(query))
+def submission_on(store: Store, digest: str) -> str | None:
+    """Return the id of the first submission on the image whose digest begins so; a removed one only where all are."""
+    query = select(SUBMISSIONS.c.submission_id).join(IMAGES, IMAGES.c.id == SUBMISSIONS.c.image_id)
+    query = query.where(IMAGES.c.sha256.startswith(digest, autoescape=True))
+    query = query.order_by(SUBMISSIONS.c.removed, IMAGES.c.sha256, SUBMISSIONS.c.number).limit(1)
+    return store.database.read(lambda connection: connection.scalar(query))
 
 
-def count_annotators(store: AnnotationStore) -> int:
-    """People with at least one submission that was not removed."""
-    query = select(func.count()).select_from(PersonRow).where(PersonRow.done > 0)
-    return store.database.read(lambda session: session.scalar(query)) or 0
+def count_annotators(store: Store) -> int:
+    """Return people with at least one submission that was not removed."""
+    query = select(func.count()).select_from(PEOPLE).where(PEOPLE.c.done > 0)
+    return store.database.read(lambda connection: connection.scalar(query)) or 0
 
 
-def latest_audit(
-    store: AnnotationStore, limit: int, *, before: int | None = None, subject: str = ""
-) -> list[AuditEntry]:
-    """The audit log, the latest entry first.
+def latest_audit(store: Store, limit: int, *, before: int | None = None, subject: str = "") -> list[AuditEntry]:
+    """Return the audit log, the latest entry first.
 
     Args:
         store: to be asked.
@@ -87,21 +130,14 @@ def latest_audit(
         before: only those with a smaller number.
         subject: only those about this submission, image or import; "" for all.
     """
-    query = select(AuditRow).order_by(AuditRow.number.desc()).limit(limit)
-    query = query if before is None else query.where(AuditRow.number < before)
-    query = query.where(AuditRow.subject == subject) if subject else query
-
-    def read(session: Session) -> list[AuditEntry]:
-        return [
-            AuditEntry(row.number, from_us(row.at_us), row.who, row.action, row.subject, json.loads(row.details))
-            for row in session.scalars(query)
-        ]
-
-    return store.database.read(read)
+    query = select(*ENTRY).order_by(AUDIT.c.number.desc()).limit(limit)
+    query = query if before is None else query.where(AUDIT.c.number < before)
+    query = query.where(AUDIT.c.subject == subject) if subject else query
+    return store.database.read(lambda connection: _entries(connection, query))
 
 
-def listed_images(store: AnnotationStore, state: ImageState, after: str, limit: int) -> list[ListedImage]:
-    """Images in a state, by digest, behind one.
+def listed_images(store: Store, state: ImageState, after: str, limit: int) -> list[ListedImage]:
+    """Return images in a state, by digest, behind one.
 
     Args:
         store: to be asked.
@@ -113,37 +149,32 @@ def listed_images(store: AnnotationStore, state: ImageState, after: str, limit: 
         StoreError: there is no such state.
     """
     wanted: dict[ImageState, ColumnElement[bool]] = {
-        "own": ~ImageRow.offered,
-        "open": ImageRow.offered & ImageRow.open,
-        "closed": ImageRow.offered & ~ImageRow.open,
-        "gold": ImageRow.gold.is_not(None),
+        "own": ~IMAGES.c.offered,
+        "open": IMAGES.c.offered & IMAGES.c.open,
+        "closed": IMAGES.c.offered & ~IMAGES.c.open,
+        "gold": IMAGES.c.gold.is_not(None),
     }
     if state not in wanted:
         raise StoreError(f"Images are {', '.join(IMAGE_STATES)}; {str(state)[:40]!r} is none of these.")
-    query = select(ImageRow).where(wanted[state], ImageRow.sha256 > after).order_by(ImageRow.sha256).limit(limit)
-
-    def read(session: Session) -> list[ListedImage]:
-        return [_listed(session, row) for row in session.scalars(query)]
-
-    return store.database.read(read)
+    return _listed(store, wanted[state], IMAGES.c.sha256 > after, limit=limit)
 
 
-def listed_image(store: AnnotationStore, sha256: str) -> ListedImage:
-    """One image.
+def listed_image(store: Store, sha256: str) -> ListedImage:
+    """Return one image.
 
     Raises:
         StoreError: there is no such image.
     """
+    for listed in _listed(store, IMAGES.c.sha256 == sha256, limit=1):
+        return listed
+    raise StoreError(NO_IMAGE)
 
-    def read(session: Session) -> ListedImage:
-        row = session.scalar(select(ImageRow).where(ImageRow.sha256 == sha256))
-        if row is None:
-            raise StoreError("The store has no such image; choose another one.")
-        return _listed(session, row)
+
+def _listed(store: Store, *where: ColumnElement[bool], limit: int) -> list[ListedImage]:
+    kept = select(func.count()).where(SUBMISSIONS.c.image_id == IMAGES.c.id, ~SUBMISSIONS.c.removed).scalar_subquery()
+    query = select(*IMAGE, IMAGES.c.offered, kept).where(*where).order_by(IMAGES.c.sha256).limit(limit)
+
+    def read(connection: Connection) -> list[ListedImage]:
+        return [ListedImage(StoredImage(*row[:-2]), row[-2], row[-1]) for row in connection.execute(query)]
 
     return store.database.read(read)
-
-
-def _listed(session: Session, row: ImageRow) -> ListedImage:
-    kept = select(func.count()).where(SubmissionRow.image_id == row.id, ~SubmissionRow.removed)
-    return ListedImage(image_of(row), row.offered, session.scalar(kept) or 0)

@@ -1,95 +1,95 @@
 """What reviewers do to submissions: verdicts, removal and its undoing, each with an entry in the audit log."""
 
-from collections.abc import Callable
+from typing import Any
 
-from sqlalchemy import select
-from sqlalchemy.orm import Session, load_only
+from sqlalchemy import Connection, Row, select, update
 
-from annotate.store.agreement import image_agreement
-from annotate.store.schema import ImageRow, PersonRow, SubmissionRow
-from annotate.store.submissions import check_verdicts, find_row, may_count
-from annotate.store.types import StoreError, Verdict
-from annotate.store.values import checked_text, locked_image, write_audit
-from annotate.store.wanted import requeue
+from annotate.store.base import Store, add_to_person, write_audit
+from annotate.store.database import writes
+from annotate.store.model import StoreError, Verdict, checked_text
+from annotate.store.queue import Standing, locked_image, put_standing
+from annotate.store.submissions import check_verdicts, image_agreement, may_count
+from annotate.store.tables import PEOPLE, SUBMISSIONS
 
 LONGEST_REASON = 2_000
+STATE = SUBMISSIONS.c["number", "person_id", "image_id", "digest", "verdict", "reason", "removed", "revision"]
 
 
-Alter = Callable[[SubmissionRow, PersonRow], bool]
+class Reviews(Store):
+    """Reviews of a store's submissions."""
+
+    @writes
+    def review(self, connection: Connection, submission_id: str, verdict: Verdict, reason: str, by: str) -> None:
+        """Judge a submission; a rejected one needs a reason, and no longer counts for its image."""
+        check_verdicts([verdict])
+        reason = checked_text("The reason for rejecting", reason, LONGEST_REASON, empty=verdict != "rejected")
+        row, image = locked_submission(connection, submission_id)
+        if (row.verdict, row.reason) != (verdict, reason):
+            change(connection, row, image, verdict=verdict, reason=reason)
+            write_audit(connection, self.now_us(), by, verdict, submission_id, reason=reason)
+
+    def remove(self, submission_id: str, reason: str, by: str) -> None:
+        """Take a submission out of sight; it is kept, and can be restored."""
+        self._set_removed(submission_id, True, reason, by)
+
+    def restore(self, submission_id: str, reason: str, by: str) -> None:
+        """Undo `remove`."""
+        self._set_removed(submission_id, False, reason, by)
+
+    @writes
+    def _set_removed(self, connection: Connection, submission_id: str, removed: bool, reason: str, by: str) -> None:
+        reason = checked_text("The reason", reason, LONGEST_REASON)
+        row, image = locked_submission(connection, submission_id)
+        if row.removed != removed:
+            change(connection, row, image, removed=removed)
+            action = "removed" if removed else "restored"
+            write_audit(connection, self.now_us(), by, action, submission_id, reason=reason)
 
 
-def change(session: Session, submission_id: str, alter: Alter) -> SubmissionRow | None:
-    """Alter a submission and what follows from it: the counts, the agreement and the place of its image.
-
-    Args:
-        alter: changes verdict, reason or removal; returns whether anything changed.
-
-    Returns:
-        The submission, or None where nothing changed.
+def locked_submission(connection: Connection, submission_id: str) -> tuple[Row[Any], Standing]:
+    """Return the `STATE` of a submission and where its image stands; its person and image are locked until the end.
 
     Raises:
         StoreError: there is no such submission.
     """
-    row = find_row(session, submission_id)
-    if row is None:
+    query = select(*STATE).where(SUBMISSIONS.c.submission_id == submission_id)
+    found = connection.execute(query).first()
+    if found is None:
         raise StoreError("The store has no such submission; check its id.")
-    person = session.scalars(select(PersonRow).where(PersonRow.id == row.person_id).with_for_update()).one()
-    image = locked_image(session, row.image_id)
-    session.refresh(row)
-    if not alter(row, person):
-        return None
-    row.revision += 1
-    row.synced = False
-    if _recount(session, person.id, image):
-        session.flush()
-        image.agreement = image_agreement(session.connection(), image.id)
-    requeue(session, [image])
-    return row
+    connection.execute(select(PEOPLE.c.id).where(PEOPLE.c.id == found.person_id).with_for_update())
+    image = locked_image(connection, found.image_id)
+    return connection.execute(query).one(), image
 
 
-def _recount(session: Session, person_id: int, image: ImageRow) -> bool:
+def change(connection: Connection, row: Row[Any], image: Standing, **values: Any) -> None:
+    """Change a submission and what follows from it: the counts, the agreement and the place of its image.
+
+    Args:
+        connection: that locked both.
+        row, image: as from `locked_submission`.
+        values: columns; what is changed is one revision on and not synced, unless they say otherwise.
+    """
+    values = {"revision": row.revision + 1, "synced": False, **values}
+    connection.execute(update(SUBMISSIONS).where(SUBMISSIONS.c.number == row.number).values(values))
+    add_to_person(connection, row.person_id, done=row.removed - values.get("removed", row.removed))
+    if _recount(connection, row.person_id, image):
+        image.agreement = image_agreement(connection, image.id)
+    put_standing(connection, image)
+
+
+def _recount(connection: Connection, person_id: int, image: Standing) -> bool:
     """Let an annotator's first submission that may count stand for them in the quota of an image, and no other one.
 
     Returns:
         Whether another one counts now.
     """
-    session.flush()
-    parts = ("number", "kind", "verdict", "removed", "counted")  # records are long
-    query = select(SubmissionRow).options(load_only(*(getattr(SubmissionRow, part) for part in parts)))
-    query = query.where(SubmissionRow.person_id == person_id, SubmissionRow.image_id == image.id)
-    rows = session.scalars(query.order_by(SubmissionRow.number)).all()
-    first = next((row for row in rows if may_count(row.kind, row.verdict, row.removed)), None)
-    changed = [row for row in rows if row.counted != (row is first)]
-    for row in changed:
-        row.counted = row is first
-        image.done += 1 if row.counted else -1
+    query = select(*SUBMISSIONS.c["number", "kind", "verdict", "removed", "counted"])  # records are long
+    query = query.where(SUBMISSIONS.c.person_id == person_id, SUBMISSIONS.c.image_id == image.id)
+    rows = connection.execute(query.order_by(SUBMISSIONS.c.number)).all()
+    first = next((row.number for row in rows if may_count(row.kind, row.verdict, row.removed)), None)
+    changed = [row.number for row in rows if row.counted != (row.number == first)]
+    for number in changed:
+        counts = number == first
+        connection.execute(update(SUBMISSIONS).where(SUBMISSIONS.c.number == number).values(counted=counts))
+        image.done += 1 if counts else -1
     return bool(changed)
-
-
-def review(session: Session, submission_id: str, verdict: Verdict, reason: str, by: str, now_us: int) -> None:
-    """See `AnnotationStore.review`."""
-    check_verdicts([verdict])
-    reason = checked_text("The reason for rejecting", reason, LONGEST_REASON, empty=verdict != "rejected")
-
-    def alter(row: SubmissionRow, _person: PersonRow) -> bool:
-        changes = (row.verdict, row.reason) != (verdict, reason)
-        row.verdict, row.reason = verdict, reason
-        return changes
-
-    if change(session, submission_id, alter) is not None:
-        write_audit(session, now_us, by, verdict, submission_id, reason=reason)
-
-
-def set_removed(session: Session, submission_id: str, removed: bool, reason: str, by: str, now_us: int) -> None:
-    """See `AnnotationStore.remove` and `AnnotationStore.restore`."""
-    reason = checked_text("The reason", reason, LONGEST_REASON)
-
-    def alter(row: SubmissionRow, person: PersonRow) -> bool:
-        if row.removed == removed:
-            return False
-        row.removed = removed
-        person.done += -1 if removed else 1
-        return True
-
-    if change(session, submission_id, alter) is not None:
-        write_audit(session, now_us, by, "removed" if removed else "restored", submission_id, reason=reason)

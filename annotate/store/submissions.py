@@ -1,20 +1,27 @@
-"""Submissions: stored once, with a receipt, and read back."""
+"""Submissions: stored once, with a receipt, read back; and how far those on one image agree.
 
-import json
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+Agreement is the mean sequence score of each two of the latest paths, one per annotator.
+"""
 
-from sqlalchemy import Connection, bindparam, select, text, update
-from sqlalchemy import insert as insert_into
-from sqlalchemy.orm import Session
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
-from annotate.store.agreement import SUBMISSIONS, image_agreement, patches_of
-from annotate.store.schema import LeaseRow, PersonRow, SubmissionRow, table_of
-from annotate.store.types import VERDICTS, Kind, Receipt, Stored, StoreError, Verdict
-from annotate.store.values import COUNTERS, checked_text, image_id_of
-from annotate.store.wanted import Standing, locked_standing, put_standing
-from gazevlm_core.annotation import Annotation, canonical_json, from_values, joined_json, text_digest, to_values
+from sqlalchemy import ColumnElement, Connection, bindparam, select, text, update
 
+from annotate.store.base import NO_PERSON, Store
+from annotate.store.database import reads
+from annotate.store.model import VERDICTS, Kind, Receipt, Stored, StoreError, Verdict, checked_text
+from annotate.store.queue import NO_IMAGE, Standing, locked_image, put_standing
+from annotate.store.tables import COUNTERS, IMAGES, LEASES, PEOPLE, STORED, SUBMISSIONS
+from gazevlm_core.annotation import Annotation, canonical_json, joined_json, text_digest, to_values
+from gazevlm_core.geometry import PatchGrid
+from gazevlm_core.metrics.sequence import mean_pair_score
+from gazevlm_core.scanpath import Scanpath
+
+GRID = PatchGrid(8, 8)
+LATEST = 12  # paths compared, so that a submission costs the same however many there are
+LONGEST = 64  # fixations compared
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 RECEIPT_LENGTH = 10
 MOST_RECORD_BYTES = 8 * 2**20  # an hour of pointer samples
@@ -25,7 +32,6 @@ SERVER_PARTS = (  # so a second sending may differ in them
 CONTENT_VERSION = 2  # of what a page sends beside these, whatever version its record has
 
 # What a submission does, without the session, and made once: it is what many wait for at a time.
-PEOPLE, LEASES = table_of(PersonRow), table_of(LeaseRow)
 KNOWN = select(*SUBMISSIONS.c["number", "content", "digest", "receipt_id"]).where(
     SUBMISSIONS.c.submission_id == bindparam("submission_id")
 )
@@ -47,42 +53,133 @@ NEXT_NUMBERS = (
     .values(submission=COUNTERS.c.submission + bindparam("submissions"), position=COUNTERS.c.position + 1)
     .returning(COUNTERS.c.submission, COUNTERS.c.position)
 )
-ADD = insert_into(SUBMISSIONS)
+ADD = SUBMISSIONS.insert()
+LATEST_PATHS = (
+    select(SUBMISSIONS.c.patches)
+    .where(SUBMISSIONS.c.image_id == bindparam("image_id"), SUBMISSIONS.c.counted)
+    .order_by(SUBMISSIONS.c.number.desc())
+    .limit(LATEST)
+)
 
 
+class Submissions(Store):
+    """Submissions of a store."""
+
+    def submit(self, annotation: Annotation, lease_id: str | None = None) -> Receipt:
+        """Store an annotation; it is durable when this returns.
+
+        Args:
+            annotation: its annotator is a pseudonym of this store; `submitted_at` is set here, never before
+                `started_at`. The same submission id with the same content stores once; times, the image's name
+                and the question are the server's, and no part of that content.
+            lease_id: of the task; a task that expired meanwhile still counts.
+        """
+        stored_at = max(self.clock(), annotation.started_at)
+        annotation = replace(annotation, submitted_at=stored_at)
+        record = record_of(annotation)
+        return self.database.write_together(lambda connection: submit(connection, annotation, record, lease_id))
+
+    @reads
+    def stored(
+        self,
+        connection: Connection,
+        *,
+        after: int = 0,
+        limit: int = 1000,
+        sha256: str | None = None,
+        annotator: str | None = None,
+        verdicts: Collection[Verdict] | None = None,
+        include_removed: bool = False,
+    ) -> list[Stored]:
+        """Return submissions by number, from the one behind `after`, at most 10,000; who reads on misses none."""
+        where: list[ColumnElement[bool]] = [SUBMISSIONS.c.number > after]
+        if sha256 is not None:
+            image_id = connection.scalar(select(IMAGES.c.id).where(IMAGES.c.sha256 == sha256))
+            if image_id is None:
+                raise StoreError(NO_IMAGE)
+            where.append(SUBMISSIONS.c.image_id == image_id)
+        if annotator is not None:
+            person = select(PEOPLE.c.id).where(PEOPLE.c.pseudonym == annotator).scalar_subquery()
+            where.append(SUBMISSIONS.c.person_id == person)
+        if verdicts is not None:
+            check_verdicts(verdicts)
+            where.append(SUBMISSIONS.c.verdict.in_(verdicts))
+        if not include_removed:
+            where.append(~SUBMISSIONS.c.removed)
+        return list_stored(connection, *where, limit=min(limit, MOST_ROWS))
+
+    @reads
+    def find(self, connection: Connection, submission_id: str) -> Stored | None:
+        """Return a submission by the client's id, removed or not."""
+        return next(iter(list_stored(connection, SUBMISSIONS.c.submission_id == submission_id)), None)
+
+    @reads
+    def find_receipt(self, connection: Connection, receipt_id: str) -> Stored | None:
+        """Return a submission by its receipt, as somebody typed it, removed or not."""
+        return next(iter(list_stored(connection, SUBMISSIONS.c.receipt_id == receipt_key(receipt_id))), None)
+
+
+def list_stored(connection: Connection, *where: ColumnElement[bool], limit: int = 1) -> list[Stored]:
+    """Return submissions by number."""
+    query = select(*STORED).where(*where).order_by(SUBMISSIONS.c.number).limit(limit)
+    return [Stored(*row) for row in connection.execute(query)]
+
+
+# ---- agreement -------------------------------------------------------------------------------------------------------
+def patches_of(path: Scanpath) -> bytes:
+    """Return patch under each of the first fixations, one byte each."""
+    return bytes(GRID.index_of(fixation) for fixation in path.fixations[:LONGEST])
+
+
+def mean_agreement(paths: Sequence[bytes]) -> float | None:
+    """Return mean sequence score of each two paths, in [0, 1]; None for fewer than two.
+
+    Args:
+        paths: as from `patches_of`.
+    """
+    return mean_pair_score(paths) if len(paths) > 1 else None
+
+
+def image_agreement(connection: Connection, image_id: int) -> float | None:
+    """Return agreement of an image's latest counted paths, one per annotator."""
+    return mean_agreement(connection.scalars(LATEST_PATHS, {"image_id": image_id}).all())
+
+
+# ---- receipts and records --------------------------------------------------------------------------------------------
 def receipt_id_of(digest: str) -> str:
-    """The first 50 bits of a digest of 64 hex digits, in Crockford's base 32."""
+    """Return the first 50 bits of a digest of 64 hex digits, in Crockford's base 32."""
     bits = int(digest, 16) >> (256 - 5 * RECEIPT_LENGTH)
     return "".join(CROCKFORD[bits >> 5 * place & 31] for place in reversed(range(RECEIPT_LENGTH)))
 
 
 def receipt_key(text: str) -> str:
-    """A receipt id as somebody typed it: any case, with hyphens or blanks, O for 0, I or L for 1."""
+    """Return a receipt id as somebody typed it: any case, with hyphens or blanks, O for 0, I or L for 1."""
     plain = "".join(sign for sign in text.upper() if sign.isalnum())
     return plain.translate(str.maketrans("OIL", "011"))
 
 
 @dataclass(frozen=True)
 class Record:
-    """A submission, ready to be stored.
+    """The columns of a submission that follow from its annotation.
 
     Args:
-        annotation: with both times of the server.
-        text: its canonical JSON.
-        digest: `record_digest` of it.
+        submission_id: of the client.
+        annotation: its canonical JSON, with both times of the server.
+        digest, receipt_id: of that.
         content: digest of what the client sent.
         patches: the path on the grid of the agreement.
     """
 
-    annotation: Annotation
-    text: str
+    submission_id: str
+    annotation: str
     digest: str
+    receipt_id: str
     content: str
     patches: bytes
 
 
 def record_of(annotation: Annotation) -> Record:
-    """The public record of an annotation; made before the transaction, to keep that short.
+    """Return the public record of an annotation; made before the transaction, to keep that short.
 
     Raises:
         StoreError: it is too large, or its text is no text.
@@ -98,34 +195,35 @@ def record_of(annotation: Annotation) -> Record:
         raise StoreError("The annotation holds characters that are no text; remove them and submit again.") from None
     if len(record) > MOST_RECORD_BYTES:
         raise StoreError(f"The annotation is larger than {MOST_RECORD_BYTES >> 20} MiB; submit a shorter one.")
-    return Record(annotation, record, digest, content, patches_of(annotation.scanpath))
+    patches = patches_of(annotation.scanpath)
+    return Record(annotation.submission_id, record, digest, receipt_id_of(digest), content, patches)
 
 
-def submit(connection: Connection, record: Record, lease_id: str | None) -> Receipt:
-    """See `AnnotationStore.submit`.
+# ---- storing ---------------------------------------------------------------------------------------------------------
+def submit(connection: Connection, annotation: Annotation, record: Record, lease_id: str | None) -> Receipt:
+    """Store a record, or find it, see `Submissions.submit`.
 
     Where one submission comes twice at the same time, the unique index stops the second transaction, and that finds
     the first one's row when it is run again.
     """
-    annotation = record.annotation
-    known = connection.execute(KNOWN, {"submission_id": annotation.submission_id}).first()
+    known = connection.execute(KNOWN, {"submission_id": record.submission_id}).first()
     if known is not None:
         if known.content != record.content:
             raise StoreError("Another annotation is stored under this submission's id; reload the page, then submit.")
-        return Receipt(known.receipt_id, known.digest, annotation.submission_id, known.number)
+        return Receipt(known.receipt_id, known.digest, record.submission_id, known.number)
     person_id = connection.scalar(COUNT_PERSON, {"of": annotation.annotator})
     if person_id is None:
-        raise StoreError("The store does not know this annotator; sign in again.")
-    image = locked_standing(connection, annotation.image_sha256)
+        raise StoreError(NO_PERSON)
+    image = locked_image(connection, annotation.image_sha256)
     if (image.width_px, image.height_px) != (annotation.image_width_px, annotation.image_height_px):
         raise StoreError("The annotation is of an image of another size; reload the page, then annotate again.")
     kind = _finish(connection, lease_id, person_id, image)
     number = insert(connection, record, person_id, image, kind)
-    return Receipt(receipt_id_of(record.digest), record.digest, annotation.submission_id, number)
+    return Receipt(record.receipt_id, record.digest, record.submission_id, number)
 
 
 def _finish(connection: Connection, lease_id: str | None, person_id: int, image: Standing) -> Kind:
-    """End the task that a submission belongs to; how the annotator came to the image.
+    """End the task that a submission belongs to; return how the annotator came to the image.
 
     Late or unknown tasks never cost an annotation: one that no task explains is the annotator's own.
     """
@@ -143,9 +241,8 @@ def _finish(connection: Connection, lease_id: str | None, person_id: int, image:
 
 
 def insert(
-    connection: Connection, record: Record, person_id: int, image: Standing, kind: Kind, *,
-    verdict: Verdict = "pending", reason: str = "", removed: bool = False, revision: int = 0, shard: str | None = None,
-    number: int | None = None,
+    connection: Connection, record: Record, person_id: int, image: Standing, kind: Kind, *, number: int | None = None,
+    shard: str | None = None, **said: Any,
 ) -> int:  # fmt: skip
     """Add a submission, count it for its image, and put that where it belongs now.
 
@@ -154,27 +251,25 @@ def insert(
         record: what is submitted.
         person_id: of the annotator, for whom it is counted by the caller.
         image: as it is locked.
-        kind, verdict, reason, removed, revision: as in `Stored`.
-        shard: where it is published already.
+        kind: how the annotator came to the image.
         number: kept from an export; None for the next one.
+        shard: where it is published already.
+        said: verdict and whatever else an export says of it, as in `Stored`.
 
     Returns:
         The number.
     """
     pair = {"person_id": person_id, "image_id": image.id}
+    row = {"verdict": "pending", "reason": "", "removed": False, "revision": 0, **said}
     connection.execute(ADD_SEEN, pair)
-    counted = may_count(kind, verdict, removed) and connection.scalar(COUNTED, pair) is None
+    counted = may_count(kind, row["verdict"], row["removed"]) and connection.scalar(COUNTED, pair) is None
     next_one, position = connection.execute(NEXT_NUMBERS, {"submissions": int(number is None)}).one()
     number = next_one if number is None else number
-    connection.execute(
-        ADD,
-        {
-            **pair, "number": number, "submission_id": record.annotation.submission_id, "kind": kind,
-            "record": record.text, "digest": record.digest, "receipt_id": receipt_id_of(record.digest),
-            "content": record.content, "patches": record.patches, "counted": counted, "verdict": verdict,
-            "reason": reason, "removed": removed, "revision": revision, "synced": shard is not None, "shard": shard,
-        },
-    )  # fmt: skip
+    row |= {
+        **pair, **vars(record), "number": number, "kind": kind, "counted": counted, "synced": shard is not None,
+        "shard": shard,
+    }  # fmt: skip
+    connection.execute(ADD, row)
     if counted:
         image.done += 1
         image.agreement = image_agreement(connection, image.id)
@@ -184,55 +279,8 @@ def insert(
 
 
 def may_count(kind: str, verdict: str, removed: bool) -> bool:
-    """Whether a submission may stand for its annotator in the quota and the agreement of its image."""
+    """Return whether a submission may stand for its annotator in the quota and the agreement of its image."""
     return kind != "repeat" and verdict != "rejected" and not removed
-
-
-def receipt_of(row: SubmissionRow) -> Receipt:
-    """The receipt of a submission, always the same."""
-    return Receipt(row.receipt_id, row.digest, row.submission_id, row.number)
-
-
-def find_row(session: Session, submission_id: str) -> SubmissionRow | None:
-    """A submission by the client's id."""
-    return session.scalar(select(SubmissionRow).where(SubmissionRow.submission_id == submission_id))
-
-
-def stored_of(row: SubmissionRow) -> Stored:
-    """A row as a value."""
-    annotation = from_values(json.loads(row.record))
-    return Stored(
-        number=row.number, annotation=annotation, kind=row.kind, verdict=row.verdict,  # type: ignore[arg-type]
-        reason=row.reason, receipt=receipt_of(row), image_sha256=annotation.image_sha256, synced=row.synced,
-        removed=row.removed, revision=row.revision,
-    )  # fmt: skip
-
-
-def find_receipt(session: Session, receipt_id: str) -> Stored | None:
-    """A submission by its receipt, as somebody typed it."""
-    query = select(SubmissionRow).where(SubmissionRow.receipt_id == receipt_key(receipt_id))
-    row = session.scalar(query.order_by(SubmissionRow.number).limit(1))
-    return None if row is None else stored_of(row)
-
-
-def list_stored(
-    session: Session, after: int, limit: int, sha256: str | None, annotator: str | None,
-    verdicts: Collection[Verdict] | None, include_removed: bool,
-) -> list[Stored]:  # fmt: skip
-    """See `AnnotationStore.stored`."""
-    query = select(SubmissionRow).where(SubmissionRow.number > after)
-    if sha256 is not None:
-        query = query.where(SubmissionRow.image_id == image_id_of(session, sha256))
-    if annotator is not None:
-        of_annotator = select(PersonRow.id).where(PersonRow.pseudonym == annotator).scalar_subquery()
-        query = query.where(SubmissionRow.person_id == of_annotator)
-    if verdicts is not None:
-        check_verdicts(verdicts)
-        query = query.where(SubmissionRow.verdict.in_(verdicts))
-    if not include_removed:
-        query = query.where(~SubmissionRow.removed)
-    query = query.order_by(SubmissionRow.number).limit(min(limit, MOST_ROWS))
-    return [stored_of(row) for row in session.scalars(query)]
 
 
 def check_verdicts(verdicts: Iterable[str]) -> None:
@@ -247,12 +295,12 @@ def check_verdicts(verdicts: Iterable[str]) -> None:
 
 
 def check_stored(stored: Stored) -> Record:
-    """The record of an export, if its receipt is that of its content.
+    """Return the record of an export, if its receipt is that of its content.
 
     Raises:
         StoreError: it is not.
     """
-    record, receipt = record_of(stored.annotation), stored.receipt
-    if (record.digest, receipt_id_of(record.digest)) != (receipt.digest, receipt.receipt_id):
-        raise StoreError(f"Record {receipt.receipt_id} was changed since its receipt was given; restore the original.")
+    record = record_of(stored.annotation)
+    if (record.digest, record.receipt_id) != (stored.digest, stored.receipt_id):
+        raise StoreError(f"Record {stored.receipt_id} was changed since its receipt was given; restore the original.")
     return record

@@ -2,199 +2,217 @@
 
 import hashlib
 import secrets
+from dataclasses import replace
+from typing import Any
 
-from sqlalchemy import select, text
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy import Connection, Row, select, update
 
-from annotate.store.engine import take_turn
-from annotate.store.schema import ImageRow, LeaseRow, PersonRow, SeenRow, SkipRow, SubmissionRow
-from annotate.store.types import Kind, Progress, StoreError, StoreSettings, Task
-from annotate.store.values import (
-    CLOCK_SLACK_US,
-    checked_text,
-    from_us,
-    image_of,
+from annotate.store.base import CLOCK_SLACK_US, NO_PERSON, Store, add_to_person, locked_person, next_number
+from annotate.store.database import reads, take_turn, writes
+from annotate.store.model import Kind, Progress, Skip, StoredImage, StoreError, StoreSettings, Task, checked_text
+from annotate.store.queue import (
+    GOLD_BAND,
+    Standing,
+    count_wanted,
+    first_unseen,
     locked_image,
-    locked_person,
-    next_number,
+    next_wanted,
+    put_standing,
+    put_standings,
 )
-from annotate.store.wanted import GOLD_BAND, count_wanted, first_unseen, next_wanted, requeue
+from annotate.store.tables import IMAGE, IMAGES, IS_OPEN, LEASES, PEOPLE, SEEN, SKIPS, SUBMISSIONS, from_us, values_of
 
 TASK_KEY = 7_215_002  # of PostgreSQL's advisory lock: tasks are given out one after the other
 MOST_REAPED = 200  # expired leases that one call takes back
 REPEAT_GAP = 5  # submissions between an image and its repeat
 REPEATS_TRIED = 50
 OPEN_IMAGES_SHOWN = 1_000
+Touched = dict[int, Standing]  # images that a transaction has locked and may have changed, by key
+
+
+class Tasks(Store):
+    """Tasks of a store."""
+
+    def next_task(self, who: str) -> Task | None:
+        """Return the image that `who` is to annotate next, kept for them for `lease_s`; None where no image wants them.
+
+        A task that was neither submitted nor skipped is given again, also after it expired, while the image wants it.
+        """
+        now_us = self.now_us()
+        if self.database.read(lambda connection: _expired(connection, now_us, self.settings)):
+            self.database.write(lambda connection: _take_back(connection, now_us, self.settings))
+        return self._next_task(who, now_us)
+
+    @writes
+    def _next_task(self, connection: Connection, who: str, now_us: int) -> Task | None:
+        take_turn(connection, TASK_KEY)
+        person, touched = locked_person(connection, who), Touched()
+        found = _given_again(connection, person.id, touched) or _given_new(connection, person, self.settings, touched)
+        if found is not None:
+            expires_us = now_us + _lease_us(self.settings)
+            _change_lease(connection, found[0], expires_us=expires_us)
+        put_standings(connection, touched.values())
+        if found is None:
+            return None
+        lease_id, image_id = found
+        image = StoredImage(*connection.execute(select(*IMAGE).where(IMAGES.c.id == image_id)).one())
+        return Task(lease_id, replace(image, gold=None, source="", gold_from=()), from_us(expires_us))
+
+    @writes
+    def skip(self, connection: Connection, lease_id: str, who: str, reason: str) -> None:
+        """Give a task back; the image is not given to `who` again."""
+        reason = checked_text("The reason for skipping", reason, 1_000)
+        person = locked_person(connection, who)
+        owned = (LEASES.c.id == lease_id) & (LEASES.c.person_id == person.id)
+        image_id = connection.scalar(select(LEASES.c.image_id).where(owned))
+        if image_id is None:
+            raise StoreError("This task is not yours; ask for the next one.")
+        image = locked_image(connection, image_id)
+        lease = connection.execute(select(LEASES).where(owned)).one()
+        if lease.state in ("skipped", "submitted"):
+            return
+        image.leased -= lease.holds
+        _change_lease(connection, lease_id, holds=False, state="skipped")
+        add_to_person(connection, person.id, skipped=1)
+        put_standing(connection, image)
+        skip = Skip(next_number(connection, "skip"), image.sha256, who, reason, from_us(self.now_us()))
+        insert_skip(connection, skip, person.id, image.id)
+
+    @reads
+    def progress(self, connection: Connection, who: str) -> Progress:
+        """Return how far somebody is."""
+        person = connection.execute(select(PEOPLE).where(PEOPLE.c.pseudonym == who)).first()
+        if person is None:
+            raise StoreError(NO_PERSON)
+        return Progress(person.done, person.skipped, count_wanted(connection, person.id, OPEN_IMAGES_SHOWN))
 
 
 def draw(seed: int, pseudonym: str, count: int) -> float:
-    """A number in [0, 1) that decides whether a person's task number `count` is gold, a repeat or neither."""
+    """Return a number in [0, 1) that decides whether a person's task number `count` is gold, a repeat or neither."""
     digest = hashlib.sha256(f"{seed}:{pseudonym}:{count}".encode()).digest()
     return int.from_bytes(digest[:8]) / 2**64
 
 
-def next_task(session: Session, who: str, now_us: int, settings: StoreSettings) -> Task | None:
-    """See `AnnotationStore.next_task`; after `take_back`."""
-    take_turn(session, TASK_KEY)
-    person = locked_person(session, who)
-    touched: dict[int, ImageRow] = {}
-    lease, image = _given_again(session, person, touched) or _given_new(session, person, settings, touched)
-    expires_us = now_us + _lease_us(settings)
-    if lease is not None:
-        lease.expires_us = expires_us
-    requeue(session, touched.values())
-    if lease is None or image is None:
-        return None
-    return Task(lease.id, image_of(image, with_gold=False), from_us(expires_us))
+def insert_skip(connection: Connection, skip: Skip, person_id: int, image_id: int) -> None:
+    """Add a skip with its number."""
+    connection.execute(SKIPS.insert().values(**values_of(SKIPS, skip), person_id=person_id, image_id=image_id))
 
 
 def _lease_us(settings: StoreSettings) -> int:
     return round(settings.lease_s * 1e6)
 
 
-def find_expired(session: Session, now_us: int, settings: StoreSettings) -> list[tuple[int, str]]:
-    """Image and key of leases that hold a place and have expired, in the order in which images are locked.
+def _change_lease(connection: Connection, lease_id: str, **values: object) -> None:
+    connection.execute(update(LEASES).where(LEASES.c.id == lease_id).values(values))
+
+
+def _expired(connection: Connection, now_us: int, settings: StoreSettings) -> list[tuple[int, str]]:
+    """Return image and key of leases that hold a place and have expired, in the order in which images are locked.
 
     A lease that runs much longer than a new one would was given before the clock went back: it is taken for expired.
     """
-    held = select(LeaseRow.image_id, LeaseRow.id).where(LeaseRow.holds).limit(MOST_REAPED)
-    expired = held.where(LeaseRow.expires_us <= now_us).order_by(LeaseRow.expires_us)
-    future = held.where(LeaseRow.expires_us > now_us + _lease_us(settings) + CLOCK_SLACK_US)
-    found = (*session.execute(expired), *session.execute(future))
-    return sorted((image_id, lease_id) for image_id, lease_id in found)
+    held = select(LEASES.c.image_id, LEASES.c.id).where(LEASES.c.holds).limit(MOST_REAPED)
+    expired = held.where(LEASES.c.expires_us <= now_us).order_by(LEASES.c.expires_us)
+    future = held.where(LEASES.c.expires_us > now_us + _lease_us(settings) + CLOCK_SLACK_US)
+    return sorted((image_id, key) for query in (expired, future) for image_id, key in connection.execute(query))
 
 
-def take_back(session: Session, now_us: int, settings: StoreSettings) -> None:
+def _take_back(connection: Connection, now_us: int, settings: StoreSettings) -> None:
     """Free the places of expired leases: a transaction of its own, so that it locks images only before the counter."""
-    take_turn(session, TASK_KEY)
-    touched: list[ImageRow] = []
-    for image_id, lease_id in find_expired(session, now_us, settings):
-        image = locked_image(session, image_id)
-        release(session.get_one(LeaseRow, lease_id, populate_existing=True), image)
-        touched.append(image)
-    requeue(session, touched)
+    take_turn(connection, TASK_KEY)
+    touched = Touched()
+    for image_id, lease_id in _expired(connection, now_us, settings):
+        image = _locked(connection, image_id, touched)
+        if connection.scalar(select(LEASES.c.holds).where(LEASES.c.id == lease_id)):  # as it is now, behind the lock
+            image.leased -= 1
+            _change_lease(connection, lease_id, holds=False)
+    put_standings(connection, touched.values())
 
 
-def release(lease: LeaseRow, image: ImageRow) -> None:
-    """Give up the place that a lease holds, if it holds one."""
-    if lease.holds:
-        lease.holds = False
-        image.leased -= 1
+def _locked(connection: Connection, image_id: int, touched: Touched) -> Standing:
+    if image_id not in touched:
+        touched[image_id] = locked_image(connection, image_id)
+    return touched[image_id]
 
 
-def _given_again(
-    session: Session, person: PersonRow, touched: dict[int, ImageRow]
-) -> tuple[LeaseRow, ImageRow] | None:
-    """The task that the person has not finished, if the image may still be had."""
-    is_open = text("state = 'open'")
-    lease = session.scalar(select(LeaseRow).where(LeaseRow.person_id == person.id, is_open))
+def _given_again(connection: Connection, person_id: int, touched: Touched) -> tuple[str, int] | None:
+    """Return lease and image of the task that the person has not finished, if the image may still be had."""
+    lease = connection.execute(select(LEASES).where(LEASES.c.person_id == person_id, IS_OPEN)).first()
     if lease is None:
         return None
-    image = touched.get(lease.image_id) or locked_image(session, lease.image_id)
-    touched[image.id] = image
+    image = _locked(connection, lease.image_id, touched)
     if image.open and (lease.holds or lease.kind != "usual"):
-        return lease, image
-    if image.open and image.gold is None and image.done + image.leased < image.quota:
-        lease.holds = True
+        return lease.id, image.id
+    if image.open and not image.is_gold and image.has_room():
         image.leased += 1
-        return lease, image
-    release(lease, image)
-    lease.state = "lapsed"
-    session.flush()
+        _change_lease(connection, lease.id, holds=True)
+        return lease.id, image.id
+    image.leased -= lease.holds
+    _change_lease(connection, lease.id, holds=False, state="lapsed")
     return None
 
 
 def _given_new(
-    session: Session, person: PersonRow, settings: StoreSettings, touched: dict[int, ImageRow]
-) -> tuple[LeaseRow | None, ImageRow | None]:
-    kind, image = _choose(session, person, settings)
+    connection: Connection, person: Row[Any], settings: StoreSettings, touched: Touched
+) -> tuple[str, int] | None:
+    """Return lease and image of a new task; None where no image wants the person."""
+    kind, image = _choose(connection, person, settings, touched)
     if image is None:
-        return None, None
-    lease = LeaseRow(
-        id=secrets.token_hex(12), person_id=person.id, image_id=image.id, kind=kind, state="open",
-        holds=kind == "usual", expires_us=0,
-    )  # fmt: skip
-    session.add(lease)
-    person.given += 1
-    if kind == "usual":
-        image.leased += 1
+        return None
+    image = touched.setdefault(image.id, image)
+    lease_id, pair = secrets.token_hex(12), {"person_id": person.id, "image_id": image.id}
+    connection.execute(
+        LEASES.insert().values(id=lease_id, **pair, kind=kind, state="open", holds=kind == "usual", expires_us=0)
+    )
+    add_to_person(connection, person.id, given=1)
+    image.leased += kind == "usual"
     if kind != "repeat":
-        session.add(SeenRow(person_id=person.id, image_id=image.id))
-    touched[image.id] = image
-    return lease, image
+        connection.execute(SEEN.insert().values(pair))
+    return lease_id, image.id
 
 
-def _choose(session: Session, person: PersonRow, settings: StoreSettings) -> tuple[Kind, ImageRow | None]:
+def _choose(
+    connection: Connection, person: Row[Any], settings: StoreSettings, touched: Touched
+) -> tuple[Kind, Standing | None]:
     chance = draw(settings.seed, person.pseudonym, person.given)
     if chance < settings.gold_share:
-        image = first_unseen(session, person.id, GOLD_BAND)
+        image = first_unseen(connection, person.id, GOLD_BAND)
         if image is not None:
             return "gold", image
     elif chance < settings.gold_share + settings.repeat_share:
-        image = _repeat(session, person, settings.seed)
-        if image is not None:
-            return "repeat", image
-    return "usual", next_wanted(session, person.id)
+        image_id = _repeat(connection, person, settings.seed)
+        if image_id is not None:
+            return "repeat", _locked(connection, image_id, touched)
+    return "usual", next_wanted(connection, person.id)
 
 
-def _repeat(session: Session, person: PersonRow, seed: int) -> ImageRow | None:
-    """An image that the person did some time ago, and never again since."""
-    numbers = select(SubmissionRow.number).where(SubmissionRow.person_id == person.id)
-    last = session.scalar(numbers.order_by(SubmissionRow.number.desc()).offset(REPEAT_GAP).limit(1))
-    first = session.scalar(numbers.order_by(SubmissionRow.number).limit(1))
+def _repeat(connection: Connection, person: Row[Any], seed: int) -> int | None:
+    """Return key of an image that the person did some time ago, and never again since."""
+    numbers = select(SUBMISSIONS.c.number).where(SUBMISSIONS.c.person_id == person.id)
+    last = connection.scalar(numbers.order_by(SUBMISSIONS.c.number.desc()).offset(REPEAT_GAP).limit(1))
+    first = connection.scalar(numbers.order_by(SUBMISSIONS.c.number).limit(1))
     if last is None or first is None:
         return None
     start = first + int(draw(seed, f"repeat of {person.pseudonym}", person.given) * (last - first + 1))
     for begin, end in ((start, last), (first, start - 1)):
-        for image_id, repeated in _done_by(session, person.id, begin, end):
+        for image_id, repeated in _done_by(connection, person.id, begin, end):
             if not repeated:
-                return locked_image(session, image_id)
+                return image_id
     return None
 
 
-def _done_by(session: Session, person_id: int, first: int, last: int) -> list[tuple[int, bool]]:
-    """Images that a person did as usual tasks, by the submissions' numbers, and whether they were repeated already."""
-    again = select(LeaseRow.id).where(
-        LeaseRow.person_id == person_id, LeaseRow.image_id == SubmissionRow.image_id, LeaseRow.kind == "repeat"
+def _done_by(connection: Connection, person_id: int, first: int, last: int) -> list[tuple[int, bool]]:
+    """Return images that a person did as usual tasks, by the submissions' numbers, and whether they were repeated."""
+    one, earlier = SUBMISSIONS, SUBMISSIONS.alias()  # in an imported store there are no tasks of before
+    again = select(LEASES.c.id).where(
+        LEASES.c.person_id == person_id, LEASES.c.image_id == one.c.image_id, LEASES.c.kind == "repeat"
     )
-    earlier = aliased(SubmissionRow)  # in an imported store there are no tasks of before
-    done = select(earlier.number).where(
-        earlier.person_id == person_id, earlier.image_id == SubmissionRow.image_id, earlier.kind == "repeat"
+    done = select(earlier.c.number).where(
+        earlier.c.person_id == person_id, earlier.c.image_id == one.c.image_id, earlier.c.kind == "repeat"
     )
-    query = select(SubmissionRow.image_id, again.exists() | done.exists())
-    query = query.join(ImageRow, ImageRow.id == SubmissionRow.image_id).where(
-        SubmissionRow.person_id == person_id, SubmissionRow.kind == "usual", ~SubmissionRow.removed,
-        SubmissionRow.number.between(first, last), ImageRow.open, ImageRow.gold.is_(None),
+    query = select(one.c.image_id, again.exists() | done.exists()).join(IMAGES, IMAGES.c.id == one.c.image_id).where(
+        one.c.person_id == person_id, one.c.kind == "usual", ~one.c.removed, one.c.number.between(first, last),
+        IMAGES.c.open, IMAGES.c.gold.is_(None),
     )  # fmt: skip
-    rows = session.execute(query.order_by(SubmissionRow.number).limit(REPEATS_TRIED))
+    rows = connection.execute(query.order_by(one.c.number).limit(REPEATS_TRIED))
     return [(image_id, repeated) for image_id, repeated in rows]
-
-
-def skip(session: Session, lease_id: str, who: str, reason: str, now_us: int) -> None:
-    """See `AnnotationStore.skip`."""
-    reason = checked_text("The reason for skipping", reason, 1_000)
-    person = locked_person(session, who)
-    image_id = session.scalar(
-        select(LeaseRow.image_id).where(LeaseRow.id == lease_id, LeaseRow.person_id == person.id)
-    )
-    if image_id is None:
-        raise StoreError("This task is not yours; ask for the next one.")
-    image = locked_image(session, image_id)
-    lease = session.get_one(LeaseRow, lease_id, populate_existing=True)
-    if lease.state in ("skipped", "submitted"):
-        return
-    release(lease, image)
-    lease.state = "skipped"
-    person.skipped += 1
-    requeue(session, [image])
-    number = next_number(session, "skip")
-    session.add(SkipRow(number=number, image_id=image.id, person_id=person.id, reason=reason, at_us=now_us))
-
-
-def progress(session: Session, who: str) -> Progress:
-    """See `AnnotationStore.progress`."""
-    person = session.scalar(select(PersonRow).where(PersonRow.pseudonym == who))
-    if person is None:
-        raise StoreError("The store does not know this annotator; sign in again.")
-    return Progress(person.done, person.skipped, count_wanted(session, person.id, OPEN_IMAGES_SHOWN))
-

@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,12 +14,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from annotate.store.model import StoreError
 from annotate.store.store import AnnotationStore
-from annotate.store.types import StoreError
-from annotate.sync.hub import HubClient, HubRepo
-from annotate.sync.memory import Memory
-from annotate.sync.push import Pusher
-from annotate.sync.restore import Restored, restore
+from annotate.sync.repo import HubRepo, Memory
+from annotate.sync.transfer import Pusher, restore
 from web.hub import HubError
 
 PERIOD_S, FLUSH_S = 120.0, 25.0  # a Space is killed half a minute after SIGTERM
@@ -67,7 +66,7 @@ class HubSync:
 
     @classmethod
     def open(cls, store: AnnotationStore, repo_id: str, folder: Path, token: str | None = None) -> "HubSync":
-        """With the Hub itself as the client.
+        """Make one with the Hub itself as the client.
 
         Args:
             store: what is published.
@@ -77,10 +76,9 @@ class HubSync:
         """
         from huggingface_hub import HfApi
 
-        client: HubClient = HfApi(token=token)
-        return cls(store, HubRepo(repo_id, client), folder)
+        return cls(store, HubRepo(repo_id, HfApi(token=token)), folder)
 
-    def restore(self) -> Restored:
+    def restore(self) -> Counter[str]:
         """Fetch what the repository has and the store has not; once before anything is pushed.
 
         Raises:
@@ -92,7 +90,7 @@ class HubSync:
             return self._restore()
 
     def sync(self) -> bool:
-        """Push until everything is in the repository; False where that failed, and why is in `state`."""
+        """Push until everything is in the repository; return False where that failed, and why is in `state`."""
         with self._turn:
             try:
                 if not self._reconciled:
@@ -111,9 +109,9 @@ class HubSync:
             return True
 
     def state(self) -> SyncState:
-        """What is saved here and what is synced; asks the store, not the Hub."""
+        """Return what is saved here and what is synced; this asks the store, not the Hub."""
         counts = self._store.counts()
-        saved, backlog = counts.annotations + counts.removed, self._store.backlog()
+        saved, backlog = counts.annotations + counts.removed, counts.backlog
         return SyncState(saved, saved - backlog, backlog, self._last_error, self._last_success_at)
 
     # ---- in the background -------------------------------------------------------------------------------------------
@@ -128,7 +126,7 @@ class HubSync:
         self._wake.set()
 
     def stop(self, limit_s: float = FLUSH_S) -> bool:
-        """End the thread after a last sync; False where that is not done within `limit_s`. What is left stays saved."""
+        """End the thread after a last sync; return False where it takes longer than `limit_s`. The rest stays saved."""
         thread, self._thread = self._thread, None
         if thread is None:
             return True
@@ -156,7 +154,7 @@ class HubSync:
             self._wake.wait(self._period_s)
             self._wake.clear()
 
-    def _restore(self) -> Restored:
+    def _restore(self) -> Counter[str]:
         if not self._memory.fits(self._store):
             self._memory.forget()
         self._repo.create()
@@ -168,7 +166,7 @@ class HubSync:
 
 
 def _disk_words(error: OSError) -> str:
-    """For everybody who opens the page: without a path of this machine, which is in the log."""
+    """Say what a disk did for everybody who opens the page: without a path of this machine, which is in the log."""
     return f"This machine could not do it ({error.strerror or type(error).__name__}); it is tried again later."
 
 

@@ -32,7 +32,7 @@ from annotate.payload import (
     checked,
 )
 from annotate.scores import Against
-from annotate.store.types import StoreTrouble
+from annotate.store.model import StoreTrouble
 from annotate.tab.service import AnnotationService, Compared, Opened
 from gazevlm_core.annotation import MODES
 from gazevlm_core.findings import NO_FINDING

@@ -15,7 +15,7 @@ import numpy as np
 from annotate.blur import BlurSettings, blur_image
 from annotate.payload import Submission
 from annotate.scores import Against, compare
-from annotate.store.types import Progress, Receipt, StoredImage
+from annotate.store.model import Progress, Receipt, StoredImage
 from annotate.submission import annotation_of
 from annotate.votes import first_of_each
 from gazevlm_core.findings import FINDING_NAMES, NO_FINDING

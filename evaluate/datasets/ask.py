@@ -1,7 +1,7 @@
 """Asking a model about the images of a data set, record by record; images are never held together in memory."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,16 +10,14 @@ from PIL import Image
 
 from evaluate.predictions import presence_margins
 from evaluate.step_scores import StepLooks, look_along
-from gazevlm_core.datasets.identity import picture_digest
-from gazevlm_core.datasets.record import StudyRecord
 from gazevlm_core.datasets.scanpath_files import FiledPath
 from gazevlm_core.datasets.trained_on import TrainedOn
 from gazevlm_core.findings import NO_FINDING, REPORT_QUESTION
 from gazevlm_core.geometry import PatchGrid
-from gazevlm_core.images import ImageError, load_image
 from gazevlm_core.inference import EncodedImage, GazeEngine
 from gazevlm_core.options import DiagnoseOptions
 from gazevlm_core.ranks import ALONE, Ranks, in_turns
+from gazevlm_core.sample import DatasetError, Sample
 
 UNREADABLE = "image that cannot be read"
 TRAINED_PICTURE = "picture that the adapter was trained on"
@@ -62,7 +60,7 @@ class Asked:
 
 def ask_records(
     engine: GazeEngine,
-    records: Iterable[StudyRecord],
+    records: Iterable[Sample],
     *,
     batch_size: int = 16,
     asked: Callable[[int], object] = lambda count: None,
@@ -81,11 +79,10 @@ def ask_records(
         ranks: the processes that share the records.
         trained: what the model and its adapter were trained on.
     """
-    learned = {picture for one in trained for picture in one.pictures}
     own: list[Asked] = []
     for batch in ranks.batches(records, batch_size):
         result = Asked()
-        loaded = list(_loaded(batch, result, learned))
+        loaded = list(_loaded(batch, result, trained))
         if loaded:
             result.answers = _ask_batch(engine, [record for record, _ in loaded], [image for _, image in loaded])
         own.append(result)
@@ -98,7 +95,7 @@ def ask_records(
     return whole
 
 
-def filed_readings(record: StudyRecord, size: tuple[float, float]) -> tuple[FiledPath, ...]:
+def filed_readings(record: Sample, size: tuple[float, float]) -> tuple[FiledPath, ...]:
     """Readings in the form of scanpath files; the finding is the first one present, "no finding", or unknown."""
     present = sorted(name for name, value in record.findings.items() if value == 1)
     finding = present[0] if present else NO_FINDING if record.findings else ""
@@ -108,23 +105,23 @@ def filed_readings(record: StudyRecord, size: tuple[float, float]) -> tuple[File
 
 
 def _loaded(
-    batch: Sequence[StudyRecord], result: Asked, learned: Collection[str]
-) -> Iterator[tuple[StudyRecord, Image.Image]]:
+    batch: Sequence[Sample], result: Asked, trained: Sequence[TrainedOn]
+) -> Iterator[tuple[Sample, Image.Image]]:
     for record in batch:
         try:
-            image = load_image(record.image_path).image
-        except (ImageError, OSError) as error:
+            image = record.load()
+        except DatasetError as error:
             result.dropped[UNREADABLE] += 1
-            result.unreadable.append(f"{record.image_id}: {error}")
+            result.unreadable.append(str(error))
             continue
-        if learned and picture_digest(image) in learned:
+        if any(one.has_picture(image) for one in trained):
             result.dropped[TRAINED_PICTURE] += 1
             continue
         yield record, image
 
 
 @torch.no_grad()
-def _ask_batch(engine: GazeEngine, records: Sequence[StudyRecord], images: Sequence[Image.Image]) -> list[Answer]:
+def _ask_batch(engine: GazeEngine, records: Sequence[Sample], images: Sequence[Image.Image]) -> list[Answer]:
     config = engine.gaze_config
     encoded = engine.encode_images(images)
     names = sorted({name for record in records for name in record.findings})

@@ -14,8 +14,8 @@ from evaluate.datasets.labels import HEAD, TEXT, score_labels
 from evaluate.results import estimate_values
 from evaluate.score_files import score_files
 from evaluate.step_scores import score_steps
-from gazevlm_core.datasets.record import DatasetError, StudyRecord, StudySource
 from gazevlm_core.datasets.scanpath_files import ScanpathFile
+from gazevlm_core.datasets.source import DataSource
 from gazevlm_core.datasets.splits import HELD_OUT, SPLITS, TEST, TRAIN, USUAL, VALIDATION, Member, Splits, decide
 from gazevlm_core.datasets.trained_on import TrainedOn
 from gazevlm_core.inference import GazeEngine
@@ -23,13 +23,14 @@ from gazevlm_core.metrics.intervals import CONFIDENCE, RESAMPLES, patient_counts
 from gazevlm_core.metrics.paths import UNIT_SQUARE
 from gazevlm_core.metrics.registry import DEFAULT_GRID
 from gazevlm_core.ranks import ALONE, Ranks
+from gazevlm_core.sample import DatasetError, Sample
 
 ALL = "all"
 TRAINED_PATIENT = "record of a patient whom the adapter was trained on"
 NAMED_IMAGES = 20  # that cannot be read
 MOST_TRAINING_READINGS = 5_000  # behind constant floors; bounds memory
 
-Opener = Callable[[], StudySource]
+Opener = Callable[[], DataSource]
 
 
 def evaluate_dataset(
@@ -67,7 +68,7 @@ def evaluate_dataset(
     started = time.perf_counter()
     source = open_source()
     learned = [one for one in trained if one is not None]
-    splits = decide(map(Member.of, open_source().records()), learned[0].rule if learned else USUAL)
+    splits = decide(map(Member.of, open_source().samples()), learned[0].rule if learned else USUAL)
     left_out: Counter[str] = Counter()
     chosen = _of_split(source, split, splits, limit, learned, left_out)
     found = ask_records(engine, chosen, batch_size=batch_size, asked=asked, ranks=ranks, trained=learned)
@@ -108,18 +109,18 @@ def evaluate_dataset(
 
 
 def _of_split(
-    source: StudySource,
+    source: DataSource,
     split: str,
     splits: Splits,
     limit: int | None,
     learned: Sequence[TrainedOn],
     left_out: Counter[str],
-) -> Iterator[StudyRecord]:
+) -> Iterator[Sample]:
     """Records of a split, without those of patients who were learned from, which are counted."""
     wanted = {ALL: tuple(SPLITS), HELD_OUT: (VALIDATION, TEST)}.get(split, (split,))
 
-    def chosen() -> Iterator[StudyRecord]:
-        for record in source.records():
+    def chosen() -> Iterator[Sample]:
+        for record in source.samples():
             if splits.of(record.patient_id) not in wanted:
                 continue
             if any(one.has_patient(record.patient_id) for one in learned):

@@ -9,12 +9,12 @@ import numpy as np
 
 from evaluate.experiment.plan import BASE, Cell, Plan
 from gazevlm_core.findings import FINDING_NAMES, QUESTIONS, presence_question
-from gazevlm_core.training.gaze_order import GazeOrder, ordered_paths
-from phantoms.dataset import TRAINING_SEEDS, PhantomCase, PhantomShards, example_of
+from gazevlm_core.training.gaze_order import GazeOrder, in_order
+from phantoms.dataset import TRAINING_SEEDS, PhantomCase, PhantomShards, training_sample
 
 if TYPE_CHECKING:
-    from gazevlm_core.datasets.example import Example
     from gazevlm_core.inference import GazeEngine
+    from gazevlm_core.sample import Sample
 
 FIRST_SEED = TRAINING_SEEDS.start + 500_000  # the embedded checkpoint was trained on those before
 SEED_BLOCK = 10_000
@@ -43,12 +43,11 @@ class OrderedExamples:
     def __len__(self) -> int:
         return self.plan.steps * self.plan.batch_size
 
-    def __getitem__(self, index: int) -> "Example":
+    def __getitem__(self, index: int) -> "Sample":
         place = index % len(self.cases)
         rng = np.random.default_rng([self.cell.seed, index])
-        example = example_of(self.cases[place], rng, self.plan.presence_share)
-        paths = ordered_paths(example.scanpaths, self.cell.order, (self.cell.seed, place))
-        return replace(example, scanpaths=paths)
+        sample = training_sample(self.cases[place], rng, self.plan.presence_share)
+        return in_order(sample, self.cell.order, (self.cell.seed, place))
 
 
 def train_cell(cell: Cell, plan: Plan, shards: Path, scratch: Path) -> "GazeEngine":

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
-from PIL import Image
 
 from evaluate.results import estimate_values
 from gazevlm_core.metrics.intervals import RESAMPLES, bootstrap_counts, mean_estimate
@@ -50,16 +49,12 @@ def _batch_losses(
 ) -> Mapping[str, list[float]]:
     import torch
 
-    from gazevlm_core.datasets.example import Example
-    from gazevlm_core.options import DEFAULT_QUESTION
     from gazevlm_core.training.collator import GazeCollator
+    from phantoms.dataset import sample_of
 
-    examples = [
-        Example(str(case.seed), Image.fromarray(case.image).convert("RGB"), DEFAULT_QUESTION, case.reports[0], {}, ())
-        for case in cases
-    ]
     model = engine.model
-    batch = GazeCollator(engine.processor, model.config.gaze_config, use_gaze=False)(examples)
+    collate = GazeCollator(engine.processor, model.config.gaze_config, use_gaze=False)
+    batch = collate([sample_of(case) for case in cases])
     batch = {name: tensor.to(model.device) for name, tensor in batch.items() if name != "finding_labels"}
     ids, mask, labels = batch["input_ids"], batch["attention_mask"], batch.pop("labels")
     places = model.positions(ids, mask, batch["mm_token_type_ids"], batch["image_grid_thw"])

@@ -9,11 +9,10 @@ https://stanfordmlgroup.github.io/competitions/chexpert/. Read here, in the full
 """
 
 import re
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from gazevlm_core.datasets.image_files import OUTSIDE, find_image, leaves_root, need_folder
+from gazevlm_core.datasets.files import Row, each_once, find_file, read_rows
 from gazevlm_core.datasets.label_policies import (
     CHEXPERT_LABELS,
     CONTRADICTION,
@@ -22,8 +21,8 @@ from gazevlm_core.datasets.label_policies import (
     LabelPolicy,
     Uncertain,
 )
-from gazevlm_core.datasets.record import DatasetError, StudyRecord
-from gazevlm_core.datasets.tables import Once, Row, find_file, read_rows
+from gazevlm_core.datasets.source import OUTSIDE, DataSource, Drop, find_image, leaves_root, need_folder
+from gazevlm_core.sample import DatasetError, Sample
 
 FOLDERS = ("CheXpert-v1.0-small", "CheXpert-v1.0")
 VIEW = "Frontal/Lateral"
@@ -31,8 +30,8 @@ FRONTAL = "Frontal"
 _PATIENT = re.compile(r"patient\d+")
 
 
-class CheXpert:
-    """One record per image, in the table's order; nothing but the row at hand is kept.
+class CheXpert(DataSource):
+    """One sample per image, in the table's order; nothing but the row at hand is kept.
 
     The table's name without its ending is the published split. An image's id is its path below the data set's folder,
     the same in both editions. What "No Finding" means is said in `LabelPolicy`. `dropped` counts images: other views,
@@ -60,68 +59,58 @@ class CheXpert:
         blank: Blank = "ignore",
         frontal_only: bool = True,
     ) -> None:
-        self.root, self.table, self.frontal_only = root, table, frontal_only
+        super().__init__(root)
+        self.table, self.frontal_only = table, frontal_only
         self.policy = LabelPolicy(uncertain, blank)
-        self.dropped: Counter[str] = Counter()
 
-    def records(self) -> Iterator[StudyRecord]:
-        """Every image of the table that is there.
-
-        Raises:
-            DatasetError: no table, no column, no folder of images, a path without a patient, or a label that is none.
-        """
-        self.dropped.clear()
+    def items(self) -> Iterator[tuple[Row, Path]]:
+        """Yield each row of the table, and the data set's folder."""
         folder, checked = self._folder(), False
-        once = Once(f"{self.name}: {self.table}")
-        for row in read_rows(folder / self.table, ("Path", VIEW, *CHEXPERT_LABELS), self.name):
-            relative = self._relative(row["Path"])
-            if relative is None:
-                self.dropped[OUTSIDE] += 1
-                continue
-            once.see(relative)
-            if not checked:  # one message instead of a data set of missing images
-                need_folder(folder, relative.partition("/")[0], self.name)
+        rows = read_rows(folder / self.table, ("Path", VIEW, *CHEXPERT_LABELS))
+        for row in each_once(rows, lambda row: _relative(row["Path"]), self.table):
+            relative = _relative(row["Path"])
+            if relative and not checked:  # one message instead of a data set of missing images
+                need_folder(folder, relative.partition("/")[0])
                 checked = True
-            record = self._record(row, relative, folder)
-            if record is not None:
-                yield record
+            yield row, folder
 
-    def image_files(self) -> Iterator[str]:
-        """Images of the table, of the views that are read, below the data set's folder."""
-        for row in read_rows(self._folder() / self.table, ("Path", VIEW), self.name):
-            relative = self._relative(row["Path"])
-            if relative is not None and self._wanted(row):
-                yield relative
-
-    def _wanted(self, row: Row) -> bool:
-        return not self.frontal_only or row[VIEW] == FRONTAL
-
-    def _folder(self) -> Path:
-        """The data set's folder: the first of root and the folders in it that holds the table."""
-        for folder in (self.root, *(self.root / name for name in FOLDERS)):
-            if (folder / self.table).is_file():
-                return folder
-        return find_file(self.root, self.table, self.name).parent  # raises
-
-    def _relative(self, path: str) -> str | None:
-        """The part of a path below the data set's folder; None where it lies elsewhere."""
-        folder, _, relative = path.partition("/")
-        return relative if folder in FOLDERS and relative and not leaves_root(relative) else None
-
-    def _record(self, row: Row, relative: str, folder: Path) -> StudyRecord | None:
-        where = f"{self.name}: {self.table}, {relative[:80]}"
+    def sample(self, item: tuple[Row, Path]) -> Sample:
+        """Make a sample of an image of the table."""
+        row, folder = item
+        relative = _relative(row["Path"])
+        if relative is None:
+            raise Drop(OUTSIDE)
+        where = f"{self.table}, {relative[:80]}"
         patient = next((part for part in relative.split("/") if _PATIENT.fullmatch(part)), None)
         if patient is None:
             raise DatasetError(f"{where}: expected a folder patientNNNNN in Path")
-        if not self._wanted(row):
-            self.dropped[NOT_FRONTAL] += 1
-            return None
+        if not self._is_wanted(row):
+            raise Drop(NOT_FRONTAL)
         findings = self.policy.findings(row, where)
         if findings is None:
-            self.dropped[CONTRADICTION] += 1
-            return None
-        image = find_image(relative, [folder], self.dropped)
-        if image is None:
-            return None
-        split = Path(self.table).stem
-        return StudyRecord(self.name, relative, patient, image, findings=findings, published_split=split)
+            raise Drop(CONTRADICTION)
+        image, split = find_image(relative, folder), Path(self.table).stem
+        return Sample(relative, image, findings=findings, patient_id=patient, split=split)
+
+    def wanted(self) -> Iterator[str]:
+        """Yield the images of the table, of the views that are read, below the data set's folder."""
+        for row in read_rows(self._folder() / self.table, ("Path", VIEW)):
+            relative = _relative(row["Path"])
+            if relative is not None and self._is_wanted(row):
+                yield relative
+
+    def _is_wanted(self, row: Row) -> bool:
+        return not self.frontal_only or row[VIEW] == FRONTAL
+
+    def _folder(self) -> Path:
+        """Return the data set's folder: the first of root and the folders in it that holds the table."""
+        for folder in (self.root, *(self.root / name for name in FOLDERS)):
+            if (folder / self.table).is_file():
+                return folder
+        return find_file(self.root, self.table).parent  # raises
+
+
+def _relative(path: str) -> str | None:
+    """Return the part of a path below the data set's folder; None where it lies elsewhere."""
+    folder, _, relative = path.partition("/")
+    return relative if folder in FOLDERS and relative and not leaves_root(relative) else None

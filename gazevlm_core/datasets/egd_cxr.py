@@ -12,30 +12,32 @@ hand are kept. Findings are those of the `*__chx` columns, read as CheXpert's (`
 """
 
 import json
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
+from gazevlm_core.datasets.files import Row, by_id, find_file, grouped, id_of, number, read_rows, read_text
 from gazevlm_core.datasets.label_policies import CHEXPERT_LABELS, CHEXPERT_NAMES, CONTRADICTION, LabelPolicy
-from gazevlm_core.datasets.record import Box, DatasetError, Reading, StudyRecord
-from gazevlm_core.datasets.reflacx import image_name
-from gazevlm_core.datasets.tables import Row, by_id, find_file, id_of, number, read_rows
-from gazevlm_core.datasets.text_files import whole_text
+from gazevlm_core.datasets.reflacx import NO_POSITION, image_name
+from gazevlm_core.datasets.source import IMAGE_MISSING, NO_AREA, NO_FIXATION, DataSource, Drop, Edges, recorded_path
+from gazevlm_core.sample import Box, DatasetError, Reading, Sample
 from gazevlm_core.scanpath import Fixation, Scanpath
 
 SCREEN_PX = (1920.0, 1080.0)
 DICOM_ID_LENGTH = 44
 PADS = ("image_left_pad", "image_right_pad", "image_top_pad", "image_bottom_pad")
+SHEET = "master_sheet.csv"
 MASTER = ("dicom_id", "path", "study_id", "patient_id", *PADS)
 FIXATIONS = ("DICOM_ID", "FPOGX", "FPOGY", "FPOGS", "FPOGD", "FPOGV")
 BOXES = ("dicom_id", "bbox_name", "x1", "x2", "y1", "y2")  # in this order in the file
+TRANSCRIPTS = "audio_segmentation_transcripts"
 LABEL_END = "__chx"
 READER = "radiologist"
+NOT_IN_SHEET = "image not in the master sheet"
 
 
-class EgdCxr:
-    """One record per image, in the order of the fixations.
+class EgdCxr(DataSource):
+    """One sample per image, in the order of the fixations.
 
     Args:
         root: folder that holds master_sheet.csv.
@@ -43,123 +45,96 @@ class EgdCxr:
     """
 
     name = "EGD-CXR"
+    images_apart = True
 
-    def __init__(self, root: Path, images: Path) -> None:
-        self.root, self.images = root, images
-        self.dropped: Counter[str] = Counter()
-
-    def records(self) -> Iterator[StudyRecord]:
-        """Every image with fixations on it."""
-        self.dropped.clear()
-        sheet = find_file(self.root, "master_sheet.csv", self.name)
-        studies = master_rows(sheet, self.name)
-        boxes = self._boxes()
-        table = find_file(self.root, "fixations.csv", self.name)
+    def items(self) -> Iterator[tuple[str, Row | None, list[Row], list[Row]]]:
+        """Yield each image with its row of the master sheet, its fixations and its boxes, which are few."""
+        studies = master_rows(find_file(self.root, SHEET))
+        table = self.root / "bounding_boxes.csv"
+        boxes = grouped(read_rows(table, BOXES), "dicom_id") if table.is_file() else {}
         seen: set[str] = set()
-        for dicom_id, rows in groupby(read_rows(table, FIXATIONS, self.name), key=lambda row: row["DICOM_ID"]):
+        for dicom_id, rows in groupby(self.rows("fixations.csv", FIXATIONS), key=lambda row: row["DICOM_ID"]):
             if dicom_id in seen:
-                raise DatasetError(f"{self.name}: {table.name} has the rows of {dicom_id} in two places; sort them")
+                raise DatasetError(f"fixations.csv has the rows of {dicom_id} in two places; sort them")
             seen.add(dicom_id)
-            record = self._record(dicom_id, studies.get(dicom_id), list(rows), boxes)
-            if record is not None:
-                yield record
+            yield dicom_id, studies.get(dicom_id), list(rows), boxes.get(dicom_id, [])
 
-    def image_files(self) -> Iterator[str]:
-        """Images of the master sheet, below the folder of MIMIC-CXR-JPG."""
-        sheet = find_file(self.root, "master_sheet.csv", self.name)
-        for row in read_rows(sheet, MASTER, self.name):
-            path = image_name(row["path"], f"{self.name}: {row['dicom_id'][:DICOM_ID_LENGTH]}")
-            yield f"files/{path}"
-
-    def _record(
-        self, dicom_id: str, study: Row | None, rows: list[Row], boxes: Mapping[str, list[Row]]
-    ) -> StudyRecord | None:
-        where = f"{self.name}: {dicom_id[:DICOM_ID_LENGTH]}"
+    def sample(self, item: tuple[str, Row | None, list[Row], list[Row]]) -> Sample:
+        """Make a sample of an image with fixations on it."""
+        dicom_id, study, rows, boxes = item
+        where = dicom_id[:DICOM_ID_LENGTH]
         if len(dicom_id) != DICOM_ID_LENGTH:
-            self.dropped["malformed DICOM_ID"] += 1
-            return None
+            raise Drop("malformed DICOM_ID")
         if study is None:
-            self.dropped["image not in the master sheet"] += 1
-            return None
+            raise Drop(NOT_IN_SHEET)
         image = self.images / "files" / image_name(study["path"], where)
         if not image.is_file():
-            self.dropped["image missing"] += 1
-            return None
-        scanpath = screen_scanpath(rows, study, where, self.dropped)
+            raise Drop(IMAGE_MISSING)
+        scanpath = screen_scanpath(self, rows, study, where)
         if scanpath is None:
-            self.dropped["no fixation on the image"] += 1
-            return None
-        return StudyRecord(
-            self.name,
+            raise Drop(NO_FIXATION)
+        return Sample(
             dicom_id,
-            id_of(study, "patient_id", where),
             image,
-            readings=(Reading(READER, scanpath),),
-            findings=chexpert_columns(study, where, self.dropped),
             report=self._report(dicom_id),
-            boxes=self._image_boxes(boxes.get(dicom_id, []), image, where),
+            findings=chexpert_columns(self, study, where),
+            readings=(Reading(READER, scanpath),),
+            boxes=self._boxes(boxes, image, where),
+            patient_id=id_of(study, "patient_id", where),
         )
 
-    def _boxes(self) -> Mapping[str, list[Row]]:
-        """Rows by image; small, so they are kept."""
-        path = self.root / "bounding_boxes.csv"
-        found: dict[str, list[Row]] = {}
-        if path.is_file():
-            for row in read_rows(path, BOXES, self.name):
-                found.setdefault(row["dicom_id"], []).append(row)
-        return found
+    def wanted(self) -> Iterator[str]:
+        """Yield the images of the master sheet, below the folder of MIMIC-CXR-JPG."""
+        for row in self.rows(SHEET, MASTER):
+            yield f"files/{image_name(row['path'], row['dicom_id'][:DICOM_ID_LENGTH])}"
 
-    def _image_boxes(self, rows: list[Row], image: Path, where: str) -> tuple[Box, ...]:
-        """Boxes in image pixels as fractions; anatomy, not findings."""
+    def _boxes(self, rows: list[Row], image: Path, where: str) -> tuple[Box, ...]:
+        """Return boxes in image pixels as fractions; anatomy, not findings."""
         if not rows:
             return ()
         from PIL import Image  # the size alone: pixels are not decoded
 
-        with Image.open(image) as picture:
-            width, height = picture.size
-        boxes = []
+        marks: list[tuple[str, Edges, str]] = []
         for row in rows:
-            corners = [number(row, column, where) for column in ("x1", "x2", "y1", "y2")]
-            x1, x2, y1, y2 = (0.0 if corner is None else corner for corner in corners)
-            left, right = (min(max(corner / width, 0.0), 1.0) for corner in (x1, x2))
-            upper, lower = (min(max(corner / height, 0.0), 1.0) for corner in (y1, y2))
-            if None in corners or right <= left or lower <= upper:
-                self.dropped["box of no area"] += 1
+            x1, x2, y1, y2 = (number(row, column, where) for column in BOXES[2:])
+            if x1 is None or x2 is None or y1 is None or y2 is None:
+                self.dropped[NO_AREA] += 1
             else:
-                boxes.append(Box(row["bbox_name"], left, upper, right - left, lower - upper))
-        return tuple(boxes)
+                marks.append((row["bbox_name"], (x1, y1, x2, y2), ""))
+        with Image.open(image) as picture:
+            return self.boxes(marks, picture.size)
 
     def _report(self, dicom_id: str) -> str | None:
-        """The dictation, joined from its phrases."""
-        path = self.root / "audio_segmentation_transcripts" / dicom_id / "transcript.json"
+        """Return the dictation, joined from its phrases."""
+        path = self.root / TRANSCRIPTS / dicom_id / "transcript.json"
         if not path.is_file():
             return None
         try:
-            stamped = json.loads(whole_text(path))["time_stamped_text"]
+            stamped = json.loads(read_text(path))["time_stamped_text"]
             return " ".join(phrase["phrase"].strip() for phrase in stamped) or None
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            shown = PurePosixPath("audio_segmentation_transcripts", dicom_id, path.name)
-            raise DatasetError(f"{self.name}: {shown} is no transcript with time_stamped_text and phrase") from error
+            shown = f"{TRANSCRIPTS}/{dicom_id}/{path.name}"
+            raise DatasetError(f"{shown} is no transcript with time_stamped_text and phrase") from error
 
 
-def master_rows(sheet: Path, dataset: str) -> dict[str, Row]:
-    """Rows of a master sheet by image.
+def master_rows(sheet: Path) -> dict[str, Row]:
+    """Return the rows of a master sheet by image.
 
     Raises:
         DatasetError: two rows of an image that differ in what is read of them.
     """
-    told = (*MASTER, *(f"{name.replace(' ', '_')}{LABEL_END}" for name in sorted(CHEXPERT_NAMES)))
-    return by_id(read_rows(sheet, MASTER, dataset), "dicom_id", told, f"{dataset}: {sheet.name}")
+    compared = (*MASTER, *(f"{name.replace(' ', '_')}{LABEL_END}" for name in sorted(CHEXPERT_NAMES)))
+    return by_id(read_rows(sheet, MASTER), "dicom_id", compared, sheet.name)
 
 
-def screen_scanpath(rows: Sequence[Row], study: Row, where: str, dropped: Counter[str]) -> Scanpath | None:
-    """Fixations of one image from fractions of the screen; None where none lies on the image.
+def screen_scanpath(source: DataSource, rows: Sequence[Row], study: Row, where: str) -> Scanpath | None:
+    """Return the fixations of one image from fractions of the screen; None where none lies on the image.
 
     Args:
+        source: counts the fixations that are left out.
         rows: of FIXATIONS.
         study: the image's row of the master sheet, with its paddings in screen pixels.
         where: for errors.
-        dropped: gets the number of fixations left out, by reason.
 
     Raises:
         DatasetError: paddings that leave nothing of the screen, or words for numbers.
@@ -172,28 +147,25 @@ def screen_scanpath(rows: Sequence[Row], study: Row, where: str, dropped: Counte
     for row in rows:
         screen_x, screen_y, start_s, duration_s = (number(row, name, where) for name in FIXATIONS[1:5])
         if row["FPOGV"].strip() in ("0", "0.0"):
-            dropped["fixation marked invalid"] += 1
+            source.dropped["fixation marked invalid"] += 1
         elif screen_x is None or screen_y is None or start_s is None or duration_s is None:
-            dropped["fixation without a position"] += 1
+            source.dropped[NO_POSITION] += 1
         elif start_s < 0 or duration_s < 0:
-            dropped["fixation with a negative time"] += 1
+            source.dropped["fixation with a negative time"] += 1
         else:
             x, y = (screen_x * SCREEN_PX[0] - left) / width_px, (screen_y * SCREEN_PX[1] - top) / height_px
-            if 0 <= x < 1 and 0 <= y < 1:
+            if source.on_image(x, y):
                 fixations.append(Fixation(x, y, 1000 * duration_s, 1000 * start_s))
-            else:
-                dropped["fixation off the image"] += 1
-    fixations.sort(key=lambda fixation: fixation.onset_ms or 0.0)
-    return Scanpath(tuple(fixations), "eyetracker") if fixations else None
+    return recorded_path(fixations)
 
 
-def chexpert_columns(row: Row, where: str, dropped: Counter[str]) -> dict[str, float]:
-    """Findings of the `*__chx` columns; none, counted, where the row says "no finding" and names one.
+def chexpert_columns(source: DataSource, row: Row, where: str) -> dict[str, float]:
+    """Return the findings of the `*__chx` columns; none, counted, where the row says "no finding" and names one.
 
     Args:
+        source: counts contradictions.
         row: of the master sheet; a column that it lacks is blank.
         where: for errors.
-        dropped: gets CONTRADICTION.
 
     Raises:
         DatasetError: a label that is not 1, 0, -1 or blank.
@@ -201,5 +173,5 @@ def chexpert_columns(row: Row, where: str, dropped: Counter[str]) -> dict[str, f
     labels = {label: row.get(label.lower().replace(" ", "_") + LABEL_END, "") for label in CHEXPERT_LABELS}
     findings = LabelPolicy().findings(labels, where)
     if findings is None:
-        dropped[CONTRADICTION] += 1
+        source.dropped[CONTRADICTION] += 1
     return findings or {}

@@ -7,7 +7,7 @@
                         question (that the report answers)
 
 What is missing masks its loss and its scores, nothing else. Both files may name an image in either way: `a`, `a.png`;
-`sub\\a.png` is `sub/a.png`; letters may be composed or not. A record's image_id has no ending, except where two images
+`sub\\a.png` is `sub/a.png`; letters may be composed or not. A sample's image_id has no ending, except where two images
 differ in nothing else. What is the same patient is said in `datasets.identity`.
 """
 
@@ -15,22 +15,23 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from gazevlm_core.annotation import is_digest
+from gazevlm_core.datasets.files import parse_json, placed_lines
 from gazevlm_core.datasets.identity import (
     MOST_SHOWN,
     ImageNames,
     id_text,
     image_name,
-    one_patient,
     without_ending,
 )
 from gazevlm_core.datasets.label_policies import CONTRADICTION, SUPPORT_DEVICES, finding_name, known_finding
-from gazevlm_core.datasets.record import DatasetError, Reading, StudyRecord
-from gazevlm_core.datasets.scanpath_files import ScanpathFileError, ScanpathIndex
-from gazevlm_core.datasets.text_files import TextFileError, placed_lines
+from gazevlm_core.datasets.scanpath_files import ScanpathIndex, line_values
+from gazevlm_core.datasets.source import NO_FIXATION, OFF_IMAGE, DataSource
 from gazevlm_core.findings import NO_FINDING
 from gazevlm_core.images import iter_image_files
+from gazevlm_core.sample import DatasetError, Reading, Sample
 
 IMAGES, SCANPATHS, STUDIES = "images", "scanpaths.jsonl", "studies.jsonl"
 PARQUET_ROWS = 64  # images at once
@@ -38,94 +39,95 @@ NO_IMAGE = "scanpaths or study without an image"
 DEVICES = finding_name(SUPPORT_DEVICES)
 
 
-class GazeFolder:
-    """One record per image.
+class _Item(NamedTuple):
+    """An image with its study, and what the file of scanpaths calls it."""
+
+    image_id: str
+    image: Path | bytes
+    study: Mapping[str, Any]
+    names: list[str]
+
+
+class GazeFolder(DataSource):
+    """One sample per image.
 
     "no finding" is no finding: where a study says so, all findings that the file names anywhere are absent in it. A
     study that says so and names a finding has no findings, and is counted in `dropped`. As in `LabelPolicy`, it says
     nothing of support devices.
 
+    In an export of annotations (its paths tell their `kind`), an image's name is the digest of its pixels: it is taken
+    as such, and checked when the pixels are read.
+
     Args:
         root: folder as above.
-        without_images: for `image_files` alone, where the images need not be there.
-
-    Raises:
-        DatasetError: neither images nor parquet files, or a file that cannot be read.
     """
 
     name = "folder"
 
-    def __init__(self, root: Path, *, without_images: bool = False) -> None:
-        self.root = root
-        self.dropped: Counter[str] = Counter()
-        if not without_images and not (root / IMAGES).is_dir() and not any(root.glob("*.parquet")):
-            raise DatasetError(f"{self.name}: {root} holds neither {IMAGES}/ nor *.parquet")
+    def items(self) -> Iterator[_Item]:
+        """Yield every image, in the order of its name or of the parquet files.
 
-    def records(self) -> Iterator[StudyRecord]:
-        """Every image, in the order of its name or of the parquet files."""
-        self.dropped.clear()
-        index = self._index()
+        Raises:
+            DatasetError: neither images nor parquet files, or a file that cannot be read.
+        """
+        if not (self.root / IMAGES).is_dir() and not any(self.root.glob("*.parquet")):
+            raise DatasetError(f"{self.root} holds neither {IMAGES}/ nor *.parquet")
+        self._paths = self._index()
         images = ImageNames(self._image_names())
-        filed = self._by_image(images, index.image_ids if index else ())
+        filed: dict[str, list[str]] = {}
+        for name in self._paths.image_ids if self._paths else ():
+            image_id = self._find(images, name)
+            if image_id is not None:
+                filed.setdefault(image_id, []).append(name)
         studies = self._studies(images)
-        named = {name for study in studies.values() for name in _findings(study)}
+        self._named = sorted({name for study in studies.values() for name in _findings(study)} - {NO_FINDING, DEVICES})
         for name, image in self._images():
             image_id = images.own(name)
-            study = studies.get(image_id, {})
-            yield StudyRecord(
-                self.name,
-                image_id,
-                one_patient(study.get("patient_id"), image_id),
-                image,
-                readings=self._readings(index, image_id, filed.get(image_id, [])),
-                findings=self._known(study, named),
-                report=study.get("report"),
-                published_split=id_text(study.get("split")),
-                question=study.get("question") or "",
-            )
+            yield _Item(image_id, image, studies.get(image_id, {}), filed.get(image_id, []))
 
-    def image_files(self) -> Iterator[str]:
-        """Files of images that scanpaths and studies speak of, below images/, with the endings that they are given."""
+    def sample(self, item: _Item) -> Sample:
+        """Make a sample of an image with all that the two files say of it."""
+        readings, exported = self._readings(item.image_id, item.names)
+        return Sample(
+            item.image_id,
+            item.image,
+            question=item.study.get("question") or "",
+            report=item.study.get("report"),
+            findings=self._known(item.study),
+            readings=readings,
+            patient_id=id_text(item.study.get("patient_id")),
+            split=id_text(item.study.get("split")),
+            digest=item.image_id if exported and is_digest(item.image_id) else "",
+        )
+
+    def wanted(self) -> Iterator[str]:
+        """Yield the images that scanpaths and studies speak of, with the endings that they are given."""
         index = self._index()
         named = [image_name(values["image_id"]) for _, values in self._study_lines()]
         names = dict.fromkeys((*(index.image_ids if index else ()), *named))
-        whole = {without_ending(name) for name in names if without_ending(name) != name}  # with an ending somewhere
-        yield from sorted(f"{IMAGES}/{name}" for name in names if name not in whole)
+        ended = {without_ending(name) for name in names if without_ending(name) != name}  # with an ending somewhere
+        yield from sorted(f"{IMAGES}/{name}" for name in names if name not in ended)
 
     def _index(self) -> ScanpathIndex | None:
         path = self.root / SCANPATHS
-        try:
-            return ScanpathIndex(path) if path.is_file() else None
-        except ScanpathFileError as error:
-            raise DatasetError(f"{self.name}: {error}") from None
+        return ScanpathIndex(path) if path.is_file() else None
 
     def _find(self, images: ImageNames, name: str) -> str | None:
-        """The image that a file names; None, counted, where there is none."""
+        """Return the image that a file names; None, counted, where there is none."""
         try:
             found = images.find(name)
         except ValueError as error:
-            raise DatasetError(f"{self.name}: {error}") from None
+            raise DatasetError(str(error)) from None
         self.dropped[NO_IMAGE] += found is None
         return found
 
-    def _by_image(self, images: ImageNames, names: Iterable[str]) -> dict[str, list[str]]:
-        """Image -> what the file of scanpaths calls it."""
-        found: dict[str, list[str]] = {}
-        for name in names:
-            image_id = self._find(images, name)
-            if image_id is not None:
-                found.setdefault(image_id, []).append(name)
-        return found
-
-    def _readings(self, index: ScanpathIndex | None, image_id: str, names: list[str]) -> tuple[Reading, ...]:
-        if index is None or not names:
-            return ()
-        try:
-            found = index.read(image_id, *names)
-        except ScanpathFileError as error:
-            raise DatasetError(f"{self.name}: {error}") from None
-        self.dropped["fixation off the image"] += found.off_image
-        self.dropped["no fixation on the image"] += found.empty
+    def _readings(self, image_id: str, names: list[str]) -> tuple[tuple[Reading, ...], bool]:
+        """Return the readings of an image, of each reader the first submission, and whether they are an export's."""
+        if self._paths is None or not names:
+            return (), False
+        found = self._paths.read(image_id, *names)
+        self.dropped[OFF_IMAGE] += found.off_image
+        self.dropped[NO_FIXATION] += found.empty
         readings: dict[object, Reading] = {}
         seen: set[Reading] = set()
         for number, path in enumerate(found.readings):
@@ -137,7 +139,7 @@ class GazeFolder:
             # an export of annotations tells the kind: a person's next submission there says how consistent they are
             key = path.reader if path.reader and path.kind else number
             self.dropped["further submission of a reader"] += readings.setdefault(key, reading) is not reading
-        return tuple(readings.values())
+        return tuple(readings.values()), any(path.kind for path in found.readings)
 
     def _image_paths(self) -> Iterator[tuple[str, Path]]:
         folder = self.root / IMAGES
@@ -145,26 +147,26 @@ class GazeFolder:
             yield image_name(path.relative_to(folder).as_posix()), path
 
     def _image_names(self) -> list[str]:
-        """Every image; a name that is there twice is an error."""
+        """Return every image; a name that is there twice is an error."""
         if (self.root / IMAGES).is_dir():
             names = [name for name, _ in self._image_paths()]
         else:
-            names = [name for path in sorted(self.root.glob("*.parquet")) for name in _parquet_names(path, self.name)]
+            names = [name for path in sorted(self.root.glob("*.parquet")) for name in _parquet_names(path)]
         twice = [name for name, count in Counter(names).items() if count > 1]
         if twice:
-            raise DatasetError(f"{self.name}: two images are called {twice[0]}; keep one")
+            raise DatasetError(f"two images are called {twice[0]}; keep one")
         return names
 
     def _images(self) -> Iterator[tuple[str, Path | bytes]]:
-        """Name and file or bytes of each image."""
+        """Yield name and file or bytes of each image."""
         if (self.root / IMAGES).is_dir():
             yield from self._image_paths()
             return
         for path in sorted(self.root.glob("*.parquet")):
-            yield from _parquet_images(path, self.name)
+            yield from _parquet_images(path)
 
     def _studies(self, images: ImageNames) -> dict[str, Mapping[str, Any]]:
-        """Lines of studies.jsonl by image; words and numbers only, so they are kept."""
+        """Return the lines of studies.jsonl by image; words and numbers only, so they are kept."""
         found: dict[str, Mapping[str, Any]] = {}
         numbers: dict[str, int] = {}
         for number, values in self._study_lines():
@@ -173,26 +175,20 @@ class GazeFolder:
             key = name if image_id is None else image_id
             before = numbers.setdefault(key, number)
             if before != number:
-                both = f"lines {before} and {number} are both about {key}"
-                raise DatasetError(f"{self.name}: {STUDIES}, {both}; keep one")
+                raise DatasetError(f"{STUDIES}, lines {before} and {number} are both about {key}; keep one")
             if image_id is not None:
                 found[image_id] = values
         return found
 
     def _study_lines(self) -> Iterator[tuple[int, Mapping[str, Any]]]:
-        """Number and checked values of every line."""
+        """Yield number and checked values of every line."""
         path = self.root / STUDIES
-        if not path.is_file():
-            return
-        try:
-            for number, _, line in placed_lines(path):
-                if line.strip():
-                    yield number, _checked(line, f"{self.name}: {STUDIES}, line {number}")
-        except TextFileError as error:
-            raise DatasetError(f"{self.name}: {error}") from None
+        for number, _, line in placed_lines(path) if path.is_file() else ():
+            if line.strip():
+                yield number, _checked(line, f"{STUDIES}, line {number}")
 
-    def _known(self, study: Mapping[str, Any], named: Iterable[str]) -> dict[str, float]:
-        """Findings of a study; `named` are those of all studies."""
+    def _known(self, study: Mapping[str, Any]) -> dict[str, float]:
+        """Return the findings of a study."""
         findings = _findings(study)
         nothing = findings.pop(NO_FINDING, 0.0) == 1.0
         if not nothing:
@@ -201,29 +197,52 @@ class GazeFolder:
         if any(value == 1.0 for name, value in findings.items() if name not in devices):
             self.dropped[CONTRADICTION] += 1
             return {}
-        return {name: 0.0 for name in sorted(named) if name not in (NO_FINDING, DEVICES)} | devices
+        return dict.fromkeys(self._named, 0.0) | devices
+
+
+def write_gaze_folder(folder: Path, samples: Iterable[Sample]) -> Path:
+    """Write samples as a gaze folder, which `GazeFolder` reads back; return it.
+
+    Images become PNG files that are called by their `image_id`. What is not known is left out.
+
+    Args:
+        folder: made; it may not hold images yet.
+        samples: one at a time is in memory.
+    """
+    (folder / IMAGES).mkdir(parents=True)
+    with (
+        (folder / SCANPATHS).open("w", encoding="utf-8") as scanpaths,
+        (folder / STUDIES).open("w", encoding="utf-8") as studies,
+    ):
+        for sample in samples:
+            image = sample.load() if isinstance(sample.image, Path | bytes | None) else sample.image
+            image.save(folder / IMAGES / f"{sample.image_id}.png")
+            for reading in sample.readings:
+                scanpaths.write(json.dumps(line_values(sample.image_id, reading)) + "\n")
+            values = {
+                "image_id": sample.image_id, "patient_id": sample.patient_id, "split": sample.split,
+                "findings": dict(sample.findings), "report": sample.report, "question": sample.question,
+            }  # fmt: skip
+            studies.write(json.dumps({name: value for name, value in values.items() if value}) + "\n")
+    return folder
 
 
 def _checked(line: str, where: str) -> Mapping[str, Any]:
-    """Values of a line of studies.jsonl.
+    """Return the values of a line of studies.jsonl.
 
     Raises:
         DatasetError: it is none.
     """
-    try:
-        values = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise DatasetError(f"{where} is no JSON: {error}") from None
-    try:
-        if not isinstance(values, dict) or not image_name(values.get("image_id")):
-            raise DatasetError(f"{where} needs an image_id")
-    except ValueError as error:
-        raise DatasetError(f"{where} needs an image_id: {error}") from None
-    for name in ("patient_id", "split"):
+    values = parse_json(line, where)
+    if not isinstance(values, dict) or values.get("image_id") in (None, ""):
+        raise DatasetError(f"{where} needs an image_id")
+    for name, read in (("image_id", image_name), ("patient_id", id_text), ("split", id_text)):
         try:
-            id_text(values.get(name))
+            found = read(values.get(name))
         except ValueError as error:
             raise DatasetError(f"{where}: {name}: {error}") from None
+        if name == "image_id" and not found:
+            raise DatasetError(f"{where} needs an image_id")
     words: dict[str, str | None] = {}
     for name in ("report", "question"):
         text = values.get(name)
@@ -235,14 +254,14 @@ def _checked(line: str, where: str) -> Mapping[str, Any]:
 
 
 def _findings(study: Mapping[str, Any]) -> dict[str, float]:
-    """Findings that a study knows, by name; those of CheXpert by the project's names for them.
+    """Return the findings that a study knows, by name; those of CheXpert by the project's names for them.
 
     Raises:
         DatasetError: another value than 1, 0, null or NaN, or one finding under two names that do not agree.
     """
     told = study.get("findings")
     findings = {} if told is None or told != told else told  # NaN, of a table that was joined
-    where = f"folder: {STUDIES}, {study.get('image_id')}"
+    where = f"{STUDIES}, {study.get('image_id')}"
     if not isinstance(findings, dict):
         raise DatasetError(f"{where}: findings must be names with 1, 0 or null")
     found: dict[str, float] = {}
@@ -262,38 +281,38 @@ def _findings(study: Mapping[str, Any]) -> dict[str, float]:
     return found
 
 
-def _parquet_file(path: Path, dataset: str) -> Any:  # noqa: ANN401 (pyarrow has no types)
+def _parquet_file(path: Path) -> Any:  # noqa: ANN401 (pyarrow has no types)
     from pyarrow import ArrowInvalid, parquet  # comes with `datasets`; late, since it is heavy
 
     try:
         table = parquet.ParquetFile(path)
     except (ArrowInvalid, OSError) as error:
-        raise DatasetError(f"{dataset}: cannot read {path.name}: {error}") from None
+        raise DatasetError(f"cannot read {path.name}: {error}") from None
     missing = [name for name in ("image_id", "image") if name not in table.schema_arrow.names]
     if missing:
-        raise DatasetError(f"{dataset}: {path.name} lacks the column {missing[0]!r}")
+        raise DatasetError(f"{path.name} lacks the column {missing[0]!r}")
     return table
 
 
-def _parquet_name(value: object, path: Path, dataset: str) -> str:
+def _parquet_name(value: object, path: Path) -> str:
     try:
         name = image_name(value)
     except ValueError:
         name = ""
     if not name:
-        raise DatasetError(f"{dataset}: {path.name} has an image without an image_id")
+        raise DatasetError(f"{path.name} has an image without an image_id")
     return name
 
 
-def _parquet_names(path: Path, dataset: str) -> Iterator[str]:
-    for batch in _parquet_file(path, dataset).iter_batches(columns=["image_id"]):
-        yield from (_parquet_name(row["image_id"], path, dataset) for row in batch.to_pylist())
+def _parquet_names(path: Path) -> Iterator[str]:
+    for batch in _parquet_file(path).iter_batches(columns=["image_id"]):
+        yield from (_parquet_name(row["image_id"], path) for row in batch.to_pylist())
 
 
-def _parquet_images(path: Path, dataset: str) -> Iterator[tuple[str, bytes]]:
-    for batch in _parquet_file(path, dataset).iter_batches(PARQUET_ROWS, columns=["image_id", "image"]):
+def _parquet_images(path: Path) -> Iterator[tuple[str, bytes]]:
+    for batch in _parquet_file(path).iter_batches(PARQUET_ROWS, columns=["image_id", "image"]):
         for row in batch.to_pylist():
             image = row["image"]["bytes"] if isinstance(row["image"], dict) else row["image"]
             if not isinstance(image, bytes):
-                raise DatasetError(f"{dataset}: {path.name}, {row['image_id']}: image must hold bytes")
-            yield _parquet_name(row["image_id"], path, dataset), image
+                raise DatasetError(f"{path.name}, {row['image_id']}: image must hold bytes")
+            yield _parquet_name(row["image_id"], path), image

@@ -1,13 +1,10 @@
-"""When two are the same: ids of people, names of images, and pictures. Every data set is read through here."""
+"""When two are the same: ids of people and names of images. Every data set is read through here."""
 
-import hashlib
 import math
 import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable
-
-from PIL import Image
 
 from gazevlm_core.images import IMAGE_SUFFIXES
 
@@ -114,19 +111,3 @@ def same_images(names: Iterable[str]) -> dict[str, str]:
     names = list(dict.fromkeys(names))
     images = ImageNames(name for name in names if without_ending(name) != name)
     return {name: images.find(name) or name for name in names}
-
-
-def picture_digest(image: Image.Image) -> str:
-    """SHA-256 of the pixels that a model is shown (RGB, upright) and of their size."""
-    return hashlib.sha256(f"{image.width}x{image.height}\n".encode() + image.tobytes()).hexdigest()
-
-
-def one_patient(patient: object, image_id: str) -> str:
-    """A patient's id; that of the image where nobody says who it is, since unknown patients are not one.
-
-    Raises:
-        ValueError: as `id_text`.
-    """
-    return id_text(patient) or image_id
-
-

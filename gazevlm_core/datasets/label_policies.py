@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from gazevlm_core.datasets.record import DatasetError
-from gazevlm_core.datasets.tables import Row, number
+from gazevlm_core.datasets.files import Row, number
+from gazevlm_core.sample import DatasetError
 
 Uncertain = Literal["ignore", "zeros", "ones"]
 Blank = Literal["ignore", "zeros"]

@@ -11,12 +11,11 @@ Labels are those of a study, so all its images have the same.
 """
 
 import sys
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from gazevlm_core.datasets.files import Row, each_once, find_file, id_of, read_report, read_rows
 from gazevlm_core.datasets.identity import id_text
-from gazevlm_core.datasets.image_files import OUTSIDE, find_image, leaves_root, need_folder
 from gazevlm_core.datasets.label_policies import (
     CHEXPERT_LABELS,
     CONTRADICTION,
@@ -25,8 +24,8 @@ from gazevlm_core.datasets.label_policies import (
     LabelPolicy,
     Uncertain,
 )
-from gazevlm_core.datasets.record import DatasetError, StudyRecord
-from gazevlm_core.datasets.tables import Once, Row, find_file, id_of, read_rows, read_words
+from gazevlm_core.datasets.source import OUTSIDE, DataSource, Drop, find_image, leaves_root
+from gazevlm_core.sample import DatasetError, Sample
 
 METADATA = "mimic-cxr-2.0.0-metadata.csv"
 LABELS = "mimic-cxr-2.0.0-chexpert.csv"
@@ -41,8 +40,8 @@ NO_LABELS = "image of a study without labels"
 _Findings = Mapping[str, float] | None  # None: the row contradicts itself
 
 
-class MimicCxrLabels:
-    """One record per image, in the order of the metadata.
+class MimicCxrLabels(DataSource):
+    """One sample per image, in the order of the metadata.
 
     Labels and split of each study (227,835) are kept in memory, equal ones once; the metadata are walked row by row.
 
@@ -65,89 +64,82 @@ class MimicCxrLabels:
     def __init__(
         self, root: Path, uncertain: Uncertain = "ignore", blank: Blank = "ignore", *, frontal_only: bool = True
     ) -> None:
-        self.root, self.frontal_only = root, frontal_only
-        self.policy = LabelPolicy(uncertain, blank)
-        self.dropped: Counter[str] = Counter()
+        super().__init__(root)
+        self.policy, self.frontal_only = LabelPolicy(uncertain, blank), frontal_only
 
-    def records(self) -> Iterator[StudyRecord]:
-        """Every image of a labelled study.
+    def items(self) -> Iterator[tuple[Row, Mapping[str, _Findings], Mapping[str, str]]]:
+        """Yield each row of the metadata, with the labels and the splits of all studies.
 
         Raises:
             DatasetError: no table (or a packed one), no column, no folder of images, a label that is none, or a study
                 in two splits.
         """
-        self.dropped.clear()
         metadata, labels, split = (self._table(name) for name in (METADATA, LABELS, SPLIT))
-        folder = need_folder(self.root, IMAGES, self.name)
+        self.folder(IMAGES)
         findings, splits = self._findings(labels), self._splits(split)
-        once = Once(f"{self.name}: {METADATA}")
-        for row in read_rows(metadata, METADATA_COLUMNS, self.name):
-            once.see(row["dicom_id"])
-            if not self._wanted(row):
-                self.dropped[NOT_FRONTAL] += 1
-                continue
-            study = _study(row)
-            if study not in findings:
-                self.dropped[NO_LABELS] += 1
-                continue
-            record = self._record(row, folder, findings[study], splits.get(study, ""))
-            if record is not None:
-                yield record
+        for row in each_once(read_rows(metadata, METADATA_COLUMNS), lambda row: row["dicom_id"], METADATA):
+            yield row, findings, splits
 
-    def image_files(self) -> Iterator[str]:
-        """Images of labelled studies, of the views that are read."""
-        labelled = {_study(row) for row in read_rows(self._table(LABELS), STUDY, self.name)}
-        for row in read_rows(self._table(METADATA), METADATA_COLUMNS, self.name):
-            if self._wanted(row) and _study(row) in labelled:
+    def sample(self, item: tuple[Row, Mapping[str, _Findings], Mapping[str, str]]) -> Sample:
+        """Make a sample of an image of a labelled study."""
+        row, labels, splits = item
+        if not self._is_wanted(row):
+            raise Drop(NOT_FRONTAL)
+        study = _study(row)
+        if study not in labels:
+            raise Drop(NO_LABELS)
+        findings = labels[study]
+        if findings is None:
+            raise Drop(CONTRADICTION)
+        subject, number = (id_of(row, column, f"{METADATA}, {row['dicom_id'][:64]}") for column in STUDY)
+        dicom = row["dicom_id"]
+        if any(map(leaves_root, (subject, number, dicom))):  # each by itself: within a path they might hide it
+            raise Drop(OUTSIDE)
+        folder, relative = self.root / IMAGES, _folder_of(row)
+        return Sample(
+            dicom,
+            find_image(f"{relative}/{dicom}.jpg", folder),
+            report=read_report(folder / f"{relative}.txt"),
+            findings=dict(findings),
+            patient_id=subject,
+            split=splits.get(study, ""),
+        )
+
+    def wanted(self) -> Iterator[str]:
+        """Yield the images of labelled studies, of the views that are read."""
+        labelled = {_study(row) for row in read_rows(self._table(LABELS), STUDY)}
+        for row in read_rows(self._table(METADATA), METADATA_COLUMNS):
+            if self._is_wanted(row) and _study(row) in labelled:
                 yield f"{IMAGES}/{_folder_of(row)}/{row['dicom_id']}.jpg"
 
-    def _wanted(self, row: Row) -> bool:
+    def _is_wanted(self, row: Row) -> bool:
         return not self.frontal_only or row["ViewPosition"] in FRONTAL_VIEWS
 
     def _table(self, name: str) -> Path:
         if (self.root / f"{name}.gz").is_file() and not (self.root / name).is_file():
-            raise DatasetError(f"{self.name}: {name}.gz in {self.root} is packed; unpack it to {name}")
-        return find_file(self.root, name, self.name)
+            raise DatasetError(f"{name}.gz in {self.root} is packed; unpack it to {name}")
+        return find_file(self.root, name)
 
     def _findings(self, table: Path) -> dict[str, _Findings]:
-        """Findings by study; studies with the same labels share one mapping."""
+        """Return findings by study; studies with the same labels share one mapping."""
         found: dict[str, _Findings] = {}
         shared: dict[tuple[str, ...], _Findings] = {}
-        for row in read_rows(table, (*STUDY, *CHEXPERT_LABELS), self.name):
+        for row in read_rows(table, (*STUDY, *CHEXPERT_LABELS)):
             labels = tuple(row[label] for label in CHEXPERT_LABELS)
             if labels not in shared:
-                shared[labels] = self.policy.findings(row, f"{self.name}: {LABELS}, study {row['study_id'][:20]}")
+                shared[labels] = self.policy.findings(row, f"{LABELS}, study {row['study_id'][:20]}")
             if found.setdefault(_study(row), shared[labels]) != shared[labels]:
-                raise DatasetError(f"{self.name}: {LABELS} has two rows of study {row['study_id'][:20]} that differ")
+                raise DatasetError(f"{LABELS} has two rows of study {row['study_id'][:20]} that differ")
         return found
 
     def _splits(self, table: Path) -> dict[str, str]:
-        """Name of the split by study."""
+        """Return the name of the split by study."""
         found: dict[str, str] = {}
-        for row in read_rows(table, (*STUDY, "split"), self.name):
+        for row in read_rows(table, (*STUDY, "split")):
             split = sys.intern(id_text(row["split"]))
             if found.setdefault(_study(row), split) != split:
-                raise DatasetError(f"{self.name}: {SPLIT} has study {row['study_id'][:20]} in two splits")
+                raise DatasetError(f"{SPLIT} has study {row['study_id'][:20]} in two splits")
         return found
-
-    def _record(self, row: Row, folder: Path, findings: _Findings, split: str) -> StudyRecord | None:
-        if findings is None:
-            self.dropped[CONTRADICTION] += 1
-            return None
-        subject, study = (id_of(row, column, f"{self.name}: {METADATA}, {row['dicom_id'][:64]}") for column in STUDY)
-        dicom = row["dicom_id"]
-        if any(map(leaves_root, (subject, study, dicom))):  # each by itself: within a path they might hide it
-            self.dropped[OUTSIDE] += 1
-            return None
-        relative = _folder_of(row)
-        image = find_image(f"{relative}/{dicom}.jpg", [folder], self.dropped)
-        if image is None:
-            return None
-        report = folder / f"{relative}.txt"
-        words = read_words(report, self.name)
-        return StudyRecord(
-            self.name, dicom, subject, image, findings=dict(findings), report=words, published_split=split
-        )
 
 
 def _study(row: Row) -> str:

@@ -12,25 +12,34 @@ Its CSV files were written anew and have an unnamed first index column. Labels, 
 sources; see `datasets.reflacx` and `datasets.egd_cxr`.
 """
 
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 
 from gazevlm_core.datasets.egd_cxr import FIXATIONS as EGD_FIXATIONS
-from gazevlm_core.datasets.egd_cxr import READER, chexpert_columns, master_rows, screen_scanpath
+from gazevlm_core.datasets.egd_cxr import NOT_IN_SHEET, READER, chexpert_columns, master_rows, screen_scanpath
+from gazevlm_core.datasets.files import Row, by_id, find_file, is_true, path_part, read_report, read_rows
 from gazevlm_core.datasets.identity import id_text
-from gazevlm_core.datasets.record import DatasetError, Reading, StudyRecord
-from gazevlm_core.datasets.reflacx import METADATA, PRESENT_FROM, certain_findings, image_size, is_true, read_fixations
-from gazevlm_core.datasets.tables import Row, by_id, find_file, path_part, read_rows, read_words
+from gazevlm_core.datasets.reflacx import (
+    DISCARDED,
+    METADATA,
+    PRESENT_FROM,
+    certain_findings,
+    image_size,
+    read_fixations,
+)
+from gazevlm_core.datasets.source import IMAGE_MISSING, NO_FIXATION, DataSource, Drop
+from gazevlm_core.sample import DatasetError, Reading, Sample
+from gazevlm_core.scanpath import Scanpath
 
 MASTER_SHEET = "spreadsheets/EyeGaze/master_sheet_with_updated_stayId.csv"
 IMAGE_TABLE = "spreadsheets/cxr_meta.csv"
 IMAGE_COLUMNS = ("dicom_id", "subject_id", "study_id")
 
 
-class MimicEye:
-    """One record per reading, patient by patient: those of REFLACX, then those of EGD-CXR.
+class MimicEye(DataSource):
+    """One sample per reading, patient by patient: those of REFLACX, then those of EGD-CXR.
 
     The two spreadsheets, a few thousand small rows, are kept in memory.
 
@@ -42,90 +51,84 @@ class MimicEye:
     name = "MIMIC-EYE"
 
     def __init__(self, root: Path, *, present_from: int = PRESENT_FROM) -> None:
-        self.root, self.present_from = root, present_from
-        self.dropped: Counter[str] = Counter()
+        super().__init__(root)
+        self.present_from = present_from
 
-    def records(self) -> Iterator[StudyRecord]:
-        """Every reading with fixations on its image."""
-        self.dropped.clear()
-        table = find_file(self.root, IMAGE_TABLE, self.name)
-        where = f"{self.name}: {table.name}"
-        rows = by_id(read_rows(table, IMAGE_COLUMNS, self.name), "dicom_id", IMAGE_COLUMNS, where)
+    def items(self) -> Iterator[Callable[[], Sample]]:
+        """Yield a maker of each reading's sample."""
+        rows = by_id(self.rows(IMAGE_TABLE, IMAGE_COLUMNS), "dicom_id", IMAGE_COLUMNS, Path(IMAGE_TABLE).name)
         studies = {dicom_id: id_text(row["study_id"]) for dicom_id, row in rows.items()}
-        master = find_file(self.root, MASTER_SHEET, self.name)
-        sheet = master_rows(master, self.name)
+        sheet = master_rows(find_file(self.root, MASTER_SHEET))
         patients = sorted(path for path in self.root.glob("patient_*") if path.is_dir())
         if not patients:
-            raise DatasetError(f"{self.name}: there is no folder patient_... in {self.root}")
+            raise DatasetError(f"there is no folder patient_... in {self.root}")
         for patient in patients:
-            yield from self._reflacx(patient, studies)
-            yield from self._eye_gaze(patient, sheet)
+            table = patient / "REFLACX" / "metadata.csv"
+            if table.is_file():  # else this patient was read for EGD-CXR alone
+                for row in read_rows(table, METADATA):
+                    yield partial(self._reflacx, patient, row, studies)
+            table = patient / "EyeGaze" / "fixations.csv"
+            if table.is_file():
+                for dicom_id, some in groupby(read_rows(table, EGD_FIXATIONS), key=lambda row: row["DICOM_ID"]):
+                    yield partial(self._eye_gaze, patient, dicom_id, list(some), sheet)
 
-    def image_files(self) -> Iterator[str]:
-        """Images of the table of images, of readings or not."""
-        for row in read_rows(find_file(self.root, IMAGE_TABLE, self.name), IMAGE_COLUMNS, self.name):
+    def sample(self, item: Callable[[], Sample]) -> Sample:
+        """Make a sample of a reading with fixations on its image."""
+        return item()
+
+    def wanted(self) -> Iterator[str]:
+        """Yield the images of the table of images, of readings or not."""
+        for row in self.rows(IMAGE_TABLE, IMAGE_COLUMNS):
             patient, study = id_text(row["subject_id"]), id_text(row["study_id"]).removeprefix("s")
             yield f"patient_{patient}/CXR-JPG/s{study}/{row['dicom_id']}.jpg"
 
-    def _reflacx(self, patient: Path, studies: Mapping[str, str]) -> Iterator[StudyRecord]:
-        table = patient / "REFLACX" / "metadata.csv"
-        if not table.is_file():
-            return  # this patient was read for EGD-CXR alone
-        for row in read_rows(table, METADATA, self.name):
-            where = f"{self.name}: {patient.name}, {row['id']}"
-            if is_true(row["eye_tracking_data_discarded"]):
-                self.dropped["eye tracking discarded by its authors"] += 1
-                continue
-            study_id = studies.get(row["dicom_id"])
-            if study_id is None:
-                self.dropped["image not in cxr_meta.csv"] += 1
-                continue
-            reading_id = path_part(row, "id", where)
-            fixations = find_file(patient, f"REFLACX/main_data/{reading_id}/fixations.csv", self.name)
-            scanpath = read_fixations(fixations, image_size(row, where), self.name, self.dropped)
-            findings = certain_findings(row, METADATA, self.present_from, where)
-            reading = None if scanpath is None else Reading("", scanpath, reading_id)
-            record = self._record(patient, study_id, row["dicom_id"], reading, findings, id_text(row["split"]))
-            if record is not None:
-                yield record
+    def _reflacx(self, patient: Path, row: Row, studies: Mapping[str, str]) -> Sample:
+        where = f"{patient.name}, {row['id']}"
+        if is_true(row["eye_tracking_data_discarded"]):
+            raise Drop(DISCARDED)
+        study_id = studies.get(row["dicom_id"])
+        if study_id is None:
+            raise Drop("image not in cxr_meta.csv")
+        reading_id = path_part(row, "id", where)
+        fixations = find_file(patient, f"REFLACX/main_data/{reading_id}/fixations.csv")
+        scanpath = read_fixations(self, fixations, image_size(row, where))
+        findings = certain_findings(row, METADATA, self.present_from, where)
+        split = id_text(row["split"])
+        return self._sample(patient, study_id, row["dicom_id"], scanpath, findings, reading_id=reading_id, split=split)
 
-    def _eye_gaze(self, patient: Path, sheet: Mapping[str, Row]) -> Iterator[StudyRecord]:
-        table = patient / "EyeGaze" / "fixations.csv"
-        if not table.is_file():
-            return
-        for dicom_id, rows in groupby(read_rows(table, EGD_FIXATIONS, self.name), key=lambda row: row["DICOM_ID"]):
-            study = sheet.get(dicom_id)
-            if study is None:
-                self.dropped["image not in the master sheet"] += 1
-                continue
-            where = f"{self.name}: {patient.name}, {dicom_id}"
-            scanpath = screen_scanpath(list(rows), study, where, self.dropped)
-            reading = None if scanpath is None else Reading(READER, scanpath)
-            findings = chexpert_columns(study, where, self.dropped)
-            record = self._record(patient, id_text(study["study_id"]), dicom_id, reading, findings, "")
-            if record is not None:
-                yield record
+    def _eye_gaze(self, patient: Path, dicom_id: str, rows: list[Row], sheet: Mapping[str, Row]) -> Sample:
+        study = sheet.get(dicom_id)
+        if study is None:
+            raise Drop(NOT_IN_SHEET)
+        where = f"{patient.name}, {dicom_id}"
+        scanpath = screen_scanpath(self, rows, study, where)
+        findings = chexpert_columns(self, study, where)
+        return self._sample(patient, id_text(study["study_id"]), dicom_id, scanpath, findings, reader=READER)
 
-    def _record(
+    def _sample(
         self,
         patient: Path,
         study_id: str,
         dicom_id: str,
-        reading: Reading | None,
+        scanpath: Scanpath | None,
         findings: Mapping[str, float],
-        split: str,
-    ) -> StudyRecord | None:
+        *,
+        reader: str = "",
+        reading_id: str = "",
+        split: str = "",
+    ) -> Sample:
         study = f"s{study_id.removeprefix('s')}"
         image = patient / "CXR-JPG" / study / f"{dicom_id}.jpg"
-        if reading is None:
-            self.dropped["no fixation on the image"] += 1
-            return None
+        if scanpath is None:
+            raise Drop(NO_FIXATION)
         if not image.is_file():
-            self.dropped["image missing"] += 1
-            return None
-        report = patient / "CXR-DICOM" / f"{study}.txt"
-        words = read_words(report, self.name)
-        patient_id = patient.name.removeprefix("patient_")
-        return StudyRecord(
-            self.name, dicom_id, patient_id, image, (reading,), findings, words, published_split=split
+            raise Drop(IMAGE_MISSING)
+        return Sample(
+            dicom_id,
+            image,
+            report=read_report(patient / "CXR-DICOM" / f"{study}.txt"),
+            findings=findings,
+            readings=(Reading(reader, scanpath, reading_id),),
+            patient_id=patient.name.removeprefix("patient_"),
+            split=split,
         )

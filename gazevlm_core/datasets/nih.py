@@ -13,18 +13,15 @@ of a box are those from the column on that begins with "Bbox". Boxes are pixels 
 1024 x 1024, not of the originals whose sizes are in the table.
 """
 
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from gazevlm_core.datasets.image_files import find_image
+from gazevlm_core.datasets.files import Row, each_once, find_file, id_of, read_rows, read_table, text_lines
 from gazevlm_core.datasets.label_policies import CONTRADICTION, NO_FINDING, finding_name
-from gazevlm_core.datasets.pixel_boxes import Edges, clip_box, corner_and_size, four_numbers
-from gazevlm_core.datasets.record import Box, DatasetError, StudyRecord
-from gazevlm_core.datasets.tables import Once, Row, find_file, id_of, read_rows, read_table
-from gazevlm_core.datasets.text_files import TextFileError, text_lines
+from gazevlm_core.datasets.source import DataSource, Drop, Edges, corner_and_size, find_image
+from gazevlm_core.sample import DatasetError, Sample
 
-TABLES = ("Data_Entry_2017.csv", "Data_Entry_2017_v2020.csv")  # 2020: labels corrected, the same form
+TABLES = ("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv")  # 2020: labels corrected, the same form
 COLUMNS = ("Image Index", "Finding Labels", "Patient ID")
 BOX_TABLE = "BBox_List_2017.csv"
 BOX_START, BOX_NUMBERS = "bbox", 4
@@ -40,9 +37,11 @@ FINDINGS = tuple(finding_name(label, RENAMED) for label in LABELS)
 UNLISTED_BOX = "box of a finding that the image lacks"
 STRAY_BOX = "box of an image that is not in the table"
 
+_Mark = tuple[str, Edges | None, str]
 
-class NihChestXray14:
-    """One record per image, in the order of the table of entries, which is walked row by row.
+
+class NihChestXray14(DataSource):
+    """One sample per image, in the order of the table of entries, which is walked row by row.
 
     The boxes (984) and the names in the two lists are kept in memory.
 
@@ -59,116 +58,84 @@ class NihChestXray14:
 
     name = "NIH ChestX-ray14"
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.dropped: Counter[str] = Counter()
-
-    def records(self) -> Iterator[StudyRecord]:
-        """Every image of the table that is there.
+    def items(self) -> Iterator[tuple[Row, str, list[Path], list[_Mark], str]]:
+        """Yield each row of the table, with the table's name, the folders of images, its boxes and its split.
 
         Raises:
-            DatasetError: no table, no column, no folder of images, an unknown label, an image without a patient, in two
-                rows, or in both lists.
+            DatasetError: no table, no column, no folder of images, an image in two rows, or in both lists.
         """
-        self.dropped.clear()
-        table = self._table()
+        table = find_file(self.root, *TABLES)
         folders, boxes, splits = self._folders(), self._boxes(), self._splits()
-        once = Once(f"{self.name}: {table.name}")
-        for row in read_rows(table, COLUMNS, self.name):
+        for row in each_once(read_rows(table, COLUMNS), lambda row: row["Image Index"], table.name):
             image_id = row["Image Index"]
-            once.see(image_id)
-            marked = boxes.pop(image_id, [])
-            findings = self._findings(row, table.name)
-            image = None if findings is None else find_image(image_id, folders, self.dropped)
-            if findings is not None and image is not None:
-                yield StudyRecord(
-                    self.name,
-                    image_id,
-                    id_of(row, "Patient ID", f"{self.name}: {table.name}, {image_id[:64]}"),
-                    image,
-                    findings=findings,
-                    boxes=self._clipped(marked, findings),
-                    published_split=splits.get(image_id, ""),
-                )
+            yield row, table.name, folders, boxes.pop(image_id, []), splits.get(image_id, "")
         if boxes:
             self.dropped[STRAY_BOX] += sum(map(len, boxes.values()))
 
-    def image_files(self) -> Iterator[str]:
-        """Images of the table, below images/ or images_*/images/, as NIH's archives hold them."""
-        for row in read_rows(self._table(), COLUMNS, self.name):
+    def sample(self, item: tuple[Row, str, list[Path], list[_Mark], str]) -> Sample:
+        """Make a sample of an image; errors are an unknown label and an image without a patient."""
+        row, table, folders, marks, split = item
+        image_id = row["Image Index"]
+        where = f"{table}, {image_id[:64]}"
+        patient_id = id_of(row, "Patient ID", where)
+        labels = [label.strip() for label in row["Finding Labels"].split("|")]
+        if NO_FINDING in labels and len(labels) > 1:
+            raise Drop(CONTRADICTION)
+        present = {_finding(label, where) for label in labels if label != NO_FINDING}
+        image = find_image(image_id, *folders)
+        listed = [mark for mark in marks if mark[0] in present]
+        if len(listed) < len(marks):
+            self.dropped[UNLISTED_BOX] += len(marks) - len(listed)
+        return Sample(
+            image_id,
+            image,
+            findings={name: float(name in present) for name in FINDINGS},
+            boxes=self.boxes(listed, SIZE_PX),
+            patient_id=patient_id,
+            split=split,
+        )
+
+    def wanted(self) -> Iterator[str]:
+        """Yield the images of the table, below images/ or images_*/images/, as NIH's archives hold them."""
+        for row in self.rows(TABLES[0], COLUMNS, *TABLES[1:]):
             yield row["Image Index"]
 
-    def _table(self) -> Path:
-        """The newest edition of the table that is there."""
-        newest, *others = reversed(TABLES)
-        return find_file(self.root, newest, self.name, *others)
-
     def _folders(self) -> list[Path]:
-        """Where images lie: as unpacked from the twelve archives, or all in one folder."""
-        folders = sorted(path for path in self.root.glob("images_*/images") if path.is_dir())
-        folders += [path for path in (self.root / "images",) if path.is_dir()]
+        """Return where images lie: as unpacked from the twelve archives, or all in one folder."""
+        folders = [*sorted(self.root.glob("images_*/images")), self.root / "images"]
+        folders = [path for path in folders if path.is_dir()]
         if not folders:
-            raise DatasetError(f"{self.name}: there is no folder images_*/images or images in {self.root}")
+            raise DatasetError(f"there is no folder images_*/images or images in {self.root}")
         return folders
 
-    def _findings(self, row: Row, table: str) -> dict[str, float] | None:
-        """All findings of an image; None, counted, where its labels contradict each other."""
-        where = f"{self.name}: {table}, {row['Image Index'][:64]}"
-        id_of(row, "Patient ID", where)
-        labels = [label.strip() for label in row["Finding Labels"].split("|")]
-        if NO_FINDING in labels:
-            if len(labels) > 1:
-                self.dropped[CONTRADICTION] += 1
-                return None
-            return dict.fromkeys(FINDINGS, 0.0)
-        present = {self._finding(label, where) for label in labels}
-        return {name: float(name in present) for name in FINDINGS}
-
-    def _finding(self, label: str, where: str) -> str:
-        name = finding_name(label, RENAMED)
-        if name not in FINDINGS:
-            raise DatasetError(f"{where}: {label[:40]!r} is none of the labels {', '.join(LABELS)}")
-        return name
-
-    def _boxes(self) -> dict[str, list[tuple[str, Edges]]]:
-        """Finding and edges of every usable box, by image."""
-        table = find_file(self.root, BOX_TABLE, self.name)
-        found: dict[str, list[tuple[str, Edges]]] = {}
-        rows = read_table(table, self.name)
+    def _boxes(self) -> dict[str, list[_Mark]]:
+        """Return finding and edges of every usable box, by image."""
+        found: dict[str, list[_Mark]] = {}
+        rows = read_table(find_file(self.root, BOX_TABLE))
         _, header = next(rows, (0, []))
         first = next((place for place, name in enumerate(header) if name.lower().startswith(BOX_START)), None)
         if first is None or len(header) < first + BOX_NUMBERS or header[:2] != ["Image Index", "Finding Label"]:
-            raise DatasetError(f"{self.name}: {BOX_TABLE} has no columns Image Index, Finding Label and Bbox [x,y,w,h]")
+            raise DatasetError(f"{BOX_TABLE} has no columns Image Index, Finding Label and Bbox [x,y,w,h]")
         for _, cells in rows:
-            image_id = cells[0]
-            finding = self._finding(cells[1], f"{self.name}: {BOX_TABLE}, {image_id[:64]}")
-            numbers = four_numbers(cells[first : first + BOX_NUMBERS], self.dropped)
-            if numbers is not None:
-                found.setdefault(image_id, []).append((finding, corner_and_size(numbers)))
+            finding = _finding(cells[1], f"{BOX_TABLE}, {cells[0][:64]}")
+            edges = corner_and_size(self.edges(cells[first : first + BOX_NUMBERS]))
+            if edges is not None:
+                found.setdefault(cells[0], []).append((finding, edges, ""))
         return found
 
-    def _clipped(self, marked: list[tuple[str, Edges]], findings: dict[str, float]) -> tuple[Box, ...]:
-        boxes = []
-        for finding, edges in marked:
-            if not findings[finding]:
-                self.dropped[UNLISTED_BOX] += 1
-                continue
-            box = clip_box(finding, edges, SIZE_PX, self.dropped)
-            if box is not None:
-                boxes.append(box)
-        return tuple(boxes)
-
     def _splits(self) -> dict[str, str]:
-        """Published split by image, of the lists that are there."""
+        """Return the published split by image, of the lists that are there."""
         found: dict[str, str] = {}
         for split, name in LISTS.items():
             path = self.root / name
-            if not path.is_file():
-                continue
-            try:
-                for image_id in filter(None, map(str.strip, text_lines(path))):
-                    if found.setdefault(image_id, split) != split:
-                        raise DatasetError(f"{self.name}: {image_id[:64]} is in {' and in '.join(LISTS.values())}")
-            except TextFileError as error:
-                raise DatasetError(f"{self.name}: {error}") from None
+            for image_id in filter(None, map(str.strip, text_lines(path) if path.is_file() else ())):
+                if found.setdefault(image_id, split) != split:
+                    raise DatasetError(f"{image_id[:64]} is in {' and in '.join(LISTS.values())}")
         return found
+
+
+def _finding(label: str, where: str) -> str:
+    name = finding_name(label, RENAMED)
+    if name not in FINDINGS:
+        raise DatasetError(f"{where}: {label[:40]!r} is none of the labels {', '.join(LABELS)}")
+    return name

@@ -16,20 +16,20 @@ is not told: an id is the phase, the trial and a number drawn by chance, so read
 are those of MIMIC-CXR-JPG, whose folder is given apart.
 """
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from gazevlm_core.datasets.detection import GazeStream, Thresholds, detect_by_velocity, to_scanpath
+from gazevlm_core.datasets.files import Row, find_file, id_of, is_true, number, path_part, read_rows
 from gazevlm_core.datasets.identity import id_text
 from gazevlm_core.datasets.label_policies import finding_name
-from gazevlm_core.datasets.record import DatasetError, Reading, StudyRecord
-from gazevlm_core.datasets.tables import Row, find_file, id_of, number, path_part, read_rows
+from gazevlm_core.datasets.source import IMAGE_MISSING, NO_FIXATION, DataSource, Drop, recorded_path
+from gazevlm_core.sample import DatasetError, Reading, Sample
 from gazevlm_core.scanpath import Fixation, Scanpath
 
-PHASES = (1, 2, 3)
+TABLES = tuple(f"main_data/metadata_phase_{phase}.csv" for phase in (1, 2, 3))
 METADATA = (
     "id", "split", "eye_tracking_data_discarded", "image", "dicom_id", "subject_id", "image_size_x", "image_size_y",
 )  # fmt: skip
@@ -41,6 +41,8 @@ SAMPLES = (
 MOST_CERTAIN = 5
 PRESENT_FROM = 3  # possibly
 NO_FINDINGS = ("Other", "Quality issue")
+DISCARDED = "eye tracking discarded by its authors"
+NO_POSITION = "fixation without a position"
 # Finding -> its kinds, by the names that they have in one phase or another. There where a kind is, absent where all
 # are. Lung opacity: as the data set's authors match its labels with CheXpert's (see `label_policies.SAME_AS`), and as
 # CheXpert's own hierarchy has it.
@@ -53,8 +55,8 @@ PARTS: Mapping[str, tuple[tuple[str, ...], ...]] = {
 }  # fmt: skip
 
 
-class Reflacx:
-    """The readings of all phases, one record each, since an image has other labels from each reader.
+class Reflacx(DataSource):
+    """The readings of all phases, one sample each, since an image has other labels from each reader.
 
     Args:
         root: folder that holds main_data.
@@ -65,6 +67,7 @@ class Reflacx:
     """
 
     name = "REFLACX"
+    images_apart = True
 
     def __init__(
         self,
@@ -75,99 +78,80 @@ class Reflacx:
         present_from: int = PRESENT_FROM,
         limits: Thresholds | None = None,
     ) -> None:
-        self.root, self.images, self.raw = root, images, raw
-        self.present_from, self.limits = present_from, limits or Thresholds()
-        self.dropped: Counter[str] = Counter()
+        super().__init__(root, images)
+        self.raw, self.present_from, self.limits = raw, present_from, limits or Thresholds()
 
-    def records(self) -> Iterator[StudyRecord]:
-        """Every reading that was not discarded, phase by phase."""
-        self.dropped.clear()
-        for phase in PHASES:
-            table = find_file(self.root, f"main_data/metadata_phase_{phase}.csv", self.name)
-            for row in read_rows(table, METADATA, self.name):
-                record = self._record(row, f"{self.name}: {table.name}, {row['id']}")
-                if record is not None:
-                    yield record
+    def items(self) -> Iterator[tuple[Row, str]]:
+        """Yield each row of the metadata, and where it stands."""
+        for table in TABLES:
+            for row in self.rows(table, METADATA):
+                yield row, f"{table.rpartition('/')[2]}, {row['id']}"
 
-    def image_files(self) -> Iterator[str]:
-        """Images of the readings that are used, below the folder of MIMIC-CXR-JPG."""
-        for phase in PHASES:
-            table = find_file(self.root, f"main_data/metadata_phase_{phase}.csv", self.name)
-            for row in read_rows(table, METADATA, self.name):
-                if not is_true(row["eye_tracking_data_discarded"]):
-                    path = image_name(row["image"], f"{self.name}: {table.name}, {row['id']}")
-                    yield f"files/{path}"
-
-    def _record(self, row: Row, where: str) -> StudyRecord | None:
+    def sample(self, item: tuple[Row, str]) -> Sample:
+        """Make a sample of a reading that was not discarded."""
+        row, where = item
         if is_true(row["eye_tracking_data_discarded"]):
-            self.dropped["eye tracking discarded by its authors"] += 1
-            return None
+            raise Drop(DISCARDED)
         image = self.images / "files" / image_name(row["image"], where)
         if not image.is_file():
-            self.dropped["image missing"] += 1
-            return None
+            raise Drop(IMAGE_MISSING)
         scanpath = self._scanpath(path_part(row, "id", where), image_size(row, where))
         if scanpath is None:
-            self.dropped["no fixation on the image"] += 1
-            return None
-        return StudyRecord(
-            self.name,
+            raise Drop(NO_FIXATION)
+        return Sample(
             row["dicom_id"],
-            id_of(row, "subject_id", where),
             image,
-            readings=(Reading("", scanpath, row["id"]),),
-            findings=certain_findings(row, METADATA, self.present_from, where),
             report=self._report(row["id"]),
-            published_split=id_text(row["split"]),
+            findings=certain_findings(row, METADATA, self.present_from, where),
+            readings=(Reading("", scanpath, row["id"]),),
+            patient_id=id_of(row, "subject_id", where),
+            split=id_text(row["split"]),
         )
+
+    def wanted(self) -> Iterator[str]:
+        """Yield the images of the readings that are used, below the folder of MIMIC-CXR-JPG."""
+        for row, where in self.items():
+            if not is_true(row["eye_tracking_data_discarded"]):
+                yield f"files/{image_name(row['image'], where)}"
 
     def _scanpath(self, reading: str, size: tuple[float, float]) -> Scanpath | None:
         if self.raw:
-            stream = read_stream(find_file(self.root, f"gaze_data/{reading}/gaze.csv", self.name), size, self.name)
+            stream = read_stream(find_file(self.root, f"gaze_data/{reading}/gaze.csv"), size)
             return to_scanpath(stream, detect_by_velocity(stream, self.limits), self.dropped)
-        table = find_file(self.root, f"main_data/{reading}/fixations.csv", self.name)
-        return read_fixations(table, size, self.name, self.dropped)
+        return read_fixations(self, find_file(self.root, f"main_data/{reading}/fixations.csv"), size)
 
     def _report(self, reading: str) -> str | None:
         path = self.root / "main_data" / reading / "timestamps_transcription.csv"
-        if not path.is_file():
-            return None
-        words = " ".join(row["word"] for row in read_rows(path, ("word",), self.name))
+        words = " ".join(row["word"] for row in read_rows(path, ("word",))) if path.is_file() else ""
         return words.replace(" .", ".").replace(" ,", ",") or None
 
 
-def read_fixations(table: Path, size: tuple[float, float], dataset: str, dropped: Counter[str]) -> Scanpath | None:
-    """Published fixations in image pixels and seconds; None where none lies on the image.
+def read_fixations(source: DataSource, table: Path, size: tuple[float, float]) -> Scanpath | None:
+    """Return published fixations in image pixels and seconds as a path; None where none lies on the image.
 
     Args:
+        source: counts what is left out.
         table: fixations.csv of one reading.
         size: width and height of the image in pixels.
-        dataset: name, for errors.
-        dropped: gets "fixation off the image" and "fixation without a position".
     """
     fixations = []
-    for line, row in enumerate(read_rows(table, FIXATIONS, dataset), start=2):
-        where = f"{dataset}: {table.parent.name}/{table.name}, line {line}"
+    for line, row in enumerate(read_rows(table, FIXATIONS), start=2):
+        where = f"{table.parent.name}/{table.name}, line {line}"
         start_s, end_s, x_px, y_px = (number(row, column, where) for column in FIXATIONS)
         if x_px is None or y_px is None or start_s is None or end_s is None:
-            dropped["fixation without a position"] += 1
-            continue
-        x, y = x_px / size[0], y_px / size[1]
-        if not (0 <= x < 1 and 0 <= y < 1):
-            dropped["fixation off the image"] += 1
-            continue
-        if end_s < start_s or start_s < 0:
-            raise DatasetError(f"{where}: the fixation ends before it begins")
-        fixations.append(Fixation(x, y, 1000 * (end_s - start_s), 1000 * start_s))
-    fixations.sort(key=lambda fixation: fixation.onset_ms or 0.0)
-    return Scanpath(tuple(fixations), "eyetracker") if fixations else None
+            source.dropped[NO_POSITION] += 1
+        elif source.on_image(x_px / size[0], y_px / size[1]):
+            if end_s < start_s or start_s < 0:
+                raise DatasetError(f"{where}: the fixation ends before it begins")
+            fixations.append(Fixation(x_px / size[0], y_px / size[1], 1000 * (end_s - start_s), 1000 * start_s))
+    return recorded_path(fixations)
 
 
-def read_stream(table: Path, size: tuple[float, float], dataset: str) -> GazeStream:
-    """Raw samples in image pixels and seconds; blanks are a lost eye."""
+def read_stream(table: Path, size: tuple[float, float]) -> GazeStream:
+    """Return raw samples in image pixels and seconds; blanks are a lost eye."""
     rows = []
-    for line, row in enumerate(read_rows(table, SAMPLES, dataset), start=2):
-        where = f"{dataset}: {table.parent.name}/{table.name}, line {line}"
+    for line, row in enumerate(read_rows(table, SAMPLES), start=2):
+        where = f"{table.parent.name}/{table.name}, line {line}"
         rows.append([np.nan if (value := number(row, column, where)) is None else value for column in SAMPLES])
     samples = np.array(rows, dtype=np.float64).reshape(-1, len(SAMPLES))
     positions = samples[:, 1:3]
@@ -236,8 +220,3 @@ def image_name(path: str, where: str) -> PurePosixPath:
     if not inner or ".." in inner or PurePosixPath(*inner).is_absolute():
         raise DatasetError(f"{where}: {path[:80]!r} is no image below files/")
     return PurePosixPath(*inner).with_suffix(".jpg")
-
-
-def is_true(text: str) -> bool:
-    """Python's and spreadsheets' truth."""
-    return text.strip().lower() in ("true", "1", "1.0")

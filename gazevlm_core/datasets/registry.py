@@ -1,7 +1,6 @@
-"""Every real data set by the name that commands take, with what its adapter needs."""
+"""Every real data set by the name that commands take; a new adapter is one file and one line here."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from gazevlm_core.datasets.chexpert import CheXpert
@@ -11,47 +10,30 @@ from gazevlm_core.datasets.gaze_search import GazeSearch
 from gazevlm_core.datasets.mimic_cxr import MimicCxrLabels
 from gazevlm_core.datasets.mimic_eye import MimicEye
 from gazevlm_core.datasets.nih import NihChestXray14
-from gazevlm_core.datasets.record import DatasetError, StudySource
 from gazevlm_core.datasets.reflacx import Reflacx
 from gazevlm_core.datasets.rsna import RsnaPneumonia
 from gazevlm_core.datasets.siim import SiimPneumothorax
+from gazevlm_core.datasets.source import DataSource
 from gazevlm_core.datasets.vinbig import VinBig
+from gazevlm_core.sample import DatasetError
 
-Opener = Callable[[Path], StudySource]
-
-
-@dataclass(frozen=True)
-class Adapter:
-    """How a data set is opened.
-
-    Args:
-        open_root: from its folder alone; None where its images lie elsewhere.
-        open_with_images: from its folder and that of its images; None where they lie together.
-        gaze: whether it has scanpaths.
-    """
-
-    open_root: Opener | None = None
-    open_with_images: Callable[[Path, Path], StudySource] | None = None
-    gaze: bool = False
-
-
-ADAPTERS: dict[str, Adapter] = {
-    "reflacx": Adapter(open_with_images=Reflacx, gaze=True),
-    "egd-cxr": Adapter(open_with_images=EgdCxr, gaze=True),
-    "mimic-eye": Adapter(MimicEye, gaze=True),
-    "gazesearch": Adapter(open_with_images=GazeSearch, gaze=True),
-    "folder": Adapter(GazeFolder, gaze=True),
-    "rsna": Adapter(RsnaPneumonia),
-    "siim": Adapter(SiimPneumothorax),
-    "vinbig": Adapter(VinBig),
-    "chexpert": Adapter(CheXpert),
-    "mimic-cxr": Adapter(MimicCxrLabels),
-    "nih": Adapter(NihChestXray14),
+ADAPTERS: Mapping[str, type[DataSource]] = {
+    "reflacx": Reflacx,
+    "egd-cxr": EgdCxr,
+    "mimic-eye": MimicEye,
+    "gazesearch": GazeSearch,
+    "folder": GazeFolder,
+    "rsna": RsnaPneumonia,
+    "siim": SiimPneumothorax,
+    "vinbig": VinBig,
+    "chexpert": CheXpert,
+    "mimic-cxr": MimicCxrLabels,
+    "nih": NihChestXray14,
 }
 
 
 def wanted_images(name: str, root: Path) -> Iterator[str]:
-    """Image files that a data set's tables ask for, each once, in their order; the images need not be there.
+    """Yield the image files that a data set's tables ask for, each once, in their order; they need not be there.
 
     Args:
         name: one of ADAPTERS.
@@ -61,18 +43,11 @@ def wanted_images(name: str, root: Path) -> Iterator[str]:
         DatasetError: an unknown name, nothing at `root`, or a table that cannot be read.
     """
     adapter = _adapter(name, root)
-    if adapter.open_root is GazeFolder:
-        source: StudySource = GazeFolder(root, without_images=True)
-    elif adapter.open_root is not None:
-        source = adapter.open_root(root)
-    else:
-        assert adapter.open_with_images is not None
-        source = adapter.open_with_images(root, root)
-    yield from dict.fromkeys(source.image_files())
+    yield from (adapter(root, root) if adapter.images_apart else adapter(root)).image_files()
 
 
-def open_dataset(name: str, root: Path, images: Path | None = None) -> StudySource:
-    """A data set, unread.
+def open_dataset(name: str, root: Path, images: Path | None = None) -> DataSource:
+    """Return a data set, unread.
 
     Args:
         name: one of ADAPTERS.
@@ -83,19 +58,18 @@ def open_dataset(name: str, root: Path, images: Path | None = None) -> StudySour
         DatasetError: an unknown name, nothing at `root`, or a folder of images that is needed or useless.
     """
     adapter = _adapter(name, root)
-    if adapter.open_root is not None:
+    if not adapter.images_apart:
         if images is not None:
             raise DatasetError(f"{name}: its images lie in its own folder; leave out the folder of images")
-        return adapter.open_root(root)
-    assert adapter.open_with_images is not None
+        return adapter(root)
     if images is None:
         raise DatasetError(f"{name}: its images lie elsewhere; give their folder as well")
     if not images.is_dir():
         raise DatasetError(f"{name}: there is no folder of images at {images}; check its path")
-    return adapter.open_with_images(root, images)
+    return adapter(root, images)
 
 
-def _adapter(name: str, root: Path) -> Adapter:
+def _adapter(name: str, root: Path) -> type[DataSource]:
     adapter = ADAPTERS.get(name)
     if adapter is None:
         raise DatasetError(f"there is no data set {name!r}; choose one of: {', '.join(ADAPTERS)}")

@@ -10,21 +10,18 @@ a list of pairs "offset length" over the pixels of a 1024 x 1024 image, column b
 counts from the end of the run before. `-1` means that there is none. An image with several masks has several rows.
 """
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 from gazevlm_core.datasets.identity import id_text
-from gazevlm_core.datasets.image_files import IMAGE_MISSING, OUTSIDE, index_files, leaves_root, need_folder
-from gazevlm_core.datasets.pixel_boxes import Edges, clip_box
-from gazevlm_core.datasets.record import StudyRecord
-from gazevlm_core.datasets.tables import find_file, read_rows
+from gazevlm_core.datasets.source import IMAGE_MISSING, OUTSIDE, DataSource, Drop, Edges, index_files, leaves_root
+from gazevlm_core.sample import Sample
 
 TABLE = "train-rle.csv"
 IMAGES = "dicom-images-train"
-MASK = "EncodedPixels"
+COLUMNS = IMAGE, MASK = "ImageId", "EncodedPixels"
 SIDE_PX = 1024
 NO_MASK = "-1"
 FINDING = "pneumothorax"
@@ -41,15 +38,9 @@ class _Masks:
     says_none: bool = False
     unreadable: bool = False
 
-    @property
-    def conflict(self) -> str:
-        if self.unreadable:
-            return UNREADABLE
-        return CONTRADICTION if self.says_none and self.edges else ""
 
-
-class SiimPneumothorax:
-    """One record per image, in the order in which the table names them first.
+class SiimPneumothorax(DataSource):
+    """One sample per image, in the order in which the table names them first.
 
     The boxes around an image's masks, and the path of each image, are kept in memory; masks are not. The folders of
     images are listed once, when the first image is looked for.
@@ -65,44 +56,17 @@ class SiimPneumothorax:
 
     name = "SIIM Pneumothorax"
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.dropped: Counter[str] = Counter()
-
-    def records(self) -> Iterator[StudyRecord]:
-        """Every image with masks that can be read, or with none.
+    def items(self) -> Iterator[tuple[str, _Masks]]:
+        """Yield each image with what all its rows say.
 
         Raises:
             DatasetError: no table, no column, or no folder of images.
         """
-        self.dropped.clear()
-        table = find_file(self.root, TABLE, self.name)
-        need_folder(self.root, IMAGES, self.name)
-        for image_id, masks in self._masks(table).items():
-            if masks.conflict:
-                self.dropped[masks.conflict] += 1
-                continue
-            image = self._find(image_id)
-            if image is not None:
-                boxes = (clip_box(FINDING, edges, (SIDE_PX, SIDE_PX), self.dropped) for edges in masks.edges)
-                yield StudyRecord(
-                    self.name,
-                    image_id,
-                    image_id,
-                    image,
-                    findings={FINDING: float(bool(masks.edges))},
-                    boxes=tuple(box for box in boxes if box is not None),
-                )
-
-    def image_files(self) -> Iterator[str]:
-        """Images of the table; the folders between are named by studies and series, which the table does not tell."""
-        for row in read_rows(find_file(self.root, TABLE, self.name), ("ImageId", MASK), self.name):
-            yield f"{IMAGES}/*/*/{row['ImageId']}.dcm"
-
-    def _masks(self, table: Path) -> dict[str, _Masks]:
         images: dict[str, _Masks] = {}
-        for row in read_rows(table, ("ImageId", MASK), self.name):
-            masks = images.setdefault(row["ImageId"], _Masks())
+        rows = self.rows(TABLE, COLUMNS)
+        self.folder(IMAGES)
+        for row in rows:
+            masks = images.setdefault(row[IMAGE], _Masks())
             if id_text(row[MASK]) == NO_MASK:
                 masks.says_none = True
                 continue
@@ -110,25 +74,35 @@ class SiimPneumothorax:
                 masks.edges.append(edges_around(decode_runs(row[MASK])))
             except ValueError:
                 masks.unreadable = True
-        return images
+        yield from images.items()
+
+    def sample(self, item: tuple[str, _Masks]) -> Sample:
+        """Make a sample of an image with masks that can be read, or with none."""
+        image_id, masks = item
+        if masks.unreadable:
+            raise Drop(UNREADABLE)
+        if masks.says_none and masks.edges:
+            raise Drop(CONTRADICTION)
+        if leaves_root(image_id):
+            raise Drop(OUTSIDE)
+        image = self._index.get(image_id)
+        if image is None or not image.is_file():
+            raise Drop(IMAGE_MISSING)
+        boxes = self.boxes([(FINDING, edges, "") for edges in masks.edges], (SIDE_PX, SIDE_PX))
+        return Sample(image_id, image, findings={FINDING: float(bool(masks.edges))}, boxes=boxes)
+
+    def wanted(self) -> Iterator[str]:
+        """Yield the images of the table; the folders between, studies and series, are not in the table."""
+        for row in self.rows(TABLE, COLUMNS):
+            yield f"{IMAGES}/*/*/{row[IMAGE]}.dcm"
 
     @cached_property
-    def _index(self) -> dict[str, str]:
+    def _index(self) -> dict[str, Path]:
         return index_files(self.root / IMAGES, ".dcm")
-
-    def _find(self, image_id: str) -> Path | None:
-        if leaves_root(image_id):
-            self.dropped[OUTSIDE] += 1
-            return None
-        path = self._index.get(image_id)
-        if path is None or not Path(path).is_file():
-            self.dropped[IMAGE_MISSING] += 1
-            return None
-        return Path(path)
 
 
 def decode_runs(text: str, pixels: int = SIDE_PX * SIDE_PX) -> list[tuple[int, int]]:
-    """Runs of a mask as (first pixel, pixel behind the last), 0-based, column by column.
+    """Return the runs of a mask as (first pixel, pixel behind the last), 0-based, column by column.
 
     Args:
         text: pairs "offset length"; an offset counts from the end of the run before, the first from pixel 0.
@@ -151,7 +125,7 @@ def decode_runs(text: str, pixels: int = SIDE_PX * SIDE_PX) -> list[tuple[int, i
 
 
 def edges_around(runs: Sequence[tuple[int, int]], height_px: int = SIDE_PX) -> Edges:
-    """Edges of the smallest box that holds all runs.
+    """Return the edges of the smallest box that holds all runs.
 
     Args:
         runs: at least one, from `decode_runs`.

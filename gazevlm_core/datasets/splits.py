@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from gazevlm_core.datasets.record import DatasetError, StudyRecord
+from gazevlm_core.sample import Sample
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 SPLITS: Mapping[str, float] = {TRAIN: 0.8, VALIDATION: 0.1, TEST: 0.1}
@@ -21,7 +21,7 @@ CALLED: Mapping[str, str] = {
     "val": VALIDATION, "valid": VALIDATION, "validate": VALIDATION, "validation": VALIDATION, "dev": VALIDATION,
     "test": TEST, "testing": TEST, "held-out": TEST, "held_out": TEST, "holdout": TEST, "hold-out": TEST,
 }  # fmt: skip
-TOGETHER = "+"  # in a record's published split: it lies on both sides
+TOGETHER = "+"  # in a sample's published split: it lies on both sides
 NAMED = 3  # in a note
 
 
@@ -59,9 +59,9 @@ class Member:
     """One image to be split.
 
     Args:
-        patient_id: of its record.
+        patient_id: of its sample.
         published: the split that its data set ships with, as it is written there; "" for none.
-        picture: `picture_digest`; patients who share a picture go the same way. "" where it is not known.
+        picture: `pixel_digest`; patients who share a picture go the same way. "" where it is not known.
     """
 
     patient_id: str
@@ -69,9 +69,9 @@ class Member:
     picture: str = ""
 
     @classmethod
-    def of(cls, record: StudyRecord) -> "Member":
-        """A record without its picture."""
-        return cls(record.patient_id, record.published_split)
+    def of(cls, sample: Sample) -> "Member":
+        """Return what of a sample matters, with its picture where that is known."""
+        return cls(sample.patient_id, sample.split, sample.digest)
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def split_of(patient_id: str, *, seed: int = 0, shares: Mapping[str, float] = SP
     """The split of a patient, from a hash of the name alone: other patients coming or going move nobody.
 
     Args:
-        patient_id: of the record.
+        patient_id: of the sample.
         seed: another seed gives another split.
         shares: name -> share of the patients; they sum to 1.
 
@@ -228,20 +228,3 @@ def _fill(placed: dict[str, str], fixed: set[str], rule: SplitRule) -> None:
 
 def _digest(seed: int, group: str) -> bytes:
     return hashlib.sha256(f"{seed}:{group}".encode()).digest()
-
-
-def check_leaks(assigned: Iterable[tuple[StudyRecord, str]]) -> None:
-    """Whether no patient and no image lies in two splits.
-
-    Args:
-        assigned: records with the name of their split.
-
-    Raises:
-        DatasetError: the first that does, by name.
-    """
-    seen: dict[tuple[str, str], str] = {}
-    for record, split in assigned:
-        for kind, name in (("patient", record.patient_id), ("image", record.image_id)):
-            before = seen.setdefault((kind, name), split)
-            if before != split:
-                raise DatasetError(f"{record.dataset}: {kind} {name} lies in {before} and in {split}")

@@ -9,9 +9,13 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gazevlm_core.datasets.splits import SplitRule
+from gazevlm_core.sample import pixel_digest
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 PROVENANCE_FILE = "provenance.json"
 TRAINED_ON = "trained_on"
@@ -25,7 +29,7 @@ class TrainedOn:
     Args:
         salt: of the hashes.
         patients: from `patient_key`.
-        pictures: from `identity.picture_digest`.
+        pictures: `pixel_digest` of each; earlier versions wrote `rgb_digest`.
         rule: what the split was drawn by.
     """
 
@@ -42,6 +46,10 @@ class TrainedOn:
     def has_patient(self, patient_id: str) -> bool:
         """Whether an image of this patient was learned from."""
         return patient_key(self.salt, patient_id) in self.patients
+
+    def has_picture(self, image: "Image.Image") -> bool:
+        """Whether an upright RGB image was learned from, whatever its file is called."""
+        return pixel_digest(image) in self.pictures or rgb_digest(image) in self.pictures
 
     def to_values(self) -> dict[str, Any]:
         """As JSON values; `from_values` reads them."""
@@ -69,6 +77,11 @@ class TrainedOn:
         if not all(isinstance(one, str) for one in names):
             raise ValueError(f"{TRAINED_ON} must hold a salt, and lists of patients and pictures")
         return cls(salt, frozenset(patients), frozenset(pictures), rule)
+
+
+def rgb_digest(image: "Image.Image") -> str:
+    """Return the digest by which earlier versions named a picture: SHA-256 of its size and its pixels as RGB."""
+    return hashlib.sha256(f"{image.width}x{image.height}\n".encode() + image.tobytes()).hexdigest()
 
 
 def patient_key(salt: str, patient_id: str) -> str:

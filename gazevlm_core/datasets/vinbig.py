@@ -14,12 +14,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
+from gazevlm_core.datasets.files import Row, grouped
 from gazevlm_core.datasets.identity import id_text
-from gazevlm_core.datasets.image_files import HEADER_UNREADABLE, dicom_size_px, find_image, need_folder
 from gazevlm_core.datasets.label_policies import CONTRADICTION, finding_name
-from gazevlm_core.datasets.pixel_boxes import Edges, are_blank, clip_box, four_numbers
-from gazevlm_core.datasets.record import Box, DatasetError, StudyRecord
-from gazevlm_core.datasets.tables import Row, find_file, read_rows
+from gazevlm_core.datasets.source import DataSource, Drop, Edges, are_blank, dicom_size_px, find_image
+from gazevlm_core.sample import Box, DatasetError, Sample
 
 Policy = Literal["any", "majority", "all"]
 
@@ -51,10 +50,8 @@ class _Mark(NamedTuple):
 _Readers = Mapping[str, list[_Mark]]  # reader -> marks
 
 
-class VinBig:
-    """One record per image, in the order in which the table names them first.
-
-    The rows of an image are gathered over the whole table, so a few numbers per row are kept in memory.
+class VinBig(DataSource):
+    """One sample per image, in the order in which the table names them first; the table's rows are kept in memory.
 
     All 14 findings of an image are known: present (1.0) where enough of its readers marked them, else absent (0.0),
     since each reader looked for all. Boxes are those of all readers, with the reader's name, whatever the policy says
@@ -79,84 +76,64 @@ class VinBig:
     def __init__(self, root: Path, policy: Policy = "majority") -> None:
         if policy not in get_args(Policy):
             raise ValueError(f"policy must be one of {', '.join(get_args(Policy))}, got {policy!r}")
-        self.root, self.policy = root, policy
-        self.dropped: Counter[str] = Counter()
+        super().__init__(root)
+        self.policy = policy
 
-    def records(self) -> Iterator[StudyRecord]:
-        """Every image with a reader to believe. The header of an image is read only where it has boxes.
+    def items(self) -> Iterator[tuple[str, list[Row]]]:
+        """Yield each image with its rows.
 
         Raises:
-            DatasetError: no table, no column, no folder of images, or a class that is none of CLASSES.
+            DatasetError: no table, no column, or no folder of images.
         """
-        self.dropped.clear()
-        table = find_file(self.root, TABLE, self.name)
-        folder = need_folder(self.root, IMAGES, self.name)
-        for image_id, marked in self._images(table).items():
-            readers = self._believed(marked)
-            if not readers:
-                self.dropped[NO_READER] += 1
-                continue
-            image = find_image(f"{image_id}.dicom", [folder], self.dropped)
-            boxes = None if image is None else self._boxes(readers, image)
-            if image is not None and boxes is not None:
-                findings = vote(readers, self.policy)
-                yield StudyRecord(self.name, image_id, image_id, image, findings=findings, boxes=boxes)
+        rows = self.rows(TABLE, ("image_id", "class_name", "class_id", "rad_id", *BOX))
+        self.folder(IMAGES)
+        yield from grouped(rows, "image_id").items()
 
-    def image_files(self) -> Iterator[str]:
-        """Images of the table."""
-        for row in read_rows(find_file(self.root, TABLE, self.name), ("image_id",), self.name):
-            yield f"{IMAGES}/{row['image_id']}.dicom"
-
-    def _images(self, table: Path) -> dict[str, dict[str, list[_Mark]]]:
-        images: dict[str, dict[str, list[_Mark]]] = {}
-        columns = ("image_id", "class_name", "class_id", "rad_id", *BOX)
-        for row in read_rows(table, columns, self.name):
-            texts = [row[column] for column in BOX]
-            blank = are_blank(texts)
-            edges = None if blank else four_numbers(texts, self.dropped)
-            mark = _Mark(self._class_id(row), edges, blank)
-            images.setdefault(row["image_id"], {}).setdefault(row["rad_id"], []).append(mark)
-        return images
-
-    def _class_id(self, row: Row) -> int:
-        """Number of the class; a name that does not fit shows that the table is another one."""
-        text = id_text(row["class_id"])
-        class_id = int(text) if text.isdecimal() and len(text) < 3 else len(CLASSES)
-        if class_id >= len(CLASSES) or row["class_name"].strip().lower() != CLASSES[class_id].lower():
-            where = f"{self.name}: {TABLE}, {row['image_id'][:64]}"
-            shown = f"{text[:40]!r} {row['class_name'][:40]!r}"
-            raise DatasetError(f"{where}: class {shown} is none of 0 to {NO_FINDING} with its name")
-        return class_id
-
-    def _believed(self, readers: _Readers) -> _Readers:
-        believed = {}
-        for reader, marks in readers.items():
+    def sample(self, item: tuple[str, list[Row]]) -> Sample:
+        """Make a sample of an image with a reader to believe; its header is read only where it has boxes."""
+        image_id, rows = item
+        readers: dict[str, list[_Mark]] = {}
+        for reader, some in grouped(rows, "rad_id").items():
+            marks = [self._mark(row) for row in some]
             conflict = conflict_of(marks)
             if conflict:
                 self.dropped[conflict] += 1
             else:
-                believed[reader] = marks
-        return believed
+                readers[reader] = marks
+        if not readers:
+            raise Drop(NO_READER)
+        image = find_image(f"{image_id}.dicom", self.root / IMAGES)
+        return Sample(image_id, image, findings=vote(readers, self.policy), boxes=self._boxes(readers, image))
 
-    def _boxes(self, readers: _Readers, image: Path) -> tuple[Box, ...] | None:
-        """Boxes of all readers; None where the size of the image cannot be read."""
-        marks = [(reader, mark) for reader, marks in readers.items() for mark in marks]
-        if all(mark.edges is None for _, mark in marks):
-            return ()
-        size_px = dicom_size_px(image)
-        if size_px is None:
-            self.dropped[HEADER_UNREADABLE] += 1
-            return None
-        boxes = [
-            clip_box(FINDINGS[mark.class_id], mark.edges, size_px, self.dropped, reader=reader)
-            for reader, mark in marks
+    def wanted(self) -> Iterator[str]:
+        """Yield the images of the table."""
+        for row in self.rows(TABLE, ("image_id",)):
+            yield f"{IMAGES}/{row['image_id']}.dicom"
+
+    def _mark(self, row: Row) -> _Mark:
+        """Read a row; a class whose name does not fit its number shows that the table is another one."""
+        text, texts = id_text(row["class_id"]), [row[column] for column in BOX]
+        class_id = int(text) if text.isdecimal() and len(text) < 3 else len(CLASSES)
+        if class_id >= len(CLASSES) or row["class_name"].strip().lower() != CLASSES[class_id].lower():
+            shown = f"{text[:40]!r} {row['class_name'][:40]!r}"
+            where = f"{TABLE}, {row['image_id'][:64]}"
+            raise DatasetError(f"{where}: class {shown} is none of 0 to {NO_FINDING} with its name")
+        blank = are_blank(texts)
+        return _Mark(class_id, None if blank else self.edges(texts), blank)
+
+    def _boxes(self, readers: _Readers, image: Path) -> tuple[Box, ...]:
+        """Return the boxes of all readers."""
+        marks = [
+            (FINDINGS[mark.class_id], mark.edges, reader)
+            for reader, marks in readers.items()
+            for mark in marks
             if mark.edges is not None
         ]
-        return tuple(box for box in boxes if box is not None)
+        return self.boxes(marks, dicom_size_px(image)) if marks else ()
 
 
 def conflict_of(marks: Sequence[_Mark]) -> str:
-    """Why the marks of one reader on one image cannot be believed; "" where they can."""
+    """Return why the marks of one reader on one image cannot be believed; "" where they can."""
     nothing = [mark.class_id == NO_FINDING for mark in marks]
     if any(nothing) and not all(nothing):
         return CONTRADICTION
@@ -166,7 +143,7 @@ def conflict_of(marks: Sequence[_Mark]) -> str:
 
 
 def vote(readers: _Readers, policy: Policy) -> dict[str, float]:
-    """Every finding, by the number of an image's readers who marked it.
+    """Return every finding, by the number of an image's readers who marked it.
 
     Args:
         readers: at least one.

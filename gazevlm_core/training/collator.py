@@ -1,37 +1,18 @@
-"""From examples to a batch of tensors."""
+"""From samples to a batch of tensors."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 
-from gazevlm_core.datasets.example import Example
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.model.configuration_gazevlm import GazeConfig
 from gazevlm_core.model.losses import IGNORED, STOP
 from gazevlm_core.model.processing_gazevlm import GazeVLMProcessor, render_prompt
+from gazevlm_core.options import DEFAULT_QUESTION
 from gazevlm_core.prompt import IGNORED_LABEL, encode_prompts
+from gazevlm_core.sample import Sample
 from gazevlm_core.scanpath import Scanpath
-
-
-class Taught(Protocol):
-    """What is known about an image, without its pixels; an `Example` is one."""
-
-    @property
-    def question(self) -> str:
-        """What is asked."""
-
-    @property
-    def answer(self) -> str | None:
-        """What should be answered, or None."""
-
-    @property
-    def findings(self) -> Mapping[str, float]:
-        """Finding name -> 1.0 present, 0.0 absent, or a probability between."""
-
-    @property
-    def scanpaths(self) -> tuple[Scanpath, ...]:
-        """Any number of readings."""
 
 
 def gaze_targets(
@@ -59,7 +40,7 @@ def gaze_targets(
 
 
 class GazeCollator:
-    """Makes batches for `GazeVLM.forward`; parts that no example has are left out.
+    """Makes batches for `GazeVLM.forward`; parts that no sample has are left out.
 
     Args:
         processor: of the model.
@@ -70,33 +51,34 @@ class GazeCollator:
     def __init__(self, processor: GazeVLMProcessor, config: GazeConfig, *, use_gaze: bool = True) -> None:
         self.processor, self.config, self.use_gaze = processor, config, use_gaze
 
-    def __call__(self, examples: Sequence[Example]) -> dict[str, Any]:
-        """A batch: tokens and labels [B, L], pixels, gaze_targets [B, S, K], finding_labels [B, F]."""
-        pixels = self.processor.image_processor(images=[example.image for example in examples], return_tensors="pt")
-        return {
-            "pixel_values": pixels["pixel_values"],
-            "image_grid_thw": pixels["image_grid_thw"],
-            **self.supervise(examples, self.grids(pixels["image_grid_thw"])),
-        }
+    def __call__(self, samples: Sequence[Sample]) -> dict[str, Any]:
+        """Return a batch: tokens and labels [B, L], pixels, gaze_targets [B, S, K], finding_labels [B, F]."""
+        vision = self.vision(samples)
+        return {**vision, **self.supervise(samples, self.grids(vision["image_grid_thw"]))}
+
+    def vision(self, samples: Sequence[Sample]) -> dict[str, torch.Tensor]:
+        """Return the part of a batch that comes from pixels."""
+        pixels = self.processor.image_processor(images=[sample.load() for sample in samples], return_tensors="pt")
+        return {"pixel_values": pixels["pixel_values"], "image_grid_thw": pixels["image_grid_thw"]}
 
     def grids(self, image_grid_thw: torch.Tensor) -> list[PatchGrid]:
         """Merged grids of images, from int64 [B, 3] before the merge."""
         merge = self.processor.image_processor.merge_size
         return [PatchGrid.from_grid_thw(thw, merge) for thw in image_grid_thw.tolist()]
 
-    def supervise(self, examples: Sequence[Taught], grids: Sequence[PatchGrid]) -> dict[str, Any]:
+    def supervise(self, samples: Sequence[Sample], grids: Sequence[PatchGrid]) -> dict[str, Any]:
         """The part of a batch that does not need pixels: tokens, labels and targets."""
         steps = self.config.num_gaze_tokens
         encoded = encode_prompts(
             self.processor,
-            [render_prompt(self.processor, example.question, steps) for example in examples],
+            [render_prompt(self.processor, sample.question or DEFAULT_QUESTION, steps) for sample in samples],
             grids,
-            [example.answer or "" for example in examples],
+            [sample.report or "" for sample in samples],
         )
         labels = encoded.labels
         assert labels is not None  # answers were given
-        for row, example in enumerate(examples):
-            if example.answer is None:
+        for row, sample in enumerate(samples):
+            if sample.report is None:
                 labels[row] = IGNORED_LABEL
         unknown = float("nan")
         names = self.config.finding_names[: self.config.num_head_findings]  # a usual place is fitted, not trained
@@ -106,16 +88,16 @@ class GazeCollator:
             "mm_token_type_ids": encoded.mm_token_type_ids,
             "labels": labels,
             "finding_labels": torch.tensor(
-                [[example.findings.get(name, unknown) for name in names] for example in examples]
-            ).view(len(examples), len(names)),
+                [[sample.findings.get(name, unknown) for name in names] for sample in samples]
+            ).view(len(samples), len(names)),
         }
-        readers = max(len(example.scanpaths) for example in examples)
+        readers = max(len(sample.readings) for sample in samples)
         if self.use_gaze and readers:
-            targets = torch.full((len(examples), readers, steps), IGNORED)
-            durations = torch.full((len(examples), readers, steps), unknown)
-            for row, (example, grid) in enumerate(zip(examples, grids, strict=True)):
-                if example.scanpaths:
-                    indices, known = gaze_targets(example.scanpaths, grid, steps)
+            targets = torch.full((len(samples), readers, steps), IGNORED)
+            durations = torch.full((len(samples), readers, steps), unknown)
+            for row, (sample, grid) in enumerate(zip(samples, grids, strict=True)):
+                if sample.readings:
+                    indices, known = gaze_targets(sample.scanpaths, grid, steps)
                     targets[row, : len(indices)] = torch.tensor(indices)
                     durations[row, : len(known)] = torch.tensor(known)
             batch["gaze_targets"], batch["gaze_durations_ms"] = targets, durations

@@ -6,6 +6,7 @@ from enum import StrEnum
 
 import numpy as np
 
+from gazevlm_core.sample import Sample
 from gazevlm_core.scanpath import Fixation, Scanpath
 
 
@@ -19,7 +20,7 @@ class GazeOrder(StrEnum):
 
 
 def ordered_paths(paths: Sequence[Scanpath], order: GazeOrder, seed: Sequence[int]) -> tuple[Scanpath, ...]:
-    """The scanpaths that a model is taught.
+    """Return the scanpaths that a model learns from.
 
     Each path is changed once and stays so: the same seed gives the same result, epoch after epoch. Onsets no longer fit
     and are dropped; durations stay with their fixations.
@@ -35,6 +36,13 @@ def ordered_paths(paths: Sequence[Scanpath], order: GazeOrder, seed: Sequence[in
         return tuple(paths)
     rng = np.random.default_rng([*seed, list(GazeOrder).index(order)])
     return tuple(_changed(path, order, rng) for path in paths)
+
+
+def in_order(sample: Sample, order: GazeOrder, seed: Sequence[int]) -> Sample:
+    """Return a sample with the readings that a model learns from; see `ordered_paths`."""
+    paths = ordered_paths(sample.scanpaths, order, seed)
+    kept = zip(sample.readings, paths, strict=False)  # none where there are no paths
+    return replace(sample, readings=tuple(replace(reading, scanpath=path) for reading, path in kept))
 
 
 def _changed(path: Scanpath, order: GazeOrder, rng: np.random.Generator) -> Scanpath:

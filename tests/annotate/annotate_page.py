@@ -13,8 +13,8 @@ import numpy as np
 from fastapi.responses import PlainTextResponse
 from PIL import Image, ImageDraw
 
+from annotate.store.model import StoreSettings
 from annotate.store.store import AnnotationStore
-from annotate.store.types import StoreSettings
 from annotate.tab.page import annotate_tab
 from annotate.tab.service import AnnotationService
 from gazevlm_core.annotation import to_values

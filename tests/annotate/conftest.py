@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
+from annotate.store.model import StoreSettings
 from annotate.store.store import AnnotationStore
-from annotate.store.types import StoreSettings
 
 BINARIES = (Path("/usr/lib/postgresql/15/bin"), *sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True))
 FAST = ("fsync=off", "synchronous_commit=on", "full_page_writes=off", "listen_addresses=", "max_connections=120")

@@ -8,8 +8,8 @@ from typing import Any
 
 from PIL import Image
 
+from annotate.store.model import StoredImage, StoreSettings
 from annotate.store.store import AnnotationStore
-from annotate.store.types import StoredImage, StoreSettings
 from gazevlm_core.scanpath import Fixation, Scanpath
 from phantoms.dataset import draw_case
 from tests.annotate.dashboard_maker import make_service

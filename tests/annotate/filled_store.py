@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from annotate.store.model import StoredImage, StoreSettings
 from annotate.store.store import AnnotationStore
-from annotate.store.types import StoredImage, StoreSettings
 from gazevlm_core.annotation import Annotation, Client, PointerSample
 from gazevlm_core.scanpath import Fixation, Scanpath
 from tests.annotation_maker import CLICK, START, make_annotation

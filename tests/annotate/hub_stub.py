@@ -21,7 +21,7 @@ class Overwritten(AssertionError):
 
 
 class HubStub:
-    """See `annotate.sync.hub.HubClient`.
+    """The methods of `HfApi` that the sync calls.
 
     Args:
         folder: of the repository; outlives the stub, as the Hub outlives the process.

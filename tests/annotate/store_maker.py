@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from annotate.store.model import Stored, StoredImage, Task
 from annotate.store.store import AnnotationStore
-from annotate.store.types import StoredImage, Task
 from gazevlm_core.annotation import Annotation
 from gazevlm_core.scanpath import Fixation, Scanpath
 from tests.annotation_maker import CLICK, START, make_annotation
@@ -70,3 +70,9 @@ def do_task(store: AnnotationStore, who: str, task: Task, submission_id: str, **
     annotation = annotate(task.image.sha256, who, submission_id, **change)
     store.submit(annotation, task.lease_id)
     return annotation
+
+
+def ingest(store: AnnotationStore, stored: Stored, shard: str = "") -> bool:
+    """Import one exported record; whether it was new or newer."""
+    (is_new,) = store.ingest([(stored, b"")], shard=shard)
+    return is_new

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from annotate.store.engine import PoolTimeout, errors_in_words
+from annotate.store.database import PoolTimeout, errors_in_words
+from annotate.store.model import StoreSettings
 from annotate.store.store import AnnotationStore
-from annotate.store.types import StoreSettings
 from tests.annotate.submission_maker import make_submission
 
 Call = Callable[..., Any]

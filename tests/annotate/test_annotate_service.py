@@ -17,8 +17,8 @@ from PIL import Image
 from annotate.export.folder import images_with_submissions
 from annotate.payload import Submission, checked
 from annotate.quality.assess import check, outside_share
+from annotate.store.model import StoredImage, StoreSettings
 from annotate.store.store import AnnotationStore
-from annotate.store.types import StoredImage, StoreSettings
 from annotate.tab.service import NOT_YET, PREDICTIONS_AT_ONCE, AnnotationService
 from annotate.votes import labels
 from gazevlm_core.annotation import to_values

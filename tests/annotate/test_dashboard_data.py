@@ -15,10 +15,10 @@ from annotate.dashboard import overview
 from annotate.dashboard.exports import unpack
 from annotate.dashboard.page import DashboardService
 from annotate.export.folder import export_store, files_below
-from annotate.export.intake import BadExportError
+from annotate.export.importer import BadExportError
 from annotate.store.imports import shown_place
+from annotate.store.model import ImportStatus, StoreError
 from annotate.store.store import AnnotationStore
-from annotate.store.types import ImportStatus, StoreError
 from annotate.sync.worker import SyncState
 from tests.annotate.dashboard_maker import ADMIN, make_service
 from tests.annotate.filled_store import fill, open_store, picture

@@ -11,8 +11,8 @@ from annotate.dashboard.quality import agreement_table, annotator_chart, annotat
 from annotate.dashboard.review import Seen
 from annotate.quality.scores import SEQUENCE
 from annotate.store.lookup import latest_audit
+from annotate.store.model import StoreError
 from annotate.store.store import AnnotationStore
-from annotate.store.types import StoreError
 from gazevlm_core.scanpath import Fixation, Scanpath
 from tests.annotate.dashboard_maker import ADMIN, REVIEWER, make_service
 from tests.annotate.filled_store import clicks, open_store, picture

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +12,17 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from PIL import Image
+from sqlalchemy import Table
 
 from annotate.export import folder as folder_module
+from annotate.export import formats as formats_package
 from annotate.export.folder import export_store
-from annotate.export.receipts import check_receipt
-from annotate.export.tables import FIXATION_HEADS, FORMULA_STARTS, plain_cell
+from annotate.export.formats.csv import FIXATION_HEADS, FORMULA_STARTS, plain_cell
+from annotate.export.lines import json_line, line_of, read_line
+from annotate.export.verify import receipt_sentence
+from annotate.store.model import LINE_NAMES, AuditEntry, Person, Skip, Stored, StoredImage, StoreError
 from annotate.store.store import AnnotationStore
-from annotate.store.types import StoreError
+from annotate.store.tables import AUDIT, IMAGES, PEOPLE, SKIPS, SUBMISSIONS
 from annotate.votes import labels
 from gazevlm_core.annotation import record_digest, to_values
 from gazevlm_core.datasets.folder import GazeFolder
@@ -55,6 +60,48 @@ def rows(path: Path) -> list[dict[str, str]]:
 
 def files(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+# ---- one declaration of each value -----------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("value", "table", "elsewhere"),
+    [
+        (StoredImage, IMAGES, set()), (Stored, SUBMISSIONS, set()), (Skip, SKIPS, {"image_sha256", "annotator"}),
+        (AuditEntry, AUDIT, set()), (Person, PEOPLE, set()),
+    ],
+)  # fmt: skip
+def test_every_field_of_a_value_is_a_column_of_its_table(value: type, table: Table, elsewhere: set[str]) -> None:
+    assert {one.name for one in fields(value)} - set(table.c.keys()) == elsewhere
+
+
+def test_every_field_is_part_of_a_line_and_comes_back(store: AnnotationStore) -> None:
+    stored = store.stored(include_removed=True)
+    values = [
+        *store.images(), *stored, *(one.judged() for one in stored), *store.skips(), *store.audit(), *store.people()
+    ]  # fmt: skip
+    for value in values:
+        line = line_of(value)
+        names = {LINE_NAMES.get(one.name, one.name) for one in fields(value)} - {"synced"}
+        assert set(line) - {"image_id"} == names - {"image_id"}
+        assert read_line(type(value), json.loads(json_line(line))) == value
+
+
+def test_every_field_of_an_image_and_of_a_submission_is_a_column_of_the_parquet_files(everything: Path) -> None:
+    schema = pq.read_schema(everything / "data" / "train-00000.parquet")
+    nested = schema.field("annotations").type.value_type
+    for value, columns in ((StoredImage, set(schema.names)), (Stored, {one.name for one in nested})):
+        assert {LINE_NAMES.get(one.name, one.name) for one in fields(value)} - {"synced"} <= columns
+
+
+def test_every_format_is_found_by_its_module_and_told_in_the_data_card(everything: Path) -> None:
+    modules = {path.stem for path in Path(formats_package.__file__).parent.glob("*.py")} - {"__init__"}
+    assert set(formats_package.NAMES) == set(formats_package.formats()) == modules
+    assert json.loads((everything / "export.json").read_text())["formats"] == list(formats_package.NAMES)
+    card = (everything / "README.md").read_text("utf-8")
+    for one in formats_package.formats().values():
+        for name in one.files:
+            assert (everything / name).exists()
+            assert f"- `{name}`: " in card
 
 
 # ---- JSON lines -----------------------------------------------------------------------------------------------------
@@ -300,7 +347,7 @@ def test_an_image_has_one_name_in_every_file(store: AnnotationStore, everything:
 # ---- training -------------------------------------------------------------------------------------------------------
 def test_the_folder_adapter_reads_it(store: AnnotationStore, everything: Path) -> None:
     source = GazeFolder(everything)
-    records = {record.image_id: record for record in source.records()}
+    records = {record.image_id: record for record in source.samples()}
     assert sum(source.dropped.values()) == 0
     assert set(records) == {image.sha256 for image in store.images()}
     for image in store.images():
@@ -340,7 +387,7 @@ def test_a_reader_counts_once_on_an_image(tmp_path: Path) -> None:
     for number, who in enumerate((ann, bob, ann)):
         store.submit(clicks(image, who, number))
     source = GazeFolder(export_store(store, tmp_path / "out").folder)
-    (record,) = source.records()
+    (record,) = source.samples()
     ids = [one.annotation.submission_id for one in store.stored()]
     assert [reading.reading_id for reading in record.readings] == ids[:2]
     assert source.dropped["further submission of a reader"] == 1
@@ -411,10 +458,6 @@ def test_an_empty_store_can_be_exported(tmp_path: Path) -> None:
 # ---- receipts -------------------------------------------------------------------------------------------------------
 def test_receipts_are_looked_up_without_their_content(store: AnnotationStore) -> None:
     one = store.stored()[0]
-    found = check_receipt(store, one.receipt.receipt_id.lower())
-    assert (found.present, found.number, found.digest) == (True, one.number, one.receipt.digest)
-    assert one.receipt.digest in found.sentence
-    assert one.verdict not in found.sentence
-    missing = check_receipt(store, "0000000000")
-    assert not missing.present
-    assert "no submission" in missing.sentence
+    found = receipt_sentence(store, one.receipt_id.lower())
+    assert found == f"Submission {one.number} is kept here. Receipt {one.receipt_id}, SHA-256 {one.digest}."
+    assert "no submission" in receipt_sentence(store, "0000000000")

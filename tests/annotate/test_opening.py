@@ -9,8 +9,8 @@ from PIL import Image
 
 from annotate import opening
 from annotate.opening import STARTERS, open_teaching
-from annotate.store.types import StoreError
-from annotate.sync.hub import HubRepo
+from annotate.store.model import StoreError
+from annotate.sync.repo import HubRepo
 from annotate.sync.worker import HubSync
 from tests.annotate.hub_stub import HubStub
 from web.settings import Settings

@@ -29,7 +29,7 @@ from annotate.quality.assess import (
 )
 from annotate.quality.scores import CENTRE, JACCARD, OTHER_IMAGE, SCANMATCH, SEQUENCE, SHUFFLED, UNIFORM
 from annotate.quality.survey import HEADS, compare_annotators
-from annotate.store.types import Receipt, Stored
+from annotate.store.model import Stored
 from gazevlm_core.annotation import Client, PointerSample
 from gazevlm_core.scanpath import Fixation, Scanpath
 from tests.annotation_maker import CLICK, START, make_annotation
@@ -54,8 +54,7 @@ def stored(number: int, annotator: str, patches: Sequence[int], *, seconds: floa
         submission_id=f"s{number}", annotator=annotator, scanpath=path(*patches), clicks=(CLICK,) * len(patches),
         submitted_at=START + timedelta(seconds=seconds), **change,
     )  # fmt: skip
-    receipt = Receipt(f"R{number:09d}", "0" * 64, f"s{number}", number)
-    return Stored(number, annotation, kind, verdict, "", receipt, annotation.image_sha256, False)
+    return Stored(number, f"R{number:09d}", "0" * 64, kind, verdict, "", False, 0, annotation)
 
 
 def window(outside: int, samples: int = 10) -> Any:

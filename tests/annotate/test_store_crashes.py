@@ -16,11 +16,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from sqlalchemy import event, func, select
+from sqlalchemy import event, text
 
-from annotate.store.schema import ImageRow, SubmissionRow
+from annotate.store.model import StoreError
 from annotate.store.store import AnnotationStore
-from annotate.store.types import StoreError
 from tests.annotate.conftest import OpenStore, Postgres, make_postgres
 from tests.annotate.store_maker import add_images, annotate
 from tests.conftest import kills
@@ -31,15 +30,13 @@ NOISE_PX = 300
 
 def check_whole(store: AnnotationStore) -> dict[str, tuple[int, str]]:
     """Number and digest of every record by its submission id, after looking at each of them."""
-    query = select(SubmissionRow.submission_id, SubmissionRow.number, SubmissionRow.digest, SubmissionRow.record)
-    rows = store.database.read(lambda session: session.execute(query).all())
+    query = text("SELECT submission_id, number, digest, record FROM submissions")
+    rows = store.database.read(lambda connection: connection.execute(query).all())
     for _, _, digest, record in rows:
         assert hashlib.sha256(record.encode()).hexdigest() == digest
-    counted = select(func.count()).where(SubmissionRow.counted)
-    done = select(func.sum(ImageRow.done))
-    assert store.database.read(lambda session: session.scalar(counted)) == (
-        store.database.read(lambda session: session.scalar(done)) or 0
-    )
+    counted = text("SELECT count(*) FROM submissions WHERE counted")
+    done = text("SELECT coalesce(sum(done), 0) FROM images")
+    assert store.database.read(lambda connection: connection.scalar(counted) == connection.scalar(done))
     assert sum(store.progress(person.pseudonym).done for person in store.people()) == len(rows)
     assert len(store.stored(limit=10_000)) == len(rows)
     return {submission_id: (number, digest) for submission_id, number, digest, _ in rows}

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import event
 
+from annotate.store.database import FairLock
+from annotate.store.model import Stored, StoreError, StoreSettings
 from annotate.store.store import AnnotationStore
-from annotate.store.turns import FairLock
-from annotate.store.types import Stored, StoreError, StoreSettings
 from gazevlm_core.annotation import Annotation
 from tests.annotate.conftest import OpenStore, Postgres
 from tests.annotate.store_maker import Clock, add_images, annotate, do_task, picture

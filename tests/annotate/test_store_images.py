@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from annotate.store.model import StoreError
 from annotate.store.store import AnnotationStore
-from annotate.store.types import StoreError
 from gazevlm_core.annotation import pixel_digest
 from gazevlm_core.images import load_image
 from tests.annotate.conftest import OpenStore

@@ -3,9 +3,9 @@
 import struct
 import zipfile
 from collections import Counter
-from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,9 +13,8 @@ from annotate.store import import_sources, imports
 from annotate.store.archives import MOST_ENTRIES, SourceError
 from annotate.store.import_sources import zip_images
 from annotate.store.imports import run_next_import
-from annotate.store.pictures import Picture
+from annotate.store.model import ImportKind, ImportStatus, StoreError
 from annotate.store.store import AnnotationStore
-from annotate.store.types import ImportKind, ImportStatus, StoreError
 from gazevlm_core.images import open_image
 from tests.annotate.conftest import OpenStore
 from tests.annotate.store_maker import Clock, picture
@@ -270,17 +269,17 @@ def test_a_worker_whose_import_was_taken_over_stops(
     clock = Clock()
     store, other = open_store(clock), open_store(clock)
     store.queue_import("folder", str(fill_folder(tmp_path / "images", 4)), "admin")
-    real: Callable[..., tuple[Picture | None, str]] = imports._picture
+    real = imports._read_image
     slept = []
 
-    def slow(found: import_sources.Found) -> tuple[Picture | None, str]:
+    def slow(*args: Any) -> Any:
         if not slept:
-            slept.append(found)
+            slept.append(args)
             clock.move(300)
             assert run_next_import(other) is not None
-        return real(found)
+        return real(*args)
 
-    monkeypatch.setattr(imports, "_picture", slow)
+    monkeypatch.setattr(imports, "_read_image", slow)
     done = run_next_import(store)
     assert done is not None
     assert (done.state, done.added, done.known) == ("done", 4, 0)

@@ -8,15 +8,14 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import text
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, text
 
-from annotate.store import engine, migrate
-from annotate.store.engine import Database, database_url
-from annotate.store.schema import Base
+from annotate.store import database as engine
+from annotate.store.database import HEAD, MIGRATIONS, Database, database_url, migrate
+from annotate.store.model import StoreError
 from annotate.store.store import AnnotationStore
 from annotate.store.submissions import receipt_id_of, record_of
-from annotate.store.types import StoreError
+from annotate.store.tables import METADATA
 from tests.annotate.conftest import OpenStore
 from tests.annotate.store_maker import add_images, annotate, do_task
 
@@ -26,11 +25,11 @@ NO_STORE = "postgresql://nobody@127.0.0.1:1/none?connect_timeout=2"
 def database_at(folder: Path, url: str, revision: str) -> Database:
     folder.mkdir(exist_ok=True)
     database = Database(database_url(folder, url))
-    migrate.migrate(database, revision)
+    migrate(database, revision)
     return database
 
 
-def write_first_form(session: Session, sha256: str) -> str:
+def write_first_form(connection: Connection, sha256: str) -> str:
     """Rows as the program of revision 0001 wrote them; the digest of the one record."""
     annotation = annotate(sha256, "reader-old", "old")
     record = record_of(annotation)
@@ -43,17 +42,18 @@ def write_first_form(session: Session, sha256: str) -> str:
             "source": "", "quota": 2, "done": 1, "leased": 0, "band": 9, "position": 1,
         },
         "submissions": {
-            "number": 1, "submission_id": "old", "image_id": 1, "person_id": 1, "kind": "usual", "record": record.text,
-            "digest": digest, "receipt_id": receipt_id_of(digest), "content": record.content, "patches": b"\1\2",
-            "counted": True, "verdict": "accepted", "reason": "", "removed": False, "synced": False,
+            "number": 1, "submission_id": "old", "image_id": 1, "person_id": 1, "kind": "usual",
+            "record": record.annotation, "digest": digest, "receipt_id": receipt_id_of(digest),
+            "content": record.content, "patches": b"\1\2", "counted": True, "verdict": "accepted", "reason": "",
+            "removed": False, "synced": False,
         },
         "seen": {"person_id": 1, "image_id": 1},
         "audit": {"number": 1, "at_us": 1, "who": "boss", "action": "accepted", "subject": "old", "details": "{}"},
     }  # fmt: skip
     for table, row in rows.items():
         columns = ", ".join(row)
-        session.execute(text(f"INSERT INTO {table} ({columns}) VALUES (:{', :'.join(row)})"), row)
-    session.execute(text("UPDATE counters SET submission = 1, audit = 1, position = 1"))
+        connection.execute(text(f"INSERT INTO {table} ({columns}) VALUES (:{', :'.join(row)})"), row)
+    connection.execute(text("UPDATE counters SET submission = 1, audit = 1, position = 1"))
     return digest
 
 
@@ -76,10 +76,10 @@ def test_an_old_database_opens(tmp_path: Path, store_url: str, open_store: OpenS
 
 def test_migrations_lead_to_the_tables_of_the_program(open_store: OpenStore) -> None:
     with open_store().database.engine.connect() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+        assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
     config = Config()
-    config.set_main_option("script_location", str(migrate.MIGRATIONS))
-    assert ScriptDirectory.from_config(config).get_current_head() == migrate.HEAD
+    config.set_main_option("script_location", str(MIGRATIONS))
+    assert ScriptDirectory.from_config(config).get_current_head() == HEAD
 
 
 def test_a_database_of_a_newer_program_is_refused(open_store: OpenStore) -> None:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from sqlalchemy import event
 
+from annotate.store.model import StoreSettings
 from annotate.store.store import AnnotationStore
-from annotate.store.types import StoreSettings
 from tests.annotate.conftest import Postgres
 from tests.annotate.store_maker import PATH, add_images, annotate, picture
 

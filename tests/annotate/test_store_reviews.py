@@ -4,14 +4,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import delete, update
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, delete, update
 
-from annotate.store.intake import take_in_image
-from annotate.store.schema import AuditRow, SubmissionRow
+from annotate.store.model import StoreError, StoreSettings
 from annotate.store.store import AnnotationStore
-from annotate.store.types import StoreError, StoreSettings
-from tests.annotate.store_maker import add_images, annotate
+from annotate.store.tables import AUDIT, SUBMISSIONS
+from tests.annotate.store_maker import add_images, annotate, ingest
 
 
 def fill(store: AnnotationStore, number: int) -> str:
@@ -77,9 +75,9 @@ def test_the_next_submission_of_an_annotator_counts_where_the_first_is_rejected(
     store.review("s1", "rejected", "in haste", "boss")
     assert room() == 0, "the second one of the same annotator stands for them now"
     other = AnnotationStore.open(tmp_path / "copy", settings=StoreSettings(gold_share=0, repeat_share=0))
-    take_in_image(other, store.image(image.sha256), store.png(image.sha256))
+    other.ingest([(store.image(image.sha256), store.png(image.sha256))])
     for stored in store.stored():
-        other.take_in(stored)
+        ingest(other, stored)
     assert other.progress(other.pseudonym("Cleo")).open_images == 0, "as in a copy of the store"
     other.close()
     store.remove("s2", "by wish", "boss")
@@ -94,14 +92,14 @@ def test_the_next_submission_of_an_annotator_counts_where_the_first_is_rejected(
 def test_the_database_itself_refuses_to_forget(store: AnnotationStore) -> None:
     fill(store, 1)
     statements = [
-        delete(AuditRow), update(AuditRow).values(who="nobody"), delete(SubmissionRow),
-        update(SubmissionRow).values(record="{}"), update(SubmissionRow).values(number=7),
+        delete(AUDIT), update(AUDIT).values(who="nobody"), delete(SUBMISSIONS),
+        update(SUBMISSIONS).values(annotation="{}"), update(SUBMISSIONS).values(number=7),
     ]  # fmt: skip
     before = store.stored(), store.audit()
     for statement in statements:
 
-        def run(session: Session, statement: object = statement) -> None:
-            session.execute(statement)  # type: ignore[call-overload]
+        def run(connection: Connection, statement: object = statement) -> None:
+            connection.execute(statement)  # type: ignore[call-overload]
 
         with pytest.raises(StoreError, match="refused"):
             store.database.write(run)
@@ -112,13 +110,13 @@ def test_the_outbox_holds_what_is_not_published_as_it_is(store: AnnotationStore)
     fill(store, 4)
     store.remove("s4", "before anybody saw it", "boss")
     assert [stored.number for stored in store.unsynced(2)] == [1, 2]
-    assert store.backlog() == store.counts().backlog == 3
+    assert store.counts().backlog == 3
     sent = store.unsynced()
     store.review("s2", "rejected", "meanwhile", "boss")
     store.mark_synced(sent, "shard-1")
     assert [stored.receipt.submission_id for stored in store.unsynced()] == ["s2"]
-    store.mark_synced([2], "shard-2")
-    assert store.backlog() == 0
+    store.mark_synced(store.unsynced(), "shard-2")
+    assert store.counts().backlog == 0
     assert [stored.synced for stored in store.stored()] == [True] * 3
     store.remove("s1", "asked for", "boss")
     (removed,) = store.unsynced()
@@ -132,19 +130,19 @@ def test_an_export_taken_in_gives_the_same_records(store: AnnotationStore, tmp_p
     exported = store.stored(include_removed=True)
     other = AnnotationStore.open(tmp_path / "other")
     with pytest.raises(StoreError, match="no such image"):
-        other.take_in(exported[0])
+        ingest(other, exported[0])
     add_images(other, 3)
-    assert [other.take_in(stored, shard="shard-1") for stored in reversed(exported)] == [True] * 3
+    assert [ingest(other, stored, shard="shard-1") for stored in reversed(exported)] == [True] * 3
     taken = other.stored(include_removed=True)
     assert [replace(stored, synced=False) for stored in taken] == exported
     assert all(stored.synced for stored in taken)
-    assert not any(other.take_in(stored) for stored in exported)
+    assert not any(ingest(other, stored) for stored in exported)
     assert [person.name for person in other.people()] == [None]
     who = exported[0].annotation.annotator
     assert other.progress(who).done == store.progress(who).done == 2
     assert other.next_task(who) is None  # nobody gets the same image twice, in the rebuilt store either
     store.review("s1", "accepted", "", "boss")
-    assert other.take_in(store.stored()[0])  # the later verdict
+    assert ingest(other, store.stored()[0])  # the later verdict
     kept = other.find("s1")
     assert kept is not None
     assert (kept.verdict, kept.revision, kept.number) == ("accepted", 1, 1)
@@ -158,12 +156,12 @@ def test_forged_and_clashing_records_are_refused(store: AnnotationStore) -> None
     fill(store, 2)
     first, second = store.stored()
     with pytest.raises(StoreError, match="was changed since"):
-        store.take_in(replace(first, annotation=replace(first.annotation, report="forged")))
+        ingest(store, replace(first, annotation=replace(first.annotation, report="forged")))
     with pytest.raises(StoreError, match="was changed since"):
-        store.take_in(replace(first, receipt=replace(first.receipt, receipt_id="0" * 10)))
+        ingest(store, replace(first, receipt_id="0" * 10))
     twin = store.submit(annotate(second.image_sha256, store.pseudonym("Bob"), "twin"))
     found = store.find(twin.submission_id)
     assert found is not None
     with pytest.raises(StoreError, match="no kind"):
-        store.take_in(replace(found, kind="stolen"))  # type: ignore[arg-type]
+        ingest(store, replace(found, kind="stolen"))  # type: ignore[arg-type]
     assert store.counts().annotations == 3

@@ -6,12 +6,11 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import text
 
-from annotate.store.schema import SubmissionRow
+from annotate.store.model import StoreError
 from annotate.store.store import AnnotationStore
 from annotate.store.submissions import CROCKFORD, receipt_id_of
-from annotate.store.types import StoreError
 from gazevlm_core.annotation import Annotation, from_values, record_digest, to_values
 from tests.annotate.conftest import OpenStore
 from tests.annotate.store_maker import Clock, add_images, annotate, do_task
@@ -53,7 +52,7 @@ def test_a_reopened_store_holds_the_same(open_store: OpenStore) -> None:
 
 def test_the_kept_text_is_the_canonical_json(store: AnnotationStore) -> None:
     filled(store, 1)
-    query = select(SubmissionRow.record, SubmissionRow.digest)
+    query = text("SELECT record, digest FROM submissions")
     record, digest = store.database.read(lambda session: session.execute(query).one())
     assert hashlib.sha256(record.encode()).hexdigest() == digest
     assert from_values(json.loads(record)) == store.stored()[0].annotation

@@ -6,13 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from annotate.store.agreement import mean_agreement
-from annotate.store.intake import take_in_image
+from annotate.store.model import StoreError, StoreSettings, Task
 from annotate.store.store import AnnotationStore
+from annotate.store.submissions import mean_agreement
 from annotate.store.tasks import REPEAT_GAP, draw
-from annotate.store.types import StoreError, StoreSettings, Task
 from tests.annotate.conftest import OpenStore
-from tests.annotate.store_maker import PATH, Clock, add_images, annotate, click_path, do_task, picture
+from tests.annotate.store_maker import PATH, Clock, add_images, annotate, click_path, do_task, ingest, picture
 
 LEFT, RIGHT = [(0.1, 0.1), (0.2, 0.6)], [(0.9, 0.9), (0.6, 0.2)]
 
@@ -192,9 +191,9 @@ def test_repeats_do_not_count_for_the_quota(open_store: OpenStore, tmp_path: Pat
     assert kinds == ["usual"] * (REPEAT_GAP + 1) + ["repeat"] * 3
     copy = AnnotationStore.open(tmp_path / "copy", settings=StoreSettings(repeat_share=1.0, gold_share=0))
     for image in store.images():
-        take_in_image(copy, replace(image, open=True, quota=1), store.png(image.sha256))
+        copy.ingest([(replace(image, open=True, quota=1), store.png(image.sha256))])
     for stored in store.stored():
-        copy.take_in(stored)
+        ingest(copy, stored)
     task = copy.next_task(who)
     seen: set[str] = set()
     while task is not None:
@@ -256,8 +255,8 @@ def test_a_rejected_path_no_longer_lowers_the_agreement(store: AnnotationStore) 
 def test_whoever_has_seen_much_still_finds_the_next_image(
     store: AnnotationStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("annotate.store.wanted.PAGE", 2)
-    monkeypatch.setattr("annotate.store.wanted.BUDGET", 4)
+    monkeypatch.setattr("annotate.store.queue.PAGE", 2)
+    monkeypatch.setattr("annotate.store.queue.BUDGET", 4)
     shas = [image.sha256 for image in add_images(store, 12)]
     who = store.pseudonym("Ada")
     for number, sha256 in enumerate(shas[:11]):  # on her own, so that the queue does not know yet

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from annotate.export.gaze import GazeFiles
-from annotate.export.sinks import ImageFiles
+from annotate.export.formats import ImageFiles
+from annotate.export.formats.gaze import GazeFiles
 from annotate.export.training import (
     AGAIN,
     DISAGREES,
@@ -22,8 +22,8 @@ from annotate.export.training import (
 )
 from annotate.quality.agreement import agreement, mean_to_others
 from annotate.quality.scores import MOST_ANNOTATORS, SEQUENCE
+from annotate.store.model import StoredImage, StoreError
 from annotate.store.store import AnnotationStore
-from annotate.store.types import StoredImage, StoreError
 from annotate.votes import first_of_each
 from gazevlm_core.annotation import record_digest, to_values
 from gazevlm_core.datasets.folder import GazeFolder
@@ -68,7 +68,7 @@ def crowd(store: AnnotationStore) -> tuple[StoredImage, dict[str, str]]:
 
 def left_in(folder: Path) -> DataCount:
     """What a gaze folder holds, counted by its reader; what was left out of it cannot be seen."""
-    records = list(GazeFolder(folder).records())
+    records = list(GazeFolder(folder).samples())
     annotators = Counter(reading.reader for record in records for reading in record.readings)
     findings: Counter[str] = Counter()
     for record in records:
@@ -188,7 +188,7 @@ def test_counts_are_what_is_left_in_the_folder(filled: AnnotationStore, tmp_path
 
 def test_every_path_names_its_submission(filled: AnnotationStore, tmp_path: Path) -> None:
     StoreTrainingData(filled).write(DataChoice(), tmp_path / "out")
-    readings = [reading for record in GazeFolder(tmp_path / "out").records() for reading in record.readings]
+    readings = [reading for record in GazeFolder(tmp_path / "out").samples() for reading in record.readings]
     assert len(readings) == 7
     for reading in readings:
         kept = filled.find(reading.reading_id)

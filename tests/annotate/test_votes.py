@@ -12,8 +12,8 @@ import pytest
 
 from annotate.export.folder import export_store
 from annotate.export.training import AGAIN, StoreTrainingData
+from annotate.store.model import StoredImage
 from annotate.store.store import AnnotationStore
-from annotate.store.types import StoredImage
 from annotate.votes import ASKED_BEFORE, Votes, findings_in_words, first_of_each, labels, votes
 from benchmarks.votes import crowd_figures
 from finetune.cases import fingerprint, read_cases
@@ -61,7 +61,7 @@ def test_three_of_four_who_see_nothing_make_it_absent_everywhere(
     assert labels(store.stored()) == {"edema": 0, "lung opacity": 0, "nodule": 0}
     out = export_store(store, tmp_path / "out").folder
     assert studies(out)[image.sha256]["findings"] == {"edema": 0, "lung opacity": 0, "nodule": 0}
-    (record,) = GazeFolder(out).records()
+    (record,) = GazeFolder(out).samples()
     assert record.findings == {"edema": 0.0, "lung opacity": 0.0, "nodule": 0.0}
     coco = json.loads((out / "coco.json").read_text("utf-8"))
     assert coco["images"][0]["findings"] == {"edema": 0, "lung opacity": 0, "nodule": 0}
@@ -162,13 +162,13 @@ def test_training_sees_the_same_in_an_export_as_in_the_store(store: AnnotationSt
     assert studies(out) == studies(tmp_path / "taught")
     cases = [read_cases(FinetuneConfig(annotations=(str(folder),))) for folder in (out, tmp_path / "taught")]
     assert fingerprint(cases[0]) == fingerprint(cases[1])
-    assert [case.record.findings for case in cases[0]] == [
-        {name: float(label) for name, label in labels(store.stored(sha256=case.record.image_id)).items()}
+    assert [case.findings for case in cases[0]] == [
+        {name: float(label) for name, label in labels(store.stored(sha256=case.image_id)).items()}
         for case in cases[0]
     ]
-    assert sum(len(case.record.readings) for case in cases[0]) == counted.scanpaths
+    assert sum(len(case.readings) for case in cases[0]) == counted.scanpaths
     for case in cases[0]:
-        readers = [reading.reader for reading in case.record.readings]
+        readers = [reading.reader for reading in case.readings]
         assert len(set(readers)) == len(readers), "nobody counts twice on an image"
 
 
@@ -185,7 +185,7 @@ def test_the_report_of_an_image_is_of_somebody_whom_the_labels_bear_out(
 def test_a_report_is_taught_with_the_question_that_it_answers(
     store: AnnotationStore, image: StoredImage, tmp_path: Path
 ) -> None:
-    from finetune.examples import draw_epochs, held_out_item  # late: torch
+    from finetune.examples import draw_epochs, report_question  # late: torch
 
     other = store.add_image(picture(2), "b.png", by="admin")
     for one, report in ((image, "A tube."), (other, "Clear.")):
@@ -194,10 +194,10 @@ def test_a_report_is_taught_with_the_question_that_it_answers(
     questions = {one.sha256: one.question for one in (image, other)}
     assert {sha256: line["question"] for sha256, line in studies(out).items()} == questions
     cases = read_cases(FinetuneConfig(annotations=(str(out),)))
-    drawn = {(questions[case.record.image_id], case.record.report) for case in cases}
+    drawn = {(questions[case.image_id], case.report) for case in cases}
     draws = draw_epochs(cases, FinetuneConfig(annotations=(str(out),)), 8)
     assert {(draw.question, draw.answer) for draw in draws} == drawn
-    assert all(held_out_item(case).question == questions[case.record.image_id] for case in cases)
+    assert all(report_question(case) == questions[case.image_id] for case in cases)
 
 
 def test_labels_are_right_where_a_crowd_is_right(tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ def test_one_clear_error_each(root: Path, tmp_path: Path) -> None:
 
 def test_every_adapter_can_be_opened_by_name(root: Path) -> None:
     for name, adapter in ADAPTERS.items():
-        more = () if adapter.open_root else ("--images", root)
+        more = ("--images", root) if adapter.images_apart else ()
         if name != "folder":
             assert run(name, root, *more, code=1).startswith("gazevlm: ")
 

@@ -14,8 +14,8 @@ from PIL import Image
 
 from gazevlm_core.datasets.folder import GazeFolder
 from gazevlm_core.datasets.label_policies import CHEXPERT_LABELS, LabelPolicy
-from gazevlm_core.datasets.record import DatasetError
 from gazevlm_core.images import load_image
+from gazevlm_core.sample import DatasetError
 
 
 def lines(path: Path, rows: Iterable[dict[str, object]]) -> None:
@@ -53,22 +53,22 @@ def root(tmp_path: Path) -> Path:
 
 def test_a_folder_of_anything(root: Path) -> None:
     source = GazeFolder(root)
-    one, three, two = source.records()
+    one, three, two = source.samples()
     assert [record.image_id for record in (one, three, two)] == ["cats/one", "three", "two"]
     assert [(reading.reader, len(reading.scanpath)) for reading in one.readings] == [("r1", 1), ("r2", 1)]
-    assert (one.patient_id, one.report, one.published_split) == ("7", None, "test")
+    assert (one.patient_id, one.report, one.split) == ("7", None, "test")
     assert one.findings == {"cat": 1.0, "dog": 0.0}
     assert (three.readings, three.findings, three.report, three.patient_id) == ((), {}, "A picture.", "three")
     assert [(f.x, f.y) for f in two.readings[0].scanpath] == [(0.5, 0.25), (0.1, 0.75)]
     assert source.dropped["fixation off the image"] == 1
     assert source.dropped["scanpaths or study without an image"] == 1
-    assert [record.image_id for record in GazeFolder(root).records()] == ["cats/one", "three", "two"]
+    assert [record.image_id for record in GazeFolder(root).samples()] == ["cats/one", "three", "two"]
 
 
 def test_images_alone_are_enough(root: Path) -> None:
     for name in ("scanpaths.jsonl", "studies.jsonl"):
         (root / name).unlink()
-    assert [record.readings for record in GazeFolder(root).records()] == [(), (), ()]
+    assert [record.readings for record in GazeFolder(root).samples()] == [(), (), ()]
 
 
 def test_parquet_files_hold_images_too(root: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -78,15 +78,15 @@ def test_parquet_files_hold_images_too(root: Path, tmp_path_factory: pytest.Temp
     (packed / "scanpaths.jsonl").write_bytes((root / "scanpaths.jsonl").read_bytes())
     columns = {"image_id": ["cats/one", "two.jpg"], "image": [{"bytes": stream.getvalue(), "path": "x"}] * 2}
     pyarrow.parquet.write_table(pyarrow.table(columns), packed / "a.parquet")
-    one, two = GazeFolder(packed).records()
+    one, two = GazeFolder(packed).samples()
     assert (len(one.readings), len(two.readings)) == (2, 1)
-    assert load_image(one.image_path).image.size == (30, 20)
+    assert load_image(one.image).image.size == (30, 20)
     pyarrow.parquet.write_table(pyarrow.table({"image_id": ["a"]}), packed / "b.parquet")
     with pytest.raises(DatasetError, match=r"b\.parquet lacks the column 'image'"):
-        list(GazeFolder(packed).records())
+        list(GazeFolder(packed).samples())
     (packed / "b.parquet").write_bytes(b"no parquet")
     with pytest.raises(DatasetError, match=r"cannot read b\.parquet"):
-        list(GazeFolder(packed).records())
+        list(GazeFolder(packed).samples())
 
 
 @pytest.mark.parametrize(
@@ -102,15 +102,15 @@ def test_parquet_files_hold_images_too(root: Path, tmp_path_factory: pytest.Temp
 def test_what_is_wrong_is_named(root: Path, name: str, text: str, words: str) -> None:
     (root / name).write_text(text)
     with pytest.raises(DatasetError, match=words):
-        list(GazeFolder(root).records())
+        list(GazeFolder(root).samples())
 
 
 def test_no_images_and_images_of_one_name(root: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     picture(root / "images" / "three.jpg")
     with pytest.raises(DatasetError, match="two images are called three"):
-        list(GazeFolder(root).records())
+        list(GazeFolder(root).samples())
     with pytest.raises(DatasetError, match=r"holds neither images/ nor \*.parquet"):
-        GazeFolder(tmp_path_factory.mktemp("empty"))
+        list(GazeFolder(tmp_path_factory.mktemp("empty")).samples())
 
 
 def test_a_path_may_name_its_submission(root: Path) -> None:
@@ -119,7 +119,7 @@ def test_a_path_may_name_its_submission(root: Path) -> None:
     steps = [{"image_id": "two.jpg", "reader": "r", "x": x, "y": 0.5, "submission_id": name}
              for x, name in ((0.1, "s2"), (0.2, "s3"), (0.3, "s2"))]  # fmt: skip
     lines(root / "scanpaths.jsonl", [one, *steps])
-    found = {record.image_id: record.readings for record in GazeFolder(root).records()}
+    found = {record.image_id: record.readings for record in GazeFolder(root).samples()}
     assert [(reading.reading_id, reading.digest) for reading in found["three"]] == [("s1", digest)]
     assert [(reading.reading_id, [f.x for f in reading.scanpath]) for reading in found["two"]] == [
         ("s2", [0.1, 0.3]), ("s3", [0.2]),
@@ -127,10 +127,10 @@ def test_a_path_may_name_its_submission(root: Path) -> None:
     for wrong, message in (({"digest": digest[1:]}, "64 lower-case hex"), ({"submission_id": []}, "must be a name")):
         lines(root / "scanpaths.jsonl", [{**one, **wrong}])
         with pytest.raises(DatasetError, match=message):
-            list(GazeFolder(root).records())
+            list(GazeFolder(root).samples())
     lines(root / "scanpaths.jsonl", [{**steps[0], "digest": digest}, steps[2]])
     with pytest.raises(DatasetError, match="another digest"):
-        list(GazeFolder(root).records())
+        list(GazeFolder(root).samples())
 
 
 # ---- the same, however it is written -------------------------------------------------------------------------------
@@ -144,7 +144,7 @@ def pair(tmp_path: Path) -> Path:
 
 def patients(root: Path, *ids: object) -> list[str]:
     lines(root / "studies.jsonl", ({"image_id": name, "patient_id": one} for name, one in zip("ab", ids, strict=True)))
-    return [record.patient_id for record in GazeFolder(root).records()]
+    return [record.patient_id for record in GazeFolder(root).samples()]
 
 
 @pytest.mark.parametrize("ids", [(0, 0), (0, "0"), (0.0, 0), (1.0, 1), ("1.0", 1), (" p", "p "), ("1.0", "1")])
@@ -167,8 +167,8 @@ def test_an_id_that_is_none_is_named(pair: Path) -> None:
 @pytest.mark.parametrize(("split", "text"), [(0, "0"), (1.0, "1"), (math.nan, ""), (None, ""), (" test ", "test")])
 def test_a_split_is_text(pair: Path, split: object, text: str) -> None:
     lines(pair / "studies.jsonl", [{"image_id": "a", "split": split, "report": math.nan, "findings": {"x": math.nan}}])
-    record = next(GazeFolder(pair).records())
-    assert (record.published_split, record.report, record.findings) == (text, None, {})
+    record = next(GazeFolder(pair).samples())
+    assert (record.split, record.report, record.findings) == (text, None, {})
 
 
 @pytest.mark.parametrize(
@@ -191,7 +191,7 @@ def test_an_image_is_one_whatever_a_file_calls_it(tmp_path: Path, file: str, pat
     lines(tmp_path / "scanpaths.jsonl", [{"image_id": path_id, "x": [0.5], "y": [0.5]}])
     lines(tmp_path / "studies.jsonl", [{"image_id": study_id, "patient_id": 5, "findings": {"edema": 1}}])
     source = GazeFolder(tmp_path)
-    (record,) = source.records()
+    (record,) = source.samples()
     assert (len(record.readings), record.patient_id, record.findings) == (1, "5", {"edema": 1.0})
     assert source.dropped["scanpaths or study without an image"] == 0
 
@@ -199,7 +199,7 @@ def test_an_image_is_one_whatever_a_file_calls_it(tmp_path: Path, file: str, pat
 def test_fixations_of_one_path_under_two_names_are_one_path(pair: Path) -> None:
     lines(pair / "scanpaths.jsonl", [{"image_id": name, "reader": "r", "x": x, "y": 0.5} for name, x in
                                      (("a", 0.1), ("a.png", 0.2), ("a", 0.3))])  # fmt: skip
-    (reading,) = next(GazeFolder(pair).records()).readings
+    (reading,) = next(GazeFolder(pair).samples()).readings
     assert [fixation.x for fixation in reading.scanpath] == [0.1, 0.2, 0.3]
 
 
@@ -207,7 +207,7 @@ def test_fixations_of_one_path_under_two_names_are_one_path(pair: Path) -> None:
 def test_two_studies_of_one_image_are_named(pair: Path, second: str) -> None:
     lines(pair / "studies.jsonl", [{"image_id": "a"}, {"image_id": "b"}, {"image_id": second, "findings": {"x": 1}}])
     with pytest.raises(DatasetError, match=r"studies.jsonl, lines 1 and 3 are both about a; keep one"):
-        list(GazeFolder(pair).records())
+        list(GazeFolder(pair).samples())
 
 
 def test_a_repeated_scanpath_is_told_and_counts_once(pair: Path) -> None:
@@ -215,17 +215,17 @@ def test_a_repeated_scanpath_is_told_and_counts_once(pair: Path) -> None:
     others = [{**path, "image_id": "a.png"}, {**path, "reader": "s"}, {**path, "x": [0.2, 0.2]}]
     lines(pair / "scanpaths.jsonl", [path, *others])
     source = GazeFolder(pair)
-    assert [reading.reader for reading in next(source.records()).readings] == ["r", "s", "r"]
-    next(iter(source.records()))
+    assert [reading.reader for reading in next(source.samples()).readings] == ["r", "s", "r"]
+    next(iter(source.samples()))
     assert source.dropped["repeated scanpath"] == 1
 
 
 def test_a_study_without_findings_says_nothing_of_them(pair: Path) -> None:
     lines(pair / "studies.jsonl", [{"image_id": "a", "findings": math.nan}, {"image_id": "b", "findings": None}])
-    assert [record.findings for record in GazeFolder(pair).records()] == [{}, {}]
+    assert [record.findings for record in GazeFolder(pair).samples()] == [{}, {}]
     lines(pair / "studies.jsonl", [{"image_id": "a", "findings": {" ": 1}}])
     with pytest.raises(DatasetError, match="a: a finding has no name"):
-        list(GazeFolder(pair).records())
+        list(GazeFolder(pair).samples())
 
 
 @pytest.mark.parametrize("name", ["scanpaths", "studies"])
@@ -234,7 +234,7 @@ def test_text_that_is_not_utf_8_is_one_sentence(pair: Path, name: str, encoding:
     row = {"image_id": "a", "x": [0.5], "y": [0.5], "report": "Ödem"}
     (pair / f"{name}.jsonl").write_bytes(json.dumps(row, ensure_ascii=False).encode(encoding))
     with pytest.raises(DatasetError, match=rf"folder: {name}.jsonl.* {said}.*save it as UTF-8") as caught:
-        list(GazeFolder(pair).records())
+        list(GazeFolder(pair).samples())
     assert "\n" not in str(caught.value)
 
 
@@ -242,7 +242,7 @@ def test_a_byte_order_mark_is_skipped(pair: Path) -> None:
     for name in ("scanpaths", "studies"):
         row = {"image_id": "a", "x": [0.5], "y": [0.5], "report": "Ödem"}
         (pair / f"{name}.jsonl").write_bytes(b"\xef\xbb\xbf" + json.dumps(row, ensure_ascii=False).encode())
-    record = next(GazeFolder(pair).records())
+    record = next(GazeFolder(pair).samples())
     assert (len(record.readings), record.report) == (1, "Ödem")
 
 
@@ -257,7 +257,7 @@ def test_no_finding_says_nothing_of_support_devices_as_in_the_tables(tmp_path: P
     studies = [json.dumps({"image_id": str(number), "findings": one}) for number, one in enumerate(labels)]
     (tmp_path / "studies.jsonl").write_text("\n".join(studies))
     source = GazeFolder(tmp_path)
-    found = [record.findings for record in source.records()]
+    found = [record.findings for record in source.samples()]
     assert found == [
         {"edema": 0.0, "support devices": 1.0}, {"edema": 0.0}, {"edema": 1.0, "support devices": 0.0},
         {"edema": 0.0, "support devices": 0.0}, {},
@@ -278,11 +278,11 @@ def test_no_finding_is_none_and_contradicts_a_finding(pair: Path) -> None:
         {"image_id": "a", "findings": {"No Finding": 1}},
         {"image_id": "b", "findings": {"Pulmonary Edema": 1, "fox": 0}},
     ])  # fmt: skip
-    normal, ill = GazeFolder(pair).records()
+    normal, ill = GazeFolder(pair).samples()
     assert (normal.findings, ill.findings) == ({"edema": 0.0, "fox": 0.0}, {"edema": 1.0, "fox": 0.0})
     lines(pair / "studies.jsonl", [{"image_id": "a", "findings": {"no finding": 1, "fox": 1}}])
     source = GazeFolder(pair)
-    assert next(source.records()).findings == {}
+    assert next(source.samples()).findings == {}
     assert source.dropped["no finding and a finding"] == 1
 
 
@@ -293,4 +293,4 @@ def test_no_finding_is_none_and_contradicts_a_finding(pair: Path) -> None:
 def test_findings_that_are_unsure_or_disagree_are_named(pair: Path, findings: dict[str, int], said: str) -> None:
     lines(pair / "studies.jsonl", [{"image_id": "a", "findings": findings}])
     with pytest.raises(DatasetError, match=f"a: findings .*{said}"):
-        list(GazeFolder(pair).records())
+        list(GazeFolder(pair).samples())

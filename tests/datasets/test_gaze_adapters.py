@@ -11,8 +11,9 @@ from PIL import Image
 from gazevlm_core.datasets.egd_cxr import EgdCxr
 from gazevlm_core.datasets.gaze_search import GazeSearch
 from gazevlm_core.datasets.mimic_eye import MimicEye
-from gazevlm_core.datasets.record import DatasetError, StudySource
 from gazevlm_core.datasets.reflacx import Reflacx, certain_findings
+from gazevlm_core.datasets.source import DataSource
+from gazevlm_core.sample import DatasetError
 
 DICOM_ID = "a" * 8 + "-b" * 18  # 44 characters
 OTHER_ID = "c" * 8 + "-d" * 18
@@ -57,9 +58,9 @@ def fixation(start_s: float, end_s: float, x_px: object, y_px: object) -> list[o
     return [start_s, end_s, x_px, y_px, 1.0, 50, 50, *[0] * 10]
 
 
-def no_records(source: StudySource, words: str) -> None:
+def no_records(source: DataSource, words: str) -> None:
     with pytest.raises(DatasetError, match=words) as error:
-        list(source.records())
+        list(source.samples())
     assert str(error.value).startswith(source.name)
     assert "\n" not in str(error.value)
 
@@ -91,8 +92,8 @@ def reflacx(tmp_path: Path) -> Reflacx:
 
 
 def test_reflacx(reflacx: Reflacx) -> None:
-    first, second = reflacx.records()
-    assert (first.image_id, first.patient_id, first.published_split) == (DICOM_ID, "100", "train")
+    first, second = reflacx.samples()
+    assert (first.image_id, first.patient_id, first.split) == (DICOM_ID, "100", "train")
     readings = [*first.readings, *second.readings]
     assert [(reading.reader, reading.reading_id) for reading in readings] == [("", "P101"), ("", "P201")]
     path = first.readings[0].scanpath
@@ -160,7 +161,7 @@ def test_reflacx_from_the_raw_stream(reflacx: Reflacx) -> None:
     for reading in ("P101", "P201", "P301"):
         table(reflacx.root / "gaze_data" / reading / "gaze.csv", header, *still, *lost, *other)
     source = Reflacx(reflacx.root, reflacx.images, raw=True)
-    path = next(source.records()).readings[0].scanpath
+    path = next(source.samples()).readings[0].scanpath
     assert [f.x for f in path] == pytest.approx([0.25, 0.75])
     assert [f.y for f in path] == pytest.approx([0.2, 0.8])
     assert [f.duration_ms for f in path] == pytest.approx([200, 150])
@@ -228,14 +229,14 @@ def egd(tmp_path: Path) -> EgdCxr:
 
 
 def test_egd_cxr(egd: EgdCxr) -> None:
-    (record,) = egd.records()
+    (record,) = egd.samples()
     path = record.readings[0].scanpath
     assert [(f.x, f.y) for f in path] == [(0.125, 0.5), (0.5, 0.25)]  # (0.3125 * 1920 - 480) / 960
     assert [f.onset_ms for f in path] == pytest.approx([500, 1500])
     assert [f.duration_ms for f in path] == pytest.approx([200, 300])
     assert record.findings == {"edema": 1.0, "fracture": 0.0}, "-1 and blank are unknown, no finding is none"
     assert record.report == "Heart is large. No edema."
-    assert (record.patient_id, record.published_split) == ("100", "")
+    assert (record.patient_id, record.split) == ("100", "")
     lung, everything = record.boxes
     assert (lung.name, lung.x, lung.y, lung.width, lung.height) == pytest.approx(("left lung", 0.25, 0.1, 0.5, 0.8))
     assert (everything.x, everything.y, everything.width, everything.height) == (0.0, 0.0, 1.0, 1.0)
@@ -248,10 +249,10 @@ def test_egd_cxr(egd: EgdCxr) -> None:
 
 def test_egd_cxr_labels_are_read_as_those_of_chexpert(egd: EgdCxr) -> None:
     table(egd.root / "master_sheet.csv", MASTER, master_row(DICOM_ID, "", "", "", 1, ""))
-    assert next(egd.records()).findings["edema"] == 0.0, "no finding makes blank ones absent"
+    assert next(egd.samples()).findings["edema"] == 0.0, "no finding makes blank ones absent"
     table(egd.root / "master_sheet.csv", MASTER, master_row(DICOM_ID, 1, "", "", 1, ""))
-    assert next(egd.records()).findings == {}
-    list(egd.records())
+    assert next(egd.samples()).findings == {}
+    list(egd.samples())
     assert egd.dropped["no finding and a finding"] == 1
     table(egd.root / "master_sheet.csv", MASTER, *(master_row(DICOM_ID, label, *[""] * 4) for label in (1, 0)))
     no_records(egd, f"master_sheet.csv has two rows of {DICOM_ID} that differ in edema__chx; keep one")
@@ -304,7 +305,7 @@ def mimic_eye(tmp_path: Path) -> MimicEye:
 
 
 def test_mimic_eye(mimic_eye: MimicEye) -> None:
-    reflacx, eye_gaze = mimic_eye.records()
+    reflacx, eye_gaze = mimic_eye.samples()
     assert [record.readings[0].reader for record in (reflacx, eye_gaze)] == ["", "radiologist"]
     assert reflacx.readings[0].reading_id == "P101"
     assert [(f.x, f.y) for f in reflacx.readings[0].scanpath] == [(0.1, 0.1)]
@@ -353,10 +354,10 @@ def test_gaze_search(tmp_path: Path) -> None:
         search("a.jpg", task="Nodule", condition="absent", T=[0.2, -1]),
         search("b", task="Mass", X=[224.0], Y=[0.0], T=[1]),
     )  # fmt: skip
-    edema, absent, nodule = source.records()
+    edema, absent, nodule = source.samples()
     assert [(f.x, f.y, f.duration_ms) for f in edema.readings[0].scanpath] == [(0.5, 0.25, 200.0)]
     assert [reading.reader for reading in edema.readings] == ["1", "2"]
-    assert edema.published_split == "test+train", "the published split leaks, and says so"
+    assert edema.split == "test+train", "the published split leaks, and says so"
     assert [record.findings for record in (edema, absent, nodule)] == [{"edema": 1.0}, {"edema": 0.0}, {"nodule": 0.0}]
     assert (edema.image_id, edema.patient_id) == (nodule.image_id, nodule.patient_id)
     assert source.dropped["image missing"] == 2
@@ -369,9 +370,9 @@ def test_gaze_search_of_numbers_and_gaps(tmp_path: Path) -> None:
     source = gaze_search(
         tmp_path, search(12, split=None), search("12", subject=2.0, split=float("nan")), search("b", split=1.0)
     )
-    gaps, number = source.records()
+    gaps, number = source.samples()
     assert [reading.reader for reading in gaps.readings] == ["1", "2"]
-    assert (gaps.image_id, gaps.published_split, number.published_split) == ("12", "", "1")
+    assert (gaps.image_id, gaps.split, number.split) == ("12", "", "1")
 
 
 @pytest.mark.parametrize(
@@ -387,10 +388,10 @@ def test_gaze_search_of_numbers_and_gaps(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_gaze_search_errors(tmp_path: Path, entries: object, words: str) -> None:
     source = gaze_search(tmp_path)
-    source.table.write_text(json.dumps(entries))
+    source.root.write_text(json.dumps(entries))
     no_records(source, words)
     for text in ("{", "[" * 100_000):
-        source.table.write_text(text)
+        source.root.write_text(text)
         no_records(source, "is no JSON")
-    source.table.unlink()
+    source.root.unlink()
     no_records(source, "cannot read")

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from gazevlm_core.datasets.files import read_text, text_lines
 from gazevlm_core.datasets.identity import ImageNames, id_text, image_name, same_images, without_ending
-from gazevlm_core.datasets.text_files import TextFileError, text_lines, whole_text
+from gazevlm_core.sample import DatasetError
 
 COMPOSED, APART = (unicodedata.normalize(form, "Müller") for form in ("NFC", "NFD"))
 
@@ -79,8 +80,8 @@ def test_text_is_utf_8_or_one_sentence(tmp_path: Path) -> None:
         ("latin-1", r"table.csv, line 2 is no text in UTF-8 \(byte 0xe4\); save it as UTF-8"),
     ):
         path.write_bytes("a,b\nä,c\n".encode(encoding))
-        with pytest.raises(TextFileError, match=said) as caught:
-            whole_text(path)
+        with pytest.raises(DatasetError, match=said) as caught:
+            read_text(path)
         assert "\n" not in str(caught.value)
-    with pytest.raises(TextFileError, match="cannot read"):
-        whole_text(tmp_path / "nowhere")
+    with pytest.raises(DatasetError, match="cannot read"):
+        read_text(tmp_path / "nowhere")

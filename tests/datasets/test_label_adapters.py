@@ -1,14 +1,13 @@
 """What the adapters of labels share: paths, DICOM sizes, boxes, and the labels of the CheXpert labeller."""
 
-from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from gazevlm_core.datasets.image_files import dicom_size_px, find_image, index_files, leaves_root
 from gazevlm_core.datasets.label_policies import CHEXPERT_LABELS, LabelPolicy, finding_name
-from gazevlm_core.datasets.pixel_boxes import clip_box, four_numbers
-from gazevlm_core.datasets.record import Box, DatasetError
+from gazevlm_core.datasets.siim import SiimPneumothorax
+from gazevlm_core.datasets.source import Drop, clip_box, dicom_size_px, find_image, index_files, leaves_root
+from gazevlm_core.sample import Box, DatasetError
 from tests.datasets.label_tables import chexpert_row, write_dicom, write_picture
 
 
@@ -27,45 +26,41 @@ def test_paths_that_leave_the_folder(value: str, leaves: bool) -> None:
 def test_an_image_is_found_in_the_first_folder_that_has_it(tmp_path: Path) -> None:
     first, second = tmp_path / "a", tmp_path / "b"
     write_picture(second / "x.png")
-    dropped: Counter[str] = Counter()
-    assert find_image("x.png", [first, second], dropped) == second / "x.png"
+    assert find_image("x.png", first, second) == second / "x.png"
     write_picture(first / "x.png")
-    assert find_image("x.png", [first, second], dropped) == first / "x.png"
-    assert not dropped
-    assert find_image("y.png", [first, second], dropped) is None
-    assert find_image("n" * 5000, [first], dropped) is None  # a name that no file can have
-    assert find_image("../b/x.png", [first], dropped) is None
-    assert dropped == {"image missing": 2, "path outside the data set": 1}
+    assert find_image("x.png", first, second) == first / "x.png"
+    for name in ("y.png", "n" * 5000):  # the second is a name that no file can have
+        with pytest.raises(Drop, match="image missing"):
+            find_image(name, first)
+    with pytest.raises(Drop, match="path outside the data set"):
+        find_image("../b/x.png", first)
 
 
 def test_index_of_nested_files_takes_the_first_of_a_name(tmp_path: Path) -> None:
     for name in ("b/x.dcm", "a/y/x.dcm", "a/z.dcm", "a/z.txt"):
         write_picture(tmp_path / name.replace(".dcm", ".png").replace(".txt", ".jpg"))
     found = index_files(tmp_path, ".png")
-    assert found == {"x": str(tmp_path / "a/y/x.png"), "z": str(tmp_path / "a/z.png")}
+    assert found == {"x": tmp_path / "a/y/x.png", "z": tmp_path / "a/z.png"}
 
 
 def test_size_comes_from_a_dicom_header(tmp_path: Path) -> None:
     assert dicom_size_px(write_dicom(tmp_path / "a.dcm", 30, 20)) == (30, 20)
-    assert dicom_size_px(write_picture(tmp_path / "a.png")) is None
-    assert dicom_size_px(tmp_path / "none.dcm") is None
+    for path in (write_picture(tmp_path / "a.png"), tmp_path / "none.dcm"):
+        with pytest.raises(Drop, match="DICOM header not readable"):
+            dicom_size_px(path)
 
 
-def test_boxes_are_clipped_and_bad_ones_counted() -> None:
-    dropped: Counter[str] = Counter()
-    assert clip_box("mass", (10, 20, 60, 40), (100, 200), dropped) == Box("mass", 0.1, 0.1, 0.5, 0.1)
-    assert clip_box("mass", (-10, 100, 50, 300), (100, 200), dropped, reader="R1") == Box(
-        "mass", 0.0, 0.5, 0.5, 0.5, "R1"
-    )
-    assert not dropped
-    assert clip_box("mass", (10, 20, 10, 40), (100, 200), dropped) is None
-    assert clip_box("mass", (60, 20, 10, 40), (100, 200), dropped) is None
-    assert clip_box("mass", (100, 20, 110, 40), (100, 200), dropped) is None
-    assert four_numbers(["1", "2", "inf", "3"], dropped) is None
-    assert four_numbers(["1", "two", "3", "4"], dropped) is None
-    assert four_numbers(["1", "", "3", "4"], dropped) is None
-    assert four_numbers(["1", " 2.5", "3", "4"], dropped) == (1.0, 2.5, 3.0, 4.0)
-    assert dropped == {"box of no area": 2, "box off the image": 1, "box not numeric": 3}
+def test_boxes_are_clipped_and_bad_ones_counted(tmp_path: Path) -> None:
+    assert clip_box("mass", (10, 20, 60, 40), (100, 200)) == Box("mass", 0.1, 0.1, 0.5, 0.1)
+    assert clip_box("mass", (-10, 100, 50, 300), (100, 200), "R1") == Box("mass", 0.0, 0.5, 0.5, 0.5, "R1")
+    source = SiimPneumothorax(tmp_path)
+    edges = [(10, 20, 10, 40), (60, 20, 10, 40), (100, 20, 110, 40), (10, 20, 60, 40), None]
+    assert len(source.boxes([("mass", one, "") for one in edges], (100, 200))) == 1
+    assert source.edges(["1", "2", "inf", "3"]) is None
+    assert source.edges(["1", "two", "3", "4"]) is None
+    assert source.edges(["1", "", "3", "4"]) is None
+    assert source.edges(["1", " 2.5", "3", "4"]) == (1.0, 2.5, 3.0, 4.0)
+    assert source.dropped == {"box of no area": 2, "box off the image": 1, "box not numeric": 3}
 
 
 def test_names_are_words_in_lower_case() -> None:

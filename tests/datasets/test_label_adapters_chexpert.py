@@ -6,7 +6,8 @@ import pytest
 
 from gazevlm_core.datasets.chexpert import CheXpert
 from gazevlm_core.datasets.label_policies import CHEXPERT_LABELS, finding_name
-from gazevlm_core.datasets.record import DatasetError, StudySource
+from gazevlm_core.datasets.source import DataSource
+from gazevlm_core.sample import DatasetError
 from tests.datasets.label_tables import chexpert_row, write_picture, write_table
 
 CHEXPERT_HEADER = "Path,Sex,Age,Frontal/Lateral,AP/PA," + ",".join(CHEXPERT_LABELS)
@@ -39,12 +40,12 @@ def write_chexpert(folder: Path, prefix: str = "CheXpert-v1.0-small") -> None:
 def test_chexpert_from_its_folder_or_the_one_above(tmp_path: Path, prefix: str, above: bool) -> None:
     folder = tmp_path / prefix if above else tmp_path / "renamed"
     write_chexpert(folder, prefix)
-    source: StudySource = CheXpert(tmp_path if above else folder)
-    first, second = source.records()
+    source: DataSource = CheXpert(tmp_path if above else folder)
+    first, second = source.samples()
     assert first.dataset == "CheXpert"
     assert first.image_id == "train/patient00001/study1/view1_frontal.jpg"
-    assert first.image_path == folder / first.image_id
-    assert (first.patient_id, first.published_split) == ("patient00001", "train")
+    assert first.image == folder / first.image_id
+    assert (first.patient_id, first.split) == ("patient00001", "train")
     assert first.findings == {"edema": 1.0}
     assert second.patient_id == "patient00002"
     assert second.findings == {finding_name(label): 0.0 for label in CHEXPERT_LABELS[1:-1]}
@@ -54,49 +55,49 @@ def test_chexpert_from_its_folder_or_the_one_above(tmp_path: Path, prefix: str, 
         "path outside the data set": 3,
         "no finding and a finding": 1,
     }
-    assert list(source.records()) == [first, second]
+    assert list(source.samples()) == [first, second]
     assert source.dropped.total() == 6  # counted anew
 
 
 def test_chexpert_policies_and_lateral_views(tmp_path: Path) -> None:
     write_chexpert(tmp_path)
-    records = list(CheXpert(tmp_path, uncertain="ones", blank="zeros", frontal_only=False).records())
+    records = list(CheXpert(tmp_path, uncertain="ones", blank="zeros", frontal_only=False).samples())
     assert [record.image_id[-11:-4] for record in records] == ["frontal", "lateral", "frontal"]
     assert len(records[0].findings) == 13
     assert {name for name, value in records[0].findings.items() if value} == {"edema", "pleural effusion"}
-    assert next(CheXpert(tmp_path, uncertain="zeros").records()).findings == {"edema": 1.0, "pleural effusion": 0.0}
+    assert next(CheXpert(tmp_path, uncertain="zeros").samples()).findings == {"edema": 1.0, "pleural effusion": 0.0}
 
 
 def test_chexpert_other_table(tmp_path: Path) -> None:
     row = f"CheXpert-v1.0/valid/patient64541/study1/view1_frontal.jpg,F,1,Frontal,AP,{labels(Edema='0.0')}"
     write_table(tmp_path / "CheXpert-v1.0/valid.csv", CHEXPERT_HEADER, row)
     write_picture(tmp_path / "CheXpert-v1.0/valid/patient64541/study1/view1_frontal.jpg")
-    (record,) = CheXpert(tmp_path, "valid.csv").records()
-    assert (record.published_split, record.findings) == ("valid", {"edema": 0.0})
+    (record,) = CheXpert(tmp_path, "valid.csv").samples()
+    assert (record.split, record.findings) == ("valid", {"edema": 0.0})
 
 
 def test_chexpert_errors(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"CheXpert: there is no train.csv in .*give the folder"):
-        next(CheXpert(tmp_path).records())
+        next(CheXpert(tmp_path).samples())
     row = f"CheXpert-v1.0/train/patient1/a.jpg,F,1,Frontal,AP,{labels()}"
     write_table(tmp_path / "train.csv", CHEXPERT_HEADER, row)
     with pytest.raises(DatasetError, match=r"CheXpert: there is no folder train in .*expected the images there"):
-        next(CheXpert(tmp_path).records())
+        next(CheXpert(tmp_path).samples())
     (tmp_path / "train").mkdir()
-    assert list(CheXpert(tmp_path).records()) == []
+    assert list(CheXpert(tmp_path).samples()) == []
     write_table(tmp_path / "train.csv", CHEXPERT_HEADER, f"CheXpert-v1.0/train/a.jpg,F,1,Frontal,AP,{labels()}")
     with pytest.raises(DatasetError, match=r"train.csv, train/a.jpg: expected a folder patientNNNNN"):
-        next(CheXpert(tmp_path).records())
+        next(CheXpert(tmp_path).samples())
     write_table(tmp_path / "train.csv", CHEXPERT_HEADER.replace("Fracture", "Break"))
     with pytest.raises(DatasetError, match=r"train.csv lacks the column 'Fracture'"):
-        next(CheXpert(tmp_path).records())
+        next(CheXpert(tmp_path).samples())
 
 
 def test_chexpert_streams(tmp_path: Path) -> None:
     write_chexpert(tmp_path)
     with (tmp_path / "train.csv").open("a", encoding="utf-8") as table:
         table.write("a row of another length\n")
-    records = CheXpert(tmp_path).records()
+    records = CheXpert(tmp_path).samples()
     assert next(records).patient_id == "patient00001"
     (tmp_path / "train/patient00002/study3/view1_frontal.jpg").unlink()
     with pytest.raises(DatasetError, match="has 1 values for 19 columns"):

@@ -6,7 +6,8 @@ import pytest
 
 from gazevlm_core.datasets.label_policies import CHEXPERT_LABELS, finding_name
 from gazevlm_core.datasets.mimic_cxr import LABELS, METADATA, SPLIT, MimicCxrLabels
-from gazevlm_core.datasets.record import DatasetError, StudySource
+from gazevlm_core.datasets.source import DataSource
+from gazevlm_core.sample import DatasetError
 from tests.datasets.label_tables import chexpert_row, write_picture, write_table
 
 MIMIC_ORDER = sorted(CHEXPERT_LABELS)  # the columns are in another order than CheXpert's
@@ -62,14 +63,14 @@ def write_mimic(root: Path) -> None:
 
 def test_mimic_records(tmp_path: Path) -> None:
     write_mimic(tmp_path)
-    source: StudySource = MimicCxrLabels(tmp_path)
-    first, second = source.records()
-    assert first.image_path == tmp_path / "files/p10/p10000032/s50414267/aa-1.jpg"
+    source: DataSource = MimicCxrLabels(tmp_path)
+    first, second = source.samples()
+    assert first.image == tmp_path / "files/p10/p10000032/s50414267/aa-1.jpg"
     assert (first.dataset, first.image_id, first.patient_id) == ("MIMIC-CXR", "aa-1", "10000032")
     assert first.findings == {"pneumothorax": 0.0, "pleural effusion": 1.0}
     assert first.report == "FINAL REPORT\n Small effusion."
-    assert first.published_split == "train"
-    assert (second.image_id, second.report, second.published_split) == ("bb-1", None, "")
+    assert first.split == "train"
+    assert (second.image_id, second.report, second.split) == ("bb-1", None, "")
     assert second.findings == {finding_name(label): 0.0 for label in CHEXPERT_LABELS[1:-1]}
     assert source.dropped == {
         "not a frontal view": 2,
@@ -78,13 +79,13 @@ def test_mimic_records(tmp_path: Path) -> None:
         "image of a study without labels": 1,
         "path outside the data set": 2,
     }
-    assert list(source.records()) == [first, second]
+    assert list(source.samples()) == [first, second]
     assert source.dropped.total() == 7
 
 
 def test_mimic_policies_and_all_views(tmp_path: Path) -> None:
     write_mimic(tmp_path)
-    records = list(MimicCxrLabels(tmp_path, "ones", "zeros", frontal_only=False).records())
+    records = list(MimicCxrLabels(tmp_path, "ones", "zeros", frontal_only=False).samples())
     assert [record.image_id for record in records] == ["aa-1", "aa-2", "bb-1"]
     assert records[0].findings == records[1].findings
     assert records[0].findings is not records[1].findings  # whoever changes one changes no other
@@ -97,10 +98,10 @@ def test_mimic_needs_all_tables_unpacked(tmp_path: Path, name: str) -> None:
     write_mimic(tmp_path)
     (tmp_path / name).rename(tmp_path / f"{name}.gz")
     with pytest.raises(DatasetError, match=rf"MIMIC-CXR: {name}.gz in .* is packed; unpack it"):
-        next(MimicCxrLabels(tmp_path).records())
+        next(MimicCxrLabels(tmp_path).samples())
     (tmp_path / f"{name}.gz").unlink()
     with pytest.raises(DatasetError, match=rf"MIMIC-CXR: there is no {name} in"):
-        next(MimicCxrLabels(tmp_path).records())
+        next(MimicCxrLabels(tmp_path).samples())
 
 
 @pytest.mark.parametrize(
@@ -111,7 +112,7 @@ def test_mimic_needs_its_columns(tmp_path: Path, name: str, column: str) -> None
     table = tmp_path / name
     table.write_text(table.read_text("utf-8").replace(column, "other", 1), encoding="utf-8")
     with pytest.raises(DatasetError, match=rf"{name} lacks the column '{column}'"):
-        next(MimicCxrLabels(tmp_path).records())
+        next(MimicCxrLabels(tmp_path).samples())
 
 
 def test_mimic_errors(tmp_path: Path) -> None:
@@ -119,16 +120,16 @@ def test_mimic_errors(tmp_path: Path) -> None:
     with (tmp_path / SPLIT).open("a", encoding="utf-8") as table:
         table.write("aa-2,50414267,10000032,test\n")
     with pytest.raises(DatasetError, match=f"{SPLIT} has study 50414267 in two splits"):
-        next(MimicCxrLabels(tmp_path).records())
+        next(MimicCxrLabels(tmp_path).samples())
     (tmp_path / "files").rename(tmp_path / "other")
     with pytest.raises(DatasetError, match="MIMIC-CXR: there is no folder files in"):
-        next(MimicCxrLabels(tmp_path).records())
+        next(MimicCxrLabels(tmp_path).samples())
 
 
 def test_mimic_streams(tmp_path: Path) -> None:
     write_mimic(tmp_path)
     source = MimicCxrLabels(tmp_path)
-    records = source.records()
+    records = source.samples()
     assert next(records).image_id == "aa-1"
     (tmp_path / "files/p12/p12000764/s58000000/bb-1.jpg").unlink()
     assert list(records) == []
@@ -138,8 +139,8 @@ def test_mimic_streams(tmp_path: Path) -> None:
 def test_mimic_text_and_splits_of_another_making(tmp_path: Path) -> None:
     write_mimic(tmp_path)
     write_table(tmp_path / SPLIT, "dicom_id,study_id,subject_id,split", "aa-1,50414267.0,10000032.0,nan")
-    first, _ = MimicCxrLabels(tmp_path).records()
-    assert (first.image_id, first.published_split) == ("aa-1", "")
+    first, _ = MimicCxrLabels(tmp_path).samples()
+    assert (first.image_id, first.split) == ("aa-1", "")
     (tmp_path / "files/p10/p10000032/s50414267.txt").write_bytes("Ödem".encode("latin-1"))
     with pytest.raises(DatasetError, match=r"MIMIC-CXR: s50414267.txt, line 1 is no text in UTF-8 .*save it as UTF-8"):
-        list(MimicCxrLabels(tmp_path).records())
+        list(MimicCxrLabels(tmp_path).samples())

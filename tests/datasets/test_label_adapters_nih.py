@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from gazevlm_core.datasets.nih import NihChestXray14
-from gazevlm_core.datasets.record import Box, DatasetError, StudySource
+from gazevlm_core.datasets.source import DataSource
+from gazevlm_core.sample import Box, DatasetError
 from tests.datasets.label_tables import write_picture, write_table
 
 NIH_HEADER = (
@@ -47,10 +48,10 @@ def write_nih(root: Path) -> None:
 
 def test_nih_records(tmp_path: Path) -> None:
     write_nih(tmp_path)
-    source: StudySource = NihChestXray14(tmp_path)
-    first, second = source.records()
+    source: DataSource = NihChestXray14(tmp_path)
+    first, second = source.samples()
     assert (first.dataset, first.image_id, first.patient_id) == ("NIH ChestX-ray14", "00000001_000.png", "1")
-    assert first.image_path == tmp_path / "images_001/images/00000001_000.png"
+    assert first.image == tmp_path / "images_001/images/00000001_000.png"
     present = {"pleural effusion", "infiltration", "pleural thickening"}
     assert {name for name, value in first.findings.items() if value == 1.0} == present
     assert len(first.findings) == len(second.findings) == 14
@@ -58,9 +59,9 @@ def test_nih_records(tmp_path: Path) -> None:
         Box("infiltration", 0.25, 0.5, 0.125, 0.0625),
         Box("pleural effusion", 0.0, 0.0, 0.25, 1.0),
     )
-    assert second.image_path == tmp_path / "images_002/images/00000002_000.png"
+    assert second.image == tmp_path / "images_002/images/00000002_000.png"
     assert set(second.findings.values()) == {0.0}
-    assert (first.published_split, second.published_split) == ("", "")
+    assert (first.split, second.split) == ("", "")
     assert source.dropped == {
         "no finding and a finding": 1,
         "image missing": 1,
@@ -71,7 +72,7 @@ def test_nih_records(tmp_path: Path) -> None:
         "box not numeric": 1,
         "box of an image that is not in the table": 1,
     }
-    assert list(source.records()) == [first, second]
+    assert list(source.samples()) == [first, second]
     assert source.dropped.total() == 8
 
 
@@ -80,12 +81,12 @@ def test_nih_published_split_and_one_folder(tmp_path: Path) -> None:
     (tmp_path / "train_val_list.txt").write_text("00000002_000.png\n", encoding="utf-8")
     (tmp_path / "test_list.txt").write_text("00000001_000.png", encoding="utf-8")
     write_picture(tmp_path / "images/00000003_000.png")
-    records = list(NihChestXray14(tmp_path).records())
-    assert [record.published_split for record in records] == ["test", "train_val", ""]
-    assert records[2].image_path == tmp_path / "images/00000003_000.png"
+    records = list(NihChestXray14(tmp_path).samples())
+    assert [record.split for record in records] == ["test", "train_val", ""]
+    assert records[2].image == tmp_path / "images/00000003_000.png"
     (tmp_path / "test_list.txt").write_text("00000002_000.png\n", encoding="utf-8")
     with pytest.raises(DatasetError, match=r"00000002_000.png is in train_val_list.txt and in test_list.txt"):
-        next(NihChestXray14(tmp_path).records())
+        next(NihChestXray14(tmp_path).samples())
 
 
 @pytest.mark.parametrize(
@@ -101,33 +102,33 @@ def test_nih_broken_rows(tmp_path: Path, rows: list[str], message: str) -> None:
     write_nih(tmp_path)
     write_table(tmp_path / "Data_Entry_2017.csv", NIH_HEADER, *rows)
     with pytest.raises(DatasetError, match=message):
-        list(NihChestXray14(tmp_path).records())
+        list(NihChestXray14(tmp_path).samples())
 
 
 def test_nih_errors(tmp_path: Path) -> None:
     write_nih(tmp_path)
     write_table(tmp_path / "BBox_List_2017.csv", NIH_BOX_HEADER, "a.png,Rib,1,1,9,9,,,")
     with pytest.raises(DatasetError, match=r"BBox_List_2017.csv, a.png: 'Rib' is none of the labels"):
-        next(NihChestXray14(tmp_path).records())
+        next(NihChestXray14(tmp_path).samples())
     write_table(tmp_path / "BBox_List_2017.csv", "Image Index,Finding Label,x,y,w,h")
     with pytest.raises(DatasetError, match=r"BBox_List_2017.csv has no columns Image Index, Finding Label and Bbox"):
-        next(NihChestXray14(tmp_path).records())
+        next(NihChestXray14(tmp_path).samples())
     (tmp_path / "BBox_List_2017.csv").unlink()
     with pytest.raises(DatasetError, match=r"there is no BBox_List_2017.csv in"):
-        next(NihChestXray14(tmp_path).records())
+        next(NihChestXray14(tmp_path).samples())
     for name in ("images_001", "images_002"):
         (tmp_path / name).rename(tmp_path / f"other_{name}")
     with pytest.raises(DatasetError, match=r"there is no folder images_\*/images or images in"):
-        next(NihChestXray14(tmp_path).records())
+        next(NihChestXray14(tmp_path).samples())
     (tmp_path / "Data_Entry_2017.csv").unlink()
     with pytest.raises(DatasetError, match=r"ray14: there is no Data_Entry_2017_v2020.csv or Data_Entry_2017.csv in"):
-        next(NihChestXray14(tmp_path).records())
+        next(NihChestXray14(tmp_path).samples())
 
 
 def test_nih_streams(tmp_path: Path) -> None:
     write_nih(tmp_path)
     source = NihChestXray14(tmp_path)
-    records = source.records()
+    records = source.samples()
     assert next(records).image_id == "00000001_000.png"
     (tmp_path / "images_002/images/00000002_000.png").unlink()
     assert list(records) == []
@@ -142,17 +143,17 @@ def test_the_newer_table_and_other_headers_of_boxes_are_read(tmp_path: Path, hea
     write_table(tmp_path / "Data_Entry_2017_v2020.csv", NIH_HEADER, entry("a.png", "Mass").removesuffix(","))
     write_table(tmp_path / "BBox_List_2017.csv", header, f"a.png,Mass,256,512,128,64{ends}")
     write_picture(tmp_path / "images" / "a.png")
-    (record,) = NihChestXray14(tmp_path).records()
+    (record,) = NihChestXray14(tmp_path).samples()
     assert record.boxes == (Box("mass", 0.25, 0.5, 0.125, 0.0625),)
     write_table(tmp_path / "Data_Entry_2017.csv", NIH_HEADER, entry("gone.png", "Mass"))
-    assert [one.image_id for one in NihChestXray14(tmp_path).records()] == ["a.png"], "the newer one counts"
+    assert [one.image_id for one in NihChestXray14(tmp_path).samples()] == ["a.png"], "the newer one counts"
 
 
 @pytest.mark.parametrize("patient", [" 7", "7.0", "7"])
 def test_a_patient_of_nih_is_one_however_it_is_written(tmp_path: Path, patient: str) -> None:
     write_nih(tmp_path)
     write_table(tmp_path / "Data_Entry_2017.csv", NIH_HEADER, entry(" 00000001_000.png ", "Mass", patient))
-    (record,) = NihChestXray14(tmp_path).records()
+    (record,) = NihChestXray14(tmp_path).samples()
     assert (record.image_id, record.patient_id) == ("00000001_000.png", "7")
 
 
@@ -160,4 +161,4 @@ def test_two_rows_of_one_image_are_named(tmp_path: Path) -> None:
     write_nih(tmp_path)
     write_table(tmp_path / "Data_Entry_2017.csv", NIH_HEADER, *[entry("00000001_000.png", "Mass")] * 2)
     with pytest.raises(DatasetError, match=r"Data_Entry_2017.csv has two rows of 00000001_000.png; keep one"):
-        list(NihChestXray14(tmp_path).records())
+        list(NihChestXray14(tmp_path).samples())

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from gazevlm_core.datasets import siim
-from gazevlm_core.datasets.record import Box, DatasetError, StudySource
 from gazevlm_core.datasets.siim import SiimPneumothorax, decode_runs, edges_around
+from gazevlm_core.datasets.source import DataSource
+from gazevlm_core.sample import Box, DatasetError
 from tests.datasets.label_tables import write_dicom, write_table
 
 SIIM_HEADER = "ImageId, EncodedPixels"
@@ -69,10 +70,10 @@ def test_siim_records(tmp_path: Path) -> None:
     # column 256, rows 512 to 639, and the same rows of column 257; then a second mask in the upper left corner
     first_mask = f"{256 * 1024 + 512} 128 {1024 - 128} 128"
     write_siim(tmp_path, f"a, {first_mask}", "b, -1", "a, 0 512")
-    source: StudySource = SiimPneumothorax(tmp_path)
-    first, second = source.records()
+    source: DataSource = SiimPneumothorax(tmp_path)
+    first, second = source.samples()
     assert (first.dataset, first.image_id, first.patient_id) == ("SIIM Pneumothorax", "a", "a")
-    assert first.image_path == tmp_path / "dicom-images-train/1.2.a/1.3.a/a.dcm"
+    assert first.image == tmp_path / "dicom-images-train/1.2.a/1.3.a/a.dcm"
     assert first.findings == {"pneumothorax": 1.0}
     assert first.boxes == (
         Box("pneumothorax", 0.25, 0.5, 2 / 1024, 0.125),
@@ -95,7 +96,7 @@ def test_siim_drops(tmp_path: Path) -> None:
         "f,-1", "f, -1",  # said twice, and without the blank
     )  # fmt: skip
     source = SiimPneumothorax(tmp_path)
-    records = list(source.records())
+    records = list(source.samples())
     assert [record.image_id for record in records] == ["e", "f"]
     assert records[0].boxes == (Box("pneumothorax", 1023 / 1024, 1023 / 1024, 1 / 1024, 1 / 1024),)
     assert source.dropped == {
@@ -104,20 +105,20 @@ def test_siim_drops(tmp_path: Path) -> None:
         "image missing": 1,
         "path outside the data set": 1,
     }
-    assert list(source.records()) == records
+    assert list(source.samples()) == records
     assert source.dropped.total() == 6
 
 
 def test_siim_errors(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"SIIM Pneumothorax: there is no train-rle.csv in"):
-        next(SiimPneumothorax(tmp_path).records())
+        next(SiimPneumothorax(tmp_path).samples())
     write_table(tmp_path / "train-rle.csv", "ImageId,EncodedPixels", "a, -1")
     with pytest.raises(DatasetError, match="there is no folder dicom-images-train in"):
-        next(SiimPneumothorax(tmp_path).records())
+        next(SiimPneumothorax(tmp_path).samples())
     (tmp_path / "dicom-images-train").mkdir()
     write_table(tmp_path / "train-rle.csv", "ImageId,Mask", "a, -1")
     with pytest.raises(DatasetError, match=r"train-rle.csv lacks the column 'EncodedPixels'"):
-        next(SiimPneumothorax(tmp_path).records())
+        next(SiimPneumothorax(tmp_path).samples())
 
 
 def test_siim_streams_and_lists_its_folders_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,12 +128,12 @@ def test_siim_streams_and_lists_its_folders_once(tmp_path: Path, monkeypatch: py
     write_siim(tmp_path, "a, -1", "b, -1", "c, -1")
     source = SiimPneumothorax(tmp_path)
     assert walks == []
-    records = source.records()
+    records = source.samples()
     assert next(records).image_id == "a"
     (tmp_path / "dicom-images-train/1.2.b/1.3.b/b.dcm").unlink()
     assert [record.image_id for record in records] == ["c"]
     assert source.dropped == {"image missing": 1}
-    assert len(list(source.records())) == 2
+    assert len(list(source.samples())) == 2
     assert walks == [tmp_path / "dicom-images-train"]
 
 
@@ -140,9 +141,9 @@ def test_siim_streams_and_lists_its_folders_once(tmp_path: Path, monkeypatch: py
 def test_siim_with_and_without_the_blank(tmp_path: Path, header: str) -> None:
     write_siim(tmp_path)
     write_table(tmp_path / "train-rle.csv", header, "a,-1", "b, 0 16")
-    assert [record.findings["pneumothorax"] for record in SiimPneumothorax(tmp_path).records()] == [0.0, 1.0]
+    assert [record.findings["pneumothorax"] for record in SiimPneumothorax(tmp_path).samples()] == [0.0, 1.0]
 
 
 def test_siim_of_a_table_that_was_written_anew(tmp_path: Path) -> None:
     write_siim(tmp_path, "a, -1.0", "b,-1")
-    assert [record.findings for record in SiimPneumothorax(tmp_path).records()] == [{"pneumothorax": 0.0}] * 2
+    assert [record.findings for record in SiimPneumothorax(tmp_path).samples()] == [{"pneumothorax": 0.0}] * 2

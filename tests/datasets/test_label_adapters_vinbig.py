@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from gazevlm_core.datasets.record import Box, DatasetError, StudySource
+from gazevlm_core.datasets.source import DataSource
 from gazevlm_core.datasets.vinbig import CLASSES, VinBig
+from gazevlm_core.sample import Box, DatasetError
 from tests.datasets.label_tables import write_dicom, write_table
 
 VINBIG_HEADER = "image_id,class_name,class_id,rad_id,x_min,y_min,x_max,y_max"
@@ -47,8 +48,8 @@ THREE_READERS = (
 )
 def test_vinbig_policies(tmp_path: Path, policy, of_a: set[str], of_b: set[str]) -> None:
     write_vinbig(tmp_path, *THREE_READERS)
-    source: StudySource = VinBig(tmp_path, policy)
-    first, second = source.records()
+    source: DataSource = VinBig(tmp_path, policy)
+    first, second = source.samples()
     assert present(first.findings) == of_a
     assert present(second.findings) == of_b
     assert not source.dropped
@@ -58,9 +59,9 @@ def test_vinbig_policies(tmp_path: Path, policy, of_a: set[str], of_b: set[str])
 
 def test_vinbig_records(tmp_path: Path) -> None:
     write_vinbig(tmp_path, *THREE_READERS)
-    first, second = VinBig(tmp_path).records()
+    first, second = VinBig(tmp_path).samples()
     assert (first.dataset, first.image_id, first.patient_id) == ("VinBigData", "a", "a")
-    assert first.image_path == tmp_path / "train/a.dicom"
+    assert first.image == tmp_path / "train/a.dicom"
     by_reader = {(box.name, box.reader): box for box in first.boxes}
     assert by_reader["lung lesion", "R8"] == Box("lung lesion", 0.1, 0.1, pytest.approx(0.2), 0.1, "R8")
     assert by_reader["aortic enlargement", "R9"] == Box("aortic enlargement", 0.25, 0.5, 0.5, 0.5, "R9")  # clipped
@@ -79,7 +80,7 @@ def test_vinbig_drops(tmp_path: Path) -> None:
         images="abce",
     )  # fmt: skip
     source = VinBig(tmp_path, "all")
-    records = list(source.records())
+    records = list(source.samples())
     assert [(record.image_id, present(record.findings)) for record in records] == [
         ("a", {"cardiomegaly"}),
         ("c", {"pneumothorax"}),
@@ -98,7 +99,7 @@ def test_vinbig_drops(tmp_path: Path) -> None:
         "image missing": 1,
         "path outside the data set": 2,
     }
-    assert list(source.records()) == records
+    assert list(source.samples()) == records
     assert source.dropped.total() == 10
 
 
@@ -106,17 +107,17 @@ def test_vinbig_errors(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="policy must be one of any, majority, all, got 'most'"):
         VinBig(tmp_path, "most")  # type: ignore[arg-type]
     with pytest.raises(DatasetError, match=r"VinBigData: there is no train.csv in"):
-        next(VinBig(tmp_path).records())
+        next(VinBig(tmp_path).samples())
     write_table(tmp_path / "train.csv", VINBIG_HEADER, mark("a", "R1", 14))
     with pytest.raises(DatasetError, match="VinBigData: there is no folder train in"):
-        next(VinBig(tmp_path).records())
+        next(VinBig(tmp_path).samples())
     for row in ("a,No finding,15,R1,,,,", "a,No finding,3,R1,,,,", "a,No finding,,R1,,,,", "a,Mass,-1,R1,,,,"):
         write_vinbig(tmp_path, row)
         with pytest.raises(DatasetError, match=r"train.csv, a: class '.*' is none of 0 to 14 with its name"):
-            next(VinBig(tmp_path).records())
+            next(VinBig(tmp_path).samples())
     write_table(tmp_path / "train.csv", VINBIG_HEADER.replace("rad_id", "reader"))
     with pytest.raises(DatasetError, match="lacks the column 'rad_id'"):
-        next(VinBig(tmp_path).records())
+        next(VinBig(tmp_path).samples())
 
 
 def test_vinbig_streams_and_reads_headers_where_there_are_boxes(tmp_path: Path) -> None:
@@ -124,7 +125,7 @@ def test_vinbig_streams_and_reads_headers_where_there_are_boxes(tmp_path: Path) 
     (tmp_path / "train/b.dicom").write_bytes(b"no DICOM file")
     (tmp_path / "train/c.dicom").write_bytes(b"no DICOM file")
     source = VinBig(tmp_path)
-    records = source.records()
+    records = source.samples()
     assert next(records).image_id == "a"
     assert not source.dropped
     assert [record.image_id for record in records] == ["c"]
@@ -134,5 +135,5 @@ def test_vinbig_streams_and_reads_headers_where_there_are_boxes(tmp_path: Path) 
 def test_vinbig_of_a_table_that_was_written_anew(tmp_path: Path) -> None:
     write_vinbig(tmp_path, "a,Aortic enlargement,0.0,R1,20,10,60,20", "b,No finding,14.0,R1,nan,nan,nan,nan")
     source = VinBig(tmp_path)
-    assert [present(record.findings) for record in source.records()] == [{"aortic enlargement"}, set()]
+    assert [present(record.findings) for record in source.samples()] == [{"aortic enlargement"}, set()]
     assert not source.dropped

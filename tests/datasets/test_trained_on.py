@@ -1,12 +1,15 @@
 """What an adapter was trained on: it knows its patients and pictures again, and names nobody."""
 
+import hashlib
 import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from gazevlm_core.datasets.splits import SplitRule
-from gazevlm_core.datasets.trained_on import TrainedOn, patient_key, read_all_trained_on
+from gazevlm_core.datasets.trained_on import TrainedOn, patient_key, read_all_trained_on, rgb_digest
+from gazevlm_core.sample import pixel_digest
 
 TOLD = TrainedOn.of("salt", ["p1", "0"], ["d1"], SplitRule(3, 0.3))
 
@@ -20,6 +23,14 @@ def test_patients_are_known_again_and_not_named(tmp_path: Path) -> None:
     assert told is not None
     assert [told.has_patient(one) for one in ("p1", "0", "p2", "")] == [True, True, False, False]
     assert patient_key("other", "p1") not in told.patients
+
+
+def test_pictures_are_known_again_by_the_digests_of_earlier_versions_too() -> None:
+    image, other = Image.new("RGB", (20, 16), (7, 7, 7)), Image.new("RGB", (20, 16), (7, 7, 8))
+    assert rgb_digest(image) == hashlib.sha256(b"20x16\n" + b"\x07" * 960).hexdigest()
+    for digest in (pixel_digest(image), rgb_digest(image)):
+        learned = TrainedOn.of("salt", [], [digest], SplitRule())
+        assert [learned.has_picture(one) for one in (image, other)] == [True, False]
 
 
 def test_provenance_of_earlier_versions_does_not_tell(tmp_path: Path) -> None:

@@ -6,10 +6,9 @@ import pytest
 from evaluate import cases
 from evaluate.cases import BLOCK, LARGEST_SEED, MOST_IMAGES, PixelFile, Study, StudyCase, draw_study, phantom_seeds
 from evaluate.run import check_unseen
-from gazevlm_core.datasets.identity import picture_digest
-from gazevlm_core.datasets.record import DatasetError
 from gazevlm_core.datasets.splits import SplitRule
 from gazevlm_core.datasets.trained_on import TrainedOn
+from gazevlm_core.sample import DatasetError, pixel_digest
 from phantoms.dataset import TRAINING_SEEDS, draw_case
 from tests.evaluate.study_maker import case_of
 
@@ -83,7 +82,7 @@ def test_phantoms_that_an_adapter_was_trained_on_are_refused() -> None:
     for shade in (10, 200):
         pixels.append(np.full((8, 9), shade, dtype=np.uint8))
     with Study([case_of(), case_of()], [], pixels) as study:
-        picture = picture_digest(pixels.image(1))
+        picture = pixel_digest(pixels.image(1))
         check_unseen(study, [None, TrainedOn.of("salt", [], ["another"], SplitRule())])
         with pytest.raises(DatasetError, match="trained on 1 of these phantoms; take another --seed"):
             check_unseen(study, [TrainedOn.of("salt", [], [picture], SplitRule())])

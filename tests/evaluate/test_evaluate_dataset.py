@@ -17,14 +17,13 @@ from evaluate.datasets.labels import HEAD, TEXT, label_tables, score_labels
 from evaluate.datasets.run import evaluate_dataset
 from evaluate.datasets.table import render_dataset
 from gazevlm_core.datasets.folder import GazeFolder
-from gazevlm_core.datasets.identity import picture_digest
-from gazevlm_core.datasets.record import DatasetError, StudyRecord
 from gazevlm_core.datasets.splits import SplitRule, split_of
 from gazevlm_core.datasets.trained_on import TrainedOn
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.images import load_image
 from gazevlm_core.inference import GazeEngine
 from gazevlm_core.metrics.intervals import bootstrap_counts
+from gazevlm_core.sample import DatasetError, Sample, pixel_digest
 
 IMAGES = 40
 
@@ -127,14 +126,14 @@ def test_what_is_missing_takes_nothing_else_away(tmp_path: Path, tiny_engine: Ga
     assert f"cannot be read: {why}" in render_dataset(found)
 
 
-def records_of(folder: Path, split: str) -> list[StudyRecord]:
-    return [record for record in GazeFolder(folder).records() if split_of(record.patient_id) == split]
+def records_of(folder: Path, split: str) -> list[Sample]:
+    return [record for record in GazeFolder(folder).samples() if split_of(record.patient_id) == split]
 
 
 def test_what_the_adapter_was_trained_on_is_left_out_and_counted(folder: Path, tiny_engine: GazeEngine) -> None:
     first, second, *others = records_of(folder, "train")
     assert first.patient_id == second.patient_id
-    picture = picture_digest(load_image(others[0].image_path).image)
+    picture = pixel_digest(load_image(others[0].image).image)
     trained = TrainedOn.of("salt", [first.patient_id], [picture], SplitRule())
     found = evaluate_dataset(lambda: GazeFolder(folder), tiny_engine, split="train", trained=[trained])
     assert found["records"] == len(others) - 1
@@ -158,10 +157,10 @@ def test_nothing_left_is_an_error_and_nothing_known_is_said(folder: Path, tiny_e
 
 def test_nothing_left_for_two_reasons_names_both(tmp_path: Path, tiny_engine: GazeEngine) -> None:
     bare = make_folder(tmp_path / "bare", readers=0, findings=False)
-    records = list(GazeFolder(bare).records())
+    records = list(GazeFolder(bare).samples())
     broken = [one for one in records if one.patient_id == records[0].patient_id]
     for record in broken:
-        record.image_path.write_bytes(b"no image")
+        record.image.write_bytes(b"no image")
     learned = [one.patient_id for one in records if one not in broken]
     said = f"of {len(learned)} records, and the images of {len(broken)} cannot be read"
     with pytest.raises(DatasetError, match=said):
@@ -174,7 +173,7 @@ def test_the_split_is_that_of_the_training(folder: Path, tiny_engine: GazeEngine
     rule = SplitRule(7, 0.6)
     trained = TrainedOn.of("salt", [], [], rule)
     found = evaluate_dataset(lambda: GazeFolder(folder), tiny_engine, split="held-out", trained=[trained])
-    patients = {record.patient_id for record in GazeFolder(folder).records()}
+    patients = {record.patient_id for record in GazeFolder(folder).samples()}
     held_out = [one for one in patients if split_of(one, seed=7, shares=rule.shares) != "train"]
     assert found["patients"] == len(held_out) != len([one for one in patients if split_of(one) != "train"])
 
@@ -203,7 +202,7 @@ def test_what_is_known_of_an_adapter_and_of_a_merged_model(tmp_path: Path, tiny_
 
 
 def test_one_model_gives_the_same_answers_in_any_batch(folder: Path, tiny_engine: GazeEngine) -> None:
-    records = list(GazeFolder(folder).records())[:5]
+    records = list(GazeFolder(folder).samples())[:5]
     together = ask_records(tiny_engine, records, batch_size=5).answers
     alone = ask_records(tiny_engine, records, batch_size=1).answers
     for one, other in zip(together, alone, strict=True):
@@ -237,7 +236,7 @@ def test_scores_by_hand() -> None:
 
 
 def test_readings_are_filed_under_what_is_present() -> None:
-    record = StudyRecord("d", "i", "p", b"", findings={"b": 1.0, "a": 1.0, "c": 0.0})
+    record = Sample("d", "i", "p", b"", findings={"b": 1.0, "a": 1.0, "c": 0.0})
     assert filed_readings(record, (1.0, 1.0)) == ()
 
 

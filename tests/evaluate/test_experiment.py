@@ -47,7 +47,7 @@ def test_runs_differ_in_their_gaze_alone(cases: list[PhantomCase]) -> None:
     for order, examples in kinds.items():
         for index in range(4):
             one, other = original[index], examples[index]
-            assert (one.question, one.answer, one.findings) == (other.question, other.answer, other.findings)
+            assert (one.question, one.report, one.findings) == (other.question, other.report, other.findings)
             assert np.array_equal(np.asarray(one.image), np.asarray(other.image))
             lengths = [len(path) for path in other.scanpaths]
             assert lengths == ([] if order is GazeOrder.NONE else [len(path) for path in one.scanpaths])

@@ -1,18 +1,18 @@
 """Small gaze folders and cases for tests of fine-tuning."""
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from finetune.cases import Case, picture_of
+from finetune.cases import picture_of
 from finetune.config import FinetuneConfig
-from gazevlm_core.datasets.record import Reading, StudyRecord
+from gazevlm_core.datasets.folder import write_gaze_folder
+from gazevlm_core.sample import Reading, Sample
 from gazevlm_core.scanpath import Fixation, Scanpath
 
 Points = Sequence[tuple[float, float]]
@@ -57,26 +57,13 @@ def submission_digest(image: str, reader: str) -> str:
 
 def write_folder(folder: Path, studies: Sequence[Study]) -> Path:
     """A gaze folder as the export of annotations writes it."""
-    (folder / "images").mkdir(parents=True)
-    paths, lines = [], []
-    for study in studies:
-        picture(study.pixels, *study.size).save(folder / "images" / f"{study.name}.png")
-        for reader, points in study.readings.items():
-            paths.append({
-                "image_id": study.name, "reader": reader, "x": [x for x, _ in points], "y": [y for _, y in points],
-                "source": "click", "submission_id": f"{study.name}-{reader}",
-                "digest": submission_digest(study.name, reader),
-            })  # fmt: skip
-        values: dict[str, Any] = {"image_id": study.name, "findings": study.findings}
-        if study.patient is not None:
-            values["patient_id"] = study.patient
-        if study.report is not None:
-            values["report"] = study.report
-        lines.append(values)
-    if paths:
-        (folder / "scanpaths.jsonl").write_text("".join(json.dumps(one) + "\n" for one in paths))
-    (folder / "studies.jsonl").write_text("".join(json.dumps(one) + "\n" for one in lines))
-    return folder
+    return write_gaze_folder(folder, (
+        make_case(
+            study.name, picture(study.pixels, *study.size), findings=study.findings, report=study.report,
+            readings=[(who, path_of(points)) for who, points in study.readings.items()], patient=study.patient,
+        )
+        for study in studies
+    ))  # fmt: skip
 
 
 def configure(*annotations: object, **values: Any) -> FinetuneConfig:
@@ -86,7 +73,7 @@ def configure(*annotations: object, **values: Any) -> FinetuneConfig:
 
 def make_case(
     name: str,
-    image: Path | None = None,
+    image: Path | Image.Image | None = None,
     *,
     findings: Mapping[str, float] | None = None,
     readings: Sequence[tuple[str, Scanpath]] = (),
@@ -94,14 +81,14 @@ def make_case(
     dataset: int = 0,
     patient: str | None = None,
     size_px: tuple[int, int] = (64, 64),
-) -> Case:
+) -> Sample:
     """A case without a folder; one without an image cannot be loaded, and has the size that is given."""
     read = tuple(
         Reading(who, path, f"{name}-{who}", submission_digest(name, who)) for who, path in readings
     )
-    record = StudyRecord(
-        "folder", name, patient or name, image or Path("nowhere"), readings=read, findings=dict(findings or {}),
-        report=report,
+    sample = Sample(
+        name, image or Path("nowhere"), report=report, findings=dict(findings or {}), readings=read,
+        patient_id=patient or name, dataset="folder", part=dataset,
     )  # fmt: skip
-    unseen = hashlib.sha256(name.encode()).hexdigest(), size_px
-    return Case(dataset, record, *(picture_of(record) if image else unseen))
+    digest, size_px = picture_of(sample) if image else (hashlib.sha256(name.encode()).hexdigest(), size_px)
+    return replace(sample, digest=digest, size_px=size_px)

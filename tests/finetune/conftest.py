@@ -34,13 +34,13 @@ def do(gaze_folder: Path, tiny_checkpoint: Path, tmp_path: Path, monkeypatch: py
     from tests.finetune.two_steps import STEPS, Done
 
     kept: list[Training] = []
-    true_go, number = Training.go, iter(range(100))
+    true_go, number = Training.train, iter(range(100))
 
     def watched_go(training: Training) -> Any:
         kept.append(training)
         return true_go(training)
 
-    monkeypatch.setattr(Training, "go", watched_go)
+    monkeypatch.setattr(Training, "train", watched_go)
 
     def run(**values: Any) -> "Done":
         place = tmp_path / str(next(number))

@@ -1,7 +1,6 @@
 """Runs of a few steps on an untrained model and painted squares, for tests of what a run does and leaves behind."""
 
 import hashlib
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +12,9 @@ from PIL import Image
 from finetune.config import FinetuneConfig
 from finetune.records import Ending, read_events
 from finetune.stopping import StopRequest
+from gazevlm_core.datasets import folder as gaze_folder
+from gazevlm_core.sample import Reading, Sample
+from gazevlm_core.scanpath import Fixation, Scanpath
 
 IMAGES, SIDE_PX = 8, 64
 FINDINGS = ("cardiomegaly", "pneumothorax")
@@ -25,24 +27,23 @@ QUICK: dict[str, Any] = {
 def write_gaze_folder(folder: Path, *, images: int = IMAGES, seed: int = 0, dwell: bool = True) -> Path:
     """Images with a bright square, two readers who look at it first, and findings that it decides."""
     rng = np.random.default_rng(seed)
-    (folder / "images").mkdir(parents=True)
-    paths, studies = [], []
+    samples = []
     for number in range(images):
-        name = f"{number}.png"
         pixels = rng.integers(0, 60, (SIDE_PX, SIDE_PX, 3), dtype=np.uint8)
         column, row = (int(one) for one in rng.integers(0, SIDE_PX - 16, 2))
         pixels[row : row + 16, column : column + 16] = 230
-        Image.fromarray(pixels).save(folder / "images" / name)
+        readings = []
         for reader in ("ada", "ben"):
             x = [(column + 8) / SIDE_PX, *rng.random(2).round(4).tolist()]
             y = [(row + 8) / SIDE_PX, *rng.random(2).round(4).tolist()]
-            line = {"image_id": name, "reader": reader, "source": "click", "x": x, "y": y}
-            paths.append({**line, "duration_ms": [300.0, 200.0, 250.0]} if dwell else line)
-        ticks = {FINDINGS[0]: int(column > SIDE_PX // 2 - 8), FINDINGS[1]: number % 2}
-        studies.append({"image_id": name, "findings": ticks, "report": "A square." if number % 3 else None})
-    for file, lines in (("scanpaths.jsonl", paths), ("studies.jsonl", studies)):
-        (folder / file).write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-    return folder
+            path = Scanpath(tuple(map(Fixation, x, y, [300.0, 200.0, 250.0] if dwell else [None] * 3)), "click")
+            readings.append(Reading(reader, path))
+        ticks = {FINDINGS[0]: float(column > SIDE_PX // 2 - 8), FINDINGS[1]: float(number % 2)}
+        samples.append(Sample(
+            str(number), Image.fromarray(pixels), report="A square." if number % 3 else None, findings=ticks,
+            readings=tuple(readings),
+        ))  # fmt: skip
+    return gaze_folder.write_gaze_folder(folder, samples)
 
 
 def quick(folder: Path | str, base: Path, **values: Any) -> FinetuneConfig:

@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from finetune.adapted import adapt_model, adapted_config
-from finetune.cases import Case, DataError
 from finetune.config import FinetuneConfig
 from finetune.examples import draw_epochs
 from finetune.usual_place import Fitted
@@ -16,6 +15,7 @@ from gazevlm_core.inference import GazeEngine
 from gazevlm_core.model.configuration_gazevlm import MOST_FINDINGS, GazeConfig
 from gazevlm_core.model.places import UsualPlace
 from gazevlm_core.options import DEFAULT_QUESTION
+from gazevlm_core.sample import DatasetError, Sample
 from tests.finetune.case_maker import HERE, configure, make_case, path_of, picture
 from tests.tiny_model import make_tiny_checkpoint
 
@@ -74,7 +74,7 @@ def test_lora_the_gaze_token_and_the_heads_learn_and_nothing_else(placed_checkpo
 
 
 def test_after_a_step_only_those_have_changed(placed_checkpoint: Path, tmp_path: Path) -> None:
-    from finetune.examples import AdaptCollator, held_out_item
+    from finetune.examples import AdaptCollator
 
     engine, adapted, gaze = adapt(placed_checkpoint, lora_dropout=0)
     before = {name: parameter.detach().clone() for name, parameter in engine.model.named_parameters()}
@@ -84,7 +84,7 @@ def test_after_a_step_only_those_have_changed(placed_checkpoint: Path, tmp_path:
         "a", tmp_path / "a.png", findings=findings, report="Large effusion.",
         readings=[("owl", path_of(HERE, (200.0, 300.0)))],
     )  # fmt: skip
-    batch = AdaptCollator(engine.processor, gaze, store=None)([held_out_item(case)])
+    batch = AdaptCollator(engine.processor, gaze, store=None)([case])
     optimizer = torch.optim.SGD([p for p in adapted.parameters() if p.requires_grad], lr=0.1)
     adapted(**batch).loss.backward()
     optimizer.step()
@@ -193,7 +193,7 @@ BLIND = [make_case("d", findings={"edema": 1.0})]
     ],
 )
 def test_marks_say_what_was_taught(
-    cases: list[Case], values: dict[str, Any], marks: tuple[bool, bool, bool]
+    cases: list[Sample], values: dict[str, Any], marks: tuple[bool, bool, bool]
 ) -> None:
     bare = GazeConfig(pointer_dim=8)
     config: FinetuneConfig = configure(**values)
@@ -249,7 +249,7 @@ def test_an_adapter_knows_the_questions_that_it_was_taught_besides_those_of_its_
     assert known(base, freeze_language=True, freeze_vision=False) == base.known_questions
     drawn = {draw.question for draw in draw_epochs([case], configure(), 40)}
     assert drawn <= {*known(base)}
-    case = replace(case, record=replace(case.record, question="What is behind the heart?"))
+    case = replace(case, question="What is behind the heart?")
     assert known(base) == ("Is there edema?", "What is behind the heart?", "Is there hernia?")
     drawn = {draw.question for draw in draw_epochs([case], configure(), 40)}
     assert "What is behind the heart?" in drawn
@@ -258,9 +258,9 @@ def test_an_adapter_knows_the_questions_that_it_was_taught_besides_those_of_its_
 
 def test_more_questions_than_a_model_can_list_are_one_sentence() -> None:
     case = make_case("a", report="Hernia.")
-    many = [replace(case, record=replace(case.record, question=f"Is it number {n}?")) for n in range(MOST_FINDINGS)]
+    many = [replace(case, question=f"Is it number {n}?") for n in range(MOST_FINDINGS)]
     base = GazeConfig(known_questions=(DEFAULT_QUESTION,))
     assert len(adapted_config(base, configure(), many[1:], [], []).known_questions) == MOST_FINDINGS
-    with pytest.raises(DataError, match=r"513 questions.* at most 512"):
+    with pytest.raises(DatasetError, match=r"513 questions.* at most 512"):
         adapted_config(base, configure(), many, [], [])
     assert adapted_config(GazeConfig(), configure(), many, [], []).known_questions == ()

@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from finetune.cases import Case, DataError, fingerprint, merged, parse_spec, read_cases, rule_of, split_cases
-from finetune.examples import draw_epochs, held_out_item
+from finetune.cases import fingerprint, has_fingerprint, merged, parse_spec, read_cases, rule_of, split_cases
+from finetune.examples import draw_epochs
 from finetune.prepare import left_unlearned
 from finetune.stopping import Stopped
-from gazevlm_core.datasets.record import Reading, StudyRecord
 from gazevlm_core.datasets.splits import TEST, TRAIN, VALIDATION, Member, decide
+from gazevlm_core.datasets.trained_on import rgb_digest
 from gazevlm_core.model.configuration_gazevlm import GazeConfig
+from gazevlm_core.sample import DatasetError, Reading, Sample, pixel_digest
 from gazevlm_core.scanpath import Scanpath
 from tests.finetune.case_maker import HERE, Study, configure, make_case, path_of, picture, write_folder
 
@@ -37,15 +38,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_folder(tmp_path_factory.mktemp("data") / "set", many())
 
 
-def names(cases: Sequence[Case]) -> list[str]:
-    return [case.record.image_id for case in cases]
+def names(cases: Sequence[Sample]) -> list[str]:
+    return [case.image_id for case in cases]
 
 
-def readers(cases: Sequence[Case]) -> set[str]:
-    return {reading.reader for case in cases for reading in case.record.readings}
+def readers(cases: Sequence[Sample]) -> set[str]:
+    return {reading.reader for case in cases for reading in case.readings}
 
 
-def one_sentence(error: DataError) -> str:
+def one_sentence(error: DatasetError) -> str:
     text = str(error)
     assert text
     assert "\n" not in text
@@ -56,7 +57,7 @@ def one_sentence(error: DataError) -> str:
 def test_a_folder_is_read_as_it_was_exported(folder: Path) -> None:
     cases = read_cases(configure(folder))
     assert names(cases) == [f"i{n:02}" for n in range(40)]
-    record = cases[3].record
+    record = cases[3]
     assert (record.patient_id, record.report, record.findings) == ("p01", "Some words.", {"edema": 1.0})
     assert {reading.reader: len(reading.scanpath) for reading in record.readings} == {"owl": 2, "fox": 3}
     assert all(reading.reading_id == f"i03-{reading.reader}" for reading in record.readings)
@@ -108,13 +109,13 @@ def test_labels_and_words_of_others_are_not_learned(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("field", ["annotators", "held_out_annotators"])
 def test_annotators_that_there_are_not_are_named(folder: Path, tmp_path: Path, field: str) -> None:
-    with pytest.raises(DataError, match="no scanpath is by foxx; there are those of fox, owl"):
+    with pytest.raises(DatasetError, match="no scanpath is by foxx; there are those of fox, owl"):
         read_cases(configure(folder, **{field: ["foxx"]}))
     crowd = [Study(f"i{n}", n, readings={f"r{n:02}": HERE}) for n in range(20)]
-    with pytest.raises(DataError, match=r"by foxx; there are those of r00, .*, r11 and 8 others"):
+    with pytest.raises(DatasetError, match=r"by foxx; there are those of r00, .*, r11 and 8 others"):
         read_cases(configure(write_folder(tmp_path / "crowd", crowd), **{field: ["r03", "foxx"]}))
     labels = write_folder(tmp_path / "labels", [Study("a", 1, findings={"edema": 1.0})])
-    with pytest.raises(DataError, match="by foxx; the data have none at all"):
+    with pytest.raises(DatasetError, match="by foxx; the data have none at all"):
         read_cases(configure(labels, **{field: ["foxx"]}))
 
 
@@ -128,9 +129,9 @@ def test_a_report_without_words_is_none(tmp_path: Path, blank: str) -> None:
     """Else a model would learn to say nothing."""
     studies = [Study("a", 1, readings={"owl": HERE}, report=blank), Study("b", 2, report=blank)]
     (case,) = read_cases(configure(write_folder(tmp_path / "set", studies)))
-    assert case.record.report is None
+    assert case.report is None
     assert draw_epochs([case], configure(), 1)[0].answer is None
-    assert held_out_item(case).answer is None
+    assert case.report is None
 
 
 def test_reading_ends_between_images(folder: Path) -> None:
@@ -199,7 +200,7 @@ def test_data_that_teach_nothing_are_named_in_one_sentence(
     tmp_path: Path, make: Callable[[Path], None], said: list[str]
 ) -> None:
     make(tmp_path / "set")
-    with pytest.raises(DataError) as caught:
+    with pytest.raises(DatasetError) as caught:
         read_cases(configure(tmp_path / "set"))
     text = one_sentence(caught.value)
     assert all(word in text for word in said), text
@@ -228,38 +229,38 @@ def test_what_a_data_set_leaves_out_is_told(tmp_path: Path) -> None:
 
 def test_readers_that_nobody_knows_cannot_be_chosen(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "set", [Study("a", 1, readings={"": HERE})])
-    with pytest.raises(DataError, match="no scanpath is by fox; the data do not say who read, so no reader can be"):
+    with pytest.raises(DatasetError, match="no scanpath is by fox; the data do not say who read, so no reader can be"):
         read_cases(configure(folder, annotators=["fox"]))
     both = write_folder(tmp_path / "both", [Study("a", 1, readings={"": HERE, "owl": OTHER})])
-    with pytest.raises(DataError, match="there are those of owl, and others of which the data do not say who read"):
+    with pytest.raises(DatasetError, match="there are those of owl, and others of which the data do not say who read"):
         read_cases(configure(both, annotators=["fox"]))
 
 
 def test_a_folder_that_is_not_there_or_holds_no_data(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for place in ("empty", "gone"):
-        with pytest.raises(DataError, match=place):
+        with pytest.raises(DatasetError, match=place):
             read_cases(configure(tmp_path / place))
     folder = write_folder(tmp_path / "paths", [Study("a", 1, readings={"owl": HERE})])
     other = write_folder(tmp_path / "others", [Study("b", 2, readings={"fox": HERE})])
-    with pytest.raises(DataError, match="paths: no image there has a scanpath by fox"):
+    with pytest.raises(DatasetError, match="paths: no image there has a scanpath by fox"):
         read_cases(configure(folder, other, annotators=["fox"]))
 
 
 def test_labels_contradict_across_mixed_data_sets_too(tmp_path: Path) -> None:
     first = write_folder(tmp_path / "one", [Study("here", 7, findings={"edema": 1.0, "nodule": 0.0})])
     second = write_folder(tmp_path / "two", [Study("there", 7, findings={"nodule": 1.0, "hernia": 1.0})])
-    with pytest.raises(DataError, match=r"here.*there.*nodule"):
+    with pytest.raises(DatasetError, match=r"here.*there.*nodule"):
         read_cases(configure(first, second))
     agreeing = write_folder(tmp_path / "three", [Study("there", 7, findings={"nodule": 0.0, "hernia": 1.0})])
     assert len(read_cases(configure(first, agreeing))) == 2
 
 
-def per_reading(image: str, reader: str, findings: dict[str, float], report: str | None = None) -> StudyRecord:
+def per_reading(image: str, reader: str, findings: dict[str, float], report: str | None = None) -> Sample:
     """As REFLACX yields them: a record of an image from each of its readers."""
-    return StudyRecord(
-        "readings", image, f"patient of {image}", Path(f"{image}.png"), readings=(Reading(reader, path_of(HERE)),),
-        findings=findings, report=report,
+    return Sample(
+        image, Path(f"{image}.png"), report=report, findings=findings, readings=(Reading(reader, path_of(HERE)),),
+        patient_id=f"patient of {image}", dataset="readings",
     )
 
 
@@ -292,8 +293,8 @@ def test_a_data_set_of_readings_is_learned_from(tmp_path: Path) -> None:
         lines = [header, *(rows if phase == 2 else [])]
         (main / f"metadata_phase_{phase}.csv").write_text("\n".join(lines) + "\n")
     (case,) = read_cases(configure(f"reflacx={tmp_path},{tmp_path / 'mimic'}"))
-    assert [(reading.reader, reading.reading_id) for reading in case.record.readings] == [("", "r1"), ("", "r2")]
-    assert case.record.findings == {"mass": 0.0}
+    assert [(reading.reader, reading.reading_id) for reading in case.readings] == [("", "r1"), ("", "r2")]
+    assert case.findings == {"mass": 0.0}
 
 
 def test_what_is_not_learned_is_said() -> None:
@@ -313,13 +314,13 @@ def test_no_patient_and_no_picture_is_on_both_sides(seed: int) -> None:
     cases = [
         # patients of three images in both data sets, and every fifth picture is one of another patient's
         replace(make_case(f"i{n}", patient=f"p{n % 30}", dataset=n // 30 % 2, readings=[("owl", path_of(HERE))]),
-                digest=f"d{n if n % 5 else (n * 7) % 90}")
+                digest=f"{n if n % 5 else (n * 7) % 90:064x}")
         for n in range(90)
     ]  # fmt: skip
     config = configure("one", "two", held_out_share=0.3, seed=seed)
     split = split_cases(cases, config)
     assert sorted([*names(split.train), *names(split.held_out)]) == sorted(names(cases))
-    for known in (lambda case: case.record.patient_id, lambda case: case.digest):
+    for known in (lambda case: case.patient_id, lambda case: case.digest):
         assert not {known(case) for case in split.train} & {known(case) for case in split.held_out}
     again = split_cases(cases, config)
     assert names(again.train) == names(split.train)
@@ -367,9 +368,9 @@ def test_two_patients_are_one_on_each_side(share: float) -> None:
 def test_one_patient_cannot_be_split() -> None:
     for cases in (
         [make_case(f"i{n}", patient="p", findings={"edema": 1.0}) for n in range(6)],
-        [replace(make_case(f"i{n}", findings={"edema": 1.0}), digest="same") for n in range(6)],
+        [replace(make_case(f"i{n}", findings={"edema": 1.0}), digest="5" * 64) for n in range(6)],
     ):
-        with pytest.raises(DataError, match="one patient") as caught:
+        with pytest.raises(DatasetError, match="one patient") as caught:
             split_cases(cases, configure())
         one_sentence(caught.value)
 
@@ -387,12 +388,12 @@ def test_held_out_annotators_are_never_learned_and_alone_scored_against(folder: 
 def test_all_annotators_held_out_leave_nothing(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "set", [Study(f"a{n}", n, readings={"owl": HERE}) for n in range(8)])
     config = configure(folder, held_out_annotators=["owl"])
-    with pytest.raises(DataError, match="hold out fewer"):
+    with pytest.raises(DatasetError, match="hold out fewer"):
         split_cases(read_cases(config), config)
 
 
-def with_split(cases: Sequence[Case], split: Callable[[int], str]) -> list[Case]:
-    return [replace(case, record=replace(case.record, published_split=split(n))) for n, case in enumerate(cases)]
+def with_split(cases: Sequence[Sample], split: Callable[[int], str]) -> list[Sample]:
+    return [replace(case, split=split(n)) for n, case in enumerate(cases)]
 
 
 def test_a_split_of_the_data_is_honoured_and_told(folder: Path) -> None:
@@ -408,15 +409,15 @@ def test_a_split_of_the_data_is_honoured_and_told(folder: Path) -> None:
     leaking = split_cases(with_split(plain, lambda n: "test" if n == 4 else "train"), configure(folder), told.append)
     assert names(leaking.train) == names(split_cases(plain, configure(folder)).train)
     assert "has 1 patient on several sides (p02), so it is not used" in told[0]
-    with pytest.raises(DataError, match="has no training images"):
+    with pytest.raises(DatasetError, match="has no training images"):
         split_cases(with_split(plain, lambda n: "test"), configure(folder))
 
 
 def test_sides_of_one_image_are_kept_when_its_records_are_merged() -> None:
-    first, second = (replace(per_reading("a", who, {}), published_split=side) for who, side in
+    first, second = (replace(per_reading("a", who, {}), split=side) for who, side in
                      (("owl", "train"), ("fox", "test+train")))  # fmt: skip
     (record,) = merged([first, second])
-    assert record.published_split == "test+train"
+    assert record.split == "test+train"
 
 
 def test_what_is_learned_from_is_never_what_evaluating_tests(folder: Path) -> None:
@@ -425,14 +426,15 @@ def test_what_is_learned_from_is_never_what_evaluating_tests(folder: Path) -> No
     for seed, share in ((0, 0.2), (5, 0.2), (0, 0.5)):
         config = configure(folder, seed=seed, held_out_share=share)
         split = split_cases(cases, config)
-        evaluated = decide((Member.of(case.record) for case in cases), rule_of(config))
-        sides = {case.record.image_id: evaluated.of(case.record.patient_id) for case in cases}
+        evaluated = decide((Member.of(case) for case in cases), rule_of(config))
+        sides = {case.image_id: evaluated.of(case.patient_id) for case in cases}
         assert {sides[name] for name in names(split.train)} == {TRAIN}
         assert {sides[name] for name in names(split.held_out)} == {VALIDATION, TEST}
 
 
 # ---- fingerprint ----------------------------------------------------------------------------------------------------
 BASIC = Study("a", 1, "p", {"edema": 1.0}, "Words.", {"owl": HERE})
+BASIC_NOTED = "4c32697ed37394d36248a87dea3c6e3182a4c0abd8e39787b7b68893844211d3"  # by version 0.1
 
 
 def printed(tmp_path: Path, name: str, studies: Sequence[Study]) -> str:
@@ -484,3 +486,44 @@ def test_one_pixel_and_one_duration_change_the_fingerprint(tmp_path: Path) -> No
     assert of("plain.png", path_of(HERE)) != of("painted.png", path_of(HERE))
     assert of("plain.png", path_of(HERE)) != of("plain.png", path_of(HERE, (100.0, 200.0)))
     assert of("plain.png", path_of(HERE, (100.0, 201.0))) != of("plain.png", path_of(HERE, (100.0, 200.0)))
+
+
+def test_a_fingerprint_that_an_earlier_version_noted_is_known(tmp_path: Path) -> None:
+    cases = read_cases(configure(write_folder(tmp_path / "one", [BASIC])))
+    assert fingerprint(cases, lambda case: rgb_digest(case.load())) == BASIC_NOTED
+    assert has_fingerprint(cases, BASIC_NOTED)
+    assert has_fingerprint(cases, fingerprint(cases))
+    assert not has_fingerprint(cases, "0" * 64)
+
+
+# ---- exports of annotations -----------------------------------------------------------------------------------------
+@pytest.fixture
+def export(tmp_path: Path) -> Path:
+    """Two images that are called by the digests of their pixels, as an export writes them."""
+    studies = [Study(pixel_digest(picture(n)), n, None, {"edema": n}, None, {"owl": HERE}) for n in (0, 1)]
+    write_folder(tmp_path, studies)
+    paths = tmp_path / "scanpaths.jsonl"
+    paths.write_text(paths.read_text().replace('"source"', '"kind": "usual", "source"'))
+    return tmp_path
+
+
+def test_an_export_is_not_decoded_to_learn_what_its_names_tell(export: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded: list[str] = []
+    load = Sample.load
+    monkeypatch.setattr(Sample, "load", lambda sample: decoded.append(sample.image_id) or load(sample))
+    cases = read_cases(configure(export))
+    assert not decoded
+    assert [(case.digest, case.size_px) for case in cases] == [(case.image_id, (64, 64)) for case in cases]
+    assert [pixel_digest(case.load()) for case in cases] == [case.digest for case in cases]
+
+
+def test_pixels_that_are_not_those_of_their_name_are_told_when_they_are_used(export: Path) -> None:
+    first, second = sorted((export / "images").iterdir())
+    first.write_bytes(second.read_bytes())
+    cases = read_cases(configure(export))
+    with pytest.raises(DatasetError, match="its pixels are not those of digest"):
+        cases[0].load()
+    cases[1].load()
+    first.write_bytes(b"no image")
+    (kept,) = read_cases(configure(export))
+    assert kept.image_id == second.stem

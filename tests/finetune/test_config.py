@@ -190,7 +190,7 @@ def test_a_run_of_before_a_setting_was_there_had_its_default() -> None:
     values = FinetuneConfig(annotations=("a",), seed=3).to_values()
     stored = {name: value for name, value in values.items() if name != "patience"}
     assert differing(values, stored) == []
-    assert differing({**values, "patience": 2, "seed": 4}, stored) == ["patience", "seed"]
+    assert differing({**values, "patience": 2, "seed": 4}, stored) == ["seed", "patience"]
     assert differing({**values, "patience": 2, "seed": 4}, stored, {"seed"}) == ["patience"]
 
 

@@ -8,14 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from finetune.cases import Case
 from finetune.examples import (
     AdaptCollator,
     Draw,
     TrainingItems,
     draw_epochs,
     grouped,
-    held_out_item,
     mixed_findings,
     supervises_gaze,
     token_count,
@@ -24,6 +22,7 @@ from gazevlm_core.findings import NO_FINDING
 from gazevlm_core.model.losses import finding_loss
 from gazevlm_core.model.processing_gazevlm import GazeVLMProcessor
 from gazevlm_core.options import DEFAULT_QUESTION
+from gazevlm_core.sample import Sample
 from gazevlm_core.training.gaze_order import GazeOrder
 from tests.finetune.case_maker import HERE, configure, make_case, path_of, picture
 
@@ -31,7 +30,7 @@ LONG = ((0.1, 0.1), (0.3, 0.5), (0.5, 0.2), (0.7, 0.9), (0.9, 0.4), (0.2, 0.8), 
 UNKNOWN: dict[str, float] = {}
 
 
-def plain(count: int, dataset: int = 0) -> list[Case]:
+def plain(count: int, dataset: int = 0) -> list[Sample]:
     return [make_case(f"d{dataset}-i{n}", readings=[("owl", path_of(HERE))], dataset=dataset) for n in range(count)]
 
 
@@ -61,7 +60,7 @@ def test_every_image_comes_once_an_epoch_in_a_new_order() -> None:
 def test_shares_are_kept_whatever_the_sizes() -> None:
     cases = [*plain(5, 0), *plain(200, 1), *plain(40, 2)]
     config = configure("one", "two", "three", shares=[3, 1, 1])
-    drawn = Counter(cases[draw.case].dataset for draw in draw_epochs(cases, config, 6000))
+    drawn = Counter(cases[draw.case].part for draw in draw_epochs(cases, config, 6000))
     assert [drawn[number] / 6000 for number in range(3)] == pytest.approx([0.6, 0.2, 0.2], abs=0.02)
     seen = Counter(counted(draw_epochs(cases, config, 6000)))
     assert all(abs(seen[index] - 720) < 150 for index in range(5))  # images of one data set alike often
@@ -70,14 +69,14 @@ def test_shares_are_kept_whatever_the_sizes() -> None:
 def test_a_data_set_without_a_training_image_takes_no_share() -> None:
     cases = plain(10, 1)
     draws = draw_epochs(cases, configure("one", "two", shares=[9, 1]), 50)
-    assert {cases[draw.case].dataset for draw in draws} == {1}
+    assert {cases[draw.case].part for draw in draws} == {1}
 
 
-def words(number: int) -> Case:
+def words(number: int) -> Sample:
     return make_case(f"i{number}", report="finding " * int(np.random.default_rng(number).integers(1, 60)))
 
 
-def shape(number: int) -> Case:
+def shape(number: int) -> Sample:
     side = (56, 112, 224, 448)[number * 7 % 4]
     return make_case(f"i{number}", findings={"edema": 1.0}, size_px=(side, 224))
 
@@ -85,7 +84,7 @@ def shape(number: int) -> Case:
 @pytest.mark.parametrize("make", [words, shape])
 @pytest.mark.parametrize("batch_size", [4, 8])
 def test_grouping_keeps_the_draws_and_pads_less(
-    batch_size: int, make: Callable[[int], Case], tiny_processor: GazeVLMProcessor
+    batch_size: int, make: Callable[[int], Sample], tiny_processor: GazeVLMProcessor
 ) -> None:
     """Whether it is words or patches that differ; a batch is padded to its longest."""
     cases, number = [make(n) for n in range(97)], 97 * 3
@@ -206,13 +205,11 @@ def test_gaze_orders() -> None:
         assert items[0].scanpaths != items_of(order, seed=1)[0].scanpaths
 
 
-def test_items_carry_the_mix_and_held_out_items_the_labels() -> None:
+def test_items_carry_the_question_and_the_mix_of_labels() -> None:
     case = make_case("i", findings={"edema": 1.0}, report="Words.", readings=[("owl", path_of(HERE))])
     item = TrainingItems([case], [Draw(0, "Why?", "So.")], configure(retain=0.5), [{"edema": 0.5, "nodule": 0.1}])[0]
-    assert (item.question, item.answer, item.findings) == ("Why?", "So.", {"edema": 0.75, "nodule": 0.1})
-    held_out = held_out_item(case)
-    assert (held_out.question, held_out.answer, held_out.findings) == (DEFAULT_QUESTION, "Words.", {"edema": 1.0})
-    assert held_out.scanpaths == (path_of(HERE),)
+    assert (item.question, item.report, item.findings) == ("Why?", "So.", {"edema": 0.75, "nodule": 0.1})
+    assert item.scanpaths == case.scanpaths == (path_of(HERE),)
 
 
 def test_whether_gaze_is_taught() -> None:

@@ -6,19 +6,19 @@ from pathlib import Path
 import pytest
 import torch
 
-from finetune.cases import Case
-from finetune.examples import AdaptCollator, held_out_item
-from finetune.features import FeatureStore, Pace, encoded_cases, encoded_image, fill_features
+from finetune.examples import AdaptCollator
+from finetune.features import FeatureStore, Pace, encoded_cases, fill_features
 from finetune.look import look_at
 from finetune.stopping import Stopped
 from gazevlm_core.inference import GazeEngine
+from gazevlm_core.sample import Sample
 from tests.finetune.case_maker import HERE, make_case, path_of, picture
 
 SIZES = ((240, 224), (400, 150), (120, 330), (240, 224))
 
 
 @pytest.fixture(scope="module")
-def cases(tmp_path_factory: pytest.TempPathFactory) -> list[Case]:
+def cases(tmp_path_factory: pytest.TempPathFactory) -> list[Sample]:
     folder = tmp_path_factory.mktemp("pictures")
     made = []
     for number, size in enumerate(SIZES):
@@ -36,14 +36,13 @@ def store_in(folder: Path, engine: GazeEngine) -> FeatureStore:
 
 
 def test_losses_and_gradients_are_the_same_with_and_without(
-    tmp_path: Path, tiny_engine: GazeEngine, cases: list[Case]
+    tmp_path: Path, tiny_engine: GazeEngine, cases: list[Sample]
 ) -> None:
     store = store_in(tmp_path, tiny_engine)
     assert fill_features(store, tiny_engine, cases) == len(cases)
     model, gaze, found = tiny_engine.model, tiny_engine.gaze_config, []
-    items = [held_out_item(case) for case in cases]  # three grids in one batch
     for kept in (None, store):
-        batch = AdaptCollator(tiny_engine.processor, gaze, store=kept)(items)
+        batch = AdaptCollator(tiny_engine.processor, gaze, store=kept)(cases)  # three grids in one batch
         assert ("pixel_values" in batch, "image_tokens" in batch) == (kept is None, kept is not None)
         losses = model(**batch)
         losses.loss.backward()
@@ -58,7 +57,7 @@ def test_losses_and_gradients_are_the_same_with_and_without(
 
 
 def test_a_batch_from_the_store_has_each_images_grid(
-    tmp_path: Path, tiny_engine: GazeEngine, cases: list[Case]
+    tmp_path: Path, tiny_engine: GazeEngine, cases: list[Sample]
 ) -> None:
     store = store_in(tmp_path, tiny_engine)
     fill_features(store, tiny_engine, cases)
@@ -72,7 +71,7 @@ def test_a_batch_from_the_store_has_each_images_grid(
 
 
 def test_features_are_computed_once(
-    tmp_path: Path, tiny_engine: GazeEngine, cases: list[Case], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, tiny_engine: GazeEngine, cases: list[Sample], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = store_in(tmp_path, tiny_engine)
     twice = [*cases, *cases]
@@ -82,13 +81,13 @@ def test_features_are_computed_once(
     monkeypatch.setattr(tiny_engine, "encode_images", lambda images: pytest.fail("computed again"))
     assert fill_features(store_in(tmp_path, tiny_engine), tiny_engine, twice) == 0
     encoded_cases(cases, tiny_engine, store)
-    AdaptCollator(tiny_engine.processor, tiny_engine.gaze_config, store=store)([held_out_item(cases[0])])
+    AdaptCollator(tiny_engine.processor, tiny_engine.gaze_config, store=store)([cases[0]])
     assert {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before
 
 
 @pytest.mark.parametrize("images", [1, 3])
 def test_no_more_images_at_once_than_asked_for(
-    tmp_path: Path, tiny_engine: GazeEngine, cases: list[Case], images: int, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, tiny_engine: GazeEngine, cases: list[Sample], images: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Somebody who trains on one image at a time has no memory for more of them before the first step."""
     seen: list[int] = []
@@ -109,7 +108,7 @@ def test_no_more_images_at_once_than_asked_for(
 
 
 def test_a_pass_ends_between_images_and_keeps_what_it_has(
-    tmp_path: Path, tiny_engine: GazeEngine, cases: list[Case]
+    tmp_path: Path, tiny_engine: GazeEngine, cases: list[Sample]
 ) -> None:
     asked = iter([False, False, True])
 
@@ -125,7 +124,7 @@ def test_a_pass_ends_between_images_and_keeps_what_it_has(
 
 @pytest.mark.parametrize("kept", [0, 3, 8, 200, -1])
 def test_a_torn_file_is_computed_again(
-    tmp_path: Path, tiny_engine: GazeEngine, cases: list[Case], kept: int
+    tmp_path: Path, tiny_engine: GazeEngine, cases: list[Sample], kept: int
 ) -> None:
     store = store_in(tmp_path, tiny_engine)
     fill_features(store, tiny_engine, cases[:2])
@@ -134,9 +133,9 @@ def test_a_torn_file_is_computed_again(
     path.write_bytes(whole[:kept])
     assert store.read(cases[0].digest) is None
     with pytest.raises(KeyError, match="gone"):
-        encoded_image(store, tiny_engine.processor, cases[0])
+        encoded_cases(cases[:1], tiny_engine, store)
     with pytest.raises(KeyError, match="gone"):
-        AdaptCollator(tiny_engine.processor, tiny_engine.gaze_config, store=store)([held_out_item(cases[0])])
+        AdaptCollator(tiny_engine.processor, tiny_engine.gaze_config, store=store)([cases[0]])
     assert fill_features(store, tiny_engine, cases[:2]) == 1
     same = path.read_bytes() == whole  # pytest would spell out where they differ, for minutes
     assert same
@@ -171,7 +170,7 @@ def test_everything_that_decides_features_is_in_their_name(tmp_path: Path) -> No
 
 
 @pytest.mark.gpu
-def test_features_from_the_disk_serve_a_model_on_a_gpu(tmp_path: Path, cases: list[Case]) -> None:
+def test_features_from_the_disk_serve_a_model_on_a_gpu(tmp_path: Path, cases: list[Sample]) -> None:
     from gazevlm_core.model.places import UsualPlace
     from tests.tiny_model import make_tiny_checkpoint
 

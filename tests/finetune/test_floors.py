@@ -6,23 +6,23 @@ import numpy as np
 import pytest
 
 from finetune import floors
-from finetune.cases import Case
 from finetune.floors import MOST_PATHS, Floors, on_grid
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.metrics.sequence import medoid_index
+from gazevlm_core.sample import Sample
 from tests.finetune.case_maker import make_case, path_of
 
 GRID = PatchGrid(8, 8)
 
 
-def read(count: int, length: int = 4) -> list[Case]:
+def read(count: int, length: int = 4) -> list[Sample]:
     rng = np.random.default_rng(0)
     paths = [path_of([(float(x), float(y)) for x, y in rng.random((length, 2))]) for _ in range(count)]
     return [make_case(f"i{n}", readings=[("owl", path)]) for n, path in enumerate(paths)]
 
 
-def medoid_of(cases: Sequence[Case], grid: PatchGrid) -> tuple[int, ...]:
-    paths = [on_grid(reading.scanpath, grid) for case in cases for reading in case.record.readings]
+def medoid_of(cases: Sequence[Sample], grid: PatchGrid) -> tuple[int, ...]:
+    paths = [on_grid(reading.scanpath, grid) for case in cases for reading in case.readings]
     return paths[medoid_index(paths)]
 
 

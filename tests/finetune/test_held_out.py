@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pytest
 
-from finetune.cases import Case
 from finetune.floors import Aims, Floors
 from finetune.held_out import (
     CHANCE_FLOOR,
@@ -23,6 +22,7 @@ from finetune.records import BASE, Measure
 from finetune.verdict import ADDED, AUROC, LEAST_PATIENTS, SEQUENCE
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.records import Diagnosis
+from gazevlm_core.sample import Sample
 from gazevlm_core.scanpath import Scanpath
 from tests.finetune.case_maker import HERE, make_case, path_of
 
@@ -49,7 +49,7 @@ def looked(*diagnoses: Diagnosis, aims: Aims = AIMS, **losses: float) -> Looked:
     return Looked(diagnoses, losses, aims)
 
 
-def case(findings: Mapping[str, float] | None = None, *paths: Scanpath) -> Case:
+def case(findings: Mapping[str, float] | None = None, *paths: Scanpath) -> Sample:
     return make_case("i", findings=findings, readings=[(f"r{n}", path) for n, path in enumerate(paths)])
 
 

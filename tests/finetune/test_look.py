@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from finetune.cases import Case, DataError
 from finetune.features import FeatureStore, Pace, fill_features
 from finetune.floors import Aims
 from finetune.look import Looked, look_at, tell_findings
@@ -15,13 +14,14 @@ from gazevlm_core import inference
 from gazevlm_core.inference import GazeEngine
 from gazevlm_core.model.modeling_gazevlm import GazeVLM
 from gazevlm_core.ranks import Ranks
+from gazevlm_core.sample import DatasetError, Sample
 from tests.fake_ranks import together
 from tests.finetune.case_maker import HERE, make_case, path_of, picture
 from tests.tiny_model import make_tiny_checkpoint
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Case]:
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Sample]:
     folder = tmp_path_factory.mktemp("pictures")
     for number, size in enumerate([(224, 224), (330, 120), (224, 224)]):
         picture(number, *size).save(folder / f"{number}.png")
@@ -45,7 +45,7 @@ def same(first: Looked, second: Looked) -> None:
 
 @pytest.mark.parametrize("training", [True, False])
 def test_a_look_leaves_training_and_chance_as_they_were(
-    tiny_engine: GazeEngine, pictures: list[Case], training: bool
+    tiny_engine: GazeEngine, pictures: list[Sample], training: bool
 ) -> None:
     model = tiny_engine.model
     try:
@@ -59,7 +59,7 @@ def test_a_look_leaves_training_and_chance_as_they_were(
         assert all(parameter.grad is None for parameter in model.parameters())
         torch.manual_seed(5)
         same(look_at(tiny_engine, pictures, None), first)
-        with pytest.raises(DataError, match="image gone: There is no such file"):
+        with pytest.raises(DatasetError, match="gone: There is no such file"):
             look_at(tiny_engine, [make_case("gone")], None)
         assert model.training is training
     finally:
@@ -67,7 +67,7 @@ def test_a_look_leaves_training_and_chance_as_they_were(
 
 
 def test_a_look_asks_for_every_loss_that_is_known(
-    tmp_path: Path, tiny_engine: GazeEngine, pictures: list[Case]
+    tmp_path: Path, tiny_engine: GazeEngine, pictures: list[Sample]
 ) -> None:
     store = FeatureStore(tmp_path, "base", (1, 2), torch.float32)
     fill_features(store, tiny_engine, pictures)
@@ -82,7 +82,7 @@ def test_a_look_asks_for_every_loss_that_is_known(
     assert look_at(tiny_engine, pictures[2:], store).losses == {}
 
 
-def test_an_untrained_base_shows_nothing(tmp_path: Path, pictures: list[Case]) -> None:
+def test_an_untrained_base_shows_nothing(tmp_path: Path, pictures: list[Sample]) -> None:
     bare = make_tiny_checkpoint(tmp_path, gaze_trained=False, findings_trained=False, dwell_trained=False)
     found = look_at(GazeEngine.load(str(bare), device="cpu"), pictures, None)
     assert all(one.scanpath is None for one in found.diagnoses)
@@ -90,14 +90,14 @@ def test_an_untrained_base_shows_nothing(tmp_path: Path, pictures: list[Case]) -
     assert found.losses == {}
 
 
-def test_a_part_that_was_never_trained_has_no_loss(tmp_path: Path, pictures: list[Case]) -> None:
+def test_a_part_that_was_never_trained_has_no_loss(tmp_path: Path, pictures: list[Sample]) -> None:
     """An untrained pointer beside an adapter's would be no base to be better than."""
     half = make_tiny_checkpoint(tmp_path, gaze_trained=False, dwell_trained=False)
     assert set(look_at(GazeEngine.load(str(half), device="cpu"), pictures, None).losses) == {"text_loss"}
 
 
 def test_where_probabilities_are_wanted_nothing_else_is_computed(
-    tiny_engine: GazeEngine, pictures: list[Case], monkeypatch: pytest.MonkeyPatch
+    tiny_engine: GazeEngine, pictures: list[Sample], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = look_at(tiny_engine, pictures, None).probabilities()
     passes: list[int] = []
@@ -113,7 +113,7 @@ def test_where_probabilities_are_wanted_nothing_else_is_computed(
 
 
 def test_images_of_which_nothing_is_known_cost_no_pass_of_losses_and_no_walk(
-    tiny_engine: GazeEngine, pictures: list[Case], monkeypatch: pytest.MonkeyPatch
+    tiny_engine: GazeEngine, pictures: list[Sample], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     walked: list[int] = []
     true_choose = inference.choose_paths
@@ -137,7 +137,7 @@ def test_images_of_which_nothing_is_known_cost_no_pass_of_losses_and_no_walk(
 
 @pytest.mark.parametrize("processes", [2, 3])
 def test_processes_that_share_the_images_say_what_one_says(
-    tmp_path: Path, tiny_engine: GazeEngine, pictures: list[Case], processes: int
+    tmp_path: Path, tiny_engine: GazeEngine, pictures: list[Sample], processes: int
 ) -> None:
     """To the last digit, each having done its part of the work alone; threads stand for processes here."""
     store = FeatureStore(tmp_path, "base", (1, 2), torch.float32)

@@ -100,23 +100,23 @@ def test_a_name_on_the_hub_stays_whole(made: Made) -> None:
 
 
 def test_what_was_learned_is_named_with_its_digest_and_nothing_else(made: Made) -> None:
-    trained = {f"{case.record.image_id}-owl": submission_digest(case.record.image_id, "owl")
+    trained = {f"{case.image_id}-owl": submission_digest(case.image_id, "owl")
                for case in made.split.train}  # fmt: skip
     told = {one["id"]: one["sha256"] for one in made.values["annotations"]}
     assert told == trained
     assert list(told) == sorted(told)
-    held_out = {case.record.image_id for case in made.split.held_out}
+    held_out = {case.image_id for case in made.split.held_out}
     assert held_out
     assert not any(one.rpartition("-")[0] in held_out or one.endswith("-fox") for one in told)
     assert set(made.values["split"]["held_out"]) == held_out
-    assert set(made.values["split"]["train"]) == {case.record.image_id for case in made.split.train}
+    assert set(made.values["split"]["train"]) == {case.image_id for case in made.split.train}
 
 
 def test_whom_it_was_trained_on_is_known_again_and_not_named(made: Made) -> None:
     told = read_all_trained_on(made.out)[0]
     assert told is not None
-    assert all(told.has_patient(case.record.patient_id) and case.digest in told.pictures for case in made.split.train)
-    assert not any(told.has_patient(case.record.patient_id) for case in made.split.held_out)
+    assert all(told.has_patient(case.patient_id) and case.digest in told.pictures for case in made.split.train)
+    assert not any(told.has_patient(case.patient_id) for case in made.split.held_out)
     assert not any(case.digest in told.pictures for case in made.split.held_out)
     assert told.rule == SplitRule(3, made.config.held_out_share)
     assert '"p1"' not in json.dumps(made.values["trained_on"])
@@ -216,7 +216,7 @@ def test_the_card_has_a_row_for_every_measure(made: Made) -> None:
 def test_the_diagnose_tab_reads_the_scores(made: Made) -> None:
     scores = read_scores(made.out)
     assert scores is not None
-    labels = {name: [case.record.findings[name] for case in made.split.held_out] for name in ("edema", "left | right")}
+    labels = {name: [case.findings[name] for case in made.split.held_out] for name in ("edema", "left | right")}
     assert scores.findings == {
         "edema": FindingScore(0.75, sum(labels["edema"]) / len(labels["edema"])),
         "left | right": FindingScore(1.0, sum(labels["left | right"]) / len(labels["left | right"])),

@@ -141,7 +141,7 @@ def test_shares(do: Run, gaze_folder: Path, tmp_path: Path) -> None:
         done = do(annotations=both, shares=shares)
         draws = done.training.trainer.train_dataset.draws
         cases = done.training.prepared.split.train
-        assert {cases[draw.case].dataset for draw in draws} == wanted
+        assert {cases[draw.case].part for draw in draws} == wanted
 
 
 # ---- losses ----

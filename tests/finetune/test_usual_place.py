@@ -9,7 +9,6 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from finetune.cases import Case
 from finetune.examples import ordered_cases
 from finetune.prepare import fit_places
 from finetune.usual_place import LEAST_IMAGES, PENALTY, SIDE, added_findings, find_place, fit_place
@@ -17,11 +16,14 @@ from gazevlm_core.findings import NO_FINDING
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.inference import GazeEngine
 from gazevlm_core.model.places import UsualPlace, pooled_tokens
+from gazevlm_core.sample import Sample
 from gazevlm_core.training.gaze_order import GazeOrder
 from tests.finetune.case_maker import configure, make_case, path_of, picture
 
 
-def searches(planted: tuple[float, float] | None, *, images: int = 20, seed: int = 0, share: float = 1.0) -> list[Case]:
+def searches(
+    planted: tuple[float, float] | None, *, images: int = 20, seed: int = 0, share: float = 1.0
+) -> list[Sample]:
     """Half of the images have a hernia; their readers click on it among clicks that are scattered."""
     rng = np.random.default_rng(seed)
     cases = []
@@ -47,8 +49,8 @@ def test_a_place_that_every_reader_visits_anyway_is_none() -> None:
     """Everybody looks at the heart; only the hernia's own place counts."""
     cases = searches((0.3, 0.7), images=40)
     always = [
-        make_case(c.record.image_id, findings=c.record.findings,
-                  readings=[("owl", path_of([*((f.x, f.y) for f in c.record.readings[0].scanpath), (0.55, 0.5)]))])
+        make_case(c.image_id, findings=c.findings,
+                  readings=[("owl", path_of([*((f.x, f.y) for f in c.readings[0].scanpath), (0.55, 0.5)]))])
         for c in cases
     ]  # fmt: skip
     place = find_place(always, "hernia")
@@ -72,7 +74,7 @@ def test_scattered_clicks_have_no_place(seed: int) -> None:
 def test_what_nobody_labelled_or_clicked_has_no_place() -> None:
     planted = searches((0.5, 0.8))
     assert find_place(planted, "edema") is None
-    unread = [make_case(c.record.image_id, findings=c.record.findings) for c in planted]
+    unread = [make_case(c.image_id, findings=c.findings) for c in planted]
     assert find_place(unread, "hernia") is None
     assert find_place(planted[: 2 * LEAST_IMAGES - 1], "hernia") is None
     assert find_place(planted[: 2 * LEAST_IMAGES], "hernia") is not None
@@ -93,8 +95,8 @@ def test_the_head_is_the_pipeline_of_scikit_learn(images: int) -> None:
         pooled.append(pooled_tokens(tokens, grid, [place])[0])
     features = torch.stack(pooled).double().numpy()
     fitted = fit_place(place, cases, features)
-    known = [number for number, case in enumerate(cases) if case.record.findings]
-    labels = [cases[number].record.findings["hernia"] for number in known]
+    known = [number for number, case in enumerate(cases) if case.findings]
+    labels = [cases[number].findings["hernia"] for number in known]
     pipeline = make_pipeline(StandardScaler(), LogisticRegression(C=PENALTY, max_iter=1000))
     pipeline.fit(features[known], labels)
     ours = features @ fitted.weight.double().numpy() + fitted.bias
@@ -103,7 +105,7 @@ def test_the_head_is_the_pipeline_of_scikit_learn(images: int) -> None:
     assert fitted.weight.dtype == torch.float32
 
 
-def labelled(**counts: tuple[int, int]) -> list[Case]:
+def labelled(**counts: tuple[int, int]) -> list[Sample]:
     """Images by finding: so many with it and without it."""
     return [
         make_case(f"{name}{number}", findings={name.replace("_", " "): float(number < present)})
@@ -133,7 +135,7 @@ def test_fitting_sees_the_tower_at_rest_and_leaves_chance_alone(tmp_path: Path, 
     cases = []
     for number, case in enumerate(searches((0.5, 0.8), images=8)):
         picture(number, 224, 224).save(tmp_path / f"{number}.png")
-        readings = [("owl", case.record.readings[0].scanpath)]
+        readings = [("owl", case.readings[0].scanpath)]
         findings = {"hernia": float(number % 2)}
         cases.append(make_case(str(number), tmp_path / f"{number}.png", findings=findings, readings=readings))
     engine.model.eval()

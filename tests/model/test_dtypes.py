@@ -120,7 +120,7 @@ def test_a_model_in_sixteen_bits_looks_learns_and_speaks(
 ) -> None:
     """As on CUDA, with autocast in training and without in answers; nothing of it is asked for numbers in bfloat16."""
     from finetune.adapted import adapt_model, adapted_config
-    from finetune.examples import AdaptCollator, held_out_item
+    from finetune.examples import AdaptCollator
     from finetune.look import look_at
 
     monkeypatch.setattr(checkpoint, "compute_dtype", lambda device: dtype)
@@ -138,7 +138,7 @@ def test_a_model_in_sixteen_bits_looks_learns_and_speaks(
     trained = {name: p for name, p in adapted.named_parameters() if p.requires_grad}
     assert {p.dtype for p in trained.values()} == {torch.float32}, "float16 gradients cannot be unscaled"
     adapted.train()
-    batch = AdaptCollator(engine.processor, engine.gaze_config, store=None)([held_out_item(case)])
+    batch = AdaptCollator(engine.processor, engine.gaze_config, store=None)([case])
     with torch.autocast("cpu", dtype=dtype):
         losses = adapted(**batch)
     losses.loss.backward()

@@ -9,7 +9,6 @@ import torch
 from PIL import Image
 from transformers import DynamicCache
 
-from gazevlm_core.datasets.example import Example
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.inference import GazeEngine
 from gazevlm_core.model.places import UsualPlace, pooled_tokens
@@ -17,6 +16,7 @@ from gazevlm_core.model.processing_gazevlm import render_prompt
 from gazevlm_core.model.walks import choose_path
 from gazevlm_core.options import DiagnoseOptions
 from gazevlm_core.prompt import encode_prompts
+from gazevlm_core.sample import Reading, Sample
 from gazevlm_core.scanpath import Fixation, Scanpath
 from gazevlm_core.training.collator import GazeCollator
 from tests.tiny_model import make_tiny_checkpoint
@@ -126,14 +126,13 @@ def test_users_do_not_share_rope_positions(tiny_engine: GazeEngine) -> None:
 
 
 def test_training_gives_every_part_a_gradient(tiny_checkpoint, tiny_processor) -> None:
-    from gazevlm_core.datasets.example import Example
     from gazevlm_core.model.modeling_gazevlm import GazeVLM
     from gazevlm_core.scanpath import Fixation, Scanpath
     from gazevlm_core.training.collator import GazeCollator
 
     model = GazeVLM.from_pretrained(tiny_checkpoint)
     path = Scanpath((Fixation(0.1, 0.2, 300.0), Fixation(0.7, 0.6, 200.0)), "simulated")
-    example = Example("one", noise(300, 240), "Why?", "Because.", {"cardiomegaly": 1.0}, (path, path))
+    example = Sample("one", noise(300, 240), "Why?", "Because.", {"cardiomegaly": 1.0}, (Reading("", path),) * 2)
     batch = GazeCollator(tiny_processor, model.config.gaze_config)([example, example])
     losses = model(**batch)
     losses.loss.backward()
@@ -169,7 +168,7 @@ def test_the_cache_holds_every_position(tiny_engine: GazeEngine) -> None:
 def test_variants_of_the_pointer_learn_save_and_look(tmp_path: Path, gaze: dict[str, object]) -> None:
     engine = GazeEngine.load(str(make_tiny_checkpoint(tmp_path, **gaze)))
     model, path = engine.model, Scanpath(tuple(Fixation(0.1 + 0.2 * step, 0.5) for step in range(4)), "simulated")
-    example = Example("a", noise(300, 260), QUESTIONS[0], "No.", {"cardiomegaly": 1.0}, (path,))
+    example = Sample("a", noise(300, 260), QUESTIONS[0], "No.", {"cardiomegaly": 1.0}, (Reading("", path),))
     wide = replace(example, image=noise(500, 200))
     batch = GazeCollator(engine.processor, engine.gaze_config)([example, wide])
     losses = model(**batch)
@@ -203,8 +202,8 @@ def test_visual_keys_are_the_vision_tokens(tmp_path: Path) -> None:
 def test_image_tokens_in_the_place_of_pixels_give_the_same_losses(tmp_path: Path, keys: str) -> None:
     engine = GazeEngine.load(str(make_tiny_checkpoint(tmp_path, pointer_keys=keys)))
     path = Scanpath((Fixation(0.1, 0.2, 300.0), Fixation(0.7, 0.6, 200.0)), "simulated")
-    first = Example("a", noise(300, 260, 1), QUESTIONS[0], "No.", {"cardiomegaly": 1.0}, (path, path))
-    examples = [first, replace(first, image=noise(500, 200, 2), question="Why?", scanpaths=(path,))]
+    first = Sample("a", noise(300, 260, 1), QUESTIONS[0], "No.", {"cardiomegaly": 1.0}, (Reading("", path),) * 2)
+    examples = [first, replace(first, image=noise(500, 200, 2), question="Why?", readings=first.readings[:1])]
     batch = GazeCollator(engine.processor, engine.gaze_config)(examples)
     found = []
     for with_tokens in (False, True):
@@ -309,7 +308,7 @@ def test_places_learn_nothing_from_the_losses(tmp_path: Path) -> None:
     """They are fitted; a batch's labels have a column for each finding of the head alone."""
     names = ("cardiomegaly", "nodule", "hernia")
     engine = GazeEngine.load(str(make_tiny_checkpoint(tmp_path, finding_names=names, usual_places=PLACES)))
-    example = Example("a", noise(224, 224), "Why?", None, {"cardiomegaly": 1.0, "hernia": 1.0}, ())
+    example = Sample("a", noise(224, 224), "Why?", None, {"cardiomegaly": 1.0, "hernia": 1.0}, ())
     batch = GazeCollator(engine.processor, engine.gaze_config)([example])
     assert batch["finding_labels"].tolist() == [[1.0]]
     engine.model(**batch).loss.backward()

@@ -47,11 +47,11 @@ def test_a_cached_image_is_what_the_processor_would_make(tiny_processor: GazeVLM
 
 
 def test_examples_ask_for_reports_and_for_present_and_absent_findings(case) -> None:
-    examples = [data.example_of(case, np.random.default_rng(seed)) for seed in range(200)]
+    examples = [data.training_sample(case, np.random.default_rng(seed)) for seed in range(200)]
     reports = [example for example in examples if example.question in QUESTIONS]
     assert 90 <= len(reports) <= 150
-    assert {example.answer for example in reports} <= set(case.reports)
-    answers = [example.answer or "" for example in examples if example.question not in QUESTIONS]
+    assert {example.report for example in reports} <= set(case.reports)
+    answers = [example.report or "" for example in examples if example.question not in QUESTIONS]
     assert {answer.split(",")[0].split(".")[0] for answer in answers} <= {"Yes", "No"}
     for example in examples:
         assert dict(example.findings) == {name: float(name in case.finding_names) for name in FINDING_NAMES}

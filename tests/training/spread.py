@@ -12,15 +12,15 @@ import torch
 from PIL import Image
 from transformers import TrainingArguments, set_seed
 
-from gazevlm_core.datasets.example import Example
 from gazevlm_core.model.modeling_gazevlm import GazeVLM
 from gazevlm_core.model.processing_gazevlm import GazeVLMProcessor
+from gazevlm_core.sample import Reading, Sample
 from gazevlm_core.scanpath import Fixation, Scanpath
 from gazevlm_core.training.collator import GazeCollator
 from gazevlm_core.training.trainer import GazeTrainer
 
 
-def uneven_examples(count: int) -> list[Example]:
+def uneven_examples(count: int) -> list[Sample]:
     """What is known differs from image to image, so that a mean of means is not the mean."""
     rng = np.random.default_rng(0)
     examples = []
@@ -30,10 +30,10 @@ def uneven_examples(count: int) -> list[Example]:
             Fixation(float(x), float(y), 200.0 if step % 2 else None)
             for step, (x, y) in enumerate(rng.random((1 + 3 * (number % 4), 2)))
         )
-        paths = () if number % 4 == 3 else (Scanpath(fixations, "simulated"),)
+        readings = () if number % 4 == 3 else (Reading("", Scanpath(fixations, "simulated")),)
         findings = {"cardiomegaly": float(number % 2)} if number % 3 else {}
         answer = "Yes." if number % 2 else "Large left pleural effusion." * 3
-        examples.append(Example(f"x{number}", image, "Why?", answer if number % 5 else None, findings, paths))
+        examples.append(Sample(f"x{number}", image, "Why?", answer if number % 5 else None, findings, readings))
     return examples
 
 

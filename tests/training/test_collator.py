@@ -7,11 +7,11 @@ import pytest
 import torch
 from PIL import Image
 
-from gazevlm_core.datasets.example import Example
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.model.configuration_gazevlm import GazeConfig
 from gazevlm_core.model.losses import IGNORED, STOP
 from gazevlm_core.prompt import IGNORED_LABEL
+from gazevlm_core.sample import Reading, Sample
 from gazevlm_core.scanpath import Fixation, Scanpath
 from gazevlm_core.training.collator import GazeCollator, gaze_targets
 
@@ -20,6 +20,9 @@ CONFIG = GazeConfig(num_gaze_tokens=4, finding_names=("edema", "fracture"))
 
 def path(*points: tuple[float, float]) -> Scanpath:
     return Scanpath(tuple(Fixation(x, y, 100.0 * (i + 1)) for i, (x, y) in enumerate(points)), "simulated")
+
+
+READ = Reading("", path((0.1, 0.1)))
 
 
 def image(width: int, height: int) -> Image.Image:
@@ -40,8 +43,8 @@ def test_a_path_of_k_or_more_fixations_has_no_stop() -> None:
 
 
 def test_missing_parts_mask_their_loss_and_nothing_else(tiny_processor) -> None:
-    whole = Example("a", image(300, 300), "Why?", "Yes.", {"edema": 1.0, "fracture": 0.0}, (path((0.1, 0.1)),) * 2)
-    bare = Example("b", image(300, 200), "What?", None, {"fracture": 1.0}, ())
+    whole = Sample("a", image(300, 300), "Why?", "Yes.", {"edema": 1.0, "fracture": 0.0}, (READ,) * 2)
+    bare = Sample("b", image(300, 200), "What?", None, {"fracture": 1.0}, ())
     batch = GazeCollator(tiny_processor, CONFIG)([whole, bare])
     assert batch["gaze_targets"].shape == (2, 2, 4)
     assert (batch["gaze_targets"][1] == IGNORED).all()
@@ -54,8 +57,8 @@ def test_missing_parts_mask_their_loss_and_nothing_else(tiny_processor) -> None:
 
 
 def test_targets_use_each_images_own_grid(tiny_processor) -> None:
-    corner = path((0.99, 0.99))
-    examples = [Example("a", image(*size), "Why?", "No.", {}, (corner,)) for size in ((300, 300), (600, 250))]
+    corner = (Reading("", path((0.99, 0.99))),)
+    examples = [Sample("a", image(*size), "Why?", "No.", {}, corner) for size in ((300, 300), (600, 250))]
     batch = GazeCollator(tiny_processor, CONFIG)(examples)
     grids = [PatchGrid.from_grid_thw(thw, 2) for thw in batch["image_grid_thw"].tolist()]
     assert grids[0] != grids[1]
@@ -63,7 +66,7 @@ def test_targets_use_each_images_own_grid(tiny_processor) -> None:
 
 
 def test_the_twin_without_gaze_gets_no_scanpaths(tiny_processor) -> None:
-    example = Example("a", image(300, 300), "Why?", "Yes.", {}, (path((0.1, 0.1)),))
+    example = Sample("a", image(300, 300), "Why?", "Yes.", {}, (READ,))
     batch = GazeCollator(tiny_processor, CONFIG, use_gaze=False)([example])
     assert "gaze_targets" not in batch
     assert isinstance(batch["finding_labels"], torch.Tensor)
@@ -71,4 +74,4 @@ def test_the_twin_without_gaze_gets_no_scanpaths(tiny_processor) -> None:
 
 def test_an_empty_question_is_refused(tiny_processor) -> None:
     with pytest.raises(ValueError, match="question is empty"):
-        GazeCollator(tiny_processor, CONFIG)([Example("a", image(300, 300), " ", "Yes.", {}, ())])
+        GazeCollator(tiny_processor, CONFIG)([Sample("a", image(300, 300), " ", "Yes.", {}, ())])

@@ -9,9 +9,9 @@ import torch
 from PIL import Image
 from transformers import TrainingArguments, set_seed
 
-from gazevlm_core.datasets.example import Example
 from gazevlm_core.findings import FINDING_NAMES, HELD_OUT_FINDING_NAMES
 from gazevlm_core.model.modeling_gazevlm import GazeVLM
+from gazevlm_core.sample import Reading, Sample
 from gazevlm_core.scanpath import Fixation, Scanpath
 from gazevlm_core.training.collator import GazeCollator
 from gazevlm_core.training.trainer import GazeTrainer
@@ -20,12 +20,13 @@ from phantoms.nano import MODEL_NAMES, CaseExamples, Recipe, Variant, gaze_confi
 from phantoms.nano_parts import WholeKernelConv3d
 
 PATH = Scanpath((Fixation(0.1, 0.2, 300.0), Fixation(0.7, 0.6, 200.0)), "simulated")
+READ = (Reading("", PATH),)
 
 
-def examples(count: int) -> list[Example]:
+def examples(count: int) -> list[Sample]:
     rng = np.random.default_rng(0)
     numbered = [(k, rng.integers(0, 256, (224, 224, 3), dtype=np.uint8)) for k in range(count)]
-    return [Example("x", Image.fromarray(p), "Why?", "Yes.", {"cardiomegaly": k % 2}, (PATH,)) for k, p in numbered]
+    return [Sample("x", Image.fromarray(p), "Why?", "Yes.", {"cardiomegaly": k % 2}, READ) for k, p in numbered]
 
 
 def train(checkpoint: Path, processor, folder: Path, steps: int, *, resume: bool) -> GazeTrainer:

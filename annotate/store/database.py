@@ -1,24 +1,25 @@
-"""Connections to SQLite or PostgreSQL, transactions that are durable when they end, and errors in words."""
+"""Connections to SQLite or PostgreSQL, transactions that are durable when they end, migrations, and errors in words."""
 
 import logging
 import math
 import shutil
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, nullcontext
+from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from types import TracebackType
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
-from sqlalchemy import Connection, create_engine, event, text
+from sqlalchemy import Connection, create_engine, event, inspect, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.orm import Session
 from tenacity import RetryCallState, Retrying, stop_after_attempt, wait_random_exponential
 
-from annotate.store.turns import FairLock
-from annotate.store.types import StoreError, StoreTrouble
+from annotate.store.model import StoreError, StoreTrouble
 
 log = logging.getLogger(__name__)
 DATABASE_FILE = "annotations.db"
@@ -27,11 +28,46 @@ ATTEMPTS = 8
 ATTEMPTS_TO_ADD = 3
 AGAIN_CODES = {"40001", "40P01", "55P03"}  # PostgreSQL: serialisation failure, deadlock, lock not available
 FULL_CODES = {"53100"}  # PostgreSQL: disk full
+MIGRATIONS = Path(__file__).with_name("migrations")
+HEAD = max(path.name.split("_")[1] for path in (MIGRATIONS / "versions").glob("rev_*.py"))  # the program's form
+MIGRATION_KEY = 7_215_001  # of PostgreSQL's advisory lock
 Result = TypeVar("Result")
+Rest = ParamSpec("Rest")
+
+
+class FairLock:
+    """A lock that serves threads in the order in which they came; Python's own may leave one waiting for long.
+
+    Used by `with`; not to be taken twice by one thread.
+    """
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._held = False
+        self._waiting: deque[threading.Lock] = deque()
+
+    def __enter__(self) -> None:
+        with self._guard:
+            if not self._held:
+                self._held = True
+                return
+            gate = threading.Lock()
+            gate.acquire()
+            self._waiting.append(gate)
+        gate.acquire()  # until the one before hands over
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._guard:
+            if self._waiting:
+                self._waiting.popleft().release()
+            else:
+                self._held = False
 
 
 def database_url(folder: Path, url: str) -> URL:
-    """Where the database is: a file in the folder, or what the URL says.
+    """Return where the database is: a file in the folder, or what the URL says.
 
     Raises:
         StoreError: a URL that is neither of SQLite nor of PostgreSQL.
@@ -68,33 +104,32 @@ class Database:
             self.engine = create_engine(url, pool_pre_ping=True, pool_size=8, max_overflow=8, pool_timeout=BUSY_S)
 
     def free_bytes(self) -> float:
-        """What the disk below a SQLite file still takes; infinite for a server, whose disk is not seen from here."""
+        """Return what the disk below a SQLite file still takes; infinite for a server, whose disk is not seen."""
         if not self.is_sqlite:
             return math.inf
         return shutil.disk_usage(Path(str(self.engine.url.database)).parent).free
 
-    def read(self, work: Callable[[Session], Result]) -> Result:
-        """What `work` returns; each of its queries sees a consistent state, in SQLite all of them the same one."""
-        return self._repeat(lambda: self._run(work, writes=False))
+    def read(self, work: Callable[[Connection], Result]) -> Result:
+        """Return what `work` does; each of its queries sees a consistent state, in SQLite all of them the same one."""
+        return self._repeat(lambda: self._run([work], writes=False)[0])
 
-    def write(self, work: Callable[[Session], Result]) -> Result:
-        """What `work` returns, once all it wrote is durable. Run again after a conflict or a lost connection, so
-        that it must lead to the same when its first run was stored after all.
+    def write(self, work: Callable[[Connection], Result]) -> Result:
+        """Return what `work` does, once all it wrote is durable. It is run again after a conflict or a lost connection,
+        so it must lead to the same when its first run was stored after all.
 
         Raises:
             StoreError: as `work` does, or the database failed; then nothing is stored.
         """
         with self._turn if self.is_sqlite else nullcontext():
-            return self._repeat(lambda: self._run(work, writes=True))
+            return self._repeat(lambda: self._run([work])[0])
 
     def write_together(self, work: Callable[[Connection], Result]) -> Result:
-        """As `write`, for what many do at a time: without the objects of a session, which take longer than what they
-        write, and in SQLite in one transaction with all who wait for their turn by then.
+        """Write what many write at a time: in SQLite in one transaction for all who wait for their turn by then.
 
         In PostgreSQL each has its own, since one that holds the counter must not wait for another person or image.
         """
         if not self.is_sqlite:
-            return self._repeat(lambda: self._run_all([work])[0])
+            return self._repeat(lambda: self._run([work])[0])
         mine: Future[Result] = Future()
         with self._guard:
             self._waiting.append((work, mine))
@@ -109,7 +144,7 @@ class Database:
     def _finish(self, together: list[tuple[Callable[[Connection], Any], Future[Any]]]) -> None:
         """Do everybody's work at once or, where any of it fails, each alone: nobody's error is another's."""
         try:
-            results = self._repeat(lambda: self._run_all([work for work, _ in together]))
+            results = self._repeat(lambda: self._run([work for work, _ in together]))
         except BaseException as error:
             if len(together) == 1:
                 together[0][1].set_exception(error)
@@ -120,21 +155,13 @@ class Database:
             for (_, future), result in zip(together, results, strict=True):
                 future.set_result(result)
 
-    def _run_all(self, works: Iterable[Callable[[Connection], Result]]) -> list[Result]:
-        with self.transaction(writes=True) as connection:
+    def _run(self, works: Iterable[Callable[[Connection], Result]], *, writes: bool = True) -> list[Result]:
+        with self.transaction(writes=writes) as connection:
             return [work(connection) for work in works]
-
-    def _run(self, work: Callable[[Session], Result], *, writes: bool) -> Result:
-        with (
-            self.transaction(writes=writes) as connection,
-            Session(connection, expire_on_commit=False) as session,
-            session.begin(),
-        ):
-            return work(session)
 
     @contextmanager
     def transaction(self, *, writes: bool) -> Iterator[Connection]:
-        """One transaction; what it wrote is durable at the end."""
+        """Return one transaction; what it wrote is durable at the end."""
         with self.engine.begin() as connection:
             if self.is_sqlite:
                 connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
@@ -208,12 +235,86 @@ def _in_words(error: DBAPIError) -> str:
     return "The database refused this; nothing was stored; see the server's log."
 
 
-def on_postgres(session: Session) -> bool:
-    """Whether the session talks to PostgreSQL."""
-    return session.get_bind().dialect.name == "postgresql"
-
-
-def take_turn(session: Session, key: int) -> None:
+def take_turn(connection: Connection, key: int) -> None:
     """Wait until no other transaction holds `key`, and hold it until the end; SQLite has one writer anyway."""
-    if on_postgres(session):
-        session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
+
+
+# ---- methods in a transaction ----------------------------------------------------------------------------------------
+class HasDatabase(Protocol):
+    """Whose methods these are."""
+
+    database: Database
+
+
+Owner = TypeVar("Owner", bound=HasDatabase)
+
+
+Method = Callable[Concatenate[Owner, Connection, Rest], Result]
+
+
+def _inside(method: Method[Owner, Rest, Result], *, writes: bool) -> Callable[Concatenate[Owner, Rest], Result]:
+    @wraps(method)
+    def call(owner: Owner, /, *args: Rest.args, **kwargs: Rest.kwargs) -> Result:
+        run = owner.database.write if writes else owner.database.read
+        return run(lambda connection: method(owner, connection, *args, **kwargs))
+
+    return call
+
+
+def reads(method: Method[Owner, Rest, Result]) -> Callable[Concatenate[Owner, Rest], Result]:
+    """Call a method with the connection of a transaction that reads, see `Database.read`."""
+    return _inside(method, writes=False)
+
+
+def writes(method: Method[Owner, Rest, Result]) -> Callable[Concatenate[Owner, Rest], Result]:
+    """Call a method with the connection of a transaction that writes, see `Database.write`."""
+    return _inside(method, writes=True)
+
+
+# ---- migrations ------------------------------------------------------------------------------------------------------
+def migrate(database: Database, revision: str = HEAD) -> None:
+    """Create or upgrade the tables. Replicas that start together wait for each other.
+
+    Args:
+        database: to be brought to `revision`.
+        revision: the program's own; another one for tests.
+
+    Raises:
+        StoreError: the database is newer than the program, or no such database.
+    """
+    with errors_in_words():
+        with database.engine.connect() as connection:
+            found = _revision(connection)
+        if found == revision:
+            return
+        with database.transaction(writes=True) as connection:
+            take_turn(connection, MIGRATION_KEY)
+            _upgrade(connection, revision)
+
+
+def _revision(connection: Connection) -> str:
+    """Return the database's revision, "" where it has none."""
+    if not inspect(connection).has_table("alembic_version"):
+        return ""
+    return connection.execute(text("SELECT version_num FROM alembic_version")).scalar() or ""
+
+
+def _upgrade(connection: Connection, revision: str) -> None:
+    from alembic import command  # late: a database that is up to date needs none of it
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    found = _revision(connection)
+    if found and found not in known:
+        raise StoreError(
+            f"The database is of a newer program (its form is {found}, this program knows {HEAD}); update GazeVLM."
+        )
+    if found == revision:
+        return  # another process was faster
+    config.attributes["connection"] = connection
+    command.upgrade(config, revision)

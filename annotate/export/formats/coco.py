@@ -15,9 +15,9 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Any
 
-from annotate.export.lines import json_line
-from annotate.export.sinks import IMAGES, open_text
-from annotate.store.types import Stored, StoredImage
+from annotate.export.formats import IMAGES, Format, Sink
+from annotate.export.lines import flat_values, json_line
+from annotate.store.model import Stored, StoredImage
 from annotate.votes import labels, votes
 from gazevlm_core.annotation import canonical_json
 
@@ -28,10 +28,13 @@ PATHS, LICENCE_ID = 1, 1  # ids of the category and of the only licence
 DESCRIPTION = (
     "Scanpaths as keypoints of the category scanpath, in order; findings of whole images by majority of the annotators."
 )
+ATTRIBUTES = (
+    "image_id", "submission_id", "reader", "receipt", "kind", "verdict", "removed", "mode", "question", "findings",
+)  # fmt: skip
 SUPERCATEGORY = "finding of the whole image"
 
 
-class CocoFile:
+class CocoFile(Sink):
     """Written at the end, from lines kept on the disk: the longest path and all findings are not known before.
 
     Args:
@@ -40,11 +43,14 @@ class CocoFile:
         licence: of the data set.
     """
 
+    names = (COCO,)
+
     def __init__(self, folder: Path, title: str, licence: str) -> None:
-        self._path, self._title, self._licence = folder / COCO, title, licence
-        self._images: IO[str] = TemporaryFile("w+", encoding="utf-8", dir=folder)
-        self._annotations: IO[str] = TemporaryFile("w+", encoding="utf-8", dir=folder)
-        self._present: IO[str] = TemporaryFile("w+", encoding="utf-8", dir=folder)
+        super().__init__(folder)
+        self._title, self._licence = title, licence
+        self._images, self._annotations, self._present = (
+            TemporaryFile("w+", encoding="utf-8", dir=folder) for _ in range(3)
+        )
         self._findings: set[str] = set()
         self._longest = self._count = self._last = 0
         self._latest = ""
@@ -63,7 +69,7 @@ class CocoFile:
             self._longest = max(self._longest, len(one.annotation.scanpath))
             self._last = max(self._last, one.number)
             self._latest = max(self._latest, f"{one.annotation.submitted_at:%Y-%m-%d}")
-            self._annotations.write(json_line(_path(one, self._count)))
+            self._annotations.write(json_line(_path(image, one, self._count)))
         counted = votes(stored)
         self._findings |= counted.keys()
         for name in (name for name, label in known.items() if label):
@@ -88,15 +94,15 @@ class CocoFile:
             "licenses": [{"id": LICENCE_ID, "name": self._licence, "url": ""}],
             "categories": [path, *findings],
         }  # fmt: skip
-        with open_text(self._path) as stream:
-            for name, values in head.items():
-                stream.write(("{" if name == "info" else ",\n") + f'"{name}":' + canonical_json(values))
-            stream.write(',\n"images":[')
-            stream.writelines(_joined(_values(self._images)))
-            stream.write('],\n"annotations":[')
-            stream.writelines(_joined(self._all_annotations(numbers)))
-            stream.write("]}\n")
-        for file in (self._images, self._annotations, self._present):
+        stream = self.files[0]
+        for name, values in head.items():
+            stream.write(("{" if name == "info" else ",\n") + f'"{name}":' + canonical_json(values))
+        stream.write(',\n"images":[')
+        stream.writelines(_joined(_values(self._images)))
+        stream.write('],\n"annotations":[')
+        stream.writelines(_joined(self._all_annotations(numbers)))
+        stream.write("]}\n")
+        for file in (*self.files, self._images, self._annotations, self._present):
             file.close()
 
     def _all_annotations(self, numbers: dict[str, int]) -> Iterator[dict[str, Any]]:
@@ -112,8 +118,8 @@ class CocoFile:
             }  # fmt: skip
 
 
-def _path(one: Stored, image: int) -> dict[str, Any]:
-    annotation = one.annotation
+def _path(image: StoredImage, one: Stored, image_number: int) -> dict[str, Any]:
+    annotation, values = one.annotation, flat_values(image, one)
     width, height = annotation.image_width_px, annotation.image_height_px
     places = [(round(at.x * width, PIXEL_DIGITS), round(at.y * height, PIXEL_DIGITS)) for at in annotation.scanpath]
     columns = [min(math.floor(at.x * width), width - 1) for at in annotation.scanpath]
@@ -122,28 +128,32 @@ def _path(one: Stored, image: int) -> dict[str, Any]:
     wide, high = max(columns) + 1 - left, max(rows) + 1 - top  # of whole pixels, so that a single click has an area
     return {
         "id": one.number,
-        "image_id": image,
+        "image_id": image_number,
         "category_id": PATHS,
         "iscrowd": 0,
         "num_keypoints": len(places),
         "keypoints": [value for x, y in places for value in (x, y, VISIBLE)],
         "bbox": [left, top, wide, high],
         "area": wide * high,
-        "attributes": {
-            "image_id": one.image_sha256, "submission_id": annotation.submission_id, "reader": annotation.annotator,
-            "receipt": one.receipt.receipt_id, "kind": one.kind, "verdict": one.verdict, "removed": one.removed,
-            "mode": annotation.client.mode, "question": annotation.question, "findings": list(annotation.findings),
-        },
-    }  # fmt: skip
+        "attributes": {name: values[name] for name in ATTRIBUTES},
+    }
 
 
 def _values(lines: IO[str]) -> Iterator[dict[str, Any]]:
-    """What was kept on the disk, from its start."""
+    """Read what was kept on the disk, from its start."""
     lines.seek(0)
     return map(json.loads, lines)
 
 
 def _joined(members: Iterator[dict[str, Any]]) -> Iterator[str]:
-    """As members of a JSON array."""
+    """Write the members of a JSON array."""
     for index, values in enumerate(members):
         yield (",\n" if index else "\n") + json_line(values).rstrip("\n")
+
+
+FORMAT = Format(
+    "COCO keypoints",
+    {COCO: "paths as COCO keypoints, a shorter one filled with unlabelled points; findings of whole images"},
+    lambda folder, title, licence: [CocoFile(folder, title, licence)],
+    with_images=True,
+)

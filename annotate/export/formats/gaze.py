@@ -5,20 +5,19 @@ an image again has several lines in the first, of which the folder adapter reads
 """
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
+from annotate.export.formats import Format, Sink
 from annotate.export.lines import json_line
-from annotate.export.sinks import open_text
-from annotate.store.types import Stored, StoredImage
+from annotate.store.model import Stored, StoredImage
 from annotate.votes import first_of_each, labels, usable
 from gazevlm_core.datasets.folder import SCANPATHS, STUDIES
 from gazevlm_core.datasets.scanpath_files import LONGEST_MS
 
 
 def scanpath_values(one: Stored) -> dict[str, Any]:
-    """A line of scanpaths.jsonl. Times are left out where none is known; durations also where they are longer than the
-    reader takes.
+    """Return a line of scanpaths.jsonl. Times are left out where none is known; durations also where they are longer
+    than the reader takes.
 
     The submission's id and the digest of its record go along, so that whatever is trained on it can name it; so do the
     question that was asked, the mode, and how the annotator came to the image.
@@ -47,7 +46,7 @@ def scanpath_values(one: Stored) -> dict[str, Any]:
 
 
 def study_values(image: StoredImage, stored: Sequence[Stored]) -> dict[str, Any]:
-    """A line of studies.jsonl: the labels by majority, see `annotate.votes`, one report, and the question it answers.
+    """Return a line of studies.jsonl: labels by majority, see `annotate.votes`, one report and its question.
 
     Args:
         image: of the submissions.
@@ -64,8 +63,8 @@ def study_values(image: StoredImage, stored: Sequence[Stored]) -> dict[str, Any]
 
 
 def reported_by(stored: Sequence[Stored], findings: Mapping[str, int]) -> Stored | None:
-    """The submission whose report stands for the image, None where nobody wrote one: an accepted one where there is
-    one, of somebody who ticked what the labels say where there is one, and of these the first.
+    """Return the submission whose report stands for the image, None where nobody wrote one: an accepted one where there
+    is one, of somebody who ticked what the labels say where there is one, and of these the first.
 
     Args:
         stored: submissions on the image.
@@ -80,22 +79,25 @@ def reported_by(stored: Sequence[Stored], findings: Mapping[str, int]) -> Stored
     return min(written, key=rank) if written else None
 
 
-class GazeFiles:
+class GazeFiles(Sink):
     """Both files."""
 
-    def __init__(self, folder: Path) -> None:
-        self._scanpaths, self._studies = open_text(folder / SCANPATHS), open_text(folder / STUDIES)
+    names = (SCANPATHS, STUDIES)
 
     def add(self, image: StoredImage, png: bytes, stored: Sequence[Stored]) -> None:
         """See `Sink`."""
-        kept = usable(stored)
-        if not kept:
-            return
-        for one in kept:
-            self._scanpaths.write(json_line(scanpath_values(one)))
-        self._studies.write(json_line(study_values(image, kept)))
+        scanpaths, studies = self.files
+        if kept := usable(stored):
+            scanpaths.writelines(json_line(scanpath_values(one)) for one in kept)
+            studies.write(json_line(study_values(image, kept)))
 
-    def finish(self) -> None:
-        """See `Sink`."""
-        self._scanpaths.close()
-        self._studies.close()
+
+FORMAT = Format(
+    "training set",
+    {
+        SCANPATHS: "paths as `gazevlm score` and the folder adapter read them, with the question that was asked",
+        STUDIES: "findings by majority of the votes, one report, and the question, per image",
+    },
+    lambda folder, title, licence: [GazeFiles(folder)],
+    with_images=True,
+)

@@ -2,8 +2,7 @@
 
 import pytest
 
-from gazevlm_core.datasets.path_lengths import PathLengths
-from gazevlm_core.scanpath import Fixation, Scanpath
+from gazevlm_core.scanpath import Fixation, PathLengths, Scanpath
 
 
 def lengths(*counts: int) -> PathLengths:

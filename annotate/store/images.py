@@ -1,0 +1,262 @@
+"""Images of the store: their pixels once, as PNG without metadata, under the digest of the pixels."""
+
+import unicodedata
+from collections.abc import Collection, Iterator
+from dataclasses import replace
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from sqlalchemy import Connection, select, update
+
+from annotate.store.base import Store, write_audit
+from annotate.store.database import reads, writes
+from annotate.store.model import StoredImage, StoreError, checked_text
+from annotate.store.queue import NO_IMAGE, locked_image, put_standing
+from annotate.store.tables import IMAGE, IMAGES, PIXELS, values_of
+from gazevlm_core.annotation import pixel_digest
+from gazevlm_core.images.base import DEFAULT_LIMITS, ImageError, check_size
+from gazevlm_core.images.decode_limit import limit_decoding
+from gazevlm_core.options import DEFAULT_QUESTION
+from gazevlm_core.scanpath import Scanpath
+
+ADDED = "image added"  # in the audit log
+PNG_EFFORT = 3  # of 9: a third of the time of the usual 6, a few percent larger
+MOST_QUOTA, LONGEST_QUESTION, LONGEST_NAME = 1_000_000, 2_000, 200
+
+
+class Images(Store):
+    """Images of a store."""
+
+    def add_image(
+        self,
+        image: Image.Image,
+        name: str,
+        *,
+        question: str = DEFAULT_QUESTION,
+        gold: Scanpath | None = None,
+        quota: int | None = None,
+        source: str = "",
+        by: str,
+        offered: bool = True,
+    ) -> StoredImage:
+        """Store an image; the same pixels twice are stored once, and stay as they were said to be.
+
+        Args:
+            image: upright, mode "L" or "RGB", as from `load_image`; only its pixels are kept.
+            name: for people.
+            question: what annotators are asked.
+            gold: the known path of a gold image, which is given by the gold share and without a quota.
+            quota: how many annotators it wants; None for the store's.
+            source: where it comes from.
+            by: who adds it.
+            offered: whether it is given out as a task; False for an annotator's own image.
+        """
+        quota = self.settings.quota if quota is None else quota
+        return self._add(*new_image(image, name, question, offered, gold, source, quota), by)
+
+    @writes
+    def _add(self, connection: Connection, image: StoredImage, png: bytes, by: str) -> StoredImage:
+        now_us = self.now_us()
+        if put_image(connection, image, png, by, now_us):
+            write_audit(connection, now_us, by, ADDED, image.sha256, name=image.name)
+        return find_image(connection, image.sha256)
+
+    @reads
+    def image(self, connection: Connection, sha256: str) -> StoredImage:
+        """Return an image without its pixels."""
+        return find_image(connection, sha256)
+
+    @reads
+    def png(self, connection: Connection, sha256: str) -> bytes:
+        """Return the pixels as a PNG file without metadata."""
+        query = select(PIXELS.c.png).join(IMAGES, IMAGES.c.id == PIXELS.c.image_id).where(IMAGES.c.sha256 == sha256)
+        png: bytes | None = connection.scalar(query)
+        if png is None:
+            raise StoreError(NO_IMAGE)
+        return png
+
+    def pixels(self, sha256: str) -> Image.Image:
+        """Return the upright pixels, mode "L" or "RGB".
+
+        Raises:
+            ImageError: too many images are being read.
+        """
+        file = BytesIO(self.png(sha256))
+        with limit_decoding() as reserve, Image.open(file, formats=("PNG",)) as image:
+            reserve(image.width * image.height)
+            image.load()
+            return image.copy()
+
+    @reads
+    def images(self, connection: Connection, after: str = "", limit: int = 1000) -> list[StoredImage]:
+        """Return images in the order of their digests, from the one behind `after`."""
+        query = select(*IMAGE).where(IMAGES.c.sha256 > after).order_by(IMAGES.c.sha256).limit(limit)
+        return [StoredImage(*row) for row in connection.execute(query)]
+
+    def all_images(self) -> Iterator[StoredImage]:
+        """Yield all images in the order of their digests."""
+        after = ""
+        while page := self.images(after):
+            yield from page
+            after = page[-1].sha256
+
+    @writes
+    def set_open(self, connection: Connection, sha256: str, open_: bool, by: str) -> None:
+        """Give an image out as a task from now on, or no longer."""
+        image = locked_image(connection, sha256)
+        offered = connection.scalar(select(IMAGES.c.offered).where(IMAGES.c.id == image.id))
+        if image.open == open_ and (offered or not open_):
+            return
+        change_image(connection, image.id, open=open_, offered=offered or open_)
+        image.open = open_
+        put_standing(connection, image)
+        write_audit(connection, self.now_us(), by, "image opened" if open_ else "image closed", sha256)
+
+    @writes
+    def set_gold(
+        self, connection: Connection, sha256: str, gold: Scanpath | None, by: str, *, gold_from: Collection[str] = ()
+    ) -> None:
+        """Make an image a gold image with a known path, or a usual one again.
+
+        Args:
+            connection: given by the store.
+            sha256: of the image.
+            gold: the path; None for a usual image.
+            by: who decides.
+            gold_from: pseudonyms of the annotators whose submissions the path was taken or chosen from; how near they
+                come to it says nothing.
+        """
+        image, before = locked_image(connection, sha256), find_image(connection, sha256)
+        whose = tuple(sorted(set(gold_from))) if gold else ()
+        if (before.gold, before.gold_from) == (gold, whose):
+            return
+        change_image(connection, image.id, gold=gold, gold_from=whose)
+        image.is_gold = gold is not None
+        put_standing(connection, image)
+        write_audit(connection, self.now_us(), by, "gold set" if gold is not None else "gold taken away", sha256)
+
+
+def encode_picture(image: Image.Image) -> tuple[str, bytes]:
+    """Return the digest of an upright 8-bit image, and its PNG without metadata, grey where the channels are equal.
+
+    Args:
+        image: mode "L" or "RGB", as `load_image` gives it.
+
+    Raises:
+        StoreError: another mode, or a size outside the limits.
+    """
+    if image.mode not in ("L", "RGB"):
+        raise StoreError(f"An image of mode {image.mode} cannot be stored; load it with load_image.")
+    try:
+        check_size(image.width, image.height, DEFAULT_LIMITS)
+    except ImageError as error:
+        raise StoreError(str(error)) from None
+    pixels = np.asarray(image)  # uint8 [H, W] or [H, W, 3]
+    if pixels.ndim == 3 and not (pixels != pixels[..., :1]).any():
+        pixels = np.ascontiguousarray(pixels[..., 0])
+    mode, data = "L" if pixels.ndim == 2 else "RGB", pixels.tobytes()
+    file = BytesIO()
+    Image.frombytes(mode, image.size, data).save(file, "PNG", compress_level=PNG_EFFORT)
+    return pixel_digest(mode, image.width, image.height, data), file.getvalue()
+
+
+def new_image(
+    pixels: Image.Image, name: str, question: str, open_: bool, gold: Scanpath | None, source: str, quota: int
+) -> tuple[StoredImage, bytes]:
+    """Return an image to be stored and its PNG, checked.
+
+    Raises:
+        StoreError: pixels, a question or a quota that cannot be.
+    """
+    sha256, png = encode_picture(pixels)
+    image = StoredImage(
+        sha256, shown_name(name), pixels.width, pixels.height, question, open_, gold, source, quota
+    )  # fmt: skip
+    check_image(image)
+    return image, png
+
+
+def shown_name(name: str, longest: int = LONGEST_NAME) -> str:
+    """Return a file's name as it may be shown: one line, not too long."""
+    plain = "".join(sign for sign in name if unicodedata.category(sign)[0] != "C").strip()
+    return plain[-longest:] or "image"
+
+
+def check_image(image: StoredImage) -> None:
+    """Refuse a question or a number of annotators that is none.
+
+    Raises:
+        StoreError: no text, or out of range.
+    """
+    checked_text("The question", image.question, LONGEST_QUESTION)
+    check_quota(image.quota)
+
+
+def check_quota(quota: int) -> None:
+    """Refuse a number of annotators that is none.
+
+    Raises:
+        StoreError: out of range.
+    """
+    if not 1 <= quota <= MOST_QUOTA:
+        raise StoreError(f"An image wants 1 to {MOST_QUOTA:,} annotators, not {quota}; give another quota.")
+
+
+def find_image(connection: Connection, sha256: str) -> StoredImage:
+    """Return the image, without its pixels.
+
+    Raises:
+        StoreError: there is no such image.
+    """
+    row = connection.execute(select(*IMAGE).where(IMAGES.c.sha256 == sha256)).first()
+    if row is None:
+        raise StoreError(NO_IMAGE)
+    return StoredImage(*row)
+
+
+def change_image(connection: Connection, key: int, **values: Any) -> None:
+    """Write columns of an image that is locked."""
+    connection.execute(update(IMAGES).where(IMAGES.c.id == key).values(values))
+
+
+def insert_image(connection: Connection, image: StoredImage, png: bytes) -> None:
+    """Add an image that is not there, at the end of its band."""
+    added = IMAGES.insert().values(**values_of(IMAGES, image), offered=image.open).returning(IMAGES.c.id)
+    key = connection.execute(added).scalar_one()
+    connection.execute(PIXELS.insert().values(image_id=key, png=png))
+    put_standing(connection, locked_image(connection, key))
+
+
+def restate_image(connection: Connection, image: StoredImage) -> None:
+    """Say something else of an image that is there."""
+    standing = locked_image(connection, image.sha256)
+    change_image(connection, standing.id, **values_of(IMAGES, image), offered=image.open)
+    standing.open, standing.quota, standing.is_gold = image.open, image.quota, image.gold is not None
+    put_standing(connection, standing)
+
+
+def put_image(connection: Connection, image: StoredImage, png: bytes, by: str, now_us: int) -> bool:
+    """Store an image, or find it; return whether it is new.
+
+    What is there stays as it is; but an image that nobody had offered yet is offered now, and one without gold gets it.
+    The audit log tells what changed of an image that was there, and so the published copy learns of it, too.
+    """
+    offered = connection.scalar(select(IMAGES.c.offered).where(IMAGES.c.sha256 == image.sha256).with_for_update())
+    if offered is None:
+        insert_image(connection, image, png)
+        return True
+    known = find_image(connection, image.sha256)
+    now, log = known, dict[str, dict[str, object]]()
+    if image.open and not offered:
+        now = replace(image, gold=known.gold, gold_from=known.gold_from)
+        log["image opened"] = {"name": known.name, "question": known.question, "quota": known.quota}  # as they were
+    if image.gold is not None and known.gold is None:
+        now = replace(now, gold=image.gold)
+        log["gold set"] = {}
+    if log:
+        restate_image(connection, now)
+    for action, details in log.items():
+        write_audit(connection, now_us, by, action, image.sha256, **details)
+    return False

@@ -1,0 +1,168 @@
+"""Which images want annotators, and in which order: the queue.
+
+An image that wants annotators stands in a band, behind those that came to the band before it:
+
+    -1        gold images, which are given by their own share
+    0 to 7    low agreement (below 0.4, a little less than two viewers of one image reach with each other), in steps of
+              0.05, the lowest first
+    8 to 32   the others, those with the fewest annotations first
+
+Everybody's way through a band is remembered by a cursor: all images up to it have been seen by that person. Who comes
+into a band gets a new position at its end, so no cursor can have passed it, and finding the next image is a step in an
+index however many annotations there are.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Select, bindparam, func, select, text, update
+
+from annotate.store.base import next_number
+from annotate.store.model import StoreError
+from annotate.store.tables import CURSORS, IMAGES, SEEN
+
+GOLD_BAND = -1
+LOW_AGREEMENT, STEP = 0.4, 0.05
+LOW_BANDS = 8
+MOST_BANDS = 24  # of the others
+PAGE = 64
+BUDGET = 512  # images of a band tried before the next band
+NO_IMAGE = "The store has no such image; add it first."
+
+
+@dataclass(slots=True)
+class Standing:
+    """What decides where an image stands, as in its row; changed here, then written by `put_standing`."""
+
+    id: int
+    sha256: str
+    width_px: int
+    height_px: int
+    open: bool
+    is_gold: bool
+    quota: int
+    done: int
+    leased: int
+    agreement: float | None
+    band: int | None
+    position: int
+
+    def has_room(self) -> bool:
+        """Return whether it wants one more annotator."""
+        return self.done + self.leased < self.quota
+
+
+STANDING: Select[Any] = select(
+    *IMAGES.c["id", "sha256", "width_px", "height_px", "open"], IMAGES.c.gold.is_not(None),
+    *IMAGES.c["quota", "done", "leased", "agreement", "band", "position"],
+)  # fmt: skip
+LOCK_BY_DIGEST = STANDING.where(IMAGES.c.sha256 == bindparam("sha256")).with_for_update()
+LOCK_BY_KEY = STANDING.where(IMAGES.c.id == bindparam("key")).with_for_update()
+PUT_STANDING = update(IMAGES).where(IMAGES.c.id == bindparam("key"))
+MOVE_CURSOR = text(
+    "INSERT INTO cursors (person_id, band, position) VALUES (:person_id, :band, :position) "
+    "ON CONFLICT (person_id, band) DO UPDATE SET position = :position"
+)
+
+
+def band_of(image: Standing) -> int | None:
+    """Return where an image stands; None where it wants nobody."""
+    if not image.open:
+        return None
+    if image.is_gold:
+        return GOLD_BAND
+    if not image.has_room():
+        return None
+    if image.agreement is not None and image.agreement < LOW_AGREEMENT:
+        return min(int(image.agreement / STEP), LOW_BANDS - 1)
+    return LOW_BANDS + min(image.done, MOST_BANDS)
+
+
+def locked_image(connection: Connection, image: int | str) -> Standing:
+    """Return where an image stands, until the end of the transaction nobody else's.
+
+    Args:
+        connection: in a transaction that writes.
+        image: key, or digest.
+
+    Raises:
+        StoreError: there is no such image.
+    """
+    lock, name = (LOCK_BY_KEY, "key") if isinstance(image, int) else (LOCK_BY_DIGEST, "sha256")
+    found = connection.execute(lock, {name: image}).first()
+    if found is None:
+        raise StoreError(NO_IMAGE)
+    return Standing(*found)
+
+
+def put_standing(connection: Connection, image: Standing, position: int | None = None) -> None:
+    """Write what changed of an image that `locked_image` gave; after all other locks of the transaction.
+
+    Args:
+        connection: that locked it.
+        image: as it is now.
+        position: where it comes to the end of another band; None for the next one, taken where it is needed.
+    """
+    changed: dict[str, object] = {"done": image.done, "leased": image.leased, "agreement": image.agreement}
+    band = band_of(image)
+    if band != image.band:
+        changed |= {"band": band, "position": position or next_number(connection, "position")}
+    connection.execute(PUT_STANDING, {"key": image.id, **changed})
+
+
+def put_standings(connection: Connection, images: Iterable[Standing]) -> None:
+    """`put_standing` of several."""
+    for image in images:
+        put_standing(connection, image)
+
+
+def first_unseen(connection: Connection, person_id: int, band: int, budget: int | None = None) -> Standing | None:
+    """Return the first image of a band that the person has not been given, locked; moves the person's cursor.
+
+    Args:
+        connection: in a transaction that writes and holds the turn of the tasks.
+        person_id: who.
+        band: of the queue.
+        budget: how many images are tried; None for all.
+    """
+    where = (CURSORS.c.person_id == person_id) & (CURSORS.c.band == band)
+    start = cursor = connection.scalar(select(CURSORS.c.position).where(where)) or 0
+    found, tried = None, 0
+    seen = (SEEN.c.person_id == person_id) & (SEEN.c.image_id == IMAGES.c.id)
+    query = select(IMAGES.c.id, IMAGES.c.position, SEEN.c.image_id.is_not(None)).outerjoin(SEEN, seen)
+    query = query.where(IMAGES.c.band == band, IMAGES.c.position > bindparam("behind"))
+    query = query.order_by(IMAGES.c.position).limit(PAGE)
+    while found is None and (budget is None or tried < budget):
+        page = connection.execute(query, {"behind": cursor}).all()
+        for image_id, position, is_seen in page:
+            if not is_seen:
+                image = locked_image(connection, image_id)
+                found = image if (image.band, image.position) == (band, position) else None
+                break  # where it moved meanwhile, try again from the cursor
+            cursor = position
+        else:
+            if len(page) < PAGE:
+                break
+        tried += max(1, len(page))
+    if cursor != start:
+        connection.execute(MOVE_CURSOR, {"person_id": person_id, "band": band, "position": cursor})
+    return found
+
+
+def next_wanted(connection: Connection, person_id: int) -> Standing | None:
+    """Return the image that most wants this person, locked; None where none does."""
+    for budget in (BUDGET, None):
+        band: int | None = GOLD_BAND
+        while (band := connection.scalar(select(func.min(IMAGES.c.band)).where(IMAGES.c.band > band))) is not None:
+            image = first_unseen(connection, person_id, band, budget)
+            if image is not None:
+                return image
+    return None
+
+
+def count_wanted(connection: Connection, person_id: int, most: int) -> int:
+    """Return how many images want this person, counted up to `most`."""
+    seen = select(SEEN.c.image_id).where(SEEN.c.person_id == person_id, SEEN.c.image_id == IMAGES.c.id).exists()
+    wanted = select(IMAGES.c.id).where(IMAGES.c.band > GOLD_BAND, ~seen).limit(most).subquery()
+    return connection.scalar(select(func.count()).select_from(wanted)) or 0
