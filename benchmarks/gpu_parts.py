@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 GIGA = 1e9
 IMAGES, LEAST_STEPS, MOST_STEPS, WARM_STEPS = 8, 3, 20, 2
 WORDS = "The heart is of normal size, and both lungs are clear. "
+PATCHES, GAZE_TOKENS = {False: 1024, True: 16}, {False: 48, True: 4}  # of the largest image, and K; in the small form
 GPU_TESTS = "tests/model/test_gpu.py"
 
 
@@ -146,15 +147,18 @@ def overhead_part(work: Work, size: str) -> None:
     import torch
     from PIL import Image
 
-    from benchmarks.random_model import WIDTHS, random_engine
+    from benchmarks.random_model import base_config, random_engine
     from benchmarks.run import overheads
     from phantoms.make import make_phantom
 
-    width, device = WIDTHS["small" if work.small else size], work.device()
+    device, patches = work.device(), PATCHES[work.small]
     begun = settled(device)
-    engine = random_engine(work.folder / f"overhead-{size}", width, device)
+    engine = random_engine(
+        work.folder / f"overhead-{size}", base_config("small" if work.small else size), device, patches=patches,
+        gaze_tokens=GAZE_TOKENS[work.small],
+    )  # fmt: skip
     work.tell(make_s=round(settled(device) - begun, 2))
-    side = round((width.patches * 784) ** 0.5)
+    side = round((patches * engine.model.config.token_pixels) ** 0.5)
     image = Image.fromarray(make_phantom(0, size_px=side).image).convert("RGB")
     tokens = 8 if work.small else 64
     figures = overheads(engine, image, f"{size}_width", 1 if work.small else 5, tokens=tokens)
@@ -168,20 +172,23 @@ def qlora_part(work: Work, size: str) -> None:
     adapter that is saved and read again."""
     import torch
 
-    from benchmarks.random_model import WIDTHS, random_engine
+    from benchmarks.random_model import base_config, random_engine
     from finetune.cases import read_cases
 
-    width, device = WIDTHS["small" if work.small else size], work.device()
-    begun = settled(device)
-    engine = random_engine(work.folder / f"qlora-{size}", width, device)
-    work.tell(make_s=round(settled(device) - begun, 2), layers=width.layers, width=width.hidden)
+    device, patches = work.device(), PATCHES[work.small]
+    begun, base = settled(device), base_config("small" if work.small else size)
+    engine = random_engine(
+        work.folder / f"qlora-{size}", base, device, patches=patches, gaze_tokens=GAZE_TOKENS[work.small]
+    )
+    text = base.text_config
+    work.tell(make_s=round(settled(device) - begun, 2), layers=text.num_hidden_layers, width=text.hidden_size)
     if device.type == "cuda":
         work.tell(weights_gb=round(torch.cuda.memory_allocated(device) / GIGA, 3))
     config = config_for(work, size)
     cases = read_cases(config)
     store = kept_features(work, size, engine, cases)
     trainer = train_steps(work, size, engine, config, cases, store)
-    work.tell(computed_gb=round(computed_memory(config, size, width.patches, cuda=device.type == "cuda") / GIGA, 3))
+    work.tell(computed_gb=round(computed_memory(config, size, patches, cuda=device.type == "cuda") / GIGA, 3))
     if device.type == "cuda":
         work.tell(
             peak_gb=round(torch.cuda.max_memory_allocated(device) / GIGA, 3),
@@ -324,12 +331,13 @@ def step_clock(
 
 def computed_memory(config: "FinetuneConfig", size: str, patches: int, *, cuda: bool) -> int:
     """What `finetune.room` says that this takes, in bytes."""
-    from finetune.memory import KNOWN
+    from finetune.memory import published_sizes
     from finetune.room import BaseFacts, memory_for
     from gazevlm_core.options import Precision
 
-    sizes = KNOWN[f"Qwen/Qwen2.5-VL-{size.upper()}-Instruct"]
-    return memory_for(config, BaseFacts(sizes, Precision.NF4, cuda, patches * 784, 48)).total
+    sizes = published_sizes(f"Qwen/Qwen2.5-VL-{size.upper()}-Instruct")
+    assert sizes is not None
+    return memory_for(config, BaseFacts(sizes, Precision.NF4, cuda, patches * sizes.token_pixels, 48)).total
 
 
 PARTS: dict[str, Callable[[Work], None]] = {

@@ -11,8 +11,8 @@ from typing import Any
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 
 from finetune.config import ConfigError, FinetuneConfig
+from finetune.memory import sizes_of
 from finetune.room import BaseFacts
-from finetune.sizes import sizes_of
 from gazevlm_core.datasets.trained_on import PROVENANCE_FILE, TrainedOn, read_all_trained_on
 from gazevlm_core.inference import GazeEngine
 from gazevlm_core.model.checkpoint import (
@@ -112,8 +112,9 @@ def facts_before(config: FinetuneConfig, revision: str = "") -> tuple[BaseFacts,
     processor = load_processor(where, config.base, **pinned)
     values = load_config(where, config.base, processor, **pinned)
     limit_pixels(processor, config)
+    on_gpu = pick_device(own_device(config.device)).type == "cuda"
     facts = BaseFacts(
-        sizes_of(values), held_as(values, config.precision), pick_device(own_device(config.device)).type == "cuda",
+        sizes_of(values.to_dict()), held_as(values, config.precision), on_gpu,
         int(processor.image_processor.size["longest_edge"]), values.gaze_config.num_gaze_tokens,
     )  # fmt: skip
     return facts, processor

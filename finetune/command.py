@@ -138,7 +138,6 @@ def finetune(
         if print_config:
             typer.echo(explained(asked, missing), nl=False)
             return
-        chosen = suited(asked)
         if out is None:
             raise ConfigError("out: give a folder for the adapter as --out")
         if out.name in NO_NAMES:
@@ -147,12 +146,12 @@ def finetune(
         if is_main():  # it writes there at once, so that the others would find a run
             _check_folders(out, place, resume=resume)
         new = not place.exists()
-        device, variables = one_gpu(chosen.device, os.environ)
+        device, variables = one_gpu(asked.device, os.environ)
     except ConfigError as error:
         typer.echo(f"gazevlm finetune: {error}", err=True)
         raise typer.Exit(2) from None
     os.environ.update(variables)
-    ending = run_process(chosen.model_copy(update={"device": device}), out, place)
+    ending = run_process(asked.model_copy(update={"device": device}), out, place)
     if is_main():
         if new and ending.outcome != "done":
             _forget_unread(place)
@@ -237,7 +236,7 @@ def _train_and_tell(config: FinetuneConfig, out: Path, run: Path, stop: StopRequ
     log = None
     try:
         log = RunLog(run, writes=main, console=Console())
-        ending = finished_before(config, out) or train(config, out, run, stop, log)
+        ending = finished_before(suited(config), out) or train(config, out, run, stop, log)
     except Stopped:
         ending = Ending("stopped", STOPPED_EARLY)
     except Exception as error:  # whatever it is, the user is told how the run ended

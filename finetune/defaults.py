@@ -1,4 +1,4 @@
-"""What a run takes where nobody says otherwise, from how large its base is. Free of torch.
+"""What a run takes where nobody says otherwise, from how large its base is.
 
 The values that `FinetuneConfig` has by itself are those of the embedded model. A published base of billions of
 parameters sees many more patches, learns at a lower rate, and fits fewer images at once.
@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from finetune.config import FinetuneConfig
-from finetune.sizes import KNOWN, ModelSizes, sizes_of
+from finetune.memory import ModelSizes, published_sizes, sizes_of
 from gazevlm_core.shipped import resolve_source
 
-PATCH_PIXELS = 28 * 28  # of the resized image, for one token
 LARGE, LARGER, LARGEST = 1e9, 6e9, 20e9  # parameters: 3B, 7B and 72B are the published ones above each
-PATCHES = 1024  # of one image: 896 x 896 px, where a nodule of 1 cm on a radiograph covers two
+PATCHES = 1024  # of one image: with 28 px each 896 x 896 px, where a nodule of 1 cm on a radiograph covers two
 STEP_IMAGES = 8  # behind one optimizer step, however few are looked at at once
 # A plain base has no longest path of its own. Whole readings of radiologists have a median of 38 fixations, and in the
 # middle nine tenths 13 to 68.
@@ -35,7 +34,7 @@ def defaults_for(sizes: ModelSizes, *, gaze_trained: bool) -> dict[str, Any]:
     images = 1 if sizes.backbone > LARGEST else 4
     return {
         **({} if gaze_trained else {"num_gaze_tokens": GAZE_TOKENS}),
-        "max_pixels": PATCHES * PATCH_PIXELS,
+        "max_pixels": PATCHES * sizes.token_pixels,
         "batch_size": images,
         "accumulation": STEP_IMAGES // images,
         "learning_rate": 1e-4 if sizes.backbone > LARGER else 2e-4,
@@ -112,11 +111,11 @@ def base_values(source: str) -> Mapping[str, Any] | None:
 def _sizes(source: str) -> ModelSizes | None:
     values = base_values(source)
     if values is None:
-        return KNOWN.get(source)
+        return published_sizes(source)
     try:
         return sizes_of(values)
     except ValueError:
-        return None  # no Qwen2.5-VL; loading says so
+        return None  # of no family; loading says so
 
 
 def _base(source: str) -> dict[str, Any] | None:

@@ -128,10 +128,8 @@ def grouped(
 
 def token_count(draw: Draw, case: Case, processor: GazeVLMProcessor) -> int:
     """Tokens of a draw that others may not have: merged patches, and the words of question and answer."""
-    width, height = case.size_px
-    patches = processor.image_processor.get_number_of_image_patches(height, width)
     words = processor.tokenizer([draw.question, draw.answer or ""])["input_ids"]
-    return patches // processor.image_processor.merge_size**2 + sum(map(len, words))
+    return processor.count_image_tokens(*case.size_px) + sum(map(len, words))
 
 
 def ordered_cases(cases: Sequence[Case], config: FinetuneConfig) -> list[Case]:
@@ -223,7 +221,7 @@ class AdaptCollator(GazeCollator):
                 raise KeyError(f"image features are gone from {self.store.folder}")
             vision = {"image_tokens": torch.cat(tokens)}
             grid_thw = torch.stack([found[1] for found in kept if found is not None])
-        return {**vision, "image_grid_thw": grid_thw, **self.supervise(items, self.grids(grid_thw))}
+        return {**vision, "image_grid_thw": grid_thw, **self.supervise(items, self.processor.grids(grid_thw))}
 
 
 def supervises_gaze(order: GazeOrder, cases: Sequence[Case]) -> bool:

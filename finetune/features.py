@@ -151,13 +151,6 @@ def encoded_image(store: FeatureStore, processor: GazeVLMProcessor, case: Case) 
     found = store.read(case.digest)
     if found is None:
         raise KeyError(f"{case.record.image_id}: its features are gone from {store.folder}")
-    return engine_image(processor, *found)
-
-
-def engine_image(processor: GazeVLMProcessor, tokens: torch.Tensor, grid_thw: torch.Tensor) -> EncodedImage:
-    """Image tokens with the grid that they lie on."""
-    from gazevlm_core.geometry import PatchGrid
-
-    merge = processor.image_processor.merge_size
-    return EncodedImage(tokens, grid_thw, PatchGrid.from_grid_thw(grid_thw.tolist(), merge))
+    tokens, grid_thw = found
+    return EncodedImage(tokens, grid_thw, *processor.grids(grid_thw[None]))
 

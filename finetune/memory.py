@@ -7,13 +7,17 @@
     activations  what autograd keeps, and the largest passing buffers; see `activation_bytes`
 
 Not counted: what CUDA and its libraries take for themselves, gaps of the allocator, and images on their way.
-Free of torch.
+Parameters are counted on a model on the meta device, which has shapes and no numbers.
 """
 
+import json
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 from finetune.config import Optimizer
-from finetune.sizes import KNOWN, ModelSizes
 from gazevlm_core.options import Precision
 
 FLOAT32, BFLOAT16 = 4, 2  # bytes
@@ -31,6 +35,123 @@ GIGA = 1e9
 TABLE_RANK, TABLE_SHARDS = 16, (1, 2, 4, 8)
 TABLE_IMAGES, TABLE_PATCHES, TABLE_WORDS = 4, 1024, 128  # a batch; merged patches and words of one image
 TABLE_TOKENS = TABLE_IMAGES * (TABLE_PATCHES + TABLE_WORDS)
+
+
+@dataclass(frozen=True)
+class ModelSizes:
+    """Dimensions and counts of a model.
+
+    Args:
+        layers: of the language model.
+        attention_heads: of it.
+        width: D, of its hidden states.
+        query_width: of all attention heads together.
+        key_width: of all key (and of all value) heads together.
+        mlp_width: of its feed-forward layers.
+        vocabulary: rows of the embedding.
+        tied: whether the output layer is the embedding.
+        normed_heads: whether queries and keys are normed.
+        linears: inputs and outputs of the linear layers of one layer: what is held in 4 bits and gets LoRA.
+        language_rest: parameters of the language model but for `linears` and embedding: biases and norms.
+        vision: parameters of the vision tower with its merger.
+        heads: parameters of the gaze, dwell and finding heads.
+        image_token_width: numbers that are kept of each image token.
+        token_pixels: pixels of the resized image under an image token.
+    """
+
+    layers: int
+    attention_heads: int
+    width: int
+    query_width: int
+    key_width: int
+    mlp_width: int
+    vocabulary: int
+    tied: bool
+    normed_heads: bool
+    linears: tuple[tuple[int, int], ...]
+    language_rest: int
+    vision: int
+    heads: int
+    image_token_width: int
+    token_pixels: int
+
+    @property
+    def language_linears(self) -> int:
+        """Weights of the `linears` of all layers, without biases."""
+        return self.layers * sum(inputs * outputs for inputs, outputs in self.linears)
+
+    @property
+    def embeddings(self) -> int:
+        """Parameters of embedding and output layer; once where they are tied."""
+        return self.vocabulary * self.width * (1 if self.tied else 2)
+
+    @property
+    def backbone(self) -> int:
+        """Parameters of everything but the heads."""
+        return self.language_linears + self.language_rest + self.embeddings + self.vision
+
+    def lora(self, rank: int) -> int:
+        """Parameters of LoRA matrices of a rank on all `linears`."""
+        return self.layers * rank * sum(inputs + outputs for inputs, outputs in self.linears)
+
+
+def sizes_of(values: Mapping[str, Any]) -> ModelSizes:
+    """The sizes of a checkpoint, by the values of its config.json, with or without gaze parts.
+
+    Raises:
+        ValueError: a configuration of no family of `backbones`, or one that cannot be.
+    """
+    return _sizes_of(json.dumps(dict(values), sort_keys=True, default=str))
+
+
+def published_sizes(name: str) -> ModelSizes | None:
+    """The sizes of a published base by its Hub id; None where it is not known."""
+    from gazevlm_core.model.backbones import PUBLISHED
+
+    return sizes_of(PUBLISHED[name].published[name]().to_dict()) if name in PUBLISHED else None
+
+
+@lru_cache(maxsize=32)
+def _sizes_of(values: str) -> ModelSizes:
+    import torch
+    from torch import nn
+
+    from gazevlm_core.model.backbones import BY_TYPE, config_from
+
+    try:
+        config = config_from(json.loads(values))
+        with torch.device("meta"):
+            model = BY_TYPE[config.model_type](config)
+    except Exception as error:  # whatever the library raises at numbers that make no model
+        raise ValueError(f"config.json makes no model: {str(error).strip().partition(chr(10))[0]}") from error
+
+    def count(module: nn.Module) -> int:
+        return sum(parameter.numel() for parameter in module.parameters())
+
+    text, language = config.text_config, model.get_decoder()
+    linears = [
+        module for name, module in model.named_modules()
+        if isinstance(module, nn.Linear) and re.fullmatch(model.language_layers, name)
+    ]  # fmt: skip
+    head_width = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    table, weights = text.vocab_size * text.hidden_size, sum(linear.weight.numel() for linear in linears)
+    return ModelSizes(
+        layers=text.num_hidden_layers,
+        attention_heads=text.num_attention_heads,
+        width=text.hidden_size,
+        query_width=text.num_attention_heads * head_width,
+        key_width=text.num_key_value_heads * head_width,
+        mlp_width=text.intermediate_size,
+        vocabulary=text.vocab_size,
+        tied=config.tie_word_embeddings,
+        normed_heads=model.normed_heads,
+        linears=tuple((one.in_features, one.out_features) for one in linears[: len(linears) // text.num_hidden_layers]),
+        language_rest=count(language) - weights - table,
+        vision=count(model.get_encoder("image")),
+        heads=count(model.gaze_heads),
+        image_token_width=model.image_token_width,
+        token_pixels=config.token_pixels,
+    )
 
 
 @dataclass(frozen=True)
@@ -116,7 +237,7 @@ def memory_of(
 def layer_bytes(sizes: ModelSizes, rank: int, width_bytes: int) -> int:
     """What autograd keeps of one token in one layer of the language model.
 
-    Both norms' inputs in float32; queries, keys, values and what attention gives; the gate, its SiLU and the other
+    The norms' inputs in float32; queries, keys, values and what attention gives; the gate, its SiLU and the other
     branch; what goes into every LoRA pair, and between its matrices. In float32 inputs are shared; else PEFT makes a
     copy for each pair (but for 4-bit layers under CUDA's autocast, which take less than is counted here).
     """
@@ -124,7 +245,8 @@ def layer_bytes(sizes: ModelSizes, rank: int, width_bytes: int) -> int:
     copies = sum(inputs for inputs, _ in sizes.linears)
     inputs = copies if width_bytes < FLOAT32 else 2 * sizes.width + sizes.mlp_width
     numbers = attention + 3 * sizes.mlp_width + inputs + len(sizes.linears) * rank
-    return 2 * FLOAT32 * sizes.width + width_bytes * numbers
+    normed = 2 * sizes.width + (sizes.query_width + sizes.key_width if sizes.normed_heads else 0)
+    return FLOAT32 * normed + width_bytes * numbers
 
 
 def activation_bytes(
@@ -161,12 +283,16 @@ def activation_bytes(
 
 
 def memory_table() -> str:
-    """Every known model on 1 to 8 GPUs, as Markdown: gigabytes (10^9) on each GPU."""
+    """Every published base on 1 to 8 GPUs, as Markdown: gigabytes (10^9) on each GPU."""
     lines = [
         "| model | GPUs that share it | weights | adapter | gradients | optimizer | activations | each GPU |",
         "|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
-    for name, sizes in KNOWN.items():
+    from gazevlm_core.model.backbones import PUBLISHED
+
+    for name in PUBLISHED:
+        sizes = published_sizes(name)
+        assert sizes is not None
         for shards in TABLE_SHARDS:
             memory = memory_of(
                 sizes, rank=TABLE_RANK, batch_tokens=TABLE_TOKENS, optimizer=Optimizer.PAGED_ADAMW_8BIT, shards=shards

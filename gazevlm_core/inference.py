@@ -23,10 +23,9 @@ from gazevlm_core.model.adapters import AttachedAdapter, adapter_stamp, attach_a
 from gazevlm_core.model.checkpoint import NANO, Checkpoint, CheckpointError, load_checkpoint
 from gazevlm_core.model.configuration_gazevlm import GazeConfig
 from gazevlm_core.model.modeling_gazevlm import GazePass
-from gazevlm_core.model.processing_gazevlm import clean_text, render_prompt
+from gazevlm_core.model.processing_gazevlm import clean_text, encode_prompts, render_prompt
 from gazevlm_core.model.walks import WalkedPath, choose_paths
 from gazevlm_core.options import DEFAULT_QUESTION, Attention, DiagnoseOptions, Precision
-from gazevlm_core.prompt import encode_prompts
 from gazevlm_core.records import Diagnosis
 from gazevlm_core.scanpath import Fixation, Scanpath
 from gazevlm_core.words import LOOP_NOTE, check_question, cut_loop, recognised
@@ -50,9 +49,9 @@ class EncodedImage:
     """An image after the vision tower; reusable for any number of questions.
 
     Args:
-        tokens: [P, D].
-        grid_thw: int64 [3], before the merge.
-        grid: merged.
+        tokens: [P, W], from `GazeVLM.encode_images`.
+        grid_thw: int64 [3], as the image processor counts patches.
+        grid: of the tokens.
     """
 
     tokens: torch.Tensor
@@ -169,11 +168,7 @@ class GazeEngine:
         grids = pixels["image_grid_thw"]
         device = self.model.device
         tokens = self.model.encode_images(pixels["pixel_values"].to(device), grids.to(device))
-        merge = self.processor.image_processor.merge_size
-        return [
-            EncodedImage(rows, thw, PatchGrid.from_grid_thw(thw.tolist(), merge))
-            for rows, thw in zip(tokens, grids, strict=True)
-        ]
+        return [EncodedImage(*one) for one in zip(tokens, grids, self.processor.grids(grids), strict=True)]
 
     def _encode_once(self, image: Image.Image) -> EncodedImage:
         """`encode_images` for one image, or what it gave when the same pixels were asked about before."""

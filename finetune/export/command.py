@@ -32,13 +32,6 @@ class Dtype(StrEnum):
     float32 = "float32"
 
 
-class Form(StrEnum):
-    """As `finetune.export.merge.Form`, for the same reason."""
-
-    gazevlm = "gazevlm"
-    qwen2_5_vl = "qwen2_5_vl"
-
-
 @adapter.callback()
 def options() -> None:
     """Show an adapter, merge it into its base, pack it, or push it to the Hub."""
@@ -96,16 +89,16 @@ def merge(
     dtype: Annotated[Dtype, typer.Option(help="Of the stored weights; auto takes 16 bits.")] = Dtype.auto,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "cpu",
     form: Annotated[
-        Form, typer.Option("--as", help="qwen2_5_vl: a plain Qwen2.5-VL for other servers, which answers without gaze.")
-    ] = Form.gazevlm,
+        str, typer.Option("--as", help="gazevlm, or the base's family, as qwen2_5_vl: for other servers, without gaze.")
+    ] = "gazevlm",
 ) -> None:
     """Write one model of 16 bits out of an adapter and its base; `--model OUT` takes it anywhere."""
     _quiet()
     with _one_line_errors():
         from finetune.export import merge as merging
 
-        storage, kind = merging.Storage(dtype.value), merging.Form(form.value)
-        merged = merging.merge_adapter(folder, out, base=base, storage=storage, device=device, form=kind)
+        storage = merging.Storage(dtype.value)
+        merged = merging.merge_adapter(folder, out, base=base, storage=storage, device=device, form=form)
     typer.echo(f"{merged.folder}: {merged.size / MEGABYTE:,.1f} MB in {merged.storage}")
 
 

@@ -1,5 +1,5 @@
 """A model that needs no adapter: the base out of its four bits, LoRA added to its weights, and the adapter's token row
-and heads, as a checkpoint folder like any other; or as a plain Qwen2.5-VL.
+and heads, as a checkpoint folder like any other; or as a plain model of the base's family.
 """
 
 import json
@@ -25,6 +25,8 @@ from gazevlm_core.model.checkpoint import find_checkpoint, intended_dtype, resol
 from gazevlm_core.model.modeling_gazevlm import HEADS, GazeVLM
 from gazevlm_core.model.remote_code import write_remote_code
 
+WITH_GAZE = "gazevlm"
+
 
 class Storage(StrEnum):
     """How the weights of a merged model are written; AUTO is 16 bits, float16 where the base computes in float32 (its
@@ -34,13 +36,6 @@ class Storage(StrEnum):
     BFLOAT16 = "bfloat16"
     FLOAT16 = "float16"
     FLOAT32 = "float32"
-
-
-class Form(StrEnum):
-    """What a merged model is: ours, or a plain Qwen2.5-VL, which any server of that family loads, without gaze."""
-
-    GAZEVLM = "gazevlm"
-    QWEN2_5_VL = "qwen2_5_vl"
 
 
 @dataclass(frozen=True)
@@ -60,7 +55,7 @@ class Merged:
 
 def merge_adapter(
     adapter: Path, out: Path, *, base: str = "", storage: Storage = Storage.AUTO, device: str = "cpu",
-    form: Form = Form.GAZEVLM,
+    form: str = WITH_GAZE,
 ) -> Merged:  # fmt: skip
     """Write an adapter and its base as one model.
 
@@ -74,11 +69,12 @@ def merge_adapter(
         base: a shipped checkpoint, a folder, or a Hub id; "" for the one that the adapter names.
         storage: of the weights.
         device: to compute on.
-        form: of the model.
+        form: WITH_GAZE, or the `model_type` of the base's family for a plain model of it, which any server of that
+            family loads, without gaze.
 
     Raises:
         AdapterError, CheckpointError, RecordError: adapter or base cannot be used.
-        ExportError: the base is another one, `out` is there already, or no such device.
+        ExportError: the base is another one or of another family, `out` is there already, or no such device.
     """
     names = adapter_files(adapter)
     if re.fullmatch(DEVICE_PATTERN, device) is None:
@@ -86,6 +82,9 @@ def merge_adapter(
     with made_whole(out) as work:
         values = read_provenance(adapter)
         loaded = _load(adapter, values, base, device)
+        own = loaded.engine.model.plain.config_class.model_type
+        if form not in (WITH_GAZE, own):
+            raise ExportError(f"{loaded.model_id} can be merged as {WITH_GAZE} or as {own}, not as {form}")
         intended = intended_dtype(AutoConfig.from_pretrained(find_checkpoint(loaded.source, loaded.revision)[0]))
         stored = _storage(storage, intended)
         merged = merge_weights(loaded.engine.model, adapter, intended, getattr(torch, stored))
@@ -94,15 +93,17 @@ def merge_adapter(
         for name in BESIDE:
             if name in names and name != CARD:
                 shutil.copyfile(adapter / name, work / name)
-        plain = form is Form.QWEN2_5_VL
-        text = merged_card(out.name, adapter.resolve().name, loaded.model_id, stored.value, values, plain=plain)
+        text = merged_card(
+            out.name, adapter.resolve().name, loaded.model_id, stored.value, values,
+            plain="" if form == WITH_GAZE else merged.family,
+        )  # fmt: skip
         (work / CARD).write_text(text, encoding="utf-8")
     return Merged(out, stored, sum(path.stat().st_size for path in out.iterdir()))
 
 
-def _save(form: Form, base: Base, merged: GazeVLM, folder: Path, *, familiar: bool) -> None:
+def _save(form: str, base: Base, merged: GazeVLM, folder: Path, *, familiar: bool) -> None:
     """Write model and processor, and what goes with them."""
-    if form is Form.QWEN2_5_VL:
+    if form != WITH_GAZE:
         save_plain(merged, base.engine.processor, folder)
         return
     merged.save_pretrained(folder)

@@ -1,11 +1,10 @@
-"""The words of a model alone: a plain Qwen2.5-VL, which every server of that family loads, without gaze."""
+"""The words of a model alone: a plain backbone, which every server of its family loads, without gaze."""
 
 import json
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration, Qwen2_5_VLProcessor
 from transformers.utils import IMAGE_PROCESSOR_NAME
 
 from finetune.records import write_json
@@ -26,9 +25,9 @@ def save_plain(model: GazeVLM, processor: GazeVLMProcessor, folder: Path) -> Non
         processor: of the same model.
         folder: that is there.
     """
-    config = Qwen2_5_VLConfig(**{name: value for name, value in model.config.to_dict().items() if name not in OURS})
+    values = {name: value for name, value in model.config.to_dict().items() if name not in OURS}
     with torch.device("meta"):
-        plain = Qwen2_5_VLForConditionalGeneration(config)
+        plain = model.plain(model.plain.config_class(**values))
     words = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith(HEADS)}
     plain.load_state_dict(words, assign=True)
     plain.tie_weights()
@@ -38,7 +37,7 @@ def save_plain(model: GazeVLM, processor: GazeVLMProcessor, folder: Path) -> Non
     processor.tokenizer.chat_template = processor.chat_template
     processor.tokenizer.save_pretrained(folder)
     for name in (IMAGE_PROCESSOR_NAME, TOKENIZER_CONFIG):
-        _say(folder / name, processor_class=Qwen2_5_VLProcessor.__name__)
+        _say(folder / name, processor_class=model.plain_processor)
 
 
 def _say(path: Path, **values: Any) -> None:

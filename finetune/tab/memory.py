@@ -5,8 +5,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from finetune.config import FinetuneConfig
+from finetune.memory import sizes_of
 from finetune.room import BaseFacts, memory_for
-from finetune.sizes import sizes_of
 from web.formatting import size
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ SENTENCE = "Memory: about {total} on the {device}, {activations} of it for one b
 def facts_of(engine: "GazeEngine") -> BaseFacts:
     """The facts of a loaded model."""
     return BaseFacts(
-        sizes_of(engine.model.config), engine.checkpoint.precision, engine.model.device.type == "cuda",
+        sizes_of(engine.model.config.to_dict()), engine.checkpoint.precision, engine.model.device.type == "cuda",
         int(engine.processor.image_processor.size["longest_edge"]), engine.gaze_config.num_gaze_tokens,
     )  # fmt: skip
 

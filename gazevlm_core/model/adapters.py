@@ -19,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from gazevlm_core.model.adapter_bounds import BASE, check_fit, check_heads, check_lora, read_shapes
+from gazevlm_core.model.backbones import BACKBONES
 from gazevlm_core.model.configuration_gazevlm import GAZE_CONFIG_FILE, GazeConfig
 from gazevlm_core.model.modeling_gazevlm import HEADS, GazeVLM
 from gazevlm_core.model.pointer import GazeHeads
@@ -26,7 +27,6 @@ from gazevlm_core.model.pointer import GazeHeads
 HEADS_FILE = "gaze_heads.safetensors"
 WEIGHTS_FILE = "adapter_model.safetensors"
 PEFT_CONFIG_FILE = "adapter_config.json"
-VISION = ".visual."  # in the names of all weights of the vision tower
 ADAPTER_FILES = (PEFT_CONFIG_FILE, WEIGHTS_FILE, HEADS_FILE, GAZE_CONFIG_FILE)
 PICKLE_SUFFIXES = frozenset({".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt"})
 ADAPTER_WEIGHTS = ("lora_", "trainable_tokens_delta")  # in the names of all weights that are an adapter's own
@@ -184,7 +184,7 @@ def sees_as_its_base(folder: Path) -> bool:
     with _readable(folder):
         try:
             with safe_open(folder / WEIGHTS_FILE, "pt") as weights:
-                return not any(VISION in name for name in weights.keys())
+                return not any(f".{one.vision_name}." in name for name in weights.keys() for one in BACKBONES)
         except SafetensorError as error:
             raise AdapterError(f"adapter {folder.name!r}: {WEIGHTS_FILE} is not usable: {error}") from error
 

@@ -1,4 +1,4 @@
-"""Loading and saving: any Qwen2.5-VL checkpoint by Hub id or folder, plain or with gaze parts, in four precisions."""
+"""Loading and saving: a checkpoint of any family of `backbones` by Hub id or folder, plain or with gaze parts."""
 
 import json
 import os
@@ -9,12 +9,13 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import Qwen2_5_VLConfig
+from transformers import AutoConfig, AutoModelForImageTextToText, PretrainedConfig
 from transformers.utils import cached_file
 
-from gazevlm_core.model.configuration_gazevlm import GazeConfig, GazeVLMConfig
+from gazevlm_core.model.backbones import BY_TYPE, config_from
+from gazevlm_core.model.configuration_gazevlm import GazeVLMConfig
 from gazevlm_core.model.familiarity import FAMILIARITY_FILE, Familiarity, FamiliarityError, read_familiarity
-from gazevlm_core.model.modeling_gazevlm import GazeVLM
+from gazevlm_core.model.modeling_gazevlm import HEADS, GazeVLM
 from gazevlm_core.model.processing_gazevlm import GazeVLMProcessor
 from gazevlm_core.model.quantise import compute_dtype, quantization_config
 from gazevlm_core.options import Attention, Precision
@@ -46,7 +47,7 @@ class Checkpoint:
     @property
     def dtype(self) -> torch.dtype:
         """Of the arithmetic, but for that of the heads, which is float32."""
-        return self.model.model.visual.dtype
+        return self.model.get_encoder("image").dtype
 
 
 def pick_device(device: str = "auto") -> torch.device:
@@ -128,7 +129,7 @@ def load_checkpoint(
     """Load a model with its processor.
 
     Args:
-        source: name of a shipped checkpoint, a folder, or a Hub id of the Qwen2.5-VL family.
+        source: name of a shipped checkpoint, a folder, or a Hub id of a family of `backbones`.
         precision: how to hold the weights; a checkpoint that was saved quantised stays as it is.
         device: "auto", "cpu", "cuda" or "cuda:N".
         shardable: store 4-bit weights in the dtype of the others, so that FSDP can shard them together.
@@ -154,7 +155,8 @@ def load_checkpoint(
             raise CheckpointError(f"{source} was saved quantised, and keeps its storage; take its 16-bit form for FSDP")
     else:
         if held in (Precision.NF4, Precision.INT8):
-            options["quantization_config"] = quantization_config(held, dtype, shardable=shardable)
+            tower = BY_TYPE[config.model_type].vision_name
+            options["quantization_config"] = quantization_config(held, dtype, tower, shardable=shardable)
         elif precision is not Precision.AUTO:
             if held is Precision.BF16 and dtype == torch.float16:
                 raise CheckpointError(f"{place} would only emulate bfloat16; give precision auto, nf4, int8 or fp32")
@@ -163,10 +165,12 @@ def load_checkpoint(
     if attn is Attention.FLASH_2:
         _check_flash(place, dtype)
     try:
-        model, report = GazeVLM.from_pretrained(where, **options, use_safetensors=True, output_loading_info=True)
+        model, report = AutoModelForImageTextToText.from_pretrained(
+            where, **options, use_safetensors=True, output_loading_info=True
+        )
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         raise CheckpointError(f"cannot load {source}: {_first_line(error)}") from error
-    _check_complete(source, report, config.gaze_config)
+    _check_complete(source, report, model)
     model.gaze_heads.float()  # fresh heads of a base without gaze come in the dtype of its weights
     return Checkpoint(model.eval(), processor, _model_id(source), held, _familiarity(source, revision))
 
@@ -187,20 +191,23 @@ def _familiarity(source: str, revision: str) -> Familiarity | None:
         raise CheckpointError(f"cannot load {source}: {error}") from error
 
 
-def _check_complete(source: str, report: dict[str, Any], gaze: GazeConfig) -> None:
+def _check_complete(source: str, report: dict[str, Any], model: GazeVLM) -> None:
     """The library fills missing weights with random ones; only untrained gaze heads may be."""
+    gaze = model.config.gaze_config
     trained = gaze.gaze_trained or gaze.findings_trained
-    missing = sorted(key for key in report["missing_keys"] if trained or not key.startswith("gaze_heads."))
+    missing = sorted(key for key in report["missing_keys"] if trained or not key.startswith(HEADS))
     wrong = missing + sorted(str(key) for key in report["mismatched_keys"]) + sorted(report["unexpected_keys"])
     if wrong:
-        raise CheckpointError(f"{source} is not a complete Qwen2.5-VL: {len(wrong)} weights do not fit: {wrong[0]} ...")
+        raise CheckpointError(
+            f"{source} is not a complete {model.family}: {len(wrong)} weights do not fit: {wrong[0]} ..."
+        )
 
 
 def load_processor(where: str, source: str, **pinned: str) -> GazeVLMProcessor:
     """The processor of a checkpoint folder or Hub id, of which `revision` may be told.
 
     Raises:
-        CheckpointError: files missing, or not a Qwen2.5-VL tokenizer.
+        CheckpointError: files missing, or no tokenizer of the families.
     """
     try:
         return GazeVLMProcessor.from_pretrained(where, **pinned)
@@ -208,7 +215,7 @@ def load_processor(where: str, source: str, **pinned: str) -> GazeVLMProcessor:
         raise CheckpointError(f"cannot read the processor of {source}: {_first_line(error)}") from error
 
 
-def intended_dtype(config: Qwen2_5_VLConfig) -> torch.dtype | None:
+def intended_dtype(config: PretrainedConfig) -> torch.dtype | None:
     """Dtype of the arithmetic that a checkpoint was saved for: of its 4-bit layers, else of its weights.
 
     Args:
@@ -227,15 +234,16 @@ def save_quantised(source: Path, target: Path) -> None:
         source: folder of a full-precision checkpoint.
         target: folder to write.
     """
-    model = GazeVLM.from_pretrained(
+    tower = BY_TYPE[AutoConfig.from_pretrained(source).model_type].vision_name
+    model = AutoModelForImageTextToText.from_pretrained(
         source,
         dtype=torch.float32,
         device_map={"": "cpu"},
-        quantization_config=quantization_config(Precision.NF4, torch.float32),
+        quantization_config=quantization_config(Precision.NF4, torch.float32, tower),
         use_safetensors=True,
     )
-    model.model.visual.half()
-    model.model.language_model.embed_tokens.half()
+    model.get_encoder("image").half()
+    model.get_input_embeddings().half()
     model.save_pretrained(target)
     load_processor(str(source), source.name).save_pretrained(target)
 
@@ -244,26 +252,21 @@ def load_config(where: str, source: str, processor: GazeVLMProcessor, **pinned: 
     """The configuration of a checkpoint folder or Hub id, with gaze parts.
 
     Raises:
-        CheckpointError: missing, or not of the Qwen2.5-VL family.
+        CheckpointError: missing, or of no family of `backbones`.
     """
     try:
         path = cached_file(where, "config.json", **pinned)
         values = json.loads(Path(str(path)).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise CheckpointError(f"cannot find a model at {source}: {_first_line(error)}") from error
-    kind = values.get("model_type")
-    if kind == GazeVLMConfig.model_type:
-        try:
-            return GazeVLMConfig.from_pretrained(where, **pinned)
-        except (ValueError, TypeError) as error:
-            raise CheckpointError(f"cannot load {source}: {_first_line(error)}") from error
-    if kind != Qwen2_5_VLConfig.model_type:
-        raise CheckpointError(f"{source} is a {kind!r} model; GazeVLM needs a checkpoint of the Qwen2.5-VL family")
-    base = Qwen2_5_VLConfig.from_pretrained(where, **pinned)
-    rows = base.text_config.vocab_size
+    try:
+        config = config_from(values, processor.gaze_token_id)
+    except (ValueError, TypeError) as error:
+        raise CheckpointError(f"cannot load {source}: {_first_line(error)}") from error
+    rows = config.text_config.vocab_size
     if processor.gaze_token_id >= rows:
         raise CheckpointError(f"{source} has {rows} embedding rows and no room for the gaze token")
-    return GazeVLMConfig.from_base(base, GazeConfig(), processor.gaze_token_id)
+    return config
 
 
 def held_as(config: GazeVLMConfig, precision: Precision) -> Precision:

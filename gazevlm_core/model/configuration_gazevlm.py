@@ -6,7 +6,7 @@ from dataclasses import Field, asdict, fields
 from enum import StrEnum
 from typing import Any
 
-from transformers import PretrainedConfig, Qwen2_5_VLConfig, __version__
+from transformers import PretrainedConfig, __version__
 
 from gazevlm_core.model.places import UsualPlace
 
@@ -193,12 +193,11 @@ class GazeConfig(PretrainedConfig):
         return isinstance(other, GazeConfig) and self.own_values() == other.own_values()
 
 
-class GazeVLMConfig(Qwen2_5_VLConfig):
-    """Qwen2.5-VL's configuration with the gaze parts as one more section, `gaze` in the file; `gaze_config` here."""
+class GazeVLMConfig(PretrainedConfig):
+    """What a backbone's configuration gets beside its own: the section `gaze` of the file, `gaze_config` here, and the
+    id of `<st>`. A family's class inherits from its backbone's configuration first, then from this; see `backbones`."""
 
-    model_type = "gazevlm"
-    sub_configs = {**Qwen2_5_VLConfig.sub_configs, "gaze": GazeConfig}  # noqa: RUF012 (as the base class declares it)
-    attribute_map = {"gaze_config": "gaze"}  # noqa: RUF012
+    attribute_map = {"gaze_config": "gaze"}  # noqa: RUF012 (as the base class declares it)
     gaze: dict | PretrainedConfig | None = None
     gaze_token_id: int | None = None
 
@@ -208,9 +207,14 @@ class GazeVLMConfig(Qwen2_5_VLConfig):
         super().__post_init__(**kwargs)
 
     @classmethod
-    def from_base(cls, base: Qwen2_5_VLConfig, gaze: GazeConfig, gaze_token_id: int) -> "GazeVLMConfig":
-        """A plain Qwen2.5-VL configuration with gaze parts added."""
+    def from_base(cls, base: PretrainedConfig, gaze: GazeConfig, gaze_token_id: int | None) -> "GazeVLMConfig":
+        """The configuration of a plain backbone with gaze parts added."""
         values = base.to_dict()
         for key in ("model_type", "gaze", "gaze_token_id"):
             values.pop(key, None)
         return cls(**values, gaze=gaze, gaze_token_id=gaze_token_id)
+
+    @property
+    def token_pixels(self) -> int:
+        """Pixels of the resized image under one image token."""
+        return (self.vision_config.patch_size * self.vision_config.spatial_merge_size) ** 2

@@ -1,21 +1,28 @@
-"""The model: a Qwen2.5-VL whose gaze tokens point at image patches in the order of a scanpath.
+"""The model: a vision-language backbone whose gaze tokens point at image patches in the order of a scanpath.
 
 One pass of the backbone over [image, question, <st> x K] gives the hidden states of every gaze token and every patch,
-and the cache from which the answer is generated. Nothing of the backbone is rewritten: this class composes around it.
+and the cache from which the answer is generated. Nothing of a backbone is rewritten: `GazeVLM` stands before it in the
+order of inheritance, and what differs between families is in `backbones`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch.nn.utils.rnn import pad_sequence
-from transformers import Cache, DynamicCache, Qwen2_5_VLForConditionalGeneration
+from transformers import (
+    AutoModelForImageTextToText,
+    Cache,
+    DynamicCache,
+    GenerationMixin,
+    PretrainedConfig,
+    PreTrainedModel,
+)
 from transformers import initialization as init
-from transformers.conversion_mapping import get_checkpoint_conversion_mapping, register_checkpoint_conversion_mapping
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.utils import ModelOutput
 
@@ -72,15 +79,36 @@ class GazePass:
     image_grid_thw: torch.Tensor
 
 
-class GazeVLM(Qwen2_5_VLForConditionalGeneration):
-    """Qwen2.5-VL with gaze, dwell and finding heads on its gaze tokens.
+class GazeVLM(PreTrainedModel, GenerationMixin):
+    """A backbone with gaze, dwell and finding heads on its gaze tokens. Each family is a class in `backbones`, which
+    inherits from this, then from the backbone, and says the following.
+
+        family: its name, for people.
+        plain: class of the backbone without gaze, whose files any server of the family loads.
+        plain_processor: name of that one's processor class.
+        vision_name: name of the vision tower among the modules; never quantised.
+        language_layers, vision_layers: patterns of the linear layers that get LoRA.
+        normed_heads: whether its language model norms queries and keys, which takes memory in training.
+        preprocessing: what the published image processors are set to.
+        published: Hub id -> what makes the configuration in its config.json, with `text_layers=` and `vision_layers=`
+            for a shallower one.
+        tiny: makes a configuration of two narrow layers, with `rows=` of the embedding; the tests run every law on it.
 
     Args:
-        config: a Qwen2.5-VL configuration with a `gaze` section and the id of `<st>`.
+        config: a backbone's configuration with a `gaze` section and the id of `<st>`.
     """
 
-    config_class = GazeVLMConfig
     config: GazeVLMConfig
+    family: ClassVar[str]
+    plain: ClassVar[type[PreTrainedModel]]
+    plain_processor: ClassVar[str]
+    vision_name: ClassVar[str]
+    language_layers: ClassVar[str]
+    vision_layers: ClassVar[str]
+    normed_heads: ClassVar[bool] = False
+    preprocessing: ClassVar[Mapping[str, Any]]
+    published: ClassVar[Mapping[str, Callable[..., PretrainedConfig]]]
+    tiny: ClassVar[Callable[..., PretrainedConfig]]
     _keep_in_fp32_modules_strict = ["gaze_heads"]  # noqa: RUF012 (the base class declares it so)
 
     def __init__(self, config: GazeVLMConfig) -> None:
@@ -96,8 +124,10 @@ class GazeVLM(Qwen2_5_VLForConditionalGeneration):
         is given.
 
         The library would take the dtype that the other weights are stored in, for the scales too: the embedded model
-        would answer as float16 does.
+        would answer as float16 does. Of `GazeVLM` itself, it gives a model of the family that the checkpoint is of.
         """
+        if cls is GazeVLM:
+            return AutoModelForImageTextToText.from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
         if kwargs.get("dtype", kwargs.get("torch_dtype")) in (None, "auto"):
             fitting = saved_for(pretrained_model_name_or_path, kwargs)
             kwargs.update({} if fitting is None else {"dtype": fitting})
@@ -158,6 +188,44 @@ class GazeVLM(Qwen2_5_VLForConditionalGeneration):
             if module.use_previous_patch:
                 init.normal_(module.start, std=0.02)
 
+    # ---- what a family may do in another way -----------------------------------------------------------------------
+    def encode_images(self, pixel_values: torch.Tensor, image_grid_thw: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """All that the backbone wants to know of each image, [P_b, `image_token_width`]; reusable for any number of
+        questions. The first D columns are the merged tokens of the vision tower."""
+        return self.model.get_image_features(pixel_values, image_grid_thw, return_dict=True).pooler_output
+
+    def image_features(self, image_tokens: Sequence[torch.Tensor]) -> ModelOutput:
+        """What `encode_images` gave, in the form in which the backbone takes it in the place of pixels."""
+        return BaseModelOutputWithPooling(pooler_output=tuple(image_tokens))
+
+    @property
+    def image_token_width(self) -> int:
+        """Numbers per image token of `encode_images`."""
+        return self.config.text_config.hidden_size
+
+    def merged_tokens(self, image_tokens: torch.Tensor) -> torch.Tensor:
+        """The vision tower's merged tokens alone, [..., D], of those of `encode_images`."""
+        return image_tokens[..., : self.config.text_config.hidden_size]
+
+    def grids(self, image_grid_thw: torch.Tensor) -> list[PatchGrid]:
+        """The grid of image tokens of each image, from the processor's int64 [B, 3]."""
+        merge = self.config.vision_config.spatial_merge_size
+        return [PatchGrid.from_grid_thw(thw, merge) for thw in image_grid_thw.tolist()]
+
+    def positions(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor | None,
+        mm_token_type_ids: torch.Tensor,
+        image_grid_thw: torch.Tensor,
+    ) -> torch.Tensor:
+        """Three-dimensional rope positions, int64 [3, B, L], without touching the state kept on the backbone."""
+        position_ids, _ = self.model.get_rope_index(
+            input_ids, mm_token_type_ids=mm_token_type_ids, image_grid_thw=image_grid_thw, attention_mask=attention_mask
+        )
+        return position_ids
+
+    # ---- the same for all families ---------------------------------------------------------------------------------
     def forward(  # explicit names, because `generate` reads this signature
         self,
         input_ids: torch.Tensor | None = None,
@@ -228,38 +296,14 @@ class GazeVLM(Qwen2_5_VLForConditionalGeneration):
         """Last hidden states [B, L, D] and `patch_states` of the backbone's arguments."""
         pixel_values, tokens = backbone["pixel_values"], None
         if image_tokens is not None:
-            tokens = torch.split(image_tokens, self.patch_counts(image_grid_thw))
+            tokens = torch.split(image_tokens, [len(grid) for grid in self.grids(image_grid_thw)])
         elif self.config.gaze_config.pointer_keys == PointerKeys.VISUAL and pixel_values is not None:
             tokens = self.encode_images(pixel_values, image_grid_thw)
         if tokens is not None:
-            given = {"image": BaseModelOutputWithPooling(pooler_output=tokens)}
+            given = {"image": self.image_features(tokens)}
             backbone = {**backbone, "pixel_values": None, "image_grid_thw": None, "mm_encoder_outputs": given}
         hidden = self.model(**{**backbone, "use_cache": False}).last_hidden_state
         return hidden, self.patch_states(hidden, input_ids, image_grid_thw, tokens)
-
-    def positions(
-        self,
-        input_ids: torch.Tensor,
-        attention_mask: torch.Tensor | None,
-        mm_token_type_ids: torch.Tensor,
-        image_grid_thw: torch.Tensor,
-    ) -> torch.Tensor:
-        """Three-dimensional rope positions, int64 [3, B, L], without touching the state kept on the backbone."""
-        position_ids, _ = self.model.get_rope_index(
-            input_ids, mm_token_type_ids=mm_token_type_ids, image_grid_thw=image_grid_thw, attention_mask=attention_mask
-        )
-        return position_ids
-
-    def split_patches(
-        self, hidden: torch.Tensor, input_ids: torch.Tensor, image_grid_thw: torch.Tensor
-    ) -> tuple[torch.Tensor, ...]:
-        """Hidden states [P_b, D] of each image's patches, from [B, L, D]; one image per row."""
-        return torch.split(hidden[input_ids == self.config.image_token_id], self.patch_counts(image_grid_thw))
-
-    def patch_counts(self, image_grid_thw: torch.Tensor) -> list[int]:
-        """P_b of each image, from int64 [B, 3] before the merge."""
-        merge = self.config.vision_config.spatial_merge_size
-        return (image_grid_thw.prod(dim=-1) // merge**2).tolist()
 
     def patch_states(
         self,
@@ -275,10 +319,11 @@ class GazeVLM(Qwen2_5_VLForConditionalGeneration):
             ValueError: VISUAL keys, and no image tokens.
         """
         if self.config.gaze_config.pointer_keys != PointerKeys.VISUAL:
-            return self.split_patches(hidden, input_ids, image_grid_thw)
+            counts = [len(grid) for grid in self.grids(image_grid_thw)]
+            return torch.split(hidden[input_ids == self.config.image_token_id], counts)
         if image_tokens is None:
             raise ValueError("visual pointer keys need pixel_values")
-        return tuple(image_tokens)
+        return tuple(self.merged_tokens(tokens) for tokens in image_tokens)
 
     def gaze_states(self, hidden: torch.Tensor, input_ids: torch.Tensor) -> torch.Tensor | None:
         """Hidden states [B, K, D] at the gaze tokens, or None where the prompts hold none.
@@ -321,10 +366,14 @@ class GazeVLM(Qwen2_5_VLForConditionalGeneration):
         with torch.autocast(hidden.device.type, enabled=False):  # the heads stay in float32
             if gaze_targets is not None:
                 patch_hidden = pad_sequence(list(patches), batch_first=True)  # [B, P, D]
-                sizes = image_grid_thw.prod(dim=-1) // self.config.vision_config.spatial_merge_size**2
+                grids = self.grids(image_grid_thw)
+                sizes = torch.tensor([len(grid) for grid in grids], device=hidden.device)
                 patch_mask = torch.arange(patch_hidden.shape[1], device=hidden.device) < sizes[:, None]
                 fields = self.gaze_heads.fields(gaze_hidden, patch_hidden)
-                soft = self._soft_targets(gaze_targets, image_grid_thw, patch_mask)
+                soft = None
+                if gaze.target_sigma_patches:
+                    cols = torch.tensor([grid.cols for grid in grids], device=gaze_targets.device)
+                    soft = soft_targets(gaze_targets, cols, patch_mask, gaze.target_sigma_patches)
                 parts["gaze_loss"] = pointer_loss(fields, gaze_targets, patch_mask, soft, counts.steps)
                 if gaze_durations_ms is not None:
                     rows = torch.arange(len(patches), device=hidden.device)[:, None, None]
@@ -344,20 +393,6 @@ class GazeVLM(Qwen2_5_VLForConditionalGeneration):
         nothing = torch.zeros((), device=hidden.device)
         total = sum((weights[name] * value for name, value in parts.items()), start=nothing)
         return GazeLosses(loss=total, **parts)
-
-    def _soft_targets(
-        self, gaze_targets: torch.Tensor, image_grid_thw: torch.Tensor, patch_mask: torch.Tensor
-    ) -> torch.Tensor | None:
-        """Those of the configuration, [B, S, K, P]; None for hard ones."""
-        sigma = self.config.gaze_config.target_sigma_patches
-        if not sigma:
-            return None
-        cols = image_grid_thw[:, 2] // self.config.vision_config.spatial_merge_size
-        return soft_targets(gaze_targets, cols.to(gaze_targets.device), patch_mask, sigma)
-
-    def encode_images(self, pixel_values: torch.Tensor, image_grid_thw: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Image tokens [P_b, D] of each image; reusable for any number of questions."""
-        return self.model.get_image_features(pixel_values, image_grid_thw, return_dict=True).pooler_output
 
     @torch.no_grad()
     def look(
@@ -385,7 +420,7 @@ class GazeVLM(Qwen2_5_VLForConditionalGeneration):
             position_ids=position_ids,
             past_key_values=cache,
             use_cache=True,
-            mm_encoder_outputs={"image": BaseModelOutputWithPooling(pooler_output=image_tokens)},
+            mm_encoder_outputs={"image": self.image_features(image_tokens)},
         ).last_hidden_state
         return GazePass(
             input_ids=input_ids,
@@ -394,7 +429,7 @@ class GazeVLM(Qwen2_5_VLForConditionalGeneration):
             cache=cache,
             gaze_hidden=self.gaze_states(hidden, input_ids),
             patch_hidden=self.patch_states(hidden, input_ids, image_grid_thw, image_tokens),
-            image_tokens=tuple(image_tokens),
+            image_tokens=tuple(self.merged_tokens(tokens) for tokens in image_tokens),
             image_grid_thw=image_grid_thw,
         )
 
@@ -414,8 +449,7 @@ class GazeVLM(Qwen2_5_VLForConditionalGeneration):
                 raise ValueError("the prompt held no gaze tokens, which the finding head needs")
             logits.append(self.gaze_heads.finding_logits(gaze_pass.gaze_hidden))
         if gaze.usual_places:
-            merge = self.config.vision_config.spatial_merge_size
-            grids = [PatchGrid.from_grid_thw(thw, merge) for thw in gaze_pass.image_grid_thw.tolist()]
+            grids = self.grids(gaze_pass.image_grid_thw)
             pooled = [
                 pooled_tokens(tokens, grid, gaze.usual_places)
                 for tokens, grid in zip(gaze_pass.image_tokens, grids, strict=True)
@@ -454,11 +488,3 @@ class GazeVLM(Qwen2_5_VLForConditionalGeneration):
             **generation,
         )
         return ids[:, gaze_pass.input_ids.shape[1] :]
-
-
-# Qwen2.5-VL is stored under other parameter names than it is built with; the library finds the renaming by class name.
-register_checkpoint_conversion_mapping(
-    GazeVLM.__name__,
-    get_checkpoint_conversion_mapping(Qwen2_5_VLForConditionalGeneration.__name__),
-    overwrite=True,  # read from two checkpoints' folders, this module runs twice
-)

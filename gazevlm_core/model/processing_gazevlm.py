@@ -1,13 +1,15 @@
-"""The processor: Qwen2.5-VL's image processor and tokenizer without the video part, plus the gaze tokens of a prompt.
+"""The processor: a Qwen-VL's image processor and tokenizer without the video part, plus the gaze tokens of a prompt.
 
 The one renderer of prompts, for training and for inference alike. User turn: image, question. Assistant turn: `<st>` x
-K, then the answer. The chat template is the checkpoint's own.
+K, then the answer. The chat template is the checkpoint's own. No token id is written as a number.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from os import PathLike
 from typing import Any
 
+import torch
 from transformers import (
     BatchFeature,
     PretrainedConfig,
@@ -17,26 +19,38 @@ from transformers import (
 )
 from transformers.processing_utils import ProcessorMixin
 
+from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.model.configuration_gazevlm import GazeConfig
-from gazevlm_core.tokens import ASSISTANT_HEADER, GAZE_TOKEN, IMAGE_TOKEN, add_gaze_token, gaze_run, token_id
+
+GAZE_TOKEN = "<st>"  # placeholder whose hidden state points at the next fixation (arXiv 2603.06697)
+IMAGE_TOKEN = "<|image_pad|>"
+VIDEO_TOKEN = "<|video_pad|>"
+VISION_START_TOKEN = "<|vision_start|>"
+VISION_END_TOKEN = "<|vision_end|>"
+TURN_START_TOKEN = "<|im_start|>"
+TURN_END_TOKEN = "<|im_end|>"
+END_OF_TEXT_TOKEN = "<|endoftext|>"
+ASSISTANT_HEADER = f"{TURN_START_TOKEN}assistant\n"  # as the family's chat templates open an answer
+IGNORED_LABEL = -100
 
 
 class GazeVLMProcessor(Qwen2_5_VLProcessor):
     """Turns images into patches and text into tokens; knows `<st>`, and how many of them a prompt holds.
 
     The video processor of the base class needs torchvision and a GazeVLM never sees a video, so it is left out: this
-    class has an image processor, a tokenizer and a chat template, saves and loads them, and reads a Qwen2.5-VL folder.
+    class has an image processor, a tokenizer and a chat template, saves and loads them, and reads the folder of a plain
+    backbone.
 
     `num_gaze_tokens` is read from the model's configuration beside it and never stored a second time. An adapter may
     want another number: `processor.num_gaze_tokens = model.config.gaze_config.num_prompt_tokens`.
 
     Args:
-        image_processor: cuts the resized image into 14 px patches.
-        tokenizer: a Qwen2.5-VL tokenizer; `<st>` is added if it is missing.
+        image_processor: resizes images and cuts them into patches.
+        tokenizer: of a Qwen-VL; `<st>` is added if it is missing.
         chat_template: Jinja template; the tokenizer's own where None.
 
     Raises:
-        ValueError: the tokenizer lacks Qwen2.5-VL's image token.
+        ValueError: the tokenizer lacks the image token.
     """
 
     def __init__(
@@ -76,6 +90,15 @@ class GazeVLMProcessor(Qwen2_5_VLProcessor):
     def model_input_names(self) -> list[str]:
         """Names of the tensors that a prompt becomes."""
         return ["input_ids", "attention_mask", "mm_token_type_ids", "pixel_values", "image_grid_thw"]
+
+    def grids(self, image_grid_thw: torch.Tensor) -> list[PatchGrid]:
+        """The grid of image tokens of each image, from the image processor's int64 [B, 3]."""
+        return [PatchGrid.from_grid_thw(thw, self.image_processor.merge_size) for thw in image_grid_thw.tolist()]
+
+    def count_image_tokens(self, width: int, height: int) -> int:
+        """Image tokens of an image of a size in pixels."""
+        patches = self.image_processor.get_number_of_image_patches(height, width)
+        return patches // self.image_processor.merge_size**2
 
     def __call__(
         self,
@@ -145,3 +168,98 @@ def render_prompt(processor: GazeVLMProcessor, question: str, num_gaze_tokens: i
         [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
     )
     return text + (gaze_run(num_gaze_tokens) if num_gaze_tokens else "")
+
+
+@dataclass(frozen=True)
+class EncodedPrompts:
+    """A batch of prompts as tensors, one image per row.
+
+    Args:
+        input_ids: int64 [B, L].
+        attention_mask: int64 [B, L], 0 at padding.
+        mm_token_type_ids: int64 [B, L], 1 at image tokens; without it positions silently become one-dimensional.
+        labels: int64 [B, L], -100 outside the answers; None without answers.
+    """
+
+    input_ids: torch.Tensor
+    attention_mask: torch.Tensor
+    mm_token_type_ids: torch.Tensor
+    labels: torch.Tensor | None
+
+
+def encode_prompts(
+    processor: GazeVLMProcessor,
+    prompts: Sequence[str],
+    grids: Sequence[PatchGrid],
+    answers: Sequence[str] | None = None,
+) -> EncodedPrompts:
+    """Tokens of a batch: padded on the left for generation, on the right with answers for training.
+
+    Args:
+        processor: its tokenizer is used.
+        prompts: from `render_prompt`.
+        grids: the merged grid of each row's image.
+        answers: what the assistant should say; closed with the turn end.
+
+    Raises:
+        ValueError: a prompt that does not hold exactly one image.
+    """
+    rows, label_rows = [], []
+    for index, (prompt, grid) in enumerate(zip(prompts, grids, strict=True)):
+        if prompt.count(IMAGE_TOKEN) != 1:
+            raise ValueError(f"prompt {index} must hold exactly one image, got {prompt.count(IMAGE_TOKEN)}")
+        ids = processor.tokenizer.encode(
+            prompt.replace(IMAGE_TOKEN, IMAGE_TOKEN * len(grid)), add_special_tokens=False
+        )
+        labels = [IGNORED_LABEL] * len(ids)
+        if answers is not None:
+            spoken = processor.tokenizer.encode(clean_text(processor, answers[index]), add_special_tokens=False)
+            spoken = [*spoken, token_id(processor.tokenizer, TURN_END_TOKEN)]
+            ids, labels = ids + spoken, labels + spoken
+        rows.append(ids)
+        label_rows.append(labels)
+    side = "left" if answers is None else "right"
+    input_ids, attention_mask = _pad(rows, processor.tokenizer.pad_token_id, side)
+    labels_tensor = _pad(label_rows, IGNORED_LABEL, side)[0] if answers is not None else None
+    return EncodedPrompts(input_ids, attention_mask, (input_ids == processor.image_token_id).long(), labels_tensor)
+
+
+def _pad(rows: Sequence[Sequence[int]], fill: int, side: str) -> tuple[torch.Tensor, torch.Tensor]:
+    longest = max(len(row) for row in rows)
+    table = torch.full((len(rows), longest), fill, dtype=torch.long)
+    mask = torch.zeros_like(table)
+    for index, row in enumerate(rows):
+        where = slice(longest - len(row), longest) if side == "left" else slice(0, len(row))
+        table[index, where] = torch.tensor(row)
+        mask[index, where] = 1
+    return table, mask
+
+
+def gaze_run(length: int) -> str:
+    """The text of `length` gaze tokens, as it stands before the answer.
+
+    Raises:
+        ValueError: length below 1.
+    """
+    if length < 1:
+        raise ValueError(f"a scanpath needs at least one gaze token, got {length}")
+    return GAZE_TOKEN * length
+
+
+def add_gaze_token(tokenizer: PreTrainedTokenizerBase) -> int:
+    """Make sure that the tokenizer holds `<st>` as one special token; its id."""
+    if GAZE_TOKEN not in tokenizer.get_vocab():
+        tokenizer.add_tokens([GAZE_TOKEN], special_tokens=True)
+    return token_id(tokenizer, GAZE_TOKEN)
+
+
+def token_id(tokenizer: PreTrainedTokenizerBase, token: str) -> int:
+    """Id of a token that must be one piece.
+
+    Raises:
+        ValueError: the tokenizer splits the text or does not know it.
+    """
+    ids: Sequence[int] = tokenizer.encode(token, add_special_tokens=False)
+    if len(ids) != 1:
+        raise ValueError(f"the tokenizer does not hold {token!r} as one token; is this a Qwen-VL tokenizer?")
+    return int(ids[0])

@@ -9,8 +9,7 @@ from gazevlm_core.datasets.example import Example
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.model.configuration_gazevlm import GazeConfig
 from gazevlm_core.model.losses import IGNORED, STOP
-from gazevlm_core.model.processing_gazevlm import GazeVLMProcessor, render_prompt
-from gazevlm_core.prompt import IGNORED_LABEL, encode_prompts
+from gazevlm_core.model.processing_gazevlm import IGNORED_LABEL, GazeVLMProcessor, encode_prompts, render_prompt
 from gazevlm_core.scanpath import Scanpath
 
 
@@ -76,13 +75,8 @@ class GazeCollator:
         return {
             "pixel_values": pixels["pixel_values"],
             "image_grid_thw": pixels["image_grid_thw"],
-            **self.supervise(examples, self.grids(pixels["image_grid_thw"])),
+            **self.supervise(examples, self.processor.grids(pixels["image_grid_thw"])),
         }
-
-    def grids(self, image_grid_thw: torch.Tensor) -> list[PatchGrid]:
-        """Merged grids of images, from int64 [B, 3] before the merge."""
-        merge = self.processor.image_processor.merge_size
-        return [PatchGrid.from_grid_thw(thw, merge) for thw in image_grid_thw.tolist()]
 
     def supervise(self, examples: Sequence[Taught], grids: Sequence[PatchGrid]) -> dict[str, Any]:
         """The part of a batch that does not need pixels: tokens, labels and targets."""

@@ -128,12 +128,11 @@ def test_a_random_model_is_whole(tmp_path: Path) -> None:
     """Nothing is left on the meta device, and what is not drawn is what a model that is built in the usual way has."""
     from bitsandbytes.nn import Linear4bit
 
-    from benchmarks.random_model import WIDTHS, random_engine
-    from gazevlm_core.model.modeling_gazevlm import GazeVLM
+    from benchmarks.random_model import base_config, random_engine
 
-    model = random_engine(tmp_path, WIDTHS["small"], torch.device("cpu")).model
+    model = random_engine(tmp_path, base_config("small"), torch.device("cpu")).model
     assert {one.device.type for one in (*model.parameters(), *model.buffers())} == {"cpu"}
-    usual = GazeVLM(model.config)
+    usual = type(model)(model.config)
     expected = dict(usual.named_buffers())
     assert expected.keys() == dict(model.named_buffers()).keys() & expected.keys()
     for name, buffer in expected.items():

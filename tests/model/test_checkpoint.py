@@ -11,10 +11,10 @@ from PIL import Image
 
 from gazevlm_core.inference import GazeEngine
 from gazevlm_core.model.checkpoint import CheckpointError, load_checkpoint, pick_device, save_quantised
+from gazevlm_core.model.processing_gazevlm import GAZE_TOKEN, token_id
 from gazevlm_core.model.quantise import compute_dtype
 from gazevlm_core.model.walks import choose_path
 from gazevlm_core.options import DiagnoseOptions, Precision
-from gazevlm_core.tokens import GAZE_TOKEN, token_id
 from scripts.make_large_checkpoint import FIRST_SPECIAL_ID, SPECIAL_TOKENS
 from scripts.make_large_checkpoint import main as make_large
 

@@ -11,7 +11,7 @@ from gazevlm_core.datasets.example import Example
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.model.configuration_gazevlm import GazeConfig
 from gazevlm_core.model.losses import IGNORED, STOP
-from gazevlm_core.prompt import IGNORED_LABEL
+from gazevlm_core.model.processing_gazevlm import IGNORED_LABEL
 from gazevlm_core.scanpath import Fixation, Scanpath
 from gazevlm_core.training.collator import GazeCollator, gaze_targets
 
