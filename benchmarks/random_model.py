@@ -19,7 +19,7 @@ from gazevlm_core.model.checkpoint import Checkpoint
 from gazevlm_core.model.configuration_gazevlm import GazeConfig
 from gazevlm_core.model.modeling_gazevlm import GazeVLM
 from gazevlm_core.model.processing_gazevlm import GazeVLMProcessor
-from gazevlm_core.model.quantise import compute_dtype, kept_full, quantization_config, settle_four_bit_model
+from gazevlm_core.model.quantise import compute_dtype, kept_full, prepare_four_bit_model, quantization_config
 from gazevlm_core.options import Precision
 from scripts.make_large_checkpoint import write_tokenizer
 
@@ -64,7 +64,7 @@ def random_engine(
     model = replace_with_bnb_linear(model, modules_to_not_convert=kept, quantization_config=quantised)
     model.is_loaded_in_4bit = True  # PEFT asks
     materialise(model, device, dtype)
-    settle_four_bit_model(model, dtype)
+    prepare_four_bit_model(model, dtype)
     model.gaze_heads.float()
     return GazeEngine(Checkpoint(model.eval(), processor, "random", Precision.NF4))
 

@@ -64,22 +64,22 @@ def overheads(
     import torch
 
     from benchmarks.measure import interleaved_medians
-    from gazevlm_core.model.modeling_gazevlm import GazePass
-    from gazevlm_core.model.walks import choose_path
+    from gazevlm_core.model.modeling_gazevlm import PrefillOutput
+    from gazevlm_core.model.path_sampling import choose_path
     from gazevlm_core.options import DEFAULT_QUESTION, DEFAULT_WALKS
 
     model, exact = engine.model, {"max_new_tokens": tokens, "min_new_tokens": tokens, "do_sample": False}
 
-    def look(gaze: bool) -> GazePass:
-        return engine.look(engine.encode_images([image]), [DEFAULT_QUESTION], gaze=gaze)
+    def look(gaze: bool) -> PrefillOutput:
+        return engine.prefill(engine.encode_images([image]), [DEFAULT_QUESTION], gaze=gaze)
 
-    def path_of(gaze_pass: GazePass, walks: int = DEFAULT_WALKS) -> None:
-        choose_path(model.pointer_field(gaze_pass, 0), walks=walks)
+    def path_of(prefilled: PrefillOutput, walks: int = DEFAULT_WALKS) -> None:
+        choose_path(model.pointer_field(prefilled, 0), walks=walks)
 
     def with_gaze() -> None:
-        gaze_pass = look(gaze=True)
-        path_of(gaze_pass)
-        model.continue_text(gaze_pass, **exact)
+        prefilled = look(gaze=True)
+        path_of(prefilled)
+        model.continue_text(prefilled, **exact)
 
     done = look(gaze=True)
     with torch.no_grad():

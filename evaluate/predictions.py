@@ -13,7 +13,7 @@ from evaluate.step_scores import StepLooks, look_along
 from gazevlm_core.findings import FINDING_NAMES, REPORT_QUESTION, presence_question
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.inference import EncodedImage, GazeEngine
-from gazevlm_core.model.modeling_gazevlm import GazePass
+from gazevlm_core.model.modeling_gazevlm import PrefillOutput
 from gazevlm_core.options import DiagnoseOptions
 from gazevlm_core.scanpath import Scanpath
 
@@ -127,17 +127,17 @@ def presence_margins(
     margins = []
     for first in range(0, len(images), per_pass):
         chunk = images[first : first + per_pass]
-        gaze_pass = engine.look([image for image in chunk for _ in questions], questions * len(chunk))
-        logits = first_answer_logits(engine, gaze_pass)
+        prefilled = engine.prefill([image for image in chunk for _ in questions], questions * len(chunk))
+        logits = first_answer_logits(engine, prefilled)
         margins.append((logits[:, yes] - logits[:, no]).view(len(chunk), len(questions)).cpu().numpy())
     return np.concatenate(margins)
 
 
-def first_answer_logits(engine: GazeEngine, gaze_pass: GazePass) -> torch.Tensor:
+def first_answer_logits(engine: GazeEngine, prefilled: PrefillOutput) -> torch.Tensor:
     """Logits [B, vocabulary] of the first answer token; uses up the pass. Works with and without gaze tokens."""
     recorder = _FirstLogits()
     engine.model.continue_text(
-        gaze_pass, max_new_tokens=1, logits_processor=LogitsProcessorList([recorder]), **GREEDY
+        prefilled, max_new_tokens=1, logits_processor=LogitsProcessorList([recorder]), **GREEDY
     )
     if recorder.logits is None:
         raise RuntimeError("generation ended before its first token")
@@ -154,31 +154,31 @@ def _report(
     reports: bool,
 ) -> None:
     """Findings, path, dwell times and (with `reports`) the report of a batch, all from one pass and its cache."""
-    gaze_pass = engine.look(encoded, [REPORT_QUESTION] * len(encoded))
-    if gaze_pass.gaze_hidden is not None and result.head_names:
-        result.head_logits += list(engine.model.finding_logits(gaze_pass).cpu().numpy())
-    described = engine.describe(gaze_pass, encoded, DiagnoseOptions())
+    prefilled = engine.prefill(encoded, [REPORT_QUESTION] * len(encoded))
+    if prefilled.gaze_hidden is not None and result.head_names:
+        result.head_logits += list(engine.model.finding_logits(prefilled).cpu().numpy())
+    described = engine.describe(prefilled, encoded, DiagnoseOptions())
     for row, (image, case, record) in enumerate(zip(encoded, cases, described, strict=True)):
         shown = record.scanpath
         if shown is not None:
             result.scanpaths.append(shown)
             result.paths.append(on_grid(shown, image.grid))
             readings = [on_grid(path, image.grid) for reader in case.readings for path in reader]
-            result.looks.append(look_along(engine.model.pointer_field(gaze_pass, row), readings))
+            result.looks.append(look_along(engine.model.pointer_field(prefilled, row), readings))
         if engine.gaze_config.dwell_trained:
-            result.dwells.append(_dwells(engine, gaze_pass, row, image.grid, case))
+            result.dwells.append(_dwells(engine, prefilled, row, image.grid, case))
     if not reports:
         return
-    ids = engine.model.continue_text(gaze_pass, max_new_tokens=REPORT_TOKENS, **GREEDY)
+    ids = engine.model.continue_text(prefilled, max_new_tokens=REPORT_TOKENS, **GREEDY)
     texts = engine.processor.tokenizer.batch_decode(ids, skip_special_tokens=True)
     result.reports += [text.strip() for text in texts]
 
 
-def _dwells(engine: GazeEngine, gaze_pass: GazePass, row: int, grid: PatchGrid, case: StudyCase) -> np.ndarray:
+def _dwells(engine: GazeEngine, prefilled: PrefillOutput, row: int, grid: PatchGrid, case: StudyCase) -> np.ndarray:
     """(predicted, true) durations in ms at the readers' own fixations, float64 [V, 2]; unknown ones are left out."""
-    if gaze_pass.gaze_hidden is None:
+    if prefilled.gaze_hidden is None:
         raise ValueError("a trained dwell head needs gaze tokens in the prompt")
-    gaze_hidden, patch_hidden = gaze_pass.gaze_hidden[row], gaze_pass.patch_hidden[row]
+    gaze_hidden, patch_hidden = prefilled.gaze_hidden[row], prefilled.patch_hidden[row]
     looks = [
         (step, grid.index_of(fixation), fixation.duration_ms)
         for reader in case.readings

@@ -14,8 +14,8 @@ import torch
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.metrics.intervals import Estimate, ratio_estimate
 from gazevlm_core.metrics.saliency import conditional_information_gain, conditional_nss
+from gazevlm_core.model.path_sampling import follow
 from gazevlm_core.model.pointer import PointerField
-from gazevlm_core.model.walks import follow
 from gazevlm_core.scanpath import Scanpath
 
 SMOOTHING = 1.0  # looks that a histogram adds to every patch of a step

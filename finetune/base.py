@@ -25,14 +25,14 @@ from gazevlm_core.model.checkpoint import (
     load_processor,
     pick_device,
 )
-from gazevlm_core.model.familiarity import FAMILIARITY_FILE
+from gazevlm_core.model.ood_score import OOD_REFERENCE_FILE
 from gazevlm_core.model.processing_gazevlm import GazeVLMProcessor
 from gazevlm_core.shipped import resolve_source
 
 # Beside the weights. Loading asks for each of them, so that a cache holds the same ones however it was filled.
 IDENTIFYING = (
     "config.json", "preprocessor_config.json", "processor_config.json", "tokenizer.json", "chat_template.jinja",
-    "chat_template.json", FAMILIARITY_FILE,
+    "chat_template.json", OOD_REFERENCE_FILE,
 )  # fmt: skip
 
 

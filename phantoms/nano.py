@@ -122,7 +122,7 @@ def main(
     from gazevlm_core.model.checkpoint import save_quantised
     from phantoms.dataset import SHARD_CASES, TRAINING_SEEDS, PhantomShards
     from phantoms.nano_parts import IMAGE_PIXELS, SMALLEST_IMAGE_PIXELS
-    from phantoms.reference_features import held_out_cases, store_familiarity
+    from phantoms.reference_features import held_out_cases, store_ood_reference
 
     whole = Recipe()
     recipe = replace(
@@ -145,7 +145,7 @@ def main(
         save_quantised(final, models / MODEL_NAMES[variant])
         typer.echo(f"{variant.value}: quantised to {models / MODEL_NAMES[variant]}")
     released = models / MODEL_NAMES[Variant.RELEASE]
-    limit = store_familiarity(released, cases[:REFERENCE_IMAGES], held_out_cases(recipe.sizes_px))
+    limit = store_ood_reference(released, cases[:REFERENCE_IMAGES], held_out_cases(recipe.sizes_px))
     typer.echo(f"{released}: images are familiar up to a distance of {limit:.2f}")
 
 

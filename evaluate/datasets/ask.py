@@ -129,12 +129,12 @@ def _ask_batch(engine: GazeEngine, records: Sequence[StudyRecord], images: Seque
     encoded = engine.encode_images(images)
     names = sorted({name for record in records for name in record.findings})
     margins = presence_margins(engine, encoded, names) if names else np.zeros((len(records), 0))
-    gaze_pass = engine.look(encoded, [REPORT_QUESTION] * len(encoded))
+    prefilled = engine.prefill(encoded, [REPORT_QUESTION] * len(encoded))
     heads: list[dict[str, float]] = [{} for _ in records]
-    if gaze_pass.gaze_hidden is not None and config.findings_trained:
-        logits = engine.model.finding_logits(gaze_pass).tolist()
+    if prefilled.gaze_hidden is not None and config.findings_trained:
+        logits = engine.model.finding_logits(prefilled).tolist()
         heads = [dict(zip(config.finding_names, one, strict=True)) for one in logits]
-    described = engine.describe(gaze_pass, encoded, DiagnoseOptions())
+    described = engine.describe(prefilled, encoded, DiagnoseOptions())
     answers = []
     for row, (record, image, picture, head, said_first) in enumerate(
         zip(records, encoded, images, heads, described, strict=True)
@@ -144,7 +144,7 @@ def _ask_batch(engine: GazeEngine, records: Sequence[StudyRecord], images: Seque
         readings = filed_readings(record, size)
         looks = None
         if shown is not None and readings:
-            looks = look_along(engine.model.pointer_field(gaze_pass, row), [_patches(r, image) for r in readings])
+            looks = look_along(engine.model.pointer_field(prefilled, row), [_patches(r, image) for r in readings])
         said = dict(zip(names, margins[row].tolist(), strict=True))
         answers.append(
             Answer(

@@ -109,8 +109,8 @@ def _save(form: str, base: Base, merged: GazeVLM, folder: Path, *, familiar: boo
     merged.save_pretrained(folder)
     base.engine.processor.save_pretrained(folder)
     write_remote_code(folder)
-    if base.engine.checkpoint.familiarity is not None and familiar:
-        base.engine.checkpoint.familiarity.save(folder)
+    if base.engine.checkpoint.ood_reference is not None and familiar:
+        base.engine.checkpoint.ood_reference.save(folder)
 
 
 def merge_weights(

@@ -14,8 +14,8 @@ from transformers.utils import cached_file
 
 from gazevlm_core.model.backbones import BY_TYPE, config_from
 from gazevlm_core.model.configuration_gazevlm import GazeVLMConfig
-from gazevlm_core.model.familiarity import FAMILIARITY_FILE, Familiarity, FamiliarityError, read_familiarity
 from gazevlm_core.model.modeling_gazevlm import HEADS, GazeVLM
+from gazevlm_core.model.ood_score import OOD_REFERENCE_FILE, OodReference, OodReferenceError, read_ood_reference
 from gazevlm_core.model.processing_gazevlm import GazeVLMProcessor
 from gazevlm_core.model.quantise import compute_dtype, quantization_config
 from gazevlm_core.options import Attention, Precision
@@ -35,14 +35,14 @@ class Checkpoint:
         processor: of the same checkpoint.
         model_id: Hub id or folder name.
         precision: how the weights are held.
-        familiarity: where the features of its training images lie; None where that was not stored.
+        ood_reference: where the features of its training images lie; None where that was not stored.
     """
 
     model: GazeVLM
     processor: GazeVLMProcessor
     model_id: str
     precision: Precision
-    familiarity: Familiarity | None = None
+    ood_reference: OodReference | None = None
 
     @property
     def dtype(self) -> torch.dtype:
@@ -172,7 +172,7 @@ def load_checkpoint(
         raise CheckpointError(f"cannot load {source}: {_first_line(error)}") from error
     _check_complete(source, report, model)
     model.gaze_heads.float()  # fresh heads of a base without gaze come in the dtype of its weights
-    return Checkpoint(model.eval(), processor, _model_id(source), held, _familiarity(source, revision))
+    return Checkpoint(model.eval(), processor, _model_id(source), held, _ood_reference(source, revision))
 
 
 def _check_flash(place: torch.device, dtype: torch.dtype) -> None:
@@ -183,11 +183,11 @@ def _check_flash(place: torch.device, dtype: torch.dtype) -> None:
         raise CheckpointError("flash_attention_2 needs the package flash-attn: pip install flash-attn, or --attn sdpa")
 
 
-def _familiarity(source: str, revision: str) -> Familiarity | None:
-    path = find_beside(source, FAMILIARITY_FILE, revision)
+def _ood_reference(source: str, revision: str) -> OodReference | None:
+    path = find_beside(source, OOD_REFERENCE_FILE, revision)
     try:
-        return None if path is None else read_familiarity(path)
-    except FamiliarityError as error:
+        return None if path is None else read_ood_reference(path)
+    except OodReferenceError as error:
         raise CheckpointError(f"cannot load {source}: {error}") from error
 
 

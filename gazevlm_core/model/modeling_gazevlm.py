@@ -38,9 +38,10 @@ from gazevlm_core.model.losses import (
 )
 from gazevlm_core.model.places import pooled_tokens
 from gazevlm_core.model.pointer import GazeHeads, PointerField
-from gazevlm_core.model.quantise import saved_for, settle_four_bit_model
+from gazevlm_core.model.quantise import prepare_four_bit_model, saved_for
 
 HEADS = "gaze_heads."  # in the names of all their weights
+GIVEN: Any = None  # of a field that is always given: the library wants a default of every one
 
 
 @dataclass
@@ -54,9 +55,9 @@ class GazeLosses(ModelOutput):
     dwell_loss: torch.Tensor | None = None
 
 
-@dataclass(frozen=True)
-class GazePass:
-    """What one pass of the backbone over prompts and gaze tokens leaves behind.
+@dataclass
+class PrefillOutput(ModelOutput):
+    """What one pass of the backbone over prompts and gaze tokens gives.
 
     Args:
         input_ids: int64 [B, L], left-padded.
@@ -65,18 +66,18 @@ class GazePass:
         cache: keys and values of all L positions; the answer goes on from it.
         gaze_hidden: [B, K, D], or None when the prompts hold no gaze token.
         patch_hidden: per image [P_b, D]; see `GazeVLM.patch_states`.
-        image_tokens: per image [P_b, D], of the vision tower.
-        image_grid_thw: int64 [B, 3], before the merge.
+        image_tokens: per image [P_b, D], merged tokens of the vision tower.
+        image_grid_thw: int64 [B, 3], as the processor gives it.
     """
 
-    input_ids: torch.Tensor
-    attention_mask: torch.Tensor
-    position_ids: torch.Tensor
-    cache: Cache
-    gaze_hidden: torch.Tensor | None
-    patch_hidden: tuple[torch.Tensor, ...]
-    image_tokens: tuple[torch.Tensor, ...]
-    image_grid_thw: torch.Tensor
+    input_ids: torch.Tensor = GIVEN
+    attention_mask: torch.Tensor = GIVEN
+    position_ids: torch.Tensor = GIVEN
+    cache: Cache = GIVEN
+    gaze_hidden: torch.Tensor | None = None
+    patch_hidden: tuple[torch.Tensor, ...] = GIVEN
+    image_tokens: tuple[torch.Tensor, ...] = GIVEN
+    image_grid_thw: torch.Tensor = GIVEN
 
 
 class GazeVLM(PreTrainedModel, GenerationMixin):
@@ -134,7 +135,7 @@ class GazeVLM(PreTrainedModel, GenerationMixin):
         loaded = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
         model = loaded[0] if isinstance(loaded, tuple) else loaded
         if getattr(model, "is_loaded_in_4bit", False):  # the library sets it on such models alone
-            settle_four_bit_model(model, model.config.dtype)  # that was asked for; the weights have that of the file
+            prepare_four_bit_model(model, model.config.dtype)  # that was asked for; the weights have that of the file
         return loaded
 
     def save_pretrained(self, save_directory: str | PathLike, *args: Any, **kwargs: Any) -> None:
@@ -395,15 +396,15 @@ class GazeVLM(PreTrainedModel, GenerationMixin):
         return GazeLosses(loss=total, **parts)
 
     @torch.no_grad()
-    def look(
+    def prefill(
         self,
         input_ids: torch.Tensor,
         attention_mask: torch.Tensor,
         mm_token_type_ids: torch.Tensor,
         image_grid_thw: torch.Tensor,
         image_tokens: tuple[torch.Tensor, ...],
-    ) -> GazePass:
-        """One pass of the backbone over left-padded prompts; see `GazePass`.
+    ) -> PrefillOutput:
+        """One pass of the backbone over left-padded prompts; see `PrefillOutput`.
 
         Args:
             input_ids: int64 [B, L], ending with K gaze tokens (or none, for a model without trained gaze).
@@ -422,7 +423,7 @@ class GazeVLM(PreTrainedModel, GenerationMixin):
             use_cache=True,
             mm_encoder_outputs={"image": self.image_features(image_tokens)},
         ).last_hidden_state
-        return GazePass(
+        return PrefillOutput(
             input_ids=input_ids,
             attention_mask=attention_mask,
             position_ids=position_ids,
@@ -434,7 +435,7 @@ class GazeVLM(PreTrainedModel, GenerationMixin):
         )
 
     @torch.no_grad()
-    def finding_logits(self, gaze_pass: GazePass) -> torch.Tensor:
+    def finding_logits(self, prefilled: PrefillOutput) -> torch.Tensor:
         """Logits of all findings of every image of a pass, float32 [B, F], in the order of the configuration's names.
 
         F may be 0.
@@ -443,32 +444,32 @@ class GazeVLM(PreTrainedModel, GenerationMixin):
             ValueError: the pass held no gaze tokens, and the finding head needs them.
         """
         gaze = self.config.gaze_config
-        logits = [torch.zeros(len(gaze_pass.input_ids), 0, device=gaze_pass.input_ids.device)]
+        logits = [torch.zeros(len(prefilled.input_ids), 0, device=prefilled.input_ids.device)]
         if gaze.num_head_findings:
-            if gaze_pass.gaze_hidden is None:
+            if prefilled.gaze_hidden is None:
                 raise ValueError("the prompt held no gaze tokens, which the finding head needs")
-            logits.append(self.gaze_heads.finding_logits(gaze_pass.gaze_hidden))
+            logits.append(self.gaze_heads.finding_logits(prefilled.gaze_hidden))
         if gaze.usual_places:
-            grids = self.grids(gaze_pass.image_grid_thw)
+            grids = self.grids(prefilled.image_grid_thw)
             pooled = [
                 pooled_tokens(tokens, grid, gaze.usual_places)
-                for tokens, grid in zip(gaze_pass.image_tokens, grids, strict=True)
+                for tokens, grid in zip(prefilled.image_tokens, grids, strict=True)
             ]
             logits.append(self.gaze_heads.placed_logits(torch.stack(pooled)))
         return torch.cat(logits, dim=-1)
 
     @torch.no_grad()
-    def pointer_field(self, gaze_pass: GazePass, row: int) -> PointerField:
+    def pointer_field(self, prefilled: PrefillOutput, row: int) -> PointerField:
         """The pointer of one image of a pass.
 
         Raises:
             ValueError: the pass held no gaze tokens.
         """
-        if gaze_pass.gaze_hidden is None:
+        if prefilled.gaze_hidden is None:
             raise ValueError("the prompt held no gaze tokens, so there is nothing to point with")
-        return self.gaze_heads.fields(gaze_pass.gaze_hidden[row], gaze_pass.patch_hidden[row])
+        return self.gaze_heads.fields(prefilled.gaze_hidden[row], prefilled.patch_hidden[row])
 
-    def continue_text(self, gaze_pass: GazePass, **generation: Any) -> torch.Tensor:
+    def continue_text(self, prefilled: PrefillOutput, **generation: Any) -> torch.Tensor:
         """Generate the answers after a pass, from its own cache (which is used up).
 
         `generate` wants at least one position that is not cached, so the last one is dropped and fed again.
@@ -479,12 +480,12 @@ class GazeVLM(PreTrainedModel, GenerationMixin):
         Returns:
             int64 [B, T], the new tokens alone.
         """
-        gaze_pass.cache.crop(-1)
+        prefilled.cache.crop(-1)
         ids = self.generate(
-            input_ids=gaze_pass.input_ids,
-            attention_mask=gaze_pass.attention_mask,
-            position_ids=gaze_pass.position_ids,
-            past_key_values=gaze_pass.cache,
+            input_ids=prefilled.input_ids,
+            attention_mask=prefilled.attention_mask,
+            position_ids=prefilled.position_ids,
+            past_key_values=prefilled.cache,
             **generation,
         )
-        return ids[:, gaze_pass.input_ids.shape[1] :]
+        return ids[:, prefilled.input_ids.shape[1] :]

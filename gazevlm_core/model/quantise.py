@@ -79,7 +79,7 @@ def quantization_config(
     )
 
 
-def settle_four_bit_model(model: nn.Module, dtype: torch.dtype) -> None:
+def prepare_four_bit_model(model: nn.Module, dtype: torch.dtype) -> None:
     """Compute in one dtype, and keep bitsandbytes from repacking weights on CPUs with AVX512-BF16.
 
     What a 4-bit checkpoint keeps in full arrives in the dtype of the file; heads and adapters stay as they are. The

@@ -36,7 +36,7 @@ of_every_family = pytest.mark.parametrize("backbone", BACKBONES, ids=lambda back
 
 def states(engine: GazeEngine) -> torch.Tensor:
     """Gaze states of an image, [1, K, D]."""
-    hidden = engine.look(engine.encode_images(IMAGES[:1]), [QUESTION], gaze=True).gaze_hidden
+    hidden = engine.prefill(engine.encode_images(IMAGES[:1]), [QUESTION], gaze=True).gaze_hidden
     assert hidden is not None
     return hidden
 
@@ -73,7 +73,7 @@ def test_a_pass_reads_the_same_from_image_tokens_as_the_plain_model_from_pixels(
     inputs = engine.processor(images=IMAGES, text=[QUESTION] * 2, return_tensors="pt")
     with torch.no_grad():
         plain = backbone.plain.forward(engine.model, **inputs, output_hidden_states=True).hidden_states[-1]
-    passed = engine.look(engine.encode_images(IMAGES), [QUESTION] * 2)
+    passed = engine.prefill(engine.encode_images(IMAGES), [QUESTION] * 2)
     is_gaze = inputs["input_ids"] == engine.processor.gaze_token_id
     torch.testing.assert_close(passed.gaze_hidden, plain[is_gaze].view(2, 12, -1), atol=1e-5, rtol=1e-4)
     assert engine.encode_images(IMAGES)[0].tokens.shape[1] == engine.model.image_token_width
@@ -86,9 +86,9 @@ def test_features_of_inner_layers_reach_the_language_model(tmp_path: Path) -> No
     assert image.tokens.shape[1] == 2 * width
     (features,) = engine.model.image_features([image.tokens]).deepstack_features
     assert torch.equal(features[0], image.tokens[:, width:])
-    with_them = engine.look([image], [QUESTION]).gaze_hidden
+    with_them = engine.prefill([image], [QUESTION]).gaze_hidden
     image.tokens[:, width:] = 0
-    without = engine.look([image], [QUESTION]).gaze_hidden
+    without = engine.prefill([image], [QUESTION]).gaze_hidden
     assert with_them is not None
     assert without is not None
     assert (with_them - without).abs().max() > 1e-3

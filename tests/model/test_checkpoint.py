@@ -11,9 +11,9 @@ from PIL import Image
 
 from gazevlm_core.inference import GazeEngine
 from gazevlm_core.model.checkpoint import CheckpointError, load_checkpoint, pick_device, save_quantised
+from gazevlm_core.model.path_sampling import choose_path
 from gazevlm_core.model.processing_gazevlm import GAZE_TOKEN, token_id
 from gazevlm_core.model.quantise import compute_dtype
-from gazevlm_core.model.walks import choose_path
 from gazevlm_core.options import DiagnoseOptions, Precision
 from scripts.make_large_checkpoint import FIRST_SPECIAL_ID, SPECIAL_TOKENS
 from scripts.make_large_checkpoint import main as make_large
@@ -24,7 +24,7 @@ SHORT = DiagnoseOptions(max_new_tokens=4)
 
 def states(engine: GazeEngine) -> torch.Tensor:
     """Gaze states of one image and question, [1, K, D]."""
-    hidden = engine.look(engine.encode_images([IMAGE]), ["Why?"], gaze=True).gaze_hidden
+    hidden = engine.prefill(engine.encode_images([IMAGE]), ["Why?"], gaze=True).gaze_hidden
     assert hidden is not None
     return hidden.float()
 
@@ -136,11 +136,11 @@ def test_a_base_of_real_width_loads_sharded_and_says_that_its_gaze_is_untrained(
     assert not diagnosis.gaze_trained
     assert diagnosis.finding_probabilities == {}
     assert "untrained" in diagnosis.notes[0]
-    gaze_pass = engine.look(engine.encode_images([IMAGE]), ["Why?"], gaze=True)
-    assert gaze_pass.gaze_hidden is not None
-    assert gaze_pass.gaze_hidden.shape == (1, 12, 2048)
+    prefilled = engine.prefill(engine.encode_images([IMAGE]), ["Why?"], gaze=True)
+    assert prefilled.gaze_hidden is not None
+    assert prefilled.gaze_hidden.shape == (1, 12, 2048)
     assert {parameter.dtype for parameter in model.gaze_heads.parameters()} == {torch.float32}
-    assert choose_path(model.pointer_field(gaze_pass, 0)).patches  # untrained, but it can be walked
+    assert choose_path(model.pointer_field(prefilled, 0)).patches  # untrained, but it can be walked
 
 
 @pytest.mark.slow

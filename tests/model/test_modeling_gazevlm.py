@@ -14,9 +14,9 @@ from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.inference import GazeEngine
 from gazevlm_core.model.backbones import BACKBONES
 from gazevlm_core.model.modeling_gazevlm import GazeVLM
+from gazevlm_core.model.path_sampling import choose_path
 from gazevlm_core.model.places import UsualPlace, pooled_tokens
 from gazevlm_core.model.processing_gazevlm import encode_prompts, render_prompt
-from gazevlm_core.model.walks import choose_path
 from gazevlm_core.options import DiagnoseOptions
 from gazevlm_core.scanpath import Fixation, Scanpath
 from gazevlm_core.training.collator import GazeCollator
@@ -61,7 +61,7 @@ def test_the_grid_follows_the_aspect_ratio(engine: GazeEngine) -> None:
 def test_one_pass_equals_gaze_tokens_fed_one_at_a_time(engine: GazeEngine) -> None:
     model = engine.model
     (image,) = engine.encode_images([noise(300, 260)])
-    whole = engine.look([image], [QUESTIONS[0]])
+    whole = engine.prefill([image], [QUESTIONS[0]])
     assert whole.gaze_hidden is not None
     steps = whole.gaze_hidden.shape[1]
     ids, positions, mask = whole.input_ids, whole.position_ids, whole.attention_mask
@@ -69,7 +69,7 @@ def test_one_pass_equals_gaze_tokens_fed_one_at_a_time(engine: GazeEngine) -> No
     encoded = encode_prompts(
         engine.processor, [render_prompt(engine.processor, QUESTIONS[0], steps)], [image.grid]
     )
-    cut = model.look(
+    cut = model.prefill(
         ids[:, :start], mask[:, :start], encoded.mm_token_type_ids[:, :start], image.grid_thw[None], (image.tokens,)
     )
     assert cut.gaze_hidden is None
@@ -95,8 +95,8 @@ def test_one_pass_equals_gaze_tokens_fed_one_at_a_time(engine: GazeEngine) -> No
 def test_text_after_the_pass_equals_a_plain_generate(engine: GazeEngine) -> None:
     model, processor, image = engine.model, engine.processor, noise(280, 224)
     (encoded_image,) = engine.encode_images([image])
-    gaze_pass = engine.look([encoded_image], [QUESTIONS[1]])
-    continued = model.continue_text(gaze_pass, max_new_tokens=24, do_sample=False)
+    prefilled = engine.prefill([encoded_image], [QUESTIONS[1]])
+    continued = model.continue_text(prefilled, max_new_tokens=24, do_sample=False)
     pixels = processor.image_processor(images=[image], return_tensors="pt")
     encoded = encode_prompts(processor, [render_prompt(processor, QUESTIONS[1], 12)], [encoded_image.grid])
     plain = model.generate(
@@ -127,9 +127,9 @@ def test_a_batch_of_different_grids_equals_single_images(engine: GazeEngine) -> 
 def test_users_do_not_share_rope_positions(engine: GazeEngine) -> None:
     """The backbone keeps `rope_deltas` between calls; another image's call must not move our words."""
     wide, tall = engine.encode_images([noise(800, 100, 4), noise(300, 300, 5)])
-    alone = engine.model.continue_text(engine.look([wide], ["Why?"]), max_new_tokens=16, do_sample=False)
-    mine = engine.look([wide], ["Why?"])
-    engine.model.continue_text(engine.look([tall], [QUESTIONS[1]]), max_new_tokens=4, do_sample=False)
+    alone = engine.model.continue_text(engine.prefill([wide], ["Why?"]), max_new_tokens=16, do_sample=False)
+    mine = engine.prefill([wide], ["Why?"])
+    engine.model.continue_text(engine.prefill([tall], [QUESTIONS[1]]), max_new_tokens=4, do_sample=False)
     assert engine.model.continue_text(mine, max_new_tokens=16, do_sample=False).tolist() == alone.tolist()
 
 
@@ -161,9 +161,9 @@ def test_prompts_of_a_batch_need_as_many_gaze_tokens(engine: GazeEngine) -> None
 
 def test_the_cache_holds_every_position(engine: GazeEngine) -> None:
     (image,) = engine.encode_images([noise(224, 224)])
-    gaze_pass = engine.look([image], ["Why?"])
-    assert isinstance(gaze_pass.cache, DynamicCache)
-    assert gaze_pass.cache.get_seq_length() == gaze_pass.input_ids.shape[1]
+    prefilled = engine.prefill([image], ["Why?"])
+    assert isinstance(prefilled.cache, DynamicCache)
+    assert prefilled.cache.get_seq_length() == prefilled.input_ids.shape[1]
 
 
 @pytest.mark.parametrize(
@@ -200,8 +200,8 @@ def test_variants_of_the_pointer_learn_save_and_look(tmp_path: Path, gaze: dict[
 def test_visual_keys_are_the_vision_tokens(tmp_path: Path, backbone: type[GazeVLM]) -> None:
     engine = GazeEngine.load(str(make_tiny_backbone(tmp_path, backbone, pointer_keys="visual")))
     (image,) = engine.encode_images([noise(300, 260)])
-    gaze_pass = engine.look([image], [QUESTIONS[0]])
-    assert torch.equal(gaze_pass.patch_hidden[0], image.tokens[:, : gaze_pass.patch_hidden[0].shape[1]])
+    prefilled = engine.prefill([image], [QUESTIONS[0]])
+    assert torch.equal(prefilled.patch_hidden[0], image.tokens[:, : prefilled.patch_hidden[0].shape[1]])
 
 
 @pytest.mark.parametrize("backbone", BACKBONES, ids=lambda backbone: backbone.family)
@@ -263,11 +263,11 @@ def test_visual_keys_need_image_tokens_or_pixels(tmp_path: Path) -> None:
 
 def test_a_pass_keeps_the_image_tokens_of_each_row(engine: GazeEngine) -> None:
     images = engine.encode_images([noise(300, 260, 1), noise(500, 200, 2)])
-    gaze_pass = engine.look(images, QUESTIONS[:2])
-    assert len(gaze_pass.image_tokens) == 2
-    for kept, image in zip(gaze_pass.image_tokens, images, strict=True):
+    prefilled = engine.prefill(images, QUESTIONS[:2])
+    assert len(prefilled.image_tokens) == 2
+    for kept, image in zip(prefilled.image_tokens, images, strict=True):
         assert torch.equal(kept, image.tokens[:, : kept.shape[1]])
-    assert torch.equal(gaze_pass.image_grid_thw, torch.stack([image.grid_thw for image in images]))
+    assert torch.equal(prefilled.image_grid_thw, torch.stack([image.grid_thw for image in images]))
 
 
 PLACES = (UsualPlace("nodule", 0.2, 0.3, 0.06), UsualPlace("hernia", 0.5, 0.8, 0.1))
@@ -278,20 +278,20 @@ def test_findings_of_the_head_come_first_then_those_of_places(tmp_path: Path) ->
     engine = GazeEngine.load(str(make_tiny_checkpoint(tmp_path, finding_names=names, usual_places=PLACES)))
     model, heads = engine.model, engine.model.gaze_heads
     images = engine.encode_images([noise(300, 260, 1), noise(500, 200, 2)])
-    gaze_pass = engine.look(images, QUESTIONS[:2])
-    assert gaze_pass.gaze_hidden is not None
+    prefilled = engine.prefill(images, QUESTIONS[:2])
+    assert prefilled.gaze_hidden is not None
     for row, image in enumerate(images):
-        logits = model.finding_logits(gaze_pass)[row]
+        logits = model.finding_logits(prefilled)[row]
         assert logits.shape == (4,)
         assert logits.dtype == torch.float32
         with torch.no_grad():
-            torch.testing.assert_close(logits[:2], heads.finding_logits(gaze_pass.gaze_hidden[row]))
+            torch.testing.assert_close(logits[:2], heads.finding_logits(prefilled.gaze_hidden[row]))
             pooled = pooled_tokens(image.tokens, image.grid, PLACES)
             by_hand = [pooled[place] @ heads.placed.weight[place] + heads.placed.bias[place] for place in range(2)]
             torch.testing.assert_close(logits[2:], torch.stack(by_hand))
-    shown = engine.describe(gaze_pass, images, DiagnoseOptions())[0].finding_probabilities
+    shown = engine.describe(prefilled, images, DiagnoseOptions())[0].finding_probabilities
     assert tuple(shown) == names
-    assert list(shown.values()) == pytest.approx(model.finding_logits(gaze_pass)[0].sigmoid().tolist(), abs=1e-4)
+    assert list(shown.values()) == pytest.approx(model.finding_logits(prefilled)[0].sigmoid().tolist(), abs=1e-4)
 
 
 def test_a_place_is_told_without_gaze_tokens_and_the_head_is_not(tmp_path: Path) -> None:
@@ -301,17 +301,17 @@ def test_a_place_is_told_without_gaze_tokens_and_the_head_is_not(tmp_path: Path)
         str(make_tiny_checkpoint(tmp_path / "b", finding_names=("edema", *names), usual_places=PLACES))
     )
     (image,) = placed.encode_images([noise(300, 260)])
-    assert placed.model.finding_logits(placed.look([image], ["Why?"], gaze=False)).shape == (1, 2)
+    assert placed.model.finding_logits(placed.prefill([image], ["Why?"], gaze=False)).shape == (1, 2)
     with pytest.raises(ValueError, match="no gaze tokens"):
-        mixed.model.finding_logits(mixed.look([image], ["Why?"], gaze=False))
+        mixed.model.finding_logits(mixed.prefill([image], ["Why?"], gaze=False))
 
 
 def test_a_model_without_findings_tells_none(tmp_path: Path) -> None:
     bare = GazeEngine.load(str(make_tiny_checkpoint(tmp_path, finding_names=())))
     (image,) = bare.encode_images([noise(300, 260)])
-    gaze_pass = bare.look([image], ["Why?"])
-    assert bare.model.finding_logits(gaze_pass).shape == (1, 0)
-    assert bare.describe(gaze_pass, [image], DiagnoseOptions())[0].finding_probabilities == {}
+    prefilled = bare.prefill([image], ["Why?"])
+    assert bare.model.finding_logits(prefilled).shape == (1, 0)
+    assert bare.describe(prefilled, [image], DiagnoseOptions())[0].finding_probabilities == {}
 
 
 def test_places_learn_nothing_from_the_losses(tmp_path: Path) -> None:
