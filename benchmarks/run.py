@@ -163,7 +163,7 @@ def page_figures(repeats: int) -> list[Figure]:
     first = (
         "from diagnose.ui import build_app; from gazevlm_core.inference import GazeEngine\n"
         "from diagnose.catalogue import Catalogue; from diagnose.examples import draw_example\n"
-        "from gazevlm_core.shipped import shipped_models\n"
+        "from gazevlm_core.options import shipped_models\n"
         "catalogue = Catalogue({name: GazeEngine.load(name) for name in shipped_models()}); build_app(catalogue)\n"
         "catalogue.find('').engine.diagnose(draw_example(0))"
     )

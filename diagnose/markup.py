@@ -6,8 +6,8 @@ from html import escape
 from diagnose.examples import EXAMPLES, example_phantom, example_report
 from diagnose.scores import CheckpointScores
 from diagnose.shown import Exchange
-from gazevlm_core.claims import Claim, claims_of
 from gazevlm_core.records import Diagnosis
+from gazevlm_core.report_parser import Claim, claims_of
 from gazevlm_core.zones import zone_dwells
 from web.markup import note
 

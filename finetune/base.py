@@ -27,7 +27,7 @@ from gazevlm_core.model.checkpoint import (
 )
 from gazevlm_core.model.ood_score import OOD_REFERENCE_FILE
 from gazevlm_core.model.processing_gazevlm import GazeVLMProcessor
-from gazevlm_core.shipped import resolve_source
+from gazevlm_core.options import resolve_source
 
 # Beside the weights. Loading asks for each of them, so that a cache holds the same ones however it was filled.
 IDENTIFYING = (

@@ -11,7 +11,7 @@ from typing import Any
 
 from finetune.config import FinetuneConfig
 from finetune.memory import ModelSizes, published_sizes, sizes_of
-from gazevlm_core.shipped import resolve_source
+from gazevlm_core.options import resolve_source
 
 LARGE, LARGER, LARGEST = 1e9, 6e9, 20e9  # parameters: 3B, 7B and 72B are the published ones above each
 PATCHES = 1024  # of one image: with 28 px each 896 x 896 px, where a nodule of 1 cm on a radiograph covers two

@@ -14,7 +14,7 @@ from scripts.imports import imported_libraries
 # Rooms that must import at once: floors and packages without torch.
 GROUND_MODULES = (
     "scanpath", "images", "geometry", "options", "records", "annotation", "metrics", "overlay", "replay",
-    "shipped", "words", "zones",
+    "words", "zones",
 )  # fmt: skip
 TORCHLESS_PACKAGES = ("annotate", "web")
 HEAVY_LIBRARIES = {"torch", "transformers", "peft", "bitsandbytes", "accelerate", "gradio", "datasets"}

@@ -18,8 +18,7 @@ from gazevlm_core.model.modeling_gazevlm import HEADS, GazeVLM
 from gazevlm_core.model.ood_score import OOD_REFERENCE_FILE, OodReference, OodReferenceError, read_ood_reference
 from gazevlm_core.model.processing_gazevlm import GazeVLMProcessor
 from gazevlm_core.model.quantise import compute_dtype, quantization_config
-from gazevlm_core.options import Attention, Precision
-from gazevlm_core.shipped import NANO, resolve_source
+from gazevlm_core.options import NANO, Attention, Precision, resolve_source
 
 
 class CheckpointError(ValueError):

@@ -17,8 +17,7 @@ from gazevlm_core.model.checkpoint import CheckpointError, load_checkpoint
 from gazevlm_core.model.configuration_gazevlm import GazeConfig
 from gazevlm_core.model.modeling_gazevlm import GazeVLM
 from gazevlm_core.model.processing_gazevlm import GAZE_TOKEN, GazeVLMProcessor, render_prompt
-from gazevlm_core.options import DiagnoseOptions, Precision
-from gazevlm_core.shipped import NANO, resolve_source
+from gazevlm_core.options import NANO, DiagnoseOptions, Precision, resolve_source
 from phantoms.make import make_phantom
 from tests.adapter_maker import make_adapter
 from tests.tiny_model import make_tiny_checkpoint

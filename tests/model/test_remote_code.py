@@ -13,8 +13,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from gazevlm_core.inference import GazeEngine
 from gazevlm_core.model.remote_code import write_remote_code
-from gazevlm_core.options import DiagnoseOptions
-from gazevlm_core.shipped import NANO, resolve_source
+from gazevlm_core.options import NANO, DiagnoseOptions, resolve_source
 from phantoms.make import make_phantom
 
 CHILD = Path(__file__).with_name("remote_child.py")
