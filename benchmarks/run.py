@@ -129,8 +129,8 @@ def bytes_ratio(source: Path, text_layers: int, vision_layers: int) -> float:
     totals = []
     for precision in (Precision.NF4, Precision.BF16):
         model = load_checkpoint(str(source), precision=precision, device="cpu").model
-        text = sum(_bytes(layer) for layer in model.model.language_model.layers) / text_layers
-        vision = sum(_bytes(block) for block in model.model.visual.blocks) / vision_layers
+        text = sum(_bytes(layer) for layer in model.get_decoder().layers) / text_layers
+        vision = sum(_bytes(block) for block in model.get_encoder("image").blocks) / vision_layers
         rest = _bytes(model) - text * text_layers - vision * vision_layers
         totals.append(rest + text * TEXT_LAYERS_3B + vision * VISION_LAYERS_3B)
     return totals[0] / totals[1]

@@ -67,7 +67,7 @@ class PrefillOutput(ModelOutput):
         gaze_hidden: [B, K, D], or None when the prompts hold no gaze token.
         patch_hidden: per image [P_b, D]; see `GazeVLM.patch_states`.
         image_tokens: per image [P_b, D], merged tokens of the vision tower.
-        image_grid_thw: int64 [B, 3], as the processor gives it.
+        grids: of each image's tokens.
     """
 
     input_ids: torch.Tensor = GIVEN
@@ -77,7 +77,7 @@ class PrefillOutput(ModelOutput):
     gaze_hidden: torch.Tensor | None = None
     patch_hidden: tuple[torch.Tensor, ...] = GIVEN
     image_tokens: tuple[torch.Tensor, ...] = GIVEN
-    image_grid_thw: torch.Tensor = GIVEN
+    grids: tuple[PatchGrid, ...] = GIVEN
 
 
 class GazeVLM(PreTrainedModel, GenerationMixin):
@@ -281,9 +281,10 @@ class GazeVLM(PreTrainedModel, GenerationMixin):
             raise ValueError("gaze losses need input_ids, image_grid_thw and mm_token_type_ids")
         if position_ids is None:  # never the backbone's own: it keeps them between calls
             backbone["position_ids"] = self.positions(input_ids, attention_mask, mm_token_type_ids, image_grid_thw)
-        hidden, patches = self._supervised_states(backbone, input_ids, image_grid_thw, image_tokens)
+        grids = self.grids(image_grid_thw)
+        hidden, patches = self._supervised_states(backbone, input_ids, grids, image_tokens)
         return self._losses(
-            hidden, patches, input_ids, image_grid_thw, labels, gaze_targets, gaze_durations_ms, finding_labels,
+            hidden, patches, input_ids, grids, labels, gaze_targets, gaze_durations_ms, finding_labels,
             loss_counts or LossCounts(None, None, None, None),
         )  # fmt: skip
 
@@ -291,26 +292,26 @@ class GazeVLM(PreTrainedModel, GenerationMixin):
         self,
         backbone: dict[str, Any],
         input_ids: torch.Tensor,
-        image_grid_thw: torch.Tensor,
+        grids: Sequence[PatchGrid],
         image_tokens: torch.Tensor | None,
     ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
         """Last hidden states [B, L, D] and `patch_states` of the backbone's arguments."""
         pixel_values, tokens = backbone["pixel_values"], None
         if image_tokens is not None:
-            tokens = torch.split(image_tokens, [len(grid) for grid in self.grids(image_grid_thw)])
+            tokens = torch.split(image_tokens, [len(grid) for grid in grids])
         elif self.config.gaze_config.pointer_keys == PointerKeys.VISUAL and pixel_values is not None:
-            tokens = self.encode_images(pixel_values, image_grid_thw)
+            tokens = self.encode_images(pixel_values, backbone["image_grid_thw"])
         if tokens is not None:
             given = {"image": self.image_features(tokens)}
             backbone = {**backbone, "pixel_values": None, "image_grid_thw": None, "mm_encoder_outputs": given}
         hidden = self.model(**{**backbone, "use_cache": False}).last_hidden_state
-        return hidden, self.patch_states(hidden, input_ids, image_grid_thw, tokens)
+        return hidden, self.patch_states(hidden, input_ids, grids, tokens)
 
     def patch_states(
         self,
         hidden: torch.Tensor,
         input_ids: torch.Tensor,
-        image_grid_thw: torch.Tensor,
+        grids: Sequence[PatchGrid],
         image_tokens: Sequence[torch.Tensor] | None,
     ) -> tuple[torch.Tensor, ...]:
         """What stands for the patches in the heads, [P_b, D] per image: the backbone's last states or, with VISUAL
@@ -320,8 +321,7 @@ class GazeVLM(PreTrainedModel, GenerationMixin):
             ValueError: VISUAL keys, and no image tokens.
         """
         if self.config.gaze_config.pointer_keys != PointerKeys.VISUAL:
-            counts = [len(grid) for grid in self.grids(image_grid_thw)]
-            return torch.split(hidden[input_ids == self.config.image_token_id], counts)
+            return torch.split(hidden[input_ids == self.config.image_token_id], [len(grid) for grid in grids])
         if image_tokens is None:
             raise ValueError("visual pointer keys need pixel_values")
         return tuple(self.merged_tokens(tokens) for tokens in image_tokens)
@@ -348,7 +348,7 @@ class GazeVLM(PreTrainedModel, GenerationMixin):
         hidden: torch.Tensor,
         patches: tuple[torch.Tensor, ...],
         input_ids: torch.Tensor,
-        image_grid_thw: torch.Tensor,
+        grids: Sequence[PatchGrid],
         labels: torch.Tensor | None,
         gaze_targets: torch.Tensor | None,
         gaze_durations_ms: torch.Tensor | None,
@@ -367,7 +367,6 @@ class GazeVLM(PreTrainedModel, GenerationMixin):
         with torch.autocast(hidden.device.type, enabled=False):  # the heads stay in float32
             if gaze_targets is not None:
                 patch_hidden = pad_sequence(list(patches), batch_first=True)  # [B, P, D]
-                grids = self.grids(image_grid_thw)
                 sizes = torch.tensor([len(grid) for grid in grids], device=hidden.device)
                 patch_mask = torch.arange(patch_hidden.shape[1], device=hidden.device) < sizes[:, None]
                 fields = self.gaze_heads.fields(gaze_hidden, patch_hidden)
@@ -410,9 +409,10 @@ class GazeVLM(PreTrainedModel, GenerationMixin):
             input_ids: int64 [B, L], ending with K gaze tokens (or none, for a model without trained gaze).
             attention_mask: int64 [B, L].
             mm_token_type_ids: int64 [B, L], 1 at image tokens.
-            image_grid_thw: int64 [B, 3], before the merge.
+            image_grid_thw: int64 [B, 3], as the processor gives it.
             image_tokens: from `encode_images`, one per row.
         """
+        grids = self.grids(image_grid_thw)
         position_ids = self.positions(input_ids, attention_mask, mm_token_type_ids, image_grid_thw)
         cache = DynamicCache(config=self.config.text_config)
         hidden = self.model(
@@ -429,9 +429,9 @@ class GazeVLM(PreTrainedModel, GenerationMixin):
             position_ids=position_ids,
             cache=cache,
             gaze_hidden=self.gaze_states(hidden, input_ids),
-            patch_hidden=self.patch_states(hidden, input_ids, image_grid_thw, image_tokens),
+            patch_hidden=self.patch_states(hidden, input_ids, grids, image_tokens),
             image_tokens=tuple(self.merged_tokens(tokens) for tokens in image_tokens),
-            image_grid_thw=image_grid_thw,
+            grids=tuple(grids),
         )
 
     @torch.no_grad()
@@ -450,10 +450,9 @@ class GazeVLM(PreTrainedModel, GenerationMixin):
                 raise ValueError("the prompt held no gaze tokens, which the finding head needs")
             logits.append(self.gaze_heads.finding_logits(prefilled.gaze_hidden))
         if gaze.usual_places:
-            grids = self.grids(prefilled.image_grid_thw)
             pooled = [
                 pooled_tokens(tokens, grid, gaze.usual_places)
-                for tokens, grid in zip(prefilled.image_tokens, grids, strict=True)
+                for tokens, grid in zip(prefilled.image_tokens, prefilled.grids, strict=True)
             ]
             logits.append(self.gaze_heads.placed_logits(torch.stack(pooled)))
         return torch.cat(logits, dim=-1)

@@ -267,7 +267,7 @@ def test_a_pass_keeps_the_image_tokens_of_each_row(engine: GazeEngine) -> None:
     assert len(prefilled.image_tokens) == 2
     for kept, image in zip(prefilled.image_tokens, images, strict=True):
         assert torch.equal(kept, image.tokens[:, : kept.shape[1]])
-    assert torch.equal(prefilled.image_grid_thw, torch.stack([image.grid_thw for image in images]))
+    assert list(prefilled.grids) == [image.grid for image in images]
 
 
 PLACES = (UsualPlace("nodule", 0.2, 0.3, 0.06), UsualPlace("hernia", 0.5, 0.8, 0.1))
