@@ -78,17 +78,17 @@ def load_base(config: FinetuneConfig, revision: str = "") -> Base:
         ConfigError: pixel limits that leave no size.
     """
     folder, commit = find_checkpoint(config.base, revision)
-    told = _told(config.base, commit)
+    trained_on = _trained_on(config.base, commit)
     checkpoint = load_checkpoint(
         config.base, precision=config.precision, device=own_device(config.device), shardable=config.fsdp_storage,
         revision=commit, attn=config.attn,
     )  # fmt: skip
     limit_pixels(checkpoint.processor, config)
-    return Base(GazeEngine(checkpoint), config.base, commit, folder_digest(folder), told)
+    return Base(GazeEngine(checkpoint), config.base, commit, folder_digest(folder), trained_on)
 
 
-def _told(source: str, commit: str) -> tuple[TrainedOn | None, ...]:
-    """What a base was trained on by us; nothing where it says nothing. Read before the steps, not behind them."""
+def _trained_on(source: str, commit: str) -> tuple[TrainedOn | None, ...]:
+    """What a merged base was trained on; empty where it does not say."""
     path = find_beside(source, PROVENANCE_FILE, commit)
     try:
         return () if path is None else tuple(read_all_trained_on(path.parent))
@@ -121,7 +121,7 @@ def facts_before(config: FinetuneConfig, revision: str = "") -> tuple[BaseFacts,
 
 
 def limit_pixels(processor: GazeVLMProcessor, config: FinetuneConfig) -> None:
-    """Resize images as the configuration says.
+    """Set the processor's pixel limits to those of the configuration.
 
     Raises:
         ConfigError: limits that leave no size.
@@ -136,19 +136,19 @@ def limit_pixels(processor: GazeVLMProcessor, config: FinetuneConfig) -> None:
         )
 
 
-def is_same_base(config: FinetuneConfig, told: Mapping[str, Any]) -> bool:
-    """Whether a base is the one of the same name that provenance tells of. Nothing is loaded.
+def is_same_base(config: FinetuneConfig, recorded: Mapping[str, Any]) -> bool:
+    """Whether a base is the recorded one of the same name. Nothing is loaded.
 
     Args:
         config: whose base it is.
-        told: `base` of the provenance.
+        recorded: `base` of the provenance.
 
     Raises:
         CheckpointError: the folder is not there any more.
     """
-    if told.get("revision"):  # a commit of the Hub never changes
+    if recorded.get("revision"):  # a commit of the Hub never changes
         return True
-    return folder_digest(find_checkpoint(config.base)[0]) == told.get("fingerprint")
+    return folder_digest(find_checkpoint(config.base)[0]) == recorded.get("fingerprint")
 
 
 def own_device(device: str) -> str:
@@ -163,7 +163,7 @@ def own_device(device: str) -> str:
 
 
 def folder_digest(folder: Path) -> str:
-    """SHA-256 of the files that decide what a checkpoint says; others that lie there change nothing.
+    """SHA-256 of the files that decide a checkpoint's answers; other files in the folder do not count.
 
     Raises:
         CheckpointError: its weights are not all there.

@@ -1,4 +1,4 @@
-"""What a run takes where nobody says otherwise, from how large its base is.
+"""Defaults of a run that depend on the size of its base.
 
 The values that `FinetuneConfig` has by itself are those of the embedded model. A published base of billions of
 parameters sees many more patches, learns at a lower rate, and fits fewer images at once.
@@ -15,7 +15,7 @@ from gazevlm_core.options import resolve_source
 
 LARGE, LARGER, LARGEST = 1e9, 6e9, 20e9  # parameters: 3B, 7B and 72B are the published ones above each
 PATCHES = 1024  # of one image: with 28 px each 896 x 896 px, where a nodule of 1 cm on a radiograph covers two
-STEP_IMAGES = 8  # behind one optimizer step, however few are looked at at once
+STEP_IMAGES = 8  # per optimizer step, whatever the batch size
 # A plain base has no longest path of its own. Whole readings of radiologists have a median of 38 fixations, and in the
 # middle nine tenths 13 to 68.
 GAZE_TOKENS = 48
@@ -66,7 +66,7 @@ def explained(config: FinetuneConfig, missing: Collection[str] = ()) -> str:
     """A configuration as YAML, with the defaults of its base; a remark says where each value is from.
 
     Args:
-        config: as it was asked for.
+        config: as given.
         missing: fields that somebody has to fill in yet.
     """
     found = suggestions(config)

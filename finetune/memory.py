@@ -1,6 +1,6 @@
 """What memory fine-tuning takes, computed from a model's dimensions. Nothing here was measured on a GPU.
 
-    weights      language linears in 4 bits (or as asked); embeddings, norms, vision tower at 2 bytes
+    weights      language linears in 4 bits (or as configured); embeddings, norms, vision tower at 2 bytes
     adapter      LoRA matrices, heads and the row of the gaze token, float32
     gradients    of the same, float32
     optimizer    two moments of the same: float32, or 8 bits with a float32 scale per 256
@@ -213,7 +213,7 @@ def memory_of(
     if min(rank, batch_tokens, shards) < 1:
         raise ValueError("rank, batch_tokens and shards are at least 1")
     if optimizer is Optimizer.AUTO or precision is Precision.AUTO:
-        raise ValueError("optimizer and precision must be told: what AUTO means depends on the device")
+        raise ValueError("optimizer and precision must be given: what AUTO means depends on the device")
     linears = sizes.language_linears * WEIGHT_BYTES[precision]
     kept = (sizes.language_rest + sizes.embeddings + sizes.vision) * width_bytes
     weights = (linears + kept) / shards

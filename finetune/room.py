@@ -40,7 +40,7 @@ class Disk:
     """Bytes that a run leaves on the disk.
 
     Args:
-        features: of the images, as the frozen vision tower says them.
+        features: of the images, from the frozen vision tower.
         checkpoints: adapters with the optimizer's states, and the finished one.
     """
 

@@ -1,4 +1,4 @@
-"""Asking a model: image and question in, scanpath first, then the words.
+"""Inference: image and question in, first the scanpath, then the answer.
 
 The engine holds one checkpoint and at most one adapter. Calls from several threads wait for each other.
 """
@@ -146,10 +146,10 @@ class GazeEngine:
         size["shortest_edge"], size["longest_edge"] = least, most
 
     def recognise(self, question: str) -> str:
-        """A question in the wording that the model as it is now was taught; any question where it answers freely.
+        """Return a question in the wording that the model was trained on; any question where it answers freely.
 
         Raises:
-            UnknownQuestionError: it was never taught; the message says which questions were.
+            UnknownQuestionError: the model was not trained on it; the message lists the questions that it knows.
             ValueError: it is empty or too long.
         """
         question = check_question(clean_text(self.processor, check_question(question)))
@@ -171,7 +171,7 @@ class GazeEngine:
         return [EncodedImage(*one) for one in zip(tokens, grids, self.processor.grids(grids), strict=True)]
 
     def _encode_once(self, image: Image.Image) -> EncodedImage:
-        """`encode_images` for one image, or what it gave when the same pixels were asked about before."""
+        """`encode_images` for one image, cached by its pixels."""
         shape = f"{image.mode} {image.size}".encode()
         # an adapter may change the vision tower
         key = (self._stamp, hashlib.sha256(shape + image.tobytes()).digest())
@@ -184,7 +184,7 @@ class GazeEngine:
     def ood_score(self, image: EncodedImage) -> float | None:
         """Return how far out of distribution an image is: above 1, unlike the training images; None where unknown.
 
-        The reference is of the base's features: of an adapter that changed them it says nothing.
+        The reference is of the base's features: it does not apply where an adapter changed them.
         """
         reference = self.checkpoint.ood_reference
         if reference is None or not self._sees_as_base:
@@ -227,7 +227,7 @@ class GazeEngine:
     def describe(
         self, prefilled: PrefillOutput, images: Sequence[EncodedImage], options: DiagnoseOptions
     ) -> list[Diagnosis]:
-        """What a pass says of its images before any word: paths and findings; the answers are still empty."""
+        """Return paths and findings of a pass, with empty answers."""
         paths = self.paths(prefilled, images, options)
         records = []
         for row, (image, findings) in enumerate(zip(images, self.findings(prefilled), strict=True)):
@@ -263,7 +263,7 @@ class GazeEngine:
         """Row of a pass -> its path, for people and as it was walked; nothing where the gaze is untrained.
 
         Args:
-            prefilled, images: from `look`, and what it looked at.
+            prefilled, images: from `prefill`, and its images.
             options: which path.
             rows: that a path is wanted of; None for all.
         """
@@ -309,7 +309,7 @@ class GazeEngine:
         The last record is complete. Closing the iterator stops the generation, as a text that repeats itself does.
 
         Raises:
-            ValueError: the question is empty, too long, or one that the model was never taught.
+            ValueError: the question is empty, too long, or one that the model does not know.
         """
         options = options or DiagnoseOptions()
         with self._lock:
@@ -396,13 +396,13 @@ class GazeEngine:
         *,
         batch_size: int = 8,
     ) -> Diagnosis | list[Diagnosis]:
-        """Diagnose one image, or several, and wait for the whole answers.
+        """Diagnose one image, or several, and wait for the answers.
 
         Args:
             image: upright pixels, or the path of a file that `load_image` reads; or a list of these.
             question: for all images, or one for each.
             options: how to answer.
-            batch_size: images of a list that are looked at together; more need more memory.
+            batch_size: images of a list per pass; more need more memory.
 
         Returns:
             One record for one image, a list for a list.
@@ -436,11 +436,11 @@ class GazeEngine:
             raise ValueError(f"one question per image is needed, got {len(images)} images, {len(questions)} questions")
         options = options or DiagnoseOptions()
         with self._lock:
-            asked = [self.recognise(question) for question in questions]
+            known = [self.recognise(question) for question in questions]
             encoded = self.encode_images(images)
-            prefilled = self.prefill(encoded, asked)
+            prefilled = self.prefill(encoded, known)
             described = self.describe(prefilled, encoded, options)
-            records = [replace(record, question=one) for record, one in zip(described, asked, strict=True)]
+            records = [replace(record, question=one) for record, one in zip(described, known, strict=True)]
             answers = self._generate(prefilled, options)
         texts = self.processor.tokenizer.batch_decode(answers, skip_special_tokens=True)
         return [_answered(record, text.strip()) for record, text in zip(records, texts, strict=True)]

@@ -1,6 +1,6 @@
-"""What an adapter's files may ask for, looked at before anything is built: anybody may have written them.
+"""Bounds on what an adapter's files ask for, checked before anything is built: anybody may have written them.
 
-PEFT takes names of modules as regular expressions, and makes whatever ranks it is told; a few bytes could keep a server
+PEFT takes names of modules as regular expressions, and makes layers of any rank; a few bytes could keep a server
 busy for years, or fill its memory. So names are names or patterns of a kind that is quick on any module's name, numbers
 have bounds, and shapes are read from the heads of the files and compared with the model.
 """

@@ -27,7 +27,7 @@ class CheckpointError(ValueError):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A model ready to be asked.
+    """A loaded model with its processor.
 
     Args:
         model: in evaluation mode.
@@ -99,7 +99,7 @@ def find_beside(source: str, name: str, revision: str = "") -> Path | None:
         revision: as in `find_checkpoint`.
 
     Raises:
-        CheckpointError: there is no such checkpoint, or the Hub cannot be asked.
+        CheckpointError: there is no such checkpoint, or the Hub cannot be reached.
     """
     where = _known_place(source)
     try:
@@ -203,7 +203,7 @@ def _check_complete(source: str, report: dict[str, Any], model: GazeVLM) -> None
 
 
 def load_processor(where: str, source: str, **pinned: str) -> GazeVLMProcessor:
-    """The processor of a checkpoint folder or Hub id, of which `revision` may be told.
+    """The processor of a checkpoint folder or Hub id, of which `revision` may be given.
 
     Raises:
         CheckpointError: files missing, or no tokenizer of the families.
@@ -273,7 +273,7 @@ def held_as(config: GazeVLMConfig, precision: Precision) -> Precision:
 
     Args:
         config: as it lies beside the weights.
-        precision: that is asked for.
+        precision: the one requested.
     """
     saved = getattr(config, "quantization_config", None)
     if saved is not None:

@@ -20,19 +20,19 @@ MOST_FINDINGS, LONGEST_FINDING, LONGEST_TRAINED_ON = 512, 100, 10_000
 class PointerKeys(StrEnum):
     """What stands for a patch in the pointer's keys."""
 
-    STATES = "states"  # last hidden states at the image tokens: they have seen the whole image
+    STATES = "states"  # last hidden states at the image tokens: each depends on the whole image
     VISUAL = "visual"  # merged tokens of the vision tower: each knows little but its own surroundings
     INDEX = "index"  # a learned row per patch number, that is, a linear head over indices: blind to the patch's content
 
 
 class GazeConfig(PretrainedConfig):
-    """What the gaze tokens and heads look like and what they were trained on: the section `gaze` of the model's
+    """Sizes of the gaze parts and what they were trained on: the section `gaze` of the model's
     configuration, and a file of its own beside an adapter. Take another by `dataclasses.replace`, never change one.
 
     Args:
         num_gaze_tokens: K, the longest scanpath.
         finding_names: one logit each, in this order: first those of the finding head, then those of `usual_places`.
-        usual_places: findings that are told from what lies at one place; see `places`.
+        usual_places: findings predicted from the image tokens at one place; see `places`.
         pointer_dim: width d of the pointer's queries and keys.
         pointer_keys: what stands for a patch in the keys, and (but for INDEX, which takes STATES) in the query.
         index_patches: rows of the keys of INDEX, the largest grid that it can point at; 0 with other keys.
@@ -46,8 +46,8 @@ class GazeConfig(PretrainedConfig):
         pixel_limits: smallest and largest image in pixels after resizing that the weights were trained with, where
             those are not the processor's own; None where they are.
         trained_on: what the weights have seen, in words for the user; "" where nothing.
-        known_questions: every question whose answer the weights were taught, word by word; none for weights that answer
-            freely, as those of a large language model.
+        known_questions: every question that the weights were trained to answer, word by word; none for weights that
+            answer freely, as those of a large language model.
         gaze_weight, text_weight, finding_weight, dwell_weight: weights of the four losses.
 
     Raises:
@@ -150,7 +150,7 @@ class GazeConfig(PretrainedConfig):
 
     @property
     def num_head_findings(self) -> int:
-        """How many of the findings the finding head tells from the gaze states."""
+        """Number of findings that the finding head predicts from the gaze states."""
         return len(self.finding_names) - len(self.usual_places)
 
     @property

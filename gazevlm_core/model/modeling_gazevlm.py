@@ -82,7 +82,7 @@ class PrefillOutput(ModelOutput):
 
 class GazeVLM(PreTrainedModel, GenerationMixin):
     """A backbone with gaze, dwell and finding heads on its gaze tokens. Each family is a class in `backbones`, which
-    inherits from this, then from the backbone, and says the following.
+    inherits from this, then from the backbone, and gives the following.
 
         family: its name, for people.
         plain: class of the backbone without gaze, whose files any server of the family loads.
@@ -191,12 +191,12 @@ class GazeVLM(PreTrainedModel, GenerationMixin):
 
     # ---- what a family may do in another way -----------------------------------------------------------------------
     def encode_images(self, pixel_values: torch.Tensor, image_grid_thw: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """All that the backbone wants to know of each image, [P_b, `image_token_width`]; reusable for any number of
-        questions. The first D columns are the merged tokens of the vision tower."""
+        """Encode images as all that the backbone needs of each, [P_b, `image_token_width`]; reusable for any number
+        of questions. The first D columns are the merged tokens of the vision tower."""
         return self.model.get_image_features(pixel_values, image_grid_thw, return_dict=True).pooler_output
 
     def image_features(self, image_tokens: Sequence[torch.Tensor]) -> ModelOutput:
-        """What `encode_images` gave, in the form in which the backbone takes it in the place of pixels."""
+        """Return what `encode_images` gave as the backbone's forward takes it in the place of pixels."""
         return BaseModelOutputWithPooling(pooler_output=tuple(image_tokens))
 
     @property
@@ -250,13 +250,13 @@ class GazeVLM(PreTrainedModel, GenerationMixin):
         """The backbone's forward, or the gaze losses where supervision is given.
 
         Args:
-            image_tokens: [sum of P_b, D], what the vision tower says of the images, in the place of `pixel_values`;
+            image_tokens: [sum of P_b, W], from `encode_images`, in the place of `pixel_values`;
                 for the gaze losses alone.
             gaze_targets: int64 [B, S, K] of patch index, STOP or IGNORED, for S readers per image.
             gaze_durations_ms: float [B, S, K], NaN where unknown.
             finding_labels: float [B, F] of the finding head's findings, NaN where unknown.
             labels: int64 [B, L], -100 outside the answer.
-            loss_counts: of all batches that share a step of training; None takes the batch for the whole.
+            loss_counts: of all batches that share a step of training; None takes the batch's own.
 
         Returns:
             `GazeLosses` when `gaze_targets` or `finding_labels` is given, else the backbone's output.

@@ -80,7 +80,7 @@ def _sample(
         steps[..., step] = previous
     found = steps.cpu().numpy()
     stopped = np.logical_or.accumulate(found == stop, axis=-1)
-    found[stopped] = stop  # to walk on behind a stop costs less than to look for it at every step
+    found[stopped] = stop  # sampling on behind a stop costs less than checking for it at every step
     return found, (~stopped).sum(axis=-1)
 
 

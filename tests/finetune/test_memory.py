@@ -213,7 +213,7 @@ def test_activations_by_hand() -> None:
     [{"rank": 0}, {"batch_tokens": 0}, {"shards": 0}, {"optimizer": Optimizer.AUTO}, {"precision": Precision.AUTO}],
 )
 def test_numbers_that_mean_nothing(change: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"at least 1|must be told"):
+    with pytest.raises(ValueError, match=r"at least 1|must be given"):
         memory_of(SMALL, **{"rank": 1, "batch_tokens": 1, "optimizer": Optimizer.ADAMW, **change})
 
 
