@@ -1,32 +1,39 @@
-# make demo   the program on http://127.0.0.1:7860     make test   style, then every test
-# make test-fast  without browser, PostgreSQL and whatever is slow
-# make setup  only the environment, with `gazevlm`      make style  ruff, types, layering
-# make bench  the table of ratios        make nano   retrain, score and describe the embedded checkpoint (resumes)
-# make adapt-check   two adapters from simulated annotations, scored on other phantoms (three minutes)
+# make setup        the environment, with `gazevlm`           make demo  the page on http://127.0.0.1:7860
+# make test         style, then every test                    make test-fast  without browser, PostgreSQL, anything slow
+# make style        ruff, types, layering                     make bench  the table of ratios
+# make update       newest versions that requirements*.txt allow, into requirements.lock
+# make test-oldest  the fast tests with the lower bounds of requirements*.txt
+# make adapt-check  two adapters from simulated annotations, scored on other phantoms (three minutes)
+# make nano         retrain, score and describe the embedded checkpoint (resumes)
 #
+# Everything is installed at the versions of requirements.lock, so a new release of a library changes nothing by itself.
 # Stamps in .venv carry the checksum of what was installed, so nothing is installed again when nothing changed.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --disable-pip-version-check
+SPARE := .venv-spare
+PIP := -m pip install --disable-pip-version-check
+RUNTIME := -r requirements.txt
+TESTS := $(RUNTIME) -r requirements-test.txt
+LOCKED := -c requirements.lock
 PYTEST_ARGS ?= -n 2 --dist loadfile
 
 checksum = $(shell cat $(1) | cksum | cut -d ' ' -f 1)
 PACKAGES := $(sort $(wildcard */__init__.py))
-RUNTIME_STAMP := $(VENV)/.runtime-$(call checksum,requirements.txt)
-TEST_STAMP := $(VENV)/.test-$(call checksum,requirements.txt requirements-test.txt)
+RUNTIME_STAMP := $(VENV)/.runtime-$(call checksum,requirements.txt requirements.lock)
+TEST_STAMP := $(VENV)/.test-$(call checksum,requirements.txt requirements-test.txt requirements.lock)
 PROJECT_STAMP := $(VENV)/.project-$(shell (cat pyproject.toml; echo $(PACKAGES)) | cksum | cut -d ' ' -f 1)
 
 # The embedded model needs no network; HF_HUB_OFFLINE=0 make demo lets a model be fetched from the Hub.
 HF_HUB_OFFLINE ?= 1
 OFFLINE := HF_HUB_OFFLINE=$(HF_HUB_OFFLINE) HF_HUB_DISABLE_TELEMETRY=1 GRADIO_ANALYTICS_ENABLED=False
-# glibc returns every large buffer to the kernel unless told otherwise: CPU training steps are several times slower.
+# glibc returns every large buffer to the kernel unless these are set: CPU training steps are several times slower.
 # Read when a process starts, so it cannot be set from Python.
 TRAINING_ALLOCATOR := MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=17179869184 MALLOC_TOP_PAD_=1073741824
 
 .DEFAULT_GOAL := setup
-.PHONY: setup demo test test-fast style bench nano adapt-check
+.PHONY: setup demo test test-fast test-oldest style update bench nano adapt-check
 
 setup: $(RUNTIME_STAMP) $(PROJECT_STAMP)
 
@@ -46,6 +53,23 @@ style: setup $(TEST_STAMP)
 	$(BIN)/mypy .
 	$(BIN)/lint-imports --no-logo
 
+# torch keeps its locked version: its older CPU builds are on PyTorch's own index alone.
+test-oldest:
+	rm -rf $(SPARE) && $(PYTHON) -m venv $(SPARE)
+	sed -nE 's/^([A-Za-z0-9_.-]+)(\[.*\])?>=([0-9.]+),.*/\1==\3/p' requirements.txt requirements-test.txt \
+	  | grep -v ^torch= > $(SPARE)/oldest.txt && grep ^torch= requirements.lock >> $(SPARE)/oldest.txt
+	$(SPARE)/bin/python $(PIP) $(TESTS) -c $(SPARE)/oldest.txt
+	$(OFFLINE) GAZEVLM_NO_BROWSER=1 GAZEVLM_NO_POSTGRES=1 $(SPARE)/bin/python -m pytest $(PYTEST_ARGS) -m "not slow and not browser"
+	rm -rf $(SPARE)
+
+# Local builds (torch's +cpu) and what only torch's CUDA build needs are left out: it pins those itself.
+update:
+	rm -rf $(SPARE) && $(PYTHON) -m venv $(SPARE)
+	$(SPARE)/bin/python $(PIP) $(TESTS)
+	sed -n '/^#/p' requirements.lock > $(SPARE)/lock
+	$(SPARE)/bin/python -m pip freeze --all | sed -E 's/\+[a-z0-9.]+$$//' | grep -vE '^(cuda|nvidia|triton|pip=)' >> $(SPARE)/lock
+	mv $(SPARE)/lock requirements.lock && rm -rf $(SPARE)
+
 bench: setup
 	$(OFFLINE) $(BIN)/python -m benchmarks.run
 
@@ -62,15 +86,15 @@ $(VENV)/pyvenv.cfg:
 	$(PYTHON) -m venv $(VENV)
 
 $(RUNTIME_STAMP): | $(VENV)/pyvenv.cfg
-	$(PIP) -r requirements.txt
+	$(BIN)/python $(PIP) $(RUNTIME) $(LOCKED)
 	@rm -f $(VENV)/.runtime-* && touch $@
 
 $(TEST_STAMP): | $(RUNTIME_STAMP)
-	$(PIP) -r requirements.txt -r requirements-test.txt
+	$(BIN)/python $(PIP) $(TESTS) $(LOCKED)
 	@rm -f $(VENV)/.test-* && touch $@
 
-# Without dependencies: they come from requirements.txt. The list of packages is part of the stamp's name,
+# Without dependencies, setuptools among them: they come from requirements.txt. The list of packages is part of the stamp's name,
 # because an editable install maps the packages that exist when it is made.
 $(PROJECT_STAMP): | $(RUNTIME_STAMP)
-	$(PIP) --no-deps --editable .
+	$(BIN)/python $(PIP) --no-deps --no-build-isolation --editable .
 	@rm -f $(VENV)/.project-* && touch $@

@@ -125,6 +125,7 @@ def corpus(folder: Path, only: str) -> Iterator[tuple[str, str, Path, Path]]:
 def main(only: Annotated[str, typer.Option(help="Only files whose kind or name holds this text.")] = "") -> None:
     """Measure, print the table, and end with 1 where a file crashed or took more than it may."""
     tallies: dict[str, Tally] = {}
+    total = Tally()
     twins: dict[bytes, Load] = {}
     context = multiprocessing.get_context("fork")
     calls, far_end = context.Pipe()
@@ -140,26 +141,18 @@ def main(only: Annotated[str, typer.Option(help="Only files whose kind or name h
             content = twin.read_bytes()
             if content not in twins:
                 twins[content] = measured(twin)
-            tallies.setdefault(group, Tally()).add(f"{group}: {name}", measured(path), twins[content])
+            load = measured(path)
+            for tally in (tallies.setdefault(group, Tally()), total):
+                tally.add(f"{group}: {name}", load, twins[content])
     calls.send(None)
     server.join()
     row = "{:22} {:>6} {:>8} {:>6} {:>8} {:>16} {:>10}"
     print(row.format("kind", "files", "refused", "shown", "crashes", "MB above twin", "longest s"))  # noqa: T201
-    for group, tally in [*tallies.items(), ("all", _sum(tallies))]:
+    for group, tally in [*tallies.items(), ("all", total)]:
         counts = tally.files, tally.refused, tally.shown, tally.crashes
         print(row.format(group, *counts, f"{tally.above_mb:.0f}", f"{tally.seconds:.1f}"))  # noqa: T201
-    faults = [fault for tally in tallies.values() for fault in tally.faults]
-    print(*faults, sep="\n", end="\n" * bool(faults))  # noqa: T201
-    raise typer.Exit(bool(faults))
-
-
-def _sum(tallies: dict[str, Tally]) -> Tally:
-    whole = Tally()
-    for tally in tallies.values():
-        for name in ("files", "refused", "shown", "crashes"):
-            setattr(whole, name, getattr(whole, name) + getattr(tally, name))
-        whole.above_mb, whole.seconds = max(whole.above_mb, tally.above_mb), max(whole.seconds, tally.seconds)
-    return whole
+    print(*total.faults, sep="\n", end="\n" * bool(total.faults))  # noqa: T201
+    raise typer.Exit(bool(total.faults))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ An answer's words and the probabilities beside it come from different parts of t
 
 import re
 from dataclasses import dataclass
-from typing import Literal
 
 from gazevlm_core.findings import VOCABULARY
 from gazevlm_core.records import Diagnosis
@@ -47,52 +46,9 @@ _TOKEN = re.compile(
     + r"|(?P<comma>,)"
 )
 
-
-_Said = Literal["asserted", "denied", "open"]
-_SAID_BEHIND: dict[str, _Said] = {"after": "denied", "open_after": "open"}
-_SAID_FROM_HERE: dict[str, _Said] = {**_SAID_BEHIND, "before": "denied", "open_before": "open"}
-
-
-class _Clause:
-    """Findings and sides named since the last clause boundary of a sentence."""
-
-    def __init__(self) -> None:
-        self.names: list[str] = []
-        self.sides: set[str] = set()
-
-    def close(self, found: "_Found", said: "_Said") -> None:
-        """Hand the clause's findings over and start afresh."""
-        if said == "denied":
-            found.denied.update(self.names)
-        elif said == "asserted":
-            for name in self.names:
-                found.asserted.setdefault(name, set()).update(self.sides)
-        self.names, self.sides = [], set()
-
-
-class _Found:
-    """What a text says so far."""
-
-    def __init__(self) -> None:
-        self.asserted: dict[str, set[str]] = {}
-        self.denied: set[str] = set()
-
-
-def _parse_sentence(sentence: str, found: _Found) -> None:
-    clause = _Clause()
-    said: _Said = "asserted"  # a denial carries over "," and "or" ("no A, B or C"), ends at "with" and "but"
-    for token in _TOKEN.finditer(sentence):
-        kind = str(token.lastgroup)
-        if kind == "side":
-            clause.sides.add(_SIDE_OF_WORD[token.group()])
-        elif kind.startswith("finding"):
-            clause.names.append(PARSED_NAMES[int(kind.removeprefix("finding_"))])
-        elif kind in _SAID_BEHIND and clause.names:  # "effusion is absent"
-            clause.close(found, _SAID_BEHIND[kind])
-        elif kind != "kept":
-            clause.close(found, said)
-            said = said if kind == "comma" else _SAID_FROM_HERE.get(kind, "asserted")
-    clause.close(found, said)
+# What becomes of the findings named before a token, and of those named after it.
+_STATUS_BEHIND = {"after": "denied", "open_after": "open"}
+_STATUS_FROM_HERE = {**_STATUS_BEHIND, "before": "denied", "open_before": "open"}
 
 
 def parse_report(text: str) -> dict[str, set[str]]:
@@ -108,15 +64,35 @@ def parse_report(text: str) -> dict[str, set[str]]:
         ("no ...", "without ...", "no evidence of ...", "... is absent") are left out, and so are those left open
         ("cannot exclude ...", "... is not ruled out").
     """
-    return _parse(text).asserted
+    return _parse(text)[0]
 
 
-def _parse(text: str) -> _Found:
-    found = _Found()
+def _parse(text: str) -> tuple[dict[str, set[str]], set[str]]:
+    """Return the findings that a text asserts, with their sides, and those that it denies."""
+    asserted: dict[str, set[str]] = {}
+    denied: set[str] = set()
     plain = _NONE_OF_IT.sub(" absent", text.lower().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'"))
     for sentence in re.split(r"[.;:\n!?]", plain):
-        _parse_sentence(sentence, found)
-    return found
+        names: list[str] = []  # since the last boundary of a clause, as the sides
+        sides: set[str] = set()
+        status = "asserted"  # a denial carries over "," and "or" ("no A, B or C"), ends at "with" and "but"
+        for token in (*_TOKEN.finditer(sentence), None):
+            kind = str(token.lastgroup) if token else "end"
+            if token and kind == "side":
+                sides.add(_SIDE_OF_WORD[token.group()])
+            elif kind.startswith("finding"):
+                names.append(PARSED_NAMES[int(kind.removeprefix("finding_"))])
+            elif kind != "kept":
+                behind = _STATUS_BEHIND.get(kind) if names else None  # "effusion is absent"
+                if (behind or status) == "denied":
+                    denied.update(names)
+                elif (behind or status) == "asserted":
+                    for name in names:
+                        asserted.setdefault(name, set()).update(sides)
+                names, sides = [], set()
+                if behind is None and kind != "comma":
+                    status = _STATUS_FROM_HERE.get(kind, "asserted")
+    return asserted, denied
 
 
 def parse_claims(text: str, question: str = "") -> dict[str, bool]:
@@ -129,17 +105,17 @@ def parse_claims(text: str, question: str = "") -> dict[str, bool]:
         text: any text; nothing raises.
         question: that it answers; of "Is there X?" a "Yes" or "No" in front is about X.
     """
-    found = _parse(text)
-    claims = dict.fromkeys(found.denied, False)
+    asserted, denied = _parse(text)
+    claims = dict.fromkeys(denied, False)
     for pattern, names in _NORMAL.items():
         if pattern.search(text.lower()):
             claims.update(dict.fromkeys(names, False))
     asked, word = _ASKED.fullmatch(question), _VERDICT.match(text)
     if asked and word:
-        name, said = asked["name"].lower(), word["word"].lower() == "yes"
-        if said or name in (word["noun"] or name).lower():  # "No pneumothorax is seen" says nothing of edema
-            claims.update(dict.fromkeys(parse_report(name) or (name,), said))
-    claims.update(dict.fromkeys(found.asserted, True))
+        name, affirmed = asked["name"].lower(), word["word"].lower() == "yes"
+        if affirmed or name in (word["noun"] or name).lower():  # "No pneumothorax is seen" says nothing of edema
+            claims.update(dict.fromkeys(parse_report(name) or (name,), affirmed))
+    claims.update(dict.fromkeys(asserted, True))
     ranks = {name: rank for rank, name in enumerate(PARSED_NAMES)}
     return {name: claims[name] for name in sorted(claims, key=lambda name: (ranks.get(name, len(ranks)), name))}
 

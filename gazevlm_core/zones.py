@@ -15,7 +15,7 @@ ZONES: tuple[str, ...] = tuple(f"{side} {height}" for height in HEIGHTS for side
 
 @dataclass(frozen=True)
 class ZoneDwell:
-    """How much a scanpath looks at one zone.
+    """Dwell of a scanpath in one zone.
 
     Args:
         zone: one of ZONES.
@@ -31,12 +31,12 @@ class ZoneDwell:
 
 
 def zone_of(fixation: Fixation) -> str:
-    """The third of the image, e.g. "right upper", with the patient's side."""
+    """Return the third of the image, e.g. "right upper", with the patient's side."""
     return f"{SIDES[int(3 * fixation.x)]} {HEIGHTS[int(3 * fixation.y)]}"
 
 
 def zone_dwells(fixations: Sequence[Fixation]) -> list[ZoneDwell]:
-    """Dwell of every zone that is fixated, in the order of ZONES; empty without fixations."""
+    """Return the dwell in every zone that is fixated, in the order of ZONES; empty without fixations."""
     all_known = all(fixation.duration_ms is not None for fixation in fixations)
     total = sum(_weight(fixation, all_known) for fixation in fixations)
     rows = []

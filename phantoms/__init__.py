@@ -1,1 +1,1 @@
-"""Drawn chest radiographs with a complete ground truth: what is there, where, and how readers look at it."""
+"""Drawn chest radiographs with a complete ground truth: what is there, where, and how readers view it."""

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from gazevlm_core.findings import grade_of
 from phantoms.findings import DRAWN_FINDINGS
 from phantoms.make import make_phantom
-from phantoms.prevalence import FindingRequest
+from phantoms.sampling import FindingRequest
 from phantoms.truth import Phantom
 
 SEVERITIES = (0.18, 0.5, 0.9)

@@ -6,7 +6,6 @@ import numpy as np
 from scipy import ndimage
 
 from phantoms.case import Case
-from phantoms.fields import low_pass
 from phantoms.projection import Field, Raster
 
 
@@ -104,3 +103,27 @@ def tone_curve(value: Field, detector: Detector) -> Field:
     ends = 1.0 / (1.0 + np.exp(-k * (np.array([0.0, 1.0], dtype=np.float32) - middle)))
     curve = 1.0 / (1.0 + np.exp(-k * (value - middle)))
     return np.clip((curve - ends[0]) / (ends[1] - ends[0]), 0.0, 1.0)
+
+
+def low_pass(field: Field, sigma_px: float) -> Field:
+    """Wide Gaussian blur, done on block means and interpolated back: for shadows that vary slowly."""
+    block = max(int(sigma_px / 2.0), 1)
+    if block == 1:
+        return np.asarray(ndimage.gaussian_filter(field, sigma_px, mode="nearest"), dtype=np.float32)
+    height, width = field.shape
+    padded = np.pad(field, ((0, -height % block), (0, -width % block)), mode="edge")
+    coarse = padded.reshape(padded.shape[0] // block, block, padded.shape[1] // block, block).mean(axis=(1, 3))
+    coarse = ndimage.gaussian_filter(coarse, sigma_px / block, mode="nearest")
+    rows, cols = _block_interpolation(height, block, len(coarse)), _block_interpolation(width, block, coarse.shape[1])
+    return np.asarray(rows @ coarse @ cols.T, dtype=np.float32)
+
+
+def _block_interpolation(count: int, block: int, nodes: int) -> Field:
+    """Linear interpolation weights [count, nodes] from block centres to pixels."""
+    at = np.clip((np.arange(count) + 0.5) / block - 0.5, 0.0, nodes - 1.0)
+    low = np.minimum(at.astype(int), max(nodes - 2, 0))
+    blend = np.zeros((count, nodes), dtype=np.float32)
+    blend[np.arange(count), low] = 1.0 - (at - low)
+    if nodes > 1:
+        blend[np.arange(count), low + 1] = at - low
+    return blend

@@ -1,6 +1,6 @@
 """What a drawn finding is: one object that holds how it is drawn, how often and where it occurs, and its words.
 
-The objects stand beside their drawing code in `phantoms.findings`; see docs/how-to-add-a-finding.md.
+The objects stand beside their drawing code in `phantoms.findings`; see docs/how-to/add-a-finding.md.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -28,12 +28,12 @@ class Wording:
 
     Args:
         nouns: what it is called; the first is the usual one.
-        adjectives: by grade; empty where the grade is not said.
+        adjectives: by grade; empty where reports leave the grade out.
         countable: it takes an article, and a plural on both sides.
         plurals: of nouns that do not just take an "s".
-        zone_spoken: its zone is said.
-        zone_of_lung: "upper", "mid" and "lower" are said as zones of the lung.
-        seen: said behind it instead of "is seen", e.g. "in place".
+        zone_spoken: reports name its zone.
+        zone_of_lung: "upper", "mid" and "lower" are called zones of the lung.
+        seen: put behind it instead of "is seen", e.g. "in place".
     """
 
     nouns: tuple[str, ...]

@@ -11,12 +11,10 @@ from phantoms.anatomy import build_body, landmarks
 from phantoms.case import Case, FindingSpec
 from phantoms.clutter import clutter, side_marker
 from phantoms.detector import display, expose, sample_detector
-from phantoms.fields import noise_field
 from phantoms.findings import DRAWN_FINDINGS
-from phantoms.prevalence import FindingRequest
 from phantoms.projection import Beam, Field, Raster
-from phantoms.sampling import sample_case
-from phantoms.scene import Scene, Shadow
+from phantoms.sampling import FindingRequest, sample_case
+from phantoms.scene import Scene, Shadow, noise_field
 from phantoms.shape import Body
 from phantoms.skeleton import ribs, shoulder_girdle, spine
 from phantoms.thorax import DENSER_THAN_LUNG, MU_SOFT, build_thorax, gas
@@ -98,7 +96,7 @@ def _place(spec: FindingSpec, shadow: Shadow, raster: Raster) -> PlacedFinding:
 
 
 def _attenuation(scene: Scene, shadows: list[Shadow]) -> Field:
-    """The whole line integral [H, W]: soft tissue, lungs, vessels, bones, gas, findings and clutter."""
+    """The complete line integral [H, W]: soft tissue, lungs, vessels, bones, gas, findings and clutter."""
     case, body, beam, raster, thorax = scene.case, scene.body, scene.beam, scene.raster, scene.thorax
     gate = np.clip((thorax.lung - 24.0) / 60.0, 0.0, 1.0)
     for shadow in shadows:

@@ -1,4 +1,4 @@
-"""Habits of visual search: what a reader notices, where the eye enters, how it sweeps, and how it looks at a finding.
+"""Habits of visual search: what a reader notices, where the eye enters, how it sweeps, and how it visits a finding.
 
 What decides can be seen in the image: the findings, their severity, and the landmarks as projected. Chance enters once
 per reading, and a reader's habits only tilt the search. Lengths are fractions of the image side.
@@ -16,9 +16,9 @@ from phantoms.truth import PlacedFinding
 
 Point = tuple[float, float]
 Landmarks = Mapping[str, Point]
-LookKind = Literal["finding", "comparison", "sweep"]
+Purpose = Literal["finding", "comparison", "sweep"]
 
-SECOND_LOOK_DISTANCE = 0.066  # from one look to the next within a finding or region
+REFIXATION_DISTANCE = 0.066  # from one fixation to the next within a finding or region
 FAR_FOCUS = 0.16  # foci further apart than this are places of their own
 NATURAL_STEP = 0.18  # regions nearer than this are no easier to go to: they were seen from the corner of the eye
 CHOICE_NOISE = 0.04  # how much chance shifts the distances by which the next region is chosen
@@ -58,8 +58,8 @@ class Reader:
         rightward: aversion from the patient's left (image right) when the next region is chosen, per unit of distance.
         upward: aversion from lower places, per unit of distance.
         comparison: probability of comparing a one-sided leading finding with the mirrored place.
-        return_look: probability of coming back to the leading finding, at once after a comparison and again later.
-        second_look: probability of a second look within a region of the sweep.
+        returning: probability of coming back to the leading finding, at once after a comparison and again later.
+        refixating: probability of a second fixation within a region of the sweep.
         pairing: probability of comparing a region of the sweep with the same region of the other side.
         opening: landmarks always visited first, in this order.
         closing: landmarks always visited last, in this order.
@@ -75,14 +75,14 @@ class Reader:
     rightward: float = 0.0
     upward: float = 0.0
     comparison: float = 0.8
-    return_look: float = 0.7
-    second_look: float = 0.25
+    returning: float = 0.7
+    refixating: float = 0.25
     pairing: float = 0.25
     opening: tuple[str, ...] = ()
     closing: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for field_name in ("comparison", "return_look", "second_look", "pairing"):
+        for field_name in ("comparison", "returning", "refixating", "pairing"):
             value = getattr(self, field_name)
             if not 0.0 <= value <= 1.0:
                 raise ValueError(f"reader {self.name!r}: {field_name} must be a probability, got {value!r}")
@@ -92,12 +92,12 @@ class Reader:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Aim:
     """A planned fixation: where the eye aims (fractions of the image) and why."""
 
     x: float
     y: float
-    kind: LookKind
+    purpose: Purpose
 
     @property
     def at(self) -> Point:
@@ -129,26 +129,26 @@ def mirrored(point: Point, landmarks: Landmarks) -> Point:
 
 
 def towards(start: Point, goal: Point) -> Point:
-    """The place of a second look: a little way from one place to another."""
-    share = SECOND_LOOK_DISTANCE / max(math.dist(start, goal), SECOND_LOOK_DISTANCE)
+    """The place of a second fixation: a little way from one place to another."""
+    share = REFIXATION_DISTANCE / max(math.dist(start, goal), REFIXATION_DISTANCE)
     return start[0] + share * (goal[0] - start[0]), start[1] + share * (goal[1] - start[1])
 
 
-def finding_looks(
+def finding_aims(
     finding: PlacedFinding, leading: bool, landmarks: Landmarks, reader: Reader, rng: np.random.Generator
-) -> list[Look]:
-    """The looks at a finding when it is met: its foci, and for a leading one-sided one the mirrored place and back."""
+) -> list[Aim]:
+    """The aims at a finding when it is met: its foci, and for a leading one-sided one the mirrored place and back."""
     first, *others = finding.foci
     near = [focus for focus in others if 0.03 <= math.dist(first, focus) <= FAR_FOCUS]
     far = [focus for focus in others if math.dist(first, focus) > FAR_FOCUS]
-    looks = [Look(*first, "finding"), Look(*(near[0] if near else towards(first, landmarks["carina"])), "finding")]
+    aims = [Aim(*first, "finding"), Aim(*(near[0] if near else towards(first, landmarks["carina"])), "finding")]
     if far:
-        looks.append(Look(*far[0], "finding"))
+        aims.append(Aim(*far[0], "finding"))
     elif leading and finding.side in ("left", "right") and rng.random() < reader.comparison:
-        looks.append(Look(*mirrored(first, landmarks), "comparison"))
-        if rng.random() < reader.return_look:
-            looks.append(Look(*first, "finding"))
-    return looks
+        aims.append(Aim(*mirrored(first, landmarks), "comparison"))
+        if rng.random() < reader.returning:
+            aims.append(Aim(*first, "finding"))
+    return aims
 
 
 def entry_point(landmarks: Landmarks) -> Point:

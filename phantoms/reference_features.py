@@ -1,4 +1,4 @@
-"""Stores beside a checkpoint what its training images look like to its vision tower; see `model.ood_score`."""
+"""Store beside a checkpoint the features that its vision tower has of training images; see `model.ood_score`."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path

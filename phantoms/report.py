@@ -8,7 +8,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gazevlm_core.findings import Grade
 from phantoms.findings import DRAWN_FINDINGS
 from phantoms.truth import Phantom, PlacedFinding
 
@@ -16,15 +15,6 @@ _LUNG_ZONES = ("upper", "mid", "lower")
 _DENIED: tuple[str, ...] = tuple(
     finding.name for finding in sorted(DRAWN_FINDINGS.values(), key=lambda finding: finding.denied) if finding.denied
 )
-
-
-def grade_words(name: str) -> dict[Grade, tuple[str, ...]]:
-    """Adjectives that reports use for each grade of a finding; empty for support devices, whose grade is not said.
-
-    Raises:
-        KeyError: a finding that is not drawn.
-    """
-    return dict(DRAWN_FINDINGS[name].wording.adjectives)
 
 
 def _pick(options: Sequence[str], rng: np.random.Generator) -> str:
@@ -145,12 +135,3 @@ def presence_answer(phantom: Phantom, name: str, style_seed: int) -> str:
         return "No."
     rng = _generator(phantom, style_seed, use=1)
     return f"Yes, {' with '.join(_phrase(finding, rng, article=True) for finding in placed)}."
-
-
-def named_sides(phantom: Phantom) -> dict[str, set[str]]:
-    """What a perfect report of the phantom parses to: finding name -> sides; a midline finding names no side."""
-    sides: dict[str, set[str]] = {finding.name: set() for finding in phantom.findings}
-    for finding in phantom.findings:
-        if finding.side != "midline":
-            sides[finding.name].add(finding.side)
-    return sides

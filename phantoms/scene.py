@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from phantoms.case import Case
-from phantoms.fields import noise_field
 from phantoms.projection import Beam, Field, Raster
 from phantoms.shape import Body
 from phantoms.thorax import DENSER_THAN_LUNG, Thorax
@@ -56,7 +55,7 @@ class Shadow:
 
     Args:
         attenuation: change of the line integral [H, W]; negative where air replaces tissue.
-        foci: positions in mm at the iso plane that a reader who sees it looks at, most telling first.
+        foci: positions in mm at the iso plane that a reader who sees it fixates, most telling first.
         gate: [H, W] in [0, 1], how far vessels still show, or None where they are untouched.
         embedded: True where the change is already part of the body's shape and must not be added again.
     """
@@ -80,3 +79,29 @@ def ramp(severity: float, low: float, high: float, power: float = 1.0) -> float:
     lowest third fades out.
     """
     return low + (high - low) * severity ** (0.6 * power)
+
+
+def noise_field(raster: Raster, rng: np.random.Generator, scale_mm: float) -> Field:
+    """Smooth random field [H, W] of about unit variance with structures of `scale_mm`, fixed in space.
+
+    The lattice of random values is laid over the plane in mm, so the same draw gives the same field at any raster.
+    """
+    extent_mm = 560.0
+    nodes = int(np.ceil(extent_mm / scale_mm)) + 4
+    lattice = rng.standard_normal((nodes, nodes), dtype=np.float32)
+    rows = _spline_basis(raster.top_mm, raster.height_px, raster.pitch_mm, scale_mm, extent_mm, nodes)
+    cols = _spline_basis(raster.left_mm, raster.width_px, raster.pitch_mm, scale_mm, extent_mm, nodes)
+    return np.asarray(rows @ lattice @ cols.T, dtype=np.float32) * np.float32(2.1)  # a B-spline sum has std 0.48
+
+
+def _spline_basis(start_mm: float, count: int, pitch_mm: float, scale_mm: float, extent_mm: float, nodes: int) -> Field:
+    """Cubic B-spline weights [count, nodes] of a lattice with spacing `scale_mm` around the origin."""
+    at_mm = start_mm + (np.arange(count) + 0.5) * pitch_mm + extent_mm / 2
+    at = np.clip(at_mm / scale_mm, 0.0, nodes - 4.0)
+    cell = np.minimum(at.astype(int), nodes - 5)
+    t = at - cell
+    weights = np.stack([(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3], axis=1) / 6
+    basis = np.zeros((count, nodes), dtype=np.float32)
+    for k in range(4):
+        basis[np.arange(count), cell + k] = weights[:, k]
+    return basis

@@ -16,7 +16,7 @@ MEDIAL_BEND = 0.45  # of the dome, relative to its lateral half
 
 @dataclass(frozen=True)
 class Table:
-    """A smooth function of y, tabulated for quick look-up over whole fields."""
+    """A smooth function of y, tabulated for quick look-up over fields."""
 
     start_mm: float
     stop_mm: float

@@ -18,7 +18,7 @@ class PlacedFinding:
             "retrocardiac", "lateral", "central".
         severity: (0, 1]; near 0 is barely visible.
         box: (x0, y0, x1, y1) as fractions of the image, around the visible change.
-        foci: (x, y) points as fractions of the image that a reader who sees the finding looks at, most telling first.
+        foci: (x, y) points as fractions of the image that a reader who sees the finding fixates, most telling first.
         mask: bool [H, W] at the image's resolution; True where the finding changes the image.
         detail: the kind in a report's words, e.g. "central venous catheter" or "pacemaker"; "" where there is none.
     """

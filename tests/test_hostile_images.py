@@ -16,7 +16,7 @@ import pytest
 from PIL import Image, ImageFile
 
 from gazevlm_core.images import ImageError, ImageLimits, load_image
-from gazevlm_core.images.source import SPARE_BYTES
+from gazevlm_core.images.load import SPARE_BYTES
 from tests.dicom_samples import SECRET, dicom
 from tests.hostile_corpus import HostileFile, build_corpus, picture, saved
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from scripts.imports import imported_libraries
+from tests.imported_libraries import imported_libraries
 
-# Rooms that must import at once: floors and packages without torch.
+# Modules that must import quickly, without torch.
 GROUND_MODULES = (
     "scanpath", "images", "geometry", "options", "records", "annotation", "metrics", "overlay", "replay",
     "words", "zones",
@@ -25,7 +25,7 @@ TOP_MODULES = {"app", "benchmarks", "tests", "scripts"}
 
 
 def packages_in(root: Path) -> list[str]:
-    """Importable packages of the house: folders of the root with an `__init__.py`."""
+    """Importable packages: folders of the root with an `__init__.py`."""
     return sorted(path.parent.name for path in root.glob("*/__init__.py") if path.parent.name not in TOP_MODULES)
 
 
@@ -65,13 +65,13 @@ def contract_settings(root: Path) -> dict[str, object]:
     return tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]
 
 
-def room_exists(core: Path, name: str) -> bool:
+def module_exists(core: Path, name: str) -> bool:
     return (core / f"{name}.py").exists() or (core / name).is_dir()
 
 
 @pytest.fixture
 def copied_tree(repository: Path, tmp_path: Path) -> Path:
-    """The house's packages and contracts, to plant violations in."""
+    """All packages and contracts, to plant violations in."""
     shutil.copy(repository / "pyproject.toml", tmp_path)
     for package in packages_in(repository):
         shutil.copytree(repository / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
@@ -92,8 +92,8 @@ def test_contracts_cover_every_package(repository: Path) -> None:
     assert sorted(listed) == packages_in(repository), "pyproject.toml, [tool.importlinter] root_packages"
 
 
-def test_torch_contract_covers_every_quick_room(repository: Path) -> None:
-    core = [f"gazevlm_core.{name}" for name in GROUND_MODULES if room_exists(repository / "gazevlm_core", name)]
+def test_torch_contract_covers_every_quick_module(repository: Path) -> None:
+    core = [f"gazevlm_core.{name}" for name in GROUND_MODULES if module_exists(repository / "gazevlm_core", name)]
     packages = [name for name in TORCHLESS_PACKAGES if name in packages_in(repository)]
     contract = next(entry for entry in contract_settings(repository)["contracts"] if entry["id"] == "no-torch")
     assert sorted(contract["source_modules"]) == sorted(core + packages), "pyproject.toml, contract no-torch"
@@ -102,9 +102,9 @@ def test_torch_contract_covers_every_quick_room(repository: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "line", "contract"),
     [
-        ("gazevlm_core/scanpath.py", "import gazevlm_core.geometry", "floors below its own"),
-        ("gazevlm_core/geometry.py", "from gazevlm_core.model import config", "floors below its own"),
-        ("gazevlm_core/unplaced.py", "", "floors below its own"),
+        ("gazevlm_core/scanpath.py", "import gazevlm_core.geometry", "layers below its own"),
+        ("gazevlm_core/geometry.py", "from gazevlm_core.model import config", "layers below its own"),
+        ("gazevlm_core/unplaced.py", "", "layers below its own"),
         ("gazevlm_core/metrics/__init__.py", "def late():\n    import torch", "free of torch"),
         ("gazevlm_core/options.py", "import gradio", "no page and no database"),
     ],
@@ -156,17 +156,17 @@ def test_planted_stray_import_is_found(tmp_path: Path, file: str, source: str, c
     assert stray_imports(tmp_path) == ([complaint] if complaint else [])
 
 
-def test_quick_rooms_load_no_heavy_library(repository: Path) -> None:
+def test_quick_modules_load_no_heavy_library(repository: Path) -> None:
     core = repository / "gazevlm_core"
-    rooms = [f"gazevlm_core.{name}" for name in GROUND_MODULES if room_exists(core, name)]
+    modules = [f"gazevlm_core.{name}" for name in GROUND_MODULES if module_exists(core, name)]
     metrics = [path.stem for path in (core / "metrics").glob("*.py")]
-    rooms += [f"gazevlm_core.metrics.{name}" for name in metrics if name != "__init__"]
+    modules += [f"gazevlm_core.metrics.{name}" for name in metrics if name != "__init__"]
     code = (
         "import importlib, sys\n"
-        f"for room in {['gazevlm_core', *rooms]!r}:\n"
-        "    importlib.import_module(room)\n"
+        f"for module in {['gazevlm_core', *modules]!r}:\n"
+        "    importlib.import_module(module)\n"
         f"    heavy = {HEAVY_LIBRARIES!r} & set(sys.modules)\n"
-        "    if heavy: sys.exit(f'{room} loads {sorted(heavy)}')\n"
+        "    if heavy: sys.exit(f'{module} loads {sorted(heavy)}')\n"
     )
     result = subprocess.run([sys.executable, "-c", code], cwd=repository, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr

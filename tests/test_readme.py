@@ -12,6 +12,9 @@ from typing import NamedTuple
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from typer.main import get_command
+
+from cli.main import app
 
 README = Path(__file__).resolve().parent.parent / "README.md"
 # https://huggingface.co/docs/hub/spaces-config-reference; the Hub refuses longer descriptions
@@ -40,7 +43,8 @@ def runnable_commands(text: str) -> list[str]:
     return [line for line in lines if not PLACEHOLDER.search(line)]
 
 
-PAGES = (README, *sorted(README.parent.glob("docs/*.md")))
+PAGES = (README, *sorted(README.parent.glob("docs/**/*.md")))
+LINKED = (*PAGES, *(README.parent / name for name in ("CONTRIBUTING.md", "CHANGELOG.md")))
 SNIPPETS = [snippet for page in PAGES for snippet in snippets(page.read_text("utf-8"))]
 PYTHON_BLOCKS = [block.text for block in SNIPPETS if block.language == "python" and not block.excused]
 SHELL_BLOCKS = [block.text for block in SNIPPETS if block.language == "bash" and not block.excused]
@@ -80,10 +84,28 @@ def test_sdk_version_is_one_that_requirements_allow(front_matter: dict[str, obje
     assert gradio.specifier.contains(version)
 
 
-def test_pictures_and_links_exist(repository: Path) -> None:
-    targets = re.findall(r"\]\(([^)#]+)\)", README.read_text("utf-8"))
-    local = {target for target in targets if "://" not in target}
-    assert sorted(target for target in local if not (repository / target).exists()) == []
+def headings(page: Path) -> set[str]:
+    """Anchors of a page's headings, as GitHub makes them."""
+    titles = re.findall(r"^#+ (.*)$", page.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", LINKED, ids=lambda page: page.relative_to(README.parent).as_posix())
+def test_pictures_and_links_exist(page: Path) -> None:
+    text = page.read_text("utf-8")
+    for link in [*re.findall(r"\]\(([^)\s]+)\)", text), *re.findall(r'<img src="([^"]+)"', text)]:
+        target, _, anchor = link.partition("#")
+        if "://" not in link:
+            found = (page.parent / target) if target else page
+            assert found.exists(), f"{page.name}: {link}"
+            assert not anchor or anchor in headings(found), f"{page.name}: {link}"
+
+
+def test_every_page_is_in_the_index(repository: Path) -> None:
+    index = repository / "docs" / "README.md"
+    listed = set(re.findall(r"\]\(([^)#]+\.md)\)", index.read_text("utf-8")))
+    there = {page.relative_to(index.parent).as_posix() for page in PAGES[1:]} - {index.name}
+    assert sorted(there - listed) == []
 
 
 def test_make_targets_exist(repository: Path) -> None:
@@ -91,6 +113,17 @@ def test_make_targets_exist(repository: Path) -> None:
     named |= {name for text in SHELL_BLOCKS for name in re.findall(r"^make ([a-z-]+)", text, re.MULTILINE)}
     targets = re.findall(r"^([a-z-]+):", (repository / "Makefile").read_text("utf-8"), re.MULTILINE)
     assert {"demo", "test", "setup", "style", "bench", "nano", "adapt-check"} <= named <= set(targets)
+
+
+def test_the_page_of_commands_lists_every_command(repository: Path) -> None:
+    def names(command: object, before: str = "") -> list[str]:
+        nested = getattr(command, "commands", {})
+        return [name for part, inner in nested.items() for name in names(inner, f"{before}{part} ")] or [before.strip()]
+
+    page = (repository / "docs" / "reference" / "commands.md").read_text("utf-8")
+    listed = {name.removeprefix("gazevlm ") for row in re.findall(r"^\| (`.*?`) \|", page, re.MULTILINE)
+              for name in re.findall(r"`(.*?)`", row)}  # fmt: skip
+    assert sorted(set(names(get_command(app))) - listed) == []
 
 
 def test_placeholders_are_told_from_commands() -> None:

@@ -110,6 +110,29 @@ class Page(gr.Blocks):
             why = f" ({escape(brief(error.message))})" if isinstance(error, gr.Error) else ""
             raise gr.Error(NOT_USABLE.format(why=why), duration=None, print_exception=False) from error
 
+    def handle_streaming_diffs(
+        self,
+        block_fn: Any,  # noqa: ANN401 (as Gradio's)
+        data: list[Any],
+        session_hash: str | None,
+        run: str | None,
+        final: bool,
+        simple_format: bool = False,
+    ) -> list[Any]:
+        """Send each later value of a streaming event anew, and of a text that grew only its end.
+
+        Gradio sends differences, and its script in the browser applies them to the very object that it handed to the
+        page one step earlier. A busy page has not shown that object yet, and then never does: a path that comes just
+        before the first word was lost.
+        """
+        before, now = list(self.pending_diff_streams.get(session_hash, {}).get(run, [])), list(data)
+        sent = super().handle_streaming_diffs(block_fn, data, session_hash, run, final, simple_format)
+        if not final and not simple_format:
+            for place, (old, new) in enumerate(zip(before, now, strict=False)):  # nothing before the first step
+                if sent[place] and not (isinstance(old, str) and isinstance(new, str)):
+                    sent[place] = [["replace", [], new]]
+        return sent
+
     async def process_api(self, *values: Any, **named: Any) -> dict[str, Any]:
         """One event or call of an endpoint, from what was sent to what is shown.
 

@@ -131,7 +131,7 @@ Token = Annotated[Secret, AfterValidator(_token)]
 
 
 class Settings(BaseModel):
-    """What the program is started with. docs/settings.md says what each means; `description` here is what to give.
+    """What the program is started with. See docs/reference/settings.md; `description` says what to give.
 
     Args:
         system, space_id, oauth_client_secret: what the Hub sets on a Space whose visitors log in there.

@@ -14,7 +14,7 @@ from typing import Any
 from annotate.store.archives import MOST_ENTRIES, READABLE, SourceError, entry_name, open_archive
 from annotate.store.types import StoreError
 from gazevlm_core.images import DEFAULT_LIMITS, IMAGE_SUFFIXES, ImageError, iter_image_files
-from gazevlm_core.images.source import read_source
+from gazevlm_core.images.load import read_source
 
 MOST_ARCHIVE_BYTES = 64 * 2**30  # unpacked
 MOST_RATIO = 200  # unpacked over packed, beyond the size at which it matters

@@ -20,7 +20,7 @@ from annotate.store.schema import ImportEntryRow, ImportRow
 from annotate.store.types import IMPORT_KINDS, ImportKind, ImportStatus, StoreError
 from annotate.store.values import CLOCK_SLACK_US, checked_text, from_us, write_audit
 from gazevlm_core.images import ImageError, open_image
-from gazevlm_core.images.turns import BusyError
+from gazevlm_core.images.decode_limit import BusyError
 
 if TYPE_CHECKING:
     from annotate.store.store import AnnotationStore

@@ -24,7 +24,7 @@ from annotate.store.values import (
 from annotate.store.wanted import requeue
 from gazevlm_core.annotation import pixel_digest
 from gazevlm_core.images.base import DEFAULT_LIMITS, ImageError, check_size
-from gazevlm_core.images.turns import decoding_turn
+from gazevlm_core.images.decode_limit import limit_decoding
 from gazevlm_core.scanpath import Scanpath
 
 PNG_EFFORT = 3  # of 9: a third of the time of the usual 6, a few percent larger
@@ -77,8 +77,8 @@ def decode_png(png: bytes) -> Image.Image:
     Raises:
         ImageError: too many images are being read.
     """
-    with decoding_turn() as wait_turn, Image.open(BytesIO(png), formats=("PNG",)) as image:
-        wait_turn(image.width * image.height)
+    with limit_decoding() as reserve, Image.open(BytesIO(png), formats=("PNG",)) as image:
+        reserve(image.width * image.height)
         image.load()
         return image.copy()
 

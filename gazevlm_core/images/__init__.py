@@ -6,9 +6,8 @@ is kept or logged. Importing this package needs only numpy and Pillow; pydicom i
 
 from gazevlm_core.images.base import DEFAULT_LIMITS, ImageError, ImageLimits
 from gazevlm_core.images.color import is_colored, load_radiograph
-from gazevlm_core.images.files import iter_image_files
+from gazevlm_core.images.file_types import IMAGE_SUFFIXES, iter_image_files
 from gazevlm_core.images.load import LoadedImage, load_image, open_image
-from gazevlm_core.images.sniff import IMAGE_SUFFIXES
 
 __all__ = [
     "DEFAULT_LIMITS",

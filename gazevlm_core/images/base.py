@@ -1,4 +1,4 @@
-"""What every image reader shares: the one error, the caps, and the way deep pixels become 8 bits."""
+"""What every image reader shares: the error, the limits, and how deep pixels become 8 bits."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# Where the central 99% of the pixels fill less than this share of the whole range, the rest are outliers.
+# Where the central 99% of the pixels fill less than this share of the full range, the rest are outliers.
 OUTLIER_SHARE = 0.5
 CENTRAL_PERCENTILES = (0.5, 99.5)
 # White of a picture of fractions, and of one with 8, 10, 12, 14, 16 or 32 bits: the depths of detectors and files.
@@ -24,17 +24,17 @@ class ImageError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class ImageLimits:
-    """Caps that are checked from the headers, before any pixel is decoded.
+    """Limits that are checked from the headers, before any pixel is decoded.
 
     Args:
         max_bytes: size of the file.
         max_pixels: width times height.
         max_side_px: longest side.
-        min_side_px: shortest side; below it there is nothing to look at.
+        min_side_px: shortest side; below it there is nothing to see.
         max_ratio: longest side over shortest; the backbone's image processor takes no picture beyond it.
 
     Raises:
-        ValueError: a cap below 1, or no side between the shortest and the longest.
+        ValueError: a limit below 1, or no side between the shortest and the longest.
     """
 
     max_bytes: int = 64 * 1024 * 1024
@@ -104,9 +104,9 @@ def array_range(values: NDArray[Any]) -> tuple[float, float]:
 def grey_range(smallest: float, largest: float, low: float, high: float) -> tuple[float, float]:
     """The values that become black and white where nothing says which should: one rule for every deep format.
 
-    A picture is shown on the scale of its depth, so that one film looks alike in 8, 12 or 16 bits, in integers or
+    A picture is shown on the scale of its depth, so that one film appears alike in 8, 12 or 16 bits, in integers or
     fractions, and as its 8-bit form does, which is never changed. White is the lowest of WHITES that no value exceeds
-    (the container says little: detectors of 12 bits write files of 16); of whole numbers the upper 8 bits are shown,
+    (the container says little: detectors of 12 bits write files of 16); of integers the upper 8 bits are shown,
     which are the same whether a byte was shifted up or spread over the scale. Values that only a handful of pixels
     reach, four times as high as the rest (a burnt-in marker, dead pixels), do not count.
     There is no such scale for values below 0 (measured or computed), nor for what uses less than a quarter of it:

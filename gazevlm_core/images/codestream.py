@@ -1,7 +1,7 @@
 """Check a compressed DICOM frame before a native decoder gets it: its own header must agree with the data set's.
 
 Otherwise a small data set could hide a picture of any size. Only the depth may differ: the stream's own is what was
-compressed, whatever the data set says, and each check gives it back. Nothing is decoded here, except for RLE.
+compressed, whatever the data set claims, and each check returns it. Nothing is decoded here, except for RLE.
 """
 
 import re
@@ -26,23 +26,21 @@ _JPEG_HIERARCHICAL = (0xDE, 0xDF)  # a size of their own beside the frame header
 _JPEG2000_MAX_TILES, _JPEG2000_MIN_TILE_PX, _JPEG2000_MAX_LAYERS = 4096, 64, 256
 _JPEG2000_MAX_SEGMENTS = 10_000  # of the main header
 _DEEPEST = 16  # bits; more are never shown, and would take more memory
-_JPEG_LS_MARKER = re.compile(rb"\xff+([\x80-\xfe])")
 _JPEG_LS_SCAN_END = re.compile(rb"\xff+[\x80-\xcf\xd8-\xfe]")  # within a scan, 255 is followed by a bit of 0
 _JPEG_LS_SEGMENTS = frozenset({0xDA, 0xDD, 0xF7, 0xF8, 0xFE, *range(0xE0, 0xF0)})
-_MAX_JPEG_LS_SEGMENTS = 10_000
 _JPEG2000_MIN_PRECINCT = 4  # as a power of two: encoders use 2^7 and more, smaller ones only exhaust memory
 
 
 @dataclass(frozen=True, slots=True)
 class FrameShape:
-    """What the data set says about its frame.
+    """What the data set claims about its frame.
 
     Args:
         rows, columns: size in pixels.
         samples: 1 for grey, 3 for colour.
         bits_allocated: 8 or 16, of each sample.
         bits_stored: how many of them are in use.
-        high_bit: the uppermost in use; bits_stored - 1 where it says nothing possible.
+        high_bit: the uppermost in use; bits_stored - 1 where its own is impossible.
         signed: whether samples are two's complement.
         photometric: in capitals.
         planar: 1 where colour is stored plane by plane.
@@ -115,37 +113,19 @@ def check_jpeg_ls(frame: bytes, shape: FrameShape) -> tuple[bytes, int]:
     Raises:
         ImageError: damaged, cut short, with mapping tables or a size beside its frame header, or contradicting it.
     """
-    if not frame.startswith(b"\xff\xd8"):
-        raise ImageError(_BROKEN)
-    position, scans, found = 2, 0, None
-    view, kept = memoryview(frame), [memoryview(b"\xff\xd8")]
-    for _ in range(_MAX_JPEG_LS_SEGMENTS):
-        match = _JPEG_LS_MARKER.match(frame, position)
-        if match is None:
-            break
-        start, marker = match.end() - 2, match[1][0]
-        if marker == 0xD9:
-            if found is None or not scans:
-                break
-            return b"".join([*kept, b"\xff\xd9"]), _agreeing_depth(found, shape)
-        (length,) = struct.unpack_from(">H", frame, match.end())
-        position = match.end() + length
-        if marker == 0xF7:
-            if found is not None:
-                break
-            found = jpeg_frame(frame, start)
-        elif marker == 0xF8 and frame[match.end() + 2] != 1:  # only coding parameters
-            raise ImageError(_RARE)
-        elif marker == 0xDA:
-            scans += 1
-            entropy_end = _JPEG_LS_SCAN_END.search(frame, position)
-            if scans > shape.samples or entropy_end is None:
-                break
-            position = entropy_end.start()
-        elif marker not in _JPEG_LS_SEGMENTS:
-            break
+    scans, found, kept = 0, None, []
+    for marker, start, end in jpeg_segments(frame, _JPEG_LS_SCAN_END) if frame.startswith(b"\xff\xd8") else ():
         if marker not in JPEG_DROPPED:
-            kept.append(view[start:position])
+            kept.append((marker, start, end))
+        if marker == 0xD9 and found is not None and scans:
+            return strip_jpeg(frame, kept, coded_bytes(shape.columns, shape.rows)), _agreeing_depth(found, shape)
+        scans += marker == 0xDA
+        if marker not in _JPEG_LS_SEGMENTS or scans > shape.samples or (marker == 0xF7 and found is not None):
+            break
+        if marker == 0xF7:
+            found = jpeg_frame(frame, start)
+        elif marker == 0xF8 and frame[start + 4] != 1:  # only coding parameters
+            raise ImageError(_RARE)
     raise ImageError(_BROKEN)
 
 

@@ -3,7 +3,7 @@
 Grey: word -> stored value -> modality LUT or rescale -> first VOI LUT, else first window, else the scale of the depth
 -> MONOCHROME1 inverted -> padding black. All of it acts on a table of the words, not on the pixels.
 Pixels stay as stored: nothing is resampled where the pixel spacing is not square (positions are fractions of the image,
-so only its look is stretched), and no patient orientation is applied.
+so only its appearance is stretched), and no patient orientation is applied.
 """
 
 import zlib
@@ -46,10 +46,9 @@ from gazevlm_core.images.codestream import (
     expand_rle,
     read_frame,
 )
-from gazevlm_core.images.dicom_bits import stored_values
 from gazevlm_core.images.dicom_display import read_display, single_number, single_text
-from gazevlm_core.images.dicom_tone import words_to_grey
-from gazevlm_core.images.sniff import DICOM_MAGIC, DICOM_MAGIC_OFFSET
+from gazevlm_core.images.dicom_tone import stored_values, words_to_grey
+from gazevlm_core.images.file_types import DICOM_MAGIC, DICOM_MAGIC_OFFSET
 
 _REQUIRED = (
     "SamplesPerPixel", "PhotometricInterpretation", "Rows", "Columns", "BitsAllocated", "BitsStored",
@@ -133,13 +132,13 @@ class _BudgetedBytes(BytesIO):
         return tag >= _PIXEL_DATA
 
 
-def decode_dicom(data: bytes, limits: ImageLimits, wait_turn: Callable[[int], None]) -> Image.Image:
+def decode_dicom(data: bytes, limits: ImageLimits, reserve: Callable[[int], None]) -> Image.Image:
     """Decode a DICOM file with one frame.
 
     Args:
-        data: the whole file, with preamble.
-        limits: caps on size, checked before decoding.
-        wait_turn: waits until so many pixels may be decoded.
+        data: the file, with preamble.
+        limits: of the size, checked before decoding.
+        reserve: waits until so many pixels may be decoded.
 
     Returns:
         RGB.
@@ -149,7 +148,7 @@ def decode_dicom(data: bytes, limits: ImageLimits, wait_turn: Callable[[int], No
     """
     dataset, place, content = _read(data)
     shape = _check_header(dataset, place, limits)
-    wait_turn(shape.rows * shape.columns)
+    reserve(shape.rows * shape.columns)
     source = _check_pixels(dataset.file_meta.TransferSyntaxUID, shape, place, content)
     del data, content  # what is needed of the file has been copied
     pixels = _decode(source, shape)
@@ -219,7 +218,7 @@ def _all_of(data: bytes, _: int) -> bytes:
 
 
 def _inflate(data: memoryview, wanted_bytes: int) -> bytes:
-    """The beginning of a deflated data set; what follows it is not looked at."""
+    """The beginning of a deflated data set; what follows it is not read."""
     inflater, parts, missing = zlib.decompressobj(-zlib.MAX_WBITS), [], wanted_bytes
     for start in range(0, len(data), _INFLATE_STEP):
         if missing <= 0 or inflater.eof:
@@ -238,16 +237,16 @@ def _check_header(dataset: Dataset, place: _Place, limits: ImageLimits) -> Frame
     for keyword in _REQUIRED:
         if not _has_value(dataset, keyword):
             raise ImageError(f"This DICOM file has no {keyword}, so its pixels cannot be read; export it again.")
-    if _has_value(dataset, "NumberOfFrames") and _whole(dataset, "NumberOfFrames") > 1:
+    if _has_value(dataset, "NumberOfFrames") and _integer(dataset, "NumberOfFrames") > 1:
         raise ImageError("This DICOM file has several frames; export the one frame that matters as a file of its own.")
-    bits_allocated, bits_stored = _whole(dataset, "BitsAllocated"), _whole(dataset, "BitsStored")
+    bits_allocated, bits_stored = _integer(dataset, "BitsAllocated"), _integer(dataset, "BitsStored")
     high_bit, planar = single_number(dataset, "HighBit"), single_number(dataset, "PlanarConfiguration")
-    signed = _whole(dataset, "PixelRepresentation")
+    signed = _integer(dataset, "PixelRepresentation")
     possible = high_bit is not None and bits_stored - 1 <= high_bit < bits_allocated
     shape = FrameShape(
-        rows=_whole(dataset, "Rows"),
-        columns=_whole(dataset, "Columns"),
-        samples=_whole(dataset, "SamplesPerPixel"),
+        rows=_integer(dataset, "Rows"),
+        columns=_integer(dataset, "Columns"),
+        samples=_integer(dataset, "SamplesPerPixel"),
         bits_allocated=bits_allocated,
         bits_stored=bits_stored,
         high_bit=int(high_bit) if high_bit is not None and possible else bits_stored - 1,
@@ -271,8 +270,8 @@ def _has_value(dataset: Dataset, keyword: str) -> bool:
     return element is not None and element.value not in (None, b"", "")
 
 
-def _whole(dataset: Dataset, keyword: str) -> int:
-    """The whole number that an element needs to have."""
+def _integer(dataset: Dataset, keyword: str) -> int:
+    """Return the integer that an element must have."""
     number = single_number(dataset, keyword)
     if number is None or number != int(number):
         raise ImageError(f"The {keyword} of this DICOM file is no single whole number; export it again.")
@@ -331,8 +330,8 @@ def _check_pixels(syntax: UID, shape: FrameShape, place: _Place, content: Callab
     frame = read_frame(content(start), start, shape)
     if syntax == RLELossless:
         value, bits = expand_rle(frame, shape)
-        whole = "YBR_FULL" if shape.photometric == "YBR_FULL_422" else shape.photometric  # no plane is a smaller one
-        source = _Source(value, "OW", ExplicitVRLittleEndian, bits, 1, whole)
+        photometric = "YBR_FULL" if shape.photometric == "YBR_FULL_422" else shape.photometric  # planes are alike
+        source = _Source(value, "OW", ExplicitVRLittleEndian, bits, 1, photometric)
     else:
         signed: bool | None = None
         if syntax in _JPEG2000:

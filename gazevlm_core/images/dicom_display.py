@@ -1,4 +1,4 @@
-"""What a DICOM data set says about the look of its grey values, as far as it says anything that can be used.
+"""How a DICOM data set wants its grey values displayed, as far as its elements can be used.
 
 Display elements are often empty, given twice, or contradict each other. One that cannot be used counts as absent, as in
 other viewers: it is no reason to refuse the pixels, which are sound.
@@ -66,10 +66,10 @@ class Window:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Display:
-    """What is said about the look of grey values, and can be used.
+    """The usable display elements.
 
     Args:
-        slope, intercept: of the rescale; 1 and 0 where nothing is said.
+        slope, intercept: of the rescale; 1 and 0 where there is none.
         modality: the table that goes before the rescale.
         voi: the first VOI table.
         window: the first window.
@@ -87,7 +87,7 @@ class Display:
 def read_display(dataset: Dataset, little_endian: bool) -> Display:
     """The display elements of a data set with one frame.
 
-    Its functional groups go before the data set itself, as far as they say anything that can be used.
+    Its functional groups go before the data set itself, as far as they can be used.
 
     Args:
         dataset: any.

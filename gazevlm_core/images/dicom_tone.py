@@ -1,4 +1,4 @@
-"""Stored values of a grey DICOM image to 8-bit grey, through look-up tables, rescale and windows.
+"""Words of a grey DICOM image to stored values, and these through look-up tables, rescale and windows to 8-bit grey.
 
 Everything acts on a table with one row per possible word, so 64 megapixels cost no more than 65,536.
 """
@@ -11,11 +11,82 @@ from pydicom.dataset import Dataset
 from pydicom.pixels.processing import apply_windowing
 
 from gazevlm_core.images.base import CENTRAL_PERCENTILES, grey_range, to_8_bit
+from gazevlm_core.images.codestream import FrameShape
 from gazevlm_core.images.dicom_display import Display, Window
 
 _BEYOND = 1e300  # a value beyond every window
 _BLOCK_ROWS = 64
 _SHALLOW = 256  # values of 8 bits
+_MOST_COMPARED = 1 << 20  # pixels
+
+
+def stored_values(
+    words: NDArray[np.uint8] | NDArray[np.uint16],
+    shape: FrameShape,
+    stream_bits: int | None,
+    stream_signed: bool | None,
+    overlaid: bool,
+) -> NDArray[np.int32]:
+    """What each possible word means, [2**bits of a word].
+
+    A compressed stream has its own count of bits, and those are the value, whatever the data set claims (so
+    does pydicom for JPEG 2000 and JPEG-LS). Where JPEG 2000 and the data set differ about the sign, either may be
+    right: the data set is, unless its reading tears the picture. Native and run-length words do not tell. There the
+    data set's BitsStored
+    and HighBit count: what lies outside is left over from old overlays, or is the sign carried on. Only where the
+    bits above go on with the value like a carry, has the data set named too few of them.
+
+    Args:
+        words: [rows, columns].
+        shape: the data set's claim.
+        stream_bits, stream_signed: the stream's own claims, None where it has none.
+        overlaid: whether the data set claims that overlays lie in bits above the stored ones.
+    """
+    word_bits = 8 * words.dtype.itemsize
+    meanings = np.arange(1 << word_bits, dtype=np.uint32)
+    if overlaid and shape.bits_stored < word_bits:
+        return _low_bits(meanings, shape.bits_stored, shape.signed)
+    if stream_bits is not None:
+        claimed = _low_bits(meanings, stream_bits, shape.signed)
+        if stream_signed is None or stream_signed == shape.signed:
+            return claimed
+        other = _low_bits(meanings, stream_bits, stream_signed)
+        return other if _smoother(words, other, claimed) else claimed
+    bits = min(shape.bits_stored, word_bits)
+    if bits == word_bits or int(words.max()) >> bits == 0:
+        return _low_bits(meanings, bits, shape.signed)
+    shift = shape.high_bit + 1 - bits
+    if 0 < shift <= word_bits - bits:
+        return _low_bits(meanings >> np.uint32(shift), bits, shape.signed)
+    narrow, wide = (_low_bits(meanings, count, shape.signed) for count in (bits, word_bits))
+    return wide if _smoother(words, wide, narrow) else narrow
+
+
+def _low_bits(words: NDArray[np.uint32], bits: int, signed: bool) -> NDArray[np.int32]:
+    """The lowest bits of words as a number, the uppermost of them its sign."""
+    unused = np.uint32(32 - bits)
+    shifted = words << unused
+    if signed:
+        return shifted.view(np.int32) >> np.int32(unused)
+    return (shifted >> unused).astype(np.int32)
+
+
+def _smoother(
+    words: NDArray[np.uint8] | NDArray[np.uint16], reading: NDArray[np.int32], other: NDArray[np.int32]
+) -> bool:
+    """Whether most pixels that bend away from their neighbours otherwise under two readings bend less under the first.
+
+    Where the uppermost bits are cut off a value, it jumps from its highest to 0 as it rises. Where an overlay is taken
+    for part of a value, it jumps at each edge of the overlay. Second differences tell a jump from a steep slope.
+    """
+    rows = max(3, _MOST_COMPARED // words.shape[1])
+    start = max(0, (len(words) - rows) // 2)  # the middle of a large picture is enough
+    some = words[start:start + rows]
+    better = 0
+    for axis in (0, 1):
+        bends, others = (np.abs(np.diff(table[some], n=2, axis=axis)) for table in (reading, other))
+        better += int((bends < others).sum()) - int((bends > others).sum())
+    return better > 0
 
 
 def words_to_grey(
@@ -23,7 +94,7 @@ def words_to_grey(
 ) -> NDArray[np.uint8]:
     """Grey levels as a workstation would first show them.
 
-    A look-up table goes before a window. One that leaves the whole picture in a single grey says nothing about it, and
+    A look-up table goes before a window. One that leaves the picture in a single grey says nothing about it, and
     counts as absent; without any, up to 8 bits are shown as they are, like those of other formats, and of more bits
     `grey_range` decides, on the stored values. Padding is black and moves nothing.
 
@@ -57,21 +128,21 @@ def _count(words: NDArray[np.uint8] | NDArray[np.uint16], kinds: int) -> NDArray
 def _padding(stored: NDArray[np.int32], counts: NDArray[np.int64], display: Display) -> NDArray[np.bool_]:
     """Which words are padding, [kinds]; both ends of a padding range belong to it.
 
-    Some writers mix up signed and unsigned, or put a padding value of a whole word into an image of fewer bits: it is
+    Some writers mix up signed and unsigned, or put a padding value of a full word into an image of fewer bits: it is
     padding under either reading. What would leave no picture at all is no padding.
     """
     none = np.zeros(len(stored), dtype=np.bool_)
     if display.padding is None:
         return none
-    whole = len(stored)
-    word = np.arange(whole)
+    count = len(stored)
+    word = np.arange(count)
     if display.padding[0] == display.padding[1]:
-        hit = (stored == display.padding[0]) | (word == display.padding[0] % whole)
+        hit = (stored == display.padding[0]) | (word == display.padding[0] % count)
     else:
-        half = whole // 2
+        half = count // 2
         signed = stored.min() < 0
         first, last = sorted(
-            end - whole if signed and half <= end < whole else end + whole if not signed and -half <= end < 0 else end
+            end - count if signed and half <= end < count else end + count if not signed and -half <= end < 0 else end
             for end in display.padding
         )
         hit = (stored >= first) & (stored <= last)

@@ -1,13 +1,16 @@
-"""Read what matters from the headers of JPEG and WebP, and take the rest out before a decoder sees it.
+"""Read what matters from the headers of JPEG, WebP and PNG, and take the rest out before a decoder sees it.
 
-PNG and TIFF have modules of their own. The size is known before any pixel is decoded. Comments, EXIF, XMP, colour
-profiles and thumbnails never reach the decoder, nor does more of a compressed stream than the size can need: nothing of
-them can be kept, logged or used to exhaust memory. Only the orientation is read from EXIF.
-A broken header raises `struct.error` or `IndexError`; the caller reports it as a damaged file.
+TIFF has a module of its own. The size is known before any pixel is decoded. Comments, EXIF, XMP, colour profiles and
+thumbnails never reach the decoder, nor does more of a compressed stream than the size can need: nothing of them can be
+kept, logged or used to exhaust memory. Only the orientation is read from EXIF. Pillow's lazy open has no such bounds:
+it reads every tag and segment (an EXIF block of 64 KB can take 310 MB, a TIFF of 1 MB a gigabyte), and shows a PNG
+whose pixels end early as black.
+A broken header raises `struct.error`, `KeyError` or `IndexError`; the caller reports it as a damaged file.
 """
 
 import re
 import struct
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +18,7 @@ from functools import partial
 from gazevlm_core.images.base import ImageError
 
 ORIENTATION_TAG = 274
-# A progressive JPEG needs about ten scans; each costs a pass over the whole image.
+# A progressive JPEG needs about ten scans; each costs a pass over the image.
 MAX_JPEG_SCANS = 100
 
 JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -29,6 +32,14 @@ _MAX_JPEG_SEGMENTS, _MAX_WEBP_CHUNKS = 10_000, 1000
 LONGEST_EXIF = 1 << 16  # as in a JPEG; the orientation stands in its first directory
 _MAX_JPEG_TABLE_BYTES = 1 << 20  # of all that is kept beside the scans
 _WEBP_KEPT, _WEBP_ALPHA = (b"VP8X", b"ALPH", b"VP8 ", b"VP8L"), 0x10
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_PNG_KEPT = {b"IHDR": 13, b"PLTE": 768, b"tRNS": 256}  # what is kept beside the pixels, and its bytes
+_MAX_PNG_CHUNKS = 100_000
+_PNG_CUT_SHORT = "This PNG file is cut short or damaged; copy or export it again."
+_PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
+# First column and row, and steps, of the seven passes of an interlaced picture (PNG specification, 8.2).
+_ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+_INFLATE_STEP, _PIECE_BYTES = 1 << 20, 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +72,11 @@ class JpegFrame:
     components: int
 
 
-def jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+def jpeg_segments(data: bytes, scan_end: re.Pattern[bytes] = _JPEG_ENTROPY_END) -> Iterator[tuple[int, int, int]]:
     """(marker, start, end) of each segment of the first image; a scan's segment holds its entropy-coded data.
 
     A segment begins with one 0xFF and the marker; what stands between two of them is left out, as by other readers.
-    Stops after the end-of-image marker; what follows (a phone's depth map or video) is not looked at.
+    Stops after the end-of-image marker; what follows (a phone's depth map or video) is not read.
 
     Raises:
         ImageError: a segment of no length, or more scans or segments than any encoder makes.
@@ -88,7 +99,7 @@ def jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
             scans += 1
             if scans > MAX_JPEG_SCANS:
                 raise ImageError(f"This JPEG has more than {MAX_JPEG_SCANS} scans; save it as baseline JPEG or PNG.")
-            found = _JPEG_ENTROPY_END.search(data, position)
+            found = scan_end.search(data, position)
             position = found.start() if found else len(data)
         yield marker, start, position
     raise ImageError(f"This JPEG is made of more than {_MAX_JPEG_SEGMENTS:,} segments; export it again.")
@@ -228,3 +239,83 @@ def exif_orientation(exif: bytes) -> int:
     except struct.error:
         return 1
     return 1
+
+
+def read_png(data: bytes) -> RasterHeader:
+    """Header of a PNG.
+
+    Raises:
+        ImageError: animated, cut short, or made of absurdly many chunks.
+        struct.error, KeyError: a chunk that is too short, or no header.
+    """
+    orientation, position = 1, len(_PNG_SIGNATURE)
+    kept: dict[bytes, bytes] = {}
+    packed: list[tuple[int, int]] = []  # from and to, of each part of the compressed pixels
+    for _ in range(_MAX_PNG_CHUNKS):
+        length, kind = struct.unpack_from(">I4s", data, position)
+        end = position + 12 + length
+        if end > len(data) or length > _PNG_KEPT.get(kind, length):
+            break
+        if kind in _PNG_KEPT:
+            kept.setdefault(kind, data[position:end])
+        elif kind == b"IDAT":
+            packed.append((position + 8, end - 4))
+        elif kind == b"acTL" and struct.unpack_from(">I", data, position + 8)[0] > 1:
+            raise ImageError("This PNG is animated; save the one frame that matters as a plain PNG.")
+        elif kind == b"eXIf":
+            orientation = exif_orientation(data[position + 8:min(end - 4, position + 8 + LONGEST_EXIF)])
+        elif kind == b"IEND":
+            width_px, height_px = struct.unpack_from(">II", kept[b"IHDR"], 8)
+            return RasterHeader(width_px, height_px, orientation, partial(_strip_png, data, kept, packed))
+        position = end
+    raise ImageError(_PNG_CUT_SHORT)
+
+
+def _strip_png(data: bytes, kept: dict[bytes, bytes], packed: list[tuple[int, int]]) -> bytes:
+    """The picture without metadata, and without what its compressed stream holds beyond the last row.
+
+    A stream that ends before the last row is refused: decoders leave the rest black silently.
+
+    Raises:
+        ImageError: too few pixels, or a stream that is far longer than they need.
+        struct.error, KeyError, zlib.error: damaged.
+    """
+    total = missing = _png_row_bytes(kept[b"IHDR"])
+    inflater, checksum, room = zlib.decompressobj(), zlib.crc32(b"IDAT"), 2 * total + _INFLATE_STEP
+    parts: list[bytes | memoryview] = []
+    for part in _png_pieces(data, packed):
+        parts.append(part)
+        checksum = zlib.crc32(part, checksum)
+        room -= len(part)
+        rest: bytes | memoryview = part
+        while rest and missing >= 0 and not inflater.eof:
+            missing -= len(inflater.decompress(rest, _INFLATE_STEP))
+            rest = inflater.unconsumed_tail
+        if missing < 0 or inflater.eof:
+            break
+        if room < 0:
+            raise ImageError("This PNG is far larger than its picture; export it again.")
+    if missing > 0:
+        missing -= len(inflater.decompress(b"", missing))  # what the last bytes still hold back
+    if missing > 0:
+        raise ImageError(_PNG_CUT_SHORT)
+    head = [_PNG_SIGNATURE, *(kept[kind] for kind in _PNG_KEPT if kind in kept)]
+    tail = struct.pack(">II4sI", checksum, 0, b"IEND", zlib.crc32(b"IEND"))
+    return b"".join([*head, struct.pack(">I4s", sum(map(len, parts)), b"IDAT"), *parts, tail])
+
+
+def _png_row_bytes(header: bytes) -> int:
+    """Bytes of all rows before compression, each with its filter."""
+    width_px, height_px, depth, colour, _, _, interlaced = struct.unpack_from(">IIBBBBB", header, 8)
+    bits = depth * _PNG_CHANNELS[colour]
+    passes = _ADAM7 if interlaced else ((0, 0, 1, 1),)
+    sizes = [(-(-(width_px - x) // step_x), -(-(height_px - y) // step_y)) for x, y, step_x, step_y in passes]
+    return sum(rows * (1 + -(-columns * bits // 8)) for columns, rows in sizes if columns > 0)
+
+
+def _png_pieces(data: bytes, packed: list[tuple[int, int]]) -> Iterator[memoryview]:
+    """The compressed pixels in small pieces, none of them copied."""
+    view = memoryview(data)
+    for start, end in packed:
+        for at in range(start, end, _PIECE_BYTES):
+            yield view[at:min(at + _PIECE_BYTES, end)]

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
 from gazevlm_core.images.base import ImageError, ImageLimits, array_range, check_size, to_8_bit
-from gazevlm_core.images.headers import RasterHeader, read_jpeg, read_webp
-from gazevlm_core.images.png import read_png
+from gazevlm_core.images.headers import RasterHeader, read_jpeg, read_png, read_webp
 from gazevlm_core.images.tiff import DeepTiff, read_tiff
 
 # What undoes each EXIF orientation (EXIF 2.32, section 4.6.4 A).
@@ -28,19 +27,19 @@ _DEEP_MODES = frozenset({"I;16", "I;16B", "I;16L", "I;16N", "I", "F"})
 
 
 def decode_raster(
-    data: bytes, file_format: str, limits: ImageLimits, wait_turn: Callable[[int], None]
+    data: bytes, file_format: str, limits: ImageLimits, reserve: Callable[[int], None]
 ) -> Image.Image:
     """Decode one picture.
 
     Grey of 16 or 32 bits (integer or float) is scaled by `grey_range`; colour of 16 bits a channel keeps the upper
     8. Alpha is flattened on black. Colour profiles and gamma are not applied. What is cut short is refused; only a JPEG
-    that was cut and then closed again with an end marker cannot be told from a whole one.
+    that was cut and then closed again with an end marker cannot be told from a complete one.
 
     Args:
-        data: the whole file.
+        data: the file.
         file_format: "PNG", "JPEG", "WEBP" or "TIFF".
-        limits: caps on the size, checked before decoding.
-        wait_turn: waits until so many pixels may be decoded.
+        limits: of the size, checked before decoding.
+        reserve: waits until so many pixels may be decoded.
 
     Returns:
         RGB, upright.
@@ -50,7 +49,7 @@ def decode_raster(
     """
     header = _read_header(data, file_format, limits)
     check_size(header.width_px, header.height_px, limits)
-    wait_turn(header.width_px * header.height_px)
+    reserve(header.width_px * header.height_px)
     if ImageFile.LOAD_TRUNCATED_IMAGES:
         raise ImageError(
             "PIL.ImageFile.LOAD_TRUNCATED_IMAGES is on, so a cut file would load half grey; turn it off and try again."

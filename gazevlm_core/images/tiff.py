@@ -26,7 +26,7 @@ _PIECES_LISTED = frozenset({STRIPS, 279, TILES, 325})  # where each strip or til
 _MOST_VALUES, _MOST_BY_CHANNEL = {320: 3 << 16, 347: 1 << 16}, 64
 _MOST_ENTRIES, _MOST_PIECES = 4096, 1 << 18
 _USUAL_TILE_PX = 512  # a tile may be larger than a small picture, but not by much
-_FORMS = {3: "H", 4: "I", 16: "Q"}  # of the types that are whole numbers
+_FORMS = {3: "H", 4: "I", 16: "Q"}  # of the types that are integers
 _TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 # Bits and sample format (1 unsigned, 2 signed, 3 floating point) of the grey samples that are read as bytes.
 _DEEP = {
@@ -61,7 +61,7 @@ class DeepTiff(RasterHeader):
         """The samples, [height, width].
 
         Args:
-            rows: [height, width in whole blocks x bytes of a sample].
+            rows: [height, width in complete blocks x bytes of a sample].
         """
         dtype = np.dtype(self.dtype)
         blocks = rows.reshape(len(rows), -1, self.block_px * dtype.itemsize)
@@ -104,31 +104,18 @@ def _layout(data: bytes) -> _Layout:
     return _Layout(order, count="H", head="HHI", pointer="I", first=4)
 
 
-def tiff_size(start: bytes, read_at: Callable[[int, int], bytes]) -> tuple[int, int, int]:
+Read = Callable[[int, int], bytes]  # gives so many bytes (or those that are there) of a file from an offset
+
+
+def tiff_size(read: Read) -> tuple[int, int, int]:
     """Width, height, and the bytes of all pixels before compression, wherever in the file the directory is.
 
-    Args:
-        start: the first bytes of the file.
-        read_at: gives so many bytes (or those that are there) of the file from an offset.
-
     Raises:
-        struct.error, KeyError: no directory that can be true.
+        ImageError, struct.error, KeyError: as of `read_tiff`; no size.
     """
-    layout = _layout(start)
-    value_bytes = layout.size(layout.pointer)
-    entry_bytes = layout.size(layout.head) + value_bytes
-    block = read_at(layout.read(layout.pointer, start, layout.first)[0], 8 + _MOST_ENTRIES * entry_bytes)
-    numbers = {SAMPLES: 1, BITS: 1}
-    for index in range(min(layout.read(layout.count, block, 0)[0], _MOST_ENTRIES)):
-        at = layout.size(layout.count) + index * entry_bytes
-        tag, kind, count = layout.read(layout.head, block, at)
-        if tag in (WIDTH, HEIGHT, SAMPLES, BITS):
-            form, place = _FORMS[kind], block[at + layout.size(layout.head):]
-            if layout.size(form) * count > value_bytes:  # bits by channel lie elsewhere; they are alike
-                place = read_at(layout.read(layout.pointer, place, 0)[0], layout.size(form))
-            numbers[tag] = layout.read(form, place, 0)[0]
-    raw_bits = numbers[WIDTH] * numbers[HEIGHT] * numbers[SAMPLES] * numbers[BITS]
-    return numbers[WIDTH], numbers[HEIGHT], raw_bits // 8
+    found = _read_directory(read)
+    width_px, height_px = found.numbers[WIDTH], found.numbers[HEIGHT]
+    return width_px, height_px, width_px * height_px * found.numbers.get(SAMPLES, 1) * found.bits(read) // 8
 
 
 def read_tiff(data: bytes, limits: ImageLimits) -> RasterHeader:
@@ -138,10 +125,16 @@ def read_tiff(data: bytes, limits: ImageLimits) -> RasterHeader:
         ImageError: several pages, or a directory that cannot be true.
         struct.error: a directory outside the file.
     """
-    found = _read_directory(data)
+
+    def read(offset: int, count: int) -> bytes:
+        return data[offset:offset + count]
+
+    found = _read_directory(read)
     numbers = found.numbers
     _check_pieces(numbers, found.counts, limits)
-    _check_planes(found, data)
+    apart = numbers.get(PLANES, 1) == 2 and numbers.get(SAMPLES, 1) > 1
+    if apart and numbers.get(COMPRESSION, 1) in _UNPACKED_BY_PIL and found.bits(read) > 8:  # PIL takes bytes for pixels
+        raise ImageError("This TIFF keeps the channels of a deep colour picture apart; save it as PNG.")
     if found.total_bytes > len(data):
         raise ImageError("This TIFF file is damaged: its directory is larger than the file; export it again.")
     deep = _deep_samples(numbers, found.counts)
@@ -187,6 +180,15 @@ class _Directory:
     kept: dict[int, bytes]
     total_bytes: int
 
+    def bits(self, read: Read) -> int:
+        """Bits of the first channel; those of the others are alike."""
+        if self.counts.get(BITS, 1) == 1:
+            return self.numbers.get(BITS, 1)
+        place = self.kept[BITS][self.layout.size(self.layout.head):]
+        if self.layout.size("H") * self.counts[BITS] > len(place):  # they lie elsewhere
+            place = read(self.layout.read(self.layout.pointer, place, 0)[0], self.layout.size("H"))
+        return self.layout.read("H", place, 0)[0]
+
     def without_the_rest(self, data: bytes, changed: Mapping[int, int]) -> Callable[[], bytes]:
         """What makes a copy of the file whose directory holds the kept tags alone, some of them with other numbers."""
         layout, kept = self.layout, dict(self.kept)
@@ -199,34 +201,35 @@ class _Directory:
         return lambda: b"".join([view[:self.offset], written, view[end:]])
 
 
-def _read_directory(data: bytes) -> _Directory:
+def _read_directory(read: Read) -> _Directory:
     """Errors as in `read_tiff`."""
-    layout = _layout(data)
-    offset = layout.read(layout.pointer, data, layout.first)[0]
-    entries = layout.read(layout.count, data, offset)[0]
+    start = read(0, 16)
+    layout = _layout(start)
+    offset = layout.read(layout.pointer, start, layout.first)[0]
+    count_bytes, head_bytes, value_bytes = map(layout.size, (layout.count, layout.head, layout.pointer))
+    entries, entry_bytes = layout.read(layout.count, read(offset, count_bytes), 0)[0], head_bytes + value_bytes
     if entries > _MOST_ENTRIES:
         raise ImageError(_ABSURD)
-    head_bytes, value_bytes = layout.size(layout.head), layout.size(layout.pointer)
-    begin, entry_bytes = offset + layout.size(layout.count), head_bytes + value_bytes
-    end = begin + entries * entry_bytes
-    if layout.read(layout.pointer, data, end)[0] != 0:
+    size = count_bytes + entries * entry_bytes
+    block = read(offset, size + value_bytes)
+    if layout.read(layout.pointer, block, size)[0] != 0:
         raise ImageError("This TIFF has several pages; save the one page that matters as a TIFF or PNG of its own.")
     numbers: dict[int, int] = {}
     counts: dict[int, int] = {}
     kept: dict[int, bytes] = {}
     total_bytes = 0
-    for start in range(begin, end, entry_bytes):
-        tag, kind, count = layout.read(layout.head, data, start)
+    for at in range(count_bytes, size, entry_bytes):
+        tag, kind, count = layout.read(layout.head, block, at)
         counts[tag] = count
         form = _FORMS.get(kind)
         if form is not None and layout.size(form) <= value_bytes:
-            numbers[tag] = layout.read(form, data, start + head_bytes)[0]
+            numbers[tag] = layout.read(form, block, at + head_bytes)[0]
         if tag in _TAGS_KEPT:
-            kept[tag] = data[start:start + entry_bytes]
+            kept[tag] = block[at:at + entry_bytes]
             total_bytes += count * _TYPE_BYTES.get(kind, 1)
             if tag not in _PIECES_LISTED and count > _MOST_VALUES.get(tag, _MOST_BY_CHANNEL):
                 raise ImageError(_ABSURD)
-    return _Directory(layout, offset, end + value_bytes - offset, numbers, counts, kept, total_bytes)
+    return _Directory(layout, offset, len(block), numbers, counts, kept, total_bytes)
 
 
 def _deep_samples(numbers: dict[int, int], counts: dict[int, int]) -> str | None:
@@ -238,7 +241,7 @@ def _deep_samples(numbers: dict[int, int], counts: dict[int, int]) -> str | None
 
 
 def _as_bytes(numbers: dict[int, int], deep: str) -> dict[int, int]:
-    """The tags under which the file is a picture of bytes, as wide as its whole blocks.
+    """The tags under which the file is a picture of bytes, as wide as its blocks.
 
     Raises:
         ImageError: too large.
@@ -268,22 +271,8 @@ def _check_pieces(numbers: dict[int, int], counts: dict[int, int], limits: Image
         raise ImageError(_ABSURD)
 
 
-def _check_planes(found: _Directory, data: bytes) -> None:
-    """Refuse deep channels that are kept apart and not compressed: PIL takes their bytes for pixels, without a word."""
-    layout, numbers = found.layout, found.numbers
-    apart = numbers.get(PLANES, 1) == 2 and numbers.get(SAMPLES, 1) > 1
-    if not apart or BITS not in found.kept or numbers.get(COMPRESSION, 1) not in _UNPACKED_BY_PIL:
-        return
-    place = found.kept[BITS][layout.size(layout.head):]
-    if layout.size("H") * found.counts[BITS] > len(place):  # bits by channel lie elsewhere; they are alike
-        at = layout.read(layout.pointer, place, 0)[0]
-        place = data[at:at + layout.size("H")]
-    if layout.read("H", place, 0)[0] > 8:
-        raise ImageError("This TIFF keeps the channels of a deep colour picture apart; save it as PNG.")
-
-
 def _pieces(numbers: dict[int, int]) -> int:
-    """How many strips or tiles the picture needs; decoders leave the missing ones black without a word."""
+    """How many strips or tiles the picture needs; decoders leave the missing ones black silently."""
     width_px, height_px = numbers.get(WIDTH, 0), numbers.get(HEIGHT, 0)
     planes = numbers.get(SAMPLES, 1) if numbers.get(PLANES, 1) == 2 else 1
     if TILE_WIDTH in numbers:

@@ -1,12 +1,12 @@
-"""Findings of the heart and the mediastinum: changes of the patient's shape."""
+"""Findings of heart and mediastinum, which change the patient's shape, and of the hiatus behind the heart."""
 
 import numpy as np
 
 from phantoms.case import FindingSpec
-from phantoms.finding import DEGREE, DrawnFinding, ShapeChange, Wording
-from phantoms.projection import Field
-from phantoms.scene import Scene, Shadow
-from phantoms.thorax import DENSER_THAN_LUNG, mediastinal_chord
+from phantoms.finding import DEGREE, SIZE, DrawnFinding, ShapeChange, Wording
+from phantoms.projection import Ellipsoid, Field
+from phantoms.scene import Scene, Shadow, ramp
+from phantoms.thorax import DENSER_THAN_LUNG, MU_SOFT, mediastinal_chord
 
 
 def _shape_change(scene: Scene, name: str) -> Field:
@@ -77,4 +77,33 @@ ENLARGED_CARDIOMEDIASTINUM = DrawnFinding(
     midline=True,
     shape=_wide_mediastinum,
     of_heart=True,
+)
+
+
+def hiatal_hernia(scene: Scene, spec: FindingSpec, rng: np.random.Generator) -> Shadow:
+    """A round stomach behind the heart, with air above a fluid level."""
+    s = scene.body.scale
+    radius = ramp(spec.severity, 15.0, 46.0, 0.8) * s
+    floor = 0.5 * (scene.body.domes[-1.0].top_mm + scene.body.domes[1.0].top_mm)
+    centre = scene.project(rng.normal(6, 6) * s + scene.body.shift_mm, floor - 0.62 * radius, -45.0)
+    sac = Ellipsoid(centre, (radius, radius * 0.9), radius * 0.8)
+    window, chord = sac.chord(scene.raster)
+    inner = Ellipsoid(centre, (radius - 2.5, radius * 0.9 - 2.5), (radius - 2.5) * 0.8)
+    _, y = scene.raster.grids
+    level = centre[1] - radius * rng.uniform(-0.12, 0.25)
+    delta, air = scene.raster.zeros(), scene.raster.zeros()
+    lung = np.clip(scene.thorax.lung[window] / 15.0, 0.25, 1.0)  # beside the spine it displaces lung
+    delta[window] = chord * lung * np.float32(DENSER_THAN_LUNG * ramp(spec.severity, 0.25, 1.0, 0.6))
+    inner_window, hollow = inner.chord(scene.raster)
+    air[inner_window] = hollow * np.clip((level - y[inner_window]) / 1.5 + 0.5, 0.0, 1.0)
+    delta -= air * np.float32(MU_SOFT * ramp(spec.severity, 0.25, 1.0, 0.6))
+    return Shadow(delta, (centre, (centre[0], level), (centre[0] + 0.85 * radius, centre[1])))
+
+
+HIATAL_HERNIA = DrawnFinding(
+    "hiatal hernia",
+    hiatal_hernia,
+    Wording(("hiatal hernia",), SIZE, countable=True),
+    zones=("retrocardiac",),
+    midline=True,
 )

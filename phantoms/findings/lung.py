@@ -3,10 +3,9 @@
 import numpy as np
 
 from phantoms.case import FindingSpec
-from phantoms.fields import noise_field
 from phantoms.finding import DEGREE, EXTENT, SIZE, DrawnFinding, ShapeChange, Wording, push_mm
 from phantoms.projection import Ellipsoid, Field
-from phantoms.scene import Point, Scene, Shadow, ramp, smooth_step
+from phantoms.scene import Point, Scene, Shadow, noise_field, ramp, smooth_step
 from phantoms.thorax import DENSER_THAN_LUNG, MU_SOFT
 from phantoms.tubes import splat_tubes
 

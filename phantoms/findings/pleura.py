@@ -3,9 +3,8 @@
 import numpy as np
 
 from phantoms.case import FindingSpec
-from phantoms.fields import noise_field
 from phantoms.finding import SIZE, DrawnFinding, ShapeChange, Wording, push_mm
-from phantoms.scene import Scene, Shadow, ramp, smooth_step
+from phantoms.scene import Scene, Shadow, noise_field, ramp, smooth_step
 from phantoms.shape import Table
 from phantoms.thorax import DENSER_THAN_LUNG, MU_LUNG, cavity_chord
 from phantoms.tubes import splat_tubes
@@ -21,8 +20,8 @@ def pneumothorax(scene: Scene, spec: FindingSpec, rng: np.random.Generator) -> S
     gaps = tuple(widest * f * rng.uniform(0.94, 1.06) for f in (0.6, 0.75, 1.0, 0.95, 0.6, 0.0, 0.0))
     gap = Table.through(levels, gaps)
     collapsed = cavity_chord(body, scene.raster, gap, drop)
-    whole = np.maximum(scene.thorax.cavity, 1e-3)
-    kept = np.minimum(collapsed / whole, 1.0)  # share of the ray's lung that is still lung
+    full = np.maximum(scene.thorax.cavity, 1e-3)
+    kept = np.minimum(collapsed / full, 1.0)  # share of the ray's lung that is still lung
     side = scene.on_side(sign) > 0.5
     lung = scene.thorax.lung * side
     air = lung * (1.0 - kept)

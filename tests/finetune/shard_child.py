@@ -16,7 +16,7 @@ from finetune.adapted import gaze_token_of
 from gazevlm_core.model.checkpoint import load_checkpoint
 from gazevlm_core.options import Precision
 
-WRAPPED = {"Qwen2_5_VLDecoderLayer", "Qwen2_5_VLVisionBlock"}  # as docs/adapt-gpu.md names them
+WRAPPED = {"Qwen2_5_VLDecoderLayer", "Qwen2_5_VLVisionBlock"}  # as docs/how-to/fine-tune-on-gpus.md names them
 IDS = torch.tensor([[8, 9, 10, 11, 12, 13]])
 
 

@@ -1,4 +1,4 @@
-"""docs/adapt-gpu.md: its table is the computed one, its files are read by accelerate, its flags exist."""
+"""The page about GPUs: its table is the computed one, accelerate reads its files, its flags exist."""
 
 import inspect
 import json
@@ -33,7 +33,7 @@ FLAG = re.compile(r"--([a-z0-9_-]+)")
 
 @pytest.fixture(scope="module")
 def page(repository: Path) -> str:
-    return (repository / "docs/adapt-gpu.md").read_text("utf-8")
+    return (repository / "docs/how-to/fine-tune-on-gpus.md").read_text("utf-8")
 
 
 def blocks(page: str, language: str) -> list[str]:

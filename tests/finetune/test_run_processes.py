@@ -168,7 +168,7 @@ fsdp_config:
   fsdp_cpu_ram_efficient_loading: false
   fsdp_offload_params: false
   fsdp_activation_checkpointing: false
-"""  # as in docs/adapt-gpu.md, on CPUs
+"""  # as in docs/how-to/fine-tune-on-gpus.md, on CPUs
 
 
 @pytest.mark.slow

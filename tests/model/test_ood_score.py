@@ -94,7 +94,7 @@ def test_a_model_without_a_reference_says_nothing(tiny_checkpoint: Path) -> None
 
 def test_under_an_adapter_that_changed_the_vision_tower_nobody_can_tell(engine, tmp_path: Path) -> None:
     """The reference is of the base's features; those of the adapter lie elsewhere."""
-    from gazevlm_core.inference import UNTOLD_NOTE
+    from gazevlm_core.inference import OOD_UNKNOWN_NOTE
     from gazevlm_core.options import DiagnoseOptions
     from tests.finetune.adapter_on_nano import make_nano_adapter
 
@@ -106,7 +106,7 @@ def test_under_an_adapter_that_changed_the_vision_tower_nobody_can_tell(engine, 
             engine.use_adapter(make_nano_adapter(tmp_path / f"adapter-{vision}", vision=vision))
             adapted = next(engine.stream(image, options=options))
             assert adapted.ood_score == (None if vision else pytest.approx(bare.ood_score))
-            assert (UNTOLD_NOTE in adapted.notes) is vision
+            assert (OOD_UNKNOWN_NOTE in adapted.notes) is vision
         sized = tmp_path / "adapter-False" / "gaze_config.json"
         sized.write_text(json.dumps({**json.loads(sized.read_text()), "pixel_limits": [20_000, 30_000]}))
         engine.use_adapter(tmp_path / "adapter-False")

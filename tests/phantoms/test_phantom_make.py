@@ -11,7 +11,7 @@ import pytest
 from gazevlm_core.findings import FINDING_NAMES, HELD_OUT_FINDING_NAMES, SEVERE_FROM, SUBTLE_BELOW
 from phantoms.findings import DRAWN_FINDINGS
 from phantoms.make import FindingRequest, make_phantom, render_case, sample_case
-from phantoms.prevalence import COUNT_SHARES
+from phantoms.sampling import COUNT_SHARES
 from phantoms.truth import Phantom
 
 ALL_NAMES = FINDING_NAMES + HELD_OUT_FINDING_NAMES

@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from phantoms.detector import Detector, display, transmit
-from phantoms.fields import low_pass, noise_field
+from phantoms.detector import Detector, display, low_pass, transmit
 from phantoms.projection import Beam, Ellipsoid, Raster
+from phantoms.scene import noise_field
 from phantoms.shape import Table, monotone_cubic
 from phantoms.thorax import MU_SOFT
 from phantoms.tubes import splat_tubes

@@ -14,7 +14,8 @@ from gazevlm_core.findings import (
     presence_question,
 )
 from gazevlm_core.report_parser import PARSED_NAMES, parse_claims, parse_report
-from phantoms.report import grade_words, named_sides, presence_answer, write_report
+from phantoms.findings import DRAWN_FINDINGS
+from phantoms.report import presence_answer, write_report
 from phantoms.truth import Phantom, PlacedFinding
 
 ALL_NAMES = FINDING_NAMES + HELD_OUT_FINDING_NAMES
@@ -43,6 +44,15 @@ def sampled_phantom(seed: int) -> Phantom:
         detail = DEVICES[int(rng.integers(len(DEVICES)))] if name == "support devices" else ""
         findings.append(placed(name, side, ZONES[int(rng.integers(len(ZONES)))], float(rng.uniform(0.02, 1)), detail))
     return phantom_of(*findings, seed=seed)
+
+
+def named_sides(phantom: Phantom) -> dict[str, set[str]]:
+    """What a perfect report of the phantom parses to: finding name -> sides; a midline finding names no side."""
+    sides: dict[str, set[str]] = {finding.name: set() for finding in phantom.findings}
+    for finding in phantom.findings:
+        if finding.side != "midline":
+            sides[finding.name].add(finding.side)
+    return sides
 
 
 @pytest.mark.parametrize("style_seed", [0, 1, 2, 99])
@@ -74,15 +84,16 @@ def test_presence_answers_begin_with_yes_or_no_and_parse_to_that_finding() -> No
 
 def test_grade_words_match_the_severity() -> None:
     for name in FINDING_NAMES:
+        adjectives = DRAWN_FINDINGS[name].wording.adjectives
         for severity, grade in ((0.1, "subtle"), (0.5, "moderate"), (0.9, "severe")):
-            wrong = {word for other, words in grade_words(name).items() if other != grade for word in words}
-            wrong -= set(grade_words(name).get(grade, ()))
+            wrong = {word for other, words in adjectives.items() if other != grade for word in words}
+            wrong -= set(adjectives.get(grade, ()))
             for style_seed in range(20):
                 phantom = phantom_of(placed(name, "left", severity=severity))
                 said = set(WORD.findall(write_report(phantom, style_seed).lower()))
                 assert not said & wrong
-                if grade_words(name):
-                    assert said & set(grade_words(name)[grade])
+                if adjectives:
+                    assert said & set(adjectives[grade])
 
 
 def test_reports_are_short_varied_and_of_few_words() -> None:

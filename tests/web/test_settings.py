@@ -129,6 +129,7 @@ def test_tokens_by_chance_pass() -> None:
 
 
 def test_the_page_of_settings_lists_what_there_is(repository: Path) -> None:
-    rows = re.findall(r"^\| (`.*?) \|", (repository / "docs" / "settings.md").read_text("utf-8"), re.MULTILINE)
+    page = (repository / "docs" / "reference" / "settings.md").read_text("utf-8")
+    rows = re.findall(r"^\| (`.*?) \|", page, re.MULTILINE)
     listed = [name for row in rows for name in re.findall(r"`(\w+)`", row)]
     assert sorted(listed) == sorted(ALL)

@@ -1,6 +1,6 @@
 """The families of vision-language models that can carry gaze: one file each, and nothing of them elsewhere.
 
-Importing this makes the library's Auto classes know their checkpoints. docs/how-to-add-a-backbone.md says what another
+Importing this makes the library's Auto classes know their checkpoints. docs/how-to/add-a-backbone.md says what another
 family must give.
 """
 
