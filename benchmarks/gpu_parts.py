@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.measure import settled
+
 if TYPE_CHECKING:
     import torch
     from transformers import TrainerCallback
@@ -70,15 +72,6 @@ class Work:
 
         quiet_libraries()
         return pick_device("auto" if self.small else "cuda")
-
-
-def settled(device: "torch.device") -> float:
-    """Seconds, once the device has done what it was told."""
-    import torch
-
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter()
 
 
 # ---- parts ----------------------------------------------------------------------------------------------------------
@@ -152,12 +145,12 @@ def overhead_part(work: Work, size: str) -> None:
     from phantoms.make import make_phantom
 
     device, patches = work.device(), PATCHES[work.small]
-    begun = settled(device)
+    begun = settled()
     engine = random_engine(
         work.folder / f"overhead-{size}", base_config("small" if work.small else size), device, patches=patches,
         gaze_tokens=GAZE_TOKENS[work.small],
     )  # fmt: skip
-    work.tell(make_s=round(settled(device) - begun, 2))
+    work.tell(make_s=round(settled() - begun, 2))
     side = round((patches * engine.model.config.token_pixels) ** 0.5)
     image = Image.fromarray(make_phantom(0, size_px=side).image).convert("RGB")
     tokens = 8 if work.small else 64
@@ -176,12 +169,12 @@ def qlora_part(work: Work, size: str) -> None:
     from finetune.cases import read_cases
 
     device, patches = work.device(), PATCHES[work.small]
-    begun, base = settled(device), base_config("small" if work.small else size)
+    begun, base = settled(), base_config("small" if work.small else size)
     engine = random_engine(
         work.folder / f"qlora-{size}", base, device, patches=patches, gaze_tokens=GAZE_TOKENS[work.small]
     )
     text = base.text_config
-    work.tell(make_s=round(settled(device) - begun, 2), layers=text.num_hidden_layers, width=text.hidden_size)
+    work.tell(make_s=round(settled() - begun, 2), layers=text.num_hidden_layers, width=text.hidden_size)
     if device.type == "cuda":
         work.tell(weights_gb=round(torch.cuda.memory_allocated(device) / GIGA, 3))
     config = config_for(work, size)
@@ -201,14 +194,14 @@ def kept_features(work: Work, size: str, engine: "GazeEngine", cases: "Sequence[
     """What the vision tower says of the images, and how long it took."""
     from finetune.features import FeatureStore, fill_features
 
-    limits, device = engine.processor.image_processor.size, engine.model.device
+    limits = engine.processor.image_processor.size
     store = FeatureStore(
         work.folder / f"features-{size}", size, (limits["shortest_edge"], limits["longest_edge"]),
         engine.checkpoint.dtype,
     )  # fmt: skip
-    begun = settled(device)
+    begun = settled()
     computed = fill_features(store, engine, cases)
-    work.tell(vision_s_per_image=round((settled(device) - begun) / max(1, computed), 4))
+    work.tell(vision_s_per_image=round((settled() - begun) / max(1, computed), 4))
     return store
 
 
@@ -233,7 +226,7 @@ def train_steps(
     )
     items = TrainingItems(cases, draw_epochs(cases, config, steps * images), config, [{} for _ in cases])
     seconds: list[float] = []
-    clock = step_clock(device, lambda: work.left > work.seconds / 4, seconds)
+    clock = step_clock(lambda: work.left > work.seconds / 4, seconds)
     trainer = AdaptTrainer(
         model=adapted, args=arguments, train_dataset=items, callbacks=[clock],
         heads_learning_rate=config.heads_learning_rate,
@@ -260,11 +253,11 @@ def score_and_reload(
     from finetune.look import look_at
     from finetune.trainer import load_weights
 
-    device, pace = engine.model.device, Pace(trainer.args.per_device_train_batch_size)
-    begun = settled(device)
+    pace = Pace(trainer.args.per_device_train_batch_size)
+    begun = settled()
     looked = look_at(engine, cases, store, pace)
     work.tell(
-        scoring_s_per_image=round((settled(device) - begun) / len(cases), 4),
+        scoring_s_per_image=round((settled() - begun) / len(cases), 4),
         held_out={name: round(value, 4) for name, value in looked.losses.items()},
     )
     trainer.save_to(work.folder / f"adapter-{size}")
@@ -308,20 +301,18 @@ def write_images(folder: Path, side_px: int) -> Path:
     return folder
 
 
-def step_clock(
-    device: "torch.device", goes_on: Callable[[], bool], seconds: list[float]
-) -> "TrainerCallback":
+def step_clock(goes_on: Callable[[], bool], seconds: list[float]) -> "TrainerCallback":
     """Notes the seconds of each step; ends the training when time is short, after LEAST_STEPS."""
     from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
     class StepClock(TrainerCallback):
         def on_step_begin(self, *_: Any, **__: Any) -> None:
-            self.begun = settled(device)
+            self.begun = settled()
 
         def on_step_end(
             self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
         ) -> None:
-            seconds.append(settled(device) - self.begun)
+            seconds.append(settled() - self.begun)
             control.should_log = True
             if len(seconds) >= LEAST_STEPS and not goes_on():
                 control.should_training_stop = True

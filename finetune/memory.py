@@ -39,41 +39,23 @@ TABLE_TOKENS = TABLE_IMAGES * (TABLE_PATCHES + TABLE_WORDS)
 
 @dataclass(frozen=True)
 class ModelSizes:
-    """Dimensions and counts of a model.
+    """Dimensions and counts of parameters of a model."""
 
-    Args:
-        layers: of the language model.
-        attention_heads: of it.
-        width: D, of its hidden states.
-        query_width: of all attention heads together.
-        key_width: of all key (and of all value) heads together.
-        mlp_width: of its feed-forward layers.
-        vocabulary: rows of the embedding.
-        tied: whether the output layer is the embedding.
-        normed_heads: whether queries and keys are normed.
-        linears: inputs and outputs of the linear layers of one layer: what is held in 4 bits and gets LoRA.
-        language_rest: parameters of the language model but for `linears` and embedding: biases and norms.
-        vision: parameters of the vision tower with its merger.
-        heads: parameters of the gaze, dwell and finding heads.
-        image_token_width: numbers that are kept of each image token.
-        token_pixels: pixels of the resized image under an image token.
-    """
-
-    layers: int
-    attention_heads: int
-    width: int
-    query_width: int
-    key_width: int
-    mlp_width: int
-    vocabulary: int
-    tied: bool
-    normed_heads: bool
-    linears: tuple[tuple[int, int], ...]
-    language_rest: int
-    vision: int
-    heads: int
-    image_token_width: int
-    token_pixels: int
+    layers: int  # of the language model
+    attention_heads: int  # of a layer
+    width: int  # D, of the hidden states
+    query_width: int  # of all attention heads together
+    key_width: int  # of all key (and of all value) heads together
+    mlp_width: int  # of the feed-forward layers
+    vocabulary: int  # rows of the embedding
+    tied: bool  # whether the output layer is the embedding
+    normed_heads: bool  # whether queries and keys are normed
+    linears: tuple[tuple[int, int], ...]  # inputs and outputs of a layer's linear layers: held in 4 bits, with LoRA
+    language_rest: int  # parameters of the language model but for `linears` and embedding: biases and norms
+    vision: int  # parameters of the vision tower with its merger
+    heads: int  # parameters of the gaze, dwell and finding heads
+    image_token_width: int  # numbers that are kept of each image token
+    token_pixels: int  # pixels of the resized image under an image token
 
     @property
     def language_linears(self) -> int:

@@ -206,14 +206,11 @@ class GazeEngine:
         config = self.gaze_config
         steps = config.num_prompt_tokens if gaze is None else config.num_gaze_tokens * gaze
         prompts = [render_prompt(self.processor, question, steps) for question in questions]
-        encoded = encode_prompts(self.processor, prompts, [image.grid for image in images])
         device = self.model.device
         return self.model.prefill(
-            encoded.input_ids.to(device),
-            encoded.attention_mask.to(device),
-            encoded.mm_token_type_ids.to(device),
-            torch.stack([image.grid_thw for image in images]).to(device),
-            tuple(image.tokens.to(device) for image in images),  # kept features lie on the CPU
+            **encode_prompts(self.processor, prompts, [image.grid for image in images]).to(device),
+            image_grid_thw=torch.stack([image.grid_thw for image in images]).to(device),
+            image_tokens=tuple(image.tokens.to(device) for image in images),  # kept features lie on the CPU
         )
 
     def findings(self, prefilled: PrefillOutput) -> list[dict[str, float]]:

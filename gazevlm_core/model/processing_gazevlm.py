@@ -5,11 +5,11 @@ K, then the answer. The chat template is the checkpoint's own. No token id is wr
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from os import PathLike
 from typing import Any
 
 import torch
+from torch.nn.utils.rnn import pad_sequence
 from transformers import (
     BatchFeature,
     PretrainedConfig,
@@ -170,30 +170,13 @@ def render_prompt(processor: GazeVLMProcessor, question: str, num_gaze_tokens: i
     return text + (gaze_run(num_gaze_tokens) if num_gaze_tokens else "")
 
 
-@dataclass(frozen=True)
-class EncodedPrompts:
-    """A batch of prompts as tensors, one image per row.
-
-    Args:
-        input_ids: int64 [B, L].
-        attention_mask: int64 [B, L], 0 at padding.
-        mm_token_type_ids: int64 [B, L], 1 at image tokens; without it positions silently become one-dimensional.
-        labels: int64 [B, L], -100 outside the answers; None without answers.
-    """
-
-    input_ids: torch.Tensor
-    attention_mask: torch.Tensor
-    mm_token_type_ids: torch.Tensor
-    labels: torch.Tensor | None
-
-
 def encode_prompts(
     processor: GazeVLMProcessor,
     prompts: Sequence[str],
     grids: Sequence[PatchGrid],
     answers: Sequence[str] | None = None,
-) -> EncodedPrompts:
-    """Tokens of a batch: padded on the left for generation, on the right with answers for training.
+) -> BatchFeature:
+    """Tokens of a batch, one image per row: padded on the left for generation, on the right with answers for training.
 
     Args:
         processor: its tokenizer is used.
@@ -201,38 +184,36 @@ def encode_prompts(
         grids: the merged grid of each row's image.
         answers: what the assistant should say; closed with the turn end.
 
+    Returns:
+        int64 [B, L] each: input_ids; attention_mask, 0 at padding; mm_token_type_ids, 1 at image tokens, without which
+        positions silently become one-dimensional; with answers, labels, -100 outside them.
+
     Raises:
         ValueError: a prompt that does not hold exactly one image.
     """
+    tokenizer, side = processor.tokenizer, "left" if answers is None else "right"
     rows, label_rows = [], []
     for index, (prompt, grid) in enumerate(zip(prompts, grids, strict=True)):
         if prompt.count(IMAGE_TOKEN) != 1:
             raise ValueError(f"prompt {index} must hold exactly one image, got {prompt.count(IMAGE_TOKEN)}")
-        ids = processor.tokenizer.encode(
-            prompt.replace(IMAGE_TOKEN, IMAGE_TOKEN * len(grid)), add_special_tokens=False
-        )
-        labels = [IGNORED_LABEL] * len(ids)
+        ids = tokenizer.encode(prompt.replace(IMAGE_TOKEN, IMAGE_TOKEN * len(grid)), add_special_tokens=False)
+        answer = []
         if answers is not None:
-            spoken = processor.tokenizer.encode(clean_text(processor, answers[index]), add_special_tokens=False)
-            spoken = [*spoken, token_id(processor.tokenizer, TURN_END_TOKEN)]
-            ids, labels = ids + spoken, labels + spoken
-        rows.append(ids)
-        label_rows.append(labels)
-    side = "left" if answers is None else "right"
-    input_ids, attention_mask = _pad(rows, processor.tokenizer.pad_token_id, side)
-    labels_tensor = _pad(label_rows, IGNORED_LABEL, side)[0] if answers is not None else None
-    return EncodedPrompts(input_ids, attention_mask, (input_ids == processor.image_token_id).long(), labels_tensor)
+            answer = tokenizer.encode(clean_text(processor, answers[index]), add_special_tokens=False)
+            answer.append(token_id(tokenizer, TURN_END_TOKEN))
+        rows.append(torch.tensor(ids + answer))
+        label_rows.append(torch.tensor([IGNORED_LABEL] * len(ids) + answer))
 
+    def padded(tensors: list[torch.Tensor], fill: int) -> torch.Tensor:
+        return pad_sequence(tensors, batch_first=True, padding_value=fill, padding_side=side)
 
-def _pad(rows: Sequence[Sequence[int]], fill: int, side: str) -> tuple[torch.Tensor, torch.Tensor]:
-    longest = max(len(row) for row in rows)
-    table = torch.full((len(rows), longest), fill, dtype=torch.long)
-    mask = torch.zeros_like(table)
-    for index, row in enumerate(rows):
-        where = slice(longest - len(row), longest) if side == "left" else slice(0, len(row))
-        table[index, where] = torch.tensor(row)
-        mask[index, where] = 1
-    return table, mask
+    input_ids = padded(rows, tokenizer.pad_token_id)
+    batch = {
+        "input_ids": input_ids,
+        "attention_mask": padded([torch.ones_like(row) for row in rows], 0),
+        "mm_token_type_ids": (input_ids == processor.image_token_id).long(),
+    }
+    return BatchFeature(batch if answers is None else {**batch, "labels": padded(label_rows, IGNORED_LABEL)})
 
 
 def gaze_run(length: int) -> str:

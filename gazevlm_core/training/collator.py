@@ -87,18 +87,13 @@ class GazeCollator:
             grids,
             [example.answer or "" for example in examples],
         )
-        labels = encoded.labels
-        assert labels is not None  # answers were given
         for row, example in enumerate(examples):
             if example.answer is None:
-                labels[row] = IGNORED_LABEL
+                encoded["labels"][row] = IGNORED_LABEL
         unknown = float("nan")
         names = self.config.finding_names[: self.config.num_head_findings]  # a usual place is fitted, not trained
         batch: dict[str, Any] = {
-            "input_ids": encoded.input_ids,
-            "attention_mask": encoded.attention_mask,
-            "mm_token_type_ids": encoded.mm_token_type_ids,
-            "labels": labels,
+            **encoded,
             "finding_labels": torch.tensor(
                 [[example.findings.get(name, unknown) for name in names] for example in examples]
             ).view(len(examples), len(names)),
