@@ -22,25 +22,6 @@ GAZE_TOKENS = 48
 FOLLOW_BASE = ("num_gaze_tokens", "max_pixels", "batch_size", "accumulation", "learning_rate")
 
 
-def defaults_for(sizes: ModelSizes, *, gaze_trained: bool) -> dict[str, Any]:
-    """Field of the configuration -> its value for a base; fields that keep the configuration's own are left out.
-
-    Args:
-        sizes: of the base.
-        gaze_trained: whether it shows paths already, whose longest is kept.
-    """
-    if sizes.backbone < LARGE:
-        return {}
-    images = 1 if sizes.backbone > LARGEST else 4
-    return {
-        **({} if gaze_trained else {"num_gaze_tokens": GAZE_TOKENS}),
-        "max_pixels": PATCHES * sizes.token_pixels,
-        "batch_size": images,
-        "accumulation": STEP_IMAGES // images,
-        "learning_rate": 1e-4 if sizes.backbone > LARGER else 2e-4,
-    }
-
-
 def suited(config: FinetuneConfig) -> FinetuneConfig:
     """A configuration with the defaults of its base; what was set stays, and what this sets counts as set.
 
@@ -50,16 +31,24 @@ def suited(config: FinetuneConfig) -> FinetuneConfig:
 
 
 def suggestions(config: FinetuneConfig) -> dict[str, Any]:
-    """What the base decides: field -> value, of fields that were not set."""
-    found = _base(config.base)
-    if found is None:
+    """Return what the base decides: field -> value, of fields that were not set.
+
+    A base that shows paths already keeps its longest.
+    """
+    sizes = _sizes(config.base)
+    if sizes is None or sizes.backbone < LARGE:
         return {}
-    wanted = {name: value for name, value in found.items() if name not in config.model_fields_set}
-    if config.min_pixels and "max_pixels" in wanted:
-        wanted["max_pixels"] = max(wanted["max_pixels"], config.min_pixels)
-    if "accumulation" in wanted and "batch_size" not in wanted:
-        wanted["accumulation"] = max(1, STEP_IMAGES // config.batch_size)
-    return wanted
+    given, images = config.model_fields_set, 1 if sizes.backbone > LARGEST else 4
+    at_once = config.batch_size if "batch_size" in given else images
+    shows_paths = ((base_values(config.base) or {}).get("gaze") or {}).get("gaze_trained")
+    wanted = {
+        **({} if shows_paths else {"num_gaze_tokens": GAZE_TOKENS}),
+        "max_pixels": max(PATCHES * sizes.token_pixels, config.min_pixels or 0),
+        "batch_size": images,
+        "accumulation": max(1, STEP_IMAGES // at_once),
+        "learning_rate": 1e-4 if sizes.backbone > LARGER else 2e-4,
+    }
+    return {name: value for name, value in wanted.items() if name not in given}
 
 
 def explained(config: FinetuneConfig, missing: Collection[str] = ()) -> str:
@@ -116,11 +105,3 @@ def _sizes(source: str) -> ModelSizes | None:
         return sizes_of(values)
     except ValueError:
         return None  # of no family; loading says so
-
-
-def _base(source: str) -> dict[str, Any] | None:
-    sizes = _sizes(source)
-    if sizes is None:
-        return None
-    gaze = (base_values(source) or {}).get("gaze") or {}
-    return defaults_for(sizes, gaze_trained=bool(gaze.get("gaze_trained")))

@@ -32,10 +32,6 @@ GATHERED_LAYERS = 2  # that a sharded model has whole at once: the one at work a
 SCORE_BYTES = 2 * (2 + 2 + 4 + 2)
 GIGA = 1e9
 
-TABLE_RANK, TABLE_SHARDS = 16, (1, 2, 4, 8)
-TABLE_IMAGES, TABLE_PATCHES, TABLE_WORDS = 4, 1024, 128  # a batch; merged patches and words of one image
-TABLE_TOKENS = TABLE_IMAGES * (TABLE_PATCHES + TABLE_WORDS)
-
 
 @dataclass(frozen=True)
 class ModelSizes:
@@ -262,25 +258,3 @@ def activation_bytes(
         return max(sizes.layers * per_layer + max(in_layer, at_output), table) + around
     held = sizes.layers * tokens * sizes.width * width_bytes
     return max(held + max(per_layer + in_layer, at_output), table) + around
-
-
-def memory_table() -> str:
-    """Every published base on 1 to 8 GPUs, as Markdown: gigabytes (10^9) on each GPU."""
-    lines = [
-        "| model | GPUs that share it | weights | adapter | gradients | optimizer | activations | each GPU |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|",
-    ]
-    from gazevlm_core.model.backbones import PUBLISHED
-
-    for name in PUBLISHED:
-        sizes = published_sizes(name)
-        assert sizes is not None
-        for shards in TABLE_SHARDS:
-            memory = memory_of(
-                sizes, rank=TABLE_RANK, batch_tokens=TABLE_TOKENS, optimizer=Optimizer.PAGED_ADAMW_8BIT, shards=shards
-            )
-            parts = (memory.weights, memory.adapter, memory.gradients, memory.optimizer, memory.activations)
-            cells = " | ".join(f"{part / GIGA:.2f}" for part in parts)
-            short = name.removeprefix("Qwen/").removesuffix("-Instruct")
-            lines.append(f"| {short} | {shards} | {cells} | **{memory.total / GIGA:.1f}** |")
-    return "\n".join(lines)

@@ -17,15 +17,11 @@ from finetune.command import finetune
 from finetune.config import FinetuneConfig
 from finetune.memory import (
     GIGA,
-    TABLE_IMAGES,
-    TABLE_PATCHES,
-    TABLE_RANK,
-    TABLE_WORDS,
-    memory_table,
     published_sizes,
 )
 from finetune.room import BaseFacts, memory_for
 from gazevlm_core.options import Precision
+from tests.finetune.memory_table import TABLE_IMAGES, TABLE_PATCHES, TABLE_RANK, TABLE_WORDS, memory_table
 
 TRAINING = re.compile(r"(?:-m finetune|gazevlm finetune)(.*)")
 FLAG = re.compile(r"--([a-z0-9_-]+)")

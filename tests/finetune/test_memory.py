@@ -18,13 +18,9 @@ from finetune.config import Optimizer
 from finetune.memory import (
     FLOAT32,
     NF4_BYTES,
-    TABLE_RANK,
-    TABLE_SHARDS,
-    TABLE_TOKENS,
     ModelSizes,
     layer_bytes,
     memory_of,
-    memory_table,
     published_sizes,
     sizes_of,
 )
@@ -32,6 +28,7 @@ from gazevlm_core.model.backbones import BACKBONES, BY_TYPE, PUBLISHED, config_f
 from gazevlm_core.model.configuration_gazevlm import GazeVLMConfig
 from gazevlm_core.model.modeling_gazevlm import GazeVLM
 from gazevlm_core.options import Precision
+from tests.finetune.memory_table import TABLE_RANK, TABLE_SHARDS, TABLE_TOKENS, memory_table
 
 RANK, GAZE_TOKEN = 16, 151_665
 BYTES_16_BIT = {  # of the published weights, which are in bfloat16
