@@ -47,7 +47,7 @@ def build_app(
     from annotate.tab.ui import annotate_tab
     from diagnose.ui import diagnose_tab
     from evaluate.tab.ui import evaluate_tab
-    from finetune.tab.ui import adapt_tab
+    from finetune.tab.page import adapt_tab
     from web.page import build_page
 
     ask = gpu(catalogue.ask)
@@ -63,7 +63,7 @@ def heads() -> list[str]:
     from annotate.dashboard.ui import HEAD as ANNOTATIONS
     from diagnose.ui import HEAD as DIAGNOSE
     from evaluate.tab.ui import HEAD as EVALUATE
-    from finetune.tab.ui import HEAD as ADAPT
+    from finetune.tab.page import HEAD as ADAPT
 
     return [DIAGNOSE, ANNOTATIONS, ADAPT, EVALUATE]
 

@@ -213,9 +213,8 @@ def train_steps(
     import torch
 
     from finetune.adapted import adapt_model, adapted_config
-    from finetune.arguments import training_arguments
     from finetune.examples import AdaptCollator, TrainingItems, draw_epochs
-    from finetune.trainer import AdaptTrainer
+    from finetune.trainer import AdaptTrainer, training_arguments
 
     device = engine.model.device
     gaze = adapted_config(engine.gaze_config, config, cases, (), ())

@@ -83,10 +83,10 @@ def train_side(side: Side, data: Path) -> None:
     """
     from transformers import set_seed
 
-    from finetune.arguments import total_steps
     from finetune.base import load_base
     from finetune.cases import read_cases
     from finetune.config import FinetuneConfig
+    from finetune.trainer import total_steps
     from gazevlm_core.quiet import quiet_libraries
 
     quiet_libraries()
@@ -164,8 +164,8 @@ def _same_for_both(
 ) -> tuple[Any, Any, Any]:
     """PEFT model, arguments of the Trainer, and items in the order in which they are learned."""
     from finetune.adapted import adapt_model, adapted_config
-    from finetune.arguments import training_arguments
     from finetune.examples import TrainingItems, draw_epochs
+    from finetune.trainer import training_arguments
 
     gaze = adapted_config(base.engine.gaze_config, config, cases, (), ())
     adapted = adapt_model(base.engine.model, config, gaze, ())

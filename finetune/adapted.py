@@ -1,4 +1,4 @@
-"""A base made ready to learn: LoRA layers, the row of the gaze token, and heads that know the added findings."""
+"""A base with what is trained on it: LoRA layers, the row of the gaze token, and heads with the added findings."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
@@ -20,47 +20,43 @@ FINDING_ROWS = ("finding.weight", "finding.bias")
 def adapted_config(
     base: GazeConfig, config: FinetuneConfig, cases: Sequence[Case], rows: Sequence[str], fitted: Sequence[Fitted]
 ) -> GazeConfig:
-    """Gaze configuration of the adapter.
+    """Return the gaze configuration of the adapter.
 
     Args:
-        base: of the base.
+        base: gaze configuration of the base.
         config: of the run.
         cases: that are learned from.
-        rows: added findings that the finding head tells.
+        rows: added findings that get a row of the finding head.
         fitted: added findings with a usual place.
 
     Raises:
         DataError: more questions than a model can list.
     """
     head, placed = base.finding_names[: base.num_head_findings], base.finding_names[base.num_head_findings :]
-    told = {name for case in cases for name in case.record.findings} if config.finding_weight > 0 else set()
-    if not base.findings_trained:  # a finding that nobody ever taught would be shown as if it were known
-        head = tuple(name for name in head if name in told)
+    labelled = {name for case in cases for name in case.record.findings} if config.finding_weight > 0 else set()
+    if not base.findings_trained:  # an untrained finding would be shown as if it were known
+        head = tuple(name for name in head if name in labelled)
     readings = [reading for case in cases for reading in case.record.readings]
     timed = any((f.duration_ms or 0) > 0 for reading in readings for f in reading.scanpath)
     readers = {reading.reader for reading in readings}
-    said = f"{_many(readings, 'scanpath')} of {_many(readers, 'annotator')} on {_many(cases, 'image')}"
-    taught = supervises_gaze(config.gaze_order, cases)
+    data = f"{_counted(readings, 'scanpath')} of {_counted(readers, 'annotator')} on {_counted(cases, 'image')}"
+    trains_gaze = supervises_gaze(config.gaze_order, cases)
     return replace(
         base,
         num_gaze_tokens=config.num_gaze_tokens or base.num_gaze_tokens,
         finding_names=(*head, *rows, *placed, *(one.place.name for one in fitted)),
         usual_places=(*base.usual_places, *(one.place for one in fitted)),
-        target_sigma_patches=config.target_sigma_patches,
-        gaze_trained=base.gaze_trained or (taught and config.gaze_weight > 0),
-        findings_trained=base.findings_trained or bool(fitted) or not told.isdisjoint((*head, *rows)),
-        dwell_trained=base.dwell_trained or (taught and timed and config.dwell_weight > 0),
+        gaze_trained=base.gaze_trained or (trains_gaze and config.gaze_weight > 0),
+        findings_trained=base.findings_trained or bool(fitted) or not labelled.isdisjoint((*head, *rows)),
+        dwell_trained=base.dwell_trained or (trains_gaze and timed and config.dwell_weight > 0),
         known_questions=_known_questions(base, config, cases),
-        trained_on=f"{base.trained_on}, then {said}" if base.trained_on else said,
-        gaze_weight=config.gaze_weight,
-        text_weight=config.text_weight,
-        finding_weight=config.finding_weight,
-        dwell_weight=config.dwell_weight,
+        trained_on=f"{base.trained_on}, then {data}" if base.trained_on else data,
+        **config.options_for("gaze"),
     )
 
 
 def _known_questions(base: GazeConfig, config: FinetuneConfig, cases: Sequence[Case]) -> tuple[str, ...]:
-    """The base's questions and those whose answers are taught; none where the base answers freely."""
+    """Return the base's questions and those whose answers are learned; none where the base answers freely."""
     if not base.known_questions or config.freeze_language or config.text_weight <= 0:
         return base.known_questions
     known = tuple(dict.fromkeys((*base.known_questions, *(one for case in cases for one in taught_questions(case)))))
@@ -72,12 +68,12 @@ def _known_questions(base: GazeConfig, config: FinetuneConfig, cases: Sequence[C
     return known
 
 
-def _many(things: Collection[object], name: str) -> str:
+def _counted(things: Collection[object], name: str) -> str:
     return f"{len(things)} {name}{'' if len(things) == 1 else 's'}"
 
 
 def adapt_model(model: GazeVLM, config: FinetuneConfig, gaze: GazeConfig, fitted: Sequence[Fitted]) -> PeftModel:
-    """Put LoRA layers and new heads on a base, in place; everything else is frozen.
+    """Put LoRA layers and new heads on a base, in place, and freeze everything else.
 
     Args:
         model: without an adapter.
@@ -91,11 +87,7 @@ def adapt_model(model: GazeVLM, config: FinetuneConfig, gaze: GazeConfig, fitted
     adapted = get_peft_model(
         model,
         LoraConfig(
-            r=config.lora_rank,
-            lora_alpha=config.lora_alpha,
-            lora_dropout=config.lora_dropout,
-            use_dora=config.dora,
-            use_rslora=config.rslora,
+            **config.options_for("lora"),
             target_modules="|".join(parts),
             trainable_token_indices={"embed_tokens": [gaze_token_of(model.config)]},
         ),
@@ -110,11 +102,11 @@ def adapt_model(model: GazeVLM, config: FinetuneConfig, gaze: GazeConfig, fitted
 
 
 def _no_card(_folder: str) -> None:
-    """Instead of PEFT's card; ours is written by `finetune.provenance`."""
+    """Write no card: PEFT's would take the place of `finetune.card`'s."""
 
 
 def gaze_token_of(config: GazeVLMConfig) -> int:
-    """Id of the gaze token; `load_checkpoint` sees to it that there is one."""
+    """Return the id of the gaze token; `load_checkpoint` adds one where it is missing."""
     if config.gaze_token_id is None:
         raise ValueError("the model's configuration names no gaze token; load it with load_checkpoint")
     return config.gaze_token_id
@@ -122,7 +114,7 @@ def gaze_token_of(config: GazeVLMConfig) -> int:
 
 @torch.no_grad()
 def _grown_heads(model: GazeVLM, gaze: GazeConfig, fitted: Sequence[Fitted]) -> GazeHeads:
-    """New heads with all that the base's heads know; rows of added findings begin at nothing."""
+    """Return new heads with the weights of the base's; rows of added findings begin at zero."""
     old, before = model.gaze_heads, model.config.gaze_config
     heads = GazeHeads(model.config.text_config.hidden_size, gaze)
     known = {

@@ -1,4 +1,4 @@
-"""Does fine-tuning teach? `python -m finetune.check` trains on simulated annotations and scores on other phantoms.
+"""Does fine-tuning work? `python -m finetune.check` trains on simulated annotations and scores on other phantoms.
 
 Two runs of the embedded model with nothing set but the data, each through the command that users run: 60 annotations of
 a finding that the model was never trained on, and 40 of a reader with another habit of search. The last line is JSON.
@@ -9,10 +9,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
+from itertools import count, filterfalse, islice
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -47,30 +47,21 @@ class Task:
     size_px: int = SIZE_PX
 
 
-def seeds(first: int, wanted: Callable[[int], bool]) -> Iterator[int]:
-    """Seeds from `first` on of which something is true."""
-    seed = first
-    while True:
-        if wanted(seed):
-            yield seed
-        seed += 1
-
-
 def has_finding(seed: int) -> bool:
-    """Whether a phantom has the finding that nobody trained on; nothing is drawn."""
+    """Return whether a phantom has the held-out finding; nothing is drawn."""
     return any(one.name == FINDING for one in sample_case(seed, include_held_out=True).findings)
 
 
 def mixed_seeds(first: int, number: int) -> list[int]:
-    """Half with the finding, half without, in turns."""
+    """Return seeds of phantoms with and without the finding, in turns."""
     half = number // 2
-    with_it = islice(seeds(first, has_finding), half)
-    without = islice(seeds(first, lambda seed: not has_finding(seed)), number - half)
+    with_it = islice(filter(has_finding, count(first)), half)
+    without = islice(filterfalse(has_finding, count(first)), number - half)
     return [seed for pair in zip(with_it, without, strict=True) for seed in pair]
 
 
 def _draw(task: Task) -> tuple[Image.Image, dict[str, Any], dict[str, Any]]:
-    """Picture, line of scanpaths.jsonl and line of studies.jsonl of one simulated annotation: clicks have no dwell."""
+    """Return image, line of scanpaths.jsonl and line of studies.jsonl of one simulated annotation, without dwell."""
     phantom = make_phantom(task.seed, size_px=task.size_px, include_held_out=True)
     reader = HELD_OUT_READER if task.habit else READERS[task.seed % len(READERS)]
     path = simulate_reading(phantom, reader, 0)
@@ -85,7 +76,7 @@ def _draw(task: Task) -> tuple[Image.Image, dict[str, Any], dict[str, Any]]:
 
 
 def write_annotations(tasks: Sequence[Task], folder: Path) -> None:
-    """Simulated annotations as a gaze folder."""
+    """Write simulated annotations as a gaze folder."""
     (folder / IMAGES).mkdir(parents=True)
     with (
         ProcessPoolExecutor(max_workers=2) as pool,
@@ -99,7 +90,7 @@ def write_annotations(tasks: Sequence[Task], folder: Path) -> None:
 
 
 def train(annotations: Path, out: Path) -> float:
-    """Run the command on a folder; how many seconds it took, from its start to its end.
+    """Run the command on a folder and return how many seconds it took.
 
     Raises:
         SystemExit: it failed.
@@ -113,7 +104,7 @@ def train(annotations: Path, out: Path) -> float:
 
 
 def score(folder: Path, adapter: Path | None) -> dict[str, float | None]:
-    """Figures of the embedded model, bare or with an adapter, as a user would load it."""
+    """Score the embedded model, bare or with an adapter, as a user would load it."""
     from finetune.cases import read_cases
     from finetune.config import FinetuneConfig
     from finetune.floors import Floors

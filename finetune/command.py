@@ -20,10 +20,9 @@ import typer
 from filelock import FileLock, Timeout
 from typer.core import TyperCommand
 
-from finetune.config import ConfigError, FinetuneConfig, read_yaml
+from finetune.config import ConfigError, FinetuneConfig, read_yaml, setting_of
 from finetune.defaults import explained, suited
 from finetune.devices import one_gpu
-from finetune.ending import Stopped, StopRequest, cause_of
 from finetune.records import (
     BEGUN,
     CHECKPOINTS,
@@ -37,27 +36,20 @@ from finetune.records import (
     has_learned,
     write_ending,
 )
+from finetune.stopping import Stopped, StopRequest, cause_of
 
 if TYPE_CHECKING:
     from finetune.run_log import RunLog
 
 RUN_SUFFIX, LOCK_FILE = ".run", ".lock"
 NO_NAMES = ("", "..")  # of ".", "/" and "a/.."
-# First field of each group of options, as --help shows them.
-GROUPS = {
-    "annotations": "Data",
-    "base": "Base",
-    "lora_rank": "Adapter",
-    "gaze_weight": "Losses",
-    "epochs": "Optimisation",
-    "seed": "Run",
-}
 TO_FILL_IN = "FOLDER"  # of the annotations, in a configuration that is printed as a form
 RUN_OPTIONS = "Folders and configuration"
 STATUS = {"done": EXIT_DONE, "stopped": EXIT_STOPPED, "failed": EXIT_FAILED}
 STOPPED_EARLY = "Stopped before the first step; nothing was learned yet, and resuming starts from there."
 
 
+# ---- flags ----------------------------------------------------------------------------------------------------------
 class GroupedCommand(TyperCommand):
     """A command whose --help lists its options by their `rich_help_panel`, in plain text that cuts no name."""
 
@@ -74,16 +66,6 @@ class GroupedCommand(TyperCommand):
                 formatter.write_dl(lines)
 
 
-def _flag_type(annotation: Any) -> Any:  # noqa: ANN401 (a type of any kind)
-    """What typer takes for a field: a tuple is a flag that is repeated, and every field may be missing."""
-    if get_origin(annotation) is tuple:
-        inner: Any = get_args(annotation)[0]
-        return list[inner] | None
-    kinds = [kind for kind in get_args(annotation) if kind is not NoneType]
-    kind = kinds[0] if isinstance(annotation, UnionType) else annotation
-    return kind | None
-
-
 def with_config_flags(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command one flag per field of the configuration; those that are given arrive as `flags`.
 
@@ -93,8 +75,8 @@ def with_config_flags(command: Callable[..., None]) -> Callable[..., None]:
     own = [one for one in inspect.signature(command).parameters.values() if one.name != "flags"]
     fields, group = [], RUN_OPTIONS
     for name, field in FinetuneConfig.model_fields.items():
-        group = GROUPS.get(name, group)
-        option = typer.Option(help=_help(name), rich_help_panel=group)
+        group = setting_of(name).group or group
+        option = typer.Option(*_flags(name), help=_help(name), rich_help_panel=group)
         fields.append(inspect.Parameter(
             name, inspect.Parameter.KEYWORD_ONLY, default=None,
             annotation=Annotated[_flag_type(field.annotation), option],
@@ -111,15 +93,35 @@ def with_config_flags(command: Callable[..., None]) -> Callable[..., None]:
     return wrapped
 
 
+def _flags(name: str) -> list[str]:
+    """Return the names of a flag where the Trainer calls the setting something else; typer names all others."""
+    names = [name.replace("_", "-"), setting_of(name).trainer.replace("_", "-")]
+    if names[1] in ("", names[0]):
+        return []
+    on_off = FinetuneConfig.model_fields[name].annotation in (bool, bool | None)
+    return [f"--{one}/--no-{one}" if on_off else f"--{one}" for one in names]
+
+
+def _flag_type(annotation: Any) -> Any:  # noqa: ANN401 (a type of any kind)
+    """Return what typer takes for a field: a tuple is a flag that is repeated, and every field may be missing."""
+    if get_origin(annotation) is tuple:
+        inner: Any = get_args(annotation)[0]
+        return list[inner] | None
+    kinds = [kind for kind in get_args(annotation) if kind is not NoneType]
+    kind = kinds[0] if isinstance(annotation, UnionType) else annotation
+    return kind | None
+
+
 def _help(name: str) -> str:
     field = FinetuneConfig.model_fields[name]
-    said = str(field.description)
+    text = str(field.description)
     if field.is_required() or field.default in (None, (), ""):
-        return said
+        return text
     value = field.default.value if isinstance(field.default, StrEnum) else field.default
-    return f"{said} (usually {value})"  # typer would take [] for markup
+    return f"{text} (usually {value})"  # typer would take [] for markup
 
 
+# ---- the command ----------------------------------------------------------------------------------------------------
 @with_config_flags
 def finetune(
     out: Annotated[Path | None, typer.Option(help="Folder of the adapter; must not exist.")] = None,
@@ -134,9 +136,9 @@ def finetune(
     try:
         values = {**(read_yaml(config) if config else {}), **flags}
         missing = {} if "annotations" in values or not print_config else {"annotations": [TO_FILL_IN]}
-        asked = FinetuneConfig.from_values({**values, **missing})
+        given = FinetuneConfig.from_values({**values, **missing})
         if print_config:
-            typer.echo(explained(asked, missing), nl=False)
+            typer.echo(explained(given, missing), nl=False)
             return
         if out is None:
             raise ConfigError("out: give a folder for the adapter as --out")
@@ -146,21 +148,21 @@ def finetune(
         if is_main():  # it writes there at once, so that the others would find a run
             _check_folders(out, place, resume=resume)
         new = not place.exists()
-        device, variables = one_gpu(asked.device, os.environ)
+        device, variables = one_gpu(given.device, os.environ)
     except ConfigError as error:
         typer.echo(f"gazevlm finetune: {error}", err=True)
         raise typer.Exit(2) from None
     os.environ.update(variables)
-    ending = run_process(asked.model_copy(update={"device": device}), out, place)
+    ending = run_process(given.model_copy(update={"device": device}), out, place)
     if is_main():
         if new and ending.outcome != "done":
-            _forget_unread(place)
+            _delete_unused(place)
         typer.echo(ending.cause, err=ending.outcome == "failed")
     raise typer.Exit(STATUS[ending.outcome])
 
 
 def _check_folders(out: Path, run: Path, *, resume: bool) -> None:
-    """Whether a run may begin there; what is left of one that ended before its first step is put away.
+    """Check that a run may begin there; delete what is left of one that ended before its first step.
 
     Raises:
         ConfigError: a run or something else is there already.
@@ -173,13 +175,13 @@ def _check_folders(out: Path, run: Path, *, resume: bool) -> None:
         raise ConfigError(f"run: {run} holds a run already; give --resume to go on with it, or another folder")
     try:
         with FileLock(run / LOCK_FILE, blocking=False):
-            for name in (LOG_FILE, BEGUN, EXIT_FILE):  # of a try that ended before its first step; features are kept
+            for name in (LOG_FILE, BEGUN, EXIT_FILE):  # features are kept
                 (run / name).unlink(missing_ok=True)
     except Timeout:
         pass  # another process is at it right now, which `run_process` says
 
 
-def _forget_unread(run: Path) -> None:
+def _delete_unused(run: Path) -> None:
     """Delete the folder of a try that never read its data, unless another process has begun there meanwhile."""
     if not run.is_dir():
         return
@@ -192,15 +194,15 @@ def _forget_unread(run: Path) -> None:
 
 
 def is_main() -> bool:
-    """Whether this process is the first of those that `accelerate launch` started, or alone."""
+    """Return whether this process is the first of those that `accelerate launch` started, or alone."""
     return os.environ.get("RANK", "0") == "0"
 
 
 def run_process(config: FinetuneConfig, out: Path, run: Path) -> Ending:
-    """A run in this process, from reading the data to exit.json.
+    """Train in this process, from reading the data to exit.json.
 
     Args:
-        config: what to do.
+        config: of the run.
         out: folder of the adapter.
         run: folder of log and checkpoints.
     """
@@ -217,42 +219,41 @@ def run_process(config: FinetuneConfig, out: Path, run: Path) -> Ending:
             return Ending("failed", f"Another process trains in {run}; wait until it ends, or give another folder.")
         except OSError as error:
             return Ending("failed", cause_of(error, ()))
-        return _train_and_tell(config, out, run, stop)
+        return _train(config, out, run, stop)
 
 
-def _train_and_tell(config: FinetuneConfig, out: Path, run: Path, stop: StopRequest) -> Ending:
-    """The run itself, once its folder is this process's alone."""
-    main = is_main()
+def _train(config: FinetuneConfig, out: Path, run: Path, stop: StopRequest) -> Ending:
+    """Train in a folder that is this process's alone, and write down how the run ended."""
     from gazevlm_core.quiet import quiet_libraries
 
     quiet_libraries()
     from finetune.cases import DataError
-    from finetune.console import Console
     from finetune.run import finetune as train
     from finetune.run import finished_before
-    from finetune.run_log import RunLog, TrainingError, forget_half
+    from finetune.run_log import Console, RunLog
+    from finetune.trainer import TrainingError, delete_incomplete
     from gazevlm_core.model.checkpoint import CheckpointError
 
     log = None
     try:
-        log = RunLog(run, writes=main, console=Console())
+        log = RunLog(run, writes=is_main(), console=Console())
         ending = finished_before(suited(config), out) or train(config, out, run, stop, log)
     except Stopped:
         ending = Ending("stopped", STOPPED_EARLY)
-    except Exception as error:  # whatever it is, the user is told how the run ended
+    except Exception as error:  # whatever it is, the user learns how the run ended
         known = (DataError, CheckpointError, ConfigError, TrainingError, RecordError)
         if not isinstance(error, known):
             import traceback
 
             traceback.print_exc(file=sys.stderr)
         ending = Ending("failed", cause_of(error, known))
-    if main:
-        forget_half(run / CHECKPOINTS)
-        _leave(ending, run, log)
+    if is_main():
+        delete_incomplete(run / CHECKPOINTS)
+        _write_ending(ending, run, log)
     return ending
 
 
-def _leave(ending: Ending, run: Path, log: "RunLog | None") -> None:
+def _write_ending(ending: Ending, run: Path, log: "RunLog | None") -> None:
     """Write down how a run ended, in the log and in exit.json: a disk without room for one may have some for the other.
     Where neither can be written, the exit status says it."""
 
@@ -261,8 +262,8 @@ def _leave(ending: Ending, run: Path, log: "RunLog | None") -> None:
             log.write("end", outcome=ending.outcome, cause=ending.cause)
             log.close()
 
-    for leave in (end_log, lambda: write_ending(run, ending)):
+    for write in (end_log, lambda: write_ending(run, ending)):
         try:
-            leave()
+            write()
         except OSError as error:
-            typer.echo(f"gazevlm finetune: {run} could not be told how it ended: {error}", err=True)
+            typer.echo(f"gazevlm finetune: cannot write in {run} how the run ended: {error}", err=True)

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from finetune.jobs.job import JobError
+from finetune.jobs.job import JOBS, JobError
 from finetune.jobs.service import JobService
-from finetune.jobs.store import JOBS
-from finetune.tab.memory import facts_of, memory_of_bases
+from finetune.tab.estimate import facts_of, memory_of_bases
 from finetune.tab.service import AdaptService
 from web.identity import Gate
 from web.training_data import TrainingData

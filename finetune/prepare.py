@@ -15,14 +15,14 @@ from finetune.adapted import adapted_config
 from finetune.base import Base, facts_before, load_base, own_device
 from finetune.before_after import answers, shown_cases
 from finetune.cases import Case, Split, fingerprint, path_lengths, read_cases, split_cases
-from finetune.config import ConfigError, FinetuneConfig
-from finetune.ending import Stopped, StopRequest
+from finetune.config import FREE, ConfigError, FinetuneConfig, differing
 from finetune.examples import ordered_cases, supervises_gaze
 from finetune.features import MOST_AT_ONCE, USUAL_PACE, FeatureStore, Pace, at_rest, encoded_cases, fill_features
 from finetune.look import Looked, look_at, tell_findings
 from finetune.records import BEGUN, FEATURES, write_json
 from finetune.room import check_room, free_ram
 from finetune.run_log import RunLog
+from finetune.stopping import Stopped, StopRequest
 from finetune.usual_place import Fitted, added_findings, find_place, fit_place
 from gazevlm_core.findings import NO_FINDING
 from gazevlm_core.inference import GazeEngine
@@ -31,11 +31,6 @@ from gazevlm_core.model.configuration_gazevlm import GazeConfig
 from gazevlm_core.model.places import pooled_tokens
 from gazevlm_core.ranks import ALONE, Ranks
 from gazevlm_core.records import Diagnosis
-
-# What a resumed run may be told anew: where things lie and how they are computed, not what is learned.
-FREE = frozenset({
-    "annotations", "device", "gradient_checkpointing", "checkpoints", "report_to", "attn", "workers", "check_room",
-})  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,10 +200,9 @@ def check_begun(run: Path, config: FinetuneConfig, data: str, *, writes: bool) -
             write_json(path, {"config": values, "data": data})
         return
     begun = json.loads(path.read_text(encoding="utf-8"))
-    for name, value in values.items():
-        if begun["config"].get(name) != value:
-            before = begun["config"].get(name)
-            raise ConfigError(f"run: {run} was begun with another {name} ({before}, not {value}); give another folder")
+    for name in differing(values, begun["config"]):
+        both = f"{begun['config'].get(name)}, not {values[name]}"
+        raise ConfigError(f"run: {run} was begun with another {name} ({both}); give another folder")
     if begun["data"] != data:
         raise ConfigError(f"run: {run} was begun with other data; give another folder")
 

@@ -12,19 +12,17 @@ from accelerate.utils import broadcast_object_list
 from transformers import PrinterCallback, set_seed
 
 from finetune.adapted import adapt_model, set_placed
-from finetune.arguments import reporters, spaced, total_steps, training_arguments
 from finetune.base import is_same_base
 from finetune.before_after import answers, shown_cases, write_before_after
 from finetune.cases import fingerprint, patient_groups, read_cases, split_cases
-from finetune.config import ConfigError, FinetuneConfig
+from finetune.config import FREE, ConfigError, FinetuneConfig, differing
 from finetune.defaults import base_values, suited
-from finetune.ending import Stopped, StopRequest
 from finetune.examples import AdaptCollator, TrainingItems, draw_epochs, grouped, ordered_cases, supervises_gaze
 from finetune.features import USUAL_PACE
 from finetune.floors import Floors
 from finetune.held_out import measures, selection_score
 from finetune.look import look_at
-from finetune.prepare import FREE, Prepared, fit_places, pace_of, prepare
+from finetune.prepare import Prepared, fit_places, pace_of, prepare
 from finetune.provenance import Trained, provenance_values, public_places, write_provenance
 from finetune.records import (
     CHECKPOINTS,
@@ -39,9 +37,20 @@ from finetune.records import (
     settle,
     step_of,
 )
-from finetune.run_log import UNSCORED, RunCallback, RunLog, forget_others
+from finetune.run_log import RunLog
 from finetune.selection import Selection
-from finetune.trainer import AdaptTrainer, load_weights
+from finetune.stopping import Stopped, StopRequest
+from finetune.trainer import (
+    UNSCORED,
+    AdaptTrainer,
+    RunCallback,
+    delete_others,
+    load_weights,
+    reporters,
+    spaced,
+    total_steps,
+    training_arguments,
+)
 from finetune.verdict import judge
 from gazevlm_core.model.checkpoint import find_checkpoint
 
@@ -55,23 +64,23 @@ def finetune(config: FinetuneConfig, out: Path, run: Path, stop: StopRequest, lo
     """Train an adapter.
 
     Args:
-        config: what to do.
-        out: folder of the adapter, which appears as a whole when all is done.
-        run: folder of the run; a checkpoint in it is gone on from.
-        stop: whether to end.
+        config: of the run.
+        out: folder of the adapter, which appears complete when all is done.
+        run: folder of the run; its last checkpoint is resumed from.
+        stop: whether the run was asked to stop.
         log: of the run.
 
     Returns:
         "done" or "stopped".
 
     Raises:
-        DataError, CheckpointError, TrainingError: what the user should know.
+        DataError, CheckpointError, ConfigError, TrainingError: with a sentence for the user.
         Stopped: before anything was learned.
     """
     if base_values(config.base) is None:
         find_checkpoint(config.base)  # fetches what tells how large it is
     prepared = prepare(suited(config), run, log, stop)
-    return Training(prepared, out, run, stop, log).go()
+    return Training(prepared, out, run, stop, log).train()
 
 
 class Training:
@@ -96,7 +105,7 @@ class Training:
         self._first = step_of(self.checkpoint) if self.checkpoint else 0
         self.trainer = self._trainer()
         if self.trainer.args.should_save:
-            forget_others(run / CHECKPOINTS, self.checkpoint)
+            delete_others(run / CHECKPOINTS, self.checkpoint)
 
     def _trainer(self) -> AdaptTrainer:
         config, cases = self.config, self.prepared.split.train
@@ -105,10 +114,10 @@ class Training:
         number = steps * config.batch_size * config.accumulation * processes
         draws = grouped(draw_epochs(cases, config, number), cases, config, self.engine.processor)
         items = TrainingItems(cases, draws, config, self.prepared.believed)
-        taught = supervises_gaze(config.gaze_order, cases)
         collate = AdaptCollator(
-            self.engine.processor, self.prepared.gaze, store=self.prepared.store, use_gaze=taught
-        )
+            self.engine.processor, self.prepared.gaze, store=self.prepared.store,
+            use_gaze=supervises_gaze(config.gaze_order, cases),
+        )  # fmt: skip
         arguments = training_arguments(
             config, self.run / CHECKPOINTS, steps, device=self.engine.model.device.type,
             dtype=self.engine.checkpoint.dtype,
@@ -119,7 +128,7 @@ class Training:
         )
         self.callback = RunCallback(
             self.log, spaced(config.evaluations, steps), spaced(config.checkpoints, steps), self.measure,
-            self._agree_to_stop, self._take,
+            self._agree_to_stop, self._stops_early,
         )  # fmt: skip
         trainer = AdaptTrainer(
             model=self.adapted,
@@ -132,8 +141,8 @@ class Training:
         trainer.remove_callback(PrinterCallback)  # the log says it all
         return trainer
 
-    def go(self) -> Ending:
-        """Train, score, and leave the adapter."""
+    def train(self) -> Ending:
+        """Train, score, and write the adapter."""
         split = self.prepared.split
         trainer, steps = self.trainer, self.trainer.args.max_steps
         self.log.write(
@@ -141,16 +150,16 @@ class Training:
             device=device_name(self.engine.model.device),
         )  # fmt: skip
         try:
-            return self._finish(self._train())
+            return self._finish(self._run_steps())
         except Stopped:  # between steps or in the middle of a scoring: the last step has a checkpoint
             step = max(self._first, trainer.state.global_step)
             return Ending("stopped", STOPPED.format(step=step, steps=steps), step)
 
-    def _train(self) -> Trained:
-        """The steps.
+    def _run_steps(self) -> Trained:
+        """Train until the last step, or the best one.
 
         Raises:
-            Stopped: the run should end.
+            Stopped: the run was asked to stop.
         """
         trainer, started = self.trainer, time.monotonic()
         if not self._was_over():
@@ -167,7 +176,7 @@ class Training:
         return Trained(step, seconds, device, prepared.left_out, prepared.gaze.num_gaze_tokens)
 
     def _was_over(self) -> bool:
-        """Whether the run that is gone on from had stopped early, or would have, had it been let to score."""
+        """Return whether the resumed run had stopped early, or would have if it had scored its last step."""
         if self.checkpoint is None:
             return False
         if (self.checkpoint / UNSCORED).is_file():
@@ -175,17 +184,17 @@ class Training:
             self.callback.score(self._first)
         return self.selection.is_over
 
-    def _take(self, found: list[Measure], step: int) -> bool:
+    def _stops_early(self, found: list[Measure], step: int) -> bool:
         if self.config.patience and selection_score(found) is None:
             self.log.phase(NOTHING_TO_STOP_BY.format(step=step))
         self.selection.take(found, step)
         return self.selection.is_over
 
     def measure(self, step: int) -> list[Measure]:
-        """Figures of the model as it is now, after `step` steps."""
+        """Score the held-out images with the model as it is now, after `step` steps."""
         prepared, config = self.prepared, self.config
         self._refit_places()
-        with self.trainer.whole():
+        with self.trainer.unsharded():
             looked = look_at(self.engine, prepared.split.held_out, prepared.store, self._pace)
         found = measures(
             prepared.split.held_out, looked, prepared.base_looked, self._floors, prepared.added, config.seed
@@ -193,7 +202,7 @@ class Training:
         return list(broadcast_object_list(found))  # what processes decide by must be the same for all of them
 
     def _refit_places(self) -> None:
-        """Where the vision tower learns, what it says of a usual place changes, and the head there with it."""
+        """Fit the heads of usual places anew where the vision tower, whose features they read, is trained."""
         if self.config.freeze_vision or not self.prepared.fitted:
             return
         names = [one.place.name for one in self.prepared.fitted]
@@ -203,16 +212,12 @@ class Training:
         set_placed(self.engine.model.gaze_heads, fitted, first=first)
 
     def _agree_to_stop(self) -> bool:
-        """Whether any process was asked to end; all of them end after the same step."""
+        """Return whether any process was asked to stop: all of them stop after the same step."""
         wanted = torch.tensor(float(self._stop()), device=self.trainer.args.device)
         return bool(self.trainer.accelerator.reduce(wanted, reduction="sum") > 0)
 
     def _check(self) -> None:
-        """Between images of a scoring; all processes ask, and end together.
-
-        Raises:
-            Stopped: the run should end.
-        """
+        """Raise `Stopped` between images of a scoring if any process was asked to stop."""
         if self._agree_to_stop():
             raise Stopped
 
@@ -222,7 +227,7 @@ class Training:
         found = self.measure(trained.steps)
         verdict = judge(found, len(set(patient_groups(split.held_out))))
         shown = shown_cases(split.held_out)
-        with self.trainer.whole():
+        with self.trainer.unsharded():
             after = answers(self.engine, shown, self._check)
         if self.trainer.args.should_save:
             write_before_after(self.run, shown, prepared.before, after)
@@ -233,7 +238,7 @@ class Training:
         return Ending("done", verdict.why, trained.steps)
 
     def _publish(self, values: dict[str, Any]) -> None:
-        """Let the adapter appear: what makes a folder an adapter is written last, and its name is given then."""
+        """Write the adapter beside its place, and rename it when it is complete."""
         partial, writes = partial_of(self.out), self.trainer.args.should_save
         try:
             if writes:
@@ -251,7 +256,7 @@ class Training:
 
 
 def finished_before(config: FinetuneConfig, out: Path) -> Ending | None:
-    """How a run ended whose process was killed after its adapter had appeared; None where nothing is there.
+    """Return how a run ended whose process was killed after it had written the adapter; None where nothing is there.
 
     Raises:
         ConfigError: something else is there, which is not written over.
@@ -268,8 +273,8 @@ def finished_before(config: FinetuneConfig, out: Path) -> Ending | None:
         made, data, base = dict(values["config"]), values["data"]["fingerprint"], dict(values["base"])
     except (KeyError, TypeError, ValueError) as error:
         raise RecordError(f"{out / PROVENANCE_FILE} is not as a training writes it: {error!r}") from None
-    told = {**config.to_values(), **public_places(config)}
-    differs = [f"another {name}" for name, value in told.items() if name not in FREE and made.get(name) != value]
+    values = {**config.to_values(), **public_places(config)}
+    differs = [f"another {name}" for name in differing(values, made, FREE)]
     if not differs:
         split = split_cases(read_cases(config), config)
         differs += ["other data"] if fingerprint((*split.train, *split.held_out)) != data else []
@@ -280,5 +285,5 @@ def finished_before(config: FinetuneConfig, out: Path) -> Ending | None:
 
 
 def device_name(device: torch.device) -> str:
-    """Name of the GPU, or "cpu"."""
+    """Return the name of the GPU, or "cpu"."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

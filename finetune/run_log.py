@@ -1,30 +1,18 @@
-"""What a run tells while it goes on, and when it scores, keeps a checkpoint, and stops."""
+"""What a run tells while it goes on: its log, and phases, scores and a bar where it was started."""
 
 import json
-import math
-import shutil
+import sys
 import time
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from accelerate import PartialState
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from tqdm import tqdm
 
-from finetune.console import Console
-from finetune.ending import Stopped
-from finetune.records import COMPLETE, LOG_FILE, Measure, settle
-from gazevlm_core.training.trainer import PARTS
+from finetune.records import LOG_FILE
+from finetune.verdict import MAIN
 
-ROUNDED = 8  # significant digits
-# In float16 gradients are scaled by 65,536, and by half of what it was at each step that overflows, which is left out.
-MOST_SCALED = 20  # in a row: by then the scale is far below 1
-UNSCORED = "UNSCORED"  # in a checkpoint of a run that was asked to end when it should have scored
-
-
-class TrainingError(RuntimeError):
-    """Training cannot go on; one sentence that says why and what to do."""
+PLAIN_LINES = 20  # of steps, in a log that somebody reads
 
 
 class RunLog:
@@ -36,7 +24,7 @@ class RunLog:
         console: where they are shown, if anywhere.
     """
 
-    def __init__(self, run: Path, *, writes: bool = True, console: Console | None = None) -> None:
+    def __init__(self, run: Path, *, writes: bool = True, console: "Console | None" = None) -> None:
         self.writes, self._console = writes, console if writes else None
         self._stream: IO[str] | None = None
         if writes:
@@ -48,20 +36,21 @@ class RunLog:
                 self._stream.write("\n")
 
     def write(self, event: str, **values: Any) -> None:
-        """One event with the time."""
+        """Write one event with the time."""
         if self._stream is not None:
             line = {"event": event, "time_s": round(time.time(), 3), **values}
             self._stream.write(json.dumps(line, allow_nan=False) + "\n")
             self._stream.flush()
         if self._console is not None:
-            self._console.tell(event, values)
+            self._console.show(event, values)
 
     def phase(self, text: str, images: int | None = None) -> None:
-        """What is being done before and after the steps, and with how many images, of which `advance` tells."""
+        """Write what is done before and after the steps, and on how many images, of which `advance` counts those that
+        are done."""
         self.write("phase", text=text, **({} if images is None else {"images": images}))
 
     def advance(self, images: int) -> None:
-        """So many images of the phase are done; shown, not written."""
+        """Show that so many images more of the phase are done; this is not written."""
         if self._console is not None:
             self._console.advance(images)
 
@@ -73,100 +62,70 @@ class RunLog:
             self._stream.close()
 
 
-class RunCallback(TrainerCallback):
-    """Logs every step, scores on time, marks whole checkpoints, and stops when it is told to.
+class Console:
+    """Shows the events of a run's log: a bar with loss and time left on a terminal, elsewhere plain lines.
 
     Args:
-        log: of the run.
-        score_at: steps after which the held-out images are scored.
-        save_at: steps after which a checkpoint is kept.
-        score: step -> measures; called by every process.
-        should_stop: whether somebody wants the run to end; asked after every step.
-        take: told measures and step; returns whether to stop early.
+        stream: where to; the process's stderr without it.
     """
 
-    def __init__(
-        self,
-        log: RunLog,
-        score_at: frozenset[int],
-        save_at: frozenset[int],
-        score: Callable[[int], list[Measure]],
-        should_stop: Callable[[], bool],
-        take: Callable[[list[Measure], int], bool],
-    ) -> None:
-        self._log, self._score_at, self._save_at = log, score_at, save_at
-        self._score, self._should_stop, self._take = score, should_stop, take
-        self.stopped = False
-        self._scaled = 0  # steps in a row that float16 could not hold
+    def __init__(self, stream: IO[str] | None = None) -> None:
+        self._stream = stream or sys.stderr
+        self._live = self._stream.isatty()
+        self._bar: tqdm | None = None
+        self._of_images = False  # what the bar counts; a scoring between steps leaves the bar of the steps alone
 
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> TrainerControl:
-        """Decide on saving and stopping."""
-        control.should_log = True
-        control.should_save = state.global_step in self._save_at
-        if self._should_stop() and state.global_step < state.max_steps:
-            self.stopped = control.should_save = control.should_training_stop = True
-        return control
+    def show(self, event: str, values: Mapping[str, Any]) -> None:
+        """Show one event of the log, unless its kind says nothing to a person."""
+        if event == "phase" and "images" not in values and self._bar is not None and not self._of_images:
+            self._line(values["text"])  # between steps, whose bar goes on
+        elif event == "phase":
+            self._begin(values["text"], values.get("images"), "image")
+        elif event == "start":
+            words = f"Training on {values['images']} images, {values['held_out_images']} held out, {values['device']}"
+            self._begin(words, values["steps"], "step", done=values["step"])
+        elif event == "step":
+            self._step(values)
+        elif event == "held_out":
+            self._line(f"  step {values['step']}: {_scores(values['measures'])}")
 
-    def on_log(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, float], **_: Any
-    ) -> None:
-        """Write a step down.
+    def advance(self, images: int) -> None:
+        """Count so many images more of this phase; one that is scored again counts once."""
+        if self._bar is not None and self._of_images:
+            self._bar.update(min(images, self._bar.total - self._bar.n))
 
-        Raises:
-            TrainingError: the loss is no number any more.
-        """
-        if "loss" not in logs:
-            return
-        step = state.global_step
-        steep = not math.isfinite(logs.get("grad_norm", 0.0))
-        self._scaled = self._scaled + 1 if steep and args.fp16 else 0
-        if not math.isfinite(logs["loss"]) or (steep and not 0 < self._scaled <= MOST_SCALED):
-            raise TrainingError(
-                f"The loss is no number any more at step {step}; start again with a lower learning_rate and "
-                "heads_learning_rate."
-            )
-        names = ("loss", *PARTS, "learning_rate", "grad_norm")
-        parts = {name: float(f"{logs[name]:.{ROUNDED}g}") for name in names if math.isfinite(logs.get(name, math.nan))}
-        self._log.write("step", step=step, steps=state.max_steps, **parts)
-        if step not in self._score_at or self.stopped:
-            return
-        try:
-            over = self.score(step)
-        except Stopped:  # in the middle of it: it is scored when the run is gone on with
-            over = self.stopped = True
-        if over:
-            control.should_save = control.should_training_stop = True
+    def close(self) -> None:
+        """Take the bar off the terminal."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
 
-    def score(self, step: int) -> bool:
-        """Score the held-out images; whether to stop early."""
-        found = self._score(step)
-        self._log.write("held_out", step=step, measures=[asdict(one) for one in found])
-        return self._take(found, step)
+    def _begin(self, words: str, total: int | None, unit: str, done: int = 0) -> None:
+        self.close()
+        self._line(words)
+        self._of_images = unit == "image"
+        if total and self._live:
+            self._bar = tqdm(total=total, initial=done, unit=unit, leave=False, file=self._stream, dynamic_ncols=True)
 
-    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Mark a checkpoint as whole; one without the mark is never resumed from."""
-        PartialState().wait_for_everyone()  # each process keeps its own state of chance in it
-        if args.should_save:
-            folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
-            if self.stopped and state.global_step in self._score_at:
-                (folder / UNSCORED).write_text("", encoding="utf-8")
-            settle(folder)
-            (folder / COMPLETE).write_text("", encoding="utf-8")
-            self._log.write("checkpoint", step=state.global_step)
+    def _step(self, values: Mapping[str, Any]) -> None:
+        step, steps, loss = values["step"], values["steps"], values["loss"]
+        if self._bar is not None:
+            self._bar.set_postfix_str(f"loss {loss:.3f}", refresh=False)
+            self._bar.update(step - self._bar.n)
+        elif not self._live and (step * PLAIN_LINES // steps > (step - 1) * PLAIN_LINES // steps or step == 1):
+            self._line(f"  step {step} of {steps}: loss {loss:.3f}")
+
+    def _line(self, text: str) -> None:
+        with tqdm.external_write_mode(file=self._stream):
+            self._stream.write(text + "\n")
+            self._stream.flush()
 
 
-def forget_others(folder: Path, kept: Path | None) -> None:
-    """Delete all checkpoints but one: those that a kill has left half written, or half deleted."""
-    for path in folder.glob("checkpoint-*"):
-        if path != kept:
-            (path / COMPLETE).unlink(missing_ok=True)
-            shutil.rmtree(path)
-
-
-def forget_half(folder: Path) -> None:
-    """Delete checkpoints that are not whole: what fills a disk may have been one of them."""
-    for path in folder.glob("checkpoint-*"):
-        if not (path / COMPLETE).exists():
-            shutil.rmtree(path, ignore_errors=True)
+def _scores(measures: list[dict[str, Any]]) -> str:
+    """Return the figures that a verdict goes by, each beside its base's."""
+    words = []
+    for one in measures:
+        if one["name"] in MAIN and one["value"] is not None:
+            base = "" if one["base"] is None else f" (base {one['base']:.3f})"
+            words.append(f"{one['name']} {one['value']:.3f}{base}")
+    return ", ".join(words) or "nothing that can be scored"

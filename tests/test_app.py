@@ -13,9 +13,8 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from finetune.jobs.job import Job, read_job
+from finetune.jobs.job import JOBS, Job, read_job
 from finetune.jobs.service import JobService
-from finetune.jobs.store import JOBS
 from finetune.records import read_events
 from gazevlm_core.inference import GazeEngine
 from tests.adapter_maker import make_adapter

@@ -32,7 +32,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[gr.Blocks]:
     from annotate.service import AnnotationService
     from annotate.tab.ui import annotate_tab
     from evaluate.tab.ui import evaluate_tab
-    from finetune.tab.ui import adapt_tab
+    from finetune.tab.page import adapt_tab
     from tests.annotate.annotate_page import Stubs, ask
     from tests.annotate.dashboard_maker import make_service
     from tests.annotate.filled_store import fill, open_store

@@ -10,11 +10,12 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from finetune.export import WITH_GAZE, Storage
 
 WRONG_USE, FAILED = 2, 1
 MEGABYTE = 1e6
@@ -23,23 +24,22 @@ adapter = typer.Typer(help="Show an adapter, merge it, pack it, or push it to th
 Folder = Annotated[Path, typer.Argument(help="Folder of the adapter.", metavar="ADAPTER")]
 
 
-class Dtype(StrEnum):
-    """As `finetune.export.merge.Storage`, which is slow to import."""
-
-    auto = "auto"
-    bfloat16 = "bfloat16"
-    float16 = "float16"
-    float32 = "float32"
-
-
 @adapter.callback()
 def options() -> None:
     """Show an adapter, merge it into its base, pack it, or push it to the Hub."""
 
 
 @contextmanager
-def _one_line_errors() -> Iterator[None]:
-    """What the user should know is one line and exit status 2; a disk or a Hub that does not do it, status 1."""
+def _one_line_errors(*, loads: bool = True) -> Iterator[None]:
+    """Print a known error in one line, with exit status 1 where disk or Hub failed, else 2.
+
+    Args:
+        loads: whether a model is loaded, whose libraries must be quiet.
+    """
+    if loads:
+        from gazevlm_core.quiet import quiet_libraries
+
+        quiet_libraries()
     try:
         yield
     except (ValueError, OSError, RuntimeError) as error:
@@ -55,30 +55,20 @@ def _one_line_errors() -> Iterator[None]:
         raise typer.Exit(FAILED if isinstance(error, OSError | HubError) else WRONG_USE) from None
 
 
-def _quiet() -> None:
-    from gazevlm_core.quiet import quiet_libraries
-
-    quiet_libraries()
-
-
 @adapter.command()
 def show(
     folder: Folder,
     as_json: Annotated[bool, typer.Option("--json", help="Print the whole provenance.")] = False,
 ) -> None:
     """Print what an adapter was made of, its held-out scores, and whether it is better than its base."""
+    from finetune.card import provenance_lines
     from finetune.records import RecordError, read_provenance
 
-    with _one_line_errors():
+    with _one_line_errors(loads=False):
         values = read_provenance(folder)
         if values is None:
             raise RecordError(f"{folder} holds no provenance.json; give a folder that `gazevlm finetune` wrote")
-        if as_json:
-            typer.echo(json.dumps(values, indent=2))
-            return
-        from finetune.export.show import provenance_lines
-
-        typer.echo("\n".join(provenance_lines(values)))
+        typer.echo(json.dumps(values, indent=2) if as_json else "\n".join(provenance_lines(values)))
 
 
 @adapter.command()
@@ -86,19 +76,17 @@ def merge(
     folder: Folder,
     out: Annotated[Path, typer.Argument(help="Folder of the model; must not exist.", metavar="OUT")],
     base: Annotated[str, typer.Option(help="The base, where the adapter's own name for it is not found.")] = "",
-    dtype: Annotated[Dtype, typer.Option(help="Of the stored weights; auto takes 16 bits.")] = Dtype.auto,
+    dtype: Annotated[Storage, typer.Option(help="Of the stored weights; auto takes 16 bits.")] = Storage.AUTO,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "cpu",
     form: Annotated[
         str, typer.Option("--as", help="gazevlm, or the base's family, as qwen2_5_vl: for other servers, without gaze.")
-    ] = "gazevlm",
+    ] = WITH_GAZE,
 ) -> None:
     """Write one model of 16 bits out of an adapter and its base; `--model OUT` takes it anywhere."""
-    _quiet()
     with _one_line_errors():
-        from finetune.export import merge as merging
+        from finetune.export.merge import merge_adapter
 
-        storage = merging.Storage(dtype.value)
-        merged = merging.merge_adapter(folder, out, base=base, storage=storage, device=device, form=form)
+        merged = merge_adapter(folder, out, base=base, storage=dtype, device=device, form=form)
     typer.echo(f"{merged.folder}: {merged.size / MEGABYTE:,.1f} MB in {merged.storage}")
 
 
@@ -108,7 +96,6 @@ def pack(
     out: Annotated[Path, typer.Argument(help="The file; must not exist.", metavar="OUT.zip")],
 ) -> None:
     """Pack exactly the adapter's files; unpacked, they are the adapter again."""
-    _quiet()
     with _one_line_errors():
         from finetune.export.files import zip_adapter
 
@@ -126,9 +113,8 @@ def push(
     ] = None,
 ) -> None:
     """Send an adapter or a merged model with its card to the Hub."""
-    _quiet()
     with _one_line_errors():
-        from finetune.export.push import push_folder
+        from finetune.export.files import push_folder
 
         pushed = push_folder(folder, repo, token=token or None, private=not public)
     seen = "private" if pushed.private else "public"

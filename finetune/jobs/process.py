@@ -19,22 +19,14 @@ WAIT = 'read -r line && exec "$@" </dev/null'
 WAITING = ("/bin/sh", "-c", WAIT, "wait")
 GO = b"go\n"
 TRAINER = (sys.executable, "-m", "finetune")
-# glibc returns every large buffer to the kernel unless told otherwise: CPU training steps are several times slower.
-CPU_ALLOCATOR = {
-    "MALLOC_MMAP_MAX_": "0",
-    "MALLOC_TRIM_THRESHOLD_": "17179869184",
-    "MALLOC_TOP_PAD_": "1073741824",
-}
+# By default glibc returns every large buffer to the kernel, which makes CPU training steps several times slower.
+CPU_ALLOCATOR = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "17179869184", "MALLOC_TOP_PAD_": "1073741824"}
 NVIDIA_DRIVER = Path("/dev/nvidiactl")
 SAME_START_S = 2.0  # a start time is computed from the boot time, which moves when the clock is set
 
 
 def device_of(device: str) -> str:
-    """The device that a configuration's name stands for, under one name: "cpu" or "cuda:N".
-
-    Args:
-        device: of the configuration; "auto" is the CPU where no NVIDIA driver is.
-    """
+    """Return a configuration's device as "cpu" or "cuda:N"; "auto" is the CPU where no NVIDIA driver is."""
     if device == "auto":
         device = "cuda" if NVIDIA_DRIVER.exists() else "cpu"
     return "cuda:0" if device == "cuda" else device
@@ -48,7 +40,7 @@ class Process:
         pid: its id, and that of its group.
         created_s: unix time of its start.
         run: folder of the run.
-        child: where this app started it.
+        child: None where another app started it.
         kill_at_s: `time.monotonic` after which it is killed, once it was asked to stop.
     """
 
@@ -59,14 +51,14 @@ class Process:
     kill_at_s: float | None = None
 
     def go(self) -> None:
-        """Let it begin: it was found worth noting."""
+        """Let it begin, once job.json names it."""
         assert self.child is not None
         assert self.child.stdin is not None
         try:
             self.child.stdin.write(GO)
             self.child.stdin.close()
         except BrokenPipeError:
-            pass  # somebody killed it already; `ended` tells
+            pass  # somebody killed it already; `ended` says so
 
     def abandon(self) -> None:
         """End it before it began."""
@@ -80,7 +72,7 @@ class Process:
         return None if self.child is None else self.child.returncode
 
     def ended(self) -> bool:
-        """Whether it is gone; what is left of its group is then killed."""
+        """Return whether it is gone; what is left of its group is then killed."""
         if self.child is None:
             gone = find_process(self.pid, self.created_s, self.run) is None
         else:
@@ -90,7 +82,7 @@ class Process:
         return gone
 
     def begun(self) -> bool:
-        """Whether it trains, or still waits to be told to begin."""
+        """Return whether it trains, or still waits for `go`."""
         try:
             words = psutil.Process(self.pid).cmdline()  # none at all while it is being replaced by another program
             return bool(words) and WAIT not in words
@@ -98,7 +90,7 @@ class Process:
             return True
 
     def terminate(self) -> None:
-        """Ask it to write a checkpoint and stop; its group is not told, which would break it."""
+        """Ask it to write a checkpoint and stop; a signal to its group would break it."""
         try:
             os.kill(self.pid, signal.SIGTERM)
         except ProcessLookupError:
@@ -113,13 +105,8 @@ class Process:
 
 
 def find_process(pid: int, created_s: float, run: Path) -> Process | None:
-    """A process that still runs. Ids are given out again, so it is known by the time of its start too, or, where the
-    clock was set meanwhile, by the folder of the run in its command.
-
-    Args:
-        pid: its id.
-        created_s: unix time of its start.
-        run: folder of the run.
+    """Return a process that still runs, else None. Ids are given out again, so it is known by its start time too, or,
+    where the clock was set meanwhile, by the folder of the run in its command.
     """
     try:
         found = psutil.Process(pid)
@@ -144,22 +131,15 @@ def launch(command: Sequence[str], run: Path, device: str) -> Process:
     """
     with (run / STDOUT_FILE).open("ab") as printed:
         child = subprocess.Popen(
-            [*WAITING, *command],
-            stdin=subprocess.PIPE,
-            stdout=printed,
-            stderr=subprocess.STDOUT,
-            env=environment(device),
-            start_new_session=True,
-        )
+            [*WAITING, *command], stdin=subprocess.PIPE, stdout=printed, stderr=subprocess.STDOUT,
+            env=environment(device), start_new_session=True,
+        )  # fmt: skip
     return Process(child.pid, psutil.Process(child.pid).create_time(), run, child)
 
 
 def environment(device: str) -> dict[str, str]:
-    """Variables of a training process: the app's own, what finds `finetune` from any folder, and a fast allocator.
-
-    Args:
-        device: of the configuration; "auto" is the CPU where no NVIDIA driver is.
-    """
+    """Return the variables of a training process: the app's own, what finds `finetune` from any folder, and a fast
+    allocator on the CPU."""
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
     allocator = CPU_ALLOCATOR if device_of(device) == "cpu" else {}
     return {**allocator, **os.environ, "PYTHONPATH": path, "PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1"}

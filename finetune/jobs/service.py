@@ -1,4 +1,4 @@
-"""What the tab may do with jobs, and the thread that runs them. Who may do it is asked elsewhere."""
+"""The queue of jobs, and the thread that runs them. Who may do what is checked elsewhere."""
 
 import logging
 import re
@@ -22,14 +22,19 @@ from finetune.jobs.job import (
     Progress,
     State,
     Wish,
+    WriteData,
+    clean_folders,
     disk_words,
     is_complete,
+    lock_folder,
+    make_job,
+    read_jobs,
+    remove_folder,
     state_after_exit,
     stdout_tail,
     write_job,
 )
 from finetune.jobs.process import TRAINER, Process, device_of, find_process, launch
-from finetune.jobs.store import WriteData, clean_folders, lock_folder, make_job, read_jobs, remove_folder
 from finetune.records import (
     CHECKPOINTS,
     EXIT_FILE,
@@ -56,7 +61,7 @@ class JobService:
         adapters: folder that finished adapters go to, by their names.
         command: of the trainer, without its arguments.
         grace_s: how long a process may take to write a checkpoint and stop before it is killed.
-        poll_s: pause between two looks at the processes.
+        poll_s: pause between two checks of the processes.
 
     Raises:
         JobError: a folder cannot be made.
@@ -80,7 +85,7 @@ class JobService:
         self._close_at_s: float | None = None  # while closing: when the thread no longer waits for processes
 
     def start(self) -> None:
-        """Take up what runs or waits since an earlier app, and begin to run jobs.
+        """Go on with what an earlier app left running or waiting, and begin to run jobs.
 
         Raises:
             JobError: another app runs the jobs of this folder.
@@ -118,16 +123,16 @@ class JobService:
             self._lock_file = None
 
     def submit(self, name: str, config: FinetuneConfig, creator: str, write_data: WriteData | None = None) -> Job:
-        """Queue a job, whole or not at all.
+        """Queue a job; after an error nothing is left of it.
 
         Args:
             name: of the adapter.
-            config: what to do.
+            config: of the training.
             creator: pseudonym of who submits it.
             write_data: makes a folder of annotations, which the job then learns from, whatever the config says.
 
         Raises:
-            JobError: the name cannot be had, or the data not be written.
+            JobError: the name cannot be used, or the data cannot be written.
         """
         if not re.fullmatch(NAME_PATTERN, name) or name.endswith("\n"):
             raise JobError(
@@ -149,15 +154,15 @@ class JobService:
         self._wake.set()
         return self.job(job_id)
 
-    # ---- looking
+    # ---- reading
     def jobs(self) -> list[Job]:
-        """All jobs, newest first."""
+        """Return all jobs, newest first."""
         with self._lock:
             found = [self._shown(job_id) for job_id in self._jobs]
         return sorted(found, key=lambda job: (job.created_at_s, job.job_id), reverse=True)
 
     def job(self, job_id: str) -> Job:
-        """One job.
+        """Return one job.
 
         Raises:
             JobError: there is none; also from all below.
@@ -167,22 +172,22 @@ class JobService:
             return self._shown(job_id)
 
     def events(self, job_id: str, offset: int = 0) -> tuple[list[dict[str, Any]], int]:
-        """Events of its log from a byte offset on, and the offset to go on from."""
+        """Return the events of its log from a byte offset on, and the offset to go on from."""
         return read_events(self._get(job_id).run, offset)
 
     def log_tail(self, job_id: str, lines: int = 20) -> str:
-        """The last lines that its processes printed."""
+        """Return the last lines that its processes printed."""
         return stdout_tail(self._get(job_id).run, lines)
 
-    # ---- doing
+    # ---- changing
     def pause(self, job_id: str) -> Job:
-        """Stop a job with a checkpoint; one that waits no longer does."""
+        """Stop a job with a checkpoint, or take it out of the queue."""
         with self._lock:
             self._check_state(job_id, ("queued", "running"), "paused")
             return self._stop(job_id, "pause", "paused", "Paused before its turn came.")
 
     def cancel(self, job_id: str) -> Job:
-        """Stop a job with a checkpoint, and let go of its name; at once where it does not run."""
+        """Stop a job with a checkpoint, and free its name; at once where it does not run."""
         with self._lock:
             job = self._check_state(job_id, LIVE, "cancelled")
             return self._stop(job_id, "cancel", "cancelled", f"Cancelled while it was {job.state}.")
@@ -197,11 +202,7 @@ class JobService:
             return self._shown(job_id)
 
     def delete(self, job_id: str, *, adapter: bool = False) -> None:
-        """Remove a job that does not run, with its folder.
-
-        Args:
-            adapter: whether the adapter that it made goes too.
-        """
+        """Remove a job that does not run with its folder, and with `adapter` also the adapter that it made."""
         with self._lock:
             job = self._get(job_id)
             if job.state == "running":
@@ -231,7 +232,7 @@ class JobService:
         return job
 
     def _live_names(self, besides: str = "") -> set[str]:
-        """Names that jobs keep to themselves."""
+        """Return the names that jobs reserve."""
         return {job.name for job in self._jobs.values() if job.state in LIVE and job.job_id != besides}
 
     def _check_free(self, name: str, besides: str = "") -> None:
@@ -241,7 +242,7 @@ class JobService:
             raise JobError(f"Another job makes an adapter named {name}; choose another name, or cancel that one.")
 
     def _shown(self, job_id: str) -> Job:
-        """A job with its progress, quick enough to be asked for every two seconds."""
+        """Return a job with its progress, quickly enough for a page that asks every two seconds."""
         job, progress = self._jobs[job_id], self._progress[job_id]
         progress.update()
         return replace(
@@ -250,7 +251,7 @@ class JobService:
         )  # fmt: skip
 
     def _adapter_of(self, job: Job) -> Path | None:
-        """The adapter that a job made, if it is still there; its name may have been used again since."""
+        """Return the adapter that a job made, if it is still there; its name may have been used again since."""
         adapter = self._adapters / job.name
         if job.state != "done" or not (adapter / PROVENANCE_FILE).is_file():
             return None
@@ -299,17 +300,17 @@ class JobService:
             self._wake.clear()
             with self._lock:
                 try:
-                    self._look()
+                    self._check()
                     if self._close_at_s is None:
                         self._start_next()
                 except Exception:  # what goes wrong with one job must not end the thread for the others
-                    log.exception("A look at the jobs failed; the next one is soon.")
+                    log.exception("Checking the jobs failed; it is tried again soon.")
                 if self._close_at_s is not None and (not self._processes or time.monotonic() > self._close_at_s):
                     return
             self._wake.wait(self._poll_s)
 
-    def _look(self) -> None:
-        """Write what could not be written before, and see to the processes."""
+    def _check(self) -> None:
+        """Write what could not be written before, and check the processes."""
         for job_id in list(self._unsaved):
             self._save(job_id)
         for job_id, process in list(self._processes.items()):
@@ -366,14 +367,14 @@ class JobService:
         self._change(job.job_id, state="failed", cause=cause, ended_at_s=time.time(), wish="")
 
     def _finish(self, job_id: str, status: int | None, *, watched: bool) -> None:
-        """Give a job whose process is gone its state."""
+        """Set the state of a job whose process is gone."""
         job = self._jobs[job_id]
         state, cause = state_after_exit(job, self._adapters / job.name, status, watched=watched)
         self._processes.pop(job_id, None)
         if state == "done":  # what only a resume would need; features of a large base are gigabytes
             for name in (CHECKPOINTS, FEATURES):
                 shutil.rmtree(job.run / name, ignore_errors=True)
-        log_file = job.run / LOG_FILE  # the process's last word: the app may have been away when it ended
+        log_file = job.run / LOG_FILE  # written last by the process: the app may have been away when it ended
         gone_at_s = log_file.stat().st_mtime if log_file.exists() else time.time()
         worked_s = job.worked_s + max(0.0, gone_at_s - (job.started_at_s or gone_at_s))
         self._change(
@@ -387,7 +388,7 @@ class JobService:
             return
         process = find_process(job.pid, job.process_created_s, job.run)
         if process is not None and job.state == "queued" and not process.begun():
-            process.kill()  # it waits for a word of the app that is gone
+            process.kill()  # it waits for the app that is gone
             process = None
         if process is not None:
             self._processes[job.job_id] = process
@@ -396,5 +397,5 @@ class JobService:
                 self._terminate(process)
         elif job.state == "running" or (job.run / EXIT_FILE).exists() or is_complete(self._adapters / job.name):
             self._finish(job.job_id, None, watched=False)
-        else:  # killed before the process was told to begin
+        else:  # killed before the process began
             self._change(job.job_id, pid=None, process_created_s=None)

@@ -1,77 +1,86 @@
-"""What a run showed of held-out images: where the base looks, where the adapter looks, what was taught."""
+"""Before and after: two viewers with the same held-out image, the base's path in one, the adapter's in the other."""
 
-import json
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from html import escape
 from typing import Any
 
-from finetune.records import BEFORE_AFTER
+import gradio as gr
+from PIL import Image
 
-FILE = f"{BEFORE_AFTER}.json"
-PICTURE = re.compile(r"\d{1,4}\.png")
-BELOW_ONE = 1 - 1e-9
-Points = tuple[tuple[float, float], ...]
+from finetune.tab.runs import ImagePair, Points
+from gazevlm_core.images import load_image
+from web.markup import note
+from web.page import Values
+from web.viewer.component import ScanpathViewer
+from web.viewer.payload import Role, ViewerFixation, ViewerPath, ViewerPayload
 
-
-@dataclass(frozen=True)
-class Pair:
-    """One held-out image.
-
-    Args:
-        image_id: its name.
-        picture: file.
-        question: that was asked.
-        answer_before, answer_after: of the base and of the adapter.
-        before, after: their paths, as fractions of the image; None where the gaze is untrained.
-        taught: what a person did there.
-    """
-
-    image_id: str
-    picture: Path
-    question: str
-    answer_before: str
-    answer_after: str
-    before: Points | None
-    after: Points | None
-    taught: Points
+NONE_YET = "What the base and the adapter say of held-out images is shown here once the training has come so far."
+FOR_REVIEWERS = (
+    "Reviewers and admins see held-out images here, as the base and as the adapter looks at them; others saw them in "
+    "Teach, if they were given them."
+)
+UNTRAINED = "The gaze is untrained: no path is shown."
+TARGET = "What was taught"
+SIDES = ("Before: the base", "After: the adapter")
 
 
-def read_pairs(run: Path) -> tuple[Pair, ...]:
-    """The pairs of a run; none where it did not get so far.
+class PairView:
+    """Shows one held-out image twice; whoever holds the run handles `choose`, which picks the image."""
 
-    Raises:
-        ValueError: the file is not as a run writes it.
-    """
-    folder = run / BEFORE_AFTER
-    try:
-        values = json.loads((folder / FILE).read_text(encoding="utf-8"))
-        return tuple(_pair(one, folder) for one in values["images"])
-    except FileNotFoundError:
-        return ()
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"What this run showed before and after cannot be read ({error}); its scores can.") from None
+    def __init__(self) -> None:
+        gr.HTML('<h3 class="gaze-heading">Before and after, on images that were held out</h3>')
+        self.note = gr.HTML(note(NONE_YET), elem_id="adapt-pair-note")
+        with gr.Column(elem_id="adapt-pair"):
+            self.choose = gr.Dropdown([], label="Held-out image", filterable=False, elem_id="adapt-pair-image")
+            with gr.Row():
+                with gr.Column(min_width=280):
+                    self.before = ScanpathViewer(elem_id="adapt-before")
+                    self.answer_before = gr.HTML(elem_id="adapt-said-before")
+                with gr.Column(min_width=280):
+                    self.after = ScanpathViewer(elem_id="adapt-after")
+                    self.answer_after = gr.HTML(elem_id="adapt-said-after")
+        self.shown: list[Any] = [
+            self.note, self.choose, self.before, self.after, self.answer_before, self.answer_after
+        ]  # fmt: skip
+
+    def show(self, pairs: Sequence[ImagePair], image_id: object = None) -> Values:
+        """Show one of some pairs: the one with that image, else the first; say so where there is none."""
+        if not pairs:
+            return self.show_nothing(NONE_YET)
+        pair = next((one for one in pairs if one.image_id == image_id), pairs[0])
+        image = load_image(pair.image).image
+        return {
+            self.note: note(f"Asked: {pair.question}"),
+            self.choose: gr.Dropdown([one.image_id for one in pairs], value=pair.image_id, interactive=len(pairs) > 1),
+            self.before: self._view(image, pair, pair.before, 0),
+            self.after: self._view(image, pair, pair.after, 1),
+            self.answer_before: answer_html(SIDES[0], pair.answer_before, pair.before),
+            self.answer_after: answer_html(SIDES[1], pair.answer_after, pair.after),
+        }
+
+    def show_nothing(self, why: str) -> Values:
+        """Show no image, and a sentence."""
+        empty = ViewerPayload()
+        return {
+            self.note: note(why), self.choose: gr.Dropdown([], value=None), self.before: empty, self.after: empty,
+            self.answer_before: "", self.answer_after: "",
+        }  # fmt: skip
+
+    def _view(self, image: Image.Image, pair: ImagePair, points: Points | None, side: int) -> ViewerPayload:
+        role: Role = "second model" if side == 0 else "model"
+        both: tuple[tuple[str, Role, Points | None], ...] = (
+            (SIDES[side], role, points), (TARGET, "reader", pair.target)
+        )  # fmt: skip
+        paths = [
+            ViewerPath(name=name, role=style, fixations=[ViewerFixation(x=x, y=y) for x, y in found])
+            for name, style, found in both if found
+        ]  # fmt: skip
+        words = f"{SIDES[side]}, held-out image {pair.image_id}"
+        return self.before.show(image, paths, description=words, in_step=True)
 
 
-def _pair(one: dict[str, Any], folder: Path) -> Pair:
-    name = str(one["file"])
-    if not PICTURE.fullmatch(name):
-        raise ValueError(f"{name[:40]!r} is no picture of the run")
-    return Pair(
-        image_id=str(one["image_id"]),
-        picture=folder / name,
-        question=str(one["question"]),
-        answer_before=str(one["answer_before"] or ""),
-        answer_after=str(one["answer_after"] or ""),
-        before=_points(one["before"]),
-        after=_points(one["after"]),
-        taught=_points(one["taught"]) or (),
-    )
-
-
-def _points(values: Sequence[Sequence[float]] | None) -> Points | None:
-    """Fractions in [0, 1): what lies on the far edge is drawn just before it."""
-    if values is None:
-        return None
-    return tuple((min(max(float(x), 0.0), BELOW_ONE), min(max(float(y), 0.0), BELOW_ONE)) for x, y in values)
+def answer_html(side: str, answer: str, points: Points | None) -> str:
+    """Return an answer as HTML, escaped, with a note where its gaze is untrained."""
+    untrained = "" if points is not None else note(UNTRAINED)
+    words = escape(answer) if answer else "(no words)"
+    return f'<figure class="adapt-said"><figcaption>{escape(side)}</figcaption><p>{words}</p>{untrained}</figure>'

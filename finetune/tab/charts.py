@@ -6,8 +6,7 @@ from itertools import pairwise
 
 import plotly.graph_objects as go
 
-from finetune.records import Measure
-from finetune.tab.runs import LOSS, LOSSES, Run
+from finetune.tab.runs import LOSS, LOSSES, Run, better_words
 from web.plot_style import AXIS, CEILING, FLOOR, OWN, PLAIN, TEXT
 
 HEIGHT_PX, MOST_POINTS = 320, 300
@@ -15,11 +14,11 @@ LOSS_COLORS = dict(
     zip(LOSSES, (OWN, "#1b9e94", "#d9822b", "#8a6fc9", "#b5739d", "#9aa5b1"), strict=True)
 )  # fmt: skip
 RUN_COLORS = (OWN, "#d9822b", "#8a6fc9", "#1b9e94")
-FLOOR_DASHES = ("dot", "dashdot", "longdash", "longdashdot")
+FLOOR_DASHES = ("dot", "dashdot", "longdash", "longdashdot") * 2
 
 
 def thinned(points: Sequence[tuple[int, float]], most: int = MOST_POINTS) -> list[tuple[int, float]]:
-    """At most so many points, the last one among them; each is the mean of those it stands for."""
+    """Return at most so many points, each the mean of those that it stands for, at the last of their steps."""
     if len(points) <= most:
         return list(points)
     bounds = [number * len(points) // most for number in range(most + 1)]
@@ -28,7 +27,7 @@ def thinned(points: Sequence[tuple[int, float]], most: int = MOST_POINTS) -> lis
 
 
 def loss_chart(run: Run) -> go.Figure | None:
-    """The parts of the loss over the steps; None before the first."""
+    """Draw the parts of the loss over the steps; None before the first."""
     if not run.losses:
         return None
     figure = go.Figure()
@@ -36,47 +35,32 @@ def loss_chart(run: Run) -> go.Figure | None:
     if set(parts) - {LOSS} and len(parts) == 2:  # one part is the whole
         parts = [part for part in parts if part != LOSS]
     for part in parts:
-        points = thinned(run.losses[part])
-        figure.add_scatter(
-            x=[step for step, _ in points], y=[value for _, value in points], name=LOSSES[part], mode=_mode(points),
-            line={"color": LOSS_COLORS[part], "width": 2.5 if part == LOSS else 1.5},
-            hovertemplate=f"{LOSSES[part]}, step %{{x}}: %{{y:.3f}}<extra></extra>",
-        )  # fmt: skip
-    last = max(run.job.steps, run.losses[parts[0]][-1][0])
-    return _laid_out(figure, "loss while training", last)
+        _add_curve(figure, run.losses[part], LOSSES[part], LOSS_COLORS[part], 2.5 if part == LOSS else 1.5)
+    return _laid_out(figure, "loss while training", max(run.job.steps, run.losses[parts[0]][-1][0]))
 
 
 def drawn_measures(run: Run) -> dict[str, str]:
-    """Held-out measures that can be drawn, with what is better, in the order of the latest scoring."""
+    """Return the held-out measures that can be drawn, each with what is better, in the order of the latest scoring."""
     if not run.held_out:
         return {}
     known = {one.name for _, measures in run.held_out for one in measures if one.value is not None}
-    latest = run.held_out[-1][1]
-    return {one.name: f"{one.name} ({better_word(one)} is better)" for one in latest if one.name in known}
-
-
-def better_word(measure: Measure) -> str:
-    """Which way a measure is better."""
-    return "higher" if measure.higher_is_better else "lower"
+    return {one.name: f"{one.name} ({better_words(one)})" for one in run.held_out[-1][1] if one.name in known}
 
 
 def measure_chart(run: Run, name: str) -> go.Figure | None:
-    """A held-out measure over the steps, its base and its floors as lines; None where it was not taken."""
-    taken = [(step, one) for step, measures in run.held_out for one in measures if one.name == name]
-    known = [(step, one.value) for step, one in taken if one.value is not None]
+    """Draw a held-out measure over the steps, its base and its floors as lines; None where it was never scored."""
+    scored = [(step, one) for step, measures in run.held_out for one in measures if one.name == name]
+    known = [(step, one.value) for step, one in scored if one.value is not None]
     if not known:
         return None
-    latest, figure, last = taken[-1][1], go.Figure(), max(run.job.steps, known[-1][0])
-    lines = [("base", latest.base, CEILING, "dash")]
-    dashes = (*FLOOR_DASHES, *FLOOR_DASHES)
-    lines += [
-        (f"floor: {floor}", value, FLOOR, dash)
-        for (floor, value), dash in zip(latest.floors.items(), dashes, strict=False)
-    ]
-    for words, value, color, dash in lines:
-        if value is not None:
+    latest, figure, last = scored[-1][1], go.Figure(), max(run.job.steps, known[-1][0])
+    lines: list[tuple[str, float | None, str, str]] = [("base", latest.base, CEILING, "dash")]
+    for (floor, value), dash in zip(latest.floors.items(), FLOOR_DASHES, strict=False):
+        lines.append((f"floor: {floor}", value, FLOOR, dash))
+    for words, level, color, dash in lines:
+        if level is not None:
             figure.add_scatter(
-                x=[0, last], y=[value, value], name=escape(words), mode="lines",
+                x=[0, last], y=[level, level], name=escape(words), mode="lines",
                 line={"color": color, "dash": dash, "width": 1.5},
                 hovertemplate=f"{escape(words)}: %{{y:.3f}}<extra></extra>",
             )  # fmt: skip
@@ -88,22 +72,23 @@ def measure_chart(run: Run, name: str) -> go.Figure | None:
 
 
 def comparison_chart(runs: Sequence[Run]) -> go.Figure | None:
-    """The whole loss of several runs; None where no run has made a step."""
+    """Draw the whole loss of several runs; None where no run has made a step."""
     figure = go.Figure()
     for run, color in zip(runs, RUN_COLORS, strict=False):
-        points, name = thinned(run.losses.get(LOSS, [])), escape(run.job.name)
-        if points:
-            figure.add_scatter(
-                x=[step for step, _ in points], y=[value for _, value in points], name=name, mode=_mode(points),
-                line={"color": color, "width": 2}, hovertemplate=f"{name}, step %{{x}}: %{{y:.3f}}<extra></extra>",
-            )  # fmt: skip
+        if run.losses.get(LOSS):
+            _add_curve(figure, run.losses[LOSS], escape(run.job.name), color, 2)
     if not figure.data:
         return None
     return _laid_out(figure, "whole loss while training", max(max(trace.x) for trace in figure.data))
 
 
-def _mode(points: Sequence[tuple[int, float]]) -> str:
-    return "lines" if len(points) > 1 else "markers"  # a line of one point is not seen
+def _add_curve(figure: go.Figure, values: Sequence[tuple[int, float]], name: str, color: str, width: float) -> None:
+    points = thinned(values)
+    figure.add_scatter(
+        x=[step for step, _ in points], y=[value for _, value in points], name=name,
+        mode="lines" if len(points) > 1 else "markers",  # a line of one point is not seen
+        line={"color": color, "width": width}, hovertemplate=f"{name}, step %{{x}}: %{{y:.3f}}<extra></extra>",
+    )  # fmt: skip
 
 
 def _laid_out(figure: go.Figure, title: str, last: int) -> go.Figure:

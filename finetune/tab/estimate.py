@@ -1,83 +1,47 @@
-"""How long a training will take, from what earlier ones on this machine took; never guessed from anything else."""
+"""What a training will take: time from earlier runs on this machine, memory from the dimensions of its base."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from finetune.config import FinetuneConfig
+from finetune.memory import sizes_of
+from finetune.room import BaseFacts, memory_for
 from finetune.tab.runs import Event, Run
-from web.formatting import counted, duration
+from web.formatting import counted, duration, size
 
 if TYPE_CHECKING:
-    from finetune.config import FinetuneConfig
+    from gazevlm_core.inference import GazeEngine
 
 NO_RUN = "Time: no run with this base on this machine yet, so nobody can tell."
+TIME = (
+    "Time: about {time} on {device} ({seen:,.0f} times an image at {image_s:.2g} s, measured in {runs} with this base)."
+)
+MEMORY = "Memory: about {total} on the {device}, {activations} of it for one batch (computed, not measured)."
 MOST_RUNS = 10  # the latest; libraries and the machine change
 
 
-@dataclass(frozen=True)
-class Pace:
-    """What one run took.
-
-    Args:
-        image_s: for one image once, its share of the scorings between the steps included.
-        around_s: before the first step and after the last; None where that is not known.
-        device: where.
-    """
+# ---- time -----------------------------------------------------------------------------------------------------------
+class RunTimes(NamedTuple):
+    """What one run took for one image once, its share of the scorings between the steps included; before the first step
+    and after the last, where that is known; and on which device."""
 
     image_s: float
     around_s: float | None
     device: str
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """What a training will take.
-
-    Args:
-        seconds: None where there was no such run yet.
-        image_s: seconds for one image once.
-        runs: that it was measured in.
-        seen: images, each as often as it will be seen.
-        device: where those runs were.
-    """
-
-    seconds: float | None
-    image_s: float = 0.0
-    runs: int = 0
-    seen: float = 0.0
-    device: str = ""
-
-    def sentence(self) -> str:
-        """In words."""
-        if self.seconds is None:
-            return NO_RUN
-        return (
-            f"Time: about {duration(self.seconds)} on {self.device} ({self.seen:,.0f} times an image at "
-            f"{self.image_s:.2g} s, measured in {counted(self.runs, 'earlier run')} with this base)."
-        )
-
-
-def images_per_step(config: "FinetuneConfig") -> int:
-    """Images behind one optimizer step."""
-    return config.batch_size * config.accumulation
-
-
-def images_seen(config: "FinetuneConfig", images: int) -> float:
-    """How often an image is looked at in a whole training.
-
-    Args:
-        config: of it.
-        images: that there are, held-out ones among them.
-    """
+def images_seen(config: FinetuneConfig, images: int) -> float:
+    """Return how many images a training sees, each as often as it is seen; `images` include the held-out ones."""
     if config.max_steps:
-        return float(config.max_steps * images_per_step(config))
+        return float(config.max_steps * config.batch_size * config.accumulation)
     return max(1, round(images * (1 - config.held_out_share))) * config.epochs
 
 
-def pace_of(run: Run) -> Pace | None:
-    """What a run took per image; None where fewer than two steps of one process are known."""
+def measure_times(run: Run) -> RunTimes | None:
+    """Return what a run took per image; None where fewer than two steps of one process are known."""
     seconds, steps, processes = 0.0, 0, 0
     first: Event | None = None
     last: Event | None = None
@@ -91,33 +55,51 @@ def pace_of(run: Run) -> Pace | None:
             first, last = first or event, event
     if not steps or seconds <= 0:
         return None
-    whole = processes == 2 and run.job.state == "done"  # one process, from the beginning to the end
-    around = _span(run.events) - seconds if whole else None
-    return Pace(seconds / (steps * images_per_step(run.job.config)), around, run.device)
+    uninterrupted = processes == 2 and run.job.state == "done"  # one process from beginning to end
+    around = float(run.events[-1]["time_s"] - run.events[0]["time_s"]) - seconds if uninterrupted else None
+    config = run.job.config
+    return RunTimes(seconds / (steps * config.batch_size * config.accumulation), around, run.device)
 
 
-def estimate_time(config: "FinetuneConfig", images: int, runs: Sequence[Run]) -> Estimate:
-    """How long a training will take.
+def time_sentence(config: FinetuneConfig, images: int, runs: Sequence[Run]) -> str:
+    """Return how long a training will take, by the latest runs with the same base, device and precision.
 
     Args:
-        config: of it.
+        config: of the training.
         images: that there are, held-out ones among them.
-        runs: earlier ones on this machine, the latest first; those with another base or device are passed over.
+        runs: earlier ones on this machine, the latest first.
     """
-    same = (run for run in runs if _kind(run.job.config) == _kind(config))
-    paces = list(islice((pace for run in same if (pace := pace_of(run)) is not None), MOST_RUNS))
-    if not paces:
-        return Estimate(None)
-    image_s = median(pace.image_s for pace in paces)
-    around = [pace.around_s for pace in paces if pace.around_s is not None]
-    seen = images_seen(config, images)
+    wanted = (config.base, config.device, config.precision)
+    same = (run for run in runs if (run.job.config.base, run.job.config.device, run.job.config.precision) == wanted)
+    times = list(islice((found for run in same if (found := measure_times(run)) is not None), MOST_RUNS))
+    if not times:
+        return NO_RUN
+    image_s, seen = median(one.image_s for one in times), images_seen(config, images)
+    around = [one.around_s for one in times if one.around_s is not None]
     seconds = image_s * seen + (median(around) if around else 0.0)
-    return Estimate(seconds, image_s, len(paces), seen, paces[0].device or config.device)
+    return TIME.format(
+        time=duration(seconds), device=times[0].device or config.device, seen=seen, image_s=image_s,
+        runs=counted(len(times), "earlier run"),
+    )  # fmt: skip
 
 
-def _kind(config: "FinetuneConfig") -> tuple[str, str, str]:
-    return config.base, config.device, config.precision
+# ---- memory ---------------------------------------------------------------------------------------------------------
+def facts_of(engine: "GazeEngine") -> BaseFacts:
+    """Return the facts about a loaded model that decide what memory its training takes."""
+    return BaseFacts(
+        sizes_of(engine.model.config.to_dict()), engine.checkpoint.precision, engine.model.device.type == "cuda",
+        int(engine.processor.image_processor.size["longest_edge"]), engine.gaze_config.num_gaze_tokens,
+    )  # fmt: skip
 
 
-def _span(events: Sequence[Event]) -> float:
-    return float(events[-1]["time_s"] - events[0]["time_s"])
+def memory_of_bases(facts: Mapping[str, BaseFacts]) -> Callable[[FinetuneConfig], str]:
+    """Return what says a configuration's memory in a sentence, by the facts of each base's source."""
+    return lambda config: memory_sentence(config, facts[config.base]) if config.base in facts else ""
+
+
+def memory_sentence(config: FinetuneConfig, facts: BaseFacts) -> str:
+    """Return what memory a training takes on one device."""
+    on_gpu = facts.on_gpu if config.device == "auto" else config.device != "cpu"
+    memory = memory_for(config, replace(facts, on_gpu=on_gpu))
+    device = "GPU" if on_gpu else "CPU"
+    return MEMORY.format(total=size(memory.total), device=device, activations=size(memory.activations))

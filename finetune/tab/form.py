@@ -1,28 +1,32 @@
-"""The form of a training, made from the fields of `FinetuneConfig`; what comes back from it is checked here."""
+"""The form of a training: its fields are those of `FinetuneConfig`, and what a browser sends is checked here."""
 
-import math
+import re
+import shlex
 import types
 import typing
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
 from enum import Enum
 from functools import cache
+from pathlib import PurePath
 from typing import Any, Literal
 
-from finetune.config import FinetuneConfig
-from finetune.defaults import FOLLOW_BASE
+from finetune.config import LONGEST_NAME, NAME_PATTERN, ConfigError, FinetuneConfig, setting_of
+from finetune.defaults import FOLLOW_BASE, suited
+from web.training_data import DataChoice
 
-Kind = Literal["flag", "maybe", "choice", "whole", "number", "text", "names"]
-KNOBS = ("epochs", "learning_rate", "lora_rank", "gaze_order", "seed")
-# Chosen in other parts of the tab, or of no use there: one data set, one process, no files of the server.
-NOT_IN_FORM = frozenset({"annotations", "shares", "annotators", "base", "deepspeed", "fsdp_storage"})
+Kind = Literal["flag", "optional flag", "choice", "integer", "number", "text", "names"]
 UNSET, YES, NO = "as usual", "yes", "no"
-MAYBE: Mapping[object, bool | None] = {UNSET: None, YES: True, NO: False}
+OPTIONAL_FLAG: Mapping[str, bool | None] = {UNSET: None, YES: True, NO: False}
 LONGEST_TEXT, MOST_NAMES = 100, 1000
-LABELS = {
-    "lora_rank": "LoRA rank", "lora_alpha": "LoRA alpha", "lora_dropout": "LoRA dropout", "dora": "DoRA",
-    "rslora": "rsLoRA", "num_gaze_tokens": "Gaze tokens", "max_grad_norm": "Largest gradient norm",
-}  # fmt: skip
+DATA = "data"  # of a job, whose launcher knows where that is
+EXPORT = "annotations"  # where a person unpacks an export
+SUGGESTED = re.compile(r"^.+-adapted-\d{1,6}$")
+BAD_NAME = (
+    f"The adapter's name has 1 to {LONGEST_NAME} letters, digits, dots, hyphens or underscores, and begins with a "
+    "letter or a digit; change it."
+)
 
 
 class FormError(ValueError):
@@ -31,15 +35,16 @@ class FormError(ValueError):
 
 @dataclass(frozen=True)
 class FormField:
-    """One field of the form.
+    """One setting as the form shows it.
 
     Args:
-        name: of the configuration's field.
+        name: of the field of `FinetuneConfig`.
         label, help: for people.
-        kind: what a value looks like; "maybe" is a yes, a no, or the usual.
+        kind: of its values.
         default: as the form holds it.
-        choices: of a "choice" or a "maybe".
-        optional: whether empty is a value.
+        choices: of a "choice" or an "optional flag".
+        optional: whether it may be left empty.
+        in_sight: place among the fields that are in sight; 0 where it is folded away.
     """
 
     name: str
@@ -49,99 +54,180 @@ class FormField:
     default: Any
     choices: tuple[str, ...] = ()
     optional: bool = False
+    in_sight: int = 0
 
     def read(self, value: object) -> object:
-        """What the configuration takes.
-
-        Args:
-            value: from the form, which is to say from anybody.
+        """Return a value of the form, which may come from anybody, for the configuration to check; None where it was
+        left empty.
 
         Raises:
-            FormError: it is nothing of the kind.
+            FormError: it is longer than any value.
         """
-        if self.kind == "flag" and isinstance(value, bool):
-            return value
-        if self.kind in ("maybe", "choice") and isinstance(value, str) and value in self.choices:
-            return MAYBE[value] if self.kind == "maybe" else value
-        if self.kind in ("whole", "number"):
-            return self._read_number(value)
-        if self.kind == "text" and isinstance(value, str) and len(value) <= LONGEST_TEXT:
-            return value.strip()
-        if self.kind == "names" and is_names(value):
-            return tuple(value)  # type: ignore[arg-type]
-        raise FormError(f"{self.label}: choose one of the values that the form offers.")
-
-    def _read_number(self, value: object) -> object:
-        if self.optional and (value is None or value == ""):
-            return None
-        if self.optional and isinstance(value, str):
-            value = _number_in(value)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise FormError(f"{self.label}: type a number.")
-        if self.kind == "whole" and value != int(value):
-            raise FormError(f"{self.label}: type a whole number.")
-        return int(value) if self.kind == "whole" else float(value)
-
-
-def _number_in(text: str) -> float | None:
-    """The number that was typed; None where it is none."""
-    try:
-        return float(text[:LONGEST_TEXT])
-    except ValueError:
-        return None
+        if self.kind == "optional flag":
+            value = OPTIONAL_FLAG.get(value, value) if isinstance(value, str) else ""
+        elif self.optional and isinstance(value, str):  # a number that was typed
+            with suppress(ValueError):
+                value = float(value[:LONGEST_TEXT]) if value.strip() else None
+        if (self.kind == "names" and not is_names(value)) or (isinstance(value, str) and len(value) > LONGEST_TEXT):
+            raise FormError(f"{self.label}: choose one of the values that the form offers.")
+        return value
 
 
 def is_names(value: object) -> bool:
-    """Whether it is a list of texts, and not too long a one."""
-    whole = isinstance(value, list | tuple) and len(value) <= MOST_NAMES
-    return whole and all(isinstance(one, str) and len(one) <= LONGEST_TEXT for one in value)  # type: ignore[attr-defined]
+    """Return whether a value is a list of texts within the limits of a form."""
+    listed = isinstance(value, list | tuple) and len(value) <= MOST_NAMES
+    return listed and all(isinstance(one, str) and len(one) <= LONGEST_TEXT for one in value)  # type: ignore[attr-defined]
 
 
 @cache
-def fields_of_form() -> dict[str, FormField]:
-    """Every field of the form by name: the knobs first, then all others in the order of the configuration."""
-    others = [name for name in FinetuneConfig.model_fields if name not in NOT_IN_FORM and name not in KNOBS]
-    return {name: _field(name) for name in (*KNOBS, *others)}
+def form_fields() -> dict[str, FormField]:
+    """Return the fields of the form by name: first those in sight, then the others in the configuration's order."""
+    shown = [_field(name) for name in FinetuneConfig.model_fields if setting_of(name).on_page]
+    return {one.name: one for one in sorted(shown, key=lambda one: one.in_sight or len(shown))}
 
 
 def _field(name: str) -> FormField:
-    info = FinetuneConfig.model_fields[name]
+    info, setting = FinetuneConfig.model_fields[name], setting_of(name)
     kind, optional, choices = _kind_of(info.annotation)
-    default = info.get_default()
-    help_text = info.description or ""
+    default, help_text = info.get_default(), info.description or ""
     if name in FOLLOW_BASE:
         default, optional, help_text = None, True, f"{help_text} Empty: as suits the base."
-    if kind == "maybe":
-        default = next(word for word, meaning in MAYBE.items() if meaning is default)
+    if kind == "optional flag":
+        default = next(word for word, meaning in OPTIONAL_FLAG.items() if meaning is default)
     elif kind == "choice":
         default = default.value
     elif kind == "names":
         default = list(default)
-    label = LABELS.get(name, name.replace("_", " ").capitalize())
-    return FormField(name, label, help_text, kind, default, choices, optional)
+    label = setting.label or name.replace("_", " ").capitalize()
+    return FormField(name, label, help_text, kind, default, choices, optional, setting.in_sight)
 
 
 def _kind_of(annotation: Any) -> tuple[Kind, bool, tuple[str, ...]]:  # noqa: ANN401 (a type)
-    """What a value of a type looks like in a form, whether it may be empty, and what can be chosen."""
+    """Return the kind of a type's values, whether they may be empty, and what can be chosen."""
     optional = False
     if typing.get_origin(annotation) in (types.UnionType, typing.Union):
         (annotation,) = (one for one in typing.get_args(annotation) if one is not type(None))
         optional = True
     if annotation is bool:
-        return ("maybe", True, tuple(map(str, MAYBE))) if optional else ("flag", False, ())
+        return ("optional flag", True, tuple(OPTIONAL_FLAG)) if optional else ("flag", False, ())
     if isinstance(annotation, type) and issubclass(annotation, Enum):
         return "choice", optional, tuple(str(one.value) for one in annotation)
     if typing.get_origin(annotation) is tuple and typing.get_args(annotation)[0] is str:
         return "names", optional, ()
-    kinds: dict[object, Kind] = {int: "whole", float: "number", str: "text"}
+    kinds: dict[object, Kind] = {int: "integer", float: "number", str: "text"}
     return kinds[annotation], optional, ()  # a new kind of field fails here, in the first test
 
 
-def settings_of(values: Mapping[str, object]) -> dict[str, object]:
-    """The configuration's values from a form's; those that the form was not filled with stay as they usually are.
+@dataclass(frozen=True)
+class TrainingForm:
+    """A form as a browser sent it; its methods check what they return.
+
+    Args:
+        name: of the adapter.
+        base: name of a loaded model.
+        accepted_only, annotators, least_agreement: as in `DataChoice`.
+        settings: field of `FinetuneConfig` -> value of the form.
+    """
+
+    name: object = ""
+    base: object = ""
+    accepted_only: object = False
+    annotators: object = ()
+    least_agreement: object = 0.0
+    settings: Mapping[str, object] = field(default_factory=dict)
+
+    def adapter_name(self) -> str:
+        """Return the adapter's name.
+
+        Raises:
+            FormError: no folder can have it.
+        """
+        name = self.name.strip() if isinstance(self.name, str) else ""
+        if not re.fullmatch(NAME_PATTERN, name):
+            raise FormError(BAD_NAME)
+        return name
+
+    def choice(self) -> DataChoice:
+        """Return which submissions are learned from.
+
+        Raises:
+            FormError: a value of the wrong kind.
+        """
+        least = self.least_agreement
+        if not isinstance(self.accepted_only, bool) or not is_names(self.annotators):
+            raise FormError("The choice of submissions cannot be read; choose again.")
+        if isinstance(least, bool) or not isinstance(least, int | float) or not 0 <= least <= 1:
+            raise FormError("The least agreement is a number from 0 to 1; move the slider.")
+        return DataChoice(self.accepted_only, tuple(self.annotators), float(least))  # type: ignore[arg-type]
+
+    def config(self, bases: Mapping[str, str]) -> FinetuneConfig:
+        """Return the configuration of the training.
+
+        Args:
+            bases: name of a loaded model -> where it was loaded from.
+
+        Raises:
+            FormError: no such base, or a value that cannot be used.
+        """
+        if not isinstance(self.base, str) or self.base not in bases:
+            raise FormError(f"Choose a base: {', '.join(bases)}.")
+        settings = read_settings(self.settings)
+        try:
+            return suited(FinetuneConfig.from_values({"annotations": (DATA,), "base": bases[self.base], **settings}))
+        except ConfigError as error:
+            raise FormError(_with_label(str(error))) from None
+
+
+def read_settings(values: Mapping[str, object]) -> dict[str, object]:
+    """Return the configuration's values from a form's; a field that was left empty keeps its default.
 
     Raises:
-        FormError: a value that is nothing of the kind.
+        FormError: a value of the wrong kind.
     """
-    read = {name: field.read(values[name]) for name, field in fields_of_form().items() if name in values}
+    read = {name: one.read(values[name]) for name, one in form_fields().items() if name in values}
     return {name: value for name, value in read.items() if value is not None or name not in FOLLOW_BASE}
+
+
+def _with_label(problem: str) -> str:
+    """Return a problem of the configuration with the label that the form gives the field."""
+    place, _, text = problem.partition(": ")
+    field = form_fields().get(place.partition(".")[0])
+    if field is not None and text:
+        text = text.removeprefix("Input ")
+        return f"{field.label} {text[0].lower()}{text[1:]}; change it."
+    return f"{problem[0].upper()}{problem[1:]}."
+
+
+def suggested_name(base: str, names: Collection[str]) -> str:
+    """Return a name for an adapter of a base that is not among `names`."""
+    stem = re.sub(r"[^A-Za-z0-9._-]", "-", PurePath(base).name)[: LONGEST_NAME - 16].lstrip("._-") or "model"
+    known = {name.lower() for name in names}
+    return next(name for number in range(1, 10**6) if (name := f"{stem}-adapted-{number}").lower() not in known)
+
+
+def is_suggested(name: object) -> bool:
+    """Return whether a name is empty or was suggested, so that another suggestion may replace it."""
+    return not isinstance(name, str) or not name.strip() or SUGGESTED.match(name) is not None
+
+
+def command_of(config: FinetuneConfig, choice: DataChoice, name: str) -> str:
+    """Return the same training as a command for another machine, on an export that was unpacked there.
+
+    Only what differs from the defaults is written. The least agreement has no flag: an export is chosen by other
+    things. A folder of this machine is named by its last part: everybody reads this.
+    """
+    base = PurePath(config.base).name if PurePath(config.base).is_absolute() else config.base
+    words = ["gazevlm", "finetune", "--annotations", EXPORT, "--base", base, "--out", f"adapters/{name}"]
+    usual = suited(FinetuneConfig(annotations=(EXPORT,), base=config.base)).to_values()
+    chosen = config.to_values() | {"annotators": list(choice.annotators)}
+    for key, value in chosen.items():
+        if key in ("annotations", "base") or value == usual[key] or value is None:
+            continue
+        flag = f"--{key.replace('_', '-')}"
+        if isinstance(value, bool):
+            words.append(flag if value else flag.replace("--", "--no-", 1))
+        elif isinstance(value, list):
+            words += [part for one in value for part in (flag, str(one))]
+        else:
+            words += [flag, str(value)]
+    return shlex.join(words)

@@ -1,18 +1,31 @@
-"""A job with what its log says, as the tab shows it: losses, held-out measures, verdict, pace."""
+"""A job with what its folder says, as the tab shows it: losses, held-out measures, verdict, images before and after."""
 
+import json
+import re
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from finetune.records import Judgement, Measure, RecordError, Verdict, measures_of, read_provenance, verdict_of
+from finetune.records import (
+    BEFORE_AFTER,
+    Judgement,
+    Measure,
+    RecordError,
+    Verdict,
+    measures_of,
+    read_provenance,
+    verdict_of,
+)
 
 if TYPE_CHECKING:
     from finetune.jobs.job import Job
     from finetune.jobs.service import JobService
 
 Event = Mapping[str, Any]
+Points = tuple[tuple[float, float], ...]
 LOSS = "loss"
 LOSSES = {
     LOSS: "whole loss", "gaze_loss": "gaze", "text_loss": "answer", "finding_loss": "findings", "dwell_loss": "dwell",
@@ -21,6 +34,7 @@ LOSSES = {
 ENDED = ("done", "failed", "cancelled")
 ACTIVE = ("queued", "running")
 MOST_EVENTS = 200_000
+OF_ADMINS = "Admins see why."
 STATE_WORDS = {
     "queued": "waits for its turn", "running": "running", "paused": "paused", "done": "done", "failed": "failed",
     "cancelled": "cancelled",
@@ -29,11 +43,14 @@ VERDICT_WORDS: Mapping[Judgement, str] = {
     "better": "better", "worse": "worse than its base", "no difference seen": "no difference from its base seen",
     "too few to tell": "too few to tell", "unknown": "not known whether better than its base",
 }  # fmt: skip
+PAIRS_FILE = f"{BEFORE_AFTER}.json"
+IMAGE_NAME = re.compile(r"\d{1,4}\.png")
+BELOW_ONE = 1 - 1e-9
 
 
 @dataclass(frozen=True)
 class Run:
-    """A job and its events, without those that a crash took back.
+    """A job and its events, without those of steps that a crash lost.
 
     Args:
         job: as it is now.
@@ -55,7 +72,7 @@ class Run:
 
     @cached_property
     def held_out(self) -> list[tuple[int, tuple[Measure, ...]]]:
-        """Step -> measures on the held-out images, in the order they were taken."""
+        """Step -> measures on the held-out images, in the order of the scorings."""
         found = []
         for event in self.events:
             if event["event"] == "held_out":
@@ -74,7 +91,7 @@ class Run:
 
     @cached_property
     def measures(self) -> tuple[Measure, ...]:
-        """The adapter's own, or the latest before there is one."""
+        """Measures of the adapter, or the latest of the log before there is one."""
         try:
             return measures_of(self._provenance["measures"])
         except (KeyError, RecordError):
@@ -87,14 +104,14 @@ class Run:
 
     @property
     def doubt(self) -> str | None:
-        """Where it is done and was not shown to be better than its base: what came of it, in a few words; else None."""
+        """The verdict in a few words where the run is done and not shown to be better than its base; else None."""
         if self.job.state != "done" or self.verdict is None or self.verdict.better:
             return None
         return VERDICT_WORDS[self.verdict.outcome]
 
     @property
     def phase(self) -> str:
-        """What goes on beside the steps, in words; "" while steps are done."""
+        """What goes on outside the steps, in words; "" during them."""
         latest = next((one for one in reversed(self.events) if one["event"] in ("phase", "step", "held_out")), {})
         return str(latest.get("text", "")) if latest.get("event") == "phase" else ""
 
@@ -105,13 +122,13 @@ class Run:
 
     @property
     def images(self) -> tuple[int, int] | None:
-        """Images that are learned from, and held-out ones; None before it began."""
+        """Numbers of training and of held-out images; None before it began."""
         start = self._last("start") or {}
         numbers = (start.get("images"), start.get("held_out_images"))
         return numbers if all(isinstance(one, int) for one in numbers) else None  # type: ignore[return-value]
 
     def measure(self, name: str) -> Measure | None:
-        """One of `measures` by name."""
+        """Return one of `measures` by name."""
         return next((one for one in self.measures if one.name == name), None)
 
     def _last(self, kind: str) -> Event | None:
@@ -119,12 +136,12 @@ class Run:
 
 
 def is_number(value: object) -> bool:
-    """Whether it can be drawn."""
+    """Return whether a value can be drawn."""
     return isinstance(value, int | float) and not isinstance(value, bool) and value == value and abs(value) < 1e30
 
 
 def kept_events(events: Sequence[Event]) -> tuple[Event, ...]:
-    """Events without those of steps that were lost: a process that goes on from a checkpoint does them again."""
+    """Return the events without those of lost steps: a process that resumes from a checkpoint does them again."""
     kept: list[Event] = []
     for event in events:
         if event["event"] == "start" and isinstance(event.get("step"), int):
@@ -134,9 +151,8 @@ def kept_events(events: Sequence[Event]) -> tuple[Event, ...]:
     return tuple(kept)
 
 
-@dataclass(frozen=True)
-class _Known:
-    """Events so far, the offset to go on from, and the run as it was shown last."""
+class _ReadSoFar(NamedTuple):
+    """Events of a log, the offset to go on from, and the run that was made of them."""
 
     events: tuple[Event, ...] = ()
     offset: int = 0
@@ -144,39 +160,113 @@ class _Known:
 
 
 class RunReader:
-    """Reads the logs of jobs, each line once however many people look.
-
-    Args:
-        jobs: that there are.
-    """
+    """Reads the logs of jobs, each line once however many people watch."""
 
     def __init__(self, jobs: "JobService") -> None:
         self._jobs = jobs
-        self._known: dict[str, _Known] = {}
-        self._turn = threading.Lock()
+        self._read: dict[str, _ReadSoFar] = {}
+        self._lock = threading.Lock()
 
     def run(self, job: "Job") -> Run:
-        """A job with its events until now."""
-        with self._turn:
-            known = self._known.get(job.job_id, _Known())
+        """Return a job with its events until now."""
+        with self._lock:
+            known = self._read.get(job.job_id, _ReadSoFar())
             if job.state in ENDED and known.run is not None and known.run.job == job:
                 return known.run  # nothing is written any more
             more, offset = self._jobs.events(job.job_id, known.offset)
             usable = [event for event in more if isinstance(event.get("step", 0), int)]
             events = (*known.events, *usable)[-MOST_EVENTS:]
             run = Run(job, kept_events(events))
-            self._known[job.job_id] = _Known(events, offset, run)
+            self._read[job.job_id] = _ReadSoFar(events, offset, run)
             return run
 
     def forget(self, job_id: str) -> None:
-        """When a job is deleted."""
-        with self._turn:
-            self._known.pop(job_id, None)
+        """Drop what was read of a job that is deleted."""
+        with self._lock:
+            self._read.pop(job_id, None)
 
 
-def progress(job: "Job") -> str:
-    """A job's state, and how far it is."""
+# ---- in words -------------------------------------------------------------------------------------------------------
+def progress_words(job: "Job") -> str:
+    """Return a job's state and how far it is."""
     state = STATE_WORDS[job.state]
     if not job.steps or job.state in ("queued", "done"):
         return state
     return f"{state}, step {job.step:,} of {job.steps:,}"
+
+
+def run_label(run: Run) -> str:
+    """Return a run as it stands in a list to choose from."""
+    return f"{run.job.name}: {run.doubt or STATE_WORDS[run.job.state]}"
+
+
+def better_words(measure: Measure) -> str:
+    """Return which way a measure is better."""
+    return f"{'higher' if measure.higher_is_better else 'lower'} is better"
+
+
+def base_name(source: str, bases: Mapping[str, str]) -> str:
+    """Return a base's name here, or the last part of where it came from: everybody reads it, so never a path.
+
+    Args:
+        source: folder, shipped name or Hub id of a configuration.
+        bases: name of a loaded model -> where it was loaded from.
+    """
+    return next((name for name, known in bases.items() if known == source), PurePath(source).name)
+
+
+# ---- before and after -----------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class ImagePair:
+    """One held-out image as the base and the adapter see it.
+
+    Args:
+        image_id: its name.
+        image: file.
+        question: that was asked.
+        answer_before, answer_after: of the base and of the adapter.
+        before, after: their paths, as fractions of the image; None where the gaze is untrained.
+        target: the path that a person gave it.
+    """
+
+    image_id: str
+    image: Path
+    question: str
+    answer_before: str
+    answer_after: str
+    before: Points | None
+    after: Points | None
+    target: Points
+
+
+def read_pairs(run: Path) -> tuple[ImagePair, ...]:
+    """Return the held-out images of a run's folder before and after; none where it did not get so far.
+
+    Raises:
+        ValueError: the file is not as a run writes it.
+    """
+    folder = run / BEFORE_AFTER
+    try:
+        values = json.loads((folder / PAIRS_FILE).read_text(encoding="utf-8"))
+        return tuple(_pair(one, folder) for one in values["images"])
+    except FileNotFoundError:
+        return ()
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"What this run showed before and after cannot be read ({error}); its scores can.") from None
+
+
+def _pair(one: dict[str, Any], folder: Path) -> ImagePair:
+    name = str(one["file"])
+    if not IMAGE_NAME.fullmatch(name):
+        raise ValueError(f"{name[:40]!r} is no picture of the run")
+    return ImagePair(
+        str(one["image_id"]), folder / name, str(one["question"]), str(one["answer_before"] or ""),
+        str(one["answer_after"] or ""), _points(one["before"]), _points(one["after"]), _points(one["taught"]) or (),
+    )  # fmt: skip
+
+
+def _points(values: Sequence[Sequence[float]] | None) -> Points | None:
+    """Return fractions in [0, 1): what lies on the far edge is drawn just before it."""
+    if values is None:
+        return None
+    return tuple((min(max(float(x), 0.0), BELOW_ONE), min(max(float(y), 0.0), BELOW_ONE)) for x, y in values)

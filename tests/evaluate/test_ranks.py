@@ -6,7 +6,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from cli.main import app
 from gazevlm_core.datasets.splits import split_of
 from gazevlm_core.ranks import Ranks, in_turns
 from tests.evaluate.test_evaluate_dataset import IMAGES, make_folder
@@ -75,18 +77,28 @@ def test_what_one_process_raises_all_raise() -> None:
     assert together(2, lambda ranks: ranks.any(False)) == [False, False]
 
 
-def run(processes: int, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+def run_two(*arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
     program = ["-m", "cli", "evaluate", *arguments]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     done = subprocess.run(
-        [*launcher(processes), *program], env=environment, cwd=ROOT, capture_output=True, text=True, timeout=280
+        [*launcher(2), *program], env=environment, cwd=ROOT, capture_output=True, text=True, timeout=280
     )
     assert done.returncode == code, done.stderr[-3000:]
     return done
 
 
-def scores(processes: int, *arguments: str) -> dict:
-    values = json.loads(run(processes, *arguments, "--json").stdout)
+def scores_of_two(*arguments: str) -> dict:
+    return read_scores(run_two(*arguments, "--json").stdout)
+
+
+def scores_of_one(*arguments: str) -> dict:
+    done = CliRunner().invoke(app, ["evaluate", *arguments, "--json"])
+    assert done.exit_code == 0, done.output
+    return read_scores(done.stdout)
+
+
+def read_scores(text: str) -> dict:
+    values = json.loads(text)
     assert values.pop("seconds") > 0
     return values
 
@@ -94,7 +106,7 @@ def scores(processes: int, *arguments: str) -> dict:
 @pytest.mark.slow
 def test_two_processes_score_phantoms_like_one(tiny_checkpoint: Path) -> None:
     arguments = ["--n", "12", "--seed", "3", "--batch-size", "4", "--workers", "1", "--model", str(tiny_checkpoint)]
-    assert scores(2, *arguments) == scores(1, *arguments)
+    assert scores_of_two(*arguments) == scores_of_one(*arguments)
 
 
 @pytest.mark.slow
@@ -103,12 +115,12 @@ def test_two_processes_score_a_data_set_like_one(tiny_checkpoint: Path, tmp_path
     number = next(number for number in range(IMAGES) if split_of(f"p{number // 2}") == "train")
     (folder / "images" / f"image{number:02}.png").write_bytes(b"no image")
     arguments = ["--dataset", "folder", "--root", str(folder), "--batch-size", "3", "--model", str(tiny_checkpoint)]
-    both = scores(2, *arguments, "--split", "train")
+    both = scores_of_two(*arguments, "--split", "train")
     assert both["dropped"]["image that cannot be read"] == 1
-    assert both == scores(1, *arguments, "--split", "train")
+    assert both == scores_of_one(*arguments, "--split", "train")
 
 
 @pytest.mark.slow
 def test_when_one_process_cannot_go_on_none_is_left_waiting(tmp_path: Path) -> None:
-    done = run(2, "--dataset", "folder", "--root", str(tmp_path), code=1)
+    done = run_two("--dataset", "folder", "--root", str(tmp_path), code=1)
     assert "holds neither images/ nor *.parquet" in done.stderr

@@ -10,7 +10,7 @@ from PIL import Image
 
 from finetune.config import FinetuneConfig
 from finetune.records import Measure, write_json
-from finetune.tab.asked import Asked
+from finetune.tab.form import TrainingForm
 from finetune.tab.runs import Run
 from finetune.tab.service import AdaptService
 from web.identity import Claim, Gate
@@ -49,6 +49,10 @@ class FakeJob:
     eta_s: float | None = None
     adapter: Path | None = None
     folder: Path = Path("/nowhere")
+
+    @property
+    def run(self) -> Path:
+        return self.folder / "run"
 
 
 class FakeJobs:
@@ -122,9 +126,9 @@ def make_service(jobs: Any = None, **change: Any) -> AdaptService:
     return AdaptService(**parts)
 
 
-def make_asked(**change: Any) -> Asked:
+def make_form(**change: Any) -> TrainingForm:
     """A form as the page fills it in."""
-    return replace(Asked("new", "gazevlm-nano", False, [], 0.0, {}), **change)
+    return replace(TrainingForm("new", "gazevlm-nano", False, [], 0.0, {}), **change)
 
 
 def make_events(

@@ -14,7 +14,7 @@ def main(port: int, folder: Path, *, zero_gpu: bool) -> None:
     """Serve until the process ends."""
     import gradio as gr
 
-    from finetune.tab.ui import HEAD, adapt_tab
+    from finetune.tab.page import HEAD, adapt_tab
     from web.page import QUIET, Tab, build_page, launch_options
 
     os.environ["PYTHONPATH"] = str(Path(__file__).parents[2])

@@ -11,8 +11,8 @@ import numpy as np
 from PIL import Image
 
 from finetune.config import FinetuneConfig
-from finetune.ending import StopRequest
 from finetune.records import Ending, read_events
+from finetune.stopping import StopRequest
 
 IMAGES, SIDE_PX = 8, 64
 FINDINGS = ("cardiomegaly", "pneumothorax")
@@ -73,7 +73,7 @@ def _in_small(steps: int | None) -> Iterator[None]:
     import torch
 
     from finetune import before_after, command
-    from finetune.run_log import RunCallback
+    from finetune.trainer import RunCallback
 
     stop, on_step_end = StopAfter(steps), RunCallback.on_step_end
 

@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from finetune.cases import Case, DataError, fingerprint, merged, parse_spec, read_cases, rule_of, split_cases
-from finetune.ending import Stopped
 from finetune.examples import draw_epochs, held_out_item
 from finetune.prepare import left_unlearned
+from finetune.stopping import Stopped
 from gazevlm_core.datasets.record import Reading, StudyRecord
 from gazevlm_core.datasets.splits import TEST, TRAIN, VALIDATION, Member, decide
 from gazevlm_core.model.configuration_gazevlm import GazeConfig

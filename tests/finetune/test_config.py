@@ -11,8 +11,8 @@ import yaml
 from filelock import FileLock
 from typer.testing import CliRunner
 
-from finetune.command import GROUPS, LOCK_FILE, RUN_OPTIONS, _check_folders, _forget_unread, finetune
-from finetune.config import ConfigError, FinetuneConfig, Optimizer, ReportTo, read_yaml
+from finetune.command import LOCK_FILE, RUN_OPTIONS, _check_folders, _delete_unused, finetune
+from finetune.config import ConfigError, FinetuneConfig, Optimizer, ReportTo, differing, read_yaml, setting_of
 from gazevlm_core.options import Attention, Precision
 from gazevlm_core.training.gaze_order import GazeOrder
 
@@ -175,6 +175,25 @@ def test_numbers_as_people_write_them_in_yaml(tmp_path: Path) -> None:
     assert FinetuneConfig.from_yaml(file).learning_rate == 1e-4
 
 
+def test_the_trainers_names_mean_the_same(runner: tuple[CliRunner, typer.Typer], tmp_path: Path) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text("annotations: [a]\nper_device_train_batch_size: 3\ngradient_accumulation_steps: 4\n")
+    config = FinetuneConfig.from_yaml(file)
+    assert (config.batch_size, config.accumulation) == (3, 4)
+    cli, app = runner
+    words = ["--config", str(file), "--gradient-accumulation-steps", "2", "--num-train-epochs", "5", "--print-config"]
+    printed = FinetuneConfig.from_values(yaml.safe_load(cli.invoke(app, words).stdout))
+    assert (printed.batch_size, printed.accumulation, printed.epochs) == (3, 2, 5.0)
+
+
+def test_a_run_of_before_a_setting_was_there_had_its_default() -> None:
+    values = FinetuneConfig(annotations=("a",), seed=3).to_values()
+    stored = {name: value for name, value in values.items() if name != "patience"}
+    assert differing(values, stored) == []
+    assert differing({**values, "patience": 2, "seed": 4}, stored) == ["patience", "seed"]
+    assert differing({**values, "patience": 2, "seed": 4}, stored, {"seed"}) == ["patience"]
+
+
 # ---- flags ----------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("name", FLAGS)
 def test_every_field_is_a_flag_that_goes_before_the_file(
@@ -242,14 +261,15 @@ def test_help_groups_every_field_and_cuts_no_name_in_a_narrow_window() -> None:
 
     result = CliRunner().invoke(program, ["finetune", "--help"], env={"COLUMNS": "60", "TERM": "dumb"})
     assert result.exit_code == 0
-    places = [result.stdout.index(f"\n{group}:\n") for group in (RUN_OPTIONS, *GROUPS.values())]
+    groups = [group for name in FinetuneConfig.model_fields if (group := setting_of(name).group)]
+    assert groups == ["Data", "Base", "Adapter", "Losses", "Optimisation", "Run"]
+    places = [result.stdout.index(f"\n{group}:\n") for group in (RUN_OPTIONS, *groups)]
     assert places == sorted(places)
     for name, field in FinetuneConfig.model_fields.items():
         assert f"--{name.replace('_', '-')}" in result.stdout
         if field.annotation in (bool, bool | None):
             assert f"--no-{name.replace('_', '-')}" in result.stdout
     assert "usually 16" in result.stdout
-    assert set(GROUPS) <= set(FinetuneConfig.model_fields), "a group begins with a field that is there"
 
 
 def test_a_configuration_is_printed_as_a_form_without_any_data(runner: tuple[CliRunner, typer.Typer]) -> None:
@@ -318,13 +338,13 @@ def test_the_folder_of_another_process_is_never_deleted(tmp_path: Path) -> None:
     run = tmp_path / "mine.run"
     run.mkdir()
     with FileLock(run / LOCK_FILE):
-        _forget_unread(run)
+        _delete_unused(run)
         assert run.is_dir(), "another process trains there"
     (run / "begun.json").write_text("{}")
-    _forget_unread(run)
+    _delete_unused(run)
     assert run.is_dir(), "its data were read"
     (run / "begun.json").unlink()
-    _forget_unread(run)
+    _delete_unused(run)
     assert not run.exists()
-    _forget_unread(run)
+    _delete_unused(run)
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tqdm import tqdm
 
-from finetune.console import PLAIN_LINES, Console
+from finetune.run_log import PLAIN_LINES, Console
 
 AUROC = {"name": "AUROC", "value": 0.75, "base": 0.5}
 OTHERS = [{"name": "text loss", "value": 2.0, "base": 3.0}, {"name": "sequence score", "value": None, "base": None}]
@@ -32,7 +32,7 @@ def shown(stream: io.StringIO, steps: int) -> str:
         ("checkpoint", {"step": steps}),
     ]
     for event, values in events:
-        console.tell(event, values)
+        console.show(event, values)
         if "images" in values:
             console.advance(2)  # a scoring between steps never moves the bar of the steps
     console.close()
@@ -69,10 +69,10 @@ class Eager(tqdm):
 
 
 def test_a_bar_of_images_ends_at_their_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("finetune.console.tqdm", Eager)
+    monkeypatch.setattr("finetune.run_log.tqdm", Eager)
     stream = Terminal()
     console = Console(stream)
-    console.tell("phase", {"text": "Scoring the base on 3 held-out images", "images": 3})
+    console.show("phase", {"text": "Scoring the base on 3 held-out images", "images": 3})
     for _ in range(3):  # for what it says of them, then for the losses
         console.advance(2)
     console.close()
@@ -81,16 +81,16 @@ def test_a_bar_of_images_ends_at_their_number(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_the_bar_of_the_steps_goes_on_behind_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("finetune.console.tqdm", Eager)
+    monkeypatch.setattr("finetune.run_log.tqdm", Eager)
     stream = Terminal()
     console = Console(stream)
-    console.tell("start", {"step": 0, "steps": 3, "images": 3, "held_out_images": 2, "device": "cpu"})
-    console.tell("step", {"step": 1, "steps": 3, "loss": 1.0})
-    console.tell("phase", {"text": "There is nothing to stop early by"})
-    console.tell("step", {"step": 2, "steps": 3, "loss": 0.5})
+    console.show("start", {"step": 0, "steps": 3, "images": 3, "held_out_images": 2, "device": "cpu"})
+    console.show("step", {"step": 1, "steps": 3, "loss": 1.0})
+    console.show("phase", {"text": "There is nothing to stop early by"})
+    console.show("step", {"step": 2, "steps": 3, "loss": 0.5})
     assert "There is nothing to stop early by\n" in stream.getvalue()
     assert stream.getvalue().rindex("2/3") > stream.getvalue().index("nothing to stop")
-    console.tell("phase", {"text": "Scoring the adapter on 2 held-out images", "images": 2})
+    console.show("phase", {"text": "Scoring the adapter on 2 held-out images", "images": 2})
     console.advance(2)
     assert "2/2" in stream.getvalue()
     console.close()
@@ -98,5 +98,5 @@ def test_the_bar_of_the_steps_goes_on_behind_a_sentence(monkeypatch: pytest.Monk
 
 def test_scores_that_cannot_be_told_are_not_made_up() -> None:
     stream = io.StringIO()
-    Console(stream).tell("held_out", {"step": 3, "measures": OTHERS})
+    Console(stream).show("held_out", {"step": 3, "measures": OTHERS})
     assert stream.getvalue() == "  step 3: nothing that can be scored\n"

@@ -10,8 +10,7 @@ from typer.testing import CliRunner
 from cli.main import app
 from finetune.config import FinetuneConfig
 from finetune.defaults import FOLLOW_BASE, explained, suited
-from finetune.tab.asked import Asked
-from finetune.tab.form import fields_of_form
+from finetune.tab.form import TrainingForm, form_fields
 
 SMALL = {"annotations": ("data",), "base": "gazevlm-nano"}
 NAMES = {size: f"Qwen/Qwen2.5-VL-{size}-Instruct" for size in ("3B", "7B", "72B")} | {"4B": "Qwen/Qwen3-VL-4B-Instruct"}
@@ -93,12 +92,12 @@ def test_what_is_printed_can_be_read_again_however_long_its_names_are() -> None:
 
 
 def test_the_form_leaves_to_the_base_what_is_left_empty(tmp_path: Path) -> None:
-    fields = fields_of_form()
+    fields = form_fields()
     assert all(fields[name].default is None and fields[name].optional for name in FOLLOW_BASE)
     bases = {"large": str(large_folder(tmp_path / "large")), "small": "gazevlm-nano"}
     empty = {name: field.default for name, field in fields.items()}
-    config = Asked(base="large", settings=empty).config(bases)
+    config = TrainingForm(base="large", settings=empty).config(bases)
     assert tuple(getattr(config, name) for name in FOLLOW_BASE) == chosen(NAMES["3B"])
-    typed = Asked(base="large", settings={**empty, "learning_rate": "0.001"}).config(bases)
+    typed = TrainingForm(base="large", settings={**empty, "learning_rate": "0.001"}).config(bases)
     assert typed.learning_rate == 1e-3
-    assert Asked(base="small", settings=empty).config(bases).learning_rate == 1e-3
+    assert TrainingForm(base="small", settings=empty).config(bases).learning_rate == 1e-3

@@ -21,9 +21,8 @@ from typer.testing import CliRunner, Result
 
 from cli.main import app
 from finetune.export import merge as merging
-from finetune.export.files import ExportError, adapter_files, copy_adapter, made_whole, model_files, zip_adapter
-from finetune.export.merge import Storage, merge_adapter
-from finetune.export.plain import save_plain
+from finetune.export.files import ExportError, adapter_files, copy_adapter, model_files, new_folder, zip_adapter
+from finetune.export.merge import Storage, merge_adapter, save_plain
 from finetune.records import PROVENANCE_FILE, write_json
 from gazevlm_core.inference import GazeEngine
 from gazevlm_core.model.adapters import ADAPTER_FILES, WEIGHTS_FILE, AdapterError
@@ -278,7 +277,7 @@ def test_what_is_written_is_read_by_whom_the_umask_allows(
     try:
         copy_adapter(adapter, tmp_path / "copy")
         zip_adapter(adapter, tmp_path / "copy.zip")
-        with made_whole(tmp_path / "model") as folder:
+        with new_folder(tmp_path / "model") as folder:
             save_file({"weights": torch.zeros(2)}, folder / "model.safetensors")
             write_json(folder / "config.json", {})
     finally:
@@ -287,9 +286,9 @@ def test_what_is_written_is_read_by_whom_the_umask_allows(
     assert {path.stat().st_mode & 0o777 for path in files} == {mode}
 
 
-def test_made_whole_takes_the_place_of_nothing(tmp_path: Path) -> None:
+def test_new_folder_takes_the_place_of_nothing(tmp_path: Path) -> None:
     def work(target: Path, meanwhile: bool = False, fail: bool = False) -> None:
-        with made_whole(target) as folder:
+        with new_folder(target) as folder:
             (folder / "file").write_text("new")
             if meanwhile:
                 target.mkdir()

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from finetune.cases import Case
-from finetune.ending import Stopped
 from finetune.examples import AdaptCollator, held_out_item
 from finetune.features import FeatureStore, Pace, encoded_cases, encoded_image, fill_features
 from finetune.look import look_at
+from finetune.stopping import Stopped
 from gazevlm_core.inference import GazeEngine
 from tests.finetune.case_maker import HERE, make_case, path_of, picture
 

@@ -14,9 +14,8 @@ from pathlib import Path
 import pytest
 
 from finetune.config import FinetuneConfig
-from finetune.jobs.job import JobError, read_job, write_job
+from finetune.jobs.job import JobError, clean_folders, read_job, write_job
 from finetune.jobs.service import JobService
-from finetune.jobs.store import clean_folders
 from tests.conftest import kills
 from tests.finetune.jobs_app import STEPS
 from tests.finetune.jobs_maker import (

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from finetune.config import FinetuneConfig
-from finetune.jobs import store
+from finetune.jobs import job as jobs
 from finetune.jobs.job import Job, JobError, State, read_job
 from finetune.jobs.process import device_of
 from finetune.jobs.service import JobService
@@ -292,7 +292,7 @@ def test_data_that_cannot_be_written_leave_nothing(service: JobService, tmp_path
     wait_for(service, submit(service).job_id, "done")  # and the name is free
 
 
-@pytest.mark.parametrize("written", [(store, "write_job"), (store, "write_text"), (FinetuneConfig, "to_yaml")])
+@pytest.mark.parametrize("written", [(jobs, "write_job"), (jobs, "write_text"), (FinetuneConfig, "to_yaml")])
 def test_a_full_disk_at_submission_leaves_nothing(
     service: JobService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: tuple[object, str]
 ) -> None:

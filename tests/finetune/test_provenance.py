@@ -189,7 +189,7 @@ def test_the_card_is_what_the_hub_reads(made: Made) -> None:
 
 @pytest.mark.parametrize("name", ["a: b", "# c", "yes", "- d", "naïve"])
 def test_no_name_breaks_the_front_matter(made: Made, name: str) -> None:
-    from finetune.provenance import render_card
+    from finetune.card import render_card
 
     card = render_card({**made.values, "base": {**made.values["base"], "model_id": name}})
     assert yaml.safe_load(card.split("---\n", 2)[1])["base_model"] == name

@@ -11,9 +11,8 @@ from huggingface_hub.utils import filter_repo_objects
 from typer.testing import CliRunner
 
 from cli.main import app
-from finetune.export import push as pushing
-from finetune.export.files import ExportError
-from finetune.export.push import push_adapter, push_model
+from finetune.export import files as pushing
+from finetune.export.files import ExportError, push_folder
 from gazevlm_core.inference import GazeEngine
 from gazevlm_core.model.adapters import ADAPTER_FILES, WEIGHTS_FILE
 from tests.adapter_maker import make_adapter
@@ -81,7 +80,7 @@ def adapter(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def push(adapter: Path, hub: ModelHubStub, *, private: bool = True) -> pushing.Pushed:
-    return push_adapter(adapter, REPO, token=TOKEN, private=private, api=hub, attempts=3, first_wait_s=0.001)
+    return push_folder(adapter, REPO, token=TOKEN, private=private, api=hub, attempts=3, first_wait_s=0.001)
 
 
 def test_what_was_pushed_is_the_adapter_again(tiny_checkpoint: Path, adapter: Path, tmp_path: Path) -> None:
@@ -152,7 +151,7 @@ def test_a_public_repository_does_not_become_the_place_of_something_private(adap
 
 def test_a_repository_of_something_else_is_left_alone(adapter: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:
     hub = ModelHubStub(tmp_path / "hub")
-    push_model(tiny_checkpoint, REPO, api=hub, attempts=1)
+    push_folder(tiny_checkpoint, REPO, api=hub, attempts=1)
     assert (hub.folder / "model.safetensors").is_file()
     assert GazeEngine.load(str(hub.folder), device="cpu").gaze_config.finding_names == ("cardiomegaly", "pneumothorax")
     with pytest.raises(ExportError, match=r"holds something else \(chat_template.jinja\)"):
@@ -163,7 +162,7 @@ def test_a_repository_of_something_else_is_left_alone(adapter: Path, tiny_checkp
 @pytest.mark.parametrize("name", ["adapter", "a/b/c", "owner/ä", "owner/.."])
 def test_names_that_are_none(adapter: Path, tmp_path: Path, name: str) -> None:
     with pytest.raises(ExportError, match="OWNER/NAME"):
-        push_adapter(adapter, name, api=ModelHubStub(tmp_path / "hub"))
+        push_folder(adapter, name, api=ModelHubStub(tmp_path / "hub"))
 
 
 def test_the_command(adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

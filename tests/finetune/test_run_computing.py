@@ -107,9 +107,9 @@ def test_tensorboard(do: Run) -> None:
 def test_a_reporter_that_is_not_installed(
     gaze_folder: Path, tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from finetune import arguments
+    from finetune import trainer
 
-    monkeypatch.setattr(arguments, "find_spec", lambda _: None)
+    monkeypatch.setattr(trainer, "find_spec", lambda _: None)
     config = quick(gaze_folder, tiny_checkpoint, report_to="trackio", **STEPS)
     ending = go(config, tmp_path / "adapter", tmp_path / "run")
     assert ending.outcome == "failed"

@@ -13,9 +13,9 @@ from filelock import FileLock
 
 from finetune import features, prepare, provenance, run, trainer
 from finetune.command import LOCK_FILE
-from finetune.ending import FULL_DISK, NO_MEMORY, cause_of
 from finetune.records import CHECKPOINTS, Ending, read_ending
 from finetune.run_log import RunLog
+from finetune.stopping import FULL_DISK, NO_MEMORY, cause_of
 from gazevlm_core.model import adapters
 from gazevlm_core.model.modeling_gazevlm import GazeVLM
 from tests.finetune.run_maker import events, go, losses, quick, tensors, write_gaze_folder

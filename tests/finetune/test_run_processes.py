@@ -64,7 +64,7 @@ def test_two_processes_learn_what_one_does(
     assert {path.name for path in kept.glob("rng_state*")} == {"rng_state_0.pth", "rng_state_1.pth"}
 
 
-STEPS, START_S = 200, 240
+STEPS, START_S = 80, 240
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ import pytest
 
 from finetune.config import FinetuneConfig
 from finetune.room import BaseFacts
-from finetune.tab.memory import facts_of, memory_of_bases, memory_sentence
+from finetune.tab.estimate import facts_of, memory_of_bases, memory_sentence
 from gazevlm_core.inference import GazeEngine
 from gazevlm_core.options import Precision
 

@@ -8,12 +8,12 @@ import pytest
 
 from finetune.config import FinetuneConfig
 from finetune.records import UNJUDGED, Measure
-from finetune.tab.before_after import read_pairs
 from finetune.tab.charts import MOST_POINTS, comparison_chart, drawn_measures, loss_chart, measure_chart, thinned
-from finetune.tab.estimate import Estimate, estimate_time, images_seen, pace_of
-from finetune.tab.link import link_html
-from finetune.tab.runs import LOSSES, VERDICT_WORDS, Run, RunReader, kept_events
-from finetune.tab.tables import comparison_table, count_tables, history_table, measure_table, run_label, run_table
+from finetune.tab.compare import comparison_table, history_table
+from finetune.tab.estimate import NO_RUN, images_seen, measure_times, time_sentence
+from finetune.tab.runs import LOSSES, VERDICT_WORDS, Run, RunReader, kept_events, read_pairs, run_label
+from finetune.tab.start import count_tables
+from finetune.tab.watch import link_html, measure_table, run_table
 from tests.finetune.adapt_maker import (
     BASES,
     MEASURES,
@@ -26,6 +26,7 @@ from tests.finetune.adapt_maker import (
     verdict,
     write_pairs,
 )
+from web.formatting import duration
 from web.markup import table
 from web.training_data import DataCount
 
@@ -199,14 +200,13 @@ def test_time_is_measured_and_scaled() -> None:
     log = [{"event": "phase", "text": "…", "time_s": 95.0}, *make_events(11, at_s=100.0, step_s=2.0),
            {"event": "end", "outcome": "done", "cause": "", "time_s": 140.0}]  # fmt: skip
     run = make_run(events=log, config=CONFIG)
-    pace = pace_of(run)
-    assert pace.image_s == pytest.approx(2.0 / 4)  # 11 steps are 10 spans of 2 s, 4 images each
-    assert pace.around_s == pytest.approx(45.0 - 20.0)
-    found = estimate_time(CONFIG, 100, [run])
-    assert found.seconds == pytest.approx(240 * 0.5 + 25)
-    assert found.runs == 1
+    times = measure_times(run)
+    assert times.image_s == pytest.approx(2.0 / 4)  # 11 steps are 10 spans of 2 s, 4 images each
+    assert times.around_s == pytest.approx(45.0 - 20.0)
     measured = "(240 times an image at 0.5 s, measured in 1 earlier run with this base)"
-    assert found.sentence() == f"Time: about 2 min on cpu {measured}."
+    assert time_sentence(CONFIG, 100, [run]) == f"Time: about {duration(240 * 0.5 + 25)} on cpu {measured}."
+    slower = CONFIG.model_copy(update={"epochs": 30})
+    assert time_sentence(slower, 100, [run]).startswith(f"Time: about {duration(2400 * 0.5 + 25)} on cpu (2,400 times")
 
 
 def test_runs_with_another_base_or_device_say_nothing() -> None:
@@ -214,15 +214,14 @@ def test_runs_with_another_base_or_device_say_nothing() -> None:
     others = [make_run(events=log, config=CONFIG.model_copy(update=change)) for change in (
         {"base": "other"}, {"device": "cuda"}, {"precision": "bf16"})]  # fmt: skip
     others += [make_run(events=make_events(1), config=CONFIG), make_run(events=[], config=CONFIG)]
-    assert estimate_time(CONFIG, 100, others) == Estimate(None)
-    assert "no run with this base on this machine yet" in Estimate(None).sentence()
+    assert time_sentence(CONFIG, 100, others) == NO_RUN
 
 
 def test_a_pause_is_no_training_time() -> None:
     first, second = make_events(5, 10, at_s=100.0), make_events(5, 10, begin=5, at_s=9000.0)
-    pace = pace_of(make_run(events=[*first, *second], config=CONFIG))
-    assert pace.image_s == pytest.approx(0.5)
-    assert pace.around_s is None
+    times = measure_times(make_run(events=[*first, *second], config=CONFIG))
+    assert times.image_s == pytest.approx(0.5)
+    assert times.around_s is None
 
 
 # ---- the link -------------------------------------------------------------------------------------------------------
@@ -250,7 +249,7 @@ def test_pairs_are_read_and_stay_within_the_image(tmp_path: Path) -> None:
     assert first.before == ((0.2, 0.2), (0.5, 0.5))
     assert first.after[1][0] < 1
     assert second.answer_after == "A target, number 1."
-    assert second.picture == tmp_path / "before_after" / "1.png"
+    assert second.image == tmp_path / "before_after" / "1.png"
 
 
 @pytest.mark.parametrize("name", ["../0.png", "/etc/passwd", "0.png/../x", "0.svg", "0.png\n", ""])
@@ -279,7 +278,7 @@ def test_an_untrained_gaze_has_no_path(tmp_path: Path) -> None:
     values["images"][0] |= {"before": None, "taught": None}
     file.write_text(json.dumps(values))
     (pair,) = read_pairs(tmp_path)
-    assert (pair.before, pair.taught) == (None, ())
+    assert (pair.before, pair.target) == (None, ())
 
 
 def test_the_verdict_of_the_log_counts_until_there_is_an_adapter() -> None:

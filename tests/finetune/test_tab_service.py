@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from finetune.tab.asked import Asked
-from finetune.tab.form import FormError
+from finetune.tab.estimate import NO_RUN
+from finetune.tab.form import FormError, TrainingForm
 from finetune.tab.service import AdaptService
 from gazevlm_core.model.adapters import ADAPTER_FILES
 from tests.adapter_maker import make_adapter
@@ -22,8 +22,8 @@ from tests.finetune.adapt_maker import (
     FakeJob,
     FakeJobs,
     held_out,
-    make_asked,
     make_events,
+    make_form,
     make_gate,
     make_service,
     verdict,
@@ -33,7 +33,7 @@ from web.identity import LIMITS, NEIGHBOURS, Claim, NotAllowed
 from web.training_data import DataChoice
 
 # Who may call what; a method that is new fails below until it stands here.
-EVERYBODY = {"welcome", "look", "history", "compare", "suggest", "command"}
+EVERYBODY = {"welcome", "overview", "history", "compare", "suggest", "command"}
 REVIEWERS = {"pairs"}
 ADMINS = {"count", "estimate", "start", "pause", "resume", "cancel", "delete", "pack"}
 METHODS = [name for name in dir(AdaptService) if name[0] != "_" and callable(getattr(AdaptService, name))]
@@ -114,19 +114,19 @@ def test_looking_is_limited_too(jobs: FakeJobs) -> None:
 # ---- looking --------------------------------------------------------------------------------------------------------
 def test_the_run_that_goes_on_is_looked_at_unless_another_is_asked_for(jobs: FakeJobs) -> None:
     service = make_service(jobs)
-    assert [run.job.job_id for run in service.look(NOBODY, None).runs] == ["new", "now", "old"]
-    assert service.look(NOBODY, "no such run").chosen.job.job_id == "now"
-    assert service.look(NOBODY, "old").chosen.job.job_id == "old"
-    assert make_service().look(NOBODY, None).chosen is None
+    assert [run.job.job_id for run in service.overview(NOBODY, None).runs] == ["new", "now", "old"]
+    assert service.overview(NOBODY, "no such run").chosen.job.job_id == "now"
+    assert service.overview(NOBODY, "old").chosen.job.job_id == "old"
+    assert make_service().overview(NOBODY, None).chosen is None
 
 
 def test_the_log_is_for_admins_alone(jobs: FakeJobs) -> None:
     service = make_service(jobs)
-    assert [service.look(claim, "old").log for claim in (NOBODY, ANNOTATOR, REVIEWER)] == ["", "", ""]
-    look = service.look(ADMIN, "old")
-    assert look.is_admin
-    assert "lines of old" in look.log
-    wrong = service.look(replace(ADMIN, token="not the token at all"), "old")
+    assert [service.overview(claim, "old").log for claim in (NOBODY, ANNOTATOR, REVIEWER)] == ["", "", ""]
+    found = service.overview(ADMIN, "old")
+    assert found.is_admin
+    assert "lines of old" in found.log
+    wrong = service.overview(replace(ADMIN, token="not the token at all"), "old")
     assert (wrong.is_admin, wrong.log) == (False, "")
 
 
@@ -178,10 +178,10 @@ def test_a_name_that_an_adapter_has_is_not_suggested(tmp_path: Path) -> None:
 # ---- training -------------------------------------------------------------------------------------------------------
 def test_an_admin_starts_what_the_form_says(tmp_path: Path) -> None:
     jobs = FakeJobs()
-    asked = make_asked(
+    form = make_form(
         name=" mine ", base="org/large model", accepted_only=True, annotators=["A-1"], settings={"epochs": 3}
     )
-    job = make_service(jobs).start(ADMIN, asked)
+    job = make_service(jobs).start(ADMIN, form)
     ((_, name, config, creator, write_data),) = jobs.asked
     assert (job.name, name, creator) == ("mine", "mine", "P-root")
     assert (config.base, config.epochs, config.lora_rank) == ("/models/large", 3.0, 16)
@@ -192,19 +192,19 @@ def test_an_admin_starts_what_the_form_says(tmp_path: Path) -> None:
 def test_what_cannot_be_trained_is_not_started() -> None:
     jobs = FakeJobs()
     service = make_service(jobs)
-    for asked, words in (
-        (make_asked(name="../up"), "name"), (make_asked(base="gazevlm-nano; rm"), "Choose a base"),
-        (make_asked(settings={"epochs": 0}), "Epochs should be greater than 0"),
-        (make_asked(least_agreement=0.95), "Nothing passes"), (Asked(), "name"),
+    for form, words in (
+        (make_form(name="../up"), "name"), (make_form(base="gazevlm-nano; rm"), "Choose a base"),
+        (make_form(settings={"epochs": 0}), "Epochs should be greater than 0"),
+        (make_form(least_agreement=0.95), "Nothing passes"), (TrainingForm(), "name"),
     ):  # fmt: skip
         with pytest.raises(FormError, match=words):
-            service.start(ADMIN, asked)
+            service.start(ADMIN, form)
     assert jobs.asked == []
 
 
 def test_acting_on_a_run_is_handed_on(jobs: FakeJobs) -> None:
     service = make_service(jobs)
-    service.look(NOBODY, "old")
+    service.overview(NOBODY, "old")
     service.pause(ADMIN, "now")
     service.cancel(ADMIN, "now")
     service.resume(ADMIN, "now")
@@ -251,28 +251,27 @@ def test_an_adapter_that_cannot_be_packed_leaves_nothing(
 
 def test_counts_are_those_of_the_choice() -> None:
     service = make_service()
-    assert service.count(ADMIN, Asked()).scanpaths == 12
-    count = service.count(ADMIN, Asked(accepted_only=True))
+    assert service.count(ADMIN, TrainingForm()).scanpaths == 12
+    count = service.count(ADMIN, TrainingForm(accepted_only=True))
     assert (count.scanpaths, count.left_out) == (5, {"not accepted yet": 7})
-    assert Asked(annotators=["B-2"], least_agreement=0.25).choice() == DataChoice(False, ("B-2",), 0.25)
+    assert TrainingForm(annotators=["B-2"], least_agreement=0.25).choice() == DataChoice(False, ("B-2",), 0.25)
 
 
 def test_memory_is_said_of_the_chosen_configuration() -> None:
-    estimate, memory = make_service().estimate(ADMIN, make_asked(settings={"lora_rank": 8}), 10)
-    assert memory == "Memory: 8 MiB."
-    assert estimate.seconds is None
+    words = make_service().estimate(ADMIN, make_form(settings={"lora_rank": 8}), 10)
+    assert words == f"{NO_RUN} Memory: 8 MiB."
 
 
 # ---- ZeroGPU --------------------------------------------------------------------------------------------------------
 def test_nothing_is_trained_on_zero_gpu_and_the_command_is_exact(jobs: FakeJobs) -> None:
     service = make_service(jobs, zero_gpu=True)
     with pytest.raises(FormError, match="does not fit on ZeroGPU"):
-        service.start(ADMIN, make_asked())
+        service.start(ADMIN, make_form())
     with pytest.raises(FormError, match="does not fit on ZeroGPU"):
         service.resume(ADMIN, "old")
     assert jobs.asked == []
-    asked = make_asked(base="org/large model", annotators=["A 1"], settings={"epochs": 3, "dora": True})
-    assert service.command(NOBODY, asked) == (
+    form = make_form(base="org/large model", annotators=["A 1"], settings={"epochs": 3, "dora": True})
+    assert service.command(NOBODY, form) == (
         "gazevlm finetune --annotations annotations --base large --out adapters/new --annotators 'A 1' "
         "--dora --epochs 3.0"
     )

@@ -12,11 +12,11 @@ import pytest
 import torch
 from transformers import TrainerControl
 
-from finetune import arguments
-from finetune.arguments import training_arguments
+from finetune import trainer
 from finetune.config import ConfigError, FinetuneConfig
 from finetune.records import read_events
-from finetune.run_log import MOST_SCALED, RunCallback, RunLog, TrainingError
+from finetune.run_log import RunLog
+from finetune.trainer import MOST_SCALED, RunCallback, TrainingError, training_arguments
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.inference import GazeEngine
 from gazevlm_core.model import checkpoint
@@ -84,7 +84,7 @@ def test_weights_four_bits_and_training_follow_the_same_dtype(
 
 def flags_of(config: FinetuneConfig, patch: pytest.MonkeyPatch, **where: Any) -> dict[str, Any]:
     """What the Trainer is told; it would look for the device."""
-    patch.setattr(arguments, "TrainingArguments", dict)
+    patch.setattr(trainer, "TrainingArguments", dict)
     patch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")  # `accelerate launch --mixed_precision bf16`
     return dict(training_arguments(config, Path("checkpoints"), 4, **where))
 

@@ -18,7 +18,7 @@ from web.page import build_page
 @pytest.fixture(params=["annotations", "adapt"])
 def page_and_token(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[gr.Blocks, str]]:
     if request.param == "adapt":
-        from finetune.tab.ui import adapt_tab
+        from finetune.tab.page import adapt_tab
         from tests.finetune.adapt_maker import ADMIN_TOKEN, make_service
 
         yield build_page([adapt_tab(make_service(adapters=tmp_path))]), ADMIN_TOKEN

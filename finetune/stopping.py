@@ -1,4 +1,4 @@
-"""How a run is asked to end, and what is said of why it ended."""
+"""How a run is asked to stop, and why it ended, in words."""
 
 import errno
 import signal
@@ -13,49 +13,44 @@ NO_MEMORY = (
 # What torch.save says instead of the system's error, whose number it drops.
 TORCH_CANNOT_WRITE = ("inline_container", "pytorchstreamwriter", "iostream error")
 BUG = "{kind}: {text} (not an error that is known; the whole of it is in the process's output)"
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Stopped(Exception):
-    """Somebody wants the run to end, and nothing was learned yet."""
+    """The run was asked to stop."""
 
 
 class StopRequest:
-    """Set by SIGTERM or SIGINT; a run looks at it between steps.
+    """Set by SIGTERM or SIGINT; a run asks for it between steps.
 
-    Further ones change nothing: a checkpoint that is being written is worth more than haste.
+    Further signals change nothing: a checkpoint that is being written is worth more than haste.
     """
 
     def __init__(self) -> None:
         self._event = threading.Event()
 
     def listen(self) -> None:
-        """Take the signals of this process from now on."""
-        for number in SIGNALS:
-            signal.signal(number, self._heard)
+        """Handle the signals of this process from now on."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._receive)
 
-    def _heard(self, number: int, _frame: FrameType | None) -> None:
+    def _receive(self, number: int, _frame: FrameType | None) -> None:
         self._event.set()
 
     def __call__(self) -> bool:
-        """Whether the run should end."""
+        """Return whether the run should stop."""
         return self._event.is_set()
 
     def check(self) -> None:
-        """Between the parts before the first step.
-
-        Raises:
-            Stopped: the run should end.
-        """
+        """Raise `Stopped` if the run should stop."""
         if self():
             raise Stopped
 
 
 def cause_of(error: BaseException, known: tuple[type[BaseException], ...]) -> str:
-    """Why a run failed, in words for the user.
+    """Return why a run failed, in words for the user.
 
     Args:
-        error: what was raised.
+        error: that was raised.
         known: errors whose text is such words already.
     """
     text = " ".join(str(error).split())

@@ -1,0 +1,229 @@
+"""An adapter's provenance for people: model cards of adapters and merged models, and the lines of `adapter show`.
+
+Free of torch.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import yaml
+
+from finetune.config import FinetuneConfig, differing
+from finetune.records import Measure, RecordError, gain_words, measures_of, verdict_of
+
+CARD = "README.md"
+DIGITS = 12  # of a fingerprint
+WITH_GAZE = """\
+The GazeVLM adapter `{adapter}` merged into `{base}`: one model in {dtype}, heads in float32. Research only: not
+a medical device. The scores below are the adapter's, before merging and rounding."""
+WITHOUT_GAZE = """\
+The words of the GazeVLM adapter `{adapter}`, merged into `{base}`: a plain {plain} in {dtype}. It answers
+WITHOUT gaze: no gaze tokens stand before the answer, as they did in training, and it gives no scanpath and no
+probability of a finding. Research only: not a medical device. The scores below are those of the adapter with gaze,
+before merging and rounding; nothing is known of the answers without."""
+USE = """\
+```
+gazevlm diagnose image.png --model {name}
+```
+
+Without GazeVLM, by the code beside the weights:
+
+```python
+from transformers import pipeline
+
+look = pipeline("image-text-to-text", model="{name}", trust_remote_code=True)
+print(look(images="image.png", text="Is there pneumothorax?", return_full_text=False))
+```
+"""
+USE_PLAIN = """\
+With whatever serves {plain}, e.g.
+
+```
+vllm serve {name}
+```
+"""
+
+
+def render_card(values: dict[str, Any]) -> str:
+    """Return the model card of an adapter, as the Hub reads it.
+
+    Args:
+        values: its provenance.
+    """
+    base = values["base"]
+    front = {
+        "base_model": base["model_id"], "library_name": "peft", "tags": ["gazevlm", "lora", "gaze"],
+        "pipeline_tag": "image-text-to-text",
+    }  # fmt: skip
+    return f"""---
+{yaml.safe_dump(front, sort_keys=False)}---
+
+# {values['name']}
+
+A GazeVLM adapter: LoRA layers, the row of the gaze token, and heads, on `{base['model_id']}`. Research only: not a
+medical device.
+
+{scores_and_data(values)}
+
+## Settings
+
+{_settings(values['config'])}
+
+## Use
+
+```
+gazevlm diagnose image.png --model {base['source']} --adapter {values['name']}
+```
+"""
+
+
+def merged_card(
+    name: str, adapter: str, base: str, dtype: str, values: Mapping[str, Any] | None, *, plain: str = ""
+) -> str:
+    """Return the card of a merged model.
+
+    Args:
+        name: of the model.
+        adapter: name of what was merged.
+        base: Hub id or folder name.
+        dtype: that the weights are stored in.
+        values: the adapter's provenance; None where it has none.
+        plain: name of the family, where it is a plain model of it, without gaze.
+
+    Raises:
+        RecordError: provenance that is not as a training writes it.
+    """
+    with _as_written():
+        scores = scores_and_data(dict(values)) if values else "Nothing is known about the adapter's training."
+    front = {
+        "base_model": base, "base_model_relation": "finetune", "library_name": "transformers",
+        "tags": ["gazevlm"] if plain else ["gazevlm", "gaze"], "pipeline_tag": "image-text-to-text",
+    }  # fmt: skip
+    what, use = (WITHOUT_GAZE, USE_PLAIN) if plain else (WITH_GAZE, USE)
+    return f"""---
+{yaml.safe_dump(front, sort_keys=False)}---
+
+# {name}
+
+{what.format(adapter=adapter, base=base, dtype=dtype, plain=plain)}
+
+{scores}
+
+## Use
+
+{use.format(name=name, plain=plain)}"""
+
+
+def scores_and_data(values: dict[str, Any]) -> str:
+    """Return the part of a card that holds wherever the weights lie: verdict, held-out scores, data."""
+    data, verdict = values["data"], verdict_of(values["verdict"])
+    if verdict is None:
+        raise ValueError("no verdict")
+    sets = "\n".join(
+        f"| {_cell(one['name'])} | {one['images']} | {one['readings']} | {len(one['annotators'])} |"
+        for one in data["datasets"]
+    )
+    rows = "\n".join(map(_measure_row, measures_of(values["measures"])))
+    left_out = data["findings_left_out"]
+    cut = data.get("fixations", {}).get("words", "")  # earlier versions do not say it
+    cut = f"\nOf the scanpaths, {cut}.\n" if cut else ""
+    learned = f"\nToo few images have or lack these findings, so they were not learned: {', '.join(left_out)}.\n"
+    return f"""**{verdict.why}**
+
+## Held-out scores
+
+{len(values['split']['held_out'])} images, whose patients are not among the {len(values['split']['train'])} that were
+learned from. In brackets the interval of a gain over held-out patients, by which the adapter is judged; a floor is no
+figure of the base.
+
+| measure | adapter | base | gain | floors |
+|---|---|---|---|---|
+{rows}
+
+## Data
+
+| data set | images | scanpaths | annotators |
+|---|---|---|---|
+{sets}
+{learned if left_out else ""}{cut}
+Fingerprint `{data['fingerprint']}`; `provenance.json` names every submission with its digest, the configuration, and
+the versions of the libraries."""
+
+
+def _settings(values: Mapping[str, Any]) -> str:
+    """Return the settings that are not the usual ones."""
+    other = differing(FinetuneConfig(annotations=("-",)).to_values(), values, ("annotations", "base"))
+    return "\n".join(f"- `{name}`: {_cell(str(values[name]))}" for name in other) or "The usual ones."
+
+
+def _measure_row(one: Measure) -> str:
+    floors = ", ".join(f"{name} {value:.3f}" for name, value in one.floors.items()) or "none"
+    unit = f" ({one.unit})" if one.unit else ""
+    figures = f"{_number(one.value, 'none')} | {_number(one.base, 'none')} | {gain_words(one.gain)} | {floors}"
+    return f"| {_cell(one.name)}{unit} | {figures} |"
+
+
+def _cell(text: str) -> str:
+    """Return words that stay within their cell of a table."""
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def _number(value: float | None, unknown: str = "-") -> str:
+    return unknown if value is None else f"{value:.3f}"
+
+
+# ---- gazevlm adapter show -------------------------------------------------------------------------------------------
+def provenance_lines(values: Mapping[str, Any]) -> list[str]:
+    """Return what an adapter was made of, how it scored, and the verdict.
+
+    Args:
+        values: from `finetune.records.read_provenance`.
+
+    Raises:
+        RecordError: not as a training writes it.
+    """
+    with _as_written():
+        base, data, split, training = (values[name] for name in ("base", "data", "split", "training"))
+        revision = f" at {base['revision'][:DIGITS]}" if base["revision"] else ""
+        sets = [f"{one['name']} ({one['readings']} scanpaths on {one['images']} images)" for one in data["datasets"]]
+        facts = {
+            "adapter": values["name"],
+            "made": values["made_at"],
+            "base": f"{base['model_id']}{revision}, fingerprint {base['fingerprint'][:DIGITS]}",
+            "data": f"{', '.join(sets)}, fingerprint {data['fingerprint'][:DIGITS]}",
+            "images": f"{len(split['train'])} learned from, {len(split['held_out'])} held out",
+            "annotations": f"{len(values['annotations'])} with digests",
+            "training": f"{training['steps']} steps, {training['seconds']:.0f} s on {training['device']}",
+            "seed": values["seed"],
+        }
+        width = max(map(len, facts))
+        lines = [f"{name:{width}}  {fact}" for name, fact in facts.items()]
+        lines += ["", *_measure_lines(measures_of(values["measures"])), "", f"verdict: {values['verdict']['why']}"]
+    # without control characters: an adapter may come from anybody
+    return ["".join(character if character.isprintable() else " " for character in line) for line in lines]
+
+
+@contextmanager
+def _as_written() -> Iterator[None]:
+    """Raises RecordError where provenance lacks what a training writes."""
+    try:
+        yield
+    except RecordError:
+        raise
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise RecordError(f"provenance is not as a training writes it ({type(error).__name__}: {error})") from None
+
+
+def _measure_lines(measures: Sequence[Measure]) -> list[str]:
+    """Return a table of held-out figures: adapter, base, gain with its interval, floors."""
+    rows = [("held out", "adapter", "base", "gain", "floors")]
+    for one in measures:
+        unit = f" ({one.unit})" if one.unit else ""
+        floors = ", ".join(f"{name} {value:.3f}" for name, value in one.floors.items())
+        rows.append((one.name + unit, _number(one.value), _number(one.base), gain_words(one.gain), floors))
+    width, wide = (max(len(row[column]) for row in rows) for column in (0, 3))
+    return [
+        f"{name:{width}}  {value:>8}  {base:>8}  {gain:{wide}}  {floors}".rstrip()
+        for name, value, base, gain, floors in rows
+    ]

@@ -1,1 +1,0 @@
-"""Finished adapters, and some of them beside each other."""

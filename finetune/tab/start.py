@@ -1,0 +1,194 @@
+"""The part "Train": submissions, base, name and settings, what they will take, and the button that begins."""
+
+from collections.abc import Mapping
+from html import escape
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+from finetune.tab.form import EXPORT, FormError, FormField, TrainingForm, form_fields, is_suggested
+from finetune.tab.service import AdaptService
+from web.formatting import counted
+from web.identity import Claim
+from web.markup import Table, note, status, table
+from web.page import QUIET, Values, remembered, told
+from web.sign_in import Entry
+from web.training_data import DataCount
+
+WHAT = "Rejected and removed submissions are never learned from. A part of the images is held out to score the adapter."
+NO_BASE = "No loaded model can be adapted: start the page with one that comes from a folder or the Hub."
+BEGINNING, FAILED = "Writing the training data…", "It did not begin; the message says why."
+HERE = "Say what you would train, and copy the command."
+EXPORT_WORDS = "Export “training set” with “{which}” in the Annotations tab, unpack it as “{folder}”, then:"
+MOST_ROWS = 100
+
+
+class StartView:
+    """Components and handlers of the part; `settings` are components by the configuration's field."""
+
+    def __init__(self, service: AdaptService, entry: Entry) -> None:
+        self.service, self.entry = service, entry
+        if service.zero_gpu:
+            gr.HTML(note(HERE))
+        with gr.Row():
+            with gr.Column(scale=2, min_width=280, elem_id="adapt-data"):
+                self._add_data()
+            with gr.Column(scale=3, min_width=280, elem_id="adapt-settings"):
+                self._add_training()
+        self.count = remembered()
+        self.form = {
+            entry.token, self.name, self.base, self.accepted, self.annotators, self.agreement, *self.settings.values(),
+        }  # fmt: skip
+        self.held_out_annotators = self.settings["held_out_annotators"]
+        # what `open` may change
+        self.opening = [
+            self.name, self.counts, self.count, self.annotators, self.held_out_annotators, self.estimate
+        ]  # fmt: skip
+        self._connect()
+
+    def _add_data(self) -> None:
+        gr.HTML(f'<h3 class="gaze-heading">What to learn from</h3>{note(WHAT)}')
+        self.accepted = gr.Checkbox(False, label="Accepted submissions only", elem_id="adapt-accepted")
+        self.annotators = gr.Dropdown(
+            [], value=[], multiselect=True, label="Annotators", info="Nobody chosen: everybody.",
+            elem_id="adapt-annotators",
+        )  # fmt: skip
+        self.agreement = gr.Slider(
+            0, 1, value=0, step=0.05, label="Least agreement", elem_id="adapt-agreement",
+            info="Mean sequence score with the other annotators of the image; those who were alone on it pass.",
+            visible=not self.service.zero_gpu,  # an export is not chosen by it
+        )  # fmt: skip
+        self.counts = gr.HTML(elem_id="adapt-counts")
+
+    def _add_training(self) -> None:
+        gr.HTML('<h3 class="gaze-heading">How to learn it</h3>')
+        bases = list(self.service.bases)
+        with gr.Row():
+            self.base = gr.Dropdown(
+                bases, value=bases[0] if bases else None, label="Base", filterable=False, min_width=160,
+                info=None if bases else NO_BASE, elem_id="adapt-base",
+            )  # fmt: skip
+            self.name = gr.Textbox(label="Name of the adapter", max_lines=1, min_width=160, elem_id="adapt-adapter")
+        fields = form_fields()
+        with gr.Row(elem_id="adapt-knobs", elem_classes="adapt-fields"):
+            self.settings = {name: component_of(field) for name, field in fields.items() if field.in_sight}
+        with gr.Accordion("All other settings", open=False, elem_id="adapt-advanced"):
+            with gr.Row(elem_classes="adapt-fields"):
+                self.settings |= {name: component_of(field) for name, field in fields.items() if not field.in_sight}
+        self.estimate = gr.HTML(elem_id="adapt-estimate")
+        fits = not self.service.zero_gpu
+        self.start = gr.Button("Start training", variant="primary", visible=fits, elem_id="adapt-start")
+        self.status = gr.HTML(status(""), elem_id="adapt-start-status")
+
+    def _connect(self) -> None:
+        latest: dict[str, Any] = {"trigger_mode": "always_last", **QUIET}  # nobody waits for a value that has gone by
+        chosen = [self.accepted.input, self.annotators.input, self.agreement.release]
+        counted_once = gr.on(chosen, self._count, self.form, [self.counts, self.count], concurrency_limit=1, **latest)
+        counted_once.success(self._estimate, {*self.form, self.count}, self.estimate, **QUIET)
+        based = self.base.input(self._suggest, self.form, self.name, **QUIET)
+        based.then(self._estimate, {*self.form, self.count}, self.estimate, **QUIET)
+        typed = [field.input for field in (*self.settings.values(), self.name)]  # type: ignore[attr-defined]
+        gr.on(typed, self._estimate, {*self.form, self.count}, self.estimate, **latest)
+
+    def open(self, claim: Claim, values: Values, *, is_admin: bool) -> Values:
+        """Show what there is to learn from when the tab is opened; what was chosen stays.
+
+        Args:
+            claim: who asks.
+            values: of the form.
+            is_admin: whether they may train.
+        """
+        if not is_admin and not self.service.zero_gpu:
+            return {}
+        name = self._name(claim, values)
+        values = {**values, self.name: name}
+        if not is_admin:
+            return {self.name: name, self.estimate: self._requirements(claim, values, None)}
+        everybody, form = self.service.count(claim, TrainingForm()), self.read(values)
+        people = list(everybody.annotators)
+        count = everybody if form.choice() == TrainingForm().choice() else self.service.count(claim, form)
+        return {
+            self.name: name,
+            self.annotators: gr.Dropdown(people),
+            self.held_out_annotators: gr.Dropdown(people),
+            self.counts: "".join(map(table, count_tables(count))),
+            self.count: count,
+            self.estimate: self._requirements(claim, values, count),
+        }
+
+    def read(self, values: Values) -> TrainingForm:
+        """Return the form as it was sent."""
+        return TrainingForm(
+            values.get(self.name), values.get(self.base), values.get(self.accepted), values.get(self.annotators) or (),
+            values.get(self.agreement), {name: values.get(field) for name, field in self.settings.items()},
+        )  # fmt: skip
+
+    # ---- handlers ---------------------------------------------------------------------------------------------------
+    @told
+    def _count(self, values: Values, request: gr.Request) -> Values:
+        count = self.service.count(self.entry.claim(request, values[self.entry.token]), self.read(values))
+        return {self.counts: "".join(map(table, count_tables(count))), self.count: count}
+
+    @told
+    def _suggest(self, values: Values, request: gr.Request) -> str:
+        return self._name(self.entry.claim(request, values[self.entry.token]), values)
+
+    @told
+    def _estimate(self, values: Values, request: gr.Request) -> str:
+        claim = self.entry.claim(request, values[self.entry.token])
+        return self._requirements(claim, values, values.get(self.count))
+
+    def _name(self, claim: Claim, values: Values) -> str:
+        name = values.get(self.name)
+        return self.service.suggest(claim, values.get(self.base)) if is_suggested(name) else str(name)
+
+    def _requirements(self, claim: Claim, values: Values, count: DataCount | None) -> str:
+        """Return time and memory, or the command where training does not fit, or what is wrong with the form."""
+        form = self.read(values)
+        try:
+            if self.service.zero_gpu:
+                command = self.service.command(claim, form)
+                which = "accepted submissions" if form.choice().accepted_only else "everything"
+                words = note(EXPORT_WORDS.format(which=which, folder=EXPORT))
+                return f'{words}<pre class="adapt-command" tabindex="0"><code>{escape(command)}</code></pre>'
+            estimate = self.service.estimate(claim, form, count.images if count else 0)
+            form.adapter_name()
+            return status(estimate)
+        except FormError as error:
+            return status(str(error))
+
+
+def component_of(field: FormField) -> Component:
+    """Return what a setting is filled in with."""
+    shared: dict[str, Any] = {
+        "label": field.label, "info": field.help, "elem_id": f"adapt-{field.name.replace('_', '-')}", "min_width": 160,
+    }  # fmt: skip
+    if field.kind == "flag":
+        return gr.Checkbox(field.default, **shared)
+    if field.kind in ("choice", "optional flag"):
+        return gr.Dropdown(list(field.choices), value=field.default, filterable=False, **shared)
+    if field.kind == "names":
+        return gr.Dropdown([], value=field.default, multiselect=True, **shared)
+    if field.kind == "text":
+        return gr.Textbox(field.default, max_lines=1, **shared)
+    if field.optional:  # an empty field for numbers would say 0
+        return gr.Textbox("", max_lines=1, placeholder="as usual", **shared)
+    # what is typed is checked by the server, which says what is wrong; a precision would round it silently
+    return gr.Number(field.default, step=1 if field.kind == "integer" else 0.0001, **shared)
+
+
+def count_tables(count: DataCount) -> list[Table]:
+    """Return what a choice of submissions holds, and what is left out and why."""
+    title = f"Chosen: {counted(count.scanpaths, 'scanpath')} on {counted(count.images, 'image')}"
+    tables = [Table(title, ("annotator", "scanpaths"), _most_first(count.annotators) or [["nobody", "0"]])]
+    if count.findings:
+        tables.append(Table("Findings by majority", ("finding", "images"), _most_first(count.findings)))
+    if count.left_out:
+        tables.append(Table("Left out", ("why", "submissions"), _most_first(count.left_out)))
+    return tables
+
+
+def _most_first(counts: Mapping[str, int]) -> list[list[str]]:
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:MOST_ROWS]
+    return [[name, f"{number:,}"] for name, number in ordered]

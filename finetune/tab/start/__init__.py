@@ -1,1 +1,0 @@
-"""What to learn from, on which base, with which settings."""

@@ -1,1 +1,0 @@
-"""A finished adapter as a file."""

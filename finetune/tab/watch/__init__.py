@@ -1,1 +1,0 @@
-"""Runs as they go, and what came of each."""

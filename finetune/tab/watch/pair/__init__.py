@@ -1,1 +1,0 @@
-"""Held-out images before and after a training, side by side."""
