@@ -1,7 +1,7 @@
 """Configuration of the gaze parts, and of the model that carries them."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import Field, asdict, fields
 from enum import StrEnum
 from typing import Any
@@ -15,6 +15,22 @@ GAZE_CONFIG_FILE = "gaze_config.json"
 # widths beyond every backbone's, the largest grid of 16 MP, and images that no model of the family takes larger.
 MOST_GAZE_TOKENS, MOST_POINTER_DIM, MOST_INDEX_PATCHES, MOST_PIXELS = 256, 8192, 2**15, 2**24
 MOST_FINDINGS, LONGEST_FINDING, LONGEST_TRAINED_ON = 512, 100, 10_000
+
+
+# Of a field, by the type of its default: whether a value fits, and what it must be.
+KINDS: dict[type, tuple[Callable[[Any], bool], str]] = {
+    bool: (lambda value: isinstance(value, bool), "true or false"),
+    int: (lambda value: type(value) is int, "a whole number"),
+    float: (lambda value: type(value) in (int, float) and math.isfinite(value), "a finite number"),
+    str: (
+        lambda value: isinstance(value, str) and len(value) <= LONGEST_TRAINED_ON,
+        f"a text of at most {LONGEST_TRAINED_ON} characters",
+    ),
+    tuple: (
+        lambda value: isinstance(value, list | tuple) and len(value) <= MOST_FINDINGS,
+        f"a list of at most {MOST_FINDINGS}",
+    ),
+}
 
 
 class PointerKeys(StrEnum):
@@ -124,23 +140,8 @@ class GazeConfig(PretrainedConfig):
     def _check_types(self) -> None:
         """A JSON file may hold anything in any place."""
         for field in self.own_fields():
-            value, default = getattr(self, field.name), field.default
-            if isinstance(default, bool):
-                fits, kind = isinstance(value, bool), "true or false"
-            elif type(default) is int:
-                fits, kind = type(value) is int, "a whole number"
-            elif isinstance(default, float):
-                number = isinstance(value, (int, float)) and not isinstance(value, bool)
-                fits, kind = number and math.isfinite(value), "a finite number"
-            elif type(default) is str:
-                fits = isinstance(value, str) and len(value) <= LONGEST_TRAINED_ON
-                kind = f"a text of at most {LONGEST_TRAINED_ON} characters"
-            elif isinstance(default, tuple):
-                fits = isinstance(value, (list, tuple)) and len(value) <= MOST_FINDINGS
-                kind = f"a list of at most {MOST_FINDINGS}"
-            else:
-                continue
-            if not fits:
+            fits, kind = KINDS.get(type(field.default), (lambda _: True, ""))
+            if not fits(getattr(self, field.name)):
                 raise ValueError(f"{field.name} must be {kind}")
         if any(not isinstance(name, str) or not 0 < len(name) <= LONGEST_FINDING for name in self.finding_names):
             raise ValueError(f"finding_names must be texts of at most {LONGEST_FINDING} characters")

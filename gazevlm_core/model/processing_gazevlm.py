@@ -63,7 +63,9 @@ class GazeVLMProcessor(Qwen2_5_VLProcessor):
             raise ValueError("a processor needs an image processor and a tokenizer")
         self.image_token = IMAGE_TOKEN
         self.image_token_id = token_id(tokenizer, IMAGE_TOKEN)
-        self.gaze_token_id = add_gaze_token(tokenizer)
+        if GAZE_TOKEN not in tokenizer.get_vocab():
+            tokenizer.add_tokens([GAZE_TOKEN], special_tokens=True)
+        self.gaze_token_id = token_id(tokenizer, GAZE_TOKEN)
         self.num_gaze_tokens: int | None = None
         ProcessorMixin.__init__(
             self, image_processor, tokenizer, chat_template=chat_template or tokenizer.chat_template
@@ -135,7 +137,7 @@ class GazeVLMProcessor(Qwen2_5_VLProcessor):
             return render_prompt(self, text, self.num_gaze_tokens)
         if GAZE_TOKEN in answer or not self.num_gaze_tokens:
             return text
-        return before + header + gaze_run(self.num_gaze_tokens) + answer
+        return before + header + GAZE_TOKEN * self.num_gaze_tokens + answer
 
 
 def clean_text(processor: GazeVLMProcessor, text: str) -> str:
@@ -167,7 +169,7 @@ def render_prompt(processor: GazeVLMProcessor, question: str, num_gaze_tokens: i
     text = processor.apply_chat_template(
         [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
     )
-    return text + (gaze_run(num_gaze_tokens) if num_gaze_tokens else "")
+    return text + GAZE_TOKEN * num_gaze_tokens
 
 
 def encode_prompts(
@@ -214,24 +216,6 @@ def encode_prompts(
         "mm_token_type_ids": (input_ids == processor.image_token_id).long(),
     }
     return BatchFeature(batch if answers is None else {**batch, "labels": padded(label_rows, IGNORED_LABEL)})
-
-
-def gaze_run(length: int) -> str:
-    """The text of `length` gaze tokens, as it stands before the answer.
-
-    Raises:
-        ValueError: length below 1.
-    """
-    if length < 1:
-        raise ValueError(f"a scanpath needs at least one gaze token, got {length}")
-    return GAZE_TOKEN * length
-
-
-def add_gaze_token(tokenizer: PreTrainedTokenizerBase) -> int:
-    """Make sure that the tokenizer holds `<st>` as one special token; its id."""
-    if GAZE_TOKEN not in tokenizer.get_vocab():
-        tokenizer.add_tokens([GAZE_TOKEN], special_tokens=True)
-    return token_id(tokenizer, GAZE_TOKEN)
 
 
 def token_id(tokenizer: PreTrainedTokenizerBase, token: str) -> int:
