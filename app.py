@@ -45,7 +45,7 @@ def build_app(
     from annotate.tab.page import annotate_tab
     from annotate.tab.service import AnnotationService
     from diagnose.tab.page import diagnose_tab
-    from evaluate.tab.ui import evaluate_tab
+    from evaluate.ui import evaluate_tab
     from finetune.tab.page import adapt_tab
     from web.page import build_page
 
@@ -72,7 +72,7 @@ def main() -> None:
     from gazevlm_core.inference import GazeEngine
     from gazevlm_core.model.adapters import AdapterError
     from gazevlm_core.model.checkpoint import CheckpointError
-    from gazevlm_core.shipped import shipped_models
+    from gazevlm_core.options import shipped_models
     from web.page import launch_options
 
     try:

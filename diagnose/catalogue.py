@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from diagnose.scores import CheckpointScores, read_scores, read_verdict
+from gazevlm_core.evaluation.checkpoint_scores import CheckpointScores, read_scores, read_verdict
 from gazevlm_core.options import DiagnoseOptions, Precision
 from gazevlm_core.records import Diagnosis
 from gazevlm_core.words import recognised

@@ -35,8 +35,8 @@ from annotate.scores import Against
 from annotate.store.model import StoreTrouble
 from annotate.tab.service import AnnotationService, Compared, Opened
 from gazevlm_core.annotation import MODES
+from gazevlm_core.evaluation.floors import PAIR_FLOORS
 from gazevlm_core.findings import NO_FINDING
-from gazevlm_core.metrics.compare import FLOORS
 from gazevlm_core.options import DEFAULT_QUESTION
 from web.error_log import UNEXPECTED, log_error
 from web.identity import NotAllowed, Visitor
@@ -259,8 +259,8 @@ def scores_answer(against: Against) -> Answer:
             "name": row.name,
             "remark": f"order: {row.order}; {'higher' if row.higher_is_better else 'lower'} is closer",
             "value": known(row.value),
-            "floors": [known(row.floors[floor]) for floor in FLOORS],
+            "floors": [known(row.floors[floor]) for floor in PAIR_FLOORS],
         }
         for row in against.rows
     ]
-    return {"name": against.name, "rows": rows, "floors": list(FLOORS)}
+    return {"name": against.name, "rows": rows, "floors": list(PAIR_FLOORS)}

@@ -7,9 +7,9 @@ from html import escape
 import gradio as gr
 from gradio.components import Component
 
-from diagnose.scores import CheckpointScores
 from diagnose.service import example_reading
 from diagnose.tab import markup
+from gazevlm_core.evaluation.checkpoint_scores import CheckpointScores
 from gazevlm_core.path_style import STYLE
 from gazevlm_core.records import Diagnosis
 from web.page import Values

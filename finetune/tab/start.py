@@ -5,6 +5,7 @@ from html import escape
 from typing import Any
 
 import gradio as gr
+from gradio.blocks import Block
 from gradio.components import Component
 
 from finetune.tab.form import EXPORT, FormError, FormField, TrainingForm, form_fields, is_suggested
@@ -37,7 +38,7 @@ class StartView:
             with gr.Column(scale=3, min_width=280, elem_id="adapt-settings"):
                 self._add_training()
         self.count = remembered()
-        self.form = {
+        self.form: set[Block] = {
             entry.token, self.name, self.base, self.accepted, self.annotators, self.agreement, *self.settings.values(),
         }  # fmt: skip
         self.held_out_annotators = self.settings["held_out_annotators"]

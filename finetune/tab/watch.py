@@ -182,7 +182,7 @@ class WatchView:
         found, measure = self.service.overview(claim, job_id or values.get(self.run)), values.get(self.measure)
         before = values.get(self.seen)
         before = before if isinstance(before, dict) else {}
-        now = {
+        now: dict[str, Any] = {
             "list": [(run.job.job_id, run_label(run)) for run in found.runs],
             "rows": [(progress_words(run.job), run.job.cause) for run in found.runs],
             "run": found.chosen and (found.chosen.job.job_id, found.chosen.job.state, len(found.chosen.events)),

@@ -22,8 +22,8 @@ from annotate.store.store import AnnotationStore
 from annotate.tab.service import NOT_YET, PREDICTIONS_AT_ONCE, AnnotationService
 from annotate.votes import labels
 from gazevlm_core.annotation import to_values
+from gazevlm_core.evaluation.floors import PAIR_FLOORS
 from gazevlm_core.findings import FINDING_NAMES
-from gazevlm_core.metrics.compare import FLOORS
 from tests.annotate.annotate_page import MODEL, MODEL_PATH, UNTRAINED, Facts, Stub, Stubs, ask, local_gate
 from tests.annotate.submission_maker import ID, make_click, make_submission
 from web.identity import LIMITS, NotAllowed, Visitor
@@ -284,7 +284,7 @@ def test_scores_have_floors_and_are_ones_own(service: AnnotationService, store: 
     assert rows["sequence score"].value == 1, "the model's own path"
     assert rows["DTW distance"].value == pytest.approx(0)
     for row in against.rows:
-        assert tuple(row.floors) == FLOORS
+        assert tuple(row.floors) == tuple(PAIR_FLOORS)
         assert not any(math.isnan(value) for value in row.floors.values())
     assert rows["sequence score"].floors["own path shuffled"] < 1
     send(service, bob, image, submission_id=ID.replace("0b", "0c"))

@@ -11,7 +11,7 @@ from PIL import Image
 
 from diagnose.catalogue import PRECISIONS, Catalogue
 from diagnose.record import model_records
-from diagnose.scores import SCORES_FILE, UNJUDGED, read_verdict
+from gazevlm_core.evaluation.checkpoint_scores import SCORES_FILE, UNJUDGED, read_verdict
 from gazevlm_core.options import DiagnoseOptions, Precision
 from gazevlm_core.words import UnknownQuestionError
 from tests.adapter_maker import make_adapter

@@ -10,7 +10,6 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from diagnose.scores import SCORES_FILE, CheckpointScores, FindingScore, read_scores
 from diagnose.service import (
     EXAMPLES,
     answer_steps,
@@ -23,6 +22,7 @@ from diagnose.service import (
     thumbnails,
 )
 from diagnose.tab.markup import dwell_timeline, findings_chart
+from gazevlm_core.evaluation.checkpoint_scores import SCORES_FILE, CheckpointScores, FindingScore, read_scores
 from gazevlm_core.findings import FINDING_NAMES, grade_of
 from gazevlm_core.images import ImageError
 from gazevlm_core.options import DiagnoseOptions
