@@ -11,8 +11,8 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from evaluate.score_files import score_files
 from gazevlm_core.datasets.scanpath_files import FiledPath, ScanpathFile
+from gazevlm_core.evaluation.comparison import score_files
 from gazevlm_core.metrics.multimatch import multimatch
 from gazevlm_core.metrics.paths import pack_paths
 from gazevlm_core.metrics.registry import DEFAULT_GRID

@@ -42,24 +42,24 @@ def inspect(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Count records, readings, labels, what was dropped and what cannot be read; draw a contact sheet."""
-    from evaluate.dataset_report import OPENED, contact_sheet, render_report, survey
+    from evaluate.dataset_survey import OPENED, contact_sheet, survey, survey_text
     from gazevlm_core.datasets.registry import open_dataset
     from gazevlm_core.sample import DatasetError
 
     try:
         source = open_dataset(name, _one(place, root), images)
-        report, first = survey(source, limit, None if open_all else OPENED)
+        counts, first = survey(source, limit, None if open_all else OPENED)
     except DatasetError as error:
         stop(error)
-    if not report.records:
-        reasons = ", ".join(f"{reason} {number}" for reason, number in report.dropped.items())
-        stop(f"{report.name} holds no record that can be used; dropped: {reasons or 'nothing'}")
+    if not counts["records"]:
+        reasons = ", ".join(f"{reason} {number}" for reason, number in counts["dropped"].items())
+        stop(f"{counts['dataset']} holds no record that can be used; dropped: {reasons or 'nothing'}")
     if sheet is not None:
         try:
             contact_sheet(first).save(sheet, "PNG")
         except OSError as error:
             stop(f"cannot write {sheet}: {error.strerror or error}")
-    typer.echo(json.dumps(report.as_json(), indent=2) if as_json else render_report(report))
+    typer.echo(json.dumps(counts, indent=2) if as_json else survey_text(counts))
 
 
 @dataset.command()

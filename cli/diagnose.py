@@ -3,16 +3,15 @@
 import json
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.overlay_target import OverlayTargetError, plan_overlays
 from cli.terminal import FAILED, WRONG_USE, one_line, progress, say, stop
-from gazevlm_core.images import iter_image_files, load_radiograph
+from gazevlm_core.images import IMAGE_SUFFIXES, iter_image_files, load_radiograph
 from gazevlm_core.options import DEFAULT_QUESTION, DiagnoseOptions, PathChoice, Precision
 from gazevlm_core.words import check_question
 
@@ -21,6 +20,8 @@ if TYPE_CHECKING:
     from gazevlm_core.inference import GazeEngine
 
 DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
+STEM = "{stem}"
+SUFFIX = ".png"
 
 
 @dataclass(frozen=True)
@@ -54,47 +55,59 @@ def diagnose(
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of the walks.")] = 0,
     max_new_tokens: Annotated[int, typer.Option(min=1, max=2048, help="Longest answer.")] = 128,
 ) -> None:
-    """Look at images in order, then say what is there.
+    """Show where a model looks on images, in order, and what it says of them.
 
     An image that fails is named on stderr and the others go on; the exit status is then 1.
     """
+    question = _checked_question(question, device, as_json and as_lines)
+    jobs, empty = _plan(images, overlay)
+    for folder in empty:
+        typer.echo(f"{one_line(folder)}: This folder holds no image files; check its path.", err=True)
+    options = DiagnoseOptions(path=path, path_seed=seed, max_new_tokens=max_new_tokens)
+    records: list[DiagnosisRecord] = []
+    for job, record in _diagnosed(jobs, lambda: _load(model, adapter, precision, device), question, options):
+        records.append(record)
+        if not as_json:
+            say(json.dumps(record, ensure_ascii=False) if as_lines else _readable(record, job.overlay))
+    if as_json:
+        typer.echo(json.dumps(records, indent=2, ensure_ascii=False))
+    if empty or len(records) < len(jobs):
+        raise typer.Exit(FAILED)
+
+
+def _checked_question(question: str | None, device: str, json_twice: bool) -> str:
+    """The question; ends the command on options that cannot be used."""
     if not DEVICE.fullmatch(device):
         stop(f"--device must be auto, cpu, cuda or cuda:N, got {device}", WRONG_USE)
     try:
         question = DEFAULT_QUESTION if question is None else check_question(question)
     except ValueError as error:
         stop(f"--question: {error}", WRONG_USE)
-    if as_json and as_lines:
+    if json_twice:
         stop("--json and --jsonl print the same records; give one of them", WRONG_USE)
-    jobs, empty = _plan(images, overlay)
-    for folder in empty:
-        typer.echo(f"{one_line(folder)}: This folder holds no image files; check its path.", err=True)
-    records: list[DiagnosisRecord] = []
-    failed = 0
-    if jobs:
-        options = DiagnoseOptions(path=path, path_seed=seed, max_new_tokens=max_new_tokens)
-        with progress(len(jobs), "loading the model") as bar:
-            engine = _load(model, adapter, precision, device)
-            try:
-                question = engine.recognise(question)
-            except ValueError as error:
-                bar.close()
-                stop(error, WRONG_USE)
-            bar.set_description("looking")
-            bar.reset()  # of the time: the images' own is what is left
-            for job in jobs:
-                record = _run(engine, job, question, options)
-                if record is None:
-                    failed += 1
-                elif as_json:
-                    records.append(record)
-                else:
-                    say(json.dumps(record, ensure_ascii=False) if as_lines else _readable(record, job.overlay))
-                bar.update()
-    if as_json:
-        typer.echo(json.dumps(records, indent=2, ensure_ascii=False))
-    if empty or failed:
-        raise typer.Exit(FAILED)
+    return question
+
+
+def _diagnosed(
+    jobs: Sequence[_Job], load: Callable[[], "GazeEngine"], question: str, options: DiagnoseOptions
+) -> "Iterator[tuple[_Job, DiagnosisRecord]]":
+    """Each job with its record, under a progress bar; those that failed are left out. Loads no model for no job."""
+    if not jobs:
+        return
+    with progress(len(jobs), "loading the model") as bar:
+        engine = load()
+        try:
+            question = engine.recognise(question)
+        except ValueError as error:
+            bar.close()
+            stop(error, WRONG_USE)
+        bar.set_description("predicting")
+        bar.reset()  # of the time: the images' own is what is left
+        for job in jobs:
+            record = _run(engine, job, question, options)
+            if record is not None:
+                yield job, record
+            bar.update()
 
 
 def _plan(paths: Sequence[Path], overlay: str | None) -> tuple[list[_Job], list[Path]]:
@@ -170,3 +183,55 @@ def _readable(record: "DiagnosisRecord", overlay: Path | None) -> str:
     if overlay is not None:
         lines.append(f"  overlay: {one_line(overlay)}")
     return "\n".join([*lines, f"  {record['model']}, {record['seconds']:.1f} s", ""])
+
+
+# ---- where `--overlay OUT` writes: one file, a folder, or a name with {stem}; never two images into one file --------
+class OverlayTargetError(ValueError):
+    """An --overlay that does not fit the images; the message says what to give instead."""
+
+
+def plan_overlays(out: str, images: Sequence[Path]) -> list[Path]:
+    """The overlay file of each image.
+
+    Args:
+        out: OUT.png for one image; for any number, a folder (an existing one, or a name without an ending) that gets
+            STEM.png for each image, or a name with {stem}.
+        images: what is diagnosed.
+
+    Raises:
+        OverlayTargetError: another ending than .png, one name for several images, two images that would share a file,
+            or an overlay that would replace one of the images.
+    """
+    if STEM in out:
+        targets = [Path(out.replace(STEM, _stem(image))) for image in images]
+    elif Path(out).is_dir() or out.endswith("/") or not Path(out).suffix:
+        targets = [Path(out) / f"{_stem(image)}{SUFFIX}" for image in images]
+    elif len(images) > 1:
+        raise OverlayTargetError(
+            f"--overlay {out} names one file for {len(images)} images; give a folder, or a name with {STEM}"
+        )
+    else:
+        targets = [Path(out)] * len(images)
+    _check(targets, images)
+    return targets
+
+
+def _stem(image: Path) -> str:
+    """The name without an image's ending; a DICOM file named by its UID keeps all of it."""
+    return image.stem if image.suffix.lower() in IMAGE_SUFFIXES else image.name
+
+
+def _check(targets: Sequence[Path], images: Sequence[Path]) -> None:
+    owners: dict[Path, Path] = {}
+    inputs = {image.resolve() for image in images}
+    for target, image in zip(targets, images, strict=True):
+        if target.suffix.lower() != SUFFIX:
+            raise OverlayTargetError(f"an overlay is a PNG file: --overlay must end in {SUFFIX}, got {target.name}")
+        place = target.resolve()
+        if place in inputs:
+            raise OverlayTargetError(f"the overlay {target} would replace an image; give another name or folder")
+        if place in owners:
+            raise OverlayTargetError(
+                f"{owners[place]} and {image} would both write {target}; diagnose them in separate runs"
+            )
+        owners[place] = image

@@ -8,9 +8,7 @@ from annotate.command import annotations
 from cli.dataset import dataset
 from cli.diagnose import diagnose
 from cli.phantom import phantom
-from evaluate.command import evaluate
-from evaluate.experiment.command import experiment
-from evaluate.score_command import score
+from evaluate.command import evaluate, experiment, score
 from finetune.command import GroupedCommand, finetune
 from finetune.export.command import adapter
 from gazevlm_core import __version__

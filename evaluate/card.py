@@ -4,19 +4,21 @@
     python -m evaluate.card --results results.json --model models/gazevlm-nano
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from evaluate.table import Values, bar_rows, quantisation_rows, table_cells
+from evaluate.rows import markdown
+from evaluate.tables import bar_table, phantom_long_tables, quantisation_table
+from gazevlm_core.evaluation.checkpoint_scores import scores_of, write_scores
+from gazevlm_core.evaluation.report import PhantomReport, read_report
+from web.markup import Table
 
 if TYPE_CHECKING:
     from phantoms.calibration import CalibrationRow
 
-SCORES_FILE = "finding_scores.json"  # as `diagnose.scores` reads it
 CALIBRATION_PHANTOMS = 300
 CALIBRATION_SIDE_PX = 256  # readings do not depend on it
 FRONT_MATTER = """---
@@ -66,12 +68,12 @@ NO_TWINS = "No twin was scored beside this checkpoint."
 
 
 def write_model_card(
-    results: Values, calibration_rows: Sequence["CalibrationRow"], recipe: Mapping[str, Any], folder: Path
+    report: PhantomReport, calibration_rows: Sequence["CalibrationRow"], recipe: Mapping[str, Any], folder: Path
 ) -> Path:
     """Write README.md of a checkpoint folder.
 
     Args:
-        results: the JSON of `gazevlm evaluate` for this checkpoint.
+        report: of `gazevlm evaluate` for this checkpoint.
         calibration_rows: from `phantoms.calibration.calibration_table`.
         recipe: hyper-parameters by name, e.g. `asdict(phantoms.nano.Recipe())`.
         folder: of the checkpoint.
@@ -80,7 +82,7 @@ def write_model_card(
         Path of the card.
     """
     path = folder / "README.md"
-    path.write_text(render_model_card(results, calibration_rows, recipe), encoding="utf-8")
+    path.write_text(render_model_card(report, calibration_rows, recipe), encoding="utf-8")
     return path
 
 
@@ -102,57 +104,31 @@ def write_twin_card(twin: str, folder: Path, own_name: str) -> Path:
     return path
 
 
-def write_finding_scores(results: Values, folder: Path, role: str = "model") -> Path:
-    """Write SCORES_FILE of a checkpoint folder: what a page shows beside each finding's probability.
-
-    Args:
-        results: the JSON of `gazevlm evaluate`.
-        folder: of the checkpoint, whose finding head is trained.
-        role: "model", or which of the twins the folder holds.
-    """
-    per_finding = results["scores"][role]["finding_head"]["all_severities"]["per_finding"]
-    values = {
-        "scored_on": f"{results['n']:,} phantoms of domain {results['domain']} that training has not seen",
-        "findings": {
-            name: {
-                "auroc": round(score["value"], 4),
-                "prevalence": round(results["images_with"][name]["any"] / results["n"], 4),
-            }
-            for name, score in per_finding.items()
-        },
-    }
-    path = folder / SCORES_FILE
-    path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
-    return path
-
-
 def render_model_card(
-    results: Values, calibration_rows: Sequence["CalibrationRow"], recipe: Mapping[str, Any]
+    report: PhantomReport, calibration_rows: Sequence["CalibrationRow"], recipe: Mapping[str, Any]
 ) -> str:
-    """The card's text; arguments as in `write_model_card`."""
-    heads, rows = table_cells(results)
-    bars = bar_rows(results)
-    missed = sum(row[0] == "MISSED" for row in bars)
-    unmeasured = sum(row[0] == "not measured" for row in bars)
-    first, last = results["phantom_seeds"]
+    """Return the card's text; arguments as in `write_model_card`."""
+    bars = report.bars
+    missed, unmeasured = sum(bar.met is False for bar in bars), sum(bar.met is None for bar in bars)
+    first, last = report.phantom_seeds
     verdict = f"{len(bars) - missed - unmeasured} of {len(bars)} bars are met"
     verdict += f", {missed} missed" if missed else ""
     verdict += f", {unmeasured} not measured" if unmeasured else ""
     scored = (
-        f"`gazevlm evaluate --dataset phantom --n {results['n']} --seed {results['seed']} --domain {results['domain']}`"
-        f" on phantoms {first} to {last}, which training has not seen. Brackets are {results['confidence']:.0%} "
-        f"bootstrap intervals over images ({results['resamples']} resamples)."
+        f"`gazevlm evaluate --dataset phantom --n {report.n} --seed {report.seed} --domain {report.domain}`"
+        f" on phantoms {first} to {last}, which training has not seen. Brackets are {report.confidence:.0%} "
+        f"bootstrap intervals over images ({report.resamples} resamples)."
     )
     sections = {
         "Data": DATA,
         "Recipe": _table(
             ["setting", "value"], [[name.replace("_", " "), _text(value)] for name, value in recipe.items()]
         ),
-        "Scores": f"{scored} A floor marked `*` has an interval that touches the model's.\n\n{_table(heads, rows)}",
-        "Twins": TWINS if len(results["scores"]) > 1 else NO_TWINS,
+        "Scores": "\n\n".join([scored, *map(markdown, phantom_long_tables(report))]),
+        "Twins": TWINS if len(report.scores) > 1 else NO_TWINS,
         "Quantisation": "Full precision less quantised, on the same images, in pairs.\n\n"
-        + _table(["", "loss [95% interval]"], quantisation_rows(results)),
-        "Bars": f"{verdict}.\n\n" + _table(["verdict", "bar", "value [95% interval]"], bars),
+        + markdown(quantisation_table(report)),
+        "Bars": f"{verdict}.\n\n" + markdown(bar_table(report)),
         "Readers": "Simulated readings beside those of real radiologists (aggregates of the GazeSearch release; first "
         "six fixations, positions as fractions of the image).\n\n"
         + _table(
@@ -162,7 +138,7 @@ def render_model_card(
         "Limits": LIMITS,
     }
     body = "\n\n".join(f"## {title}\n\n{text}" for title, text in sections.items())
-    return f"{FRONT_MATTER}\n\n# {results['model']}\n\n{WHAT}\n\n{body}\n"
+    return f"{FRONT_MATTER}\n\n# {report.model}\n\n{WHAT}\n\n{body}\n"
 
 
 def _text(value: object) -> str:
@@ -170,13 +146,7 @@ def _text(value: object) -> str:
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table; indented labels keep their indent as a dash, because Markdown drops spaces."""
-
-    def line(cells: Sequence[str]) -> str:
-        shown = [f"– {cell.strip()}" if cell.startswith("  ") else cell for cell in cells]  # noqa: RUF001 (a dash)
-        return f"| {' | '.join(cell.replace('|', '/').replace(' *', ' `*`') for cell in shown)} |"
-
-    return "\n".join([line(heads), f"|{'---|' * len(heads)}", *map(line, rows)])
+    return markdown(Table("", heads, rows))
 
 
 def main(
@@ -192,18 +162,18 @@ def main(
     from phantoms.nano import Recipe
     from phantoms.readers import READERS, simulate_reading
 
-    values = json.loads(results.read_text(encoding="utf-8"))
-    if values["model"] != model.resolve().name:
-        raise typer.BadParameter(f"these are the scores of {values['model']}, not of {model.resolve().name}")
-    start = values["phantom_seeds"][0]
+    report = read_report(results)
+    if not isinstance(report, PhantomReport) or report.model != model.resolve().name:
+        raise typer.BadParameter(f"these are not the scores of {model.resolve().name}")
+    start = report.phantom_seeds[0]
     phantoms = [make_phantom(seed, size_px=CALIBRATION_SIDE_PX) for seed in range(start, start + CALIBRATION_PHANTOMS)]
     readings = [(phantom, simulate_reading(phantom, reader, 0)) for phantom in phantoms for reader in READERS]
-    typer.echo(str(write_model_card(values, calibration_table(readings), asdict(Recipe()), model)))
-    typer.echo(str(write_finding_scores(values, model)))
+    typer.echo(str(write_model_card(report, calibration_table(readings), asdict(Recipe()), model)))
+    typer.echo(str(write_scores(model, scores_of(report))))
     for twin, folder in twin_sources(str(model)).items():
         typer.echo(str(write_twin_card(twin, Path(folder), model.resolve().name)))
-        if twin in values["scores"]:
-            typer.echo(str(write_finding_scores(values, Path(folder), twin)))
+        if twin in report.scores:
+            typer.echo(str(write_scores(Path(folder), scores_of(report, twin))))
 
 
 if __name__ == "__main__":

@@ -1,28 +1,34 @@
-"""`gazevlm evaluate`: the scores of a checkpoint on a data set, beside floors, ceilings and twins.
+"""`gazevlm evaluate`, `score` and `experiment`: a checkpoint on a data set, a file of scanpaths against another, and
+what the order of gaze is worth.
 
     gazevlm evaluate --dataset phantom --n 1000 --seed 4242 --json
     gazevlm evaluate --dataset egd-cxr --root EGD-CXR --images MIMIC-CXR-JPG --adapter my-adapter
+    gazevlm score --truth readings.jsonl --predicted paths.jsonl --json
+    gazevlm experiment --out reports/order-experiment
 """
 
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Never, TypeVar
 
 import typer
 
 from gazevlm_core.options import Attention
+from gazevlm_core.training.gaze_order import GazeOrder
 
 if TYPE_CHECKING:
     from gazevlm_core.datasets.trained_on import TrainedOn
+    from gazevlm_core.evaluation.report import DatasetReport, PathReport, PhantomReport, Role
 
 # Ordered gaze, trained as long as the other two; no gaze supervision; plain placeholders, that is, no previous patch.
-TWINS = ("short", "no-gaze", "plain")
-
-
+TWINS: "tuple[Role, ...]" = ("short", "no-gaze", "plain")
 PHANTOM = "phantom"
 PHANTOM_ONLY, REAL_ONLY = ("n", "domain", "twins", "reference", "workers"), ("root", "images", "split", "limit")
+Result = TypeVar("Result")
+MANY_PATHS = 2_000  # from here on, further processes save more than their start costs
 
 
 class Domain(StrEnum):
@@ -61,85 +67,57 @@ def evaluate(
     idle = _given(context, REAL_ONLY if dataset == PHANTOM else PHANTOM_ONLY)
     if idle:
         what = "phantoms are drawn" if dataset == PHANTOM else f"{dataset} is no phantom"
-        typer.echo(f"gazevlm evaluate: {what}; leave out --{idle[0]}, or name another --dataset", err=True)
-        raise typer.Exit(2)
-    if dataset != PHANTOM:
-        _evaluate_dataset(
-            dataset, root, images, model, adapter, split=split, limit=limit, batch_size=batch_size, seed=seed,
-            as_json=as_json, attn=attn,
-        )  # fmt: skip
-        return
-    from evaluate.cases import phantom_seeds
+        _stop(f"{what}; leave out --{idle[0]}, or name another --dataset", code=2)
+    quiet_libraries()
+    if dataset == PHANTOM:
+        _print(
+            _on_phantoms(n, seed, domain, model, adapter, twins, reference, batch_size, workers, attn), as_json
+        )
+    else:
+        _print(_on_dataset(dataset, root, images, model, adapter, split, limit, batch_size, seed, attn), as_json)
+
+
+def _on_phantoms(
+    n: int, seed: int, domain: Domain, model: str, adapter: Path | None, twins: bool, reference: Path | None,
+    batch_size: int, workers: int, attn: Attention,
+) -> "PhantomReport | None":  # fmt: skip
+    from evaluate.phantoms import evaluate_phantoms, phantom_seeds
+    from evaluate.tables import UNKNOWN
+    from gazevlm_core.ranks import Ranks
 
     try:
         phantom_seeds(seed, n)
     except ValueError as error:
-        typer.echo(f"gazevlm evaluate: {error}", err=True)
-        raise typer.Exit(2) from None
-    quiet_libraries()
-    from evaluate.datasets.table import UNKNOWN
-    from evaluate.phantom_eval import OtherModelError
-    from evaluate.run import evaluate_phantoms
-    from evaluate.table import render_tables
-    from gazevlm_core.model.adapters import AdapterError
-    from gazevlm_core.model.checkpoint import CheckpointError
-    from gazevlm_core.ranks import Ranks
-    from gazevlm_core.sample import DatasetError
+        _stop(error, code=2)
 
-    others = twin_sources(model) if twins else {}
-    if twins and not others:
-        typer.echo(f"no twins of {model} were found; it is scored alone", err=True)
-    try:
+    def run() -> "PhantomReport | None":
+        others = twin_sources(model) if twins else {}
+        if twins and not others:
+            typer.echo(f"no twins of {model} were found; it is scored alone", err=True)
         trained = what_is_known(adapter, model)
         if None in trained:
             typer.echo(UNKNOWN, err=True)
-        results = evaluate_phantoms(
+        return evaluate_phantoms(
             n, seed, domain.value, model, adapter=adapter, twins=others, reference=reference,
             batch_size=batch_size, workers=workers, attn=attn, ranks=Ranks.of_this_run(), trained=trained,
         )  # fmt: skip
-    except (CheckpointError, AdapterError, OtherModelError, DatasetError) as error:
-        typer.echo(f"gazevlm evaluate: {error}", err=True)
-        raise typer.Exit(1) from None
-    if results is not None:
-        typer.echo(json.dumps(results, indent=2) if as_json else render_tables(results))
+
+    return _or_stop(run)
 
 
-def _given(context: typer.Context, names: Sequence[str]) -> list[str]:
-    """Which of these options stand on the command line, where they would do nothing."""
-    sources = {name: context.get_parameter_source(name) for name in names}
-    return [name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
-
-
-def _evaluate_dataset(
-    name: str,
-    root: Path | None,
-    images: Path | None,
-    model: str,
-    adapter: Path | None,
-    *,
-    split: str,
-    limit: int | None,
-    batch_size: int,
-    seed: int,
-    as_json: bool,
-    attn: Attention,
-) -> None:
-    """Score on a real data set; see `evaluate.datasets`."""
-    from gazevlm_core.quiet import quiet_libraries
-
-    quiet_libraries()
+def _on_dataset(
+    name: str, root: Path | None, images: Path | None, model: str, adapter: Path | None, split: str, limit: int | None,
+    batch_size: int, seed: int, attn: Attention,
+) -> "DatasetReport | None":  # fmt: skip
     from tqdm import tqdm
 
-    from evaluate.datasets.run import evaluate_dataset
-    from evaluate.datasets.table import render_dataset
     from gazevlm_core.datasets.registry import open_dataset
+    from gazevlm_core.evaluation.dataset import evaluate_dataset
     from gazevlm_core.inference import GazeEngine
-    from gazevlm_core.model.adapters import AdapterError
-    from gazevlm_core.model.checkpoint import CheckpointError
     from gazevlm_core.ranks import Ranks
     from gazevlm_core.sample import DatasetError
 
-    try:
+    def run() -> "DatasetReport | None":
         if root is None:
             raise DatasetError(f"{name}: give its folder as --root")
         folder = root
@@ -147,19 +125,122 @@ def _evaluate_dataset(
         trained = what_is_known(adapter, model)
         engine = GazeEngine.load(model, adapter=adapter, attn=attn)
         with tqdm(total=None, unit=" records", desc=f"asking about {name}", disable=None) as bar:
-            results = evaluate_dataset(
+            return evaluate_dataset(
                 lambda: open_dataset(name, folder, images), engine, split=split, limit=limit, batch_size=batch_size,
-                seed=seed, asked=bar.update, ranks=Ranks.of_this_run(), trained=trained,
+                seed=seed, progress=bar.update, ranks=Ranks.of_this_run(), trained=trained,
             )  # fmt: skip
-    except (DatasetError, CheckpointError, AdapterError) as error:
-        typer.echo(f"gazevlm evaluate: {error}", err=True)
-        raise typer.Exit(1) from None
-    if results is not None:
-        typer.echo(json.dumps(results, indent=2) if as_json else render_dataset(results))
+
+    return _or_stop(run)
+
+
+def _or_stop(run: Callable[[], Result]) -> Result:
+    """Run an evaluation; what is wrong with a model or data ends the command in one sentence."""
+    from gazevlm_core.evaluation.graded import OtherModelError
+    from gazevlm_core.model.adapters import AdapterError
+    from gazevlm_core.model.checkpoint import CheckpointError
+    from gazevlm_core.sample import DatasetError
+
+    try:
+        return run()
+    except (CheckpointError, AdapterError, OtherModelError, DatasetError) as error:
+        _stop(error)
+
+
+def score(
+    truth: Annotated[Path, typer.Option(help="Readings, JSON lines: image_id, x, y, duration_ms, reader, ...")],
+    predicted: Annotated[Path, typer.Option(help="Paths of the same images, in the same form.")],
+    training: Annotated[
+        Path | None, typer.Option(help="Readings of a training set, for the floor of the most frequent places.")
+    ] = None,
+    rows: Annotated[int, typer.Option(help="Patches from top to bottom.", min=1, max=1000)] = 8,
+    cols: Annotated[int, typer.Option(help="Patches from left to right.", min=1, max=1000)] = 8,
+    seed: Annotated[int, typer.Option(help="Of the random floors and the intervals.", min=0)] = 0,
+    jobs: Annotated[int | None, typer.Option(help="Processes; as many as processors for large files.", min=1)] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Score scanpaths against readings: every metric with its floors, its order gain and the readers' ceiling."""
+    from gazevlm_core.datasets.scanpath_files import ScanpathFileError, read_scanpaths
+    from gazevlm_core.evaluation.comparison import score_files
+    from gazevlm_core.geometry import PatchGrid
+
+    try:
+        readings, paths = read_scanpaths(truth), read_scanpaths(predicted)
+        usual = os.cpu_count() or 1 if len(paths.readings) >= MANY_PATHS else 1
+        known = read_scanpaths(training) if training else None
+        report = score_files(
+            readings, paths, training=known, grid=PatchGrid(rows, cols), seed=seed, jobs=jobs or usual
+        )
+    except ScanpathFileError as error:
+        _stop(error, command="score")
+    _print(report, as_json)
+
+
+def experiment(
+    out: Annotated[Path, typer.Option(help="Folder of the results; an unfinished one goes on.")],
+    sizes: Annotated[list[int] | None, typer.Option(help="Numbers of training images.", min=1)] = None,
+    seeds: Annotated[int, typer.Option(help="Runs of each kind.", min=2)] = 3,
+    orders: Annotated[list[GazeOrder] | None, typer.Option(help="Of the gaze; all without it.")] = None,
+    steps: Annotated[int, typer.Option(help="Of each run.", min=2)] = 640,
+    batch_size: Annotated[int, typer.Option(help="Examples per step.", min=1)] = 4,
+    test_images: Annotated[int, typer.Option(help="Scored per domain.", min=10)] = 300,
+    shards: Annotated[Path, typer.Option(help="Folder for drawn phantoms.")] = Path(".cache/experiment"),
+    ablations: Annotated[bool, typer.Option(help="Also vary the model (original gaze, most images).")] = True,
+    workers: Annotated[int | None, typer.Option(help="Runs at once; as many as processors without it.", min=1)] = None,
+    report_only: Annotated[bool, typer.Option("--report-only", help="Write the report of what is there.")] = False,
+) -> None:
+    """Train with none, random, shuffled and original gaze, everything else equal; compare and report."""
+    from gazevlm_core.quiet import quiet_libraries
+
+    quiet_libraries()
+    import torch
+
+    from evaluate.order_experiment import ABLATIONS, ExperimentError, Plan, run_experiment
+    from evaluate.order_report import REPORT, write_report
+
+    usual = Plan()
+    plan = Plan(
+        sizes=tuple(sizes or usual.sizes),
+        seeds=tuple(range(seeds)),
+        orders=tuple(orders or usual.orders),
+        variants=ABLATIONS if ablations else {},
+        steps=steps,
+        warmup_steps=max(1, steps // 10),
+        decay_steps=max(1, 3 * steps // 10),
+        batch_size=batch_size,
+        test_images=test_images,
+    )
+    try:
+        if not report_only:
+            at_once = workers or (1 if torch.cuda.is_available() else os.cpu_count() or 1)
+            run_experiment(plan, out, shards, lambda line: typer.echo(line, err=True), workers=at_once)
+            typer.echo(f"all runs are finished: {out}", err=True)
+        write_report(plan, out)
+    except (ExperimentError, OSError) as error:
+        _stop(error, command="experiment")
+    typer.echo(out / REPORT)
+
+
+def _print(report: "PhantomReport | DatasetReport | PathReport | None", as_json: bool) -> None:
+    """Print a report; nothing on processes other than the main one."""
+    from evaluate.tables import report_text
+
+    if report is not None:
+        typer.echo(json.dumps(report.to_values(), indent=2) if as_json else report_text(report))
+
+
+def _stop(error: object, *, code: int = 1, command: str = "evaluate") -> Never:
+    typer.echo(f"gazevlm {command}: {error}", err=True)
+    raise typer.Exit(code) from None
+
+
+def _given(context: typer.Context, names: Sequence[str]) -> list[str]:
+    """Return which of these options stand on the command line, where they would do nothing."""
+    sources = {name: context.get_parameter_source(name) for name in names}
+    return [name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
 
 
 def what_is_known(adapter: Path | None, model: str) -> "list[TrainedOn | None]":
-    """What an adapter was trained on, None where it does not tell; and an adapter that was merged into the model.
+    """Return what an adapter was trained on, None where it does not tell; and one that was merged into the model.
 
     Raises:
         DatasetError: provenance that cannot be read.
@@ -172,13 +253,13 @@ def what_is_known(adapter: Path | None, model: str) -> "list[TrainedOn | None]":
     merged = find_beside(model, PROVENANCE_FILE)
     folders = [*([adapter] if adapter else []), *([merged.parent] if merged else [])]
     try:
-        return [told for folder in folders for told in read_all_trained_on(folder)]
+        return [known for folder in folders for known in read_all_trained_on(folder)]
     except ValueError as error:
         raise DatasetError(str(error)) from None
 
 
-def twin_sources(model: str) -> dict[str, str]:
-    """Folders of the twins that lie beside a checkpoint: twin -> folder; a Hub id has none."""
+def twin_sources(model: str) -> "dict[Role, str]":
+    """Return the folders of the twins that lie beside a checkpoint: twin -> folder; a Hub id has none."""
     from gazevlm_core.model.checkpoint import resolve_source
 
     folder = Path(resolve_source(model))

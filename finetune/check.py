@@ -100,8 +100,7 @@ def score(folder: Path, adapter: Path | None) -> dict[str, float | None]:
     """Score the embedded model, bare or with an adapter, as a user would load it."""
     from finetune.cases import read_cases
     from finetune.config import FinetuneConfig
-    from finetune.floors import Floors
-    from finetune.held_out import AUROC, SEQUENCE, measures
+    from finetune.held_out import AUROC, SEQUENCE, Floors, measures
     from finetune.look import look_at
     from gazevlm_core.inference import GazeEngine
 

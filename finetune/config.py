@@ -14,8 +14,7 @@ from typing import Any, Literal, cast
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from gazevlm_core.options import Attention, Precision
-from gazevlm_core.shipped import NANO
+from gazevlm_core.options import NANO, Attention, Precision
 from gazevlm_core.training.gaze_order import GazeOrder
 
 LONGEST_NAME = 60
@@ -264,4 +263,4 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ConfigError(f"{path} must hold names and values, as `gazevlm finetune --print-config` prints them")
     own = {trainer: name for name in FinetuneConfig.model_fields if (trainer := setting_of(name).trainer)}
-    return {own.get(name, name): value for name, value in values.items()}
+    return {own[name] if name in own else name: value for name, value in values.items()}

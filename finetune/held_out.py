@@ -1,19 +1,21 @@
-"""Scores on the held-out images, from what the base and the adapter say of them, each beside its floors."""
+"""Scores on the held-out images, of what the base and the adapter predict of them, each beside its floors."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from finetune.floors import Floors, Path, finding_loss, on_grid, uniform_loss
-from finetune.look import Looked
+from finetune.look import Aims, Looked
 from finetune.records import BASE, Gain, Measure
-from finetune.verdict import ADDED, AUROC, CHANCE, MAIN, SEQUENCE, Resampled
-from gazevlm_core.metrics.labels import auroc
-from gazevlm_core.metrics.sequence import sequence_scores
+from finetune.verdict import ADDED, MAIN, Resampled
+from gazevlm_core.evaluation.floors import SHUFFLES, ConstantPaths, Path, on_grid, shuffled_path
+from gazevlm_core.evaluation.path_scores import mean_scores
+from gazevlm_core.geometry import PatchGrid
+from gazevlm_core.metrics.labels import CHANCE, auroc
+from gazevlm_core.metrics.registry import AUROC, SEQUENCE
 from gazevlm_core.sample import Sample
 
-SHUFFLES = 8
 ORDER = "order gain"
 CONSTANT_FLOOR = "the best path of the training images, on every image"
 SHUFFLED_FLOOR = "its own path, shuffled"
@@ -21,163 +23,218 @@ CHANCE_FLOOR = "chance"
 UNIFORM_FLOOR = "every patch alike"
 PREVALENCE_FLOOR = "how often training images have it"
 TYPICAL_FLOOR = "the usual duration of training fixations"
+LEAST_P = 1e-7  # of a probability that float32 rounded to 0
+MOST_PATHS = 200  # all pairs of these are compared, on every grid that occurs
+Probabilities = Sequence[Mapping[str, float]]  # finding -> probability, per image
 
 
-# ---- measures -------------------------------------------------------------------------------------------------------
-def measures(
-    cases: Sequence[Sample], adapter: Looked, base: Looked, floors: Floors, added: Sequence[str], seed: int
-) -> list[Measure]:
-    """All figures of the held-out images. What a base does not show has no figure of the base's, only floors.
+class Floors:
+    """Predictors that know nothing but the training images; made once for a run.
 
     Args:
-        cases: the images, with their readings and labels.
-        adapter, base: what the two say of them.
+        train: the images; none for no such floors.
+        seed: draws MOST_PATHS of their scanpaths, where there are more.
+
+    Attributes:
+        paths: the constant path of each grid; None where nobody looked.
+    """
+
+    def __init__(self, train: Sequence[Sample], seed: int) -> None:
+        paths = [path for sample in train for path in sample.scanpaths]
+        if len(paths) > MOST_PATHS:
+            chosen = np.random.default_rng([seed, 3]).choice(len(paths), MOST_PATHS, replace=False)
+            paths = [paths[index] for index in sorted(chosen.tolist())]
+        self.paths = ConstantPaths(paths) if paths else None
+        self._train = train
+        known = _durations_ms(train, None)
+        self._usual_log = float(np.median(np.log(known))) if known else None
+
+    def prevalences(self, names: Collection[str]) -> dict[str, float]:
+        """Return the share of the training images that have each finding, with one more that has it and one that
+        lacks it: what never occurred is not impossible."""
+        said = {name: [one.findings[name] for one in self._train if name in one.findings] for name in names}
+        return {name: (sum(values) + 1) / (len(values) + 2) for name, values in said.items()}
+
+    def dwell_loss(self, samples: Sequence[Sample], steps: int) -> float | None:
+        """Return the smooth-L1 distance of log durations to their median in training; None where one is unknown."""
+        durations = _durations_ms(samples, steps)
+        if not durations or self._usual_log is None:
+            return None
+        apart = np.abs(np.log(durations) - self._usual_log)
+        return float(np.where(apart < 1, apart**2 / 2, apart - 0.5).mean())
+
+
+def _durations_ms(samples: Sequence[Sample], steps: int | None) -> list[float]:
+    """Return the known durations of the first fixations of all readings."""
+    fixations = [fixation for sample in samples for path in sample.scanpaths for fixation in path.fixations[:steps]]
+    return [fixation.duration_ms for fixation in fixations if fixation.duration_ms]
+
+
+def measures(
+    samples: Sequence[Sample], adapter: Looked, base: Looked, floors: Floors, added: Sequence[str], seed: int
+) -> list[Measure]:
+    """Return all figures of the held-out images. What a base does not show has no figure of the base's, only floors.
+
+    Args:
+        samples: the images, with their readings and labels.
+        adapter, base: what the two predict of them.
         floors: from the training images.
         added: findings that the base lacks.
         seed: of the shuffled floors, and of the intervals.
     """
-    if not cases:
+    if not samples:
         return []
-    drawn = Resampled.of(cases, seed)
-    found = _path_measures(cases, adapter, base, floors, seed, drawn)
-    found += _auroc_measures(cases, adapter, base, added, drawn)
-    return found + _loss_measures(cases, adapter, base, floors)
+    drawn = Resampled.of(samples, seed)
+    found = _path_measures(samples, adapter, base, floors, seed, drawn)
+    found += _auroc_measures(samples, adapter, base, added, drawn)
+    return found + _loss_measures(samples, adapter, base, floors)
 
 
+# ---- paths ----------------------------------------------------------------------------------------------------------
 def _path_measures(
-    cases: Sequence[Sample], adapter: Looked, base: Looked, floors: Floors, seed: int, drawn: Resampled
+    samples: Sequence[Sample], adapter: Looked, base: Looked, floors: Floors, seed: int, drawn: Resampled
 ) -> list[Measure]:
-    read = [index for index, case in enumerate(cases) if case.readings]
+    read = [index for index, sample in enumerate(samples) if sample.readings]
     if not read or not any(adapter.diagnoses[index].gaze_trained for index in read):
         return []
     grids = [adapter.diagnoses[index].grid for index in read]
-    targets = [
-        [on_grid(reading.scanpath, grid) for reading in cases[index].readings]
-        for index, grid in zip(read, grids, strict=True)
-    ]
-    own, own_shuffled = _scores(adapter, read, targets, seed)
-    before, before_shuffled = _scores(base, read, targets, seed)
+    targets = [[on_grid(path, grid) for path in samples[index].scanpaths]
+               for index, grid in zip(read, grids, strict=True)]  # fmt: skip
+    own, own_shuffled = _path_scores(adapter, read, targets, seed)
+    before, before_shuffled = _path_scores(base, read, targets, seed)
     beside = {SHUFFLED_FLOOR: own_shuffled} if own_shuffled is not None else {}
-    constant = [path for grid in grids if (path := floors.constant_path(grid)) is not None]
-    if constant:
-        beside[CONSTANT_FLOOR] = _path_scores(constant, targets)
+    if floors.paths is not None:
+        beside[CONSTANT_FLOOR] = mean_scores([[floors.paths.best(grid)] for grid in grids], targets)
     means = {name: float(scores.mean()) for name, scores in beside.items()}
     sequence = Measure(SEQUENCE, _mean(own), _mean(before), means)
     if own is not None:
         against = BASE if before is not None else max(means, key=means.__getitem__)
-        other = before if before is not None else beside[against]
-        ours, theirs = np.full(len(cases), np.nan), np.full(len(cases), np.nan)
-        ours[read], theirs[read] = own, other
+        ours, theirs = np.full(len(samples), np.nan), np.full(len(samples), np.nan)
+        ours[read], theirs[read] = own, before if before is not None else beside[against]
         sequence = replace(sequence, gain=drawn.mean_gain(ours, theirs, against))
-    gain = None if own is None or own_shuffled is None else float((own - own_shuffled).mean())
-    gain_before = None if before is None or before_shuffled is None else float((before - before_shuffled).mean())
-    return [sequence, Measure(ORDER, gain, gain_before, {SHUFFLED_FLOOR: 0.0})]
+    gain, gain_before = (None if scores is None or mixed is None else scores - mixed
+                         for scores, mixed in ((own, own_shuffled), (before, before_shuffled)))  # fmt: skip
+    return [sequence, Measure(ORDER, _mean(gain), _mean(gain_before), {SHUFFLED_FLOOR: 0.0})]
 
 
 def _mean(scores: np.ndarray | None) -> float | None:
     return None if scores is None else float(scores.mean())
 
 
-def _scores(
+def _path_scores(
     looked: Looked, read: Sequence[int], targets: Sequence[Sequence[Path]], seed: int
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Sequence scores [N] of the shown paths and of the same ones in random orders; None where none is shown."""
+    """Return sequence scores [N] of the shown paths and of the same ones in random orders; None where none is shown."""
     shown = [looked.diagnoses[index] for index in read]
-    if not all(one.scanpath is not None for one in shown):
-        return None, None
     paths = [on_grid(one.scanpath, one.grid) for one in shown if one.scanpath is not None]
+    if len(paths) < len(shown):
+        return None, None
     rng = np.random.default_rng(seed)
-    shuffled = [
-        _path_scores([tuple(int(patch) for patch in rng.permutation(path)) for path in paths], targets)
-        for _ in range(SHUFFLES)
-    ]
-    return _path_scores(paths, targets), np.mean(shuffled, axis=0)
+    shuffled = [mean_scores([[shuffled_path(path, rng)] for path in paths], targets) for _ in range(SHUFFLES)]
+    return mean_scores([[path] for path in paths], targets), np.mean(shuffled, axis=0)
 
 
-def _path_scores(paths: Sequence[Path], targets: Sequence[Sequence[Path]]) -> np.ndarray:
-    """Per image the mean sequence score with the image's readings, float64 [N]."""
-    return np.array([
-        sequence_scores([path] * len(others), list(others)).mean() for path, others in zip(paths, targets, strict=True)
-    ])  # fmt: skip
-
-
+# ---- findings -------------------------------------------------------------------------------------------------------
 def _auroc_measures(
-    cases: Sequence[Sample], adapter: Looked, base: Looked, added: Sequence[str], drawn: Resampled
+    samples: Sequence[Sample], adapter: Looked, base: Looked, added: Sequence[str], drawn: Resampled
 ) -> list[Measure]:
-    """AUROC of every finding that held-out images both have and lack; first the means of old and of added ones."""
+    """Return the AUROC of every finding that held-out images both have and lack, behind the means of old and added."""
     ours, theirs = adapter.probabilities(), base.probabilities()
-    names = sorted({name for case in cases for name in case.findings} & set(ours[0] if ours else ()))
     each: dict[str, Measure] = {}
-    for name in names:
-        known = [index for index, case in enumerate(cases) if name in case.findings]
-        labels = np.array([cases[index].findings[name] for index in known])
+    for name in _known_names(samples, ours):
+        known = [index for index, sample in enumerate(samples) if name in sample.findings]
+        labels = np.array([samples[index].findings[name] for index in known])
         if len(np.unique(labels)) < 2:
             continue
-        own = auroc(labels, np.array([ours[index][name] for index in known]))
-        before = auroc(labels, np.array([theirs[index][name] for index in known])) if name in theirs[0] else None
+        own, before = (auroc(labels, np.array([said[index][name] for index in known])) if name in said[0] else None
+                       for said in (ours, theirs))  # fmt: skip
         each[name] = Measure(f"{AUROC}: {name}", own, before, {CHANCE_FLOOR: CHANCE})
     groups = {AUROC: [name for name in each if name not in added], ADDED: [name for name in each if name in added]}
-    means = [
-        replace(_mean_auroc(name, [each[one] for one in some]), gain=_auroc_gain(cases, ours, theirs, some, drawn))
-        for name, some in groups.items() if some
-    ]  # fmt: skip
+    means = []
+    for group, names in groups.items():
+        if names:
+            values, bases = ([one for one in column if one is not None]
+                             for column in zip(*((each[name].value, each[name].base) for name in names), strict=True))
+            before = float(np.mean(bases)) if len(bases) == len(names) else None
+            gain = _auroc_gain(samples, ours, theirs, names, drawn)
+            means.append(Measure(group, float(np.mean(values)), before, {CHANCE_FLOOR: CHANCE}, gain=gain))
     return [*means, *each.values()]
 
 
+def _known_names(samples: Sequence[Sample], said: Probabilities) -> list[str]:
+    """Return the findings that are both labelled and predicted."""
+    return sorted({name for sample in samples for name in sample.findings} & set(said[0] if said else ()))
+
+
 def _auroc_gain(
-    cases: Sequence[Sample], ours: Sequence[Mapping[str, float]], theirs: Sequence[Mapping[str, float]],
-    names: Sequence[str], drawn: Resampled,
-) -> Gain:  # fmt: skip
-    """Of the findings that both tell, where there are any; else of all of them over chance."""
+    samples: Sequence[Sample], ours: Probabilities, theirs: Probabilities, names: Sequence[str], drawn: Resampled
+) -> Gain:
+    """Return the gain of the findings that both predict, where there are any; else of all of them over chance."""
     both = [name for name in names if name in theirs[0]]
     names = both or names
-    labels = np.array([[case.findings.get(name, np.nan) for name in names] for case in cases])
+    labels = np.array([[sample.findings.get(name, np.nan) for name in names] for sample in samples])
     own = np.array([[said[name] for name in names] for said in ours])
     if not both:
         return drawn.auroc_gain(labels, own, None, CHANCE_FLOOR)
     return drawn.auroc_gain(labels, own, np.array([[said[name] for name in names] for said in theirs]), BASE)
 
 
-def _mean_auroc(name: str, each: Sequence[Measure]) -> Measure:
-    values = [one.value for one in each if one.value is not None]
-    bases = [one.base for one in each if one.base is not None]
-    before = float(np.mean(bases)) if len(bases) == len(each) else None
-    return Measure(name, float(np.mean(values)), before, {CHANCE_FLOOR: CHANCE})
-
-
-def _loss_measures(cases: Sequence[Sample], adapter: Looked, base: Looked, floors: Floors) -> list[Measure]:
-    """Losses. Those of gaze have no base that aims at something else: as many steps, and targets as wide, are alike."""
-    beside: dict[str, dict[str, float | None]] = {
-        "gaze_loss": {UNIFORM_FLOOR: uniform_loss(cases, [one.grid for one in adapter.diagnoses], adapter.aims)},
-        "dwell_loss": {TYPICAL_FLOOR: floors.dwell_loss(cases, adapter.aims.steps)},
+# ---- losses ---------------------------------------------------------------------------------------------------------
+def _loss_measures(samples: Sequence[Sample], adapter: Looked, base: Looked, floors: Floors) -> list[Measure]:
+    """Return losses. Those of gaze have no base that aims at something else: as many steps, and targets as wide, are
+    alike."""
+    beside: dict[str, tuple[str, float | None]] = {
+        "gaze_loss": (UNIFORM_FLOOR, uniform_loss(samples, [one.grid for one in adapter.diagnoses], adapter.aims)),
+        "dwell_loss": (TYPICAL_FLOOR, floors.dwell_loss(samples, adapter.aims.steps)),
     }
     found = []
     for name, value in adapter.losses.items():
         comparable = name == "text_loss" or adapter.aims == base.aims
-        before = base.losses.get(name) if comparable else None
-        known = {floor: figure for floor, figure in beside.get(name, {}).items() if figure is not None}
-        found.append(_nats(name.replace("_", " "), value, before, known))
-    return found + _finding_loss(cases, adapter, base, floors)
+        floor, figure = beside.get(name, ("", None))
+        known = {} if figure is None else {floor: figure}
+        found.append(_nats(name.replace("_", " "), value, base.losses.get(name) if comparable else None, known))
+    return found + _finding_loss(samples, adapter.probabilities(), base.probabilities(), floors)
 
 
-def _finding_loss(cases: Sequence[Sample], adapter: Looked, base: Looked, floors: Floors) -> list[Measure]:
-    """Cross-entropy of the probabilities of findings that both tell; of all where the base tells none of them."""
-    ours, theirs = adapter.probabilities(), base.probabilities()
-    names = {name for case in cases for name in case.findings} & set(ours[0] if ours else ())
-    both = names & set(theirs[0] if theirs else ())
+def _finding_loss(
+    samples: Sequence[Sample], ours: Probabilities, theirs: Probabilities, floors: Floors
+) -> list[Measure]:
+    """Return the cross-entropy of the findings that both predict; of all where the base predicts none of them."""
+    names = _known_names(samples, ours)
+    both = [name for name in names if theirs and name in theirs[0]]
     names = both or names
     if not names:
         return []
-    before = finding_loss(cases, theirs, names) if both else None
-    floor = finding_loss(cases, [floors.prevalences(names)] * len(cases), names)
-    return [_nats("finding loss", finding_loss(cases, ours, names), before, {PREVALENCE_FLOOR: floor})]
+    before = finding_loss(samples, theirs, names) if both else None
+    floor = finding_loss(samples, [floors.prevalences(names)] * len(samples), names)
+    return [_nats("finding loss", finding_loss(samples, ours, names), before, {PREVALENCE_FLOOR: floor})]
 
 
 def _nats(name: str, value: float, base: float | None, floors: Mapping[str, float]) -> Measure:
     return Measure(name, value, base, floors, False, "nats")
 
 
+def uniform_loss(samples: Sequence[Sample], grids: Sequence[PatchGrid], aims: Aims) -> float | None:
+    """Return the pointer's loss where every patch, and the end, are as likely; None where nobody looked."""
+    logs: list[float] = []
+    for sample, grid in zip(samples, grids, strict=True):
+        for path in sample.scanpaths:
+            steps = min(len(path) + aims.stops, aims.steps)
+            logs += [math.log(len(grid)), *[math.log(len(grid) + aims.stops)] * (steps - 1)]  # no path ends at once
+    return float(np.mean(logs)) if logs else None
+
+
+def finding_loss(samples: Sequence[Sample], probabilities: Probabilities, names: Sequence[str]) -> float:
+    """Return the mean cross-entropy in nats of the labels of some findings, of which there is one at least."""
+    losses = []
+    for sample, said in zip(samples, probabilities, strict=True):
+        for name in (name for name in names if name in sample.findings):
+            p = min(max(said[name], LEAST_P), 1 - LEAST_P)
+            losses.append(-math.log(p if sample.findings[name] else 1 - p))
+    return float(np.mean(losses))
+
+
 def selection_score(found: Sequence[Measure]) -> float | None:
-    """What early stopping goes by: the mean of the main measures; None where there is none."""
+    """Return what early stopping goes by: the mean of the main measures; None where there is none."""
     values = [one.value for one in found if one.name in MAIN and one.value is not None]
     return float(np.mean(values)) if values else None

@@ -12,7 +12,6 @@ import torch
 
 from finetune.examples import AdaptCollator
 from finetune.features import USUAL_PACE, FeatureStore, Pace, at_rest, encoded_cases
-from finetune.floors import Aims
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.inference import GazeEngine
 from gazevlm_core.model.losses import count_supervision
@@ -22,6 +21,21 @@ from gazevlm_core.scanpath import Scanpath
 
 COUNTED = ("gaze_loss", "text_loss", "finding_loss", "dwell_loss")  # in the order of LossCounts
 Counted = dict[str, tuple[float, float]]  # name of a loss -> its sum over a batch, and over how many
+
+
+@dataclass(frozen=True)
+class Aims:
+    """What gaze losses are of; those of two models compare where it is the same.
+
+    Args:
+        steps: K; fixations beyond it are not asked for.
+        stops: whether the end of a path is a step of its own.
+        sigma_patches: width of the targets.
+    """
+
+    steps: int
+    stops: bool
+    sigma_patches: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,12 +91,12 @@ def look_at(
 
     def ask(some: list[Sample]) -> list[Said]:
         images = encoded_cases(some, engine, store)
-        gaze_pass = engine.look(images, [DEFAULT_QUESTION] * len(some))
+        prefilled = engine.prefill(images, [DEFAULT_QUESTION] * len(some))
         read = [row for row, case in enumerate(some) if case.readings]
-        paths = engine.paths(gaze_pass, images, DiagnoseOptions(), read)
+        paths = engine.paths(prefilled, images, DiagnoseOptions(), read)
         return [
             Said(findings, paths[row][0] if row in paths else None, images[row].grid)
-            for row, findings in enumerate(engine.findings(gaze_pass))
+            for row, findings in enumerate(engine.findings(prefilled))
         ]
 
     with _untouched(engine):
@@ -98,7 +112,7 @@ def tell_findings(
     """Finding -> probability, per image, and nothing else; arguments as in `look_at`."""
 
     def ask(some: list[Sample]) -> list[dict[str, float]]:
-        return engine.findings(engine.look(encoded_cases(some, engine, store), [DEFAULT_QUESTION] * len(some)))
+        return engine.findings(engine.prefill(encoded_cases(some, engine, store), [DEFAULT_QUESTION] * len(some)))
 
     with _untouched(engine):
         return [one for some in pace.chunks(cases, ask) for one in some]

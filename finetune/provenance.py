@@ -12,13 +12,13 @@ from finetune.base import Base
 from finetune.card import CARD, render_card
 from finetune.cases import Split, fingerprint, parse_spec, path_lengths, rule_of
 from finetune.config import FinetuneConfig
-from finetune.held_out import AUROC
 from finetune.records import PROVENANCE_FILE, Measure, Verdict, write_json
 from gazevlm_core.datasets.trained_on import BEFORE, TRAINED_ON, TrainedOn
+from gazevlm_core.evaluation.checkpoint_scores import CheckpointScores, FindingScore, write_scores
+from gazevlm_core.metrics.registry import AUROC
 from gazevlm_core.sample import Sample
 
 FORMAT, VERSION = "gazevlm-adapter", 1
-SCORES = "finding_scores.json"
 LIBRARIES = ("torch", "transformers", "peft", "bitsandbytes", "accelerate", "numpy", "scikit-learn", "safetensors")
 
 
@@ -150,7 +150,7 @@ def write_provenance(folder: Path, values: dict[str, Any], cases: Sequence[Sampl
         kind, colon, finding = one["name"].partition(": ")
         if colon and kind == AUROC and one["value"] is not None:
             labels = [case.findings[finding] for case in cases if finding in case.findings]
-            scores[finding] = {"auroc": one["value"], "prevalence": sum(labels) / len(labels)}
+            scores[finding] = FindingScore(one["value"], sum(labels) / len(labels))
     if scores:
         scored_on = f"{len(cases)} held-out images of the data that the adapter was trained on"
-        write_json(folder / SCORES, {"scored_on": scored_on, "findings": scores})
+        write_scores(folder, CheckpointScores(scored_on, scores))

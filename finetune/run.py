@@ -19,8 +19,7 @@ from finetune.config import FREE, ConfigError, FinetuneConfig, differing
 from finetune.defaults import base_values, suited
 from finetune.examples import AdaptCollator, TrainingItems, draw_epochs, grouped, ordered_cases, supervises_gaze
 from finetune.features import USUAL_PACE
-from finetune.floors import Floors
-from finetune.held_out import measures, selection_score
+from finetune.held_out import Floors, measures, selection_score
 from finetune.look import look_at
 from finetune.prepare import Prepared, fit_places, pace_of, prepare
 from finetune.provenance import Trained, provenance_values, public_places, write_provenance

@@ -14,14 +14,14 @@ import numpy as np
 from finetune.cases import patient_groups
 from finetune.records import BASE, Gain, Judgement, Measure, Verdict
 from gazevlm_core.metrics.intervals import Estimate, estimate_of, patient_counts, ratio_samples
-from gazevlm_core.metrics.labels import macro_auroc
+from gazevlm_core.metrics.labels import CHANCE, macro_auroc
+from gazevlm_core.metrics.registry import AUROC, SEQUENCE
 from gazevlm_core.sample import Sample
 
-SEQUENCE, AUROC, ADDED = "sequence score", "AUROC", "AUROC of added findings"
+ADDED = "AUROC of added findings"
 MAIN = (SEQUENCE, AUROC, ADDED)  # what the verdict goes by
 LEAST_PATIENTS, LEAST_OF_EACH = 20, 10
 CONFIDENCE = 1 - 0.05 / len(MAIN)
-CHANCE = 0.5
 HEADS: Mapping[Judgement, str] = {
     "better": "It is better than its base",
     "worse": "It is worse than its base",

@@ -1,20 +1,23 @@
 """Scores of annotators' paths against each other, beside floors: the project's scores, on the default grid."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 
+from gazevlm_core.evaluation import floors as known
+from gazevlm_core.evaluation.comparison import floor_paths, joined
+from gazevlm_core.evaluation.floors import PAIR_FLOORS, Pairs
 from gazevlm_core.metrics.paths import PathBatch, Size, pack_paths
-from gazevlm_core.metrics.registry import DEFAULT_GRID, SHUFFLES, PathMetric, path_metrics, shuffle
+from gazevlm_core.metrics.registry import JACCARD, SCANMATCH, SEQUENCE, SHUFFLES, PathMetric, path_metrics
 from gazevlm_core.scanpath import Scanpath
 
-SEQUENCE, SCANMATCH, JACCARD = "sequence score", "ScanMatch", "Jaccard"
 AGREEMENT_SCORES = (SEQUENCE, SCANMATCH, JACCARD)
 SHUFFLED, OTHER_IMAGE, UNIFORM, CENTRE = "shuffled", "another image's path", "uniform", "centre"
+FLOORS = (SHUFFLED, OTHER_IMAGE, UNIFORM, CENTRE)  # as exports have always called them
+PREDICTORS = {SHUFFLED: known.SHUFFLED, UNIFORM: known.UNIFORM, CENTRE: known.CENTRE}
 MOST_ANNOTATORS, MOST_FIXATIONS = 24, 64  # that are compared with each other: scores grow with the square of both
-FLOORS = (SHUFFLED, OTHER_IMAGE, UNIFORM, CENTRE)
 
 
 @dataclass(frozen=True)
@@ -39,15 +42,13 @@ class Level:
 
 @cache
 def metric(name: str) -> PathMetric:
-    """One of the project's scores, on the default grid."""
-    return path_metrics(DEFAULT_GRID)[name]
+    """Return one of the project's scores, on the default grid."""
+    return path_metrics()[name]
 
 
 def pair_scores(name: str, first: Sequence[Scanpath], second: Sequence[Scanpath], size: Size) -> np.ndarray:
-    """Score of each pair of paths on one image, of their first MOST_FIXATIONS fixations, float64 [P]."""
-    if not first:
-        return np.empty(0)
-    return metric(name).scores(_packed(first, size), _packed(second, size))
+    """Return the score of each pair of paths on one image, of their first MOST_FIXATIONS fixations, float64 [P]."""
+    return metric(name).scores(_packed(first, size), _packed(second, size)) if first else np.empty(0)
 
 
 def _packed(paths: Sequence[Scanpath], size: Size) -> PathBatch:
@@ -63,7 +64,7 @@ def level(
     elsewhere: Sequence[Scanpath] = (),
     seed: int = 0,
 ) -> Level:
-    """Mean score of P pairs, of their first MOST_FIXATIONS fixations, beside floors, which take the place of `paths`.
+    """Return the mean score of P pairs, of their first MOST_FIXATIONS fixations, beside floors in place of `paths`.
 
     Args:
         name: of the score.
@@ -76,38 +77,14 @@ def level(
     score = metric(name)
     if not truths:
         return Level(None, dict.fromkeys(FLOORS), score.order)
-    truth, packed = _packed(truths, size), _packed(paths, size)
-    turns = range(SHUFFLES)
-    truths_of_turns = _joined([truth] * SHUFFLES)  # all at once: a score takes its steps per fixation, not per pair
-    shuffled = score.scores(truths_of_turns, _joined([shuffle(packed, seed, turn) for turn in turns])).mean()
-    floors: dict[str, float | None] = {SHUFFLED: float(shuffled), OTHER_IMAGE: None}
+    pairs = Pairs(_packed(truths, size), _packed(paths, size), np.arange(len(truths)), seed)
+
+    def mean(batches: Sequence[PathBatch]) -> float:
+        return float(score.scores(joined([pairs.truth] * len(batches)), joined(batches)).mean())
+
+    floors: dict[str, float | None] = dict.fromkeys(FLOORS)
+    for floor, predictor in PREDICTORS.items():
+        floors[floor] = mean(floor_paths(PAIR_FLOORS[predictor], pairs, SHUFFLES))
     if elsewhere:
-        taken = [elsewhere[row % len(elsewhere)] for row in range(len(truths))]
-        floors[OTHER_IMAGE] = float(score.scores(truth, _packed(taken, size)).mean())
-    uniform = _joined([_moved(packed, _uniform(seed, turn)) for turn in turns])
-    floors[UNIFORM] = float(score.scores(truths_of_turns, uniform).mean())
-    floors[CENTRE] = float(score.scores(truth, _moved(packed, _centre)).mean())
-    return Level(float(score.scores(truth, packed).mean()), floors, score.order)
-
-
-def _joined(batches: Sequence[PathBatch]) -> PathBatch:
-    """Batches of one padded length as one."""
-    names = ("xy", "durations_ms", "lengths", "sizes")
-    return PathBatch(*(np.concatenate([getattr(batch, name) for batch in batches]) for name in names))
-
-
-def _moved(batch: PathBatch, places: Callable[[tuple[int, ...]], np.ndarray]) -> PathBatch:
-    """Paths of the same lengths and durations whose fixations lie elsewhere.
-
-    Args:
-        places: shape -> positions as fractions of the image, float64 of that shape.
-    """
-    return PathBatch(places(batch.xy.shape) * batch.sizes[:, None, :], batch.durations_ms, batch.lengths, batch.sizes)
-
-
-def _uniform(seed: int, turn: int) -> Callable[[tuple[int, ...]], np.ndarray]:
-    return lambda shape: np.random.default_rng([seed, 2, turn]).random(shape)
-
-
-def _centre(shape: tuple[int, ...]) -> np.ndarray:
-    return np.full(shape, 0.5)
+        floors[OTHER_IMAGE] = mean([_packed([elsewhere[row % len(elsewhere)] for row in range(len(truths))], size)])
+    return Level(mean([pairs.own]), floors, score.order)

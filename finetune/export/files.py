@@ -16,12 +16,12 @@ from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
 from finetune.card import CARD
-from finetune.provenance import SCORES
 from finetune.records import PROVENANCE_FILE, give_usual_modes
+from gazevlm_core.evaluation.checkpoint_scores import SCORES_FILE
 from gazevlm_core.model.adapters import ADAPTER_FILES, PEFT_CONFIG_FILE, PICKLE_SUFFIXES, read_gaze_config
 from web.hub import ATTEMPTS, FIRST_WAIT_S, ask_hub
 
-BESIDE = (PROVENANCE_FILE, CARD, SCORES)  # what says where an adapter comes from; one made by hand has none of it
+BESIDE = (PROVENANCE_FILE, CARD, SCORES_FILE)  # what says where an adapter comes from; one made by hand has none of it
 MODEL_CONFIG = "config.json"
 MODEL = "model"
 NEW_REPOSITORY = frozenset({".gitattributes"})  # what a new one holds

@@ -1,17 +1,21 @@
-"""Scores of labels: AUROC with intervals, per finding and averaged over findings (macro).
+"""Scores of finding probabilities against labels: AUROC, average precision, F1 at a threshold, calibration.
 
-AUROC is the probability that a positive image scores higher than a negative one, ties counting half (Hanley and
-McNeil, Radiology 1982).
+Labels are 1.0, 0.0 and NaN for unknown. Sources: AUROC is the probability that a positive image scores higher than a
+negative one, ties counting half (Hanley and McNeil, Radiology 1982); average precision without interpolation and F1 as
+in scikit-learn; expected calibration error by Naeini et al., AAAI 2015, with equally wide bins.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from gazevlm_core.metrics.intervals import Estimate, estimate_of
 
+CHANCE = 0.5  # AUROC of knowing nothing
+CALIBRATION_BINS = 15
 _GROUP = 250  # resamples at once: bounds memory
+_Statistic = Callable[[np.ndarray], float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +36,7 @@ class MacroAuroc:
 
 
 def auroc(labels: np.ndarray, scores: np.ndarray) -> float:
-    """AUROC of one finding.
+    """Return the AUROC of one finding.
 
     Args:
         labels: [N], 1 for present and 0 for absent.
@@ -49,7 +53,7 @@ def auroc(labels: np.ndarray, scores: np.ndarray) -> float:
 
 
 def auroc_samples(labels: np.ndarray, scores: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """AUROC in each resample, float64 [R]; NaN where a resample holds one class only.
+    """Return the AUROC in each resample, float64 [R]; NaN where a resample holds one class only.
 
     Args:
         labels: [N] of 1 and 0.
@@ -73,13 +77,13 @@ def auroc_samples(labels: np.ndarray, scores: np.ndarray, counts: np.ndarray) ->
 
 
 def macro_auroc(labels: np.ndarray, scores: np.ndarray, names: Sequence[str], counts: np.ndarray) -> MacroAuroc:
-    """AUROC per finding and their mean, with bootstrap intervals by image.
+    """Return the AUROC per finding and their mean, with bootstrap intervals by image.
 
     A finding with one class only is skipped and named. In a resample that leaves one of the others with a single class,
     the mean runs over the rest.
 
     Args:
-        labels: float [N, F] of 1, 0 and NaN; an image with NaN is left out for that finding.
+        labels: float [N, F]; an image with NaN is left out for that finding.
         scores: float [N, F].
         names: F finding names.
         counts: [R, N] from `bootstrap_counts`.
@@ -112,3 +116,117 @@ def macro_auroc(labels: np.ndarray, scores: np.ndarray, names: Sequence[str], co
     means = np.divide(totals, found, out=np.full(len(counts), np.nan), where=found > 0)
     value = float(np.mean([estimate.value for estimate in per_finding.values()]))
     return MacroAuroc(estimate_of(value, means), per_finding, skipped, means)
+
+
+def micro_auroc(labels: np.ndarray, scores: np.ndarray, counts: np.ndarray) -> Estimate:
+    """Return the AUROC of all labels [N, F] pooled, as if they were one finding's; NaN with one class.
+
+    Errors as in `_known`.
+    """
+    from sklearn.metrics import roc_auc_score
+
+    truth, score, images = _known(labels, scores, counts)
+    statistic = _both_classes(truth, lambda w: float(roc_auc_score(truth, score, sample_weight=w)))
+    return _estimate(statistic, images, counts)
+
+
+def average_precision(labels: np.ndarray, scores: np.ndarray, counts: np.ndarray) -> Estimate:
+    """Return the AUPRC as average precision, of one finding [N] or of several pooled [N, F]; NaN with one class.
+
+    Its chance level is the prevalence. Errors as in `_known`.
+    """
+    from sklearn.metrics import average_precision_score
+
+    truth, score, images = _known(labels, scores, counts)
+    statistic = _both_classes(truth, lambda w: float(average_precision_score(truth, score, sample_weight=w)))
+    return _estimate(statistic, images, counts)
+
+
+def best_threshold(labels: np.ndarray, scores: np.ndarray) -> float:
+    """Return the score from which on saying "present" gives the highest F1; the lowest such score on a tie.
+
+    To be chosen on validation images only, and used on others by `f1_at`.
+
+    Args:
+        labels: float [N].
+        scores: float [N].
+
+    Raises:
+        ValueError: no positive label, which leaves F1 undefined.
+    """
+    from sklearn.metrics import precision_recall_curve
+
+    known = ~np.isnan(labels)
+    if not (labels[known] == 1).any():
+        raise ValueError("a threshold needs positive images; choose it on a set that has some")
+    precision, recall, thresholds = precision_recall_curve(labels[known], scores[known])
+    total = precision + recall
+    f1 = np.divide(2 * precision * recall, total, out=np.zeros_like(total), where=total > 0)[:-1]
+    return float(thresholds[int(np.argmax(f1))])
+
+
+def f1_at(threshold: float, labels: np.ndarray, scores: np.ndarray, counts: np.ndarray) -> Estimate:
+    """Return the F1 of saying "present" from a threshold on; NaN without positive labels. Errors as in `_known`."""
+    truth, score, images = _known(labels, scores, counts)
+    positive = score >= threshold
+
+    def f1(weights: np.ndarray) -> float:
+        hits, claims, positives = (weights @ column for column in (truth * positive, positive, truth))
+        return float(2 * hits / (claims + positives)) if positives > 0 else float("nan")
+
+    return _estimate(f1, images, counts)
+
+
+def calibration_error(
+    labels: np.ndarray, probabilities: np.ndarray, counts: np.ndarray, bins: int = CALIBRATION_BINS
+) -> Estimate:
+    """Return the expected calibration error: mean distance of probability and true share, over bins of equal width.
+
+    Raises:
+        ValueError: probabilities outside [0, 1], no bin, or as in `_known`.
+    """
+    truth, stated, images = _known(labels, probabilities, counts)
+    if bins < 1 or (len(stated) and (stated.min() < 0 or stated.max() > 1)):
+        raise ValueError("calibration needs bins, and probabilities in [0, 1]")
+    place = np.minimum((stated * bins).astype(np.int64), bins - 1)
+
+    def error(weights: np.ndarray) -> float:
+        off = np.bincount(place, weights * (stated - truth), bins)
+        return float(np.abs(off).sum() / weights.sum()) if weights.sum() > 0 else float("nan")
+
+    return _estimate(error, images, counts)
+
+
+def _known(labels: np.ndarray, scores: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return labels, scores and the image of each known label, all flat.
+
+    Args:
+        labels: float [N] or [N, F].
+        scores: float, of the same shape.
+        counts: [R, N] from `bootstrap_counts` or `patient_counts`.
+
+    Raises:
+        ValueError: shapes that do not fit, or scores that are not finite.
+    """
+    if labels.shape != scores.shape or counts.shape[1] != len(labels):
+        raise ValueError(f"labels {labels.shape}, scores {scores.shape} and counts {counts.shape} do not fit")
+    known = ~np.isnan(labels)
+    if not np.isfinite(scores[known]).all():
+        raise ValueError("scores must be finite; the model gave NaN or infinite ones")
+    return labels[known].astype(np.int64), scores[known], np.nonzero(known)[0]
+
+
+def _estimate(statistic: _Statistic, images: np.ndarray, counts: np.ndarray) -> Estimate:
+    """Return a statistic of the labels' weights, on the images as they are and in each resample."""
+    samples = np.array([statistic(row[images]) for row in counts])
+    return estimate_of(statistic(np.ones(len(images))), samples)
+
+
+def _both_classes(truth: np.ndarray, statistic: _Statistic) -> _Statistic:
+    """Return the statistic, NaN where the weights leave one class only."""
+
+    def guarded(weights: np.ndarray) -> float:
+        there = truth[weights > 0]
+        return statistic(weights) if len(there) and 0 < there.sum() < len(there) else float("nan")
+
+    return guarded

@@ -96,3 +96,38 @@ def distances(first: PathBatch, second: PathBatch) -> np.ndarray:
 def patch_strings(batch: PathBatch, grid: PatchGrid) -> np.ndarray:
     """Index of the patch under each fixation, int64 [P, L]; -1 beyond a path's end."""
     return np.where(batch.inside, grid.indices_of(batch.xy / batch.sizes[:, None, :]), -1)
+
+
+def shuffle(batch: PathBatch, seed: int, turn: int = 0) -> PathBatch:
+    """Return every path in a random order; `turn` counts the shuffles of one seed."""
+    keys = np.random.default_rng([seed, 1, turn]).random(batch.xy.shape[:2])
+    return batch.with_order(np.argsort(np.where(batch.inside, keys, 2.0), axis=1, kind="stable"))
+
+
+def reverse(batch: PathBatch) -> PathBatch:
+    """Return every path backwards."""
+    columns = np.arange(batch.xy.shape[1])
+    back = batch.lengths[:, None] - 1 - columns
+    return batch.with_order(np.where(back >= 0, back, columns))
+
+
+def visited(batch: PathBatch, grid: PatchGrid) -> np.ndarray:
+    """Return whether each path fixates each patch, bool [P, patches]."""
+    strings = patch_strings(batch, grid)
+    seen = np.zeros((len(batch), len(grid) + 1), dtype=bool)  # the last column takes what lies beyond the paths' ends
+    seen[np.arange(len(batch))[:, None], strings] = True
+    return seen[:, :-1]
+
+
+def jaccard(first: PathBatch, second: PathBatch, grid: PatchGrid) -> np.ndarray:
+    """Return the patches that both paths fixate, of those that any does, float64 [P] in [0, 1] (Jaccard 1912)."""
+    check_pairs(first, second)
+    a, b = visited(first, grid), visited(second, grid)
+    return (a & b).sum(axis=1) / (a | b).sum(axis=1)
+
+
+def coverage(truth: PathBatch, predicted: PathBatch, grid: PatchGrid) -> np.ndarray:
+    """Return the share of the truth's patches that the prediction fixates, float64 [P]; a long path covers all."""
+    check_pairs(truth, predicted)
+    a, b = visited(truth, grid), visited(predicted, grid)
+    return (a & b).sum(axis=1) / a.sum(axis=1)

@@ -1,26 +1,43 @@
-"""All scores of a scanpath against another, each with what it sees: the one list for tables, files and the page."""
+"""Every metric, once: what is listed here stands in the JSON, tables, cards, pages and commands of the evaluation.
+
+A metric is one entry: of a path against another (`path_metrics`), of one finding's probabilities (LABEL_METRICS), or of
+the map behind each fixation (MAP_METRICS).
+"""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.metrics.alignment import chunks, levenshtein
 from gazevlm_core.metrics.distance import dtw_distances, embedding_distances, frechet_distances
+from gazevlm_core.metrics.intervals import Estimate, estimate_of
+from gazevlm_core.metrics.labels import (
+    CHANCE,
+    auroc,
+    auroc_samples,
+    average_precision,
+    best_threshold,
+    calibration_error,
+    f1_at,
+)
 from gazevlm_core.metrics.multimatch import MultiMatch, multimatch
-from gazevlm_core.metrics.paths import PathBatch, check_pairs, patch_strings
+from gazevlm_core.metrics.paths import PathBatch, check_pairs, coverage, jaccard, patch_strings, shuffle
+from gazevlm_core.metrics.saliency import conditional_information_gain, conditional_nss
 from gazevlm_core.metrics.scanmatch import ScanMatch
 from gazevlm_core.metrics.sequence import string_scores
-from gazevlm_core.metrics.sets import coverage, jaccard
 
 Order = Literal["sensitive", "weak", "blind"]
+Scores = TypeVar("Scores", float, np.ndarray)
 SHUFFLES = 8
 DURATION_BIN_MS = 100.0
 DEFAULT_GRID = PatchGrid(8, 8)
+SEQUENCE, SCANMATCH, JACCARD, AUROC = "sequence score", "ScanMatch", "Jaccard", "AUROC"
 
 
+# ---- a path against another -----------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class PathMetric:
     """A score of predicted paths against true ones.
@@ -37,8 +54,17 @@ class PathMetric:
     higher_is_better: bool
     scores: Callable[[PathBatch, PathBatch], np.ndarray]
 
+    @property
+    def better(self) -> Literal["higher", "lower"]:
+        """Which way is better, as reports say it."""
+        return "higher" if self.higher_is_better else "lower"
+
+    def gain(self, own: Scores, mixed: Scores) -> Scores:
+        """Return how much better scores are than others, with the sign turned for distances."""
+        return own - mixed if self.higher_is_better else mixed - own
+
     def order_gain(self, truth: PathBatch, predicted: PathBatch, seed: int = 0, shuffles: int = SHUFFLES) -> np.ndarray:
-        """Order gain: score of the order as it is, less the mean score of the same fixations shuffled, float64 [P].
+        """Return the score of the order as it is less the mean score of the same fixations shuffled, float64 [P].
 
         Positive where the order helps, for distances too. Our own figure.
 
@@ -47,26 +73,12 @@ class PathMetric:
             seed: of the shuffles.
             shuffles: how many orders are averaged.
         """
-        own = self.scores(truth, predicted)
         mixed = np.mean([self.scores(truth, shuffle(predicted, seed, turn)) for turn in range(shuffles)], axis=0)
-        return own - mixed if self.higher_is_better else mixed - own
-
-
-def shuffle(batch: PathBatch, seed: int, turn: int = 0) -> PathBatch:
-    """Every path in a random order; `turn` counts the shuffles of one seed."""
-    keys = np.random.default_rng([seed, 1, turn]).random(batch.xy.shape[:2])
-    return batch.with_order(np.argsort(np.where(batch.inside, keys, 2.0), axis=1, kind="stable"))
-
-
-def reverse(batch: PathBatch) -> PathBatch:
-    """Every path backwards."""
-    columns = np.arange(batch.xy.shape[1])
-    back = batch.lengths[:, None] - 1 - columns
-    return batch.with_order(np.where(back >= 0, back, columns))
+        return self.gain(self.scores(truth, predicted), mixed)
 
 
 def path_metrics(grid: PatchGrid = DEFAULT_GRID) -> dict[str, PathMetric]:
-    """Every score by name, those that see the order first.
+    """Return every score of paths by name, those that see the order first.
 
     Args:
         grid: of the scores on strings and sets of patches.
@@ -89,14 +101,14 @@ def path_metrics(grid: PatchGrid = DEFAULT_GRID) -> dict[str, PathMetric]:
 
     plain, timed = ScanMatch(), ScanMatch(bin_ms=DURATION_BIN_MS)
     metrics = [
-        PathMetric("sequence score", "sensitive", True, strings),
-        PathMetric("ScanMatch", "sensitive", True, plain.scores),
+        PathMetric(SEQUENCE, "sensitive", True, strings),
+        PathMetric(SCANMATCH, "sensitive", True, plain.scores),
         PathMetric("ScanMatch with durations", "sensitive", True, timed.scores),
         PathMetric("Levenshtein similarity", "sensitive", True, edit_similarity),
         PathMetric("DTW distance", "sensitive", False, dtw_distances),
         PathMetric("Frechet distance", "sensitive", False, frechet_distances),
         PathMetric("time-delay embedding distance", "sensitive", False, embedding_distances),
-        PathMetric("Jaccard", "blind", True, lambda truth, predicted: jaccard(truth, predicted, grid)),
+        PathMetric(JACCARD, "blind", True, lambda truth, predicted: jaccard(truth, predicted, grid)),
         PathMetric("coverage", "blind", True, lambda truth, predicted: coverage(truth, predicted, grid)),
     ]
     metrics += [PathMetric(f"MultiMatch {name}", "weak", True, _Dimension(name)) for name in MultiMatch._fields]
@@ -114,7 +126,7 @@ class _Dimension:
 
 
 def all_scores(metrics: Iterable[PathMetric], truth: PathBatch, predicted: PathBatch) -> dict[str, np.ndarray]:
-    """Scores of P pairs by many metrics, float64 [P] by name: as from each one, but MultiMatch is aligned only once."""
+    """Return the scores of P pairs by many metrics, float64 [P] by name; MultiMatch is aligned only once."""
     found: dict[str, np.ndarray] = {}
     shared: MultiMatch | None = None
     for metric in metrics:
@@ -124,3 +136,99 @@ def all_scores(metrics: Iterable[PathMetric], truth: PathBatch, predicted: PathB
         else:
             found[metric.name] = metric.scores(truth, predicted)
     return found
+
+
+# ---- one finding's probabilities ------------------------------------------------------------------------------------
+@dataclass(frozen=True, eq=False)
+class LabelTask:
+    """One finding on N images.
+
+    Args:
+        labels: float [N] of 1, 0 and NaN for unknown; at least one is known.
+        logits: float [N].
+        counts: [R, N] from `patient_counts`.
+        other_labels, other_logits: float [M] of images that are not scored, for thresholds; may be empty.
+    """
+
+    labels: np.ndarray
+    logits: np.ndarray
+    counts: np.ndarray
+    other_labels: np.ndarray
+    other_logits: np.ndarray
+
+
+@dataclass(frozen=True)
+class LabelMetric:
+    """A score of one finding's probabilities.
+
+    Args:
+        key: in files.
+        name: in tables.
+        floor: prevalence -> score of who knows no more than that; None where there is no such floor.
+        score: the estimate, and the threshold where it has one; None where it cannot be told.
+    """
+
+    key: str
+    name: str
+    floor: Callable[[float], float] | None
+    score: Callable[[LabelTask], tuple[Estimate, float | None] | None]
+
+
+def _auroc(task: LabelTask) -> tuple[Estimate, None]:
+    known = ~np.isnan(task.labels)
+    labels, logits = task.labels[known], task.logits[known]
+    if len(np.unique(labels)) < 2:
+        return Estimate(*[float("nan")] * 3), None
+    return estimate_of(auroc(labels, logits), auroc_samples(labels, logits, task.counts[:, known])), None
+
+
+def _f1(task: LabelTask) -> tuple[Estimate, float] | None:
+    """At the threshold that is best on other images; None where those have no such finding."""
+    if not (task.other_labels == 1).any():
+        return None
+    threshold = best_threshold(task.other_labels, task.other_logits)
+    return f1_at(threshold, task.labels, task.logits, task.counts), threshold
+
+
+def _calibration(task: LabelTask) -> tuple[Estimate, None]:
+    probabilities = 1 / (1 + np.exp(-np.clip(task.logits, -60, 60)))
+    return calibration_error(task.labels, probabilities, task.counts), None
+
+
+LABEL_METRICS: tuple[LabelMetric, ...] = (
+    LabelMetric("auroc", AUROC, lambda prevalence: CHANCE, _auroc),
+    LabelMetric("auprc", "AUPRC", lambda prevalence: prevalence,
+                lambda task: (average_precision(task.labels, task.logits, task.counts), None)),
+    LabelMetric("f1", "F1", lambda prevalence: 2 * prevalence / (1 + prevalence), _f1),  # of always saying "present"
+    LabelMetric("calibration_error", "calibration error", None, _calibration),
+)  # fmt: skip
+
+
+# ---- the map behind each fixation -----------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class MapMetric:
+    """A score of a model's map at each step of a reader's path; chance is 0.
+
+    Args:
+        key: in reports on data sets.
+        phantom_key: in reports on phantoms, which were there first.
+        name: in tables.
+        scores: (maps [K, C], cells [K]) -> float64 [K].
+    """
+
+    key: str
+    phantom_key: str
+    name: str
+    scores: Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+MAP_METRICS: tuple[MapMetric, ...] = (
+    MapMetric("nss", "nss", "NSS (chance 0)", conditional_nss),
+    MapMetric("bits", "information_gain_bits", "information gain over uniform (bits)",
+              lambda maps, cells: conditional_information_gain(maps, np.full(maps.shape[1], 1 / maps.shape[1]), cells)),
+)  # fmt: skip
+
+
+def map_scores(maps: np.ndarray, cells: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the scores of maps [K, C] at fixations [K] by every map metric, float64 [K] by key."""
+    return {metric.key: metric.scores(maps, cells) for metric in MAP_METRICS}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import Image
 
+from gazevlm_core.metrics.registry import path_metrics
 from tests.browser.serving import serving
 from tests.evaluate.report_maker import REPORTS, experiment_report, path_report
 from tests.tiny_model import make_tiny_checkpoint
@@ -89,7 +90,7 @@ def test_a_model_and_a_reader_are_replayed_in_step_beside_their_scores(browser: 
     lengths = page.evaluate(f"{VIEWER}.value.paths.map(path => path.fixations.length)")
     assert steps == [min(1, length - 1) for length in lengths], "the second fixations of both"
     names = page.locator("#evaluate-table tbody th").all_inner_texts()
-    assert len(names) == 14
+    assert len(names) == len(path_metrics())
     assert "blind to order" in next(name for name in names if name.startswith("Jaccard"))
     heads = page.locator("#evaluate-table thead th").all_inner_texts()
     assert heads[1:3] == ["model", "order gain"]

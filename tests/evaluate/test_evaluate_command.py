@@ -9,14 +9,17 @@ import torch
 import typer
 from typer.testing import CliRunner
 
-from evaluate import cases
-from evaluate.card import TWIN_CARDS, render_model_card, write_finding_scores, write_model_card, write_twin_card
+from evaluate import phantoms
+from evaluate.card import TWIN_CARDS, render_model_card, write_model_card, write_twin_card
 from evaluate.command import TWINS, evaluate, twin_sources
-from evaluate.predictions import first_answer_logits, presence_margins
-from evaluate.run import evaluate_phantoms
-from evaluate.table import render_tables
+from evaluate.phantoms import evaluate_phantoms
+from evaluate.tables import report_text
+from gazevlm_core.evaluation.checkpoint_scores import read_scores, scores_of, write_scores
+from gazevlm_core.evaluation.predict import first_answer_logits, presence_margins
+from gazevlm_core.evaluation.report import PhantomReport, parse_report
 from gazevlm_core.findings import FINDING_NAMES, presence_question
 from gazevlm_core.inference import GazeEngine
+from gazevlm_core.metrics.registry import path_metrics
 from phantoms.calibration import CalibrationRow
 from tests.tiny_model import make_tiny_checkpoint
 
@@ -27,7 +30,7 @@ COUNT = 12
 def few_other_phantoms() -> Iterator[None]:
     """Constant floors need no good constants here."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cases, "OTHER_PHANTOMS", 4)
+        patch.setattr(phantoms, "OTHER_PHANTOMS", 4)
         yield
 
 
@@ -40,9 +43,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def results(folder: Path) -> dict:
+def report(folder: Path) -> PhantomReport:
     twins = twin_sources(str(folder))
-    return evaluate_phantoms(COUNT, 3, "A", str(folder), twins=twins, reference=folder, batch_size=5, workers=1)
+    report = evaluate_phantoms(COUNT, 3, "A", str(folder), twins=twins, reference=folder, batch_size=5, workers=1)
+    assert report is not None
+    return report
+
+
+@pytest.fixture(scope="module")
+def results(report: PhantomReport) -> dict:
+    return report.to_values()
 
 
 def leaves(values: object) -> list[object]:
@@ -52,7 +62,7 @@ def leaves(values: object) -> list[object]:
 
 
 def test_json_has_every_part_and_no_nan(results: dict) -> None:
-    assert json.loads(json.dumps(results, allow_nan=False)) == results
+    assert parse_report(json.dumps(results, allow_nan=False).encode()).to_values() == results
     assert (results["n"], results["seed"], results["model"]) == (COUNT, 3, "small")
     assert results["phantom_seeds"][1] - results["phantom_seeds"][0] == COUNT - 1
     assert results["resamples"] >= 1000
@@ -90,43 +100,50 @@ def test_the_reference_is_the_same_model_here(results: dict) -> None:
 
 
 def test_same_seed_same_scores(folder: Path, results: dict) -> None:
-    again = evaluate_phantoms(COUNT, 3, "A", str(folder), batch_size=12, workers=1)
+    again = evaluate_phantoms(COUNT, 3, "A", str(folder), batch_size=12, workers=1).to_values()
     found, before = (leaves(one["scores"]["model"]["scanpath"]) for one in (again, results))
     assert found == pytest.approx(before, abs=1e-4)  # other batches, and so another rounding
     assert again["quantisation"] is None
     assert again["bars"][-1]["met"] is None  # nothing to compare with
 
 
-def test_tables_show_every_model_and_bar(results: dict) -> None:
-    text = render_tables(results)
+def test_every_metric_of_the_registry_is_scored_as_on_any_data_set(report: PhantomReport) -> None:
+    assert list(report.scores["model"].scanpath.metrics) == list(path_metrics())
+
+
+def test_tables_show_every_model_and_bar(report: PhantomReport) -> None:
+    text = report_text(report)
     assert "without gaze supervision" in text
     assert "untrained" in text
-    assert all(bar["bar"] in text for bar in results["bars"])
+    assert all(bar.bar in text for bar in report.bars)
+    assert all(name in text for name in path_metrics())
     assert "MISSED" in text
 
 
-def test_card(results: dict, tmp_path: Path) -> None:
+def test_card(report: PhantomReport, tmp_path: Path) -> None:
     rows = [CalibrationRow("fixation duration (ms) p50", 280.0, 275.0)]
-    card = write_model_card(results, rows, {"images": 14_000, "sizes_px": (512, 256)}, tmp_path).read_text("utf-8")
-    assert card == render_model_card(results, rows, {"images": 14_000, "sizes_px": (512, 256)})
+    card = write_model_card(report, rows, {"images": 14_000, "sizes_px": (512, 256)}, tmp_path).read_text("utf-8")
+    assert card == render_model_card(report, rows, {"images": 14_000, "sizes_px": (512, 256)})
     assert card.startswith("---\nlicense: apache-2.0\nlibrary_name: transformers\n")
     assert "Synthetic phantoms only, not for medical use" in card
     assert "| fixation duration (ms) p50 | 280 | 275 |" in card
     assert "| sizes px | 512, 256 |" in card
-    assert card.count("| MISSED |") == sum(bar["met"] is False for bar in results["bars"])
+    assert card.count("| MISSED |") == sum(bar.met is False for bar in report.bars)
     for line in card.split("## Scores")[1].splitlines():
         if line.startswith("|"):
-            assert line.count("|") in (3, 4)
+            assert line.count("|") in (3, 4, 11)
 
 
-def test_scores_beside_the_weights_are_those_of_the_evaluation(results: dict, tmp_path: Path) -> None:
-    values = json.loads(write_finding_scores(results, tmp_path).read_text("utf-8"))
-    per_finding = results["scores"]["model"]["finding_head"]["all_severities"]["per_finding"]
-    assert values["findings"].keys() == per_finding.keys()
-    for name, score in values["findings"].items():
-        assert score["auroc"] == pytest.approx(per_finding[name]["value"], abs=1e-4)
-        assert score["prevalence"] == pytest.approx(results["images_with"][name]["any"] / results["n"], abs=1e-4)
-    assert str(results["n"]) in values["scored_on"]
+def test_scores_beside_the_weights_are_those_of_the_evaluation(report: PhantomReport, tmp_path: Path) -> None:
+    write_scores(tmp_path, scores_of(report))
+    scores = read_scores(tmp_path)
+    assert scores is not None
+    per_finding = report.scores["model"].finding_head.all_severities.per_finding
+    assert scores.findings.keys() == per_finding.keys()
+    for name, score in scores.findings.items():
+        assert score.auroc == pytest.approx(per_finding[name].value, abs=1e-4)
+        assert score.prevalence == pytest.approx(report.images_with[name].any / report.n, abs=1e-4)
+    assert str(report.n) in scores.scored_on
 
 
 @pytest.mark.parametrize("twin", TWINS)
@@ -142,10 +159,10 @@ def test_yes_and_no_are_read_where_the_last_gaze_token_predicts(tiny_engine: Gaz
 
     images = tiny_engine.encode_images([Image.new("RGB", (224, 224), "grey"), Image.new("RGB", (300, 200), "white")])
     question = presence_question("pneumothorax")
-    gaze_pass = tiny_engine.look(images, [question] * 2)
+    prefilled = tiny_engine.prefill(images, [question] * 2)
     with torch.no_grad():
-        expected = tiny_engine.model.lm_head(gaze_pass.gaze_hidden[:, -1])
-    torch.testing.assert_close(first_answer_logits(tiny_engine, gaze_pass), expected, atol=1e-4, rtol=1e-4)
+        expected = tiny_engine.model.lm_head(prefilled.gaze_hidden[:, -1])
+    torch.testing.assert_close(first_answer_logits(tiny_engine, prefilled), expected, atol=1e-4, rtol=1e-4)
     yes, no = (tiny_engine.processor.tokenizer.encode(word)[0] for word in ("Yes", "No"))
     margins = presence_margins(tiny_engine, images)[:, FINDING_NAMES.index("pneumothorax")]
     torch.testing.assert_close(torch.tensor(margins), expected[:, yes] - expected[:, no], atol=1e-4, rtol=1e-4)

@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from evaluate.experiment import run, train
-from evaluate.experiment.command import PAGE, REPORT, RESULTS
-from evaluate.experiment.plan import BASE, Cell, Plan
-from evaluate.experiment.run import ExperimentError, keep_plan, run_experiment
-from evaluate.experiment.summary import Scored, read_cells, read_truth, summarise
+from evaluate import order_experiment
+from evaluate.order_experiment import Cell, ExperimentError, OrderedExamples, Plan, keep_plan, run_experiment
+from evaluate.order_report import PAGE, REPORT, RESULTS, Scored, read_cells, read_truth, summarise
+from gazevlm_core.evaluation.report import BASE
 from gazevlm_core.training.gaze_order import GazeOrder
 from phantoms.dataset import PhantomCase, draw_case
 
@@ -37,11 +36,11 @@ def test_cells_are_a_grid_seed_by_seed_with_ablations_behind() -> None:
 
 @pytest.fixture(scope="module")
 def cases() -> list[PhantomCase]:
-    return [draw_case(train.FIRST_SEED + seed, sizes_px=(128,)) for seed in range(4)]
+    return [draw_case(order_experiment.FIRST_SEED + seed, sizes_px=(128,)) for seed in range(4)]
 
 
 def test_runs_differ_in_their_gaze_alone(cases: list[PhantomCase]) -> None:
-    kinds = {order: train.OrderedExamples(cases, Cell(order, 4, 0), PLAN) for order in GazeOrder}
+    kinds = {order: OrderedExamples(cases, Cell(order, 4, 0), PLAN) for order in GazeOrder}
     original = kinds[GazeOrder.ORIGINAL]
     assert len(original) == 4
     for order, examples in kinds.items():
@@ -52,7 +51,7 @@ def test_runs_differ_in_their_gaze_alone(cases: list[PhantomCase]) -> None:
             lengths = [len(path) for path in other.scanpaths]
             assert lengths == ([] if order is GazeOrder.NONE else [len(path) for path in one.scanpaths])
             assert (one.scanpaths == other.scanpaths) is (order is GazeOrder.ORIGINAL)
-    again = train.OrderedExamples(cases, Cell(GazeOrder.SHUFFLED, 4, 0), replace(PLAN, steps=99))
+    again = OrderedExamples(cases, Cell(GazeOrder.SHUFFLED, 4, 0), replace(PLAN, steps=99))
     assert again[4].scanpaths == kinds[GazeOrder.SHUFFLED][0].scanpaths, "the same shuffle in every epoch"
 
 
@@ -81,8 +80,7 @@ def test_intervals_draw_seeds_and_images_and_differences_are_paired() -> None:
 def test_the_whole_of_it_resumes_and_reports(
     cases: list[PhantomCase], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (train, run):  # nor are whole shards drawn for the order's information
-        monkeypatch.setattr(module, "training_cases", lambda folder, seed, images: cases[:images])
+    monkeypatch.setattr(order_experiment, "training_cases", lambda folder, seed, images: cases[:images])
     told: list[str] = []
     first = replace(PLAN, seeds=(0,))
     paths = run_experiment(first, tmp_path, tmp_path / "shards", told.append)
@@ -126,6 +124,7 @@ def test_the_whole_of_it_resumes_and_reports(
     assert "| 4 | original | 2 |" in report
     assert "| no stop | 2 |" in report
     assert "Scanpaths, 4 images" in report
+    assert "Measured on drawn phantoms, not on patients." in report
     assert f"`gazevlm experiment --out {tmp_path.as_posix()} --seeds 2 --steps 2" in report
     page = (tmp_path / PAGE).read_text()
     assert page.count("<div id=") >= 3

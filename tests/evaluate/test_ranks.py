@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from cli.main import app
 from gazevlm_core.datasets.splits import split_of
 from gazevlm_core.ranks import Ranks, in_turns
-from tests.evaluate.test_evaluate_dataset import IMAGES, make_folder
+from tests.evaluation.test_dataset import IMAGES, make_folder
 from tests.fake_ranks import together
 from tests.launching import launcher
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from evaluate.reports.charts import charts_of
-from evaluate.reports.read import MOST_BYTES, WANTED, ReportError, parse_report, read_report, shipped_reports
-from evaluate.reports.tables import facts_of, tables_of
-from evaluate.score_files import score_files
+from evaluate.charts import charts_of
+from evaluate.tables import facts_of, tables_of
+from evaluate.ui import shipped_reports
 from gazevlm_core.datasets.scanpath_files import FiledPath, ScanpathFile
-from gazevlm_core.geometry import PatchGrid
+from gazevlm_core.evaluation.comparison import score_files
+from gazevlm_core.evaluation.report import MOST_BYTES, WANTED, ReportError, parse_report, read_report
 from gazevlm_core.scanpath import Fixation, Scanpath
 from tests.evaluate.report_maker import REPORTS, experiment_report, path_report, phantom_report
 from web.markup import Table, table
@@ -91,9 +91,9 @@ def test_curves_have_one_line_per_order_and_leave_ablations_out() -> None:
 def test_what_score_writes_is_read() -> None:
     path = Scanpath(tuple(Fixation(0.1 * k, 0.2, 200.0) for k in range(1, 6)), "eyetracker")
     readings = [FiledPath(str(image), "r", path, (1.0, 1.0), "") for image in range(3)]
-    results = score_files(ScanpathFile(readings), ScanpathFile(readings), grid=PatchGrid(8, 8))
-    (shown,) = tables_of(parse_report(encoded(results)))
-    assert len(shown.rows) == len(results["metrics"])
+    results = score_files(ScanpathFile(readings), ScanpathFile(readings))
+    (shown,) = tables_of(parse_report(encoded(results.to_values())))
+    assert len(shown.rows) == len(results.metrics)
     assert cells(shown)[0][1] == "1.000"
 
 

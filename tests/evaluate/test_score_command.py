@@ -8,9 +8,9 @@ import pytest
 from typer.testing import CliRunner
 
 from cli.main import app
-from evaluate.comparison import MODE, OTHER_IMAGE, SAME_FINDING, TRAINED_MODE
 from gazevlm_core.datasets.scanpath_files import ScanpathFileError, read_scanpaths
-from gazevlm_core.metrics.compare import CENTRE, REVERSED, SHUFFLED, UNIFORM
+from gazevlm_core.evaluation.comparison import MODE, OTHER_IMAGE, SAME_FINDING, TRAINED_MODE
+from gazevlm_core.evaluation.floors import CENTRE, REVERSED, SHUFFLED, UNIFORM
 from gazevlm_core.metrics.registry import path_metrics
 
 FINDINGS = ("edema", "fracture")
@@ -163,6 +163,9 @@ def test_files_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
 def test_the_table_shows_floors_below_each_score(files: tuple[Path, Path]) -> None:
     result = CliRunner().invoke(app, ["score", "--truth", str(files[0]), "--predicted", str(files[1])])
     lines = result.stdout.splitlines()
-    assert lines[0] == "24 images, 48 pairs, grid 8 x 8"
-    start = lines.index("sequence score (higher is better, order: sensitive)")
-    assert [line.split(":")[0].strip() for line in lines[start + 4 : start + 10]] == ["floor"] * 6
+    assert "24 images, 48 pairs of paths, grid of 8 by 8 patches" in lines[1]
+    start = next(row for row, line in enumerate(lines) if line.startswith("sequence score (sees the order; higher is"))
+    beside = [line.strip() for line in lines[start + 1 : start + 9]]
+    assert beside[0].startswith("gain of its order over shuffling")
+    assert beside[1].startswith("ceiling: another reader")
+    assert [line.split(":")[0] for line in beside[2:]] == ["floor"] * 6

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pytest
 
-from finetune.floors import Aims, Floors
 from finetune.held_out import (
     CHANCE_FLOOR,
     CONSTANT_FLOOR,
@@ -14,13 +13,15 @@ from finetune.held_out import (
     SHUFFLED_FLOOR,
     TYPICAL_FLOOR,
     UNIFORM_FLOOR,
+    Floors,
     measures,
     selection_score,
 )
-from finetune.look import Looked
+from finetune.look import Aims, Looked
 from finetune.records import BASE, Measure
-from finetune.verdict import ADDED, AUROC, LEAST_PATIENTS, SEQUENCE
+from finetune.verdict import ADDED, LEAST_PATIENTS
 from gazevlm_core.geometry import PatchGrid
+from gazevlm_core.metrics.registry import AUROC, SEQUENCE
 from gazevlm_core.records import Diagnosis
 from gazevlm_core.sample import Sample
 from gazevlm_core.scanpath import Scanpath

@@ -8,8 +8,7 @@ import pytest
 import torch
 
 from finetune.features import FeatureStore, Pace, fill_features
-from finetune.floors import Aims
-from finetune.look import Looked, look_at, tell_findings
+from finetune.look import Aims, Looked, look_at, tell_findings
 from gazevlm_core import inference
 from gazevlm_core.inference import GazeEngine
 from gazevlm_core.model.modeling_gazevlm import GazeVLM
@@ -101,8 +100,8 @@ def test_where_probabilities_are_wanted_nothing_else_is_computed(
 ) -> None:
     expected = look_at(tiny_engine, pictures, None).probabilities()
     passes: list[int] = []
-    true_look = GazeEngine.look
-    monkeypatch.setattr(GazeEngine, "look", lambda *args: passes.append(1) or true_look(*args))
+    true_prefill = GazeEngine.prefill
+    monkeypatch.setattr(GazeEngine, "prefill", lambda *args: passes.append(1) or true_prefill(*args))
     for name in ("paths", "describe"):
         monkeypatch.setattr(GazeEngine, name, lambda *_: pytest.fail("a path was walked"))
     monkeypatch.setattr(GazeVLM, "forward", lambda *_, **__: pytest.fail("losses were computed"))

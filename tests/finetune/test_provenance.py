@@ -9,7 +9,6 @@ from typing import Any, cast
 import pytest
 import yaml
 
-from diagnose.scores import FindingScore, read_scores
 from evaluate.command import what_is_known
 from finetune.base import Base, folder_digest
 from finetune.cases import Split, fingerprint, read_cases, split_cases
@@ -19,6 +18,7 @@ from finetune.records import Measure, RecordError, Verdict, measures_of, read_pr
 from finetune.run import finished_before
 from gazevlm_core.datasets.splits import SplitRule
 from gazevlm_core.datasets.trained_on import TrainedOn, read_all_trained_on
+from gazevlm_core.evaluation.checkpoint_scores import FindingScore, read_scores
 from tests.finetune.case_maker import HERE, Study, configure, submission_digest, write_folder
 
 MEASURES = [

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from finetune.records import BASE, PROVENANCE_FILE, UNJUDGED, Gain, Measure, Verdict, read_provenance, verdict_of
-from finetune.verdict import ADDED, AUROC, LEAST_OF_EACH, LEAST_PATIENTS, MAIN, SEQUENCE, Resampled, judge
+from finetune.verdict import ADDED, LEAST_OF_EACH, LEAST_PATIENTS, MAIN, Resampled, judge
 from gazevlm_core.metrics.intervals import patient_counts
+from gazevlm_core.metrics.registry import AUROC, SEQUENCE
 
 SETS, RESAMPLES = 200, 400
 CHANCE, SHUFFLED = "chance", "its own path, shuffled"

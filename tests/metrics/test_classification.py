@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
-from gazevlm_core.metrics.classification import (
+from gazevlm_core.metrics.intervals import bootstrap_counts, patient_counts
+from gazevlm_core.metrics.labels import (
     average_precision,
     best_threshold,
     calibration_error,
     f1_at,
     micro_auroc,
 )
-from gazevlm_core.metrics.intervals import bootstrap_counts, patient_counts
 
 RNG = np.random.default_rng(0)
 LABELS = (RNG.random((80, 3)) < 0.3).astype(float)

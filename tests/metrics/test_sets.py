@@ -3,9 +3,7 @@
 import pytest
 
 from gazevlm_core.geometry import PatchGrid
-from gazevlm_core.metrics.paths import pack_paths
-from gazevlm_core.metrics.registry import reverse
-from gazevlm_core.metrics.sets import coverage, jaccard, visited
+from gazevlm_core.metrics.paths import coverage, jaccard, pack_paths, reverse, visited
 from tests.metrics.path_maker import batch_of, random_paths
 
 GRID = PatchGrid(2, 2)

@@ -1,0 +1,135 @@
+"""The Annotations tab: counts and receipts for everybody, review for reviewers, administration for admins.
+
+`DashboardService` is what it can do, `dashboard_tab` the page on it. What a role may not use is hidden by styles, for
+tidiness alone: every method of the service asks the gate by itself.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import gradio as gr
+
+from annotate.dashboard.exports import ExportsService, ExportsView
+from annotate.dashboard.images import ImagesService, ImagesView
+from annotate.dashboard.imports import ImportsService, ImportsView, ImportWorker
+from annotate.dashboard.overview import AuditLogService, AuditLogView, OverviewService, OverviewView
+from annotate.dashboard.quality import QualityService, QualityView, SurveyCache
+from annotate.dashboard.review import ReviewService, ReviewView
+from annotate.store.store import AnnotationStore
+from annotate.sync.worker import SyncState
+from web.identity import Claim, Gate
+from web.page import QUIET, Tab, Values, show_errors
+from web.sign_in import Entry, EntryWords
+
+HEAD = f"<style>{Path(__file__).with_name('dashboard.css').read_text(encoding='utf-8')}</style>"
+WITH_TOKEN = " With the token of a reviewer or admin you can do more here."
+ASK = " To review, ask whoever runs this Space to add your name to its reviewers."
+
+
+class DashboardService:
+    """The logic of the tab. Every method of every part takes a claim and checks it; a refusal is one sentence.
+
+    Args:
+        store: everything is in it.
+        gate: who asks, and whether they may.
+        sync_state: what is synced; returns None where the store is not synced anywhere.
+        wake_sync: syncs at once, in the background.
+        folder: data folder, for uploaded archives and for work on exports.
+
+    Attributes:
+        overview: for everybody.
+        quality, review: for reviewers.
+        imports, images, exports, audit_log: for admins.
+        worker: does the imports; `start` it once, so that those that were left behind go on.
+    """
+
+    def __init__(
+        self,
+        store: AnnotationStore,
+        gate: Gate,
+        sync_state: Callable[[], SyncState | None],
+        wake_sync: Callable[[], None],
+        folder: Path,
+    ) -> None:
+        self.gate = gate
+        self.worker = ImportWorker(store, folder)
+        surveys = SurveyCache(store)
+        self.overview = OverviewService(store, gate, sync_state)
+        self.quality = QualityService(store, gate, surveys)
+        self.review = ReviewService(store, gate, surveys)
+        self.imports = ImportsService(store, gate, self.worker)
+        self.images = ImagesService(store, gate)
+        self.exports = ExportsService(store, gate, folder)
+        self.audit_log = AuditLogService(store, gate, sync_state, wake_sync)
+
+
+class Dashboard:
+    """All parts of the tab, inside the page that holds it."""
+
+    def __init__(self, service: DashboardService, page: gr.Blocks) -> None:
+        self.service = service
+        self.entry = entry = Entry(service.gate, "dashboard", _words(service.gate), page)
+        self.overview = OverviewView(service.overview, entry)
+        with gr.Tabs(elem_id="dashboard-parts") as self.parts:
+            with gr.Tab("Review", id="review", elem_id="dashboard-review", render_children=True):
+                self.review = ReviewView(service.review, entry)
+            with gr.Tab("Quality", id="quality", elem_id="dashboard-quality", render_children=True):
+                self.quality = QualityView(service.quality, entry)
+            with gr.Tab("Administration", id="admins", elem_id="dashboard-admins", render_children=True):
+                self._admin_parts()
+        for event in (*self.review.changes, *self.imports.changes):
+            event.success(entry.handler(self.overview.counted), entry.token, self.overview.totals, **QUIET)
+        entry.on(self.quality.image.input, self._open_image, [self.quality.image], [self.parts, *self.review.shown])
+        shown = [part.shown for part in (self.review, self.quality, self.imports, self.images, self.audit_log)]
+        outputs = [entry.who, self.overview.totals, self.parts, *(one for part in shown for one in part)]
+        # A crowd that opens the page must not fill the queue.
+        page.load(self._enter, [entry.name, entry.typed], outputs, queue=False, **QUIET)
+        entry.begin_with(self._enter, [], outputs)
+
+    def _admin_parts(self) -> None:
+        with gr.Tabs(elem_id="dashboard-admin-parts"):
+            with gr.Tab("Import images", elem_id="dashboard-intake", render_children=True):
+                self.imports = ImportsView(self.service.imports, self.entry)
+            with gr.Tab("Tasks and gold", elem_id="dashboard-images", render_children=True):
+                self.images = ImagesView(self.service.images, self.entry)
+            with gr.Tab("Export", elem_id="dashboard-exports", render_children=True):
+                self.exports = ExportsView(self.service.exports, self.entry)
+            with gr.Tab("Audit log", elem_id="dashboard-audit", render_children=True):
+                self.audit_log = AuditLogView(self.service.audit_log, self.entry)
+
+    def _open_image(self, claim: Claim, digest: str) -> Values:
+        """Open an image of the quality page in the review."""
+        return {**self.review.go_to(claim, digest), self.parts: gr.Tabs(selected="review")}
+
+    @show_errors
+    def _enter(self, _name: str, token: str, request: gr.Request) -> Values:
+        """Everything that this person may see to begin with."""
+        claim = self.entry.claim(request, token)
+        welcome = self.service.overview.welcome(claim)
+        values = {self.entry.who: self.entry.shown(welcome), **self.overview.counted(claim)}
+        if "reviewer" in welcome.roles:
+            values |= {**self.review.first(claim), **self.quality.first(claim)}
+        if "admin" in welcome.roles:
+            values |= {**self.imports.first(claim), **self.images.first(claim), **self.audit_log.first(claim)}
+        else:
+            values[self.parts] = gr.Tabs(selected="review")  # what is hidden now might be open
+        return values
+
+
+def _words(gate: Gate) -> EntryWords:
+    return EntryWords(
+        token="Token of a reviewer or admin",
+        info="Not needed to look at the counts.",
+        full="reviewer",
+        nobody=" What everybody may see is below.",
+        less=WITH_TOKEN if gate.asks_name else ASK,
+    )
+
+
+def dashboard_tab(service: DashboardService) -> Tab:
+    """The tab around a store and whoever asks; start the service's `worker`, so that imports go on."""
+
+    def fill(page: gr.Blocks) -> None:
+        Dashboard(service, page)
+
+    return Tab("Annotations", "dashboard-tab", fill, head=HEAD)

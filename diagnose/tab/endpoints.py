@@ -1,0 +1,73 @@
+"""The endpoints `/diagnose` and `/models` of the page, for programs and as MCP tools."""
+
+import time
+
+import gradio as gr
+from gradio.components.api_component import Api
+from PIL import Image
+
+from diagnose.catalogue import Catalogue
+from diagnose.record import MODELS_SCHEMA, RECORD_SCHEMA, DiagnosisRecord, ModelRecord, model_records, to_record
+from diagnose.service import answer_steps, choose_picture, overlay_of
+from diagnose.tab.form import USUAL, answer_settings, asking_of
+from gazevlm_core.options import DEFAULT_QUESTION
+from web.blocks import MODEL_QUEUE
+from web.models import Ask
+from web.page import page_error
+
+
+def add_endpoints(catalogue: Catalogue, ask: Ask) -> None:
+    """Add both, on components that are never shown."""
+    _diagnose_endpoint(ask)
+    _models_endpoint(catalogue)
+
+
+def _diagnose_endpoint(ask: Ask) -> None:
+    """The endpoint `/diagnose`; files are checked by gr.File."""
+    image = gr.File(label="image: PNG, JPEG, WebP, TIFF or DICOM")
+    question = gr.Textbox(DEFAULT_QUESTION, label="question")
+    model = gr.Textbox(USUAL.model, label="model: a name from /models; empty for the usual one")
+    record = Api(None, RECORD_SCHEMA, "record")
+    overlay = gr.Image(label="overlay", format="png", type="pil")
+    call = gr.Button()
+
+    def diagnose(
+        image: str,
+        question: str = DEFAULT_QUESTION,
+        model: str = USUAL.model,
+        path: str = USUAL.path,
+        walks: int = USUAL.walks,
+        path_temperature: float = USUAL.path_temperature,
+        path_seed: int = USUAL.path_seed,
+        text_temperature: float = USUAL.text_temperature,
+        text_seed: int = USUAL.text_seed,
+    ) -> tuple[DiagnosisRecord, Image.Image | None]:
+        """Diagnose one image.
+
+        Returns the record that `gazevlm diagnose --json` prints, and the scanpath drawn over the image at its own size
+        (nothing where the model's gaze is untrained). The settings are those of the page; the same ones give the same
+        answer.
+        """
+        start = time.perf_counter()
+        try:
+            settings = (model, path, walks, path_temperature, path_seed, text_temperature, text_seed)
+            options = asking_of(None, question, settings).options()
+            picture = choose_picture(image, None)
+            *_, last = answer_steps(ask, model, picture.image, question, options)
+        except ValueError as error:
+            raise page_error(error) from error
+        drawn = overlay_of(picture.image, last.diagnosis) if last.diagnosis.gaze_trained else None
+        return to_record(last.diagnosis, picture.name, time.perf_counter() - start), drawn
+
+    call.click(diagnose, [image, question, model, *answer_settings()], [record, overlay], api_name="diagnose",
+               concurrency_id=MODEL_QUEUE, concurrency_limit=1)
+
+
+def _models_endpoint(catalogue: Catalogue) -> None:
+    """The endpoint `/models`."""
+
+    def models() -> list[ModelRecord]:
+        """What can answer: models and adapters by the name that `/diagnose` takes, the usual one first."""
+        return model_records(catalogue.choices().values())
+
+    gr.Button().click(models, None, Api(None, MODELS_SCHEMA, "models"), api_name="models")

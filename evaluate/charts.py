@@ -1,0 +1,192 @@
+"""A report as charts, by name: curves of the experiment, AUROC of findings, scores beside their floors."""
+
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from html import escape
+from typing import Any
+
+import plotly.graph_objects as go
+
+from gazevlm_core.evaluation.report import (
+    BASE,
+    SOURCES,
+    SUBSETS,
+    DatasetReport,
+    ExperimentReport,
+    Metric,
+    PathReport,
+    PhantomReport,
+    Report,
+    Run,
+    Score,
+)
+from phantoms.case import DOMAIN_WORDS
+from web.plot_style import AXIS, CEILING, FLOOR, OWN, PLAIN, TEXT
+
+SOURCE_COLORS = {"finding head": OWN, "answer text": "#d9822b"}
+ORDER_COLORS = {"original": "#1b9e94", "shuffled": "#d9822b", "random": "#8a6fc9", "none": "#7c8796"}
+CURVE_PX, ROW_PX, MARGIN_PX, LABEL_LETTERS = 330, 24, 90, 26
+Chart = Callable[[], go.Figure]
+
+
+def charts_of(report: Report) -> dict[str, Chart]:
+    """Name of each chart -> what draws it, the most telling first."""
+    if isinstance(report, ExperimentReport):
+        scores: dict[str, Callable[[Run], Score | None]] = {
+            "macro AUROC": lambda run: run.auroc, "sequence score": lambda run: run.sequence,
+        }  # fmt: skip
+        return {
+            f"{name}, domain {domain} ({DOMAIN_WORDS[domain]})": partial(curves, values.runs, name, of)
+            for name, of in scores.items()
+            for domain, values in report.domains.items()
+            if any(_known(of(run)) for run in values.runs if run.variant == BASE)
+        }
+    if isinstance(report, PhantomReport):
+        return _phantom_charts(report)
+    if isinstance(report, DatasetReport):
+        areas = {
+            words: {name: found.scores.get("auroc") for name, found in known.findings.items()}
+            for source, words in SOURCES.items()
+            if (known := getattr(report.scores, source)) is not None
+        }
+        charts: dict[str, Chart] = {"AUROC of each finding": partial(finding_bars, areas)} if areas else {}
+        paths = report.scores.scanpath
+        return {**charts, **(_metric_charts(paths.metrics) if isinstance(paths, PathReport) else {})}
+    return _metric_charts(report.metrics)
+
+
+def curves(runs: Sequence[Run], name: str, of: Callable[[Run], Score | None]) -> go.Figure:
+    """A score against the number of training images, one line per order of gaze, with intervals."""
+    figure = go.Figure()
+    for order, color in ORDER_COLORS.items():
+        chosen = sorted((run for run in runs if run.order == order and run.variant == BASE), key=lambda run: run.images)
+        points = [(run.images, score) for run in chosen if (score := of(run)) is not None and _known(score)]
+        if points:
+            scores = [score for _, score in points]
+            figure.add_scatter(
+                x=[images for images, _ in points], y=[score.value for score in scores], name=_gaze(order),
+                mode="lines+markers", line={"color": color}, error_y=_whiskers(scores),
+                hovertemplate=f"{_gaze(order)}, %{{x}} images: %{{y:.3f}}<extra></extra>",
+            )  # fmt: skip
+    sizes = sorted({run.images for run in runs})
+    figure.update_layout(
+        **PLAIN,
+        height=CURVE_PX,
+        xaxis={**AXIS, "title": "training images", "type": "log", "tickvals": sizes, "ticktext": list(map(str, sizes))},
+        yaxis={**AXIS, "title": name, "tickformat": ".2f"},
+    )
+    return figure
+
+
+def finding_bars(areas: Mapping[str, Mapping[str, Score | None]]) -> go.Figure:
+    """AUROC of each finding with its interval, and the line of chance.
+
+    Args:
+        areas: source -> finding -> AUROC.
+    """
+    first = next(iter(areas.values()))
+    names = sorted(first, key=lambda name: _value(first[name]))
+    figure = go.Figure()
+    for words, scores in reversed(list(areas.items())):
+        known = [(name, score) for name in names if (score := scores.get(name)) is not None and _known(score)]
+        figure.add_bar(
+            x=[score.value for _, score in known], y=[_label(name) for name, _ in known], name=words, orientation="h",
+            marker={"color": SOURCE_COLORS[words]}, error_x=_whiskers([score for _, score in known]),
+            hovertemplate=f"%{{y}}, {words}: %{{x:.3f}}<extra></extra>",
+        )  # fmt: skip
+    figure.add_vline(x=0.5, line={"color": TEXT, "dash": "dash"}, annotation={"text": "chance", "yanchor": "bottom"})
+    figure.update_layout(
+        **{**PLAIN, "legend": {**PLAIN["legend"], "traceorder": "reversed", "y": 1.06, "x": 1, "xanchor": "right"}},
+        barmode="group",
+        height=MARGIN_PX + ROW_PX * len(areas) * max(2, len(names)),
+        xaxis={**AXIS, "range": [0, 1.02], "tickformat": ".1f", "title": "AUROC"},
+        yaxis=AXIS,
+    )
+    return figure
+
+
+def floor_bars(name: str, own: Score, floors: Mapping[str, Score], ceilings: Mapping[str, Score | None]) -> go.Figure:
+    """A score, its ceilings and its floors with their intervals; the score on top."""
+    groups: list[tuple[str, str, Mapping[str, Score | None]]] = [
+        ("floor", FLOOR, floors), ("ceiling", CEILING, ceilings), ("score", OWN, {name: own}),
+    ]  # fmt: skip
+    figure, rows = go.Figure(), 0
+    for words, color, scores in groups:
+        known = [(label, score) for label, score in scores.items() if score is not None and _known(score)]
+        rows += len(known)
+        if known:
+            figure.add_bar(
+                x=[score.value for _, score in known], y=[_label(label) for label, _ in known], name=words,
+                orientation="h", marker={"color": color}, error_x=_whiskers([score for _, score in known]),
+                hovertemplate="%{y}: %{x:.3f}<extra></extra>",
+            )  # fmt: skip
+    figure.update_layout(
+        **PLAIN,
+        height=MARGIN_PX + 36 * max(2, rows),
+        xaxis={**AXIS, "rangemode": "tozero", "title": _label(name)},
+        yaxis=AXIS,
+    )
+    return figure
+
+
+def _phantom_charts(report: PhantomReport) -> dict[str, Chart]:
+    charts: dict[str, Chart] = {}
+    scores = report.scores.get("model") or next(iter(report.scores.values()))
+    for subset, which in SUBSETS.items():
+        areas = {
+            words: getattr(known, subset).per_finding
+            for source, words in SOURCES.items()
+            if (known := getattr(scores, source)) is not None
+        }
+        if areas:
+            charts[f"AUROC of each finding, {which}"] = partial(finding_bars, areas)
+    if scores.paths:
+        sequence = scores.paths.sequence_score
+        ceilings = {"the same reader again": sequence.ceiling_same_reader, "another reader": sequence.other_reader}
+        charts["sequence score and its floors"] = partial(
+            floor_bars, "sequence score", sequence, sequence.floors, ceilings
+        )
+        charts |= _metric_charts(scores.paths.metrics)
+    return charts
+
+
+def _metric_charts(metrics: Mapping[str, Metric]) -> dict[str, Chart]:
+    return {
+        f"{name} and its floors ({metric.better} is better)": partial(
+            floor_bars, name, metric, metric.floors, {"another reader": metric.ceiling_other_reader}
+        )
+        for name, metric in metrics.items()
+        if _known(metric)
+    }
+
+
+def _gaze(order: str) -> str:
+    return "no gaze" if order == "none" else f"{order} gaze"
+
+
+def _known(score: Score | None) -> bool:
+    return score is not None and score.value is not None
+
+
+def _value(score: Score | None) -> float:
+    return -1.0 if score is None or score.value is None else score.value
+
+
+def _whiskers(scores: Sequence[Score]) -> dict[str, Any]:
+    """Lengths from the values to the ends of their intervals; none where there is no interval."""
+    values = [_value(score) for score in scores]
+    ends = [score.interval or [value, value] for score, value in zip(scores, values, strict=True)]
+    return {
+        "type": "data",
+        "array": [max(0.0, high - value) for value, (_, high) in zip(values, ends, strict=True)],
+        "arrayminus": [max(0.0, value - low) for value, (low, _) in zip(values, ends, strict=True)],
+        "color": TEXT,
+        "thickness": 1.5,
+        "width": 3,
+    }
+
+
+def _label(name: str) -> str:
+    """Broken into lines for narrow windows; plotly would take a part of it for markup otherwise."""
+    return "<br>".join(escape(line, quote=False) for line in textwrap.wrap(name, LABEL_LETTERS)) or "-"

@@ -1,0 +1,235 @@
+"""Drawn phantoms as a data set: which seeds, what is true of them, their images on disk, and their evaluation."""
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import typer
+from PIL import Image
+
+from gazevlm_core.datasets.trained_on import TrainedOn
+from gazevlm_core.evaluation.findings import GradedSample
+from gazevlm_core.evaluation.graded import all_bars, quantisation_cost, score_model
+from gazevlm_core.evaluation.predict import Prediction, predict
+from gazevlm_core.evaluation.report import DomainName, PhantomReport, Presence, Role
+from gazevlm_core.findings import FINDING_NAMES
+from gazevlm_core.inference import GazeEngine
+from gazevlm_core.metrics.intervals import CONFIDENCE, RESAMPLES, bootstrap_counts
+from gazevlm_core.model.adapters import read_gaze_config
+from gazevlm_core.model.checkpoint import load_processor, resolve_source
+from gazevlm_core.options import Attention, Precision
+from gazevlm_core.ranks import ALONE, Ranks
+from gazevlm_core.sample import DatasetError
+from phantoms.dataset import TRAINING_SEEDS, PhantomCase, draw_cases, sample_of
+
+# Seed S of an evaluation stands for the phantoms FIRST_SEED + S * BLOCK + (0, 1, 2, ...): no two evaluations share one,
+# and none with S >= 0 meets training. The second half of a block holds the phantoms behind constant floors.
+FIRST_SEED = TRAINING_SEEDS.stop
+BLOCK = 1_000_000
+MOST_IMAGES = BLOCK // 2
+LARGEST_SEED = 2**40
+IMAGE_SIDE_PX = 512
+READINGS_PER_READER = 2  # the second one gives the ceiling
+OTHER_PHANTOMS = 100  # behind constant floors
+OTHER_SIDE_PX = 256  # their images are not used
+OWN: Role = "model"  # the checkpoint that is asked for, among its twins
+
+
+def graded_sample(case: PhantomCase, image: Path | None = None) -> GradedSample:
+    """Return what is true of a drawn phantom, with where its image lies."""
+    known = {**vars(sample_of(case)), "image": image}
+    severities = {finding.name: finding.severity for finding in case.findings}
+    return GradedSample(**known, severities=severities, sides={one.name: one.side for one in case.findings})
+
+
+class PhantomSet:
+    """The phantoms of an evaluation; a context manager, because their images lie in a temporary folder.
+
+    Args:
+        seed: S of the evaluation.
+        num_images: how many are scored.
+        domain: "A" or "B".
+        part: numbers of those to draw, for one of several processes; None for all.
+        workers: processes that draw.
+        drawn: called after each image.
+
+    Attributes:
+        samples: of the images.
+        others: of further phantoms, behind constant floors.
+
+    Raises:
+        ValueError: as in `phantom_seeds`.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        num_images: int,
+        domain: str = "A",
+        *,
+        part: range | None = None,
+        workers: int = 2,
+        drawn: Callable[[], None] = lambda: None,
+    ) -> None:
+        scored, others = phantom_seeds(seed, num_images)
+        options: dict[str, Any] = {"workers": workers, "readings_per_reader": READINGS_PER_READER}
+        self.others = [graded_sample(case) for case in draw_cases(others, domain, sizes_px=(OTHER_SIDE_PX,), **options)]
+        self.samples: list[GradedSample] = []
+        self._folder = tempfile.TemporaryDirectory(prefix="gazevlm-phantoms-")
+        own = scored if part is None else scored[part.start : part.stop]
+        for case in draw_cases(own, domain, sizes_px=(IMAGE_SIDE_PX,), **options):
+            path = Path(self._folder.name) / f"{case.seed}.png"
+            Image.fromarray(case.image).save(path, compress_level=1)
+            self.samples.append(graded_sample(case, path))
+            drawn()
+
+    def __enter__(self) -> "PhantomSet":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the disk space back."""
+        self._folder.cleanup()
+
+
+def phantom_seeds(seed: int, num_images: int) -> tuple[range, range]:
+    """Return the seeds of the phantoms that are scored, and of those behind constant floors.
+
+    Raises:
+        ValueError: too many images, or a seed whose phantoms training has seen or might see.
+    """
+    if not 1 <= num_images <= MOST_IMAGES:
+        raise ValueError(f"--n must lie in 1 to {MOST_IMAGES}, got {num_images}")
+    if seed > LARGEST_SEED:
+        raise ValueError(f"--seed must be at most {LARGEST_SEED}, got {seed}")
+    first = FIRST_SEED + seed * BLOCK
+    scored = range(first, first + num_images)
+    others = range(first + MOST_IMAGES, first + MOST_IMAGES + OTHER_PHANTOMS)
+    for seeds in (scored, others):
+        if seeds.start < TRAINING_SEEDS.stop and seeds.stop > TRAINING_SEEDS.start:
+            raise ValueError(f"--seed {seed} stands for phantoms that training has seen; take a seed >= 0")
+    if seed < 0:
+        raise ValueError(f"--seed must be >= 0, got {seed}")
+    return scored, others
+
+
+def check_unseen(samples: Sequence[GradedSample], trained: Sequence[TrainedOn | None], ranks: Ranks = ALONE) -> None:
+    """Check that no phantom was trained on: drawn images are exported and annotated too.
+
+    Raises:
+        DatasetError: how many were.
+    """
+    learned = [one for one in trained if one is not None and one.pictures]
+    images = (sample.load() for sample in samples) if learned else ()
+    own = sum(any(one.has_picture(image) for one in learned) for image in images)
+    seen = sum(number for part in ranks.gather([own]) for number in part)
+    if seen:
+        raise DatasetError(f"the adapter was trained on {seen} of these phantoms; take another --seed")
+
+
+def evaluate_phantoms(
+    num_images: int, seed: int, domain: DomainName, model: str, *,
+    adapter: Path | None = None, twins: Mapping[Role, str] | None = None, reference: Path | None = None,
+    batch_size: int = 64, workers: int = 2, attn: Attention = Attention.SDPA, ranks: Ranks = ALONE,
+    trained: Sequence[TrainedOn | None] = (),
+) -> PhantomReport | None:  # fmt: skip
+    """Return everything that `gazevlm evaluate` prints; None on processes that are not the main one.
+
+    Args:
+        num_images: how many phantoms are scored.
+        seed: S of the evaluation; see `phantom_seeds`.
+        domain: "A" or "B".
+        model: name of a shipped checkpoint, a folder, or a Hub id.
+        adapter: folder of an adapter for the model (and its reference).
+        twins: name -> folder of models to score beside it.
+        reference: folder of the full-precision form of the model.
+        batch_size: images at once.
+        workers: processes that draw.
+        attn: how attention is computed.
+        ranks: the processes that share the images.
+        trained: what the adapter and the model were trained on; None where one of them does not tell.
+
+    Raises:
+        DatasetError: the adapter was trained on some of the phantoms.
+        ValueError: a seed that training has seen.
+        CheckpointError: a model that cannot be loaded.
+        AdapterError: an adapter that cannot be used.
+        OtherModelError: a reference that is another model.
+    """
+    started = time.perf_counter()
+    seeds, _ = phantom_seeds(seed, num_images)
+    sources: dict[Role, str] = {OWN: model, **(twins or {})}
+    _check_sources([*sources.values(), *([str(reference)] if reference else [])], adapter)
+    part = ranks.part(num_images, batch_size)
+    with _progress(len(part), "drawing phantoms") as count:
+        drawn = PhantomSet(seed, num_images, domain, part=part, workers=workers, drawn=lambda: count(1))
+    with drawn:
+        check_unseen(drawn.samples, trained, ranks)
+        samples = [sample for samples in ranks.gather(drawn.samples) for sample in samples]
+
+        def ask(source: str, own: Path | None, precision: Precision = Precision.AUTO) -> tuple[list[Prediction], int]:
+            engine = GazeEngine.load(source, adapter=own, precision=precision, attn=attn)
+            found = _predicted(engine, drawn.samples, batch_size, ranks, Path(source).name)
+            return found, engine.gaze_config.num_gaze_tokens
+
+        asked = {name: ask(source, adapter if name == OWN else None) for name, source in sources.items()}
+        full = None if reference is None else ask(str(reference), adapter, Precision.FP32)
+    if not ranks.is_main:
+        return None
+    counts = bootstrap_counts(num_images, RESAMPLES, seed)
+    know = (samples, drawn.others)
+    scores = {name: score_model(found, *know, steps, counts, seed) for name, (found, steps) in asked.items()}
+    cost = quantisation_cost(scores[OWN], score_model(full[0], *know, full[1], counts, seed), counts) if full else None
+    return PhantomReport(
+        dataset="phantom", domain=domain, n=num_images, seed=seed,
+        phantom_seeds=[seeds.start, seeds.stop - 1], resamples=RESAMPLES, confidence=CONFIDENCE,
+        model=Path(model).name if Path(model).is_dir() else model, adapter=adapter.name if adapter else None,
+        trained_on_known=None not in trained, seconds=round(time.perf_counter() - started, 1),
+        images_with=images_with(samples), scores={name: one.scores for name, one in scores.items()},
+        quantisation=cost, bars=all_bars(scores[OWN].scores, cost),
+    )  # fmt: skip
+
+
+def images_with(samples: Sequence[GradedSample]) -> dict[str, Presence]:
+    """Return how many images have each finding, in all and moderate or worse."""
+    return {
+        name: Presence(
+            any=sum(name in sample.severities for sample in samples),
+            moderate_or_worse=sum(name in sample.clear_findings for sample in samples),
+        )
+        for name in sorted({name for sample in samples for name in sample.severities})
+    }
+
+
+def _check_sources(sources: Sequence[str], adapter: Path | None) -> None:
+    """Fail before anything is drawn, where a look at the files is enough."""
+    for source in sources:
+        load_processor(resolve_source(source), source)
+    if adapter is not None:
+        read_gaze_config(adapter)
+
+
+def _predicted(
+    engine: GazeEngine, samples: Sequence[GradedSample], batch_size: int, ranks: Ranks, name: str
+) -> list[Prediction]:
+    """Return predictions of all images, of which `samples` holds this process's own."""
+    with _progress(len(samples), f"asking {name}") as count:
+        own = predict(
+            engine, samples, batch_size=batch_size, questions=FINDING_NAMES, reports=True, progress=count
+        ).found
+    return [one for part in ranks.gather(own) for one in part]
+
+
+@contextmanager
+def _progress(total: int, label: str) -> Iterator[Callable[[int], None]]:
+    """Show a bar on stderr, where stderr is a terminal; elsewhere the label alone. Yields what counts images up."""
+    with typer.progressbar(length=total, label=label, file=typer.get_text_stream("stderr")) as bar:
+        yield bar.update

@@ -1,0 +1,160 @@
+"""Rows of tables: a score with everything that belongs beside it, for a page, a terminal and Markdown alike.
+
+`wide_table` writes a row's floors into one cell, for pages; `long_table` below each other, one column per model, for
+terminals and cards.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from gazevlm_core.evaluation.report import Floor, MeanMetric, Metric, Score
+from gazevlm_core.metrics.registry import Order
+from web.formatting import score as number
+from web.markup import Cell, Table
+
+HEADS = ["score", "value [95% interval]", "floors", "order gain", "ceiling"]
+SEES = {"sensitive": "sees the order", "weak": "hardly sees the order", "blind": "blind to order"}
+GAIN_NOTE = (
+    "Order gain: the score less that of the same fixations shuffled, with the sign turned for distances; positive "
+    "where the order is worth something. Scores that hardly see the order, or not at all, say nothing about it."
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One score with everything that belongs beside it.
+
+    Args:
+        label: what is scored.
+        score: the score; None where it was not measured.
+        floors: name -> what something that knows less would score.
+        gain: of the order.
+        ceilings: name -> what a reader would score.
+        parts: name -> what the score is made of, for long tables.
+        touching: floors whose interval touches the score's, beside those that say so themselves.
+        remark: on the score, such as which way is better.
+    """
+
+    label: str
+    score: Score | None
+    floors: Mapping[str, Score] = field(default_factory=dict)
+    gain: Score | None = None
+    ceilings: Mapping[str, Score | None] = field(default_factory=dict)
+    parts: Mapping[str, Score | None] = field(default_factory=dict)
+    touching: frozenset[str] = frozenset()
+    remark: str = ""
+
+
+def text(score: Score | None, digits: int = 3) -> str:
+    """Return e.g. "0.912 [0.900, 0.924]"; a dash where nothing was measured."""
+    if score is None or score.value is None:
+        return "-"
+    if score.interval is None or score.interval == [score.value, score.value]:  # the latter: known exactly
+        return f"{score.value:.{digits}f}"
+    low, high = score.interval
+    return f"{score.value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def remark(order: Order, better: str) -> str:
+    """Return e.g. "blind to order; higher is better"."""
+    return f"{SEES[order]}; {better} is better"
+
+
+def _star(name: str, floor: Score, row: Row) -> str:
+    touches = name in row.touching or (isinstance(floor, Floor) and floor.interval_touches_the_models)
+    return " *" if touches else ""
+
+
+def _wide(row: Row) -> list[Cell]:
+    """Return the cells of a row under HEADS."""
+    floors = tuple(f"{text(floor)} {name}{_star(name, floor, row)}" for name, floor in row.floors.items())
+    ceilings = tuple(f"{text(score)} {name}" for name, score in row.ceilings.items())
+    label: Cell = (row.label, row.remark) if row.remark else row.label
+    return [label, text(row.score), floors or "-", text(row.gain), ceilings or "-"]
+
+
+def _long(row: Row) -> Iterator[tuple[str, str]]:
+    """Return label and text of a row and of what belongs beside it, indented."""
+    yield f"{row.label} ({row.remark})" if row.remark else row.label, text(row.score)
+    yield from ((f"  {name}", text(score)) for name, score in row.parts.items())
+    if row.gain is not None:
+        yield "  gain of its order over shuffling", text(row.gain)
+    yield from ((f"  ceiling: {name}", text(score)) for name, score in row.ceilings.items())
+    yield from ((f"  floor: {name}", text(floor) + _star(name, floor, row)) for name, floor in row.floors.items())
+
+
+def wide_table(title: str, rows: Sequence[Row], notes: Sequence[str] = (), *, folded: bool = False) -> Table:
+    """Return a table with the floors of a score in one cell."""
+    return Table(title, HEADS, [_wide(row) for row in rows], notes, folded=folded)
+
+
+def long_table(title: str, columns: Mapping[str, Sequence[Row]], notes: Sequence[str] = ()) -> Table:
+    """Return a table with everything below each other, and one column for each model.
+
+    Args:
+        title: above it.
+        columns: head -> rows; a row that a model lacks stays empty there.
+        notes: below it.
+    """
+    texts = [{(row.label, label): cell for row in rows for label, cell in _long(row)} for rows in columns.values()]
+    keys = dict.fromkeys(key for column in texts for key in column)
+    return Table(title, ["score [95% interval]", *columns], [[label, *(column.get((of, label), "") for column in texts)]
+                                                             for of, label in keys], notes)  # fmt: skip
+
+
+def metric_summary(title: str, columns: Mapping[str, Mapping[str, Metric | MeanMetric]], note: str = "") -> Table:
+    """Return one line per score of paths: its value for each column; gain, floors and ceiling of the first one.
+
+    Args:
+        title: above it.
+        columns: head -> scores by name, such as those of each model.
+        note: below it.
+    """
+    first = next(iter(columns.values()))
+    floors = list(dict.fromkeys(floor for metric in first.values() for floor in metric.floors))
+    rows: list[Sequence[Cell]] = [
+        [(name, remark(metric.order, metric.better)),
+         *(number(_value(metrics.get(name))) for metrics in columns.values()), number(_value(metric.order_gain)),
+         *(number(_value(metric.floors.get(floor))) for floor in floors), number(_value(metric.ceiling_other_reader))]
+        for name, metric in first.items()
+    ]  # fmt: skip
+    heads = ["score of the paths", *columns, "order gain", *(f"floor: {floor}" for floor in floors),
+             "ceiling: another reader"]  # fmt: skip
+    return Table(title, heads, rows, [*([note] if note else []), GAIN_NOTE], folded=True)
+
+
+def _value(score: Score | MeanMetric | float | None) -> float | None:
+    return score if score is None or isinstance(score, float) else score.value
+
+
+def plain_text(table: Table) -> str:
+    """Return a table for a terminal: its columns below each other, then the notes."""
+    cells = [list(map(_flat, row)) for row in (table.heads, *table.rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
+    return "\n".join([*([table.title] if table.title else []), *lines, *table.notes])
+
+
+def markdown(table: Table, level: int = 0) -> str:
+    """Return a table as Markdown; indented labels keep their indent as a dash, because Markdown drops spaces.
+
+    Args:
+        table: any.
+        level: of the heading; 0 leaves the title out.
+    """
+
+    def line(cells: Sequence[Cell]) -> str:
+        shown = [f"– {cell.strip()}" if cell.startswith("  ") else cell for cell in map(_flat, cells)]  # noqa: RUF001
+        return f"| {' | '.join(cell.replace('|', '/').replace(' *', ' `*`') for cell in shown)} |"
+
+    parts = [f"{'#' * level} {table.title}"] if level else []
+    parts.append("\n".join([line(table.heads), f"|{'---|' * len(table.heads)}", *map(line, table.rows)]))
+    return "\n\n".join([*parts, *(note.replace("* ", "`*` ", 1) for note in table.notes)])
+
+
+def _flat(cell: Cell) -> str:
+    """Return a cell in one line, what stands below its first line in brackets."""
+    if isinstance(cell, str):
+        return cell
+    first, *others = cell
+    return f"{first} ({', '.join(others)})" if others else first

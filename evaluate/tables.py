@@ -1,0 +1,386 @@
+"""A report as tables and sentences: for a page (`tables_of`), a terminal (`report_text`) and cards."""
+
+from collections.abc import Mapping, Sequence
+from typing import get_args
+
+from evaluate.rows import GAIN_NOTE, Row, long_table, metric_summary, plain_text, remark, text, wide_table
+from gazevlm_core.evaluation.path_scores import HISTOGRAM
+from gazevlm_core.evaluation.report import (
+    BASE,
+    SOURCES,
+    SUBSETS,
+    DatasetPaths,
+    DatasetReport,
+    Domain,
+    ExperimentReport,
+    GazeOrderName,
+    Labels,
+    Metric,
+    ModelScores,
+    PathReport,
+    Paths,
+    PhantomReport,
+    Report,
+    Run,
+    Score,
+)
+from gazevlm_core.metrics.registry import LABEL_METRICS, MAP_METRICS
+from phantoms.case import DOMAIN_WORDS
+from web.formatting import score as number
+from web.markup import Cell, Table
+
+TWINS = {
+    "short": "ordered gaze, trained as short as the other two",
+    "no-gaze": "without gaze supervision",
+    "plain": "plain placeholders",
+}
+TOUCHES = "* the floor's interval touches the score's: no difference can be claimed."
+UNTRAINED = "The gaze of this model is untrained: it shows no paths, so there is nothing to score."
+STEP_FLOOR = "most frequent places of each step, training set"
+SEQUENCE_ROW = "scanpath, sequence score"
+UNKNOWN = (
+    "what the adapter was trained on cannot be known, since its provenance does not tell: these images may be among it"
+)
+ORDERS = get_args(GazeOrderName)
+GAIN, CEILING = "order gain", "ceiling"  # among the floors of a run; the second begins a name
+MEANS = (
+    "Means over seeds; the intervals draw seeds and test images again, and are too narrow where seeds are few. The "
+    "chance of AUROC is 0.5. Floors of the sequence score are means over seeds."
+)
+
+
+# ---- reports --------------------------------------------------------------------------------------------------------
+def tables_of(report: Report) -> list[Table]:
+    """Return everything that a report says as tables for a page, the most telling first."""
+    if isinstance(report, ExperimentReport):
+        return _experiment_tables(report)
+    if isinstance(report, PhantomReport):
+        return _phantom_tables(report)
+    if isinstance(report, DatasetReport):
+        return _dataset_tables(report)
+    return [wide_table("Scores of the paths", metric_rows(report.metrics), [GAIN_NOTE])]
+
+
+def facts_of(report: Report) -> list[str]:
+    """Return what was measured, on what, in sentences; the first one says whether these are phantoms."""
+    if isinstance(report, ExperimentReport):
+        planned = "" if report.planned_runs is None else f" of {report.planned_runs}"
+        return [
+            "Measured on drawn phantoms, not on patients.",
+            "Small models trained from nothing with the gaze of simulated readers in its original order, shuffled, "
+            "replaced by random places, or left out; everything else is equal.",
+            f"{report.runs}{planned} runs are finished. Intervals from {report.resamples} resamples.",
+            *_order_information(report),
+        ]
+    if isinstance(report, PhantomReport):
+        return [
+            "Measured on drawn phantoms, not on patients.",
+            f"{report.n} phantoms of domain {report.domain} ({DOMAIN_WORDS[report.domain]}), seed {report.seed}; "
+            f"model {model_name(report)}. Intervals from {report.resamples} resamples of images.",
+        ]
+    if isinstance(report, DatasetReport):
+        return [
+            f"Measured on the data set {report.dataset}, split {report.split}.",
+            f"{report.records} records, {report.images} images of {report.patients} patients; model "
+            f"{model_name(report)}. Intervals from {report.resamples} resamples of patients.",
+            *_dataset_facts(report),
+        ]
+    return [
+        "Measured on two files of paths; the report does not say whether their images are phantoms or patients.",
+        f"{report.images} images, {report.pairs} pairs of paths, grid of {report.grid[0]} by {report.grid[1]} patches. "
+        f"Intervals from {report.resamples} resamples of images." + _dropped(report.dropped),
+    ]
+
+
+def report_text(report: PhantomReport | DatasetReport | PathReport) -> str:
+    """Return a report for a terminal."""
+    if isinstance(report, PhantomReport):
+        tables = [*phantom_long_tables(report), quantisation_table(report), bar_table(report)]
+    elif isinstance(report, DatasetReport):
+        tables = _dataset_tables(report, long=True)
+    else:
+        tables = [long_table("", {"": metric_rows(report.metrics)})]
+    return "\n\n".join(["\n".join(facts_of(report)), *map(plain_text, tables)])
+
+
+def model_name(report: PhantomReport | DatasetReport) -> str:
+    """Return the model's name, with its adapter's where it has one."""
+    return f"{report.model} with adapter {report.adapter}" if report.adapter else report.model
+
+
+def metric_rows(metrics: Mapping[str, Metric]) -> list[Row]:
+    """Return scores of paths, with what each sees of the order."""
+    return [
+        Row(name, metric, metric.floors, metric.order_gain, {"another reader": metric.ceiling_other_reader},
+            remark=remark(metric.order, metric.better))
+        for name, metric in metrics.items()
+    ]  # fmt: skip
+
+
+def _dropped(dropped: Mapping[str, int]) -> str:
+    words = ", ".join(f"{number} {name.replace('_', ' ')}" for name, number in dropped.items() if number)
+    return f" Left out: {words}." if words else ""
+
+
+# ---- phantoms -------------------------------------------------------------------------------------------------------
+def phantom_rows(scores: ModelScores) -> list[Row]:
+    """Return every score of one model on phantoms."""
+    rows = []
+    for source, words in SOURCES.items():
+        for subset, which in SUBSETS.items():
+            part = getattr(getattr(scores, source), subset, None)
+            if part is not None:
+                each = part.per_finding if subset == "all_severities" else {}
+                rows.append(Row(f"macro AUROC, {words}, {which}", part.macro, part.floors, parts=each))
+    named, sides = scores.report.moderate_or_worse, scores.report.sides
+    floors = {name: floor.f1 or Score() for name, floor in named.floors.items()}
+    touching = frozenset(name for name, floor in named.floors.items() if floor.interval_touches_the_models)
+    rows += [
+        Row("report, findings named, micro F1", named.f1, floors, touching=touching),
+        Row("report, findings named, precision", named.precision),
+        Row("report, findings named, recall", named.recall),
+        Row("report, right sides among those named", sides, sides.floors),
+    ]
+    return rows + (_path_rows(scores.paths) if scores.paths else [])
+
+
+def _path_rows(paths: Paths) -> list[Row]:
+    sequence, stop = paths.sequence_score, paths.stop
+    rows = [
+        Row(SEQUENCE_ROW, sequence, sequence.floors, sequence.order_gain,
+            {"the same reader again": sequence.ceiling_same_reader, "another reader": sequence.other_reader}),
+        Row("scanpath, share of the same reader's ceiling", sequence.share_of_ceiling),
+    ]  # fmt: skip
+    if paths.step_only is not None:
+        rows.append(Row("scanpath, its patch at the same step hits", paths.step_only.model_path_hits,
+                        {"modal patch of the step": paths.step_only.modal_patch_hits or Score()}))  # fmt: skip
+    for metric in MAP_METRICS:
+        score = (paths.conditional or {}).get(metric.phantom_key)
+        if score is not None:
+            rows.append(Row(f"scanpath, conditional {metric.name}", score, score.floors))
+    return [
+        *rows,
+        Row("stop within 2 fixations", stop.within_2_fixations, stop.within_2_fixations.floors),
+        Row("median length difference, fixations", stop.median_length_difference),
+        Row("dwell, median predicted / true", paths.dwell.median_ratio),
+        Row("dwell, correlation of log durations", paths.dwell.log_correlation),
+    ]
+
+
+def _phantom_tables(report: PhantomReport) -> list[Table]:
+    tables = []
+    for role, scores in report.scores.items():
+        own = role == "model"
+        title = f"Scores of {model_name(report)}" if own else f"Its twin {role}: {TWINS[role]}"
+        notes = [TOUCHES] if scores.paths else [TOUCHES, UNTRAINED]
+        tables.append(wide_table(title, phantom_rows(scores), notes, folded=not own))
+        if own and scores.paths and scores.paths.metrics:
+            rows = metric_rows(scores.paths.metrics)
+            tables.append(wide_table("Its paths by every score", rows, [GAIN_NOTE], folded=True))
+    return tables
+
+
+def phantom_long_tables(report: PhantomReport) -> list[Table]:
+    """Return all scores below each other with one column per model, then every score of the paths, a line each."""
+    heads = {role: TWINS.get(role, report.model) for role in report.scores}
+    columns, notes = {}, [TOUCHES]
+    for role, scores in report.scores.items():
+        columns[heads[role]] = phantom_rows(scores)
+        if scores.paths is None:
+            notes.append(f"{heads[role]}: its gaze is untrained, so it shows no paths.")
+    text_source = next(iter(report.scores.values())).answer_text
+    if text_source is not None and text_source.all_severities.skipped:
+        notes.append(f"AUROC is undefined, one class only: {', '.join(text_source.all_severities.skipped)}")
+    metrics = {heads[role]: scores.paths.metrics for role, scores in report.scores.items()
+               if scores.paths and scores.paths.metrics}  # fmt: skip
+    return [long_table("", columns, notes), *([metric_summary("", metrics)] if metrics else [])]
+
+
+def quantisation_table(report: PhantomReport) -> Table:
+    """Return what quantisation cost, or that it was not measured."""
+    cost = report.quantisation
+    if cost is None:
+        return Table("", ["", "loss [95% interval]"], [["cost of quantisation", "not measured (give --reference)"]])
+    losses = {"AUROC lost, finding head": cost.head_auroc_loss, "AUROC lost, answer text": cost.answer_text_auroc_loss,
+              "sequence score lost": cost.sequence_score_loss}  # fmt: skip
+    return Table("", ["", "loss [95% interval]"], [[name, text(loss, 4)] for name, loss in losses.items()])
+
+
+def bar_table(report: PhantomReport) -> Table:
+    """Return verdict, bar and value of each bar."""
+    verdicts = {True: "met", False: "MISSED", None: "not measured"}
+    rows = [[verdicts[bar.met], bar.bar, text(bar)] for bar in report.bars]
+    return Table("", ["verdict", "bar", "value [95% interval]"], rows)
+
+
+# ---- data sets ------------------------------------------------------------------------------------------------------
+def _dataset_facts(report: DatasetReport) -> list[str]:
+    """Return what was left out, and why."""
+    dropped = ", ".join(f"{reason} {number}" for reason, number in report.dropped.items()) or "nothing"
+    facts = [f"Dropped: {dropped}.",
+             f"Thresholds of F1 from {report.validation_records} records of the validation split."]  # fmt: skip
+    facts += [f"Split: {report.split_note}."] if report.split_note else []
+    if report.trained_on_left_out is None:
+        facts.append(f"{UNKNOWN[0].upper()}{UNKNOWN[1:]}.")
+    elif report.trained_on_left_out:
+        facts.append("Left out, since the adapter was trained on their patients or pictures: "
+                     f"{report.trained_on_left_out} records.")  # fmt: skip
+    return facts + ([f"Cannot be read: {'; '.join(report.unreadable)}"] if report.unreadable else [])
+
+
+def _dataset_tables(report: DatasetReport, *, long: bool = False) -> list[Table]:
+    def scores(title: str, rows: Sequence[Row], notes: Sequence[str] = ()) -> Table:
+        return long_table(title, {"": rows}) if long else wide_table(title, rows, notes)
+
+    tables = []
+    for source, words in SOURCES.items():
+        labels = getattr(report.scores, source)
+        if labels is None:
+            tables.append(Table(f"Findings, {words}", ["score"], [[f"The {words} knows no finding of this data set."]]))
+        else:
+            tables.append(_label_table(words, labels))
+    paths = report.scores.scanpath
+    if not isinstance(paths, DatasetPaths):
+        words = UNTRAINED if paths == "untrained" else "The data set has no readings to compare paths with."
+        return [*tables, Table("Scanpaths", ["score"], [[words]])]
+    tables.append(scores("Scanpaths", metric_rows(paths.metrics), [GAIN_NOTE]))
+    if paths.steps is not None:
+        rows = [
+            Row(f"conditional {metric.name}", paths.steps[metric.key],
+                {STEP_FLOOR: paths.steps.get(f"{HISTOGRAM}_{metric.key}") or Score()})
+            for metric in MAP_METRICS if metric.key in paths.steps
+        ]  # fmt: skip
+        tables.append(scores("Distributions behind each fixation", rows))
+    return tables
+
+
+def _label_table(words: str, labels: Labels) -> Table:
+    heads = ["finding", "positive"]
+    for metric in LABEL_METRICS:
+        heads += [f"{metric.name} [95% interval]", *(["floor"] if metric.floor else [])]
+    rows = []
+    for name, found in labels.findings.items():
+        row = [name, f"{found.positive} of {found.images}"]
+        for metric in LABEL_METRICS:
+            score = found.scores.get(metric.key)
+            row += [text(score), *([number(score.floor if score else None)] if metric.floor else [])]
+        rows.append(row)
+    overall = f"Macro AUROC {text(labels.macro_auroc)}; all labels pooled {text(labels.micro_auroc)}; chance is 0.5."
+    notes = [overall, "Floors: of AUPRC, how often the finding is there; of F1, saying “present” always."]
+    if labels.one_class_only:
+        notes.append(f"AUROC is undefined, one class only: {', '.join(labels.one_class_only)}")
+    return Table(f"Findings, {words}", heads, rows, notes)
+
+
+# ---- the experiment -------------------------------------------------------------------------------------------------
+def _experiment_tables(report: ExperimentReport) -> list[Table]:
+    tables = []
+    for name, domain in report.domains.items():
+        words = f"domain {name} ({DOMAIN_WORDS[name]})"
+        runs = [run for run in _sorted(domain) if run.variant == BASE]
+        tables += [_runs(runs, words), _differences(domain, words), _floors(runs, words)]
+        if any(run.variant != BASE for run in domain.runs):
+            tables.append(_ablations(domain, words))
+        tables += [*_order_metrics(runs, words), _per_finding(runs, words)]
+    return tables
+
+
+def _order_information(report: ExperimentReport) -> list[str]:
+    known = report.order_information
+    if known is None or known.original is None:
+        return []
+    return [
+        f"Findings guessed from gaze alone, without image or model ({known.images} training images, macro AUROC): "
+        f"original order {text(known.original)}, shuffled {text(known.shuffled)}, difference "
+        f"{text(known.difference, 4)}. What the places tell is what shuffled gaze keeps."
+    ]
+
+
+def _runs(runs: Sequence[Run], words: str) -> Table:
+    heads = ["training images", "gaze", "seeds", "macro AUROC [95% interval]", "answers in words, macro AUROC",
+             "sequence score [95% interval]", "its best floor", "order gain", "ceiling"]  # fmt: skip
+    return Table(f"Runs, {words}", heads, [_run(run) for run in runs], [MEANS])
+
+
+def _run(run: Run) -> list[Cell]:
+    about = run.sequence_floors
+    best = max(_floors_of(run).items(), key=lambda item: item[1], default=None)
+    ceilings = tuple(
+        f"{value:.3f} {name.removeprefix(CEILING).lstrip(': ')}"
+        for name, value in about.items()
+        if name.startswith(CEILING)
+    )
+    return [
+        str(run.images), run.order, str(run.seeds), text(run.auroc), number(run.answer_text_auroc), text(run.sequence),
+        "-" if best is None else (number(best[1]), best[0]), number(about.get(GAIN)), ceilings or "-",
+    ]  # fmt: skip
+
+
+def _floors_of(run: Run) -> dict[str, float]:
+    """Return the floors among what stands beside the sequence score of a run."""
+    return {
+        name: value for name, value in run.sequence_floors.items() if name != GAIN and not name.startswith(CEILING)
+    }
+
+
+def _floors(runs: Sequence[Run], words: str) -> Table:
+    """Return every floor of the sequence score, one column each."""
+    scored = [run for run in runs if run.sequence is not None]
+    names = list(dict.fromkeys(name for run in scored for name in _floors_of(run)))
+    rows: list[list[Cell]] = [
+        [f"{run.images}, {run.order} gaze", text(run.sequence), *(number(_floors_of(run).get(name)) for name in names)]
+        for run in scored
+    ]
+    heads = ["training images", "sequence score", *names]
+    return Table(f"All floors of the sequence score, {words}", heads, rows, ["Means over seeds."], folded=True)
+
+
+def _differences(domain: Domain, words: str) -> Table:
+    rows: list[list[Cell]] = [
+        [
+            f"{entry.first} - {entry.second}", entry.score, str(entry.images), text(entry),
+            ", ".join(f"{value:+.3f}" for value in entry.by_seed),
+        ]
+        for entry in domain.differences
+    ]  # fmt: skip
+    heads = ["first - second", "score", "training images", "difference [95% interval]", "by seed"]
+    notes = ["In pairs: the same seeds and images. An interval that holds 0 shows no difference."]
+    return Table(f"Paired differences, {words}", heads, rows, notes)
+
+
+def _ablations(domain: Domain, words: str) -> Table:
+    less = {(entry.variant, entry.score): text(entry) for entry in domain.ablations}
+    rows: list[list[Cell]] = [
+        [
+            run.variant, str(run.images), str(run.seeds), text(run.auroc), less.get((run.variant, "macro AUROC"), "-"),
+            text(run.sequence), less.get((run.variant, "sequence score"), "-"),
+        ]
+        for run in _sorted(domain)
+        if run.variant != BASE
+    ]  # fmt: skip
+    heads = ["variant", "training images", "seeds", "macro AUROC", "less the base", "sequence score", "less the base"]
+    return Table(f"Ablations (original gaze), {words}", heads, rows, folded=True)
+
+
+def _order_metrics(runs: Sequence[Run], words: str) -> list[Table]:
+    """Return every score of the paths with the most images, beside the floors of the original order."""
+    most = max((run.images for run in runs if run.path_metrics), default=0)
+    largest = [run for run in runs if run.images == most and run.path_metrics]
+    if not largest or largest[0].order != "original":
+        return []
+    columns = {f"{run.order} gaze": run.path_metrics for run in largest}
+    note = "Means over seeds; order gain, floors and ceiling are those of the original gaze."
+    return [metric_summary(f"Scanpaths, {largest[0].images} images, {words}", columns, note)]
+
+
+def _per_finding(runs: Sequence[Run], words: str) -> Table:
+    names = list(dict.fromkeys(name for run in runs for name in run.per_finding))
+    rows: list[list[Cell]] = [
+        [f"{run.images}, {run.order} gaze", *(number(run.per_finding.get(name)) for name in names)] for run in runs
+    ]
+    notes = ["AUROC of the finding head; means over seeds."]
+    return Table(f"AUROC of each finding, {words}", ["training images", *names], rows, notes, folded=True)
+
+
+def _sorted(domain: Domain) -> list[Run]:
+    return sorted(domain.runs, key=lambda run: (run.images, ORDERS.index(run.order)))

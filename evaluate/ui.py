@@ -1,0 +1,256 @@
+"""The Evaluate tab: paths on one image, and reports. No handler of it is an endpoint."""
+
+from collections.abc import Callable
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from PIL import Image
+
+from evaluate.charts import charts_of
+from evaluate.overlay import LARGEST_NUMBER, Case, OverlayState, drawn_case, uploaded_case
+from evaluate.tables import facts_of, tables_of
+from gazevlm_core.evaluation.report import Report, ReportError, read_report
+from phantoms.case import DOMAIN_WORDS
+from web.blocks import MODEL_QUEUE
+from web.markup import note, notice, status, table
+from web.models import Ask, Models, predict_path
+from web.page import QUIET, Listen, Tab, Values, remembered, run_busily, told
+from web.viewer.component import ScanpathViewer
+
+HEAD = f"<style>{Path(__file__).with_name('evaluate.css').read_text(encoding='utf-8')}</style>"
+SHIPPED = Path(__file__).resolve().parents[1] / "reports"
+RESULTS_FILE = "results.json"
+EMPTY = "Draw a phantom, or upload an image with readings."
+NO_REPORT = "Pick a report or upload one."
+DRAWING, READING, LOOKING = "Drawing…", "Reading the files…", "The model looks…"
+NO_IMAGE = "There is no image yet; draw a phantom or upload an image with readings."
+FIRST_NUMBER = 7
+# Where the page is one column, the results lie below the buttons.
+SHOW_RESULTS = (
+    "() => { if (innerWidth < 700) document.getElementById('evaluate-status').scrollIntoView({behavior: 'smooth'}); }"
+)
+FAILED = "That did not work; the message says why. What was shown before is still there."
+NONE_SHIPPED = "None comes with this version; `gazevlm experiment --out reports/NAME` makes one."
+WHAT = (
+    "A report is results.json of gazevlm experiment, or what gazevlm evaluate --json or gazevlm score --json prints. "
+    "What is uploaded is deleted after an hour."
+)
+
+
+def evaluate_tab(models: Models, ask: Ask) -> Tab:
+    """The tab around the loaded models.
+
+    Args:
+        models: what can look.
+        ask: looks, one image at a time.
+    """
+
+    def fill(page: gr.Blocks) -> None:
+        line = gr.HTML(notice_of(models, ""), elem_id="evaluate-notice", elem_classes="gaze-notice-line")
+        with gr.Tabs(elem_id="evaluate-parts"):
+            with gr.Tab("Paths on one image", elem_id="evaluate-paths", render_children=True):
+                overlay = OverlayView(models, ask, line)
+            with gr.Tab("A report", elem_id="evaluate-reports", render_children=True):
+                reports = ReportView()
+        page.load(overlay.refreshed, None, [overlay.model, line], **QUIET)
+        page.load(reports.refreshed, None, reports.shipped, **QUIET)
+
+    return Tab("Evaluate", "evaluate-tab", fill, head=HEAD)
+
+
+# ---- paths on one image ---------------------------------------------------------------------------------------------
+class OverlayView:
+    """Components and handlers.
+
+    Args:
+        models: what can look.
+        ask: looks, one image at a time.
+        notice_line: says what the chosen model has state.
+    """
+
+    def __init__(self, models: Models, ask: Ask, notice_line: gr.HTML) -> None:
+        self.models, self.ask, self.notice = models, ask, notice_line
+        with gr.Row():
+            with gr.Column(scale=2, min_width=280):
+                self._choices()
+            with gr.Column(scale=3, min_width=280):
+                self.status = gr.HTML(status(EMPTY), elem_id="evaluate-status")
+                self.reader = gr.Dropdown(
+                    label="Reader", interactive=False, filterable=False, elem_id="evaluate-reader"
+                )
+                self.viewer = ScanpathViewer(elem_id="evaluate-viewer")
+        self.table = gr.HTML(elem_id="evaluate-table")
+        self.state = remembered()
+        self.shown = [self.state, self.status, self.reader, self.viewer, self.table]
+        self.controls = [self.draw, self.use, self.look]
+        self._connect()
+
+    def _choices(self) -> None:
+        self.number = gr.Number(
+            FIRST_NUMBER, precision=0, label=f"Phantom number, 0 to {LARGEST_NUMBER}",
+            info="The same number is the same patient. The models that come with GazeVLM never saw these.",
+            elem_id="evaluate-number",
+        )  # fmt: skip
+        kinds = [(f"{name}: {words}", name) for name, words in DOMAIN_WORDS.items()]
+        self.domain = gr.Radio(kinds, value="A", label="Kind of phantom", elem_id="evaluate-domain")
+        self.draw = gr.Button("Draw it, with six simulated readers", elem_id="evaluate-draw")
+        with gr.Accordion("Or your own image and readings", open=False, elem_id="evaluate-own"):
+            self.image = gr.File(label="Image: PNG, JPEG, WebP, TIFF, DICOM", height=110, elem_id="evaluate-image")
+            self.readings = gr.File(
+                label="Its readings: JSON lines with image_id, reader, x, y, duration_ms", height=110,
+                elem_id="evaluate-readings",
+            )  # fmt: skip
+            self.use = gr.Button("Use these files", elem_id="evaluate-use")
+        names = list(self.models.choices())
+        self.model = gr.Dropdown(names, value=names[0], label="Model", filterable=False, elem_id="evaluate-model")
+        self.look = gr.Button("Let the model look", variant="primary", elem_id="evaluate-look")
+
+    def refreshed(self) -> Values:
+        """Models that there are now, and what the usual one has seen; for `model` and the notice."""
+        names = list(self.models.choices())
+        return {self.model: gr.Dropdown(names, value=names[0]), self.notice: notice_of(self.models, names[0])}
+
+    def _connect(self) -> None:
+        self._run(self.draw.click, DRAWING, self._draw, [self.number, self.domain])
+        self._run(self.number.submit, DRAWING, self._draw, [self.number, self.domain])
+        self._run(self.use.click, READING, self._use, [self.image, self.readings])
+        self._run(
+            self.look.click, LOOKING, self._look, [self.state, self.model, self.reader], concurrency_id=MODEL_QUEUE,
+            concurrency_limit=1,
+        )  # fmt: skip
+        self.reader.input(self._read, [self.state, self.reader], [self.viewer, self.table], **QUIET)
+        self.model.input(lambda name: notice_of(self.models, name), self.model, self.notice, **QUIET)
+
+    def _run(self, event: Listen, words: str, work: Callable[..., Values], inputs: list[Any], **limits: Any) -> None:
+        run_busily(event, self.controls, self.status, words, work, inputs, self.shown, js=SHOW_RESULTS, **limits)
+
+    # ---- handlers ---------------------------------------------------------------------------------------------------
+    @told
+    def _draw(self, number: float | None, domain: str) -> Values:
+        return self._begin(*drawn_case(number, domain))
+
+    @told
+    def _use(self, image: str | None, readings: str | None) -> Values:
+        return self._begin(*uploaded_case(image, readings))
+
+    def _begin(self, case: Case, image: Image.Image) -> Values:
+        """A new image, at which no model looked yet."""
+        state, first = OverlayState(case, self.viewer.show(image, description=case.caption)), next(iter(case.readings))
+        reader = gr.Dropdown(list(case.readings), value=first, interactive=len(case.readings) > 1)
+        return {**self._showing(state, first), self.reader: reader}
+
+    @told
+    def _look(self, state: OverlayState | None, model: str, reader: str) -> Values:
+        if state is None:
+            raise ValueError(NO_IMAGE)
+        return self._showing(state.with_diagnosis(model, predict_path(self.ask, model, state.case.image())), reader)
+
+    @told
+    def _read(self, state: OverlayState | None, reader: str) -> Values:
+        if state is None:
+            raise ValueError(NO_IMAGE)
+        values = self._showing(state, reader)
+        return {self.viewer: values[self.viewer], self.table: values[self.table]}
+
+    def _showing(self, state: OverlayState, reader: str) -> Values:
+        reader = reader if reader in state.case.readings else next(iter(state.case.readings))
+        scores = state.table(reader)
+        return {
+            self.state: state,
+            self.status: status(state.status()),
+            self.viewer: state.payload(reader),
+            self.table: "" if scores is None else table(scores),
+        }
+
+
+def notice_of(models: Models, name: str) -> str:
+    """What a model has seen, and what the page is not; of the usual one where there is no such model."""
+    choices = models.choices()
+    return notice((choices.get(name) or next(iter(choices.values()))).gaze.trained_on)
+
+
+# ---- a report -------------------------------------------------------------------------------------------------------
+def shipped_reports(folder: Path = SHIPPED) -> dict[str, Path]:
+    """Return the reports that lie in the repository: name of their folder -> file."""
+    return {path.parent.name: path for path in sorted(folder.glob(f"*/{RESULTS_FILE}")) if path.is_file()}
+
+
+class ReportView:
+    """Components and handlers; page.css hides the body until there is a table in it."""
+
+    def __init__(self) -> None:
+        with gr.Row():
+            with gr.Column(min_width=260):
+                self.shipped = gr.Dropdown(
+                    label="A report that comes with GazeVLM", filterable=False, elem_id="evaluate-shipped",
+                    **_shipped_settings(),
+                )  # fmt: skip
+            with gr.Column(min_width=260):
+                self.upload = gr.File(label="or your own (JSON)", height=110, elem_id="evaluate-report")
+        gr.HTML(note(WHAT), elem_id="evaluate-what")
+        self.status = gr.HTML(status(NO_REPORT), elem_id="evaluate-report-status")
+        self.facts = gr.HTML(elem_id="evaluate-facts")
+        with gr.Column(elem_id="evaluate-report-body"):
+            self.chart_name = gr.Dropdown(label="Chart", filterable=False, elem_id="evaluate-chart-name")
+            self.chart = gr.Plot(show_label=False, elem_id="evaluate-chart")
+            self.tables = gr.HTML(elem_id="evaluate-tables")
+        self.report = remembered()  # where the shown one lies
+        self._connect()
+
+    def refreshed(self) -> Any:  # noqa: ANN401 (an update of a component)
+        """Reports that there are now, for `shipped`."""
+        return gr.Dropdown(**_shipped_settings())
+
+    def _connect(self) -> None:
+        body = [self.report, self.status, self.facts, self.chart_name, self.chart, self.tables]
+        picked = self.shipped.input(self._pick, self.shipped, [*body, self.upload], **QUIET)
+        uploaded = self.upload.upload(self._upload, self.upload, [*body, self.shipped], **QUIET)
+        for event in (picked, uploaded):
+            event.failure(lambda: (status(FAILED), None), None, [self.status, self.upload], queue=False, **QUIET)
+        self.chart_name.input(self._chart, [self.report, self.chart_name], self.chart, **QUIET)
+
+    @told
+    def _pick(self, name: str) -> Values:
+        path = shipped_reports().get(name)  # a name from the browser is never a path
+        if path is None:
+            raise ReportError("There is no such report; pick another one.")
+        return {**self._showing(path, name), self.upload: None}
+
+    @told
+    def _upload(self, path: str | None) -> Values:
+        if path is None:
+            raise ReportError("There is no file; choose one.")
+        return {**self._showing(Path(path), Path(path).name), self.shipped: gr.Dropdown(value=None)}
+
+    def _showing(self, path: Path, name: str) -> Values:
+        report = read_report(path)
+        charts = charts_of(report)
+        first = next(iter(charts), None)
+        return {
+            self.report: str(path),
+            self.status: status(f"Shown: {name}."),
+            self.facts: _facts(report),
+            self.chart_name: gr.Dropdown(list(charts), value=first, interactive=len(charts) > 1),
+            self.chart: charts[first]() if first else None,
+            self.tables: "".join(map(table, tables_of(report))),
+        }
+
+    @staticmethod
+    @told
+    def _chart(path: str | None, name: object) -> Any:  # noqa: ANN401 (a figure or nothing)
+        if path is None:
+            raise ReportError("No report is shown any more; pick it again, or upload it.")
+        charts = charts_of(read_report(Path(path)))
+        return charts[name]() if isinstance(name, str) and name in charts else None
+
+
+def _shipped_settings() -> dict[str, Any]:
+    names = list(shipped_reports())
+    return {"choices": names, "value": None, "interactive": bool(names), "info": None if names else NONE_SHIPPED}
+
+
+def _facts(report: Report) -> str:
+    first, *others = facts_of(report)
+    return f'<div class="gaze-facts"><p><b>{escape(first)}</b> {escape(" ".join(others))}</p></div>'

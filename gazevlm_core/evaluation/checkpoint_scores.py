@@ -1,0 +1,104 @@
+"""What lies beside weights: the scores of a finding head, and whether an adapter was better than its base."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from gazevlm_core.datasets.trained_on import PROVENANCE_FILE
+from gazevlm_core.evaluation.report import PhantomReport, Role
+
+UNJUDGED = "not known whether better than its base: an earlier version judged it by a rule that noise passes"
+SCORES_FILE = "finding_scores.json"
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class FindingScore:
+    """What is known about one finding's probability.
+
+    Args:
+        auroc: of the finding head, all severities; 0.5 is chance.
+        prevalence: share of the scored images that have the finding.
+    """
+
+    auroc: float
+    prevalence: float
+
+
+@dataclass(frozen=True)
+class CheckpointScores:
+    """finding_scores.json beside a checkpoint or an adapter: what a page shows beside each probability.
+
+    Args:
+        scored_on: the images, in words.
+        findings: by name.
+    """
+
+    scored_on: str
+    findings: dict[str, FindingScore]
+
+def scores_of(report: PhantomReport, role: Role = "model") -> CheckpointScores:
+    """Return what is to lie beside a checkpoint whose finding head is trained.
+
+    Args:
+        report: of `gazevlm evaluate` on phantoms.
+        role: "model", or which of the twins it is.
+
+    Raises:
+        ValueError: the report has no scores of a finding head.
+    """
+    head = report.scores[role].finding_head
+    if head is None:
+        raise ValueError(f"the finding head of {role} is untrained; there is nothing to write")
+    return CheckpointScores(
+        scored_on=f"{report.n:,} phantoms of domain {report.domain} that training has not seen",
+        findings={
+            name: FindingScore(
+                auroc=round(score.value, 4), prevalence=round(report.images_with[name].any / report.n, 4)
+            )
+            for name, score in head.all_severities.per_finding.items()
+            if score is not None and score.value is not None
+        },
+    )
+
+
+def write_scores(folder: Path, scores: CheckpointScores) -> Path:
+    """Write SCORES_FILE into a folder of weights, and return its path."""
+    path = folder / SCORES_FILE
+    path.write_text(json.dumps(asdict(scores), indent=2) + "\n", encoding="utf-8")
+    return path
+
+
+def read_scores(folder: Path) -> CheckpointScores | None:
+    """Return the scores beside a checkpoint; None where it was never scored.
+
+    Raises:
+        ValueError: a file that is there and not as an evaluation writes it.
+    """
+    path = folder / SCORES_FILE
+    if not path.is_file():
+        return None
+    try:
+        return TypeAdapter(CheckpointScores).validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise ValueError(f"{path} is not as an evaluation writes it; score the checkpoint again") from error
+
+
+def read_verdict(folder: Path) -> str | None:
+    """Return whether an adapter was better than its base, in words; None where nobody compared them.
+
+    A verdict without an outcome is an earlier version's, whose rule noise could pass: it counts as unknown.
+
+    Raises:
+        ValueError: a file that is there and not as a training writes it.
+    """
+    path = folder / PROVENANCE_FILE
+    if not path.is_file():
+        return None
+    try:
+        verdict = json.loads(path.read_text(encoding="utf-8"))["verdict"]
+        return str(verdict["why"]) if "outcome" in verdict else UNJUDGED
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is not as a training writes it; train the adapter again") from error

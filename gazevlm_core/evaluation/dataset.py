@@ -1,0 +1,202 @@
+"""One evaluation on a real data set: split by patient, predict, score findings and paths beside their floors."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+
+import numpy as np
+
+from gazevlm_core.datasets.scanpath_files import FiledPath, ScanpathFile
+from gazevlm_core.datasets.source import DataSource
+from gazevlm_core.datasets.splits import HELD_OUT, SPLITS, TEST, TRAIN, USUAL, VALIDATION, Member, Splits, decide
+from gazevlm_core.datasets.trained_on import TrainedOn
+from gazevlm_core.evaluation.comparison import score_files
+from gazevlm_core.evaluation.findings import score_labels
+from gazevlm_core.evaluation.floors import ConstantPaths
+from gazevlm_core.evaluation.path_scores import score_steps
+from gazevlm_core.evaluation.predict import TRAINED_PICTURE, Prediction, Predictions, predict
+from gazevlm_core.evaluation.report import DatasetPaths, DatasetReport, DatasetScores, Labels, Unscored, score_of
+from gazevlm_core.findings import NO_FINDING
+from gazevlm_core.inference import GazeEngine
+from gazevlm_core.metrics.intervals import RESAMPLES, patient_counts
+from gazevlm_core.metrics.paths import UNIT_SQUARE, Size
+from gazevlm_core.ranks import ALONE, Ranks
+from gazevlm_core.sample import DatasetError, Sample
+
+ALL = "all"
+TRAINED_PATIENT = "record of a patient whom the adapter was trained on"
+NAMED_IMAGES = 20  # that cannot be read
+MOST_TRAINING_READINGS = 5_000  # behind constant floors; bounds memory
+
+
+@dataclass(eq=False)
+class SplitDataset:
+    """A data set split by patient, without those whom a model was trained on.
+
+    Args:
+        open_source: opens the data set; called once for each pass over it.
+        trained: what the adapter and the model were trained on; None where one of them does not tell. The split is
+            drawn as the training drew it.
+    """
+
+    open_source: Callable[[], DataSource]
+    trained: Sequence[TrainedOn | None] = ()
+    left_out: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        self.learned = [one for one in self.trained if one is not None]
+        rule = self.learned[0].rule if self.learned else USUAL
+        self.splits: Splits = decide(map(Member.of, self.open_source().samples()), rule)
+
+    def samples(self, source: DataSource, split: str, *, count: bool = False) -> Iterator[Sample]:
+        """Return the samples of a split, without those of patients who were learned from.
+
+        Args:
+            source: open.
+            split: one of `SPLITS`, HELD_OUT or ALL.
+            count: whether those are counted in `left_out`.
+        """
+        wanted = {ALL: tuple(SPLITS), HELD_OUT: (VALIDATION, TEST)}.get(split, (split,))
+        for sample in source.samples():
+            if self.splits.of(sample.patient_id) not in wanted:
+                continue
+            if any(one.has_patient(sample.patient_id) for one in self.learned):
+                self.left_out[TRAINED_PATIENT] += count
+                continue
+            yield sample
+
+    def training_readings(self) -> list[FiledPath]:
+        """Return readings of the training split, for constant floors; no image is opened."""
+        records = (record for record in self.open_source().samples() if self.splits.of(record.patient_id) == TRAIN)
+        readings = (reading for record in records for reading in filed_readings(record, UNIT_SQUARE))
+        return list(islice(readings, MOST_TRAINING_READINGS))
+
+
+def filed_readings(sample: Sample, size: Size) -> list[FiledPath]:
+    """Return readings as in scanpath files; the finding is the first one present, "no finding", or unknown."""
+    present = sorted(name for name, value in sample.findings.items() if value == 1)
+    finding = present[0] if present else NO_FINDING if sample.findings else ""
+    return [
+        FiledPath(sample.image_id, reading.reader, reading.scanpath, size, finding) for reading in sample.readings
+    ]
+
+
+def evaluate_dataset(
+    open_source: Callable[[], DataSource],
+    engine: GazeEngine, *,
+    split: str = TEST, limit: int | None = None, batch_size: int = 16, seed: int = 0,
+    progress: Callable[[int], object] = lambda count: None, ranks: Ranks = ALONE,
+    trained: Sequence[TrainedOn | None] = (),
+) -> DatasetReport | None:  # fmt: skip
+    """Return everything that `gazevlm evaluate --dataset NAME` prints; None but on the main process.
+
+    Args:
+        open_source, trained: as in `SplitDataset`.
+        engine: the model, with its adapter if it has one.
+        split: one of `SPLITS`, by patient and as fine-tuning splits; HELD_OUT, validation and test together; or ALL.
+            The last two leave F1 out, since no image is left for its threshold.
+        limit: records that are scored at most, and as many for thresholds.
+        batch_size: images at once.
+        seed: of random floors and intervals.
+        progress: called with the number of records of each finished batch.
+        ranks: the processes that share the records.
+
+    Raises:
+        DatasetError: a data set that cannot be read, an unknown split, or one of which no record is left.
+    """
+    if split not in (*SPLITS, HELD_OUT, ALL):
+        raise DatasetError(f"there is no split {split!r}; choose one of: {', '.join(SPLITS)}, {HELD_OUT}, {ALL}")
+    started = time.perf_counter()
+    source = open_source()
+    data = SplitDataset(open_source, trained)
+
+    def ask(samples: Iterator[Sample]) -> Predictions:
+        return predict(engine, islice(samples, limit), batch_size=batch_size, progress=progress, ranks=ranks,
+                       trained=data.learned)  # fmt: skip
+
+    predicted = ask(data.samples(source, split, count=True))
+    found, left_out = predicted.found, data.left_out
+    left_out[TRAINED_PICTURE] += predicted.dropped[TRAINED_PICTURE]
+    if not found:
+        raise DatasetError(_nothing_left(source.name, split, left_out.total(), predicted.unreadable))
+    others: list[Prediction] = []
+    if split in (TEST, TRAIN) and any(one.sample.findings for one in found):
+        others = ask(data.samples(open_source(), VALIDATION)).found
+    if not ranks.is_main:
+        return None
+    counts = patient_counts(np.array([one.sample.patient_id for one in found]), RESAMPLES, seed)
+    dropped = source.dropped | predicted.dropped | left_out
+    scores = DatasetScores(
+        finding_head=_labels(found, others, counts, lambda one: one.finding_logits),
+        answer_text=_labels(found, others, counts, lambda one: one.yes_margins),
+        scanpath=_scanpath(found, data, split, counts, seed, engine),
+    )
+    return DatasetReport(
+        dataset=source.name, split=split, records=len(found), images=len({one.sample.image_id for one in found}),
+        patients=len({one.sample.patient_id for one in found}), validation_records=len(others), resamples=RESAMPLES,
+        model=engine.checkpoint.model_id, adapter=engine.adapter_id,
+        dropped={reason: number for reason, number in sorted(dropped.items()) if number},
+        split_note=data.splits.note, trained_on_left_out=None if None in trained else left_out.total(),
+        unreadable=predicted.unreadable[:NAMED_IMAGES], scores=scores, seconds=round(time.perf_counter() - started, 1),
+    )  # fmt: skip
+
+
+def _labels(
+    found: Sequence[Prediction],
+    others: Sequence[Prediction],
+    counts: np.ndarray,
+    logits: Callable[[Prediction], Mapping[str, float]],
+) -> Labels | None:
+    labels, other_labels = ([one.sample.findings for one in some] for some in (found, others))
+    own, other_logits = ([logits(one) for one in some] for some in (found, others))
+    return score_labels(labels, own, other_labels, other_logits, counts)
+
+
+def _nothing_left(name: str, split: str, learned: int, unreadable: Sequence[str]) -> str:
+    if learned and unreadable:
+        return (
+            f"of {name} in split {split}, the adapter was trained on the patients or pictures of {learned} records, "
+            f"and the images of {len(unreadable)} cannot be read (the first: {unreadable[0]}); nothing is left"
+        )
+    if unreadable:
+        return f"{name} has no record in split {split} whose image can be read; the first: {unreadable[0]}"
+    if learned:
+        return (
+            f"the adapter was trained on the patients or pictures of all {learned} records of {name} in split {split}; "
+            "nothing is left to score it on, so give images that it has not seen"
+        )
+    return f"{name} has no readable record in split {split}; try --split {ALL}"
+
+
+def _scanpath(
+    found: Sequence[Prediction], data: SplitDataset, split: str, counts: np.ndarray, seed: int, engine: GazeEngine
+) -> DatasetPaths | Unscored:
+    """Return scores of the shown paths; a word where there is nothing to score."""
+    if not engine.gaze_config.gaze_trained:
+        return "untrained"
+    read = [one for one in found if one.sample.readings]
+    if not read:
+        return "no readings"
+    shown = {
+        one.sample.image_id: FiledPath(one.sample.image_id, "", one.scanpath, one.size, "")
+        for one in read
+        if one.scanpath is not None
+    }
+    training = [] if split in (ALL, TRAIN) else data.training_readings()
+    results = score_files(
+        ScanpathFile([reading for one in read for reading in filed_readings(one.sample, one.size)]),
+        ScanpathFile(list(shown.values())),
+        training=ScanpathFile(training) if training else None,
+        seed=seed,
+        patients={one.sample.image_id: one.sample.patient_id for one in read},
+    )
+    steps = None
+    if training:
+        constants = ConstantPaths([reading.scanpath for reading in training])
+        rows = np.array([bool(one.sample.readings) for one in found])
+        along, grids = [one.steps for one in read if one.steps is not None], [one.grid for one in read]
+        estimates = score_steps(along, grids, constants, engine.gaze_config.num_gaze_tokens, counts[:, rows])
+        steps = {name: score_of(estimate) for name, estimate in estimates.items()}
+    return DatasetPaths(**results.__dict__, steps=steps)

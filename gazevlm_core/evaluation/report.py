@@ -1,0 +1,483 @@
+"""The report of an evaluation as checked models: JSON, tables, charts and model cards are drawn from these.
+
+Evaluations build them, `parse_report` reads them back. Uploads come from anybody, so every name, number and list is
+bounded; keys that are not known here are left out, and those that earlier versions did not write may be missing.
+"""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_serializer, model_validator
+from pydantic_core import from_json
+
+from gazevlm_core.metrics.intervals import Estimate
+from gazevlm_core.metrics.registry import LABEL_METRICS
+
+MOST_ENTRIES = 500
+MOST_BYTES = 4 * 2**20
+MOST_SHOWN = 80  # characters of a place in a file
+WANTED = (
+    "Give results.json of `gazevlm experiment`, or what `gazevlm evaluate --json` or `gazevlm score --json` prints."
+)
+HEAD, TEXT = "finding_head", "answer_text"
+SOURCES: Mapping[str, str] = {HEAD: "finding head", TEXT: "answer text"}
+SUBSETS: Mapping[str, str] = {"all_severities": "all severities", "moderate_or_worse": "moderate or worse"}
+
+Number = Annotated[float, Field(ge=-1e9, le=1e9, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=0, le=10**12)]
+Name = Annotated[str, StringConstraints(max_length=200)]
+Text = Annotated[str, StringConstraints(max_length=2000)]
+Entries = Field(max_length=MOST_ENTRIES)
+Interval = Annotated[list[Number], Field(min_length=2, max_length=2)]
+BASE = "base"  # variant of a run that changes nothing
+GazeOrderName = Literal["original", "shuffled", "random", "none"]
+Unscored = Literal["untrained", "no readings"]
+DomainName = Literal["A", "B"]
+Role = Literal["model", "short", "no-gaze", "plain"]
+
+
+class ReportError(ValueError):
+    """A file that is no report; the message says what to give instead."""
+
+
+class Part(BaseModel):
+    """A piece of a report; types are not converted."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
+
+    def to_values(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return self.model_dump(mode="json", by_alias=True)
+
+
+class Score(Part):
+    """A score with its 95% interval; None where it was not measured or is not defined."""
+
+    value: Number | None = None
+    interval: Interval | None = None
+
+    @classmethod
+    def of(cls, estimate: Estimate, **more: Any) -> Self:
+        """Return an estimate rounded to six digits."""
+        return cls(**_rounded(estimate), **more)
+
+
+def _rounded(estimate: Estimate) -> dict[str, Any]:
+    value, *ends = (None if math.isnan(end) else round(float(end), 6)
+                    for end in (estimate.value, estimate.low, estimate.high))  # fmt: skip
+    return {"value": value, "interval": None if None in ends else ends}
+
+
+def score_of(estimate: Estimate | None) -> Score | None:
+    """Return an estimate as a score; None where there is none."""
+    return None if estimate is None else Score.of(estimate)
+
+
+class Floor(Score):
+    """What something that knows less would score, and whether the two intervals share a point."""
+
+    interval_touches_the_models: bool
+
+
+def floors_of(own: Estimate, floors: Mapping[str, Estimate]) -> dict[str, Floor]:
+    """Return estimates of floors beside the score that they stand below."""
+    return {
+        name: Floor.of(floor, interval_touches_the_models=own.touches(floor)) for name, floor in floors.items()
+    }
+
+
+class Floored(Score):
+    """A score beside its floors."""
+
+    floors: Annotated[dict[Name, Floor], Entries]
+
+
+class Against(Score):
+    """A score beside one floor that is known exactly.
+
+    Args:
+        threshold: from which on a finding was called present, where the score has one.
+    """
+
+    floor: Number | None = None
+    threshold: Number | None = None
+
+    @model_serializer(mode="wrap")
+    def _known(self, handler: Any) -> dict[str, Any]:  # noqa: ANN401 (pydantic's)
+        values: dict[str, Any] = handler(self)
+        return {name: one for name, one in values.items() if one is not None or name in ("value", "interval")}
+
+
+# ---- gazevlm score --------------------------------------------------------------------------------------------------
+class Metric(Score):
+    """One score of scanpaths beside its order gain, ceiling and floors."""
+
+    order: Literal["sensitive", "weak", "blind"]
+    better: Literal["higher", "lower"]
+    order_gain: Score
+    ceiling_other_reader: Score
+    floors: Annotated[dict[Name, Score], Entries]
+
+
+class PathReport(Part):
+    """JSON of `gazevlm score`."""
+
+    images: Count
+    pairs: Count
+    grid: Annotated[list[Count], Field(min_length=2, max_length=2)]
+    resamples: Count
+    dropped: Annotated[dict[Name, Count], Entries] = {}
+    metrics: Annotated[dict[Name, Metric], Field(min_length=1, max_length=100)]
+
+
+# ---- gazevlm evaluate, drawn phantoms -------------------------------------------------------------------------------
+class Auroc(Part):
+    """AUROC over findings and of each."""
+
+    macro: Score | None
+    floors: Annotated[dict[Name, Floor], Entries]
+    per_finding: Annotated[dict[Name, Score | None], Entries]
+    skipped: Annotated[list[Name], Entries] = []
+
+
+class Source(Part):
+    """AUROC from the finding head, or from the answer's words."""
+
+    all_severities: Auroc
+    moderate_or_worse: Auroc
+
+
+class Named(Part):
+    """Findings named in reports."""
+
+    precision: Score | None
+    recall: Score | None
+    f1: Score | None
+
+
+class NamedFloor(Named):
+    """What a report that knows less would score."""
+
+    interval_touches_the_models: bool
+
+
+class NamedFloored(Named):
+    """Findings named, beside floors."""
+
+    floors: Annotated[dict[Name, NamedFloor], Entries]
+
+
+class Sides(Floored):
+    """Right sides among those that reports name.
+
+    Args:
+        said: how many sides that is.
+    """
+
+    said: Count = 0
+
+
+class Words(Part):
+    """Scores of reports in words."""
+
+    moderate_or_worse: NamedFloored
+    sides: Sides
+
+
+class SequenceScores(Floored):
+    """Sequence score of the shown paths."""
+
+    ceiling_same_reader: Score | None
+    other_reader: Score | None
+    share_of_ceiling: Score | None
+    order_gain: Score | None
+    images_without_same_finding_partner: Count = 0
+
+
+class Stop(Part):
+    """When the paths end."""
+
+    within_2_fixations: Floored
+    median_length_difference: Score | None
+
+
+class StepOnly(Part):
+    """How often the patch of a step is the one that a reader fixates: a constant path's, and the model's."""
+
+    modal_patch_hits: Score | None
+    model_path_hits: Score | None
+
+
+class Dwell(Part):
+    """Scores of the durations."""
+
+    median_ratio: Score | None
+    log_correlation: Score | None
+
+
+class Paths(Part):
+    """Scores of the shown paths of phantoms; `metrics` has every metric, as for any data set."""
+
+    sequence_score: SequenceScores
+    stop: Stop
+    step_only: StepOnly | None = None
+    conditional: Annotated[dict[Name, Floored], Entries] | None = None
+    dwell: Dwell
+    metrics: Annotated[dict[Name, Metric], Field(max_length=100)] = {}
+
+
+class ModelScores(Part):
+    """Scores of one checkpoint on phantoms."""
+
+    finding_head: Source | None
+    answer_text: Source | None
+    report: Words
+    scanpath: Paths | Literal["untrained"]
+
+    @property
+    def paths(self) -> Paths | None:
+        """Scores of the shown paths; None where the gaze is untrained."""
+        return self.scanpath if isinstance(self.scanpath, Paths) else None
+
+
+class Quantisation(Part):
+    """What the quantised model loses against its full-precision form on the same images, with paired intervals."""
+
+    head_auroc_loss: Score | None
+    answer_text_auroc_loss: Score | None
+    sequence_score_loss: Score | None
+
+
+class Bar(Score):
+    """What the embedded checkpoint is held to, and how it came out.
+
+    Args:
+        bar: in words.
+        met: None where nothing was measured.
+    """
+
+    bar: Name
+    met: bool | None
+
+
+class Presence(Part):
+    """How many images have a finding."""
+
+    any: Count
+    moderate_or_worse: Count
+
+
+class PhantomReport(Part):
+    """JSON of `gazevlm evaluate --dataset phantom`."""
+
+    dataset: Literal["phantom"]
+    domain: DomainName
+    n: Count
+    seed: Count
+    phantom_seeds: Annotated[list[Count], Field(max_length=2)] = []
+    resamples: Count
+    confidence: Number = 0.95
+    model: Name
+    adapter: Name | None
+    trained_on_known: bool = True
+    seconds: Number = 0.0
+    images_with: Annotated[dict[Name, Presence], Entries] = {}
+    scores: Annotated[dict[Role, ModelScores], Field(min_length=1)]
+    quantisation: Quantisation | None = None
+    bars: Annotated[list[Bar], Entries] = []
+
+
+# ---- gazevlm evaluate, real data sets -------------------------------------------------------------------------------
+class Finding(Part):
+    """Scores of one finding, by the keys of LABEL_METRICS; in files they stand beside the counts."""
+
+    images: Count
+    positive: Count
+    scores: dict[str, Against | None]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gathered(cls, values: Any) -> Any:  # noqa: ANN401 (JSON values)
+        if not isinstance(values, dict) or "scores" in values:
+            return values
+        known = {metric.key: values[metric.key] for metric in LABEL_METRICS if metric.key in values}
+        return {"images": values.get("images"), "positive": values.get("positive"), "scores": known}
+
+    @model_serializer(mode="wrap")
+    def _flat(self, handler: Any) -> dict[str, Any]:  # noqa: ANN401 (pydantic's)
+        values: dict[str, Any] = handler(self)
+        return {"images": values["images"], "positive": values["positive"], **values["scores"]}
+
+
+class Labels(Part):
+    """Scores of all findings from one source."""
+
+    macro_auroc: Against
+    micro_auroc: Against
+    findings: Annotated[dict[Name, Finding], Entries]
+    one_class_only: Annotated[list[Name], Entries] = []
+
+
+class DatasetPaths(PathReport):
+    """Scores of the shown paths on a data set.
+
+    Args:
+        steps: key of each map metric, and "histogram_" with it for that of a histogram of places -> score.
+    """
+
+    steps: Annotated[dict[Name, Score | None], Entries] | None
+
+
+class DatasetScores(Part):
+    """Scores on a data set."""
+
+    finding_head: Labels | None
+    answer_text: Labels | None
+    scanpath: DatasetPaths | Unscored
+
+
+class DatasetReport(Part):
+    """JSON of `gazevlm evaluate --dataset NAME`."""
+
+    dataset: Name
+    split: Name
+    records: Count
+    images: Count
+    patients: Count
+    validation_records: Count = 0
+    resamples: Count
+    confidence: Number = 0.95
+    model: Name
+    adapter: Name | None
+    dropped: Annotated[dict[Name, Count], Entries] = {}
+    split_note: Text = ""
+    trained_on_left_out: Count | None = 0
+    unreadable: Annotated[list[Text], Entries] = []
+    scores: DatasetScores
+    seconds: Number = 0.0
+
+
+# ---- gazevlm experiment ---------------------------------------------------------------------------------------------
+class MeanMetric(Part):
+    """One score of scanpaths as a mean over seeds, without interval."""
+
+    order: Literal["sensitive", "weak", "blind"]
+    better: Literal["higher", "lower"]
+    value: Number | None
+    order_gain: Number | None
+    ceiling_other_reader: Number | None
+    floors: Annotated[dict[Name, Number | None], Entries]
+
+
+class Run(Part):
+    """All runs of one kind, over their seeds."""
+
+    variant: Name
+    order: GazeOrderName
+    images: Annotated[int, Field(ge=1, le=10**9)]
+    seeds: Count
+    auroc: Score = Field(alias="macro AUROC")
+    sequence: Score | None = Field(None, alias="sequence score")
+    per_finding: Annotated[dict[Name, Number], Entries] = {}
+    sequence_floors: Annotated[dict[Name, Number], Entries]
+    path_metrics: Annotated[dict[Name, MeanMetric], Field(max_length=100)] = {}
+    answer_text_auroc: Number | None = None
+
+
+class Difference(Score):
+    """A score of one order less that of another, in pairs."""
+
+    images: Count
+    score: Name
+    first: GazeOrderName
+    second: GazeOrderName
+    by_seed: Annotated[list[Number], Entries]
+
+
+class Ablation(Score):
+    """A score of a variant less that of the base, in pairs."""
+
+    variant: Name
+    images: Count
+    score: Name
+    by_seed: Annotated[list[Number], Entries]
+
+
+class Domain(Part):
+    """Results on the test images of one domain."""
+
+    runs: Annotated[list[Run], Field(min_length=1, max_length=MOST_ENTRIES)]
+    differences: Annotated[list[Difference], Entries]
+    ablations: Annotated[list[Ablation], Entries] = []
+
+
+class OrderInformation(Part):
+    """What gaze alone tells about findings, with its order and without."""
+
+    images: Count
+    original: Score | None
+    shuffled: Score | None
+    difference: Score | None
+
+
+class ExperimentReport(Part):
+    """results.json of `gazevlm experiment`."""
+
+    resamples: Count
+    runs: Count
+    planned_runs: Count | None = None
+    domains: Annotated[dict[DomainName, Domain], Field(min_length=1)]
+    order_information: OrderInformation | None = None
+
+
+Report = ExperimentReport | PhantomReport | DatasetReport | PathReport
+
+
+# ---- reading --------------------------------------------------------------------------------------------------------
+def read_report(path: Path) -> Report:
+    """Return a report from a file, which is not read if it is too large.
+
+    Raises:
+        ReportError: no such file, more than MOST_BYTES, or as in `parse_report`.
+    """
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise ReportError(f"The file has more than {MOST_BYTES // 2**20} MB, which no report has. {WANTED}")
+        data = path.read_bytes()
+    except OSError:
+        raise ReportError(f"The file cannot be read. {WANTED}") from None
+    return parse_report(data)
+
+
+def parse_report(data: bytes) -> Report:
+    """Return a report from the bytes of its JSON.
+
+    Raises:
+        ReportError: no strict JSON in UTF-8 (NaN and Infinity are not), nested without end, or no report.
+    """
+    try:
+        values = from_json(data.removeprefix(b"\xef\xbb\xbf"), allow_inf_nan=False)
+    except ValueError as error:  # also: nested too deep
+        raise ReportError(f"The file is no JSON: {error}. {WANTED}") from None
+    kind = _kind(values)
+    if kind is None:
+        raise ReportError(f"The file is JSON, but no report. {WANTED}")
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = " > ".join(map(str, first["loc"]))[:MOST_SHOWN]
+        raise ReportError(f"The report cannot be shown: {place}: {first['msg']}. {WANTED}") from None
+
+
+def _kind(values: Any) -> type[Report] | None:  # noqa: ANN401 (JSON values)
+    """Return which report it claims to be."""
+    if not isinstance(values, dict):
+        return None
+    if "domains" in values:
+        return ExperimentReport
+    if "dataset" in values:
+        return PhantomReport if values["dataset"] == "phantom" else DatasetReport
+    return PathReport if "metrics" in values else None

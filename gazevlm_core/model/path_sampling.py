@@ -1,0 +1,177 @@
+"""Paths from the pointer: samples, the arg-max path, their medoid, and the distributions along a path.
+
+Images with as many patches are sampled together, and the paths are copied from the device once. An image's paths do not
+depend on its batch: each draws the same numbers from its seed.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from gazevlm_core.metrics.sequence import medoid_indices
+from gazevlm_core.model.pointer import PointerField, stack_fields
+from gazevlm_core.options import DEFAULT_PATH_TEMPERATURE, DEFAULT_WALKS, PathChoice
+
+
+@dataclass(frozen=True)
+class ChosenPath:
+    """A chosen path.
+
+    Args:
+        patches: 1 to K patch indices.
+        probabilities: float32 [K, P], row k given the patches before it; rows behind the path are zero.
+        chosen: probability of each patch of the path.
+        stop_probability: of stopping where the path stops; 1.0 when it is K long.
+    """
+
+    patches: tuple[int, ...]
+    probabilities: np.ndarray
+    chosen: tuple[float, ...]
+    stop_probability: float
+
+
+@torch.no_grad()
+def sample_paths(
+    field: PointerField, walks: int, *, temperature: float = 1.0, seed: int = 0, given: Sequence[int] = ()
+) -> list[tuple[int, ...]]:
+    """Sample independent paths (walks), all at once: K small products of [N, d] with [d, P + 1].
+
+    Args:
+        field: pointer of one image.
+        walks: N >= 1.
+        temperature: divides the logits; 0 is the arg-max walk.
+        seed: of the draws; the same seed gives the same walks on one machine.
+        given: first patches of every walk.
+
+    Returns:
+        N paths of 1 to K patches, each beginning with `given`.
+
+    Raises:
+        ValueError: walks or temperature out of range, or given patches that do not fit.
+    """
+    (steps,), (lengths,) = _sample(stack_fields([field]), walks, temperature, seed, [given])
+    return [tuple(row[:length]) for row, length in zip(steps.tolist(), lengths.tolist(), strict=True)]
+
+
+def _sample(
+    field: PointerField, walks: int, temperature: float, seed: int, given: Sequence[Sequence[int]]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Sample paths of the B images of a stacked field.
+
+    Returns:
+        int64 [B, N, K], patches, and P from where a walk stopped; int64 [B, N], how many patches each walk has.
+    """
+    if walks < 1 or temperature < 0:
+        raise ValueError(f"walks must be >= 1 and temperature >= 0, got {walks} and {temperature}")
+    for first in given:
+        _check_given(field, first)
+    device, stop, begun = field.keys.device, field.num_patches, len(given[0])
+    steps = torch.full((len(given), walks, field.num_steps), stop, device=device)
+    steps[..., :begun] = torch.tensor(given, dtype=torch.int64, device=device).view(len(given), 1, begun)
+    previous = steps[..., max(begun - 1, 0)]  # the stop stands for the start
+    # as torch.multinomial draws: the choice with the shortest exponential wait at the rate of its probability
+    shape, generator = (field.num_steps - begun, walks, stop + 1), torch.Generator(device=device).manual_seed(seed)
+    draws = torch.rand(shape, dtype=torch.float64, generator=generator, device=device)
+    log_waits = temperature * draws.neg_().log1p_().neg_().log_().float()
+    for step, waits in enumerate(log_waits, start=begun):
+        previous = (field.logits(step, previous) - waits).argmax(dim=-1)
+        steps[..., step] = previous
+    found = steps.cpu().numpy()
+    stopped = np.logical_or.accumulate(found == stop, axis=-1)
+    found[stopped] = stop  # sampling on behind a stop costs less than checking for it at every step
+    return found, (~stopped).sum(axis=-1)
+
+
+def choose_path(
+    field: PointerField,
+    choice: PathChoice = PathChoice.MEDOID,
+    *,
+    walks: int = DEFAULT_WALKS,
+    temperature: float = DEFAULT_PATH_TEMPERATURE,
+    seed: int = 0,
+    given: Sequence[int] = (),
+) -> ChosenPath:
+    """Return the path to show; arguments as in `sample_paths`, `walks` counts for the medoid alone."""
+    return choose_paths([field], choice, walks=walks, temperature=temperature, seed=seed, given=[given])[0]
+
+
+def choose_paths(
+    fields: Sequence[PointerField],
+    choice: PathChoice = PathChoice.MEDOID,
+    *,
+    walks: int = DEFAULT_WALKS,
+    temperature: float = DEFAULT_PATH_TEMPERATURE,
+    seed: int = 0,
+    given: Sequence[Sequence[int]] | None = None,
+) -> list[ChosenPath]:
+    """`choose_path` of several images, whose grids may differ.
+
+    Args:
+        fields: pointer of each image.
+        choice, walks, temperature, seed: as in `choose_path`, for every image.
+        given: first patches of each image's path, as many for every image; None for none.
+    """
+    firsts = given or [()] * len(fields)
+    if choice is PathChoice.ARGMAX:
+        walks, temperature = 1, 0.0
+    elif choice is PathChoice.SAMPLE:
+        walks = 1
+    found: dict[int, ChosenPath] = {}
+    for places in _alike(fields):
+        alike = stack_fields([fields[place] for place in places])
+        steps, lengths = _sample(alike, walks, temperature, seed, [firsts[place] for place in places])
+        best = medoid_indices(steps, lengths) if walks > 1 else np.zeros(len(places), dtype=np.int64)
+        images = np.arange(len(places))
+        found |= dict(zip(places, _follow(alike, steps[images, best], lengths[images, best]), strict=True))
+    return [found[place] for place in range(len(fields))]
+
+
+def _alike(fields: Sequence[PointerField]) -> list[list[int]]:
+    """Positions of the fields by their number of patches."""
+    places: dict[int, list[int]] = {}
+    for place, field in enumerate(fields):
+        places.setdefault(field.num_patches, []).append(place)
+    return list(places.values())
+
+
+def follow(field: PointerField, patches: Sequence[int]) -> ChosenPath:
+    """The model's distributions along a given path, at temperature 1.
+
+    Raises:
+        ValueError: no patch, more than K, or one outside the grid; or a pointer whose numbers are not finite.
+    """
+    if not patches:
+        raise ValueError("a path needs at least one patch")
+    _check_given(field, patches)
+    steps = np.full((1, field.num_steps), field.num_patches)
+    steps[0, : len(patches)] = patches
+    return _follow(stack_fields([field]), steps, np.array([len(patches)]))[0]
+
+
+@torch.no_grad()
+def _follow(field: PointerField, steps: np.ndarray, lengths: np.ndarray) -> list[ChosenPath]:
+    """`follow` for the B images of a stacked field: int64 [B, K], with P behind the lengths, int64 [B]."""
+    start = np.full((len(steps), 1), field.num_patches)
+    previous = torch.from_numpy(np.concatenate([start, steps[:, :-1]], axis=1)).to(field.keys.device)
+    table = field.along(previous).softmax(dim=-1).float().cpu().numpy()  # [B, K, P + 1]
+    if not np.isfinite(table).all():
+        raise ValueError("the pointer's numbers are not finite; load the model with another --precision, e.g. fp32")
+    found = []
+    for rows, path, length in zip(table, steps, lengths.tolist(), strict=True):
+        probabilities = rows[:, :-1].copy()
+        probabilities[length:] = 0.0
+        patches = path[:length]
+        chosen = rows[np.arange(length), patches].tolist()
+        stopped = float(rows[length, -1]) if length < len(rows) else 1.0
+        found.append(ChosenPath(tuple(patches.tolist()), probabilities, tuple(chosen), stopped))
+    return found
+
+
+def _check_given(field: PointerField, patches: Sequence[int]) -> None:
+    if len(patches) > field.num_steps:
+        raise ValueError(f"a path of {len(patches)} fixations is longer than the model's {field.num_steps}")
+    outside = [patch for patch in patches if not 0 <= patch < field.num_patches]
+    if outside:
+        raise ValueError(f"patches {outside} are outside a grid of {field.num_patches}")
