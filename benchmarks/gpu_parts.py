@@ -248,20 +248,20 @@ def score_and_reload(
     trainer: "AdaptTrainer",
 ) -> None:  # fmt: skip
     """How long a scoring takes, and whether the adapter that is saved and read again scores alike."""
-    from finetune.features import Pace
-    from finetune.look import look_at
+    from finetune.features import Batching
+    from finetune.predict import predict_cases
     from finetune.trainer import load_weights
 
-    pace = Pace(trainer.args.per_device_train_batch_size)
+    batching = Batching(trainer.args.per_device_train_batch_size)
     begun = settled()
-    looked = look_at(engine, cases, store, pace)
+    looked = predict_cases(engine, cases, store, batching)
     work.tell(
         scoring_s_per_image=round((settled() - begun) / len(cases), 4),
         held_out={name: round(value, 4) for name, value in looked.losses.items()},
     )
     trainer.save_to(work.folder / f"adapter-{size}")
     load_weights(trainer.model, work.folder / f"adapter-{size}")
-    again = look_at(engine, cases, store, pace)
+    again = predict_cases(engine, cases, store, batching)
     work.tell(reloaded_alike=again.losses == looked.losses)
 
 

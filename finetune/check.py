@@ -101,11 +101,11 @@ def score(folder: Path, adapter: Path | None) -> dict[str, float | None]:
     from finetune.cases import read_cases
     from finetune.config import FinetuneConfig
     from finetune.held_out import AUROC, SEQUENCE, Floors, measures
-    from finetune.look import look_at
+    from finetune.predict import predict_cases
     from gazevlm_core.inference import GazeEngine
 
     cases = read_cases(FinetuneConfig(annotations=(str(folder),)))
-    looked = look_at(GazeEngine.load(adapter=adapter), cases, None)
+    looked = predict_cases(GazeEngine.load(adapter=adapter), cases, None)
     found = {one.name: one.value for one in measures(cases, looked, looked, Floors((), 0), [], 0)}
     others = [found[f"{AUROC}: {name}"] for name in FINDING_NAMES if found.get(f"{AUROC}: {name}") is not None]
     known = [value for value in others if value is not None]

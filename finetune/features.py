@@ -29,7 +29,7 @@ R = TypeVar("R")
 
 
 @dataclass(frozen=True)
-class Pace:
+class Batching:
     """How a pass over many images is batched, stopped and shared.
 
     Args:
@@ -58,7 +58,7 @@ class Pace:
         return self.ranks.share(some, done, self.check)
 
 
-USUAL_PACE = Pace()
+DEFAULT_BATCHING = Batching()
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,9 @@ class FeatureStore:
             partial.unlink(missing_ok=True)
 
 
-def fill_features(store: FeatureStore, engine: GazeEngine, cases: Sequence[Sample], pace: Pace = USUAL_PACE) -> int:
+def fill_features(
+    store: FeatureStore, engine: GazeEngine, cases: Sequence[Sample], batching: Batching = DEFAULT_BATCHING
+) -> int:
     """Compute what is missing, each process some of it; how many pictures that were.
 
     One by one: computed together, a picture's last bits would depend on its company, and on which were there before.
@@ -132,7 +134,7 @@ def fill_features(store: FeatureStore, engine: GazeEngine, cases: Sequence[Sampl
         store.write(case.digest, encoded.tokens, encoded.grid_thw)
         return 1
 
-    return sum(replace(pace, images=1).chunks(pictures, fill))
+    return sum(replace(batching, images=1).chunks(pictures, fill))
 
 
 @contextmanager

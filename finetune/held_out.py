@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from finetune.look import Aims, Looked
+from finetune.predict import Aims, Predictions
 from finetune.records import BASE, Gain, Measure
 from finetune.verdict import ADDED, MAIN, Resampled
 from gazevlm_core.evaluation.floors import SHUFFLES, ConstantPaths, Path, on_grid, shuffled_path
@@ -71,7 +71,7 @@ def _durations_ms(samples: Sequence[Sample], steps: int | None) -> list[float]:
 
 
 def measures(
-    samples: Sequence[Sample], adapter: Looked, base: Looked, floors: Floors, added: Sequence[str], seed: int
+    samples: Sequence[Sample], adapter: Predictions, base: Predictions, floors: Floors, added: Sequence[str], seed: int
 ) -> list[Measure]:
     """Return all figures of the held-out images. What a base does not show has no figure of the base's, only floors.
 
@@ -92,7 +92,7 @@ def measures(
 
 # ---- paths ----------------------------------------------------------------------------------------------------------
 def _path_measures(
-    samples: Sequence[Sample], adapter: Looked, base: Looked, floors: Floors, seed: int, drawn: Resampled
+    samples: Sequence[Sample], adapter: Predictions, base: Predictions, floors: Floors, seed: int, drawn: Resampled
 ) -> list[Measure]:
     read = [index for index, sample in enumerate(samples) if sample.readings]
     if not read or not any(adapter.diagnoses[index].gaze_trained for index in read):
@@ -122,7 +122,7 @@ def _mean(scores: np.ndarray | None) -> float | None:
 
 
 def _path_scores(
-    looked: Looked, read: Sequence[int], targets: Sequence[Sequence[Path]], seed: int
+    looked: Predictions, read: Sequence[int], targets: Sequence[Sequence[Path]], seed: int
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
     """Return sequence scores [N] of the shown paths and of the same ones in random orders; None where none is shown."""
     shown = [looked.diagnoses[index] for index in read]
@@ -136,7 +136,7 @@ def _path_scores(
 
 # ---- findings -------------------------------------------------------------------------------------------------------
 def _auroc_measures(
-    samples: Sequence[Sample], adapter: Looked, base: Looked, added: Sequence[str], drawn: Resampled
+    samples: Sequence[Sample], adapter: Predictions, base: Predictions, added: Sequence[str], drawn: Resampled
 ) -> list[Measure]:
     """Return the AUROC of every finding that held-out images both have and lack, behind the means of old and added."""
     ours, theirs = adapter.probabilities(), base.probabilities()
@@ -180,7 +180,7 @@ def _auroc_gain(
 
 
 # ---- losses ---------------------------------------------------------------------------------------------------------
-def _loss_measures(samples: Sequence[Sample], adapter: Looked, base: Looked, floors: Floors) -> list[Measure]:
+def _loss_measures(samples: Sequence[Sample], adapter: Predictions, base: Predictions, floors: Floors) -> list[Measure]:
     """Return losses. Those of gaze have no base that aims at something else: as many steps, and targets as wide, are
     alike."""
     beside: dict[str, tuple[str, float | None]] = {

@@ -17,8 +17,16 @@ from finetune.before_after import answers, shown_cases
 from finetune.cases import Split, fingerprint, has_fingerprint, path_lengths, read_cases, split_cases
 from finetune.config import FREE, ConfigError, FinetuneConfig, differing
 from finetune.examples import ordered_cases, supervises_gaze
-from finetune.features import MOST_AT_ONCE, USUAL_PACE, FeatureStore, Pace, at_rest, encoded_cases, fill_features
-from finetune.look import Looked, look_at, tell_findings
+from finetune.features import (
+    DEFAULT_BATCHING,
+    MOST_AT_ONCE,
+    Batching,
+    FeatureStore,
+    at_rest,
+    encoded_cases,
+    fill_features,
+)
+from finetune.predict import Predictions, predict_cases, predict_findings
 from finetune.records import BEGUN, FEATURES, write_json
 from finetune.room import check_room, free_ram
 from finetune.run_log import RunLog
@@ -47,7 +55,7 @@ class Prepared:
         fitted: added findings with a usual place.
         added: all added findings.
         left_out: findings that too few images have or lack.
-        base_looked: what the base says of the held-out images.
+        base_predictions: what the base says of the held-out images.
         believed: finding -> probability by the base, per training image.
         before: the base's answers about the images that are shown to people.
         ranks: the processes that share the images.
@@ -61,7 +69,7 @@ class Prepared:
     fitted: tuple[Fitted, ...]
     added: tuple[str, ...]
     left_out: tuple[str, ...]
-    base_looked: Looked
+    base_predictions: Predictions
     believed: tuple[Mapping[str, float], ...]
     before: tuple[Diagnosis, ...]
     ranks: Ranks = ALONE
@@ -88,14 +96,14 @@ def prepare(config: FinetuneConfig, run: Path, log: RunLog, stop: StopRequest) -
     base = load_base(config, begun_revision(run))
     check_base(run, base, writes=log.writes)
     check()
-    pace = pace_of(config, check, log, ranks)
-    store = _features(config, base, split, run, log, pace)
+    batching = batching_of(config, check, log, ranks)
+    store = _features(config, base, split, run, log, batching)
     check()
     known = base.engine.gaze_config
     new, left_out = added_findings(split.train, known.finding_names) if config.add_findings else ([], [])
     if new:
         log.phase(f"Looking where {', '.join(new)} are seen")
-    fitted = fit_places(ordered_cases(split.train, config), new, base.engine, store, pace)
+    fitted = fit_places(ordered_cases(split.train, config), new, base.engine, store, batching)
     placed = [one.place.name for one in fitted]
     rows = [name for name in new if name not in placed] if config.finding_weight > 0 else []  # else never trained
     gaze = adapted_config(known, config, split.train, rows, fitted)
@@ -104,14 +112,14 @@ def prepare(config: FinetuneConfig, run: Path, log: RunLog, stop: StopRequest) -
     if config.min_pixels or config.max_pixels:
         gaze = replace(gaze, pixel_limits=base.pixel_limits)
     log.phase(f"Scoring the base on {len(split.held_out)} held-out images", len(split.held_out))
-    looked = look_at(base.engine, split.held_out, store, pace)
+    looked = predict_cases(base.engine, split.held_out, store, batching)
     before = answers(base.engine, shown_cases(split.held_out), check)
     check()
     believed: tuple[Mapping[str, float], ...] = tuple({} for _ in split.train)
     if known.findings_trained and config.retain > 0 and config.finding_weight > 0:
         log.phase("Asking the base about the training images", len(split.train))
         head = set(known.finding_names[: known.num_head_findings])
-        said = tell_findings(base.engine, split.train, store, pace)
+        said = predict_findings(base.engine, split.train, store, batching)
         believed = tuple({name: p for name, p in one.items() if name in head} for one in said)
     check()
     return Prepared(
@@ -239,13 +247,13 @@ def _begun_base(run: Path) -> dict[str, str]:
     return found
 
 
-def pace_of(config: FinetuneConfig, check: Callable[[], None], log: RunLog, ranks: Ranks) -> Pace:
+def batching_of(config: FinetuneConfig, check: Callable[[], None], log: RunLog, ranks: Ranks) -> Batching:
     """How a run looks at many images: as many at once as a training step does, or fewer."""
-    return Pace(min(config.batch_size, MOST_AT_ONCE), check, ranks, log.advance)
+    return Batching(min(config.batch_size, MOST_AT_ONCE), check, ranks, log.advance)
 
 
 def _features(
-    config: FinetuneConfig, base: Base, split: Split, run: Path, log: RunLog, pace: Pace
+    config: FinetuneConfig, base: Base, split: Split, run: Path, log: RunLog, batching: Batching
 ) -> FeatureStore | None:
     if not (config.cache_features and config.freeze_vision):
         return None
@@ -253,7 +261,7 @@ def _features(
     cases = (*split.train, *split.held_out)
     pictures = len({case.digest for case in cases})
     log.phase(f"Computing what the vision tower says of {len(cases)} images", pictures)
-    fill_features(store, base.engine, cases, pace)
+    fill_features(store, base.engine, cases, batching)
     return store
 
 
@@ -262,7 +270,7 @@ def fit_places(
     names: Sequence[str],
     engine: GazeEngine,
     store: FeatureStore | None,
-    pace: Pace = USUAL_PACE,
+    batching: Batching = DEFAULT_BATCHING,
 ) -> list[Fitted]:
     """Heads of the added findings that have a usual place.
 
@@ -271,7 +279,7 @@ def fit_places(
         names: added findings.
         engine: whose vision tower looks, where there is no store.
         store: image tokens.
-        pace: how many images at once.
+        batching: how many images at once.
     """
     places = [place for place in (find_place(cases, name) for name in names) if place is not None]
     if not places:
@@ -282,5 +290,5 @@ def fit_places(
         return [pooled_tokens(image.tokens, image.grid, places).cpu().double().numpy() for image in images]
 
     with at_rest(engine):
-        features = np.stack([one for some in pace.chunks(cases, pool) for one in some])
+        features = np.stack([one for some in batching.chunks(cases, pool) for one in some])
     return [fit_place(place, cases, features[:, number]) for number, place in enumerate(places)]

@@ -79,8 +79,8 @@ class Measure:
 
     Args:
         name: "sequence score", "order gain", "AUROC", "AUROC: FINDING", "gaze loss", "text loss", ...
-        value: of the adapter; None where it cannot be told.
-        base: of the base on the same images; None where it cannot be told.
+        value: of the adapter; None where it is not defined.
+        base: of the base on the same images; None where it is not defined.
         floors: name -> figure of something that knows less, on the same images.
         higher_is_better: for the verdict and the charts.
         unit: "" or such as "nats".
@@ -123,7 +123,7 @@ class Verdict:
 
 
 def write_json(path: Path, values: object) -> None:
-    """Write a file whole or not at all, and durably."""
+    """Write a file atomically and durably."""
     work = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
     try:
         with work.open("x", encoding="utf-8") as stream:
@@ -146,8 +146,8 @@ def give_usual_modes(folder: Path) -> None:
             path.chmod(usual)
 
 
-def settle(folder: Path) -> None:
-    """Wait until the files of a folder are on the disk: what is called whole then is whole after a power cut too."""
+def sync_files(folder: Path) -> None:
+    """Flush the files of a folder to the disk, so that a power cut leaves none of them incomplete."""
     for path in folder.iterdir():
         if path.is_file():
             with path.open("rb") as stream:
@@ -155,12 +155,12 @@ def settle(folder: Path) -> None:
 
 
 def partial_of(adapter: Path) -> Path:
-    """Where an adapter is written before it gets its name, whole; left behind by a kill, until the next try."""
+    """Return where an adapter is written before it gets its name; a kill leaves it behind until the next try."""
     return adapter.with_name(f".{adapter.name}.partial")
 
 
 def last_checkpoint(run: Path) -> Path | None:
-    """The latest checkpoint of a run that is whole."""
+    """Return the latest complete checkpoint of a run."""
     marked = [path.parent for path in (run / CHECKPOINTS).glob(f"checkpoint-*/{COMPLETE}")]
     numbered = [path for path in marked if path.name.rpartition("-")[2].isdecimal()]
     return max(numbered, key=step_of, default=None)
@@ -172,7 +172,7 @@ def has_learned(run: Path) -> bool:
 
 
 def step_of(checkpoint: Path) -> int:
-    """After which step a checkpoint was kept."""
+    """Return the step of a checkpoint."""
     return int(checkpoint.name.rpartition("-")[2])
 
 

@@ -18,10 +18,10 @@ from finetune.cases import has_fingerprint, patient_groups, read_cases, split_ca
 from finetune.config import FREE, ConfigError, FinetuneConfig, differing
 from finetune.defaults import base_values, suited
 from finetune.examples import AdaptCollator, TrainingItems, draw_epochs, grouped, ordered_cases, supervises_gaze
-from finetune.features import USUAL_PACE
+from finetune.features import DEFAULT_BATCHING
 from finetune.held_out import Floors, measures, selection_score
-from finetune.look import look_at
-from finetune.prepare import Prepared, fit_places, pace_of, prepare
+from finetune.predict import predict_cases
+from finetune.prepare import Prepared, batching_of, fit_places, prepare
 from finetune.provenance import Trained, provenance_values, public_places, write_provenance
 from finetune.records import (
     CHECKPOINTS,
@@ -33,8 +33,8 @@ from finetune.records import (
     last_checkpoint,
     partial_of,
     read_provenance,
-    settle,
     step_of,
+    sync_files,
 )
 from finetune.run_log import RunLog
 from finetune.selection import Selection
@@ -93,7 +93,7 @@ class Training:
     def __init__(self, prepared: Prepared, out: Path, run: Path, stop: StopRequest, log: RunLog) -> None:
         self.prepared, self.config = prepared, prepared.config
         self.out, self.run, self.log = out, run, log
-        self._stop, self._pace = stop, pace_of(self.config, self._check, log, prepared.ranks)
+        self._stop, self._batching = stop, batching_of(self.config, self._check, log, prepared.ranks)
         self._floors = Floors(prepared.split.train, self.config.seed)
         self.engine = prepared.base.engine
         set_seed(self.config.seed)
@@ -194,9 +194,9 @@ class Training:
         prepared, config = self.prepared, self.config
         self._refit_places()
         with self.trainer.unsharded():
-            looked = look_at(self.engine, prepared.split.held_out, prepared.store, self._pace)
+            looked = predict_cases(self.engine, prepared.split.held_out, prepared.store, self._batching)
         found = measures(
-            prepared.split.held_out, looked, prepared.base_looked, self._floors, prepared.added, config.seed
+            prepared.split.held_out, looked, prepared.base_predictions, self._floors, prepared.added, config.seed
         )
         return list(broadcast_object_list(found))  # what processes decide by must be the same for all of them
 
@@ -206,7 +206,7 @@ class Training:
             return
         names = [one.place.name for one in self.prepared.fitted]
         cases = ordered_cases(self.prepared.split.train, self.config)
-        fitted = fit_places(cases, names, self.engine, None, replace(self._pace, advance=USUAL_PACE.advance))
+        fitted = fit_places(cases, names, self.engine, None, replace(self._batching, advance=DEFAULT_BATCHING.advance))
         first = len(self.prepared.gaze.usual_places) - len(fitted)
         set_placed(self.engine.model.gaze_heads, fitted, first=first)
 
@@ -247,7 +247,7 @@ class Training:
             self.trainer.save_to(partial)
             if writes:
                 give_usual_modes(partial)
-                settle(partial)
+                sync_files(partial)
                 partial.rename(self.out)
         finally:
             if writes:

@@ -21,7 +21,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from transformers.integrations import TensorBoardCallback
 
 from finetune.config import ConfigError, FinetuneConfig, Optimizer, ReportTo
-from finetune.records import COMPLETE, TENSORBOARD, Measure, settle
+from finetune.records import COMPLETE, TENSORBOARD, Measure, sync_files
 from finetune.run_log import RunLog
 from finetune.stopping import Stopped
 from gazevlm_core.model.adapters import HEADS_FILE, WEIGHTS_FILE, head_weights, save_adapter
@@ -301,7 +301,7 @@ class RunCallback(TrainerCallback):
             folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
             if self.stopped and state.global_step in self._score_at:
                 (folder / UNSCORED).write_text("", encoding="utf-8")
-            settle(folder)
+            sync_files(folder)
             (folder / COMPLETE).write_text("", encoding="utf-8")
             self._log.write("checkpoint", step=state.global_step)
 

@@ -1,4 +1,4 @@
-"""What a model answered, the record that rooms exchange; what an annotator did is in `annotation`."""
+"""The answer of a model about one image; what an annotator did is in `annotation`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from gazevlm_core.scanpath import Scanpath
 
 @dataclass(frozen=True, eq=False)
 class Diagnosis:
-    """What the model answered about one image, and where it looked before answering.
+    """What a model answered about one image, and its scanpath.
 
     Args:
         answer: the generated text.
@@ -24,9 +24,9 @@ class Diagnosis:
         grid: the merged patch grid.
         model_id: Hub id or folder name of the base model.
         adapter_id: name of the adapter, or None.
-        notes: what the user must be told with it.
+        notes: what the user must know with it.
         ood_score: how unlike the training images the image is; above 1, unlike them; None where unknown.
-        question: that was asked, in the wording that the model was taught.
+        question: in the wording that the model was trained on.
 
     Raises:
         ValueError: shapes that do not fit the grid or the path, or probabilities outside [0, 1].

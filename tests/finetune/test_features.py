@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from finetune.examples import AdaptCollator
-from finetune.features import FeatureStore, Pace, encoded_cases, fill_features
-from finetune.look import look_at
+from finetune.features import Batching, FeatureStore, encoded_cases, fill_features
+from finetune.predict import predict_cases
 from finetune.stopping import Stopped
 from gazevlm_core.inference import GazeEngine
 from gazevlm_core.sample import Sample
@@ -97,12 +97,12 @@ def test_no_more_images_at_once_than_asked_for(
             GazeEngine, name,
             lambda engine, some, *rest, name=name: seen.append(len(some)) or true[name](engine, some, *rest)
         )  # fmt: skip
-    pace = Pace(images)
+    batching = Batching(images)
     for store in (None, store_in(tmp_path, tiny_engine)):
         if store is not None:
-            fill_features(store, tiny_engine, cases, pace)
-        found = look_at(tiny_engine, cases, store, pace)
-        assert found.losses == pytest.approx(look_at(tiny_engine, cases, store, Pace(4)).losses, abs=1e-5)
+            fill_features(store, tiny_engine, cases, batching)
+        found = predict_cases(tiny_engine, cases, store, batching)
+        assert found.losses == pytest.approx(predict_cases(tiny_engine, cases, store, Batching(4)).losses, abs=1e-5)
         assert set(seen) == {images, len(cases) % images or images, 4}
         seen.clear()
 
@@ -118,7 +118,7 @@ def test_a_pass_ends_between_images_and_keeps_what_it_has(
 
     store = store_in(tmp_path, tiny_engine)
     with pytest.raises(Stopped):
-        fill_features(store, tiny_engine, cases, Pace(1, check))
+        fill_features(store, tiny_engine, cases, Batching(1, check))
     assert fill_features(store, tiny_engine, cases) == len(cases) - 2
 
 
@@ -181,7 +181,6 @@ def test_features_from_the_disk_serve_a_model_on_a_gpu(tmp_path: Path, cases: li
     engine = GazeEngine.load(str(folder), device="cuda")
     store = store_in(tmp_path / "features", engine)
     fill_features(store, engine, cases)
-    for kept, computed in zip(
-        look_at(engine, cases, store).probabilities(), look_at(engine, cases, None).probabilities(), strict=True
-    ):
+    stored, anew = (predict_cases(engine, cases, one).probabilities() for one in (store, None))
+    for kept, computed in zip(stored, anew, strict=True):
         assert kept == pytest.approx(computed, abs=1e-3)

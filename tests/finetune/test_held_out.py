@@ -17,7 +17,7 @@ from finetune.held_out import (
     measures,
     selection_score,
 )
-from finetune.look import Aims, Looked
+from finetune.predict import Aims, Predictions
 from finetune.records import BASE, Measure
 from finetune.verdict import ADDED, LEAST_PATIENTS
 from gazevlm_core.geometry import PatchGrid
@@ -46,8 +46,8 @@ def said(path: Scanpath | None = None, grid: PatchGrid = GRID, **findings: float
 AIMS = Aims(12, True, 0.0)
 
 
-def looked(*diagnoses: Diagnosis, aims: Aims = AIMS, **losses: float) -> Looked:
-    return Looked(diagnoses, losses, aims)
+def looked(*diagnoses: Diagnosis, aims: Aims = AIMS, **losses: float) -> Predictions:
+    return Predictions(diagnoses, losses, aims)
 
 
 def case(findings: Mapping[str, float] | None = None, *paths: Scanpath) -> Sample:
@@ -212,8 +212,8 @@ def test_gains_are_over_patients_and_a_floor_is_called_one() -> None:
     assert (few[SEQUENCE].gain.patients, few[SEQUENCE].gain.value) == (3, None)
 
 
-def ours_of(whole: Looked, number: int) -> Looked:
-    return Looked(whole.diagnoses[:number], whole.losses, whole.aims)
+def ours_of(whole: Predictions, number: int) -> Predictions:
+    return Predictions(whole.diagnoses[:number], whole.losses, whole.aims)
 
 
 def test_early_stopping_goes_by_the_main_measures() -> None:

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from finetune import held_out, look, run
+from finetune import held_out, run
 from finetune.config import FinetuneConfig
+from finetune.predict import Predictions
+from finetune.predict import predict_cases as true_predict_cases
 from finetune.records import (
     EXIT_DONE,
     EXIT_FAILED,
@@ -135,12 +137,12 @@ def test_a_request_to_stop_is_heard_in_the_middle_of_a_scoring(
     assert go(config, tmp_path / "whole", tmp_path / "whole.run").outcome == "done"
     begun: list[int] = []
 
-    def look_at(*args: object) -> look.Looked:
+    def predict_cases(*args: object) -> Predictions:
         begun.append(1)
-        return look.look_at(*args)  # type: ignore[arg-type]
+        return true_predict_cases(*args)  # type: ignore[arg-type]
 
     with monkeypatch.context() as asked:
-        asked.setattr(run, "look_at", look_at)
+        asked.setattr(run, "predict_cases", predict_cases)
         asked.setattr(StopAfter, "__call__", lambda _: len(begun) == scorings)
         ending = go(config, tmp_path / "parts", tmp_path / "parts.run")
     assert (ending.outcome, ending.step) == ("stopped", step)

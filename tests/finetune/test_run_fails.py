@@ -57,7 +57,7 @@ WRITERS = [
     (run, "write_before_after", 0),
     (provenance, "write_json", 0),
     (adapters, "save_file", 3),
-    (run, "settle", 0),
+    (run, "sync_files", 0),
 ]
 
 

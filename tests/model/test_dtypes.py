@@ -121,7 +121,7 @@ def test_a_model_in_sixteen_bits_looks_learns_and_speaks(
     """As on CUDA, with autocast in training and without in answers; nothing of it is asked for numbers in bfloat16."""
     from finetune.adapted import adapt_model, adapted_config
     from finetune.examples import AdaptCollator
-    from finetune.look import look_at
+    from finetune.predict import predict_cases
 
     monkeypatch.setattr(checkpoint, "compute_dtype", lambda device: dtype)
     engine = GazeEngine(load_checkpoint(str(half), device="cpu"))
@@ -132,7 +132,7 @@ def test_a_model_in_sixteen_bits_looks_learns_and_speaks(
     shown = engine.diagnose(image, options=DiagnoseOptions(max_new_tokens=2))
     assert shown.scanpath is not None
     assert all(0 < value < 1 for value in shown.finding_probabilities.values())
-    assert look_at(engine, [case], None).losses.keys() == {"gaze_loss", "text_loss", "dwell_loss"}
+    assert predict_cases(engine, [case], None).losses.keys() == {"gaze_loss", "text_loss", "dwell_loss"}
     config = CONFIG.model_copy(update={"target_sigma_patches": 0.8})
     adapted = adapt_model(engine.model, config, adapted_config(engine.gaze_config, config, [case], [], []), [])
     trained = {name: p for name, p in adapted.named_parameters() if p.requires_grad}

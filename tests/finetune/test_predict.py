@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from finetune.features import FeatureStore, Pace, fill_features
-from finetune.look import Aims, Looked, look_at, tell_findings
+from finetune.features import Batching, FeatureStore, fill_features
+from finetune.predict import Aims, Predictions, predict_cases, predict_findings
 from gazevlm_core import inference
 from gazevlm_core.inference import GazeEngine
 from gazevlm_core.model.modeling_gazevlm import GazeVLM
@@ -32,7 +32,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Sample]:
     ]  # fmt: skip
 
 
-def same(first: Looked, second: Looked) -> None:
+def same(first: Predictions, second: Predictions) -> None:
     for one, other in zip(first.diagnoses, second.diagnoses, strict=True):
         assert (one.scanpath is None) == (other.scanpath is None)
         for here, there in zip(one.scanpath or (), other.scanpath or (), strict=True):
@@ -50,16 +50,16 @@ def test_a_look_leaves_training_and_chance_as_they_were(
     try:
         model.train(training)
         state, numbers = torch.get_rng_state(), np.random.get_state()[1]
-        first = look_at(tiny_engine, pictures, None)
+        first = predict_cases(tiny_engine, pictures, None)
         assert model.training is training
         assert all(module.training is training for module in model.modules())
         assert torch.equal(torch.get_rng_state(), state)
         assert (np.random.get_state()[1] == numbers).all()
         assert all(parameter.grad is None for parameter in model.parameters())
         torch.manual_seed(5)
-        same(look_at(tiny_engine, pictures, None), first)
+        same(predict_cases(tiny_engine, pictures, None), first)
         with pytest.raises(DatasetError, match="gone: There is no such file"):
-            look_at(tiny_engine, [make_case("gone")], None)
+            predict_cases(tiny_engine, [make_case("gone")], None)
         assert model.training is training
     finally:
         model.eval()
@@ -70,20 +70,20 @@ def test_a_look_asks_for_every_loss_that_is_known(
 ) -> None:
     store = FeatureStore(tmp_path, "base", (1, 2), torch.float32)
     fill_features(store, tiny_engine, pictures)
-    found = look_at(tiny_engine, pictures, store)
+    found = predict_cases(tiny_engine, pictures, store)
     assert set(found.losses) == {"gaze_loss", "text_loss", "dwell_loss"}
     assert found.aims == Aims(12, True, 0.0)
     assert len(found.diagnoses) == 3
     assert [one.gaze_trained for one in found.diagnoses] == [True, True, False], "nobody read the third"
     assert all(one.keys() == {"cardiomegaly", "pneumothorax"} for one in found.probabilities())
-    same(look_at(tiny_engine, pictures, None), found)
-    assert set(look_at(tiny_engine, pictures[1:2], store).losses) == {"gaze_loss"}
-    assert look_at(tiny_engine, pictures[2:], store).losses == {}
+    same(predict_cases(tiny_engine, pictures, None), found)
+    assert set(predict_cases(tiny_engine, pictures[1:2], store).losses) == {"gaze_loss"}
+    assert predict_cases(tiny_engine, pictures[2:], store).losses == {}
 
 
 def test_an_untrained_base_shows_nothing(tmp_path: Path, pictures: list[Sample]) -> None:
     bare = make_tiny_checkpoint(tmp_path, gaze_trained=False, findings_trained=False, dwell_trained=False)
-    found = look_at(GazeEngine.load(str(bare), device="cpu"), pictures, None)
+    found = predict_cases(GazeEngine.load(str(bare), device="cpu"), pictures, None)
     assert all(one.scanpath is None for one in found.diagnoses)
     assert found.probabilities() == [{}, {}, {}]
     assert found.losses == {}
@@ -92,20 +92,20 @@ def test_an_untrained_base_shows_nothing(tmp_path: Path, pictures: list[Sample])
 def test_a_part_that_was_never_trained_has_no_loss(tmp_path: Path, pictures: list[Sample]) -> None:
     """An untrained pointer beside an adapter's would be no base to be better than."""
     half = make_tiny_checkpoint(tmp_path, gaze_trained=False, dwell_trained=False)
-    assert set(look_at(GazeEngine.load(str(half), device="cpu"), pictures, None).losses) == {"text_loss"}
+    assert set(predict_cases(GazeEngine.load(str(half), device="cpu"), pictures, None).losses) == {"text_loss"}
 
 
 def test_where_probabilities_are_wanted_nothing_else_is_computed(
     tiny_engine: GazeEngine, pictures: list[Sample], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    expected = look_at(tiny_engine, pictures, None).probabilities()
+    expected = predict_cases(tiny_engine, pictures, None).probabilities()
     passes: list[int] = []
     true_prefill = GazeEngine.prefill
     monkeypatch.setattr(GazeEngine, "prefill", lambda *args: passes.append(1) or true_prefill(*args))
     for name in ("paths", "describe"):
         monkeypatch.setattr(GazeEngine, name, lambda *_: pytest.fail("a path was walked"))
     monkeypatch.setattr(GazeVLM, "forward", lambda *_, **__: pytest.fail("losses were computed"))
-    told = tell_findings(tiny_engine, pictures, None)
+    told = predict_findings(tiny_engine, pictures, None)
     assert len(passes) == 1
     for one, other in zip(told, expected, strict=True):
         assert one == pytest.approx(other, abs=1e-5)
@@ -130,7 +130,7 @@ def test_images_of_which_nothing_is_known_cost_no_pass_of_losses_and_no_walk(
         return true_forward(model, *args, **how)
 
     monkeypatch.setattr(GazeVLM, "forward", forward)
-    look_at(tiny_engine, pictures, None)
+    predict_cases(tiny_engine, pictures, None)
     assert (walked, rows) == ([2], [2]), "the third image has neither a reading nor words"
 
 
@@ -141,12 +141,13 @@ def test_processes_that_share_the_images_say_what_one_says(
     """To the last digit, each having done its part of the work alone; threads stand for processes here."""
     store = FeatureStore(tmp_path, "base", (1, 2), torch.float32)
     fill_features(store, tiny_engine, pictures)
-    alone = look_at(tiny_engine, pictures, store, Pace(1))
-    told = tell_findings(tiny_engine, pictures, store, Pace(1))
+    alone = predict_cases(tiny_engine, pictures, store, Batching(1))
+    told = predict_findings(tiny_engine, pictures, store, Batching(1))
 
-    def look(ranks: Ranks) -> tuple[Looked, list[dict[str, float]]]:
-        pace = Pace(1, ranks=ranks)
-        return look_at(tiny_engine, pictures, store, pace), tell_findings(tiny_engine, pictures, store, pace)
+    def look(ranks: Ranks) -> tuple[Predictions, list[dict[str, float]]]:
+        batching = Batching(1, ranks=ranks)
+        found = predict_findings(tiny_engine, pictures, store, batching)
+        return predict_cases(tiny_engine, pictures, store, batching), found
 
     for looked, said in together(processes, look):
         assert looked.losses == alone.losses

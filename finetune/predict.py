@@ -1,7 +1,8 @@
-"""What a model as it is now says of many images, before any word: of the base once, of the adapter at every scoring.
+"""Findings, paths and losses of a model on many images, without generating text: of the base once, of the adapter at
+every scoring.
 
-The processes of a run share the images. Only what is asked for is computed: paths of images that somebody read, losses
-of what is known, and where probabilities are wanted nothing but them.
+The processes of a run share the images. Only what is needed is computed: paths of images that somebody read, losses of
+what is known, and for probabilities nothing but them.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 import torch
 
 from finetune.examples import AdaptCollator
-from finetune.features import USUAL_PACE, FeatureStore, Pace, at_rest, encoded_cases
+from finetune.features import DEFAULT_BATCHING, Batching, FeatureStore, at_rest, encoded_cases
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.inference import GazeEngine
 from gazevlm_core.model.losses import count_supervision
@@ -25,10 +26,10 @@ Counted = dict[str, tuple[float, float]]  # name of a loss -> its sum over a bat
 
 @dataclass(frozen=True)
 class Aims:
-    """What gaze losses are of; those of two models compare where it is the same.
+    """Targets of gaze losses; those of two models compare where they are the same.
 
     Args:
-        steps: K; fixations beyond it are not asked for.
+        steps: K; fixations beyond it are left out.
         stops: whether the end of a path is a step of its own.
         sigma_patches: width of the targets.
     """
@@ -39,8 +40,8 @@ class Aims:
 
 
 @dataclass(frozen=True, eq=False)
-class Said:
-    """What a model says of one image.
+class Prediction:
+    """Findings and path of one image.
 
     Args:
         finding_probabilities: by finding.
@@ -59,8 +60,8 @@ class Said:
 
 
 @dataclass(frozen=True, eq=False)
-class Looked:
-    """What a model says of the images, before any word.
+class Predictions:
+    """Predictions of all images, and the mean losses.
 
     Args:
         diagnoses: one per image.
@@ -68,7 +69,7 @@ class Looked:
         aims: what its gaze losses are of.
     """
 
-    diagnoses: tuple[Said, ...]
+    diagnoses: tuple[Prediction, ...]
     losses: dict[str, float]
     aims: Aims
 
@@ -77,45 +78,45 @@ class Looked:
         return [dict(diagnosis.finding_probabilities) for diagnosis in self.diagnoses]
 
 
-def look_at(
-    engine: GazeEngine, cases: Sequence[Sample], store: FeatureStore | None, pace: Pace = USUAL_PACE
-) -> Looked:
-    """Ask a model about images; nothing of its training is touched, not even the state of chance.
+def predict_cases(
+    engine: GazeEngine, cases: Sequence[Sample], store: FeatureStore | None, batching: Batching = DEFAULT_BATCHING
+) -> Predictions:
+    """Predict findings and paths, and compute losses; training goes on afterwards as if nothing had happened.
 
     Args:
         engine: the model as it is now.
         cases: the images.
         store: image tokens that stand for the vision tower; None runs it.
-        pace: how many images at once, and who shares them.
+        batching: how many images at once, and who shares them.
     """
 
-    def ask(some: list[Sample]) -> list[Said]:
+    def predict(some: list[Sample]) -> list[Prediction]:
         images = encoded_cases(some, engine, store)
         prefilled = engine.prefill(images, [DEFAULT_QUESTION] * len(some))
         read = [row for row, case in enumerate(some) if case.readings]
         paths = engine.paths(prefilled, images, DiagnoseOptions(), read)
         return [
-            Said(findings, paths[row][0] if row in paths else None, images[row].grid)
+            Prediction(findings, paths[row][0] if row in paths else None, images[row].grid)
             for row, findings in enumerate(engine.findings(prefilled))
         ]
 
     with _untouched(engine):
-        said = [one for some in pace.chunks(cases, ask) for one in some]
+        found = [one for some in batching.chunks(cases, predict) for one in some]
         gaze = engine.gaze_config
         aims = Aims(gaze.num_gaze_tokens, gaze.stops, gaze.target_sigma_patches)
-        return Looked(tuple(said), _losses(engine, cases, store, pace), aims)
+        return Predictions(tuple(found), _losses(engine, cases, store, batching), aims)
 
 
-def tell_findings(
-    engine: GazeEngine, cases: Sequence[Sample], store: FeatureStore | None, pace: Pace = USUAL_PACE
+def predict_findings(
+    engine: GazeEngine, cases: Sequence[Sample], store: FeatureStore | None, batching: Batching = DEFAULT_BATCHING
 ) -> list[dict[str, float]]:
-    """Finding -> probability, per image, and nothing else; arguments as in `look_at`."""
+    """Return finding -> probability, per image, and nothing else; arguments as in `predict_cases`."""
 
-    def ask(some: list[Sample]) -> list[dict[str, float]]:
+    def predict(some: list[Sample]) -> list[dict[str, float]]:
         return engine.findings(engine.prefill(encoded_cases(some, engine, store), [DEFAULT_QUESTION] * len(some)))
 
     with _untouched(engine):
-        return [one for some in pace.chunks(cases, ask) for one in some]
+        return [one for some in batching.chunks(cases, predict) for one in some]
 
 
 @contextmanager
@@ -126,8 +127,10 @@ def _untouched(engine: GazeEngine) -> Iterator[None]:
 
 
 @torch.no_grad()
-def _losses(engine: GazeEngine, cases: Sequence[Sample], store: FeatureStore | None, pace: Pace) -> dict[str, float]:
-    """Mean of each loss over all that is known, however many images are looked at at once; none of a part that was
+def _losses(
+    engine: GazeEngine, cases: Sequence[Sample], store: FeatureStore | None, batching: Batching
+) -> dict[str, float]:
+    """Return the mean of each loss over all that is known, whatever the batch size; none of a part that was
     never trained, and none at all without trained gaze tokens."""
     gaze = engine.gaze_config
     if not (gaze.gaze_trained or gaze.findings_trained):
@@ -137,7 +140,7 @@ def _losses(engine: GazeEngine, cases: Sequence[Sample], store: FeatureStore | N
         "gaze_loss": gaze.gaze_trained, "text_loss": True, "finding_loss": False, "dwell_loss": gaze.dwell_trained,
     }  # fmt: skip
 
-    def ask(some: list[Sample]) -> Counted:
+    def predict(some: list[Sample]) -> Counted:
         batch = collate(some)
         losses = engine.model(**{name: value.to(engine.model.device) for name, value in batch.items()})
         found: Counted = {}
@@ -148,7 +151,7 @@ def _losses(engine: GazeEngine, cases: Sequence[Sample], store: FeatureStore | N
 
     gaze_known = gaze.gaze_trained or gaze.dwell_trained
     known = [case for case in cases if case.report or (gaze_known and case.readings)]
-    found = pace.chunks(known, ask)
+    found = batching.chunks(known, predict)
     means = {}
     for name in COUNTED:
         parts = [one[name] for one in found if name in one]
