@@ -22,18 +22,17 @@ from gazevlm_core.quiet import quiet_libraries
 from web.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
-    import gradio as gr
-
     from annotate.opening import Teaching
     from diagnose.catalogue import Catalogue
     from finetune.opening import Adapting
     from finetune.tab.service import AdaptService
+    from web.blocks import Page
     from web.models import Ask
 
 
 def build_app(
     catalogue: "Catalogue", teaching: "Teaching", adapt: "AdaptService", gpu: Callable[["Ask"], "Ask"] = lambda ask: ask
-) -> "gr.Blocks":
+) -> "Page":
     """The page with all tabs around the loaded models.
 
     Args:
@@ -42,11 +41,11 @@ def build_app(
         adapt: what is done with trainings.
         gpu: wraps the one function that computes; on a ZeroGPU Space, `spaces.GPU(...)`.
     """
-    from annotate.dashboard.ui import dashboard_tab
-    from annotate.service import AnnotationService
-    from annotate.tab.ui import annotate_tab
-    from diagnose.ui import diagnose_tab
-    from evaluate.ui import evaluate_tab
+    from annotate.dashboard.page import dashboard_tab
+    from annotate.tab.page import annotate_tab
+    from annotate.tab.service import AnnotationService
+    from diagnose.tab.page import diagnose_tab
+    from evaluate.tab.page import evaluate_tab
     from finetune.tab.page import adapt_tab
     from web.page import build_page
 
@@ -56,16 +55,6 @@ def build_app(
         diagnose_tab(catalogue, ask), annotate_tab(service), dashboard_tab(teaching.dashboard), adapt_tab(adapt),
         evaluate_tab(catalogue, ask),
     ])  # fmt: skip
-
-
-def heads() -> list[str]:
-    """Styles and scripts of all tabs, as HTML."""
-    from annotate.dashboard.ui import HEAD as ANNOTATIONS
-    from diagnose.ui import HEAD as DIAGNOSE
-    from evaluate.ui import HEAD as EVALUATE
-    from finetune.tab.page import HEAD as ADAPT
-
-    return [DIAGNOSE, ANNOTATIONS, ADAPT, EVALUATE]
 
 
 def main() -> None:
@@ -84,7 +73,7 @@ def main() -> None:
     from gazevlm_core.model.adapters import AdapterError
     from gazevlm_core.model.checkpoint import CheckpointError
     from gazevlm_core.shipped import shipped_models
-    from web.page import launch
+    from web.page import launch_options
 
     try:
         engines = {source: GazeEngine.load(source) for source in settings.model or shipped_models()}
@@ -106,7 +95,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, interrupt)  # after `start`, whose sync would end the process by itself
     try:
         page = build_app(catalogue, teaching, adapting.service, gpu=spaces.GPU(duration=duration))
-        launch(page, heads(), mcp=settings.mcp)
+        page.launch(**launch_options(page), mcp_server=settings.mcp)
     finally:
         close(adapting, teaching)
 

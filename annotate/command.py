@@ -188,8 +188,8 @@ def _opened(data: Path, *, new: bool = False) -> Iterator["AnnotationStore"]:
 
 def render_stats(counts: Mapping[str, int], found: "Survey") -> str:
     """Return counts, agreement beside floors, and a row per annotator, as text."""
-    from annotate.quality.annotators import HEADS
     from annotate.quality.scores import FLOORS
+    from annotate.quality.survey import HEADS
 
     lines = [", ".join(f"{name.replace('_', ' ')} {count}" for name, count in counts.items()), ""]
     pairs = sum(image.pairs > 0 for image in found.images)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from annotate.dashboard.ui import DashboardService
+from annotate.dashboard.page import DashboardService
 from annotate.store.model import StoreError
 from annotate.store.store import AnnotationStore
 from annotate.sync.worker import HubSync
@@ -22,21 +22,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Teaching:
-    """What Teach runs on, until `close`.
+    """What Teach runs on, until `close`."""
 
-    Args:
-        store: of the annotations.
-        gate: who is who.
-        dashboard: what the Annotations tab can do.
-        findings: that can be ticked beside those that the phantoms have.
-        sync: the copy on the Hub; None where no repository is set.
-    """
-
-    store: AnnotationStore
-    gate: Gate
-    dashboard: DashboardService
-    findings: tuple[str, ...] = ()
-    sync: HubSync | None = None
+    store: AnnotationStore  # of the annotations
+    gate: Gate  # who is who
+    dashboard: DashboardService  # what the Annotations tab can do
+    findings: tuple[str, ...] = ()  # that can be ticked beside those that the phantoms have
+    sync: HubSync | None = None  # the copy on the Hub; None where no repository is set
 
     def start(self) -> None:
         """Run imports and the sync, each in a thread of its own."""

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
-from annotate.blur import BlurSettings
-from annotate.moving_window import rests
+from annotate.blur import BlurSettings, rests
 from annotate.payload import FARTHEST, LEAST_SAMPLE_MS, Submission
 from annotate.store.model import StoredImage
 from gazevlm_core.annotation import (
@@ -65,24 +64,15 @@ def annotation_of(
         started_at=started_at,
         submitted_at=max(datetime.now(UTC), started_at),  # the store puts its own time there
         client=Client(
-            sent.client.canvas_width_px,
-            sent.client.canvas_height_px,
-            sent.client.zoom,
-            sent.client.device_pixel_ratio,
-            sent.mode,
-            None if plain else sigma_px,
-            None if plain else radius_px,
-            sent.client.outside_clicks,
+            **sent.client.model_dump(), mode=sent.mode, blur_sigma_px=None if plain else sigma_px,
+            radius_px=None if plain else radius_px,
         ),
         confidence=sent.confidence,
-        clicks=tuple(
-            Click(one.zoom, one.window_center, one.window_width, one.inverted, one.pointer, one.edit)
-            for one in sent.clicks
-        ),
+        clicks=tuple(Click(**one.model_dump(exclude={"x", "y", "onset_ms"})) for one in sent.clicks),
         samples=samples,
         findings_asked=_asked(sent, findings),
         schema_version=FIRST_VERSION if sent.findings_asked is None else SCHEMA_VERSION,
-    )
+    )  # fmt: skip
 
 
 def _started(shown_at: datetime) -> datetime:

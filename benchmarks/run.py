@@ -152,8 +152,7 @@ def page_figures(repeats: int) -> list[Figure]:
     from PIL import Image
 
     from benchmarks.measure import interleaved_medians, run_python
-    from gazevlm_core.overlay import draw_overlay
-    from gazevlm_core.replay import ReplayFormat, save_replay
+    from gazevlm_core.overlay import ReplayFormat, draw_overlay, save_replay
     from phantoms.make import make_phantom
     from phantoms.readers import READERS, simulate_reading
 
@@ -161,8 +160,8 @@ def page_figures(repeats: int) -> list[Figure]:
     image, path = Image.fromarray(phantom.image), simulate_reading(phantom, READERS[0], 0)
     imports = "import gradio; from transformers import Qwen2_5_VLForConditionalGeneration"
     first = (
-        "from diagnose.ui import build_app; from gazevlm_core.inference import GazeEngine\n"
-        "from diagnose.catalogue import Catalogue; from diagnose.examples import draw_example\n"
+        "from diagnose.tab.page import build_app; from gazevlm_core.inference import GazeEngine\n"
+        "from diagnose.catalogue import Catalogue; from diagnose.service import draw_example\n"
         "from gazevlm_core.shipped import shipped_models\n"
         "catalogue = Catalogue({name: GazeEngine.load(name) for name in shipped_models()}); build_app(catalogue)\n"
         "catalogue.find('').engine.diagnose(draw_example(0))"

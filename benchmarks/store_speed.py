@@ -25,7 +25,7 @@ from PIL import Image
 from sqlalchemy import Connection, Row, Table, select
 
 from annotate.store.model import StoredImage, StoreSettings
-from annotate.store.queue import Standing, band_of
+from annotate.store.queue import QueueEntry, band_of
 from annotate.store.store import AnnotationStore
 from annotate.store.submissions import receipt_id_of
 from annotate.store.tables import COUNTERS, IMAGES, PEOPLE, SEEN, SUBMISSIONS, values_of
@@ -161,7 +161,7 @@ def _images(images: int) -> Iterator[dict[str, Any]]:
     rng = np.random.default_rng(1)
     for number in range(images):
         digest = f"{number:064x}"
-        place = Standing(
+        place = QueueEntry(
             id=2 + number, sha256=digest, width_px=SIDE_PX, height_px=SIDE_PX, open=True, is_gold=False, quota=12,
             done=PER_IMAGE, leased=0, agreement=float(rng.uniform(0.1, 0.7)), band=None, position=number + 2,
         )  # fmt: skip

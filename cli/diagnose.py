@@ -3,7 +3,7 @@
 import json
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -54,47 +54,59 @@ def diagnose(
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of the walks.")] = 0,
     max_new_tokens: Annotated[int, typer.Option(min=1, max=2048, help="Longest answer.")] = 128,
 ) -> None:
-    """Look at images in order, then say what is there.
+    """Show where a model looks on images, in order, and what it says of them.
 
     An image that fails is named on stderr and the others go on; the exit status is then 1.
     """
+    question = _checked_question(question, device, as_json and as_lines)
+    jobs, empty = _plan(images, overlay)
+    for folder in empty:
+        typer.echo(f"{one_line(folder)}: This folder holds no image files; check its path.", err=True)
+    options = DiagnoseOptions(path=path, path_seed=seed, max_new_tokens=max_new_tokens)
+    records: list[DiagnosisRecord] = []
+    for job, record in _diagnosed(jobs, lambda: _load(model, adapter, precision, device), question, options):
+        records.append(record)
+        if not as_json:
+            say(json.dumps(record, ensure_ascii=False) if as_lines else _readable(record, job.overlay))
+    if as_json:
+        typer.echo(json.dumps(records, indent=2, ensure_ascii=False))
+    if empty or len(records) < len(jobs):
+        raise typer.Exit(FAILED)
+
+
+def _checked_question(question: str | None, device: str, json_twice: bool) -> str:
+    """The question; ends the command on options that cannot be used."""
     if not DEVICE.fullmatch(device):
         stop(f"--device must be auto, cpu, cuda or cuda:N, got {device}", WRONG_USE)
     try:
         question = DEFAULT_QUESTION if question is None else check_question(question)
     except ValueError as error:
         stop(f"--question: {error}", WRONG_USE)
-    if as_json and as_lines:
+    if json_twice:
         stop("--json and --jsonl print the same records; give one of them", WRONG_USE)
-    jobs, empty = _plan(images, overlay)
-    for folder in empty:
-        typer.echo(f"{one_line(folder)}: This folder holds no image files; check its path.", err=True)
-    records: list[DiagnosisRecord] = []
-    failed = 0
-    if jobs:
-        options = DiagnoseOptions(path=path, path_seed=seed, max_new_tokens=max_new_tokens)
-        with progress(len(jobs), "loading the model") as bar:
-            engine = _load(model, adapter, precision, device)
-            try:
-                question = engine.recognise(question)
-            except ValueError as error:
-                bar.close()
-                stop(error, WRONG_USE)
-            bar.set_description("looking")
-            bar.reset()  # of the time: the images' own is what is left
-            for job in jobs:
-                record = _run(engine, job, question, options)
-                if record is None:
-                    failed += 1
-                elif as_json:
-                    records.append(record)
-                else:
-                    say(json.dumps(record, ensure_ascii=False) if as_lines else _readable(record, job.overlay))
-                bar.update()
-    if as_json:
-        typer.echo(json.dumps(records, indent=2, ensure_ascii=False))
-    if empty or failed:
-        raise typer.Exit(FAILED)
+    return question
+
+
+def _diagnosed(
+    jobs: Sequence[_Job], load: Callable[[], "GazeEngine"], question: str, options: DiagnoseOptions
+) -> "Iterator[tuple[_Job, DiagnosisRecord]]":
+    """Each job with its record, under a progress bar; those that failed are left out. Loads no model for no job."""
+    if not jobs:
+        return
+    with progress(len(jobs), "loading the model") as bar:
+        engine = load()
+        try:
+            question = engine.recognise(question)
+        except ValueError as error:
+            bar.close()
+            stop(error, WRONG_USE)
+        bar.set_description("predicting")
+        bar.reset()  # of the time: the images' own is what is left
+        for job in jobs:
+            record = _run(engine, job, question, options)
+            if record is not None:
+                yield job, record
+            bar.update()
 
 
 def _plan(paths: Sequence[Path], overlay: str | None) -> tuple[list[_Job], list[Path]]:

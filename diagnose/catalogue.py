@@ -27,7 +27,7 @@ PRECISIONS = {
     Precision.BF16: "16 bits (bfloat16)",
     Precision.FP32: "32 bits (float)",
 }
-SETTLED_NS = 2 * 10**9  # a file system's clock is coarse: what changed more recently may change again unseen
+STABLE_NS = 2 * 10**9  # a file system's clock is coarse: what changed more recently may change again unseen
 logger = logging.getLogger(__name__)
 
 
@@ -36,19 +36,14 @@ class Choice:
     """A model, bare or with an adapter.
 
     Args:
-        name: "MODEL" or "MODEL + ADAPTER"; the one on the page, in links and at the endpoint.
-        engine: of the model.
-        adapter: folder, or None.
-        gaze: configuration of the gaze parts as they are with the adapter.
-        scores: of exactly this choice; None where it was never scored.
         verdict: whether the adapter is better than its base, in a sentence; None where nobody compared them.
     """
 
-    name: str
-    engine: "GazeEngine"
-    adapter: Path | None
-    gaze: "GazeConfig"
-    scores: CheckpointScores | None
+    name: str  # "MODEL" or "MODEL + ADAPTER"; the one on the page, in links and at the endpoint
+    engine: "GazeEngine"  # of the model
+    adapter: Path | None  # folder, or None
+    gaze: "GazeConfig"  # configuration of the gaze parts as they are with the adapter
+    scores: CheckpointScores | None  # of exactly this choice; None where it was never scored
     verdict: str | None = None
 
     @property
@@ -59,15 +54,15 @@ class Choice:
         return None if self.adapter is None else adapter_stamp(self.adapter)
 
     def recognise(self, question: str) -> str:
-        """A question in the wording that this choice was taught; any question where it answers freely.
+        """Return a question in the wording of the training; any question where the model answers freely.
 
         Raises:
-            UnknownQuestionError: it was never taught; the message says which questions were.
+            UnknownQuestionError: the model was not trained on it; the message says on which it was.
         """
         return recognised(question, self.gaze.known_questions, self.name)
 
     def facts(self) -> dict[str, str]:
-        """What a reader should know of what answers: name -> fact."""
+        """Return what a reader should know of this choice: name -> fact."""
         return {
             "model": self.engine.checkpoint.model_id,
             "adapter": self.adapter.name if self.adapter else "none",
@@ -82,7 +77,7 @@ class Choice:
 
 class Catalogue:
     """Everything that can answer. One that was trained, changed or deleted meanwhile is seen at the next call: the
-    files of all adapters are looked at each time, and read again where any of them changed.
+    stamps of all adapters' files are compared each time, and read again where any of them changed.
 
     Args:
         engines: source (as in `load_checkpoint`) -> loaded model, the usual one first.
@@ -115,7 +110,7 @@ class Catalogue:
             self._bare[name] = Choice(name, engine, None, engine.gaze_config, scores)
         self._locks = {name: threading.Lock() for name in self._bare}
         self._given, self._folder = adapter, adapters
-        self._told: set[str] = set()
+        self._logged: set[str] = set()
         self._index: dict[Path, tuple[Hashable, Choice | None]] = {}  # folder -> its stamp, and what was read then
         if adapter is not None:
             first = next(iter(self._bare.values()))
@@ -123,7 +118,7 @@ class Catalogue:
             _adapted(first, adapter)
 
     def choices(self) -> dict[str, Choice]:
-        """All choices by name, the usual one first."""
+        """Return all choices by name, the default first."""
         folders = self._adapter_folders()
         for gone in self._index.keys() - {*folders, self._given}:
             self._index.pop(gone, None)
@@ -140,11 +135,7 @@ class Catalogue:
         return found
 
     def find(self, name: str) -> Choice:
-        """The choice of a name; "" is the usual one.
-
-        Raises:
-            ValueError: there is none of that name.
-        """
+        """Return the choice of a name, "" for the default. Raises ValueError: there is none of that name."""
         of_that_name = [folder for folder in self._adapter_folders() if name.endswith(f"{PLUS}{folder.name}")]
         choices = self._among(of_that_name)
         choice = choices.get(name) if name else next(iter(choices.values()))
@@ -181,7 +172,7 @@ class Catalogue:
         except FileNotFoundError:  # it is made with the first adapter
             return []
         except OSError as error:
-            self._tell(error)
+            self._log_once(error)
             return []
 
     def _adapted_choice(self, folder: Path) -> Choice | None:
@@ -196,9 +187,9 @@ class Catalogue:
                 return kept[1]
             choice = self._read_choice(folder)
         except (ValueError, OSError) as error:  # it may be deleted while it is read
-            self._tell(error)
+            self._log_once(error)
             return None
-        if time.time_ns() - changed_ns > SETTLED_NS:
+        if time.time_ns() - changed_ns > STABLE_NS:
             self._index[folder] = (stamp, choice)
         return choice
 
@@ -209,10 +200,10 @@ class Catalogue:
         bare = next(iter(self._bare.values())) if folder == self._given else self._bare_of(base)
         return None if bare is None else _adapted(bare, folder)
 
-    def _tell(self, error: Exception) -> None:
-        """Say in the log, once, why something is not offered."""
-        if str(error) not in self._told:
-            self._told.add(str(error))
+    def _log_once(self, error: Exception) -> None:
+        """Log, once, why something is not offered."""
+        if str(error) not in self._logged:
+            self._logged.add(str(error))
             logger.warning("not offered: %s", error)
 
     def _bare_of(self, base: str) -> Choice | None:
@@ -220,7 +211,7 @@ class Catalogue:
 
 
 def _tree_stamp(folder: Path) -> tuple[Hashable, int]:
-    """What tells one state of a folder from another, and when anything in it changed last, in ns since 1970."""
+    """Return a stamp of a folder's state, and when anything in it changed last, in ns since 1970."""
     states = tuple(_states(folder))
     return states, max((ctime_ns for _, ctime_ns, *_ in states), default=0)
 
@@ -245,7 +236,7 @@ def _adapted(base: Choice, folder: Path) -> Choice:
     """A model with an adapter on it.
 
     Raises:
-        AdapterError: the folder is not whole.
+        AdapterError: the folder is incomplete.
         ValueError: scores or a verdict that cannot be read.
     """
     from gazevlm_core.model.adapters import adapted_gaze_config

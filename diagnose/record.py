@@ -1,7 +1,7 @@
 """A diagnosis as JSON: one record, the same from the command line and from the page's endpoint; and the models."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, TypedDict, cast
+from typing import TYPE_CHECKING, Any, TypedDict, cast, get_args, get_origin, get_type_hints, is_typeddict
 
 from gazevlm_core.claims import claims_of
 from gazevlm_core.records import Diagnosis
@@ -61,54 +61,23 @@ class ModelRecord(TypedDict):
     facts: dict[str, str]
 
 
-_FIXATION_SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "properties": {
-        "x": {"type": "number"},
-        "y": {"type": "number"},
-        "patch_index": {"type": "integer"},
-        "probability": {"type": "number"},
-        "duration_ms": {"anyOf": [{"type": "number"}, {"type": "null"}]},
-    },
-}
-_CLAIM_SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "properties": {
-        "finding": {"type": "string"},
-        "affirmed": {"type": "boolean"},
-        "probability": {"anyOf": [{"type": "number"}, {"type": "null"}]},
-        "agrees": {"anyOf": [{"type": "boolean"}, {"type": "null"}]},
-    },
-}
-RECORD_SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "properties": {
-        "image": {"type": "string"},
-        "question": {"type": "string"},
-        "answer": {"type": "string"},
-        "claims": {"type": "array", "items": _CLAIM_SCHEMA},
-        "findings": {"type": "object", "additionalProperties": {"type": "number"}},
-        "grid": {"type": "array", "items": {"type": "integer"}},
-        "scanpath": {"anyOf": [{"type": "array", "items": _FIXATION_SCHEMA}, {"type": "null"}]},
-        "model": {"type": "string"},
-        "adapter": {"anyOf": [{"type": "string"}, {"type": "null"}]},
-        "seconds": {"type": "number"},
-        "strangeness": {"anyOf": [{"type": "number"}, {"type": "null"}]},
-        "notes": {"type": "array", "items": {"type": "string"}},
-    },
-}
+JSON_NAMES = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}
 
-_MODEL_SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "properties": {
-        "name": {"type": "string"},
-        "findings": {"type": "array", "items": {"type": "string"}},
-        "questions": {"type": "array", "items": {"type": "string"}},
-        "gaze_tokens": {"type": "integer"},
-        "facts": {"type": "object", "additionalProperties": {"type": "string"}},
-    },
-}
-MODELS_SCHEMA: dict[str, Any] = {"type": "array", "items": _MODEL_SCHEMA}
+
+def schema_of(kind: Any) -> dict[str, Any]:  # noqa: ANN401 - any type of the records above
+    """Return the JSON schema of a type, without references."""
+    inner = [schema_of(one) for one in get_args(kind)] if get_origin(kind) is not dict else []
+    if is_typeddict(kind):
+        properties = {name: schema_of(of) for name, of in get_type_hints(kind).items()}
+        return {"type": "object", "properties": properties}
+    if get_origin(kind) is list:
+        return {"type": "array", "items": inner[0]}
+    if get_origin(kind) is dict:
+        return {"type": "object", "additionalProperties": schema_of(get_args(kind)[1])}
+    return {"anyOf": inner} if inner else {"type": JSON_NAMES[kind]}
+
+
+RECORD_SCHEMA, MODELS_SCHEMA = schema_of(DiagnosisRecord), schema_of(list[ModelRecord])
 
 
 def model_records(choices: Iterable["Choice"]) -> list[ModelRecord]:

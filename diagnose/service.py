@@ -1,70 +1,105 @@
-"""What the Diagnose page does, without the page: images, and the steps of one answer."""
+"""What the Diagnose tab does, without the page: images and drawn examples, the steps of one answer, and downloads."""
 
+import csv
+import json
 import math
 import os
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import cache, lru_cache
+from pathlib import Path
 
 from PIL import Image
 
-from diagnose.examples import EXAMPLES, draw_example
+from diagnose.record import DiagnosisRecord
+from gazevlm_core.findings import HELD_OUT_FINDING_NAMES
 from gazevlm_core.images import ImageError, load_radiograph
 from gazevlm_core.options import DiagnoseOptions
-from gazevlm_core.overlay import draw_overlay
+from gazevlm_core.overlay import ReplayFormat, draw_overlay, save_replay
 from gazevlm_core.records import Diagnosis
+from gazevlm_core.scanpath import Scanpath
 from gazevlm_core.words import check_question
+from phantoms.contact_sheet import Tile, default_tiles
+from phantoms.make import make_phantom
+from phantoms.readers import READERS, simulate_reading
+from phantoms.truth import Phantom
 from web.models import Ask
 
+EXAMPLE_PX, THUMBNAIL_PX = 512, 128
+NORMAL = "no finding"
 GPU_START_S, GPU_GAZE_TOKEN_S, GPU_ANSWER_TOKEN_S = 10.0, 0.02, 0.15
+STEM = "gazevlm"  # never the user's file name: it may hold a patient's name
+CSV_COLUMNS = ("order", "x", "y", "x_px", "y_px", "patch_index", "probability", "duration_ms")
 
 
+# ---- examples -------------------------------------------------------------------------------------------------------
+def _example_tiles() -> tuple[Tile, ...]:
+    """Return one phantom without a finding, then every finding at three severities."""
+    tiles = [tile for tile in default_tiles() if tile.domain == "A"]
+    normal = next(tile for tile in tiles if not tile.findings)
+    trained = [tile for tile in tiles if tile.findings and tile.findings[0].name not in HELD_OUT_FINDING_NAMES]
+    return (Tile(normal.seed, NORMAL), *trained)
+
+
+EXAMPLES: tuple[Tile, ...] = _example_tiles()
+
+
+@lru_cache(maxsize=64)
+def example_phantom(index: int) -> Phantom:
+    """An example with its truth, the same on every run. Raises IndexError: no such example."""
+    if not 0 <= index < len(EXAMPLES):
+        raise IndexError(f"there is no example {index}; they are numbered 0 to {len(EXAMPLES) - 1}")
+    tile = EXAMPLES[index]
+    return make_phantom(tile.seed, size_px=EXAMPLE_PX, findings=tile.findings)
+
+
+def draw_example(index: int) -> Image.Image:
+    """The example as an RGB image; errors as in `example_phantom`."""
+    return Image.fromarray(example_phantom(index).image).convert("RGB")
+
+
+def example_reading(index: int) -> Scanpath:
+    """The first simulated reader's path on the example; errors as in `example_phantom`."""
+    return simulate_reading(example_phantom(index), READERS[0], 0)
+
+
+@cache
+def thumbnails() -> list[tuple[Image.Image, str]]:
+    """A small picture and a caption of every example."""
+    return [
+        (Image.fromarray(make_phantom(tile.seed, size_px=THUMBNAIL_PX, findings=tile.findings).image), tile.caption)
+        for tile in EXAMPLES
+    ]
+
+
+# ---- images and answers ---------------------------------------------------------------------------------------------
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """An image that was chosen on the page.
+    """An image that was chosen on the page."""
 
-    Args:
-        name: file name or caption, for the record; never used as a path.
-        image: upright RGB.
-    """
-
-    name: str
-    image: Image.Image
+    name: str  # file name or caption, for the record; never used as a path
+    image: Image.Image  # upright RGB
 
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """One step of an answer; the first comes before any word.
+    """One step of an answer; the first comes before any word."""
 
-    Args:
-        diagnosis: as known so far.
-        seconds: since the question was asked.
-        finished: whether this is the last step.
-    """
-
-    diagnosis: Diagnosis
-    seconds: float
-    finished: bool
-
-
-def read_upload(path: str) -> Picture:
-    """An uploaded file as an image.
-
-    Raises:
-        ImageError: what is wrong with it, in one sentence; a colour photograph is declined.
-    """
-    return Picture(os.path.basename(path), load_radiograph(path).image)
+    diagnosis: Diagnosis  # as known so far
+    seconds: float  # since the question was asked
+    finished: bool  # whether this is the last step
 
 
 def choose_picture(upload: str | None, example: int | None) -> Picture:
     """The uploaded file, or else the chosen example.
 
     Raises:
-        ImageError: nothing is chosen, or the file is no usable image.
+        ImageError: nothing is chosen, or the file is no usable image, such as a colour photograph.
     """
     if upload is not None:
-        return read_upload(upload)
+        return Picture(os.path.basename(upload), load_radiograph(upload).image)
     if example is None or not 0 <= example < len(EXAMPLES):
         raise ImageError("There is no image yet; upload one or pick an example.")
     return Picture(f"example: {EXAMPLES[example].caption}", draw_example(example))
@@ -101,3 +136,49 @@ def gpu_seconds(num_gaze_tokens: int, options: DiagnoseOptions) -> int:
 def overlay_of(image: Image.Image, diagnosis: Diagnosis) -> Image.Image:
     """The image with the path; without it where the gaze weights are untrained."""
     return image if diagnosis.scanpath is None else draw_overlay(image, diagnosis.scanpath)
+
+
+# ---- downloads ------------------------------------------------------------------------------------------------------
+def write_downloads(
+    folder: Path, image: Image.Image, scanpath: Scanpath | None, record: DiagnosisRecord, *, second: bool = False
+) -> list[Path]:
+    """Write everything that there is to download into a folder.
+
+    Args:
+        folder: exists.
+        image: upright, at its own size.
+        scanpath: None gives the JSON alone.
+        record: of the diagnosis.
+        second: whether it was compared with a first one, from which the names must differ.
+
+    Returns:
+        Paths of the overlay at the image's size (PNG), the replays (WebP, GIF), the record (JSON) and the fixations
+        (CSV), in this order.
+    """
+    stem = f"{STEM}-second" if second else STEM
+    record_path = folder / f"{stem}.json"
+    record_path.write_text(json.dumps(record, indent=2), encoding="utf-8")
+    if scanpath is None or record["scanpath"] is None:
+        return [record_path]
+    overlay_path = folder / f"{stem}-overlay.png"
+    draw_overlay(image, scanpath).save(overlay_path)
+    replay_paths = []
+    for kind in ReplayFormat:
+        replay_paths.append(folder / f"{stem}-replay.{kind.value}")
+        save_replay(image, scanpath, replay_paths[-1], kind)
+    csv_path = folder / f"{stem}-fixations.csv"
+    with csv_path.open("w", newline="", encoding="utf-8") as stream:
+        csv.writer(stream).writerows([CSV_COLUMNS, *fixation_rows(record, image.size)])
+    return [overlay_path, *replay_paths, record_path, csv_path]
+
+
+def fixation_rows(record: DiagnosisRecord, size_px: tuple[int, int]) -> list[Sequence[float | int | str]]:
+    """Rows of CSV_COLUMNS; order counts from 1, pixels are those of the upright image, "" is not known."""
+    width_px, height_px = size_px
+    return [
+        (
+            order, one["x"], one["y"], round(one["x"] * width_px, 2), round(one["y"] * height_px, 2),
+            one["patch_index"], one["probability"], "" if (ms := one["duration_ms"]) is None else round(ms, 1),
+        )
+        for order, one in enumerate(record["scanpath"] or [], start=1)
+    ]  # fmt: skip

@@ -31,11 +31,11 @@ class Split:
 
 
 def go_on() -> None:
-    """What is asked between images where nobody can want an end."""
+    """Go on: the check between images of a run that nobody can stop."""
 
 
 def silent(text: str) -> None:
-    """What is told where nobody listens."""
+    """Drop a message."""
 
 
 def read_cases(
@@ -44,7 +44,7 @@ def read_cases(
     tell: Callable[[str], None] = silent,
     ranks: Ranks = ALONE,
 ) -> list[Sample]:
-    """All images of the mix that teach something, in the data sets' order; those that cannot be read are left out.
+    """Return all images of the mix to learn from, in the data sets' order; those that cannot be read are left out.
 
     Args:
         config: which data sets and annotators.
@@ -99,7 +99,7 @@ def _samples(spec: str, tell: Callable[[str], None]) -> list[Sample]:
 
 
 def _chosen(samples: Sequence[Sample], config: FinetuneConfig) -> list[Sample]:
-    """What chosen annotators read. Labels and words of other images were others', where a data set has readings."""
+    """Keep what chosen annotators read; labels and words of other images were others' where there are readings."""
     wanted = {*config.annotators, *config.held_out_annotators}
     if not config.annotators or not any(sample.readings for sample in samples):
         return list(samples)
@@ -108,7 +108,7 @@ def _chosen(samples: Sequence[Sample], config: FinetuneConfig) -> list[Sample]:
 
 
 def check_readers(config: FinetuneConfig, readers: Collection[str]) -> None:
-    """Whether the annotators of a configuration are among those of the data.
+    """Check that the annotators of a configuration are among those of the data.
 
     Raises:
         DatasetError: the first that is not, with those that there are.
@@ -126,7 +126,7 @@ def check_readers(config: FinetuneConfig, readers: Collection[str]) -> None:
 
 
 def parse_spec(spec: str) -> tuple[str, Path, Path | None]:
-    """Name, root and folder of images of "ROOT", "NAME=ROOT" or "NAME=ROOT,IMAGES"."""
+    """Return name, root and folder of images of "ROOT", "NAME=ROOT" or "NAME=ROOT,IMAGES"."""
     name, equals, rest = spec.partition("=")
     if not equals or name not in ADAPTERS:
         return FOLDER, Path(spec), None
@@ -157,7 +157,7 @@ def picture_of(sample: Sample) -> tuple[str, tuple[int, int]]:
             with Image.open(file, formats=("PNG",)) as header:
                 return sample.digest, header.size
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-            pass  # what is wrong with it is told where it is decoded
+            pass  # decoding says what is wrong
     image = sample.load()
     return pixel_digest(image), image.size
 
@@ -180,7 +180,7 @@ def _merged(samples: Sequence[Sample]) -> Sample:
         for name, value in sample.findings.items():
             values.setdefault(name, []).append(value)
     sides = {side for sample in samples for side in sample.split.split(TOGETHER)}
-    shares = {name: sum(said) / len(said) for name, said in values.items()}
+    shares = {name: sum(labels) / len(labels) for name, labels in values.items()}
     return replace(
         samples[0],
         readings=tuple(reading for sample in samples for reading in sample.readings),
@@ -192,7 +192,7 @@ def _merged(samples: Sequence[Sample]) -> Sample:
 
 
 def check_labels(cases: Sequence[Sample]) -> None:
-    """Whether one picture is labelled in one way, under all names that it goes by.
+    """Check that one picture is labelled in one way, under all names that it goes by.
 
     Raises:
         DatasetError: the first picture that is said to have and not to have a finding.
@@ -209,7 +209,7 @@ def check_labels(cases: Sequence[Sample]) -> None:
 
 
 def rule_of(config: FinetuneConfig) -> SplitRule:
-    """What a run's split is drawn by."""
+    """Return what a run's split is drawn by."""
     return SplitRule(config.seed, config.held_out_share)
 
 
@@ -242,16 +242,16 @@ def split_cases(cases: Sequence[Sample], config: FinetuneConfig, tell: Callable[
             "the data's own split has no training images; give others, or take the split out of the data"
         )
     hidden = set(config.held_out_annotators)
-    taught = []
+    kept = []
     for case in train:
         left = _readings_by(case, lambda reader: reader not in hidden)
         if left.readings or not case.readings:  # else its labels and words are a hidden annotator's
-            taught.append(left)
+            kept.append(left)
     if hidden:
         held_out = [_readings_by(case, lambda reader: reader in hidden) for case in held_out]
-    if not taught or not held_out:
+    if not kept or not held_out:
         raise DatasetError("nothing is left to learn from once the held-out annotators are taken out; hold out fewer")
-    return Split(tuple(taught), tuple(held_out))
+    return Split(tuple(kept), tuple(held_out))
 
 
 def _readings_by(case: Sample, wanted: Callable[[str], bool]) -> Sample:
@@ -259,12 +259,12 @@ def _readings_by(case: Sample, wanted: Callable[[str], bool]) -> Sample:
 
 
 def path_lengths(cases: Sequence[Sample]) -> PathLengths:
-    """How long the readings of some cases are."""
+    """Return how long the readings of some cases are."""
     return PathLengths.of(path for case in cases for path in case.scanpaths)
 
 
 def patient_groups(cases: Sequence[Sample]) -> list[str]:
-    """The group of each case: patients that share a name or a picture are one."""
+    """Return the group of each case: patients that share a name or a picture are one."""
     groups = groups_of([Member(case.patient_id, picture=case.digest) for case in cases])
     return [groups[case.patient_id] for case in cases]
 
@@ -286,5 +286,5 @@ def fingerprint(cases: Sequence[Sample], digest_of: Callable[[Sample], str] = la
 
 
 def has_fingerprint(cases: Sequence[Sample], noted: str) -> bool:
-    """Whether a fingerprint that was noted is that of the data; earlier versions told pictures apart otherwise."""
+    """Whether a fingerprint that was noted is that of the data; earlier versions named pictures otherwise."""
     return noted == fingerprint(cases) or noted == fingerprint(cases, lambda case: rgb_digest(case.load()))

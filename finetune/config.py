@@ -264,4 +264,4 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ConfigError(f"{path} must hold names and values, as `gazevlm finetune --print-config` prints them")
     own = {trainer: name for name in FinetuneConfig.model_fields if (trainer := setting_of(name).trainer)}
-    return {own.get(name, name): value for name, value in values.items()}
+    return {own[name] if name in own else name: value for name, value in values.items()}

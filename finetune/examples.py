@@ -1,5 +1,5 @@
-"""What a run is asked at each step: which image, which question, and what is true of it. All of it is drawn before the
-first step from the seed, so a resumed run sees what an uninterrupted one would have seen.
+"""The samples of each training step: which image, which question, and its answer. All of them are drawn from the seed
+before the first step, so a resumed run sees what an uninterrupted one would have seen.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,8 +28,8 @@ class Draw(NamedTuple):
 
     Args:
         case: position among the training cases.
-        question: asked.
-        answer: taught; None where nobody wrote one.
+        question: of the sample.
+        answer: to learn; None where nobody wrote one.
     """
 
     case: int
@@ -38,7 +38,7 @@ class Draw(NamedTuple):
 
 
 def draw_epochs(cases: Sequence[Sample], config: FinetuneConfig, number: int) -> list[Draw]:
-    """`number` draws: every image once an epoch in a new order, or as often as the shares of the data sets say.
+    """Return `number` draws: every image once an epoch in a new order, or as often as the shares of the data sets say.
 
     Args:
         cases: to learn from.
@@ -62,18 +62,18 @@ def _epoch(cases: Sequence[Sample], config: FinetuneConfig, rng: np.random.Gener
 
 
 def taught_questions(case: Sample) -> list[str]:
-    """Every question about an image that a draw may ask with an answer to it."""
+    """Return every question about an image that a draw may ask with an answer to it."""
     names = sorted(name for name, value in case.findings.items() if name != NO_FINDING and value in (0.0, 1.0))
     return [*([report_question(case)] if case.report else []), *map(presence_question, names)]
 
 
 def report_question(case: Sample) -> str:
-    """What an image's report answers."""
+    """Return the question that an image's report answers."""
     return case.question or DEFAULT_QUESTION
 
 
 def _draw(index: int, case: Sample, rng: np.random.Generator) -> Draw:
-    """A report, or whether one finding is there (present or absent alike often); else the path alone."""
+    """Draw a report, or whether one finding is there (present or absent alike often); else the path alone."""
     report = case.report
     findings = {name: value for name, value in case.findings.items() if name != NO_FINDING}
     known = {value: sorted(name for name in findings if findings[name] == value) for value in (1.0, 0.0)}
@@ -87,7 +87,7 @@ def _draw(index: int, case: Sample, rng: np.random.Generator) -> Draw:
 def grouped(
     draws: list[Draw], cases: Sequence[Sample], config: FinetuneConfig, processor: GazeVLMProcessor
 ) -> list[Draw]:
-    """Draws of about as many tokens side by side, within pools of a few batches, so that the order stays random.
+    """Return draws of about as many tokens side by side, within pools of a few batches, so that the order stays random.
 
     Where the configuration does not ask for it, they are left as they are.
 
@@ -113,7 +113,7 @@ def grouped(
 
 
 def token_count(draw: Draw, case: Sample, processor: GazeVLMProcessor) -> int:
-    """Tokens of a draw that others may not have: merged patches, and the words of question and answer."""
+    """Count the tokens of a draw that others may not have: merged patches, and the words of question and answer."""
     assert case.size_px is not None  # `read_cases` sees to it
     width, height = case.size_px
     patches = processor.image_processor.get_number_of_image_patches(height, width)
@@ -158,7 +158,7 @@ class TrainingItems(Dataset):
 
 
 def mixed_findings(labels: Mapping[str, float], believed: Mapping[str, float], retain: float) -> dict[str, float]:
-    """Targets of the finding head. Cross-entropy is linear in its target, so a mix of labels and the base's own
+    """Mix targets of the finding head. Cross-entropy is linear in its target, so a mix of labels and the base's own
     probabilities costs what both costs would, weighted: a base keeps what it knows without its old images.
 
     Args:
@@ -194,5 +194,5 @@ class AdaptCollator(GazeCollator):
 
 
 def supervises_gaze(order: GazeOrder, cases: Sequence[Sample]) -> bool:
-    """Whether any scanpath is taught."""
+    """Whether any scanpath is learned."""
     return order is not GazeOrder.NONE and any(case.readings for case in cases)

@@ -1,4 +1,4 @@
-"""What a frozen vision tower says of each image, computed once and kept on disk.
+"""What a frozen vision tower makes of each image, computed once and kept on disk.
 
 One safetensors file per picture, named by a digest of everything that decides it: pixels, checkpoint, pixel limits and
 dtype. The files are memory-mapped when they are read, so that memory does not grow with the number of images.
@@ -31,15 +31,15 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class Pace:
-    """How a pass over many images goes on.
+    """How a pass over many images is batched, stopped and shared.
 
     Args:
         images: at once. A pass without gradients needs less memory than a training step on as many, so a run takes
             its batch size where that is smaller.
         check: called before each of these; may raise to end the pass, of which nothing is lost but itself. On several
-            processes it is asked by all of them at once, and raises on all of them or on none.
+            processes all of them call it at once, and raises on all of them or on none.
         ranks: the processes that share the images.
-        advance: told how many images were done, after each of these.
+        advance: called with how many images were done, after each of these.
     """
 
     images: int = MOST_AT_ONCE
@@ -48,7 +48,7 @@ class Pace:
     advance: Callable[[int], None] = lambda images: None
 
     def chunks(self, items: Sequence[T], work: Callable[[list[T]], R]) -> list[R]:
-        """What `work` makes of the items, some at once, in their order and on every process; see `Ranks.share`."""
+        """Return what `work` makes of the items, in their order and on every process; see `Ranks.share`."""
         some = [list(items[first : first + self.images]) for first in range(0, len(items), self.images)]
 
         def done(part: list[T]) -> R:
@@ -79,12 +79,12 @@ class FeatureStore:
     dtype: torch.dtype
 
     def path(self, digest: str) -> Path:
-        """File of a picture."""
+        """Return the file of a picture."""
         key = json.dumps([digest, self.base, self.limits, str(self.dtype)])
         return self.folder / f"{hashlib.sha256(key.encode()).hexdigest()}.safetensors"
 
     def read(self, digest: str) -> tuple[torch.Tensor, torch.Tensor] | None:
-        """Image tokens [P, D] and grid_thw int64 [3] of a picture; None where they are not kept, or not whole."""
+        """Return image tokens [P, D] and grid_thw int64 [3] of a picture; None where they are not kept, or cut off."""
         path = self.path(digest)
         if not path.is_file():
             return None

@@ -22,7 +22,7 @@ SPREAD = 0.06
 # drawn phantoms: a hernia behind the heart reaches 0.3 to 0.6.
 LEAST_CONTRAST = 0.25
 LEAST_IMAGES = 4  # with the finding, and without
-PENALTY = 1.0  # C of scikit-learn; on 30 phantoms of each kind, 0.1 to 1 told best
+PENALTY = 1.0  # C of scikit-learn; on 30 phantoms of each kind, 0.1 to 1 were best
 
 
 @dataclass(frozen=True, eq=False)

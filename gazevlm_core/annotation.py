@@ -156,7 +156,7 @@ class Annotation:
         started_at: when the image was shown, by the server's clock, with a time zone.
         submitted_at: when it was stored, likewise, not before `started_at`.
         client: how the image was shown.
-        confidence: 1 (a guess) to 5 (certain), or None where it was not told.
+        confidence: 1 (a guess) to 5 (certain), or None where it is not known.
         clicks: one per fixation, in order; empty in mode "moving window".
         samples: of the pointer in mode "moving window", in order of time; empty otherwise.
         findings_asked: names of the findings that the form asked for, none twice: one that was asked for and not ticked
@@ -291,8 +291,8 @@ def from_values(values: object) -> Annotation:
             f"{str(version)[:20]!r}; this program reads those versions alone"
         )
     if (version == FIRST_VERSION) == ("findings_asked" in values):
-        told = "has no" if version == FIRST_VERSION else "needs"
-        raise ValueError(f"a record of schema_version {version} {told} findings_asked")
+        needs = "has no" if version == FIRST_VERSION else "needs"
+        raise ValueError(f"a record of schema_version {version} {needs} findings_asked")
     from pydantic import ValidationError
 
     try:

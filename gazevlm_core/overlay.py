@@ -1,35 +1,35 @@
-"""Drawing a scanpath over an image: numbered fixations in viewing order, with arrows between them.
+"""Drawing a scanpath over an image, or as an animation: numbered fixations in viewing order, with arrows between them.
 
 The white dot marks the exact position; ring, number and arrow only point at it. A ring's area grows with the fixation's
-duration. Colours run from blue (first) to yellow (last): viridis, which keeps its order for colour-blind readers
-(S. van der Walt and N. Smith, matplotlib, 2015, CC0), without its darkest third, which would vanish on a radiograph.
+duration. Colours, shapes and sizes are those of `gazevlm_core.path_style`, as in the page's viewer.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from gazevlm_core.path_style import STYLE, Color, is_light, order_colors, ring_scales
 from gazevlm_core.scanpath import Scanpath
 
-Color = tuple[int, int, int]
 Point = tuple[float, float]
+Color4 = tuple[int, int, int, int]
 
-VIRIDIS: tuple[Color, ...] = (  # at 0.33, 0.44, ... 1.0 of the map
-    (49, 104, 142), (38, 130, 142), (31, 158, 137), (53, 183, 121), (110, 206, 88), (181, 222, 43), (253, 231, 37),
-)
-HALO: Color = (0, 0, 0)
-DOT: Color = (255, 255, 255)
-
-# Sizes as fractions of the image's shorter side.
-RING_RADIUS, RING_WIDTH, DOT_RADIUS, BADGE_TEXT, ARROW_HEAD = 0.022, 0.0045, 0.005, 0.037, 0.026
+DOT, ROLE, SIZES = STYLE.dot, STYLE.roles["model"], STYLE.overlay
+HALO = (*STYLE.halo, round(255 * STYLE.halo_alpha))
 SMALLEST_DOT_PX = 1.25  # so that the pixel under a fixation is wholly inside its dot
-DWELL_RADIUS_RANGE = (0.7, 1.6)  # of RING_RADIUS, for very short and very long fixations
 # Shapes are drawn larger and shrunk, so that edges are smooth; large images are smooth enough as they are.
 SMOOTHING = ((1024, 4), (1600, 3), (2600, 2))
+UNKNOWN_MS = 450  # a frame whose dwell is not known
+SHORTEST_MS = 100  # browsers slow down anything quicker
+LAST_MS = 1500  # the whole path, before it begins again
+SIDE_PX = 768  # longer side of the animation at the most
+WEBP_QUALITY = 82
 BADGE_ANGLES = 16
 BADGE_DISTANCES = (1.0, 1.7, 2.5, 3.4)  # steps away from the ring, in badge heights
 
@@ -60,12 +60,12 @@ def draw_overlay(image: Image.Image, scanpath: Scanpath, *, shown: int | None = 
     unit = float(min(canvas.size))
     marks = _marks(scanpath, canvas.size, unit)[:shown]
     draw = ImageDraw.Draw(canvas, "RGBA")
-    width = max(round(RING_WIDTH * unit), 1)
+    width = max(round(SIZES.line * unit), 1)
     for halo in (True, False):
         for mark in marks:
             _draw_ring(draw, mark, width, halo)
         for start, end in pairwise(marks):
-            _draw_arrow(draw, start, end, width, ARROW_HEAD * unit, halo)
+            _draw_arrow(draw, start, end, width, SIZES.head * unit, halo)
     _draw_badges(draw, marks, canvas.size, unit)
     drawn = canvas.reduce(scale)  # equal pixels average to themselves
     seen = scanpath.fixations[:shown]
@@ -73,42 +73,38 @@ def draw_overlay(image: Image.Image, scanpath: Scanpath, *, shown: int | None = 
     return drawn
 
 
-def order_colors(count: int, palette: Sequence[Color] = VIRIDIS) -> list[Color]:
-    """Colours of `count` fixations, first to last, along a palette."""
-    places = np.linspace(0.0, len(palette) - 1.0, max(count, 1))[:count]
-    channels = [np.interp(places, range(len(palette)), channel) for channel in zip(*palette, strict=True)]
-    return [(round(red), round(green), round(blue)) for red, green, blue in zip(*channels, strict=True)]
-
-
-def ring_scales(durations_ms: Sequence[float | None]) -> list[float]:
-    """Radius of each ring over the usual one: its area follows the duration over the path's median, within limits.
-
-    An unknown duration gives 1.
-    """
-    known = [duration for duration in durations_ms if duration]
-    if not known:
-        return [1.0] * len(durations_ms)
-    median = float(np.median(known))
-    low, high = DWELL_RADIUS_RANGE
-    return [1.0 if value is None else min(max(math.sqrt(value / median), low), high) for value in durations_ms]
-
-
 def _marks(scanpath: Scanpath, size: tuple[int, int], unit: float) -> list[_Mark]:
     scales = ring_scales([fixation.duration_ms for fixation in scanpath])
-    colors = order_colors(len(scanpath))
+    colors, (least, most) = order_colors(len(scanpath), ROLE.colors), SIZES.radius_limits
     return [
-        _Mark((fixation.x * size[0], fixation.y * size[1]), max(RING_RADIUS * unit * scale, 2.0), color)
+        _Mark((fixation.x * size[0], fixation.y * size[1]), min(max(SIZES.radius * unit * scale, least), most), color)
         for fixation, scale, color in zip(scanpath, scales, colors, strict=True)
     ]
 
 
 def _draw_ring(draw: ImageDraw.ImageDraw, mark: _Mark, width: int, halo: bool) -> None:
     edge = max(width // 2, 1) if halo else 0
-    box = _box(mark.at, mark.radius + width / 2 + edge)
-    if halo:
-        draw.ellipse(box, outline=(*HALO, 190), width=width + 2 * edge)
+    reach = mark.radius + width / 2 + edge
+    fill = None if halo else (*mark.color, round(255 * STYLE.fill_alpha))
+    outline, thick = (HALO, width + 2 * edge) if halo else ((*mark.color, 255), width)
+    x, y = mark.at
+    if ROLE.ring:
+        corners = [(x + dx * reach, y + dy * reach) for dx, dy in ROLE.ring]
+        draw.polygon(corners, fill=fill, outline=outline, width=thick)
     else:
-        draw.ellipse(box, fill=(*mark.color, 46), outline=(*mark.color, 255), width=width)
+        draw.ellipse((x - reach, y - reach, x + reach, y + reach), fill=fill, outline=outline, width=thick)
+
+
+def _draw_line(draw: ImageDraw.ImageDraw, tail: Point, head: Point, width: int, thick: int, color: Color4) -> None:
+    """A solid line, or one of dashes."""
+    if not ROLE.dash:
+        draw.line([tail, head], fill=color, width=thick)
+        return
+    length, (dash, gap) = math.dist(tail, head), (part * width for part in ROLE.dash)
+    for start in np.arange(0.0, length, dash + gap).tolist():
+        ends = (start / length, min(start + dash, length) / length)
+        places = [(tail[0] + (head[0] - tail[0]) * part, tail[1] + (head[1] - tail[1]) * part) for part in ends]
+        draw.line(places, fill=color, width=thick)
 
 
 def _draw_arrow(
@@ -120,30 +116,30 @@ def _draw_arrow(
     if distance < 1.0:
         return
     ux, uy = dx / distance, dy / distance
-    leave, arrive = start.radius + width, end.radius + 1.5 * width
+    leave, arrive = start.radius + SIZES.gaps[0] * width, end.radius + SIZES.gaps[1] * width
     if distance < leave + arrive + head:
         leave, arrive, head = 0.0, 0.0, min(head, 0.6 * distance)
     tip = (end.at[0] - ux * arrive, end.at[1] - uy * arrive)
     tail = (start.at[0] + ux * leave, start.at[1] + uy * leave)
     base = (tip[0] - ux * head, tip[1] - uy * head)
-    color = (*HALO, 190) if halo else (*end.color, 255)
+    color = HALO if halo else (*end.color, 255)
     edge = max(width // 2, 1) if halo else 0
-    draw.line([tail, base], fill=color, width=width + 2 * edge)
-    half = 0.42 * head + edge
+    _draw_line(draw, tail, base, width, width + 2 * edge, color)
+    half = SIZES.head_width * head + edge
     wings = [(base[0] - uy * half, base[1] + ux * half), (base[0] + uy * half, base[1] - ux * half)]
     draw.polygon([(tip[0] + ux * 2 * edge, tip[1] + uy * 2 * edge), *wings], fill=color)
 
 
 def _draw_badges(draw: ImageDraw.ImageDraw, marks: Sequence[_Mark], size: tuple[int, int], unit: float) -> None:
     """Numbers beside the rings, each where it hides least."""
-    height = max(BADGE_TEXT * unit, 6.0)
-    font = ImageFont.load_default(size=0.78 * height)
+    height = max(SIZES.number * unit, 6.0)
+    font = ImageFont.load_default(size=SIZES.text * height)
     placed: list[tuple[float, float, float]] = []  # centre and half width
     for index in range(len(marks)):
-        half_width = max(0.5 * draw.textlength(str(index + 1), font) + 0.26 * height, 0.5 * height)
+        half_width = max(0.5 * draw.textlength(str(index + 1), font) + SIZES.padding * height, 0.5 * height)
         x, y = _badge_place(index, marks, placed, (half_width, 0.5 * height), size)
         placed.append((x, y, half_width))
-    edge = max(round(0.07 * height), 1)
+    edge = max(round(SIZES.border * height), 1)
     for index, (mark, (x, y, half_width)) in enumerate(zip(marks, placed, strict=True)):
         distance = math.dist((x, y), mark.at)
         if distance > mark.radius + 1.2 * height:  # moved away: a thread leads back to the ring
@@ -151,9 +147,8 @@ def _draw_badges(draw: ImageDraw.ImageDraw, marks: Sequence[_Mark], size: tuple[
             rim = (mark.at[0] + (x - mark.at[0]) * share, mark.at[1] + (y - mark.at[1]) * share)
             draw.line([rim, (x, y)], fill=(*mark.color, 255), width=edge)
         box = (x - half_width, y - 0.5 * height, x + half_width, y + 0.5 * height)
-        draw.rounded_rectangle(box, 0.5 * height, fill=(*mark.color, 255), outline=(*HALO, 255), width=edge)
-        red, green, blue = mark.color
-        ink = (0, 0, 0) if 0.299 * red + 0.587 * green + 0.114 * blue > 110 else (255, 255, 255)
+        draw.rounded_rectangle(box, 0.5 * height, fill=(*mark.color, 255), outline=(*STYLE.halo, 255), width=edge)
+        ink = (0, 0, 0) if is_light(mark.color) else (255, 255, 255)
         draw.text((x, y), str(index + 1), fill=ink, font=font, anchor="mm")
 
 
@@ -191,8 +186,8 @@ def _badge_place(
 
 def _draw_dots(image: Image.Image, positions: Sequence[Point]) -> None:
     """The exact positions, smooth at any size: every outline first, so that no dot's core is covered."""
-    radius = max(DOT_RADIUS * min(image.size), SMALLEST_DOT_PX)
-    for color, reach in ((HALO, radius + max(0.35 * radius, 0.75)), (DOT, radius)):
+    radius = max(SIZES.dot * min(image.size), SMALLEST_DOT_PX)
+    for color, reach in ((STYLE.halo, radius + max(SIZES.dot_rim * radius, 0.75)), (DOT, radius)):
         for x, y in positions:
             left, top = max(math.floor(x - reach - 1), 0), max(math.floor(y - reach - 1), 0)
             right = min(math.ceil(x + reach + 1), image.width)
@@ -204,5 +199,43 @@ def _draw_dots(image: Image.Image, positions: Sequence[Point]) -> None:
             image.paste(color, (left, top), mask)
 
 
-def _box(center: Point, radius: float) -> tuple[float, float, float, float]:
-    return center[0] - radius, center[1] - radius, center[0] + radius, center[1] + radius
+# ---- replay ---------------------------------------------------------------------------------------------------------
+class ReplayFormat(StrEnum):
+    """File formats of an animation."""
+
+    WEBP = "webp"
+    GIF = "gif"
+
+
+def frame_durations_ms(scanpath: Scanpath) -> list[int]:
+    """Return how long the image alone and each fixation are shown, N + 1 numbers; a fixation as long as its dwell."""
+    dwells = [UNKNOWN_MS if fixation.duration_ms is None else fixation.duration_ms for fixation in scanpath]
+    shown = [max(round(dwell), SHORTEST_MS) for dwell in dwells]
+    return [UNKNOWN_MS, *shown[:-1], shown[-1] + LAST_MS]
+
+
+def replay_frames(image: Image.Image, scanpath: Scanpath) -> list[Image.Image]:
+    """Return the image alone, then one more fixation in every frame: N + 1 RGB images of at most SIDE_PX.
+
+    Args:
+        image: upright; any mode and size.
+        scanpath: N fixations.
+    """
+    small = image.convert("RGB")
+    small.thumbnail((SIDE_PX, SIDE_PX), Image.Resampling.LANCZOS)
+    return [small, *(draw_overlay(small, scanpath, shown=count) for count in range(1, len(scanpath) + 1))]
+
+
+def save_replay(image: Image.Image, scanpath: Scanpath, path: Path, kind: ReplayFormat) -> None:
+    """Write the animation, which repeats for ever.
+
+    Args:
+        image, scanpath: as in `replay_frames`.
+        path: of the file; replaced where it exists.
+        kind: WEBP is small and true to the grey values, GIF opens everywhere.
+    """
+    first, *others = replay_frames(image, scanpath)
+    options = {"quality": WEBP_QUALITY, "method": 2} if kind is ReplayFormat.WEBP else {"optimize": False}
+    first.save(
+        path, kind.value, save_all=True, append_images=others, duration=frame_durations_ms(scanpath), loop=0, **options
+    )

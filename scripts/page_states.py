@@ -168,7 +168,7 @@ def main(
 
     from annotate.export.training import StoreTrainingData
     from annotate.opening import open_teaching
-    from app import build_app, heads
+    from app import build_app
     from diagnose.catalogue import Catalogue
     from finetune.opening import open_adapting
     from gazevlm_core.inference import GazeEngine
@@ -185,7 +185,7 @@ def main(
         submissions = StoreTrainingData(teaching.store)
         adapting = open_adapting(data, data / "adapters", teaching.gate, submissions, engines)
         page = build_app(catalogue, teaching, adapting.service, gpu=slowed)
-        _, address, _ = page.launch(prevent_thread_lock=True, quiet=True, **launch_options(heads()))
+        _, address, _ = page.launch(prevent_thread_lock=True, quiet=True, **launch_options(page))
         hostile, unlike = Path(folder) / "drawing.png", Path(folder) / "noise.png"
         hostile.write_text('<svg xmlns="http://www.w3.org/2000/svg"/>', encoding="utf-8")
         Image.effect_noise((400, 400), 90).save(unlike)

@@ -11,7 +11,7 @@ import pytest
 
 from web import error_log as troubles
 from web.blocks import Session
-from web.error_log import UNFORESEEN
+from web.error_log import UNEXPECTED
 from web.identity import LIMITS, NAME_COOKIE
 
 TOKEN = "admin-token-of-the-test"  # what admins alone may send is fuzzed, too
@@ -28,10 +28,10 @@ VALUES: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[gr.Blocks]:
-    from annotate.dashboard.ui import dashboard_tab
-    from annotate.service import AnnotationService
-    from annotate.tab.ui import annotate_tab
-    from evaluate.ui import evaluate_tab
+    from annotate.dashboard.page import dashboard_tab
+    from annotate.tab.page import annotate_tab
+    from annotate.tab.service import AnnotationService
+    from evaluate.tab.page import evaluate_tab
     from finetune.tab.page import adapt_tab
     from tests.annotate.annotate_page import Stubs, ask
     from tests.annotate.dashboard_maker import make_service
@@ -74,7 +74,7 @@ def test_every_handler_takes_whatever_is_sent(
         try:
             asyncio.run(page.process_api(call, values, state=Session(page), session_hash="s", request=request))
         except gr.Error as error:
-            if error.message == UNFORESEEN or "\n" in error.message or error.print_exception:
+            if error.message == UNEXPECTED or "\n" in error.message or error.print_exception:
                 bad.append(f"{call.name}: {error.message[:100]!r} from {error.__cause__!r:.200}")
     assert bad == []
     assert caplog.records == []

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gazevlm_core.overlay import DOT, draw_overlay, order_colors, ring_scales
+from gazevlm_core import overlay
+from gazevlm_core.overlay import DOT, draw_overlay
+from gazevlm_core.path_style import SQUARE, RoleStyle, order_colors, ring_scales
 from gazevlm_core.scanpath import Fixation, Scanpath
 
 GREY = 100
@@ -118,3 +120,16 @@ def test_colors_grow_lighter_in_order() -> None:
         assert all(later > earlier for earlier, later in pairwise(lightness))
     assert order_colors(1) == [(49, 104, 142)]
     assert order_colors(3)[1] == (53, 183, 121)
+
+
+def test_ring_and_dashes_follow_the_style(monkeypatch: pytest.MonkeyPatch) -> None:
+    path = path_of((0.2, 0.5), (0.8, 0.5))
+    circles = np.asarray(draw_overlay(grey(400, 400), path)).astype(int)
+    monkeypatch.setattr(overlay, "ROLE", RoleStyle(((0, 0, 255), (255, 255, 0)), SQUARE, dash=(3, 2)))
+    squares = np.asarray(draw_overlay(grey(400, 400), path)).astype(int)
+    assert tuple(squares[200, 80]) == tuple(squares[200, 320]) == DOT
+    row = squares[200, 110:270]  # between the rings; the arrow has the colour of its end
+    yellow = (np.abs(row - (255, 255, 0)).sum(axis=1) < 60).astype(int)
+    assert (np.diff(yellow) == 1).sum() > 5, "dashes"
+    assert tuple(squares[191, 71]) != (GREY,) * 3, "the corner of a square"
+    assert tuple(circles[191, 71]) == (GREY,) * 3

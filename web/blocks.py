@@ -17,14 +17,14 @@ from gradio.state_holder import SessionState
 from gradio.utils import get_upload_folder
 
 from gazevlm_core.images import DEFAULT_LIMITS
-from web.error_log import UNFORESEEN, brief, note_trouble
-from web.upload_owners import uploaders
+from web.error_log import UNEXPECTED, brief, log_error
+from web.uploads import uploaders
 
 # No room, no more open files, a disk that fails; all else is of what was sent, such as a name that is too long
 OF_THE_SERVER = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 MODEL_QUEUE = "model"  # one answer at a time, from all tabs and endpoints together
 RESERVE_BYTES = 2**30  # stays free: each answer leaves pictures in a cache for an hour; uploads stop before that
-NO_ROOM = "There is little room left on the server's disk, so nothing can be answered now; tell whoever runs this page."
+NO_ROOM = "The server's disk is almost full, so nothing can be answered now; tell whoever runs this page."
 NOT_USABLE = "A value that was sent cannot be used{why}; reload the page, or correct it."
 
 
@@ -49,7 +49,7 @@ class Session(SessionState):
         """Nothing is noted."""
 
 
-def _noting(upload: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+def _noting_owner(upload: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
     """Gradio's reading of an upload, of which it tells nobody whose it was.
 
     It leaves what it does not use: files that broke off, those before a bad one, and those of other fields. So each
@@ -74,16 +74,17 @@ def _noting(upload: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[An
 
 # Gradio has no setting for either.
 gradio.state_holder.SessionState = Session  # type: ignore[misc]
-gradio.routes.upload_fn = _noting(gradio.routes.upload_fn)  # type: ignore[assignment]
+gradio.routes.upload_fn = _noting_owner(gradio.routes.upload_fn)  # type: ignore[assignment]
 
 
 class Page(gr.Blocks):
     """As `gr.Blocks`, but whatever goes wrong is answered in one sentence.
 
     Gradio prints a traceback of whatever a handler or a component raises, with the caller's text in it. Here the log
-    has what `note_trouble` says, and nothing of what was only sent wrongly.
+    has what `log_error` says, and nothing of what was only sent wrongly.
     """
 
+    tab_heads = ""  # styles and scripts of its tabs, for the page's head
     max_file_size = DEFAULT_LIMITS.max_bytes  # launching sets the same; until then Gradio has none, and fails
 
     async def preprocess_data(self, block_fn: Any, inputs: list[Any], *rest: Any, **named: Any) -> Any:  # noqa: ANN401
@@ -145,18 +146,18 @@ class Page(gr.Blocks):
             error.print_exception = False
             raise
         except Exception as error:
-            note_trouble(error)
-            raise gr.Error(UNFORESEEN, duration=None, print_exception=False) from error
+            log_error(error)
+            raise gr.Error(UNEXPECTED, duration=None, print_exception=False) from error
 
 
 def _room_left() -> bool:
-    """Whether the disk of the cache has more free than the reserve."""
+    """Return whether the cache's disk has more free than the reserve."""
     folder = Path(get_upload_folder())
     folder.mkdir(parents=True, exist_ok=True)
     return shutil.disk_usage(folder).free > RESERVE_BYTES
 
 
 def _absent(block: Any, *, public: bool) -> Any:  # noqa: ANN401 (a component and its value)
-    """What stands for a value that was not given."""
+    """Return what stands for a value that was not given."""
     value = getattr(block, "value", None) if public else None
     return "" if value is None and isinstance(block, gr.Textbox) else value

@@ -1,7 +1,7 @@
 """What nobody foresaw, in the log: one traceback of each kind, repeats counted, of others' texts a short piece.
 
-    told_troubles()          # once, before the page is served
-    note_trouble(error)      # wherever an exception ends that nobody expected
+    limit_server_logs()          # once, before the page is served
+    log_error(error)      # wherever an exception ends that nobody expected
 """
 
 import logging
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 log = logging.getLogger(__name__)
 LONGEST = 200  # characters of what a message may hold of somebody else's text
-UNFORESEEN = "This could not be done: an error that nobody foresaw. Whoever runs the server finds it in the log."
+UNEXPECTED = "This could not be done: an error that nobody foresaw. Whoever runs the server finds it in the log."
 SERVERS = ("uvicorn.error", "asyncio", "py.warnings")  # loggers that tell of errors beside the handlers
 Kind = tuple[str, str, int]
 
@@ -28,21 +28,21 @@ def brief(text: object, longest: int = LONGEST) -> str:
     return line if len(said) <= longest else f"{line}... ({len(said):,} characters)"
 
 
-def note_trouble(error: BaseException) -> None:
+def log_error(error: BaseException) -> None:
     """Log an exception: with its traceback the first time, by its count at 10, 100 and so on."""
-    words = _words(error)
+    words = _message(error)
     if words:
         log.error("%s", words)
 
 
-def _words(error: BaseException) -> str:
+def _message(error: BaseException) -> str:
     """What there is to log; "" where the like was logged and no round number is reached."""
     kind = _kind(error)
     with _lock:
         _counts[kind] += 1
         count = _counts[kind]
     if count == 1:
-        return "".join(_told(error)).rstrip()
+        return "".join(_traceback_lines(error)).rstrip()
     if str(count).strip("0") == "1":
         return f"{kind[0]} at {kind[1]}:{kind[2]} again, {count:,} times so far"
     return ""
@@ -55,7 +55,7 @@ def _kind(error: BaseException) -> Kind:
     return type(error).__name__, *place
 
 
-def _told(error: BaseException) -> Iterator[str]:
+def _traceback_lines(error: BaseException) -> Iterator[str]:
     """A traceback as Python prints it, oldest cause first, but for the messages, of which there is the beginning."""
     known: set[int] = set()
     chain: list[BaseException] = []
@@ -70,7 +70,7 @@ def _told(error: BaseException) -> Iterator[str]:
         yield f"{type(one).__name__}: {brief(one)}\n"
 
 
-class Briefly(logging.Filter):
+class OncePerKind(logging.Filter):
     """Lets one record of each kind pass, with nobody's text at length; for loggers of libraries."""
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -80,13 +80,13 @@ class Briefly(logging.Filter):
         record.msg = message
         if not error:
             return True
-        record.msg = _words(error)
+        record.msg = _message(error)
         return bool(record.msg)
 
 
-def told_troubles() -> None:
+def limit_server_logs() -> None:
     """Let the server's own loggers say everything once, and briefly; again, it changes nothing."""
     for name in SERVERS:
         logger = logging.getLogger(name)
-        if not any(isinstance(known, Briefly) for known in logger.filters):
-            logger.addFilter(Briefly())
+        if not any(isinstance(known, OncePerKind) for known in logger.filters):
+            logger.addFilter(OncePerKind())

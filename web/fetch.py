@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import safehttpx
 
-from web.uploads import RefusedUpload, Shelf
+from web.uploads import RefusedUpload, UploadFolder
 
 FETCH_S, MOST_HOPS = 30.0, 5
 NOT_PUBLIC = "This address cannot be fetched; give one of a public server that begins with https, or upload the file."
@@ -25,13 +25,13 @@ class FetchError(ValueError):
     """The file is not fetched; the message says why and what to do."""
 
 
-async def fetch(url: str, folder: Path, shelf: Shelf, largest: int) -> str:
+async def fetch(url: str, folder: Path, upload_folder: UploadFolder, largest: int) -> str:
     """Fetch a file; each hop's host must be public, and is the one that is then asked (no second look-up).
 
     Args:
         url: http or https.
-        folder: where it is kept, below the shelf's.
-        shelf: says whether there is room.
+        folder: where it is kept, below `upload_folder`.
+        upload_folder: says whether there is room.
         largest: bytes.
 
     Returns:
@@ -44,7 +44,7 @@ async def fetch(url: str, folder: Path, shelf: Shelf, largest: int) -> str:
     place = folder / hashlib.sha256(url.encode()).hexdigest()
     place.mkdir(parents=True, exist_ok=True)
     try:
-        left = shelf.take_fetched(largest)
+        left = upload_folder.reserve_fetched(largest)
         number, text = tempfile.mkstemp(dir=place)
         try:
             with os.fdopen(number, "wb") as file:
@@ -55,7 +55,7 @@ async def fetch(url: str, folder: Path, shelf: Shelf, largest: int) -> str:
             Path(text).replace(place / name)
             left.paths = [str(place / name)]
         except BaseException:
-            shelf.give_back(left)
+            upload_folder.release(left)
             raise
         finally:
             Path(text).unlink(missing_ok=True)
@@ -86,11 +86,7 @@ def _name_at(url: str) -> str:
 
 
 async def _public(host: str) -> str:
-    """An address of a host that all the world can reach.
-
-    Raises:
-        FetchError: it has none.
-    """
+    """An address of a host that all the world can reach. Raises FetchError: it has none."""
     try:
         address = await safehttpx.async_validate_url(host)
     except (ValueError, UnicodeError):

@@ -32,6 +32,11 @@ def score(value: float | None, *, signed: bool = False) -> str:
     return f"{value:+.3f}" if signed else f"{value:.3f}"
 
 
+def whole_ms(milliseconds: float | None) -> str:
+    """Whole milliseconds without their unit, or a dash where they are not known."""
+    return UNKNOWN if milliseconds is None else f"{milliseconds:.0f}"
+
+
 def size(count: float) -> str:
     """Bytes in words."""
     return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"

@@ -1,19 +1,19 @@
 """What stands before the page: every request passes here first, and most attacks end here.
 
-    app = guard(app)
+    app = Guard(app)
 
-In this order: headers on every answer, routes that are open, requests of other sites, sizes of bodies, turns. All are
-plain ASGI; nothing of Gradio is imported.
+In this order: headers on every answer, routes that are open, requests of other sites, requests at once of one address,
+sizes of bodies. Plain ASGI; nothing of Gradio is imported. Where a request comes from is decided here and nowhere else.
 """
 
 import asyncio
+import ipaddress
 import json
-from collections.abc import Awaitable, Callable, MutableMapping
-from types import SimpleNamespace
-from typing import Any
+import os
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from functools import lru_cache
+from typing import Any, Protocol
 from urllib.parse import urlsplit
-
-from web.client_address import client_address
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -21,6 +21,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+PROXIES_VARIABLE = "FORWARDED_ALLOW_IPS"  # what uvicorn, which serves the page, reads when it starts
 API = "/gradio_api"
 # Nothing else is served. Among Gradio's other routes are copies of a session's values (deep_link, stream), what others
 # asked (monitoring, profiling, run-history), a proxy to other sites and an editor of the program.
@@ -62,7 +63,7 @@ HEADERS = (
 
 TOO_LARGE = "This request is too large: 4 MB and 250,000 values at most. Images are uploaded as files."
 TOO_SLOW = "This request took too long to arrive; try again."
-FOREIGN = "This page answers its own requests alone, none from other sites; open it in a tab of its own."
+FOREIGN = "This page answers only its own requests, none from other sites; open it in a tab of its own."
 CLOSED = "There is nothing here."
 CROWDED = "Too many requests at once come from your address; wait a moment and try again. Nothing is lost."
 
@@ -92,70 +93,73 @@ def header(scope: Scope, name: bytes) -> str | None:
     return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), None)
 
 
+# ---- where a request comes from -------------------------------------------------------------------------------------
+class WebRequest(Protocol):
+    """What is needed of a web request; Gradio's and Starlette's have it."""
+
+    @property
+    def cookies(self) -> Mapping[str, str]:
+        """As the browser sent them."""
+
+    @property
+    def client(self) -> object:
+        """The other end of the connection, or who a trusted proxy says is behind it; its `host` is an address."""
+
+    @property
+    def session(self) -> object:
+        """The signed session; there is one on a Space alone."""
+
+
+def client_address(request: WebRequest) -> str:
+    """The address that a request comes from; "" where it has none.
+
+    The server has set it: to the other end of the connection, or, where that is a trusted proxy, to the last address
+    of `X-Forwarded-For` that is none. What anybody else writes there is never read. IPv6 counts by its /64, which is
+    what one household is given; all else would be as many addresses as somebody likes.
+    """
+    return network_of(str(getattr(request.client, "host", "") or ""))
+
+
+@lru_cache(maxsize=4096)
+def network_of(host: str) -> str:
+    """An IPv4 address, the /64 of an IPv6 address, or the text itself where it is neither."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host[:64]
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address)
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(ipaddress.ip_network((address, 64), strict=False))
+
+
+def trust_proxies(trusted: Iterable[str]) -> None:
+    """Let the server that is started next in this process believe these proxies and no others.
+
+    Args:
+        trusted: addresses and networks; their `X-Forwarded-For` is believed.
+    """
+    os.environ[PROXIES_VARIABLE] = ",".join(trusted)
+
+
 def address_of(scope: Scope) -> str:
-    """Where the request comes from; see `web.client_address`."""
+    """As `client_address`, of a request that has not reached the page yet."""
     client = scope.get("client")
-    return client_address(SimpleNamespace(client=SimpleNamespace(host=client[0] if client else "")))
+    return network_of(client[0] if client else "")
 
 
-class AnswerHeaders:
-    """Tells browsers to guess no types, to run and fetch nothing from elsewhere, and who may frame the page."""
-
-    def __init__(self, app: Asgi) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on, with the headers added to the answer."""
-
-        async def sending(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), *HEADERS]
-            await send(message)
-
-        await self.app(scope, receive, sending)
-
-
-class OpenRoutes:
-    """Serves what the page needs, and nothing else that Gradio offers."""
-
-    def __init__(self, app: Asgi) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on, or answer 404."""
-        if is_open(route_of(scope)):
-            await self.app(scope, receive, send)
-        else:
-            await refuse(scope, send, 404, CLOSED)
-
-
+# ---- what is refused ------------------------------------------------------------------------------------------------
 def is_open(route: str) -> bool:
-    """Whether a route is served; files are, addresses of the web in their place are not."""
+    """Return whether a route is served; files are, URLs in their place are not."""
     if route in OPEN:
         return True
     below = next((name for name in OPEN_BELOW if route.startswith(name)), None)
     return below is not None and not route[len(below) :].lower().lstrip("/").startswith(("http:", "https:"))
 
 
-class OwnRequests:
-    """Refuses what pages of other sites ask for in a visitor's name.
-
-    Programs send no `Origin` and go on. The Hub frames the page, but the page in the frame has an origin of its own.
-    """
-
-    def __init__(self, app: Asgi) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on, or answer 403, before Gradio allows the other origin anything."""
-        if is_foreign(scope):
-            await refuse(scope, send, 403, FOREIGN)
-        else:
-            await self.app(scope, receive, send)
-
-
 def is_foreign(scope: Scope) -> bool:
-    """Whether a browser sent this for a page of another site."""
+    """Return whether a browser sent this for a page of another site."""
     origin, site = header(scope, b"origin"), header(scope, b"sec-fetch-site")
     if origin is not None:
         # Behind a proxy that renames the host, the browser's own word counts; no page can write that header.
@@ -170,29 +174,91 @@ def is_foreign(scope: Scope) -> bool:
 
 
 def _hosts(scope: Scope) -> set[str]:
-    """What the page is called: by the request, and by a proxy before it. Another site's page can set neither."""
+    """Return the page's host names, of the request and of a proxy before it; another site's page can set neither."""
     names = (header(scope, b"host"), header(scope, b"x-forwarded-host"))
     return {name.split(",")[0].strip().lower() for name in names if name}
 
 
-class SmallBodies:
-    """Takes bodies of a bounded size and shape, and takes them whole before anybody works on them.
+def says_too_large(scope: Scope) -> bool:
+    """Return whether the declared length of a body is too large; then it takes nobody's place."""
+    length = header(scope, b"content-length") or ""
+    return route_of(scope) != f"{API}/upload" and length.isdecimal() and int(length) > LARGEST_BODY
 
-    Uploads are streamed and have limits of their own; see `web.uploads`.
+
+def kind_of(scope: Scope) -> str:
+    """Return which of SHARES a request counts with; only what has no body may be open many times."""
+    route = route_of(scope)
+    if route == f"{API}/upload":
+        return "upload"
+    if scope["method"] == "GET" and route.startswith(LONG):
+        return "long"
+    return "tool" if route.startswith(f"{API}/mcp") else "short"
+
+
+class Guard:
+    """The page behind all of this.
+
+    Args:
+        app: the page.
+        inner: further layers of ASGI, the outermost first; they stand right before the page.
     """
 
-    def __init__(self, app: Asgi) -> None:
-        self.app = app
+    def __init__(self, app: Asgi, *inner: Callable[[Asgi], Asgi]) -> None:
+        self.app = self.page = app
+        for layer in reversed(inner):
+            self.page = layer(self.page)
+        self._places: dict[tuple[str, str], asyncio.Semaphore] = {}  # of a kind of requests and an address
+        self._counts: dict[tuple[str, str], int] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on with the body at hand, or answer 413 or 408. Its length is left in the scope as `body_bytes`."""
-        if scope["method"] in ("GET", "HEAD", "OPTIONS") or route_of(scope) == f"{API}/upload":
+        """Pass a request on, or answer it with one sentence; the server's own messages go to the page."""
+        if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        body = bytearray()
+
+        async def sending(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), *HEADERS]
+            await send(message)
+
+        if not is_open(route_of(scope)):
+            await refuse(scope, sending, 404, CLOSED)
+        elif is_foreign(scope):  # before Gradio allows the other origin anything
+            await refuse(scope, sending, 403, FOREIGN)
+        elif says_too_large(scope):
+            await refuse(scope, sending, 413, TOO_LARGE)
+        else:
+            await self._wait(scope, receive, sending)
+
+    async def _wait(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let each address have a few requests at once; its further ones wait behind these, and not before others'."""
+        kind = kind_of(scope)
+        at_once, most = SHARES[kind]
+        key = (kind, address_of(scope))
+        if self._counts.get(key, 0) >= most:
+            await refuse(scope, send, 429, CROWDED)
+            return
+        self._counts[key] = self._counts.get(key, 0) + 1
+        place = self._places.setdefault(key, asyncio.Semaphore(at_once))
+        try:
+            async with place:
+                await self._read(scope, receive, send)
+        finally:
+            self._counts[key] -= 1
+            if not self._counts[key]:
+                del self._counts[key], self._places[key]
+
+    async def _read(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Take a body of a bounded size and shape before anybody works on it; `body_bytes` of the scope is its length.
+
+        Uploads are streamed and have limits of their own; see `web.uploads`.
+        """
+        if scope["method"] in ("GET", "HEAD", "OPTIONS") or route_of(scope) == f"{API}/upload":
+            await self.page(scope, receive, send)
+            return
+        body, more = bytearray(), True
         try:
             async with asyncio.timeout(BODY_S):
-                more = True
                 while more:
                     message = await receive()
                     if message["type"] == "http.disconnect":
@@ -208,74 +274,10 @@ class SmallBodies:
         if sum(map(body.count, (b",", b"[", b"{"))) > MOST_VALUES:
             await refuse(scope, send, 413, TOO_LARGE)
             return
-        whole: list[Message] = [{"type": "http.request", "body": bytes(body), "more_body": False}]
+        left: list[Message] = [{"type": "http.request", "body": bytes(body), "more_body": False}]
 
         async def again() -> Message:
-            return whole.pop() if whole else await receive()
+            return left.pop() if left else await receive()
 
         scope["body_bytes"] = len(body)
-        await self.app(scope, again, send)
-
-
-def says_too_large(scope: Scope) -> bool:
-    """Whether a request says of itself that its body is too large; then it takes nobody's turn."""
-    length = header(scope, b"content-length") or ""
-    return route_of(scope) != f"{API}/upload" and length.isdecimal() and int(length) > LARGEST_BODY
-
-
-class Turns:
-    """Lets each address have a few requests at once; its further ones wait behind these, and not before others'."""
-
-    def __init__(self, app: Asgi) -> None:
-        self.app = app
-        self._turns: dict[tuple[str, str], asyncio.Semaphore] = {}
-        self._counts: dict[tuple[str, str], int] = {}
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on when it is this request's turn, or answer 429."""
-        if says_too_large(scope):
-            await refuse(scope, send, 413, TOO_LARGE)
-            return
-        kind = kind_of(scope)
-        at_once, most = SHARES[kind]
-        key = (kind, address_of(scope))
-        if self._counts.get(key, 0) >= most:
-            await refuse(scope, send, 429, CROWDED)
-            return
-        self._counts[key] = self._counts.get(key, 0) + 1
-        turn = self._turns.setdefault(key, asyncio.Semaphore(at_once))
-        try:
-            async with turn:
-                await self.app(scope, receive, send)
-        finally:
-            self._counts[key] -= 1
-            if not self._counts[key]:
-                del self._counts[key], self._turns[key]
-
-
-def kind_of(scope: Scope) -> str:
-    """Which of SHARES a request is counted with; only what has no body may be open many times."""
-    route = route_of(scope)
-    if route == f"{API}/upload":
-        return "upload"
-    if scope["method"] == "GET" and route.startswith(LONG):
-        return "long"
-    return "tool" if route.startswith(f"{API}/mcp") else "short"
-
-
-def guard(app: Asgi, *inner: Callable[[Asgi], Asgi]) -> Asgi:
-    """A page behind everything above.
-
-    Args:
-        app: the page.
-        inner: further classes of this kind, the outermost first; they stand right before the page.
-    """
-    guarded = app
-    kinds: list[Callable[[Asgi], Asgi]] = [AnswerHeaders, OpenRoutes, OwnRequests, Turns, SmallBodies, *inner]
-    for kind in reversed(kinds):
-        guarded = kind(guarded)
-
-    async def entrance(scope: Scope, receive: Receive, send: Send) -> None:
-        await (guarded if scope["type"] == "http" else app)(scope, receive, send)  # else the server's own messages
-
-    return entrance
+        await self.page(scope, again, send)

@@ -5,9 +5,10 @@ import logging
 import time
 import unicodedata
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Literal, Protocol
+from typing import Literal
 from urllib.parse import unquote
 
 from limits import RateLimitItem, RateLimitItemPerHour, RateLimitItemPerMinute
@@ -15,24 +16,25 @@ from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 from pydantic import SecretStr
 
-from web.client_address import client_address
+from web.guard import WebRequest, client_address
 from web.settings import Settings
 
 log = logging.getLogger(__name__)
 
 Role = Literal["annotator", "reviewer", "admin"]
-Action = Literal["read", "draft", "submit", "look", "upload", "review", "administer", "train", "token"]
+Action = Literal["read", "draft", "submit", "predict", "upload", "review", "administer", "train", "token"]
 LONGEST_NAME = 40
 NAME_COOKIE = "gazevlm_name"  # where the page keeps a chosen name; written by annotate/static/keep.js
 NEIGHBOURS = 10  # people behind one address; behind a Space's proxy, all who are not logged in
+CHOOSE_NAME = "Choose a name first; any will do. It is the same as in the Teach tab."
 LOGIN = "Log in with your Hugging Face account first; the button is at the top of the tab."
-# Per person and process. "draft": tasks and skips; "look": a pass of the model; "train": starts and ends of trainings;
+# Per person and process. "draft": tasks and skips; "predict": a pass of the model; "train": starts, ends of trainings;
 # "token": wrong ones.
 LIMITS: Mapping[Action, RateLimitItem] = {
     "read": RateLimitItemPerMinute(240),
     "draft": RateLimitItemPerMinute(120),
     "submit": RateLimitItemPerMinute(60),
-    "look": RateLimitItemPerMinute(30),
+    "predict": RateLimitItemPerMinute(30),
     "upload": RateLimitItemPerHour(60),
     "review": RateLimitItemPerMinute(240),
     "administer": RateLimitItemPerMinute(120),
@@ -40,26 +42,10 @@ LIMITS: Mapping[Action, RateLimitItem] = {
     "token": RateLimitItemPerHour(30),
 }
 WRONG_TOKENS = RateLimitItemPerMinute(120)  # of everybody together, however many addresses they have
-TOLD_OF_THEM = RateLimitItemPerHour(1)  # in the log
+LOG_OF_THEM = RateLimitItemPerHour(1)  # in the log
 TOO_MANY_TOKENS = (
     "Too many wrong tokens were tried; try again in an hour, or leave the token empty. The right one is taken at once."
 )
-
-
-class Asked(Protocol):
-    """What is needed of a web request; Gradio's and Starlette's have it."""
-
-    @property
-    def cookies(self) -> Mapping[str, str]:
-        """As the browser sent them."""
-
-    @property
-    def client(self) -> object:
-        """The other end of the connection; its `host` is an address."""
-
-    @property
-    def session(self) -> object:
-        """The signed session; there is one on a Space alone."""
 
 
 class NotAllowed(ValueError):
@@ -68,36 +54,35 @@ class NotAllowed(ValueError):
 
 @dataclass(frozen=True)
 class Claim:
-    """What a request says of who made it. Nothing of it is believed as it is.
+    """What a request says of who made it. Nothing of it is believed as it is."""
 
-    Args:
-        login: user name of the Hub from the signed session; None where nobody is logged in.
-        name: what was typed in the page.
-        token: what was typed in the page; never shown, stored or logged.
-        address: as `client_address` has it.
-    """
-
-    login: str | None
-    name: str
-    token: str = field(repr=False)
-    address: str
+    login: str | None  # user name of the Hub from the signed session; None where nobody is logged in
+    name: str  # what was typed in the page
+    token: str = field(repr=False)  # what was typed in the page; never shown, stored or logged
+    address: str  # as `client_address` has it
 
 
 @dataclass(frozen=True)
 class Visitor:
-    """Somebody as the server sees them.
+    """Somebody as the server sees them."""
 
-    Args:
-        name: for the page alone.
-        pseudonym: what everything that is stored or shown to others says.
-        roles: what they may do; everybody who has a name is an annotator.
-        verified: whether the Hub vouches for the name.
-    """
+    name: str  # for the page alone
+    pseudonym: str  # what everything that is stored or shown to others says
+    roles: frozenset[Role]  # what they may do; everybody who has a name is an annotator
+    verified: bool  # whether the Hub vouches for the name
 
-    name: str
-    pseudonym: str
-    roles: frozenset[Role]
-    verified: bool
+
+@dataclass(frozen=True)
+class Welcome:
+    """Who opened a tab, as the server sees them."""
+
+    visitor: Visitor | None  # None where nobody is named
+    problem: str = ""  # what to do to be somebody; "" where there is nothing to do
+
+    @property
+    def roles(self) -> frozenset[Role]:
+        """What they may do; nothing where nobody is named."""
+        return self.visitor.roles if self.visitor else frozenset()
 
 
 class Gate:
@@ -117,7 +102,7 @@ class Gate:
         """Whether people choose a name in the page; on a Space they log in instead."""
         return not self.settings.on_space
 
-    def claim(self, request: Asked, token: str = "") -> Claim:
+    def claim(self, request: WebRequest, token: str = "") -> Claim:
         """What a request says of who made it.
 
         Args:
@@ -173,13 +158,31 @@ class Gate:
         self._count(action, f"who {visitor.pseudonym} {' '.join(sorted(shown))}".rstrip())
         return visitor
 
-    def check_rate(self, claim: Claim, action: Action) -> None:
-        """Count one more of an address and all who are behind it, for where nobody is named.
+    def welcome(self, claim: Claim) -> Welcome:
+        """Return who opens a tab; a name without a token is an annotator.
 
         Raises:
-            NotAllowed: too many.
+            NotAllowed: a wrong token, a name that cannot be used, or too many requests.
         """
-        self._count(action, f"from {claim.address}", NEIGHBOURS)
+        if self._is_named(claim):
+            return Welcome(self.admit(claim, "read"))
+        self._count("read", f"from {claim.address}", NEIGHBOURS)
+        return Welcome(None, CHOOSE_NAME if self.asks_name else LOGIN)
+
+    def admit_anyone(self, claim: Claim) -> Visitor | None:
+        """Let everybody read, though not too often; a name that cannot be used or a wrong token count as nobody.
+
+        Raises:
+            NotAllowed: too many requests.
+        """
+        if self._is_named(claim):
+            with suppress(NotAllowed):
+                return self.admit(claim, "read")  # counts before it makes anybody known to the store
+        self._count("read", f"from {claim.address}", NEIGHBOURS)
+        return None
+
+    def _is_named(self, claim: Claim) -> bool:
+        return bool(claim.name if self.asks_name else claim.login)
 
     def _count(self, action: Action, key: str, people: int = 1) -> None:
         limit = LIMITS[action]
@@ -196,7 +199,7 @@ class Gate:
         router could lock its owner out. So no limit stands between a guess and its answer, and it is the token that has
         to be beyond guessing: `web.settings` refuses another one at the start, and 16 characters by chance would take
         all the world's requests for longer than the world has. The limits are of the wrong ones that get an answer of
-        their own, by address and of everybody together; and of the latter whoever runs the page is told.
+        their own, by address and of everybody together; and the latter are logged.
 
         Raises:
             NotAllowed: a wrong one.
@@ -214,7 +217,7 @@ class Gate:
             return {role for role, right in same.items() if right}
         by = f"who {claim.login}" if settings.on_space else f"from {claim.address}"
         of_all, of_them = self._rates.hit(WRONG_TOKENS, "token"), self._rates.hit(LIMITS["token"], "token", by)
-        if not of_all and self._rates.hit(TOLD_OF_THEM, "told of tokens"):
+        if not of_all and self._rates.hit(LOG_OF_THEM, "logged tokens"):
             log.warning("somebody is guessing tokens: more than %s wrong ones came in a minute", WRONG_TOKENS.amount)
         if not (of_all and of_them):
             raise NotAllowed(TOO_MANY_TOKENS)

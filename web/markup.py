@@ -28,12 +28,12 @@ def notice(trained_on: str) -> str:
 
 
 def status(text: str) -> str:
-    """The status line; screen readers announce changes."""
+    """Return the status line; screen readers announce changes."""
     return f'<div class="gaze-status" role="status" aria-live="polite">{escape(text)}</div>'
 
 
 def note(text: str) -> str:
-    """A remark below what it is about."""
+    """Return a remark, to stand below what it is about."""
     return f'<p class="gaze-note">{escape(text)}</p>'
 
 
@@ -42,32 +42,36 @@ class Table:
     """A table of texts.
 
     Args:
-        title: above it.
-        heads: one per column; the first column names the row.
         rows: cells; several lines in one cell are a tuple, in the first cell a name and remarks on it.
-        notes: below it.
-        folded: shown when asked for.
     """
 
-    title: str
-    heads: Sequence[str]
+    title: str  # above it
+    heads: Sequence[str]  # one per column; the first column names the row
     rows: Sequence[Sequence[Cell]]
-    notes: Sequence[str] = ()
-    folded: bool = False
+    notes: Sequence[str] = ()  # below it
+    folded: bool = False  # shown when asked for
 
 
 def table(shown: Table) -> str:
-    """A table as HTML; on narrow windows it is scrolled sideways, with the mouse, a finger or the keys."""
+    """Return a table as HTML; on narrow windows it scrolls sideways, with the mouse, a finger or the keys."""
     heads = "".join(f'<th scope="col">{escape(head)}</th>' for head in shown.heads)
     rows = "".join(f"<tr>{_row(row)}</tr>" for row in shown.rows)
     title = escape(shown.title)
-    whole = (
+    scrolled = (
         f'<div class="gaze-scroll" tabindex="0" role="region" aria-label="{title}"><table class="gaze-table gaze-wide">'
         f"<thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>{''.join(map(note, shown.notes))}"
     )
     if shown.folded:
-        return f'<details class="gaze-folded"><summary>{title}</summary>{whole}</details>'
-    return f'<h3 class="gaze-heading">{title}</h3>{whole}'
+        return f'<details class="gaze-folded"><summary>{title}</summary>{scrolled}</details>'
+    return f'<h3 class="gaze-heading">{title}</h3>{scrolled}'
+
+
+def small_table(heads: Sequence[str], rows: Sequence[Sequence[str]], caption: str = "") -> str:
+    """Return a table of short texts, as wide as its column, with a caption above it."""
+    head = "".join(f'<th scope="col">{escape(one)}</th>' for one in heads)
+    body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
+    above = f"<caption>{escape(caption)}</caption>" if caption else ""
+    return f'<table class="gaze-table">{above}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
 
 
 def _row(cells: Sequence[Cell]) -> str:

@@ -27,7 +27,7 @@ class GazeFacts(Protocol):
 
 
 class Model(Protocol):
-    """Something that can look."""
+    """Something that predicts a path."""
 
     @property
     def gaze(self) -> GazeFacts:
@@ -35,18 +35,18 @@ class Model(Protocol):
 
     @property
     def stamp(self) -> Hashable:
-        """Of its weights: another one once an adapter of that name was trained anew. What it said is kept by it."""
+        """Of its weights: another one once an adapter of that name was trained anew. Predictions are kept by it."""
 
 
 class Models(Protocol):
-    """Everything that can look, by the names that `Ask` takes."""
+    """All models, by the names that `Ask` takes."""
 
     def choices(self) -> Mapping[str, Model]:
         """What there is now, never nothing; the first is chosen unless another is asked for."""
 
 
-def first_look(ask: Ask, name: str, image: Image.Image) -> Diagnosis:
-    """Where a model looks, with the settings that a page begins with; no word is written.
+def predict_path(ask: Ask, name: str, image: Image.Image) -> Diagnosis:
+    """Return a model's path with the settings that a page begins with; no word is written.
 
     Raises:
         ValueError: no such model, or the image's shape is beyond it.

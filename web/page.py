@@ -15,8 +15,8 @@ import gradio as gr
 
 from gazevlm_core.images import DEFAULT_LIMITS
 from web.blocks import Page
-from web.client_address import believe_proxies
-from web.error_log import brief, told_troubles
+from web.error_log import brief, limit_server_logs
+from web.guard import trust_proxies
 from web.markup import INTRODUCTION, status
 from web.server import FairQueue, GuardedApp, own_folder
 from web.settings import Settings
@@ -32,7 +32,6 @@ Values = dict[Any, Any]  # component -> its new value
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 FIT_CHARTS = "() => { dispatchEvent(new Event('resize')); }"  # a chart drawn out of sight has a width of its own
 Listen = Callable[..., Any]  # an event of a component, such as `button.click`
-# For the page's head: Gradio would rewrite the selectors of `css`, and break those with commas or media queries.
 STYLE = f"<style>{Path(__file__).with_name('page.css').read_text(encoding='utf-8')}</style>"
 SCRIPT = f"<script>{Path(__file__).with_name('page.js').read_text(encoding='utf-8')}</script>"
 
@@ -42,21 +41,19 @@ class Tab:
     """One tab of the page.
 
     Args:
-        title: shown on its button.
-        name: its id in the page; the button is "NAME-button".
-        fill: makes its components, inside the page that it is given.
         connect: is given the event of being opened, after `fill`: the tab's `select`, or the page's `load` where the
             tab stands alone. What only visitors of the tab need is computed then.
     """
 
-    title: str
-    name: str
-    fill: Callable[[gr.Blocks], None]
+    title: str  # shown on its button
+    name: str  # its id in the page; the button is "NAME-button"
+    fill: Callable[[gr.Blocks], None]  # makes its components, inside the page that it is given
     connect: Callable[[Listen], None] | None = None
+    head: str = ""  # styles and scripts for the page's head; Gradio rewrites `css`, and breaks commas and media queries
 
 
-def build_page(tabs: Sequence[Tab]) -> gr.Blocks:
-    """The page with its tabs, the first one open; a single tab stands alone."""
+def build_page(tabs: Sequence[Tab]) -> Page:
+    """Build the page with its tabs, the first one open; a single tab stands alone."""
     own_folder()
     with Page(title="GazeVLM", analytics_enabled=False, delete_cache=(int(EVERY_S), int(LIFE_S))) as page:
         gr.HTML(INTRODUCTION, elem_id="introduction")
@@ -72,49 +69,35 @@ def build_page(tabs: Sequence[Tab]) -> gr.Blocks:
                         tab.fill(page)
                     if tab.connect is not None:
                         tab.connect(opened.select)
-    told_troubles()
+    page.tab_heads = "".join(tab.head for tab in tabs)
+    limit_server_logs()
     page.queue(api_open=False)  # what is queued for the page is queued for programs, too
     page._queue = FairQueue(page)
     return page
 
 
-def launch_options(heads: Sequence[str]) -> dict[str, Any]:
-    """How the page is served: what it looks like, what stands before it, and the largest upload.
+def launch_options(page: Page) -> dict[str, Any]:
+    """Return how a page of `build_page` is served: theme, head, guard and the largest upload.
 
     No folder of the server is opened to it, and browsers keep no history of what was asked.
-
-    Args:
-        heads: styles and scripts of the tabs, as HTML.
 
     Raises:
         SettingsError: a setting of the environment that cannot be used.
     """
     settings = Settings.from_environment(os.environ)
-    believe_proxies(settings.trusted_proxies)
+    trust_proxies(settings.trusted_proxies)
     theme = gr.themes.Default(  # the reader's own fonts: nothing is fetched from elsewhere
         primary_hue="teal", neutral_hue="slate", font=["system-ui", "sans-serif"], font_mono=["monospace"]
     )
-    head = STYLE + SCRIPT + "".join(heads)
     return {
-        "theme": theme, "head": head, "max_file_size": DEFAULT_LIMITS.max_bytes, "ssr_mode": False,
-        "run_history": False, "enable_monitoring": False, "state_session_capacity": SESSIONS,
+        "theme": theme, "head": STYLE + SCRIPT + page.tab_heads, "max_file_size": DEFAULT_LIMITS.max_bytes,
+        "ssr_mode": False, "run_history": False, "enable_monitoring": False, "state_session_capacity": SESSIONS,
         "_app": GuardedApp(settings.uploads_mb * MB),
     }  # fmt: skip
 
 
-def launch(page: gr.Blocks, heads: Sequence[str], *, mcp: bool = False) -> None:
-    """Serve the page until the process ends, at GRADIO_SERVER_NAME and GRADIO_SERVER_PORT or 127.0.0.1:7860.
-
-    Args:
-        page: from `build_page`.
-        heads: as in `launch_options`.
-        mcp: whether the endpoints are MCP tools too.
-    """
-    page.launch(**launch_options(heads), mcp_server=mcp)
-
-
 def remembered(first: Any = None) -> gr.State:  # noqa: ANN401 (any value)
-    """What the server remembers of one visitor between events, for STATE_S: handles and small things, never an image.
+    """Keep something of one visitor between events, for STATE_S: handles and small things, never an image.
 
     Args:
         first: value before anything is known, and again once it is forgotten.
@@ -123,29 +106,32 @@ def remembered(first: Any = None) -> gr.State:  # noqa: ANN401 (any value)
 
 
 def page_error(error: ValueError) -> gr.Error:
-    """What the user sees of a bad input."""
+    """Turn a bad input's error into the message that the user sees."""
     # The text is shown as HTML; no traceback, since nothing is wrong with the program.
     return gr.Error(escape(brief(error, LONGEST_SENTENCE)), duration=None, print_exception=False)
 
 
-def told(handler: Handler) -> Handler:
-    """A handler whose ValueError is shown as one sentence; what was typed stays, since nothing is returned."""
+def show_errors(handler: Handler) -> Handler:
+    """Show a handler's ValueError as one sentence; what was typed stays, since nothing is returned."""
 
     @wraps(handler)
-    def telling(*values: Any, **named: Any) -> Any:  # noqa: ANN401 - whatever Gradio gives and takes
+    def showing(*values: Any, **named: Any) -> Any:  # noqa: ANN401 - whatever Gradio gives and takes
         try:
             return handler(*values, **named)
         except ValueError as error:
             raise page_error(error) from error
 
-    return telling  # type: ignore[return-value]
+    return showing  # type: ignore[return-value]
+
+
+told = show_errors
 
 
 def run_busily(
     event: Listen, buttons: Sequence[gr.Button], line: gr.HTML, words: str, work: Callable[..., Any], inputs: Any,  # noqa: ANN401
     outputs: Sequence[Any], *, failed: str = FAILED, js: str | None = None, **limits: Any,
 ) -> None:  # fmt: skip
-    """On an event say what is done, do it, and free the buttons again whatever came of it.
+    """On an event show what is being done, do it, and free the buttons whatever came of it.
 
     Args:
         event: such as `button.click`.

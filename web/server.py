@@ -22,10 +22,9 @@ from gradio.state_holder import SessionState, StateHolder
 from gradio.utils import LRUCache
 
 from gazevlm_core.images import DEFAULT_LIMITS
-from web.client_address import client_address
 from web.fetch import FetchError, fetch
-from web.guard import Asgi, Receive, Scope, Send, address_of, guard
-from web.uploads import Shelf, Uploads
+from web.guard import Asgi, Guard, Receive, Scope, Send, address_of, client_address
+from web.uploads import UploadFolder, Uploads
 
 FOLDER_VARIABLE = "GRADIO_TEMP_DIR"
 AT_ONCE = 4  # of each small handler
@@ -151,8 +150,8 @@ def _free(queue: Any) -> int:  # noqa: ANN401 - Gradio's EventQueue
 _asking: ContextVar[str] = ContextVar("asking", default="")  # address of the request that is answered
 
 
-class WhoAsks:
-    """Tells what is made for a request whose it is; stands before the page, as in `web.guard`."""
+class RequestAddress:
+    """Notes the address of each request for what is made for it; stands before the page, as in `web.guard`."""
 
     def __init__(self, app: Asgi) -> None:
         self.app = app
@@ -200,13 +199,16 @@ class GuardedApp(App):
     def __init__(self, most_bytes: int) -> None:
         super().__init__(default_response_class=ORJSONResponse, openapi_url=None)
         self.state_holder = FairStates()
-        self.shelf = Shelf(Path(self.uploaded_file_dir), most_bytes, self._kept)
-        bound_fetching(self.shelf)
+        self.upload_folder = UploadFolder(Path(self.uploaded_file_dir), most_bytes, self._kept)
+        limit_fetching(self.upload_folder)
 
     def build_middleware_stack(self) -> Asgi:
         """All that a request passes, the guard first: Gradio's own layer would answer other sites."""
-        largest = DEFAULT_LIMITS.max_bytes
-        return guard(super().build_middleware_stack(), lambda app: Uploads(app, self.shelf, largest), WhoAsks)
+
+        def uploads(app: Asgi) -> Asgi:
+            return Uploads(app, self.upload_folder, DEFAULT_LIMITS.max_bytes)
+
+        return Guard(super().build_middleware_stack(), uploads, RequestAddress)
 
     def _kept(self) -> set[str]:
         blocks = self.get_blocks().blocks.values()
@@ -224,12 +226,12 @@ def own_folder() -> None:
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
 
 
-def bound_fetching(shelf: Shelf) -> None:
+def limit_fetching(upload_folder: UploadFolder) -> None:
     """Let Gradio fetch files within bounds. It has no setting for that, and would read any length into memory."""
 
     async def bounded(url: str, cache_dir: str) -> str:
         try:
-            return await fetch(url, Path(cache_dir), shelf, DEFAULT_LIMITS.max_bytes)
+            return await fetch(url, Path(cache_dir), upload_folder, DEFAULT_LIMITS.max_bytes)
         except FetchError as error:
             raise gr.Error(str(error), duration=None, print_exception=False) from error
 

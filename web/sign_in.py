@@ -3,13 +3,15 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from web.identity import LONGEST_NAME, Claim, Gate, Role
-from web.page import QUIET
-from web.welcome import Welcome
+from web.identity import LONGEST_NAME, Claim, Gate, Role, Welcome
+from web.page import QUIET, Listen, show_errors
+
+if TYPE_CHECKING:
+    from gradio.events import Dependency
 
 # The name goes with every request as a cookie: the same one, kept in the same place, as in the Teach tab.
 SET_NAME = (
@@ -21,21 +23,13 @@ RANKS: tuple[Role, ...] = ("admin", "reviewer", "annotator")
 
 @dataclass(frozen=True)
 class EntryWords:
-    """What the row says.
+    """What the row says."""
 
-    Args:
-        token: label of the token.
-        info: below it.
-        full: role of whoever needs no more of them.
-        nobody: after what is said to those who are not named.
-        less: after what is said to those who have not the full role.
-    """
-
-    token: str
-    info: str
-    full: Role
-    nobody: str
-    less: str
+    token: str  # label of the token
+    info: str  # below it
+    full: Role  # role of whoever needs no more of them
+    nobody: str  # after what is said to those who are not named
+    less: str  # after what is said to those who have not the full role
 
 
 class Entry:
@@ -83,6 +77,28 @@ class Entry:
         for event in (self.use.click, self.name.submit, self.typed.submit):
             begun = event(handler, [self.name, self.typed, *rest], list(outputs), js=SET_NAME, **QUIET)
             begun.success(None, None, self.token, js=GET_TRIED, **QUIET)
+
+    def handler(self, work: Callable[..., Any]) -> Callable[..., Any]:
+        """A handler of (token, *values) that calls `work(claim, *values)` and shows its ValueError as one sentence."""
+
+        def handle(request: gr.Request, token: str, *values: Any) -> Any:  # noqa: ANN401 - whatever Gradio gives and takes
+            return work(self.claim(request, token), *values)
+
+        return show_errors(handle)
+
+    def on(
+        self, events: Listen | Sequence[Listen], work: Callable[..., Any], inputs: Sequence[Any], outputs: Any  # noqa: ANN401
+    ) -> "Dependency":
+        """Call `work(claim, *values of inputs)` whenever something happens.
+
+        Args:
+            events: such as `button.click`, one or several.
+            work: returns values of the outputs; its ValueError is shown as one sentence.
+            inputs: components, without the token.
+            outputs: a component or several.
+        """
+        together = [events] if callable(events) else list(events)
+        return gr.on(together, self.handler(work), [self.token, *inputs], outputs, **QUIET)
 
     def claim(self, request: gr.Request, token: object) -> Claim:
         """What a request says of who made it; nothing of it is believed as it is."""

@@ -11,8 +11,6 @@ class DataChoice:
     """Which submissions are learned from. Rejected and removed ones never are.
 
     Args:
-        accepted_only: leave out those that no reviewer has accepted.
-        annotators: pseudonyms; empty for everybody.
         least_agreement: smallest mean sequence score of a submission with the other annotators of its image, from 0
             to 1; one on an image that nobody else annotated passes.
 
@@ -20,8 +18,8 @@ class DataChoice:
         ValueError: an agreement that no score can be.
     """
 
-    accepted_only: bool = False
-    annotators: tuple[str, ...] = ()
+    accepted_only: bool = False  # leave out those that no reviewer has accepted
+    annotators: tuple[str, ...] = ()  # pseudonyms; empty for everybody
     least_agreement: float = 0.0
 
     def __post_init__(self) -> None:
@@ -31,21 +29,13 @@ class DataChoice:
 
 @dataclass(frozen=True)
 class DataCount:
-    """What a choice amounts to.
+    """What a choice amounts to."""
 
-    Args:
-        images: with at least one scanpath.
-        scanpaths: submissions that pass.
-        annotators: pseudonym -> scanpaths.
-        findings: what somebody ticked -> images that have it by majority; 0 where it never had one.
-        left_out: reason in words -> submissions; each counts once, for the first reason.
-    """
-
-    images: int = 0
-    scanpaths: int = 0
-    annotators: Mapping[str, int] = field(default_factory=dict)
-    findings: Mapping[str, int] = field(default_factory=dict)
-    left_out: Mapping[str, int] = field(default_factory=dict)
+    images: int = 0  # with at least one scanpath
+    scanpaths: int = 0  # submissions that pass
+    annotators: Mapping[str, int] = field(default_factory=dict)  # pseudonym -> scanpaths
+    findings: Mapping[str, int] = field(default_factory=dict)  # what somebody ticked -> images that have it by majority
+    left_out: Mapping[str, int] = field(default_factory=dict)  # reason -> submissions; each counts for its first reason
 
 
 class TrainingData(Protocol):

@@ -1,4 +1,4 @@
-"""What visitors may leave on the server's disk: how much each, how much together, and for how long."""
+"""What visitors may leave on the server's disk: how much, for how long, and which file is whose."""
 
 import asyncio
 import json
@@ -6,13 +6,28 @@ import os
 import shutil
 import threading
 import time
-from collections import defaultdict
-from collections.abc import Callable, Collection
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from web.guard import API, Asgi, Message, Receive, Scope, Send, address_of, header, refuse, route_of
+from web.guard import (
+    API,
+    Asgi,
+    Message,
+    Receive,
+    Scope,
+    Send,
+    WebRequest,
+    address_of,
+    client_address,
+    header,
+    refuse,
+    route_of,
+)
+from web.identity import NAME_COOKIE
 from web.settings import DEFAULT_UPLOADS_MB
 
 MB = 2**20
@@ -22,12 +37,15 @@ RESERVE_BYTES = 2 * 2**30  # stays free on the disk; annotations need room, too
 PER_HOUR = 1200  # files of one address
 FORM_BYTES = 64 * 1024  # of a form around its file
 
+MOST_NOTED = 10_000  # files of which it is known whose they are
+Uploader = tuple[str, str, str]
+
 NO_LENGTH = "Say how long the upload is (Content-Length, not in chunks), and send it again."
 TOO_LARGE = "This file is too large; {megabytes} MB at most."
 TOO_MANY = "Too many files came from your address in the last hour; wait a while and try again."
-TOO_MUCH = "Your address has left {megabytes} MB here in the last hour, which is the most; wait a while and try again."
-NO_ROOM = "There is little room left on the server's disk, so nothing can be uploaded; tell whoever runs this page."
-FULL = "Many people are uploading, and there is no room for more just now; try again in some minutes."
+TOO_MUCH = "Your address has uploaded {megabytes} MB in the last hour, which is the limit; wait a while and try again."
+NO_ROOM = "The server's disk is almost full, so nothing can be uploaded; tell whoever runs this page."
+FULL = "Many people are uploading just now; try again in a few minutes."
 
 
 class RefusedUpload(ValueError):
@@ -44,23 +62,16 @@ class RefusedUpload(ValueError):
 
 
 @dataclass
-class Left:
-    """One upload.
+class Upload:
+    """One upload."""
 
-    Args:
-        address: who left it.
-        size: in bytes.
-        at: monotonic time, seconds.
-        paths: where it lies; None while it is on its way, empty where nothing came of it.
-    """
-
-    address: str
-    size: int
-    at: float
-    paths: list[str] | None = None
+    address: str  # who left it
+    size: int  # in bytes
+    at: float  # monotonic time, seconds
+    paths: list[str] | None = None  # where it lies; None while it is on its way, empty where nothing came of it
 
 
-class Shelf:
+class UploadFolder:
     """The folder that all uploads and fetched files go to, and who left what in it within the last hour.
 
     Args:
@@ -73,11 +84,11 @@ class Shelf:
         self, folder: Path, most_bytes: int = DEFAULT_UPLOADS_MB * MB, kept: Callable[[], Collection[str]] = frozenset
     ) -> None:
         self.folder, self.most_bytes, self.kept = folder, most_bytes, kept
-        self._left: list[Left] = []
+        self._left: list[Upload] = []
         self._lock = threading.Lock()
         self._swept = time.monotonic()
 
-    def take(self, address: str, size: int) -> Left:
+    def reserve(self, address: str, size: int) -> Upload:
         """Keep room for an upload; what others left makes way, the oldest of whoever left most.
 
         Args:
@@ -95,9 +106,9 @@ class Shelf:
                 raise RefusedUpload(429, TOO_MANY)
             if sum(left.size for left in own) + size > self.most_bytes // SHARE:
                 raise RefusedUpload(429, TOO_MUCH.format(megabytes=self.most_bytes // SHARE // MB))
-            return self._keep(Left(address, size, time.monotonic()))
+            return self._keep(Upload(address, size, time.monotonic()))
 
-    def take_fetched(self, size: int) -> Left:
+    def reserve_fetched(self, size: int) -> Upload:
         """Keep room for a file that the server fetches; where it comes from is nobody's address.
 
         Raises:
@@ -105,9 +116,9 @@ class Shelf:
         """
         with self._lock:
             self._of_this_hour()
-            return self._keep(Left("", size, time.monotonic()))
+            return self._keep(Upload("", size, time.monotonic()))
 
-    def give_back(self, left: Left) -> None:
+    def release(self, left: Upload) -> None:
         """Free the room of something that nothing came of; none of it lies there any more."""
         with self._lock:
             self._left = [one for one in self._left if one is not left]
@@ -116,13 +127,13 @@ class Shelf:
         """Bytes that visitors left."""
         return sum(left.size for left in self._left)
 
-    def _of_this_hour(self) -> list[Left]:
+    def _of_this_hour(self) -> list[Upload]:
         """What counts still; the rest is forgotten."""
         now = time.monotonic()
         self._left = [left for left in self._left if now - left.at < LIFE_S]
         return self._left
 
-    def _keep(self, left: Left) -> Left:
+    def _keep(self, left: Upload) -> Upload:
         self.folder.mkdir(parents=True, exist_ok=True)
         if shutil.disk_usage(self.folder).free < RESERVE_BYTES + left.size:
             raise RefusedUpload(507, NO_ROOM)
@@ -150,7 +161,7 @@ class Shelf:
                 with suppress(OSError):  # not empty
                     Path(entry.path).rmdir()
 
-    def _oldest_of_the_heaviest(self) -> Left | None:
+    def _oldest_of_the_heaviest(self) -> Upload | None:
         weights: defaultdict[str, int] = defaultdict(int)
         whole = [left for left in self._left if left.paths is not None]
         for left in whole:
@@ -183,12 +194,12 @@ class Uploads:
 
     Args:
         app: the page.
-        shelf: where uploads go.
+        upload_folder: where uploads go.
         largest: bytes of one upload.
     """
 
-    def __init__(self, app: Asgi, shelf: Shelf, largest: int) -> None:
-        self.app, self.shelf, self.largest = app, shelf, largest
+    def __init__(self, app: Asgi, upload_folder: UploadFolder, largest: int) -> None:
+        self.app, self.upload_folder, self.largest = app, upload_folder, largest
         self._lock = asyncio.Lock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -210,7 +221,7 @@ class Uploads:
             return
         try:
             async with self._lock:
-                left = await asyncio.to_thread(self.shelf.take, address_of(scope), int(length))
+                left = await asyncio.to_thread(self.upload_folder.reserve, address_of(scope), int(length))
         except RefusedUpload as refused:
             await refuse(scope, send, refused.status, str(refused))
             return
@@ -234,3 +245,45 @@ def _paths_of(answer: bytes) -> list[str]:
     except ValueError:
         return []
     return [path for path in paths if isinstance(path, str)] if isinstance(paths, list) else []
+
+
+# ---- which file is whose --------------------------------------------------------------------------------------------
+class Uploaders:
+    """Which visitor uploaded what: a file's address, which others may know, is no right to it.
+
+    The latest MOST_NOTED files are known; every upload is a file of its own.
+    """
+
+    def __init__(self) -> None:
+        self._of: OrderedDict[Path, Uploader] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def note(self, paths: Iterable[str], request: WebRequest) -> None:
+        """Files that came with a request."""
+        with self._lock:
+            for path in paths:
+                self._of[Path(path).resolve()] = _uploader(request)
+            while len(self._of) > MOST_NOTED:
+                self._of.popitem(last=False)
+
+    def owns(self, path: Path, request: WebRequest) -> bool:
+        """Whether the visitor behind a request uploaded this file."""
+        with self._lock:
+            return self._of.get(path.resolve()) == _uploader(request)
+
+    def delete(self, path: Path, request: WebRequest) -> None:
+        """Delete a visitor's own file; any other stays."""
+        if self.owns(path, request):
+            with self._lock:
+                self._of.pop(path.resolve(), None)
+            path.resolve().unlink(missing_ok=True)
+
+
+def _uploader(request: WebRequest) -> Uploader:
+    """Return what tells visitors apart: name, signed session and address."""
+    plain: Any = getattr(request, "request", request)  # Gradio's own request hides the session
+    login = plain.session.get("oauth_info", {}).get("userinfo", {}) if "session" in getattr(plain, "scope", {}) else {}
+    return request.cookies.get(NAME_COOKIE, ""), str(login.get("preferred_username", "")), client_address(request)
+
+
+uploaders = Uploaders()

@@ -1,4 +1,4 @@
-"""The whole store out as one archive, and back.
+"""Export of the store as one archive, and import of such an archive.
 
 The archive is fetched from a place whose name nobody can guess. One that comes back may come from anybody: it is
 unpacked inside one folder, plain files alone, within bounds, or not at all.
@@ -30,19 +30,19 @@ from annotate.store.store import AnnotationStore
 from gazevlm_core.images import DEFAULT_LIMITS
 from web.identity import Claim, Gate
 from web.markup import note, status
-from web.page import Values, run_busily, told
+from web.page import Values, run_busily
 from web.sign_in import Entry
 
 MOST_UNPACKED_BYTES = 4 * 2**30
 MOST_RATIO, RATIO_FROM_BYTES = 100, 256 * 2**20  # unpacked over packed, beyond the size at which it matters
 MOST_DEPTH, LONGEST_NAME = 4, 200
 CHUNK = 2**20
-DAMAGED = "The file is no zip archive, or a damaged one; download the export again."
-HOSTILE = "The archive holds {name!r}, which no export holds; nothing was unpacked."
-TOO_LARGE = "The archive would unpack to more than it may; unpack it yourself and use `gazevlm annotations import`."
+DAMAGED = "This is not a zip archive, or it is damaged; download the export again."
+HOSTILE = "The archive contains {name!r}, which no export has; nothing was unpacked."
+TOO_LARGE = "The archive is too large to unpack here; unpack it yourself and use `gazevlm annotations import`."
 PACKED = (".png", ".parquet", ".jpg")  # hardly get any smaller
 NO_UPLOAD = "Choose the zip archive of an export first."
-NO_ROOM = "The server's disk takes no more ({reason}); make room and try again. Nothing was left behind."
+NO_ROOM = "The server's disk is full ({reason}); free some space and try again. Nothing was left behind."
 LONGEST_LICENCE = 60
 KEPT_S = 3600.0  # after that the archive is removed from the server
 WHICH = [("everything: a full copy, also of what was rejected or removed", "all"),
@@ -50,41 +50,29 @@ WHICH = [("everything: a full copy, also of what was rejected or removed", "all"
 NAMES = "Write people's names beside their pseudonyms. Not for publishing."
 UPLOAD_MB = DEFAULT_LIMITS.max_bytes // 2**20
 WHAT = (
-    "Annotators are pseudonyms, unless names are asked for. The archive can be fetched for an hour under a link that "
-    "only you are given; whoever has the link can fetch it too."
+    "Annotators are pseudonyms unless you ask for names. The archive can be downloaded for an hour under a link that "
+    "only you get; whoever has the link can download it too."
 )
 BACK = (
-    "Takes in the archive of an export, all of it or nothing: images, submissions with their receipts and verdicts, "
-    "skips and the audit log. What is there already stays as it is."
+    "Imports an exported archive, all of it or nothing: images, submissions with their receipts and verdicts, skips "
+    "and the audit log. What is here already stays as it is."
 )
 BUILDING, READING = "Writing the archive…", "Checking the archive…"
 
 
 @dataclass(frozen=True)
 class Archive:
-    """An export as one file.
+    """An export as one file."""
 
-    Args:
-        path: of it.
-        counts: what it holds, as its export.json says.
-    """
-
-    path: Path
-    counts: dict[str, Any]
+    path: Path  # of it
+    counts: dict[str, Any]  # what it holds, as its export.json says.
 
 
 class ExportsService:
-    """For admins.
-
-    Args:
-        store: that is shown and changed.
-        gate: who asks, and whether they may.
-        folder: data folder; work is done in folders there that nobody else can read.
-    """
+    """For admins; NotAllowed for everybody else. Works in subfolders of `folder` that nobody else can read."""
 
     def __init__(self, store: AnnotationStore, gate: Gate, folder: Path) -> None:
-        self.store, self.gate = store, gate
-        self._folder = folder
+        self.store, self.gate, self._folder = store, gate, folder
 
     def export(
         self, claim: Claim, target: Path, *, which: Which = "all", formats: Collection[str] = tuple(FORMATS),
@@ -98,7 +86,6 @@ class ExportsService:
             which, formats, licence, names: as in `export_store`.
 
         Raises:
-            NotAllowed: not an admin.
             StoreError: a wrong choice, or no room; nothing is left behind.
         """
         visitor = self.gate.admit(claim, "administer", "admin")
@@ -108,49 +95,44 @@ class ExportsService:
         if len(licence) > LONGEST_LICENCE or not licence.isprintable():
             raise StoreError(f"A licence has up to {LONGEST_LICENCE} characters, such as cc-by-4.0; change it.")
         name = f"annotations-{which}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
-        with self._room() as room:
+        with self._work_folder() as work:
             done = export_store(
-                self.store, room / name, which=which, names=bool(names), formats=formats, licence=licence
+                self.store, work / name, which=which, names=bool(names), formats=formats, licence=licence
             )  # fmt: skip
-            packed = room / f"{name}.zip"
+            packed = work / f"{name}.zip"
             _pack(done.folder, packed)
             target.mkdir(parents=True, mode=0o700)
             path = Path(shutil.move(packed, target / packed.name))
         self.store.write_audit(visitor.pseudonym, "exported", which, names=bool(names), formats=sorted(formats))
         return Archive(path, done.counts)
 
-    def take_back(self, claim: Claim, upload: Path | None) -> Imported:
-        """Take in the archive of an export: all of it, or nothing where a line of it is bad.
+    def import_archive(self, claim: Claim, upload: Path | None) -> Imported:
+        """Import the archive of an export: all of it, or nothing where a line of it is bad.
 
         It leaves no entry in the audit log, which comes back itself: the store is the same again.
 
         Raises:
-            NotAllowed: not an admin.
             StoreError: no archive, one that may not be unpacked, no export, or a bad line.
         """
         self.gate.admit(claim, "upload", "admin")
         if upload is None or not upload.is_file():
             raise StoreError(NO_UPLOAD)
-        with self._room() as room:
-            return import_folder(self.store, unpack(upload, room / "unpacked"))
+        with self._work_folder() as work:
+            return import_folder(self.store, unpack(upload, work / "unpacked"))
 
     @contextmanager
-    def _room(self) -> Iterator[Path]:
+    def _work_folder(self) -> Iterator[Path]:
         """A folder that nobody else can read, and that is gone afterwards."""
-        room: Path | None = None
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            room = Path(tempfile.mkdtemp(prefix="work-", dir=self._folder))
-            yield room
+            with tempfile.TemporaryDirectory(prefix="work-", dir=self._folder, ignore_cleanup_errors=True) as work:
+                yield Path(work)
         except OSError as error:
             raise StoreError(NO_ROOM.format(reason=error.strerror or type(error).__name__)) from None
-        finally:
-            if room is not None:
-                shutil.rmtree(room, ignore_errors=True)
 
 
 def _pack(folder: Path, target: Path) -> None:
-    """A folder as a zip archive, with a folder of its name inside."""
+    """Write a folder as a zip archive, with a folder of its name inside."""
     with zipfile.ZipFile(target, "x", zipfile.ZIP_DEFLATED) as archive:
         for path in files_below(folder):
             how = zipfile.ZIP_STORED if path.suffix in PACKED else zipfile.ZIP_DEFLATED
@@ -158,21 +140,16 @@ def _pack(folder: Path, target: Path) -> None:
 
 
 class ExportsView:
-    """Components and handlers.
-
-    Args:
-        service: does everything.
-        entry: who asks.
-    """
+    """An archive out on the left, one back in on the right."""
 
     def __init__(self, service: ExportsService, entry: Entry) -> None:
-        self.service, self.entry = service, entry
+        self.service = service
         with gr.Row():
             with gr.Column(min_width=300):
                 self._out()
             with gr.Column(min_width=300):
                 self._back()
-        self._connect()
+        self._connect(entry)
 
     def _out(self) -> None:
         gr.HTML('<h3 class="gaze-heading">Export</h3>' + note(WHAT))
@@ -200,38 +177,30 @@ class ExportsView:
         self.take = gr.Button("Import it", elem_id="dashboard-back-go")
         self.back_status = gr.HTML(status(""), elem_id="dashboard-back-status")
 
-    def _connect(self) -> None:
-        token = self.entry.token
-        choices = [token, self.which, self.formats, self.licence, self.names]
-        run_busily(
-            self.build.click, [self.build], self.out_status, BUILDING, self._export, choices,
-            [self.out_status, self.file], concurrency_limit=1,
-        )  # fmt: skip
-        run_busily(
-            self.take.click, [self.take], self.back_status, READING, self._take_back, [token, self.upload],
-            [self.back_status, self.upload], concurrency_limit=1,
-        )  # fmt: skip
+    def _connect(self, entry: Entry) -> None:
+        for button, line, words, work, inputs, output in (
+            (self.build, self.out_status, BUILDING, self._export,
+             [self.which, self.formats, self.licence, self.names], self.file),
+            (self.take, self.back_status, READING, self._import, [self.upload], self.upload),
+        ):  # fmt: skip
+            run_busily(
+                button.click, [button], line, words, entry.handler(work), [entry.token, *inputs], [line, output],
+                concurrency_limit=1,
+            )  # fmt: skip
 
     # ---- handlers ---------------------------------------------------------------------------------------------------
-    @told
-    def _export(
-        self, token: str, which: Any, formats: list[str], licence: str, names: bool, request: gr.Request  # noqa: ANN401
-    ) -> Values:
+    def _export(self, claim: Claim, which: Any, formats: list[str], licence: str, names: bool) -> Values:  # noqa: ANN401
         target = Path(self.file.GRADIO_CACHE) / f"export-{secrets.token_hex(24)}"  # 192 bits that nobody guesses
-        done = self.service.export(
-            self.entry.claim(request, token), target, which=which, formats=formats, licence=licence, names=names
-        )
+        done = self.service.export(claim, target, which=which, formats=formats, licence=licence, names=names)
         removal = threading.Timer(KEPT_S, shutil.rmtree, (target,), {"ignore_errors": True})
         removal.daemon = True
         removal.start()
-        counts = done.counts
-        words = f"{counts['submissions']:,} submissions on {counts['images']:,} images."
+        words = f"{done.counts['submissions']:,} submissions on {done.counts['images']:,} images."
         return {self.out_status: status(words), self.file: str(done.path)}
 
-    @told
-    def _take_back(self, token: str, upload: str | None, request: gr.Request) -> Values:
+    def _import(self, claim: Claim, upload: str | None) -> Values:
         path = Path(upload) if upload else None
-        done = self.service.take_back(self.entry.claim(request, token), path)
+        done = self.service.import_archive(claim, path)
         if path is not None:
             path.unlink(missing_ok=True)
         return {self.back_status: status(_imported(done)), self.upload: None}
@@ -269,7 +238,7 @@ def unpack(archive: Path, folder: Path) -> Path:
 
 
 def _checked(infos: list[zipfile.ZipInfo], packed_bytes: int) -> list[PurePosixPath]:
-    """Where each file goes, below the folder."""
+    """Return where each file goes, below the folder; SourceError for what no export holds."""
     total = sum(info.file_size for info in infos)
     if total > MOST_UNPACKED_BYTES or (total > RATIO_FROM_BYTES and total > MOST_RATIO * packed_bytes):
         raise SourceError(TOO_LARGE)
@@ -299,7 +268,7 @@ def _place(info: zipfile.ZipInfo) -> PurePosixPath:
 
 
 def _write(opened: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> None:
-    """One file; never more bytes than its entry said, which were counted."""
+    """Write one file; never more bytes than its entry declares, which were counted."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with opened.open(info) as source, path.open("xb") as target:

@@ -1,22 +1,22 @@
 """What admins decide about single images: whether they are tasks, and whether their path is known."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape
-from typing import Literal
 
 import gradio as gr
 from PIL import Image
 
 from annotate.dashboard.review_detail import choice_of, picture_uri
 from annotate.export.folder import submissions_of
-from annotate.quality.consensus import Consensus, consensus
+from annotate.quality.agreement import Consensus, consensus
 from annotate.store.lookup import ImageState, ListedImage, listed_image, listed_images
 from annotate.store.model import Stored, StoreError
 from annotate.store.store import AnnotationStore
 from web.formatting import score, short_digest, short_name
 from web.identity import Claim, Gate
 from web.markup import note, status
-from web.page import QUIET, Values, remembered, told
+from web.page import Values, remembered
 from web.sign_in import Entry
 
 PAGE = 50
@@ -27,7 +27,7 @@ STATES = [("own images of annotators", "own"), ("given out", "open"), ("closed",
 SHOWN_PX = 480
 CONSENSUS = ("the consensus", "")
 WHAT = (
-    "An annotator's own image is nobody else's task until it is offered here: look whether it may be shown to others. "
+    "An annotator's own image is nobody else's task until it is offered here: check that it may be shown to others. "
     "A gold image has a known path; it is given to everybody once, unannounced, and tells how an annotator compares."
 )
 EMPTY = "There is no such image."
@@ -35,65 +35,37 @@ EMPTY = "There is no such image."
 
 @dataclass(frozen=True, eq=False)
 class ShownImage:
-    """An image as an admin sees it.
+    """An image as an admin sees it."""
 
-    Args:
-        listed: the image.
-        pixels: of it.
-        stored: its submissions that are neither rejected nor removed; gold may be taken from one.
-        consensus: what gold from the consensus would be; None without submissions.
-    """
-
-    listed: ListedImage
-    pixels: Image.Image
-    stored: list[Stored]
-    consensus: Consensus | None
+    listed: ListedImage  # the image
+    pixels: Image.Image  # of it
+    stored: list[Stored]  # its submissions that are neither rejected nor removed; gold may be taken from one
+    consensus: Consensus | None  # what gold from the consensus would be; None without submissions
 
 
 class ImagesService:
-    """For admins.
-
-    Args:
-        store: that is shown and changed.
-        gate: who asks, and whether they may.
-    """
+    """For admins; NotAllowed for everybody else, StoreError where there is no such image or state."""
 
     def __init__(self, store: AnnotationStore, gate: Gate) -> None:
         self.store, self.gate = store, gate
 
     def page(self, claim: Claim, state: ImageState, after: str = "") -> list[ListedImage]:
-        """Images in a state, PAGE at a time, by digest.
-
-        Raises:
-            NotAllowed: not an admin.
-            StoreError: there is no such state.
-        """
+        """Return images in a state, PAGE at a time, by digest."""
         self.gate.admit(claim, "read", "admin")
         return listed_images(self.store, state, after, PAGE)
 
     def view(self, claim: Claim, sha256: str) -> ShownImage:
-        """One image with its pixels and submissions.
-
-        Raises:
-            NotAllowed: not an admin.
-            StoreError: there is no such image.
-        """
+        """Return one image with its pixels and submissions."""
         self.gate.admit(claim, "read", "admin")
-        listed = listed_image(self.store, sha256)
-        stored = self._usable(sha256)
-        return ShownImage(listed, self.store.pixels(sha256), stored[-MOST_OFFERED:], consensus(stored[-MOST_OFFERED:]))
+        listed, stored = listed_image(self.store, sha256), self._usable(sha256)[-MOST_OFFERED:]
+        return ShownImage(listed, self.store.pixels(sha256), stored, consensus(stored))
 
     def set_open(self, claim: Claim, sha256: str, is_open: bool) -> None:
-        """Offer an image as a task, an annotator's own one too, or close it.
-
-        Raises:
-            NotAllowed: not an admin.
-            StoreError: there is no such image.
-        """
+        """Offer an image as a task, an annotator's own one too, or close it."""
         visitor = self.gate.admit(claim, "administer", "admin")
         self.store.set_open(sha256, is_open, visitor.pseudonym)
 
-    def set_gold(self, claim: Claim, sha256: str, submission_id: str | Literal[""] = "") -> None:
+    def set_gold(self, claim: Claim, sha256: str, submission_id: str = "") -> None:
         """Make an image a gold image, with the path of a submission or of the consensus.
 
         Args:
@@ -102,17 +74,16 @@ class ImagesService:
             submission_id: whose path it is; "" for the consensus of at least two annotators.
 
         Raises:
-            NotAllowed: not an admin.
-            StoreError: no such image, no such submission on it, or no consensus.
+            StoreError: no such submission on it, or no consensus.
         """
         visitor = self.gate.admit(claim, "administer", "admin")
         stored = self._usable(sha256)
+        makers: tuple[str, ...]
         if submission_id:
-            chosen = next((one for one in stored if one.annotation.submission_id == submission_id), None)
+            chosen = next((one.annotation for one in stored if one.annotation.submission_id == submission_id), None)
             if chosen is None:
                 raise StoreError("This image has no such submission that may be used; choose another one.")
-            makers: tuple[str, ...] = (chosen.annotation.annotator,)
-            path = chosen.annotation.scanpath
+            path, makers = chosen.scanpath, (chosen.annotator,)
         else:
             common = consensus(stored[-MOST_OFFERED:])
             if common is None or common.annotators < FEWEST:
@@ -121,12 +92,7 @@ class ImagesService:
         self.store.set_gold(sha256, path, visitor.pseudonym, gold_from=makers)
 
     def clear_gold(self, claim: Claim, sha256: str) -> None:
-        """Make a gold image an usual one again.
-
-        Raises:
-            NotAllowed: not an admin.
-            StoreError: there is no such image.
-        """
+        """Make a gold image a usual one again."""
         visitor = self.gate.admit(claim, "administer", "admin")
         self.store.set_gold(sha256, None, visitor.pseudonym)
 
@@ -135,15 +101,10 @@ class ImagesService:
 
 
 class ImagesView:
-    """Components and handlers.
-
-    Args:
-        service: does everything.
-        entry: who asks.
-    """
+    """A list of images by state, the chosen one, and buttons that change its state."""
 
     def __init__(self, service: ImagesService, entry: Entry) -> None:
-        self.service, self.entry = service, entry
+        self.service = service
         gr.HTML(note(WHAT))
         with gr.Row(elem_classes="dashboard-line"):
             self.state = gr.Radio(
@@ -164,63 +125,42 @@ class ImagesView:
                     self.gold = gr.Button("Make it gold", min_width=110, elem_id="dashboard-gold")
                     self.usual = gr.Button("No longer gold", min_width=110, elem_id="dashboard-usual")
         self.last = remembered("")  # digest of the last image that is listed
-        self._connect()
+        self.one = [self.status, self.picture, self.path]
+        self.shown = [self.image, self.more, self.last, *self.one]
+        self._connect(entry)
 
-    def _connect(self) -> None:
-        token, image = self.entry.token, self.image
-        shown = [self.image, self.more, self.last, self.status, self.picture, self.path]
-        self.state.input(self._begin, [token, self.state], shown, **QUIET)
-        self.more.click(self._more, [token, self.state, self.last], shown, **QUIET)
-        one = [self.status, self.picture, self.path]
-        image.input(self._open, [token, image], one, **QUIET)
-        self.offer.click(self._offer, [token, image], one, **QUIET)
-        self.close.click(self._close, [token, image], one, **QUIET)
-        self.gold.click(self._gold, [token, image, self.path], one, **QUIET)
-        self.usual.click(self._usual, [token, image], one, **QUIET)
+    def _connect(self, entry: Entry) -> None:
+        entry.on(self.state.input, self._page, [self.state], self.shown)
+        entry.on(self.more.click, self._page, [self.state, self.last], self.shown)
+        entry.on(self.image.input, self._view, [self.image], self.one)
+        service = self.service
+        for button, words, change, more in (
+            (self.offer, "Given out from now on. ", lambda claim, image: service.set_open(claim, image, True), []),
+            (self.close, "No longer given out. ", lambda claim, image: service.set_open(claim, image, False), []),
+            (self.gold, "A gold image from now on. ", service.set_gold, [self.path]),
+            (self.usual, "No longer a gold image. ", service.clear_gold, []),
+        ):
+            entry.on(button.click, self._changing(change, words), [self.image, *more], self.one)
 
     def first(self, claim: Claim) -> Values:
-        """Own images to begin with; for admins."""
-        return self._page(claim, "own", "")
+        """Show the annotators' own images to begin with."""
+        return self._page(claim, "own")
 
     # ---- handlers ---------------------------------------------------------------------------------------------------
-    @told
-    def _begin(self, token: str, state: ImageState, request: gr.Request) -> Values:
-        return self._page(self.entry.claim(request, token), state, "")
+    def _view(self, claim: Claim, sha256: str | None) -> Values:
+        return self._showing(self.service.view(claim, sha256 or ""))
 
-    @told
-    def _more(self, token: str, state: ImageState, last: str, request: gr.Request) -> Values:
-        return self._page(self.entry.claim(request, token), state, last)
+    def _changing(self, change: Callable[..., None], words: str) -> Callable[..., Values]:
+        """A handler that changes the chosen image, shows it anew and says what was done."""
 
-    @told
-    def _open(self, token: str, sha256: str | None, request: gr.Request) -> Values:
-        return self._showing(self.service.view(self.entry.claim(request, token), sha256 or ""))
+        def handle(claim: Claim, *values: str | None) -> Values:
+            sha256, *more = (value or "" for value in values)
+            change(claim, sha256, *more)
+            return self._showing(self.service.view(claim, sha256), words)
 
-    @told
-    def _offer(self, token: str, sha256: str | None, request: gr.Request) -> Values:
-        claim = self.entry.claim(request, token)
-        self.service.set_open(claim, sha256 or "", True)
-        return self._showing(self.service.view(claim, sha256 or ""), "Given out from now on. ")
+        return handle
 
-    @told
-    def _close(self, token: str, sha256: str | None, request: gr.Request) -> Values:
-        claim = self.entry.claim(request, token)
-        self.service.set_open(claim, sha256 or "", False)
-        return self._showing(self.service.view(claim, sha256 or ""), "No longer given out. ")
-
-    @told
-    def _gold(self, token: str, sha256: str | None, submission_id: str | None, request: gr.Request) -> Values:
-        claim = self.entry.claim(request, token)
-        self.service.set_gold(claim, sha256 or "", submission_id or "")
-        return self._showing(self.service.view(claim, sha256 or ""), "A gold image from now on. ")
-
-    @told
-    def _usual(self, token: str, sha256: str | None, request: gr.Request) -> Values:
-        claim = self.entry.claim(request, token)
-        self.service.clear_gold(claim, sha256 or "")
-        return self._showing(self.service.view(claim, sha256 or ""), "No longer a gold image. ")
-
-    # ---- what is shown ----------------------------------------------------------------------------------------------
-    def _page(self, claim: Claim, state: ImageState, after: str) -> Values:
+    def _page(self, claim: Claim, state: ImageState, after: str = "") -> Values:
         listed = self.service.page(claim, state, after)
         more = {self.more: gr.Button("More" if len(listed) == PAGE else "From the start")}
         if not listed:

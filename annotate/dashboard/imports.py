@@ -7,7 +7,6 @@ import secrets
 import shutil
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import gradio as gr
@@ -18,26 +17,26 @@ from annotate.store.model import ImportKind, ImportStatus, StoreError
 from annotate.store.store import AnnotationStore
 from gazevlm_core.images import DEFAULT_LIMITS
 from gazevlm_core.options import DEFAULT_QUESTION
-from web.formatting import short_name, when
+from web.formatting import UNKNOWN, short_name, when
 from web.identity import Claim, Gate
 from web.markup import Cell, Table, note, status, table
-from web.page import QUIET, Values, told
+from web.page import Values
 from web.sign_in import Entry
 
 FOLDER = "imports"
 PERIOD_S = 60.0  # another worker's import may have been left behind
 ORPHAN_S = 3600.0  # an archive that no import names: its upload was cut off
 log = logging.getLogger(__name__)
-NOT_KEPT = "The archive could not be kept ({reason}); make room on the server's disk and try again."
+NOT_KEPT = "The archive could not be kept ({reason}); free some space on the server's disk and try again."
 NO_UPLOAD = "Choose a zip archive first."
-LOOK_S = 3.0
+REFRESH_S = 3.0
 MOST_SHOWN = 30
 UPLOAD_MB = DEFAULT_LIMITS.max_bytes // 2**20
 WHAT = (
-    "Of each image its pixels and its file's name are stored, no other metadata; it is given to annotators as a task. "
-    "Files that cannot be used are counted with the reason, the rest goes on, and nothing is stored twice."
+    "Each image's pixels and file name are stored, no other metadata; annotators get it as a task. "
+    "Unusable files are counted with the reason, the rest is imported, and nothing is stored twice."
 )
-NONE_YET = "There was no import yet."
+NONE_YET = "No import yet."
 KINDS = {"zip": "archive", "folder": "folder", "hub": "data set"}
 
 
@@ -47,7 +46,7 @@ class ImportWorker:
     Args:
         store: takes the images.
         folder: data folder; each archive lies in a folder of "imports" there until their import has ended.
-        period_s: between two looks for imports that nobody told of.
+        period_s: between two searches for imports of other processes.
     """
 
     def __init__(self, store: AnnotationStore, folder: Path, *, period_s: float = PERIOD_S) -> None:
@@ -57,7 +56,7 @@ class ImportWorker:
         self._thread: threading.Thread | None = None
 
     def wake(self) -> None:
-        """Look for imports now; starts the thread where it does not run."""
+        """Search for imports now; starts the thread where it does not run."""
         self.start()
         self._wake.set()
 
@@ -93,11 +92,11 @@ class ImportWorker:
         if not self.folder.is_dir():
             return
         states = {one.where: one.state for one in self._store.imports() if one.kind == "zip"}
-        for room in self.folder.iterdir():
-            found = [states[str(path)] for path in room.iterdir() if str(path) in states]
-            forgotten = not found and time.time() - room.stat().st_mtime > ORPHAN_S
-            if forgotten or (found and set(found) <= {"done", "failed"}):
-                shutil.rmtree(room, ignore_errors=True)
+        for folder in self.folder.iterdir():
+            found = {states[str(path)] for path in folder.iterdir() if str(path) in states}
+            forgotten = not found and time.time() - folder.stat().st_mtime > ORPHAN_S
+            if forgotten or (found and found <= {"done", "failed"}):
+                shutil.rmtree(folder, ignore_errors=True)
 
     def _run(self) -> None:
         while not self._ended.is_set():
@@ -107,25 +106,14 @@ class ImportWorker:
 
 
 class ImportsService:
-    """For admins.
-
-    Args:
-        store: that is shown and changed.
-        gate: who asks, and whether they may.
-        worker: does the imports.
-    """
+    """For admins; NotAllowed for everybody else. Importing returns the import's number; StoreError where there is no
+    such source, no question, or a quota that is none."""
 
     def __init__(self, store: AnnotationStore, gate: Gate, worker: ImportWorker) -> None:
-        self.store, self.gate = store, gate
-        self._worker = worker
+        self.store, self.gate, self._worker = store, gate, worker
 
     def folder(self, claim: Claim, where: str, question: str, quota: float | None) -> int:
-        """Import a folder of the server; returns the import's number.
-
-        Raises:
-            NotAllowed: not an admin.
-            StoreError: no such folder, no question, or a quota that is none.
-        """
+        """Import a folder of the server."""
         visitor = self.gate.admit(claim, "administer", "admin")
         where = where.strip()
         if not where or not os.path.isdir(where):  # which is False where no path can be that long
@@ -133,12 +121,7 @@ class ImportsService:
         return self._queue("folder", where, visitor.pseudonym, question, quota)
 
     def hub(self, claim: Claim, where: str, question: str, quota: float | None) -> int:
-        """Import a data set of the Hub, "owner/name" or "owner/name:split"; returns the import's number.
-
-        Raises:
-            NotAllowed: not an admin.
-            StoreError: no name, no question, or a quota that is none.
-        """
+        """Import a data set of the Hub, "owner/name" or "owner/name:split"."""
         visitor = self.gate.admit(claim, "administer", "admin")
         where = where.strip()
         if not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?(:[\w.\-\[\]%:+]+)?", where):
@@ -146,7 +129,7 @@ class ImportsService:
         return self._queue("hub", where, visitor.pseudonym, question, quota)
 
     def archive(self, claim: Claim, upload: Path | None, question: str, quota: float | None) -> int:
-        """Import an uploaded zip archive, of which a copy is kept until that has ended; returns the import's number.
+        """Import an uploaded zip archive, of which a copy is kept until that has ended.
 
         Args:
             claim: who asks.
@@ -155,37 +138,32 @@ class ImportsService:
             quota: annotators that each image wants; None for the store's.
 
         Raises:
-            NotAllowed: not an admin.
             StoreError: no archive, no room for it, no question, or a quota that is none.
         """
         visitor = self.gate.admit(claim, "upload", "admin")
         if upload is None or not upload.is_file():
             raise StoreError(NO_UPLOAD)
         check_directory(upload)
-        room = self._worker.folder / secrets.token_hex(8)
-        kept = room / _plain(upload.name)
+        folder = self._worker.folder / secrets.token_hex(8)
+        kept = folder / _plain(upload.name)
         try:
-            room.mkdir(parents=True)
+            folder.mkdir(parents=True)
             shutil.copyfile(upload, kept)
             return self._queue("zip", str(kept), visitor.pseudonym, question, quota)
         except (OSError, StoreError) as error:
-            shutil.rmtree(room, ignore_errors=True)
+            shutil.rmtree(folder, ignore_errors=True)
             if isinstance(error, StoreError):
                 raise
             raise StoreError(NOT_KEPT.format(reason=error.strerror)) from None
 
     def history(self, claim: Claim) -> list[ImportStatus]:
-        """All imports and how far they are, the latest first.
-
-        Raises:
-            NotAllowed: not an admin.
-        """
+        """Return all imports and how far they are, the latest first."""
         self.gate.admit(claim, "read", "admin")
         return self.store.imports()
 
     def _queue(self, kind: ImportKind, where: str, by: str, question: str, quota: float | None) -> int:
-        whole = isinstance(quota, int) or (isinstance(quota, float) and quota.is_integer())
-        if quota is not None and not whole:
+        exact = quota is None or isinstance(quota, int) or (isinstance(quota, float) and quota.is_integer())
+        if not exact:
             raise StoreError("How many annotators an image wants is a whole number; change it.")
         number = self.store.queue_import(kind, where, by, question, None if quota is None else int(quota))
         self._worker.wake()
@@ -199,15 +177,10 @@ def _plain(name: str) -> str:
 
 
 class ImportsView:
-    """Components and handlers.
-
-    Args:
-        service: does everything.
-        entry: who asks.
-    """
+    """Three sources of images, and a table of how far each import is."""
 
     def __init__(self, service: ImportsService, entry: Entry) -> None:
-        self.service, self.entry = service, entry
+        self.service = service
         gr.HTML(note(WHAT))
         with gr.Row():
             self.question = gr.Textbox(
@@ -239,58 +212,44 @@ class ImportsView:
                 self.use_hub = gr.Button("Import the data set", elem_id="dashboard-import-hub-go")
         self.status = gr.HTML(elem_id="dashboard-import-status")
         self.table = gr.HTML(elem_id="dashboard-imports")
-        self.look = gr.Button("Refresh the imports", size="sm", elem_id="dashboard-import-refresh")
-        self.timer = gr.Timer(LOOK_S, active=False)
-        self._connect()
+        self.refresh = gr.Button("Refresh the imports", size="sm", elem_id="dashboard-import-refresh")
+        self.timer = gr.Timer(REFRESH_S, active=False)
+        self._connect(entry)
 
-    def _connect(self) -> None:
-        token, more = self.entry.token, [self.question, self.quota]
-        shown = [self.status, self.table, self.timer]
-        self.use_zip.click(self._zip, [token, self.upload, *more], [*shown, self.upload], **QUIET)
-        self.use_folder.click(self._folder, [token, self.folder, *more], [*shown, self.folder], **QUIET)
-        self.use_hub.click(self._hub, [token, self.hub, *more], [*shown, self.hub], **QUIET)
-        self.changes = [
-            event(self._refresh, token, [self.table, self.timer], **QUIET)
-            for event in (self.look.click, self.timer.tick)
-        ]
+    def _connect(self, entry: Entry) -> None:
+        self.shown = [self.table, self.timer]
+        for button, source, work in (
+            (self.use_zip, self.upload, self._zip),
+            (self.use_folder, self.folder, self._folder),
+            (self.use_hub, self.hub, self._hub),
+        ):
+            outputs = [self.status, *self.shown, source]
+            entry.on(button.click, work, [source, self.question, self.quota], outputs)
+        self.changes = [entry.on(event, self.first, [], self.shown) for event in (self.refresh.click, self.timer.tick)]
 
     def first(self, claim: Claim) -> Values:
-        """The imports so far; for admins."""
-        return self._imports(claim)
-
-    # ---- handlers ---------------------------------------------------------------------------------------------------
-    @told
-    def _zip(self, token: str, upload: str | None, question: str, quota: float | None, request: gr.Request) -> Values:
-        path = Path(upload) if upload else None
-        values = self._queued(token, request, lambda claim: self.service.archive(claim, path, question, quota))
-        if path is not None:
-            path.unlink(missing_ok=True)  # it was copied
-        return {**values, self.upload: None}
-
-    @told
-    def _folder(self, token: str, where: str, question: str, quota: float | None, request: gr.Request) -> Values:
-        values = self._queued(token, request, lambda claim: self.service.folder(claim, where, question, quota))
-        return {**values, self.folder: ""}
-
-    @told
-    def _hub(self, token: str, where: str, question: str, quota: float | None, request: gr.Request) -> Values:
-        values = self._queued(token, request, lambda claim: self.service.hub(claim, where, question, quota))
-        return {**values, self.hub: ""}
-
-    @told
-    def _refresh(self, token: str, request: gr.Request) -> Values:
-        return self._imports(self.entry.claim(request, token))
-
-    def _queued(self, token: str, request: gr.Request, queue: Callable[[Claim], int]) -> Values:
-        claim = self.entry.claim(request, token)
-        number = queue(claim)
-        return {**self._imports(claim), self.status: status(f"Import {number} goes on in the background.")}
-
-    def _imports(self, claim: Claim) -> Values:
+        """Show the imports so far."""
         imports = self.service.history(claim)
         goes_on = any(one.state in ("queued", "running") for one in imports)
         shown = table(import_table(imports)) if imports else note(NONE_YET)
         return {self.table: shown, self.timer: gr.Timer(active=goes_on)}
+
+    # ---- handlers ---------------------------------------------------------------------------------------------------
+    def _zip(self, claim: Claim, upload: str | None, question: str, quota: float | None) -> Values:
+        path = Path(upload) if upload else None
+        values = self._queued(claim, self.service.archive(claim, path, question, quota))
+        if path is not None:
+            path.unlink(missing_ok=True)  # it was copied
+        return {**values, self.upload: None}
+
+    def _folder(self, claim: Claim, where: str, question: str, quota: float | None) -> Values:
+        return {**self._queued(claim, self.service.folder(claim, where, question, quota)), self.folder: ""}
+
+    def _hub(self, claim: Claim, where: str, question: str, quota: float | None) -> Values:
+        return {**self._queued(claim, self.service.hub(claim, where, question, quota)), self.hub: ""}
+
+    def _queued(self, claim: Claim, number: int) -> Values:
+        return {**self.first(claim), self.status: status(f"Import {number} goes on in the background.")}
 
 
 def import_table(imports: list[ImportStatus]) -> Table:
@@ -300,7 +259,7 @@ def import_table(imports: list[ImportStatus]) -> Table:
 
 
 def _row(one: ImportStatus) -> list[Cell]:
-    reasons = tuple(f"{count}: {reason}" for reason, count in one.reasons.items()) or ("-",)
+    reasons = tuple(f"{count}: {reason}" for reason, count in one.reasons.items()) or (UNKNOWN,)
     name = short_name(shown_place(one.kind, one.where))
     state = (one.state, one.error) if one.error else one.state
     return [

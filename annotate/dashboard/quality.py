@@ -1,8 +1,8 @@
 """The survey of a store for reviewers: computed when one asks, kept until something changes, and how it is shown."""
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from html import escape
 from math import sqrt
@@ -10,20 +10,18 @@ from typing import Any
 
 import gradio as gr
 import plotly.graph_objects as go
-from gradio.blocks import Block
 
 from annotate.export.folder import images_with_submissions
 from annotate.quality.agreement import ImageAgreement
-from annotate.quality.annotators import AnnotatorQuality
 from annotate.quality.scores import AGREEMENT_SCORES, FLOORS, SEQUENCE, Level
-from annotate.quality.survey import Survey, survey
+from annotate.quality.survey import AnnotatorQuality, Survey, survey
 from annotate.store.lookup import latest_audit
 from annotate.store.model import Counts, Stored, StoredImage, StoreError
 from annotate.store.store import AnnotationStore
 from web.formatting import UNKNOWN, score, short_digest, short_name, when
 from web.identity import Claim, Gate
 from web.markup import Cell, Table, note, status, table
-from web.page import QUIET, Values, run_busily, told
+from web.page import Values, run_busily
 from web.plot_style import AXIS, FLOOR, OWN, PLAIN, TEXT
 from web.sign_in import Entry
 
@@ -40,10 +38,10 @@ FLOOR_NOTE = (
 HEIGHT_PX = 340
 FLAGGED = "#d9822b"
 LARGEST_PX, SMALLEST_PX = 26, 9
-NOT_YET = "Nothing is computed yet. It compares every two annotators of every image, which may take a while."
+NOT_YET = "Nothing is computed yet. Every two annotators of every image are compared, which may take a while."
 COMPUTING = "Comparing annotators…"
 CHART_NOTE = (
-    "Each dot is an annotator, the larger the more submissions. Quick and low is worth a look; so is anybody at or "
+    "Each dot is an annotator, the larger the more submissions. Check who is quick and low, and anybody at or "
     "below the dashed line, which paths reach that know nothing of the image or of the order."
 )
 MOST_LISTED = 300
@@ -51,24 +49,16 @@ MOST_LISTED = 300
 
 @dataclass(frozen=True)
 class Quality:
-    """A survey, and when it was made.
+    """A survey, and when it was made."""
 
-    Args:
-        survey: of the whole store.
-        names: image_sha256 -> name.
-        made_at: when.
-        state: of the store then.
-        current: whether nothing has changed since.
-    """
-
-    survey: Survey
-    names: dict[str, str]
-    made_at: datetime
-    state: State
-    current: bool = True
+    survey: Survey  # of the whole store
+    names: dict[str, str]  # image_sha256 -> name
+    made_at: datetime  # when
+    state: State  # of the store then
+    current: bool = True  # whether nothing has changed since
 
     def images(self) -> list[ImageAgreement]:
-        """By agreement, the lowest first; those with a single annotator last."""
+        """Return images by agreement, the lowest first; those with a single annotator last."""
 
         def key(image: ImageAgreement) -> tuple[bool, float, str]:
             value = image.levels[SEQUENCE].value
@@ -76,33 +66,29 @@ class Quality:
 
         return sorted(self.survey.images, key=key)
 
+    def name(self, image: ImageAgreement) -> str:
+        """Return an image's name, cut for a list."""
+        return short_name(self.names.get(image.image_sha256, ""))
+
 
 class SurveyCache:
-    """The latest survey, shared by all reviewers. It checks no role: its users do.
-
-    Args:
-        store: that is surveyed.
-    """
+    """The latest survey of a store, shared by all reviewers. It checks no role: its users do."""
 
     def __init__(self, store: AnnotationStore) -> None:
         self._store = store
         self._latest: Quality | None = None
-        self._turn = threading.Lock()  # one at a time; who waited gets what the other has made
+        self._computing = threading.Lock()  # one at a time; who waited gets what the other has made
 
     def latest(self) -> Quality | None:
         """The latest survey, which may be out of date; None before the first."""
         latest = self._latest
         if latest is None or self._state() == latest.state:
             return latest
-        return Quality(latest.survey, latest.names, latest.made_at, latest.state, current=False)
+        return replace(latest, current=False)
 
     def compute(self) -> Quality:
-        """A survey of the store as it is now.
-
-        Raises:
-            StoreError: there is too much for a page.
-        """
-        with self._turn:
+        """Survey the store as it is now; StoreError where there is too much for a page."""
+        with self._computing:
             state = self._state()
             if self._latest is not None and self._latest.state == state:
                 return self._latest
@@ -127,45 +113,29 @@ class SurveyCache:
 
 
 class QualityService:
-    """For reviewers, who see pseudonyms alone.
-
-    Args:
-        store: that is shown and changed.
-        gate: who asks, and whether they may.
-        surveys: shared with the review.
-    """
+    """For reviewers, who see pseudonyms alone; NotAllowed for everybody else."""
 
     def __init__(self, store: AnnotationStore, gate: Gate, surveys: SurveyCache) -> None:
-        self.store, self.gate = store, gate
-        self._surveys = surveys
+        self.store, self.gate, self._surveys = store, gate, surveys
 
     def latest(self, claim: Claim) -> Quality | None:
-        """The survey that was made last, at no cost; None before the first.
-
-        Raises:
-            NotAllowed: not a reviewer.
-        """
+        """Return the survey that was made last, at no cost; None before the first."""
         self.gate.admit(claim, "read", "reviewer")
         return self._surveys.latest()
 
     def compute(self, claim: Claim) -> Quality:
-        """A survey of the store as it is now; it may take a while.
-
-        Raises:
-            NotAllowed: not a reviewer.
-            StoreError: there is too much for a page.
-        """
+        """Survey the store as it is now; it may take a while. StoreError where there is too much for a page."""
         self.gate.admit(claim, "review", "reviewer")
         return self._surveys.compute()
 
 
 def level_row(name: str, level: Level) -> list[Cell]:
-    """A score with its floors."""
+    """Return a score with its floors as a table row."""
     return [(name, ORDER[level.order]), score(level.value), *(score(level.floors[floor]) for floor in FLOORS)]
 
 
 def agreement_table(quality: Quality) -> Table:
-    """Mean agreement of the store."""
+    """Return the store's mean agreement beside floors."""
     levels, images = quality.survey.levels, sum(image.pairs > 0 for image in quality.survey.images)
     rows = [level_row(name, levels[name]) for name in AGREEMENT_SCORES] if images else []
     counted = f"Mean over {images:,} images with at least two annotators, all pairs of their first paths."
@@ -173,7 +143,7 @@ def agreement_table(quality: Quality) -> Table:
 
 
 def annotator_table(quality: Quality) -> Table:
-    """One row per annotator."""
+    """Return one row per annotator."""
     heads = (
         "annotator", "submissions", "accepted", "rejected", "median time", "median fixations", "agreement with others",
         "gold score", "best gold floor", "self-consistency", "flagged", "outliers",
@@ -186,17 +156,16 @@ def annotator_table(quality: Quality) -> Table:
 
 
 def _annotator(one: AnnotatorQuality) -> list[Cell]:
-    best = max((floor for floor in one.gold_floors.values() if floor is not None), default=None)
     flags = tuple(f"{name}: {count}" for name, count in one.flags.items()) or (UNKNOWN,)
     return [
         one.annotator, f"{one.submissions:,}", str(one.accepted), str(one.rejected), f"{one.median_s:.1f} s",
-        f"{one.median_fixations:g}", score(one.agreement), score(one.gold_score), score(best),
+        f"{one.median_fixations:g}", score(one.agreement), score(one.gold_score), score(one.best_gold_floor),
         score(one.self_consistency), flags, str(one.outliers),
     ]  # fmt: skip
 
 
 def image_table(quality: Quality) -> Table:
-    """Images by agreement, the lowest first."""
+    """Return images by agreement, the lowest first."""
     images = quality.images()
     heads = ("image", "annotators", *AGREEMENT_SCORES, "best floor of the sequence score")
     rows = [_image(quality, image) for image in images[:MOST_IMAGES]]
@@ -208,15 +177,14 @@ def image_table(quality: Quality) -> Table:
 
 def _image(quality: Quality, image: ImageAgreement) -> list[Cell]:
     levels = image.levels
-    name = short_name(quality.names.get(image.image_sha256, ""))
     return [
-        (name, short_digest(image.image_sha256)), str(image.annotators), *(score(levels[one].value) for one in levels),
-        score(levels[SEQUENCE].best_floor),
+        (quality.name(image), short_digest(image.image_sha256)), str(image.annotators),
+        *(score(level.value) for level in levels.values()), score(levels[SEQUENCE].best_floor),
     ]  # fmt: skip
 
 
 def annotator_chart(found: Survey) -> go.Figure | None:
-    """A dot per annotator whose paths were compared with others'; None where nobody's were."""
+    """Plot a dot per annotator whose paths were compared with others'; None where nobody's were."""
     known = [one for one in found.annotators if one.agreement is not None]
     if not known:
         return None
@@ -244,7 +212,7 @@ def annotator_chart(found: Survey) -> go.Figure | None:
 def _dots(
     group: list[AnnotatorQuality], words: str, color: str, most: int, floor: float | None
 ) -> dict[str, Any]:
-    """One trace; those to look at, flagged or no better than the floor, are named."""
+    """Return one trace; annotators who are flagged or no better than the floor are named."""
     odd = [bool(one.flags) or (floor is not None and (one.agreement or 0.0) <= floor) for one in group]
     sizes = [max(SMALLEST_PX, LARGEST_PX * sqrt(one.submissions / most)) for one in group]
     return {
@@ -263,15 +231,10 @@ def _dots(
 
 
 class QualityView:
-    """Components and handlers.
-
-    Args:
-        service: does everything.
-        entry: who asks.
-    """
+    """A button that surveys the store, and tables and a chart of what it found."""
 
     def __init__(self, service: QualityService, entry: Entry) -> None:
-        self.service, self.entry = service, entry
+        self.service = service
         with gr.Row(elem_classes="dashboard-line"):
             self.compute = gr.Button("Compare the annotators now", min_width=220, scale=0, elem_id="dashboard-compute")
             self.status = gr.HTML(status(NOT_YET), elem_id="dashboard-quality-status")
@@ -283,30 +246,24 @@ class QualityView:
             self.image = gr.Dropdown(label="See one of these images", elem_id="dashboard-image-by-agreement")
         self.shown = [self.status, self.agreement, self.chart, self.annotators, self.images, self.image]
         run_busily(
-            self.compute.click, [self.compute], self.status, COMPUTING, self._compute, entry.token, self.shown,
-            concurrency_limit=1,
+            self.compute.click, [self.compute], self.status, COMPUTING, entry.handler(self._compute), entry.token,
+            self.shown, concurrency_limit=1,
         )  # fmt: skip
 
     def first(self, claim: Claim) -> Values:
-        """The latest survey, if there is one; for reviewers."""
+        """Show the latest survey, if there is one."""
         quality = self.service.latest(claim)
         return {self.status: status(NOT_YET)} if quality is None else self._showing(quality)
 
-    def on_image(self, work: Callable[..., Values], outputs: Sequence[Block]) -> None:
-        """Let an image that is chosen here be opened there; `work` is a handler of (token, digest, request)."""
-        self.image.input(work, [self.entry.token, self.image], outputs, **QUIET)
-
-    @told
-    def _compute(self, token: str, request: gr.Request) -> Values:
-        return self._showing(self.service.compute(self.entry.claim(request, token)))
+    def _compute(self, claim: Claim) -> Values:
+        return self._showing(self.service.compute(claim))
 
     def _showing(self, quality: Quality) -> Values:
         age = "" if quality.current else " Something has changed since then."
-        images = quality.images()[:MOST_LISTED]
         choices = [
-            (f"{score(one.levels[SEQUENCE].value)}  {short_name(quality.names.get(one.image_sha256, ''))}  "
-             f"{short_digest(one.image_sha256)}", one.image_sha256)
-            for one in images
+            (f"{score(one.levels[SEQUENCE].value)}  {quality.name(one)}  {short_digest(one.image_sha256)}",
+             one.image_sha256)
+            for one in quality.images()[:MOST_LISTED]
         ]  # fmt: skip
         chart = annotator_chart(quality.survey)
         return {

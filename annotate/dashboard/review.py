@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, get_args
 
 import gradio as gr
@@ -9,12 +10,12 @@ import gradio as gr
 from annotate.dashboard import review_detail
 from annotate.dashboard.quality import SurveyCache
 from annotate.dashboard.review_detail import Detail
-from annotate.store.lookup import Waiting, next_submission, pending_numbers, submission_of, submission_on
-from annotate.store.model import Counts, Stored, StoreError, Verdict
+from annotate.store.lookup import next_submission, pending_numbers, submission_of, submission_on
+from annotate.store.model import Stored, StoreError, Verdict
 from annotate.store.store import AnnotationStore
 from web.identity import Claim, Gate
 from web.markup import note, status, table
-from web.page import QUIET, Values, remembered, told
+from web.page import QUIET, Values, remembered
 from web.sign_in import Entry
 from web.viewer.component import ScanpathViewer
 from web.viewer.payload import ViewerPayload
@@ -22,22 +23,24 @@ from web.viewer.payload import ViewerPayload
 Queue = Literal["pending", "flagged", "accepted", "rejected", "removed"]
 QUEUES: tuple[Queue, ...] = get_args(Queue)
 SHORTEST_DIGEST, RECEIPT = 6, 10  # characters
-MOVED = "Somebody else changed this submission meanwhile; look at it again, then decide."
+MOVED = "Somebody else changed this submission meanwhile; check it again, then decide."
 EMPTY = "Choose what to look through, then “Next”."
 NOTHING = "Nothing here is {queue}. Choose another list."
 MAP_NOTE = "Where the annotators looked: each one's first path that was not rejected, every fixation once."
-VERDICTS: tuple[tuple[str, str, Literal["primary", "stop", "secondary"]], ...] = (
+Decision = Literal["accept", "reject", "reopen", "remove", "restore"]
+BUTTONS: tuple[tuple[str, Decision, Literal["primary", "stop", "secondary"]], ...] = (
     ("Accept", "accept", "primary"),
     ("Reject", "reject", "stop"),
     ("Back to pending", "reopen", "secondary"),
     ("Remove", "remove", "secondary"),
     ("Restore", "restore", "secondary"),
 )
+VERDICT_OF: dict[Decision, Verdict] = {"accept": "accepted", "reject": "rejected", "reopen": "pending"}
 DONE = {
     "accept": "accepted", "reject": "rejected", "reopen": "pending again", "remove": "removed", "restore": "restored",
 }  # fmt: skip
 MOVES_ON = ("accept", "reject", "remove")
-# The image is what a reviewer looks at next; on a phone it lies above the buttons.
+# The image is what a reviewer needs next; on a phone it lies above the buttons.
 SHOW_IMAGE = (
     "() => { if (innerWidth < 700) "
     "document.getElementById('dashboard-review-status').scrollIntoView({behavior: 'smooth'}); }"
@@ -46,53 +49,33 @@ SHOW_IMAGE = (
 
 @dataclass(frozen=True)
 class Next:
-    """What comes next in a queue.
+    """What comes next in a queue."""
 
-    Args:
-        submission_id: to be looked at; None where the queue is empty.
-        left: how many the queue holds.
-        again: whether the queue began again from its start.
-    """
-
-    submission_id: str | None
-    left: int
-    again: bool = False
+    submission_id: str | None  # to be reviewed; None where the queue is empty
+    left: int  # how many the queue holds
+    again: bool = False  # whether the queue began again from its start
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What a reviewer has before their eyes: a verdict on anything else is refused.
+    """The submission that a reviewer sees: a verdict on anything else is refused."""
 
-    Args:
-        submission_id: of the submission.
-        revision: of it.
-        number: of it.
-    """
-
-    submission_id: str
-    revision: int
-    number: int
+    submission_id: str  # of the submission
+    revision: int  # of it
+    number: int  # of it
 
 
 class ReviewService:
-    """For reviewers.
-
-    Args:
-        store: that is shown and changed.
-        gate: who asks, and whether they may.
-        surveys: tell what is flagged.
-    """
+    """For reviewers; NotAllowed for everybody else. `surveys` tell what is flagged."""
 
     def __init__(self, store: AnnotationStore, gate: Gate, surveys: SurveyCache) -> None:
-        self.store, self.gate = store, gate
-        self._surveys = surveys
+        self.store, self.gate, self._surveys = store, gate, surveys
 
-    # ---- what to look at --------------------------------------------------------------------------------------------
+    # ---- what to review ---------------------------------------------------------------------------------------------
     def next(self, claim: Claim, queue: Queue, after: int = 0) -> Next:
-        """The next submission of a queue behind a number; from the queue's start where none is behind it.
+        """Return the next submission of a queue behind a number; from the queue's start where none is behind it.
 
         Raises:
-            NotAllowed: not a reviewer.
             StoreError: no such queue, or more flagged ones than a page surveys.
         """
         self.gate.admit(claim, "read", "reviewer")
@@ -101,7 +84,7 @@ class ReviewService:
         found, again = next_submission(self.store, queue, after), False
         if found is None and after:
             found, again = next_submission(self.store, queue, 0), True
-        return Next(found, _size(queue, self.store.counts()), again)
+        return Next(found, getattr(self.store.counts(), queue), again)
 
     def _next_flagged(self, after: int) -> Next:
         """Flagged by the latest survey, and still pending."""
@@ -115,17 +98,12 @@ class ReviewService:
         return Next(submission_id, len(rows), again=number <= after)
 
     def find(self, claim: Claim, text: str) -> str:
-        """Id of a submission by its number, its receipt, its id, or the beginning of its image's digest.
-
-        Raises:
-            NotAllowed: not a reviewer.
-            StoreError: there is none.
-        """
+        """Find a submission's id by number, receipt, id, or the start of its image's digest; StoreError for none."""
         self.gate.admit(claim, "read", "reviewer")
         text = text.strip()[:200]
         ways: list[Callable[[], str | None]] = [lambda: text if self.store.find(text) else None]
         if len(text) == RECEIPT:
-            ways.append(lambda: _id_of(self.store.find_receipt(text)))
+            ways.append(lambda: self._with_receipt(text))
         if text.isascii() and text.isdigit() and len(text) < RECEIPT:
             ways.append(lambda: submission_of(self.store, int(text)))
         if len(text) >= SHORTEST_DIGEST and not set(text.lower()) - set("0123456789abcdef"):
@@ -137,70 +115,33 @@ class ReviewService:
             "Nothing is found; give a submission's number, a receipt, or the first six or more digits of an image."
         )
 
-    def detail(self, claim: Claim, submission_id: str) -> Detail:
-        """A submission among the others of its image.
+    def _with_receipt(self, text: str) -> str | None:
+        found = self.store.find_receipt(text)
+        return None if found is None else found.annotation.submission_id
 
-        Raises:
-            NotAllowed: not a reviewer.
-            StoreError: there is no such submission.
-        """
+    def detail(self, claim: Claim, submission_id: str) -> Detail:
+        """Return a submission among the others of its image; StoreError where there is none."""
         self.gate.admit(claim, "read", "reviewer")
         return review_detail.detail_of(self.store, submission_id, self._surveys.latest())
 
     # ---- verdicts ---------------------------------------------------------------------------------------------------
-    def accept(self, claim: Claim, seen: Seen | None, reason: str = "") -> None:
-        """Accept what was seen.
+    def decide(self, claim: Claim, decision: Decision, seen: Seen | None, reason: str = "") -> None:
+        """Accept, reject, reopen, remove or restore what was seen; rejecting, removing and restoring need a reason.
 
         Raises:
-            NotAllowed: not a reviewer.
-            StoreError: nothing was seen, or it changed meanwhile.
+            StoreError: a reason is missing, nothing was seen, or it changed meanwhile.
         """
-        self._judge(claim, seen, "accepted", reason)
-
-    def reject(self, claim: Claim, seen: Seen | None, reason: str) -> None:
-        """Reject what was seen; the reason is needed.
-
-        Raises:
-            NotAllowed: not a reviewer.
-            StoreError: no reason, nothing was seen, or it changed meanwhile.
-        """
-        self._judge(claim, seen, "rejected", reason)
-
-    def reopen(self, claim: Claim, seen: Seen | None, reason: str = "") -> None:
-        """Take a verdict back: the submission is pending again.
-
-        Raises:
-            NotAllowed: not a reviewer.
-            StoreError: nothing was seen, or it changed meanwhile.
-        """
-        self._judge(claim, seen, "pending", reason)
-
-    def _judge(self, claim: Claim, seen: Seen | None, verdict: Verdict, reason: str) -> None:
         visitor = self.gate.admit(claim, "review", "reviewer")
         one = self._unchanged(seen)
-        if one.removed:
+        submission_id = one.annotation.submission_id
+        if decision == "remove":
+            self.store.remove(submission_id, reason, visitor.pseudonym)
+        elif decision == "restore":
+            self.store.restore(submission_id, reason, visitor.pseudonym)
+        elif one.removed:
             raise StoreError("This submission was removed; restore it first.")
-        self.store.review(one.annotation.submission_id, verdict, reason, visitor.pseudonym)
-
-    def remove(self, claim: Claim, seen: Seen | None, reason: str) -> None:
-        """Take out of sight what was seen; the reason is needed, and it can be restored.
-
-        Raises:
-            NotAllowed: not a reviewer.
-            StoreError: no reason, nothing was seen, or it changed meanwhile.
-        """
-        visitor = self.gate.admit(claim, "review", "reviewer")
-        self.store.remove(self._unchanged(seen).annotation.submission_id, reason, visitor.pseudonym)
-
-    def restore(self, claim: Claim, seen: Seen | None, reason: str) -> None:
-        """Undo `remove`; the reason is needed.
-
-        Raises:
-            NotAllowed: not a reviewer.
-            StoreError: no reason, nothing was seen, or it changed meanwhile.
-        """
-        visitor = self.gate.admit(claim, "review", "reviewer")
-        self.store.restore(self._unchanged(seen).annotation.submission_id, reason, visitor.pseudonym)
+        else:
+            self.store.review(submission_id, VERDICT_OF[decision], reason, visitor.pseudonym)
 
     def _unchanged(self, seen: Seen | None) -> Stored:
         found = None if seen is None else self.store.find(seen.submission_id)
@@ -211,26 +152,11 @@ class ReviewService:
         return found
 
 
-def _size(queue: Waiting, counts: Counts) -> int:
-    return {
-        "pending": counts.pending, "accepted": counts.accepted, "rejected": counts.rejected, "removed": counts.removed,
-    }[queue]  # fmt: skip
-
-
-def _id_of(found: Stored | None) -> str | None:
-    return None if found is None else found.annotation.submission_id
-
-
 class ReviewView:
-    """Components and handlers.
-
-    Args:
-        service: does everything.
-        entry: who asks.
-    """
+    """A queue of submissions, one of them in the viewer beside the consensus, and buttons for a verdict."""
 
     def __init__(self, service: ReviewService, entry: Entry) -> None:
-        self.service, self.entry = service, entry
+        self.service = service
         with gr.Row(elem_classes="dashboard-line"):
             self.queue = gr.Radio(
                 list(QUEUES), value="pending", label="Look through", elem_id="dashboard-queue", min_width=280, scale=3,
@@ -262,7 +188,7 @@ class ReviewView:
             self.seen, self.status, self.submission, self.viewer, self.answer, self.table, self.agreement, self.heat,
             *self.buttons.values(), self.reason, self.text,
         ]  # fmt: skip
-        self._connect()
+        self._connect(entry)
 
     def _form(self) -> None:
         self.submission = gr.Dropdown(
@@ -274,96 +200,70 @@ class ReviewView:
             label="Reason", info="Needed to reject, remove and restore.", lines=2, max_length=2000,
             elem_id="dashboard-reason",
         )  # fmt: skip
-        self.buttons: dict[str, gr.Button] = {}
-        for part in (VERDICTS[:2], VERDICTS[2:]):
+        self.buttons: dict[Decision, gr.Button] = {}
+        sizes: tuple[Literal["md", "sm"], ...] = ("md", "sm")
+        for size, row in zip(sizes, (BUTTONS[:2], BUTTONS[2:]), strict=True):
             with gr.Row(elem_classes="dashboard-verdicts"):
-                for words, name, variant in part:
+                for words, name, variant in row:
                     self.buttons[name] = gr.Button(
-                        words, variant=variant, min_width=80, interactive=False, elem_id=f"dashboard-{name}",
-                        size="md" if part == VERDICTS[:2] else "sm",
+                        words, variant=variant, min_width=80, interactive=False, size=size,
+                        elem_id=f"dashboard-{name}",
                     )  # fmt: skip
         self.moves_on = gr.Checkbox(
             True, label="Then show the next one of the list", elem_id="dashboard-moves-on"
         )
 
-    def _connect(self) -> None:
-        token, everybody = self.entry.token, self.everybody
-        found = self.next.click(self._next, [token, self.queue, self.seen, everybody], self.shown, **QUIET)
-        found.success(None, None, None, js=SHOW_IMAGE, **QUIET)
-        self.queue.input(self._begin, [token, self.queue, everybody], self.shown, **QUIET)
-        for event in (self.go.click, self.text.submit):
-            event(self._go, [token, self.text, everybody], self.shown, **QUIET)
-        self.submission.input(self._open, [token, self.submission, everybody], self.shown, **QUIET)
-        everybody.input(self._paths, [token, self.seen, everybody], self.viewer, **QUIET)
-        self.changes = []
-        for name, button in self.buttons.items():
-            values = [token, self.seen, self.reason, self.queue, self.moves_on, everybody]
-            judged = button.click(self._judging(name), values, self.shown, **QUIET)
-            judged.success(None, None, None, js=SHOW_IMAGE, **QUIET)
-            self.changes.append(judged)
+    def _connect(self, entry: Entry) -> None:
+        everybody = self.everybody
+        moved = entry.on(self.next.click, self._next, [self.queue, everybody, self.seen], self.shown)
+        entry.on(self.queue.input, self._next, [self.queue, everybody], self.shown)
+        entry.on([self.go.click, self.text.submit], self.go_to, [self.text, everybody], self.shown)
+        entry.on(self.submission.input, self._open, [self.submission, everybody], self.shown)
+        entry.on(everybody.input, self._paths, [self.seen, everybody], self.viewer)
+        values = [self.seen, self.reason, self.queue, self.moves_on, everybody]
+        self.changes = [
+            entry.on(button.click, partial(self._decide, decision=name), values, self.shown)
+            for name, button in self.buttons.items()
+        ]
+        for event in (moved, *self.changes):
+            event.success(None, None, None, js=SHOW_IMAGE, **QUIET)
 
     def first(self, claim: Claim) -> Values:
-        """The first pending submission; for reviewers."""
-        return self._after(claim, self.service.next(claim, "pending"), "pending", everybody=False)
-
-    @told
-    def go_to(self, token: str, text: str | None, request: gr.Request) -> Values:
-        """Open what a text names; a handler for other parts of the page."""
-        return self._go(token, text or "", False, request)
+        """Show the first pending submission."""
+        return self._next(claim, "pending", False)
 
     # ---- handlers ---------------------------------------------------------------------------------------------------
-    @told
-    def _next(self, token: str, queue: Any, seen: Seen | None, everybody: bool, request: gr.Request) -> Values:  # noqa: ANN401
-        claim = self.entry.claim(request, token)
-        after = self.service.next(claim, queue, seen.number if seen else 0)
-        return self._after(claim, after, queue, everybody=everybody)
+    def go_to(self, claim: Claim, text: str | None, everybody: bool = False) -> Values:
+        """Open what a text names."""
+        return self._open(claim, self.service.find(claim, text or ""), everybody)
 
-    @told
-    def _begin(self, token: str, queue: Any, everybody: bool, request: gr.Request) -> Values:  # noqa: ANN401
-        claim = self.entry.claim(request, token)
-        return self._after(claim, self.service.next(claim, queue), queue, everybody=everybody)
+    def _next(self, claim: Claim, queue: Any, everybody: bool, seen: Seen | None = None) -> Values:  # noqa: ANN401
+        return self._after(claim, queue, seen.number if seen else 0, everybody=everybody)
 
-    @told
-    def _go(self, token: str, text: str, everybody: bool, request: gr.Request) -> Values:
-        claim = self.entry.claim(request, token)
-        return self._showing(self.service.detail(claim, self.service.find(claim, text)), everybody=everybody)
+    def _open(self, claim: Claim, submission_id: str | None, everybody: bool) -> Values:
+        return self._showing(self.service.detail(claim, submission_id or ""), everybody=everybody)
 
-    @told
-    def _open(self, token: str, submission_id: str | None, everybody: bool, request: gr.Request) -> Values:
-        detail = self.service.detail(self.entry.claim(request, token), submission_id or "")
-        return self._showing(detail, everybody=everybody)
-
-    @told
-    def _paths(self, token: str, seen: Seen | None, everybody: bool, request: gr.Request) -> Any:  # noqa: ANN401
+    def _paths(self, claim: Claim, seen: Seen | None, everybody: bool) -> Any:  # noqa: ANN401
         if seen is None:
             return gr.skip()
-        detail = self.service.detail(self.entry.claim(request, token), seen.submission_id)
-        return self._payload(detail, everybody=everybody)
+        return self._payload(self.service.detail(claim, seen.submission_id), everybody=everybody)
 
-    def _judging(self, name: str) -> Callable[..., Values]:
-        act = getattr(self.service, name)
-
-        @told
-        def judge(
-            token: str, seen: Seen | None, reason: str, queue: Any, moves_on: bool, everybody: bool,  # noqa: ANN401
-            request: gr.Request,
-        ) -> Values:  # fmt: skip
-            claim = self.entry.claim(request, token)
-            act(claim, seen, reason)
-            assert seen is not None
-            done = f"Submission {seen.number} is {DONE[name]}. "
-            if moves_on and name in MOVES_ON:
-                after = self.service.next(claim, queue, seen.number)
-                values = self._after(claim, after, queue, everybody=everybody, done=done)
-            else:
-                detail = self.service.detail(claim, seen.submission_id)
-                values = self._showing(detail, everybody=everybody, done=done)
-            return {**values, self.reason: ""}
-
-        return judge
+    def _decide(
+        self, claim: Claim, seen: Seen | None, reason: str, queue: Any, moves_on: bool, everybody: bool, *,  # noqa: ANN401
+        decision: Decision,
+    ) -> Values:  # fmt: skip
+        self.service.decide(claim, decision, seen, reason)
+        assert seen is not None  # or it was refused
+        done = f"Submission {seen.number} is {DONE[decision]}. "
+        if moves_on and decision in MOVES_ON:
+            values = self._after(claim, queue, seen.number, everybody=everybody, done=done)
+        else:
+            values = self._showing(self.service.detail(claim, seen.submission_id), everybody=everybody, done=done)
+        return {**values, self.reason: ""}
 
     # ---- what is shown ----------------------------------------------------------------------------------------------
-    def _after(self, claim: Claim, after: Next, queue: str, *, everybody: bool, done: str = "") -> Values:
+    def _after(self, claim: Claim, queue: Any, number: int, *, everybody: bool, done: str = "") -> Values:  # noqa: ANN401
+        after = self.service.next(claim, queue, number)
         if after.submission_id is None:
             return {**self._nothing(), self.status: status(done + NOTHING.format(queue=queue))}
         left = f"{after.left:,} {queue}. " + ("Again from the start. " if after.again else "")
@@ -379,7 +279,7 @@ class ReviewView:
     def _showing(self, detail: Detail, *, everybody: bool, done: str = "") -> Values:
         one = detail.chosen
         choices = [review_detail.choice_of(stored) for stored in detail.stored]
-        possible = {
+        possible: dict[Decision, bool] = {
             "accept": not one.removed and one.verdict != "accepted", "reject": not one.removed,
             "reopen": not one.removed and one.verdict != "pending", "remove": not one.removed, "restore": one.removed,
         }  # fmt: skip

@@ -3,7 +3,6 @@
 import base64
 from dataclasses import dataclass, replace
 from io import BytesIO
-from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -11,24 +10,21 @@ from PIL import Image
 
 from annotate.dashboard.quality import FLOOR_NOTE, LEVEL_HEADS, Quality, level_row
 from annotate.export.folder import submissions_of
-from annotate.quality.agreement import ImageAgreement, agreement
-from annotate.quality.assess import SubmissionQuality, assess_image, flag_identical
-from annotate.quality.checks import IDENTICAL, seconds_taken
-from annotate.quality.consensus import Consensus, consensus, heat_map
+from annotate.quality.agreement import Consensus, ImageAgreement, agreement, consensus, heat_map
+from annotate.quality.assess import IDENTICAL, SubmissionQuality, assess_image, flag_identical, seconds_taken
 from annotate.quality.scores import AGREEMENT_SCORES
 from annotate.store.lookup import latest_audit
 from annotate.store.model import AuditEntry, Stored, StoredImage, StoreError
 from annotate.store.store import AnnotationStore
 from annotate.votes import findings_in_words, first_of_each
 from gazevlm_core.scanpath import Scanpath
-from gazevlm_core.zones import zone_of
 from web.formatting import UNKNOWN, score, short_digest, short_name, when
 from web.markup import Cell, Table
 from web.plot_style import PLAIN
-from web.viewer.payload import ViewerPath, viewer_path
+from web.viewer.payload import Role, ViewerPath, viewer_path
 
 MOST_SCORED = 60  # submissions of one image: all their pairs are scored while somebody waits
-ELSEWHERE, LOOKED_THROUGH = 16, 64
+ELSEWHERE, SEARCHED = 16, 64
 MOST_HISTORY = 20
 MAP_PX, LONGEST_SIDE_PX = 400, 640
 COLORS = [[0.0, "rgba(253, 231, 37, 0)"], [0.25, "rgba(253, 180, 47, 0.45)"], [1.0, "rgba(220, 50, 32, 0.85)"]]
@@ -37,35 +33,22 @@ QUANTITIES = {"duration_s": "time", "fixations": "fixations", "sequence score": 
 
 @dataclass(frozen=True, eq=False)
 class Detail:
-    """A submission on its image.
+    """A submission on its image."""
 
-    Args:
-        image: of the submission.
-        pixels: of the image.
-        chosen: the submission.
-        stored: all submissions on the image that are shown, by number, removed ones too.
-        quality: submission id -> what is known of it; removed ones are not scored.
-        agreement: of the image; None where all are removed.
-        consensus: None where all are rejected or removed.
-        heat: share of the fixations around each place, float64 [rows, cols].
-        total: how many submissions the image has.
-        history: what was done with the chosen one, the latest first.
-    """
-
-    image: StoredImage
-    pixels: Image.Image
-    chosen: Stored
-    stored: list[Stored]
-    quality: dict[str, SubmissionQuality]
-    agreement: ImageAgreement | None
-    consensus: Consensus | None
-    heat: np.ndarray
-    total: int
-    history: list[AuditEntry]
+    image: StoredImage  # of the submission
+    pixels: Image.Image  # of the image
+    chosen: Stored  # the submission
+    stored: list[Stored]  # all submissions on the image that are shown, by number, removed ones too
+    quality: dict[str, SubmissionQuality]  # submission id -> what is known of it; removed ones are not scored
+    agreement: ImageAgreement | None  # of the image; None where all are removed
+    consensus: Consensus | None  # None where all are rejected or removed
+    heat: np.ndarray  # share of the fixations around each place, float64 [rows, cols]
+    total: int  # how many submissions the image has
+    history: list[AuditEntry]  # what was done with the chosen one, the latest first
 
 
 def detail_of(store: AnnotationStore, submission_id: str, quality: Quality | None) -> Detail:
-    """Everything about a submission; of an image with more than MOST_SCORED ones, the latest of the others.
+    """Collect everything about a submission; of an image with more than MOST_SCORED ones, the latest of the others.
 
     Args:
         store: that holds it.
@@ -100,13 +83,13 @@ def detail_of(store: AnnotationStore, submission_id: str, quality: Quality | Non
 
 
 def _elsewhere(store: AnnotationStore, sha256: str) -> list[Scanpath]:
-    """One path on each of some other images, for a floor."""
-    found = {one.image_sha256: one.annotation.scanpath for one in store.stored(limit=LOOKED_THROUGH)}
+    """Return one path on each of some other images, for a floor."""
+    found = {one.image_sha256: one.annotation.scanpath for one in store.stored(limit=SEARCHED)}
     return [path for image, path in found.items() if image != sha256][:ELSEWHERE]
 
 
 def _with_copies(row: SubmissionQuality, quality: Quality | None) -> SubmissionQuality:
-    """With the flag on a path that was handed in on another image too, as the latest survey knows it."""
+    """Add the flag of a path that was submitted on another image too, which the latest survey knows."""
     if quality is None or any(flag.name == IDENTICAL for flag in row.flags):
         return row
     known = next((one for one in quality.survey.submissions if one.submission_id == row.submission_id), None)
@@ -116,31 +99,26 @@ def _with_copies(row: SubmissionQuality, quality: Quality | None) -> SubmissionQ
 
 def paths_of(detail: Detail, *, everybody: bool) -> list[ViewerPath]:
     """The consensus, the chosen submission, and the other annotators' first paths where they are wanted."""
-    paths = []
-    chosen, common = detail.chosen, detail.consensus
+    paths, chosen, common = [], detail.chosen, detail.consensus
     is_common = common is not None and common.submission_id == chosen.annotation.submission_id
     if common is not None:
         name = f"Consensus of {common.annotators}" if common.score is not None else "The only path"
         if is_common:
             name += f", submission {chosen.number} itself"
-        paths.append(_path(common.scanpath, name, "model"))
+        paths.append(viewer_path(common.scanpath, name, "model"))
     if not is_common:
-        paths.append(_path(chosen.annotation.scanpath, f"{chosen.number}: {chosen.annotation.annotator}", "reader"))
+        paths.append(_own_path(chosen, "reader"))
     if everybody:
-        others = [one for one in first_of_each(detail.stored) if one != chosen]
-        paths += [
-            _path(one.annotation.scanpath, f"{one.number}: {one.annotation.annotator}", "second model")
-            for one in others
-        ]  # fmt: skip
+        paths += [_own_path(one, "second model") for one in first_of_each(detail.stored) if one != chosen]
     return paths
 
 
-def _path(scanpath: Any, name: str, role: Any) -> ViewerPath:  # noqa: ANN401 - as viewer_path takes them
-    return viewer_path(scanpath, name, role, zones=[zone_of(fixation) for fixation in scanpath])
+def _own_path(one: Stored, role: Role) -> ViewerPath:
+    return viewer_path(one.annotation.scanpath, f"{one.number}: {one.annotation.annotator}", role)
 
 
 def headline(detail: Detail) -> str:
-    """What is to be seen, in one sentence."""
+    """Describe what is shown, in one sentence."""
     one = detail.chosen
     state = "removed" if one.removed else one.verdict
     reason = f" ({one.reason})" if one.reason else ""
@@ -154,16 +132,16 @@ def headline(detail: Detail) -> str:
 
 
 def choice_of(one: Stored) -> tuple[str, str]:
-    """A submission in a list: its words and its id."""
+    """Return a submission's label and id, for a list."""
     state = "removed" if one.removed else one.verdict
     return f"{one.number}, {one.annotation.annotator}, {state}", one.annotation.submission_id
 
 
 def submission_table(detail: Detail) -> Table:
-    """All submissions on the image."""
+    """Return a row per submission on the image."""
     heads = (
         "submission", "kind", "mode", "time", "fixations", "agreement with others", "gold score", "self-consistency",
-        "verdict", "reason", "worth a look",
+        "verdict", "reason", "to check",
     )  # fmt: skip
     rows = [_submission(one, detail) for one in detail.stored]
     notes = [f"The image asks: {detail.image.question}"]
@@ -196,7 +174,7 @@ def _odd(quality: SubmissionQuality | None) -> tuple[str, ...]:
 
 
 def answer_table(detail: Detail) -> Table:
-    """What the annotator said beside the path, and what was done with the submission."""
+    """Return findings, report and confidence, and the submission's history."""
     annotation = detail.chosen.annotation
     rows: list[list[Cell]] = [
         ["Findings", findings_in_words(annotation) or UNKNOWN],
@@ -213,7 +191,7 @@ def answer_table(detail: Detail) -> Table:
 
 
 def agreement_table(detail: Detail) -> Table:
-    """Agreement on the image beside floors."""
+    """Return the agreement on the image beside floors."""
     found, common = detail.agreement, detail.consensus
     rows = [level_row(name, found.levels[name]) for name in AGREEMENT_SCORES] if found and found.pairs else []
     notes = [FLOOR_NOTE] if rows else ["One annotator alone agrees with nobody: there is nothing to compare yet."]
@@ -223,7 +201,7 @@ def agreement_table(detail: Detail) -> Table:
 
 
 def heat_figure(detail: Detail) -> go.Figure | None:
-    """The map of fixations over the image; None where nothing counts."""
+    """Plot the map of fixations over the image; None where nothing counts."""
     if not detail.heat.any():
         return None
     rows, cols = detail.heat.shape
@@ -250,7 +228,7 @@ def heat_figure(detail: Detail) -> go.Figure | None:
 
 
 def picture_uri(pixels: Image.Image, longest_px: int) -> str:
-    """An image as a data URI, made smaller where it is large."""
+    """Return an image as a data URI, reduced to `longest_px`."""
     small = pixels.copy()
     small.thumbnail((longest_px, longest_px))
     encoded = BytesIO()

@@ -70,7 +70,7 @@ def render_card(
         counts: what the export holds, as from `Tally.values`.
         which: "all" or "accepted".
         names: whether people.jsonl holds names.
-        licence: identifier that the Hub knows, such as "cc-by-4.0"; "" where the caller told none.
+        licence: identifier that the Hub knows, such as "cc-by-4.0"; "" where none was given.
         title: of the data set.
         files: names of the files and folders in the export.
     """

@@ -67,7 +67,7 @@ def export_store(
     unknown = sorted(set(formats) - set(NAMES))
     if unknown or not formats:
         raise StoreError(f"Formats are {', '.join(NAMES)}; {', '.join(unknown) or 'none'} was asked for.")
-    with new_folder(folder, "export") as work:
+    with atomic_folder(folder, "export") as work:
         tally = Tally(work)
         if which == "all":  # before the images, so that all that these lines speak of is written after them
             tally.totals["skips"] = _write_lines(work / SKIPS, pages(store.skips))
@@ -91,7 +91,7 @@ def export_store(
 
 
 @contextmanager
-def new_folder(folder: Path, what: str) -> Iterator[Path]:
+def atomic_folder(folder: Path, what: str) -> Iterator[Path]:
     """Return a folder beside the wanted one to write to; it takes that name at the end, and is gone after any error.
 
     Args:

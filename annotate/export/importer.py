@@ -14,7 +14,7 @@ from annotate.export.folder import AUDIT, FIRST_VERSION, FORMAT, MANIFEST, PEOPL
 from annotate.export.formats import formats
 from annotate.export.lines import Item, read_lines
 from annotate.store.exchange import checked_picture
-from annotate.store.model import AuditEntry, Judged, Person, Skip, Stored, StoredImage, StoreError, Value
+from annotate.store.model import AuditEntry, Person, Skip, Stored, StoredImage, StoreError, Value, VerdictUpdate
 from annotate.store.store import AnnotationStore
 
 CHUNK, CHUNK_BYTES = 200, 32 * 2**20  # of one transaction
@@ -46,7 +46,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return dict(values)
 
 
-def main_items(folder: Path, manifest: dict[str, Any], source: str | None = None) -> Iterator[Item]:
+def read_images_and_submissions(folder: Path, manifest: dict[str, Any], source: str | None = None) -> Iterator[Item]:
     """Return images and submissions of an export.
 
     Args:
@@ -65,9 +65,9 @@ def main_items(folder: Path, manifest: dict[str, Any], source: str | None = None
 
 
 def read_export(folder: Path, manifest: dict[str, Any], source: str | None) -> Iterator[Item]:
-    """Read everything in an export, in an order in which nothing is named before it is known; see `main_items`."""
+    """Read everything in an export, in an order in which nothing is named before it is known."""
     yield from read_lines(folder / PEOPLE, Person)
-    yield from main_items(folder, manifest, source)
+    yield from read_images_and_submissions(folder, manifest, source)
     yield from read_lines(folder / SKIPS, Skip)
     yield from read_lines(folder / AUDIT, AuditEntry)
 
@@ -127,7 +127,7 @@ def import_folder(
         raise BadExportError(result.bad)
     chunk: list[tuple[Value, bytes]] = []
     for item in read_export(folder, manifest, source):
-        if item.where in bad or item.value is None or isinstance(item.value, Judged):
+        if item.where in bad or item.value is None or isinstance(item.value, VerdictUpdate):
             continue
         chunk.append((item.value, _file(item)))
         if len(chunk) >= CHUNK or sum(len(file) for _, file in chunk) >= CHUNK_BYTES:
@@ -176,7 +176,7 @@ def _problems(
 
 
 def _seen_again(value: object, seen: set[str]) -> str:
-    """Why what may be in an export once is there twice; "" where it is not."""
+    """Return what is twice in an export that may be there once; "" where nothing is."""
     names = [f"{KINDS[type(value)]}: number {value.number}"] if isinstance(value, Stored | Skip | AuditEntry) else []
     if isinstance(value, Stored):
         names.append(f"submission {value.submission_id[:200]!r}")
@@ -190,7 +190,7 @@ def _seen_again(value: object, seen: set[str]) -> str:
 
 
 def _problem_with(store: AnnotationStore, item: Item, sizes: dict[str, tuple[int, int]]) -> str:
-    """Why a line that can be read cannot be stored; "" where it can.
+    """Return why a line that can be read cannot be stored; "" where it can.
 
     Args:
         store: that would take it.

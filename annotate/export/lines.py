@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from annotate.store.model import LONGEST_NAME, Judged, Stored, StoredImage, StoreError, Value, checked_text
-from annotate.store.submissions import check_stored
+from annotate.store.model import LONGEST_NAME, Stored, StoredImage, StoreError, Value, VerdictUpdate, checked_text
+from annotate.store.submissions import checked_record
 from annotate.store.tables import adapter_of
 from annotate.votes import asked_of
 from gazevlm_core.annotation import canonical_json, record_digest
@@ -22,7 +22,7 @@ from gazevlm_core.annotation import canonical_json, record_digest
 MOST_LINE_BYTES = 64 * 2**20
 NOT_IN_LINES = "synced"  # is true of one repository alone
 PLAIN_PARTS = ("question", "findings", "report", "confidence", "started_at", "submitted_at")  # of a record
-Kind = TypeVar("Kind", bound=Value | Judged)
+Kind = TypeVar("Kind", bound=Value | VerdictUpdate)
 
 
 class LineError(ValueError):
@@ -43,13 +43,13 @@ class Item:
 
     where: str
     kind: type
-    value: Value | Judged | None
+    value: Value | VerdictUpdate | None
     error: str = ""
     png: bytes | Path = b""
 
 
 # ---- writing ---------------------------------------------------------------------------------------------------------
-def line_of(value: Value | Judged) -> dict[str, Any]:
+def line_of(value: Value | VerdictUpdate) -> dict[str, Any]:
     """Return a value as JSON values; `image_id`, the digest of its pixels, is an image's name in every file."""
     values: dict[str, Any] = adapter_of(type(value)).dump_python(value, mode="json", by_alias=True)
     if isinstance(value, Stored):
@@ -143,7 +143,7 @@ def _check_record(stored: Stored, record: dict[str, Any], image_id: object) -> N
     if image_id not in (None, stored.image_sha256):
         raise LineError("image_id is not the image_sha256 of its record")
     try:
-        check_stored(stored)
+        checked_record(stored)
         checked_text("The annotator", stored.annotation.annotator, LONGEST_NAME)
     except StoreError as error:
         raise LineError(str(error)) from None

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from annotate.export.folder import images_with_submissions, new_folder
+from annotate.export.folder import atomic_folder, images_with_submissions
 from annotate.export.formats import ImageFiles, Sink
 from annotate.export.formats.gaze import GazeFiles
 from annotate.quality.agreement import image_size
@@ -40,7 +40,7 @@ class StoreTrainingData:
             StoreError: the database cannot be read.
         """
         tally = _Tally()
-        for _ in self._passing(choice, tally):
+        for _ in self._chosen(choice, tally):
             pass
         return tally.count()
 
@@ -55,9 +55,9 @@ class StoreTrainingData:
             StoreError: nothing passes, the folder is in use, or the disk takes no more; nothing is left behind then.
         """
         tally = _Tally()
-        with new_folder(folder, "training data") as work:
+        with atomic_folder(folder, "training data") as work:
             sinks: list[Sink] = [ImageFiles(work), GazeFiles(work)]
-            for image, kept in self._passing(choice, tally):
+            for image, kept in self._chosen(choice, tally):
                 png = self._store.png(image.sha256)
                 for sink in sinks:
                     sink.add(image, png, kept)
@@ -67,7 +67,7 @@ class StoreTrainingData:
                 raise StoreError(_nothing(tally.left_out))
         return tally.count()
 
-    def _passing(self, choice: DataChoice, tally: "_Tally") -> Iterator[tuple[StoredImage, list[Stored]]]:
+    def _chosen(self, choice: DataChoice, tally: "_Tally") -> Iterator[tuple[StoredImage, list[Stored]]]:
         """Return every image with what passes of its submissions, where anything does; all are counted."""
         for image, stored in images_with_submissions(self._store):
             reasons = reasons_against(stored, choice)

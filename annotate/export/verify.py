@@ -5,7 +5,7 @@ from pathlib import Path
 
 from annotate.export.folder import MANIFEST, file_digest, files_below
 from annotate.export.formats import IMAGES, formats
-from annotate.export.importer import main_items, read_manifest
+from annotate.export.importer import read_images_and_submissions, read_manifest
 from annotate.store.model import Stored, StoreError
 from annotate.store.store import AnnotationStore
 from annotate.store.submissions import receipt_key
@@ -54,7 +54,7 @@ def verify_export(folder: Path, receipt_id: str = "", digest: str = "") -> Verif
     result = Verification()
     wanted = receipt_key(receipt_id)
     met = 0
-    for item in main_items(folder, manifest):
+    for item in read_images_and_submissions(folder, manifest):
         stored = item.value
         met += item.kind is Stored
         if item.error:

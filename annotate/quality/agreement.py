@@ -1,15 +1,29 @@
-"""Do annotators agree on an image: mean score over all pairs of them, with the order and without, beside floors."""
+"""Agreement of an image's annotators beside floors; the consensus path; the map of where they looked."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from annotate.quality.scores import AGREEMENT_SCORES, MOST_ANNOTATORS, SEQUENCE, Level, level, pair_scores
+from annotate.quality.scores import (
+    AGREEMENT_SCORES,
+    MOST_ANNOTATORS,
+    MOST_FIXATIONS,
+    SEQUENCE,
+    Level,
+    level,
+    pair_scores,
+)
 from annotate.store.model import Stored
 from annotate.votes import first_of_each
+from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.metrics.paths import Size
+from gazevlm_core.metrics.registry import DEFAULT_GRID
+from gazevlm_core.metrics.saliency import fixation_map
+from gazevlm_core.metrics.sequence import medoid_index, sequence_scores
 from gazevlm_core.scanpath import Scanpath
+
+HEAT_CELLS, HEAT_SIGMA = 48, 1.5  # cells along the longer side; of the Gaussian, in cells
 
 
 @dataclass(frozen=True)
@@ -17,16 +31,13 @@ class ImageAgreement:
     """How well the annotators of one image agree.
 
     Args:
-        image_sha256: of the image.
-        annotators: whose first path, unless rejected, was compared: the first MOST_ANNOTATORS.
-        pairs: of annotators.
         levels: score -> its mean over the pairs, and floors; "sequence score" and "ScanMatch" see the order, "Jaccard"
             does not.
     """
 
-    image_sha256: str
-    annotators: int
-    pairs: int
+    image_sha256: str  # of the image
+    annotators: int  # whose first path, unless rejected, was compared: the first MOST_ANNOTATORS
+    pairs: int  # of annotators
     levels: dict[str, Level]
 
 
@@ -43,27 +54,30 @@ def agreement(stored: Sequence[Stored], *, elsewhere: Sequence[Scanpath] = (), s
     """
     size, firsts = image_size(stored), first_of_each(stored)[:MOST_ANNOTATORS]
     left, right = _pairs(firsts)
-    levels = {
-        name: level(name, left, right, size, elsewhere=elsewhere, seed=seed) for name in AGREEMENT_SCORES
-    }  # fmt: skip
+    levels = {name: level(name, left, right, size, elsewhere=elsewhere, seed=seed) for name in AGREEMENT_SCORES}
     return ImageAgreement(stored[0].image_sha256, len(firsts), len(left), levels)
 
 
-def pair_table(name: str, firsts: Sequence[Stored]) -> np.ndarray:
-    """Score of every path with every other on one image, float64 [A, A], symmetric, 0 on the diagonal."""
+def pair_table(firsts: Sequence[Stored]) -> np.ndarray:
+    """Sequence score of every path with every other on one image, float64 [A, A], symmetric, 0 on the diagonal."""
     table = np.zeros((len(firsts), len(firsts)))
     left, right = _pairs(firsts)
     if left:
         rows, cols = np.triu_indices(len(firsts), k=1)
-        table[rows, cols] = pair_scores(name, left, right, image_size(firsts))
+        table[rows, cols] = pair_scores(SEQUENCE, left, right, image_size(firsts))
     return table + table.T
 
 
-def sequence_agreement(stored: Sequence[Stored]) -> float | None:
-    """Mean sequence score over the pairs of annotators; None for fewer than two. Cheap: no floors."""
-    table = pair_table(SEQUENCE, first_of_each(stored)[:MOST_ANNOTATORS])
-    pairs = len(table) * (len(table) - 1)
-    return float(table.sum() / pairs) if pairs else None
+def mean_to_others(firsts: Sequence[Stored]) -> list[float]:
+    """Mean sequence score of each of at least two paths on one image with the others, the first MOST_ANNOTATORS."""
+    few = firsts[:MOST_ANNOTATORS]
+    table = pair_table(few)
+    means = [float(value) for value in (table.sum(axis=1) / max(1, len(few) - 1))]
+    for one in firsts[MOST_ANNOTATORS:]:
+        path = one.annotation.scanpath
+        others = [other.annotation.scanpath for other in few]
+        means.append(float(pair_scores(SEQUENCE, others, [path] * len(few), image_size(firsts)).mean()))
+    return means
 
 
 def image_size(stored: Sequence[Stored]) -> Size:
@@ -82,3 +96,73 @@ def _pairs(firsts: Sequence[Stored]) -> tuple[list[Scanpath], list[Scanpath]]:
     paths = [one.annotation.scanpath for one in firsts]
     rows, cols = np.triu_indices(len(paths), k=1)
     return [paths[row] for row in rows.tolist()], [paths[col] for col in cols.tolist()]
+
+
+# ---- consensus ------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Consensus:
+    """The path of one annotator that stands for all: a real path, never an average.
+
+    Args:
+        among: pseudonyms of the annotators from whose paths it was chosen, by number of their submissions.
+    """
+
+    scanpath: Scanpath  # the medoid
+    submission_id: str  # whose it is
+    score: float | None  # its mean sequence score with the others; None where there is no other
+    among: tuple[str, ...]
+
+    @property
+    def annotators(self) -> int:
+        """Among how many it was chosen."""
+        return len(self.among)
+
+    @property
+    def how(self) -> str:
+        """How it was chosen, in words."""
+        if self.score is None:
+            return "the only path there is"
+        return (
+            f"the medoid: of {self.annotators} annotators' paths the one with the highest mean sequence score with the "
+            f"others ({self.score:.3f}) on a grid of {DEFAULT_GRID.rows} x {DEFAULT_GRID.cols}; the earliest on a tie"
+        )
+
+
+def consensus(stored: Sequence[Stored]) -> Consensus | None:
+    """The consensus path of one image: the medoid of the first path of each of the first MOST_ANNOTATORS annotators.
+
+    None where all are rejected.
+
+    Args:
+        stored: submissions on the image.
+    """
+    firsts = first_of_each(stored)[:MOST_ANNOTATORS]
+    if not firsts:
+        return None
+    paths = [one.annotation.scanpath.fixations[:MOST_FIXATIONS] for one in firsts]
+    strings = [[DEFAULT_GRID.index_of(fixation) for fixation in path] for path in paths]
+    best = medoid_index(strings)
+    others = [string for row, string in enumerate(strings) if row != best]
+    score = float(sequence_scores([strings[best]] * len(others), others).mean()) if others else None
+    annotation = firsts[best].annotation
+    among = tuple(one.annotation.annotator for one in firsts)
+    return Consensus(annotation.scanpath, annotation.submission_id, score, among)
+
+
+def heat_map(stored: Sequence[Stored], *, sigma_cells: float = HEAT_SIGMA) -> np.ndarray:
+    """Share of the fixations around each place, float64 [rows, cols], summing to 1; all zeros where all are rejected.
+
+    Every fixation counts once: clicks have no durations.
+
+    Args:
+        stored: submissions on one image; each annotator's first one that is not rejected counts.
+        sigma_cells: of the Gaussian blur.
+    """
+    firsts = first_of_each(stored)
+    if not firsts:
+        return np.zeros((HEAT_CELLS, HEAT_CELLS))
+    width, height = firsts[0].annotation.image_width_px, firsts[0].annotation.image_height_px
+    unit = max(width, height) / HEAT_CELLS
+    grid = PatchGrid(max(1, round(height / unit)), max(1, round(width / unit)))
+    positions = np.array([(fixation.x, fixation.y) for one in firsts for fixation in one.annotation.scanpath])
+    return fixation_map(grid.indices_of(positions), grid.rows, grid.cols, sigma_cells).reshape(grid.rows, grid.cols)

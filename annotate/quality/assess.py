@@ -1,37 +1,162 @@
-"""One row per submission: what checks, the gold path, the image's others and the annotator's own repeat say of it.
+"""One row per submission: its flags and outliers, and its scores with the gold path, the others and its repeat.
 
-Made image by image, so that a store is never all in memory; `annotators.compare` puts the rows together.
+A flag is for a reviewer, it is no verdict. Rows are made image by image, so that a store is never all in memory.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
-from annotate.quality.agreement import image_size
-from annotate.quality.checks import IDENTICAL, USUAL_LIMITS, Flag, Limits, check, path_key, seconds_taken
-from annotate.quality.outliers import Outlier, mean_to_others, outliers
+import numpy as np
+
+from annotate.quality.agreement import image_size, mean_to_others
 from annotate.quality.scores import SEQUENCE, Level, level, pair_scores
 from annotate.store.model import Kind, Stored, Verdict
 from annotate.votes import first_of_each
+from gazevlm_core.annotation import Annotation
 from gazevlm_core.scanpath import Scanpath
 
+FEW, FAST, OUTSIDE, DOUBLED, IDENTICAL = (
+    "few fixations", "too fast", "off the image", "doubled clicks", "identical to another",
+)  # fmt: skip
+FENCE, LEAST_OTHERS = 3.0, 4  # interquartile ranges; quartiles of fewer others say nothing
+DURATION, FIXATIONS, SCORE = "duration_s", "fixations", "sequence score"
+DIGITS = 4  # of a fraction: positions that agree so far are the same click, 0.1 px on an image of 1,000
 
+
+@dataclass(frozen=True)
+class Limits:
+    """From where on a submission is flagged. Our own choices.
+
+    Args:
+        doubled_distance: of a click from the one before, as a share of the image's diagonal, below which it is doubled.
+    """
+
+    least_fixations: int = 3  # fewer are few
+    least_s: float = 3.0  # from the image's being shown to the submission, by the server's clock
+    most_outside: float = 0.25  # share of the clicks, or of the moving window's samples, beside the image
+    doubled_distance: float = 0.003
+    most_doubled: float = 0.2  # share of the clicks
+
+
+USUAL_LIMITS = Limits()
+
+
+@dataclass(frozen=True)
+class Flag:
+    """What is odd about a submission."""
+
+    name: str  # FEW, FAST, OUTSIDE, DOUBLED or IDENTICAL
+    detail: str  # the figure, in words
+
+
+def seconds_taken(annotation: Annotation) -> float:
+    """From the image's being shown to the submission, by the server's clock, in seconds."""
+    return (annotation.submitted_at - annotation.started_at).total_seconds()
+
+
+def outside_share(annotation: Annotation) -> float:
+    """Share of the clicks, or of the moving window's samples, that lie beside the image."""
+    samples, outside = annotation.samples, annotation.client.outside_clicks
+    if not samples:
+        return outside / max(1, outside + len(annotation.clicks))
+    return sum(not (0 <= sample.x < 1 and 0 <= sample.y < 1) for sample in samples) / len(samples)
+
+
+def doubled_share(annotation: Annotation, distance: float = USUAL_LIMITS.doubled_distance) -> float:
+    """Share of the clicks that lie within `distance` (of the diagonal) of the click before; 0 for the moving window."""
+    if not annotation.clicks:
+        return 0.0
+    width, height = annotation.image_width_px, annotation.image_height_px
+    reach = distance * math.hypot(width, height)
+    near = sum(
+        math.hypot((after.x - before.x) * width, (after.y - before.y) * height) <= reach
+        for before, after in pairwise(annotation.scanpath)
+    )
+    return near / len(annotation.clicks)
+
+
+def check(annotation: Annotation, limits: Limits = USUAL_LIMITS) -> tuple[Flag, ...]:
+    """What is odd about one submission, seen alone."""
+    flags = []
+    if len(annotation.scanpath) < limits.least_fixations:
+        flags.append(Flag(FEW, f"{len(annotation.scanpath)} of at least {limits.least_fixations}"))
+    if (seconds := seconds_taken(annotation)) < limits.least_s:
+        flags.append(Flag(FAST, f"{seconds:.1f} s of at least {limits.least_s:g} s"))
+    if (share := outside_share(annotation)) > limits.most_outside:
+        flags.append(Flag(OUTSIDE, f"{share:.0%} of the {'samples' if annotation.samples else 'clicks'}"))
+    if (share := doubled_share(annotation, limits.doubled_distance)) > limits.most_doubled:
+        flags.append(Flag(DOUBLED, f"{share:.0%} of the clicks"))
+    return tuple(flags)
+
+
+def path_key(annotation: Annotation) -> int:
+    """Equal for paths with the same positions in the same order, on whatever image: a short stand-in for them."""
+    return hash(tuple((round(fixation.x, DIGITS), round(fixation.y, DIGITS)) for fixation in annotation.scanpath))
+
+
+# ---- outliers -------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Outlier:
+    """A quantity of one submission that lies far from those of the image's others."""
+
+    submission_id: str  # of the submission
+    annotator: str  # pseudonym
+    quantity: str  # "duration_s", "fixations" or "sequence score" (mean to the others; only a low one counts)
+    value: float  # of the submission
+
+
+def fences(others: Sequence[float]) -> tuple[float, float] | None:
+    """3 IQR beyond the quartiles; None for fewer than four values, or where the quartiles coincide."""
+    if len(others) < LEAST_OTHERS:
+        return None
+    lower, upper = np.quantile(np.asarray(others, np.float64), [0.25, 0.75])
+    spread = upper - lower
+    return None if spread == 0 else (float(lower - FENCE * spread), float(upper + FENCE * spread))
+
+
+def outliers(stored: Sequence[Stored]) -> list[Outlier]:
+    """Submissions far from the others of their image: beyond 3 interquartile ranges (Tukey 1977, "far out").
+
+    Args:
+        stored: of one image; each annotator's first one that is not rejected is compared.
+    """
+    firsts = first_of_each(stored)
+    found = []
+    for quantity, values in _quantities(firsts).items():
+        for row, one in enumerate(firsts):
+            bounds = fences([value for other, value in enumerate(values) if other != row])
+            if bounds is None:
+                continue
+            low, high = bounds
+            if values[row] < low or (values[row] > high and quantity != SCORE):
+                found.append(Outlier(one.annotation.submission_id, one.annotation.annotator, quantity, values[row]))
+    return found
+
+
+def _quantities(firsts: Sequence[Stored]) -> Mapping[str, list[float]]:
+    quantities = {
+        DURATION: [seconds_taken(one.annotation) for one in firsts],
+        FIXATIONS: [float(len(one.annotation.scanpath)) for one in firsts],
+    }
+    if len(firsts) > 1:
+        quantities[SCORE] = mean_to_others(firsts)
+    return quantities
+
+
+# ---- rows -----------------------------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class SubmissionQuality:
     """What is known about the quality of one submission.
 
     Args:
         number, submission_id, annotator, image_sha256, kind, verdict: of the submission.
-        seconds: from the image's being shown to the submission.
-        fixations: how many.
-        path_key: equal for paths with the same positions.
-        flags: of the checks.
-        outliers: quantities that stand apart from the image's others.
         agreement: mean sequence score with the image's other annotators; None where there is none, or for a further
             or a rejected submission of the annotator.
         gold: sequence score with the gold path, beside floors; None where the image has none, and for whoever
             contributed to it.
-        repeat: sequence score with the annotator's first submission on the image; None for that one.
     """
 
     number: int
@@ -40,28 +165,14 @@ class SubmissionQuality:
     image_sha256: str
     kind: Kind
     verdict: Verdict
-    seconds: float
-    fixations: int
-    path_key: int
-    flags: tuple[Flag, ...] = ()
-    outliers: tuple[Outlier, ...] = ()
+    seconds: float  # from the image's being shown to the submission
+    fixations: int  # how many
+    path_key: int  # equal for paths with the same positions
+    flags: tuple[Flag, ...] = ()  # of the checks
+    outliers: tuple[Outlier, ...] = ()  # quantities that stand apart from the image's others
     agreement: float | None = None
     gold: Level | None = None
-    repeat: float | None = None
-
-
-def gold_level(
-    stored: Stored, gold: Scanpath, *, elsewhere: Sequence[Scanpath] = (), seed: int = 0
-) -> Level:
-    """Sequence score of a submission with the gold path of its image, beside floors.
-
-    Args:
-        stored: the submission.
-        gold: of its image.
-        elsewhere: paths on other images, for a floor.
-        seed: of the random floors.
-    """
-    return level(SEQUENCE, [gold], [stored.annotation.scanpath], image_size([stored]), elsewhere=elsewhere, seed=seed)
+    repeat: float | None = None  # sequence score with the annotator's first submission on the image; None for that one
 
 
 def repeat_scores(stored: Sequence[Stored]) -> dict[str, float]:
@@ -92,7 +203,6 @@ def assess_image(
     *,
     gold_from: Collection[str] = (),
     elsewhere: Sequence[Scanpath] = (),
-    limits: Limits = USUAL_LIMITS,
     seed: int = 0,
 ) -> list[SubmissionQuality]:
     """Every submission on one image, by number.
@@ -100,15 +210,14 @@ def assess_image(
     Args:
         stored: submissions on the image.
         gold: its gold path.
-        gold_from: pseudonyms of those whose submissions it was taken or chosen from. Whoever walked the same path at
-            the same times is taken for one of them, too, since stores did not always keep that.
+        gold_from: pseudonyms of those whose submissions it was taken or chosen from. Whoever has the same path with
+            the same times counts as one of them, too, since stores did not always keep that.
         elsewhere: paths on other images, for a floor of the gold score.
-        limits: of the checks.
         seed: of the random floors.
     """
     if not stored:
         return []
-    makers = {*gold_from, *_walkers_of(gold, stored)}
+    size, makers = image_size(stored), {*gold_from, *_authors_of(gold, stored)}
     firsts = first_of_each(stored)
     with_others: dict[str, float] = {}
     if len(firsts) > 1:
@@ -121,21 +230,20 @@ def assess_image(
 
     def row(one: Stored) -> SubmissionQuality:
         annotation = one.annotation
-        submission_id = annotation.submission_id
+        submission_id, path = annotation.submission_id, annotation.scanpath
+        gold_score = None
+        if gold is not None and annotation.annotator not in makers:
+            gold_score = level(SEQUENCE, [gold], [path], size, elsewhere=elsewhere, seed=seed)
         return SubmissionQuality(
             one.number, submission_id, annotation.annotator, one.image_sha256, one.kind, one.verdict,
-            seconds_taken(annotation), len(annotation.scanpath), path_key(annotation), check(annotation, limits),
-            tuple(apart[submission_id]), with_others.get(submission_id),
-            gold_level(one, gold, elsewhere=elsewhere, seed=seed)
-            if gold is not None and annotation.annotator not in makers
-            else None,
-            repeats.get(submission_id),
+            seconds_taken(annotation), len(path), path_key(annotation), check(annotation), tuple(apart[submission_id]),
+            with_others.get(submission_id), gold_score, repeats.get(submission_id),
         )  # fmt: skip
 
     return [row(one) for one in sorted(stored, key=lambda one: one.number)]
 
 
-def _walkers_of(gold: Scanpath | None, stored: Sequence[Stored]) -> list[str]:
+def _authors_of(gold: Scanpath | None, stored: Sequence[Stored]) -> list[str]:
     """Annotators whose submission the gold path must have been; none where it has no times to tell by."""
     if gold is None or all(fixation.onset_ms is None for fixation in gold):
         return []
@@ -156,30 +264,3 @@ def flag_identical(rows: Iterable[SubmissionQuality]) -> list[SubmissionQuality]
         return replace(row, flags=(*row.flags, Flag(IDENTICAL, f"{len(others)}, such as {others[0]}")))
 
     return [flagged(row) for row in rows]
-
-
-def assess(
-    stored: Iterable[Stored],
-    gold: Mapping[str, Scanpath] | None = None,
-    *,
-    limits: Limits = USUAL_LIMITS,
-    seed: int = 0,
-) -> list[SubmissionQuality]:
-    """Every submission on any number of images, image by image; all of them in memory.
-
-    Args:
-        stored: submissions.
-        gold: image_sha256 -> gold path.
-        limits: of the checks.
-        seed: of the random floors.
-    """
-    by_image: dict[str, list[Stored]] = defaultdict(list)
-    for one in stored:
-        by_image[one.image_sha256].append(one)
-    rows: list[SubmissionQuality] = []
-    for sha256, group in by_image.items():
-        elsewhere = [others[0].annotation.scanpath for image, others in by_image.items() if image != sha256][:16]
-        rows += assess_image(group, (gold or {}).get(sha256), elsewhere=elsewhere, limits=limits, seed=seed)
-    return flag_identical(rows)
-
-

@@ -6,11 +6,11 @@
 
   teach.Desk = class Desk {
     /* on.changed(event), on.submit(), on.skip(reason), on.leave(), and those of `Result` */
-    constructor(welcome, palettes, on) {
+    constructor(welcome, on) {
       this.on = on;
       this.question = make("p", { class: "teach-question" });
       this.holder = make("div", { class: "gaze-viewer" });
-      this.surface = new teach.Surface(this.holder, palettes, {
+      this.surface = new teach.Surface(this.holder, {
         changed: event => this.#changed(event),
         say: text => this.say(text),
       });
@@ -150,7 +150,7 @@
         tool.hidden = moving && name !== "clear";
       }
       this.tools.querySelector("[data-tool=insert]").setAttribute("aria-pressed", String(path.inserting));
-      const colors = surface.gaze.orderColors(surface.palettes.reader, path.length);
+      const colors = surface.gaze.orderColors(surface.gaze.style.roles.reader.colors, path.length);
       this.chips.replaceChildren(
         ...path.points.map((point, index) => {
           const patch = surface.patch(point),

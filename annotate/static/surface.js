@@ -8,14 +8,11 @@
 
   teach.Surface = class Surface {
     /* on.changed() after every edit, on.say(text) for what the annotator must be told. */
-    constructor(root, palettes, on) {
+    constructor(root, on) {
       const gaze = globalThis.GazeViewer;
-      Object.assign(this, { gaze, on, palettes, mode: "clicks", path: new teach.ClickPath(), locked: true });
+      Object.assign(this, { gaze, on, mode: "clicks", path: new teach.ClickPath(), locked: true });
       Object.assign(this, { cursor: null, carried: null, base_ms: 0, begun_ms: 0, grid: null, opened: null });
-      this.viewer = new gaze.Viewer(root, {
-        palettes,
-        emit: (name, data) => name === "click" && this.#clicked(data, data.pointer || "mouse"),
-      });
+      this.viewer = new gaze.Viewer(root, (name, data) => name === "click" && this.#clicked(data, data.pointer || "mouse"));
       this.viewer.layers.push((pen, view) => this.#draw(pen, view));
       this.viewer.grip = {
         grab: event => this.#grab(event),
@@ -35,11 +32,11 @@
     }
 
     /* Show an image to annotate. Throws where the blur of its mode cannot be drawn; then nothing is shown. */
-    async open({ image, picture, veil, mode, path, samples = [], elapsed_ms = 0, outside = 0 }) {
+    async open({ image, picture, blurred, mode, path, samples = [], elapsed_ms = 0, outside = 0 }) {
       this.close();
-      const loaded = mode === "clicks" ? null : await teach.loadVeil(veil);
-      this.viewer.painter = loaded && teach.veilPainter(loaded, () => this.#disc());
-      Object.assign(this, { mode, path: new teach.ClickPath(path), opened: { image, picture }, grid: null, veil: loaded });
+      const loaded = mode === "clicks" ? null : await teach.loadBlurred(blurred);
+      this.viewer.painter = loaded && teach.blurPainter(loaded, () => this.#disc());
+      Object.assign(this, { mode, path: new teach.ClickPath(path), opened: { image, picture }, grid: null, blurred: loaded });
       this.viewer.on.invert = this.viewer.on.dragWindow = false;
       this.viewer.window.set(127.5, 255, false);
       await this.#show([]);
@@ -66,7 +63,7 @@
       this.viewer.refresh();
     }
 
-    /* Without the veil, once nothing can be changed any more. */
+    /* Without the blur, once nothing can be changed any more. */
     reveal() {
       this.viewer.painter = null;
       this.viewer.refresh();
@@ -282,7 +279,7 @@
       }
       if (this.viewer.painter && this.mode === "bubble" && points.length) this.#rim(pen, view);
       if (this.viewer.on.marks && points.length) {
-        const marks = this.gaze.marksOf({ fixations: points }, view, this.palettes.reader, "dwell");
+        const marks = this.gaze.marksOf({ fixations: points, role: "reader" }, view, "dwell");
         if (this.viewer.painter && chosen < 0) marks.pop(); // nothing is drawn over what the last disc shows
         const path = { marks, role: "reader", last: marks.length - 1, current: chosen };
         this.gaze.drawPaths(pen, [path], this.viewer.on.detail);
@@ -295,7 +292,7 @@
     #rim(pen, view) {
       const { x, y } = this.#disc();
       pen.beginPath();
-      pen.arc(...this.viewer.locate(x, y), this.veil.radius_px * view.scale + 1, 0, 2 * Math.PI);
+      pen.arc(...this.viewer.locate(x, y), this.blurred.radius_px * view.scale + 1, 0, 2 * Math.PI);
       [pen.strokeStyle, pen.lineWidth] = ["rgba(255, 255, 255, 0.5)", 1];
       pen.stroke();
     }

@@ -9,8 +9,8 @@
   const make = (...parts) => globalThis.GazeViewer.make(...parts);
 
   teach.App = class App {
-    constructor(root, { server, upload, palettes }) {
-      Object.assign(this, { server, upload, palettes, work: null, desk: null, welcome: null });
+    constructor(root, { server, upload }) {
+      Object.assign(this, { server, upload, work: null, desk: null, welcome: null });
       this.start = new teach.Start({
         name: text => this.#useName(text),
         next: () => this.next(),
@@ -167,7 +167,7 @@
     async #open(opened) {
       const { path, samples, form, elapsed_ms, outside } = opened;
       const mode = opened.mode ?? this.start.mode;
-      this.desk ??= new teach.Desk(this.welcome, this.palettes, {
+      this.desk ??= new teach.Desk(this.welcome, {
         changed: event => this.#changed(event),
         submit: () => this.submit(),
         skip: reason => this.skip(reason),
@@ -180,7 +180,7 @@
       this.work = null;
       this.body.replaceChildren(this.desk.root);
       try {
-        await this.desk.surface.open({ image: opened.image, picture: located(opened.picture), veil: located(opened.veil), mode, path, samples, elapsed_ms, outside });
+        await this.desk.surface.open({ image: opened.image, picture: located(opened.picture), blurred: located(opened.blurred), mode, path, samples, elapsed_ms, outside });
       } catch (error) {
         console.error(error);
         this.home();
@@ -422,6 +422,6 @@
   /* What `js_on_load` calls. */
   teach.mount = (element, props, server, upload) => {
     const root = element.querySelector(".gaze-teach");
-    root.app = new teach.App(root, { server, upload, palettes: props.palettes });
+    root.app = new teach.App(root, { server, upload });
   };
 })((globalThis.GazeTeach ??= {}));

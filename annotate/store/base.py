@@ -1,4 +1,4 @@
-"""What every part of the store stands on: its database, settings and clock, its people, its numbers and its log."""
+"""The base of all parts of the store: database, settings and clock, people, numbers and the audit log."""
 
 import hashlib
 import hmac
@@ -78,7 +78,7 @@ def _pseudonym_of(connection: Connection, name: str) -> str | None:
     return connection.scalar(select(PEOPLE.c.pseudonym).where(PEOPLE.c.name == name))
 
 
-def known_person(connection: Connection, pseudonym: str) -> int:
+def find_or_add_person(connection: Connection, pseudonym: str) -> int:
     """Return key of the person that an export names, added where the store does not know them; locked."""
     key = connection.scalar(select(PEOPLE.c.id).where(PEOPLE.c.pseudonym == pseudonym).with_for_update())
     if key is not None:
@@ -88,7 +88,7 @@ def known_person(connection: Connection, pseudonym: str) -> int:
 
 
 # ---- locks are taken in this order, so that no two transactions wait for each other: person, images, counter ---------
-def locked_person(connection: Connection, pseudonym: str) -> Row[Any]:
+def lock_person(connection: Connection, pseudonym: str) -> Row[Any]:
     """Return the annotator's row, until the end of the transaction nobody else's.
 
     Raises:

@@ -26,7 +26,7 @@ DATABASE_FILE = "annotations.db"
 BUSY_S = 60.0  # how long a writer waits for another process
 ATTEMPTS = 8
 ATTEMPTS_TO_ADD = 3
-AGAIN_CODES = {"40001", "40P01", "55P03"}  # PostgreSQL: serialisation failure, deadlock, lock not available
+RETRY_CODES = {"40001", "40P01", "55P03"}  # PostgreSQL: serialisation failure, deadlock, lock not available
 FULL_CODES = {"53100"}  # PostgreSQL: disk full
 MIGRATIONS = Path(__file__).with_name("migrations")
 HEAD = max(path.name.split("_")[1] for path in (MIGRATIONS / "versions").glob("rev_*.py"))  # the program's form
@@ -168,8 +168,8 @@ class Database:
             yield connection
 
     def _repeat(self, attempt: Callable[[], Result]) -> Result:
-        with errors_in_words():
-            return AGAIN(attempt)
+        with translate_errors():
+            return RETRYING(attempt)
 
     def close(self) -> None:
         """Give the connections back."""
@@ -188,17 +188,17 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401 -
     cursor.close()
 
 
-def _worth_repeating(state: RetryCallState) -> bool:
+def _is_transient(state: RetryCallState) -> bool:
     error = state.outcome.exception() if state.outcome else None
     if isinstance(error, IntegrityError):  # two transactions added the same row at once; the second one finds it now
         return state.attempt_number < ATTEMPTS_TO_ADD
     if not isinstance(error, DBAPIError):
         return False
-    return error.connection_invalidated or getattr(error.orig, "sqlstate", None) in AGAIN_CODES
+    return error.connection_invalidated or getattr(error.orig, "sqlstate", None) in RETRY_CODES
 
 
-AGAIN = Retrying(
-    retry=_worth_repeating,
+RETRYING = Retrying(
+    retry=_is_transient,
     stop=stop_after_attempt(ATTEMPTS),
     wait=wait_random_exponential(0.02, max=2),
     reraise=True,
@@ -206,13 +206,13 @@ AGAIN = Retrying(
 
 
 @contextmanager
-def errors_in_words() -> Iterator[None]:
+def translate_errors() -> Iterator[None]:
     """Turn what the database raises into one `StoreTrouble`; the details go to the log."""
     try:
         yield
     except DBAPIError as error:
         log.warning("database: %s", error.orig)
-        raise StoreTrouble(_in_words(error)) from None
+        raise StoreTrouble(_message(error)) from None
     except PoolTimeout:
         raise StoreTrouble("The store is busy; nothing was stored; try again in a moment.") from None
     except SQLAlchemyError as error:
@@ -220,7 +220,7 @@ def errors_in_words() -> Iterator[None]:
         raise StoreTrouble("The database refused this; nothing was stored; see the server's log.") from None
 
 
-def _in_words(error: DBAPIError) -> str:
+def _message(error: DBAPIError) -> str:
     said = str(error.orig).lower()
     if getattr(error.orig, "sqlstate", None) in FULL_CODES or "disk is full" in said or "no space left" in said:
         return "The store's disk is full; nothing was stored; make room and try again."
@@ -235,7 +235,7 @@ def _in_words(error: DBAPIError) -> str:
     return "The database refused this; nothing was stored; see the server's log."
 
 
-def take_turn(connection: Connection, key: int) -> None:
+def advisory_lock(connection: Connection, key: int) -> None:
     """Wait until no other transaction holds `key`, and hold it until the end; SQLite has one writer anyway."""
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
@@ -284,13 +284,13 @@ def migrate(database: Database, revision: str = HEAD) -> None:
     Raises:
         StoreError: the database is newer than the program, or no such database.
     """
-    with errors_in_words():
+    with translate_errors():
         with database.engine.connect() as connection:
             found = _revision(connection)
         if found == revision:
             return
         with database.transaction(writes=True) as connection:
-            take_turn(connection, MIGRATION_KEY)
+            advisory_lock(connection, MIGRATION_KEY)
             _upgrade(connection, revision)
 
 

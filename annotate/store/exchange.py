@@ -1,6 +1,6 @@
-"""Out of the store and back: what is not yet published, and what an export or the published data set brings back.
+"""What is not yet published, and the import of what an export or the published data set brings back.
 
-What comes back is taken in as it was. Images, people, skips and entries of the audit log leave no entry in that log,
+What comes back is stored as it was. Images, people, skips and entries of the audit log leave no entry in that log,
 since it comes back itself; what is there already stays as it is.
 """
 
@@ -13,25 +13,18 @@ from sqlalchemy import ColumnElement, Connection, func, select, update
 from annotate.store.base import (
     Store,
     add_to_person,
+    find_or_add_person,
     insert_audit,
-    known_person,
     next_number,
     raise_counter,
     write_audit,
 )
 from annotate.store.database import reads, writes
-from annotate.store.images import (
-    ADDED,
-    check_image,
-    encode_picture,
-    insert_image,
-    restate_image,
-    shown_name,
-)
+from annotate.store.images import ADDED, check_image, encode_picture, insert_image, shown_name, update_image
 from annotate.store.model import KINDS, AuditEntry, Person, Skip, Stored, StoredImage, StoreError, Value
-from annotate.store.queue import locked_image
-from annotate.store.reviews import change, locked_submission
-from annotate.store.submissions import ADD_SEEN, Record, check_stored, check_verdicts, insert, list_stored
+from annotate.store.queue import lock_image
+from annotate.store.reviews import change, lock_submission
+from annotate.store.submissions import ADD_SEEN, Record, check_verdicts, checked_record, insert, list_stored
 from annotate.store.tables import AUDIT, ENTRY, IMAGES, PEOPLE, SEEN, SKIPS, SUBMISSIONS, values_of
 from annotate.store.tasks import insert_skip
 from gazevlm_core.images import ImageError, open_image
@@ -40,7 +33,7 @@ COMPUTED = {"number", "kind", "annotation", "digest", "receipt_id", "synced"}  #
 
 
 class Exchange(Store):
-    """What leaves a store, and comes back."""
+    """Publishing and import of a store."""
 
     @reads
     def unsynced(self, connection: Connection, limit: int = 1000) -> list[Stored]:
@@ -134,7 +127,7 @@ def _prepared(value: Value, file: bytes) -> bytes | Record | None:
     """Compute what is stored with a value: an image's picture, a submission's record."""
     if isinstance(value, StoredImage):
         return checked_picture(value, file)
-    return check_stored(value) if isinstance(value, Stored) else None
+    return checked_record(value) if isinstance(value, Stored) else None
 
 
 def checked_picture(image: StoredImage, file: bytes) -> bytes:
@@ -161,7 +154,7 @@ def _put_submission(
     check_verdicts([stored.verdict])
     if stored.kind not in KINDS:
         raise StoreError(f"There is no kind {str(stored.kind)[:40]!r} of annotation; use {', '.join(KINDS)}.")
-    person_id = known_person(connection, stored.annotation.annotator)
+    person_id = find_or_add_person(connection, stored.annotation.annotator)
     known = select(SUBMISSIONS.c.number).where(SUBMISSIONS.c.submission_id == stored.submission_id)
     if connection.scalar(known) is not None:
         return _put_changes(connection, stored, shard, by, now_us)
@@ -169,7 +162,7 @@ def _put_submission(
     number = stored.number
     taken = select(SUBMISSIONS.c.number).where(SUBMISSIONS.c.number == number)
     is_free = number >= 1 and connection.scalar(taken) is None
-    image = locked_image(connection, stored.image_sha256)
+    image = lock_image(connection, stored.image_sha256)
     if is_free:
         raise_counter(connection, "submission", number)
     said = {name: value for name, value in values_of(SUBMISSIONS, stored).items() if name not in COMPUTED}
@@ -182,7 +175,7 @@ def _put_submission(
 
 def _put_changes(connection: Connection, stored: Stored, shard: str, by: str, now_us: int) -> bool:
     """Take over the later verdict of a record that is there."""
-    row, image = locked_submission(connection, stored.submission_id)
+    row, image = lock_submission(connection, stored.submission_id)
     if row.digest != stored.digest:
         record = stored.receipt_id
         raise StoreError(f"Another annotation is stored here under the id of record {record}; remove one of them.")
@@ -205,7 +198,7 @@ def _put_image(connection: Connection, image: StoredImage, png: bytes, merge: bo
         insert_image(connection, image, png)
         return True
     if merge and not known.leased and _is_untouched(connection, known.id, image.sha256):
-        restate_image(connection, image)
+        update_image(connection, image, offered=image.open)
     return False
 
 
@@ -221,7 +214,7 @@ def _put_person(connection: Connection, person: Person) -> bool:
     """Return a pseudonym, and the name where the export has one and the store has not."""
     of_person = PEOPLE.c.pseudonym == person.pseudonym
     is_new = connection.scalar(select(PEOPLE.c.id).where(of_person)) is None
-    key = known_person(connection, person.pseudonym)
+    key = find_or_add_person(connection, person.pseudonym)
     if person.name is None or connection.scalar(select(PEOPLE.c.name).where(PEOPLE.c.id == key)) is not None:
         return is_new
     if connection.scalar(select(PEOPLE.c.id).where(PEOPLE.c.name == person.name)) is not None:
@@ -232,8 +225,8 @@ def _put_person(connection: Connection, person: Person) -> bool:
 
 def _put_skip(connection: Connection, skip: Skip, merge: bool) -> bool:
     """Return a skip; its annotator is not given that image again."""
-    person_id = known_person(connection, skip.annotator)
-    image_id = locked_image(connection, skip.image_sha256).id
+    person_id = find_or_add_person(connection, skip.annotator)
+    image_id = lock_image(connection, skip.image_sha256).id
     same = (SKIPS.c.person_id == person_id) & (SKIPS.c.image_id == image_id) & (SKIPS.c.at == skip.at)
     if not merge:
         same &= SKIPS.c.number == skip.number

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, select, update
 from annotate.store.base import Store, write_audit
 from annotate.store.database import reads, writes
 from annotate.store.model import StoredImage, StoreError, checked_text
-from annotate.store.queue import NO_IMAGE, locked_image, put_standing
+from annotate.store.queue import NO_IMAGE, lock_image, save_entry
 from annotate.store.tables import IMAGE, IMAGES, PIXELS, values_of
 from gazevlm_core.annotation import pixel_digest
 from gazevlm_core.images.base import DEFAULT_LIMITS, ImageError, check_size
@@ -105,13 +105,13 @@ class Images(Store):
     @writes
     def set_open(self, connection: Connection, sha256: str, open_: bool, by: str) -> None:
         """Give an image out as a task from now on, or no longer."""
-        image = locked_image(connection, sha256)
+        image = lock_image(connection, sha256)
         offered = connection.scalar(select(IMAGES.c.offered).where(IMAGES.c.id == image.id))
         if image.open == open_ and (offered or not open_):
             return
-        change_image(connection, image.id, open=open_, offered=offered or open_)
+        set_columns(connection, image.id, open=open_, offered=offered or open_)
         image.open = open_
-        put_standing(connection, image)
+        save_entry(connection, image)
         write_audit(connection, self.now_us(), by, "image opened" if open_ else "image closed", sha256)
 
     @writes
@@ -128,13 +128,13 @@ class Images(Store):
             gold_from: pseudonyms of the annotators whose submissions the path was taken or chosen from; how near they
                 come to it says nothing.
         """
-        image, before = locked_image(connection, sha256), find_image(connection, sha256)
+        image, before = lock_image(connection, sha256), find_image(connection, sha256)
         whose = tuple(sorted(set(gold_from))) if gold else ()
         if (before.gold, before.gold_from) == (gold, whose):
             return
-        change_image(connection, image.id, gold=gold, gold_from=whose)
+        set_columns(connection, image.id, gold=gold, gold_from=whose)
         image.is_gold = gold is not None
-        put_standing(connection, image)
+        save_entry(connection, image)
         write_audit(connection, self.now_us(), by, "gold set" if gold is not None else "gold taken away", sha256)
 
 
@@ -216,7 +216,7 @@ def find_image(connection: Connection, sha256: str) -> StoredImage:
     return StoredImage(*row)
 
 
-def change_image(connection: Connection, key: int, **values: Any) -> None:
+def set_columns(connection: Connection, key: int, **values: Any) -> None:
     """Write columns of an image that is locked."""
     connection.execute(update(IMAGES).where(IMAGES.c.id == key).values(values))
 
@@ -226,15 +226,15 @@ def insert_image(connection: Connection, image: StoredImage, png: bytes) -> None
     added = IMAGES.insert().values(**values_of(IMAGES, image), offered=image.open).returning(IMAGES.c.id)
     key = connection.execute(added).scalar_one()
     connection.execute(PIXELS.insert().values(image_id=key, png=png))
-    put_standing(connection, locked_image(connection, key))
+    save_entry(connection, lock_image(connection, key))
 
 
-def restate_image(connection: Connection, image: StoredImage) -> None:
+def update_image(connection: Connection, image: StoredImage, *, offered: bool) -> None:
     """Say something else of an image that is there."""
-    standing = locked_image(connection, image.sha256)
-    change_image(connection, standing.id, **values_of(IMAGES, image), offered=image.open)
-    standing.open, standing.quota, standing.is_gold = image.open, image.quota, image.gold is not None
-    put_standing(connection, standing)
+    entry = lock_image(connection, image.sha256)
+    set_columns(connection, entry.id, **values_of(IMAGES, image), offered=offered)
+    entry.open, entry.quota, entry.is_gold = image.open, image.quota, image.gold is not None
+    save_entry(connection, entry)
 
 
 def put_image(connection: Connection, image: StoredImage, png: bytes, by: str, now_us: int) -> bool:
@@ -256,7 +256,7 @@ def put_image(connection: Connection, image: StoredImage, png: bytes, by: str, n
         now = replace(now, gold=image.gold)
         log["gold set"] = {}
     if log:
-        restate_image(connection, now)
+        update_image(connection, now, offered=offered or image.open)
     for action, details in log.items():
         write_audit(connection, now_us, by, action, image.sha256, **details)
     return False

@@ -9,7 +9,7 @@ from annotate.store.base import Store
 from annotate.store.database import reads
 from annotate.store.exchange import count_unsynced
 from annotate.store.model import VERDICTS, AuditEntry, Counts, Skip, StoredImage, StoreError
-from annotate.store.queue import GOLD_BAND, NO_IMAGE
+from annotate.store.queue import GOLD_BAND
 from annotate.store.tables import AUDIT, ENTRY, IMAGE, IMAGES, PEOPLE, SKIPS, SUBMISSIONS
 
 Waiting = Literal["pending", "accepted", "rejected", "removed"]
@@ -167,7 +167,7 @@ def listed_image(store: Store, sha256: str) -> ListedImage:
     """
     for listed in _listed(store, IMAGES.c.sha256 == sha256, limit=1):
         return listed
-    raise StoreError(NO_IMAGE)
+    raise StoreError("The store has no such image; choose another one.")
 
 
 def _listed(store: Store, *where: ColumnElement[bool], limit: int) -> list[ListedImage]:

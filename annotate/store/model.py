@@ -1,4 +1,4 @@
-"""What the store keeps and gives: frozen values, free of the database.
+"""The values that the store keeps and returns: frozen, free of the database.
 
 `StoredImage`, `Stored`, `Skip`, `AuditEntry` and `Person` leave the store and come back. Each is declared here alone:
 of its fields `tables.columns_of` makes the columns of its table, `annotate.export.lines` its JSON line (of an export or
@@ -54,11 +54,11 @@ def checked_text(what: str, value: str, longest: int, *, empty: bool = False) ->
 
 
 # ---- types of fields: checked where a line is read, which may come from anybody --------------------------------------
-class Kept(dict[str, Any]):
+class ColumnOptions(dict[str, Any]):
     """Options of a field's column, as `sqlalchemy.Column` takes them."""
 
 
-NO_COLUMN = Kept()  # the field is found by way of another table
+NO_COLUMN = ColumnOptions()  # the field is found by way of another table
 
 
 def _text(value: str) -> str:
@@ -84,7 +84,7 @@ Words = Annotated[str, AfterValidator(_text)]
 Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Moment = Annotated[datetime, AfterValidator(_in_utc)]
 Record = Annotated[Annotation, PlainSerializer(to_values), PlainValidator(from_values)]
-KEY = Kept(primary_key=True, autoincrement=False)
+KEY = ColumnOptions(primary_key=True, autoincrement=False)
 
 LINE_NAMES = {"sha256": "image_id", "image_sha256": "image_id", "receipt_id": "receipt", "annotation": "record"}
 LINE = {**EXACT, "alias_generator": lambda name: LINE_NAMES.get(name, name), "validate_by_name": True}
@@ -102,8 +102,8 @@ class Person:
 
     __pydantic_config__: ClassVar[dict[str, Any]] = LINE
 
-    name: Annotated[str | None, AfterValidator(_name), Kept(unique=True)]
-    pseudonym: Annotated[str, AfterValidator(_name), Kept(unique=True)]
+    name: Annotated[str | None, AfterValidator(_name), ColumnOptions(unique=True)]
+    pseudonym: Annotated[str, AfterValidator(_name), ColumnOptions(unique=True)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,7 @@ class StoredImage:
 
     __pydantic_config__: ClassVar[dict[str, Any]] = LINE
 
-    sha256: Annotated[Digest, Kept(unique=True)]
+    sha256: Annotated[Digest, ColumnOptions(unique=True)]
     name: Words
     width_px: Number
     height_px: Number
@@ -136,7 +136,7 @@ class StoredImage:
     gold: Scanpath | None
     source: Words
     quota: Number
-    gold_from: Annotated[tuple[Words, ...], Kept(server_default="[]")] = ()
+    gold_from: Annotated[tuple[Words, ...], ColumnOptions(server_default="[]")] = ()
 
     def __post_init__(self) -> None:
         if (self.gold is None and self.gold_from) or list(self.gold_from) != sorted(set(self.gold_from)):
@@ -185,8 +185,8 @@ class Stored:
     verdict: Verdict
     reason: Words
     removed: bool
-    revision: Annotated[int, Field(ge=0, le=LARGEST_NUMBER - 1), Kept(server_default="0")]
-    annotation: Annotated[Record, Kept(name="record")]
+    revision: Annotated[int, Field(ge=0, le=LARGEST_NUMBER - 1), ColumnOptions(server_default="0")]
+    annotation: Annotated[Record, ColumnOptions(name="record")]
     synced: bool = False
 
     @property
@@ -204,13 +204,13 @@ class Stored:
         """As it was given."""
         return Receipt(self.receipt_id, self.digest, self.submission_id, self.number)
 
-    def judged(self) -> "Judged":
+    def verdict_update(self) -> "VerdictUpdate":
         """Return what happened to it, for whoever has the record."""
-        return Judged(self.number, self.submission_id, self.verdict, self.reason, self.removed, self.revision)
+        return VerdictUpdate(self.number, self.submission_id, self.verdict, self.reason, self.removed, self.revision)
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class VerdictUpdate:
     """What happened to a submission that was published before; the fields are those of `Stored`."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = LINE
@@ -289,7 +289,7 @@ class StoreSettings:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """An image for one annotator. Whether it is gold or a repeat is not told: `image.gold` is None here.
+    """An image for one annotator. Whether it is gold or a repeat is hidden: `image.gold` is None here.
 
     Args:
         lease_id: to be given back with the submission.

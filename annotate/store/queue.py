@@ -32,8 +32,8 @@ NO_IMAGE = "The store has no such image; add it first."
 
 
 @dataclass(slots=True)
-class Standing:
-    """What decides where an image stands, as in its row; changed here, then written by `put_standing`."""
+class QueueEntry:
+    """The columns that decide an image's place in the queue; changed here, then written by `save_entry`."""
 
     id: int
     sha256: str
@@ -53,21 +53,21 @@ class Standing:
         return self.done + self.leased < self.quota
 
 
-STANDING: Select[Any] = select(
+QUEUE_ENTRY: Select[Any] = select(
     *IMAGES.c["id", "sha256", "width_px", "height_px", "open"], IMAGES.c.gold.is_not(None),
     *IMAGES.c["quota", "done", "leased", "agreement", "band", "position"],
 )  # fmt: skip
-LOCK_BY_DIGEST = STANDING.where(IMAGES.c.sha256 == bindparam("sha256")).with_for_update()
-LOCK_BY_KEY = STANDING.where(IMAGES.c.id == bindparam("key")).with_for_update()
-PUT_STANDING = update(IMAGES).where(IMAGES.c.id == bindparam("key"))
+LOCK_BY_DIGEST = QUEUE_ENTRY.where(IMAGES.c.sha256 == bindparam("sha256")).with_for_update()
+LOCK_BY_KEY = QUEUE_ENTRY.where(IMAGES.c.id == bindparam("key")).with_for_update()
+SAVE_ENTRY = update(IMAGES).where(IMAGES.c.id == bindparam("key"))
 MOVE_CURSOR = text(
     "INSERT INTO cursors (person_id, band, position) VALUES (:person_id, :band, :position) "
     "ON CONFLICT (person_id, band) DO UPDATE SET position = :position"
 )
 
 
-def band_of(image: Standing) -> int | None:
-    """Return where an image stands; None where it wants nobody."""
+def band_of(image: QueueEntry) -> int | None:
+    """Return the band of an image; None where it wants nobody."""
     if not image.open:
         return None
     if image.is_gold:
@@ -79,8 +79,8 @@ def band_of(image: Standing) -> int | None:
     return LOW_BANDS + min(image.done, MOST_BANDS)
 
 
-def locked_image(connection: Connection, image: int | str) -> Standing:
-    """Return where an image stands, until the end of the transaction nobody else's.
+def lock_image(connection: Connection, image: int | str) -> QueueEntry:
+    """Return the queue entry of an image, locked until the end of the transaction.
 
     Args:
         connection: in a transaction that writes.
@@ -93,11 +93,11 @@ def locked_image(connection: Connection, image: int | str) -> Standing:
     found = connection.execute(lock, {name: image}).first()
     if found is None:
         raise StoreError(NO_IMAGE)
-    return Standing(*found)
+    return QueueEntry(*found)
 
 
-def put_standing(connection: Connection, image: Standing, position: int | None = None) -> None:
-    """Write what changed of an image that `locked_image` gave; after all other locks of the transaction.
+def save_entry(connection: Connection, image: QueueEntry, position: int | None = None) -> None:
+    """Write what changed of an image that `lock_image` gave; after all other locks of the transaction.
 
     Args:
         connection: that locked it.
@@ -108,16 +108,16 @@ def put_standing(connection: Connection, image: Standing, position: int | None =
     band = band_of(image)
     if band != image.band:
         changed |= {"band": band, "position": position or next_number(connection, "position")}
-    connection.execute(PUT_STANDING, {"key": image.id, **changed})
+    connection.execute(SAVE_ENTRY, {"key": image.id, **changed})
 
 
-def put_standings(connection: Connection, images: Iterable[Standing]) -> None:
-    """`put_standing` of several."""
+def save_entries(connection: Connection, images: Iterable[QueueEntry]) -> None:
+    """`save_entry` of several."""
     for image in images:
-        put_standing(connection, image)
+        save_entry(connection, image)
 
 
-def first_unseen(connection: Connection, person_id: int, band: int, budget: int | None = None) -> Standing | None:
+def first_unseen(connection: Connection, person_id: int, band: int, budget: int | None = None) -> QueueEntry | None:
     """Return the first image of a band that the person has not been given, locked; moves the person's cursor.
 
     Args:
@@ -137,7 +137,7 @@ def first_unseen(connection: Connection, person_id: int, band: int, budget: int 
         page = connection.execute(query, {"behind": cursor}).all()
         for image_id, position, is_seen in page:
             if not is_seen:
-                image = locked_image(connection, image_id)
+                image = lock_image(connection, image_id)
                 found = image if (image.band, image.position) == (band, position) else None
                 break  # where it moved meanwhile, try again from the cursor
             cursor = position
@@ -150,7 +150,7 @@ def first_unseen(connection: Connection, person_id: int, band: int, budget: int 
     return found
 
 
-def next_wanted(connection: Connection, person_id: int) -> Standing | None:
+def next_image(connection: Connection, person_id: int) -> QueueEntry | None:
     """Return the image that most wants this person, locked; None where none does."""
     for budget in (BUDGET, None):
         band: int | None = GOLD_BAND
@@ -161,7 +161,7 @@ def next_wanted(connection: Connection, person_id: int) -> Standing | None:
     return None
 
 
-def count_wanted(connection: Connection, person_id: int, most: int) -> int:
+def count_open(connection: Connection, person_id: int, most: int) -> int:
     """Return how many images want this person, counted up to `most`."""
     seen = select(SEEN.c.image_id).where(SEEN.c.person_id == person_id, SEEN.c.image_id == IMAGES.c.id).exists()
     wanted = select(IMAGES.c.id).where(IMAGES.c.band > GOLD_BAND, ~seen).limit(most).subquery()

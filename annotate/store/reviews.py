@@ -7,7 +7,7 @@ from sqlalchemy import Connection, Row, select, update
 from annotate.store.base import Store, add_to_person, write_audit
 from annotate.store.database import writes
 from annotate.store.model import StoreError, Verdict, checked_text
-from annotate.store.queue import Standing, locked_image, put_standing
+from annotate.store.queue import QueueEntry, lock_image, save_entry
 from annotate.store.submissions import check_verdicts, image_agreement, may_count
 from annotate.store.tables import PEOPLE, SUBMISSIONS
 
@@ -23,7 +23,7 @@ class Reviews(Store):
         """Judge a submission; a rejected one needs a reason, and no longer counts for its image."""
         check_verdicts([verdict])
         reason = checked_text("The reason for rejecting", reason, LONGEST_REASON, empty=verdict != "rejected")
-        row, image = locked_submission(connection, submission_id)
+        row, image = lock_submission(connection, submission_id)
         if (row.verdict, row.reason) != (verdict, reason):
             change(connection, row, image, verdict=verdict, reason=reason)
             write_audit(connection, self.now_us(), by, verdict, submission_id, reason=reason)
@@ -39,14 +39,14 @@ class Reviews(Store):
     @writes
     def _set_removed(self, connection: Connection, submission_id: str, removed: bool, reason: str, by: str) -> None:
         reason = checked_text("The reason", reason, LONGEST_REASON)
-        row, image = locked_submission(connection, submission_id)
+        row, image = lock_submission(connection, submission_id)
         if row.removed != removed:
             change(connection, row, image, removed=removed)
             action = "removed" if removed else "restored"
             write_audit(connection, self.now_us(), by, action, submission_id, reason=reason)
 
 
-def locked_submission(connection: Connection, submission_id: str) -> tuple[Row[Any], Standing]:
+def lock_submission(connection: Connection, submission_id: str) -> tuple[Row[Any], QueueEntry]:
     """Return the `STATE` of a submission and where its image stands; its person and image are locked until the end.
 
     Raises:
@@ -57,16 +57,16 @@ def locked_submission(connection: Connection, submission_id: str) -> tuple[Row[A
     if found is None:
         raise StoreError("The store has no such submission; check its id.")
     connection.execute(select(PEOPLE.c.id).where(PEOPLE.c.id == found.person_id).with_for_update())
-    image = locked_image(connection, found.image_id)
+    image = lock_image(connection, found.image_id)
     return connection.execute(query).one(), image
 
 
-def change(connection: Connection, row: Row[Any], image: Standing, **values: Any) -> None:
+def change(connection: Connection, row: Row[Any], image: QueueEntry, **values: Any) -> None:
     """Change a submission and what follows from it: the counts, the agreement and the place of its image.
 
     Args:
         connection: that locked both.
-        row, image: as from `locked_submission`.
+        row, image: as from `lock_submission`.
         values: columns; what is changed is one revision on and not synced, unless they say otherwise.
     """
     values = {"revision": row.revision + 1, "synced": False, **values}
@@ -74,10 +74,10 @@ def change(connection: Connection, row: Row[Any], image: Standing, **values: Any
     add_to_person(connection, row.person_id, done=row.removed - values.get("removed", row.removed))
     if _recount(connection, row.person_id, image):
         image.agreement = image_agreement(connection, image.id)
-    put_standing(connection, image)
+    save_entry(connection, image)
 
 
-def _recount(connection: Connection, person_id: int, image: Standing) -> bool:
+def _recount(connection: Connection, person_id: int, image: QueueEntry) -> bool:
     """Let an annotator's first submission that may count stand for them in the quota of an image, and no other one.
 
     Returns:

@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, bindparam, select, text, updat
 from annotate.store.base import NO_PERSON, Store
 from annotate.store.database import reads
 from annotate.store.model import VERDICTS, Kind, Receipt, Stored, StoreError, Verdict, checked_text
-from annotate.store.queue import NO_IMAGE, Standing, locked_image, put_standing
+from annotate.store.queue import NO_IMAGE, QueueEntry, lock_image, save_entry
 from annotate.store.tables import COUNTERS, IMAGES, LEASES, PEOPLE, STORED, SUBMISSIONS
 from gazevlm_core.annotation import Annotation, canonical_json, joined_json, text_digest, to_values
 from gazevlm_core.geometry import PatchGrid
@@ -31,7 +31,7 @@ SERVER_PARTS = (  # so a second sending may differ in them
 )  # fmt: skip
 CONTENT_VERSION = 2  # of what a page sends beside these, whatever version its record has
 
-# What a submission does, without the session, and made once: it is what many wait for at a time.
+# The statements of a submission, made once: it is what many wait for at a time.
 KNOWN = select(*SUBMISSIONS.c["number", "content", "digest", "receipt_id"]).where(
     SUBMISSIONS.c.submission_id == bindparam("submission_id")
 )
@@ -214,7 +214,7 @@ def submit(connection: Connection, annotation: Annotation, record: Record, lease
     person_id = connection.scalar(COUNT_PERSON, {"of": annotation.annotator})
     if person_id is None:
         raise StoreError(NO_PERSON)
-    image = locked_image(connection, annotation.image_sha256)
+    image = lock_image(connection, annotation.image_sha256)
     if (image.width_px, image.height_px) != (annotation.image_width_px, annotation.image_height_px):
         raise StoreError("The annotation is of an image of another size; reload the page, then annotate again.")
     kind = _finish(connection, lease_id, person_id, image)
@@ -222,7 +222,7 @@ def submit(connection: Connection, annotation: Annotation, record: Record, lease
     return Receipt(record.receipt_id, record.digest, record.submission_id, number)
 
 
-def _finish(connection: Connection, lease_id: str | None, person_id: int, image: Standing) -> Kind:
+def _finish(connection: Connection, lease_id: str | None, person_id: int, image: QueueEntry) -> Kind:
     """End the task that a submission belongs to; return how the annotator came to the image.
 
     Late or unknown tasks never cost an annotation: one that no task explains is the annotator's own.
@@ -241,7 +241,7 @@ def _finish(connection: Connection, lease_id: str | None, person_id: int, image:
 
 
 def insert(
-    connection: Connection, record: Record, person_id: int, image: Standing, kind: Kind, *, number: int | None = None,
+    connection: Connection, record: Record, person_id: int, image: QueueEntry, kind: Kind, *, number: int | None = None,
     shard: str | None = None, **said: Any,
 ) -> int:  # fmt: skip
     """Add a submission, count it for its image, and put that where it belongs now.
@@ -274,7 +274,7 @@ def insert(
         image.done += 1
         image.agreement = image_agreement(connection, image.id)
     if counted or kind == "usual":  # no other task holds a place
-        put_standing(connection, image, position)
+        save_entry(connection, image, position)
     return number
 
 
@@ -294,7 +294,7 @@ def check_verdicts(verdicts: Iterable[str]) -> None:
         raise StoreError(f"There is no verdict {unknown[0][:40]!r}; use {', '.join(VERDICTS)}.")
 
 
-def check_stored(stored: Stored) -> Record:
+def checked_record(stored: Stored) -> Record:
     """Return the record of an export, if its receipt is that of its content.
 
     Raises:

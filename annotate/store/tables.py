@@ -30,7 +30,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from annotate.store.model import NO_COLUMN, AuditEntry, Kept, Person, Skip, Stored, StoredImage
+from annotate.store.model import NO_COLUMN, AuditEntry, ColumnOptions, Person, Skip, Stored, StoredImage
 from gazevlm_core.annotation import Annotation, from_values
 
 EPOCH, MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
@@ -97,10 +97,10 @@ TYPES: dict[Any, type[TypeEngine[Any]]] = {
 }  # fmt: skip
 
 
-def plain_type(hint: Any) -> tuple[Any, bool, Kept | None]:  # noqa: ANN401
+def plain_type(hint: Any) -> tuple[Any, bool, ColumnOptions | None]:  # noqa: ANN401
     """Return the type of a field without its checks, whether it may be None, and the options of its column."""
     kind, *marks = get_args(hint) if get_origin(hint) is Annotated else (hint,)
-    kept = next((mark for mark in marks if isinstance(mark, Kept)), None)
+    kept = next((mark for mark in marks if isinstance(mark, ColumnOptions)), None)
     parts = get_args(kind)
     if NoneType in parts:
         (kind,) = (part for part in parts if part is not NoneType)

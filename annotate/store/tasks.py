@@ -7,18 +7,18 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select, update
 
-from annotate.store.base import CLOCK_SLACK_US, NO_PERSON, Store, add_to_person, locked_person, next_number
-from annotate.store.database import reads, take_turn, writes
+from annotate.store.base import CLOCK_SLACK_US, NO_PERSON, Store, add_to_person, lock_person, next_number
+from annotate.store.database import advisory_lock, reads, writes
 from annotate.store.model import Kind, Progress, Skip, StoredImage, StoreError, StoreSettings, Task, checked_text
 from annotate.store.queue import (
     GOLD_BAND,
-    Standing,
-    count_wanted,
+    QueueEntry,
+    count_open,
     first_unseen,
-    locked_image,
-    next_wanted,
-    put_standing,
-    put_standings,
+    lock_image,
+    next_image,
+    save_entries,
+    save_entry,
 )
 from annotate.store.tables import IMAGE, IMAGES, IS_OPEN, LEASES, PEOPLE, SEEN, SKIPS, SUBMISSIONS, from_us, values_of
 
@@ -27,7 +27,7 @@ MOST_REAPED = 200  # expired leases that one call takes back
 REPEAT_GAP = 5  # submissions between an image and its repeat
 REPEATS_TRIED = 50
 OPEN_IMAGES_SHOWN = 1_000
-Touched = dict[int, Standing]  # images that a transaction has locked and may have changed, by key
+Touched = dict[int, QueueEntry]  # images that a transaction has locked and may have changed, by key
 
 
 class Tasks(Store):
@@ -40,18 +40,18 @@ class Tasks(Store):
         """
         now_us = self.now_us()
         if self.database.read(lambda connection: _expired(connection, now_us, self.settings)):
-            self.database.write(lambda connection: _take_back(connection, now_us, self.settings))
+            self.database.write(lambda connection: _release_expired(connection, now_us, self.settings))
         return self._next_task(who, now_us)
 
     @writes
     def _next_task(self, connection: Connection, who: str, now_us: int) -> Task | None:
-        take_turn(connection, TASK_KEY)
-        person, touched = locked_person(connection, who), Touched()
-        found = _given_again(connection, person.id, touched) or _given_new(connection, person, self.settings, touched)
+        advisory_lock(connection, TASK_KEY)
+        person, touched = lock_person(connection, who), Touched()
+        found = _open_task(connection, person.id, touched) or _new_task(connection, person, self.settings, touched)
         if found is not None:
             expires_us = now_us + _lease_us(self.settings)
             _change_lease(connection, found[0], expires_us=expires_us)
-        put_standings(connection, touched.values())
+        save_entries(connection, touched.values())
         if found is None:
             return None
         lease_id, image_id = found
@@ -62,19 +62,19 @@ class Tasks(Store):
     def skip(self, connection: Connection, lease_id: str, who: str, reason: str) -> None:
         """Give a task back; the image is not given to `who` again."""
         reason = checked_text("The reason for skipping", reason, 1_000)
-        person = locked_person(connection, who)
+        person = lock_person(connection, who)
         owned = (LEASES.c.id == lease_id) & (LEASES.c.person_id == person.id)
         image_id = connection.scalar(select(LEASES.c.image_id).where(owned))
         if image_id is None:
             raise StoreError("This task is not yours; ask for the next one.")
-        image = locked_image(connection, image_id)
+        image = lock_image(connection, image_id)
         lease = connection.execute(select(LEASES).where(owned)).one()
         if lease.state in ("skipped", "submitted"):
             return
         image.leased -= lease.holds
         _change_lease(connection, lease_id, holds=False, state="skipped")
         add_to_person(connection, person.id, skipped=1)
-        put_standing(connection, image)
+        save_entry(connection, image)
         skip = Skip(next_number(connection, "skip"), image.sha256, who, reason, from_us(self.now_us()))
         insert_skip(connection, skip, person.id, image.id)
 
@@ -84,7 +84,7 @@ class Tasks(Store):
         person = connection.execute(select(PEOPLE).where(PEOPLE.c.pseudonym == who)).first()
         if person is None:
             raise StoreError(NO_PERSON)
-        return Progress(person.done, person.skipped, count_wanted(connection, person.id, OPEN_IMAGES_SHOWN))
+        return Progress(person.done, person.skipped, count_open(connection, person.id, OPEN_IMAGES_SHOWN))
 
 
 def draw(seed: int, pseudonym: str, count: int) -> float:
@@ -117,25 +117,25 @@ def _expired(connection: Connection, now_us: int, settings: StoreSettings) -> li
     return sorted((image_id, key) for query in (expired, future) for image_id, key in connection.execute(query))
 
 
-def _take_back(connection: Connection, now_us: int, settings: StoreSettings) -> None:
+def _release_expired(connection: Connection, now_us: int, settings: StoreSettings) -> None:
     """Free the places of expired leases: a transaction of its own, so that it locks images only before the counter."""
-    take_turn(connection, TASK_KEY)
+    advisory_lock(connection, TASK_KEY)
     touched = Touched()
     for image_id, lease_id in _expired(connection, now_us, settings):
         image = _locked(connection, image_id, touched)
         if connection.scalar(select(LEASES.c.holds).where(LEASES.c.id == lease_id)):  # as it is now, behind the lock
             image.leased -= 1
             _change_lease(connection, lease_id, holds=False)
-    put_standings(connection, touched.values())
+    save_entries(connection, touched.values())
 
 
-def _locked(connection: Connection, image_id: int, touched: Touched) -> Standing:
+def _locked(connection: Connection, image_id: int, touched: Touched) -> QueueEntry:
     if image_id not in touched:
-        touched[image_id] = locked_image(connection, image_id)
+        touched[image_id] = lock_image(connection, image_id)
     return touched[image_id]
 
 
-def _given_again(connection: Connection, person_id: int, touched: Touched) -> tuple[str, int] | None:
+def _open_task(connection: Connection, person_id: int, touched: Touched) -> tuple[str, int] | None:
     """Return lease and image of the task that the person has not finished, if the image may still be had."""
     lease = connection.execute(select(LEASES).where(LEASES.c.person_id == person_id, IS_OPEN)).first()
     if lease is None:
@@ -152,7 +152,7 @@ def _given_again(connection: Connection, person_id: int, touched: Touched) -> tu
     return None
 
 
-def _given_new(
+def _new_task(
     connection: Connection, person: Row[Any], settings: StoreSettings, touched: Touched
 ) -> tuple[str, int] | None:
     """Return lease and image of a new task; None where no image wants the person."""
@@ -173,7 +173,7 @@ def _given_new(
 
 def _choose(
     connection: Connection, person: Row[Any], settings: StoreSettings, touched: Touched
-) -> tuple[Kind, Standing | None]:
+) -> tuple[Kind, QueueEntry | None]:
     chance = draw(settings.seed, person.pseudonym, person.given)
     if chance < settings.gold_share:
         image = first_unseen(connection, person.id, GOLD_BAND)
@@ -183,7 +183,7 @@ def _choose(
         image_id = _repeat(connection, person, settings.seed)
         if image_id is not None:
             return "repeat", _locked(connection, image_id, touched)
-    return "usual", next_wanted(connection, person.id)
+    return "usual", next_image(connection, person.id)
 
 
 def _repeat(connection: Connection, person: Row[Any], seed: int) -> int | None:

@@ -17,14 +17,14 @@ from huggingface_hub import CommitOperationAdd, HfApi
 from pydantic import BaseModel, PrivateAttr
 
 from annotate.export.lines import LineError, json_line, line_of, parse_json, read_line
-from annotate.store.model import AuditEntry, Judged, Skip, Stored, StoredImage, StoreError, Value
+from annotate.store.model import AuditEntry, Skip, Stored, StoredImage, StoreError, Value, VerdictUpdate
 from annotate.store.store import AnnotationStore
 from web.hub import ATTEMPTS, FIRST_WAIT_S, ask_hub
 
 DATA, EVENTS, IMAGES, CARD = "data/", "events/", "images/", "README.md"
 ENDING = ".jsonl"
-EVENT_KINDS: dict[str, type[Value] | type[Judged]] = {
-    "verdict": Judged, "image": StoredImage, "skip": Skip, "audit": AuditEntry,
+EVENT_KINDS: dict[str, type[Value] | type[VerdictUpdate]] = {
+    "verdict": VerdictUpdate, "image": StoredImage, "skip": Skip, "audit": AuditEntry,
 }  # fmt: skip
 NOTE = "sync.json"
 LATER = "; it is tried again later"
@@ -119,14 +119,14 @@ def is_shard(name: str) -> bool:
     return name.startswith((DATA, EVENTS)) and name.endswith(ENDING)
 
 
-def shard_bytes(values: Iterable[Value | Judged]) -> bytes:
+def shard_bytes(values: Iterable[Value | VerdictUpdate]) -> bytes:
     """Return a shard of submissions, or of events."""
     names = {kind: name for name, kind in EVENT_KINDS.items()}
     lines = (line_of(one) if isinstance(one, Stored) else {names[type(one)]: line_of(one)} for one in values)
     return "".join(map(json_line, lines)).encode()
 
 
-def read_shard(name: str, path: Path) -> Iterator[Value | Judged]:
+def read_shard(name: str, path: Path) -> Iterator[Value | VerdictUpdate]:
     """Read what a shard holds, checked strictly.
 
     Raises:
@@ -140,7 +140,7 @@ def read_shard(name: str, path: Path) -> Iterator[Value | Judged]:
                 raise StoreError(f"{name}, line {number}: {error}; ask who else writes to this repository.") from None
 
 
-def _read_shard_line(line: bytes, *, is_event: bool) -> Value | Judged:
+def _read_shard_line(line: bytes, *, is_event: bool) -> Value | VerdictUpdate:
     values = parse_json(line)
     if not is_event:
         return read_line(Stored, values)

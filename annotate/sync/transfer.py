@@ -16,7 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
-from annotate.store.model import AuditEntry, Judged, Skip, Stored, StoredImage, StoreError, Value
+from annotate.store.model import AuditEntry, Skip, Stored, StoredImage, StoreError, Value, VerdictUpdate
 from annotate.store.store import AnnotationStore
 from annotate.sync.repo import (
     CARD,
@@ -135,17 +135,17 @@ class Pusher:
         skips = skips[: next((i for i, skip in enumerate(skips) if skip.image_sha256 not in memory.images), None)]
         audit = store.audit(after=memory.audit, limit=MOST_EVENTS)
         subjects = dict.fromkeys(entry.subject for entry in audit if entry.subject in memory.images)
-        judged = [one.judged() for one in submissions if one.number in there]
+        updates = [one.verdict_update() for one in submissions if one.number in there]
         files: dict[str, bytes] = {}
         self._add_shard(files, DATA, [one for one in submissions if one.number not in there])
-        self._add_shard(files, EVENTS, [*map(store.image, subjects), *judged, *skips, *audit])
+        self._add_shard(files, EVENTS, [*map(store.image, subjects), *updates, *skips, *audit])
         if not files:
             return None
         last_audit = audit[-1].number if audit else memory.audit
         last_skip = skips[-1].number if skips else memory.skips
         return Batch(files, tuple(submissions), (), last_audit, last_skip)
 
-    def _add_shard(self, files: dict[str, bytes], folder: str, values: Sequence[Value | Judged]) -> None:
+    def _add_shard(self, files: dict[str, bytes], folder: str, values: Sequence[Value | VerdictUpdate]) -> None:
         if values:
             files[new_name(folder, self._memory.stamp)] = shard_bytes(values)
 
@@ -175,26 +175,26 @@ def restore(store: AnnotationStore, repo: HubRepo, memory: Memory, files: list[s
     # The log comes before verdicts that are newer than those here, which it notes.
     for happened in _parts(value for value in _values(events) if isinstance(value, Skip | AuditEntry)):
         _restore_events(store, memory, happened, result)
-    verdicts: dict[str, Judged] = {}  # the last word on each submission, by its id
-    for judged in (value for value in _values(events) if isinstance(value, Judged)):
-        before = verdicts.get(judged.submission_id)
-        if before is None or before.revision < judged.revision:
-            verdicts[judged.submission_id] = judged
+    verdicts: dict[str, VerdictUpdate] = {}  # the last word on each submission, by its id
+    for update in (value for value in _values(events) if isinstance(value, VerdictUpdate)):
+        before = verdicts.get(update.submission_id)
+        if before is None or before.revision < update.revision:
+            verdicts[update.submission_id] = update
     for name, path in paths.items():
         if name.startswith(DATA):
             for part in _parts(value for value in read_shard(name, path) if isinstance(value, Stored)):
-                latest = [_judged(one, verdicts.pop(one.submission_id, None)) for one in part]
+                latest = [_with_verdict(one, verdicts.pop(one.submission_id, None)) for one in part]
                 result["submissions"] += _restore_submissions(store, latest, name)
-    for judged in verdicts.values():  # of submissions whose shard was known before
-        known = store.find(judged.submission_id)
+    for update in verdicts.values():  # of submissions whose shard was known before
+        known = store.find(update.submission_id)
         if known is None:
             raise StoreError(f"{repo.repo_id} judges a submission that none of its shards holds; it is not whole.")
-        result["verdicts"] += _restore_submissions(store, [_judged(known, judged)], next(iter(events)))
+        result["verdicts"] += _restore_submissions(store, [_with_verdict(known, update)], next(iter(events)))
     memory.learn(names)
     return result
 
 
-def _values(paths: Mapping[str, Path]) -> Iterator[Value | Judged]:
+def _values(paths: Mapping[str, Path]) -> Iterator[Value | VerdictUpdate]:
     """Read the values of shards, in their order."""
     for name, path in paths.items():
         yield from read_shard(name, path)
@@ -216,11 +216,11 @@ def _restore_images(
         result["images"] += store.ingest([(image, repo.fetch(name).read_bytes())])[0]
 
 
-def _judged(stored: Stored, judged: Judged | None) -> Stored:
+def _with_verdict(stored: Stored, update: VerdictUpdate | None) -> Stored:
     """Return a submission after a verdict, unless there is none or it knows a later one."""
-    if judged is None or judged.revision <= stored.revision:
+    if update is None or update.revision <= stored.revision:
         return stored
-    said = {name: getattr(judged, name) for name in ("verdict", "reason", "removed", "revision")}
+    said = {name: getattr(update, name) for name in ("verdict", "reason", "removed", "revision")}
     return replace(stored, **said)
 
 

@@ -13,7 +13,7 @@ from finetune.tab.service import FEWEST, MOST, AdaptService
 from web.formatting import UNKNOWN, score, when
 from web.identity import Claim
 from web.markup import Cell, Table, note, table
-from web.page import FIT_CHARTS, QUIET, Values, told
+from web.page import FIT_CHARTS, QUIET, Values, show_errors
 from web.sign_in import Entry
 
 NONE_YET = "No adapter is finished yet."
@@ -58,7 +58,7 @@ class CompareView:
             self.chosen: gr.Dropdown(choices, value=value, interactive=len(runs) >= FEWEST),
         }
 
-    @told
+    @show_errors
     def _compare(self, token: str, chosen: object, request: gr.Request) -> Values:
         runs = self.service.compare(self.entry.claim(request, token), chosen)
         return {self.chart: comparison_chart(runs), self.table: table(comparison_table(runs, self.service.bases))}

@@ -16,7 +16,7 @@ from finetune.tab.start import BEGINNING, FAILED, StartView
 from finetune.tab.watch import WatchView
 from web.identity import Gate
 from web.markup import status
-from web.page import QUIET, Listen, Tab, Values, run_busily, told
+from web.page import QUIET, Listen, Tab, Values, run_busily, show_errors
 from web.sign_in import Entry, EntryWords
 
 HEAD = f"<style>{Path(__file__).with_name('adapt.css').read_text(encoding='utf-8')}</style>"
@@ -64,7 +64,7 @@ class AdaptPage:
         self.entry.begin_with(self._enter, rest, outputs)
 
     # ---- handlers ---------------------------------------------------------------------------------------------------
-    @told
+    @show_errors
     def _enter(self, request: gr.Request, *given: Any) -> Values:
         """Show everything that this person may see now."""
         values = dict(zip(self.inputs, given, strict=True))
@@ -81,7 +81,7 @@ class AdaptPage:
             shown[self.parts] = gr.Tabs(selected="runs")  # what is hidden now might be open
         return shown
 
-    @told
+    @show_errors
     def _start(self, values: Values, request: gr.Request) -> Values:
         claim = self.entry.claim(request, values[self.entry.token])
         job = self.service.start(claim, self.start.read(values))
@@ -92,7 +92,7 @@ class AdaptPage:
             self.parts: gr.Tabs(selected="runs"),
         }
 
-    @told
+    @show_errors
     def _open_compare(self, values: Values, request: gr.Request) -> Values:
         claim = self.entry.claim(request, values[self.entry.token])
         return self.compare.open(claim, values[self.compare.chosen])
@@ -108,5 +108,5 @@ def adapt_tab(service: AdaptService) -> Tab:
     pages: list[AdaptPage] = []
     return Tab(
         "Adapt", "adapt-tab", lambda page: pages.append(AdaptPage(service, page)),
-        lambda opened: pages[-1].connect(opened),
+        lambda opened: pages[-1].connect(opened), HEAD,
     )  # fmt: skip

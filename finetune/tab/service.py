@@ -11,9 +11,8 @@ from finetune.jobs.job import disk_words
 from finetune.tab.estimate import time_sentence
 from finetune.tab.form import FormError, TrainingForm, command_of, is_names, suggested_name
 from finetune.tab.runs import ENDED, ImagePair, Run, RunReader, read_pairs
-from web.identity import Claim, Gate, Visitor
+from web.identity import Claim, Gate, Visitor, Welcome
 from web.training_data import DataCount, TrainingData
-from web.welcome import Welcome, look_on, welcome
 
 if TYPE_CHECKING:
     from finetune.jobs.job import Job
@@ -76,11 +75,11 @@ class AdaptService:
     # ---- for everybody ----------------------------------------------------------------------------------------------
     def welcome(self, claim: Claim) -> Welcome:
         """Return who asks."""
-        return welcome(self.gate, claim)
+        return self.gate.welcome(claim)
 
     def overview(self, claim: Claim, job_id: object) -> Overview:
         """Return all runs, and closely the one that is asked for, else one that is running, else the latest."""
-        visitor = look_on(self.gate, claim)
+        visitor = self.gate.admit_anyone(claim)
         roles = visitor.roles if visitor is not None else frozenset()
         is_admin = "admin" in roles
         runs = self._runs()
@@ -92,12 +91,12 @@ class AdaptService:
 
     def history(self, claim: Claim) -> tuple[Run, ...]:
         """Return the runs whose adapter is finished, the latest first."""
-        look_on(self.gate, claim)
+        self.gate.admit_anyone(claim)
         return tuple(run for run in self._runs() if run.job.state == "done")
 
     def compare(self, claim: Claim, job_ids: object) -> tuple[Run, ...]:
         """Return two to four runs in the order that they were chosen in."""
-        look_on(self.gate, claim)
+        self.gate.admit_anyone(claim)
         ids = list(dict.fromkeys(job_ids)) if is_names(job_ids) else []  # type: ignore[call-overload]
         if not FEWEST <= len(ids) <= MOST:
             raise FormError(f"Choose {FEWEST} to {MOST} runs to compare.")
@@ -105,13 +104,13 @@ class AdaptService:
 
     def suggest(self, claim: Claim, base: object) -> str:
         """Return a name for the next adapter of a base."""
-        look_on(self.gate, claim)
+        self.gate.admit_anyone(claim)
         made = [path.name for path in self._adapters.iterdir()] if self._adapters.is_dir() else []
         return suggested_name(str(base), [*made, *(job.name for job in self._jobs.jobs())])
 
     def command(self, claim: Claim, form: TrainingForm) -> str:
         """Return the command that trains the same on another machine."""
-        look_on(self.gate, claim)
+        self.gate.admit_anyone(claim)
         return command_of(form.config(self.bases), form.choice(), form.adapter_name())
 
     # ---- for reviewers ----------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from html import escape
 from typing import Any
 
 import gradio as gr
+from gradio.blocks import Block
 from gradio.components import Component
 
 from finetune.tab.form import EXPORT, FormError, FormField, TrainingForm, form_fields, is_suggested
@@ -12,7 +13,7 @@ from finetune.tab.service import AdaptService
 from web.formatting import counted
 from web.identity import Claim
 from web.markup import Table, note, status, table
-from web.page import QUIET, Values, remembered, told
+from web.page import QUIET, Values, remembered, show_errors
 from web.sign_in import Entry
 from web.training_data import DataCount
 
@@ -37,7 +38,7 @@ class StartView:
             with gr.Column(scale=3, min_width=280, elem_id="adapt-settings"):
                 self._add_training()
         self.count = remembered()
-        self.form = {
+        self.form: set[Block] = {
             entry.token, self.name, self.base, self.accepted, self.annotators, self.agreement, *self.settings.values(),
         }  # fmt: skip
         self.held_out_annotators = self.settings["held_out_annotators"]
@@ -125,16 +126,16 @@ class StartView:
         )  # fmt: skip
 
     # ---- handlers ---------------------------------------------------------------------------------------------------
-    @told
+    @show_errors
     def _count(self, values: Values, request: gr.Request) -> Values:
         count = self.service.count(self.entry.claim(request, values[self.entry.token]), self.read(values))
         return {self.counts: "".join(map(table, count_tables(count))), self.count: count}
 
-    @told
+    @show_errors
     def _suggest(self, values: Values, request: gr.Request) -> str:
         return self._name(self.entry.claim(request, values[self.entry.token]), values)
 
-    @told
+    @show_errors
     def _estimate(self, values: Values, request: gr.Request) -> str:
         claim = self.entry.claim(request, values[self.entry.token])
         return self._requirements(claim, values, values.get(self.count))

@@ -23,7 +23,7 @@ from web.formatting import UNKNOWN, counted, duration, score, when
 from web.identity import Claim, NotAllowed
 from web.markup import Cell, Table, note, status, table
 from web.models import PLUS
-from web.page import FIT_CHARTS, QUIET, Listen, Values, remembered, told
+from web.page import FIT_CHARTS, QUIET, Listen, Values, remembered, show_errors
 from web.sign_in import Entry
 
 REFRESH_S = 2.0
@@ -132,7 +132,7 @@ class WatchView:
     def _act_on(self, button: gr.Button, act: Callable[..., object]) -> Any:  # noqa: ANN401 (Gradio's dependency)
         """Let a button do something with the chosen run."""
 
-        @told
+        @show_errors
         def handler(values: Values, request: gr.Request) -> Values:
             claim = self.entry.claim(request, values[self.entry.token])
             act(claim, values[self.run])
@@ -141,11 +141,11 @@ class WatchView:
         return button.click(handler, self.inputs, self.shown, **QUIET)
 
     # ---- handlers ---------------------------------------------------------------------------------------------------
-    @told
+    @show_errors
     def _refresh(self, values: Values, request: gr.Request) -> Values:
         return self.refresh(self.entry.claim(request, values[self.entry.token]), values)
 
-    @told
+    @show_errors
     def _tick(
         self, token: str, run: object, measure: object, seen: object, in_sight: str, request: gr.Request
     ) -> Values:
@@ -157,11 +157,11 @@ class WatchView:
         except NotAllowed:  # too often for this address: nobody clicked, so no error is shown; the next tick asks again
             return {}
 
-    @told
+    @show_errors
     def _show_pair(self, token: str, run: object, image: object, request: gr.Request) -> Values:
         return self.pair.show(self.service.pairs(self.entry.claim(request, token), run), image)
 
-    @told
+    @show_errors
     def _pack(self, token: str, run: object, request: gr.Request) -> Values:
         target = Path(self.file.GRADIO_CACHE) / f"adapter-{secrets.token_hex(24)}"  # 192 bits that nobody guesses
         path = self.service.pack(self.entry.claim(request, token), run, target)
@@ -182,7 +182,7 @@ class WatchView:
         found, measure = self.service.overview(claim, job_id or values.get(self.run)), values.get(self.measure)
         before = values.get(self.seen)
         before = before if isinstance(before, dict) else {}
-        now = {
+        now: dict[str, Any] = {
             "list": [(run.job.job_id, run_label(run)) for run in found.runs],
             "rows": [(progress_words(run.job), run.job.cause) for run in found.runs],
             "run": found.chosen and (found.chosen.job.job_id, found.chosen.job.state, len(found.chosen.events)),

@@ -34,7 +34,7 @@ class CheXpert(DataSource):
     """One sample per image, in the table's order; nothing but the row at hand is kept.
 
     The table's name without its ending is the published split. An image's id is its path below the data set's folder,
-    the same in both editions. What "No Finding" means is said in `LabelPolicy`. `dropped` counts images: other views,
+    the same in both editions. `LabelPolicy` says what "No Finding" means. `dropped` counts images: other views,
     rows with "No Finding" and a finding, paths that leave the folder or begin with another one, missing images.
 
     Args:

@@ -8,7 +8,7 @@
 
 What is missing masks its loss and its scores, nothing else. Both files may name an image in either way: `a`, `a.png`;
 `sub\\a.png` is `sub/a.png`; letters may be composed or not. A sample's image_id has no ending, except where two images
-differ in nothing else. What is the same patient is said in `datasets.identity`.
+differ in nothing else. `datasets.identity` decides what is the same patient.
 """
 
 import json
@@ -259,8 +259,8 @@ def _findings(study: Mapping[str, Any]) -> dict[str, float]:
     Raises:
         DatasetError: another value than 1, 0, null or NaN, or one finding under two names that do not agree.
     """
-    told = study.get("findings")
-    findings = {} if told is None or told != told else told  # NaN, of a table that was joined
+    given = study.get("findings")
+    findings = {} if given is None or given != given else given  # NaN, of a table that was joined
     where = f"{STUDIES}, {study.get('image_id')}"
     if not isinstance(findings, dict):
         raise DatasetError(f"{where}: findings must be names with 1, 0 or null")

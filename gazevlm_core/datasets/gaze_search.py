@@ -4,8 +4,8 @@ Pham et al., "GazeSearch: Radiology findings search benchmark", WACV 2025. One J
 name, subject, task (the finding), condition, X, Y, T and split. Positions are pixels of the image STRETCHED to 224 x
 224, times seconds, and each path was cut by its publishers.
 
-The published split is by image and finding, so that one image lies on both sides: it is told in `published_split` and
-must not be used; split again by image (`datasets.splits`).
+The published split is by image and finding, so that one image lies on both sides: it is kept in `split` and must
+not be used; split again by image (`datasets.splits`).
 """
 
 from collections.abc import Iterator, Mapping
@@ -32,7 +32,7 @@ _Entry = Mapping[str, Any]
 class GazeSearch(DataSource):
     """One sample per image and finding that was searched, with the readings of all subjects.
 
-    The scanpaths, a few megabytes, are read at once; images are not. Patients are not told: an image stands for one.
+    The scanpaths, a few megabytes, are read at once; images are not. Patients are not known: an image stands for one.
 
     Args:
         root: the JSON file.

@@ -45,7 +45,7 @@ class MimicCxrLabels(DataSource):
 
     Labels and split of each study (227,835) are kept in memory, equal ones once; the metadata are walked row by row.
 
-    What "No Finding" means is said in `LabelPolicy`. `dropped` counts images: other views than AP and PA (a blank one
+    `LabelPolicy` says what "No Finding" means. `dropped` counts images: other views than AP and PA (a blank one
     among them), studies without a row of labels or with "No Finding" and a finding, ids that would leave the folder,
     missing images. A study that is not in the split table has no published split.
 

@@ -12,7 +12,7 @@ were drawn for one, which the data set's own README gives as: 0 not selected, 1 
 counts as present from 3 on, as where its authors compare readers, and as absent at 0; 1 and 2 are unknown. Labels of
 phase 1 are others than those of phases 2 and 3; `label_policies.SAME_AS` has those with a name of CheXpert's, PARTS
 what makes up two more, and the others keep their names. "Other" (words) and "Quality issue" are no findings. Who read
-is not told: an id is the phase, the trial and a number drawn by chance, so readings have an id and no reader. Images
+is not known: an id is the phase, the trial and a number drawn by chance, so readings have an id and no reader. Images
 are those of MIMIC-CXR-JPG, whose folder is given apart.
 """
 
@@ -180,7 +180,7 @@ def certain_findings(row: Row, others: tuple[str, ...], present_from: int, where
     Raises:
         DatasetError: a certainty that is none of 0 to 5.
     """
-    said: dict[str, list[float | None]] = {}
+    values: dict[str, list[float | None]] = {}
     for column, text in row.items():
         if column in (*others, *NO_FINDINGS) or not column or not text:
             continue
@@ -192,12 +192,12 @@ def certain_findings(row: Row, others: tuple[str, ...], present_from: int, where
             if certainty not in range(MOST_CERTAIN + 1):
                 raise DatasetError(f"{where}: {column} is {text[:40]!r}, expected a certainty of 0 to {MOST_CERTAIN}")
             value = 1.0 if certainty >= present_from else 0.0 if certainty == 0 else None
-        said.setdefault(finding_name(column), []).append(value)
+        values.setdefault(finding_name(column), []).append(value)
     for name, kinds in PARTS.items():
-        known = [[value for part in kind for value in said.get(part, [])] for kind in kinds]
-        if name not in said and any(known):
-            said[name] = [_together(values) if values else None for values in known]
-    together = {name: _together(values) for name, values in said.items()}
+        known = [[value for part in kind for value in values.get(part, [])] for kind in kinds]
+        if name not in values and any(known):
+            values[name] = [_together(kind) if kind else None for kind in known]
+    together = {name: _together(readers) for name, readers in values.items()}
     return {name: value for name, value in together.items() if value is not None}
 
 

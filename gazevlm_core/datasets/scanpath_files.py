@@ -4,7 +4,7 @@
     {"image_id": "a", "x": 410, "y": 300, "duration_ms": 250, "width_px": 2000, "height_px": 2400}
 
 `reader`, `duration_ms`, `onset_ms` (since the image was shown), `finding`, `source` (how it was made, such as "click";
-"eyetracker" where it is not told) and the image's size may be missing; so may `submission_id` and `digest` (SHA-256 of
+"eyetracker" where it is not given) and the image's size may be missing; so may `submission_id` and `digest` (SHA-256 of
 the submission's record), by which an export names where a path comes from, and the `kind` of the submission. Positions
 are pixels where a size is given, else fractions of the image. Lines of one fixation each make up the path of their
 image, reader and submission, in the file's order.
@@ -103,7 +103,7 @@ def line_values(image_id: str, reading: Reading) -> dict[str, Any]:
 
 
 def read_scanpaths(path: Path) -> ScanpathFile:
-    """Read a whole file.
+    """Read a file.
 
     Raises:
         DatasetError: no such file, a line that is no path and no fixation, a size that changes within a path, or

@@ -48,7 +48,7 @@ class SiimPneumothorax(DataSource):
     Finding "pneumothorax" is 1.0 where there is a mask, 0.0 where the table has -1. A mask becomes one box around it,
     in fractions of 1024 px. An image with a mask that cannot be read (nothing, words, a run off the image or of no
     length), or with a mask and -1, is left out, since the mask is all that tells its label: UNREADABLE and
-    CONTRADICTION in `dropped` count images. A patient is not said, so every image is one.
+    CONTRADICTION in `dropped` count images. Patients are not known, so every image is one.
 
     Args:
         root: folder that holds the table.

@@ -76,7 +76,7 @@ class Member:
 
 @dataclass(frozen=True)
 class Splits:
-    """Where everybody is.
+    """The split of every patient.
 
     Args:
         by_patient: patient -> TRAIN, VALIDATION or TEST.
@@ -89,12 +89,12 @@ class Splits:
     note: str = ""
 
     def of(self, patient_id: str) -> str:
-        """The split of a patient who was there when it was decided."""
+        """Return the split of a patient who was there when it was decided."""
         return self.by_patient[patient_id]
 
 
 def split_of(patient_id: str, *, seed: int = 0, shares: Mapping[str, float] = SPLITS) -> str:
-    """The split of a patient, from a hash of the name alone: other patients coming or going move nobody.
+    """Return the split of a patient, from a hash of the name alone: other patients coming or going move nobody.
 
     Args:
         patient_id: of the sample.
@@ -116,7 +116,7 @@ def split_of(patient_id: str, *, seed: int = 0, shares: Mapping[str, float] = SP
 
 
 def decide(members: Iterable[Member], rule: SplitRule = USUAL) -> Splits:
-    """The split of everybody; the one place where it is decided.
+    """Decide the split of everybody; the one place where this is done.
 
     A patient's side is `split_of`, or what the data set says. Where several patients are there, somebody is in TRAIN
     and somebody in TEST, whom the hash alone may have put elsewhere. A published split that has a patient on several
@@ -126,12 +126,12 @@ def decide(members: Iterable[Member], rule: SplitRule = USUAL) -> Splits:
         members: all images; of a mix of data sets, those of all.
         rule: what it is drawn by.
     """
-    members, told = list(members), dict[str, set[str]]()
+    members, names_of = list(members), dict[str, set[str]]()
     for member in members:
-        told.setdefault(member.patient_id, set()).update(filter(None, member.published.split(TOGETHER)))
+        names_of.setdefault(member.patient_id, set()).update(filter(None, member.published.split(TOGETHER)))
     group_of = groups_of(members)
     published: dict[str, set[str]] = {}
-    for patient, names in told.items():
+    for patient, names in names_of.items():
         published.setdefault(group_of[patient], set()).update(names)
     sides, note = _honoured(published)
     placed = {group: _side(group, sides, rule) for group in published}
@@ -140,7 +140,7 @@ def decide(members: Iterable[Member], rule: SplitRule = USUAL) -> Splits:
 
 
 def groups_of(members: Iterable[Member]) -> dict[str, str]:
-    """Patient -> whom they go with: patients who share a picture are one."""
+    """Return patient -> whom they go with: patients who share a picture are one."""
     members, leaders = list(members), _Leaders()
     for member in members:
         leaders.join(member)
@@ -171,10 +171,10 @@ class _Leaders:
 
 
 def _honoured(published: Mapping[str, set[str]]) -> tuple[dict[str, str], str]:
-    """Side by group, of those whom a usable published split places, and what is to be said of it."""
-    names = sorted({name for told in published.values() for name in told})
+    """Return the side by group where a usable published split has one, and a note on that split."""
+    names = sorted({name for own in published.values() for name in own})
     unknown = [name for name in names if name.lower() not in CALLED]
-    sides = {group: _sides(told) for group, told in published.items()}
+    sides = {group: _sides(own) for group, own in published.items()}
     leaking = sorted(group for group, own in sides.items() if len(own) > 1)
     if not names:
         return {}, ""
@@ -192,22 +192,22 @@ def _honoured(published: Mapping[str, set[str]]) -> tuple[dict[str, str], str]:
     return known, f"the data's own split is used{drawn}{strange}"
 
 
-def _sides(told: set[str]) -> set[str]:
-    """The sides that somebody is told to be on; BOTH is none beside one of the two that it holds."""
-    own = {CALLED[name.lower()] for name in told if name.lower() in CALLED}
+def _sides(names: set[str]) -> set[str]:
+    """Return the sides of published names; BOTH is none beside one of the two that it holds."""
+    own = {CALLED[name.lower()] for name in names if name.lower() in CALLED}
     return own - {BOTH} if own & {TRAIN, VALIDATION} else own
 
 
 def _side(group: str, sides: Mapping[str, str], rule: SplitRule) -> str:
-    """Where a group goes, before anybody is moved."""
+    """Return where a group goes, before anybody is moved."""
     drawn = split_of(group, seed=rule.seed, shares=rule.shares)
-    told = sides.get(group)
-    if told in (VALIDATION, TEST):
-        return told
-    if told is None:
+    published = sides.get(group)
+    if published in (VALIDATION, TEST):
+        return published
+    if published is None:
         return drawn
     there = set(sides.values())
-    missing = {VALIDATION, TEST} - there if told == TRAIN and BOTH not in there else {VALIDATION} - there
+    missing = {VALIDATION, TEST} - there if published == TRAIN and BOTH not in there else {VALIDATION} - there
     return drawn if drawn in missing else TRAIN
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 PROVENANCE_FILE = "provenance.json"
 TRAINED_ON = "trained_on"
-BEFORE = "trained_on_before"  # of a base that is a merged model: a list of the same, null where one is not told
+BEFORE = "trained_on_before"  # of a base that is a merged model: a list of the same, null where one is not known
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def patient_key(salt: str, patient_id: str) -> str:
 
 
 def read_all_trained_on(folder: Path) -> list[TrainedOn | None]:
-    """What the provenance in a folder of weights says, None where it says nothing, or is not there; and behind it what
+    """Return what the provenance in a folder of weights says, None where it says nothing, or is not there; and what
     the base was trained on where that was a merged model. Never empty.
 
     Raises:
@@ -103,7 +103,7 @@ def read_all_trained_on(folder: Path) -> list[TrainedOn | None]:
         before = values.get(BEFORE, [])
         if not isinstance(before, list):
             raise ValueError(f"{BEFORE} must be a list")
-        return [None if told is None else TrainedOn.from_values(told) for told in (values.get(TRAINED_ON), *before)]
+        return [None if one is None else TrainedOn.from_values(one) for one in (values.get(TRAINED_ON), *before)]
     except FileNotFoundError:
         return [None]
     except (OSError, ValueError, OverflowError, RecursionError) as error:  # the last two: infinite, nested without end

@@ -59,8 +59,8 @@ class VinBig(DataSource):
 
     A reader who contradicts himself on an image (CONTRADICTION: class 14 beside another; BOX_OF_NOTHING; NO_BOX) has no
     vote and no boxes on it; these count readings in `dropped`. An image that has no reader left is NO_READER. A box
-    that is not numeric, has no area or lies off the image is left out alone; the vote stays. A patient is not said, so
-    every image is one.
+    that is not numeric, has no area or lies off the image is left out alone; the vote stays. Patients are not
+    known, so every image is one.
 
     Args:
         root: folder that holds the table.

@@ -13,10 +13,10 @@ import numpy as np
 from fastapi.responses import PlainTextResponse
 from PIL import Image, ImageDraw
 
-from annotate.service import AnnotationService
 from annotate.store.model import StoreSettings
 from annotate.store.store import AnnotationStore
-from annotate.tab.ui import annotate_tab
+from annotate.tab.page import annotate_tab
+from annotate.tab.service import AnnotationService
 from gazevlm_core.annotation import to_values
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.options import DEFAULT_QUESTION, DiagnoseOptions
@@ -95,7 +95,7 @@ def main(port: int, folder: Path) -> None:
     fill(store)
     page = build_page([annotate_tab(AnnotationService(store, Stubs(), ask, local_gate(store)))])
     app, _, _ = page.launch(
-        server_name="127.0.0.1", server_port=port, quiet=True, prevent_thread_lock=True, **launch_options([])
+        server_name="127.0.0.1", server_port=port, quiet=True, prevent_thread_lock=True, **launch_options(page)
     )
 
     @app.get("/static/test-records")  # below a route that the guard leaves open

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from annotate.dashboard.ui import DashboardService
+from annotate.dashboard.page import DashboardService
 from annotate.store.store import AnnotationStore
 from web.identity import Claim, Gate
 from web.settings import Settings

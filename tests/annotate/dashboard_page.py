@@ -58,7 +58,7 @@ def submit(
 
 def main(port: int, folder: Path) -> None:
     """Serve until the process ends."""
-    from annotate.dashboard.ui import HEAD, dashboard_tab
+    from annotate.dashboard.page import dashboard_tab
     from web.page import Tab, build_page, launch_options
 
     store = AnnotationStore.open(folder, settings=SETTINGS)
@@ -68,7 +68,7 @@ def main(port: int, folder: Path) -> None:
     service.worker.start()
     first = Tab("Teach", "teach-tab", lambda page: None)
     page = build_page([first, dashboard_tab(service)])
-    page.launch(server_name="127.0.0.1", server_port=port, quiet=True, **launch_options([HEAD]))
+    page.launch(server_name="127.0.0.1", server_port=port, quiet=True, **launch_options(page))
 
 
 if __name__ == "__main__":

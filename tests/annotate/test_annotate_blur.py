@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from annotate.blur import BlurSettings, blurred
+from annotate.blur import BlurSettings, blur_image
 
 
 def noise(width: int, height: int, channels: int = 1) -> np.ndarray:
@@ -17,7 +17,7 @@ def noise(width: int, height: int, channels: int = 1) -> np.ndarray:
 def test_the_reduced_blur_is_the_full_one(width: int, height: int, sigma_px: float) -> None:
     pixels = noise(width, height)
     pixels[: height // 2] //= 3  # an edge, or the blur of noise would be flat
-    soft = blurred(Image.fromarray(pixels), sigma_px)
+    soft = blur_image(Image.fromarray(pixels), sigma_px)
     assert soft.width < width / 2
     shown = np.asarray(soft.resize((width, height), Image.Resampling.BICUBIC), dtype=float)
     full = gaussian_filter(pixels.astype(float), sigma_px, mode="reflect")
@@ -26,7 +26,7 @@ def test_the_reduced_blur_is_the_full_one(width: int, height: int, sigma_px: flo
 
 
 def test_a_weak_blur_keeps_the_size_and_colour_its_channels() -> None:
-    soft = blurred(Image.fromarray(noise(50, 40, 3)), 2.0)
+    soft = blur_image(Image.fromarray(noise(50, 40, 3)), 2.0)
     assert (soft.mode, soft.size) == ("RGB", (50, 40))
     full = gaussian_filter(noise(50, 40, 3).astype(float), (2.0, 2.0, 0), mode="reflect")
     assert np.abs(np.asarray(soft, dtype=float) - full).max() <= 0.5001

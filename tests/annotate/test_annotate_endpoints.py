@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from annotate.store.database import PoolTimeout, errors_in_words
+from annotate.store.database import PoolTimeout, translate_errors
 from annotate.store.model import StoreSettings
 from annotate.store.store import AnnotationStore
 from tests.annotate.submission_maker import make_submission
@@ -39,9 +39,8 @@ def call(folder: Path, store: AnnotationStore) -> Iterator[Call]:
     from fastapi.testclient import TestClient
     from gradio.routes import App
 
-    from annotate.canvas.ui import AnnotationCanvas
-    from annotate.service import AnnotationService
-    from annotate.tab.ui import annotate_tab
+    from annotate.tab.page import AnnotationCanvas, annotate_tab
+    from annotate.tab.service import AnnotationService
     from tests.annotate.annotate_page import Stubs, ask, local_gate
     from web.page import build_page
 
@@ -119,7 +118,7 @@ def test_without_a_name_nothing_but_the_greeting(call: Call, store: AnnotationSt
 
 def test_a_task_tells_nothing_that_leads(call: Call) -> None:
     opened = call("teach_next", {})["ok"]
-    assert set(opened) == {"image", "lease_id", "shown_at", "picture", "veil"}
+    assert set(opened) == {"image", "lease_id", "shown_at", "picture", "blurred"}
     assert "secret diagnosis" not in json.dumps(opened)
     look = call("teach_look", {"sha256": opened["image"]["sha256"], "model": "stub"})["ok"]
     assert (look["grid"], look["paths"]) == ({"rows": 8, "cols": 8}, [])
@@ -153,7 +152,7 @@ def test_what_cannot_be_done_now_may_be_asked_again(
     with monkeypatch.context() as broken:
 
         def busy(*_: object) -> None:
-            with errors_in_words():
+            with translate_errors():
                 raise PoolTimeout
 
         broken.setattr(store, "submit", busy)

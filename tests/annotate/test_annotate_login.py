@@ -24,9 +24,9 @@ def space_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Test
     import gradio.oauth
     from gradio.routes import App
 
-    from annotate.service import AnnotationService
     from annotate.store.store import AnnotationStore
-    from annotate.tab.ui import annotate_tab
+    from annotate.tab.page import annotate_tab
+    from annotate.tab.service import AnnotationService
     from tests.annotate.annotate_page import Stubs, ask
     from web.page import build_page
 

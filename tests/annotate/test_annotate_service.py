@@ -16,10 +16,10 @@ from PIL import Image
 
 from annotate.export.folder import images_with_submissions
 from annotate.payload import Submission, checked
-from annotate.quality.checks import check, outside_share
-from annotate.service import LOOKS_AT_ONCE, NOT_YET, AnnotationService
+from annotate.quality.assess import check, outside_share
 from annotate.store.model import StoredImage, StoreSettings
 from annotate.store.store import AnnotationStore
+from annotate.tab.service import NOT_YET, PREDICTIONS_AT_ONCE, AnnotationService
 from annotate.votes import labels
 from gazevlm_core.annotation import to_values
 from gazevlm_core.evaluation.floors import PAIR_FLOORS
@@ -68,7 +68,7 @@ def test_a_task_from_its_lease_to_its_receipt(service: AnnotationService, store:
     person = signed(service, "Ann")
     opened = service.next_task(person)
     assert opened is not None
-    assert (opened.image.sha256, opened.veil.sigma_px) == (image.sha256, 40 * 80 / 600)
+    assert (opened.image.sha256, opened.blurred.sigma_px) == (image.sha256, 40 * 80 / 600)
     shown = Image.open(io.BytesIO(opened.png))
     assert shown.tobytes() == radiograph().tobytes()
     receipt = send(service, person, image, lease_id=opened.lease_id)
@@ -146,9 +146,9 @@ def test_when_an_image_was_shown_is_what_the_server_said(service: AnnotationServ
     earlier = told.replace(now.isoformat(), (now - timedelta(hours=1)).isoformat())
     of_bob, of_other = service.shown(bob, image.sha256, now), service.shown(ann, other.sha256, now)
     for forged in ("yesterday", "", now.isoformat(), now.replace(tzinfo=None).isoformat(), earlier, of_bob, of_other):
-        with pytest.raises(ValueError, match="not given this image under your name"):
+        with pytest.raises(ValueError, match="did not get this image under your name"):
             send(service, ann, image, shown_at=forged)
-        with pytest.raises(ValueError, match="not given this image under your name"):
+        with pytest.raises(ValueError, match="did not get this image under your name"):
             service.reopen(ann, image.sha256, forged)
     assert service.reopen(ann, image.sha256, told).image == image
     send(service, ann, image, shown_at=service.shown(ann, image.sha256, now + timedelta(hours=9)))
@@ -180,7 +180,7 @@ def test_no_images_of_ones_own_on_a_disk_that_is_nearly_full(
     path = tmp_path / "own.png"
     radiograph().save(path)
     monkeypatch.setattr(type(store), "free_bytes", lambda self: 1e9)
-    with pytest.raises(ValueError, match="no room for images"):
+    with pytest.raises(ValueError, match="no space for your own images"):
         service.open_own(signed(service, "Ann"), path, "What?")
     assert store.images() == []
 
@@ -252,21 +252,21 @@ def test_the_blur_of_the_record_is_the_servers(service: AnnotationService, store
 def test_a_path_is_told_after_a_submission_alone(service: AnnotationService, store: AnnotationStore) -> None:
     image = store.add_image(radiograph(), "case", by="test")
     ann, bob = signed(service, "Ann"), signed(service, "Bob")
-    before = service.look(ann, image.sha256, MODEL)
+    before = service.compare_path(ann, image.sha256, MODEL)
     assert (before.path, before.own, before.words) == (None, None, NOT_YET)
-    assert len(before.look.grid) == 64
+    assert len(before.diagnosis.grid) == 64
     send(service, ann, image)
-    after = service.look(ann, image.sha256, MODEL)
+    after = service.compare_path(ann, image.sha256, MODEL)
     assert after.path == MODEL_PATH
     assert after.own == store.stored()[0].annotation.scanpath
-    assert service.look(bob, image.sha256, MODEL).path is None, "for another person it stays hidden"
-    untrained = service.look(ann, image.sha256, UNTRAINED)
+    assert service.compare_path(bob, image.sha256, MODEL).path is None, "for another person it stays hidden"
+    untrained = service.compare_path(ann, image.sha256, UNTRAINED)
     assert untrained.path is None
     assert "untrained" in untrained.words
     with pytest.raises(ValueError, match="no such model"):
-        service.look(ann, image.sha256, "../model")
+        service.compare_path(ann, image.sha256, "../model")
     with pytest.raises(ValueError, match=r"\."):
-        service.look(ann, "f" * 64, MODEL)
+        service.compare_path(ann, "f" * 64, MODEL)
 
 
 def test_scores_have_floors_and_are_ones_own(service: AnnotationService, store: AnnotationStore) -> None:
@@ -326,15 +326,15 @@ def test_a_busy_model_keeps_nobody_waiting(store: AnnotationStore) -> None:
 
     service = AnnotationService(store, Stubs(), slow, local_gate(store))
     ann = signed(service, "Ann")
-    with ThreadPoolExecutor(LOOKS_AT_ONCE) as pool:
-        looks = [pool.submit(service.look, ann, image.sha256, MODEL) for _ in range(LOOKS_AT_ONCE)]
-        for _ in looks:
+    with ThreadPoolExecutor(PREDICTIONS_AT_ONCE) as pool:
+        running = [pool.submit(service.compare_path, ann, image.sha256, MODEL) for _ in range(PREDICTIONS_AT_ONCE)]
+        for _ in running:
             begun.acquire()
         with pytest.raises(ValueError, match="try again"):
-            service.look(ann, image.sha256, MODEL)
+            service.compare_path(ann, image.sha256, MODEL)
         go.set()
-        assert all(len(look.result().look.grid) == 64 for look in looks)
-    assert len(service.look(ann, image.sha256, MODEL).look.grid) == 64
+        assert all(len(one.result().diagnosis.grid) == 64 for one in running)
+    assert len(service.compare_path(ann, image.sha256, MODEL).diagnosis.grid) == 64
 
 
 def test_a_name_is_needed_and_makes_the_pseudonym(service: AnnotationService) -> None:
@@ -365,5 +365,5 @@ def test_a_look_is_kept_until_an_adapter_of_that_name_is_another_one(store: Anno
     person = signed(service, "Ann")
     for stamp, looks in ((1, 1), (1, 1), (2, 2), (2, 2), (1, 2)):
         models.stamp = stamp
-        service.look(person, image.sha256, MODEL)
+        service.compare_path(person, image.sha256, MODEL)
         assert len(asked) == looks

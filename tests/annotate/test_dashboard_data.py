@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from annotate.dashboard import audit_log
+from annotate.dashboard import overview
 from annotate.dashboard.exports import unpack
-from annotate.dashboard.ui import DashboardService
+from annotate.dashboard.page import DashboardService
 from annotate.export.folder import export_store, files_below
 from annotate.export.importer import BadExportError
 from annotate.store.imports import shown_place
@@ -207,10 +207,10 @@ def test_the_archive_is_the_store_and_brings_it_back(
 
     back = open_store(tmp_path / "back")
     other = make_service(back, tmp_path / "back")
-    added = other.exports.take_back(ADMIN, done.path).added
+    added = other.exports.import_archive(ADMIN, done.path).added
     assert added["submissions"] == 9
     assert contents(export_store(back, tmp_path / "again").folder) == whole
-    assert not other.exports.take_back(ADMIN, done.path).added
+    assert not other.exports.import_archive(ADMIN, done.path).added
     back.close()
 
 
@@ -292,7 +292,7 @@ def test_a_hostile_archive_is_refused_and_leaves_nothing(
         HOSTILE[kind](bad)
     before = sorted(path for path in tmp_path.rglob("*") if "data" not in path.parts)
     with pytest.raises(StoreError) as refused:
-        service.exports.take_back(ADMIN, spoiled)
+        service.exports.import_archive(ADMIN, spoiled)
     assert "\n" not in str(refused.value)
     assert sorted(path for path in tmp_path.rglob("*") if "data" not in path.parts) == before
     assert not Path("/tmp/evil").exists()
@@ -311,7 +311,7 @@ def test_what_is_no_export_is_refused(service: DashboardService, exported: Path,
                    make_zip(tmp_path / "b.zip", {"a/b/export.json": b"{}"}),
                    make_zip(tmp_path / "c.zip", {"export.json": b"{}"})):  # fmt: skip
         with pytest.raises(StoreError):
-            service.exports.take_back(ADMIN, upload)
+            service.exports.import_archive(ADMIN, upload)
 
 
 def test_one_bad_line_refuses_the_whole_archive(
@@ -323,7 +323,7 @@ def test_one_bad_line_refuses_the_whole_archive(
             text = good.read(name)
             bad.writestr(name, text.replace(b'"edema"', b'"nodule"') if name.endswith("records.jsonl") else text)
     with pytest.raises(BadExportError, match="nothing was imported"):
-        service.exports.take_back(ADMIN, changed)
+        service.exports.import_archive(ADMIN, changed)
     assert (store.counts().images, store.counts().annotations) == (0, 0)
 
 
@@ -332,7 +332,7 @@ def test_the_log_is_read_backwards_by_pages(
     service: DashboardService, store: AnnotationStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(store)
-    monkeypatch.setattr(audit_log, "PAGE", 4)
+    monkeypatch.setattr(overview, "LOG_PAGE", 4)
     numbers: list[int] = []
     while page := service.audit_log.page(ADMIN, numbers[-1] if numbers else None):
         assert len(page) <= 4

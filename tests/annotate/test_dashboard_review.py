@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from annotate.dashboard import quality, review_detail
+from annotate.dashboard.page import DashboardService
 from annotate.dashboard.quality import agreement_table, annotator_chart, annotator_table, image_table
 from annotate.dashboard.review import Seen
-from annotate.dashboard.ui import DashboardService
 from annotate.quality.scores import SEQUENCE
 from annotate.store.lookup import latest_audit
 from annotate.store.model import StoreError
@@ -57,7 +57,7 @@ def test_a_reviewer_works_through_what_is_pending(service: DashboardService, sto
         assert found.submission_id is not None
         assert (found.left, found.again) == (left, False)
         looked = seen(store, found.submission_id)
-        service.review.accept(REVIEWER, looked)
+        service.review.decide(REVIEWER, "accept", looked)
         numbers.append(looked.number)
         after = looked.number
     assert numbers == list(range(1, 11))
@@ -74,7 +74,7 @@ def test_every_verdict_is_in_the_audit_log(service: DashboardService, store: Ann
         ("remove", "removed", "By wish."), ("restore", "restored", "It was fine."),
     )  # fmt: skip
     for name, action, reason in steps:
-        getattr(service.review, name)(REVIEWER, seen(store, submission_id), reason)
+        service.review.decide(REVIEWER, name, seen(store, submission_id), reason)
         entry = latest_audit(store, 1, subject=submission_id)[0]
         assert (entry.who, entry.action, entry.details) == (who, action, {"reason": reason})
         kept = store.find(submission_id)
@@ -92,32 +92,32 @@ def test_a_reason_is_needed(service: DashboardService, store: AnnotationStore, n
     before = store.audit()
     for reason in ("", "  \n", "x" * 2001):
         with pytest.raises(StoreError, match=r"empty|longer"):
-            getattr(service.review, name)(REVIEWER, looked, reason)
+            service.review.decide(REVIEWER, name, looked, reason)
     assert store.audit() == before
 
 
 def test_what_changed_meanwhile_is_not_judged(service: DashboardService, store: AnnotationStore) -> None:
     looked = seen(store, store.stored()[0].annotation.submission_id)
-    service.review.reject(ADMIN, looked, "Too quick.")
-    for act in (service.review.accept, service.review.remove):
+    service.review.decide(ADMIN, "reject", looked, "Too quick.")
+    for decision in ("accept", "remove"):
         with pytest.raises(StoreError, match="meanwhile"):
-            act(REVIEWER, looked, "why")
+            service.review.decide(REVIEWER, decision, looked, "why")
     with pytest.raises(StoreError, match="Choose a submission"):
-        service.review.accept(REVIEWER, None)
-    service.review.remove(REVIEWER, seen(store, looked.submission_id), "why")
+        service.review.decide(REVIEWER, "accept", None)
+    service.review.decide(REVIEWER, "remove", seen(store, looked.submission_id), "why")
     with pytest.raises(StoreError, match="restore it first"):
-        service.review.accept(REVIEWER, seen(store, looked.submission_id))
+        service.review.decide(REVIEWER, "accept", seen(store, looked.submission_id))
 
 
 def test_removed_ones_are_found_again_and_restored(service: DashboardService, store: AnnotationStore) -> None:
     submission_id = store.stored()[3].annotation.submission_id
-    service.review.remove(REVIEWER, seen(store, submission_id), "why")
+    service.review.decide(REVIEWER, "remove", seen(store, submission_id), "why")
     assert service.review.next(REVIEWER, "removed").submission_id == submission_id
     detail = service.review.detail(REVIEWER, submission_id)
     assert submission_id not in detail.quality
     assert detail.agreement is not None
     assert detail.agreement.annotators == 4
-    service.review.restore(REVIEWER, seen(store, submission_id), "fine")
+    service.review.decide(REVIEWER, "restore", seen(store, submission_id), "fine")
     assert service.review.next(REVIEWER, "removed").submission_id is None
 
 
@@ -148,7 +148,7 @@ def test_flagged_ones_come_one_by_one_and_leave_when_judged(service: DashboardSe
         one = service.review.next(REVIEWER, "flagged", after)
         assert one.left == left
         looked = seen(store, one.submission_id or "")
-        service.review.reject(REVIEWER, looked, "One click.")
+        service.review.decide(REVIEWER, "reject", looked, "One click.")
         found.append(looked.number)
         after = looked.number
     assert found == odd
@@ -192,7 +192,7 @@ def test_the_survey_is_kept_until_something_changes(service: DashboardService, s
     assert service.quality.compute(REVIEWER) is first
     assert service.quality.latest(REVIEWER) is first
     one = store.stored()[0]
-    service.review.reject(REVIEWER, seen(store, one.annotation.submission_id), "why")
+    service.review.decide(REVIEWER, "reject", seen(store, one.annotation.submission_id), "why")
     stale = service.quality.latest(REVIEWER)
     assert stale is not None
     assert not stale.current

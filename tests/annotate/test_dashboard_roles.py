@@ -10,18 +10,11 @@ from typing import Any
 import pytest
 from limits import RateLimitItemPerMinute
 
-from annotate.dashboard import ui
-from annotate.dashboard.ui import DashboardService
+from annotate.dashboard import page
+from annotate.dashboard.page import DashboardService
 from annotate.store.store import AnnotationStore
 from annotate.sync.worker import SyncState
-from tests.annotate.dashboard_maker import (
-    ADMIN,
-    ANNOTATOR,
-    NOBODY,
-    REVIEWER,
-    make_service,
-    make_settings,
-)
+from tests.annotate.dashboard_maker import ADMIN, ANNOTATOR, NOBODY, REVIEWER, make_service, make_settings
 from tests.annotate.filled_store import fill, open_store
 from web.identity import LIMITS, NEIGHBOURS, Claim, NotAllowed
 
@@ -52,7 +45,7 @@ def methods() -> list[tuple[str, str]]:
     service = inspect.getsource(DashboardService.__init__)
     parts = dict(re.findall(r"self\.(\w+) = (\w+Service)\(", service))
     assert set(parts) == set(ROLE_OF)
-    types = {part: getattr(ui, type_name) for part, type_name in parts.items()}
+    types = {part: getattr(page, type_name) for part, type_name in parts.items()}
     return [(part, name) for part, type_ in types.items() for name in dir(type_) if _is_public(type_, name)]
 
 

@@ -77,7 +77,8 @@ def test_every_field_of_a_value_is_a_column_of_its_table(value: type, table: Tab
 def test_every_field_is_part_of_a_line_and_comes_back(store: AnnotationStore) -> None:
     stored = store.stored(include_removed=True)
     values = [
-        *store.images(), *stored, *(one.judged() for one in stored), *store.skips(), *store.audit(), *store.people()
+        *store.images(), *stored, *(one.verdict_update() for one in stored), *store.skips(), *store.audit(),
+        *store.people(),
     ]  # fmt: skip
     for value in values:
         line = line_of(value)

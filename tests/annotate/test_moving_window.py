@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from annotate.moving_window import rests
+from annotate.blur import rests
 from annotate.payload import LEAST_SAMPLE_MS, MOST_SAMPLES
 from gazevlm_core.annotation import PointerSample
 

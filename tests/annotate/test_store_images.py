@@ -1,5 +1,6 @@
 """Images are stored once, under the digest of their pixels, with nothing but the pixels; people keep pseudonyms."""
 
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from annotate.store.lookup import listed_image
 from annotate.store.model import StoreError
 from annotate.store.store import AnnotationStore
 from gazevlm_core.annotation import pixel_digest
@@ -33,6 +35,14 @@ def test_the_same_pixels_are_stored_once(store: AnnotationStore) -> None:
     assert store.counts().images == len(store.audit()) == 1
     gold = store.add_image(picture(0), "third", by="admin", gold=PATH)
     assert (gold.name, gold.gold) == ("first", PATH)
+
+
+def test_a_closed_image_that_gets_gold_stays_a_closed_one(store: AnnotationStore) -> None:
+    first = store.add_image(picture(0), "first", by="admin")
+    store.set_open(first.sha256, False, "admin")
+    store.add_image(picture(0), "again", by="admin", gold=PATH, offered=False)
+    assert store.image(first.sha256) == replace(first, open=False, gold=PATH)
+    assert listed_image(store, first.sha256).offered
 
 
 def test_metadata_is_left_behind(store: AnnotationStore, tmp_path: Path) -> None:

@@ -20,9 +20,8 @@ from annotate.export.training import (
     reasons_against,
     scores_with_others,
 )
-from annotate.quality.agreement import sequence_agreement
-from annotate.quality.outliers import mean_to_others
-from annotate.quality.scores import MOST_ANNOTATORS
+from annotate.quality.agreement import agreement, mean_to_others
+from annotate.quality.scores import MOST_ANNOTATORS, SEQUENCE
 from annotate.store.model import StoredImage, StoreError
 from annotate.store.store import AnnotationStore
 from annotate.votes import first_of_each
@@ -163,7 +162,7 @@ def test_scores_are_those_of_the_quality_tables(store: AnnotationStore) -> None:
     scores = scores_with_others(stored)
     assert [scores[one.number] for one in stored] == pytest.approx(mean_to_others(first_of_each(stored)))
     few = scores_with_others(stored[:5])
-    assert sum(few.values()) / 5 == pytest.approx(sequence_agreement(stored[:5]))
+    assert sum(few.values()) / 5 == pytest.approx(agreement(stored[:5]).levels[SEQUENCE].value)
 
 
 @pytest.mark.parametrize("agreement", [-0.1, 1.1, float("nan")])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from annotate.blur import BlurSettings, blurred
+from annotate.blur import BlurSettings, blur_image
 from tests.annotate.annotate_browser import (
     APP,
     ask,
@@ -123,23 +123,23 @@ def disc_distance(shape: tuple[int, ...], at: tuple[float, float]) -> np.ndarray
     )
 
 
-def check_veil(page: "Page", at: tuple[float, float]) -> None:
+def check_blur(page: "Page", at: tuple[float, float]) -> None:
     """Sharp within the disc, the true blur everywhere else; both measured on the screen."""
     sigma_px, radius_px = BlurSettings().scaled(WIDTH_PX, HEIGHT_PX)
     assert (sigma_px, radius_px) == (60, 48)
-    ask(page, "(viewer.on.marks = false, surface.veil.radius_px)")
+    ask(page, "(viewer.on.marks = false, surface.blurred.radius_px)")
     ask(page, "(viewer.layers.length = 0, viewer.refresh())")
     settle(page)
-    veiled = shown_image(page)
+    shown = shown_image(page)
     ask(page, "(viewer.painter = null, viewer.refresh())")
     settle(page)
     sharp = shown_image(page)
-    soft = np.asarray(blurred(targets(), sigma_px).resize(veiled.shape[::-1], Image.Resampling.BICUBIC), dtype=float)
-    distance = disc_distance(veiled.shape, at)
+    soft = np.asarray(blur_image(targets(), sigma_px).resize(shown.shape[::-1], Image.Resampling.BICUBIC), dtype=float)
+    distance = disc_distance(shown.shape, at)
     inside, outside = distance < radius_px - 2, distance > radius_px + 2
     assert inside.sum() > 500
-    assert np.abs(veiled - sharp)[inside].max() <= 2  # of 255: the stage may lie between pixels of the screen
-    assert np.abs(veiled - soft)[outside].max() <= 3
+    assert np.abs(shown - sharp)[inside].max() <= 2  # of 255: the stage may lie between pixels of the screen
+    assert np.abs(shown - soft)[outside].max() <= 3
     assert np.abs(sharp - soft)[outside].mean() > 8, "the two are not alike"
 
 
@@ -166,7 +166,7 @@ def test_bubble_shows_a_sharp_disc_in_a_blurred_image(browser: "Browser", addres
     page.mouse.up()
     made = points(page)
     tick(page)
-    check_veil(page, (made[-1]["x"], made[-1]["y"]))
+    check_blur(page, (made[-1]["x"], made[-1]["y"]))
     submit(page)
     (stored,) = records(address, page)
     client = stored["record"]["client"]
@@ -199,7 +199,7 @@ def test_the_moving_window_finds_where_the_pointer_rested(browser: "Browser", ad
         page.mouse.move(*place(page, *at), steps=5)
         page.wait_for_timeout(700)
     exact = ask(page, "[surface.follower.place.x, surface.follower.place.y]")
-    check_veil(page, (exact[0], exact[1]))
+    check_blur(page, (exact[0], exact[1]))
     samples = ask(page, "surface.follower.samples")
     tick(page)  # the pointer leaves the image
     submit(page)

@@ -429,7 +429,7 @@ def _asks_what_was_never_taught(page: "Page") -> None:
     """The embedded model says which questions it knows, and nothing else; an answer stands beside its probability."""
     page.fill("#question textarea", "How old is the patient?")
     page.click("#diagnose")
-    wait_for_status(page, "Not answered: the question is none that this model knows.")
+    wait_for_status(page, "Not answered: this model does not know the question.")
     said = page.inner_text("#warning")
     assert 'It knows "Describe the findings on this chest radiograph."' in said
     assert '"Is there ...?" of: enlarged cardiomediastinum' in said

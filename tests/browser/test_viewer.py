@@ -222,7 +222,7 @@ def test_a_step_brings_its_heat_map_and_is_announced(browser: "Browser", address
     page.locator("#viewer .gaze-path li button").nth(2).click()
     assert ask(page, "[viewer.on.heat, viewer.timeline.stepAt(0, viewer.time_ms)]") == [True, 2]
     assert page.inner_text("#viewer .gaze-unseen") == (
-        "Model, fixation 3 of 5: zone three, patch 31, probability 0.50, dwell 300 ms"
+        "Model, fixation 3 of 5: zone central middle, patch 31, probability 0.50, dwell 300 ms"
     )
     assert page.locator("#viewer [aria-current=step]").inner_text() == "3"
     stage(page).press("]")
@@ -241,7 +241,7 @@ def test_replay_keeps_the_times_of_the_fixations(browser: "Browser", address: st
     show(page, "three")  # one path does not know its times: all go step by step
     assert ask(page, "viewer.timeline.timed") is False
     assert ask(page, "viewer.timeline.starts.map(starts => starts[1])") == [450, 450, 450]
-    assert "not all known" in page.inner_text("#viewer .gaze-pace")
+    assert "not all known" in page.inner_text("#viewer .gaze-clock")
     page.context.close()
 
 
@@ -252,13 +252,13 @@ def test_paths_with_times_can_go_in_step(browser: "Browser", address: str) -> No
     assert ask(page, "[viewer.timeline.timed, viewer.inStep, viewer.timeline.length_ms]") == [True, True, 2250]
     assert ask(page, "viewer.timeline.starts") == steps
     assert menu.input_value() == "step"
-    assert "in step" in page.inner_text("#viewer .gaze-pace")
+    assert "in step" in page.inner_text("#viewer .gaze-clock")
     page.click("#viewer .gaze-path:nth-child(2) li:nth-child(4) button")  # the reader's fourth
     current = page.locator("#viewer [aria-current=step]")
     assert current.all_inner_texts() == ["4", "4"], "the fourth fixations of both paths"
     menu.select_option("times")
     assert ask(page, "[viewer.inStep, viewer.time_ms, viewer.timeline.length_ms]") == [False, 1000, 1650]
-    assert "with the times" in page.inner_text("#viewer .gaze-pace")
+    assert "with the times" in page.inner_text("#viewer .gaze-clock")
     stage(page).press("s")
     assert ask(page, "[viewer.inStep, viewer.time_ms]") == [True, 1350]
     page.click("#viewer .gaze-play")
@@ -322,7 +322,7 @@ def test_hover_card_tells_what_is_known(browser: "Browser", address: str) -> Non
     x, y = ask(page, f"viewer.locate({PLACES_PX[1][0] / WIDTH_PX}, {PLACES_PX[1][1] / HEIGHT_PX})")
     stage(page).hover(position={"x": x + 3, "y": y})
     card = page.locator("#viewer .gaze-card")
-    assert card.inner_text().split() == "2 of 5, Model zone two patch 16 probability 0.50 dwell 500 ms".split()
+    assert card.inner_text().split() == "2 of 5, Model zone left upper patch 16 probability 0.50 dwell 500 ms".split()
     stage(page).hover(position={"x": x + 90, "y": y + 90})
     assert card.is_hidden()
     page.context.close()

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gazevlm_core.overlay import DOT, draw_overlay
-from gazevlm_core.replay import (
+from gazevlm_core.overlay import (
+    DOT,
     LAST_MS,
     SIDE_PX,
     UNKNOWN_MS,
     ReplayFormat,
+    draw_overlay,
     frame_durations_ms,
     replay_frames,
     save_replay,

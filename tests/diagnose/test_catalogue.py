@@ -149,7 +149,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_an_adapter_is_read_again_only_when_anything_in_its_folder_changed(
     engine: "GazeEngine", tiny_checkpoint: Path, adapters: Path, reads: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("diagnose.catalogue.SETTLED_NS", -(10**18))  # so that new files are kept at once
+    monkeypatch.setattr("diagnose.catalogue.STABLE_NS", -(10**18))  # so that new files are kept at once
     catalogue = Catalogue({str(tiny_checkpoint): engine}, adapters=adapters)
     name = f"{tiny_checkpoint.name} + first"
     first, config = adapters / "first", adapters / "first" / "gaze_config.json"
@@ -188,7 +188,7 @@ def test_what_was_written_just_now_is_not_kept_since_it_may_be_written_again_wit
     engine: "GazeEngine", tiny_checkpoint: Path, adapters: Path, reads: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     catalogue = Catalogue({str(tiny_checkpoint): engine}, adapters=adapters)
-    monkeypatch.setattr("diagnose.catalogue.SETTLED_NS", 10**18)
+    monkeypatch.setattr("diagnose.catalogue.STABLE_NS", 10**18)
     for _ in range(3):
         catalogue.find(f"{tiny_checkpoint.name} + first")
     assert reads == ["first"] * 3, "of the adapters, that of the name alone is looked at"

@@ -35,10 +35,11 @@ def client(engine: "GazeEngine") -> Iterator["Client"]:
     from gradio_client import Client
 
     from diagnose.catalogue import Catalogue
-    from diagnose.ui import build_app, launch_options
+    from diagnose.tab.page import build_app
+    from web.page import launch_options
 
     page = build_app(Catalogue({"talking": engine}))
-    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", **launch_options())
+    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", **launch_options(page))
     yield Client(url, verbose=False)
     page.close(verbose=False)
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from diagnose.exports import CSV_COLUMNS, write_downloads
 from diagnose.record import to_record
+from diagnose.service import CSV_COLUMNS, write_downloads
 from gazevlm_core.overlay import DOT
 from tests.diagnose.samples import FOUND, UNTRAINED
 

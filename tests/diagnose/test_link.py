@@ -4,8 +4,8 @@ from urllib.parse import parse_qsl
 
 import pytest
 
-from diagnose.examples import EXAMPLES
-from diagnose.link import Asking, from_query, to_query
+from diagnose.service import EXAMPLES
+from diagnose.tab.form import Asking, from_query, to_query
 from gazevlm_core.options import DiagnoseOptions, PathChoice
 
 ASKED = Asking("Is there <b>edema</b> & more?", 3, "a/b + c", "sample", 8, 1.5, 42, 0.7, 7, "b & c", 0.25)

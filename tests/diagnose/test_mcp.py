@@ -16,12 +16,13 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="module")
 def address(tiny_checkpoint: Path) -> Iterator[str]:
     from diagnose.catalogue import Catalogue
-    from diagnose.ui import build_app, launch_options
+    from diagnose.tab.page import build_app
     from gazevlm_core.inference import GazeEngine
+    from web.page import launch_options
 
     page = build_app(Catalogue({str(tiny_checkpoint): GazeEngine.load(str(tiny_checkpoint), device="cpu")}))
     _, url, _ = page.launch(
-        prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", **launch_options(), mcp_server=True
+        prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", **launch_options(page), mcp_server=True
     )
     yield f"{url}gradio_api/mcp/"
     page.close(verbose=False)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from diagnose.questions import REPORT, WHAT_ELSE, preset_question, presets
+from diagnose.tab.form import PRESETS, REPORT, WHAT_ELSE, preset_question, presets
 from gazevlm_core.options import DEFAULT_QUESTION
 
 PROBABILITIES = {"edema": 0.2, "support devices": 0.6, "Pneumothorax": 0.9}
@@ -14,6 +14,14 @@ def test_a_model_is_asked_for_what_it_knows() -> None:
     assert presets(["edema", "hernia"], ["Is there edema?"]) == [REPORT, WHAT_ELSE, "Is there edema?"]
     assert preset_question(REPORT, {}, []) == DEFAULT_QUESTION
     assert preset_question("Is there edema?", {}, []) == "Is there edema?"
+
+
+def test_a_preset_is_offered_to_models_that_answer_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PRESETS, "the heart", "Is the heart enlarged?")
+    assert presets([]) == [REPORT, "the heart"]
+    assert presets([], ["Is there edema?"]) == [REPORT]
+    assert presets([], ["Is the heart enlarged?"]) == [REPORT, "the heart"]
+    assert preset_question("the heart", {}, []) == "Is the heart enlarged?"
 
 
 def test_what_else_is_the_most_probable_finding_nobody_mentioned() -> None:

@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from diagnose.markup import badges, fixation_table, history, title, truth, warning, zone_table
-from diagnose.markup import claims as markup_claims
 from diagnose.record import RECORD_SCHEMA, ClaimRecord, DiagnosisRecord, FixationRecord, to_record
-from diagnose.shown import Exchange
+from diagnose.tab.markup import badges, fixation_table, title, truth, warning, zone_table
+from diagnose.tab.markup import claims as markup_claims
+from diagnose.tab.result import Exchange, history
 from tests.diagnose.samples import ATTACK, FOUND, UNTRAINED
 from web.markup import notice, status
 
@@ -73,8 +73,8 @@ def test_schema_names_what_the_record_holds() -> None:
 def test_table_lists_fixations_in_order() -> None:
     table = fixation_table(FOUND)
     assert "<td>1</td><td>0.125</td><td>0.250</td><td>0</td><td>0.50</td><td>210</td>" in table
-    assert "<td>2</td><td>0.875</td><td>0.750</td><td>7</td><td>0.25</td><td>&ndash;</td>" in table
-    assert "2 &times; 4 patches" in table
+    assert "<td>2</td><td>0.875</td><td>0.750</td><td>7</td><td>0.25</td><td>-</td>" in table
+    assert "2 \N{MULTIPLICATION SIGN} 4 patches" in table
 
 
 def test_outside_words_are_escaped() -> None:
@@ -108,7 +108,7 @@ def test_warning_holds_the_notes_and_is_empty_without_any() -> None:
 def test_zones_sum_the_dwell() -> None:
     table = zone_table(FOUND)
     assert "<td>right upper</td><td>1</td><td>210</td><td>50%</td>" in table
-    assert "<td>left lower</td><td>1</td><td>&ndash;</td><td>50%</td>" in table
+    assert "<td>left lower</td><td>1</td><td>-</td><td>50%</td>" in table
 
 
 def test_truth_of_an_example_names_what_was_drawn() -> None:

@@ -10,14 +10,18 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from diagnose.chart import dwell_timeline, findings_chart
-from diagnose.examples import EXAMPLES, draw_example, example_phantom, example_reading, thumbnails
 from diagnose.service import (
+    EXAMPLES,
     answer_steps,
     choose_picture,
+    draw_example,
+    example_phantom,
+    example_reading,
     gpu_seconds,
     overlay_of,
+    thumbnails,
 )
+from diagnose.tab.markup import dwell_timeline, findings_chart
 from gazevlm_core.evaluation.checkpoint_scores import SCORES_FILE, CheckpointScores, FindingScore, read_scores
 from gazevlm_core.findings import FINDING_NAMES, grade_of
 from gazevlm_core.images import ImageError

@@ -3,7 +3,7 @@
 import pytest
 from gradio.data_classes import FileData
 
-from diagnose.shown import Exchange, Result, Shown
+from diagnose.tab.result import Exchange, Result, Shown
 from tests.diagnose.samples import FOUND, UNTRAINED
 from web.viewer.payload import ViewerPayload
 
@@ -18,7 +18,7 @@ def roles(shown: Shown, number: int, revealed: bool = False) -> list[str]:
 def test_each_result_has_a_style_of_its_own() -> None:
     shown = Shown(IMAGE, "picture.png")
     assert (roles(shown, 0), shown.payload(0, revealed=False).grid) == ([], None)
-    shown = shown.asked("What?").with_result(0, FIRST)
+    shown = shown.with_question("What?").with_result(0, FIRST)
     assert roles(shown, 0) == ["model"]
     assert roles(shown, 1) == []
     shown = shown.with_result(1, SECOND)
@@ -39,9 +39,9 @@ def test_truth_lies_beside_every_result_but_only_of_an_example(number: int) -> N
 
 
 def test_questions_are_kept_with_their_answers() -> None:
-    shown = Shown(IMAGE, "picture.png").asked("First?")
+    shown = Shown(IMAGE, "picture.png").with_question("First?")
     assert shown.exchanges() == ()  # nothing was answered
-    shown = shown.with_result(0, FIRST).asked("Second?")
+    shown = shown.with_result(0, FIRST).with_question("Second?")
     assert shown.earlier == (Exchange("First?", FOUND.answer),)
     assert shown.results == ()
     assert shown.with_result(0, SECOND).exchanges() == (*shown.earlier, Exchange("Second?", FOUND.answer))

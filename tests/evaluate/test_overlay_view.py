@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from evaluate.overlay import LARGEST_NUMBER, Case, CaseError, OverlayState, drawn_case, uploaded_case
+from evaluate.tab.overlay import LARGEST_NUMBER, Case, CaseError, OverlayState, drawn_case, uploaded_case
 from gazevlm_core.datasets.scanpath_files import ScanpathFileError
 from gazevlm_core.evaluation.comparison import compare_paths
 from gazevlm_core.evaluation.floors import CENTRE, PAIR_FLOORS, REVERSED, SHUFFLED, UNIFORM
@@ -19,7 +19,7 @@ from gazevlm_core.metrics.registry import path_metrics
 from gazevlm_core.records import Diagnosis
 from gazevlm_core.scanpath import Fixation, Scanpath
 from phantoms.readers import READERS
-from web.models import first_look
+from web.models import predict_path
 from web.viewer.payload import ViewerPayload
 
 GRID = PatchGrid(8, 8)
@@ -171,7 +171,7 @@ def test_a_model_with_untrained_gaze_shows_no_path_and_says_so() -> None:
     assert after.status().startswith("The gaze of twin is untrained: no path is shown")
 
 
-def test_only_the_first_look_is_waited_for() -> None:
+def test_only_the_predict_path_is_waited_for() -> None:
     closed = []
 
     def ask(*asked: Any) -> Generator[Diagnosis, None, None]:
@@ -181,5 +181,5 @@ def test_only_the_first_look_is_waited_for() -> None:
         finally:
             closed.append(asked[0])
 
-    assert len(first_look(ask, "nano", Image.new("RGB", (8, 8))).scanpath or ()) == 5
+    assert len(predict_path(ask, "nano", Image.new("RGB", (8, 8))).scanpath or ()) == 5
     assert closed == ["nano"]

@@ -14,7 +14,7 @@ def main(port: int, folder: Path, *, zero_gpu: bool) -> None:
     """Serve until the process ends."""
     import gradio as gr
 
-    from finetune.tab.page import HEAD, adapt_tab
+    from finetune.tab.page import adapt_tab
     from web.page import QUIET, Tab, build_page, launch_options
 
     os.environ["PYTHONPATH"] = str(Path(__file__).parents[2])
@@ -32,7 +32,7 @@ def main(port: int, folder: Path, *, zero_gpu: bool) -> None:
 
     page = build_page([Tab("Diagnose", "diagnose", first), adapt_tab(service)])
     try:
-        page.launch(server_name="127.0.0.1", server_port=port, quiet=True, **launch_options([HEAD]))
+        page.launch(server_name="127.0.0.1", server_port=port, quiet=True, **launch_options(page))
     finally:
         jobs.close()
 

@@ -1,5 +1,7 @@
 """The viewer's value: a scanpath becomes typed JSON, and what does not fit is refused."""
 
+import json
+
 import numpy as np
 import pytest
 from gradio.data_classes import FileData
@@ -7,8 +9,9 @@ from PIL import Image
 from pydantic import ValidationError
 
 from gazevlm_core.geometry import PatchGrid
+from gazevlm_core.path_style import STYLE
 from gazevlm_core.scanpath import Fixation, Scanpath
-from web.viewer.component import PALETTES, ScanpathViewer
+from web.viewer.component import ScanpathViewer, page_head
 from web.viewer.payload import ROLES, ViewerFixation, ViewerGrid, ViewerPayload, viewer_path
 
 GRID = PatchGrid(2, 4)
@@ -20,20 +23,18 @@ def test_path_keeps_what_is_known_and_invents_nothing() -> None:
     heat = np.array([[0.1] * 8, [0.123456] * 8, [9.0] * 8])
     path = viewer_path(PATH, "Model", "model", grid=GRID, probabilities=[0.5, 0.25], patch_probabilities=heat[:2])
     assert path.fixations[0] == ViewerFixation(
-        x=0.125, y=0.25, duration_ms=210.0, onset_ms=0.0, probability=0.5, patch_index=0
+        x=0.125, y=0.25, duration_ms=210.0, onset_ms=0.0, probability=0.5, patch_index=0, zone="right upper"
     )
-    assert path.fixations[1] == ViewerFixation(x=0.875, y=0.75, probability=0.25, patch_index=7)
+    assert path.fixations[1] == ViewerFixation(x=0.875, y=0.75, probability=0.25, patch_index=7, zone="left lower")
     assert path.patch_probabilities == [[0.1] * 8, [0.1235] * 8]
     bare = viewer_path(PATH, "Reader", "reader")
-    assert bare.fixations[1] == ViewerFixation(x=0.875, y=0.75)
+    assert bare.fixations[1] == ViewerFixation(x=0.875, y=0.75, zone="left lower")
     assert bare.patch_probabilities is None
 
 
 def test_lists_of_other_lengths_are_refused() -> None:
     with pytest.raises(ValueError, match="Model: 1 values for 2 fixations"):
         viewer_path(PATH, "Model", "model", probabilities=[0.5])
-    with pytest.raises(ValueError, match="Model: 3 values for 2 fixations"):
-        viewer_path(PATH, "Model", "model", zones=["a", "b", "c"])
 
 
 @pytest.mark.parametrize("place", [{"x": 1.0, "y": 0.5}, {"x": -0.1, "y": 0.5}, {"x": float("nan"), "y": 0.5}])
@@ -68,10 +69,19 @@ def test_image_is_stored_without_loss_and_grey_where_it_is_grey() -> None:
 
 
 def test_every_role_has_colours_in_order_of_lightness() -> None:
-    assert set(PALETTES) == {*ROLES, "heat"}
-    for colors in PALETTES.values():
+    assert set(STYLE.roles) == set(ROLES)
+    for colors in [role.colors for role in STYLE.roles.values()] + [STYLE.heat]:
         lightness = [0.2126 * red + 0.7152 * green + 0.0722 * blue for red, green, blue in colors]
         assert lightness == sorted(lightness)
+
+
+def test_the_page_draws_by_the_style_of_the_overlays() -> None:
+    sent = page_head().split("GazeViewer.style = ")[-1].removesuffix(";</script>")
+    style = json.loads(sent)
+    assert style["roles"]["reader"]["colors"] == [list(color) for color in STYLE.roles["reader"].colors]
+    assert style["halo"] == list(STYLE.halo)
+    assert style["screen"]["line"] == STYLE.screen.line
+    assert "overlay" not in style
 
 
 def test_schema_names_the_parts() -> None:

@@ -42,9 +42,8 @@ def value(viewer: ScanpathViewer, what: str) -> ViewerPayload | None:
     """One of the values that the tests ask for by name."""
     grid, heat = PatchGrid(7, 9), np.full((5, 63), 1 / 63)
     shown = ViewerGrid(rows=grid.rows, cols=grid.cols)
-    zones = ["one", "two", "three", "four", "five"]
     first = viewer_path(
-        scanpath(), "Model", "model", grid=grid, probabilities=[0.5] * 5, patch_probabilities=heat, zones=zones
+        scanpath(), "Model", "model", grid=grid, probabilities=[0.5] * 5, patch_probabilities=heat
     )
     reader = viewer_path(scanpath(shift=2), "<b>Reader</b>", "reader", grid=grid)
     order_only = viewer_path(scanpath(timed=False, shift=1), "Second", "second model", grid=grid)

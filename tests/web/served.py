@@ -32,7 +32,7 @@ def serving_small() -> Iterator[Served]:
     import gradio as gr
 
     from web.blocks import MODEL_QUEUE
-    from web.client_address import client_address
+    from web.guard import client_address
     from web.page import Tab, build_page, launch_options
 
     served = Served("", None)
@@ -55,7 +55,7 @@ def serving_small() -> Iterator[Served]:
 
     served.page = build_page([Tab("One", "one", fill)])
     _, served.url, _ = served.page.launch(
-        prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", **launch_options([])
+        prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", **launch_options(served.page)
     )
     yield served
     served.go.set()

@@ -7,7 +7,7 @@ import httpx
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from tests.web.served import serving_small
-from web.client_address import client_address
+from web.guard import client_address
 from web.settings import SPACE_PROXIES, Settings
 
 

@@ -23,7 +23,7 @@ def page_and_token(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[t
 
         yield build_page([adapt_tab(make_service(adapters=tmp_path))]), ADMIN_TOKEN
         return
-    from annotate.dashboard.ui import dashboard_tab
+    from annotate.dashboard.page import dashboard_tab
     from tests.annotate.dashboard_maker import ADMIN_TOKEN as TOKEN
     from tests.annotate.dashboard_maker import make_service as make_dashboard
     from tests.annotate.filled_store import open_store

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from tests.web.served import Served, serving_small
-from web.guard import CROWDED, LARGEST_BODY, MOST_VALUES, OPEN, OPEN_BELOW, SHARES, Turns, is_open, kind_of
+from web.guard import CROWDED, LARGEST_BODY, MOST_VALUES, OPEN, OPEN_BELOW, SHARES, Guard, is_open, kind_of
 
 EVIL = "https://evil.example"
 REVEALING = [
@@ -159,17 +159,17 @@ def test_whoever_asks_a_thousand_times_waits_behind_himself() -> None:
                 await go.wait()
             await send({"type": "http.response.start", "status": 200, "headers": []})
 
-        turns = Turns(page)
-        hostile = [asyncio.create_task(ask(turns, "10.0.0.1")) for _ in range(1000)]
+        guard = Guard(page)
+        hostile = [asyncio.create_task(ask(guard, "10.0.0.1")) for _ in range(1000)]
         await asyncio.sleep(0)
-        assert await ask(turns, "10.0.0.2") == 200
+        assert await ask(guard, "10.0.0.2") == 200
         assert started.count("10.0.0.1") == SHARES["short"][0]
         go.set()
         statuses = [await one for one in hostile]
         assert statuses.count(200) == SHARES["short"][1]
         assert statuses.count(429) == 1000 - SHARES["short"][1]
-        assert await ask(turns, "10.0.0.1") == 200, "afterwards nothing is kept against it"
-        assert (turns._turns, turns._counts) == ({}, {})
+        assert await ask(guard, "10.0.0.1") == 200, "afterwards nothing is kept against it"
+        assert (guard._places, guard._counts) == ({}, {})
 
     asyncio.run(crowd())
     assert "Nothing is lost" in CROWDED

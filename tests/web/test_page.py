@@ -18,7 +18,7 @@ from PIL import Image
 from web import blocks as page_ui
 from web import error_log as troubles
 from web.blocks import MODEL_QUEUE, Page, Session
-from web.error_log import UNFORESEEN, Briefly, brief, note_trouble
+from web.error_log import UNEXPECTED, OncePerKind, brief, log_error
 from web.page import FAILED, SESSIONS, Tab, build_page, launch_options, remembered, run_busily, told
 
 SIDE_PX, VISITORS, MOST_BYTES = 1500, 4, 40_000
@@ -65,7 +65,7 @@ def one_handler(work: Callable[..., Any], *inputs: gr.components.Component) -> t
 
 
 def test_what_is_remembered_of_many_visitors_of_evaluate_is_small(uploads: Path) -> None:
-    from evaluate.ui import evaluate_tab
+    from evaluate.tab.page import evaluate_tab
     from tests.annotate.annotate_page import Stubs, ask
 
     looked_at: list[tuple[int, int]] = []
@@ -92,7 +92,7 @@ def test_what_is_remembered_of_many_visitors_of_evaluate_is_small(uploads: Path)
 
 
 def test_a_report_is_remembered_by_its_place(uploads: Path) -> None:
-    from evaluate.ui import evaluate_tab, shipped_reports
+    from evaluate.tab.page import evaluate_tab, shipped_reports
     from tests.annotate.annotate_page import Stubs, ask
 
     page = build_page([evaluate_tab(Stubs(), ask)])
@@ -117,7 +117,7 @@ def test_states_end_and_sessions_are_few() -> None:
     page, _ = one_handler(lambda state, _text: state, remembered(), gr.Textbox())
     (state,) = (block for block in page.blocks.values() if isinstance(block, gr.State))
     assert 3600 <= state.time_to_live < 24 * 3600
-    assert launch_options([])["state_session_capacity"] == SESSIONS <= 1000
+    assert launch_options(page)["state_session_capacity"] == SESSIONS <= 1000
 
 
 def test_every_state_of_the_project_ends(repository: Path) -> None:
@@ -142,7 +142,7 @@ def test_an_error_that_nobody_foresaw_is_one_sentence_and_one_traceback(logged: 
     for _ in range(12):
         with pytest.raises(gr.Error) as error:
             send(page, click, [HOSTILE])
-        assert (error.value.message, error.value.print_exception) == (UNFORESEEN, False)
+        assert (error.value.message, error.value.print_exception) == (UNEXPECTED, False)
     said = logged()
     assert said.count("in fails") == 1
     assert "again, 10 times so far" in said
@@ -175,7 +175,7 @@ def test_a_full_disk_is_no_fault_of_what_was_sent(
     monkeypatch.setattr(gr.Textbox, "preprocess", full)
     with pytest.raises(gr.Error) as error:
         send(page, click, ["right"])
-    assert error.value.message == UNFORESEEN
+    assert error.value.message == UNEXPECTED
     assert "No space left on device" in logged()
 
 
@@ -191,7 +191,7 @@ def test_sentences_to_the_page_never_hold_a_text_at_length() -> None:
 
 
 def test_the_servers_own_loggers_are_brief(logged: Callable[[], str]) -> None:
-    filters = [one for one in logging.getLogger("uvicorn.error").filters if isinstance(one, Briefly)]
+    filters = [one for one in logging.getLogger("uvicorn.error").filters if isinstance(one, OncePerKind)]
     assert len(filters) == 1, "building a page again adds none"
 
     def record() -> logging.LogRecord:
@@ -217,7 +217,7 @@ def test_a_chain_of_errors_is_told_from_its_beginning(logged: Callable[[], str])
             raise TypeError("then") from error
     except TypeError as error:
         error.__cause__.__cause__ = error  # a circle ends
-        note_trouble(error)
+        log_error(error)
     assert logged().index("OSError: first") < logged().index("TypeError: then")
 
 
@@ -241,7 +241,7 @@ def test_answers_leave_the_disk_its_reserve(uploads: Path, monkeypatch: pytest.M
     monkeypatch.setattr(page_ui.shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
     assert send(page, call, ["a"])["data"] == ["a"]
     free = page_ui.RESERVE_BYTES
-    with pytest.raises(gr.Error, match="little room left"):
+    with pytest.raises(gr.Error, match="disk is almost full"):
         send(page, call, ["b"])
     call.concurrency_id = "small"
     assert send(page, call, ["c"])["data"] == ["c"], "what keeps nothing of its own goes on"

@@ -20,7 +20,7 @@ from tests.web.served import Served, serving_small
 from web import fetch as fetching
 from web import uploads
 from web.fetch import FetchError, fetch
-from web.uploads import LIFE_S, MB, PER_HOUR, SHARE, RefusedUpload, Shelf
+from web.uploads import LIFE_S, MB, PER_HOUR, SHARE, RefusedUpload, UploadFolder
 
 
 @pytest.fixture(scope="module")
@@ -30,9 +30,9 @@ def served() -> Iterator[Served]:
 
 
 @pytest.fixture
-def shelf(served: Served) -> Iterator[Shelf]:
+def upload_folder(served: Served) -> Iterator[UploadFolder]:
     """The page's, with what it is afterwards given back."""
-    one = served.page.app.shelf
+    one = served.page.app.upload_folder
     most, one._left = one.most_bytes, []
     yield one
     one.most_bytes, one._left = most, []
@@ -43,18 +43,18 @@ def upload(served: Served, size: int, name: str = "a.bin", address: str = "127.0
         return client.post("gradio_api/upload", files={"files": (name, name.encode().ljust(size, b"."))})
 
 
-def test_uploads_go_to_a_folder_of_this_program_alone(served: Served, shelf: Shelf) -> None:
+def test_uploads_go_to_a_folder_of_this_program_alone(served: Served, upload_folder: UploadFolder) -> None:
     (path,) = upload(served, 10).json()
-    assert Path(path).is_relative_to(shelf.folder)
-    assert shelf.folder == Path(os.environ["GRADIO_TEMP_DIR"])
-    assert shelf.folder.name != "gradio", "which all of Gradio's programs share"
+    assert Path(path).is_relative_to(upload_folder.folder)
+    assert upload_folder.folder == Path(os.environ["GRADIO_TEMP_DIR"])
+    assert upload_folder.folder.name != "gradio", "which all of Gradio's programs share"
 
 
-def test_one_address_may_leave_its_share_and_the_others_go_on(served: Served, shelf: Shelf) -> None:
-    shelf.most_bytes = SHARE * MB
+def test_one_address_may_leave_its_share_and_the_others_go_on(served: Served, upload_folder: UploadFolder) -> None:
+    upload_folder.most_bytes = SHARE * MB
     answers = [upload(served, MB // 2, f"{number}.bin") for number in range(3)]
     assert [answer.status_code for answer in answers] == [200, 429, 429]
-    assert answers[-1].text.startswith("Your address has left 1 MB here in the last hour, which is the most")
+    assert answers[-1].text.startswith("Your address has uploaded 1 MB in the last hour, which is the limit")
     assert upload(served, MB // 2, "o.bin", "127.0.0.2").status_code == 200
 
 
@@ -66,7 +66,7 @@ def test_an_upload_is_bounded_by_what_it_says_and_must_say_it(served: Served) ->
     assert (answer.status_code, answer.text) == (411, uploads.NO_LENGTH)
 
 
-def test_chunks_are_refused_whatever_length_is_said_beside_them(served: Served, shelf: Shelf) -> None:
+def test_chunks_are_refused_whatever_length_is_said_beside_them(served: Served, upload_folder: UploadFolder) -> None:
     body = form({"files": b"." * 3 * MB})
     said = ("Content-Length: 10", "Transfer-Encoding: chunked", "Connection: close")
     with sending(served, *said) as line:
@@ -74,7 +74,7 @@ def test_chunks_are_refused_whatever_length_is_said_beside_them(served: Served, 
             line.sendall(b"%x\r\n" % len(body) + body + b"\r\n0\r\n\r\n")
         with suppress(ConnectionError):
             assert line.recv(100).startswith(b"HTTP/1.1 411 ")
-    assert shelf._left == []
+    assert upload_folder._left == []
 
 
 def form(files: dict[str, bytes], names: str = "a.bin") -> bytes:
@@ -94,34 +94,36 @@ def sending(served: Served, *lines: str) -> socket.socket:
     return line
 
 
-def files_of(shelf: Shelf) -> set[Path]:
-    return {path for path in shelf.folder.rglob("*") if path.is_file()}
+def files_of(upload_folder: UploadFolder) -> set[Path]:
+    return {path for path in upload_folder.folder.rglob("*") if path.is_file()}
 
 
-def test_of_an_upload_that_breaks_off_nothing_stays(served: Served, shelf: Shelf) -> None:
-    before = files_of(shelf)
+def test_of_an_upload_that_breaks_off_nothing_stays(served: Served, upload_folder: UploadFolder) -> None:
+    before = files_of(upload_folder)
     with sending(served, f"Content-Length: {4 * MB}") as line:
         line.sendall(form({"files": b"." * MB})[:-10])
-        while files_of(shelf) == before:
+        while files_of(upload_folder) == before:
             time.sleep(0.01)
-    while shelf._left[0].paths is None:
+    while upload_folder._left[0].paths is None:
         time.sleep(0.01)
-    assert files_of(shelf) == before
+    assert files_of(upload_folder) == before
 
 
-def test_of_a_form_what_is_not_used_goes(served: Served, shelf: Shelf) -> None:
-    before = files_of(shelf)
+def test_of_a_form_what_is_not_used_goes(served: Served, upload_folder: UploadFolder) -> None:
+    before = files_of(upload_folder)
     with httpx.Client(base_url=served.url, timeout=30) as client:
         kind = {"Content-Type": "multipart/form-data; boundary=x"}
         whole = form({"files": b"used", "others": b"not"})
         (path,) = client.post("gradio_api/upload", content=whole, headers=kind).json()
-        assert files_of(shelf) - before == {Path(path)}
+        assert files_of(upload_folder) - before == {Path(path)}
         bad = form({"files": b"before a bad one"}).replace(b"--x--", b"--x") + form({"files": b"bad"}, "..")[5:]
         assert client.post("gradio_api/upload", content=bad, headers=kind).status_code == 400
-    assert files_of(shelf) - before == {Path(path)}
+    assert files_of(upload_folder) - before == {Path(path)}
 
 
-def test_each_file_of_a_form_counts(served: Served, shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_file_of_a_form_counts(
+    served: Served, upload_folder: UploadFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(uploads, "PER_HOUR", 20)
     with httpx.Client(base_url=served.url, timeout=30) as client:
         many = [("files", (f"{number}.bin", b"%d" % number)) for number in range(19)]
@@ -129,7 +131,9 @@ def test_each_file_of_a_form_counts(served: Served, shelf: Shelf, monkeypatch: p
     assert [upload(served, 10, f"{number}.bin").status_code for number in range(2)] == [200, 429]
 
 
-def test_the_disks_last_room_is_kept(served: Served, shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_disks_last_room_is_kept(
+    served: Served, upload_folder: UploadFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     free = uploads.RESERVE_BYTES + 1000
     monkeypatch.setattr(uploads.shutil, "disk_usage", lambda folder: SimpleNamespace(free=free))
     answer = upload(served, 2000)
@@ -138,9 +142,9 @@ def test_the_disks_last_room_is_kept(served: Served, shelf: Shelf, monkeypatch: 
     assert upload(served, 2000).status_code == 200
 
 
-def leave(shelf: Shelf, address: str, name: str, size: int) -> Path:
-    left = shelf.take(address, size)
-    path = shelf.folder / address / name
+def leave(upload_folder: UploadFolder, address: str, name: str, size: int) -> Path:
+    left = upload_folder.reserve(address, size)
+    path = upload_folder.folder / address / name
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(bytes(size))
     left.paths = [str(path)]
@@ -148,20 +152,20 @@ def leave(shelf: Shelf, address: str, name: str, size: int) -> Path:
 
 
 def test_when_it_is_full_the_oldest_of_whoever_left_most_makes_way(tmp_path: Path) -> None:
-    shelf = Shelf(tmp_path, 100)
-    light = leave(shelf, "light", "a", 10)
-    heavy = [leave(shelf, "heavy", f"{number}", 8) for number in range(3)]
-    others = [leave(shelf, f"other{number}", "a", 20) for number in range(3)]
-    more = leave(shelf, "light", "b", 10)
+    upload_folder = UploadFolder(tmp_path, 100)
+    light = leave(upload_folder, "light", "a", 10)
+    heavy = [leave(upload_folder, "heavy", f"{number}", 8) for number in range(3)]
+    others = [leave(upload_folder, f"other{number}", "a", 20) for number in range(3)]
+    more = leave(upload_folder, "light", "b", 10)
     assert [path.exists() for path in (light, *others, more)] == [True] * 5
     assert [path.exists() for path in heavy] == [False, True, True]
-    assert shelf.size() == 96
-    coming = [shelf.take(f"new{number}", 25) for number in range(4)]
-    assert shelf.size() == 100
-    with pytest.raises(RefusedUpload, match="no room for more just now"):
-        shelf.take("another", 1)  # what is on its way does not make way
+    assert upload_folder.size() == 96
+    coming = [upload_folder.reserve(f"new{number}", 25) for number in range(4)]
+    assert upload_folder.size() == 100
+    with pytest.raises(RefusedUpload, match="uploading just now"):
+        upload_folder.reserve("another", 1)  # what is on its way does not make way
     coming[0].paths = []  # nothing came of it
-    shelf.take("another", 1)
+    upload_folder.reserve("another", 1)
 
 
 def test_old_files_go_whoever_wrote_them_but_not_the_pages_own(tmp_path: Path) -> None:
@@ -169,25 +173,25 @@ def test_old_files_go_whoever_wrote_them_but_not_the_pages_own(tmp_path: Path) -
     old.parent.mkdir()
     for path in (kept, old):
         path.touch()
-    shelf = Shelf(tmp_path, kept=lambda: {str(kept)})
-    shelf.sweep()
+    upload_folder = UploadFolder(tmp_path, kept=lambda: {str(kept)})
+    upload_folder.sweep()
     assert old.exists()
     assert LIFE_S <= 3600
     time.sleep(0.05)
-    shelf.sweep(0.01)
+    upload_folder.sweep(0.01)
     assert (kept.exists(), old.exists()) == (True, False)
     time.sleep(0.05)
-    shelf.sweep(0.01)
+    upload_folder.sweep(0.01)
     assert not old.parent.exists(), "nor do empty folders stay"
 
 
 def test_an_address_may_upload_so_often(tmp_path: Path) -> None:
-    shelf = Shelf(tmp_path)
+    upload_folder = UploadFolder(tmp_path)
     for _ in range(PER_HOUR):
-        shelf.take("a", 0).paths = []
+        upload_folder.reserve("a", 0).paths = []
     with pytest.raises(RefusedUpload, match="Too many files came from your address"):
-        shelf.take("a", 0)
-    shelf.take("b", 0)
+        upload_folder.reserve("a", 0)
+    upload_folder.reserve("b", 0)
 
 
 class OtherServer(BaseHTTPRequestHandler):
@@ -236,29 +240,29 @@ def other_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 def test_a_file_of_the_web_is_fetched_within_bounds(other_server: str, tmp_path: Path) -> None:
-    shelf = Shelf(tmp_path)
-    path = asyncio.run(fetch(f"{other_server}/small file.png", tmp_path, shelf, 1000))
+    upload_folder = UploadFolder(tmp_path)
+    path = asyncio.run(fetch(f"{other_server}/small file.png", tmp_path, upload_folder, 1000))
     assert Path(path).read_bytes() == b"." * 10
     assert Path(path).name == "smallfile.png"
     refused = {"long": "too large", "endless": "too large", "missing": "404", "inside": "cannot be fetched"}
     for name, words in refused.items():
         with pytest.raises(FetchError, match=words):
-            asyncio.run(fetch(f"{other_server}/{name}", tmp_path, shelf, 1000))
+            asyncio.run(fetch(f"{other_server}/{name}", tmp_path, upload_folder, 1000))
     assert [one for one in tmp_path.rglob("*") if one.is_file()] == [Path(path)], "nothing of the others is left"
-    assert [left.size for left in shelf._left] == [10]
+    assert [left.size for left in upload_folder._left] == [10]
     for number, address in enumerate(("small%2F..", "small/%2e%2e", "small/" + "\U0001d7d8" * 100)):
         place = tmp_path / f"{number}"  # names that lead elsewhere, or are too long for a disk
-        assert Path(asyncio.run(fetch(f"{other_server}/{address}", place, shelf, 1000))).is_relative_to(place)
+        assert Path(asyncio.run(fetch(f"{other_server}/{address}", place, upload_folder, 1000))).is_relative_to(place)
 
 
 def test_what_was_fetched_is_forgotten_after_an_hour_though_nobody_uploads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shelf = Shelf(tmp_path)
-    shelf.take_fetched(1)
+    upload_folder = UploadFolder(tmp_path)
+    upload_folder.reserve_fetched(1)
     monkeypatch.setattr(uploads, "LIFE_S", 0.0)
-    shelf.take_fetched(2)
-    assert shelf.size() == 2
+    upload_folder.reserve_fetched(2)
+    assert upload_folder.size() == 2
 
 
 @pytest.mark.parametrize("address", [
@@ -272,7 +276,7 @@ def test_nothing_inside_is_fetched(address: str, tmp_path: Path, monkeypatch: py
 
     monkeypatch.setattr(fetching.safehttpx, "async_resolve_hostname_google", nowhere)
     with pytest.raises(FetchError, match="cannot be fetched"):
-        asyncio.run(fetch(address, tmp_path, Shelf(tmp_path), 1000))
+        asyncio.run(fetch(address, tmp_path, UploadFolder(tmp_path), 1000))
 
 
 def test_gradio_fetches_through_it(served: Served) -> None:

@@ -5,6 +5,7 @@
 """
 
 import json
+from dataclasses import asdict
 from functools import cache
 from io import BytesIO
 from pathlib import Path
@@ -15,18 +16,11 @@ from gradio.data_classes import FileData
 from gradio.processing_utils import save_bytes_to_cache
 from PIL import Image
 
-from gazevlm_core.overlay import VIRIDIS, Color
+from gazevlm_core.path_style import STYLE
 from web.viewer.payload import ViewerGrid, ViewerPath, ViewerPayload
 
 STATIC = Path(__file__).with_name("static")
 SCRIPTS = ("view", "timeline", "window", "picture", "marks", "gestures", "keys", "controls", "viewer")
-# Each keeps its order in lightness, so that it is safe for colour-blind eyes; hue and shape tell the paths apart.
-PALETTES: dict[str, tuple[Color, ...]] = {
-    "model": VIRIDIS,
-    "reader": ((178, 72, 16), (226, 112, 36), (247, 158, 90), (254, 206, 162)),
-    "second model": ((112, 92, 196), (150, 130, 226), (188, 172, 244), (224, 214, 255)),
-    "heat": ((20, 40, 90), (28, 120, 140), (90, 190, 110), (253, 231, 37)),
-}
 # Plain JavaScript; the names of the events stand here because Gradio looks for them in quotes: "click", "select".
 MOUNT = 'GazeViewer.mount(element, props, (name, data) => trigger(name === "click" ? "click" : "select", data), watch);'
 
@@ -37,8 +31,8 @@ def page_head() -> str:
     scripts = "".join(STATIC.joinpath(f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS)
     styles = STATIC.joinpath("viewer.css").read_text(encoding="utf-8")
     # Among the scripts: a component's own properties are not there yet where its first value comes before it is shown.
-    palettes = f"GazeViewer.palettes = {json.dumps(PALETTES)};"
-    return f"<style>{styles}</style><script>{scripts}{palettes}</script>"
+    style = {name: value for name, value in asdict(STYLE).items() if name != "overlay"}
+    return f"<style>{styles}</style><script>{scripts}GazeViewer.style = {json.dumps(style)};</script>"
 
 
 class ScanpathViewer(gr.HTML):

@@ -9,9 +9,10 @@ from pydantic import Field, model_validator
 
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.scanpath import Scanpath
+from gazevlm_core.zones import zone_of
 
 Role = Literal["model", "reader", "second model"]
-ROLES: tuple[Role, ...] = get_args(Role)  # each is drawn in a style of its own
+ROLES: tuple[Role, ...] = get_args(Role)  # each has a style in `gazevlm_core.path_style`
 PROBABILITY_DIGITS = 4
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
@@ -86,7 +87,6 @@ def viewer_path(
     grid: PatchGrid | None = None,
     probabilities: Sequence[float] | None = None,
     patch_probabilities: np.ndarray | None = None,
-    zones: Sequence[str] | None = None,
 ) -> ViewerPath:
     """A scanpath as the viewer shows it.
 
@@ -97,15 +97,13 @@ def viewer_path(
         grid: gives the patch of each fixation.
         probabilities: N, of each fixation's patch.
         patch_probabilities: [>= N, patches], one heat map per fixation.
-        zones: N names of the places.
 
     Raises:
-        ValueError: lists of other lengths than the path.
+        ValueError: probabilities of another length than the path.
     """
     size = len(scanpath)
-    for known in (probabilities, zones):
-        if known is not None and len(known) != size:
-            raise ValueError(f"{name}: {len(known)} values for {size} fixations")
+    if probabilities is not None and len(probabilities) != size:
+        raise ValueError(f"{name}: {len(probabilities)} values for {size} fixations")
     fixations = [
         ViewerFixation(
             x=fixation.x,
@@ -114,7 +112,7 @@ def viewer_path(
             onset_ms=fixation.onset_ms,
             probability=None if probabilities is None else float(probabilities[step]),
             patch_index=None if grid is None else grid.index_of(fixation),
-            zone=None if zones is None else zones[step],
+            zone=zone_of(fixation),
         )
         for step, fixation in enumerate(scanpath)
     ]

@@ -3,7 +3,7 @@
 One category has the paths; its keypoints are the fixations in their order. A category has one number of keypoints, so
 shorter paths are filled with unlabelled ones (0, 0, 0) as COCO prescribes. Their boxes are those of the pixels that
 were looked at, since COCO wants some. Each finding is a category, too; an image that has it by majority has an
-annotation of it whose box is the whole image, since nobody said where it is. What is absent is told with the image.
+annotation of it whose box is the whole image, since nobody said where it is. What is absent is written with the image.
 
 COCO's own ids are numbers within this file; `image_id` of an image is its name in all other files.
 """

@@ -111,9 +111,9 @@
         this.beat,
         this.size,
       );
-      this.pace = make("p", { class: "gaze-pace" });
+      this.clock = make("p", { class: "gaze-clock" });
       this.paths = make("div", { class: "gaze-paths" });
-      this.root = make("div", { class: "gaze-replay" }, this.player, this.paths, this.pace);
+      this.root = make("div", { class: "gaze-replay" }, this.player, this.paths, this.clock);
     }
 
     /* New paths: one row each, with a switch, a name and a button per fixation. */
@@ -137,7 +137,7 @@
       this.scrub.max = timeline.length_ms;
       this.beat.hidden = !timeline.timed || (value?.paths.length ?? 0) < 2;
       this.beat.value = inStep ? "step" : "times";
-      this.pace.textContent = !timeline.timed
+      this.clock.textContent = !timeline.timed
         ? "Their times are not all known: replayed step by step."
         : inStep && !this.beat.hidden
           ? "Replayed in step: the first fixations of all paths together, then the second ones, and so on."
@@ -145,16 +145,14 @@
     }
 
     #row(path, index) {
-      const colors = gaze.orderColors(this.viewer.palettes[path.role], path.fixations.length);
+      const { colors: anchors, chip } = gaze.style.roles[path.role],
+        colors = gaze.orderColors(anchors, path.fixations.length);
       const steps = path.fixations.map((fixation, step) => {
-        const [red, green, blue] = colors[step];
-        const ink = 0.299 * red + 0.587 * green + 0.114 * blue > 110 ? "#000" : "#fff";
+        const style = `background: rgb(${colors[step].join(", ")}); color: ${gaze.inkOn(colors[step])}; ${chip}`;
         return make(
           "li",
           {},
-          button(String(step + 1), gaze.describe(path, step), () => this.viewer.select(index, step), {
-            style: `background: rgb(${red}, ${green}, ${blue}); color: ${ink}`,
-          }),
+          button(String(step + 1), gaze.describe(path, step), () => this.viewer.select(index, step), { style }),
         );
       });
       const shown = make("input", {

@@ -1,32 +1,18 @@
-/* Drawing on the overlay: rings, arrows, numbers, heat map, patch grid. All places are CSS pixels of the stage. */
+/* Drawing on the overlay: rings, arrows, numbers, heat map, patch grid. All places are CSS pixels of the stage; colours,
+   shapes and sizes are those of `gazevlm_core/path_style.py`, which the page's head puts into `GazeViewer.style`. */
 "use strict";
 (gaze => {
-  const HALO = "rgba(0, 0, 0, 0.75)",
-    FAINT = 0.22;
-  const RADIUS_SHARE = 0.024,
-    RADIUS_PX = [7, 14],
-    SIZE_RANGE = [0.7, 1.6];
-  const SHAPES = {
-    model: { dash: [], ring: (pen, x, y, r) => pen.arc(x, y, r, 0, 2 * Math.PI) },
-    reader: {
-      dash: [6, 4],
-      ring: (pen, x, y, r) =>
-        polygon(pen, [
-          [x, y - 1.2 * r],
-          [x + 1.2 * r, y],
-          [x, y + 1.2 * r],
-          [x - 1.2 * r, y],
-        ]),
-    },
-    "second model": { dash: [2, 4], ring: (pen, x, y, r) => pen.rect(x - 0.9 * r, y - 0.9 * r, 1.8 * r, 1.8 * r) },
-  };
-
   function polygon(pen, corners) {
     corners.forEach(([x, y], k) => (k ? pen.lineTo(x, y) : pen.moveTo(x, y)));
     pen.closePath();
   }
 
   const css = ([red, green, blue], alpha = 1) => `rgba(${red}, ${green}, ${blue}, ${alpha})`;
+  const halo = () => css(gaze.style.halo, gaze.style.halo_alpha);
+
+  /* Black or white text, whichever is easier to read on a colour. */
+  gaze.inkOn = ([red, green, blue]) =>
+    0.299 * red + 0.587 * green + 0.114 * blue > gaze.style.light_from ? "#000" : "#fff";
 
   /* Colours of `count` fixations, first to last, along a list of anchors. */
   gaze.orderColors = (anchors, count) =>
@@ -39,24 +25,23 @@
     });
 
   /* Area follows the value over the path's median, within limits; 1 where a value is not known. */
-  function sizes(values) {
+  function scalesOf(values) {
+    const [least, most] = gaze.style.size_range;
     const known = values.filter(value => typeof value === "number" && value > 0).sort((a, b) => a - b);
     if (!known.length) return values.map(() => 1);
     const half = known.length >> 1,
       median = known.length % 2 ? known[half] : (known[half - 1] + known[half]) / 2;
     return values.map(value =>
-      typeof value === "number" ? Math.min(Math.max(Math.sqrt(value / median), SIZE_RANGE[0]), SIZE_RANGE[1]) : 1,
+      typeof value === "number" ? Math.min(Math.max(Math.sqrt(value / median), least), most) : 1,
     );
   }
 
   /* What is drawn of a path: place, radius and colour of each fixation. `by` is "dwell" or "probability". */
-  gaze.marksOf = (path, view, anchors, by) => {
-    const unit = Math.min(
-      Math.max(RADIUS_SHARE * Math.min(view.stage.width, view.stage.height), RADIUS_PX[0]),
-      RADIUS_PX[1],
-    );
-    const scales = sizes(path.fixations.map(f => (by === "probability" ? f.probability : f.duration_ms)));
-    const colors = gaze.orderColors(anchors, path.fixations.length);
+  gaze.marksOf = (path, view, by) => {
+    const { radius, radius_limits } = gaze.style.screen,
+      unit = Math.min(Math.max(radius * Math.min(view.stage.width, view.stage.height), radius_limits[0]), radius_limits[1]);
+    const scales = scalesOf(path.fixations.map(f => (by === "probability" ? f.probability : f.duration_ms)));
+    const colors = gaze.orderColors(gaze.style.roles[path.role].colors, path.fixations.length);
     return path.fixations.map((f, k) => {
       const [x, y] = view.toScreen(f.x * view.image.width, f.y * view.image.height);
       return { x, y, radius: unit * scales[k], color: colors[k] };
@@ -68,55 +53,59 @@
   gaze.drawPaths = (pen, paths, detail) => {
     if (detail) {
       for (const { marks, role, last } of paths)
-        marks.forEach((mark, k) => k && arrow(pen, marks[k - 1], mark, SHAPES[role], k <= last));
+        marks.forEach((mark, k) => k && arrow(pen, marks[k - 1], mark, gaze.style.roles[role], k <= last));
       for (const { marks, role, last, current } of paths)
-        marks.forEach((mark, k) => ring(pen, mark, SHAPES[role], k <= last, k === current));
+        marks.forEach((mark, k) => ring(pen, mark, gaze.style.roles[role], k <= last, k === current));
       const placed = [];
       for (const { marks, last } of paths) numbers(pen, marks, last, placed);
     }
     for (const { marks, last } of paths) marks.forEach((mark, k) => k <= last && dot(pen, mark));
   };
 
-  function ring(pen, mark, shape, seen, current) {
-    pen.globalAlpha = seen ? 1 : FAINT;
-    for (const [style, width] of [
-      [HALO, current ? 6 : 4],
-      [css(mark.color), current ? 4 : 2],
+  function ring(pen, { x, y, radius, color }, role, seen, current) {
+    const { faint, fill_alpha, screen } = gaze.style,
+      width = current ? screen.current : screen.line;
+    pen.globalAlpha = seen ? 1 : faint;
+    for (const [style, wide] of [
+      [halo(), width + screen.line],
+      [css(color), width],
     ]) {
       pen.beginPath();
-      shape.ring(pen, mark.x, mark.y, mark.radius);
-      [pen.strokeStyle, pen.lineWidth] = [style, width];
+      if (role.ring.length) polygon(pen, role.ring.map(([dx, dy]) => [x + dx * radius, y + dy * radius]));
+      else pen.arc(x, y, radius, 0, 2 * Math.PI);
+      [pen.strokeStyle, pen.lineWidth] = [style, wide];
       pen.stroke();
     }
-    pen.fillStyle = css(mark.color, 0.18);
+    pen.fillStyle = css(color, fill_alpha);
     pen.fill();
     pen.globalAlpha = 1;
   }
 
-  function arrow(pen, from, to, shape, seen) {
+  function arrow(pen, from, to, role, seen) {
+    const { line, gaps, head_width, head: length } = gaze.style.screen;
     const dx = to.x - from.x,
       dy = to.y - from.y,
       distance = Math.hypot(dx, dy);
     if (distance < 1) return;
     const [ux, uy] = [dx / distance, dy / distance];
-    let [leave, arrive, head] = [from.radius + 2, to.radius + 4, 9];
+    let [leave, arrive, head] = [from.radius + gaps[0] * line, to.radius + gaps[1] * line, length];
     if (distance < leave + arrive + head) [leave, arrive, head] = [0, 0, Math.min(head, 0.6 * distance)];
     const tip = [to.x - ux * arrive, to.y - uy * arrive],
       neck = [tip[0] - ux * head, tip[1] - uy * head];
-    pen.globalAlpha = seen ? 1 : FAINT;
+    pen.globalAlpha = seen ? 1 : gaze.style.faint;
     for (const [style, extra] of [
-      [HALO, 2],
+      [halo(), line],
       [css(to.color), 0],
     ]) {
-      [pen.strokeStyle, pen.fillStyle, pen.lineWidth] = [style, style, 2 + extra];
-      pen.setLineDash(shape.dash);
+      [pen.strokeStyle, pen.fillStyle, pen.lineWidth] = [style, style, line + extra];
+      pen.setLineDash(role.dash.map(part => part * line));
       pen.beginPath();
       pen.moveTo(from.x + ux * leave, from.y + uy * leave);
       pen.lineTo(...neck);
       pen.stroke();
       pen.setLineDash([]);
       pen.beginPath();
-      const half = 0.45 * head + extra / 2;
+      const half = head_width * head + extra / 2;
       polygon(pen, [
         [tip[0] + ux * extra, tip[1] + uy * extra],
         [neck[0] - uy * half, neck[1] + ux * half],
@@ -129,34 +118,35 @@
 
   /* The exact place: a white dot with a dark rim. */
   function dot(pen, { x, y }) {
-    for (const [style, radius] of [
-      ["#000", 4.5],
-      ["#fff", 3],
+    const { halo: rim, dot: core, screen } = gaze.style;
+    for (const [color, radius] of [
+      [rim, screen.dot * (1 + screen.dot_rim)],
+      [core, screen.dot],
     ]) {
       pen.beginPath();
       pen.arc(x, y, radius, 0, 2 * Math.PI);
-      pen.fillStyle = style;
+      pen.fillStyle = css(color);
       pen.fill();
     }
   }
 
   /* Numbers beside the rings, each on the side where it hides least. */
   function numbers(pen, marks, last, placed) {
-    pen.font = "600 11px system-ui, sans-serif";
+    const { number: height, text: share, padding, border } = gaze.style.screen;
+    pen.font = `600 ${share * height}px system-ui, sans-serif`;
     [pen.textAlign, pen.textBaseline] = ["center", "middle"];
     marks.forEach((mark, k) => {
       const text = String(k + 1),
-        half = [pen.measureText(text).width / 2 + 4, 8];
+        half = [pen.measureText(text).width / 2 + padding * height, height / 2];
       const [x, y] = freePlace(mark, k, marks, placed, half);
       placed.push([x, y, half[0]]);
-      pen.globalAlpha = k <= last ? 1 : FAINT;
+      pen.globalAlpha = k <= last ? 1 : gaze.style.faint;
       pen.beginPath();
       pen.roundRect(x - half[0], y - half[1], 2 * half[0], 2 * half[1], half[1]);
-      [pen.fillStyle, pen.strokeStyle, pen.lineWidth] = [css(mark.color), HALO, 1.5];
+      [pen.fillStyle, pen.strokeStyle, pen.lineWidth] = [css(mark.color), halo(), border * height];
       pen.fill();
       pen.stroke();
-      const [red, green, blue] = mark.color;
-      pen.fillStyle = 0.299 * red + 0.587 * green + 0.114 * blue > 110 ? "#000" : "#fff";
+      pen.fillStyle = gaze.inkOn(mark.color);
       pen.fillText(text, x, y + 0.5);
     });
     pen.globalAlpha = 1;
@@ -183,14 +173,15 @@
   }
 
   /* One cell per patch; alpha and colour grow with the probability, relative to the largest of the step. */
-  gaze.drawHeat = (pen, view, grid, probabilities, anchors) => {
+  gaze.drawHeat = (pen, view, grid, probabilities) => {
+    const { heat, heat_alpha, heat_least } = gaze.style;
     const most = Math.max(...probabilities),
-      ramp = gaze.orderColors(anchors, 64);
+      ramp = gaze.orderColors(heat, 64);
     if (!(most > 0)) return;
     forEachPatch(view, grid, (patch, x, y, width, height) => {
       const share = probabilities[patch] / most;
-      if (share < 0.02) return;
-      pen.fillStyle = css(ramp[Math.round(share * 63)], 0.15 + 0.45 * share);
+      if (share < heat_least) return;
+      pen.fillStyle = css(ramp[Math.round(share * 63)], heat_alpha[0] + heat_alpha[1] * share);
       pen.fillRect(x, y, width, height);
     });
   };

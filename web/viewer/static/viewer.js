@@ -14,8 +14,8 @@
        For whoever builds on it: `layers` are functions (pen, view) that draw on top of everything; `painter`, where there is
        one, draws the image instead: (pen, view, density, picture); `grip` may hold what lies under the pointer: see
        gestures.js for grab, carry and release. */
-    constructor(root, { palettes, emit }) {
-      [this.root, this.palettes, this.emit] = [root, palettes, emit];
+    constructor(root, emit) {
+      [this.root, this.emit] = [root, emit];
       [this.view, this.picture, this.timeline] = [new gaze.View(), new gaze.Picture(), new gaze.Timeline([])];
       this.on = { marks: true, detail: true, heat: false, grid: false, invert: false, dragWindow: false };
       Object.assign(this, {
@@ -354,7 +354,7 @@
       const path = value.paths[this.focus],
         step = this.whole ? -1 : this.timeline.stepAt(this.focus, this.time_ms);
       if (this.on.heat && value.grid && path?.patch_probabilities && step >= 0)
-        gaze.drawHeat(marks, view, value.grid, path.patch_probabilities[step], this.palettes.heat);
+        gaze.drawHeat(marks, view, value.grid, path.patch_probabilities[step]);
       if (this.on.grid && value.grid) gaze.drawGrid(marks, view, value.grid);
       if (this.on.marks)
         gaze.drawPaths(
@@ -374,14 +374,14 @@
 
     #drawable(path, index) {
       const last = this.whole ? path.fixations.length - 1 : this.timeline.stepAt(index, this.time_ms);
-      const marks = gaze.marksOf(path, this.view, this.palettes[path.role], this.by);
+      const marks = gaze.marksOf(path, this.view, this.by);
       return { marks, role: path.role, last, current: this.whole ? -1 : last };
     }
   };
 
   /* What `js_on_load` calls. */
   gaze.mount = (element, props, trigger, watch) => {
-    const viewer = new gaze.Viewer(element.querySelector(".gaze-viewer"), { palettes: gaze.palettes, emit: trigger });
+    const viewer = new gaze.Viewer(element.querySelector(".gaze-viewer"), trigger);
     element.querySelector(".gaze-viewer").viewer = viewer;
     watch("value", () => viewer.show(props.value));
     viewer.show(props.value);

@@ -1,4 +1,4 @@
-/* The blurred modes: a veil over the image, a sharp disc in it, and the pointer's samples of the moving window. */
+/* The blurred modes: a blurred image, a sharp disc in it, and the pointer's samples of the moving window. */
 "use strict";
 (teach => {
   const SAMPLE_MS = 15, // the shortest time between two samples; the server takes no closer ones
@@ -7,7 +7,7 @@
     KINDS = ["pointermove", "pointerdown", "pointerup", "pointercancel", "pointerleave"];
 
   /* Loads the blurred image and makes sure that it can be drawn. */
-  teach.loadVeil = async ({ url, mean, radius_px }) => {
+  teach.loadBlurred = async ({ url, mean, radius_px }) => {
     const image = new Image();
     image.src = url;
     await image.decode();
@@ -24,18 +24,18 @@
   };
 
   /* A painter for the viewer. `discAt()` gives the disc's place in fractions, or null. */
-  teach.veilPainter = (veil, discAt) => (pen, view, density, picture) => {
+  teach.blurPainter = (blurred, discAt) => (pen, view, density, picture) => {
     const [left, top] = view.toScreen(0, 0),
       width = view.image.width * view.scale,
       height = view.image.height * view.scale;
     [pen.imageSmoothingEnabled, pen.imageSmoothingQuality] = [true, "high"];
-    pen.drawImage(veil.source, left, top, width, height);
+    pen.drawImage(blurred.source, left, top, width, height);
     const disc = discAt();
     if (!disc) return;
     const [x, y] = view.toScreen(disc.x * view.image.width, disc.y * view.image.height);
     pen.save();
     pen.beginPath();
-    pen.arc(x, y, veil.radius_px * view.scale, 0, 2 * Math.PI);
+    pen.arc(x, y, blurred.radius_px * view.scale, 0, 2 * Math.PI);
     pen.clip();
     picture.draw(pen, view, density);
     pen.restore();

@@ -1,71 +1,29 @@
-"""The Diagnose tab around the loaded models, and the endpoints `/diagnose` and `/models`."""
+"""The endpoints `/diagnose` and `/models` of the page, for programs and as MCP tools."""
 
 import time
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import gradio as gr
 from gradio.components.api_component import Api
 from PIL import Image
 
-import web.page
 from diagnose.catalogue import Catalogue
-from diagnose.examples import thumbnails
-from diagnose.form.ui import USUAL, answer_settings, asking_of
-from diagnose.page.ui import DiagnosePage
 from diagnose.record import MODELS_SCHEMA, RECORD_SCHEMA, DiagnosisRecord, ModelRecord, model_records, to_record
 from diagnose.service import answer_steps, choose_picture, overlay_of
+from diagnose.tab.form import USUAL, answer_settings, asking_of
 from gazevlm_core.options import DEFAULT_QUESTION
 from web.blocks import MODEL_QUEUE
 from web.models import Ask
-from web.page import QUIET, Tab, build_page, page_error
-
-# For the page's head: Gradio would rewrite the selectors of `css`, and break those with commas or media queries.
-HEAD = (
-    f"<style>{Path(__file__).with_name('page.css').read_text(encoding='utf-8')}</style>"
-    f"<script>{Path(__file__).with_name('page.js').read_text(encoding='utf-8')}</script>"
-)
-
-Gpu = Callable[[Ask], Ask]
+from web.page import page_error
 
 
-def diagnose_tab(catalogue: Catalogue, ask: Ask) -> Tab:
-    """The tab around the loaded models, with the endpoints.
-
-    Args:
-        catalogue: what can answer, one question at a time.
-        ask: `catalogue.ask`, or that on a GPU.
-    """
-
-    def fill(page: gr.Blocks) -> None:
-        body = DiagnosePage(catalogue, ask)
-        page.load(thumbnails, None, body.gallery, **QUIET)  # drawn after the page is up, once for all visitors
-        page.load(body.opened, None, body.opening, **QUIET)
-        with gr.Row(visible=False):
-            _diagnose_endpoint(ask)
-            _models_endpoint(catalogue)
-
-    return Tab("Diagnose", "diagnose-tab", fill)
-
-
-def build_app(catalogue: Catalogue, gpu: Gpu = lambda ask: ask) -> gr.Blocks:
-    """A page with this tab alone.
-
-    Args:
-        catalogue: what can answer, one question at a time.
-        gpu: wraps the one function that computes; on a ZeroGPU Space, `spaces.GPU(...)`.
-    """
-    return build_page([diagnose_tab(catalogue, gpu(catalogue.ask))])
-
-
-def launch_options() -> dict[str, Any]:
-    """How a page with this tab alone is served; see `web.page.launch_options`."""
-    return web.page.launch_options([HEAD])
+def add_endpoints(catalogue: Catalogue, ask: Ask) -> None:
+    """Add both, on components that are never shown."""
+    _diagnose_endpoint(ask)
+    _models_endpoint(catalogue)
 
 
 def _diagnose_endpoint(ask: Ask) -> None:
-    """The endpoint `/diagnose`, on components that are never shown: files are checked by gr.File."""
+    """The endpoint `/diagnose`; files are checked by gr.File."""
     image = gr.File(label="image: PNG, JPEG, WebP, TIFF or DICOM")
     question = gr.Textbox(DEFAULT_QUESTION, label="question")
     model = gr.Textbox(USUAL.model, label="model: a name from /models; empty for the usual one")

@@ -9,18 +9,18 @@ import gradio as gr
 from PIL import Image
 
 from evaluate.charts import charts_of
-from evaluate.overlay import LARGEST_NUMBER, Case, OverlayState, drawn_case, uploaded_case
+from evaluate.tab.overlay import LARGEST_NUMBER, Case, OverlayState, drawn_case, uploaded_case
 from evaluate.tables import facts_of, tables_of
 from gazevlm_core.evaluation.report import Report, ReportError, read_report
 from phantoms.case import DOMAIN_WORDS
 from web.blocks import MODEL_QUEUE
 from web.markup import note, notice, status, table
-from web.models import Ask, Models, first_look
+from web.models import Ask, Models, predict_path
 from web.page import QUIET, Listen, Tab, Values, remembered, run_busily, told
 from web.viewer.component import ScanpathViewer
 
 HEAD = f"<style>{Path(__file__).with_name('evaluate.css').read_text(encoding='utf-8')}</style>"
-SHIPPED = Path(__file__).resolve().parents[1] / "reports"
+SHIPPED = Path(__file__).resolve().parents[2] / "reports"
 RESULTS_FILE = "results.json"
 EMPTY = "Draw a phantom, or upload an image with readings."
 NO_REPORT = "Pick a report or upload one."
@@ -57,7 +57,7 @@ def evaluate_tab(models: Models, ask: Ask) -> Tab:
         page.load(overlay.refreshed, None, [overlay.model, line], **QUIET)
         page.load(reports.refreshed, None, reports.shipped, **QUIET)
 
-    return Tab("Evaluate", "evaluate-tab", fill)
+    return Tab("Evaluate", "evaluate-tab", fill, head=HEAD)
 
 
 # ---- paths on one image ---------------------------------------------------------------------------------------------
@@ -145,7 +145,7 @@ class OverlayView:
     def _look(self, state: OverlayState | None, model: str, reader: str) -> Values:
         if state is None:
             raise ValueError(NO_IMAGE)
-        return self._showing(state.with_diagnosis(model, first_look(self.ask, model, state.case.image())), reader)
+        return self._showing(state.with_diagnosis(model, predict_path(self.ask, model, state.case.image())), reader)
 
     @told
     def _read(self, state: OverlayState | None, reader: str) -> Values:

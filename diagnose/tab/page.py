@@ -1,8 +1,8 @@
-"""The Diagnose page: what happens between its components."""
+"""The Diagnose tab: its components, what happens between them, and the endpoints `/diagnose` and `/models`."""
 
 import json
 import tempfile
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import astuple, fields
 from html import escape
@@ -12,32 +12,38 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 from gradio.processing_utils import save_file_to_cache
 
-from diagnose import markup
 from diagnose.catalogue import Catalogue
-from diagnose.examples import EXAMPLES, draw_example
-from diagnose.exports import write_downloads
-from diagnose.form.ui import AskingForm, asking_of
-from diagnose.link import Asking, from_query, to_query
-from diagnose.panel.ui import ResultPanel, Values
-from diagnose.questions import preset_question
 from diagnose.record import to_record
-from diagnose.service import Picture, Step, answer_steps, choose_picture
-from diagnose.shown import Result, Shown
-from diagnose.view import picture_description
+from diagnose.service import (
+    EXAMPLES,
+    Picture,
+    answer_steps,
+    choose_picture,
+    thumbnails,
+    write_downloads,
+)
+from diagnose.tab import markup
+from diagnose.tab.endpoints import add_endpoints
+from diagnose.tab.form import Asking, AskingForm, asking_of, from_query, preset_question, to_query
+from diagnose.tab.result import Result, ResultPanel, Shown, history
 from gazevlm_core.options import DEFAULT_QUESTION
 from gazevlm_core.words import UnknownQuestionError, check_question
-from web.blocks import MODEL_QUEUE
+from web.blocks import MODEL_QUEUE, Page
 from web.markup import status as status_line
 from web.models import Ask
-from web.page import FAILED, QUIET, page_error, remembered, told
+from web.page import FAILED, QUIET, Tab, Values, build_page, page_error, remembered, show_errors
 from web.viewer.payload import ViewerPayload
 
 if TYPE_CHECKING:
     from gradio.events import Dependency
 
-UNANSWERED = "Not answered: the question is none that this model knows."
+HEAD = (
+    f"<style>{Path(__file__).with_name('page.css').read_text(encoding='utf-8')}</style>"
+    f"<script>{Path(__file__).with_name('page.js').read_text(encoding='utf-8')}</script>"
+)
+UNANSWERED = "Not answered: this model does not know the question."
 EMPTY, READY = "Upload an image or pick an example.", "Ready."
-WAITING, LOOKING, WRITING, STOPPED = "Waiting for the model…", "Looking…", "Writing…", "Stopped."
+WAITING, PREDICTING, WRITING, STOPPED = "Waiting for the model…", "Looking…", "Writing…", "Stopped."
 
 # Why an answer ended before its end, and what the status line then says; None leaves it.
 STOP, REPLACED = "stop", "replaced"
@@ -48,16 +54,39 @@ SHOW_RESULTS = "() => { if (innerWidth < 700) document.getElementById('status').
 # Until another image is here the button would ask about the last one; in the browser, since a click may be quicker.
 LOADING = f"() => {json.dumps([{'__type__': 'update', 'interactive': False}, status_line('Loading the image…')])}"
 ASK = "() => { document.getElementById('diagnose').click(); }"  # which does nothing while the button is off
-WHOLE_LINK = "query => `${location.origin}${location.pathname}?${query}`"
+FULL_LINK = "query => `${location.origin}${location.pathname}?${query}`"
+
+
+def diagnose_tab(catalogue: Catalogue, ask: Ask) -> Tab:
+    """The tab around the loaded models, with the endpoints.
+
+    Args:
+        catalogue: what can answer, one question at a time.
+        ask: `catalogue.ask`, or that on a GPU.
+    """
+
+    def fill(page: gr.Blocks) -> None:
+        body = DiagnosePage(catalogue, ask)
+        page.load(thumbnails, None, body.gallery, **QUIET)  # drawn after the page is up, once for all visitors
+        page.load(body.opened, None, body.opening, **QUIET)
+        with gr.Row(visible=False):
+            add_endpoints(catalogue, ask)
+
+    return Tab("Diagnose", "diagnose-tab", fill, head=HEAD)
+
+
+def build_app(catalogue: Catalogue, gpu: Callable[[Ask], Ask] = lambda ask: ask) -> Page:
+    """A page with this tab alone.
+
+    Args:
+        catalogue: what can answer, one question at a time.
+        gpu: wraps the one function that computes; on a ZeroGPU Space, `spaces.GPU(...)`.
+    """
+    return build_page([diagnose_tab(catalogue, gpu(catalogue.ask))])
 
 
 class DiagnosePage:
-    """The page inside a `gr.Blocks`.
-
-    Args:
-        catalogue: what can answer.
-        ask: `catalogue.ask`, or that on a GPU.
-    """
+    """The tab's components and handlers."""
 
     def __init__(self, catalogue: Catalogue, ask: Ask) -> None:
         self.catalogue, self.ask = catalogue, ask
@@ -155,31 +184,32 @@ class DiagnosePage:
         )
         asked = [self.shown, form.question, *form.settings]
         form.make_link.click(self._query, asked, form.link, **QUIET).success(
-            None, form.link, form.link, js=WHOLE_LINK, **QUIET
+            None, form.link, form.link, js=FULL_LINK, **QUIET
         )
         self.prepare.click(self._downloads, self.shown, self.files, api_visibility="private")
 
     # ---- the image --------------------------------------------------------------------------------------------------
-    @told
+    @show_errors
     def _show_upload(self, path: str | None) -> Values:
         return self._showing(choose_picture(path, None), READY, upload=path)
 
+    @show_errors
     def _show_example(self, event: gr.SelectData) -> Values:
         number = event.index  # from the browser: anything
         if not isinstance(number, int) or not 0 <= number < len(EXAMPLES):
-            raise gr.Error("There is no such example; pick one from the gallery.", print_exception=False)
+            raise ValueError("There is no such example; pick one from the gallery.")
         return {**self._showing_example(number), self.upload: None}
 
     def _showing_example(self, number: int) -> Values:
-        caption = EXAMPLES[number].caption
-        picture = Picture(f"example: {caption}", draw_example(number))
-        return self._showing(picture, f"{READY} Drawn: {caption}.", example=number)
+        words = f"{READY} Drawn: {EXAMPLES[number].caption}."
+        return self._showing(choose_picture(None, number), words, example=number)
 
     def _showing(
         self, picture: Picture, status: str, *, upload: str | None = None, example: int | None = None
     ) -> Values:
-        """A new image, about which nothing was said."""
-        value = self.panels[0].viewer.show(picture.image, description=picture_description(example))
+        """A new image, without any answer; an upload's name is not shown."""
+        description = "Uploaded image" if example is None else f"Drawn radiograph: {EXAMPLES[example].caption}"
+        value = self.panels[0].viewer.show(picture.image, description=description)
         return {
             **self._blank(status, value),
             self.shown: Shown(value, picture.name, upload, example),
@@ -209,7 +239,7 @@ class DiagnosePage:
         return values
 
     # ---- the question -----------------------------------------------------------------------------------------------
-    @told
+    @show_errors
     def _preset(self, preset: str, shown: Shown | None) -> Values:
         probabilities = shown.results[0].diagnosis.finding_probabilities if shown and shown.results else {}
         said = [text for exchange in shown.exchanges() for text in astuple(exchange)] if shown else []
@@ -245,7 +275,7 @@ class DiagnosePage:
         return [*self.about_image, *others, *self.form.picked, self.form.question]
 
     @staticmethod
-    @told
+    @show_errors
     def _query(shown: Shown | None, question: str, *settings: Any) -> Any:  # noqa: ANN401 (an update of a component)
         return gr.Textbox(to_query(asking_of(shown.example if shown else None, question, settings)), visible=True)
 
@@ -261,12 +291,12 @@ class DiagnosePage:
             ways = [asking] if second is None else [asking, second]
             titles = self._titles(ways)
             assert shown is not None  # or there would be no picture
-            shown = shown.asked(check_question(asking.question))
+            shown = shown.with_question(check_question(asking.question))
             declined = self._declined(ways)
             yield {
                 self.shown: shown,
-                self.status: status_line(LOOKING),
-                self.history: markup.history(shown.earlier),
+                self.status: status_line(PREDICTING),
+                self.history: history(shown.earlier),
                 self.files: gr.File(None, visible=False),
                 **self.panels[0].blank(shown.payload(0, revealed=False), titles[0] if second else None),
                 **self.panels[1].blank(shown.value if second else ViewerPayload(), titles[1] if second else None),
@@ -282,7 +312,7 @@ class DiagnosePage:
             raise page_error(error) from error
 
     def _declined(self, ways: list[Asking]) -> Values:
-        """What the panels say where one of the models was never taught the question; nothing where all of them were."""
+        """What the panels say where a model was not trained on the question; nothing where all of them were."""
         values: Values = {}
         for panel, way in zip(self.panels, ways, strict=False):
             try:
@@ -300,10 +330,12 @@ class DiagnosePage:
             for count, step in enumerate(steps):
                 result = Result(title, step.diagnosis, step.seconds)
                 shown = shown.with_result(number, result)
-                values = {self.shown: shown, self.status: status_line(_progress(step)), **panel.wrote(result)}
-                if step.finished:
-                    values |= panel.told(result)
-                yield values if count else {**values, **panel.looked(shown, scores, revealed=revealed)}
+                values = {
+                    self.shown: shown,
+                    self.status: status_line(f"Done in {step.seconds:.1f} s." if step.finished else WRITING),
+                    **panel.answer_values(result, finished=step.finished),
+                }
+                yield values if count else {**values, **panel.path_values(shown, scores, revealed=revealed)}
 
     def _titles(self, ways: list[Asking]) -> list[str]:
         """What the results are called beside each other; errors as `Catalogue.find`."""
@@ -312,14 +344,11 @@ class DiagnosePage:
             return names
         return [f"{name}, temperature {way.path_temperature:g}" for name, way in zip(names, ways, strict=True)]
 
+    @show_errors
     def _downloads(self, shown: Shown | None) -> Any:  # noqa: ANN401 (an update of a component)
         if shown is None or not shown.results:
-            raise gr.Error("There is nothing to download yet; diagnose an image first.", print_exception=False)
-        try:
-            picture = choose_picture(shown.upload, shown.example)
-        except ValueError as error:
-            raise page_error(error) from error
-        cached = []
+            raise ValueError("There is nothing to download yet; diagnose an image first.")
+        picture, cached = choose_picture(shown.upload, shown.example), []
         with tempfile.TemporaryDirectory(prefix="gazevlm-") as folder:
             for number, result in enumerate(shown.results):
                 record = to_record(result.diagnosis, shown.name, result.seconds)
@@ -334,7 +363,3 @@ def _controls(text: str | None, *, busy: bool) -> tuple[Any, ...]:
     """Status line (None leaves it), Diagnose button and Stop button."""
     line = gr.skip() if text is None else status_line(text)
     return line, gr.Button(interactive=not busy), gr.Button(interactive=busy)
-
-
-def _progress(step: Step) -> str:
-    return f"Done in {step.seconds:.1f} s." if step.finished else WRITING

@@ -18,7 +18,6 @@ from gazevlm_core.images import load_radiograph
 from gazevlm_core.metrics.paths import UNIT_SQUARE
 from gazevlm_core.records import Diagnosis
 from gazevlm_core.scanpath import Scanpath
-from gazevlm_core.zones import zone_of
 from phantoms.case import DOMAIN_WORDS
 from phantoms.dataset import TRAINING_SEEDS, draw_case
 from phantoms.readers import READERS
@@ -198,7 +197,7 @@ class OverlayState:
 def _reader_path(case: Case, reader: str) -> ViewerPath:
     path = case.readings[reader]
     name = f"Simulated reader: {reader}" if case.drawn else f"Reader: {reader}"
-    return viewer_path(path, name, "reader", zones=[zone_of(fixation) for fixation in path])
+    return viewer_path(path, name, "reader")
 
 
 def _model_path(name: str, diagnosis: Diagnosis, path: Scanpath) -> ViewerPath:
@@ -209,7 +208,6 @@ def _model_path(name: str, diagnosis: Diagnosis, path: Scanpath) -> ViewerPath:
         grid=diagnosis.grid,
         probabilities=diagnosis.fixation_probabilities,
         patch_probabilities=diagnosis.patch_probabilities,
-        zones=[zone_of(fixation) for fixation in path],
     )
 
 

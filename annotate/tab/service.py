@@ -1,4 +1,4 @@
-"""What the Teach tab can do, for a person and without a page: tasks, own images, submissions, looks and scores."""
+"""What the Teach tab can do, without a page: tasks, own images, submissions, the model's path and scores."""
 
 import hmac
 import threading
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from annotate.blur import BlurSettings, blurred
+from annotate.blur import BlurSettings, blur_image
 from annotate.payload import Submission
 from annotate.scores import Against, compare
 from annotate.store.model import Progress, Receipt, StoredImage
@@ -23,81 +23,63 @@ from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.images import open_image
 from gazevlm_core.records import Diagnosis
 from gazevlm_core.scanpath import Scanpath
-from web.identity import Action, Asked, Gate, NotAllowed, Visitor
-from web.models import Ask, Models, first_look
+from web.guard import WebRequest
+from web.identity import Action, Gate, NotAllowed, Visitor
+from web.models import Ask, Models, predict_path
 
 if TYPE_CHECKING:
     from annotate.store.store import AnnotationStore
 
-KEPT_LOOKS, MOST_READERS = 256, 5
-LOOKS_AT_ONCE = 8  # and no more waiting: requests that wait for a model would keep submissions from their turn
+KEPT_PREDICTIONS, MOST_READERS = 256, 5
+PREDICTIONS_AT_ONCE = 8  # and no more waiting: requests that wait for a model would hold up submissions
 OWN_NAME = "own image"
 TAG_DIGITS = 32
-NOT_SHOWN = "This page was not given this image under your name: take the next image, or open it again."
+NOT_SHOWN = "This page did not get this image under your name: take the next image, or open it again."
 LEAST_FREE_BYTES = 2 * 2**30
-NO_ROOM = "The server has no room for images of one's own just now; take the next image, or ask whoever runs it."
+NO_ROOM = "The server has no space for your own images just now; take the next image, or ask whoever runs it."
 NOT_YET = "A model's path is shown once you have submitted your own, so that it cannot lead you."
 UNTRAINED = "The gaze of {model} is untrained: there is no path to show. Choose another model."
-BUSY = "The model has much to look at just now: try again in a moment."
+BUSY = "The model is busy: try again in a moment."
 NOBODY_ELSE = "There is nothing to compare with yet: no other reader, and no path of the model."
 
 
 @dataclass(frozen=True)
-class Veil:
+class BlurredImage:
     """The blurred form of an image, and what its discs show.
 
     Args:
-        png: to be stretched over the image.
-        mean: grey value of the PNG's pixels, so that a page can tell whether it drew them.
         sigma_px, radius_px: in px of the image.
     """
 
-    png: bytes
-    mean: float
+    png: bytes  # to be stretched over the image
+    mean: float  # grey value of the PNG's pixels, so that a page can tell whether it drew them
     sigma_px: float
     radius_px: float
 
 
 @dataclass(frozen=True)
 class Opened:
-    """An image to annotate.
+    """An image to annotate."""
 
-    Args:
-        image: what is known of it.
-        lease_id: of the task; None for an own image, and where a draft goes on.
-        expires_at: of the lease.
-        shown: when, by the server's clock, with a tag that only the server can make; comes back with a submission.
-        png: the image.
-        veil: its blurred form.
-    """
-
-    image: StoredImage
-    lease_id: str | None
-    expires_at: datetime | None
-    shown: str
-    png: bytes
-    veil: Veil
+    image: StoredImage  # what is known of it
+    lease_id: str | None  # of the task; None for an own image, and where a draft goes on
+    shown: str  # when, by the server's clock, with a tag that only the server can make; comes back with a submission
+    png: bytes  # the image
+    blurred: BlurredImage  # its blurred form
 
 
 @dataclass(frozen=True)
-class Looked:
-    """What a model sees of an image.
+class Compared:
+    """A model's path on an image beside the person's own."""
 
-    Args:
-        model: its name.
-        look: what it said.
-        own: the person's own path, the latest one; None before a submission.
-        path: where the model looked; None before a submission, and where its gaze is untrained.
-    """
-
-    model: str
-    look: Diagnosis
-    own: Scanpath | None
-    path: Scanpath | None
+    model: str  # its name
+    diagnosis: Diagnosis  # of the image
+    own: Scanpath | None  # the person's own path, the latest one; None before a submission
+    path: Scanpath | None  # the model's; None before a submission, and where its gaze is untrained
 
     @property
     def words(self) -> str:
-        """What is to be seen."""
+        """What the page says of it."""
         if self.own is None:
             return NOT_YET
         if self.path is None:
@@ -110,8 +92,8 @@ class AnnotationService:
 
     Args:
         store: where everything is kept.
-        models: what can look.
-        ask: looks, one image at a time.
+        models: that can be compared with.
+        ask: lets a model answer, one image at a time.
         gate: who is asking, and whether they may.
         findings: that can be ticked beside those that the phantoms have.
         blur: of the modes with a blurred image.
@@ -131,29 +113,25 @@ class AnnotationService:
         self.blur = blur or BlurSettings()
         self.findings = tuple(dict.fromkeys((*FINDING_NAMES, *(name for name in findings if name != NO_FINDING))))
         self._ask = ask
-        self._looks: OrderedDict[tuple[str, str, Hashable], Diagnosis] = OrderedDict()
-        self._looking, self._turns = threading.Lock(), threading.BoundedSemaphore(LOOKS_AT_ONCE)
+        self._predictions: OrderedDict[tuple[str, str, Hashable], Diagnosis] = OrderedDict()
+        self._lock, self._slots = threading.Lock(), threading.BoundedSemaphore(PREDICTIONS_AT_ONCE)
 
-    def who(self, request: Asked, action: Action) -> Visitor:
-        """The person behind a request.
-
-        Raises:
-            NotAllowed: nobody known, or too many requests.
-        """
+    def who(self, request: WebRequest, action: Action) -> Visitor:
+        """Return the person behind a request. Raises NotAllowed: nobody known, or too many requests."""
         return self.gate.admit(self.gate.claim(request), action)
 
     # ---- images -----------------------------------------------------------------------------------------------------
     def progress(self, person: Visitor) -> Progress:
-        """What the person did, and what is left."""
+        """Return what the person did, and what is left."""
         return self.store.progress(person.pseudonym)
 
     def next_task(self, person: Visitor) -> Opened | None:
-        """The next image for the person; None where there is none."""
+        """Return the next image for the person; None where there is none."""
         task = self.store.next_task(person.pseudonym)
-        return None if task is None else self._opened(person, task.image, task.lease_id, task.expires_at)
+        return None if task is None else self._opened(person, task.image, task.lease_id)
 
     def open_own(self, person: Visitor, path: Path, question: str) -> Opened:
-        """An image that the person uploaded; it is kept from here on.
+        """Store an image that the person uploaded, and open it.
 
         Raises:
             ValueError: no image, or none that can be used.
@@ -169,7 +147,7 @@ class AnnotationService:
             return self._opened(person, image)
 
     def reopen(self, person: Visitor, sha256: str, shown: str) -> Opened:
-        """The image of a draft that is on the person's device.
+        """Open the image of a draft that is on the person's device.
 
         Args:
             person: who asks.
@@ -182,20 +160,17 @@ class AnnotationService:
         self._shown_at(person, sha256, shown)
         return self._opened(person, self.store.image(sha256))
 
-    def _opened(
-        self, person: Visitor, image: StoredImage, lease_id: str | None = None, expires_at: datetime | None = None
-    ) -> Opened:
+    def _opened(self, person: Visitor, image: StoredImage, lease_id: str | None = None) -> Opened:
         sigma_px, radius_px = self.blur.scaled(image.width_px, image.height_px)
-        soft = blurred(self.store.pixels(image.sha256), sigma_px)
-        png = BytesIO()
+        soft, png = blur_image(self.store.pixels(image.sha256), sigma_px), BytesIO()
         soft.save(png, "PNG")
         mean = float(np.asarray(soft.convert("L")).mean())
-        veil = Veil(png.getvalue(), mean, sigma_px, radius_px)
+        blurred = BlurredImage(png.getvalue(), mean, sigma_px, radius_px)
         shown = self.shown(person, image.sha256, datetime.now(UTC))
-        return Opened(image, lease_id, expires_at, shown, self.store.png(image.sha256), veil)
+        return Opened(image, lease_id, shown, self.store.png(image.sha256), blurred)
 
     def shown(self, person: Visitor, sha256: str, at: datetime) -> str:
-        """That an image was shown to somebody at that time, as nobody else can say it."""
+        """Return the time at which an image was shown to somebody, with a tag that only the server can make."""
         text = at.isoformat()
         return f"{text} {self.store.tag(f'shown {person.pseudonym} {sha256} {text}')[:TAG_DIGITS]}"
 
@@ -228,19 +203,19 @@ class AnnotationService:
         self.store.skip(lease_id, person.pseudonym, " ".join(reason.split()))
 
     # ---- models and other readers -----------------------------------------------------------------------------------
-    def look(self, person: Visitor, sha256: str, model: str) -> Looked:
-        """The patch grid of a model on an image, and its path for whoever submitted one.
+    def compare_path(self, person: Visitor, sha256: str, model: str) -> Compared:
+        """Return the patch grid of a model on an image, and its path for whoever submitted one.
 
         Raises:
             ValueError: no such model or image.
         """
-        look = self._look(sha256, model)
+        found = self._predict(sha256, model)
         done = self.store.stored(sha256=sha256, annotator=person.pseudonym)
         own = done[-1].annotation.scanpath if done else None
-        return Looked(model, look, own, look.scanpath if done else None)
+        return Compared(model, found, own, found.scanpath if done else None)
 
     def scores(self, person: Visitor, submission_id: str, model: str) -> list[Against]:
-        """A submission of the person's against the model's path and other readers', each with floors.
+        """Score a submission of the person's against the model's path and other readers', each with floors.
 
         Raises:
             ValueError: not the person's, or nothing to compare with.
@@ -250,41 +225,41 @@ class AnnotationService:
             raise ValueError(NOT_YET)
         own, sha256 = record.annotation, record.image_sha256
         size = (float(own.image_width_px), float(own.image_height_px))
-        found, grid = [], PatchGrid(8, 8)
+        against, grid = [], PatchGrid(8, 8)
         if model in self.models.choices():
-            look = self._look(sha256, model)
-            grid = look.grid
-            if look.scanpath is not None:
-                found.append(compare(f"model {model}", own.scanpath, [look.scanpath], size, grid))
+            found = self._predict(sha256, model)
+            grid = found.grid
+            if found.scanpath is not None:
+                against.append(compare(f"model {model}", own.scanpath, [found.scanpath], size, grid))
         others = [
             other.annotation.scanpath
             for other in first_of_each(self.store.stored(sha256=sha256, limit=100))
             if other.annotation.annotator != person.pseudonym
         ][-MOST_READERS:]
         if others:
-            found.append(compare(f"other readers ({len(others)})", own.scanpath, others, size, grid))
-        if not found:
+            against.append(compare(f"other readers ({len(others)})", own.scanpath, others, size, grid))
+        if not against:
             raise ValueError(NOBODY_ELSE)
-        return found
+        return against
 
-    def _look(self, sha256: str, model: str) -> Diagnosis:
-        """A model looks at an image once; the latest looks are kept, until an adapter of that name is another one."""
+    def _predict(self, sha256: str, model: str) -> Diagnosis:
+        """Return a model's path on an image; the latest are kept until an adapter of that name changes."""
         choice = self.models.choices().get(model)
         if choice is None:
             raise ValueError("There is no such model any more: choose another.")
         key = (sha256, model, choice.stamp)
-        with self._looking:
-            if key in self._looks:
-                self._looks.move_to_end(key)
-                return self._looks[key]
-        if not self._turns.acquire(blocking=False):
+        with self._lock:
+            if key in self._predictions:
+                self._predictions.move_to_end(key)
+                return self._predictions[key]
+        if not self._slots.acquire(blocking=False):
             raise ValueError(BUSY)
-        try:  # a model has its own lock, and two looks at once say the same
-            look = first_look(self._ask, model, self.store.pixels(sha256).convert("RGB"))
+        try:  # a model has its own lock, and two predictions at once are the same
+            found = predict_path(self._ask, model, self.store.pixels(sha256).convert("RGB"))
         finally:
-            self._turns.release()
-        with self._looking:
-            self._looks[key] = look
-            while len(self._looks) > KEPT_LOOKS:
-                self._looks.popitem(last=False)
-        return look
+            self._slots.release()
+        with self._lock:
+            self._predictions[key] = found
+            while len(self._predictions) > KEPT_PREDICTIONS:
+                self._predictions.popitem(last=False)
+        return found

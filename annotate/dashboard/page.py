@@ -6,21 +6,19 @@ tidiness alone: every method of the service asks the gate by itself.
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import gradio as gr
 
-from annotate.dashboard.audit_log import AuditLogService, AuditLogView
 from annotate.dashboard.exports import ExportsService, ExportsView
 from annotate.dashboard.images import ImagesService, ImagesView
 from annotate.dashboard.imports import ImportsService, ImportsView, ImportWorker
-from annotate.dashboard.overview import OverviewService, OverviewView
+from annotate.dashboard.overview import AuditLogService, AuditLogView, OverviewService, OverviewView
 from annotate.dashboard.quality import QualityService, QualityView, SurveyCache
 from annotate.dashboard.review import ReviewService, ReviewView
 from annotate.store.store import AnnotationStore
 from annotate.sync.worker import SyncState
-from web.identity import Gate
-from web.page import QUIET, Tab, Values, told
+from web.identity import Claim, Gate
+from web.page import QUIET, Tab, Values, show_errors
 from web.sign_in import Entry, EntryWords
 
 HEAD = f"<style>{Path(__file__).with_name('dashboard.css').read_text(encoding='utf-8')}</style>"
@@ -66,30 +64,27 @@ class DashboardService:
 
 
 class Dashboard:
-    """All parts of the tab.
-
-    Args:
-        service: does everything.
-        page: that holds the tab.
-    """
+    """All parts of the tab, inside the page that holds it."""
 
     def __init__(self, service: DashboardService, page: gr.Blocks) -> None:
         self.service = service
-        self.entry = Entry(service.gate, "dashboard", _words(service.gate), page)
-        self.overview = OverviewView(service.overview, self.entry)
+        self.entry = entry = Entry(service.gate, "dashboard", _words(service.gate), page)
+        self.overview = OverviewView(service.overview, entry)
         with gr.Tabs(elem_id="dashboard-parts") as self.parts:
             with gr.Tab("Review", id="review", elem_id="dashboard-review", render_children=True):
-                self.review = ReviewView(service.review, self.entry)
+                self.review = ReviewView(service.review, entry)
             with gr.Tab("Quality", id="quality", elem_id="dashboard-quality", render_children=True):
-                self.quality = QualityView(service.quality, self.entry)
+                self.quality = QualityView(service.quality, entry)
             with gr.Tab("Administration", id="admins", elem_id="dashboard-admins", render_children=True):
                 self._admin_parts()
         for event in (*self.review.changes, *self.imports.changes):
-            self.overview.refresh_after(event)
-        inputs, outputs = [self.entry.name, self.entry.typed], self._outputs()
-        page.load(self._enter, inputs, outputs, queue=False, **QUIET)  # a crowd that opens it must not fill the queue
-        self.entry.begin_with(self._enter, [], outputs)
-        self.quality.on_image(self._see, [self.parts, *self.review.shown])
+            event.success(entry.handler(self.overview.counted), entry.token, self.overview.totals, **QUIET)
+        entry.on(self.quality.image.input, self._open_image, [self.quality.image], [self.parts, *self.review.shown])
+        shown = [part.shown for part in (self.review, self.quality, self.imports, self.images, self.audit_log)]
+        outputs = [entry.who, self.overview.totals, self.parts, *(one for part in shown for one in part)]
+        # A crowd that opens the page must not fill the queue.
+        page.load(self._enter, [entry.name, entry.typed], outputs, queue=False, **QUIET)
+        entry.begin_with(self._enter, [], outputs)
 
     def _admin_parts(self) -> None:
         with gr.Tabs(elem_id="dashboard-admin-parts"):
@@ -102,25 +97,16 @@ class Dashboard:
             with gr.Tab("Audit log", elem_id="dashboard-audit", render_children=True):
                 self.audit_log = AuditLogView(self.service.audit_log, self.entry)
 
-    def _outputs(self) -> list[Any]:
-        images, log, imports = self.images, self.audit_log, self.imports
-        return [
-            self.entry.who, self.overview.totals, self.parts, *self.review.shown, *self.quality.shown,
-            imports.table, imports.timer, images.image, images.more, images.last, images.status, images.picture,
-            images.path, log.table, log.before, log.status,
-        ]  # fmt: skip
-
-    @told
-    def _see(self, token: str, digest: str, request: gr.Request) -> Values:
+    def _open_image(self, claim: Claim, digest: str) -> Values:
         """Open an image of the quality page in the review."""
-        return {**self.review.go_to(token, digest, request), self.parts: gr.Tabs(selected="review")}
+        return {**self.review.go_to(claim, digest), self.parts: gr.Tabs(selected="review")}
 
-    @told
+    @show_errors
     def _enter(self, _name: str, token: str, request: gr.Request) -> Values:
         """Everything that this person may see to begin with."""
         claim = self.entry.claim(request, token)
         welcome = self.service.overview.welcome(claim)
-        values = {self.entry.who: self.entry.shown(welcome), **self.overview.first(self.service.overview.totals(claim))}
+        values = {self.entry.who: self.entry.shown(welcome), **self.overview.counted(claim)}
         if "reviewer" in welcome.roles:
             values |= {**self.review.first(claim), **self.quality.first(claim)}
         if "admin" in welcome.roles:
@@ -141,13 +127,9 @@ def _words(gate: Gate) -> EntryWords:
 
 
 def dashboard_tab(service: DashboardService) -> Tab:
-    """The tab around a store, and a way to know who asks.
+    """The tab around a store and whoever asks; start the service's `worker`, so that imports go on."""
 
-    Args:
-        service: does everything; start its `worker`, so that imports go on.
-    """
-    return Tab("Annotations", "dashboard-tab", lambda page: _fill(service, page))
+    def fill(page: gr.Blocks) -> None:
+        Dashboard(service, page)
 
-
-def _fill(service: DashboardService, page: gr.Blocks) -> None:
-    Dashboard(service, page)
+    return Tab("Annotations", "dashboard-tab", fill, head=HEAD)

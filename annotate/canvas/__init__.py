@@ -1,1 +1,0 @@
-"""The canvas on which an image is annotated, as a Gradio component."""

@@ -1,0 +1,266 @@
+"""The Teach tab: an annotation canvas as a Gradio component, with the endpoints that its scripts call.
+
+The endpoints are requests of their own and no queue events, so that a browser can repeat them; every one of them is
+public, checks what it gets and who asks, and answers {"ok": ...} or {"error": one sentence}; with "later": True where
+the same may be asked again, since it was not for what was sent that it was refused.
+"""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import gradio as gr
+from gradio.data_classes import FileData
+from gradio.processing_utils import save_bytes_to_cache
+from gradio.route_utils import API_PREFIX
+from gradio.utils import get_upload_folder
+
+from annotate.payload import (
+    LONGEST_QUESTION,
+    LONGEST_REPORT,
+    Begin,
+    Look,
+    Next,
+    Own,
+    Reopen,
+    Scores,
+    SkipTask,
+    Strict,
+    Submission,
+    checked,
+)
+from annotate.scores import Against
+from annotate.store.model import StoreTrouble
+from annotate.tab.service import AnnotationService, Compared, Opened
+from gazevlm_core.annotation import MODES
+from gazevlm_core.evaluation.floors import PAIR_FLOORS
+from gazevlm_core.findings import NO_FINDING
+from gazevlm_core.options import DEFAULT_QUESTION
+from web.error_log import UNEXPECTED, log_error
+from web.identity import NotAllowed, Visitor
+from web.markup import notice
+from web.page import Tab
+from web.uploads import uploaders
+from web.viewer.component import page_head
+from web.viewer.payload import viewer_path
+
+Answer = dict[str, Any]
+STATIC = Path(__file__).parent.with_name("static")
+SCRIPTS = ("path", "keep", "wire", "blur", "surface", "keys", "form", "start", "result", "desk", "teach")
+MOUNT = "GazeTeach.mount(element, props, server, upload);"
+SHOWN = "teach-image.png"  # name of the files that the page fetches
+NOT_UPLOADED = "The upload is not there any more: choose the file again."
+
+
+def annotate_tab(service: AnnotationService) -> Tab:
+    """The tab around a store, the loaded models, and whoever annotates. No handler of it is a queue event."""
+
+    def fill(page: gr.Blocks) -> None:
+        usual = next(iter(service.models.choices().values()))
+        gr.HTML(notice(usual.gaze.trained_on), elem_id="teach-notice", elem_classes="gaze-notice-line")
+        if not service.gate.asks_name:
+            gr.LoginButton(elem_id="teach-login")
+        AnnotationCanvas(service, elem_id="teach-canvas")
+
+    return Tab("Teach", "teach-tab", fill)
+
+
+def canvas_head() -> str:
+    """Scripts and styles of the viewer and the canvas, for `<head>`."""
+    scripts = "".join(STATIC.joinpath(f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS)
+    styles = STATIC.joinpath("teach.css").read_text(encoding="utf-8")
+    return f"{page_head()}<style>{styles}</style><script>{scripts}</script>"
+
+
+class AnnotationCanvas(gr.HTML):
+    """Everything from choosing a name to the receipt. It has no value; what is done goes to the service."""
+
+    def __init__(self, service: AnnotationService, **kwargs: Any) -> None:
+        self.endpoints = Endpoints(service, Path(get_upload_folder()))
+        super().__init__(
+            html_template='<div class="gaze-teach"></div>',
+            js_on_load=MOUNT,
+            head=canvas_head(),
+            apply_default_css=False,
+            server_functions=self.endpoints.functions(),
+            **kwargs,
+        )
+
+
+# ---- endpoints ------------------------------------------------------------------------------------------------------
+class Endpoints:
+    """What the scripts of the page call.
+
+    Args:
+        service: does it.
+        folder: where uploads and shown images lie; nothing outside it is ever opened.
+    """
+
+    def __init__(self, service: AnnotationService, folder: Path) -> None:
+        self.service, self.folder = service, folder
+
+    def functions(self) -> list[Callable[..., Answer]]:
+        """As Gradio takes them; their names are those in the scripts."""
+        acts: dict[str, tuple[type[Strict], Callable[..., Any]]] = {
+            "teach_begin": (Begin, self._begin), "teach_next": (Next, self._next), "teach_own": (Own, self._own),
+            "teach_reopen": (Reopen, self._reopen), "teach_submit": (Submission, self._submit),
+            "teach_skip": (SkipTask, self._skip), "teach_look": (Look, self._look),
+            "teach_scores": (Scores, self._scores),
+        }  # fmt: skip
+        return [answering(name, form, act) for name, (form, act) in acts.items()]
+
+    def _begin(self, _sent: Begin, request: gr.Request) -> Answer:
+        try:
+            return greeting(self.service, self.service.who(request, "read"), "")
+        except NotAllowed as error:  # somebody unknown learns what to do
+            return greeting(self.service, None, str(error))
+
+    def _next(self, _sent: Next, request: gr.Request) -> Answer | bool:
+        opened = self.service.next_task(self.service.who(request, "draft"))
+        return False if opened is None else self._opened(opened)
+
+    def _own(self, sent: Own, request: gr.Request) -> Answer:
+        person = self.service.who(request, "upload")
+        path = self._uploaded(sent.path, request)
+        try:
+            return self._opened(self.service.open_own(person, path, sent.question))
+        finally:
+            uploaders.delete(path, request)  # only the pixels are kept, and in the store
+
+    def _reopen(self, sent: Reopen, request: gr.Request) -> Answer:
+        return self._opened(self.service.reopen(self.service.who(request, "read"), sent.sha256, sent.shown_at))
+
+    def _submit(self, sent: Submission, request: gr.Request) -> Answer:
+        receipt = self.service.submit(self.service.who(request, "submit"), sent)
+        return {"receipt_id": receipt.receipt_id, "digest": receipt.digest, "number": receipt.number}
+
+    def _skip(self, sent: SkipTask, request: gr.Request) -> bool:
+        self.service.skip(self.service.who(request, "draft"), sent.lease_id, sent.reason)
+        return True
+
+    def _look(self, sent: Look, request: gr.Request) -> Answer:
+        return compared_answer(
+            self.service.compare_path(self.service.who(request, "predict"), sent.sha256, sent.model)
+        )
+
+    def _scores(self, sent: Scores, request: gr.Request) -> list[Answer]:
+        person = self.service.who(request, "predict")
+        return [scores_answer(one) for one in self.service.scores(person, sent.submission_id, sent.model)]
+
+    def _uploaded(self, text: str, request: gr.Request) -> Path:
+        """A file that the caller uploaded; any other is not touched, and whether it exists is not disclosed.
+
+        Raises:
+            ValueError: no such upload.
+        """
+        try:
+            path, folder = Path(text).resolve(strict=True), self.folder.resolve(strict=True)
+        except (OSError, ValueError, RuntimeError):
+            raise ValueError(NOT_UPLOADED) from None
+        if not path.is_relative_to(folder) or not path.is_file() or not uploaders.owns(path, request):
+            raise ValueError(NOT_UPLOADED)
+        return path
+
+    def _opened(self, opened: Opened) -> Answer:
+        """An image for the page, without its name, which may tell what is on it."""
+        image, blurred = opened.image, opened.blurred
+        facts = ("sha256", "width_px", "height_px", "question")
+        return {
+            "image": {name: getattr(image, name) for name in facts},
+            "lease_id": opened.lease_id,
+            "shown_at": opened.shown,
+            "picture": self._file(opened.png),
+            "blurred": {**self._file(blurred.png), "mean": blurred.mean, "radius_px": blurred.radius_px},
+        }
+
+    def _file(self, png: bytes) -> Answer:
+        """Where the page fetches an image, relative to the page's root."""
+        path = save_bytes_to_cache(png, SHOWN, str(self.folder))
+        url = f"{API_PREFIX.lstrip('/')}/file={quote(path)}"
+        return FileData(path=path, url=url, mime_type="image/png").model_dump()
+
+
+def answering(name: str, form: type[Strict], act: Callable[..., Any]) -> Callable[[object, gr.Request], Answer]:
+    """Make an endpoint that checks what was sent, and answers with what `act` returns or its ValueError's sentence."""
+
+    def answer(values: object, request: gr.Request) -> Answer:
+        try:
+            return {"ok": act(checked(form, values), request)}
+        except (NotAllowed, StoreTrouble) as error:
+            return {"error": str(error), "later": True}
+        except ValueError as error:
+            return {"error": str(error)}
+        except Exception as error:
+            log_error(error)
+            return {"error": UNEXPECTED, "later": True}
+
+    answer.__name__ = name
+    return answer
+
+
+# ---- answers --------------------------------------------------------------------------------------------------------
+def greeting(service: AnnotationService, person: Visitor | None, problem: str) -> Answer:
+    """Return who asks, and what there is to do.
+
+    Args:
+        service: of the page.
+        person: None where nobody is known.
+        problem: what somebody unknown has to do.
+    """
+    progress = service.progress(person) if person else None
+    models = list(service.models.choices())
+    return {
+        "asks_name": service.gate.asks_name,
+        "findings": [*service.findings, NO_FINDING],
+        "no_finding": NO_FINDING,
+        "models": models,
+        "usual": models[0],
+        "modes": list(MODES),
+        "question": DEFAULT_QUESTION,
+        "longest_question": LONGEST_QUESTION,
+        "longest_report": LONGEST_REPORT,
+        "person": person and {"pseudonym": person.pseudonym, "name": person.name},
+        "progress": progress
+        and {"done": progress.done, "skipped": progress.skipped, "open_images": progress.open_images},
+        "problem": problem,
+    }
+
+
+def compared_answer(compared: Compared) -> Answer:
+    """Return the grid, and after a submission the person's own path beside the model's."""
+    found, paths = compared.diagnosis, []
+    if compared.path is not None:
+        name = f"Model: {compared.model}"
+        paths.append(
+            viewer_path(
+                compared.path, name, "model", grid=found.grid, probabilities=found.fixation_probabilities,
+                patch_probabilities=found.patch_probabilities,
+            )
+        )  # fmt: skip
+    if compared.own is not None:
+        paths.append(viewer_path(compared.own, "You", "reader", grid=found.grid))
+    return {
+        "grid": {"rows": found.grid.rows, "cols": found.grid.cols},
+        "paths": [path.model_dump(mode="json") for path in paths],
+        "words": compared.words,
+    }
+
+
+def scores_answer(against: Against) -> Answer:
+    """Return scores as JSON; undefined ones are null."""
+
+    def known(value: float) -> float | None:
+        return None if math.isnan(value) else value
+
+    rows = [
+        {
+            "name": row.name,
+            "remark": f"order: {row.order}; {'higher' if row.higher_is_better else 'lower'} is closer",
+            "value": known(row.value),
+            "floors": [known(row.floors[floor]) for floor in PAIR_FLOORS],
+        }
+        for row in against.rows
+    ]
+    return {"name": against.name, "rows": rows, "floors": list(PAIR_FLOORS)}

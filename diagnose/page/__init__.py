@@ -1,1 +1,0 @@
-"""The Diagnose page: an image, a question and settings in; scanpath, words and charts out."""

@@ -1,1 +1,0 @@
-"""One result on the page: viewer, answer, findings, dwell and tables."""
