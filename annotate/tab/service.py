@@ -17,7 +17,7 @@ from annotate.payload import Submission
 from annotate.store.model import Progress, Receipt, StoredImage
 from annotate.submission import annotation_of
 from annotate.votes import first_of_each
-from gazevlm_core.evaluation.comparison import Compared, compare_paths
+from gazevlm_core.evaluation.comparison import ComparedScore, compare_paths
 from gazevlm_core.findings import FINDING_NAMES, NO_FINDING
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.images import open_image
@@ -57,7 +57,7 @@ class Against:
     """
 
     name: str
-    rows: tuple[Compared, ...]
+    rows: tuple[ComparedScore, ...]
 
 
 @dataclass(frozen=True)
