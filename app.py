@@ -72,7 +72,7 @@ def main() -> None:
     from gazevlm_core.inference import GazeEngine
     from gazevlm_core.model.adapters import AdapterError
     from gazevlm_core.model.checkpoint import CheckpointError
-    from gazevlm_core.shipped import shipped_models
+    from gazevlm_core.options import shipped_models
     from web.page import launch_options
 
     try:

@@ -19,7 +19,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 from typing import Any
@@ -36,24 +35,11 @@ ENDING_S = 5.0  # for the last of it, and for what it leaves behind
 SAID = 1500  # characters of what a failed part wrote, from its end
 
 
-@dataclass(frozen=True)
-class Part:
-    """One part.
-
-    Args:
-        name: its key in the document.
-        share_s: how long it may take of a budget of `WHOLE_S`; what others leave over does not count.
-    """
-
-    name: str
-    share_s: float
-
-
-WHOLE_S = 480.0
-PARTS = (
-    Part("device", 30), Part("qlora_3b", 110), Part("qlora_7b", 120), Part("tests", 130), Part("overhead_3b", 45),
-    Part("overhead_nano", 45),
-)  # fmt: skip
+BUDGET_S = 480.0
+# How long each part may take of that; what others leave over does not count.
+PARTS = {
+    "device": 30.0, "qlora_3b": 110.0, "qlora_7b": 120.0, "tests": 130.0, "overhead_3b": 45.0, "overhead_nano": 45.0,
+}  # fmt: skip
 Run = Callable[[str, float], dict[str, Any]]
 
 
@@ -99,13 +85,13 @@ def install(wanted: Sequence[str], wheels: Path, seconds: float) -> dict[str, An
 
 # ---- parts within a budget ------------------------------------------------------------------------------------------
 def run_parts(
-    parts: Sequence[Part], seconds: float, run: Run, tell: Callable[[dict[str, Any]], None], found: dict[str, Any],
+    parts: Sequence[str], seconds: float, run: Run, tell: Callable[[dict[str, Any]], None], found: dict[str, Any],
     clock: Callable[[], float] = time.monotonic,
 ) -> dict[str, Any]:  # fmt: skip
     """Run parts one after the other.
 
     Args:
-        parts: in order.
+        parts: names, in order.
         seconds: for all of them.
         run: takes a part's name and its seconds; what it finds.
         tell: called with the whole document after every part.
@@ -116,13 +102,13 @@ def run_parts(
     for number, part in enumerate(parts):
         left = end - clock() - ENDING_S
         if left < LEAST_S:
-            found[part.name] = {"not_run": "no time was left"}
+            found[part] = {"not_run": "no time was left"}
         else:
             # what others have left over counts, as long as those to come keep their share
-            to_come = sum(other.share_s for other in parts[number + 1 :]) * seconds / WHOLE_S
-            own = min(left, max(part.share_s * seconds / WHOLE_S, left - to_come))
+            to_come = sum(PARTS[other] for other in parts[number + 1 :]) * seconds / BUDGET_S
+            own = min(left, max(PARTS[part] * seconds / BUDGET_S, left - to_come))
             begun = clock()
-            found[part.name] = {**run(part.name, own), "seconds": round(clock() - begun, 1)}
+            found[part] = {**run(part, own), "seconds": round(clock() - begun, 1)}
         tell(found)
     return found
 
@@ -170,15 +156,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The program; 1 where a part failed or was not run."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--wheels", type=Path, help="folder of wheels to install what is missing from")
-    parser.add_argument("--seconds", type=float, default=WHOLE_S, help="for everything (usually %(default)s)")
+    parser.add_argument("--seconds", type=float, default=BUDGET_S, help="for everything (usually %(default)s)")
     parser.add_argument("--out", type=Path, help="file that gets the document, too")
-    parser.add_argument("--parts", default=",".join(part.name for part in PARTS), help="which, in order")
+    parser.add_argument("--parts", default=",".join(PARTS), help="which, in order")
     parser.add_argument("--small", action="store_true", help="tiny models, on any device")
     given = parser.parse_args(arguments)
-    known = {part.name: part for part in PARTS}
     names = [name for name in given.parts.split(",") if name]
-    if unknown := [name for name in names if name not in known]:
-        parser.error(f"there is no part {unknown[0]}; there are {', '.join(known)}")
+    if unknown := [name for name in names if name not in PARTS]:
+        parser.error(f"there is no part {unknown[0]}; there are {', '.join(PARTS)}")
     begun = time.monotonic()
     found: dict[str, Any] = {"seconds_allowed": given.seconds, "small": given.small}
 
@@ -202,7 +187,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         def run(name: str, seconds: float) -> dict[str, Any]:
             return run_part(name, seconds, small=given.small, folder=Path(folder))
 
-        run_parts([known[name] for name in names], left, run, tell, found)
+        run_parts(names, left, run, tell, found)
     return int(any("failed" in found[name] or "not_run" in found[name] for name in names))
 
 

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.measure import settled
+
 if TYPE_CHECKING:
     import torch
     from transformers import TrainerCallback
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 GIGA = 1e9
 IMAGES, LEAST_STEPS, MOST_STEPS, WARM_STEPS = 8, 3, 20, 2
 WORDS = "The heart is of normal size, and both lungs are clear. "
+PATCHES, GAZE_TOKENS = {False: 1024, True: 16}, {False: 48, True: 4}  # of the largest image, and K; in the small form
 GPU_TESTS = "tests/model/test_gpu.py"
 
 
@@ -69,15 +72,6 @@ class Work:
 
         quiet_libraries()
         return pick_device("auto" if self.small else "cuda")
-
-
-def settled(device: "torch.device") -> float:
-    """Seconds, once the device has done what it was told."""
-    import torch
-
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter()
 
 
 # ---- parts ----------------------------------------------------------------------------------------------------------
@@ -146,15 +140,18 @@ def overhead_part(work: Work, size: str) -> None:
     import torch
     from PIL import Image
 
-    from benchmarks.random_model import WIDTHS, random_engine
+    from benchmarks.random_model import base_config, random_engine
     from benchmarks.run import overheads
     from phantoms.make import make_phantom
 
-    width, device = WIDTHS["small" if work.small else size], work.device()
-    begun = settled(device)
-    engine = random_engine(work.folder / f"overhead-{size}", width, device)
-    work.tell(make_s=round(settled(device) - begun, 2))
-    side = round((width.patches * 784) ** 0.5)
+    device, patches = work.device(), PATCHES[work.small]
+    begun = settled()
+    engine = random_engine(
+        work.folder / f"overhead-{size}", base_config("small" if work.small else size), device, patches=patches,
+        gaze_tokens=GAZE_TOKENS[work.small],
+    )  # fmt: skip
+    work.tell(make_s=round(settled() - begun, 2))
+    side = round((patches * engine.model.config.token_pixels) ** 0.5)
     image = Image.fromarray(make_phantom(0, size_px=side).image).convert("RGB")
     tokens = 8 if work.small else 64
     figures = overheads(engine, image, f"{size}_width", 1 if work.small else 5, tokens=tokens)
@@ -168,20 +165,23 @@ def qlora_part(work: Work, size: str) -> None:
     adapter that is saved and read again."""
     import torch
 
-    from benchmarks.random_model import WIDTHS, random_engine
+    from benchmarks.random_model import base_config, random_engine
     from finetune.cases import read_cases
 
-    width, device = WIDTHS["small" if work.small else size], work.device()
-    begun = settled(device)
-    engine = random_engine(work.folder / f"qlora-{size}", width, device)
-    work.tell(make_s=round(settled(device) - begun, 2), layers=width.layers, width=width.hidden)
+    device, patches = work.device(), PATCHES[work.small]
+    begun, base = settled(), base_config("small" if work.small else size)
+    engine = random_engine(
+        work.folder / f"qlora-{size}", base, device, patches=patches, gaze_tokens=GAZE_TOKENS[work.small]
+    )
+    text = base.text_config
+    work.tell(make_s=round(settled() - begun, 2), layers=text.num_hidden_layers, width=text.hidden_size)
     if device.type == "cuda":
         work.tell(weights_gb=round(torch.cuda.memory_allocated(device) / GIGA, 3))
     config = config_for(work, size)
     cases = read_cases(config)
     store = kept_features(work, size, engine, cases)
     trainer = train_steps(work, size, engine, config, cases, store)
-    work.tell(computed_gb=round(computed_memory(config, size, width.patches, cuda=device.type == "cuda") / GIGA, 3))
+    work.tell(computed_gb=round(computed_memory(config, size, patches, cuda=device.type == "cuda") / GIGA, 3))
     if device.type == "cuda":
         work.tell(
             peak_gb=round(torch.cuda.max_memory_allocated(device) / GIGA, 3),
@@ -194,14 +194,14 @@ def kept_features(work: Work, size: str, engine: "GazeEngine", cases: "Sequence[
     """What the vision tower says of the images, and how long it took."""
     from finetune.features import FeatureStore, fill_features
 
-    limits, device = engine.processor.image_processor.size, engine.model.device
+    limits = engine.processor.image_processor.size
     store = FeatureStore(
         work.folder / f"features-{size}", size, (limits["shortest_edge"], limits["longest_edge"]),
         engine.checkpoint.dtype,
     )  # fmt: skip
-    begun = settled(device)
+    begun = settled()
     computed = fill_features(store, engine, cases)
-    work.tell(vision_s_per_image=round((settled(device) - begun) / max(1, computed), 4))
+    work.tell(vision_s_per_image=round((settled() - begun) / max(1, computed), 4))
     return store
 
 
@@ -225,7 +225,7 @@ def train_steps(
     )
     items = TrainingItems(cases, draw_epochs(cases, config, steps * images), config, [{} for _ in cases])
     seconds: list[float] = []
-    clock = step_clock(device, lambda: work.left > work.seconds / 4, seconds)
+    clock = step_clock(lambda: work.left > work.seconds / 4, seconds)
     trainer = AdaptTrainer(
         model=adapted, args=arguments, train_dataset=items, callbacks=[clock],
         heads_learning_rate=config.heads_learning_rate,
@@ -252,11 +252,11 @@ def score_and_reload(
     from finetune.look import look_at
     from finetune.trainer import load_weights
 
-    device, pace = engine.model.device, Pace(trainer.args.per_device_train_batch_size)
-    begun = settled(device)
+    pace = Pace(trainer.args.per_device_train_batch_size)
+    begun = settled()
     looked = look_at(engine, cases, store, pace)
     work.tell(
-        scoring_s_per_image=round((settled(device) - begun) / len(cases), 4),
+        scoring_s_per_image=round((settled() - begun) / len(cases), 4),
         held_out={name: round(value, 4) for name, value in looked.losses.items()},
     )
     trainer.save_to(work.folder / f"adapter-{size}")
@@ -299,20 +299,18 @@ def write_images(folder: Path, side_px: int) -> Path:
     return write_gaze_folder(folder, map(draw, range(IMAGES)))
 
 
-def step_clock(
-    device: "torch.device", goes_on: Callable[[], bool], seconds: list[float]
-) -> "TrainerCallback":
+def step_clock(goes_on: Callable[[], bool], seconds: list[float]) -> "TrainerCallback":
     """Notes the seconds of each step; ends the training when time is short, after LEAST_STEPS."""
     from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
     class StepClock(TrainerCallback):
         def on_step_begin(self, *_: Any, **__: Any) -> None:
-            self.begun = settled(device)
+            self.begun = settled()
 
         def on_step_end(
             self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
         ) -> None:
-            seconds.append(settled(device) - self.begun)
+            seconds.append(settled() - self.begun)
             control.should_log = True
             if len(seconds) >= LEAST_STEPS and not goes_on():
                 control.should_training_stop = True
@@ -322,12 +320,13 @@ def step_clock(
 
 def computed_memory(config: "FinetuneConfig", size: str, patches: int, *, cuda: bool) -> int:
     """What `finetune.room` says that this takes, in bytes."""
-    from finetune.memory import KNOWN
+    from finetune.memory import published_sizes
     from finetune.room import BaseFacts, memory_for
     from gazevlm_core.options import Precision
 
-    sizes = KNOWN[f"Qwen/Qwen2.5-VL-{size.upper()}-Instruct"]
-    return memory_for(config, BaseFacts(sizes, Precision.NF4, cuda, patches * 784, 48)).total
+    sizes = published_sizes(f"Qwen/Qwen2.5-VL-{size.upper()}-Instruct")
+    assert sizes is not None
+    return memory_for(config, BaseFacts(sizes, Precision.NF4, cuda, patches * sizes.token_pixels, 48)).total
 
 
 PARTS: dict[str, Callable[[Work], None]] = {

@@ -19,13 +19,13 @@ def interleaved_medians(tasks: Mapping[str, Callable[[], object]], repeats: int)
     seconds: dict[str, list[float]] = {name: [] for name in tasks}
     for _ in range(repeats):
         for name, task in tasks.items():
-            start = _settled()
+            start = settled()
             task()
-            seconds[name].append(_settled() - start)
+            seconds[name].append(settled() - start)
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
-def _settled() -> float:
+def settled() -> float:
     """Seconds, once a GPU that is in use has done what it was told."""
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():

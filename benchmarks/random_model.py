@@ -1,122 +1,70 @@
-"""Qwen2.5-VL of true width with random weights, made in 4 bits on the device itself: nothing is loaded or fetched.
+"""A backbone of true width with random weights, made in 4 bits on the device itself: nothing is loaded or fetched.
 
 The model is laid out on the meta device; then each weight is drawn where it will lie, and each linear layer of the
 language model is quantised as soon as it is drawn. So a 7B takes no more memory to make than to hold.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
-from transformers import Qwen2_5_VLConfig, Qwen2VLImageProcessorPil
+from transformers import AutoTokenizer, PretrainedConfig, Qwen2VLImageProcessorPil
 from transformers.integrations.bitsandbytes import replace_with_bnb_linear
 
 from gazevlm_core.findings import FINDING_NAMES
 from gazevlm_core.inference import GazeEngine
+from gazevlm_core.model.backbones import BY_PLAIN_TYPE, PUBLISHED
 from gazevlm_core.model.checkpoint import Checkpoint
-from gazevlm_core.model.configuration_gazevlm import GazeConfig, GazeVLMConfig
+from gazevlm_core.model.configuration_gazevlm import GazeConfig
 from gazevlm_core.model.modeling_gazevlm import GazeVLM
 from gazevlm_core.model.processing_gazevlm import GazeVLMProcessor
-from gazevlm_core.model.quantise import KEPT_FULL, compute_dtype, quantization_config, settle_four_bit_model
+from gazevlm_core.model.quantise import compute_dtype, kept_full, prepare_four_bit_model, quantization_config
 from gazevlm_core.options import Precision
 from scripts.make_large_checkpoint import write_tokenizer
 
 WEIGHT_STD = 0.02
 
 
-@dataclass(frozen=True)
-class Width:
-    """Dimensions as published for a size, or tiny ones.
-
-    Args:
-        hidden, layers, heads, key_heads, mlp, vocabulary: of the language model.
-        tied: whether the output layer is the embedding.
-        vision_hidden, vision_layers, vision_mlp, vision_heads: of the vision tower.
-        patches: merged, of the largest image.
-        gaze_tokens: K.
-    """
-
-    hidden: int
-    layers: int
-    heads: int
-    key_heads: int
-    mlp: int
-    vocabulary: int
-    tied: bool
-    vision_hidden: int = 1280
-    vision_layers: int = 32
-    vision_mlp: int = 3420
-    vision_heads: int = 16
-    patches: int = 1024
-    gaze_tokens: int = 48
+def base_config(size: str) -> PretrainedConfig:
+    """Configuration of a published Qwen2.5-VL, "3b" or "7b"; "small" is a tiny one."""
+    name = f"Qwen/Qwen2.5-VL-{size.upper()}-Instruct"
+    return PUBLISHED["Qwen/Qwen2.5-VL-3B-Instruct"].tiny() if size == "small" else PUBLISHED[name].published[name]()
 
 
-WIDTHS = {
-    "3b": Width(2048, 36, 16, 2, 11_008, 151_936, tied=True),
-    "7b": Width(3584, 28, 28, 4, 18_944, 152_064, tied=False),
-    "small": Width(
-        64, 2, 2, 1, 128, 151_936, tied=True, vision_hidden=32, vision_layers=2, vision_mlp=64, vision_heads=2,
-        patches=16, gaze_tokens=4,
-    ),
-}  # fmt: skip
-
-
-def base_config(width: Width) -> Qwen2_5_VLConfig:
-    """As in the config.json that is published for a size."""
-    head = width.hidden // width.heads
-    sections = [head // 8, head * 3 // 16, head * 3 // 16]  # 16, 24, 24 of the 128 of the published ones
-    return Qwen2_5_VLConfig(
-        text_config={
-            "vocab_size": width.vocabulary, "hidden_size": width.hidden, "intermediate_size": width.mlp,
-            "num_hidden_layers": width.layers, "num_attention_heads": width.heads,
-            "num_key_value_heads": width.key_heads, "max_position_embeddings": 128_000, "rms_norm_eps": 1e-6,
-            "rope_parameters": {"rope_type": "default", "rope_theta": 1_000_000.0, "mrope_section": sections},
-        },
-        vision_config={
-            "depth": width.vision_layers, "hidden_size": width.vision_hidden, "intermediate_size": width.vision_mlp,
-            "num_heads": width.vision_heads, "out_hidden_size": width.hidden, "window_size": 112,
-            "fullatt_block_indexes": list(range(width.vision_layers // 4 - 1, width.vision_layers, 8)) or [1],
-            "tokens_per_second": 2,
-        },
-        tie_word_embeddings=width.tied,
-    )  # fmt: skip
-
-
-def random_processor(folder: Path, width: Width) -> GazeVLMProcessor:
-    """A processor with a byte-level tokenizer and Qwen's special ids."""
-    from transformers import AutoTokenizer
-
-    write_tokenizer(folder)
-    side = 28 * 28 * width.patches
-    images = Qwen2VLImageProcessorPil(size={"shortest_edge": min(56 * 56, side), "longest_edge": side})
-    return GazeVLMProcessor(images, AutoTokenizer.from_pretrained(folder))
-
-
-def random_engine(folder: Path, width: Width, device: torch.device, *, seed: int = 0) -> GazeEngine:
+def random_engine(
+    folder: Path, base: PretrainedConfig, device: torch.device, *, patches: int = 1024, gaze_tokens: int = 48,
+    seed: int = 0,
+) -> GazeEngine:  # fmt: skip
     """An engine on a random model in NF4 whose gaze counts as trained.
 
     Args:
-        folder: empty; for the tokenizer's files.
-        width: dimensions.
+        folder: empty; for the files of a byte-level tokenizer with Qwen's special ids.
+        base: configuration of a plain backbone.
         device: where it is made.
+        patches: image tokens of the largest image.
+        gaze_tokens: K.
         seed: of the weights.
     """
     torch.manual_seed(seed)
-    processor, dtype = random_processor(folder, width), compute_dtype(device)
+    backbone, dtype = BY_PLAIN_TYPE[base.model_type], compute_dtype(device)
+    write_tokenizer(folder)
     gaze = GazeConfig(
-        num_gaze_tokens=width.gaze_tokens, finding_names=FINDING_NAMES, gaze_trained=True, findings_trained=True,
+        num_gaze_tokens=gaze_tokens, finding_names=FINDING_NAMES, gaze_trained=True, findings_trained=True,
         trained_on="nothing",
     )  # fmt: skip
-    config = GazeVLMConfig.from_base(base_config(width), gaze, processor.gaze_token_id)
+    images = Qwen2VLImageProcessorPil(**backbone.preprocessing)
+    processor = GazeVLMProcessor(images, AutoTokenizer.from_pretrained(folder))
+    config = backbone.config_class.from_base(base, gaze, processor.gaze_token_id)
+    most = config.token_pixels * patches
+    images.size = {"shortest_edge": min(images.size["shortest_edge"], most), "longest_edge": most}
     with torch.device("meta"):
-        model = GazeVLM(config)
-    quantised = quantization_config(Precision.NF4, dtype)
-    model = replace_with_bnb_linear(model, modules_to_not_convert=list(KEPT_FULL), quantization_config=quantised)
+        model = backbone(config)
+    quantised, kept = quantization_config(Precision.NF4, dtype, backbone.vision_name), kept_full(backbone.vision_name)
+    model = replace_with_bnb_linear(model, modules_to_not_convert=kept, quantization_config=quantised)
     model.is_loaded_in_4bit = True  # PEFT asks
     materialise(model, device, dtype)
-    settle_four_bit_model(model, dtype)
+    prepare_four_bit_model(model, dtype)
     model.gaze_heads.float()
     return GazeEngine(Checkpoint(model.eval(), processor, "random", Precision.NF4))
 

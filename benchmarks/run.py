@@ -64,22 +64,22 @@ def overheads(
     import torch
 
     from benchmarks.measure import interleaved_medians
-    from gazevlm_core.model.modeling_gazevlm import GazePass
-    from gazevlm_core.model.walks import choose_path
+    from gazevlm_core.model.modeling_gazevlm import PrefillOutput
+    from gazevlm_core.model.path_sampling import choose_path
     from gazevlm_core.options import DEFAULT_QUESTION, DEFAULT_WALKS
 
     model, exact = engine.model, {"max_new_tokens": tokens, "min_new_tokens": tokens, "do_sample": False}
 
-    def look(gaze: bool) -> GazePass:
-        return engine.look(engine.encode_images([image]), [DEFAULT_QUESTION], gaze=gaze)
+    def look(gaze: bool) -> PrefillOutput:
+        return engine.prefill(engine.encode_images([image]), [DEFAULT_QUESTION], gaze=gaze)
 
-    def path_of(gaze_pass: GazePass, walks: int = DEFAULT_WALKS) -> None:
-        choose_path(model.pointer_field(gaze_pass, 0), walks=walks)
+    def path_of(prefilled: PrefillOutput, walks: int = DEFAULT_WALKS) -> None:
+        choose_path(model.pointer_field(prefilled, 0), walks=walks)
 
     def with_gaze() -> None:
-        gaze_pass = look(gaze=True)
-        path_of(gaze_pass)
-        model.continue_text(gaze_pass, **exact)
+        prefilled = look(gaze=True)
+        path_of(prefilled)
+        model.continue_text(prefilled, **exact)
 
     done = look(gaze=True)
     with torch.no_grad():
@@ -129,8 +129,8 @@ def bytes_ratio(source: Path, text_layers: int, vision_layers: int) -> float:
     totals = []
     for precision in (Precision.NF4, Precision.BF16):
         model = load_checkpoint(str(source), precision=precision, device="cpu").model
-        text = sum(_bytes(layer) for layer in model.model.language_model.layers) / text_layers
-        vision = sum(_bytes(block) for block in model.model.visual.blocks) / vision_layers
+        text = sum(_bytes(layer) for layer in model.get_decoder().layers) / text_layers
+        vision = sum(_bytes(block) for block in model.get_encoder("image").blocks) / vision_layers
         rest = _bytes(model) - text * text_layers - vision * vision_layers
         totals.append(rest + text * TEXT_LAYERS_3B + vision * VISION_LAYERS_3B)
     return totals[0] / totals[1]
@@ -162,7 +162,7 @@ def page_figures(repeats: int) -> list[Figure]:
     first = (
         "from diagnose.tab.page import build_app; from gazevlm_core.inference import GazeEngine\n"
         "from diagnose.catalogue import Catalogue; from diagnose.service import draw_example\n"
-        "from gazevlm_core.shipped import shipped_models\n"
+        "from gazevlm_core.options import shipped_models\n"
         "catalogue = Catalogue({name: GazeEngine.load(name) for name in shipped_models()}); build_app(catalogue)\n"
         "catalogue.find('').engine.diagnose(draw_example(0))"
     )

@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, TypedDict, cast, get_args, get_origin, get_type_hints, is_typeddict
 
-from gazevlm_core.claims import claims_of
 from gazevlm_core.records import Diagnosis
+from gazevlm_core.report_parser import claims_of
 
 if TYPE_CHECKING:
     from diagnose.catalogue import Choice

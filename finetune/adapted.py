@@ -14,9 +14,6 @@ from gazevlm_core.model.modeling_gazevlm import GazeVLM
 from gazevlm_core.model.pointer import GazeHeads
 from gazevlm_core.sample import DatasetError, Sample
 
-# Anchored: a bare `gate_proj` would also hit the vision tower.
-LANGUAGE = r".*language_model\..*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
-VISION = r".*visual\.blocks\..*\.(qkv|proj|gate_proj|up_proj|down_proj)"
 FINDING_ROWS = ("finding.weight", "finding.bias")
 
 
@@ -85,7 +82,8 @@ def adapt_model(model: GazeVLM, config: FinetuneConfig, gaze: GazeConfig, fitted
         fitted: heads of the findings with a usual place.
     """
     heads = _grown_heads(model, gaze, fitted)
-    parts = [*([] if config.freeze_language else [LANGUAGE]), *([] if config.freeze_vision else [VISION])]
+    language, vision = not config.freeze_language, not config.freeze_vision
+    parts = [model.language_layers] * language + [model.vision_layers] * vision
     adapted = get_peft_model(
         model,
         LoraConfig(

@@ -11,8 +11,8 @@ from typing import Any
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 
 from finetune.config import ConfigError, FinetuneConfig
+from finetune.memory import sizes_of
 from finetune.room import BaseFacts
-from finetune.sizes import sizes_of
 from gazevlm_core.datasets.trained_on import PROVENANCE_FILE, TrainedOn, read_all_trained_on
 from gazevlm_core.inference import GazeEngine
 from gazevlm_core.model.checkpoint import (
@@ -25,14 +25,14 @@ from gazevlm_core.model.checkpoint import (
     load_processor,
     pick_device,
 )
-from gazevlm_core.model.familiarity import FAMILIARITY_FILE
+from gazevlm_core.model.ood_score import OOD_REFERENCE_FILE
 from gazevlm_core.model.processing_gazevlm import GazeVLMProcessor
-from gazevlm_core.shipped import resolve_source
+from gazevlm_core.options import resolve_source
 
 # Beside the weights. Loading asks for each of them, so that a cache holds the same ones however it was filled.
 IDENTIFYING = (
     "config.json", "preprocessor_config.json", "processor_config.json", "tokenizer.json", "chat_template.jinja",
-    "chat_template.json", FAMILIARITY_FILE,
+    "chat_template.json", OOD_REFERENCE_FILE,
 )  # fmt: skip
 
 
@@ -78,17 +78,17 @@ def load_base(config: FinetuneConfig, revision: str = "") -> Base:
         ConfigError: pixel limits that leave no size.
     """
     folder, commit = find_checkpoint(config.base, revision)
-    told = _told(config.base, commit)
+    trained_on = _trained_on(config.base, commit)
     checkpoint = load_checkpoint(
         config.base, precision=config.precision, device=own_device(config.device), shardable=config.fsdp_storage,
         revision=commit, attn=config.attn,
     )  # fmt: skip
     limit_pixels(checkpoint.processor, config)
-    return Base(GazeEngine(checkpoint), config.base, commit, folder_digest(folder), told)
+    return Base(GazeEngine(checkpoint), config.base, commit, folder_digest(folder), trained_on)
 
 
-def _told(source: str, commit: str) -> tuple[TrainedOn | None, ...]:
-    """What a base was trained on by us; nothing where it says nothing. Read before the steps, not behind them."""
+def _trained_on(source: str, commit: str) -> tuple[TrainedOn | None, ...]:
+    """What a merged base was trained on; empty where it does not say."""
     path = find_beside(source, PROVENANCE_FILE, commit)
     try:
         return () if path is None else tuple(read_all_trained_on(path.parent))
@@ -112,15 +112,16 @@ def facts_before(config: FinetuneConfig, revision: str = "") -> tuple[BaseFacts,
     processor = load_processor(where, config.base, **pinned)
     values = load_config(where, config.base, processor, **pinned)
     limit_pixels(processor, config)
+    on_gpu = pick_device(own_device(config.device)).type == "cuda"
     facts = BaseFacts(
-        sizes_of(values), held_as(values, config.precision), pick_device(own_device(config.device)).type == "cuda",
+        sizes_of(values.to_dict()), held_as(values, config.precision), on_gpu,
         int(processor.image_processor.size["longest_edge"]), values.gaze_config.num_gaze_tokens,
     )  # fmt: skip
     return facts, processor
 
 
 def limit_pixels(processor: GazeVLMProcessor, config: FinetuneConfig) -> None:
-    """Resize images as the configuration says.
+    """Set the processor's pixel limits to those of the configuration.
 
     Raises:
         ConfigError: limits that leave no size.
@@ -135,19 +136,19 @@ def limit_pixels(processor: GazeVLMProcessor, config: FinetuneConfig) -> None:
         )
 
 
-def is_same_base(config: FinetuneConfig, told: Mapping[str, Any]) -> bool:
-    """Whether a base is the one of the same name that provenance tells of. Nothing is loaded.
+def is_same_base(config: FinetuneConfig, recorded: Mapping[str, Any]) -> bool:
+    """Whether a base is the recorded one of the same name. Nothing is loaded.
 
     Args:
         config: whose base it is.
-        told: `base` of the provenance.
+        recorded: `base` of the provenance.
 
     Raises:
         CheckpointError: the folder is not there any more.
     """
-    if told.get("revision"):  # a commit of the Hub never changes
+    if recorded.get("revision"):  # a commit of the Hub never changes
         return True
-    return folder_digest(find_checkpoint(config.base)[0]) == told.get("fingerprint")
+    return folder_digest(find_checkpoint(config.base)[0]) == recorded.get("fingerprint")
 
 
 def own_device(device: str) -> str:
@@ -162,7 +163,7 @@ def own_device(device: str) -> str:
 
 
 def folder_digest(folder: Path) -> str:
-    """SHA-256 of the files that decide what a checkpoint says; others that lie there change nothing.
+    """SHA-256 of the files that decide a checkpoint's answers; other files in the folder do not count.
 
     Raises:
         CheckpointError: its weights are not all there.

@@ -18,7 +18,7 @@ WITH_GAZE = """\
 The GazeVLM adapter `{adapter}` merged into `{base}`: one model in {dtype}, heads in float32. Research only: not
 a medical device. The scores below are the adapter's, before merging and rounding."""
 WITHOUT_GAZE = """\
-The words of the GazeVLM adapter `{adapter}`, merged into `{base}`: a plain Qwen2.5-VL in {dtype}. It answers
+The words of the GazeVLM adapter `{adapter}`, merged into `{base}`: a plain {plain} in {dtype}. It answers
 WITHOUT gaze: no gaze tokens stand before the answer, as they did in training, and it gives no scanpath and no
 probability of a finding. Research only: not a medical device. The scores below are those of the adapter with gaze,
 before merging and rounding; nothing is known of the answers without."""
@@ -37,7 +37,7 @@ print(look(images="image.png", text="Is there pneumothorax?", return_full_text=F
 ```
 """
 USE_PLAIN = """\
-With whatever serves Qwen2.5-VL, e.g.
+With whatever serves {plain}, e.g.
 
 ```
 vllm serve {name}
@@ -79,7 +79,7 @@ gazevlm diagnose image.png --model {base['source']} --adapter {values['name']}
 
 
 def merged_card(
-    name: str, adapter: str, base: str, dtype: str, values: Mapping[str, Any] | None, *, plain: bool = False
+    name: str, adapter: str, base: str, dtype: str, values: Mapping[str, Any] | None, *, plain: str = ""
 ) -> str:
     """Return the card of a merged model.
 
@@ -89,7 +89,7 @@ def merged_card(
         base: Hub id or folder name.
         dtype: that the weights are stored in.
         values: the adapter's provenance; None where it has none.
-        plain: whether it is a Qwen2.5-VL without gaze.
+        plain: name of the family, where it is a plain model of it, without gaze.
 
     Raises:
         RecordError: provenance that is not as a training writes it.
@@ -106,13 +106,13 @@ def merged_card(
 
 # {name}
 
-{what.format(adapter=adapter, base=base, dtype=dtype)}
+{what.format(adapter=adapter, base=base, dtype=dtype, plain=plain)}
 
 {scores}
 
 ## Use
 
-{use.format(name=name)}"""
+{use.format(name=name, plain=plain)}"""
 
 
 def scores_and_data(values: dict[str, Any]) -> str:

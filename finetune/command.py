@@ -140,7 +140,6 @@ def finetune(
         if print_config:
             typer.echo(explained(given, missing), nl=False)
             return
-        chosen = suited(given)
         if out is None:
             raise ConfigError("out: give a folder for the adapter as --out")
         if out.name in NO_NAMES:
@@ -149,12 +148,12 @@ def finetune(
         if is_main():  # it writes there at once, so that the others would find a run
             _check_folders(out, place, resume=resume)
         new = not place.exists()
-        device, variables = one_gpu(chosen.device, os.environ)
+        device, variables = one_gpu(given.device, os.environ)
     except ConfigError as error:
         typer.echo(f"gazevlm finetune: {error}", err=True)
         raise typer.Exit(2) from None
     os.environ.update(variables)
-    ending = run_process(chosen.model_copy(update={"device": device}), out, place)
+    ending = run_process(given.model_copy(update={"device": device}), out, place)
     if is_main():
         if new and ending.outcome != "done":
             _delete_unused(place)
@@ -238,7 +237,7 @@ def _train(config: FinetuneConfig, out: Path, run: Path, stop: StopRequest) -> E
     log = None
     try:
         log = RunLog(run, writes=is_main(), console=Console())
-        ending = finished_before(config, out) or train(config, out, run, stop, log)
+        ending = finished_before(suited(config), out) or train(config, out, run, stop, log)
     except Stopped:
         ending = Ending("stopped", STOPPED_EARLY)
     except Exception as error:  # whatever it is, the user learns how the run ended

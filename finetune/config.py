@@ -14,8 +14,7 @@ from typing import Any, Literal, cast
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from gazevlm_core.options import Attention, Precision
-from gazevlm_core.shipped import NANO
+from gazevlm_core.options import NANO, Attention, Precision
 from gazevlm_core.training.gaze_order import GazeOrder
 
 LONGEST_NAME = 60

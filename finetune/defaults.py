@@ -1,4 +1,4 @@
-"""What a run takes where nobody says otherwise, from how large its base is. Free of torch.
+"""Defaults of a run that depend on the size of its base.
 
 The values that `FinetuneConfig` has by itself are those of the embedded model. A published base of billions of
 parameters sees many more patches, learns at a lower rate, and fits fewer images at once.
@@ -10,36 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from finetune.config import FinetuneConfig
-from finetune.sizes import KNOWN, ModelSizes, sizes_of
-from gazevlm_core.shipped import resolve_source
+from finetune.memory import ModelSizes, published_sizes, sizes_of
+from gazevlm_core.options import resolve_source
 
-PATCH_PIXELS = 28 * 28  # of the resized image, for one token
 LARGE, LARGER, LARGEST = 1e9, 6e9, 20e9  # parameters: 3B, 7B and 72B are the published ones above each
-PATCHES = 1024  # of one image: 896 x 896 px, where a nodule of 1 cm on a radiograph covers two
-STEP_IMAGES = 8  # behind one optimizer step, however few are looked at at once
+PATCHES = 1024  # of one image: with 28 px each 896 x 896 px, where a nodule of 1 cm on a radiograph covers two
+STEP_IMAGES = 8  # per optimizer step, whatever the batch size
 # A plain base has no longest path of its own. Whole readings of radiologists have a median of 38 fixations, and in the
 # middle nine tenths 13 to 68.
 GAZE_TOKENS = 48
 FOLLOW_BASE = ("num_gaze_tokens", "max_pixels", "batch_size", "accumulation", "learning_rate")
-
-
-def defaults_for(sizes: ModelSizes, *, gaze_trained: bool) -> dict[str, Any]:
-    """Field of the configuration -> its value for a base; fields that keep the configuration's own are left out.
-
-    Args:
-        sizes: of the base.
-        gaze_trained: whether it shows paths already, whose longest is kept.
-    """
-    if sizes.backbone < LARGE:
-        return {}
-    images = 1 if sizes.backbone > LARGEST else 4
-    return {
-        **({} if gaze_trained else {"num_gaze_tokens": GAZE_TOKENS}),
-        "max_pixels": PATCHES * PATCH_PIXELS,
-        "batch_size": images,
-        "accumulation": STEP_IMAGES // images,
-        "learning_rate": 1e-4 if sizes.backbone > LARGER else 2e-4,
-    }
 
 
 def suited(config: FinetuneConfig) -> FinetuneConfig:
@@ -51,23 +31,31 @@ def suited(config: FinetuneConfig) -> FinetuneConfig:
 
 
 def suggestions(config: FinetuneConfig) -> dict[str, Any]:
-    """What the base decides: field -> value, of fields that were not set."""
-    found = _base(config.base)
-    if found is None:
+    """Return what the base decides: field -> value, of fields that were not set.
+
+    A base that shows paths already keeps its longest.
+    """
+    sizes = _sizes(config.base)
+    if sizes is None or sizes.backbone < LARGE:
         return {}
-    wanted = {name: value for name, value in found.items() if name not in config.model_fields_set}
-    if config.min_pixels and "max_pixels" in wanted:
-        wanted["max_pixels"] = max(wanted["max_pixels"], config.min_pixels)
-    if "accumulation" in wanted and "batch_size" not in wanted:
-        wanted["accumulation"] = max(1, STEP_IMAGES // config.batch_size)
-    return wanted
+    given, images = config.model_fields_set, 1 if sizes.backbone > LARGEST else 4
+    at_once = config.batch_size if "batch_size" in given else images
+    shows_paths = ((base_values(config.base) or {}).get("gaze") or {}).get("gaze_trained")
+    wanted = {
+        **({} if shows_paths else {"num_gaze_tokens": GAZE_TOKENS}),
+        "max_pixels": max(PATCHES * sizes.token_pixels, config.min_pixels or 0),
+        "batch_size": images,
+        "accumulation": max(1, STEP_IMAGES // at_once),
+        "learning_rate": 1e-4 if sizes.backbone > LARGER else 2e-4,
+    }
+    return {name: value for name, value in wanted.items() if name not in given}
 
 
 def explained(config: FinetuneConfig, missing: Collection[str] = ()) -> str:
     """A configuration as YAML, with the defaults of its base; a remark says where each value is from.
 
     Args:
-        config: as it was asked for.
+        config: as given.
         missing: fields that somebody has to fill in yet.
     """
     found = suggestions(config)
@@ -112,16 +100,8 @@ def base_values(source: str) -> Mapping[str, Any] | None:
 def _sizes(source: str) -> ModelSizes | None:
     values = base_values(source)
     if values is None:
-        return KNOWN.get(source)
+        return published_sizes(source)
     try:
         return sizes_of(values)
     except ValueError:
-        return None  # no Qwen2.5-VL; loading says so
-
-
-def _base(source: str) -> dict[str, Any] | None:
-    sizes = _sizes(source)
-    if sizes is None:
-        return None
-    gaze = (base_values(source) or {}).get("gaze") or {}
-    return defaults_for(sizes, gaze_trained=bool(gaze.get("gaze_trained")))
+        return None  # of no family; loading says so

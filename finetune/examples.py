@@ -115,10 +115,8 @@ def grouped(
 def token_count(draw: Draw, case: Sample, processor: GazeVLMProcessor) -> int:
     """Count the tokens of a draw that others may not have: merged patches, and the words of question and answer."""
     assert case.size_px is not None  # `read_cases` sees to it
-    width, height = case.size_px
-    patches = processor.image_processor.get_number_of_image_patches(height, width)
     words = processor.tokenizer([draw.question, draw.answer or ""])["input_ids"]
-    return patches // processor.image_processor.merge_size**2 + sum(map(len, words))
+    return processor.count_image_tokens(*case.size_px) + sum(map(len, words))
 
 
 def ordered_cases(cases: Sequence[Sample], config: FinetuneConfig) -> list[Sample]:

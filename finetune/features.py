@@ -18,7 +18,6 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from finetune.cases import go_on
-from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.inference import EncodedImage, GazeEngine
 from gazevlm_core.ranks import ALONE, Ranks
 from gazevlm_core.sample import Sample
@@ -151,8 +150,7 @@ def encoded_cases(cases: Sequence[Sample], engine: GazeEngine, store: FeatureSto
     """Return some cases' images after the vision tower, from the store or computed."""
     if store is None:
         return engine.encode_images([case.load() for case in cases])
-    merge = engine.processor.image_processor.merge_size
     return [
-        EncodedImage(tokens, grid_thw, PatchGrid.from_grid_thw(grid_thw.tolist(), merge))
+        EncodedImage(tokens, grid_thw, *engine.processor.grids(grid_thw[None]))
         for tokens, grid_thw in map(store.tokens, cases)
     ]

@@ -91,12 +91,12 @@ def look_at(
 
     def ask(some: list[Sample]) -> list[Said]:
         images = encoded_cases(some, engine, store)
-        gaze_pass = engine.look(images, [DEFAULT_QUESTION] * len(some))
+        prefilled = engine.prefill(images, [DEFAULT_QUESTION] * len(some))
         read = [row for row, case in enumerate(some) if case.readings]
-        paths = engine.paths(gaze_pass, images, DiagnoseOptions(), read)
+        paths = engine.paths(prefilled, images, DiagnoseOptions(), read)
         return [
             Said(findings, paths[row][0] if row in paths else None, images[row].grid)
-            for row, findings in enumerate(engine.findings(gaze_pass))
+            for row, findings in enumerate(engine.findings(prefilled))
         ]
 
     with _untouched(engine):
@@ -112,7 +112,7 @@ def tell_findings(
     """Finding -> probability, per image, and nothing else; arguments as in `look_at`."""
 
     def ask(some: list[Sample]) -> list[dict[str, float]]:
-        return engine.findings(engine.look(encoded_cases(some, engine, store), [DEFAULT_QUESTION] * len(some)))
+        return engine.findings(engine.prefill(encoded_cases(some, engine, store), [DEFAULT_QUESTION] * len(some)))
 
     with _untouched(engine):
         return [one for some in pace.chunks(cases, ask) for one in some]

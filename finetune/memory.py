@@ -1,19 +1,23 @@
 """What memory fine-tuning takes, computed from a model's dimensions. Nothing here was measured on a GPU.
 
-    weights      language linears in 4 bits (or as asked); embeddings, norms, vision tower at 2 bytes
+    weights      language linears in 4 bits (or as configured); embeddings, norms, vision tower at 2 bytes
     adapter      LoRA matrices, heads and the row of the gaze token, float32
     gradients    of the same, float32
     optimizer    two moments of the same: float32, or 8 bits with a float32 scale per 256
     activations  what autograd keeps, and the largest passing buffers; see `activation_bytes`
 
 Not counted: what CUDA and its libraries take for themselves, gaps of the allocator, and images on their way.
-Free of torch.
+Parameters are counted on a model on the meta device, which has shapes and no numbers.
 """
 
+import json
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 from finetune.config import Optimizer
-from finetune.sizes import KNOWN, ModelSizes
 from gazevlm_core.options import Precision
 
 FLOAT32, BFLOAT16 = 4, 2  # bytes
@@ -28,9 +32,104 @@ GATHERED_LAYERS = 2  # that a sharded model has whole at once: the one at work a
 SCORE_BYTES = 2 * (2 + 2 + 4 + 2)
 GIGA = 1e9
 
-TABLE_RANK, TABLE_SHARDS = 16, (1, 2, 4, 8)
-TABLE_IMAGES, TABLE_PATCHES, TABLE_WORDS = 4, 1024, 128  # a batch; merged patches and words of one image
-TABLE_TOKENS = TABLE_IMAGES * (TABLE_PATCHES + TABLE_WORDS)
+
+@dataclass(frozen=True)
+class ModelSizes:
+    """Dimensions and counts of parameters of a model."""
+
+    layers: int  # of the language model
+    attention_heads: int  # of a layer
+    width: int  # D, of the hidden states
+    query_width: int  # of all attention heads together
+    key_width: int  # of all key (and of all value) heads together
+    mlp_width: int  # of the feed-forward layers
+    vocabulary: int  # rows of the embedding
+    tied: bool  # whether the output layer is the embedding
+    normed_heads: bool  # whether queries and keys are normed
+    linears: tuple[tuple[int, int], ...]  # inputs and outputs of a layer's linear layers: held in 4 bits, with LoRA
+    language_rest: int  # parameters of the language model but for `linears` and embedding: biases and norms
+    vision: int  # parameters of the vision tower with its merger
+    heads: int  # parameters of the gaze, dwell and finding heads
+    image_token_width: int  # numbers that are kept of each image token
+    token_pixels: int  # pixels of the resized image under an image token
+
+    @property
+    def language_linears(self) -> int:
+        """Weights of the `linears` of all layers, without biases."""
+        return self.layers * sum(inputs * outputs for inputs, outputs in self.linears)
+
+    @property
+    def embeddings(self) -> int:
+        """Parameters of embedding and output layer; once where they are tied."""
+        return self.vocabulary * self.width * (1 if self.tied else 2)
+
+    @property
+    def backbone(self) -> int:
+        """Parameters of everything but the heads."""
+        return self.language_linears + self.language_rest + self.embeddings + self.vision
+
+    def lora(self, rank: int) -> int:
+        """Parameters of LoRA matrices of a rank on all `linears`."""
+        return self.layers * rank * sum(inputs + outputs for inputs, outputs in self.linears)
+
+
+def sizes_of(values: Mapping[str, Any]) -> ModelSizes:
+    """The sizes of a checkpoint, by the values of its config.json, with or without gaze parts.
+
+    Raises:
+        ValueError: a configuration of no family of `backbones`, or one that cannot be.
+    """
+    return _sizes_of(json.dumps(dict(values), sort_keys=True, default=str))
+
+
+def published_sizes(name: str) -> ModelSizes | None:
+    """The sizes of a published base by its Hub id; None where it is not known."""
+    from gazevlm_core.model.backbones import PUBLISHED
+
+    return sizes_of(PUBLISHED[name].published[name]().to_dict()) if name in PUBLISHED else None
+
+
+@lru_cache(maxsize=32)
+def _sizes_of(values: str) -> ModelSizes:
+    import torch
+    from torch import nn
+
+    from gazevlm_core.model.backbones import BY_TYPE, config_from
+
+    try:
+        config = config_from(json.loads(values))
+        with torch.device("meta"):
+            model = BY_TYPE[config.model_type](config)
+    except Exception as error:  # whatever the library raises at numbers that make no model
+        raise ValueError(f"config.json makes no model: {str(error).strip().partition(chr(10))[0]}") from error
+
+    def count(module: nn.Module) -> int:
+        return sum(parameter.numel() for parameter in module.parameters())
+
+    text, language = config.text_config, model.get_decoder()
+    linears = [
+        module for name, module in model.named_modules()
+        if isinstance(module, nn.Linear) and re.fullmatch(model.language_layers, name)
+    ]  # fmt: skip
+    head_width = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    table, weights = text.vocab_size * text.hidden_size, sum(linear.weight.numel() for linear in linears)
+    return ModelSizes(
+        layers=text.num_hidden_layers,
+        attention_heads=text.num_attention_heads,
+        width=text.hidden_size,
+        query_width=text.num_attention_heads * head_width,
+        key_width=text.num_key_value_heads * head_width,
+        mlp_width=text.intermediate_size,
+        vocabulary=text.vocab_size,
+        tied=config.tie_word_embeddings,
+        normed_heads=model.normed_heads,
+        linears=tuple((one.in_features, one.out_features) for one in linears[: len(linears) // text.num_hidden_layers]),
+        language_rest=count(language) - weights - table,
+        vision=count(model.get_encoder("image")),
+        heads=count(model.gaze_heads),
+        image_token_width=model.image_token_width,
+        token_pixels=config.token_pixels,
+    )
 
 
 @dataclass(frozen=True)
@@ -92,7 +191,7 @@ def memory_of(
     if min(rank, batch_tokens, shards) < 1:
         raise ValueError("rank, batch_tokens and shards are at least 1")
     if optimizer is Optimizer.AUTO or precision is Precision.AUTO:
-        raise ValueError("optimizer and precision must be told: what AUTO means depends on the device")
+        raise ValueError("optimizer and precision must be given: what AUTO means depends on the device")
     linears = sizes.language_linears * WEIGHT_BYTES[precision]
     kept = (sizes.language_rest + sizes.embeddings + sizes.vision) * width_bytes
     weights = (linears + kept) / shards
@@ -116,7 +215,7 @@ def memory_of(
 def layer_bytes(sizes: ModelSizes, rank: int, width_bytes: int) -> int:
     """What autograd keeps of one token in one layer of the language model.
 
-    Both norms' inputs in float32; queries, keys, values and what attention gives; the gate, its SiLU and the other
+    The norms' inputs in float32; queries, keys, values and what attention gives; the gate, its SiLU and the other
     branch; what goes into every LoRA pair, and between its matrices. In float32 inputs are shared; else PEFT makes a
     copy for each pair (but for 4-bit layers under CUDA's autocast, which take less than is counted here).
     """
@@ -124,7 +223,8 @@ def layer_bytes(sizes: ModelSizes, rank: int, width_bytes: int) -> int:
     copies = sum(inputs for inputs, _ in sizes.linears)
     inputs = copies if width_bytes < FLOAT32 else 2 * sizes.width + sizes.mlp_width
     numbers = attention + 3 * sizes.mlp_width + inputs + len(sizes.linears) * rank
-    return 2 * FLOAT32 * sizes.width + width_bytes * numbers
+    normed = 2 * sizes.width + (sizes.query_width + sizes.key_width if sizes.normed_heads else 0)
+    return FLOAT32 * normed + width_bytes * numbers
 
 
 def activation_bytes(
@@ -158,21 +258,3 @@ def activation_bytes(
         return max(sizes.layers * per_layer + max(in_layer, at_output), table) + around
     held = sizes.layers * tokens * sizes.width * width_bytes
     return max(held + max(per_layer + in_layer, at_output), table) + around
-
-
-def memory_table() -> str:
-    """Every known model on 1 to 8 GPUs, as Markdown: gigabytes (10^9) on each GPU."""
-    lines = [
-        "| model | GPUs that share it | weights | adapter | gradients | optimizer | activations | each GPU |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|",
-    ]
-    for name, sizes in KNOWN.items():
-        for shards in TABLE_SHARDS:
-            memory = memory_of(
-                sizes, rank=TABLE_RANK, batch_tokens=TABLE_TOKENS, optimizer=Optimizer.PAGED_ADAMW_8BIT, shards=shards
-            )
-            parts = (memory.weights, memory.adapter, memory.gradients, memory.optimizer, memory.activations)
-            cells = " | ".join(f"{part / GIGA:.2f}" for part in parts)
-            short = name.removeprefix("Qwen/").removesuffix("-Instruct")
-            lines.append(f"| {short} | {shards} | {cells} | **{memory.total / GIGA:.1f}** |")
-    return "\n".join(lines)

@@ -153,15 +153,12 @@ def tell_room(config: FinetuneConfig, split: Split, run: Path, log: RunLog, rank
     def look(_: int) -> str:
         facts, processor = facts_before(config, begun_revision(run))
         sizes = {case.digest: case.size_px for case in (*split.train, *split.held_out) if case.size_px}
-        merge = processor.image_processor.merge_size**2
-        patches = (processor.image_processor.get_number_of_image_patches(h, w) for w, h in sizes.values())
+        tokens = sum(processor.count_image_tokens(*size_px) for size_px in sizes.values())
         free = free_ram()
         if facts.on_gpu:
             free = torch.cuda.mem_get_info(pick_device(own_device(config.device)))[0]
         done = sum(path.stat().st_size for path in run.rglob("*") if path.is_file())
-        return check_room(
-            config, facts, sum(patches) // merge, run, free, processes=ranks.count, done=done
-        )
+        return check_room(config, facts, tokens, run, free, processes=ranks.count, done=done)
 
     log.phase(ranks.share(range(ranks.count), look)[0])
 

@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from finetune.config import ConfigError, FinetuneConfig, Optimizer
-from finetune.defaults import PATCH_PIXELS
-from finetune.memory import FLOAT32, GIGA, OPTIMIZER_BYTES, Memory, memory_of
-from finetune.sizes import ModelSizes
+from finetune.memory import FLOAT32, GIGA, OPTIMIZER_BYTES, Memory, ModelSizes, memory_of
 from gazevlm_core.options import Attention, Precision
 
 WORDS = 128  # of one image: question and answer
@@ -42,7 +40,7 @@ class Disk:
     """Bytes that a run leaves on the disk.
 
     Args:
-        features: of the images, as the frozen vision tower says them.
+        features: of the images, from the frozen vision tower.
         checkpoints: adapters with the optimizer's states, and the finished one.
     """
 
@@ -63,7 +61,7 @@ def memory_for(config: FinetuneConfig, facts: BaseFacts, *, shards: int = 1) -> 
         facts: of the base, and where it lies.
         shards: devices that share the model.
     """
-    image = -(-(config.max_pixels or facts.most_pixels) // PATCH_PIXELS)
+    image = -(-(config.max_pixels or facts.most_pixels) // facts.sizes.token_pixels)
     tokens = image + WORDS + (config.num_gaze_tokens or facts.gaze_tokens)
     pairs = config.batch_size * facts.sizes.attention_heads * tokens**2
     return memory_of(
@@ -88,7 +86,7 @@ def disk_for(config: FinetuneConfig, facts: BaseFacts, tokens: int) -> Disk:
         tokens: image tokens of all pictures.
     """
     keeps = config.cache_features and config.freeze_vision
-    features = tokens * facts.sizes.width * (2 if facts.on_gpu else FLOAT32) if keeps else 0
+    features = tokens * facts.sizes.image_token_width * (2 if facts.on_gpu else FLOAT32) if keeps else 0
     trained = facts.sizes.lora(config.lora_rank) + facts.sizes.heads + facts.sizes.width
     states = OPTIMIZER_BYTES[_optimizer(config, on_gpu=facts.on_gpu)]
     copies = 2 if config.patience else 1  # the finished adapter, and the best one so far

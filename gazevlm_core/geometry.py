@@ -1,7 +1,7 @@
 """Patch arithmetic: the only place where positions become patch indices and back.
 
 Convention: patches are counted row-major from the upper left on the MERGED grid of the vision tower (one image token
-each: 14 px x merge 2 = 28 px of the resized image). Width and height scale separately, because the processor's resize
+each). Width and height scale separately, because the processor's resize
 changes the aspect ratio a little; positions are fractions, so no pixel size is needed here.
 """
 
@@ -41,7 +41,7 @@ class PatchGrid:
 
         Args:
             grid_thw: the processor's (frames, rows, cols) before the merge; build it from `image_grid_thw`.
-            merge_size: patches merged per side (2 for Qwen2.5-VL).
+            merge_size: patches merged per side.
 
         Raises:
             ValueError: more than one frame, or sides that the merge does not divide.

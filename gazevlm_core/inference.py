@@ -1,4 +1,4 @@
-"""Asking a model: image and question in, scanpath first, then the words.
+"""Inference: image and question in, first the scanpath, then the answer.
 
 The engine holds one checkpoint and at most one adapter. Calls from several threads wait for each other.
 """
@@ -22,11 +22,10 @@ from gazevlm_core.images.base import check_ratio
 from gazevlm_core.model.adapters import AttachedAdapter, adapter_stamp, attach_adapter
 from gazevlm_core.model.checkpoint import NANO, Checkpoint, CheckpointError, load_checkpoint
 from gazevlm_core.model.configuration_gazevlm import GazeConfig
-from gazevlm_core.model.modeling_gazevlm import GazePass
-from gazevlm_core.model.processing_gazevlm import clean_text, render_prompt
-from gazevlm_core.model.walks import WalkedPath, choose_paths
+from gazevlm_core.model.modeling_gazevlm import PrefillOutput
+from gazevlm_core.model.path_sampling import ChosenPath, choose_paths
+from gazevlm_core.model.processing_gazevlm import clean_text, encode_prompts, render_prompt
 from gazevlm_core.options import DEFAULT_QUESTION, Attention, DiagnoseOptions, Precision
-from gazevlm_core.prompt import encode_prompts
 from gazevlm_core.records import Diagnosis
 from gazevlm_core.scanpath import Fixation, Scanpath
 from gazevlm_core.words import LOOP_NOTE, check_question, cut_loop, recognised
@@ -36,11 +35,11 @@ ImageList = list[Image.Image] | list[str] | list[Path] | list[ImageLike] | tuple
 TEXT_THREAD = "gazevlm-text"
 KEPT_IMAGES = 8
 UNTRAINED_NOTE = "This model's gaze weights are untrained, so no scanpath is shown."
-STRANGE_NOTE = (
+OOD_NOTE = (
     "This image is unlike what the model was trained on ({trained_on}): {times:.1f} times the distance that such "
     "images stay within. Its path, probabilities and words mean nothing here."
 )
-UNTOLD_NOTE = (
+OOD_UNKNOWN_NOTE = (
     "Whether this image is like those of the training is unknown: the adapter changed how the model sees images."
 )
 
@@ -50,9 +49,9 @@ class EncodedImage:
     """An image after the vision tower; reusable for any number of questions.
 
     Args:
-        tokens: [P, D].
-        grid_thw: int64 [3], before the merge.
-        grid: merged.
+        tokens: [P, W], from `GazeVLM.encode_images`.
+        grid_thw: int64 [3], as the image processor counts patches.
+        grid: of the tokens.
     """
 
     tokens: torch.Tensor
@@ -147,10 +146,10 @@ class GazeEngine:
         size["shortest_edge"], size["longest_edge"] = least, most
 
     def recognise(self, question: str) -> str:
-        """A question in the wording that the model as it is now was taught; any question where it answers freely.
+        """Return a question in the wording that the model was trained on; any question where it answers freely.
 
         Raises:
-            UnknownQuestionError: it was never taught; the message says which questions were.
+            UnknownQuestionError: the model was not trained on it; the message lists the questions that it knows.
             ValueError: it is empty or too long.
         """
         question = check_question(clean_text(self.processor, check_question(question)))
@@ -169,14 +168,10 @@ class GazeEngine:
         grids = pixels["image_grid_thw"]
         device = self.model.device
         tokens = self.model.encode_images(pixels["pixel_values"].to(device), grids.to(device))
-        merge = self.processor.image_processor.merge_size
-        return [
-            EncodedImage(rows, thw, PatchGrid.from_grid_thw(thw.tolist(), merge))
-            for rows, thw in zip(tokens, grids, strict=True)
-        ]
+        return [EncodedImage(*one) for one in zip(tokens, grids, self.processor.grids(grids), strict=True)]
 
     def _encode_once(self, image: Image.Image) -> EncodedImage:
-        """`encode_images` for one image, or what it gave when the same pixels were asked about before."""
+        """`encode_images` for one image, cached by its pixels."""
         shape = f"{image.mode} {image.size}".encode()
         # an adapter may change the vision tower
         key = (self._stamp, hashlib.sha256(shape + image.tobytes()).digest())
@@ -186,19 +181,23 @@ class GazeEngine:
             self._encoded.popitem(last=False)
         return encoded
 
-    def strangeness(self, image: EncodedImage) -> float | None:
-        """How unlike the training images an image is: above 1, unlike them; None where nobody can tell.
+    def ood_score(self, image: EncodedImage) -> float | None:
+        """Return how far out of distribution an image is: above 1, unlike the training images; None where unknown.
 
-        The reference is of the base's features: of an adapter that changed them it says nothing.
+        The reference is of the base's features: it does not apply where an adapter changed them.
         """
-        familiarity = self.checkpoint.familiarity
-        return familiarity.strangeness(image.tokens) if familiarity is not None and self._sees_as_base else None
+        reference = self.checkpoint.ood_reference
+        if reference is None or not self._sees_as_base:
+            return None
+        return reference.ood_score(self.model.merged_tokens(image.tokens))
 
     @property
     def _sees_as_base(self) -> bool:
         return self._adapter is None or self._adapter.sees_as_base
 
-    def look(self, images: Sequence[EncodedImage], questions: Sequence[str], *, gaze: bool | None = None) -> GazePass:
+    def prefill(
+        self, images: Sequence[EncodedImage], questions: Sequence[str], *, gaze: bool | None = None
+    ) -> PrefillOutput:
         """One pass of the backbone over a batch of images and questions.
 
         Args:
@@ -207,37 +206,34 @@ class GazeEngine:
         config = self.gaze_config
         steps = config.num_prompt_tokens if gaze is None else config.num_gaze_tokens * gaze
         prompts = [render_prompt(self.processor, question, steps) for question in questions]
-        encoded = encode_prompts(self.processor, prompts, [image.grid for image in images])
         device = self.model.device
-        return self.model.look(
-            encoded.input_ids.to(device),
-            encoded.attention_mask.to(device),
-            encoded.mm_token_type_ids.to(device),
-            torch.stack([image.grid_thw for image in images]).to(device),
-            tuple(image.tokens.to(device) for image in images),  # kept features lie on the CPU
+        return self.model.prefill(
+            **encode_prompts(self.processor, prompts, [image.grid for image in images]).to(device),
+            image_grid_thw=torch.stack([image.grid_thw for image in images]).to(device),
+            image_tokens=tuple(image.tokens.to(device) for image in images),  # kept features lie on the CPU
         )
 
-    def findings(self, gaze_pass: GazePass) -> list[dict[str, float]]:
+    def findings(self, prefilled: PrefillOutput) -> list[dict[str, float]]:
         """Finding -> probability of every image of a pass; empty where the findings are untrained."""
         names = self.gaze_config.finding_names
-        if gaze_pass.gaze_hidden is None or not self.gaze_config.findings_trained:
-            return [{} for _ in gaze_pass.input_ids]
-        rows = self.model.finding_logits(gaze_pass).sigmoid().tolist()
+        if prefilled.gaze_hidden is None or not self.gaze_config.findings_trained:
+            return [{} for _ in prefilled.input_ids]
+        rows = self.model.finding_logits(prefilled).sigmoid().tolist()
         return [dict(zip(names, row, strict=True)) for row in rows]
 
     def describe(
-        self, gaze_pass: GazePass, images: Sequence[EncodedImage], options: DiagnoseOptions
+        self, prefilled: PrefillOutput, images: Sequence[EncodedImage], options: DiagnoseOptions
     ) -> list[Diagnosis]:
-        """What a pass says of its images before any word: paths and findings; the answers are still empty."""
-        paths = self.paths(gaze_pass, images, options)
+        """Return paths and findings of a pass, with empty answers."""
+        paths = self.paths(prefilled, images, options)
         records = []
-        for row, (image, findings) in enumerate(zip(images, self.findings(gaze_pass), strict=True)):
-            strangeness, (scanpath, walked) = self.strangeness(image), paths.get(row, (None, None))
+        for row, (image, findings) in enumerate(zip(images, self.findings(prefilled), strict=True)):
+            ood_score, (scanpath, walked) = self.ood_score(image), paths.get(row, (None, None))
             notes: tuple[str, ...] = () if walked is not None else (UNTRAINED_NOTE,)
-            if strangeness is not None and strangeness > 1:
-                notes += (STRANGE_NOTE.format(trained_on=self.gaze_config.trained_on, times=strangeness),)
-            if self.checkpoint.familiarity is not None and not self._sees_as_base:
-                notes += (UNTOLD_NOTE,)
+            if ood_score is not None and ood_score > 1:
+                notes += (OOD_NOTE.format(trained_on=self.gaze_config.trained_on, times=ood_score),)
+            if self.checkpoint.ood_reference is not None and not self._sees_as_base:
+                notes += (OOD_UNKNOWN_NOTE,)
             records.append(
                 Diagnosis(
                     "",
@@ -249,30 +245,30 @@ class GazeEngine:
                     self.checkpoint.model_id,
                     self.adapter_id,
                     notes,
-                    strangeness,
+                    ood_score,
                 )
             )
         return records
 
     def paths(
         self,
-        gaze_pass: GazePass,
+        prefilled: PrefillOutput,
         images: Sequence[EncodedImage],
         options: DiagnoseOptions,
         rows: Sequence[int] | None = None,
-    ) -> dict[int, tuple[Scanpath, WalkedPath]]:
+    ) -> dict[int, tuple[Scanpath, ChosenPath]]:
         """Row of a pass -> its path, for people and as it was walked; nothing where the gaze is untrained.
 
         Args:
-            gaze_pass, images: from `look`, and what it looked at.
+            prefilled, images: from `prefill`, and its images.
             options: which path.
             rows: that a path is wanted of; None for all.
         """
         wanted = list(range(len(images)) if rows is None else rows)
-        if gaze_pass.gaze_hidden is None or not self.gaze_config.gaze_trained or not wanted:
+        if prefilled.gaze_hidden is None or not self.gaze_config.gaze_trained or not wanted:
             return {}
         walked = choose_paths(
-            [self.model.pointer_field(gaze_pass, row) for row in wanted],
+            [self.model.pointer_field(prefilled, row) for row in wanted],
             options.path,
             walks=options.walks,
             temperature=options.path_temperature,
@@ -280,18 +276,18 @@ class GazeEngine:
             given=[[images[row].grid.index_of(fixation) for fixation in options.given] for row in wanted],
         )
         return {
-            row: (self._scanpath(gaze_pass, row, path, images[row].grid, options), path)
+            row: (self._scanpath(prefilled, row, path, images[row].grid, options), path)
             for row, path in zip(wanted, walked, strict=True)
         }
 
     @torch.no_grad()
     def _scanpath(
-        self, gaze_pass: GazePass, row: int, path: WalkedPath, grid: PatchGrid, options: DiagnoseOptions
+        self, prefilled: PrefillOutput, row: int, path: ChosenPath, grid: PatchGrid, options: DiagnoseOptions
     ) -> Scanpath:
         durations: list[float | None] = [None] * len(path.patches)
-        if self.gaze_config.dwell_trained and gaze_pass.gaze_hidden is not None:
-            states = gaze_pass.gaze_hidden[row, : len(path.patches)]
-            fixated = gaze_pass.patch_hidden[row][list(path.patches)]
+        if self.gaze_config.dwell_trained and prefilled.gaze_hidden is not None:
+            states = prefilled.gaze_hidden[row, : len(path.patches)]
+            fixated = prefilled.patch_hidden[row][list(path.patches)]
             durations = list(self.model.gaze_heads.log_durations(states, fixated).exp().tolist())
         fixations = []
         for step, (patch, duration_ms) in enumerate(zip(path.patches, durations, strict=True)):
@@ -310,30 +306,30 @@ class GazeEngine:
         The last record is complete. Closing the iterator stops the generation, as a text that repeats itself does.
 
         Raises:
-            ValueError: the question is empty, too long, or one that the model was never taught.
+            ValueError: the question is empty, too long, or one that the model does not know.
         """
         options = options or DiagnoseOptions()
         with self._lock:
             question = self.recognise(question)
             encoded = self._encode_once(image)
-            gaze_pass = self.look([encoded], [question])
-            record = replace(self.describe(gaze_pass, [encoded], options)[0], question=question)
+            prefilled = self.prefill([encoded], [question])
+            record = replace(self.describe(prefilled, [encoded], options)[0], question=question)
             yield record
-            with closing(self._stream_text(gaze_pass, options)) as answers:
+            with closing(self._stream_text(prefilled, options)) as answers:
                 for answer in answers:
                     record = _answered(record, answer)
                     yield record
                     if LOOP_NOTE in record.notes:
                         break
 
-    def _stream_text(self, gaze_pass: GazePass, options: DiagnoseOptions) -> Generator[str, None, None]:
+    def _stream_text(self, prefilled: PrefillOutput, options: DiagnoseOptions) -> Generator[str, None, None]:
         streamer = TextIteratorStreamer(self.processor.tokenizer, skip_prompt=True, skip_special_tokens=True)
         cancelled = _Cancelled()
         failures: list[BaseException] = []
 
         def generate() -> None:
             try:
-                self._generate(gaze_pass, options, streamer=streamer, cancelled=cancelled)
+                self._generate(prefilled, options, streamer=streamer, cancelled=cancelled)
             except BaseException as error:  # carried to the caller's thread below
                 failures.append(error)
                 streamer.end()
@@ -354,7 +350,7 @@ class GazeEngine:
 
     def _generate(
         self,
-        gaze_pass: GazePass,
+        prefilled: PrefillOutput,
         options: DiagnoseOptions,
         *,
         streamer: TextIteratorStreamer | None = None,
@@ -366,7 +362,7 @@ class GazeEngine:
         with torch.random.fork_rng(devices=[self.model.device] if self.model.device.type == "cuda" else []):
             torch.manual_seed(options.text_seed)
             return self.model.continue_text(
-                gaze_pass,
+                prefilled,
                 max_new_tokens=options.max_new_tokens,
                 streamer=streamer,
                 stopping_criteria=StoppingCriteriaList([cancelled] if cancelled else []),
@@ -397,13 +393,13 @@ class GazeEngine:
         *,
         batch_size: int = 8,
     ) -> Diagnosis | list[Diagnosis]:
-        """Diagnose one image, or several, and wait for the whole answers.
+        """Diagnose one image, or several, and wait for the answers.
 
         Args:
             image: upright pixels, or the path of a file that `load_image` reads; or a list of these.
             question: for all images, or one for each.
             options: how to answer.
-            batch_size: images of a list that are looked at together; more need more memory.
+            batch_size: images of a list per pass; more need more memory.
 
         Returns:
             One record for one image, a list for a list.
@@ -437,12 +433,12 @@ class GazeEngine:
             raise ValueError(f"one question per image is needed, got {len(images)} images, {len(questions)} questions")
         options = options or DiagnoseOptions()
         with self._lock:
-            asked = [self.recognise(question) for question in questions]
+            known = [self.recognise(question) for question in questions]
             encoded = self.encode_images(images)
-            gaze_pass = self.look(encoded, asked)
-            described = self.describe(gaze_pass, encoded, options)
-            records = [replace(record, question=one) for record, one in zip(described, asked, strict=True)]
-            answers = self._generate(gaze_pass, options)
+            prefilled = self.prefill(encoded, known)
+            described = self.describe(prefilled, encoded, options)
+            records = [replace(record, question=one) for record, one in zip(described, known, strict=True)]
+            answers = self._generate(prefilled, options)
         texts = self.processor.tokenizer.batch_decode(answers, skip_special_tokens=True)
         return [_answered(record, text.strip()) for record, text in zip(records, texts, strict=True)]
 

@@ -1,10 +1,13 @@
-"""What a user may choose: how weights are held, which path is shown, how to answer. Free of torch."""
+"""What a user may choose: a shipped checkpoint, its precision, which path to show, how to answer. Free of torch."""
 
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 
 from gazevlm_core.scanpath import Fixation
 
+NANO = "gazevlm-nano"
+MODELS_FOLDER = Path(__file__).resolve().parents[1] / "models"
 # Chosen on 300 phantoms neither trained nor scored on. Share of the ceiling: 0.81 at 32 walks and temperature 1,
 # 0.85 at 32 and 0.7, 0.88 at 64 and 0.7, 0.88 at 128 and 0.7.
 DEFAULT_WALKS = 64
@@ -73,3 +76,15 @@ class DiagnoseOptions:
             raise ValueError(f"max_new_tokens must lie in 1 to 2048, got {self.max_new_tokens}")
         if not 0 <= self.path_temperature <= 10 or not 0 <= self.text_temperature <= 10:
             raise ValueError("temperatures must lie in 0 to 10")
+
+
+def resolve_source(source: str) -> str:
+    """Folder of a checkpoint that ships with the project (by its name), else the given folder or Hub id."""
+    shipped = MODELS_FOLDER / source
+    return str(shipped) if "/" not in source and shipped.is_dir() else source
+
+
+def shipped_models() -> tuple[str, ...]:
+    """Names of the checkpoints that ship with the project: the embedded one, then its twins."""
+    others = sorted(path.parent.name for path in MODELS_FOLDER.glob("*/config.json") if path.parent.name != NANO)
+    return (NANO, *others)

@@ -25,7 +25,7 @@ class Diagnosis:
         model_id: Hub id or folder name of the base model.
         adapter_id: name of the adapter, or None.
         notes: what the user must be told with it.
-        strangeness: how unlike the training images the image is; above 1, unlike them; None where nobody can tell.
+        ood_score: how unlike the training images the image is; above 1, unlike them; None where unknown.
         question: that was asked, in the wording that the model was taught.
 
     Raises:
@@ -41,7 +41,7 @@ class Diagnosis:
     model_id: str
     adapter_id: str | None = None
     notes: tuple[str, ...] = field(default=())
-    strangeness: float | None = None
+    ood_score: float | None = None
     question: str = ""
 
     def __post_init__(self) -> None:
@@ -85,6 +85,6 @@ class Diagnosis:
             "scanpath": path,
             "model": self.model_id,
             "adapter": self.adapter_id,
-            "strangeness": self.strangeness,
+            "strangeness": self.ood_score,
             "notes": list(self.notes),
         }

@@ -1,8 +1,14 @@
-"""Which findings, on which sides, a free text asserts or denies: scores generated reports, however garbled they are."""
+"""Which findings, on which sides, a free text asserts or denies: scores generated reports, however garbled they are.
+
+An answer's words and the probabilities beside it come from different parts of the model, and may contradict each other:
+`claims_of` puts them side by side.
+"""
 
 import re
+from dataclasses import dataclass
 
 from gazevlm_core.findings import VOCABULARY
+from gazevlm_core.records import Diagnosis
 
 PARSED_NAMES: tuple[str, ...] = tuple(term.name for term in VOCABULARY)
 _LUNG_NAMES = tuple(term.name for term in VOCABULARY if term.in_lung)
@@ -112,3 +118,38 @@ def parse_claims(text: str, question: str = "") -> dict[str, bool]:
     claims.update(dict.fromkeys(asserted, True))
     ranks = {name: rank for rank, name in enumerate(PARSED_NAMES)}
     return {name: claims[name] for name in sorted(claims, key=lambda name: (ranks.get(name, len(ranks)), name))}
+
+
+# Finding heads learn with cross-entropy, so 0.5 is where a finding is as likely there as not: words that take the other
+# side contradict the head. On 160 phantoms the embedded model denied nothing above 0.5; of the 205 findings that it
+# affirmed 18 lay below, and 12 of these were not there.
+EVEN = 0.5
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A finding that an answer names.
+
+    Args:
+        finding: its name.
+        affirmed: whether the words say that it is there; False where they deny it.
+        probability: by the finding head; None where that does not know the finding.
+    """
+
+    finding: str
+    affirmed: bool
+    probability: float | None
+
+    @property
+    def agrees(self) -> bool | None:
+        """Whether the probability lies on the side of the words; None where there is no probability."""
+        if self.probability is None:
+            return None
+        return self.probability >= EVEN if self.affirmed else self.probability <= EVEN
+
+
+def claims_of(diagnosis: Diagnosis) -> tuple[Claim, ...]:
+    """Every finding that the answer affirms or denies, with its probability."""
+    known = {name.casefold(): float(value) for name, value in diagnosis.finding_probabilities.items()}
+    said = parse_claims(diagnosis.answer, diagnosis.question)
+    return tuple(Claim(name, affirmed, known.get(name.casefold())) for name, affirmed in said.items())

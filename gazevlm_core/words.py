@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Sequence
 
 LONGEST_QUESTION = 500  # characters
-LONGEST_PERIOD = 40  # words of the longest loop that is looked for
+LONGEST_PERIOD = 40  # words of the longest loop that is found
 REPEATS, WORD_REPEATS, PART_REPEATS = 3, 4, 8  # of several words, of one word, of a part of a word: that is a loop
 LOOP_NOTE = "The text went on repeating itself, and was cut where it began to."
 _THERE = re.compile(r"(?:is|are) there (?:(?:an?|any) )?(?P<finding>.+)")
@@ -14,7 +14,7 @@ _PRESENCE = re.compile(r"(?:Is|Are) there (?P<finding>.+)\?")
 
 
 class UnknownQuestionError(ValueError):
-    """A question that the model was never taught; the message says which ones it knows."""
+    """A question that the model was not trained on; the message lists the ones that it knows."""
 
 
 def check_question(question: object) -> str:
@@ -34,13 +34,13 @@ def check_question(question: object) -> str:
 
 
 def recognised(question: str, known: Sequence[str], model: str = "This model") -> str:
-    """A question in the wording that a model was taught.
+    """Return a question in the wording that a model was trained on.
 
     Case, blanks, punctuation and an article behind "Is there" do not matter; nothing else is guessed.
 
     Args:
         question: from a user.
-        known: every question that the model was taught; none for one that answers freely, which gets it as it is.
+        known: every question that the model was trained on; none for one that answers freely, which gets it as it is.
         model: its name, for the message.
 
     Raises:

@@ -23,7 +23,7 @@ from phantoms.report import presence_answer, write_report
 
 TRAINING_SEEDS = range(1_000_000, 2_000_000)  # evaluation refuses these
 REPORT_STYLES = 3
-PATCH_PX = 28  # merged patch of the Qwen2.5-VL family, in pixels of the resized image
+PATCH_PX = 28  # side of an image token of the embedded model, in pixels of the resized image
 SHARD_CASES = 250
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 RUNS_FOLDER = Path("runs/nano")
 SHARDS_FOLDER = Path(".cache/phantoms")
 MODELS_FOLDER = Path("models")
-REFERENCE_IMAGES = 3_000  # training images whose features tell what the checkpoint knows
+REFERENCE_IMAGES = 3_000  # training images whose features are the reference of `ood_score`
 
 
 class Variant(StrEnum):
@@ -122,16 +122,16 @@ def main(
     from gazevlm_core.model.checkpoint import save_quantised
     from phantoms.dataset import SHARD_CASES, TRAINING_SEEDS, PhantomShards
     from phantoms.nano_parts import IMAGE_PIXELS, SMALLEST_IMAGE_PIXELS
-    from phantoms.reference_features import held_out_cases, store_familiarity
+    from phantoms.reference_features import held_out_cases, store_ood_reference
 
-    whole = Recipe()
+    full = Recipe()
     recipe = replace(
-        whole,
-        images=max(1, round(whole.images * scale / SHARD_CASES)) * SHARD_CASES,
-        steps=max(1, round(whole.steps * scale)),
-        decay_steps=round(whole.decay_steps * scale),
-        release_steps=max(1, round(whole.release_steps * scale)),
-        release_decay_steps=round(whole.release_decay_steps * scale),
+        full,
+        images=max(1, round(full.images * scale / SHARD_CASES)) * SHARD_CASES,
+        steps=max(1, round(full.steps * scale)),
+        decay_steps=round(full.decay_steps * scale),
+        release_steps=max(1, round(full.release_steps * scale)),
+        release_decay_steps=round(full.release_decay_steps * scale),
     )
     seeds = TRAINING_SEEDS[: recipe.images]
     bounds = (SMALLEST_IMAGE_PIXELS, IMAGE_PIXELS)
@@ -145,8 +145,8 @@ def main(
         save_quantised(final, models / MODEL_NAMES[variant])
         typer.echo(f"{variant.value}: quantised to {models / MODEL_NAMES[variant]}")
     released = models / MODEL_NAMES[Variant.RELEASE]
-    limit = store_familiarity(released, cases[:REFERENCE_IMAGES], held_out_cases(recipe.sizes_px))
-    typer.echo(f"{released}: images are familiar up to a distance of {limit:.2f}")
+    limit = store_ood_reference(released, cases[:REFERENCE_IMAGES], held_out_cases(recipe.sizes_px))
+    typer.echo(f"{released}: images are in distribution up to a distance of {limit:.2f}")
 
 
 def train(variant: Variant, recipe: Recipe, cases: list["PhantomCase"], runs: Path) -> Path:
@@ -237,7 +237,7 @@ def _arguments(recipe: Recipe, schedule: Schedule, folder: Path) -> "TrainingArg
 
 
 class CaseExamples:
-    """A map-style data set of `length` examples: the cases in turn, each time asked anew."""
+    """A map-style data set of `length` examples: the cases in turn, each time with another question."""
 
     def __init__(self, cases: list["PhantomCase"], length: int, schedule: Schedule) -> None:
         self.cases, self.length, self.schedule = cases, length, schedule

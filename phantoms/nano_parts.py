@@ -9,10 +9,10 @@ from torch import nn
 from torch.nn import functional
 from transformers import PreTrainedTokenizerFast, Qwen2_5_VLConfig, Qwen2VLImageProcessorPil
 
-from gazevlm_core.model.configuration_gazevlm import GazeConfig, GazeVLMConfig
+from gazevlm_core.model.backbones.qwen2_5_vl import GazeQwen2_5_VL, GazeQwen2_5_VLConfig
+from gazevlm_core.model.configuration_gazevlm import GazeConfig
 from gazevlm_core.model.modeling_gazevlm import GazeVLM
-from gazevlm_core.model.processing_gazevlm import GazeVLMProcessor
-from gazevlm_core.tokens import (
+from gazevlm_core.model.processing_gazevlm import (
     END_OF_TEXT_TOKEN,
     GAZE_TOKEN,
     IMAGE_TOKEN,
@@ -21,6 +21,7 @@ from gazevlm_core.tokens import (
     VIDEO_TOKEN,
     VISION_END_TOKEN,
     VISION_START_TOKEN,
+    GazeVLMProcessor,
     token_id,
 )
 
@@ -77,18 +78,18 @@ def nano_processor(tokenizer: PreTrainedTokenizerFast) -> GazeVLMProcessor:
 
 
 class WholeKernelConv3d(nn.Conv3d):
-    """A convolution whose kernel covers its whole input, as in Qwen2.5-VL's patch embedding, computed as one product.
+    """A convolution whose kernel covers its whole input, as in a patch embedding, computed as one product.
 
     The same numbers and the same state dict; its backward pass on a CPU takes a fifth of the time.
     """
 
     @classmethod
     def sharing(cls, convolution: nn.Conv3d) -> "WholeKernelConv3d":
-        """One that shares the weights of `convolution`, which has no bias."""
+        """One that shares the weights of `convolution`."""
         depth, height, width = convolution.kernel_size
         size = (depth, height, width)
         same = cls(convolution.in_channels, convolution.out_channels, size, stride=size, bias=False, device="meta")
-        same.weight = convolution.weight
+        same.weight, same.bias = convolution.weight, convolution.bias
         return same
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
@@ -97,14 +98,15 @@ class WholeKernelConv3d(nn.Conv3d):
         Raises:
             RuntimeError: an input of another size than the kernel.
         """
-        return functional.linear(input.flatten(1), self.weight.flatten(1))[..., None, None, None]
+        return functional.linear(input.flatten(1), self.weight.flatten(1), self.bias)[..., None, None, None]
 
 
 def quick_patch_embedding(model: GazeVLM) -> None:
     """Compute a model's patch embedding as a product from here on; what is saved stays the same."""
-    embedding = model.model.visual.patch_embed
-    if not isinstance(embedding.proj, WholeKernelConv3d):
-        embedding.proj = WholeKernelConv3d.sharing(embedding.proj)
+    for module in list(model.get_encoder("image").modules()):
+        for name, child in module.named_children():
+            if type(child) is nn.Conv3d:
+                setattr(module, name, WholeKernelConv3d.sharing(child))
 
 
 @contextmanager
@@ -156,7 +158,7 @@ def nano_model(processor: GazeVLMProcessor, gaze: GazeConfig) -> GazeVLM:
         vision_end_token_id=token_id(tokenizer, VISION_END_TOKEN),
         tie_word_embeddings=True,
     )
-    model = GazeVLM(GazeVLMConfig.from_base(base, gaze, processor.gaze_token_id))
+    model = GazeQwen2_5_VL(GazeQwen2_5_VLConfig.from_base(base, gaze, processor.gaze_token_id))
     model.generation_config.eos_token_id = token_id(tokenizer, TURN_END_TOKEN)
     model.generation_config.pad_token_id = token_id(tokenizer, END_OF_TEXT_TOKEN)
     return model

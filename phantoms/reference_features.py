@@ -1,4 +1,4 @@
-"""Store beside a checkpoint the features that its vision tower has of training images; see `model.familiarity`."""
+"""Store beside a checkpoint the features that its vision tower has of training images; see `model.ood_score`."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -8,14 +8,14 @@ import torch
 from PIL import Image
 
 from gazevlm_core.model.checkpoint import load_checkpoint
-from gazevlm_core.model.familiarity import fit_familiarity, image_features
+from gazevlm_core.model.ood_score import fit_ood_reference, image_features
 from phantoms.dataset import TRAINING_SEEDS, PhantomCase, draw_cases
 
 HELD_OUT_SEEDS = TRAINING_SEEDS[-600:]  # the recipe trains on the first ones
 IMAGES_AT_ONCE = 32
 
 
-def store_familiarity(folder: Path, training: Sequence[PhantomCase], held_out: Sequence[PhantomCase]) -> float:
+def store_ood_reference(folder: Path, training: Sequence[PhantomCase], held_out: Sequence[PhantomCase]) -> float:
     """Write the reference features of a checkpoint as it is stored, quantised or not.
 
     Args:
@@ -24,7 +24,7 @@ def store_familiarity(folder: Path, training: Sequence[PhantomCase], held_out: S
         held_out: cases of the same kind that it was not trained on.
 
     Returns:
-        The limit; see `Familiarity`.
+        The limit; see `OodReference`.
     """
     checkpoint = load_checkpoint(str(folder), device="cpu")
 
@@ -37,9 +37,9 @@ def store_familiarity(folder: Path, training: Sequence[PhantomCase], held_out: S
             for tokens in checkpoint.model.encode_images(pixels["pixel_values"], pixels["image_grid_thw"]):
                 yield image_features(tokens)
 
-    familiarity = fit_familiarity(np.stack(list(features(training))), np.stack(list(features(held_out))))
-    familiarity.save(folder)
-    return familiarity.limit
+    reference = fit_ood_reference(np.stack(list(features(training))), np.stack(list(features(held_out))))
+    reference.save(folder)
+    return reference.limit
 
 
 def held_out_cases(sizes_px: tuple[int, ...]) -> list[PhantomCase]:

@@ -1,10 +1,9 @@
-"""Writes a Qwen2.5-VL-3B look-alike with random weights: true widths, head counts, vocabulary and special-token ids.
+"""Write a look-alike of a published base with random weights: true widths, head counts, vocabulary, special-token ids.
 
-    python scripts/make_large_checkpoint.py OUT [--text-layers 2] [--vision-layers 2] [--untied]
+    python scripts/make_large_checkpoint.py OUT [--base Qwen/Qwen3-VL-4B-Instruct] [--text-layers 2] [--untied]
 
-Only the number of layers is cut. The folder is laid out as on the Hub: a plain `qwen2_5_vl` config, sharded
-safetensors, a padded vocabulary (151,936 rows for 151,665 tokens) and no gaze parts. Sizes and ids: the published
-configuration of Qwen/Qwen2.5-VL-3B-Instruct; with --untied the head has rows of its own, as in the 7B.
+Only the number of layers is cut. The folder is laid out as on the Hub: a plain configuration, sharded safetensors, an
+embedding with more rows than the tokenizer has tokens, and no gaze parts. Sizes are those of `backbones`.
 """
 
 from pathlib import Path
@@ -19,7 +18,6 @@ SPECIAL_TOKENS = (
     "<|image_pad|>", "<|video_pad|>", "<tool_call>", "</tool_call>", "<|fim_prefix|>", "<|fim_middle|>",
     "<|fim_suffix|>", "<|fim_pad|>", "<|repo_name|>", "<|file_sep|>",
 )  # fmt: skip
-EMBEDDING_ROWS = 151_936
 CHAT_TEMPLATE = (
     "{% for message in messages %}{% if loop.first and message['role'] != 'system' %}<|im_start|>system\n"
     "You are a helpful assistant.<|im_end|>\n{% endif %}<|im_start|>{{ message['role'] }}\n"
@@ -49,35 +47,26 @@ def write_tokenizer(folder: Path) -> None:
 
 def main(
     out: Annotated[Path, typer.Argument(help="Folder to write.")],
-    text_layers: Annotated[int, typer.Option(help="Layers of the language model (the real 3B has 36).")] = 2,
-    vision_layers: Annotated[int, typer.Option(help="Layers of the vision tower (the real one has 32).")] = 2,
-    untied: Annotated[bool, typer.Option(help="Give lm_head its own rows.")] = False,
+    base: Annotated[str, typer.Option(help="Which published base.")] = "Qwen/Qwen2.5-VL-3B-Instruct",
+    text_layers: Annotated[int, typer.Option(help="Layers of the language model.")] = 2,
+    vision_layers: Annotated[int, typer.Option(help="Layers of the vision tower.")] = 2,
+    untied: Annotated[bool, typer.Option(help="Give lm_head its own rows, as the larger ones have.")] = False,
     shard: Annotated[str, typer.Option(help="Largest shard.")] = "300MB",
 ) -> None:
     """Write the checkpoint in bfloat16, sharded."""
     import torch
-    from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration, Qwen2VLImageProcessorPil
+    from transformers import Qwen2VLImageProcessorPil
+
+    from gazevlm_core.model.backbones import PUBLISHED
 
     out.mkdir(parents=True, exist_ok=True)
     write_tokenizer(out)
-    Qwen2VLImageProcessorPil(size={"shortest_edge": 56 * 56, "longest_edge": 28 * 28 * 1280}).save_pretrained(out)
-    rope = {"rope_type": "default", "rope_theta": 1_000_000.0, "mrope_section": [16, 24, 24]}
-    config = Qwen2_5_VLConfig(
-        text_config={
-            "vocab_size": EMBEDDING_ROWS, "hidden_size": 2048, "intermediate_size": 11_008,
-            "num_hidden_layers": text_layers, "num_attention_heads": 16, "num_key_value_heads": 2,
-            "max_position_embeddings": 128_000, "rms_norm_eps": 1e-6, "rope_parameters": rope,
-        },
-        vision_config={
-            "depth": vision_layers, "hidden_size": 1280, "intermediate_size": 3420, "num_heads": 16,
-            "out_hidden_size": 2048, "window_size": 112, "fullatt_block_indexes": [vision_layers - 1],
-            "tokens_per_second": 2,
-        },
-        tie_word_embeddings=not untied,
-    )  # fmt: skip
+    backbone = PUBLISHED[base]
+    Qwen2VLImageProcessorPil(**backbone.preprocessing).save_pretrained(out)
+    config = backbone.published[base](text_layers=text_layers, vision_layers=vision_layers)
+    config.tie_word_embeddings = config.tie_word_embeddings and not untied
     torch.manual_seed(0)
-    model = Qwen2_5_VLForConditionalGeneration(config).to(torch.bfloat16)
-    model.save_pretrained(out, max_shard_size=shard)
+    backbone.plain(config).to(torch.bfloat16).save_pretrained(out, max_shard_size=shard)
 
 
 if __name__ == "__main__":

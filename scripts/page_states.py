@@ -172,7 +172,7 @@ def main(
     from diagnose.catalogue import Catalogue
     from finetune.opening import open_adapting
     from gazevlm_core.inference import GazeEngine
-    from gazevlm_core.shipped import shipped_models
+    from gazevlm_core.options import shipped_models
     from web.page import launch_options
     from web.settings import Settings
 

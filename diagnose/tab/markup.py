@@ -6,10 +6,10 @@ from html import escape
 import plotly.graph_objects as go
 
 from diagnose.service import EXAMPLES, example_phantom
-from gazevlm_core.claims import Claim, claims_of
 from gazevlm_core.evaluation.checkpoint_scores import CheckpointScores
 from gazevlm_core.path_style import MODEL, Color, is_light, order_colors
 from gazevlm_core.records import Diagnosis
+from gazevlm_core.report_parser import Claim, claims_of
 from gazevlm_core.scanpath import Scanpath
 from gazevlm_core.zones import zone_dwells
 from phantoms.report import write_report

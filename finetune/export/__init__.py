@@ -13,8 +13,4 @@ class Storage(StrEnum):
     FLOAT32 = "float32"
 
 
-class Form(StrEnum):
-    """What a merged model is: ours, or a plain Qwen2.5-VL, which any server of that family loads, without gaze."""
-
-    GAZEVLM = "gazevlm"
-    QWEN2_5_VL = "qwen2_5_vl"
+WITH_GAZE = "gazevlm"  # a merged model with gaze; without, it is written as a plain one by its family's `model_type`

@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from finetune.export import Form, Storage
+from finetune.export import WITH_GAZE, Storage
 
 WRONG_USE, FAILED = 2, 1
 MEGABYTE = 1e6
@@ -79,8 +79,8 @@ def merge(
     dtype: Annotated[Storage, typer.Option(help="Of the stored weights; auto takes 16 bits.")] = Storage.AUTO,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "cpu",
     form: Annotated[
-        Form, typer.Option("--as", help="qwen2_5_vl: a plain Qwen2.5-VL for other servers, which answers without gaze.")
-    ] = Form.GAZEVLM,
+        str, typer.Option("--as", help="gazevlm, or the base's family, as qwen2_5_vl: for other servers, without gaze.")
+    ] = WITH_GAZE,
 ) -> None:
     """Write one model of 16 bits out of an adapter and its base; `--model OUT` takes it anywhere."""
     with _one_line_errors():

@@ -1,5 +1,5 @@
 """A model that needs no adapter: the base out of its four bits, LoRA added to its weights, and the adapter's token row
-and heads, as a checkpoint folder like any other; or as a plain Qwen2.5-VL.
+and heads, as a checkpoint folder like any other; or as a plain model of the base's family.
 """
 
 import json
@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from transformers import AutoConfig, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration, Qwen2_5_VLProcessor
+from transformers import AutoConfig
 from transformers.utils import IMAGE_PROCESSOR_NAME
 
 from finetune.base import Base, load_base
 from finetune.card import CARD, merged_card
 from finetune.config import DEVICE_PATTERN, ConfigError, FinetuneConfig
-from finetune.export import Form, Storage
+from finetune.export import WITH_GAZE, Storage
 from finetune.export.files import BESIDE, MODEL_CONFIG, ExportError, adapter_files, new_folder
 from finetune.records import read_provenance, write_json
 from gazevlm_core.model.adapters import attach_adapter, read_base_name, sees_as_its_base
@@ -38,7 +38,7 @@ class Merged(NamedTuple):
 
 def merge_adapter(
     adapter: Path, out: Path, *, base: str = "", storage: Storage = Storage.AUTO, device: str = "cpu",
-    form: Form = Form.GAZEVLM,
+    form: str = WITH_GAZE,
 ) -> Merged:  # fmt: skip
     """Write an adapter and its base as one model.
 
@@ -52,11 +52,12 @@ def merge_adapter(
         base: a shipped checkpoint, a folder, or a Hub id; "" for the one that the adapter names.
         storage: of the weights.
         device: to compute on.
-        form: of the model.
+        form: WITH_GAZE, or the `model_type` of the base's family for a plain model of it, which any server of that
+            family loads, without gaze.
 
     Raises:
         AdapterError, CheckpointError, RecordError: adapter or base cannot be used.
-        ExportError: the base is another one, `out` is there already, or no such device.
+        ExportError: the base is another one or of another family, `out` is there already, or no such device.
     """
     names = adapter_files(adapter)
     if re.fullmatch(DEVICE_PATTERN, device) is None:
@@ -64,20 +65,23 @@ def merge_adapter(
     with new_folder(out) as work:
         values = read_provenance(adapter)
         loaded = _load(adapter, values, base, device)
+        own = loaded.engine.model.plain.config_class.model_type
+        if form not in (WITH_GAZE, own):
+            raise ExportError(f"{loaded.model_id} can be merged as {WITH_GAZE} or as {own}, not as {form}")
         intended = intended_dtype(AutoConfig.from_pretrained(find_checkpoint(loaded.source, loaded.revision)[0]))
         if storage is Storage.AUTO:
             storage = Storage.FLOAT16 if intended in (torch.float32, torch.float16) else Storage.BFLOAT16
         merged = merge_weights(loaded.engine.model, adapter, intended, getattr(torch, storage.value))
-        if form is Form.QWEN2_5_VL:
-            save_plain(merged, loaded.engine.processor, work)
-        else:
+        if form == WITH_GAZE:
             _save(merged, loaded, work, familiar=sees_as_its_base(adapter))
+        else:
+            save_plain(merged, loaded.engine.processor, work)
         _write_dtype(work, "float32" if intended == torch.float32 else storage.value)
         for name in BESIDE:
             if name in names and name != CARD:
                 shutil.copyfile(adapter / name, work / name)
-        plain = form is Form.QWEN2_5_VL
-        text = merged_card(out.name, adapter.resolve().name, loaded.model_id, storage.value, values, plain=plain)
+        family = "" if form == WITH_GAZE else merged.family
+        text = merged_card(out.name, adapter.resolve().name, loaded.model_id, storage.value, values, plain=family)
         (work / CARD).write_text(text, encoding="utf-8")
     return Merged(out, storage, sum(path.stat().st_size for path in out.iterdir()))
 
@@ -149,8 +153,8 @@ def _save(merged: GazeVLM, base: Base, folder: Path, *, familiar: bool) -> None:
     merged.save_pretrained(folder)
     base.engine.processor.save_pretrained(folder)
     write_remote_code(folder)
-    if base.engine.checkpoint.familiarity is not None and familiar:
-        base.engine.checkpoint.familiarity.save(folder)
+    if base.engine.checkpoint.ood_reference is not None and familiar:
+        base.engine.checkpoint.ood_reference.save(folder)
 
 
 def save_plain(model: GazeVLM, processor: GazeVLMProcessor, folder: Path) -> None:
@@ -163,9 +167,9 @@ def save_plain(model: GazeVLM, processor: GazeVLMProcessor, folder: Path) -> Non
         processor: of the same model.
         folder: that is there.
     """
-    config = Qwen2_5_VLConfig(**{name: value for name, value in model.config.to_dict().items() if name not in OURS})
+    values = {name: value for name, value in model.config.to_dict().items() if name not in OURS}
     with torch.device("meta"):
-        plain = Qwen2_5_VLForConditionalGeneration(config)
+        plain = model.plain(model.plain.config_class(**values))
     words = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith(HEADS)}
     plain.load_state_dict(words, assign=True)
     plain.tie_weights()
@@ -176,7 +180,7 @@ def save_plain(model: GazeVLM, processor: GazeVLMProcessor, folder: Path) -> Non
     processor.tokenizer.save_pretrained(folder)
     for name in (IMAGE_PROCESSOR_NAME, TOKENIZER_CONFIG):
         values = json.loads((folder / name).read_text(encoding="utf-8"))
-        write_json(folder / name, {**values, "processor_class": Qwen2_5_VLProcessor.__name__})
+        write_json(folder / name, {**values, "processor_class": model.plain_processor})
 
 
 def _write_dtype(folder: Path, dtype: str) -> None:

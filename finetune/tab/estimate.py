@@ -7,8 +7,8 @@ from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
 from finetune.config import FinetuneConfig
+from finetune.memory import sizes_of
 from finetune.room import BaseFacts, memory_for
-from finetune.sizes import sizes_of
 from finetune.tab.runs import Event, Run
 from web.formatting import counted, duration, size
 
@@ -87,7 +87,7 @@ def time_sentence(config: FinetuneConfig, images: int, runs: Sequence[Run]) -> s
 def facts_of(engine: "GazeEngine") -> BaseFacts:
     """Return the facts about a loaded model that decide what memory its training takes."""
     return BaseFacts(
-        sizes_of(engine.model.config), engine.checkpoint.precision, engine.model.device.type == "cuda",
+        sizes_of(engine.model.config.to_dict()), engine.checkpoint.precision, engine.model.device.type == "cuda",
         int(engine.processor.image_processor.size["longest_edge"]), engine.gaze_config.num_gaze_tokens,
     )  # fmt: skip
 

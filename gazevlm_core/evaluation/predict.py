@@ -20,9 +20,9 @@ from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.inference import EncodedImage, GazeEngine
 from gazevlm_core.metrics.paths import Size
 from gazevlm_core.metrics.registry import MAP_METRICS, map_scores
-from gazevlm_core.model.modeling_gazevlm import GazePass
+from gazevlm_core.model.modeling_gazevlm import PrefillOutput
+from gazevlm_core.model.path_sampling import follow
 from gazevlm_core.model.pointer import PointerField
-from gazevlm_core.model.walks import follow
 from gazevlm_core.options import DiagnoseOptions
 from gazevlm_core.ranks import ALONE, Ranks, in_turns
 from gazevlm_core.sample import DatasetError, Sample
@@ -139,12 +139,12 @@ def _predict_batch(
     encoded = engine.encode_images(images)
     names = sorted({name for sample in samples for name in sample.findings}) if questions is None else questions
     margins = presence_margins(engine, encoded, names) if names else np.zeros((len(samples), 0))
-    gaze_pass = engine.look(encoded, [REPORT_QUESTION] * len(encoded))
+    prefilled = engine.prefill(encoded, [REPORT_QUESTION] * len(encoded))
     heads: list[dict[str, float]] = [{} for _ in samples]
-    if gaze_pass.gaze_hidden is not None and config.findings_trained:
+    if prefilled.gaze_hidden is not None and config.findings_trained:
         heads = [dict(zip(config.finding_names, one, strict=True))
-                 for one in engine.model.finding_logits(gaze_pass).tolist()]  # fmt: skip
-    paths = engine.paths(gaze_pass, encoded, DiagnoseOptions())
+                 for one in engine.model.finding_logits(prefilled).tolist()]  # fmt: skip
+    paths = engine.paths(prefilled, encoded, DiagnoseOptions())
     found = []
     for row, (sample, image, picture) in enumerate(zip(samples, encoded, images, strict=True)):
         shown = paths[row][0] if row in paths else None
@@ -152,15 +152,15 @@ def _predict_batch(
         said = dict(zip(names, margins[row].tolist(), strict=True))
         steps = None
         if shown is not None and readings:
-            steps = score_along(engine.model.pointer_field(gaze_pass, row), readings)
+            steps = score_along(engine.model.pointer_field(prefilled, row), readings)
         found.append(Prediction(
             sample, (float(picture.width), float(picture.height)), image.grid, heads[row],
             said if questions is not None else {name: said[name] for name in sample.findings},
-            None, shown, steps, _dwells(engine, gaze_pass, row, image.grid, sample) if config.dwell_trained else None,
+            None, shown, steps, _dwells(engine, prefilled, row, image.grid, sample) if config.dwell_trained else None,
         ))  # fmt: skip
     if not reports:
         return found
-    ids = engine.model.continue_text(gaze_pass, max_new_tokens=REPORT_TOKENS, **GREEDY)  # uses up the pass
+    ids = engine.model.continue_text(prefilled, max_new_tokens=REPORT_TOKENS, **GREEDY)  # uses up the pass
     texts = engine.processor.tokenizer.batch_decode(ids, skip_special_tokens=True)
     return [replace(one, report=text.strip()) for one, text in zip(found, texts, strict=True)]
 
@@ -197,17 +197,17 @@ def presence_margins(
     margins = []
     for first in range(0, len(images), per_pass):
         chunk = images[first : first + per_pass]
-        gaze_pass = engine.look([image for image in chunk for _ in questions], questions * len(chunk))
-        logits = first_answer_logits(engine, gaze_pass)
+        prefilled = engine.prefill([image for image in chunk for _ in questions], questions * len(chunk))
+        logits = first_answer_logits(engine, prefilled)
         margins.append((logits[:, yes] - logits[:, no]).view(len(chunk), len(questions)).cpu().numpy())
     return np.concatenate(margins)
 
 
-def first_answer_logits(engine: GazeEngine, gaze_pass: GazePass) -> torch.Tensor:
+def first_answer_logits(engine: GazeEngine, prefilled: PrefillOutput) -> torch.Tensor:
     """Return the logits [B, vocabulary] of the first answer token; uses up the pass, with or without gaze tokens."""
     recorder = _FirstLogits()
     engine.model.continue_text(
-        gaze_pass, max_new_tokens=1, logits_processor=LogitsProcessorList([recorder]), **GREEDY
+        prefilled, max_new_tokens=1, logits_processor=LogitsProcessorList([recorder]), **GREEDY
     )
     if recorder.logits is None:
         raise RuntimeError("generation ended before its first token")
@@ -239,12 +239,12 @@ def score_along(pointer: PointerField, readings: Sequence[Sequence[int]]) -> Ste
 
 
 def _dwells(
-    engine: GazeEngine, gaze_pass: GazePass, row: int, grid: PatchGrid, sample: Sample
+    engine: GazeEngine, prefilled: PrefillOutput, row: int, grid: PatchGrid, sample: Sample
 ) -> np.ndarray | None:
     """Return (predicted, true) durations in ms at the readers' own fixations, float64 [V, 2]; unknown ones left out."""
-    if gaze_pass.gaze_hidden is None:
+    if prefilled.gaze_hidden is None:
         raise ValueError("a trained dwell head needs gaze tokens in the prompt")
-    gaze_hidden, patch_hidden = gaze_pass.gaze_hidden[row], gaze_pass.patch_hidden[row]
+    gaze_hidden, patch_hidden = prefilled.gaze_hidden[row], prefilled.patch_hidden[row]
     known = [
         (step, grid.index_of(fixation), fixation.duration_ms)
         for path in sample.scanpaths

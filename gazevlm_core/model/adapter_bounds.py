@@ -1,6 +1,6 @@
-"""What an adapter's files may ask for, looked at before anything is built: anybody may have written them.
+"""Bounds on what an adapter's files ask for, checked before anything is built: anybody may have written them.
 
-PEFT takes names of modules as regular expressions, and makes whatever ranks it is told; a few bytes could keep a server
+PEFT takes names of modules as regular expressions, and makes layers of any rank; a few bytes could keep a server
 busy for years, or fill its memory. So names are names or patterns of a kind that is quick on any module's name, numbers
 have bounds, and shapes are read from the heads of the files and compared with the model.
 """
@@ -10,31 +10,68 @@ import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from peft import LoraConfig
 from peft.tuners.tuners_utils import check_target_module_exists
 from peft.utils.other import get_pattern_key
+from pydantic import AfterValidator, BaseModel, Field, ValidationError
 from torch import nn
 
 from gazevlm_core.model.configuration_gazevlm import GazeConfig
 from gazevlm_core.model.pointer import GazeHeads
 
-MOST_RANK, MOST_ALPHA = 512, 1e6
-MOST_NAMES, MOST_TOKENS, MOST_LAYERS, MOST_RANKS = 2048, 4096, 1024, 256
-LONGEST_NAME, LONGEST_PATTERN, MOST_PARTS, MOST_STARS = 200, 500, 8, 2
+MOST_RANK, MOST_TOKENS, LONGEST_NAME = 512, 4096, 200
 MOST_HEAD_BYTES = 4 * 2**20  # of a safetensors file; a 7B model's LoRA on everything has a tenth of that
 DTYPES = frozenset({"F32", "F16", "BF16"})
 BASE = "base_model.model."
-NAME = re.compile(r"[\w.-]+", re.ASCII)
 # Letters, ".*", "\." and "\d+", and in the end perhaps "(this|that)"; such parts are joined by "|".
 PART = re.compile(r"(?:\.\*|\\\.|\\d\+|\w)+(?:\(\w+(?:\|\w+)*\))?", re.ASCII)
 BAR = re.compile(r"\|(?![^()]*\))")  # outside of parentheses
+MOST_PARTS, MOST_STARS = 8, 2
 
 
 class BoundsError(ValueError):
     """An adapter that asks for too much; the message is a part of a sentence that names it."""
+
+
+def _quick(pattern: str) -> str:
+    """Refuse a pattern that may be slow on some name."""
+    parts = BAR.split(pattern)
+    quick = 0 < len(parts) <= MOST_PARTS and all(
+        PART.fullmatch(part) and part.count(".*") <= MOST_STARS and ".*.*" not in part for part in parts
+    )
+    if not quick:
+        raise ValueError(r"it is no plain pattern such as .*language_model\..*\.(q_proj|v_proj)")
+    return pattern
+
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$", max_length=LONGEST_NAME)]
+Names = Annotated[list[Name], Field(max_length=2048)]
+Modules = Names | Annotated[str, Field(max_length=500), AfterValidator(_quick)]
+Rank = Annotated[int, Field(ge=1, le=MOST_RANK)]
+Alpha = Annotated[float, Field(ge=-1e6, le=1e6)]  # NaN lies nowhere
+Layer = Annotated[int, Field(ge=0, le=1024)]
+Tokens = Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], Field(max_length=MOST_TOKENS)]
+Patterns = Field(default=None, max_length=256)
+
+
+class _Lora(BaseModel, strict=True):
+    """The fields of PEFT's configuration that choose modules, ranks and tokens, with their bounds."""
+
+    r: Rank
+    lora_alpha: Alpha = 8
+    lora_dropout: float = Field(default=0, ge=0, le=1)
+    use_dora: bool = False
+    use_rslora: bool = False
+    target_modules: Modules
+    exclude_modules: Modules | None = None
+    rank_pattern: dict[Name, Rank] | None = Patterns
+    alpha_pattern: dict[Name, Alpha] | None = Patterns
+    layers_to_transform: Layer | Annotated[list[Layer], Field(max_length=1024)] | None = None
+    layers_pattern: Name | Names | None = None
+    trainable_token_indices: Tokens | dict[Name, Tokens | None] | None = None
 
 
 def check_lora(values: Mapping[str, Any]) -> None:
@@ -43,29 +80,11 @@ def check_lora(values: Mapping[str, Any]) -> None:
     Raises:
         BoundsError: one is of another type or out of bounds.
     """
-    _check_number("r", values.get("r"), 1, MOST_RANK, whole=True)
-    if "lora_alpha" in values:
-        _check_number("lora_alpha", values["lora_alpha"], -MOST_ALPHA, MOST_ALPHA)
-    if "lora_dropout" in values:
-        _check_number("lora_dropout", values["lora_dropout"], 0, 1)
-    for name in ("use_dora", "use_rslora"):
-        if not isinstance(values.get(name, False), bool):
-            raise BoundsError(f"its {name} is neither true nor false")
-    _check_modules("target_modules", values.get("target_modules"))
-    if values.get("exclude_modules") is not None:
-        _check_modules("exclude_modules", values["exclude_modules"])
-    for name, low, high in (("rank_pattern", 1, MOST_RANK), ("alpha_pattern", -MOST_ALPHA, MOST_ALPHA)):
-        _check_ranks(name, values.get(name) or {}, low, high)
-    layers = values.get("layers_to_transform")
-    if layers is not None:
-        layers = layers if isinstance(layers, list) else [layers]
-        _check_count("layers_to_transform", layers, MOST_LAYERS)
-        for layer in layers:
-            _check_number("layers_to_transform", layer, 0, MOST_LAYERS, whole=True)
-    pattern = values.get("layers_pattern")
-    if pattern is not None:
-        _check_names("layers_pattern", [pattern] if isinstance(pattern, str) else pattern)
-    _check_tokens(values.get("trainable_token_indices"))
+    try:
+        _Lora.model_validate(dict(values))
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        raise BoundsError(f"its {first['loc'][0]} is out of bounds: {first['msg'][:LONGEST_NAME]}") from None
 
 
 def check_fit(model: nn.Module, config: LoraConfig, shapes: Mapping[str, tuple[int, ...]]) -> None:
@@ -154,57 +173,3 @@ def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
             raise
         raise BoundsError(f"{path.name} is no safetensors file") from None
     return shapes
-
-
-def _check_modules(field: str, value: object) -> None:
-    """A list of names, or a pattern that is quick on every name."""
-    if isinstance(value, list):
-        _check_names(field, value)
-        return
-    parts = BAR.split(value) if isinstance(value, str) and len(value) <= LONGEST_PATTERN else []
-    quick = 0 < len(parts) <= MOST_PARTS and all(
-        PART.fullmatch(part) and part.count(".*") <= MOST_STARS and ".*.*" not in part for part in parts
-    )
-    if not quick:
-        like = r".*language_model\..*\.(q_proj|v_proj)"
-        raise BoundsError(f"its {field} is neither a list of names of modules nor a plain pattern such as {like}")
-
-
-def _check_names(field: str, value: object) -> None:
-    _check_count(field, value, MOST_NAMES)
-    assert isinstance(value, list)
-    for name in value:
-        if not (isinstance(name, str) and len(name) <= LONGEST_NAME and NAME.fullmatch(name)):
-            raise BoundsError(f"its {field} holds what is no module's name")
-
-
-def _check_ranks(field: str, value: object, low: float, high: float) -> None:
-    if not isinstance(value, dict):
-        raise BoundsError(f"its {field} is no object")
-    _check_names(field, list(value))
-    _check_count(field, list(value), MOST_RANKS)
-    for one in value.values():
-        _check_number(field, one, low, high, whole=field == "rank_pattern")
-
-
-def _check_tokens(value: object) -> None:
-    lists = value if isinstance(value, dict) else {"embed_tokens": value}
-    _check_names("trainable_token_indices", list(lists))
-    for ids in lists.values():
-        if ids is None:
-            continue
-        _check_count("trainable_token_indices", ids, MOST_TOKENS)
-        assert isinstance(ids, list)
-        for one in ids:
-            _check_number("trainable_token_indices", one, 0, 2**31 - 1, whole=True)
-
-
-def _check_count(field: str, value: object, most: int) -> None:
-    if not isinstance(value, list) or len(value) > most:
-        raise BoundsError(f"its {field} is no list of at most {most:,}")
-
-
-def _check_number(field: str, value: object, low: float, high: float, *, whole: bool = False) -> None:
-    fits = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
-    if not fits or not low <= value <= high:  # type: ignore[operator] # NaN lies nowhere
-        raise BoundsError(f"its {field} is no {'whole ' if whole else ''}number from {low:g} to {high:g}")

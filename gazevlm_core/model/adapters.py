@@ -19,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from gazevlm_core.model.adapter_bounds import BASE, check_fit, check_heads, check_lora, read_shapes
+from gazevlm_core.model.backbones import BACKBONES
 from gazevlm_core.model.configuration_gazevlm import GAZE_CONFIG_FILE, GazeConfig
 from gazevlm_core.model.modeling_gazevlm import HEADS, GazeVLM
 from gazevlm_core.model.pointer import GazeHeads
@@ -26,7 +27,6 @@ from gazevlm_core.model.pointer import GazeHeads
 HEADS_FILE = "gaze_heads.safetensors"
 WEIGHTS_FILE = "adapter_model.safetensors"
 PEFT_CONFIG_FILE = "adapter_config.json"
-VISION = ".visual."  # in the names of all weights of the vision tower
 ADAPTER_FILES = (PEFT_CONFIG_FILE, WEIGHTS_FILE, HEADS_FILE, GAZE_CONFIG_FILE)
 PICKLE_SUFFIXES = frozenset({".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt"})
 ADAPTER_WEIGHTS = ("lora_", "trainable_tokens_delta")  # in the names of all weights that are an adapter's own
@@ -55,17 +55,17 @@ def save_adapter(adapted: PeftModel, folder: Path, state_dict: Mapping[str, torc
     Args:
         adapted: a PEFT model around a `GazeVLM`.
         folder: made if missing.
-        state_dict: of `adapted`, where its own tensors are but shares of the whole; None takes its own.
+        state_dict: of `adapted`, where its own tensors are shards; None takes its own.
 
     Raises:
         KeyError: the state holds no heads.
     """
     base = cast(GazeVLM, adapted.get_base_model())
-    whole = None if state_dict is None else dict(state_dict)
-    adapted.save_pretrained(str(folder), safe_serialization=True, save_embedding_layers=False, state_dict=whole)
+    gathered = None if state_dict is None else dict(state_dict)
+    adapted.save_pretrained(str(folder), safe_serialization=True, save_embedding_layers=False, state_dict=gathered)
     heads = base.gaze_heads.state_dict()
-    if whole is not None:
-        given = {name.partition(HEADS)[2]: tensor for name, tensor in whole.items() if HEADS in name}
+    if gathered is not None:
+        given = {name.partition(HEADS)[2]: tensor for name, tensor in gathered.items() if HEADS in name}
         heads = {name: given[name] for name in heads}
     save_file({name: tensor.detach().cpu().contiguous() for name, tensor in heads.items()}, folder / HEADS_FILE)
     config = json.dumps(base.config.gaze_config.own_values(), indent=2)
@@ -73,7 +73,7 @@ def save_adapter(adapted: PeftModel, folder: Path, state_dict: Mapping[str, torc
 
 
 def read_gaze_config(folder: Path) -> GazeConfig:
-    """The gaze configuration of an adapter folder, after checking that the folder is whole and holds no pickle.
+    """Read the gaze configuration of an adapter folder, after checking that the folder is complete and holds no pickle.
 
     Raises:
         AdapterError: missing or unreadable files, or any pickle.
@@ -110,8 +110,8 @@ def _readable(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        said = error.strerror or error
-        raise AdapterError(f"adapter {folder.name!r} cannot be read ({said}); choose another, or try again") from error
+        why = error.strerror or error
+        raise AdapterError(f"adapter {folder.name!r} cannot be read ({why}); choose another, or try again") from error
 
 
 def _read_json(folder: Path, name: str) -> Any:  # noqa: ANN401 (what a file holds)
@@ -127,7 +127,7 @@ def _read_json(folder: Path, name: str) -> Any:  # noqa: ANN401 (what a file hol
 
 
 def read_base_name(folder: Path) -> str:
-    """Last part of the name of the model that an adapter was trained on, e.g. "gazevlm-nano"; "" where it is not said.
+    """Last part of the name of the model that an adapter was trained on, e.g. "gazevlm-nano"; "" where unknown.
 
     Raises:
         AdapterError: as `read_gaze_config`, or the adapter is of a kind that is not attached.
@@ -184,7 +184,7 @@ def sees_as_its_base(folder: Path) -> bool:
     with _readable(folder):
         try:
             with safe_open(folder / WEIGHTS_FILE, "pt") as weights:
-                return not any(VISION in name for name in weights.keys())
+                return not any(f".{one.vision_name}." in name for name in weights.keys() for one in BACKBONES)
         except SafetensorError as error:
             raise AdapterError(f"adapter {folder.name!r}: {WEIGHTS_FILE} is not usable: {error}") from error
 
@@ -274,8 +274,8 @@ def attach_adapter(model: GazeVLM, folder: Path) -> AttachedAdapter:
         if isinstance(error, AdapterError) or not isinstance(error, Exception):
             raise
         # whatever PEFT raises at what it does not expect
-        said = _first_line(error)
-        raise AdapterError(f"adapter {folder.name!r} does not fit this model: {said}; {TRAINED_ON_IT}") from error
+        reason = _first_line(error)
+        raise AdapterError(f"adapter {folder.name!r} does not fit this model: {reason}; {TRAINED_ON_IT}") from error
 
 
 def _build(model: GazeVLM, folder: Path, values: Mapping[str, Any]) -> PeftModel:
@@ -303,8 +303,9 @@ def head_weights(heads: GazeHeads) -> dict[str, torch.Tensor]:
 def _refuse(folder: Path, strays: Collection[str]) -> None:
     """Raises AdapterError where there is any."""
     for key in strays:
-        said = f"{key[:200]} has no counterpart"
-        raise AdapterError(f"adapter {folder.name!r} does not fit this model: {said}; {TRAINED_ON_IT}")
+        raise AdapterError(
+            f"adapter {folder.name!r} does not fit this model: {key[:200]} has no counterpart; {TRAINED_ON_IT}"
+        )
 
 
 def _is_adapters(key: str, *, tied: bool) -> bool:

@@ -1,4 +1,4 @@
-"""Loading and saving: any Qwen2.5-VL checkpoint by Hub id or folder, plain or with gaze parts, in four precisions."""
+"""Loading and saving: a checkpoint of any family of `backbones` by Hub id or folder, plain or with gaze parts."""
 
 import json
 import os
@@ -9,16 +9,16 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import Qwen2_5_VLConfig
+from transformers import AutoConfig, AutoModelForImageTextToText, PretrainedConfig
 from transformers.utils import cached_file
 
-from gazevlm_core.model.configuration_gazevlm import GazeConfig, GazeVLMConfig
-from gazevlm_core.model.familiarity import FAMILIARITY_FILE, Familiarity, FamiliarityError, read_familiarity
-from gazevlm_core.model.modeling_gazevlm import GazeVLM
+from gazevlm_core.model.backbones import BY_TYPE, config_from
+from gazevlm_core.model.configuration_gazevlm import GazeVLMConfig
+from gazevlm_core.model.modeling_gazevlm import HEADS, GazeVLM
+from gazevlm_core.model.ood_score import OOD_REFERENCE_FILE, OodReference, OodReferenceError, read_ood_reference
 from gazevlm_core.model.processing_gazevlm import GazeVLMProcessor
 from gazevlm_core.model.quantise import compute_dtype, quantization_config
-from gazevlm_core.options import Attention, Precision
-from gazevlm_core.shipped import NANO, resolve_source
+from gazevlm_core.options import NANO, Attention, Precision, resolve_source
 
 
 class CheckpointError(ValueError):
@@ -27,26 +27,26 @@ class CheckpointError(ValueError):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A model ready to be asked.
+    """A loaded model with its processor.
 
     Args:
         model: in evaluation mode.
         processor: of the same checkpoint.
         model_id: Hub id or folder name.
         precision: how the weights are held.
-        familiarity: where the features of its training images lie; None where that was not stored.
+        ood_reference: where the features of its training images lie; None where that was not stored.
     """
 
     model: GazeVLM
     processor: GazeVLMProcessor
     model_id: str
     precision: Precision
-    familiarity: Familiarity | None = None
+    ood_reference: OodReference | None = None
 
     @property
     def dtype(self) -> torch.dtype:
         """Of the arithmetic, but for that of the heads, which is float32."""
-        return self.model.model.visual.dtype
+        return self.model.get_encoder("image").dtype
 
 
 def pick_device(device: str = "auto") -> torch.device:
@@ -99,7 +99,7 @@ def find_beside(source: str, name: str, revision: str = "") -> Path | None:
         revision: as in `find_checkpoint`.
 
     Raises:
-        CheckpointError: there is no such checkpoint, or the Hub cannot be asked.
+        CheckpointError: there is no such checkpoint, or the Hub cannot be reached.
     """
     where = _known_place(source)
     try:
@@ -128,7 +128,7 @@ def load_checkpoint(
     """Load a model with its processor.
 
     Args:
-        source: name of a shipped checkpoint, a folder, or a Hub id of the Qwen2.5-VL family.
+        source: name of a shipped checkpoint, a folder, or a Hub id of a family of `backbones`.
         precision: how to hold the weights; a checkpoint that was saved quantised stays as it is.
         device: "auto", "cpu", "cuda" or "cuda:N".
         shardable: store 4-bit weights in the dtype of the others, so that FSDP can shard them together.
@@ -154,7 +154,8 @@ def load_checkpoint(
             raise CheckpointError(f"{source} was saved quantised, and keeps its storage; take its 16-bit form for FSDP")
     else:
         if held in (Precision.NF4, Precision.INT8):
-            options["quantization_config"] = quantization_config(held, dtype, shardable=shardable)
+            tower = BY_TYPE[config.model_type].vision_name
+            options["quantization_config"] = quantization_config(held, dtype, tower, shardable=shardable)
         elif precision is not Precision.AUTO:
             if held is Precision.BF16 and dtype == torch.float16:
                 raise CheckpointError(f"{place} would only emulate bfloat16; give precision auto, nf4, int8 or fp32")
@@ -163,12 +164,14 @@ def load_checkpoint(
     if attn is Attention.FLASH_2:
         _check_flash(place, dtype)
     try:
-        model, report = GazeVLM.from_pretrained(where, **options, use_safetensors=True, output_loading_info=True)
+        model, report = AutoModelForImageTextToText.from_pretrained(
+            where, **options, use_safetensors=True, output_loading_info=True
+        )
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         raise CheckpointError(f"cannot load {source}: {_first_line(error)}") from error
-    _check_complete(source, report, config.gaze_config)
+    _check_complete(source, report, model)
     model.gaze_heads.float()  # fresh heads of a base without gaze come in the dtype of its weights
-    return Checkpoint(model.eval(), processor, _model_id(source), held, _familiarity(source, revision))
+    return Checkpoint(model.eval(), processor, _model_id(source), held, _ood_reference(source, revision))
 
 
 def _check_flash(place: torch.device, dtype: torch.dtype) -> None:
@@ -179,28 +182,31 @@ def _check_flash(place: torch.device, dtype: torch.dtype) -> None:
         raise CheckpointError("flash_attention_2 needs the package flash-attn: pip install flash-attn, or --attn sdpa")
 
 
-def _familiarity(source: str, revision: str) -> Familiarity | None:
-    path = find_beside(source, FAMILIARITY_FILE, revision)
+def _ood_reference(source: str, revision: str) -> OodReference | None:
+    path = find_beside(source, OOD_REFERENCE_FILE, revision)
     try:
-        return None if path is None else read_familiarity(path)
-    except FamiliarityError as error:
+        return None if path is None else read_ood_reference(path)
+    except OodReferenceError as error:
         raise CheckpointError(f"cannot load {source}: {error}") from error
 
 
-def _check_complete(source: str, report: dict[str, Any], gaze: GazeConfig) -> None:
+def _check_complete(source: str, report: dict[str, Any], model: GazeVLM) -> None:
     """The library fills missing weights with random ones; only untrained gaze heads may be."""
+    gaze = model.config.gaze_config
     trained = gaze.gaze_trained or gaze.findings_trained
-    missing = sorted(key for key in report["missing_keys"] if trained or not key.startswith("gaze_heads."))
+    missing = sorted(key for key in report["missing_keys"] if trained or not key.startswith(HEADS))
     wrong = missing + sorted(str(key) for key in report["mismatched_keys"]) + sorted(report["unexpected_keys"])
     if wrong:
-        raise CheckpointError(f"{source} is not a complete Qwen2.5-VL: {len(wrong)} weights do not fit: {wrong[0]} ...")
+        raise CheckpointError(
+            f"{source} is not a complete {model.family}: {len(wrong)} weights do not fit: {wrong[0]} ..."
+        )
 
 
 def load_processor(where: str, source: str, **pinned: str) -> GazeVLMProcessor:
-    """The processor of a checkpoint folder or Hub id, of which `revision` may be told.
+    """The processor of a checkpoint folder or Hub id, of which `revision` may be given.
 
     Raises:
-        CheckpointError: files missing, or not a Qwen2.5-VL tokenizer.
+        CheckpointError: files missing, or no tokenizer of the families.
     """
     try:
         return GazeVLMProcessor.from_pretrained(where, **pinned)
@@ -208,7 +214,7 @@ def load_processor(where: str, source: str, **pinned: str) -> GazeVLMProcessor:
         raise CheckpointError(f"cannot read the processor of {source}: {_first_line(error)}") from error
 
 
-def intended_dtype(config: Qwen2_5_VLConfig) -> torch.dtype | None:
+def intended_dtype(config: PretrainedConfig) -> torch.dtype | None:
     """Dtype of the arithmetic that a checkpoint was saved for: of its 4-bit layers, else of its weights.
 
     Args:
@@ -227,15 +233,16 @@ def save_quantised(source: Path, target: Path) -> None:
         source: folder of a full-precision checkpoint.
         target: folder to write.
     """
-    model = GazeVLM.from_pretrained(
+    tower = BY_TYPE[AutoConfig.from_pretrained(source).model_type].vision_name
+    model = AutoModelForImageTextToText.from_pretrained(
         source,
         dtype=torch.float32,
         device_map={"": "cpu"},
-        quantization_config=quantization_config(Precision.NF4, torch.float32),
+        quantization_config=quantization_config(Precision.NF4, torch.float32, tower),
         use_safetensors=True,
     )
-    model.model.visual.half()
-    model.model.language_model.embed_tokens.half()
+    model.get_encoder("image").half()
+    model.get_input_embeddings().half()
     model.save_pretrained(target)
     load_processor(str(source), source.name).save_pretrained(target)
 
@@ -244,26 +251,21 @@ def load_config(where: str, source: str, processor: GazeVLMProcessor, **pinned: 
     """The configuration of a checkpoint folder or Hub id, with gaze parts.
 
     Raises:
-        CheckpointError: missing, or not of the Qwen2.5-VL family.
+        CheckpointError: missing, or of no family of `backbones`.
     """
     try:
         path = cached_file(where, "config.json", **pinned)
         values = json.loads(Path(str(path)).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise CheckpointError(f"cannot find a model at {source}: {_first_line(error)}") from error
-    kind = values.get("model_type")
-    if kind == GazeVLMConfig.model_type:
-        try:
-            return GazeVLMConfig.from_pretrained(where, **pinned)
-        except (ValueError, TypeError) as error:
-            raise CheckpointError(f"cannot load {source}: {_first_line(error)}") from error
-    if kind != Qwen2_5_VLConfig.model_type:
-        raise CheckpointError(f"{source} is a {kind!r} model; GazeVLM needs a checkpoint of the Qwen2.5-VL family")
-    base = Qwen2_5_VLConfig.from_pretrained(where, **pinned)
-    rows = base.text_config.vocab_size
+    try:
+        config = config_from(values, processor.gaze_token_id)
+    except (ValueError, TypeError) as error:
+        raise CheckpointError(f"cannot load {source}: {_first_line(error)}") from error
+    rows = config.text_config.vocab_size
     if processor.gaze_token_id >= rows:
         raise CheckpointError(f"{source} has {rows} embedding rows and no room for the gaze token")
-    return GazeVLMConfig.from_base(base, GazeConfig(), processor.gaze_token_id)
+    return config
 
 
 def held_as(config: GazeVLMConfig, precision: Precision) -> Precision:
@@ -271,7 +273,7 @@ def held_as(config: GazeVLMConfig, precision: Precision) -> Precision:
 
     Args:
         config: as it lies beside the weights.
-        precision: that is asked for.
+        precision: the one requested.
     """
     saved = getattr(config, "quantization_config", None)
     if saved is not None:

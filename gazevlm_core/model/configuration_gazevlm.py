@@ -1,12 +1,12 @@
 """Configuration of the gaze parts, and of the model that carries them."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import Field, asdict, fields
 from enum import StrEnum
 from typing import Any
 
-from transformers import PretrainedConfig, Qwen2_5_VLConfig, __version__
+from transformers import PretrainedConfig, __version__
 
 from gazevlm_core.model.places import UsualPlace
 
@@ -17,22 +17,38 @@ MOST_GAZE_TOKENS, MOST_POINTER_DIM, MOST_INDEX_PATCHES, MOST_PIXELS = 256, 8192,
 MOST_FINDINGS, LONGEST_FINDING, LONGEST_TRAINED_ON = 512, 100, 10_000
 
 
+# Of a field, by the type of its default: whether a value fits, and what it must be.
+KINDS: dict[type, tuple[Callable[[Any], bool], str]] = {
+    bool: (lambda value: isinstance(value, bool), "true or false"),
+    int: (lambda value: type(value) is int, "a whole number"),
+    float: (lambda value: type(value) in (int, float) and math.isfinite(value), "a finite number"),
+    str: (
+        lambda value: isinstance(value, str) and len(value) <= LONGEST_TRAINED_ON,
+        f"a text of at most {LONGEST_TRAINED_ON} characters",
+    ),
+    tuple: (
+        lambda value: isinstance(value, list | tuple) and len(value) <= MOST_FINDINGS,
+        f"a list of at most {MOST_FINDINGS}",
+    ),
+}
+
+
 class PointerKeys(StrEnum):
     """What stands for a patch in the pointer's keys."""
 
-    STATES = "states"  # last hidden states at the image tokens: they have seen the whole image
+    STATES = "states"  # last hidden states at the image tokens: each depends on the whole image
     VISUAL = "visual"  # merged tokens of the vision tower: each knows little but its own surroundings
     INDEX = "index"  # a learned row per patch number, that is, a linear head over indices: blind to the patch's content
 
 
 class GazeConfig(PretrainedConfig):
-    """What the gaze tokens and heads look like and what they were trained on: the section `gaze` of the model's
+    """Sizes of the gaze parts and what they were trained on: the section `gaze` of the model's
     configuration, and a file of its own beside an adapter. Take another by `dataclasses.replace`, never change one.
 
     Args:
         num_gaze_tokens: K, the longest scanpath.
         finding_names: one logit each, in this order: first those of the finding head, then those of `usual_places`.
-        usual_places: findings that are told from what lies at one place; see `places`.
+        usual_places: findings predicted from the image tokens at one place; see `places`.
         pointer_dim: width d of the pointer's queries and keys.
         pointer_keys: what stands for a patch in the keys, and (but for INDEX, which takes STATES) in the query.
         index_patches: rows of the keys of INDEX, the largest grid that it can point at; 0 with other keys.
@@ -46,8 +62,8 @@ class GazeConfig(PretrainedConfig):
         pixel_limits: smallest and largest image in pixels after resizing that the weights were trained with, where
             those are not the processor's own; None where they are.
         trained_on: what the weights have seen, in words for the user; "" where nothing.
-        known_questions: every question whose answer the weights were taught, word by word; none for weights that answer
-            freely, as those of a large language model.
+        known_questions: every question that the weights were trained to answer, word by word; none for weights that
+            answer freely, as those of a large language model.
         gaze_weight, text_weight, finding_weight, dwell_weight: weights of the four losses.
 
     Raises:
@@ -124,23 +140,8 @@ class GazeConfig(PretrainedConfig):
     def _check_types(self) -> None:
         """A JSON file may hold anything in any place."""
         for field in self.own_fields():
-            value, default = getattr(self, field.name), field.default
-            if isinstance(default, bool):
-                fits, kind = isinstance(value, bool), "true or false"
-            elif type(default) is int:
-                fits, kind = type(value) is int, "a whole number"
-            elif isinstance(default, float):
-                number = isinstance(value, (int, float)) and not isinstance(value, bool)
-                fits, kind = number and math.isfinite(value), "a finite number"
-            elif type(default) is str:
-                fits = isinstance(value, str) and len(value) <= LONGEST_TRAINED_ON
-                kind = f"a text of at most {LONGEST_TRAINED_ON} characters"
-            elif isinstance(default, tuple):
-                fits = isinstance(value, (list, tuple)) and len(value) <= MOST_FINDINGS
-                kind = f"a list of at most {MOST_FINDINGS}"
-            else:
-                continue
-            if not fits:
+            fits, kind = KINDS.get(type(field.default), (lambda _: True, ""))
+            if not fits(getattr(self, field.name)):
                 raise ValueError(f"{field.name} must be {kind}")
         if any(not isinstance(name, str) or not 0 < len(name) <= LONGEST_FINDING for name in self.finding_names):
             raise ValueError(f"finding_names must be texts of at most {LONGEST_FINDING} characters")
@@ -150,7 +151,7 @@ class GazeConfig(PretrainedConfig):
 
     @property
     def num_head_findings(self) -> int:
-        """How many of the findings the finding head tells from the gaze states."""
+        """Number of findings that the finding head predicts from the gaze states."""
         return len(self.finding_names) - len(self.usual_places)
 
     @property
@@ -193,12 +194,11 @@ class GazeConfig(PretrainedConfig):
         return isinstance(other, GazeConfig) and self.own_values() == other.own_values()
 
 
-class GazeVLMConfig(Qwen2_5_VLConfig):
-    """Qwen2.5-VL's configuration with the gaze parts as one more section, `gaze` in the file; `gaze_config` here."""
+class GazeVLMConfig(PretrainedConfig):
+    """What a backbone's configuration gets beside its own: the section `gaze` of the file, `gaze_config` here, and the
+    id of `<st>`. A family's class inherits from its backbone's configuration first, then from this; see `backbones`."""
 
-    model_type = "gazevlm"
-    sub_configs = {**Qwen2_5_VLConfig.sub_configs, "gaze": GazeConfig}  # noqa: RUF012 (as the base class declares it)
-    attribute_map = {"gaze_config": "gaze"}  # noqa: RUF012
+    attribute_map = {"gaze_config": "gaze"}  # noqa: RUF012 (as the base class declares it)
     gaze: dict | PretrainedConfig | None = None
     gaze_token_id: int | None = None
 
@@ -208,9 +208,14 @@ class GazeVLMConfig(Qwen2_5_VLConfig):
         super().__post_init__(**kwargs)
 
     @classmethod
-    def from_base(cls, base: Qwen2_5_VLConfig, gaze: GazeConfig, gaze_token_id: int) -> "GazeVLMConfig":
-        """A plain Qwen2.5-VL configuration with gaze parts added."""
+    def from_base(cls, base: PretrainedConfig, gaze: GazeConfig, gaze_token_id: int | None) -> "GazeVLMConfig":
+        """The configuration of a plain backbone with gaze parts added."""
         values = base.to_dict()
         for key in ("model_type", "gaze", "gaze_token_id"):
             values.pop(key, None)
         return cls(**values, gaze=gaze, gaze_token_id=gaze_token_id)
+
+    @property
+    def token_pixels(self) -> int:
+        """Pixels of the resized image under one image token."""
+        return (self.vision_config.patch_size * self.vision_config.spatial_merge_size) ** 2

@@ -1,21 +1,28 @@
-"""The model: a Qwen2.5-VL whose gaze tokens point at image patches in the order of a scanpath.
+"""The model: a vision-language backbone whose gaze tokens point at image patches in the order of a scanpath.
 
 One pass of the backbone over [image, question, <st> x K] gives the hidden states of every gaze token and every patch,
-and the cache from which the answer is generated. Nothing of the backbone is rewritten: this class composes around it.
+and the cache from which the answer is generated. Nothing of a backbone is rewritten: `GazeVLM` stands before it in the
+order of inheritance, and what differs between families is in `backbones`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch.nn.utils.rnn import pad_sequence
-from transformers import Cache, DynamicCache, Qwen2_5_VLForConditionalGeneration
+from transformers import (
+    AutoModelForImageTextToText,
+    Cache,
+    DynamicCache,
+    GenerationMixin,
+    PretrainedConfig,
+    PreTrainedModel,
+)
 from transformers import initialization as init
-from transformers.conversion_mapping import get_checkpoint_conversion_mapping, register_checkpoint_conversion_mapping
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.utils import ModelOutput
 
@@ -31,9 +38,10 @@ from gazevlm_core.model.losses import (
 )
 from gazevlm_core.model.places import pooled_tokens
 from gazevlm_core.model.pointer import GazeHeads, PointerField
-from gazevlm_core.model.quantise import saved_for, settle_four_bit_model
+from gazevlm_core.model.quantise import prepare_four_bit_model, saved_for
 
 HEADS = "gaze_heads."  # in the names of all their weights
+GIVEN: Any = None  # of a field that is always given: the library wants a default of every one
 
 
 @dataclass
@@ -47,9 +55,9 @@ class GazeLosses(ModelOutput):
     dwell_loss: torch.Tensor | None = None
 
 
-@dataclass(frozen=True)
-class GazePass:
-    """What one pass of the backbone over prompts and gaze tokens leaves behind.
+@dataclass
+class PrefillOutput(ModelOutput):
+    """What one pass of the backbone over prompts and gaze tokens gives.
 
     Args:
         input_ids: int64 [B, L], left-padded.
@@ -58,29 +66,50 @@ class GazePass:
         cache: keys and values of all L positions; the answer goes on from it.
         gaze_hidden: [B, K, D], or None when the prompts hold no gaze token.
         patch_hidden: per image [P_b, D]; see `GazeVLM.patch_states`.
-        image_tokens: per image [P_b, D], of the vision tower.
-        image_grid_thw: int64 [B, 3], before the merge.
+        image_tokens: per image [P_b, D], merged tokens of the vision tower.
+        grids: of each image's tokens.
     """
 
-    input_ids: torch.Tensor
-    attention_mask: torch.Tensor
-    position_ids: torch.Tensor
-    cache: Cache
-    gaze_hidden: torch.Tensor | None
-    patch_hidden: tuple[torch.Tensor, ...]
-    image_tokens: tuple[torch.Tensor, ...]
-    image_grid_thw: torch.Tensor
+    input_ids: torch.Tensor = GIVEN
+    attention_mask: torch.Tensor = GIVEN
+    position_ids: torch.Tensor = GIVEN
+    cache: Cache = GIVEN
+    gaze_hidden: torch.Tensor | None = None
+    patch_hidden: tuple[torch.Tensor, ...] = GIVEN
+    image_tokens: tuple[torch.Tensor, ...] = GIVEN
+    grids: tuple[PatchGrid, ...] = GIVEN
 
 
-class GazeVLM(Qwen2_5_VLForConditionalGeneration):
-    """Qwen2.5-VL with gaze, dwell and finding heads on its gaze tokens.
+class GazeVLM(PreTrainedModel, GenerationMixin):
+    """A backbone with gaze, dwell and finding heads on its gaze tokens. Each family is a class in `backbones`, which
+    inherits from this, then from the backbone, and gives the following.
+
+        family: its name, for people.
+        plain: class of the backbone without gaze, whose files any server of the family loads.
+        plain_processor: name of that one's processor class.
+        vision_name: name of the vision tower among the modules; never quantised.
+        language_layers, vision_layers: patterns of the linear layers that get LoRA.
+        normed_heads: whether its language model norms queries and keys, which takes memory in training.
+        preprocessing: what the published image processors are set to.
+        published: Hub id -> what makes the configuration in its config.json, with `text_layers=` and `vision_layers=`
+            for a shallower one.
+        tiny: makes a configuration of two narrow layers, with `rows=` of the embedding; the tests run every law on it.
 
     Args:
-        config: a Qwen2.5-VL configuration with a `gaze` section and the id of `<st>`.
+        config: a backbone's configuration with a `gaze` section and the id of `<st>`.
     """
 
-    config_class = GazeVLMConfig
     config: GazeVLMConfig
+    family: ClassVar[str]
+    plain: ClassVar[type[PreTrainedModel]]
+    plain_processor: ClassVar[str]
+    vision_name: ClassVar[str]
+    language_layers: ClassVar[str]
+    vision_layers: ClassVar[str]
+    normed_heads: ClassVar[bool] = False
+    preprocessing: ClassVar[Mapping[str, Any]]
+    published: ClassVar[Mapping[str, Callable[..., PretrainedConfig]]]
+    tiny: ClassVar[Callable[..., PretrainedConfig]]
     _keep_in_fp32_modules_strict = ["gaze_heads"]  # noqa: RUF012 (the base class declares it so)
 
     def __init__(self, config: GazeVLMConfig) -> None:
@@ -96,15 +125,17 @@ class GazeVLM(Qwen2_5_VLForConditionalGeneration):
         is given.
 
         The library would take the dtype that the other weights are stored in, for the scales too: the embedded model
-        would answer as float16 does.
+        would answer as float16 does. Of `GazeVLM` itself, it gives a model of the family that the checkpoint is of.
         """
+        if cls is GazeVLM:
+            return AutoModelForImageTextToText.from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
         if kwargs.get("dtype", kwargs.get("torch_dtype")) in (None, "auto"):
             fitting = saved_for(pretrained_model_name_or_path, kwargs)
             kwargs.update({} if fitting is None else {"dtype": fitting})
         loaded = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
         model = loaded[0] if isinstance(loaded, tuple) else loaded
         if getattr(model, "is_loaded_in_4bit", False):  # the library sets it on such models alone
-            settle_four_bit_model(model, model.config.dtype)  # that was asked for; the weights have that of the file
+            prepare_four_bit_model(model, model.config.dtype)  # that was asked for; the weights have that of the file
         return loaded
 
     def save_pretrained(self, save_directory: str | PathLike, *args: Any, **kwargs: Any) -> None:
@@ -158,6 +189,44 @@ class GazeVLM(Qwen2_5_VLForConditionalGeneration):
             if module.use_previous_patch:
                 init.normal_(module.start, std=0.02)
 
+    # ---- what a family may do in another way -----------------------------------------------------------------------
+    def encode_images(self, pixel_values: torch.Tensor, image_grid_thw: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Encode images as all that the backbone needs of each, [P_b, `image_token_width`]; reusable for any number
+        of questions. The first D columns are the merged tokens of the vision tower."""
+        return self.model.get_image_features(pixel_values, image_grid_thw, return_dict=True).pooler_output
+
+    def image_features(self, image_tokens: Sequence[torch.Tensor]) -> ModelOutput:
+        """Return what `encode_images` gave as the backbone's forward takes it in the place of pixels."""
+        return BaseModelOutputWithPooling(pooler_output=tuple(image_tokens))
+
+    @property
+    def image_token_width(self) -> int:
+        """Numbers per image token of `encode_images`."""
+        return self.config.text_config.hidden_size
+
+    def merged_tokens(self, image_tokens: torch.Tensor) -> torch.Tensor:
+        """The vision tower's merged tokens alone, [..., D], of those of `encode_images`."""
+        return image_tokens[..., : self.config.text_config.hidden_size]
+
+    def grids(self, image_grid_thw: torch.Tensor) -> list[PatchGrid]:
+        """The grid of image tokens of each image, from the processor's int64 [B, 3]."""
+        merge = self.config.vision_config.spatial_merge_size
+        return [PatchGrid.from_grid_thw(thw, merge) for thw in image_grid_thw.tolist()]
+
+    def positions(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor | None,
+        mm_token_type_ids: torch.Tensor,
+        image_grid_thw: torch.Tensor,
+    ) -> torch.Tensor:
+        """Three-dimensional rope positions, int64 [3, B, L], without touching the state kept on the backbone."""
+        position_ids, _ = self.model.get_rope_index(
+            input_ids, mm_token_type_ids=mm_token_type_ids, image_grid_thw=image_grid_thw, attention_mask=attention_mask
+        )
+        return position_ids
+
+    # ---- the same for all families ---------------------------------------------------------------------------------
     def forward(  # explicit names, because `generate` reads this signature
         self,
         input_ids: torch.Tensor | None = None,
@@ -181,13 +250,13 @@ class GazeVLM(Qwen2_5_VLForConditionalGeneration):
         """The backbone's forward, or the gaze losses where supervision is given.
 
         Args:
-            image_tokens: [sum of P_b, D], what the vision tower says of the images, in the place of `pixel_values`;
+            image_tokens: [sum of P_b, W], from `encode_images`, in the place of `pixel_values`;
                 for the gaze losses alone.
             gaze_targets: int64 [B, S, K] of patch index, STOP or IGNORED, for S readers per image.
             gaze_durations_ms: float [B, S, K], NaN where unknown.
             finding_labels: float [B, F] of the finding head's findings, NaN where unknown.
             labels: int64 [B, L], -100 outside the answer.
-            loss_counts: of all batches that share a step of training; None takes the batch for the whole.
+            loss_counts: of all batches that share a step of training; None takes the batch's own.
 
         Returns:
             `GazeLosses` when `gaze_targets` or `finding_labels` is given, else the backbone's output.
@@ -212,9 +281,10 @@ class GazeVLM(Qwen2_5_VLForConditionalGeneration):
             raise ValueError("gaze losses need input_ids, image_grid_thw and mm_token_type_ids")
         if position_ids is None:  # never the backbone's own: it keeps them between calls
             backbone["position_ids"] = self.positions(input_ids, attention_mask, mm_token_type_ids, image_grid_thw)
-        hidden, patches = self._supervised_states(backbone, input_ids, image_grid_thw, image_tokens)
+        grids = self.grids(image_grid_thw)
+        hidden, patches = self._supervised_states(backbone, input_ids, grids, image_tokens)
         return self._losses(
-            hidden, patches, input_ids, image_grid_thw, labels, gaze_targets, gaze_durations_ms, finding_labels,
+            hidden, patches, input_ids, grids, labels, gaze_targets, gaze_durations_ms, finding_labels,
             loss_counts or LossCounts(None, None, None, None),
         )  # fmt: skip
 
@@ -222,50 +292,26 @@ class GazeVLM(Qwen2_5_VLForConditionalGeneration):
         self,
         backbone: dict[str, Any],
         input_ids: torch.Tensor,
-        image_grid_thw: torch.Tensor,
+        grids: Sequence[PatchGrid],
         image_tokens: torch.Tensor | None,
     ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
         """Last hidden states [B, L, D] and `patch_states` of the backbone's arguments."""
         pixel_values, tokens = backbone["pixel_values"], None
         if image_tokens is not None:
-            tokens = torch.split(image_tokens, self.patch_counts(image_grid_thw))
+            tokens = torch.split(image_tokens, [len(grid) for grid in grids])
         elif self.config.gaze_config.pointer_keys == PointerKeys.VISUAL and pixel_values is not None:
-            tokens = self.encode_images(pixel_values, image_grid_thw)
+            tokens = self.encode_images(pixel_values, backbone["image_grid_thw"])
         if tokens is not None:
-            given = {"image": BaseModelOutputWithPooling(pooler_output=tokens)}
+            given = {"image": self.image_features(tokens)}
             backbone = {**backbone, "pixel_values": None, "image_grid_thw": None, "mm_encoder_outputs": given}
         hidden = self.model(**{**backbone, "use_cache": False}).last_hidden_state
-        return hidden, self.patch_states(hidden, input_ids, image_grid_thw, tokens)
-
-    def positions(
-        self,
-        input_ids: torch.Tensor,
-        attention_mask: torch.Tensor | None,
-        mm_token_type_ids: torch.Tensor,
-        image_grid_thw: torch.Tensor,
-    ) -> torch.Tensor:
-        """Three-dimensional rope positions, int64 [3, B, L], without touching the state kept on the backbone."""
-        position_ids, _ = self.model.get_rope_index(
-            input_ids, mm_token_type_ids=mm_token_type_ids, image_grid_thw=image_grid_thw, attention_mask=attention_mask
-        )
-        return position_ids
-
-    def split_patches(
-        self, hidden: torch.Tensor, input_ids: torch.Tensor, image_grid_thw: torch.Tensor
-    ) -> tuple[torch.Tensor, ...]:
-        """Hidden states [P_b, D] of each image's patches, from [B, L, D]; one image per row."""
-        return torch.split(hidden[input_ids == self.config.image_token_id], self.patch_counts(image_grid_thw))
-
-    def patch_counts(self, image_grid_thw: torch.Tensor) -> list[int]:
-        """P_b of each image, from int64 [B, 3] before the merge."""
-        merge = self.config.vision_config.spatial_merge_size
-        return (image_grid_thw.prod(dim=-1) // merge**2).tolist()
+        return hidden, self.patch_states(hidden, input_ids, grids, tokens)
 
     def patch_states(
         self,
         hidden: torch.Tensor,
         input_ids: torch.Tensor,
-        image_grid_thw: torch.Tensor,
+        grids: Sequence[PatchGrid],
         image_tokens: Sequence[torch.Tensor] | None,
     ) -> tuple[torch.Tensor, ...]:
         """What stands for the patches in the heads, [P_b, D] per image: the backbone's last states or, with VISUAL
@@ -275,10 +321,10 @@ class GazeVLM(Qwen2_5_VLForConditionalGeneration):
             ValueError: VISUAL keys, and no image tokens.
         """
         if self.config.gaze_config.pointer_keys != PointerKeys.VISUAL:
-            return self.split_patches(hidden, input_ids, image_grid_thw)
+            return torch.split(hidden[input_ids == self.config.image_token_id], [len(grid) for grid in grids])
         if image_tokens is None:
             raise ValueError("visual pointer keys need pixel_values")
-        return tuple(image_tokens)
+        return tuple(self.merged_tokens(tokens) for tokens in image_tokens)
 
     def gaze_states(self, hidden: torch.Tensor, input_ids: torch.Tensor) -> torch.Tensor | None:
         """Hidden states [B, K, D] at the gaze tokens, or None where the prompts hold none.
@@ -302,7 +348,7 @@ class GazeVLM(Qwen2_5_VLForConditionalGeneration):
         hidden: torch.Tensor,
         patches: tuple[torch.Tensor, ...],
         input_ids: torch.Tensor,
-        image_grid_thw: torch.Tensor,
+        grids: Sequence[PatchGrid],
         labels: torch.Tensor | None,
         gaze_targets: torch.Tensor | None,
         gaze_durations_ms: torch.Tensor | None,
@@ -321,10 +367,13 @@ class GazeVLM(Qwen2_5_VLForConditionalGeneration):
         with torch.autocast(hidden.device.type, enabled=False):  # the heads stay in float32
             if gaze_targets is not None:
                 patch_hidden = pad_sequence(list(patches), batch_first=True)  # [B, P, D]
-                sizes = image_grid_thw.prod(dim=-1) // self.config.vision_config.spatial_merge_size**2
+                sizes = torch.tensor([len(grid) for grid in grids], device=hidden.device)
                 patch_mask = torch.arange(patch_hidden.shape[1], device=hidden.device) < sizes[:, None]
                 fields = self.gaze_heads.fields(gaze_hidden, patch_hidden)
-                soft = self._soft_targets(gaze_targets, image_grid_thw, patch_mask)
+                soft = None
+                if gaze.target_sigma_patches:
+                    cols = torch.tensor([grid.cols for grid in grids], device=gaze_targets.device)
+                    soft = soft_targets(gaze_targets, cols, patch_mask, gaze.target_sigma_patches)
                 parts["gaze_loss"] = pointer_loss(fields, gaze_targets, patch_mask, soft, counts.steps)
                 if gaze_durations_ms is not None:
                     rows = torch.arange(len(patches), device=hidden.device)[:, None, None]
@@ -345,38 +394,25 @@ class GazeVLM(Qwen2_5_VLForConditionalGeneration):
         total = sum((weights[name] * value for name, value in parts.items()), start=nothing)
         return GazeLosses(loss=total, **parts)
 
-    def _soft_targets(
-        self, gaze_targets: torch.Tensor, image_grid_thw: torch.Tensor, patch_mask: torch.Tensor
-    ) -> torch.Tensor | None:
-        """Those of the configuration, [B, S, K, P]; None for hard ones."""
-        sigma = self.config.gaze_config.target_sigma_patches
-        if not sigma:
-            return None
-        cols = image_grid_thw[:, 2] // self.config.vision_config.spatial_merge_size
-        return soft_targets(gaze_targets, cols.to(gaze_targets.device), patch_mask, sigma)
-
-    def encode_images(self, pixel_values: torch.Tensor, image_grid_thw: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Image tokens [P_b, D] of each image; reusable for any number of questions."""
-        return self.model.get_image_features(pixel_values, image_grid_thw, return_dict=True).pooler_output
-
     @torch.no_grad()
-    def look(
+    def prefill(
         self,
         input_ids: torch.Tensor,
         attention_mask: torch.Tensor,
         mm_token_type_ids: torch.Tensor,
         image_grid_thw: torch.Tensor,
         image_tokens: tuple[torch.Tensor, ...],
-    ) -> GazePass:
-        """One pass of the backbone over left-padded prompts; see `GazePass`.
+    ) -> PrefillOutput:
+        """One pass of the backbone over left-padded prompts; see `PrefillOutput`.
 
         Args:
             input_ids: int64 [B, L], ending with K gaze tokens (or none, for a model without trained gaze).
             attention_mask: int64 [B, L].
             mm_token_type_ids: int64 [B, L], 1 at image tokens.
-            image_grid_thw: int64 [B, 3], before the merge.
+            image_grid_thw: int64 [B, 3], as the processor gives it.
             image_tokens: from `encode_images`, one per row.
         """
+        grids = self.grids(image_grid_thw)
         position_ids = self.positions(input_ids, attention_mask, mm_token_type_ids, image_grid_thw)
         cache = DynamicCache(config=self.config.text_config)
         hidden = self.model(
@@ -385,21 +421,21 @@ class GazeVLM(Qwen2_5_VLForConditionalGeneration):
             position_ids=position_ids,
             past_key_values=cache,
             use_cache=True,
-            mm_encoder_outputs={"image": BaseModelOutputWithPooling(pooler_output=image_tokens)},
+            mm_encoder_outputs={"image": self.image_features(image_tokens)},
         ).last_hidden_state
-        return GazePass(
+        return PrefillOutput(
             input_ids=input_ids,
             attention_mask=attention_mask,
             position_ids=position_ids,
             cache=cache,
             gaze_hidden=self.gaze_states(hidden, input_ids),
-            patch_hidden=self.patch_states(hidden, input_ids, image_grid_thw, image_tokens),
-            image_tokens=tuple(image_tokens),
-            image_grid_thw=image_grid_thw,
+            patch_hidden=self.patch_states(hidden, input_ids, grids, image_tokens),
+            image_tokens=tuple(self.merged_tokens(tokens) for tokens in image_tokens),
+            grids=tuple(grids),
         )
 
     @torch.no_grad()
-    def finding_logits(self, gaze_pass: GazePass) -> torch.Tensor:
+    def finding_logits(self, prefilled: PrefillOutput) -> torch.Tensor:
         """Logits of all findings of every image of a pass, float32 [B, F], in the order of the configuration's names.
 
         F may be 0.
@@ -408,33 +444,31 @@ class GazeVLM(Qwen2_5_VLForConditionalGeneration):
             ValueError: the pass held no gaze tokens, and the finding head needs them.
         """
         gaze = self.config.gaze_config
-        logits = [torch.zeros(len(gaze_pass.input_ids), 0, device=gaze_pass.input_ids.device)]
+        logits = [torch.zeros(len(prefilled.input_ids), 0, device=prefilled.input_ids.device)]
         if gaze.num_head_findings:
-            if gaze_pass.gaze_hidden is None:
+            if prefilled.gaze_hidden is None:
                 raise ValueError("the prompt held no gaze tokens, which the finding head needs")
-            logits.append(self.gaze_heads.finding_logits(gaze_pass.gaze_hidden))
+            logits.append(self.gaze_heads.finding_logits(prefilled.gaze_hidden))
         if gaze.usual_places:
-            merge = self.config.vision_config.spatial_merge_size
-            grids = [PatchGrid.from_grid_thw(thw, merge) for thw in gaze_pass.image_grid_thw.tolist()]
             pooled = [
                 pooled_tokens(tokens, grid, gaze.usual_places)
-                for tokens, grid in zip(gaze_pass.image_tokens, grids, strict=True)
+                for tokens, grid in zip(prefilled.image_tokens, prefilled.grids, strict=True)
             ]
             logits.append(self.gaze_heads.placed_logits(torch.stack(pooled)))
         return torch.cat(logits, dim=-1)
 
     @torch.no_grad()
-    def pointer_field(self, gaze_pass: GazePass, row: int) -> PointerField:
+    def pointer_field(self, prefilled: PrefillOutput, row: int) -> PointerField:
         """The pointer of one image of a pass.
 
         Raises:
             ValueError: the pass held no gaze tokens.
         """
-        if gaze_pass.gaze_hidden is None:
+        if prefilled.gaze_hidden is None:
             raise ValueError("the prompt held no gaze tokens, so there is nothing to point with")
-        return self.gaze_heads.fields(gaze_pass.gaze_hidden[row], gaze_pass.patch_hidden[row])
+        return self.gaze_heads.fields(prefilled.gaze_hidden[row], prefilled.patch_hidden[row])
 
-    def continue_text(self, gaze_pass: GazePass, **generation: Any) -> torch.Tensor:
+    def continue_text(self, prefilled: PrefillOutput, **generation: Any) -> torch.Tensor:
         """Generate the answers after a pass, from its own cache (which is used up).
 
         `generate` wants at least one position that is not cached, so the last one is dropped and fed again.
@@ -445,20 +479,12 @@ class GazeVLM(Qwen2_5_VLForConditionalGeneration):
         Returns:
             int64 [B, T], the new tokens alone.
         """
-        gaze_pass.cache.crop(-1)
+        prefilled.cache.crop(-1)
         ids = self.generate(
-            input_ids=gaze_pass.input_ids,
-            attention_mask=gaze_pass.attention_mask,
-            position_ids=gaze_pass.position_ids,
-            past_key_values=gaze_pass.cache,
+            input_ids=prefilled.input_ids,
+            attention_mask=prefilled.attention_mask,
+            position_ids=prefilled.position_ids,
+            past_key_values=prefilled.cache,
             **generation,
         )
-        return ids[:, gaze_pass.input_ids.shape[1] :]
-
-
-# Qwen2.5-VL is stored under other parameter names than it is built with; the library finds the renaming by class name.
-register_checkpoint_conversion_mapping(
-    GazeVLM.__name__,
-    get_checkpoint_conversion_mapping(Qwen2_5_VLForConditionalGeneration.__name__),
-    overwrite=True,  # read from two checkpoints' folders, this module runs twice
-)
+        return ids[:, prefilled.input_ids.shape[1] :]

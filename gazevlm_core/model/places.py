@@ -1,4 +1,4 @@
-"""Findings with a usual place: told from what the vision tower says of that place, not from the whole search.
+"""Findings with a usual place: predicted from the image tokens there, not from the gaze states.
 
 A finding that is added with a few dozen images cannot be learned from the gaze states, which know nothing of it. Where
 annotators clicked tells its usual place, if it has one; a linear head on the image tokens there needs few images.
@@ -46,7 +46,7 @@ def patch_weights(grid: PatchGrid, place: UsualPlace) -> torch.Tensor:
 
 
 def pooled_tokens(tokens: torch.Tensor, grid: PatchGrid, places: Sequence[UsualPlace]) -> torch.Tensor:
-    """What the vision tower says of each place.
+    """Image tokens pooled at each place.
 
     Args:
         tokens: [P, D] of one image.

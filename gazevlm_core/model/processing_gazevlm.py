@@ -1,13 +1,15 @@
-"""The processor: Qwen2.5-VL's image processor and tokenizer without the video part, plus the gaze tokens of a prompt.
+"""The processor: a Qwen-VL's image processor and tokenizer without the video part, plus the gaze tokens of a prompt.
 
 The one renderer of prompts, for training and for inference alike. User turn: image, question. Assistant turn: `<st>` x
-K, then the answer. The chat template is the checkpoint's own.
+K, then the answer. The chat template is the checkpoint's own. No token id is written as a number.
 """
 
 from collections.abc import Sequence
 from os import PathLike
 from typing import Any
 
+import torch
+from torch.nn.utils.rnn import pad_sequence
 from transformers import (
     BatchFeature,
     PretrainedConfig,
@@ -17,26 +19,38 @@ from transformers import (
 )
 from transformers.processing_utils import ProcessorMixin
 
+from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.model.configuration_gazevlm import GazeConfig
-from gazevlm_core.tokens import ASSISTANT_HEADER, GAZE_TOKEN, IMAGE_TOKEN, add_gaze_token, gaze_run, token_id
+
+GAZE_TOKEN = "<st>"  # placeholder whose hidden state points at the next fixation (arXiv 2603.06697)
+IMAGE_TOKEN = "<|image_pad|>"
+VIDEO_TOKEN = "<|video_pad|>"
+VISION_START_TOKEN = "<|vision_start|>"
+VISION_END_TOKEN = "<|vision_end|>"
+TURN_START_TOKEN = "<|im_start|>"
+TURN_END_TOKEN = "<|im_end|>"
+END_OF_TEXT_TOKEN = "<|endoftext|>"
+ASSISTANT_HEADER = f"{TURN_START_TOKEN}assistant\n"  # as the family's chat templates open an answer
+IGNORED_LABEL = -100
 
 
 class GazeVLMProcessor(Qwen2_5_VLProcessor):
     """Turns images into patches and text into tokens; knows `<st>`, and how many of them a prompt holds.
 
     The video processor of the base class needs torchvision and a GazeVLM never sees a video, so it is left out: this
-    class has an image processor, a tokenizer and a chat template, saves and loads them, and reads a Qwen2.5-VL folder.
+    class has an image processor, a tokenizer and a chat template, saves and loads them, and reads the folder of a plain
+    backbone.
 
     `num_gaze_tokens` is read from the model's configuration beside it and never stored a second time. An adapter may
     want another number: `processor.num_gaze_tokens = model.config.gaze_config.num_prompt_tokens`.
 
     Args:
-        image_processor: cuts the resized image into 14 px patches.
-        tokenizer: a Qwen2.5-VL tokenizer; `<st>` is added if it is missing.
+        image_processor: resizes images and cuts them into patches.
+        tokenizer: of a Qwen-VL; `<st>` is added if it is missing.
         chat_template: Jinja template; the tokenizer's own where None.
 
     Raises:
-        ValueError: the tokenizer lacks Qwen2.5-VL's image token.
+        ValueError: the tokenizer lacks the image token.
     """
 
     def __init__(
@@ -49,7 +63,9 @@ class GazeVLMProcessor(Qwen2_5_VLProcessor):
             raise ValueError("a processor needs an image processor and a tokenizer")
         self.image_token = IMAGE_TOKEN
         self.image_token_id = token_id(tokenizer, IMAGE_TOKEN)
-        self.gaze_token_id = add_gaze_token(tokenizer)
+        if GAZE_TOKEN not in tokenizer.get_vocab():
+            tokenizer.add_tokens([GAZE_TOKEN], special_tokens=True)
+        self.gaze_token_id = token_id(tokenizer, GAZE_TOKEN)
         self.num_gaze_tokens: int | None = None
         ProcessorMixin.__init__(
             self, image_processor, tokenizer, chat_template=chat_template or tokenizer.chat_template
@@ -76,6 +92,15 @@ class GazeVLMProcessor(Qwen2_5_VLProcessor):
     def model_input_names(self) -> list[str]:
         """Names of the tensors that a prompt becomes."""
         return ["input_ids", "attention_mask", "mm_token_type_ids", "pixel_values", "image_grid_thw"]
+
+    def grids(self, image_grid_thw: torch.Tensor) -> list[PatchGrid]:
+        """The grid of image tokens of each image, from the image processor's int64 [B, 3]."""
+        return [PatchGrid.from_grid_thw(thw, self.image_processor.merge_size) for thw in image_grid_thw.tolist()]
+
+    def count_image_tokens(self, width: int, height: int) -> int:
+        """Image tokens of an image of a size in pixels."""
+        patches = self.image_processor.get_number_of_image_patches(height, width)
+        return patches // self.image_processor.merge_size**2
 
     def __call__(
         self,
@@ -112,7 +137,7 @@ class GazeVLMProcessor(Qwen2_5_VLProcessor):
             return render_prompt(self, text, self.num_gaze_tokens)
         if GAZE_TOKEN in answer or not self.num_gaze_tokens:
             return text
-        return before + header + gaze_run(self.num_gaze_tokens) + answer
+        return before + header + GAZE_TOKEN * self.num_gaze_tokens + answer
 
 
 def clean_text(processor: GazeVLMProcessor, text: str) -> str:
@@ -144,4 +169,62 @@ def render_prompt(processor: GazeVLMProcessor, question: str, num_gaze_tokens: i
     text = processor.apply_chat_template(
         [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
     )
-    return text + (gaze_run(num_gaze_tokens) if num_gaze_tokens else "")
+    return text + GAZE_TOKEN * num_gaze_tokens
+
+
+def encode_prompts(
+    processor: GazeVLMProcessor,
+    prompts: Sequence[str],
+    grids: Sequence[PatchGrid],
+    answers: Sequence[str] | None = None,
+) -> BatchFeature:
+    """Tokens of a batch, one image per row: padded on the left for generation, on the right with answers for training.
+
+    Args:
+        processor: its tokenizer is used.
+        prompts: from `render_prompt`.
+        grids: the merged grid of each row's image.
+        answers: what the assistant should say; closed with the turn end.
+
+    Returns:
+        int64 [B, L] each: input_ids; attention_mask, 0 at padding; mm_token_type_ids, 1 at image tokens, without which
+        positions silently become one-dimensional; with answers, labels, -100 outside them.
+
+    Raises:
+        ValueError: a prompt that does not hold exactly one image.
+    """
+    tokenizer, side = processor.tokenizer, "left" if answers is None else "right"
+    rows, label_rows = [], []
+    for index, (prompt, grid) in enumerate(zip(prompts, grids, strict=True)):
+        if prompt.count(IMAGE_TOKEN) != 1:
+            raise ValueError(f"prompt {index} must hold exactly one image, got {prompt.count(IMAGE_TOKEN)}")
+        ids = tokenizer.encode(prompt.replace(IMAGE_TOKEN, IMAGE_TOKEN * len(grid)), add_special_tokens=False)
+        answer = []
+        if answers is not None:
+            answer = tokenizer.encode(clean_text(processor, answers[index]), add_special_tokens=False)
+            answer.append(token_id(tokenizer, TURN_END_TOKEN))
+        rows.append(torch.tensor(ids + answer))
+        label_rows.append(torch.tensor([IGNORED_LABEL] * len(ids) + answer))
+
+    def padded(tensors: list[torch.Tensor], fill: int) -> torch.Tensor:
+        return pad_sequence(tensors, batch_first=True, padding_value=fill, padding_side=side)
+
+    input_ids = padded(rows, tokenizer.pad_token_id)
+    batch = {
+        "input_ids": input_ids,
+        "attention_mask": padded([torch.ones_like(row) for row in rows], 0),
+        "mm_token_type_ids": (input_ids == processor.image_token_id).long(),
+    }
+    return BatchFeature(batch if answers is None else {**batch, "labels": padded(label_rows, IGNORED_LABEL)})
+
+
+def token_id(tokenizer: PreTrainedTokenizerBase, token: str) -> int:
+    """Id of a token that must be one piece.
+
+    Raises:
+        ValueError: the tokenizer splits the text or does not know it.
+    """
+    ids: Sequence[int] = tokenizer.encode(token, add_special_tokens=False)
+    if len(ids) != 1:
+        raise ValueError(f"the tokenizer does not hold {token!r} as one token; is this a Qwen-VL tokenizer?")
+    return int(ids[0])

@@ -13,8 +13,6 @@ from gazevlm_core.options import Precision
 
 WHERE = ("cache_dir", "force_download", "local_files_only", "proxies", "revision", "subfolder", "token")  # in the Hub
 FIRST_WITH_BFLOAT16 = (8, 0)  # compute capability: Ampere
-# A custom list replaces the library's default, so lm_head is named again; a bare "visual" would skip nothing.
-KEPT_FULL = ("model.visual", "lm_head", "gaze_heads")
 KEPT_AS_THEY_ARE = ("gaze_heads", "lora_", "trainable_tokens")  # in the names of modules
 
 
@@ -52,27 +50,36 @@ def saved_for(source: str | PathLike, options: Mapping[str, Any]) -> torch.dtype
     return getattr(torch, stored) if isinstance(stored, str) else stored
 
 
-def quantization_config(precision: Precision, dtype: torch.dtype, *, shardable: bool = False) -> BitsAndBytesConfig:
+def kept_full(vision_name: str) -> list[str]:
+    """Modules that are never quantised, as bitsandbytes wants them: by their full names, and the output layer too, for
+    a list of one's own replaces the library's."""
+    return [vision_name, "lm_head", "gaze_heads"]
+
+
+def quantization_config(
+    precision: Precision, dtype: torch.dtype, vision_name: str, *, shardable: bool = False
+) -> BitsAndBytesConfig:
     """bitsandbytes settings: NF4 with double quantisation, or 8 bit; vision tower and heads stay as they are.
 
     Args:
         precision: NF4 or INT8.
         dtype: of the arithmetic.
+        vision_name: as the model's class names it.
         shardable: keep the 4-bit weights in tensors of `dtype`, which FSDP can shard together with the others.
     """
     if precision is Precision.INT8:
-        return BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=list(KEPT_FULL))
+        return BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=kept_full(vision_name))
     return BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=dtype,
         bnb_4bit_quant_storage=dtype if shardable else torch.uint8,
-        llm_int8_skip_modules=list(KEPT_FULL),
+        llm_int8_skip_modules=kept_full(vision_name),
     )
 
 
-def settle_four_bit_model(model: nn.Module, dtype: torch.dtype) -> None:
+def prepare_four_bit_model(model: nn.Module, dtype: torch.dtype) -> None:
     """Compute in one dtype, and keep bitsandbytes from repacking weights on CPUs with AVX512-BF16.
 
     What a 4-bit checkpoint keeps in full arrives in the dtype of the file; heads and adapters stay as they are. The

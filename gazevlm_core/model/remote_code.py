@@ -9,19 +9,16 @@ the names in their imports: there is no second copy to keep.
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
 from transformers.utils import CONFIG_NAME, PROCESSOR_NAME
 
+from gazevlm_core.model.backbones import BY_TYPE
+from gazevlm_core.model.processing_gazevlm import GazeVLMProcessor
+
 PACKAGE = __name__.partition(".")[0]
-ROOM = __name__.rpartition(".")[0]
-AUTO_CLASSES = {
-    "AutoConfig": "configuration_gazevlm.GazeVLMConfig",
-    "AutoModelForImageTextToText": "modeling_gazevlm.GazeVLM",
-    "AutoProcessor": "processing_gazevlm.GazeVLMProcessor",
-}
 OURS = re.compile(rf"^(\s*from ){PACKAGE}((?:\.\w+)+)(?= import)", re.MULTILINE)
 
 
@@ -37,25 +34,31 @@ def write_remote_code(folder: Path) -> tuple[str, ...]:
     Raises:
         OSError: it does not hold them.
     """
+    backbone = BY_TYPE[json.loads((folder / CONFIG_NAME).read_text(encoding="utf-8"))["model_type"]]
+    classes = {
+        "AutoConfig": backbone.config_class, "AutoModelForImageTextToText": backbone, "AutoProcessor": GazeVLMProcessor,
+    }  # fmt: skip
     for file in (CONFIG_NAME, PROCESSOR_NAME):
         values = json.loads((folder / file).read_text(encoding="utf-8"))
-        values["auto_map"] = AUTO_CLASSES
+        values["auto_map"] = {
+            auto: f"{one.__module__.rpartition('.')[2]}.{one.__name__}" for auto, one in classes.items()
+        }
         (folder / file).write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     names = []
-    for module, source in _sources():
+    for module, source in _sources({one.__module__ for one in classes.values()}):
         text = OURS.sub(lambda found: f"{found[1]}.{found[2].rpartition('.')[2]}", source)
         names.append(f"{module.rpartition('.')[2]}.py")
         (folder / names[-1]).write_text(text, encoding="utf-8")
     return tuple(names)
 
 
-def _sources() -> Iterator[tuple[str, str]]:
-    """Name and text of every module that a checkpoint is read by.
+def _sources(modules: Collection[str]) -> Iterator[tuple[str, str]]:
+    """Name and text of some modules and of all of ours that they stand on.
 
     Raises:
         ValueError: two of them would be one file.
     """
-    wanted = [f"{ROOM}.{place.partition('.')[0]}" for place in AUTO_CLASSES.values()]
+    wanted = sorted(modules)
     for module in wanted:  # grows on the way
         spec = find_spec(module)
         if spec is None or spec.origin is None:

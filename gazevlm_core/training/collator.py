@@ -8,9 +8,8 @@ import torch
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.model.configuration_gazevlm import GazeConfig
 from gazevlm_core.model.losses import IGNORED, STOP
-from gazevlm_core.model.processing_gazevlm import GazeVLMProcessor, render_prompt
+from gazevlm_core.model.processing_gazevlm import IGNORED_LABEL, GazeVLMProcessor, encode_prompts, render_prompt
 from gazevlm_core.options import DEFAULT_QUESTION
-from gazevlm_core.prompt import IGNORED_LABEL, encode_prompts
 from gazevlm_core.sample import Sample
 from gazevlm_core.scanpath import Scanpath
 
@@ -54,17 +53,12 @@ class GazeCollator:
     def __call__(self, samples: Sequence[Sample]) -> dict[str, Any]:
         """Return a batch: tokens and labels [B, L], pixels, gaze_targets [B, S, K], finding_labels [B, F]."""
         vision = self.vision(samples)
-        return {**vision, **self.supervise(samples, self.grids(vision["image_grid_thw"]))}
+        return {**vision, **self.supervise(samples, self.processor.grids(vision["image_grid_thw"]))}
 
     def vision(self, samples: Sequence[Sample]) -> dict[str, torch.Tensor]:
         """Return the part of a batch that comes from pixels."""
         pixels = self.processor.image_processor(images=[sample.load() for sample in samples], return_tensors="pt")
         return {"pixel_values": pixels["pixel_values"], "image_grid_thw": pixels["image_grid_thw"]}
-
-    def grids(self, image_grid_thw: torch.Tensor) -> list[PatchGrid]:
-        """Merged grids of images, from int64 [B, 3] before the merge."""
-        merge = self.processor.image_processor.merge_size
-        return [PatchGrid.from_grid_thw(thw, merge) for thw in image_grid_thw.tolist()]
 
     def supervise(self, samples: Sequence[Sample], grids: Sequence[PatchGrid]) -> dict[str, Any]:
         """The part of a batch that does not need pixels: tokens, labels and targets."""
@@ -75,18 +69,13 @@ class GazeCollator:
             grids,
             [sample.report or "" for sample in samples],
         )
-        labels = encoded.labels
-        assert labels is not None  # answers were given
         for row, sample in enumerate(samples):
             if sample.report is None:
-                labels[row] = IGNORED_LABEL
+                encoded["labels"][row] = IGNORED_LABEL
         unknown = float("nan")
         names = self.config.finding_names[: self.config.num_head_findings]  # a usual place is fitted, not trained
         batch: dict[str, Any] = {
-            "input_ids": encoded.input_ids,
-            "attention_mask": encoded.attention_mask,
-            "mm_token_type_ids": encoded.mm_token_type_ids,
-            "labels": labels,
+            **encoded,
             "finding_labels": torch.tensor(
                 [[sample.findings.get(name, unknown) for name in names] for sample in samples]
             ).view(len(samples), len(names)),

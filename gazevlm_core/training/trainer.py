@@ -67,14 +67,14 @@ class GazeTrainer(Trainer):
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: torch.nn.Module | None = None) -> None:
         """Resume a bare `GazeVLM` through its own loader.
 
-        The base class copies the file's tensors by name and passes over names that it does not know; a Qwen2.5-VL is
-        stored under other names than it is built with, so nothing would be resumed, without a word.
+        The base class copies the file's tensors by name and passes over names that it does not know; some families are
+        stored under other names than they are built with, so nothing would be resumed, without a word.
         """
         target = self.model if model is None else model
         if not isinstance(target, GazeVLM):
             super()._load_from_checkpoint(resume_from_checkpoint, model)
             return
-        saved = GazeVLM.from_pretrained(resume_from_checkpoint, dtype=target.dtype)
+        saved = type(target).from_pretrained(resume_from_checkpoint, dtype=target.dtype)
         target.load_state_dict(saved.state_dict())
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:

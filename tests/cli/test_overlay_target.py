@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.overlay_target import OverlayTargetError, plan_overlays
+from cli.diagnose import OverlayTargetError, plan_overlays
 
 TWO = [Path("x/a.png"), Path("y/b.jpg")]
 

@@ -3,9 +3,17 @@
 import pytest
 
 from gazevlm_core.geometry import PatchGrid
-from gazevlm_core.model.processing_gazevlm import GazeVLMProcessor, clean_text, render_prompt
-from gazevlm_core.prompt import IGNORED_LABEL, encode_prompts
-from gazevlm_core.tokens import GAZE_TOKEN, IMAGE_TOKEN, TURN_END_TOKEN, token_id
+from gazevlm_core.model.processing_gazevlm import (
+    GAZE_TOKEN,
+    IGNORED_LABEL,
+    IMAGE_TOKEN,
+    TURN_END_TOKEN,
+    GazeVLMProcessor,
+    clean_text,
+    encode_prompts,
+    render_prompt,
+    token_id,
+)
 
 
 def test_the_answer_comes_after_k_gaze_tokens(tiny_processor: GazeVLMProcessor) -> None:

@@ -47,7 +47,7 @@ def test_diagnoses_with_wrong_parts_are_refused(change: dict, message: str) -> N
 
 
 def test_a_diagnosis_as_values_is_json_and_says_where_nothing_is_known() -> None:
-    values = json.loads(json.dumps(diagnosis(strangeness=1.5, notes=("Strange.",)).to_dict()))
+    values = json.loads(json.dumps(diagnosis(ood_score=1.5, notes=("Strange.",)).to_dict()))
     assert values["scanpath"] == [
         {"x": 0.1, "y": 0.2, "patch_index": 0, "probability": 0.5, "duration_ms": None},
         {"x": 0.3, "y": 0.4, "patch_index": 0, "probability": 0.25, "duration_ms": None},

@@ -159,10 +159,10 @@ def test_yes_and_no_are_read_where_the_last_gaze_token_predicts(tiny_engine: Gaz
 
     images = tiny_engine.encode_images([Image.new("RGB", (224, 224), "grey"), Image.new("RGB", (300, 200), "white")])
     question = presence_question("pneumothorax")
-    gaze_pass = tiny_engine.look(images, [question] * 2)
+    prefilled = tiny_engine.prefill(images, [question] * 2)
     with torch.no_grad():
-        expected = tiny_engine.model.lm_head(gaze_pass.gaze_hidden[:, -1])
-    torch.testing.assert_close(first_answer_logits(tiny_engine, gaze_pass), expected, atol=1e-4, rtol=1e-4)
+        expected = tiny_engine.model.lm_head(prefilled.gaze_hidden[:, -1])
+    torch.testing.assert_close(first_answer_logits(tiny_engine, prefilled), expected, atol=1e-4, rtol=1e-4)
     yes, no = (tiny_engine.processor.tokenizer.encode(word)[0] for word in ("Yes", "No"))
     margins = presence_margins(tiny_engine, images)[:, FINDING_NAMES.index("pneumothorax")]
     torch.testing.assert_close(torch.tensor(margins), expected[:, yes] - expected[:, no], atol=1e-4, rtol=1e-4)

@@ -12,7 +12,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 
-from finetune.adapted import LANGUAGE, gaze_token_of
+from finetune.adapted import gaze_token_of
 from gazevlm_core.model.checkpoint import load_checkpoint
 from gazevlm_core.options import Precision
 
@@ -45,8 +45,8 @@ def main(checkpoint: str, out: str) -> None:
     dist.init_process_group("gloo")
     torch.manual_seed(0)
     model = load_checkpoint(checkpoint, precision=Precision.NF4, device="cpu", shardable=True).model
-    tokens = {"embed_tokens": [gaze_token_of(model.config)]}
-    lora = LoraConfig(r=4, target_modules=LANGUAGE, trainable_token_indices=tokens, init_lora_weights=False)
+    layers, tokens = model.language_layers, {"embed_tokens": [gaze_token_of(model.config)]}
+    lora = LoraConfig(r=4, target_modules=layers, trainable_token_indices=tokens, init_lora_weights=False)
     adapted = get_peft_model(model, lora)
     whole, size = said(adapted), bytes_here(adapted)
     mesh = init_device_mesh("cpu", (dist.get_world_size(),))

@@ -15,9 +15,13 @@ from typer.testing import CliRunner
 from cli.main import app
 from finetune.command import finetune
 from finetune.config import FinetuneConfig
-from finetune.memory import GIGA, KNOWN, TABLE_IMAGES, TABLE_PATCHES, TABLE_RANK, TABLE_WORDS, memory_table
+from finetune.memory import (
+    GIGA,
+    published_sizes,
+)
 from finetune.room import BaseFacts, memory_for
 from gazevlm_core.options import Precision
+from tests.finetune.memory_table import TABLE_IMAGES, TABLE_PATCHES, TABLE_RANK, TABLE_WORDS, memory_table
 
 TRAINING = re.compile(r"(?:-m finetune|gazevlm finetune)(.*)")
 FLAG = re.compile(r"--([a-z0-9_-]+)")
@@ -69,7 +73,8 @@ def test_documented_commands_fit_the_documented_memory(page: str, repository: Pa
         said = CliRunner().invoke(app, ["finetune", *words, "--print-config"])
         assert said.exit_code == 0, command
         config = FinetuneConfig.from_values(yaml.safe_load(said.stdout))
-        sizes = KNOWN[base[1]]
+        sizes = published_sizes(base[1])
+        assert sizes is not None
         memory = memory_for(config, BaseFacts(sizes, Precision.NF4, True, 16_384 * 784, 12))
         assert memory.total / GIGA + AROUND_GB <= LIMITS_GB[base[2]], command
         checked.add(base[2])

@@ -160,9 +160,9 @@ def test_before_the_first_step_it_says_what_the_base_says(placed_checkpoint: Pat
     said = []
     for one in (bare, engine):
         (encoded,) = one.encode_images([image])
-        gaze_pass = one.look([encoded], [DEFAULT_QUESTION])
-        logits = dict(zip(one.gaze_config.finding_names, one.model.finding_logits(gaze_pass)[0].tolist(), strict=True))
-        said.append((logits, gaze_pass.gaze_hidden, one.model.pointer_field(gaze_pass, 0).keys))
+        prefilled = one.prefill([encoded], [DEFAULT_QUESTION])
+        logits = dict(zip(one.gaze_config.finding_names, one.model.finding_logits(prefilled)[0].tolist(), strict=True))
+        said.append((logits, prefilled.gaze_hidden, one.model.pointer_field(prefilled, 0).keys))
     (before, states, keys), (after, adapted_states, adapted_keys) = said
     exact = {"atol": 0, "rtol": 0} if not values.get("dora") else {"atol": 1e-5, "rtol": 1e-5}  # DoRA divides by norms
     torch.testing.assert_close(adapted_states, states, **exact)

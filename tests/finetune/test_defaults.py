@@ -13,7 +13,7 @@ from finetune.defaults import FOLLOW_BASE, explained, suited
 from finetune.tab.form import TrainingForm, form_fields
 
 SMALL = {"annotations": ("data",), "base": "gazevlm-nano"}
-NAMES = {size: f"Qwen/Qwen2.5-VL-{size}-Instruct" for size in ("3B", "7B", "72B")}
+NAMES = {size: f"Qwen/Qwen2.5-VL-{size}-Instruct" for size in ("3B", "7B", "72B")} | {"4B": "Qwen/Qwen3-VL-4B-Instruct"}
 
 
 def chosen(base: str, **values: object) -> tuple[object, ...]:
@@ -27,6 +27,7 @@ def chosen(base: str, **values: object) -> tuple[object, ...]:
         ("3B", (48, 1024 * 28 * 28, 4, 2, 2e-4)),
         ("7B", (48, 1024 * 28 * 28, 4, 2, 1e-4)),
         ("72B", (48, 1024 * 28 * 28, 1, 8, 1e-4)),
+        ("4B", (48, 1024 * 32 * 32, 4, 2, 2e-4)),
     ],
 )
 def test_a_large_base_has_defaults_of_its_own(size: str, expected: tuple[object, ...]) -> None:
@@ -55,8 +56,8 @@ def large_folder(folder: Path, *, gaze: dict[str, object] | None = None) -> Path
     text = {"hidden_size": 2048, "num_hidden_layers": 36, "num_attention_heads": 16, "num_key_value_heads": 2,
             "intermediate_size": 11_008, "vocab_size": 151_936}  # fmt: skip
     vision = {"depth": 32, "hidden_size": 1280, "intermediate_size": 3420}
-    values = {"text_config": text, "vision_config": vision, "tie_word_embeddings": True}
-    (folder / "config.json").write_text(json.dumps(values | ({"gaze": gaze} if gaze else {})))
+    values = {"model_type": "qwen2_5_vl", "text_config": text, "vision_config": vision, "tie_word_embeddings": True}
+    (folder / "config.json").write_text(json.dumps(values | ({"model_type": "gazevlm", "gaze": gaze} if gaze else {})))
     return folder
 
 

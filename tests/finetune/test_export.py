@@ -27,7 +27,7 @@ from finetune.records import PROVENANCE_FILE, write_json
 from gazevlm_core.inference import GazeEngine
 from gazevlm_core.model.adapters import ADAPTER_FILES, WEIGHTS_FILE, AdapterError
 from gazevlm_core.model.checkpoint import NANO, load_checkpoint, resolve_source
-from gazevlm_core.model.familiarity import FAMILIARITY_FILE
+from gazevlm_core.model.ood_score import OOD_REFERENCE_FILE
 from gazevlm_core.options import DiagnoseOptions
 from gazevlm_core.records import Diagnosis
 from phantoms.make import make_phantom
@@ -117,7 +117,7 @@ def test_dora_and_layers_in_the_vision_tower_are_merged_too(tmp_path: Path) -> N
     engines = GazeEngine.load(adapter=folder, device="cpu"), GazeEngine.load(str(tmp_path / "model"), device="cpu")
     one, other = ([engine.diagnose(IMAGES[0], options=SHORT)] for engine in engines)
     assert furthest(one, other) < TOLERANCE[Storage.FLOAT32]
-    assert not (tmp_path / "model" / FAMILIARITY_FILE).exists()  # made of features that the tower no longer gives
+    assert not (tmp_path / "model" / OOD_REFERENCE_FILE).exists()  # made of features that the tower no longer gives
 
 
 def test_what_a_merged_model_consists_of(adapter: Path, merged: Path) -> None:
@@ -130,7 +130,7 @@ def test_what_a_merged_model_consists_of(adapter: Path, merged: Path) -> None:
     assert {tensor.dtype for name, tensor in weights.items() if not name.startswith("gaze_heads.")} == {torch.float16}
     base = Path(resolve_source(NANO))
     assert np.array_equal(
-        load_file(merged / FAMILIARITY_FILE)["precision"], load_file(base / FAMILIARITY_FILE)["precision"]
+        load_file(merged / OOD_REFERENCE_FILE)["precision"], load_file(base / OOD_REFERENCE_FILE)["precision"]
     )
     assert (merged / PROVENANCE_FILE).read_bytes() == (adapter / PROVENANCE_FILE).read_bytes()
     card = (merged / "README.md").read_text()
@@ -161,7 +161,8 @@ def test_the_words_alone_are_a_plain_model_of_the_family(adapter: Path, merged: 
     assert all(torch.equal(ours[name], tensor) for name, tensor in theirs.items())
     engine = GazeEngine.load(str(merged), device="cpu")
     images = engine.encode_images(IMAGES[:1])
-    wanted = engine.model.continue_text(engine.look(images, [QUESTION], gaze=False), max_new_tokens=12, do_sample=False)
+    prefilled = engine.prefill(images, [QUESTION], gaze=False)
+    wanted = engine.model.continue_text(prefilled, max_new_tokens=12, do_sample=False)
     tokenizer, pixels = AutoTokenizer.from_pretrained(folder), AutoImageProcessor.from_pretrained(folder)
     content = [{"type": "image"}, {"type": "text", "text": QUESTION}]
     talk = [{"role": "user", "content": content}]

@@ -91,7 +91,7 @@ def test_no_more_images_at_once_than_asked_for(
 ) -> None:
     """Somebody who trains on one image at a time has no memory for more of them before the first step."""
     seen: list[int] = []
-    true = {name: getattr(GazeEngine, name) for name in ("encode_images", "look")}
+    true = {name: getattr(GazeEngine, name) for name in ("encode_images", "prefill")}
     for name in true:
         monkeypatch.setattr(
             GazeEngine, name,

@@ -100,8 +100,8 @@ def test_where_probabilities_are_wanted_nothing_else_is_computed(
 ) -> None:
     expected = look_at(tiny_engine, pictures, None).probabilities()
     passes: list[int] = []
-    true_look = GazeEngine.look
-    monkeypatch.setattr(GazeEngine, "look", lambda *args: passes.append(1) or true_look(*args))
+    true_prefill = GazeEngine.prefill
+    monkeypatch.setattr(GazeEngine, "prefill", lambda *args: passes.append(1) or true_prefill(*args))
     for name in ("paths", "describe"):
         monkeypatch.setattr(GazeEngine, name, lambda *_: pytest.fail("a path was walked"))
     monkeypatch.setattr(GazeVLM, "forward", lambda *_, **__: pytest.fail("losses were computed"))

@@ -12,68 +12,58 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 from torch import nn
-from transformers import Qwen2_5_VLConfig
-from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VLTextModel
+from transformers import AutoModel, PretrainedConfig
 
-from finetune.adapted import LANGUAGE
 from finetune.config import Optimizer
 from finetune.memory import (
     FLOAT32,
-    KNOWN,
     NF4_BYTES,
-    TABLE_RANK,
-    TABLE_SHARDS,
-    TABLE_TOKENS,
+    ModelSizes,
     layer_bytes,
     memory_of,
-    memory_table,
+    published_sizes,
+    sizes_of,
 )
-from finetune.sizes import ModelSizes, count_heads, sizes_of
-from gazevlm_core.model.configuration_gazevlm import GazeConfig, GazeVLMConfig, PointerKeys
+from gazevlm_core.model.backbones import BACKBONES, BY_TYPE, PUBLISHED, config_from
+from gazevlm_core.model.configuration_gazevlm import GazeVLMConfig
 from gazevlm_core.model.modeling_gazevlm import GazeVLM
-from gazevlm_core.model.places import UsualPlace
-from gazevlm_core.model.pointer import GazeHeads
 from gazevlm_core.options import Precision
+from tests.finetune.memory_table import TABLE_RANK, TABLE_SHARDS, TABLE_TOKENS, memory_table
 
 RANK, GAZE_TOKEN = 16, 151_665
-# Dimensions of the published config.json files, told apart from `KNOWN` on purpose.
-PUBLISHED: dict[str, dict[str, Any]] = {
-    "Qwen/Qwen2.5-VL-3B-Instruct": {"text": (2048, 36, 16, 2, 11_008, 151_936), "tied": True, "vision": 3420},
-    "Qwen/Qwen2.5-VL-7B-Instruct": {"text": (3584, 28, 28, 4, 18_944, 152_064), "tied": False, "vision": 3420},
-    "Qwen/Qwen2.5-VL-72B-Instruct": {"text": (8192, 80, 64, 8, 29_568, 152_064), "tied": False, "vision": 3456},
-}
 BYTES_16_BIT = {  # of the published weights, which are in bfloat16
     "Qwen/Qwen2.5-VL-3B-Instruct": 7_509_245_952,
     "Qwen/Qwen2.5-VL-7B-Instruct": 16_584_333_312,
+    "Qwen/Qwen3-VL-2B-Instruct": 4_255_064_064,
+    "Qwen/Qwen3-VL-4B-Instruct": 8_875_631_616,
+    "Qwen/Qwen3-VL-8B-Instruct": 17_534_247_392,
 }
-SMALL = KNOWN["Qwen/Qwen2.5-VL-3B-Instruct"]
 
 
-def config_of(name: str, **text: int | None) -> GazeVLMConfig:
-    """The published configuration with gaze parts."""
-    told = PUBLISHED[name]
-    keys = (
-        "hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "intermediate_size",
-        "vocab_size",
-    )  # fmt: skip
-    base = Qwen2_5_VLConfig(
-        text_config={**dict(zip(keys, told["text"], strict=True)), **text},
-        vision_config={
-            "depth": 32, "hidden_size": 1280, "intermediate_size": told["vision"], "num_heads": 16,
-            "out_hidden_size": told["text"][0],
-        },
-        tie_word_embeddings=told["tied"],
-    )  # fmt: skip
-    return GazeVLMConfig.from_base(base, GazeConfig(), gaze_token_id=GAZE_TOKEN)
+def known(name: str) -> ModelSizes:
+    """Of a published base; "3B" is a Qwen2.5-VL."""
+    sizes = published_sizes(name if "/" in name else f"Qwen/Qwen2.5-VL-{name}-Instruct")
+    assert sizes is not None
+    return sizes
+
+
+SMALL = known("3B")
+
+
+def config_of(name: str) -> PretrainedConfig:
+    """The published configuration."""
+    return PUBLISHED[name].published[name]()
 
 
 def adapted(config: GazeVLMConfig) -> tuple[GazeVLM, nn.Module]:
     """The model, and it with LoRA; of true size and without any memory."""
     with torch.device("meta"):
-        model = GazeVLM(config)
+        model = BY_TYPE[config.model_type](config)
         model.tie_weights()
-        lora = LoraConfig(r=RANK, target_modules=LANGUAGE, trainable_token_indices={"embed_tokens": [GAZE_TOKEN]})
-        return model, get_peft_model(model, lora)
+        rows = {"embed_tokens": [GAZE_TOKEN]}
+        return model, get_peft_model(
+            model, LoraConfig(r=RANK, target_modules=model.language_layers, trainable_token_indices=rows)
+        )
 
 
 def parameters(module: nn.Module, *, but: tuple[str, ...] = ()) -> int:
@@ -82,10 +72,9 @@ def parameters(module: nn.Module, *, but: tuple[str, ...] = ()) -> int:
 
 
 # ---- counts ---------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("name", KNOWN)
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_counts_are_those_of_the_real_model(name: str) -> None:
-    config, sizes = config_of(name), KNOWN[name]
-    assert sizes_of(config) == sizes
+    config, sizes = config_from(config_of(name).to_dict(), GAZE_TOKEN), known(name)
     model, with_lora = adapted(config)
     language = model.model.language_model
     linears = [
@@ -110,52 +99,33 @@ def test_counts_are_those_of_the_real_model(name: str) -> None:
 
 @pytest.mark.parametrize("name", BYTES_16_BIT)
 def test_all_parts_together_are_as_large_as_what_is_published(name: str) -> None:
-    assert KNOWN[name].backbone * 2 == BYTES_16_BIT[name]
-
-
-@pytest.mark.parametrize(
-    "gaze",
-    [
-        GazeConfig(),
-        GazeConfig(finding_names=("edema", "mass"), pointer_dim=96),
-        GazeConfig(use_previous_patch=False),
-        GazeConfig(pointer_keys=PointerKeys.INDEX, index_patches=64),
-        GazeConfig(finding_names=("edema", "mass"), usual_places=(UsualPlace("mass", 0.2, 0.4, 0.1),)),
-    ],
-)
-def test_heads_of_any_kind(gaze: GazeConfig) -> None:
-    counted = count_heads(
-        48, pointer_dim=gaze.pointer_dim, findings=gaze.num_head_findings, placed=len(gaze.usual_places),
-        use_previous_patch=gaze.use_previous_patch, index_patches=gaze.index_patches,
-    )  # fmt: skip
-    assert counted == parameters(GazeHeads(48, gaze))
+    assert known(name).backbone * 2 == BYTES_16_BIT[name]
 
 
 def test_the_embedded_checkpoint_is_counted_from_its_file(repository: Path) -> None:
     values = json.loads((repository / "models/gazevlm-nano/config.json").read_text("utf-8"))
     sizes = sizes_of(values)
     with torch.device("meta"):
-        values.pop("quantization_config")
-        model = GazeVLM(GazeVLMConfig(**values))
+        model = BY_TYPE["gazevlm"](config_from(values))
         model.tie_weights()
     assert sizes.backbone + sizes.heads == parameters(model)
     assert parameters(model.gaze_heads) == sizes.heads
+    assert sizes.token_pixels == 784
 
 
 def test_an_older_config_has_the_language_model_at_its_top() -> None:
     values = config_of("Qwen/Qwen2.5-VL-3B-Instruct").to_dict()
-    vision = {**values["vision_config"], "in_chans": 3}
-    vision.pop("in_channels")
-    old = {**values.pop("text_config"), "vision_config": vision, "tie_word_embeddings": True}
+    old = {**values, **values.pop("text_config"), "model_type": "qwen2_5_vl", "tie_word_embeddings": True}
     assert sizes_of(old) == SMALL
 
 
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"hidden_size": 8}, "lacks num_attention_heads; it must be"),
-        ({"hidden_size": 8, "num_attention_heads": 0}, "is not a Qwen2.5-VL's"),
-        ({"hidden_size": None, "num_attention_heads": 2}, "is not a Qwen2.5-VL's"),
+        ({"hidden_size": 8}, "it is a None model"),
+        ({"model_type": "llama", "hidden_size": 8}, "it is a 'llama' model; .* Qwen2.5-VL or Qwen3-VL"),
+        ({"model_type": "qwen2_5_vl", "num_attention_heads": 0}, "makes no model"),
+        ({"model_type": "qwen3_vl", "text_config": {"hidden_size": None}}, "makes no model"),
     ],
 )
 def test_configurations_of_something_else(values: dict[str, Any], message: str) -> None:
@@ -171,7 +141,7 @@ def gigabytes(sizes: ModelSizes, *, vision_bytes: float) -> float:
 
 @pytest.mark.parametrize(("size", "all_in_nf4", "vision_in_16_bit"), [("3B", 2.40, 3.39), ("7B", 5.90, 6.90)])
 def test_weights_by_hand(size: str, all_in_nf4: float, vision_in_16_bit: float) -> None:
-    sizes = KNOWN[f"Qwen/Qwen2.5-VL-{size}-Instruct"]
+    sizes = known(size)
     assert gigabytes(sizes, vision_bytes=NF4_BYTES) == pytest.approx(all_in_nf4, abs=0.006)
     assert gigabytes(sizes, vision_bytes=2) == pytest.approx(vision_in_16_bit, abs=0.006)
     memory = memory_of(sizes, rank=RANK, batch_tokens=1, optimizer=Optimizer.PAGED_ADAMW_8BIT)
@@ -201,7 +171,7 @@ def test_what_is_trained_by_hand() -> None:
 def test_shards_divide_all_but_activations_and_what_is_whole() -> None:
     def on(shards: int, size: str = "72B") -> Any:
         return memory_of(
-            KNOWN[f"Qwen/Qwen2.5-VL-{size}-Instruct"], rank=RANK, batch_tokens=TABLE_TOKENS, shards=shards,
+            known(size), rank=RANK, batch_tokens=TABLE_TOKENS, shards=shards,
             optimizer=Optimizer.PAGED_ADAMW_8BIT,
         )  # fmt: skip
 
@@ -210,14 +180,14 @@ def test_shards_divide_all_but_activations_and_what_is_whole() -> None:
     assert four.activations == one.activations
     assert four.weights - eight.weights == pytest.approx(one.weights / 8, rel=1e-6)
     whole = four.weights - one.weights / 4
-    sizes = KNOWN["Qwen/Qwen2.5-VL-72B-Instruct"]
+    sizes = known("72B")
     assert whole == pytest.approx(2 * sizes.embeddings + 2 * sizes.language_linears / 80 * NF4_BYTES, rel=1e-6)
     assert all(on(shards).total > on(2 * shards).total for shards in (1, 2, 4))
 
 
 def test_activations_by_hand() -> None:
     def of(tokens: int, answers: int, size: str = "3B", **how: Any) -> int:
-        sizes = KNOWN[f"Qwen/Qwen2.5-VL-{size}-Instruct"]
+        sizes = known(size)
         optimizer = Optimizer.ADAMW
         memory = memory_of(sizes, rank=RANK, batch_tokens=tokens, optimizer=optimizer, answer_tokens=answers, **how)
         return memory.activations
@@ -228,7 +198,7 @@ def test_activations_by_hand() -> None:
     assert of(16_384, 0) == 16_384 * (held + in_layer + last) + largest + lora
     logits, copies = 256 * 151_936 * 12, 2 * 151_936 * 2048 * 2
     assert of(16, 256) == 16 * (held + last) + logits + copies + lora
-    untied = 2 * KNOWN["Qwen/Qwen2.5-VL-7B-Instruct"].lora(RANK)
+    untied = 2 * known("7B").lora(RANK)
     assert of(1, 0, "7B") == 152_064 * 3584 * 2 + 2 * 3584 * 4 + untied, "the gradient of the embedding's copy"
     whole = of(16_384, 0, checkpointing=False)
     assert whole == 16_384 * (36 * layer_bytes(SMALL, RANK, 2) + 2 * 4 * 11_008 + last) + largest + lora
@@ -240,7 +210,7 @@ def test_activations_by_hand() -> None:
     [{"rank": 0}, {"batch_tokens": 0}, {"shards": 0}, {"optimizer": Optimizer.AUTO}, {"precision": Precision.AUTO}],
 )
 def test_numbers_that_mean_nothing(change: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"at least 1|must be told"):
+    with pytest.raises(ValueError, match=r"at least 1|must be given"):
         memory_of(SMALL, **{"rank": 1, "batch_tokens": 1, "optimizer": Optimizer.ADAMW, **change})
 
 
@@ -265,19 +235,28 @@ def saved_bytes(model: nn.Module) -> Iterator[list[int]]:
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("backbone", BACKBONES, ids=lambda backbone: backbone.family)
 @pytest.mark.parametrize("shape", [(256, 4, 4, 1024), (256, 8, 2, 512)])
-def test_a_layer_keeps_what_the_formula_says(shape: tuple[int, int, int, int], dtype: torch.dtype) -> None:
+def test_a_layer_keeps_what_the_formula_says(
+    shape: tuple[int, int, int, int], backbone: type[GazeVLM], dtype: torch.dtype
+) -> None:
     """A real language model with float32 LoRA, on this machine, under autocast as on CUDA: right to 2%."""
     width, heads, key_heads, mlp = shape
-    change = {
-        "hidden_size": width, "num_attention_heads": heads, "num_key_value_heads": key_heads,
-        "intermediate_size": mlp, "vocab_size": 64, "bos_token_id": None, "eos_token_id": None,
-    }  # fmt: skip
+
+    def base(layers: int) -> PretrainedConfig:
+        config = backbone.tiny(rows=64)
+        text, head = config.text_config, width // heads
+        text.hidden_size, text.num_attention_heads, text.num_key_value_heads = width, heads, key_heads
+        text.intermediate_size, text.num_hidden_layers, text.head_dim = mlp, layers, head
+        text.layer_types = ["full_attention"] * layers
+        text.bos_token_id = text.eos_token_id = None
+        text.rope_parameters = {**text.rope_parameters, "mrope_section": [head // 2 - 8, 4, 4]}
+        config.vision_config.out_hidden_size = width
+        return config
 
     def kept(layers: int, tokens: int) -> int:
-        config = config_of("Qwen/Qwen2.5-VL-3B-Instruct", **change, num_hidden_layers=layers).text_config
-        config.rope_parameters = {**config.rope_parameters, "mrope_section": [width // heads // 2 - 8, 4, 4]}
-        model = get_peft_model(Qwen2_5_VLTextModel(config).to(dtype), LoraConfig(r=RANK, target_modules=r".*_proj"))
+        model = AutoModel.from_config(base(layers).text_config).to(dtype)
+        model = get_peft_model(model, LoraConfig(r=RANK, target_modules=r".*_proj"))
         for name, value in model.named_parameters():
             value.data = value.data.to(torch.float32 if "lora_" in name else dtype)
         start = torch.randn(1, tokens, width, dtype=dtype, requires_grad=True)
@@ -286,14 +265,14 @@ def test_a_layer_keeps_what_the_formula_says(shape: tuple[int, int, int, int], d
         return total[0]
 
     of_tokens = [kept(layers, 256) - kept(layers, 128) for layers in (1, 3)]
-    sizes = sizes_of(config_of("Qwen/Qwen2.5-VL-3B-Instruct", **change))
+    sizes = sizes_of(base(1).to_dict())
     assert layer_bytes(sizes, RANK, dtype.itemsize) == pytest.approx((of_tokens[1] - of_tokens[0]) / 2 / 128, rel=0.02)
 
 
 # ---- the table ------------------------------------------------------------------------------------------------------
 def test_the_table_has_every_model_on_every_number_of_gpus() -> None:
     rows = [line.split(" | ") for line in memory_table().splitlines()[2:]]
-    assert len(rows) == len(KNOWN) * len(TABLE_SHARDS)
+    assert len(rows) == len(PUBLISHED) * len(TABLE_SHARDS)
     first = memory_of(
         SMALL, rank=TABLE_RANK, batch_tokens=TABLE_TOKENS, optimizer=Optimizer.PAGED_ADAMW_8BIT, shards=1
     )

@@ -1,4 +1,4 @@
-"""Whether a run fits: what it takes, what is free, and one sentence where it does not. Free of torch."""
+"""Whether a run fits: what it takes, what is free, and one sentence where it does not."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,14 +9,15 @@ import pytest
 from finetune import room
 from finetune.config import ConfigError, FinetuneConfig
 from finetune.defaults import suited
-from finetune.memory import memory_of
+from finetune.memory import memory_of, published_sizes
 from finetune.room import BaseFacts, check_room, disk_for, free_ram, memory_for
-from finetune.sizes import KNOWN
 from gazevlm_core.options import Precision
 
 GB = 10**9
 NAME = "Qwen/Qwen2.5-VL-3B-Instruct"
-FACTS = BaseFacts(KNOWN[NAME], Precision.NF4, on_gpu=True, most_pixels=1280 * 784, gaze_tokens=12)
+SIZES = published_sizes(NAME)
+assert SIZES is not None
+FACTS = BaseFacts(SIZES, Precision.NF4, on_gpu=True, most_pixels=1280 * 784, gaze_tokens=12)
 CONFIG = suited(FinetuneConfig(annotations=("data",), base=NAME))
 
 
@@ -78,7 +79,7 @@ def test_eager_attention_takes_its_scores_by_hand() -> None:
 
 
 def test_the_disk_holds_features_and_checkpoints_by_hand() -> None:
-    trained = KNOWN[NAME].lora(16) + KNOWN[NAME].heads + 2048
+    trained = SIZES.lora(16) + SIZES.heads + 2048
     states = 2 * (1 + 4 / 256)
     disk = disk_for(CONFIG, FACTS, 10)
     assert disk.features == 10 * 2048 * 2

@@ -124,7 +124,7 @@ def test_length_groups(do: Run, plain: dict) -> None:
 
 def test_no_more_images_at_once_than_a_batch(do: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
-    true = {name: getattr(GazeEngine, name) for name in ("encode_images", "look")}
+    true = {name: getattr(GazeEngine, name) for name in ("encode_images", "prefill")}
     for name in true:
         monkeypatch.setattr(
             GazeEngine, name,

@@ -9,7 +9,6 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from finetune.adapted import LANGUAGE, VISION
 from gazevlm_core.inference import GazeEngine
 from gazevlm_core.model import adapters
 from gazevlm_core.model.adapter_bounds import (
@@ -21,6 +20,7 @@ from gazevlm_core.model.adapter_bounds import (
     read_shapes,
 )
 from gazevlm_core.model.adapters import HEADS_FILE, PEFT_CONFIG_FILE, WEIGHTS_FILE, AdapterError, attach_adapter
+from gazevlm_core.model.backbones import BACKBONES
 from gazevlm_core.model.configuration_gazevlm import GAZE_CONFIG_FILE, GazeConfig
 from gazevlm_core.model.modeling_gazevlm import GazeVLM
 from gazevlm_core.model.pointer import GazeHeads
@@ -52,7 +52,8 @@ def alter(path: Path, **values: Any) -> None:
 
 @pytest.mark.parametrize(
     "pattern",
-    [LANGUAGE, VISION, f"{LANGUAGE}|{VISION}", r".*language_model.*\.(q_proj|v_proj|up_proj)", r".*_proj", "q_proj",
+    [*(f"{one.language_layers}|{one.vision_layers}" for one in BACKBONES), BACKBONES[0].vision_layers,
+     r".*language_model.*\.(q_proj|v_proj|up_proj)", r".*_proj", "q_proj",
      r".*layers\.\d+\.self_attn\.(q_proj)", ["q_proj", "model.language_model.layers.0.self_attn.v_proj"]],
 )  # fmt: skip
 def test_lists_of_names_and_our_own_patterns_pass(pattern: object) -> None:

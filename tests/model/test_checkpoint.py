@@ -8,15 +8,17 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from transformers import AutoModelForImageTextToText
 
 from gazevlm_core.inference import GazeEngine
 from gazevlm_core.model.checkpoint import CheckpointError, load_checkpoint, pick_device, save_quantised
+from gazevlm_core.model.path_sampling import choose_path
+from gazevlm_core.model.processing_gazevlm import GAZE_TOKEN, token_id
 from gazevlm_core.model.quantise import compute_dtype
-from gazevlm_core.model.walks import choose_path
 from gazevlm_core.options import DiagnoseOptions, Precision
-from gazevlm_core.tokens import GAZE_TOKEN, token_id
 from scripts.make_large_checkpoint import FIRST_SPECIAL_ID, SPECIAL_TOKENS
 from scripts.make_large_checkpoint import main as make_large
+from tests.finetune.run_maker import go, quick, write_gaze_folder
 
 IMAGE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (300, 260, 3), dtype=np.uint8))
 SHORT = DiagnoseOptions(max_new_tokens=4)
@@ -24,7 +26,7 @@ SHORT = DiagnoseOptions(max_new_tokens=4)
 
 def states(engine: GazeEngine) -> torch.Tensor:
     """Gaze states of one image and question, [1, K, D]."""
-    hidden = engine.look(engine.encode_images([IMAGE]), ["Why?"], gaze=True).gaze_hidden
+    hidden = engine.prefill(engine.encode_images([IMAGE]), ["Why?"], gaze=True).gaze_hidden
     assert hidden is not None
     return hidden.float()
 
@@ -84,7 +86,7 @@ def test_missing_folders_and_foreign_models_are_refused(tmp_path: Path, tiny_che
     foreign = shutil.copytree(tiny_checkpoint, tmp_path / "foreign")
     config = json.loads((foreign / "config.json").read_text())
     (foreign / "config.json").write_text(json.dumps({**config, "model_type": "llama"}))
-    with pytest.raises(CheckpointError, match=r"needs a checkpoint of the Qwen2\.5-VL family"):
+    with pytest.raises(CheckpointError, match=r"needs a checkpoint of the Qwen2\.5-VL or Qwen3-VL family"):
         load_checkpoint(str(foreign))
 
 
@@ -114,10 +116,10 @@ def test_devices_and_dtypes_follow_the_hardware() -> None:
     assert compute_dtype(torch.device("cpu")) == (torch.bfloat16 if native else torch.float32)
 
 
-@pytest.fixture(scope="module")
-def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="module", params=["Qwen/Qwen2.5-VL-3B-Instruct", "Qwen/Qwen3-VL-2B-Instruct"])
+def large(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("large") / "wide"
-    make_large(folder, text_layers=1, vision_layers=1, untied=True, shard="400MB")
+    make_large(folder, base=request.param, text_layers=1, vision_layers=1, untied=True, shard="400MB")
     return folder
 
 
@@ -136,19 +138,30 @@ def test_a_base_of_real_width_loads_sharded_and_says_that_its_gaze_is_untrained(
     assert not diagnosis.gaze_trained
     assert diagnosis.finding_probabilities == {}
     assert "untrained" in diagnosis.notes[0]
-    gaze_pass = engine.look(engine.encode_images([IMAGE]), ["Why?"], gaze=True)
-    assert gaze_pass.gaze_hidden is not None
-    assert gaze_pass.gaze_hidden.shape == (1, 12, 2048)
+    prefilled = engine.prefill(engine.encode_images([IMAGE]), ["Why?"], gaze=True)
+    assert prefilled.gaze_hidden is not None
+    assert prefilled.gaze_hidden.shape == (1, 12, 2048)
     assert {parameter.dtype for parameter in model.gaze_heads.parameters()} == {torch.float32}
-    assert choose_path(model.pointer_field(gaze_pass, 0)).patches  # untrained, but it can be walked
+    assert choose_path(model.pointer_field(prefilled, 0)).patches  # untrained, but it can be walked
+
+
+@pytest.mark.slow
+def test_a_base_of_real_width_is_fine_tuned_in_four_bits(large: Path, tmp_path: Path) -> None:
+    config = quick(
+        write_gaze_folder(tmp_path / "data"), large, device="cpu", max_steps=2, checkpoints=1, evaluations=1,
+        min_pixels=4096, max_pixels=4096,
+    )  # fmt: skip
+    ended = go(config, tmp_path / "adapter", tmp_path / "run")
+    assert ended.outcome == "done", ended.cause
+    engine = GazeEngine.load(str(large), adapter=tmp_path / "adapter")
+    assert engine.checkpoint.precision is Precision.NF4
+    assert engine.diagnose(IMAGE, options=SHORT).scanpath is not None
 
 
 @pytest.mark.slow
 def test_the_weights_of_a_plain_base_arrive_where_they_belong(large: Path) -> None:
     """The base is stored under other names than it is built with; a silent miss would leave random weights."""
-    from transformers import Qwen2_5_VLForConditionalGeneration
-
-    plain = Qwen2_5_VLForConditionalGeneration.from_pretrained(large, dtype=torch.float32).state_dict()
+    plain = AutoModelForImageTextToText.from_pretrained(large, dtype=torch.float32).state_dict()
     ours = load_checkpoint(str(large), precision=Precision.FP32).model.state_dict()
     assert set(ours) - set(plain) == {name for name in ours if name.startswith("gaze_heads.")}
     assert all(torch.equal(ours[name], tensor) for name, tensor in plain.items())

@@ -12,13 +12,12 @@ from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor,
 
 from gazevlm_core.inference import GazeEngine
 from gazevlm_core.model.adapters import AdapterError
+from gazevlm_core.model.backbones.qwen2_5_vl import GazeQwen2_5_VL, GazeQwen2_5_VLConfig
 from gazevlm_core.model.checkpoint import CheckpointError, load_checkpoint
-from gazevlm_core.model.configuration_gazevlm import GazeConfig, GazeVLMConfig
+from gazevlm_core.model.configuration_gazevlm import GazeConfig
 from gazevlm_core.model.modeling_gazevlm import GazeVLM
-from gazevlm_core.model.processing_gazevlm import GazeVLMProcessor, render_prompt
-from gazevlm_core.options import DiagnoseOptions, Precision
-from gazevlm_core.shipped import NANO, resolve_source
-from gazevlm_core.tokens import GAZE_TOKEN
+from gazevlm_core.model.processing_gazevlm import GAZE_TOKEN, GazeVLMProcessor, render_prompt
+from gazevlm_core.options import NANO, DiagnoseOptions, Precision, resolve_source
 from phantoms.make import make_phantom
 from tests.adapter_maker import make_adapter
 from tests.tiny_model import make_tiny_checkpoint
@@ -52,7 +51,7 @@ def conversation(image: Image.Image, question: str) -> list[dict]:
 def test_auto_classes_give_ours(nano: tuple[GazeVLM, GazeVLMProcessor]) -> None:
     model, processor = nano
     config = AutoConfig.from_pretrained(NANO_FOLDER)
-    assert (type(config), type(model), type(processor)) == (GazeVLMConfig, GazeVLM, GazeVLMProcessor)
+    assert (type(config), type(model), type(processor)) == (GazeQwen2_5_VLConfig, GazeQwen2_5_VL, GazeVLMProcessor)
     assert type(config.gaze_config) is GazeConfig
     assert config.gaze_config is config.gaze_config, "parsed once"
     assert config.sub_configs["gaze"] is GazeConfig
@@ -73,12 +72,12 @@ def test_four_bits_are_computed_in_the_dtype_that_they_were_saved_for(nano: tupl
 
 def test_the_section_in_the_file_is_the_one_that_older_checkpoints_have(tmp_path: Path) -> None:
     stored = json.loads((Path(NANO_FOLDER) / "config.json").read_text())["gaze"]
-    config = GazeVLMConfig.from_pretrained(NANO_FOLDER)
+    config = AutoConfig.from_pretrained(NANO_FOLDER)
     config.save_pretrained(tmp_path)
     written = json.loads((tmp_path / "config.json").read_text())["gaze"]
     assert written == config.gaze_config.own_values()
     assert {name: written[name] for name in stored} == stored
-    assert GazeVLMConfig.from_pretrained(tmp_path).gaze_config == config.gaze_config
+    assert AutoConfig.from_pretrained(tmp_path).gaze_config == config.gaze_config
 
 
 @pytest.mark.parametrize("section", [[1, 2], {"attention": 3}, {"dtype": "float16"}, {"num_gaze_tokens": "many"}])

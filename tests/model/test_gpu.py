@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 
 from gazevlm_core.inference import GazeEngine
+from gazevlm_core.model.path_sampling import choose_paths
 from gazevlm_core.model.quantise import compute_dtype
-from gazevlm_core.model.walks import choose_paths
 from gazevlm_core.options import Attention, DiagnoseOptions, PathChoice, Precision
 from phantoms.make import make_phantom
 from scripts.make_large_checkpoint import main as make_large
@@ -35,7 +35,7 @@ def test_the_embedded_model_sees_what_it_sees_on_a_cpu() -> None:
     for seed in range(5):
         a, b = (engine.diagnose(phantom(seed), options=SHORT) for engine in (here, there))
         assert b.finding_probabilities == pytest.approx(dict(a.finding_probabilities), abs=0.02)
-        assert b.strangeness == pytest.approx(a.strangeness, abs=0.02)
+        assert b.ood_score == pytest.approx(a.ood_score, abs=0.02)
         assert b.grid == a.grid
 
 
@@ -54,8 +54,8 @@ def test_every_precision_answers(large: Path, precision: Precision) -> None:
 def test_a_seed_gives_the_same_path_alone_and_in_company() -> None:
     engine = GazeEngine.load("gazevlm-nano", device="cuda")
     images = engine.encode_images([phantom(1), phantom(2).resize((200, 320)), phantom(3)])
-    gaze_pass = engine.look(images, ["Why?"] * 3)
-    fields = [engine.model.pointer_field(gaze_pass, row) for row in range(3)]
+    prefilled = engine.prefill(images, ["Why?"] * 3)
+    fields = [engine.model.pointer_field(prefilled, row) for row in range(3)]
     for choice in PathChoice:
         together = [path.patches for path in choose_paths(fields, choice, seed=4)]
         assert together == [path.patches for path in choose_paths(fields, choice, seed=4)]

@@ -11,17 +11,24 @@ from transformers import DynamicCache
 
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.inference import GazeEngine
+from gazevlm_core.model.backbones import BACKBONES
+from gazevlm_core.model.modeling_gazevlm import GazeVLM
+from gazevlm_core.model.path_sampling import choose_path
 from gazevlm_core.model.places import UsualPlace, pooled_tokens
-from gazevlm_core.model.processing_gazevlm import render_prompt
-from gazevlm_core.model.walks import choose_path
+from gazevlm_core.model.processing_gazevlm import encode_prompts, render_prompt
 from gazevlm_core.options import DiagnoseOptions
-from gazevlm_core.prompt import encode_prompts
 from gazevlm_core.sample import Reading, Sample
 from gazevlm_core.scanpath import Fixation, Scanpath
 from gazevlm_core.training.collator import GazeCollator
-from tests.tiny_model import make_tiny_checkpoint
+from tests.tiny_model import make_tiny_backbone, make_tiny_checkpoint
 
 QUESTIONS = ("Is there pneumothorax?", "Describe the findings on this chest radiograph.", "Why?")
+
+
+@pytest.fixture(scope="module", params=BACKBONES, ids=lambda backbone: backbone.family)
+def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> GazeEngine:
+    """On a tiny random model of each family: what is a law of one is a law of all."""
+    return GazeEngine.load(str(make_tiny_backbone(tmp_path_factory.mktemp("tiny"), request.param)), device="cpu")
 
 
 def noise(width: int, height: int, seed: int = 0) -> Image.Image:
@@ -29,39 +36,40 @@ def noise(width: int, height: int, seed: int = 0) -> Image.Image:
 
 
 @pytest.mark.parametrize(("row", "col"), [(0, 0), (0, 7), (3, 5), (7, 0), (7, 7)])
-def test_a_changed_cell_changes_its_own_token_most(tiny_engine: GazeEngine, row: int, col: int) -> None:
-    plain = np.full((224, 224, 3), 90, dtype=np.uint8)
+def test_a_changed_cell_changes_its_own_token_most(engine: GazeEngine, row: int, col: int) -> None:
+    side = round(engine.model.config.token_pixels**0.5)
+    plain = np.full((8 * side, 8 * side, 3), 90, dtype=np.uint8)
     painted = plain.copy()
-    painted[28 * row : 28 * row + 28, 28 * col : 28 * col + 28] = noise(28, 28)
-    before, after = tiny_engine.encode_images([Image.fromarray(plain), Image.fromarray(painted)])
+    painted[side * row : side * (row + 1), side * col : side * (col + 1)] = noise(side, side)
+    before, after = engine.encode_images([Image.fromarray(plain), Image.fromarray(painted)])
     assert before.grid == PatchGrid(8, 8)
     change = (after.tokens - before.tokens).norm(dim=-1)
     assert int(change.argmax()) == 8 * row + col
 
 
-def test_the_grid_follows_the_aspect_ratio(tiny_engine: GazeEngine) -> None:
+def test_the_grid_follows_the_aspect_ratio(engine: GazeEngine) -> None:
     images = [noise(300, 300), noise(600, 300), noise(200, 800), noise(2000, 60)]
-    grids = [image.grid for image in tiny_engine.encode_images(images)]
+    grids = [image.grid for image in engine.encode_images(images)]
     assert grids[0] == PatchGrid(8, 8)
     assert grids[1].cols > grids[1].rows
     assert grids[2].rows > grids[2].cols
     assert grids[3].rows == 1
-    sizes = [len(image.tokens) for image in tiny_engine.encode_images(images)]
+    sizes = [len(image.tokens) for image in engine.encode_images(images)]
     assert sizes == [len(grid) for grid in grids]
 
 
-def test_one_pass_equals_gaze_tokens_fed_one_at_a_time(tiny_engine: GazeEngine) -> None:
-    model = tiny_engine.model
-    (image,) = tiny_engine.encode_images([noise(300, 260)])
-    whole = tiny_engine.look([image], [QUESTIONS[0]])
+def test_one_pass_equals_gaze_tokens_fed_one_at_a_time(engine: GazeEngine) -> None:
+    model = engine.model
+    (image,) = engine.encode_images([noise(300, 260)])
+    whole = engine.prefill([image], [QUESTIONS[0]])
     assert whole.gaze_hidden is not None
     steps = whole.gaze_hidden.shape[1]
     ids, positions, mask = whole.input_ids, whole.position_ids, whole.attention_mask
     start = ids.shape[1] - steps
     encoded = encode_prompts(
-        tiny_engine.processor, [render_prompt(tiny_engine.processor, QUESTIONS[0], steps)], [image.grid]
+        engine.processor, [render_prompt(engine.processor, QUESTIONS[0], steps)], [image.grid]
     )
-    cut = model.look(
+    cut = model.prefill(
         ids[:, :start], mask[:, :start], encoded.mm_token_type_ids[:, :start], image.grid_thw[None], (image.tokens,)
     )
     assert cut.gaze_hidden is None
@@ -84,11 +92,11 @@ def test_one_pass_equals_gaze_tokens_fed_one_at_a_time(tiny_engine: GazeEngine) 
     assert one_pass.patches == stepwise.patches
 
 
-def test_text_after_the_pass_equals_a_plain_generate(tiny_engine: GazeEngine) -> None:
-    model, processor, image = tiny_engine.model, tiny_engine.processor, noise(280, 224)
-    (encoded_image,) = tiny_engine.encode_images([image])
-    gaze_pass = tiny_engine.look([encoded_image], [QUESTIONS[1]])
-    continued = model.continue_text(gaze_pass, max_new_tokens=24, do_sample=False)
+def test_text_after_the_pass_equals_a_plain_generate(engine: GazeEngine) -> None:
+    model, processor, image = engine.model, engine.processor, noise(280, 224)
+    (encoded_image,) = engine.encode_images([image])
+    prefilled = engine.prefill([encoded_image], [QUESTIONS[1]])
+    continued = model.continue_text(prefilled, max_new_tokens=24, do_sample=False)
     pixels = processor.image_processor(images=[image], return_tensors="pt")
     encoded = encode_prompts(processor, [render_prompt(processor, QUESTIONS[1], 12)], [encoded_image.grid])
     plain = model.generate(
@@ -103,11 +111,11 @@ def test_text_after_the_pass_equals_a_plain_generate(tiny_engine: GazeEngine) ->
     assert continued.tolist() == plain[:, encoded.input_ids.shape[1] :].tolist()
 
 
-def test_a_batch_of_different_grids_equals_single_images(tiny_engine: GazeEngine) -> None:
+def test_a_batch_of_different_grids_equals_single_images(engine: GazeEngine) -> None:
     images = [noise(300, 300, 1), noise(500, 200, 2), noise(150, 400, 3)]
-    batch = tiny_engine.diagnose_batch(images, QUESTIONS)
+    batch = engine.diagnose_batch(images, QUESTIONS)
     for image, question, together in zip(images, QUESTIONS, batch, strict=True):
-        alone = tiny_engine.diagnose(image, question)
+        alone = engine.diagnose(image, question)
         assert together.answer == alone.answer
         assert together.grid == alone.grid
         assert together.patch_probabilities is not None
@@ -116,24 +124,21 @@ def test_a_batch_of_different_grids_equals_single_images(tiny_engine: GazeEngine
         assert together.finding_probabilities == pytest.approx(dict(alone.finding_probabilities), abs=1e-4)
 
 
-def test_users_do_not_share_rope_positions(tiny_engine: GazeEngine) -> None:
+def test_users_do_not_share_rope_positions(engine: GazeEngine) -> None:
     """The backbone keeps `rope_deltas` between calls; another image's call must not move our words."""
-    wide, tall = tiny_engine.encode_images([noise(800, 100, 4), noise(300, 300, 5)])
-    alone = tiny_engine.model.continue_text(tiny_engine.look([wide], ["Why?"]), max_new_tokens=16, do_sample=False)
-    mine = tiny_engine.look([wide], ["Why?"])
-    tiny_engine.model.continue_text(tiny_engine.look([tall], [QUESTIONS[1]]), max_new_tokens=4, do_sample=False)
-    assert tiny_engine.model.continue_text(mine, max_new_tokens=16, do_sample=False).tolist() == alone.tolist()
+    wide, tall = engine.encode_images([noise(800, 100, 4), noise(300, 300, 5)])
+    alone = engine.model.continue_text(engine.prefill([wide], ["Why?"]), max_new_tokens=16, do_sample=False)
+    mine = engine.prefill([wide], ["Why?"])
+    engine.model.continue_text(engine.prefill([tall], [QUESTIONS[1]]), max_new_tokens=4, do_sample=False)
+    assert engine.model.continue_text(mine, max_new_tokens=16, do_sample=False).tolist() == alone.tolist()
 
 
-def test_training_gives_every_part_a_gradient(tiny_checkpoint, tiny_processor) -> None:
-    from gazevlm_core.model.modeling_gazevlm import GazeVLM
-    from gazevlm_core.scanpath import Fixation, Scanpath
-    from gazevlm_core.training.collator import GazeCollator
-
-    model = GazeVLM.from_pretrained(tiny_checkpoint)
+def test_training_gives_every_part_a_gradient(engine: GazeEngine) -> None:
+    model = engine.model
+    model.zero_grad(set_to_none=True)
     path = Scanpath((Fixation(0.1, 0.2, 300.0), Fixation(0.7, 0.6, 200.0)), "simulated")
     example = Sample("one", noise(300, 240), "Why?", "Because.", {"cardiomegaly": 1.0}, (Reading("", path),) * 2)
-    batch = GazeCollator(tiny_processor, model.config.gaze_config)([example, example])
+    batch = GazeCollator(engine.processor, model.config.gaze_config)([example, example])
     losses = model(**batch)
     losses.loss.backward()
     without = [name for name, parameter in model.named_parameters() if parameter.grad is None]
@@ -148,17 +153,17 @@ def test_training_gives_every_part_a_gradient(tiny_checkpoint, tiny_processor) -
     torch.testing.assert_close(losses.loss, total)
 
 
-def test_prompts_of_a_batch_need_as_many_gaze_tokens(tiny_engine: GazeEngine) -> None:
-    ids = torch.tensor([[tiny_engine.processor.gaze_token_id, 0], [0, 0]])
+def test_prompts_of_a_batch_need_as_many_gaze_tokens(engine: GazeEngine) -> None:
+    ids = torch.tensor([[engine.processor.gaze_token_id, 0], [0, 0]])
     with pytest.raises(ValueError, match="as many gaze tokens"):
-        tiny_engine.model.gaze_states(torch.zeros(2, 2, 4), ids)
+        engine.model.gaze_states(torch.zeros(2, 2, 4), ids)
 
 
-def test_the_cache_holds_every_position(tiny_engine: GazeEngine) -> None:
-    (image,) = tiny_engine.encode_images([noise(224, 224)])
-    gaze_pass = tiny_engine.look([image], ["Why?"])
-    assert isinstance(gaze_pass.cache, DynamicCache)
-    assert gaze_pass.cache.get_seq_length() == gaze_pass.input_ids.shape[1]
+def test_the_cache_holds_every_position(engine: GazeEngine) -> None:
+    (image,) = engine.encode_images([noise(224, 224)])
+    prefilled = engine.prefill([image], ["Why?"])
+    assert isinstance(prefilled.cache, DynamicCache)
+    assert prefilled.cache.get_seq_length() == prefilled.input_ids.shape[1]
 
 
 @pytest.mark.parametrize(
@@ -191,16 +196,20 @@ def test_variants_of_the_pointer_learn_save_and_look(tmp_path: Path, gaze: dict[
         assert len(shown) == engine.gaze_config.num_gaze_tokens
 
 
-def test_visual_keys_are_the_vision_tokens(tmp_path: Path) -> None:
-    engine = GazeEngine.load(str(make_tiny_checkpoint(tmp_path, pointer_keys="visual")))
+@pytest.mark.parametrize("backbone", BACKBONES, ids=lambda backbone: backbone.family)
+def test_visual_keys_are_the_vision_tokens(tmp_path: Path, backbone: type[GazeVLM]) -> None:
+    engine = GazeEngine.load(str(make_tiny_backbone(tmp_path, backbone, pointer_keys="visual")))
     (image,) = engine.encode_images([noise(300, 260)])
-    gaze_pass = engine.look([image], [QUESTIONS[0]])
-    assert torch.equal(gaze_pass.patch_hidden[0], image.tokens)
+    prefilled = engine.prefill([image], [QUESTIONS[0]])
+    assert torch.equal(prefilled.patch_hidden[0], image.tokens[:, : prefilled.patch_hidden[0].shape[1]])
 
 
+@pytest.mark.parametrize("backbone", BACKBONES, ids=lambda backbone: backbone.family)
 @pytest.mark.parametrize("keys", ["states", "visual"])
-def test_image_tokens_in_the_place_of_pixels_give_the_same_losses(tmp_path: Path, keys: str) -> None:
-    engine = GazeEngine.load(str(make_tiny_checkpoint(tmp_path, pointer_keys=keys)))
+def test_image_tokens_in_the_place_of_pixels_give_the_same_losses(
+    tmp_path: Path, keys: str, backbone: type[GazeVLM]
+) -> None:
+    engine = GazeEngine.load(str(make_tiny_backbone(tmp_path, backbone, pointer_keys=keys)))
     path = Scanpath((Fixation(0.1, 0.2, 300.0), Fixation(0.7, 0.6, 200.0)), "simulated")
     first = Sample("a", noise(300, 260, 1), QUESTIONS[0], "No.", {"cardiomegaly": 1.0}, (Reading("", path),) * 2)
     examples = [first, replace(first, image=noise(500, 200, 2), question="Why?", readings=first.readings[:1])]
@@ -225,18 +234,18 @@ def test_image_tokens_in_the_place_of_pixels_give_the_same_losses(tmp_path: Path
         torch.testing.assert_close(gradient, all_grads[name], atol=1e-5, rtol=1e-3)
 
 
-def test_image_tokens_are_for_the_gaze_losses_alone(tiny_engine: GazeEngine) -> None:
-    (image,) = tiny_engine.encode_images([noise(224, 224)])
+def test_image_tokens_are_for_the_gaze_losses_alone(engine: GazeEngine) -> None:
+    (image,) = engine.encode_images([noise(224, 224)])
     encoded = encode_prompts(
-        tiny_engine.processor, [render_prompt(tiny_engine.processor, "Why?", 12)], [image.grid], ["So."]
+        engine.processor, [render_prompt(engine.processor, "Why?", 12)], [image.grid], ["So."]
     )
     given = {"input_ids": encoded.input_ids, "attention_mask": encoded.attention_mask, "image_tokens": image.tokens,
              "mm_token_type_ids": encoded.mm_token_type_ids, "image_grid_thw": image.grid_thw[None]}  # fmt: skip
     with pytest.raises(ValueError, match="gaze losses alone"):
-        tiny_engine.model(**given, labels=encoded.labels)
+        engine.model(**given, labels=encoded.labels)
     with pytest.raises(ValueError, match="gaze losses alone"):
-        tiny_engine.model(**given)
-    losses = tiny_engine.model(**given, finding_labels=torch.tensor([[1.0, 0.0]]))
+        engine.model(**given)
+    losses = engine.model(**given, finding_labels=torch.tensor([[1.0, 0.0]]))
     assert torch.isfinite(losses.finding_loss)
 
 
@@ -252,12 +261,13 @@ def test_visual_keys_need_image_tokens_or_pixels(tmp_path: Path) -> None:
         )  # fmt: skip
 
 
-def test_a_pass_keeps_the_image_tokens_of_each_row(tiny_engine: GazeEngine) -> None:
-    images = tiny_engine.encode_images([noise(300, 260, 1), noise(500, 200, 2)])
-    gaze_pass = tiny_engine.look(images, QUESTIONS[:2])
-    assert len(gaze_pass.image_tokens) == 2
-    assert all(torch.equal(kept, image.tokens) for kept, image in zip(gaze_pass.image_tokens, images, strict=True))
-    assert torch.equal(gaze_pass.image_grid_thw, torch.stack([image.grid_thw for image in images]))
+def test_a_pass_keeps_the_image_tokens_of_each_row(engine: GazeEngine) -> None:
+    images = engine.encode_images([noise(300, 260, 1), noise(500, 200, 2)])
+    prefilled = engine.prefill(images, QUESTIONS[:2])
+    assert len(prefilled.image_tokens) == 2
+    for kept, image in zip(prefilled.image_tokens, images, strict=True):
+        assert torch.equal(kept, image.tokens[:, : kept.shape[1]])
+    assert list(prefilled.grids) == [image.grid for image in images]
 
 
 PLACES = (UsualPlace("nodule", 0.2, 0.3, 0.06), UsualPlace("hernia", 0.5, 0.8, 0.1))
@@ -268,20 +278,20 @@ def test_findings_of_the_head_come_first_then_those_of_places(tmp_path: Path) ->
     engine = GazeEngine.load(str(make_tiny_checkpoint(tmp_path, finding_names=names, usual_places=PLACES)))
     model, heads = engine.model, engine.model.gaze_heads
     images = engine.encode_images([noise(300, 260, 1), noise(500, 200, 2)])
-    gaze_pass = engine.look(images, QUESTIONS[:2])
-    assert gaze_pass.gaze_hidden is not None
+    prefilled = engine.prefill(images, QUESTIONS[:2])
+    assert prefilled.gaze_hidden is not None
     for row, image in enumerate(images):
-        logits = model.finding_logits(gaze_pass)[row]
+        logits = model.finding_logits(prefilled)[row]
         assert logits.shape == (4,)
         assert logits.dtype == torch.float32
         with torch.no_grad():
-            torch.testing.assert_close(logits[:2], heads.finding_logits(gaze_pass.gaze_hidden[row]))
+            torch.testing.assert_close(logits[:2], heads.finding_logits(prefilled.gaze_hidden[row]))
             pooled = pooled_tokens(image.tokens, image.grid, PLACES)
             by_hand = [pooled[place] @ heads.placed.weight[place] + heads.placed.bias[place] for place in range(2)]
             torch.testing.assert_close(logits[2:], torch.stack(by_hand))
-    shown = engine.describe(gaze_pass, images, DiagnoseOptions())[0].finding_probabilities
+    shown = engine.describe(prefilled, images, DiagnoseOptions())[0].finding_probabilities
     assert tuple(shown) == names
-    assert list(shown.values()) == pytest.approx(model.finding_logits(gaze_pass)[0].sigmoid().tolist(), abs=1e-4)
+    assert list(shown.values()) == pytest.approx(model.finding_logits(prefilled)[0].sigmoid().tolist(), abs=1e-4)
 
 
 def test_a_place_is_told_without_gaze_tokens_and_the_head_is_not(tmp_path: Path) -> None:
@@ -291,17 +301,17 @@ def test_a_place_is_told_without_gaze_tokens_and_the_head_is_not(tmp_path: Path)
         str(make_tiny_checkpoint(tmp_path / "b", finding_names=("edema", *names), usual_places=PLACES))
     )
     (image,) = placed.encode_images([noise(300, 260)])
-    assert placed.model.finding_logits(placed.look([image], ["Why?"], gaze=False)).shape == (1, 2)
+    assert placed.model.finding_logits(placed.prefill([image], ["Why?"], gaze=False)).shape == (1, 2)
     with pytest.raises(ValueError, match="no gaze tokens"):
-        mixed.model.finding_logits(mixed.look([image], ["Why?"], gaze=False))
+        mixed.model.finding_logits(mixed.prefill([image], ["Why?"], gaze=False))
 
 
 def test_a_model_without_findings_tells_none(tmp_path: Path) -> None:
     bare = GazeEngine.load(str(make_tiny_checkpoint(tmp_path, finding_names=())))
     (image,) = bare.encode_images([noise(300, 260)])
-    gaze_pass = bare.look([image], ["Why?"])
-    assert bare.model.finding_logits(gaze_pass).shape == (1, 0)
-    assert bare.describe(gaze_pass, [image], DiagnoseOptions())[0].finding_probabilities == {}
+    prefilled = bare.prefill([image], ["Why?"])
+    assert bare.model.finding_logits(prefilled).shape == (1, 0)
+    assert bare.describe(prefilled, [image], DiagnoseOptions())[0].finding_probabilities == {}
 
 
 def test_places_learn_nothing_from_the_losses(tmp_path: Path) -> None:

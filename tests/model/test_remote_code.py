@@ -12,9 +12,8 @@ from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from gazevlm_core.inference import GazeEngine
-from gazevlm_core.model.remote_code import AUTO_CLASSES, write_remote_code
-from gazevlm_core.options import DiagnoseOptions
-from gazevlm_core.shipped import NANO, resolve_source
+from gazevlm_core.model.remote_code import write_remote_code
+from gazevlm_core.options import NANO, DiagnoseOptions, resolve_source
 from phantoms.make import make_phantom
 
 CHILD = Path(__file__).with_name("remote_child.py")
@@ -59,7 +58,7 @@ def test_the_shipped_checkpoint_is_read_without_our_packages(images: list[Path],
     assert told["ours"] == []
     assert told["adapter"] == "an adapter's heads are read by GazeVLM: install it, or merge the adapter"
     again = GazeEngine.load(str(folder), device="cpu")  # the code is not run where GazeVLM is
-    assert type(again.model).__module__ == "gazevlm_core.model.modeling_gazevlm"
+    assert type(again.model).__module__ == "gazevlm_core.model.backbones.qwen2_5_vl"
     assert again.diagnose(images[0], QUESTION, options).answer == answers[0]
 
 
@@ -69,7 +68,12 @@ def test_the_code_needs_nothing_but_its_own_files_and_what_the_library_needs(
     for name in ("config.json", "processor_config.json"):
         (tmp_path / name).write_bytes((tiny_checkpoint / name).read_bytes())
     names = write_remote_code(tmp_path)
-    assert {place.partition(".")[0] + ".py" for place in AUTO_CLASSES.values()} <= set(names)
+    auto_map = {
+        "AutoConfig": "qwen2_5_vl.GazeQwen2_5_VLConfig", "AutoModelForImageTextToText": "qwen2_5_vl.GazeQwen2_5_VL",
+        "AutoProcessor": "processing_gazevlm.GazeVLMProcessor",
+    }  # fmt: skip
+    assert {place.partition(".")[0] + ".py" for place in auto_map.values()} <= set(names)
+    assert {"modeling_gazevlm.py", "configuration_gazevlm.py"} <= set(names)
     for name in names:
         for node in ast.walk(ast.parse((tmp_path / name).read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom) and node.level:
@@ -80,4 +84,4 @@ def test_the_code_needs_nothing_but_its_own_files_and_what_the_library_needs(
                 assert roots <= {*sys.stdlib_module_names, "torch", "numpy", "transformers", "bitsandbytes"}, name
     for name in ("config.json", "processor_config.json"):
         before = json.loads((tiny_checkpoint / name).read_text(encoding="utf-8"))
-        assert json.loads((tmp_path / name).read_text(encoding="utf-8")) == {**before, "auto_map": AUTO_CLASSES}
+        assert json.loads((tmp_path / name).read_text(encoding="utf-8")) == {**before, "auto_map": auto_map}

@@ -10,7 +10,7 @@ from PIL import Image
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.model.configuration_gazevlm import GazeConfig
 from gazevlm_core.model.losses import IGNORED, STOP
-from gazevlm_core.prompt import IGNORED_LABEL
+from gazevlm_core.model.processing_gazevlm import IGNORED_LABEL
 from gazevlm_core.sample import Reading, Sample
 from gazevlm_core.scanpath import Fixation, Scanpath
 from gazevlm_core.training.collator import GazeCollator, gaze_targets

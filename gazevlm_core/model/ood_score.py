@@ -1,4 +1,4 @@
-"""Is an image like those the model was trained on? A distance on the vision tower's features, stored with the weights.
+"""Out-of-distribution score of an image: a distance on the vision tower's features from a stored reference.
 
 The features of an image are the mean of its image tokens; their distance from those of training images is that of
 Mahalanobis, with the covariance of Ledoit and Wolf (J. Multivariate Analysis 88, 2004), over the limit that held-out
@@ -13,16 +13,16 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-FAMILIARITY_FILE = "familiarity.safetensors"
+OOD_REFERENCE_FILE = "familiarity.safetensors"  # as stored checkpoints have it
 
 
-class FamiliarityError(ValueError):
+class OodReferenceError(ValueError):
     """A file of reference features that cannot be used."""
 
 
 @dataclass(frozen=True, eq=False)
-class Familiarity:
-    """Where the features of training images lie.
+class OodReference:
+    """Mean and covariance of the features of training images.
 
     Args:
         mean: float32 [D].
@@ -34,29 +34,29 @@ class Familiarity:
     precision: np.ndarray
     limit: float
 
-    def strangeness(self, tokens: torch.Tensor) -> float:
-        """Distance of an image from the training images over the limit: above 1 it is unlike them.
+    def ood_score(self, tokens: torch.Tensor) -> float:
+        """Return the distance of an image from the training images over the limit: above 1 it is unlike them.
 
         Args:
             tokens: [P, D], from the vision tower.
 
         Raises:
-            FamiliarityError: tokens of another width.
+            OodReferenceError: tokens of another width.
         """
         return float(self._distances(image_features(tokens)[None])[0] / self.limit)
 
     def _distances(self, features: np.ndarray) -> np.ndarray:
         """Root mean square Mahalanobis distances [N] of [N, D]; about 1 for training images."""
         if features.shape[1] != len(self.mean):
-            raise FamiliarityError(f"features of width {features.shape[1]} do not fit a reference of {len(self.mean)}")
+            raise OodReferenceError(f"features of width {features.shape[1]} do not fit a reference of {len(self.mean)}")
         away = features.astype(np.float64) - self.mean
         squares = np.einsum("nd,de,ne->n", away, self.precision.astype(np.float64), away)
         return np.sqrt(np.maximum(squares, 0.0) / len(self.mean))
 
     def save(self, folder: Path) -> None:
-        """Write FAMILIARITY_FILE beside a checkpoint's weights."""
+        """Write OOD_REFERENCE_FILE beside a checkpoint's weights."""
         arrays = {"mean": self.mean, "precision": self.precision, "limit": np.array([self.limit], np.float32)}
-        save_file(arrays, folder / FAMILIARITY_FILE)
+        save_file(arrays, folder / OOD_REFERENCE_FILE)
 
 
 def image_features(tokens: torch.Tensor) -> np.ndarray:
@@ -64,8 +64,8 @@ def image_features(tokens: torch.Tensor) -> np.ndarray:
     return tokens.float().mean(dim=0).cpu().numpy()
 
 
-def fit_familiarity(training: np.ndarray, held_out: np.ndarray, quantile: float = 0.998) -> Familiarity:
-    """Learn what training images look like.
+def fit_ood_reference(training: np.ndarray, held_out: np.ndarray, quantile: float = 0.998) -> OodReference:
+    """Fit a reference.
 
     Args:
         training: [N, D] features of training images, N well above D.
@@ -73,29 +73,29 @@ def fit_familiarity(training: np.ndarray, held_out: np.ndarray, quantile: float 
         quantile: share of the held-out images below the limit.
 
     Raises:
-        FamiliarityError: too few training images for their width.
+        OodReferenceError: too few training images for their width.
     """
     from sklearn.covariance import LedoitWolf
 
     if len(training) <= training.shape[1]:
-        raise FamiliarityError(f"{len(training)} images are too few for features of width {training.shape[1]}")
+        raise OodReferenceError(f"{len(training)} images are too few for features of width {training.shape[1]}")
     fitted = LedoitWolf().fit(training.astype(np.float64))
-    reference = Familiarity(fitted.location_.astype(np.float32), fitted.precision_.astype(np.float32), 1.0)
+    reference = OodReference(fitted.location_.astype(np.float32), fitted.precision_.astype(np.float32), 1.0)
     limit = float(np.quantile(reference._distances(held_out), quantile))
-    return Familiarity(reference.mean, reference.precision, limit)
+    return OodReference(reference.mean, reference.precision, limit)
 
 
-def read_familiarity(path: Path) -> Familiarity:
-    """Read FAMILIARITY_FILE.
+def read_ood_reference(path: Path) -> OodReference:
+    """Read OOD_REFERENCE_FILE.
 
     Raises:
-        FamiliarityError: not a file that `Familiarity.save` wrote.
+        OodReferenceError: not a file that `OodReference.save` wrote.
     """
     try:
         with safe_open(path, framework="numpy") as file:
             mean, precision, limit = (file.get_tensor(name) for name in ("mean", "precision", "limit"))
     except (OSError, SafetensorError) as error:
-        raise FamiliarityError(f"cannot read {path.name}: {error}") from error
+        raise OodReferenceError(f"cannot read {path.name}: {error}") from error
     if mean.ndim != 1 or precision.shape != (len(mean), len(mean)) or limit.shape != (1,) or not limit[0] > 0:
-        raise FamiliarityError(f"{path.name} holds arrays of the wrong shape")
-    return Familiarity(mean, precision, float(limit[0]))
+        raise OodReferenceError(f"{path.name} holds arrays of the wrong shape")
+    return OodReference(mean, precision, float(limit[0]))

@@ -1,7 +1,7 @@
-"""Walking the pointer: samples, the arg-max path, their medoid, and the distributions along a path.
+"""Paths from the pointer: samples, the arg-max path, their medoid, and the distributions along a path.
 
-Images with as many patches are walked together, and what was walked is copied from the device once. An image's walks
-are those that it would have alone: each draws the same numbers from its seed, in whatever company.
+Images with as many patches are sampled together, and the paths are copied from the device once. An image's paths do not
+depend on its batch: each draws the same numbers from its seed.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from gazevlm_core.options import DEFAULT_PATH_TEMPERATURE, DEFAULT_WALKS, PathCh
 
 
 @dataclass(frozen=True)
-class WalkedPath:
+class ChosenPath:
     """A chosen path.
 
     Args:
@@ -33,10 +33,10 @@ class WalkedPath:
 
 
 @torch.no_grad()
-def sample_walks(
+def sample_paths(
     field: PointerField, walks: int, *, temperature: float = 1.0, seed: int = 0, given: Sequence[int] = ()
 ) -> list[tuple[int, ...]]:
-    """Independent walks, all at once: K small products of [N, d] with [d, P + 1].
+    """Sample independent paths (walks), all at once: K small products of [N, d] with [d, P + 1].
 
     Args:
         field: pointer of one image.
@@ -51,14 +51,14 @@ def sample_walks(
     Raises:
         ValueError: walks or temperature out of range, or given patches that do not fit.
     """
-    (steps,), (lengths,) = _walk(stack_fields([field]), walks, temperature, seed, [given])
+    (steps,), (lengths,) = _sample(stack_fields([field]), walks, temperature, seed, [given])
     return [tuple(row[:length]) for row, length in zip(steps.tolist(), lengths.tolist(), strict=True)]
 
 
-def _walk(
+def _sample(
     field: PointerField, walks: int, temperature: float, seed: int, given: Sequence[Sequence[int]]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Walks of the B images of a stacked field.
+    """Sample paths of the B images of a stacked field.
 
     Returns:
         int64 [B, N, K], patches, and P from where a walk stopped; int64 [B, N], how many patches each walk has.
@@ -80,7 +80,7 @@ def _walk(
         steps[..., step] = previous
     found = steps.cpu().numpy()
     stopped = np.logical_or.accumulate(found == stop, axis=-1)
-    found[stopped] = stop  # to walk on behind a stop costs less than to look for it at every step
+    found[stopped] = stop  # sampling on behind a stop costs less than checking for it at every step
     return found, (~stopped).sum(axis=-1)
 
 
@@ -92,8 +92,8 @@ def choose_path(
     temperature: float = DEFAULT_PATH_TEMPERATURE,
     seed: int = 0,
     given: Sequence[int] = (),
-) -> WalkedPath:
-    """The path to show; arguments as in `sample_walks`, `walks` counts for the medoid alone."""
+) -> ChosenPath:
+    """Return the path to show; arguments as in `sample_paths`, `walks` counts for the medoid alone."""
     return choose_paths([field], choice, walks=walks, temperature=temperature, seed=seed, given=[given])[0]
 
 
@@ -105,7 +105,7 @@ def choose_paths(
     temperature: float = DEFAULT_PATH_TEMPERATURE,
     seed: int = 0,
     given: Sequence[Sequence[int]] | None = None,
-) -> list[WalkedPath]:
+) -> list[ChosenPath]:
     """`choose_path` of several images, whose grids may differ.
 
     Args:
@@ -118,10 +118,10 @@ def choose_paths(
         walks, temperature = 1, 0.0
     elif choice is PathChoice.SAMPLE:
         walks = 1
-    found: dict[int, WalkedPath] = {}
+    found: dict[int, ChosenPath] = {}
     for places in _alike(fields):
         alike = stack_fields([fields[place] for place in places])
-        steps, lengths = _walk(alike, walks, temperature, seed, [firsts[place] for place in places])
+        steps, lengths = _sample(alike, walks, temperature, seed, [firsts[place] for place in places])
         best = medoid_indices(steps, lengths) if walks > 1 else np.zeros(len(places), dtype=np.int64)
         images = np.arange(len(places))
         found |= dict(zip(places, _follow(alike, steps[images, best], lengths[images, best]), strict=True))
@@ -136,7 +136,7 @@ def _alike(fields: Sequence[PointerField]) -> list[list[int]]:
     return list(places.values())
 
 
-def follow(field: PointerField, patches: Sequence[int]) -> WalkedPath:
+def follow(field: PointerField, patches: Sequence[int]) -> ChosenPath:
     """The model's distributions along a given path, at temperature 1.
 
     Raises:
@@ -151,22 +151,22 @@ def follow(field: PointerField, patches: Sequence[int]) -> WalkedPath:
 
 
 @torch.no_grad()
-def _follow(field: PointerField, steps: np.ndarray, lengths: np.ndarray) -> list[WalkedPath]:
+def _follow(field: PointerField, steps: np.ndarray, lengths: np.ndarray) -> list[ChosenPath]:
     """`follow` for the B images of a stacked field: int64 [B, K], with P behind the lengths, int64 [B]."""
     start = np.full((len(steps), 1), field.num_patches)
     previous = torch.from_numpy(np.concatenate([start, steps[:, :-1]], axis=1)).to(field.keys.device)
     table = field.along(previous).softmax(dim=-1).float().cpu().numpy()  # [B, K, P + 1]
     if not np.isfinite(table).all():
         raise ValueError("the pointer's numbers are not finite; load the model with another --precision, e.g. fp32")
-    walked = []
+    found = []
     for rows, path, length in zip(table, steps, lengths.tolist(), strict=True):
         probabilities = rows[:, :-1].copy()
         probabilities[length:] = 0.0
         patches = path[:length]
         chosen = rows[np.arange(length), patches].tolist()
         stopped = float(rows[length, -1]) if length < len(rows) else 1.0
-        walked.append(WalkedPath(tuple(patches.tolist()), probabilities, tuple(chosen), stopped))
-    return walked
+        found.append(ChosenPath(tuple(patches.tolist()), probabilities, tuple(chosen), stopped))
+    return found
 
 
 def _check_given(field: PointerField, patches: Sequence[int]) -> None:
