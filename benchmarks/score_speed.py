@@ -34,7 +34,7 @@ def random_file(number: int, length: int, seed: int) -> ScanpathFile:
         columns = zip(rng.random((length, 2)), rng.uniform(100, 500, length), strict=True)
         fixations = tuple(Fixation(float(x), float(y), float(ms)) for (x, y), ms in columns)
         path = Scanpath(fixations, "simulated")
-        readings.append(FiledPath(str(row), "", path, (SIDE_PX, SIDE_PX), f"finding {row % 5}"))
+        readings.append(FiledPath("", path, image_id=str(row), size=(SIDE_PX, SIDE_PX), finding=f"finding {row % 5}"))
     return ScanpathFile(readings)
 
 

@@ -159,9 +159,10 @@ def score(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Score scanpaths against readings: every metric with its floors, its order gain and the readers' ceiling."""
-    from gazevlm_core.datasets.scanpath_files import ScanpathFileError, read_scanpaths
+    from gazevlm_core.datasets.scanpath_files import read_scanpaths
     from gazevlm_core.evaluation.comparison import score_files
     from gazevlm_core.geometry import PatchGrid
+    from gazevlm_core.sample import DatasetError
 
     try:
         readings, paths = read_scanpaths(truth), read_scanpaths(predicted)
@@ -170,7 +171,7 @@ def score(
         report = score_files(
             readings, paths, training=known, grid=PatchGrid(rows, cols), seed=seed, jobs=jobs or usual
         )
-    except ScanpathFileError as error:
+    except DatasetError as error:
         _stop(error, command="score")
     _print(report, as_json)
 

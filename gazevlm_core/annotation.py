@@ -144,7 +144,7 @@ class Annotation:
     Args:
         submission_id: chosen by the client, so that submitting twice stores once.
         image_id: name of the image in its data set.
-        image_sha256: digest of the upright pixels, 64 hex digits; see `pixel_digest`.
+        image_sha256: digest of the upright pixels, 64 hex digits; see `sample.pixel_digest`.
         image_width_px: width of the upright image.
         image_height_px: height of the upright image.
         question: what the annotator was asked.
@@ -244,25 +244,6 @@ class Annotation:
 def is_digest(text: str) -> bool:
     """Whether a text is a SHA-256 in lower-case hex digits."""
     return len(text) == DIGEST_DIGITS and not set(text) - HEX_DIGITS
-
-
-def pixel_digest(mode: str, width_px: int, height_px: int, pixels: bytes) -> str:
-    """SHA-256 of an image's pixels, the same whatever file they lie in: of "MODE WxH\\n" and then the bytes, by rows.
-
-    Args:
-        mode: "L" or "RGB", 8 bits per channel; an image whose channels are equal is "L".
-        width_px, height_px: of the upright image.
-        pixels: width * height * channels bytes, channels together.
-
-    Raises:
-        ValueError: another number of bytes, or another mode.
-    """
-    channels = {"L": 1, "RGB": 3}.get(mode)
-    if channels is None or len(pixels) != width_px * height_px * channels:
-        raise ValueError(f"{len(pixels)} bytes are no {mode} image of {width_px} x {height_px} px")
-    digest = hashlib.sha256(f"{mode} {width_px}x{height_px}\n".encode())
-    digest.update(pixels)
-    return digest.hexdigest()
 
 
 # ---- JSON -----------------------------------------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 The engine holds one checkpoint and at most one adapter. Calls from several threads wait for each other.
 """
 
-import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Generator, Sequence
@@ -27,6 +26,7 @@ from gazevlm_core.model.path_sampling import ChosenPath, choose_paths
 from gazevlm_core.model.processing_gazevlm import clean_text, encode_prompts, render_prompt
 from gazevlm_core.options import DEFAULT_QUESTION, Attention, DiagnoseOptions, Precision
 from gazevlm_core.records import Diagnosis
+from gazevlm_core.sample import pixel_digest
 from gazevlm_core.scanpath import Fixation, Scanpath
 from gazevlm_core.words import LOOP_NOTE, check_question, cut_loop, recognised
 
@@ -172,9 +172,8 @@ class GazeEngine:
 
     def _encode_once(self, image: Image.Image) -> EncodedImage:
         """`encode_images` for one image, cached by its pixels."""
-        shape = f"{image.mode} {image.size}".encode()
         # an adapter may change the vision tower
-        key = (self._stamp, hashlib.sha256(shape + image.tobytes()).digest())
+        key = (self._stamp, pixel_digest(image.convert("RGB")))
         encoded = self._encoded.pop(key, None) or self.encode_images([image])[0]
         self._encoded[key] = encoded
         if len(self._encoded) > KEPT_IMAGES:

@@ -3,12 +3,12 @@
 Phantoms, data sets, gaze folders and exports all give `Sample`s; a collator turns them into tensors. Free of torch.
 """
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
-from gazevlm_core import annotation
 from gazevlm_core.annotation import DIGEST_DIGITS, is_digest
 from gazevlm_core.scanpath import Scanpath, Source
 
@@ -156,7 +156,7 @@ class Sample:
 def pixel_digest(image: "Image.Image") -> str:
     """Return the SHA-256 of an image's pixels, the same whatever file they lie in: the project's one digest of pixels.
 
-    See `annotation.pixel_digest`; an image whose channels are equal counts as "L".
+    Of "MODE WxH\\n" and then the bytes, by rows, channels together; an image whose channels are equal counts as "L".
 
     Args:
         image: upright, mode "L" or "RGB", 8 bits per channel.
@@ -166,7 +166,14 @@ def pixel_digest(image: "Image.Image") -> str:
     """
     if image.mode not in ("L", "RGB"):
         raise ValueError(f"an image of mode {image.mode} has no digest; load it with load_image")
-    channels = [channel.tobytes() for channel in image.split()]
-    is_grey = all(channel == channels[0] for channel in channels[1:])
-    pixels = channels[0] if is_grey else image.tobytes()
-    return annotation.pixel_digest("L" if is_grey else "RGB", image.width, image.height, pixels)
+    plain = grey_if_equal(image)
+    digest = hashlib.sha256(f"{plain.mode} {plain.width}x{plain.height}\n".encode())
+    digest.update(plain.tobytes())
+    return digest.hexdigest()
+
+
+def grey_if_equal(image: "Image.Image") -> "Image.Image":
+    """Return an RGB image as "L" where its channels are equal; any other as it is."""
+    channels = image.split()
+    first = channels[0].tobytes()
+    return channels[0] if all(channel.tobytes() == first for channel in channels[1:]) else image

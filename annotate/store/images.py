@@ -6,7 +6,6 @@ from dataclasses import replace
 from io import BytesIO
 from typing import Any
 
-import numpy as np
 from PIL import Image
 from sqlalchemy import Connection, select, update
 
@@ -15,10 +14,10 @@ from annotate.store.database import reads, writes
 from annotate.store.model import StoredImage, StoreError, checked_text
 from annotate.store.queue import NO_IMAGE, lock_image, save_entry
 from annotate.store.tables import IMAGE, IMAGES, PIXELS, values_of
-from gazevlm_core.annotation import pixel_digest
 from gazevlm_core.images.base import DEFAULT_LIMITS, ImageError, check_size
 from gazevlm_core.images.decode_limit import limit_decoding
 from gazevlm_core.options import DEFAULT_QUESTION
+from gazevlm_core.sample import grey_if_equal, pixel_digest
 from gazevlm_core.scanpath import Scanpath
 
 ADDED = "image added"  # in the audit log
@@ -153,13 +152,9 @@ def encode_picture(image: Image.Image) -> tuple[str, bytes]:
         check_size(image.width, image.height, DEFAULT_LIMITS)
     except ImageError as error:
         raise StoreError(str(error)) from None
-    pixels = np.asarray(image)  # uint8 [H, W] or [H, W, 3]
-    if pixels.ndim == 3 and not (pixels != pixels[..., :1]).any():
-        pixels = np.ascontiguousarray(pixels[..., 0])
-    mode, data = "L" if pixels.ndim == 2 else "RGB", pixels.tobytes()
-    file = BytesIO()
-    Image.frombytes(mode, image.size, data).save(file, "PNG", compress_level=PNG_EFFORT)
-    return pixel_digest(mode, image.width, image.height, data), file.getvalue()
+    plain, file = grey_if_equal(image), BytesIO()
+    Image.frombytes(plain.mode, plain.size, plain.tobytes()).save(file, "PNG", compress_level=PNG_EFFORT)
+    return pixel_digest(plain), file.getvalue()
 
 
 def new_image(

@@ -91,7 +91,7 @@ def uploaded_case(image_path: str | None, readings_path: str | None) -> tuple[Ca
 
     Raises:
         ImageError: the image cannot be used, or is in colour.
-        ScanpathFileError: the file of scanpaths cannot be used.
+        DatasetError: the file of scanpaths cannot be used.
         CaseError: one of them is missing, they do not belong together, or there is too much.
     """
     if image_path is None or readings_path is None:

@@ -26,31 +26,22 @@ MOST_SIDE_PX = 1e6
 LARGEST_NUMBER, MOST_SHOWN = 1e9, 40
 TIMES = ("duration_ms", "onset_ms")
 LONGEST_MS = 900_000.0  # of a path: scores that see durations take memory by their square
-ScanpathFileError = DatasetError  # by its earlier name
 
 
 @dataclass(frozen=True)
-class FiledPath:
-    """One scanpath of a file.
+class FiledPath(Reading):
+    """A reading of a file, and which image it is of.
 
     Args:
         image_id: of its image.
-        reader: who looked; "" where the file does not say.
-        scanpath: at least one fixation on the image.
         size: width and height of the image, in pixels where known.
         finding: the image's leading finding; "" where the file does not say.
-        reading_id: `submission_id` of the file; "" where it does not say.
-        digest: SHA-256 of the submission's record; "" where the file does not say.
         kind: how the reader came to the image, in exports of annotations; "" elsewhere.
     """
 
-    image_id: str
-    reader: str
-    scanpath: Scanpath
-    size: Size
-    finding: str
-    reading_id: str = ""
-    digest: str = ""
+    image_id: str = ""
+    size: Size = UNIT_SQUARE
+    finding: str = ""
     kind: str = ""
 
 
@@ -198,8 +189,8 @@ def _gather(name: str, lines: Iterable[tuple[int, Mapping[str, Any]]]) -> Scanpa
             path = Scanpath(tuple(one.fixations), one.source)
         except ValueError as error:
             raise DatasetError(f"{where}: {error}") from None
-        about = (one.size, one.finding, one.reading_id, one.digest, one.kind)
-        found.readings.append(FiledPath(one.image_id, one.reader, path, *about))
+        about = {"image_id": one.image_id, "size": one.size, "finding": one.finding, "kind": one.kind}
+        found.readings.append(FiledPath(one.reader, path, one.reading_id, one.digest, **about))
     return found
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from gazevlm_core.datasets.identity import same_images
-from gazevlm_core.datasets.scanpath_files import FiledPath, ScanpathFile, ScanpathFileError
+from gazevlm_core.datasets.scanpath_files import FiledPath, ScanpathFile
 from gazevlm_core.evaluation.floors import CENTRE, PAIR_FLOORS, REVERSED, SHUFFLED, UNIFORM, PairFloor, Pairs
 from gazevlm_core.evaluation.report import Metric, PathReport, Score
 from gazevlm_core.geometry import PatchGrid
@@ -19,6 +19,7 @@ from gazevlm_core.metrics.alignment import chunks
 from gazevlm_core.metrics.intervals import RESAMPLES, mean_estimate, patient_counts
 from gazevlm_core.metrics.paths import PathBatch, Size, pack_paths
 from gazevlm_core.metrics.registry import DEFAULT_GRID, Order, PathMetric, all_scores, path_metrics
+from gazevlm_core.sample import DatasetError
 from gazevlm_core.scanpath import Scanpath
 
 TURNS = 4  # random paths, shuffles, and other images for each path
@@ -185,7 +186,7 @@ class Comparison:
         seed: of the random floors.
 
     Raises:
-        ScanpathFileError: no image in common, or sizes that disagree.
+        DatasetError: no image in common, or sizes that disagree.
     """
 
     def __init__(
@@ -201,7 +202,7 @@ class Comparison:
         names = {reading.image_id for reading in own}
         paths = [reading for reading in shown if reading.image_id in names]
         if not paths:
-            raise ScanpathFileError("the two files have no image_id in common; compare their image_id values")
+            raise DatasetError("the two files have no image_id in common; compare their image_id values")
         self.unmatched = len(predicted) - len(paths)
         images = {image_id: number for number, image_id in enumerate(dict.fromkeys(path.image_id for path in paths))}
         readings = [reading for reading in own if reading.image_id in images]
@@ -212,7 +213,7 @@ class Comparison:
         pairs = [(row, other) for row, path in enumerate(paths) for other in by_image[images[path.image_id]]]
         rows, other = np.array(pairs, dtype=np.int64).T
         if not np.array_equal(batch.sizes[rows], self.truth.sizes[other]):
-            raise ScanpathFileError("the files disagree on an image's size; give both the same width_px, height_px")
+            raise DatasetError("the files disagree on an image's size; give both the same width_px, height_px")
         self.pairs = Pairs(self.truth[other], batch, rows, seed)
         self.pair_image = self.truth_image[other]
         self._readers = [reading.reader for reading in readings]
@@ -364,7 +365,7 @@ def _called_alike(*parts: Sequence[FiledPath]) -> list[list[FiledPath]]:
     try:
         names = same_images(reading.image_id for part in parts for reading in part)
     except ValueError as error:
-        raise ScanpathFileError(str(error)) from None
+        raise DatasetError(str(error)) from None
     first: dict[str, str] = {}
     for given, name in names.items():
         first.setdefault(name, given)

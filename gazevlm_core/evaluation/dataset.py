@@ -79,7 +79,8 @@ def filed_readings(sample: Sample, size: Size) -> list[FiledPath]:
     present = sorted(name for name, value in sample.findings.items() if value == 1)
     finding = present[0] if present else NO_FINDING if sample.findings else ""
     return [
-        FiledPath(sample.image_id, reading.reader, reading.scanpath, size, finding) for reading in sample.readings
+        FiledPath(reading.reader, reading.scanpath, image_id=sample.image_id, size=size, finding=finding)
+        for reading in sample.readings
     ]
 
 
@@ -180,7 +181,7 @@ def _scanpath(
     if not read:
         return "no readings"
     shown = {
-        one.sample.image_id: FiledPath(one.sample.image_id, "", one.scanpath, one.size, "")
+        one.sample.image_id: FiledPath("", one.scanpath, image_id=one.sample.image_id, size=one.size)
         for one in read
         if one.scanpath is not None
     }

@@ -121,7 +121,7 @@ def every_metric(
     """Return every path metric of the shown paths against one reading by each reader, as for any data set."""
     truth = [path for sample, one in zip(samples, predictions, strict=True) for path in _filed(sample, one.size)]
     shown = [
-        FiledPath(sample.image_id, "", one.scanpath, one.size, "")
+        FiledPath("", one.scanpath, image_id=sample.image_id, size=one.size)
         for sample, one in zip(samples, predictions, strict=True)
         if one.scanpath is not None
     ]
@@ -131,7 +131,7 @@ def every_metric(
 
 def _filed(sample: GradedSample, size: Size) -> list[FiledPath]:
     return [
-        FiledPath(sample.image_id, f"reader {reader}", paths[0], size, sample.leading)
+        FiledPath(f"reader {reader}", paths[0], image_id=sample.image_id, size=size, finding=sample.leading)
         for reader, paths in enumerate(by_reader(sample.readings))
     ]
 

@@ -26,8 +26,9 @@ from annotate.store.tables import AUDIT, IMAGES, PEOPLE, SKIPS, SUBMISSIONS
 from annotate.votes import labels
 from gazevlm_core.annotation import record_digest, to_values
 from gazevlm_core.datasets.folder import GazeFolder
-from gazevlm_core.datasets.scanpath_files import ScanpathFileError, read_scanpaths
+from gazevlm_core.datasets.scanpath_files import read_scanpaths
 from gazevlm_core.images import load_image
+from gazevlm_core.sample import DatasetError
 from tests.annotate.filled_store import HOSTILE, REPORT, clicks, fill, open_store, picture
 from tests.annotate.store_maker import click_path
 
@@ -405,7 +406,7 @@ def test_a_reader_counts_once_on_an_image(tmp_path: Path) -> None:
 )
 def test_onsets_are_checked(tmp_path: Path, line: str, message: str) -> None:
     (tmp_path / "paths.jsonl").write_text(line)
-    with pytest.raises(ScanpathFileError, match=message):
+    with pytest.raises(DatasetError, match=message):
         read_scanpaths(tmp_path / "paths.jsonl")
 
 
@@ -422,7 +423,7 @@ def test_a_scanpath_file_says_how_paths_were_made(tmp_path: Path) -> None:
     path.write_text("\n".join(lines))
     assert [one.scanpath.source for one in read_scanpaths(path).readings] == ["bubble", "eyetracker"]
     path.write_text('{"image_id": "a", "x": 0.5, "y": 0.5, "source": ["guess"]}\n')
-    with pytest.raises(ScanpathFileError, match=r"line 1: source must be one of eyetracker, click"):
+    with pytest.raises(DatasetError, match=r"line 1: source must be one of eyetracker, click"):
         read_scanpaths(path)
 
 

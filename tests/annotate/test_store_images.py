@@ -11,8 +11,8 @@ from PIL import Image
 from annotate.store.lookup import listed_image
 from annotate.store.model import StoreError
 from annotate.store.store import AnnotationStore
-from gazevlm_core.annotation import pixel_digest
 from gazevlm_core.images import load_image
+from gazevlm_core.sample import pixel_digest
 from tests.annotate.conftest import OpenStore
 from tests.annotate.store_maker import HEIGHT_PX, PATH, WIDTH_PX, add_images, picture
 
@@ -21,7 +21,7 @@ def test_images_come_back_pixel_by_pixel(store: AnnotationStore) -> None:
     grey, color = picture(0), Image.fromarray(np.random.default_rng(1).integers(0, 256, (16, 30, 3), dtype=np.uint8))
     for image in (grey, color):
         kept = store.add_image(image, "one", by="admin")
-        assert kept.sha256 == pixel_digest(image.mode, *image.size, image.tobytes())
+        assert kept.sha256 == pixel_digest(image)
         assert (kept.width_px, kept.height_px) == image.size
         back = store.pixels(kept.sha256)
         assert (back.mode, back.size, back.tobytes()) == (image.mode, image.size, image.tobytes())

@@ -16,7 +16,6 @@ from gazevlm_core.annotation import (
     canonical_json,
     from_values,
     joined_json,
-    pixel_digest,
     record_digest,
     to_values,
 )
@@ -136,13 +135,6 @@ def test_what_is_no_object_is_no_annotation(values: object) -> None:
     with pytest.raises(ValueError, match="an annotation is a JSON object"):
         from_values(values)
 
-
-def test_the_digest_of_pixels_is_of_their_size_and_bytes() -> None:
-    expected = hashlib.sha256(b"L 2x3\n" + bytes(range(6))).hexdigest()
-    assert pixel_digest("L", 2, 3, bytes(range(6))) == expected
-    assert pixel_digest("L", 3, 2, bytes(range(6))) != expected
-    with pytest.raises(ValueError, match="are no RGB image"):
-        pixel_digest("RGB", 2, 3, bytes(6))
 
 
 def test_records_of_the_version_before_keep_their_digest() -> None:

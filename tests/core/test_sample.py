@@ -17,6 +17,7 @@ def test_a_digest_is_of_mode_size_and_pixels_and_grey_is_grey_in_any_mode() -> N
     grey = Image.frombytes("L", (2, 1), b"\x07\x09")
     assert pixel_digest(grey) == hashlib.sha256(b"L 2x1\n\x07\x09").hexdigest()
     assert pixel_digest(grey.convert("RGB")) == pixel_digest(grey)
+    assert pixel_digest(Image.frombytes("L", (1, 2), b"\x07\x09")) != pixel_digest(grey)
     color = Image.frombytes("RGB", (1, 1), b"\x01\x02\x03")
     assert pixel_digest(color) == hashlib.sha256(b"RGB 1x1\n\x01\x02\x03").hexdigest()
     with pytest.raises(ValueError, match="mode RGBA"):

@@ -10,13 +10,13 @@ import pytest
 from PIL import Image
 
 from evaluate.tab.overlay import LARGEST_NUMBER, Case, CaseError, OverlayState, drawn_case, uploaded_case
-from gazevlm_core.datasets.scanpath_files import ScanpathFileError
 from gazevlm_core.evaluation.comparison import compare_paths
 from gazevlm_core.evaluation.floors import CENTRE, PAIR_FLOORS, REVERSED, SHUFFLED, UNIFORM
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.images import ImageError
 from gazevlm_core.metrics.registry import path_metrics
 from gazevlm_core.records import Diagnosis
+from gazevlm_core.sample import DatasetError
 from gazevlm_core.scanpath import Fixation, Scanpath
 from phantoms.readers import READERS
 from web.models import predict_path
@@ -96,7 +96,7 @@ def test_uploads_belong_together_by_name(tmp_path: Path) -> None:
     ],
 )
 def test_readings_that_cannot_be_used_are_refused(tmp_path: Path, lines: list[Any], complaint: str) -> None:
-    with pytest.raises((CaseError, ScanpathFileError), match=complaint):
+    with pytest.raises((CaseError, DatasetError), match=complaint):
         uploaded_case(image_file(tmp_path), lines_file(tmp_path, *lines))
 
 

@@ -90,7 +90,7 @@ def test_curves_have_one_line_per_order_and_leave_ablations_out() -> None:
 
 def test_what_score_writes_is_read() -> None:
     path = Scanpath(tuple(Fixation(0.1 * k, 0.2, 200.0) for k in range(1, 6)), "eyetracker")
-    readings = [FiledPath(str(image), "r", path, (1.0, 1.0), "") for image in range(3)]
+    readings = [FiledPath("r", path, image_id=str(image)) for image in range(3)]
     results = score_files(ScanpathFile(readings), ScanpathFile(readings))
     (shown,) = tables_of(parse_report(encoded(results.to_values())))
     assert len(shown.rows) == len(results.metrics)

@@ -8,10 +8,11 @@ import pytest
 from typer.testing import CliRunner
 
 from cli.main import app
-from gazevlm_core.datasets.scanpath_files import ScanpathFileError, read_scanpaths
+from gazevlm_core.datasets.scanpath_files import read_scanpaths
 from gazevlm_core.evaluation.comparison import MODE, OTHER_IMAGE, SAME_FINDING, TRAINED_MODE
 from gazevlm_core.evaluation.floors import CENTRE, REVERSED, SHUFFLED, UNIFORM
 from gazevlm_core.metrics.registry import path_metrics
+from gazevlm_core.sample import DatasetError
 
 FINDINGS = ("edema", "fracture")
 
@@ -140,7 +141,7 @@ def test_what_lies_beside_the_image_is_dropped_and_counted(tmp_path: Path) -> No
 def test_a_bad_line_is_named(tmp_path: Path, line: str, words: str) -> None:
     path = tmp_path / "bad.jsonl"
     path.write_text(line)
-    with pytest.raises(ScanpathFileError, match=words) as error:
+    with pytest.raises(DatasetError, match=words) as error:
         read_scanpaths(path)
     assert "bad.jsonl" in str(error.value)
     result = CliRunner().invoke(app, ["score", "--truth", str(path), "--predicted", str(path)])

@@ -5,48 +5,20 @@ an image again has several lines in the first, of which the folder adapter reads
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from annotate.export.formats import Format, Sink
 from annotate.export.lines import json_line
 from annotate.store.model import Stored, StoredImage
 from annotate.votes import first_of_each, labels, usable
 from gazevlm_core.datasets.folder import SCANPATHS, STUDIES
-from gazevlm_core.datasets.scanpath_files import LONGEST_MS
+from gazevlm_core.datasets.scanpath_files import line_values
+from gazevlm_core.sample import Reading, Sample
 
 
-def scanpath_values(one: Stored) -> dict[str, Any]:
-    """Return a line of scanpaths.jsonl. Times are left out where none is known; durations also where they are longer
-    than the reader takes.
+def sample_of(image: StoredImage, stored: Sequence[Stored]) -> Sample:
+    """Return an image as a training set has it: readings, labels by majority (see `annotate.votes`), one report.
 
-    The submission's id and the digest of its record go along, so that whatever is trained on it can name it; so do the
-    question that was asked, the mode, and how the annotator came to the image.
-    """
-    annotation = one.annotation
-    path = annotation.scanpath
-    values: dict[str, Any] = {
-        "image_id": one.image_sha256,
-        "reader": annotation.annotator,
-        "source": path.source,
-        "mode": annotation.client.mode,
-        "kind": one.kind,
-        "question": annotation.question,
-        "x": [fixation.x for fixation in path],
-        "y": [fixation.y for fixation in path],
-        "submission_id": annotation.submission_id,
-        "digest": one.receipt.digest,
-    }
-    durations = [fixation.duration_ms for fixation in path]
-    if any(value is not None for value in durations) and sum(value or 0.0 for value in durations) <= LONGEST_MS:
-        values["duration_ms"] = durations
-    onsets = [fixation.onset_ms for fixation in path]
-    if any(value is not None for value in onsets):
-        values["onset_ms"] = onsets
-    return values
-
-
-def study_values(image: StoredImage, stored: Sequence[Stored]) -> dict[str, Any]:
-    """Return a line of studies.jsonl: labels by majority, see `annotate.votes`, one report and its question.
+    A reading names its submission and the digest of its record, so that whatever is trained on it can name them, too.
 
     Args:
         image: of the submissions.
@@ -54,12 +26,23 @@ def study_values(image: StoredImage, stored: Sequence[Stored]) -> dict[str, Any]
     """
     findings = labels(stored)
     reported = reported_by(stored, findings)
-    return {
-        "image_id": image.sha256,
-        "question": reported.annotation.question if reported else image.question,
-        "findings": findings,
-        "report": reported.annotation.report if reported else None,
-    }
+    return Sample(
+        image.sha256,
+        question=reported.annotation.question if reported else image.question,
+        report=reported.annotation.report if reported else None,
+        findings=findings,
+        readings=tuple(map(reading_of, stored)),
+        digest=image.sha256,
+        size_px=(image.width_px, image.height_px),
+    )
+
+
+def reading_of(one: Stored) -> Reading:
+    """Return a submission as a reading."""
+    annotation = one.annotation
+    return Reading(
+        annotation.annotator, annotation.scanpath, annotation.submission_id, one.receipt.digest, verdict=one.verdict
+    )
 
 
 def reported_by(stored: Sequence[Stored], findings: Mapping[str, int]) -> Stored | None:
@@ -87,9 +70,14 @@ class GazeFiles(Sink):
     def add(self, image: StoredImage, png: bytes, stored: Sequence[Stored]) -> None:
         """See `Sink`."""
         scanpaths, studies = self.files
-        if kept := usable(stored):
-            scanpaths.writelines(json_line(scanpath_values(one)) for one in kept)
-            studies.write(json_line(study_values(image, kept)))
+        if not (kept := usable(stored)):
+            return
+        sample = sample_of(image, kept)
+        for one, reading in zip(kept, sample.readings, strict=True):
+            how = {"mode": one.annotation.client.mode, "kind": one.kind, "question": one.annotation.question}
+            scanpaths.write(json_line({**line_values(sample.image_id, reading), **how}))
+        study = {"image_id": sample.image_id, "question": sample.question, "findings": dict(sample.findings)}
+        studies.write(json_line({**study, "report": sample.report}))
 
 
 FORMAT = Format(
