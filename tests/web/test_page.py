@@ -65,7 +65,7 @@ def one_handler(work: Callable[..., Any], *inputs: gr.components.Component) -> t
 
 
 def test_what_is_remembered_of_many_visitors_of_evaluate_is_small(uploads: Path) -> None:
-    from evaluate.ui import evaluate_tab
+    from evaluate.tab.page import evaluate_tab
     from tests.annotate.annotate_page import Stubs, ask
 
     looked_at: list[tuple[int, int]] = []
@@ -92,7 +92,7 @@ def test_what_is_remembered_of_many_visitors_of_evaluate_is_small(uploads: Path)
 
 
 def test_a_report_is_remembered_by_its_place(uploads: Path) -> None:
-    from evaluate.ui import evaluate_tab, shipped_reports
+    from evaluate.tab.page import evaluate_tab, shipped_reports
     from tests.annotate.annotate_page import Stubs, ask
 
     page = build_page([evaluate_tab(Stubs(), ask)])

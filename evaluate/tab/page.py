@@ -9,7 +9,7 @@ import gradio as gr
 from PIL import Image
 
 from evaluate.charts import charts_of
-from evaluate.overlay import LARGEST_NUMBER, Case, OverlayState, drawn_case, uploaded_case
+from evaluate.tab.overlay import LARGEST_NUMBER, Case, OverlayState, drawn_case, uploaded_case
 from evaluate.tables import facts_of, tables_of
 from gazevlm_core.evaluation.report import Report, ReportError, read_report
 from phantoms.case import DOMAIN_WORDS
@@ -20,7 +20,7 @@ from web.page import QUIET, Listen, Tab, Values, remembered, run_busily, show_er
 from web.viewer.component import ScanpathViewer
 
 HEAD = f"<style>{Path(__file__).with_name('evaluate.css').read_text(encoding='utf-8')}</style>"
-SHIPPED = Path(__file__).resolve().parents[1] / "reports"
+SHIPPED = Path(__file__).resolve().parents[2] / "reports"
 RESULTS_FILE = "results.json"
 EMPTY = "Draw a phantom, or upload an image with readings."
 NO_REPORT = "Pick a report or upload one."
