@@ -189,8 +189,12 @@ def _gather(name: str, lines: Iterable[tuple[int, Mapping[str, Any]]]) -> Scanpa
             path = Scanpath(tuple(one.fixations), one.source)
         except ValueError as error:
             raise DatasetError(f"{where}: {error}") from None
-        about = {"image_id": one.image_id, "size": one.size, "finding": one.finding, "kind": one.kind}
-        found.readings.append(FiledPath(one.reader, path, one.reading_id, one.digest, **about))
+        found.readings.append(
+            FiledPath(
+                one.reader, path, one.reading_id, one.digest,
+                image_id=one.image_id, size=one.size, finding=one.finding, kind=one.kind,
+            )
+        )  # fmt: skip
     return found
 
 
