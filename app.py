@@ -45,7 +45,7 @@ def build_app(
     from annotate.tab.page import annotate_tab
     from annotate.tab.service import AnnotationService
     from diagnose.tab.page import diagnose_tab
-    from evaluate.ui import evaluate_tab
+    from evaluate.tab.page import evaluate_tab
     from finetune.tab.page import adapt_tab
     from web.page import build_page
 

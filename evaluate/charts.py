@@ -8,6 +8,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from evaluate.tables import DOMAINS
 from gazevlm_core.evaluation.report import (
     BASE,
     SOURCES,
@@ -21,7 +22,6 @@ from gazevlm_core.evaluation.report import (
     Run,
     Score,
 )
-from phantoms.case import DOMAIN_WORDS
 from web.plot_style import AXIS, CEILING, FLOOR, OWN, PLAIN, TEXT
 
 SOURCE_COLORS = {"finding head": OWN, "answer text": "#d9822b"}
@@ -37,7 +37,7 @@ def charts_of(report: Report) -> dict[str, Chart]:
             "macro AUROC": lambda run: run.auroc, "sequence score": lambda run: run.sequence,
         }  # fmt: skip
         return {
-            f"{name}, domain {domain} ({DOMAIN_WORDS[domain]})": partial(curves, values.runs, name, of)
+            f"{name}, domain {domain} ({DOMAINS[domain]})": partial(curves, values.runs, name, of)
             for name, of in scores.items()
             for domain, values in report.domains.items()
             if any(_known(of(run)) for run in values.runs if run.variant == BASE)

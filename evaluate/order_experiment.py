@@ -209,24 +209,13 @@ def gaze_config(cell: Cell, plan: Plan) -> GazeConfig:
 def training_arguments(cell: Cell, plan: Plan, scratch: Path) -> TrainingArguments:
     """Return the trainer's arguments; nothing in them depends on the gaze."""
     return TrainingArguments(
-        output_dir=str(scratch),
-        max_steps=plan.steps,
-        per_device_train_batch_size=plan.batch_size,
-        learning_rate=plan.learning_rate,
-        lr_scheduler_type="warmup_stable_decay",
+        output_dir=str(scratch), max_steps=plan.steps, per_device_train_batch_size=plan.batch_size,
+        learning_rate=plan.learning_rate, lr_scheduler_type="warmup_stable_decay",
         lr_scheduler_kwargs={"num_decay_steps": plan.decay_steps, "min_lr_ratio": 0.01},
-        warmup_steps=plan.warmup_steps,
-        weight_decay=0.05,
-        adam_beta2=0.98,
-        logging_steps=50,
-        save_strategy="no",
-        seed=cell.seed,
-        remove_unused_columns=False,
-        label_names=["labels"],
-        report_to="none",
-        use_cpu=not torch.cuda.is_available(),
-        disable_tqdm=True,
-    )
+        warmup_steps=plan.warmup_steps, weight_decay=0.05, adam_beta2=0.98, logging_steps=50, save_strategy="no",
+        seed=cell.seed, remove_unused_columns=False, label_names=["labels"], report_to="none",
+        use_cpu=not torch.cuda.is_available(), disable_tqdm=True,
+    )  # fmt: skip
 
 
 def _texts(cases: Sequence[PhantomCase]) -> list[str]:

@@ -168,8 +168,7 @@ def evaluate_phantoms(
     seeds, _ = phantom_seeds(seed, num_images)
     sources: dict[Role, str] = {OWN: model, **(twins or {})}
     _check_sources([*sources.values(), *([str(reference)] if reference else [])], adapter)
-    part = ranks.part(num_images, batch_size)
-    with _progress(len(part), "drawing phantoms") as count:
+    with _progress(len(part := ranks.part(num_images, batch_size)), "drawing phantoms") as count:
         drawn = PhantomSet(seed, num_images, domain, part=part, workers=workers, drawn=lambda: count(1))
     with drawn:
         check_unseen(drawn.samples, trained, ranks)

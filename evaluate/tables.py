@@ -42,6 +42,7 @@ UNKNOWN = (
     "what the adapter was trained on cannot be known, since its provenance does not tell: these images may be among it"
 )
 ORDERS = get_args(GazeOrderName)
+DOMAINS = {"A": "in domain", "B": f"zero-shot: {DOMAIN_WORDS['B']}"}  # of what the experiment trains
 GAIN, CEILING = "order gain", "ceiling"  # among the floors of a run; the second begins a name
 MEANS = (
     "Means over seeds; the intervals draw seeds and test images again, and are too narrow where seeds are few. The "
@@ -276,7 +277,7 @@ def _label_table(words: str, labels: Labels) -> Table:
 def _experiment_tables(report: ExperimentReport) -> list[Table]:
     tables = []
     for name, domain in report.domains.items():
-        words = f"domain {name} ({DOMAIN_WORDS[name]})"
+        words = f"domain {name} ({DOMAINS[name]})"
         runs = [run for run in _sorted(domain) if run.variant == BASE]
         tables += [_runs(runs, words), _differences(domain, words), _floors(runs, words)]
         if any(run.variant != BASE for run in domain.runs):

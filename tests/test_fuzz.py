@@ -31,7 +31,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[gr.Blocks]:
     from annotate.dashboard.page import dashboard_tab
     from annotate.tab.page import annotate_tab
     from annotate.tab.service import AnnotationService
-    from evaluate.ui import evaluate_tab
+    from evaluate.tab.page import evaluate_tab
     from finetune.tab.page import adapt_tab
     from tests.annotate.annotate_page import Stubs, ask
     from tests.annotate.dashboard_maker import make_service

@@ -72,7 +72,9 @@ def test_the_lock_is_within_the_bounds(repository: Path, file: str) -> None:
 
 def test_the_lock_holds_what_the_requirements_need(repository: Path) -> None:
     """All that is installed because of them, so that nothing comes in at whatever version is newest."""
-    locked = set(read_requirements(repository / LOCK))
+    locked = read_requirements(repository / LOCK)
+    if not all(pin.specifier.contains(importlib.metadata.version(name)) for name, pin in locked.items()):
+        pytest.skip("other versions are installed than the locked ones, which need other libraries")
     wanted = [requirement for file in FILES for requirement in read_requirements(repository / file).values()]
     reached: set[tuple[str, frozenset[str]]] = set()
     while wanted:

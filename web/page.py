@@ -124,9 +124,6 @@ def show_errors(handler: Handler) -> Handler:
     return showing  # type: ignore[return-value]
 
 
-told = show_errors
-
-
 def run_busily(
     event: Listen, buttons: Sequence[gr.Button], line: gr.HTML, words: str, work: Callable[..., Any], inputs: Any,  # noqa: ANN401
     outputs: Sequence[Any], *, failed: str = FAILED, js: str | None = None, **limits: Any,

@@ -8,9 +8,9 @@ import numpy as np
 
 from gazevlm_core.evaluation import floors as known
 from gazevlm_core.evaluation.comparison import floor_paths, joined
-from gazevlm_core.evaluation.floors import PAIR_FLOORS, Pairs
+from gazevlm_core.evaluation.floors import PAIR_FLOORS, SHUFFLES, Pairs
 from gazevlm_core.metrics.paths import PathBatch, Size, pack_paths
-from gazevlm_core.metrics.registry import JACCARD, SCANMATCH, SEQUENCE, SHUFFLES, PathMetric, path_metrics
+from gazevlm_core.metrics.registry import JACCARD, SCANMATCH, SEQUENCE, PathMetric, path_metrics
 from gazevlm_core.scanpath import Scanpath
 
 AGREEMENT_SCORES = (SEQUENCE, SCANMATCH, JACCARD)

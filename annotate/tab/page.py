@@ -31,9 +31,8 @@ from annotate.payload import (
     Submission,
     checked,
 )
-from annotate.scores import Against
 from annotate.store.model import StoreTrouble
-from annotate.tab.service import AnnotationService, Compared, Opened
+from annotate.tab.service import Against, AnnotationService, Compared, Opened
 from gazevlm_core.annotation import MODES
 from gazevlm_core.evaluation.floors import PAIR_FLOORS
 from gazevlm_core.findings import NO_FINDING

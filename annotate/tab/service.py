@@ -14,13 +14,15 @@ import numpy as np
 
 from annotate.blur import BlurSettings, blur_image
 from annotate.payload import Submission
-from annotate.scores import Against, compare
 from annotate.store.model import Progress, Receipt, StoredImage
 from annotate.submission import annotation_of
 from annotate.votes import first_of_each
+from gazevlm_core.evaluation.comparison import ComparedScore, compare_paths
 from gazevlm_core.findings import FINDING_NAMES, NO_FINDING
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.images import open_image
+from gazevlm_core.metrics.paths import Size
+from gazevlm_core.metrics.registry import JACCARD, SCANMATCH, SEQUENCE
 from gazevlm_core.records import Diagnosis
 from gazevlm_core.scanpath import Scanpath
 from web.guard import WebRequest
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from annotate.store.store import AnnotationStore
 
 KEPT_PREDICTIONS, MOST_READERS = 256, 5
+SHOWN = (SEQUENCE, SCANMATCH, "DTW distance", JACCARD, "MultiMatch position")
+LONGEST_COMPARED = 60  # fixations; a longer path is compared up to there, since alignments grow with the square
 PREDICTIONS_AT_ONCE = 8  # and no more waiting: requests that wait for a model would hold up submissions
 OWN_NAME = "own image"
 TAG_DIGITS = 32
@@ -41,6 +45,19 @@ NOT_YET = "A model's path is shown once you have submitted your own, so that it 
 UNTRAINED = "The gaze of {model} is untrained: there is no path to show. Choose another model."
 BUSY = "The model is busy: try again in a moment."
 NOBODY_ELSE = "There is nothing to compare with yet: no other reader, and no path of the model."
+
+
+@dataclass(frozen=True)
+class Against:
+    """A path's scores against one or more others; means over them.
+
+    Args:
+        name: whose path it was compared with.
+        rows: of SHOWN.
+    """
+
+    name: str
+    rows: tuple[ComparedScore, ...]
 
 
 @dataclass(frozen=True)
@@ -263,3 +280,17 @@ class AnnotationService:
             while len(self._predictions) > KEPT_PREDICTIONS:
                 self._predictions.popitem(last=False)
         return found
+
+
+def compare(name: str, own: Scanpath, others: Sequence[Scanpath], size: Size, grid: PatchGrid) -> Against:
+    """Return the scores of one path against others, and of paths in its place that know less.
+
+    Args:
+        name: whose paths `others` are.
+        own: that is scored.
+        others: at least one.
+        size: of the image in px.
+        grid: of the scores on patches.
+    """
+    path, *readings = (Scanpath(one.fixations[:LONGEST_COMPARED], one.source) for one in (own, *others))
+    return Against(name, tuple(compare_paths(path, readings, [], size, grid, names=SHOWN)))

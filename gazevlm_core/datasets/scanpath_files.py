@@ -189,10 +189,12 @@ def _gather(name: str, lines: Iterable[tuple[int, Mapping[str, Any]]]) -> Scanpa
             path = Scanpath(tuple(one.fixations), one.source)
         except ValueError as error:
             raise DatasetError(f"{where}: {error}") from None
-        found.readings.append(FiledPath(
-            one.reader, path, one.reading_id, one.digest, image_id=one.image_id, size=one.size, finding=one.finding,
-            kind=one.kind,
-        ))  # fmt: skip
+        found.readings.append(
+            FiledPath(
+                one.reader, path, one.reading_id, one.digest,
+                image_id=one.image_id, size=one.size, finding=one.finding, kind=one.kind,
+            )
+        )  # fmt: skip
     return found
 
 

@@ -33,7 +33,7 @@ SAME_FINDING, OTHER_IMAGE = "another image's reading, same finding", "another im
 
 # ---- one image ------------------------------------------------------------------------------------------------------
 @dataclass(frozen=True)
-class Compared:
+class ComparedScore:
     """One score of a path against readings of its image; NaN where it is not defined.
 
     Args:
@@ -64,7 +64,7 @@ def compare_paths(
     *,
     names: Collection[str] | None = None,
     seed: int = 0,
-) -> list[Compared]:
+) -> list[ComparedScore]:
     """Return the scores of a path against readings of the same image.
 
     Args:
@@ -83,7 +83,7 @@ def compare_paths(
               for name, floor in PAIR_FLOORS.items()}  # fmt: skip
     ceiling = _means(metrics, pairs.truth, [pack_paths([other] * len(readings), size) for other in others])
     return [
-        Compared(
+        ComparedScore(
             metric.name, metric.order, metric.higher_is_better, own[row],
             metric.gain(own[row], floors[SHUFFLED][row]),
             {name: means[row] for name, means in floors.items()}, ceiling[row],

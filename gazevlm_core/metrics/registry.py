@@ -24,14 +24,13 @@ from gazevlm_core.metrics.labels import (
     f1_at,
 )
 from gazevlm_core.metrics.multimatch import MultiMatch, multimatch
-from gazevlm_core.metrics.paths import PathBatch, check_pairs, coverage, jaccard, patch_strings, shuffle
+from gazevlm_core.metrics.paths import PathBatch, check_pairs, coverage, jaccard, patch_strings
 from gazevlm_core.metrics.saliency import conditional_information_gain, conditional_nss
 from gazevlm_core.metrics.scanmatch import ScanMatch
 from gazevlm_core.metrics.sequence import string_scores
 
 Order = Literal["sensitive", "weak", "blind"]
 Scores = TypeVar("Scores", float, np.ndarray)
-SHUFFLES = 8
 DURATION_BIN_MS = 100.0
 DEFAULT_GRID = PatchGrid(8, 8)
 SEQUENCE, SCANMATCH, JACCARD, AUROC = "sequence score", "ScanMatch", "Jaccard", "AUROC"
@@ -62,19 +61,6 @@ class PathMetric:
     def gain(self, own: Scores, mixed: Scores) -> Scores:
         """Return how much better scores are than others, with the sign turned for distances."""
         return own - mixed if self.higher_is_better else mixed - own
-
-    def order_gain(self, truth: PathBatch, predicted: PathBatch, seed: int = 0, shuffles: int = SHUFFLES) -> np.ndarray:
-        """Return the score of the order as it is less the mean score of the same fixations shuffled, float64 [P].
-
-        Positive where the order helps, for distances too. Our own figure.
-
-        Args:
-            truth, predicted: P pairs.
-            seed: of the shuffles.
-            shuffles: how many orders are averaged.
-        """
-        mixed = np.mean([self.scores(truth, shuffle(predicted, seed, turn)) for turn in range(shuffles)], axis=0)
-        return self.gain(self.scores(truth, predicted), mixed)
 
 
 def path_metrics(grid: PatchGrid = DEFAULT_GRID) -> dict[str, PathMetric]:

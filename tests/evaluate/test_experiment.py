@@ -122,7 +122,7 @@ def test_the_whole_of_it_resumes_and_reports(
     assert set(information) >= {"original", "shuffled", "difference"}
     report = (tmp_path / REPORT).read_text()
     assert "| 4 | original | 2 |" in report
-    assert "| no stop | 2 |" in report
+    assert "| no stop | 4 | 2 |" in report
     assert "Scanpaths, 4 images" in report
     assert "Measured on drawn phantoms, not on patients." in report
     assert f"`gazevlm experiment --out {tmp_path.as_posix()} --seeds 2 --steps 2" in report

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from evaluate.overlay import LARGEST_NUMBER, Case, CaseError, OverlayState, drawn_case, uploaded_case
+from evaluate.tab.overlay import LARGEST_NUMBER, Case, CaseError, OverlayState, drawn_case, uploaded_case
 from gazevlm_core.evaluation.comparison import compare_paths
 from gazevlm_core.evaluation.floors import CENTRE, PAIR_FLOORS, REVERSED, SHUFFLED, UNIFORM
 from gazevlm_core.geometry import PatchGrid

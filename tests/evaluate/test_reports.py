@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from evaluate.charts import charts_of
+from evaluate.tab.page import shipped_reports
 from evaluate.tables import facts_of, tables_of
-from evaluate.ui import shipped_reports
 from gazevlm_core.datasets.scanpath_files import FiledPath, ScanpathFile
 from gazevlm_core.evaluation.comparison import score_files
 from gazevlm_core.evaluation.report import MOST_BYTES, WANTED, ReportError, parse_report, read_report

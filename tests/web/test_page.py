@@ -19,7 +19,7 @@ from web import blocks as page_ui
 from web import error_log as troubles
 from web.blocks import MODEL_QUEUE, Page, Session
 from web.error_log import UNEXPECTED, OncePerKind, brief, log_error
-from web.page import FAILED, SESSIONS, Tab, build_page, launch_options, remembered, run_busily, told
+from web.page import FAILED, SESSIONS, Tab, build_page, launch_options, remembered, run_busily, show_errors
 
 SIDE_PX, VISITORS, MOST_BYTES = 1500, 4, 40_000
 HOSTILE = "x\n\x1b[31mERROR: all is lost\u202e" + "y" * 5000
@@ -65,7 +65,7 @@ def one_handler(work: Callable[..., Any], *inputs: gr.components.Component) -> t
 
 
 def test_what_is_remembered_of_many_visitors_of_evaluate_is_small(uploads: Path) -> None:
-    from evaluate.ui import evaluate_tab
+    from evaluate.tab.page import evaluate_tab
     from tests.annotate.annotate_page import Stubs, ask
 
     looked_at: list[tuple[int, int]] = []
@@ -92,7 +92,7 @@ def test_what_is_remembered_of_many_visitors_of_evaluate_is_small(uploads: Path)
 
 
 def test_a_report_is_remembered_by_its_place(uploads: Path) -> None:
-    from evaluate.ui import evaluate_tab, shipped_reports
+    from evaluate.tab.page import evaluate_tab, shipped_reports
     from tests.annotate.annotate_page import Stubs, ask
 
     page = build_page([evaluate_tab(Stubs(), ask)])
@@ -154,7 +154,7 @@ def test_an_error_that_nobody_foresaw_is_one_sentence_and_one_traceback(logged: 
 def test_what_was_only_sent_wrongly_is_not_in_the_log(
     logged: Callable[[], str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    page, click = one_handler(told(lambda *_: ""), gr.Slider(0, 1), gr.Dropdown(["a"]), gr.Number(minimum=0))
+    page, click = one_handler(show_errors(lambda *_: ""), gr.Slider(0, 1), gr.Dropdown(["a"]), gr.Number(minimum=0))
     for values in ([7, "a", 1], [0.5, HOSTILE, 1], [0.5, "a", HOSTILE], [{}, [], {}], [0.5, {"a": HOSTILE}, 1], []):
         with pytest.raises(gr.Error, match="reload the page") as error:
             send(page, click, list(values))
@@ -183,7 +183,7 @@ def test_sentences_to_the_page_never_hold_a_text_at_length() -> None:
     def refuses(text: str) -> str:
         raise ValueError(f"There is no {text}.")
 
-    page, click = one_handler(told(refuses), gr.Textbox())
+    page, click = one_handler(show_errors(refuses), gr.Textbox())
     with pytest.raises(gr.Error) as error:
         send(page, click, [HOSTILE])
     assert len(error.value.message) < 1500

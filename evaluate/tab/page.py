@@ -9,18 +9,18 @@ import gradio as gr
 from PIL import Image
 
 from evaluate.charts import charts_of
-from evaluate.overlay import LARGEST_NUMBER, Case, OverlayState, drawn_case, uploaded_case
+from evaluate.tab.overlay import LARGEST_NUMBER, Case, OverlayState, drawn_case, uploaded_case
 from evaluate.tables import facts_of, tables_of
 from gazevlm_core.evaluation.report import Report, ReportError, read_report
 from phantoms.case import DOMAIN_WORDS
 from web.blocks import MODEL_QUEUE
 from web.markup import note, notice, status, table
 from web.models import Ask, Models, predict_path
-from web.page import QUIET, Listen, Tab, Values, remembered, run_busily, told
+from web.page import QUIET, Listen, Tab, Values, remembered, run_busily, show_errors
 from web.viewer.component import ScanpathViewer
 
 HEAD = f"<style>{Path(__file__).with_name('evaluate.css').read_text(encoding='utf-8')}</style>"
-SHIPPED = Path(__file__).resolve().parents[1] / "reports"
+SHIPPED = Path(__file__).resolve().parents[2] / "reports"
 RESULTS_FILE = "results.json"
 EMPTY = "Draw a phantom, or upload an image with readings."
 NO_REPORT = "Pick a report or upload one."
@@ -127,11 +127,11 @@ class OverlayView:
         run_busily(event, self.controls, self.status, words, work, inputs, self.shown, js=SHOW_RESULTS, **limits)
 
     # ---- handlers ---------------------------------------------------------------------------------------------------
-    @told
+    @show_errors
     def _draw(self, number: float | None, domain: str) -> Values:
         return self._begin(*drawn_case(number, domain))
 
-    @told
+    @show_errors
     def _use(self, image: str | None, readings: str | None) -> Values:
         return self._begin(*uploaded_case(image, readings))
 
@@ -141,13 +141,13 @@ class OverlayView:
         reader = gr.Dropdown(list(case.readings), value=first, interactive=len(case.readings) > 1)
         return {**self._showing(state, first), self.reader: reader}
 
-    @told
+    @show_errors
     def _look(self, state: OverlayState | None, model: str, reader: str) -> Values:
         if state is None:
             raise ValueError(NO_IMAGE)
         return self._showing(state.with_diagnosis(model, predict_path(self.ask, model, state.case.image())), reader)
 
-    @told
+    @show_errors
     def _read(self, state: OverlayState | None, reader: str) -> Values:
         if state is None:
             raise ValueError(NO_IMAGE)
@@ -211,14 +211,14 @@ class ReportView:
             event.failure(lambda: (status(FAILED), None), None, [self.status, self.upload], queue=False, **QUIET)
         self.chart_name.input(self._chart, [self.report, self.chart_name], self.chart, **QUIET)
 
-    @told
+    @show_errors
     def _pick(self, name: str) -> Values:
         path = shipped_reports().get(name)  # a name from the browser is never a path
         if path is None:
             raise ReportError("There is no such report; pick another one.")
         return {**self._showing(path, name), self.upload: None}
 
-    @told
+    @show_errors
     def _upload(self, path: str | None) -> Values:
         if path is None:
             raise ReportError("There is no file; choose one.")
@@ -238,7 +238,7 @@ class ReportView:
         }
 
     @staticmethod
-    @told
+    @show_errors
     def _chart(path: str | None, name: object) -> Any:  # noqa: ANN401 (a figure or nothing)
         if path is None:
             raise ReportError("No report is shown any more; pick it again, or upload it.")

@@ -11,7 +11,7 @@ from PIL import Image
 from evaluate.rows import GAIN_NOTE, remark
 from gazevlm_core.datasets.identity import ImageNames, image_name, without_ending
 from gazevlm_core.datasets.scanpath_files import FiledPath, read_scanpaths
-from gazevlm_core.evaluation.comparison import TURNS_OF_ONE, Compared, compare_paths
+from gazevlm_core.evaluation.comparison import TURNS_OF_ONE, ComparedScore, compare_paths
 from gazevlm_core.evaluation.floors import PAIR_FLOORS
 from gazevlm_core.findings import NO_FINDING
 from gazevlm_core.images import load_radiograph
@@ -211,7 +211,7 @@ def _model_path(name: str, diagnosis: Diagnosis, path: Scanpath) -> ViewerPath:
     )
 
 
-def _table(compared: Sequence[Compared], state: OverlayState, reader: str, others: int) -> Table:
+def _table(compared: Sequence[ComparedScore], state: OverlayState, reader: str, others: int) -> Table:
     heads = ["score", "model", "order gain", *(f"floor: {floor}" for floor in PAIR_FLOORS)]
     rows: list[list[Cell]] = [
         [
