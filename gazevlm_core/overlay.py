@@ -107,9 +107,7 @@ def _draw_line(draw: ImageDraw.ImageDraw, tail: Point, head: Point, width: int, 
         draw.line(places, fill=color, width=thick)
 
 
-def _draw_arrow(
-    draw: ImageDraw.ImageDraw, start: _Mark, end: _Mark, width: int, head: float, halo: bool
-) -> None:
+def _draw_arrow(draw: ImageDraw.ImageDraw, start: _Mark, end: _Mark, width: int, head: float, halo: bool) -> None:
     """From rim to rim; where the rings meet, from position to position; none between equal positions."""
     dx, dy = end.at[0] - start.at[0], end.at[1] - start.at[1]
     distance = math.hypot(dx, dy)
@@ -146,8 +144,11 @@ def _draw_badges(draw: ImageDraw.ImageDraw, marks: Sequence[_Mark], size: tuple[
             share = mark.radius / distance
             rim = (mark.at[0] + (x - mark.at[0]) * share, mark.at[1] + (y - mark.at[1]) * share)
             draw.line([rim, (x, y)], fill=(*mark.color, 255), width=edge)
-        box = (x - half_width, y - 0.5 * height, x + half_width, y + 0.5 * height)
-        draw.rounded_rectangle(box, 0.5 * height, fill=(*mark.color, 255), outline=(*STYLE.halo, 255), width=edge)
+        # whole pixels: from fractions Pillow cannot make each small rounded rectangle
+        left, top, right, bottom = map(round, (x - half_width, y - 0.5 * height, x + half_width, y + 0.5 * height))
+        draw.rounded_rectangle(
+            (left, top, right, bottom), (bottom - top) / 2, (*mark.color, 255), (*STYLE.halo, 255), edge
+        )
         ink = (0, 0, 0) if is_light(mark.color) else (255, 255, 255)
         draw.text((x, y), str(index + 1), fill=ink, font=font, anchor="mm")
 
@@ -161,7 +162,7 @@ def _badge_place(
 ) -> Point:
     """The nearest free place around a ring, upper right first: clear of border, other badges, positions and arrows."""
     mark = marks[index]
-    neighbours = [*marks[max(index - 1, 0):index], *marks[index + 1:index + 2]]
+    neighbours = [*marks[max(index - 1, 0) : index], *marks[index + 1 : index + 2]]
     arrows = [math.atan2(other.at[1] - mark.at[1], other.at[0] - mark.at[0]) for other in neighbours]
     best, best_cost = mark.at, math.inf
     for step in BADGE_DISTANCES:

@@ -104,6 +104,15 @@ def test_numbers_stay_inside_the_image() -> None:
         assert (drawn == color).all(axis=2).sum() > 60
 
 
+@pytest.mark.parametrize("size", [(2, 2), (8, 8), (20, 12), (64, 48), (100, 20)])
+def test_small_images_have_their_path_too(size: tuple[int, int]) -> None:
+    """Their badges are a few pixels wide, which Pillow cannot draw as rounded rectangles wherever they stand."""
+    for seed in range(60):
+        places = np.random.default_rng(seed).random((12, 2))
+        path = Scanpath(tuple(Fixation(x, y) for x, y in places.tolist()), "model")
+        assert draw_overlay(Image.new("L", size), path).size == size
+
+
 def test_ring_area_follows_the_duration() -> None:
     assert ring_scales([200.0, 400.0, 600.0]) == pytest.approx([0.5**0.5, 1.0, 1.5**0.5])
     assert ring_scales([1.0, 400.0, 90_000.0]) == [0.7, 1.0, 1.6]
