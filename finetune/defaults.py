@@ -14,6 +14,7 @@ from finetune.memory import ModelSizes, published_sizes, sizes_of
 from gazevlm_core.options import resolve_source
 
 LARGE, LARGER, LARGEST = 1e9, 6e9, 20e9  # parameters: 3B, 7B and 72B are the published ones above each
+BYTES_IN_4_BITS = 0.5  # of a parameter
 PATCHES = 1024  # of one image: with 28 px each 896 x 896 px, where a nodule of 1 cm on a radiograph covers two
 STEP_IMAGES = 8  # per optimizer step, whatever the batch size
 # A plain base has no longest path of its own. Whole readings of radiologists have a median of 38 fixations, and in the
@@ -35,7 +36,7 @@ def suggestions(config: FinetuneConfig) -> dict[str, Any]:
 
     A base that shows paths already keeps its longest.
     """
-    sizes = _sizes(config.base)
+    sizes = None if _is_small(config.base) else _sizes(config.base)
     if sizes is None or sizes.backbone < LARGE:
         return {}
     given, images = config.model_fields_set, 1 if sizes.backbone > LARGEST else 4
@@ -60,10 +61,11 @@ def explained(config: FinetuneConfig, missing: Collection[str] = ()) -> str:
     """
     found = suggestions(config)
     given = config.model_fields_set
-    sizes = _sizes(config.base)
+    small = _is_small(config.base)
+    sizes = None if small else _sizes(config.base)
     about = "" if sizes is None else f", which has {sizes.backbone / 1e9:.2g} billion parameters"
     lines = ["# Values without a remark are the usual ones."]
-    if sizes is None:
+    if sizes is None and not small:
         lines.append(f"# {config.base} is not on this machine: values that follow the base are the embedded model's.")
     for line in suited(config).to_yaml().splitlines():
         name = line.partition(":")[0]
@@ -95,6 +97,12 @@ def base_values(source: str) -> Mapping[str, Any] | None:
     except (OSError, ValueError):
         return None  # loading says what is wrong
     return values if isinstance(values, dict) else None
+
+
+def _is_small(source: str) -> bool:
+    """Whether the weights here are too few bytes for a large base, so that nobody has to load torch to count them."""
+    weights = list(Path(resolve_source(source)).glob("*.safetensors"))
+    return bool(weights) and sum(file.stat().st_size for file in weights) < LARGE * BYTES_IN_4_BITS
 
 
 def _sizes(source: str) -> ModelSizes | None:
