@@ -13,8 +13,12 @@ document.addEventListener("paste", event => {
     return true;
   };
   if (give()) return;
-  // The place is taken by an earlier file, which has to leave first.
+  // The place is taken by an earlier file, which has to leave first. Its going empties the page, and whatever came before
+  // that would go with it.
   document.querySelector("#upload button[aria-label='Clear'], #upload button[aria-label='Remove']")?.click();
-  const waiting = setInterval(() => give() && clearInterval(waiting), 30);
-  setTimeout(() => clearInterval(waiting), 3000);
+  const emptied = () => !document.querySelector("#viewer .gaze-viewer")?.viewer?.value.image,
+    latest = performance.now() + 10_000;
+  const waiting = setInterval(() => {
+    if ((emptied() || performance.now() > latest) && (give() || performance.now() > latest)) clearInterval(waiting);
+  }, 30);
 });

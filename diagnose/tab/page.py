@@ -169,7 +169,7 @@ class DiagnosePage:
             happening(None, None, None, cancels=running, **QUIET)
         uploaded = self.upload.upload(self._show_upload, self.upload, self.about_image, **QUIET)
         uploaded.failure(lambda: self._blank(FAILED), None, self.about_image, **QUIET)
-        removed = self.upload.clear(lambda: self._blank(EMPTY), None, self.about_image, **QUIET)
+        removed = self.upload.clear(lambda: self._blank(EMPTY), None, self.about_image, queue=False, **QUIET)
         chosen = self.gallery.select(self._show_example, None, [*self.about_image, self.upload], **QUIET)
         for event in (uploaded, removed, chosen):
             event.then(lambda: _controls(None, busy=False), None, self.controls, queue=False, **QUIET)

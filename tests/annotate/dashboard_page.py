@@ -44,7 +44,7 @@ def submit(
 ) -> str:
     """Clicks at the places of a path; returns the submission's id."""
     submission_id = f"{name}-{image.sha256[:12]}".lower()
-    began = store._clock() - timedelta(seconds=seconds)
+    began = store.clock() - timedelta(seconds=seconds)
     clicks = Scanpath(tuple(Fixation(fixation.x, fixation.y) for fixation in path), "click")
     values = {
         "submission_id": submission_id, "image_id": image.name, "image_sha256": image.sha256,
