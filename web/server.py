@@ -1,5 +1,6 @@
 """Gradio's server and queue as a public page needs them: behind a guard, and with a fair share for everybody."""
 
+import asyncio
 import atexit
 import os
 import shutil
@@ -9,7 +10,7 @@ from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Collection
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import fastapi
 import gradio as gr
@@ -189,6 +190,29 @@ class FairStates(StateHolder):
                     known.pop(evicted, None)
 
 
+class StopEvent(asyncio.Event):
+    """An event that any thread may set.
+
+    A page is closed by another thread than its server's, and Gradio sets its own event from there: now and then in the
+    midst of a visitor who begins or ends to wait for it, which asyncio answers with "deque mutated during iteration".
+    """
+
+    _loop_of_waiters: asyncio.AbstractEventLoop | None = None
+
+    async def wait(self) -> Literal[True]:
+        """Wait until it is set."""
+        self._loop_of_waiters = asyncio.get_running_loop()
+        return await super().wait()
+
+    def set(self) -> None:
+        """Set it, in the loop of those who wait."""
+        loop = self._loop_of_waiters
+        if loop is None or loop.is_closed():
+            super().set()
+        else:
+            loop.call_soon_threadsafe(super().set)
+
+
 class GuardedApp(App):
     """Gradio's app behind the guard, with bounds on what is uploaded and fetched.
 
@@ -198,7 +222,7 @@ class GuardedApp(App):
 
     def __init__(self, most_bytes: int) -> None:
         super().__init__(default_response_class=ORJSONResponse, openapi_url=None)
-        self.state_holder = FairStates()
+        self.state_holder, self.stop_event = FairStates(), StopEvent()
         self.upload_folder = UploadFolder(Path(self.uploaded_file_dir), most_bytes, self._kept)
         limit_fetching(self.upload_folder)
 

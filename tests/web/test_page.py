@@ -6,6 +6,7 @@ import json
 import logging
 import math
 import pickle
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -296,3 +297,19 @@ def _edit(value: Any, edits: list[Any]) -> Any:
         else:
             place[path[-1]] = place[path[-1]] + new if action == "append" else new
     return value
+
+
+def test_a_page_is_closed_from_another_thread_than_its_servers() -> None:
+    from web.server import StopEvent
+
+    stop = StopEvent()
+
+    async def visitor() -> None:
+        threading.Timer(0.1, stop.set).start()  # asyncio's own would not even wake the loop
+        await asyncio.wait_for(stop.wait(), 20)
+
+    asyncio.run(visitor())
+    assert stop.is_set()
+    stop.set()  # its loop is closed
+    page = build_page([Tab("One", "one", lambda page: None)])
+    assert isinstance(launch_options(page)["_app"].stop_event, StopEvent)
