@@ -59,6 +59,7 @@ NOTHING_TO_STOP_BY = (
 )
 
 
+
 def finetune(config: FinetuneConfig, out: Path, run: Path, stop: StopRequest, log: RunLog) -> Ending:
     """Train an adapter.
 
@@ -115,7 +116,8 @@ class Training:
         items = TrainingItems(cases, draws, config, self.prepared.believed)
         collate = AdaptCollator(
             self.engine.processor, self.prepared.gaze, store=self.prepared.store,
-            use_gaze=supervises_gaze(config.gaze_order, cases),
+            use_gaze=supervises_gaze(config.gaze_order, cases), shares=GlimpseShares(*config.glimpse_shares),
+            model=None if config.workers or processes > 1 else self.engine.model,  # theirs would not learn, or wait
         )  # fmt: skip
         arguments = training_arguments(
             config, self.run / CHECKPOINTS, steps, device=self.engine.model.device.type,
