@@ -52,6 +52,7 @@ from finetune.trainer import (
 )
 from finetune.verdict import judge
 from gazevlm_core.model.checkpoint import find_checkpoint
+from gazevlm_core.options import GlimpseShares
 
 STOPPED = "Stopped at step {step} of {steps}; a checkpoint is kept, and resuming goes on from it."
 NOTHING_TO_STOP_BY = (

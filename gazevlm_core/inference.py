@@ -9,12 +9,12 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple, overload
+from typing import NamedTuple, overload
 
 import torch
 from PIL import Image
-from transformers import StoppingCriteria, StoppingCriteriaList, TextIteratorStreamer
 
+from gazevlm_core.generation import generate_text, stream_text
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.images import load_image
 from gazevlm_core.images.base import check_ratio
@@ -22,7 +22,7 @@ from gazevlm_core.model.adapters import AttachedAdapter, adapter_stamp, attach_a
 from gazevlm_core.model.checkpoint import NANO, Checkpoint, CheckpointError, load_checkpoint
 from gazevlm_core.model.configuration_gazevlm import GazeConfig
 from gazevlm_core.model.glimpses import choose_steps, cut, fine_image, pad_windows, windows_of
-from gazevlm_core.model.modeling_gazevlm import PrefillOutput
+from gazevlm_core.model.outputs import PrefillOutput
 from gazevlm_core.model.path_sampling import ChosenPath, choose_paths, follow, place_fixations
 from gazevlm_core.model.processing_gazevlm import clean_text, encode_prompts, render_prompt
 from gazevlm_core.options import DEFAULT_QUESTION, Attention, DiagnoseOptions, Precision
@@ -33,7 +33,6 @@ from gazevlm_core.words import LOOP_NOTE, check_question, cut_loop, recognised
 
 ImageLike = Image.Image | str | Path
 ImageList = list[Image.Image] | list[str] | list[Path] | list[ImageLike] | tuple[ImageLike, ...]
-TEXT_THREAD = "gazevlm-text"
 KEPT_IMAGES = 8
 UNTRAINED_NOTE = "This model's gaze weights are untrained, so no scanpath is shown."
 OOD_NOTE = (
@@ -68,14 +67,6 @@ class WalkedPath(NamedTuple):
     scanpath: Scanpath
     walked: ChosenPath
     glimpsed: tuple[int, ...] = ()
-
-
-class _Cancelled(StoppingCriteria):
-    def __init__(self) -> None:
-        self.event = threading.Event()
-
-    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **_: Any) -> torch.Tensor:
-        return torch.full((len(input_ids),), self.event.is_set(), device=input_ids.device)
 
 
 class GazeEngine:
@@ -309,10 +300,7 @@ class GazeEngine:
         return {name: tuple(parts) for name, parts in zip(names, own, strict=True)}
 
     def describe(
-        self,
-        prefilled: PrefillOutput,
-        images: Sequence[EncodedImage],
-        paths: Mapping[int, WalkedPath],
+        self, prefilled: PrefillOutput, images: Sequence[EncodedImage], paths: Mapping[int, WalkedPath]
     ) -> list[Diagnosis]:
         """Return paths, glimpses and findings of a pass, with empty answers.
 
@@ -374,13 +362,9 @@ class GazeEngine:
             walked = [follow(field, patches) for field, patches in zip(fields, firsts, strict=True)]
         else:
             walked = choose_paths(
-                fields,
-                options.path,
-                walks=options.walks,
-                temperature=options.path_temperature,
-                seed=options.path_seed,
-                given=firsts,
-            )
+                fields, options.path, walks=options.walks, temperature=options.path_temperature,
+                seed=options.path_seed, given=firsts,
+            )  # fmt: skip
         return {
             row: self._walked_path(prefilled, row, path, images[row].grid, given)
             for row, path in zip(wanted, walked, strict=True)
@@ -420,60 +404,12 @@ class GazeEngine:
             prefilled, paths = self.look([encoded], [question], options)
             record = replace(self.describe(prefilled, [encoded], paths)[0], question=question)
             yield record
-            with closing(self._stream_text(prefilled, options)) as answers:
+            with closing(stream_text(self.model, self.processor, prefilled, options)) as answers:
                 for answer in answers:
                     record = _answered(record, answer)
                     yield record
                     if LOOP_NOTE in record.notes:
                         break
-
-    def _stream_text(self, prefilled: PrefillOutput, options: DiagnoseOptions) -> Generator[str, None, None]:
-        streamer = TextIteratorStreamer(self.processor.tokenizer, skip_prompt=True, skip_special_tokens=True)
-        cancelled = _Cancelled()
-        failures: list[BaseException] = []
-
-        def generate() -> None:
-            try:
-                self._generate(prefilled, options, streamer=streamer, cancelled=cancelled)
-            except BaseException as error:  # carried to the caller's thread below
-                failures.append(error)
-                streamer.end()
-
-        worker = threading.Thread(target=generate, name=TEXT_THREAD, daemon=True)
-        worker.start()
-        answer = ""
-        try:
-            for piece in streamer:
-                answer += piece
-                if piece:
-                    yield answer.strip()
-        finally:
-            cancelled.event.set()
-            worker.join()
-        if failures:
-            raise failures[0]
-
-    def _generate(
-        self,
-        prefilled: PrefillOutput,
-        options: DiagnoseOptions,
-        *,
-        streamer: TextIteratorStreamer | None = None,
-        cancelled: _Cancelled | None = None,
-    ) -> torch.Tensor:
-        sampling: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
-        if options.text_temperature > 0:
-            sampling = {"do_sample": True, "temperature": options.text_temperature, "top_p": 1.0, "top_k": 0}
-        with torch.random.fork_rng(devices=[self.model.device] if self.model.device.type == "cuda" else []):
-            torch.manual_seed(options.text_seed)
-            return self.model.continue_text(
-                prefilled,
-                max_new_tokens=options.max_new_tokens,
-                streamer=streamer,
-                stopping_criteria=StoppingCriteriaList([cancelled] if cancelled else []),
-                repetition_penalty=1.0,
-                **sampling,
-            )
 
     @overload
     def diagnose(
@@ -543,7 +479,7 @@ class GazeEngine:
             prefilled, paths = self.look(encoded, known, options)
             described = self.describe(prefilled, encoded, paths)
             records = [replace(record, question=one) for record, one in zip(described, known, strict=True)]
-            answers = self._generate(prefilled, options)
+            answers = generate_text(self.model, prefilled, options)
         texts = self.processor.tokenizer.batch_decode(answers, skip_special_tokens=True)
         return [_answered(record, text.strip()) for record, text in zip(records, texts, strict=True)]
 

@@ -13,7 +13,7 @@ from PIL import Image
 from torch.nn.utils.rnn import pad_sequence
 
 from gazevlm_core.geometry import PatchGrid, Window
-from gazevlm_core.model.configuration_gazevlm import GazeConfig
+from gazevlm_core.model.configuration_gazevlm import GazeConfig, GazeVLMConfig
 from gazevlm_core.scanpath import Fixation
 
 UNKNOWN = float("nan")
@@ -86,6 +86,16 @@ def pad_windows(windows: Sequence[Sequence[Window]]) -> torch.Tensor:
 def glimpse_counts(windows: torch.Tensor) -> list[int]:
     """How many glimpses each row has, from [B, M, 4] windows."""
     return (~windows[..., 0].isnan()).sum(dim=-1).tolist()
+
+
+def glimpse_ids(config: GazeVLMConfig, counts: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Token ids of each row's glimpses, int64 [B, L], padded on the left, and bool [B, L], True for what exists."""
+    tokens = [config.image_token_id] * config.gaze_config.glimpse_side**2
+    one, filler = [config.vision_start_token_id, *tokens, config.vision_end_token_id], config.vision_end_token_id
+    rows = [torch.tensor(one * count, dtype=torch.int64) for count in counts]
+    ids = pad_sequence(rows, batch_first=True, padding_value=filler, padding_side="left")
+    lengths = torch.tensor([len(row) for row in rows])
+    return ids, torch.arange(ids.shape[1] - 1, -1, -1) < lengths[:, None]
 
 
 def small_image_mask(is_image: torch.Tensor, grids: Sequence[PatchGrid]) -> torch.Tensor:

@@ -9,62 +9,14 @@ processes, each takes its share of the joint mean instead: its sum over the numb
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
-from transformers.utils import ModelOutput
 
-from gazevlm_core.geometry import PatchGrid
+from gazevlm_core.model.outputs import GazeLosses, States, Supervision
 from gazevlm_core.model.pointer import PointerField
-
-
-@dataclass
-class GazeLosses(ModelOutput):
-    """The weighted loss and its parts, all scalars."""
-
-    loss: torch.Tensor | None = None
-    gaze_loss: torch.Tensor | None = None
-    text_loss: torch.Tensor | None = None
-    finding_loss: torch.Tensor | None = None
-    dwell_loss: torch.Tensor | None = None
-    offset_loss: torch.Tensor | None = None
-    local_loss: torch.Tensor | None = None
-
-
-class States(NamedTuple):
-    """What the heads read of one pass over prompts and answers.
-
-    Args:
-        hidden: last hidden states [B, L, D].
-        gaze_hidden: [B, K, D].
-        patches: per image [P_b, D]; see `GazeVLM.patch_states`.
-        grids: merged, of the small images.
-        glimpse_hidden, glimpse_mask: [B, G, D] and [B, G] at the glimpses' tokens, padded; None without glimpses.
-        glimpse_tokens: [N, T, D], merged tokens of the vision tower of all rows' glimpses.
-    """
-
-    hidden: torch.Tensor
-    gaze_hidden: torch.Tensor
-    patches: tuple[torch.Tensor, ...]
-    grids: tuple[PatchGrid, ...]
-    glimpse_hidden: torch.Tensor | None = None
-    glimpse_mask: torch.Tensor | None = None
-    glimpse_tokens: torch.Tensor | None = None
-
-
-class Supervision(NamedTuple):
-    """What is known about a batch, as in the arguments of `GazeVLM.forward`; `contents` is [N, F], of the glimpses of
-    all rows in order."""
-
-    labels: torch.Tensor | None
-    targets: torch.Tensor | None
-    durations_ms: torch.Tensor | None
-    offsets: torch.Tensor | None
-    findings: torch.Tensor | None
-    contents: torch.Tensor | None
 
 
 class LossCounts(NamedTuple):

@@ -6,14 +6,13 @@ order of inheritance, and what differs between families is in `backbones`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib import import_module
 from os import PathLike
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from torch.nn.utils.rnn import pad_sequence
 from transformers import (
     AutoModelForImageTextToText,
     Cache,
@@ -31,46 +30,18 @@ from gazevlm_core.model.configuration_gazevlm import GazeVLMConfig, GlimpsePosit
 from gazevlm_core.model.glimpses import (
     at_true_places,
     glimpse_counts,
+    glimpse_ids,
     glimpse_states,
     interleave,
     small_image_mask,
-)
-from gazevlm_core.model.losses import LossCounts, States, Supervision, weighted_losses
+)  # fmt: skip
+from gazevlm_core.model.losses import LossCounts, weighted_losses
+from gazevlm_core.model.outputs import PrefillOutput, States, Supervision
 from gazevlm_core.model.places import pooled_tokens
 from gazevlm_core.model.pointer import GazeHeads, PointerField
 from gazevlm_core.model.quantise import prepare_four_bit_model, saved_for
 
 HEADS = "gaze_heads."  # in the names of all their weights
-GIVEN: Any = None  # of a field that is always given: the library wants a default of every one
-
-
-@dataclass
-class PrefillOutput(ModelOutput):
-    """What one pass of the backbone over prompts and gaze tokens gives.
-
-    Args:
-        input_ids: int64 [B, L], left-padded.
-        attention_mask: int64 [B, L].
-        position_ids: int64 [3, B, L], kept here because the backbone would share its own between users.
-        cache: keys and values of all L positions; the answer goes on from it.
-        gaze_hidden: [B, K, D], or None when the prompts hold no gaze token.
-        patch_hidden: per image [P_b, D]; see `GazeVLM.patch_states`.
-        image_tokens: per image [P_b, D], merged tokens of the vision tower.
-        grids: of each image's tokens.
-        glimpse_hidden: [B, G, D] at the tokens of glimpses, padded; None before `add_glimpses`.
-        glimpse_mask: bool [B, G], True for tokens that exist.
-    """
-
-    input_ids: torch.Tensor = GIVEN
-    attention_mask: torch.Tensor = GIVEN
-    position_ids: torch.Tensor = GIVEN
-    cache: Cache = GIVEN
-    gaze_hidden: torch.Tensor | None = None
-    patch_hidden: tuple[torch.Tensor, ...] = GIVEN
-    image_tokens: tuple[torch.Tensor, ...] = GIVEN
-    grids: tuple[PatchGrid, ...] = GIVEN
-    glimpse_hidden: torch.Tensor | None = None
-    glimpse_mask: torch.Tensor | None = None
 
 
 class GazeVLM(PreTrainedModel, GenerationMixin):
@@ -268,17 +239,11 @@ class GazeVLM(PreTrainedModel, GenerationMixin):
             `GazeLosses` when `gaze_targets` or `finding_labels` is given, else the backbone's output.
         """
         backbone = {
-            "input_ids": input_ids,
-            "attention_mask": attention_mask,
-            "position_ids": position_ids,
-            "past_key_values": past_key_values,
-            "inputs_embeds": inputs_embeds,
-            "use_cache": use_cache,
-            "pixel_values": pixel_values,
-            "image_grid_thw": image_grid_thw,
-            "mm_token_type_ids": mm_token_type_ids,
+            "input_ids": input_ids, "attention_mask": attention_mask, "position_ids": position_ids,
+            "past_key_values": past_key_values, "inputs_embeds": inputs_embeds, "use_cache": use_cache,
+            "pixel_values": pixel_values, "image_grid_thw": image_grid_thw, "mm_token_type_ids": mm_token_type_ids,
             **kwargs,
-        }
+        }  # fmt: skip
         if gaze_targets is None and finding_labels is None:
             if image_tokens is not None:
                 raise ValueError("image_tokens stand in for pixel_values in the gaze losses alone")
@@ -427,13 +392,9 @@ class GazeVLM(PreTrainedModel, GenerationMixin):
         position_ids = self.positions(input_ids, attention_mask, mm_token_type_ids, image_grid_thw)
         cache = DynamicCache(config=self.config.text_config)
         hidden = self.model(
-            input_ids=input_ids,
-            attention_mask=attention_mask,
-            position_ids=position_ids,
-            past_key_values=cache,
-            use_cache=True,
-            mm_encoder_outputs={"image": self.image_features(image_tokens)},
-        ).last_hidden_state
+            input_ids=input_ids, attention_mask=attention_mask, position_ids=position_ids, past_key_values=cache,
+            use_cache=True, mm_encoder_outputs={"image": self.image_features(image_tokens)},
+        ).last_hidden_state  # fmt: skip
         return PrefillOutput(
             input_ids=input_ids,
             attention_mask=attention_mask,
@@ -456,13 +417,8 @@ class GazeVLM(PreTrainedModel, GenerationMixin):
             glimpse_tokens: [N, T, W] of all rows' glimpses in order, from `encode_glimpses`.
             windows: float [B, M, 4], where they were cut, NaN where a row has fewer than M.
         """
-        device, config, counts = prefilled.input_ids.device, self.config, glimpse_counts(windows)
-        one = [config.vision_start_token_id, *[config.image_token_id] * glimpse_tokens.shape[1]]
-        rows = [torch.tensor([*one, config.vision_end_token_id] * count, device=device) for count in counts]
-        shown = pad_sequence(rows, batch_first=True, padding_value=config.vision_end_token_id, padding_side="left")
-        lengths = torch.tensor([len(row) for row in rows], device=device)
-        exists = torch.arange(shown.shape[1] - 1, -1, -1, device=device) < lengths[:, None]
-        shown = shown.masked_fill(~exists, config.vision_end_token_id)
+        device, config = prefilled.input_ids.device, self.config
+        shown, exists = (one.to(device) for one in glimpse_ids(config, glimpse_counts(windows)))
         input_ids = torch.cat([prefilled.input_ids, shown], dim=1)
         attention_mask = torch.cat([prefilled.attention_mask, exists.to(prefilled.attention_mask)], dim=1)
         is_image = (input_ids == config.image_token_id) & attention_mask.bool()
