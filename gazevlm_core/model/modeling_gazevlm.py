@@ -250,12 +250,10 @@ class GazeVLM(PreTrainedModel, GenerationMixin):
             return super().forward(labels=labels, logits_to_keep=logits_to_keep, **backbone)
         if input_ids is None or image_grid_thw is None or mm_token_type_ids is None:
             raise ValueError("gaze losses need input_ids, image_grid_thw and mm_token_type_ids")
-        grids = self.grids(image_grid_thw)
-        glimpses = None
+        grids, glimpses = self.grids(image_grid_thw), None
         if glimpse_pixel_values is not None and glimpse_windows is not None:
             glimpses = (self.encode_glimpses(glimpse_pixel_values), glimpse_windows)
-        is_image = input_ids == self.config.image_token_id
-        is_small = small_image_mask(is_image, grids)
+        is_small = small_image_mask(is_image := input_ids == self.config.image_token_id, grids)
         if position_ids is None:  # never the backbone's own: it keeps them between calls
             backbone["position_ids"] = self._all_positions(
                 input_ids, attention_mask, mm_token_type_ids, image_grid_thw, glimpse_windows, is_small
@@ -304,8 +302,7 @@ class GazeVLM(PreTrainedModel, GenerationMixin):
 
     def encode_glimpses(self, pixel_values: torch.Tensor) -> torch.Tensor:
         """Encode glimpses, all alike, as `encode_images` does: [N, T, W] of the image processor's pixel values."""
-        gaze, merge = self.config.gaze_config, self.config.vision_config.spatial_merge_size
-        side = gaze.glimpse_side * merge
+        side = self.config.gaze_config.glimpse_side * self.config.vision_config.spatial_merge_size
         count = len(pixel_values) // side**2
         thw = torch.tensor([[1, side, side]], device=pixel_values.device).expand(count, -1)
         return torch.stack(self.encode_images(pixel_values, thw))
@@ -323,7 +320,7 @@ class GazeVLM(PreTrainedModel, GenerationMixin):
         if windows is None:
             return self.positions(input_ids, attention_mask, mm_token_type_ids, image_grid_thw)
         gaze, merge = self.config.gaze_config, self.config.vision_config.spatial_merge_size
-        one = image_grid_thw.new_tensor([1, gaze.glimpse_side * merge, gaze.glimpse_side * merge])
+        one = image_grid_thw.new_tensor([1, *[gaze.glimpse_side * merge] * 2])
         every = torch.stack([
             thw for small, count in zip(image_grid_thw, glimpse_counts(windows), strict=True)
             for thw in (small, *[one] * count)
