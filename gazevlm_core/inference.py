@@ -233,11 +233,16 @@ class GazeEngine:
         )
 
     def look(
-        self, images: Sequence[EncodedImage], questions: Sequence[str], options: DiagnoseOptions | None = None
-    ) -> tuple[PrefillOutput, dict[int, WalkedPath]]:
-        """One pass with its paths and glimpses: what findings and words follow from; see `prefill` and `paths`."""
+        self, images: Sequence[EncodedImage], questions: Sequence[str], options: DiagnoseOptions | None = None,
+        rows: Sequence[int] | None = None,
+    ) -> tuple[PrefillOutput, dict[int, WalkedPath]]:  # fmt: skip
+        """One pass with its paths and glimpses: what findings and words follow from; see `prefill` and `paths`.
+
+        Args:
+            rows: that a path is wanted of, where findings and words do not need one.
+        """
         prefilled = self.prefill(images, questions)
-        paths = self.paths(prefilled, images, options or DiagnoseOptions())
+        paths = self.paths(prefilled, images, options or DiagnoseOptions(), None if self._num_glimpses else rows)
         return self.glimpse(prefilled, images, paths), paths
 
     def glimpse(
@@ -285,17 +290,13 @@ class GazeEngine:
             count: glimpses of the image.
             row: of the image in the pass.
         """
-        config, states = self.gaze_config, prefilled.glimpse_hidden
-        if not count or states is None or prefilled.gaze_hidden is None or prefilled.glimpse_mask is None:
-            return {}
-        if not config.findings_trained:
+        config, gaze, states = self.gaze_config, prefilled.gaze_hidden, prefilled.glimpse_hidden
+        if not count or states is None or gaze is None or prefilled.glimpse_mask is None or not config.findings_trained:
             return {}
         with torch.no_grad():
-            shares = self.model.gaze_heads.finding_shares(
-                prefilled.gaze_hidden[row], states[row], prefilled.glimpse_mask[row]
-            )
+            shares = self.model.gaze_heads.finding_shares(gaze[row], states[row], prefilled.glimpse_mask[row])
         tokens = config.glimpse_side**2
-        own = shares[prefilled.gaze_hidden.shape[1] :][: count * tokens].view(count, tokens, -1).sum(dim=1).T.tolist()
+        own = shares[gaze.shape[1] :][: count * tokens].view(count, tokens, -1).sum(dim=1).T.tolist()
         names = config.finding_names[: config.num_head_findings]
         return {name: tuple(parts) for name, parts in zip(names, own, strict=True)}
 

@@ -2,8 +2,8 @@
 
 First, variants are trained alike, on the same examples in the same order: ordered gaze with glimpses, the same without
 glimpses, one without gaze supervision, the plain placeholder form, and one that sees the whole image as finely as
-glimpses are. The one that ships goes on from the first of them for longer. Each is quantised to NF4. Everything is resumable: the shards of phantoms and the training go on where they stopped, and what is
-finished is not done again.
+glimpses are. The one that ships goes on from the first of them for longer. Each is quantised to NF4. Everything is
+resumable: the shards of phantoms and the training go on where they stopped, and what is finished is not done again.
 """
 
 from dataclasses import dataclass, replace

@@ -196,7 +196,7 @@ def presence_margins(
     margins = []
     for first in range(0, len(images), per_pass):
         chunk = images[first : first + per_pass]
-        prefilled, _ = engine.look([image for image in chunk for _ in questions], questions * len(chunk))
+        prefilled, _ = engine.look([image for image in chunk for _ in questions], questions * len(chunk), rows=())
         logits = first_answer_logits(engine, prefilled)
         margins.append((logits[:, yes] - logits[:, no]).view(len(chunk), len(questions)).cpu().numpy())
     return np.concatenate(margins)
