@@ -22,7 +22,7 @@ from gazevlm_core.model.adapters import AttachedAdapter, adapter_stamp, attach_a
 from gazevlm_core.model.checkpoint import NANO, Checkpoint, CheckpointError, load_checkpoint
 from gazevlm_core.model.configuration_gazevlm import GazeConfig
 from gazevlm_core.model.glimpses import choose_steps, cut, fine_image, pad_windows, windows_of
-from gazevlm_core.model.outputs import PrefillOutput
+from gazevlm_core.model.outputs import Glimpses, PrefillOutput
 from gazevlm_core.model.path_sampling import ChosenPath, choose_paths, follow, place_fixations
 from gazevlm_core.model.processing_gazevlm import clean_text, encode_prompts, render_prompt
 from gazevlm_core.options import DEFAULT_QUESTION, Attention, DiagnoseOptions, Precision
@@ -290,11 +290,11 @@ class GazeEngine:
             count: glimpses of the image.
             row: of the image in the pass.
         """
-        config, gaze, states = self.gaze_config, prefilled.gaze_hidden, prefilled.glimpse_hidden
-        if not count or states is None or gaze is None or prefilled.glimpse_mask is None or not config.findings_trained:
+        config, gaze, glimpses = self.gaze_config, prefilled.gaze_hidden, prefilled.glimpses
+        if not count or glimpses is None or gaze is None or not config.findings_trained:
             return {}
         with torch.no_grad():
-            shares = self.model.gaze_heads.finding_shares(gaze[row], states[row], prefilled.glimpse_mask[row])
+            shares = self.model.gaze_heads.finding_shares(gaze[row], Glimpses(*(part[row] for part in glimpses)))
         tokens = config.glimpse_side**2
         own = shares[gaze.shape[1] :][: count * tokens].view(count, tokens, -1).sum(dim=1).T.tolist()
         names = config.finding_names[: config.num_head_findings]

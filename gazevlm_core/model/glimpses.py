@@ -14,6 +14,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from gazevlm_core.geometry import PatchGrid, Window
 from gazevlm_core.model.configuration_gazevlm import GazeConfig, GazeVLMConfig
+from gazevlm_core.model.outputs import Glimpses
 from gazevlm_core.scanpath import Fixation
 
 UNKNOWN = float("nan")
@@ -125,16 +126,18 @@ def interleave(
     return tuple(found)
 
 
-def glimpse_states(hidden: torch.Tensor, is_glimpse: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """States at the glimpses' tokens, padded: [B, G, D], and bool [B, G], True for tokens that exist.
+def glimpse_states(hidden: torch.Tensor, is_glimpse: torch.Tensor, tokens: torch.Tensor) -> Glimpses:
+    """What the heads read of the glimpses of a batch.
 
     Args:
         hidden: [B, L, D].
         is_glimpse: bool [B, L].
+        tokens: [N, T, D], merged tokens of the vision tower of all rows' glimpses in order.
     """
     sizes = is_glimpse.sum(dim=-1)
     states = pad_sequence(hidden[is_glimpse].split(sizes.tolist()), batch_first=True)
-    return states, torch.arange(states.shape[1], device=hidden.device) < sizes[:, None]
+    seen = pad_sequence(tokens.flatten(0, 1).split(sizes.tolist()), batch_first=True)
+    return Glimpses(states, torch.arange(states.shape[1], device=hidden.device) < sizes[:, None], seen)
 
 
 def at_true_places(

@@ -242,7 +242,7 @@ def weighted_losses(model: Any, states: States, known: Supervision, counts: Loss
         if known.targets is not None:
             parts |= _path_losses(model, states, known, known.targets, counts)
         if known.findings is not None and gaze.num_head_findings:
-            logits = model.gaze_heads.finding_logits(states.gaze_hidden, states.glimpse_hidden, states.glimpse_mask)
+            logits = model.gaze_heads.finding_logits(states.gaze_hidden, states.glimpses)
             parts["finding_loss"] = finding_loss(logits, known.findings, counts.findings)
         if known.contents is not None and states.glimpse_tokens is not None and gaze.num_head_findings:
             logits = model.gaze_heads.local_logits(states.glimpse_tokens)

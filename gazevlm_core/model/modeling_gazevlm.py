@@ -38,7 +38,7 @@ from gazevlm_core.model.glimpses import (
 from gazevlm_core.model.losses import LossCounts, weighted_losses
 from gazevlm_core.model.outputs import PrefillOutput, States, Supervision
 from gazevlm_core.model.places import pooled_tokens
-from gazevlm_core.model.pointer import GazeHeads, PointerField
+from gazevlm_core.model.pointer import RARE, GazeHeads, PointerField
 from gazevlm_core.model.quantise import prepare_four_bit_model, saved_for
 
 HEADS = "gaze_heads."  # in the names of all their weights
@@ -152,6 +152,8 @@ class GazeVLM(PreTrainedModel, GenerationMixin):
                 init.normal_(module.index_keys.weight)
             if module.use_previous_patch:
                 init.normal_(module.start, std=0.02)
+            if module.glimpsing:
+                init.constant_(module.local.bias, RARE)
 
     # ---- what a family may do in another way -----------------------------------------------------------------------
     def encode_images(self, pixel_values: torch.Tensor, image_grid_thw: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -264,9 +266,9 @@ class GazeVLM(PreTrainedModel, GenerationMixin):
             raise ValueError("gaze losses need prompts with gaze tokens")
         states = States(hidden, gaze_hidden, patches, tuple(grids))
         if glimpses is not None:
-            hidden_there, mask = glimpse_states(hidden, is_image & ~is_small)
+            seen = self.merged_tokens(glimpses[0])
             states = states._replace(
-                glimpse_hidden=hidden_there, glimpse_mask=mask, glimpse_tokens=self.merged_tokens(glimpses[0])
+                glimpses=glimpse_states(hidden, is_image & ~is_small, seen), glimpse_tokens=seen
             )
             if glimpse_contents is not None:
                 glimpse_contents = glimpse_contents[~glimpses[1][..., 0].isnan()]
@@ -434,10 +436,10 @@ class GazeVLM(PreTrainedModel, GenerationMixin):
             use_cache=True,
             mm_encoder_outputs={"image": self.image_features(tuple(glimpse_tokens))},
         ).last_hidden_state
-        glimpse_hidden, glimpse_mask = glimpse_states(hidden, is_image[:, before:])
+        seen = glimpse_states(hidden, is_image[:, before:], self.merged_tokens(glimpse_tokens))
         return replace(
             prefilled, input_ids=input_ids, attention_mask=attention_mask, position_ids=position_ids,
-            glimpse_hidden=glimpse_hidden, glimpse_mask=glimpse_mask,
+            glimpse_hidden=seen.hidden, glimpse_mask=seen.mask, glimpse_tokens=seen.tokens,
         )  # fmt: skip
 
     @torch.no_grad()
@@ -456,8 +458,7 @@ class GazeVLM(PreTrainedModel, GenerationMixin):
         if gaze.num_head_findings:
             if prefilled.gaze_hidden is None:
                 raise ValueError("the prompt held no gaze tokens, which the finding head needs")
-            glimpses = (prefilled.glimpse_hidden, prefilled.glimpse_mask)
-            logits.append(self.gaze_heads.finding_logits(prefilled.gaze_hidden, *glimpses))
+            logits.append(self.gaze_heads.finding_logits(prefilled.gaze_hidden, prefilled.glimpses))
         if gaze.usual_places:
             pooled = [
                 pooled_tokens(tokens, grid, gaze.usual_places)

@@ -12,6 +12,20 @@ from gazevlm_core.geometry import PatchGrid
 GIVEN: Any = None  # of a field that is always given: the library wants a default of every one
 
 
+class Glimpses(NamedTuple):
+    """What the heads read of glimpses, each [B, G, ...] over the tokens of a row's glimpses in order, padded.
+
+    Args:
+        hidden: [B, G, D], last hidden states.
+        mask: bool [B, G], True for tokens that exist.
+        tokens: [B, G, D], merged tokens of the vision tower, which know nothing but the glimpse.
+    """
+
+    hidden: torch.Tensor
+    mask: torch.Tensor
+    tokens: torch.Tensor
+
+
 @dataclass
 class PrefillOutput(ModelOutput):
     """What one pass of the backbone over prompts and gaze tokens gives.
@@ -25,8 +39,7 @@ class PrefillOutput(ModelOutput):
         patch_hidden: per image [P_b, D]; see `GazeVLM.patch_states`.
         image_tokens: per image [P_b, D], merged tokens of the vision tower.
         grids: of each image's tokens.
-        glimpse_hidden: [B, G, D] at the tokens of glimpses, padded; None before `add_glimpses`.
-        glimpse_mask: bool [B, G], True for tokens that exist.
+        glimpse_hidden, glimpse_mask, glimpse_tokens: as in `Glimpses`; None before `add_glimpses`.
     """
 
     input_ids: torch.Tensor = GIVEN
@@ -39,6 +52,13 @@ class PrefillOutput(ModelOutput):
     grids: tuple[PatchGrid, ...] = GIVEN
     glimpse_hidden: torch.Tensor | None = None
     glimpse_mask: torch.Tensor | None = None
+    glimpse_tokens: torch.Tensor | None = None
+
+    @property
+    def glimpses(self) -> Glimpses | None:
+        """What the heads read of the glimpses; None before `add_glimpses`."""
+        parts = (self.glimpse_hidden, self.glimpse_mask, self.glimpse_tokens)
+        return Glimpses(*parts) if all(part is not None for part in parts) else None  # type: ignore[arg-type]
 
 
 @dataclass
@@ -62,7 +82,7 @@ class States(NamedTuple):
         gaze_hidden: [B, K, D].
         patches: per image [P_b, D]; see `GazeVLM.patch_states`.
         grids: merged, of the small images.
-        glimpse_hidden, glimpse_mask: [B, G, D] and [B, G] at the glimpses' tokens, padded; None without glimpses.
+        glimpses: None without.
         glimpse_tokens: [N, T, D], merged tokens of the vision tower of all rows' glimpses.
     """
 
@@ -70,8 +90,7 @@ class States(NamedTuple):
     gaze_hidden: torch.Tensor
     patches: tuple[torch.Tensor, ...]
     grids: tuple[PatchGrid, ...]
-    glimpse_hidden: torch.Tensor | None = None
-    glimpse_mask: torch.Tensor | None = None
+    glimpses: Glimpses | None = None
     glimpse_tokens: torch.Tensor | None = None
 
 

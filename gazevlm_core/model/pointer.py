@@ -13,6 +13,9 @@ import torch
 from torch import nn
 
 from gazevlm_core.model.configuration_gazevlm import GazeConfig, PointerKeys
+from gazevlm_core.model.outputs import Glimpses
+
+RARE = -5.0  # first logit of a finding at a token of a glimpse: hardly any shows it
 
 
 @dataclass(frozen=True)
@@ -119,7 +122,8 @@ class GazeHeads(nn.Module):
         if config.use_offsets:
             self.offset = nn.Linear(2 * hidden_size, 2)
         self.finding = nn.Linear(hidden_size, max(1, config.num_head_findings))
-        if config.num_glimpses:
+        self.glimpsing = config.num_glimpses > 0
+        if self.glimpsing:
             self.finding_attention = nn.Linear(hidden_size, max(1, config.num_head_findings), bias=False)
             self.local = nn.Linear(hidden_size, max(1, config.num_head_findings))
         if config.usual_places:
@@ -138,6 +142,8 @@ class GazeHeads(nn.Module):
         nn.init.normal_(self.stop_key, std=0.02)
         if self.use_previous_patch:
             nn.init.normal_(self.start, std=0.02)
+        if self.glimpsing:
+            nn.init.constant_(self.local.bias, RARE)
 
     def fields(self, gaze_hidden: torch.Tensor, patch_hidden: torch.Tensor) -> PointerField:
         """The pointer of a batch (leading dimensions are kept) or of one image.
@@ -175,34 +181,29 @@ class GazeHeads(nn.Module):
         """Where in its patch each fixation lies, [..., 2], x and y in (0, 1), from states as in `log_durations`."""
         return self.offset(torch.cat([gaze_hidden.float(), fixated_hidden.float()], dim=-1)).sigmoid()
 
-    def finding_logits(
-        self,
-        gaze_hidden: torch.Tensor,
-        glimpse_hidden: torch.Tensor | None = None,
-        glimpse_mask: torch.Tensor | None = None,
-    ) -> torch.Tensor:
-        """Logits of the finding head, [..., F], of the mean of the gaze states or, with glimpses, of all states by how
-        much each counts for a finding (attentive pooling, as in arXiv 1802.04712).
+    def finding_logits(self, gaze_hidden: torch.Tensor, glimpses: Glimpses | None = None) -> torch.Tensor:
+        """Logits of the finding head, [..., F], of the mean of the [..., K, D] gaze states or, with glimpses, of all
+        states by how much each counts for a finding (attentive pooling, as in arXiv 1802.04712).
 
-        Args:
-            gaze_hidden: [..., K, D].
-            glimpse_hidden: [..., G, D] at the glimpses' tokens; None for a model without glimpses.
-            glimpse_mask: bool [..., G], True for tokens that exist.
+        A glimpse's token says what its state says, and what it shows by itself (`local_logits`).
         """
-        if glimpse_hidden is None or glimpse_mask is None:
+        if glimpses is None:
             return self.finding(gaze_hidden.float().mean(dim=-2))
-        shares = self.finding_shares(gaze_hidden, glimpse_hidden, glimpse_mask)
-        states = torch.cat([gaze_hidden, glimpse_hidden], dim=-2).float()
-        return (shares * self.finding(states)).sum(dim=-2)
+        said = self.finding(torch.cat([gaze_hidden, glimpses.hidden], dim=-2).float())
+        shown = self._shown(gaze_hidden, glimpses)
+        return (self.finding_shares(gaze_hidden, glimpses) * (said + shown)).sum(dim=-2)
 
-    def finding_shares(
-        self, gaze_hidden: torch.Tensor, glimpse_hidden: torch.Tensor, glimpse_mask: torch.Tensor
-    ) -> torch.Tensor:
+    def finding_shares(self, gaze_hidden: torch.Tensor, glimpses: Glimpses) -> torch.Tensor:
         """How much each state counts for each finding, [..., K + G, F]; the shares of a finding sum to 1."""
-        scores = self.finding_attention(torch.cat([gaze_hidden, glimpse_hidden], dim=-2).float())
-        gaze_mask = glimpse_mask.new_ones(gaze_hidden.shape[:-1])
-        exists = torch.cat([gaze_mask, glimpse_mask], dim=-1)[..., None]
+        scores = self.finding_attention(torch.cat([gaze_hidden, glimpses.hidden], dim=-2).float())
+        scores = scores + self._shown(gaze_hidden, glimpses)  # where a finding is shown, it is looked at
+        exists = torch.cat([glimpses.mask.new_ones(gaze_hidden.shape[:-1]), glimpses.mask], dim=-1)[..., None]
         return scores.masked_fill(~exists, float("-inf")).softmax(dim=-2)
+
+    def _shown(self, gaze_hidden: torch.Tensor, glimpses: Glimpses) -> torch.Tensor:
+        """What each state shows by itself, [..., K + G, F]: nothing for gaze states."""
+        local = self.local(glimpses.tokens.float())
+        return torch.cat([local.new_zeros(*gaze_hidden.shape[:-1], local.shape[-1]), local], dim=-2)
 
     def local_logits(self, glimpse_tokens: torch.Tensor) -> torch.Tensor:
         """Logits of what lies in each glimpse, [..., F], from its [..., T, D] merged tokens of the vision tower alone:

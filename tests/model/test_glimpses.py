@@ -16,6 +16,8 @@ from gazevlm_core.model.backbones import BACKBONES
 from gazevlm_core.model.configuration_gazevlm import GazeConfig
 from gazevlm_core.model.glimpses import choose_steps, cut, fine_image, glimpse_states
 from gazevlm_core.model.modeling_gazevlm import GazeVLM
+from gazevlm_core.model.outputs import Glimpses
+from gazevlm_core.model.pointer import RARE, GazeHeads
 from gazevlm_core.options import DiagnoseOptions, GlimpseShares
 from gazevlm_core.sample import Reading, Sample
 from gazevlm_core.scanpath import Fixation, Scanpath
@@ -239,8 +241,31 @@ def test_all_losses_reach_heads_and_tower_and_the_own_path_is_followed(
     assert missing == []
 
 
+def test_a_fresh_model_expects_a_glimpse_to_show_hardly_anything(engine: GazeEngine) -> None:
+    assert engine.model.gaze_heads.local.bias.tolist() == [RARE] * 2
+
+
 def test_states_of_rows_are_padded_apart() -> None:
     hidden = torch.arange(12.0).view(2, 3, 2)
-    states, mask = glimpse_states(hidden, torch.tensor([[True, False, True], [False, True, False]]))
+    tokens = torch.arange(3.0).view(3, 1, 1)
+    states, mask, seen = glimpse_states(hidden, torch.tensor([[True, False, True], [False, True, False]]), tokens)
+    assert seen.tolist() == [[[0], [1]], [[2], [0]]]
     assert states.tolist() == [[[0, 1], [4, 5]], [[8, 9], [0, 0]]]
     assert mask.tolist() == [[True, True], [True, False]]
+
+
+def test_a_finding_that_a_glimpse_shows_counts_for_it_and_for_no_other() -> None:
+    heads = GazeHeads(4, GazeConfig(num_glimpses=1, finding_names=("a", "b"), pointer_dim=2))
+    for weights in (heads.finding.weight, heads.finding_attention.weight, heads.local.weight):
+        weights.data.zero_()
+    heads.local.weight.data[0, 0] = 10.0  # the first number of a token shows "a"
+    gaze, tokens = torch.zeros(1, 3, 4), torch.zeros(1, 9, 4)
+    bare = Glimpses(torch.zeros(1, 9, 4), torch.ones(1, 9, dtype=torch.bool), tokens)
+    shown = bare._replace(tokens=tokens.clone())
+    shown.tokens[0, 4, 0] = 1.0
+    before, after = heads.finding_logits(gaze, bare)[0].detach(), heads.finding_logits(gaze, shown)[0].detach()
+    assert after[0] > before[0] + 3
+    assert after[1] == pytest.approx(float(before[1]), abs=1e-6)
+    shares = heads.finding_shares(gaze, shown)[0]
+    assert int(shares[:, 0].argmax()) == 3 + 4
+    assert shares.sum(dim=0).tolist() == pytest.approx([1, 1])
