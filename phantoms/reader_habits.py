@@ -63,6 +63,7 @@ class Reader:
         upward: aversion from lower places, per unit of distance.
         comparison: probability of comparing a one-sided leading finding with the mirrored place.
         returning: probability of coming back to the leading finding, at once after a comparison and again later.
+        grasp: how many findings the first glance draws the eye to, at most.
         thoroughness: factor on the length of the scan.
         staying: chance of one more small step in a place.
         pairing: probability of comparing a region of the sweep with the same region of the other side.
@@ -81,6 +82,7 @@ class Reader:
     upward: float = 0.0
     comparison: float = 0.35
     returning: float = 0.6
+    grasp: int = 1
     thoroughness: float = 1.0
     staying: float = 0.47
     pairing: float = 0.35

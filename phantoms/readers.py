@@ -74,7 +74,7 @@ LAST_POSITION = 0.999  # fixations lie in [0, 1)
 def clicking(reader: Reader) -> Reader:
     """The same reader who marks an image by clicks: a short path, seldom two clicks in a place, little overlooked."""
     thoroughness, vigilance = CLICKING * reader.thoroughness, reader.vigilance + CLICKING_VIGILANCE
-    return replace(reader, thoroughness=thoroughness, staying=0.1, vigilance=vigilance)
+    return replace(reader, thoroughness=thoroughness, vigilance=vigilance, staying=0.1, grasp=9)
 
 
 def _generator(phantom: Phantom, reader: Reader, reading_seed: int) -> np.random.Generator:
@@ -128,7 +128,7 @@ class _Search:
         rng, reader = self.rng, self.reader
         doubt = 1.0 - finding.severity
         before = len(self.aims)
-        focus, *others = [finding.foci[number] for number in rng.permutation(len(finding.foci))]
+        focus, *others = finding.foci
         self.stay(focus, "finding")
         for other in others:  # how far a gross finding reaches is followed, a subtle one is no more than a spot
             if rng.random() < EXTENT_FOLLOWED * finding.severity:
@@ -147,10 +147,9 @@ class _Search:
         """The first glance: the whole image from near its middle; gross abnormality draws the eye at once."""
         self.stay(entry_point(self.marks), "sweep")
         captured = [finding for finding in self.unseen if captures(finding, self.reader, self.rng)]
-        if captured:
-            grossest = max(captured, key=conspicuity)
-            self.unseen.remove(grossest)
-            self.examine(grossest)
+        for finding in sorted(captured, key=conspicuity, reverse=True)[: self.reader.grasp]:
+            self.unseen.remove(finding)
+            self.examine(finding)
 
     def scan(self, until: float) -> None:
         """Go from region to region; one that was just seen is left alone for a while."""

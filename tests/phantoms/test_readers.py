@@ -25,7 +25,7 @@ from phantoms.calibration import (
 from phantoms.make import make_phantom
 from phantoms.order_information import ESTIMATORS, merge_equal, order_information, returns_to_cells
 from phantoms.reader_habits import captures, mirrored, other_side, recognises
-from phantoms.readers import HELD_OUT_READER, READERS, Reader, simulate_reading
+from phantoms.readers import HELD_OUT_READER, READERS, Reader, clicking, simulate_reading
 from phantoms.truth import Phantom, PlacedFinding
 
 NUM_PHANTOMS = 320
@@ -224,6 +224,18 @@ def test_what_is_unsure_is_returned_to_and_checked_at_the_end() -> None:
     assert ends_there(0.45) > ends_there(1.0) + 0.05
 
 
+def test_clicks_are_few_and_on_what_is_there() -> None:
+    places = ((0.22, 0.33), (0.8, 0.6))
+    lengths, met = [], []
+    for seed in range(60):
+        phantom = chest(*(lesion(0.6, at) for at in places), seed=seed)
+        path = simulate_reading(phantom, clicking(READERS[2]), 0)
+        lengths.append(len(path))
+        met += [min(math.dist((one.x, one.y), at) for one in path) < 0.06 for at in places]
+    assert np.median(lengths) < 20
+    assert np.mean(met) > 0.85
+
+
 def test_chance_of_seeing_rises_with_severity_and_size_and_falls_after_another_finding() -> None:
     rng = np.random.default_rng(0)
 
@@ -232,7 +244,7 @@ def test_chance_of_seeing_rises_with_severity_and_size_and_falls_after_another_f
 
     subtle, severe = lesion(0.2), lesion(0.9)
     small = replace(severe, box=(0.2, 0.3, 0.24, 0.34))
-    assert share(captures, subtle) < 0.05 < 0.8 < share(captures, severe)
+    assert share(captures, subtle) < 0.1 < 0.8 < share(captures, severe)
     assert share(captures, small) < 0.5
     assert share(recognises, subtle, 0) < share(recognises, small, 0) < share(recognises, severe, 0)
     assert share(recognises, subtle, 2) < share(recognises, subtle, 0) - 0.02
