@@ -43,7 +43,7 @@ def store_ood_reference(folder: Path, training: Sequence[PhantomCase], held_out:
 
 
 def held_out_cases(sizes_px: tuple[int, ...], domains: Sequence[str]) -> list[PhantomCase]:
-    """Phantoms drawn as the training's are, at sizes and of domains in turn, from seeds that the recipe does not reach."""
+    """Phantoms drawn as those of the training, at sizes and of domains in turn, from seeds that it does not reach."""
     parts = [HELD_OUT_SEEDS[number :: len(domains)] for number in range(len(domains))]
     return [
         case
