@@ -59,7 +59,7 @@ class Recipe:
     The release goes on from the ordered variant with a warm-up, an optimizer and examples of its own.
     """
 
-    images: int = 6_000  # of each of `domains`
+    images: int = 4_000  # of each of `domains`
     domains: tuple[str, ...] = ("A", "R")
     sizes_px: tuple[int, ...] = (512,)  # twice as fine as the model's small image, for glimpses
     examples: int = 48_000  # shuffled once; their order does not depend on the number of steps
