@@ -8,11 +8,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from phantoms.anatomy import build_body, landmarks
-from phantoms.case import Case, FindingSpec
-from phantoms.clutter import clutter, side_marker
+from phantoms.case import RANDOMISED, Case, FindingSpec
+from phantoms.clutter import clutter, side_marker, surroundings
 from phantoms.detector import display, expose, sample_detector
 from phantoms.findings import DRAWN_FINDINGS
+from phantoms.film import finish_film
 from phantoms.projection import Beam, Field, Raster
+from phantoms.randomised import sample_tissues
 from phantoms.sampling import FindingRequest, sample_case
 from phantoms.scene import Scene, Shadow, noise_field
 from phantoms.shape import Body
@@ -39,7 +41,8 @@ def make_phantom(
 
     Args:
         seed: >= 0; the same seed gives the same bytes on every run, and the same patient at every size.
-        domain: "A" (training) or "B" (other scanner, habitus and prevalence).
+        domain: "A", "B" (other scanner, habitus and prevalence), or "R" (randomised as widely as films are, for
+            training).
         size_px: longer side of the image.
         findings: exactly these findings (an empty sequence for none); None samples them by prevalence.
         include_held_out: let the held-out findings be sampled, too.
@@ -68,13 +71,16 @@ def render_case(case: Case, *, size_px: int = 512) -> Phantom:
     detector = sample_detector(case)
     signal = expose(attenuation, raster, detector, case.stream(f"quanta {size_px}"))
     image = display(signal, raster, detector, inside) * _uncovered(case, raster)
-    placed = tuple(_place(spec, shadow, raster) for spec, shadow in zip(case.findings, shadows, strict=True))
+    shape = (size_px, size_px) if case.technique.square else image.shape
+    if case.domain == RANDOMISED:
+        image = finish_film(image, shape, case.stream(f"film {size_px}"))
+    placed = tuple(_place(spec, shadow, raster, shape) for spec, shadow in zip(case.findings, shadows, strict=True))
     places = {name: raster.fraction(at) for name, at in landmarks(body, beam).items()}
     return Phantom(case.seed, case.domain, image.astype(np.uint8), placed, places)
 
 
-def _place(spec: FindingSpec, shadow: Shadow, raster: Raster) -> PlacedFinding:
-    """Ground truth of a drawn finding: mask and box from where it changed the image.
+def _place(spec: FindingSpec, shadow: Shadow, raster: Raster, shape: tuple[int, int]) -> PlacedFinding:
+    """Ground truth of a drawn finding: mask and box from where it changed the image, which is shown as `shape` px.
 
     Raises:
         ValueError: the finding changed nothing inside the image.
@@ -83,21 +89,30 @@ def _place(spec: FindingSpec, shadow: Shadow, raster: Raster) -> PlacedFinding:
     strongest = float(change.max())
     if strongest <= 0.0:
         raise ValueError(f"{spec.name} on the {spec.side} side changed nothing inside the image")
-    mask = change > MASK_SHARE * strongest
+    mask = _stretched(change, shape) > MASK_SHARE * strongest
     rows, cols = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     box = (
-        float(cols[0]) / raster.width_px,
-        float(rows[0]) / raster.height_px,
-        float(cols[-1] + 1) / raster.width_px,
-        float(rows[-1] + 1) / raster.height_px,
+        float(cols[0]) / shape[1],
+        float(rows[0]) / shape[0],
+        float(cols[-1] + 1) / shape[1],
+        float(rows[-1] + 1) / shape[0],
     )
     foci = tuple(raster.fraction(focus) for focus in shadow.foci)
     return PlacedFinding(spec.name, spec.side, spec.zone, spec.severity, box, foci, mask, spec.detail)
 
 
+def _stretched(field: Field, shape: tuple[int, int]) -> Field:
+    """The nearest pixels of a field [H, W] at another height and width."""
+    if field.shape == shape:
+        return field
+    rows, cols = (((np.arange(new) + 0.5) * old / new).astype(int) for new, old in zip(shape, field.shape, strict=True))
+    return field[rows[:, None], cols]
+
+
 def _attenuation(scene: Scene, shadows: list[Shadow]) -> Field:
     """The complete line integral [H, W]: soft tissue, lungs, vessels, bones, gas, findings and clutter."""
     case, body, beam, raster, thorax = scene.case, scene.body, scene.beam, scene.raster, scene.thorax
+    tissues = sample_tissues(case)
     gate = np.clip((thorax.lung - 24.0) / 60.0, 0.0, 1.0)
     for shadow in shadows:
         if shadow.gate is not None:
@@ -105,14 +120,18 @@ def _attenuation(scene: Scene, shadows: list[Shadow]) -> Field:
     texture = case.stream("texture")
     grain = 0.05 * noise_field(raster, texture, 5.0) + 0.035 * noise_field(raster, texture, 12.0)
     grain += 0.05 * noise_field(raster, texture, 45.0)
-    total = np.float32(MU_SOFT) * thorax.soft - np.float32(DENSER_THAN_LUNG) * thorax.lung * (1.0 - 0.12 * grain * gate)
-    total += vessels(case, body, beam, raster, np.asarray(gate, dtype=np.float32))
+    share = 1.0 - 0.12 * tissues.grain * grain * gate
+    total = np.float32(MU_SOFT * tissues.soft) * thorax.soft
+    total -= np.float32(DENSER_THAN_LUNG * tissues.lung) * thorax.lung * share
+    total += np.float32(tissues.vessels) * vessels(case, body, beam, raster, np.asarray(gate, dtype=np.float32))
     bones = ribs(case, body, beam, raster) + shoulder_girdle(case, body, beam, raster)
-    total += bones + spine(case, body, beam, raster)
+    total += np.float32(tissues.bones) * bones + np.float32(tissues.spine) * spine(case, body, beam, raster)
     total += gas(case, body, beam, raster) + clutter(case, body, beam, raster)
+    if case.domain == RANDOMISED:
+        total += surroundings(case, body, beam, raster, tissues.veil)
     for shadow in shadows:
         if not shadow.embedded:
-            total += shadow.attenuation
+            total += np.float32(tissues.lung) * shadow.attenuation
     return np.maximum(total, 0.0)
 
 
@@ -129,6 +148,8 @@ def _raster(case: Case, body: Body, size_px: int) -> Raster:
     top = body.apex_mm - 34.0 * s
     bottom = max(body.angle_of(-1.0)[1], body.angle_of(1.0)[1]) + 22.0 * s
     half_width = float(np.max(body.half_width.values)) + 20.0 + 0.3 * case.habitus.fat_mm
+    if technique.margins is not None:
+        return _raster_by_margins(case, (-half_width, top + 34.0 * s, half_width, bottom - 22.0 * s), size_px)
     height_mm = (bottom - top) * (1.0 + 0.4 * (technique.zoom - 1.0))
     width_mm = 2 * half_width * technique.zoom
     if width_mm / height_mm < technique.aspect:
@@ -147,6 +168,17 @@ def _raster(case: Case, body: Body, size_px: int) -> Raster:
         pitch_mm=pitch,
         tilt_rad=float(np.deg2rad(technique.tilt_deg)),
     )
+
+
+def _raster_by_margins(case: Case, lungs: tuple[float, float, float, float], size_px: int) -> Raster:
+    """The field around the lungs (left, top, right, bottom in mm) with the margins of the technique."""
+    left, top, right, bottom = (
+        edge + outwards * margin * case.habitus.scale
+        for edge, outwards, margin in zip(lungs, (-1, -1, 1, 1), case.technique.margins or (0.0,) * 4, strict=True)
+    )
+    pitch = max(right - left, bottom - top) / size_px
+    width_px, height_px = max(round((right - left) / pitch), 1), max(round((bottom - top) / pitch), 1)
+    return Raster(height_px, width_px, left, top, pitch, float(np.deg2rad(case.technique.tilt_deg)))
 
 
 def _uncovered(case: Case, raster: Raster) -> np.ndarray:

@@ -6,6 +6,7 @@ import numpy as np
 
 from phantoms.case import Case
 from phantoms.projection import Beam, Ellipsoid, Field, Raster
+from phantoms.randomised import torso_changes
 from phantoms.shape import MEDIAL_BEND, Body, Table
 from phantoms.tubes import splat_tubes
 
@@ -134,12 +135,11 @@ def torso_chord(case: Case, body: Body, raster: Raster) -> Field:
     fat, s = case.habitus.fat_mm, body.scale
     levels = tuple(level * s for level in TORSO_LEVELS)
     padding = np.array([0.25, 0.3, 0.4, 0.6, 0.8, 1, 1, 1, 1, 1, 1]) * fat
-    half_widths = np.array(TORSO_HALF_WIDTHS) * body.width + padding
-    half_depths = np.array(TORSO_HALF_DEPTHS) * s + padding * 0.7
+    widths, depths, lift, gap = torso_changes(case, len(levels))
+    half_widths = np.array(TORSO_HALF_WIDTHS) * body.width * widths + padding
+    half_depths = np.array(TORSO_HALF_DEPTHS) * s * depths + padding * 0.7
     out = np.minimum(np.abs(x) / Table.through(levels, tuple(half_widths))(y), 1.0)
     chord = 2.0 * Table.through(levels, tuple(half_depths))(y) * _power_3_8(1.0 - out * out * np.sqrt(out))
-    rng = case.stream("arms")
-    lift, gap = rng.uniform(0.12, 0.42), rng.uniform(6.0, 26.0)
     for sign in (-1.0, 1.0):
         centre = (sign * (207.0 * body.width + fat + gap), 45.0 * s)
         arm = Ellipsoid(centre, (150.0 * s, 44.0 * s + 0.5 * fat), 42.0 * s, float(np.pi / 2 - sign * lift))
