@@ -18,15 +18,14 @@ WORDS = ("AP", "PA", "PORTABLE", "AP PORTABLE", "UPRIGHT", "ERECT", "SEMI-ERECT"
          "CHEST AP", "19:22", "08:41", "KV59", "KV120", "MOBILE", "LATERAL DECUB", "INSP", "3", "#2", "S", "CR 01")
 
 
-def finish_film(image: np.ndarray, shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """Return a displayed image as it may come out of an archive, uint8 [*shape].
+def archived(film: Field, shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    """Return a film as it may come out of an archive, uint8 [*shape].
 
     Args:
-        image: uint8 [H, W], bone bright.
+        film: [H, W] in grey levels (0 to 255), bone bright; changed in place.
         shape: height and width of the result.
-        rng: decides on everything.
+        rng: decides on everything, whatever the image.
     """
-    film = random_tone(image, rng)
     if rng.random() < 0.2:
         film = _add_bands(film, rng)
     _cover(film, rng)
@@ -48,7 +47,12 @@ def finish_film(image: np.ndarray, shape: tuple[int, int], rng: np.random.Genera
 
 
 def random_tone(image: np.ndarray, rng: np.random.Generator) -> Field:
-    """Grey levels by a smooth curve that puts the 10th, 50th and 90th percentile of the chest at random places."""
+    """A film's grey levels [256] by displayed level: a smooth curve to random 10th, 50th, 90th percentiles of the chest.
+
+    Args:
+        image: uint8 [H, W], bone bright.
+        rng: of the curve.
+    """
     height, width = image.shape
     top, bottom, left, right = (round(share * side) for share, side in zip(MIDDLE, (height, height, width, width)))
     dark, medium, bright = np.percentile(image[top:bottom:3, left:right:3], (10, 50, 90))
@@ -61,7 +65,7 @@ def random_tone(image: np.ndarray, rng: np.random.Generator) -> Field:
     white = min(new_bright + rng.uniform(0.2, 1.5) * gain * (255.0 - bright) + 4.0, 255.0)
     knots = np.maximum.accumulate([-1.0, dark + 0.01, medium + 0.02, bright + 0.03, 256.0])
     curve = monotone_cubic(knots, np.array([black, new_dark, new_medium, new_bright, white]), LEVELS.astype(float))
-    return curve.astype(np.float32)[image]
+    return curve.astype(np.float32)
 
 
 def _add_bands(film: Field, rng: np.random.Generator) -> Field:
