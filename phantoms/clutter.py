@@ -93,6 +93,8 @@ def surroundings(case: Case, body: Body, beam: Beam, raster: Raster, veil: float
     if case.domain != RANDOMISED:
         return out
     x, y = raster.grids
+    slopes = veil * rng.normal(0.0, 0.7, 2)
+    out += np.float32(slopes[0] / 150.0) * x + np.float32(slopes[1] / 150.0) * y
     for scale_mm in (150.0, 60.0):
         out += np.float32(veil * rng.uniform(0.2, 1.0)) * noise_field(raster, rng, scale_mm)
     if rng.random() < 0.3:  # chin and jaw

@@ -14,8 +14,10 @@ from phantoms.shape import monotone_cubic
 
 LEVELS = np.arange(256)
 MIDDLE = (0.18, 0.82, 0.13, 0.87)  # rows and columns of the chest, from which the tone is chosen
-WORDS = ("AP", "PA", "PORTABLE", "AP PORTABLE", "UPRIGHT", "ERECT", "SEMI-ERECT", "SUPINE", "L", "R", "LEFT", "BH", "DX",
-         "CHEST AP", "19:22", "08:41", "KV59", "KV120", "MOBILE", "LATERAL DECUB", "INSP", "3", "#2", "S", "CR 01")
+WORDS = (
+    *("AP", "PA", "PORTABLE", "AP PORTABLE", "MOBILE", "UPRIGHT", "ERECT", "SEMI-ERECT", "SUPINE", "CHEST AP", "INSP"),
+    *("L", "R", "LEFT", "BH", "DX", "S", "3", "#2", "CR 01", "19:22", "08:41", "KV59", "KV120"),
+)
 
 
 def archived(film: Field, shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
@@ -32,8 +34,8 @@ def archived(film: Field, shape: tuple[int, int], rng: np.random.Generator) -> n
     picture = Image.fromarray(np.clip(film + 0.5, 0.0, 255.0).astype(np.uint8))
     if rng.random() < 0.65:
         _label(picture, rng)
-    if rng.random() < 0.4:  # kept at a lower resolution for a while
-        share = rng.uniform(0.35, 0.9)
+    if rng.random() < 0.3:  # kept at a lower resolution for a while
+        share = rng.uniform(0.4, 0.95)
         small = tuple(max(round(side * share), 32) for side in picture.size)
         picture = picture.resize(small, _filter(rng))
     if picture.size != shape[::-1]:
@@ -47,14 +49,14 @@ def archived(film: Field, shape: tuple[int, int], rng: np.random.Generator) -> n
 
 
 def random_tone(image: np.ndarray, rng: np.random.Generator) -> Field:
-    """A film's grey levels [256] by displayed level: a smooth curve to random 10th, 50th, 90th percentiles of the chest.
+    """A film's grey levels [256] by displayed level: a smooth curve to random percentiles 10, 50, 90 of the chest.
 
     Args:
         image: uint8 [H, W], bone bright.
         rng: of the curve.
     """
     height, width = image.shape
-    top, bottom, left, right = (round(share * side) for share, side in zip(MIDDLE, (height, height, width, width)))
+    top, bottom, left, right = np.round(np.multiply(MIDDLE, (height, height, width, width))).astype(int)
     dark, medium, bright = np.percentile(image[top:bottom:3, left:right:3], (10, 50, 90))
     new_bright = np.clip(rng.normal(194, 25), 130, 248)
     new_dark = np.clip(rng.normal(98, 32), 15, new_bright - 50)

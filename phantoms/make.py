@@ -4,6 +4,7 @@ Run `gazevlm phantom --n 20 --seed 0 --out phantoms` for images and ground truth
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -29,6 +30,7 @@ MASK_SHARE = 0.22  # of the strongest change, above which a pixel belongs to the
 STRAY_PX = 3  # of a drawn line's ends, which may be several times as strong as all else: they set no mask
 SAME_GREY = 2  # levels; quantum noise is as strong
 Tone = tuple[tuple[float, float], Field | None]  # display window, and the film's grey level of each of the 256 in it
+NARROWEST, WIDEST = 0.75, 1.35  # width over height of a field with margins of its own
 CHEST_DEPTH_MM = 130.0  # from the middle of the chest to the detector
 
 
@@ -86,7 +88,7 @@ def _render(case: Case, size_px: int, tone: Tone | None = None) -> tuple[Phantom
     if size_px < SMALLEST_SIZE_PX:
         raise ValueError(f"a phantom's longer side must be at least {SMALLEST_SIZE_PX} px, got {size_px}")
     body, beam = build_body(case), _beam(case)
-    raster = _raster(case, body, size_px)
+    raster = _raster(case, body, size_px) if case.technique.margins is None else _raster_by_margins(case, size_px)
     thorax = build_thorax(case, body, beam, raster)
     scene = Scene(case, body, beam, raster, thorax, lambda name: build_body(case.without(name)))
     shadows = [
@@ -155,7 +157,7 @@ def _attenuation(scene: Scene, shadows: list[Shadow]) -> Field:
     total += np.float32(tissues.vessels) * vessels(case, body, beam, raster, np.asarray(gate, dtype=np.float32))
     bones = ribs(case, body, beam, raster) + shoulder_girdle(case, body, beam, raster)
     total += np.float32(tissues.bones) * bones + np.float32(tissues.spine) * spine(case, body, beam, raster)
-    total += gas(case, body, beam, raster) + clutter(case, body, beam, raster)
+    total += gas(case, body, beam, raster, tissues.airway) + clutter(case, body, beam, raster)
     if case.domain == RANDOMISED:
         total += surroundings(case, body, beam, raster, tissues.veil)
     for shadow in shadows:
@@ -177,8 +179,6 @@ def _raster(case: Case, body: Body, size_px: int) -> Raster:
     top = body.apex_mm - 34.0 * s
     bottom = max(body.angle_of(-1.0)[1], body.angle_of(1.0)[1]) + 22.0 * s
     half_width = float(np.max(body.half_width.values)) + 20.0 + 0.3 * case.habitus.fat_mm
-    if technique.margins is not None:
-        return _raster_by_margins(case, (-half_width, top + 34.0 * s, half_width, bottom - 22.0 * s), size_px)
     height_mm = (bottom - top) * (1.0 + 0.4 * (technique.zoom - 1.0))
     width_mm = 2 * half_width * technique.zoom
     if width_mm / height_mm < technique.aspect:
@@ -199,14 +199,20 @@ def _raster(case: Case, body: Body, size_px: int) -> Raster:
     )
 
 
-def _raster_by_margins(case: Case, lungs: tuple[float, float, float, float], size_px: int) -> Raster:
-    """The field around the lungs (left, top, right, bottom in mm) with the margins of the technique."""
+def _raster_by_margins(case: Case, size_px: int) -> Raster:
+    """The field around the lungs, as they are without findings, with the margins of the technique."""
+    body = build_body(replace(case, findings=()))
+    half_width = float(np.max(body.half_width.values)) + 20.0 + 0.3 * case.habitus.fat_mm
+    lungs = (-half_width, body.apex_mm, half_width, max(body.angle_of(-1.0)[1], body.angle_of(1.0)[1]))
     left, top, right, bottom = (
         edge + outwards * margin * case.habitus.scale
         for edge, outwards, margin in zip(lungs, (-1, -1, 1, 1), case.technique.margins or (0.0,) * 4, strict=True)
     )
+    bottom = max(bottom, top + (right - left) / WIDEST)
+    spare = max(NARROWEST * (bottom - top) - (right - left), 0.0) / 2
+    left, right = left - spare, right + spare
     pitch = max(right - left, bottom - top) / size_px
-    width_px, height_px = max(round((right - left) / pitch), 1), max(round((bottom - top) / pitch), 1)
+    width_px, height_px = round((right - left) / pitch), round((bottom - top) / pitch)
     return Raster(height_px, width_px, left, top, pitch, float(np.deg2rad(case.technique.tilt_deg)))
 
 

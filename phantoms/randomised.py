@@ -20,7 +20,7 @@ def random_habitus(rng: np.random.Generator) -> Habitus:
         width=float(np.clip(rng.normal(1.02, 0.08), 0.84, 1.24)),
         fat_mm=fat_mm,
         breast=breast,
-        inspiration=float(np.clip(rng.normal(-0.4, 0.8), -2.2, 1.3)),
+        inspiration=float(np.clip(rng.normal(-0.7, 0.9), -2.6, 1.3)),
         heart_ratio=float(np.clip(rng.normal(0.44, 0.028), 0.37, 0.48)),
         bone=float(np.clip(rng.normal(0.95, 0.25), 0.45, 1.6)),
         unfolding=float(rng.beta(1.4, 1.8)),
@@ -33,12 +33,13 @@ def random_technique(rng: np.random.Generator) -> Technique:
     covered = rng.random(4) < np.array((0.12, 0.1, 0.12, 0.04))
     left, top, right, bottom = np.where(covered, rng.uniform(0.005, 0.05, 4), 0.0).tolist()
     side = -22.0 + 100.0 * rng.beta(0.9, 2.0)
-    margins = (side + rng.normal(0, 12.0), rng.uniform(4.0, 72.0), side + rng.normal(0, 12.0), rng.uniform(-4.0, 85.0))
+    left_mm, right_mm = np.maximum(side + rng.normal(0, 17.0, 2), -26.0)
+    margins = (float(left_mm), float(rng.uniform(4.0, 78.0)), float(right_mm), float(rng.uniform(-2.0, 105.0)))
     x, y = rng.random(2)
     return Technique(
         anteroposterior=bedside,
         focus_mm=float(rng.uniform(900, 1300) if bedside else rng.uniform(1600, 2000)),
-        rotation_deg=float(np.clip(rng.normal(0.0, 4.5), -13, 13)),
+        rotation_deg=float(np.clip(rng.normal(0.0, 5.0), -14, 14)),
         tilt_deg=float(np.clip(rng.normal(0.0, 3.0), -9, 9)),
         exposure=float(np.exp(rng.normal(-0.1, 0.5))),
         aspect=1.0,
@@ -47,7 +48,7 @@ def random_technique(rng: np.random.Generator) -> Technique:
         shutter=(left, top, right, bottom),
         marker="L" if rng.random() < 0.6 else "R",
         marker_at=(float(x), float(y)),
-        margins=(float(max(margins[0], -26.0)), float(margins[1]), float(max(margins[2], -26.0)), float(margins[3])),
+        margins=margins,
         marker_size=float(rng.uniform(0.02, 0.06)) if rng.random() < 0.55 else 0.0,
         square=bool(rng.random() < 0.6),
     )
@@ -62,6 +63,7 @@ class Tissues:
         lung: what the air of the lungs takes away, and with it what findings change.
         bones: ribs and shoulders.
         spine: vertebrae.
+        airway: what the air of trachea and bronchi takes away.
         vessels: vessels of the lungs.
         grain: uneven aeration of the lungs.
         veil: strength of slow changes across the field, in attenuation (uneven beam, folds, bedding).
@@ -71,6 +73,7 @@ class Tissues:
     lung: float = 1.0
     bones: float = 1.0
     spine: float = 1.0
+    airway: float = 1.0
     vessels: float = 1.0
     grain: float = 1.0
     veil: float = 0.0
@@ -84,8 +87,9 @@ def sample_tissues(case: Case) -> Tissues:
     return Tissues(
         soft=float(rng.uniform(0.8, 1.05)),
         lung=float(rng.uniform(0.7, 1.02)),
-        bones=float(np.exp(rng.normal(-0.1, 0.35))),
+        bones=float(np.exp(rng.normal(0.1, 0.4))),
         spine=float(rng.uniform(0.2, 1.1)),
+        airway=float(rng.uniform(0.1, 0.9)),
         vessels=float(np.exp(rng.normal(-0.1, 0.3))),
         grain=float(np.exp(rng.normal(0.5, 0.6))),
         veil=float(rng.uniform(0.0, 0.2)),
@@ -101,6 +105,6 @@ def torso_changes(case: Case, count: int) -> tuple[np.ndarray, np.ndarray, float
     lift, gap = rng.uniform(0.05, 0.75), rng.uniform(-30.0, 45.0)
     at = np.linspace(-1.0, 1.0, count)
     width = 1.0 + rng.normal(0, 0.05) + rng.normal(0, 0.05) * at
-    depth = 1.0 + rng.normal(0, 0.06) + rng.normal(0, 0.05) * at
+    depth = 1.0 + rng.uniform(-0.08, 0.3) + rng.normal(0, 0.05) * at
     shoulders = np.exp(-(((np.arange(count) - 4.0) / 1.6) ** 2))
     return width + rng.uniform(-0.1, 0.25) * shoulders, depth + rng.uniform(-0.1, 0.65) * shoulders, lift, gap
