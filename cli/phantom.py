@@ -30,7 +30,7 @@ def phantom(
     out: Annotated[Path, typer.Option(help="Folder to write; new or empty.")],
     n: Annotated[int, typer.Option("--n", min=1, max=1_000_000, help="How many.")] = 8,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the first; the next ones follow.")] = 0,
-    domain: Annotated[Domain, typer.Option(help="A, B (other scanner and patients), or R (randomised, to train on).")] = Domain.A,
+    domain: Annotated[Domain, typer.Option(help="A, B (other patients), or R (randomised, to train on).")] = Domain.A,
     size: Annotated[int, typer.Option(min=64, max=4096, help="Longer side in pixels.")] = 512,
     held_out: Annotated[bool, typer.Option("--held-out", help="Also the finding and reader kept from training.")]
     = False,

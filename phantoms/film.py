@@ -36,8 +36,7 @@ def archived(film: Field, shape: tuple[int, int], rng: np.random.Generator) -> n
         _label(picture, rng)
     if rng.random() < 0.3:  # kept at a lower resolution for a while
         share = rng.uniform(0.4, 0.95)
-        small = tuple(max(round(side * share), 32) for side in picture.size)
-        picture = picture.resize(small, _filter(rng))
+        picture = picture.resize((round(picture.width * share), round(picture.height * share)), _filter(rng))
     if picture.size != shape[::-1]:
         picture = picture.resize(shape[::-1], _filter(rng))
     if rng.random() < 0.45:
