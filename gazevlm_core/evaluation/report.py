@@ -83,9 +83,7 @@ class Floor(Score):
 
 def floors_of(own: Estimate, floors: Mapping[str, Estimate]) -> dict[str, Floor]:
     """Return estimates of floors beside the score that they stand below."""
-    return {
-        name: Floor.of(floor, interval_touches_the_models=own.touches(floor)) for name, floor in floors.items()
-    }
+    return {name: Floor.of(floor, interval_touches_the_models=own.touches(floor)) for name, floor in floors.items()}
 
 
 class Floored(Score):
@@ -170,11 +168,7 @@ class NamedFloored(Named):
 
 
 class Sides(Floored):
-    """Right sides among those that reports name.
-
-    Args:
-        said: how many sides that is.
-    """
+    """Right sides among those that reports name; `said` is how many that is."""
 
     said: Count = 0
 
