@@ -147,7 +147,7 @@ def avoiding_places(
 ) -> Places:
     """Return random places in `count` patches whose windows touch no pixel of a mask; fewer where there are fewer."""
     grid, found = viewer.grid(image), {}
-    for spot in rng.permutation(LATTICE**2):
+    for spot in map(int, rng.permutation(LATTICE**2)):
         place = Fixation((spot % LATTICE + 0.5) / LATTICE, (spot // LATTICE + 0.5) / LATTICE)
         if grid.index_of(place) not in found and not touched(viewer, image, [place], mask)[0]:
             found[grid.index_of(place)] = place
