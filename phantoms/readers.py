@@ -57,8 +57,8 @@ SCAN_LOG_SPREAD = 0.48  # of one reader from reading to reading
 SMALL_STEP, SMALL_STEP_LOG_SPREAD = 0.032, 0.6  # median length within a place
 SMALL_TURN = 1.8  # from one small step to the next, standard deviation in radians
 REGION_SPREAD = 0.022  # where in a region the eye lands, standard deviation
-EXTENT_FOLLOWED = 0.45  # chance of fixating another part of a finding as severe as can be
-RETURN_RATE = 0.12  # per visit of the scan, to a finding that is unsure
+EXTENT_FOLLOWED = 0.4  # chance of fixating another part of a finding as severe as can be
+RETURN_RATE = 0.09  # per visit of the scan, to a finding that is unsure
 LAST_COMPARISON = 0.5  # share of the reader's chance of comparing, at the last check
 LONGER_BY = 7.0  # fixations that a finding adds to the scan beside those on itself
 USEFUL_FIELD = 0.09  # a finding within this distance of a fixation can be recognised
@@ -158,7 +158,7 @@ class _Search:
         while len(self.aims) < min(until + self.extra, LONGEST_READING):
             if self.unsure and self.rng.random() < RETURN_RATE * self.reader.returning:
                 finding = self.unsure[int(self.rng.integers(len(self.unsure)))]
-                self.stay(finding.foci[0], "finding")
+                self.stay(finding.foci[int(self.rng.integers(len(finding.foci)))], "finding")
                 continue
             ages = {name: self.visits - visit for name, visit in self.last_visit.items()}
             name = next_region(self.aims[-1].at, paired, names, ages, self.marks, self.reader, self.rng)
