@@ -14,7 +14,7 @@ from typing import Any, Literal, cast
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from gazevlm_core.options import NANO, Attention, Precision
+from gazevlm_core.options import NANO, Attention, GlimpseShares, Precision
 from gazevlm_core.training.gaze_order import GazeOrder
 
 LONGEST_NAME = 60
@@ -110,6 +110,9 @@ class FinetuneConfig(BaseModel):
     num_gaze_tokens: int | None = setting(None, (
         "K, the longest path; empty keeps the base's, or takes 48 for a large one that shows none yet."),
         Setting(label="Gaze tokens"), ge=1, le=256)
+    num_glimpses: int | None = setting(None, (
+        "Places of the path that are shown closely, for words and findings to rest on; empty keeps the base's, or "
+        "takes 6 for a large one that shows no path yet; 0 for none."), Setting(label="Glimpses"), ge=0, le=32)
     min_pixels: int | None = setting(None, (
         "Smallest image in pixels after resizing; empty keeps the base's, or max_pixels where that is less."), ge=784)
     max_pixels: int | None = setting(None, (
@@ -141,6 +144,10 @@ class FinetuneConfig(BaseModel):
     target_sigma_patches: float = setting(0.0, (
         "Width of a Gaussian around the fixated patch that is the target; 0 for the patch alone."),
         Setting(gaze="target_sigma_patches"), ge=0, le=8)
+
+    glimpse_shares: tuple[float, ...] = setting((0.4, 0.3, 0.3), (
+        "For a base with glimpses, where they are cut in training: shares of the examples at a reader's path, at the "
+        "model's own, and at random."), HIDDEN, min_length=3, max_length=3)
 
     epochs: float = setting(
         12.0, "Passes over the training images.",
@@ -185,6 +192,10 @@ class FinetuneConfig(BaseModel):
     def _check_together(self) -> "FinetuneConfig":
         if "" in self.annotations:
             raise ValueError("annotations holds an empty name; give a folder")
+        try:
+            GlimpseShares(*self.glimpse_shares)
+        except ValueError as error:
+            raise ValueError(f"glimpse_shares: {error}") from None
         if self.shares and (len(self.shares) != len(self.annotations) or min(self.shares) <= 0):
             raise ValueError("shares has one positive number per data set, or is empty")
         if None not in (self.min_pixels, self.max_pixels) and self.min_pixels > self.max_pixels:  # type: ignore[operator]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from phantoms.case import Case
+from phantoms.case import RANDOMISED, Case
 from phantoms.projection import Field, Raster
 
 
@@ -23,6 +23,7 @@ class Detector:
         steepness: slope of the S-shaped tone curve.
         middle: its middle as a share of the window.
         percentiles: display window in percent of the exposed pixels.
+        below: how far the window reaches below that, as a share of it, towards the air around the patient.
     """
 
     photons: float
@@ -34,6 +35,7 @@ class Detector:
     steepness: float
     middle: float
     percentiles: tuple[float, float]
+    below: float = 0.0
 
 
 def sample_detector(case: Case) -> Detector:
@@ -51,6 +53,8 @@ def sample_detector(case: Case) -> Detector:
             middle=float(rng.uniform(0.46, 0.6)),
             percentiles=(float(rng.uniform(0.3, 2.0)), float(rng.uniform(98.6, 99.7))),
         )
+    if case.domain == RANDOMISED:
+        return _any_detector(rng, case.technique.exposure)
     return Detector(
         photons=float(26000 * case.technique.exposure),
         scatter=float(rng.uniform(0.35, 0.7)),
@@ -61,6 +65,22 @@ def sample_detector(case: Case) -> Detector:
         steepness=float(rng.uniform(4.4, 6.2)),
         middle=float(rng.uniform(0.38, 0.5)),
         percentiles=(float(rng.uniform(1.5, 4.0)), float(rng.uniform(97.0, 99.0))),
+    )
+
+
+def _any_detector(rng: np.random.Generator, exposure: float) -> Detector:
+    """Film, storage plate or flat panel, with any vendor's processing."""
+    return Detector(
+        photons=float(exposure * np.exp(rng.uniform(np.log(1.2e4), np.log(2e5)))),
+        scatter=float(np.exp(rng.uniform(np.log(0.1), np.log(1.6)))),
+        scatter_mm=float(rng.uniform(20.0, 45.0)),
+        blur_mm=float(rng.uniform(0.25, 1.1)),
+        equalise=float(rng.uniform(0.0, 0.6)),
+        sharpen=float(rng.uniform(0.0, 0.9) if rng.random() < 0.7 else 0.0),
+        steepness=float(rng.uniform(1.0, 3.5)),
+        middle=float(rng.uniform(0.35, 0.65)),
+        percentiles=(float(rng.uniform(0.1, 1.5)), float(rng.uniform(99.3, 99.95))),
+        below=float(rng.uniform(0.05, 0.6)),
     )
 
 
@@ -80,19 +100,24 @@ def expose(attenuation: Field, raster: Raster, detector: Detector, rng: np.rando
     return np.maximum(signal + noise * np.sqrt(signal / quanta), np.float32(1e-4))
 
 
-def display(signal: Field, raster: Raster, detector: Detector, body: np.ndarray) -> np.ndarray:
-    """Displayed image [H, W], uint8, bone bright.
-
-    Args:
-        signal: detected signal.
-        body: bool [H, W], the pixels that the display window is chosen from.
-    """
+def process(signal: Field, raster: Raster, detector: Detector) -> Field:
+    """Density [H, W] of the detected signal, wide shadows partly taken out and edges enhanced, before its window."""
     density = -np.log(signal)
     wide = low_pass(density, 26.0 / raster.pitch_mm)
     fine = ndimage.gaussian_filter(density, max(1.6 / raster.pitch_mm, 0.6), mode="nearest", truncate=2.5)
-    shown = density - np.float32(detector.equalise) * wide + np.float32(detector.sharpen) * (density - fine)
+    return density - np.float32(detector.equalise) * wide + np.float32(detector.sharpen) * (density - fine)
+
+
+def display_window(shown: Field, detector: Detector, body: np.ndarray) -> tuple[float, float]:
+    """Lower and upper end of the display window, from the pixels where `body`, bool [H, W], is True."""
     sample = shown[::3, ::3][body[::3, ::3]]
     low, high = np.percentile(sample, detector.percentiles) if sample.size else (0.0, 1.0)
+    return float(low - detector.below * (high - low)), float(high)
+
+
+def display(shown: Field, window: tuple[float, float], detector: Detector) -> np.ndarray:
+    """Displayed image [H, W], uint8, bone bright, from what `process` and `display_window` give."""
+    low, high = window
     value = np.clip((shown - np.float32(low)) / np.float32(max(high - low, 1e-3)), -0.25, 1.25)
     return np.asarray(tone_curve(value, detector) * 255.0 + 0.5, dtype=np.uint8)
 
