@@ -14,7 +14,8 @@ from gazevlm_core.model.modeling_gazevlm import GazeVLM
 from gazevlm_core.model.pointer import GazeHeads
 from gazevlm_core.sample import DatasetError, Sample
 
-FINDING_ROWS = ("finding.weight", "finding.bias")
+# One row for each finding of the head; the others than `finding` are those of models with glimpses.
+FINDING_ROWS = ("finding.weight", "finding.bias", "finding_attention.weight", "local.weight", "local.bias")
 
 
 def adapted_config(
@@ -122,13 +123,13 @@ def _grown_heads(model: GazeVLM, gaze: GazeConfig, fitted: Sequence[Fitted]) -> 
         if name not in FINDING_ROWS and not name.startswith("placed.")
     }  # fmt: skip
     heads.load_state_dict(known, strict=False)
-    heads.finding.weight.zero_()
-    heads.finding.bias.zero_()
     rows = {name: row for row, name in enumerate(before.finding_names[: before.num_head_findings])}
-    for row, name in enumerate(gaze.finding_names[: gaze.num_head_findings]):
-        if name in rows:
-            heads.finding.weight[row] = old.finding.weight[rows[name]].cpu()
-            heads.finding.bias[row] = old.finding.bias[rows[name]].cpu()
+    new, mine = heads.state_dict(), old.state_dict()
+    for weights in (name for name in FINDING_ROWS if name in new):
+        new[weights].zero_()
+        for row, name in enumerate(gaze.finding_names[: gaze.num_head_findings]):
+            if name in rows and weights in mine:
+                new[weights][row] = mine[weights][rows[name]].cpu()
     if gaze.usual_places:
         kept = len(before.usual_places)
         if kept:

@@ -14,7 +14,7 @@ from typing import Any, Literal, cast
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from gazevlm_core.options import NANO, Attention, Precision
+from gazevlm_core.options import NANO, Attention, GlimpseShares, Precision
 from gazevlm_core.training.gaze_order import GazeOrder
 
 LONGEST_NAME = 60
@@ -142,6 +142,10 @@ class FinetuneConfig(BaseModel):
         "Width of a Gaussian around the fixated patch that is the target; 0 for the patch alone."),
         Setting(gaze="target_sigma_patches"), ge=0, le=8)
 
+    glimpse_shares: tuple[float, ...] = setting((0.4, 0.3, 0.3), (
+        "For a base with glimpses, where they are cut in training: shares of the examples at a reader's path, at the "
+        "model's own, and at random."), HIDDEN, min_length=3, max_length=3)
+
     epochs: float = setting(
         12.0, "Passes over the training images.",
         Setting(group="Optimisation", in_sight=1, trainer="num_train_epochs"), gt=0, le=10_000)
@@ -185,6 +189,10 @@ class FinetuneConfig(BaseModel):
     def _check_together(self) -> "FinetuneConfig":
         if "" in self.annotations:
             raise ValueError("annotations holds an empty name; give a folder")
+        try:
+            GlimpseShares(*self.glimpse_shares)
+        except ValueError as error:
+            raise ValueError(f"glimpse_shares: {error}") from None
         if self.shares and (len(self.shares) != len(self.annotations) or min(self.shares) <= 0):
             raise ValueError("shares has one positive number per data set, or is empty")
         if None not in (self.min_pixels, self.max_pixels) and self.min_pixels > self.max_pixels:  # type: ignore[operator]

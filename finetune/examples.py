@@ -172,12 +172,12 @@ class AdaptCollator(GazeCollator):
     """Batches of samples, with pixels or with what the frozen vision tower made of them.
 
     Args:
-        processor, config, use_gaze: as in `GazeCollator`.
+        processor, config: as in `GazeCollator`, and so are `options`.
         store: image tokens; None computes them anew from the pixels, at each step.
     """
 
-    def __init__(self, *args: Any, store: FeatureStore | None, use_gaze: bool = True) -> None:
-        super().__init__(*args, use_gaze=use_gaze)
+    def __init__(self, *args: Any, store: FeatureStore | None, **options: Any) -> None:
+        super().__init__(*args, **options)
         self.store = store
 
     def vision(self, samples: Sequence[Sample]) -> dict[str, torch.Tensor]:

@@ -152,7 +152,9 @@ def encoded_cases(cases: Sequence[Sample], engine: GazeEngine, store: FeatureSto
     """Return some cases' images after the vision tower, from the store or computed."""
     if store is None:
         return engine.encode_images([case.load() for case in cases])
-    return [
-        EncodedImage(tokens, grid_thw, *engine.processor.grids(grid_thw[None]))
-        for tokens, grid_thw in map(store.tokens, cases)
-    ]
+    found = []
+    for case, (tokens, grid_thw) in zip(cases, map(store.tokens, cases), strict=True):
+        (grid,) = engine.processor.grids(grid_thw[None])
+        fine = engine.fine(case.load(), grid) if engine.gaze_config.num_glimpses else None
+        found.append(EncodedImage(tokens, grid_thw, grid, fine))
+    return found

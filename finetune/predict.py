@@ -16,11 +16,12 @@ from finetune.features import DEFAULT_BATCHING, Batching, FeatureStore, at_rest,
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.inference import GazeEngine
 from gazevlm_core.model.losses import count_supervision
-from gazevlm_core.options import DEFAULT_QUESTION, DiagnoseOptions
+from gazevlm_core.options import DEFAULT_QUESTION
 from gazevlm_core.sample import Sample
 from gazevlm_core.scanpath import Scanpath
 
-COUNTED = ("gaze_loss", "text_loss", "finding_loss", "dwell_loss")  # in the order of LossCounts
+# In the order of LossCounts
+COUNTED = ("gaze_loss", "text_loss", "finding_loss", "dwell_loss", "offset_loss", "local_loss")
 Counted = dict[str, tuple[float, float]]  # name of a loss -> its sum over a batch, and over how many
 
 
@@ -92,11 +93,10 @@ def predict_cases(
 
     def predict(some: list[Sample]) -> list[Prediction]:
         images = encoded_cases(some, engine, store)
-        prefilled = engine.prefill(images, [DEFAULT_QUESTION] * len(some))
         read = [row for row, case in enumerate(some) if case.readings]
-        paths = engine.paths(prefilled, images, DiagnoseOptions(), read)
+        prefilled, paths = engine.look(images, [DEFAULT_QUESTION] * len(some), rows=read)
         return [
-            Prediction(findings, paths[row][0] if row in paths else None, images[row].grid)
+            Prediction(findings, paths[row].scanpath if row in read and row in paths else None, images[row].grid)
             for row, findings in enumerate(engine.findings(prefilled))
         ]
 
@@ -113,7 +113,8 @@ def predict_findings(
     """Return finding -> probability, per image, and nothing else; arguments as in `predict_cases`."""
 
     def predict(some: list[Sample]) -> list[dict[str, float]]:
-        return engine.findings(engine.prefill(encoded_cases(some, engine, store), [DEFAULT_QUESTION] * len(some)))
+        prefilled, _ = engine.look(encoded_cases(some, engine, store), [DEFAULT_QUESTION] * len(some), rows=())
+        return engine.findings(prefilled)
 
     with _untouched(engine):
         return [one for some in batching.chunks(cases, predict) for one in some]
@@ -138,6 +139,7 @@ def _losses(
     collate = AdaptCollator(engine.processor, gaze, store=store)
     trained = {  # the finding loss is that of the probabilities, see `held_out`: heads have other findings
         "gaze_loss": gaze.gaze_trained, "text_loss": True, "finding_loss": False, "dwell_loss": gaze.dwell_trained,
+        "offset_loss": False, "local_loss": False,  # they decide nothing that is shown with a held-out score
     }  # fmt: skip
 
     def predict(some: list[Sample]) -> Counted:

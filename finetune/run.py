@@ -52,11 +52,13 @@ from finetune.trainer import (
 )
 from finetune.verdict import judge
 from gazevlm_core.model.checkpoint import find_checkpoint
+from gazevlm_core.options import GlimpseShares
 
 STOPPED = "Stopped at step {step} of {steps}; a checkpoint is kept, and resuming goes on from it."
 NOTHING_TO_STOP_BY = (
     "The held-out images give no sequence score and no AUROC at step {step}, so there is nothing to stop early by"
 )
+
 
 
 def finetune(config: FinetuneConfig, out: Path, run: Path, stop: StopRequest, log: RunLog) -> Ending:
@@ -115,7 +117,8 @@ class Training:
         items = TrainingItems(cases, draws, config, self.prepared.believed)
         collate = AdaptCollator(
             self.engine.processor, self.prepared.gaze, store=self.prepared.store,
-            use_gaze=supervises_gaze(config.gaze_order, cases),
+            use_gaze=supervises_gaze(config.gaze_order, cases), shares=GlimpseShares(*config.glimpse_shares),
+            model=None if config.workers or processes > 1 else self.engine.model,  # theirs would not learn, or wait
         )  # fmt: skip
         arguments = training_arguments(
             config, self.run / CHECKPOINTS, steps, device=self.engine.model.device.type,

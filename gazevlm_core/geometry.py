@@ -6,11 +6,22 @@ changes the aspect ratio a little; positions are fractions, so no pixel size is 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import NamedTuple
 
 import numpy as np
 
-from gazevlm_core.scanpath import Fixation
+from gazevlm_core.scanpath import Fixation, Scanpath
+
+
+class Window(NamedTuple):
+    """A rectangle in an image: left, upper, right and lower edge, as fractions of its sides."""
+
+    left: float
+    upper: float
+    right: float
+    lower: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +96,29 @@ class PatchGrid:
         row, col = divmod(index, self.cols)
         return (col + 0.5) / self.cols, (row + 0.5) / self.rows
 
+    def window_at(self, x: float, y: float, patches: float) -> Window:
+        """Return the window of so many patches around a place, moved inside the image where it would reach beyond."""
+        width, height = min(patches / self.cols, 1.0), min(patches / self.rows, 1.0)
+        left, upper = min(max(x - width / 2, 0.0), 1.0 - width), min(max(y - height / 2, 0.0), 1.0 - height)
+        return Window(left, upper, left + width, upper + height)
+
+    def merge_repeats(self, path: Scanpath) -> Scanpath:
+        """Return a path whose consecutive fixations in one patch are one: at their mean place, weighted by dwell where
+        it is known of all of them, with its sum and the first's onset."""
+        return replace(path, fixations=tuple(_merged(list(same)) for _, same in groupby(path, self.index_of)))
+
     def centers(self) -> np.ndarray:
         """`center_of` of every patch, float64 [rows * cols, 2]."""
         rows, cols = np.divmod(np.arange(len(self)), self.cols)
         return np.stack([(cols + 0.5) / self.cols, (rows + 0.5) / self.rows], axis=1)
+
+
+def _merged(fixations: Sequence[Fixation]) -> Fixation:
+    """Several fixations of one patch as one."""
+    if len(fixations) == 1:
+        return fixations[0]
+    known = [fixation.duration_ms for fixation in fixations if fixation.duration_ms is not None]
+    total = sum(known) if len(known) == len(fixations) else None
+    weights = known if total else None
+    x, y = np.average([(fixation.x, fixation.y) for fixation in fixations], axis=0, weights=weights)
+    return Fixation(float(x), float(y), total, fixations[0].onset_ms)

@@ -5,34 +5,34 @@ The engine holds one checkpoint and at most one adapter. Calls from several thre
 
 import threading
 from collections import OrderedDict
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, overload
+from typing import NamedTuple, overload
 
 import torch
 from PIL import Image
-from transformers import StoppingCriteria, StoppingCriteriaList, TextIteratorStreamer
 
+from gazevlm_core.generation import generate_text, stream_text
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.images import load_image
 from gazevlm_core.images.base import check_ratio
 from gazevlm_core.model.adapters import AttachedAdapter, adapter_stamp, attach_adapter
 from gazevlm_core.model.checkpoint import NANO, Checkpoint, CheckpointError, load_checkpoint
 from gazevlm_core.model.configuration_gazevlm import GazeConfig
-from gazevlm_core.model.modeling_gazevlm import PrefillOutput
-from gazevlm_core.model.path_sampling import ChosenPath, choose_paths
+from gazevlm_core.model.glimpses import choose_steps, cut, fine_image, pad_windows, windows_of
+from gazevlm_core.model.outputs import Glimpses, PrefillOutput
+from gazevlm_core.model.path_sampling import ChosenPath, choose_paths, follow, place_fixations
 from gazevlm_core.model.processing_gazevlm import clean_text, encode_prompts, render_prompt
 from gazevlm_core.options import DEFAULT_QUESTION, Attention, DiagnoseOptions, Precision
-from gazevlm_core.records import Diagnosis
+from gazevlm_core.records import Diagnosis, Glimpse
 from gazevlm_core.sample import pixel_digest
 from gazevlm_core.scanpath import Fixation, Scanpath
 from gazevlm_core.words import LOOP_NOTE, check_question, cut_loop, recognised
 
 ImageLike = Image.Image | str | Path
 ImageList = list[Image.Image] | list[str] | list[Path] | list[ImageLike] | tuple[ImageLike, ...]
-TEXT_THREAD = "gazevlm-text"
 KEPT_IMAGES = 8
 UNTRAINED_NOTE = "This model's gaze weights are untrained, so no scanpath is shown."
 OOD_NOTE = (
@@ -52,19 +52,21 @@ class EncodedImage:
         tokens: [P, W], from `GazeVLM.encode_images`.
         grid_thw: int64 [3], as the image processor counts patches.
         grid: of the tokens.
+        fine: what glimpses are cut from; None for a model without glimpses.
     """
 
     tokens: torch.Tensor
     grid_thw: torch.Tensor
     grid: PatchGrid
+    fine: Image.Image | None = None
 
 
-class _Cancelled(StoppingCriteria):
-    def __init__(self) -> None:
-        self.event = threading.Event()
+class WalkedPath(NamedTuple):
+    """The path of one image: its fixations, how the model walked it, and the steps of it that are glimpsed."""
 
-    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **_: Any) -> torch.Tensor:
-        return torch.full((len(input_ids),), self.event.is_set(), device=input_ids.device)
+    scanpath: Scanpath
+    walked: ChosenPath
+    glimpsed: tuple[int, ...] = ()
 
 
 class GazeEngine:
@@ -168,7 +170,25 @@ class GazeEngine:
         grids = pixels["image_grid_thw"]
         device = self.model.device
         tokens = self.model.encode_images(pixels["pixel_values"].to(device), grids.to(device))
-        return [EncodedImage(*one) for one in zip(tokens, grids, self.processor.grids(grids), strict=True)]
+        merged = self.processor.grids(grids)
+        fine = [self.fine(image, grid) for image, grid in zip(images, merged, strict=True)]
+        return [EncodedImage(*one) for one in zip(tokens, grids, merged, fine, strict=True)]
+
+    @property
+    def _token_px(self) -> int:
+        """Side of an image token in pixels of the resized image."""
+        return self.processor.image_processor.patch_size * self.processor.image_processor.merge_size
+
+    @property
+    def _num_glimpses(self) -> int:
+        """How many glimpses a path has; none without a path."""
+        return self.gaze_config.num_glimpses * self.gaze_config.gaze_trained
+
+    def fine(self, image: Image.Image, grid: PatchGrid) -> Image.Image | None:
+        """Return what glimpses of an image are cut from; None for a model without glimpses."""
+        if not self._num_glimpses:
+            return None
+        return fine_image(image.convert("RGB"), grid, self._token_px, self.gaze_config)
 
     def _encode_once(self, image: Image.Image) -> EncodedImage:
         """`encode_images` for one image, cached by its pixels."""
@@ -212,39 +232,109 @@ class GazeEngine:
             image_tokens=tuple(image.tokens.to(device) for image in images),  # kept features lie on the CPU
         )
 
+    def look(
+        self, images: Sequence[EncodedImage], questions: Sequence[str], options: DiagnoseOptions | None = None,
+        rows: Sequence[int] | None = None,
+    ) -> tuple[PrefillOutput, dict[int, WalkedPath]]:  # fmt: skip
+        """One pass with its paths and glimpses: what findings and words follow from; see `prefill` and `paths`.
+
+        Args:
+            rows: that a path is wanted of, where findings and words do not need one.
+        """
+        prefilled = self.prefill(images, questions)
+        paths = self.paths(prefilled, images, options or DiagnoseOptions(), None if self._num_glimpses else rows)
+        return self.glimpse(prefilled, images, paths), paths
+
+    def glimpse(
+        self,
+        prefilled: PrefillOutput,
+        images: Sequence[EncodedImage],
+        paths: Mapping[int, WalkedPath],
+        sources: Sequence[Image.Image] | None = None,
+    ) -> PrefillOutput:
+        """Show the model its glimpses, behind the gaze tokens of a pass, which is used up; a model without glimpses
+        gets its pass back.
+
+        Args:
+            prefilled, images: from `prefill`, and its images.
+            paths: of every image, from `paths`.
+            sources: that glimpses are cut from in the stead of the images' own `fine`, e.g. of a counterfactual.
+        """
+        if not self._num_glimpses or not paths:
+            return prefilled
+        side, cuts, windows = self.gaze_config.glimpse_side * self._token_px, list[Image.Image](), []
+        for row, image in enumerate(images):
+            path = paths[row]
+            places = [path.scanpath.fixations[step] for step in path.glimpsed]
+            windows.append(windows_of(places, image.grid, self.gaze_config))
+            fine = image.fine if sources is None else sources[row]
+            if fine is None:
+                raise ValueError("an image of a model with glimpses was encoded without its finer form")
+            cuts += [cut(fine, window, side) for window in windows[-1]]
+        pixels = self.processor.glimpse_pixels(cuts).to(self.model.device)
+        with torch.no_grad():
+            return self.model.add_glimpses(prefilled, self.model.encode_glimpses(pixels), pad_windows(windows))
+
     def findings(self, prefilled: PrefillOutput) -> list[dict[str, float]]:
-        """Finding -> probability of every image of a pass; empty where the findings are untrained."""
+        """Finding -> probability of every image of a pass with its glimpses; empty where the findings are untrained."""
         names = self.gaze_config.finding_names
         if prefilled.gaze_hidden is None or not self.gaze_config.findings_trained:
             return [{} for _ in prefilled.input_ids]
         rows = self.model.finding_logits(prefilled).sigmoid().tolist()
         return [dict(zip(names, row, strict=True)) for row in rows]
 
+    def evidence(self, prefilled: PrefillOutput, count: int, row: int) -> dict[str, tuple[float, ...]]:
+        """Finding -> share of each glimpse of an image in what its probability was pooled from.
+
+        Args:
+            count: glimpses of the image.
+            row: of the image in the pass.
+        """
+        config, gaze, glimpses = self.gaze_config, prefilled.gaze_hidden, prefilled.glimpses
+        if not count or glimpses is None or gaze is None or not config.findings_trained:
+            return {}
+        with torch.no_grad():
+            shares = self.model.gaze_heads.finding_shares(gaze[row], Glimpses(*(part[row] for part in glimpses)))
+        tokens = config.glimpse_side**2
+        own = shares[gaze.shape[1] :][: count * tokens].view(count, tokens, -1).sum(dim=1).T.tolist()
+        names = config.finding_names[: config.num_head_findings]
+        return {name: tuple(parts) for name, parts in zip(names, own, strict=True)}
+
     def describe(
-        self, prefilled: PrefillOutput, images: Sequence[EncodedImage], options: DiagnoseOptions
+        self, prefilled: PrefillOutput, images: Sequence[EncodedImage], paths: Mapping[int, WalkedPath]
     ) -> list[Diagnosis]:
-        """Return paths and findings of a pass, with empty answers."""
-        paths = self.paths(prefilled, images, options)
+        """Return paths, glimpses and findings of a pass, with empty answers.
+
+        Args:
+            prefilled: with its glimpses.
+            images: of the pass.
+            paths: from `paths`.
+        """
         records = []
         for row, (image, findings) in enumerate(zip(images, self.findings(prefilled), strict=True)):
-            ood_score, (scanpath, walked) = self.ood_score(image), paths.get(row, (None, None))
-            notes: tuple[str, ...] = () if walked is not None else (UNTRAINED_NOTE,)
+            ood_score, path = self.ood_score(image), paths.get(row)
+            notes: tuple[str, ...] = () if path is not None else (UNTRAINED_NOTE,)
             if ood_score is not None and ood_score > 1:
                 notes += (OOD_NOTE.format(trained_on=self.gaze_config.trained_on, times=ood_score),)
             if self.checkpoint.ood_reference is not None and not self._sees_as_base:
                 notes += (OOD_UNKNOWN_NOTE,)
+            glimpsed = path.glimpsed if path is not None and prefilled.glimpse_hidden is not None else ()
+            places = [] if path is None else [path.scanpath.fixations[step] for step in glimpsed]
+            windows = windows_of(places, image.grid, self.gaze_config)
             records.append(
                 Diagnosis(
-                    "",
-                    findings,
-                    scanpath,
-                    None if walked is None else walked.probabilities,
-                    () if walked is None else walked.chosen,
-                    image.grid,
-                    self.checkpoint.model_id,
-                    self.adapter_id,
-                    notes,
-                    ood_score,
+                    answer="",
+                    finding_probabilities=findings,
+                    scanpath=None if path is None else path.scanpath,
+                    patch_probabilities=None if path is None else path.walked.probabilities,
+                    fixation_probabilities=() if path is None else path.walked.chosen,
+                    grid=image.grid,
+                    model_id=self.checkpoint.model_id,
+                    adapter_id=self.adapter_id,
+                    notes=notes,
+                    ood_score=ood_score,
+                    glimpses=tuple(map(Glimpse, glimpsed, windows)),
+                    evidence=self.evidence(prefilled, len(glimpsed), row),
                 )
             )
         return records
@@ -255,8 +345,8 @@ class GazeEngine:
         images: Sequence[EncodedImage],
         options: DiagnoseOptions,
         rows: Sequence[int] | None = None,
-    ) -> dict[int, tuple[Scanpath, ChosenPath]]:
-        """Row of a pass -> its path, for people and as it was walked; nothing where the gaze is untrained.
+    ) -> dict[int, WalkedPath]:
+        """Row of a pass -> its path; nothing where the gaze is untrained.
 
         Args:
             prefilled, images: from `prefill`, and its images.
@@ -266,36 +356,37 @@ class GazeEngine:
         wanted = list(range(len(images)) if rows is None else rows)
         if prefilled.gaze_hidden is None or not self.gaze_config.gaze_trained or not wanted:
             return {}
-        walked = choose_paths(
-            [self.model.pointer_field(prefilled, row) for row in wanted],
-            options.path,
-            walks=options.walks,
-            temperature=options.path_temperature,
-            seed=options.path_seed,
-            given=[[images[row].grid.index_of(fixation) for fixation in options.given] for row in wanted],
-        )
+        fields = [self.model.pointer_field(prefilled, row) for row in wanted]
+        given = options.look_at or options.given
+        firsts = [[images[row].grid.index_of(fixation) for fixation in given] for row in wanted]
+        if options.look_at:
+            walked = [follow(field, patches) for field, patches in zip(fields, firsts, strict=True)]
+        else:
+            walked = choose_paths(
+                fields, options.path, walks=options.walks, temperature=options.path_temperature,
+                seed=options.path_seed, given=firsts,
+            )  # fmt: skip
         return {
-            row: (self._scanpath(prefilled, row, path, images[row].grid, options), path)
+            row: self._walked_path(prefilled, row, path, images[row].grid, given)
             for row, path in zip(wanted, walked, strict=True)
         }
 
-    @torch.no_grad()
-    def _scanpath(
-        self, prefilled: PrefillOutput, row: int, path: ChosenPath, grid: PatchGrid, options: DiagnoseOptions
-    ) -> Scanpath:
-        durations: list[float | None] = [None] * len(path.patches)
-        if self.gaze_config.dwell_trained and prefilled.gaze_hidden is not None:
-            states = prefilled.gaze_hidden[row, : len(path.patches)]
-            fixated = prefilled.patch_hidden[row][list(path.patches)]
-            durations = list(self.model.gaze_heads.log_durations(states, fixated).exp().tolist())
-        fixations = []
-        for step, (patch, duration_ms) in enumerate(zip(path.patches, durations, strict=True)):
-            if step < len(options.given):
-                fixations.append(options.given[step])
-            else:
-                x, y = grid.center_of(patch)
-                fixations.append(Fixation(x, y, duration_ms))
-        return Scanpath(tuple(fixations), "model")
+    def _walked_path(
+        self, prefilled: PrefillOutput, row: int, path: ChosenPath, grid: PatchGrid, given: Sequence[Fixation]
+    ) -> WalkedPath:
+        """A path as people see it, with the steps that are glimpsed: the given ones first."""
+        assert prefilled.gaze_hidden is not None
+        states = (prefilled.gaze_hidden[row], prefilled.patch_hidden[row])
+        placed = place_fixations(self.model.gaze_heads, self.gaze_config, *states, path.patches, grid)
+        fixations = [*given, *placed[len(given) :]]
+        if not self._num_glimpses:
+            return WalkedPath(Scanpath(tuple(fixations), "model"), path)
+        dwells = [fixation.duration_ms or 0.0 for fixation in placed]
+        weights = dwells if self.gaze_config.dwell_trained else path.chosen
+        most = 1.0 + sum(weights)
+        weighed = [most if step < len(given) else weight for step, weight in enumerate(weights)]
+        steps = choose_steps(fixations, grid, self._num_glimpses, weighed)
+        return WalkedPath(Scanpath(tuple(fixations), "model"), path, tuple(steps))
 
     def stream(
         self, image: Image.Image, question: str = DEFAULT_QUESTION, options: DiagnoseOptions | None = None
@@ -311,63 +402,15 @@ class GazeEngine:
         with self._lock:
             question = self.recognise(question)
             encoded = self._encode_once(image)
-            prefilled = self.prefill([encoded], [question])
-            record = replace(self.describe(prefilled, [encoded], options)[0], question=question)
+            prefilled, paths = self.look([encoded], [question], options)
+            record = replace(self.describe(prefilled, [encoded], paths)[0], question=question)
             yield record
-            with closing(self._stream_text(prefilled, options)) as answers:
+            with closing(stream_text(self.model, self.processor, prefilled, options)) as answers:
                 for answer in answers:
                     record = _answered(record, answer)
                     yield record
                     if LOOP_NOTE in record.notes:
                         break
-
-    def _stream_text(self, prefilled: PrefillOutput, options: DiagnoseOptions) -> Generator[str, None, None]:
-        streamer = TextIteratorStreamer(self.processor.tokenizer, skip_prompt=True, skip_special_tokens=True)
-        cancelled = _Cancelled()
-        failures: list[BaseException] = []
-
-        def generate() -> None:
-            try:
-                self._generate(prefilled, options, streamer=streamer, cancelled=cancelled)
-            except BaseException as error:  # carried to the caller's thread below
-                failures.append(error)
-                streamer.end()
-
-        worker = threading.Thread(target=generate, name=TEXT_THREAD, daemon=True)
-        worker.start()
-        answer = ""
-        try:
-            for piece in streamer:
-                answer += piece
-                if piece:
-                    yield answer.strip()
-        finally:
-            cancelled.event.set()
-            worker.join()
-        if failures:
-            raise failures[0]
-
-    def _generate(
-        self,
-        prefilled: PrefillOutput,
-        options: DiagnoseOptions,
-        *,
-        streamer: TextIteratorStreamer | None = None,
-        cancelled: _Cancelled | None = None,
-    ) -> torch.Tensor:
-        sampling: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
-        if options.text_temperature > 0:
-            sampling = {"do_sample": True, "temperature": options.text_temperature, "top_p": 1.0, "top_k": 0}
-        with torch.random.fork_rng(devices=[self.model.device] if self.model.device.type == "cuda" else []):
-            torch.manual_seed(options.text_seed)
-            return self.model.continue_text(
-                prefilled,
-                max_new_tokens=options.max_new_tokens,
-                streamer=streamer,
-                stopping_criteria=StoppingCriteriaList([cancelled] if cancelled else []),
-                repetition_penalty=1.0,
-                **sampling,
-            )
 
     @overload
     def diagnose(
@@ -434,10 +477,10 @@ class GazeEngine:
         with self._lock:
             known = [self.recognise(question) for question in questions]
             encoded = self.encode_images(images)
-            prefilled = self.prefill(encoded, known)
-            described = self.describe(prefilled, encoded, options)
+            prefilled, paths = self.look(encoded, known, options)
+            described = self.describe(prefilled, encoded, paths)
             records = [replace(record, question=one) for record, one in zip(described, known, strict=True)]
-            answers = self._generate(prefilled, options)
+            answers = generate_text(self.model, prefilled, options)
         texts = self.processor.tokenizer.batch_decode(answers, skip_special_tokens=True)
         return [_answered(record, text.strip()) for record, text in zip(records, texts, strict=True)]
 

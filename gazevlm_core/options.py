@@ -51,7 +51,8 @@ class DiagnoseOptions:
         walks: N walks behind a medoid path.
         path_temperature: divides the pointer's logits.
         path_seed: of the walks.
-        given: fixations that the path begins with.
+        given: fixations that the path begins with; the model goes on from there.
+        look_at: fixations that are the whole path, in the model's stead; the answer and findings follow from them.
         text_temperature: 0 is greedy.
         text_seed: of a sampled text.
         max_new_tokens: longest answer.
@@ -65,6 +66,7 @@ class DiagnoseOptions:
     path_temperature: float = DEFAULT_PATH_TEMPERATURE
     path_seed: int = 0
     given: tuple[Fixation, ...] = ()
+    look_at: tuple[Fixation, ...] = ()
     text_temperature: float = 0.0
     text_seed: int = 0
     max_new_tokens: int = 128
@@ -76,6 +78,34 @@ class DiagnoseOptions:
             raise ValueError(f"max_new_tokens must lie in 1 to 2048, got {self.max_new_tokens}")
         if not 0 <= self.path_temperature <= 10 or not 0 <= self.text_temperature <= 10:
             raise ValueError("temperatures must lie in 0 to 10")
+        if self.given and self.look_at:
+            raise ValueError("give the beginning of a path (given) or a whole one (look_at), not both")
+
+
+@dataclass(frozen=True)
+class GlimpseShares:
+    """Where glimpses are cut in training, in shares of the examples.
+
+    A model that saw only what readers looked at would trust where it was sent and not what it sees there; at its own
+    path and at random places it has to read. An example without readings takes its place at the next one that it has.
+
+    Args:
+        readers: at one reader's path.
+        own: at a path that the model samples as it is by then; at random while its gaze is untrained.
+        random: anywhere.
+
+    Raises:
+        ValueError: a negative share, or shares that do not add up to 1.
+    """
+
+    readers: float = 0.4
+    own: float = 0.3
+    random: float = 0.3
+
+    def __post_init__(self) -> None:
+        shares = (self.readers, self.own, self.random)
+        if min(shares) < 0 or abs(sum(shares) - 1) > 1e-6:
+            raise ValueError(f"the shares of glimpses must not be negative and add up to 1, got {shares}")
 
 
 def resolve_source(source: str) -> str:

@@ -6,8 +6,21 @@ from typing import Any
 
 import numpy as np
 
-from gazevlm_core.geometry import PatchGrid
+from gazevlm_core.geometry import PatchGrid, Window
 from gazevlm_core.scanpath import Scanpath
+
+
+@dataclass(frozen=True)
+class Glimpse:
+    """A place of the path that the model saw closely.
+
+    Args:
+        step: of the path, from 0.
+        window: that was cut from the image.
+    """
+
+    step: int
+    window: Window
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +40,9 @@ class Diagnosis:
         notes: what the user must know with it.
         ood_score: how unlike the training images the image is; above 1, unlike them; None where unknown.
         question: in the wording that the model was trained on.
+        glimpses: places that were seen closely, in the order of looking; none where the model takes none.
+        evidence: finding -> share of each glimpse in what its probability was pooled from; what is missing to 1 is the
+            share of the whole image. Attention, that is, and no proof.
 
     Raises:
         ValueError: shapes that do not fit the grid or the path, or probabilities outside [0, 1].
@@ -43,6 +59,8 @@ class Diagnosis:
     notes: tuple[str, ...] = field(default=())
     ood_score: float | None = None
     question: str = ""
+    glimpses: tuple[Glimpse, ...] = ()
+    evidence: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if (self.scanpath is None) != (self.patch_probabilities is None):
@@ -55,6 +73,8 @@ class Diagnosis:
                 raise ValueError("one probability per fixation is needed")
         if any(not 0.0 <= value <= 1.0 for value in self.finding_probabilities.values()):
             raise ValueError("finding probabilities must lie in [0, 1]")
+        if any(len(shares) != len(self.glimpses) for shares in self.evidence.values()):
+            raise ValueError("evidence has one share per glimpse")
 
     @property
     def gaze_trained(self) -> bool:
@@ -83,6 +103,8 @@ class Diagnosis:
             "findings": {name: float(value) for name, value in self.finding_probabilities.items()},
             "grid": [self.grid.rows, self.grid.cols],
             "scanpath": path,
+            "glimpses": [{"step": one.step + 1, **one.window._asdict()} for one in self.glimpses],
+            "evidence": {name: list(shares) for name, shares in self.evidence.items()},
             "model": self.model_id,
             "adapter": self.adapter_id,
             "strangeness": self.ood_score,

@@ -13,6 +13,7 @@ from gazevlm_core.annotation import DIGEST_DIGITS, is_digest
 from gazevlm_core.scanpath import Scanpath, Source
 
 if TYPE_CHECKING:
+    import numpy as np
     from PIL import Image
 
 Verdict = Literal["", "pending", "accepted", "rejected"]
@@ -87,6 +88,7 @@ class Sample:
         findings: finding name -> 1.0 present, 0.0 absent, or a probability between; what is left out is unknown.
         readings: any number.
         boxes: marked places.
+        masks: finding -> uint8 [R, C], how much of each cell of a grid over the image it covers, 255 for all.
         patient_id: images of one patient never lie on both sides of a split; the image's own id where unknown.
         split: that the data set ships with, as it is written there, or "".
         view: of a radiograph: "AP", "PA", ...; "" where it is not known.
@@ -106,6 +108,7 @@ class Sample:
     findings: Mapping[str, float] = field(default_factory=dict)
     readings: tuple[Reading, ...] = ()
     boxes: tuple[Box, ...] = ()
+    masks: "Mapping[str, np.ndarray]" = field(default_factory=dict)
     patient_id: str = ""
     split: str = ""
     view: str = ""

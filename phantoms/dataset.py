@@ -5,9 +5,9 @@ own.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ TRAINING_SEEDS = range(1_000_000, 2_000_000)  # evaluation refuses these
 REPORT_STYLES = 3
 PATCH_PX = 28  # side of an image token of the embedded model, in pixels of the resized image
 SHARD_CASES = 250
+MASK_CELLS = 64  # a side
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class PhantomCase:
         reports: the same findings in REPORT_STYLES wordings.
         presence_answers: finding name -> answer to its presence question.
         readings: [reader][reading], simulated scanpaths.
+        masks: finding name -> uint8 [MASK_CELLS, MASK_CELLS], how much of each cell it covers, 255 for all.
     """
 
     seed: int
@@ -57,6 +59,7 @@ class PhantomCase:
     reports: tuple[str, ...]
     presence_answers: dict[str, str]
     readings: tuple[tuple[Scanpath, ...], ...]
+    masks: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def finding_names(self) -> frozenset[str]:
@@ -102,7 +105,14 @@ def draw_case(
             )
             for reader in READERS
         ),
+        masks={finding.name: _cells(finding.mask) for finding in phantom.findings},
     )
+
+
+def _cells(mask: np.ndarray) -> np.ndarray:
+    """How much of each cell a mask covers; see `PhantomCase.masks`."""
+    image = Image.fromarray(mask.astype(np.uint8) * 255)
+    return np.asarray(image.resize((MASK_CELLS, MASK_CELLS), Image.Resampling.BOX))
 
 
 def _shrunk(image: np.ndarray, bounds: tuple[int, int]) -> np.ndarray:
@@ -140,7 +150,7 @@ def _case_to_json(case: PhantomCase) -> dict[str, Any]:
     }
 
 
-def _case_from_json(values: dict[str, Any], image: np.ndarray) -> PhantomCase:
+def _case_from_json(values: dict[str, Any], image: np.ndarray, masks: Iterable[np.ndarray]) -> PhantomCase:
     return PhantomCase(
         seed=values["seed"],
         domain=values["domain"],
@@ -152,6 +162,7 @@ def _case_from_json(values: dict[str, Any], image: np.ndarray) -> PhantomCase:
             tuple(Scanpath(tuple(Fixation(*fixation) for fixation in path), "simulated") for path in reader)
             for reader in values["readings"]
         ),
+        masks={finding["name"]: mask for finding, mask in zip(values["findings"], masks, strict=True)},
     )
 
 
@@ -179,20 +190,24 @@ class PhantomShards:
             cases = list(draw_cases(self.seeds[start : start + SHARD_CASES], workers=workers, **self.options))
             pixels = np.concatenate([case.image.ravel() for case in cases])
             partial = path.with_suffix(".partial.npz")
-            np.savez(partial, pixels=pixels, meta=np.array(json.dumps([_case_to_json(case) for case in cases])))
+            masks = [case.masks[finding.name] for case in cases for finding in case.findings]
+            kept = np.stack(masks) if masks else np.zeros((0, MASK_CELLS, MASK_CELLS), np.uint8)
+            meta = np.array(json.dumps([_case_to_json(case) for case in cases]))
+            np.savez(partial, pixels=pixels, masks=kept, meta=meta)
             partial.rename(path)
 
     def load(self) -> list[PhantomCase]:
-        """All cases in memory (about 50 kB each at the embedded model's size)."""
+        """All cases in memory (about 200 kB each at the resolution of the embedded model's glimpses)."""
         cases = []
         for start in range(0, len(self.seeds), SHARD_CASES):
             with np.load(self._path(start)) as shard:
-                pixels, offset = shard["pixels"], 0
+                pixels, offset, masks = shard["pixels"], 0, iter(shard["masks"])
                 for values in json.loads(str(shard["meta"])):
                     height, width = values["shape"]
                     image = pixels[offset : offset + height * width].reshape(height, width)
                     offset += height * width
-                    cases.append(_case_from_json(values, image))
+                    own = [next(masks) for _ in values["findings"]]
+                    cases.append(_case_from_json(values, image, own))
         return cases
 
     def _path(self, start: int) -> Path:
@@ -210,6 +225,7 @@ def sample_of(case: PhantomCase) -> Sample:
         readings=tuple(
             Reading(reader.name, path) for reader, paths in zip(READERS, case.readings, strict=True) for path in paths
         ),
+        masks=case.masks,
         dataset="phantom",
     )
 

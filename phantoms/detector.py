@@ -80,19 +80,24 @@ def expose(attenuation: Field, raster: Raster, detector: Detector, rng: np.rando
     return np.maximum(signal + noise * np.sqrt(signal / quanta), np.float32(1e-4))
 
 
-def display(signal: Field, raster: Raster, detector: Detector, body: np.ndarray) -> np.ndarray:
-    """Displayed image [H, W], uint8, bone bright.
-
-    Args:
-        signal: detected signal.
-        body: bool [H, W], the pixels that the display window is chosen from.
-    """
+def process(signal: Field, raster: Raster, detector: Detector) -> Field:
+    """Density [H, W] of the detected signal, wide shadows partly taken out and edges enhanced, before its window."""
     density = -np.log(signal)
     wide = low_pass(density, 26.0 / raster.pitch_mm)
     fine = ndimage.gaussian_filter(density, max(1.6 / raster.pitch_mm, 0.6), mode="nearest", truncate=2.5)
-    shown = density - np.float32(detector.equalise) * wide + np.float32(detector.sharpen) * (density - fine)
+    return density - np.float32(detector.equalise) * wide + np.float32(detector.sharpen) * (density - fine)
+
+
+def display_window(shown: Field, detector: Detector, body: np.ndarray) -> tuple[float, float]:
+    """Lower and upper end of the display window, from the pixels where `body`, bool [H, W], is True."""
     sample = shown[::3, ::3][body[::3, ::3]]
     low, high = np.percentile(sample, detector.percentiles) if sample.size else (0.0, 1.0)
+    return float(low), float(high)
+
+
+def display(shown: Field, window: tuple[float, float], detector: Detector) -> np.ndarray:
+    """Displayed image [H, W], uint8, bone bright, from what `process` and `display_window` give."""
+    low, high = window
     value = np.clip((shown - np.float32(low)) / np.float32(max(high - low, 1e-3)), -0.25, 1.25)
     return np.asarray(tone_curve(value, detector) * 255.0 + 0.5, dtype=np.uint8)
 

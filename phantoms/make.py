@@ -10,7 +10,7 @@ import numpy as np
 from phantoms.anatomy import build_body, landmarks
 from phantoms.case import Case, FindingSpec
 from phantoms.clutter import clutter, side_marker
-from phantoms.detector import display, expose, sample_detector
+from phantoms.detector import display, display_window, expose, process, sample_detector
 from phantoms.findings import DRAWN_FINDINGS
 from phantoms.projection import Beam, Field, Raster
 from phantoms.sampling import FindingRequest, sample_case
@@ -21,9 +21,11 @@ from phantoms.thorax import DENSER_THAN_LUNG, MU_SOFT, build_thorax, gas
 from phantoms.truth import Phantom, PlacedFinding
 from phantoms.vessels import vessels
 
-__all__ = ["FindingRequest", "make_phantom", "render_case", "sample_case"]
+__all__ = ["FindingRequest", "make_phantom", "render_case", "render_twins", "sample_case"]
 SMALLEST_SIZE_PX = 64
 MASK_SHARE = 0.22  # of the strongest change, above which a pixel belongs to the finding
+STRAY_PX = 3  # of a drawn line's ends, which may be several times as strong as all else: they set no mask
+SAME_GREY = 2  # levels; quantum noise is as strong
 CHEST_DEPTH_MM = 130.0  # from the middle of the chest to the detector
 
 
@@ -53,6 +55,30 @@ def make_phantom(
 
 def render_case(case: Case, *, size_px: int = 512) -> Phantom:
     """Draw a sampled case; see `make_phantom`."""
+    return _render(case, size_px)[0]
+
+
+def render_twins(case: Case, *, size_px: int = 512) -> tuple[Phantom, dict[str, np.ndarray]]:
+    """Draw a case, and for each of its findings the same patient without it.
+
+    A twin is exposed alike, down to the quantum noise, and shown with the display window of the original. What is left
+    of the finding far from it, in scatter and wide-area processing, is at most SAME_GREY grey levels there; such
+    pixels are those of the original, so that a twin differs from it where the finding shows, and nowhere else.
+
+    Returns:
+        The phantom, and finding name -> uint8 [H, W].
+    """
+    phantom, window = _render(case, size_px)
+    twins = {}
+    for spec in case.findings:
+        image = _render(case.without(spec.name), size_px, window)[0].image
+        changed = np.abs(image.astype(np.int16) - phantom.image) > SAME_GREY
+        twins[spec.name] = np.where(changed, image, phantom.image)
+    return phantom, twins
+
+
+def _render(case: Case, size_px: int, window: tuple[float, float] | None = None) -> tuple[Phantom, tuple[float, float]]:
+    """Draw a case, and return its display window; it is shown with another one where that is given."""
     if size_px < SMALLEST_SIZE_PX:
         raise ValueError(f"a phantom's longer side must be at least {SMALLEST_SIZE_PX} px, got {size_px}")
     body, beam = build_body(case), _beam(case)
@@ -66,11 +92,12 @@ def render_case(case: Case, *, size_px: int = 512) -> Phantom:
     inside = (scene.thorax.soft > 25.0) & _uncovered(case, raster)
     side_marker(attenuation, case, raster)
     detector = sample_detector(case)
-    signal = expose(attenuation, raster, detector, case.stream(f"quanta {size_px}"))
-    image = display(signal, raster, detector, inside) * _uncovered(case, raster)
+    shown = process(expose(attenuation, raster, detector, case.stream(f"quanta {size_px}")), raster, detector)
+    window = window or display_window(shown, detector, inside)
+    image = display(shown, window, detector) * _uncovered(case, raster)
     placed = tuple(_place(spec, shadow, raster) for spec, shadow in zip(case.findings, shadows, strict=True))
     places = {name: raster.fraction(at) for name, at in landmarks(body, beam).items()}
-    return Phantom(case.seed, case.domain, image.astype(np.uint8), placed, places)
+    return Phantom(case.seed, case.domain, image.astype(np.uint8), placed, places), window
 
 
 def _place(spec: FindingSpec, shadow: Shadow, raster: Raster) -> PlacedFinding:
@@ -80,7 +107,7 @@ def _place(spec: FindingSpec, shadow: Shadow, raster: Raster) -> PlacedFinding:
         ValueError: the finding changed nothing inside the image.
     """
     change = np.abs(shadow.attenuation)
-    strongest = float(change.max())
+    strongest = float(np.partition(change, -STRAY_PX - 1, axis=None)[-STRAY_PX - 1]) or float(change.max())
     if strongest <= 0.0:
         raise ValueError(f"{spec.name} on the {spec.side} side changed nothing inside the image")
     mask = change > MASK_SHARE * strongest

@@ -1,9 +1,9 @@
 """Trains the embedded checkpoint from nothing on phantoms: `python -m phantoms.nano`.
 
-First, three variants are trained alike, on the same examples in the same order: ordered gaze, a twin without gaze
-supervision, and the plain placeholder form. The one that ships goes on from the first of them for longer. Each is
-quantised to NF4. Everything is resumable: the shards of phantoms and the training go on where they stopped, and what is
-finished is not done again.
+First, variants are trained alike, on the same examples in the same order: ordered gaze with glimpses, the same without
+glimpses, one without gaze supervision, the plain placeholder form, and one that sees the whole image as finely as
+glimpses are. The one that ships goes on from the first of them for longer. Each is quantised to NF4. Everything is
+resumable: the shards of phantoms and the training go on where they stopped, and what is finished is not done again.
 """
 
 from dataclasses import dataclass, replace
@@ -36,15 +36,19 @@ class Variant(StrEnum):
 
     ORDERED = "ordered"
     RELEASE = "release"
+    NO_GLIMPSES = "no-glimpses"
     NO_GAZE = "no-gaze"
     PLAIN = "plain"
+    FINE = "fine"
 
 
 MODEL_NAMES: dict[Variant, str] = {
     Variant.RELEASE: "gazevlm-nano",
     Variant.ORDERED: "gazevlm-nano-short",
+    Variant.NO_GLIMPSES: "gazevlm-nano-no-glimpses",
     Variant.NO_GAZE: "gazevlm-nano-no-gaze",
     Variant.PLAIN: "gazevlm-nano-plain",
+    Variant.FINE: "gazevlm-nano-fine",
 }
 
 
@@ -56,7 +60,7 @@ class Recipe:
     """
 
     images: int = 12_000
-    sizes_px: tuple[int, ...] = (512, 256, 256, 256, 256)
+    sizes_px: tuple[int, ...] = (512,)  # twice as fine as the model's small image, for glimpses
     examples: int = 48_000  # shuffled once; their order does not depend on the number of steps
     steps: int = 1_300
     decay_steps: int = 300
@@ -69,6 +73,10 @@ class Recipe:
     warmup_steps: int = 100
     weight_decay: float = 0.05
     finding_weight: float = 3.0  # of the mean over the findings, which is small beside the other losses
+    local_weight: float = 3.0
+    gaze_tokens: int = 24  # half of the radiologists' readings of SIIM are whole in so many steps
+    glimpses: int = 6
+    glimpse_shares: tuple[float, float, float] = (0.4, 0.3, 0.3)  # readers, own path, random
     seed: int = 7
 
 
@@ -98,7 +106,11 @@ def gaze_config_of(variant: Variant, recipe: Recipe) -> "GazeConfig":
 
     gaze = variant is not Variant.NO_GAZE
     return GazeConfig(
-        num_gaze_tokens=12,
+        num_gaze_tokens=recipe.gaze_tokens,
+        repeats=False,
+        use_offsets=gaze,
+        num_glimpses=recipe.glimpses if variant in (Variant.ORDERED, Variant.RELEASE) else 0,
+        local_weight=recipe.local_weight,
         finding_names=FINDING_NAMES,
         pointer_dim=96,
         use_previous_patch=variant is not Variant.PLAIN,
@@ -134,7 +146,7 @@ def main(
         release_decay_steps=round(full.release_decay_steps * scale),
     )
     seeds = TRAINING_SEEDS[: recipe.images]
-    bounds = (SMALLEST_IMAGE_PIXELS, IMAGE_PIXELS)
+    bounds = (4 * SMALLEST_IMAGE_PIXELS, 4 * IMAGE_PIXELS)
     pool = PhantomShards(shards, seeds, sizes_px=recipe.sizes_px, model_pixels=bounds)
     pool.make()
     if draw_only:
@@ -164,6 +176,7 @@ def train(variant: Variant, recipe: Recipe, cases: list["PhantomCase"], runs: Pa
     from transformers import set_seed
     from transformers.trainer_utils import get_last_checkpoint
 
+    from gazevlm_core.options import GlimpseShares
     from gazevlm_core.training.collator import GazeCollator
     from gazevlm_core.training.trainer import GazeTrainer
     from phantoms.nano_parts import quick_products
@@ -180,7 +193,9 @@ def train(variant: Variant, recipe: Recipe, cases: list["PhantomCase"], runs: Pa
         model=model,
         args=_arguments(recipe, schedule, folder),
         train_dataset=CaseExamples(cases, recipe.examples, schedule),
-        data_collator=GazeCollator(processor, config, use_gaze=config.gaze_trained),
+        data_collator=GazeCollator(
+            processor, config, use_gaze=config.gaze_trained, shares=GlimpseShares(*recipe.glimpse_shares), model=model
+        ),
     )
     folder.mkdir(parents=True, exist_ok=True)
     with quick_products():
@@ -204,7 +219,7 @@ def _begin(
         start = runs / Variant.ORDERED.value / "final"
         model, processor = GazeVLM.from_pretrained(start), GazeVLMProcessor.from_pretrained(start)
     else:
-        processor = nano_processor(train_tokenizer(_texts(cases)))
+        processor = nano_processor(train_tokenizer(_texts(cases)), finer=2 if variant is Variant.FINE else 1)
         model = nano_model(processor, gaze_config_of(variant, recipe))
     quick_patch_embedding(model)
     return model, processor

@@ -8,7 +8,13 @@ from transformers import Qwen2VLImageProcessorPil
 
 from gazevlm_core.model.configuration_gazevlm import GazeConfig
 from gazevlm_core.model.modeling_gazevlm import GazeVLM
-from gazevlm_core.model.processing_gazevlm import TURN_END_TOKEN, GazeVLMProcessor, token_id
+from gazevlm_core.model.processing_gazevlm import (
+    TURN_END_TOKEN,
+    VISION_END_TOKEN,
+    VISION_START_TOKEN,
+    GazeVLMProcessor,
+    token_id,
+)
 from phantoms.nano_parts import CHAT_TEMPLATE, VOCABULARY_SIZE, nano_model, nano_processor, train_tokenizer
 
 TEXTS = ("Describe the findings on this chest radiograph.", "Large left pleural effusion.", "Is there pneumothorax?")
@@ -31,6 +37,8 @@ def make_tiny_backbone(folder: Path, backbone: type[GazeVLM], *, plain: bool = F
     tokenizer, base = train_tokenizer(TEXTS * 20), backbone.tiny(rows=VOCABULARY_SIZE)
     processor = GazeVLMProcessor(Qwen2VLImageProcessorPil(**backbone.preprocessing), tokenizer, CHAT_TEMPLATE)
     base.image_token_id = processor.image_token_id
+    base.vision_start_token_id = token_id(tokenizer, VISION_START_TOKEN)
+    base.vision_end_token_id = token_id(tokenizer, VISION_END_TOKEN)
     base.text_config.bos_token_id, base.text_config.pad_token_id = None, tokenizer.pad_token_id
     base.text_config.eos_token_id = token_id(tokenizer, TURN_END_TOKEN)
     marks = {"gaze_trained": True, "findings_trained": True, "dwell_trained": True, "trained_on": "nothing (a test)"}

@@ -21,10 +21,10 @@ from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.inference import EncodedImage, GazeEngine
 from gazevlm_core.metrics.paths import Size
 from gazevlm_core.metrics.registry import MAP_METRICS, map_scores
+from gazevlm_core.model.configuration_gazevlm import GazeConfig
 from gazevlm_core.model.modeling_gazevlm import PrefillOutput
 from gazevlm_core.model.path_sampling import follow
 from gazevlm_core.model.pointer import PointerField
-from gazevlm_core.options import DiagnoseOptions
 from gazevlm_core.ranks import ALONE, Ranks, in_turns
 from gazevlm_core.sample import DatasetError, Sample
 from gazevlm_core.scanpath import Scanpath
@@ -146,16 +146,15 @@ def _predict_batch(
     if names is None:
         names = answered(engine, {name for sample in samples for name in sample.findings})
     margins = presence_margins(engine, encoded, names) if names else np.zeros((len(samples), 0))
-    prefilled = engine.prefill(encoded, [REPORT_QUESTION] * len(encoded))
+    prefilled, paths = engine.look(encoded, [REPORT_QUESTION] * len(encoded))
     heads: list[dict[str, float]] = [{} for _ in samples]
     if prefilled.gaze_hidden is not None and config.findings_trained:
         heads = [dict(zip(config.finding_names, one, strict=True))
                  for one in engine.model.finding_logits(prefilled).tolist()]  # fmt: skip
-    paths = engine.paths(prefilled, encoded, DiagnoseOptions())
     found = []
     for row, (sample, image, picture) in enumerate(zip(samples, encoded, images, strict=True)):
-        shown, walked = paths.get(row, (None, None))
-        readings = [on_grid(path, image.grid) for path in sample.scanpaths]
+        shown, walked = (paths[row].scanpath, paths[row].walked) if row in paths else (None, None)
+        readings = [on_grid(path, image.grid) for path in as_steps(sample.scanpaths, image.grid, config)]
         said = dict(zip(names, margins[row].tolist(), strict=True))
         steps = None
         if shown is not None and readings:
@@ -211,7 +210,7 @@ def presence_margins(
     margins = []
     for first in range(0, len(images), per_pass):
         chunk = images[first : first + per_pass]
-        prefilled = engine.prefill([image for image in chunk for _ in questions], questions * len(chunk))
+        prefilled, _ = engine.look([image for image in chunk for _ in questions], questions * len(chunk), rows=())
         logits = first_answer_logits(engine, prefilled)
         margins.append((logits[:, yes] - logits[:, no]).view(len(chunk), len(questions)).cpu().numpy())
     return np.concatenate(margins)
@@ -226,6 +225,11 @@ def first_answer_logits(engine: GazeEngine, prefilled: PrefillOutput) -> torch.T
     if recorder.logits is None:
         raise RuntimeError("generation ended before its first token")
     return recorder.logits
+
+
+def as_steps(paths: Sequence[Scanpath], grid: PatchGrid, config: GazeConfig) -> list[Scanpath]:
+    """Return readings in the steps of a model: consecutive fixations in one patch are one where it takes no repeats."""
+    return list(paths) if config.repeats else [grid.merge_repeats(path) for path in paths]
 
 
 # ---- along readings -------------------------------------------------------------------------------------------------
@@ -261,7 +265,7 @@ def _dwells(
     gaze_hidden, patch_hidden = prefilled.gaze_hidden[row], prefilled.patch_hidden[row]
     known = [
         (step, grid.index_of(fixation), fixation.duration_ms)
-        for path in sample.scanpaths
+        for path in as_steps(sample.scanpaths, grid, engine.gaze_config)
         for step, fixation in enumerate(path.fixations[: len(gaze_hidden)])
         if fixation.duration_ms is not None
     ]

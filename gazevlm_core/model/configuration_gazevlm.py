@@ -14,6 +14,7 @@ GAZE_CONFIG_FILE = "gaze_config.json"
 # A configuration comes from a folder or the Hub, with memory and time at stake: the longest path that can be trained,
 # widths beyond every backbone's, the largest grid of 16 MP, and images that no model of the family takes larger.
 MOST_GAZE_TOKENS, MOST_POINTER_DIM, MOST_INDEX_PATCHES, MOST_PIXELS = 256, 8192, 2**15, 2**24
+MOST_GLIMPSES, MOST_GLIMPSE_SIDE = 32, 16
 MOST_FINDINGS, LONGEST_FINDING, LONGEST_TRAINED_ON = 512, 100, 10_000
 
 
@@ -41,6 +42,13 @@ class PointerKeys(StrEnum):
     INDEX = "index"  # a learned row per patch number, that is, a linear head over indices: blind to the patch's content
 
 
+class GlimpsePositions(StrEnum):
+    """Rope positions of a glimpse's tokens."""
+
+    PLACE = "place"  # rows and columns where they lie in the image, in fractions of its patches
+    SEQUENTIAL = "sequential"  # as those of any further image
+
+
 class GazeConfig(PretrainedConfig):
     """Sizes of the gaze parts and what they were trained on: the section `gaze` of the model's
     configuration, and a file of its own beside an adapter. Take another by `dataclasses.replace`, never change one.
@@ -55,6 +63,16 @@ class GazeConfig(PretrainedConfig):
         stops: whether a path can be shorter than K; without, every path has K fixations.
         target_sigma_patches: width of a Gaussian around the fixated patch that is the target in its stead; 0 for the
             patch alone.
+        repeats: whether consecutive fixations of a path may lie in one patch; without, they are one step, whose dwell
+            adds up.
+        use_offsets: whether a fixation lies anywhere in its patch, where the offset head puts it; False puts it in the
+            middle.
+        num_glimpses: M, places of the path that are cut from the image at a finer resolution and shown behind the gaze
+            tokens; 0 for none, the paper's plain form.
+        glimpse_patches: width of a glimpse in the patches of the small image.
+        glimpse_side: image tokens along a side of a glimpse; how much finer it is than the small image is this over
+            `glimpse_patches`.
+        glimpse_positions: where rope puts the tokens of glimpses.
         use_previous_patch: whether the query sees the patch fixated before; False is the plain placeholder form.
         gaze_trained: whether the pointer was trained; an untrained path is never drawn.
         findings_trained: whether the finding head was trained.
@@ -64,7 +82,8 @@ class GazeConfig(PretrainedConfig):
         trained_on: what the weights have seen, in words for the user; "" where nothing.
         known_questions: every question that the weights were trained to answer, word by word; none for weights that
             answer freely, as those of a large language model.
-        gaze_weight, text_weight, finding_weight, dwell_weight: weights of the four losses.
+        gaze_weight, text_weight, finding_weight, dwell_weight, offset_weight, local_weight: weights of the losses; the
+            last is that of naming what lies in a glimpse.
 
     Raises:
         ValueError: values of another type, sizes below 1 or beyond the bounds above, repeated finding names, places
@@ -83,6 +102,12 @@ class GazeConfig(PretrainedConfig):
     index_patches: int = 0
     stops: bool = True
     target_sigma_patches: float = 0.0
+    repeats: bool = True
+    use_offsets: bool = False
+    num_glimpses: int = 0
+    glimpse_patches: float = 1.5
+    glimpse_side: int = 3
+    glimpse_positions: GlimpsePositions = GlimpsePositions.PLACE
     use_previous_patch: bool = True
     gaze_trained: bool = False
     findings_trained: bool = False
@@ -94,6 +119,8 @@ class GazeConfig(PretrainedConfig):
     text_weight: float = 1.0
     finding_weight: float = 1.0
     dwell_weight: float = 0.1
+    offset_weight: float = 1.0
+    local_weight: float = 1.0
 
     def __post_init__(self, **kwargs: Any) -> None:
         kwargs.pop("model_type", None)
@@ -108,6 +135,7 @@ class GazeConfig(PretrainedConfig):
         places = (place if isinstance(place, UsualPlace) else UsualPlace(**place) for place in self.usual_places)
         self.usual_places = tuple(places)
         self.pointer_keys = PointerKeys(self.pointer_keys)
+        self.glimpse_positions = GlimpsePositions(self.glimpse_positions)
         if self.pixel_limits is not None:
             least, most = self.pixel_limits
             if not 0 < least <= most <= MOST_PIXELS:
@@ -128,7 +156,15 @@ class GazeConfig(PretrainedConfig):
             raise ValueError(f"finding names repeat: {', '.join(self.finding_names)}")
         if tuple(place.name for place in self.usual_places) != self.finding_names[self.num_head_findings :]:
             raise ValueError("usual_places must be those of the last finding_names, in their order")
-        if min(self.gaze_weight, self.text_weight, self.finding_weight, self.dwell_weight) < 0:
+        if not 0 <= self.num_glimpses <= MOST_GLIMPSES or not 1 <= self.glimpse_side <= MOST_GLIMPSE_SIDE:
+            raise ValueError(
+                f"num_glimpses must lie in 0 to {MOST_GLIMPSES}, and glimpse_side in 1 to {MOST_GLIMPSE_SIDE}, got "
+                f"{self.num_glimpses} and {self.glimpse_side}"
+            )
+        if not 0.25 <= self.glimpse_patches <= MOST_GLIMPSE_SIDE:
+            raise ValueError(f"glimpse_patches must lie in 0.25 to {MOST_GLIMPSE_SIDE}, got {self.glimpse_patches}")
+        weights = [value for name, value in self.own_values().items() if name.endswith("_weight")]
+        if min(weights) < 0:
             raise ValueError("loss weights must not be negative")
         super().__post_init__()
 
@@ -182,6 +218,7 @@ class GazeConfig(PretrainedConfig):
             "known_questions": list(self.known_questions),
             "pixel_limits": None if self.pixel_limits is None else list(self.pixel_limits),
             "pointer_keys": self.pointer_keys.value,
+            "glimpse_positions": self.glimpse_positions.value,
             "usual_places": [asdict(place) for place in self.usual_places],
         }
 

@@ -1,4 +1,5 @@
-"""The four losses: pointer, answer, findings and dwell. Whatever is unknown is masked, nothing is invented.
+"""The losses: pointer, dwell, offsets, answer, findings, and what lies in a glimpse. Whatever is unknown is masked,
+nothing is invented.
 
 Targets of the pointer: patch index, STOP for the step after the last fixation, IGNORED for everything behind it.
 
@@ -12,20 +13,25 @@ from typing import Any, NamedTuple
 
 import torch
 from torch.nn import functional
+from torch.nn.utils.rnn import pad_sequence
 
+from gazevlm_core.model.outputs import GazeLosses, States, Supervision
 from gazevlm_core.model.pointer import PointerField
 
 
 class LossCounts(NamedTuple):
-    """Denominators of the losses, float scalars: supervised steps, answers, known findings, known durations.
+    """Denominators of the losses, float scalars: supervised steps, answers, known findings, known durations, fixations
+    whose place in their patch is known, and known contents of glimpses.
 
     None takes what the batch itself knows.
     """
 
-    steps: torch.Tensor | None
-    answers: torch.Tensor | None
-    findings: torch.Tensor | None
-    durations: torch.Tensor | None
+    steps: torch.Tensor | None = None
+    answers: torch.Tensor | None = None
+    findings: torch.Tensor | None = None
+    durations: torch.Tensor | None = None
+    offsets: torch.Tensor | None = None
+    contents: torch.Tensor | None = None
 
 
 STOP = -1
@@ -50,6 +56,10 @@ def pointer_log_probabilities(fields: PointerField, previous: torch.Tensor, patc
     logits = torch.einsum("bskd,bpd->bskp", queries, fields.keys) / fields.keys.shape[-1] ** 0.5
     allowed = functional.pad(patch_mask, (0, 1), value=True)[:, None, None].expand(batch, 1, steps, -1).clone()
     allowed[:, :, : 1 if fields.stops else None, -1] = False
+    if not fields.repeats:
+        several = patch_mask.sum(dim=-1)[:, None, None] > 1  # a grid of one patch has no other
+        repeated = functional.one_hot(previous, allowed.shape[-1]).bool()
+        allowed = allowed & ~(repeated & (several & (previous < patch_mask.shape[1]))[..., None])
     return logits.masked_fill(~allowed, float("-inf")).log_softmax(dim=-1)
 
 
@@ -106,7 +116,8 @@ def pointer_loss(
     known = supervised_steps(targets, stops=fields.stops)
     chosen = log_probabilities.gather(-1, classes.clamp(min=0)[..., None]).squeeze(-1)
     if soft is not None:
-        over_patches = log_probabilities[..., :-1].masked_fill(~patch_mask[:, None, None], 0.0)
+        over_patches = log_probabilities[..., :-1]
+        over_patches = over_patches.masked_fill(over_patches.isneginf(), 0.0)
         chosen = torch.where(targets >= 0, (soft * over_patches).sum(dim=-1), chosen)
     return -chosen.masked_fill(~known, 0.0).sum() / _at_least_one(known.sum(), count)
 
@@ -125,12 +136,15 @@ def count_supervision(batch: Mapping[str, Any], *, stops: bool) -> LossCounts:
     """
     labels, targets = batch.get("labels"), batch.get("gaze_targets")
     durations, findings = batch.get("gaze_durations_ms"), batch.get("finding_labels")
+    offsets, contents = batch.get("gaze_offsets"), batch.get("glimpse_contents")
     nothing = torch.zeros(())
     return LossCounts(
         nothing if targets is None else supervised_steps(targets, stops=stops).sum(),
         nothing if labels is None else (labels[:, 1:] != -100).any(dim=-1).sum(),
         nothing if findings is None else (~findings.isnan()).sum(),
         nothing if durations is None else (durations > 0).sum(),
+        nothing if offsets is None else (~offsets[..., 0].isnan()).sum(),
+        nothing if contents is None else (~contents.isnan()).sum(),
     )
 
 
@@ -174,3 +188,66 @@ def dwell_loss(
     targets = torch.where(known, durations_ms, torch.ones_like(durations_ms)).log()
     losses = functional.smooth_l1_loss(log_durations, targets, reduction="none")
     return losses.masked_fill(~known, 0.0).sum() / _at_least_one(known.sum(), count)
+
+
+def offset_loss(offsets: torch.Tensor, targets: torch.Tensor, count: torch.Tensor | None = None) -> torch.Tensor:
+    """Mean smooth-L1 distance of places in their patches, [..., 2] each, NaN where unknown; `count` of known ones."""
+    known = ~targets.isnan()
+    losses = functional.smooth_l1_loss(offsets, targets.nan_to_num(), reduction="none", beta=0.1)  # a tenth of a patch
+    return losses.masked_fill(~known, 0.0).sum() / _at_least_one(known[..., 0].sum(), count)
+
+
+def _path_losses(
+    model: Any, states: States, known: Supervision, targets: torch.Tensor, counts: LossCounts  # noqa: ANN401
+) -> dict[str, torch.Tensor]:
+    """The losses of the pointer, the dwell head and the offset head."""
+    gaze, heads, device = model.config.gaze_config, model.gaze_heads, states.hidden.device
+    patch_hidden = pad_sequence(list(states.patches), batch_first=True)  # [B, P, D]
+    sizes = torch.tensor([len(grid) for grid in states.grids], device=device)
+    patch_mask = torch.arange(patch_hidden.shape[1], device=device) < sizes[:, None]
+    soft = None
+    if gaze.target_sigma_patches:
+        cols = torch.tensor([grid.cols for grid in states.grids], device=targets.device)
+        soft = soft_targets(targets, cols, patch_mask, gaze.target_sigma_patches)
+    fields = heads.fields(states.gaze_hidden, patch_hidden)
+    parts = {"gaze_loss": pointer_loss(fields, targets, patch_mask, soft, counts.steps)}
+    rows = torch.arange(len(sizes), device=device)[:, None, None]
+    fixated = patch_hidden[rows, targets.clamp(min=0)]  # [B, S, K, D]
+    gaze_hidden = states.gaze_hidden[:, None].expand_as(fixated)
+    if known.durations_ms is not None:
+        parts["dwell_loss"] = dwell_loss(
+            heads.log_durations(gaze_hidden, fixated), known.durations_ms, counts.durations
+        )
+    if known.offsets is not None and gaze.use_offsets:
+        parts["offset_loss"] = offset_loss(heads.offsets(gaze_hidden, fixated), known.offsets, counts.offsets)
+    return parts
+
+
+def weighted_losses(model: Any, states: States, known: Supervision, counts: LossCounts) -> GazeLosses:  # noqa: ANN401
+    """All losses of a batch and their weighted sum.
+
+    Args:
+        model: a `GazeVLM`, whose heads and configuration are taken.
+        states: of its pass.
+        known: what supervises it.
+        counts: of all batches that share a step of training.
+    """
+    gaze, parts = model.config.gaze_config, dict[str, torch.Tensor]()
+    hidden, labels = states.hidden, known.labels
+    if labels is not None:
+        predicts = labels[:, 1:] != -100  # position t predicts token t + 1
+        words, rows = model.lm_head(hidden[:, :-1][predicts]), predicts.nonzero()[:, 0]
+        parts["text_loss"] = answer_loss(words, labels[:, 1:][predicts], rows, counts.answers)
+    with torch.autocast(hidden.device.type, enabled=False):  # the heads stay in float32
+        if known.targets is not None:
+            parts |= _path_losses(model, states, known, known.targets, counts)
+        if known.findings is not None and gaze.num_head_findings:
+            logits = model.gaze_heads.finding_logits(states.gaze_hidden, states.glimpses)
+            parts["finding_loss"] = finding_loss(logits, known.findings, counts.findings)
+        if known.contents is not None and states.glimpse_tokens is not None and gaze.num_head_findings:
+            logits = model.gaze_heads.local_logits(states.glimpse_tokens)
+            parts["local_loss"] = finding_loss(logits, known.contents, counts.contents)
+    weights = {name: getattr(gaze, name.replace("_loss", "_weight")) for name in parts}
+    nothing = torch.zeros((), device=hidden.device)
+    total = sum((weights[name] * value for name, value in parts.items()), start=nothing)
+    return GazeLosses(loss=total, **parts)

@@ -6,14 +6,13 @@ order of inheritance, and what differs between families is in `backbones`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from importlib import import_module
 from os import PathLike
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from torch.nn.utils.rnn import pad_sequence
 from transformers import (
     AutoModelForImageTextToText,
     Cache,
@@ -27,57 +26,22 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.utils import ModelOutput
 
 from gazevlm_core.geometry import PatchGrid
-from gazevlm_core.model.configuration_gazevlm import GazeVLMConfig, PointerKeys
-from gazevlm_core.model.losses import (
-    LossCounts,
-    answer_loss,
-    dwell_loss,
-    finding_loss,
-    pointer_loss,
-    soft_targets,
-)
+from gazevlm_core.model.configuration_gazevlm import GazeVLMConfig, GlimpsePositions, PointerKeys
+from gazevlm_core.model.glimpses import (
+    at_true_places,
+    glimpse_counts,
+    glimpse_ids,
+    glimpse_states,
+    interleave,
+    small_image_mask,
+)  # fmt: skip
+from gazevlm_core.model.losses import LossCounts, weighted_losses
+from gazevlm_core.model.outputs import PrefillOutput, States, Supervision
 from gazevlm_core.model.places import pooled_tokens
-from gazevlm_core.model.pointer import GazeHeads, PointerField
+from gazevlm_core.model.pointer import RARE, GazeHeads, PointerField
 from gazevlm_core.model.quantise import prepare_four_bit_model, saved_for
 
 HEADS = "gaze_heads."  # in the names of all their weights
-GIVEN: Any = None  # of a field that is always given: the library wants a default of every one
-
-
-@dataclass
-class GazeLosses(ModelOutput):
-    """The weighted loss and its parts, all scalars."""
-
-    loss: torch.Tensor | None = None
-    gaze_loss: torch.Tensor | None = None
-    text_loss: torch.Tensor | None = None
-    finding_loss: torch.Tensor | None = None
-    dwell_loss: torch.Tensor | None = None
-
-
-@dataclass
-class PrefillOutput(ModelOutput):
-    """What one pass of the backbone over prompts and gaze tokens gives.
-
-    Args:
-        input_ids: int64 [B, L], left-padded.
-        attention_mask: int64 [B, L].
-        position_ids: int64 [3, B, L], kept here because the backbone would share its own between users.
-        cache: keys and values of all L positions; the answer goes on from it.
-        gaze_hidden: [B, K, D], or None when the prompts hold no gaze token.
-        patch_hidden: per image [P_b, D]; see `GazeVLM.patch_states`.
-        image_tokens: per image [P_b, D], merged tokens of the vision tower.
-        grids: of each image's tokens.
-    """
-
-    input_ids: torch.Tensor = GIVEN
-    attention_mask: torch.Tensor = GIVEN
-    position_ids: torch.Tensor = GIVEN
-    cache: Cache = GIVEN
-    gaze_hidden: torch.Tensor | None = None
-    patch_hidden: tuple[torch.Tensor, ...] = GIVEN
-    image_tokens: tuple[torch.Tensor, ...] = GIVEN
-    grids: tuple[PatchGrid, ...] = GIVEN
 
 
 class GazeVLM(PreTrainedModel, GenerationMixin):
@@ -188,6 +152,8 @@ class GazeVLM(PreTrainedModel, GenerationMixin):
                 init.normal_(module.index_keys.weight)
             if module.use_previous_patch:
                 init.normal_(module.start, std=0.02)
+            if module.glimpsing:
+                init.constant_(module.local.bias, RARE)
 
     # ---- what a family may do in another way -----------------------------------------------------------------------
     def encode_images(self, pixel_values: torch.Tensor, image_grid_thw: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -220,7 +186,11 @@ class GazeVLM(PreTrainedModel, GenerationMixin):
         mm_token_type_ids: torch.Tensor,
         image_grid_thw: torch.Tensor,
     ) -> torch.Tensor:
-        """Three-dimensional rope positions, int64 [3, B, L], without touching the state kept on the backbone."""
+        """Three-dimensional rope positions, int64 [3, B, L], without touching the state kept on the backbone.
+
+        Args:
+            image_grid_thw: of all images in the order of the prompts, glimpses included.
+        """
         position_ids, _ = self.model.get_rope_index(
             input_ids, mm_token_type_ids=mm_token_type_ids, image_grid_thw=image_grid_thw, attention_mask=attention_mask
         )
@@ -245,6 +215,10 @@ class GazeVLM(PreTrainedModel, GenerationMixin):
         finding_labels: torch.Tensor | None = None,
         loss_counts: LossCounts | None = None,
         image_tokens: torch.Tensor | None = None,
+        gaze_offsets: torch.Tensor | None = None,
+        glimpse_pixel_values: torch.Tensor | None = None,
+        glimpse_windows: torch.Tensor | None = None,
+        glimpse_contents: torch.Tensor | None = None,
         **kwargs: Any,
     ) -> ModelOutput | tuple:
         """The backbone's forward, or the gaze losses where supervision is given.
@@ -253,6 +227,11 @@ class GazeVLM(PreTrainedModel, GenerationMixin):
             image_tokens: [sum of P_b, W], from `encode_images`, in the place of `pixel_values`;
                 for the gaze losses alone.
             gaze_targets: int64 [B, S, K] of patch index, STOP or IGNORED, for S readers per image.
+            gaze_offsets: float [B, S, K, 2], where in its patch each fixation lies, NaN where unknown.
+            glimpse_pixel_values: of all rows' glimpses in order, as the image processor gives them; for the gaze losses
+                alone, of prompts that hold their tokens.
+            glimpse_windows: float [B, M, 4], where they were cut, NaN where a row has fewer than M.
+            glimpse_contents: float [B, M, F], whether each finding lies in each glimpse, NaN where unknown.
             gaze_durations_ms: float [B, S, K], NaN where unknown.
             finding_labels: float [B, F] of the finding head's findings, NaN where unknown.
             labels: int64 [B, L], -100 outside the answer.
@@ -262,55 +241,102 @@ class GazeVLM(PreTrainedModel, GenerationMixin):
             `GazeLosses` when `gaze_targets` or `finding_labels` is given, else the backbone's output.
         """
         backbone = {
-            "input_ids": input_ids,
-            "attention_mask": attention_mask,
-            "position_ids": position_ids,
-            "past_key_values": past_key_values,
-            "inputs_embeds": inputs_embeds,
-            "use_cache": use_cache,
-            "pixel_values": pixel_values,
-            "image_grid_thw": image_grid_thw,
-            "mm_token_type_ids": mm_token_type_ids,
+            "input_ids": input_ids, "attention_mask": attention_mask, "position_ids": position_ids,
+            "past_key_values": past_key_values, "inputs_embeds": inputs_embeds, "use_cache": use_cache,
+            "pixel_values": pixel_values, "image_grid_thw": image_grid_thw, "mm_token_type_ids": mm_token_type_ids,
             **kwargs,
-        }
+        }  # fmt: skip
         if gaze_targets is None and finding_labels is None:
             if image_tokens is not None:
                 raise ValueError("image_tokens stand in for pixel_values in the gaze losses alone")
             return super().forward(labels=labels, logits_to_keep=logits_to_keep, **backbone)
         if input_ids is None or image_grid_thw is None or mm_token_type_ids is None:
             raise ValueError("gaze losses need input_ids, image_grid_thw and mm_token_type_ids")
+        grids, glimpses = self.grids(image_grid_thw), None
+        if glimpse_pixel_values is not None and glimpse_windows is not None:
+            glimpses = (self.encode_glimpses(glimpse_pixel_values), glimpse_windows)
+        is_small = small_image_mask(is_image := input_ids == self.config.image_token_id, grids)
         if position_ids is None:  # never the backbone's own: it keeps them between calls
-            backbone["position_ids"] = self.positions(input_ids, attention_mask, mm_token_type_ids, image_grid_thw)
-        grids = self.grids(image_grid_thw)
-        hidden, patches = self._supervised_states(backbone, input_ids, grids, image_tokens)
-        return self._losses(
-            hidden, patches, input_ids, grids, labels, gaze_targets, gaze_durations_ms, finding_labels,
-            loss_counts or LossCounts(None, None, None, None),
-        )  # fmt: skip
+            backbone["position_ids"] = self._all_positions(
+                input_ids, attention_mask, mm_token_type_ids, image_grid_thw, glimpse_windows, is_small
+            )
+        hidden, patches = self._supervised_states(backbone, is_small, grids, image_tokens, glimpses)
+        gaze_hidden = self.gaze_states(hidden, input_ids)
+        if gaze_hidden is None:
+            raise ValueError("gaze losses need prompts with gaze tokens")
+        states = States(hidden, gaze_hidden, patches, tuple(grids))
+        if glimpses is not None:
+            seen = self.merged_tokens(glimpses[0])
+            states = states._replace(
+                glimpses=glimpse_states(hidden, is_image & ~is_small, seen), glimpse_tokens=seen
+            )
+            if glimpse_contents is not None:
+                glimpse_contents = glimpse_contents[~glimpses[1][..., 0].isnan()]
+        given = Supervision(labels, gaze_targets, gaze_durations_ms, gaze_offsets, finding_labels, glimpse_contents)
+        return weighted_losses(self, states, given, loss_counts or LossCounts())
 
     def _supervised_states(
         self,
         backbone: dict[str, Any],
-        input_ids: torch.Tensor,
+        is_small: torch.Tensor,
         grids: Sequence[PatchGrid],
         image_tokens: torch.Tensor | None,
+        glimpses: tuple[torch.Tensor, torch.Tensor] | None,
     ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
-        """Last hidden states [B, L, D] and `patch_states` of the backbone's arguments."""
+        """Last hidden states [B, L, D] and `patch_states` of the backbone's arguments.
+
+        Args:
+            is_small: bool [B, L], tokens of the small images.
+            glimpses: tokens [N, T, W] of all glimpses, and their windows.
+        """
         pixel_values, tokens = backbone["pixel_values"], None
+        visual = self.config.gaze_config.pointer_keys == PointerKeys.VISUAL
         if image_tokens is not None:
             tokens = torch.split(image_tokens, [len(grid) for grid in grids])
-        elif self.config.gaze_config.pointer_keys == PointerKeys.VISUAL and pixel_values is not None:
+        elif pixel_values is not None and (visual or glimpses is not None):
             tokens = self.encode_images(pixel_values, backbone["image_grid_thw"])
         if tokens is not None:
-            given = {"image": self.image_features(tokens)}
+            shown = tokens if glimpses is None else interleave(tokens, glimpses[0], glimpse_counts(glimpses[1]))
+            given = {"image": self.image_features(shown)}
             backbone = {**backbone, "pixel_values": None, "image_grid_thw": None, "mm_encoder_outputs": given}
         hidden = self.model(**{**backbone, "use_cache": False}).last_hidden_state
-        return hidden, self.patch_states(hidden, input_ids, grids, tokens)
+        return hidden, self.patch_states(hidden, is_small, grids, tokens)
+
+    def encode_glimpses(self, pixel_values: torch.Tensor) -> torch.Tensor:
+        """Encode glimpses, all alike, as `encode_images` does: [N, T, W] of the image processor's pixel values."""
+        side = self.config.gaze_config.glimpse_side * self.config.vision_config.spatial_merge_size
+        count = len(pixel_values) // side**2
+        thw = torch.tensor([[1, side, side]], device=pixel_values.device).expand(count, -1)
+        return torch.stack(self.encode_images(pixel_values, thw))
+
+    def _all_positions(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor | None,
+        mm_token_type_ids: torch.Tensor,
+        image_grid_thw: torch.Tensor,
+        windows: torch.Tensor | None,
+        is_small: torch.Tensor,
+    ) -> torch.Tensor:
+        """Rope positions of prompts with glimpses or without: [3, B, L], whole numbers but for glimpses' places."""
+        if windows is None:
+            return self.positions(input_ids, attention_mask, mm_token_type_ids, image_grid_thw)
+        gaze, merge = self.config.gaze_config, self.config.vision_config.spatial_merge_size
+        one = image_grid_thw.new_tensor([1, *[gaze.glimpse_side * merge] * 2])
+        every = torch.stack([
+            thw for small, count in zip(image_grid_thw, glimpse_counts(windows), strict=True)
+            for thw in (small, *[one] * count)
+        ])  # fmt: skip
+        found = self.positions(input_ids, attention_mask, mm_token_type_ids, every)
+        if gaze.glimpse_positions == GlimpsePositions.SEQUENTIAL:
+            return found
+        is_glimpse = (input_ids == self.config.image_token_id) & ~is_small
+        return at_true_places(found, is_small, is_glimpse, windows, self.grids(image_grid_thw), gaze.glimpse_side)
 
     def patch_states(
         self,
         hidden: torch.Tensor,
-        input_ids: torch.Tensor,
+        is_small: torch.Tensor,
         grids: Sequence[PatchGrid],
         image_tokens: Sequence[torch.Tensor] | None,
     ) -> tuple[torch.Tensor, ...]:
@@ -321,7 +347,7 @@ class GazeVLM(PreTrainedModel, GenerationMixin):
             ValueError: VISUAL keys, and no image tokens.
         """
         if self.config.gaze_config.pointer_keys != PointerKeys.VISUAL:
-            return torch.split(hidden[input_ids == self.config.image_token_id], [len(grid) for grid in grids])
+            return torch.split(hidden[is_small], [len(grid) for grid in grids])
         if image_tokens is None:
             raise ValueError("visual pointer keys need pixel_values")
         return tuple(self.merged_tokens(tokens) for tokens in image_tokens)
@@ -342,57 +368,6 @@ class GazeVLM(PreTrainedModel, GenerationMixin):
         if (counts != counts[0]).any():
             raise ValueError(f"every prompt of a batch needs as many gaze tokens, got {counts.tolist()}")
         return hidden[is_gaze].view(len(input_ids), -1, hidden.shape[-1])
-
-    def _losses(
-        self,
-        hidden: torch.Tensor,
-        patches: tuple[torch.Tensor, ...],
-        input_ids: torch.Tensor,
-        grids: Sequence[PatchGrid],
-        labels: torch.Tensor | None,
-        gaze_targets: torch.Tensor | None,
-        gaze_durations_ms: torch.Tensor | None,
-        finding_labels: torch.Tensor | None,
-        counts: LossCounts,
-    ) -> GazeLosses:
-        gaze = self.config.gaze_config
-        gaze_hidden = self.gaze_states(hidden, input_ids)
-        if gaze_hidden is None:
-            raise ValueError("gaze losses need prompts with gaze tokens")
-        parts: dict[str, torch.Tensor] = {}
-        if labels is not None:
-            predicts = labels[:, 1:] != -100  # position t predicts token t + 1
-            words, rows = self.lm_head(hidden[:, :-1][predicts]), predicts.nonzero()[:, 0]
-            parts["text_loss"] = answer_loss(words, labels[:, 1:][predicts], rows, counts.answers)
-        with torch.autocast(hidden.device.type, enabled=False):  # the heads stay in float32
-            if gaze_targets is not None:
-                patch_hidden = pad_sequence(list(patches), batch_first=True)  # [B, P, D]
-                sizes = torch.tensor([len(grid) for grid in grids], device=hidden.device)
-                patch_mask = torch.arange(patch_hidden.shape[1], device=hidden.device) < sizes[:, None]
-                fields = self.gaze_heads.fields(gaze_hidden, patch_hidden)
-                soft = None
-                if gaze.target_sigma_patches:
-                    cols = torch.tensor([grid.cols for grid in grids], device=gaze_targets.device)
-                    soft = soft_targets(gaze_targets, cols, patch_mask, gaze.target_sigma_patches)
-                parts["gaze_loss"] = pointer_loss(fields, gaze_targets, patch_mask, soft, counts.steps)
-                if gaze_durations_ms is not None:
-                    rows = torch.arange(len(patches), device=hidden.device)[:, None, None]
-                    fixated = patch_hidden[rows, gaze_targets.clamp(min=0)]  # [B, S, K, D]
-                    states = gaze_hidden[:, None].expand_as(fixated)
-                    logs = self.gaze_heads.log_durations(states, fixated)
-                    parts["dwell_loss"] = dwell_loss(logs, gaze_durations_ms, counts.durations)
-            if finding_labels is not None and gaze.num_head_findings:
-                logits = self.gaze_heads.finding_logits(gaze_hidden)
-                parts["finding_loss"] = finding_loss(logits, finding_labels, counts.findings)
-        weights = {
-            "gaze_loss": gaze.gaze_weight,
-            "text_loss": gaze.text_weight,
-            "finding_loss": gaze.finding_weight,
-            "dwell_loss": gaze.dwell_weight,
-        }
-        nothing = torch.zeros((), device=hidden.device)
-        total = sum((weights[name] * value for name, value in parts.items()), start=nothing)
-        return GazeLosses(loss=total, **parts)
 
     @torch.no_grad()
     def prefill(
@@ -416,23 +391,56 @@ class GazeVLM(PreTrainedModel, GenerationMixin):
         position_ids = self.positions(input_ids, attention_mask, mm_token_type_ids, image_grid_thw)
         cache = DynamicCache(config=self.config.text_config)
         hidden = self.model(
-            input_ids=input_ids,
-            attention_mask=attention_mask,
-            position_ids=position_ids,
-            past_key_values=cache,
-            use_cache=True,
-            mm_encoder_outputs={"image": self.image_features(image_tokens)},
-        ).last_hidden_state
+            input_ids=input_ids, attention_mask=attention_mask, position_ids=position_ids, past_key_values=cache,
+            use_cache=True, mm_encoder_outputs={"image": self.image_features(image_tokens)},
+        ).last_hidden_state  # fmt: skip
         return PrefillOutput(
             input_ids=input_ids,
             attention_mask=attention_mask,
             position_ids=position_ids,
             cache=cache,
             gaze_hidden=self.gaze_states(hidden, input_ids),
-            patch_hidden=self.patch_states(hidden, input_ids, grids, image_tokens),
+            patch_hidden=self.patch_states(hidden, input_ids == self.config.image_token_id, grids, image_tokens),
             image_tokens=tuple(self.merged_tokens(tokens) for tokens in image_tokens),
             grids=tuple(grids),
         )
+
+    @torch.no_grad()
+    def add_glimpses(
+        self, prefilled: PrefillOutput, glimpse_tokens: torch.Tensor, windows: torch.Tensor
+    ) -> PrefillOutput:
+        """Show glimpses behind the gaze tokens of a pass, whose cache grows; one more pass, over their tokens alone.
+
+        Args:
+            prefilled: from `prefill`, used up.
+            glimpse_tokens: [N, T, W] of all rows' glimpses in order, from `encode_glimpses`.
+            windows: float [B, M, 4], where they were cut, NaN where a row has fewer than M.
+        """
+        device, config = prefilled.input_ids.device, self.config
+        shown, exists = (one.to(device) for one in glimpse_ids(config, glimpse_counts(windows)))
+        input_ids = torch.cat([prefilled.input_ids, shown], dim=1)
+        attention_mask = torch.cat([prefilled.attention_mask, exists.to(prefilled.attention_mask)], dim=1)
+        is_image = (input_ids == config.image_token_id) & attention_mask.bool()
+        is_small = small_image_mask(is_image, prefilled.grids)
+        merge = config.vision_config.spatial_merge_size
+        thw = torch.tensor([[1, grid.rows * merge, grid.cols * merge] for grid in prefilled.grids], device=device)
+        position_ids = self._all_positions(
+            input_ids, attention_mask, is_image.long(), thw, windows.to(device), is_small
+        )
+        before = prefilled.input_ids.shape[1]
+        hidden = self.model(
+            input_ids=shown,
+            attention_mask=attention_mask,
+            position_ids=position_ids[..., before:],
+            past_key_values=prefilled.cache,
+            use_cache=True,
+            mm_encoder_outputs={"image": self.image_features(tuple(glimpse_tokens))},
+        ).last_hidden_state
+        seen = glimpse_states(hidden, is_image[:, before:], self.merged_tokens(glimpse_tokens))
+        return replace(
+            prefilled, input_ids=input_ids, attention_mask=attention_mask, position_ids=position_ids,
+            glimpse_hidden=seen.hidden, glimpse_mask=seen.mask, glimpse_tokens=seen.tokens,
+        )  # fmt: skip
 
     @torch.no_grad()
     def finding_logits(self, prefilled: PrefillOutput) -> torch.Tensor:
@@ -441,14 +449,16 @@ class GazeVLM(PreTrainedModel, GenerationMixin):
         F may be 0.
 
         Raises:
-            ValueError: the pass held no gaze tokens, and the finding head needs them.
+            ValueError: the pass held no gaze tokens, or no glimpses, and the finding head needs them.
         """
         gaze = self.config.gaze_config
+        if gaze.num_glimpses and gaze.gaze_trained and prefilled.glimpse_hidden is None:
+            raise ValueError("the pass has no glimpses yet, which the finding head needs; see add_glimpses")
         logits = [torch.zeros(len(prefilled.input_ids), 0, device=prefilled.input_ids.device)]
         if gaze.num_head_findings:
             if prefilled.gaze_hidden is None:
                 raise ValueError("the prompt held no gaze tokens, which the finding head needs")
-            logits.append(self.gaze_heads.finding_logits(prefilled.gaze_hidden))
+            logits.append(self.gaze_heads.finding_logits(prefilled.gaze_hidden, prefilled.glimpses))
         if gaze.usual_places:
             pooled = [
                 pooled_tokens(tokens, grid, gaze.usual_places)

@@ -10,9 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.metrics.sequence import medoid_indices
-from gazevlm_core.model.pointer import PointerField, stack_fields
+from gazevlm_core.model.configuration_gazevlm import GazeConfig
+from gazevlm_core.model.pointer import GazeHeads, PointerField, stack_fields
 from gazevlm_core.options import DEFAULT_PATH_TEMPERATURE, DEFAULT_WALKS, PathChoice
+from gazevlm_core.scanpath import Fixation
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,39 @@ class ChosenPath:
     probabilities: np.ndarray
     chosen: tuple[float, ...]
     stop_probability: float
+
+
+@torch.no_grad()
+def place_fixations(
+    heads: GazeHeads,
+    config: GazeConfig,
+    gaze_hidden: torch.Tensor,
+    patch_hidden: torch.Tensor,
+    patches: Sequence[int],
+    grid: PatchGrid,
+) -> list[Fixation]:
+    """Return the fixations of a path: in the middle of their patches or where the offset head puts them, with dwells
+    where those are trained.
+
+    Args:
+        gaze_hidden: [K, D] of one image.
+        patch_hidden: [P, D] of the same.
+        patches: 1 to K indices.
+        grid: merged, of the image.
+    """
+    states, fixated = gaze_hidden[: len(patches)], patch_hidden[list(patches)]
+    durations: list[float | None] = [None] * len(patches)
+    if config.dwell_trained:
+        durations = list(heads.log_durations(states, fixated).exp().tolist())
+    inside = [(0.5, 0.5)] * len(patches)
+    if config.use_offsets:
+        # rounding may not carry a fixation into the next patch
+        inside = heads.offsets(states, fixated).clamp(1e-3, 1 - 1e-3).tolist()
+    found = []
+    for patch, duration_ms, (across, down) in zip(patches, durations, inside, strict=True):
+        row, col = divmod(patch, grid.cols)
+        found.append(Fixation((col + across) / grid.cols, (row + down) / grid.rows, duration_ms))
+    return found
 
 
 @torch.no_grad()

@@ -13,6 +13,9 @@ import torch
 from torch import nn
 
 from gazevlm_core.model.configuration_gazevlm import GazeConfig, PointerKeys
+from gazevlm_core.model.outputs import Glimpses
+
+RARE = -5.0  # first logit of a finding at a token of a glimpse: hardly any shows it
 
 
 @dataclass(frozen=True)
@@ -25,12 +28,14 @@ class PointerField:
             form.
         keys: [..., P + 1, d], one per patch; the last row is the stop.
         stops: whether a path may be shorter than K.
+        repeats: whether consecutive fixations may lie in one patch.
     """
 
     step_queries: torch.Tensor
     previous_queries: torch.Tensor
     keys: torch.Tensor
     stops: bool = True
+    repeats: bool = True
 
     @property
     def num_steps(self) -> int:
@@ -67,7 +72,10 @@ class PointerField:
 
     @cached_property
     def _previous_table(self) -> torch.Tensor:
-        return self.previous_queries @ self.keys.mT / self.keys.shape[-1] ** 0.5
+        table = self.previous_queries @ self.keys.mT / self.keys.shape[-1] ** 0.5
+        if not self.repeats and self.num_patches > 1:
+            table.diagonal(dim1=-2, dim2=-1)[..., :-1] = float("-inf")
+        return table
 
     def _by_previous(self, previous: torch.Tensor) -> torch.Tensor:
         """The part of the patches before, [..., N, P + 1], from int64 [..., N]."""
@@ -85,6 +93,7 @@ def stack_fields(fields: Sequence[PointerField]) -> PointerField:
         torch.stack([one.previous_queries for one in fields]),
         torch.stack([one.keys for one in fields]),
         fields[0].stops,
+        fields[0].repeats,
     )
 
 
@@ -98,7 +107,7 @@ class GazeHeads(nn.Module):
 
     def __init__(self, hidden_size: int, config: GazeConfig) -> None:
         super().__init__()
-        self.use_previous_patch, self.stops = config.use_previous_patch, config.stops
+        self.use_previous_patch, self.stops, self.repeats = config.use_previous_patch, config.stops, config.repeats
         self.query = nn.Linear(hidden_size, config.pointer_dim, bias=False)
         if config.pointer_keys == PointerKeys.INDEX:
             self.index_keys = nn.Embedding(config.index_patches, config.pointer_dim)
@@ -110,7 +119,13 @@ class GazeHeads(nn.Module):
             self.previous = nn.Linear(hidden_size, config.pointer_dim, bias=False)
             self.start = nn.Parameter(torch.zeros(hidden_size))
         self.dwell = nn.Linear(2 * hidden_size, 1)
+        if config.use_offsets:
+            self.offset = nn.Linear(2 * hidden_size, 2)
         self.finding = nn.Linear(hidden_size, max(1, config.num_head_findings))
+        self.glimpsing = config.num_glimpses > 0
+        if self.glimpsing:
+            self.finding_attention = nn.Linear(hidden_size, max(1, config.num_head_findings), bias=False)
+            self.local = nn.Linear(hidden_size, max(1, config.num_head_findings))
         if config.usual_places:
             self.placed = nn.Linear(hidden_size, len(config.usual_places))
         self.reset_parameters()
@@ -127,6 +142,8 @@ class GazeHeads(nn.Module):
         nn.init.normal_(self.stop_key, std=0.02)
         if self.use_previous_patch:
             nn.init.normal_(self.start, std=0.02)
+        if self.glimpsing:
+            nn.init.constant_(self.local.bias, RARE)
 
     def fields(self, gaze_hidden: torch.Tensor, patch_hidden: torch.Tensor) -> PointerField:
         """The pointer of a batch (leading dimensions are kept) or of one image.
@@ -148,7 +165,7 @@ class GazeHeads(nn.Module):
             previous = torch.cat([self.previous(patch_hidden), start], dim=-2)
         else:
             previous = torch.zeros_like(keys)
-        return PointerField(self.query(gaze_hidden), previous, keys, self.stops)
+        return PointerField(self.query(gaze_hidden), previous, keys, self.stops, self.repeats)
 
     def _index_keys(self, patch_hidden: torch.Tensor) -> torch.Tensor:
         patches, rows = patch_hidden.shape[-2], self.index_keys.num_embeddings
@@ -160,9 +177,38 @@ class GazeHeads(nn.Module):
         """Natural logarithms of the dwells in ms, [...], from gaze states and their patches' states, [..., D] each."""
         return self.dwell(torch.cat([gaze_hidden.float(), fixated_hidden.float()], dim=-1)).squeeze(-1)
 
-    def finding_logits(self, gaze_hidden: torch.Tensor) -> torch.Tensor:
-        """[..., F] logits of the finding head from the mean of [..., K, D] gaze states."""
-        return self.finding(gaze_hidden.float().mean(dim=-2))
+    def offsets(self, gaze_hidden: torch.Tensor, fixated_hidden: torch.Tensor) -> torch.Tensor:
+        """Where in its patch each fixation lies, [..., 2], x and y in (0, 1), from states as in `log_durations`."""
+        return self.offset(torch.cat([gaze_hidden.float(), fixated_hidden.float()], dim=-1)).sigmoid()
+
+    def finding_logits(self, gaze_hidden: torch.Tensor, glimpses: Glimpses | None = None) -> torch.Tensor:
+        """Logits of the finding head, [..., F], of the mean of the [..., K, D] gaze states or, with glimpses, of all
+        states by how much each counts for a finding (attentive pooling, as in arXiv 1802.04712).
+
+        A glimpse's token says what its state says, and what it shows by itself (`local_logits`).
+        """
+        if glimpses is None:
+            return self.finding(gaze_hidden.float().mean(dim=-2))
+        said = self.finding(torch.cat([gaze_hidden, glimpses.hidden], dim=-2).float())
+        shown = self._shown(gaze_hidden, glimpses)
+        return (self.finding_shares(gaze_hidden, glimpses) * (said + shown)).sum(dim=-2)
+
+    def finding_shares(self, gaze_hidden: torch.Tensor, glimpses: Glimpses) -> torch.Tensor:
+        """How much each state counts for each finding, [..., K + G, F]; the shares of a finding sum to 1."""
+        scores = self.finding_attention(torch.cat([gaze_hidden, glimpses.hidden], dim=-2).float())
+        scores = scores + self._shown(gaze_hidden, glimpses)  # where a finding is shown, it is looked at
+        exists = torch.cat([glimpses.mask.new_ones(gaze_hidden.shape[:-1]), glimpses.mask], dim=-1)[..., None]
+        return scores.masked_fill(~exists, float("-inf")).softmax(dim=-2)
+
+    def _shown(self, gaze_hidden: torch.Tensor, glimpses: Glimpses) -> torch.Tensor:
+        """What each state shows by itself, [..., K + G, F]: nothing for gaze states."""
+        local = self.local(glimpses.tokens.float())
+        return torch.cat([local.new_zeros(*gaze_hidden.shape[:-1], local.shape[-1]), local], dim=-2)
+
+    def local_logits(self, glimpse_tokens: torch.Tensor) -> torch.Tensor:
+        """Logits of what lies in each glimpse, [..., F], from its [..., T, D] merged tokens of the vision tower alone:
+        what the small image tells of the place cannot help."""
+        return self.local(glimpse_tokens.float()).logsumexp(dim=-2)
 
     def placed_logits(self, pooled: torch.Tensor) -> torch.Tensor:
         """[..., F] logits of the findings with a usual place, from [..., F, D] image tokens pooled there."""

@@ -1,7 +1,8 @@
 """The processor: a Qwen-VL's image processor and tokenizer without the video part, plus the gaze tokens of a prompt.
 
 The one renderer of prompts, for training and for inference alike. User turn: image, question. Assistant turn: `<st>` x
-K, then the answer. The chat template is the checkpoint's own. No token id is written as a number.
+K, glimpses where the model has them, then the answer. The chat template is the checkpoint's own. No token id is written
+as a number.
 """
 
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from os import PathLike
 from typing import Any
 
 import torch
+from PIL import Image
 from torch.nn.utils.rnn import pad_sequence
 from transformers import (
     BatchFeature,
@@ -97,6 +99,10 @@ class GazeVLMProcessor(Qwen2_5_VLProcessor):
         """The grid of image tokens of each image, from the image processor's int64 [B, 3]."""
         return [PatchGrid.from_grid_thw(thw, self.image_processor.merge_size) for thw in image_grid_thw.tolist()]
 
+    def glimpse_pixels(self, glimpses: Sequence[Image.Image]) -> torch.Tensor:
+        """Patches of glimpses, which have their size already, as the vision tower takes them."""
+        return self.image_processor(images=list(glimpses), do_resize=False, return_tensors="pt")["pixel_values"]
+
     def count_image_tokens(self, width: int, height: int) -> int:
         """Image tokens of an image of a size in pixels."""
         patches = self.image_processor.get_number_of_image_patches(height, width)
@@ -177,6 +183,8 @@ def encode_prompts(
     prompts: Sequence[str],
     grids: Sequence[PatchGrid],
     answers: Sequence[str] | None = None,
+    glimpses: Sequence[int] | None = None,
+    glimpse_tokens: int = 0,
 ) -> BatchFeature:
     """Tokens of a batch, one image per row: padded on the left for generation, on the right with answers for training.
 
@@ -185,6 +193,8 @@ def encode_prompts(
         prompts: from `render_prompt`.
         grids: the merged grid of each row's image.
         answers: what the assistant should say; closed with the turn end.
+        glimpses: how many each row has behind its prompt; None for none.
+        glimpse_tokens: T, image tokens of each.
 
     Returns:
         int64 [B, L] each: input_ids; attention_mask, 0 at padding; mm_token_type_ids, 1 at image tokens, without which
@@ -198,7 +208,10 @@ def encode_prompts(
     for index, (prompt, grid) in enumerate(zip(prompts, grids, strict=True)):
         if prompt.count(IMAGE_TOKEN) != 1:
             raise ValueError(f"prompt {index} must hold exactly one image, got {prompt.count(IMAGE_TOKEN)}")
-        ids = tokenizer.encode(prompt.replace(IMAGE_TOKEN, IMAGE_TOKEN * len(grid)), add_special_tokens=False)
+        text = prompt.replace(IMAGE_TOKEN, IMAGE_TOKEN * len(grid))
+        if glimpses is not None:
+            text += (VISION_START_TOKEN + IMAGE_TOKEN * glimpse_tokens + VISION_END_TOKEN) * glimpses[index]
+        ids = tokenizer.encode(text, add_special_tokens=False)
         answer = []
         if answers is not None:
             answer = tokenizer.encode(clean_text(processor, answers[index]), add_special_tokens=False)

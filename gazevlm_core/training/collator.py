@@ -1,41 +1,64 @@
 """From samples to a batch of tensors."""
 
-from collections.abc import Sequence
-from typing import Any
+import zlib
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
-from gazevlm_core.geometry import PatchGrid
+from gazevlm_core.geometry import PatchGrid, Window
 from gazevlm_core.model.configuration_gazevlm import GazeConfig
+from gazevlm_core.model.glimpses import choose_steps, cut, fine_image, glimpse_counts, pad_windows, windows_of
 from gazevlm_core.model.losses import IGNORED, STOP
+from gazevlm_core.model.modeling_gazevlm import GazeVLM
+from gazevlm_core.model.path_sampling import choose_paths, place_fixations
 from gazevlm_core.model.processing_gazevlm import IGNORED_LABEL, GazeVLMProcessor, encode_prompts, render_prompt
-from gazevlm_core.options import DEFAULT_QUESTION
+from gazevlm_core.options import DEFAULT_QUESTION, GlimpseShares, PathChoice
 from gazevlm_core.sample import Sample
-from gazevlm_core.scanpath import Scanpath
+from gazevlm_core.scanpath import Fixation, Scanpath
+
+# A finding lies in a glimpse where it covers so much of it, or where so much of the finding is there; not where it
+# covers hardly anything; between, nothing is said.
+COVERS, HOLDS, HARDLY = 0.15, 0.25, 0.01
+
+
+class PathTargets(NamedTuple):
+    """What the pointer, dwell and offset heads should say of S readings of one image, all [S][K] (and [2]).
+
+    Args:
+        patches: STOP after the last fixation, then IGNORED.
+        durations_ms: NaN where unknown.
+        offsets: x and y in the patch, as fractions of it; NaN where there is no fixation.
+    """
+
+    patches: list[list[int]]
+    durations_ms: list[list[float]]
+    offsets: list[list[list[float]]]
 
 
 def gaze_targets(
-    scanpaths: Sequence[Scanpath], grid: PatchGrid, num_steps: int
-) -> tuple[list[list[int]], list[list[float]]]:
-    """Pointer targets and durations of several readings of one image.
+    scanpaths: Sequence[Scanpath], grid: PatchGrid, num_steps: int, *, repeats: bool = True
+) -> PathTargets:
+    """Targets of several readings of one image.
 
     Args:
         scanpaths: S readings.
         grid: merged grid of the image.
         num_steps: K; fixations beyond it are cut.
-
-    Returns:
-        [S][K] patch indices, STOP after the last fixation, then IGNORED; [S][K] durations in ms, NaN where unknown.
+        repeats: whether consecutive fixations in one patch stay apart; else they are one step.
     """
-    targets, durations = [], []
+    unknown, found = float("nan"), PathTargets([], [], [])
     for path in scanpaths:
-        indices = [grid.index_of(fixation) for fixation in path][:num_steps]
-        known = [float("nan") if f.duration_ms is None else f.duration_ms for f in path][:num_steps]
-        if len(indices) < num_steps:
-            indices.append(STOP)
-        targets.append(indices + [IGNORED] * (num_steps - len(indices)))
-        durations.append(known + [float("nan")] * (num_steps - len(known)))
-    return targets, durations
+        fixations = list(path if repeats else grid.merge_repeats(path))[:num_steps]
+        missing = num_steps - len(fixations)
+        patches = [grid.index_of(fixation) for fixation in fixations]
+        found.patches.append((patches + [STOP] * (missing > 0) + [IGNORED] * missing)[:num_steps])
+        durations = [unknown if f.duration_ms is None else f.duration_ms for f in fixations]
+        found.durations_ms.append(durations + [unknown] * missing)
+        inside = [[f.x * grid.cols % 1.0, f.y * grid.rows % 1.0] for f in fixations]
+        found.offsets.append(inside + [[unknown, unknown]] * missing)
+    return found
 
 
 class GazeCollator:
@@ -45,29 +68,134 @@ class GazeCollator:
         processor: of the model.
         config: gaze configuration; the findings of its head are the columns of the labels.
         use_gaze: False leaves the scanpaths out (the twin without gaze supervision).
+        shares: where glimpses are cut, for a configuration with glimpses.
+        model: that its own paths are asked of; None takes random places in their stead.
     """
 
-    def __init__(self, processor: GazeVLMProcessor, config: GazeConfig, *, use_gaze: bool = True) -> None:
+    def __init__(
+        self,
+        processor: GazeVLMProcessor,
+        config: GazeConfig,
+        *,
+        use_gaze: bool = True,
+        shares: GlimpseShares | None = None,
+        model: GazeVLM | None = None,
+    ) -> None:
         self.processor, self.config, self.use_gaze = processor, config, use_gaze
+        self.shares, self.model = shares or GlimpseShares(), model
 
     def __call__(self, samples: Sequence[Sample]) -> dict[str, Any]:
-        """Return a batch: tokens and labels [B, L], pixels, gaze_targets [B, S, K], finding_labels [B, F]."""
+        """Return a batch: tokens and labels [B, L], pixels, gaze_targets [B, S, K], finding_labels [B, F], glimpses."""
         vision = self.vision(samples)
-        return {**vision, **self.supervise(samples, self.processor.grids(vision["image_grid_thw"]))}
+        grids = self.processor.grids(vision["image_grid_thw"])
+        if not self.config.num_glimpses:
+            return {**vision, **self.supervise(samples, grids)}
+        glimpses = self.glimpses(samples, grids, vision)
+        counts = glimpse_counts(glimpses["glimpse_windows"])
+        return {**vision, **glimpses, **self.supervise(samples, grids, counts)}
 
     def vision(self, samples: Sequence[Sample]) -> dict[str, torch.Tensor]:
         """Return the part of a batch that comes from pixels."""
         pixels = self.processor.image_processor(images=[sample.load() for sample in samples], return_tensors="pt")
         return {"pixel_values": pixels["pixel_values"], "image_grid_thw": pixels["image_grid_thw"]}
 
-    def supervise(self, samples: Sequence[Sample], grids: Sequence[PatchGrid]) -> dict[str, Any]:
-        """The part of a batch that does not need pixels: tokens, labels and targets."""
+    def glimpses(
+        self, samples: Sequence[Sample], grids: Sequence[PatchGrid], vision: Mapping[str, torch.Tensor]
+    ) -> dict[str, torch.Tensor]:
+        """Return the part of a batch about glimpses; which places a sample gets depends on its texts alone, and on the
+        model for its own path, so that a training can be resumed.
+
+        Args:
+            vision: of the same samples.
+        """
+        config, places = self.config, list[list[Fixation]]()
+        own: list[int] = []
+        for row, (sample, grid) in enumerate(zip(samples, grids, strict=True)):
+            words = f"{sample.image_id}|{sample.question}|{sample.report}"
+            rng = np.random.default_rng(zlib.crc32(words.encode()))
+            draw, path = rng.random(), random_places(grid, config.num_glimpses, rng)
+            if draw < self.shares.readers and sample.readings:
+                path = list(sample.scanpaths[int(rng.integers(len(sample.readings)))])
+            elif draw < self.shares.readers + self.shares.own and self.model is not None and config.gaze_trained:
+                own.append(row)
+            places.append([path[step] for step in choose_steps(path, grid, config.num_glimpses)])
+        for row, found in zip(own, self._own_places([samples[row] for row in own], own, grids, vision), strict=True):
+            places[row] = found
+        windows = [windows_of(found, grid, config) for found, grid in zip(places, grids, strict=True)]
+        token_px = self.processor.image_processor.patch_size * self.processor.image_processor.merge_size
+        cuts, contents = [], torch.full((len(samples), config.num_glimpses, self._num_findings), float("nan"))
+        for row, (sample, grid, own_windows) in enumerate(zip(samples, grids, windows, strict=True)):
+            fine = fine_image(sample.load(), grid, token_px, config)
+            cuts += [cut(fine, window, config.glimpse_side * token_px) for window in own_windows]
+            for place, window in enumerate(own_windows):
+                contents[row, place] = torch.tensor(
+                    [content_of(sample, name, window) for name in config.finding_names[: self._num_findings]]
+                )
+        padded = pad_windows(windows)
+        return {
+            "glimpse_pixel_values": self.processor.glimpse_pixels(cuts),
+            "glimpse_windows": padded,
+            "glimpse_contents": contents[:, : padded.shape[1]],
+        }
+
+    @property
+    def _num_findings(self) -> int:
+        return self.config.num_head_findings
+
+    @torch.no_grad()
+    def _own_places(
+        self, samples: Sequence[Sample], rows: Sequence[int], grids: Sequence[PatchGrid],
+        vision: Mapping[str, torch.Tensor],
+    ) -> list[list[Fixation]]:
+        """Places of a path that the model samples of each of some samples."""
+        if not samples or self.model is None:
+            return []
+        model, config = self.model, self.config
+        was_training, device = model.training, model.device
+        model.eval()
+        questions = [sample.question or DEFAULT_QUESTION for sample in samples]
+        prompts = [render_prompt(self.processor, question, config.num_gaze_tokens) for question in questions]
+        own_grids, thw = [grids[row] for row in rows], vision["image_grid_thw"]
+        own_thw = thw[list(rows)].to(device)
+        if "image_tokens" in vision:  # kept from a frozen tower
+            kept = vision["image_tokens"].split([len(grid) for grid in grids])
+            tokens = tuple(kept[row].to(device) for row in rows)
+        else:
+            pixels = vision["pixel_values"].split(thw.prod(dim=-1).tolist())
+            tokens = model.encode_images(torch.cat([pixels[row] for row in rows]).to(device), own_thw)
+        encoded = encode_prompts(self.processor, prompts, own_grids).to(device)
+        prefilled = model.prefill(**encoded, image_grid_thw=own_thw, image_tokens=tokens)
+        seed = zlib.crc32(samples[0].image_id.encode())
+        paths = choose_paths(
+            [model.pointer_field(prefilled, row) for row in range(len(samples))], PathChoice.SAMPLE, seed=seed,
+            temperature=1.0,
+        )
+        model.train(was_training)
+        found = []
+        if prefilled.gaze_hidden is None:
+            raise ValueError("a path needs gaze tokens in the prompt")
+        for row, (path, grid) in enumerate(zip(paths, own_grids, strict=True)):
+            states = (prefilled.gaze_hidden[row], prefilled.patch_hidden[row])
+            fixations = place_fixations(model.gaze_heads, config, *states, path.patches, grid)
+            found.append([fixations[step] for step in choose_steps(fixations, grid, config.num_glimpses)])
+        return found
+
+    def supervise(
+        self, samples: Sequence[Sample], grids: Sequence[PatchGrid], glimpses: Sequence[int] | None = None
+    ) -> dict[str, Any]:
+        """The part of a batch that does not need pixels: tokens, labels and targets.
+
+        Args:
+            glimpses: how many each sample has; None for none.
+        """
         steps = self.config.num_gaze_tokens
         encoded = encode_prompts(
             self.processor,
             [render_prompt(self.processor, sample.question or DEFAULT_QUESTION, steps) for sample in samples],
             grids,
             [sample.report or "" for sample in samples],
+            glimpses,
+            self.config.glimpse_side**2,
         )
         for row, sample in enumerate(samples):
             if sample.report is None:
@@ -84,10 +212,50 @@ class GazeCollator:
         if self.use_gaze and readers:
             targets = torch.full((len(samples), readers, steps), IGNORED)
             durations = torch.full((len(samples), readers, steps), unknown)
+            offsets = torch.full((len(samples), readers, steps, 2), unknown)
             for row, (sample, grid) in enumerate(zip(samples, grids, strict=True)):
                 if sample.readings:
-                    indices, known = gaze_targets(sample.scanpaths, grid, steps)
-                    targets[row, : len(indices)] = torch.tensor(indices)
-                    durations[row, : len(known)] = torch.tensor(known)
-            batch["gaze_targets"], batch["gaze_durations_ms"] = targets, durations
+                    found = gaze_targets(sample.scanpaths, grid, steps, repeats=self.config.repeats)
+                    targets[row, : len(found.patches)] = torch.tensor(found.patches)
+                    durations[row, : len(found.patches)] = torch.tensor(found.durations_ms)
+                    offsets[row, : len(found.patches)] = torch.tensor(found.offsets)
+            batch |= {"gaze_targets": targets, "gaze_durations_ms": durations}
+            if self.config.use_offsets:
+                batch["gaze_offsets"] = offsets
         return batch
+
+
+def random_places(grid: PatchGrid, count: int, rng: np.random.Generator) -> list[Fixation]:
+    """Return places anywhere on an image, at most one in a patch."""
+    patches = rng.permutation(len(grid))[:count]
+    inside = rng.random((len(patches), 2)).clip(0, 1 - 1e-6)
+    return [
+        Fixation(float((patch % grid.cols + x) / grid.cols), float((patch // grid.cols + y) / grid.rows))
+        for patch, (x, y) in zip(patches, inside, strict=True)
+    ]
+
+
+def content_of(sample: Sample, name: str, window: Window) -> float:
+    """Whether a finding lies in a window: 1.0, 0.0, or NaN where that is unknown or open to question."""
+    there = sample.findings.get(name, float("nan"))
+    if there == 0.0:
+        return 0.0
+    mask = sample.masks.get(name)
+    if there != 1.0 or mask is None:
+        return float("nan")
+    rows, cols = mask.shape
+    down = _overlaps(window.upper, window.lower, rows)
+    across = _overlaps(window.left, window.right, cols)
+    inside, whole = float(down @ mask @ across), float(mask.sum())
+    if not whole:
+        return float("nan")
+    covered = inside / (255.0 * float(down.sum() * across.sum()))
+    if covered >= COVERS or inside / whole >= HOLDS:
+        return 1.0
+    return 0.0 if covered < HARDLY else float("nan")
+
+
+def _overlaps(first: float, last: float, cells: int) -> np.ndarray:
+    """How much of each of so many equal cells of [0, 1] lies between two places."""
+    edges = np.arange(cells + 1) / cells
+    return np.clip(np.minimum(edges[1:], last) - np.maximum(edges[:-1], first), 0.0, None) * cells

@@ -8,7 +8,8 @@ import torch
 from transformers import Trainer
 
 from gazevlm_core.model.losses import LossCounts, count_supervision
-from gazevlm_core.model.modeling_gazevlm import GazeLosses, GazeVLM
+from gazevlm_core.model.modeling_gazevlm import GazeVLM
+from gazevlm_core.model.outputs import GazeLosses
 
 PARTS = tuple(field.name for field in fields(GazeLosses) if field.name != "loss")
 

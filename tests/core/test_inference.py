@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from gazevlm_core.generation import TEXT_THREAD
 from gazevlm_core.images import ImageError
-from gazevlm_core.inference import KEPT_IMAGES, TEXT_THREAD, GazeEngine
+from gazevlm_core.inference import KEPT_IMAGES, GazeEngine
 from gazevlm_core.model.checkpoint import CheckpointError
 from gazevlm_core.options import DiagnoseOptions, PathChoice
 from gazevlm_core.scanpath import Fixation
@@ -148,7 +149,7 @@ def test_an_answer_that_repeats_itself_is_cut_with_a_note(
             turns.append(piece)
             yield "".join(turns).strip()
 
-    monkeypatch.setattr(tiny_engine, "_stream_text", spoken)
+    monkeypatch.setattr("gazevlm_core.inference.stream_text", spoken)
     *_, last = tiny_engine.stream(IMAGE, options=DiagnoseOptions(max_new_tokens=1))
     assert last.answer == "Large effusion. No edema."
     assert last.notes[-1] == LOOP_NOTE

@@ -16,7 +16,6 @@ from gazevlm_core.model.modeling_gazevlm import GazeVLM
 from gazevlm_core.model.path_sampling import choose_path
 from gazevlm_core.model.places import UsualPlace, pooled_tokens
 from gazevlm_core.model.processing_gazevlm import encode_prompts, render_prompt
-from gazevlm_core.options import DiagnoseOptions
 from gazevlm_core.sample import Reading, Sample
 from gazevlm_core.scanpath import Fixation, Scanpath
 from gazevlm_core.training.collator import GazeCollator
@@ -289,7 +288,7 @@ def test_findings_of_the_head_come_first_then_those_of_places(tmp_path: Path) ->
             pooled = pooled_tokens(image.tokens, image.grid, PLACES)
             by_hand = [pooled[place] @ heads.placed.weight[place] + heads.placed.bias[place] for place in range(2)]
             torch.testing.assert_close(logits[2:], torch.stack(by_hand))
-    shown = engine.describe(prefilled, images, DiagnoseOptions())[0].finding_probabilities
+    shown = engine.describe(prefilled, images, {})[0].finding_probabilities
     assert tuple(shown) == names
     assert list(shown.values()) == pytest.approx(model.finding_logits(prefilled)[0].sigmoid().tolist(), abs=1e-4)
 
@@ -311,7 +310,7 @@ def test_a_model_without_findings_tells_none(tmp_path: Path) -> None:
     (image,) = bare.encode_images([noise(300, 260)])
     prefilled = bare.prefill([image], ["Why?"])
     assert bare.model.finding_logits(prefilled).shape == (1, 0)
-    assert bare.describe(prefilled, [image], DiagnoseOptions())[0].finding_probabilities == {}
+    assert bare.describe(prefilled, [image], {})[0].finding_probabilities == {}
 
 
 def test_places_learn_nothing_from_the_losses(tmp_path: Path) -> None:

@@ -81,7 +81,8 @@ def test_the_code_needs_nothing_but_its_own_files_and_what_the_library_needs(
             elif isinstance(node, ast.ImportFrom | ast.Import):
                 roots = {(node.module if isinstance(node, ast.ImportFrom) else one.name).partition(".")[0]
                          for one in node.names}  # fmt: skip
-                assert roots <= {*sys.stdlib_module_names, "torch", "numpy", "transformers", "bitsandbytes"}, name
+                needed = {"torch", "numpy", "PIL", "transformers", "bitsandbytes"}
+                assert roots <= {*sys.stdlib_module_names, *needed}, name
     for name in ("config.json", "processor_config.json"):
         before = json.loads((tiny_checkpoint / name).read_text(encoding="utf-8"))
         assert json.loads((tmp_path / name).read_text(encoding="utf-8")) == {**before, "auto_map": auto_map}

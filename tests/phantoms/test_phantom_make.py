@@ -10,7 +10,7 @@ import pytest
 
 from gazevlm_core.findings import FINDING_NAMES, HELD_OUT_FINDING_NAMES, SEVERE_FROM, SUBTLE_BELOW
 from phantoms.findings import DRAWN_FINDINGS
-from phantoms.make import FindingRequest, make_phantom, render_case, sample_case
+from phantoms.make import SAME_GREY, FindingRequest, make_phantom, render_case, render_twins, sample_case
 from phantoms.sampling import COUNT_SHARES
 from phantoms.truth import Phantom
 
@@ -66,6 +66,26 @@ def test_a_finding_changes_the_image_where_its_mask_is(name: str) -> None:
     change = np.abs(with_it.image.astype(float) - without_it.image)
     assert change[finding.mask].mean() > 8.0
     assert change[finding.mask].mean() > 4 * change[~finding.mask].mean()
+
+
+@pytest.mark.parametrize("name", ALL_NAMES)
+def test_a_twin_differs_where_its_finding_shows_and_nowhere_else(name: str) -> None:
+    other = "edema" if name == "lung lesion" else "lung lesion"
+    case = sample_case(4, findings=[FindingRequest(name, 0.5), FindingRequest(other, 0.6)])
+    phantom, twins = render_twins(case, size_px=SMALL_PX)
+    assert set(twins) == {name, other}
+    assert (phantom.image == render_case(case, size_px=SMALL_PX).image).all()
+    mask = next(finding.mask for finding in phantom.findings if finding.name == name)
+    change = np.abs(phantom.image.astype(int) - twins[name])
+    assert ((change == 0) | (change > SAME_GREY)).all()  # the same pixel, or one that shows the finding
+    assert (change[mask] > 0).mean() > 0.8
+    if name == "lung lesion":  # leaves the body's shape alone
+        assert (change[~mask] > 0).mean() < 0.02
+
+
+def test_stray_pixels_of_a_drawn_line_do_not_set_a_mask() -> None:
+    (finding,) = make_phantom(3, findings=[FindingRequest("pneumothorax", 0.95)]).findings
+    assert finding.mask.mean() > 0.05
 
 
 @pytest.mark.parametrize("name", ALL_NAMES)

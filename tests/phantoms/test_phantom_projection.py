@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from phantoms.detector import Detector, display, low_pass, transmit
+from phantoms.detector import Detector, display, display_window, low_pass, process, transmit
 from phantoms.projection import Beam, Ellipsoid, Raster
 from phantoms.scene import noise_field
 from phantoms.shape import Table, monotone_cubic
@@ -107,7 +107,8 @@ def test_low_pass_keeps_the_mean_and_flattens() -> None:
 def test_denser_is_brighter() -> None:
     detector = Detector(1e5, 0.2, 28.0, 0.3, 0.0, 0.0, 3.0, 0.5, (0.0, 100.0))
     signal = np.tile(np.linspace(1.0, 0.01, 100, dtype=np.float32), (100, 1))
-    image = display(signal, RASTER, detector, np.ones((100, 100), dtype=bool))
+    shown = process(signal, RASTER, detector)
+    image = display(shown, display_window(shown, detector, np.ones((100, 100), dtype=bool)), detector)
     assert image.dtype == np.uint8
     assert (image[0, 0], image[0, -1]) == (0, 255)
     assert np.all(np.diff(image[0].astype(int)) >= 0)

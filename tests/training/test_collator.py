@@ -1,5 +1,6 @@
 """From examples to targets."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -7,13 +8,14 @@ import pytest
 import torch
 from PIL import Image
 
-from gazevlm_core.geometry import PatchGrid
+from gazevlm_core.geometry import PatchGrid, Window
 from gazevlm_core.model.configuration_gazevlm import GazeConfig
 from gazevlm_core.model.losses import IGNORED, STOP
 from gazevlm_core.model.processing_gazevlm import IGNORED_LABEL
+from gazevlm_core.options import GlimpseShares
 from gazevlm_core.sample import Reading, Sample
 from gazevlm_core.scanpath import Fixation, Scanpath
-from gazevlm_core.training.collator import GazeCollator, gaze_targets
+from gazevlm_core.training.collator import GazeCollator, content_of, gaze_targets
 
 CONFIG = GazeConfig(num_gaze_tokens=4, finding_names=("edema", "fracture"))
 
@@ -31,15 +33,73 @@ def image(width: int, height: int) -> Image.Image:
 
 def test_targets_are_patches_in_temporal_order_then_stop() -> None:
     grid = PatchGrid(2, 2)
-    targets, durations = gaze_targets([path((0.9, 0.9), (0.1, 0.1))], grid, 4)
+    targets, durations, offsets = gaze_targets([path((0.9, 0.9), (0.1, 0.1))], grid, 4)
     assert targets == [[3, 0, STOP, IGNORED]]
     assert durations[0][:2] == [100.0, 200.0]
     assert all(math.isnan(value) for value in durations[0][2:])
+    assert offsets[0][:2] == [pytest.approx([0.8, 0.8]), pytest.approx([0.2, 0.2])]
+    assert all(math.isnan(value) for pair in offsets[0][2:] for value in pair)
 
 
 def test_a_path_of_k_or_more_fixations_has_no_stop() -> None:
-    targets, _ = gaze_targets([path(*[(0.1, 0.1)] * 4), path(*[(0.6, 0.1)] * 9)], PatchGrid(1, 2), 4)
+    targets, *_ = gaze_targets([path(*[(0.1, 0.1)] * 4), path(*[(0.6, 0.1)] * 9)], PatchGrid(1, 2), 4)
     assert targets == [[0, 0, 0, 0], [1, 1, 1, 1]]
+
+
+def test_consecutive_fixations_in_one_patch_are_one_step_whose_dwell_adds_up() -> None:
+    read = path((0.1, 0.1), (0.3, 0.1), (0.9, 0.1), (0.2, 0.2))
+    targets, durations, offsets = gaze_targets([read], PatchGrid(2, 2), 4, repeats=False)
+    assert targets == [[0, 1, 0, STOP]]
+    assert durations[0][:3] == [300.0, 300.0, 400.0]
+    assert offsets[0][0] == pytest.approx([2 * (0.1 + 2 * 0.3) / 3, 0.2]), "the mean, weighted by dwell"
+    untimed = Scanpath(tuple(Fixation(one.x, one.y) for one in read), "click")
+    targets, durations, offsets = gaze_targets([untimed], PatchGrid(2, 2), 4, repeats=False)
+    assert targets == [[0, 1, 0, STOP]]
+    assert all(map(math.isnan, durations[0]))
+    assert offsets[0][0] == pytest.approx([0.4, 0.2])
+
+
+def test_what_lies_in_a_glimpse_follows_from_the_mask() -> None:
+    mask = np.zeros((64, 64), dtype=np.uint8)
+    mask[16:24, 32:40] = 255  # an eighth of the sides
+    known = Sample("a", None, "", None, {"edema": 1.0, "fracture": 0.0}, masks={"edema": mask})
+    assert content_of(known, "edema", Window(0.5, 0.25, 0.625, 0.375)) == 1.0
+    assert content_of(known, "edema", Window(0.4, 0.2, 0.9, 0.7)) == 1.0, "all of it is there"
+    assert content_of(known, "edema", Window(0.0, 0.25, 0.25, 0.5)) == 0.0
+    assert math.isnan(content_of(known, "edema", Window(0.4, 0.25, 0.512, 0.375))), "a tenth of the window: who knows"
+    assert content_of(known, "fracture", Window(0.5, 0.25, 0.625, 0.375)) == 0.0
+    assert math.isnan(content_of(known, "pneumothorax", Window(0.5, 0.25, 0.625, 0.375)))
+    unmarked = Sample("b", None, "", None, {"edema": 1.0})
+    assert math.isnan(content_of(unmarked, "edema", Window(0.5, 0.25, 0.625, 0.375)))
+
+
+@pytest.mark.parametrize(("share", "readers"), [("readers", True), ("random", False)])
+def test_glimpses_are_cut_where_the_shares_say(tiny_processor, share: str, readers: bool) -> None:
+    shares = GlimpseShares(**{"readers": 0.0, "own": 0.0, "random": 0.0, share: 1.0})
+    config = dataclasses.replace(CONFIG, num_glimpses=2, gaze_trained=True)
+    read = Reading("", path((0.1, 0.1), (0.9, 0.9)))
+    samples = [Sample("a", image(300, 300), "Why?", "Yes.", {"edema": 1.0}, (read,)),
+               Sample("b", image(600, 300), "Why?", "No.", {}, (Reading("", path((0.5, 0.5))),))]  # fmt: skip
+    batch = GazeCollator(tiny_processor, config, shares=shares)(samples)
+    windows = batch["glimpse_windows"]
+    assert windows.shape[0] == 2
+    assert bool(windows[1, 1].isnan().all()) is readers, "a reading of one place has one"
+    grids = tiny_processor.grids(batch["image_grid_thw"])
+    looked = [Window(*windows[0, place].tolist()) for place in range(2)]
+    own = [grids[0].window_at(x, y, 1.5) for x, y in ((0.1, 0.1), (0.9, 0.9))]
+    assert (looked == [pytest.approx(one) for one in own]) is readers
+    count = int((~windows[..., 0].isnan()).sum())
+    assert len(batch["glimpse_pixel_values"]) == count * 36
+    assert (batch["input_ids"] == tiny_processor.image_token_id).sum() == sum(map(len, grids)) + count * 9
+    again = GazeCollator(tiny_processor, config, shares=shares)(samples)
+    assert torch.equal(again["glimpse_windows"].nan_to_num(), windows.nan_to_num()), "a training can be resumed"
+
+
+def test_shares_add_up() -> None:
+    with pytest.raises(ValueError, match="add up to 1"):
+        GlimpseShares(0.5, 0.5, 0.5)
+    with pytest.raises(ValueError, match="negative"):
+        GlimpseShares(1.5, -0.5, 0.0)
 
 
 def test_missing_parts_mask_their_loss_and_nothing_else(tiny_processor) -> None:

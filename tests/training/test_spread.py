@@ -65,10 +65,12 @@ def test_what_a_batch_knows_is_counted_by_hand() -> None:
         "gaze_targets": torch.tensor([[[3, STOP, IGNORED], [1, 2, 0]]]),
         "gaze_durations_ms": torch.tensor([[[100.0, float("nan"), float("nan")], [0.0, 5.0, 6.0]]]),
         "finding_labels": torch.tensor([[1.0, float("nan")], [0.0, 0.0]]),
+        "gaze_offsets": torch.tensor([[[[0.1, 0.9], [float("nan")] * 2]]]),
+        "glimpse_contents": torch.tensor([[[1.0, float("nan")], [0.0, 1.0]]]),
     }
-    assert [int(count) for count in count_supervision(batch, stops=True)] == [5, 1, 3, 3]
-    assert [int(count) for count in count_supervision(batch, stops=False)] == [4, 1, 3, 3]
-    assert [int(count) for count in count_supervision({}, stops=True)] == [0, 0, 0, 0]
+    assert [int(count) for count in count_supervision(batch, stops=True)] == [5, 1, 3, 3, 1, 3]
+    assert [int(count) for count in count_supervision(batch, stops=False)] == [4, 1, 3, 3, 1, 3]
+    assert [int(count) for count in count_supervision({}, stops=True)] == [0] * 6
 
 
 def test_the_launcher_is_that_of_accelerate() -> None:

@@ -78,11 +78,14 @@ def test_the_log_holds_every_part_of_the_loss(tiny_checkpoint: Path, tiny_proces
 
 def test_variants_differ_in_their_supervision_alone() -> None:
     recipe = Recipe()
-    twins = (Variant.ORDERED, Variant.NO_GAZE, Variant.PLAIN)
-    ordered, bare, plain = (gaze_config_of(variant, recipe) for variant in twins)
+    twins = (Variant.ORDERED, Variant.NO_GLIMPSES, Variant.NO_GAZE, Variant.PLAIN, Variant.FINE)
+    glimpsing, ordered, bare, plain, fine = (gaze_config_of(variant, recipe) for variant in twins)
+    assert glimpsing.num_glimpses == recipe.glimpses
+    assert replace(glimpsing, num_glimpses=0) == ordered == fine, "the last differs in the size of its images"
     assert (ordered.gaze_trained, bare.gaze_trained, plain.gaze_trained) == (True, False, True)
     assert (ordered.use_previous_patch, plain.use_previous_patch) == (True, False)
-    assert replace(bare, gaze_trained=True, dwell_trained=True) == replace(plain, use_previous_patch=True) == ordered
+    assert replace(bare, gaze_trained=True, dwell_trained=True, use_offsets=True) == ordered
+    assert replace(plain, use_previous_patch=True) == ordered
     assert not set(HELD_OUT_FINDING_NAMES) & set(FINDING_NAMES)
     assert len({schedule_of(variant, recipe) for variant in twins}) == 1
     assert len(set(MODEL_NAMES.values())) == len(Variant)

@@ -1,0 +1,77 @@
+"""The words after a pass: as they come, or all at once."""
+
+import threading
+from collections.abc import Generator
+from typing import Any
+
+import torch
+from transformers import StoppingCriteria, StoppingCriteriaList, TextIteratorStreamer
+
+from gazevlm_core.model.modeling_gazevlm import GazeVLM
+from gazevlm_core.model.outputs import PrefillOutput
+from gazevlm_core.model.processing_gazevlm import GazeVLMProcessor
+from gazevlm_core.options import DiagnoseOptions
+
+TEXT_THREAD = "gazevlm-text"
+
+
+class _Cancelled(StoppingCriteria):
+    def __init__(self) -> None:
+        self.event = threading.Event()
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **_: Any) -> torch.Tensor:
+        return torch.full((len(input_ids),), self.event.is_set(), device=input_ids.device)
+
+
+def stream_text(
+    model: GazeVLM, processor: GazeVLMProcessor, prefilled: PrefillOutput, options: DiagnoseOptions
+) -> Generator[str, None, None]:
+    """Yield the growing answer after a pass, which is used up; closing the iterator stops the generation."""
+    streamer = TextIteratorStreamer(processor.tokenizer, skip_prompt=True, skip_special_tokens=True)
+    cancelled = _Cancelled()
+    failures: list[BaseException] = []
+
+    def generate() -> None:
+        try:
+            generate_text(model, prefilled, options, streamer=streamer, cancelled=cancelled)
+        except BaseException as error:  # carried to the caller's thread below
+            failures.append(error)
+            streamer.end()
+
+    worker = threading.Thread(target=generate, name=TEXT_THREAD, daemon=True)
+    worker.start()
+    answer = ""
+    try:
+        for piece in streamer:
+            answer += piece
+            if piece:
+                yield answer.strip()
+    finally:
+        cancelled.event.set()
+        worker.join()
+    if failures:
+        raise failures[0]
+
+
+def generate_text(
+    model: GazeVLM,
+    prefilled: PrefillOutput,
+    options: DiagnoseOptions,
+    *,
+    streamer: TextIteratorStreamer | None = None,
+    cancelled: _Cancelled | None = None,
+) -> torch.Tensor:
+    """The answers after a pass, which is used up, as int64 [B, T] of new tokens."""
+    sampling: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
+    if options.text_temperature > 0:
+        sampling = {"do_sample": True, "temperature": options.text_temperature, "top_p": 1.0, "top_k": 0}
+    with torch.random.fork_rng(devices=[model.device] if model.device.type == "cuda" else []):
+        torch.manual_seed(options.text_seed)
+        return model.continue_text(
+            prefilled,
+            max_new_tokens=options.max_new_tokens,
+            streamer=streamer,
+            stopping_criteria=StoppingCriteriaList([cancelled] if cancelled else []),
+            repetition_penalty=1.0,
+            **sampling,
+        )

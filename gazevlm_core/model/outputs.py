@@ -1,0 +1,106 @@
+"""What goes between the backbone, the heads and the losses: records of one pass, and of what supervises it."""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from transformers import Cache
+from transformers.utils import ModelOutput
+
+from gazevlm_core.geometry import PatchGrid
+
+GIVEN: Any = None  # of a field that is always given: the library wants a default of every one
+
+
+class Glimpses(NamedTuple):
+    """What the heads read of glimpses, each [B, G, ...] over the tokens of a row's glimpses in order, padded.
+
+    Args:
+        hidden: [B, G, D], last hidden states.
+        mask: bool [B, G], True for tokens that exist.
+        tokens: [B, G, D], merged tokens of the vision tower, which know nothing but the glimpse.
+    """
+
+    hidden: torch.Tensor
+    mask: torch.Tensor
+    tokens: torch.Tensor
+
+
+@dataclass
+class PrefillOutput(ModelOutput):
+    """What one pass of the backbone over prompts and gaze tokens gives.
+
+    Args:
+        input_ids: int64 [B, L], left-padded.
+        attention_mask: int64 [B, L].
+        position_ids: int64 [3, B, L], kept here because the backbone would share its own between users.
+        cache: keys and values of all L positions; the answer goes on from it.
+        gaze_hidden: [B, K, D], or None when the prompts hold no gaze token.
+        patch_hidden: per image [P_b, D]; see `GazeVLM.patch_states`.
+        image_tokens: per image [P_b, D], merged tokens of the vision tower.
+        grids: of each image's tokens.
+        glimpse_hidden, glimpse_mask, glimpse_tokens: as in `Glimpses`; None before `add_glimpses`.
+    """
+
+    input_ids: torch.Tensor = GIVEN
+    attention_mask: torch.Tensor = GIVEN
+    position_ids: torch.Tensor = GIVEN
+    cache: Cache = GIVEN
+    gaze_hidden: torch.Tensor | None = None
+    patch_hidden: tuple[torch.Tensor, ...] = GIVEN
+    image_tokens: tuple[torch.Tensor, ...] = GIVEN
+    grids: tuple[PatchGrid, ...] = GIVEN
+    glimpse_hidden: torch.Tensor | None = None
+    glimpse_mask: torch.Tensor | None = None
+    glimpse_tokens: torch.Tensor | None = None
+
+    @property
+    def glimpses(self) -> Glimpses | None:
+        """What the heads read of the glimpses; None before `add_glimpses`."""
+        parts = (self.glimpse_hidden, self.glimpse_mask, self.glimpse_tokens)
+        return Glimpses(*parts) if all(part is not None for part in parts) else None  # type: ignore[arg-type]
+
+
+@dataclass
+class GazeLosses(ModelOutput):
+    """The weighted loss and its parts, all scalars."""
+
+    loss: torch.Tensor | None = None
+    gaze_loss: torch.Tensor | None = None
+    text_loss: torch.Tensor | None = None
+    finding_loss: torch.Tensor | None = None
+    dwell_loss: torch.Tensor | None = None
+    offset_loss: torch.Tensor | None = None
+    local_loss: torch.Tensor | None = None
+
+
+class States(NamedTuple):
+    """What the heads read of one pass over prompts and answers.
+
+    Args:
+        hidden: last hidden states [B, L, D].
+        gaze_hidden: [B, K, D].
+        patches: per image [P_b, D]; see `GazeVLM.patch_states`.
+        grids: merged, of the small images.
+        glimpses: None without.
+        glimpse_tokens: [N, T, D], merged tokens of the vision tower of all rows' glimpses.
+    """
+
+    hidden: torch.Tensor
+    gaze_hidden: torch.Tensor
+    patches: tuple[torch.Tensor, ...]
+    grids: tuple[PatchGrid, ...]
+    glimpses: Glimpses | None = None
+    glimpse_tokens: torch.Tensor | None = None
+
+
+class Supervision(NamedTuple):
+    """What is known about a batch, as in the arguments of `GazeVLM.forward`; `contents` is [N, F], of the glimpses of
+    all rows in order."""
+
+    labels: torch.Tensor | None
+    targets: torch.Tensor | None
+    durations_ms: torch.Tensor | None
+    offsets: torch.Tensor | None
+    findings: torch.Tensor | None
+    contents: torch.Tensor | None
