@@ -65,8 +65,7 @@ def _inside(boxes: Sequence[Box], places: np.ndarray) -> np.ndarray:
     """Return whether each place lies in any box, with the margin: bool [L]."""
     low = np.array([(box.x, box.y) for box in boxes])[:, None] - MARGIN
     high = np.array([(box.x + box.width, box.y + box.height) for box in boxes])[:, None] + MARGIN
-    within: np.ndarray = ((places >= low) & (places <= high)).all(axis=2)
-    return np.asarray(within.any(axis=0))
+    return np.logical_and(places >= low, places <= high).min(axis=2).max(axis=0)
 
 
 def _places(path: Scanpath | None) -> np.ndarray:
