@@ -26,6 +26,7 @@ class BaseFacts:
         on_gpu: where it lies.
         most_pixels: of an image after resizing.
         gaze_tokens: K.
+        glimpse_tokens: of all glimpses of an image.
     """
 
     sizes: ModelSizes
@@ -33,6 +34,7 @@ class BaseFacts:
     on_gpu: bool
     most_pixels: int
     gaze_tokens: int
+    glimpse_tokens: int = 0
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ def memory_for(config: FinetuneConfig, facts: BaseFacts, *, shards: int = 1) -> 
         shards: devices that share the model.
     """
     image = -(-(config.max_pixels or facts.most_pixels) // facts.sizes.token_pixels)
-    tokens = image + WORDS + (config.num_gaze_tokens or facts.gaze_tokens)
+    tokens = image + WORDS + (config.num_gaze_tokens or facts.gaze_tokens) + facts.glimpse_tokens
     pairs = config.batch_size * facts.sizes.attention_heads * tokens**2
     return memory_of(
         facts.sizes,

@@ -80,7 +80,7 @@ def draw_case(
 
     Args:
         seed: of the phantom.
-        domain: "A" or "B".
+        domain: "A", "B", or "R" to train on.
         sizes_px: longer side of the drawn image; several are taken in turn, by seed.
         model_pixels: shrink the image as a processor with these bounds (least, most) on its pixels would; None
             keeps it.

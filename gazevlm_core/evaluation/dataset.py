@@ -13,6 +13,7 @@ from gazevlm_core.datasets.source import DataSource
 from gazevlm_core.datasets.splits import HELD_OUT, SPLITS, TEST, TRAIN, USUAL, VALIDATION, Member, Splits, decide
 from gazevlm_core.datasets.trained_on import TrainedOn
 from gazevlm_core.evaluation.comparison import score_files
+from gazevlm_core.evaluation.faithfulness import measure_samples
 from gazevlm_core.evaluation.findings import score_labels
 from gazevlm_core.evaluation.floors import ConstantPaths
 from gazevlm_core.evaluation.groups import BASELINE, score_groups
@@ -39,6 +40,7 @@ from gazevlm_core.evaluation.report import (
     Unscored,
     score_of,
 )
+from gazevlm_core.evaluation.views import EngineViewer
 from gazevlm_core.findings import NO_FINDING
 from gazevlm_core.inference import GazeEngine
 from gazevlm_core.metrics.intervals import RESAMPLES, patient_counts
@@ -123,7 +125,7 @@ def evaluate_dataset(
     engine: GazeEngine, *,
     split: str | None = None, limit: int | None = None, batch_size: int = 16, seed: int = 0,
     progress: Callable[[int], object] = lambda count: None, ranks: Ranks = ALONE,
-    trained: Sequence[TrainedOn | None] = (),
+    trained: Sequence[TrainedOn | None] = (), faithfulness: int = 0,
 ) -> DatasetReport | None:  # fmt: skip
     """Return everything that `gazevlm evaluate --dataset NAME` prints; None but on the main process.
 
@@ -138,6 +140,7 @@ def evaluate_dataset(
         seed: of random floors and intervals.
         progress: called with the number of records of each finished batch.
         ranks: the processes that share the records.
+        faithfulness: on how many records at most it is measured how far the path is believed.
 
     Raises:
         DatasetError: a data set that cannot be read, an unknown split, or one of which no record is left.
@@ -162,6 +165,11 @@ def evaluate_dataset(
     others: list[Prediction] = []
     if split in (TEST, TRAIN) and any(one.sample.findings for one in found):
         others = ask(data.samples(open_source(), VALIDATION)).found
+    believed = None
+    if faithfulness:
+        some = map(matched.sample, islice(data.samples(open_source(), split), min(faithfulness, limit or faithfulness)))
+        believed = measure_samples(EngineViewer(engine), some, batch_size=batch_size, seed=seed, progress=progress,
+                                   ranks=ranks, trained=data.learned)  # fmt: skip
     if not ranks.is_main:
         return None
     counts = patient_counts(np.array([one.sample.patient_id for one in found]), RESAMPLES, seed)
@@ -179,7 +187,7 @@ def evaluate_dataset(
         dropped={reason: number for reason, number in sorted(dropped.items()) if number},
         split_note=data.splits.note, trained_on_left_out=None if None in trained else left_out.total(),
         unreadable=predicted.unreadable[:NAMED_IMAGES], labels=_label_words(data, matched), scores=scores,
-        credit=source.credit, groups=groups, pointing=score_pointing(found, counts),
+        credit=source.credit, groups=groups, pointing=score_pointing(found, counts), faithfulness=believed,
         seconds=round(time.perf_counter() - started, 1),
     )  # fmt: skip
 

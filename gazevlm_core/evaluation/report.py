@@ -72,9 +72,7 @@ class Floor(Score):
 
 def floors_of(own: Estimate, floors: Mapping[str, Estimate]) -> dict[str, Floor]:
     """Return estimates of floors beside the score that they stand below."""
-    return {
-        name: Floor.of(floor, interval_touches_the_models=own.touches(floor)) for name, floor in floors.items()
-    }
+    return {name: Floor.of(floor, interval_touches_the_models=own.touches(floor)) for name, floor in floors.items()}
 
 
 class Floored(Score):
@@ -159,11 +157,7 @@ class NamedFloored(Named):
 
 
 class Sides(Floored):
-    """Right sides among those that reports name.
-
-    Args:
-        said: how many sides that is.
-    """
+    """Right sides among those that reports name; `said` is how many that is."""
 
     said: Count = 0
 
@@ -258,6 +252,26 @@ class Presence(Part):
     moderate_or_worse: Count
 
 
+class Effect(Score):
+    """One measure of how far the path is believed, beside its parts and controls; `useless` is what a model gets whose
+    answers do not depend on its path, where that is known."""
+
+    measure: Literal["path effect", "glimpse swap", "steering", "deletion and insertion", "order"]
+    name: Name
+    cases: Count
+    useless: Number | None
+    beside: Annotated[dict[Name, Score], Entries]
+
+
+class Faithfulness(Part):
+    """How far a model's path with so many glimpses is believed."""
+
+    images: Count
+    glimpses: Count
+    effects: Annotated[list[Effect], Entries]
+    left_out: Annotated[dict[Name, Count], Entries] = {}
+
+
 class PhantomReport(Part):
     """JSON of `gazevlm evaluate --dataset phantom`."""
 
@@ -275,6 +289,7 @@ class PhantomReport(Part):
     images_with: Annotated[dict[Name, Presence], Entries] = {}
     scores: Annotated[dict[Role, ModelScores], Field(min_length=1)]
     quantisation: Quantisation | None = None
+    faithfulness: dict[Role, Faithfulness] = {}
     bars: Annotated[list[Bar], Entries] = []
 
 
@@ -397,6 +412,7 @@ class DatasetReport(Part):
     scores: DatasetScores
     groups: Annotated[dict[Name, Group], Entries] = {}
     pointing: Pointing | None = None
+    faithfulness: Faithfulness | None = None
     seconds: Number = 0.0
 
 
