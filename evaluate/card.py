@@ -13,7 +13,8 @@ import typer
 from evaluate.rows import markdown
 from evaluate.tables import bar_table, believed_by_head, faithfulness_tables, phantom_long_tables, quantisation_table
 from gazevlm_core.evaluation.checkpoint_scores import scores_of, write_scores
-from gazevlm_core.evaluation.report import PhantomReport, read_report
+from gazevlm_core.evaluation.read_report import read_report
+from gazevlm_core.evaluation.report import PhantomReport
 from web.markup import Table
 
 if TYPE_CHECKING:

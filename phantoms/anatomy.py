@@ -47,6 +47,7 @@ def build_body(case: Case) -> Body:
         heart=heart,
         great_vessels=_great_vessels(habitus.unfolding, scale, widening),
         congestion=max((change.congestion for change in changes), default=0.0),
+        mediastinal_edge=case.stream("mediastinum").uniform(0.6, 1.5) if case.domain == RANDOMISED else 0.625,
     )
 
 

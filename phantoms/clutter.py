@@ -119,7 +119,7 @@ def surroundings(case: Case, body: Body, beam: Beam, raster: Raster, veil: float
 def _cables(rng: np.random.Generator, body: Body, beam: Beam, raster: Raster) -> Field:
     """Wires on the skin that cross the field, and the snaps of a gown."""
     out, s = raster.zeros(), body.scale
-    count = int(rng.integers(1, 5)) if rng.random() < 0.3 else 0
+    count = int(rng.integers(1, 5)) if rng.random() < 0.2 else 0
     if count:
         ends = rng.uniform((-240, -190, 100), (240, 260, 120), (2, count, 3)) * s
         bows = rng.normal(0, 45.0, (2, count, 3)) * np.array([1.0, 1.0, 0.0]) * s

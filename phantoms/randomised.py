@@ -20,7 +20,7 @@ def random_habitus(rng: np.random.Generator) -> Habitus:
         width=float(np.clip(rng.normal(1.02, 0.08), 0.84, 1.24)),
         fat_mm=fat_mm,
         breast=breast,
-        inspiration=float(np.clip(rng.normal(-0.7, 0.9), -2.6, 1.3)),
+        inspiration=float(np.clip(rng.normal(-1.0, 0.95), -3.0, 1.3)),
         heart_ratio=float(np.clip(rng.normal(0.44, 0.028), 0.37, 0.48)),
         bone=float(np.clip(rng.normal(0.95, 0.25), 0.45, 1.6)),
         unfolding=float(rng.beta(1.4, 1.8)),
@@ -32,9 +32,9 @@ def random_technique(rng: np.random.Generator) -> Technique:
     bedside = bool(rng.random() < 0.45)
     covered = rng.random(4) < np.array((0.12, 0.1, 0.12, 0.04))
     left, top, right, bottom = np.where(covered, rng.uniform(0.005, 0.05, 4), 0.0).tolist()
-    side = -22.0 + 100.0 * rng.beta(0.9, 2.0)
+    side = -18.0 + 105.0 * rng.beta(1.0, 1.8)
     left_mm, right_mm = np.maximum(side + rng.normal(0, 17.0, 2), -26.0)
-    margins = (float(left_mm), float(rng.uniform(4.0, 78.0)), float(right_mm), float(rng.uniform(-2.0, 105.0)))
+    margins = (float(left_mm), float(rng.uniform(4.0, 78.0)), float(right_mm), float(rng.uniform(-2.0, 125.0)))
     x, y = rng.random(2)
     return Technique(
         anteroposterior=bedside,
@@ -60,7 +60,7 @@ class Tissues:
 
     Args:
         soft: soft tissue.
-        lung: what the air of the lungs takes away, and with it what findings change.
+        lung: what the air of the lungs takes away, less in a shallow breath, and with it what findings change.
         bones: ribs and shoulders.
         spine: vertebrae.
         airway: what the air of trachea and bronchi takes away.
@@ -86,7 +86,7 @@ def sample_tissues(case: Case) -> Tissues:
     rng = case.stream("tissues")
     return Tissues(
         soft=float(rng.uniform(0.8, 1.05)),
-        lung=float(rng.uniform(0.7, 1.02)),
+        lung=float(np.clip(rng.uniform(0.7, 1.04) + 0.05 * case.habitus.inspiration, 0.6, 1.05)),
         bones=float(np.exp(rng.normal(0.1, 0.4))),
         spine=float(rng.uniform(0.2, 1.1)),
         airway=float(rng.uniform(0.1, 0.9)),
@@ -104,7 +104,7 @@ def torso_changes(case: Case, count: int) -> tuple[np.ndarray, np.ndarray, float
         return np.ones(count), np.ones(count), lift, gap
     lift, gap = rng.uniform(0.05, 0.75), rng.uniform(-30.0, 45.0)
     at = np.linspace(-1.0, 1.0, count)
-    width = 1.0 + rng.normal(0, 0.05) + rng.normal(0, 0.05) * at
+    width = 1.0 + rng.uniform(-0.06, 0.22) + rng.normal(0, 0.05) * at
     depth = 1.0 + rng.uniform(-0.08, 0.3) + rng.normal(0, 0.05) * at
     shoulders = np.exp(-(((np.arange(count) - 4.0) / 1.6) ** 2))
     return width + rng.uniform(-0.1, 0.25) * shoulders, depth + rng.uniform(-0.1, 0.65) * shoulders, lift, gap

@@ -94,7 +94,10 @@ def mediastinal_chord(body: Body, beam: Beam, raster: Raster) -> Field:
     left = centred > 0
     half = np.where(left, body.mediastinum[1.0](y), body.mediastinum[-1.0](y))
     ratio = np.minimum(np.abs(centred) / half, 1.0) ** 2
-    stack = np.float32(108.0) * np.sqrt(1.0 - ratio) * np.sqrt(np.sqrt(np.sqrt(1.0 - ratio)))
+    if body.mediastinal_edge == 0.625:
+        stack = np.float32(108.0) * np.sqrt(1.0 - ratio) * np.sqrt(np.sqrt(np.sqrt(1.0 - ratio)))
+    else:
+        stack = np.float32(108.0) * (1.0 - ratio) ** np.float32(body.mediastinal_edge)
     union = stack * stack
     union *= union
     for part in body.ellipsoids(body.great_vessels, beam):
