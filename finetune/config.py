@@ -157,6 +157,9 @@ class FinetuneConfig(BaseModel):
         8, "Images at once, per process; less for a large base.", Setting(trainer="per_device_train_batch_size"), ge=1)
     accumulation: int = setting(
         1, "Batches per optimizer step; more for a large base.", Setting(trainer="gradient_accumulation_steps"), ge=1)
+    questions_per_image: int = setting(1, (
+        "Questions about an image side by side in a batch, which then computes its tokens once for all of them; as "
+        "many samples are learned. Best a divisor of batch_size."), ge=1, le=64)
     learning_rate: float = setting(
         1e-3, "Of LoRA matrices and new tokens; 2e-4 or 1e-4 for a large base.",
         Setting(in_sight=2, trainer="learning_rate"), gt=0, lt=1)

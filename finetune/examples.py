@@ -41,7 +41,8 @@ class Draw(NamedTuple):
 
 
 def draw_epochs(cases: Sequence[Sample], config: FinetuneConfig, number: int) -> list[Draw]:
-    """Return `number` draws: every image once an epoch in a new order, or as often as the shares of the data sets say.
+    """Return `number` draws: every image once an epoch in a new order, or as often as the shares of the data sets say;
+    several questions about an image stand side by side where the configuration asks for them, and take as many epochs.
 
     Args:
         cases: to learn from.
@@ -51,7 +52,8 @@ def draw_epochs(cases: Sequence[Sample], config: FinetuneConfig, number: int) ->
     rng = np.random.default_rng([config.seed, 1])
     draws: list[Draw] = []
     while len(draws) < number:
-        draws += [_draw(index, cases[index], rng) for index in _epoch(cases, config, rng)]
+        order = _epoch(cases, config, rng)
+        draws += [_draw(index, cases[index], rng) for index in order for _ in range(config.questions_per_image)]
     return draws[:number]
 
 

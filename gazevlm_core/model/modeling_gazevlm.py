@@ -40,6 +40,7 @@ from gazevlm_core.model.outputs import PrefillOutput, States, Supervision
 from gazevlm_core.model.places import pooled_tokens
 from gazevlm_core.model.pointer import GazeHeads, PointerField
 from gazevlm_core.model.quantise import prepare_four_bit_model, saved_for
+from gazevlm_core.model.shared_prefix import pack_rows
 
 HEADS = "gaze_heads."  # in the names of all their weights
 
@@ -214,6 +215,7 @@ class GazeVLM(PreTrainedModel, GenerationMixin):
         glimpse_tokens: torch.Tensor | None = None,
         glimpse_windows: torch.Tensor | None = None,
         glimpse_contents: torch.Tensor | None = None,
+        rows_per_image: torch.Tensor | None = None,
         **kwargs: Any,
     ) -> ModelOutput | tuple:
         """The backbone's forward, or the gaze losses where supervision is given.
@@ -230,6 +232,8 @@ class GazeVLM(PreTrainedModel, GenerationMixin):
             gaze_durations_ms: float [B, S, K], NaN where unknown.
             finding_labels: float [B, F] of the finding head's findings, NaN where unknown.
             labels: int64 [B, L], -100 outside the answer.
+            rows_per_image: int64 [images], where rows that follow each other are about one image, whose pixels, tokens
+                and grid are there once; for the gaze losses alone. None: each row has its own.
             loss_counts: of all batches that share a step of training; None takes the batch's own.
 
         Returns:
@@ -247,6 +251,8 @@ class GazeVLM(PreTrainedModel, GenerationMixin):
             return super().forward(labels=labels, logits_to_keep=logits_to_keep, **backbone)
         if input_ids is None or image_grid_thw is None or mm_token_type_ids is None:
             raise ValueError("gaze losses need input_ids, image_grid_thw and mm_token_type_ids")
+        if rows_per_image is not None:
+            image_grid_thw = image_grid_thw.repeat_interleave(rows_per_image, dim=0)
         grids, glimpses = self.grids(image_grid_thw), None
         if glimpse_pixel_values is not None:
             glimpse_tokens = self.encode_glimpses(glimpse_pixel_values)
@@ -257,7 +263,7 @@ class GazeVLM(PreTrainedModel, GenerationMixin):
             backbone["position_ids"] = self._all_positions(
                 input_ids, attention_mask, mm_token_type_ids, image_grid_thw, glimpse_windows, is_small
             )
-        hidden, patches = self._supervised_states(backbone, is_small, grids, image_tokens, glimpses)
+        hidden, patches = self._supervised_states(backbone, is_small, grids, image_tokens, glimpses, rows_per_image)
         gaze_hidden = self.gaze_states(hidden, input_ids)
         if gaze_hidden is None:
             raise ValueError("gaze losses need prompts with gaze tokens")
@@ -273,31 +279,39 @@ class GazeVLM(PreTrainedModel, GenerationMixin):
         return weighted_losses(self, states, given, loss_counts or LossCounts())
 
     def _supervised_states(
-        self,
-        backbone: dict[str, Any],
-        is_small: torch.Tensor,
-        grids: Sequence[PatchGrid],
-        image_tokens: torch.Tensor | None,
-        glimpses: tuple[torch.Tensor, torch.Tensor] | None,
-    ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+        self, backbone: dict[str, Any], is_small: torch.Tensor, grids: Sequence[PatchGrid],
+        image_tokens: torch.Tensor | None, glimpses: tuple[torch.Tensor, torch.Tensor] | None,
+        rows_per_image: torch.Tensor | None,
+    ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:  # fmt: skip
         """Last hidden states [B, L, D] and `patch_states` of the backbone's arguments.
 
         Args:
             is_small: bool [B, L], tokens of the small images.
             glimpses: tokens [N, T, W] of all glimpses, and their windows.
+            rows_per_image: where rows share an image, see `forward`.
         """
-        pixel_values, tokens = backbone["pixel_values"], None
+        pixel_values, tokens, packed = backbone["pixel_values"], None, None
         visual = self.config.gaze_config.pointer_keys == PointerKeys.VISUAL
+        numbers = [1] * len(grids) if rows_per_image is None else rows_per_image.tolist()
+        firsts = [sum(numbers[:image]) for image in range(len(numbers))]
         if image_tokens is not None:
-            tokens = torch.split(image_tokens, [len(grid) for grid in grids])
-        elif pixel_values is not None and (visual or glimpses is not None):
+            tokens = torch.split(image_tokens, [len(grids[row]) for row in firsts])
+        elif pixel_values is not None and (visual or glimpses is not None or rows_per_image is not None):
             tokens = self.encode_images(pixel_values, backbone["image_grid_thw"])
-        if tokens is not None:
-            shown = tokens if glimpses is None else interleave(tokens, glimpses[0], glimpse_counts(glimpses[1]))
+        per_row = None if tokens is None else [one for one, n in zip(tokens, numbers, strict=True) for _ in range(n)]
+        if tokens is not None and per_row is not None:
+            counts = [0] * len(grids) if glimpses is None else glimpse_counts(glimpses[1])
+            if rows_per_image is not None and self.config._attn_implementation == "sdpa":  # others take no such mask
+                packed = pack_rows(backbone["attention_mask"].bool(), is_small, numbers)
+                counts = [sum(counts[row : row + n]) for row, n in zip(firsts, numbers, strict=True)]
+            shown = tokens if packed is not None else per_row
+            shown = shown if glimpses is None else interleave(shown, glimpses[0], counts)
             given = {"image": self.image_features(shown)}
             backbone = {**backbone, "pixel_values": None, "image_grid_thw": None, "mm_encoder_outputs": given}
-        hidden = self.model(**{**backbone, "use_cache": False}).last_hidden_state
-        return hidden, self.patch_states(hidden, is_small, grids, tokens)
+        arguments = backbone if packed is None else packed.pack(backbone)
+        hidden = self.model(**{**arguments, "use_cache": False}).last_hidden_state
+        hidden = hidden if packed is None else packed.unpack(hidden)
+        return hidden, self.patch_states(hidden, is_small, grids, per_row)
 
     def encode_glimpses(self, pixel_values: torch.Tensor) -> torch.Tensor:
         """Encode glimpses, all alike, as `encode_images` does: [N, T, W] of the image processor's pixel values."""
@@ -307,14 +321,9 @@ class GazeVLM(PreTrainedModel, GenerationMixin):
         return torch.stack(self.encode_images(pixel_values, thw))
 
     def _all_positions(
-        self,
-        input_ids: torch.Tensor,
-        attention_mask: torch.Tensor | None,
-        mm_token_type_ids: torch.Tensor,
-        image_grid_thw: torch.Tensor,
-        windows: torch.Tensor | None,
-        is_small: torch.Tensor,
-    ) -> torch.Tensor:
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None, mm_token_type_ids: torch.Tensor,
+        image_grid_thw: torch.Tensor, windows: torch.Tensor | None, is_small: torch.Tensor,
+    ) -> torch.Tensor:  # fmt: skip
         """Rope positions of prompts with glimpses or without: [3, B, L], whole numbers but for glimpses' places."""
         if windows is None:
             return self.positions(input_ids, attention_mask, mm_token_type_ids, image_grid_thw)
@@ -331,12 +340,9 @@ class GazeVLM(PreTrainedModel, GenerationMixin):
         return at_true_places(found, is_small, is_glimpse, windows, self.grids(image_grid_thw), gaze.glimpse_side)
 
     def patch_states(
-        self,
-        hidden: torch.Tensor,
-        is_small: torch.Tensor,
-        grids: Sequence[PatchGrid],
+        self, hidden: torch.Tensor, is_small: torch.Tensor, grids: Sequence[PatchGrid],
         image_tokens: Sequence[torch.Tensor] | None,
-    ) -> tuple[torch.Tensor, ...]:
+    ) -> tuple[torch.Tensor, ...]:  # fmt: skip
         """What stands for the patches in the heads, [P_b, D] per image: the backbone's last states or, with VISUAL
         keys, the vision tower's tokens.
 
@@ -368,13 +374,9 @@ class GazeVLM(PreTrainedModel, GenerationMixin):
 
     @torch.no_grad()
     def prefill(
-        self,
-        input_ids: torch.Tensor,
-        attention_mask: torch.Tensor,
-        mm_token_type_ids: torch.Tensor,
-        image_grid_thw: torch.Tensor,
-        image_tokens: tuple[torch.Tensor, ...],
-    ) -> PrefillOutput:
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, mm_token_type_ids: torch.Tensor,
+        image_grid_thw: torch.Tensor, image_tokens: tuple[torch.Tensor, ...],
+    ) -> PrefillOutput:  # fmt: skip
         """One pass of the backbone over left-padded prompts; see `PrefillOutput`.
 
         Args:

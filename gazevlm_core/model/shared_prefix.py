@@ -5,9 +5,9 @@ a prefix, up to and with the image, and a segment: question, gaze tokens, glimps
 begin right behind the prefix, as if it were alone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch.nn.utils.rnn import pad_sequence
@@ -100,3 +100,67 @@ def selected_rows(cache: Cache, rows: torch.Tensor) -> DynamicCache:
     for number, layer in enumerate(cache.layers):
         chosen.update(layer.keys[rows], layer.values[rows], number)
     return chosen
+
+
+# ---- in training ----------------------------------------------------------------------------------------------------
+class PackedRows(NamedTuple):
+    """Rows of one image in one sequence: its prefix once, then each row's segment.
+
+    Args:
+        sources: int64 [B, N], the position in the flattened rows that each token comes from; any at padding.
+        places: int64 [R, L], where in the flattened sequences each row's token is computed; any at padding.
+        segments: int64 [B, N], 0 in the prefix, the number of the row from 1 on behind it, -1 at padding.
+    """
+
+    sources: torch.Tensor
+    places: torch.Tensor
+    segments: torch.Tensor
+
+    def pack(self, backbone: Mapping[str, Any]) -> dict[str, Any]:
+        """Arguments of the backbone for these sequences, of those for the rows."""
+        return {
+            **backbone, "input_ids": backbone["input_ids"].flatten()[self.sources], "attention_mask": self.mask(),
+            "position_ids": backbone["position_ids"].flatten(1)[:, self.sources], "mm_token_type_ids": None,
+        }  # fmt: skip
+
+    def unpack(self, hidden: torch.Tensor) -> torch.Tensor:
+        """States of the rows, [R, L, D], of those of the sequences, [B, N, D]."""
+        return hidden.flatten(0, 1)[self.places]
+
+    def mask(self) -> torch.Tensor:
+        """Which tokens each token attends to, bool [B, 1, N, N]: those before it in its prefix and in its segment."""
+        own, other = self.segments[:, :, None], self.segments[:, None, :]
+        return (((other == 0) & (own >= 0)) | (own == other)).tril()[:, None]
+
+
+def pack_rows(exists: torch.Tensor, is_small: torch.Tensor, rows_per_image: Sequence[int]) -> PackedRows:
+    """Pack rows that share images.
+
+    Args:
+        exists: bool [R, L], False at padding.
+        is_small: bool [R, L], tokens of the image that is shared.
+        rows_per_image: how many rows, one behind another, each image has.
+    """
+    width, device, row = exists.shape[1], exists.device, 0
+    last = (is_small * torch.arange(width, device=device)).amax(dim=-1).tolist()
+    tokens = [one.nonzero()[:, 0] for one in exists.cpu()]
+    places = torch.zeros(exists.shape, dtype=torch.int64)
+    sequences, segments = [], []
+    for number in rows_per_image:
+        prefix = tokens[row][tokens[row] <= last[row]]
+        sequence, segment, length = [row * width + prefix], [torch.zeros_like(prefix)], len(prefix)
+        for own in range(row, row + number):
+            tail = tokens[own][tokens[own] > last[own]]
+            places[own, tokens[own][: len(prefix)]] = torch.arange(len(prefix))
+            places[own, tail] = torch.arange(length, length + len(tail))
+            sequence.append(own * width + tail)
+            segment.append(torch.full_like(tail, own - row + 1))
+            length += len(tail)
+        sequences.append(torch.cat(sequence))
+        segments.append(torch.cat(segment))
+        row += number
+    sources = pad_sequence(sequences, batch_first=True)
+    images = torch.arange(len(sequences)).repeat_interleave(torch.tensor(rows_per_image))
+    places += images[:, None] * sources.shape[1]
+    kinds = pad_sequence(segments, batch_first=True, padding_value=-1)
+    return PackedRows(sources.to(device), places.to(device), kinds.to(device))

@@ -80,6 +80,7 @@ class GazeCollator:
         use_gaze: False leaves the scanpaths out (the twin without gaze supervision).
         shares: where glimpses are cut, for a configuration with glimpses.
         model: that its own paths are asked of; None takes random places in their stead.
+        share_images: whether samples with the same image (as an object) share its tokens; all is learned as without.
     """
 
     def __init__(
@@ -90,14 +91,24 @@ class GazeCollator:
         use_gaze: bool = True,
         shares: GlimpseShares | None = None,
         model: GazeVLM | None = None,
+        share_images: bool = True,
     ) -> None:
-        self.processor, self.config, self.use_gaze = processor, config, use_gaze
+        self.processor, self.config, self.use_gaze, self.share_images = processor, config, use_gaze, share_images
         self.shares, self.model = shares or GlimpseShares(), model
 
     def __call__(self, samples: Sequence[Sample]) -> dict[str, Any]:
         """Return a batch: tokens and labels [B, L], pixels, gaze_targets [B, S, K], finding_labels [B, F], glimpses."""
-        vision = self.vision(samples)
-        grids = self.processor.grids(vision["image_grid_thw"])
+        groups: dict[int, list[Sample]] = {}
+        for number, sample in enumerate(samples):
+            groups.setdefault(id(sample.image) if self.share_images else number, []).append(sample)
+        vision = self.vision([group[0] for group in groups.values()])
+        if len(groups) < len(samples):
+            samples = [sample for group in groups.values() for sample in group]
+            vision["rows_per_image"] = torch.tensor([len(group) for group in groups.values()])
+        grids = [
+            grid for grid, group in zip(self.processor.grids(vision["image_grid_thw"]), groups.values(), strict=True)
+            for _ in group
+        ]  # fmt: skip
         if not self.config.num_glimpses:
             return {**vision, **self.supervise(samples, grids)}
         glimpses = self.glimpses(samples, grids, vision)
@@ -168,13 +179,15 @@ class GazeCollator:
         questions = [sample.question or DEFAULT_QUESTION for sample in samples]
         prompts = [render_prompt(self.processor, question, config.num_gaze_tokens) for question in questions]
         own_grids, thw = [grids[row] for row in rows], vision["image_grid_thw"]
-        own_thw = thw[list(rows)].to(device)
+        numbers = vision.get("rows_per_image", torch.ones(len(thw), dtype=torch.int64))
+        images = torch.arange(len(thw)).repeat_interleave(numbers)[list(rows)]
+        own_thw = thw[images].to(device)
         if "image_tokens" in vision:  # kept from a frozen tower
-            kept = vision["image_tokens"].split([len(grid) for grid in grids])
-            tokens = tuple(kept[row].to(device) for row in rows)
+            kept = vision["image_tokens"].split([len(grid) for grid in self.processor.grids(thw)])
+            tokens = tuple(kept[image].to(device) for image in images.tolist())
         else:
             pixels = vision["pixel_values"].split(thw.prod(dim=-1).tolist())
-            tokens = model.encode_images(torch.cat([pixels[row] for row in rows]).to(device), own_thw)
+            tokens = model.encode_images(torch.cat([pixels[image] for image in images.tolist()]).to(device), own_thw)
         encoded = encode_prompts(self.processor, prompts, own_grids).to(device)
         prefilled = model.prefill(**encoded, image_grid_thw=own_thw, image_tokens=tokens)
         seed = zlib.crc32(samples[0].image_id.encode())

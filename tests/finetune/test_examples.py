@@ -72,6 +72,15 @@ def test_a_data_set_without_a_training_image_takes_no_share() -> None:
     assert {cases[draw.case].part for draw in draws} == {1}
 
 
+def test_questions_about_an_image_stand_side_by_side() -> None:
+    cases = plain(10, 0)
+    draws = draw_epochs(cases, configure(questions_per_image=4), 80)
+    blocks = [draws[first : first + 4] for first in range(0, 80, 4)]
+    assert all(len({draw.case for draw in block}) == 1 for block in blocks)
+    assert Counter(block[0].case for block in blocks) == Counter(list(range(10)) * 2)
+    assert draw_epochs(cases, configure(questions_per_image=1), 80) == draw_epochs(cases, configure(), 80)
+
+
 def words(number: int) -> Sample:
     return make_case(f"i{number}", report="finding " * int(np.random.default_rng(number).integers(1, 60)))
 
