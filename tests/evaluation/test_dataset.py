@@ -20,7 +20,8 @@ from gazevlm_core.datasets.trained_on import TrainedOn
 from gazevlm_core.evaluation import dataset
 from gazevlm_core.evaluation.dataset import evaluate_dataset, filed_readings
 from gazevlm_core.evaluation.predict import predict
-from gazevlm_core.evaluation.report import HEAD, TEXT, DatasetReport, parse_report
+from gazevlm_core.evaluation.read_report import parse_report
+from gazevlm_core.evaluation.report import HEAD, TEXT, DatasetReport
 from gazevlm_core.inference import GazeEngine
 from gazevlm_core.sample import DatasetError, Reading, Sample, pixel_digest
 from gazevlm_core.scanpath import Fixation, Scanpath
