@@ -37,7 +37,7 @@ VALUES: Mapping[str, float | None] = {
 NORMAL = frozenset({"normal", "healthy", "nofinding", "nofindings"})
 REPEATED, DISAGREES = "repeated row of labels.csv", "label that labels.csv gives twice, as 0 and as 1"
 NO_NAME = "row of labels.csv without an image"
-MOST_SHOWN, FIRST_ROWS = 40, 200
+MOST_SHOWN, FIRST_ROWS, LONGEST_NAME = 40, 200, 200
 
 
 @dataclass
@@ -233,6 +233,8 @@ def _label_columns(
         known = {_value(cells[place]) for _, cells in body} - {None, _OTHER}
         if not name:
             not_read["(no name)"] = "the column has no name"
+        elif len(name) > LONGEST_NAME:
+            not_read[name[:LONGEST_NAME]] = "its name is too long"
         elif key_of(name) in NO_FINDINGS:
             not_read[name] = "no finding"
         elif other is not None:
