@@ -137,8 +137,8 @@ def render_model_card(
         "Quantisation": "Full precision less quantised, on the same images, in pairs.\n\n"
         + markdown(quantisation_table(report)),
         "Bars": f"{verdict}.\n\n" + markdown(bar_table(report)),
-        "Readers": "Simulated readings beside those of real radiologists (aggregates of the GazeSearch release; first "
-        "six fixations, positions as fractions of the image).\n\n"
+        "Readers": "Simulated readings beside those of radiologists (whole readings: Saab et al., MICCAI 2021; "
+        "durations and dwell maps: GazeSearch release).\n\n"
         + _table(
             ["statistic", "real", "simulated"],
             [[row.statistic, f"{row.real:.3g}", f"{row.simulated:.3g}"] for row in calibration_rows],
