@@ -64,7 +64,7 @@ def overheads(
     import torch
 
     from benchmarks.measure import interleaved_medians
-    from gazevlm_core.model.modeling_gazevlm import PrefillOutput
+    from gazevlm_core.model.outputs import PrefillOutput
     from gazevlm_core.model.path_sampling import choose_path
     from gazevlm_core.options import DEFAULT_QUESTION, DEFAULT_WALKS
 

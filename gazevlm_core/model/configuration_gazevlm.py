@@ -195,6 +195,11 @@ class GazeConfig(PretrainedConfig):
         """How many gaze tokens a prompt holds: K where the pointer or the finding head is trained, else none."""
         return self.num_gaze_tokens if self.gaze_trained or self.findings_trained else 0
 
+    @property
+    def num_prompt_glimpses(self) -> int:
+        """How many glimpses are shown behind a prompt at most: M where the pointer is trained, else none."""
+        return self.num_glimpses if self.gaze_trained else 0
+
     @classmethod
     def from_dict(cls, config_dict: Mapping[str, Any]) -> "GazeConfig":
         """From a parsed JSON object, which anybody may have written.

@@ -54,6 +54,13 @@ class PrefillOutput(ModelOutput):
     glimpse_mask: torch.Tensor | None = None
     glimpse_tokens: torch.Tensor | None = None
 
+    def rewind(self) -> bool:
+        """Take what came behind this pass out of its cache; whether the cache then holds the pass, no more, no less."""
+        behind = self.cache.get_seq_length() - self.input_ids.shape[1]
+        if behind > 0:
+            self.cache.crop(-behind)
+        return behind >= 0
+
     @property
     def glimpses(self) -> Glimpses | None:
         """What the heads read of the glimpses; None before `add_glimpses`."""
