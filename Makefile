@@ -17,7 +17,7 @@ PIP := -m pip install --disable-pip-version-check
 RUNTIME := -r requirements.txt
 TESTS := $(RUNTIME) -r requirements-test.txt
 LOCKED := -c requirements.lock
-PYTEST_ARGS ?= -n 2 --dist loadfile
+PYTEST_ARGS ?= -n 2 --dist loadfile --no-loadscope-reorder
 
 checksum = $(shell cat $(1) | cksum | cut -d ' ' -f 1)
 PACKAGES := $(sort $(wildcard */__init__.py))

@@ -19,17 +19,18 @@ REPORT_STYLE = 0
 
 
 class Domain(StrEnum):
-    """A: as in training. B: another scanner, habitus and prevalence."""
+    """A: one scanner and clinic. B: another scanner, habitus and prevalence. R: randomised, for training."""
 
     A = "A"
     B = "B"
+    R = "R"
 
 
 def phantom(
     out: Annotated[Path, typer.Option(help="Folder to write; new or empty.")],
     n: Annotated[int, typer.Option("--n", min=1, max=1_000_000, help="How many.")] = 8,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the first; the next ones follow.")] = 0,
-    domain: Annotated[Domain, typer.Option(help="A as in training, or B: other scanner and patients.")] = Domain.A,
+    domain: Annotated[Domain, typer.Option(help="A, B (other patients), or R (randomised, to train on).")] = Domain.A,
     size: Annotated[int, typer.Option(min=64, max=4096, help="Longer side in pixels.")] = 512,
     held_out: Annotated[bool, typer.Option("--held-out", help="Also the finding and reader kept from training.")]
     = False,

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from evaluate.rows import markdown
-from evaluate.tables import bar_table, phantom_long_tables, quantisation_table
+from evaluate.tables import bar_table, believed_by_head, faithfulness_tables, phantom_long_tables, quantisation_table
 from gazevlm_core.evaluation.checkpoint_scores import scores_of, write_scores
-from gazevlm_core.evaluation.report import PhantomReport, read_report
+from gazevlm_core.evaluation.read_report import read_report
+from gazevlm_core.evaluation.report import PhantomReport
 from web.markup import Table
 
 if TYPE_CHECKING:
@@ -64,6 +65,10 @@ TWIN_CARDS = {
     "plain": "with plain placeholders: its pointer is not told which patch was fixated before",
 }
 
+BELIEVED = """Counterfactuals on drawn phantoms: other paths, glimpses of the same patient without a finding, places
+blurred, other orders. [What each number means](../../docs/explanation/faithfulness.md). Attention and shares of a
+pooling are no proof; these are interventions."""
+NOT_MEASURED = "Not measured (`gazevlm evaluate --faithfulness`)."
 NO_TWINS = "No twin was scored beside this checkpoint."
 
 
@@ -125,12 +130,15 @@ def render_model_card(
             ["setting", "value"], [[name.replace("_", " "), _text(value)] for name, value in recipe.items()]
         ),
         "Scores": "\n\n".join([scored, *map(markdown, phantom_long_tables(report))]),
+        "How far the path is believed": "\n\n".join(
+            [BELIEVED, *(markdown(table, 3) for table in faithfulness_tables(believed_by_head(report)))]
+        ) if report.faithfulness else NOT_MEASURED,
         "Twins": TWINS if len(report.scores) > 1 else NO_TWINS,
         "Quantisation": "Full precision less quantised, on the same images, in pairs.\n\n"
         + markdown(quantisation_table(report)),
         "Bars": f"{verdict}.\n\n" + markdown(bar_table(report)),
-        "Readers": "Simulated readings beside those of real radiologists (aggregates of the GazeSearch release; first "
-        "six fixations, positions as fractions of the image).\n\n"
+        "Readers": "Simulated readings beside those of radiologists (whole readings: Saab et al., MICCAI 2021; "
+        "durations and dwell maps: GazeSearch release).\n\n"
         + _table(
             ["statistic", "real", "simulated"],
             [[row.statistic, f"{row.real:.3g}", f"{row.simulated:.3g}"] for row in calibration_rows],

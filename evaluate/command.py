@@ -47,6 +47,10 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
     batch_size: Annotated[int, typer.Option(help="Images at once.", min=1)] = 64,
     attn: Annotated[Attention, typer.Option(help="How attention is computed.")] = Attention.SDPA,
+    faithfulness: Annotated[
+        bool, typer.Option("--faithfulness", help="Also change path and glimpses: how far is it believed?")
+    ] = False,
+    faithfulness_images: Annotated[int, typer.Option(help="Images for --faithfulness, at most.", min=2)] = 100,
     n: Annotated[int, typer.Option("--n", help="Phantoms: number of images.", min=1)] = 1000,
     domain: Annotated[Domain, typer.Option(help="Phantoms: A as in training, B for zero-shot tests.")] = Domain.A,
     twins: Annotated[bool, typer.Option(help="Phantoms: score the twins beside it, where they are.")] = True,
@@ -57,8 +61,10 @@ def evaluate(
     root: Annotated[Path | None, typer.Option(help="Other data sets: folder (gazesearch: JSON file).")] = None,
     images: Annotated[Path | None, typer.Option(help="Other data sets: folder of images that lie elsewhere.")] = None,
     split: Annotated[
-        str, typer.Option(help="Other data sets: test, validation, held-out (both), train or all.")
-    ] = "test",
+        str | None,
+        typer.Option(help="Other data sets: validation, held-out (with test), train, all; test without it, or all "
+                     "of a labels.csv."),
+    ] = None,
     limit: Annotated[int | None, typer.Option(help="Other data sets: most records; all without it.", min=1)] = None,
 ) -> None:
     """Score a checkpoint: findings, reports, scanpaths and stopping, with floors and 95% intervals."""
@@ -69,17 +75,21 @@ def evaluate(
         what = "phantoms are drawn" if dataset == PHANTOM else f"{dataset} is no phantom"
         _stop(f"{what}; leave out --{idle[0]}, or name another --dataset", code=2)
     quiet_libraries()
+    believed = faithfulness_images if faithfulness else 0
     if dataset == PHANTOM:
-        _print(
-            _on_phantoms(n, seed, domain, model, adapter, twins, reference, batch_size, workers, attn), as_json
+        report: PhantomReport | DatasetReport | None = _on_phantoms(
+            n, seed, domain, model, adapter, twins, reference, batch_size, workers, attn, believed
         )
     else:
-        _print(_on_dataset(dataset, root, images, model, adapter, split, limit, batch_size, seed, attn), as_json)
+        report = _on_dataset(
+            dataset, root, images, model, adapter, split, limit, batch_size, seed, attn, believed
+        )
+    _print(report, as_json)
 
 
 def _on_phantoms(
     n: int, seed: int, domain: Domain, model: str, adapter: Path | None, twins: bool, reference: Path | None,
-    batch_size: int, workers: int, attn: Attention,
+    batch_size: int, workers: int, attn: Attention, faithfulness: int,
 ) -> "PhantomReport | None":  # fmt: skip
     from evaluate.phantoms import evaluate_phantoms, phantom_seeds
     from evaluate.tables import UNKNOWN
@@ -100,14 +110,15 @@ def _on_phantoms(
         return evaluate_phantoms(
             n, seed, domain.value, model, adapter=adapter, twins=others, reference=reference,
             batch_size=batch_size, workers=workers, attn=attn, ranks=Ranks.of_this_run(), trained=trained,
+            faithfulness=min(faithfulness, n),
         )  # fmt: skip
 
     return _or_stop(run)
 
 
 def _on_dataset(
-    name: str, root: Path | None, images: Path | None, model: str, adapter: Path | None, split: str, limit: int | None,
-    batch_size: int, seed: int, attn: Attention,
+    name: str, root: Path | None, images: Path | None, model: str, adapter: Path | None, split: str | None,
+    limit: int | None, batch_size: int, seed: int, attn: Attention, faithfulness: int,
 ) -> "DatasetReport | None":  # fmt: skip
     from tqdm import tqdm
 
@@ -128,6 +139,7 @@ def _on_dataset(
             return evaluate_dataset(
                 lambda: open_dataset(name, folder, images), engine, split=split, limit=limit, batch_size=batch_size,
                 seed=seed, progress=bar.update, ranks=Ranks.of_this_run(), trained=trained,
+                faithfulness=faithfulness,
             )  # fmt: skip
 
     return _or_stop(run)

@@ -42,7 +42,7 @@ def survey(
         if sample.image_id not in images:
             images.add(sample.image_id)
             first += [sample] if len(first) < SHEET_IMAGES else []
-            if opened is None or tried < opened:
+            if sample.image is not None and (opened is None or tried < opened):
                 tried += 1
                 unreadable += _problem(sample)
         published.setdefault(sample.patient_id, set()).update(filter(None, sample.split.split(TOGETHER)))
@@ -77,6 +77,7 @@ def survey(
         "patients_by_split": dict(sorted(Counter(splits.by_patient.values()).items())),
         "published_split": splits.note,
         "patients_leaking_in_published_split": sum(len(sides) > 1 for sides in published.values()),
+        "credit": source.credit,
         "dropped": {reason: number for reason, number in sorted(source.dropped.items()) if number},
         "images_opened": tried,
         "unreadable": unreadable,
@@ -98,6 +99,7 @@ def survey_text(counts: Mapping[str, Any]) -> str:
     labels, splits, dropped = values.pop("labels"), values.pop("patients_by_split"), values.pop("dropped")
     unknown, cut = values.pop("labels_unknown_to_the_embedded_model"), values.pop("fixations_beyond_the_embedded_model")
     note, opened, unreadable = (values.pop(name) for name in ("published_split", "images_opened", "unreadable"))
+    credit = values.pop("credit")
     lines = [f"{name.replace('_', ' '):38} {'-' if value is None else value}" for name, value in values.items()]
     lines += ["", f"{'finding':38} {'present':>8} {'absent':>8} {'unknown':>8}"]
     lines += [
@@ -112,6 +114,7 @@ def survey_text(counts: Mapping[str, Any]) -> str:
     lines += [f"images that cannot be read: {len(unreadable)} of {opened} that were opened"]
     lines += [f"  {why}" for why in unreadable[:MOST_SHOWN]] + ["  ..."] * (len(unreadable) > MOST_SHOWN)
     lines += ["dropped: " + (", ".join(f"{reason} {number}" for reason, number in dropped.items()) or "nothing")]
+    lines += ["", credit] if credit else []
     return "\n".join(lines)
 
 

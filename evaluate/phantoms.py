@@ -11,11 +11,14 @@ from typing import Any
 import typer
 from PIL import Image
 
+from evaluate.counterfactuals import Case, draw_counterfactuals
+from evaluate.faithfulness import Trials, faithfulness_bars, score_trials, try_all
 from gazevlm_core.datasets.trained_on import TrainedOn
 from gazevlm_core.evaluation.findings import GradedSample
 from gazevlm_core.evaluation.graded import all_bars, quantisation_cost, score_model
 from gazevlm_core.evaluation.predict import Prediction, predict
-from gazevlm_core.evaluation.report import DomainName, PhantomReport, Presence, Role
+from gazevlm_core.evaluation.report import DomainName, Faithfulness, PhantomReport, Presence, Role
+from gazevlm_core.evaluation.views import EngineViewer
 from gazevlm_core.findings import FINDING_NAMES
 from gazevlm_core.inference import GazeEngine
 from gazevlm_core.metrics.intervals import CONFIDENCE, RESAMPLES, bootstrap_counts
@@ -139,7 +142,7 @@ def evaluate_phantoms(
     num_images: int, seed: int, domain: DomainName, model: str, *,
     adapter: Path | None = None, twins: Mapping[Role, str] | None = None, reference: Path | None = None,
     batch_size: int = 64, workers: int = 2, attn: Attention = Attention.SDPA, ranks: Ranks = ALONE,
-    trained: Sequence[TrainedOn | None] = (),
+    trained: Sequence[TrainedOn | None] = (), faithfulness: int = 0,
 ) -> PhantomReport | None:  # fmt: skip
     """Return everything that `gazevlm evaluate` prints; None on processes that are not the main one.
 
@@ -156,6 +159,7 @@ def evaluate_phantoms(
         attn: how attention is computed.
         ranks: the processes that share the images.
         trained: what the adapter and the model were trained on; None where one of them does not tell.
+        faithfulness: of how many of the phantoms it is measured how far the path is believed; about 3 MB each.
 
     Raises:
         DatasetError: the adapter was trained on some of the phantoms.
@@ -173,13 +177,19 @@ def evaluate_phantoms(
     with drawn:
         check_unseen(drawn.samples, trained, ranks)
         samples = [sample for samples in ranks.gather(drawn.samples) for sample in samples]
+        cases = _drawn_cases(seeds[:faithfulness], domain, batch_size, workers, ranks)
+        believed: dict[Role, Faithfulness] = {}
 
-        def ask(source: str, own: Path | None, precision: Precision = Precision.AUTO) -> tuple[list[Prediction], int]:
+        def ask(
+            source: str, own: Path | None, precision: Precision = Precision.AUTO, role: Role | None = None
+        ) -> tuple[list[Prediction], int]:
             engine = GazeEngine.load(source, adapter=own, precision=precision, attn=attn)
             found = _predicted(engine, drawn.samples, batch_size, ranks, Path(source).name)
+            if role is not None and faithfulness:
+                believed[role] = _faithfulness(engine, cases, batch_size, seed, ranks, Path(source).name)
             return found, engine.gaze_config.num_gaze_tokens
 
-        asked = {name: ask(source, adapter if name == OWN else None) for name, source in sources.items()}
+        asked = {name: ask(source, adapter if name == OWN else None, role=name) for name, source in sources.items()}
         full = None if reference is None else ask(str(reference), adapter, Precision.FP32)
     if not ranks.is_main:
         return None
@@ -193,7 +203,8 @@ def evaluate_phantoms(
         model=Path(model).name if Path(model).is_dir() else model, adapter=adapter.name if adapter else None,
         trained_on_known=None not in trained, seconds=round(time.perf_counter() - started, 1),
         images_with=images_with(samples), scores={name: one.scores for name, one in scores.items()},
-        quantisation=cost, bars=all_bars(scores[OWN].scores, cost),
+        quantisation=cost, faithfulness=believed,
+        bars=all_bars(scores[OWN].scores, cost) + (faithfulness_bars(believed) if believed else []),
     )  # fmt: skip
 
 
@@ -225,6 +236,32 @@ def _predicted(
             engine, samples, batch_size=batch_size, questions=FINDING_NAMES, reports=True, progress=count
         ).found
     return [one for part in ranks.gather(own) for one in part]
+
+
+def _drawn_cases(seeds: range, domain: str, batch_size: int, workers: int, ranks: Ranks) -> list[Case]:
+    """Return this process's own phantoms with their twins."""
+    part = ranks.part(len(seeds), batch_size)
+    own = seeds[part.start : part.stop]
+    if not own:
+        return []
+    with _progress(len(own), "drawing phantoms without their findings") as count:
+        cases = []
+        for case in draw_counterfactuals(own, domain, IMAGE_SIDE_PX, workers):
+            cases.append(case)
+            count(1)
+    return cases
+
+
+def _faithfulness(
+    engine: GazeEngine, cases: Sequence[Case], batch_size: int, seed: int, ranks: Ranks, name: str
+) -> Faithfulness:
+    """Return how far the path is believed, over the phantoms of all processes."""
+    viewer = EngineViewer(engine)
+    with _progress(len(cases), f"changing the path of {name}") as count:
+        own = try_all(viewer, cases, batch_size=batch_size, seed=seed, progress=count)
+    trials: Trials = [one for part in ranks.gather(own) for one in part]
+    images = sum(number for part in ranks.gather([len(cases)]) for number in part)
+    return score_trials(viewer, trials, images, RESAMPLES, seed)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import get_args
 
 from evaluate.rows import GAIN_NOTE, Row, long_table, metric_summary, plain_text, remark, text, wide_table
+from gazevlm_core.evaluation.groups import FREQUENT
 from gazevlm_core.evaluation.path_scores import HISTOGRAM
 from gazevlm_core.evaluation.report import (
     BASE,
@@ -13,7 +14,9 @@ from gazevlm_core.evaluation.report import (
     DatasetReport,
     Domain,
     ExperimentReport,
+    Faithfulness,
     GazeOrderName,
+    Group,
     Labels,
     Metric,
     ModelScores,
@@ -34,8 +37,15 @@ TWINS = {
     "no-gaze": "without gaze supervision",
     "plain": "plain placeholders",
 }
+BASELINE_NOTE = (
+    "The plain baseline (32 x 32 pixels, principal components, logistic regression) learns from other patients of this "
+    "data set, as the model did not unless it says so. The difference is in pairs, by the first column."
+)
 TOUCHES = "* the floor's interval touches the score's: no difference can be claimed."
 UNTRAINED = "The gaze of this model is untrained: it shows no paths, so there is nothing to score."
+BELIEVED = (
+    "Interventions: the path, the glimpses or the image are changed, everything else stays. Differences are in pairs."
+)
 STEP_FLOOR = "most frequent places of each step, training set"
 SEQUENCE_ROW = "scanpath, sequence score"
 UNKNOWN = (
@@ -96,7 +106,8 @@ def facts_of(report: Report) -> list[str]:
 def report_text(report: PhantomReport | DatasetReport | PathReport) -> str:
     """Return a report for a terminal."""
     if isinstance(report, PhantomReport):
-        tables = [*phantom_long_tables(report), quantisation_table(report), bar_table(report)]
+        believed = faithfulness_tables(believed_by_head(report))
+        tables = [*phantom_long_tables(report), *believed, quantisation_table(report), bar_table(report)]
     elif isinstance(report, DatasetReport):
         tables = _dataset_tables(report, long=True)
     else:
@@ -178,7 +189,7 @@ def _phantom_tables(report: PhantomReport) -> list[Table]:
         if own and scores.paths and scores.paths.metrics:
             rows = metric_rows(scores.paths.metrics)
             tables.append(wide_table("Its paths by every score", rows, [GAIN_NOTE], folded=True))
-    return tables
+    return tables + faithfulness_tables(believed_by_head(report))
 
 
 def phantom_long_tables(report: PhantomReport) -> list[Table]:
@@ -214,6 +225,27 @@ def bar_table(report: PhantomReport) -> Table:
     return Table("", ["verdict", "bar", "value [95% interval]"], rows)
 
 
+def believed_by_head(report: PhantomReport) -> dict[str, Faithfulness]:
+    """Return how far the path of each model is believed, by the heads of `phantom_long_tables`."""
+    return {TWINS.get(role, report.model): one for role, one in report.faithfulness.items()}
+
+
+def faithfulness_tables(measured: Mapping[str, Faithfulness]) -> list[Table]:
+    """Return how far the path is believed, one table per model by its head."""
+    tables: list[Table] = []
+    for head, one in measured.items():
+        rows: list[Sequence[Cell]] = []
+        for effect in one.effects:
+            rows.append([effect.name, text(effect), number(effect.useless), str(effect.cases)])
+            rows += [[f"  {name}", text(score), "", ""] for name, score in effect.beside.items()]
+        glimpses = f"{one.glimpses} glimpses" if one.glimpses else "no glimpses"
+        notes = [BELIEVED, *(f"Left out: {count} {why}." for why, count in one.left_out.items())]
+        heads = ["measure", "value [95% interval]", "a path without effect", "cases"]
+        tables.append(Table(f"How far the path of {head} is believed ({one.images} images, {glimpses})", heads, rows,
+                            notes, folded=len(tables) > 0))  # fmt: skip
+    return tables
+
+
 # ---- data sets ------------------------------------------------------------------------------------------------------
 def _dataset_facts(report: DatasetReport) -> list[str]:
     """Return what was left out, and why."""
@@ -226,6 +258,11 @@ def _dataset_facts(report: DatasetReport) -> list[str]:
     elif report.trained_on_left_out:
         facts.append("Left out, since the adapter was trained on their patients or pictures: "
                      f"{report.trained_on_left_out} records.")  # fmt: skip
+    words: dict[str, list[str]] = {}
+    for label, what in report.labels.items():
+        words.setdefault(what, []).append(label)
+    facts += [f"{', '.join(labels)}: {what}." for what, labels in words.items()]
+    facts += [f"Data: {report.credit}"] if report.credit else []
     return facts + ([f"Cannot be read: {'; '.join(report.unreadable)}"] if report.unreadable else [])
 
 
@@ -240,6 +277,14 @@ def _dataset_tables(report: DatasetReport, *, long: bool = False) -> list[Table]
             tables.append(Table(f"Findings, {words}", ["score"], [[f"The {words} knows no finding of this data set."]]))
         else:
             tables.append(_label_table(words, labels))
+    tables += [_group_table(name, group, place) for place, (name, group) in enumerate(report.groups.items())]
+    if report.pointing is not None:
+        rows = [Row(name, score, score.floors) for name, score in report.pointing.scores.items()]
+        about = (f"On {report.pointing.images} images with {report.pointing.boxes} boxes of findings that are there; a "
+                 f"margin of {report.pointing.margin} of the side around each.")  # fmt: skip
+        tables.append(scores("Pointing", rows, [about, TOUCHES]))
+    believed = {model_name(report): report.faithfulness} if report.faithfulness else {}
+    tables += faithfulness_tables(believed)
     paths = report.scores.scanpath
     if not isinstance(paths, DatasetPaths):
         words = UNTRAINED if paths == "untrained" else "The data set has no readings to compare paths with."
@@ -271,6 +316,25 @@ def _label_table(words: str, labels: Labels) -> Table:
     if labels.one_class_only:
         notes.append(f"AUROC is undefined, one class only: {', '.join(labels.one_class_only)}")
     return Table(f"Findings, {words}", heads, rows, notes)
+
+
+def _group_table(name: str, group: Group, place: int) -> Table:
+    """Return the AUROC of each finding by source, with the difference to the plain baseline."""
+    sources = list(dict.fromkeys(source for one in group.findings.values() for source in one.auroc))
+    rows: list[list[Cell]] = [
+        [finding, f"{one.positive} of {one.images}", *(text(one.auroc.get(source)) for source in sources),
+         text(one.above_baseline)]
+        for finding, one in group.findings.items()
+    ]  # fmt: skip
+    for words, mean, above in (
+        ("mean", group.mean, group.above_baseline),
+        (f"mean of those with {FREQUENT} positive or more", group.frequent_mean, group.frequent_above_baseline),
+    ):
+        if mean:
+            rows.append([words, "", *(text(mean.get(source)) for source in sources), text(above)])
+    title = f"AUROC, {name}: {group.images} images of {group.patients} patients"
+    heads = ["finding", "positive", *(f"{source} [95% interval]" for source in sources), "above the baseline"]
+    return Table(title, heads, rows, [] if place else [BASELINE_NOTE])
 
 
 # ---- the experiment -------------------------------------------------------------------------------------------------

@@ -45,6 +45,10 @@ def adapted_config(
     return replace(
         base,
         num_gaze_tokens=config.num_gaze_tokens or base.num_gaze_tokens,
+        num_glimpses=base.num_glimpses if config.num_glimpses is None else config.num_glimpses,
+        # what decides how a path is walked stays as a base learned it
+        repeats=base.repeats and base.gaze_trained,
+        use_offsets=base.use_offsets or not base.gaze_trained,
         finding_names=(*head, *rows, *placed, *(one.place.name for one in fitted)),
         usual_places=(*base.usual_places, *(one.place for one in fitted)),
         gaze_trained=base.gaze_trained or (trains_gaze and config.gaze_weight > 0),

@@ -116,6 +116,7 @@ def facts_before(config: FinetuneConfig, revision: str = "") -> tuple[BaseFacts,
     facts = BaseFacts(
         sizes_of(values.to_dict()), held_as(values, config.precision), on_gpu,
         int(processor.image_processor.size["longest_edge"]), values.gaze_config.num_gaze_tokens,
+        values.gaze_config.num_glimpse_tokens,
     )  # fmt: skip
     return facts, processor
 

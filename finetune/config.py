@@ -110,6 +110,9 @@ class FinetuneConfig(BaseModel):
     num_gaze_tokens: int | None = setting(None, (
         "K, the longest path; empty keeps the base's, or takes 48 for a large one that shows none yet."),
         Setting(label="Gaze tokens"), ge=1, le=256)
+    num_glimpses: int | None = setting(None, (
+        "Places of the path that are shown closely, for words and findings to rest on; empty keeps the base's, or "
+        "takes 6 for a large one that shows no path yet; 0 for none."), Setting(label="Glimpses"), ge=0, le=32)
     min_pixels: int | None = setting(None, (
         "Smallest image in pixels after resizing; empty keeps the base's, or max_pixels where that is less."), ge=784)
     max_pixels: int | None = setting(None, (

@@ -19,8 +19,8 @@ PATCHES = 1024  # of one image: with 28 px each 896 x 896 px, where a nodule of 
 STEP_IMAGES = 8  # per optimizer step, whatever the batch size
 # A plain base has no longest path of its own. Whole readings of radiologists have a median of 38 fixations, and in the
 # middle nine tenths 13 to 68.
-GAZE_TOKENS = 48
-FOLLOW_BASE = ("num_gaze_tokens", "max_pixels", "batch_size", "accumulation", "learning_rate")
+GAZE_TOKENS, GLIMPSES = 48, 6
+FOLLOW_BASE = ("num_gaze_tokens", "num_glimpses", "max_pixels", "batch_size", "accumulation", "learning_rate")
 
 
 def suited(config: FinetuneConfig) -> FinetuneConfig:
@@ -43,7 +43,7 @@ def suggestions(config: FinetuneConfig) -> dict[str, Any]:
     at_once = config.batch_size if "batch_size" in given else images
     shows_paths = ((base_values(config.base) or {}).get("gaze") or {}).get("gaze_trained")
     wanted = {
-        **({} if shows_paths else {"num_gaze_tokens": GAZE_TOKENS}),
+        **({} if shows_paths else {"num_gaze_tokens": GAZE_TOKENS, "num_glimpses": GLIMPSES}),
         "max_pixels": max(PATCHES * sizes.token_pixels, config.min_pixels or 0),
         "batch_size": images,
         "accumulation": max(1, STEP_IMAGES // at_once),

@@ -2,6 +2,7 @@
 before the first step, so a resumed run sees what an uninterrupted one would have seen.
 """
 
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -13,13 +14,15 @@ from torch.utils.data import Dataset
 from finetune.config import FinetuneConfig
 from finetune.features import FeatureStore
 from gazevlm_core.findings import NO_FINDING, presence_answer, presence_question
+from gazevlm_core.geometry import Window
 from gazevlm_core.model.processing_gazevlm import GazeVLMProcessor
 from gazevlm_core.options import DEFAULT_QUESTION
 from gazevlm_core.sample import Sample
-from gazevlm_core.training.collator import GazeCollator
+from gazevlm_core.training.collator import GazeCollator, GlimpseCut
 from gazevlm_core.training.gaze_order import GazeOrder, in_order
 
 PRESENCE_SHARE = 0.5  # of the questions, where an image has both a report and findings
+MOST_KEPT_BYTES = 2**28  # of glimpses' tokens
 LENGTH_POOL = 16  # batches among which images of similar length are sought
 
 
@@ -179,6 +182,7 @@ class AdaptCollator(GazeCollator):
     def __init__(self, *args: Any, store: FeatureStore | None, **options: Any) -> None:
         super().__init__(*args, **options)
         self.store = store
+        self._kept: OrderedDict[tuple[str, Window], torch.Tensor] = OrderedDict()  # tokens of glimpses, oldest first
 
     def vision(self, samples: Sequence[Sample]) -> dict[str, torch.Tensor]:
         """As in `GazeCollator`, with `image_tokens` in the place of `pixel_values` where there is a store."""
@@ -189,6 +193,26 @@ class AdaptCollator(GazeCollator):
             "image_tokens": torch.cat([tokens for tokens, _ in kept]),
             "image_grid_thw": torch.stack([grid_thw for _, grid_thw in kept]),
         }
+
+    def glimpse_vision(self, cuts: Sequence[GlimpseCut]) -> dict[str, torch.Tensor]:
+        """As in `GazeCollator`; with a store, what the tower makes of each is kept by picture and place.
+
+        One by one, as the store's features are: computed together, their last bits would depend on their company.
+        """
+        if self.store is None or self.model is None:
+            return super().glimpse_vision(cuts)
+        found = []
+        for sample, window, image in cuts:
+            tokens = self._kept.pop((sample.digest, window), None)
+            if tokens is None:
+                pixels = self.processor.glimpse_pixels([image]).to(self.model.device)
+                with torch.no_grad():
+                    tokens = self.model.encode_glimpses(pixels)[0].cpu()
+            self._kept[sample.digest, window] = tokens
+            found.append(tokens)
+        while len(self._kept) * found[0].nbytes > MOST_KEPT_BYTES:
+            self._kept.popitem(last=False)
+        return {"glimpse_tokens": torch.stack(found)}
 
 
 def supervises_gaze(order: GazeOrder, cases: Sequence[Sample]) -> bool:

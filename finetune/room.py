@@ -10,6 +10,7 @@ from finetune.memory import FLOAT32, GIGA, OPTIMIZER_BYTES, Memory, ModelSizes, 
 from gazevlm_core.options import Attention, Precision
 
 WORDS = 128  # of one image: question and answer
+GLIMPSE_TOKENS = 11  # of one glimpse of the usual size
 CUDA_ITSELF = 1_000_000_000  # bytes for CUDA, its libraries, and gaps of the allocator; 1 to 2 GB
 KEPT_AT_ONCE = 3  # checkpoints: two that are whole, and one that is being written
 LEAST_TOLD = 50_000_000  # bytes: a tenth of a gigabyte, rounded
@@ -26,6 +27,7 @@ class BaseFacts:
         on_gpu: where it lies.
         most_pixels: of an image after resizing.
         gaze_tokens: K.
+        glimpse_tokens: of all glimpses of an image, as many as the base takes.
     """
 
     sizes: ModelSizes
@@ -33,6 +35,7 @@ class BaseFacts:
     on_gpu: bool
     most_pixels: int
     gaze_tokens: int
+    glimpse_tokens: int = 0
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,8 @@ def memory_for(config: FinetuneConfig, facts: BaseFacts, *, shards: int = 1) -> 
         shards: devices that share the model.
     """
     image = -(-(config.max_pixels or facts.most_pixels) // facts.sizes.token_pixels)
-    tokens = image + WORDS + (config.num_gaze_tokens or facts.gaze_tokens)
+    glimpses = facts.glimpse_tokens if config.num_glimpses is None else config.num_glimpses * GLIMPSE_TOKENS
+    tokens = image + WORDS + (config.num_gaze_tokens or facts.gaze_tokens) + glimpses
     pairs = config.batch_size * facts.sizes.attention_heads * tokens**2
     return memory_of(
         facts.sizes,

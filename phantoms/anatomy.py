@@ -6,7 +6,7 @@ their `ShapeChange`, so that every shadow follows.
 
 import numpy as np
 
-from phantoms.case import Case
+from phantoms.case import RANDOMISED, Case
 from phantoms.findings import DRAWN_FINDINGS
 from phantoms.projection import Beam
 from phantoms.shape import Body, Dome, Heart, Table
@@ -47,6 +47,7 @@ def build_body(case: Case) -> Body:
         heart=heart,
         great_vessels=_great_vessels(habitus.unfolding, scale, widening),
         congestion=max((change.congestion for change in changes), default=0.0),
+        mediastinal_edge=case.stream("mediastinum").uniform(0.6, 1.5) if case.domain == RANDOMISED else 0.625,
     )
 
 
@@ -56,6 +57,8 @@ def _domes(
     """Right dome a little above the left, each raised as findings have it."""
     base = 118.0 * scale + 15.0 * case.habitus.inspiration
     gap = float(np.clip(rng.normal(11.0, 5.0), -3.0, 24.0))
+    if case.domain == RANDOMISED:
+        gap = 11.0 + 2.0 * (gap - 11.0)
     bend = rng.uniform(0.0058, 0.0078) / scale
     domes = {}
     for sign in (-1.0, 1.0):

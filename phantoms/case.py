@@ -8,9 +8,10 @@ import numpy as np
 
 from gazevlm_core.findings import Side
 
-Domain = Literal["A", "B"]
+Domain = Literal["A", "B", "R"]
 DOMAIN_WORDS = {"A": "as in training", "B": "other scanner, habitus and prevalence"}
-DOMAINS: tuple[str, ...] = tuple(DOMAIN_WORDS)
+DOMAINS: tuple[str, ...] = tuple(DOMAIN_WORDS)  # that models are evaluated on
+RANDOMISED = "R"  # appearance, habitus, technique and prevalence as wide as films have them: to train on
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Habitus:
         width: chest width for its height.
         fat_mm: extra soft tissue of the chest wall on each side.
         breast: 0 for none, else the size of the breast shadows relative to a medium one.
-        inspiration: -1 (shallow) to 1 (deep).
+        inspiration: 0 is usual; -1 shallow, 1 deep.
         heart_ratio: cardiothoracic ratio without disease.
         bone: bone mineral relative to a young adult.
         unfolding: 0 to 1, elongation of the aorta with age.
@@ -54,6 +55,10 @@ class Technique:
         shutter: covered margins (left, top, right, bottom) as fractions of the image.
         marker: "L" or "R".
         marker_at: marker position as fractions of the free corner.
+        margins: field beyond the lungs (left, top, right, bottom) in mm of a medium patient; None takes it from
+            aspect, zoom and shift.
+        marker_size: height of the marker as a share of the image's longer side; 0 for none.
+        square: the image is stretched to a square, as some archives keep it.
     """
 
     anteroposterior: bool
@@ -67,6 +72,9 @@ class Technique:
     shutter: tuple[float, float, float, float]
     marker: Literal["L", "R"]
     marker_at: tuple[float, float]
+    margins: tuple[float, float, float, float] | None = None
+    marker_size: float = 0.045
+    square: bool = False
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from phantoms.case import Case
+from phantoms.case import RANDOMISED, Case
 from phantoms.projection import Field, Raster
 
 
@@ -23,6 +23,7 @@ class Detector:
         steepness: slope of the S-shaped tone curve.
         middle: its middle as a share of the window.
         percentiles: display window in percent of the exposed pixels.
+        below: how far the window reaches below that, as a share of it, towards the air around the patient.
     """
 
     photons: float
@@ -34,6 +35,7 @@ class Detector:
     steepness: float
     middle: float
     percentiles: tuple[float, float]
+    below: float = 0.0
 
 
 def sample_detector(case: Case) -> Detector:
@@ -51,6 +53,8 @@ def sample_detector(case: Case) -> Detector:
             middle=float(rng.uniform(0.46, 0.6)),
             percentiles=(float(rng.uniform(0.3, 2.0)), float(rng.uniform(98.6, 99.7))),
         )
+    if case.domain == RANDOMISED:
+        return _any_detector(rng, case.technique.exposure)
     return Detector(
         photons=float(26000 * case.technique.exposure),
         scatter=float(rng.uniform(0.35, 0.7)),
@@ -61,6 +65,22 @@ def sample_detector(case: Case) -> Detector:
         steepness=float(rng.uniform(4.4, 6.2)),
         middle=float(rng.uniform(0.38, 0.5)),
         percentiles=(float(rng.uniform(1.5, 4.0)), float(rng.uniform(97.0, 99.0))),
+    )
+
+
+def _any_detector(rng: np.random.Generator, exposure: float) -> Detector:
+    """Film, storage plate or flat panel, with any vendor's processing."""
+    return Detector(
+        photons=float(exposure * np.exp(rng.uniform(np.log(1.2e4), np.log(2e5)))),
+        scatter=float(np.exp(rng.uniform(np.log(0.1), np.log(1.6)))),
+        scatter_mm=float(rng.uniform(20.0, 45.0)),
+        blur_mm=float(rng.uniform(0.25, 1.1)),
+        equalise=float(rng.uniform(0.0, 0.6)),
+        sharpen=float(rng.uniform(0.0, 0.9) if rng.random() < 0.7 else 0.0),
+        steepness=float(rng.uniform(1.0, 3.5)),
+        middle=float(rng.uniform(0.35, 0.65)),
+        percentiles=(float(rng.uniform(0.1, 1.5)), float(rng.uniform(99.3, 99.95))),
+        below=float(rng.uniform(0.05, 0.6)),
     )
 
 
@@ -92,7 +112,7 @@ def display_window(shown: Field, detector: Detector, body: np.ndarray) -> tuple[
     """Lower and upper end of the display window, from the pixels where `body`, bool [H, W], is True."""
     sample = shown[::3, ::3][body[::3, ::3]]
     low, high = np.percentile(sample, detector.percentiles) if sample.size else (0.0, 1.0)
-    return float(low), float(high)
+    return float(low - detector.below * (high - low)), float(high)
 
 
 def display(shown: Field, window: tuple[float, float], detector: Detector) -> np.ndarray:

@@ -4,15 +4,18 @@ Run `gazevlm phantom --n 20 --seed 0 --out phantoms` for images and ground truth
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from phantoms.anatomy import build_body, landmarks
-from phantoms.case import Case, FindingSpec
-from phantoms.clutter import clutter, side_marker
+from phantoms.case import RANDOMISED, Case, FindingSpec
+from phantoms.clutter import clutter, side_marker, surroundings
 from phantoms.detector import display, display_window, expose, process, sample_detector
+from phantoms.film import archived, random_tone
 from phantoms.findings import DRAWN_FINDINGS
 from phantoms.projection import Beam, Field, Raster
+from phantoms.randomised import sample_tissues
 from phantoms.sampling import FindingRequest, sample_case
 from phantoms.scene import Scene, Shadow, noise_field
 from phantoms.shape import Body
@@ -26,6 +29,8 @@ SMALLEST_SIZE_PX = 64
 MASK_SHARE = 0.22  # of the strongest change, above which a pixel belongs to the finding
 STRAY_PX = 3  # of a drawn line's ends, which may be several times as strong as all else: they set no mask
 SAME_GREY = 2  # levels; quantum noise is as strong
+Tone = tuple[tuple[float, float], Field | None]  # display window, and the film's grey level of each of the 256 in it
+NARROWEST, WIDEST = 0.75, 1.35  # width over height of a field with margins of its own
 CHEST_DEPTH_MM = 130.0  # from the middle of the chest to the detector
 
 
@@ -41,7 +46,8 @@ def make_phantom(
 
     Args:
         seed: >= 0; the same seed gives the same bytes on every run, and the same patient at every size.
-        domain: "A" (training) or "B" (other scanner, habitus and prevalence).
+        domain: "A", "B" (other scanner, habitus and prevalence), or "R" (randomised as widely as films are, for
+            training).
         size_px: longer side of the image.
         findings: exactly these findings (an empty sequence for none); None samples them by prevalence.
         include_held_out: let the held-out findings be sampled, too.
@@ -68,21 +74,21 @@ def render_twins(case: Case, *, size_px: int = 512) -> tuple[Phantom, dict[str, 
     Returns:
         The phantom, and finding name -> uint8 [H, W].
     """
-    phantom, window = _render(case, size_px)
+    phantom, tone = _render(case, size_px)
     twins = {}
     for spec in case.findings:
-        image = _render(case.without(spec.name), size_px, window)[0].image
+        image = _render(case.without(spec.name), size_px, tone)[0].image
         changed = np.abs(image.astype(np.int16) - phantom.image) > SAME_GREY
         twins[spec.name] = np.where(changed, image, phantom.image)
     return phantom, twins
 
 
-def _render(case: Case, size_px: int, window: tuple[float, float] | None = None) -> tuple[Phantom, tuple[float, float]]:
-    """Draw a case, and return its display window; it is shown with another one where that is given."""
+def _render(case: Case, size_px: int, tone: Tone | None = None) -> tuple[Phantom, Tone]:
+    """Draw a case, and return how its grey levels came about; it is shown with another tone where that is given."""
     if size_px < SMALLEST_SIZE_PX:
         raise ValueError(f"a phantom's longer side must be at least {SMALLEST_SIZE_PX} px, got {size_px}")
     body, beam = build_body(case), _beam(case)
-    raster = _raster(case, body, size_px)
+    raster = _raster(case, body, size_px) if case.technique.margins is None else _raster_by_margins(case, size_px)
     thorax = build_thorax(case, body, beam, raster)
     scene = Scene(case, body, beam, raster, thorax, lambda name: build_body(case.without(name)))
     shadows = [
@@ -93,15 +99,19 @@ def _render(case: Case, size_px: int, window: tuple[float, float] | None = None)
     side_marker(attenuation, case, raster)
     detector = sample_detector(case)
     shown = process(expose(attenuation, raster, detector, case.stream(f"quanta {size_px}")), raster, detector)
-    window = window or display_window(shown, detector, inside)
-    image = display(shown, window, detector) * _uncovered(case, raster)
-    placed = tuple(_place(spec, shadow, raster) for spec, shadow in zip(case.findings, shadows, strict=True))
+    window, levels = tone or (display_window(shown, detector, inside), None)
+    image = (display(shown, window, detector) * _uncovered(case, raster)).astype(np.uint8)
+    shape = (size_px, size_px) if case.technique.square else (raster.height_px, raster.width_px)
+    if case.domain == RANDOMISED:
+        levels = random_tone(image, case.stream("tone")) if levels is None else levels
+        image = archived(levels[image], shape, case.stream("film"))
+    placed = tuple(_place(spec, shadow, raster, shape) for spec, shadow in zip(case.findings, shadows, strict=True))
     places = {name: raster.fraction(at) for name, at in landmarks(body, beam).items()}
-    return Phantom(case.seed, case.domain, image.astype(np.uint8), placed, places), window
+    return Phantom(case.seed, case.domain, image, placed, places), (window, levels)
 
 
-def _place(spec: FindingSpec, shadow: Shadow, raster: Raster) -> PlacedFinding:
-    """Ground truth of a drawn finding: mask and box from where it changed the image.
+def _place(spec: FindingSpec, shadow: Shadow, raster: Raster, shape: tuple[int, int]) -> PlacedFinding:
+    """Ground truth of a drawn finding: mask and box from where it changed the image, which is shown as `shape` px.
 
     Raises:
         ValueError: the finding changed nothing inside the image.
@@ -110,21 +120,30 @@ def _place(spec: FindingSpec, shadow: Shadow, raster: Raster) -> PlacedFinding:
     strongest = float(np.partition(change, -STRAY_PX - 1, axis=None)[-STRAY_PX - 1]) or float(change.max())
     if strongest <= 0.0:
         raise ValueError(f"{spec.name} on the {spec.side} side changed nothing inside the image")
-    mask = change > MASK_SHARE * strongest
+    mask = _stretched(change, shape) > MASK_SHARE * strongest
     rows, cols = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     box = (
-        float(cols[0]) / raster.width_px,
-        float(rows[0]) / raster.height_px,
-        float(cols[-1] + 1) / raster.width_px,
-        float(rows[-1] + 1) / raster.height_px,
+        float(cols[0]) / shape[1],
+        float(rows[0]) / shape[0],
+        float(cols[-1] + 1) / shape[1],
+        float(rows[-1] + 1) / shape[0],
     )
     foci = tuple(raster.fraction(focus) for focus in shadow.foci)
     return PlacedFinding(spec.name, spec.side, spec.zone, spec.severity, box, foci, mask, spec.detail)
 
 
+def _stretched(field: Field, shape: tuple[int, int]) -> Field:
+    """The nearest pixels of a field [H, W] at another height and width."""
+    if field.shape == shape:
+        return field
+    rows, cols = (((np.arange(new) + 0.5) * old / new).astype(int) for new, old in zip(shape, field.shape, strict=True))
+    return field[rows[:, None], cols]
+
+
 def _attenuation(scene: Scene, shadows: list[Shadow]) -> Field:
     """The complete line integral [H, W]: soft tissue, lungs, vessels, bones, gas, findings and clutter."""
     case, body, beam, raster, thorax = scene.case, scene.body, scene.beam, scene.raster, scene.thorax
+    tissues = sample_tissues(case)
     gate = np.clip((thorax.lung - 24.0) / 60.0, 0.0, 1.0)
     for shadow in shadows:
         if shadow.gate is not None:
@@ -132,14 +151,18 @@ def _attenuation(scene: Scene, shadows: list[Shadow]) -> Field:
     texture = case.stream("texture")
     grain = 0.05 * noise_field(raster, texture, 5.0) + 0.035 * noise_field(raster, texture, 12.0)
     grain += 0.05 * noise_field(raster, texture, 45.0)
-    total = np.float32(MU_SOFT) * thorax.soft - np.float32(DENSER_THAN_LUNG) * thorax.lung * (1.0 - 0.12 * grain * gate)
-    total += vessels(case, body, beam, raster, np.asarray(gate, dtype=np.float32))
+    share = 1.0 - 0.12 * tissues.grain * grain * gate
+    total = np.float32(MU_SOFT * tissues.soft) * thorax.soft
+    total -= np.float32(DENSER_THAN_LUNG * tissues.lung) * thorax.lung * share
+    total += np.float32(tissues.vessels) * vessels(case, body, beam, raster, np.asarray(gate, dtype=np.float32))
     bones = ribs(case, body, beam, raster) + shoulder_girdle(case, body, beam, raster)
-    total += bones + spine(case, body, beam, raster)
-    total += gas(case, body, beam, raster) + clutter(case, body, beam, raster)
+    total += np.float32(tissues.bones) * bones + np.float32(tissues.spine) * spine(case, body, beam, raster)
+    total += gas(case, body, beam, raster, tissues.airway) + clutter(case, body, beam, raster)
+    if case.domain == RANDOMISED:
+        total += surroundings(case, body, beam, raster, tissues.veil)
     for shadow in shadows:
         if not shadow.embedded:
-            total += shadow.attenuation
+            total += np.float32(tissues.lung) * shadow.attenuation
     return np.maximum(total, 0.0)
 
 
@@ -174,6 +197,23 @@ def _raster(case: Case, body: Body, size_px: int) -> Raster:
         pitch_mm=pitch,
         tilt_rad=float(np.deg2rad(technique.tilt_deg)),
     )
+
+
+def _raster_by_margins(case: Case, size_px: int) -> Raster:
+    """The field around the lungs, as they are without findings, with the margins of the technique."""
+    body = build_body(replace(case, findings=()))
+    half_width = float(np.max(body.half_width.values)) + 20.0 + 0.3 * case.habitus.fat_mm
+    lungs = (-half_width, body.apex_mm, half_width, max(body.angle_of(-1.0)[1], body.angle_of(1.0)[1]))
+    left, top, right, bottom = (
+        edge + outwards * margin * case.habitus.scale
+        for edge, outwards, margin in zip(lungs, (-1, -1, 1, 1), case.technique.margins or (0.0,) * 4, strict=True)
+    )
+    bottom = max(bottom, top + (right - left) / WIDEST)
+    spare = max(NARROWEST * (bottom - top) - (right - left), 0.0) / 2
+    left, right = left - spare, right + spare
+    pitch = max(right - left, bottom - top) / size_px
+    width_px, height_px = round((right - left) / pitch), round((bottom - top) / pitch)
+    return Raster(height_px, width_px, left, top, pitch, float(np.deg2rad(case.technique.tilt_deg)))
 
 
 def _uncovered(case: Case, raster: Raster) -> np.ndarray:

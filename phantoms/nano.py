@@ -59,7 +59,8 @@ class Recipe:
     The release goes on from the ordered variant with a warm-up, an optimizer and examples of its own.
     """
 
-    images: int = 12_000
+    images: int = 4_000  # of each of `domains`
+    domains: tuple[str, ...] = ("A", "R")
     sizes_px: tuple[int, ...] = (512,)  # twice as fine as the model's small image, for glimpses
     examples: int = 48_000  # shuffled once; their order does not depend on the number of steps
     steps: int = 1_300
@@ -145,19 +146,24 @@ def main(
         release_steps=max(1, round(full.release_steps * scale)),
         release_decay_steps=round(full.release_decay_steps * scale),
     )
-    seeds = TRAINING_SEEDS[: recipe.images]
     bounds = (4 * SMALLEST_IMAGE_PIXELS, 4 * IMAGE_PIXELS)
-    pool = PhantomShards(shards, seeds, sizes_px=recipe.sizes_px, model_pixels=bounds)
-    pool.make()
+    cases: list[PhantomCase] = []
+    for number, domain in enumerate(recipe.domains):
+        seeds = TRAINING_SEEDS[number * recipe.images : (number + 1) * recipe.images]
+        pool = PhantomShards(
+            shards / domain, seeds, domain=domain, sizes_px=recipe.sizes_px, model_pixels=bounds
+        )
+        pool.make()
+        cases += [] if draw_only else pool.load()
     if draw_only:
         return
-    cases = pool.load()
     for variant in Variant:
         final = train(variant, recipe, cases, runs)
         save_quantised(final, models / MODEL_NAMES[variant])
         typer.echo(f"{variant.value}: quantised to {models / MODEL_NAMES[variant]}")
     released = models / MODEL_NAMES[Variant.RELEASE]
-    limit = store_ood_reference(released, cases[:REFERENCE_IMAGES], held_out_cases(recipe.sizes_px))
+    spread = cases[:: max(1, len(cases) // REFERENCE_IMAGES)]
+    limit = store_ood_reference(released, spread, held_out_cases(recipe.sizes_px, recipe.domains))
     typer.echo(f"{released}: images are in distribution up to a distance of {limit:.2f}")
 
 
@@ -240,7 +246,7 @@ def _arguments(recipe: Recipe, schedule: Schedule, folder: Path) -> "TrainingArg
         weight_decay=recipe.weight_decay,
         adam_beta2=0.98,
         logging_steps=25,
-        save_steps=200,
+        save_steps=50,
         save_total_limit=1,
         seed=schedule.seed,
         remove_unused_columns=False,

@@ -42,6 +42,11 @@ def store_ood_reference(folder: Path, training: Sequence[PhantomCase], held_out:
     return reference.limit
 
 
-def held_out_cases(sizes_px: tuple[int, ...]) -> list[PhantomCase]:
-    """Phantoms drawn as the training's are, at sizes in turn, from seeds that the recipe does not reach."""
-    return list(draw_cases(HELD_OUT_SEEDS, sizes_px=sizes_px))
+def held_out_cases(sizes_px: tuple[int, ...], domains: Sequence[str]) -> list[PhantomCase]:
+    """Phantoms drawn as those of the training, at sizes and of domains in turn, from seeds that it does not reach."""
+    parts = [HELD_OUT_SEEDS[number :: len(domains)] for number in range(len(domains))]
+    return [
+        case
+        for domain, seeds in zip(domains, parts, strict=True)
+        for case in draw_cases(seeds, domain, sizes_px=sizes_px)
+    ]

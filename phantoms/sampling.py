@@ -11,13 +11,18 @@ from typing import get_args
 import numpy as np
 
 from gazevlm_core.findings import FINDING_NAMES, HELD_OUT_FINDING_NAMES, SEVERE_FROM, SUBTLE_BELOW, Side
-from phantoms.case import DOMAINS, Case, Domain, FindingSpec, Habitus, Technique, stream
+from phantoms.case import DOMAINS, RANDOMISED, Case, Domain, FindingSpec, Habitus, Technique, stream
 from phantoms.findings import DRAWN_FINDINGS
+from phantoms.randomised import random_habitus, random_technique
 
 BEDSIDE_ABOVE = 0.4  # severity
 GRADE_SHARES = (0.25, 0.45, 0.30)  # subtle, moderate, severe
 SMALLEST_SEVERITY = 0.04
-COUNT_SHARES = {"A": (0.22, 0.30, 0.26, 0.15, 0.07), "B": (0.34, 0.34, 0.20, 0.09, 0.03)}  # of 0, 1, 2, 3, 4 findings
+COUNT_SHARES = {  # of 0, 1, 2, 3, 4 findings
+    "A": (0.22, 0.30, 0.26, 0.15, 0.07),
+    "B": (0.34, 0.34, 0.20, 0.09, 0.03),
+    "R": (0.28, 0.30, 0.23, 0.13, 0.06),
+}
 HELD_OUT_SHARE = 0.12
 
 
@@ -60,7 +65,7 @@ def sample_case(
 
     Args:
         seed: >= 0.
-        domain: "A" or "B".
+        domain: "A", "B", or "R" for training.
         findings: draw exactly these (an empty sequence gives a phantom without findings); None samples by prevalence.
         include_held_out: let the held-out findings be sampled, too.
 
@@ -69,13 +74,20 @@ def sample_case(
     """
     if seed < 0:
         raise ValueError(f"a phantom's seed must be >= 0, got {seed}")
-    if domain not in DOMAINS:
-        raise ValueError(f"unknown phantom domain {domain!r}; expected one of {', '.join(DOMAINS)}")
-    chosen: Domain = "B" if domain == "B" else "A"
+    chosen = _domain(domain)
     specs = choose_findings(stream(seed, domain, "findings"), chosen, findings, include_held_out)
     sick = any(DRAWN_FINDINGS[spec.name].bedside and spec.severity > BEDSIDE_ABOVE for spec in specs)
-    habitus = _sample_habitus(stream(seed, domain, "habitus"), chosen)
-    return Case(seed, chosen, habitus, _sample_technique(stream(seed, domain, "technique"), chosen, sick), specs)
+    rngs = stream(seed, domain, "habitus"), stream(seed, domain, "technique")
+    if chosen == RANDOMISED:
+        return Case(seed, chosen, random_habitus(rngs[0]), random_technique(rngs[1]), specs)
+    return Case(seed, chosen, _sample_habitus(rngs[0], chosen), _sample_technique(rngs[1], chosen, sick), specs)
+
+
+def _domain(name: str) -> Domain:
+    for domain in get_args(Domain):
+        if name == domain:
+            return domain
+    raise ValueError(f"unknown phantom domain {name!r}; expected one of {', '.join((*DOMAINS, RANDOMISED))}")
 
 
 def _sample_habitus(rng: np.random.Generator, domain: Domain) -> Habitus:
@@ -143,14 +155,15 @@ def sample_severity(rng: np.random.Generator) -> float:
 def _sample_names(rng: np.random.Generator, domain: str, include_held_out: bool) -> list[str]:
     """Names one by one; each choice shifts the odds of the next by the affinities."""
     count = int(rng.choice(len(COUNT_SHARES[domain]), p=COUNT_SHARES[domain]))
-    odds = np.array([DRAWN_FINDINGS[name].odds[domain] for name in FINDING_NAMES], dtype=np.float64)
+    odds = np.array([DRAWN_FINDINGS[name].odds.get(domain, 1.0) for name in FINDING_NAMES], dtype=np.float64)
+    strength = 0.5 if domain == RANDOMISED else 1.0  # of what goes together: little to rely on
     names: list[str] = []
     for _ in range(count):
         name = FINDING_NAMES[int(rng.choice(len(odds), p=odds / odds.sum()))]
         names.append(name)
         odds[FINDING_NAMES.index(name)] = 0.0
         for index, other in enumerate(FINDING_NAMES):
-            odds[index] *= _affinity(name, other)
+            odds[index] *= _affinity(name, other) ** strength
     held_out = rng.random(len(HELD_OUT_FINDING_NAMES))
     if include_held_out:
         names += [name for name, draw in zip(HELD_OUT_FINDING_NAMES, held_out, strict=True) if draw < HELD_OUT_SHARE]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from phantoms.case import Case
+from phantoms.case import RANDOMISED, Case
 from phantoms.projection import Beam, Field, Raster
 from phantoms.shape import Body
 from phantoms.thorax import DENSER_THAN_LUNG, Thorax
@@ -40,6 +40,8 @@ class Scene:
 
     def blob(self, rng: np.random.Generator, centre: Point, radii: Point, ragged: float, edge: float) -> Field:
         """An ellipse with a ragged outline: 1 inside, falling to 0 over `edge` radii around the outline [H, W]."""
+        if self.case.domain == RANDOMISED:
+            ragged, edge = ragged * rng.uniform(0.7, 2.2), edge * rng.uniform(0.7, 1.8)
         x, y = self.raster.grids
         across = (x - np.float32(centre[0])) / np.float32(radii[0])
         along = (y - np.float32(centre[1])) / np.float32(radii[1])

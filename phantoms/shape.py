@@ -118,6 +118,7 @@ class Body:
         heart: outline and depth of the heart.
         great_vessels: aortic knob and ascending aorta as (x, y, z, half axis, half axis, half depth, angle).
         congestion: how far the vessels of the lung are swollen, in [0, 1].
+        mediastinal_edge: how softly the mediastinum's depth falls off to its sides (exponent).
     """
 
     scale: float
@@ -133,6 +134,7 @@ class Body:
     heart: Heart
     great_vessels: tuple[tuple[float, ...], ...]
     congestion: float
+    mediastinal_edge: float = 0.625
 
     @property
     def heart_edges(self) -> tuple[float, float]:

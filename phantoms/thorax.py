@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from phantoms.case import Case
+from phantoms.case import RANDOMISED, Case
 from phantoms.projection import Beam, Ellipsoid, Field, Raster
+from phantoms.randomised import torso_changes
 from phantoms.shape import MEDIAL_BEND, Body, Table
 from phantoms.tubes import splat_tubes
 
@@ -93,7 +94,10 @@ def mediastinal_chord(body: Body, beam: Beam, raster: Raster) -> Field:
     left = centred > 0
     half = np.where(left, body.mediastinum[1.0](y), body.mediastinum[-1.0](y))
     ratio = np.minimum(np.abs(centred) / half, 1.0) ** 2
-    stack = np.float32(108.0) * np.sqrt(1.0 - ratio) * np.sqrt(np.sqrt(np.sqrt(1.0 - ratio)))
+    if body.mediastinal_edge == 0.625:
+        stack = np.float32(108.0) * np.sqrt(1.0 - ratio) * np.sqrt(np.sqrt(np.sqrt(1.0 - ratio)))
+    else:
+        stack = np.float32(108.0) * (1.0 - ratio) ** np.float32(body.mediastinal_edge)
     union = stack * stack
     union *= union
     for part in body.ellipsoids(body.great_vessels, beam):
@@ -134,12 +138,11 @@ def torso_chord(case: Case, body: Body, raster: Raster) -> Field:
     fat, s = case.habitus.fat_mm, body.scale
     levels = tuple(level * s for level in TORSO_LEVELS)
     padding = np.array([0.25, 0.3, 0.4, 0.6, 0.8, 1, 1, 1, 1, 1, 1]) * fat
-    half_widths = np.array(TORSO_HALF_WIDTHS) * body.width + padding
-    half_depths = np.array(TORSO_HALF_DEPTHS) * s + padding * 0.7
+    widths, depths, lift, gap = torso_changes(case, len(levels))
+    half_widths = np.array(TORSO_HALF_WIDTHS) * body.width * widths + padding
+    half_depths = np.array(TORSO_HALF_DEPTHS) * s * depths + padding * 0.7
     out = np.minimum(np.abs(x) / Table.through(levels, tuple(half_widths))(y), 1.0)
     chord = 2.0 * Table.through(levels, tuple(half_depths))(y) * _power_3_8(1.0 - out * out * np.sqrt(out))
-    rng = case.stream("arms")
-    lift, gap = rng.uniform(0.12, 0.42), rng.uniform(6.0, 26.0)
     for sign in (-1.0, 1.0):
         centre = (sign * (207.0 * body.width + fat + gap), 45.0 * s)
         arm = Ellipsoid(centre, (150.0 * s, 44.0 * s + 0.5 * fat), 42.0 * s, float(np.pi / 2 - sign * lift))
@@ -169,10 +172,12 @@ def breast_chord(case: Case, body: Body, raster: Raster) -> Field:
         window, chord = Ellipsoid(centre, (radius, radius * 0.86), 0.5).chord(raster)
         lower = np.clip((raster.grids[1][window] - centre[1]) / radius * 0.75 + 0.65, 0.0, 1.0)
         out[window] += chord**0.8 * lower * np.float32((11.0 + 17.0 * size) * MU_FAT / MU_SOFT)
+    if case.domain == RANDOMISED:
+        out *= np.float32(rng.uniform(0.6, 1.6))
     return out
 
 
-def gas(case: Case, body: Body, beam: Beam, raster: Raster) -> Field:
+def gas(case: Case, body: Body, beam: Beam, raster: Raster, airway: float = 1.0) -> Field:
     """Attenuation taken away by air in trachea, bronchi, stomach and bowel (negative) [H, W]."""
     s, shift = body.scale, body.shift_mm
     tracheal_r, bronchial_r = 8.2 * s, 5.6 * s
@@ -186,7 +191,7 @@ def gas(case: Case, body: Body, beam: Beam, raster: Raster) -> Field:
     curves = curves * np.array([1.0, s, 1.0])
     radii = np.array([[1.0] * 4, [0.95, 0.9, 0.85, 0.7], [0.9, 0.85, 0.8, 0.62]])
     radii *= np.array([[tracheal_r], [bronchial_r], [bronchial_r]])
-    out = -splat_tubes(raster, beam, curves, radii, MU_SOFT * np.pi * radii**2)
+    out = np.float32(-airway) * splat_tubes(raster, beam, curves, radii, MU_SOFT * np.pi * radii**2)
     _add_stomach(out, case, body, raster)
     return out
 

@@ -44,7 +44,7 @@ class Phantom:
 
     Args:
         seed: the number that makes this phantom, the same on every run and machine.
-        domain: "A" (training) or "B" (other scanner, habitus and prevalence, for zero-shot tests).
+        domain: "A", "B" (other scanner, habitus and prevalence, for zero-shot tests), or "R" (randomised).
         image: uint8 [H, W], bone bright, as displayed on a workstation.
         findings: what was drawn, in the order of FINDING_NAMES (then held-out names); empty means "no finding".
         landmarks: (x, y) fractions by name, from the anatomy as projected: "right apex", "left apex",

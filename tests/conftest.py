@@ -42,6 +42,12 @@ def kills(usual: int, every: int) -> int:
     return every if os.environ.get("GAZEVLM_EVERY_KILL") == "1" else usual
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put files with long tests first: two workers that take a file at a time then end together."""
+    long = {item.path for item in items if item.get_closest_marker("browser") or item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in long)
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip tests marked `gpu` on a machine without CUDA."""
     if item.get_closest_marker("gpu"):

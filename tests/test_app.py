@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -18,8 +17,8 @@ from finetune.jobs.service import JobService
 from finetune.records import read_events
 from gazevlm_core.inference import GazeEngine
 from tests.adapter_maker import make_adapter
-from tests.browser.serving import free_port
 from tests.finetune.run_maker import quick, write_gaze_folder
+from tests.launching import Program, free_port
 
 GENEROUS_S = 200.0
 
@@ -48,7 +47,7 @@ def test_only_diagnose_has_endpoints(tiny_checkpoint: Path, tiny_engine: GazeEng
         assert part in page.tab_heads, "styles of every tab"
 
 
-def wait_until(happened: Callable[[], bool], process: subprocess.Popen[bytes], said: Path) -> None:
+def wait_until(happened: Callable[[], bool], process: Program, said: Path) -> None:
     deadline = time.monotonic() + GENEROUS_S
     while not happened():
         assert process.poll() is None, said.read_text()
@@ -73,10 +72,7 @@ def test_a_program_that_is_told_to_end_pauses_its_training_first(
     def job() -> Job:
         return read_job(folder)
 
-    with said.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "app.py"], cwd=repository, env=environment, stdout=output, stderr=subprocess.STDOUT
-        )
+    process = Program([sys.executable, "app.py"], repository, environment, said)
     try:
         wait_until(lambda: any(one["event"] == "step" for one in read_events(folder / "run")[0]), process, said)
         wait_until(lambda: "Running on local URL" in said.read_text(), process, said)

@@ -3,7 +3,6 @@
 import os
 import re
 import shlex
-import subprocess
 import sys
 import sysconfig
 from pathlib import Path
@@ -15,6 +14,7 @@ from packaging.requirements import Requirement
 from typer.main import get_command
 
 from cli.main import app
+from tests.launching import run_program
 
 README = Path(__file__).resolve().parent.parent / "README.md"
 # https://huggingface.co/docs/hub/spaces-config-reference; the Hub refuses longer descriptions
@@ -150,7 +150,7 @@ def test_placeholders_are_told_from_commands() -> None:
 
 @pytest.mark.parametrize("source", PYTHON_BLOCKS)
 def test_python_snippet_runs(source: str, tmp_path: Path, repository: Path) -> None:
-    run([sys.executable, "-c", source], tmp_path, repository)
+    run(["-c", source], tmp_path, repository)
 
 
 @pytest.mark.slow
@@ -163,5 +163,5 @@ def test_commands_run_in_order(commands: list[str], tmp_path: Path, repository: 
 
 def run(command: list[str], folder: Path, repository: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(repository)}
-    result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    result = run_program([sys.executable, *command], folder, environment)
     assert result.returncode == 0, f"{shlex.join(command)}\n{result.stderr[-2000:]}"

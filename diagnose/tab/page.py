@@ -2,6 +2,7 @@
 
 import json
 import tempfile
+import time
 from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import astuple, fields
@@ -42,6 +43,7 @@ HEAD = (
     f"<script>{Path(__file__).with_name('page.js').read_text(encoding='utf-8')}</script>"
 )
 UNANSWERED = "Not answered: this model does not know the question."
+STEP_S = 0.05  # between two steps of an answer: each takes the server and the browser longer than a small model a word
 EMPTY, READY = "Upload an image or pick an example.", "Ready."
 WAITING, PREDICTING, WRITING, STOPPED = "Waiting for the model…", "Looking…", "Writing…", "Stopped."
 
@@ -324,10 +326,12 @@ class DiagnosePage:
     def _steps(
         self, number: int, title: str, way: Asking, picture: Picture, shown: Shown, *, revealed: bool
     ) -> Generator[Values, None, None]:
-        """One answer, into one panel; every step has the new `shown`."""
-        panel, scores = self.panels[number], self.catalogue.find(way.model).scores
+        """One answer, into one panel; every step has the new `shown`. Words wait for the next step of the page."""
+        panel, scores, next_s = self.panels[number], self.catalogue.find(way.model).scores, 0.0
         with closing(answer_steps(self.ask, way.model, picture.image, way.question, way.options())) as steps:
             for count, step in enumerate(steps):
+                if not step.finished and time.monotonic() < next_s:
+                    continue
                 result = Result(title, step.diagnosis, step.seconds)
                 shown = shown.with_result(number, result)
                 values = {
@@ -336,6 +340,7 @@ class DiagnosePage:
                     **panel.answer_values(result, finished=step.finished),
                 }
                 yield values if count else {**values, **panel.path_values(shown, scores, revealed=revealed)}
+                next_s = time.monotonic() + STEP_S
 
     def _titles(self, ways: list[Asking]) -> list[str]:
         """What the results are called beside each other; errors as `Catalogue.find`."""

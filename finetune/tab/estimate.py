@@ -89,6 +89,7 @@ def facts_of(engine: "GazeEngine") -> BaseFacts:
     return BaseFacts(
         sizes_of(engine.model.config.to_dict()), engine.checkpoint.precision, engine.model.device.type == "cuda",
         int(engine.processor.image_processor.size["longest_edge"]), engine.gaze_config.num_gaze_tokens,
+        engine.gaze_config.num_glimpse_tokens,
     )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from transformers import LogitsProcessor, LogitsProcessorList
 from gazevlm_core.datasets.trained_on import TrainedOn
 from gazevlm_core.evaluation.floors import on_grid
 from gazevlm_core.evaluation.path_scores import StepScores
+from gazevlm_core.evaluation.plain_baseline import thumbnail
 from gazevlm_core.findings import FINDING_NAMES, REPORT_QUESTION, presence_question
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.inference import EncodedImage, GazeEngine
@@ -50,6 +51,8 @@ class Prediction:
         scanpath: the shown path; None where the gaze is untrained.
         steps: the model's maps along the readings; None where the gaze is untrained or there is none.
         dwells: float64 [V, 2], (predicted, true) duration in ms along the readings; None where untrained or unknown.
+        heat: float [P], the share of its path that the model gives each patch; None where the gaze is untrained.
+        pixels: from `thumbnail`, for the plain baseline.
     """
 
     sample: Sample
@@ -61,6 +64,8 @@ class Prediction:
     scanpath: Scanpath | None
     steps: StepScores | None
     dwells: np.ndarray | None
+    heat: np.ndarray | None = None
+    pixels: np.ndarray | None = None
 
 
 @dataclass
@@ -137,7 +142,9 @@ def _predict_batch(
     config = engine.gaze_config
     samples, images = [sample for sample, _ in loaded], [image for _, image in loaded]
     encoded = engine.encode_images(images)
-    names = sorted({name for sample in samples for name in sample.findings}) if questions is None else questions
+    names = questions
+    if names is None:
+        names = answered(engine, {name for sample in samples for name in sample.findings})
     margins = presence_margins(engine, encoded, names) if names else np.zeros((len(samples), 0))
     prefilled, paths = engine.look(encoded, [REPORT_QUESTION] * len(encoded))
     heads: list[dict[str, float]] = [{} for _ in samples]
@@ -146,7 +153,7 @@ def _predict_batch(
                  for one in engine.model.finding_logits(prefilled).tolist()]  # fmt: skip
     found = []
     for row, (sample, image, picture) in enumerate(zip(samples, encoded, images, strict=True)):
-        shown = paths[row].scanpath if row in paths else None
+        shown, walked = (paths[row].scanpath, paths[row].walked) if row in paths else (None, None)
         readings = [on_grid(path, image.grid) for path in as_steps(sample.scanpaths, image.grid, config)]
         said = dict(zip(names, margins[row].tolist(), strict=True))
         steps = None
@@ -154,14 +161,21 @@ def _predict_batch(
             steps = score_along(engine.model.pointer_field(prefilled, row), readings)
         found.append(Prediction(
             sample, (float(picture.width), float(picture.height)), image.grid, heads[row],
-            said if questions is not None else {name: said[name] for name in sample.findings},
+            said if questions is not None else {name: said[name] for name in sample.findings if name in said},
             None, shown, steps, _dwells(engine, prefilled, row, image.grid, sample) if config.dwell_trained else None,
+            None if walked is None else walked.probabilities.mean(axis=0), thumbnail(picture),
         ))  # fmt: skip
     if not reports:
         return found
     ids = engine.model.continue_text(prefilled, max_new_tokens=REPORT_TOKENS, **GREEDY)  # uses up the pass
     texts = engine.processor.tokenizer.batch_decode(ids, skip_special_tokens=True)
     return [replace(one, report=text.strip()) for one, text in zip(found, texts, strict=True)]
+
+
+def answered(engine: GazeEngine, names: Iterable[str]) -> list[str]:
+    """Return the findings whose presence a model can be asked for: all, or those whose question it knows."""
+    known = engine.gaze_config.known_questions
+    return sorted(name for name in names if not known or presence_question(name) in known)
 
 
 # ---- yes or no ------------------------------------------------------------------------------------------------------

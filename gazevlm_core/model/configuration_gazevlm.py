@@ -200,6 +200,11 @@ class GazeConfig(PretrainedConfig):
         """How many glimpses are shown behind a prompt at most: M where the pointer is trained, else none."""
         return self.num_glimpses if self.gaze_trained else 0
 
+    @property
+    def num_glimpse_tokens(self) -> int:
+        """The most tokens of glimpses in a prompt, each with a beginning and an end."""
+        return self.num_glimpses * (self.glimpse_side**2 + 2)
+
     @classmethod
     def from_dict(cls, config_dict: Mapping[str, Any]) -> "GazeConfig":
         """From a parsed JSON object, which anybody may have written.

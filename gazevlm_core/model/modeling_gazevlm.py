@@ -23,7 +23,7 @@ from gazevlm_core.model.generation_gazevlm import GazeGeneration
 from gazevlm_core.model.glimpses import at_true_places, glimpse_counts, glimpse_states, interleave, small_image_mask
 from gazevlm_core.model.losses import LossCounts, weighted_losses
 from gazevlm_core.model.outputs import States, Supervision
-from gazevlm_core.model.pointer import RARE, GazeHeads
+from gazevlm_core.model.pointer import GazeHeads
 from gazevlm_core.model.quantise import prepare_four_bit_model, saved_for
 
 HEADS = "gaze_heads."  # in the names of all their weights
@@ -132,13 +132,7 @@ class GazeVLM(GazeGeneration):
     def _init_weights(self, module: torch.nn.Module) -> None:
         super()._init_weights(module)
         if isinstance(module, GazeHeads):
-            init.normal_(module.stop_key, std=0.02)
-            if module.by_index:
-                init.normal_(module.index_keys.weight)
-            if module.use_previous_patch:
-                init.normal_(module.start, std=0.02)
-            if module.glimpsing:
-                init.constant_(module.local.bias, RARE)
+            module.reset_own(init)
 
     # ---- what a family may do in another way -----------------------------------------------------------------------
     def encode_images(self, pixel_values: torch.Tensor, image_grid_thw: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -202,6 +196,7 @@ class GazeVLM(GazeGeneration):
         image_tokens: torch.Tensor | None = None,
         gaze_offsets: torch.Tensor | None = None,
         glimpse_pixel_values: torch.Tensor | None = None,
+        glimpse_tokens: torch.Tensor | None = None,
         glimpse_windows: torch.Tensor | None = None,
         glimpse_contents: torch.Tensor | None = None,
         **kwargs: Any,
@@ -214,7 +209,7 @@ class GazeVLM(GazeGeneration):
             gaze_targets: int64 [B, S, K] of patch index, STOP or IGNORED, for S readers per image.
             gaze_offsets: float [B, S, K, 2], where in its patch each fixation lies, NaN where unknown.
             glimpse_pixel_values: of all rows' glimpses in order, as the image processor gives them; for the gaze losses
-                alone, of prompts that hold their tokens.
+                alone, of prompts that hold their tokens. `glimpse_tokens` [N, T, W] may stand in their place.
             glimpse_windows: float [B, M, 4], where they were cut, NaN where a row has fewer than M.
             glimpse_contents: float [B, M, F], whether each finding lies in each glimpse, NaN where unknown.
             gaze_durations_ms: float [B, S, K], NaN where unknown.
@@ -238,8 +233,10 @@ class GazeVLM(GazeGeneration):
         if input_ids is None or image_grid_thw is None or mm_token_type_ids is None:
             raise ValueError("gaze losses need input_ids, image_grid_thw and mm_token_type_ids")
         grids, glimpses = self.grids(image_grid_thw), None
-        if glimpse_pixel_values is not None and glimpse_windows is not None:
-            glimpses = (self.encode_glimpses(glimpse_pixel_values), glimpse_windows)
+        if glimpse_pixel_values is not None:
+            glimpse_tokens = self.encode_glimpses(glimpse_pixel_values)
+        if glimpse_tokens is not None and glimpse_windows is not None:
+            glimpses = (glimpse_tokens, glimpse_windows)
         is_small = small_image_mask(is_image := input_ids == self.config.image_token_id, grids)
         if position_ids is None:  # never the backbone's own: it keeps them between calls
             backbone["position_ids"] = self._all_positions(

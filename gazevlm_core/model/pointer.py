@@ -8,6 +8,7 @@ image (`PointerField`). A walk only gathers their rows: N walks cost N rows per 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from types import ModuleType
 
 import torch
 from torch import nn
@@ -137,13 +138,17 @@ class GazeHeads(nn.Module):
                 nn.init.xavier_uniform_(module.weight)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
+        self.reset_own(nn.init)
+
+    def reset_own(self, init: ModuleType) -> None:
+        """Fresh vectors, and what is not as in any linear layer; `init` is torch's or the library's module for it."""
         if self.by_index:
-            nn.init.normal_(self.index_keys.weight)
-        nn.init.normal_(self.stop_key, std=0.02)
+            init.normal_(self.index_keys.weight)
+        init.normal_(self.stop_key, std=0.02)
         if self.use_previous_patch:
-            nn.init.normal_(self.start, std=0.02)
+            init.normal_(self.start, std=0.02)
         if self.glimpsing:
-            nn.init.constant_(self.local.bias, RARE)
+            init.constant_(self.local.bias, RARE)
 
     def fields(self, gaze_hidden: torch.Tensor, patch_hidden: torch.Tensor) -> PointerField:
         """The pointer of a batch (leading dimensions are kept) or of one image.

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from PIL import Image
 
 from gazevlm_core.geometry import PatchGrid, Window
 from gazevlm_core.model.configuration_gazevlm import GazeConfig
@@ -21,6 +22,7 @@ from gazevlm_core.scanpath import Fixation, Scanpath
 # A finding lies in a glimpse where it covers so much of it, or where so much of the finding is there; not where it
 # covers hardly anything; between, nothing is said.
 COVERS, HOLDS, HARDLY = 0.15, 0.25, 0.01
+NAN = float("nan")
 
 
 class PathTargets(NamedTuple):
@@ -48,7 +50,7 @@ def gaze_targets(
         num_steps: K; fixations beyond it are cut.
         repeats: whether consecutive fixations in one patch stay apart; else they are one step.
     """
-    unknown, found = float("nan"), PathTargets([], [], [])
+    unknown, found = NAN, PathTargets([], [], [])
     for path in scanpaths:
         fixations = list(path if repeats else grid.merge_repeats(path))[:num_steps]
         missing = num_steps - len(fixations)
@@ -59,6 +61,14 @@ def gaze_targets(
         inside = [[f.x * grid.cols % 1.0, f.y * grid.rows % 1.0] for f in fixations]
         found.offsets.append(inside + [[unknown, unknown]] * missing)
     return found
+
+
+class GlimpseCut(NamedTuple):
+    """One glimpse of a sample."""
+
+    sample: Sample
+    window: Window
+    image: Image.Image
 
 
 class GazeCollator:
@@ -123,20 +133,22 @@ class GazeCollator:
             places[row] = found
         windows = [windows_of(found, grid, config) for found, grid in zip(places, grids, strict=True)]
         token_px = self.processor.image_processor.patch_size * self.processor.image_processor.merge_size
-        cuts, contents = [], torch.full((len(samples), config.num_glimpses, self._num_findings), float("nan"))
+        cuts, contents = list[GlimpseCut](), torch.full((len(samples), config.num_glimpses, self._num_findings), NAN)
         for row, (sample, grid, own_windows) in enumerate(zip(samples, grids, windows, strict=True)):
             fine = fine_image(sample.load(), grid, token_px, config)
-            cuts += [cut(fine, window, config.glimpse_side * token_px) for window in own_windows]
             for place, window in enumerate(own_windows):
+                cuts.append(GlimpseCut(sample, window, cut(fine, window, config.glimpse_side * token_px)))
                 contents[row, place] = torch.tensor(
                     [content_of(sample, name, window) for name in config.finding_names[: self._num_findings]]
                 )
         padded = pad_windows(windows)
         return {
-            "glimpse_pixel_values": self.processor.glimpse_pixels(cuts),
-            "glimpse_windows": padded,
-            "glimpse_contents": contents[:, : padded.shape[1]],
-        }
+            **self.glimpse_vision(cuts), "glimpse_windows": padded, "glimpse_contents": contents[:, : padded.shape[1]],
+        }  # fmt: skip
+
+    def glimpse_vision(self, cuts: Sequence[GlimpseCut]) -> dict[str, torch.Tensor]:
+        """Return the part of a batch that comes from the pixels of glimpses."""
+        return {"glimpse_pixel_values": self.processor.glimpse_pixels([one.image for one in cuts])}
 
     @property
     def _num_findings(self) -> int:
@@ -200,7 +212,7 @@ class GazeCollator:
         for row, sample in enumerate(samples):
             if sample.report is None:
                 encoded["labels"][row] = IGNORED_LABEL
-        unknown = float("nan")
+        unknown = NAN
         names = self.config.finding_names[: self.config.num_head_findings]  # a usual place is fitted, not trained
         batch: dict[str, Any] = {
             **encoded,
@@ -237,22 +249,22 @@ def random_places(grid: PatchGrid, count: int, rng: np.random.Generator) -> list
 
 def content_of(sample: Sample, name: str, window: Window) -> float:
     """Whether a finding lies in a window: 1.0, 0.0, or NaN where that is unknown or open to question."""
-    there = sample.findings.get(name, float("nan"))
+    there = sample.findings.get(name, NAN)
     if there == 0.0:
         return 0.0
     mask = sample.masks.get(name)
     if there != 1.0 or mask is None:
-        return float("nan")
+        return NAN
     rows, cols = mask.shape
     down = _overlaps(window.upper, window.lower, rows)
     across = _overlaps(window.left, window.right, cols)
     inside, whole = float(down @ mask @ across), float(mask.sum())
     if not whole:
-        return float("nan")
+        return NAN
     covered = inside / (255.0 * float(down.sum() * across.sum()))
     if covered >= COVERS or inside / whole >= HOLDS:
         return 1.0
-    return 0.0 if covered < HARDLY else float("nan")
+    return 0.0 if covered < HARDLY else NAN
 
 
 def _overlaps(first: float, last: float, cells: int) -> np.ndarray:

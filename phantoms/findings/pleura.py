@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from phantoms.case import FindingSpec
+from phantoms.case import RANDOMISED, FindingSpec
 from phantoms.finding import SIZE, DrawnFinding, ShapeChange, Wording, push_mm
 from phantoms.scene import Scene, Shadow, noise_field, ramp, smooth_step
 from phantoms.shape import Table
@@ -73,6 +73,9 @@ def pleural_effusion(scene: Scene, spec: FindingSpec, rng: np.random.Generator) 
     body, s = scene.body, scene.body.scale
     x, y = scene.raster.grids
     share, foci = scene.raster.zeros(), []
+    technique = scene.case.technique
+    lying = scene.case.domain == RANDOMISED and technique.anteroposterior and rng.random() < 0.6
+    spread = rng.uniform(1.5, 4.0) if lying else 1.0  # fluid spreads behind the lung of who lies
     for index, sign in enumerate(spec.signs):
         severity = spec.severity * (1.0 if index == 0 else float(rng.uniform(0.7, 1.0)))
         angle_x, angle_y = body.angle_of(sign)
@@ -84,7 +87,7 @@ def pleural_effusion(scene: Scene, spec: FindingSpec, rng: np.random.Generator) 
         surface = level - climb * np.exp(-from_wall / np.float32(26.0 * s)) + 0.12 * from_wall * (1 - severity)
         surface = surface - 0.35 * climb * np.exp(-from_middle / np.float32(22.0 * s))
         surface = surface + 1.2 * noise_field(scene.raster, rng, 30.0)
-        depth = (y - surface) / np.float32(ramp(severity, 14.0, 46.0) * s)
+        depth = (y - surface) / np.float32(ramp(severity, 14.0, 46.0) * spread * s)
         share = share + smooth_step(depth) * scene.on_side(sign)
         foci.append(scene.project(angle_x * 0.96, min(angle_y, level + 10), 0.0))
         foci.append(scene.project(sign * (abs(angle_x) * 0.72), max(level - 2.0, body.level(0.35)), 0.0))

@@ -1,8 +1,6 @@
 """A page of ours in a process of its own, for the browser tests."""
 
 import os
-import socket
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,14 +11,9 @@ from urllib.request import urlopen
 
 import pytest
 
+from tests.launching import Program, free_port
+
 START_S = 90
-
-
-def free_port() -> int:
-    """A port of this machine that nobody listens on."""
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        return server.getsockname()[1]
 
 
 @contextmanager
@@ -32,8 +25,7 @@ def serving(
     own = {"GRADIO_SERVER_NAME": "127.0.0.1", "GRADIO_SERVER_PORT": port, "GAZEVLM_DATA": str(log.with_suffix(".data"))}
     values = {**os.environ, **own, **(environment or {})}
     command = [sys.executable, *(argument.replace("PORT", port) for argument in arguments)]
-    with log.open("wb") as output:
-        server = subprocess.Popen(command, cwd=repository, env=values, stdout=output, stderr=subprocess.STDOUT)
+    server = Program(command, repository, values, log)
     try:
         address = f"http://127.0.0.1:{port}/"
         _wait_until_up(server, address, log)
@@ -43,7 +35,7 @@ def serving(
         server.wait(60)  # a training that runs keeps a checkpoint first
 
 
-def _wait_until_up(server: subprocess.Popen[bytes], address: str, log: Path) -> None:
+def _wait_until_up(server: Program, address: str, log: Path) -> None:
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline:
         if server.poll() is not None:

@@ -16,7 +16,8 @@ from evaluate.phantoms import evaluate_phantoms
 from evaluate.tables import report_text
 from gazevlm_core.evaluation.checkpoint_scores import read_scores, scores_of, write_scores
 from gazevlm_core.evaluation.predict import first_answer_logits, presence_margins
-from gazevlm_core.evaluation.report import PhantomReport, parse_report
+from gazevlm_core.evaluation.read_report import parse_report
+from gazevlm_core.evaluation.report import PhantomReport
 from gazevlm_core.findings import FINDING_NAMES, presence_question
 from gazevlm_core.inference import GazeEngine
 from gazevlm_core.metrics.registry import path_metrics
@@ -45,7 +46,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def report(folder: Path) -> PhantomReport:
     twins = twin_sources(str(folder))
-    report = evaluate_phantoms(COUNT, 3, "A", str(folder), twins=twins, reference=folder, batch_size=5, workers=1)
+    report = evaluate_phantoms(
+        COUNT, 3, "A", str(folder), twins=twins, reference=folder, batch_size=5, workers=1, faithfulness=6
+    )
     assert report is not None
     return report
 
@@ -88,8 +91,8 @@ def test_intervals_hold_their_values(results: dict) -> None:
 
 def test_every_bar_is_listed(results: dict) -> None:
     assert all(set(bar) == {"bar", "value", "interval", "met"} for bar in results["bars"])
-    assert len(results["bars"]) == 15
-    assert len({bar["bar"] for bar in results["bars"]}) == 15
+    assert len(results["bars"]) == 15 + 4  # the last four: how far the path is believed
+    assert len({bar["bar"] for bar in results["bars"]}) == 15 + 4
     missed = {bar["bar"] for bar in results["bars"] if bar["met"] is False}
     assert "micro F1 of findings named, moderate or worse >= 0.8" in missed  # the model is random
 
@@ -99,11 +102,25 @@ def test_the_reference_is_the_same_model_here(results: dict) -> None:
         assert loss == {"value": 0.0, "interval": [0.0, 0.0]}
 
 
+def test_how_far_the_path_is_believed_is_in_the_report_and_nothing_without_glimpses(report: PhantomReport) -> None:
+    assert set(report.faithfulness) == {"model", "no-gaze"}
+    assert report.faithfulness["no-gaze"].effects == []  # it has no path
+    own = report.faithfulness["model"]
+    assert (own.images, own.glimpses) == (6, 0)
+    assert {effect.measure for effect in own.effects} == {
+        "path effect", "glimpse swap", "steering", "deletion and insertion", "order"
+    }  # fmt: skip
+    for effect in own.effects:
+        assert effect.value in (None, effect.useless) or effect.useless is None, effect.name
+    assert "a path without effect" in report_text(report)
+
+
 def test_same_seed_same_scores(folder: Path, results: dict) -> None:
     again = evaluate_phantoms(COUNT, 3, "A", str(folder), batch_size=12, workers=1).to_values()
     found, before = (leaves(one["scores"]["model"]["scanpath"]) for one in (again, results))
     assert found == pytest.approx(before, abs=1e-4)  # other batches, and so another rounding
     assert again["quantisation"] is None
+    assert again["faithfulness"] == {}
     assert again["bars"][-1]["met"] is None  # nothing to compare with
 
 
@@ -128,10 +145,12 @@ def test_card(report: PhantomReport, tmp_path: Path) -> None:
     assert "Synthetic phantoms only, not for medical use" in card
     assert "| fixation duration (ms) p50 | 280 | 275 |" in card
     assert "| sizes px | 512, 256 |" in card
+    assert "## How far the path is believed" in card
+    assert "glimpse swap" in card or "its glimpses are those of the twin" in card
     assert card.count("| MISSED |") == sum(bar.met is False for bar in report.bars)
     for line in card.split("## Scores")[1].splitlines():
         if line.startswith("|"):
-            assert line.count("|") in (3, 4, 11)
+            assert line.count("|") in (3, 4, 5, 11)
 
 
 def test_scores_beside_the_weights_are_those_of_the_evaluation(report: PhantomReport, tmp_path: Path) -> None:

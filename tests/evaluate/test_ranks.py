@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from gazevlm_core.datasets.splits import split_of
 from gazevlm_core.ranks import Ranks, in_turns
 from tests.evaluation.test_dataset import IMAGES, make_folder
 from tests.fake_ranks import together
-from tests.launching import launcher
+from tests.launching import launcher, run_ranks
 
 ROOT = Path(__file__).parents[2]
 
@@ -77,18 +78,14 @@ def test_what_one_process_raises_all_raise() -> None:
     assert together(2, lambda ranks: ranks.any(False)) == [False, False]
 
 
-def run_two(*arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-    program = ["-m", "cli", "evaluate", *arguments]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run(
-        [*launcher(2), *program], env=environment, cwd=ROOT, capture_output=True, text=True, timeout=280
-    )
-    assert done.returncode == code, done.stderr[-3000:]
-    return done
+PROGRAM = ("-m", "cli", "evaluate")
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
 
 
 def scores_of_two(*arguments: str) -> dict:
-    return read_scores(run_two(*arguments, "--json").stdout)
+    done = run_ranks(2, [sys.executable, *PROGRAM, *arguments, "--json"], ROOT, ENVIRONMENT)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return read_scores(done.stdout)
 
 
 def scores_of_one(*arguments: str) -> dict:
@@ -105,7 +102,7 @@ def read_scores(text: str) -> dict:
 
 @pytest.mark.slow
 def test_two_processes_score_phantoms_like_one(tiny_checkpoint: Path) -> None:
-    arguments = ["--n", "12", "--seed", "3", "--batch-size", "4", "--workers", "1", "--model", str(tiny_checkpoint)]
+    arguments = ["--n", "5", "--seed", "3", "--batch-size", "2", "--workers", "1", "--model", str(tiny_checkpoint)]
     assert scores_of_two(*arguments) == scores_of_one(*arguments)
 
 
@@ -122,5 +119,7 @@ def test_two_processes_score_a_data_set_like_one(tiny_checkpoint: Path, tmp_path
 
 @pytest.mark.slow
 def test_when_one_process_cannot_go_on_none_is_left_waiting(tmp_path: Path) -> None:
-    done = run_two("--dataset", "folder", "--root", str(tmp_path), code=1)
+    command = [*launcher(2), *PROGRAM, "--dataset", "folder", "--root", str(tmp_path)]
+    done = subprocess.run(command, env=ENVIRONMENT, cwd=ROOT, capture_output=True, text=True, timeout=280)
+    assert done.returncode == 1, done.stderr[-3000:]
     assert "holds neither images/ nor *.parquet" in done.stderr

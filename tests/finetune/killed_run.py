@@ -5,7 +5,6 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from multiprocessing import get_context
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 from typing import Any
@@ -13,16 +12,8 @@ from typing import Any
 from finetune.config import FinetuneConfig
 from tests.finetune.run_maker import go
 
-PRELOADED = ["bitsandbytes", "peft", "finetune.run", "tests.finetune.killed_run"]
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 CHANGES = frozenset({"os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.truncate"})
-
-
-def server() -> ForkServerContext:
-    """Imports once what every child needs; nothing is computed there, so forking it is safe."""
-    context = get_context("forkserver")
-    context.set_forkserver_preload(PRELOADED)
-    return context
 
 
 def child(values: dict[str, Any], out: Path, run: Path, kill_at_change: int | None, count_to: Path | None) -> None:

@@ -236,6 +236,14 @@ def test_the_configuration_is_the_bases_with_what_the_run_says() -> None:
     assert adapted_config(GazeConfig(), configure(), TIMED, [], []).trained_on == "1 scanpath of 1 annotator on 1 image"
 
 
+def test_a_base_that_shows_no_path_yet_learns_merged_steps_offsets_and_glimpses_where_they_are_asked_for() -> None:
+    untrained, trained = GazeConfig(pointer_dim=8), GazeConfig(pointer_dim=8, gaze_trained=True)
+    fresh = adapted_config(untrained, configure(num_glimpses=4), CASES, [], [])
+    assert (fresh.num_glimpses, fresh.repeats, fresh.use_offsets) == (4, False, True)
+    kept = adapted_config(trained, configure(), CASES, [], [])
+    assert (kept.num_glimpses, kept.repeats, kept.use_offsets) == (0, True, False), "as the base walks"
+
+
 def test_an_adapter_knows_the_questions_that_it_was_taught_besides_those_of_its_base() -> None:
     case = make_case("a", findings={"hernia": 1.0, "edema": 0.0, "no finding": 0.0}, report="Hernia.")
     base = GazeConfig(known_questions=("Is there edema?",))

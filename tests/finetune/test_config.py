@@ -31,6 +31,7 @@ FLAGS: dict[str, tuple[list[str], Any]] = {
     "device": (["--device", "cuda:1"], "cuda:1"),
     "attn": (["--attn", "eager"], Attention.EAGER),
     "num_gaze_tokens": (["--num-gaze-tokens", "7"], 7),
+    "num_glimpses": (["--num-glimpses", "3"], 3),
     "min_pixels": (["--min-pixels", "50000"], 50_000),
     "max_pixels": (["--max-pixels", "90000"], 90_000),
     "lora_rank": (["--lora-rank", "4"], 4),

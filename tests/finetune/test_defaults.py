@@ -24,10 +24,10 @@ def chosen(base: str, **values: object) -> tuple[object, ...]:
 @pytest.mark.parametrize(
     ("size", "expected"),
     [
-        ("3B", (48, 1024 * 28 * 28, 4, 2, 2e-4)),
-        ("7B", (48, 1024 * 28 * 28, 4, 2, 1e-4)),
-        ("72B", (48, 1024 * 28 * 28, 1, 8, 1e-4)),
-        ("4B", (48, 1024 * 32 * 32, 4, 2, 2e-4)),
+        ("3B", (48, 6, 1024 * 28 * 28, 4, 2, 2e-4)),
+        ("7B", (48, 6, 1024 * 28 * 28, 4, 2, 1e-4)),
+        ("72B", (48, 6, 1024 * 28 * 28, 1, 8, 1e-4)),
+        ("4B", (48, 6, 1024 * 32 * 32, 4, 2, 2e-4)),
     ],
 )
 def test_a_large_base_has_defaults_of_its_own(size: str, expected: tuple[object, ...]) -> None:
@@ -41,11 +41,12 @@ def test_the_embedded_model_keeps_its_own() -> None:
 
 def test_what_a_user_sets_wins() -> None:
     base = NAMES["7B"]
-    assert chosen(base, learning_rate=1e-3) == (48, 1024 * 28 * 28, 4, 2, 1e-3), "the usual value, but said"
-    assert chosen(base, batch_size=2) == (48, 1024 * 28 * 28, 2, 4, 1e-4), "as many images behind a step"
-    assert chosen(base, batch_size=16)[2:4] == (16, 1)
-    assert chosen(base, num_gaze_tokens=7, max_pixels=90_000, accumulation=1) == (7, 90_000, 4, 1, 1e-4)
-    assert chosen(base, min_pixels=2_000_000)[1] == 2_000_000
+    assert chosen(base, learning_rate=1e-3) == (48, 6, 1024 * 28 * 28, 4, 2, 1e-3), "the usual value, but said"
+    assert chosen(base, batch_size=2) == (48, 6, 1024 * 28 * 28, 2, 4, 1e-4), "as many images behind a step"
+    assert chosen(base, batch_size=16)[3:5] == (16, 1)
+    assert chosen(base, num_gaze_tokens=7, max_pixels=90_000, accumulation=1) == (7, 6, 90_000, 4, 1, 1e-4)
+    assert chosen(base, num_glimpses=0)[:2] == (48, 0)
+    assert chosen(base, min_pixels=2_000_000)[2] == 2_000_000
     once = suited(FinetuneConfig.from_values({**SMALL, "base": base}))
     assert suited(once) == once
 
@@ -64,7 +65,7 @@ def large_folder(folder: Path, *, gaze: dict[str, object] | None = None) -> Path
 def test_a_folder_is_as_large_as_its_configuration_says(tmp_path: Path) -> None:
     assert chosen(str(large_folder(tmp_path / "plain"))) == chosen(NAMES["3B"])
     looks = large_folder(tmp_path / "looks", gaze={"gaze_trained": True, "num_gaze_tokens": 20})
-    assert chosen(str(looks))[0] is None, "a base that shows paths keeps its longest"
+    assert chosen(str(looks))[:2] == (None, None), "a base that shows paths keeps its longest"
     (tmp_path / "plain" / "config.json").write_text("{")
     unknown = FinetuneConfig.from_values({**SMALL, "base": str(tmp_path / "plain")})
     assert suited(unknown) == unknown

@@ -11,8 +11,11 @@ from finetune.features import Batching, FeatureStore, encoded_cases, fill_featur
 from finetune.predict import predict_cases
 from finetune.stopping import Stopped
 from gazevlm_core.inference import GazeEngine
+from gazevlm_core.model.backbones import BACKBONES
+from gazevlm_core.options import GlimpseShares
 from gazevlm_core.sample import Sample
 from tests.finetune.case_maker import HERE, make_case, path_of, picture
+from tests.tiny_model import make_tiny_backbone
 
 SIZES = ((240, 224), (400, 150), (120, 330), (240, 224))
 
@@ -54,6 +57,27 @@ def test_losses_and_gradients_are_the_same_with_and_without(
         assert float(tokens[name].detach()) == pytest.approx(float(pixels[name].detach()), abs=1e-5)
     for first, second in zip(by_pixels, by_tokens, strict=True):
         torch.testing.assert_close(first, second, atol=1e-5, rtol=1e-4)
+
+
+def test_glimpses_are_encoded_once_by_picture_and_place(
+    tmp_path: Path, cases: list[Sample], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = GazeEngine.load(str(make_tiny_backbone(tmp_path / "base", BACKBONES[0], num_glimpses=2)))
+    store = store_in(tmp_path / "kept", engine)
+    fill_features(store, engine, cases)
+    model, shares = engine.model, GlimpseShares(0.0, 0.0, 1.0)
+    plain = AdaptCollator(engine.processor, engine.gaze_config, store=None, shares=shares, model=model)
+    keeping = AdaptCollator(engine.processor, engine.gaze_config, store=store, shares=shares, model=model)
+    encoded: list[int] = []
+    encode = model.encode_glimpses
+    monkeypatch.setattr(model, "encode_glimpses", lambda pixels: (encoded.append(len(pixels)), encode(pixels))[1])
+    by_pixels, by_tokens = model(**plain(cases)), model(**keeping(cases))
+    first = len(encoded)
+    again = keeping(cases)
+    assert len(encoded) == first == 1 + 2 * len(cases), "all at once, one by one, and never again"
+    assert "glimpse_pixel_values" not in again
+    for name in ("loss", "finding_loss", "local_loss", "text_loss"):
+        assert float(by_tokens[name].detach()) == pytest.approx(float(by_pixels[name].detach()), abs=1e-4)
 
 
 def test_a_batch_from_the_store_has_each_images_grid(

@@ -31,7 +31,7 @@ def told(
 
 def test_what_a_run_takes_is_said_before_it_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said = told(tmp_path, memory=80, patch=monkeypatch)
-    assert said.startswith("This will take about 7.3 GB of the GPU (80.0 GB are free) and 4.9 GB of the disk (features")
+    assert said.startswith("This will take about 7.4 GB of the GPU (80.0 GB are free) and 4.9 GB of the disk (features")
     assert "features 4.2 GB" in said, "1,024,000 tokens of 2,048 numbers of 2 bytes"
 
 
@@ -72,7 +72,7 @@ def test_less_of_what_is_named_takes_less(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_eager_attention_takes_its_scores_by_hand() -> None:
-    tokens = 1024 + 128 + 48
+    tokens = 1024 + 128 + 48 + 6 * 11
     eager = memory_for(CONFIG.model_copy(update={"attn": room.Attention.EAGER}), FACTS)
     scores = 4 * 16 * tokens**2 * 20
     assert eager.activations - memory_for(CONFIG, FACTS).activations == scores

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from itertools import accumulate
@@ -27,6 +26,7 @@ from finetune.records import (
 from gazevlm_core.model.adapters import ADAPTER_FILES
 from tests.finetune.case_maker import Study, write_folder
 from tests.finetune.run_maker import StopAfter, events, go, losses, quick, tensors
+from tests.launching import Program, run_program
 
 USAGE_ERROR = 2
 START_S = 200
@@ -250,7 +250,7 @@ def command(config: FinetuneConfig, place: Path, *more: str) -> list[str]:
     return [*start, "--out", str(place / "adapter"), "--run", str(place / "run"), *more]
 
 
-def wait_for(place: Path, kind: str, process: subprocess.Popen, said: Path) -> None:
+def wait_for(place: Path, kind: str, process: Program, said: Path) -> None:
     """Until the log has an event; the machine may be busy."""
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline:
@@ -269,10 +269,7 @@ def test_the_command_ends_with_a_status(
     config = quick(gaze_folder, tiny_checkpoint, max_steps=60, evaluations=1, checkpoints=1)
     environment = {**os.environ, "PYTHONPATH": str(repository), "OMP_NUM_THREADS": "1"}
     said = tmp_path / "said.txt"
-    with said.open("wb") as output:
-        process = subprocess.Popen(
-            command(config, tmp_path), cwd=repository, env=environment, stdout=output, stderr=subprocess.STDOUT
-        )
+    process = Program(command(config, tmp_path), repository, environment, said)
     try:
         wait_for(tmp_path / "run", "step", process, said)
         process.send_signal(signal.SIGTERM)
@@ -286,36 +283,16 @@ def test_the_command_ends_with_a_status(
     assert ending is not None
     assert (ending.outcome, ending.step > 0) == ("stopped", True)
     assert not (tmp_path / "adapter").exists()
-    refused = run_command(command(config, tmp_path), repository, environment)
+    refused = run_program(command(config, tmp_path), repository, environment)
     assert refused.returncode == USAGE_ERROR
     assert "holds a run already; give --resume" in refused.stderr
-    resumed = run_command(command(config, tmp_path, "--resume"), repository, environment)
+    resumed = run_program(command(config, tmp_path, "--resume"), repository, environment)
     assert resumed.returncode == EXIT_DONE, resumed.stderr
     assert [event["step"] for event in events(tmp_path / "run", "step")] == list(range(1, 61))
     assert go(config, tmp_path / "whole", tmp_path / "whole.run").outcome == "done"
     assert tensors(tmp_path / "adapter") == tensors(tmp_path / "whole")
     nowhere = quick(tmp_path / "nowhere", tiny_checkpoint)
     (tmp_path / "failing").mkdir()
-    failed = run_command(command(nowhere, tmp_path / "failing"), repository, environment)
+    failed = run_program(command(nowhere, tmp_path / "failing"), repository, environment)
     assert failed.returncode == EXIT_FAILED
     assert "Traceback" not in failed.stderr
-
-
-def run_command(words: list[str], repository: Path, environment: dict[str, str]) -> subprocess.CompletedProcess:
-    """The command to its end."""
-    return subprocess.run(words, cwd=repository, env=environment, capture_output=True, text=True, check=False)
-
-
-def test_a_request_to_stop_is_heard_before_the_first_step(
-    gaze_folder: Path, tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from finetune import command as module
-
-    monkeypatch.setattr(StopAfter, "check", module.StopRequest.check)
-    monkeypatch.setattr(StopAfter, "__call__", lambda _: True)
-    ending = go(quick(gaze_folder, tiny_checkpoint), tmp_path / "adapter", tmp_path / "run")
-    assert (ending.outcome, ending.step) == ("stopped", 0)
-    assert "before the first step" in ending.cause
-    assert not events(tmp_path / "run", "start")
-    monkeypatch.undo()
-    assert go(quick(gaze_folder, tiny_checkpoint), tmp_path / "adapter", tmp_path / "run").outcome == "done"

@@ -14,8 +14,9 @@ from finetune.config import FinetuneConfig
 from finetune.records import CHECKPOINTS, COMPLETE, read_ending, read_events
 from gazevlm_core.model.adapters import AdapterError, read_gaze_config
 from tests.conftest import kills
-from tests.finetune.killed_run import server, start
+from tests.finetune.killed_run import start
 from tests.finetune.run_maker import losses, quick, tensors
+from tests.launching import server
 
 BY_TIME, BY_CHANGE = kills(2, 13), kills(6, 12)  # of the clock; of the files, which are written in moments
 

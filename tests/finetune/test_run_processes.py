@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import IO
@@ -17,24 +18,16 @@ from finetune import command
 from finetune.records import EXIT_FILE, LOG_FILE, Ending, read_ending, read_events, write_ending
 from gazevlm_core.model.adapters import save_adapter
 from tests.finetune.run_maker import events, go, losses, quick, tensors
-from tests.launching import launcher
+from tests.launching import free_port, launcher, run_ranks
 
 
-def launch(repository: Path, processes: int, *words: str, settings: Path | None = None) -> None:
-    """On several processes, to the end; `settings` go before those of plain data parallelism."""
-    start = launcher(processes)
-    if settings is not None:
-        port = start[start.index("--main_process_port") + 1]
-        start = [*start[:3], "--config_file", str(settings), "--main_process_port", port]
-        start += ["--num_processes", str(processes)]
-    done = subprocess.run(
-        [*start, *words],
-        cwd=repository,
-        env={**os.environ, "PYTHONPATH": str(repository), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def environment_of(repository: Path) -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(repository), "OMP_NUM_THREADS": "1"}
+
+
+def run_two(repository: Path, *words: str) -> None:
+    """On two processes, to the end."""
+    done = run_ranks(2, [sys.executable, *words], repository, environment_of(repository))
     assert done.returncode == 0, done.stderr[-3000:]
 
 
@@ -48,7 +41,7 @@ def test_two_processes_learn_what_one_does(
     assert go(one, tmp_path / "one", tmp_path / "one.run").outcome == "done"
     (tmp_path / "two.yaml").write_text(two.to_yaml(), encoding="utf-8")
     words = ["-m", "finetune", "--config", str(tmp_path / "two.yaml"), "--out", str(tmp_path / "two")]
-    launch(repository, 2, *words)
+    run_two(repository, *words)
     ours, theirs = losses(tmp_path / "two.run"), losses(tmp_path / "one.run")
     assert ours.keys() == theirs.keys() == {1, 2, 3, 4}
     for step, numbers in ours.items():
@@ -97,15 +90,14 @@ def test_a_launch_is_stopped_refused_and_gone_on_with(
         assert start(repository, words, output).wait(START_S) == 1
     assert "holds a run already; give --resume" in said.read_text()
     assert (read_ending(run), (run / LOG_FILE).read_bytes()) == (ending, log), "the others left it alone"
-    launch(repository, 2, *words, "--resume")
+    run_two(repository, *words, "--resume")
     assert [event["step"] for event in events(run, "step")] == list(range(1, STEPS + 1))
 
 
 def start(repository: Path, words: list[str], output: IO[bytes]) -> subprocess.Popen[bytes]:
-    """On two processes."""
-    environment = {**os.environ, "PYTHONPATH": str(repository), "OMP_NUM_THREADS": "1"}
+    """On two processes, as users do."""
     return subprocess.Popen(
-        [*launcher(2), *words], cwd=repository, env=environment, stdout=output, stderr=subprocess.STDOUT
+        [*launcher(2), *words], cwd=repository, env=environment_of(repository), stdout=output, stderr=subprocess.STDOUT
     )
 
 
@@ -145,7 +137,7 @@ def test_processes_that_share_a_model_save_and_load_the_whole(
     repository: Path, tiny_checkpoint: Path, tmp_path: Path
 ) -> None:
     child = repository / "tests/finetune/shard_save_child.py"
-    launch(repository, 2, str(child), str(tiny_checkpoint), str(tmp_path))
+    run_two(repository, str(child), str(tiny_checkpoint), str(tmp_path))
     saved = {name: tensors(tmp_path / name) for name in ("whole", "shared", "other", "taken")}
     assert saved["shared"] == saved["whole"]
     assert saved["taken"] == saved["other"]
@@ -184,7 +176,12 @@ def test_processes_that_share_a_model_in_four_bits_learn_what_one_does(
     (tmp_path / "fsdp.yaml").write_text(FSDP, encoding="utf-8")
     child = repository / "tests/finetune/fsdp_child.py"
     words = [str(tmp_path / name) for name in ("two.yaml", "two", "two.run")]
-    launch(repository, 2, str(child), *words, settings=tmp_path / "fsdp.yaml")
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(tmp_path / "fsdp.yaml")]
+    launch += ["--main_process_port", str(free_port()), "--num_processes", "2", str(child), *words]
+    done = subprocess.run(
+        launch, cwd=repository, env=environment_of(repository), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
     assert losses(tmp_path / "two.run").keys() == {1, 2, 3, 4}
     for step, numbers in losses(tmp_path / "two.run").items():
         assert numbers == pytest.approx(losses(tmp_path / "one.run")[step], rel=1e-4), step

@@ -2,13 +2,13 @@
 
 import json
 import os
-import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from gazevlm_core.model.checkpoint import CheckpointError, load_checkpoint
-from tests.launching import launcher
+from tests.launching import run_ranks
 from tests.tiny_model import make_tiny_checkpoint
 
 
@@ -16,14 +16,9 @@ from tests.tiny_model import make_tiny_checkpoint
 def test_two_processes_share_a_model_in_four_bits(repository: Path, tmp_path: Path) -> None:
     make_tiny_checkpoint(tmp_path / "tiny")
     child, out = repository / "tests/finetune/shard_child.py", tmp_path / "result.json"
-    result = subprocess.run(
-        [*launcher(2), str(child), str(tmp_path / "tiny"), str(out)],
-        cwd=repository,
-        env={**os.environ, "PYTHONPATH": str(repository), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = [sys.executable, str(child), str(tmp_path / "tiny"), str(out)]
+    environment = {**os.environ, "PYTHONPATH": str(repository), "OMP_NUM_THREADS": "1"}
+    result = run_ranks(2, command, repository, environment)
     assert result.returncode == 0, result.stderr[-3000:]
     found = json.loads(out.read_text())
     assert found["processes"] == 2

@@ -28,7 +28,9 @@ FIELDS = form_fields()
 
 def test_every_field_of_the_configuration_is_in_the_form_or_left_out_on_purpose() -> None:
     left_out = {name for name in FinetuneConfig.model_fields if not setting_of(name).on_page}
-    assert left_out == {"annotations", "shares", "annotators", "base", "deepspeed", "fsdp_storage"}
+    assert left_out == {
+        "annotations", "shares", "annotators", "base", "deepspeed", "fsdp_storage", "glimpse_shares"
+    }  # fmt: skip
     assert set(FIELDS) == set(FinetuneConfig.model_fields) - left_out
     assert tuple(FIELDS)[:5] == ("epochs", "learning_rate", "lora_rank", "gaze_order", "seed")
     assert [field.in_sight for field in FIELDS.values()] == [1, 2, 3, 4, 5, *[0] * (len(FIELDS) - 5)]

@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import torch
 from gazevlm_core.model.losses import IGNORED, STOP, LossCounts, count_supervision
 from gazevlm_core.model.modeling_gazevlm import GazeVLM
 from gazevlm_core.training.collator import GazeCollator
-from tests.launching import launcher
+from tests.launching import launcher, run_ranks
 from tests.training.spread import uneven_examples
 
 SCRIPT = Path(__file__).with_name("spread.py")
@@ -21,9 +20,9 @@ ROOT = SCRIPT.parents[2]
 
 def train(checkpoint: Path, out: Path, processes: int, per_device: int, accumulated: int) -> Path:
     out.mkdir()
-    command = [*launcher(processes), str(SCRIPT), str(checkpoint), str(out), str(per_device), str(accumulated)]
+    command = [sys.executable, str(SCRIPT), str(checkpoint), str(out), str(per_device), str(accumulated)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=280)
+    done = run_ranks(processes, command, ROOT, environment)
     assert done.returncode == 0, done.stderr[-3000:]
     return out
 
