@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -114,8 +114,9 @@ def _places(option: str, text: str | None) -> tuple[Fixation, ...]:
         return ()
     if not text.split():
         raise ValueError(f'{option} names no place; write x,y of each, as "0.31,0.42 0.70,0.66"')
+    pairs: list[Any] = [place.split(",") for place in text.split()]  # of texts, which are read as numbers
     try:
-        return fixations_at([place.split(",") for place in text.split()])
+        return fixations_at(pairs)
     except ValueError as error:
         raise ValueError(f"{option}: {error}") from None
 

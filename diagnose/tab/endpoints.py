@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import replace
+from typing import Any
 
 import gradio as gr
 from gradio.components.api_component import Api
@@ -17,7 +18,7 @@ from web.blocks import MODEL_QUEUE
 from web.models import Ask
 from web.page import page_error
 
-PLACES_SCHEMA = {
+PLACES_SCHEMA: dict[str, Any] = {
     "type": "array",
     "items": {"type": "array", "items": {"type": "number", "minimum": 0, "exclusiveMaximum": 1}, "minItems": 2,
               "maxItems": 2},
@@ -90,12 +91,13 @@ def _places(places: object, name: str, most: int) -> tuple[Fixation, ...]:
     Raises:
         ValueError: what is wrong, in one sentence.
     """
-    if places is not None and not isinstance(places, list):
+    given = [] if places is None else places
+    if not isinstance(given, list):
         raise ValueError(f"{name} must be a list of places [x, y]; change it.")
-    if len(places or []) > most:
-        raise ValueError(f"{name} has {len(places)} places, and a path at most {most}; give fewer.")
+    if len(given) > most:
+        raise ValueError(f"{name} has {len(given)} places, and a path at most {most}; give fewer.")
     try:
-        return fixations_at(places or [])
+        return fixations_at(given)
     except ValueError as error:
         raise ValueError(f"{name}: {error}.") from None
 

@@ -182,6 +182,20 @@ def test_a_pass_that_failed_is_not_used_again(engine: GazeEngine, monkeypatch: p
             engine.diagnose(image, options=TWELVE, look_at=THERE)
     assert engine.diagnose(image, options=TWELVE, look_at=HERE).to_dict() == wanted.to_dict()
     assert len(passes) == 2
+    layers = engine.model.get_decoder().layers
+    stop = layers[1].register_forward_pre_hook(lambda *_: 1 / 0)  # the first layer has grown its cache by then
+    with pytest.raises(ZeroDivisionError):
+        engine.diagnose(image, options=TWELVE, look_at=THERE)
+    stop.remove()
+    assert engine.diagnose(image, options=TWELVE, look_at=HERE).to_dict() == wanted.to_dict()
+    written = layers[1].register_forward_pre_hook(
+        lambda _, arguments: 1 / 0 if arguments[0].shape[1] == 1 else None  # at the first word
+    )
+    with pytest.raises(ZeroDivisionError):
+        engine.diagnose(image, options=TWELVE, look_at=THERE)
+    written.remove()
+    assert engine.diagnose(image, options=TWELVE, look_at=HERE).to_dict() == wanted.to_dict()
+    assert len(passes) == 4
 
 
 # ---- the library's own ways -----------------------------------------------------------------------------------------
