@@ -70,10 +70,14 @@ def gaze_figures(source: str, suffix: str, repeats: int, side_px: int) -> list[F
 def overheads(
     engine: "GazeEngine", image: "Image.Image", suffix: str, repeats: int, *, tokens: int = ANSWER_TOKENS
 ) -> list[Figure]:
-    """What looking costs on one model: overhead, time to the path, and the walks' share of the pass."""
+    """What looking costs on one model: overhead, time to the path, the walks' share of the pass; and what questions
+    about one image gain by sharing it."""
+    from dataclasses import replace
+
     import torch
 
     from benchmarks.measure import interleaved_medians
+    from gazevlm_core.findings import FINDING_NAMES, presence_question
     from gazevlm_core.model.outputs import PrefillOutput
     from gazevlm_core.model.path_sampling import choose_path
     from gazevlm_core.options import DEFAULT_QUESTION, DEFAULT_WALKS
@@ -96,6 +100,10 @@ def overheads(
         model.continue_text(prefilled, **exact)
 
     done, glimpses = look(gaze=True), engine.gaze_config.num_glimpses
+    encoded = engine.encode_images([image] * (16 if suffix == "nano" else 1))  # as evaluated
+    asked = [presence_question(name) for name in FINDING_NAMES] * len(encoded)
+    once = [one for one in encoded for _ in FINDING_NAMES]
+    apart = [replace(one) for one in once]
     with torch.no_grad():
         medians = interleaved_medians(
             {
@@ -106,6 +114,8 @@ def overheads(
                 "pass": lambda: look(gaze=True),
                 "walks": lambda: path_of(done),
                 "walks32": lambda: path_of(done, walks=32),
+                "apart": lambda: engine.prefill(apart, asked),
+                "shared": lambda: engine.prefill(once, asked),
             },
             repeats,
         )
@@ -120,6 +130,10 @@ def overheads(
         Figure(f"time_to_scanpath_share{wide}", medians["path"] / medians["with"], "image to path, of the whole"),
         Figure(f"walks32_share_of_pass{wide}", medians["walks32"] / medians["pass"], "32 walks and medoid, of a pass"),
         Figure(f"walks_share_of_pass{wide}", medians["walks"] / medians["pass"], f"the default {DEFAULT_WALKS} walks"),
+        Figure(
+            f"questions_speedup{wide}", medians["apart"] / medians["shared"],
+            f"{len(FINDING_NAMES)} questions about an image apart, over one pass over the image",
+        ),
     ]
 
 
