@@ -22,7 +22,7 @@ from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.inference import EncodedImage, GazeEngine
 from gazevlm_core.metrics.paths import Size
 from gazevlm_core.metrics.registry import MAP_METRICS, map_scores
-from gazevlm_core.model.modeling_gazevlm import PrefillOutput
+from gazevlm_core.model.outputs import PrefillOutput
 from gazevlm_core.model.path_sampling import follow
 from gazevlm_core.model.pointer import PointerField
 from gazevlm_core.ranks import ALONE, Ranks, in_turns

@@ -178,13 +178,13 @@ def test_findings_are_not_read_before_the_glimpses(engine: GazeEngine) -> None:
 
 def test_a_beginning_is_kept_and_glimpsed(engine: GazeEngine) -> None:
     first = Fixation(0.11, 0.93)
-    found = engine.diagnose(noise(400, 400), QUESTION, DiagnoseOptions(given=(first,), max_new_tokens=4))
+    found = engine.diagnose(noise(400, 400), QUESTION, DiagnoseOptions(begin_at=(first,), max_new_tokens=4))
     assert found.scanpath.fixations[0] == first
     assert found.glimpses[0].step == 0
     patches = [found.grid.index_of(fixation) for fixation in found.scanpath]
     assert all(one != other for one, other in pairwise(patches)), "no step repeats its patch"
     with pytest.raises(ValueError, match="not both"):
-        DiagnoseOptions(given=(first,), look_at=(first,))
+        DiagnoseOptions(begin_at=(first,), look_at=(first,))
 
 
 def test_tokens_of_a_glimpse_lie_at_their_place_among_the_patches(engine: GazeEngine) -> None:
