@@ -27,8 +27,8 @@ AT_LEAST = {
 }  # fmt: skip
 BARS = {
     "gaze_overhead_nano": 1.10, "gaze_overhead_3b_width": 1.10, "glimpse_overhead_nano": 1.25,
-    "glimpse_overhead_3b_width": 1.25, "import_gazevlm_core_s": 0.3,
-    "qlora_peak_memory_ratio": 1.0,
+    "glimpse_overhead_3b_width": 1.25, "changed_path_answer_nano": 0.5, "changed_path_answer_3b_width": 0.5,
+    "import_gazevlm_core_s": 0.3, "qlora_peak_memory_ratio": 1.0,
 }  # fmt: skip
 
 
@@ -57,6 +57,10 @@ def gaze_figures(source: str, suffix: str, repeats: int, side_px: int) -> list[F
     figures = overheads(
         engine, Image.fromarray(make_phantom(0, size_px=side_px).image).convert("RGB"), suffix, repeats
     )
+    if engine.gaze_config.num_glimpses:
+        figures += steering_figures(
+            engine, Image.fromarray(make_phantom(0, size_px=side_px).image).convert("RGB"), suffix, repeats
+        )
     if suffix == "nano":
         speedup = _batch_speedup(engine, repeats)
         figures.append(Figure("batch8_speedup", speedup, "eight singles over one batch of eight"))
@@ -66,11 +70,15 @@ def gaze_figures(source: str, suffix: str, repeats: int, side_px: int) -> list[F
 def overheads(
     engine: "GazeEngine", image: "Image.Image", suffix: str, repeats: int, *, tokens: int = ANSWER_TOKENS
 ) -> list[Figure]:
-    """What looking costs on one model: overhead, time to the path, and the walks' share of the pass."""
+    """What looking costs on one model: overhead, time to the path, the walks' share of the pass; and what questions
+    about one image gain by sharing it."""
+    from dataclasses import replace
+
     import torch
 
     from benchmarks.measure import interleaved_medians
-    from gazevlm_core.model.modeling_gazevlm import PrefillOutput
+    from gazevlm_core.findings import FINDING_NAMES, presence_question
+    from gazevlm_core.model.outputs import PrefillOutput
     from gazevlm_core.model.path_sampling import choose_path
     from gazevlm_core.options import DEFAULT_QUESTION, DEFAULT_WALKS
 
@@ -92,6 +100,10 @@ def overheads(
         model.continue_text(prefilled, **exact)
 
     done, glimpses = look(gaze=True), engine.gaze_config.num_glimpses
+    encoded = engine.encode_images([image] * (16 if suffix == "nano" else 1))  # as evaluated
+    asked = [presence_question(name) for name in FINDING_NAMES] * len(encoded)
+    once = [one for one in encoded for _ in FINDING_NAMES]
+    apart = [replace(one) for one in once]
     with torch.no_grad():
         medians = interleaved_medians(
             {
@@ -102,6 +114,8 @@ def overheads(
                 "pass": lambda: look(gaze=True),
                 "walks": lambda: path_of(done),
                 "walks32": lambda: path_of(done, walks=32),
+                "apart": lambda: engine.prefill(apart, asked),
+                "shared": lambda: engine.prefill(once, asked),
             },
             repeats,
         )
@@ -116,20 +130,59 @@ def overheads(
         Figure(f"time_to_scanpath_share{wide}", medians["path"] / medians["with"], "image to path, of the whole"),
         Figure(f"walks32_share_of_pass{wide}", medians["walks32"] / medians["pass"], "32 walks and medoid, of a pass"),
         Figure(f"walks_share_of_pass{wide}", medians["walks"] / medians["pass"], f"the default {DEFAULT_WALKS} walks"),
+        Figure(
+            f"questions_speedup{wide}", medians["apart"] / medians["shared"],
+            f"{len(FINDING_NAMES)} questions about an image apart, over one pass over the image",
+        ),
     ]
+
+
+def steering_figures(engine: "GazeEngine", image: "Image.Image", suffix: str, repeats: int) -> list[Figure]:
+    """How long a changed path takes to its first word and to its last, over the first answer about the image."""
+    from itertools import count
+
+    from benchmarks.measure import interleaved_medians
+    from gazevlm_core.inference import GazeEngine
+    from gazevlm_core.options import DEFAULT_QUESTION, DiagnoseOptions
+    from gazevlm_core.scanpath import fixations_at
+
+    number = count()  # no two paths in a row are alike
+
+    def words(asked: "GazeEngine", most: int) -> None:
+        across = 0.05 + next(number) % 9 / 10
+        places = fixations_at([(across, (step + 0.5) / GLIMPSES) for step in range(GLIMPSES)])
+        answers = asked.stream(image, DEFAULT_QUESTION, DiagnoseOptions(look_at=places, max_new_tokens=ANSWER_TOKENS))
+        for _, _ in zip(range(most), answers, strict=False):
+            pass
+        answers.close()
+
+    tasks = {
+        f"{way} {name}": (lambda anew=way == "first", most=most: words(
+            GazeEngine(engine.checkpoint) if anew else engine, most
+        )) for way in ("first", "changed") for name, most in (("word", 2), ("answer", 10**6))
+    }  # fmt: skip
+    medians = interleaved_medians(tasks, repeats)
+    return [
+        Figure(f"changed_path_{name}_{suffix}", medians[f"changed {name}"] / medians[f"first {name}"], meaning)
+        for name, meaning in (
+            ("word", "a changed path to its first word, over the first path"), ("answer", "the same to the last word"),
+        )
+    ]  # fmt: skip
 
 
 def _batch_speedup(engine: "GazeEngine", repeats: int) -> float:
     from PIL import Image
 
     from benchmarks.measure import interleaved_medians
+    from gazevlm_core.inference import GazeEngine
     from gazevlm_core.options import DEFAULT_QUESTION
     from phantoms.make import make_phantom
 
     images = [Image.fromarray(make_phantom(seed).image).convert("RGB") for seed in range(8)]
     medians = interleaved_medians(
         {
-            "singles": lambda: [engine.diagnose(image) for image in images],
+            # engines that have not seen the image
+            "singles": lambda: [GazeEngine(engine.checkpoint).diagnose(image) for image in images],
             "batch": lambda: engine.diagnose_batch(images, [DEFAULT_QUESTION] * 8),
         },
         max(1, repeats // 2),

@@ -196,6 +196,11 @@ class GazeConfig(PretrainedConfig):
         return self.num_gaze_tokens if self.gaze_trained or self.findings_trained else 0
 
     @property
+    def num_prompt_glimpses(self) -> int:
+        """How many glimpses are shown behind a prompt at most: M where the pointer is trained, else none."""
+        return self.num_glimpses if self.gaze_trained else 0
+
+    @property
     def num_glimpse_tokens(self) -> int:
         """The most tokens of glimpses in a prompt, each with a beginning and an end."""
         return self.num_glimpses * (self.glimpse_side**2 + 2)

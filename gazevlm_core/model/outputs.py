@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
+from PIL import Image
 from transformers import Cache
 from transformers.utils import ModelOutput
 
@@ -24,6 +25,23 @@ class Glimpses(NamedTuple):
     hidden: torch.Tensor
     mask: torch.Tensor
     tokens: torch.Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedImage:
+    """An image after the vision tower; reusable for any number of questions.
+
+    Args:
+        tokens: [P, W], from `GazeVLM.encode_images`.
+        grid_thw: int64 [3], as the image processor counts patches.
+        grid: of the tokens.
+        fine: what glimpses are cut from; None for a model without glimpses.
+    """
+
+    tokens: torch.Tensor
+    grid_thw: torch.Tensor
+    grid: PatchGrid
+    fine: Image.Image | None = None
 
 
 @dataclass
@@ -53,6 +71,17 @@ class PrefillOutput(ModelOutput):
     glimpse_hidden: torch.Tensor | None = None
     glimpse_mask: torch.Tensor | None = None
     glimpse_tokens: torch.Tensor | None = None
+
+    def rewind(self) -> bool:
+        """Take what came behind this pass out of its cache; whether the cache then holds exactly the pass: not so after
+        an error between two layers."""
+        lengths = {layer.get_seq_length() for layer in self.cache.layers}
+        behind = max(lengths) - self.input_ids.shape[1]
+        if len(lengths) > 1 or behind < 0:
+            return False
+        if behind:
+            self.cache.crop(-behind)
+        return True
 
     @property
     def glimpses(self) -> Glimpses | None:
