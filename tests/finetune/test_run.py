@@ -28,6 +28,8 @@ from tests.finetune.case_maker import Study, write_folder
 from tests.finetune.run_maker import StopAfter, events, go, losses, quick, tensors
 from tests.launching import Program, run_program
 
+pytestmark = pytest.mark.slow
+
 USAGE_ERROR = 2
 START_S = 200
 
@@ -272,7 +274,6 @@ def wait_for(place: Path, kind: str, process: Program, said: Path) -> None:
     pytest.fail(f"no {kind} after {START_S} s: {said.read_text()}")
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_the_command_ends_with_a_status(
     repository: Path, gaze_folder: Path, tiny_checkpoint: Path, tmp_path: Path

@@ -23,6 +23,8 @@ from phantoms.reader_habits import mirrored, other_side, seen_findings
 from phantoms.readers import HELD_OUT_READER, READERS, Reader, simulate_reading
 from phantoms.truth import Phantom, PlacedFinding
 
+pytestmark = pytest.mark.slow
+
 NUM_PHANTOMS = 320
 GRID = PatchGrid(8, 8)
 Paths = Mapping[tuple[int, int, int], list[int]]  # (phantom, reader, reading) -> patch indices
