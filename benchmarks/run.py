@@ -5,7 +5,7 @@
 
 import json
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from gazevlm_core.inference import GazeEngine
 
 RESULTS = Path(__file__).with_name("results.json")
-ANSWER_TOKENS = 64
+ANSWER_TOKENS, GLIMPSES = 64, 6
 LARGE_PX, VIEWER_PX, SMALL_PX = 2000, 4000, 500
 TEXT_LAYERS_3B, VISION_LAYERS_3B = 36, 32  # published depth of Qwen2.5-VL-3B
 AT_LEAST = {
@@ -26,7 +26,8 @@ AT_LEAST = {
     "store_submissions_share_of_commits_50": 0.25,
 }  # fmt: skip
 BARS = {
-    "gaze_overhead_nano": 1.10, "gaze_overhead_3b_width": 1.10, "import_gazevlm_core_s": 0.3,
+    "gaze_overhead_nano": 1.10, "gaze_overhead_3b_width": 1.10, "glimpse_overhead_nano": 1.25,
+    "glimpse_overhead_3b_width": 1.25, "import_gazevlm_core_s": 0.3,
     "qlora_peak_memory_ratio": 1.0,
 }  # fmt: skip
 
@@ -45,9 +46,14 @@ def gaze_figures(source: str, suffix: str, repeats: int, side_px: int) -> list[F
     from PIL import Image
 
     from gazevlm_core.inference import GazeEngine
+    from gazevlm_core.model.pointer import GazeHeads
     from phantoms.make import make_phantom
 
     engine = GazeEngine.load(source)
+    if not engine.gaze_config.gaze_trained:  # of random weights all are as good
+        gaze = replace(engine.gaze_config, gaze_trained=True, num_glimpses=GLIMPSES, repeats=False, use_offsets=True)
+        engine.model.config.gaze_config = gaze
+        engine.model.gaze_heads = GazeHeads(engine.model.config.text_config.hidden_size, gaze)
     figures = overheads(
         engine, Image.fromarray(make_phantom(0, size_px=side_px).image).convert("RGB"), suffix, repeats
     )
@@ -60,10 +66,14 @@ def gaze_figures(source: str, suffix: str, repeats: int, side_px: int) -> list[F
 def overheads(
     engine: "GazeEngine", image: "Image.Image", suffix: str, repeats: int, *, tokens: int = ANSWER_TOKENS
 ) -> list[Figure]:
-    """What looking costs on one model: overhead, time to the path, and the walks' share of the pass."""
+    """What looking costs on one model: overhead, time to the path, the walks' share of the pass; and what questions
+    about one image gain by sharing it."""
+    from dataclasses import replace
+
     import torch
 
     from benchmarks.measure import interleaved_medians
+    from gazevlm_core.findings import FINDING_NAMES, presence_question
     from gazevlm_core.model.modeling_gazevlm import PrefillOutput
     from gazevlm_core.model.path_sampling import choose_path
     from gazevlm_core.options import DEFAULT_QUESTION, DEFAULT_WALKS
@@ -81,25 +91,45 @@ def overheads(
         path_of(prefilled)
         model.continue_text(prefilled, **exact)
 
-    done = look(gaze=True)
+    def with_glimpses() -> None:
+        prefilled, _ = engine.look(engine.encode_images([image]), [DEFAULT_QUESTION])
+        model.continue_text(prefilled, **exact)
+
+    done, glimpses = look(gaze=True), engine.gaze_config.num_glimpses
+    encoded = engine.encode_images([image] * (16 if suffix == "nano" else 1))  # as evaluated
+    asked = [presence_question(name) for name in FINDING_NAMES] * len(encoded)
+    once = [one for one in encoded for _ in FINDING_NAMES]
+    apart = [replace(one) for one in once]
     with torch.no_grad():
         medians = interleaved_medians(
             {
                 "with": with_gaze,
+                **({"glimpses": with_glimpses} if glimpses else {}),
                 "without": lambda: model.continue_text(look(gaze=False), **exact),
                 "path": lambda: path_of(look(gaze=True)),
                 "pass": lambda: look(gaze=True),
                 "walks": lambda: path_of(done),
                 "walks32": lambda: path_of(done, walks=32),
+                "apart": lambda: engine.prefill(apart, asked),
+                "shared": lambda: engine.prefill(once, asked),
             },
             repeats,
         )
     overhead, wide = medians["with"] / medians["without"], "" if suffix == "nano" else f"_{suffix}"
+    seen = [Figure(
+        f"glimpse_overhead_{suffix}", medians["glimpses"] / medians["without"],
+        f"the same with {glimpses} glimpses, over no gaze tokens",
+    )] if glimpses else []  # fmt: skip
     return [
         Figure(f"gaze_overhead_{suffix}", overhead, "image to path and 64 tokens, over no gaze tokens"),
+        *seen,
         Figure(f"time_to_scanpath_share{wide}", medians["path"] / medians["with"], "image to path, of the whole"),
         Figure(f"walks32_share_of_pass{wide}", medians["walks32"] / medians["pass"], "32 walks and medoid, of a pass"),
         Figure(f"walks_share_of_pass{wide}", medians["walks"] / medians["pass"], f"the default {DEFAULT_WALKS} walks"),
+        Figure(
+            f"questions_speedup{wide}", medians["apart"] / medians["shared"],
+            f"{len(FINDING_NAMES)} questions about an image apart, over one pass over the image",
+        ),
     ]
 
 

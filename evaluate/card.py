@@ -13,7 +13,8 @@ import typer
 from evaluate.rows import markdown
 from evaluate.tables import bar_table, believed_by_head, faithfulness_tables, phantom_long_tables, quantisation_table
 from gazevlm_core.evaluation.checkpoint_scores import scores_of, write_scores
-from gazevlm_core.evaluation.report import PhantomReport, read_report
+from gazevlm_core.evaluation.read_report import read_report
+from gazevlm_core.evaluation.report import PhantomReport
 from web.markup import Table
 
 if TYPE_CHECKING:
@@ -136,8 +137,8 @@ def render_model_card(
         "Quantisation": "Full precision less quantised, on the same images, in pairs.\n\n"
         + markdown(quantisation_table(report)),
         "Bars": f"{verdict}.\n\n" + markdown(bar_table(report)),
-        "Readers": "Simulated readings beside those of real radiologists (aggregates of the GazeSearch release; first "
-        "six fixations, positions as fractions of the image).\n\n"
+        "Readers": "Simulated readings beside those of radiologists (whole readings: Saab et al., MICCAI 2021; "
+        "durations and dwell maps: GazeSearch release).\n\n"
         + _table(
             ["statistic", "real", "simulated"],
             [[row.statistic, f"{row.real:.3g}", f"{row.simulated:.3g}"] for row in calibration_rows],

@@ -61,8 +61,10 @@ def evaluate(
     root: Annotated[Path | None, typer.Option(help="Other data sets: folder (gazesearch: JSON file).")] = None,
     images: Annotated[Path | None, typer.Option(help="Other data sets: folder of images that lie elsewhere.")] = None,
     split: Annotated[
-        str, typer.Option(help="Other data sets: test, validation, held-out (both), train or all.")
-    ] = "test",
+        str | None,
+        typer.Option(help="Other data sets: validation, held-out (with test), train, all; test without it, or all "
+                     "of a labels.csv."),
+    ] = None,
     limit: Annotated[int | None, typer.Option(help="Other data sets: most records; all without it.", min=1)] = None,
 ) -> None:
     """Score a checkpoint: findings, reports, scanpaths and stopping, with floors and 95% intervals."""
@@ -115,8 +117,8 @@ def _on_phantoms(
 
 
 def _on_dataset(
-    name: str, root: Path | None, images: Path | None, model: str, adapter: Path | None, split: str, limit: int | None,
-    batch_size: int, seed: int, attn: Attention, faithfulness: int,
+    name: str, root: Path | None, images: Path | None, model: str, adapter: Path | None, split: str | None,
+    limit: int | None, batch_size: int, seed: int, attn: Attention, faithfulness: int,
 ) -> "DatasetReport | None":  # fmt: skip
     from tqdm import tqdm
 

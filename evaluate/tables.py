@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import get_args
 
 from evaluate.rows import GAIN_NOTE, Row, long_table, metric_summary, plain_text, remark, text, wide_table
+from gazevlm_core.evaluation.groups import FREQUENT
 from gazevlm_core.evaluation.path_scores import HISTOGRAM
 from gazevlm_core.evaluation.report import (
     BASE,
@@ -15,6 +16,7 @@ from gazevlm_core.evaluation.report import (
     ExperimentReport,
     Faithfulness,
     GazeOrderName,
+    Group,
     Labels,
     Metric,
     ModelScores,
@@ -35,6 +37,10 @@ TWINS = {
     "no-gaze": "without gaze supervision",
     "plain": "plain placeholders",
 }
+BASELINE_NOTE = (
+    "The plain baseline (32 x 32 pixels, principal components, logistic regression) learns from other patients of this "
+    "data set, as the model did not unless it says so. The difference is in pairs, by the first column."
+)
 TOUCHES = "* the floor's interval touches the score's: no difference can be claimed."
 UNTRAINED = "The gaze of this model is untrained: it shows no paths, so there is nothing to score."
 BELIEVED = (
@@ -252,6 +258,11 @@ def _dataset_facts(report: DatasetReport) -> list[str]:
     elif report.trained_on_left_out:
         facts.append("Left out, since the adapter was trained on their patients or pictures: "
                      f"{report.trained_on_left_out} records.")  # fmt: skip
+    words: dict[str, list[str]] = {}
+    for label, what in report.labels.items():
+        words.setdefault(what, []).append(label)
+    facts += [f"{', '.join(labels)}: {what}." for what, labels in words.items()]
+    facts += [f"Data: {report.credit}"] if report.credit else []
     return facts + ([f"Cannot be read: {'; '.join(report.unreadable)}"] if report.unreadable else [])
 
 
@@ -266,6 +277,12 @@ def _dataset_tables(report: DatasetReport, *, long: bool = False) -> list[Table]
             tables.append(Table(f"Findings, {words}", ["score"], [[f"The {words} knows no finding of this data set."]]))
         else:
             tables.append(_label_table(words, labels))
+    tables += [_group_table(name, group, place) for place, (name, group) in enumerate(report.groups.items())]
+    if report.pointing is not None:
+        rows = [Row(name, score, score.floors) for name, score in report.pointing.scores.items()]
+        about = (f"On {report.pointing.images} images with {report.pointing.boxes} boxes of findings that are there; a "
+                 f"margin of {report.pointing.margin} of the side around each.")  # fmt: skip
+        tables.append(scores("Pointing", rows, [about, TOUCHES]))
     believed = {model_name(report): report.faithfulness} if report.faithfulness else {}
     tables += faithfulness_tables(believed)
     paths = report.scores.scanpath
@@ -299,6 +316,25 @@ def _label_table(words: str, labels: Labels) -> Table:
     if labels.one_class_only:
         notes.append(f"AUROC is undefined, one class only: {', '.join(labels.one_class_only)}")
     return Table(f"Findings, {words}", heads, rows, notes)
+
+
+def _group_table(name: str, group: Group, place: int) -> Table:
+    """Return the AUROC of each finding by source, with the difference to the plain baseline."""
+    sources = list(dict.fromkeys(source for one in group.findings.values() for source in one.auroc))
+    rows: list[list[Cell]] = [
+        [finding, f"{one.positive} of {one.images}", *(text(one.auroc.get(source)) for source in sources),
+         text(one.above_baseline)]
+        for finding, one in group.findings.items()
+    ]  # fmt: skip
+    for words, mean, above in (
+        ("mean", group.mean, group.above_baseline),
+        (f"mean of those with {FREQUENT} positive or more", group.frequent_mean, group.frequent_above_baseline),
+    ):
+        if mean:
+            rows.append([words, "", *(text(mean.get(source)) for source in sources), text(above)])
+    title = f"AUROC, {name}: {group.images} images of {group.patients} patients"
+    heads = ["finding", "positive", *(f"{source} [95% interval]" for source in sources), "above the baseline"]
+    return Table(title, heads, rows, [] if place else [BASELINE_NOTE])
 
 
 # ---- the experiment -------------------------------------------------------------------------------------------------

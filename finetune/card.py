@@ -128,6 +128,7 @@ def scores_and_data(values: dict[str, Any]) -> str:
     left_out = data["findings_left_out"]
     cut = data.get("fixations", {}).get("words", "")  # earlier versions do not say it
     cut = f"\nOf the scanpaths, {cut}.\n" if cut else ""
+    credits = "".join(f"\n{one['credit']}\n" for one in data["datasets"] if one.get("credit"))
     learned = f"\nToo few images have or lack these findings, so they were not learned: {', '.join(left_out)}.\n"
     return f"""**{verdict.why}**
 
@@ -146,7 +147,7 @@ figure of the base.
 | data set | images | scanpaths | annotators |
 |---|---|---|---|
 {sets}
-{learned if left_out else ""}{cut}
+{credits}{learned if left_out else ""}{cut}
 Fingerprint `{data['fingerprint']}`; `provenance.json` names every submission with its digest, the configuration, and
 the versions of the libraries."""
 

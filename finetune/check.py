@@ -24,7 +24,7 @@ from gazevlm_core.findings import FINDING_NAMES, HELD_OUT_FINDING_NAMES
 from gazevlm_core.sample import Reading, Sample
 from gazevlm_core.scanpath import Fixation, Scanpath
 from phantoms.make import make_phantom, sample_case
-from phantoms.readers import HELD_OUT_READER, READERS, simulate_reading
+from phantoms.readers import HELD_OUT_READER, READERS, clicking, simulate_reading
 
 FINDING = HELD_OUT_FINDING_NAMES[0]
 FIRST_SEED = 7_300_000_000  # far from training and from every evaluation that starts at a small seed
@@ -66,7 +66,7 @@ def _draw(task: Task) -> Sample:
     """Return one simulated annotation: clicks have no dwell."""
     phantom = make_phantom(task.seed, size_px=task.size_px, include_held_out=True)
     reader = HELD_OUT_READER if task.habit else READERS[task.seed % len(READERS)]
-    clicks = tuple(Fixation(round(f.x, 5), round(f.y, 5)) for f in simulate_reading(phantom, reader, 0))
+    clicks = tuple(Fixation(round(f.x, 5), round(f.y, 5)) for f in simulate_reading(phantom, clicking(reader), 0))
     there = {finding.name for finding in phantom.findings}
     return Sample(
         str(task.seed),

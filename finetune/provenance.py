@@ -13,6 +13,7 @@ from finetune.card import CARD, render_card
 from finetune.cases import Split, fingerprint, parse_spec, path_lengths, rule_of
 from finetune.config import FinetuneConfig
 from finetune.records import PROVENANCE_FILE, Measure, Verdict, write_json
+from gazevlm_core.datasets.registry import ADAPTERS
 from gazevlm_core.datasets.trained_on import BEFORE, TRAINED_ON, TrainedOn
 from gazevlm_core.evaluation.checkpoint_scores import CheckpointScores, FindingScore, write_scores
 from gazevlm_core.metrics.registry import AUROC
@@ -120,6 +121,7 @@ def _dataset(spec: str, number: int, cases: Sequence[Sample]) -> dict[str, Any]:
         "images": len(own),
         "readings": len(readings),
         "annotators": sorted({reading.reader for reading in readings}),
+        "credit": ADAPTERS[parse_spec(spec)[0]].credit,
     }
 
 

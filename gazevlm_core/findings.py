@@ -38,7 +38,7 @@ VOCABULARY: tuple[Term, ...] = (
         r"|mediastinal (?:widening|enlargement)|wid(?:e|ened) (?:cardio)?mediastinum",
     ),
     Term("cardiomegaly", r"cardiomegaly|cardiac enlargement|enlarged (?:heart|cardiac silhouette)"),
-    Term("lung opacity", r"opacit(?:y|ies)|opacification", in_lung=True),
+    Term("lung opacity", r"opacit(?:y|ies)|opacification|infiltrat(?:ions?|es?)", in_lung=True),
     Term("lung lesion", r"(?:lung )?lesions?|nodules?|mass(?:es)?", in_lung=True),
     Term("edema", r"o?edema", in_lung=True),
     Term("consolidation", r"consolidations?", in_lung=True),

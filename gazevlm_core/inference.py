@@ -7,7 +7,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, overload
 
@@ -22,9 +22,10 @@ from gazevlm_core.model.adapters import AttachedAdapter, adapter_stamp, attach_a
 from gazevlm_core.model.checkpoint import NANO, Checkpoint, CheckpointError, load_checkpoint
 from gazevlm_core.model.configuration_gazevlm import GazeConfig
 from gazevlm_core.model.glimpses import choose_steps, cut, fine_image, pad_windows, windows_of
-from gazevlm_core.model.outputs import Glimpses, PrefillOutput
+from gazevlm_core.model.outputs import EncodedImage, Glimpses, PrefillOutput
 from gazevlm_core.model.path_sampling import ChosenPath, choose_paths, follow, place_fixations
-from gazevlm_core.model.processing_gazevlm import clean_text, encode_prompts, render_prompt
+from gazevlm_core.model.processing_gazevlm import clean_text, render_prompt
+from gazevlm_core.model.shared_prefix import prefill_prompts
 from gazevlm_core.options import DEFAULT_QUESTION, Attention, DiagnoseOptions, Precision
 from gazevlm_core.records import Diagnosis, Glimpse
 from gazevlm_core.sample import pixel_digest
@@ -42,23 +43,6 @@ OOD_NOTE = (
 OOD_UNKNOWN_NOTE = (
     "Whether this image is like those of the training is unknown: the adapter changed how the model sees images."
 )
-
-
-@dataclass(frozen=True, eq=False)
-class EncodedImage:
-    """An image after the vision tower; reusable for any number of questions.
-
-    Args:
-        tokens: [P, W], from `GazeVLM.encode_images`.
-        grid_thw: int64 [3], as the image processor counts patches.
-        grid: of the tokens.
-        fine: what glimpses are cut from; None for a model without glimpses.
-    """
-
-    tokens: torch.Tensor
-    grid_thw: torch.Tensor
-    grid: PatchGrid
-    fine: Image.Image | None = None
 
 
 class WalkedPath(NamedTuple):
@@ -217,7 +201,7 @@ class GazeEngine:
     def prefill(
         self, images: Sequence[EncodedImage], questions: Sequence[str], *, gaze: bool | None = None
     ) -> PrefillOutput:
-        """One pass of the backbone over a batch of images and questions.
+        """One pass of the backbone over a batch of images and questions; what is there several times is computed once.
 
         Args:
             gaze: whether the prompts hold gaze tokens; None takes them where the gaze weights or findings are trained.
@@ -225,12 +209,7 @@ class GazeEngine:
         config = self.gaze_config
         steps = config.num_prompt_tokens if gaze is None else config.num_gaze_tokens * gaze
         prompts = [render_prompt(self.processor, question, steps) for question in questions]
-        device = self.model.device
-        return self.model.prefill(
-            **encode_prompts(self.processor, prompts, [image.grid for image in images]).to(device),
-            image_grid_thw=torch.stack([image.grid_thw for image in images]).to(device),
-            image_tokens=tuple(image.tokens.to(device) for image in images),  # kept features lie on the CPU
-        )
+        return prefill_prompts(self.model, self.processor, prompts, images)
 
     def look(
         self, images: Sequence[EncodedImage], questions: Sequence[str], options: DiagnoseOptions | None = None,

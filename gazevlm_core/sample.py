@@ -91,6 +91,7 @@ class Sample:
         masks: finding -> uint8 [R, C], how much of each cell of a grid over the image it covers, 255 for all.
         patient_id: images of one patient never lie on both sides of a split; the image's own id where unknown.
         split: that the data set ships with, as it is written there, or "".
+        view: of a radiograph: "AP", "PA", ...; "" where it is not known.
         dataset: name of the data set.
         part: position of its data set in a mix of several.
         digest: `pixel_digest` of its pixels; "" until somebody needs it.
@@ -107,9 +108,10 @@ class Sample:
     findings: Mapping[str, float] = field(default_factory=dict)
     readings: tuple[Reading, ...] = ()
     boxes: tuple[Box, ...] = ()
-    masks: "Mapping[str, np.ndarray]" = field(default_factory=dict)
+    masks: "Mapping[str, np.ndarray]" = field(default_factory=dict, compare=False)  # arrays have no one truth
     patient_id: str = ""
     split: str = ""
+    view: str = ""
     dataset: str = ""
     part: int = 0
     digest: str = ""
@@ -142,7 +144,7 @@ class Sample:
         from gazevlm_core.images import ImageError, load_image
 
         if self.image is None:
-            raise DatasetError(f"{self.image_id}: there is no image")
+            raise DatasetError(f"{self.image_id}: there is no image; give the folder of the images, with --images")
         if isinstance(self.image, Image.Image):
             return self.image.convert("RGB")
         try:

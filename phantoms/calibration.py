@@ -1,41 +1,49 @@
-"""Simulated readings beside real ones: the statistics that both are compared by.
+"""Simulated readings beside those of people: the statistics that both are compared by.
 
-The real numbers are aggregates over 4,875 scanpaths of radiologists (GazeSearch release, coordinates on images
-stretched to a square), stored in `reader_statistics.json`. Their publishers cut each path to six fixations, so
-simulated paths are compared by their first six.
+    python -m phantoms.calibration                  the table of docs/explanation/readers.md, from 3,000 phantoms
+    python -m phantoms.calibration --people FOLDER  the same, and the people's numbers measured anew
+
+People: 1,250 whole readings of radiologists on SIIM-ACR radiographs (Saab et al., Observational Supervision for Medical
+Image Classification, MICCAI 2021), and durations and dwell maps of 4,875 scanpaths of radiologists (GazeSearch release,
+cut to six fixations each by its publishers, coordinates on images stretched to a square). Only aggregates are stored,
+in `reading_statistics.json` and `reader_statistics.json`.
 """
 
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
 import numpy as np
+import typer
+from scipy.ndimage import binary_dilation
 
+from gazevlm_core.findings import FINDING_NAMES
 from gazevlm_core.geometry import PatchGrid
-from gazevlm_core.scanpath import Fixation, Scanpath
+from gazevlm_core.scanpath import Scanpath
+from phantoms.order_information import ESTIMATORS, merge_equal, order_information, returns_to_cells
 from phantoms.truth import Phantom
 
-FIXATIONS_COMPARED = 6
 DWELL_GRID = PatchGrid(8, 8)
 PERCENTILES = (5, 25, 50, 75, 95)
-_QUANTILES_OF = {
-    "fixation duration (ms)": "fixation_duration_ms",
-    "saccade amplitude (fraction of side)": "saccade_amplitude_fraction_of_side",
-    "turning angle (deg)": "turning_angle_abs_deg",
-}
+MASK_SIDE, WIDENED_BY = 128, 4  # a lesion reaches 3% of the side further: a fixation there sees it
+LARGEST_LESION = 0.1  # share of the image after widening; the people's lesions are seldom larger
+SMALL_LESION = 0.03
+COMPARED_WITH_CHANCE = ("dwell on a lesion / its share", "lesions never fixated")
+STEPS_COMPARED = (None, 24)  # fixations from the beginning; None is all
+SEARCHES, WHOLE_READINGS = "reader_statistics.json", "reading_statistics.json"
 
 
 @dataclass(frozen=True, slots=True)
 class CalibrationRow:
-    """One statistic of real and of simulated readings.
+    """One statistic of people and of simulated readings.
 
     Args:
         statistic: name with its unit, e.g. "saccade amplitude (fraction of side) p50".
-        real: value in the real readings; 1 for a correlation with the real dwell map.
+        real: value in the people's readings; 1 for a correlation with their dwell map.
         simulated: value in the simulated readings.
     """
 
@@ -44,43 +52,141 @@ class CalibrationRow:
     simulated: float
 
 
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """What the statistics need of one reading, of a person or simulated.
+
+    Args:
+        places: float [N, 2], x and y as fractions of the image, in [0, 1).
+        durations: float [N], in any unit.
+        lesions: of the image, each widened by 3% of the side; bool [MASK_SIDE, MASK_SIDE].
+    """
+
+    places: np.ndarray
+    durations: np.ndarray
+    lesions: tuple[np.ndarray, ...]
+
+
 @cache
-def real_reader_statistics() -> Mapping[str, Any]:
-    """The stored aggregates of real readings, as in `reader_statistics.json`; do not change the answer in place."""
-    text = resources.files("phantoms").joinpath("reader_statistics.json").read_text(encoding="utf-8")
+def people_statistics(name: str) -> Mapping[str, Any]:
+    """The stored aggregates of people's readings in SEARCHES or WHOLE_READINGS; do not change the answer in place."""
+    text = resources.files("phantoms").joinpath(name).read_text(encoding="utf-8")
     statistics: dict[str, Any] = json.loads(text)
     return statistics
 
 
-def saccade_amplitudes(fixations: Sequence[Fixation]) -> np.ndarray:
-    """Length of each saccade as a fraction of the image side, float64 [N - 1]."""
-    steps = np.diff(np.array([(fixation.x, fixation.y) for fixation in fixations]).reshape(-1, 2), axis=0)
-    return np.hypot(steps[:, 0], steps[:, 1])
+def saccade_amplitudes(places: np.ndarray) -> np.ndarray:
+    """Length of each saccade as a fraction of the image side, float64 [N - 1]; places are float [N, 2]."""
+    return np.hypot(*np.diff(places, axis=0).T)
 
 
-def turning_angles_deg(fixations: Sequence[Fixation]) -> np.ndarray:
+def turning_angles_deg(places: np.ndarray) -> np.ndarray:
     """Absolute change of direction from each saccade to the next, in [0, 180] degrees, float64 [N - 2]."""
-    steps = np.diff(np.array([(fixation.x, fixation.y) for fixation in fixations]).reshape(-1, 2), axis=0)
-    directions_deg = np.degrees(np.arctan2(steps[:, 1], steps[:, 0]))
-    turns_deg = np.abs(np.diff(directions_deg))
+    steps = np.diff(places, axis=0)
+    turns_deg = np.abs(np.diff(np.degrees(np.arctan2(steps[:, 1], steps[:, 0]))))
     return np.minimum(turns_deg, 360.0 - turns_deg)
 
 
-def refixated_cells(fixations: Sequence[Fixation]) -> int:
-    """How many cells of the 8x8 grid are fixated more than once."""
-    visits = Counter(DWELL_GRID.index_of(fixation) for fixation in fixations)
-    return sum(count > 1 for count in visits.values())
+def widened(mask: np.ndarray) -> np.ndarray:
+    """Return a mask of any size on MASK_SIDE x MASK_SIDE points, reaching 3% of the side further."""
+    rows, columns = ((np.arange(MASK_SIDE) + 0.5) / MASK_SIDE * side for side in mask.shape)
+    points = mask[np.ix_(rows.astype(int), columns.astype(int))]
+    return np.asarray(binary_dilation(points, iterations=WIDENED_BY))
+
+
+def recording_of(phantom: Phantom, reading: Scanpath) -> Recording:
+    """What the statistics need of a simulated reading.
+
+    Raises:
+        ValueError: a fixation of unknown duration.
+    """
+    durations = [fixation.duration_ms for fixation in reading]
+    if None in durations:
+        raise ValueError("calibration needs fixation durations; this scanpath has none")
+    places = np.array([(fixation.x, fixation.y) for fixation in reading])
+    return Recording(places, np.array(durations, float), tuple(widened(one.mask) for one in phantom.findings))
+
+
+def _percentiles(label: str, values: np.ndarray) -> dict[str, float]:
+    found = np.percentile(values, PERCENTILES)
+    return {f"{label} p{percentile}": float(value) for percentile, value in zip(PERCENTILES, found, strict=True)}
+
+
+def path_statistics(recordings: Sequence[Recording]) -> dict[str, float]:
+    """Lengths, steps, returns, saccades and turns of many readings, by name."""
+    cells = [DWELL_GRID.indices_of(one.places) for one in recordings]
+    lengths = np.array([len(one.places) for one in recordings])
+    has_lesion = np.array([bool(one.lesions) for one in recordings])
+    return {
+        **_percentiles("fixations", lengths),
+        "fixations, no lesion, p50": float(np.median(lengths[~has_lesion])),
+        "fixations, a lesion, p50": float(np.median(lengths[has_lesion])),
+        **_percentiles("steps, equal 8x8 cells merged,", np.array([len(merge_equal(one)) for one in cells])),
+        **_percentiles("distinct 8x8 cells", np.array([len(np.unique(one)) for one in cells])),
+        **_percentiles("share that returns to a visited cell", np.array([returns_to_cells(c).mean() for c in cells])),
+        **_percentiles(
+            "saccade amplitude (fraction of side)",
+            np.concatenate([saccade_amplitudes(one.places) for one in recordings]),
+        ),
+        **_percentiles("turning angle (deg)", np.concatenate([turning_angles_deg(one.places) for one in recordings])),
+    }
+
+
+def lesion_statistics(recordings: Sequence[Recording]) -> dict[str, float]:
+    """Dwell on lesions of at most LARGEST_LESION, when it comes, and how many are never fixated, by name."""
+    areas, shares, firsts = [], [], []
+    thirds = []
+    for one in recordings:
+        columns, rows = (one.places * MASK_SIDE).astype(int).T
+        for lesion in one.lesions:
+            if lesion.mean() > LARGEST_LESION:
+                continue
+            on = lesion[rows, columns]
+            areas.append(lesion.mean())
+            shares.append(np.average(on, weights=one.durations))
+            firsts.append(int(on.argmax()) + 1 if on.any() else 0)
+            parts = zip(np.array_split(on * one.durations, 3), np.array_split(one.durations, 3), strict=True)
+            thirds.append([part.sum() / max(whole.sum(), 1e-9) for part, whole in parts])
+    area, first = np.array(areas), np.array(firsts)
+    never = first == 0
+    return {
+        "lesion, share of the image": float(area.mean()),
+        "dwell on a lesion / its share": float(np.mean(shares) / area.mean()),
+        **{
+            f"dwell on a lesion, {part} third / its share": float(value / area.mean())
+            for part, value in zip(("first", "second", "last"), np.mean(thirds, axis=0), strict=True)
+        },
+        "lesions never fixated": float(never.mean()),
+        f"lesions under {SMALL_LESION:.0%} never fixated": float(never[area < SMALL_LESION].mean()),
+        f"lesions over {SMALL_LESION:.0%} never fixated": float(never[area >= SMALL_LESION].mean()),
+        "step of the first fixation on a lesion p50": float(np.median(first[~never])),
+    }
+
+
+def elsewhere_statistics(recordings: Sequence[Recording]) -> dict[str, float]:
+    """What of `lesion_statistics` chance and habit would do: each lesion under the reading of another image."""
+    half = len(recordings) // 2
+    moved = [
+        Recording(other.places, other.durations, one.lesions)
+        for one, other in zip(recordings, [*recordings[half:], *recordings[:half]], strict=True)
+    ]
+    found = lesion_statistics(moved)
+    return {f"{name}, by another image's reading": found[name] for name in COMPARED_WITH_CHANCE}
+
+
+def _all_statistics(recordings: Sequence[Recording]) -> dict[str, float]:
+    return {**path_statistics(recordings), **lesion_statistics(recordings), **elsewhere_statistics(recordings)}
 
 
 def dwell_map(scanpaths: Sequence[Scanpath]) -> np.ndarray:
-    """Share of the dwell time in each cell of the 8x8 grid, row-major, over the first six fixations; float64 [64].
+    """Share of the dwell time in each cell of the 8x8 grid, row-major, float64 [64].
 
     Raises:
         ValueError: a fixation of unknown duration, or no dwell time at all.
     """
     dwell_ms = np.zeros(len(DWELL_GRID))
     for scanpath in scanpaths:
-        for fixation in scanpath.fixations[:FIXATIONS_COMPARED]:
+        for fixation in scanpath.fixations:
             if fixation.duration_ms is None:
                 raise ValueError("a dwell map needs fixation durations; this scanpath has none")
             dwell_ms[DWELL_GRID.index_of(fixation)] += fixation.duration_ms
@@ -89,52 +195,115 @@ def dwell_map(scanpaths: Sequence[Scanpath]) -> np.ndarray:
     return dwell_ms / dwell_ms.sum()
 
 
-def _step_rows(starts: Sequence[Sequence[Fixation]]) -> list[CalibrationRow]:
-    rows = []
-    for step in range(FIXATIONS_COMPARED):
-        real = real_reader_statistics()["by_step"][str(step + 1)]
-        at_step = [fixations[step] for fixations in starts if len(fixations) > step]
-        for axis in ("x", "y"):
-            places = np.array([getattr(fixation, axis) for fixation in at_step])
-            rows.append(CalibrationRow(f"{axis} mean at step {step + 1}", real[f"{axis}_mean"], float(places.mean())))
-            rows.append(CalibrationRow(f"{axis} spread at step {step + 1}", real[f"{axis}_std"], float(places.std())))
-    return rows
-
-
 def calibration_table(readings: Sequence[tuple[Phantom, Scanpath]]) -> list[CalibrationRow]:
-    """Real and simulated statistics side by side.
+    """People and simulated readings side by side.
 
     Args:
         readings: phantoms with one reading each; a phantom may occur several times. A few hundred are needed for the
-            numbers to settle.
+            numbers to be stable, among them readings with and without findings.
 
     Returns:
-        Rows for the quantiles of duration, amplitude and turning angle, for re-fixations, for place by step, and for
-        the Pearson correlation of dwell maps per finding that the readings contain.
+        Rows for durations, paths and lesions, and for the Pearson correlation of dwell maps per finding.
 
     Raises:
         ValueError: no readings, or fixations without durations.
     """
     if not readings:
         raise ValueError("a calibration table needs readings")
-    real = real_reader_statistics()
-    starts = [scanpath.fixations[:FIXATIONS_COMPARED] for _, scanpath in readings]
-    samples = {
-        "fixation duration (ms)": np.array([fixation.duration_ms for start in starts for fixation in start], float),
-        "saccade amplitude (fraction of side)": np.concatenate([saccade_amplitudes(start) for start in starts]),
-        "turning angle (deg)": np.concatenate([turning_angles_deg(start) for start in starts]),
-    }
-    rows = []
-    for label, values in samples.items():
-        for percentile, value in zip(PERCENTILES, np.percentile(values, PERCENTILES), strict=True):
-            real_value = real[_QUANTILES_OF[label]][f"p{percentile}"]
-            rows.append(CalibrationRow(f"{label} p{percentile}", real_value, float(value)))
-    refixated = float(np.mean([refixated_cells(start) for start in starts]))
-    rows.append(CalibrationRow("re-fixated 8x8 cells", real["refixated_cells_of_8x8_per_path_mean"], refixated))
-    rows += _step_rows(starts)
-    for name, entry in real["per_finding"].items():
+    searches, whole = people_statistics(SEARCHES), people_statistics(WHOLE_READINGS)["statistics"]
+    real_durations = searches["fixation_duration_ms"]
+    recordings = [recording_of(phantom, reading) for phantom, reading in readings]
+    durations = _percentiles("fixation duration (ms)", np.concatenate([one.durations for one in recordings]))
+    rows = [CalibrationRow(name, real_durations[name.split()[-1]], value) for name, value in durations.items()]
+    for name, value in _all_statistics(recordings).items():
+        rows.append(CalibrationRow(name, whole[name], value))
+    for name, entry in searches["per_finding"].items():
         paths = [path for phantom, path in readings if any(finding.name == name for finding in phantom.findings)]
         if paths:
             correlation = np.corrcoef(dwell_map(paths), entry["dwell_share_8x8_row_major"])[0, 1]
             rows.append(CalibrationRow(f"dwell map correlation, {name}", 1.0, float(correlation)))
     return rows
+
+
+def order_table(places: Sequence[np.ndarray], labels: np.ndarray, names: Sequence[str]) -> dict[str, list[float]]:
+    """Order information by both estimators: name -> [value, low, high]; see `order_information`."""
+    table = {}
+    for estimator, features in ESTIMATORS.items():
+        for steps in STEPS_COMPARED:
+            span = "all" if steps is None else f"first {steps}"
+            for kind, one in order_information(places, labels, names, features, steps=steps).items():
+                table[f"{estimator}, {span}: {kind}"] = [round(value, 4) for value in (one.value, one.low, one.high)]
+    return table
+
+
+def read_people(folder: Path) -> tuple[list[Recording], np.ndarray]:
+    """The readings of a folder with `scanpaths.json` and `pneumothorax_rle_1024.json`, and who has a pneumothorax.
+
+    Off-image fixations (0.5%) are moved to the border.
+    """
+    entries = json.loads((folder / "scanpaths.json").read_text(encoding="utf-8"))
+    runs = json.loads((folder / "pneumothorax_rle_1024.json").read_text(encoding="utf-8"))
+    recordings = []
+    for entry in entries:
+        places = np.clip(np.array([entry["x"], entry["y"]]).T, 0.0, 0.999)
+        lesions = (widened(_mask_of(runs[entry["image_id"]])),) if entry["pneumothorax"] else ()
+        recordings.append(Recording(places, np.array(entry["t"], float), lesions))
+    return recordings, np.array([float(entry["pneumothorax"]) for entry in entries])
+
+
+def _mask_of(runs: Sequence[str], side: int = 1024) -> np.ndarray:
+    """A mask from SIIM's run lengths: gaps and lengths in turns, column by column; bool [side, side]."""
+    mask = np.zeros(side * side, dtype=bool)
+    for text in runs:
+        numbers, start = [int(word) for word in text.split()], 0
+        for gap, length in zip(numbers[::2], numbers[1::2], strict=True):
+            start += gap
+            mask[start : start + length] = True
+            start += length
+    return mask.reshape(side, side).T
+
+
+def _store_people(folder: Path) -> None:
+    recordings, ill = read_people(folder)
+    statistics = _all_statistics(recordings)
+    stored = {
+        "source": "1,250 whole readings, one radiologist each, on SIIM-ACR radiographs, 268 with pneumothorax (Saab et "
+        "al., Observational Supervision for Medical Image Classification Using Gaze Data, MICCAI 2021)",
+        "statistics": {name: round(value, 4) for name, value in statistics.items()},
+        "order_information_auroc": order_table([one.places for one in recordings], ill[:, None], ["pneumothorax"]),
+    }  # fmt: skip
+    text = json.dumps(stored, indent=1) + "\n"
+    Path(__file__).with_name(WHOLE_READINGS).write_text(text, encoding="utf-8")
+    people_statistics.cache_clear()
+
+
+def main(
+    people: Annotated[Path | None, typer.Option(help="Folder of the people's readings, to measure them anew.")] = None,
+    n: Annotated[int, typer.Option(help="Phantoms, each read once.", min=100)] = 3000,
+) -> None:
+    """Print people and simulated readings side by side, as Markdown."""
+    from phantoms.make import make_phantom
+    from phantoms.readers import READERS, simulate_reading
+
+    if people is not None:
+        _store_people(people)
+    phantoms = [make_phantom(seed, size_px=MASK_SIDE) for seed in range(n)]
+    readings = [(one, simulate_reading(one, READERS[one.seed % len(READERS)], 0)) for one in phantoms]
+    typer.echo("| statistic | people | phantoms |\n|---|---|---|")
+    for row in calibration_table(readings):
+        typer.echo(f"| {row.statistic} | {row.real:.3g} | {row.simulated:.3g} |")
+    there = [{finding.name for finding in phantom.findings} for phantom in phantoms]
+    labels = np.array([[float(name in names) for name in FINDING_NAMES] for names in there])
+    places = [np.array([(fixation.x, fixation.y) for fixation in path]) for _, path in readings]
+    typer.echo("\n| AUROC of findings from gaze alone | people | phantoms |\n|---|---|---|")
+    stored = people_statistics(WHOLE_READINGS)["order_information_auroc"]
+    for name, value in order_table(places, labels, FINDING_NAMES).items():
+        typer.echo(f"| {name} | {_interval(stored[name])} | {_interval(value)} |")
+
+
+def _interval(values: Sequence[float]) -> str:
+    return "{:.3f} [{:.3f}, {:.3f}]".format(*values)
+
+
+if __name__ == "__main__":
+    typer.run(main)

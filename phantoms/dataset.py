@@ -18,7 +18,7 @@ from gazevlm_core.findings import FINDING_NAMES, QUESTIONS, REPORT_QUESTION, pre
 from gazevlm_core.sample import Reading, Sample
 from gazevlm_core.scanpath import Fixation, Scanpath
 from phantoms.make import make_phantom
-from phantoms.readers import READERS, simulate_reading
+from phantoms.readers import LONGEST_READING, READERS, simulate_reading
 from phantoms.report import presence_answer, write_report
 
 TRAINING_SEEDS = range(1_000_000, 2_000_000)  # evaluation refuses these
@@ -74,7 +74,7 @@ def draw_case(
     sizes_px: Sequence[int] = (512,),
     model_pixels: tuple[int, int] | None = None,
     readings_per_reader: int = 1,
-    max_fixations: int = 12,
+    max_fixations: int = LONGEST_READING,
 ) -> PhantomCase:
     """Draw one phantom with all readings.
 
@@ -85,7 +85,7 @@ def draw_case(
         model_pixels: shrink the image as a processor with these bounds (least, most) on its pixels would; None
             keeps it.
         readings_per_reader: how often each of READERS reads it.
-        max_fixations: longest reading.
+        max_fixations: longest reading; by default none is cut.
     """
     phantom = make_phantom(seed, domain, size_px=sizes_px[seed % len(sizes_px)])
     image = phantom.image

@@ -246,7 +246,7 @@ def _arguments(recipe: Recipe, schedule: Schedule, folder: Path) -> "TrainingArg
         weight_decay=recipe.weight_decay,
         adam_beta2=0.98,
         logging_steps=25,
-        save_steps=200,
+        save_steps=50,
         save_total_limit=1,
         seed=schedule.seed,
         remove_unused_columns=False,

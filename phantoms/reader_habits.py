@@ -18,8 +18,12 @@ Point = tuple[float, float]
 Landmarks = Mapping[str, Point]
 Purpose = Literal["finding", "comparison", "sweep"]
 
-REFIXATION_DISTANCE = 0.066  # from one fixation to the next within a finding or region
-FAR_FOCUS = 0.16  # foci further apart than this are places of their own
+USUAL_BOX_AREA = 0.06  # of a finding, share of the image
+CAPTURED_BY_SIZE, RECOGNISED_BY_SIZE = 0.22, 0.1  # what a size larger by the factor e adds to conspicuity
+CAPTURED_AT_MOST = 0.95  # share of gross abnormality that the first glance goes to
+CAPTURED_FROM, CAPTURE_SLOPE = 0.5, 12.0  # conspicuity of even odds
+RECOGNISED_FROM, RECOGNITION_SLOPE = 1.0, 3.5
+RETURN_COST, FORGOTTEN_AFTER = 0.2, 12.0  # a region just seen is this much further away, and less with every visit
 NATURAL_STEP = 0.18  # regions nearer than this are no easier to go to: they were seen from the corner of the eye
 CHOICE_NOISE = 0.04  # how much chance shifts the distances by which the next region is chosen
 ENTRY_REACH_ACROSS, ENTRY_REACH_ALONG = 0.22, 0.3  # how far from the middle the eye can enter
@@ -32,8 +36,8 @@ SIDED_REGIONS: Mapping[str, float] = {
     "mid lung": 0.0,
     "lower lung": 0.0,
     "hilum": 0.0,
-    "costophrenic angle": 0.03,
-    "apex": 0.04,
+    "costophrenic angle": 0.07,
+    "apex": 0.07,
     "diaphragm": 0.1,
 }
 REGIONS: Mapping[str, float] = {
@@ -59,7 +63,9 @@ class Reader:
         upward: aversion from lower places, per unit of distance.
         comparison: probability of comparing a one-sided leading finding with the mirrored place.
         returning: probability of coming back to the leading finding, at once after a comparison and again later.
-        refixating: probability of a second fixation within a region of the sweep.
+        grasp: how many findings the first glance draws the eye to, at most.
+        thoroughness: factor on the length of the scan.
+        staying: chance of one more small step in a place.
         pairing: probability of comparing a region of the sweep with the same region of the other side.
         opening: landmarks always visited first, in this order.
         closing: landmarks always visited last, in this order.
@@ -74,19 +80,21 @@ class Reader:
     vigilance: float = 0.0
     rightward: float = 0.0
     upward: float = 0.0
-    comparison: float = 0.8
-    returning: float = 0.7
-    refixating: float = 0.25
-    pairing: float = 0.25
+    comparison: float = 0.35
+    returning: float = 0.6
+    grasp: int = 1
+    thoroughness: float = 1.0
+    staying: float = 0.47
+    pairing: float = 0.35
     opening: tuple[str, ...] = ()
     closing: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for field_name in ("comparison", "returning", "refixating", "pairing"):
+        for field_name in ("staying", "comparison", "returning", "pairing"):
             value = getattr(self, field_name)
             if not 0.0 <= value <= 1.0:
                 raise ValueError(f"reader {self.name!r}: {field_name} must be a probability, got {value!r}")
-        for field_name in ("tempo", "jitter"):
+        for field_name in ("tempo", "jitter", "thoroughness"):
             if not getattr(self, field_name) > 0.0:
                 raise ValueError(f"reader {self.name!r}: {field_name} must be positive")
 
@@ -105,19 +113,28 @@ class Aim:
         return self.x, self.y
 
 
-def seen_findings(findings: Sequence[PlacedFinding], reader: Reader, rng: np.random.Generator) -> list[PlacedFinding]:
-    """The findings that this reading notices, most alarming first.
+def conspicuity(finding: PlacedFinding, size_weight: float = CAPTURED_BY_SIZE) -> float:
+    """How much a finding stands out, about 0 to 1.3: its severity, its size, and what it means."""
+    x0, y0, x1, y1 = finding.box
+    size = math.log(max((x1 - x0) * (y1 - y0), 1e-4) / USUAL_BOX_AREA)
+    return finding.severity + DRAWN_FINDINGS[finding.name].alarm + size_weight * min(max(size, -2.5), 1.5)
 
-    The chance rises with severity. What was noticed before satisfies the search: it lowers the chance of subtle ones.
+
+def captures(finding: PlacedFinding, reader: Reader, rng: np.random.Generator) -> bool:
+    """Whether the first glance is drawn by a finding: gross abnormality draws it, a subtle or small one does not."""
+    log_odds = CAPTURE_SLOPE * (conspicuity(finding) - CAPTURED_FROM) + reader.vigilance
+    return bool(rng.random() < CAPTURED_AT_MOST / (1.0 + math.exp(-log_odds)))
+
+
+def recognises(finding: PlacedFinding, found: int, reader: Reader, rng: np.random.Generator) -> bool:
+    """Whether a reader who fixates near a finding sees it as one.
+
+    What was found before satisfies the search: it lowers the chance of a subtle one.
     """
-    by_alarm = sorted(findings, key=lambda finding: -(finding.severity + DRAWN_FINDINGS[finding.name].alarm))
-    seen: list[PlacedFinding] = []
-    for finding in by_alarm:
-        satisfied = 0.6 * len(seen) if finding.grade == "subtle" else 0.0
-        log_odds = -1.0 + 11.0 * finding.severity + reader.vigilance - satisfied
-        if rng.random() < 1.0 / (1.0 + math.exp(-log_odds)):
-            seen.append(finding)
-    return seen
+    satisfied = 0.6 * found if finding.grade == "subtle" else 0.0
+    stands_out = conspicuity(finding, RECOGNISED_BY_SIZE)
+    log_odds = RECOGNITION_SLOPE * (stands_out - RECOGNISED_FROM) + reader.vigilance - satisfied
+    return bool(rng.random() < 1.0 / (1.0 + math.exp(-log_odds)))
 
 
 def mirrored(point: Point, landmarks: Landmarks) -> Point:
@@ -126,29 +143,6 @@ def mirrored(point: Point, landmarks: Landmarks) -> Point:
     share = (point[1] - upper_y) / max(lower_y - upper_y, 1e-6)
     spine_x = upper_x + min(max(share, 0.0), 1.0) * (lower_x - upper_x)
     return 2.0 * spine_x - point[0], point[1]
-
-
-def towards(start: Point, goal: Point) -> Point:
-    """The place of a second fixation: a little way from one place to another."""
-    share = REFIXATION_DISTANCE / max(math.dist(start, goal), REFIXATION_DISTANCE)
-    return start[0] + share * (goal[0] - start[0]), start[1] + share * (goal[1] - start[1])
-
-
-def finding_aims(
-    finding: PlacedFinding, leading: bool, landmarks: Landmarks, reader: Reader, rng: np.random.Generator
-) -> list[Aim]:
-    """The aims at a finding when it is met: its foci, and for a leading one-sided one the mirrored place and back."""
-    first, *others = finding.foci
-    near = [focus for focus in others if 0.03 <= math.dist(first, focus) <= FAR_FOCUS]
-    far = [focus for focus in others if math.dist(first, focus) > FAR_FOCUS]
-    aims = [Aim(*first, "finding"), Aim(*(near[0] if near else towards(first, landmarks["carina"])), "finding")]
-    if far:
-        aims.append(Aim(*far[0], "finding"))
-    elif leading and finding.side in ("left", "right") and rng.random() < reader.comparison:
-        aims.append(Aim(*mirrored(first, landmarks), "comparison"))
-        if rng.random() < reader.returning:
-            aims.append(Aim(*first, "finding"))
-    return aims
 
 
 def entry_point(landmarks: Landmarks) -> Point:
@@ -172,18 +166,29 @@ def other_side(name: str) -> str | None:
 def next_region(
     gaze: Point,
     paired: str | None,
-    left_over: Sequence[str],
+    names: Sequence[str],
+    ages: Mapping[str, int],
     landmarks: Landmarks,
     reader: Reader,
     rng: np.random.Generator,
 ) -> str:
-    """The region that the sweep goes on with: the paired one, or the nearest, tilted by habits and by chance."""
-    if paired is not None and paired in left_over and rng.random() < reader.pairing:
+    """The region that the scan goes on with: the paired one, or a near one not seen lately; habits and chance tilt it.
+
+    Args:
+        gaze: the place fixated now.
+        paired: the region of the other side, None in the middle.
+        names: of the regions to choose from.
+        ages: visits since each visited region was left.
+        landmarks, reader, rng: of the reading.
+    """
+    if paired is not None and paired not in ages and paired in names and rng.random() < reader.pairing:
         return paired
+    chance = CHOICE_NOISE * rng.standard_normal(len(names))
     costs = []
-    for name in left_over:
+    for name, shift in zip(names, chance, strict=True):
         x, y = landmarks[name]
-        distance = max(math.dist(gaze, (x, y)), NATURAL_STEP)
+        distance = max(math.hypot(x - gaze[0], y - gaze[1]), NATURAL_STEP)
         tilt = reader.rightward * (x - gaze[0]) + reader.upward * (y - gaze[1])
-        costs.append(distance + REGIONS[name] + tilt + CHOICE_NOISE * rng.standard_normal())
-    return left_over[int(np.argmin(costs))]
+        seen = RETURN_COST * math.exp(-ages[name] / FORGOTTEN_AFTER) if name in ages else 0.0
+        costs.append(distance + REGIONS[name] + tilt + seen + shift)
+    return names[int(np.argmin(costs))]

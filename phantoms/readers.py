@@ -1,63 +1,80 @@
-"""Simulated readings: the scanpath of one reader on one phantom.
+"""Simulated readings: the scanpath of one reader on one phantom, from the first glance to the last check.
 
-Findings draw the eye early, the more severe the earlier; between and after them the eye sweeps from region to region.
-Calibrated to the statistics in `calibration`; see docs/explanation/readers.md.
+A reading is a search as radiologists' eyes show it: gross abnormality draws the eye at once, a scan goes from place to
+place with a few small steps in each, what is met may be recognised, what is unsure is compared and returned to, and
+checked again before the end. See docs/explanation/readers.md for the sources, and `calibration` for the figures.
 """
 
 import math
 import zlib
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
-from gazevlm_core.findings import Grade
 from gazevlm_core.scanpath import Fixation, Scanpath
 from phantoms.reader_habits import (
     REGIONS,
     Aim,
+    Point,
     Purpose,
     Reader,
+    captures,
+    conspicuity,
     entry_point,
-    finding_aims,
+    mirrored,
     next_region,
     other_side,
-    seen_findings,
-    towards,
+    recognises,
 )
-from phantoms.truth import Phantom
+from phantoms.truth import Phantom, PlacedFinding
 
-__all__ = ["HELD_OUT_READER", "READERS", "Reader", "simulate_reading"]
+__all__ = ["HELD_OUT_READER", "LONGEST_READING", "READERS", "Reader", "clicking", "simulate_reading"]
 
 # Habits differ mildly: a reader tilts the search that the image suggests, and does not replace it.
 READERS: tuple[Reader, ...] = (
-    Reader("brisk", tempo=0.88, jitter=0.016, vigilance=-0.3, refixating=0.15, returning=0.6),
-    Reader("careful", tempo=1.12, jitter=0.012, vigilance=0.5, refixating=0.35, comparison=0.9),
+    Reader("brisk", tempo=0.88, jitter=0.02, vigilance=-0.3, thoroughness=0.8, returning=0.5),
+    Reader("careful", tempo=1.12, jitter=0.014, vigilance=0.4, thoroughness=1.25, comparison=0.5),
     Reader("right-leaning", tempo=0.97, rightward=0.35),
-    Reader("left-leaning", tempo=1.03, rightward=-0.35, returning=0.8),
-    Reader("from below", upward=-0.35, comparison=0.7),
-    Reader("from above", tempo=1.05, jitter=0.014, upward=0.35, pairing=0.35),
+    Reader("left-leaning", tempo=1.03, rightward=-0.35, returning=0.65),
+    Reader("from below", upward=-0.35, thoroughness=0.95),
+    Reader("from above", tempo=1.05, jitter=0.016, upward=0.35, pairing=0.5),
 )
 # Never used in training: fine-tuning has to learn this habit.
 HELD_OUT_READER = Reader(
     "apices and angles",
     jitter=0.013,
+    thoroughness=0.45,
     opening=("right apex", "left apex"),
     closing=("right costophrenic angle", "left costophrenic angle"),
 )
 
+CLICKING, CLICKING_VIGILANCE = 0.25, 4.0  # of the usual scan; added to the log-odds of seeing a finding
 SHORTEST_READING = 6  # fixations
-USUAL_READING = 6.6  # fixations, on average, where nothing is found
-FIXATIONS_PER_FINDING = 1.7
-LENGTH_SPREAD = 0.5  # standard deviation in fixations
-REGIONS_BEFORE: Mapping[Grade, int] = {"severe": 0, "moderate": 1, "subtle": 2}  # swept before a finding is met
-REVISITED_BELOW = 0.07  # regions this close to a place already fixated are skipped, fraction of the image side
+LONGEST_READING = 120
+USUAL_SCAN = 30.0  # fixations of the scan in the median reading
+SCAN_LOG_SPREAD = 0.48  # of one reader from reading to reading
+SMALL_STEP, SMALL_STEP_LOG_SPREAD = 0.032, 0.6  # median length within a place
+SMALL_TURN = 1.8  # from one small step to the next, standard deviation in radians
+REGION_SPREAD = 0.022  # where in a region the eye lands, standard deviation
+EXTENT_FOLLOWED = 0.4  # chance of fixating another part of a finding as severe as can be
+RETURN_RATE = 0.09  # per visit of the scan, to a finding that is unsure
+LAST_COMPARISON = 0.5  # share of the reader's chance of comparing, at the last check
+LONGER_BY = 7.0  # fixations that a finding adds to the scan beside those on itself
+USEFUL_FIELD = 0.09  # a finding within this distance of a fixation can be recognised
 
-DURATION_MEDIAN_MS = 280.0
+DURATION_MEDIAN_MS = 275.0
 DURATION_LOG_SPREAD = 0.44
-PURPOSE_TEMPO: Mapping[Purpose, float] = {"finding": 1.12, "comparison": 1.0, "sweep": 0.93}
+PURPOSE_TEMPO: Mapping[Purpose, float] = {"finding": 1.15, "comparison": 1.0, "sweep": 0.97}
 VIEWING_ANGLE_DEG = 30.0  # assumed width of the displayed image
 SACCADE_MS, SACCADE_MS_PER_DEG = 21.0, 2.2  # main sequence: Carpenter, "Movements of the Eyes" (1988)
 LAST_POSITION = 0.999  # fixations lie in [0, 1)
+
+
+def clicking(reader: Reader) -> Reader:
+    """The same reader who marks an image by clicks: a short path, seldom two clicks in a place, little overlooked."""
+    thoroughness, vigilance = CLICKING * reader.thoroughness, reader.vigilance + CLICKING_VIGILANCE
+    return replace(reader, thoroughness=thoroughness, vigilance=vigilance, staying=0.1, grasp=9)
 
 
 def _generator(phantom: Phantom, reader: Reader, reading_seed: int) -> np.random.Generator:
@@ -65,56 +82,123 @@ def _generator(phantom: Phantom, reader: Reader, reading_seed: int) -> np.random
     return np.random.default_rng([word % 2**64 for word in words])
 
 
-def _detours(phantom: Phantom, reader: Reader, rng: np.random.Generator) -> tuple[int, dict[int, list[Aim]]]:
-    """How many findings are noticed, and the aims they cause, by the number of regions swept before."""
-    seen = seen_findings(phantom.findings, reader, rng)
-    detours: dict[int, list[Aim]] = {}
-    for rank, finding in enumerate(seen):
-        aims = finding_aims(finding, rank == 0, phantom.landmarks, reader, rng)
-        detours.setdefault(REGIONS_BEFORE[finding.grade] + rank, []).extend(aims)
-    if seen and rng.random() < reader.returning:
-        later = REGIONS_BEFORE[seen[0].grade] + 2 + len(seen)
-        detours.setdefault(later, []).append(Aim(*seen[0].foci[0], "finding"))
-    return len(seen), detours
+class _Search:
+    """One reading while it comes about."""
+
+    def __init__(self, phantom: Phantom, reader: Reader, rng: np.random.Generator) -> None:
+        self.phantom, self.reader, self.rng = phantom, reader, rng
+        self.marks = phantom.landmarks
+        self.aims: list[Aim] = []
+        self.last_visit: dict[str, int] = {}  # region -> number of the visit
+        self.visits = 0
+        self.unseen = list(phantom.findings)
+        self.unsure: list[PlacedFinding] = []
+        self.extra = 0.0  # fixations added to the scan by what was found
+
+    def stay(self, at: Point, purpose: Purpose, *, once: bool = False) -> None:
+        """Land near a place, and go on in small steps for as long as chance has it."""
+        rng, jitter = self.rng, self.reader.jitter
+        x, y = at[0] + jitter * rng.standard_normal(), at[1] + jitter * rng.standard_normal()
+        direction = math.atan2(y - self.aims[-1].y, x - self.aims[-1].x) if self.aims else 0.0
+        self.aims.append(Aim(x, y, purpose))
+        while not once and rng.random() < self.reader.staying:
+            length = SMALL_STEP * math.exp(SMALL_STEP_LOG_SPREAD * rng.standard_normal())
+            direction += SMALL_TURN * rng.standard_normal()
+            x, y = x + length * math.cos(direction), y + length * math.sin(direction)
+            self.aims.append(Aim(x, y, purpose))
+        self.visits += 1
+
+    def region(self, name: str) -> None:
+        """Visit a region of the scan; a finding near by may be recognised, and is then examined."""
+        x, y = self.marks[name]
+        spread = REGION_SPREAD * self.rng.standard_normal(2)
+        self.stay((x + spread[0], y + spread[1]), "sweep")
+        self.last_visit[name] = self.visits
+        at = self.aims[-1].at
+        for finding in self.unseen:
+            if any(math.dist(at, focus) < USEFUL_FIELD for focus in finding.foci) and recognises(
+                finding, len(self.phantom.findings) - len(self.unseen), self.reader, self.rng
+            ):
+                self.unseen.remove(finding)
+                self.examine(finding)
+                return
+
+    def examine(self, finding: PlacedFinding) -> None:
+        """Fixate a finding, and where it leaves doubt compare it with the other side and come back."""
+        rng, reader = self.rng, self.reader
+        doubt = 1.0 - finding.severity
+        before = len(self.aims)
+        focus, *others = finding.foci
+        self.stay(focus, "finding")
+        for other in others:  # how far a gross finding reaches is followed, a subtle one is no more than a spot
+            if rng.random() < EXTENT_FOLLOWED * finding.severity:
+                self.stay(other, "finding")
+        while finding.side in ("left", "right") and rng.random() < reader.comparison * doubt:
+            self.stay(mirrored(focus, self.marks), "comparison")
+            self.stay(focus, "finding")
+        if rng.random() < doubt:
+            self.unsure.append(finding)
+        self.extra += len(self.aims) - before + LONGER_BY * reader.thoroughness
+        for name in REGIONS:  # what was examined needs no scan for a while
+            if any(math.dist(self.marks[name], place) < USEFUL_FIELD for place in finding.foci):
+                self.last_visit[name] = self.visits
+
+    def glance(self) -> None:
+        """The first glance: the whole image from near its middle; gross abnormality draws the eye at once."""
+        self.stay(entry_point(self.marks), "sweep")
+        captured = [finding for finding in self.unseen if captures(finding, self.reader, self.rng)]
+        for finding in sorted(captured, key=conspicuity, reverse=True)[: self.reader.grasp]:
+            self.unseen.remove(finding)
+            self.examine(finding)
+
+    def scan(self, until: float) -> None:
+        """Go from region to region; one that was just seen is left alone for a while."""
+        paired: str | None = None
+        names = [name for name in REGIONS if name not in self.reader.opening + self.reader.closing]
+        while len(self.aims) < min(until + self.extra, LONGEST_READING):
+            if self.unsure and self.rng.random() < RETURN_RATE * self.reader.returning:
+                finding = self.unsure[int(self.rng.integers(len(self.unsure)))]
+                self.stay(finding.foci[int(self.rng.integers(len(finding.foci)))], "finding")
+                continue
+            ages = {name: self.visits - visit for name, visit in self.last_visit.items()}
+            name = next_region(self.aims[-1].at, paired, names, ages, self.marks, self.reader, self.rng)
+            self.region(name)
+            paired = other_side(name)
+
+    def verify(self) -> None:
+        """Check once more what is unsure, before the reading ends."""
+        for finding in self.unsure:
+            if self.rng.random() < self.reader.returning:
+                self.stay(finding.foci[0], "finding")
+                if finding.side in ("left", "right") and self.rng.random() < LAST_COMPARISON * self.reader.comparison:
+                    self.stay(mirrored(finding.foci[0], self.marks), "comparison")
 
 
-def _plan(phantom: Phantom, reader: Reader, rng: np.random.Generator, max_fixations: int) -> list[Aim]:
-    """The planned fixations of one reading, in order: the sweep with its detours."""
-    marks = phantom.landmarks
-    num_seen, detours = _detours(phantom, reader, rng)
-    wanted = USUAL_READING + FIXATIONS_PER_FINDING * num_seen + LENGTH_SPREAD * rng.standard_normal()
-    open_length = min(max(round(wanted), SHORTEST_READING), max_fixations) - len(reader.closing)
-    plan = [Aim(*marks[name], "sweep") for name in reader.opening]
-    left_over = [name for name in REGIONS if name not in reader.opening + reader.closing]
-    paired: str | None = None
-    swept = 0
-    while len(plan) < open_length:
-        if swept in detours:
-            plan += detours[swept]
-            paired = None
-        gaze = plan[-1].at if plan else entry_point(marks)
-        left_over = [
-            name for name in left_over if all(math.dist(marks[name], aim.at) >= REVISITED_BELOW for aim in plan)
-        ]
-        if not left_over:
-            break
-        name = next_region(gaze, paired, left_over, marks, reader, rng)
-        plan.append(Aim(*marks[name], "sweep"))
-        if rng.random() < reader.refixating:
-            plan.append(Aim(*towards(marks[name], marks["carina"]), "sweep"))
-        paired = other_side(name)
-        swept += 1
-    return [*plan[:open_length], *(Aim(*marks[name], "sweep") for name in reader.closing)]
+def _plan(phantom: Phantom, reader: Reader, rng: np.random.Generator, most: int) -> list[Aim]:
+    """The fixations of one reading in order, at most so many; habits at its end are kept."""
+    search = _Search(phantom, reader, rng)
+    scan = USUAL_SCAN * reader.thoroughness * math.exp(SCAN_LOG_SPREAD * rng.standard_normal())
+    for name in reader.opening:
+        search.stay(search.marks[name], "sweep", once=True)
+    search.glance()
+    search.scan(max(scan, SHORTEST_READING))
+    search.verify()
+    kept = search.aims[: most - len(reader.closing)]
+    for name in reader.closing:
+        search.stay(search.marks[name], "sweep", once=True)
+    return kept + search.aims[len(search.aims) - len(reader.closing) :]
 
 
-def simulate_reading(phantom: Phantom, reader: Reader, reading_seed: int, *, max_fixations: int = 12) -> Scanpath:
+def simulate_reading(
+    phantom: Phantom, reader: Reader, reading_seed: int, *, max_fixations: int = LONGEST_READING
+) -> Scanpath:
     """One reading of a phantom.
 
     Args:
         phantom: what is read.
         reader: who reads; see READERS and HELD_OUT_READER.
         reading_seed: number of the reading; the same phantom, reader and number always give the same scanpath.
-        max_fixations: the longest path, >= 6.
+        max_fixations: the longest path, >= 6; a longer reading is cut, but for the reader's closing.
 
     Returns:
         A scanpath of 6 to `max_fixations` fixations with source "simulated", durations and onsets in ms.
@@ -129,8 +213,8 @@ def simulate_reading(phantom: Phantom, reader: Reader, reading_seed: int, *, max
     fixations: list[Fixation] = []
     clock_ms = 0.0
     for aim in _plan(phantom, reader, rng, max_fixations):
-        x = min(max(aim.x + reader.jitter * float(rng.standard_normal()), 0.0), LAST_POSITION)
-        y = min(max(aim.y + reader.jitter * float(rng.standard_normal()), 0.0), LAST_POSITION)
+        x = round(min(max(aim.x, 0.0), LAST_POSITION), 5)
+        y = round(min(max(aim.y, 0.0), LAST_POSITION), 5)
         if fixations:
             travel_deg = VIEWING_ANGLE_DEG * math.dist((x, y), (fixations[-1].x, fixations[-1].y))
             clock_ms += SACCADE_MS + SACCADE_MS_PER_DEG * travel_deg

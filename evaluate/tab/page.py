@@ -11,7 +11,8 @@ from PIL import Image
 from evaluate.charts import charts_of
 from evaluate.tab.overlay import LARGEST_NUMBER, Case, OverlayState, drawn_case, uploaded_case
 from evaluate.tables import facts_of, tables_of
-from gazevlm_core.evaluation.report import Report, ReportError, read_report
+from gazevlm_core.evaluation.read_report import ReportError, read_report
+from gazevlm_core.evaluation.report import Report
 from phantoms.case import DOMAIN_WORDS
 from web.blocks import MODEL_QUEUE
 from web.markup import note, notice, status, table

@@ -98,6 +98,26 @@ def parse_json(text: str, where: str) -> Any:  # noqa: ANN401 (whatever a file h
         raise DatasetError(f"{where} is no JSON: nested too deep, or with a number that is too long") from None
 
 
+def json_list(path: Path, keys: Sequence[str]) -> Sequence[dict[str, Any]]:
+    """Return the objects of a JSON file that holds a list of them.
+
+    Args:
+        path: of the file.
+        keys: what every object must have.
+
+    Raises:
+        DatasetError: it cannot be read, is no such list, or an object lacks a key.
+    """
+    entries = parse_json(read_text(path), path.name)
+    if not isinstance(entries, list):
+        raise DatasetError(f"{path.name} must be a list of objects")
+    for place, entry in enumerate(entries):
+        missing = [key for key in keys if not isinstance(entry, dict) or key not in entry]
+        if missing:
+            raise DatasetError(f"{path.name}, object {place} lacks {missing[0]!r}")
+    return entries
+
+
 # ---- tables ---------------------------------------------------------------------------------------------------------
 def find_file(root: Path, relative: str, *others: str) -> Path:
     """Return a file of a data set.
@@ -116,8 +136,12 @@ def find_file(root: Path, relative: str, *others: str) -> Path:
     raise DatasetError(f"there is no {' or '.join((relative, *others))} in {root}; give the folder that holds it")
 
 
-def read_table(path: Path) -> Iterator[tuple[int, list[str]]]:
+def read_table(path: Path, delimiter: str = ",") -> Iterator[tuple[int, list[str]]]:
     """Yield number of the last line and cells of every row that is not empty, the header first, without blanks around.
+
+    Args:
+        path: of the file.
+        delimiter: what stands between two cells.
 
     Raises:
         DatasetError: no such file, no UTF-8, or a row that is longer or shorter than the header by more than what is
@@ -125,7 +149,7 @@ def read_table(path: Path) -> Iterator[tuple[int, list[str]]]:
     """
     header: list[str] = []
     try:
-        reader = csv.reader(text_lines(path))
+        reader = csv.reader(text_lines(path), delimiter=delimiter)
         for row in reader:
             if not row:
                 continue

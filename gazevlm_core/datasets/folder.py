@@ -4,7 +4,8 @@
     *.parquet           instead of images/: columns image_id and image (bytes, or a struct with bytes)
     scanpaths.jsonl     as in `datasets.scanpath_files`; several readers per image, of each the first submission
     studies.jsonl       optional, a line per image: image_id, patient_id, findings {name: 1 or 0}, report, split,
-                        question (that the report answers)
+                        view, question (that the report answers)
+    labels.csv          optional, as in `datasets.label_table`; with it images may lie anywhere in the folder
 
 What is missing masks its loss and its scores, nothing else. Both files may name an image in either way: `a`, `a.png`;
 `sub\\a.png` is `sub/a.png`; letters may be composed or not. A sample's image_id has no ending, except where two images
@@ -27,6 +28,7 @@ from gazevlm_core.datasets.identity import (
     without_ending,
 )
 from gazevlm_core.datasets.label_policies import CONTRADICTION, SUPPORT_DEVICES, finding_name, known_finding
+from gazevlm_core.datasets.label_table import LabelTable, NamedFiles, find_labels, read_labels
 from gazevlm_core.datasets.scanpath_files import ScanpathIndex, line_values
 from gazevlm_core.datasets.source import NO_FIXATION, OFF_IMAGE, DataSource
 from gazevlm_core.findings import NO_FINDING
@@ -36,6 +38,7 @@ from gazevlm_core.sample import DatasetError, Reading, Sample
 IMAGES, SCANPATHS, STUDIES = "images", "scanpaths.jsonl", "studies.jsonl"
 PARQUET_ROWS = 64  # images at once
 NO_IMAGE = "scanpaths or study without an image"
+NOT_LISTED = "image that no file speaks of"
 DEVICES = finding_name(SUPPORT_DEVICES)
 
 
@@ -55,6 +58,9 @@ class GazeFolder(DataSource):
     study that says so and names a finding has no findings, and is counted in `dropped`. As in `LabelPolicy`, it says
     nothing of support devices.
 
+    Where there is a table of labels, images that no file speaks of are left out; where both say something of an image,
+    studies.jsonl counts.
+
     In an export of annotations (its paths tell their `kind`), an image's name is the digest of its pixels: it is taken
     as such, and checked when the pixels are read.
 
@@ -70,19 +76,32 @@ class GazeFolder(DataSource):
         Raises:
             DatasetError: neither images nor parquet files, or a file that cannot be read.
         """
-        if not (self.root / IMAGES).is_dir() and not any(self.root.glob("*.parquet")):
-            raise DatasetError(f"{self.root} holds neither {IMAGES}/ nor *.parquet")
+        table = find_labels(self.root)
+        if not (self.root / IMAGES).is_dir() and not any(self.root.glob("*.parquet")) and table is None:
+            raise DatasetError(f"{self.root} holds neither {IMAGES}/ nor *.parquet, and no labels.csv beside images")
         self._paths = self._index()
-        images = ImageNames(self._image_names())
+        names = self._image_names()
+        images = ImageNames(names)
+        labels = read_labels(table, NamedFiles(names)) if table else LabelTable({}, {}, Counter())
+        self.zero_shot = table is not None and not any(one.split for one in labels.images.values())
+        self.not_read, self.dropped = labels.not_read, self.dropped + labels.counted
         filed: dict[str, list[str]] = {}
         for name in self._paths.image_ids if self._paths else ():
             image_id = self._find(images, name)
             if image_id is not None:
                 filed.setdefault(image_id, []).append(name)
         studies = self._studies(images)
+        for name, labelled in labels.images.items():
+            image_id, values = images.own(name), labelled.values()
+            before = studies.get(image_id, {})
+            findings = {**values["findings"], **_findings(before)}
+            studies[image_id] = {**values, **{key: one for key, one in before.items() if one}, "findings": findings}
         self._named = sorted({name for study in studies.values() for name in _findings(study)} - {NO_FINDING, DEVICES})
         for name, image in self._images():
             image_id = images.own(name)
+            if table and image_id not in studies and image_id not in filed:
+                self.dropped[NOT_LISTED] += 1
+                continue
             yield _Item(image_id, image, studies.get(image_id, {}), filed.get(image_id, []))
 
     def sample(self, item: _Item) -> Sample:
@@ -97,6 +116,7 @@ class GazeFolder(DataSource):
             readings=readings,
             patient_id=id_text(item.study.get("patient_id")),
             split=id_text(item.study.get("split")),
+            view=id_text(item.study.get("view")),
             digest=item.image_id if exported and is_digest(item.image_id) else "",
         )
 
@@ -104,6 +124,8 @@ class GazeFolder(DataSource):
         """Yield the images that scanpaths and studies speak of, with the endings that they are given."""
         index = self._index()
         named = [image_name(values["image_id"]) for _, values in self._study_lines()]
+        table = find_labels(self.root)
+        named += [name.removeprefix(f"{IMAGES}/") for name in (read_labels(table).images if table else ())]
         names = dict.fromkeys((*(index.image_ids if index else ()), *named))
         ended = {without_ending(name) for name in names if without_ending(name) != name}  # with an ending somewhere
         yield from sorted(f"{IMAGES}/{name}" for name in names if name not in ended)
@@ -143,12 +165,13 @@ class GazeFolder(DataSource):
 
     def _image_paths(self) -> Iterator[tuple[str, Path]]:
         folder = self.root / IMAGES
+        folder = folder if folder.is_dir() else self.root
         for path in sorted(iter_image_files([folder])):
             yield image_name(path.relative_to(folder).as_posix()), path
 
     def _image_names(self) -> list[str]:
         """Return every image; a name that is there twice is an error."""
-        if (self.root / IMAGES).is_dir():
+        if self._in_files():
             names = [name for name, _ in self._image_paths()]
         else:
             names = [name for path in sorted(self.root.glob("*.parquet")) for name in _parquet_names(path)]
@@ -157,9 +180,12 @@ class GazeFolder(DataSource):
             raise DatasetError(f"two images are called {twice[0]}; keep one")
         return names
 
+    def _in_files(self) -> bool:
+        return (self.root / IMAGES).is_dir() or not any(self.root.glob("*.parquet"))
+
     def _images(self) -> Iterator[tuple[str, Path | bytes]]:
         """Yield name and file or bytes of each image."""
-        if (self.root / IMAGES).is_dir():
+        if self._in_files():
             yield from self._image_paths()
             return
         for path in sorted(self.root.glob("*.parquet")):
@@ -236,7 +262,7 @@ def _checked(line: str, where: str) -> Mapping[str, Any]:
     values = parse_json(line, where)
     if not isinstance(values, dict) or values.get("image_id") in (None, ""):
         raise DatasetError(f"{where} needs an image_id")
-    for name, read in (("image_id", image_name), ("patient_id", id_text), ("split", id_text)):
+    for name, read in (("image_id", image_name), ("patient_id", id_text), ("split", id_text), ("view", id_text)):
         try:
             found = read(values.get(name))
         except ValueError as error:

@@ -8,11 +8,11 @@ The published split is by image and finding, so that one image lies on both side
 not be used; split again by image (`datasets.splits`).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gazevlm_core.datasets.files import parse_json, read_text
+from gazevlm_core.datasets.files import json_list
 from gazevlm_core.datasets.identity import id_text, image_name
 from gazevlm_core.datasets.label_policies import finding_name
 from gazevlm_core.datasets.source import IMAGE_MISSING, NO_FIXATION, OUTSIDE, DataSource, Drop
@@ -76,16 +76,11 @@ class GazeSearch(DataSource):
         for entry in self._entries():
             yield entry["name"]
 
-    def _entries(self) -> list[_Entry]:
+    def _entries(self) -> Sequence[_Entry]:
         table = self.root.name
-        entries = parse_json(read_text(self.root), table)
-        if not isinstance(entries, list):
-            raise DatasetError(f"{table} must be a list of objects")
+        entries = json_list(self.root, KEYS)
         for place, entry in enumerate(entries):
             where = f"{table}, object {place}"
-            missing = [key for key in KEYS if not isinstance(entry, dict) or key not in entry]
-            if missing:
-                raise DatasetError(f"{where} lacks {missing[0]!r}")
             for key, read in NAMES.items():
                 try:
                     entry[key] = read(entry[key])

@@ -36,6 +36,7 @@ SAME_AS: Mapping[str, str] = {
     "acute fracture": "fracture",
     "lung nodule or mass": "lung lesion",
     "nodule/mass": "lung lesion",
+    "airspace opacity": "lung opacity",
     "effusion": "pleural effusion",
 }
 

@@ -7,6 +7,9 @@ localization of common thorax diseases", CVPR 2017; https://nihcc.app.box.com/v/
     train_val_list.txt and test_list.txt (may be missing)
     images_*/images/<Image Index>   or images/<Image Index>
 
+A part of it may come with other tables in their place: labels.csv with a column of 1 and 0 for each label,
+`source_name` for the Image Index, `file`, `patient_id` and `view`; and boxes.csv with image, finding, x, y, w, h.
+
 Both tables have brackets with commas in their headers, `OriginalImage[Width,Height]` and `Bbox [x,y,w,h]`, which split
 there into columns of their own unless somebody has put them into quotes, and empty columns at the end: the four numbers
 of a box are those from the column on that begins with "Bbox". Boxes are pixels of the PNG files, which are all
@@ -16,8 +19,9 @@ of a box are those from the column on that begins with "Bbox". Boxes are pixels 
 from collections.abc import Iterator
 from pathlib import Path
 
-from gazevlm_core.datasets.files import Row, each_once, find_file, id_of, read_rows, read_table, text_lines
+from gazevlm_core.datasets.files import Row, each_once, find_file, id_of, number, read_rows, read_table, text_lines
 from gazevlm_core.datasets.label_policies import CONTRADICTION, NO_FINDING, finding_name
+from gazevlm_core.datasets.label_table import view_name
 from gazevlm_core.datasets.source import DataSource, Drop, Edges, corner_and_size, find_image
 from gazevlm_core.sample import DatasetError, Sample
 
@@ -26,6 +30,8 @@ COLUMNS = ("Image Index", "Finding Labels", "Patient ID")
 BOX_TABLE = "BBox_List_2017.csv"
 BOX_START, BOX_NUMBERS = "bbox", 4
 LISTS = {"train_val": "train_val_list.txt", "test": "test_list.txt"}  # published split -> file
+PART, PART_COLUMNS = "labels.csv", ("file", "source_name", "patient_id")
+PART_BOXES, PART_BOX = "boxes.csv", ("x", "y", "w", "h")
 SIZE_PX = (1024, 1024)
 LABELS: tuple[str, ...] = (
     "Atelectasis", "Cardiomegaly", "Effusion", "Infiltration", "Mass", "Nodule", "Pneumonia", "Pneumothorax",
@@ -57,6 +63,12 @@ class NihChestXray14(DataSource):
     """
 
     name = "NIH ChestX-ray14"
+    credit = (
+        "NIH ChestX-ray14, by courtesy of the NIH Clinical Center, https://nihcc.app.box.com/v/ChestXray-NIHCC (use "
+        "unrestricted, with link, acknowledgement and citation). Cite: Wang X, Peng Y, Lu L, Lu Z, Bagheri M, Summers "
+        "RM. ChestX-ray8: Hospital-scale Chest X-ray Database and Benchmarks on Weakly-Supervised Classification and "
+        "Localization of Common Thorax Diseases. IEEE CVPR 2017, 3462-3471."
+    )
 
     def items(self) -> Iterator[tuple[Row, str, list[Path], list[_Mark], str]]:
         """Yield each row of the table, with the table's name, the folders of images, its boxes and its split.
@@ -64,9 +76,9 @@ class NihChestXray14(DataSource):
         Raises:
             DatasetError: no table, no column, no folder of images, an image in two rows, or in both lists.
         """
-        table = find_file(self.root, *TABLES)
+        table = self._table()
         folders, boxes, splits = self._folders(), self._boxes(), self._splits()
-        for row in each_once(read_rows(table, COLUMNS), lambda row: row["Image Index"], table.name):
+        for row in each_once(_entries(table), lambda row: row["Image Index"], table.name):
             image_id = row["Image Index"]
             yield row, table.name, folders, boxes.pop(image_id, []), splits.get(image_id, "")
         if boxes:
@@ -82,7 +94,7 @@ class NihChestXray14(DataSource):
         if NO_FINDING in labels and len(labels) > 1:
             raise Drop(CONTRADICTION)
         present = {_finding(label, where) for label in labels if label != NO_FINDING}
-        image = find_image(image_id, *folders)
+        image = find_image(row["file"], self.root) if "file" in row else find_image(image_id, *folders)
         listed = [mark for mark in marks if mark[0] in present]
         if len(listed) < len(marks):
             self.dropped[UNLISTED_BOX] += len(marks) - len(listed)
@@ -93,12 +105,18 @@ class NihChestXray14(DataSource):
             boxes=self.boxes(listed, SIZE_PX),
             patient_id=patient_id,
             split=split,
+            view=view_name(row.get("View Position", "")),
         )
 
     def wanted(self) -> Iterator[str]:
         """Yield the images of the table, below images/ or images_*/images/, as NIH's archives hold them."""
-        for row in self.rows(TABLES[0], COLUMNS, *TABLES[1:]):
-            yield row["Image Index"]
+        for row in _entries(self._table()):
+            yield row.get("file", row["Image Index"])
+
+    def _table(self) -> Path:
+        """Return the table of entries; that of a part only where there is no other."""
+        part = [PART] if (self.root / PART).is_file() else []
+        return find_file(self.root, *TABLES, *part)
 
     def _folders(self) -> list[Path]:
         """Return where images lie: as unpacked from the twelve archives, or all in one folder."""
@@ -111,6 +129,8 @@ class NihChestXray14(DataSource):
     def _boxes(self) -> dict[str, list[_Mark]]:
         """Return finding and edges of every usable box, by image."""
         found: dict[str, list[_Mark]] = {}
+        if self._table().name == PART:
+            return self._boxes_of_part()
         rows = read_table(find_file(self.root, BOX_TABLE))
         _, header = next(rows, (0, []))
         first = next((place for place, name in enumerate(header) if name.lower().startswith(BOX_START)), None)
@@ -123,6 +143,17 @@ class NihChestXray14(DataSource):
                 found.setdefault(cells[0], []).append((finding, edges, ""))
         return found
 
+    def _boxes_of_part(self) -> dict[str, list[_Mark]]:
+        """As `_boxes`, from the table of a part, where it is there."""
+        found: dict[str, list[_Mark]] = {}
+        table = self.root / PART_BOXES
+        for row in read_rows(table, ("image", "finding", *PART_BOX)) if table.is_file() else ():
+            edges = corner_and_size(self.edges([row[name] for name in PART_BOX]))
+            if edges is not None:
+                finding = _finding(row["finding"], f"{PART_BOXES}, {row['image'][:64]}")
+                found.setdefault(row["image"], []).append((finding, edges, ""))
+        return found
+
     def _splits(self) -> dict[str, str]:
         """Return the published split by image, of the lists that are there."""
         found: dict[str, str] = {}
@@ -132,6 +163,19 @@ class NihChestXray14(DataSource):
                 if found.setdefault(image_id, split) != split:
                     raise DatasetError(f"{image_id[:64]} is in {' and in '.join(LISTS.values())}")
         return found
+
+
+def _entries(table: Path) -> Iterator[Row]:
+    """Yield the rows of the table of entries; those of a part in its form, with `file` beside."""
+    if table.name != PART:
+        yield from read_rows(table, COLUMNS)
+        return
+    for row in read_rows(table, (*PART_COLUMNS, *LABELS)):
+        present = [label for label in LABELS if number(row, label, f"{PART}, {row['file'][:64]}") == 1.0]
+        yield {
+            "Image Index": row["source_name"], "file": row["file"], "Patient ID": row["patient_id"],
+            "Finding Labels": "|".join(present) or NO_FINDING, "View Position": row.get("view", ""),
+        }  # fmt: skip
 
 
 def _finding(label: str, where: str) -> str:

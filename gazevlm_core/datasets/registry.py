@@ -5,14 +5,17 @@ from pathlib import Path
 
 from gazevlm_core.datasets.chexpert import CheXpert
 from gazevlm_core.datasets.egd_cxr import EgdCxr
+from gazevlm_core.datasets.eye_crowd import EyeCrowd
 from gazevlm_core.datasets.folder import GazeFolder
 from gazevlm_core.datasets.gaze_search import GazeSearch
+from gazevlm_core.datasets.kermany import Kermany
 from gazevlm_core.datasets.mimic_cxr import MimicCxrLabels
 from gazevlm_core.datasets.mimic_eye import MimicEye
 from gazevlm_core.datasets.nih import NihChestXray14
 from gazevlm_core.datasets.reflacx import Reflacx
 from gazevlm_core.datasets.rsna import RsnaPneumonia
 from gazevlm_core.datasets.siim import SiimPneumothorax
+from gazevlm_core.datasets.siim_gaze import SiimGaze
 from gazevlm_core.datasets.source import DataSource
 from gazevlm_core.datasets.vinbig import VinBig
 from gazevlm_core.sample import DatasetError
@@ -29,6 +32,9 @@ ADAPTERS: Mapping[str, type[DataSource]] = {
     "chexpert": CheXpert,
     "mimic-cxr": MimicCxrLabels,
     "nih": NihChestXray14,
+    "kermany": Kermany,
+    "siim-gaze": SiimGaze,
+    "eyecrowd": EyeCrowd,
 }
 
 
@@ -61,6 +67,8 @@ def open_dataset(name: str, root: Path, images: Path | None = None) -> DataSourc
     if not adapter.images_apart:
         if images is not None:
             raise DatasetError(f"{name}: its images lie in its own folder; leave out the folder of images")
+        return adapter(root)
+    if images is None and adapter.images_optional:
         return adapter(root)
     if images is None:
         raise DatasetError(f"{name}: its images lie elsewhere; give their folder as well")

@@ -8,7 +8,7 @@ import os
 import re
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -33,8 +33,9 @@ class Drop(Exception):
 class DataSource(ABC):
     """An adapter: reads a data set from a folder, image by image, and never all of it into memory.
 
-    `dropped` counts what was left out, by reason; it is complete once `samples` has been walked to its end. A subclass
-    gives `name`, `items`, `sample` and `wanted`.
+    `dropped` counts what was left out, by reason; it is complete once `samples` has been walked to its end, as is
+    `not_read`, columns of a table that are no findings, and why. `zero_shot` says that all images are scored unless
+    somebody chooses a split. A subclass gives `name`, `items`, `sample` and `wanted`.
 
     Args:
         root: folder of the data set.
@@ -42,11 +43,15 @@ class DataSource(ABC):
     """
 
     name: ClassVar[str]
+    credit: ClassVar[str] = ""  # what a card must say where anything was learned from it: source, citation, licence
     images_apart: ClassVar[bool] = False  # whether its images lie in another folder than its tables
+    images_optional: ClassVar[bool] = False  # of these: whether it is of use without them
 
     def __init__(self, root: Path, images: Path | None = None) -> None:
         self.root, self.images = root, images or root
         self.dropped: Counter[str] = Counter()
+        self.not_read: Mapping[str, str] = {}
+        self.zero_shot = False
 
     @abstractmethod
     def items(self) -> Iterator[Any]:

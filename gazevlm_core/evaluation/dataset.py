@@ -16,9 +16,30 @@ from gazevlm_core.evaluation.comparison import score_files
 from gazevlm_core.evaluation.faithfulness import measure_samples
 from gazevlm_core.evaluation.findings import score_labels
 from gazevlm_core.evaluation.floors import ConstantPaths
+from gazevlm_core.evaluation.groups import BASELINE, score_groups
+from gazevlm_core.evaluation.matching import Matched, match_labels
 from gazevlm_core.evaluation.path_scores import score_steps
+from gazevlm_core.evaluation.plain_baseline import (
+    MOST_TRAINING_IMAGES,
+    baseline_logits,
+    cross_validated,
+    thumbnails,
+)
+from gazevlm_core.evaluation.pointing import score_pointing
 from gazevlm_core.evaluation.predict import TRAINED_PICTURE, Prediction, Predictions, predict
-from gazevlm_core.evaluation.report import DatasetPaths, DatasetReport, DatasetScores, Labels, Unscored, score_of
+from gazevlm_core.evaluation.report import (
+    HEAD,
+    MOST_ENTRIES,
+    SOURCES,
+    TEXT,
+    DatasetPaths,
+    DatasetReport,
+    DatasetScores,
+    Group,
+    Labels,
+    Unscored,
+    score_of,
+)
 from gazevlm_core.evaluation.views import EngineViewer
 from gazevlm_core.findings import NO_FINDING
 from gazevlm_core.inference import GazeEngine
@@ -50,7 +71,15 @@ class SplitDataset:
     def __post_init__(self) -> None:
         self.learned = [one for one in self.trained if one is not None]
         rule = self.learned[0].rule if self.learned else USUAL
-        self.splits: Splits = decide(map(Member.of, self.open_source().samples()), rule)
+        self.label_names: set[str] = set()
+        source = self.open_source()
+        self.splits: Splits = decide(map(self._member, source.samples()), rule)
+        self.usual_split = ALL if source.zero_shot and None not in self.trained else TEST
+        self.not_read = source.not_read
+
+    def _member(self, sample: Sample) -> Member:
+        self.label_names.update(sample.findings)
+        return Member.of(sample)
 
     def samples(self, source: DataSource, split: str, *, count: bool = False) -> Iterator[Sample]:
         """Return the samples of a split, without those of patients who were learned from.
@@ -68,6 +97,11 @@ class SplitDataset:
                 self.left_out[TRAINED_PATIENT] += count
                 continue
             yield sample
+
+    def training_samples(self) -> Iterator[Sample]:
+        """Return some samples of the training split, also of patients who were learned from."""
+        records = (one for one in self.open_source().samples() if self.splits.of(one.patient_id) == TRAIN)
+        return islice(records, MOST_TRAINING_IMAGES)
 
     def training_readings(self) -> list[FiledPath]:
         """Return readings of the training split, for constant floors; no image is opened."""
@@ -89,7 +123,7 @@ def filed_readings(sample: Sample, size: Size) -> list[FiledPath]:
 def evaluate_dataset(
     open_source: Callable[[], DataSource],
     engine: GazeEngine, *,
-    split: str = TEST, limit: int | None = None, batch_size: int = 16, seed: int = 0,
+    split: str | None = None, limit: int | None = None, batch_size: int = 16, seed: int = 0,
     progress: Callable[[int], object] = lambda count: None, ranks: Ranks = ALONE,
     trained: Sequence[TrainedOn | None] = (), faithfulness: int = 0,
 ) -> DatasetReport | None:  # fmt: skip
@@ -99,7 +133,8 @@ def evaluate_dataset(
         open_source, trained: as in `SplitDataset`.
         engine: the model, with its adapter if it has one.
         split: one of `SPLITS`, by patient and as fine-tuning splits; HELD_OUT, validation and test together; or ALL.
-            The last two leave F1 out, since no image is left for its threshold.
+            The last two leave F1 out, since no image is left for its threshold. None takes ALL for a folder with a
+            table of labels that has no split of its own, else TEST.
         limit: records that are scored at most, and as many for thresholds.
         batch_size: images at once.
         seed: of random floors and intervals.
@@ -110,14 +145,16 @@ def evaluate_dataset(
     Raises:
         DatasetError: a data set that cannot be read, an unknown split, or one of which no record is left.
     """
-    if split not in (*SPLITS, HELD_OUT, ALL):
+    if split not in (None, *SPLITS, HELD_OUT, ALL):
         raise DatasetError(f"there is no split {split!r}; choose one of: {', '.join(SPLITS)}, {HELD_OUT}, {ALL}")
     started = time.perf_counter()
     source = open_source()
     data = SplitDataset(open_source, trained)
+    split, matched = split or data.usual_split, matched_labels(data.label_names, engine)
 
     def ask(samples: Iterator[Sample]) -> Predictions:
-        return predict(engine, islice(samples, limit), batch_size=batch_size, progress=progress, ranks=ranks,
+        wanted = map(matched.sample, islice(samples, limit))
+        return predict(engine, wanted, batch_size=batch_size, progress=progress, ranks=ranks,
                        trained=data.learned)  # fmt: skip
 
     predicted = ask(data.samples(source, split, count=True))
@@ -130,7 +167,7 @@ def evaluate_dataset(
         others = ask(data.samples(open_source(), VALIDATION)).found
     believed = None
     if faithfulness:
-        some = islice(data.samples(open_source(), split), min(faithfulness, limit or faithfulness))
+        some = map(matched.sample, islice(data.samples(open_source(), split), min(faithfulness, limit or faithfulness)))
         believed = measure_samples(EngineViewer(engine), some, batch_size=batch_size, seed=seed, progress=progress,
                                    ranks=ranks, trained=data.learned)  # fmt: skip
     if not ranks.is_main:
@@ -142,15 +179,54 @@ def evaluate_dataset(
         answer_text=_labels(found, others, counts, lambda one: one.yes_margins),
         scanpath=_scanpath(found, data, split, counts, seed, engine),
     )
+    groups = _groups(found, data, split, matched, counts)
     return DatasetReport(
         dataset=source.name, split=split, records=len(found), images=len({one.sample.image_id for one in found}),
         patients=len({one.sample.patient_id for one in found}), validation_records=len(others), resamples=RESAMPLES,
         model=engine.checkpoint.model_id, adapter=engine.adapter_id,
         dropped={reason: number for reason, number in sorted(dropped.items()) if number},
         split_note=data.splits.note, trained_on_left_out=None if None in trained else left_out.total(),
-        unreadable=predicted.unreadable[:NAMED_IMAGES], scores=scores,
-        faithfulness=believed, seconds=round(time.perf_counter() - started, 1),
+        unreadable=predicted.unreadable[:NAMED_IMAGES], labels=_label_words(data, matched), scores=scores,
+        credit=source.credit, groups=groups, pointing=score_pointing(found, counts), faithfulness=believed,
+        seconds=round(time.perf_counter() - started, 1),
     )  # fmt: skip
+
+
+def matched_labels(labels: set[str], engine: GazeEngine) -> Matched:
+    """Return what labels of a data set mean among the findings that a model was trained to find."""
+    config = engine.gaze_config
+    if not config.findings_trained:
+        return Matched({}, {})
+    name = engine.checkpoint.model_id if config.known_questions else f"the finding head of {engine.checkpoint.model_id}"
+    return match_labels(labels, config.finding_names, name)
+
+
+def _label_words(data: SplitDataset, matched: Matched) -> dict[str, str]:
+    """Return as what each label is scored where its name is another one, and why others are not scored."""
+    words = {label: f"scored as {finding}" for label, finding in matched.finding_of.items() if label != finding}
+    words |= {label: f"not scored: {why}" for label, why in {**matched.why_not, **data.not_read}.items()}
+    return {label[:200]: text[:2000] for label, text in islice(words.items(), MOST_ENTRIES)}
+
+
+def _groups(
+    found: Sequence[Prediction], data: SplitDataset, split: str, matched: Matched, counts: np.ndarray
+) -> dict[str, Group]:
+    """Return the AUROC of head, words and plain baseline side by side, by view."""
+    samples = [one.sample for one in found]
+    sources = {SOURCES[HEAD]: [one.finding_logits for one in found], SOURCES[TEXT]: [one.yes_margins for one in found]}
+    names = sorted({name for one in samples for name in one.findings} & {name for of in sources.values() for one in of
+                                                                         for name in one})  # fmt: skip
+    if not names:
+        return {}
+    pixels = np.stack([one.pixels for one in found if one.pixels is not None])
+    labels = [one.findings for one in samples]
+    if split in (ALL, TRAIN):
+        logits = cross_validated(pixels, labels, [one.patient_id for one in samples], names)
+    else:
+        training, training_labels = thumbnails(map(matched.sample, data.training_samples()))
+        logits = baseline_logits(pixels, training, training_labels, names)
+    rows = [{name: float(values[row]) for name, values in logits.items()} for row in range(len(found))]
+    return score_groups(samples, {**sources, BASELINE: rows}, counts)
 
 
 def _labels(

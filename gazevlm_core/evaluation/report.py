@@ -6,21 +6,14 @@ bounded; keys that are not known here are left out, and those that earlier versi
 
 import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_serializer, model_validator
-from pydantic_core import from_json
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_serializer, model_validator
 
 from gazevlm_core.metrics.intervals import Estimate
 from gazevlm_core.metrics.registry import LABEL_METRICS
 
 MOST_ENTRIES = 500
-MOST_BYTES = 4 * 2**20
-MOST_SHOWN = 80  # characters of a place in a file
-WANTED = (
-    "Give results.json of `gazevlm experiment`, or what `gazevlm evaluate --json` or `gazevlm score --json` prints."
-)
 HEAD, TEXT = "finding_head", "answer_text"
 SOURCES: Mapping[str, str] = {HEAD: "finding head", TEXT: "answer text"}
 SUBSETS: Mapping[str, str] = {"all_severities": "all severities", "moderate_or_worse": "moderate or worse"}
@@ -36,10 +29,6 @@ GazeOrderName = Literal["original", "shuffled", "random", "none"]
 Unscored = Literal["untrained", "no readings"]
 DomainName = Literal["A", "B"]
 Role = Literal["model", "short", "no-gaze", "plain"]
-
-
-class ReportError(ValueError):
-    """A file that is no report; the message says what to give instead."""
 
 
 class Part(BaseModel):
@@ -353,8 +342,56 @@ class DatasetScores(Part):
     scanpath: DatasetPaths | Unscored
 
 
+class GroupFinding(Part):
+    """AUROC of one finding, by source.
+
+    Args:
+        above_baseline: of the model, less that of the plain baseline, in pairs.
+    """
+
+    images: Count
+    positive: Count
+    auroc: Annotated[dict[Name, Score], Entries]
+    above_baseline: Score | None = None
+
+
+class Group(Part):
+    """AUROC by source on some of the images, such as one view.
+
+    Args:
+        mean: over all findings that have both classes.
+        frequent: findings with many positive images, over which the second mean runs.
+    """
+
+    images: Count
+    patients: Count
+    findings: Annotated[dict[Name, GroupFinding], Entries]
+    mean: Annotated[dict[Name, Score], Entries]
+    above_baseline: Score | None = None
+    frequent: Annotated[list[Name], Entries] = []
+    frequent_mean: Annotated[dict[Name, Score], Entries] = {}
+    frequent_above_baseline: Score | None = None
+
+
+class Pointing(Part):
+    """How often paths and maps find what is marked with boxes.
+
+    Args:
+        margin: around a box, as a fraction of the side.
+    """
+
+    images: Count
+    boxes: Count
+    margin: Number
+    scores: Annotated[dict[Name, Floored], Entries]
+
+
 class DatasetReport(Part):
-    """JSON of `gazevlm evaluate --dataset NAME`."""
+    """JSON of `gazevlm evaluate --dataset NAME`.
+
+    Args:
+        labels: label or column of the data set -> as what it is scored, or why not.
+    """
 
     dataset: Name
     split: Name
@@ -370,7 +407,11 @@ class DatasetReport(Part):
     split_note: Text = ""
     trained_on_left_out: Count | None = 0
     unreadable: Annotated[list[Text], Entries] = []
+    labels: Annotated[dict[Name, Text], Entries] = {}
+    credit: Text = ""
     scores: DatasetScores
+    groups: Annotated[dict[Name, Group], Entries] = {}
+    pointing: Pointing | None = None
     faithfulness: Faithfulness | None = None
     seconds: Number = 0.0
 
@@ -449,51 +490,3 @@ class ExperimentReport(Part):
 
 
 Report = ExperimentReport | PhantomReport | DatasetReport | PathReport
-
-
-# ---- reading --------------------------------------------------------------------------------------------------------
-def read_report(path: Path) -> Report:
-    """Return a report from a file, which is not read if it is too large.
-
-    Raises:
-        ReportError: no such file, more than MOST_BYTES, or as in `parse_report`.
-    """
-    try:
-        if path.stat().st_size > MOST_BYTES:
-            raise ReportError(f"The file has more than {MOST_BYTES // 2**20} MB, which no report has. {WANTED}")
-        data = path.read_bytes()
-    except OSError:
-        raise ReportError(f"The file cannot be read. {WANTED}") from None
-    return parse_report(data)
-
-
-def parse_report(data: bytes) -> Report:
-    """Return a report from the bytes of its JSON.
-
-    Raises:
-        ReportError: no strict JSON in UTF-8 (NaN and Infinity are not), nested without end, or no report.
-    """
-    try:
-        values = from_json(data.removeprefix(b"\xef\xbb\xbf"), allow_inf_nan=False)
-    except ValueError as error:  # also: nested too deep
-        raise ReportError(f"The file is no JSON: {error}. {WANTED}") from None
-    kind = _kind(values)
-    if kind is None:
-        raise ReportError(f"The file is JSON, but no report. {WANTED}")
-    try:
-        return kind.model_validate(values)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        place = " > ".join(map(str, first["loc"]))[:MOST_SHOWN]
-        raise ReportError(f"The report cannot be shown: {place}: {first['msg']}. {WANTED}") from None
-
-
-def _kind(values: Any) -> type[Report] | None:  # noqa: ANN401 (JSON values)
-    """Return which report it claims to be."""
-    if not isinstance(values, dict):
-        return None
-    if "domains" in values:
-        return ExperimentReport
-    if "dataset" in values:
-        return PhantomReport if values["dataset"] == "phantom" else DatasetReport
-    return PathReport if "metrics" in values else None

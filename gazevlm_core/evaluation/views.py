@@ -5,21 +5,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+import numpy as np
 import torch
 from PIL import Image
 
 from gazevlm_core.evaluation.predict import GREEDY, NO, REPORT_TOKENS, YES, first_answer_logits
 from gazevlm_core.findings import REPORT_QUESTION
 from gazevlm_core.geometry import PatchGrid
-from gazevlm_core.inference import EncodedImage, GazeEngine
+from gazevlm_core.inference import EncodedImage, GazeEngine, WalkedPath
+from gazevlm_core.model.glimpses import choose_steps
+from gazevlm_core.model.modeling_gazevlm import PrefillOutput
+from gazevlm_core.model.path_sampling import ChosenPath
 from gazevlm_core.options import DiagnoseOptions
-from gazevlm_core.scanpath import Fixation
+from gazevlm_core.scanpath import Fixation, Scanpath
 
 Places = tuple[Fixation, ...]
 Words = Literal["none", "first", "report"]
 USUAL_PLACES = 6  # of the path of a model that takes no glimpses
 USUAL_PATCHES = 1.5  # their width
 KEPT_IMAGES = 256
+NOT_WALKED = ChosenPath((), np.zeros((0, 0), np.float32), (), 1.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,13 +105,13 @@ class EngineViewer:
     def __init__(self, engine: GazeEngine) -> None:
         self.engine, self.config = engine, engine.gaze_config
         self.names = tuple(self.config.finding_names) if self.config.findings_trained else ()
-        self.glimpses = 0
+        self.glimpses = self.config.num_glimpses * self.config.gaze_trained
         self._encoded: OrderedDict[int, tuple[Image.Image, EncodedImage]] = OrderedDict()
 
     @property
     def patches(self) -> float:
         """Width of a glimpse in patches."""
-        return USUAL_PATCHES
+        return self.config.glimpse_patches if self.glimpses else USUAL_PATCHES
 
     def grid(self, image: Image.Image) -> PatchGrid:
         """Return the merged grid of an image."""
@@ -117,18 +122,20 @@ class EngineViewer:
         encoded = [self._encode(image) for image in images]
         prefilled = self.engine.prefill(encoded, [REPORT_QUESTION] * len(images))
         paths = self.engine.paths(prefilled, encoded, DiagnoseOptions())
-        return [self._places(paths[row][0].fixations, one.grid) if row in paths else ()
-                for row, one in enumerate(encoded)]  # fmt: skip
+        return [self._places(paths[row], one.grid) if row in paths else () for row, one in enumerate(encoded)]
 
-    def _places(self, path: Sequence[Fixation], grid: PatchGrid) -> Places:
-        return tuple({grid.index_of(fixation): fixation for fixation in path}.values())[:USUAL_PLACES]
+    def _places(self, path: WalkedPath, grid: PatchGrid) -> Places:
+        fixations = path.scanpath.fixations
+        steps = path.glimpsed if self.glimpses else choose_steps(fixations, grid, USUAL_PLACES)
+        return tuple(fixations[step] for step in steps)
 
     @torch.no_grad()
     def answer(self, views: Sequence[View], words: Words = "none") -> list[Answer]:
         """Return the answers to some views, in one batch."""
         engine = self.engine
         prefilled = engine.prefill([self._encode(view.image) for view in views], [view.question for view in views])
-        logits = [[0.0] * 0 for _ in views]
+        prefilled = self._glimpse(prefilled, views)
+        logits: list[list[float]] = [[] for _ in views]
         if self.names and prefilled.gaze_hidden is not None:
             logits = engine.model.finding_logits(prefilled).tolist()
         margins, reports = [float("nan")] * len(views), [""] * len(views)
@@ -143,6 +150,21 @@ class EngineViewer:
             Answer(dict(zip(self.names, row, strict=True)), margin, report.strip())
             for row, margin, report in zip(logits, margins, reports, strict=True)
         ]
+
+    def _glimpse(self, prefilled: PrefillOutput, views: Sequence[View]) -> PrefillOutput:
+        """Show a pass the glimpses of some views, cut from their own images."""
+        if not self.glimpses:
+            return prefilled
+        encoded = [self._encode(view.image) for view in views]
+        sources = [self._fine(view.fine or view.image, one.grid) for view, one in zip(views, encoded, strict=True)]
+        paths = {row: WalkedPath(Scanpath(view.places, "model"), NOT_WALKED, tuple(range(len(view.places))))
+                 for row, view in enumerate(views)}  # fmt: skip
+        return self.engine.glimpse(prefilled, encoded, paths, sources)
+
+    def _fine(self, image: Image.Image, grid: PatchGrid) -> Image.Image:
+        known = self._encoded.get(id(image))
+        fine = self.engine.fine(image, grid) if known is None else known[1].fine
+        return image if fine is None else fine
 
     def _encode(self, image: Image.Image) -> EncodedImage:
         known = self._encoded.pop(id(image), None)  # kept with the image, so no other one gets its id

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
+from PIL import Image
 from transformers import Cache
 from transformers.utils import ModelOutput
 
@@ -24,6 +25,23 @@ class Glimpses(NamedTuple):
     hidden: torch.Tensor
     mask: torch.Tensor
     tokens: torch.Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedImage:
+    """An image after the vision tower; reusable for any number of questions.
+
+    Args:
+        tokens: [P, W], from `GazeVLM.encode_images`.
+        grid_thw: int64 [3], as the image processor counts patches.
+        grid: of the tokens.
+        fine: what glimpses are cut from; None for a model without glimpses.
+    """
+
+    tokens: torch.Tensor
+    grid_thw: torch.Tensor
+    grid: PatchGrid
+    fine: Image.Image | None = None
 
 
 @dataclass

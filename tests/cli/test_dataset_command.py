@@ -150,6 +150,13 @@ TABLES: dict[str, tuple[dict[str, list[str]], list[str]]] = {
         {"spreadsheets/cxr_meta.csv": [",dicom_id,subject_id,study_id", "0,a,100,s500", "1,b,100,500"]},
         ["patient_100/CXR-JPG/s500/a.jpg", "patient_100/CXR-JPG/s500/b.jpg"],
     ),
+    "kermany": ({"labels.csv": ["file,patient_id,pneumonia", "a.jpg,1,0", "x/b.jpg,1,1"]}, ["a.jpg", "x/b.jpg"]),
+    "siim-gaze": (
+        {"scanpaths.json": ['[{"image_id": "1.2", "pneumothorax": 0, "x": [], "y": []}]']}, ["*/*/1.2.dcm"],
+    ),
+    "eyecrowd": (
+        {"scanpaths.json": ['[{"image": "1.jpg", "viewer": 0, "x": [], "y": [], "ms": []}]']}, ["images/1.jpg"],
+    ),
     "folder": (
         {"scanpaths.jsonl": ['{"image_id": "b", "x": [0.5], "y": [0.5]}', '{"image_id": "sub/a", "x": 0.5, "y": 0.5}'],
          "studies.jsonl": ['{"image_id": "sub\\\\a.png"}']},

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from gazevlm_core.datasets.nih import NihChestXray14
+from gazevlm_core.datasets.nih import LABELS, NihChestXray14
 from gazevlm_core.datasets.source import DataSource
 from gazevlm_core.sample import Box, DatasetError
 from tests.datasets.label_tables import write_picture, write_table
@@ -162,3 +162,25 @@ def test_two_rows_of_one_image_are_named(tmp_path: Path) -> None:
     write_table(tmp_path / "Data_Entry_2017.csv", NIH_HEADER, *[entry("00000001_000.png", "Mass")] * 2)
     with pytest.raises(DatasetError, match=r"Data_Entry_2017.csv has two rows of 00000001_000.png; keep one"):
         list(NihChestXray14(tmp_path).samples())
+
+
+def test_a_part_of_nih_with_tables_of_its_own(tmp_path: Path) -> None:
+    header = ",".join(("file", "source_name", "patient_id", "view", *LABELS))
+    none = ["0"] * len(LABELS)
+    edema = [str(int(label == "Edema")) for label in LABELS]
+    write_table(
+        tmp_path / "labels.csv", header,
+        ",".join(["images/a.jpg", "a.png", "7", "AP", *edema]), ",".join(["images/b.jpg", "b.png", "8", "PA", *none]),
+    )  # fmt: skip
+    (tmp_path / "images").mkdir()
+    write_picture(tmp_path / "images/a.jpg")
+    source = NihChestXray14(tmp_path)
+    (record,) = source.samples()
+    assert (record.image_id, record.patient_id, record.view) == ("a.png", "7", "AP")
+    assert {name for name, value in record.findings.items() if value} == {"edema"}
+    assert source.dropped == {"image missing": 1}
+    assert list(source.image_files()) == ["images/a.jpg", "images/b.jpg"]
+    write_table(tmp_path / "boxes.csv", "image,finding,x,y,w,h", "a.png,Edema,256,512,128,64", "a.png,Mass,1,1,9,9")
+    (record,) = source.samples()
+    assert record.boxes == (Box("edema", 0.25, 0.5, 0.125, 0.0625),)
+    assert source.dropped["box of a finding that the image lacks"] == 1

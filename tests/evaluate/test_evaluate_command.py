@@ -16,7 +16,8 @@ from evaluate.phantoms import evaluate_phantoms
 from evaluate.tables import report_text
 from gazevlm_core.evaluation.checkpoint_scores import read_scores, scores_of, write_scores
 from gazevlm_core.evaluation.predict import first_answer_logits, presence_margins
-from gazevlm_core.evaluation.report import PhantomReport, parse_report
+from gazevlm_core.evaluation.read_report import parse_report
+from gazevlm_core.evaluation.report import PhantomReport
 from gazevlm_core.findings import FINDING_NAMES, presence_question
 from gazevlm_core.inference import GazeEngine
 from gazevlm_core.metrics.registry import path_metrics

@@ -3,6 +3,7 @@ it alone."""
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from gazevlm_core.inference import GazeEngine
 from gazevlm_core.sample import Sample
 from gazevlm_core.scanpath import Fixation
 from phantoms.truth import PlacedFinding
+from tests.tiny_model import make_tiny_checkpoint
 
 GRID, SIDE_PX = PatchGrid(8, 8), 128
 LEVELS = {"fracture": 150, "lung lesion": 250}  # grey level of each finding's square
@@ -242,6 +244,29 @@ def test_a_model_without_glimpses_gets_exact_zeros(tiny_engine: GazeEngine, draw
     (table,) = faithfulness_tables({"tiny": report})
     assert "no glimpses" in plain_text(table)
     assert sum(bar.met is True for bar in faithfulness_bars({"model": report})) == 1  # its path effect is nothing
+
+
+def test_a_model_with_glimpses_reads_them_at_the_places_that_are_given(tmp_path: Path, drawn: list[Case]) -> None:
+    folder = make_tiny_checkpoint(tmp_path / "glimpsing", num_glimpses=3, num_gaze_tokens=6)
+    viewer = EngineViewer(GazeEngine.load(str(folder), device="cpu"))
+    assert (viewer.glimpses, viewer.patches) == (3, 1.5)
+    image, other = drawn[0].image, drawn[1].image
+    own = viewer.own_places([image])[0]
+    assert 1 <= len(own) <= 3
+    record = viewer.engine.diagnose(image)
+    ((answer,), (same,), (moved,), (swapped,)) = (
+        viewer.answer([view])
+        for view in (View(image, own), View(image, own, image.copy()), View(image, HEALTHY), View(image, own, other))
+    )
+    given = 1 / (1 + np.exp(-np.array(list(answer.logits.values()))))
+    assert given == pytest.approx(list(record.finding_probabilities.values()), abs=1e-5)  # its own path, as diagnosed
+    assert same.logits == answer.logits
+    assert moved.logits != answer.logits
+    assert swapped.logits != answer.logits
+    report = score_trials(viewer, try_all(viewer, drawn, batch_size=4), len(drawn), 200, 0)
+    assert report.glimpses == 3
+    order = next(effect for effect in report.effects if effect.measure == "order")
+    assert order.value > 0.0  # an untrained model is not blind to order
 
 
 def test_any_data_set_gives_deletion_insertion_and_order(tiny_engine: GazeEngine) -> None:

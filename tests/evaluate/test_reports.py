@@ -11,7 +11,7 @@ from evaluate.tab.page import shipped_reports
 from evaluate.tables import facts_of, tables_of
 from gazevlm_core.datasets.scanpath_files import FiledPath, ScanpathFile
 from gazevlm_core.evaluation.comparison import score_files
-from gazevlm_core.evaluation.report import MOST_BYTES, WANTED, ReportError, parse_report, read_report
+from gazevlm_core.evaluation.read_report import MOST_BYTES, WANTED, ReportError, parse_report, read_report
 from gazevlm_core.scanpath import Fixation, Scanpath
 from tests.evaluate.report_maker import REPORTS, experiment_report, path_report, phantom_report
 from web.markup import Table, table

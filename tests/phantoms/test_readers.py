@@ -2,31 +2,37 @@
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from gazevlm_core.findings import FINDING_NAMES
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.metrics.sequence import sequence_scores
 from gazevlm_core.scanpath import Fixation, Scanpath
 from phantoms.calibration import (
     CalibrationRow,
+    Recording,
     calibration_table,
     dwell_map,
-    refixated_cells,
+    lesion_statistics,
     saccade_amplitudes,
     turning_angles_deg,
+    widened,
 )
 from phantoms.make import make_phantom
-from phantoms.reader_habits import mirrored, other_side, seen_findings
-from phantoms.readers import HELD_OUT_READER, READERS, Reader, simulate_reading
+from phantoms.order_information import ESTIMATORS, merge_equal, order_information, returns_to_cells
+from phantoms.reader_habits import captures, mirrored, other_side, recognises
+from phantoms.readers import HELD_OUT_READER, READERS, Reader, clicking, simulate_reading
 from phantoms.truth import Phantom, PlacedFinding
 
 pytestmark = pytest.mark.slow
 
 NUM_PHANTOMS = 320
 GRID = PatchGrid(8, 8)
+STEPS, MARGIN = 24, 0.025  # steps that a path is compared by; by how much its sequence score lies above floors
 Paths = Mapping[tuple[int, int, int], list[int]]  # (phantom, reader, reading) -> patch indices
 
 
@@ -54,7 +60,11 @@ def table(phantoms: list[Phantom], readings: dict[tuple[int, int, int], Scanpath
 
 @pytest.fixture(scope="module")
 def paths(readings: dict[tuple[int, int, int], Scanpath]) -> Paths:
-    return {key: [GRID.index_of(fixation) for fixation in path] for key, path in readings.items()}
+    return {key: merge_equal(GRID.indices_of(places_of(path))).tolist() for key, path in readings.items()}
+
+
+def places_of(path: Iterable[Fixation]) -> np.ndarray:
+    return np.array([(fixation.x, fixation.y) for fixation in path])
 
 
 def chest(*findings: PlacedFinding, seed: int = 3) -> Phantom:
@@ -70,39 +80,62 @@ def chest(*findings: PlacedFinding, seed: int = 3) -> Phantom:
 
 
 def lesion(severity: float, at: tuple[float, float] = (0.22, 0.33), name: str = "lung lesion") -> PlacedFinding:
-    box = (at[0] - 0.03, at[1] - 0.03, at[0] + 0.03, at[1] + 0.03)
+    box = (at[0] - 0.12, at[1] - 0.12, at[0] + 0.12, at[1] + 0.12)
     return PlacedFinding(name, "right", "upper", severity, box, (at,), np.ones((1, 1), bool))
 
 
-def share_noticed(subtle: PlacedFinding, *others: PlacedFinding) -> float:
-    rng = np.random.default_rng(0)
-    return float(np.mean([subtle in seen_findings((subtle, *others), READERS[2], rng) for _ in range(2000)]))
+CLOSE = {  # statistic -> percentiles that lie within a share of the people's
+    "fixation duration (ms)": ((25, 50, 75), 0.1),
+    "fixations": ((25, 50, 75), 0.2),
+    "steps, equal 8x8 cells merged,": ((25, 50, 75), 0.15),
+    "distinct 8x8 cells": ((25, 50, 75), 0.15),
+    "share that returns to a visited cell": ((25, 50, 75), 0.1),
+    "saccade amplitude (fraction of side)": ((25, 50, 75), 0.15),
+    "turning angle (deg)": ((25, 50, 75), 0.2),
+}
 
 
-@pytest.mark.parametrize(
-    "label", ["fixation duration (ms)", "saccade amplitude (fraction of side)", "turning angle (deg)"]
-)
-def test_quantiles_match_real_readers(table: dict[str, CalibrationRow], label: str) -> None:
-    for percentile, tolerance in ((25, 0.25), (50, 0.15), (75, 0.25)):
+@pytest.mark.parametrize("label", CLOSE)
+def test_readings_are_as_long_and_as_wide_as_peoples(table: dict[str, CalibrationRow], label: str) -> None:
+    percentiles, tolerance = CLOSE[label]
+    for percentile in percentiles:
         row = table[f"{label} p{percentile}"]
         assert abs(row.simulated / row.real - 1) <= tolerance, row
 
 
-def test_places_by_step_and_refixations_match_real_readers(table: dict[str, CalibrationRow]) -> None:
-    row = table["re-fixated 8x8 cells"]
-    assert abs(row.simulated / row.real - 1) <= 0.25, row
-    for step in range(1, 7):
-        for axis in "xy":
-            spread, mean = table[f"{axis} spread at step {step}"], table[f"{axis} mean at step {step}"]
-            assert abs(spread.simulated / spread.real - 1) <= 0.25, spread
-            assert abs(mean.simulated - mean.real) <= 0.05, mean
+def test_lesions_draw_the_eye_early_and_some_never(table: dict[str, CalibrationRow]) -> None:
+    simulated = {name: row.simulated for name, row in table.items()}
+    assert simulated["fixations, a lesion, p50"] > 1.25 * simulated["fixations, no lesion, p50"]
+    first, *later = (simulated[f"dwell on a lesion, {part} third / its share"] for part in ("first", "second", "last"))
+    assert first > 1.1 * max(later)
+    assert simulated["lesions under 3% never fixated"] > 0.3
+    for name, sign in (("dwell on a lesion / its share", 1), ("lesions never fixated", -1)):
+        row, chance = table[name], table[f"{name}, by another image's reading"]
+        effects = sign * (row.real - chance.real), sign * (row.simulated - chance.simulated)
+        assert 0.5 * effects[0] < effects[1] < 1.5 * effects[0], name
 
 
 def test_dwell_maps_match_real_readers(table: dict[str, CalibrationRow]) -> None:
     rows = [row for row in table.values() if row.statistic.startswith("dwell map")]
     assert len(rows) == 11
     for row in rows:
-        assert row.simulated >= 0.6, row
+        assert row.simulated >= 0.55, row
+
+
+@pytest.mark.parametrize(("estimator", "most"), [("cells by thirds", 0.04), ("transitions, steps, returns", 0.08)])
+def test_order_tells_a_little_and_places_no_more_than_that_of_people(
+    phantoms: list[Phantom], readings: dict[tuple[int, int, int], Scanpath], estimator: str, most: float
+) -> None:
+    keys = [(number, who, 0) for number in range(NUM_PHANTOMS) for who in range(len(READERS))]
+    places = [places_of(readings[key]) for key in keys]  # each phantom six times, which inflates what is found
+    there = [{finding.name for finding in phantoms[number].findings} for number, _, _ in keys]
+    labels = np.array([[float(name in names) for name in FINDING_NAMES] for names in there])
+    features = ESTIMATORS[estimator]
+    found = order_information(places, labels, FINDING_NAMES, features)
+    assert found["shuffled"].value < 0.7
+    assert 0.01 < found["difference"].value < most
+    lost = [np.random.default_rng(number).permutation(one) for number, one in enumerate(places)]
+    assert abs(order_information(lost, labels, FINDING_NAMES, features)["difference"].value) < 0.01
 
 
 def mean_score(first: Sequence[Sequence[int]], second: Sequence[Sequence[int]]) -> float:
@@ -111,11 +144,12 @@ def mean_score(first: Sequence[Sequence[int]], second: Sequence[Sequence[int]]) 
 
 def test_order_and_image_carry_the_path(phantoms: list[Phantom], paths: Paths) -> None:
     rng = np.random.default_rng(1)
+    paths = {key: path[:STEPS] for key, path in paths.items()}
     first = [path for key, path in paths.items() if key[2] == 0]
     keys = [key for key in paths if key[2] == 0]
     second = [paths[number, who, 1] for number, who, _ in keys]
     ceiling = mean_score(first, second)
-    assert 0.35 <= ceiling <= 0.5
+    assert 0.25 <= ceiling <= 0.4
     other_reader = [
         paths[number, (who + 1 + int(rng.integers(len(READERS) - 1))) % len(READERS), 1] for number, who, _ in keys
     ]
@@ -130,29 +164,17 @@ def test_order_and_image_carry_the_path(phantoms: list[Phantom], paths: Paths) -
         found = [finding.name for finding in phantoms[number].findings] or ["no finding"]
         alike = [one for one in holders[found[int(rng.integers(len(found)))]] if one != number]
         other_image.append(paths[alike[int(rng.integers(len(alike)))], who, 1])
-    assert mean_score(first, other_image) <= ceiling - 0.08
-    assert mean_score(first, [rng.permutation(path).tolist() for path in second]) <= ceiling - 0.08
+    assert mean_score(first, other_image) <= ceiling - MARGIN
+    assert mean_score(first, [rng.permutation(path).tolist() for path in second]) <= ceiling - MARGIN
     sample = [first[int(i)] for i in rng.choice(len(first), 200, replace=False)]
     best_constant = max(mean_score([path] * len(sample), sample) for path in sample[:100])
-    assert best_constant <= ceiling - 0.08
+    assert best_constant <= ceiling - MARGIN
 
 
 def test_step_number_alone_does_not_tell_the_place(paths: Paths) -> None:
     for step in range(12):
         cells = Counter(path[step] for path in paths.values() if len(path) > step)
         assert max(cells.values()) / cells.total() < 0.15, step
-
-
-def test_length_is_told_by_the_image(phantoms: list[Phantom], paths: Paths) -> None:
-    lengths = np.array(
-        [[len(paths[number, who, k]) for who in range(len(READERS)) for k in (0, 1)] for number in range(NUM_PHANTOMS)]
-    )
-    assert lengths.min() >= 6
-    assert lengths.max() == 12
-    assert lengths.std(axis=1).mean() < 1
-    assert (np.abs(lengths - np.median(lengths, axis=1, keepdims=True)) <= 2).mean() > 0.95
-    count = np.array([len(phantom.findings) for phantom in phantoms])
-    assert lengths[count == 0].mean() < 7.5 < lengths[count == 1].mean() < lengths[count == 2].mean()
 
 
 def test_same_arguments_same_reading_and_other_seeds_another() -> None:
@@ -177,23 +199,57 @@ def test_times_follow_each_other() -> None:
         )
 
 
-def test_severe_findings_are_looked_at_first_and_subtle_ones_later() -> None:
+def test_severe_findings_are_met_first_and_subtle_ones_later_or_never() -> None:
     at = (0.22, 0.33)
-    arrivals = []
-    for severity in (0.95, 0.5, 0.25):
-        paths = [simulate_reading(chest(lesion(severity, at), seed=seed), READERS[0], 0) for seed in range(60)]
+    arrivals, met = [], []
+    for severity in (0.95, 0.45, 0.2):
+        paths = [simulate_reading(chest(lesion(severity, at), seed=seed), READERS[0], 0) for seed in range(200)]
         steps = [
-            next((step for step, one in enumerate(path) if math.dist((one.x, one.y), at) < 0.06), 12) for path in paths
+            next((step for step, one in enumerate(path) if math.dist((one.x, one.y), at) < 0.04), None)
+            for path in paths
         ]
-        arrivals.append(float(np.mean(steps)))
-    assert arrivals[0] < 0.2 < arrivals[1] < arrivals[2]
+        arrivals.append(float(np.median([step for step in steps if step is not None])))
+        met.append(sum(step is not None for step in steps))
+    assert arrivals[0] < arrivals[1] < arrivals[2]
+    assert met[0] > met[1] > met[2]
 
 
-def test_chance_of_noticing_rises_with_severity_and_falls_after_another_finding() -> None:
-    assert share_noticed(lesion(0.05)) < share_noticed(lesion(0.2)) < share_noticed(lesion(0.6))
-    assert share_noticed(lesion(0.6)) > 0.98
-    severe = lesion(0.9, (0.8, 0.6), "consolidation")
-    assert share_noticed(lesion(0.12), severe) < share_noticed(lesion(0.12)) - 0.05
+def test_what_is_unsure_is_returned_to_and_checked_at_the_end() -> None:
+    at = (0.22, 0.33)
+
+    def ends_there(severity: float) -> float:
+        paths = [simulate_reading(chest(lesion(severity, at), seed=seed), READERS[2], 0) for seed in range(300)]
+        near = [[math.dist((one.x, one.y), at) < 0.06 for one in path] for path in paths]
+        met = [one for one in near if any(one[:-6])]
+        return float(np.mean([any(one[-6:]) for one in met]))
+
+    assert ends_there(0.45) > ends_there(1.0) + 0.05
+
+
+def test_clicks_are_few_and_on_what_is_there() -> None:
+    places = ((0.22, 0.33), (0.8, 0.6))
+    lengths, met = [], []
+    for seed in range(60):
+        phantom = chest(*(lesion(0.6, at) for at in places), seed=seed)
+        path = simulate_reading(phantom, clicking(READERS[2]), 0)
+        lengths.append(len(path))
+        met += [min(math.dist((one.x, one.y), at) for one in path) < 0.06 for at in places]
+    assert np.median(lengths) < 20
+    assert np.mean(met) > 0.85
+
+
+def test_chance_of_seeing_rises_with_severity_and_size_and_falls_after_another_finding() -> None:
+    rng = np.random.default_rng(0)
+
+    def share(sees: Callable[..., bool], *given: object) -> float:
+        return float(np.mean([sees(*given, READERS[2], rng) for _ in range(2000)]))
+
+    subtle, severe = lesion(0.2), lesion(0.9)
+    small = replace(severe, box=(0.2, 0.3, 0.24, 0.34))
+    assert share(captures, subtle) < 0.1 < 0.8 < share(captures, severe)
+    assert share(captures, small) < 0.5
+    assert share(recognises, subtle, 0) < share(recognises, small, 0) < share(recognises, severe, 0)
+    assert share(recognises, subtle, 2) < share(recognises, subtle, 0) - 0.02
 
 
 def test_held_out_reader_opens_with_the_apices_and_closes_with_the_angles() -> None:
@@ -212,10 +268,15 @@ def test_held_out_reader_opens_with_the_apices_and_closes_with_the_angles() -> N
 
 
 @pytest.mark.parametrize("longest", [6, 8, 12])
-def test_longest_reading_is_kept(longest: int) -> None:
+def test_a_longest_reading_cuts_the_whole_one_and_keeps_a_closing(longest: int) -> None:
     crowded = chest(*(lesion(0.9, (0.2 + 0.1 * number, 0.5)) for number in range(5)))
-    for reader in (*READERS, HELD_OUT_READER):
-        assert len(simulate_reading(crowded, reader, 0, max_fixations=longest)) == longest
+    for reader in READERS:
+        whole = simulate_reading(crowded, reader, 0)
+        cut = simulate_reading(crowded, reader, 0, max_fixations=longest)
+        assert len(whole) > len(cut) == longest
+        assert [(one.x, one.y) for one in cut] == [(one.x, one.y) for one in whole][:longest]
+    end = simulate_reading(crowded, HELD_OUT_READER, 0, max_fixations=longest).fixations[-1]
+    assert math.dist((end.x, end.y), (0.87, 0.82)) < 5 * HELD_OUT_READER.jitter
 
 
 def test_refused_arguments() -> None:
@@ -242,10 +303,13 @@ def test_mirrored_place_lies_across_the_tilted_spine() -> None:
 
 def test_statistics_of_a_hand_written_path() -> None:
     points = [(0.1, 0.1), (0.2, 0.1), (0.2, 0.3), (0.2, 0.11), (0.1, 0.11)]  # right, down, back up, left
-    fixations = [Fixation(x, y, duration_ms=100.0) for x, y in points]
-    assert saccade_amplitudes(fixations) == pytest.approx([0.1, 0.2, 0.19, 0.1])
-    assert turning_angles_deg(fixations) == pytest.approx([90, 180, 90])
-    assert refixated_cells(fixations) == 2  # cells (0, 0) and (0, 1) of 8 x 8, twice each
+    places, fixations = np.array(points), [Fixation(x, y, duration_ms=100.0) for x, y in points]
+    assert saccade_amplitudes(places) == pytest.approx([0.1, 0.2, 0.19, 0.1])
+    assert turning_angles_deg(places) == pytest.approx([90, 180, 90])
+    cells = GRID.indices_of(places)
+    assert cells.tolist() == [0, 1, 17, 1, 0]
+    assert returns_to_cells(cells).tolist() == [False, False, False, True, True]
+    assert merge_equal(np.array([3, 3, 4, 4, 3])).tolist() == [3, 4, 3]
     shares = dwell_map([Scanpath(tuple(fixations), "simulated")])
     assert shares[[0, 1, 17]] == pytest.approx([0.4, 0.4, 0.2])
 
@@ -256,3 +320,22 @@ def test_calibration_needs_readings_with_times() -> None:
     untimed = Scanpath((Fixation(0.5, 0.5),), "simulated")
     with pytest.raises(ValueError, match="needs fixation durations"):
         dwell_map([untimed])
+    with pytest.raises(ValueError, match="needs fixation durations"):
+        calibration_table([(chest(), untimed)])
+
+
+def test_lesion_statistics_of_a_hand_written_reading() -> None:
+    mask = np.zeros((64, 64), bool)
+    mask[32:36, 32:36] = True  # 8 of 128 points a side, widened by 4 in each direction
+    wide = widened(mask)
+    assert wide[[60, 59], 64].tolist() == [True, False]
+    assert wide[64, [75, 76]].tolist() == [True, False]
+    on, off = (0.52, 0.52), (0.1, 0.9)
+    seen = Recording(np.array([off, on, off, off, off, off]), np.ones(6), (wide,))
+    missed = Recording(np.array([off] * 6), np.ones(6), (wide,))
+    found = lesion_statistics([seen, missed])
+    assert found["lesions never fixated"] == 0.5
+    assert found["step of the first fixation on a lesion p50"] == 2
+    assert found["dwell on a lesion / its share"] == pytest.approx(1 / 12 / wide.mean())
+    assert found["dwell on a lesion, first third / its share"] == pytest.approx(1 / 4 / wide.mean())
+    assert found["dwell on a lesion, last third / its share"] == 0.0
