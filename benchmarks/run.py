@@ -27,8 +27,8 @@ AT_LEAST = {
 }  # fmt: skip
 BARS = {
     "gaze_overhead_nano": 1.10, "gaze_overhead_3b_width": 1.10, "glimpse_overhead_nano": 1.25,
-    "glimpse_overhead_3b_width": 1.25, "import_gazevlm_core_s": 0.3,
-    "qlora_peak_memory_ratio": 1.0,
+    "glimpse_overhead_3b_width": 1.25, "changed_path_answer_nano": 0.5, "changed_path_answer_3b_width": 0.5,
+    "import_gazevlm_core_s": 0.3, "qlora_peak_memory_ratio": 1.0,
 }  # fmt: skip
 
 
@@ -57,6 +57,10 @@ def gaze_figures(source: str, suffix: str, repeats: int, side_px: int) -> list[F
     figures = overheads(
         engine, Image.fromarray(make_phantom(0, size_px=side_px).image).convert("RGB"), suffix, repeats
     )
+    if engine.gaze_config.num_glimpses:
+        figures += steering_figures(
+            engine, Image.fromarray(make_phantom(0, size_px=side_px).image).convert("RGB"), suffix, repeats
+        )
     if suffix == "nano":
         speedup = _batch_speedup(engine, repeats)
         figures.append(Figure("batch8_speedup", speedup, "eight singles over one batch of eight"))
@@ -74,7 +78,7 @@ def overheads(
 
     from benchmarks.measure import interleaved_medians
     from gazevlm_core.findings import FINDING_NAMES, presence_question
-    from gazevlm_core.model.modeling_gazevlm import PrefillOutput
+    from gazevlm_core.model.outputs import PrefillOutput
     from gazevlm_core.model.path_sampling import choose_path
     from gazevlm_core.options import DEFAULT_QUESTION, DEFAULT_WALKS
 
@@ -133,17 +137,52 @@ def overheads(
     ]
 
 
+def steering_figures(engine: "GazeEngine", image: "Image.Image", suffix: str, repeats: int) -> list[Figure]:
+    """How long a changed path takes to its first word and to its last, over the first answer about the image."""
+    from itertools import count
+
+    from benchmarks.measure import interleaved_medians
+    from gazevlm_core.inference import GazeEngine
+    from gazevlm_core.options import DEFAULT_QUESTION, DiagnoseOptions
+    from gazevlm_core.scanpath import fixations_at
+
+    number = count()  # no two paths in a row are alike
+
+    def words(asked: "GazeEngine", most: int) -> None:
+        across = 0.05 + next(number) % 9 / 10
+        places = fixations_at([(across, (step + 0.5) / GLIMPSES) for step in range(GLIMPSES)])
+        answers = asked.stream(image, DEFAULT_QUESTION, DiagnoseOptions(look_at=places, max_new_tokens=ANSWER_TOKENS))
+        for _, _ in zip(range(most), answers, strict=False):
+            pass
+        answers.close()
+
+    tasks = {
+        f"{way} {name}": (lambda anew=way == "first", most=most: words(
+            GazeEngine(engine.checkpoint) if anew else engine, most
+        )) for way in ("first", "changed") for name, most in (("word", 2), ("answer", 10**6))
+    }  # fmt: skip
+    medians = interleaved_medians(tasks, repeats)
+    return [
+        Figure(f"changed_path_{name}_{suffix}", medians[f"changed {name}"] / medians[f"first {name}"], meaning)
+        for name, meaning in (
+            ("word", "a changed path to its first word, over the first path"), ("answer", "the same to the last word"),
+        )
+    ]  # fmt: skip
+
+
 def _batch_speedup(engine: "GazeEngine", repeats: int) -> float:
     from PIL import Image
 
     from benchmarks.measure import interleaved_medians
+    from gazevlm_core.inference import GazeEngine
     from gazevlm_core.options import DEFAULT_QUESTION
     from phantoms.make import make_phantom
 
     images = [Image.fromarray(make_phantom(seed).image).convert("RGB") for seed in range(8)]
     medians = interleaved_medians(
         {
-            "singles": lambda: [engine.diagnose(image) for image in images],
+            # engines that have not seen the image
+            "singles": lambda: [GazeEngine(engine.checkpoint).diagnose(image) for image in images],
             "batch": lambda: engine.diagnose_batch(images, [DEFAULT_QUESTION] * 8),
         },
         max(1, repeats // 2),

@@ -6,13 +6,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cli.terminal import FAILED, WRONG_USE, one_line, progress, say, stop
-from gazevlm_core.images import IMAGE_SUFFIXES, iter_image_files, load_radiograph
+from gazevlm_core.images import IMAGE_SUFFIXES, iter_image_files, load_image, load_radiograph
 from gazevlm_core.options import DEFAULT_QUESTION, DiagnoseOptions, PathChoice, Precision
+from gazevlm_core.scanpath import Fixation, fixations_at
 from gazevlm_core.words import check_question
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 STEM = "{stem}"
 SUFFIX = ".png"
+PRESENT = 0.5  # probability from which on a finding is called there
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,14 @@ def diagnose(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     path: Annotated[PathChoice, typer.Option(help="Which path: the medoid of seeded walks, arg-max, or one walk.")]
     = PathChoice.MEDOID,
+    look_at: Annotated[
+        str | None,
+        typer.Option(help="The path to take in the model's stead, e.g. \"0.31,0.42 0.70,0.66\": x,y of each place, as "
+                     "fractions of the image."),
+    ] = None,
+    begin_at: Annotated[
+        str | None, typer.Option(help="Where the path begins, in the same form; the model goes on from there.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of the walks.")] = 0,
     max_new_tokens: Annotated[int, typer.Option(min=1, max=2048, help="Longest answer.")] = 128,
 ) -> None:
@@ -63,7 +73,13 @@ def diagnose(
     jobs, empty = _plan(images, overlay)
     for folder in empty:
         typer.echo(f"{one_line(folder)}: This folder holds no image files; check its path.", err=True)
-    options = DiagnoseOptions(path=path, path_seed=seed, max_new_tokens=max_new_tokens)
+    try:
+        options = DiagnoseOptions(
+            path=path, path_seed=seed, max_new_tokens=max_new_tokens, look_at=_places("--look-at", look_at),
+            begin_at=_places("--begin-at", begin_at),
+        )  # fmt: skip
+    except ValueError as error:
+        stop(error, WRONG_USE)
     records: list[DiagnosisRecord] = []
     for job, record in _diagnosed(jobs, lambda: _load(model, adapter, precision, device), question, options):
         records.append(record)
@@ -86,6 +102,23 @@ def _checked_question(question: str | None, device: str, json_twice: bool) -> st
     if json_twice:
         stop("--json and --jsonl print the same records; give one of them", WRONG_USE)
     return question
+
+
+def _places(option: str, text: str | None) -> tuple[Fixation, ...]:
+    """Places written as "x,y x,y".
+
+    Raises:
+        ValueError: they cannot be read, or there are none.
+    """
+    if text is None:
+        return ()
+    if not text.split():
+        raise ValueError(f'{option} names no place; write x,y of each, as "0.31,0.42 0.70,0.66"')
+    pairs: list[Any] = [place.split(",") for place in text.split()]  # of texts, which are read as numbers
+    try:
+        return fixations_at(pairs)
+    except ValueError as error:
+        raise ValueError(f"{option}: {error}") from None
 
 
 def _diagnosed(
@@ -147,7 +180,8 @@ def _run(
 
     start = time.perf_counter()
     try:
-        image = load_radiograph(job.image).image
+        load = load_image if engine.gaze_config.color_images else load_radiograph
+        image = load(job.image).image
         found = engine.diagnose(image, question, options)
         if job.overlay is not None:
             if found.scanpath is None:
@@ -179,10 +213,21 @@ def _readable(record: "DiagnosisRecord", overlay: Path | None) -> str:
     if record["scanpath"] is not None:
         points = " > ".join(f"({fixation['x']:.2f}, {fixation['y']:.2f})" for fixation in record["scanpath"])
         lines.append(f"  looked at {len(record['scanpath'])} places: {points}")
+    if record["glimpses"]:
+        lines.append(f"  seen closely: {', '.join(str(glimpse['step']) for glimpse in record['glimpses'])}")
+    shared = [_spoke(record, name) for name, value in findings if value >= PRESENT and record["evidence"].get(name)]
+    if shared:
+        lines.append(f"  pooled from: {'; '.join(shared)}")
     lines += [f"  note: {note}" for note in record["notes"]]
     if overlay is not None:
         lines.append(f"  overlay: {one_line(overlay)}")
     return "\n".join([*lines, f"  {record['model']}, {record['seconds']:.1f} s", ""])
+
+
+def _spoke(record: "DiagnosisRecord", finding: str) -> str:
+    """E.g. "edema: place 3 (41%), place 1 (20%)", of the glimpses with the largest shares."""
+    shares = sorted(zip(record["evidence"][finding], record["glimpses"], strict=True), key=lambda one: -one[0])
+    return f"{finding}: " + ", ".join(f"place {glimpse['step']} ({share:.0%})" for share, glimpse in shares[:2])
 
 
 # ---- where `--overlay OUT` writes: one file, a folder, or a name with {stem}; never two images into one file --------

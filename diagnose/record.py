@@ -20,6 +20,24 @@ class FixationRecord(TypedDict):
     duration_ms: float | None
 
 
+class GlimpseRecord(TypedDict):
+    """A place of the path that the model saw closely: its fixation, counted from 1, and the window in fractions of the
+    upright image."""
+
+    step: int
+    left: float
+    upper: float
+    right: float
+    lower: float
+
+
+class SentenceRecord(TypedDict):
+    """A sentence of the answer; shares are those of each glimpse in the attention with which it was written."""
+
+    text: str
+    shares: list[float]
+
+
 class ClaimRecord(TypedDict):
     """A finding that the answer names; agrees is False where its probability lies on the other side of 0.5."""
 
@@ -33,7 +51,9 @@ class DiagnosisRecord(TypedDict):
     """One image's answer; scanpath is None, and notes say so, where the model's gaze weights are untrained.
 
     claims are the findings that the answer affirms or denies, each with its probability and whether the two agree; None
-    where the model has no probability for it. strangeness above 1 means that the image is unlike the model's training
+    where the model has no probability for it. evidence has, for each finding, the share of each glimpse in what its
+    probability was pooled from; what is missing to 1 there and in sentences is the share of everything else. A model
+    without glimpses has none of the three. strangeness above 1 means that the image is unlike the model's training
     images; None that nobody can tell.
     """
 
@@ -44,6 +64,9 @@ class DiagnosisRecord(TypedDict):
     findings: dict[str, float]
     grid: list[int]
     scanpath: list[FixationRecord] | None
+    glimpses: list[GlimpseRecord]
+    evidence: dict[str, list[float]]
+    sentences: list[SentenceRecord]
     model: str
     adapter: str | None
     seconds: float

@@ -36,6 +36,7 @@ def survey(
     """
     images, published = set[str](), dict[str, set[str]]()
     records, reports, unnamed, tried = 0, 0, 0, 0
+    views: Counter[str] = Counter()
     labels: dict[str, Counter[float]] = {}  # finding -> 1.0 or 0.0 -> records
     lengths, durations_ms, unreadable, first = PathLengths(), [0.0, 0], list[str](), list[Sample]()
     for sample in islice(source.samples(), limit):
@@ -46,7 +47,7 @@ def survey(
                 tried += 1
                 unreadable += _problem(sample)
         published.setdefault(sample.patient_id, set()).update(filter(None, sample.split.split(TOGETHER)))
-        records += 1
+        records, views[sample.view] = records + 1, views[sample.view] + 1
         reports += sample.report is not None
         unnamed += sum(not reading.reader for reading in sample.readings)
         for name, value in sample.findings.items():
@@ -77,6 +78,8 @@ def survey(
         "patients_by_split": dict(sorted(Counter(splits.by_patient.values()).items())),
         "published_split": splits.note,
         "patients_leaking_in_published_split": sum(len(sides) > 1 for sides in published.values()),
+        "views": dict(sorted(views.items())),
+        "columns_not_read": dict(source.not_read),
         "credit": source.credit,
         "dropped": {reason: number for reason, number in sorted(source.dropped.items()) if number},
         "images_opened": tried,
@@ -99,12 +102,16 @@ def survey_text(counts: Mapping[str, Any]) -> str:
     labels, splits, dropped = values.pop("labels"), values.pop("patients_by_split"), values.pop("dropped")
     unknown, cut = values.pop("labels_unknown_to_the_embedded_model"), values.pop("fixations_beyond_the_embedded_model")
     note, opened, unreadable = (values.pop(name) for name in ("published_split", "images_opened", "unreadable"))
-    credit = values.pop("credit")
+    credit, views, not_read = (values.pop(name) for name in ("credit", "views", "columns_not_read"))
     lines = [f"{name.replace('_', ' '):38} {'-' if value is None else value}" for name, value in values.items()]
     lines += ["", f"{'finding':38} {'present':>8} {'absent':>8} {'unknown':>8}"]
     lines += [
         f"{name:38} {counts['present']:8} {counts['absent']:8} {counts['unknown']:8}" for name, counts in labels.items()
     ] or ["(no findings)"]
+    if any(views):
+        lines += ["", "views: " + ", ".join(f"{view or 'unknown'} {number}" for view, number in views.items())]
+    if not_read:
+        lines += ["", "columns that are no findings: " + "; ".join(f"{name}: {why}" for name, why in not_read.items())]
     if unknown:
         lines += ["", f"names that the embedded model does not know: {', '.join(unknown)}"]
     if cut:

@@ -116,9 +116,11 @@ def judge(found: Sequence[Measure], patients: int) -> Verdict:
     head = HEADS[outcome]
     if outcome == "worse" and "better" in scores.values():
         head += f" in {_named(scores, 'worse')}, though better in {_named(scores, 'better')}"
+    unbeaten = "; ".join(filter(None, map(_unbeaten_floor, compared)))
     needs = f", of which a verdict needs {LEAST_PATIENTS}" if patients < LEAST_PATIENTS else ""
     words = "; ".join(_score_words(one, scores[one.name]) for one in compared)
-    return Verdict(outcome, f"{head} ({_patients(patients)}{needs}): {words}.", scores)
+    below = f" Not above the best floor: {unbeaten}." if unbeaten else ""
+    return Verdict(outcome, f"{head} ({_patients(patients)}{needs}): {words}.{below}", scores)
 
 
 def _overall(scores: Sequence[Judgement]) -> Judgement:
@@ -145,6 +147,14 @@ def _score_words(measure: Measure, outcome: Judgement) -> str:
             f", since no finding is there in {LEAST_OF_EACH} patients and absent in {LEAST_OF_EACH}"
         ))  # fmt: skip
     return f"{words}, gain {gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]: {outcome}"
+
+
+def _unbeaten_floor(measure: Measure) -> str:
+    """Return the best floor of a score where the score is no higher; "" where it is."""
+    name = max(measure.floors, key=lambda floor: measure.floors[floor], default="")
+    if not name or measure.value is None or measure.value > measure.floors[name]:
+        return ""
+    return f"{measure.name} {measure.value:.3f}, {name} {measure.floors[name]:.3f}"
 
 
 def _patients(number: int) -> str:

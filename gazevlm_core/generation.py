@@ -1,7 +1,7 @@
 """The words after a pass: as they come, or all at once."""
 
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from typing import Any
 
 import torch
@@ -11,6 +11,8 @@ from gazevlm_core.model.modeling_gazevlm import GazeVLM
 from gazevlm_core.model.outputs import PrefillOutput
 from gazevlm_core.model.processing_gazevlm import GazeVLMProcessor
 from gazevlm_core.options import DiagnoseOptions
+from gazevlm_core.records import Sentence
+from gazevlm_core.words import sentence_spans
 
 TEXT_THREAD = "gazevlm-text"
 
@@ -75,3 +77,30 @@ def generate_text(
             repetition_penalty=1.0,
             **sampling,
         )
+
+
+def sentence_shares(
+    model: GazeVLM, processor: GazeVLMProcessor, prefilled: PrefillOutput, answers: Sequence[str]
+) -> list[tuple[Sentence, ...]]:
+    """The sentences of answers, each with the attention of its tokens to every glimpse; none without glimpses.
+
+    Args:
+        prefilled: with its glimpses; its cache may hold the answers.
+        answers: of its rows.
+    """
+    if prefilled.glimpse_hidden is None or not any(answers):
+        return [()] * len(answers)
+    tokens = processor.tokenizer(
+        list(answers), add_special_tokens=False, return_offsets_mapping=True, padding=True, padding_side="right",
+        return_tensors="pt",
+    )  # fmt: skip
+    attention = model.attention_to_glimpses(prefilled, tokens["input_ids"]).cpu()
+    found = []
+    for row, answer in enumerate(answers):
+        ends = tokens["offset_mapping"][row, :, 1] * tokens["attention_mask"][row]
+        sentences = []
+        for first, last in sentence_spans(answer):
+            mean = attention[row, (ends > first) & (ends <= last)].mean(dim=0)
+            sentences.append(Sentence(answer[first:last], tuple(mean.tolist())))
+        found.append(tuple(sentences))
+    return found

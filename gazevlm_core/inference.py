@@ -9,33 +9,33 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple, overload
+from typing import overload
 
 import torch
 from PIL import Image
 
-from gazevlm_core.generation import generate_text, stream_text
+from gazevlm_core.generation import generate_text, sentence_shares, stream_text
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.images import load_image
 from gazevlm_core.images.base import check_ratio
 from gazevlm_core.model.adapters import AttachedAdapter, adapter_stamp, attach_adapter
 from gazevlm_core.model.checkpoint import NANO, Checkpoint, CheckpointError, load_checkpoint
 from gazevlm_core.model.configuration_gazevlm import GazeConfig
-from gazevlm_core.model.glimpses import choose_steps, cut, fine_image, pad_windows, windows_of
+from gazevlm_core.model.glimpses import fine_image, windows_of
 from gazevlm_core.model.outputs import EncodedImage, Glimpses, PrefillOutput
-from gazevlm_core.model.path_sampling import ChosenPath, choose_paths, follow, place_fixations
+from gazevlm_core.model.path_sampling import WalkedPath
 from gazevlm_core.model.processing_gazevlm import clean_text, render_prompt
 from gazevlm_core.model.shared_prefix import prefill_prompts
 from gazevlm_core.options import DEFAULT_QUESTION, Attention, DiagnoseOptions, Precision
 from gazevlm_core.records import Diagnosis, Glimpse
 from gazevlm_core.sample import pixel_digest
-from gazevlm_core.scanpath import Fixation, Scanpath
+from gazevlm_core.scanpath import Place, fixations_at
 from gazevlm_core.words import LOOP_NOTE, check_question, cut_loop, recognised
 
 ImageLike = Image.Image | str | Path
 ImageList = list[Image.Image] | list[str] | list[Path] | list[ImageLike] | tuple[ImageLike, ...]
 KEPT_IMAGES = 8
-UNTRAINED_NOTE = "This model's gaze weights are untrained, so no scanpath is shown."
+UNTRAINED_NOTE = "This model's gaze weights are untrained, so no scanpath is shown or followed."
 OOD_NOTE = (
     "This image is unlike what the model was trained on ({trained_on}): {times:.1f} times the distance that such "
     "images stay within. Its path, probabilities and words mean nothing here."
@@ -45,16 +45,9 @@ OOD_UNKNOWN_NOTE = (
 )
 
 
-class WalkedPath(NamedTuple):
-    """The path of one image: its fixations, how the model walked it, and the steps of it that are glimpsed."""
-
-    scanpath: Scanpath
-    walked: ChosenPath
-    glimpsed: tuple[int, ...] = ()
-
-
 class GazeEngine:
-    """One loaded model, ready for many images. The last images' vision tokens are kept for follow-up questions.
+    """One loaded model, ready for many images. The last images' vision tokens are kept for follow-up questions, and the
+    last pass for further paths.
 
     Args:
         checkpoint: from `load_checkpoint`.
@@ -66,6 +59,7 @@ class GazeEngine:
         self._adapter: AttachedAdapter | None = None
         self._lock = threading.Lock()
         self._encoded: OrderedDict[object, EncodedImage] = OrderedDict()  # by adapter and digest, oldest first
+        self._last: tuple[object, PrefillOutput] | None = None  # by those and the question
         size = self.processor.image_processor.size
         self._own_limits = (int(size["shortest_edge"]), int(size["longest_edge"]))
 
@@ -163,26 +157,29 @@ class GazeEngine:
         """Side of an image token in pixels of the resized image."""
         return self.processor.image_processor.patch_size * self.processor.image_processor.merge_size
 
-    @property
-    def _num_glimpses(self) -> int:
-        """How many glimpses a path has; none without a path."""
-        return self.gaze_config.num_glimpses * self.gaze_config.gaze_trained
-
     def fine(self, image: Image.Image, grid: PatchGrid) -> Image.Image | None:
         """Return what glimpses of an image are cut from; None for a model without glimpses."""
-        if not self._num_glimpses:
+        if not self.gaze_config.num_prompt_glimpses:
             return None
         return fine_image(image.convert("RGB"), grid, self._token_px, self.gaze_config)
 
-    def _encode_once(self, image: Image.Image) -> EncodedImage:
-        """`encode_images` for one image, cached by its pixels."""
+    def _look_once(
+        self, image: Image.Image, question: str, options: DiagnoseOptions
+    ) -> tuple[EncodedImage, PrefillOutput, dict[int, WalkedPath]]:
+        """`encode_images` and `look` for one image, cached by its pixels; the last pass is kept for a further path."""
         # an adapter may change the vision tower
         key = (self._stamp, pixel_digest(image.convert("RGB")))
         encoded = self._encoded.pop(key, None) or self.encode_images([image])[0]
         self._encoded[key] = encoded
         if len(self._encoded) > KEPT_IMAGES:
             self._encoded.popitem(last=False)
-        return encoded
+        kept, self._last = self._last, None  # lost where an error leaves its cache as nobody knows
+        if kept is None or kept[0] != (key, question) or not kept[1].rewind():
+            kept = ((key, question), self.prefill([encoded], [question]))
+        paths = self.paths(kept[1], [encoded], options)
+        seen = self.glimpse(kept[1], [encoded], paths)
+        self._last = kept
+        return encoded, seen, paths
 
     def ood_score(self, image: EncodedImage) -> float | None:
         """Return how far out of distribution an image is: above 1, unlike the training images; None where unknown.
@@ -221,7 +218,8 @@ class GazeEngine:
             rows: that a path is wanted of, where findings and words do not need one.
         """
         prefilled = self.prefill(images, questions)
-        paths = self.paths(prefilled, images, options or DiagnoseOptions(), None if self._num_glimpses else rows)
+        every = self.gaze_config.num_prompt_glimpses > 0
+        paths = self.paths(prefilled, images, options or DiagnoseOptions(), None if every else rows)
         return self.glimpse(prefilled, images, paths), paths
 
     def glimpse(
@@ -239,20 +237,13 @@ class GazeEngine:
             paths: of every image, from `paths`.
             sources: that glimpses are cut from in the stead of the images' own `fine`, e.g. of a counterfactual.
         """
-        if not self._num_glimpses or not paths:
+        if not self.gaze_config.num_prompt_glimpses or not paths:
             return prefilled
-        side, cuts, windows = self.gaze_config.glimpse_side * self._token_px, list[Image.Image](), []
-        for row, image in enumerate(images):
-            path = paths[row]
-            places = [path.scanpath.fixations[step] for step in path.glimpsed]
-            windows.append(windows_of(places, image.grid, self.gaze_config))
-            fine = image.fine if sources is None else sources[row]
-            if fine is None:
-                raise ValueError("an image of a model with glimpses was encoded without its finer form")
-            cuts += [cut(fine, window, side) for window in windows[-1]]
-        pixels = self.processor.glimpse_pixels(cuts).to(self.model.device)
-        with torch.no_grad():
-            return self.model.add_glimpses(prefilled, self.model.encode_glimpses(pixels), pad_windows(windows))
+        fine = [image.fine for image in images] if sources is None else list(sources)
+        known = [image for image in fine if image is not None]
+        if len(known) < len(fine):
+            raise ValueError("an image of a model with glimpses was encoded without its finer form")
+        return self.model.see_glimpses(prefilled, paths, known, self.processor.glimpse_pixels)
 
     def findings(self, prefilled: PrefillOutput) -> list[dict[str, float]]:
         """Finding -> probability of every image of a pass with its glimpses; empty where the findings are untrained."""
@@ -292,14 +283,13 @@ class GazeEngine:
         records = []
         for row, (image, findings) in enumerate(zip(images, self.findings(prefilled), strict=True)):
             ood_score, path = self.ood_score(image), paths.get(row)
-            notes: tuple[str, ...] = () if path is not None else (UNTRAINED_NOTE,)
+            notes = (UNTRAINED_NOTE,) if path is None else path.notes
             if ood_score is not None and ood_score > 1:
                 notes += (OOD_NOTE.format(trained_on=self.gaze_config.trained_on, times=ood_score),)
             if self.checkpoint.ood_reference is not None and not self._sees_as_base:
                 notes += (OOD_UNKNOWN_NOTE,)
             glimpsed = path.glimpsed if path is not None and prefilled.glimpse_hidden is not None else ()
-            places = [] if path is None else [path.scanpath.fixations[step] for step in glimpsed]
-            windows = windows_of(places, image.grid, self.gaze_config)
+            windows = windows_of(path.glimpsed_places, image.grid, self.gaze_config) if path and glimpsed else []
             records.append(
                 Diagnosis(
                     answer="",
@@ -332,40 +322,7 @@ class GazeEngine:
             options: which path.
             rows: that a path is wanted of; None for all.
         """
-        wanted = list(range(len(images)) if rows is None else rows)
-        if prefilled.gaze_hidden is None or not self.gaze_config.gaze_trained or not wanted:
-            return {}
-        fields = [self.model.pointer_field(prefilled, row) for row in wanted]
-        given = options.look_at or options.given
-        firsts = [[images[row].grid.index_of(fixation) for fixation in given] for row in wanted]
-        if options.look_at:
-            walked = [follow(field, patches) for field, patches in zip(fields, firsts, strict=True)]
-        else:
-            walked = choose_paths(
-                fields, options.path, walks=options.walks, temperature=options.path_temperature,
-                seed=options.path_seed, given=firsts,
-            )  # fmt: skip
-        return {
-            row: self._walked_path(prefilled, row, path, images[row].grid, given)
-            for row, path in zip(wanted, walked, strict=True)
-        }
-
-    def _walked_path(
-        self, prefilled: PrefillOutput, row: int, path: ChosenPath, grid: PatchGrid, given: Sequence[Fixation]
-    ) -> WalkedPath:
-        """A path as people see it, with the steps that are glimpsed: the given ones first."""
-        assert prefilled.gaze_hidden is not None
-        states = (prefilled.gaze_hidden[row], prefilled.patch_hidden[row])
-        placed = place_fixations(self.model.gaze_heads, self.gaze_config, *states, path.patches, grid)
-        fixations = [*given, *placed[len(given) :]]
-        if not self._num_glimpses:
-            return WalkedPath(Scanpath(tuple(fixations), "model"), path)
-        dwells = [fixation.duration_ms or 0.0 for fixation in placed]
-        weights = dwells if self.gaze_config.dwell_trained else path.chosen
-        most = 1.0 + sum(weights)
-        weighed = [most if step < len(given) else weight for step, weight in enumerate(weights)]
-        steps = choose_steps(fixations, grid, self._num_glimpses, weighed)
-        return WalkedPath(Scanpath(tuple(fixations), "model"), path, tuple(steps))
+        return self.model.predict_paths(prefilled, options, rows)
 
     def stream(
         self, image: Image.Image, question: str = DEFAULT_QUESTION, options: DiagnoseOptions | None = None
@@ -380,21 +337,23 @@ class GazeEngine:
         options = options or DiagnoseOptions()
         with self._lock:
             question = self.recognise(question)
-            encoded = self._encode_once(image)
-            prefilled, paths = self.look([encoded], [question], options)
-            record = replace(self.describe(prefilled, [encoded], paths)[0], question=question)
+            encoded, seen, paths = self._look_once(image, question, options)
+            record = replace(self.describe(seen, [encoded], paths)[0], question=question)
             yield record
-            with closing(stream_text(self.model, self.processor, prefilled, options)) as answers:
+            with closing(stream_text(self.model, self.processor, seen, options)) as answers:
                 for answer in answers:
                     record = _answered(record, answer)
                     yield record
                     if LOOP_NOTE in record.notes:
                         break
+            if record.glimpses:
+                yield self._with_sentences([record], seen)[0]
 
     @overload
     def diagnose(
-        self, image: ImageLike, question: str = ..., options: DiagnoseOptions | None = ..., *, batch_size: int = ...
-    ) -> Diagnosis: ...
+        self, image: ImageLike, question: str = ..., options: DiagnoseOptions | None = ..., *,
+        look_at: Sequence[Place] = ..., begin_at: Sequence[Place] = ..., batch_size: int = ...,
+    ) -> Diagnosis: ...  # fmt: skip
 
     @overload
     def diagnose(
@@ -403,6 +362,8 @@ class GazeEngine:
         question: str | Sequence[str] = ...,
         options: DiagnoseOptions | None = ...,
         *,
+        look_at: Sequence[Place] = ...,
+        begin_at: Sequence[Place] = ...,
         batch_size: int = ...,
     ) -> list[Diagnosis]: ...
 
@@ -412,6 +373,8 @@ class GazeEngine:
         question: str | Sequence[str] = DEFAULT_QUESTION,
         options: DiagnoseOptions | None = None,
         *,
+        look_at: Sequence[Place] = (),
+        begin_at: Sequence[Place] = (),
         batch_size: int = 8,
     ) -> Diagnosis | list[Diagnosis]:
         """Diagnose one image, or several, and wait for the answers.
@@ -420,6 +383,8 @@ class GazeEngine:
             image: upright pixels, or the path of a file that `load_image` reads; or a list of these.
             question: for all images, or one for each.
             options: how to answer.
+            look_at: places (x, y) that are the whole path, in the model's stead; as in the options.
+            begin_at: places that the path begins with; as in the options.
             batch_size: images of a list per pass; more need more memory.
 
         Returns:
@@ -427,8 +392,11 @@ class GazeEngine:
 
         Raises:
             ImageError: a file that is no image.
-            ValueError: a different number of images and questions.
+            ValueError: a different number of images and questions, or places that cannot be a path.
         """
+        options = options or DiagnoseOptions()
+        if look_at or begin_at:
+            options = replace(options, look_at=fixations_at(look_at), begin_at=fixations_at(begin_at))
         if isinstance(image, Image.Image | str | Path):
             if not isinstance(question, str):
                 raise ValueError("one image has one question; give a list of images for several")
@@ -455,13 +423,23 @@ class GazeEngine:
         options = options or DiagnoseOptions()
         with self._lock:
             known = [self.recognise(question) for question in questions]
-            encoded = self.encode_images(images)
-            prefilled, paths = self.look(encoded, known, options)
-            described = self.describe(prefilled, encoded, paths)
+            if len(images) == 1:
+                one, seen, paths = self._look_once(images[0], known[0], options)
+                encoded = [one]
+            else:
+                encoded = self.encode_images(images)
+                seen, paths = self.look(encoded, known, options)
+            described = self.describe(seen, encoded, paths)
             records = [replace(record, question=one) for record, one in zip(described, known, strict=True)]
-            answers = generate_text(self.model, prefilled, options)
-        texts = self.processor.tokenizer.batch_decode(answers, skip_special_tokens=True)
-        return [_answered(record, text.strip()) for record, text in zip(records, texts, strict=True)]
+            answers = generate_text(self.model, seen, options)
+            texts = self.processor.tokenizer.batch_decode(answers, skip_special_tokens=True)
+            said = [_answered(record, text.strip()) for record, text in zip(records, texts, strict=True)]
+            return self._with_sentences(said, seen)
+
+    def _with_sentences(self, records: Sequence[Diagnosis], seen: PrefillOutput) -> list[Diagnosis]:
+        """The records of a pass with the sentences of their answers."""
+        sentences = sentence_shares(self.model, self.processor, seen, [record.answer for record in records])
+        return [replace(record, sentences=own) for record, own in zip(records, sentences, strict=True)]
 
 
 def _answered(record: Diagnosis, text: str) -> Diagnosis:

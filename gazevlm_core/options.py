@@ -51,8 +51,9 @@ class DiagnoseOptions:
         walks: N walks behind a medoid path.
         path_temperature: divides the pointer's logits.
         path_seed: of the walks.
-        given: fixations that the path begins with; the model goes on from there.
-        look_at: fixations that are the whole path, in the model's stead; the answer and findings follow from them.
+        look_at: fixations that are the whole path, in the model's stead; the answer and findings of a model with
+            glimpses follow from them.
+        begin_at: fixations that the path begins with; the model goes on from there.
         text_temperature: 0 is greedy.
         text_seed: of a sampled text.
         max_new_tokens: longest answer.
@@ -65,8 +66,8 @@ class DiagnoseOptions:
     walks: int = DEFAULT_WALKS
     path_temperature: float = DEFAULT_PATH_TEMPERATURE
     path_seed: int = 0
-    given: tuple[Fixation, ...] = ()
     look_at: tuple[Fixation, ...] = ()
+    begin_at: tuple[Fixation, ...] = ()
     text_temperature: float = 0.0
     text_seed: int = 0
     max_new_tokens: int = 128
@@ -78,8 +79,13 @@ class DiagnoseOptions:
             raise ValueError(f"max_new_tokens must lie in 1 to 2048, got {self.max_new_tokens}")
         if not 0 <= self.path_temperature <= 10 or not 0 <= self.text_temperature <= 10:
             raise ValueError("temperatures must lie in 0 to 10")
-        if self.given and self.look_at:
-            raise ValueError("give the beginning of a path (given) or a whole one (look_at), not both")
+        if self.look_at and self.begin_at:
+            raise ValueError("give a whole path (look_at) or the beginning of one (begin_at), not both")
+
+    @property
+    def places(self) -> tuple[Fixation, ...]:
+        """The places that were given of the path: all of them or its beginning; none for the model's own path."""
+        return self.look_at or self.begin_at
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,20 @@ class Glimpse:
     window: Window
 
 
+@dataclass(frozen=True)
+class Sentence:
+    """A sentence of an answer.
+
+    Args:
+        text: as it was written.
+        shares: of each glimpse in the attention with which its tokens were chosen, mean of all layers and heads; what
+            is missing to 1 went elsewhere. Attention, that is, and no proof.
+    """
+
+    text: str
+    shares: tuple[float, ...]
+
+
 @dataclass(frozen=True, eq=False)
 class Diagnosis:
     """What a model answered about one image, and its scanpath.
@@ -43,6 +57,7 @@ class Diagnosis:
         glimpses: places that were seen closely, in the order of looking; none where the model takes none.
         evidence: finding -> share of each glimpse in what its probability was pooled from; what is missing to 1 is the
             share of the whole image. Attention, that is, and no proof.
+        sentences: of the answer, once it is complete; none where the model takes no glimpses.
 
     Raises:
         ValueError: shapes that do not fit the grid or the path, or probabilities outside [0, 1].
@@ -61,6 +76,7 @@ class Diagnosis:
     question: str = ""
     glimpses: tuple[Glimpse, ...] = ()
     evidence: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    sentences: tuple[Sentence, ...] = ()
 
     def __post_init__(self) -> None:
         if (self.scanpath is None) != (self.patch_probabilities is None):
@@ -73,8 +89,9 @@ class Diagnosis:
                 raise ValueError("one probability per fixation is needed")
         if any(not 0.0 <= value <= 1.0 for value in self.finding_probabilities.values()):
             raise ValueError("finding probabilities must lie in [0, 1]")
-        if any(len(shares) != len(self.glimpses) for shares in self.evidence.values()):
-            raise ValueError("evidence has one share per glimpse")
+        shared = [*self.evidence.values(), *(sentence.shares for sentence in self.sentences)]
+        if any(len(shares) != len(self.glimpses) for shares in shared):
+            raise ValueError("evidence and sentences have one share per glimpse")
 
     @property
     def gaze_trained(self) -> bool:
@@ -105,6 +122,7 @@ class Diagnosis:
             "scanpath": path,
             "glimpses": [{"step": one.step + 1, **one.window._asdict()} for one in self.glimpses],
             "evidence": {name: list(shares) for name, shares in self.evidence.items()},
+            "sentences": [{"text": one.text, "shares": list(one.shares)} for one in self.sentences],
             "model": self.model_id,
             "adapter": self.adapter_id,
             "strangeness": self.ood_score,

@@ -108,7 +108,7 @@ class Sample:
     findings: Mapping[str, float] = field(default_factory=dict)
     readings: tuple[Reading, ...] = ()
     boxes: tuple[Box, ...] = ()
-    masks: "Mapping[str, np.ndarray]" = field(default_factory=dict)
+    masks: "Mapping[str, np.ndarray]" = field(default_factory=dict, compare=False)  # arrays have no one truth
     patient_id: str = ""
     split: str = ""
     view: str = ""

@@ -5,7 +5,7 @@ Coordinates are fractions of the upright (EXIF-transposed) image, origin upper l
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, ClassVar, Literal, get_args
@@ -46,6 +46,31 @@ class Fixation:
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value >= 0.0):
                 raise ValueError(f"fixation {name} must be a finite time >= 0 or None, got {value!r}")
+
+
+Place = Fixation | Sequence[float]  # a fixation, or its (x, y)
+
+
+def fixations_at(places: Iterable[Place]) -> tuple[Fixation, ...]:
+    """Return fixations at some places, in their order.
+
+    Raises:
+        ValueError: a place that is no pair of numbers in [0, 1); the message says which.
+    """
+    found = []
+    for number, place in enumerate(places, start=1):
+        if isinstance(place, Fixation):
+            found.append(place)
+            continue
+        try:
+            x, y = map(float, place)
+            found.append(Fixation(x, y))
+        except (TypeError, ValueError):
+            raise ValueError(
+                f"place {number} must be two numbers x and y of at least 0 and below 1, fractions of the image, got "
+                f"{str(place)[:60]}"
+            ) from None
+    return tuple(found)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ REPEATS, WORD_REPEATS, PART_REPEATS = 3, 4, 8  # of several words, of one word, 
 LOOP_NOTE = "The text went on repeating itself, and was cut where it began to."
 _THERE = re.compile(r"(?:is|are) there (?:(?:an?|any) )?(?P<finding>.+)")
 _PART_LOOP = re.compile(rf"(?P<part>\S{{1,20}}?)(?P=part){{{PART_REPEATS - 1},}}")
+_SENTENCE = re.compile(r"\S[^\n]*?(?:[.!?]+(?=\s|$)|(?=\s*(?:\n|$)))")
 _PRESENCE = re.compile(r"(?:Is|Are) there (?P<finding>.+)\?")
 
 
@@ -97,3 +98,8 @@ def cut_loop(text: str) -> str:
             cuts.append(match.start() + len(match["part"]))
             break
     return text[: min(cuts)]
+
+
+def sentence_spans(text: str) -> list[tuple[int, int]]:
+    """First character of each sentence, and the one behind its last; a line ends a sentence too."""
+    return [match.span() for match in _SENTENCE.finditer(text)]

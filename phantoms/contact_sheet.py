@@ -1,4 +1,4 @@
-"""A labelled sheet of phantoms: every finding at three severities, and radiographs without findings.
+"""A labelled sheet of phantoms: every finding at three severities, and radiographs without findings of every domain.
 
 python -m phantoms.contact_sheet docs/phantoms.jpg
 """
@@ -11,13 +11,14 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from gazevlm_core.findings import grade_of
+from phantoms.case import RANDOMISED
 from phantoms.findings import DRAWN_FINDINGS
 from phantoms.make import make_phantom
 from phantoms.sampling import FindingRequest
 from phantoms.truth import Phantom
 
 SEVERITIES = (0.18, 0.5, 0.9)
-NORMALS_PER_DOMAIN = 3
+NORMALS = {"A": 3, "B": 3, RANDOMISED: 12}  # by domain
 COLUMNS = 6  # two findings side by side
 CAPTION_PX = 20
 GAP_PX = 4
@@ -35,15 +36,15 @@ class Tile:
 
 
 def default_tiles(first_seed: int = 40) -> tuple[Tile, ...]:
-    """Each finding at three severities, then normals of both domains; no seed is used twice."""
+    """Each finding at three severities, then normals of every domain; no seed is used twice."""
     tiles: list[Tile] = []
     for name, finding in DRAWN_FINDINGS.items():
         kinds = itertools.cycle(finding.kinds or (None,))
         for severity, detail in zip(SEVERITIES, kinds, strict=False):
             caption = f"{detail or name}, {grade_of(severity)}"
             tiles.append(Tile(first_seed + len(tiles), caption, "A", (FindingRequest(name, severity, detail=detail),)))
-    for domain in ("A", "B"):
-        for _ in range(NORMALS_PER_DOMAIN):
+    for domain, count in NORMALS.items():
+        for _ in range(count):
             tiles.append(Tile(first_seed + len(tiles), f"no finding, domain {domain}", domain))
     return tuple(tiles)
 

@@ -1,4 +1,4 @@
-"""What varies in domain R, which is drawn to train on: patients and techniques, tissues, detector, and what lies about.
+"""What varies in domain R, which is drawn to train on: patients, techniques and tissues.
 
 The ranges are wide rather than true: they were chosen until drawn and real radiographs overlap in grey levels, power
 spectra, profiles and local contrast (Tobin et al., "Domain randomization", IROS 2017). No label of a film was used.

@@ -1,6 +1,8 @@
 """The endpoints `/diagnose` and `/models` of the page, for programs and as MCP tools."""
 
 import time
+from dataclasses import replace
+from typing import Any
 
 import gradio as gr
 from gradio.components.api_component import Api
@@ -11,22 +13,36 @@ from diagnose.record import MODELS_SCHEMA, RECORD_SCHEMA, DiagnosisRecord, Model
 from diagnose.service import answer_steps, choose_picture, overlay_of
 from diagnose.tab.form import USUAL, answer_settings, asking_of
 from gazevlm_core.options import DEFAULT_QUESTION
+from gazevlm_core.scanpath import Fixation, fixations_at
 from web.blocks import MODEL_QUEUE
 from web.models import Ask
 from web.page import page_error
 
+PLACES_SCHEMA: dict[str, Any] = {
+    "type": "array",
+    "items": {"type": "array", "items": {"type": "number", "minimum": 0, "exclusiveMaximum": 1}, "minItems": 2,
+              "maxItems": 2},
+}  # fmt: skip
+
 
 def add_endpoints(catalogue: Catalogue, ask: Ask) -> None:
     """Add both, on components that are never shown."""
-    _diagnose_endpoint(ask)
+    _diagnose_endpoint(ask, max(choice.gaze.num_gaze_tokens for choice in catalogue.choices().values()))
     _models_endpoint(catalogue)
 
 
-def _diagnose_endpoint(ask: Ask) -> None:
-    """The endpoint `/diagnose`; files are checked by gr.File."""
+def _diagnose_endpoint(ask: Ask, steps: int) -> None:
+    """The endpoint `/diagnose`; files are checked by gr.File.
+
+    Args:
+        steps: of the longest path that a model has.
+    """
     image = gr.File(label="image: PNG, JPEG, WebP, TIFF or DICOM")
     question = gr.Textbox(DEFAULT_QUESTION, label="question")
     model = gr.Textbox(USUAL.model, label="model: a name from /models; empty for the usual one")
+    places = {**PLACES_SCHEMA, "maxItems": steps}
+    look_at = Api([], places, "look_at: places (x, y) that are the whole path, in the model's stead")
+    begin_at = Api([], places, "begin_at: places (x, y) that the path begins with")
     record = Api(None, RECORD_SCHEMA, "record")
     overlay = gr.Image(label="overlay", format="png", type="pil")
     call = gr.Button()
@@ -41,17 +57,23 @@ def _diagnose_endpoint(ask: Ask) -> None:
         path_seed: int = USUAL.path_seed,
         text_temperature: float = USUAL.text_temperature,
         text_seed: int = USUAL.text_seed,
+        look_at: list[list[float]] | None = None,
+        begin_at: list[list[float]] | None = None,
     ) -> tuple[DiagnosisRecord, Image.Image | None]:
         """Diagnose one image.
 
         Returns the record that `gazevlm diagnose --json` prints, and the scanpath drawn over the image at its own size
         (nothing where the model's gaze is untrained). The settings are those of the page; the same ones give the same
-        answer.
+        answer. Places are pairs of x and y, fractions of the upright image from its upper left corner. The answer of a
+        model with glimpses follows from them; the notes of the record say where it does not.
         """
         start = time.perf_counter()
         try:
             settings = (model, path, walks, path_temperature, path_seed, text_temperature, text_seed)
-            options = asking_of(None, question, settings).options()
+            options = replace(
+                asking_of(None, question, settings).options(),
+                look_at=_places(look_at, "look_at", steps), begin_at=_places(begin_at, "begin_at", steps),
+            )  # fmt: skip
             picture = choose_picture(image, None)
             *_, last = answer_steps(ask, model, picture.image, question, options)
         except ValueError as error:
@@ -59,8 +81,25 @@ def _diagnose_endpoint(ask: Ask) -> None:
         drawn = overlay_of(picture.image, last.diagnosis) if last.diagnosis.gaze_trained else None
         return to_record(last.diagnosis, picture.name, time.perf_counter() - start), drawn
 
-    call.click(diagnose, [image, question, model, *answer_settings()], [record, overlay], api_name="diagnose",
-               concurrency_id=MODEL_QUEUE, concurrency_limit=1)
+    call.click(diagnose, [image, question, model, *answer_settings(), look_at, begin_at], [record, overlay],
+               api_name="diagnose", concurrency_id=MODEL_QUEUE, concurrency_limit=1)
+
+
+def _places(places: object, name: str, most: int) -> tuple[Fixation, ...]:
+    """Places of a path from a program; none where it gave nothing.
+
+    Raises:
+        ValueError: what is wrong, in one sentence.
+    """
+    given = [] if places is None else places
+    if not isinstance(given, list):
+        raise ValueError(f"{name} must be a list of places [x, y]; change it.")
+    if len(given) > most:
+        raise ValueError(f"{name} has {len(given)} places, and a path at most {most}; give fewer.")
+    try:
+        return fixations_at(given)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}.") from None
 
 
 def _models_endpoint(catalogue: Catalogue) -> None:

@@ -18,6 +18,10 @@ from web.markup import note, small_table
 from web.plot_style import GRID, OWN, PLAIN, TEXT
 
 CLAIMS_NOTE = "Named in the answer, with the probability that the model's finding head gives:"
+EVIDENCE_NOTE = (
+    "How much each fixation that was seen closely counted for the probability of a finding, and its part of the "
+    "attention while a sentence was written: attention, and no proof"
+)
 ROW_PX, MARGIN_PX, TIMELINE_PX = 24, 70, 110
 CHART = {**PLAIN, "bargap": 0.35, "showlegend": False}
 
@@ -58,6 +62,22 @@ def zone_table(diagnosis: Diagnosis) -> str:
     ]
     heads = ("zone", "fixations", "dwell\N{NO-BREAK SPACE}ms", "share")
     return small_table(heads, rows, "Thirds of the image, with the patient\N{RIGHT SINGLE QUOTATION MARK}s sides")
+
+
+def evidence(diagnosis: Diagnosis) -> str:
+    """Return the share of each glimpse in every finding and in each sentence of the answer; "" without glimpses."""
+    if not diagnosis.glimpses:
+        return ""
+    ordered = sorted(diagnosis.evidence, key=lambda name: -diagnosis.finding_probabilities[name])
+    rows = [(name, *_shares(diagnosis.evidence[name])) for name in ordered]
+    rows += [(f"\N{LEFT DOUBLE QUOTATION MARK}{one.text}\N{RIGHT DOUBLE QUOTATION MARK}", *_shares(one.shares))
+             for one in diagnosis.sentences]  # fmt: skip
+    heads = ("", *(f"fixation {glimpse.step + 1}" for glimpse in diagnosis.glimpses), "elsewhere")
+    return small_table(heads, rows, EVIDENCE_NOTE) if rows else ""
+
+
+def _shares(shares: Sequence[float]) -> list[str]:
+    return [f"{share:.0%}" for share in (*shares, max(0.0, 1 - sum(shares)))]
 
 
 def truth(example: int) -> str:

@@ -131,10 +131,11 @@ class ResultPanel:
             self.chart_note = gr.HTML(elem_id=f"chart-note{end}")
             self.timeline = gr.Plot(label="Dwell of each fixation", elem_id=f"timeline{end}", visible=False)
             self.zones = gr.HTML(elem_id=f"zones{end}")
+            self.evidence = gr.HTML(elem_id=f"evidence{end}")
             self.table = gr.HTML(elem_id=f"scanpath{end}")
         self.parts: list[Component] = [
             self.title, self.warning, self.viewer, self.answer, self.claims, self.chart, self.chart_note, self.timeline,
-            self.zones, self.table,
+            self.zones, self.evidence, self.table,
         ]  # fmt: skip
 
     def blank(self, value: ViewerPayload | None = None, title: str | None = None) -> Values:
@@ -144,7 +145,7 @@ class ResultPanel:
             value: of the viewer; None leaves it as it is.
             title: of a comparison; None where there is none, which hides the second panel.
         """
-        texts = (self.warning, self.answer, self.claims, self.chart_note, self.zones, self.table)
+        texts = (self.warning, self.answer, self.claims, self.chart_note, self.zones, self.evidence, self.table)
         values: Values = {
             self.title: "" if title is None else markup.title(title),
             self.chart: None,
@@ -171,6 +172,7 @@ class ResultPanel:
             self.chart_note: markup.chart_note(scores),
             self.timeline: gr.Plot(timeline, visible=timeline is not None),
             self.zones: markup.zone_table(diagnosis),
+            self.evidence: markup.evidence(diagnosis),
             self.table: markup.fixation_table(diagnosis),
         }
 
@@ -180,4 +182,5 @@ class ResultPanel:
         if not finished:
             return {self.answer: diagnosis.answer}
         claims, warning = markup.claims(diagnosis), markup.warning(diagnosis)
-        return {self.answer: diagnosis.answer, self.claims: claims, self.warning: warning}
+        evidence = markup.evidence(diagnosis)
+        return {self.answer: diagnosis.answer, self.claims: claims, self.warning: warning, self.evidence: evidence}

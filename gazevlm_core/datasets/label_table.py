@@ -1,8 +1,8 @@
 """Anybody's table of labels, `labels.csv`: a column that names images, one of patients, and any of 0 and 1.
 
 What a column is follows from its name, without regard to upper case, blanks, underscores and dashes: IMAGE_COLUMNS,
-PATIENT_COLUMNS, VIEW_COLUMNS and SPLIT_COLUMNS, the first name that is there. Where no column has a name of an image,
-the one whose values name the most images is taken. Each other column that holds 1 and 0 alone is a finding: blank and
+PATIENT_COLUMNS, VIEW_COLUMNS and SPLIT_COLUMNS, the first name that is there; of images, the first whose values name
+one, else the column whose values name the most. Each other column that holds 1 and 0 alone is a finding: blank and
 what software writes for nothing are unknown, and so is -1. Columns are separated by commas, semicolons or tabs.
 """
 
@@ -37,7 +37,7 @@ VALUES: Mapping[str, float | None] = {
 NORMAL = frozenset({"normal", "healthy", "nofinding", "nofindings"})
 REPEATED, DISAGREES = "repeated row of labels.csv", "label that labels.csv gives twice, as 0 and as 1"
 NO_NAME = "row of labels.csv without an image"
-MOST_SHOWN = 40
+MOST_SHOWN, FIRST_ROWS, LONGEST_NAME = 40, 200, 200
 
 
 @dataclass
@@ -143,7 +143,7 @@ def read_labels(path: Path, files: NamedFiles | None = None) -> LabelTable:
         files: that there are; None takes the names as they are.
 
     Raises:
-        DatasetError: no table, no column of images, two columns of one name, or as in `_images`.
+        DatasetError: no table, no column of images or none of them, two columns of one name, or as in `_images`.
     """
     rows = read_table(path, _delimiter(path))
     _, header = next(rows, (0, []))
@@ -151,19 +151,21 @@ def read_labels(path: Path, files: NamedFiles | None = None) -> LabelTable:
     twice = [name for name, count in Counter(header).items() if name and count > 1]
     if twice:
         raise DatasetError(f"{path.name} has two columns called {twice[0]!r}; rename one")
-    places = {
-        what: next((place for name in names for place, one in enumerate(header) if key_of(one) == name), None)
-        for what, names in (
-            ("patient", PATIENT_COLUMNS), ("view", VIEW_COLUMNS), ("split", SPLIT_COLUMNS), ("image", IMAGE_COLUMNS),
-        )
-    }  # fmt: skip
-    if places["image"] is None:
-        places["image"] = _column_of_images(header, body, files)
+    named = [[place for name in names for place, one in enumerate(header) if key_of(one) == name]
+             for names in (IMAGE_COLUMNS, PATIENT_COLUMNS, VIEW_COLUMNS, SPLIT_COLUMNS)]  # fmt: skip
+    places = {what: next(iter(found), None)
+              for what, found in zip(("patient", "view", "split"), named[1:], strict=True)}  # fmt: skip
+    places["image"] = _column_of_images(named[0], len(header), body, files)
     if places["image"] is None:
         names = ", ".join(map(repr, header[:8])) + (", ..." if len(header) > 8 else "")
         raise DatasetError(f"{path.name} has no column that names the images, such as file or image_id; it has {names}")
     labels, not_read = _label_columns(header, body, {place for place in places.values() if place is not None})
+    if not body:
+        raise DatasetError(f"{path.name} has no row below its header")
     images, counted = _images(path.name, body, places, {place: label_name(header[place]) for place in labels}, files)
+    if not images:
+        first = body[0][1][places["image"]][:MOST_SHOWN]
+        raise DatasetError(f"{path.name}: none of its images is in {path.parent}; the first is {first!r}")
     return LabelTable(images, not_read, counted)
 
 
@@ -201,20 +203,21 @@ def _delimiter(path: Path) -> str:
 
 
 def _column_of_images(
-    header: Sequence[str], body: Sequence[tuple[int, list[str]]], files: NamedFiles | None
+    called_so: Sequence[int], columns: int, body: Sequence[tuple[int, list[str]]], files: NamedFiles | None
 ) -> int | None:
-    """Return the column whose values name the most images in the first rows; None where none does."""
+    """Return the first column of those that are called so and name an image; else the one that names the most."""
     if files is None:
-        return None
+        return next(iter(called_so), None)
     hits = Counter[int]()
-    for _, cells in body[:200]:
-        for place in range(len(header)):
+    for _, cells in body[:FIRST_ROWS]:
+        for place in range(columns):
             try:
                 hits[place] += files.find(cells[place]) is not None
-            except ValueError:
+            except ValueError:  # it names several
                 hits[place] += 1
-    best, count = max(hits.items(), key=lambda item: item[1], default=(0, 0))
-    return best if count else None
+    own = [place for place in called_so if hits[place]]
+    most = [place for place, count in hits.most_common(1) if count]
+    return next(iter([*own, *most, *called_so]), None)
 
 
 def _label_columns(
@@ -225,14 +228,17 @@ def _label_columns(
     for place, name in enumerate(header):
         if place in taken:
             continue
-        other = next(((line, cells[place]) for line, cells in body if _value(cells[place]) is _OTHER), None)
+        # the line and not the value, which may be somebody's name
+        other = next((line for line, cells in body if _value(cells[place]) is _OTHER), None)
         known = {_value(cells[place]) for _, cells in body} - {None, _OTHER}
         if not name:
             not_read["(no name)"] = "the column has no name"
+        elif len(name) > LONGEST_NAME:
+            not_read[name[:LONGEST_NAME]] = "its name is too long"
         elif key_of(name) in NO_FINDINGS:
             not_read[name] = "no finding"
         elif other is not None:
-            not_read[name] = f"holds {other[1][:MOST_SHOWN]!r} in line {other[0]}, which is neither 0 nor 1"
+            not_read[name] = f"holds other values than 0 and 1, first in line {other}"
         elif not known:
             not_read[name] = "holds neither 0 nor 1"
         else:

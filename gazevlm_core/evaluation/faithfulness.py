@@ -6,6 +6,7 @@ random places and the centre. What needs drawn phantoms is in `evaluate.counterf
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from zlib import crc32
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
@@ -236,14 +237,14 @@ def measure_samples(
     """
     own: list[list[tuple[str, ImageTrial | None]]] = []
     for batch in ranks.batches(samples, batch_size):
-        loaded = [(sample.patient_id, image) for sample in batch if (image := _usable(sample, trained)) is not None]
+        loaded = [(sample, image) for sample in batch if (image := _usable(sample, trained)) is not None]
         images = [image for _, image in loaded]
         places = viewer.own_places(images) if images and viewer.names else []
         trials: list[ImageTrial | None] = [None] * len(images)
         if places and can_be_measured(viewer, places):
-            rngs = [np.random.default_rng((seed, number)) for number in range(len(images))]
+            rngs = [np.random.default_rng((seed, crc32(sample.image_id.encode()))) for sample, _ in loaded]
             trials = list(try_images(viewer, images, places, batch_size, rngs))
-        own.append([(patient, trial) for (patient, _), trial in zip(loaded, trials, strict=True)])
+        own.append([(sample.patient_id, trial) for (sample, _), trial in zip(loaded, trials, strict=True)])
         progress(len(batch))
     found = [one for batch in in_turns(ranks.gather(own)) for one in batch]
     done = [trial for _, trial in found if trial is not None]

@@ -105,6 +105,8 @@ def graded_paths(
     if len(shown) < len(predictions):
         return None, None
     grids = [one.grid for one in predictions]
+    samples = [one.in_steps(sample) for one, sample in zip(predictions, samples, strict=True)]
+    others = [predictions[0].in_steps(other) for other in others]  # on a grid like theirs, which was not made
     constants = ConstantPaths([paths[0] for other in others for paths in by_reader(other.readings)], num_steps)
     paths = [on_grid(path, grid) for path, grid in zip(shown, grids, strict=True)]
     task = GridTask(samples, grids, paths, constants, seed)

@@ -6,6 +6,7 @@ Images are loaded batch by batch and never held together in memory.
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -21,8 +22,7 @@ from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.inference import EncodedImage, GazeEngine
 from gazevlm_core.metrics.paths import Size
 from gazevlm_core.metrics.registry import MAP_METRICS, map_scores
-from gazevlm_core.model.configuration_gazevlm import GazeConfig
-from gazevlm_core.model.modeling_gazevlm import PrefillOutput
+from gazevlm_core.model.outputs import PrefillOutput
 from gazevlm_core.model.path_sampling import follow
 from gazevlm_core.model.pointer import PointerField
 from gazevlm_core.ranks import ALONE, Ranks, in_turns
@@ -34,6 +34,7 @@ ROWS_AT_ONCE = 192  # prompts in one pass of the backbone; bounds memory
 REPORT_TOKENS = 128
 GREEDY = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None, "repetition_penalty": 1.0}
 UNREADABLE = "image that cannot be read"
+SampleType = TypeVar("SampleType", bound=Sample)
 TRAINED_PICTURE = "picture that the adapter was trained on"
 
 
@@ -42,7 +43,7 @@ class Prediction:
     """What a model says of one image.
 
     Args:
-        sample: what is known of it, without its pixels.
+        sample: what is known of it, without its pixels; its readings are in the steps of the model, see `in_steps`.
         size: width and height of the image in px.
         grid: the model's, on this image.
         finding_logits: finding -> logit of the finding head; empty where it is untrained.
@@ -53,6 +54,7 @@ class Prediction:
         dwells: float64 [V, 2], (predicted, true) duration in ms along the readings; None where untrained or unknown.
         heat: float [P], the share of its path that the model gives each patch; None where the gaze is untrained.
         pixels: from `thumbnail`, for the plain baseline.
+        repeats: whether consecutive fixations in one patch are steps of their own to the model.
     """
 
     sample: Sample
@@ -66,6 +68,11 @@ class Prediction:
     dwells: np.ndarray | None
     heat: np.ndarray | None = None
     pixels: np.ndarray | None = None
+    repeats: bool = True
+
+    def in_steps(self, sample: SampleType) -> SampleType:
+        """Return a sample with its readings in the steps of the model, on this image's grid."""
+        return in_steps(sample, self.grid, repeats=self.repeats)
 
 
 @dataclass
@@ -152,9 +159,10 @@ def _predict_batch(
         heads = [dict(zip(config.finding_names, one, strict=True))
                  for one in engine.model.finding_logits(prefilled).tolist()]  # fmt: skip
     found = []
-    for row, (sample, image, picture) in enumerate(zip(samples, encoded, images, strict=True)):
+    for row, (given, image, picture) in enumerate(zip(samples, encoded, images, strict=True)):
+        sample = in_steps(given, image.grid, repeats=config.repeats)
         shown, walked = (paths[row].scanpath, paths[row].walked) if row in paths else (None, None)
-        readings = [on_grid(path, image.grid) for path in as_steps(sample.scanpaths, image.grid, config)]
+        readings = [on_grid(path, image.grid) for path in sample.scanpaths]
         said = dict(zip(names, margins[row].tolist(), strict=True))
         steps = None
         if shown is not None and readings:
@@ -164,6 +172,7 @@ def _predict_batch(
             said if questions is not None else {name: said[name] for name in sample.findings if name in said},
             None, shown, steps, _dwells(engine, prefilled, row, image.grid, sample) if config.dwell_trained else None,
             None if walked is None else walked.probabilities.mean(axis=0), thumbnail(picture),
+            config.repeats,
         ))  # fmt: skip
     if not reports:
         return found
@@ -227,9 +236,13 @@ def first_answer_logits(engine: GazeEngine, prefilled: PrefillOutput) -> torch.T
     return recorder.logits
 
 
-def as_steps(paths: Sequence[Scanpath], grid: PatchGrid, config: GazeConfig) -> list[Scanpath]:
-    """Return readings in the steps of a model: consecutive fixations in one patch are one where it takes no repeats."""
-    return list(paths) if config.repeats else [grid.merge_repeats(path) for path in paths]
+def in_steps(sample: SampleType, grid: PatchGrid, *, repeats: bool) -> SampleType:
+    """Return a sample whose readings are in the steps of a model: where it takes no repeats, consecutive fixations in
+    one patch of its grid are one. A path is scored against what the model was trained to predict."""
+    if repeats or not sample.readings:
+        return sample
+    merged = (replace(one, scanpath=grid.merge_repeats(one.scanpath)) for one in sample.readings)
+    return replace(sample, readings=tuple(merged))
 
 
 # ---- along readings -------------------------------------------------------------------------------------------------
@@ -265,7 +278,7 @@ def _dwells(
     gaze_hidden, patch_hidden = prefilled.gaze_hidden[row], prefilled.patch_hidden[row]
     known = [
         (step, grid.index_of(fixation), fixation.duration_ms)
-        for path in as_steps(sample.scanpaths, grid, engine.gaze_config)
+        for path in sample.scanpaths
         for step, fixation in enumerate(path.fixations[: len(gaze_hidden)])
         if fixation.duration_ms is not None
     ]

@@ -12,10 +12,10 @@ from PIL import Image
 from gazevlm_core.evaluation.predict import GREEDY, NO, REPORT_TOKENS, YES, first_answer_logits
 from gazevlm_core.findings import REPORT_QUESTION
 from gazevlm_core.geometry import PatchGrid
-from gazevlm_core.inference import EncodedImage, GazeEngine, WalkedPath
+from gazevlm_core.inference import EncodedImage, GazeEngine
 from gazevlm_core.model.glimpses import choose_steps
-from gazevlm_core.model.modeling_gazevlm import PrefillOutput
-from gazevlm_core.model.path_sampling import ChosenPath
+from gazevlm_core.model.outputs import PrefillOutput
+from gazevlm_core.model.path_sampling import ChosenPath, WalkedPath
 from gazevlm_core.options import DiagnoseOptions
 from gazevlm_core.scanpath import Fixation, Scanpath
 

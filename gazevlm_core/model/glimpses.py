@@ -110,6 +110,18 @@ def small_image_mask(is_image: torch.Tensor, grids: Sequence[PatchGrid]) -> torc
     return is_image & (is_image.cumsum(dim=-1) <= sizes[:, None])
 
 
+def glimpse_columns(is_glimpse: torch.Tensor, tokens: int) -> torch.Tensor:
+    """Which glimpse each position belongs to: float32 [B, L, M], 1 at its own.
+
+    Args:
+        is_glimpse: bool [B, L].
+        tokens: of each glimpse.
+    """
+    number = (is_glimpse.cumsum(dim=-1) - 1).div(tokens, rounding_mode="floor")
+    most = int(is_glimpse.sum(dim=-1).max()) // tokens
+    return ((number[..., None] == torch.arange(most, device=number.device)) & is_glimpse[..., None]).float()
+
+
 def interleave(
     image_tokens: Sequence[torch.Tensor], glimpse_tokens: torch.Tensor, counts: Sequence[int]
 ) -> tuple[torch.Tensor, ...]:

@@ -6,46 +6,31 @@ order of inheritance, and what differs between families is in `backbones`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from importlib import import_module
 from os import PathLike
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from transformers import (
-    AutoModelForImageTextToText,
-    Cache,
-    DynamicCache,
-    GenerationMixin,
-    PretrainedConfig,
-    PreTrainedModel,
-)
+from transformers import AutoModelForImageTextToText, Cache, PretrainedConfig, PreTrainedModel
 from transformers import initialization as init
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.utils import ModelOutput
 
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.model.configuration_gazevlm import GazeVLMConfig, GlimpsePositions, PointerKeys
-from gazevlm_core.model.glimpses import (
-    at_true_places,
-    glimpse_counts,
-    glimpse_ids,
-    glimpse_states,
-    interleave,
-    small_image_mask,
-)  # fmt: skip
+from gazevlm_core.model.generation_gazevlm import GazeGeneration
+from gazevlm_core.model.glimpses import at_true_places, glimpse_counts, glimpse_states, interleave, small_image_mask
 from gazevlm_core.model.losses import LossCounts, weighted_losses
-from gazevlm_core.model.outputs import PrefillOutput, States, Supervision
-from gazevlm_core.model.places import pooled_tokens
-from gazevlm_core.model.pointer import GazeHeads, PointerField
+from gazevlm_core.model.outputs import States, Supervision
+from gazevlm_core.model.pointer import GazeHeads
 from gazevlm_core.model.quantise import prepare_four_bit_model, saved_for
 from gazevlm_core.model.shared_prefix import pack_rows
 
 HEADS = "gaze_heads."  # in the names of all their weights
 
 
-class GazeVLM(PreTrainedModel, GenerationMixin):
+class GazeVLM(GazeGeneration):
     """A backbone with gaze, dwell and finding heads on its gaze tokens. Each family is a class in `backbones`, which
     inherits from this, then from the backbone, and gives the following.
 
@@ -371,129 +356,3 @@ class GazeVLM(PreTrainedModel, GenerationMixin):
         if (counts != counts[0]).any():
             raise ValueError(f"every prompt of a batch needs as many gaze tokens, got {counts.tolist()}")
         return hidden[is_gaze].view(len(input_ids), -1, hidden.shape[-1])
-
-    @torch.no_grad()
-    def prefill(
-        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, mm_token_type_ids: torch.Tensor,
-        image_grid_thw: torch.Tensor, image_tokens: tuple[torch.Tensor, ...],
-    ) -> PrefillOutput:  # fmt: skip
-        """One pass of the backbone over left-padded prompts; see `PrefillOutput`.
-
-        Args:
-            input_ids: int64 [B, L], ending with K gaze tokens (or none, for a model without trained gaze).
-            attention_mask: int64 [B, L].
-            mm_token_type_ids: int64 [B, L], 1 at image tokens.
-            image_grid_thw: int64 [B, 3], as the processor gives it.
-            image_tokens: from `encode_images`, one per row.
-        """
-        grids = self.grids(image_grid_thw)
-        position_ids = self.positions(input_ids, attention_mask, mm_token_type_ids, image_grid_thw)
-        cache = DynamicCache(config=self.config.text_config)
-        hidden = self.model(
-            input_ids=input_ids, attention_mask=attention_mask, position_ids=position_ids, past_key_values=cache,
-            use_cache=True, mm_encoder_outputs={"image": self.image_features(image_tokens)},
-        ).last_hidden_state  # fmt: skip
-        return PrefillOutput(
-            input_ids=input_ids,
-            attention_mask=attention_mask,
-            position_ids=position_ids,
-            cache=cache,
-            gaze_hidden=self.gaze_states(hidden, input_ids),
-            patch_hidden=self.patch_states(hidden, input_ids == self.config.image_token_id, grids, image_tokens),
-            image_tokens=tuple(self.merged_tokens(tokens) for tokens in image_tokens),
-            grids=tuple(grids),
-        )
-
-    @torch.no_grad()
-    def add_glimpses(
-        self, prefilled: PrefillOutput, glimpse_tokens: torch.Tensor, windows: torch.Tensor
-    ) -> PrefillOutput:
-        """Show glimpses behind the gaze tokens of a pass, whose cache grows; one more pass, over their tokens alone.
-
-        Args:
-            prefilled: from `prefill`, used up.
-            glimpse_tokens: [N, T, W] of all rows' glimpses in order, from `encode_glimpses`.
-            windows: float [B, M, 4], where they were cut, NaN where a row has fewer than M.
-        """
-        device, config = prefilled.input_ids.device, self.config
-        shown, exists = (one.to(device) for one in glimpse_ids(config, glimpse_counts(windows)))
-        input_ids = torch.cat([prefilled.input_ids, shown], dim=1)
-        attention_mask = torch.cat([prefilled.attention_mask, exists.to(prefilled.attention_mask)], dim=1)
-        is_image = (input_ids == config.image_token_id) & attention_mask.bool()
-        is_small = small_image_mask(is_image, prefilled.grids)
-        merge = config.vision_config.spatial_merge_size
-        thw = torch.tensor([[1, grid.rows * merge, grid.cols * merge] for grid in prefilled.grids], device=device)
-        position_ids = self._all_positions(
-            input_ids, attention_mask, is_image.long(), thw, windows.to(device), is_small
-        )
-        before = prefilled.input_ids.shape[1]
-        hidden = self.model(
-            input_ids=shown,
-            attention_mask=attention_mask,
-            position_ids=position_ids[..., before:],
-            past_key_values=prefilled.cache,
-            use_cache=True,
-            mm_encoder_outputs={"image": self.image_features(tuple(glimpse_tokens))},
-        ).last_hidden_state
-        seen = glimpse_states(hidden, is_image[:, before:], self.merged_tokens(glimpse_tokens))
-        return replace(
-            prefilled, input_ids=input_ids, attention_mask=attention_mask, position_ids=position_ids,
-            glimpse_hidden=seen.hidden, glimpse_mask=seen.mask, glimpse_tokens=seen.tokens,
-        )  # fmt: skip
-
-    @torch.no_grad()
-    def finding_logits(self, prefilled: PrefillOutput) -> torch.Tensor:
-        """Logits of all findings of every image of a pass, float32 [B, F], in the order of the configuration's names.
-
-        F may be 0.
-
-        Raises:
-            ValueError: the pass held no gaze tokens, or no glimpses, and the finding head needs them.
-        """
-        gaze = self.config.gaze_config
-        if gaze.num_glimpses and gaze.gaze_trained and prefilled.glimpse_hidden is None:
-            raise ValueError("the pass has no glimpses yet, which the finding head needs; see add_glimpses")
-        logits = [torch.zeros(len(prefilled.input_ids), 0, device=prefilled.input_ids.device)]
-        if gaze.num_head_findings:
-            if prefilled.gaze_hidden is None:
-                raise ValueError("the prompt held no gaze tokens, which the finding head needs")
-            logits.append(self.gaze_heads.finding_logits(prefilled.gaze_hidden, prefilled.glimpses))
-        if gaze.usual_places:
-            pooled = [
-                pooled_tokens(tokens, grid, gaze.usual_places)
-                for tokens, grid in zip(prefilled.image_tokens, prefilled.grids, strict=True)
-            ]
-            logits.append(self.gaze_heads.placed_logits(torch.stack(pooled)))
-        return torch.cat(logits, dim=-1)
-
-    @torch.no_grad()
-    def pointer_field(self, prefilled: PrefillOutput, row: int) -> PointerField:
-        """The pointer of one image of a pass.
-
-        Raises:
-            ValueError: the pass held no gaze tokens.
-        """
-        if prefilled.gaze_hidden is None:
-            raise ValueError("the prompt held no gaze tokens, so there is nothing to point with")
-        return self.gaze_heads.fields(prefilled.gaze_hidden[row], prefilled.patch_hidden[row])
-
-    def continue_text(self, prefilled: PrefillOutput, **generation: Any) -> torch.Tensor:
-        """Generate the answers after a pass, from its own cache (which is used up).
-
-        `generate` wants at least one position that is not cached, so the last one is dropped and fed again.
-
-        Args:
-            generation: any argument of `generate`, e.g. max_new_tokens, streamer, do_sample.
-
-        Returns:
-            int64 [B, T], the new tokens alone.
-        """
-        prefilled.cache.crop(-1)
-        ids = self.generate(
-            input_ids=prefilled.input_ids,
-            attention_mask=prefilled.attention_mask,
-            position_ids=prefilled.position_ids,
-            past_key_values=prefilled.cache,
-            **generation,
-        )
-        return ids[:, prefilled.input_ids.shape[1] :]

@@ -72,6 +72,17 @@ class PrefillOutput(ModelOutput):
     glimpse_mask: torch.Tensor | None = None
     glimpse_tokens: torch.Tensor | None = None
 
+    def rewind(self) -> bool:
+        """Take what came behind this pass out of its cache; whether the cache then holds exactly the pass: not so after
+        an error between two layers."""
+        lengths = {layer.get_seq_length() for layer in self.cache.layers}
+        behind = max(lengths) - self.input_ids.shape[1]
+        if len(lengths) > 1 or behind < 0:
+            return False
+        if behind:
+            self.cache.crop(-behind)
+        return True
+
     @property
     def glimpses(self) -> Glimpses | None:
         """What the heads read of the glimpses; None before `add_glimpses`."""

@@ -6,6 +6,7 @@ depend on its batch: each draws the same numbers from its seed.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,9 +14,18 @@ import torch
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.metrics.sequence import medoid_indices
 from gazevlm_core.model.configuration_gazevlm import GazeConfig
+from gazevlm_core.model.glimpses import choose_steps
 from gazevlm_core.model.pointer import GazeHeads, PointerField, stack_fields
 from gazevlm_core.options import DEFAULT_PATH_TEMPERATURE, DEFAULT_WALKS, PathChoice
-from gazevlm_core.scanpath import Fixation
+from gazevlm_core.scanpath import Fixation, Scanpath
+
+UNFOLLOWED_NOTE = (
+    "The answer and the probabilities do not follow the places that were given: this model takes no glimpses of them."
+)
+MERGED_NOTE = (
+    "Places next to each other in one patch of the model's grid are one step: {places} places became {steps} steps."
+)
+UNSEEN_NOTE = "Of the places that were given, the model sees {seen} closely, and no more."
 
 
 @dataclass(frozen=True)
@@ -33,6 +43,65 @@ class ChosenPath:
     probabilities: np.ndarray
     chosen: tuple[float, ...]
     stop_probability: float
+
+
+class WalkedPath(NamedTuple):
+    """The path of one image: its fixations, how the model walked it, the steps of it that are glimpsed, and what the
+    user must know of places that were given."""
+
+    scanpath: Scanpath
+    walked: ChosenPath
+    glimpsed: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def glimpsed_places(self) -> list[Fixation]:
+        """Where the glimpses lie, in the order of looking."""
+        return [self.scanpath.fixations[step] for step in self.glimpsed]
+
+
+def given_steps(places: Sequence[Fixation], grid: PatchGrid, config: GazeConfig) -> tuple[Fixation, ...]:
+    """Return the steps of a path that given places are: those next to each other in one patch are one, at their mean,
+    for a model without repeats.
+
+    Raises:
+        ValueError: more steps than a path of the model has.
+    """
+    merged = places and not config.repeats
+    steps = grid.merge_repeats(Scanpath(tuple(places), "model")).fixations if merged else tuple(places)
+    if len(steps) > config.num_gaze_tokens:
+        raise ValueError(
+            f"{len(steps)} places are more than the {config.num_gaze_tokens} steps of this model's path; give at most "
+            f"{config.num_gaze_tokens}"
+        )
+    return steps
+
+
+def walked_path(
+    heads: GazeHeads,
+    config: GazeConfig,
+    states: tuple[torch.Tensor, torch.Tensor],
+    path: ChosenPath,
+    grid: PatchGrid,
+    given: Sequence[Fixation] = (),
+) -> WalkedPath:
+    """Return a chosen path with its fixations and the steps that are glimpsed: the given ones first.
+
+    Args:
+        states: of the gaze tokens and the patches, as in `place_fixations`.
+        given: its first steps, which stay where they are.
+    """
+    placed = place_fixations(heads, config, *states, path.patches, grid)
+    scanpath = Scanpath((*given, *placed[len(given) :]), "model")
+    if not config.num_prompt_glimpses:
+        return WalkedPath(scanpath, path, (), (UNFOLLOWED_NOTE,) if given else ())
+    weights = [fixation.duration_ms or 0.0 for fixation in placed] if config.dwell_trained else path.chosen
+    most = 1.0 + sum(weights)
+    weighed = [most if step < len(given) else weight for step, weight in enumerate(weights)]
+    steps = choose_steps(scanpath.fixations, grid, config.num_prompt_glimpses, weighed)
+    seen = sum(step < len(given) for step in steps)
+    unseen = seen < len(set(path.patches[: len(given)]))
+    return WalkedPath(scanpath, path, tuple(steps), (UNSEEN_NOTE.format(seen=seen),) if unseen else ())
 
 
 @torch.no_grad()
@@ -147,7 +216,7 @@ def choose_paths(
     Args:
         fields: pointer of each image.
         choice, walks, temperature, seed: as in `choose_path`, for every image.
-        given: first patches of each image's path, as many for every image; None for none.
+        given: first patches of each image's path; None for none.
     """
     firsts = given or [()] * len(fields)
     if choice is PathChoice.ARGMAX:
@@ -155,7 +224,7 @@ def choose_paths(
     elif choice is PathChoice.SAMPLE:
         walks = 1
     found: dict[int, ChosenPath] = {}
-    for places in _alike(fields):
+    for places in _alike(fields, firsts):
         alike = stack_fields([fields[place] for place in places])
         steps, lengths = _sample(alike, walks, temperature, seed, [firsts[place] for place in places])
         best = medoid_indices(steps, lengths) if walks > 1 else np.zeros(len(places), dtype=np.int64)
@@ -164,11 +233,11 @@ def choose_paths(
     return [found[place] for place in range(len(fields))]
 
 
-def _alike(fields: Sequence[PointerField]) -> list[list[int]]:
-    """Positions of the fields by their number of patches."""
-    places: dict[int, list[int]] = {}
-    for place, field in enumerate(fields):
-        places.setdefault(field.num_patches, []).append(place)
+def _alike(fields: Sequence[PointerField], firsts: Sequence[Sequence[int]]) -> list[list[int]]:
+    """Positions of the fields with as many patches, and as many of them given."""
+    places: dict[tuple[int, int], list[int]] = {}
+    for place, (field, first) in enumerate(zip(fields, firsts, strict=True)):
+        places.setdefault((field.num_patches, len(first)), []).append(place)
     return list(places.values())
 
 

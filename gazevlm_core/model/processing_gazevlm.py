@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from os import PathLike
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 from torch.nn.utils.rnn import pad_sequence
@@ -19,10 +20,13 @@ from transformers import (
     Qwen2_5_VLProcessor,
     Qwen2VLImageProcessorPil,
 )
+from transformers.image_transforms import to_pil_image
+from transformers.image_utils import load_image, make_flat_list_of_images
 from transformers.processing_utils import ProcessorMixin
 
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.model.configuration_gazevlm import GazeConfig
+from gazevlm_core.model.glimpses import fine_image
 
 GAZE_TOKEN = "<st>"  # placeholder whose hidden state points at the next fixation (arXiv 2603.06697)
 IMAGE_TOKEN = "<|image_pad|>"
@@ -43,8 +47,9 @@ class GazeVLMProcessor(Qwen2_5_VLProcessor):
     class has an image processor, a tokenizer and a chat template, saves and loads them, and reads the folder of a plain
     backbone.
 
-    `num_gaze_tokens` is read from the model's configuration beside it and never stored a second time. An adapter may
-    want another number: `processor.num_gaze_tokens = model.config.gaze_config.num_prompt_tokens`.
+    `num_gaze_tokens` and `gaze_config` are read from the model's configuration beside it and never stored a second
+    time. An adapter may want others: `processor.num_gaze_tokens = model.config.gaze_config.num_prompt_tokens`, and for
+    glimpses `processor.gaze_config = model.config.gaze_config`.
 
     Args:
         image_processor: resizes images and cuts them into patches.
@@ -69,13 +74,14 @@ class GazeVLMProcessor(Qwen2_5_VLProcessor):
             tokenizer.add_tokens([GAZE_TOKEN], special_tokens=True)
         self.gaze_token_id = token_id(tokenizer, GAZE_TOKEN)
         self.num_gaze_tokens: int | None = None
+        self.gaze_config: GazeConfig | None = None
         ProcessorMixin.__init__(
             self, image_processor, tokenizer, chat_template=chat_template or tokenizer.chat_template
         )
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | PathLike, **kwargs: Any) -> "GazeVLMProcessor":
-        """As the library's; the number of gaze tokens is that of the model that lies there, if one does.
+        """As the library's; gaze tokens and glimpses are those of the model that lies there, if one does.
 
         Raises:
             ValueError: that model's gaze configuration cannot be read.
@@ -87,13 +93,19 @@ class GazeVLMProcessor(Qwen2_5_VLProcessor):
         except OSError:  # none on the Hub; in a folder, an empty one
             values = {}
         if values:
-            processor.num_gaze_tokens = GazeConfig.from_dict(values.get("gaze") or {}).num_prompt_tokens
+            processor.gaze_config = GazeConfig.from_dict(values.get("gaze") or {})
+            processor.num_gaze_tokens = processor.gaze_config.num_prompt_tokens
         return processor
 
     @property
     def model_input_names(self) -> list[str]:
-        """Names of the tensors that a prompt becomes."""
-        return ["input_ids", "attention_mask", "mm_token_type_ids", "pixel_values", "image_grid_thw"]
+        """Names of the tensors that a prompt becomes; the last two for a model with glimpses alone."""
+        names = ["input_ids", "attention_mask", "mm_token_type_ids", "pixel_values", "image_grid_thw"]
+        return [*names, "fine_images", "fine_sizes"] if self._glimpses else names
+
+    @property
+    def _glimpses(self) -> bool:
+        return self.gaze_config is not None and self.gaze_config.num_prompt_glimpses > 0
 
     def grids(self, image_grid_thw: torch.Tensor) -> list[PatchGrid]:
         """The grid of image tokens of each image, from the image processor's int64 [B, 3]."""
@@ -123,13 +135,36 @@ class GazeVLMProcessor(Qwen2_5_VLProcessor):
             text: questions, or prompts of `apply_chat_template`, whose open assistant turn gets the gaze tokens.
             kwargs: as in the library, e.g. `return_tensors="pt"`.
 
+        Returns:
+            What the library's processor returns and, for a model with glimpses, what these are cut from: fine_images,
+            uint8 [B, H, W, 3], padded, and fine_sizes, int64 [B, 2], height and width of each.
+
         Raises:
             ValueError: nobody said how many gaze tokens the model wants, or nothing is left of a question.
         """
         kwargs = {"padding": True, "padding_side": "left", **kwargs}
         if text is not None:
             text = [self._prompt_of(one) for one in ([text] if isinstance(text, str) else text)]
-        return super().__call__(images=images, text=text, **kwargs)
+        found = super().__call__(images=images, text=text, **kwargs)
+        if images is not None and self._glimpses:
+            found.update(self._fine(images, found["image_grid_thw"]))
+        return found
+
+    def _fine(self, images: Any, image_grid_thw: Any) -> dict[str, torch.Tensor]:  # noqa: ANN401 (as the library's)
+        """What glimpses of some images are cut from; see `fine_image`."""
+        assert self.gaze_config is not None
+        token_px = self.image_processor.patch_size * self.image_processor.merge_size
+        fine = [
+            np.asarray(fine_image(_pixels(image), grid, token_px, self.gaze_config))
+            for image, grid in zip(
+                make_flat_list_of_images(images), self.grids(torch.as_tensor(image_grid_thw)), strict=True
+            )
+        ]
+        sizes = np.array([image.shape[:2] for image in fine])
+        padded = np.zeros((len(fine), *sizes.max(axis=0), 3), dtype=np.uint8)
+        for row, image in zip(padded, fine, strict=True):
+            row[: image.shape[0], : image.shape[1]] = image
+        return {"fine_images": torch.from_numpy(padded), "fine_sizes": torch.from_numpy(sizes)}
 
     def _prompt_of(self, text: str) -> str:
         """A question or a rendered conversation with the gaze tokens in it."""
@@ -144,6 +179,13 @@ class GazeVLMProcessor(Qwen2_5_VLProcessor):
         if GAZE_TOKEN in answer or not self.num_gaze_tokens:
             return text
         return before + header + GAZE_TOKEN * self.num_gaze_tokens + answer
+
+
+def _pixels(image: Any) -> Image.Image:  # noqa: ANN401 (as the library's)
+    """Whatever the library takes for an image, as RGB."""
+    if not isinstance(image, Image.Image):
+        image = load_image(image) if isinstance(image, str) else to_pil_image(image)
+    return image.convert("RGB")
 
 
 def clean_text(processor: GazeVLMProcessor, text: str) -> str:

@@ -109,6 +109,13 @@ def test_a_colour_picture_is_declined_as_on_the_page(talking: Path, images: Path
     assert line.endswith("a.png: This is a colour picture, not a radiograph; give a grey chest radiograph.")
 
 
+def test_a_model_of_colour_pictures_takes_them(tmp_path: Path, images: Path) -> None:
+    model = make_talking_checkpoint(tmp_path / "coloured", color_images=True)
+    Image.linear_gradient("L").resize((90, 200)).convert("RGB").point([*range(256), *[0] * 512]).save(images / "a.png")
+    result = ask(model, images / "a.png")
+    assert (result.exit_code, result.stderr) == (0, "")
+
+
 def test_all_well_is_exit_code_0_and_readable_text(talking: Path, images: Path) -> None:
     result = ask(talking, images / "a.png")
     assert (result.exit_code, result.stderr) == (0, "")
@@ -135,6 +142,51 @@ def test_same_seed_same_path_and_choices_differ(talking: Path, images: Path) -> 
     assert path("--path", "argmax", "--seed", 1) == path("--path", "argmax", "--seed", 2)
 
 
+@pytest.fixture(scope="module")
+def glimpsing(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    marks = {"num_glimpses": 2, "repeats": False, "num_gaze_tokens": 6}
+    return make_talking_checkpoint(tmp_path_factory.mktemp("glimpsing"), **marks)
+
+
+def test_a_given_path_is_taken_and_seen_closely(glimpsing: Path, images: Path) -> None:
+    (record,) = json.loads(ask(glimpsing, images / "a.png", "--json", "--look-at", "0.1,0.2 0.7,0.66").stdout)
+    assert [(fixation["x"], fixation["y"]) for fixation in record["scanpath"]] == [(0.1, 0.2), (0.7, 0.66)]
+    assert [glimpse["step"] for glimpse in record["glimpses"]] == [1, 2]
+    assert record["evidence"].keys() == {"cardiomegaly", "pneumothorax"}
+    assert [len(sentence["shares"]) for sentence in record["sentences"]] == [2]
+    assert record["notes"] == []
+    (begun,) = json.loads(ask(glimpsing, images / "a.png", "--json", "--begin-at", "0.1,0.2").stdout)
+    assert (begun["scanpath"][0]["x"], len(begun["scanpath"]) > 1) == (0.1, True)
+    assert "  seen closely: 1, 2\n" in ask(glimpsing, images / "a.png", "--look-at", "0.1,0.2 0.7,0.66").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--look-at", "0.1,0.2 0.7"), r"--look-at: place 2 must be two numbers x and y"),
+        (("--begin-at", "0.1,1.2"), r"--begin-at: place 1 must be two numbers"),
+        (("--look-at", " "), "--look-at names no place"),
+        (("--look-at", "0.1,0.2", "--begin-at", "0.1,0.2"), "not both"),
+    ],
+)
+def test_places_that_cannot_be_read_end_the_command(images: Path, arguments: tuple[str, ...], words: str) -> None:
+    result = gazevlm(images / "a.png", *arguments)
+    assert result.exit_code == 2
+    assert words in result.stderr
+
+
+def test_more_places_than_steps_is_one_line_and_an_unfollowed_path_a_note(
+    talking: Path, glimpsing: Path, images: Path
+) -> None:
+    places = " ".join(f"0.{one},0.{two}" for one, two in ((1, 1), (9, 1), (9, 9), (1, 9), (5, 5), (1, 5), (9, 5)))
+    result = ask(glimpsing, images / "a.png", "--json", "--look-at", places)
+    assert result.exit_code == 1
+    assert "7 places are more than the 6 steps of this model's path; give at most 6" in result.stderr
+    plain = ask(talking, images / "a.png", "--look-at", "0.1,0.2 0.7,0.66")
+    assert "  looked at 2 places: (0.10, 0.20) > (0.70, 0.66)" in plain.stdout
+    assert "  note: The answer and the probabilities do not follow the places" in plain.stdout
+
+
 def test_a_question_that_was_never_taught_ends_the_command(images: Path, tmp_path: Path) -> None:
     model = make_tiny_checkpoint(tmp_path / "taught", known_questions=["Is there edema?"])
     result = ask(model, images / "a.png", "--json", "--question", "How old is the patient?")
@@ -151,7 +203,7 @@ def test_words_against_probabilities_are_printed() -> None:
     agreed = {"finding": "edema", "affirmed": False, "probability": None, "agrees": None}
     record = {
         "image": "a.png", "answer": "Consolidation.", "claims": [said, agreed], "findings": {"consolidation": 0.01},
-        "scanpath": None, "notes": [], "model": "nano", "seconds": 1.0,
+        "scanpath": None, "glimpses": [], "evidence": {}, "notes": [], "model": "nano", "seconds": 1.0,
     }  # fmt: skip
     lines = _readable(record, None).splitlines()  # type: ignore[arg-type]
     assert "  contradiction: consolidation (affirmed in words, probability 0.01)" in lines
@@ -225,6 +277,7 @@ def test_model_that_cannot_be_loaded_is_one_line(option: str, talking: Path, ima
     assert result.stderr.startswith("gazevlm: ")
 
 
+@pytest.mark.slow
 def test_stderr_of_the_real_command_holds_nothing_but_errors(
     talking: Path, images: Path, repository: Path, tmp_path: Path
 ) -> None:
@@ -239,6 +292,7 @@ def test_stderr_of_the_real_command_holds_nothing_but_errors(
     assert line.startswith(f"{images / 'drawing.png'}: This is an SVG")
 
 
+@pytest.mark.slow
 def test_real_radiographs(real_radiographs: list[Path], repository: Path, tmp_path: Path) -> None:
     """The twelve real images through the model that ships: a path and an answer for each."""
     if not (repository / "models" / "gazevlm-nano").is_dir():

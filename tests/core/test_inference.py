@@ -112,7 +112,7 @@ def test_words_and_findings_do_not_depend_on_the_path_that_is_drawn(tiny_engine:
             (PathChoice.ARGMAX, 0, 1.0), (PathChoice.MEDOID, 0, 1.0),
         )
     ]  # fmt: skip
-    ways.append(DiagnoseOptions(given=(Fixation(0.11, 0.22), Fixation(0.83, 0.4)), max_new_tokens=12))
+    ways.append(DiagnoseOptions(begin_at=(Fixation(0.11, 0.22), Fixation(0.83, 0.4)), max_new_tokens=12))
     found = [tiny_engine.diagnose(IMAGE, options=way) for way in ways]
     assert len({one.scanpath.fixations for one in found if one.scanpath}) >= 4
     assert len({one.answer for one in found}) == 1
@@ -162,7 +162,7 @@ def test_an_answer_that_repeats_itself_is_cut_with_a_note(
 
 def test_a_path_goes_on_from_given_fixations(tiny_engine: GazeEngine) -> None:
     given = (Fixation(0.11, 0.22, 250.0), Fixation(0.83, 0.4))
-    diagnosis = tiny_engine.diagnose(IMAGE, options=DiagnoseOptions(given=given, max_new_tokens=1))
+    diagnosis = tiny_engine.diagnose(IMAGE, options=DiagnoseOptions(begin_at=given, max_new_tokens=1))
     assert diagnosis.scanpath is not None
     assert diagnosis.scanpath.fixations[:2] == given
     assert len(diagnosis.scanpath) > 2

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gazevlm_core.geometry import PatchGrid
-from gazevlm_core.records import Diagnosis
+from gazevlm_core.records import Diagnosis, Sentence
 from gazevlm_core.scanpath import Fixation, Scanpath
 
 PATH = Scanpath((Fixation(0.1, 0.2), Fixation(0.3, 0.4)), "click")
@@ -38,6 +38,8 @@ def test_an_untrained_model_has_neither_path_nor_distributions() -> None:
         ({"patch_probabilities": np.zeros((4, 5))}, "do not fit 6 patches"),
         ({"patch_probabilities": np.zeros((1, 6))}, "do not fit 6 patches"),
         ({"fixation_probabilities": (0.5,)}, "one probability per fixation"),
+        ({"evidence": {"edema": (0.5,)}}, "one share per glimpse"),
+        ({"sentences": (Sentence("Edema.", (0.5,)),)}, "one share per glimpse"),
         ({"finding_probabilities": {"edema": 1.2}}, r"lie in \[0, 1\]"),
     ],
 )

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from gazevlm_core.scanpath import Fixation, Scanpath
+from gazevlm_core.scanpath import Fixation, Scanpath, fixations_at
 
 
 @pytest.mark.parametrize("value", [-1e-9, 1.0, 1.5, math.nan, math.inf])
@@ -41,3 +41,11 @@ def test_a_path_keeps_the_viewing_order() -> None:
     path = Scanpath(tuple(fixations), "eyetracker")
     assert list(path) == fixations
     assert len(path) == 3
+
+
+def test_places_are_pairs_or_fixations() -> None:
+    timed = Fixation(0.5, 0.5, 200.0)
+    assert fixations_at([(0.1, 0.2), ["0.3", "0.4"], timed]) == (Fixation(0.1, 0.2), Fixation(0.3, 0.4), timed)
+    for wrong in ((0.1, 1.0), (0.1,), (0.1, 0.2, 0.3), "ab", None, (math.nan, 0.1), ({}, [])):
+        with pytest.raises(ValueError, match=r"place 2 must be two numbers x and y"):
+            fixations_at([(0.1, 0.2), wrong])  # type: ignore[list-item]

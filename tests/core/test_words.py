@@ -3,7 +3,14 @@
 import pytest
 
 from gazevlm_core.findings import QUESTIONS, presence_question
-from gazevlm_core.words import LONGEST_QUESTION, UnknownQuestionError, check_question, cut_loop, recognised
+from gazevlm_core.words import (
+    LONGEST_QUESTION,
+    UnknownQuestionError,
+    check_question,
+    cut_loop,
+    recognised,
+    sentence_spans,
+)
 
 KNOWN = (*QUESTIONS, *map(presence_question, ("edema", "pleural effusion", "support devices")))
 EFFUSION = "Is there pleural effusion?"
@@ -61,3 +68,11 @@ def test_a_loop_is_cut_after_its_first_turn(text: str, kept: str) -> None:
 ])  # fmt: skip
 def test_other_texts_stay_whole(text: str) -> None:
     assert cut_loop(text) == text
+
+
+@pytest.mark.parametrize(("text", "parts"), [
+    ("Severe edema. No effusion of 0.5 cm! ", ["Severe edema.", "No effusion of 0.5 cm!"]),
+    ("Yes", ["Yes"]), ("A\nB. C", ["A", "B.", "C"]), ("left.  \n right?", ["left.", "right?"]), (" ", []),
+])  # fmt: skip
+def test_sentences_end_at_full_stops_and_lines(text: str, parts: list[str]) -> None:
+    assert [text[first:last] for first, last in sentence_spans(text)] == parts

@@ -40,7 +40,7 @@ def test_a_table_beside_images(tmp_path: Path) -> None:
     assert [found[name].patient_id for name in "ab"] == ["7", "7"]
     assert [found[name].view for name in "ab"] == ["AP", "PA"]
     assert source.dropped == {"image missing": 1, "image that no file speaks of": 1}
-    assert source.not_read == {"age": "no finding", "note": "holds 'x' in line 2, which is neither 0 nor 1"}
+    assert source.not_read == {"age": "no finding", "note": "holds other values than 0 and 1, first in line 2"}
     assert source.zero_shot
 
 
@@ -51,6 +51,7 @@ def test_a_table_beside_images(tmp_path: Path) -> None:
         "Patient;Edema;Path\r\n5;1.0;X\\ONE.PNG\r\n6;0;./TWO\r\n",
         "path\tedema\tpid\tfracture\n/home/me/set/x/one.png\tTrue\t5\t-1\ntwo.jpeg\tfalse\t6\tNA\n",
         "picture,edema,patient\nx/one.png,1,5\ntwo.png,0,6\n\n",
+        "id,name,edema,patient,image file\n101,A,1,5,one\n102,B,0,6,two.png\n",
     ],
 )
 def test_columns_and_paths_are_found_however_they_are_written(tmp_path: Path, table: str) -> None:
@@ -96,6 +97,8 @@ def test_studies_count_where_both_speak(tmp_path: Path) -> None:
         ("file,edema,edema\na,1,0\n", "two columns called 'edema'; rename one"),
         ("file,patient,edema\na,1,0\na,2,0\n", "lines 2 and 3 give a to two patients; keep one"),
         ("file,edema\nd,1\n", "line 2: 'd' may be x/d.png or y/d.png; give its folder and ending"),
+        ("file,edema\n", "no row below its header"),
+        ("file,edema\nq,1\n", "none of its images is in .*; the first is 'q'"),
         ("file,edema\na,1,2,3\n", "line 2 has 4 values for 2 columns"),
     ],
 )

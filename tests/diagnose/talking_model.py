@@ -16,9 +16,13 @@ def make_talking_checkpoint(folder: Path, **gaze: Any) -> Path:
         folder: to write.
         gaze: as in the tiny one.
     """
+    return let_talk(make_tiny_checkpoint(folder, **gaze))
+
+
+def let_talk(folder: Path) -> Path:
+    """Change the settings of a random model, as above."""
     from tokenizers import Tokenizer
 
-    make_tiny_checkpoint(folder, **gaze)
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     spoken = {token for word in SPOKEN.split() for token in tokenizer.encode(f" {word}").ids}
     rows = json.loads((folder / "config.json").read_text(encoding="utf-8"))["text_config"]["vocab_size"]

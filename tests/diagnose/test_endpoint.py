@@ -93,11 +93,29 @@ def test_settings_decide_the_path_and_bad_ones_are_one_sentence(client: "Client"
         path(question="  ")
 
 
+def test_a_given_path_is_shown_and_what_does_not_follow_is_said(client: "Client", picture: Path) -> None:
+    from gradio_client import handle_file
+
+    usual, _ = client.predict(image=handle_file(picture), api_name="/diagnose")
+    for name, places in (("look_at", [[0.1, 0.2], [0.7, 0.6]]), ("begin_at", [[0.1, 0.2]])):
+        record, overlay = client.predict(image=handle_file(picture), api_name="/diagnose", **{name: places})
+        assert [[one["x"], one["y"]] for one in record["scanpath"]][: len(places)] == places
+        assert record["answer"] == usual["answer"]
+        assert "do not follow the places that were given" in record["notes"][-1]
+        with Image.open(overlay) as drawn:
+            assert drawn.convert("RGB").getpixel((20, 30)) == DOT
+    with pytest.raises(Exception, match="not both"):
+        client.predict(image=handle_file(picture), api_name="/diagnose", look_at=[[0.1, 0.2]], begin_at=[[0.1, 0.2]])
+    with pytest.raises(Exception, match="has 257 places, and a path at most"):
+        client.predict(image=handle_file(picture), api_name="/diagnose", look_at=[[0.1, 0.2]] * 257)
+
+
 def test_null_is_what_was_left_out(client: "Client", picture: Path, capfd: pytest.CaptureFixture[str]) -> None:
     from gradio_client import handle_file
 
     usual, _ = client.predict(image=handle_file(picture), api_name="/diagnose")
-    names = ("question", "model", "path", "walks", "path_temperature", "path_seed", "text_temperature", "text_seed")
+    names = ("question", "model", "path", "walks", "path_temperature", "path_seed", "text_temperature", "text_seed",
+             "look_at", "begin_at")
     record, _ = client.predict(image=handle_file(picture), api_name="/diagnose", **dict.fromkeys(names))
     assert {**record, "seconds": 0} == {**usual, "seconds": 0}
     with pytest.raises(Exception, match="no image yet"):
@@ -109,6 +127,7 @@ def test_null_is_what_was_left_out(client: "Client", picture: Path, capfd: pytes
     ("name", "value"),
     [("walks", "many"), ("walks", 1.5), ("walks", {}), ("path", {"a": 1}), ("path_temperature", "hot"),
      ("path_seed", []), ("text_seed", 10**40), ("text_temperature", True), ("model", ["a"]), ("question", "x" * 5000),
+     ("look_at", "0.1,0.2"), ("look_at", [[0.1, 1.0]]), ("look_at", [["a", "b"]]), ("begin_at", [0.1, 0.2]),
      ("image", "text"), ("image", [{"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}}])],
 )  # fmt: skip
 def test_a_value_of_another_type_is_one_sentence(
@@ -157,7 +176,8 @@ def test_these_are_all_endpoints_and_their_records_are_typed(client: "Client") -
     endpoint = api["named_endpoints"]["/diagnose"]
     names = [parameter["parameter_name"] for parameter in endpoint["parameters"]]
     settings = ["model", "path", "walks", "path_temperature", "path_seed", "text_temperature", "text_seed"]
-    assert names == ["image", "question", *settings]
+    assert names == ["image", "question", *settings, "look_at", "begin_at"]
+    assert endpoint["parameters"][-2]["python_type"]["type"] == "list[list[float]]"
     record_type = endpoint["returns"][0]["python_type"]["type"]
     assert "answer: str" in record_type
     assert "patch_index: int" in record_type

@@ -52,6 +52,9 @@ def test_the_endpoints_are_the_only_tools(address: str) -> None:
     assert sorted(named) == ["diagnose", "models"]
     assert len(tools) == 2
     assert set(named["diagnose"].inputSchema["properties"]) >= {"image", "question", "model", "path_seed"}
+    look_at = named["diagnose"].inputSchema["properties"]["look_at"]
+    assert (look_at["maxItems"], look_at["items"]["minItems"], look_at["items"]["maxItems"]) == (12, 2, 2)
+    assert look_at["items"]["items"] == {"type": "number", "minimum": 0, "exclusiveMaximum": 1}
     assert "Diagnose one image." in (named["diagnose"].description or "")
 
 

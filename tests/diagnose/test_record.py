@@ -6,9 +6,11 @@ from dataclasses import replace
 import pytest
 
 from diagnose.record import RECORD_SCHEMA, ClaimRecord, DiagnosisRecord, FixationRecord, to_record
-from diagnose.tab.markup import badges, fixation_table, title, truth, warning, zone_table
+from diagnose.tab.markup import badges, evidence, fixation_table, title, truth, warning, zone_table
 from diagnose.tab.markup import claims as markup_claims
 from diagnose.tab.result import Exchange, history
+from gazevlm_core.geometry import Window
+from gazevlm_core.records import Glimpse, Sentence
 from tests.diagnose.samples import ATTACK, FOUND, UNTRAINED
 from web.markup import notice, status
 
@@ -25,6 +27,9 @@ def test_record_of_a_diagnosis() -> None:
             {"x": 0.125, "y": 0.25, "patch_index": 0, "probability": 0.5, "duration_ms": 210.0},
             {"x": 0.875, "y": 0.75, "patch_index": 7, "probability": 0.25, "duration_ms": None},
         ],
+        "glimpses": [],
+        "evidence": {},
+        "sentences": [],
         "model": "nano",
         "adapter": "mine",
         "seconds": 1.235,
@@ -54,6 +59,29 @@ def test_words_stand_beside_the_probabilities_of_what_they_name(
     shown = markup_claims(said)
     assert shown.count("contradicts the words") == list(agrees.values()).count(False)
     assert bool(shown) == bool(agrees)
+
+
+SEEN = replace(
+    FOUND, glimpses=(Glimpse(1, Window(0.5, 0.25, 1.0, 1.0)),), evidence={"edema": (0.25,)},
+    sentences=(Sentence(f"Edema {ATTACK}.", (0.125,)),),
+)  # fmt: skip
+
+
+def test_record_says_what_was_seen_closely_and_what_leaned_on_it() -> None:
+    record = to_record(SEEN, "a.png", 1.0)
+    assert record["glimpses"] == [{"step": 2, "left": 0.5, "upper": 0.25, "right": 1.0, "lower": 1.0}]
+    assert record["evidence"] == {"edema": [0.25]}
+    assert record["sentences"] == [{"text": f"Edema {ATTACK}.", "shares": [0.125]}]
+
+
+def test_evidence_is_a_table_of_shares_that_sum_to_all() -> None:
+    assert evidence(FOUND) == ""
+    table = evidence(SEEN)
+    assert "<td>edema</td><td>25%</td><td>75%</td>" in table
+    assert "<td>12%</td><td>88%</td>" in table
+    assert ">fixation 2<" in table
+    assert "no proof" in table
+    assert "<script" not in table
 
 
 def test_untrained_gaze_gives_no_path_and_says_why() -> None:

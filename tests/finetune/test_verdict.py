@@ -107,6 +107,8 @@ def test_the_words_name_figures_intervals_and_floors() -> None:
         "0.310, which the base does not have, beside the floor: its own path, shuffled 0.210, gain +0.100 [+0.050, "
         "+0.150]: better; AUROC 0.800 to 0.700, gain -0.100 [-0.150, -0.050]: worse."
     )
+    low = Measure(SEQUENCE, 0.13, 0.09, {SHUFFLED: 0.12, "best path": 0.202}, gain=gained(0.03, 0.05))
+    assert judge([low], 30).why.endswith(" Not above the best floor: sequence score 0.130, best path 0.202.")
     assert judge(measures[2:], 1).why == "Nothing could be compared with the base on 1 held-out patient."
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from gazevlm_core.evaluation.predict import first_answer_logits
+from gazevlm_core.evaluation.predict import first_answer_logits, in_steps
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.inference import GazeEngine
 from gazevlm_core.model.backbones import BACKBONES
@@ -178,13 +178,13 @@ def test_findings_are_not_read_before_the_glimpses(engine: GazeEngine) -> None:
 
 def test_a_beginning_is_kept_and_glimpsed(engine: GazeEngine) -> None:
     first = Fixation(0.11, 0.93)
-    found = engine.diagnose(noise(400, 400), QUESTION, DiagnoseOptions(given=(first,), max_new_tokens=4))
+    found = engine.diagnose(noise(400, 400), QUESTION, DiagnoseOptions(begin_at=(first,), max_new_tokens=4))
     assert found.scanpath.fixations[0] == first
     assert found.glimpses[0].step == 0
     patches = [found.grid.index_of(fixation) for fixation in found.scanpath]
     assert all(one != other for one, other in pairwise(patches)), "no step repeats its patch"
     with pytest.raises(ValueError, match="not both"):
-        DiagnoseOptions(given=(first,), look_at=(first,))
+        DiagnoseOptions(begin_at=(first,), look_at=(first,))
 
 
 def test_tokens_of_a_glimpse_lie_at_their_place_among_the_patches(engine: GazeEngine) -> None:
@@ -269,3 +269,12 @@ def test_a_finding_that_a_glimpse_shows_counts_for_it_and_for_no_other() -> None
     shares = heads.finding_shares(gaze, shown)[0]
     assert int(shares[:, 0].argmax()) == 3 + 4
     assert shares.sum(dim=0).tolist() == pytest.approx([1, 1])
+
+
+def test_readings_are_scored_in_the_steps_of_the_model() -> None:
+    read = Scanpath((Fixation(0.1, 0.1), Fixation(0.2, 0.2), Fixation(0.9, 0.9)), "click")
+    sample = Sample("a", readings=(Reading("", read),))
+    (merged,) = in_steps(sample, PatchGrid(2, 2), repeats=False).scanpaths
+    assert len(merged) == 2
+    assert in_steps(sample, PatchGrid(2, 2), repeats=True) is sample
+    assert in_steps(sample, PatchGrid(8, 8), repeats=False).scanpaths == (read,), "apart on a finer grid"

@@ -12,9 +12,12 @@ from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from gazevlm_core.inference import GazeEngine
+from gazevlm_core.model.backbones import BACKBONES
 from gazevlm_core.model.remote_code import write_remote_code
 from gazevlm_core.options import NANO, DiagnoseOptions, resolve_source
 from phantoms.make import make_phantom
+from tests.diagnose.talking_model import let_talk
+from tests.tiny_model import make_tiny_backbone
 
 CHILD = Path(__file__).with_name("remote_child.py")
 QUESTION = "Describe the findings on this chest radiograph."
@@ -43,6 +46,7 @@ def read_elsewhere(folder: Path, images: list[Path], scratch: Path) -> dict:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.slow
 def test_the_shipped_checkpoint_is_read_without_our_packages(images: list[Path], tmp_path: Path) -> None:
     folder, nano = tmp_path / "away", resolve_source(NANO)
     AutoModelForImageTextToText.from_pretrained(nano).save_pretrained(folder)
@@ -60,6 +64,20 @@ def test_the_shipped_checkpoint_is_read_without_our_packages(images: list[Path],
     again = GazeEngine.load(str(folder), device="cpu")  # the code is not run where GazeVLM is
     assert type(again.model).__module__ == "gazevlm_core.model.backbones.qwen2_5_vl"
     assert again.diagnose(images[0], QUESTION, options).answer == answers[0]
+
+
+def test_glimpses_are_seen_without_our_packages(images: list[Path], tmp_path: Path) -> None:
+    marks = {"num_glimpses": 3, "repeats": False, "use_offsets": True}
+    folder = let_talk(make_tiny_backbone(tmp_path / "away", BACKBONES[0], **marks))
+    write_remote_code(folder)
+    told = read_elsewhere(folder, images, tmp_path)
+    engine, options = GazeEngine.load(str(folder), device="cpu"), DiagnoseOptions(max_new_tokens=40)
+    found = [engine.diagnose(image, QUESTION, options) for image in images]
+    assert all(record.glimpses for record in found)
+    for text, record in zip(told["answers"], found, strict=True):
+        assert text.strip().startswith(record.answer), "which the engine cuts where it repeats itself"
+    assert told["pipeline"].strip().startswith(found[0].answer)
+    assert told["ours"] == []
 
 
 def test_the_code_needs_nothing_but_its_own_files_and_what_the_library_needs(
