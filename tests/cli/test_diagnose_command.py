@@ -270,6 +270,7 @@ def test_model_that_cannot_be_loaded_is_one_line(option: str, talking: Path, ima
     assert result.stderr.startswith("gazevlm: ")
 
 
+@pytest.mark.slow
 def test_stderr_of_the_real_command_holds_nothing_but_errors(
     talking: Path, images: Path, repository: Path, tmp_path: Path
 ) -> None:
@@ -284,6 +285,7 @@ def test_stderr_of_the_real_command_holds_nothing_but_errors(
     assert line.startswith(f"{images / 'drawing.png'}: This is an SVG")
 
 
+@pytest.mark.slow
 def test_real_radiographs(real_radiographs: list[Path], repository: Path, tmp_path: Path) -> None:
     """The twelve real images through the model that ships: a path and an answer for each."""
     if not (repository / "models" / "gazevlm-nano").is_dir():
