@@ -148,6 +148,7 @@ def test_placeholders_are_told_from_commands() -> None:
     assert runnable_commands(text) == ["gazevlm phantom --out a"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", PYTHON_BLOCKS)
 def test_python_snippet_runs(source: str, tmp_path: Path, repository: Path) -> None:
     run(["-c", source], tmp_path, repository)

@@ -4,13 +4,11 @@ import os
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from PIL import Image
-from skimage import data
 
 from phantoms.make import make_phantom
 from tests.adapter_maker import make_adapter
@@ -81,10 +79,6 @@ PASTE = """async name => {
   document.dispatchEvent(new ClipboardEvent('paste', {clipboardData: files, bubbles: true}));
 }"""
 ROWS = "rows => rows.map(row => [...row.children].slice(1, 3).map(cell => Number(cell.textContent)))"
-
-
-def serving_model(repository: Path, model: str, log: Path) -> AbstractContextManager[str]:
-    return serving(repository, ["app.py"], log, {"GAZEVLM_MODEL": model})
 
 
 @pytest.fixture(scope="module")
@@ -401,48 +395,6 @@ def test_an_image_is_pasted_twice(browser: "Browser", address: str) -> None:
     page.click("#diagnose")
     wait_for_status(page, "Done in")
     page.close()
-
-
-def test_an_unlike_image_is_called_so(browser: "Browser", repository: Path, tmp_path: Path, artifacts: Path) -> None:
-    Image.effect_noise((400, 400), 90).save(tmp_path / "noise.png")
-    Image.fromarray(data.cat()).save(tmp_path / "cat.png")
-    with serving_model(repository, "gazevlm-nano", tmp_path / "log.txt") as address:
-        page = open_page(browser, address)
-        upload(page, tmp_path / "noise.png")
-        wait_for_status(page, "Ready")
-        page.click("#diagnose")
-        page.get_by_text("This image is unlike what the model was trained on").wait_for()
-        wait_for_status(page, "Done in")
-        page.screenshot(path=artifacts / "page-1280-unlike.png", full_page=True)
-        page.reload()
-        page.wait_for_selector("#examples button img")
-        upload(page, tmp_path / "cat.png")
-        page.get_by_text("This is a colour picture, not a radiograph").wait_for()
-        pick_example(page, "cardiomegaly, severe")
-        page.click("#diagnose")
-        wait_for_status(page, "Done in")
-        assert not page.is_visible("#warning")
-        _asks_what_was_never_taught(page)
-        page.close()
-
-
-def _asks_what_was_never_taught(page: "Page") -> None:
-    """The embedded model says which questions it knows, and nothing else; an answer stands beside its probability."""
-    page.fill("#question textarea", "How old is the patient?")
-    page.click("#diagnose")
-    wait_for_status(page, "Not answered: this model does not know the question.")
-    said = page.inner_text("#warning")
-    assert 'It knows "Describe the findings on this chest radiograph."' in said
-    assert '"Is there ...?" of: enlarged cardiomediastinum' in said
-    assert page.input_value("#answer textarea") == ""
-    assert not page.is_visible("#claims")
-    assert page.locator("#scanpath tbody tr").count() == 0
-    page.fill("#question textarea", "is there a pneumothorax")
-    page.click("#diagnose")
-    wait_for_status(page, "Done in")
-    assert not page.is_visible("#warning")
-    assert page.input_value("#answer textarea").startswith(("No", "Yes"))
-    assert "pneumothorax: 0." in page.inner_text("#claims")
 
 
 def test_dicom_upload(browser: "Browser", address: str, tmp_path: Path) -> None:

@@ -109,6 +109,13 @@ def test_a_colour_picture_is_declined_as_on_the_page(talking: Path, images: Path
     assert line.endswith("a.png: This is a colour picture, not a radiograph; give a grey chest radiograph.")
 
 
+def test_a_model_of_colour_pictures_takes_them(tmp_path: Path, images: Path) -> None:
+    model = make_talking_checkpoint(tmp_path / "coloured", color_images=True)
+    Image.linear_gradient("L").resize((90, 200)).convert("RGB").point([*range(256), *[0] * 512]).save(images / "a.png")
+    result = ask(model, images / "a.png")
+    assert (result.exit_code, result.stderr) == (0, "")
+
+
 def test_all_well_is_exit_code_0_and_readable_text(talking: Path, images: Path) -> None:
     result = ask(talking, images / "a.png")
     assert (result.exit_code, result.stderr) == (0, "")
@@ -270,6 +277,7 @@ def test_model_that_cannot_be_loaded_is_one_line(option: str, talking: Path, ima
     assert result.stderr.startswith("gazevlm: ")
 
 
+@pytest.mark.slow
 def test_stderr_of_the_real_command_holds_nothing_but_errors(
     talking: Path, images: Path, repository: Path, tmp_path: Path
 ) -> None:
@@ -284,6 +292,7 @@ def test_stderr_of_the_real_command_holds_nothing_but_errors(
     assert line.startswith(f"{images / 'drawing.png'}: This is an SVG")
 
 
+@pytest.mark.slow
 def test_real_radiographs(real_radiographs: list[Path], repository: Path, tmp_path: Path) -> None:
     """The twelve real images through the model that ships: a path and an answer for each."""
     if not (repository / "models" / "gazevlm-nano").is_dir():

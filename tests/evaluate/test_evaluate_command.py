@@ -24,6 +24,8 @@ from gazevlm_core.metrics.registry import path_metrics
 from phantoms.calibration import CalibrationRow
 from tests.tiny_model import make_tiny_checkpoint
 
+pytestmark = pytest.mark.slow
+
 COUNT = 12
 
 

@@ -21,6 +21,7 @@ from gazevlm_core.inference import GazeEngine
 from gazevlm_core.sample import Sample
 from gazevlm_core.scanpath import Fixation
 from phantoms.truth import PlacedFinding
+from tests.fake_ranks import together
 from tests.tiny_model import make_tiny_checkpoint
 
 GRID, SIDE_PX = PatchGrid(8, 8), 128
@@ -276,6 +277,12 @@ def test_any_data_set_gives_deletion_insertion_and_order(tiny_engine: GazeEngine
     assert [effect.measure for effect in report.effects] == ["deletion and insertion"] * 2 + ["order"] * 2
     assert [effect.value for effect in report.effects[2:]] == [0.0, 0.0]
     assert report.effects[0].beside[f"change of probabilities, {OWN}"].value > 0.0
+
+
+def test_several_processes_measure_what_one_does() -> None:
+    samples = [Sample(str(number), case.image, patient_id=str(number // 2)) for number, case in enumerate(CASES)]
+    alone = measure_samples(Fake(), samples, batch_size=2)
+    assert together(2, lambda ranks: measure_samples(Fake(), samples, batch_size=2, ranks=ranks)) == [alone] * 2
 
 
 def test_a_model_without_a_path_is_left_out(drawn: list[Case]) -> None:

@@ -20,6 +20,7 @@ from gazevlm_core.datasets.trained_on import TrainedOn
 from gazevlm_core.evaluation import dataset
 from gazevlm_core.evaluation.dataset import evaluate_dataset, filed_readings
 from gazevlm_core.evaluation.predict import predict
+from gazevlm_core.evaluation.read_report import parse_report
 from gazevlm_core.evaluation.report import HEAD, TEXT, DatasetReport
 from gazevlm_core.inference import GazeEngine
 from gazevlm_core.sample import DatasetError, Reading, Sample, pixel_digest
@@ -116,6 +117,15 @@ def test_steps_are_scored_where_training_readings_are_left(folder: Path, tiny_en
     assert every.scores.scanpath.steps is None
     assert all(found.scores["f1"] is None for found in every.scores.answer_text.findings.values())
     assert report_text(every)
+
+
+def test_how_far_the_path_is_believed_is_measured_on_any_data_set(folder: Path, tiny_engine: GazeEngine) -> None:
+    report = evaluated(folder, tiny_engine, split="train", limit=5, faithfulness=4, batch_size=3)
+    assert report.faithfulness is not None
+    assert (report.records, report.faithfulness.images) == (5, 4)
+    assert [effect.value for effect in report.faithfulness.effects if effect.useless is not None] == [0.0, 0.0]
+    assert "a path without effect" in report_text(report)
+    assert parse_report(json.dumps(report.to_values()).encode()) == report
 
 
 def test_what_is_missing_takes_nothing_else_away(tmp_path: Path, tiny_engine: GazeEngine) -> None:

@@ -111,6 +111,7 @@ def test_a_smallest_image_above_the_largest_of_the_base_is_refused(tiny_checkpoi
         load_base(quick("none", tiny_checkpoint, min_pixels=300_000, max_pixels=None))
 
 
+@pytest.mark.slow
 def test_a_run_and_its_merging_keep_to_the_commit_that_it_was_begun_on(
     gaze_folder: Path, tiny_checkpoint: Path, uninterrupted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -137,6 +138,7 @@ def test_a_run_and_its_merging_keep_to_the_commit_that_it_was_begun_on(
         merge_adapter(out, tmp_path / "other", base=str(tmp_path / "changed"))
 
 
+@pytest.mark.slow
 def test_a_base_that_was_written_anew_is_not_gone_on_with(
     gaze_folder: Path, tiny_checkpoint: Path, tmp_path: Path
 ) -> None:

@@ -140,6 +140,7 @@ def test_what_a_merged_model_consists_of(adapter: Path, merged: Path) -> None:
     assert str(adapter.parent) not in text  # no folder of this machine
 
 
+@pytest.mark.slow
 def test_a_merged_model_is_read_without_our_packages(merged: Path, tmp_path: Path) -> None:
     paths = [tmp_path / f"{index}.png" for index in range(len(IMAGES))]
     for path, image in zip(paths, IMAGES, strict=True):

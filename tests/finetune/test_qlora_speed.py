@@ -38,6 +38,7 @@ def test_bars() -> None:
     assert verdict(Figure("qlora_peak_memory_ratio", 1.0, "")).endswith("met")
 
 
+@pytest.mark.slow
 def test_both_sides_do_the_same(tmp_path: Path) -> None:
     """On eight images: three steps, each of all images, so nothing is measured here but the losses."""
     write_annotations([Task(seed, False) for seed in mixed_seeds(8_200_000_000, 8)], tmp_path / "data")
@@ -47,6 +48,7 @@ def test_both_sides_do_the_same(tmp_path: Path) -> None:
     assert all(100 < one.peak_mb < 4000 and one.samples_per_s > 0 for one in found.values())
 
 
+@pytest.mark.slow
 def test_a_side_that_fails_says_why(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="the plain side failed"):
         run_side("plain", tmp_path / "missing")

@@ -28,6 +28,8 @@ from tests.finetune.case_maker import Study, write_folder
 from tests.finetune.run_maker import StopAfter, events, go, losses, quick, tensors
 from tests.launching import Program, run_program
 
+pytestmark = pytest.mark.slow
+
 USAGE_ERROR = 2
 START_S = 200
 
@@ -129,12 +131,14 @@ def test_stopped_and_resumed_is_as_if_never_stopped(
     ids=["on the way", "after the last step", "at the end", "with patience"],
 )
 def test_a_request_to_stop_is_heard_in_the_middle_of_a_scoring(
-    scorings: int, values: dict, step: int, gaze_folder: Path, tiny_checkpoint: Path, tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    scorings: int, values: dict, step: int, uninterrupted: Path, gaze_folder: Path, tiny_checkpoint: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     """Scoring may take longer than anybody waits for a process to end."""
-    config = quick(gaze_folder, tiny_checkpoint, **values)
-    assert go(config, tmp_path / "whole", tmp_path / "whole.run").outcome == "done"
+    config, whole = quick(gaze_folder, tiny_checkpoint, **values), uninterrupted
+    if values:
+        whole = tmp_path / "whole"
+        assert go(config, whole / "adapter", whole / "run").outcome == "done"
     begun: list[int] = []
 
     def predict_cases(*args: object) -> Predictions:
@@ -150,9 +154,9 @@ def test_a_request_to_stop_is_heard_in_the_middle_of_a_scoring(
     assert events(tmp_path / "parts.run", "checkpoint")[-1]["step"] == step
     assert not (tmp_path / "parts").exists()
     assert go(config, tmp_path / "parts", tmp_path / "parts.run").outcome == "done"
-    assert losses(tmp_path / "parts.run") == losses(tmp_path / "whole.run")
-    assert tensors(tmp_path / "parts") == tensors(tmp_path / "whole")
-    assert scored(tmp_path / "parts.run") == scored(tmp_path / "whole.run")
+    assert losses(tmp_path / "parts.run") == losses(whole / "run")
+    assert tensors(tmp_path / "parts") == tensors(whole / "adapter")
+    assert scored(tmp_path / "parts.run") == scored(whole / "run")
 
 
 def scored(place: Path) -> list[tuple[int, list]]:
@@ -173,15 +177,26 @@ def score_by_step(monkeypatch: pytest.MonkeyPatch, scores: dict[int, float]) -> 
     monkeypatch.setattr(run.Training, "measure", measure)
 
 
+EARLY = {"patience": 2, "evaluations": 6, "checkpoints": 6}
 RISE_AND_FALL = {1: 0.1, 2: 0.5, 3: 0.4, 4: 0.3, 5: 0.9, 6: 0.9}
+
+
+@pytest.fixture(scope="module")
+def second_step(gaze_folder: Path, tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What is kept after two steps of EARLY, which nothing stops early."""
+    place = tmp_path_factory.mktemp("second")
+    config = quick(gaze_folder, tiny_checkpoint, **{**EARLY, "patience": 0})
+    assert go(config, place / "adapter", place / "run", stop_after=2).outcome == "stopped"
+    return place / "run" / "checkpoints" / "checkpoint-2"
 
 
 @pytest.mark.parametrize("stops", [(), (2,), (3,), (4,)], ids=["", "at the best", "after it", "when it is over"])
 def test_early_stopping_publishes_the_best_step(
-    stops: tuple[int, ...], gaze_folder: Path, tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    stops: tuple[int, ...], second_step: Path, gaze_folder: Path, tiny_checkpoint: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
     score_by_step(monkeypatch, RISE_AND_FALL)
-    config = quick(gaze_folder, tiny_checkpoint, patience=2, evaluations=6, checkpoints=6)
+    config = quick(gaze_folder, tiny_checkpoint, **EARLY)
     out, place = tmp_path / "adapter", tmp_path / "run"
     for number in stops:
         assert go(config, out, place, stop_after=number).outcome == "stopped"
@@ -192,16 +207,14 @@ def test_early_stopping_publishes_the_best_step(
     provenance = read_provenance(out)
     assert provenance is not None
     assert provenance["training"]["steps"] == 2
-    two_steps = config.model_copy(update={"patience": 0})
-    assert go(two_steps, tmp_path / "no", tmp_path / "two", stop_after=2).outcome == "stopped"
-    assert tensors(out) == tensors(tmp_path / "two" / "checkpoints" / "checkpoint-2")
+    assert tensors(out) == tensors(second_step)
 
 
 def test_a_run_that_was_over_is_not_gone_on_with(
     gaze_folder: Path, tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     score_by_step(monkeypatch, RISE_AND_FALL)
-    config = quick(gaze_folder, tiny_checkpoint, patience=2, evaluations=6, checkpoints=6)
+    config = quick(gaze_folder, tiny_checkpoint, **EARLY)
     with monkeypatch.context() as broken:
         broken.setattr(run, "answers", fail)
         assert go(config, tmp_path / "adapter", tmp_path / "run").outcome == "failed"
@@ -261,7 +274,6 @@ def wait_for(place: Path, kind: str, process: Program, said: Path) -> None:
     pytest.fail(f"no {kind} after {START_S} s: {said.read_text()}")
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_the_command_ends_with_a_status(
     repository: Path, gaze_folder: Path, tiny_checkpoint: Path, tmp_path: Path

@@ -12,6 +12,8 @@ from gazevlm_core.options import Precision
 from tests.finetune.run_maker import events, go, losses, quick
 from tests.finetune.two_steps import SAME, STEPS, Run
 
+pytestmark = pytest.mark.slow
+
 
 def test_features_change_nothing(do: Run, plain: dict) -> None:
     done = do(cache_features=False)

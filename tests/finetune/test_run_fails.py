@@ -20,6 +20,8 @@ from gazevlm_core.model import adapters
 from gazevlm_core.model.modeling_gazevlm import GazeVLM
 from tests.finetune.run_maker import events, go, losses, quick, tensors, write_gaze_folder
 
+pytestmark = pytest.mark.slow
+
 
 def failed(config: Any, place: Path, **options: Any) -> str:
     """Why a run failed; that it left its ending and no adapter is checked."""

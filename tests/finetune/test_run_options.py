@@ -16,6 +16,8 @@ from tests.finetune.run_maker import go, losses, quick, write_gaze_folder
 from tests.finetune.two_steps import SAME, STEPS, Run
 from tests.tiny_model import make_tiny_checkpoint
 
+pytestmark = pytest.mark.slow
+
 
 def base_heads(checkpoint: Path) -> dict[str, torch.Tensor]:
     """Heads of the base."""

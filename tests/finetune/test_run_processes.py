@@ -86,9 +86,9 @@ def test_a_launch_is_stopped_refused_and_gone_on_with(
     assert ending is not None
     assert ending.outcome == "stopped", said.read_text()
     assert 0 < ending.step < STEPS
-    with said.open("wb") as output:
-        assert start(repository, words, output).wait(START_S) == 1
-    assert "holds a run already; give --resume" in said.read_text()
+    refused = run_ranks(2, [sys.executable, *words], repository, environment_of(repository))
+    assert refused.returncode == 2
+    assert "holds a run already; give --resume" in refused.stderr
     assert (read_ending(run), (run / LOG_FILE).read_bytes()) == (ending, log), "the others left it alone"
     run_two(repository, *words, "--resume")
     assert [event["step"] for event in events(run, "step")] == list(range(1, STEPS + 1))

@@ -178,6 +178,7 @@ def test_the_library_loads_asks_and_saves_it(backbone: type[GazeVLM], tmp_path: 
     assert GazeVLM.from_pretrained(tmp_path / "b").config.gaze_config == config.gaze_config
 
 
+@pytest.mark.slow
 def test_qwen3_is_read_without_our_packages(tmp_path: Path) -> None:
     from gazevlm_core.model.remote_code import write_remote_code
 

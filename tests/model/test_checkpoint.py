@@ -124,9 +124,26 @@ def large(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.mark.slow
-def test_a_base_of_real_width_loads_sharded_and_says_that_its_gaze_is_untrained(large: Path) -> None:
+def test_the_weights_of_a_plain_base_arrive_where_they_belong(large: Path) -> None:
+    """The base is stored under other names than it is built with; a silent miss would leave random weights."""
+    plain = AutoModelForImageTextToText.from_pretrained(large, dtype=torch.float32).state_dict()
+    ours = load_checkpoint(str(large), precision=Precision.FP32).model.state_dict()
+    assert set(ours) - set(plain) == {name for name in ours if name.startswith("gaze_heads.")}
+    assert all(torch.equal(ours[name], tensor) for name, tensor in plain.items())
+
+
+@pytest.fixture(scope="module")
+def large_engine(large: Path) -> GazeEngine:
+    """Without an adapter when it comes, and when it goes."""
+    return GazeEngine.load(str(large))
+
+
+@pytest.mark.slow
+def test_a_base_of_real_width_loads_sharded_and_says_that_its_gaze_is_untrained(
+    large: Path, large_engine: GazeEngine
+) -> None:
     assert len(list(large.glob("*.safetensors"))) > 1
-    engine = GazeEngine.load(str(large))
+    engine = large_engine
     model, tokenizer = engine.model, engine.processor.tokenizer
     assert engine.checkpoint.precision is Precision.NF4
     assert model.model.language_model.embed_tokens.weight.shape == (151_936, 2048)
@@ -146,22 +163,15 @@ def test_a_base_of_real_width_loads_sharded_and_says_that_its_gaze_is_untrained(
 
 
 @pytest.mark.slow
-def test_a_base_of_real_width_is_fine_tuned_in_four_bits(large: Path, tmp_path: Path) -> None:
+def test_a_base_of_real_width_is_fine_tuned_in_four_bits(
+    large: Path, large_engine: GazeEngine, tmp_path: Path
+) -> None:
     config = quick(
-        write_gaze_folder(tmp_path / "data"), large, device="cpu", max_steps=2, checkpoints=1, evaluations=1,
+        write_gaze_folder(tmp_path / "data", images=4), large, device="cpu", max_steps=2, checkpoints=1, evaluations=1,
         min_pixels=4096, max_pixels=4096,
     )  # fmt: skip
     ended = go(config, tmp_path / "adapter", tmp_path / "run")
     assert ended.outcome == "done", ended.cause
-    engine = GazeEngine.load(str(large), adapter=tmp_path / "adapter")
-    assert engine.checkpoint.precision is Precision.NF4
-    assert engine.diagnose(IMAGE, options=SHORT).scanpath is not None
-
-
-@pytest.mark.slow
-def test_the_weights_of_a_plain_base_arrive_where_they_belong(large: Path) -> None:
-    """The base is stored under other names than it is built with; a silent miss would leave random weights."""
-    plain = AutoModelForImageTextToText.from_pretrained(large, dtype=torch.float32).state_dict()
-    ours = load_checkpoint(str(large), precision=Precision.FP32).model.state_dict()
-    assert set(ours) - set(plain) == {name for name in ours if name.startswith("gaze_heads.")}
-    assert all(torch.equal(ours[name], tensor) for name, tensor in plain.items())
+    large_engine.use_adapter(tmp_path / "adapter")
+    assert large_engine.diagnose(IMAGE, options=DiagnoseOptions(max_new_tokens=1)).scanpath is not None
+    large_engine.use_adapter(None)

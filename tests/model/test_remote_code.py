@@ -46,6 +46,7 @@ def read_elsewhere(folder: Path, images: list[Path], scratch: Path) -> dict:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.slow
 def test_the_shipped_checkpoint_is_read_without_our_packages(images: list[Path], tmp_path: Path) -> None:
     folder, nano = tmp_path / "away", resolve_source(NANO)
     AutoModelForImageTextToText.from_pretrained(nano).save_pretrained(folder)

@@ -28,6 +28,8 @@ from phantoms.reader_habits import captures, mirrored, other_side, recognises
 from phantoms.readers import HELD_OUT_READER, READERS, Reader, clicking, simulate_reading
 from phantoms.truth import Phantom, PlacedFinding
 
+pytestmark = pytest.mark.slow
+
 NUM_PHANTOMS = 320
 GRID = PatchGrid(8, 8)
 STEPS, MARGIN = 24, 0.025  # steps that a path is compared by; by how much its sequence score lies above floors
