@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli.terminal import FAILED, WRONG_USE, one_line, progress, say, stop
-from gazevlm_core.images import IMAGE_SUFFIXES, iter_image_files, load_radiograph
+from gazevlm_core.images import IMAGE_SUFFIXES, iter_image_files, load_image, load_radiograph
 from gazevlm_core.options import DEFAULT_QUESTION, DiagnoseOptions, PathChoice, Precision
 from gazevlm_core.scanpath import Fixation, fixations_at
 from gazevlm_core.words import check_question
@@ -180,7 +180,8 @@ def _run(
 
     start = time.perf_counter()
     try:
-        image = load_radiograph(job.image).image
+        load = load_image if engine.gaze_config.color_images else load_radiograph
+        image = load(job.image).image
         found = engine.diagnose(image, question, options)
         if job.overlay is not None:
             if found.scanpath is None:

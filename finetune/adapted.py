@@ -1,6 +1,7 @@
 """A base with what is trained on it: LoRA layers, the row of the gaze token, and heads with the added findings."""
 
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 import torch
@@ -9,6 +10,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from finetune.config import FinetuneConfig
 from finetune.examples import supervises_gaze, taught_questions
 from finetune.usual_place import Fitted
+from gazevlm_core.images import is_colored
 from gazevlm_core.model.configuration_gazevlm import MOST_FINDINGS, GazeConfig, GazeVLMConfig
 from gazevlm_core.model.modeling_gazevlm import GazeVLM
 from gazevlm_core.model.pointer import GazeHeads
@@ -16,6 +18,8 @@ from gazevlm_core.sample import DatasetError, Sample
 
 # One row for each finding of the head; the others than `finding` are those of models with glimpses.
 FINDING_ROWS = ("finding.weight", "finding.bias", "finding_attention.weight", "local.weight", "local.bias")
+
+COLOR_IMAGES = 24  # that are opened to see whether the data are in colour
 
 
 def adapted_config(
@@ -54,6 +58,7 @@ def adapted_config(
         gaze_trained=base.gaze_trained or (trains_gaze and config.gaze_weight > 0),
         findings_trained=base.findings_trained or bool(fitted) or not labelled.isdisjoint((*head, *rows)),
         dwell_trained=base.dwell_trained or (trains_gaze and timed and config.dwell_weight > 0),
+        color_images=base.color_images or _are_colored(cases),
         known_questions=_known_questions(base, config, cases),
         trained_on=f"{base.trained_on}, then {data}" if base.trained_on else data,
         **config.options_for("gaze"),
@@ -71,6 +76,15 @@ def _known_questions(base: GazeConfig, config: FinetuneConfig, cases: Sequence[S
             f"{MOST_FINDINGS}; ask fewer in studies.jsonl, or take a base that answers freely"
         )
     return known
+
+
+def _are_colored(cases: Sequence[Sample]) -> bool:
+    """Whether most of the first images that can be read are in colour."""
+    colored = []
+    for case in cases[:COLOR_IMAGES]:
+        with suppress(DatasetError):
+            colored.append(is_colored(case.load()))
+    return 2 * sum(colored) > len(colored)
 
 
 def _counted(things: Collection[object], name: str) -> str:

@@ -80,6 +80,7 @@ class GazeConfig(PretrainedConfig):
         pixel_limits: smallest and largest image in pixels after resizing that the weights were trained with, where
             those are not the processor's own; None where they are.
         trained_on: what the weights have seen, in words for the user; "" where nothing.
+        color_images: whether most images that were learned from are in colour; if not, colour pictures are declined.
         known_questions: every question that the weights were trained to answer, word by word; none for weights that
             answer freely, as those of a large language model.
         gaze_weight, text_weight, finding_weight, dwell_weight, offset_weight, local_weight: weights of the losses; the
@@ -114,6 +115,7 @@ class GazeConfig(PretrainedConfig):
     dwell_trained: bool = False
     pixel_limits: tuple[int, int] | None = None
     trained_on: str = ""
+    color_images: bool = False
     known_questions: tuple[str, ...] = ()
     gaze_weight: float = 1.0
     text_weight: float = 1.0

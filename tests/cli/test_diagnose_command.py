@@ -109,6 +109,13 @@ def test_a_colour_picture_is_declined_as_on_the_page(talking: Path, images: Path
     assert line.endswith("a.png: This is a colour picture, not a radiograph; give a grey chest radiograph.")
 
 
+def test_a_model_of_colour_pictures_takes_them(tmp_path: Path, images: Path) -> None:
+    model = make_talking_checkpoint(tmp_path / "coloured", color_images=True)
+    Image.linear_gradient("L").resize((90, 200)).convert("RGB").point([*range(256), *[0] * 512]).save(images / "a.png")
+    result = ask(model, images / "a.png")
+    assert (result.exit_code, result.stderr) == (0, "")
+
+
 def test_all_well_is_exit_code_0_and_readable_text(talking: Path, images: Path) -> None:
     result = ask(talking, images / "a.png")
     assert (result.exit_code, result.stderr) == (0, "")

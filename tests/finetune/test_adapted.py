@@ -236,6 +236,15 @@ def test_the_configuration_is_the_bases_with_what_the_run_says() -> None:
     assert adapted_config(GazeConfig(), configure(), TIMED, [], []).trained_on == "1 scanpath of 1 annotator on 1 image"
 
 
+def test_data_in_colour_make_an_adapter_for_colour_pictures() -> None:
+    colored = [make_case(name, picture(seed)) for seed, name in enumerate("abc")]
+    grey = [replace(case, image=case.image.convert("L")) for case in colored]
+    assert adapted_config(GazeConfig(), configure(), colored, [], []).color_images
+    assert not adapted_config(GazeConfig(), configure(), grey, [], []).color_images
+    assert not adapted_config(GazeConfig(), configure(), CASES, [], []).color_images, "that cannot be read"
+    assert adapted_config(GazeConfig(color_images=True), configure(), grey, [], []).color_images, "as its base"
+
+
 def test_a_base_that_shows_no_path_yet_learns_merged_steps_offsets_and_glimpses_where_they_are_asked_for() -> None:
     untrained, trained = GazeConfig(pointer_dim=8), GazeConfig(pointer_dim=8, gaze_trained=True)
     fresh = adapted_config(untrained, configure(num_glimpses=4), CASES, [], [])
