@@ -27,20 +27,16 @@ PLACES_SCHEMA: dict[str, Any] = {
 
 def add_endpoints(catalogue: Catalogue, ask: Ask) -> None:
     """Add both, on components that are never shown."""
-    _diagnose_endpoint(ask, max(choice.gaze.num_gaze_tokens for choice in catalogue.choices().values()))
+    _diagnose_endpoint(catalogue, ask)
     _models_endpoint(catalogue)
 
 
-def _diagnose_endpoint(ask: Ask, steps: int) -> None:
-    """The endpoint `/diagnose`; files are checked by gr.File.
-
-    Args:
-        steps: of the longest path that a model has.
-    """
+def _diagnose_endpoint(catalogue: Catalogue, ask: Ask) -> None:
+    """The endpoint `/diagnose`; files are checked by gr.File."""
     image = gr.File(label="image: PNG, JPEG, WebP, TIFF or DICOM")
     question = gr.Textbox(DEFAULT_QUESTION, label="question")
     model = gr.Textbox(USUAL.model, label="model: a name from /models; empty for the usual one")
-    places = {**PLACES_SCHEMA, "maxItems": steps}
+    places = {**PLACES_SCHEMA, "maxItems": _longest_path(catalogue)}
     look_at = Api([], places, "look_at: places (x, y) that are the whole path, in the model's stead")
     begin_at = Api([], places, "begin_at: places (x, y) that the path begins with")
     record = Api(None, RECORD_SCHEMA, "record")
@@ -69,10 +65,11 @@ def _diagnose_endpoint(ask: Ask, steps: int) -> None:
         """
         start = time.perf_counter()
         try:
+            most = _longest_path(catalogue)
             settings = (model, path, walks, path_temperature, path_seed, text_temperature, text_seed)
             options = replace(
                 asking_of(None, question, settings).options(),
-                look_at=_places(look_at, "look_at", steps), begin_at=_places(begin_at, "begin_at", steps),
+                look_at=_places(look_at, "look_at", most), begin_at=_places(begin_at, "begin_at", most),
             )  # fmt: skip
             picture = choose_picture(image, None)
             *_, last = answer_steps(ask, model, picture.image, question, options)
@@ -83,6 +80,11 @@ def _diagnose_endpoint(ask: Ask, steps: int) -> None:
 
     call.click(diagnose, [image, question, model, *answer_settings(), look_at, begin_at], [record, overlay],
                api_name="diagnose", concurrency_id=MODEL_QUEUE, concurrency_limit=1)
+
+
+def _longest_path(catalogue: Catalogue) -> int:
+    """Steps of the longest path that anything here can take; an adapter may come that takes more."""
+    return max(choice.gaze.num_gaze_tokens for choice in catalogue.choices().values())
 
 
 def _places(places: object, name: str, most: int) -> tuple[Fixation, ...]:

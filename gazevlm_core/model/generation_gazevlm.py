@@ -277,7 +277,7 @@ class GazeGeneration(PreTrainedModel, GenerationMixin):
     ) -> PrefillOutput:
         """A pass over the processor's prompts, with its glimpses; errors as in `generate`."""
         ids, pixels, thw = prompts["input_ids"], prompts["pixel_values"], prompts["image_grid_thw"]
-        if fine_images is None or fine_sizes is None or prompts["mm_token_type_ids"] is None:
+        if fine_images is None or fine_sizes is None or thw is None or prompts["mm_token_type_ids"] is None:
             raise ValueError(
                 "a model with glimpses needs all that its processor returns (fine_images, fine_sizes, "
                 "mm_token_type_ids): load the processor from the model's folder, or set processor.gaze_config = "

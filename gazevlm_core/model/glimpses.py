@@ -81,7 +81,8 @@ def cut(fine: Image.Image, window: Window, side_px: int) -> Image.Image:
 def pad_windows(windows: Sequence[Sequence[Window]]) -> torch.Tensor:
     """The windows of each row of a batch as float [B, M, 4], NaN where a row has fewer than the most of them."""
     most = max(map(len, windows), default=0)
-    return torch.tensor([[*row, *[[UNKNOWN] * 4] * (most - len(row))] for row in windows]).view(len(windows), most, 4)
+    rows = [[*row, *[[UNKNOWN] * 4] * (most - len(row))] for row in windows]
+    return torch.tensor(rows, dtype=torch.float32).view(len(windows), most, 4)
 
 
 def glimpse_counts(windows: torch.Tensor) -> list[int]:
