@@ -78,7 +78,7 @@ adapt-check: setup
 
 nano: setup
 	$(OFFLINE) $(TRAINING_ALLOCATOR) $(BIN)/python -m phantoms.nano
-	$(OFFLINE) $(BIN)/gazevlm evaluate --n 1000 --seed 4242 --reference runs/nano/ordered/final --json > runs/nano/scores.json
+	$(OFFLINE) $(BIN)/gazevlm evaluate --n 1000 --seed 4242 --faithfulness --reference runs/nano/ordered/final --json > runs/nano/scores.json
 	$(BIN)/python -m evaluate.card --results runs/nano/scores.json --model models/gazevlm-nano
 
 $(VENV)/pyvenv.cfg:
