@@ -9,8 +9,8 @@ import torch
 
 from finetune.features import Batching, FeatureStore, fill_features
 from finetune.predict import Aims, Predictions, predict_cases, predict_findings
-from gazevlm_core import inference
 from gazevlm_core.inference import GazeEngine
+from gazevlm_core.model import generation_gazevlm
 from gazevlm_core.model.modeling_gazevlm import GazeVLM
 from gazevlm_core.ranks import Ranks
 from gazevlm_core.sample import DatasetError, Sample
@@ -102,8 +102,8 @@ def test_where_probabilities_are_wanted_nothing_else_is_computed(
     passes: list[int] = []
     true_prefill = GazeEngine.prefill
     monkeypatch.setattr(GazeEngine, "prefill", lambda *args: passes.append(1) or true_prefill(*args))
-    for name in ("paths", "describe"):
-        monkeypatch.setattr(GazeEngine, name, lambda *_: pytest.fail("a path was walked"))
+    monkeypatch.setattr(generation_gazevlm, "choose_paths", lambda *_, **__: pytest.fail("a path was walked"))
+    monkeypatch.setattr(GazeEngine, "describe", lambda *_: pytest.fail("a record was made"))
     monkeypatch.setattr(GazeVLM, "forward", lambda *_, **__: pytest.fail("losses were computed"))
     told = predict_findings(tiny_engine, pictures, None)
     assert len(passes) == 1
@@ -115,13 +115,13 @@ def test_images_of_which_nothing_is_known_cost_no_pass_of_losses_and_no_walk(
     tiny_engine: GazeEngine, pictures: list[Sample], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     walked: list[int] = []
-    true_choose = inference.choose_paths
+    true_choose = generation_gazevlm.choose_paths
 
     def choose(fields: Any, *args: Any, **how: Any) -> Any:
         walked.append(len(fields))
         return true_choose(fields, *args, **how)
 
-    monkeypatch.setattr(inference, "choose_paths", choose)
+    monkeypatch.setattr(generation_gazevlm, "choose_paths", choose)
     rows: list[int] = []
     true_forward = GazeVLM.forward
 
