@@ -152,10 +152,7 @@ class DiagnosePage:
             concurrency_id=MODEL_QUEUE, concurrency_limit=1, **QUIET,
         )
         running.success(lambda: _controls(None, busy=False), None, controls, queue=False, **QUIET)
-        running.failure(
-            lambda ending: _controls(ENDINGS.get(ending, FAILED), busy=False), self.ending, controls, queue=False,
-            **QUIET,
-        )
+        running.failure(_ended, self.ending, controls, queue=False, **QUIET)
         self.stop.click(
             lambda: (STOP, *_controls(STOPPED, busy=False)), None, [self.ending, *controls], queue=False, **QUIET
         )
@@ -362,6 +359,13 @@ class DiagnosePage:
                 )
                 cached += [save_file_to_cache(path, self.files.GRADIO_CACHE) for path in written]
         return gr.File(cached, visible=True)
+
+
+def _ended(ending: str) -> list[Any]:
+    """What the status line and the two buttons become when an answer ended before its time. Where another image ended
+    it, Diagnose stays off until that is there."""
+    line, start, stop = _controls(ENDINGS.get(ending, FAILED), busy=False)
+    return [line, gr.skip() if ending == REPLACED else start, stop]
 
 
 def _controls(text: str | None, *, busy: bool) -> tuple[Any, ...]:

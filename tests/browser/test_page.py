@@ -369,17 +369,19 @@ def test_until_another_image_is_there_nothing_is_asked(browser: "Browser", addre
     page = open_page(browser, address)
     pick_example(page, "no finding")
     page.wait_for_function("!document.querySelector('#diagnose').disabled")
-    for choose in (lambda: pick_example(page, "cardiomegaly, severe"), lambda: upload(page, file)):
+    other = page.locator("#examples button").filter(has_text="cardiomegaly, severe").first
+    for choose in (other.click, lambda: upload(page, file)):
         page.evaluate(BUTTON_RECORDER)
         choose()
-        page.press("#question textarea", "Shift+Enter")  # as quickly as can be; on a busy machine it is on by then
+        page.wait_for_function("window.noted.some(([, on]) => !on)")
+        page.press("#question textarea", "Shift+Enter")  # on a busy machine the image may be there by then
         page.wait_for_function(IDLE)
         if "Done in" not in page.inner_text("#status"):
             page.click("#diagnose")
             wait_for_status(page, "Done in")
             page.wait_for_function(IDLE)
         noted = page.evaluate("window.noted")
-        off = next(at for at, (_, on) in enumerate(noted) if not on)  # with "Loading the image…", if that was shown yet
+        off = next(at for at, (_, on) in enumerate(noted) if not on)
         ready = next(at for at, (status, _) in enumerate(noted) if status.startswith("Ready."))
         assert off < ready, noted
         assert not any(on for _, on in noted[off:ready]), noted
