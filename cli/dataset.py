@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from cli.terminal import stop
+from gazevlm_core.terminal import stop
 
 dataset = typer.Typer(help="Look into data sets of gaze and labels.", no_args_is_help=True)
 

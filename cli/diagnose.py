@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.terminal import FAILED, WRONG_USE, one_line, progress, say, stop
 from gazevlm_core.images import IMAGE_SUFFIXES, iter_image_files, load_image, load_radiograph
 from gazevlm_core.options import DEFAULT_QUESTION, DiagnoseOptions, PathChoice, Precision
+from gazevlm_core.quiet import quiet_libraries
 from gazevlm_core.scanpath import Fixation, fixations_at
+from gazevlm_core.terminal import FAILED, WRONG_USE, one_line, progress, say, stop
 from gazevlm_core.words import check_question
 
 if TYPE_CHECKING:
@@ -156,8 +157,6 @@ def _plan(paths: Sequence[Path], overlay: str | None) -> tuple[list[_Job], list[
 
 
 def _load(model: str, adapter: Path | None, precision: Precision, device: str) -> "GazeEngine":
-    from gazevlm_core.quiet import quiet_libraries
-
     quiet_libraries()
     from gazevlm_core.inference import GazeEngine
     from gazevlm_core.model.adapters import AdapterError
@@ -241,7 +240,6 @@ def plan_overlays(out: str, images: Sequence[Path]) -> list[Path]:
     Args:
         out: OUT.png for one image; for any number, a folder (an existing one, or a name without an ending) that gets
             STEM.png for each image, or a name with {stem}.
-        images: what is diagnosed.
 
     Raises:
         OverlayTargetError: another ending than .png, one name for several images, two images that would share a file,

@@ -1,14 +1,13 @@
 """`gazevlm phantom`: drawn radiographs as PNG files, each with its ground truth as JSON, and an index."""
 
 import json
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 import typer
 
-from cli.terminal import progress, stop
+from gazevlm_core.terminal import progress, stop
 
 if TYPE_CHECKING:
     from gazevlm_core.scanpath import Scanpath
@@ -16,21 +15,14 @@ if TYPE_CHECKING:
 
 INDEX_FILE = "index.json"
 REPORT_STYLE = 0
-
-
-class Domain(StrEnum):
-    """A: one scanner and clinic. B: another scanner, habitus and prevalence. R: randomised, for training."""
-
-    A = "A"
-    B = "B"
-    R = "R"
+Domain = Literal["A", "B", "R"]  # as in `phantoms.case`, which takes a moment to import
 
 
 def phantom(
     out: Annotated[Path, typer.Option(help="Folder to write; new or empty.")],
     n: Annotated[int, typer.Option("--n", min=1, max=1_000_000, help="How many.")] = 8,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the first; the next ones follow.")] = 0,
-    domain: Annotated[Domain, typer.Option(help="A, B (other patients), or R (randomised, to train on).")] = Domain.A,
+    domain: Annotated[Domain, typer.Option(help="A, B (other patients), or R (randomised, to train on).")] = "A",
     size: Annotated[int, typer.Option(min=64, max=4096, help="Longer side in pixels.")] = 512,
     held_out: Annotated[bool, typer.Option("--held-out", help="Also the finding and reader kept from training.")]
     = False,
@@ -45,7 +37,7 @@ def phantom(
         out.mkdir(parents=True, exist_ok=True)
         with progress(n, "drawing") as bar:
             for number in range(seed, seed + n):
-                drawn = make_phantom(number, domain.value, size_px=size, include_held_out=held_out)
+                drawn = make_phantom(number, domain, size_px=size, include_held_out=held_out)
                 index.append(_write(drawn, out, held_out))
                 bar.update()
         _write_json(out / INDEX_FILE, index, indent=1)

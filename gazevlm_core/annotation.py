@@ -233,13 +233,6 @@ class Annotation:
         if any(later.time_ms < earlier.time_ms for earlier, later in pairwise(self.samples)):
             raise ValueError(f"{self.image_id}: pointer samples run backwards")
 
-    @property
-    def intervals_ms(self) -> tuple[float | None, ...]:
-        """Time from the click before to each click; None for the first one and where an onset is not known."""
-        onsets = [fixation.onset_ms for fixation in self.scanpath]
-        pairs = zip(onsets, [None, *onsets[:-1]], strict=True)
-        return tuple(None if now is None or before is None else now - before for now, before in pairs)
-
 
 def is_digest(text: str) -> bool:
     """Whether a text is a SHA-256 in lower-case hex digits."""

@@ -21,6 +21,7 @@ class Term:
         in_lung: "clear lungs" denies it.
         abnormal: "normal chest radiograph" denies it.
         held_out: it is drawn, but the embedded checkpoint never sees it in training: fine-tuning teaches it.
+        drawn: False where no phantom shows it: labels of radiographs alone teach it.
     """
 
     name: str
@@ -28,9 +29,10 @@ class Term:
     in_lung: bool = False
     abnormal: bool = True
     held_out: bool = False
+    drawn: bool = True
 
 
-# The order is that of reports and of the finding head; held-out findings stand last.
+# The order is that of reports and of the finding head; held-out findings and those that are not drawn stand last.
 VOCABULARY: tuple[Term, ...] = (
     Term(
         "enlarged cardiomediastinum",
@@ -52,9 +54,11 @@ VOCABULARY: tuple[Term, ...] = (
         abnormal=False,
     ),
     Term("hiatal hernia", r"hiat(?:al|us) hernias?", held_out=True),
+    Term("pneumonia", r"(?:broncho)?pneumonias?", in_lung=True, drawn=False),
 )
-FINDING_NAMES: tuple[str, ...] = tuple(term.name for term in VOCABULARY if not term.held_out)
+FINDING_NAMES: tuple[str, ...] = tuple(term.name for term in VOCABULARY if term.drawn and not term.held_out)
 HELD_OUT_FINDING_NAMES: tuple[str, ...] = tuple(term.name for term in VOCABULARY if term.held_out)
+FILM_FINDING_NAMES: tuple[str, ...] = tuple(term.name for term in VOCABULARY if not term.drawn)
 NO_FINDING = "no finding"
 YES, NO = "Yes", "No"  # how every answer to a presence question begins
 

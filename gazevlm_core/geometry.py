@@ -120,5 +120,7 @@ def _merged(fixations: Sequence[Fixation]) -> Fixation:
     known = [fixation.duration_ms for fixation in fixations if fixation.duration_ms is not None]
     total = sum(known) if len(known) == len(fixations) else None
     weights = known if total else None
-    x, y = np.average([(fixation.x, fixation.y) for fixation in fixations], axis=0, weights=weights)
+    places = np.array([(fixation.x, fixation.y) for fixation in fixations])
+    # a mean of numbers just below 1 may be rounded to 1, which is outside
+    x, y = np.minimum(np.average(places, axis=0, weights=weights), places.max(axis=0))
     return Fixation(float(x), float(y), total, fixations[0].onset_ms)

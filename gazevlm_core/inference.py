@@ -14,18 +14,27 @@ from typing import overload
 import torch
 from PIL import Image
 
+from gazevlm_core.datasets.trained_on import PROVENANCE_FILE, TrainedOn, read_all_trained_on
 from gazevlm_core.generation import generate_text, sentence_shares, stream_text
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.images import load_image
 from gazevlm_core.images.base import check_ratio
 from gazevlm_core.model.adapters import AttachedAdapter, adapter_stamp, attach_adapter
-from gazevlm_core.model.checkpoint import NANO, Checkpoint, CheckpointError, load_checkpoint
+from gazevlm_core.model.checkpoint import (
+    NANO,
+    Checkpoint,
+    CheckpointError,
+    CheckpointFacts,
+    describe_checkpoint,
+    find_beside,
+    load_checkpoint,
+)
 from gazevlm_core.model.configuration_gazevlm import GazeConfig
 from gazevlm_core.model.glimpses import fine_image, windows_of
 from gazevlm_core.model.outputs import EncodedImage, Glimpses, PrefillOutput
 from gazevlm_core.model.path_sampling import WalkedPath
 from gazevlm_core.model.processing_gazevlm import clean_text, render_prompt
-from gazevlm_core.model.shared_prefix import prefill_prompts
+from gazevlm_core.model.shared_prefix import Prefix, prefill_images, prefill_prompts
 from gazevlm_core.options import DEFAULT_QUESTION, Attention, DiagnoseOptions, Precision
 from gazevlm_core.records import Diagnosis, Glimpse
 from gazevlm_core.sample import pixel_digest
@@ -79,7 +88,6 @@ class GazeEngine:
 
         Args:
             source: a shipped checkpoint, a folder, or a Hub id.
-            adapter: its folder.
             precision: how weights are held, see `Precision`.
             device: "auto", "cpu", "cuda" or "cuda:N".
             attn: how attention is computed, see `Attention`.
@@ -90,6 +98,16 @@ class GazeEngine:
         if adapter is not None:
             engine.use_adapter(adapter)
         return engine
+
+    def load_now(self) -> "GazeEngine":
+        """This one, as `LazyEngine.load_now` does it."""
+        return self
+
+    @property
+    def facts(self) -> CheckpointFacts:
+        """What its files say, without an adapter."""
+        held, device = self.checkpoint.precision, self.model.device.type
+        return CheckpointFacts(self.checkpoint.model_id, held, device, self.gaze_config)
 
     @property
     def adapter_id(self) -> str | None:
@@ -176,7 +194,7 @@ class GazeEngine:
         kept, self._last = self._last, None  # lost where an error leaves its cache as nobody knows
         if kept is None or kept[0] != (key, question) or not kept[1].rewind():
             kept = ((key, question), self.prefill([encoded], [question]))
-        paths = self.paths(kept[1], [encoded], options)
+        paths = self.model.predict_paths(kept[1], options)
         seen = self.glimpse(kept[1], [encoded], paths)
         self._last = kept
         return encoded, seen, paths
@@ -195,31 +213,38 @@ class GazeEngine:
     def _sees_as_base(self) -> bool:
         return self._adapter is None or self._adapter.sees_as_base
 
+    def prefix(self, images: Sequence[EncodedImage]) -> Prefix:
+        """One pass of the backbone over images alone, for several passes of questions about them."""
+        return prefill_images(self.model, self.processor, render_prompt(self.processor, DEFAULT_QUESTION, 0), images)
+
     def prefill(
-        self, images: Sequence[EncodedImage], questions: Sequence[str], *, gaze: bool | None = None
-    ) -> PrefillOutput:
+        self, images: Sequence[EncodedImage], questions: Sequence[str], *, gaze: bool | None = None,
+        prefix: Prefix | None = None,
+    ) -> PrefillOutput:  # fmt: skip
         """One pass of the backbone over a batch of images and questions; what is there several times is computed once.
 
         Args:
+            prefix: of these images, where it was computed before.
             gaze: whether the prompts hold gaze tokens; None takes them where the gaze weights or findings are trained.
         """
         config = self.gaze_config
         steps = config.num_prompt_tokens if gaze is None else config.num_gaze_tokens * gaze
         prompts = [render_prompt(self.processor, question, steps) for question in questions]
-        return prefill_prompts(self.model, self.processor, prompts, images)
+        return prefill_prompts(self.model, self.processor, prompts, images, prefix)
 
     def look(
         self, images: Sequence[EncodedImage], questions: Sequence[str], options: DiagnoseOptions | None = None,
-        rows: Sequence[int] | None = None,
+        rows: Sequence[int] | None = None, prefix: Prefix | None = None,
     ) -> tuple[PrefillOutput, dict[int, WalkedPath]]:  # fmt: skip
-        """One pass with its paths and glimpses: what findings and words follow from; see `prefill` and `paths`.
+        """One pass with its paths and glimpses: what findings and words follow from; see `prefill` and `predict_paths`.
 
         Args:
             rows: that a path is wanted of, where findings and words do not need one.
+            prefix: of these images, where it was computed before.
         """
-        prefilled = self.prefill(images, questions)
+        prefilled = self.prefill(images, questions, prefix=prefix)
         every = self.gaze_config.num_prompt_glimpses > 0
-        paths = self.paths(prefilled, images, options or DiagnoseOptions(), None if every else rows)
+        paths = self.model.predict_paths(prefilled, options or DiagnoseOptions(), None if every else rows)
         return self.glimpse(prefilled, images, paths), paths
 
     def glimpse(
@@ -234,7 +259,7 @@ class GazeEngine:
 
         Args:
             prefilled, images: from `prefill`, and its images.
-            paths: of every image, from `paths`.
+            paths: of every image, from `look`.
             sources: that glimpses are cut from in the stead of the images' own `fine`, e.g. of a counterfactual.
         """
         if not self.gaze_config.num_prompt_glimpses or not paths:
@@ -257,7 +282,6 @@ class GazeEngine:
         """Finding -> share of each glimpse of an image in what its probability was pooled from.
 
         Args:
-            count: glimpses of the image.
             row: of the image in the pass.
         """
         config, gaze, glimpses = self.gaze_config, prefilled.gaze_hidden, prefilled.glimpses
@@ -277,8 +301,7 @@ class GazeEngine:
 
         Args:
             prefilled: with its glimpses.
-            images: of the pass.
-            paths: from `paths`.
+            paths: from `look`.
         """
         records = []
         for row, (image, findings) in enumerate(zip(images, self.findings(prefilled), strict=True)):
@@ -307,22 +330,6 @@ class GazeEngine:
                 )
             )
         return records
-
-    def paths(
-        self,
-        prefilled: PrefillOutput,
-        images: Sequence[EncodedImage],
-        options: DiagnoseOptions,
-        rows: Sequence[int] | None = None,
-    ) -> dict[int, WalkedPath]:
-        """Row of a pass -> its path; nothing where the gaze is untrained.
-
-        Args:
-            prefilled, images: from `prefill`, and its images.
-            options: which path.
-            rows: that a path is wanted of; None for all.
-        """
-        return self.model.predict_paths(prefilled, options, rows)
 
     def stream(
         self, image: Image.Image, question: str = DEFAULT_QUESTION, options: DiagnoseOptions | None = None
@@ -357,15 +364,9 @@ class GazeEngine:
 
     @overload
     def diagnose(
-        self,
-        image: ImageList,
-        question: str | Sequence[str] = ...,
-        options: DiagnoseOptions | None = ...,
-        *,
-        look_at: Sequence[Place] = ...,
-        begin_at: Sequence[Place] = ...,
-        batch_size: int = ...,
-    ) -> list[Diagnosis]: ...
+        self, image: ImageList, question: str | Sequence[str] = ..., options: DiagnoseOptions | None = ..., *,
+        look_at: Sequence[Place] = ..., begin_at: Sequence[Place] = ..., batch_size: int = ...,
+    ) -> list[Diagnosis]: ...  # fmt: skip
 
     def diagnose(
         self,
@@ -382,7 +383,6 @@ class GazeEngine:
         Args:
             image: upright pixels, or the path of a file that `load_image` reads; or a list of these.
             question: for all images, or one for each.
-            options: how to answer.
             look_at: places (x, y) that are the whole path, in the model's stead; as in the options.
             begin_at: places that the path begins with; as in the options.
             batch_size: images of a list per pass; more need more memory.
@@ -455,3 +455,44 @@ def opened(image: ImageLike) -> Image.Image:
         ImageError: a file that is no image.
     """
     return load_image(image).image if isinstance(image, str | Path) else image.convert("RGB")
+
+
+class LazyEngine:
+    """A checkpoint of ours whose weights are read when they are first needed.
+
+    Args:
+        source: a shipped checkpoint or a folder.
+
+    Raises:
+        CheckpointError: it is none.
+    """
+
+    def __init__(self, source: str) -> None:
+        self.facts = describe_checkpoint(source)
+        self._source, self._lock = source, threading.Lock()
+        self._engine: GazeEngine | None = None
+
+    def load_now(self) -> GazeEngine:
+        """The engine; errors as in `GazeEngine.load`, the first time."""
+        with self._lock:
+            if self._engine is None:
+                self._engine = GazeEngine.load(self._source)
+            return self._engine
+
+
+def what_is_known(adapter: Path | None, model: str, revision: str = "") -> list[TrainedOn | None]:
+    """Return what an adapter was trained on, None where it does not tell; and what a model was, where that tells.
+
+    Args:
+        adapter: its folder.
+        model, revision: as `source` and `revision` of `find_beside`.
+
+    Raises:
+        CheckpointError: there is no such model, or provenance that cannot be read.
+    """
+    beside = find_beside(model, PROVENANCE_FILE, revision)
+    folders = [*([adapter] if adapter else []), *([beside.parent] if beside else [])]
+    try:
+        return [known for folder in folders for known in read_all_trained_on(folder)]
+    except ValueError as error:
+        raise CheckpointError(str(error)) from None

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from gazevlm_core.findings import REPORT_QUESTION
 from gazevlm_core.scanpath import Fixation
 
 NANO = "gazevlm-nano"
@@ -12,7 +13,7 @@ MODELS_FOLDER = Path(__file__).resolve().parents[1] / "models"
 # 0.85 at 32 and 0.7, 0.88 at 64 and 0.7, 0.88 at 128 and 0.7.
 DEFAULT_WALKS = 64
 DEFAULT_PATH_TEMPERATURE = 0.7
-DEFAULT_QUESTION = "Describe the findings on this chest radiograph."
+DEFAULT_QUESTION = REPORT_QUESTION
 
 
 class Precision(StrEnum):
@@ -52,7 +53,7 @@ class DiagnoseOptions:
         path_temperature: divides the pointer's logits.
         path_seed: of the walks.
         look_at: fixations that are the whole path, in the model's stead; the answer and findings of a model with
-            glimpses follow from them.
+            glimpses follow from them. It sees those without a dwell first, and the others by their dwell.
         begin_at: fixations that the path begins with; the model goes on from there.
         text_temperature: 0 is greedy.
         text_seed: of a sampled text.
@@ -99,6 +100,8 @@ class GlimpseShares:
         readers: at one reader's path.
         own: at a path that the model samples as it is by then; at random while its gaze is untrained.
         random: anywhere.
+        findings: where findings lie, those of the image and of others in the batch alike often, so that the place does
+            not tell; at random where no mask is known.
 
     Raises:
         ValueError: a negative share, or shares that do not add up to 1.
@@ -107,9 +110,10 @@ class GlimpseShares:
     readers: float = 0.4
     own: float = 0.3
     random: float = 0.3
+    findings: float = 0.0
 
     def __post_init__(self) -> None:
-        shares = (self.readers, self.own, self.random)
+        shares = (self.readers, self.own, self.random, self.findings)
         if min(shares) < 0 or abs(sum(shares) - 1) > 1e-6:
             raise ValueError(f"the shares of glimpses must not be negative and add up to 1, got {shares}")
 

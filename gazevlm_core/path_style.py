@@ -2,7 +2,11 @@
 
 The model's colours run from blue (first fixation) to yellow (last): viridis, which keeps its order for colour-blind
 readers (S. van der Walt and N. Smith, matplotlib, 2015, CC0), without its darkest third, which would vanish on a
-radiograph. Each role keeps its order in lightness; hue, ring and dashes tell the roles apart.
+radiograph. Each role keeps its order in lightness; hue, ring and dashes tell the roles apart. Heat maps have magma, of
+the same source, so that likely is not taken for late.
+
+Fixations close to each other are one place: one ring with the numbers of all its visits. Arrows bend, so that a way
+and the way back are two lines. In a replay what was looked at long ago fades.
 """
 
 import math
@@ -12,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 Color = tuple[int, int, int]
+Point = tuple[float, float]
 Corners = tuple[tuple[float, float], ...]
 
 VIRIDIS: tuple[Color, ...] = (  # at 0.33, 0.44, ... 1.0 of the map
@@ -76,14 +81,17 @@ class PathStyle:
     roles: dict[str, RoleStyle]  # by whose path it is
     screen: Sizes = SCREEN
     overlay: Sizes = OVERLAY
-    heat: tuple[Color, ...] = ((20, 40, 90), (28, 120, 140), (90, 190, 110), (253, 231, 37))  # unlikely to likely
-    heat_alpha: tuple[float, float] = (0.15, 0.45)  # of a cell, at least, and more with its probability
-    heat_least: float = 0.02  # of the largest probability; less is not drawn
+    heat: tuple[Color, ...] = ((81, 18, 124), (183, 55, 121), (252, 137, 97), (252, 253, 191))  # unlikely to likely
+    heat_alpha: tuple[float, float] = (0.0, 0.7)  # where the probability is nothing, and where it is largest
     halo: Color = (0, 0, 0)  # behind lines
     halo_alpha: float = 190 / 255
     dot: Color = (255, 255, 255)  # the exact position
     fill_alpha: float = 46 / 255  # inside a ring
-    faint: float = 0.22  # opacity of what is still to come in a replay
+    bend: float = 0.08  # how far the middle of an arrow lies beside the straight line, over its length
+    repeat: float = 1.0  # within so many radii of a place's first fixation, another one is a visit to it
+    named: int = 4  # visits that a place's mark names; more are an ellipsis
+    faint: float = 0.22  # opacity of what a replay does not show now
+    window: int = 6  # fixations that a replay shows in full: the one that is looked at, and those just before
     size_range: tuple[float, float] = (0.7, 1.6)  # of a ring over the usual one, for very small and large values
     light_from: float = 110.0  # lightness from which text on a colour is black, else white
 
@@ -96,6 +104,37 @@ def order_colors(count: int, anchors: Sequence[Color] = MODEL.colors) -> list[Co
     places = np.linspace(0.0, len(anchors) - 1.0, max(count, 1))[:count]
     channels = [np.interp(places, range(len(anchors)), channel) for channel in zip(*anchors, strict=True)]
     return [(round(red), round(green), round(blue)) for red, green, blue in zip(*channels, strict=True)]
+
+
+def visits(places: Sequence[Point], reach: float) -> list[list[int]]:
+    """Return the steps of a path by place, in the order of first visits.
+
+    Args:
+        places: x and y of each fixation.
+        reach: a fixation within it of a place's first one is another visit to the nearest such place.
+    """
+    found: list[list[int]] = []
+    for step, place in enumerate(places):
+        near = [(math.dist(place, places[steps[0]]), number) for number, steps in enumerate(found)]
+        distance, number = min(near, default=(math.inf, -1))
+        if distance <= reach:
+            found[number].append(step)
+        else:
+            found.append([step])
+    return found
+
+
+def visits_label(steps: Sequence[int]) -> str:
+    """Return the numbers on a place's mark, e.g. "2 · 4"; steps count from 0."""
+    named = " \N{MIDDLE DOT} ".join(str(step + 1) for step in steps[: STYLE.named])
+    return named if len(steps) <= STYLE.named else f"{named} \N{HORIZONTAL ELLIPSIS}"
+
+
+def control_point(start: Point, end: Point) -> Point:
+    """Return where the tangents at both ends of an arrow meet: the middle control point of a quadratic curve."""
+    along_x, along_y = end[0] - start[0], end[1] - start[1]
+    aside = 2 * STYLE.bend  # the point is twice as far off as the middle of the curve
+    return start[0] + along_x / 2 + aside * along_y, start[1] + along_y / 2 - aside * along_x
 
 
 def is_light(color: Color) -> bool:

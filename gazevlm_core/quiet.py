@@ -21,8 +21,6 @@ def quiet_libraries() -> None:
     """
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"(transformers|peft|bitsandbytes)\b")
-    # Renamed in transformers 5.24; the warning is laid at our door, and both names work below 5.40.
-    warnings.filterwarnings("ignore", category=FutureWarning, message="`past_key_values` is deprecated")
     from huggingface_hub.utils import enable_progress_bars
     from huggingface_hub.utils import logging as hub_logging
     from transformers.utils import logging as transformers_logging

@@ -49,6 +49,13 @@ class Ranks:
         """Whether this process scores and prints."""
         return self.index == 0
 
+    def wait(self) -> None:
+        """Wait until every process is here."""
+        if self.count > 1:
+            from accelerate import PartialState
+
+            PartialState().wait_for_everyone()
+
     def part(self, number: int, batch_size: int) -> range:
         """This process's own run of `number` items: whole batches, one process's after the other's."""
         batches = -(-number // batch_size)

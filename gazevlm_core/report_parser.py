@@ -121,7 +121,7 @@ def parse_claims(text: str, question: str = "") -> dict[str, bool]:
 
 
 # Finding heads learn with cross-entropy, so 0.5 is where a finding is as likely there as not: words that take the other
-# side contradict the head. On 160 phantoms the embedded model denied nothing above 0.5; of the 205 findings that it
+# side contradict the head. On 160 phantoms gazevlm-nano-base denied nothing above 0.5; of the 205 findings that it
 # affirmed 18 lay below, and 12 of these were not there.
 EVEN = 0.5
 

@@ -96,6 +96,8 @@ class Sample:
         part: position of its data set in a mix of several.
         digest: `pixel_digest` of its pixels; "" until somebody needs it.
         size_px: width and height of the upright image; None until somebody needs them.
+        small: what the model sees small, where that is another picture than the one that it glimpses at and answers
+            for: the same patient with or without a finding, to learn that glimpses decide.
 
     Raises:
         ValueError: no image_id, a finding that is no probability, or a malformed digest.
@@ -116,6 +118,7 @@ class Sample:
     part: int = 0
     digest: str = ""
     size_px: tuple[int, int] | None = None
+    small: "Sample | None" = None
 
     def __post_init__(self) -> None:
         if not self.image_id:

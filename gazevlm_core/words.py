@@ -40,7 +40,6 @@ def recognised(question: str, known: Sequence[str], model: str = "This model") -
     Case, blanks, punctuation and an article behind "Is there" do not matter; nothing else is guessed.
 
     Args:
-        question: from a user.
         known: every question that the model was trained on; none for one that answers freely, which gets it as it is.
         model: its name, for the message.
 

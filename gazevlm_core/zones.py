@@ -11,6 +11,9 @@ from gazevlm_core.scanpath import Fixation
 HEIGHTS = ("upper", "middle", "lower")
 SIDES = ("right", "central", "left")  # from the image's left edge on: the patient faces the viewer
 ZONES: tuple[str, ...] = tuple(f"{side} {height}" for height in HEIGHTS for side in SIDES)
+# What radiologists call these thirds; those above and below the heart are none of the chest's regions.
+REGIONS = {"upper": "upper zone", "middle": "mid zone", "lower": "base"}
+MIDDLE = {"central middle": "the mediastinum"}
 
 
 @dataclass(frozen=True)
@@ -48,3 +51,26 @@ def zone_dwells(fixations: Sequence[Fixation]) -> list[ZoneDwell]:
             share = sum(weights[index] for index in inside) / total if total else 0.0
             rows.append(ZoneDwell(zone, len(inside), dwell_ms, share))
     return rows
+
+
+def unseen_regions(fixations: Sequence[Fixation]) -> list[str]:
+    """Return the regions of the chest that no fixation lies in, from top to bottom, e.g. ["both bases"]."""
+    seen, found = {zone_of(fixation) for fixation in fixations}, []
+    for height, region in REGIONS.items():
+        sides = [side for side in ("right", "left") if f"{side} {height}" not in seen]
+        if len(sides) == 2:
+            found.append(f"both {region}s")
+        found += [f"the {side} {region}" for side in sides if len(sides) == 1]
+        middle = f"central {height}"
+        found += [MIDDLE[middle]] if middle in MIDDLE and middle not in seen else []
+    return found
+
+
+def unseen_words(fixations: Sequence[Fixation]) -> str:
+    """Say in a sentence which regions no fixation lies in, e.g. "Both bases were not looked at."; "" where none."""
+    names = unseen_regions(fixations)
+    if not names:
+        return ""
+    listed = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+    one = len(names) == 1 and not listed.startswith("both")
+    return f"{listed[0].upper()}{listed[1:]} {'was' if one else 'were'} not looked at."

@@ -13,14 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gazevlm_core.datasets.files import Row, each_once, find_file, read_rows
-from gazevlm_core.datasets.label_policies import (
-    CHEXPERT_LABELS,
-    CONTRADICTION,
-    NOT_FRONTAL,
-    Blank,
-    LabelPolicy,
-    Uncertain,
-)
+from gazevlm_core.datasets.label_policies import CHEXPERT_LABELS, CONTRADICTION, NOT_FRONTAL, chexpert_findings
 from gazevlm_core.datasets.source import OUTSIDE, DataSource, Drop, find_image, leaves_root, need_folder
 from gazevlm_core.sample import DatasetError, Sample
 
@@ -34,34 +27,19 @@ class CheXpert(DataSource):
     """One sample per image, in the table's order; nothing but the row at hand is kept.
 
     The table's name without its ending is the published split. An image's id is its path below the data set's folder,
-    the same in both editions. `LabelPolicy` says what "No Finding" means. `dropped` counts images: other views,
+    the same in both editions. `chexpert_findings` says what a row means. `dropped` counts images: lateral views,
     rows with "No Finding" and a finding, paths that leave the folder or begin with another one, missing images.
 
     Args:
         root: the data set's folder, or the one above it.
         table: which table.
-        uncertain: what -1 becomes: "ignore" (unknown), "zeros" or "ones".
-        blank: what a blank becomes: "ignore" (unknown) or "zeros".
-        frontal_only: leave lateral views out.
-
-    Raises:
-        ValueError: another policy.
     """
 
     name = "CheXpert"
 
-    def __init__(
-        self,
-        root: Path,
-        table: str = "train.csv",
-        uncertain: Uncertain = "ignore",
-        *,
-        blank: Blank = "ignore",
-        frontal_only: bool = True,
-    ) -> None:
+    def __init__(self, root: Path, table: str = "train.csv") -> None:
         super().__init__(root)
-        self.table, self.frontal_only = table, frontal_only
-        self.policy = LabelPolicy(uncertain, blank)
+        self.table = table
 
     def items(self) -> Iterator[tuple[Row, Path]]:
         """Yield each row of the table, and the data set's folder."""
@@ -84,23 +62,20 @@ class CheXpert(DataSource):
         patient = next((part for part in relative.split("/") if _PATIENT.fullmatch(part)), None)
         if patient is None:
             raise DatasetError(f"{where}: expected a folder patientNNNNN in Path")
-        if not self._is_wanted(row):
+        if row[VIEW] != FRONTAL:
             raise Drop(NOT_FRONTAL)
-        findings = self.policy.findings(row, where)
+        findings = chexpert_findings(row, where)
         if findings is None:
             raise Drop(CONTRADICTION)
         image, split = find_image(relative, folder), Path(self.table).stem
         return Sample(relative, image, findings=findings, patient_id=patient, split=split)
 
     def wanted(self) -> Iterator[str]:
-        """Yield the images of the table, of the views that are read, below the data set's folder."""
+        """Yield the images of the table, of frontal views, below the data set's folder."""
         for row in read_rows(self._folder() / self.table, ("Path", VIEW)):
             relative = _relative(row["Path"])
-            if relative is not None and self._is_wanted(row):
+            if relative is not None and row[VIEW] == FRONTAL:
                 yield relative
-
-    def _is_wanted(self, row: Row) -> bool:
-        return not self.frontal_only or row[VIEW] == FRONTAL
 
     def _folder(self) -> Path:
         """Return the data set's folder: the first of root and the folders in it that holds the table."""

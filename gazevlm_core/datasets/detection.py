@@ -116,7 +116,6 @@ def to_scanpath(stream: GazeStream, runs: list[slice], dropped: Counter[str]) ->
     """Fixations of the runs, with onsets since the first sample; None where none lies on the image.
 
     Args:
-        stream: of the reading.
         runs: from a detector.
         dropped: gets "fixation off the image", and of the stream "blinks", "pupil losses" and "samples lost".
     """

@@ -17,7 +17,7 @@ from itertools import groupby
 from pathlib import Path
 
 from gazevlm_core.datasets.files import Row, by_id, find_file, grouped, id_of, number, read_rows, read_text
-from gazevlm_core.datasets.label_policies import CHEXPERT_LABELS, CHEXPERT_NAMES, CONTRADICTION, LabelPolicy
+from gazevlm_core.datasets.label_policies import CHEXPERT_LABELS, CHEXPERT_NAMES, CONTRADICTION, chexpert_findings
 from gazevlm_core.datasets.reflacx import NO_POSITION, image_name
 from gazevlm_core.datasets.source import IMAGE_MISSING, NO_AREA, NO_FIXATION, DataSource, Drop, Edges, recorded_path
 from gazevlm_core.sample import Box, DatasetError, Reading, Sample
@@ -171,7 +171,7 @@ def chexpert_columns(source: DataSource, row: Row, where: str) -> dict[str, floa
         DatasetError: a label that is not 1, 0, -1 or blank.
     """
     labels = {label: row.get(label.lower().replace(" ", "_") + LABEL_END, "") for label in CHEXPERT_LABELS}
-    findings = LabelPolicy().findings(labels, where)
+    findings = chexpert_findings(labels, where)
     if findings is None:
         source.dropped[CONTRADICTION] += 1
     return findings or {}

@@ -102,7 +102,6 @@ def json_list(path: Path, keys: Sequence[str]) -> Sequence[dict[str, Any]]:
     """Return the objects of a JSON file that holds a list of them.
 
     Args:
-        path: of the file.
         keys: what every object must have.
 
     Raises:
@@ -140,7 +139,6 @@ def read_table(path: Path, delimiter: str = ",") -> Iterator[tuple[int, list[str
     """Yield number of the last line and cells of every row that is not empty, the header first, without blanks around.
 
     Args:
-        path: of the file.
         delimiter: what stands between two cells.
 
     Raises:
@@ -167,7 +165,6 @@ def read_rows(path: Path, columns: Sequence[str]) -> Iterator[Row]:
     """Yield rows of a CSV file as column -> text, without blanks around either; errors as `read_table`.
 
     Args:
-        path: of the file.
         columns: what must be in the header; others may be.
 
     Raises:
@@ -195,7 +192,6 @@ def each_once(rows: Iterable[Row], name_of: Callable[[Row], str | None], table: 
     """Yield rows that should have a name each of their own.
 
     Args:
-        rows: of a table.
         name_of: what a row is about; None for nothing.
         table: name, for errors.
 
@@ -216,7 +212,6 @@ def by_id(rows: Iterable[Row], column: str, compared: Sequence[str], table: str)
     """Return rows by an id that each of them should have alone.
 
     Args:
-        rows: of a table.
         column: of the id.
         compared: columns that are used, where there are such; rows that are repeated may differ in others.
         table: name, for errors.

@@ -55,8 +55,8 @@ class GazeFolder(DataSource):
     """One sample per image.
 
     "no finding" is no finding: where a study says so, all findings that the file names anywhere are absent in it. A
-    study that says so and names a finding has no findings, and is counted in `dropped`. As in `LabelPolicy`, it says
-    nothing of support devices.
+    study that says so and names a finding has no findings, and is counted in `dropped`. As in `chexpert_findings`, it
+    says nothing of support devices.
 
     Where there is a table of labels, images that no file speaks of are left out; where both say something of an image,
     studies.jsonl counts.

@@ -8,14 +8,9 @@ what is in neither list keeps its own name, and is another finding than those of
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal, get_args
 
 from gazevlm_core.datasets.files import Row, number
 from gazevlm_core.sample import DatasetError
-
-Uncertain = Literal["ignore", "zeros", "ones"]
-Blank = Literal["ignore", "zeros"]
 
 NO_FINDING = "No Finding"
 SUPPORT_DEVICES = "Support Devices"
@@ -43,7 +38,6 @@ SAME_AS: Mapping[str, str] = {
 CONTRADICTION = "no finding and a finding"
 NOT_FRONTAL = "not a frontal view"
 CHEXPERT_NAMES = frozenset(" ".join(label.lower().split()) for label in CHEXPERT_LABELS)
-_NO_VALUE: Mapping[str, float | None] = {"ignore": None, "zeros": 0.0, "ones": 1.0}
 
 
 def finding_name(label: str, renamed: Mapping[str, str] | None = None) -> str:
@@ -63,59 +57,29 @@ def known_finding(label: str) -> str:
     return name if name in CHEXPERT_NAMES else label.strip()
 
 
-@dataclass(frozen=True)
-class LabelPolicy:
-    """What becomes of labels that are neither 1 nor 0.
+def chexpert_findings(row: Row, where: str) -> dict[str, float] | None:
+    """Findings of a row with CHEXPERT_LABELS; None where it says that there is none and yet names one.
+
+    Uncertain and blank ones are unknown. "No Finding" is no finding: where it is 1, every finding that is left blank is
+    absent, except support devices, since the labeller gives 1 where no finding but those is present or uncertain. Its
+    other values say nothing.
 
     Args:
-        uncertain: of -1: "ignore" leaves the finding unknown, "zeros" makes it absent, "ones" present.
-        blank: of nothing: "ignore" or "zeros".
+        where: for errors.
 
     Raises:
-        ValueError: another policy.
+        DatasetError: a label that is not 1, 0, -1 or blank.
     """
-
-    uncertain: Uncertain = "ignore"
-    blank: Blank = "ignore"
-
-    def __post_init__(self) -> None:
-        for name, value, allowed in (
-            ("uncertain", self.uncertain, get_args(Uncertain)),
-            ("blank", self.blank, get_args(Blank)),
-        ):
-            if value not in allowed:
-                raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
-
-    def findings(self, row: Row, where: str) -> dict[str, float] | None:
-        """Findings of a row with CHEXPERT_LABELS; None where it says that there is none and yet names one.
-
-        "No Finding" is no finding. Where it is 1, every finding that is left blank is absent whatever `blank` says,
-        except support devices: the labeller gives 1 where no finding but those is present or uncertain. Its other
-        values say nothing.
-
-        Args:
-            row: of the table.
-            where: for errors.
-
-        Raises:
-            DatasetError: a label that is not 1, 0, -1 or blank.
-        """
-        values = {label: number(row, label, where) for label in CHEXPERT_LABELS}
-        for label, value in values.items():
-            if value not in (1.0, 0.0, -1.0, None):
-                raise DatasetError(f"{where}: {label} is {row[label][:40]!r}, expected 1, 0, -1 or blank")
-        nothing = values.pop(NO_FINDING) == 1.0
-        found = {}
-        for label, value in values.items():
-            is_finding = label != SUPPORT_DEVICES
-            if nothing and is_finding and value in (1.0, -1.0):
-                return None
-            known = 0.0 if nothing and is_finding else self._known(value)
-            if known is not None:
-                found[finding_name(label)] = known
-        return found
-
-    def _known(self, value: float | None) -> float | None:
-        if value is None:
-            return _NO_VALUE[self.blank]
-        return _NO_VALUE[self.uncertain] if value == -1.0 else value
+    values = {label: number(row, label, where) for label in CHEXPERT_LABELS}
+    for label, value in values.items():
+        if value not in (1.0, 0.0, -1.0, None):
+            raise DatasetError(f"{where}: {label} is {row[label][:40]!r}, expected 1, 0, -1 or blank")
+    nothing = values.pop(NO_FINDING) == 1.0
+    found = {}
+    for label, value in values.items():
+        absent = nothing and label != SUPPORT_DEVICES
+        if absent and value in (1.0, -1.0):
+            return None
+        if absent or value in (1.0, 0.0):
+            found[finding_name(label)] = 0.0 if absent or value is None else value
+    return found

@@ -139,7 +139,6 @@ def read_labels(path: Path, files: NamedFiles | None = None) -> LabelTable:
     """Return a table of labels.
 
     Args:
-        path: of the table.
         files: that there are; None takes the names as they are.
 
     Raises:

@@ -16,14 +16,7 @@ from pathlib import Path
 
 from gazevlm_core.datasets.files import Row, each_once, find_file, id_of, read_report, read_rows
 from gazevlm_core.datasets.identity import id_text
-from gazevlm_core.datasets.label_policies import (
-    CHEXPERT_LABELS,
-    CONTRADICTION,
-    NOT_FRONTAL,
-    Blank,
-    LabelPolicy,
-    Uncertain,
-)
+from gazevlm_core.datasets.label_policies import CHEXPERT_LABELS, CONTRADICTION, NOT_FRONTAL, chexpert_findings
 from gazevlm_core.datasets.source import OUTSIDE, DataSource, Drop, find_image, leaves_root
 from gazevlm_core.sample import DatasetError, Sample
 
@@ -45,27 +38,15 @@ class MimicCxrLabels(DataSource):
 
     Labels and split of each study (227,835) are kept in memory, equal ones once; the metadata are walked row by row.
 
-    `LabelPolicy` says what "No Finding" means. `dropped` counts images: other views than AP and PA (a blank one
+    `chexpert_findings` says what labels mean. `dropped` counts images: other views than AP and PA (a blank one
     among them), studies without a row of labels or with "No Finding" and a finding, ids that would leave the folder,
     missing images. A study that is not in the split table has no published split.
 
     Args:
         root: folder that holds the tables and files/.
-        uncertain: what -1 becomes: "ignore" (unknown), "zeros" or "ones".
-        blank: what a blank becomes: "ignore" (unknown) or "zeros".
-        frontal_only: leave other views than AP and PA out.
-
-    Raises:
-        ValueError: another policy.
     """
 
     name = "MIMIC-CXR"
-
-    def __init__(
-        self, root: Path, uncertain: Uncertain = "ignore", blank: Blank = "ignore", *, frontal_only: bool = True
-    ) -> None:
-        super().__init__(root)
-        self.policy, self.frontal_only = LabelPolicy(uncertain, blank), frontal_only
 
     def items(self) -> Iterator[tuple[Row, Mapping[str, _Findings], Mapping[str, str]]]:
         """Yield each row of the metadata, with the labels and the splits of all studies.
@@ -83,7 +64,7 @@ class MimicCxrLabels(DataSource):
     def sample(self, item: tuple[Row, Mapping[str, _Findings], Mapping[str, str]]) -> Sample:
         """Make a sample of an image of a labelled study."""
         row, labels, splits = item
-        if not self._is_wanted(row):
+        if row["ViewPosition"] not in FRONTAL_VIEWS:
             raise Drop(NOT_FRONTAL)
         study = _study(row)
         if study not in labels:
@@ -109,11 +90,8 @@ class MimicCxrLabels(DataSource):
         """Yield the images of labelled studies, of the views that are read."""
         labelled = {_study(row) for row in read_rows(self._table(LABELS), STUDY)}
         for row in read_rows(self._table(METADATA), METADATA_COLUMNS):
-            if self._is_wanted(row) and _study(row) in labelled:
+            if row["ViewPosition"] in FRONTAL_VIEWS and _study(row) in labelled:
                 yield f"{IMAGES}/{_folder_of(row)}/{row['dicom_id']}.jpg"
-
-    def _is_wanted(self, row: Row) -> bool:
-        return not self.frontal_only or row["ViewPosition"] in FRONTAL_VIEWS
 
     def _table(self, name: str) -> Path:
         if (self.root / f"{name}.gz").is_file() and not (self.root / name).is_file():
@@ -127,7 +105,7 @@ class MimicCxrLabels(DataSource):
         for row in read_rows(table, (*STUDY, *CHEXPERT_LABELS)):
             labels = tuple(row[label] for label in CHEXPERT_LABELS)
             if labels not in shared:
-                shared[labels] = self.policy.findings(row, f"{LABELS}, study {row['study_id'][:20]}")
+                shared[labels] = chexpert_findings(row, f"{LABELS}, study {row['study_id'][:20]}")
             if found.setdefault(_study(row), shared[labels]) != shared[labels]:
                 raise DatasetError(f"{LABELS} has two rows of study {row['study_id'][:20]} that differ")
         return found

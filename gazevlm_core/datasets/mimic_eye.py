@@ -24,7 +24,6 @@ from gazevlm_core.datasets.identity import id_text
 from gazevlm_core.datasets.reflacx import (
     DISCARDED,
     METADATA,
-    PRESENT_FROM,
     certain_findings,
     image_size,
     read_fixations,
@@ -45,14 +44,9 @@ class MimicEye(DataSource):
 
     Args:
         root: folder that holds the patients' folders.
-        present_from: least certainty at which a finding of REFLACX counts as present.
     """
 
     name = "MIMIC-EYE"
-
-    def __init__(self, root: Path, *, present_from: int = PRESENT_FROM) -> None:
-        super().__init__(root)
-        self.present_from = present_from
 
     def items(self) -> Iterator[Callable[[], Sample]]:
         """Yield a maker of each reading's sample."""
@@ -92,7 +86,7 @@ class MimicEye(DataSource):
         reading_id = path_part(row, "id", where)
         fixations = find_file(patient, f"REFLACX/main_data/{reading_id}/fixations.csv")
         scanpath = read_fixations(self, fixations, image_size(row, where))
-        findings = certain_findings(row, METADATA, self.present_from, where)
+        findings = certain_findings(row, METADATA, where)
         split = id_text(row["split"])
         return self._sample(patient, study_id, row["dicom_id"], scanpath, findings, reading_id=reading_id, split=split)
 

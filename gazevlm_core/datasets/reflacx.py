@@ -62,24 +62,14 @@ class Reflacx(DataSource):
         root: folder that holds main_data.
         images: folder of MIMIC-CXR-JPG that holds files/.
         raw: find fixations in the raw stream by I-VT instead of taking the published ones (EyeLink's parser).
-        present_from: least certainty, 1 to 5, at which a finding counts as present.
-        limits: of the detector; None for the usual ones.
     """
 
     name = "REFLACX"
     images_apart = True
 
-    def __init__(
-        self,
-        root: Path,
-        images: Path,
-        *,
-        raw: bool = False,
-        present_from: int = PRESENT_FROM,
-        limits: Thresholds | None = None,
-    ) -> None:
+    def __init__(self, root: Path, images: Path, *, raw: bool = False) -> None:
         super().__init__(root, images)
-        self.raw, self.present_from, self.limits = raw, present_from, limits or Thresholds()
+        self.raw = raw
 
     def items(self) -> Iterator[tuple[Row, str]]:
         """Yield each row of the metadata, and where it stands."""
@@ -102,7 +92,7 @@ class Reflacx(DataSource):
             row["dicom_id"],
             image,
             report=self._report(row["id"]),
-            findings=certain_findings(row, METADATA, self.present_from, where),
+            findings=certain_findings(row, METADATA, where),
             readings=(Reading("", scanpath, row["id"]),),
             patient_id=id_of(row, "subject_id", where),
             split=id_text(row["split"]),
@@ -117,7 +107,7 @@ class Reflacx(DataSource):
     def _scanpath(self, reading: str, size: tuple[float, float]) -> Scanpath | None:
         if self.raw:
             stream = read_stream(find_file(self.root, f"gaze_data/{reading}/gaze.csv"), size)
-            return to_scanpath(stream, detect_by_velocity(stream, self.limits), self.dropped)
+            return to_scanpath(stream, detect_by_velocity(stream, Thresholds()), self.dropped)
         return read_fixations(self, find_file(self.root, f"main_data/{reading}/fixations.csv"), size)
 
     def _report(self, reading: str) -> str | None:
@@ -172,8 +162,8 @@ def image_size(row: Row, where: str) -> tuple[float, float]:
     return width, height
 
 
-def certain_findings(row: Row, others: tuple[str, ...], present_from: int, where: str) -> Mapping[str, float]:
-    """Findings of certainty 0 (absent) or `present_from` and more (present); see the head of this file.
+def certain_findings(row: Row, others: tuple[str, ...], where: str) -> Mapping[str, float]:
+    """Findings of certainty 0 (absent) or PRESENT_FROM and more (present); see the head of this file.
 
     A column with True and False, such as "Support devices", is no certainty scale and taken as it stands.
 
@@ -191,7 +181,7 @@ def certain_findings(row: Row, others: tuple[str, ...], present_from: int, where
                 continue
             if certainty not in range(MOST_CERTAIN + 1):
                 raise DatasetError(f"{where}: {column} is {text[:40]!r}, expected a certainty of 0 to {MOST_CERTAIN}")
-            value = 1.0 if certainty >= present_from else 0.0 if certainty == 0 else None
+            value = 1.0 if certainty >= PRESENT_FROM else 0.0 if certainty == 0 else None
         values.setdefault(finding_name(column), []).append(value)
     for name, kinds in PARTS.items():
         known = [[value for part in kind for value in values.get(part, [])] for kind in kinds]

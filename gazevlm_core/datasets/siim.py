@@ -106,7 +106,6 @@ def decode_runs(text: str, pixels: int = SIDE_PX * SIDE_PX) -> list[tuple[int, i
 
     Args:
         text: pairs "offset length"; an offset counts from the end of the run before, the first from pixel 0.
-        pixels: of the image.
 
     Raises:
         ValueError: no pairs of whole numbers, a negative offset, a run of no length, or one beyond the last pixel.

@@ -97,7 +97,6 @@ def split_of(patient_id: str, *, seed: int = 0, shares: Mapping[str, float] = SP
     """Return the split of a patient, from a hash of the name alone: other patients coming or going move nobody.
 
     Args:
-        patient_id: of the sample.
         seed: another seed gives another split.
         shares: name -> share of the patients; they sum to 1.
 

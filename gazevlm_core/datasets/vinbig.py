@@ -12,15 +12,13 @@ blank box and class 14, "No finding", for each reader who found nothing.
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple
 
 from gazevlm_core.datasets.files import Row, grouped
 from gazevlm_core.datasets.identity import id_text
 from gazevlm_core.datasets.label_policies import CONTRADICTION, finding_name
 from gazevlm_core.datasets.source import DataSource, Drop, Edges, are_blank, dicom_size_px, find_image
 from gazevlm_core.sample import Box, DatasetError, Sample
-
-Policy = Literal["any", "majority", "all"]
 
 TABLE = "train.csv"
 IMAGES = "train"
@@ -53,9 +51,9 @@ _Readers = Mapping[str, list[_Mark]]  # reader -> marks
 class VinBig(DataSource):
     """One sample per image, in the order in which the table names them first; the table's rows are kept in memory.
 
-    All 14 findings of an image are known: present (1.0) where enough of its readers marked them, else absent (0.0),
-    since each reader looked for all. Boxes are those of all readers, with the reader's name, whatever the policy says
-    of the finding. "No finding" is no finding: that reader marked nothing.
+    All 14 findings of an image are known: present (1.0) where more than half of its readers marked them, else
+    absent (0.0), since each reader looked for all. Boxes are those of all readers, with the reader's name, whatever the
+    others say of the finding. "No finding" is no finding: that reader marked nothing.
 
     A reader who contradicts himself on an image (CONTRADICTION: class 14 beside another; BOX_OF_NOTHING; NO_BOX) has no
     vote and no boxes on it; these count readings in `dropped`. An image that has no reader left is NO_READER. A box
@@ -64,20 +62,9 @@ class VinBig(DataSource):
 
     Args:
         root: folder that holds the table.
-        policy: how many of the image's readers must have marked a finding: one ("any"), more than half ("majority") or
-            "all".
-
-    Raises:
-        ValueError: another policy.
     """
 
     name = "VinBigData"
-
-    def __init__(self, root: Path, policy: Policy = "majority") -> None:
-        if policy not in get_args(Policy):
-            raise ValueError(f"policy must be one of {', '.join(get_args(Policy))}, got {policy!r}")
-        super().__init__(root)
-        self.policy = policy
 
     def items(self) -> Iterator[tuple[str, list[Row]]]:
         """Yield each image with its rows.
@@ -103,7 +90,7 @@ class VinBig(DataSource):
         if not readers:
             raise Drop(NO_READER)
         image = find_image(f"{image_id}.dicom", self.root / IMAGES)
-        return Sample(image_id, image, findings=vote(readers, self.policy), boxes=self._boxes(readers, image))
+        return Sample(image_id, image, findings=vote(readers), boxes=self._boxes(readers, image))
 
     def wanted(self) -> Iterator[str]:
         """Yield the images of the table."""
@@ -142,13 +129,7 @@ def conflict_of(marks: Sequence[_Mark]) -> str:
     return NO_BOX if any(mark.is_blank for mark in marks) else ""
 
 
-def vote(readers: _Readers, policy: Policy) -> dict[str, float]:
-    """Return every finding, by the number of an image's readers who marked it.
-
-    Args:
-        readers: at least one.
-        policy: as in `VinBig`.
-    """
-    needed = {"any": 1, "majority": len(readers) // 2 + 1, "all": len(readers)}[policy]
+def vote(readers: _Readers) -> dict[str, float]:
+    """Return every finding: present where more than half of an image's readers, at least one, marked it."""
     votes = Counter(class_id for marks in readers.values() for class_id in {mark.class_id for mark in marks})
-    return {name: float(votes[class_id] >= needed) for class_id, name in enumerate(FINDINGS)}
+    return {name: float(2 * votes[class_id] > len(readers)) for class_id, name in enumerate(FINDINGS)}

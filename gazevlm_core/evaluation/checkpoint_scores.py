@@ -1,7 +1,7 @@
 """What lies beside weights: the scores of a finding head, and whether an adapter was better than its base."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -12,6 +12,8 @@ from gazevlm_core.evaluation.report import PhantomReport, Role
 
 UNJUDGED = "not known whether better than its base: an earlier version judged it by a rule that noise passes"
 SCORES_FILE = "finding_scores.json"
+# By domain, in words for people who have heard of none; earlier versions wrote "phantoms of domain A".
+DRAWN = {"A": "drawn radiographs", "B": "drawn radiographs of another kind"}
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -39,6 +41,7 @@ class CheckpointScores:
     scored_on: str
     findings: dict[str, FindingScore]
 
+
 def scores_of(report: PhantomReport, role: Role = "model") -> CheckpointScores:
     """Return what is to lie beside a checkpoint whose finding head is trained.
 
@@ -53,7 +56,7 @@ def scores_of(report: PhantomReport, role: Role = "model") -> CheckpointScores:
     if head is None:
         raise ValueError(f"the finding head of {role} is untrained; there is nothing to write")
     return CheckpointScores(
-        scored_on=f"{report.n:,} phantoms of domain {report.domain} that training has not seen",
+        scored_on=f"{report.n:,} {DRAWN[report.domain]} that training has not seen",
         findings={
             name: FindingScore(
                 auroc=round(score.value, 4), prevalence=round(report.images_with[name].any / report.n, 4)
@@ -81,9 +84,13 @@ def read_scores(folder: Path) -> CheckpointScores | None:
     if not path.is_file():
         return None
     try:
-        return TypeAdapter(CheckpointScores).validate_json(path.read_bytes())
+        scores = TypeAdapter(CheckpointScores).validate_json(path.read_bytes())
     except ValidationError as error:
         raise ValueError(f"{path} is not as an evaluation writes it; score the checkpoint again") from error
+    words = scores.scored_on
+    for domain, drawn in DRAWN.items():
+        words = words.replace(f"phantoms of domain {domain}", drawn)
+    return replace(scores, scored_on=words)
 
 
 def read_verdict(folder: Path) -> str | None:

@@ -72,9 +72,7 @@ def compare_paths(
         readings: at least one that it is scored against.
         others: paths of other readers of the image, for the ceiling.
         size: width and height of the image in px.
-        grid: of the scores on patches.
         names: of the scores; None for all.
-        seed: of the random floors.
     """
     pairs = Pairs(pack_paths(readings, size), pack_paths([model], size), np.zeros(len(readings), np.int64), seed)
     metrics = [metric for metric in path_metrics(grid).values() if names is None or metric.name in names]

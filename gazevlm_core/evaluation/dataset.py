@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import Any
 
 import numpy as np
 
@@ -172,24 +173,32 @@ def evaluate_dataset(
                                    ranks=ranks, trained=data.learned)  # fmt: skip
     if not ranks.is_main:
         return None
-    counts = patient_counts(np.array([one.sample.patient_id for one in found]), RESAMPLES, seed)
     dropped = source.dropped | predicted.dropped | left_out
-    scores = DatasetScores(
-        finding_head=_labels(found, others, counts, lambda one: one.finding_logits),
-        answer_text=_labels(found, others, counts, lambda one: one.yes_margins),
-        scanpath=_scanpath(found, data, split, counts, seed, engine),
-    )
-    groups = _groups(found, data, split, matched, counts)
     return DatasetReport(
         dataset=source.name, split=split, records=len(found), images=len({one.sample.image_id for one in found}),
         patients=len({one.sample.patient_id for one in found}), validation_records=len(others), resamples=RESAMPLES,
         model=engine.checkpoint.model_id, adapter=engine.adapter_id,
         dropped={reason: number for reason, number in sorted(dropped.items()) if number},
         split_note=data.splits.note, trained_on_left_out=None if None in trained else left_out.total(),
-        unreadable=predicted.unreadable[:NAMED_IMAGES], labels=_label_words(data, matched), scores=scores,
-        credit=source.credit, groups=groups, pointing=score_pointing(found, counts), faithfulness=believed,
-        seconds=round(time.perf_counter() - started, 1),
+        unreadable=predicted.unreadable[:NAMED_IMAGES], labels=_label_words(data, matched), credit=source.credit,
+        faithfulness=believed, seconds=round(time.perf_counter() - started, 1),
+        **_scored(found, others, data, split, matched, engine, seed),
     )  # fmt: skip
+
+
+def _scored(
+    found: Sequence[Prediction], others: Sequence[Prediction], data: SplitDataset, split: str, matched: Matched,
+    engine: GazeEngine, seed: int,
+) -> dict[str, Any]:  # fmt: skip
+    """Return the fields of a report that are figures."""
+    counts = patient_counts(np.array([one.sample.patient_id for one in found]), RESAMPLES, seed)
+    scores = DatasetScores(
+        finding_head=_labels(found, others, counts, lambda one: one.finding_logits),
+        answer_text=_labels(found, others, counts, lambda one: one.yes_margins),
+        scanpath=_scanpath(found, data, split, counts, seed, engine),
+    )
+    groups, pointing = _groups(found, data, split, matched, counts), score_pointing(found, counts)
+    return {"scores": scores, "groups": groups, "pointing": pointing}
 
 
 def matched_labels(labels: set[str], engine: GazeEngine) -> Matched:

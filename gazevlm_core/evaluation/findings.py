@@ -1,5 +1,6 @@
 """Scores of findings: probabilities against labels, and what reports name, beside who knows nothing of the image."""
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from gazevlm_core.evaluation.report import (
     Words,
     floors_of,
 )
-from gazevlm_core.findings import NO_FINDING, SUBTLE_BELOW
+from gazevlm_core.findings import FILM_FINDING_NAMES, NO_FINDING, SUBTLE_BELOW
 from gazevlm_core.metrics.intervals import Estimate, ratio_estimate
 from gazevlm_core.metrics.labels import CHANCE, MacroAuroc, macro_auroc, micro_auroc
 from gazevlm_core.metrics.registry import LABEL_METRICS, LabelTask
@@ -61,17 +62,19 @@ class GradedSample(Sample):
 
 
 # ---- probabilities --------------------------------------------------------------------------------------------------
-def graded_labels(samples: Sequence[GradedSample], names: Sequence[str], *, moderate: bool) -> np.ndarray:
+def graded_labels(
+    samples: Sequence[GradedSample], names: Sequence[str], *, least: float = 0.0, below: float = math.inf
+) -> np.ndarray:
     """Return the truth, float64 [N, F] of 1 and 0.
 
     Args:
         samples: N.
         names: F findings.
-        moderate: whether a subtle finding counts as unknown (NaN): the image is left out for that finding.
+        least, below: a finding whose severity is not at least the one and below the other counts as unknown (NaN): the
+            image is left out for that finding.
     """
-    subtle = np.nan if moderate else 1.0
     return np.array([
-        [0.0 if name not in sample.severities else subtle if sample.severities[name] < SUBTLE_BELOW else 1.0
+        [0.0 if name not in sample.severities else 1.0 if least <= sample.severities[name] < below else np.nan
          for name in names] for sample in samples
     ]).reshape(len(samples), len(names))  # fmt: skip
 
@@ -82,8 +85,8 @@ def score_graded(
     """Return the AUROC of F findings, over all severities and on moderate or worse; the former with its resamples."""
     scores = np.array([[image[name] for name in names] for image in logits])
     every, moderate = (
-        macro_auroc(graded_labels(samples, names, moderate=restricted), scores, names, counts)
-        for restricted in (False, True)
+        macro_auroc(graded_labels(samples, names, least=least), scores, names, counts)
+        for least in (0.0, SUBTLE_BELOW)
     )
     return Source(all_severities=_auroc(every), moderate_or_worse=_auroc(moderate)), every
 
@@ -219,7 +222,10 @@ def score_reports(
     Those are the normal report; always the same findings, the best such constant on other images; and the model's own
     report of another image (mean over several others).
     """
-    parsed: list[Parsed] = [parse_report(report) for report in reports]
+    parsed: list[Parsed] = [
+        {name: sides for name, sides in parse_report(report).items() if name not in FILM_FINDING_NAMES}
+        for report in reports
+    ]  # of what is never drawn nobody knows whether a phantom has it
     own = named_scores(count_named(samples, parsed), counts)
     tallies = {
         "the normal report, always": count_named(samples, [()] * len(samples)),

@@ -45,8 +45,6 @@ def match_labels(labels: Iterable[str], findings: Sequence[str], model: str = "t
     """Return what labels mean among the findings of a model.
 
     Args:
-        labels: of a data set.
-        findings: of the model.
         model: its name, for reasons.
     """
     own = {_words(name): name for name in findings}

@@ -44,7 +44,6 @@ def baseline_logits(
         pixels: [N, D] from `thumbnail`.
         training: [M, D], of other patients.
         training_labels: M findings.
-        names: findings.
     """
     from sklearn.decomposition import PCA  # late: takes seconds
     from sklearn.linear_model import LogisticRegression
@@ -74,7 +73,6 @@ def cross_validated(
     Args:
         pixels: [N, D] from `thumbnail`.
         labels, patients: N.
-        names: findings.
     """
     from sklearn.model_selection import GroupKFold
 

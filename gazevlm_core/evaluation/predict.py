@@ -25,6 +25,7 @@ from gazevlm_core.metrics.registry import MAP_METRICS, map_scores
 from gazevlm_core.model.outputs import PrefillOutput
 from gazevlm_core.model.path_sampling import follow
 from gazevlm_core.model.pointer import PointerField
+from gazevlm_core.model.shared_prefix import Prefix
 from gazevlm_core.ranks import ALONE, Ranks, in_turns
 from gazevlm_core.sample import DatasetError, Sample
 from gazevlm_core.scanpath import Scanpath
@@ -152,8 +153,11 @@ def _predict_batch(
     names = questions
     if names is None:
         names = answered(engine, {name for sample in samples for name in sample.findings})
-    margins = presence_margins(engine, encoded, names) if names else np.zeros((len(samples), 0))
-    prefilled, paths = engine.look(encoded, [REPORT_QUESTION] * len(encoded))
+    prefix, margins = None, np.zeros((len(samples), 0))
+    if names:  # all questions go on from one pass over the images
+        prefix = engine.prefix(encoded)
+        margins = presence_margins(engine, encoded, names, prefix)
+    prefilled, paths = engine.look(encoded, [REPORT_QUESTION] * len(encoded), prefix=prefix)
     heads: list[dict[str, float]] = [{} for _ in samples]
     if prefilled.gaze_hidden is not None and config.findings_trained:
         heads = [dict(zip(config.finding_names, one, strict=True))
@@ -202,11 +206,15 @@ class _FirstLogits(LogitsProcessor):
 
 @torch.no_grad()
 def presence_margins(
-    engine: GazeEngine, images: Sequence[EncodedImage], names: Sequence[str] = FINDING_NAMES
-) -> np.ndarray:
+    engine: GazeEngine, images: Sequence[EncodedImage], names: Sequence[str] = FINDING_NAMES,
+    prefix: Prefix | None = None,
+) -> np.ndarray:  # fmt: skip
     """Return log P("Yes") - log P("No") as the first answer token to each presence question, float32 [B, F].
 
     The vision tower is not run again: all questions share an image's tokens.
+
+    Args:
+        prefix: of the images, where it was computed before.
 
     Raises:
         ValueError: the tokenizer begins both words alike.
@@ -219,7 +227,9 @@ def presence_margins(
     margins = []
     for first in range(0, len(images), per_pass):
         chunk = images[first : first + per_pass]
-        prefilled, _ = engine.look([image for image in chunk for _ in questions], questions * len(chunk), rows=())
+        prefilled, _ = engine.look(
+            [image for image in chunk for _ in questions], questions * len(chunk), rows=(), prefix=prefix
+        )
         logits = first_answer_logits(engine, prefilled)
         margins.append((logits[:, yes] - logits[:, no]).view(len(chunk), len(questions)).cpu().numpy())
     return np.concatenate(margins)
@@ -251,7 +261,6 @@ def score_along(pointer: PointerField, readings: Sequence[Sequence[int]]) -> Ste
     """Return the scores of a model's maps along readers' paths.
 
     Args:
-        pointer: of the image.
         readings: patch indices of each; what lies behind the K-th fixation is left out.
     """
     steps, patches = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]

@@ -28,7 +28,7 @@ BASE = "base"  # variant of a run that changes nothing
 GazeOrderName = Literal["original", "shuffled", "random", "none"]
 Unscored = Literal["untrained", "no readings"]
 DomainName = Literal["A", "B"]
-Role = Literal["model", "short", "no-gaze", "plain"]
+Role = Literal["model", "base", "glimpses", "no-glimpses", "fine", "short", "no-gaze", "plain"]
 
 
 class Part(BaseModel):

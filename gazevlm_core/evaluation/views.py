@@ -121,7 +121,7 @@ class EngineViewer:
         """Return the places of the model's own path of each image; none where its gaze is untrained."""
         encoded = [self._encode(image) for image in images]
         prefilled = self.engine.prefill(encoded, [REPORT_QUESTION] * len(images))
-        paths = self.engine.paths(prefilled, encoded, DiagnoseOptions())
+        paths = self.engine.model.predict_paths(prefilled, DiagnoseOptions())
         return [self._places(paths[row], one.grid) if row in paths else () for row, one in enumerate(encoded)]
 
     def _places(self, path: WalkedPath, grid: PatchGrid) -> Places:

@@ -67,7 +67,6 @@ def check_jpeg(frame: bytes, shape: FrameShape, processes: frozenset[int]) -> tu
 
     Args:
         frame: the codestream.
-        shape: the data set's claim.
         processes: allowed start-of-frame markers (low byte).
 
     Returns:
@@ -186,7 +185,6 @@ def read_frame(data: bytes, position: int, shape: FrameShape) -> bytes:
     Args:
         data: the data set, little-endian.
         position: where the first item begins.
-        shape: the data set's claim.
 
     Raises:
         ImageError: damaged, cut short, or of far more fragments or bytes than the frame can need.

@@ -90,7 +90,6 @@ def read_display(dataset: Dataset, little_endian: bool) -> Display:
     Its functional groups go before the data set itself, as far as they can be used.
 
     Args:
-        dataset: any.
         little_endian: byte order of the tables.
     """
     slope, intercept = _first_said(_rescale(place) for place in _places(dataset, "PixelValueTransformationSequence"))

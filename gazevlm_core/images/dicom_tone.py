@@ -38,7 +38,6 @@ def stored_values(
 
     Args:
         words: [rows, columns].
-        shape: the data set's claim.
         stream_bits, stream_signed: the stream's own claims, None where it has none.
         overlaid: whether the data set claims that overlays lie in bits above the stored ones.
     """
@@ -101,7 +100,6 @@ def words_to_grey(
     Args:
         words: [rows, columns] as they lie in the file.
         stored: [2**bits of a word], the stored value that each word means.
-        display: of the data set.
         inverted: whether the lowest value is the brightest (MONOCHROME1).
 
     Returns:

@@ -44,7 +44,6 @@ def sniff_format(data: bytes, suffix: str) -> str:
     """The format of an image file: "PNG", "JPEG", "WEBP", "TIFF" or "DICOM".
 
     Args:
-        data: the file.
         suffix: the name's ending, lower case with its dot, or "": used only to word the error.
 
     Raises:

@@ -151,7 +151,6 @@ def read_source(source: object, suffix: str, limits: ImageLimits) -> bytes:
     Args:
         source: what `load_image` takes.
         suffix: the name's ending, to word an error.
-        limits: of bytes and size.
 
     Raises:
         ImageError: not to be read, or larger than it may be.
@@ -182,7 +181,6 @@ def _check_room(
         length: bytes of the file.
         start: at least its first SPARE_BYTES, or all of it.
         suffix: the name's ending, to word an error.
-        limits: of bytes and size.
         read_at: gives so many bytes of the file from an offset; reads `start` by default.
 
     Raises:

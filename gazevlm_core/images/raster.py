@@ -36,7 +36,6 @@ def decode_raster(
     that was cut and then closed again with an end marker cannot be told from a complete one.
 
     Args:
-        data: the file.
         file_format: "PNG", "JPEG", "WEBP" or "TIFF".
         limits: of the size, checked before decoding.
         reserve: waits until so many pixels may be decoded.
@@ -102,7 +101,6 @@ def _show_grey(values: NDArray[Any], header: RasterHeader, transparent: int | No
 
     Args:
         values: [height, width].
-        header: of the file.
         transparent: the one value that PNG's tRNS declares transparent.
     """
     if not np.isfinite(values).all():

@@ -7,7 +7,7 @@ what leaves the base's own weights alone is attached: LoRA, DoRA and rsLoRA, and
 """
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,11 +15,15 @@ from typing import Any, cast
 
 import torch
 from peft import LoraConfig, PeftModel, set_peft_model_state_dict
+from peft.tuners.trainable_tokens import TrainableTokensLayer
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
+from torch import nn
+from torch.nn import functional
 
 from gazevlm_core.model.adapter_bounds import BASE, check_fit, check_heads, check_lora, read_shapes
 from gazevlm_core.model.backbones import BACKBONES
+from gazevlm_core.model.checkpoint import first_line
 from gazevlm_core.model.configuration_gazevlm import GAZE_CONFIG_FILE, GazeConfig
 from gazevlm_core.model.modeling_gazevlm import HEADS, GazeVLM
 from gazevlm_core.model.pointer import GazeHeads
@@ -47,6 +51,38 @@ OFF = LoraConfig().to_dict()
 
 class AdapterError(ValueError):
     """An adapter that cannot be used; the message says why and what to do."""
+
+
+class TokenRows(TrainableTokensLayer):
+    """PEFT's layer of trained token rows, which puts their values into what its base layer gives.
+
+    PEFT's own writes them into a copy of the embedding at every pass, and at a tied output layer once more: 0.6 GB each
+    at the width of 3B, and as much for the gradients. Names and files of the weights are PEFT's.
+    """
+
+    def forward_adapters(
+        self, x: torch.Tensor, active_adapters: Sequence[str], *args: Any, **kwargs: Any
+    ) -> torch.Tensor:
+        if self.disable_adapters or self.merged:
+            return super().forward_adapters(x, active_adapters, *args, **kwargs)
+        found = self.base_layer(x, *args, **kwargs)
+        for name in active_adapters:
+            ids = torch.tensor(self.token_indices[name], device=found.device)
+            rows = self.trainable_tokens_delta[name].to(self.base_layer.weight.dtype)
+            if isinstance(self.base_layer, nn.Linear):  # a tied output layer
+                found.index_copy_(-1, ids, functional.linear(x, rows).to(found.dtype))
+                continue
+            own = x[..., None] == ids  # [B, L, rows]
+            which = own.to(torch.uint8).argmax(dim=-1)
+            found = torch.where(own.any(dim=-1, keepdim=True), functional.embedding(which, rows), found)
+        return found
+
+
+def keep_embedding_uncopied(adapted: PeftModel) -> None:
+    """Make `TokenRows` of PEFT's layers of trained token rows, in place."""
+    for module in adapted.modules():
+        if type(module) is TrainableTokensLayer:
+            module.__class__ = TokenRows
 
 
 def save_adapter(adapted: PeftModel, folder: Path, state_dict: Mapping[str, torch.Tensor] | None = None) -> None:
@@ -242,7 +278,7 @@ class AttachedAdapter:
         try:
             self._peft.merge_and_unload(safe_merge=True)
         except ValueError as error:
-            raise AdapterError(f"adapter {self.name!r} cannot be merged: {_first_line(error)}") from error
+            raise AdapterError(f"adapter {self.name!r} cannot be merged: {first_line(error)}") from error
 
 
 def attach_adapter(model: GazeVLM, folder: Path) -> AttachedAdapter:
@@ -274,7 +310,7 @@ def attach_adapter(model: GazeVLM, folder: Path) -> AttachedAdapter:
         if isinstance(error, AdapterError) or not isinstance(error, Exception):
             raise
         # whatever PEFT raises at what it does not expect
-        reason = _first_line(error)
+        reason = first_line(error)
         raise AdapterError(f"adapter {folder.name!r} does not fit this model: {reason}; {TRAINED_ON_IT}") from error
 
 
@@ -288,6 +324,7 @@ def _build(model: GazeVLM, folder: Path, values: Mapping[str, Any]) -> PeftModel
     check_fit(model, config, shapes)
     weights = load_file(folder / WEIGHTS_FILE)
     adapted = PeftModel(model, config)
+    keep_embedding_uncopied(adapted)
     result: Any = set_peft_model_state_dict(adapted, {**weights, **head_weights(model.gaze_heads)})
     tied = model.config.tie_word_embeddings
     _refuse(folder, [*(key for key in result.missing_keys if _is_adapters(key, tied=tied)), *result.unexpected_keys])
@@ -313,7 +350,3 @@ def _is_adapters(key: str, *, tied: bool) -> bool:
     if "trainable_tokens_delta" in key:
         return not (tied and ".lm_head." in key)
     return "lora_" in key
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0] or type(error).__name__

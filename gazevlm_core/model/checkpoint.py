@@ -13,7 +13,7 @@ from transformers import AutoConfig, AutoModelForImageTextToText, PretrainedConf
 from transformers.utils import cached_file
 
 from gazevlm_core.model.backbones import BY_TYPE, config_from
-from gazevlm_core.model.configuration_gazevlm import GazeVLMConfig
+from gazevlm_core.model.configuration_gazevlm import GazeConfig, GazeVLMConfig
 from gazevlm_core.model.modeling_gazevlm import HEADS, GazeVLM
 from gazevlm_core.model.ood_score import OOD_REFERENCE_FILE, OodReference, OodReferenceError, read_ood_reference
 from gazevlm_core.model.processing_gazevlm import GazeVLMProcessor
@@ -47,6 +47,40 @@ class Checkpoint:
     def dtype(self) -> torch.dtype:
         """Of the arithmetic, but for that of the heads, which is float32."""
         return self.model.get_encoder("image").dtype
+
+
+@dataclass(frozen=True)
+class CheckpointFacts:
+    """What the files of a checkpoint of ours say before its weights are read.
+
+    Args:
+        model_id: Hub id or folder name.
+        precision: how its weights will be held.
+        device: "cpu" or "cuda".
+        gaze_config: of the gaze parts.
+    """
+
+    model_id: str
+    precision: Precision
+    device: str
+    gaze_config: GazeConfig
+
+
+def describe_checkpoint(source: str) -> CheckpointFacts:
+    """Read what is known of a checkpoint of ours without its weights.
+
+    Args:
+        source: name of a shipped checkpoint, or a folder.
+
+    Raises:
+        CheckpointError: it is none.
+    """
+    try:
+        values = json.loads((Path(_known_place(source)) / "config.json").read_text(encoding="utf-8"))
+        config = config_from(values, values["gaze_token_id"])
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise CheckpointError(f"cannot read what {source} is: {first_line(error)}") from error
+    return CheckpointFacts(_model_id(source), held_as(config, Precision.AUTO), pick_device().type, config.gaze_config)
 
 
 def pick_device(device: str = "auto") -> torch.device:
@@ -86,7 +120,7 @@ def find_checkpoint(source: str, revision: str = "") -> tuple[Path, str]:
         folder = Path(str(cached_file(where, "config.json", revision=revision or None))).parent
     except (OSError, ValueError) as error:
         place = f"{source}, revision {revision}" if revision else source
-        raise CheckpointError(f"cannot find a model at {place}: {_first_line(error)}") from error
+        raise CheckpointError(f"cannot find a model at {place}: {first_line(error)}") from error
     return folder, folder.name
 
 
@@ -95,7 +129,6 @@ def find_beside(source: str, name: str, revision: str = "") -> Path | None:
 
     Args:
         source: as in `load_checkpoint`.
-        name: of the file.
         revision: as in `find_checkpoint`.
 
     Raises:
@@ -105,7 +138,7 @@ def find_beside(source: str, name: str, revision: str = "") -> Path | None:
     try:
         path = cached_file(where, name, revision=revision or None, _raise_exceptions_for_missing_entries=False)
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"cannot look for {name} of {source}: {_first_line(error)}") from error
+        raise CheckpointError(f"cannot look for {name} of {source}: {first_line(error)}") from error
     return None if path is None else Path(path)
 
 
@@ -168,7 +201,7 @@ def load_checkpoint(
             where, **options, use_safetensors=True, output_loading_info=True
         )
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
-        raise CheckpointError(f"cannot load {source}: {_first_line(error)}") from error
+        raise CheckpointError(f"cannot load {source}: {first_line(error)}") from error
     _check_complete(source, report, model)
     model.gaze_heads.float()  # fresh heads of a base without gaze come in the dtype of its weights
     return Checkpoint(model.eval(), processor, _model_id(source), held, _ood_reference(source, revision))
@@ -211,7 +244,7 @@ def load_processor(where: str, source: str, **pinned: str) -> GazeVLMProcessor:
     try:
         return GazeVLMProcessor.from_pretrained(where, **pinned)
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise CheckpointError(f"cannot read the processor of {source}: {_first_line(error)}") from error
+        raise CheckpointError(f"cannot read the processor of {source}: {first_line(error)}") from error
 
 
 def intended_dtype(config: PretrainedConfig) -> torch.dtype | None:
@@ -231,7 +264,6 @@ def save_quantised(source: Path, target: Path) -> None:
 
     Args:
         source: folder of a full-precision checkpoint.
-        target: folder to write.
     """
     tower = BY_TYPE[AutoConfig.from_pretrained(source).model_type].vision_name
     model = AutoModelForImageTextToText.from_pretrained(
@@ -257,11 +289,11 @@ def load_config(where: str, source: str, processor: GazeVLMProcessor, **pinned: 
         path = cached_file(where, "config.json", **pinned)
         values = json.loads(Path(str(path)).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"cannot find a model at {source}: {_first_line(error)}") from error
+        raise CheckpointError(f"cannot find a model at {source}: {first_line(error)}") from error
     try:
         config = config_from(values, processor.gaze_token_id)
     except (ValueError, TypeError) as error:
-        raise CheckpointError(f"cannot load {source}: {_first_line(error)}") from error
+        raise CheckpointError(f"cannot load {source}: {first_line(error)}") from error
     rows = config.text_config.vocab_size
     if processor.gaze_token_id >= rows:
         raise CheckpointError(f"{source} has {rows} embedding rows and no room for the gaze token")
@@ -289,6 +321,7 @@ def _model_id(source: str) -> str:
     return Path(source).name if Path(source).is_dir() else source
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """Return the first line of a library's error, or its kind where it says nothing."""
     return str(error).strip().split("\n")[0] or type(error).__name__
 

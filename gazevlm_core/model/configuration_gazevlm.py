@@ -73,6 +73,8 @@ class GazeConfig(PretrainedConfig):
         glimpse_side: image tokens along a side of a glimpse; how much finer it is than the small image is this over
             `glimpse_patches`.
         glimpse_positions: where rope puts the tokens of glimpses.
+        glimpse_states: whether the finding head reads the last hidden states at glimpses, too, which know the small
+            image; False takes each glimpse for itself.
         use_previous_patch: whether the query sees the patch fixated before; False is the plain placeholder form.
         gaze_trained: whether the pointer was trained; an untrained path is never drawn.
         findings_trained: whether the finding head was trained.
@@ -83,8 +85,9 @@ class GazeConfig(PretrainedConfig):
         color_images: whether most images that were learned from are in colour; if not, colour pictures are declined.
         known_questions: every question that the weights were trained to answer, word by word; none for weights that
             answer freely, as those of a large language model.
-        gaze_weight, text_weight, finding_weight, dwell_weight, offset_weight, local_weight: weights of the losses; the
-            last is that of naming what lies in a glimpse.
+        gaze_weight, text_weight, finding_weight, dwell_weight, offset_weight, local_weight,
+        patch_finding_weight: weights of the losses; the last two are those of naming what lies in a glimpse, and in a
+            patch of the small image.
 
     Raises:
         ValueError: values of another type, sizes below 1 or beyond the bounds above, repeated finding names, places
@@ -109,6 +112,7 @@ class GazeConfig(PretrainedConfig):
     glimpse_patches: float = 1.5
     glimpse_side: int = 3
     glimpse_positions: GlimpsePositions = GlimpsePositions.PLACE
+    glimpse_states: bool = False
     use_previous_patch: bool = True
     gaze_trained: bool = False
     findings_trained: bool = False
@@ -123,6 +127,7 @@ class GazeConfig(PretrainedConfig):
     dwell_weight: float = 0.1
     offset_weight: float = 1.0
     local_weight: float = 1.0
+    patch_finding_weight: float = 0.0
 
     def __post_init__(self, **kwargs: Any) -> None:
         kwargs.pop("model_type", None)
@@ -191,6 +196,11 @@ class GazeConfig(PretrainedConfig):
     def num_head_findings(self) -> int:
         """Number of findings that the finding head predicts from the gaze states."""
         return len(self.finding_names) - len(self.usual_places)
+
+    @property
+    def finds_locally(self) -> bool:
+        """Whether there is a head that says what a single token of the vision tower shows."""
+        return self.num_glimpses > 0 or self.patch_finding_weight > 0
 
     @property
     def num_prompt_tokens(self) -> int:

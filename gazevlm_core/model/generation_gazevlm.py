@@ -27,7 +27,7 @@ from gazevlm_core.model.glimpses import (
     small_image_mask,
     windows_of,
 )
-from gazevlm_core.model.outputs import PrefillOutput
+from gazevlm_core.model.outputs import CACHE, PrefillOutput
 from gazevlm_core.model.path_sampling import MERGED_NOTE, WalkedPath, choose_paths, follow, given_steps, walked_path
 from gazevlm_core.model.places import pooled_tokens
 from gazevlm_core.model.pointer import PointerField
@@ -61,7 +61,7 @@ class GazeGeneration(PreTrainedModel, GenerationMixin):
         position_ids = self.positions(input_ids, attention_mask, mm_token_type_ids, image_grid_thw)
         cache = DynamicCache(config=self.config.text_config)
         hidden = self.model(
-            input_ids=input_ids, attention_mask=attention_mask, position_ids=position_ids, past_key_values=cache,
+            input_ids=input_ids, attention_mask=attention_mask, position_ids=position_ids, **{CACHE: cache},
             use_cache=True, mm_encoder_outputs={"image": self.image_features(image_tokens)},
         ).last_hidden_state  # fmt: skip
         return PrefillOutput(
@@ -166,8 +166,8 @@ class GazeGeneration(PreTrainedModel, GenerationMixin):
             input_ids=shown,
             attention_mask=attention_mask,
             position_ids=position_ids[..., before:],
-            past_key_values=prefilled.cache,
             use_cache=True,
+            **{CACHE: prefilled.cache},
             mm_encoder_outputs={"image": self.image_features(tuple(glimpse_tokens))},
         ).last_hidden_state
         seen = glimpse_states(hidden, is_image[:, before:], self.merged_tokens(glimpse_tokens))
@@ -228,7 +228,7 @@ class GazeGeneration(PreTrainedModel, GenerationMixin):
             input_ids=prefilled.input_ids,
             attention_mask=prefilled.attention_mask,
             position_ids=prefilled.position_ids,
-            past_key_values=prefilled.cache,
+            **{CACHE: prefilled.cache},
             **generation,
         )
         return ids[:, prefilled.input_ids.shape[1] :]
@@ -265,7 +265,7 @@ class GazeGeneration(PreTrainedModel, GenerationMixin):
         seen.cache.crop(-1)
         found = super().generate(
             input_ids=seen.input_ids, attention_mask=seen.attention_mask, position_ids=seen.position_ids,
-            past_key_values=seen.cache, **kwargs,
+            **{CACHE: seen.cache}, **kwargs,
         )  # fmt: skip
         if isinstance(found, torch.Tensor):
             return torch.cat([asked, found[:, before:]], dim=1)
@@ -328,7 +328,7 @@ class GazeGeneration(PreTrainedModel, GenerationMixin):
             with self._measured_attention(columns) as means:
                 self.model(
                     input_ids=ids[:, first:last], attention_mask=mask[:, : before - 1 + last],
-                    position_ids=positions[..., first:last], past_key_values=prefilled.cache, use_cache=True,
+                    position_ids=positions[..., first:last], use_cache=True, **{CACHE: prefilled.cache},
                 )  # fmt: skip
             found.append(torch.stack(means).mean(dim=0))
         return torch.cat(found, dim=1)

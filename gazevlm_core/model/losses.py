@@ -1,5 +1,5 @@
-"""The losses: pointer, dwell, offsets, answer, findings, and what lies in a glimpse. Whatever is unknown is masked,
-nothing is invented.
+"""The losses: pointer, dwell, offsets, answer, findings, and what lies in a glimpse or a patch. Whatever is unknown is
+masked, nothing is invented.
 
 Targets of the pointer: patch index, STOP for the step after the last fixation, IGNORED for everything behind it.
 
@@ -21,7 +21,7 @@ from gazevlm_core.model.pointer import PointerField
 
 class LossCounts(NamedTuple):
     """Denominators of the losses, float scalars: supervised steps, answers, known findings, known durations, fixations
-    whose place in their patch is known, and known contents of glimpses.
+    whose place in their patch is known, and known contents of glimpses and of patches.
 
     None takes what the batch itself knows.
     """
@@ -32,6 +32,7 @@ class LossCounts(NamedTuple):
     durations: torch.Tensor | None = None
     offsets: torch.Tensor | None = None
     contents: torch.Tensor | None = None
+    patch_contents: torch.Tensor | None = None
 
 
 STOP = -1
@@ -137,6 +138,7 @@ def count_supervision(batch: Mapping[str, Any], *, stops: bool) -> LossCounts:
     labels, targets = batch.get("labels"), batch.get("gaze_targets")
     durations, findings = batch.get("gaze_durations_ms"), batch.get("finding_labels")
     offsets, contents = batch.get("gaze_offsets"), batch.get("glimpse_contents")
+    patch_contents = batch.get("patch_contents")
     nothing = torch.zeros(())
     return LossCounts(
         nothing if targets is None else supervised_steps(targets, stops=stops).sum(),
@@ -145,6 +147,7 @@ def count_supervision(batch: Mapping[str, Any], *, stops: bool) -> LossCounts:
         nothing if durations is None else (durations > 0).sum(),
         nothing if offsets is None else (~offsets[..., 0].isnan()).sum(),
         nothing if contents is None else (~contents.isnan()).sum(),
+        nothing if patch_contents is None else (~patch_contents.isnan()).sum(),
     )
 
 
@@ -247,6 +250,9 @@ def weighted_losses(model: Any, states: States, known: Supervision, counts: Loss
         if known.contents is not None and states.glimpse_tokens is not None and gaze.num_head_findings:
             logits = model.gaze_heads.local_logits(states.glimpse_tokens)
             parts["local_loss"] = finding_loss(logits, known.contents, counts.contents)
+        if known.patch_contents is not None and states.image_tokens is not None and gaze.num_head_findings:
+            logits = model.gaze_heads.local_logits(torch.cat(list(states.image_tokens))[:, None])
+            parts["patch_finding_loss"] = finding_loss(logits, known.patch_contents, counts.patch_contents)
     weights = {name: getattr(gaze, name.replace("_loss", "_weight")) for name in parts}
     nothing = torch.zeros((), device=hidden.device)
     total = sum((weights[name] * value for name, value in parts.items()), start=nothing)

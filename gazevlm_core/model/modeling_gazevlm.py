@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from transformers import AutoModelForImageTextToText, Cache, PretrainedConfig, PreTrainedModel
+from transformers import AutoModelForImageTextToText, PretrainedConfig, PreTrainedModel
 from transformers import initialization as init
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.utils import ModelOutput
@@ -182,7 +182,6 @@ class GazeVLM(GazeGeneration):
         input_ids: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
         position_ids: torch.Tensor | None = None,
-        past_key_values: Cache | None = None,
         inputs_embeds: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
         use_cache: bool | None = None,
@@ -201,6 +200,7 @@ class GazeVLM(GazeGeneration):
         glimpse_windows: torch.Tensor | None = None,
         glimpse_contents: torch.Tensor | None = None,
         rows_per_image: torch.Tensor | None = None,
+        patch_contents: torch.Tensor | None = None,
         **kwargs: Any,
     ) -> ModelOutput | tuple:
         """The backbone's forward, or the gaze losses where supervision is given.
@@ -219,6 +219,8 @@ class GazeVLM(GazeGeneration):
             labels: int64 [B, L], -100 outside the answer.
             rows_per_image: int64 [images], where rows that follow each other are about one image, whose pixels, tokens
                 and grid are there once; for the gaze losses alone. None: each row has its own.
+            patch_contents: float [sum of P_b, F], whether each finding lies in each patch of the images in order, NaN
+                where unknown.
             loss_counts: of all batches that share a step of training; None takes the batch's own.
 
         Returns:
@@ -226,9 +228,8 @@ class GazeVLM(GazeGeneration):
         """
         backbone = {
             "input_ids": input_ids, "attention_mask": attention_mask, "position_ids": position_ids,
-            "past_key_values": past_key_values, "inputs_embeds": inputs_embeds, "use_cache": use_cache,
-            "pixel_values": pixel_values, "image_grid_thw": image_grid_thw, "mm_token_type_ids": mm_token_type_ids,
-            **kwargs,
+            "inputs_embeds": inputs_embeds, "use_cache": use_cache, "pixel_values": pixel_values,
+            "image_grid_thw": image_grid_thw, "mm_token_type_ids": mm_token_type_ids, **kwargs,
         }  # fmt: skip
         if gaze_targets is None and finding_labels is None:
             if image_tokens is not None:
@@ -236,34 +237,57 @@ class GazeVLM(GazeGeneration):
             return super().forward(labels=labels, logits_to_keep=logits_to_keep, **backbone)
         if input_ids is None or image_grid_thw is None or mm_token_type_ids is None:
             raise ValueError("gaze losses need input_ids, image_grid_thw and mm_token_type_ids")
-        if rows_per_image is not None:
-            image_grid_thw = image_grid_thw.repeat_interleave(rows_per_image, dim=0)
-        grids, glimpses = self.grids(image_grid_thw), None
         if glimpse_pixel_values is not None:
             glimpse_tokens = self.encode_glimpses(glimpse_pixel_values)
+        glimpses = None
         if glimpse_tokens is not None and glimpse_windows is not None:
             glimpses = (glimpse_tokens, glimpse_windows)
-        is_small = small_image_mask(is_image := input_ids == self.config.image_token_id, grids)
-        if position_ids is None:  # never the backbone's own: it keeps them between calls
-            backbone["position_ids"] = self._all_positions(
-                input_ids, attention_mask, mm_token_type_ids, image_grid_thw, glimpse_windows, is_small
-            )
-        hidden, patches = self._supervised_states(backbone, is_small, grids, image_tokens, glimpses, rows_per_image)
-        gaze_hidden = self.gaze_states(hidden, input_ids)
-        if gaze_hidden is None:
-            raise ValueError("gaze losses need prompts with gaze tokens")
-        states = States(hidden, gaze_hidden, patches, tuple(grids))
-        if glimpses is not None:
-            seen = self.merged_tokens(glimpses[0])
-            states = states._replace(
-                glimpses=glimpse_states(hidden, is_image & ~is_small, seen), glimpse_tokens=seen
-            )
             if glimpse_contents is not None:
-                glimpse_contents = glimpse_contents[~glimpses[1][..., 0].isnan()]
-        given = Supervision(labels, gaze_targets, gaze_durations_ms, gaze_offsets, finding_labels, glimpse_contents)
+                glimpse_contents = glimpse_contents[~glimpse_windows[..., 0].isnan()]
+        if image_tokens is None and pixel_values is not None and patch_contents is not None:
+            image_tokens = torch.cat(self.encode_images(pixel_values, image_grid_thw))
+        states = self._supervised_states(backbone, image_tokens, glimpses, rows_per_image)
+        if patch_contents is not None and image_tokens is not None:
+            states = states._replace(image_tokens=(self.merged_tokens(image_tokens),))
+        given = Supervision(
+            labels, gaze_targets, gaze_durations_ms, gaze_offsets, finding_labels, glimpse_contents, patch_contents
+        )
         return weighted_losses(self, states, given, loss_counts or LossCounts())
 
     def _supervised_states(
+        self, backbone: dict[str, Any], image_tokens: torch.Tensor | None,
+        glimpses: tuple[torch.Tensor, torch.Tensor] | None, rows_per_image: torch.Tensor | None,
+    ) -> States:  # fmt: skip
+        """What the heads read of one pass over the backbone's arguments.
+
+        Args:
+            glimpses: tokens [N, T, W] of all glimpses, and their windows.
+            image_tokens, rows_per_image: see `forward`.
+
+        Raises:
+            ValueError: prompts without gaze tokens.
+        """
+        ids, thw = backbone["input_ids"], backbone["image_grid_thw"]
+        if rows_per_image is not None:
+            thw = thw.repeat_interleave(rows_per_image, dim=0)
+        grids = self.grids(thw)
+        is_small = small_image_mask(is_image := ids == self.config.image_token_id, grids)
+        if backbone["position_ids"] is None:  # never the backbone's own: it keeps them between calls
+            windows = None if glimpses is None else glimpses[1]
+            mask, types = backbone["attention_mask"], backbone["mm_token_type_ids"]
+            backbone["position_ids"] = self._all_positions(ids, mask, types, thw, windows, is_small)
+        hidden, patches = self._backbone_states(backbone, is_small, grids, image_tokens, glimpses, rows_per_image)
+        gaze_hidden = self.gaze_states(hidden, ids)
+        if gaze_hidden is None:
+            raise ValueError("gaze losses need prompts with gaze tokens")
+        states = States(hidden, gaze_hidden, patches, tuple(grids))
+        if glimpses is None:
+            return states
+        seen = self.merged_tokens(glimpses[0])
+        own = glimpse_states(hidden, is_image & ~is_small, seen)
+        return states._replace(glimpses=own, glimpse_tokens=seen)
+
+    def _backbone_states(
         self, backbone: dict[str, Any], is_small: torch.Tensor, grids: Sequence[PatchGrid],
         image_tokens: torch.Tensor | None, glimpses: tuple[torch.Tensor, torch.Tensor] | None,
         rows_per_image: torch.Tensor | None,

@@ -1,15 +1,19 @@
 """What goes between the backbone, the heads and the losses: records of one pass, and of what supervises it."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from inspect import signature
 from typing import Any, NamedTuple
 
 import torch
 from PIL import Image
-from transformers import Cache
+from transformers import Cache, GenerationMixin
 from transformers.utils import ModelOutput
 
 from gazevlm_core.geometry import PatchGrid
 
+# The argument of a cache in the library's models: it was renamed in transformers 5.24.
+CACHE = "cache" if "cache" in signature(GenerationMixin.prepare_inputs_for_generation).parameters else "past_key_values"
 GIVEN: Any = None  # of a field that is always given: the library wants a default of every one
 
 
@@ -101,6 +105,11 @@ class GazeLosses(ModelOutput):
     dwell_loss: torch.Tensor | None = None
     offset_loss: torch.Tensor | None = None
     local_loss: torch.Tensor | None = None
+    patch_finding_loss: torch.Tensor | None = None
+
+
+# The parts, in the order of `losses.LossCounts`
+LOSS_NAMES = tuple(one.name for one in fields(GazeLosses) if one.name != "loss")
 
 
 class States(NamedTuple):
@@ -113,6 +122,7 @@ class States(NamedTuple):
         grids: merged, of the small images.
         glimpses: None without.
         glimpse_tokens: [N, T, D], merged tokens of the vision tower of all rows' glimpses.
+        image_tokens: per image [P_b, D], those of the small images; None where nothing needs them.
     """
 
     hidden: torch.Tensor
@@ -121,11 +131,12 @@ class States(NamedTuple):
     grids: tuple[PatchGrid, ...]
     glimpses: Glimpses | None = None
     glimpse_tokens: torch.Tensor | None = None
+    image_tokens: Sequence[torch.Tensor] | None = None
 
 
 class Supervision(NamedTuple):
     """What is known about a batch, as in the arguments of `GazeVLM.forward`; `contents` is [N, F], of the glimpses of
-    all rows in order."""
+    all rows in order, and `patch_contents` [sum of P_b, F], of the patches of all images."""
 
     labels: torch.Tensor | None
     targets: torch.Tensor | None
@@ -133,3 +144,4 @@ class Supervision(NamedTuple):
     offsets: torch.Tensor | None
     findings: torch.Tensor | None
     contents: torch.Tensor | None
+    patch_contents: torch.Tensor | None = None

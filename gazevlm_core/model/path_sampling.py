@@ -85,22 +85,29 @@ def walked_path(
     grid: PatchGrid,
     given: Sequence[Fixation] = (),
 ) -> WalkedPath:
-    """Return a chosen path with its fixations and the steps that are glimpsed: the given ones first.
+    """Return a chosen path with its fixations and the steps that are glimpsed: the given ones without a dwell first.
 
     Args:
         states: of the gaze tokens and the patches, as in `place_fixations`.
-        given: its first steps, which stay where they are.
+        given: its first steps, which stay where they are; one with a dwell weighs as a step of the model's own, by its
+            probability where the model tells no dwell to compare with.
     """
     placed = place_fixations(heads, config, *states, path.patches, grid)
     scanpath = Scanpath((*given, *placed[len(given) :]), "model")
     if not config.num_prompt_glimpses:
         return WalkedPath(scanpath, path, (), (UNFOLLOWED_NOTE,) if given else ())
-    weights = [fixation.duration_ms or 0.0 for fixation in placed] if config.dwell_trained else path.chosen
-    most = 1.0 + sum(weights)
-    weighed = [most if step < len(given) else weight for step, weight in enumerate(weights)]
+    own = [fixation.duration_ms or 0.0 for fixation in placed] if config.dwell_trained else path.chosen
+    comparable = config.dwell_trained or len(given) == len(path.patches)
+    weights: list[float | None] = [*own]
+    for step, fixation in enumerate(given):
+        if fixation.duration_ms is None or comparable:
+            weights[step] = fixation.duration_ms
+    most = 1.0 + sum(weight or 0.0 for weight in weights)
+    weighed = [most if weight is None else weight for weight in weights]
     steps = choose_steps(scanpath.fixations, grid, config.num_prompt_glimpses, weighed)
-    seen = sum(step < len(given) for step in steps)
-    unseen = seen < len(set(path.patches[: len(given)]))
+    asked = {patch for patch, weight in zip(path.patches, weights, strict=True) if weight is None}
+    seen = len(asked & {path.patches[step] for step in steps})
+    unseen = seen < len(asked)
     return WalkedPath(scanpath, path, tuple(steps), (UNSEEN_NOTE.format(seen=seen),) if unseen else ())
 
 
@@ -139,34 +146,22 @@ def place_fixations(
 
 @torch.no_grad()
 def sample_paths(
-    field: PointerField, walks: int, *, temperature: float = 1.0, seed: int = 0, given: Sequence[int] = ()
-) -> list[tuple[int, ...]]:
-    """Sample independent paths (walks), all at once: K small products of [N, d] with [d, P + 1].
+    field: PointerField, walks: int, temperature: float, seed: int, given: Sequence[Sequence[int]]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Sample independent paths (walks) of B images, all at once: K small products of [B * N, d] with [d, P + 1].
 
     Args:
-        field: pointer of one image.
+        field: of B images, from `stack_fields`.
         walks: N >= 1.
         temperature: divides the logits; 0 is the arg-max walk.
         seed: of the draws; the same seed gives the same walks on one machine.
-        given: first patches of every walk.
-
-    Returns:
-        N paths of 1 to K patches, each beginning with `given`.
-
-    Raises:
-        ValueError: walks or temperature out of range, or given patches that do not fit.
-    """
-    (steps,), (lengths,) = _sample(stack_fields([field]), walks, temperature, seed, [given])
-    return [tuple(row[:length]) for row, length in zip(steps.tolist(), lengths.tolist(), strict=True)]
-
-
-def _sample(
-    field: PointerField, walks: int, temperature: float, seed: int, given: Sequence[Sequence[int]]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Sample paths of the B images of a stacked field.
+        given: first patches of every walk of each image.
 
     Returns:
         int64 [B, N, K], patches, and P from where a walk stopped; int64 [B, N], how many patches each walk has.
+
+    Raises:
+        ValueError: walks or temperature out of range, or given patches that do not fit.
     """
     if walks < 1 or temperature < 0:
         raise ValueError(f"walks must be >= 1 and temperature >= 0, got {walks} and {temperature}")
@@ -214,7 +209,6 @@ def choose_paths(
     """`choose_path` of several images, whose grids may differ.
 
     Args:
-        fields: pointer of each image.
         choice, walks, temperature, seed: as in `choose_path`, for every image.
         given: first patches of each image's path; None for none.
     """
@@ -226,7 +220,7 @@ def choose_paths(
     found: dict[int, ChosenPath] = {}
     for places in _alike(fields, firsts):
         alike = stack_fields([fields[place] for place in places])
-        steps, lengths = _sample(alike, walks, temperature, seed, [firsts[place] for place in places])
+        steps, lengths = sample_paths(alike, walks, temperature, seed, [firsts[place] for place in places])
         best = medoid_indices(steps, lengths) if walks > 1 else np.zeros(len(places), dtype=np.int64)
         images = np.arange(len(places))
         found |= dict(zip(places, _follow(alike, steps[images, best], lengths[images, best]), strict=True))

@@ -12,11 +12,17 @@ from types import ModuleType
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 from gazevlm_core.model.configuration_gazevlm import GazeConfig, PointerKeys
 from gazevlm_core.model.outputs import Glimpses
 
-RARE = -5.0  # first logit of a finding at a token of a glimpse: hardly any shows it
+# Weights with one row for each finding of the head; the others than `finding` are those of models with glimpses.
+FINDING_ROWS = (
+    "finding.weight", "finding.bias", "finding_attention.weight", "local.weight", "local.bias",
+    "glimpse_finding.weight", "glimpse_finding.bias", "glimpse_attention.weight",
+)  # fmt: skip
+RARE = -5.0  # first logit of a finding at a token of the vision tower: hardly any shows it
 
 
 @dataclass(frozen=True)
@@ -126,7 +132,12 @@ class GazeHeads(nn.Module):
         self.glimpsing = config.num_glimpses > 0
         if self.glimpsing:
             self.finding_attention = nn.Linear(hidden_size, max(1, config.num_head_findings), bias=False)
+        if config.finds_locally:
             self.local = nn.Linear(hidden_size, max(1, config.num_head_findings))
+        self.compares = self.glimpsing and config.glimpse_states
+        if self.compares:
+            self.glimpse_finding = nn.Linear(hidden_size, max(1, config.num_head_findings))
+            self.glimpse_attention = nn.Linear(hidden_size, max(1, config.num_head_findings), bias=False)
         if config.usual_places:
             self.placed = nn.Linear(hidden_size, len(config.usual_places))
         self.reset_parameters()
@@ -147,8 +158,11 @@ class GazeHeads(nn.Module):
         init.normal_(self.stop_key, std=0.02)
         if self.use_previous_patch:
             init.normal_(self.start, std=0.02)
-        if self.glimpsing:
+        if hasattr(self, "local"):
             init.constant_(self.local.bias, RARE)
+        if self.compares:  # begins as a head that takes each glimpse for itself
+            for part in (self.glimpse_finding.weight, self.glimpse_finding.bias, self.glimpse_attention.weight):
+                init.zeros_(part)
 
     def fields(self, gaze_hidden: torch.Tensor, patch_hidden: torch.Tensor) -> PointerField:
         """The pointer of a batch (leading dimensions are kept) or of one image.
@@ -187,34 +201,73 @@ class GazeHeads(nn.Module):
         return self.offset(torch.cat([gaze_hidden.float(), fixated_hidden.float()], dim=-1)).sigmoid()
 
     def finding_logits(self, gaze_hidden: torch.Tensor, glimpses: Glimpses | None = None) -> torch.Tensor:
-        """Logits of the finding head, [..., F], of the mean of the [..., K, D] gaze states or, with glimpses, of all
-        states by how much each counts for a finding (attentive pooling, as in arXiv 1802.04712).
+        """Logits of the finding head, [..., F], of the mean of the [..., K, D] gaze states or, with glimpses, of what
+        the gaze states say, pooled by attention (arXiv 1802.04712), and what the glimpses' tokens show beside it.
 
-        A glimpse's token says what its state says, and what it shows by itself (`local_logits`).
+        What a token shows by itself is how far it is from the prior of `local_logits`: a log likelihood ratio, which
+        is added to the log odds that the gaze states give. Pooled together, states that know the whole image would
+        leave no share to tokens that know little, and no path would change a probability. The state at the token, which
+        knows the small image too, says what that makes of it: a rib that was suspected and is whole speaks against a
+        fracture, any other rib hardly does.
         """
         if glimpses is None:
             return self.finding(gaze_hidden.float().mean(dim=-2))
-        said = self.finding(torch.cat([gaze_hidden, glimpses.hidden], dim=-2).float())
-        shown = self._shown(gaze_hidden, glimpses)
-        return (self.finding_shares(gaze_hidden, glimpses) * (said + shown)).sum(dim=-2)
+        said = (self._gaze_shares(gaze_hidden) * self.finding(gaze_hidden.float())).sum(dim=-2)
+        shown = self._shown(glimpses)
+        if self.compares:
+            shown = shown + self.glimpse_finding(glimpses.hidden.float())
+        return said + (self._glimpse_shares(glimpses)[..., 1:, :] * shown).sum(dim=-2)
 
     def finding_shares(self, gaze_hidden: torch.Tensor, glimpses: Glimpses) -> torch.Tensor:
         """How much each state counts for each finding, [..., K + G, F]; the shares of a finding sum to 1."""
-        scores = self.finding_attention(torch.cat([gaze_hidden, glimpses.hidden], dim=-2).float())
-        scores = scores + self._shown(gaze_hidden, glimpses)  # where a finding is shown, it is looked at
-        exists = torch.cat([glimpses.mask.new_ones(gaze_hidden.shape[:-1]), glimpses.mask], dim=-1)[..., None]
-        return scores.masked_fill(~exists, float("-inf")).softmax(dim=-2)
+        seen = self._glimpse_shares(glimpses)
+        return torch.cat([seen[..., :1, :] * self._gaze_shares(gaze_hidden), seen[..., 1:, :]], dim=-2)
 
-    def _shown(self, gaze_hidden: torch.Tensor, glimpses: Glimpses) -> torch.Tensor:
-        """What each state shows by itself, [..., K + G, F]: nothing for gaze states."""
-        local = self.local(glimpses.tokens.float())
-        return torch.cat([local.new_zeros(*gaze_hidden.shape[:-1], local.shape[-1]), local], dim=-2)
+    def _gaze_shares(self, gaze_hidden: torch.Tensor) -> torch.Tensor:
+        """How much each gaze state counts among them, [..., K, F]."""
+        return self.finding_attention(gaze_hidden.float()).softmax(dim=-2)
+
+    def _glimpse_shares(self, glimpses: Glimpses) -> torch.Tensor:
+        """How much each token counts beside all gaze states, which stand first and show nothing, [..., 1 + G, F]."""
+        scores = self._shown(glimpses)
+        if self.compares:
+            scores = scores + self.glimpse_attention(glimpses.hidden.float())
+        scores = scores.masked_fill(~glimpses.mask[..., None], float("-inf"))
+        return functional.pad(scores, (0, 0, 1, 0)).softmax(dim=-2)
+
+    def _shown(self, glimpses: Glimpses) -> torch.Tensor:
+        """What each token of glimpses shows by itself, [..., G, F], in nats beyond the prior."""
+        return functional.linear(glimpses.tokens.float(), self.local.weight)
 
     def local_logits(self, glimpse_tokens: torch.Tensor) -> torch.Tensor:
         """Logits of what lies in each glimpse, [..., F], from its [..., T, D] merged tokens of the vision tower alone:
-        what the small image tells of the place cannot help."""
+        what the small image tells of the place cannot help. Of a patch of the small image, T is 1."""
         return self.local(glimpse_tokens.float()).logsumexp(dim=-2)
 
     def placed_logits(self, pooled: torch.Tensor) -> torch.Tensor:
         """[..., F] logits of the findings with a usual place, from [..., F, D] image tokens pooled there."""
         return (self.placed.weight * pooled.float()).sum(dim=-1) + self.placed.bias
+
+
+@torch.no_grad()
+def grown_heads(heads: GazeHeads, before: GazeConfig, after: GazeConfig) -> GazeHeads:
+    """Return new heads with the weights of others; rows of added findings begin at zero, new parts afresh.
+
+    Args:
+        heads: to take the weights from; findings with a usual place are left out.
+        before: gaze configuration of `heads`.
+        after: of the new ones.
+    """
+    grown = GazeHeads(heads.query.in_features, after)
+    old, new = heads.state_dict(), grown.state_dict()
+    for name, value in old.items():
+        if name in new and name not in FINDING_ROWS and not name.startswith("placed."):
+            new[name].copy_(value)
+    rows = {name: row for row, name in enumerate(before.finding_names[: before.num_head_findings])}
+    for name in FINDING_ROWS:
+        if name in new and name in old:
+            new[name].zero_()
+            for row, finding in enumerate(after.finding_names[: after.num_head_findings]):
+                if finding in rows:
+                    new[name][row].copy_(old[name][rows[finding]])
+    return grown

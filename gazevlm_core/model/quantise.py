@@ -63,7 +63,6 @@ def quantization_config(
 
     Args:
         precision: NF4 or INT8.
-        dtype: of the arithmetic.
         vision_name: as the model's class names it.
         shardable: keep the 4-bit weights in tensors of `dtype`, which FSDP can shard together with the others.
     """

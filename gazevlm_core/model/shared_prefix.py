@@ -13,40 +13,68 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 from transformers import Cache, DynamicCache
 
-from gazevlm_core.model.outputs import EncodedImage, PrefillOutput
+from gazevlm_core.model.outputs import CACHE, EncodedImage, PrefillOutput
 from gazevlm_core.model.processing_gazevlm import IMAGE_TOKEN, GazeVLMProcessor, encode_prompts
 
 if TYPE_CHECKING:
     from gazevlm_core.model.modeling_gazevlm import GazeVLM
 
 
+class Prefix(NamedTuple):
+    """One pass over images alone, from which any questions about them go on.
+
+    Args:
+        images: distinct.
+        prefilled: a row for each.
+    """
+
+    images: tuple[EncodedImage, ...]
+    prefilled: PrefillOutput
+
+
+def prefill_images(
+    model: "GazeVLM", processor: GazeVLMProcessor, prompt: str, images: Sequence[EncodedImage]
+) -> Prefix:
+    """One pass over the prefixes of images.
+
+    Args:
+        model, processor, images: as in `prefill_prompts`.
+        prompt: any, from `render_prompt`.
+    """
+    distinct = tuple({id(image): image for image in images}.values())
+    return Prefix(distinct, _prefill(model, processor, [split_prompt(prompt)[0]] * len(distinct), distinct))
+
+
 def prefill_prompts(
-    model: "GazeVLM", processor: GazeVLMProcessor, prompts: Sequence[str], images: Sequence[EncodedImage]
-) -> PrefillOutput:
+    model: "GazeVLM", processor: GazeVLMProcessor, prompts: Sequence[str], images: Sequence[EncodedImage],
+    prefix: Prefix | None = None,
+) -> PrefillOutput:  # fmt: skip
     """One pass over prompts; where images are there several times, one over these and one over the segments.
 
     Args:
-        model: the backbone.
-        processor: of the model.
         prompts: from `render_prompt`.
         images: of each prompt; the same object for the same image.
+        prefix: of these images, and of others perhaps, where they were computed before; it is left as it is.
     """
-    distinct, device = list({id(image): image for image in images}.values()), model.device
-    shared = len(distinct) < len(images)
-    heads = [split_prompt(prompts[0])[0]] * len(distinct) if shared else prompts
-    prefix = model.prefill(
-        **encode_prompts(processor, heads, [image.grid for image in distinct]).to(device),
-        image_grid_thw=torch.stack([image.grid_thw for image in distinct]).to(device),
-        image_tokens=tuple(image.tokens.to(device) for image in distinct),  # kept features lie on the CPU
-    )
-    if not shared:
-        return prefix
-    numbers = {id(image): number for number, image in enumerate(distinct)}
+    if prefix is None and len({id(image) for image in images}) == len(images):
+        return _prefill(model, processor, prompts, images)
+    known = prefix or prefill_images(model, processor, prompts[0], images)
+    numbers = {id(image): number for number, image in enumerate(known.images)}
     segments = [
         torch.tensor(processor.tokenizer.encode(split_prompt(prompt)[1], add_special_tokens=False))
         for prompt in prompts
     ]
-    return prefill_segments(model, prefix, [numbers[id(image)] for image in images], segments)
+    return prefill_segments(model, known.prefilled, [numbers[id(image)] for image in images], segments)
+
+
+def _prefill(
+    model: "GazeVLM", processor: GazeVLMProcessor, prompts: Sequence[str], images: Sequence[EncodedImage]
+) -> PrefillOutput:
+    return model.prefill(
+        **encode_prompts(processor, prompts, [image.grid for image in images]).to(model.device),
+        image_grid_thw=torch.stack([image.grid_thw for image in images]).to(model.device),
+        image_tokens=tuple(image.tokens.to(model.device) for image in images),  # kept features lie on the CPU
+    )
 
 
 def split_prompt(prompt: str) -> tuple[str, str]:
@@ -62,7 +90,6 @@ def prefill_segments(
     """One pass over segments behind the cache of their images, which is left as it is.
 
     Args:
-        model: the backbone.
         prefix: `GazeVLM.prefill` of the prefixes.
         rows: of the prefix, that each segment goes on from.
         segments: token ids, int64 [L_r] each.
@@ -79,7 +106,7 @@ def prefill_segments(
     positions = ((prefix.position_ids.amax(dim=(0, 2))[chosen, None] + new.cumsum(dim=1)) * new).expand(3, -1, -1)
     cache = selected_rows(prefix.cache, chosen)
     hidden = model.model(
-        input_ids=input_ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
+        input_ids=input_ids, attention_mask=mask, position_ids=positions, use_cache=True, **{CACHE: cache}
     ).last_hidden_state
     return replace(
         prefix,

@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -100,8 +101,9 @@ class GazeCollator:
         """Return a batch: tokens and labels [B, L], pixels, gaze_targets [B, S, K], finding_labels [B, F], glimpses."""
         groups: dict[int, list[Sample]] = {}
         for number, sample in enumerate(samples):
-            groups.setdefault(id(sample.image) if self.share_images else number, []).append(sample)
-        vision = self.vision([group[0] for group in groups.values()])
+            groups.setdefault(id((sample.small or sample).image) if self.share_images else number, []).append(sample)
+        small = [group[0].small or group[0] for group in groups.values()]
+        vision = self.vision(small)
         if len(groups) < len(samples):
             samples = [sample for group in groups.values() for sample in group]
             vision["rows_per_image"] = torch.tensor([len(group) for group in groups.values()])
@@ -109,6 +111,8 @@ class GazeCollator:
             grid for grid, group in zip(self.processor.grids(vision["image_grid_thw"]), groups.values(), strict=True)
             for _ in group
         ]  # fmt: skip
+        if self.config.patch_finding_weight:
+            vision["patch_contents"] = self.patch_contents(small, vision)
         if not self.config.num_glimpses:
             return {**vision, **self.supervise(samples, grids)}
         glimpses = self.glimpses(samples, grids, vision)
@@ -120,15 +124,21 @@ class GazeCollator:
         pixels = self.processor.image_processor(images=[sample.load() for sample in samples], return_tensors="pt")
         return {"pixel_values": pixels["pixel_values"], "image_grid_thw": pixels["image_grid_thw"]}
 
+    def patch_contents(self, samples: Sequence[Sample], vision: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """Return whether each finding lies in each patch of the images in order, float [sum of P_b, F], NaN where that
+        is unknown."""
+        names, parts = self.config.finding_names[: self._num_findings], []
+        for sample, grid in zip(samples, self.processor.grids(vision["image_grid_thw"]), strict=True):
+            rows, cols = (list(pairwise(np.arange(count + 1) / count)) for count in (grid.rows, grid.cols))
+            found = [contents_of(sample, name, rows, cols).ravel() for name in names]
+            parts.append(torch.tensor(np.stack(found, axis=-1), dtype=torch.float32))
+        return torch.cat(parts)
+
     def glimpses(
         self, samples: Sequence[Sample], grids: Sequence[PatchGrid], vision: Mapping[str, torch.Tensor]
     ) -> dict[str, torch.Tensor]:
-        """Return the part of a batch about glimpses; which places a sample gets depends on its texts alone, and on the
-        model for its own path, so that a training can be resumed.
-
-        Args:
-            vision: of the same samples.
-        """
+        """Return the part of a batch about glimpses; which places a sample gets depends on its texts, the masks of the
+        batch and, for its own path, the model, so that a training can be resumed."""
         config, places = self.config, list[list[Fixation]]()
         own: list[int] = []
         for row, (sample, grid) in enumerate(zip(samples, grids, strict=True)):
@@ -139,9 +149,14 @@ class GazeCollator:
                 path = list(sample.scanpaths[int(rng.integers(len(sample.readings)))])
             elif draw < self.shares.readers + self.shares.own and self.model is not None and config.gaze_trained:
                 own.append(row)
+            elif draw >= 1.0 - self.shares.findings:
+                path = places_of_findings(sample, samples, config.num_glimpses, rng) or path
             places.append([path[step] for step in choose_steps(path, grid, config.num_glimpses)])
         for row, found in zip(own, self._own_places([samples[row] for row in own], own, grids, vision), strict=True):
             places[row] = found
+        for row, sample in enumerate(samples):
+            if sample.small is not None:
+                places[row] = places_of_difference(sample, sample.small, places[row])
         windows = [windows_of(found, grid, config) for found, grid in zip(places, grids, strict=True)]
         token_px = self.processor.image_processor.patch_size * self.processor.image_processor.merge_size
         cuts, contents = list[GlimpseCut](), torch.full((len(samples), config.num_glimpses, self._num_findings), NAN)
@@ -260,24 +275,63 @@ def random_places(grid: PatchGrid, count: int, rng: np.random.Generator) -> list
     ]
 
 
+def places_of_findings(
+    sample: Sample, others: Sequence[Sample], count: int, rng: np.random.Generator
+) -> list[Fixation]:
+    """Return places where masks say that findings lie: of the sample and, alike often, of others; none without masks.
+
+    At places of others' findings a place alone says nothing of what is there.
+    """
+    own = [mask for mask in sample.masks.values() if mask.any()]
+    foreign = [mask for other in others if other is not sample for mask in other.masks.values() if mask.any()]
+    pools, places = [pool for pool in (own, foreign) if pool], list[Fixation]()
+    for _ in range(count if pools else 0):
+        pool = pools[int(rng.integers(len(pools)))]
+        places.append(place_in(pool[int(rng.integers(len(pool)))], rng))
+    return places
+
+
+def places_of_difference(sample: Sample, other: Sample, places: Sequence[Fixation]) -> list[Fixation]:
+    """Return places of which one to three, here and there, lie where a finding is that one of two samples lacks."""
+    rng = np.random.default_rng(zlib.crc32(f"{sample.image_id}|{sample.report}|{places}".encode()))
+    masks = {**sample.masks, **other.masks}
+    lacking = [masks[name] for name in sample.masks.keys() ^ other.masks.keys() if masks[name].any()]
+    found = list(places)
+    for step in rng.permutation(len(found))[: int(rng.integers(1, 4))] if lacking else ():
+        found[step] = place_in(lacking[0], rng)
+    return found
+
+
+def place_in(mask: np.ndarray, rng: np.random.Generator) -> Fixation:
+    """Return a place anywhere in a mask that is not empty."""
+    cells = np.argwhere(mask)
+    y, x = (cells[int(rng.integers(len(cells)))] + rng.random(2)) / mask.shape
+    return Fixation(float(x), float(y))
+
+
 def content_of(sample: Sample, name: str, window: Window) -> float:
     """Whether a finding lies in a window: 1.0, 0.0, or NaN where that is unknown or open to question."""
-    there = sample.findings.get(name, NAN)
-    if there == 0.0:
-        return 0.0
-    mask = sample.masks.get(name)
-    if there != 1.0 or mask is None:
-        return NAN
-    rows, cols = mask.shape
-    down = _overlaps(window.upper, window.lower, rows)
-    across = _overlaps(window.left, window.right, cols)
-    inside, whole = float(down @ mask @ across), float(mask.sum())
-    if not whole:
-        return NAN
-    covered = inside / (255.0 * float(down.sum() * across.sum()))
-    if covered >= COVERS or inside / whole >= HOLDS:
-        return 1.0
-    return 0.0 if covered < HARDLY else NAN
+    return float(contents_of(sample, name, [(window.upper, window.lower)], [(window.left, window.right)])[0, 0])
+
+
+def contents_of(
+    sample: Sample, name: str, rows: Sequence[tuple[float, float]], cols: Sequence[tuple[float, float]]
+) -> np.ndarray:
+    """Return `content_of` each cell of a table, float64 [R, C].
+
+    Args:
+        rows, cols: where each begins and ends, as fractions of the image.
+    """
+    there, mask = sample.findings.get(name, NAN), sample.masks.get(name)
+    if there != 1.0 or mask is None or not mask.any():
+        return np.full((len(rows), len(cols)), 0.0 if there == 0.0 else NAN)
+    down = np.stack([_overlaps(*edges, len(mask)) for edges in rows])
+    across = np.stack([_overlaps(*edges, mask.shape[1]) for edges in cols])
+    inside = down @ mask @ across.T
+    covered = inside / (255.0 * np.outer(down.sum(axis=1), across.sum(axis=1)))
+    contents = np.where(covered < HARDLY, 0.0, NAN)
+    contents[(covered >= COVERS) | (inside / mask.sum(dtype=np.float64) >= HOLDS)] = 1.0
+    return contents
 
 
 def _overlaps(first: float, last: float, cells: int) -> np.ndarray:

@@ -1,7 +1,6 @@
 """`transformers.Trainer` for the gaze losses, on one process or several."""
 
 from collections.abc import Iterator
-from dataclasses import fields
 from typing import Any
 
 import torch
@@ -9,9 +8,7 @@ from transformers import Trainer
 
 from gazevlm_core.model.losses import LossCounts, count_supervision
 from gazevlm_core.model.modeling_gazevlm import GazeVLM
-from gazevlm_core.model.outputs import GazeLosses
-
-PARTS = tuple(field.name for field in fields(GazeLosses) if field.name != "loss")
+from gazevlm_core.model.outputs import LOSS_NAMES, GazeLosses
 
 
 class GazeTrainer(Trainer):
@@ -26,7 +23,8 @@ class GazeTrainer(Trainer):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._sums = torch.zeros(2, len(PARTS), device=self.args.device)  # of each part, and how often it was there
+        shape = (2, len(LOSS_NAMES))
+        self._sums = torch.zeros(shape, device=self.args.device)  # of each part, and how often it was there
         self._logged_step: int | None = None  # not 0: a resumed training begins later
 
     def get_batch_samples(
@@ -58,7 +56,7 @@ class GazeTrainer(Trainer):
         outputs = model(**inputs, loss_counts=num_items_in_batch)
         loss = outputs.loss
         if num_items_in_batch is not None:
-            for column, name in enumerate(PARTS):
+            for column, name in enumerate(LOSS_NAMES):
                 value = getattr(outputs, name)
                 if value is not None:
                     self._sums[:, column] += torch.stack([value.detach(), torch.ones_like(value)])
@@ -84,7 +82,7 @@ class GazeTrainer(Trainer):
         means: dict[str, float] = {}
         if steps:
             sums, times = self.accelerator.reduce(self._sums, reduction="sum").tolist()
-            means = {name: value / steps for name, value, there in zip(PARTS, sums, times, strict=True) if there}
+            means = {name: value / steps for name, value, there in zip(LOSS_NAMES, sums, times, strict=True) if there}
             self._sums.zero_()
             self._logged_step = self.state.global_step
         super().log({**logs, **means}, *args, **kwargs)

@@ -51,7 +51,7 @@ def test_counts_labels_leaks_and_sheet(root: Path, tmp_path: Path) -> None:
     assert sum(report["patients_by_split"].values()) == 5
     assert report["dropped"] == {"fixation off the image": 1, "no fixation on the image": 1}
     with Image.open(tmp_path / "sheet.png") as sheet:
-        assert sheet.size == (4 * 246 + 6, 2 * 264 + 6)
+        assert sheet.size == (4 * 244 + 4, 2 * 264 + 4)
         colors = {color for _, color in sheet.convert("RGB").getcolors(maxcolors=100_000)}
     assert (90, 0, 0) in colors, "an image that cannot be read is seen"
 
@@ -99,7 +99,7 @@ def test_inspect_says_what_is_cut_and_which_names_are_strange(root: Path) -> Non
     report = json.loads(run("folder", root, "--json"))
     assert report["labels_unknown_to_the_embedded_model"] == ["fox"]
     assert report["gaze_tokens_for_95_percent_of_fixations"] == 29
-    said = "18 of 30 fixations (60%) lie beyond the first 12 of their reading, in 1 of 1 readings, and are not taught"
+    said = "6 of 30 fixations (20%) lie beyond the first 24 of their reading, in 1 of 1 readings, and are not taught"
     assert said in report["fixations_beyond_the_embedded_model"]
     table = run("folder", root)
     assert said in table

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from cli.terminal import one_line
 from gazevlm_core import __version__
+from gazevlm_core.terminal import one_line
 
 HEAVY = ("torch", "transformers", "gradio", "datasets", "sklearn", "scipy", "plotly", "pydicom")
 

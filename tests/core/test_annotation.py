@@ -68,13 +68,6 @@ def test_clients_and_clicks_are_checked() -> None:
         PointerSample(0.0, float("nan"), 0.0)
 
 
-def test_intervals_are_known_where_both_onsets_are() -> None:
-    fixations = (Fixation(0.1, 0.2, onset_ms=500.0), Fixation(0.2, 0.2), Fixation(0.3, 0.4, onset_ms=700.0),
-                 Fixation(0.3, 0.4, onset_ms=1000.0))  # fmt: skip
-    annotation = make_annotation(scanpath=Scanpath(fixations, "click"), clicks=(CLICK,) * 4)
-    assert annotation.intervals_ms == (None, None, None, 300.0)
-
-
 @pytest.mark.parametrize("change", [{}, WINDOW, {"confidence": None, "report": "\u00e9\u4e2d \"quoted\"\n"}])
 def test_json_gives_the_same_annotation_back(change: dict[str, Any]) -> None:
     annotation = make_annotation(**change)

@@ -3,7 +3,7 @@
 import pytest
 
 from gazevlm_core.scanpath import Fixation
-from gazevlm_core.zones import ZONES, ZoneDwell, zone_dwells, zone_of
+from gazevlm_core.zones import ZONES, ZoneDwell, unseen_regions, unseen_words, zone_dwells, zone_of
 
 
 def test_sides_are_the_patients() -> None:
@@ -29,3 +29,19 @@ def test_shares_count_fixations_where_a_dwell_is_not_known() -> None:
     assert (right.share, left.share) == (pytest.approx(1 / 3), pytest.approx(2 / 3))
     assert (right.dwell_ms, left.dwell_ms) == (900.0, None)
     assert zone_dwells([]) == []
+
+
+def test_regions_that_were_not_looked_at_are_named() -> None:
+    centres = {zone: Fixation((n % 3 + 0.5) / 3, (n // 3 + 0.5) / 3) for n, zone in enumerate(ZONES)}
+
+    def without(*zones: str) -> list[Fixation]:
+        return [fixation for zone, fixation in centres.items() if zone not in zones]
+
+    assert unseen_words(list(centres.values())) == ""
+    assert unseen_words(without("right lower", "left lower")) == "Both bases were not looked at."
+    assert unseen_words(without("left upper")) == "The left upper zone was not looked at."
+    assert unseen_words(without("right middle", "central middle", "left middle", "right lower")) == (
+        "Both mid zones, the mediastinum and the right base were not looked at."
+    )
+    assert unseen_regions(without("central upper", "central lower")) == [], "neck and abdomen"
+    assert len(unseen_regions([])) == 4

@@ -1,7 +1,6 @@
 """Adapters that ask for too much are refused in one sentence, before anything is built or executed."""
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,6 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from gazevlm_core.inference import GazeEngine
 from gazevlm_core.model import adapters
 from gazevlm_core.model.adapter_bounds import (
     MOST_HEAD_BYTES,
@@ -24,26 +22,9 @@ from gazevlm_core.model.backbones import BACKBONES
 from gazevlm_core.model.configuration_gazevlm import GAZE_CONFIG_FILE, GazeConfig
 from gazevlm_core.model.modeling_gazevlm import GazeVLM
 from gazevlm_core.model.pointer import GazeHeads
-from gazevlm_core.options import Precision
-from tests.adapter_maker import make_adapter
 
 NAN, SLOW = float("nan"), r"(.*.*)*x"  # years on a name of a hundred letters
 GOOD = {"r": 4, "lora_alpha": 8, "target_modules": ["q_proj"]}
-
-
-@pytest.fixture(scope="module")
-def made(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_adapter(tiny_checkpoint, tmp_path_factory.mktemp("adapters") / "made")
-
-
-@pytest.fixture
-def adapter(made: Path, tmp_path: Path) -> Path:
-    return shutil.copytree(made, tmp_path / "altered")
-
-
-@pytest.fixture(scope="module")
-def model(tiny_checkpoint: Path) -> GazeVLM:
-    return GazeEngine.load(str(tiny_checkpoint), precision=Precision.FP32).model
 
 
 def alter(path: Path, **values: Any) -> None:

@@ -10,7 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+from peft.tuners.trainable_tokens import TrainableTokensLayer
 from PIL import Image
+from torch.nn import functional
 
 from gazevlm_core.inference import GazeEngine
 from gazevlm_core.model.adapters import (
@@ -19,9 +22,12 @@ from gazevlm_core.model.adapters import (
     AdapterError,
     adapted_gaze_config,
     adapter_stamp,
+    keep_embedding_uncopied,
     save_adapter,
 )
+from gazevlm_core.model.backbones import BACKBONES
 from gazevlm_core.model.configuration_gazevlm import GazeConfig
+from gazevlm_core.model.modeling_gazevlm import GazeVLM
 from gazevlm_core.model.places import UsualPlace
 from gazevlm_core.options import DiagnoseOptions, Precision
 from tests.adapter_maker import make_adapter
@@ -241,3 +247,30 @@ def test_an_adapter_knows_its_own_questions_or_those_of_its_base(
     path.write_text(json.dumps({**json.loads(path.read_text()), "known_questions": "Why?"}))
     with pytest.raises(AdapterError, match="known_questions must be a list"):
         adapted_gaze_config(base, folder)
+
+
+@pytest.mark.parametrize("backbone", BACKBONES, ids=lambda backbone: backbone.family)
+@pytest.mark.parametrize("tied", [True, False])
+def test_token_rows_are_those_of_peft_without_a_copy_of_the_embedding(
+    backbone: type[GazeVLM], tied: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    values = backbone.tiny(rows=64)
+    values.tie_word_embeddings = tied
+    lora = LoraConfig(r=4, target_modules=backbone.language_layers, trainable_token_indices={"embed_tokens": [63, 7]})
+    theirs, ours = (get_peft_model(backbone.plain(values), lora) for _ in range(2))
+    keep_embedding_uncopied(ours)
+    ours.load_state_dict(theirs.state_dict())
+    state = {name: torch.randn_like(tensor) for name, tensor in get_peft_model_state_dict(theirs).items()}
+    assert get_peft_model_state_dict(ours).keys() == state.keys(), "files of both are read by both"
+    ids, said = torch.tensor([[63, 5, 7, 7, 63, 9]]), []
+    for model in (theirs, ours):
+        set_peft_model_state_dict(model, state)
+        if model is ours:
+            monkeypatch.setattr(TrainableTokensLayer, "get_merged_weights", None)  # which copies
+        logits = model(input_ids=ids).logits
+        functional.cross_entropy(logits[0], ids[0]).backward()
+        rows = model.base_model.model.get_input_embeddings().token_adapter.trainable_tokens_delta["default"]
+        said.append((logits.detach(), rows.grad))
+    for own, other in zip(*said, strict=True):
+        torch.testing.assert_close(own, other, atol=1e-4, rtol=1e-4)

@@ -10,7 +10,6 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from gazevlm_core.inference import GazeEngine
 from gazevlm_core.model.adapters import (
     HEADS_FILE,
     PEFT_CONFIG_FILE,
@@ -20,26 +19,8 @@ from gazevlm_core.model.adapters import (
     read_base_name,
 )
 from gazevlm_core.model.modeling_gazevlm import GazeVLM
-from gazevlm_core.options import Precision
-from tests.adapter_maker import make_adapter
 
 QUERY = "base_model.model.model.language_model.layers.0.self_attn.q_proj"
-
-
-@pytest.fixture(scope="module")
-def made(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_adapter(tiny_checkpoint, tmp_path_factory.mktemp("adapters") / "made")
-
-
-@pytest.fixture
-def adapter(made: Path, tmp_path: Path) -> Path:
-    return shutil.copytree(made, tmp_path / "altered")
-
-
-@pytest.fixture(scope="module")
-def model(tiny_checkpoint: Path) -> GazeVLM:
-    """One for all: whatever a test leaves on it fails the others too."""
-    return GazeEngine.load(str(tiny_checkpoint), precision=Precision.FP32).model
 
 
 def alter(adapter: Path, **values: Any) -> None:

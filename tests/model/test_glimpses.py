@@ -1,5 +1,6 @@
 """Glimpses: their places, tokens and positions, and that answer and findings rest on them; on every family."""
 
+import math
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -83,7 +84,7 @@ def test_a_glimpse_shows_what_the_small_image_cannot() -> None:
 
 
 # ---- the pass -------------------------------------------------------------------------------------------------------
-def test_training_and_inference_see_the_same(engine: GazeEngine) -> None:
+def test_training_and_inference_see_the_same(engine: GazeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     model, config = engine.model, engine.gaze_config
     images = [noise(500, 460), noise(300, 420, 1), noise(400, 400, 2)]
     paths = [((0.1, 0.2), (0.6, 0.7), (0.9, 0.1)), ((0.4, 0.4),), ((0.2, 0.9), (0.8, 0.3))]
@@ -91,7 +92,7 @@ def test_training_and_inference_see_the_same(engine: GazeEngine) -> None:
     encoded = engine.encode_images(images)
     prefilled = engine.prefill(encoded, [QUESTION] * 3)
     walked = {
-        row: engine.paths(prefilled, encoded, looking(*path), [row])[row] for row, path in enumerate(paths)
+        row: engine.model.predict_paths(prefilled, looking(*path), [row])[row] for row, path in enumerate(paths)
     }
     assert [walked[row].glimpsed for row in range(3)] == [(0, 1, 2), (0,), (0, 1)]
     seen = engine.glimpse(prefilled, encoded, walked)
@@ -100,17 +101,16 @@ def test_training_and_inference_see_the_same(engine: GazeEngine) -> None:
         for row, (image, reading) in enumerate(zip(images, readings, strict=True))
     ]
     batch = GazeCollator(engine.processor, config, shares=READERS)(samples)
-    captured: list[torch.Tensor] = []
-    hook = model.gaze_heads.finding_attention.register_forward_hook(lambda _, given, __: captured.append(given[0]))
-    with torch.no_grad():
+    captured, heads = list[tuple[torch.Tensor, Glimpses]](), model.gaze_heads
+    compute = heads.finding_logits
+    with monkeypatch.context() as patched, torch.no_grad():
+        patched.setattr(heads, "finding_logits", lambda *given: captured.append(given) or compute(*given))
         losses = model(**batch)
-    hook.remove()
-    steps = config.num_gaze_tokens
-    torch.testing.assert_close(captured[0][:, :steps], seen.gaze_hidden, atol=1e-4, rtol=1e-3)
+    ((gaze_hidden, glimpses),) = captured
+    torch.testing.assert_close(gaze_hidden, seen.gaze_hidden, atol=1e-4, rtol=1e-3)
     for row, count in enumerate((3, 1, 2)):
-        torch.testing.assert_close(
-            captured[0][row, steps : steps + 9 * count], seen.glimpse_hidden[row, : 9 * count], atol=1e-4, rtol=1e-3
-        )
+        for trained, inferred in zip(glimpses, seen.glimpses, strict=True):
+            torch.testing.assert_close(trained[row, : 9 * count], inferred[row, : 9 * count], atol=1e-4, rtol=1e-3)
     logits = model.finding_logits(seen)
     expected = torch.nn.functional.binary_cross_entropy_with_logits(logits, torch.tensor([[1.0, 0.0]] * 3))
     torch.testing.assert_close(losses.finding_loss, expected, atol=1e-4, rtol=1e-3)
@@ -127,7 +127,8 @@ def test_a_batch_of_other_numbers_of_glimpses_answers_as_each_alone(engine: Gaze
     images, path = [noise(500, 460), noise(300, 420, 1)], ((0.1, 0.2), (0.6, 0.7))
     encoded = engine.encode_images(images)
     both = engine.prefill(encoded, [QUESTION] * 2)
-    paths = engine.paths(both, encoded, looking(*path), [0]) | engine.paths(both, encoded, looking(path[0]), [1])
+    predict = engine.model.predict_paths
+    paths = predict(both, looking(*path), [0]) | predict(both, looking(path[0]), [1])
     together = engine.glimpse(both, encoded, paths)
     for row, options in enumerate((looking(*path), looking(path[0]))):
         alone, _ = engine.look([encoded[row]], [QUESTION], options)
@@ -162,7 +163,7 @@ def test_glimpses_of_the_same_pixels_change_nothing_and_of_others_do(engine: Gaz
 
     def logits(source: int) -> torch.Tensor:
         prefilled = engine.prefill(encoded[:1], [QUESTION])
-        paths = engine.paths(prefilled, encoded[:1], looking((0.3, 0.3)))
+        paths = engine.model.predict_paths(prefilled, looking((0.3, 0.3)))
         return engine.model.finding_logits(engine.glimpse(prefilled, encoded[:1], paths, [encoded[source].fine]))
 
     own, _ = engine.look(encoded[:1], [QUESTION], looking((0.3, 0.3)))
@@ -241,8 +242,50 @@ def test_all_losses_reach_heads_and_tower_and_the_own_path_is_followed(
     assert missing == []
 
 
+@of_every_family
+@pytest.mark.parametrize("glimpses", [0, 2])
+def test_what_patches_show_is_learned_with_glimpses_and_without(
+    backbone: type[GazeVLM], glimpses: int, tmp_path: Path
+) -> None:
+    given = {**GLIMPSED, "num_glimpses": glimpses, "patch_finding_weight": 2.0}
+    engine = GazeEngine.load(str(make_tiny_backbone(tmp_path, backbone, **given)))
+    mask = np.zeros((64, 64), dtype=np.uint8)
+    mask[:20, :20] = 255
+    sample = Sample("a", noise(400, 300), QUESTION, "Yes.", {"cardiomegaly": 1.0}, masks={"cardiomegaly": mask})
+    collate = GazeCollator(engine.processor, engine.gaze_config, model=engine.model)
+    losses = engine.model(**collate([sample]))
+    dull = engine.model(**{name: value for name, value in collate([sample]).items() if name != "patch_contents"})
+    assert dull.patch_finding_loss is None
+    assert losses.loss.item() == pytest.approx(dull.loss.item() + 2.0 * losses.patch_finding_loss.item(), rel=1e-5)
+    engine.model.zero_grad()
+    losses.patch_finding_loss.backward()
+    assert next(iter(engine.model.get_encoder("image").parameters())).grad.abs().sum() > 0
+    assert engine.model.gaze_heads.local.weight.grad[0].abs().sum() > 0
+    assert engine.model.gaze_heads.local.weight.grad[1].abs().sum() == 0, "of the other finding nothing is known"
+    twice = engine.model(**collate([sample, replace(sample, question="Is there cardiomegaly?")]))
+    assert twice.patch_finding_loss.item() == pytest.approx(losses.patch_finding_loss.item(), rel=1e-5)
+
+
 def test_a_fresh_model_expects_a_glimpse_to_show_hardly_anything(engine: GazeEngine) -> None:
     assert engine.model.gaze_heads.local.bias.tolist() == [RARE] * 2
+
+
+def test_a_finding_that_is_rare_in_glimpses_does_not_keep_them_out_of_its_probability() -> None:
+    """With that prior among the shares, the gaze states decided alone, whatever was seen."""
+    heads = GazeHeads(4, GazeConfig(num_glimpses=1, finding_names=("a",), pointer_dim=2))
+    assert heads.local.bias.tolist() == [RARE]
+    heads.local.weight.data = torch.tensor([[3.0, 0.0, 0.0, 0.0]])
+    gaze, tokens = torch.randn(1, 3, 4), torch.zeros(1, 9, 4)
+    bare = Glimpses(torch.zeros(1, 9, 4), torch.ones(1, 9, dtype=torch.bool), tokens)
+    shown = bare._replace(tokens=tokens.clone())
+    shown.tokens[0, 4, 0] = 1.0
+    assert heads.finding_logits(gaze, bare).item() == pytest.approx(
+        (heads.finding_attention(gaze).softmax(dim=1) * heads.finding(gaze)).sum().item()
+    ), "glimpses that show nothing add nothing"
+    share = math.e**3 / (9 + math.e**3)  # beside eight other tokens and the gaze states
+    gain = heads.finding_logits(gaze, shown) - heads.finding_logits(gaze, bare)
+    assert gain.item() == pytest.approx(3 * share, rel=1e-5)
+    assert heads.finding_shares(gaze, shown)[0, 3 + 4].item() == pytest.approx(share, rel=1e-5)
 
 
 def test_states_of_rows_are_padded_apart() -> None:
@@ -269,6 +312,32 @@ def test_a_finding_that_a_glimpse_shows_counts_for_it_and_for_no_other() -> None
     shares = heads.finding_shares(gaze, shown)[0]
     assert int(shares[:, 0].argmax()) == 3 + 4
     assert shares.sum(dim=0).tolist() == pytest.approx([1, 1])
+
+
+def test_a_state_that_compares_a_glimpse_with_the_small_image_can_speak_against_a_finding() -> None:
+    config = GazeConfig(num_glimpses=1, finding_names=("a", "b"), pointer_dim=2)
+    plain, heads = GazeHeads(4, config), GazeHeads(4, replace(config, glimpse_states=True))
+    heads.load_state_dict(plain.state_dict(), strict=False)
+    gaze, mask = torch.randn(1, 3, 4), torch.ones(1, 9, dtype=torch.bool)
+    seen = Glimpses(torch.randn(1, 9, 4), mask, torch.randn(1, 9, 4))
+    torch.testing.assert_close(heads.finding_logits(gaze, seen), plain.finding_logits(gaze, seen))  # begins as without
+    heads.glimpse_finding.weight.data[0, 0] = heads.glimpse_attention.weight.data[0, 0] = 8.0
+    heads.local.weight.data.zero_()
+    refuted = seen._replace(hidden=torch.zeros(1, 9, 4))
+    refuted.hidden[0, 4, 0] = -1.0
+    heads.glimpse_attention.weight.data[0, 0] = -8.0  # it counts, and speaks against
+    before = heads.finding_logits(gaze, seen._replace(hidden=torch.zeros(1, 9, 4)))[0]
+    after = heads.finding_logits(gaze, refuted)[0]
+    assert after[0] < before[0] - 7
+    assert after[1] == before[1]
+    assert heads.finding_shares(gaze, refuted)[0, 3 + 4, 0] > 0.9, "the share says that it counted"
+
+
+def test_fixations_at_the_edge_that_are_one_step_stay_inside_the_image() -> None:
+    last = math.nextafter(1.0, 0.0)  # the mean of two of them is rounded to 1, which is no place in the image
+    edge = Scanpath((Fixation(last, last, 383.6), Fixation(last, last, 451.2)), "click")
+    (one,) = PatchGrid(2, 2).merge_repeats(edge)
+    assert (one.x, one.y) == (last, last)
 
 
 def test_readings_are_scored_in_the_steps_of_the_model() -> None:

@@ -13,6 +13,7 @@ from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.inference import GazeEngine
 from gazevlm_core.model.backbones import BACKBONES
 from gazevlm_core.model.modeling_gazevlm import GazeVLM
+from gazevlm_core.model.outputs import CACHE
 from gazevlm_core.model.path_sampling import choose_path
 from gazevlm_core.model.places import UsualPlace, pooled_tokens
 from gazevlm_core.model.processing_gazevlm import encode_prompts, render_prompt
@@ -80,8 +81,8 @@ def test_one_pass_equals_gaze_tokens_fed_one_at_a_time(engine: GazeEngine) -> No
                 input_ids=ids[:, at : at + 1],
                 position_ids=positions[:, :, at : at + 1],
                 attention_mask=mask[:, : at + 1],
-                past_key_values=cut.cache,
                 use_cache=True,
+                **{CACHE: cut.cache},
             ).last_hidden_state
         states.append(hidden)
     fed = torch.cat(states, dim=1)
@@ -91,6 +92,7 @@ def test_one_pass_equals_gaze_tokens_fed_one_at_a_time(engine: GazeEngine) -> No
     assert one_pass.patches == stepwise.patches
 
 
+@pytest.mark.filterwarnings("error::FutureWarning")  # no deprecated name on the way
 def test_text_after_the_pass_equals_a_plain_generate(engine: GazeEngine) -> None:
     model, processor, image = engine.model, engine.processor, noise(280, 224)
     (encoded_image,) = engine.encode_images([image])

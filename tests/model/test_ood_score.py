@@ -74,12 +74,15 @@ def test_phantoms_are_familiar_to_the_model_that_ships(engine) -> None:
     assert np.mean(np.array(scores_of(engine, images)) > 1) <= 1 / 30
 
 
-def test_real_radiographs_are_not(engine, real_radiographs: list[Path]) -> None:
-    strange = scores_of(engine, [load_image(path).image for path in real_radiographs])
-    assert min(strange) > 1, [path.name for path, value in zip(real_radiographs, strange, strict=True) if value <= 1]
+def test_nearly_all_radiographs_are_and_were_not_before_it_saw_any(engine, real_radiographs: list[Path]) -> None:
+    from gazevlm_core.inference import GazeEngine
+
+    images = [load_image(path).image for path in real_radiographs]
+    assert np.mean(np.array(scores_of(engine, images)) > 1) <= 2 / len(images)
+    assert min(scores_of(GazeEngine.load("gazevlm-nano-base", device="cpu"), images)) > 1
 
 
-def test_neither_are_noise_and_a_blank(engine) -> None:
+def test_noise_and_a_blank_are_not(engine) -> None:
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (300, 300), np.uint8)).convert("RGB")
     assert min(scores_of(engine, [noise, Image.new("RGB", (300, 300), (90, 90, 90))])) > 1
 

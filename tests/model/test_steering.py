@@ -8,11 +8,14 @@ import torch
 from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor, pipeline
 
+from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.inference import GazeEngine
 from gazevlm_core.model import generation_gazevlm
 from gazevlm_core.model.backbones import BACKBONES
+from gazevlm_core.model.configuration_gazevlm import GazeConfig
 from gazevlm_core.model.glimpses import interleave
-from gazevlm_core.model.path_sampling import MERGED_NOTE, UNFOLLOWED_NOTE, UNSEEN_NOTE
+from gazevlm_core.model.path_sampling import MERGED_NOTE, UNFOLLOWED_NOTE, UNSEEN_NOTE, ChosenPath, walked_path
+from gazevlm_core.model.pointer import GazeHeads
 from gazevlm_core.options import Attention, DiagnoseOptions
 from gazevlm_core.scanpath import Fixation
 from tests.diagnose.talking_model import let_talk
@@ -76,6 +79,37 @@ def test_places_that_cannot_all_be_steps_or_glimpses_are_told_or_refused(engine:
         ask((0.1, 0.1), (0.2, 1.0))
 
 
+def test_places_with_a_dwell_weigh_by_it_and_those_without_are_seen_first(engine: GazeEngine) -> None:
+    """As when one fixation of a path is moved by hand: it is seen, and of the others what the dwell says, as before."""
+    places = [(0.1, 0.1), (0.9, 0.1), (0.9, 0.9), (0.1, 0.9), (0.5, 0.5)]
+    known = [Fixation(x, y, dwell) for (x, y), dwell in zip(places, (200.0, 900.0, 100.0, 800.0, 700.0), strict=True)]
+
+    def seen(path: list[Fixation]) -> tuple[set[int], tuple[str, ...]]:
+        record = engine.diagnose(IMAGES[0], look_at=path, options=TWELVE)
+        return {glimpse.step for glimpse in record.glimpses}, record.notes
+
+    assert seen(known) == ({1, 3, 4}, ()), "no note: none of them was asked for"
+    moved = [*known[:2], Fixation(0.7, 0.9), *known[3:]]
+    assert seen(moved) == ({1, 2, 3}, ())
+    record = engine.diagnose(IMAGES[0], look_at=moved, options=TWELVE)
+    assert [fixation.duration_ms for fixation in record.scanpath] == [200.0, 900.0, None, 800.0, 700.0]
+
+
+def test_dwells_are_not_compared_with_probabilities() -> None:
+    """A model that tells no dwell goes on from a path with dwells: by milliseconds only the given steps were seen."""
+    config = GazeConfig(num_gaze_tokens=4, num_glimpses=2, gaze_trained=True, pointer_dim=2)
+    path = ChosenPath((0, 1, 2, 3), np.zeros((4, 4), np.float32), (0.2, 0.3, 0.9, 0.8), 1.0)
+    states = (torch.zeros(4, 4), torch.zeros(4, 4))
+    given = [Fixation(0.2, 0.2, 400.0), Fixation(0.7, 0.2, 300.0)]
+    grid = PatchGrid(2, 2)
+    heads = GazeHeads(4, config)
+    assert walked_path(heads, config, states, path, grid, given).glimpsed == (2, 3)
+    whole = [*given, Fixation(0.2, 0.7, 200.0), Fixation(0.7, 0.7, 100.0)]
+    assert walked_path(heads, config, states, path, grid, whole).glimpsed == (0, 1), "all of them have one"
+    asked = [given[0], Fixation(0.7, 0.2)]
+    assert walked_path(heads, config, states, path, grid, asked).glimpsed == (1, 2), "one that was asked for is seen"
+
+
 def test_a_model_without_glimpses_says_that_its_answer_does_not_follow(tmp_path: Path) -> None:
     for name, marks in (("sees", {}), ("blind", {"gaze_trained": False})):
         blind = GazeEngine.load(str(let_talk(make_tiny_backbone(tmp_path / name, BACKBONES[0], **marks))), device="cpu")
@@ -93,7 +127,7 @@ def test_sentences_have_the_attention_that_wrote_them(folder: Path, monkeypatch:
     model, encoded = engine.model, engine.encode_images(IMAGES)
     prefilled = engine.prefill(encoded, QUESTIONS)
     given = [DiagnoseOptions(look_at=tuple(Fixation(*place) for place in places)) for places in (HERE, THERE)]
-    paths = {row: engine.paths(prefilled, encoded, given[row], [row])[row] for row in (0, 1)}
+    paths = {row: engine.model.predict_paths(prefilled, given[row], [row])[row] for row in (0, 1)}
     kept: list[torch.Tensor] = []
     encode = model.encode_glimpses
     monkeypatch.setattr(model, "encode_glimpses", lambda pixels: kept.append(encode(pixels)) or kept[-1])
