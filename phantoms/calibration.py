@@ -21,6 +21,8 @@ import numpy as np
 import typer
 from scipy.ndimage import binary_dilation
 
+from gazevlm_core.datasets.siim import SIDE_PX, decode_runs
+from gazevlm_core.datasets.siim_gaze import MASKS, PATHS
 from gazevlm_core.findings import FINDING_NAMES
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.scanpath import Scanpath
@@ -237,12 +239,12 @@ def order_table(places: Sequence[np.ndarray], labels: np.ndarray, names: Sequenc
 
 
 def read_people(folder: Path) -> tuple[list[Recording], np.ndarray]:
-    """The readings of a folder with `scanpaths.json` and `pneumothorax_rle_1024.json`, and who has a pneumothorax.
+    """The readings of a folder as `datasets.siim_gaze` reads it, with their times, and who has a pneumothorax.
 
     Off-image fixations (0.5%) are moved to the border.
     """
-    entries = json.loads((folder / "scanpaths.json").read_text(encoding="utf-8"))
-    runs = json.loads((folder / "pneumothorax_rle_1024.json").read_text(encoding="utf-8"))
+    entries = json.loads((folder / PATHS).read_text(encoding="utf-8"))
+    runs = json.loads((folder / MASKS).read_text(encoding="utf-8"))
     recordings = []
     for entry in entries:
         places = np.clip(np.array([entry["x"], entry["y"]]).T, 0.0, 0.999)
@@ -251,16 +253,12 @@ def read_people(folder: Path) -> tuple[list[Recording], np.ndarray]:
     return recordings, np.array([float(entry["pneumothorax"]) for entry in entries])
 
 
-def _mask_of(runs: Sequence[str], side: int = 1024) -> np.ndarray:
-    """A mask from SIIM's run lengths: gaps and lengths in turns, column by column; bool [side, side]."""
-    mask = np.zeros(side * side, dtype=bool)
-    for text in runs:
-        numbers, start = [int(word) for word in text.split()], 0
-        for gap, length in zip(numbers[::2], numbers[1::2], strict=True):
-            start += gap
-            mask[start : start + length] = True
-            start += length
-    return mask.reshape(side, side).T
+def _mask_of(runs: Sequence[str]) -> np.ndarray:
+    """A mask from SIIM's run lengths; bool [SIDE_PX, SIDE_PX]."""
+    mask = np.zeros(SIDE_PX**2, dtype=bool)
+    for start, end in (run for text in runs for run in decode_runs(text)):
+        mask[start:end] = True
+    return mask.reshape(SIDE_PX, SIDE_PX).T
 
 
 def _store_people(folder: Path) -> None:

@@ -5,6 +5,7 @@ python -m phantoms.contact_sheet docs/phantoms.jpg
 
 import itertools
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,10 +16,10 @@ from phantoms.case import RANDOMISED
 from phantoms.findings import DRAWN_FINDINGS
 from phantoms.make import make_phantom
 from phantoms.sampling import FindingRequest
-from phantoms.truth import Phantom
 
 SEVERITIES = (0.18, 0.5, 0.9)
 NORMALS = {"A": 3, "B": 3, RANDOMISED: 12}  # by domain
+FIRST_SEED = 40
 COLUMNS = 6  # two findings side by side
 CAPTION_PX = 20
 GAP_PX = 4
@@ -35,17 +36,17 @@ class Tile:
     findings: tuple[FindingRequest, ...] = ()
 
 
-def default_tiles(first_seed: int = 40) -> tuple[Tile, ...]:
+def default_tiles() -> tuple[Tile, ...]:
     """Each finding at three severities, then normals of every domain; no seed is used twice."""
     tiles: list[Tile] = []
     for name, finding in DRAWN_FINDINGS.items():
         kinds = itertools.cycle(finding.kinds or (None,))
         for severity, detail in zip(SEVERITIES, kinds, strict=False):
             caption = f"{detail or name}, {grade_of(severity)}"
-            tiles.append(Tile(first_seed + len(tiles), caption, "A", (FindingRequest(name, severity, detail=detail),)))
+            tiles.append(Tile(FIRST_SEED + len(tiles), caption, "A", (FindingRequest(name, severity, detail=detail),)))
     for domain, count in NORMALS.items():
         for _ in range(count):
-            tiles.append(Tile(first_seed + len(tiles), f"no finding, domain {domain}", domain))
+            tiles.append(Tile(FIRST_SEED + len(tiles), f"no finding, domain {domain}", domain))
     return tuple(tiles)
 
 
@@ -60,26 +61,40 @@ def contact_sheet(tiles: tuple[Tile, ...] | None = None, *, tile_px: int = 240) 
         ValueError: no tiles.
     """
     chosen = default_tiles() if tiles is None else tiles
-    if not chosen:
+    drawn = (make_phantom(one.seed, one.domain, size_px=2 * tile_px, findings=one.findings) for one in chosen)
+    pictures = [Image.fromarray(phantom.image) for phantom in drawn]
+    return lay_out(zip(pictures, (one.caption for one in chosen), strict=True), COLUMNS, tile_px).convert("L")
+
+
+def lay_out(pictures: Iterable[tuple[Image.Image, str]], columns: int, tile_px: int) -> Image.Image:
+    """Return pictures row by row on one sheet, each with its caption below, RGB.
+
+    Args:
+        pictures: any mode and size, with their captions.
+        columns: pictures beside each other.
+        tile_px: longer side of each.
+
+    Raises:
+        ValueError: no picture.
+    """
+    small = [(shrink(picture, tile_px), caption) for picture, caption in pictures]
+    if not small:
         raise ValueError("a contact sheet needs at least one tile")
-    rows = -(-len(chosen) // COLUMNS)
     width, height = tile_px + GAP_PX, tile_px + CAPTION_PX + GAP_PX
-    sheet = Image.new("L", (COLUMNS * width + GAP_PX, rows * height + GAP_PX), 32)
+    sheet = Image.new("RGB", (columns * width + GAP_PX, -(-len(small) // columns) * height + GAP_PX), (32, 32, 32))
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(12)
-    for index, tile in enumerate(chosen):
-        phantom = make_phantom(tile.seed, tile.domain, size_px=2 * tile_px, findings=tile.findings)
-        left, top = GAP_PX + index % COLUMNS * width, GAP_PX + index // COLUMNS * height
-        picture = _shrink(phantom, tile_px)
+    for index, (picture, caption) in enumerate(small):
+        left, top = GAP_PX + index % columns * width, GAP_PX + index // columns * height
         sheet.paste(picture, (left + (tile_px - picture.width) // 2, top + (tile_px - picture.height) // 2))
-        draw.text((left + 3, top + tile_px + 2), tile.caption, fill=220, font=font)
+        draw.text((left + 3, top + tile_px + 2), caption, fill=(220, 220, 220), font=font)
     return sheet
 
 
-def _shrink(phantom: Phantom, side_px: int) -> Image.Image:
-    """The phantom's picture with its longer side at `side_px`."""
-    picture = Image.fromarray(phantom.image)
+def shrink(picture: Image.Image, side_px: int) -> Image.Image:
+    """Return a picture with its longer side at `side_px`."""
     scale = side_px / max(picture.size)
-    return picture.resize((round(picture.width * scale), round(picture.height * scale)), Image.Resampling.LANCZOS)
+    width, height = (max(1, round(side * scale)) for side in picture.size)
+    return picture.resize((width, height), Image.Resampling.LANCZOS)
 
 
 def main() -> None:

@@ -17,7 +17,8 @@ from PIL import Image
 from gazevlm_core.findings import FINDING_NAMES, QUESTIONS, REPORT_QUESTION, presence_question
 from gazevlm_core.sample import Reading, Sample
 from gazevlm_core.scanpath import Fixation, Scanpath
-from phantoms.make import make_phantom
+from phantoms.case import stream
+from phantoms.make import Phantom, render_twins, sample_case
 from phantoms.readers import LONGEST_READING, READERS, simulate_reading
 from phantoms.report import presence_answer, write_report
 
@@ -50,6 +51,7 @@ class PhantomCase:
         presence_answers: finding name -> answer to its presence question.
         readings: [reader][reading], simulated scanpaths.
         masks: finding name -> uint8 [MASK_CELLS, MASK_CELLS], how much of each cell it covers, 255 for all.
+        twin: the same patient without one of the findings, and without readings; None where none was drawn.
     """
 
     seed: int
@@ -60,6 +62,7 @@ class PhantomCase:
     presence_answers: dict[str, str]
     readings: tuple[tuple[Scanpath, ...], ...]
     masks: Mapping[str, np.ndarray] = field(default_factory=dict)
+    twin: "PhantomCase | None" = None
 
     @property
     def finding_names(self) -> frozenset[str]:
@@ -75,6 +78,7 @@ def draw_case(
     model_pixels: tuple[int, int] | None = None,
     readings_per_reader: int = 1,
     max_fixations: int = LONGEST_READING,
+    twins: bool = False,
 ) -> PhantomCase:
     """Draw one phantom with all readings.
 
@@ -86,25 +90,35 @@ def draw_case(
             keeps it.
         readings_per_reader: how often each of READERS reads it.
         max_fixations: longest reading; by default none is cut.
+        twins: draw it without one of its findings, too.
     """
-    phantom = make_phantom(seed, domain, size_px=sizes_px[seed % len(sizes_px)])
-    image = phantom.image
-    if model_pixels is not None:
-        image = _shrunk(image, model_pixels)
+    case, size_px = sample_case(seed, domain), sizes_px[seed % len(sizes_px)]
+    names = sorted(finding.name for finding in case.findings)
+    chosen = names[int(stream(seed, domain, "twin").integers(len(names)))] if twins and names else ""
+    phantom, drawn = render_twins(case, size_px=size_px, names=[chosen])
+    readings = tuple(
+        tuple(simulate_reading(phantom, reader, number, max_fixations=max_fixations)
+              for number in range(readings_per_reader))
+        for reader in READERS
+    )  # fmt: skip
+    found = _case_of(phantom, model_pixels)
+    if not chosen:
+        return replace(found, readings=readings)
+    left = tuple(finding for finding in phantom.findings if finding.name != chosen)
+    twin = _case_of(replace(phantom, image=drawn[chosen], findings=left), model_pixels)
+    return replace(found, readings=readings, twin=twin)
+
+
+def _case_of(phantom: Phantom, model_pixels: tuple[int, int] | None) -> PhantomCase:
+    """Return what training needs of a phantom but for its readings."""
     return PhantomCase(
-        seed=seed,
-        domain=domain,
-        image=image,
+        seed=phantom.seed,
+        domain=phantom.domain,
+        image=phantom.image if model_pixels is None else shrunk(phantom.image, model_pixels),
         findings=tuple(FindingLabel(f.name, f.side, f.zone, float(f.severity)) for f in phantom.findings),
         reports=tuple(write_report(phantom, style) for style in range(REPORT_STYLES)),
         presence_answers={name: presence_answer(phantom, name, 0) for name in FINDING_NAMES},
-        readings=tuple(
-            tuple(
-                simulate_reading(phantom, reader, number, max_fixations=max_fixations)
-                for number in range(readings_per_reader)
-            )
-            for reader in READERS
-        ),
+        readings=(),
         masks={finding.name: _cells(finding.mask) for finding in phantom.findings},
     )
 
@@ -115,7 +129,8 @@ def _cells(mask: np.ndarray) -> np.ndarray:
     return np.asarray(image.resize((MASK_CELLS, MASK_CELLS), Image.Resampling.BOX))
 
 
-def _shrunk(image: np.ndarray, bounds: tuple[int, int]) -> np.ndarray:
+def shrunk(image: np.ndarray, bounds: tuple[int, int]) -> np.ndarray:
+    """Return an image [H, W] resized as the embedded model's processor would, given the fewest and most pixels."""
     from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
 
     height, width = smart_resize(*image.shape, factor=PATCH_PX, min_pixels=bounds[0], max_pixels=bounds[1])
@@ -147,14 +162,16 @@ def _case_to_json(case: PhantomCase) -> dict[str, Any]:
         "readings": [
             [[(f.x, f.y, f.duration_ms, f.onset_ms) for f in path] for path in reader] for reader in case.readings
         ],
+        "twin": None if case.twin is None else _case_to_json(case.twin),
     }
 
 
-def _case_from_json(values: dict[str, Any], image: np.ndarray, masks: Iterable[np.ndarray]) -> PhantomCase:
+def _case_from_json(values: dict[str, Any], pixels: Iterator[np.ndarray], masks: Iterator[np.ndarray]) -> PhantomCase:
+    """Return a case, its image and masks taken from those of a shard in order, before those of its twin."""
     return PhantomCase(
         seed=values["seed"],
         domain=values["domain"],
-        image=image,
+        image=next(pixels).reshape(values["shape"]),
         findings=tuple(FindingLabel(**finding) for finding in values["findings"]),
         reports=tuple(values["reports"]),
         presence_answers=values["presence_answers"],
@@ -162,7 +179,8 @@ def _case_from_json(values: dict[str, Any], image: np.ndarray, masks: Iterable[n
             tuple(Scanpath(tuple(Fixation(*fixation) for fixation in path), "simulated") for path in reader)
             for reader in values["readings"]
         ),
-        masks={finding["name"]: mask for finding, mask in zip(values["findings"], masks, strict=True)},
+        masks={finding["name"]: next(masks) for finding in values["findings"]},
+        twin=_case_from_json(values["twin"], pixels, masks) if values["twin"] else None,
     )
 
 
@@ -188,12 +206,14 @@ class PhantomShards:
             if path.exists():
                 continue
             cases = list(draw_cases(self.seeds[start : start + SHARD_CASES], workers=workers, **self.options))
-            pixels = np.concatenate([case.image.ravel() for case in cases])
+            kept = [one for case in cases for one in (case, case.twin) if one is not None]
+            pixels = np.concatenate([one.image.ravel() for one in kept])
+            ends = np.cumsum([one.image.size for one in kept])
             partial = path.with_suffix(".partial.npz")
-            masks = [case.masks[finding.name] for case in cases for finding in case.findings]
-            kept = np.stack(masks) if masks else np.zeros((0, MASK_CELLS, MASK_CELLS), np.uint8)
+            masks = [one.masks[finding.name] for one in kept for finding in one.findings]
+            cells = np.stack(masks) if masks else np.zeros((0, MASK_CELLS, MASK_CELLS), np.uint8)
             meta = np.array(json.dumps([_case_to_json(case) for case in cases]))
-            np.savez(partial, pixels=pixels, masks=kept, meta=meta)
+            np.savez(partial, pixels=pixels, ends=ends, masks=cells, meta=meta)
             partial.rename(path)
 
     def load(self) -> list[PhantomCase]:
@@ -201,17 +221,13 @@ class PhantomShards:
         cases = []
         for start in range(0, len(self.seeds), SHARD_CASES):
             with np.load(self._path(start)) as shard:
-                pixels, offset, masks = shard["pixels"], 0, iter(shard["masks"])
-                for values in json.loads(str(shard["meta"])):
-                    height, width = values["shape"]
-                    image = pixels[offset : offset + height * width].reshape(height, width)
-                    offset += height * width
-                    own = [next(masks) for _ in values["findings"]]
-                    cases.append(_case_from_json(values, image, own))
+                pixels, masks = iter(np.split(shard["pixels"], shard["ends"][:-1])), iter(shard["masks"])
+                cases += [_case_from_json(values, pixels, masks) for values in json.loads(str(shard["meta"]))]
         return cases
 
     def _path(self, start: int) -> Path:
-        return self.folder / f"cases-{self.seeds[start]}.npz"
+        kind = "twins" if self.options.get("twins") else "phantoms"  # shards without twins are none of those with them
+        return self.folder / f"{kind}-{self.seeds[start]}.npz"
 
 
 def sample_of(case: PhantomCase) -> Sample:
@@ -223,21 +239,41 @@ def sample_of(case: PhantomCase) -> Sample:
         report=case.reports[0],
         findings={name: float(name in case.finding_names) for name in FINDING_NAMES},
         readings=tuple(
-            Reading(reader.name, path) for reader, paths in zip(READERS, case.readings, strict=True) for path in paths
+            Reading(reader.name, path)
+            for reader, paths in zip(READERS, case.readings, strict=bool(case.readings))  # a twin has none
+            for path in paths
         ),
         masks=case.masks,
         dataset="phantom",
     )
 
 
-def training_sample(case: PhantomCase, rng: np.random.Generator, presence_share: float = 0.4) -> Sample:
-    """Return a case with one question: a report, or the presence of one finding (present or absent alike often)."""
+def training_sample(
+    case: PhantomCase, rng: np.random.Generator, presence_share: float = 0.4, about: str = ""
+) -> Sample:
+    """Return a case with one question: a report, or the presence of one finding, of `about` or of one that is present
+    or absent alike often."""
     if rng.random() < presence_share:
         present, absent = case.finding_names, [name for name in FINDING_NAMES if name not in case.finding_names]
         pool = sorted(present) if present and rng.random() < 0.5 else absent
-        name = pool[int(rng.integers(len(pool)))]
+        name = about or pool[int(rng.integers(len(pool)))]
         question, answer = presence_question(name), case.presence_answers[name]
     else:
         question = QUESTIONS[int(rng.integers(len(QUESTIONS)))]
         answer = case.reports[int(rng.integers(len(case.reports)))]
     return replace(sample_of(case), question=question, report=answer)
+
+
+def counterfactual_sample(case: PhantomCase, rng: np.random.Generator, presence_share: float = 0.4) -> Sample:
+    """Return a case or its twin with one question, and the other one as what is seen small: labels and answer are those
+    of what is glimpsed at.
+
+    Raises:
+        ValueError: a case without a twin.
+    """
+    if case.twin is None:
+        raise ValueError(f"phantom {case.domain}{case.seed} was drawn without a twin")
+    (lacking,) = case.finding_names - case.twin.finding_names
+    glimpsed, small = (case, case.twin) if rng.random() < 0.5 else (case.twin, case)
+    about = lacking if rng.random() < 0.5 else ""
+    return replace(training_sample(glimpsed, rng, presence_share, about), readings=(), small=sample_of(small))

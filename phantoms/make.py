@@ -3,7 +3,7 @@
 Run `gazevlm phantom --n 20 --seed 0 --out phantoms` for images and ground truth in a folder.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -64,8 +64,10 @@ def render_case(case: Case, *, size_px: int = 512) -> Phantom:
     return _render(case, size_px)[0]
 
 
-def render_twins(case: Case, *, size_px: int = 512) -> tuple[Phantom, dict[str, np.ndarray]]:
-    """Draw a case, and for each of its findings the same patient without it.
+def render_twins(
+    case: Case, *, size_px: int = 512, names: Collection[str] | None = None
+) -> tuple[Phantom, dict[str, np.ndarray]]:
+    """Draw a case, and for each of its findings, or those that are named, the same patient without it.
 
     A twin is exposed alike, down to the quantum noise, and shown with the display window of the original. What is left
     of the finding far from it, in scatter and wide-area processing, is at most SAME_GREY grey levels there; such
@@ -77,6 +79,8 @@ def render_twins(case: Case, *, size_px: int = 512) -> tuple[Phantom, dict[str, 
     phantom, tone = _render(case, size_px)
     twins = {}
     for spec in case.findings:
+        if names is not None and spec.name not in names:
+            continue
         image = _render(case.without(spec.name), size_px, tone)[0].image
         changed = np.abs(image.astype(np.int16) - phantom.image) > SAME_GREY
         twins[spec.name] = np.where(changed, image, phantom.image)

@@ -83,16 +83,37 @@ ESTIMATORS: Mapping[str, Features] = {
 }
 
 
-def _scores(columns: np.ndarray, labels: np.ndarray, names: Sequence[str], counts: np.ndarray) -> MacroAuroc:
+def guess_findings(
+    ordered: np.ndarray, shuffled: np.ndarray, labels: np.ndarray, names: Sequence[str], *, fewest: int = FEWEST,
+    seed: int = 0,
+) -> tuple[MacroAuroc, MacroAuroc, Estimate] | None:  # fmt: skip
+    """Macro AUROC of findings guessed from features [N, D] in order and shuffled, cross-validated, and their difference
+    in pairs; None where no finding has `fewest` readings with it and as many without.
+
+    Args:
+        labels: float [N, F], 1 where one of the F `names` is there.
+        seed: of folds and intervals.
+    """
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedKFold, cross_val_predict
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
+    often = np.minimum(labels.sum(axis=0), len(labels) - labels.sum(axis=0)) >= fewest
+    if not often.any():
+        return None
+    kept = [name for name, enough in zip(names, often, strict=True) if enough]
+    counts = bootstrap_counts(len(labels), RESAMPLES, seed)
     model = make_pipeline(StandardScaler(), LogisticRegression(C=STRENGTH, max_iter=1000))
-    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=0)
-    guesses = [cross_val_predict(model, columns, truth, cv=folds, method="decision_function") for truth in labels.T]
-    return macro_auroc(labels, np.stack(guesses, axis=1), names, counts)
+    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
+
+    def score(columns: np.ndarray) -> MacroAuroc:
+        guesses = [cross_val_predict(model, columns, truth, cv=folds, method="decision_function")
+                   for truth in labels[:, often].T]  # fmt: skip
+        return macro_auroc(labels[:, often], np.stack(guesses, axis=1), kept, counts)
+
+    first, second = score(ordered), score(shuffled)
+    return first, second, estimate_of(first.macro.value - second.macro.value, first.samples - second.samples)
 
 
 def order_information(
@@ -115,16 +136,12 @@ def order_information(
     Raises:
         ValueError: no finding is left.
     """
-    often = np.minimum(labels.sum(axis=0), len(labels) - labels.sum(axis=0)) >= FEWEST
-    if not often.any():
+    ordered, shuffled = (
+        np.stack([features(one[:steps], np.random.default_rng(number) if shuffles else None)
+                  for number, one in enumerate(places)])
+        for shuffles in (False, True)
+    )  # fmt: skip
+    found = guess_findings(ordered, shuffled, labels, names)
+    if found is None:
         raise ValueError(f"no finding has {FEWEST} readings with it and as many without")
-    kept = [name for name, enough in zip(names, often, strict=True) if enough]
-    counts = bootstrap_counts(len(labels), RESAMPLES)
-    found = {}
-    for kind in ("ordered", "shuffled"):
-        orders = [np.random.default_rng(number) if kind == "shuffled" else None for number in range(len(places))]
-        columns = np.stack([features(one[:steps], order) for one, order in zip(places, orders, strict=True)])
-        found[kind] = _scores(columns, labels[:, often], kept, counts)
-    ordered, shuffled = found["ordered"], found["shuffled"]
-    gain = estimate_of(ordered.macro.value - shuffled.macro.value, ordered.samples - shuffled.samples)
-    return {"ordered": ordered.macro, "shuffled": shuffled.macro, "difference": gain}
+    return {"ordered": found[0].macro, "shuffled": found[1].macro, "difference": found[2]}

@@ -9,19 +9,19 @@ from PIL import Image
 
 from gazevlm_core.model.checkpoint import load_checkpoint
 from gazevlm_core.model.ood_score import fit_ood_reference, image_features
-from phantoms.dataset import TRAINING_SEEDS, PhantomCase, draw_cases
+from phantoms.dataset import TRAINING_SEEDS, draw_cases
 
 HELD_OUT_SEEDS = TRAINING_SEEDS[-600:]  # the recipe trains on the first ones
 IMAGES_AT_ONCE = 32
 
 
-def store_ood_reference(folder: Path, training: Sequence[PhantomCase], held_out: Sequence[PhantomCase]) -> float:
+def store_ood_reference(folder: Path, training: Sequence[Image.Image], held_out: Sequence[Image.Image]) -> float:
     """Write the reference features of a checkpoint as it is stored, quantised or not.
 
     Args:
         folder: of the checkpoint.
-        training: cases it was trained on, a few thousand.
-        held_out: cases of the same kind that it was not trained on.
+        training: images it was trained on, a few thousand.
+        held_out: images of the same kinds that it was not trained on.
 
     Returns:
         The limit; see `OodReference`.
@@ -29,11 +29,10 @@ def store_ood_reference(folder: Path, training: Sequence[PhantomCase], held_out:
     checkpoint = load_checkpoint(str(folder), device="cpu")
 
     @torch.no_grad()
-    def features(cases: Sequence[PhantomCase]) -> Iterator[np.ndarray]:
-        for first in range(0, len(cases), IMAGES_AT_ONCE):
-            some = cases[first : first + IMAGES_AT_ONCE]
-            images = [Image.fromarray(case.image).convert("RGB") for case in some]
-            pixels = checkpoint.processor.image_processor(images=images, return_tensors="pt")
+    def features(images: Sequence[Image.Image]) -> Iterator[np.ndarray]:
+        for first in range(0, len(images), IMAGES_AT_ONCE):
+            some = [image.convert("RGB") for image in images[first : first + IMAGES_AT_ONCE]]
+            pixels = checkpoint.processor.image_processor(images=some, return_tensors="pt")
             for tokens in checkpoint.model.encode_images(pixels["pixel_values"], pixels["image_grid_thw"]):
                 yield image_features(tokens)
 
@@ -42,11 +41,11 @@ def store_ood_reference(folder: Path, training: Sequence[PhantomCase], held_out:
     return reference.limit
 
 
-def held_out_cases(sizes_px: tuple[int, ...], domains: Sequence[str]) -> list[PhantomCase]:
+def held_out_images(sizes_px: tuple[int, ...], domains: Sequence[str]) -> list[Image.Image]:
     """Phantoms drawn as those of the training, at sizes and of domains in turn, from seeds that it does not reach."""
     parts = [HELD_OUT_SEEDS[number :: len(domains)] for number in range(len(domains))]
     return [
-        case
+        Image.fromarray(case.image)
         for domain, seeds in zip(domains, parts, strict=True)
         for case in draw_cases(seeds, domain, sizes_px=sizes_px)
     ]

@@ -4,7 +4,7 @@ Sides are always the patient's. Every draw depends only on the phantom's seed an
 `gazevlm_core.report_parser` reads the words back and scores generated ones.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -80,7 +80,11 @@ def _finding_sentences(findings: Sequence[PlacedFinding], rng: np.random.Generat
 
 
 def _negative_sentence(present: set[str], rng: np.random.Generator) -> str:
-    absent = [name for name in _DENIED if name not in present]
+    return _denial([name for name in _DENIED if name not in present], rng)
+
+
+def _denial(absent: Sequence[str], rng: np.random.Generator) -> str:
+    """Deny one or two of several findings."""
     named = [absent[int(i)] for i in rng.permutation(len(absent))][: 1 + int(rng.integers(2))]
     return _sentence(f"{_pick(('no', 'no evidence of'), rng)} {' or '.join(named)}")
 
@@ -120,6 +124,30 @@ def write_report(phantom: Phantom, style_seed: int) -> str:
         leading = max(phantom.findings, key=lambda finding: finding.severity)
         words = leading.detail or DRAWN_FINDINGS[leading.name].wording.nouns[0]
         sentences.append(_pick((f"Impression: {words}.", "Abnormal chest radiograph."), rng))
+    return " ".join(sentences)
+
+
+def report_of_labels(labels: Mapping[str, float], rng: np.random.Generator) -> str:
+    """Write a report of a radiograph of which labels alone are known: no side, no zone, and no word of what is unknown.
+
+    Args:
+        labels: finding -> 1.0 or 0.0.
+        rng: chooses the wording.
+
+    Returns:
+        A sentence for each finding that is there; else one that denies one or two of those that are not.
+
+    Raises:
+        ValueError: nothing is known.
+    """
+    there = [name for name, value in labels.items() if value == 1.0]
+    absent = [name for name, value in labels.items() if value == 0.0]
+    if not there and not absent:
+        raise ValueError("a report needs at least one label")
+    forms = ("there is {}", "{} is seen", "{}")
+    sentences = [_sentence(_pick(forms, rng).format(name)) for name in there]
+    if not there or (absent and rng.random() < 0.35):
+        sentences.append(_denial(absent, rng))
     return " ".join(sentences)
 
 

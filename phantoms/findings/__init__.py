@@ -15,9 +15,10 @@ def _drawn_findings() -> dict[str, DrawnFinding]:
     """
     modules = [importlib.import_module(f"{__name__}.{module.name}") for module in pkgutil.iter_modules(__path__)]
     found = [value for module in modules for value in vars(module).values() if isinstance(value, DrawnFinding)]
-    names = [term.name for term in VOCABULARY]
+    names = [term.name for term in VOCABULARY if term.drawn]
     if sorted(finding.name for finding in found) != sorted(names):
-        raise ValueError(f"drawn are {', '.join(finding.name for finding in found)}; the names are {', '.join(names)}")
+        drawn = ", ".join(finding.name for finding in found)
+        raise ValueError(f"drawn are {drawn}; those of the vocabulary are {', '.join(names)}")
     return {finding.name: finding for finding in sorted(found, key=lambda finding: names.index(finding.name))}
 
 

@@ -7,6 +7,7 @@ from PIL import Image
 from gazevlm_core.findings import FINDING_NAMES, QUESTIONS
 from gazevlm_core.model.processing_gazevlm import GazeVLMProcessor
 from phantoms import dataset as data
+from phantoms.make import make_phantom
 from phantoms.nano_parts import IMAGE_PIXELS, SMALLEST_IMAGE_PIXELS
 
 BOUNDS = (SMALLEST_IMAGE_PIXELS, IMAGE_PIXELS)
@@ -19,26 +20,34 @@ def case() -> data.PhantomCase:
 
 def test_shards_give_back_what_was_drawn(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(data, "SHARD_CASES", 2)
-    shards = data.PhantomShards(tmp_path, range(50, 54), sizes_px=(256,), model_pixels=BOUNDS)
+    options = {"sizes_px": (256,), "model_pixels": BOUNDS, "twins": True}
+    shards = data.PhantomShards(tmp_path, range(50, 54), **options)
     shards.make(workers=1)
     stamps = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     assert len(stamps) == 2
     shards.make(workers=1)  # nothing is drawn again
     assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == stamps
     loaded = shards.load()
+    twins = 0
     for seed, again in zip(range(50, 54), loaded, strict=True):
-        drawn = data.draw_case(seed, sizes_px=(256,), model_pixels=BOUNDS)
-        assert again.image.tolist() == drawn.image.tolist()
-        assert (again.findings, again.reports, again.presence_answers) == (
-            drawn.findings,
-            drawn.reports,
-            drawn.presence_answers,
-        )
-        assert again.readings == drawn.readings
+        drawn = data.draw_case(seed, **options)
+        pairs = [(again, drawn)]
+        if again.twin is not None and drawn.twin is not None:
+            pairs.append((again.twin, drawn.twin))
+        assert (again.twin is None) == (drawn.twin is None) == (not drawn.findings)
+        twins += len(pairs) - 1
+        for one, other in pairs:
+            assert one.image.tolist() == other.image.tolist()
+            for part in ("findings", "reports", "presence_answers", "readings"):
+                assert getattr(one, part) == getattr(other, part)
+            assert {name: mask.tolist() for name, mask in one.masks.items()} == {
+                name: mask.tolist() for name, mask in other.masks.items()
+            }
+    assert twins
 
 
 def test_a_cached_image_is_what_the_processor_would_make(tiny_processor: GazeVLMProcessor, case) -> None:
-    full = Image.fromarray(data.make_phantom(3, size_px=256).image).convert("RGB")
+    full = Image.fromarray(make_phantom(3, size_px=256).image).convert("RGB")
     cached = Image.fromarray(case.image).convert("RGB")
     a = tiny_processor.image_processor(images=[full], return_tensors="pt")
     b = tiny_processor.image_processor(images=[cached], return_tensors="pt")
@@ -56,3 +65,42 @@ def test_examples_ask_for_reports_and_for_present_and_absent_findings(case) -> N
     for example in examples:
         assert dict(example.findings) == {name: float(name in case.finding_names) for name in FINDING_NAMES}
         assert len(example.scanpaths) == sum(len(reader) for reader in case.readings)
+
+
+@pytest.fixture(scope="module")
+def pair() -> tuple[data.PhantomCase, data.PhantomCase]:
+    """A case with its twin."""
+    drawn = (data.draw_case(seed, sizes_px=(256,), twins=True) for seed in range(50, 60))
+    return next((case, case.twin) for case in drawn if case.twin is not None)
+
+
+def test_a_twin_lacks_one_finding_in_picture_words_and_masks(pair) -> None:
+    case, twin = pair
+    (lacking,) = case.finding_names - twin.finding_names
+    plain = data.draw_case(case.seed, sizes_px=(256,))
+    assert case.image.tolist() == plain.image.tolist() != twin.image.tolist()
+    assert case.masks.keys() - twin.masks.keys() == {lacking}
+    assert not twin.readings
+    assert case.presence_answers[lacking].startswith("Yes")
+    assert twin.presence_answers[lacking].startswith("No")
+    both = [name for name in FINDING_NAMES if name != lacking]
+    assert [case.presence_answers[name] for name in both] == [twin.presence_answers[name] for name in both]
+
+
+def test_a_counterfactual_is_answered_by_what_is_glimpsed_at(pair) -> None:
+    case, twin = pair
+    (lacking,) = case.finding_names - twin.finding_names
+    seen = set()
+    for seed in range(40):
+        sample = data.counterfactual_sample(case, np.random.default_rng(seed))
+        glimpsed, small = (case, twin) if sample.findings[lacking] else (twin, case)
+        seen.add(sample.findings[lacking])
+        assert sample.small is not None
+        assert not sample.readings
+        assert np.asarray(sample.load().convert("L")).tolist() == glimpsed.image.tolist()
+        assert np.asarray(sample.small.load().convert("L")).tolist() == small.image.tolist()
+        assert sample.report in (*glimpsed.reports, *glimpsed.presence_answers.values())
+        assert (sample.masks.keys(), sample.small.masks.keys()) == (glimpsed.masks.keys(), small.masks.keys())
+    assert seen == {0.0, 1.0}
+    with pytest.raises(ValueError, match="without a twin"):
+        data.counterfactual_sample(twin, np.random.default_rng(0))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from gazevlm_core.findings import (
+    FILM_FINDING_NAMES,
     FINDING_NAMES,
     HELD_OUT_FINDING_NAMES,
     QUESTIONS,
@@ -157,7 +158,7 @@ def test_parser_never_raises_on_garbled_text() -> None:
 
 
 def test_parser_and_generator_know_the_same_findings() -> None:
-    assert PARSED_NAMES == ALL_NAMES
+    assert PARSED_NAMES == (*ALL_NAMES, *FILM_FINDING_NAMES)
 
 
 @pytest.mark.parametrize(("text", "claims"), [
@@ -166,7 +167,7 @@ def test_parser_and_generator_know_the_same_findings() -> None:
     ("No edema. Edema in the left lung.", {"edema": True}), ("Effusion is absent.", {"pleural effusion": False}),
     ("The heart and mediastinum are normal.", {"enlarged cardiomediastinum": False, "cardiomegaly": False}),
     ("Abnormal chest radiograph.", {}), ("Clear lungs but edema.", dict.fromkeys(
-        ("lung opacity", "lung lesion", "consolidation", "atelectasis"), False) | {"edema": True}),
+        ("lung opacity", "lung lesion", "consolidation", "atelectasis", "pneumonia"), False) | {"edema": True}),
 ])  # fmt: skip
 def test_claims_are_what_a_text_affirms_and_denies(text: str, claims: dict[str, bool]) -> None:
     assert parse_claims(text) == claims
