@@ -1,6 +1,6 @@
 """A base with what is trained on it: LoRA layers, the row of the gaze token, and heads with the added findings."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -11,13 +11,12 @@ from finetune.config import FinetuneConfig
 from finetune.examples import supervises_gaze, taught_questions
 from finetune.usual_place import Fitted
 from gazevlm_core.images import is_colored
+from gazevlm_core.model.adapters import keep_embedding_uncopied
 from gazevlm_core.model.configuration_gazevlm import MOST_FINDINGS, GazeConfig, GazeVLMConfig
 from gazevlm_core.model.modeling_gazevlm import GazeVLM
-from gazevlm_core.model.pointer import GazeHeads
+from gazevlm_core.model.pointer import FINDING_ROWS, GazeHeads, grown_heads
 from gazevlm_core.sample import DatasetError, Sample
-
-# One row for each finding of the head; the others than `finding` are those of models with glimpses.
-FINDING_ROWS = ("finding.weight", "finding.bias", "finding_attention.weight", "local.weight", "local.bias")
+from web.formatting import counted
 
 COLOR_IMAGES = 24  # that are opened to see whether the data are in colour
 
@@ -29,8 +28,6 @@ def adapted_config(
 
     Args:
         base: gaze configuration of the base.
-        config: of the run.
-        cases: that are learned from.
         rows: added findings that get a row of the finding head.
         fitted: added findings with a usual place.
 
@@ -44,7 +41,9 @@ def adapted_config(
     readings = [reading for case in cases for reading in case.readings]
     timed = any((f.duration_ms or 0) > 0 for reading in readings for f in reading.scanpath)
     readers = {reading.reader for reading in readings}
-    data = f"{_counted(readings, 'scanpath')} of {_counted(readers, 'annotator')} on {_counted(cases, 'image')}"
+    data = " ".join([
+        counted(len(readings), "scanpath"), "of", counted(len(readers), "annotator"), "on", counted(len(cases), "image")
+    ])  # fmt: skip
     trains_gaze = supervises_gaze(config.gaze_order, cases)
     return replace(
         base,
@@ -53,6 +52,7 @@ def adapted_config(
         # what decides how a path is walked stays as a base learned it
         repeats=base.repeats and base.gaze_trained,
         use_offsets=base.use_offsets or not base.gaze_trained,
+        glimpse_states=base.glimpse_states or not base.findings_trained,
         finding_names=(*head, *rows, *placed, *(one.place.name for one in fitted)),
         usual_places=(*base.usual_places, *(one.place for one in fitted)),
         gaze_trained=base.gaze_trained or (trains_gaze and config.gaze_weight > 0),
@@ -87,16 +87,11 @@ def _are_colored(cases: Sequence[Sample]) -> bool:
     return 2 * sum(colored) > len(colored)
 
 
-def _counted(things: Collection[object], name: str) -> str:
-    return f"{len(things)} {name}{'' if len(things) == 1 else 's'}"
-
-
 def adapt_model(model: GazeVLM, config: FinetuneConfig, gaze: GazeConfig, fitted: Sequence[Fitted]) -> PeftModel:
     """Put LoRA layers and new heads on a base, in place, and freeze everything else.
 
     Args:
         model: without an adapter.
-        config: of the run.
         gaze: from `adapted_config`.
         fitted: heads of the findings with a usual place.
     """
@@ -111,6 +106,7 @@ def adapt_model(model: GazeVLM, config: FinetuneConfig, gaze: GazeConfig, fitted
             trainable_token_indices={"embed_tokens": [gaze_token_of(model.config)]},
         ),
     )
+    keep_embedding_uncopied(adapted)
     adapted.create_or_update_model_card = _no_card  # type: ignore[assignment,method-assign]
     model.gaze_heads = heads.to(model.device)
     model.config.gaze_config = gaze
@@ -133,21 +129,9 @@ def gaze_token_of(config: GazeVLMConfig) -> int:
 
 @torch.no_grad()
 def _grown_heads(model: GazeVLM, gaze: GazeConfig, fitted: Sequence[Fitted]) -> GazeHeads:
-    """Return new heads with the weights of the base's; rows of added findings begin at zero."""
+    """Return `grown_heads` of the base's, with the findings that have a usual place."""
     old, before = model.gaze_heads, model.config.gaze_config
-    heads = GazeHeads(model.config.text_config.hidden_size, gaze)
-    known = {
-        name: value for name, value in old.state_dict().items()
-        if name not in FINDING_ROWS and not name.startswith("placed.")
-    }  # fmt: skip
-    heads.load_state_dict(known, strict=False)
-    rows = {name: row for row, name in enumerate(before.finding_names[: before.num_head_findings])}
-    new, mine = heads.state_dict(), old.state_dict()
-    for weights in (name for name in FINDING_ROWS if name in new):
-        new[weights].zero_()
-        for row, name in enumerate(gaze.finding_names[: gaze.num_head_findings]):
-            if name in rows and weights in mine:
-                new[weights][row] = mine[weights][rows[name]].cpu()
+    heads = grown_heads(old, before, gaze)
     if gaze.usual_places:
         kept = len(before.usual_places)
         if kept:

@@ -13,11 +13,10 @@ from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 from finetune.config import ConfigError, FinetuneConfig
 from finetune.memory import sizes_of
 from finetune.room import BaseFacts
-from gazevlm_core.datasets.trained_on import PROVENANCE_FILE, TrainedOn, read_all_trained_on
-from gazevlm_core.inference import GazeEngine
+from gazevlm_core.datasets.trained_on import TrainedOn
+from gazevlm_core.inference import GazeEngine, what_is_known
 from gazevlm_core.model.checkpoint import (
     CheckpointError,
-    find_beside,
     find_checkpoint,
     held_as,
     load_checkpoint,
@@ -70,7 +69,6 @@ def load_base(config: FinetuneConfig, revision: str = "") -> Base:
     """Load the base, with the pixel limits of the configuration.
 
     Args:
-        config: of the run.
         revision: of a base on the Hub; "" for its newest.
 
     Raises:
@@ -78,7 +76,7 @@ def load_base(config: FinetuneConfig, revision: str = "") -> Base:
         ConfigError: pixel limits that leave no size.
     """
     folder, commit = find_checkpoint(config.base, revision)
-    trained_on = _trained_on(config.base, commit)
+    trained_on = tuple(what_is_known(None, config.base, commit))
     checkpoint = load_checkpoint(
         config.base, precision=config.precision, device=own_device(config.device), shardable=config.fsdp_storage,
         revision=commit, attn=config.attn,
@@ -87,20 +85,10 @@ def load_base(config: FinetuneConfig, revision: str = "") -> Base:
     return Base(GazeEngine(checkpoint), config.base, commit, folder_digest(folder), trained_on)
 
 
-def _trained_on(source: str, commit: str) -> tuple[TrainedOn | None, ...]:
-    """What a merged base was trained on; empty where it does not say."""
-    path = find_beside(source, PROVENANCE_FILE, commit)
-    try:
-        return () if path is None else tuple(read_all_trained_on(path.parent))
-    except ValueError as error:
-        raise CheckpointError(str(error)) from None
-
-
 def facts_before(config: FinetuneConfig, revision: str = "") -> tuple[BaseFacts, GazeVLMProcessor]:
     """What decides how much room a base will take, from its small files alone, and the processor that resizes images.
 
     Args:
-        config: of the run.
         revision: as in `load_base`.
 
     Raises:
@@ -141,7 +129,6 @@ def is_same_base(config: FinetuneConfig, recorded: Mapping[str, Any]) -> bool:
     """Whether a base is the recorded one of the same name. Nothing is loaded.
 
     Args:
-        config: whose base it is.
         recorded: `base` of the provenance.
 
     Raises:

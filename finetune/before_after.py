@@ -6,7 +6,7 @@ from typing import Any
 
 from finetune.cases import go_on
 from finetune.features import at_rest
-from finetune.records import BEFORE_AFTER, write_json
+from finetune.records import BEFORE_AFTER, PAIRS_FILE, write_json
 from gazevlm_core.inference import GazeEngine
 from gazevlm_core.options import DEFAULT_QUESTION, DiagnoseOptions
 from gazevlm_core.records import Diagnosis
@@ -15,7 +15,6 @@ from gazevlm_core.scanpath import Scanpath
 
 MOST_SHOWN = 6
 LONGEST_SIDE_PX = 1024
-SHOWN_FILE = "before_after.json"
 MOST_TOKENS = 64
 
 
@@ -28,8 +27,6 @@ def answers(engine: GazeEngine, cases: Sequence[Sample], check: Callable[[], Non
     """Path and words of a model as it is now, one image at a time: grids may differ, and memory is short.
 
     Args:
-        engine: the model.
-        cases: the images.
         check: called before each image; may raise to end.
     """
     options = DiagnoseOptions(max_new_tokens=MOST_TOKENS)
@@ -47,7 +44,6 @@ def write_before_after(
     """Leave the pictures, and what both said of them.
 
     Args:
-        run: folder of the run.
         cases: from `shown_cases`.
         before, after: from `answers`, of the base and of the adapter.
     """
@@ -66,7 +62,7 @@ def write_before_after(
             "before": _points(first.scanpath), "after": _points(second.scanpath),
             "taught": _points(readings[0].scanpath) if readings else None,
         })  # fmt: skip
-    write_json(folder / SHOWN_FILE, {"images": images})
+    write_json(folder / PAIRS_FILE, {"images": images})
 
 
 def _points(path: Scanpath | None) -> list[list[float]] | None:

@@ -11,6 +11,9 @@ import yaml
 
 from finetune.config import FinetuneConfig, differing
 from finetune.records import Measure, RecordError, gain_words, measures_of, verdict_of
+from gazevlm_core.terminal import one_line
+from web.formatting import UNKNOWN, score
+from web.markup import Table, markdown, markdown_cell, plain_text
 
 CARD = "README.md"
 DIGITS = 12  # of a fingerprint
@@ -46,11 +49,7 @@ vllm serve {name}
 
 
 def render_card(values: dict[str, Any]) -> str:
-    """Return the model card of an adapter, as the Hub reads it.
-
-    Args:
-        values: its provenance.
-    """
+    """Return the model card of an adapter, as the Hub reads it."""
     base = values["base"]
     front = {
         "base_model": base["model_id"], "library_name": "peft", "tags": ["gazevlm", "lora", "gaze"],
@@ -84,7 +83,6 @@ def merged_card(
     """Return the card of a merged model.
 
     Args:
-        name: of the model.
         adapter: name of what was merged.
         base: Hub id or folder name.
         dtype: that the weights are stored in.
@@ -120,11 +118,11 @@ def scores_and_data(values: dict[str, Any]) -> str:
     data, verdict = values["data"], verdict_of(values["verdict"])
     if verdict is None:
         raise ValueError("no verdict")
-    sets = "\n".join(
-        f"| {_cell(one['name'])} | {one['images']} | {one['readings']} | {len(one['annotators'])} |"
-        for one in data["datasets"]
-    )
-    rows = "\n".join(map(_measure_row, measures_of(values["measures"])))
+    heads = ["data set", "images", "scanpaths", "annotators"]
+    sets = markdown(Table("", heads, [
+        [one["name"], str(one["images"]), str(one["readings"]), str(len(one["annotators"]))] for one in data["datasets"]
+    ]))  # fmt: skip
+    scores = markdown(measure_table(measures_of(values["measures"])))
     left_out = data["findings_left_out"]
     cut = data.get("fixations", {}).get("words", "")  # earlier versions do not say it
     cut = f"\nOf the scanpaths, {cut}.\n" if cut else ""
@@ -138,14 +136,10 @@ def scores_and_data(values: dict[str, Any]) -> str:
 learned from. In brackets the interval of a gain over held-out patients, by which the adapter is judged; a floor is no
 figure of the base.
 
-| measure | adapter | base | gain | floors |
-|---|---|---|---|---|
-{rows}
+{scores}
 
 ## Data
 
-| data set | images | scanpaths | annotators |
-|---|---|---|---|
 {sets}
 {credits}{learned if left_out else ""}{cut}
 Fingerprint `{data['fingerprint']}`; `provenance.json` names every submission with its digest, the configuration, and
@@ -155,23 +149,17 @@ the versions of the libraries."""
 def _settings(values: Mapping[str, Any]) -> str:
     """Return the settings that are not the usual ones."""
     other = differing(FinetuneConfig(annotations=("-",)).to_values(), values, ("annotations", "base"))
-    return "\n".join(f"- `{name}`: {_cell(str(values[name]))}" for name in other) or "The usual ones."
+    return "\n".join(f"- `{name}`: {markdown_cell(str(values[name]))}" for name in other) or "The usual ones."
 
 
-def _measure_row(one: Measure) -> str:
-    floors = ", ".join(f"{name} {value:.3f}" for name, value in one.floors.items()) or "none"
-    unit = f" ({one.unit})" if one.unit else ""
-    figures = f"{_number(one.value, 'none')} | {_number(one.base, 'none')} | {gain_words(one.gain)} | {floors}"
-    return f"| {_cell(one.name)}{unit} | {figures} |"
-
-
-def _cell(text: str) -> str:
-    """Return words that stay within their cell of a table."""
-    return " ".join(text.split()).replace("|", "\\|")
-
-
-def _number(value: float | None, unknown: str = "-") -> str:
-    return unknown if value is None else f"{value:.3f}"
+def measure_table(measures: Sequence[Measure]) -> Table:
+    """Return held-out figures: adapter, base, gain with its interval, floors."""
+    rows = [
+        [f"{one.name} ({one.unit})" if one.unit else one.name, score(one.value), score(one.base), gain_words(one.gain),
+         ", ".join(f"{name} {value:.3f}" for name, value in one.floors.items()) or UNKNOWN]
+        for one in measures
+    ]  # fmt: skip
+    return Table("", ["measure", "adapter", "base", "gain", "floors"], rows)
 
 
 # ---- gazevlm adapter show -------------------------------------------------------------------------------------------
@@ -200,9 +188,10 @@ def provenance_lines(values: Mapping[str, Any]) -> list[str]:
         }
         width = max(map(len, facts))
         lines = [f"{name:{width}}  {fact}" for name, fact in facts.items()]
-        lines += ["", *_measure_lines(measures_of(values["measures"])), "", f"verdict: {values['verdict']['why']}"]
+        table = plain_text(measure_table(measures_of(values["measures"])))
+        lines += ["", *table.splitlines(), "", f"verdict: {values['verdict']['why']}"]
     # without control characters: an adapter may come from anybody
-    return ["".join(character if character.isprintable() else " " for character in line) for line in lines]
+    return list(map(one_line, lines))
 
 
 @contextmanager
@@ -214,17 +203,3 @@ def _as_written() -> Iterator[None]:
         raise
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise RecordError(f"provenance is not as a training writes it ({type(error).__name__}: {error})") from None
-
-
-def _measure_lines(measures: Sequence[Measure]) -> list[str]:
-    """Return a table of held-out figures: adapter, base, gain with its interval, floors."""
-    rows = [("held out", "adapter", "base", "gain", "floors")]
-    for one in measures:
-        unit = f" ({one.unit})" if one.unit else ""
-        floors = ", ".join(f"{name} {value:.3f}" for name, value in one.floors.items())
-        rows.append((one.name + unit, _number(one.value), _number(one.base), gain_words(one.gain), floors))
-    width, wide = (max(len(row[column]) for row in rows) for column in (0, 3))
-    return [
-        f"{name:{width}}  {value:>8}  {base:>8}  {gain:{wide}}  {floors}".rstrip()
-        for name, value, base, gain, floors in rows
-    ]

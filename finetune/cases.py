@@ -12,10 +12,11 @@ from PIL import Image
 from finetune.config import FinetuneConfig
 from gazevlm_core.datasets.registry import ADAPTERS, open_dataset
 from gazevlm_core.datasets.splits import TOGETHER, TRAIN, Member, SplitRule, decide, groups_of
-from gazevlm_core.datasets.trained_on import rgb_digest
+from gazevlm_core.datasets.trained_on import TrainedOn, rgb_digest
 from gazevlm_core.ranks import ALONE, Ranks
 from gazevlm_core.sample import DatasetError, Sample, pixel_digest
 from gazevlm_core.scanpath import PathLengths
+from web.formatting import counted
 
 FOLDER = "folder"
 NAMED_READERS = 12  # in an error
@@ -72,9 +73,8 @@ def read_cases(
         if unreadable and not found:
             raise DatasetError(f"{spec}: no image can be read; the first: {unreadable[0]}")
         if unreadable:
-            some = "1 image" if len(unreadable) == 1 else f"{len(unreadable)} images"
             named = "; ".join(unreadable[:NAMED_IMAGES]) + ("; ..." if len(unreadable) > NAMED_IMAGES else "")
-            tell(f"Left out, since they cannot be read: {some} ({named})")
+            tell(f"Left out, since they cannot be read: {counted(len(unreadable), 'image')} ({named})")
         if not found:
             who = f" by {', '.join(config.annotators)}" if config.annotators else ""
             raise DatasetError(f"{spec}: no image there has a scanpath{who}, a finding or a report; choose other data")
@@ -222,7 +222,6 @@ def split_cases(cases: Sequence[Sample], config: FinetuneConfig, tell: Callable[
 
     Args:
         cases: all of them.
-        config: of the run.
         tell: gets a sentence on the data's own split, where there is one.
 
     Raises:
@@ -252,6 +251,37 @@ def split_cases(cases: Sequence[Sample], config: FinetuneConfig, tell: Callable[
     if not kept or not held_out:
         raise DatasetError("nothing is left to learn from once the held-out annotators are taken out; hold out fewer")
     return Split(tuple(kept), tuple(held_out))
+
+
+def without_learned(
+    split: Split, learned: Sequence[TrainedOn | None], tell: Callable[[str], None] = silent
+) -> Split:
+    """Return a split that holds out nobody and nothing that the base itself has learned from.
+
+    Args:
+        learned: what the base was trained on, see `Base.trained_on`; a model that an adapter was merged into may have
+            been split by another seed.
+        tell: gets a sentence on what is left out, and where nobody knows.
+
+    Raises:
+        DatasetError: nothing is left to score on.
+    """
+    if None in learned:
+        tell("What the base was trained on is not known: held-out images may be among it")
+    known = [one for one in learned if one is not None]
+    kept = [case for case in split.held_out if not any(_has_learned(one, case) for one in known)]
+    if not kept:
+        raise DatasetError(
+            f"the base has learned from every image that would be held out; give the split that it was trained with "
+            f"(seed {known[0].rule.seed}, held_out_share {known[0].rule.held_out_share:g}), or other data"
+        )
+    if left_out := len(split.held_out) - len(kept):
+        tell(f"Left out of {len(split.held_out)} held-out images, since the base has learned from them: {left_out}")
+    return Split(split.train, tuple(kept))
+
+
+def _has_learned(one: TrainedOn, case: Sample) -> bool:
+    return one.has_patient(case.patient_id) or case.digest in one.pictures or one.has_picture(case.load())
 
 
 def _readings_by(case: Sample, wanted: Callable[[str], bool]) -> Sample:

@@ -9,7 +9,7 @@ import inspect
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from enum import StrEnum
 from pathlib import Path
@@ -22,7 +22,6 @@ from typer.core import TyperCommand
 
 from finetune.config import ConfigError, FinetuneConfig, read_yaml, setting_of
 from finetune.defaults import explained, suited
-from finetune.devices import one_gpu
 from finetune.records import (
     BEGUN,
     CHECKPOINTS,
@@ -37,12 +36,17 @@ from finetune.records import (
     write_ending,
 )
 from finetune.stopping import Stopped, StopRequest, cause_of
+from gazevlm_core.quiet import quiet_libraries
+from gazevlm_core.terminal import WRONG_USE, stop
 
 if TYPE_CHECKING:
     from finetune.run_log import RunLog
 
 RUN_SUFFIX, LOCK_FILE = ".run", ".lock"
 NO_NAMES = ("", "..")  # of ".", "/" and "a/.."
+VISIBLE, PROCESSES = "CUDA_VISIBLE_DEVICES", "WORLD_SIZE"
+CUDA = "cuda"
+ENDS_THE_LIST = ("", "-1")  # of GPUs, as CUDA reads it
 TO_FILL_IN = "FOLDER"  # of the annotations, in a configuration that is printed as a form
 RUN_OPTIONS = "Folders and configuration"
 STATUS = {"done": EXIT_DONE, "stopped": EXIT_STOPPED, "failed": EXIT_FAILED}
@@ -150,8 +154,7 @@ def finetune(
         new = not place.exists()
         device, variables = one_gpu(given.device, os.environ)
     except ConfigError as error:
-        typer.echo(f"gazevlm finetune: {error}", err=True)
-        raise typer.Exit(2) from None
+        stop(error, WRONG_USE, command="finetune")
     os.environ.update(variables)
     ending = run_process(given.model_copy(update={"device": device}), out, place)
     if is_main():
@@ -159,6 +162,39 @@ def finetune(
             _delete_unused(place)
         typer.echo(ending.cause, err=ending.outcome == "failed")
     raise typer.Exit(STATUS[ending.outcome])
+
+
+def one_gpu(device: str, environment: Mapping[str, str]) -> tuple[str, dict[str, str]]:
+    """The device under the name that it has once no other GPU is seen, and the variables that make it so.
+
+    The Trainer takes all GPUs that it sees, and the first of them whatever the model lies on; so a run on one process
+    sees one alone. Each of several processes that a launcher started has its own, by its number.
+
+    Args:
+        environment: of this process; GPUs are counted among those that it allows.
+
+    Raises:
+        ConfigError: a GPU that is not among them, or one for all of several processes.
+    """
+    if not device.startswith((CUDA, "auto")):
+        return device, {}
+    name, _, number = device.partition(":")
+    if int(environment.get(PROCESSES, "1")) > 1:
+        if number:
+            raise ConfigError(f"device: each process has a GPU of its own, and {device} is one; give auto, cuda or cpu")
+        return device, {}
+    if VISIBLE not in environment:
+        return name, {VISIBLE: number or "0"}
+    allowed: list[str] = []
+    for one in environment[VISIBLE].split(","):
+        if one.strip() in ENDS_THE_LIST:
+            break
+        allowed.append(one.strip())
+    if int(number or 0) < len(allowed):
+        return name, {VISIBLE: allowed[int(number or 0)]}
+    if number:
+        raise ConfigError(f"device: {device} is not among the {len(allowed)} GPUs of {VISIBLE}={environment[VISIBLE]}")
+    return device, {}  # none may be seen; loading the base says so where CUDA is asked for
 
 
 def _check_folders(out: Path, run: Path, *, resume: bool) -> None:
@@ -202,8 +238,6 @@ def run_process(config: FinetuneConfig, out: Path, run: Path) -> Ending:
     """Train in this process, from reading the data to exit.json.
 
     Args:
-        config: of the run.
-        out: folder of the adapter.
         run: folder of log and checkpoints.
     """
     stop = StopRequest()
@@ -224,8 +258,6 @@ def run_process(config: FinetuneConfig, out: Path, run: Path) -> Ending:
 
 def _train(config: FinetuneConfig, out: Path, run: Path, stop: StopRequest) -> Ending:
     """Train in a folder that is this process's alone, and write down how the run ended."""
-    from gazevlm_core.quiet import quiet_libraries
-
     quiet_libraries()
     from finetune.run import finetune as train
     from finetune.run import finished_before

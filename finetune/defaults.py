@@ -56,7 +56,6 @@ def explained(config: FinetuneConfig, missing: Collection[str] = ()) -> str:
     """A configuration as YAML, with the defaults of its base; a remark says where each value is from.
 
     Args:
-        config: as given.
         missing: fields that somebody has to fill in yet.
     """
     found = suggestions(config)

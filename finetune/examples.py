@@ -45,7 +45,6 @@ def draw_epochs(cases: Sequence[Sample], config: FinetuneConfig, number: int) ->
     several questions about an image stand side by side where the configuration asks for them, and take as many epochs.
 
     Args:
-        cases: to learn from.
         config: seed and shares.
         number: how many.
     """
@@ -98,7 +97,6 @@ def grouped(
 
     Args:
         draws: see `draw_epochs`.
-        cases: to learn from.
         config: seed, batch size and whether to group.
         processor: tells how many tokens an image and words take.
     """

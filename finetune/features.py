@@ -21,7 +21,7 @@ from finetune.cases import go_on
 from gazevlm_core.inference import EncodedImage, GazeEngine
 from gazevlm_core.ranks import ALONE, Ranks
 from gazevlm_core.sample import Sample
-from phantoms.nano_parts import quick_patch_embedding
+from phantoms.nano_parts import quick_vision
 
 MOST_AT_ONCE = 16
 T = TypeVar("T")
@@ -129,7 +129,7 @@ def fill_features(
         (case,) = some
         if store.read(case.digest) is not None:
             return 0
-        quick_patch_embedding(engine.model)
+        quick_vision(engine.model)
         (encoded,) = engine.encode_images([case.load()])
         store.write(case.digest, encoded.tokens, encoded.grid_thw)
         return 1

@@ -1,15 +1,18 @@
 """Scores on the held-out images, of what the base and the adapter predict of them, each beside its floors."""
 
+import json
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
 from finetune.predict import Aims, Predictions
-from finetune.records import BASE, Gain, Measure
+from finetune.records import BASE, Gain, Measure, write_json
 from finetune.verdict import ADDED, MAIN, Resampled
-from gazevlm_core.evaluation.floors import SHUFFLES, ConstantPaths, Path, on_grid, shuffled_path
+from gazevlm_core.evaluation.floors import SHUFFLES, ConstantPaths, on_grid, shuffled_path
+from gazevlm_core.evaluation.floors import Path as GridPath
 from gazevlm_core.evaluation.path_scores import mean_scores
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.metrics.labels import CHANCE, auroc
@@ -17,6 +20,7 @@ from gazevlm_core.metrics.registry import AUROC, SEQUENCE
 from gazevlm_core.sample import Sample
 
 ORDER = "order gain"
+BEST, SCORES = "best", "selection.json"
 CONSTANT_FLOOR = "the best path of the training images, on every image"
 SHUFFLED_FLOOR = "its own path, shuffled"
 CHANCE_FLOOR = "chance"
@@ -122,7 +126,7 @@ def _mean(scores: np.ndarray | None) -> float | None:
 
 
 def _path_scores(
-    looked: Predictions, read: Sequence[int], targets: Sequence[Sequence[Path]], seed: int
+    looked: Predictions, read: Sequence[int], targets: Sequence[Sequence[GridPath]], seed: int
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
     """Return sequence scores [N] of the shown paths and of the same ones in random orders; None where none is shown."""
     shown = [looked.diagnoses[index] for index in read]
@@ -238,3 +242,51 @@ def selection_score(found: Sequence[Measure]) -> float | None:
     """Return what early stopping goes by: the mean of the main measures; None where there is none."""
     values = [one.value for one in found if one.name in MAIN and one.value is not None]
     return float(np.mean(values)) if values else None
+
+
+class Selection:
+    """Early stopping: keeps the best scoring so far, also across a resume; over when it was not beaten for a while.
+
+    Args:
+        run: folder of the run; the best adapters so far lie there, see `best_folder`.
+        patience: scorings without a better one after which it is over; 0 for never, and then nothing is kept.
+        first_step: that the run goes on from; later scorings of an earlier try are forgotten.
+        save: writes the adapter as it is now to a folder; every process calls it.
+        writes: False on all but the main process.
+    """
+
+    def __init__(
+        self, run: Path, patience: int, first_step: int, save: Callable[[Path], None], *, writes: bool = True
+    ) -> None:
+        self._run, self._patience, self._save, self._writes = run, patience, save, writes
+        self._scores: list[tuple[int, float]] = []
+        path = run / SCORES
+        if path.is_file():
+            self._scores = [(step, score) for step, score in json.loads(path.read_text()) if step <= first_step]
+
+    @property
+    def best_step(self) -> int | None:
+        """Step of the best scoring, the first one on a tie; None where nothing is kept."""
+        return max(self._scores, key=lambda one: (one[1], -one[0]))[0] if self._scores else None
+
+    def best_folder(self) -> Path:
+        """Where the adapter of the best scoring lies. Each has its own: a resumed run may begin before the last one."""
+        return self._run / BEST / f"step-{self.best_step}"
+
+    def take(self, found: Sequence[Measure], step: int) -> None:
+        """Take one scoring in; one without a main measure is passed over."""
+        score = selection_score(found)
+        if not self._patience or score is None:
+            return
+        earlier = [one for one in self._scores if one[0] < step]  # a kill may have come between this and a checkpoint
+        self._scores = [*earlier, (step, score)]
+        if self.best_step == step:
+            self._save(self.best_folder())
+        if self._writes:
+            write_json(self._run / SCORES, self._scores)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the best scoring was not beaten for long enough."""
+        steps = [one for one, _ in self._scores]
+        return self.best_step is not None and len(steps) - 1 - steps.index(self.best_step) >= self._patience

@@ -172,7 +172,6 @@ def memory_of(
     """What one device needs.
 
     Args:
-        sizes: of the model.
         rank: of the LoRA matrices.
         batch_tokens: patches, words and gaze tokens of all images that one device sees at once.
         optimizer: not AUTO: which one that is depends on the device.
@@ -239,22 +238,19 @@ def activation_bytes(
 ) -> int:
     """What a batch takes at its fullest moment, in bytes. Attention keeps no scores (SDPA), a frozen tower nothing.
 
-    With checkpointing, T tokens leave T x D numbers per layer, and the fullest moment is the largest of three:
+    With checkpointing, T tokens leave T x D numbers per layer, and the fullest moment is the larger of two:
     - in a layer that is computed again: T x `layer_bytes`, two float32 gradients T x mlp_width, and the largest weight
       after it was dequantised;
-    - at the output layer: logits of the answers, once more in float32, with the gradients of both; and, where it is
-      tied to the embedding, a copy of it with the gaze token's row, and the copy's gradient (PEFT makes both);
-    - at the embedding, at the very end: the gradient of such a copy.
+    - at the output layer: logits of the answers, once more in float32, with the gradients of both.
     Around them, 2 x T x D float32 numbers (the last norm, and the states that the heads read) and, under autocast, LoRA
     matrices in bfloat16. Without checkpointing every layer's T x `layer_bytes` is there until the end.
     """
     per_layer = tokens * layer_bytes(sizes, rank, width_bytes)
     largest = max(inputs * outputs for inputs, outputs in sizes.linears) * width_bytes if dequantised else 0
-    table = sizes.vocabulary * sizes.width * width_bytes
     in_layer = 2 * tokens * sizes.mlp_width * FLOAT32 + largest
-    at_output = answers * sizes.vocabulary * 2 * (width_bytes + FLOAT32) + (2 * table if sizes.tied else 0)
+    at_output = answers * sizes.vocabulary * 2 * (width_bytes + FLOAT32)
     around = 2 * tokens * sizes.width * FLOAT32 + (sizes.lora(rank) * width_bytes if width_bytes < FLOAT32 else 0)
     if not checkpointing:
-        return max(sizes.layers * per_layer + max(in_layer, at_output), table) + around
+        return sizes.layers * per_layer + max(in_layer, at_output) + around
     held = sizes.layers * tokens * sizes.width * width_bytes
-    return max(held + max(per_layer + in_layer, at_output), table) + around
+    return held + max(per_layer + in_layer, at_output) + around

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from finetune.config import FinetuneConfig
 from finetune.jobs.job import JOBS, JobError
 from finetune.jobs.service import JobService
 from finetune.tab.estimate import facts_of, memory_of_bases
@@ -14,7 +15,7 @@ from web.identity import Gate
 from web.training_data import TrainingData
 
 if TYPE_CHECKING:
-    from gazevlm_core.inference import GazeEngine
+    from gazevlm_core.inference import GazeEngine, LazyEngine
 
 ADAPTERS = "adapters"
 ZERO_GPU_VARIABLE = "SPACES_ZERO_GPU"
@@ -60,7 +61,7 @@ def make_adapters_folder(data: Path) -> Path:
 
 
 def open_adapting(
-    data: Path, adapters: Path, gate: Gate, submissions: TrainingData, engines: Mapping[str, "GazeEngine"]
+    data: Path, adapters: Path, gate: Gate, submissions: TrainingData, engines: Mapping[str, "GazeEngine | LazyEngine"]
 ) -> Adapting:
     """Open it; nothing runs yet.
 
@@ -69,13 +70,17 @@ def open_adapting(
         adapters: folder that finished adapters go to, where Diagnose finds them.
         gate: who is who.
         submissions: what there is to learn from.
-        engines: source of a loaded model -> the model; they are the bases.
+        engines: source of a model -> the model, loaded or not; they are the bases.
 
     Raises:
         JobError: a folder cannot be made.
     """
     jobs = JobService(data / JOBS, adapters)
-    bases = {engine.checkpoint.model_id: source for source, engine in engines.items()}
-    memory = memory_of_bases({source: facts_of(engine) for source, engine in engines.items()})
+    bases = {engine.facts.model_id: source for source, engine in engines.items()}
+
+    def memory(config: FinetuneConfig) -> str:
+        known = [config.base] if config.base in engines else []
+        return memory_of_bases({base: facts_of(engines[base].load_now()) for base in known})(config)
+
     zero_gpu = bool(os.environ.get(ZERO_GPU_VARIABLE, ""))
     return Adapting(jobs, AdaptService(gate, jobs, adapters, submissions, bases, memory, zero_gpu=zero_gpu))

@@ -16,12 +16,11 @@ from finetune.features import DEFAULT_BATCHING, Batching, FeatureStore, at_rest,
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.inference import GazeEngine
 from gazevlm_core.model.losses import count_supervision
+from gazevlm_core.model.outputs import LOSS_NAMES
 from gazevlm_core.options import DEFAULT_QUESTION
 from gazevlm_core.sample import Sample
 from gazevlm_core.scanpath import Scanpath
 
-# In the order of LossCounts
-COUNTED = ("gaze_loss", "text_loss", "finding_loss", "dwell_loss", "offset_loss", "local_loss")
 Counted = dict[str, tuple[float, float]]  # name of a loss -> its sum over a batch, and over how many
 
 
@@ -86,7 +85,6 @@ def predict_cases(
 
     Args:
         engine: the model as it is now.
-        cases: the images.
         store: image tokens that stand for the vision tower; None runs it.
         batching: how many images at once, and who shares them.
     """
@@ -137,17 +135,16 @@ def _losses(
     if not (gaze.gaze_trained or gaze.findings_trained):
         return {}
     collate = AdaptCollator(engine.processor, gaze, store=store)
-    trained = {  # the finding loss is that of the probabilities, see `held_out`: heads have other findings
-        "gaze_loss": gaze.gaze_trained, "text_loss": True, "finding_loss": False, "dwell_loss": gaze.dwell_trained,
-        "offset_loss": False, "local_loss": False,  # they decide nothing that is shown with a held-out score
+    trained = {  # what is shown of held-out images; the finding loss is that of the probabilities, see `held_out`
+        "gaze_loss": gaze.gaze_trained, "text_loss": True, "dwell_loss": gaze.dwell_trained,
     }  # fmt: skip
 
     def predict(some: list[Sample]) -> Counted:
         batch = collate(some)
         losses = engine.model(**{name: value.to(engine.model.device) for name, value in batch.items()})
         found: Counted = {}
-        for name, count in zip(COUNTED, count_supervision(batch, stops=gaze.stops), strict=True):
-            if count is not None and count > 0 and trained[name]:
+        for name, count in zip(LOSS_NAMES, count_supervision(batch, stops=gaze.stops), strict=True):
+            if count is not None and count > 0 and trained.get(name):
                 found[name] = (float(count) * float(getattr(losses, name)), float(count))
         return found
 
@@ -155,7 +152,7 @@ def _losses(
     known = [case for case in cases if case.report or (gaze_known and case.readings)]
     found = batching.chunks(known, predict)
     means = {}
-    for name in COUNTED:
+    for name in LOSS_NAMES:
         parts = [one[name] for one in found if name in one]
         if parts:
             means[name] = sum(total for total, _ in parts) / sum(count for _, count in parts)

@@ -14,7 +14,7 @@ import torch
 from finetune.adapted import adapted_config
 from finetune.base import Base, facts_before, load_base, own_device
 from finetune.before_after import answers, shown_cases
-from finetune.cases import Split, fingerprint, has_fingerprint, path_lengths, read_cases, split_cases
+from finetune.cases import Split, fingerprint, has_fingerprint, path_lengths, read_cases, split_cases, without_learned
 from finetune.config import FREE, ConfigError, FinetuneConfig, differing
 from finetune.examples import ordered_cases, supervises_gaze
 from finetune.features import (
@@ -95,6 +95,7 @@ def prepare(config: FinetuneConfig, run: Path, log: RunLog, stop: StopRequest) -
     log.phase("Loading the base")  # not where from: everybody reads it
     base = load_base(config, begun_revision(run))
     check_base(run, base, writes=log.writes)
+    split = without_learned(split, base.trained_on, log.phase)
     check()
     batching = batching_of(config, check, log, ranks)
     store = _features(config, base, split, run, log, batching)
@@ -134,9 +135,6 @@ def left_unlearned(
     """Sentences on findings that the base does not know by the names of the data, and on fixations beyond K.
 
     Args:
-        cases: to learn from.
-        config: of the run.
-        gaze: of the adapter.
         added: findings that its head gets.
     """
     told = []
@@ -192,8 +190,6 @@ def check_begun(run: Path, config: FinetuneConfig, cases: Sequence[Sample], *, w
     """Whether a run is gone on with as it was begun; a new one notes how it begins.
 
     Args:
-        run: folder of the run.
-        config: of this try.
         cases: to learn from and to score on.
         writes: False on all but the main process.
 
@@ -224,7 +220,6 @@ def check_base(run: Path, base: Base, *, writes: bool) -> None:
 
     Args:
         run: folder of the run, after `check_begun`.
-        base: of this try.
         writes: False on all but the main process.
 
     Raises:
@@ -276,7 +271,6 @@ def fit_places(
 
     Args:
         cases: to learn from, with the scanpaths that are taught; see `ordered_cases`.
-        names: added findings.
         engine: whose vision tower looks, where there is no store.
         store: image tokens.
         batching: how many images at once.

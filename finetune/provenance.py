@@ -141,7 +141,6 @@ def write_provenance(folder: Path, values: dict[str, Any], cases: Sequence[Sampl
     """Write provenance, card and scores beside an adapter's weights.
 
     Args:
-        folder: of the adapter.
         values: from `provenance_values`.
         cases: held-out, behind the scores.
     """

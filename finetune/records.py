@@ -27,6 +27,7 @@ BASE = "base"  # what a gain is measured against
 LOG_FILE, EXIT_FILE, STDOUT_FILE = "log.jsonl", "exit.json", "stdout.txt"
 BEGUN, TENSORBOARD = "begun.json", "tensorboard"
 CHECKPOINTS, FEATURES, BEFORE_AFTER, COMPLETE = "checkpoints", "features", "before_after", "COMPLETE"
+PAIRS_FILE = "before_after.json"  # in BEFORE_AFTER, beside the pictures
 Outcome = Literal["done", "stopped", "failed"]
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 Judgement = Literal["better", "worse", "no difference seen", "too few to tell", "unknown"]

@@ -60,7 +60,6 @@ def memory_for(config: FinetuneConfig, facts: BaseFacts, *, shards: int = 1) -> 
     """What a training takes on one device.
 
     Args:
-        config: of it.
         facts: of the base, and where it lies.
         shards: devices that share the model.
     """
@@ -85,8 +84,6 @@ def disk_for(config: FinetuneConfig, facts: BaseFacts, tokens: int) -> Disk:
     """What a run leaves on the disk.
 
     Args:
-        config: of it.
-        facts: of the base.
         tokens: image tokens of all pictures.
     """
     keeps = config.cache_features and config.freeze_vision
@@ -121,7 +118,6 @@ def lacking(
         memory: of one process.
         needed: bytes of all processes that share the device, with what is not in `memory`.
         free_memory, free_disk: bytes.
-        disk: of the run.
         done: bytes of it that are there already.
         on_gpu: which memory it is.
     """
@@ -152,10 +148,7 @@ def check_room(
     """The sentence on what a run will take.
 
     Args:
-        config: of the run.
-        facts: of the base.
         tokens: image tokens of all pictures, each once.
-        run: its folder.
         free_memory: bytes, of the device.
         processes: of the run, which share the model where FSDP is asked for. Those that share the memory of a machine
             without a GPU are counted by the launcher.

@@ -14,12 +14,12 @@ from transformers import PrinterCallback, set_seed
 from finetune.adapted import adapt_model, set_placed
 from finetune.base import is_same_base
 from finetune.before_after import answers, shown_cases, write_before_after
-from finetune.cases import has_fingerprint, patient_groups, read_cases, split_cases
+from finetune.cases import has_fingerprint, patient_groups, read_cases, split_cases, without_learned
 from finetune.config import FREE, ConfigError, FinetuneConfig, differing
 from finetune.defaults import base_values, suited
 from finetune.examples import AdaptCollator, TrainingItems, draw_epochs, grouped, ordered_cases, supervises_gaze
 from finetune.features import DEFAULT_BATCHING
-from finetune.held_out import Floors, measures, selection_score
+from finetune.held_out import Floors, Selection, measures, selection_score
 from finetune.predict import predict_cases
 from finetune.prepare import Prepared, batching_of, fit_places, prepare
 from finetune.provenance import Trained, provenance_values, public_places, write_provenance
@@ -37,7 +37,6 @@ from finetune.records import (
     sync_files,
 )
 from finetune.run_log import RunLog
-from finetune.selection import Selection
 from finetune.stopping import Stopped, StopRequest
 from finetune.trainer import (
     UNSCORED,
@@ -51,6 +50,7 @@ from finetune.trainer import (
     training_arguments,
 )
 from finetune.verdict import judge
+from gazevlm_core.datasets.trained_on import read_all_trained_on
 from gazevlm_core.model.checkpoint import find_checkpoint
 from gazevlm_core.options import GlimpseShares
 
@@ -65,11 +65,9 @@ def finetune(config: FinetuneConfig, out: Path, run: Path, stop: StopRequest, lo
     """Train an adapter.
 
     Args:
-        config: of the run.
         out: folder of the adapter, which appears complete when all is done.
         run: folder of the run; its last checkpoint is resumed from.
         stop: whether the run was asked to stop.
-        log: of the run.
 
     Returns:
         "done" or "stopped".
@@ -272,13 +270,14 @@ def finished_before(config: FinetuneConfig, out: Path) -> Ending | None:
         raise ConfigError(f"out: {out} is there already and is no adapter of a training; give another folder")
     try:
         ending = Ending("done", str(values["verdict"]["why"]), int(values["training"]["steps"]))
+        learned = read_all_trained_on(out)[1:]  # by its base
         made, data, base = dict(values["config"]), values["data"]["fingerprint"], dict(values["base"])
     except (KeyError, TypeError, ValueError) as error:
         raise RecordError(f"{out / PROVENANCE_FILE} is not as a training writes it: {error!r}") from None
     values = {**config.to_values(), **public_places(config)}
     differs = [f"another {name}" for name in differing(values, made, FREE)]
     if not differs:
-        split = split_cases(read_cases(config), config)
+        split = without_learned(split_cases(read_cases(config), config), learned)
         differs += [] if has_fingerprint((*split.train, *split.held_out), data) else ["other data"]
         differs += [] if is_same_base(config, base) else ["other files of its base"]
     if differs:

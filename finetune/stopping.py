@@ -50,7 +50,6 @@ def cause_of(error: BaseException, known: tuple[type[BaseException], ...]) -> st
     """Return why a run failed, in words for the user.
 
     Args:
-        error: that was raised.
         known: errors whose text is such words already.
     """
     text = " ".join(str(error).split())

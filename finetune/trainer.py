@@ -26,7 +26,8 @@ from finetune.run_log import RunLog
 from finetune.stopping import Stopped
 from gazevlm_core.model.adapters import HEADS_FILE, WEIGHTS_FILE, head_weights, save_adapter
 from gazevlm_core.model.modeling_gazevlm import HEADS, GazeVLM
-from gazevlm_core.training.trainer import PARTS, GazeTrainer
+from gazevlm_core.model.outputs import LOSS_NAMES
+from gazevlm_core.training.trainer import GazeTrainer
 
 KEPT_CHECKPOINTS = 2  # one is complete while the next is written
 OPTIMIZERS = {Optimizer.ADAMW: "adamw_torch_fused", Optimizer.PAGED_ADAMW_8BIT: "paged_adamw_8bit"}
@@ -59,8 +60,6 @@ def training_arguments(
     """Return the arguments of the Trainer. `RunCallback` decides what is logged, scored and kept, `reporters` where to.
 
     Args:
-        config: of the run.
-        checkpoints: folder.
         steps: from `total_steps`.
         device: "cuda" or "cpu", where the model lies.
         dtype: of its arithmetic, which is that of autocast too; float32 takes none.
@@ -276,7 +275,7 @@ class RunCallback(TrainerCallback):
                 f"The loss is no number any more at step {step}; start again with a lower learning_rate and "
                 "heads_learning_rate."
             )
-        names = ("loss", *PARTS, "learning_rate", "grad_norm")
+        names = ("loss", *LOSS_NAMES, "learning_rate", "grad_norm")
         parts = {name: float(f"{logs[name]:.{ROUNDED}g}") for name in names if math.isfinite(logs.get(name, math.nan))}
         self._log.write("step", step=step, steps=state.max_steps, **parts)
         if step not in self._score_at or self.stopped:

@@ -17,6 +17,7 @@ from gazevlm_core.metrics.intervals import Estimate, estimate_of, patient_counts
 from gazevlm_core.metrics.labels import CHANCE, macro_auroc
 from gazevlm_core.metrics.registry import AUROC, SEQUENCE
 from gazevlm_core.sample import Sample
+from web.formatting import counted
 
 ADDED = "AUROC of added findings"
 MAIN = (SEQUENCE, AUROC, ADDED)  # what the verdict goes by
@@ -110,8 +111,9 @@ def judge(found: Sequence[Measure], patients: int) -> Verdict:
     """
     compared = [one for one in found if one.name in MAIN and one.value is not None and one.gain is not None]
     scores = {one.name: judge_gain(one.gain) for one in compared if one.gain is not None}
+    who = counted(patients, "held-out patient")
     if not compared:
-        return Verdict("too few to tell", f"Nothing could be compared with the base on {_patients(patients)}.")
+        return Verdict("too few to tell", f"Nothing could be compared with the base on {who}.")
     outcome = _overall(list(scores.values()))
     head = HEADS[outcome]
     if outcome == "worse" and "better" in scores.values():
@@ -120,7 +122,7 @@ def judge(found: Sequence[Measure], patients: int) -> Verdict:
     needs = f", of which a verdict needs {LEAST_PATIENTS}" if patients < LEAST_PATIENTS else ""
     words = "; ".join(_score_words(one, scores[one.name]) for one in compared)
     below = f" Not above the best floor: {unbeaten}." if unbeaten else ""
-    return Verdict(outcome, f"{head} ({_patients(patients)}{needs}): {words}.{below}", scores)
+    return Verdict(outcome, f"{head} ({who}{needs}): {words}.{below}", scores)
 
 
 def _overall(scores: Sequence[Judgement]) -> Judgement:
@@ -155,7 +157,3 @@ def _unbeaten_floor(measure: Measure) -> str:
     if not name or measure.value is None or measure.value > measure.floors[name]:
         return ""
     return f"{measure.name} {measure.value:.3f}, {name} {measure.floors[name]:.3f}"
-
-
-def _patients(number: int) -> str:
-    return f"{number} held-out patient{'' if number == 1 else 's'}"

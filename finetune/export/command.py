@@ -16,8 +16,9 @@ from typing import Annotated
 import typer
 
 from finetune.export import WITH_GAZE, Storage
+from gazevlm_core.quiet import quiet_libraries
+from gazevlm_core.terminal import FAILED, WRONG_USE, stop
 
-WRONG_USE, FAILED = 2, 1
 MEGABYTE = 1e6
 
 adapter = typer.Typer(help="Show an adapter, merge it, pack it, or push it to the Hub.", no_args_is_help=True)
@@ -37,8 +38,6 @@ def _one_line_errors(*, loads: bool = True) -> Iterator[None]:
         loads: whether a model is loaded, whose libraries must be quiet.
     """
     if loads:
-        from gazevlm_core.quiet import quiet_libraries
-
         quiet_libraries()
     try:
         yield
@@ -51,8 +50,7 @@ def _one_line_errors(*, loads: bool = True) -> Iterator[None]:
 
         if not isinstance(error, OSError | ExportError | RecordError | HubError | AdapterError | CheckpointError):
             raise
-        typer.echo(f"gazevlm adapter: {' '.join(str(error).split())}", err=True)
-        raise typer.Exit(FAILED if isinstance(error, OSError | HubError) else WRONG_USE) from None
+        stop(error, FAILED if isinstance(error, OSError | HubError) else WRONG_USE, command="adapter")
 
 
 @adapter.command()

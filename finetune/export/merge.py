@@ -47,11 +47,8 @@ def merge_adapter(
     changed the vision tower, whose features it is made of, or the size of images.
 
     Args:
-        adapter: folder.
         out: folder that is made, complete or not at all.
         base: a shipped checkpoint, a folder, or a Hub id; "" for the one that the adapter names.
-        storage: of the weights.
-        device: to compute on.
         form: WITH_GAZE, or the `model_type` of the base's family for a plain model of it, which any server of that
             family loads, without gaze.
 
@@ -123,7 +120,6 @@ def merge_weights(
 
     Args:
         model: without an adapter, quantised or not.
-        adapter: folder.
         intended: dtype of the base's arithmetic; in float32 the sum is rounded once.
         stored: dtype of the result; the heads stay in float32.
 
@@ -164,8 +160,6 @@ def save_plain(model: GazeVLM, processor: GazeVLMProcessor, folder: Path) -> Non
 
     Args:
         model: without an adapter, in full precision.
-        processor: of the same model.
-        folder: that is there.
     """
     values = {name: value for name, value in model.config.to_dict().items() if name not in OURS}
     with torch.device("meta"):

@@ -368,7 +368,6 @@ def stdout_tail(run: Path, lines: int, start: int = 0) -> str:
     """Return the last lines that a process printed; of an overprinted line, such as a progress bar, its last form.
 
     Args:
-        run: folder of the run.
         lines: how many at most.
         start: offset in bytes of the first that counts.
     """

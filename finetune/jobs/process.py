@@ -123,8 +123,6 @@ def launch(command: Sequence[str], run: Path, device: str) -> Process:
 
     Args:
         command: by arguments, which no shell reads.
-        run: folder of the run.
-        device: of the configuration.
 
     Raises:
         OSError: no file can be written, or no process started.

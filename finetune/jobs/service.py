@@ -126,8 +126,6 @@ class JobService:
         """Queue a job; after an error nothing is left of it.
 
         Args:
-            name: of the adapter.
-            config: of the training.
             creator: pseudonym of who submits it.
             write_data: makes a folder of annotations, which the job then learns from, whatever the config says.
 

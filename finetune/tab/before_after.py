@@ -76,7 +76,7 @@ class PairView:
             for name, style, found in both if found
         ]  # fmt: skip
         words = f"{SIDES[side]}, held-out image {pair.image_id}"
-        return self.before.show(image, paths, description=words, in_step=True)
+        return self.before.show(image, paths, description=words, in_step=True, linked="before and after")
 
 
 def answer_html(side: str, answer: str, points: Points | None) -> str:

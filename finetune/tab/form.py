@@ -6,7 +6,7 @@ import types
 import typing
 from collections.abc import Collection, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import cache
 from pathlib import PurePath
@@ -44,7 +44,8 @@ class FormField:
         default: as the form holds it.
         choices: of a "choice" or an "optional flag".
         optional: whether it may be left empty.
-        in_sight: place among the fields that are in sight; 0 where it is folded away.
+        in_sight: place among the fields that are changed most; 0 for the others.
+        group: of the others, as in `--help`.
     """
 
     name: str
@@ -55,6 +56,7 @@ class FormField:
     choices: tuple[str, ...] = ()
     optional: bool = False
     in_sight: int = 0
+    group: str = ""
 
     def read(self, value: object) -> object:
         """Return a value of the form, which may come from anybody, for the configuration to check; None where it was
@@ -81,8 +83,12 @@ def is_names(value: object) -> bool:
 
 @cache
 def form_fields() -> dict[str, FormField]:
-    """Return the fields of the form by name: first those in sight, then the others in the configuration's order."""
-    shown = [_field(name) for name in FinetuneConfig.model_fields if setting_of(name).on_page]
+    """Return the fields of the form by name: first those that are changed most, then the others in the configuration's
+    order."""
+    groups, group = {}, ""
+    for name in FinetuneConfig.model_fields:
+        group = groups[name] = setting_of(name).group or group
+    shown = [replace(_field(name), group=groups[name]) for name in groups if setting_of(name).on_page]
     return {one.name: one for one in sorted(shown, key=lambda one: one.in_sight or len(shown))}
 
 

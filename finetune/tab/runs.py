@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from finetune.records import (
     BEFORE_AFTER,
+    PAIRS_FILE,
     Judgement,
     Measure,
     RecordError,
@@ -43,7 +44,6 @@ VERDICT_WORDS: Mapping[Judgement, str] = {
     "better": "better", "worse": "worse than its base", "no difference seen": "no difference from its base seen",
     "too few to tell": "too few to tell", "unknown": "not known whether better than its base",
 }  # fmt: skip
-PAIRS_FILE = f"{BEFORE_AFTER}.json"
 IMAGE_NAME = re.compile(r"\d{1,4}\.png")
 BELOW_ONE = 1 - 1e-9
 

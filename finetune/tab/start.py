@@ -1,6 +1,7 @@
 """The part "Train": submissions, base, name and settings, what they will take, and the button that begins."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from html import escape
 from typing import Any
 
@@ -19,6 +20,14 @@ from web.training_data import DataCount
 
 WHAT = "Rejected and removed submissions are never learned from. A part of the images is held out to score the adapter."
 NO_BASE = "No loaded model can be adapted: start the page with one that comes from a folder or the Hub."
+BASE_WORDS = "The model that is taught; it stays as it is, and what it learns becomes an adapter beside it."
+USUAL = "Changed most"
+GROUP_WORDS = {
+    USUAL: "Changed most: how long and how fast it learns", "Data": "Data: what is held out, and how paths are read",
+    "Base": "Base: precision, device, size of images", "Adapter": "Adapter: its size",
+    "Losses": "Losses: what counts how much", "Optimisation": "Optimisation: batches, rates, stopping",
+    "Run": "Run: scoring, checkpoints, seed",
+}  # fmt: skip
 BEGINNING, FAILED = "Writing the training data…", "It did not begin; the message says why."
 HERE = "Say what you would train, and copy the command."
 EXPORT_WORDS = "Export “training set” with “{which}” in the Annotations tab, unpack it as “{folder}”, then:"
@@ -33,10 +42,13 @@ class StartView:
         if service.zero_gpu:
             gr.HTML(note(HERE))
         with gr.Row():
-            with gr.Column(scale=2, min_width=280, elem_id="adapt-data"):
+            with gr.Column(min_width=280, elem_id="adapt-data"):
                 self._add_data()
-            with gr.Column(scale=3, min_width=280, elem_id="adapt-settings"):
-                self._add_training()
+            with gr.Column(min_width=280, elem_id="adapt-settings"):
+                self._add_base()
+        self._add_settings()
+        with gr.Row(elem_id="adapt-go"):
+            self._add_start()
         self.count = remembered()
         self.form: set[Block] = {
             entry.token, self.name, self.base, self.accepted, self.annotators, self.agreement, *self.settings.values(),
@@ -49,21 +61,22 @@ class StartView:
         self._connect()
 
     def _add_data(self) -> None:
-        gr.HTML(f'<h3 class="gaze-heading">What to learn from</h3>{note(WHAT)}')
+        gr.HTML(f'<h3 class="gaze-heading">1. What to learn from</h3>{note(WHAT)}')
         self.accepted = gr.Checkbox(False, label="Accepted submissions only", elem_id="adapt-accepted")
-        self.annotators = gr.Dropdown(
-            [], value=[], multiselect=True, label="Annotators", info="Nobody chosen: everybody.",
-            elem_id="adapt-annotators",
-        )  # fmt: skip
-        self.agreement = gr.Slider(
-            0, 1, value=0, step=0.05, label="Least agreement", elem_id="adapt-agreement",
-            info="Mean sequence score with the other annotators of the image; those who were alone on it pass.",
-            visible=not self.service.zero_gpu,  # an export is not chosen by it
-        )  # fmt: skip
+        with gr.Accordion("Choose among them", open=False, elem_id="adapt-choose"):
+            self.annotators = gr.Dropdown(
+                [], value=[], multiselect=True, label="Annotators", info="Nobody chosen: everybody.",
+                elem_id="adapt-annotators",
+            )  # fmt: skip
+            self.agreement = gr.Slider(
+                0, 1, value=0, step=0.05, label="Least agreement", elem_id="adapt-agreement",
+                info="How alike a path is to the others' on its image, from 0 to 1; who was alone on it passes.",
+                visible=not self.service.zero_gpu,  # an export is not chosen by it
+            )  # fmt: skip
         self.counts = gr.HTML(elem_id="adapt-counts")
 
-    def _add_training(self) -> None:
-        gr.HTML('<h3 class="gaze-heading">How to learn it</h3>')
+    def _add_base(self) -> None:
+        gr.HTML(f'<h3 class="gaze-heading">2. What to begin with</h3>{note(BASE_WORDS)}')
         bases = list(self.service.bases)
         with gr.Row():
             self.base = gr.Dropdown(
@@ -71,16 +84,30 @@ class StartView:
                 info=None if bases else NO_BASE, elem_id="adapt-base",
             )  # fmt: skip
             self.name = gr.Textbox(label="Name of the adapter", max_lines=1, min_width=160, elem_id="adapt-adapter")
-        fields = form_fields()
-        with gr.Row(elem_id="adapt-knobs", elem_classes="adapt-fields"):
-            self.settings = {name: component_of(field) for name, field in fields.items() if field.in_sight}
-        with gr.Accordion("All other settings", open=False, elem_id="adapt-advanced"):
-            with gr.Row(elem_classes="adapt-fields"):
-                self.settings |= {name: component_of(field) for name, field in fields.items() if not field.in_sight}
-        self.estimate = gr.HTML(elem_id="adapt-estimate")
+
+    def _add_settings(self) -> None:
+        """All settings, in folds: their usual values suit most trainings."""
+        folds: dict[str, list[FormField]] = {}
+        for one in form_fields().values():
+            folds.setdefault(USUAL if one.in_sight else one.group, []).append(one)
+        self.settings: dict[str, Component] = {}
+        for title, fields in folds.items():
+            name = f"adapt-fold-{title.split()[0].lower()}"
+            with (
+                gr.Accordion(GROUP_WORDS.get(title, title), open=False, elem_id=name, elem_classes="adapt-fold"),
+                gr.Row(elem_classes="adapt-fields"),
+            ):
+                self.settings |= {one.name: component_of(one) for one in fields}
+
+    def _add_start(self) -> None:
+        """What it takes and the button, which stay in sight."""
+        with gr.Column(scale=4, min_width=200):
+            self.estimate = gr.HTML(elem_id="adapt-estimate")
+            self.status = gr.HTML(status(""), elem_id="adapt-start-status")
         fits = not self.service.zero_gpu
-        self.start = gr.Button("Start training", variant="primary", visible=fits, elem_id="adapt-start")
-        self.status = gr.HTML(status(""), elem_id="adapt-start-status")
+        self.start = gr.Button(
+            "3. Start training", variant="primary", visible=fits, scale=0, min_width=180, elem_id="adapt-start"
+        )
 
     def _connect(self) -> None:
         latest: dict[str, Any] = {"trigger_mode": "always_last", **QUIET}  # nobody waits for a value that has gone by
@@ -113,7 +140,7 @@ class StartView:
             self.name: name,
             self.annotators: gr.Dropdown(people),
             self.held_out_annotators: gr.Dropdown(people),
-            self.counts: "".join(map(table, count_tables(count))),
+            self.counts: counts_html(count),
             self.count: count,
             self.estimate: self._requirements(claim, values, count),
         }
@@ -129,7 +156,7 @@ class StartView:
     @show_errors
     def _count(self, values: Values, request: gr.Request) -> Values:
         count = self.service.count(self.entry.claim(request, values[self.entry.token]), self.read(values))
-        return {self.counts: "".join(map(table, count_tables(count))), self.count: count}
+        return {self.counts: counts_html(count), self.count: count}
 
     @show_errors
     def _suggest(self, values: Values, request: gr.Request) -> str:
@@ -179,15 +206,23 @@ def component_of(field: FormField) -> Component:
     return gr.Number(field.default, step=1 if field.kind == "integer" else 0.0001, **shared)
 
 
+def counts_html(count: DataCount) -> str:
+    """Return what a choice of submissions holds in a sentence, and all of it in tables that are folded."""
+    words = f"Chosen: {counted(count.scanpaths, 'scanpath')} on {counted(count.images, 'image')}"
+    words += f" by {counted(len(count.annotators), 'person', 'people')}" if count.annotators else ""
+    out = ", ".join(f"{number:,} {why}" for why, number in count.left_out.items())
+    words += f". Left out: {out}." if out else "."
+    return status(words) + "".join(map(table, count_tables(count)))
+
+
 def count_tables(count: DataCount) -> list[Table]:
     """Return what a choice of submissions holds, and what is left out and why."""
-    title = f"Chosen: {counted(count.scanpaths, 'scanpath')} on {counted(count.images, 'image')}"
-    tables = [Table(title, ("annotator", "scanpaths"), _most_first(count.annotators) or [["nobody", "0"]])]
+    tables = [Table("Who drew them", ("annotator", "scanpaths"), _most_first(count.annotators) or [["nobody", "0"]])]
     if count.findings:
         tables.append(Table("Findings by majority", ("finding", "images"), _most_first(count.findings)))
     if count.left_out:
-        tables.append(Table("Left out", ("why", "submissions"), _most_first(count.left_out)))
-    return tables
+        tables.append(Table("Left out, and why", ("why", "submissions"), _most_first(count.left_out)))
+    return [replace(one, folded=True) for one in tables]
 
 
 def _most_first(counts: Mapping[str, int]) -> list[list[str]]:

@@ -31,6 +31,7 @@ MOST_ROWS = 100
 NO_RUNS = "Nothing was trained yet."
 CHOSEN_FIRST = ("sequence score", "AUROC")
 GAIN_NOTE = "In brackets the interval of a change over held-out patients, by which the adapter is judged."
+DRAWN = "Each bar is where the true change probably lies; one that reaches over the middle shows no difference."
 FLOORS_NOTE = "A floor knows less: a figure that does not beat it says nothing for the adapter."
 NOT_LOADED = (
     "Its base, {base}, is not among the models of this page now; start the page with it to use the adapter in Diagnose."
@@ -65,14 +66,15 @@ class WatchView:
         self.seen, self.in_sight = remembered(), gr.Textbox(visible=False)
         self.timer = gr.Timer(REFRESH_S, active=False)
         self.shown: list[Any] = [
-            self.runs, self.run, self.status, self.link, *self.buttons.values(), self.sure, self.losses, self.measure,
-            self.curve, self.figures, self.log, self.seen, self.timer, *self.pair.shown,
+            self.runs, self.run, self.status, self.verdict, self.link, *self.buttons.values(), self.sure, self.losses,
+            self.measure, self.curve, self.figures, self.log, self.seen, self.timer, *self.pair.shown,
         ]  # fmt: skip
         self._connect()
 
     def _add_run(self) -> None:
         self.run = gr.Dropdown([], label="Run", filterable=False, elem_id="adapt-run")
         self.status = gr.HTML(status(""), elem_id="adapt-run-status")
+        self.verdict = gr.HTML(elem_id="adapt-verdict", padding=False)
         self.link = gr.HTML(elem_id="adapt-use-it", padding=False)
         with gr.Row(elem_id="adapt-actions", elem_classes="adapt-line"):
             self.buttons = {
@@ -210,7 +212,7 @@ class WatchView:
 
     def _state(self, found: Overview) -> Values:
         if found.chosen is None:
-            return {self.status: status(""), self.link: ""}
+            return {self.status: status(""), self.verdict: "", self.link: ""}
         state = found.chosen.job.state
         allowed = {
             "pause": state in ACTIVE, "cancel": state in (*ACTIVE, "paused"), "resume": state in RESUMABLE,
@@ -218,6 +220,7 @@ class WatchView:
         }  # fmt: skip
         return {
             self.status: status_html(found.chosen, causes=found.is_admin),
+            self.verdict: verdict_html(found.chosen),
             self.link: link_html(found.chosen, self.service.bases),
             **{button: gr.Button(interactive=allowed[action]) for action, button in self.buttons.items()},
         }
@@ -265,6 +268,35 @@ def status_html(run: Run, *, causes: bool) -> str:
     part = 1.0 if job.state == "done" else min(1.0, part)
     bar = f'<progress value="{part:.4f}" max="1" aria-label="Steps done">{part:.0%}</progress>' if job.steps else ""
     return bar + status(" ".join(words))
+
+
+def verdict_html(run: Run) -> str:
+    """Return the changes that the verdict goes by, each drawn with its interval around no change; "" before there is a
+    verdict with intervals."""
+    outcomes = run.verdict.scores if run.verdict is not None else {}
+    known = [
+        (one.name, outcomes[one.name], one.gain.low, one.gain.value, one.gain.high, gain_words(one.gain))
+        for one in run.measures
+        if one.name in outcomes and one.gain is not None
+        and one.gain.low is not None and one.gain.value is not None and one.gain.high is not None
+    ]  # fmt: skip
+    if not known:
+        return ""
+    reach = 1.1 * max(max(abs(low), abs(high)) for _, _, low, _, high, _ in known) or 1.0
+
+    def place(value: float) -> float:
+        """In percent of the line, with no change in its middle."""
+        return 50 + 50 * value / reach
+
+    rows = "".join(
+        f'<div class="adapt-gain" data-outcome="{escape(outcome)}"><b>{escape(name)}</b><span class="adapt-line-of">'
+        f'<i style="left: {place(low):.1f}%; width: {place(high) - place(low):.1f}%"></i>'
+        f'<s style="left: {place(value):.1f}%"></s></span><span>{escape(words)}: {escape(outcome)}</span></div>'
+        for name, outcome, low, value, high, words in known
+    )
+    ends = "".join(f"<em>{word}</em>" for word in ("worse", "no change", "better"))
+    ends = f'<div class="adapt-gain adapt-ends"><b></b><span>{ends}</span></div>'
+    return f'<div class="adapt-gains">{rows}{ends}{note(DRAWN)}</div>'
 
 
 def link_html(run: Run, bases: Mapping[str, str]) -> str:

@@ -142,7 +142,7 @@ PHASE_23_LABELS = (
 def test_reflacx_labels_have_the_names_of_chexpert(labels: tuple[str, ...], said: dict, known: dict) -> None:
     usual = {"Other": "", "Support devices": "False", "Quality issue": "False"}
     row = {label: str(said.get(label, usual.get(label, 0))) for label in labels}
-    found = certain_findings(row, (), 3, "here")
+    found = certain_findings(row, (), "here")
     assert {name: found.get(name) for name in known} == known
     assert not set(found) & {"pulmonary edema", "enlarged cardiac silhouette", "lung nodule or mass", "acute fracture"}
 
@@ -150,7 +150,7 @@ def test_reflacx_labels_have_the_names_of_chexpert(labels: tuple[str, ...], said
 @pytest.mark.parametrize("certainty", ["6", "-1", "2.5"])
 def test_a_certainty_is_one_of_0_to_5(certainty: str) -> None:
     with pytest.raises(DatasetError, match=r"here: Mass is .* expected a certainty of 0 to 5"):
-        certain_findings({"Mass": certainty}, (), 3, "here")
+        certain_findings({"Mass": certainty}, (), "here")
 
 
 def test_reflacx_from_the_raw_stream(reflacx: Reflacx) -> None:

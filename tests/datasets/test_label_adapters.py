@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from gazevlm_core.datasets.label_policies import CHEXPERT_LABELS, LabelPolicy, finding_name
+from gazevlm_core.datasets.label_policies import CHEXPERT_LABELS, chexpert_findings, finding_name
 from gazevlm_core.datasets.siim import SiimPneumothorax
 from gazevlm_core.datasets.source import Drop, clip_box, dicom_size_px, find_image, index_files, leaves_root
 from gazevlm_core.sample import Box, DatasetError
@@ -69,34 +69,23 @@ def test_names_are_words_in_lower_case() -> None:
     assert finding_name("Effusion", {"Effusion": "pleural effusion"}) == "pleural effusion"
 
 
-def test_label_policies() -> None:
+def test_uncertain_and_blank_labels_are_unknown() -> None:
     row = chexpert_row(Edema="1.0", Fracture="0", Pneumonia="-1.0", Support_Devices="1")
-    known = {"edema": 1.0, "fracture": 0.0, "support devices": 1.0}
-    assert LabelPolicy().findings(row, "here") == known
-    assert LabelPolicy("zeros").findings(row, "here") == {**known, "pneumonia": 0.0}
-    assert LabelPolicy("ones").findings(row, "here") == {**known, "pneumonia": 1.0}
-    everything = LabelPolicy("ignore", "zeros").findings(row, "here")
-    assert everything is not None
-    assert len(everything) == 12  # 14 without "No Finding" and the uncertain one
-    assert {name for name, value in everything.items() if value} == {"edema", "support devices"}
+    assert chexpert_findings(row, "here") == {"edema": 1.0, "fracture": 0.0, "support devices": 1.0}
 
 
 def test_no_finding_makes_all_absent_but_devices() -> None:
-    found = LabelPolicy().findings(chexpert_row(No_Finding="1.0", Edema="0.0"), "here")
+    found = chexpert_findings(chexpert_row(No_Finding="1.0", Edema="0.0"), "here")
     assert found == {finding_name(label): 0.0 for label in CHEXPERT_LABELS[1:-1]}
-    with_device = LabelPolicy().findings(chexpert_row(No_Finding="1.0", Support_Devices="1.0"), "here")
+    with_device = chexpert_findings(chexpert_row(No_Finding="1.0", Support_Devices="1.0"), "here")
     assert with_device == {**found, "support devices": 1.0}
-    assert LabelPolicy("zeros").findings(chexpert_row(No_Finding="1.0", Edema="-1.0"), "here") is None
-    assert LabelPolicy().findings(chexpert_row(No_Finding="1.0", Edema="1.0"), "here") is None
-    assert LabelPolicy().findings(chexpert_row(No_Finding="0.0"), "here") == {}
+    assert chexpert_findings(chexpert_row(No_Finding="1.0", Edema="-1.0"), "here") is None
+    assert chexpert_findings(chexpert_row(No_Finding="1.0", Edema="1.0"), "here") is None
+    assert chexpert_findings(chexpert_row(No_Finding="0.0"), "here") == {}
 
 
-def test_a_wrong_policy_or_label_is_refused() -> None:
-    with pytest.raises(ValueError, match="uncertain must be one of ignore, zeros, ones, got 'twos'"):
-        LabelPolicy("twos")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="blank must be one of ignore, zeros"):
-        LabelPolicy(blank="ones")  # type: ignore[arg-type]
+def test_a_wrong_label_is_refused() -> None:
     with pytest.raises(DatasetError, match="here: Edema is '2', expected 1, 0, -1 or blank"):
-        LabelPolicy().findings(chexpert_row(Edema="2"), "here")
+        chexpert_findings(chexpert_row(Edema="2"), "here")
     with pytest.raises(DatasetError, match="Edema is 'yes', not a number"):
-        LabelPolicy().findings(chexpert_row(Edema="yes"), "here")
+        chexpert_findings(chexpert_row(Edema="yes"), "here")

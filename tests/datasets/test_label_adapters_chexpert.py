@@ -59,15 +59,6 @@ def test_chexpert_from_its_folder_or_the_one_above(tmp_path: Path, prefix: str, 
     assert source.dropped.total() == 6  # counted anew
 
 
-def test_chexpert_policies_and_lateral_views(tmp_path: Path) -> None:
-    write_chexpert(tmp_path)
-    records = list(CheXpert(tmp_path, uncertain="ones", blank="zeros", frontal_only=False).samples())
-    assert [record.image_id[-11:-4] for record in records] == ["frontal", "lateral", "frontal"]
-    assert len(records[0].findings) == 13
-    assert {name for name, value in records[0].findings.items() if value} == {"edema", "pleural effusion"}
-    assert next(CheXpert(tmp_path, uncertain="zeros").samples()).findings == {"edema": 1.0, "pleural effusion": 0.0}
-
-
 def test_chexpert_other_table(tmp_path: Path) -> None:
     row = f"CheXpert-v1.0/valid/patient64541/study1/view1_frontal.jpg,F,1,Frontal,AP,{labels(Edema='0.0')}"
     write_table(tmp_path / "CheXpert-v1.0/valid.csv", CHEXPERT_HEADER, row)

@@ -83,16 +83,6 @@ def test_mimic_records(tmp_path: Path) -> None:
     assert source.dropped.total() == 7
 
 
-def test_mimic_policies_and_all_views(tmp_path: Path) -> None:
-    write_mimic(tmp_path)
-    records = list(MimicCxrLabels(tmp_path, "ones", "zeros", frontal_only=False).samples())
-    assert [record.image_id for record in records] == ["aa-1", "aa-2", "bb-1"]
-    assert records[0].findings == records[1].findings
-    assert records[0].findings is not records[1].findings  # whoever changes one changes no other
-    assert {name for name, value in records[0].findings.items() if value} == {"lung opacity", "pleural effusion"}
-    assert len(records[0].findings) == 13
-
-
 @pytest.mark.parametrize("name", [METADATA, LABELS, SPLIT])
 def test_mimic_needs_all_tables_unpacked(tmp_path: Path, name: str) -> None:
     write_mimic(tmp_path)

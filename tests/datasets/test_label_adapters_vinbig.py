@@ -38,22 +38,14 @@ THREE_READERS = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("policy", "of_a", "of_b"),
-    [
-        ("any", {"aortic enlargement", "lung lesion", "interstitial lung disease"}, {"pleural effusion"}),
-        ("majority", {"aortic enlargement", "lung lesion"}, set()),
-        ("all", {"aortic enlargement"}, set()),
-    ],
-)
-def test_vinbig_policies(tmp_path: Path, policy, of_a: set[str], of_b: set[str]) -> None:
+def test_vinbig_takes_the_majority(tmp_path: Path) -> None:
     write_vinbig(tmp_path, *THREE_READERS)
-    source: DataSource = VinBig(tmp_path, policy)
+    source: DataSource = VinBig(tmp_path)
     first, second = source.samples()
-    assert present(first.findings) == of_a
-    assert present(second.findings) == of_b
+    assert present(first.findings) == {"aortic enlargement", "lung lesion"}
+    assert present(second.findings) == set()
     assert not source.dropped
-    assert len(first.boxes) == 8  # whatever the policy
+    assert len(first.boxes) == 8  # whatever the others say
     assert len(second.boxes) == 1
 
 
@@ -79,7 +71,7 @@ def test_vinbig_drops(tmp_path: Path) -> None:
         mark("e", "R1", 14), mark("e", "R1", 14),  # said twice
         images="abce",
     )  # fmt: skip
-    source = VinBig(tmp_path, "all")
+    source = VinBig(tmp_path)
     records = list(source.samples())
     assert [(record.image_id, present(record.findings)) for record in records] == [
         ("a", {"cardiomegaly"}),
@@ -104,8 +96,6 @@ def test_vinbig_drops(tmp_path: Path) -> None:
 
 
 def test_vinbig_errors(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="policy must be one of any, majority, all, got 'most'"):
-        VinBig(tmp_path, "most")  # type: ignore[arg-type]
     with pytest.raises(DatasetError, match=r"VinBigData: there is no train.csv in"):
         next(VinBig(tmp_path).samples())
     write_table(tmp_path / "train.csv", VINBIG_HEADER, mark("a", "R1", 14))

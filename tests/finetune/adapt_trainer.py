@@ -7,17 +7,22 @@ middle until somebody makes GO_ON, so that a test sees it run however slow the m
 import json
 import sys
 import time
+from dataclasses import asdict, replace
 from pathlib import Path
 
+from finetune.records import BASE, Gain
 from tests.finetune import fake_trainer
-from tests.finetune.adapt_maker import MEASURES, as_values, write_pairs
+from tests.finetune.adapt_maker import MEASURES, write_pairs
 
 OUT = Path(sys.argv[sys.argv.index("--out") + 1])
 GO_ON, MIDDLE = OUT.parent / ".go-on", 50
 BETTER = not OUT.name.endswith("worse")
 SAID = "It is better than its base" if BETTER else "No difference from its base was seen"
 WHY = f"{SAID} (24 held-out patients): sequence score 0.310 to {0.41 if BETTER else 0.3:.3f}."
-VERDICT = {"outcome": "better" if BETTER else "no difference seen", "why": WHY, "scores": {}}
+OUTCOME = "better" if BETTER else "no difference seen"
+GAIN = Gain(BASE, 24, 0.1, 0.05, 0.15) if BETTER else Gain(BASE, 24, 0.0, -0.04, 0.05)
+VERDICT = {"outcome": OUTCOME, "why": WHY, "scores": {MEASURES[0].name: OUTCOME}}
+SCORED = [asdict(one) for one in (replace(MEASURES[0], gain=GAIN), *MEASURES[1:])]
 plain_tell, plain_checkpoint = fake_trainer.Run.tell, fake_trainer.Run.checkpoint
 
 
@@ -37,14 +42,14 @@ def tell(run: fake_trainer.Run, event: str, **values: object) -> None:
 
 def checkpoint(run: fake_trainer.Run) -> None:
     plain_checkpoint(run)
-    plain_tell(run, "held_out", step=run.step, measures=[as_values(one) for one in MEASURES])
+    plain_tell(run, "held_out", step=run.step, measures=SCORED)
 
 
 def write_adapter(folder: Path, run: fake_trainer.Run) -> None:
     write_pairs(run.folder)
     part = folder.with_name(f".{folder.name}")
     part.mkdir()
-    values = {"measures": [as_values(one) for one in MEASURES], "verdict": VERDICT}
+    values = {"measures": SCORED, "verdict": VERDICT}
     (part / "provenance.json").write_text(json.dumps(values))
     part.rename(folder)
 

@@ -12,11 +12,12 @@ from PIL import Image
 from finetune.cases import picture_of
 from finetune.config import FinetuneConfig
 from gazevlm_core.datasets.folder import write_gaze_folder
-from gazevlm_core.sample import Reading, Sample
+from gazevlm_core.sample import DatasetError, Reading, Sample
 from gazevlm_core.scanpath import Fixation, Scanpath
 
 Points = Sequence[tuple[float, float]]
 HERE: Points = ((0.2, 0.3), (0.7, 0.6))
+OTHER: Points = ((0.9, 0.1), (0.4, 0.4), (0.1, 0.8))
 
 
 def picture(seed: int, width: int = 64, height: int = 64) -> Image.Image:
@@ -92,3 +93,32 @@ def make_case(
     )  # fmt: skip
     digest, size_px = picture_of(sample) if image else (hashlib.sha256(name.encode()).hexdigest(), size_px)
     return replace(sample, digest=digest, size_px=size_px)
+
+
+def many(count: int = 40, per_patient: int = 2) -> list[Study]:
+    """Images of several annotators, a few of each patient."""
+    return [
+        Study(
+            f"i{n:02}", n, f"p{n // per_patient:02}", {"edema": float(n % 2)}, "Some words.",
+            {"owl": HERE, "fox": OTHER},
+        )
+        for n in range(count)
+    ]  # fmt: skip
+
+
+def names(cases: Sequence[Sample]) -> list[str]:
+    """Of their images."""
+    return [case.image_id for case in cases]
+
+
+def readers(cases: Sequence[Sample]) -> set[str]:
+    """Of all their readings."""
+    return {reading.reader for case in cases for reading in case.readings}
+
+
+def one_sentence(error: DatasetError) -> str:
+    """What an error says, which is on one line."""
+    text = str(error)
+    assert text
+    assert "\n" not in text
+    return text

@@ -6,10 +6,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from finetune.records import read_provenance
+from tests.finetune.case_maker import many, write_folder
 from tests.finetune.run_maker import events, go, losses, quick, write_gaze_folder
 
 if TYPE_CHECKING:
     from tests.finetune.two_steps import Done, Run
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Forty images of twenty patients, read by two; never written to."""
+    return write_folder(tmp_path_factory.mktemp("data") / "set", many())
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 
 from finetune.adapted import gaze_token_of
+from gazevlm_core.model.adapters import keep_embedding_uncopied
 from gazevlm_core.model.checkpoint import load_checkpoint
 from gazevlm_core.options import Precision
 
@@ -48,6 +49,7 @@ def main(checkpoint: str, out: str) -> None:
     layers, tokens = model.language_layers, {"embed_tokens": [gaze_token_of(model.config)]}
     lora = LoraConfig(r=4, target_modules=layers, trainable_token_indices=tokens, init_lora_weights=False)
     adapted = get_peft_model(model, lora)
+    keep_embedding_uncopied(adapted)
     whole, size = said(adapted), bytes_here(adapted)
     mesh = init_device_mesh("cpu", (dist.get_world_size(),))
     for module in list(adapted.modules()):

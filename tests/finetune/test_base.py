@@ -8,14 +8,15 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from evaluate.command import what_is_known
 from finetune.base import folder_digest, load_base
+from finetune.cases import read_cases, split_cases
 from finetune.config import ConfigError
 from finetune.export.files import ExportError
 from finetune.export.merge import Storage, merge_adapter
 from finetune.records import read_provenance, write_json
 from gazevlm_core.datasets.splits import SplitRule
 from gazevlm_core.datasets.trained_on import TrainedOn
+from gazevlm_core.inference import what_is_known
 from gazevlm_core.model.checkpoint import CheckpointError
 from tests.finetune.hub_maker import commit_of, put, use_cache
 from tests.finetune.run_maker import go, losses, quick, tensors
@@ -153,3 +154,22 @@ def test_a_base_that_was_written_anew_is_not_gone_on_with(
     shutil.rmtree(base)
     shutil.copytree(tiny_checkpoint, base)
     assert go(config, tmp_path / "adapter", tmp_path / "run").outcome == "done"
+
+
+@pytest.mark.slow
+def test_a_run_on_a_merged_base_scores_nothing_that_the_base_has_learned(
+    gaze_folder: Path, tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    merged = Path(shutil.copytree(tiny_checkpoint, tmp_path / "merged"))
+    config = quick(gaze_folder, merged, held_out_share=0.6)
+    split = split_cases(read_cases(config), config)
+    first, *others = split.held_out
+    assert others
+    learned = TrainedOn.of("salt", [first.patient_id], [], SplitRule())
+    write_json(merged / "provenance.json", {"trained_on": learned.to_values()})
+    assert go(config, tmp_path / "adapter", tmp_path / "run").outcome == "done"
+    values = read_provenance(tmp_path / "adapter")
+    assert values is not None
+    assert values["split"]["held_out"] == [case.image_id for case in others if case.patient_id != first.patient_id]
+    assert values["split"]["train"] == [case.image_id for case in split.train]
+    assert go(config, tmp_path / "adapter", tmp_path / "run").outcome == "done", "it is the same run again"

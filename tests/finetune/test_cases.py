@@ -1,4 +1,4 @@
-"""The data of a run: read, checked, and split so that nothing that is scored on was learned."""
+"""The data of a run: read, checked, merged, and known by a fingerprint."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -8,49 +8,27 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from finetune.cases import fingerprint, has_fingerprint, merged, parse_spec, read_cases, rule_of, split_cases
+from finetune.cases import fingerprint, has_fingerprint, merged, parse_spec, read_cases, split_cases
 from finetune.examples import draw_epochs
 from finetune.prepare import left_unlearned
 from finetune.stopping import Stopped
-from gazevlm_core.datasets.splits import TEST, TRAIN, VALIDATION, Member, decide
 from gazevlm_core.datasets.trained_on import rgb_digest
 from gazevlm_core.model.configuration_gazevlm import GazeConfig
 from gazevlm_core.sample import DatasetError, Reading, Sample, pixel_digest
 from gazevlm_core.scanpath import Scanpath
-from tests.finetune.case_maker import HERE, Study, configure, make_case, path_of, picture, write_folder
-
-OTHER = ((0.9, 0.1), (0.4, 0.4), (0.1, 0.8))
-
-
-def many(count: int = 40, per_patient: int = 2) -> list[Study]:
-    """Images of several annotators, a few of each patient."""
-    return [
-        Study(
-            f"i{n:02}", n, f"p{n // per_patient:02}", {"edema": float(n % 2)}, "Some words.",
-            {"owl": HERE, "fox": OTHER},
-        )
-        for n in range(count)
-    ]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_folder(tmp_path_factory.mktemp("data") / "set", many())
-
-
-def names(cases: Sequence[Sample]) -> list[str]:
-    return [case.image_id for case in cases]
-
-
-def readers(cases: Sequence[Sample]) -> set[str]:
-    return {reading.reader for case in cases for reading in case.readings}
-
-
-def one_sentence(error: DatasetError) -> str:
-    text = str(error)
-    assert text
-    assert "\n" not in text
-    return text
+from tests.finetune.case_maker import (
+    HERE,
+    OTHER,
+    Study,
+    configure,
+    make_case,
+    names,
+    one_sentence,
+    path_of,
+    picture,
+    readers,
+    write_folder,
+)
 
 
 # ---- reading --------------------------------------------------------------------------------------------------------
@@ -308,128 +286,11 @@ def test_what_is_not_learned_is_said() -> None:
     assert left_unlearned(cases, configure(gaze_order="none"), gaze, ["cat"]) == strange
 
 
-# ---- splitting ------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("seed", range(12))
-def test_no_patient_and_no_picture_is_on_both_sides(seed: int) -> None:
-    cases = [
-        # patients of three images in both data sets, and every fifth picture is one of another patient's
-        replace(make_case(f"i{n}", patient=f"p{n % 30}", dataset=n // 30 % 2, readings=[("owl", path_of(HERE))]),
-                digest=f"{n if n % 5 else (n * 7) % 90:064x}")
-        for n in range(90)
-    ]  # fmt: skip
-    config = configure("one", "two", held_out_share=0.3, seed=seed)
-    split = split_cases(cases, config)
-    assert sorted([*names(split.train), *names(split.held_out)]) == sorted(names(cases))
-    for known in (lambda case: case.patient_id, lambda case: case.digest):
-        assert not {known(case) for case in split.train} & {known(case) for case in split.held_out}
-    again = split_cases(cases, config)
-    assert names(again.train) == names(split.train)
-    assert names(split_cases(cases[::-1], config).held_out) == names(split.held_out)[::-1]
-
-
-def test_equal_pictures_go_together_whatever_they_are_called(tmp_path: Path) -> None:
-    first = write_folder(tmp_path / "one", [Study(f"a{n}", n, f"p{n}", readings={"owl": HERE}) for n in range(20)])
-    second = write_folder(tmp_path / "two", [Study(f"z{n}", n, f"q{n}", readings={"fox": HERE}) for n in range(20)])
-    cases = read_cases(configure(first, second))
-    sides = set()
-    for seed in range(6):
-        split = split_cases(cases, configure(first, second, seed=seed, held_out_share=0.5))
-        held_out = {name[1:] for name in names(split.held_out)}
-        assert not held_out & {name[1:] for name in names(split.train)}
-        assert len(split.held_out) == 2 * len(held_out)
-        sides.add(frozenset(held_out))
-    assert len(sides) == 6  # another seed gives another split
-
-
-def test_others_coming_and_going_move_nobody(folder: Path) -> None:
-    cases = read_cases(configure(folder))
-    for seed in range(4):
-        whole = split_cases(cases, configure(folder, seed=seed))
-        part = split_cases(cases[::3], configure(folder, seed=seed))
-        if part.train and part.held_out and set(names(part.held_out)) & set(names(whole.held_out)):
-            assert set(names(part.held_out)) <= set(names(whole.held_out))
-
-
-def test_the_share_is_about_what_was_asked_for() -> None:
-    cases = [make_case(f"i{n}", findings={"edema": 1.0}) for n in range(1000)]
-    for share in (0.1, 0.2, 0.5):
-        held_out = split_cases(cases, configure(held_out_share=share)).held_out
-        assert len(held_out) / 1000 == pytest.approx(share, abs=0.04)
-
-
-@pytest.mark.parametrize("share", [0.001, 0.2, 0.999])
-def test_two_patients_are_one_on_each_side(share: float) -> None:
-    cases = [make_case(f"i{n}", patient=f"p{n % 2}", findings={"edema": 1.0}) for n in range(6)]
-    for seed in range(10):
-        split = split_cases(cases, configure(held_out_share=share, seed=seed))
-        assert (len(split.train), len(split.held_out)) == (3, 3)
-
-
-def test_one_patient_cannot_be_split() -> None:
-    for cases in (
-        [make_case(f"i{n}", patient="p", findings={"edema": 1.0}) for n in range(6)],
-        [replace(make_case(f"i{n}", findings={"edema": 1.0}), digest="5" * 64) for n in range(6)],
-    ):
-        with pytest.raises(DatasetError, match="one patient") as caught:
-            split_cases(cases, configure())
-        one_sentence(caught.value)
-
-
-def test_held_out_annotators_are_never_learned_and_alone_scored_against(folder: Path) -> None:
-    config = configure(folder, held_out_annotators=["owl"])
-    split = split_cases(read_cases(config), config)
-    assert readers(split.train) == {"fox"}
-    assert readers(split.held_out) == {"owl"}
-    everybody = split_cases(read_cases(configure(folder)), configure(folder))
-    assert readers(everybody.train) == readers(everybody.held_out) == {"owl", "fox"}
-    assert names(everybody.held_out) == names(split.held_out)
-
-
-def test_all_annotators_held_out_leave_nothing(tmp_path: Path) -> None:
-    folder = write_folder(tmp_path / "set", [Study(f"a{n}", n, readings={"owl": HERE}) for n in range(8)])
-    config = configure(folder, held_out_annotators=["owl"])
-    with pytest.raises(DatasetError, match="hold out fewer"):
-        split_cases(read_cases(config), config)
-
-
-def with_split(cases: Sequence[Sample], split: Callable[[int], str]) -> list[Sample]:
-    return [replace(case, split=split(n)) for n, case in enumerate(cases)]
-
-
-def test_a_split_of_the_data_is_honoured_and_told(folder: Path) -> None:
-    plain = read_cases(configure(folder))
-    told: list[str] = []
-    split = split_cases(with_split(plain, lambda n: "test" if n < 4 else "Train"), configure(folder), told.append)
-    assert {"i00", "i01", "i02", "i03"} <= set(names(split.held_out))
-    assert told == [
-        "Splitting by patient: the data's own split is used; it has no validation images, which are drawn from its "
-        "training patients"
-    ]
-    told.clear()
-    leaking = split_cases(with_split(plain, lambda n: "test" if n == 4 else "train"), configure(folder), told.append)
-    assert names(leaking.train) == names(split_cases(plain, configure(folder)).train)
-    assert "has 1 patient on several sides (p02), so it is not used" in told[0]
-    with pytest.raises(DatasetError, match="has no training images"):
-        split_cases(with_split(plain, lambda n: "test"), configure(folder))
-
-
 def test_sides_of_one_image_are_kept_when_its_records_are_merged() -> None:
     first, second = (replace(per_reading("a", who, {}), split=side) for who, side in
                      (("owl", "train"), ("fox", "test+train")))  # fmt: skip
     (record,) = merged([first, second])
     assert record.split == "test+train"
-
-
-def test_what_is_learned_from_is_never_what_evaluating_tests(folder: Path) -> None:
-    """Whatever the seed and the share: the split of a run is that of `gazevlm evaluate`."""
-    cases = read_cases(configure(folder))
-    for seed, share in ((0, 0.2), (5, 0.2), (0, 0.5)):
-        config = configure(folder, seed=seed, held_out_share=share)
-        split = split_cases(cases, config)
-        evaluated = decide((Member.of(case) for case in cases), rule_of(config))
-        sides = {case.image_id: evaluated.of(case.patient_id) for case in cases}
-        assert {sides[name] for name in names(split.train)} == {TRAIN}
-        assert {sides[name] for name in names(split.held_out)} == {VALIDATION, TEST}
 
 
 # ---- fingerprint ----------------------------------------------------------------------------------------------------

@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 
 from cli.main import app
 from finetune import command
+from finetune.command import VISIBLE, one_gpu
 from finetune.config import ConfigError, FinetuneConfig
-from finetune.devices import VISIBLE, one_gpu
 from finetune.records import Ending
 from gazevlm_core.model.checkpoint import CheckpointError, pick_device
 

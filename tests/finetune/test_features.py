@@ -119,7 +119,8 @@ def test_no_more_images_at_once_than_asked_for(
     for name in true:
         monkeypatch.setattr(
             GazeEngine, name,
-            lambda engine, some, *rest, name=name: seen.append(len(some)) or true[name](engine, some, *rest)
+            lambda engine, some, *rest, name=name, **more:
+            seen.append(len(some)) or true[name](engine, some, *rest, **more)
         )  # fmt: skip
     batching = Batching(images)
     for store in (None, store_in(tmp_path, tiny_engine)):

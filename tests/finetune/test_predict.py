@@ -101,7 +101,7 @@ def test_where_probabilities_are_wanted_nothing_else_is_computed(
     expected = predict_cases(tiny_engine, pictures, None).probabilities()
     passes: list[int] = []
     true_prefill = GazeEngine.prefill
-    monkeypatch.setattr(GazeEngine, "prefill", lambda *args: passes.append(1) or true_prefill(*args))
+    monkeypatch.setattr(GazeEngine, "prefill", lambda *args, **more: passes.append(1) or true_prefill(*args, **more))
     monkeypatch.setattr(generation_gazevlm, "choose_paths", lambda *_, **__: pytest.fail("a path was walked"))
     monkeypatch.setattr(GazeEngine, "describe", lambda *_: pytest.fail("a record was made"))
     monkeypatch.setattr(GazeVLM, "forward", lambda *_, **__: pytest.fail("losses were computed"))

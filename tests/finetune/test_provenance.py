@@ -9,7 +9,6 @@ from typing import Any, cast
 import pytest
 import yaml
 
-from evaluate.command import what_is_known
 from finetune.base import Base, folder_digest
 from finetune.cases import Split, fingerprint, read_cases, split_cases
 from finetune.config import ConfigError, FinetuneConfig
@@ -19,6 +18,7 @@ from finetune.run import finished_before
 from gazevlm_core.datasets.splits import SplitRule
 from gazevlm_core.datasets.trained_on import TrainedOn, read_all_trained_on
 from gazevlm_core.evaluation.checkpoint_scores import FindingScore, read_scores
+from gazevlm_core.inference import what_is_known
 from tests.finetune.case_maker import HERE, Study, configure, submission_digest, write_folder
 
 MEASURES = [
@@ -133,7 +133,7 @@ def test_what_a_merged_base_was_trained_on_stays_known(made: Made, tmp_path: Pat
     assert read_all_trained_on(merged) == [read_all_trained_on(made.out)[0], first]
     assert what_is_known(None, str(merged)) == [read_all_trained_on(made.out)[0], first]
     assert made.values["trained_on_before"] == []
-    assert what_is_known(None, "gazevlm-nano") == []
+    assert what_is_known(None, "gazevlm-nano-base") == [], "it saw no patient"
 
 
 def test_what_the_gaze_tokens_cut_is_told_in_provenance_and_card(made: Made, tmp_path: Path) -> None:
@@ -206,9 +206,9 @@ def test_the_card_has_a_row_for_every_measure(made: Made) -> None:
         ["sequence score", "0.512", "0.250", "", "its own path, shuffled 0.200, chance 0.125"],
         ["AUROC of added findings", "0.750", "0.500", "", "chance 0.500"],
         ["AUROC: edema", "0.750", "0.500", "", "chance 0.500"],
-        ["AUROC: left | right", "1.000", "none", "", "chance 0.500"],
-        ["gaze loss (nats)", "2.000", "3.000", "", "none"],
-        ["text loss (nats)", "none", "none", "", "none"],
+        ["AUROC: left | right", "1.000", "-", "", "chance 0.500"],
+        ["gaze loss (nats)", "2.000", "3.000", "", "-"],
+        ["text loss (nats)", "-", "-", "", "-"],
     ]
     assert lines[first + len(MEASURES)] == ""
 

@@ -31,7 +31,7 @@ def told(
 
 def test_what_a_run_takes_is_said_before_it_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said = told(tmp_path, memory=80, patch=monkeypatch)
-    assert said.startswith("This will take about 7.4 GB of the GPU (80.0 GB are free) and 4.9 GB of the disk (features")
+    assert said.startswith("This will take about 6.8 GB of the GPU (80.0 GB are free) and 4.9 GB of the disk (features")
     assert "features 4.2 GB" in said, "1,024,000 tokens of 2,048 numbers of 2 bytes"
 
 
@@ -48,7 +48,7 @@ def test_what_an_earlier_try_wrote_is_needed_no_more_and_is_not_called_free(
 @pytest.mark.parametrize(
     ("free", "disk", "values", "lower"),
     [
-        (7, 100, {}, r"memory: .* 7\.0 GB are free on this GPU; lower batch_size \(and raise accumulation\)"),
+        (6, 100, {}, r"memory: .* 6\.0 GB are free on this GPU; lower batch_size \(and raise accumulation\)"),
         (3, 100, {}, "lower the size of the base"),
         (80, 3, {}, "disk: .* lower max_pixels, or keep no features with --no-cache-features"),
         (80, 0.1, {"cache_features": False}, "checkpoints need less with a lower lora_rank"),

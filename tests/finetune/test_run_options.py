@@ -1,5 +1,6 @@
 """Every option of what is learned does what it says: two steps, and a look at what it should have changed."""
 
+from collections.abc import Sized
 from pathlib import Path
 from typing import Any
 
@@ -127,11 +128,13 @@ def test_length_groups(do: Run, plain: dict) -> None:
 def test_no_more_images_at_once_than_a_batch(do: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
     true = {name: getattr(GazeEngine, name) for name in ("encode_images", "prefill")}
-    for name in true:
-        monkeypatch.setattr(
-            GazeEngine, name,
-            lambda engine, some, *rest, name=name: seen.append(len(some)) or true[name](engine, some, *rest)
-        )  # fmt: skip
+    for name, method in true.items():
+
+        def counted(engine: GazeEngine, some: Sized, *rest: object, method: Any = method, **options: object) -> object:
+            seen.append(len(some))
+            return method(engine, some, *rest, **options)
+
+        monkeypatch.setattr(GazeEngine, name, counted)
     do(batch_size=1)
     assert set(seen) == {1}
 

@@ -1,19 +1,20 @@
 """What the tab makes of jobs and their logs: curves, tables, estimates, links, before and after."""
 
 import json
+import re
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from finetune.config import FinetuneConfig
-from finetune.records import UNJUDGED, Measure
+from finetune.records import UNJUDGED, Gain, Measure
 from finetune.tab.charts import MOST_POINTS, comparison_chart, drawn_measures, loss_chart, measure_chart, thinned
 from finetune.tab.compare import comparison_table, history_table
 from finetune.tab.estimate import NO_RUN, images_seen, measure_times, time_sentence
 from finetune.tab.runs import LOSSES, VERDICT_WORDS, Run, RunReader, kept_events, read_pairs, run_label
-from finetune.tab.start import count_tables
-from finetune.tab.watch import link_html, measure_table, run_table
+from finetune.tab.start import count_tables, counts_html
+from finetune.tab.watch import link_html, measure_table, run_table, verdict_html
 from tests.finetune.adapt_maker import (
     BASES,
     MEASURES,
@@ -132,12 +133,37 @@ def test_runs_are_compared_in_one_chart() -> None:
 # ---- tables ---------------------------------------------------------------------------------------------------------
 def test_counts_say_what_is_left_out_and_why() -> None:
     count = DataCount(9, 12, {"A": 4, "B": 8}, {"effusion": 3}, {"rejected": 2, "agrees too little": 5})
+    said = "Chosen: 12 scanpaths on 9 images by 2 people. Left out: 2 rejected, 5 agrees too little."
+    assert said in counts_html(count)
     chosen, findings, left_out = count_tables(count)
-    assert chosen.title == "Chosen: 12 scanpaths on 9 images"
+    assert all(one.folded for one in (chosen, findings, left_out))
     assert chosen.rows == [["B", "8"], ["A", "4"]]
     assert findings.rows == [["effusion", "3"]]
     assert left_out.rows == [["agrees too little", "5"], ["rejected", "2"]]
     assert len(count_tables(DataCount())) == 1
+
+
+def test_the_verdict_is_drawn_with_its_intervals() -> None:
+    measures = [
+        Measure("sequence score", 0.4, 0.3, gain=Gain("base", 24, 0.1, 0.05, 0.15)),
+        Measure("AUROC", 0.8, 0.9, gain=Gain("base", 24, -0.1, -0.2, 0.05)),
+        Measure("AUROC of added findings", 0.8, None, gain=Gain("chance", 4)),
+    ]
+    scores = {"sequence score": "better", "AUROC": "no difference seen", "AUROC of added findings": "too few to tell"}
+    judged = {"outcome": "better", "why": "So.", "scores": scores}
+    run = make_run()
+    run.__dict__["_provenance"] = {"measures": list(map(as_values, measures)), "verdict": judged}
+    html = verdict_html(run)
+    drawn = re.findall(r'data-outcome="([^"]*)"><b>([^<]*)</b>.*?<i style="left: ([\d.]*)%; width: ([\d.]*)%">', html)
+    assert [(outcome, name) for outcome, name, *_ in drawn] == [
+        ("better", "sequence score"), ("no difference seen", "AUROC")
+    ], "without an interval there is nothing to draw"  # fmt: skip
+    reach = 1.1 * 0.2
+    for (low, high), (_, _, left, width) in zip(((0.05, 0.15), (-0.2, 0.05)), drawn, strict=True):
+        assert float(left) == pytest.approx(50 + 50 * low / reach, abs=0.05)
+        assert float(width) == pytest.approx(50 * (high - low) / reach, abs=0.11)
+    assert "+0.100 [+0.050, +0.150]: better" in html
+    assert verdict_html(make_run(events=[])) == ""
 
 
 def test_why_something_failed_is_for_admins() -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from gazevlm_core.model.processing_gazevlm import IGNORED_LABEL
 from gazevlm_core.options import GlimpseShares
 from gazevlm_core.sample import Reading, Sample
 from gazevlm_core.scanpath import Fixation, Scanpath
-from gazevlm_core.training.collator import GazeCollator, content_of, gaze_targets
+from gazevlm_core.training.collator import GazeCollator, content_of, gaze_targets, places_of_findings
 
 CONFIG = GazeConfig(num_gaze_tokens=4, finding_names=("edema", "fracture"))
 
@@ -73,6 +74,26 @@ def test_what_lies_in_a_glimpse_follows_from_the_mask() -> None:
     assert math.isnan(content_of(unmarked, "edema", Window(0.5, 0.25, 0.625, 0.375)))
 
 
+def test_what_lies_in_each_patch_follows_from_the_mask_as_in_glimpses(tiny_processor) -> None:
+    mask = np.zeros((64, 64), dtype=np.uint8)
+    mask[10:30, 32:60] = 255
+    marked = Sample("a", image(300, 300), "Why?", None, {"edema": 1.0, "fracture": 0.0}, masks={"edema": mask})
+    other = Sample("b", image(600, 300), "Why?", None, {"fracture": 1.0})
+    config = dataclasses.replace(CONFIG, patch_finding_weight=1.0)
+    batch = GazeCollator(tiny_processor, config)([marked, other, dataclasses.replace(marked, question="What?")])
+    assert "patch_contents" not in GazeCollator(tiny_processor, CONFIG)([marked])
+    first, second = tiny_processor.grids(batch["image_grid_thw"])
+    contents = batch["patch_contents"]
+    assert contents.shape == (len(first) + len(second), 2), "once for each image, however many questions it has"
+    for patch in range(len(first)):
+        row, col = divmod(patch, first.cols)
+        edges = (col / first.cols, row / first.rows, (col + 1) / first.cols, (row + 1) / first.rows)
+        assert contents[patch, 0].item() == pytest.approx(content_of(marked, "edema", Window(*edges)), nan_ok=True)
+    assert {0.0, 1.0} <= set(contents[: len(first), 0].tolist())
+    assert (contents[: len(first), 1] == 0.0).all()
+    assert contents[len(first) :].isnan().all(), "it is there, and nobody said where"
+
+
 @pytest.mark.parametrize(("share", "readers"), [("readers", True), ("random", False)])
 def test_glimpses_are_cut_where_the_shares_say(tiny_processor, share: str, readers: bool) -> None:
     shares = GlimpseShares(**{"readers": 0.0, "own": 0.0, "random": 0.0, share: 1.0})
@@ -93,6 +114,28 @@ def test_glimpses_are_cut_where_the_shares_say(tiny_processor, share: str, reade
     assert (batch["input_ids"] == tiny_processor.image_token_id).sum() == sum(map(len, grids)) + count * 9
     again = GazeCollator(tiny_processor, config, shares=shares)(samples)
     assert torch.equal(again["glimpse_windows"].nan_to_num(), windows.nan_to_num()), "a training can be resumed"
+
+
+def test_places_of_findings_are_of_the_image_and_of_others_alike_often(tiny_processor) -> None:
+    masks = {"edema": np.zeros((64, 64), np.uint8), "fracture": np.zeros((64, 64), np.uint8)}
+    masks["edema"][:8, :8] = 255
+    masks["fracture"][56:, 56:] = 255
+    here = Sample("a", image(300, 300), "Why?", "Yes.", {"edema": 1.0}, (), masks={"edema": masks["edema"]})
+    other = Sample("b", image(300, 300), "Why?", "No.", {"fracture": 1.0}, (), masks={"fracture": masks["fracture"]})
+    places = places_of_findings(here, [here, other], 400, np.random.default_rng(0))
+    assert all(max(place.x, place.y) < 1 / 8 or min(place.x, place.y) >= 7 / 8 for place in places)
+    assert 150 < sum(place.x < 0.5 for place in places) < 250
+    unknown = replace(here, masks={})
+    assert all(place.x > 0.5 for place in places_of_findings(unknown, [unknown, other], 9, np.random.default_rng(0)))
+    assert places_of_findings(unknown, [unknown], 9, np.random.default_rng(0)) == []
+    config = dataclasses.replace(CONFIG, num_glimpses=2, gaze_trained=True)
+    collate = GazeCollator(tiny_processor, config, shares=GlimpseShares(0.0, 0.0, 0.0, 1.0))
+    windows = collate([here, other])["glimpse_windows"]
+    assert windows[~windows.isnan()].min() >= 0
+    corner = (windows[..., 2] < 0.5) | (windows[..., 0] > 0.5)
+    assert corner[~windows[..., 0].isnan()].all()
+    bare = [replace(one, masks={}) for one in (here, other)]
+    assert (~collate(bare)["glimpse_windows"].isnan()).all(), "anywhere, where no mask is known"
 
 
 def test_shares_add_up() -> None:
@@ -135,3 +178,25 @@ def test_the_twin_without_gaze_gets_no_scanpaths(tiny_processor) -> None:
 def test_an_empty_question_is_refused(tiny_processor) -> None:
     with pytest.raises(ValueError, match="question is empty"):
         GazeCollator(tiny_processor, CONFIG)([Sample("a", image(300, 300), " ", "Yes.", {}, ())])
+
+
+def test_of_a_counterfactual_one_picture_is_seen_small_and_the_other_is_glimpsed_at(tiny_processor) -> None:
+    mask = np.zeros((64, 64), np.uint8)
+    mask[:8, :8] = 255
+    white = Image.new("RGB", (300, 300), "white")
+    small = Sample("a", image(300, 300), findings={"edema": 1.0, "fracture": 0.0}, masks={"edema": mask})
+    sample = Sample("a", white, "Why?", "No.", {"edema": 0.0, "fracture": 0.0}, small=small)
+    config = dataclasses.replace(CONFIG, num_glimpses=4, gaze_trained=True, patch_finding_weight=1.0)
+    batch = GazeCollator(tiny_processor, config, shares=GlimpseShares(0.0, 0.0, 1.0))([sample])
+    plain = GazeCollator(tiny_processor, config, shares=GlimpseShares(0.0, 0.0, 1.0))([replace(sample, small=None)])
+    black, bright = batch["pixel_values"], batch["glimpse_pixel_values"]
+    assert black.max() < 0 < bright.min()
+    assert torch.equal(plain["glimpse_pixel_values"][: len(bright)], bright[: len(plain["glimpse_pixel_values"])])
+    assert batch["finding_labels"].tolist() == [[0.0, 0.0]]
+    assert batch["glimpse_contents"].tolist() == [[[0.0, 0.0]] * 4], "of what is glimpsed at"
+    assert 1.0 in batch["patch_contents"][:, 0], "of what is seen small"
+    assert 1.0 not in plain["patch_contents"][:, 0]
+    middles = [(w[0] + w[2]) / 2 for w in batch["glimpse_windows"][0].tolist()]
+    assert any(x < 1 / 8 for x in middles), "somewhere where the two differ"
+    assert 1 <= sum(a != b for a, b in zip(batch["glimpse_windows"][0].tolist(), plain["glimpse_windows"][0].tolist(),
+                                           strict=True)) <= 3  # fmt: skip

@@ -10,6 +10,7 @@ import torch
 
 from gazevlm_core.model.losses import IGNORED, STOP, LossCounts, count_supervision
 from gazevlm_core.model.modeling_gazevlm import GazeVLM
+from gazevlm_core.model.outputs import LOSS_NAMES
 from gazevlm_core.training.collator import GazeCollator
 from tests.launching import launcher, run_ranks
 from tests.training.spread import uneven_examples
@@ -66,10 +67,11 @@ def test_what_a_batch_knows_is_counted_by_hand() -> None:
         "finding_labels": torch.tensor([[1.0, float("nan")], [0.0, 0.0]]),
         "gaze_offsets": torch.tensor([[[[0.1, 0.9], [float("nan")] * 2]]]),
         "glimpse_contents": torch.tensor([[[1.0, float("nan")], [0.0, 1.0]]]),
+        "patch_contents": torch.tensor([[1.0, float("nan")], [0.0, float("nan")]]),
     }
-    assert [int(count) for count in count_supervision(batch, stops=True)] == [5, 1, 3, 3, 1, 3]
-    assert [int(count) for count in count_supervision(batch, stops=False)] == [4, 1, 3, 3, 1, 3]
-    assert [int(count) for count in count_supervision({}, stops=True)] == [0] * 6
+    assert [int(count) for count in count_supervision(batch, stops=True)] == [5, 1, 3, 3, 1, 3, 2]
+    assert [int(count) for count in count_supervision(batch, stops=False)] == [4, 1, 3, 3, 1, 3, 2]
+    assert [int(count) for count in count_supervision({}, stops=True)] == [0] * len(LOSS_NAMES)
 
 
 def test_the_launcher_is_that_of_accelerate() -> None:

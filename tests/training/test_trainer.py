@@ -10,15 +10,26 @@ from PIL import Image
 from transformers import TrainingArguments, set_seed
 
 from gazevlm_core.findings import FINDING_NAMES, HELD_OUT_FINDING_NAMES
+from gazevlm_core.model.checkpoint import load_checkpoint
 from gazevlm_core.model.modeling_gazevlm import GazeVLM
+from gazevlm_core.options import Precision
 from gazevlm_core.sample import Reading, Sample
 from gazevlm_core.scanpath import Fixation, Scanpath
 from gazevlm_core.training.collator import GazeCollator
 from gazevlm_core.training.trainer import GazeTrainer
 from phantoms.dataset import draw_cases
-from phantoms.nano import MODEL_NAMES, CaseExamples, Recipe, Variant, gaze_config_of, schedule_of
-from phantoms.nano_parts import WholeKernelConv3d
+from phantoms.nano import BASED, MODEL_NAMES, CaseExamples, Recipe, Variant, begin, gaze_config_of, schedule_of
+from phantoms.nano_parts import (
+    GroupedVisionAttention,
+    WholeKernelConv3d,
+    in_full_precision,
+    nano_model,
+    nano_processor,
+    quick_vision,
+    train_tokenizer,
+)
 
+BASE = "gazevlm-nano-base"  # what the release goes on from
 PATH = Scanpath((Fixation(0.1, 0.2, 300.0), Fixation(0.7, 0.6, 200.0)), "simulated")
 READ = (Reading("", PATH),)
 
@@ -103,6 +114,27 @@ def test_the_release_asks_other_questions_of_the_same_images() -> None:
     assert (release.steps, release.presence_share) == (recipe.release_steps, recipe.release_presence_share)
 
 
+@pytest.mark.parametrize("variant", [Variant.ORDERED, Variant.NO_GLIMPSES])
+def test_a_training_goes_on_from_an_earlier_checkpoint(variant: Variant, tmp_path: Path) -> None:
+    model, processor = begin(variant, Recipe(base=BASE), [], tmp_path)
+    base = load_checkpoint(BASE, device="cpu")
+    assert processor.tokenizer.get_vocab() == base.processor.tokenizer.get_vocab()
+    before = in_full_precision(base.model).state_dict()
+    weights = model.state_dict()
+    for name in before.keys() & weights.keys():
+        torch.testing.assert_close(weights[name], before[name], msg=name)
+    assert before.keys() - {"gaze_heads.finding_attention.weight"} <= weights.keys()
+    assert all(one.requires_grad and one.dtype == torch.float32 for one in model.parameters())
+    assert model.config.gaze_config == gaze_config_of(variant, Recipe())
+    model.save_pretrained(tmp_path)
+    processor.save_pretrained(tmp_path)
+    assert load_checkpoint(str(tmp_path), device="cpu").precision is Precision.FP32, "training saves whole weights"
+
+
+def test_what_shows_the_worth_of_gaze_does_not_begin_from_a_model_that_learned_it() -> None:
+    assert set(Variant) - set(BASED) == {Variant.NO_GAZE, Variant.PLAIN}
+
+
 def test_the_patch_embedding_as_a_product_is_the_convolution() -> None:
     convolution = torch.nn.Conv3d(3, 8, (2, 14, 14), stride=(2, 14, 14), bias=False)
     product = WholeKernelConv3d.sharing(convolution)
@@ -111,3 +143,20 @@ def test_the_patch_embedding_as_a_product_is_the_convolution() -> None:
     assert product.weight is convolution.weight
     with pytest.raises(RuntimeError):
         product(torch.randn(5, 3, 2, 28, 14))
+
+
+def test_a_quick_vision_tower_gives_the_same_tokens_and_gradients() -> None:
+    model = nano_model(nano_processor(train_tokenizer(["a b"])), gaze_config_of(Variant.ORDERED, Recipe()))
+    grids = torch.tensor([[1, 16, 16], [1, 6, 6], [1, 6, 6], [1, 8, 4]])
+    pixels = torch.randn(int(grids.prod(dim=1).sum()), 3 * 2 * 14 * 14)
+    weight = model.get_encoder("image").blocks[0].attn.qkv.weight
+    found = []
+    for _ in range(2):
+        model.zero_grad()
+        tokens = torch.cat(list(model.encode_images(pixels, grids)))
+        tokens.square().sum().backward()
+        found.append((tokens.detach(), weight.grad.clone()))
+        quick_vision(model)
+    assert isinstance(model.get_encoder("image").blocks[0].attn, GroupedVisionAttention)
+    torch.testing.assert_close(found[0][0], found[1][0], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(found[0][1], found[1][1], atol=1e-2, rtol=1e-3)
