@@ -1,21 +1,32 @@
 """The model card of the embedded checkpoint, from the JSON of `gazevlm evaluate`.
 
     gazevlm evaluate --dataset phantom --n 1000 --seed 4242 --reference FP32_FOLDER --json > results.json
-    python -m evaluate.card --results results.json --model models/gazevlm-nano
+    gazevlm evaluate --dataset nih --root NIH --split held-out --json > nih.json
+    python -m evaluate.card --results results.json --films nih.json --recipe recipe.json --model models/gazevlm-nano
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from evaluate.rows import markdown
-from evaluate.tables import bar_table, believed_by_head, faithfulness_tables, phantom_long_tables, quantisation_table
+from evaluate.tables import (
+    bar_table,
+    believed_by_head,
+    facts_of,
+    faithfulness_tables,
+    phantom_long_tables,
+    quantisation_table,
+    tables_of,
+)
+from gazevlm_core.datasets.registry import ADAPTERS
+from gazevlm_core.datasets.trained_on import PROVENANCE_FILE
 from gazevlm_core.evaluation.checkpoint_scores import scores_of, write_scores
 from gazevlm_core.evaluation.read_report import read_report
-from gazevlm_core.evaluation.report import PhantomReport
-from web.markup import Table
+from gazevlm_core.evaluation.report import DatasetReport, PhantomReport
+from web.markup import Table, markdown
 
 if TYPE_CHECKING:
     from phantoms.calibration import CalibrationRow
@@ -37,33 +48,47 @@ tags:
   - qwen2.5-vl
   - synthetic-data
 ---"""
-WHAT = """A Qwen2.5-VL of about four million parameters, trained from nothing, that shows where it looks before it
-speaks. Gaze tokens `<st>` stand between question and answer; each points at the image patch that is fixated next, a
-finding head gives one probability per finding, and the answer comes out of the same pass. Words and probabilities
-read the gaze states and the whole image; the path that is drawn is decoded from the same states and not fed back. The
-language model is stored in NF4, the vision tower and the embeddings in float16, the gaze heads in float32.
+WHAT = """A Qwen2.5-VL of about four million parameters that shows where it looks before it speaks. Gaze tokens
+`<st>` stand between question and answer; each points at the image patch that is fixated next. The places of this path
+that are looked at longest are cut from the image at its own resolution and stand behind the gaze tokens as glimpses.
+Finding head and words read gaze states and glimpses: another path gives another answer, as measured below. The language
+model is stored in NF4, the vision tower and the embeddings in float16, the gaze heads in float32.
 
-**Synthetic phantoms only, not for medical use.**"""
+**A research demo, not for medical use.**"""
 DATA = """Drawn phantom chest radiographs: line integrals through an analytic chest, with findings of known side and
 severity (down to barely visible), templated reports, and scanpaths of simulated readers whose statistics were fitted to
-those of real radiologists (below). No image of a patient was used. Hiatal hernia and one reader ("apices and angles")
-were held back: the checkpoint has seen neither."""
-LIMITS = """- Synthetic phantoms only: on real radiographs its words, probabilities and scanpaths are out of domain and
-  mean nothing clinical. Not a medical device, not for medical use.
+those of real radiologists (below). Half of them are drawn as other machines and hospitals might (domain R). Hiatal
+hernia and one reader ("apices and angles") were held back: the checkpoint has seen neither."""
+FILM_DATA = """Beside them, radiographs of patients: their findings, and words made of their labels, which are noisy.
+Nobody knows how a radiologist looked at these, so gaze on them is learned from phantoms alone. Patients are split by a
+hash; `provenance.json` holds whom the checkpoint has seen, and `gazevlm evaluate` leaves them out. With thanks to:
+
+{credits}"""
+NO_FILMS = "No image of a patient was used."
+LIMITS = """- Not a medical device, not for medical use. On radiographs of patients, a finding or a kind of film that
+  is not scored above means nothing.
 - Frontal views of the kinds of finding that the generator draws; English, in the wording of its templates.
 - The readers are simulated. A second reading by the same simulated reader is the ceiling of the scanpath scores.
-- A scanpath shows where gaze states point. It is no explanation of the answer: other paths come with the same
-  words.
+- A scanpath is no explanation of an answer. How far the answer rests on it is measured above.
 - It answers the questions that it was taught, which `config.json` lists, and no others."""
-TWINS = """The twins were trained from nothing by one recipe on the same examples in the same order, for `steps` steps:
-one with ordered gaze ("as short"), one without gaze supervision (the same tokens and no pointer loss), and the plain
-placeholder form, which does not tell the pointer which patch was fixated before. Compare those three with each other.
-This checkpoint went on from the first of them for `release steps` more."""
+TWINS = """Compare twins of one recipe with each other. Those with and without glimpses began from the same weights (the
+base) and learned from the same examples in the same order, for `steps` steps; this checkpoint went on from the first of
+them, before its learning rate fell, for `release steps` more. {earlier}"""
+EARLIER_TWINS = """Ordered gaze, no gaze supervision (the same tokens and no pointer loss) and plain placeholders (the
+pointer is not told which patch was fixated before) were trained from nothing by the base's recipe, on the same examples
+in the same order, for fewer steps than the base."""
+_EARLIER = "Trained from nothing by the base's recipe, for fewer steps and as long as its two like."
+_PAIR = "Trained from the base on the same examples in the same order as its like."
 TWIN_CARDS = {
-    "short": "as it was after as many steps as the other twins had",
-    "no-gaze": "trained without gaze supervision: the same tokens and no pointer loss, so it shows no scanpath",
-    "plain": "with plain placeholders: its pointer is not told which patch was fixated before",
+    "base": "the release before it, which takes no glimpses: what it went on from. Trained from nothing on phantoms.",
+    "glimpses": f"trained with glimpses for as few steps as the one without. {_PAIR}",
+    "no-glimpses": f"without glimpses: its answers read the gaze states and the whole image alone. {_PAIR}",
+    "fine": f"that sees the whole image as finely as glimpses are, and takes none. {_PAIR}",
+    "short": f"with ordered gaze and without glimpses. {_EARLIER}",
+    "no-gaze": f"without gaze supervision: the same tokens and no pointer loss, so it shows no scanpath. {_EARLIER}",
+    "plain": f"with plain placeholders: its pointer is not told which patch was fixated before. {_EARLIER}",
 }
+EARLIER = ("short", "no-gaze", "plain")
 
 BELIEVED = """Counterfactuals on drawn phantoms: other paths, glimpses of the same patient without a finding, places
 blurred, other orders. [What each number means](../../docs/explanation/faithfulness.md). Attention and shares of a
@@ -73,21 +98,24 @@ NO_TWINS = "No twin was scored beside this checkpoint."
 
 
 def write_model_card(
-    report: PhantomReport, calibration_rows: Sequence["CalibrationRow"], recipe: Mapping[str, Any], folder: Path
-) -> Path:
-    """Write README.md of a checkpoint folder.
+    report: PhantomReport, calibration_rows: Sequence["CalibrationRow"], recipe: Mapping[str, Any], folder: Path,
+    films: Sequence[DatasetReport] = (),
+) -> Path:  # fmt: skip
+    """Write README.md of a checkpoint folder, which may hold a provenance.json that names data sets.
 
     Args:
         report: of `gazevlm evaluate` for this checkpoint.
         calibration_rows: from `phantoms.calibration.calibration_table`.
-        recipe: hyper-parameters by name, e.g. `asdict(phantoms.nano.Recipe())`.
+        recipe: hyper-parameters by name, as `phantoms.nano` writes them; none where unknown.
         folder: of the checkpoint.
+        films: of `gazevlm evaluate` on radiographs.
 
     Returns:
         Path of the card.
     """
-    path = folder / "README.md"
-    path.write_text(render_model_card(report, calibration_rows, recipe), encoding="utf-8")
+    path, provenance = folder / "README.md", folder / PROVENANCE_FILE
+    credits = json.loads(provenance.read_text(encoding="utf-8")).get("credits", {}) if provenance.is_file() else {}
+    path.write_text(render_model_card(report, calibration_rows, recipe, films, credits), encoding="utf-8")
     return path
 
 
@@ -100,9 +128,9 @@ def write_twin_card(twin: str, folder: Path, own_name: str) -> Path:
         own_name: of the checkpoint that it is a twin of.
     """
     text = (
-        f"{FRONT_MATTER}\n\n# {folder.name}\n\nA twin of [{own_name}](../{own_name}/README.md), {TWIN_CARDS[twin]}. "
-        "Trained from nothing by the same recipe on the same examples, and there for the comparison alone; its scores "
-        f"stand beside those of {own_name}.\n\n**Synthetic phantoms only, not for medical use.**\n"
+        f"{FRONT_MATTER}\n\n# {folder.name}\n\nA twin of [{own_name}](../{own_name}/README.md), {TWIN_CARDS[twin]} "
+        f"It is there for the comparison alone; its scores stand beside those of {own_name}.\n\n"
+        "**A research demo, not for medical use.**\n"
     )
     path = folder / "README.md"
     path.write_text(text, encoding="utf-8")
@@ -110,9 +138,10 @@ def write_twin_card(twin: str, folder: Path, own_name: str) -> Path:
 
 
 def render_model_card(
-    report: PhantomReport, calibration_rows: Sequence["CalibrationRow"], recipe: Mapping[str, Any]
-) -> str:
-    """Return the card's text; arguments as in `write_model_card`."""
+    report: PhantomReport, calibration_rows: Sequence["CalibrationRow"], recipe: Mapping[str, Any],
+    films: Sequence[DatasetReport] = (), credits: Mapping[str, str] | None = None,
+) -> str:  # fmt: skip
+    """Return the card's text; arguments as in `write_model_card`, and whom to thank for the data, by data set."""
     bars = report.bars
     missed, unmeasured = sum(bar.met is False for bar in bars), sum(bar.met is None for bar in bars)
     first, last = report.phantom_seeds
@@ -125,15 +154,16 @@ def render_model_card(
         f"bootstrap intervals over images ({report.resamples} resamples)."
     )
     sections = {
-        "Data": DATA,
+        "Data": f"{DATA}\n\n" + (_film_data(credits) if credits else NO_FILMS),
         "Recipe": _table(
             ["setting", "value"], [[name.replace("_", " "), _text(value)] for name, value in recipe.items()]
         ),
         "Scores": "\n\n".join([scored, *map(markdown, phantom_long_tables(report))]),
+        **{f"Scores on {film.dataset}": _film_scores(film) for film in films},
         "How far the path is believed": "\n\n".join(
             [BELIEVED, *(markdown(table, 3) for table in faithfulness_tables(believed_by_head(report)))]
         ) if report.faithfulness else NOT_MEASURED,
-        "Twins": TWINS if len(report.scores) > 1 else NO_TWINS,
+        "Twins": _twins(report),
         "Quantisation": "Full precision less quantised, on the same images, in pairs.\n\n"
         + markdown(quantisation_table(report)),
         "Bars": f"{verdict}.\n\n" + markdown(bar_table(report)),
@@ -149,6 +179,23 @@ def render_model_card(
     return f"{FRONT_MATTER}\n\n# {report.model}\n\n{WHAT}\n\n{body}\n"
 
 
+def _twins(report: PhantomReport) -> str:
+    if len(report.scores) < 2:
+        return NO_TWINS
+    return TWINS.format(earlier=EARLIER_TWINS if any(role in report.scores for role in EARLIER) else "").rstrip()
+
+
+def _film_data(credits: Mapping[str, str]) -> str:
+    return FILM_DATA.format(credits="\n".join(f"- {credit}" for credit in credits.values()))
+
+
+def _film_scores(report: DatasetReport) -> str:
+    """Return what was measured on radiographs of patients whom the checkpoint has not seen."""
+    name = next((name for name, adapter in ADAPTERS.items() if adapter.name == report.dataset), report.dataset)
+    scored = f"`gazevlm evaluate --dataset {name} --root FOLDER --split {report.split}`: {report.records} radiographs."
+    return "\n\n".join([scored, *facts_of(report)[1:], *map(markdown, tables_of(report))])
+
+
 def _text(value: object) -> str:
     return ", ".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)
 
@@ -160,27 +207,34 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def main(
     results: Annotated[Path, typer.Option(help="JSON of `gazevlm evaluate --json`.", exists=True, dir_okay=False)],
     model: Annotated[Path, typer.Option(help="Folder of the checkpoint.", exists=True, file_okay=False)],
+    films: Annotated[
+        list[Path] | None, typer.Option(help="JSON of the same on radiographs; may be given several times.")
+    ] = None,
+    recipe: Annotated[
+        Path | None, typer.Option(help="JSON of the hyper-parameters, as a training writes it.", dir_okay=False)
+    ] = None,
 ) -> None:
     """Write the model card of the embedded checkpoint."""
-    from dataclasses import asdict
-
     from evaluate.command import twin_sources
     from phantoms.calibration import calibration_table
     from phantoms.make import make_phantom
-    from phantoms.nano import Recipe
     from phantoms.readers import READERS, simulate_reading
 
     report = read_report(results)
     if not isinstance(report, PhantomReport) or report.model != model.resolve().name:
         raise typer.BadParameter(f"these are not the scores of {model.resolve().name}")
+    measured = [one for one in map(read_report, films or ()) if isinstance(one, DatasetReport)]
+    if len(measured) < len(films or ()):
+        raise typer.BadParameter("--films takes the JSON of `gazevlm evaluate --dataset NAME`")
     start = report.phantom_seeds[0]
     phantoms = [make_phantom(seed, size_px=CALIBRATION_SIDE_PX) for seed in range(start, start + CALIBRATION_PHANTOMS)]
     readings = [(phantom, simulate_reading(phantom, reader, 0)) for phantom in phantoms for reader in READERS]
-    typer.echo(str(write_model_card(report, calibration_table(readings), asdict(Recipe()), model)))
+    settings = json.loads(recipe.read_text(encoding="utf-8")) if recipe else {}
+    typer.echo(str(write_model_card(report, calibration_table(readings), settings, model, measured)))
     typer.echo(str(write_scores(model, scores_of(report))))
     for twin, folder in twin_sources(str(model)).items():
-        typer.echo(str(write_twin_card(twin, Path(folder), model.resolve().name)))
-        if twin in report.scores:
+        if twin in report.scores:  # the others keep the cards that they have
+            typer.echo(str(write_twin_card(twin, Path(folder), model.resolve().name)))
             typer.echo(str(write_scores(Path(folder), scores_of(report, twin))))
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from evaluate.overview import Dot, Lines
 from evaluate.tables import DOMAINS
 from gazevlm_core.evaluation.report import (
     BASE,
@@ -27,6 +28,9 @@ from web.plot_style import AXIS, CEILING, FLOOR, OWN, PLAIN, TEXT
 SOURCE_COLORS = {"finding head": OWN, "answer text": "#d9822b"}
 ORDER_COLORS = {"original": "#1b9e94", "shuffled": "#d9822b", "random": "#8a6fc9", "none": "#7c8796"}
 CURVE_PX, ROW_PX, MARGIN_PX, LABEL_LETTERS = 330, 24, 90, 26
+LINE_COLORS = (OWN, "#d9822b", "#8a6fc9", "#1b9e94", "#b5739d", "#7c8796")
+SYMBOLS = ("circle", "diamond", "square", "triangle-up")  # once all colours are used
+FARTHEST = (-0.6, 1.6)  # that is drawn, where 0 is chance and 1 another reader
 Chart = Callable[[], go.Figure]
 
 
@@ -37,7 +41,7 @@ def charts_of(report: Report) -> dict[str, Chart]:
             "macro AUROC": lambda run: run.auroc, "sequence score": lambda run: run.sequence,
         }  # fmt: skip
         return {
-            f"{name}, domain {domain} ({DOMAINS[domain]})": partial(curves, values.runs, name, of)
+            f"{name}, {DOMAINS[domain]}": partial(curves, values.runs, name, of)
             for name, of in scores.items()
             for domain, values in report.domains.items()
             if any(_known(of(run)) for run in values.runs if run.variant == BASE)
@@ -54,6 +58,69 @@ def charts_of(report: Report) -> dict[str, Chart]:
         paths = report.scores.scanpath
         return {**charts, **(_metric_charts(paths.metrics) if isinstance(paths, PathReport) else {})}
     return _metric_charts(report.metrics)
+
+
+def dot_chart(lines: Lines) -> go.Figure | None:
+    """Every score as a dot between chance and another reader, one colour for each line; None where there is none.
+
+    What lies further out than FARTHEST stands at the edge; pointing at it tells the figures.
+    """
+    drawn = {whose: {name: dot for name, dot in dots.items() if dot.drawn} for whose, dots in lines.items()}
+    names = list(dict.fromkeys(name for dots in drawn.values() for name in dots))
+    if not names:
+        return None
+    figure = go.Figure()
+    left_out = sorted({name for dots in lines.values() for name, dot in dots.items() if not dot.drawn} - set(names))
+    first = next(dots for dots in drawn.values() if dots)
+    floors = [(name, floor, dot, one.value or 0.0) for name, dot in first.items() for floor, one in dot.floors.items()]
+    if floors:
+        figure.add_scatter(
+            x=[_within(dot.place(value)) for _, _, dot, value in floors], y=[_label(name) for name, *_ in floors],
+            mode="markers", name="knows less", marker={"symbol": "line-ns-open", "size": 9, "color": FLOOR},
+            text=[f"{_label(floor)}: {value:.3f}" for _, floor, _, value in floors],
+            hovertemplate="%{y}<br>%{text}<extra></extra>",
+        )  # fmt: skip
+    for place, (whose, dots) in enumerate(drawn.items()):
+        color, symbol = LINE_COLORS[place % len(LINE_COLORS)], SYMBOLS[place // len(LINE_COLORS) % len(SYMBOLS)]
+        if dots:
+            figure.add_scatter(
+                x=[_within(dot.at) for dot in dots.values()], y=[_label(name) for name in dots], mode="markers",
+                marker={"color": color, "size": 10, "symbol": symbol}, error_x=_reach(list(dots.values())),
+                name=_label(whose),
+                text=[f"{one.score.value:.3f}; chance {one.chance:.3f}, end {one.end:.3f}" for one in dots.values()],
+                hovertemplate=f"%{{y}}, {_label(whose)}<br>%{{text}}<extra></extra>",
+            )  # fmt: skip
+    for place in (0, 1):
+        figure.add_vline(x=place, line={"color": TEXT, "dash": "dash", "width": 1})
+    without = f"No line: {', '.join(map(_label, left_out))} (no reader above chance)" if left_out else ""
+    figure.update_layout(
+        **PLAIN,
+        height=MARGIN_PX + ROW_PX * max(4, len(names)) + (20 if left_out else 0),
+        xaxis={
+            **AXIS, "tickvals": [0, 1], "ticktext": ["chance", "another reader<br>(AUROC: 1)"],
+            "tickangle": 0, "ticklabelposition": "outside left",  # a label that leaves a phone's chart is not drawn
+            "title": {"text": "<br>".join(textwrap.wrap(without, 60)), "font": {"size": 10}},
+        },
+        yaxis={**AXIS, "autorange": "reversed", "categoryorder": "array", "categoryarray": list(map(_label, names))},
+    )  # fmt: skip
+    return figure
+
+
+def _within(place: float) -> float:
+    return min(max(place, FARTHEST[0]), FARTHEST[1])
+
+
+def _reach(dots: Sequence[Dot]) -> dict[str, Any]:
+    """Lengths from the dots to the ends of their intervals, as far as they are drawn."""
+    ends = [tuple(map(_within, (dot.at, *dot.ends))) for dot in dots]
+    return {
+        "type": "data",
+        "array": [max(0.0, high - at) for at, _, high in ends],
+        "arrayminus": [max(0.0, at - low) for at, low, _ in ends],
+        "color": TEXT,
+        "thickness": 1.2,
+        "width": 3,
+    }
 
 
 def curves(runs: Sequence[Run], name: str, of: Callable[[Run], Score | None]) -> go.Figure:

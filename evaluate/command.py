@@ -10,32 +10,24 @@ what the order of gaze is worth.
 import json
 import os
 from collections.abc import Callable, Sequence
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Never, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import typer
 
 from gazevlm_core.options import Attention
+from gazevlm_core.quiet import quiet_libraries
+from gazevlm_core.terminal import WRONG_USE, progress, stop
 from gazevlm_core.training.gaze_order import GazeOrder
 
 if TYPE_CHECKING:
-    from gazevlm_core.datasets.trained_on import TrainedOn
     from gazevlm_core.evaluation.report import DatasetReport, PathReport, PhantomReport, Role
 
-# Ordered gaze, trained as long as the other two; no gaze supervision; plain placeholders, that is, no previous patch.
-TWINS: "tuple[Role, ...]" = ("short", "no-gaze", "plain")
 PHANTOM = "phantom"
 PHANTOM_ONLY, REAL_ONLY = ("n", "domain", "twins", "reference", "workers"), ("root", "images", "split", "limit")
 Result = TypeVar("Result")
+Domain = Literal["A", "B"]  # as in training; other scanner, habitus and prevalence
 MANY_PATHS = 2_000  # from here on, further processes save more than their start costs
-
-
-class Domain(StrEnum):
-    """A: as in training. B: other scanner, habitus and prevalence."""
-
-    A = "A"
-    B = "B"
 
 
 def evaluate(
@@ -52,7 +44,7 @@ def evaluate(
     ] = False,
     faithfulness_images: Annotated[int, typer.Option(help="Images for --faithfulness, at most.", min=2)] = 100,
     n: Annotated[int, typer.Option("--n", help="Phantoms: number of images.", min=1)] = 1000,
-    domain: Annotated[Domain, typer.Option(help="Phantoms: A as in training, B for zero-shot tests.")] = Domain.A,
+    domain: Annotated[Domain, typer.Option(help="Phantoms: A as in training, B for zero-shot tests.")] = "A",
     twins: Annotated[bool, typer.Option(help="Phantoms: score the twins beside it, where they are.")] = True,
     reference: Annotated[
         Path | None, typer.Option(help="Phantoms: full-precision form, for the cost of quantisation.", exists=True)
@@ -68,12 +60,10 @@ def evaluate(
     limit: Annotated[int | None, typer.Option(help="Other data sets: most records; all without it.", min=1)] = None,
 ) -> None:
     """Score a checkpoint: findings, reports, scanpaths and stopping, with floors and 95% intervals."""
-    from gazevlm_core.quiet import quiet_libraries
-
     idle = _given(context, REAL_ONLY if dataset == PHANTOM else PHANTOM_ONLY)
     if idle:
         what = "phantoms are drawn" if dataset == PHANTOM else f"{dataset} is no phantom"
-        _stop(f"{what}; leave out --{idle[0]}, or name another --dataset", code=2)
+        stop(f"{what}; leave out --{idle[0]}, or name another --dataset", WRONG_USE, command="evaluate")
     quiet_libraries()
     believed = faithfulness_images if faithfulness else 0
     if dataset == PHANTOM:
@@ -93,12 +83,13 @@ def _on_phantoms(
 ) -> "PhantomReport | None":  # fmt: skip
     from evaluate.phantoms import evaluate_phantoms, phantom_seeds
     from evaluate.tables import UNKNOWN
+    from gazevlm_core.inference import what_is_known
     from gazevlm_core.ranks import Ranks
 
     try:
         phantom_seeds(seed, n)
     except ValueError as error:
-        _stop(error, code=2)
+        stop(error, WRONG_USE, command="evaluate")
 
     def run() -> "PhantomReport | None":
         others = twin_sources(model) if twins else {}
@@ -108,7 +99,7 @@ def _on_phantoms(
         if None in trained:
             typer.echo(UNKNOWN, err=True)
         return evaluate_phantoms(
-            n, seed, domain.value, model, adapter=adapter, twins=others, reference=reference,
+            n, seed, domain, model, adapter=adapter, twins=others, reference=reference,
             batch_size=batch_size, workers=workers, attn=attn, ranks=Ranks.of_this_run(), trained=trained,
             faithfulness=min(faithfulness, n),
         )  # fmt: skip
@@ -120,11 +111,9 @@ def _on_dataset(
     name: str, root: Path | None, images: Path | None, model: str, adapter: Path | None, split: str | None,
     limit: int | None, batch_size: int, seed: int, attn: Attention, faithfulness: int,
 ) -> "DatasetReport | None":  # fmt: skip
-    from tqdm import tqdm
-
     from gazevlm_core.datasets.registry import open_dataset
     from gazevlm_core.evaluation.dataset import evaluate_dataset
-    from gazevlm_core.inference import GazeEngine
+    from gazevlm_core.inference import GazeEngine, what_is_known
     from gazevlm_core.ranks import Ranks
     from gazevlm_core.sample import DatasetError
 
@@ -135,7 +124,7 @@ def _on_dataset(
         open_dataset(name, folder, images)  # before a model is loaded
         trained = what_is_known(adapter, model)
         engine = GazeEngine.load(model, adapter=adapter, attn=attn)
-        with tqdm(total=None, unit=" records", desc=f"asking about {name}", disable=None) as bar:
+        with progress(None, f"asking about {name}", "record") as bar:
             return evaluate_dataset(
                 lambda: open_dataset(name, folder, images), engine, split=split, limit=limit, batch_size=batch_size,
                 seed=seed, progress=bar.update, ranks=Ranks.of_this_run(), trained=trained,
@@ -155,7 +144,7 @@ def _or_stop(run: Callable[[], Result]) -> Result:
     try:
         return run()
     except (CheckpointError, AdapterError, OtherModelError, DatasetError) as error:
-        _stop(error)
+        stop(error, command="evaluate")
 
 
 def score(
@@ -184,7 +173,7 @@ def score(
             readings, paths, training=known, grid=PatchGrid(rows, cols), seed=seed, jobs=jobs or usual
         )
     except DatasetError as error:
-        _stop(error, command="score")
+        stop(error, command="score")
     _print(report, as_json)
 
 
@@ -202,8 +191,6 @@ def experiment(
     report_only: Annotated[bool, typer.Option("--report-only", help="Write the report of what is there.")] = False,
 ) -> None:
     """Train with none, random, shuffled and original gaze, everything else equal; compare and report."""
-    from gazevlm_core.quiet import quiet_libraries
-
     quiet_libraries()
     import torch
 
@@ -229,7 +216,7 @@ def experiment(
             typer.echo(f"all runs are finished: {out}", err=True)
         write_report(plan, out)
     except (ExperimentError, OSError) as error:
-        _stop(error, command="experiment")
+        stop(error, command="experiment")
     typer.echo(out / REPORT)
 
 
@@ -241,38 +228,15 @@ def _print(report: "PhantomReport | DatasetReport | PathReport | None", as_json:
         typer.echo(json.dumps(report.to_values(), indent=2) if as_json else report_text(report))
 
 
-def _stop(error: object, *, code: int = 1, command: str = "evaluate") -> Never:
-    typer.echo(f"gazevlm {command}: {error}", err=True)
-    raise typer.Exit(code) from None
-
-
 def _given(context: typer.Context, names: Sequence[str]) -> list[str]:
     """Return which of these options stand on the command line, where they would do nothing."""
     sources = {name: context.get_parameter_source(name) for name in names}
     return [name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
 
 
-def what_is_known(adapter: Path | None, model: str) -> "list[TrainedOn | None]":
-    """Return what an adapter was trained on, None where it does not tell; and one that was merged into the model.
-
-    Raises:
-        DatasetError: provenance that cannot be read.
-        CheckpointError: there is no such model.
-    """
-    from gazevlm_core.datasets.trained_on import PROVENANCE_FILE, read_all_trained_on
-    from gazevlm_core.model.checkpoint import find_beside
-    from gazevlm_core.sample import DatasetError
-
-    merged = find_beside(model, PROVENANCE_FILE)
-    folders = [*([adapter] if adapter else []), *([merged.parent] if merged else [])]
-    try:
-        return [known for folder in folders for known in read_all_trained_on(folder)]
-    except ValueError as error:
-        raise DatasetError(str(error)) from None
-
-
 def twin_sources(model: str) -> "dict[Role, str]":
     """Return the folders of the twins that lie beside a checkpoint: twin -> folder; a Hub id has none."""
+    from evaluate.tables import TWINS
     from gazevlm_core.model.checkpoint import resolve_source
 
     folder = Path(resolve_source(model))

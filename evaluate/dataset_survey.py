@@ -1,24 +1,26 @@
 """What a data set holds: counts, labels, splits, what was dropped, and a sheet of its first images."""
 
+import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Any
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from gazevlm_core.datasets.source import DataSource
 from gazevlm_core.datasets.splits import TOGETHER, Member, decide
-from gazevlm_core.findings import FINDING_NAMES, NO_FINDING
+from gazevlm_core.findings import NO_FINDING
+from gazevlm_core.options import MODELS_FOLDER, NANO
 from gazevlm_core.overlay import draw_overlay
 from gazevlm_core.sample import DatasetError, Sample
 from gazevlm_core.scanpath import PathLengths
+from phantoms.contact_sheet import lay_out, shrink
 
-SHEET_COLUMNS, TILE_PX, CAPTION_PX, GAP_PX = 4, 240, 18, 6
+SHEET_COLUMNS, TILE_PX = 4, 240
 SHEET_IMAGES, CAPTION_LETTERS = 12, 36
 OPENED = 200  # images, to see whether they can be read, where nobody asks for all
 MOST_SHOWN = 10  # of them, in a table
-GAZE_TOKENS = 12  # K of the embedded model
 
 
 def survey(
@@ -34,57 +36,84 @@ def survey(
     Returns:
         The counts as JSON values, and the first SHEET_IMAGES samples of different images.
     """
-    images, published = set[str](), dict[str, set[str]]()
-    records, reports, unnamed, tried = 0, 0, 0, 0
-    views: Counter[str] = Counter()
-    labels: dict[str, Counter[float]] = {}  # finding -> 1.0 or 0.0 -> records
-    lengths, durations_ms, unreadable, first = PathLengths(), [0.0, 0], list[str](), list[Sample]()
+    counter = _Counter(opened)
     for sample in islice(source.samples(), limit):
-        if sample.image_id not in images:
-            images.add(sample.image_id)
-            first += [sample] if len(first) < SHEET_IMAGES else []
-            if sample.image is not None and (opened is None or tried < opened):
-                tried += 1
-                unreadable += _problem(sample)
-        published.setdefault(sample.patient_id, set()).update(filter(None, sample.split.split(TOGETHER)))
-        records, views[sample.view] = records + 1, views[sample.view] + 1
-        reports += sample.report is not None
-        unnamed += sum(not reading.reader for reading in sample.readings)
+        counter.add(sample)
+    return {"dataset": source.name, **counter.counts(source)}, counter.first
+
+
+class _Counter:
+    """What was counted so far; `opened` as in `survey`."""
+
+    def __init__(self, opened: int | None) -> None:
+        self._most_opened = opened
+        self.first = list[Sample]()
+        self._images, self._published = set[str](), dict[str, set[str]]()
+        self._records = self._reports = self._unnamed = self._opened = 0
+        self._views = Counter[str]()
+        self._labels = dict[str, Counter[float]]()  # finding -> 1.0 or 0.0 -> records
+        self._lengths, self._unreadable = PathLengths(), list[str]()
+        self._total_ms, self._durations = 0.0, 0
+
+    def add(self, sample: Sample) -> None:
+        if sample.image_id not in self._images:
+            self._add_image(sample)
+        self._published.setdefault(sample.patient_id, set()).update(filter(None, sample.split.split(TOGETHER)))
+        self._records += 1
+        self._views[sample.view] += 1
+        self._reports += sample.report is not None
+        self._unnamed += sum(not reading.reader for reading in sample.readings)
         for name, value in sample.findings.items():
-            labels.setdefault(name, Counter())[value] += 1
+            self._labels.setdefault(name, Counter())[value] += 1
         for path in sample.scanpaths:
-            lengths.count[len(path)] += 1
+            self._lengths.count[len(path)] += 1
             known = [fixation.duration_ms for fixation in path if fixation.duration_ms is not None]
-            durations_ms[0] += sum(known)
-            durations_ms[1] += len(known)
-    splits = decide(Member(patient, TOGETHER.join(sorted(sides))) for patient, sides in published.items())
-    return {
-        "dataset": source.name,
-        "records": records,
-        "images": len(images),
-        "patients": len(published),
-        "readings": lengths.readings,
-        "fixations_per_reading": round(lengths.fixations / lengths.readings, 3) if lengths.readings else None,
-        "mean_duration_ms": round(durations_ms[0] / durations_ms[1], 1) if durations_ms[1] else None,
-        "readings_without_a_reader": unnamed,
-        "gaze_tokens_for_95_percent_of_fixations": lengths.steps_that_keep() or None,
-        "reports": reports,
-        "labels": {
-            name: {"present": count[1.0], "absent": count[0.0], "unknown": records - count[1.0] - count[0.0]}
-            for name, count in sorted(labels.items())
-        },
-        "labels_unknown_to_the_embedded_model": sorted(set(labels) - {*FINDING_NAMES, NO_FINDING}),
-        "fixations_beyond_the_embedded_model": lengths.words(GAZE_TOKENS),
-        "patients_by_split": dict(sorted(Counter(splits.by_patient.values()).items())),
-        "published_split": splits.note,
-        "patients_leaking_in_published_split": sum(len(sides) > 1 for sides in published.values()),
-        "views": dict(sorted(views.items())),
-        "columns_not_read": dict(source.not_read),
-        "credit": source.credit,
-        "dropped": {reason: number for reason, number in sorted(source.dropped.items()) if number},
-        "images_opened": tried,
-        "unreadable": unreadable,
-    }, first
+            self._total_ms += sum(known)
+            self._durations += len(known)
+
+    def _add_image(self, sample: Sample) -> None:
+        self._images.add(sample.image_id)
+        self.first += [sample] if len(self.first) < SHEET_IMAGES else []
+        if sample.image is not None and (self._most_opened is None or self._opened < self._most_opened):
+            self._opened += 1
+            self._unreadable += _problem(sample)
+
+    def counts(self, source: DataSource) -> dict[str, Any]:
+        """Return all counts as JSON values."""
+        lengths, published, embedded = self._lengths, self._published, _embedded_gaze()
+        known = {*embedded["finding_names"], NO_FINDING}
+        splits = decide(Member(patient, TOGETHER.join(sorted(sides))) for patient, sides in published.items())
+        return {
+            "records": self._records,
+            "images": len(self._images),
+            "patients": len(published),
+            "readings": lengths.readings,
+            "fixations_per_reading": round(lengths.fixations / lengths.readings, 3) if lengths.readings else None,
+            "mean_duration_ms": round(self._total_ms / self._durations, 1) if self._durations else None,
+            "readings_without_a_reader": self._unnamed,
+            "gaze_tokens_for_95_percent_of_fixations": lengths.steps_that_keep() or None,
+            "reports": self._reports,
+            "labels": {
+                name: {"present": count[1.0], "absent": count[0.0], "unknown": self._records - count[1.0] - count[0.0]}
+                for name, count in sorted(self._labels.items())
+            },
+            "labels_unknown_to_the_embedded_model": sorted(set(self._labels) - known),
+            "fixations_beyond_the_embedded_model": lengths.words(embedded["num_gaze_tokens"]),
+            "patients_by_split": dict(sorted(Counter(splits.by_patient.values()).items())),
+            "published_split": splits.note,
+            "patients_leaking_in_published_split": sum(len(sides) > 1 for sides in published.values()),
+            "views": dict(sorted(self._views.items())),
+            "columns_not_read": dict(source.not_read),
+            "credit": source.credit,
+            "dropped": {reason: number for reason, number in sorted(source.dropped.items()) if number},
+            "images_opened": self._opened,
+            "unreadable": self._unreadable,
+        }
+
+
+def _embedded_gaze() -> dict[str, Any]:
+    """Return the gaze section of the embedded model's configuration; reading it takes no torch."""
+    return json.loads((MODELS_FOLDER / NANO / "config.json").read_text(encoding="utf-8"))["gaze"]
 
 
 def _problem(sample: Sample) -> list[str]:
@@ -131,31 +160,17 @@ def contact_sheet(records: Iterable[Sample]) -> Image.Image:
     Raises:
         ValueError: no record.
     """
-    tiles = list(_tiles(records))
-    if not tiles:
-        raise ValueError("a contact sheet needs at least one image")
-    rows = -(-len(tiles) // SHEET_COLUMNS)
-    width, height = TILE_PX + GAP_PX, TILE_PX + CAPTION_PX + GAP_PX
-    sheet = Image.new("RGB", (SHEET_COLUMNS * width + GAP_PX, rows * height + GAP_PX), (32, 32, 32))
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(12)
-    for place, (picture, caption) in enumerate(tiles):
-        left, top = GAP_PX + place % SHEET_COLUMNS * width, GAP_PX + place // SHEET_COLUMNS * height
-        sheet.paste(picture, (left + (TILE_PX - picture.width) // 2, top + (TILE_PX - picture.height) // 2))
-        draw.text((left + 2, top + TILE_PX + 2), caption, fill=(220, 220, 220), font=font)
-    return sheet
+    return lay_out(map(_tile, records), SHEET_COLUMNS, TILE_PX)
 
 
-def _tiles(records: Iterable[Sample]) -> Iterator[tuple[Image.Image, str]]:
-    for record in records:
-        present = [name for name, value in record.findings.items() if value == 1]
-        caption = ", ".join(present) or record.image_id
-        try:
-            picture = record.load()
-        except DatasetError as error:
-            picture, caption = Image.new("RGB", (TILE_PX, TILE_PX), (90, 0, 0)), str(error)
-        scale = TILE_PX / max(picture.size)
-        width, height = (max(1, round(side * scale)) for side in picture.size)
-        small = picture.resize((width, height), Image.Resampling.LANCZOS)
-        if record.readings:
-            small = draw_overlay(small, record.readings[0].scanpath)
-        yield small, caption if len(caption) <= CAPTION_LETTERS else caption[: CAPTION_LETTERS - 3] + "..."
+def _tile(record: Sample) -> tuple[Image.Image, str]:
+    present = [name for name, value in record.findings.items() if value == 1]
+    caption = ", ".join(present) or record.image_id
+    try:
+        picture = record.load()
+    except DatasetError as error:
+        picture, caption = Image.new("RGB", (TILE_PX, TILE_PX), (90, 0, 0)), str(error)
+    picture = shrink(picture, TILE_PX)  # before the path is drawn, whose lines keep their width
+    if record.readings:
+        picture = draw_overlay(picture, record.readings[0].scanpath)
+    return picture, caption if len(caption) <= CAPTION_LETTERS else caption[: CAPTION_LETTERS - 3] + "..."

@@ -89,7 +89,6 @@ def path_effects(trials: Sequence[PhantomTrial], names: Sequence[str], counts: n
 
     Args:
         trials: of N phantoms.
-        names: findings of the head.
         counts: [R, N] from `bootstrap_counts`.
     """
     rows = np.array([bool(trial.paths) for trial in trials])

@@ -20,19 +20,18 @@ import typer
 
 from gazevlm_core.evaluation.report import Score
 from gazevlm_core.findings import FINDING_NAMES
-from gazevlm_core.metrics.intervals import RESAMPLES, bootstrap_counts, estimate_of, mean_estimate
-from gazevlm_core.metrics.labels import macro_auroc
+from gazevlm_core.metrics.intervals import RESAMPLES, bootstrap_counts, mean_estimate
 from gazevlm_core.metrics.registry import DEFAULT_GRID
 from gazevlm_core.training.gaze_order import GazeOrder, ordered_paths
 from phantoms.dataset import PhantomCase, sample_of
+from phantoms.order_information import FOLDS, guess_findings
 
 if TYPE_CHECKING:
     import torch
 
     from gazevlm_core.inference import GazeEngine
 
-PARTS, FOLDS = 3, 5
-STRENGTH = 0.01  # C of the regression: many columns, few images
+PARTS = 3
 NOTHING, GAZE, SOME_IMAGE, IMAGE = "nothing", "gaze tokens", "as many image tokens", "all image tokens"
 HIDDEN = (NOTHING, GAZE, SOME_IMAGE, IMAGE)
 BATCH = 8
@@ -60,36 +59,23 @@ def order_information(cases: Sequence[PhantomCase], seed: int = 0) -> dict[str, 
     Returns:
         JSON values; None for a score where no finding has FOLDS images with it and as many without.
     """
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import StratifiedKFold, cross_val_predict
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
     labels = np.array([[float(name in case.finding_names) for name in FINDING_NAMES] for case in cases])
-    often = np.minimum(labels.sum(axis=0), len(cases) - labels.sum(axis=0)) >= FOLDS
-    names = [name for name, enough in zip(FINDING_NAMES, often, strict=True) if enough]
-    counts = bootstrap_counts(len(cases), RESAMPLES, seed)
-    if not names:
+    ordered, shuffled = (
+        np.stack([looks_by_part(case, order, seed) for case in cases])
+        for order in (GazeOrder.ORIGINAL, GazeOrder.SHUFFLED)
+    )
+    found = guess_findings(ordered, shuffled, labels, FINDING_NAMES, fewest=FOLDS, seed=seed)
+    if found is None:
         return {"images": len(cases), "original": None, "shuffled": None, "difference": None, "per_finding": {}}
-    scores = {}
-    for order in (GazeOrder.ORIGINAL, GazeOrder.SHUFFLED):
-        columns = np.stack([looks_by_part(case, order, seed) for case in cases])
-        model = make_pipeline(StandardScaler(), LogisticRegression(C=STRENGTH, max_iter=1000))
-        folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
-        guesses = np.stack(
-            [cross_val_predict(model, columns, truth, cv=folds, method="decision_function")
-             for truth in labels[:, often].T], axis=1,
-        )  # fmt: skip
-        scores[order] = macro_auroc(labels[:, often], guesses, names, counts)
-    original, shuffled = scores[GazeOrder.ORIGINAL], scores[GazeOrder.SHUFFLED]
-    gain = estimate_of(original.macro.value - shuffled.macro.value, original.samples - shuffled.samples)
+    first, second, gain = found
     return {
         "images": len(cases),
-        "original": Score.of(original.macro).to_values(),
-        "shuffled": Score.of(shuffled.macro).to_values(),
+        "original": Score.of(first.macro).to_values(),
+        "shuffled": Score.of(second.macro).to_values(),
         "difference": Score.of(gain).to_values(),
         "per_finding": {
-            name: {order.value: round(scores[order].per_finding[name].value, 5) for order in scores} for name in names
+            name: {"original": round(one.value, 5), "shuffled": round(second.per_finding[name].value, 5)}
+            for name, one in first.per_finding.items()
         },
     }
 

@@ -41,8 +41,8 @@ from phantoms.nano_parts import (
     SMALLEST_IMAGE_PIXELS,
     nano_model,
     nano_processor,
-    quick_patch_embedding,
     quick_products,
+    quick_vision,
     train_tokenizer,
 )
 
@@ -186,7 +186,7 @@ def train_cell(cell: Cell, plan: Plan, shards: Path, scratch: Path) -> GazeEngin
     config = gaze_config(cell, plan)
     processor = nano_processor(train_tokenizer(_texts(cases)))
     model = nano_model(processor, config)
-    quick_patch_embedding(model)
+    quick_vision(model)
     data = OrderedExamples(cases, cell, plan)
     collator = GazeCollator(processor, config, use_gaze=config.gaze_trained)
     arguments = training_arguments(cell, plan, scratch)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from evaluate.rows import markdown
 from evaluate.tables import facts_of, tables_of
 from gazevlm_core.evaluation.findings import GradedSample, graded_labels
 from gazevlm_core.evaluation.report import BASE, ExperimentReport, Score
@@ -17,6 +16,7 @@ from gazevlm_core.findings import FINDING_NAMES
 from gazevlm_core.metrics.intervals import RESAMPLES, Estimate, bootstrap_counts, estimate_of
 from gazevlm_core.metrics.labels import macro_auroc
 from gazevlm_core.training.gaze_order import GazeOrder
+from web.markup import markdown
 
 if TYPE_CHECKING:
     from evaluate.order_experiment import Plan
@@ -138,14 +138,13 @@ def summarise(
     Args:
         cells: finished runs.
         truths: domain -> cases that the runs were scored on.
-        plan: of the experiment.
         order: from `order_information`, if it was measured.
     """
     counts = bootstrap_counts(plan.test_images, RESAMPLES, plan.test_seed)
     groups = _groups(cells)
     domains: dict[str, Any] = {}
     for domain, cases in truths.items():
-        labels = graded_labels(cases, FINDING_NAMES, moderate=False)
+        labels = graded_labels(cases, FINDING_NAMES)
         scored = {key: _scored(group, domain, labels, counts) for key, group in groups.items()}
         domains[domain] = {
             "runs": [_run_values(key, scores, groups[key], domain) for key, scores in scored.items()],

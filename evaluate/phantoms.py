@@ -2,22 +2,27 @@
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import typer
 from PIL import Image
 
 from evaluate.counterfactuals import Case, draw_counterfactuals
 from evaluate.faithfulness import Trials, faithfulness_bars, score_trials, try_all
 from gazevlm_core.datasets.trained_on import TrainedOn
 from gazevlm_core.evaluation.findings import GradedSample
-from gazevlm_core.evaluation.graded import all_bars, quantisation_cost, score_model
+from gazevlm_core.evaluation.graded import Scored, all_bars, faint_bar, quantisation_cost, score_model
 from gazevlm_core.evaluation.predict import Prediction, predict
-from gazevlm_core.evaluation.report import DomainName, Faithfulness, PhantomReport, Presence, Role
+from gazevlm_core.evaluation.report import (
+    DomainName,
+    Faithfulness,
+    PhantomReport,
+    Presence,
+    Quantisation,
+    Role,
+)
 from gazevlm_core.evaluation.views import EngineViewer
 from gazevlm_core.findings import FINDING_NAMES
 from gazevlm_core.inference import GazeEngine
@@ -27,6 +32,7 @@ from gazevlm_core.model.checkpoint import load_processor, resolve_source
 from gazevlm_core.options import Attention, Precision
 from gazevlm_core.ranks import ALONE, Ranks
 from gazevlm_core.sample import DatasetError
+from gazevlm_core.terminal import progress
 from phantoms.dataset import TRAINING_SEEDS, PhantomCase, draw_cases, sample_of
 
 # Seed S of an evaluation stands for the phantoms FIRST_SEED + S * BLOCK + (0, 1, 2, ...): no two evaluations share one,
@@ -40,6 +46,7 @@ READINGS_PER_READER = 2  # the second one gives the ceiling
 OTHER_PHANTOMS = 100  # behind constant floors
 OTHER_SIDE_PX = 256  # their images are not used
 OWN: Role = "model"  # the checkpoint that is asked for, among its twins
+Asked = tuple[list[Prediction], int]  # what a model said of all images, and how many steps its paths have
 
 
 def graded_sample(case: PhantomCase, image: Path | None = None) -> GradedSample:
@@ -172,31 +179,26 @@ def evaluate_phantoms(
     seeds, _ = phantom_seeds(seed, num_images)
     sources: dict[Role, str] = {OWN: model, **(twins or {})}
     _check_sources([*sources.values(), *([str(reference)] if reference else [])], adapter)
-    with _progress(len(part := ranks.part(num_images, batch_size)), "drawing phantoms") as count:
-        drawn = PhantomSet(seed, num_images, domain, part=part, workers=workers, drawn=lambda: count(1))
+    with progress(len(part := ranks.part(num_images, batch_size)), "drawing phantoms") as bar:
+        drawn = PhantomSet(seed, num_images, domain, part=part, workers=workers, drawn=bar.update)
     with drawn:
         check_unseen(drawn.samples, trained, ranks)
-        samples = [sample for samples in ranks.gather(drawn.samples) for sample in samples]
+        samples = [sample for part in ranks.gather(drawn.samples) for sample in part]
         cases = _drawn_cases(seeds[:faithfulness], domain, batch_size, workers, ranks)
         believed: dict[Role, Faithfulness] = {}
 
-        def ask(
-            source: str, own: Path | None, precision: Precision = Precision.AUTO, role: Role | None = None
-        ) -> tuple[list[Prediction], int]:
+        def ask(source: str, own: Path | None, role: Role | None, precision: Precision = Precision.AUTO) -> Asked:
             engine = GazeEngine.load(source, adapter=own, precision=precision, attn=attn)
             found = _predicted(engine, drawn.samples, batch_size, ranks, Path(source).name)
             if role is not None and faithfulness:
                 believed[role] = _faithfulness(engine, cases, batch_size, seed, ranks, Path(source).name)
             return found, engine.gaze_config.num_gaze_tokens
 
-        asked = {name: ask(source, adapter if name == OWN else None, role=name) for name, source in sources.items()}
-        full = None if reference is None else ask(str(reference), adapter, Precision.FP32)
+        asked = {role: ask(source, adapter if role == OWN else None, role) for role, source in sources.items()}
+        full = None if reference is None else ask(str(reference), adapter, None, Precision.FP32)
+    scores, cost = _scored(asked, full, samples, drawn.others, seed, ranks)
     if not ranks.is_main:
         return None
-    counts = bootstrap_counts(num_images, RESAMPLES, seed)
-    know = (samples, drawn.others)
-    scores = {name: score_model(found, *know, steps, counts, seed) for name, (found, steps) in asked.items()}
-    cost = quantisation_cost(scores[OWN], score_model(full[0], *know, full[1], counts, seed), counts) if full else None
     return PhantomReport(
         dataset="phantom", domain=domain, n=num_images, seed=seed,
         phantom_seeds=[seeds.start, seeds.stop - 1], resamples=RESAMPLES, confidence=CONFIDENCE,
@@ -204,8 +206,26 @@ def evaluate_phantoms(
         trained_on_known=None not in trained, seconds=round(time.perf_counter() - started, 1),
         images_with=images_with(samples), scores={name: one.scores for name, one in scores.items()},
         quantisation=cost, faithfulness=believed,
-        bars=all_bars(scores[OWN].scores, cost) + (faithfulness_bars(believed) if believed else []),
+        bars=[
+            *all_bars(scores[OWN].scores, cost), faint_bar(scores.get("glimpses"), scores.get("no-glimpses")),
+            *(faithfulness_bars(believed) if believed else []),
+        ],
     )  # fmt: skip
+
+
+def _scored(
+    asked: Mapping[Role, Asked], full: Asked | None, samples: Sequence[GradedSample], others: Sequence[GradedSample],
+    seed: int, ranks: Ranks,
+) -> tuple[dict[Role, Scored], Quantisation | None]:  # fmt: skip
+    """Return the scores of every model, and what holding the first in four bits costs beside its full precision.
+
+    Each process scores some of the models: the metrics of paths take minutes for each.
+    """
+    counts = bootstrap_counts(len(samples), RESAMPLES, seed)
+    every = [*asked.values(), *([] if full is None else [full])]
+    found = ranks.share(every, lambda one: score_model(one[0], samples, others, one[1], counts, seed))
+    scored = dict(zip(asked, found, strict=False))
+    return scored, None if full is None else quantisation_cost(scored[OWN], found[-1], counts)
 
 
 def images_with(samples: Sequence[GradedSample]) -> dict[str, Presence]:
@@ -231,9 +251,9 @@ def _predicted(
     engine: GazeEngine, samples: Sequence[GradedSample], batch_size: int, ranks: Ranks, name: str
 ) -> list[Prediction]:
     """Return predictions of all images, of which `samples` holds this process's own."""
-    with _progress(len(samples), f"asking {name}") as count:
+    with progress(len(samples), f"asking {name}") as bar:
         own = predict(
-            engine, samples, batch_size=batch_size, questions=FINDING_NAMES, reports=True, progress=count
+            engine, samples, batch_size=batch_size, questions=FINDING_NAMES, reports=True, progress=bar.update
         ).found
     return [one for part in ranks.gather(own) for one in part]
 
@@ -244,11 +264,11 @@ def _drawn_cases(seeds: range, domain: str, batch_size: int, workers: int, ranks
     own = seeds[part.start : part.stop]
     if not own:
         return []
-    with _progress(len(own), "drawing phantoms without their findings") as count:
+    with progress(len(own), "drawing phantoms without their findings") as bar:
         cases = []
         for case in draw_counterfactuals(own, domain, IMAGE_SIDE_PX, workers):
             cases.append(case)
-            count(1)
+            bar.update()
     return cases
 
 
@@ -257,15 +277,8 @@ def _faithfulness(
 ) -> Faithfulness:
     """Return how far the path is believed, over the phantoms of all processes."""
     viewer = EngineViewer(engine)
-    with _progress(len(cases), f"changing the path of {name}") as count:
-        own = try_all(viewer, cases, batch_size=batch_size, seed=seed, progress=count)
+    with progress(len(cases), f"changing the path of {name}") as bar:
+        own = try_all(viewer, cases, batch_size=batch_size, seed=seed, progress=bar.update)
     trials: Trials = [one for part in ranks.gather(own) for one in part]
     images = sum(number for part in ranks.gather([len(cases)]) for number in part)
     return score_trials(viewer, trials, images, RESAMPLES, seed)
-
-
-@contextmanager
-def _progress(total: int, label: str) -> Iterator[Callable[[int], None]]:
-    """Show a bar on stderr, where stderr is a terminal; elsewhere the label alone. Yields what counts images up."""
-    with typer.progressbar(length=total, label=label, file=typer.get_text_stream("stderr")) as bar:
-        yield bar.update

@@ -92,9 +92,7 @@ def long_table(title: str, columns: Mapping[str, Sequence[Row]], notes: Sequence
     """Return a table with everything below each other, and one column for each model.
 
     Args:
-        title: above it.
         columns: head -> rows; a row that a model lacks stays empty there.
-        notes: below it.
     """
     texts = [{(row.label, label): cell for row in rows for label, cell in _long(row)} for rows in columns.values()]
     keys = dict.fromkeys(key for column in texts for key in column)
@@ -106,9 +104,7 @@ def metric_summary(title: str, columns: Mapping[str, Mapping[str, Metric | MeanM
     """Return one line per score of paths: its value for each column; gain, floors and ceiling of the first one.
 
     Args:
-        title: above it.
         columns: head -> scores by name, such as those of each model.
-        note: below it.
     """
     first = next(iter(columns.values()))
     floors = list(dict.fromkeys(floor for metric in first.values() for floor in metric.floors))
@@ -125,36 +121,3 @@ def metric_summary(title: str, columns: Mapping[str, Mapping[str, Metric | MeanM
 
 def _value(score: Score | MeanMetric | float | None) -> float | None:
     return score if score is None or isinstance(score, float) else score.value
-
-
-def plain_text(table: Table) -> str:
-    """Return a table for a terminal: its columns below each other, then the notes."""
-    cells = [list(map(_flat, row)) for row in (table.heads, *table.rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
-    return "\n".join([*([table.title] if table.title else []), *lines, *table.notes])
-
-
-def markdown(table: Table, level: int = 0) -> str:
-    """Return a table as Markdown; indented labels keep their indent as a dash, because Markdown drops spaces.
-
-    Args:
-        table: any.
-        level: of the heading; 0 leaves the title out.
-    """
-
-    def line(cells: Sequence[Cell]) -> str:
-        shown = [f"– {cell.strip()}" if cell.startswith("  ") else cell for cell in map(_flat, cells)]  # noqa: RUF001
-        return f"| {' | '.join(cell.replace('|', '/').replace(' *', ' `*`') for cell in shown)} |"
-
-    parts = [f"{'#' * level} {table.title}"] if level else []
-    parts.append("\n".join([line(table.heads), f"|{'---|' * len(table.heads)}", *map(line, table.rows)]))
-    return "\n\n".join([*parts, *(note.replace("* ", "`*` ", 1) for note in table.notes)])
-
-
-def _flat(cell: Cell) -> str:
-    """Return a cell in one line, what stands below its first line in brackets."""
-    if isinstance(cell, str):
-        return cell
-    first, *others = cell
-    return f"{first} ({', '.join(others)})" if others else first

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import get_args
 
-from evaluate.rows import GAIN_NOTE, Row, long_table, metric_summary, plain_text, remark, text, wide_table
+from evaluate.rows import GAIN_NOTE, Row, long_table, metric_summary, remark, text, wide_table
 from gazevlm_core.evaluation.groups import FREQUENT
 from gazevlm_core.evaluation.path_scores import HISTOGRAM
 from gazevlm_core.evaluation.report import (
@@ -24,16 +24,21 @@ from gazevlm_core.evaluation.report import (
     Paths,
     PhantomReport,
     Report,
+    Role,
     Run,
     Score,
 )
 from gazevlm_core.metrics.registry import LABEL_METRICS, MAP_METRICS
 from phantoms.case import DOMAIN_WORDS
 from web.formatting import score as number
-from web.markup import Cell, Table
+from web.markup import Cell, Table, plain_text
 
-TWINS = {
-    "short": "ordered gaze, trained as short as the other two",
+TWINS: Mapping[Role, str] = {  # role -> head of its column; its folder is named after it, behind the model's
+    "base": "what it went on from, without glimpses",
+    "glimpses": "with glimpses, for fewer steps",
+    "no-glimpses": "without glimpses, for as few",
+    "fine": "the whole image at the glimpses' resolution",
+    "short": "ordered gaze, trained as short as the next two",
     "no-gaze": "without gaze supervision",
     "plain": "plain placeholders",
 }
@@ -52,7 +57,7 @@ UNKNOWN = (
     "what the adapter was trained on cannot be known, since its provenance does not tell: these images may be among it"
 )
 ORDERS = get_args(GazeOrderName)
-DOMAINS = {"A": "in domain", "B": f"zero-shot: {DOMAIN_WORDS['B']}"}  # of what the experiment trains
+DOMAINS = {"A": "drawn as in training", "B": "drawn otherwise"}  # what the experiment scores on
 GAIN, CEILING = "order gain", "ceiling"  # among the floors of a run; the second begins a name
 MEANS = (
     "Means over seeds; the intervals draw seeds and test images again, and are too narrow where seeds are few. The "
@@ -341,7 +346,7 @@ def _group_table(name: str, group: Group, place: int) -> Table:
 def _experiment_tables(report: ExperimentReport) -> list[Table]:
     tables = []
     for name, domain in report.domains.items():
-        words = f"domain {name} ({DOMAINS[name]})"
+        words = f"{DOMAINS[name]} (domain {name})"
         runs = [run for run in _sorted(domain) if run.variant == BASE]
         tables += [_runs(runs, words), _differences(domain, words), _floors(runs, words)]
         if any(run.variant != BASE for run in domain.runs):

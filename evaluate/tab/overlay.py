@@ -11,6 +11,7 @@ from PIL import Image
 from evaluate.rows import GAIN_NOTE, remark
 from gazevlm_core.datasets.identity import ImageNames, image_name, without_ending
 from gazevlm_core.datasets.scanpath_files import FiledPath, read_scanpaths
+from gazevlm_core.datasets.trained_on import TrainedOn
 from gazevlm_core.evaluation.comparison import TURNS_OF_ONE, ComparedScore, compare_paths
 from gazevlm_core.evaluation.floors import PAIR_FLOORS
 from gazevlm_core.findings import NO_FINDING
@@ -30,6 +31,8 @@ MOST_READINGS, MOST_FIXATIONS = 40, 150
 LONGEST_MS = 120_000.0  # of a whole reading: a score repeats each fixation once per 100 ms
 SIDES_DIFFER = 0.02  # of the aspect ratio: sizes are rounded
 UNTRAINED = "The gaze of {model} is untrained: no path is shown, and there is nothing to score. Choose another model."
+TRAINED_ON_IT = "It was trained on this very image: its scores here say nothing of other images."
+PERHAPS_TRAINED_ON_IT = "What it was trained on is not known: this image may be among it."
 
 
 class CaseError(ValueError):
@@ -81,7 +84,7 @@ def drawn_case(number: float | None, domain: str) -> tuple[Case, Image.Image]:
     case = draw_case(int(number), domain)
     findings = ", ".join(dict.fromkeys(finding.name for finding in case.findings)) or NO_FINDING
     readings = {reader.name: paths[0] for reader, paths in zip(READERS, case.readings, strict=True)}
-    caption = f"Phantom {domain}{int(number)}: {findings}"
+    caption = f"Drawn patient {int(number)}, {DOMAIN_WORDS[domain]}: {findings}"
     image = Image.fromarray(case.image).convert("RGB")
     return Case(image.size, caption, readings, (int(number), domain)), image
 
@@ -156,16 +159,18 @@ class OverlayState:
         value: of a viewer that shows the image alone.
         model: name of the model that was asked; "" before.
         diagnosis: what it said; None before.
+        remark: whether it was trained on the image, in a sentence; "" where it was not.
     """
 
     case: Case
     value: ViewerPayload
     model: str = ""
     diagnosis: Diagnosis | None = None
+    remark: str = ""
 
-    def with_diagnosis(self, model: str, diagnosis: Diagnosis) -> "OverlayState":
+    def with_diagnosis(self, model: str, diagnosis: Diagnosis, remark: str = "") -> "OverlayState":
         """Return it with what a model said."""
-        return replace(self, model=model, diagnosis=diagnosis)
+        return replace(self, model=model, diagnosis=diagnosis, remark=remark)
 
     def payload(self, reader: str) -> ViewerPayload:
         """Value of the viewer: the model's path, if there is one, and a reader's, in step."""
@@ -191,7 +196,20 @@ class OverlayState:
             return f"{self.case.caption}. Let a model look at it."
         if self.diagnosis.scanpath is None:
             return UNTRAINED.format(model=self.model)
-        return f"{self.case.caption}. {self.model} looked at {len(self.diagnosis.scanpath)} places."
+        looked = f"{self.case.caption}. {self.model} looked at {len(self.diagnosis.scanpath)} places."
+        return f"{looked} {self.remark}".rstrip()
+
+
+def remark_on(learned: Sequence[TrainedOn | None], image: Image.Image) -> str:
+    """Say whether a model was trained on an image, or that nobody knows; "" where it was not.
+
+    Args:
+        learned: of the model, see `web.models.Model`.
+        image: upright RGB.
+    """
+    if any(one.has_picture(image) for one in learned if one is not None):
+        return TRAINED_ON_IT
+    return PERHAPS_TRAINED_ON_IT if None in learned else ""
 
 
 def _reader_path(case: Case, reader: str) -> ViewerPath:
@@ -225,6 +243,7 @@ def _table(compared: Sequence[ComparedScore], state: OverlayState, reader: str, 
         heads.append(f"ceiling: other readers ({others})")
     kind = "a drawn phantom with simulated readers, not a patient" if state.case.drawn else "the uploaded image"
     notes = [
+        *([state.remark] if state.remark else []),
         f"Measured on one image, {kind}: it shows no more than itself. Patches are those of the model's grid. Shuffled "
         f"and random floors are means of {TURNS_OF_ONE}; a dash: not defined for these paths.",
         GAIN_NOTE,

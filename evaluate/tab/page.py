@@ -1,6 +1,8 @@
 """The Evaluate tab: paths on one image, and reports. No handler of it is an endpoint."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -8,26 +10,29 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
-from evaluate.charts import charts_of
-from evaluate.tab.overlay import LARGEST_NUMBER, Case, OverlayState, drawn_case, uploaded_case
+from evaluate.charts import charts_of, dot_chart
+from evaluate.overview import any_drawn, headline, named_lines, side_by_side
+from evaluate.tab.overlay import LARGEST_NUMBER, Case, OverlayState, drawn_case, remark_on, uploaded_case
 from evaluate.tables import facts_of, tables_of
 from gazevlm_core.evaluation.read_report import ReportError, read_report
 from gazevlm_core.evaluation.report import Report
 from phantoms.case import DOMAIN_WORDS
 from web.blocks import MODEL_QUEUE
+from web.glossary import mark
 from web.markup import note, notice, status, table
 from web.models import Ask, Models, predict_path
-from web.page import QUIET, Listen, Tab, Values, remembered, run_busily, show_errors
+from web.page import FIT_CHARTS, QUIET, Listen, Tab, Values, remembered, run_busily, show_errors
 from web.viewer.component import ScanpathViewer
 
 HEAD = f"<style>{Path(__file__).with_name('evaluate.css').read_text(encoding='utf-8')}</style>"
 SHIPPED = Path(__file__).resolve().parents[2] / "reports"
 RESULTS_FILE = "results.json"
 EMPTY = "Draw a phantom, or upload an image with readings."
-NO_REPORT = "Pick a report or upload one."
+NO_REPORT = "Pick a report, or upload one or several."
 DRAWING, READING, LOOKING = "Drawing…", "Reading the files…", "The model looks…"
 NO_IMAGE = "There is no image yet; draw a phantom or upload an image with readings."
-FIRST_NUMBER = 7
+FIRST_NUMBER, MOST_REPORTS = 7, 4
+EVERY_SCORE = "Every score, from chance to another reader"
 # Where the page is one column, the results lie below the buttons.
 SHOW_RESULTS = (
     "() => { if (innerWidth < 700) document.getElementById('evaluate-status').scrollIntoView({behavior: 'smooth'}); }"
@@ -48,17 +53,18 @@ def evaluate_tab(models: Models, ask: Ask) -> Tab:
         ask: looks, one image at a time.
     """
 
+    views: list[ReportView] = []
+
     def fill(page: gr.Blocks) -> None:
         line = gr.HTML(notice_of(models, ""), elem_id="evaluate-notice", elem_classes="gaze-notice-line")
         with gr.Tabs(elem_id="evaluate-parts"):
+            with gr.Tab("Reports", elem_id="evaluate-reports", render_children=True):
+                views.append(ReportView())
             with gr.Tab("Paths on one image", elem_id="evaluate-paths", render_children=True):
                 overlay = OverlayView(models, ask, line)
-            with gr.Tab("A report", elem_id="evaluate-reports", render_children=True):
-                reports = ReportView()
         page.load(overlay.refreshed, None, [overlay.model, line], **QUIET)
-        page.load(reports.refreshed, None, reports.shipped, **QUIET)
 
-    return Tab("Evaluate", "evaluate-tab", fill, head=HEAD)
+    return Tab("Evaluate", "evaluate-tab", fill, lambda opened: views[-1].connect(opened), HEAD)
 
 
 # ---- paths on one image ---------------------------------------------------------------------------------------------
@@ -94,7 +100,7 @@ class OverlayView:
             info="The same number is the same patient. The models that come with GazeVLM never saw these.",
             elem_id="evaluate-number",
         )  # fmt: skip
-        kinds = [(f"{name}: {words}", name) for name, words in DOMAIN_WORDS.items()]
+        kinds = [(words, name) for name, words in DOMAIN_WORDS.items()]
         self.domain = gr.Radio(kinds, value="A", label="Kind of phantom", elem_id="evaluate-domain")
         self.draw = gr.Button("Draw it, with six simulated readers", elem_id="evaluate-draw")
         with gr.Accordion("Or your own image and readings", open=False, elem_id="evaluate-own"):
@@ -146,7 +152,9 @@ class OverlayView:
     def _look(self, state: OverlayState | None, model: str, reader: str) -> Values:
         if state is None:
             raise ValueError(NO_IMAGE)
-        return self._showing(state.with_diagnosis(model, predict_path(self.ask, model, state.case.image())), reader)
+        choice, image = self.models.choices().get(model), state.case.image()
+        remark = "" if choice is None or state.case.drawn else remark_on(choice.learned, image)
+        return self._showing(state.with_diagnosis(model, predict_path(self.ask, model, image), remark), reader)
 
     @show_errors
     def _read(self, state: OverlayState | None, reader: str) -> Values:
@@ -172,86 +180,123 @@ def notice_of(models: Models, name: str) -> str:
     return notice((choices.get(name) or next(iter(choices.values()))).gaze.trained_on)
 
 
-# ---- a report -------------------------------------------------------------------------------------------------------
+# ---- reports --------------------------------------------------------------------------------------------------------
 def shipped_reports(folder: Path = SHIPPED) -> dict[str, Path]:
     """Return the reports that lie in the repository: name of their folder -> file."""
     return {path.parent.name: path for path in sorted(folder.glob(f"*/{RESULTS_FILE}")) if path.is_file()}
 
 
 class ReportView:
-    """Components and handlers; page.css hides the body until there is a table in it."""
+    """Components and handlers; it opens with the first report that comes with GazeVLM."""
 
     def __init__(self) -> None:
         with gr.Row():
-            with gr.Column(min_width=260):
+            with gr.Column(scale=4, min_width=300):
+                self.status = gr.HTML(status(NO_REPORT), elem_id="evaluate-report-status")
+                self.facts = gr.HTML(elem_id="evaluate-facts")
+                with gr.Column(elem_id="evaluate-report-body"):
+                    self.chart = gr.Plot(show_label=False, elem_id="evaluate-chart")
+                    self.chart_name = gr.Dropdown(label="Chart", filterable=False, elem_id="evaluate-chart-name")
+            with gr.Column(scale=1, min_width=220):
                 self.shipped = gr.Dropdown(
-                    label="A report that comes with GazeVLM", filterable=False, elem_id="evaluate-shipped",
-                    **_shipped_settings(),
+                    list(shipped_reports()), value=[], multiselect=True, label="Reports that come with GazeVLM",
+                    max_choices=MOST_REPORTS, info=None if shipped_reports() else NONE_SHIPPED,
+                    filterable=False, elem_id="evaluate-shipped",
                 )  # fmt: skip
-            with gr.Column(min_width=260):
-                self.upload = gr.File(label="or your own (JSON)", height=110, elem_id="evaluate-report")
-        gr.HTML(note(WHAT), elem_id="evaluate-what")
-        self.status = gr.HTML(status(NO_REPORT), elem_id="evaluate-report-status")
-        self.facts = gr.HTML(elem_id="evaluate-facts")
-        with gr.Column(elem_id="evaluate-report-body"):
-            self.chart_name = gr.Dropdown(label="Chart", filterable=False, elem_id="evaluate-chart-name")
-            self.chart = gr.Plot(show_label=False, elem_id="evaluate-chart")
-            self.tables = gr.HTML(elem_id="evaluate-tables")
-        self.report = remembered()  # where the shown one lies
+                self.upload = gr.File(
+                    label="or your own (JSON), one or several", file_count="multiple", height=130,
+                    elem_id="evaluate-report",
+                )  # fmt: skip
+                gr.HTML(note(WHAT), elem_id="evaluate-what")
+        self.tables = gr.HTML(elem_id="evaluate-tables")
+        self.reports = remembered(())  # names and places of the shown ones
+        self.body = [self.reports, self.status, self.facts, self.chart_name, self.chart, self.tables]
         self._connect()
 
-    def refreshed(self) -> Any:  # noqa: ANN401 (an update of a component)
-        """Reports that there are now, for `shipped`."""
-        return gr.Dropdown(**_shipped_settings())
-
     def _connect(self) -> None:
-        body = [self.report, self.status, self.facts, self.chart_name, self.chart, self.tables]
-        picked = self.shipped.input(self._pick, self.shipped, [*body, self.upload], **QUIET)
-        uploaded = self.upload.upload(self._upload, self.upload, [*body, self.shipped], **QUIET)
+        picked = self.shipped.input(self._pick, [self.shipped, self.upload], self.body, **QUIET)
+        uploaded = self.upload.upload(self._upload, self.upload, [*self.body, self.shipped], **QUIET)
         for event in (picked, uploaded):
             event.failure(lambda: (status(FAILED), None), None, [self.status, self.upload], queue=False, **QUIET)
-        self.chart_name.input(self._chart, [self.report, self.chart_name], self.chart, **QUIET)
+        self.chart_name.input(self._chart, [self.reports, self.chart_name], self.chart, **QUIET)
+
+    def connect(self, opened: Listen) -> None:
+        """Show the first report when the tab is opened, unless one is shown."""
+        shown = opened(self._open, self.reports, [*self.body, self.shipped], **QUIET)
+        shown.then(None, None, None, js=FIT_CHARTS, **QUIET)
 
     @show_errors
-    def _pick(self, name: str) -> Values:
-        path = shipped_reports().get(name)  # a name from the browser is never a path
-        if path is None:
-            raise ReportError("There is no such report; pick another one.")
-        return {**self._showing(path, name), self.upload: None}
+    def _open(self, shown: Sequence[tuple[str, str]]) -> Values:
+        names = list(shipped_reports())
+        if shown or not names:
+            return {self.shipped: gr.Dropdown(names)}
+        return {**self._pick(names[:1], None), self.shipped: gr.Dropdown(names, value=names[:1], multiselect=True)}
 
     @show_errors
-    def _upload(self, path: str | None) -> Values:
-        if path is None:
-            raise ReportError("There is no file; choose one.")
-        return {**self._showing(Path(path), Path(path).name), self.shipped: gr.Dropdown(value=None)}
+    def _pick(self, names: Sequence[str] | None, uploads: Sequence[str] | None) -> Values:
+        known = shipped_reports()  # a name from the browser is never a path
+        paths = [(name, str(known[name])) for name in names or () if isinstance(name, str) and name in known]
+        return self._showing([*paths, *_uploaded(uploads)])
 
-    def _showing(self, path: Path, name: str) -> Values:
-        report = read_report(path)
-        charts = charts_of(report)
+    @show_errors
+    def _upload(self, paths: Sequence[str] | None) -> Values:
+        return {**self._showing(_uploaded(paths)), self.shipped: gr.Dropdown(value=[], multiselect=True)}
+
+    def _showing(self, shown: Sequence[tuple[str, str]]) -> Values:
+        if len(shown) > MOST_REPORTS:
+            raise ReportError(f"At most {MOST_REPORTS} reports are shown side by side; leave some out.")
+        reports = _read(shown)
+        charts, lines = _charts(reports), named_lines(reports)
         first = next(iter(charts), None)
+        compared = side_by_side(lines) if len(reports) > 1 else None
+        tables = [replace(one, folded=True) for one in ([compared] if compared else [])]
+        for name, report in reports.items():
+            title = f"{name}: " if len(reports) > 1 else ""
+            tables += [replace(one, title=f"{title}{one.title}", folded=True) for one in tables_of(report)]
         return {
-            self.report: str(path),
-            self.status: status(f"Shown: {name}."),
-            self.facts: _facts(report),
+            self.reports: tuple(shown),
+            self.status: status(f"Shown: {', '.join(reports)}." if reports else NO_REPORT),
+            self.facts: "".join(_facts(name if len(reports) > 1 else "", one) for name, one in reports.items()),
             self.chart_name: gr.Dropdown(list(charts), value=first, interactive=len(charts) > 1),
             self.chart: charts[first]() if first else None,
-            self.tables: "".join(map(table, tables_of(report))),
+            self.tables: "".join(map(table, tables)),
         }
 
     @staticmethod
     @show_errors
-    def _chart(path: str | None, name: object) -> Any:  # noqa: ANN401 (a figure or nothing)
-        if path is None:
+    def _chart(shown: Sequence[tuple[str, str]], name: object) -> Any:  # noqa: ANN401 (a figure or nothing)
+        if not shown:
             raise ReportError("No report is shown any more; pick it again, or upload it.")
-        charts = charts_of(read_report(Path(path)))
+        charts = _charts(_read(shown))
         return charts[name]() if isinstance(name, str) and name in charts else None
 
 
-def _shipped_settings() -> dict[str, Any]:
-    names = list(shipped_reports())
-    return {"choices": names, "value": None, "interactive": bool(names), "info": None if names else NONE_SHIPPED}
+def _uploaded(paths: Sequence[str] | None) -> list[tuple[str, str]]:
+    return [(Path(path).name, str(path)) for path in paths or ()]
 
 
-def _facts(report: Report) -> str:
+def _read(shown: Sequence[tuple[str, str]]) -> dict[str, Report]:
+    """Return the reports by names that tell them apart; errors as `read_report`."""
+    reports: dict[str, Report] = {}
+    for place, (name, path) in enumerate(shown, start=1):
+        reports[name if name not in reports else f"{name} ({place})"] = read_report(Path(path))
+    return reports
+
+
+def _charts(reports: Mapping[str, Report]) -> dict[str, Callable[[], Any]]:
+    """Return every chart by name: all scores on one line first, then those of each report."""
+    lines = named_lines(reports) if reports else {}
+    charts: dict[str, Callable[[], Any]] = {EVERY_SCORE: partial(dot_chart, lines)} if any_drawn(lines) else {}
+    for name, report in reports.items():
+        title = f"{name}: " if len(reports) > 1 else ""
+        charts |= {f"{title}{chart}": draw for chart, draw in charts_of(report).items()}
+    return charts
+
+
+def _facts(name: str, report: Report) -> str:
+    """Return the answer of a report, and below it what was measured, on what."""
     first, *others = facts_of(report)
-    return f'<div class="gaze-facts"><p><b>{escape(first)}</b> {escape(" ".join(others))}</p></div>'
+    title = f"<b>{escape(name)}</b> " if name else ""
+    said = f'<p class="gaze-answer-line">{title}{escape(headline(report))}</p>'
+    rest = " ".join(others)
+    return f'<div class="gaze-facts">{said}<p><b>{escape(first)}</b> {escape(rest)}{mark(rest)}</p></div>'

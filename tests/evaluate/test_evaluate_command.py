@@ -11,17 +11,20 @@ from typer.testing import CliRunner
 
 from evaluate import phantoms
 from evaluate.card import TWIN_CARDS, render_model_card, write_model_card, write_twin_card
-from evaluate.command import TWINS, evaluate, twin_sources
+from evaluate.command import evaluate, twin_sources
 from evaluate.phantoms import evaluate_phantoms
-from evaluate.tables import report_text
+from evaluate.tables import TWINS, report_text
 from gazevlm_core.evaluation.checkpoint_scores import read_scores, scores_of, write_scores
-from gazevlm_core.evaluation.predict import first_answer_logits, presence_margins
+from gazevlm_core.evaluation.floors import on_grid
+from gazevlm_core.evaluation.predict import first_answer_logits, predict, presence_margins
 from gazevlm_core.evaluation.read_report import parse_report
-from gazevlm_core.evaluation.report import PhantomReport
+from gazevlm_core.evaluation.report import DatasetReport, PhantomReport
 from gazevlm_core.findings import FINDING_NAMES, presence_question
 from gazevlm_core.inference import GazeEngine
 from gazevlm_core.metrics.registry import path_metrics
+from gazevlm_core.sample import Sample
 from phantoms.calibration import CalibrationRow
+from tests.evaluate.report_maker import dataset_report
 from tests.tiny_model import make_tiny_checkpoint
 
 pytestmark = pytest.mark.slow
@@ -93,8 +96,8 @@ def test_intervals_hold_their_values(results: dict) -> None:
 
 def test_every_bar_is_listed(results: dict) -> None:
     assert all(set(bar) == {"bar", "value", "interval", "met"} for bar in results["bars"])
-    assert len(results["bars"]) == 15 + 4  # the last four: how far the path is believed
-    assert len({bar["bar"] for bar in results["bars"]}) == 15 + 4
+    assert len(results["bars"]) == 18 + 4  # the last four: how far the path is believed
+    assert len({bar["bar"] for bar in results["bars"]}) == 18 + 4
     missed = {bar["bar"] for bar in results["bars"] if bar["met"] is False}
     assert "micro F1 of findings named, moderate or worse >= 0.8" in missed  # the model is random
 
@@ -144,7 +147,8 @@ def test_card(report: PhantomReport, tmp_path: Path) -> None:
     card = write_model_card(report, rows, {"images": 14_000, "sizes_px": (512, 256)}, tmp_path).read_text("utf-8")
     assert card == render_model_card(report, rows, {"images": 14_000, "sizes_px": (512, 256)})
     assert card.startswith("---\nlicense: apache-2.0\nlibrary_name: transformers\n")
-    assert "Synthetic phantoms only, not for medical use" in card
+    assert "not for medical use" in card
+    assert "No image of a patient was used" in card
     assert "| fixation duration (ms) p50 | 280 | 275 |" in card
     assert "| sizes px | 512, 256 |" in card
     assert "## How far the path is believed" in card
@@ -153,6 +157,16 @@ def test_card(report: PhantomReport, tmp_path: Path) -> None:
     for line in card.split("## Scores")[1].splitlines():
         if line.startswith("|"):
             assert line.count("|") in (3, 4, 5, 11)
+
+
+def test_a_card_says_what_was_learned_and_measured_on_radiographs(report: PhantomReport, tmp_path: Path) -> None:
+    (tmp_path / "provenance.json").write_text(json.dumps({"credits": {"nih": "Wang et al., CVPR 2017"}}))
+    films = DatasetReport.model_validate(dataset_report() | {"dataset": "NIH ChestX-ray14", "split": "held-out"})
+    card = write_model_card(report, [], {}, tmp_path, [films]).read_text("utf-8")
+    assert "No image of a patient" not in card
+    assert "- Wang et al., CVPR 2017" in card
+    assert "## Scores on NIH ChestX-ray14" in card
+    assert "`gazevlm evaluate --dataset nih --root FOLDER --split held-out`" in card
 
 
 def test_scores_beside_the_weights_are_those_of_the_evaluation(report: PhantomReport, tmp_path: Path) -> None:
@@ -187,6 +201,25 @@ def test_yes_and_no_are_read_where_the_last_gaze_token_predicts(tiny_engine: Gaz
     yes, no = (tiny_engine.processor.tokenizer.encode(word)[0] for word in ("Yes", "No"))
     margins = presence_margins(tiny_engine, images)[:, FINDING_NAMES.index("pneumothorax")]
     torch.testing.assert_close(torch.tensor(margins), expected[:, yes] - expected[:, no], atol=1e-4, rtol=1e-4)
+
+
+def test_questions_and_report_share_one_pass_over_the_images(
+    tiny_engine: GazeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from PIL import Image
+
+    passes, prefill = [], tiny_engine.model.prefill
+    monkeypatch.setattr(tiny_engine.model, "prefill", lambda **given: passes.append(1) or prefill(**given))
+    sizes = ((224, 224), (300, 200))
+    samples = [Sample(str(size), Image.new("RGB", size, "grey"), "", None, {}, ()) for size in sizes]
+    shared = predict(tiny_engine, samples, questions=FINDING_NAMES, reports=True).found
+    assert len(passes) == 1
+    apart = predict(tiny_engine, samples, questions=(), reports=True).found
+    for ours, theirs in zip(shared, apart, strict=True):
+        assert len(ours.yes_margins) == len(FINDING_NAMES)
+        assert ours.finding_logits == pytest.approx(theirs.finding_logits, abs=1e-4)
+        assert ours.report == theirs.report
+        assert on_grid(ours.scanpath, ours.grid) == on_grid(theirs.scanpath, theirs.grid)
 
 
 def app() -> typer.Typer:

@@ -9,14 +9,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from evaluate.tab.overlay import LARGEST_NUMBER, Case, CaseError, OverlayState, drawn_case, uploaded_case
+from evaluate.tab.overlay import LARGEST_NUMBER, Case, CaseError, OverlayState, drawn_case, remark_on, uploaded_case
+from gazevlm_core.datasets.splits import SplitRule
+from gazevlm_core.datasets.trained_on import TrainedOn
 from gazevlm_core.evaluation.comparison import compare_paths
 from gazevlm_core.evaluation.floors import CENTRE, PAIR_FLOORS, REVERSED, SHUFFLED, UNIFORM
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.images import ImageError
 from gazevlm_core.metrics.registry import path_metrics
 from gazevlm_core.records import Diagnosis
-from gazevlm_core.sample import DatasetError
+from gazevlm_core.sample import DatasetError, pixel_digest
 from gazevlm_core.scanpath import Fixation, Scanpath
 from phantoms.readers import READERS
 from web.models import predict_path
@@ -62,7 +64,7 @@ def test_the_same_number_is_the_same_phantom_with_all_simulated_readers() -> Non
     assert image.tobytes() == same.tobytes() == first.image().tobytes() != other.tobytes()
     assert list(first.readings) == [reader.name for reader in READERS]
     assert first.readings == again.readings
-    assert first.caption.startswith("Phantom A7: ")
+    assert first.caption.startswith("Drawn patient 7, as in training: ")
 
 
 @pytest.mark.parametrize("number", [-1, LARGEST_NUMBER + 1, 1.5, None, float("nan"), float("inf")])
@@ -162,6 +164,20 @@ def test_both_paths_go_in_step_and_the_table_stands_beside_them(tmp_path: Path) 
     assert ("Jaccard", "blind to order; higher is better") in [row[0] for row in shown.rows]
     assert all(len(row) == len(shown.heads) for row in shown.rows)
     assert "the uploaded image" in shown.notes[0]
+
+
+def test_an_image_that_was_learned_from_is_said_to_be(tmp_path: Path) -> None:
+    case, image = uploaded_case(image_file(tmp_path), lines_file(tmp_path, line()))
+    learned = TrainedOn.of("salt", (), [pixel_digest(image)], SplitRule())
+    other = TrainedOn.of("salt", (), ["f" * 64], SplitRule())
+    assert "trained on this very image" in remark_on([None, learned], image)
+    assert "not known" in remark_on([other, None], image)
+    assert remark_on([other], image) == ""
+    after = seen(case).with_diagnosis("nano", look_of(scanpath()), remark_on([learned], image))
+    shown = after.table("r1")
+    assert shown is not None
+    assert after.remark == shown.notes[0]
+    assert after.status().endswith(after.remark)
 
 
 def test_a_model_with_untrained_gaze_shows_no_path_and_says_so() -> None:

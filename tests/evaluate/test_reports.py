@@ -1,19 +1,24 @@
 """Reports on the page: every kind becomes tables and charts; whatever else comes is refused in one sentence."""
 
+import csv
 import json
+import re
+from io import StringIO
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
-from evaluate.charts import charts_of
+from evaluate.charts import charts_of, dot_chart
+from evaluate.overview import headline, lines_of, named_lines, side_by_side
 from evaluate.tab.page import shipped_reports
 from evaluate.tables import facts_of, tables_of
 from gazevlm_core.datasets.scanpath_files import FiledPath, ScanpathFile
 from gazevlm_core.evaluation.comparison import score_files
 from gazevlm_core.evaluation.read_report import MOST_BYTES, WANTED, ReportError, parse_report, read_report
 from gazevlm_core.scanpath import Fixation, Scanpath
-from tests.evaluate.report_maker import REPORTS, experiment_report, path_report, phantom_report
+from tests.evaluate.report_maker import REPORTS, experiment_report, path_report, phantom_report, score
 from web.markup import Table, table
 
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -77,8 +82,9 @@ def test_untrained_gaze_is_said_and_not_scored() -> None:
 def test_curves_have_one_line_per_order_and_leave_ablations_out() -> None:
     report = parse_report(encoded(experiment_report()))
     charts = charts_of(report)
-    assert [name.split(" (")[0] for name in charts] == [
-        "macro AUROC, domain A", "macro AUROC, domain B", "sequence score, domain A", "sequence score, domain B"
+    assert list(charts) == [
+        "macro AUROC, drawn as in training", "macro AUROC, drawn otherwise", "sequence score, drawn as in training",
+        "sequence score, drawn otherwise",
     ]  # fmt: skip
     auroc, sequence = charts[next(iter(charts))](), list(charts.values())[2]()
     assert [(line.name, list(line.x)) for line in auroc.data] == [
@@ -86,6 +92,79 @@ def test_curves_have_one_line_per_order_and_leave_ablations_out() -> None:
     ]  # fmt: skip
     assert auroc.data[0].error_y.array == pytest.approx([0.02, 0.02])
     assert [line.name for line in sequence.data] == ["original gaze"]
+
+
+def test_an_experiment_is_answered_in_one_sentence_by_its_intervals() -> None:
+    values = experiment_report()
+    difference = values["domains"]["A"]["differences"][0]
+    assert headline(parse_report(encoded(values))) == (
+        "Learning where people look helps to tell findings apart (0.031 [0.011, 0.051]) (change in AUROC, 100 images)."
+    )
+    values["domains"]["A"]["differences"] = [
+        {**difference, "interval": [-0.1, -0.01]}, {**difference, "second": "shuffled", "interval": [-0.1, 0.2]}
+    ]  # fmt: skip
+    words = headline(parse_report(encoded(values)))
+    assert "look makes that worse" in words
+    assert "they look shows no difference" in words
+    values["domains"]["A"]["differences"] = [{**difference, "interval": None}]
+    assert "look was compared without an interval (0.031)" in headline(parse_report(encoded(values)))
+    values["domains"]["A"]["differences"] = []
+    assert headline(parse_report(encoded(values))) == "Nothing was compared in this experiment yet."
+
+
+def test_a_model_is_set_between_chance_and_another_reader() -> None:
+    assert headline(parse_report(encoded(path_report()))) == (
+        "The path goes 71% of the way from chance to another reader (sequence score 0.500 [0.480, 0.520]), above own "
+        "path shuffled (0.250)."
+    )
+    values = path_report()
+    values["metrics"]["sequence score"]["floors"]["own path shuffled"] = score(0.49)
+    assert "not clearly above own path shuffled (0.490)" in headline(parse_report(encoded(values))), "they touch"
+    values["metrics"]["sequence score"]["ceiling_other_reader"] = score(0.25)
+    assert "The path has nowhere to go" in headline(parse_report(encoded(values))), "a reader is as good as chance"
+
+
+def test_a_dot_lies_between_chance_and_another_reader_whichever_way_is_better() -> None:
+    values = path_report()
+    distance = {**values["metrics"]["Jaccard"], **score(0.3), "ceiling_other_reader": score(0.1),
+                "floors": {"uniform random": score(0.5), "own path shuffled": score(0.4)}}  # fmt: skip
+    values["metrics"] |= {"a distance": distance, "not told": {**distance, "ceiling_other_reader": score(0.6)}}
+    (dots,) = lines_of(parse_report(encoded(values))).values()
+    assert dots["sequence score"].at == pytest.approx((0.5 - 0.25) / (0.6 - 0.25))
+    assert (dots["a distance"].at, dots["a distance"].ends) == (pytest.approx(0.5), pytest.approx((0.45, 0.55)))
+    left_out = [name for name, dot in dots.items() if not dot.drawn]
+    assert left_out == ["Jaccard", "not told"], "a reader is no better than chance there"
+    figure = dot_chart({"these": dots})
+    assert figure is not None
+    floors, own = figure.data
+    assert list(own.y) == ["sequence score", "a distance"]
+    assert list(own.x) == pytest.approx([5 / 7, 0.5])
+    assert list(floors.x) == pytest.approx([0.0, 0.25])
+    assert "Jaccard, not told" in figure.layout.xaxis.title.text
+    assert dot_chart({"these": {}}) is None
+    many = dot_chart({str(number): dots for number in range(8)})
+    assert many is not None
+    assert len({(line.marker.color, line.marker.symbol) for line in many.data}) == 1 + 8, "each is told from the others"
+
+
+def test_several_reports_stand_side_by_side() -> None:
+    reports = {name: parse_report(encoded(REPORTS[name]())) for name in ("score", "dataset")}
+    lines = named_lines(reports)
+    assert list(lines) == ["score: these paths", "dataset: nano with adapter mine"]
+    shown = side_by_side(lines)
+    assert shown is not None
+    rows = {row[0].partition("\n")[0]: row for row in cells(shown)}
+    assert rows["sequence score"][1:] == ["0.250", "0.500 [0.480, 0.520]", "0.500 [0.480, 0.520]", "0.600"]
+    assert rows["AUROC of the findings, finding head"][2:4] == ["-", "0.750 [0.730, 0.770]"]
+
+
+def test_any_table_is_saved_as_csv() -> None:
+    shown = Table("A <title>", ("name", "value, in all"), [[("=SUM(A1)", "a remark"), '-0.5 "x"'], [HOSTILE, "2"]])
+    (address,) = re.findall('href="data:text/csv;charset=utf-8,([^"]*)"', table(shown))
+    assert list(csv.reader(StringIO(unquote(address)))) == [
+        ["name", "value, in all"], ["'=SUM(A1) | a remark", '-0.5 "x"'], [HOSTILE, "2"]
+    ]  # fmt: skip
+    assert 'download="A-title.csv"' in table(shown)
 
 
 def test_what_score_writes_is_read() -> None:

@@ -12,7 +12,6 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from cli.main import app
-from evaluate.command import what_is_known
 from evaluate.tables import report_text
 from gazevlm_core.datasets.folder import GazeFolder
 from gazevlm_core.datasets.splits import SplitRule, split_of
@@ -22,7 +21,8 @@ from gazevlm_core.evaluation.dataset import evaluate_dataset, filed_readings
 from gazevlm_core.evaluation.predict import predict
 from gazevlm_core.evaluation.read_report import parse_report
 from gazevlm_core.evaluation.report import HEAD, TEXT, DatasetReport
-from gazevlm_core.inference import GazeEngine
+from gazevlm_core.inference import GazeEngine, what_is_known
+from gazevlm_core.model.checkpoint import CheckpointError
 from gazevlm_core.sample import DatasetError, Reading, Sample, pixel_digest
 from gazevlm_core.scanpath import Fixation, Scanpath
 
@@ -212,7 +212,7 @@ def test_what_is_known_of_an_adapter_and_of_a_merged_model(tmp_path: Path, tiny_
     assert what_is_known(tmp_path, str(tiny_checkpoint)) == [told]
     assert what_is_known(None, str(tmp_path)) == [told]
     (tmp_path / "provenance.json").write_text("{")
-    with pytest.raises(DatasetError, match="is not usable"):
+    with pytest.raises(CheckpointError, match="is not usable"):
         what_is_known(tmp_path, str(tiny_checkpoint))
 
 

@@ -15,7 +15,11 @@ from gazevlm_core.evaluation.findings import (
     score_labels,
     score_reports,
 )
+from gazevlm_core.evaluation.graded import FAINT_BELOW, Scored, faint_bar
+from gazevlm_core.evaluation.report import ModelScores
+from gazevlm_core.findings import SUBTLE_BELOW
 from gazevlm_core.metrics.intervals import bootstrap_counts
+from gazevlm_core.metrics.labels import macro_auroc
 from tests.evaluation.sample_maker import sample_of
 
 SAMPLES = (
@@ -55,6 +59,8 @@ def test_reports_from_words_to_scores() -> None:
     assert named.floors["the normal report, always"].precision.value is None
     # Shifted by one and by two images, no report names a finding of the image that is moderate or worse.
     assert named.floors["the model's report of another image"].f1.value == 0.0
+    more = [f"{report} Pneumonia is seen." for report in REPORTS]
+    assert score_reports(SAMPLES, SAMPLES, more, bootstrap_counts(3, 200)) == scores, "nobody drew it or left it out"
 
 
 @pytest.mark.parametrize(
@@ -92,10 +98,15 @@ GRADED = (
 
 def test_truth_by_severity() -> None:
     names = ("edema", "fracture")
-    assert graded_labels(GRADED, names, moderate=False).tolist() == [[1, 0], [1, 0], [0, 1], [0, 0]]
-    moderate = graded_labels(GRADED, names, moderate=True)
+    assert graded_labels(GRADED, names).tolist() == [[1, 0], [1, 0], [0, 1], [0, 0]]
+    moderate = graded_labels(GRADED, names, least=SUBTLE_BELOW)
     assert np.isnan(moderate[0, 0])
     assert moderate[1:].tolist() == [[1, 0], [0, 1], [0, 0]]
+    faint = graded_labels(GRADED, names, below=0.4)
+    assert faint[0].tolist() == [1, 0]
+    assert np.isnan(faint[1, 0])
+    assert np.isnan(faint[2, 1])
+    assert faint[3].tolist() == [0, 0]
 
 
 def test_a_missed_subtle_finding_lowers_only_the_whole() -> None:
@@ -129,3 +140,23 @@ def test_labels_of_a_data_set_by_hand() -> None:
     assert found["a"]["f1"].value == pytest.approx(2 / 3, abs=1e-6), "and there both are called present"
     assert found["b"]["f1"] is None
     assert score_labels(labels, [{}] * 3, *others, bootstrap_counts(3, 200)) is None
+
+
+def test_glimpses_are_judged_by_faint_findings_in_pairs() -> None:
+    """Between models with the same answers on all but faint findings the gain is that on faint ones alone."""
+    samples = [sample_of(edema=(0.2, "both"))] * 20 + [sample_of(edema=(0.9, "both"))] * 20 + [sample_of()] * 20
+    counts, names = bootstrap_counts(60, 200), ("edema",)
+
+    def scored(faint: float) -> Scored:
+        values = np.array([[faint]] * 20 + [[2.0]] * 20 + [[0.1 * number] for number in range(20)])
+        labels = graded_labels(samples, names, below=FAINT_BELOW)
+        found = macro_auroc(labels, values, names, counts)
+        return Scored(ModelScores.model_construct(), None, found, None, None)
+
+    better, worse = scored(1.55), scored(0.75)
+    gained = faint_bar(better, worse)
+    assert gained.value == pytest.approx(0.4)
+    assert gained.met
+    assert faint_bar(worse, better).met is False
+    assert faint_bar(better, better).met is False
+    assert faint_bar(better, None).met is None

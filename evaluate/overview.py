@@ -1,0 +1,232 @@
+"""A report at a glance: its answer in one sentence, and each score between chance and another reader.
+
+A place on that line is (score - chance) / (other end - chance), so that 0 is chance and 1 the other end, whichever way
+the score is better. Scores in which another reader is no better than chance have no such line, and are named instead.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from evaluate.rows import text
+from evaluate.tables import TWINS, model_name
+from gazevlm_core.evaluation.floors import UNIFORM, UNIFORM_PATCHES
+from gazevlm_core.evaluation.report import (
+    BASE,
+    SOURCES,
+    DatasetPaths,
+    DatasetReport,
+    Difference,
+    ExperimentReport,
+    MeanMetric,
+    Metric,
+    ModelScores,
+    PathReport,
+    PhantomReport,
+    Report,
+    Run,
+    Score,
+)
+from gazevlm_core.metrics.labels import CHANCE
+from gazevlm_core.metrics.registry import SEQUENCE
+from web.formatting import score as number
+from web.markup import Cell, Table
+
+NO_MISTAKE = 1.0  # the other end of AUROC: there is no reader to compare with
+AREA = "AUROC of the findings"
+NO_LINE = "has nowhere to go: another reader is no better than chance"
+GAZE_WORDS = {"original": "gaze in its order", "shuffled": "shuffled gaze", "random": "random gaze", "none": "no gaze"}
+CHANCES = (UNIFORM, UNIFORM_PATCHES)
+Lines = dict[str, dict[str, "Dot"]]  # whose scores -> score -> where it lies
+
+
+@dataclass(frozen=True)
+class Dot:
+    """A score on its line.
+
+    Args:
+        score: with its interval, where it has one.
+        chance: what guessing gets.
+        end: what another reader gets; without mistakes for findings.
+        floors: name -> what something that knows less gets.
+        higher_is_better: False for distances.
+    """
+
+    score: Score
+    chance: float
+    end: float
+    floors: Mapping[str, Score] = field(default_factory=dict)
+    higher_is_better: bool = True
+
+    @property
+    def drawn(self) -> bool:
+        """Whether the other end is better than chance."""
+        return self.end > self.chance if self.higher_is_better else self.end < self.chance
+
+    def place(self, value: float) -> float:
+        """Where a value of this score lies: 0 is chance, 1 the other end."""
+        return (value - self.chance) / (self.end - self.chance)
+
+    @property
+    def at(self) -> float:
+        """Where the score lies."""
+        return self.place(self.score.value or 0.0)
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Where its interval begins and ends."""
+        low, high = sorted(self.place(value) for value in self.score.interval or [self.score.value or 0.0] * 2)
+        return low, high
+
+
+def lines_of(report: Report) -> Lines:
+    """Return every score of a report that lies between chance and something better, by whose it is; the first is the
+    report's own."""
+    if isinstance(report, ExperimentReport):
+        runs = _largest_runs(report)
+        return {GAZE_WORDS[run.order]: {**_area(AREA, run.auroc), **_paths(run.path_metrics)} for run in runs}
+    if isinstance(report, PhantomReport):
+        own = model_name(report)
+        return {own if role == "model" else TWINS[role]: _phantom(one) for role, one in report.scores.items()}
+    if isinstance(report, DatasetReport):
+        dots: dict[str, Dot] = {}
+        for source, words in SOURCES.items():
+            labels = getattr(report.scores, source)
+            dots |= {} if labels is None else _area(f"{AREA}, {words}", labels.macro_auroc)
+        paths = report.scores.scanpath
+        return {model_name(report): {**dots, **(_paths(paths.metrics) if isinstance(paths, DatasetPaths) else {})}}
+    return {"these paths": _paths(report.metrics)}
+
+
+def _phantom(scores: ModelScores) -> dict[str, Dot]:
+    dots: dict[str, Dot] = {}
+    for source, words in SOURCES.items():
+        known = getattr(scores, source)
+        dots |= {} if known is None else _area(f"{AREA}, {words}", known.all_severities.macro)
+    if scores.paths is None:
+        return dots
+    if scores.paths.metrics:
+        return dots | _paths(scores.paths.metrics)
+    one = scores.paths.sequence_score
+    return dots | _dot(SEQUENCE, one, one.floors, one.other_reader, higher=True)
+
+
+def _area(name: str, score: Score | None) -> dict[str, Dot]:
+    return {} if score is None or score.value is None else {name: Dot(score, CHANCE, NO_MISTAKE)}
+
+
+def _paths(metrics: Mapping[str, Metric] | Mapping[str, MeanMetric]) -> dict[str, Dot]:
+    dots: dict[str, Dot] = {}
+    for name, one in metrics.items():
+        dots |= _dot(name, one, one.floors, one.ceiling_other_reader, higher=one.better == "higher")
+    return dots
+
+
+def _dot(
+    name: str, own: Score | MeanMetric, floors: Mapping[str, Score | float | None], end: Score | float | None, *,
+    higher: bool,
+) -> dict[str, Dot]:  # fmt: skip
+    """A score of paths; nothing where it, chance or another reader was not measured."""
+    known = {floor: score for floor, value in floors.items() if (score := _score(value)).value is not None}
+    chance, other = next((known.pop(floor).value for floor in CHANCES if floor in known), None), _score(end).value
+    if own.value is None or chance is None or other is None:
+        return {}
+    return {name: Dot(own if isinstance(own, Score) else Score(value=own.value), chance, other, known, higher)}
+
+
+def _score(value: Score | float | None) -> Score:
+    return value if isinstance(value, Score) else Score(value=value)
+
+
+def any_drawn(lines: Lines) -> bool:
+    """Whether there is anything to draw."""
+    return any(dot.drawn for dots in lines.values() for dot in dots.values())
+
+
+def named_lines(reports: Mapping[str, Report]) -> Lines:
+    """Return the lines of several reports by name; those of one alone keep their short names."""
+    if len(reports) == 1:
+        return lines_of(next(iter(reports.values())))
+    return {f"{name}: {whose}": dots for name, report in reports.items() for whose, dots in lines_of(report).items()}
+
+
+def side_by_side(lines: Lines) -> Table | None:
+    """Return all scores with one column for each line; None where there are none."""
+    names = list(dict.fromkeys(name for dots in lines.values() for name in dots))
+    rows: list[Sequence[Cell]] = []
+    for name in names:
+        known = [dots.get(name) for dots in lines.values()]
+        first = next(dot for dot in known if dot is not None)
+        cells = [text(dot.score) if dot else "-" for dot in known]
+        better = "higher is better" if first.higher_is_better else "lower is better"
+        rows.append([(name, better), number(first.chance), *cells, number(first.end)])
+    heads = ["score", "chance", *lines, "another reader"]
+    notes = ["Chance and another reader are those of the first column; of AUROC the other end is 1, no mistake."]
+    return Table("Every score, side by side", heads, rows, notes, folded=True) if rows else None
+
+
+# ---- in one sentence ------------------------------------------------------------------------------------------------
+def headline(report: Report) -> str:
+    """Return the answer of a report in one sentence."""
+    if isinstance(report, ExperimentReport):
+        return _experiment_answer(report)
+    dots = next(iter(lines_of(report).values()))
+    areas = [_area_words(dot, name) for name, dot in dots.items() if name.startswith(AREA)]
+    said = areas[:1]
+    said += [("its path " if areas else "") + _path_words(dots[SEQUENCE])] if SEQUENCE in dots else []
+    if not said:
+        return "No score of this report has both chance and another reader beside it."
+    joined = "; ".join(said)
+    return f"The path {joined}." if isinstance(report, PathReport) or not areas else f"{model_name(report)} {joined}."
+
+
+def _area_words(dot: Dot, name: str) -> str:
+    source = name.removeprefix(AREA).lstrip(", ")
+    return f"tells findings apart with AUROC {text(dot.score)} ({source}; 0.5 is guessing, 1 no mistake)"
+
+
+def _path_words(dot: Dot) -> str:
+    """How far a path gets, and whether that is more than something that knows less gets."""
+    best = max(dot.floors, key=lambda floor: dot.floors[floor].value or 0.0, default="")
+    beside = ""
+    if best:  # as in the tables, an interval that touches the other shows no difference
+        low, high = ((one.interval or [one.value or 0.0])[end] for one, end in ((dot.score, 0), (dot.floors[best], -1)))
+        beside = f"{'above' if low > high else 'not clearly above'} {best} ({number(dot.floors[best].value)})"
+    words = f"goes {dot.at:.0%} of the way from chance to another reader" if dot.drawn else NO_LINE
+    words += f" ({SEQUENCE} {text(dot.score)})"
+    return ", ".join(filter(None, (words, beside)))
+
+
+def _experiment_answer(report: ExperimentReport) -> str:
+    domain = next(iter(report.domains.values()))
+    found = {
+        (one.first, one.second): one for one in sorted(domain.differences, key=lambda one: one.images)
+        if one.score == "macro AUROC"
+    }  # fmt: skip
+    said = [
+        f"{words} {_effect(found[pair])}"
+        for pair, words in {
+            ("original", "none"): "learning where people look",
+            ("original", "shuffled"): "learning in which order they look",
+        }.items()
+        if pair in found
+    ]  # fmt: skip
+    if not said:
+        return "Nothing was compared in this experiment yet."
+    joined = "; ".join(said)
+    return f"{joined[0].upper()}{joined[1:]} (change in AUROC, {max(one.images for one in found.values()):,} images)."
+
+
+def _effect(difference: Difference) -> str:
+    """What a difference says by its interval."""
+    if difference.interval is None:
+        return f"was compared without an interval ({text(difference)})"
+    low, high = difference.interval
+    words = "helps to tell findings apart" if low > 0 else "makes that worse" if high < 0 else "shows no difference"
+    return f"{words} ({text(difference)})"
+
+
+def _largest_runs(report: ExperimentReport) -> Iterator[Run]:
+    """Return the runs of the first domain with the most images that change nothing, one for each order."""
+    runs = [run for run in next(iter(report.domains.values())).runs if run.variant == BASE]
+    most = max((run.images for run in runs), default=0)
+    return (run for run in runs if run.images == most)
