@@ -8,15 +8,18 @@
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from annotate.export.formats import NAMES
 from gazevlm_core.options import DEFAULT_QUESTION
+from gazevlm_core.terminal import WRONG_USE, one_line, stop
+from web.formatting import score
+from web.markup import Table, plain_text
 
 if TYPE_CHECKING:
     from annotate.quality.survey import Survey
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
 
 annotations = typer.Typer(help="Take annotations out of the store and back, and check them.", no_args_is_help=True)
 COMMAND_LINE = "command line"  # a name of the page has "local:" or "hub:" in front
-FAILED, WRONG_USE = 1, 2
+COMMAND = "annotations"
 WAIT_S = 0.5
 MOST_TOLD = 20
 
@@ -56,9 +59,9 @@ def add_command(
     from annotate.store.imports import run_next_import
 
     if kind == "folder" and not Path(where).is_dir():
-        _stop(f"there is no folder at {where}; give its path", WRONG_USE)
+        stop(f"there is no folder at {where}; give its path", WRONG_USE, command=COMMAND)
     if kind == "zip" and not Path(where).is_file():
-        _stop(f"there is no archive at {where}; give its path", WRONG_USE)
+        stop(f"there is no archive at {where}; give its path", WRONG_USE, command=COMMAND)
     place = where if kind == "hub" else str(Path(where).resolve())
     with _opened(data, new=True) as store:
         number = store.queue_import(kind, place, store.pseudonym(COMMAND_LINE), question, quota)
@@ -69,8 +72,23 @@ def add_command(
             done = _import_of(store, number)
     _tell([f"{count} x {reason}" for reason, count in done.reasons.items()])
     if done.state == "failed":
-        _stop(done.error)
+        stop(done.error, command=COMMAND)
     typer.echo(f"{done.added} new images, {done.known} known, {done.refused} refused")
+
+
+@annotations.command("describe")
+def describe_command(
+    table: Annotated[Path, typer.Argument(help="CSV file: a column of images, one of patients, any others.")],
+    data: Data = DATA,
+    replace: Annotated[bool, typer.Option(help="Let what is known already give way to another value.")] = False,
+) -> None:
+    """Tell patients and metadata of images by a table; rows that cannot be taken are named, the others are taken."""
+    from annotate.store.image_table import describe_images
+
+    with _opened(data) as store:
+        done = describe_images(store, table, store.pseudonym(COMMAND_LINE), replace_known=replace)
+    _tell([f"line {one.line}, {one.image or 'no image'}: {one.why}" for one in done.refused])
+    typer.echo(f"{done.changed} rows are new, {done.same} were known, {len(done.refused)} are refused")
 
 
 @annotations.command("export")
@@ -105,13 +123,13 @@ def import_command(
     from annotate.export.importer import BadExportError, import_folder
 
     if source is not None and source not in NAMES:
-        _stop(f"there is no format {source}; see --help", WRONG_USE)
+        stop(f"there is no format {source}; see --help", WRONG_USE, command=COMMAND)
     with _opened(data, new=True) as store:
         try:
             done = import_folder(store, folder, source=source, skip_bad=skip_bad)
         except BadExportError as error:
             _tell(error.lines)
-            _stop(f"{len(error.lines)} bad lines; nothing was imported. --skip-bad leaves them out")
+            stop(f"{len(error.lines)} bad lines; nothing was imported. --skip-bad leaves them out", command=COMMAND)
     _tell(done.bad)
     parts = [f"{done.added[kind]} new, {done.known[kind]} known {kind}" for kind in sorted(done.added | done.known)]
     typer.echo("; ".join(parts) or "nothing to import")
@@ -151,10 +169,10 @@ def verify_command(
     try:
         result = verify_export(export, receipt, digest)
     except StoreError as error:
-        _stop(error, WRONG_USE)
+        stop(error, WRONG_USE, command=COMMAND)
     _tell(result.bad)
     if receipt and result.found is None:
-        _stop(f"receipt {receipt} is not in this export; it may wait for review, or have been rejected")
+        stop(f"receipt {receipt} is not in this export; it may wait for review, or have been rejected", command=COMMAND)
     if receipt and result.found is not None:
         kept = result.found
         typer.echo(f"receipt {kept.receipt_id} is in this export: submission {kept.number}, {kept.verdict}")
@@ -162,7 +180,7 @@ def verify_command(
     elif not result.bad:
         typer.echo(f"{result.records} records, each as its receipt says; every file is as it was written")
     if result.bad:
-        _stop(f"{len(result.bad)} records or files are not as they were written")
+        stop(f"{len(result.bad)} records or files are not as they were written", command=COMMAND)
 
 
 def _import_of(store: "AnnotationStore", number: int) -> "ImportStatus":
@@ -179,11 +197,11 @@ def _opened(data: Path, *, new: bool = False) -> Iterator["AnnotationStore"]:
     try:
         settings = Settings.from_environment(os.environ).model_copy(update={"data": data})
         if not new and not settings.database_url and not data.is_dir():
-            _stop(f"there is no store at {data}; give its folder as --data")
+            stop(f"there is no store at {data}; give its folder as --data", command=COMMAND)
         with closing(AnnotationStore.of_settings(settings)) as store:
             yield store
     except (SettingsError, StoreError) as error:
-        _stop(error)
+        stop(error, command=COMMAND)
 
 
 def render_stats(counts: Mapping[str, int], found: "Survey") -> str:
@@ -191,15 +209,21 @@ def render_stats(counts: Mapping[str, int], found: "Survey") -> str:
     from annotate.quality.scores import FLOORS
     from annotate.quality.survey import HEADS
 
-    lines = [", ".join(f"{name.replace('_', ' ')} {count}" for name, count in counts.items()), ""]
     pairs = sum(image.pairs > 0 for image in found.images)
-    lines.append(f"agreement on {pairs} images with at least two annotators (sequence score on 8 x 8 patches):")
-    rows = [("score", "order", "annotators", *(f"floor: {floor}" for floor in FLOORS))]
-    for name, level in found.levels.items():
-        floors = [_cell(level.floors[floor]) for floor in FLOORS]
-        rows.append((name, level.order, _cell(level.value), *floors))
-    lines += [*_table(rows), ""]
-    lines += _table([HEADS, *(tuple(_cell(value) for value in one.row()) for one in found.annotators)])
+    levels = [
+        [name, level.order, score(level.value), *(score(level.floors[floor]) for floor in FLOORS)]
+        for name, level in found.levels.items()
+    ]
+    annotators = [list(map(_cell, one.row())) for one in found.annotators]
+    heads = ["score", "order", "annotators", *(f"floor: {floor}" for floor in FLOORS)]
+    agreement = f"agreement on {pairs} images with at least two annotators (sequence score on 8 x 8 patches):"
+    lines = [
+        ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in counts.items()),
+        "",
+        plain_text(Table(agreement, heads, levels)),
+        "",
+        plain_text(Table("", HEADS, annotators)),
+    ]
     flags: dict[str, int] = {}
     for one in found.annotators:
         for name, count in one.flags.items():
@@ -210,27 +234,11 @@ def render_stats(counts: Mapping[str, int], found: "Survey") -> str:
 
 
 def _cell(value: object) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
-
-
-def _table(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return score(value) if value is None or isinstance(value, float) else str(value)
 
 
 def _tell(lines: list[str]) -> None:
     for line in lines[:MOST_TOLD]:
-        typer.echo(f"gazevlm annotations: {_one_line(line)}", err=True)
+        typer.echo(f"gazevlm annotations: {one_line(line)}", err=True)
     if len(lines) > MOST_TOLD:
         typer.echo(f"gazevlm annotations: and {len(lines) - MOST_TOLD} more", err=True)
-
-
-def _one_line(text: object) -> str:
-    return "".join(sign if sign.isprintable() else " " for sign in str(text)).strip()
-
-
-def _stop(message: object, code: int = FAILED) -> NoReturn:
-    typer.echo(f"gazevlm annotations: {_one_line(message)}", err=True)
-    raise typer.Exit(code)

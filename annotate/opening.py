@@ -9,6 +9,7 @@ from annotate.dashboard.page import DashboardService
 from annotate.store.model import StoreError
 from annotate.store.store import AnnotationStore
 from annotate.sync.worker import HubSync
+from gazevlm_core.findings import FINDING_NAMES
 from phantoms.make import make_phantom
 from web.hub import HubError
 from web.identity import Gate
@@ -65,7 +66,8 @@ def open_teaching(settings: Settings) -> Teaching:
         raise
     gate = Gate(settings, store.pseudonym)
     state, wake = (sync.state, sync.wake) if sync else (_not_synced, _not_synced)
-    dashboard = DashboardService(store, gate, state, wake, settings.data)
+    findings = dict.fromkeys((*FINDING_NAMES, *settings.findings))
+    dashboard = DashboardService(store, gate, state, wake, settings.data, tuple(findings))
     return Teaching(store, gate, dashboard, settings.findings, sync)
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from annotate.store.images import LONGEST_QUESTION as LONGEST_ASKED
 from gazevlm_core.annotation import Mode
 
 MOST_CLICKS, MOST_SAMPLES, LEAST_SAMPLE_MS = 500, 30_000, 10.0
@@ -23,7 +24,7 @@ Zoom = Annotated[float, Field(gt=0, le=LARGEST_ZOOM)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 SubmissionId = Annotated[str, Field(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]  # crypto.randomUUID()
-Shown = Annotated[str, Field(max_length=100)]
+Shown = Annotated[str, Field(max_length=100 + 12 * LONGEST_ASKED)]  # %XX for up to 4 bytes a character
 Pixels = Annotated[int, Field(ge=1, le=LARGEST_PX)]
 
 
@@ -83,7 +84,29 @@ class Submission(Strict):
 
 
 class Begin(Strict):
-    """A page asks who it is and what there is to do."""
+    """A page asks who it is and what there is to do; also the form of what asks for nothing more."""
+
+
+class Agree(Strict):
+    """Somebody agrees to the terms that they were shown, and says how experienced they are."""
+
+    terms: Annotated[str, Field(min_length=1, max_length=200)]
+    experience: Annotated[str, Field(min_length=1, max_length=100)]
+
+
+class Practise(Strict):
+    """What was done on the practice image; nothing of it is kept."""
+
+    places: Annotated[
+        list[Annotated[list[Fraction], Field(min_length=2, max_length=2)]], Field(min_length=1, max_length=MOST_CLICKS)
+    ]
+    findings: Annotated[list[Annotated[str, Field(max_length=100)]], Field(min_length=1, max_length=64)]
+
+
+class Withdraw(Strict):
+    """Somebody takes a submission of theirs back."""
+
+    submission_id: SubmissionId
 
 
 class Next(Strict):
@@ -112,13 +135,13 @@ class SkipTask(Strict):
 
 
 class Look(Strict):
-    """What a model sees; its grid alone before a submission."""
+    """The patch grid of a model on an image."""
 
     sha256: Digest
     model: Name
 
 
-class Scores(Strict):
+class Compare(Strict):
     """A submission compared with a model and with other readers."""
 
     submission_id: SubmissionId

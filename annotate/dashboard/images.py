@@ -1,36 +1,48 @@
-"""What admins decide about single images: whether they are tasks, and whether their path is known."""
+"""What admins decide about images: whether they are tasks, when, with which question, and which path is known."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 
 import gradio as gr
 from PIL import Image
 
+from annotate.dashboard.gallery import (
+    CLICKED,
+    GALLERY,
+    ON_CARD,
+    PAGE,
+    TICKED,
+    Thumbnails,
+    gallery_html,
+    ticked_images,
+)
 from annotate.dashboard.review_detail import choice_of, picture_uri
 from annotate.export.folder import submissions_of
 from annotate.quality.agreement import Consensus, consensus
 from annotate.store.lookup import ImageState, ListedImage, listed_image, listed_images
-from annotate.store.model import Stored, StoreError
+from annotate.store.model import PRIORITIES, Stored, StoreError
 from annotate.store.store import AnnotationStore
-from web.formatting import score, short_digest, short_name
+from web.formatting import counted, score, short_digest, short_name
 from web.identity import Claim, Gate
 from web.markup import note, status
 from web.page import Values, remembered
 from web.sign_in import Entry
 
-PAGE = 50
 MOST_OFFERED = 200  # submissions to choose a gold path from
+LONGEST_SEARCH = 100
 ONLY = "This is one annotator's path alone, or none; choose the submission yourself."
 FEWEST = 2  # annotators that make a consensus
-STATES = [("own images of annotators", "own"), ("given out", "open"), ("closed", "closed"), ("gold", "gold")]
+STATES = [("given out", "open"), ("own images of annotators", "own"), ("closed", "closed"), ("gold", "gold")]
+RANKS = ("First in line", "Usual", "Last in line")  # on the buttons, the first in line first
 SHOWN_PX = 480
 CONSENSUS = ("the consensus", "")
 WHAT = (
-    "An annotator's own image is nobody else's task until it is offered here: check that it may be shown to others. "
-    "A gold image has a known path; it is given to everybody once, unannounced, and tells how an annotator compares."
+    "A click shows an image; the buttons are for those that are ticked, or for the one that is shown. What is given "
+    "out stands in the order in which annotators get it. An annotator's own image is nobody else's task until it is "
+    "given out here: check that it may be shown to others."
 )
-EMPTY = "There is no such image."
+GOLD = "A gold image has a known path; everybody gets it once, unannounced, which tells how an annotator compares."
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,16 +55,39 @@ class ShownImage:
     consensus: Consensus | None  # what gold from the consensus would be; None without submissions
 
 
+@dataclass(frozen=True)
+class Cards:
+    """A page of images."""
+
+    listed: list[ListedImage]
+    thumbs: list[str]  # small picture of each, a data URI; "" for none
+    skip: int  # how many come before
+    total: int  # how many there are
+
+
 class ImagesService:
     """For admins; NotAllowed for everybody else, StoreError where there is no such image or state."""
 
     def __init__(self, store: AnnotationStore, gate: Gate) -> None:
         self.store, self.gate = store, gate
+        self._thumbs = Thumbnails(store)
 
-    def page(self, claim: Claim, state: ImageState, after: str = "") -> list[ListedImage]:
-        """Return images in a state, PAGE at a time, by digest."""
+    def page(self, claim: Claim, state: ImageState, skip: float = 0, search: str = "") -> Cards:
+        """Return images in a state, PAGE at a time, what annotators get next first; behind the last one the last page.
+
+        Args:
+            claim: who asks.
+            state: of the images.
+            skip: how many come before.
+            search: part of a name or patient, or what a digest begins with; "" for all.
+        """
         self.gate.admit(claim, "read", "admin")
-        return listed_images(self.store, state, after, PAGE)
+        search, skip = search.strip()[:LONGEST_SEARCH], min(max(0, int(skip)), LARGEST_SKIP)
+        listed, total = listed_images(self.store, state, PAGE, skip=skip, search=search)
+        if not listed and total:
+            skip = (total - 1) // PAGE * PAGE
+            listed, total = listed_images(self.store, state, PAGE, skip=skip, search=search)
+        return Cards(listed, [self._thumbs.uri(one.image.sha256) for one in listed], skip, total)
 
     def view(self, claim: Claim, sha256: str) -> ShownImage:
         """Return one image with its pixels and submissions."""
@@ -60,10 +95,30 @@ class ImagesService:
         listed, stored = listed_image(self.store, sha256), self._usable(sha256)[-MOST_OFFERED:]
         return ShownImage(listed, self.store.pixels(sha256), stored, consensus(stored))
 
-    def set_open(self, claim: Claim, sha256: str, is_open: bool) -> None:
-        """Offer an image as a task, an annotator's own one too, or close it."""
+    def set_open(self, claim: Claim, images: Sequence[str], is_open: bool) -> None:
+        """Give images out as tasks, an annotator's own ones too, or close them."""
         visitor = self.gate.admit(claim, "administer", "admin")
-        self.store.set_open(sha256, is_open, visitor.pseudonym)
+        for sha256 in self._all_there(images):
+            self.store.set_open(sha256, is_open, visitor.pseudonym)
+
+    def set_task(
+        self, claim: Claim, images: Sequence[str], *, question: str | None = None, quota: float | None = None,
+        priority: int | None = None,
+    ) -> None:  # fmt: skip
+        """Ask something else about images, for another number of annotators, or earlier or later; None leaves a part.
+
+        Raises:
+            StoreError: no such image, no question, a quota or a priority that is none.
+        """
+        visitor = self.gate.admit(claim, "administer", "admin")
+        wanted = None if quota is None else whole_number(quota)
+        for sha256 in self._all_there(images):
+            self.store.set_task(sha256, visitor.pseudonym, question=question, quota=wanted, priority=priority)
+
+    def close_done(self, claim: Claim, least: float | None) -> int:
+        """Close all tasks with so many annotations; returns how many."""
+        visitor = self.gate.admit(claim, "administer", "admin")
+        return self.store.close_done(whole_number(least), visitor.pseudonym)
 
     def set_gold(self, claim: Claim, sha256: str, submission_id: str = "") -> None:
         """Make an image a gold image, with the path of a submission or of the consensus.
@@ -96,83 +151,190 @@ class ImagesService:
         visitor = self.gate.admit(claim, "administer", "admin")
         self.store.set_gold(sha256, None, visitor.pseudonym)
 
+    def _all_there(self, images: Sequence[str]) -> Sequence[str]:
+        """Return the images; where one of them is not there, nothing is done with any."""
+        if len(images) > PAGE:
+            raise StoreError(f"At most {PAGE} images at once; tick fewer.")
+        for sha256 in images:
+            self.store.image(sha256)
+        return images
+
     def _usable(self, sha256: str) -> list[Stored]:
         return submissions_of(self.store, sha256, ["pending", "accepted"])
 
 
+LARGEST_COUNT, LARGEST_SKIP = 10_000, 10_000_000  # annotators, images
+
+
+def whole_number(number: float | None) -> int:
+    """Return a number of annotators as it was typed.
+
+    Raises:
+        StoreError: it is none.
+    """
+    exact = isinstance(number, int) or (isinstance(number, float) and number.is_integer())
+    if number is None or not exact or not 0 <= number < LARGEST_COUNT:
+        raise StoreError("How many annotators is a whole number; change it.")
+    return int(number)
+
+
+def typed_number(text: str) -> float | None:
+    """Return a number that was typed; `whole_number` says what is wrong with others."""
+    return float(text) if text.strip().isascii() and text.strip().isdigit() else -1.0
+
+
 class ImagesView:
-    """A list of images by state, the chosen one, and buttons that change its state."""
+    """A gallery of images by state, what is done with those that are ticked, and the one that is shown."""
 
     def __init__(self, service: ImagesService, entry: Entry) -> None:
         self.service = service
         gr.HTML(note(WHAT))
         with gr.Row(elem_classes="dashboard-line"):
             self.state = gr.Radio(
-                STATES, value="own", label="Images", min_width=280, scale=3, elem_id="dashboard-image-state"
+                STATES, value="open", label="Images", min_width=280, scale=3, elem_id="dashboard-image-state"
             )
-            self.image = gr.Dropdown(label="Image", min_width=240, scale=3, elem_id="dashboard-image")
+            self.search = gr.Textbox(
+                label="Find", placeholder="name, patient or digest", max_length=LONGEST_SEARCH, max_lines=1,
+                min_width=160, scale=2, elem_id="dashboard-image-search",
+            )  # fmt: skip
+            self.before = gr.Button("Earlier", min_width=80, scale=0, elem_id="dashboard-image-before")
             self.more = gr.Button("More", min_width=80, scale=0, elem_id="dashboard-image-more")
+        self._bulk()
         self.status = gr.HTML(status(""), elem_id="dashboard-image-status")
-        with gr.Row():
+        with gr.Row(elem_id="dashboard-image-parts"):
             with gr.Column(scale=3, min_width=280):
-                self.picture = gr.HTML(elem_id="dashboard-picture")
+                self.gallery = gr.HTML(js_on_load=ON_CARD, elem_id=GALLERY, padding=False)
             with gr.Column(scale=2, min_width=260):
-                with gr.Row(elem_classes="dashboard-verdicts"):
-                    self.offer = gr.Button("Offer as a task", min_width=110, elem_id="dashboard-offer")
-                    self.close = gr.Button("Close", min_width=90, elem_id="dashboard-close")
+                self.picture = gr.HTML(elem_id="dashboard-picture")
+                gr.HTML(note(GOLD))
                 self.path = gr.Dropdown([CONSENSUS], value="", label="Known path from", elem_id="dashboard-gold-from")
                 with gr.Row(elem_classes="dashboard-verdicts"):
                     self.gold = gr.Button("Make it gold", min_width=110, elem_id="dashboard-gold")
                     self.usual = gr.Button("No longer gold", min_width=110, elem_id="dashboard-usual")
-        self.last = remembered("")  # digest of the last image that is listed
-        self.one = [self.status, self.picture, self.path]
-        self.shown = [self.image, self.more, self.last, *self.one]
+        with gr.Row(elem_classes="dashboard-line dashboard-least"):
+            self.least = gr.Number(
+                label="Close all tasks with at least so many annotations", precision=None, min_width=320, scale=0,
+                elem_id="dashboard-close-least",
+            )  # fmt: skip
+            self.close_all = gr.Button("Close these", min_width=110, scale=0, elem_id="dashboard-close-all")
+        self.skip, self.image = remembered(0), remembered("")  # how many come before; digest of the one that is shown
+        self.told = gr.Textbox(visible=False)  # by the page: what is ticked, or what was clicked
+        self.where = [self.state, self.search, self.skip]
+        self.one = [self.status, self.picture, self.path, self.image]
+        self.shown = [self.gallery, self.skip, *self.one]
         self._connect(entry)
 
+    def _bulk(self) -> None:
+        with gr.Row(elem_classes="dashboard-line dashboard-bulk-line"):
+            self.offer = gr.Button("Give out", min_width=90, scale=0, elem_id="dashboard-offer")
+            self.close = gr.Button("Close", min_width=80, scale=0, elem_id="dashboard-close")
+            self.ranks = {
+                rank: gr.Button(words, min_width=80, scale=0, elem_id=f"dashboard-rank-{name}")
+                for (rank, name), words in zip(PRIORITIES.items(), RANKS, strict=True)
+            }
+            self.question = gr.Textbox(
+                label="Question", show_label=False, container=False, placeholder="Another question for annotators",
+                max_length=2000, max_lines=1, min_width=200, scale=3, elem_id="dashboard-task-question",
+            )  # fmt: skip
+            self.ask = gr.Button("Ask this", min_width=90, scale=0, elem_id="dashboard-task-ask")
+            self.quota = gr.Textbox(
+                label="Annotators", show_label=False, container=False, placeholder="Annotators", max_length=5,
+                max_lines=1, min_width=90, scale=1, elem_id="dashboard-task-quota",
+            )  # fmt: skip
+            self.want = gr.Button("Want so many", min_width=120, scale=0, elem_id="dashboard-task-want")
+
     def _connect(self, entry: Entry) -> None:
-        entry.on(self.state.input, self._page, [self.state], self.shown)
-        entry.on(self.more.click, self._page, [self.state, self.last], self.shown)
-        entry.on(self.image.input, self._view, [self.image], self.one)
         service = self.service
-        for button, words, change, more in (
-            (self.offer, "Given out from now on. ", lambda claim, image: service.set_open(claim, image, True), []),
-            (self.close, "No longer given out. ", lambda claim, image: service.set_open(claim, image, False), []),
+        entry.on([self.state.input, self.search.submit], self._anew, [self.state, self.search], self.shown)
+        for button, step in ((self.more, PAGE), (self.before, -PAGE)):
+            entry.on(button.click, self._turn(step), self.where, self.shown)
+        entry.on(self.gallery.click, self._click, [self.told], self.one, js=CLICKED)
+
+        def change(button: gr.Button, words: str, work: Callable[..., None], *inputs: gr.Textbox) -> None:
+            outputs = [*self.shown, *inputs]
+            entry.on(
+                button.click, self._changing(work, words, inputs), [*self.where, self.image, *inputs, self.told],
+                outputs, js=TICKED,
+            )  # fmt: skip
+
+        change(self.offer, "given out", lambda claim, images: service.set_open(claim, images, True))
+        change(self.close, "closed", lambda claim, images: service.set_open(claim, images, False))
+        for rank, button in self.ranks.items():
+            change(button, f"of the priority {PRIORITIES[rank]!r}", _ranking(service, rank))
+        change(self.ask, "asked about so", lambda claim, images, words: service.set_task(claim, images, question=words),
+               self.question)  # fmt: skip
+        change(self.want, "wanting so many", lambda claim, images, count: service.set_task(
+            claim, images, quota=typed_number(count)), self.quota)  # fmt: skip
+        for button, words, work, more in (
             (self.gold, "A gold image from now on. ", service.set_gold, [self.path]),
             (self.usual, "No longer a gold image. ", service.clear_gold, []),
         ):
-            entry.on(button.click, self._changing(change, words), [self.image, *more], self.one)
+            entry.on(button.click, self._single(work, words), [*self.where, self.image, *more], self.shown)
+        entry.on(self.close_all.click, self._close_all, [*self.where, self.image, self.least], self.shown)
 
     def first(self, claim: Claim) -> Values:
-        """Show the annotators' own images to begin with."""
-        return self._page(claim, "own")
+        """Show what is given out to begin with."""
+        return self._anew(claim, "open", "")
 
     # ---- handlers ---------------------------------------------------------------------------------------------------
-    def _view(self, claim: Claim, sha256: str | None) -> Values:
+    def _anew(self, claim: Claim, state: ImageState, search: str | None) -> Values:
+        return self._page(claim, state, search, 0, "")
+
+    def _turn(self, step: int) -> Callable[..., Values]:
+        def turn(claim: Claim, state: ImageState, search: str | None, skip: int) -> Values:
+            return self._page(claim, state, search, skip + step, "")
+
+        return turn
+
+    def _click(self, claim: Claim, sha256: str | None) -> Values:
         return self._showing(self.service.view(claim, sha256 or ""))
 
-    def _changing(self, change: Callable[..., None], words: str) -> Callable[..., Values]:
-        """A handler that changes the chosen image, shows it anew and says what was done."""
+    def _changing(self, work: Callable[..., None], words: str, emptied: Sequence[gr.Textbox]) -> Callable[..., Values]:
+        """A handler that changes what is ticked, empties what was typed, and shows all anew."""
 
-        def handle(claim: Claim, *values: str | None) -> Values:
-            sha256, *more = (value or "" for value in values)
-            change(claim, sha256, *more)
-            return self._showing(self.service.view(claim, sha256), words)
+        def handle(
+            claim: Claim, state: ImageState, search: str | None, skip: int, shown: str, *values: str | None
+        ) -> Values:
+            *typed, ticked = (value or "" for value in values)
+            self.service.gate.admit(claim, "read", "admin")
+            images = ticked_images(ticked, shown or "")
+            work(claim, images, *typed)
+            said = f"{counted(len(images), 'image is', 'images are')} {words}. "
+            page = self._page(claim, state, search, skip, images[0] if len(images) == 1 else shown, said)
+            return {**page, **dict.fromkeys(emptied, "")}
 
         return handle
 
-    def _page(self, claim: Claim, state: ImageState, after: str = "") -> Values:
-        listed = self.service.page(claim, state, after)
-        more = {self.more: gr.Button("More" if len(listed) == PAGE else "From the start")}
-        if not listed:
-            nothing = {self.image: gr.Dropdown([], value=None), self.status: status(EMPTY), self.picture: ""}
-            return {**more, **nothing, self.last: "", self.path: gr.Dropdown([CONSENSUS], value="")}
-        first = listed[0].image.sha256
-        return {
-            **more,
-            **self._showing(self.service.view(claim, first), f"{len(listed)} listed. "),
-            self.image: gr.Dropdown([(_choice(one), one.image.sha256) for one in listed], value=first),
-            self.last: listed[-1].image.sha256 if len(listed) == PAGE else "",
-        }
+    def _single(self, work: Callable[..., None], words: str) -> Callable[..., Values]:
+        """A handler that changes the image that is shown, and shows all anew."""
+
+        def handle(
+            claim: Claim, state: ImageState, search: str | None, skip: int, shown: str, *values: str | None
+        ) -> Values:
+            work(claim, shown or "", *(value or "" for value in values))
+            return self._page(claim, state, search, skip, shown, words)
+
+        return handle
+
+    def _close_all(
+        self, claim: Claim, state: ImageState, search: str | None, skip: int, shown: str, least: float | None
+    ) -> Values:
+        count = self.service.close_done(claim, least)
+        return self._page(claim, state, search, skip, shown, f"{count:,} tasks are closed. ")
+
+    def _page(
+        self, claim: Claim, state: ImageState, search: str | None, skip: int, shown: str, said: str = ""
+    ) -> Values:
+        """Show a page, and on it one image: the one before, or the first."""
+        cards = self.service.page(claim, state, skip, search or "")
+        current = shown or (cards.listed[0].image.sha256 if cards.listed else "")
+        page = gallery_html(cards.listed, cards.thumbs, cards.skip, cards.total, current)
+        if current:
+            one = self._showing(self.service.view(claim, current), said)
+        else:
+            one = {self.status: status(said + "There is no such image."), self.picture: "", self.image: "",
+                   self.path: gr.Dropdown([CONSENSUS], value="")}  # fmt: skip
+        return {self.gallery: page, self.skip: cards.skip, **one}
 
     def _showing(self, view: ShownImage, done: str = "") -> Values:
         paths = [CONSENSUS, *(choice_of(one) for one in view.stored)]
@@ -180,12 +342,12 @@ class ImagesView:
             self.status: status(done + _facts(view)),
             self.picture: _picture(view),
             self.path: gr.Dropdown(paths, value=""),
+            self.image: view.listed.image.sha256,
         }
 
 
-def _choice(listed: ListedImage) -> str:
-    image = listed.image
-    return f"{short_name(image.name)}, {short_digest(image.sha256)}, {listed.submissions} submissions"
+def _ranking(service: ImagesService, rank: int) -> Callable[..., None]:
+    return lambda claim, images: service.set_task(claim, images, priority=rank)
 
 
 def _facts(view: ShownImage) -> str:
@@ -194,13 +356,17 @@ def _facts(view: ShownImage) -> str:
     gold = f"; gold, a path of {len(image.gold)}" if image.gold is not None else ""
     common = view.consensus
     agree = f"; consensus of {common.annotators}, {score(common.score)}" if common is not None else ""
-    return f"{short_name(image.name)}: {state}{gold}; {listed.submissions} submissions of {image.quota} wanted{agree}."
+    rank = f", {PRIORITIES[image.priority]} in line" if image.open and image.priority else ""
+    count = f"{listed.submissions} submissions of {image.quota} wanted"
+    return f"{short_name(image.name)}: {state}{rank}{gold}; {count}{agree}."
 
 
 def _picture(view: ShownImage) -> str:
     image = view.listed.image
     alt = escape(f"Image {short_digest(image.sha256)}")
-    size = f"{image.width_px} x {image.height_px} px. Asked: {image.question}"
+    known = {"patient": image.patient_id, **image.metadata} if image.patient_id else image.metadata
+    told = "; ".join(f"{name}: {value}" for name, value in known.items() if value)
+    size = f"{image.width_px} x {image.height_px} px. Asked: {image.question}" + (f" ({told})" if told else "")
     return (
         f'<figure class="dashboard-picture"><img src="{picture_uri(view.pixels, SHOWN_PX)}" alt="{alt}">'
         f"<figcaption>{escape(size)}</figcaption></figure>"

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import gradio as gr
 
+from annotate.dashboard.image_table import ImageTableView
 from annotate.store.archives import check_directory
+from annotate.store.image_table import Described, describe_images
 from annotate.store.imports import run_next_import, shown_place
-from annotate.store.model import ImportKind, ImportStatus, StoreError
+from annotate.store.model import LARGEST_NUMBER, ImportKind, ImportStatus, StoreError
 from annotate.store.store import AnnotationStore
 from gazevlm_core.images import DEFAULT_LIMITS
 from gazevlm_core.options import DEFAULT_QUESTION
@@ -29,11 +31,12 @@ ORPHAN_S = 3600.0  # an archive that no import names: its upload was cut off
 log = logging.getLogger(__name__)
 NOT_KEPT = "The archive could not be kept ({reason}); free some space on the server's disk and try again."
 NO_UPLOAD = "Choose a zip archive first."
+NO_TABLE = "Choose a table first: a file with the ending .csv, .tsv or .txt."
 REFRESH_S = 3.0
 MOST_SHOWN = 30
 UPLOAD_MB = DEFAULT_LIMITS.max_bytes // 2**20
 WHAT = (
-    "Each image's pixels and file name are stored, no other metadata; annotators get it as a task. "
+    "Each image's pixels and file name are stored, nothing else of the file; annotators get it as a task. "
     "Unusable files are counted with the reason, the rest is imported, and nothing is stored twice."
 )
 NONE_YET = "No import yet."
@@ -95,7 +98,7 @@ class ImportWorker:
         for folder in self.folder.iterdir():
             found = {states[str(path)] for path in folder.iterdir() if str(path) in states}
             forgotten = not found and time.time() - folder.stat().st_mtime > ORPHAN_S
-            if forgotten or (found and found <= {"done", "failed"}):
+            if forgotten or (found and found <= {"done", "failed", "cancelled"}):
                 shutil.rmtree(folder, ignore_errors=True)
 
     def _run(self) -> None:
@@ -156,6 +159,35 @@ class ImportsService:
                 raise
             raise StoreError(NOT_KEPT.format(reason=error.strerror)) from None
 
+    def describe(self, claim: Claim, upload: Path | None, replace_known: bool = False) -> Described:
+        """Take a table of patients and metadata of images that are here; rows that cannot be taken are told.
+
+        Args:
+            claim: who asks.
+            upload: the table.
+            replace_known: whether what is known already gives way.
+
+        Raises:
+            StoreError: no table, or one that cannot be read as one; nothing is changed then.
+        """
+        visitor = self.gate.admit(claim, "upload", "admin")
+        if upload is None or not upload.is_file():
+            raise StoreError(NO_TABLE)
+        return describe_images(self.store, upload, visitor.pseudonym, replace_known=bool(replace_known))
+
+    def cancel(self, claim: Claim, number: float | None) -> int:
+        """End an import; what it has added stays. Returns its number.
+
+        Raises:
+            StoreError: no number, or no such import that goes on.
+        """
+        visitor = self.gate.admit(claim, "administer", "admin")
+        exact = isinstance(number, int) or (isinstance(number, float) and number.is_integer())
+        if number is None or not exact or not 0 < number < LARGEST_NUMBER:
+            raise StoreError("Write the number of the import that is to end.")
+        self.store.cancel_import(int(number), visitor.pseudonym)
+        return int(number)
+
     def history(self, claim: Claim) -> list[ImportStatus]:
         """Return all imports and how far they are, the latest first."""
         self.gate.admit(claim, "read", "admin")
@@ -212,7 +244,14 @@ class ImportsView:
                 self.use_hub = gr.Button("Import the data set", elem_id="dashboard-import-hub-go")
         self.status = gr.HTML(elem_id="dashboard-import-status")
         self.table = gr.HTML(elem_id="dashboard-imports")
-        self.refresh = gr.Button("Refresh the imports", size="sm", elem_id="dashboard-import-refresh")
+        with gr.Row(elem_classes="dashboard-line"):
+            self.refresh = gr.Button("Refresh the imports", min_width=130, scale=0, elem_id="dashboard-import-refresh")
+            self.number = gr.Number(
+                label="Cancel import number", precision=0, minimum=1, min_width=160, scale=0,
+                elem_id="dashboard-import-number",
+            )  # fmt: skip
+            self.cancel = gr.Button("Cancel it", min_width=90, scale=0, elem_id="dashboard-import-cancel")
+        self.table_of_images = ImageTableView(service.describe, entry)
         self.timer = gr.Timer(REFRESH_S, active=False)
         self._connect(entry)
 
@@ -225,13 +264,15 @@ class ImportsView:
         ):
             outputs = [self.status, *self.shown, source]
             entry.on(button.click, work, [source, self.question, self.quota], outputs)
+        entry.on(self.cancel.click, self._cancel, [self.number], [self.status, *self.shown])
         self.changes = [entry.on(event, self.first, [], self.shown) for event in (self.refresh.click, self.timer.tick)]
 
     def first(self, claim: Claim) -> Values:
         """Show the imports so far."""
         imports = self.service.history(claim)
         goes_on = any(one.state in ("queued", "running") for one in imports)
-        shown = table(import_table(imports)) if imports else note(NONE_YET)
+        tables = [import_table(imports), *refused_tables(imports)] if imports else []
+        shown = "".join(map(table, tables)) or note(NONE_YET)
         return {self.table: shown, self.timer: gr.Timer(active=goes_on)}
 
     # ---- handlers ---------------------------------------------------------------------------------------------------
@@ -248,6 +289,10 @@ class ImportsView:
     def _hub(self, claim: Claim, where: str, question: str, quota: float | None) -> Values:
         return {**self._queued(claim, self.service.hub(claim, where, question, quota)), self.hub: ""}
 
+    def _cancel(self, claim: Claim, number: float | None) -> Values:
+        ended = self.service.cancel(claim, number)
+        return {**self.first(claim), self.status: status(f"Import {ended} ends; what it has added stays.")}
+
     def _queued(self, claim: Claim, number: int) -> Values:
         return {**self.first(claim), self.status: status(f"Import {number} goes on in the background.")}
 
@@ -258,10 +303,27 @@ def import_table(imports: list[ImportStatus]) -> Table:
     return Table("Imports", heads, [_row(one) for one in imports[:MOST_SHOWN]])
 
 
+def refused_tables(imports: list[ImportStatus]) -> list[Table]:
+    """Return a folded table of the refused files for each import that has some, the latest first."""
+    return [
+        Table(f"Refused files of import {one.number}, the first {len(one.refused_files)}", ("file", "why"),
+              [[file, reason] for file, reason in one.refused_files], folded=True)
+        for one in imports[:MOST_SHOWN] if one.refused_files
+    ]  # fmt: skip
+
+
+def progress_of(one: ImportStatus) -> str:
+    """Return how far an import is, in words; "" where it has not begun."""
+    if one.total is None:
+        return f"{one.looked_at:,} files" if one.looked_at else ""
+    share = f", {one.looked_at / one.total:.0%}" if one.total else ""
+    return f"{one.looked_at:,} of {one.total:,} files{share}"
+
+
 def _row(one: ImportStatus) -> list[Cell]:
     reasons = tuple(f"{count}: {reason}" for reason, count in one.reasons.items()) or (UNKNOWN,)
     name = short_name(shown_place(one.kind, one.where))
-    state = (one.state, one.error) if one.error else one.state
+    state = tuple(part for part in (one.state, progress_of(one), one.error) if part)
     return [
         (f"{one.number}: {name}", KINDS[one.kind]), state, f"{one.added:,}", f"{one.known:,}", f"{one.refused:,}",
         reasons, when(one.at),

@@ -4,24 +4,28 @@
 tidiness alone: every method of the service asks the gate by itself.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import gradio as gr
 
+from annotate.dashboard.bulk import BulkService
 from annotate.dashboard.exports import ExportsService, ExportsView
 from annotate.dashboard.images import ImagesService, ImagesView
 from annotate.dashboard.imports import ImportsService, ImportsView, ImportWorker
 from annotate.dashboard.overview import AuditLogService, AuditLogView, OverviewService, OverviewView
+from annotate.dashboard.project import ProjectService, ProjectView
 from annotate.dashboard.quality import QualityService, QualityView, SurveyCache
 from annotate.dashboard.review import ReviewService, ReviewView
 from annotate.store.store import AnnotationStore
 from annotate.sync.worker import SyncState
+from gazevlm_core.findings import FINDING_NAMES
 from web.identity import Claim, Gate
-from web.page import QUIET, Tab, Values, show_errors
+from web.page import QUIET, Listen, Tab, Values, show_errors
 from web.sign_in import Entry, EntryWords
 
-HEAD = f"<style>{Path(__file__).with_name('dashboard.css').read_text(encoding='utf-8')}</style>"
+STYLE, SCRIPT = (Path(__file__).with_name(name).read_text(encoding="utf-8") for name in ("dashboard.css", "review.js"))
+HEAD = f"<style>{STYLE}</style><script>{SCRIPT}</script>"
 WITH_TOKEN = " With the token of a reviewer or admin you can do more here."
 ASK = " To review, ask whoever runs this Space to add your name to its reviewers."
 
@@ -35,11 +39,12 @@ class DashboardService:
         sync_state: what is synced; returns None where the store is not synced anywhere.
         wake_sync: syncs at once, in the background.
         folder: data folder, for uploaded archives and for work on exports.
+        findings: that annotators can be asked for.
 
     Attributes:
         overview: for everybody.
-        quality, review: for reviewers.
-        imports, images, exports, audit_log: for admins.
+        quality, review, bulk: for reviewers.
+        project, imports, images, exports, audit_log: for admins.
         worker: does the imports; `start` it once, so that those that were left behind go on.
     """
 
@@ -50,6 +55,7 @@ class DashboardService:
         sync_state: Callable[[], SyncState | None],
         wake_sync: Callable[[], None],
         folder: Path,
+        findings: Sequence[str] = FINDING_NAMES,
     ) -> None:
         self.gate = gate
         self.worker = ImportWorker(store, folder)
@@ -57,6 +63,8 @@ class DashboardService:
         self.overview = OverviewService(store, gate, sync_state)
         self.quality = QualityService(store, gate, surveys)
         self.review = ReviewService(store, gate, surveys)
+        self.bulk = BulkService(store, gate, surveys)
+        self.project = ProjectService(store, gate, findings)
         self.imports = ImportsService(store, gate, self.worker)
         self.images = ImagesService(store, gate)
         self.exports = ExportsService(store, gate, folder)
@@ -72,7 +80,7 @@ class Dashboard:
         self.overview = OverviewView(service.overview, entry)
         with gr.Tabs(elem_id="dashboard-parts") as self.parts:
             with gr.Tab("Review", id="review", elem_id="dashboard-review", render_children=True):
-                self.review = ReviewView(service.review, entry)
+                self.review = ReviewView(service.review, service.bulk, entry)
             with gr.Tab("Quality", id="quality", elem_id="dashboard-quality", render_children=True):
                 self.quality = QualityView(service.quality, entry)
             with gr.Tab("Administration", id="admins", elem_id="dashboard-admins", render_children=True):
@@ -80,8 +88,8 @@ class Dashboard:
         for event in (*self.review.changes, *self.imports.changes):
             event.success(entry.handler(self.overview.counted), entry.token, self.overview.totals, **QUIET)
         entry.on(self.quality.image.input, self._open_image, [self.quality.image], [self.parts, *self.review.shown])
-        shown = [part.shown for part in (self.review, self.quality, self.imports, self.images, self.audit_log)]
-        outputs = [entry.who, self.overview.totals, self.parts, *(one for part in shown for one in part)]
+        parts = (self.review, self.quality, self.imports, self.images, self.project, self.audit_log)
+        outputs = [entry.who, self.overview.totals, self.parts, *(one for part in parts for one in part.shown)]
         # A crowd that opens the page must not fill the queue.
         page.load(self._enter, [entry.name, entry.typed], outputs, queue=False, **QUIET)
         entry.begin_with(self._enter, [], outputs)
@@ -92,10 +100,29 @@ class Dashboard:
                 self.imports = ImportsView(self.service.imports, self.entry)
             with gr.Tab("Tasks and gold", elem_id="dashboard-images", render_children=True):
                 self.images = ImagesView(self.service.images, self.entry)
+            with gr.Tab("Project", elem_id="dashboard-project", render_children=True):
+                self.project = ProjectView(self.service.project, self.entry)
             with gr.Tab("Export", elem_id="dashboard-exports", render_children=True):
                 self.exports = ExportsView(self.service.exports, self.entry)
             with gr.Tab("Audit log", elem_id="dashboard-audit", render_children=True):
                 self.audit_log = AuditLogView(self.service.audit_log, self.entry)
+
+    def refresh_on(self, listen: Listen) -> None:
+        """Show counts, imports and the log as they are now whenever the tab is opened; what is under review stays."""
+        entry = self.entry
+        outputs = [entry.who, entry.name, self.overview.totals, *self.imports.shown, *self.audit_log.shown]
+        listen(entry.handler(self._again), [entry.token, entry.name], outputs, queue=False, **QUIET)
+
+    def _again(self, claim: Claim, name: str) -> Values:
+        welcome = self.service.overview.welcome(claim)
+        values: Values = self.overview.counted(claim)
+        # Another name may have been chosen in Teach. The same one is not told again: an answer that comes late must
+        # not take back what was entered meanwhile.
+        if self.service.gate.asks_name and claim.name != name:
+            values |= {self.entry.who: self.entry.shown(welcome), self.entry.name: claim.name}
+        if "admin" in welcome.roles:
+            values |= {**self.imports.first(claim), **self.audit_log.first(claim)}
+        return values
 
     def _open_image(self, claim: Claim, digest: str) -> Values:
         """Open an image of the quality page in the review."""
@@ -110,7 +137,8 @@ class Dashboard:
         if "reviewer" in welcome.roles:
             values |= {**self.review.first(claim), **self.quality.first(claim)}
         if "admin" in welcome.roles:
-            values |= {**self.imports.first(claim), **self.images.first(claim), **self.audit_log.first(claim)}
+            for part in (self.imports, self.images, self.project, self.audit_log):
+                values |= part.first(claim)
         else:
             values[self.parts] = gr.Tabs(selected="review")  # what is hidden now might be open
         return values
@@ -129,7 +157,12 @@ def _words(gate: Gate) -> EntryWords:
 def dashboard_tab(service: DashboardService) -> Tab:
     """The tab around a store and whoever asks; start the service's `worker`, so that imports go on."""
 
-    def fill(page: gr.Blocks) -> None:
-        Dashboard(service, page)
+    made: list[Dashboard] = []
 
-    return Tab("Annotations", "dashboard-tab", fill, head=HEAD)
+    def fill(page: gr.Blocks) -> None:
+        made.append(Dashboard(service, page))
+
+    def connect(listen: Listen) -> None:
+        made[-1].refresh_on(listen)
+
+    return Tab("Annotations", "dashboard-tab", fill, connect, head=HEAD)

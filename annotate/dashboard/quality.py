@@ -142,6 +142,22 @@ def agreement_table(quality: Quality) -> Table:
     return Table("Agreement beside floors", LEVEL_HEADS, rows, [counted, FLOOR_NOTE])
 
 
+def finding_table(quality: Quality) -> Table:
+    """Return the agreement on each finding beside that on paths."""
+    rows: list[list[Cell]] = [
+        [one.name, f"{one.images:,}", f"{one.votes:,}", f"{one.yes / one.votes:.0%}", score(one.alpha),
+         (score(one.kappa), f"{one.pairs} pairs")]
+        for one in quality.survey.findings
+    ]  # fmt: skip
+    notes = [
+        "One vote each on a finding of an image; who was not asked has none. Alpha (Krippendorff) is over all votes at "
+        "once, kappa (Cohen) the mean over pairs of annotators who share five images: 1 is agreement, 0 what chance "
+        "gives. A dash: everybody says the same, or there is nothing to compare.",
+    ]
+    heads = ("finding", "images", "votes", "yes", "Krippendorff's alpha", "Cohen's kappa")
+    return Table("Agreement on findings", heads, rows, notes)
+
+
 def annotator_table(quality: Quality) -> Table:
     """Return one row per annotator."""
     heads = (
@@ -268,7 +284,7 @@ class QualityView:
         chart = annotator_chart(quality.survey)
         return {
             self.status: status(f"Computed {when(quality.made_at)}.{age}"),
-            self.agreement: table(agreement_table(quality)),
+            self.agreement: table(agreement_table(quality)) + table(finding_table(quality)),
             self.chart: chart,
             self.annotators: (note(CHART_NOTE) if chart else "") + table(annotator_table(quality)),
             self.images: table(image_table(quality)),

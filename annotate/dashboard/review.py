@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 import gradio as gr
 
 from annotate.dashboard import review_detail
+from annotate.dashboard.bulk import NOTHING_SEEN, BulkService, BulkView, Seen
 from annotate.dashboard.quality import SurveyCache
 from annotate.dashboard.review_detail import Detail
 from annotate.store.lookup import next_submission, pending_numbers, submission_of, submission_on
@@ -29,9 +30,9 @@ NOTHING = "Nothing here is {queue}. Choose another list."
 MAP_NOTE = "Where the annotators looked: each one's first path that was not rejected, every fixation once."
 Decision = Literal["accept", "reject", "reopen", "remove", "restore"]
 BUTTONS: tuple[tuple[str, Decision, Literal["primary", "stop", "secondary"]], ...] = (
-    ("Accept", "accept", "primary"),
-    ("Reject", "reject", "stop"),
-    ("Back to pending", "reopen", "secondary"),
+    ("Accept (A)", "accept", "primary"),
+    ("Reject (R)", "reject", "stop"),
+    ("Back to pending (U)", "reopen", "secondary"),
     ("Remove", "remove", "secondary"),
     ("Restore", "restore", "secondary"),
 )
@@ -54,15 +55,6 @@ class Next:
     submission_id: str | None  # to be reviewed; None where the queue is empty
     left: int  # how many the queue holds
     again: bool = False  # whether the queue began again from its start
-
-
-@dataclass(frozen=True)
-class Seen:
-    """The submission that a reviewer sees: a verdict on anything else is refused."""
-
-    submission_id: str  # of the submission
-    revision: int  # of it
-    number: int  # of it
 
 
 class ReviewService:
@@ -146,7 +138,7 @@ class ReviewService:
     def _unchanged(self, seen: Seen | None) -> Stored:
         found = None if seen is None else self.store.find(seen.submission_id)
         if seen is None or found is None:
-            raise StoreError("Choose a submission first.")
+            raise StoreError(NOTHING_SEEN)
         if found.revision != seen.revision:
             raise StoreError(MOVED)
         return found
@@ -155,14 +147,14 @@ class ReviewService:
 class ReviewView:
     """A queue of submissions, one of them in the viewer beside the consensus, and buttons for a verdict."""
 
-    def __init__(self, service: ReviewService, entry: Entry) -> None:
+    def __init__(self, service: ReviewService, bulk: BulkService, entry: Entry) -> None:
         self.service = service
         with gr.Row(elem_classes="dashboard-line"):
             self.queue = gr.Radio(
                 list(QUEUES), value="pending", label="Look through", elem_id="dashboard-queue", min_width=280, scale=3,
                 info="Flagged: pending, and odd to the checks of the comparison.",
             )  # fmt: skip
-            self.next = gr.Button("Next", variant="primary", min_width=90, scale=0, elem_id="dashboard-next")
+            self.next = gr.Button("Next (N)", variant="primary", min_width=90, scale=0, elem_id="dashboard-next")
             self.text = gr.Textbox(
                 label="Or go to", placeholder="number, receipt, image digest", max_length=200, max_lines=1,
                 min_width=200, scale=2, elem_id="dashboard-go-to",
@@ -184,6 +176,7 @@ class ReviewView:
                     self.heat = gr.Plot(show_label=False, elem_id="dashboard-heat")
                     gr.HTML(note(MAP_NOTE))
         self.seen = remembered()
+        self.bulk = BulkView(bulk, entry, self.seen)
         self.shown = [
             self.seen, self.status, self.submission, self.viewer, self.answer, self.table, self.agreement, self.heat,
             *self.buttons.values(), self.reason, self.text,
@@ -197,8 +190,8 @@ class ReviewView:
         self.everybody = gr.Checkbox(label="Show all annotators' paths", elem_id="dashboard-everybody")
         self.answer = gr.HTML(elem_id="dashboard-said")
         self.reason = gr.Textbox(
-            label="Reason", info="Needed to reject, remove and restore.", lines=2, max_length=2000,
-            elem_id="dashboard-reason",
+            label="Reason", info="Needed to reject, remove and restore; of a rejection the annotator reads it.",
+            lines=2, max_length=2000, elem_id="dashboard-reason",
         )  # fmt: skip
         self.buttons: dict[Decision, gr.Button] = {}
         sizes: tuple[Literal["md", "sm"], ...] = ("md", "sm")
@@ -227,6 +220,7 @@ class ReviewView:
         ]
         for event in (moved, *self.changes):
             event.success(None, None, None, js=SHOW_IMAGE, **QUIET)
+        self.changes += self.bulk.changes
 
     def first(self, claim: Claim) -> Values:
         """Show the first pending submission."""

@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeVar
 from annotate.export.card import CARD, NO_LICENCE, Tally, render_card
 from annotate.export.formats import NAMES, ImageFiles, Sink, formats, open_text
 from annotate.export.lines import json_line, line_of
-from annotate.store.model import AuditEntry, Skip, Stored, StoredImage, StoreError, Verdict
+from annotate.store.model import SPLIT, VIEW, AuditEntry, Skip, Stored, StoredImage, StoreError, Verdict
 from annotate.store.store import AnnotationStore
 
 MANIFEST, SKIPS, AUDIT, PEOPLE = "export.json", "skips.jsonl", "audit.jsonl", "people.jsonl"
@@ -142,8 +142,18 @@ def images_with_submissions(
         stored = submissions_of(store, image.sha256, verdicts, include_removed=which == "all")
         if which == "all":
             yield image, stored
-        elif stored:  # the name of a file may tell who a patient is
-            yield replace(image, name=image.sha256[:SHORT_DIGITS], source=""), stored
+        elif stored:
+            yield _for_publishing(store, image), stored
+
+
+def _for_publishing(store: AnnotationStore, image: StoredImage) -> StoredImage:
+    """Return an image without what may tell who the patient is: the name of its file, and what a table said of it.
+
+    The patient is a code that nobody finds without the store's secret: splits by patient work with it as well.
+    """
+    patient = f"patient-{store.tag(f'patient {image.patient_id}')[:SHORT_DIGITS]}" if image.patient_id else ""
+    told = {name: value for name, value in image.metadata.items() if name in (VIEW, SPLIT)}
+    return replace(image, name=image.sha256[:SHORT_DIGITS], source="", patient_id=patient, metadata=told)
 
 
 def submissions_of(

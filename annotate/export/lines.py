@@ -71,6 +71,7 @@ def flat_values(image: StoredImage, stored: Stored) -> dict[str, Any]:
     return {
         **line,
         "image_name": image.name,
+        "patient_id": image.patient_id,
         "file_name": f"images/{image.sha256}.png",
         "width_px": image.width_px,
         "height_px": image.height_px,
@@ -113,8 +114,8 @@ def _no_constant(name: str) -> None:
 def read_line(kind: type[Kind], values: dict[str, Any]) -> Kind:
     """Return the value of a line, with the digest and the receipt of a submission checked.
 
-    Lines of earlier programs lack `image_id` in a submission, and `gold_from`; they name an image `sha256`, that of a
-    skip `image_sha256`.
+    Lines of earlier programs lack `image_id` in a submission, and of an image `gold_from`, priority, patient and
+    metadata; they name an image `sha256`, that of a skip `image_sha256`.
 
     Raises:
         LineError: see above.

@@ -22,7 +22,7 @@ FEW, FAST, OUTSIDE, DOUBLED, IDENTICAL = (
     "few fixations", "too fast", "off the image", "doubled clicks", "identical to another",
 )  # fmt: skip
 FENCE, LEAST_OTHERS = 3.0, 4  # interquartile ranges; quartiles of fewer others say nothing
-DURATION, FIXATIONS, SCORE = "duration_s", "fixations", "sequence score"
+DURATION, FIXATIONS, SCORE = "duration_s", "fixations", SEQUENCE
 DIGITS = 4  # of a fraction: positions that agree so far are the same click, 0.1 px on an image of 1,000
 
 

@@ -2,12 +2,13 @@
 
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from statistics import fmean, median
 from typing import Any
 
 from annotate.quality.agreement import ImageAgreement, agreement
 from annotate.quality.assess import SubmissionQuality, assess_image, flag_identical
+from annotate.quality.findings import Ballots, FindingAgreement
 from annotate.quality.scores import AGREEMENT_SCORES, FLOORS, Level
 from annotate.store.model import Stored, StoredImage
 from gazevlm_core.scanpath import Scanpath
@@ -99,6 +100,7 @@ class Survey:
     images: list[ImageAgreement]  # agreement per image that has a submission
     annotators: list[AnnotatorQuality]  # compared
     submissions: list[SubmissionQuality]  # a row each
+    findings: list[FindingAgreement] = field(default_factory=list)  # on which at least two have voted
 
     @property
     def levels(self) -> dict[str, Level]:
@@ -112,6 +114,7 @@ class Survey:
             "images": len(self.images),
             "images_with_two_annotators": sum(image.pairs > 0 for image in self.images),
             "agreement": {name: asdict(level) for name, level in self.levels.items()},
+            "findings": [asdict(one) for one in self.findings],
             "annotators": [asdict(one) for one in self.annotators],
         }
 
@@ -126,14 +129,16 @@ def survey(images: Iterable[tuple[StoredImage, Sequence[Stored]]], *, seed: int 
     agreements: list[ImageAgreement] = []
     rows: list[SubmissionQuality] = []
     elsewhere: deque[Scanpath] = deque(maxlen=ELSEWHERE)
+    ballots = Ballots()
     for image, stored in images:
         if not stored:
             continue
         agreements.append(agreement(stored, elsewhere=elsewhere, seed=seed))
         rows += assess_image(stored, image.gold, gold_from=image.gold_from, elsewhere=elsewhere, seed=seed)
+        ballots.add(stored)
         elsewhere.append(stored[0].annotation.scanpath)
     rows = flag_identical(rows)
-    return Survey(agreements, compare_annotators(rows), rows)
+    return Survey(agreements, compare_annotators(rows), rows, ballots.agreement())
 
 
 def _mean_level(levels: Sequence[Level]) -> Level:

@@ -4,8 +4,10 @@
   const make = (...parts) => globalThis.GazeViewer.make(...parts);
   const clock = ms => `${Math.floor(ms / 60_000)}:${String(Math.floor(ms / 1000) % 60).padStart(2, "0")}`;
 
+  const NOTICE = "Not a medical device. A research demo; do not use it for diagnosis or treatment.";
+
   teach.Desk = class Desk {
-    /* on.changed(event), on.submit(), on.skip(reason), on.leave(), and those of `Result` */
+    /* on.changed(event), on.submit(onwards), on.skip(reason), on.leave(), on.fill(), on.fullScreen(), and those of `Result` */
     constructor(welcome, on) {
       this.on = on;
       this.question = make("p", { class: "teach-question" });
@@ -14,19 +16,72 @@
         changed: event => this.#changed(event),
         say: text => this.say(text),
       });
-      this.form = new teach.Form(welcome, { changed: () => on.changed({}) });
+      this.surface.viewer.fullScreen = () => on.fullScreen(); // with findings and Submit, not the image alone
+      this.form = new teach.Form(welcome, { changed: () => this.#formChanged(), picked: () => this.focus() });
       this.result = new teach.Result(on);
       this.hint = make("p", { class: "teach-hint", role: "status", "aria-live": "polite" });
       this.error = make("div", { class: "teach-error", role: "alert" });
       this.line = make("p", { class: "teach-line" });
       this.sent = make("div", { class: "teach-sent", role: "status", "aria-live": "polite" });
       this.chips = make("ol", { class: "teach-chips", "aria-label": "Your clicks, in order" });
+      this.before = make("p", { class: "teach-before", role: "status", "aria-live": "polite" });
       this.#tools();
       this.#actions();
-      this.surface.viewer.stage.after(this.hint, this.tools, this.ask, this.chips, this.help);
-      teach.listenToKeys(this.holder, this.surface, { askClear: () => this.askClear(), help: () => this.toggleHelp() });
-      const right = make("div", { class: "teach-right" }, this.line, this.form.root, this.actions, this.result.root, this.sent, this.error);
-      this.root = make("div", { class: "teach-desk" }, make("div", { class: "teach-left" }, this.question, this.holder), right, this.result.table);
+      this.surface.viewer.stage.after(make("div", { class: "teach-foot" }, this.hint, this.tools), this.ask, this.chips, this.help);
+      this.right = make(
+        "div",
+        { class: "teach-right" },
+        ...[this.line, this.before, this.form.root, this.result.root, this.sent, this.error, this.actions],
+        make("p", { class: "teach-notice" }, NOTICE),
+      );
+      this.root = make("div", { class: "teach-desk" }, make("div", { class: "teach-left" }, this.#head(), this.holder), this.right);
+      teach.listenToKeys(this.root, this.surface, {
+        phase: () => this.root.dataset.phase,
+        digit: (digit, more) => this.say(this.form.press(digit, more)),
+        submitAndNext: () => on.submit(true),
+        nothingAndNext: () => this.#nothingAndNext(),
+        next: () => (this.root.dataset.phase === "stored" ? on.next() : this.say("Submit this image first (Ctrl Enter), or skip it.")),
+        tools: () => this.toggleTools(),
+        askClear: () => this.askClear(),
+        help: () => this.toggleHelp(),
+      });
+    }
+
+    /* Above the image: what is asked, and what the window shows. */
+    #head() {
+      const small = (text, label, act) => teach.button(text, act, { title: label, "aria-label": label });
+      this.more = small("Tools", "Show or hide the tools (T)", () => this.toggleTools());
+      this.fill = small("Fill window", "Let the image fill the window, or show the page around it", () => this.on.fill());
+      const whole = small("Full screen", "Full screen (F)", () => this.on.fullScreen());
+      return make("div", { class: "teach-head" }, this.question, make("div", { class: "gaze-bar" }, this.more, this.fill, whole));
+    }
+
+    /* Whether the window is filled, so that the button says what it does. */
+    showFilled(filled) {
+      this.fill.textContent = filled ? "Show page" : "Fill window";
+    }
+
+    toggleTools() {
+      const open = this.root.classList.toggle("teach-tools-open");
+      this.more.setAttribute("aria-expanded", String(open));
+    }
+
+    /* To the image, where the keys are. */
+    focus() {
+      this.surface.viewer.stage.focus({ preventScroll: true });
+    }
+
+    #nothingAndNext() {
+      const { values } = this.form;
+      if (values.findings.some(name => name !== this.form.none)) return this.fail("Findings are ticked: submit them with Ctrl Enter, or untick them.");
+      this.form.values = { ...values, findings: [this.form.none] };
+      this.on.changed({});
+      this.on.submit(true);
+    }
+
+    #formChanged() {
+      this.fail("");
+      this.on.changed({});
     }
 
     #tools() {
@@ -38,7 +93,7 @@
         { class: "gaze-bar teach-tools", role: "toolbar", "aria-label": "Clicks" },
         tool("undo", "Undo", "Undo the last step (Z)", () => surface.undo()),
         tool("redo", "Redo", "Redo (Y)", () => surface.redo()),
-        tool("insert", "Insert after", "Insert the next click after the selected one (N)", () => surface.insert()),
+        tool("insert", "Insert after", "Insert the next click after the selected one (A)", () => surface.insert()),
         tool("remove", "Delete", "Delete the selected click, or the last one (Delete)", () => surface.remove()),
         tool("clear", "Clear…", "Clear all clicks (C)", () => this.askClear()),
         tool("help", "Keys ?", "Keys and mouse (?)", () => this.toggleHelp()),
@@ -54,10 +109,14 @@
     }
 
     #actions() {
-      this.submit = teach.button("Submit", () => this.on.submit(), { class: "teach-main", "data-act": "submit" });
+      const key = make("kbd", { "aria-hidden": "true" }, "Ctrl ↵");
+      this.onwards = teach.button("Submit and next", () => this.on.submit(true), { class: "teach-main", "data-act": "submit-next" });
+      this.onwards.append(key);
+      this.submit = teach.button("Submit", () => this.on.submit(false), { "data-act": "submit", title: "Submit, and see how it compares" });
       this.skip = teach.button("Skip…", () => this.#askSkip(), { "data-act": "skip" });
       this.skipped = make("div");
-      this.actions = make("div", { class: "teach-actions" }, make("div", { class: "teach-row" }, this.submit, this.skip), this.skipped);
+      const row = make("div", { class: "teach-row" }, this.onwards, this.submit, this.skip);
+      this.actions = make("div", { class: "teach-actions" }, row, this.skipped);
     }
 
     #askSkip() {
@@ -86,8 +145,11 @@
       this.hint.textContent = text;
     }
 
-    fail(text) {
+    /* `until` "looked": until the pointer is followed; else until anything is done. */
+    fail(text, until = "") {
       this.error.textContent = text;
+      this.error.dataset.until = until;
+      if (text) this.error.scrollIntoView({ block: "nearest" });
     }
 
     /* A new image is on the desk. `task`: whether it was given out, and so can be skipped. */
@@ -101,6 +163,7 @@
       this.fail("");
       this.#phase("working");
       this.#changed({ silent: true, first: true });
+      for (let part = this.right; part && part !== document.body; part = part.parentElement) part.scrollTop = 0;
     }
 
     /* "working", "sending" or "stored" */
@@ -108,12 +171,13 @@
       this.root.dataset.phase = phase;
       if (phase !== "working") for (const asked of [this.ask, this.skipped]) asked.replaceChildren(); // no longer asked
       this.form.lock(phase !== "working");
-      this.submit.disabled = this.skip.disabled = phase !== "working";
+      for (const act of [this.onwards, this.submit, this.skip]) act.disabled = phase !== "working";
       for (const tool of this.tools.querySelectorAll("button")) tool.disabled = phase !== "working";
       this.refresh();
     }
 
     sending(...parts) {
+      if (this.root.contains(document.activeElement)) this.focus(); // what had the focus cannot be used now
       this.#phase("sending");
       this.sent.replaceChildren(...parts);
     }
@@ -123,16 +187,27 @@
       this.sent.replaceChildren();
     }
 
-    stored(receipt, facts) {
+    /* Nothing can be changed any more: `show` is what stands in the place of the form. */
+    #ended(show) {
       this.#phase("stored");
       this.surface.reveal();
       this.sent.replaceChildren();
       this.say("");
       this.fail("");
-      this.result.show(receipt, facts);
+      show();
+      this.focus();
+    }
+
+    stored(receipt) {
+      this.#ended(() => this.result.show(receipt));
+    }
+
+    practised(told) {
+      this.#ended(() => this.result.showPractice(told));
     }
 
     #changed(event) {
+      if (!event.silent || this.error.dataset.until === "looked") this.fail(""); // what was missing may be there now
       if (!event.first) this.on.changed(event);
       if (!event.silent || event.first) this.refresh();
     }
@@ -167,8 +242,9 @@
       );
     }
 
-    tick({ mode, lease_id, left, kept }) {
-      const parts = [clock(this.surface.time()), teach.modeName(mode), !lease_id && "own image", left, kept].filter(Boolean);
+    tick({ mode, lease_id, practice, left, kept }) {
+      const whose = practice ? "practice image, nothing is kept" : !lease_id && "own image";
+      const parts = [clock(this.surface.time()), teach.modeName(mode), whose, left, kept].filter(Boolean);
       this.line.textContent = parts.join(" · ");
     }
   };

@@ -23,14 +23,21 @@
     return make("fieldset", {}, make("legend", {}, legend), ...rows);
   };
 
+  const DIGITS = 9;
+  /* The key that ticks the k-th finding: 1 to 9, then with Shift. */
+  const keyOf = index => (index < DIGITS ? String(index + 1) : `⇧${index - DIGITS + 1}`);
+
   teach.Form = class Form {
-    /* on.changed() after every edit. */
+    /* on.changed() after every edit, on.picked() after one by the mouse. */
     constructor({ findings, no_finding, longest_report }, on) {
       Object.assign(this, { on, none: no_finding });
       this.boxes = findings.map(name =>
         make("input", { type: "checkbox", value: name, onchange: event => this.#ticked(event.target) }),
       );
-      const rows = this.boxes.map(box => make("label", {}, box, make("span", {}, box.value)));
+      const rows = this.boxes.map((box, index) => {
+        const key = make("kbd", { "aria-hidden": "true" }, box.value === no_finding ? "0" : keyOf(index));
+        return make("label", { onclick: event => event.detail && on.picked() }, box, make("span", {}, box.value), key);
+      });
       this.findings = make(
         "fieldset",
         { class: "teach-findings" },
@@ -38,15 +45,25 @@
         make("div", {}, ...rows),
       );
       this.report = make("textarea", {
-        rows: 4,
+        rows: 2,
         maxlength: longest_report,
         "aria-label": "Report",
-        placeholder: "In your own words, as in a report (you may leave this empty)",
+        placeholder: "Optional: in your own words, as in a report",
         oninput: () => on.changed(),
       });
-      this.sure = teach.radios("How sure are you? (you may leave this open)", CONFIDENCES, null, () => on.changed());
+      this.sure = teach.radios("How sure are you? (optional)", CONFIDENCES, null, () => on.changed());
       this.sure.classList.add("teach-sure");
       this.root = make("div", { class: "teach-form" }, this.findings, make("label", {}, "Report", this.report), this.sure);
+    }
+
+    /* What a digit ticks: 1 to 9 the first findings, 0 "no finding"; with `more`, those behind the ninth. */
+    press(digit, more) {
+      const index = digit - 1 + (more ? DIGITS : 0);
+      const box = digit === 0 ? this.boxes.find(({ value }) => value === this.none) : this.boxes[index];
+      if (!box || (digit !== 0 && box.value === this.none)) return "";
+      box.checked = !box.checked;
+      this.#ticked(box);
+      return `${box.value}: ${box.checked ? "ticked" : "not ticked"}.`;
     }
 
     /* "no finding" and findings exclude each other. */
@@ -95,6 +112,18 @@
     row.addEventListener("keydown", event => event.key === "Escape" && close());
     queueMicrotask(() => sayNo.focus()); // so that a key pressed too often does no harm
     return row;
+  };
+
+  /* Lets one part fill the window: the rest of the page is out of reach meanwhile, and does not scroll. */
+  let stilled = [];
+  teach.fillWindow = (part, filled) => {
+    part.classList.toggle("teach-filled", filled);
+    document.documentElement.classList.toggle("teach-still", filled);
+    for (const node of stilled) node.inert = false;
+    stilled = [];
+    for (let at = part; filled && at.parentElement && at !== document.body; at = at.parentElement)
+      stilled.push(...[...at.parentElement.children].filter(node => node !== at && !node.inert));
+    for (const node of stilled) node.inert = true;
   };
 
   /* Why an image is not annotated. */

@@ -1,4 +1,4 @@
-/* After a submission: the receipt, the model's path beside one's own, scores with floors. */
+/* After a submission: one sentence, who sees which finding, and the numbers for whoever wants them. */
 "use strict";
 (teach => {
   const make = (...parts) => globalThis.GazeViewer.make(...parts);
@@ -13,67 +13,115 @@
   };
 
   const number = value => (value === null ? "–" : value.toFixed(3));
+  const heads = texts => make("thead", {}, make("tr", {}, ...texts.map(text => make("th", { scope: "col" }, text))));
 
   teach.Result = class Result {
-    /* on.next(), on.home(), on.look() and on.scores() */
+    /* on.next(), on.home() and on.withdraw() */
     constructor(on) {
       this.on = on;
       this.root = make("div", { class: "teach-result" });
-      this.table = make("div", { class: "teach-scores" }); // has a place of its own: it is wide
     }
 
-    show({ receipt_id, digest, number: place }, { left }) {
-      this.looked = make("div", { class: "teach-looked" });
-      this.table.replaceChildren();
+    /* What was told on the practice image; there is no receipt. */
+    showPractice(told) {
+      this.sentence = make("h3", { role: "status", "aria-live": "polite" });
+      this.seen = make("div", { class: "teach-seen" });
+      this.scores = make("div");
+      this.root.replaceChildren(
+        this.sentence,
+        this.seen,
+        make("p", { class: "teach-note" }, "Nothing of the practice image is kept."),
+        this.#onwards(),
+      );
+      this.compare(told);
+    }
+
+    #onwards() {
+      const more = teach.button("Next image", () => this.on.next(), { class: "teach-main", "data-act": "next" });
+      more.append(make("kbd", { "aria-hidden": "true" }, "N"));
+      return make("div", { class: "teach-row" }, more, teach.button("Back to the start", () => this.on.home()));
+    }
+
+    show({ receipt_id, digest, number: place }) {
+      this.sentence = make("h3", { role: "status", "aria-live": "polite" }, "Stored. The model looks…");
+      this.seen = make("div", { class: "teach-seen" });
+      this.scores = make("div", { class: "teach-scores" });
       const copied = make("span", { role: "status" });
       const copy = teach.button("Copy", async () => {
-        const done = await teach.copyText(`${receipt_id} ${digest}`);
+        const done = await teach.copyText(receipt_id);
         copied.textContent = done ? "Copied." : "Select the text to copy it.";
       });
-      const more = teach.button("Next image", () => this.on.next(), { class: "teach-main", "data-act": "next" });
-      more.disabled = left === 0;
+      const back = make("div", { class: "teach-row" });
+      back.append(
+        teach.button("Withdraw…", () => back.append(teach.sure("Withdraw this submission for good?", "Withdraw it", () => this.on.withdraw()))),
+      );
       this.root.replaceChildren(
-        make("h3", {}, "Stored"),
-        make("p", {}, `Your scanpath is kept, as number ${place}. With this receipt anybody can check that the published data hold it.`),
+        this.sentence,
+        this.seen,
+        this.#onwards(),
+        make("div", { class: "teach-row teach-receipt" }, "Receipt", make("span", { class: "teach-receipt-id" }, receipt_id), copy, copied),
         make(
-          "dl",
-          { class: "teach-receipt" },
-          make("dt", {}, "Receipt"),
-          make("dd", { class: "teach-receipt-id" }, receipt_id),
-          make("dt", {}, "SHA-256"),
-          make("dd", { class: "teach-digest" }, digest),
+          "details",
+          { class: "teach-details" },
+          make("summary", {}, "Details"),
+          this.scores,
+          make("p", { class: "teach-note" }, `Kept as number ${place}. With the receipt anybody can check that the published data hold it: in the tab Annotations, or by the SHA-256 of the record:`),
+          make("p", { class: "teach-digest" }, digest),
+          back,
         ),
-        make("div", { class: "teach-row" }, copy, copied),
-        make("div", { class: "teach-row" }, more, teach.button("Back to the start", () => this.on.home())),
-        make("h3", {}, "Compare"),
-        make(
-          "div",
-          { class: "teach-row" },
-          teach.button("The model's path", () => this.on.look(), { "data-act": "look" }),
-          teach.button("Scores", () => this.on.scores(), { "data-act": "scores" }),
-        ),
-        this.looked,
       );
     }
 
-    showScores(compared) {
+    /* What could not be compared, and why. */
+    fail(words) {
+      this.sentence.textContent = "Stored.";
+      this.seen.textContent = words;
+    }
+
+    withdrawn() {
+      this.sentence.textContent = "This submission is withdrawn.";
+      this.seen.replaceChildren();
+    }
+
+    compare({ sentence, trouble, findings, readers, truth, asked_model, scores }) {
+      this.sentence.textContent = sentence;
+      const columns = [["you", row => (row.you ? "✓" : "–")]];
+      if (readers) columns.push([readers === 1 ? "one other" : `${readers} others`, row => (row.others ? String(row.others) : "–")]);
+      if (truth) columns.push(["drawn", row => (row.truth ? "✓" : "–")]);
+      if (asked_model) columns.push(["model", row => (row.model === null ? "?" : `${Math.round(100 * row.model)} %`)]);
+      const rows = findings.map(row =>
+        make("tr", {}, make("th", { scope: "row" }, row.name), ...columns.map(([, cell]) => make("td", {}, cell(row)))),
+      );
+      const nothing = `No finding: you${readers ? ", the others" : ""}${truth ? ", the truth" : ""}${asked_model ? ", the model" : ""} agree.`;
+      const drawn = truth && make("p", { class: "teach-note" }, truth.length ? "This is a drawn image: what it was drawn with is framed." : "This is a drawn image, and was drawn without any finding.");
+      this.seen.replaceChildren(
+        rows.length ? make("table", {}, heads(["finding", ...columns.map(([name]) => name)]), make("tbody", {}, ...rows)) : make("p", {}, nothing),
+        ...(drawn ? [drawn] : []),
+        ...(trouble ? [make("p", { class: "teach-note" }, trouble)] : []),
+      );
+      this.#showScores(scores);
+    }
+
+    #showScores(compared) {
       const tables = compared.map(({ name, rows, floors }) => {
-        const head = make("tr", {}, ...["score", "you", ...floors.map(floor => `floor: ${floor}`)].map(text => make("th", { scope: "col" }, text)));
+        const seen = new Set(["floor"]); // the note below says what those are
         const body = rows.map(row =>
           make(
             "tr",
             {},
-            make("th", { scope: "row" }, row.name, make("small", {}, row.remark)),
+            make("th", { scope: "row" }, row.name, GazeTerms.mark(row.name, seen), make("small", {}, row.remark)),
             ...[row.value, ...row.floors].map(value => make("td", {}, number(value))),
           ),
         );
-        const table = make("table", {}, make("caption", {}, `Your path against ${name}`), make("thead", {}, head), make("tbody", {}, ...body));
+        const head = heads(["score", "you", ...floors.map(floor => `floor: ${floor}`)]);
+        const table = make("table", {}, make("caption", {}, `Your path against ${name}`), head, make("tbody", {}, ...body));
         return make("div", { class: "teach-scroll", tabindex: 0, role: "region", "aria-label": `Scores against ${name}` }, table);
       });
-      this.table.replaceChildren(
-        ...tables,
-        make("p", { class: "teach-note" }, "One image shows no more than itself. The other columns are floors: what paths get that know less than you (your clicks in a random or in the opposite order, random places, the middle of the image). A score says something only above its floors."),
-      );
+      if (tables.length)
+        tables.push(
+          make("p", { class: "teach-note" }, "One image shows no more than itself. The other columns are floors: what paths get that know less than you (your clicks in a random or in the opposite order, random places, the middle of the image). A score says something only above its floors."),
+        );
+      this.scores.replaceChildren(...tables);
     }
   };
 })((globalThis.GazeTeach ??= {}));

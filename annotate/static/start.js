@@ -12,23 +12,97 @@
   teach.modeName = mode => MODES.find(([value]) => value === mode)[1].toLowerCase();
 
   teach.Start = class Start {
-    /* on.name(text), on.next(), on.own(file, question), on.resume(draft), on.drop(draft), on.model(name) */
+    /* on.name(text), on.agree(experience), on.practise(), on.next(), on.own(file, question), on.resume(draft), on.drop(draft),
+       on.model(name), on.history() and on.withdraw(id), of which the last two return promises */
     constructor(on) {
       this.on = on;
       this.root = make("div", { class: "teach-start" });
     }
 
+    /* The chosen mode, or the only one that there is here. */
     get mode() {
-      const mode = teach.keep.choices.mode;
-      return MODES.some(([value]) => value === mode) ? mode : "clicks";
+      const { mode } = teach.keep.choices,
+        modes = this.modes ?? MODES.map(([value]) => value);
+      return modes.includes(mode) ? mode : modes[0];
     }
 
     show(welcome) {
-      const { person, asks_name, problem } = welcome;
-      const about = "Click through an image in the order you look. Every scanpath is kept, and can be used like recorded gaze.";
-      const parts = [make("p", {}, about), asks_name ? this.#name(person, problem) : this.#signed(person, problem)];
-      if (person) parts.push(this.#drafts(person), this.#begin(welcome), this.#own(welcome));
+      const { person, asks_name, problem, agreed } = welcome;
+      this.modes = welcome.modes;
+      const who = asks_name ? this.#name(person, problem) : this.#signed(person, problem);
+      const parts = person && !agreed ? [who, this.#terms(welcome)] : [this.#lines(welcome), who];
+      if (person && agreed) parts.push(this.#drafts(person), this.#begin(welcome), this.#own(welcome), this.#history());
       this.root.replaceChildren(...parts.filter(Boolean));
+    }
+
+    /* What there is to do, in three lines, and what the people who run this add to it. */
+    #lines({ instruction }) {
+      const lines = [
+        "Look at the image, and click where you look, in the order you look.",
+        "Tick what you see: a key each, 0 for no finding.",
+        "Submit and next (Ctrl+Enter), and the next image is there.",
+      ];
+      const list = make("ol", { class: "teach-lines" }, ...lines.map(line => make("li", {}, line)));
+      return make("div", {}, list, ...(instruction ? [make("p", { class: "teach-instruction" }, instruction)] : []));
+    }
+
+    /* Asked once, before the first image. */
+    #terms(welcome) {
+      const { licence, experiences, experience } = welcome;
+      const known = make(
+        "select",
+        { "aria-label": "Your experience" },
+        make("option", { value: "" }, "choose…"),
+        ...experiences.map(name => make("option", { value: name, selected: name === experience }, name)),
+      );
+      const agree = teach.button("I agree", () => this.on.agree(known.value), { class: "teach-main", "data-act": "agree" });
+      return make(
+        "section",
+        { class: "teach-terms" },
+        make("h3", {}, "How it goes"),
+        this.#lines(welcome),
+        make("h3", {}, "What becomes of it"),
+        make("p", {}, `Your clicks, ticks and words are kept, and may be published under ${licence}, with a pseudonym in the place of your name. You can withdraw a submission at any time; copies of what is published by then cannot be called back.`),
+        make("label", { class: "teach-model" }, "How experienced are you with chest radiographs?", known),
+        agree,
+      );
+    }
+
+    /* What one has submitted, with what a reviewer said of it; loaded when it is opened. */
+    #history() {
+      const list = make("div", { class: "teach-history" }, "…");
+      const load = async () => {
+        try {
+          const rows = await this.on.history();
+          list.replaceChildren(...(rows.length ? rows.map(one => this.#done(one, load)) : [make("p", {}, "Nothing yet.")]));
+        } catch (error) {
+          list.textContent = error.message;
+        }
+      };
+      const open = event => event.target.open && load();
+      return make("details", { class: "teach-own teach-mine", ontoggle: open }, make("summary", {}, "Your submissions"), list);
+    }
+
+    #done({ submission_id, number, picture, submitted_at, mode, fixations, findings, state, reason, removed }, load) {
+      const places = `${fixations} ${mode === "moving window" ? "places" : "clicks"}`;
+      const row = make("div", { class: "teach-draft" });
+      const withdraw = async () => {
+        await this.on.withdraw(submission_id);
+        load();
+      };
+      const ask = () => row.append(teach.sure("Withdraw this submission for good?", "Withdraw it", withdraw));
+      row.append(
+        make("img", { src: picture, alt: "", width: 48 }),
+        make(
+          "span",
+          { class: "teach-done" },
+          make("b", {}, `${number}: ${findings || "–"}`),
+          make("small", {}, `${when(submitted_at)}, ${places}, ${state}`),
+          ...(reason ? [make("small", { class: "teach-said" }, `The reviewer: ${reason}`)] : []),
+        ),
+        ...(removed ? [] : [teach.button("Withdraw…", ask)]),
+      );
+      return row;
     }
 
     #signed(person, problem) {
@@ -87,17 +161,26 @@
         progress.open_images === 0
           ? "No image is waiting for you now. You may open one of your own."
           : `${many} image${progress.open_images === 1 ? " is" : "s are"} waiting for you.`;
+      const modes = MODES.filter(([value]) => this.modes.includes(value));
+      const practised = Boolean(teach.keep.choices.practised);
       return make(
         "section",
         {},
-        teach.radios("How do you want to look?", MODES, this.mode, mode => teach.keep.choose({ mode })),
+        modes.length > 1
+          ? teach.radios("How do you want to look?", modes, this.mode, mode => teach.keep.choose({ mode }))
+          : make("p", {}, make("b", {}, modes[0][1]), `: ${modes[0][2]}`),
         models.length ? make("label", { class: "teach-model" }, "Model to compare with, afterwards", choose) : "",
         make("p", { class: "teach-progress" }, `${progress.done} submitted, ${progress.skipped} skipped. ${left}`),
-        teach.button("Start with the next image", () => this.on.next(), {
-          class: "teach-main",
-          "data-act": "next",
-          disabled: progress.open_images === 0,
-        }),
+        make(
+          "div",
+          { class: "teach-row" },
+          teach.button("Start with the next image", () => this.on.next(), {
+            class: practised ? "teach-main" : "",
+            "data-act": "next",
+            disabled: progress.open_images === 0,
+          }),
+          teach.button("Practice image", () => this.on.practise(), { class: practised ? "" : "teach-main", "data-act": "practise" }),
+        ),
       );
     }
 

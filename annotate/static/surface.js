@@ -3,7 +3,8 @@
 (teach => {
   const GRAB_PX = { mouse: 9, pen: 12, touch: 22 },
     EDGE_PX = 24,
-    MOST_CLICKS = 500;
+    MOST_CLICKS = 500,
+    PERCENTILES = "percentiles";
   const frame = () => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)));
 
   teach.Surface = class Surface {
@@ -12,8 +13,10 @@
       const gaze = globalThis.GazeViewer;
       Object.assign(this, { gaze, on, mode: "clicks", path: new teach.ClickPath(), locked: true });
       Object.assign(this, { cursor: null, carried: null, base_ms: 0, begun_ms: 0, grid: null, opened: null });
+      Object.assign(this, { wanted: { preset: PERCENTILES, inverted: false }, spread: null, truth: [] });
       this.viewer = new gaze.Viewer(root, (name, data) => name === "click" && this.#clicked(data, data.pointer || "mouse"));
       this.viewer.layers.push((pen, view) => this.#draw(pen, view));
+      this.#windows();
       this.viewer.grip = {
         grab: event => this.#grab(event),
         carry: event => this.#carry(event),
@@ -34,11 +37,17 @@
     /* Show an image to annotate. Throws where the blur of its mode cannot be drawn; then nothing is shown. */
     async open({ image, picture, blurred, mode, path, samples = [], elapsed_ms = 0, outside = 0 }) {
       this.close();
+      this.spread = await teach.greySpread(picture.url);
       const loaded = mode === "clicks" ? null : await teach.loadBlurred(blurred);
       this.viewer.painter = loaded && teach.blurPainter(loaded, () => this.#disc());
       Object.assign(this, { mode, path: new teach.ClickPath(path), opened: { image, picture }, grid: null, blurred: loaded });
-      this.viewer.on.invert = this.viewer.on.dragWindow = false;
-      this.viewer.window.set(127.5, 255, false);
+      this.viewer.on.dragWindow = false;
+      this.viewer.on.invert = this.wanted.inverted;
+      if (this.wanted.preset === "custom") this.viewer.window.set(this.wanted.center, this.wanted.width, this.wanted.inverted);
+      else {
+        this.viewer.window.set(127.5, 255, this.wanted.inverted);
+        this.viewer.useWindow(this.wanted.preset);
+      }
       await this.#show([]);
       if (!this.viewer.picture.url) throw new Error("the image could not be loaded");
       await frame();
@@ -46,8 +55,28 @@
       if (mode === "moving window") this.follower.start(samples);
     }
 
+    /* One choice more than other viewers have: from the darkest to the brightest hundredth of this image. */
+    #windows() {
+      const { viewer } = this,
+        usual = viewer.useWindow.bind(viewer);
+      viewer.controls.window.prepend(this.gaze.make("option", { value: PERCENTILES }, "1 to 99 %"));
+      viewer.useWindow = preset => {
+        if (preset !== PERCENTILES) return usual(preset);
+        viewer.window.set(...this.spread);
+        viewer.refresh();
+      };
+    }
+
+    /* The window that is shown: a preset, PERCENTILES, or "custom" with its numbers. */
+    get #window() {
+      const { center, width, inverted, preset } = this.viewer.window;
+      const spread = this.spread && center === this.spread[0] && width === this.spread[1];
+      return { preset: spread ? PERCENTILES : preset, center, width, inverted };
+    }
+
     /* Nothing is shown and nothing can be done. */
     close() {
+      if (this.opened) this.wanted = this.#window;
       this.follower.stop();
       Object.assign(this, { locked: true, cursor: null, carried: null, opened: null, grid: null });
       this.follower.samples = [];
@@ -74,9 +103,10 @@
       if (this.opened && !this.compared) await this.#show([]);
     }
 
-    /* After a submission: the whole image, with the paths to compare. */
-    async compare(paths, grid) {
+    /* After a submission: the whole image, with the paths to compare, and what a drawn image was drawn with. */
+    async compare(paths, grid, truth) {
       this.compared = true;
+      this.truth = truth ?? [];
       this.viewer.painter = null;
       this.grid = grid ?? this.grid;
       await this.#show(paths);
@@ -85,6 +115,7 @@
     async #show(paths) {
       const { image, picture } = this.opened;
       this.compared = paths.length > 0;
+      if (!this.compared) this.truth = [];
       const value = { image: picture, width_px: image.width_px, height_px: image.height_px, grid: this.grid, paths };
       await this.viewer.show({ ...value, description: "Image to annotate", message: "", in_step: true });
       const toggle = this.viewer.controls.toolbar.querySelector("[data-toggle=marks]");
@@ -270,7 +301,10 @@
     }
 
     #draw(pen, view) {
-      if (!this.opened || this.compared) return;
+      if (!this.opened) return;
+      this.viewer.controls.window.value = this.#window.preset;
+      for (const finding of this.truth) this.#frame(pen, finding);
+      if (this.compared) return;
       const points = this.#points,
         chosen = this.carried?.index ?? this.path.selected;
       if (this.viewer.on.grid && this.grid && points.length) {
@@ -297,6 +331,28 @@
       pen.stroke();
     }
 
+    /* What was drawn, framed and named. */
+    #frame(pen, { name, box }) {
+      const [left, top] = this.viewer.locate(box[0], box[1]),
+        [right, bottom] = this.viewer.locate(box[2], box[3]);
+      pen.save();
+      pen.setLineDash([6, 4]);
+      for (const [style, width] of [
+        ["#000", 4],
+        ["#fff", 1.5],
+      ]) {
+        [pen.strokeStyle, pen.lineWidth] = [style, width];
+        pen.strokeRect(left, top, right - left, bottom - top);
+      }
+      pen.setLineDash([]);
+      [pen.font, pen.textAlign, pen.textBaseline] = ["600 12px system-ui, sans-serif", "left", "bottom"];
+      pen.lineJoin = "round";
+      [pen.strokeStyle, pen.fillStyle, pen.lineWidth] = ["#000", "#fff", 3];
+      pen.strokeText(name, left, Math.max(top - 2, 14));
+      pen.fillText(name, left, Math.max(top - 2, 14));
+      pen.restore();
+    }
+
     #cross(pen, x, y) {
       for (const [style, width] of [
         ["#000", 4],
@@ -316,6 +372,39 @@
         pen.stroke();
       }
     }
+  };
+
+  const SAMPLE_PX = 256,
+    GREYS = 256,
+    TAIL = 0.01,
+    FULL = [127.5, 255],
+    NARROWEST = 8;
+
+  /* Centre and width of the window from the darkest to the brightest hundredth of an image; the full one where it has none. */
+  teach.greySpread = async url => {
+    const image = new Image();
+    image.src = url;
+    try {
+      await image.decode();
+    } catch {
+      return FULL; // whoever shows the image says what is wrong with it
+    }
+    const canvas = document.createElement("canvas"),
+      shrunk = Math.min(1, SAMPLE_PX / Math.max(image.naturalWidth, image.naturalHeight));
+    [canvas.width, canvas.height] = [image.naturalWidth, image.naturalHeight].map(side => Math.max(1, Math.round(side * shrunk)));
+    const pen = canvas.getContext("2d", { willReadFrequently: true });
+    pen.drawImage(image, 0, 0, canvas.width, canvas.height);
+    const { data } = pen.getImageData(0, 0, canvas.width, canvas.height),
+      counts = new Array(GREYS).fill(0);
+    for (let k = 0; k < data.length; k += 4) counts[Math.round((data[k] + data[k + 1] + data[k + 2]) / 3)] += 1;
+    const tail = (TAIL * data.length) / 4;
+    const from = values => {
+      let seen = 0;
+      return values.findIndex(count => (seen += count) > tail);
+    };
+    const low = from(counts),
+      high = GREYS - 1 - from([...counts].reverse());
+    return high - low < NARROWEST ? FULL : [(low + high) / 2, high - low];
   };
 
   /* The nearest place on the image. */

@@ -5,14 +5,19 @@
     SAVE_MS = 2000,
     GRID_AGAIN_MS = 10_000,
     DRAFT_VERSION = 1,
+    MOST_PRACTISED = 400, // places that are sent of the practice image
     DRAFT_BACK = "You have begun this image before: your draft is back.";
   const make = (...parts) => globalThis.GazeViewer.make(...parts);
 
   teach.App = class App {
     constructor(root, { server, upload }) {
-      Object.assign(this, { server, upload, work: null, desk: null, welcome: null });
+      Object.assign(this, { root, server, upload, work: null, desk: null, welcome: null, grids: new Map() });
       this.start = new teach.Start({
         name: text => this.#useName(text),
+        agree: experience => this.agree(experience),
+        practise: () => this.practise(),
+        history: () => teach.ask(this.server, "history"),
+        withdraw: id => this.withdraw(id),
         next: () => this.next(),
         own: (file, question) => this.own(file, question),
         resume: draft => this.resume(draft),
@@ -21,7 +26,7 @@
       });
       this.note = make("div", { class: "teach-note-line", role: "status", "aria-live": "polite" });
       this.error = make("div", { class: "teach-error", role: "alert" });
-      this.body = make("div");
+      this.body = make("div", { class: "teach-body" });
       root.replaceChildren(this.error, this.note, this.body);
       this.outbox = new teach.Outbox(server, { state: (...news) => this.#sent(...news) });
       addEventListener("pagehide", () => this.save());
@@ -82,8 +87,30 @@
       throw new teach.Refusal("Another name was chosen in another tab of this browser, and counts here, too: go on under it, or choose yours again.");
     }
 
+    /* Before an image is opened: an admin may have changed the form or the licence. */
+    async #asItIsNow() {
+      await this.#samePerson();
+      await this.#refresh();
+      if (this.welcome.agreed) return;
+      this.home();
+      throw new teach.Refusal(this.welcome.person ? "The terms are other ones now: read them, and agree to them to go on." : this.welcome.problem);
+    }
+
+    /* Whether an image fills the window; it does until somebody wants the page around it. */
+    get #filling() {
+      return teach.keep.choices.filling !== false;
+    }
+
+    #fill(filled) {
+      teach.fillWindow(this.root, filled);
+      this.desk?.showFilled(filled);
+    }
+
     home() {
+      this.#fill(false);
+      if (document.fullscreenElement === this.root) document.exitFullscreen();
       this.#leave();
+      this.compared = null; // what is told of it still belongs to no image that is opened later
       this.start.show(this.welcome);
       this.body.replaceChildren(this.start.root);
       if (this.welcome.problem && teach.keep.name) this.#fail(this.welcome.problem);
@@ -91,6 +118,7 @@
 
     async #refresh() {
       this.welcome = await teach.ask(this.server, "begin");
+      this.start.modes = this.welcome.modes;
     }
 
     async #useName(text) {
@@ -108,12 +136,39 @@
       return this.welcome.models.includes(model) ? model : this.welcome.usual;
     }
 
+    agree(experience) {
+      return this.#try(async () => {
+        if (!experience) throw new teach.Refusal("Say how experienced you are; any answer will do.");
+        await teach.ask(this.server, "agree", { terms: this.welcome.terms, experience });
+        await this.#refresh();
+        this.home();
+      });
+    }
+
+    /* Whether it was withdrawn: it may be refused, or something else may go on just now. */
+    async withdraw(submission_id) {
+      let done = false;
+      await this.#try(async () => {
+        await teach.ask(this.server, "withdraw", { submission_id });
+        done = true;
+      });
+      return done;
+    }
+
     // ---- an image ---------------------------------------------------------------------------------------------------
+    practise() {
+      return this.#try(async () => {
+        await this.#asItIsNow();
+        await this.#open({ ...(await teach.ask(this.server, "practise")), practice: true });
+      });
+    }
+
     next() {
       return this.#try(async () => {
         await this.#samePerson();
         // else the task would come again, and its draft could be changed while it is on its way
         if (!(await this.outbox.empty())) throw new teach.NoAnswer("Your last submission is kept on this device, but not stored yet: the next image comes after it. Try again in a moment.");
+        await this.#asItIsNow();
         const opened = await teach.ask(this.server, "next");
         if (!opened) {
           await this.#refresh();
@@ -122,14 +177,14 @@
           return;
         }
         const draft = this.#draftOf(opened);
-        await this.#open({ ...opened, ...(draft ? drafted(draft) : {}), lease_id: opened.lease_id });
+        await this.#open({ ...opened, ...(draft ? await this.#reopened(draft) : {}), lease_id: opened.lease_id });
         if (draft) this.desk.say(DRAFT_BACK);
       });
     }
 
     own(file, question) {
       return this.#try(async () => {
-        await this.#samePerson();
+        await this.#asItIsNow();
         this.note.textContent = "Reading the image…";
         try {
           let uploaded;
@@ -140,7 +195,7 @@
           }
           const opened = await teach.ask(this.server, "own", { path: uploaded.path, question });
           const draft = this.#draftOf(opened);
-          await this.#open({ ...opened, ...(draft ? drafted(draft) : {}) });
+          await this.#open({ ...opened, ...(draft ? await this.#reopened(draft) : {}) });
           if (draft) this.desk.say(DRAFT_BACK);
         } finally {
           this.note.textContent = "";
@@ -157,28 +212,44 @@
 
     resume(draft) {
       return this.#try(async () => {
-        await this.#samePerson();
-        const opened = await teach.ask(this.server, "reopen", { sha256: draft.image.sha256, shown_at: draft.shown_at });
-        await this.#open({ ...opened, ...drafted(draft) });
+        await this.#asItIsNow();
+        await this.#open(await this.#reopened(draft));
         this.desk.say("Your draft is back.");
       });
     }
 
+    /* An image with its draft: its question and its blur are those that it was begun with. */
+    async #reopened(draft) {
+      const opened = await teach.ask(this.server, "reopen", { sha256: draft.image.sha256, shown_at: draft.shown_at });
+      return { ...opened, ...drafted(draft) };
+    }
+
     async #open(opened) {
-      const { path, samples, form, elapsed_ms, outside } = opened;
+      const { path, samples, form: values, elapsed_ms, outside } = opened;
       const mode = opened.mode ?? this.start.mode;
+      const form = String(this.welcome.findings);
+      if (this.desk?.asks !== form) this.desk = null; // the form of another list of findings
       this.desk ??= new teach.Desk(this.welcome, {
         changed: event => this.#changed(event),
-        submit: () => this.submit(),
+        submit: onwards => this.submit(onwards),
+        fill: () => {
+          teach.keep.choose({ filling: !this.#filling });
+          this.#fill(this.#filling);
+          this.desk.focus();
+        },
+        fullScreen: () => (document.fullscreenElement ? document.exitFullscreen() : this.root.requestFullscreen?.()),
         skip: reason => this.skip(reason),
+        withdraw: async () => {
+          if (await this.withdraw(this.work.submission_id)) this.desk.result.withdrawn();
+        },
         leave: () => this.#leaveForGood(),
         next: () => this.next(),
         home: () => this.#try(async () => (await this.#refresh(), this.home())),
-        look: () => this.look(),
-        scores: () => this.scores(),
       });
+      this.desk.asks = form;
       this.work = null;
       this.body.replaceChildren(this.desk.root);
+      this.#fill(this.#filling);
       try {
         await this.desk.surface.open({ image: opened.image, picture: located(opened.picture), blurred: located(opened.blurred), mode, path, samples, elapsed_ms, outside });
       } catch (error) {
@@ -196,25 +267,31 @@
         lease_id: opened.lease_id,
         shown_at: opened.shown_at,
         submission_id: opened.submission_id ?? uuid(),
+        practice: Boolean(opened.practice),
         saved_ms: 0,
         state: "working",
       };
-      this.desk.form.values = form ?? {};
+      this.#tellOfTheOneBefore();
+      this.desk.form.values = values ?? {};
       this.desk.begin(opened.image.question, Boolean(opened.lease_id));
       this.#tick();
       if (mode === "moving window") this.desk.say("Move the disc over the image, and rest where you look.");
       else this.desk.say("Click where you look, in the order you look.");
       this.note.textContent = "";
+      this.root.scrollIntoView({ block: "start" }); // where the page is seen, the last image may have been read far down
+      this.desk.focus();
       this.#grid();
     }
 
     /* The model's patch grid; its path stays with the server. Without it everything works but the patch is not told. */
     async #grid(turns = 6) {
-      const { work } = this;
-      if (!this.#model) return;
+      const { work } = this,
+        { sha256, width_px, height_px } = work.image;
+      if (!this.#model || work.practice) return;
+      const key = `${this.#model} ${width_px} ${height_px}`; // images of one size have one grid
       try {
-        const { grid } = await teach.ask(this.server, "look", { sha256: work.image.sha256, model: this.#model });
-        if (work === this.work && work.state !== "stored") await this.desk.surface.useGrid(grid);
+        if (!this.grids.has(key)) this.grids.set(key, (await teach.ask(this.server, "look", { sha256, model: this.#model })).grid);
+        if (work === this.work && work.state !== "stored") await this.desk.surface.useGrid(this.grids.get(key));
         this.desk.refresh();
       } catch (error) {
         if (!(error instanceof teach.Refusal || error instanceof teach.NoAnswer)) throw error;
@@ -243,7 +320,7 @@
     /* Keeps the draft on this device; nothing is kept of an image on which nothing was done. */
     save() {
       const { work, desk } = this;
-      if (!work || work.state !== "working") return;
+      if (!work || work.state !== "working" || work.practice) return;
       const { path, follower } = desk.surface,
         form = desk.form.values;
       work.saved_ms = performance.now();
@@ -278,16 +355,22 @@
     }
 
     // ---- the end of an image ----------------------------------------------------------------------------------------
-    submit() {
+    /* `onwards`: the next image follows at once, and what is said of this one stands beside it. */
+    submit(onwards = false) {
       const { work, desk } = this,
         { surface } = desk,
         { findings, report, confidence } = desk.form.values;
       if (work?.state !== "working") return;
       const moving = work.mode === "moving window";
       if (moving ? !surface.follower.samples.length : !surface.path.length)
-        return desk.fail(moving ? "Nothing was looked at yet: move the disc over the image first." : "There is no click yet: click where you look, in the order you look.");
+        return moving
+          ? desk.fail("Nothing was looked at yet: move the disc over the image first.", "looked")
+          : desk.fail("There is no click yet: click where you look, in the order you look.");
+      const least = this.welcome.least_clicks;
+      if (!moving && surface.path.length < least) return desk.fail(`At least ${least} clicks are wanted here; there are ${surface.path.length}.`);
       if (!findings.length) return desk.fail(`Tick the findings that you see, or "${this.welcome.no_finding}".`);
       desk.fail("");
+      if (work.practice) return this.#practised(findings);
       this.save();
       const { width, height } = surface.viewer.view.stage;
       const sent = {
@@ -311,10 +394,26 @@
           device_pixel_ratio: globalThis.devicePixelRatio || 1,
         },
       };
-      work.state = "sending";
+      Object.assign(work, { state: "sending", onwards });
       surface.lock(true);
       work.posted = teach.keep.post(sent);
       this.outbox.send(sent);
+    }
+
+    /* The practice image ends here: what it was drawn with is told, and nothing is kept. */
+    #practised(findings) {
+      return this.#try(async () => {
+        const { work, desk } = this,
+          { path, follower } = desk.surface;
+        const looked = (path.length ? path.points.map(({ x, y }) => [x, y]) : follower.samples.map(([, x, y]) => [x, y])).filter(place => place.every(value => value >= 0 && value < 1));
+        const every = Math.ceil(looked.length / MOST_PRACTISED) || 1;
+        const told = await teach.ask(this.server, "practised", { places: looked.filter((_, k) => k % every === 0), findings });
+        work.state = "stored";
+        teach.keep.choose({ practised: true });
+        desk.surface.lock(true);
+        desk.practised(told);
+        await desk.surface.compare(told.paths, null, told.truth);
+      });
     }
 
     #sent(id, state, { seconds, words, receipt, sent }) {
@@ -339,13 +438,20 @@
       const { work, desk } = this;
       work.state = "stored";
       teach.keep.dropDraft(sent.person, sent.sha256, sent.submission_id);
-      desk.stored(receipt, { left: null });
+      desk.stored(receipt);
+      const compared = this.#compare(work);
       try {
         await this.#refresh();
       } catch {
         // the progress is shown with the next image
       }
       desk.line.textContent = `${this.welcome.progress.done} submitted, ${this.welcome.progress.open_images} open`;
+      if (work.onwards && work === this.work) {
+        await this.next();
+        work.onwards = false; // where no other image came, what is told of this one stands beside it
+        await this.#tell(work);
+      }
+      await compared;
     }
 
     /* From the outbox of an earlier visit. */
@@ -373,33 +479,33 @@
     }
 
     // ---- comparing --------------------------------------------------------------------------------------------------
-    look() {
-      return this.#try(async () => {
-        const { work, desk } = this;
-        desk.result.looked.textContent = "The model looks…";
-        try {
-          const { grid, paths, words } = await teach.ask(this.server, "look", { sha256: work.image.sha256, model: this.#model });
-          desk.result.looked.textContent = words;
-          if (work === this.work && paths.length) await desk.surface.compare(paths, grid);
-        } catch (error) {
-          desk.result.looked.textContent = "";
-          throw error;
-        }
-      });
+    /* How the submission of an image compares: told beside it, or in one line where another one is there already. */
+    async #compare(work) {
+      this.compared = work;
+      try {
+        work.found = await teach.ask(this.server, "compare", { submission_id: work.submission_id, model: this.#model });
+      } catch (error) {
+        if (!(error instanceof teach.Refusal || error instanceof teach.NoAnswer)) throw error;
+        work.trouble = error.message;
+      }
+      await this.#tell(work);
     }
 
-    scores() {
-      return this.#try(async () => {
-        const { work, desk } = this;
-        desk.result.table.textContent = "Comparing…";
-        try {
-          const compared = await teach.ask(this.server, "scores", { submission_id: work.submission_id, model: this.#model });
-          desk.result.showScores(compared);
-        } catch (error) {
-          desk.result.table.textContent = "";
-          throw error;
-        }
-      });
+    async #tell(work) {
+      const { desk } = this,
+        { found, trouble } = work;
+      if (work !== this.work) return this.#tellOfTheOneBefore();
+      if (work.onwards || !(found || trouble)) return; // the next image is on its way, or the comparison
+      work.told = true;
+      if (trouble) return desk.result.fail(trouble);
+      desk.result.compare(found);
+      await desk.surface.compare(found.paths, found.grid, found.truth);
+    }
+
+    /* Beside an image, unless it was told beside its own; whichever of the two is there first. */
+    #tellOfTheOneBefore() {
+      const { found, told } = this.compared ?? {};
+      if (this.desk) this.desk.before.textContent = found && !told ? `The image before: ${found.sentence}` : "";
     }
   };
 

@@ -3,7 +3,7 @@
 (teach => {
   const FIRST_WAIT_MS = 1000,
     LONGEST_WAIT_MS = 60_000,
-    PATIENCE_MS = { look: 600_000, scores: 600_000, own: 300_000 }, // a model may take its time, and so may an upload
+    PATIENCE_MS = { look: 600_000, compare: 600_000, own: 300_000 }, // a model may take its time, and so may an upload
     USUAL_PATIENCE_MS = 90_000;
 
   /* The server refused; the sentence is for the user. */

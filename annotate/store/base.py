@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row, select, update
 
 from annotate.store.database import Database, reads, writes
 from annotate.store.model import LONGEST_NAME, AuditEntry, Person, StoreError, StoreSettings, checked_text
-from annotate.store.tables import AUDIT, COUNTERS, FACTS, PEOPLE, from_us, to_us, values_of
+from annotate.store.tables import AUDIT, COUNTERS, FACTS, PEOPLE, PERSON, from_us, to_us, values_of
 
 PSEUDONYM_DIGITS = 12
 NO_PERSON = "The store does not know this annotator; sign in again."
@@ -65,8 +65,7 @@ class Store:
     @reads
     def people(self, connection: Connection) -> list[Person]:
         """Return everybody with their names, in the order in which they came; for admins only."""
-        rows = connection.execute(select(PEOPLE.c.name, PEOPLE.c.pseudonym).order_by(PEOPLE.c.id))
-        return [Person(*row) for row in rows]
+        return [Person(*row) for row in connection.execute(select(*PERSON).order_by(PEOPLE.c.id))]
 
     @writes
     def write_audit(self, connection: Connection, by: str, action: str, subject: str, **details: object) -> None:

@@ -1,7 +1,7 @@
 """Images of the store: their pixels once, as PNG without metadata, under the digest of the pixels."""
 
 import unicodedata
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from io import BytesIO
 from typing import Any
@@ -11,7 +11,14 @@ from sqlalchemy import Connection, select, update
 
 from annotate.store.base import Store, write_audit
 from annotate.store.database import reads, writes
-from annotate.store.model import StoredImage, StoreError, checked_text
+from annotate.store.model import (
+    LONGEST_PATIENT,
+    PRIORITIES,
+    StoredImage,
+    StoreError,
+    checked_metadata,
+    checked_text,
+)
 from annotate.store.queue import NO_IMAGE, lock_image, save_entry
 from annotate.store.tables import IMAGE, IMAGES, PIXELS, values_of
 from gazevlm_core.images.base import DEFAULT_LIMITS, ImageError, check_size
@@ -37,6 +44,8 @@ class Images(Store):
         gold: Scanpath | None = None,
         quota: int | None = None,
         source: str = "",
+        patient_id: str = "",
+        metadata: Mapping[str, str] | None = None,
         by: str,
         offered: bool = True,
     ) -> StoredImage:
@@ -49,11 +58,13 @@ class Images(Store):
             gold: the known path of a gold image, which is given by the gold share and without a quota.
             quota: how many annotators it wants; None for the store's.
             source: where it comes from.
+            patient_id, metadata: as in `StoredImage`.
             by: who adds it.
             offered: whether it is given out as a task; False for an annotator's own image.
         """
         quota = self.settings.quota if quota is None else quota
-        return self._add(*new_image(image, name, question, offered, gold, source, quota), by)
+        about = {"patient_id": patient_id, "metadata": dict(metadata or {})}
+        return self._add(*new_image(image, name, question, offered, gold, source, quota, **about), by)
 
     @writes
     def _add(self, connection: Connection, image: StoredImage, png: bytes, by: str) -> StoredImage:
@@ -114,6 +125,51 @@ class Images(Store):
         write_audit(connection, self.now_us(), by, "image opened" if open_ else "image closed", sha256)
 
     @writes
+    def set_task(
+        self, connection: Connection, sha256: str, by: str, *, question: str | None = None, quota: int | None = None,
+        priority: int | None = None,
+    ) -> None:  # fmt: skip
+        """Change what is asked about an image, how many annotators it wants, or when it comes; None leaves a part.
+
+        What was submitted stays as it is.
+
+        Raises:
+            StoreError: no such image, no question, a quota or a priority that is none.
+        """
+        asked: dict[str, Any] = {"question": question, "quota": quota, "priority": priority}
+        if question is not None:
+            asked["question"] = checked_text("The question", question, LONGEST_QUESTION)
+        if quota is not None:
+            check_quota(quota)
+        if priority not in (None, *PRIORITIES):
+            raise StoreError(f"The priority is one of {', '.join(PRIORITIES.values())}; choose one of them.")
+        image, before = lock_image(connection, sha256), find_image(connection, sha256)
+        changed = {name: value for name, value in asked.items() if value not in (None, getattr(before, name))}
+        if not changed:
+            return
+        set_columns(connection, image.id, **changed)
+        image.quota, image.priority = changed.get("quota", image.quota), changed.get("priority", image.priority)
+        save_entry(connection, image)
+        write_audit(connection, self.now_us(), by, "task changed", sha256, **changed)
+
+    def close_done(self, least: int, by: str) -> int:
+        """Close all tasks that have so many annotations, gold images aside; return how many.
+
+        Args:
+            least: annotations toward the quota.
+            by: who decides.
+
+        Raises:
+            StoreError: fewer than one.
+        """
+        check_quota(least)
+        done = select(IMAGES.c.sha256).where(IMAGES.c.open, IMAGES.c.gold.is_(None), IMAGES.c.done >= least)
+        digests = self.database.read(lambda connection: list(connection.scalars(done.order_by(IMAGES.c.sha256))))
+        for sha256 in digests:  # one by one: each is a short transaction, and what comes in meanwhile waits for none
+            self.set_open(sha256, False, by)
+        return len(digests)
+
+    @writes
     def set_gold(
         self, connection: Connection, sha256: str, gold: Scanpath | None, by: str, *, gold_from: Collection[str] = ()
     ) -> None:
@@ -158,16 +214,17 @@ def encode_picture(image: Image.Image) -> tuple[str, bytes]:
 
 
 def new_image(
-    pixels: Image.Image, name: str, question: str, open_: bool, gold: Scanpath | None, source: str, quota: int
-) -> tuple[StoredImage, bytes]:
-    """Return an image to be stored and its PNG, checked.
+    pixels: Image.Image, name: str, question: str, open_: bool, gold: Scanpath | None, source: str, quota: int,
+    **about: Any,
+) -> tuple[StoredImage, bytes]:  # fmt: skip
+    """Return an image to be stored and its PNG, checked; `about` are further fields of a `StoredImage`.
 
     Raises:
         StoreError: pixels, a question or a quota that cannot be.
     """
     sha256, png = encode_picture(pixels)
     image = StoredImage(
-        sha256, shown_name(name), pixels.width, pixels.height, question, open_, gold, source, quota
+        sha256, shown_name(name), pixels.width, pixels.height, question, open_, gold, source, quota, **about
     )  # fmt: skip
     check_image(image)
     return image, png
@@ -180,12 +237,14 @@ def shown_name(name: str, longest: int = LONGEST_NAME) -> str:
 
 
 def check_image(image: StoredImage) -> None:
-    """Refuse a question or a number of annotators that is none.
+    """Refuse a question, a number of annotators, a patient or metadata that are none.
 
     Raises:
         StoreError: no text, or out of range.
     """
     checked_text("The question", image.question, LONGEST_QUESTION)
+    checked_text("The patient", image.patient_id, LONGEST_PATIENT, empty=True)
+    checked_metadata(image.metadata)
     check_quota(image.quota)
 
 
@@ -229,6 +288,7 @@ def update_image(connection: Connection, image: StoredImage, *, offered: bool) -
     entry = lock_image(connection, image.sha256)
     set_columns(connection, entry.id, **values_of(IMAGES, image), offered=offered)
     entry.open, entry.quota, entry.is_gold = image.open, image.quota, image.gold is not None
+    entry.priority = image.priority
     save_entry(connection, entry)
 
 
@@ -245,7 +305,10 @@ def put_image(connection: Connection, image: StoredImage, png: bytes, by: str, n
     known = find_image(connection, image.sha256)
     now, log = known, dict[str, dict[str, object]]()
     if image.open and not offered:
-        now = replace(image, gold=known.gold, gold_from=known.gold_from)
+        now = replace(
+            image, gold=known.gold, gold_from=known.gold_from, priority=known.priority,
+            patient_id=known.patient_id or image.patient_id, metadata={**image.metadata, **known.metadata},
+        )  # fmt: skip
         log["image opened"] = {"name": known.name, "question": known.question, "quota": known.quota}  # as they were
     if image.gold is not None and known.gold is None:
         now = replace(now, gold=image.gold)

@@ -29,11 +29,13 @@ class Found:
     Args:
         entry: names it within its source, always alike.
         name: for people.
+        path: within its source, as it was meant; "" where that has no folders.
         read: gives what `load_image` takes; raises `ImageError`.
     """
 
     entry: str
     name: str
+    path: str
     read: Callable[[], Path | bytes]
 
 
@@ -49,7 +51,7 @@ def folder_images(where: str) -> Iterator[Found]:
     inside = root.resolve()
     for path in iter_image_files([root]):
         entry = path.relative_to(root).as_posix() if path != root else ""
-        yield Found(entry, path.name, partial(_within, path, inside))
+        yield Found(entry, path.name, entry, partial(_within, path, inside))
 
 
 def _within(path: Path, root: Path) -> Path:
@@ -60,6 +62,19 @@ def _within(path: Path, root: Path) -> Path:
     if not resolved.is_relative_to(root):
         raise ImageError("The file is a link that leads out of the folder; put the file itself there.")
     return path
+
+
+def count_images(kind: str, where: str) -> int | None:
+    """Return how many files a source has that may be images; None where only reading it all would tell.
+
+    Raises:
+        SourceError: as the source itself.
+    """
+    if kind != "hub":
+        return sum(1 for _ in SOURCES[kind](where))
+    name, split = _hub_name(where)
+    told = (_hub_rows(name, split).info.splits or {}).get(split)
+    return None if told is None else int(told.num_examples) or None
 
 
 # ---- archives -------------------------------------------------------------------------------------------------------
@@ -81,7 +96,8 @@ def zip_images(where: str) -> Iterator[Found]:
                 if info.is_dir() or name.name.startswith(".") or "__MACOSX" in name.parts:
                     continue
                 if _may_be_image(name):
-                    yield Found(f"{number} {info.filename}", name.name, partial(_read_entry, archive, info))
+                    entry = f"{number} {name}"
+                    yield Found(entry, name.name, str(name), partial(_read_entry, archive, info))
     except (zipfile.BadZipFile, OSError, ValueError, EOFError) as error:
         if isinstance(error, StoreError):
             raise
@@ -125,15 +141,9 @@ def hub_images(where: str) -> Iterator[Found]:
         SourceError: no such data set, or one without images.
     """
     from datasets import Image as ImageFeature  # late: it is heavy
-    from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils import validate_repo_id
 
-    name, _colon, split = where.partition(":")
-    try:
-        validate_repo_id(name)
-    except HFValidationError:
-        raise SourceError("This is no name of a data set; write owner/name, or owner/name:split.") from None
-    rows = _hub_rows(name, split or "train")
+    name, split = _hub_name(where)
+    rows = _hub_rows(name, split)
     columns = [column for column, feature in (rows.features or {}).items() if isinstance(feature, ImageFeature)]
     if not columns:
         raise SourceError(f"The data set {name} has no column of images; choose another one.")
@@ -142,8 +152,21 @@ def hub_images(where: str) -> Iterator[Found]:
     while (row := _next_row(walk, name)) is not None:
         value = row[columns[0]] or {}
         shown = PurePosixPath(value.get("path") or "").name or f"{name} {number}"
-        yield Found(str(number), shown, partial(_hub_bytes, value))
+        yield Found(str(number), shown, "", partial(_hub_bytes, value))
         number += 1
+
+
+def _hub_name(where: str) -> tuple[str, str]:
+    """Return a data set's name and split."""
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    name, _colon, split = where.partition(":")
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        raise SourceError("This is no name of a data set; write owner/name, or owner/name:split.") from None
+    return name, split or "train"
 
 
 def _hub_rows(name: str, split: str) -> Any:  # noqa: ANN401 - datasets has no types

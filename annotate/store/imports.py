@@ -15,9 +15,18 @@ from sqlalchemy import Connection, Row, func, select, update
 from annotate.store.archives import SourceError
 from annotate.store.base import CLOCK_SLACK_US, Store, write_audit
 from annotate.store.database import reads, writes
-from annotate.store.images import LONGEST_QUESTION, check_quota, new_image, put_image
-from annotate.store.import_sources import SOURCES, Found
-from annotate.store.model import IMPORT_KINDS, ImportKind, ImportStatus, StoredImage, StoreError, checked_text
+from annotate.store.images import LONGEST_QUESTION, check_quota, new_image, put_image, shown_name
+from annotate.store.import_sources import SOURCES, Found, count_images
+from annotate.store.model import (
+    FOUND_AT,
+    IMPORT_KINDS,
+    LONGEST_VALUE,
+    ImportKind,
+    ImportStatus,
+    StoredImage,
+    StoreError,
+    checked_text,
+)
 from annotate.store.tables import IMPORT_ENTRIES, IMPORTS, from_us
 from gazevlm_core.images import ImageError, open_image
 from gazevlm_core.images.decode_limit import BusyError
@@ -29,6 +38,9 @@ log = logging.getLogger(__name__)
 BUSY_PAUSE_S = 5.0
 LONGEST_ENTRY = 200
 REASONS_SHOWN = 20
+ENTRY_DIGITS = 32  # of a digest, where the name alone is no key
+FILES_SHOWN = 200
+OVER = "This import has ended already."
 
 
 class _TakenOver(Exception):
@@ -69,6 +81,21 @@ class Imports(Store):
         write_audit(connection, now_us, by, "import queued", f"import {number}", kind=kind, where=place)
         return number
 
+    @writes
+    def cancel_import(self, connection: Connection, number: int, by: str) -> None:
+        """End an import that waits or goes on; what it has added stays.
+
+        Raises:
+            StoreError: there is none of that number, or it has ended.
+        """
+        row = connection.execute(select(IMPORTS).where(IMPORTS.c.id == number).with_for_update()).first()
+        if row is None:
+            raise StoreError("There is no such import; check its number.")
+        if row.state not in ("queued", "running"):
+            raise StoreError(OVER)
+        _change_import(connection, number, state="cancelled", claim=None)
+        write_audit(connection, self.now_us(), by, "import cancelled", f"import {number}")
+
     @reads
     def imports(self, connection: Connection) -> list[ImportStatus]:
         """Return all imports and how far they are, the latest first; for admins."""
@@ -83,10 +110,12 @@ def _status(connection: Connection, row: Row[Any]) -> ImportStatus:
     counts = {row[0]: row[1] for row in connection.execute(outcomes)}
     query = select(entries.reason, func.count()).where(of_import, entries.outcome == "refused")
     query = query.group_by(entries.reason).order_by(func.count().desc(), entries.reason).limit(REASONS_SHOWN)
+    files = select(entries.entry, entries.reason).where(of_import, entries.outcome == "refused")
+    files = files.order_by(entries.entry).limit(FILES_SHOWN)
     return ImportStatus(
         row.id, row.kind, row.place, row.who, row.state, counts.get("added", 0), counts.get("known", 0),
         counts.get("refused", 0), {row[0]: row[1] for row in connection.execute(query)}, row.error,
-        from_us(row.at_us),
+        from_us(row.at_us), row.total, tuple((file, reason) for file, reason in connection.execute(files)),
     )  # fmt: skip
 
 
@@ -104,6 +133,8 @@ def run_next_import(store: Store) -> ImportStatus | None:
         return None
     error = ""
     try:
+        total = count_images(row.kind, row.place)
+        store.database.write(lambda connection: _change_import(connection, row.id, total=total))
         count = 0
         for found in SOURCES[row.kind](row.place):
             _do_entry(store, row, token, found)
@@ -176,10 +207,15 @@ def _read_image(store: Store, row: Row[Any], found: Found) -> tuple[StoredImage 
     """Return the image and its PNG, or None and why not."""
     quota = store.settings.quota if row.quota is None else row.quota
     source = f"{row.kind} {shown_place(row.kind, row.place)}"
+    # a table of patients may name files by their folders, which annotators must not see: they may tell the finding
+    about = {FOUND_AT: shown_name(found.path, LONGEST_VALUE)} if "/" in found.path else {}
     while True:
         try:
             with open_image(found.read(), name=found.name) as loaded:
-                return *new_image(loaded.image, found.name, row.question, True, None, source, quota), ""
+                image = new_image(
+                    loaded.image, found.name, row.question, True, None, source, quota, metadata=about
+                )  # fmt: skip
+                return *image, ""
         except BusyError:  # an import has time, and a file that is fine is not refused
             time.sleep(BUSY_PAUSE_S)
         except ImageError as error:
@@ -195,7 +231,8 @@ def shown_place(kind: str, place: str) -> str:
 
 
 def _key(entry: str) -> str:
-    """Return a file's name as a key: short, and text that every database takes."""
+    """Return a file's name as a key: short, text that every database takes, and still a name for people."""
     if len(entry) <= LONGEST_ENTRY and entry.isprintable():
         return entry
-    return hashlib.sha256(entry.encode(errors="surrogatepass")).hexdigest()
+    digest = hashlib.sha256(entry.encode(errors="surrogatepass")).hexdigest()[:ENTRY_DIGITS]
+    return f"{shown_name(entry, LONGEST_ENTRY - ENTRY_DIGITS - 1)} {digest}"

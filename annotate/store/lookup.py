@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from sqlalchemy import ColumnElement, Connection, Select, func, select
+from sqlalchemy import ColumnElement, Connection, Select, func, or_, select
 
 from annotate.store.base import Store
 from annotate.store.database import reads
 from annotate.store.exchange import count_unsynced
-from annotate.store.model import VERDICTS, AuditEntry, Counts, Skip, StoredImage, StoreError
+from annotate.store.model import VERDICTS, AuditEntry, Counts, Skip, Stored, StoredImage, StoreError
 from annotate.store.queue import GOLD_BAND
-from annotate.store.tables import AUDIT, ENTRY, IMAGE, IMAGES, PEOPLE, SKIPS, SUBMISSIONS
+from annotate.store.tables import AUDIT, ENTRY, IMAGE, IMAGES, PEOPLE, SKIPS, STORED, SUBMISSIONS
 
 Waiting = Literal["pending", "accepted", "rejected", "removed"]
 ImageState = Literal["own", "open", "closed", "gold"]
@@ -69,11 +69,13 @@ class ListedImage:
         image: without its pixels.
         offered: whether it ever was a task; False for an annotator's own image.
         submissions: how many it has, without removed ones.
+        wanted: whether it still wants annotators.
     """
 
     image: StoredImage
     offered: bool
     submissions: int
+    wanted: bool
 
 
 def _is(waiting: Waiting) -> tuple[ColumnElement[bool], ...]:
@@ -101,6 +103,36 @@ def pending_numbers(store: Store) -> set[int]:
     return store.database.read(lambda connection: set(connection.scalars(query)))
 
 
+@dataclass(frozen=True)
+class PendingOne:
+    """A submission that waits for a verdict.
+
+    Args:
+        submission_id: of the client.
+        revision: of the submission.
+    """
+
+    submission_id: str
+    revision: int
+
+
+def pending_submissions(store: Store, annotator: str | None = None, sha256: str | None = None) -> list[PendingOne]:
+    """Return submissions that wait for a verdict, by number.
+
+    Args:
+        store: to be asked.
+        annotator: only those of this pseudonym; None for everybody's.
+        sha256: only those on this image; None for all.
+    """
+    query = select(SUBMISSIONS.c.submission_id, SUBMISSIONS.c.revision).where(*_is("pending"))
+    if annotator is not None:
+        query = query.join(PEOPLE, PEOPLE.c.id == SUBMISSIONS.c.person_id).where(PEOPLE.c.pseudonym == annotator)
+    if sha256 is not None:
+        query = query.join(IMAGES, IMAGES.c.id == SUBMISSIONS.c.image_id).where(IMAGES.c.sha256 == sha256)
+    query = query.order_by(SUBMISSIONS.c.number)
+    return store.database.read(lambda connection: [PendingOne(*row) for row in connection.execute(query)])
+
+
 def submission_of(store: Store, number: int) -> str | None:
     """Return the id of the submission of a number, removed or not."""
     query = select(SUBMISSIONS.c.submission_id).where(SUBMISSIONS.c.number == number)
@@ -113,6 +145,13 @@ def submission_on(store: Store, digest: str) -> str | None:
     query = query.where(IMAGES.c.sha256.startswith(digest, autoescape=True))
     query = query.order_by(SUBMISSIONS.c.removed, IMAGES.c.sha256, SUBMISSIONS.c.number).limit(1)
     return store.database.read(lambda connection: connection.scalar(query))
+
+
+def latest_submissions(store: Store, who: str, limit: int) -> list[Stored]:
+    """Return the latest submissions of an annotator, the latest first, removed ones too."""
+    query = select(*STORED).join(PEOPLE, PEOPLE.c.id == SUBMISSIONS.c.person_id).where(PEOPLE.c.pseudonym == who)
+    query = query.order_by(SUBMISSIONS.c.number.desc()).limit(limit)
+    return store.database.read(lambda connection: [Stored(*row) for row in connection.execute(query)])
 
 
 def count_annotators(store: Store) -> int:
@@ -136,14 +175,17 @@ def latest_audit(store: Store, limit: int, *, before: int | None = None, subject
     return store.database.read(lambda connection: _entries(connection, query))
 
 
-def listed_images(store: Store, state: ImageState, after: str, limit: int) -> list[ListedImage]:
-    """Return images in a state, by digest, behind one.
+def listed_images(
+    store: Store, state: ImageState, limit: int, *, skip: int = 0, search: str = ""
+) -> tuple[list[ListedImage], int]:
+    """Return images in a state, and how many there are: those that annotators get next first, then by digest.
 
     Args:
         store: to be asked.
         state: "own": never offered as a task; "open": given out; "closed": no longer; "gold": with a known path.
-        after: digest; "" from the beginning.
         limit: most images.
+        skip: how many come before.
+        search: part of the name or of the patient, or what the digest begins with; "" for all.
 
     Raises:
         StoreError: there is no such state.
@@ -156,7 +198,13 @@ def listed_images(store: Store, state: ImageState, after: str, limit: int) -> li
     }
     if state not in wanted:
         raise StoreError(f"Images are {', '.join(IMAGE_STATES)}; {str(state)[:40]!r} is none of these.")
-    return _listed(store, wanted[state], IMAGES.c.sha256 > after, limit=limit)
+    where = wanted[state]
+    if search:
+        named = (column.icontains(search, autoescape=True) for column in (IMAGES.c.name, IMAGES.c.patient_id))
+        where &= or_(IMAGES.c.sha256.startswith(search.lower(), autoescape=True), *named)
+    count = select(func.count()).select_from(IMAGES).where(where)
+    total = store.database.read(lambda connection: connection.scalar(count)) or 0
+    return _listed(store, where, limit=limit, skip=skip), total
 
 
 def listed_image(store: Store, sha256: str) -> ListedImage:
@@ -170,11 +218,13 @@ def listed_image(store: Store, sha256: str) -> ListedImage:
     raise StoreError("The store has no such image; choose another one.")
 
 
-def _listed(store: Store, *where: ColumnElement[bool], limit: int) -> list[ListedImage]:
+def _listed(store: Store, where: ColumnElement[bool], *, limit: int, skip: int = 0) -> list[ListedImage]:
     kept = select(func.count()).where(SUBMISSIONS.c.image_id == IMAGES.c.id, ~SUBMISSIONS.c.removed).scalar_subquery()
-    query = select(*IMAGE, IMAGES.c.offered, kept).where(*where).order_by(IMAGES.c.sha256).limit(limit)
+    own = (IMAGES.c.offered, kept, IMAGES.c.band.is_not(None))
+    turn = (IMAGES.c.band.is_(None), IMAGES.c.band, IMAGES.c.position, IMAGES.c.sha256)
+    query = select(*IMAGE, *own).where(where).order_by(*turn).offset(skip).limit(limit)
 
     def read(connection: Connection) -> list[ListedImage]:
-        return [ListedImage(StoredImage(*row[:-2]), row[-2], row[-1]) for row in connection.execute(query)]
+        return [ListedImage(StoredImage(*row[: -len(own)]), *row[-len(own) :]) for row in connection.execute(query)]
 
     return store.database.read(read)

@@ -25,8 +25,11 @@ Kind = Literal["usual", "gold", "repeat", "own"]  # "own": not assigned, the ann
 KINDS: tuple[Kind, ...] = get_args(Kind)
 ImportKind = Literal["folder", "zip", "hub"]
 IMPORT_KINDS: tuple[ImportKind, ...] = get_args(ImportKind)
-ImportState = Literal["queued", "running", "done", "failed"]
+ImportState = Literal["queued", "running", "done", "failed", "cancelled"]
 LARGEST_NUMBER, LONGEST_TEXT, LONGEST_NAME = 2**31 - 1, 10_000, 200
+PRIORITIES = {1: "first", 0: "usual", -1: "last"}  # of tasks
+MOST_METADATA, LONGEST_KEY, LONGEST_VALUE, LONGEST_PATIENT = 40, 60, 500, 100
+VIEW, SPLIT, FOUND_AT = "view", "split", "imported path"  # parts of the metadata that the program itself knows
 
 
 class StoreError(ValueError):
@@ -73,6 +76,20 @@ def _name(value: str | None) -> str | None:
     return value
 
 
+def checked_metadata(values: dict[str, str]) -> dict[str, str]:
+    """Return what is known of an image beside its pixels.
+
+    Raises:
+        StoreError: too much of it, a name that is none, or characters that are no text.
+    """
+    if len(values) > MOST_METADATA:
+        raise StoreError(f"An image has at most {MOST_METADATA} metadata, not {len(values)}; leave some out.")
+    for name, value in values.items():
+        checked_text("The name of a metadatum", name, LONGEST_KEY)
+        checked_text(f"The metadatum {name[:LONGEST_KEY]}", value, LONGEST_VALUE, empty=True)
+    return values
+
+
 def _in_utc(moment: datetime) -> datetime:
     if moment.tzinfo is None:
         raise ValueError("a moment needs a time zone")
@@ -81,6 +98,7 @@ def _in_utc(moment: datetime) -> datetime:
 
 Number = Annotated[int, Field(ge=1, le=LARGEST_NUMBER)]
 Words = Annotated[str, AfterValidator(_text)]
+Patient = Annotated[str, AfterValidator(lambda text: checked_text("The patient", text, LONGEST_PATIENT, empty=True))]
 Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Moment = Annotated[datetime, AfterValidator(_in_utc)]
 Record = Annotated[Annotation, PlainSerializer(to_values), PlainValidator(from_values)]
@@ -98,12 +116,18 @@ class Person:
     Args:
         name: as they signed in; None where only an import knows them.
         pseudonym: what everybody else sees.
+        experience: one of `people.EXPERIENCES`; "" where nobody asked.
+        agreed: the terms that they agreed to, see `Project.terms`; "" for none.
+        blocked: whether nothing is taken from them any more.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = LINE
 
     name: Annotated[str | None, AfterValidator(_name), ColumnOptions(unique=True)]
     pseudonym: Annotated[str, AfterValidator(_name), ColumnOptions(unique=True)]
+    experience: Words = ""
+    agreed: Words = ""
+    blocked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +144,9 @@ class StoredImage:
         source: where it came from.
         quota: how many annotators it wants.
         gold_from: pseudonyms of those whose submissions the gold path was taken or chosen from, sorted.
+        priority: one of PRIORITIES; among the images that want annotators, those of a higher one come first.
+        patient_id: "" where it is not known; images of one patient never lie on both sides of a split.
+        metadata: what else is known of it, by name, for admins alone; see VIEW, SPLIT and FOUND_AT.
 
     Raises:
         ValueError: `gold_from` in another order, or without a gold path.
@@ -137,6 +164,9 @@ class StoredImage:
     source: Words
     quota: Number
     gold_from: Annotated[tuple[Words, ...], ColumnOptions(server_default="[]")] = ()
+    priority: Annotated[int, Field(ge=min(PRIORITIES), le=max(PRIORITIES))] = 0
+    patient_id: Patient = ""
+    metadata: Annotated[dict[str, str], AfterValidator(checked_metadata)] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if (self.gold is None and self.gold_from) or list(self.gold_from) != sorted(set(self.gold_from)):
@@ -343,13 +373,15 @@ class ImportStatus:
         kind: "folder", "zip" or "hub".
         where: path, or name of the data set.
         by: pseudonym of who asked for it.
-        state: "queued", "running", "done" or "failed".
+        state: "queued", "running", "done", "failed" or "cancelled".
         added: images that are new.
         known: images that were there.
         refused: files that are no usable image.
         reasons: why files were refused -> how many.
         error: why the import failed; "" where it did not.
         at: when it was asked for.
+        total: files that the source has; None where that is not known.
+        refused_files: (file, why) of the first refused ones, in the order of their names.
     """
 
     number: int
@@ -363,3 +395,10 @@ class ImportStatus:
     reasons: dict[str, int]
     error: str
     at: datetime
+    total: int | None = None
+    refused_files: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def looked_at(self) -> int:
+        """Files that are dealt with."""
+        return self.added + self.known + self.refused

@@ -7,6 +7,8 @@ An image that wants annotators stands in a band, behind those that came to the b
               0.05, the lowest first
     8 to 32   the others, those with the fewest annotations first
 
+These are the bands of the highest priority; those of each lower one lie BANDS further on.
+
 Everybody's way through a band is remembered by a cursor: all images up to it have been seen by that person. Who comes
 into a band gets a new position at its end, so no cursor can have passed it, and finding the next image is a step in an
 index however many annotations there are.
@@ -19,13 +21,14 @@ from typing import Any
 from sqlalchemy import Connection, Select, bindparam, func, select, text, update
 
 from annotate.store.base import next_number
-from annotate.store.model import StoreError
+from annotate.store.model import PRIORITIES, StoreError
 from annotate.store.tables import CURSORS, IMAGES, SEEN
 
 GOLD_BAND = -1
 LOW_AGREEMENT, STEP = 0.4, 0.05
 LOW_BANDS = 8
 MOST_BANDS = 24  # of the others
+BANDS = LOW_BANDS + MOST_BANDS + 1  # of one priority
 PAGE = 64
 BUDGET = 512  # images of a band tried before the next band
 NO_IMAGE = "The store has no such image; add it first."
@@ -42,6 +45,7 @@ class QueueEntry:
     open: bool
     is_gold: bool
     quota: int
+    priority: int
     done: int
     leased: int
     agreement: float | None
@@ -55,7 +59,7 @@ class QueueEntry:
 
 QUEUE_ENTRY: Select[Any] = select(
     *IMAGES.c["id", "sha256", "width_px", "height_px", "open"], IMAGES.c.gold.is_not(None),
-    *IMAGES.c["quota", "done", "leased", "agreement", "band", "position"],
+    *IMAGES.c["quota", "priority", "done", "leased", "agreement", "band", "position"],
 )  # fmt: skip
 LOCK_BY_DIGEST = QUEUE_ENTRY.where(IMAGES.c.sha256 == bindparam("sha256")).with_for_update()
 LOCK_BY_KEY = QUEUE_ENTRY.where(IMAGES.c.id == bindparam("key")).with_for_update()
@@ -74,9 +78,10 @@ def band_of(image: QueueEntry) -> int | None:
         return GOLD_BAND
     if not image.has_room():
         return None
+    first = (max(PRIORITIES) - image.priority) * BANDS
     if image.agreement is not None and image.agreement < LOW_AGREEMENT:
-        return min(int(image.agreement / STEP), LOW_BANDS - 1)
-    return LOW_BANDS + min(image.done, MOST_BANDS)
+        return first + min(int(image.agreement / STEP), LOW_BANDS - 1)
+    return first + LOW_BANDS + min(image.done, MOST_BANDS)
 
 
 def lock_image(connection: Connection, image: int | str) -> QueueEntry:

@@ -12,6 +12,8 @@ from annotate.store.submissions import check_verdicts, image_agreement, may_coun
 from annotate.store.tables import PEOPLE, SUBMISSIONS
 
 LONGEST_REASON = 2_000
+WITHDRAWN = "withdrawn by its annotator"
+NOT_BACK = "Its annotator withdrew this submission; it cannot be judged or restored."
 STATE = SUBMISSIONS.c["number", "person_id", "image_id", "digest", "verdict", "reason", "removed", "revision"]
 
 
@@ -24,9 +26,26 @@ class Reviews(Store):
         check_verdicts([verdict])
         reason = checked_text("The reason for rejecting", reason, LONGEST_REASON, empty=verdict != "rejected")
         row, image = lock_submission(connection, submission_id)
+        if row.removed and row.reason == WITHDRAWN:  # its reason is what keeps it from being restored
+            raise StoreError(NOT_BACK)
         if (row.verdict, row.reason) != (verdict, reason):
             change(connection, row, image, verdict=verdict, reason=reason)
             write_audit(connection, self.now_us(), by, verdict, submission_id, reason=reason)
+
+    @writes
+    def review_unchanged(
+        self, connection: Connection, submission_id: str, revision: int, verdict: Verdict, reason: str, by: str
+    ) -> bool:
+        """Judge a submission as `review` does, where it is as it was at a revision; return whether it was."""
+        check_verdicts([verdict])
+        reason = checked_text("The reason for rejecting", reason, LONGEST_REASON, empty=verdict != "rejected")
+        row, image = lock_submission(connection, submission_id)
+        if row.revision != revision or row.removed:
+            return False
+        if (row.verdict, row.reason) != (verdict, reason):
+            change(connection, row, image, verdict=verdict, reason=reason)
+            write_audit(connection, self.now_us(), by, verdict, submission_id, reason=reason)
+        return True
 
     def remove(self, submission_id: str, reason: str, by: str) -> None:
         """Take a submission out of sight; it is kept, and can be restored."""
@@ -37,9 +56,25 @@ class Reviews(Store):
         self._set_removed(submission_id, False, reason, by)
 
     @writes
+    def withdraw(self, connection: Connection, submission_id: str, who: str) -> None:
+        """Take a submission of one's own out of sight, for good; what is published already is published as removed.
+
+        Raises:
+            StoreError: it is somebody else's.
+        """
+        row, image = lock_submission(connection, submission_id)
+        if connection.scalar(select(PEOPLE.c.id).where(PEOPLE.c.pseudonym == who)) != row.person_id:
+            raise StoreError("The store has no such submission; check its id.")
+        if (row.removed, row.reason) != (True, WITHDRAWN):
+            change(connection, row, image, removed=True, reason=WITHDRAWN)
+            write_audit(connection, self.now_us(), who, "withdrawn", submission_id)
+
+    @writes
     def _set_removed(self, connection: Connection, submission_id: str, removed: bool, reason: str, by: str) -> None:
         reason = checked_text("The reason", reason, LONGEST_REASON)
         row, image = lock_submission(connection, submission_id)
+        if not removed and row.removed and row.reason == WITHDRAWN:
+            raise StoreError(NOT_BACK)
         if row.removed != removed:
             change(connection, row, image, removed=removed)
             action = "removed" if removed else "restored"

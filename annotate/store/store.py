@@ -18,6 +18,8 @@ from annotate.store.images import Images
 from annotate.store.imports import Imports
 from annotate.store.lookup import Lookup
 from annotate.store.model import StoreError, StoreSettings
+from annotate.store.people import People
+from annotate.store.project import Projects
 from annotate.store.reviews import Reviews
 from annotate.store.submissions import Submissions
 from annotate.store.tasks import Tasks
@@ -31,7 +33,7 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-class AnnotationStore(Images, Imports, Tasks, Submissions, Reviews, Lookup, Exchange):
+class AnnotationStore(Images, Imports, Tasks, Submissions, Reviews, People, Projects, Lookup, Exchange):
     """Made by `open`, and safe to use from many threads. Its methods are in the modules of its parts."""
 
     @classmethod

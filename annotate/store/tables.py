@@ -203,7 +203,8 @@ AUDIT = Table("audit", METADATA, *columns_of(AuditEntry), Index("ix_audit_at", "
 # Batch imports. A worker that runs one keeps its claim alive; a claim that lapsed is taken over.
 IMPORTS = Table(
     "imports", METADATA, Column("id", Integer, primary_key=True), *_some(Text, "kind", "place", "who", "question"),
-    Column("quota", Integer), *_some(Text, "state"), *_some(Text, "error", default=""), Column("claim", Text),
+    *(Column(name, Integer) for name in ("quota", "total")), *_some(Text, "state"), *_some(Text, "error", default=""),
+    Column("claim", Text),
     *_some(BigInteger, "claimed_until_us", default=0), *_some(BigInteger, "at_us"),
     Index("ix_imports_state", "state", "id"),
 )  # fmt: skip
@@ -215,5 +216,6 @@ IMPORT_ENTRIES = Table(
 )  # fmt: skip
 IMAGE = IMAGES.c[*(one.name for one in fields(StoredImage))]
 """The columns of a `StoredImage`, in the order of its fields."""
+PERSON = PEOPLE.c[*(one.name for one in fields(Person))]
 STORED = SUBMISSIONS.c[*(one.name for one in fields(Stored))]
 ENTRY = AUDIT.c[*(one.name for one in fields(AuditEntry))]

@@ -56,7 +56,7 @@ class Tasks(Store):
             return None
         lease_id, image_id = found
         image = StoredImage(*connection.execute(select(*IMAGE).where(IMAGES.c.id == image_id)).one())
-        return Task(lease_id, replace(image, gold=None, source="", gold_from=()), from_us(expires_us))
+        return Task(lease_id, hidden(image), from_us(expires_us))
 
     @writes
     def skip(self, connection: Connection, lease_id: str, who: str, reason: str) -> None:
@@ -85,6 +85,11 @@ class Tasks(Store):
         if person is None:
             raise StoreError(NO_PERSON)
         return Progress(person.done, person.skipped, count_open(connection, person.id, OPEN_IMAGES_SHOWN))
+
+
+def hidden(image: StoredImage) -> StoredImage:
+    """Return an image as whoever annotates it may know it."""
+    return replace(image, gold=None, source="", gold_from=(), patient_id="", metadata={})
 
 
 def draw(seed: int, pseudonym: str, count: int) -> float:

@@ -1,5 +1,6 @@
 """The data set repository on the Hub, and what this machine knows of it. Files are added and read, never changed or
-deleted, and each has a name that nothing else has, so that nobody's file is ever written over.
+deleted, and each has a name that nothing else has, so that nobody's file is ever written over; the data card of an
+earlier program alone gives way to that of this one.
 
     data/<time>-<uuid>.jsonl     submissions, each in one shard alone, as in an export's records.jsonl
     events/<time>-<uuid>.jsonl   what happened since: {"verdict": ...}, {"image": ...}, {"skip": ...}, {"audit": ...}
@@ -11,14 +12,17 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
+import yaml
 from huggingface_hub import CommitOperationAdd, HfApi
 from pydantic import BaseModel, PrivateAttr
 
-from annotate.export.lines import LineError, json_line, line_of, parse_json, read_line
+from annotate.export.lines import NOT_IN_LINES, LineError, json_line, line_of, parse_json, read_line
 from annotate.store.model import AuditEntry, Skip, Stored, StoredImage, StoreError, Value, VerdictUpdate
 from annotate.store.store import AnnotationStore
+from annotate.store.tables import adapter_of
+from gazevlm_core.annotation import Annotation
 from web.hub import ATTEMPTS, FIRST_WAIT_S, ask_hub
 
 DATA, EVENTS, IMAGES, CARD = "data/", "events/", "images/", "README.md"
@@ -28,21 +32,22 @@ EVENT_KINDS: dict[str, type[Value] | type[VerdictUpdate]] = {
 }  # fmt: skip
 NOTE = "sync.json"
 LATER = "; it is tried again later"
-CARD_TEXT = """---
-configs:
+CARD_HEAD = """configs:
 - config_name: default
   data_files: data/*.jsonl
 tags:
 - scanpath
 - annotations
 - gazevlm
----
-# Annotations of a GazeVLM store
+"""
+CARD_BODY = """# Annotations of a GazeVLM store
 
 Written by the store itself, shard by shard: `data/` holds each submission once, as it was handed in; `events/` what
 reviewers did since; `images/` the images, named by the digest of their pixels. Nothing is ever changed or deleted here,
 so what was rejected or taken out later is still in `data/`: apply `events/`, or use an export of the store.
 """
+EARLIER_CARD = f"---\n{CARD_HEAD}---\n{CARD_BODY}"  # named no columns, so shards of two versions did not open together
+KINDS = {"string": "string", "integer": "int64", "number": "float64", "boolean": "bool"}
 T = TypeVar("T")
 
 
@@ -94,6 +99,35 @@ class HubRepo:
         return ask_hub(
             action, self.repo_id, attempts=self._attempts, first_wait_s=self._first_wait_s, later=LATER
         )
+
+
+# ---- the card --------------------------------------------------------------------------------------------------------
+def card_text() -> str:
+    """Return the data card, which names all parts of a line: `load_dataset` then takes lines of every version, and what
+    an earlier one lacks is null."""
+    submission = adapter_of(Stored).json_schema(mode="serialization")
+    parts = {name: one for name, one in submission["properties"].items() if name != NOT_IN_LINES}
+    parts |= {"image_id": {"type": "string"}, "record": adapter_of(Annotation).json_schema(mode="serialization")}
+    features = {"dataset_info": {"features": _structure(parts, parts["record"]["$defs"])}}
+    return f"---\n{CARD_HEAD}{yaml.safe_dump(features, sort_keys=False)}---\n{CARD_BODY}"
+
+
+def _structure(parts: Mapping[str, Any], known: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [{"name": name, **_feature(one, known)} for name, one in parts.items()]
+
+
+def _feature(schema: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a part of a JSON schema as the Hub writes features; `known` are its definitions."""
+    if "$ref" in schema:
+        schema = known[schema["$ref"].rpartition("/")[2]]
+    if "anyOf" in schema:
+        schema = next(one for one in schema["anyOf"] if one.get("type") != "null")
+    if schema["type"] == "object":
+        return {"struct": _structure(schema["properties"], known)}
+    if schema["type"] == "array":
+        inner = _feature(schema["items"], known)
+        return {"list": inner.get("dtype") or inner["struct"]}
+    return {"dtype": KINDS[schema["type"]]}
 
 
 # ---- shards ----------------------------------------------------------------------------------------------------------

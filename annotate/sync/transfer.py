@@ -20,12 +20,13 @@ from annotate.store.model import AuditEntry, Skip, Stored, StoredImage, StoreErr
 from annotate.store.store import AnnotationStore
 from annotate.sync.repo import (
     CARD,
-    CARD_TEXT,
     DATA,
+    EARLIER_CARD,
     EVENTS,
     IMAGES,
     HubRepo,
     Memory,
+    card_text,
     is_shard,
     new_name,
     read_shard,
@@ -96,9 +97,9 @@ class Pusher:
         return True
 
     def add_card(self, files: list[str]) -> None:
-        """A data card where the repository has none; one that is there is left alone."""
-        if CARD not in files:
-            self._repo.add({CARD: CARD_TEXT.encode()}, "Data card")
+        """A data card where the repository has none, or that of an earlier program; any other is left alone."""
+        if CARD not in files or self._repo.fetch(CARD).read_text(encoding="utf-8") == EARLIER_CARD:
+            self._repo.add({CARD: card_text().encode()}, "Data card")
 
     def _mark(self, batch: Batch) -> None:
         """Note that a batch is in the repository."""

@@ -7,6 +7,7 @@ the same may be asked again, since it was not for what was sent that it was refu
 
 import math
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -17,39 +18,48 @@ from gradio.processing_utils import save_bytes_to_cache
 from gradio.route_utils import API_PREFIX
 from gradio.utils import get_upload_folder
 
+from annotate.feedback import Against, Feedback
+from annotate.history import Done
 from annotate.payload import (
     LONGEST_QUESTION,
     LONGEST_REPORT,
+    Agree,
     Begin,
+    Compare,
     Look,
     Next,
     Own,
+    Practise,
     Reopen,
-    Scores,
     SkipTask,
     Strict,
     Submission,
+    Withdraw,
     checked,
 )
+from annotate.practice import practice, practised
 from annotate.store.model import StoreTrouble
-from annotate.tab.service import Against, AnnotationService, Compared, Opened
+from annotate.store.people import EXPERIENCES
+from annotate.tab.service import AnnotationService, Opened
 from gazevlm_core.annotation import MODES
 from gazevlm_core.evaluation.floors import PAIR_FLOORS
 from gazevlm_core.findings import NO_FINDING
 from gazevlm_core.options import DEFAULT_QUESTION
+from gazevlm_core.scanpath import Fixation, Scanpath
 from web.error_log import UNEXPECTED, log_error
 from web.identity import NotAllowed, Visitor
 from web.markup import notice
 from web.page import Tab
 from web.uploads import uploaders
 from web.viewer.component import page_head
-from web.viewer.payload import viewer_path
+from web.viewer.payload import ViewerPath, viewer_path
 
 Answer = dict[str, Any]
 STATIC = Path(__file__).parent.with_name("static")
 SCRIPTS = ("path", "keep", "wire", "blur", "surface", "keys", "form", "start", "result", "desk", "teach")
 MOUNT = "GazeTeach.mount(element, props, server, upload);"
 SHOWN = "teach-image.png"  # name of the files that the page fetches
+LIKELY = 0.5  # probability from which a finding of the model is told
 NOT_UPLOADED = "The upload is not there any more: choose the file again."
 
 
@@ -103,10 +113,13 @@ class Endpoints:
     def functions(self) -> list[Callable[..., Answer]]:
         """As Gradio takes them; their names are those in the scripts."""
         acts: dict[str, tuple[type[Strict], Callable[..., Any]]] = {
-            "teach_begin": (Begin, self._begin), "teach_next": (Next, self._next), "teach_own": (Own, self._own),
+            "teach_begin": (Begin, self._begin), "teach_agree": (Agree, self._agree),
+            "teach_practise": (Begin, self._practise), "teach_practised": (Practise, self._practised),
+            "teach_history": (Begin, self._history), "teach_withdraw": (Withdraw, self._withdraw),
+            "teach_next": (Next, self._next), "teach_own": (Own, self._own),
             "teach_reopen": (Reopen, self._reopen), "teach_submit": (Submission, self._submit),
             "teach_skip": (SkipTask, self._skip), "teach_look": (Look, self._look),
-            "teach_scores": (Scores, self._scores),
+            "teach_compare": (Compare, self._compare),
         }  # fmt: skip
         return [answering(name, form, act) for name, (form, act) in acts.items()]
 
@@ -116,12 +129,31 @@ class Endpoints:
         except NotAllowed as error:  # somebody unknown learns what to do
             return greeting(self.service, None, str(error))
 
+    def _agree(self, sent: Agree, request: gr.Request) -> bool:
+        self.service.agree(self.service.who(request, "draft"), sent.terms, sent.experience)
+        return True
+
+    def _practise(self, _sent: Begin, request: gr.Request) -> Answer:
+        return self._opened(self.service.practise(self.service.who(request, "draft")))
+
+    def _practised(self, sent: Practise, request: gr.Request) -> Answer:
+        self.service.who(request, "draft")
+        return practised_answer([(x, y) for x, y in sent.places], sent.findings)
+
+    def _history(self, _sent: Begin, request: gr.Request) -> list[Answer]:
+        person = self.service.who(request, "draft")
+        return [done_answer(one) for one in self.service.history.latest(person.pseudonym)]
+
+    def _withdraw(self, sent: Withdraw, request: gr.Request) -> bool:
+        self.service.withdraw(self.service.who(request, "submit"), sent.submission_id)
+        return True
+
     def _next(self, _sent: Next, request: gr.Request) -> Answer | bool:
-        opened = self.service.next_task(self.service.who(request, "draft"))
+        opened = self.service.next_task(self.service.agreed(self.service.who(request, "draft")))
         return False if opened is None else self._opened(opened)
 
     def _own(self, sent: Own, request: gr.Request) -> Answer:
-        person = self.service.who(request, "upload")
+        person = self.service.agreed(self.service.who(request, "upload"))
         path = self._uploaded(sent.path, request)
         try:
             return self._opened(self.service.open_own(person, path, sent.question))
@@ -140,13 +172,13 @@ class Endpoints:
         return True
 
     def _look(self, sent: Look, request: gr.Request) -> Answer:
-        return compared_answer(
-            self.service.compare_path(self.service.who(request, "predict"), sent.sha256, sent.model)
-        )
+        self.service.who(request, "predict")
+        grid = self.service.grid(sent.sha256, sent.model)
+        return {"grid": {"rows": grid.rows, "cols": grid.cols}}
 
-    def _scores(self, sent: Scores, request: gr.Request) -> list[Answer]:
+    def _compare(self, sent: Compare, request: gr.Request) -> Answer:
         person = self.service.who(request, "predict")
-        return [scores_answer(one) for one in self.service.scores(person, sent.submission_id, sent.model)]
+        return feedback_answer(self.service.feedback(person, sent.submission_id, sent.model))
 
     def _uploaded(self, text: str, request: gr.Request) -> Path:
         """A file that the caller uploaded; any other is not touched, and whether it exists is not disclosed.
@@ -209,14 +241,22 @@ def greeting(service: AnnotationService, person: Visitor | None, problem: str) -
         problem: what somebody unknown has to do.
     """
     progress = service.progress(person) if person else None
-    models = list(service.models.choices())
+    models, project = list(service.models.choices()), service.store.project()
+    known = service.store.person(person.pseudonym) if person else None
     return {
         "asks_name": service.gate.asks_name,
-        "findings": [*service.findings, NO_FINDING],
+        "findings": [*project.form(service.findings), NO_FINDING],
         "no_finding": NO_FINDING,
         "models": models,
         "usual": models[0],
-        "modes": list(MODES),
+        "modes": [project.mode] if project.mode else list(MODES),
+        "instruction": project.instruction,
+        "least_clicks": project.least_clicks,
+        "licence": project.licence,
+        "terms": project.terms,
+        "agreed": known is not None and known.agreed == project.terms,
+        "experience": known.experience if known else "",
+        "experiences": list(EXPERIENCES),
         "question": DEFAULT_QUESTION,
         "longest_question": LONGEST_QUESTION,
         "longest_report": LONGEST_REPORT,
@@ -227,24 +267,76 @@ def greeting(service: AnnotationService, person: Visitor | None, problem: str) -
     }
 
 
-def compared_answer(compared: Compared) -> Answer:
-    """Return the grid, and after a submission the person's own path beside the model's."""
-    found, paths = compared.diagnosis, []
-    if compared.path is not None:
-        name = f"Model: {compared.model}"
-        paths.append(
-            viewer_path(
-                compared.path, name, "model", grid=found.grid, probabilities=found.fixation_probabilities,
-                patch_probabilities=found.patch_probabilities,
-            )
-        )  # fmt: skip
-    if compared.own is not None:
-        paths.append(viewer_path(compared.own, "You", "reader", grid=found.grid))
+def feedback_answer(feedback: Feedback) -> Answer:
+    """Return what is told after a submission: the sentence, a row per finding that anybody sees, paths and numbers."""
+    found = feedback.found
+    likely = {} if found is None else found.finding_probabilities
+    drawn = () if feedback.truth is None else feedback.truth
+    named = {*feedback.own, *(one.name for one in drawn)}
+    named |= {name for name, chance in likely.items() if chance >= LIKELY}
+    named |= {name for name, said in feedback.others.items() if said.yes}
+    rows = [
+        {
+            "name": name,
+            "you": name in feedback.own,
+            "others": feedback.others[name].yes if name in feedback.others else 0,
+            "truth": None if feedback.truth is None else any(one.name == name for one in drawn),
+            "model": likely.get(name),
+        }
+        for name in sorted(named)
+    ]
     return {
-        "grid": {"rows": found.grid.rows, "cols": found.grid.cols},
-        "paths": [path.model_dump(mode="json") for path in paths],
-        "words": compared.words,
-    }
+        "sentence": feedback.sentence, "trouble": feedback.trouble, "model": feedback.model,
+        "readers": feedback.readers, "findings": rows, "asked_model": bool(likely),
+        "truth": None if feedback.truth is None else [asdict(one) for one in drawn],
+        "grid": found and {"rows": found.grid.rows, "cols": found.grid.cols},
+        "paths": [path.model_dump(mode="json") for path in _paths(feedback)],
+        "scores": [scores_answer(one) for one in feedback.against],
+    }  # fmt: skip
+
+
+def practised_answer(places: list[tuple[float, float]], findings: list[str]) -> Answer:
+    """Return what is told after the practice image, in the form of `feedback_answer`."""
+    truth = practice().truth
+    names = {*(one.name for one in truth), *(name for name in findings if name != NO_FINDING)}
+    rows = [
+        {"name": name, "you": name in findings, "others": 0, "truth": any(one.name == name for one in truth),
+         "model": None}
+        for name in sorted(names)
+    ]  # fmt: skip
+    own = Scanpath(tuple(Fixation(x, y) for x, y in places), "click")
+    return {
+        "sentence": practised(places, findings), "trouble": "", "model": "", "readers": 0, "findings": rows,
+        "asked_model": False, "truth": [asdict(one) for one in truth], "grid": None, "scores": [],
+        "paths": [viewer_path(own, "You", "reader").model_dump(mode="json")],
+    }  # fmt: skip
+
+
+def done_answer(done: Done) -> Answer:
+    """Return a submission as its annotator sees it."""
+    one, annotation = done.stored, done.stored.annotation
+    return {
+        "submission_id": one.submission_id, "number": one.number, "receipt_id": one.receipt_id, "state": done.state,
+        "withdrawn": done.withdrawn, "removed": one.removed, "reason": "" if done.withdrawn else one.reason,
+        "findings": done.findings, "mode": annotation.client.mode, "fixations": len(annotation.scanpath),
+        "submitted_at": annotation.submitted_at.isoformat(), "picture": done.picture,
+    }  # fmt: skip
+
+
+def _paths(feedback: Feedback) -> list[ViewerPath]:
+    """Return the model's path, where there is one, and the person's own."""
+    found = feedback.found
+    own = viewer_path(feedback.own_path, "You", "reader", grid=found.grid if found else None)
+    if found is None or found.scanpath is None:
+        return [own]
+    name = f"Model: {feedback.model}"
+    return [
+        viewer_path(
+            found.scanpath, name, "model", grid=found.grid, probabilities=found.fixation_probabilities,
+            patch_probabilities=found.patch_probabilities,
+        ),
+        own,
+    ]  # fmt: skip
 
 
 def scores_answer(against: Against) -> Answer:

@@ -4,27 +4,28 @@ import hmac
 import threading
 from collections import OrderedDict
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote, unquote
 
 import numpy as np
+from PIL import Image
 
 from annotate.blur import BlurSettings, blur_image
+from annotate.feedback import Feedback, compare, sentence, truth_of, votes_of_others
+from annotate.history import History
 from annotate.payload import Submission
+from annotate.practice import practice
 from annotate.store.model import Progress, Receipt, StoredImage
 from annotate.submission import annotation_of
 from annotate.votes import first_of_each
-from gazevlm_core.evaluation.comparison import ComparedScore, compare_paths
 from gazevlm_core.findings import FINDING_NAMES, NO_FINDING
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.images import open_image
-from gazevlm_core.metrics.paths import Size
-from gazevlm_core.metrics.registry import JACCARD, SCANMATCH, SEQUENCE
 from gazevlm_core.records import Diagnosis
-from gazevlm_core.scanpath import Scanpath
 from web.guard import WebRequest
 from web.identity import Action, Gate, NotAllowed, Visitor
 from web.models import Ask, Models, predict_path
@@ -32,32 +33,20 @@ from web.models import Ask, Models, predict_path
 if TYPE_CHECKING:
     from annotate.store.store import AnnotationStore
 
-KEPT_PREDICTIONS, MOST_READERS = 256, 5
-SHOWN = (SEQUENCE, SCANMATCH, "DTW distance", JACCARD, "MultiMatch position")
-LONGEST_COMPARED = 60  # fixations; a longer path is compared up to there, since alignments grow with the square
+KEPT_PREDICTIONS, MOST_READERS, MOST_READ = 256, 5, 100
 PREDICTIONS_AT_ONCE = 8  # and no more waiting: requests that wait for a model would hold up submissions
 OWN_NAME = "own image"
 TAG_DIGITS = 32
 NOT_SHOWN = "This page did not get this image under your name: take the next image, or open it again."
 LEAST_FREE_BYTES = 2 * 2**30
 NO_ROOM = "The server has no space for your own images just now; take the next image, or ask whoever runs it."
-NOT_YET = "A model's path is shown once you have submitted your own, so that it cannot lead you."
 UNTRAINED = "The gaze of {model} is untrained: there is no path to show. Choose another model."
-BUSY = "The model is busy: try again in a moment."
-NOBODY_ELSE = "There is nothing to compare with yet: no other reader, and no path of the model."
-
-
-@dataclass(frozen=True)
-class Against:
-    """A path's scores against one or more others; means over them.
-
-    Args:
-        name: whose path it was compared with.
-        rows: of SHOWN.
-    """
-
-    name: str
-    rows: tuple[ComparedScore, ...]
+BUSY = "The model is busy just now: nothing of it is shown here."
+USUAL_BLUR = BlurSettings()
+AGREE_FIRST = "Read the terms and agree to them first; they stand at the start of this tab."
+BLOCKED = "A reviewer has stopped taking submissions under this name; ask whoever runs this page why."
+NOT_YOURS = "This is no submission of yours: submit an image first; what others and the model see is shown afterwards."
+NO_MODEL = "There is no such model any more: choose another."
 
 
 @dataclass(frozen=True)
@@ -85,25 +74,6 @@ class Opened:
     blurred: BlurredImage  # its blurred form
 
 
-@dataclass(frozen=True)
-class Compared:
-    """A model's path on an image beside the person's own."""
-
-    model: str  # its name
-    diagnosis: Diagnosis  # of the image
-    own: Scanpath | None  # the person's own path, the latest one; None before a submission
-    path: Scanpath | None  # the model's; None before a submission, and where its gaze is untrained
-
-    @property
-    def words(self) -> str:
-        """What the page says of it."""
-        if self.own is None:
-            return NOT_YET
-        if self.path is None:
-            return UNTRAINED.format(model=self.model)
-        return f"Your path beside that of {self.model}, {len(self.path)} places. Both can be replayed below the image."
-
-
 class AnnotationService:
     """The logic of the tab. Every method checks who asks and what for; a refusal is one sentence in a ValueError.
 
@@ -113,7 +83,6 @@ class AnnotationService:
         ask: lets a model answer, one image at a time.
         gate: who is asking, and whether they may.
         findings: that can be ticked beside those that the phantoms have.
-        blur: of the modes with a blurred image.
     """
 
     def __init__(
@@ -124,10 +93,9 @@ class AnnotationService:
         gate: Gate,
         *,
         findings: Sequence[str] = (),
-        blur: BlurSettings | None = None,
     ) -> None:
         self.store, self.models, self.gate = store, models, gate
-        self.blur = blur or BlurSettings()
+        self.history = History(store)
         self.findings = tuple(dict.fromkeys((*FINDING_NAMES, *(name for name in findings if name != NO_FINDING))))
         self._ask = ask
         self._predictions: OrderedDict[tuple[str, str, Hashable], Diagnosis] = OrderedDict()
@@ -136,6 +104,29 @@ class AnnotationService:
     def who(self, request: WebRequest, action: Action) -> Visitor:
         """Return the person behind a request. Raises NotAllowed: nobody known, or too many requests."""
         return self.gate.admit(self.gate.claim(request), action)
+
+    def agreed(self, person: Visitor) -> Visitor:
+        """Return somebody who agreed to the terms as they are now.
+
+        Raises:
+            ValueError: not yet, or a reviewer has blocked them.
+        """
+        known = self.store.person(person.pseudonym)
+        if known.blocked:
+            raise ValueError(BLOCKED)
+        if known.agreed != self.store.project().terms:
+            raise ValueError(AGREE_FIRST)
+        return person
+
+    def agree(self, person: Visitor, terms: str, experience: str) -> None:
+        """Keep that the person agreed to the terms, and how experienced they are.
+
+        Raises:
+            ValueError: the terms are other ones by now.
+        """
+        if terms != self.store.project().terms:
+            raise ValueError("The terms have changed meanwhile: reload the page, and read them again.")
+        self.store.agree(person.pseudonym, terms, experience)
 
     # ---- images -----------------------------------------------------------------------------------------------------
     def progress(self, person: Visitor) -> Progress:
@@ -164,7 +155,7 @@ class AnnotationService:
             return self._opened(person, image)
 
     def reopen(self, person: Visitor, sha256: str, shown: str) -> Opened:
-        """Open the image of a draft that is on the person's device.
+        """Open the image of a draft that is on the person's device, with the question and the blur of then.
 
         Args:
             person: who asks.
@@ -174,32 +165,61 @@ class AnnotationService:
         Raises:
             ValueError: it was not opened for this person.
         """
-        self._shown_at(person, sha256, shown)
-        return self._opened(person, self.store.image(sha256))
+        _, blur, question = self._shown(person, sha256, shown)
+        return self._opened(person, _asked(self.store.image(sha256), question), blur=blur)
 
-    def _opened(self, person: Visitor, image: StoredImage, lease_id: str | None = None) -> Opened:
-        sigma_px, radius_px = self.blur.scaled(image.width_px, image.height_px)
-        soft, png = blur_image(self.store.pixels(image.sha256), sigma_px), BytesIO()
-        soft.save(png, "PNG")
+    def practise(self, person: Visitor) -> Opened:
+        """Open the practice image; nothing of what is done on it is kept."""
+        drawn, png = practice(), BytesIO()
+        drawn.pixels.save(png, "PNG")
+        return self._shown_with(person, drawn.image, None, drawn.pixels, png.getvalue())
+
+    def _opened(
+        self, person: Visitor, image: StoredImage, lease_id: str | None = None, blur: BlurSettings | None = None
+    ) -> Opened:
+        pixels, png = self.store.pixels(image.sha256), self.store.png(image.sha256)
+        return self._shown_with(person, image, lease_id, pixels, png, blur)
+
+    def _shown_with(
+        self, person: Visitor, image: StoredImage, lease_id: str | None, pixels: Image.Image, png: bytes,
+        blur: BlurSettings | None = None,
+    ) -> Opened:  # fmt: skip
+        project, soft_png = self.store.project(), BytesIO()
+        blur = blur or BlurSettings(project.sigma_px, project.radius_px)
+        sigma_px, radius_px = blur.scaled(image.width_px, image.height_px)
+        soft = blur_image(pixels, sigma_px)
+        soft.save(soft_png, "PNG")
         mean = float(np.asarray(soft.convert("L")).mean())
-        blurred = BlurredImage(png.getvalue(), mean, sigma_px, radius_px)
-        shown = self.shown(person, image.sha256, datetime.now(UTC))
-        return Opened(image, lease_id, shown, self.store.png(image.sha256), blurred)
+        blurred = BlurredImage(soft_png.getvalue(), mean, sigma_px, radius_px)
+        shown = self.shown(person, image.sha256, datetime.now(UTC), blur, image.question)
+        return Opened(image, lease_id, shown, png, blurred)
 
-    def shown(self, person: Visitor, sha256: str, at: datetime) -> str:
-        """Return the time at which an image was shown to somebody, with a tag that only the server can make."""
-        text = at.isoformat()
-        return f"{text} {self.store.tag(f'shown {person.pseudonym} {sha256} {text}')[:TAG_DIGITS]}"
+    def shown(
+        self, person: Visitor, sha256: str, at: datetime, blur: BlurSettings = USUAL_BLUR,
+        question: str | None = None,
+    ) -> str:  # fmt: skip
+        """Return when, behind which blur and with which question an image was shown to somebody, with a tag that only
+        the server can make: by the time of the submission an admin may have changed the others.
+        """
+        text = f"{at.isoformat()}/{blur.sigma_px:g}/{blur.radius_px:g}"
+        text += "" if question is None else f"/{quote(question, safe='')}"
+        return f"{text} {self._tag(person, sha256, text)}"
 
-    def _shown_at(self, person: Visitor, sha256: str, shown: str) -> datetime:
-        text = shown.partition(" ")[0]
-        try:
-            at = datetime.fromisoformat(text)
-        except ValueError:
-            raise ValueError(NOT_SHOWN) from None
-        if at.tzinfo is None or not hmac.compare_digest(shown.encode(), self.shown(person, sha256, at).encode()):
+    def _tag(self, person: Visitor, sha256: str, text: str) -> str:
+        return self.store.tag(f"shown {person.pseudonym} {sha256} {text}")[:TAG_DIGITS]
+
+    def _shown(self, person: Visitor, sha256: str, shown: str) -> tuple[datetime, BlurSettings, str | None]:
+        """Return when, behind which blur and with which question an image was shown; NOT_SHOWN where this server never
+        said so.
+
+        A draft from before these were told has the usual blur, and None: the question that the image has now.
+        """
+        text, _, tag = shown.partition(" ")
+        if not hmac.compare_digest(tag.encode(), self._tag(person, sha256, text).encode()):
             raise ValueError(NOT_SHOWN)
-        return at
+        at, *rest = text.split("/")
+        question = unquote(rest[2]) if len(rest) > 2 else None
+        return datetime.fromisoformat(at), BlurSettings(*map(float, rest[:2])), question
 
     # ---- what was done ----------------------------------------------------------------------------------------------
     def submit(self, person: Visitor, sent: Submission) -> Receipt:
@@ -210,60 +230,72 @@ class AnnotationService:
         """
         if sent.person != person.pseudonym:
             raise NotAllowed("This was begun under another name: choose that name again, then submit.")
-        image = self.store.image(sent.sha256)
-        started_at = self._shown_at(person, sent.sha256, sent.shown_at)
-        record = annotation_of(sent, image, person.pseudonym, started_at, self.blur, self.findings)
+        if self.store.person(person.pseudonym).blocked:
+            raise ValueError(BLOCKED)
+        image, least = self.store.image(sent.sha256), self.store.project().least_clicks
+        started_at, blur, question = self._shown(person, sent.sha256, sent.shown_at)
+        if sent.mode != "moving window" and 0 < len(sent.clicks) < least:
+            raise ValueError(f"At least {least} clicks are wanted here; there are {len(sent.clicks)}.")
+        record = annotation_of(sent, _asked(image, question), person.pseudonym, started_at, blur, self.findings)
         return self.store.submit(record, sent.lease_id)
+
+    def withdraw(self, person: Visitor, submission_id: str) -> None:
+        """Take a submission of the person's back."""
+        self.store.withdraw(submission_id, person.pseudonym)
 
     def skip(self, person: Visitor, lease_id: str, reason: str) -> None:
         """Give a task back."""
         self.store.skip(lease_id, person.pseudonym, " ".join(reason.split()))
 
     # ---- models and other readers -----------------------------------------------------------------------------------
-    def compare_path(self, person: Visitor, sha256: str, model: str) -> Compared:
-        """Return the patch grid of a model on an image, and its path for whoever submitted one.
+    def grid(self, sha256: str, model: str) -> PatchGrid:
+        """Return the patch grid of a model on an image; what it sees there is told by `feedback` alone.
 
         Raises:
-            ValueError: no such model or image.
+            ValueError: no such model or image, or it is busy.
         """
-        found = self._predict(sha256, model)
-        done = self.store.stored(sha256=sha256, annotator=person.pseudonym)
-        own = done[-1].annotation.scanpath if done else None
-        return Compared(model, found, own, found.scanpath if done else None)
+        return self._predict(sha256, model).grid
 
-    def scores(self, person: Visitor, submission_id: str, model: str) -> list[Against]:
-        """Score a submission of the person's against the model's path and other readers', each with floors.
+    def feedback(self, person: Visitor, submission_id: str, model: str) -> Feedback:
+        """Return how a submission of the person's compares: with a model where it can be asked, and with other readers.
 
         Raises:
-            ValueError: not the person's, or nothing to compare with.
+            ValueError: not the person's.
         """
         record = self.store.find(submission_id)
         if record is None or record.annotation.annotator != person.pseudonym:
-            raise ValueError(NOT_YET)
+            raise ValueError(NOT_YOURS)
         own, sha256 = record.annotation, record.image_sha256
         size = (float(own.image_width_px), float(own.image_height_px))
-        against, grid = [], PatchGrid(8, 8)
-        if model in self.models.choices():
+        found, trouble, against = None, "", []
+        try:
             found = self._predict(sha256, model)
-            grid = found.grid
-            if found.scanpath is not None:
-                against.append(compare(f"model {model}", own.scanpath, [found.scanpath], size, grid))
-        others = [
+        except ValueError as error:
+            trouble = str(error)
+        grid = PatchGrid(8, 8) if found is None else found.grid
+        if found is not None and found.scanpath is not None:
+            against.append(compare("the model", own.scanpath, [found.scanpath], size, grid))
+        elif found is not None:
+            trouble = UNTRAINED.format(model=model)
+        stored = self.store.stored(sha256=sha256, limit=MOST_READ)
+        paths = [
             other.annotation.scanpath
-            for other in first_of_each(self.store.stored(sha256=sha256, limit=100))
+            for other in first_of_each(stored)
             if other.annotation.annotator != person.pseudonym
         ][-MOST_READERS:]
-        if others:
-            against.append(compare(f"other readers ({len(others)})", own.scanpath, others, size, grid))
-        if not against:
-            raise ValueError(NOBODY_ELSE)
-        return against
+        if paths:
+            against.append(compare("the other readers", own.scanpath, paths, size, grid))
+        others, readers = votes_of_others(stored, person.pseudonym)
+        return Feedback(
+            sentence(against, own.scanpath), own.findings, others, readers, truth_of(self.store.image(sha256)),
+            own.scanpath, model, found, trouble, tuple(against),
+        )  # fmt: skip
 
     def _predict(self, sha256: str, model: str) -> Diagnosis:
         """Return a model's path on an image; the latest are kept until an adapter of that name changes."""
         choice = self.models.choices().get(model)
         if choice is None:
-            raise ValueError("There is no such model any more: choose another.")
+            raise ValueError(NO_MODEL)
         key = (sha256, model, choice.stamp)
         with self._lock:
             if key in self._predictions:
@@ -282,15 +314,6 @@ class AnnotationService:
         return found
 
 
-def compare(name: str, own: Scanpath, others: Sequence[Scanpath], size: Size, grid: PatchGrid) -> Against:
-    """Return the scores of one path against others, and of paths in its place that know less.
-
-    Args:
-        name: whose paths `others` are.
-        own: that is scored.
-        others: at least one.
-        size: of the image in px.
-        grid: of the scores on patches.
-    """
-    path, *readings = (Scanpath(one.fixations[:LONGEST_COMPARED], one.source) for one in (own, *others))
-    return Against(name, tuple(compare_paths(path, readings, [], size, grid, names=SHOWN)))
+def _asked(image: StoredImage, question: str | None) -> StoredImage:
+    """An image with the question that was shown with it; None for the one that it has."""
+    return image if question is None else replace(image, question=question)

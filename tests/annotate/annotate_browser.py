@@ -33,8 +33,17 @@ def open_start(context: "BrowserContext", address: str, name: str) -> "Page":
     if page.input_value(".teach-who input") != name:
         page.fill(".teach-who input", name)
         page.click(".teach-who button")
-    page.wait_for_selector("[data-act=next]")
+    agree(page)
     return page
+
+
+def agree(page: "Page") -> None:
+    """To the terms, where they were not agreed to before."""
+    page.wait_for_selector("[data-act=next], [data-act=agree]")
+    if page.locator("[data-act=agree]").count():
+        page.select_option(".teach-terms select", "medical student")
+        page.click("[data-act=agree]")
+    page.wait_for_selector("[data-act=next]")
 
 
 def next_image(page: "Page", mode: str = "clicks") -> None:

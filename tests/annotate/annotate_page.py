@@ -1,4 +1,4 @@
-"""The Teach tab alone, on a store in a folder: `python -m tests.annotate.annotate_page PORT FOLDER`.
+"""The Teach tab alone, on a store in a folder: `python -m tests.annotate.annotate_page PORT FOLDER [IMAGES]`.
 
 Next to the tab there is GET /static/test-records: all that the store holds, as JSON lines, for tests to compare with.
 """
@@ -18,6 +18,7 @@ from annotate.store.store import AnnotationStore
 from annotate.tab.page import annotate_tab
 from annotate.tab.service import AnnotationService
 from gazevlm_core.annotation import to_values
+from gazevlm_core.datasets.trained_on import TrainedOn
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.options import DEFAULT_QUESTION, DiagnoseOptions
 from gazevlm_core.records import Diagnosis
@@ -48,6 +49,7 @@ class Stub:
 
     gaze: Facts
     stamp: int = 0
+    learned: tuple[TrainedOn, ...] = ()
 
 
 class Stubs:
@@ -81,18 +83,18 @@ def targets() -> Image.Image:
     return image
 
 
-def fill(store: AnnotationStore) -> None:
+def fill(store: AnnotationStore, images: int) -> None:
     """The targets first, then phantoms."""
     store.add_image(targets(), "targets", by="test")
-    for seed in range(PHANTOMS):
+    for seed in range(images - 1):
         image = Image.fromarray(make_phantom(seed, size_px=PHANTOM_PX).image)
         store.add_image(image, f"phantom {seed}", question=DEFAULT_QUESTION, by="test")
 
 
-def main(port: int, folder: Path) -> None:
+def main(port: int, folder: Path, images: int = PHANTOMS + 1) -> None:
     """Serve until the process ends."""
     store = AnnotationStore.open(folder, settings=StoreSettings(gold_share=0.0, repeat_share=0.0))
-    fill(store)
+    fill(store, images)
     page = build_page([annotate_tab(AnnotationService(store, Stubs(), ask, local_gate(store)))])
     app, _, _ = page.launch(
         server_name="127.0.0.1", server_port=port, quiet=True, prevent_thread_lock=True, **launch_options(page)
@@ -112,4 +114,4 @@ def main(port: int, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), Path(sys.argv[2]))
+    main(int(sys.argv[1]), Path(sys.argv[2]), *map(int, sys.argv[3:]))

@@ -68,7 +68,7 @@ def main(port: int, folder: Path) -> None:
     service.worker.start()
     first = Tab("Teach", "teach-tab", lambda page: None)
     page = build_page([first, dashboard_tab(service)])
-    page.launch(server_name="127.0.0.1", server_port=port, quiet=True, **launch_options(page))
+    page.launch(server_name="127.0.0.1", server_port=port, quiet=True, **launch_options(page, service.gate.settings))
 
 
 if __name__ == "__main__":

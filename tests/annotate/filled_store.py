@@ -66,7 +66,8 @@ def fill(store: AnnotationStore) -> None:
     people = [store.pseudonym(name) for name in ("Ada", "Ben", "Cleo", "=Dan")]
     admin = store.pseudonym("Root")
     gold = Scanpath((Fixation(0.25, 0.5), Fixation(0.75, 0.5)), "eyetracker")
-    grey = store.add_image(picture(1), "grey.png", by=admin, quota=5, source="folder a")
+    about = {"patient_id": "p 7", "metadata": {"view": "PA", "sex": "F", "imported path": "ward/grey.png"}}
+    grey = store.add_image(picture(1), "grey.png", by=admin, quota=5, source="folder a", **about)
     color = store.add_image(picture(2, color=True), HOSTILE, by=admin, question="What is wrong?")
     known = store.add_image(picture(3, size=(31, 47)), "gold.png", by=admin, gold=gold)
     own = store.add_image(picture(4), "mine.png", by=people[0], offered=False)
@@ -96,4 +97,5 @@ def fill(store: AnnotationStore) -> None:
     store.remove(ids[4], "by mistake", admin)
     store.restore(ids[4], "it was fine", admin)
     store.set_open(color.sha256, False, admin)
+    store.set_task(color.sha256, admin, priority=-1)
     store.set_gold(known.sha256, gold, admin, gold_from=(people[2], people[1]))

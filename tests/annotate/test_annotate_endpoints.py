@@ -11,9 +11,10 @@ import pytest
 from PIL import Image
 
 from annotate.store.database import PoolTimeout, translate_errors
-from annotate.store.model import StoreSettings
+from annotate.store.model import StoreError, StoreSettings
+from annotate.store.project import Project
 from annotate.store.store import AnnotationStore
-from tests.annotate.submission_maker import make_submission
+from tests.annotate.submission_maker import ID, make_click, make_submission
 
 Call = Callable[..., Any]
 
@@ -62,6 +63,9 @@ def call(folder: Path, store: AnnotationStore) -> Iterator[Call]:
             return answer.json()
 
         call.client = client  # type: ignore[attr-defined]
+        for person in ("Ann", "Somebody else"):
+            terms = call("teach_begin", {}, person)["ok"]["terms"]
+            assert call("teach_agree", {"terms": terms, "experience": "radiologist"}, person)["ok"]
         yield call
 
 
@@ -81,7 +85,10 @@ def png(grey: int) -> bytes:
     return written.getvalue()
 
 
-FUNCTIONS = ("begin", "next", "own", "reopen", "submit", "skip", "look", "scores")
+FUNCTIONS = (
+    "begin", "agree", "practise", "practised", "history", "withdraw", "next", "own", "reopen", "submit", "skip", "look",
+    "compare",
+)  # fmt: skip
 NESTED: list[Any] = []
 for _ in range(200):
     NESTED = [NESTED]
@@ -103,13 +110,18 @@ def test_without_a_name_nothing_but_the_greeting(call: Call, store: AnnotationSt
     assert "Choose a name" in welcome["problem"]
     (image,) = store.images()
     sent: dict[str, object] = {
+        "teach_agree": {"terms": welcome["terms"], "experience": "radiologist"},
+        "teach_practise": {},
+        "teach_practised": {"places": [[0.5, 0.5]], "findings": ["edema"]},
+        "teach_history": {},
+        "teach_withdraw": {"submission_id": make_submission("p", "")["submission_id"]},
         "teach_next": {},
         "teach_own": {"path": "/etc/passwd", "question": "What?"},
         "teach_reopen": {"sha256": image.sha256, "shown_at": "now"},
         "teach_submit": make_submission("p", image.sha256),
         "teach_skip": {"lease_id": "x", "reason": "y"},
         "teach_look": {"sha256": image.sha256, "model": "stub"},
-        "teach_scores": {"submission_id": make_submission("p", "")["submission_id"], "model": "stub"},
+        "teach_compare": {"submission_id": make_submission("p", "")["submission_id"], "model": "stub"},
     }
     for name, values in sent.items():
         for person in (None, "%00", "x" * 5000):
@@ -121,7 +133,7 @@ def test_a_task_tells_nothing_that_leads(call: Call) -> None:
     assert set(opened) == {"image", "lease_id", "shown_at", "picture", "blurred"}
     assert "secret diagnosis" not in json.dumps(opened)
     look = call("teach_look", {"sha256": opened["image"]["sha256"], "model": "stub"})["ok"]
-    assert (look["grid"], look["paths"]) == ({"rows": 8, "cols": 8}, [])
+    assert look == {"grid": {"rows": 8, "cols": 8}}
 
 
 def test_from_the_task_to_the_receipt(call: Call, store: AnnotationStore) -> None:
@@ -135,10 +147,102 @@ def test_from_the_task_to_the_receipt(call: Call, store: AnnotationStore) -> Non
     (stored,) = store.stored()
     assert (stored.receipt.receipt_id, stored.receipt.digest) == (receipt["receipt_id"], receipt["digest"])
     assert call("teach_next", {})["ok"] is False
-    paths = call("teach_look", {"sha256": opened["image"]["sha256"], "model": "stub"})["ok"]["paths"]
-    assert [path["name"] for path in paths] == ["Model: stub", "You"]
-    scores = call("teach_scores", {"submission_id": values["submission_id"], "model": "stub"})["ok"]
-    assert len(scores[0]["floors"]) == len(scores[0]["rows"][0]["floors"]) == 4
+    found = call("teach_compare", {"submission_id": values["submission_id"], "model": "stub"})["ok"]
+    assert [path["name"] for path in found["paths"]] == ["Model: stub", "You"]
+    scores = found["scores"][0]
+    assert len(scores["floors"]) == len(scores["rows"][0]["floors"]) == 4
+    seen = {"name": "pleural effusion", "you": True, "others": 0, "truth": None, "model": None}
+    assert (found["findings"], found["readers"], found["truth"]) == ([seen], 0, None)
+    assert found["sentence"].endswith((".",))
+
+
+def test_terms_come_before_the_first_image(call: Call, store: AnnotationStore) -> None:
+    welcome = call("teach_begin", {}, "Newcomer")["ok"]
+    assert (welcome["agreed"], welcome["licence"]) == (False, "CC BY 4.0")
+    assert "agree" in call("teach_next", {}, "Newcomer")["error"]
+    assert "agree" in call("teach_own", {"path": "/x", "question": "What?"}, "Newcomer")["error"]
+    assert "ok" in call("teach_practise", {}, "Newcomer"), "practice is free"
+    agreed = {"terms": welcome["terms"], "experience": "medical student"}
+    assert "Experience" in call("teach_agree", {**agreed, "experience": "wizard"}, "Newcomer")["error"]
+    assert "changed" in call("teach_agree", {**agreed, "terms": "other"}, "Newcomer")["error"]
+    assert call("teach_agree", agreed, "Newcomer")["ok"]
+    assert call("teach_begin", {}, "Newcomer")["ok"]["agreed"]
+    assert "ok" in call("teach_next", {}, "Newcomer")
+    store.set_project(Project(licence="CC0 1.0"), "root")
+    assert not call("teach_begin", {}, "Newcomer")["ok"]["agreed"], "another licence is asked for anew"
+
+
+def test_the_practice_image_leaves_nothing_behind(call: Call, store: AnnotationStore) -> None:
+    opened = call("teach_practise", {})["ok"]
+    assert opened["lease_id"] is None
+    found = call("teach_practised", {"places": [[0.3, 0.7]], "findings": ["pleural effusion"]})["ok"]
+    (drawn,) = found["truth"]
+    assert drawn["name"] == "pleural effusion"
+    middle = [(drawn["box"][0] + drawn["box"][2]) / 2, (drawn["box"][1] + drawn["box"][3]) / 2]
+    for places, findings, said in (
+        ([middle], ["pleural effusion"], "looked at the pleural effusion and ticked"),
+        ([middle], ["no finding"], "did not tick"),
+        ([[0.5, 0.02]], ["pleural effusion"], "where you did not look"),
+        ([[0.5, 0.02]], ["no finding"], "There is a pleural effusion"),
+    ):
+        told = call("teach_practised", {"places": places, "findings": findings})["ok"]
+        assert said in told["sentence"]
+    assert (len(store.images()), store.stored()) == (1, [])
+
+
+def test_ones_own_history_and_what_is_withdrawn_from_it(call: Call, store: AnnotationStore) -> None:
+    person = call("teach_begin", {})["ok"]["person"]["pseudonym"]
+    opened = call("teach_next", {})["ok"]
+    values = make_submission(person, opened["image"]["sha256"], shown_at=opened["shown_at"])
+    call("teach_submit", values)
+    store.review(values["submission_id"], "rejected", "look again at the apex", "boss")
+    (done,) = call("teach_history", {})["ok"]
+    assert (done["state"], done["reason"], done["fixations"]) == ("rejected", "look again at the apex", 2)
+    assert done["picture"].startswith("data:image/jpeg")
+    assert call("teach_history", {}, "Somebody else")["ok"] == []
+    withdrawn = {"submission_id": values["submission_id"]}
+    assert "no such submission" in call("teach_withdraw", withdrawn, "Somebody else")["error"]
+    assert call("teach_withdraw", withdrawn)["ok"]
+    assert store.stored() == []
+    (done,) = call("teach_history", {})["ok"]
+    assert (done["state"], done["removed"]) == ("withdrawn", True)
+    with pytest.raises(StoreError, match="withdrew"):
+        store.restore(values["submission_id"], "we want it", "boss")
+
+
+def test_the_project_decides_mode_blur_clicks_and_form(call: Call, store: AnnotationStore) -> None:
+    person = call("teach_begin", {})["ok"]["person"]["pseudonym"]
+    before = call("teach_next", {})["ok"]
+    store.set_project(
+        Project(instruction="Apex first.", mode="bubble", sigma_px=20, radius_px=50, least_clicks=3,
+                checklist=("edema", "fracture")),
+        "root",
+    )  # fmt: skip
+    welcome = call("teach_begin", {})["ok"]
+    assert (welcome["modes"], welcome["instruction"], welcome["least_clicks"]) == (["bubble"], "Apex first.", 3)
+    assert welcome["findings"] == ["edema", "fracture", "no finding"]
+    after = call("teach_next", {})["ok"]
+    assert after["blurred"]["radius_px"] == pytest.approx(before["blurred"]["radius_px"] * 50 / 32)
+    values = make_submission(person, after["image"]["sha256"], mode="bubble", shown_at=after["shown_at"])
+    assert "At least 3 clicks" in call("teach_submit", values)["error"]
+    values["clicks"] = [make_click(), make_click(0.7, 0.3, 1250.5), make_click(0.7, 0.4, 2250.5)]
+    begun = {**values, "shown_at": before["shown_at"]}  # opened before the blur was changed
+    assert "ok" in call("teach_submit", begun)
+    other = {**values, "submission_id": ID.replace("0b", "0c")}
+    assert "ok" in call("teach_submit", other)
+    first, second = (one.annotation.client for one in store.stored())
+    assert second.radius_px == pytest.approx((first.radius_px or 0) * 50 / 32), "each as it was shown"
+
+
+def test_nothing_is_taken_from_who_is_blocked(call: Call, store: AnnotationStore) -> None:
+    person = call("teach_begin", {})["ok"]["person"]["pseudonym"]
+    opened = call("teach_next", {})["ok"]
+    store.set_blocked(person, True, "clicks anywhere", "boss")
+    values = make_submission(person, opened["image"]["sha256"], shown_at=opened["shown_at"])
+    for name, sent in (("teach_next", {}), ("teach_own", {"path": "/x", "question": "?"}), ("teach_submit", values)):
+        assert "stopped taking" in call(name, sent)["error"]
+    store.set_blocked(person, False, "they explained", "boss")
+    assert "ok" in call("teach_submit", values)
 
 
 def test_what_cannot_be_done_now_may_be_asked_again(

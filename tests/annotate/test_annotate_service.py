@@ -15,15 +15,18 @@ import pytest
 from PIL import Image
 
 from annotate.export.folder import images_with_submissions
+from annotate.feedback import NOBODY_ELSE, truth_of
 from annotate.payload import Submission, checked
 from annotate.quality.assess import check, outside_share
 from annotate.store.model import StoredImage, StoreSettings
+from annotate.store.project import Project
 from annotate.store.store import AnnotationStore
-from annotate.tab.service import NOT_YET, PREDICTIONS_AT_ONCE, AnnotationService
+from annotate.tab.service import BUSY, PREDICTIONS_AT_ONCE, AnnotationService
 from annotate.votes import labels
 from gazevlm_core.annotation import to_values
 from gazevlm_core.evaluation.floors import PAIR_FLOORS
 from gazevlm_core.findings import FINDING_NAMES
+from phantoms.make import make_phantom
 from tests.annotate.annotate_page import MODEL, MODEL_PATH, UNTRAINED, Facts, Stub, Stubs, ask, local_gate
 from tests.annotate.submission_maker import ID, make_click, make_submission
 from web.identity import LIMITS, NotAllowed, Visitor
@@ -136,7 +139,7 @@ def test_a_page_may_stay_open_over_a_weekend(service: AnnotationService, store: 
     image = store.add_image(radiograph(), "case", by="test")
     three_days_ms = 3 * 24 * 3600 * 1000.0
     send(service, signed(service, "Ann"), image, clicks=[make_click(), make_click(onset_ms=three_days_ms)])
-    assert store.stored()[0].annotation.intervals_ms[1] == three_days_ms - 500
+    assert [one.onset_ms for one in store.stored()[0].annotation.scanpath] == [500, three_days_ms]
 
 
 def test_when_an_image_was_shown_is_what_the_server_said(service: AnnotationService, store: AnnotationStore) -> None:
@@ -232,8 +235,11 @@ def test_other_readers_count_once(service: AnnotationService, store: AnnotationS
     for number in range(3):
         send(service, bob, image, submission_id=ID.replace("0b", f"1{number}"))
     send(service, ann, image)
-    found = service.scores(ann, ID, "")
-    assert [one.name for one in found] == ["other readers (1)"]
+    found = service.feedback(ann, ID, "")
+    assert [one.name for one in found.against] == ["the other readers"]
+    assert (found.readers, found.others["edema"].no, found.found) == (1, 1, None)
+    assert "no such model" in found.trouble
+    assert "the other readers" in found.sentence
 
 
 def test_the_blur_of_the_record_is_the_servers(service: AnnotationService, store: AnnotationStore) -> None:
@@ -252,21 +258,25 @@ def test_the_blur_of_the_record_is_the_servers(service: AnnotationService, store
 def test_a_path_is_told_after_a_submission_alone(service: AnnotationService, store: AnnotationStore) -> None:
     image = store.add_image(radiograph(), "case", by="test")
     ann, bob = signed(service, "Ann"), signed(service, "Bob")
-    before = service.compare_path(ann, image.sha256, MODEL)
-    assert (before.path, before.own, before.words) == (None, None, NOT_YET)
-    assert len(before.diagnosis.grid) == 64
+    assert len(service.grid(image.sha256, MODEL)) == 64
+    with pytest.raises(ValueError, match="no submission of yours"):
+        service.feedback(ann, ID, MODEL)
     send(service, ann, image)
-    after = service.compare_path(ann, image.sha256, MODEL)
-    assert after.path == MODEL_PATH
-    assert after.own == store.stored()[0].annotation.scanpath
-    assert service.compare_path(bob, image.sha256, MODEL).path is None, "for another person it stays hidden"
-    untrained = service.compare_path(ann, image.sha256, UNTRAINED)
-    assert untrained.path is None
-    assert "untrained" in untrained.words
+    after = service.feedback(ann, ID, MODEL)
+    assert after.found is not None
+    assert after.found.scanpath == MODEL_PATH
+    assert after.own_path == store.stored()[0].annotation.scanpath
+    with pytest.raises(ValueError, match="no submission of yours"):
+        service.feedback(bob, ID, MODEL)
+    untrained = service.feedback(ann, ID, UNTRAINED)
+    assert untrained.found is not None
+    assert untrained.found.scanpath is None
+    assert "untrained" in untrained.trouble
+    assert untrained.sentence == NOBODY_ELSE
     with pytest.raises(ValueError, match="no such model"):
-        service.compare_path(ann, image.sha256, "../model")
+        service.grid(image.sha256, "../model")
     with pytest.raises(ValueError, match=r"\."):
-        service.compare_path(ann, "f" * 64, MODEL)
+        service.grid("f" * 64, MODEL)
 
 
 def test_scores_have_floors_and_are_ones_own(service: AnnotationService, store: AnnotationStore) -> None:
@@ -274,12 +284,9 @@ def test_scores_have_floors_and_are_ones_own(service: AnnotationService, store: 
     ann, bob = signed(service, "Ann"), signed(service, "Bob")
     exact = [make_click(one.x, one.y, 100.0 * k) for k, one in enumerate(MODEL_PATH)]
     send(service, ann, image, clicks=exact)
-    with pytest.raises(ValueError, match="submitted"):
-        service.scores(bob, ID, MODEL)
-    with pytest.raises(ValueError, match="nothing to compare"):
-        service.scores(ann, ID, UNTRAINED)
-    (against,) = service.scores(ann, ID, MODEL)
-    assert against.name == "model stub"
+    found = service.feedback(ann, ID, MODEL)
+    assert found.sentence == "Closer to the model than your clicks in random order."
+    (against,) = found.against
     rows = {row.name: row for row in against.rows}
     assert rows["sequence score"].value == 1, "the model's own path"
     assert rows["DTW distance"].value == pytest.approx(0)
@@ -288,8 +295,66 @@ def test_scores_have_floors_and_are_ones_own(service: AnnotationService, store: 
         assert not any(math.isnan(value) for value in row.floors.values())
     assert rows["sequence score"].floors["own path shuffled"] < 1
     send(service, bob, image, submission_id=ID.replace("0b", "0c"))
-    names = [one.name for one in service.scores(ann, ID, MODEL)]
-    assert names == ["model stub", "other readers (1)"]
+    assert [one.name for one in service.feedback(ann, ID, MODEL).against] == ["the model", "the other readers"]
+
+
+def test_the_sentence_says_which_floor_a_path_does_not_pass(
+    service: AnnotationService, store: AnnotationStore
+) -> None:
+    image = store.add_image(radiograph(), "case", by="test")
+    ann = signed(service, "Ann")
+    reverse = [make_click(one.x, one.y, 100.0 * k) for k, one in enumerate(reversed(MODEL_PATH.fixations))]
+    elsewhere = [make_click(0.05, 0.05 + 0.02 * k, 100.0 * k) for k in range(4)]
+    for number, (clicks, said) in enumerate(
+        [(reverse, "than your clicks in random order."), (elsewhere, "than random places."), (exact_one(), "no order")]
+    ):
+        submission_id = ID.replace("0b", f"2{number}")
+        send(service, ann, image, clicks=clicks, submission_id=submission_id)
+        assert said in (words := service.feedback(ann, submission_id, MODEL).sentence), words
+        assert words.startswith(("No closer", "One place"))
+
+
+def exact_one() -> list[dict[str, Any]]:
+    """A single click, where the model looks first."""
+    return [make_click(MODEL_PATH.fixations[0].x, MODEL_PATH.fixations[0].y, 5.0)]
+
+
+def test_a_drawn_image_tells_its_truth_and_no_other_does(service: AnnotationService, store: AnnotationStore) -> None:
+    phantom = next(made for seed in range(20) if (made := make_phantom(seed, size_px=96)).findings)
+    drawn = store.add_image(Image.fromarray(phantom.image), f"phantom {phantom.seed}", by="test")
+    other = store.add_image(radiograph(), f"phantom {phantom.seed}", by="test")
+    tiny = store.add_image(Image.new("L", (20, 20), 7), "phantom 1", by="test")
+    assert truth_of(tiny) is None, "no phantom is so small"
+    ann = signed(service, "Ann")
+    send(service, ann, drawn)
+    truth = service.feedback(ann, ID, MODEL).truth
+    assert truth is not None
+    assert [(one.name, one.box) for one in truth] == [(one.name, one.box) for one in phantom.findings]
+    send(service, ann, other, submission_id=ID.replace("0b", "0c"))
+    assert service.feedback(ann, ID.replace("0b", "0c"), MODEL).truth is None, "a name alone is no proof"
+
+
+def test_a_draft_goes_on_with_the_question_and_the_blur_that_it_was_begun_with(
+    service: AnnotationService, store: AnnotationStore
+) -> None:
+    image = store.add_image(radiograph(), "case", question="Where is the tube?", by="test")
+    ann = signed(service, "Ann")
+    service.agree(ann, store.project().terms, "radiologist")
+    before = service.next_task(ann)
+    assert before is not None
+    store.set_task(image.sha256, question="Is there a/an \N{GREEK SMALL LETTER OMEGA}?", quota=3, by="root")
+    store.set_project(Project(sigma_px=20, radius_px=50), "root")
+    again, after = service.reopen(ann, image.sha256, before.shown), service.reopen(
+        ann, image.sha256, service._opened(ann, store.image(image.sha256)).shown
+    )
+    assert (again.image.question, again.blurred.radius_px) == ("Where is the tube?", before.blurred.radius_px)
+    assert again.blurred.png == before.blurred.png != after.blurred.png
+    assert after.image.question.endswith("\N{GREEK SMALL LETTER OMEGA}?")
+    send(service, ann, image, shown_at=before.shown, mode="bubble")
+    send(service, ann, image, shown_at=after.shown, mode="bubble", submission_id=ID.replace("0b", "0c"))
+    first, second = (one.annotation for one in store.stored())
+    assert (first.question, second.question) == ("Where is the tube?", after.image.question)
+    assert second.client.radius_px == after.blurred.radius_px != first.client.radius_px
 
 
 def test_own_images(service: AnnotationService, store: AnnotationStore, tmp_path: Path) -> None:
@@ -327,14 +392,16 @@ def test_a_busy_model_keeps_nobody_waiting(store: AnnotationStore) -> None:
     service = AnnotationService(store, Stubs(), slow, local_gate(store))
     ann = signed(service, "Ann")
     with ThreadPoolExecutor(PREDICTIONS_AT_ONCE) as pool:
-        running = [pool.submit(service.compare_path, ann, image.sha256, MODEL) for _ in range(PREDICTIONS_AT_ONCE)]
+        running = [pool.submit(service.grid, image.sha256, MODEL) for _ in range(PREDICTIONS_AT_ONCE)]
         for _ in running:
             begun.acquire()
-        with pytest.raises(ValueError, match="try again"):
-            service.compare_path(ann, image.sha256, MODEL)
+        with pytest.raises(ValueError, match="busy"):
+            service.grid(image.sha256, MODEL)
+        send(service, ann, image)
+        assert service.feedback(ann, ID, MODEL).trouble == BUSY, "all else is told without it"
         go.set()
-        assert all(len(one.result().diagnosis.grid) == 64 for one in running)
-    assert len(service.compare_path(ann, image.sha256, MODEL).diagnosis.grid) == 64
+        assert all(len(one.result()) == 64 for one in running)
+    assert len(service.grid(image.sha256, MODEL)) == 64
 
 
 def test_a_name_is_needed_and_makes_the_pseudonym(service: AnnotationService) -> None:
@@ -362,8 +429,7 @@ def test_a_look_is_kept_until_an_adapter_of_that_name_is_another_one(store: Anno
 
     models = Retrained()
     service = AnnotationService(store, models, counted, local_gate(store))  # type: ignore[arg-type]
-    person = signed(service, "Ann")
     for stamp, looks in ((1, 1), (1, 1), (2, 2), (2, 2), (1, 2)):
         models.stamp = stamp
-        service.compare_path(person, image.sha256, MODEL)
+        service.grid(image.sha256, MODEL)
         assert len(asked) == looks

@@ -150,23 +150,23 @@ def test_bad_sources_are_refused_at_once(service: DashboardService, store: Annot
 # ---- tasks and gold -------------------------------------------------------------------------------------------------
 def test_an_own_image_becomes_a_task_when_it_is_offered(service: DashboardService, store: AnnotationStore) -> None:
     fill(store)
-    (own,) = service.images.page(ADMIN, "own")
+    (own,) = service.images.page(ADMIN, "own").listed
     assert (own.offered, own.submissions) == (False, 1)
     sha256 = own.image.sha256
-    service.images.set_open(ADMIN, sha256, True)
-    assert sha256 in [one.image.sha256 for one in service.images.page(ADMIN, "open")]
-    service.images.set_open(ADMIN, sha256, False)
-    assert sha256 in [one.image.sha256 for one in service.images.page(ADMIN, "closed")]
+    service.images.set_open(ADMIN, [sha256], True)
+    assert sha256 in [one.image.sha256 for one in service.images.page(ADMIN, "open").listed]
+    service.images.set_open(ADMIN, [sha256], False)
+    assert sha256 in [one.image.sha256 for one in service.images.page(ADMIN, "closed").listed]
     assert [one.action for one in store.audit()[-2:]] == ["image opened", "image closed"]
     with pytest.raises(StoreError, match="no such image"):
-        service.images.set_open(ADMIN, "0" * 64, True)
+        service.images.set_open(ADMIN, ["0" * 64], True)
     with pytest.raises(StoreError, match="none of these"):
         service.images.page(ADMIN, "other")  # type: ignore[arg-type]
 
 
 def test_gold_is_the_consensus_or_a_chosen_path(service: DashboardService, store: AnnotationStore) -> None:
     fill(store)
-    grey = next(one.image for one in service.images.page(ADMIN, "open") if one.image.name == "grey.png")
+    grey = next(one.image for one in service.images.page(ADMIN, "open").listed if one.image.name == "grey.png")
     view = service.images.view(ADMIN, grey.sha256)
     assert view.consensus is not None
     service.images.set_gold(ADMIN, grey.sha256)
@@ -175,13 +175,13 @@ def test_gold_is_the_consensus_or_a_chosen_path(service: DashboardService, store
     other = view.stored[-1].annotation
     service.images.set_gold(ADMIN, grey.sha256, other.submission_id)
     assert (store.image(grey.sha256).gold, store.image(grey.sha256).gold_from) == (other.scanpath, (other.annotator,))
-    assert grey.sha256 in [one.image.sha256 for one in service.images.page(ADMIN, "gold")]
+    assert grey.sha256 in [one.image.sha256 for one in service.images.page(ADMIN, "gold").listed]
     service.images.clear_gold(ADMIN, grey.sha256)
     assert (store.image(grey.sha256).gold, store.image(grey.sha256).gold_from) == (None, ())
     elsewhere = next(one for one in store.stored() if one.image_sha256 != grey.sha256)
     with pytest.raises(StoreError, match="no such submission"):
         service.images.set_gold(ADMIN, grey.sha256, elsewhere.annotation.submission_id)
-    (own,) = service.images.page(ADMIN, "own")
+    (own,) = service.images.page(ADMIN, "own").listed
     with pytest.raises(StoreError, match="one annotator's path alone"):
         service.images.set_gold(ADMIN, own.image.sha256)
 

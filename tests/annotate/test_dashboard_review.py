@@ -6,16 +6,17 @@ from pathlib import Path
 import pytest
 
 from annotate.dashboard import quality, review_detail
+from annotate.dashboard.bulk import Seen
 from annotate.dashboard.page import DashboardService
-from annotate.dashboard.quality import agreement_table, annotator_chart, annotator_table, image_table
-from annotate.dashboard.review import Seen
+from annotate.dashboard.quality import agreement_table, annotator_chart, annotator_table, finding_table, image_table
 from annotate.quality.scores import SEQUENCE
 from annotate.store.lookup import latest_audit
 from annotate.store.model import StoreError
 from annotate.store.store import AnnotationStore
 from gazevlm_core.scanpath import Fixation, Scanpath
-from tests.annotate.dashboard_maker import ADMIN, REVIEWER, make_service
+from tests.annotate.dashboard_maker import ADMIN, ANNOTATOR, REVIEWER, make_service
 from tests.annotate.filled_store import clicks, open_store, picture
+from web.identity import NotAllowed
 from web.markup import table
 
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -224,3 +225,63 @@ def test_a_store_too_large_for_a_page_names_the_tool(
         service.quality.compute(REVIEWER)
     with pytest.raises(StoreError, match="gazevlm annotations stats"):
         service.review.next(REVIEWER, "flagged")
+
+
+def test_many_are_judged_at_once_by_filters(service: DashboardService, store: AnnotationStore) -> None:
+    bulk, first = service.bulk, store.stored()[-1]  # of the careless one
+    shown = seen(store, first.submission_id)
+    of_annotator = bulk.count(REVIEWER, shown, same_annotator=True, same_image=False)
+    assert len(of_annotator.ones) == 2
+    both = bulk.count(REVIEWER, shown, same_annotator=True, same_image=True)
+    assert [one.submission_id for one in both.ones] == [first.submission_id]
+    flagged = bulk.count(REVIEWER, None, same_annotator=False, same_image=False, odd="flagged")
+    usual = bulk.count(REVIEWER, None, same_annotator=False, same_image=False, odd="not flagged")
+    assert len(flagged.ones) + len(usual.ones) == 10
+    assert {one.submission_id for one in of_annotator.ones} <= {one.submission_id for one in flagged.ones}, "one click"
+    with pytest.raises(StoreError, match="reason for rejecting"):
+        bulk.decide(REVIEWER, "rejected", of_annotator, " ")
+    with pytest.raises(StoreError, match="Count"):
+        bulk.decide(REVIEWER, "accepted", None)
+    store.review(first.submission_id, "accepted", "", "somebody else")
+    assert bulk.decide(REVIEWER, "rejected", of_annotator, "one click is no reading") == (1, 1), "one had changed"
+    rejected = store.stored(verdicts=["rejected"])
+    assert [one.reason for one in rejected] == ["one click is no reading"]
+    assert latest_audit(store, 1)[0].who == store.pseudonym("local:rita")
+    with pytest.raises(StoreError, match="Choose a submission"):
+        bulk.count(REVIEWER, None, same_annotator=True, same_image=False)
+    with pytest.raises(NotAllowed):
+        bulk.count(ANNOTATOR, shown, same_annotator=True, same_image=False)
+    with pytest.raises(NotAllowed):
+        bulk.decide(ANNOTATOR, "accepted", usual)
+
+
+def test_what_came_after_the_latest_comparison_is_neither_flagged_nor_not(
+    service: DashboardService, store: AnnotationStore
+) -> None:
+    service.quality.compute(REVIEWER)
+    image = store.images()[0]
+    one_click = {"scanpath": Scanpath((Fixation(0.5, 0.5),), "click"), "clicks": clicks(image, "x", 1).clicks[:1]}
+    store.submit(clicks(image, store.pseudonym("Fay"), 99, **one_click))
+    found = [service.bulk.count(REVIEWER, None, odd=odd) for odd in ("flagged", "not flagged")]
+    assert sum(len(one.ones) for one in found) == 10
+    assert [one.unchecked for one in found] == [1, 1]
+    assert service.bulk.count(REVIEWER, None).unchecked == 0
+
+
+def test_an_annotator_is_blocked_and_let_in_again(service: DashboardService, store: AnnotationStore) -> None:
+    bulk, first = service.bulk, store.stored()[0]
+    shown, who = seen(store, first.submission_id), first.annotation.annotator
+    with pytest.raises(NotAllowed):
+        bulk.block(ANNOTATOR, shown, True, "why not")
+    with pytest.raises(StoreError, match="reason is empty"):
+        bulk.block(REVIEWER, shown, True, " ")
+    assert bulk.block(REVIEWER, shown, True, "clicks anywhere") == who
+    assert store.person(who).blocked
+    bulk.block(REVIEWER, shown, False, "they explained")
+    assert not store.person(who).blocked
+
+
+def test_agreement_on_findings_stands_beside_that_on_paths(service: DashboardService, store: AnnotationStore) -> None:
+    rows = finding_table(service.quality.compute(REVIEWER)).rows
+    assert rows
+    assert all(row[1] == "2" for row in rows), "both images have votes of five"

@@ -21,7 +21,7 @@ from web.identity import LIMITS, NEIGHBOURS, Claim, NotAllowed
 # Who may use which part; a part that is new fails below until it stands here.
 ROLE_OF = {
     "overview": "everybody", "quality": "reviewer", "review": "reviewer", "imports": "admin", "images": "admin",
-    "exports": "admin", "audit_log": "admin",
+    "exports": "admin", "audit_log": "admin", "bulk": "reviewer", "project": "admin",
 }  # fmt: skip
 CLAIMS = {"everybody": NOBODY, "annotator": ANNOTATOR, "reviewer": REVIEWER, "admin": ADMIN}
 RANKS = list(CLAIMS)

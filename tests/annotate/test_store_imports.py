@@ -66,6 +66,36 @@ def test_a_folder_becomes_tasks(store: AnnotationStore, tmp_path: Path) -> None:
     assert do_import(store, "folder", folder).known == 6
 
 
+def test_an_import_tells_how_far_it_is_and_ends_when_it_is_cancelled(
+    store: AnnotationStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = fill_folder(tmp_path / "images", 6)
+    (folder / "broken.png").write_bytes(b"no image")
+    number, seen = store.queue_import("folder", str(folder), "admin"), []
+
+    def watching(source: Path | bytes, *, name: str) -> object:
+        (status,) = store.imports()
+        seen.append((status.looked_at, status.total))
+        if len(seen) == 4:
+            store.cancel_import(number, "boss")
+        return open_image(source, name=name)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(imports, "open_image", watching)
+        done = run_next_import(store)
+    assert done is not None
+    assert (done.state, done.looked_at, done.total) == ("cancelled", 3, 7)
+    assert seen == [(0, 7), (1, 7), (2, 7), (3, 7)]
+    assert run_next_import(store) is None, "it is not taken up again"
+    assert len(store.images()) == done.added, "what was added stays"
+    assert store.audit()[-1].action == "import cancelled"
+    for wrong in (number, 99):
+        with pytest.raises(StoreError, match=r"ended already|no such import"):
+            store.cancel_import(wrong, "boss")
+    again = do_import(store, "folder", folder)
+    assert [file for file, _ in again.refused_files] == ["broken.png"]
+
+
 def test_hostile_files_are_counted_with_their_reason_and_the_rest_goes_on(
     store: AnnotationStore, tmp_path: Path
 ) -> None:
@@ -193,6 +223,18 @@ def test_a_name_in_an_extra_field_goes_first(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr(info, png(0))
     assert [found.name for found in zip_images(str(tmp_path / "a.zip"))] == ["h\u00e9.png"]
+
+
+def test_refused_files_are_named_whatever_their_name(store: AnnotationStore, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("two\nlines.png", f"{'long ' * 45}end.png"):
+        (folder / name).write_bytes(b"no image")
+    done = do_import(store, "folder", folder)
+    names = [file for file, _ in done.refused_files]
+    assert (done.total, done.refused, len(names)) == (2, 2, 2)
+    assert [any(part in name for name in names) for part in ("twolines.png", "end.png")] == [True, True]
+    assert all(len(name) <= 200 and name.isprintable() for name in names)
 
 
 def test_parts_of_an_archive_that_cannot_be_read_are_counted(store: AnnotationStore, tmp_path: Path) -> None:

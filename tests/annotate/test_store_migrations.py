@@ -13,6 +13,7 @@ from sqlalchemy import Connection, text
 from annotate.store import database as engine
 from annotate.store.database import HEAD, MIGRATIONS, Database, database_url, migrate
 from annotate.store.model import StoreError
+from annotate.store.queue import BANDS
 from annotate.store.store import AnnotationStore
 from annotate.store.submissions import receipt_id_of, record_of
 from annotate.store.tables import METADATA
@@ -72,6 +73,22 @@ def test_an_old_database_opens(tmp_path: Path, store_url: str, open_store: OpenS
     do_task(store, store.pseudonym("Bob"), task, "new")
     assert [stored.number for stored in store.stored()] == [1, 2]
     assert store.counts().open_images == 0
+
+
+def test_an_old_queue_goes_on_in_the_usual_priority(tmp_path: Path, store_url: str, open_store: OpenStore) -> None:
+    old = database_at(tmp_path / "data", store_url, "0004")
+    old.write(lambda session: write_first_form(session, "a" * 64))
+    move = "INSERT INTO cursors (person_id, band, position) VALUES (1, 9, 1), (1, -1, 4)"
+    old.write(lambda session: session.execute(text(move)))
+    old.close()
+    store, cursors = open_store(), "SELECT band, position FROM cursors ORDER BY band"
+    assert store.database.read(lambda session: session.scalar(text("SELECT band FROM images"))) == BANDS + 9
+    assert store.database.read(lambda session: session.execute(text(cursors)).all()) == [(-1, 4), (BANDS + 9, 1)]
+    (image,) = store.images()
+    assert (image.priority, image.patient_id, image.metadata) == (0, "", {})
+    store.set_open(image.sha256, False, "admin")
+    store.set_open(image.sha256, True, "admin")
+    assert store.database.read(lambda session: session.scalar(text("SELECT band FROM images"))) == BANDS + 9
 
 
 def test_migrations_lead_to_the_tables_of_the_program(open_store: OpenStore) -> None:

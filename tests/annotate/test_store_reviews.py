@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, delete, update
 
-from annotate.store.model import StoreError, StoreSettings
+from annotate.blur import BlurSettings
+from annotate.store.model import Person, StoreError, StoreSettings
+from annotate.store.project import Project
 from annotate.store.store import AnnotationStore
 from annotate.store.tables import AUDIT, SUBMISSIONS
 from tests.annotate.store_maker import add_images, annotate, ingest
@@ -165,3 +167,51 @@ def test_forged_and_clashing_records_are_refused(store: AnnotationStore) -> None
     with pytest.raises(StoreError, match="no kind"):
         ingest(store, replace(found, kind="stolen"))  # type: ignore[arg-type]
     assert store.counts().annotations == 3
+
+
+def test_what_was_withdrawn_stays_withdrawn_whoever_judges_it(store: AnnotationStore) -> None:
+    store.withdraw("s1", fill(store, 1))
+    with pytest.raises(StoreError, match="withdrew"):
+        store.review("s1", "accepted", "", "boss")  # decided a moment before
+    with pytest.raises(StoreError, match="withdrew"):
+        store.restore("s1", "a mistake", "boss")
+
+
+def test_terms_experience_and_a_block_are_kept_and_come_back(store: AnnotationStore, tmp_path: Path) -> None:
+    who = store.pseudonym("Ada")
+    assert store.person(who) == Person("Ada", who)
+    store.agree(who, "1 CC BY 4.0", "radiologist")
+    store.agree(who, "1 CC BY 4.0", "radiologist")
+    store.set_blocked(who, True, "one click on everything", "boss")
+    store.set_blocked(who, True, "again", "boss")
+    kept = Person("Ada", who, "radiologist", "1 CC BY 4.0", True)
+    assert store.person(who) == kept
+    assert [entry.action for entry in store.audit()] == ["agreed", "annotator blocked"]
+    with pytest.raises(StoreError, match="Experience is one of"):
+        store.agree(who, "1 CC BY 4.0", "wizard")
+    with pytest.raises(StoreError, match="reason is empty"):
+        store.set_blocked(who, False, " ", "boss")
+    copy = AnnotationStore.open(tmp_path / "copy")
+    assert copy.ingest([(replace(kept, name=None), b"")]) == [True]
+    assert copy.ingest([(replace(kept, name=None), b"")]) == [False]
+    assert copy.person(who) == replace(kept, name=None)
+    copy.close()
+
+
+def test_a_project_is_checked_and_kept(store: AnnotationStore) -> None:
+    assert store.project() == Project()
+    assert (Project().sigma_px, Project().radius_px) == (BlurSettings().sigma_px, BlurSettings().radius_px)
+    project = Project("Apex first.", "CC0 1.0", "moving window", 20.0, 30.0, 4, ("edema",))
+    store.set_project(project, "boss")
+    store.set_project(project, "boss")
+    assert store.project() == project
+    assert [entry.action for entry in store.audit()] == ["project changed"]
+    assert project.form(("fracture", "edema", "wings")) == ("edema",)
+    assert Project(checklist=("wings",)).form(("edema",)) == ("edema",), "what nobody knows is not asked for"
+    wrong: list[dict[str, object]] = [
+        {"mode": "telepathy"}, {"sigma_px": 0}, {"radius_px": float("nan")}, {"least_clicks": 0}, {"licence": " "},
+        {"instruction": "x" * 601}, {"checklist": ("edema", "edema")}, {"checklist": ("",)},
+    ]  # fmt: skip
+    for change in wrong:
+        with pytest.raises(StoreError):
+            Project(**change)  # type: ignore[arg-type]

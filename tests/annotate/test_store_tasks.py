@@ -262,3 +262,30 @@ def test_whoever_has_seen_much_still_finds_the_next_image(
     for number, sha256 in enumerate(shas[:11]):  # on her own, so that the queue does not know yet
         store.submit(annotate(sha256, who, f"s{number}"))
     assert must(store.next_task(who)).image.sha256 == shas[11]
+
+
+def test_a_higher_priority_comes_before_all_others(store: AnnotationStore) -> None:
+    quarrel, fresh, late, soon = (image.sha256 for image in add_images(store, 4))
+    ada, bob, cleo = (store.pseudonym(name) for name in ("Ada", "Bob", "Cleo"))
+    for who, path in ((ada, LEFT), (bob, RIGHT)):
+        store.submit(annotate(quarrel, who, f"quarrel {who}", **click_path(path)))
+        store.submit(annotate(soon, who, f"soon {who}", **click_path(LEFT)))
+    store.set_task(soon, "admin", priority=1)
+    store.set_task(late, "admin", priority=-1)
+    order = []
+    for number in range(4):
+        task = must(store.next_task(cleo))
+        order.append(task.image.sha256)
+        do_task(store, cleo, task, f"s{number}", **click_path(LEFT))
+    assert order == [soon, quarrel, fresh, late]
+    assert store.counts().open_images == 4
+    dan = store.pseudonym("Dan")
+    store.set_task(soon, "admin", priority=0)
+    assert must(store.next_task(dan)).image.sha256 == quarrel
+    assert store.image(soon).priority == 0
+
+
+def test_annotators_learn_nothing_of_the_patient(store: AnnotationStore) -> None:
+    store.add_image(picture(1), "a.png", by="admin", patient_id="p 7", metadata={"sex": "F"})
+    image = must(store.next_task(store.pseudonym("Ada"))).image
+    assert (image.patient_id, image.metadata, image.source) == ("", {}, "")

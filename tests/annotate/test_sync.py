@@ -20,7 +20,7 @@ import pytest
 from huggingface_hub import HfApi
 
 from annotate.store.store import AnnotationStore
-from annotate.sync.repo import NOTE, HubRepo, new_name, stamp_of
+from annotate.sync.repo import CARD, EARLIER_CARD, NOTE, HubRepo, card_text, new_name, stamp_of
 from annotate.sync.worker import HubSync
 from gazevlm_core.scanpath import Fixation, Scanpath
 from tests.annotate.filled_store import clicks, fill, open_store, picture
@@ -315,6 +315,41 @@ def test_the_repository_opens_as_a_dataset(store: AnnotationStore, tmp_path: Pat
     assert sorted(loaded["number"]) == [one.number for one in visible(store)]
 
 
+def test_records_of_both_versions_open_together_and_an_earlier_card_gives_way(
+    store: AnnotationStore, tmp_path: Path
+) -> None:
+    import datasets
+
+    image, who = store.images()[0], store.pseudonym("Eve")
+    start(store, tmp_path).sync()  # findings_asked are not known of these
+    card = tmp_path / "hub" / CARD
+    card.write_text(EARLIER_CARD)
+    (earlier,) = sorted((tmp_path / "hub" / "data").glob("*.jsonl"))
+    lines = [json.loads(line) for line in earlier.read_text().splitlines()]
+    for line in lines:  # as an earlier program wrote them
+        del line["image_id"], line["record"]["findings_asked"]
+    earlier.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    asked = ("edema", "fracture")
+    store.submit(clicks(image, who, 60, findings=("edema",), findings_asked=asked))
+    start(store, tmp_path).sync()
+    assert card.read_text() == card_text()
+    loaded = datasets.load_dataset(str(tmp_path / "hub"), split="train", cache_dir=str(tmp_path / "datasets"))
+    by_number = {row["number"]: row for row in loaded}
+    for one in visible(store):
+        row, path = by_number[one.number]["record"], one.annotation.scanpath
+        assert row["findings_asked"] == (list(asked) if one.annotation.annotator == who else None)
+        assert [(at["x"], at["y"]) for at in row["scanpath"]["fixations"]] == [(at.x, at.y) for at in path]
+    assert [row["image_id"] for row in loaded].count(None) == len(lines)
+
+
+def test_a_card_that_somebody_wrote_stays(store: AnnotationStore, tmp_path: Path) -> None:
+    start(store, tmp_path).sync()
+    card = tmp_path / "hub" / CARD
+    card.write_text("ours")
+    start(store, tmp_path).sync()
+    assert card.read_text() == "ours"
+
+
 # ---- names, client, thread ------------------------------------------------------------------------------------------
 def test_names_are_new_and_go_up_even_where_the_clock_went_back() -> None:
     late = "20990101T000000000000Z"
@@ -327,9 +362,10 @@ def test_names_are_new_and_go_up_even_where_the_clock_went_back() -> None:
 
 @pytest.mark.parametrize("name", ["create_repo", "list_repo_files", "hf_hub_download", "create_commit"])
 def test_the_real_client_takes_the_same_calls(name: str) -> None:
-    used = inspect.signature(getattr(HubStub, name)).parameters
-    real = inspect.signature(getattr(HfApi, name))
-    real.bind(*(None for _ in ("self",)), **{key: None for key in used if key != "self"})
+    ours, theirs = (inspect.signature(getattr(client, name)).parameters for client in (HubStub, HfApi))
+    assert ours.keys() <= theirs.keys()
+    needed = {key for key, one in theirs.items() if one.default is one.empty and one.kind is not one.VAR_KEYWORD}
+    assert needed <= ours.keys()
 
 
 def wait_for(what: Any) -> None:

@@ -62,7 +62,7 @@ class CocoFile(Sink):
         entry = {
             "id": self._count, "image_id": image.sha256, "file_name": f"{IMAGES}/{image.sha256}.png",
             "width": image.width_px, "height": image.height_px, "license": LICENCE_ID, "question": image.question,
-            "findings": known,
+            "findings": known, "patient_id": image.patient_id,
         }  # fmt: skip
         self._images.write(json_line(entry))
         for one in stored:

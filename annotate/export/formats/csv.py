@@ -18,9 +18,9 @@ ANNOTATIONS, FIXATIONS = "annotations.csv", "fixations.csv"
 FORMULA_STARTS = "=+-@\t\r\n＝＋－＠"  # noqa: RUF001 - spreadsheets take the wide forms for the usual ones
 BLANKS = " \u00a0\u3000\ufeff\u200b"
 ANNOTATION_HEADS = (
-    "number", "receipt", "digest", "image_id", "image_name", "width_px", "height_px", "reader", "kind", "verdict",
-    "reason", "removed", "mode", "question", "findings", "findings_asked", "report", "confidence", "fixations",
-    "started_at", "submitted_at", "submission_id",
+    "number", "receipt", "digest", "image_id", "image_name", "patient_id", "width_px", "height_px", "reader", "kind",
+    "verdict", "reason", "removed", "mode", "question", "findings", "findings_asked", "report", "confidence",
+    "fixations", "started_at", "submitted_at", "submission_id",
 )  # fmt: skip
 FIXATION_HEADS = ("image_id", "reader", "index", "x_px", "y_px", "onset_ms", "duration_ms", "submission_id")
 PIXEL_DIGITS = 3

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from annotate.export.formats import Format, Sink
 from annotate.export.lines import json_line
-from annotate.store.model import Stored, StoredImage
+from annotate.store.model import SPLIT, VIEW, Stored, StoredImage
 from annotate.votes import first_of_each, labels, usable
 from gazevlm_core.datasets.folder import SCANPATHS, STUDIES
 from gazevlm_core.datasets.scanpath_files import line_values
@@ -32,6 +32,9 @@ def sample_of(image: StoredImage, stored: Sequence[Stored]) -> Sample:
         report=reported.annotation.report if reported else None,
         findings=findings,
         readings=tuple(map(reading_of, stored)),
+        patient_id=image.patient_id,
+        split=image.metadata.get(SPLIT, ""),
+        view=image.metadata.get(VIEW, ""),
         digest=image.sha256,
         size_px=(image.width_px, image.height_px),
     )
@@ -77,14 +80,16 @@ class GazeFiles(Sink):
             how = {"mode": one.annotation.client.mode, "kind": one.kind, "question": one.annotation.question}
             scanpaths.write(json_line({**line_values(sample.image_id, reading), **how}))
         study = {"image_id": sample.image_id, "question": sample.question, "findings": dict(sample.findings)}
-        studies.write(json_line({**study, "report": sample.report}))
+        told = {"patient_id": image.patient_id, "split": sample.split, "view": sample.view}
+        known = {name: value for name, value in told.items() if value}
+        studies.write(json_line({**study, "report": sample.report, **known}))
 
 
 FORMAT = Format(
     "training set",
     {
         SCANPATHS: "paths as `gazevlm score` and the folder adapter read them, with the question that was asked",
-        STUDIES: "findings by majority of the votes, one report, and the question, per image",
+        STUDIES: "findings by majority of the votes, one report, the question, and the patient where known, per image",
     },
     lambda folder, title, licence: [GazeFiles(folder)],
     with_images=True,

@@ -30,25 +30,34 @@ TOLD = {
     "report": str, "confidence": int,
 }  # fmt: skip
 FLAT_COLUMNS: dict[str, Any] = {
-    "image_id": str, "file_name": str, "width_px": int, "height_px": int, "number": int, "submission_id": str,
-    "receipt": str, "reader": str, "kind": str, "verdict": str, "removed": bool, "mode": str, "source": str,
-    "question": str, "findings": TEXTS, "findings_asked": TEXTS, "report": str, "confidence": int, "started_at": str,
-    "submitted_at": str, "x": SHARES, "y": SHARES, "onset_ms": SHARES, "duration_ms": SHARES,
+    "image_id": str, "file_name": str, "patient_id": str, "width_px": int, "height_px": int, "number": int,
+    "submission_id": str, "receipt": str, "reader": str, "kind": str, "verdict": str, "removed": bool, "mode": str,
+    "source": str, "question": str, "findings": TEXTS, "findings_asked": TEXTS, "report": str, "confidence": int,
+    "started_at": str, "submitted_at": str, "x": SHARES, "y": SHARES, "onset_ms": SHARES, "duration_ms": SHARES,
 }  # fmt: skip
 
 
 def columns_of(value: type) -> dict[str, Any]:
     """Return the columns of a value of the store: plain ones, lists of text, and JSON text for what is nested."""
-    hints = get_type_hints(value, include_extras=True)
-    kinds = {one.name: plain_type(hints[one.name])[0] for one in fields(value)}
     return {
-        LINE_NAMES.get(name, name): kind if kind in KINDS else TEXTS if get_origin(kind) is tuple else str
-        for name, kind in kinds.items()
-        if name != NOT_IN_LINES
+        name: kind if kind in KINDS else TEXTS if get_origin(kind) is tuple else str
+        for name, kind in _kinds(value).items()
     }
 
 
+def json_columns(value: type) -> list[str]:
+    """Return the columns that are JSON text."""
+    return [name for name, kind in _kinds(value).items() if kind not in KINDS and get_origin(kind) is not tuple]
+
+
+def _kinds(value: type) -> dict[str, Any]:
+    hints = get_type_hints(value, include_extras=True)
+    kinds = {one.name: plain_type(hints[one.name])[0] for one in fields(value)}
+    return {LINE_NAMES.get(name, name): kind for name, kind in kinds.items() if name != NOT_IN_LINES}
+
+
 IMAGE_COLUMNS = columns_of(StoredImage)
+IMAGE_JSON, RECORD_JSON = json_columns(StoredImage), json_columns(Stored)
 SUBMISSION_COLUMNS = {name: kind for name, kind in columns_of(Stored).items() if name != "record"}
 FIXATION = dict.fromkeys(("x", "y", "onset_ms", "duration_ms"), float)
 NESTED = {**SUBMISSION_COLUMNS, **TOLD, "fixations": [FIXATION], "record": str}
@@ -171,23 +180,25 @@ def _read_row(where: str, row: dict[str, Any]) -> Iterator[Item]:
         yield Item(where, StoredImage, None, "it is no image with submissions")
         return
     known = {*IMAGE_COLUMNS, "sha256"}  # so earlier programs call the image's id
-    yield _read(StoredImage, where, row, known, "gold", png if isinstance(png, bytes) else b"")
+    yield _read(StoredImage, where, row, known, IMAGE_JSON, png if isinstance(png, bytes) else b"")
     for index, annotation in enumerate(annotations, start=1):
-        yield _read(Stored, f"{where}, submission {index}", annotation, {*SUBMISSION_COLUMNS, "record"}, "record")
+        yield _read(Stored, f"{where}, submission {index}", annotation, {*SUBMISSION_COLUMNS, "record"}, RECORD_JSON)
 
 
 def _read(
-    kind: type[StoredImage] | type[Stored], where: str, row: object, known: set[str], nested: str, png: bytes = b""
-) -> Item:
-    """Return the value of a row, of whose columns one is JSON text; columns that others added are left out."""
+    kind: type[StoredImage] | type[Stored], where: str, row: object, known: set[str], nested: Sequence[str],
+    png: bytes = b"",
+) -> Item:  # fmt: skip
+    """Return the value of a row, of whose columns some are JSON text; columns that others added are left out."""
     if not isinstance(row, dict):
         return Item(where, kind, None, "it is no submission")
     values = {name: value for name, value in row.items() if name in known}
-    try:
-        if values.get(nested) is not None:
-            values[nested] = parse_json(str(values[nested]))
-    except LineError as error:
-        return Item(where, kind, None, f"{nested}: {error}")
+    for name in nested:
+        try:
+            if values.get(name) is not None:
+                values[name] = parse_json(str(values[name]))
+        except LineError as error:
+            return Item(where, kind, None, f"{name}: {error}")
     return read_item(kind, where, values, png)
 
 

@@ -1,0 +1,171 @@
+"""Many verdicts at once, and annotators from whom nothing is taken any more."""
+
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import gradio as gr
+
+from annotate.dashboard.quality import SurveyCache
+from annotate.store.lookup import PendingOne, pending_submissions
+from annotate.store.model import StoreError, Verdict
+from annotate.store.store import AnnotationStore
+from web.identity import Claim, Gate
+from web.markup import note, status
+from web.page import QUIET, Values, remembered
+from web.sign_in import Entry
+
+Odd = Literal["all", "flagged", "not flagged"]
+ODD: tuple[Odd, ...] = get_args(Odd)
+MOST_AT_ONCE = 500
+WHAT = (
+    f"Pending submissions alone, at most {MOST_AT_ONCE} at once. Count them first: the verdict is for those that were "
+    "counted, and leaves out what changed since."
+)
+COUNT_FIRST = "Count the submissions first."
+NOTHING_SEEN = "Choose a submission first."
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The submission that a reviewer sees: a verdict on anything else is refused."""
+
+    submission_id: str
+    revision: int
+    number: int
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What a verdict will be for."""
+
+    ones: tuple[PendingOne, ...]  # by number
+    more: int  # how many match beside these
+    unchecked: int = 0  # how many came after the latest comparison, where it is asked what that says
+
+
+class BulkService:
+    """For reviewers; NotAllowed for everybody else. `surveys` tell what is flagged."""
+
+    def __init__(self, store: AnnotationStore, gate: Gate, surveys: SurveyCache) -> None:
+        self.store, self.gate, self._surveys = store, gate, surveys
+
+    def count(
+        self, claim: Claim, seen: Seen | None, same_annotator: bool = False, same_image: bool = False, odd: Odd = "all"
+    ) -> Counted:
+        """Return the pending submissions that match.
+
+        Args:
+            claim: who asks.
+            seen: the submission that the reviewer sees.
+            same_annotator, same_image: only those of its annotator, and on its image.
+            odd: what the checks of the comparison say of them.
+
+        Raises:
+            StoreError: nothing is seen, or an unknown filter.
+        """
+        self.gate.admit(claim, "read", "reviewer")
+        if odd not in ODD:
+            raise StoreError(f"Choose one of {', '.join(ODD)}.")
+        shown = None if seen is None else self.store.find(seen.submission_id)
+        if shown is None and (same_annotator or same_image):
+            raise StoreError(NOTHING_SEEN)
+        annotator = shown.annotation.annotator if shown and same_annotator else None
+        image = shown.image_sha256 if shown and same_image else None
+        ones = pending_submissions(self.store, annotator, image)
+        unchecked = 0
+        if odd != "all":
+            rows = (self._surveys.latest() or self._surveys.compute()).survey.submissions
+            flagged = {row.submission_id: bool(row.flags or row.outliers) for row in rows}
+            unchecked = sum(one.submission_id not in flagged for one in ones)  # nobody knows what these are
+            ones = [one for one in ones if flagged.get(one.submission_id) is (odd == "flagged")]
+        return Counted(tuple(ones[:MOST_AT_ONCE]), max(0, len(ones) - MOST_AT_ONCE), unchecked)
+
+    def decide(self, claim: Claim, verdict: Verdict, counted: Counted | None, reason: str = "") -> tuple[int, int]:
+        """Judge what was counted; rejecting needs a reason.
+
+        Returns:
+            How many were judged, and how many were left since they had changed.
+
+        Raises:
+            StoreError: nothing was counted, or no reason.
+        """
+        visitor = self.gate.admit(claim, "review", "reviewer")
+        if counted is None or not counted.ones:
+            raise StoreError(COUNT_FIRST)
+        if verdict == "rejected" and not reason.strip():
+            raise StoreError("The reason for rejecting is empty; write something.")
+        done = 0
+        for one in counted.ones:
+            done += self.store.review_unchanged(one.submission_id, one.revision, verdict, reason, visitor.pseudonym)
+        return done, len(counted.ones) - done
+
+    def block(self, claim: Claim, seen: Seen | None, blocked: bool, reason: str) -> str:
+        """Take nothing more from the annotator of what is seen, or let them go on; returns their pseudonym.
+
+        Raises:
+            StoreError: nothing is seen, or no reason.
+        """
+        visitor = self.gate.admit(claim, "review", "reviewer")
+        shown = None if seen is None else self.store.find(seen.submission_id)
+        if shown is None:
+            raise StoreError(NOTHING_SEEN)
+        self.store.set_blocked(shown.annotation.annotator, blocked, reason, visitor.pseudonym)
+        return shown.annotation.annotator
+
+
+class BulkView:
+    """A fold below the review: filters, a count, two verdicts, and the annotator."""
+
+    def __init__(self, service: BulkService, entry: Entry, seen: gr.State) -> None:
+        self.service = service
+        with gr.Accordion("Many at once; this annotator", open=False, elem_id="dashboard-bulk"):
+            gr.HTML(note(WHAT))
+            with gr.Row(elem_classes="dashboard-line"):
+                self.annotator = gr.Checkbox(True, label="Only this annotator", elem_id="dashboard-bulk-annotator")
+                self.image = gr.Checkbox(label="Only this image", elem_id="dashboard-bulk-image")
+                self.odd = gr.Radio(list(ODD), value="all", label="Checks", elem_id="dashboard-bulk-odd", min_width=240)
+                self.count = gr.Button("Count", min_width=90, scale=0, elem_id="dashboard-bulk-count")
+            self.reason = gr.Textbox(
+                label="Reason", info="Needed to reject and to block; annotators read it beside what is rejected.",
+                max_lines=2, max_length=2000, elem_id="dashboard-bulk-reason",
+            )  # fmt: skip
+            with gr.Row(elem_classes="dashboard-verdicts"):
+                self.accept = gr.Button("Accept these", variant="primary", elem_id="dashboard-accept-these")
+                self.reject = gr.Button("Reject these", variant="stop", elem_id="dashboard-reject-these")
+                self.block = gr.Button("Block this annotator", min_width=150, elem_id="dashboard-block")
+                self.let_in = gr.Button("Let in again", min_width=110, elem_id="dashboard-let-in")
+            self.status = gr.HTML(status(""), elem_id="dashboard-bulk-status")
+        self.counted = remembered()
+        filters = [seen, self.annotator, self.image, self.odd]
+        entry.on(self.count.click, self._count, filters, [self.counted, self.status])
+        for choice in (self.annotator, self.image, self.odd):  # what was counted is not what stands there now
+            choice.input(lambda: (None, status("")), None, [self.counted, self.status], queue=False, **QUIET)
+        verdicts: tuple[tuple[gr.Button, Verdict], ...] = ((self.accept, "accepted"), (self.reject, "rejected"))
+        self.changes = [
+            entry.on(button.click, self._judge(verdict), [self.counted, self.reason], [self.counted, self.status])
+            for button, verdict in verdicts
+        ]
+        for button, blocked in ((self.block, True), (self.let_in, False)):
+            entry.on(button.click, self._block(blocked), [seen, self.reason], self.status)
+
+    def _count(self, claim: Claim, seen: Seen | None, annotator: bool, image: bool, odd: Any) -> Values:  # noqa: ANN401
+        found = self.service.count(claim, seen, bool(annotator), bool(image), odd)
+        more = f" {found.more:,} more match; do these first." if found.more else ""
+        new = f" {found.unchecked:,} came after the latest comparison and are left out." if found.unchecked else ""
+        words = f"{len(found.ones):,} pending submissions are counted.{more}{new}"
+        return {self.counted: found, self.status: status(words)}
+
+    def _judge(self, verdict: Verdict) -> Any:  # noqa: ANN401 - a handler
+        def judge(claim: Claim, counted: Counted | None, reason: str) -> Values:
+            done, moved = self.service.decide(claim, verdict, counted, reason)
+            left = f" {moved:,} had changed meanwhile and were left." if moved else ""
+            return {self.counted: None, self.status: status(f"{done:,} are {verdict}.{left}")}
+
+        return judge
+
+    def _block(self, blocked: bool) -> Any:  # noqa: ANN401 - a handler
+        def block(claim: Claim, seen: Seen | None, reason: str) -> str:
+            who = self.service.block(claim, seen, blocked, reason)
+            return status(f"Nothing more is taken from {who}." if blocked else f"{who} may go on.")
+
+        return block
