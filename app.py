@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from diagnose.catalogue import Catalogue
     from finetune.opening import Adapting
     from finetune.tab.service import AdaptService
+    from gazevlm_core.inference import GazeEngine, LazyEngine
     from web.blocks import Page
     from web.models import Ask
 
@@ -69,14 +70,12 @@ def main() -> None:
     from annotate.store.model import StoreError
     from diagnose.catalogue import Catalogue
     from finetune.opening import make_adapters_folder, open_adapting
-    from gazevlm_core.inference import GazeEngine
     from gazevlm_core.model.adapters import AdapterError
     from gazevlm_core.model.checkpoint import CheckpointError
-    from gazevlm_core.options import shipped_models
     from web.page import launch_options
 
     try:
-        engines = {source: GazeEngine.load(source) for source in settings.model or shipped_models()}
+        engines = open_models(settings)
         adapters = settings.adapters or make_adapters_folder(settings.data)
         catalogue = Catalogue(engines, adapter=settings.adapter, adapters=adapters)
         teaching = open_teaching(settings)
@@ -95,9 +94,28 @@ def main() -> None:
     signal.signal(signal.SIGTERM, interrupt)  # after `start`, whose sync would end the process by itself
     try:
         page = build_app(catalogue, teaching, adapting.service, gpu=spaces.GPU(duration=duration))
-        page.launch(**launch_options(page), mcp_server=settings.mcp)
+        page.launch(**launch_options(page, settings), mcp_server=settings.mcp)
     finally:
         close(adapting, teaching)
+
+
+def open_models(settings: Settings) -> "dict[str, GazeEngine | LazyEngine]":
+    """The models that can answer, the usual one first. Those that ship beside it are loaded when they are first chosen;
+    not on ZeroGPU, where an answer is given by a process of its own.
+
+    Raises:
+        CheckpointError: one cannot be loaded.
+    """
+    from finetune.opening import ZERO_GPU_VARIABLE
+    from gazevlm_core.inference import GazeEngine, LazyEngine
+    from gazevlm_core.options import shipped_models
+
+    first, *others = settings.model or shipped_models()
+    later = not settings.model and not os.environ.get(ZERO_GPU_VARIABLE)
+    engines: dict[str, GazeEngine | LazyEngine] = {first: GazeEngine.load(first)}
+    for source in others:
+        engines[source] = LazyEngine(source) if later else GazeEngine.load(source)
+    return engines
 
 
 def interrupt(_number: int, _frame: FrameType | None) -> None:

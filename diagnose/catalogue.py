@@ -18,7 +18,9 @@ from gazevlm_core.words import recognised
 from web.models import PLUS
 
 if TYPE_CHECKING:
-    from gazevlm_core.inference import GazeEngine
+    from gazevlm_core.datasets.trained_on import TrainedOn
+    from gazevlm_core.inference import GazeEngine, LazyEngine
+    from gazevlm_core.model.checkpoint import CheckpointFacts
     from gazevlm_core.model.configuration_gazevlm import GazeConfig
 
 PRECISIONS = {
@@ -36,15 +38,36 @@ class Choice:
     """A model, bare or with an adapter.
 
     Args:
+        source: of the model, as in `load_checkpoint`.
+        base: the model, which may be loaded only when it is first asked.
+        known: of the model, without the adapter.
         verdict: whether the adapter is better than its base, in a sentence; None where nobody compared them.
     """
 
     name: str  # "MODEL" or "MODEL + ADAPTER"; the one on the page, in links and at the endpoint
-    engine: "GazeEngine"  # of the model
+    source: str
+    base: "GazeEngine | LazyEngine"
+    known: "CheckpointFacts"
     adapter: Path | None  # folder, or None
     gaze: "GazeConfig"  # configuration of the gaze parts as they are with the adapter
     scores: CheckpointScores | None  # of exactly this choice; None where it was never scored
     verdict: str | None = None
+
+    @property
+    def engine(self) -> "GazeEngine":
+        """Of the model, which is loaded now where it was not yet."""
+        return self.base.load_now()
+
+    @property
+    def learned(self) -> list["TrainedOn | None"]:
+        """Whom and what it was trained on; None for a part of it that does not tell."""
+        from gazevlm_core.inference import what_is_known
+        from gazevlm_core.model.checkpoint import CheckpointError
+
+        try:
+            return what_is_known(self.adapter, self.source)
+        except CheckpointError:
+            return [None]
 
     @property
     def stamp(self) -> Hashable:
@@ -64,12 +87,12 @@ class Choice:
     def facts(self) -> dict[str, str]:
         """Return what a reader should know of this choice: name -> fact."""
         return {
-            "model": self.engine.checkpoint.model_id,
+            "model": self.known.model_id,
             "adapter": self.adapter.name if self.adapter else "none",
             **({"held-out scores": self.verdict} if self.verdict else {}),
             "trained on": self.gaze.trained_on or "nothing of ours",
-            "weights": PRECISIONS[self.engine.checkpoint.precision],
-            "device": "GPU" if self.engine.model.device.type == "cuda" else "CPU",
+            "weights": PRECISIONS[self.known.precision],
+            "device": "GPU" if self.known.device == "cuda" else "CPU",
             "gaze": "trained" if self.gaze.gaze_trained else "untrained: no path is shown",
             "findings": "trained" if self.gaze.findings_trained else "untrained: no probabilities",
         }
@@ -80,7 +103,7 @@ class Catalogue:
     stamps of all adapters' files are compared each time, and read again where any of them changed.
 
     Args:
-        engines: source (as in `load_checkpoint`) -> loaded model, the usual one first.
+        engines: source (as in `load_checkpoint`) -> model, loaded or not, the usual one first.
         adapter: folder of an adapter of the first model, chosen unless another is asked for; the bare model is while
             that folder is gone.
         adapters: folder whose subfolders are adapters; one belongs to the model that its files name.
@@ -92,7 +115,7 @@ class Catalogue:
 
     def __init__(
         self,
-        engines: Mapping[str, "GazeEngine"],
+        engines: Mapping[str, "GazeEngine | LazyEngine"],
         *,
         adapter: Path | None = None,
         adapters: Path | None = None,
@@ -103,11 +126,12 @@ class Catalogue:
             raise ValueError("no model is loaded")
         self._bare: dict[str, Choice] = {}
         for source, engine in engines.items():
-            name = engine.checkpoint.model_id
+            known = engine.facts
+            name = known.model_id
             if name in self._bare:
                 raise ValueError(f"two models are called {name}; give them names of their own")
             scores = read_scores(Path(resolve_source(source)))
-            self._bare[name] = Choice(name, engine, None, engine.gaze_config, scores)
+            self._bare[name] = Choice(name, source, engine, known, None, known.gaze_config, scores)
         self._locks = {name: threading.Lock() for name in self._bare}
         self._given, self._folder = adapter, adapters
         self._logged: set[str] = set()
@@ -153,7 +177,7 @@ class Catalogue:
                 model.
         """
         choice = self.find(name)
-        with self._locks[choice.engine.checkpoint.model_id]:  # nobody else swaps the adapter meanwhile
+        with self._locks[choice.known.model_id]:  # nobody else swaps the adapter meanwhile
             try:
                 choice.engine.use_adapter(choice.adapter)
             except ValueError as error:
@@ -242,4 +266,4 @@ def _adapted(base: Choice, folder: Path) -> Choice:
     from gazevlm_core.model.adapters import adapted_gaze_config
 
     name, gaze = f"{base.name}{PLUS}{folder.name}", adapted_gaze_config(base.gaze, folder)
-    return Choice(name, base.engine, folder, gaze, read_scores(folder), read_verdict(folder))
+    return Choice(name, base.source, base.base, base.known, folder, gaze, read_scores(folder), read_verdict(folder))

@@ -4,14 +4,17 @@ import csv
 import json
 import math
 import os
+import re
+import textwrap
 import time
-from collections.abc import Generator, Sequence
+import zipfile
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from diagnose.record import DiagnosisRecord
 from gazevlm_core.findings import HELD_OUT_FINDING_NAMES
@@ -30,7 +33,10 @@ from web.models import Ask
 EXAMPLE_PX, THUMBNAIL_PX = 512, 128
 NORMAL = "no finding"
 GPU_START_S, GPU_GAZE_TOKEN_S, GPU_ANSWER_TOKEN_S = 10.0, 0.02, 0.15
-STEM = "gazevlm"  # never the user's file name: it may hold a patient's name
+STEM = "gazevlm"
+FIGURE_PX, CAPTION_PX, CAPTION_COLUMNS, CAPTION_FINDINGS = 1000, 22, 84, 4
+TALLEST_PX = 1500  # of the image in a figure, whatever its shape
+LONGEST_NAME = 60  # characters of an image in a file name
 CSV_COLUMNS = ("order", "x", "y", "x_px", "y_px", "patch_index", "probability", "duration_ms")
 
 
@@ -140,8 +146,9 @@ def overlay_of(image: Image.Image, diagnosis: Diagnosis) -> Image.Image:
 
 # ---- downloads ------------------------------------------------------------------------------------------------------
 def write_downloads(
-    folder: Path, image: Image.Image, scanpath: Scanpath | None, record: DiagnosisRecord, *, second: bool = False
-) -> list[Path]:
+    folder: Path, image: Image.Image, scanpath: Scanpath | None, record: DiagnosisRecord, *, second: bool = False,
+    how: Mapping[str, object] | None = None,
+) -> list[Path]:  # fmt: skip
     """Write everything that there is to download into a folder.
 
     Args:
@@ -150,14 +157,16 @@ def write_downloads(
         scanpath: None gives the JSON alone.
         record: of the diagnosis.
         second: whether it was compared with a first one, from which the names must differ.
+        how: what gives the same answer again, to stand in the record as "how"; None leaves it out.
 
     Returns:
-        Paths of the overlay at the image's size (PNG), the replays (WebP, GIF), the record (JSON) and the fixations
-        (CSV), in this order.
+        Paths of the overlay at the image's size (PNG), the replays (WebP, GIF), the record (JSON), the fixations (CSV)
+        and the figure with its caption (PNG), in this order.
     """
     stem = f"{STEM}-second" if second else STEM
     record_path = folder / f"{stem}.json"
-    record_path.write_text(json.dumps(record, indent=2), encoding="utf-8")
+    told = {**record, **({} if how is None else {"how": how})}
+    record_path.write_text(json.dumps(told, indent=2), encoding="utf-8")
     if scanpath is None or record["scanpath"] is None:
         return [record_path]
     overlay_path = folder / f"{stem}-overlay.png"
@@ -169,7 +178,54 @@ def write_downloads(
     csv_path = folder / f"{stem}-fixations.csv"
     with csv_path.open("w", newline="", encoding="utf-8") as stream:
         csv.writer(stream).writerows([CSV_COLUMNS, *fixation_rows(record, image.size)])
-    return [overlay_path, *replay_paths, record_path, csv_path]
+    figure_path = folder / f"{stem}-figure.png"
+    draw_figure(image, scanpath, record, changed=how is not None and "look_at" in how).save(figure_path)
+    return [overlay_path, *replay_paths, record_path, csv_path, figure_path]
+
+
+def draw_figure(
+    image: Image.Image, scanpath: Scanpath, record: DiagnosisRecord, *, changed: bool = False
+) -> Image.Image:
+    """The image with its path and a caption below it: question, answer, most probable findings, and what answered.
+
+    Args:
+        image, scanpath, record: as in `write_downloads`.
+        changed: whether the path was changed by hand.
+    """
+    scale = min(FIGURE_PX / image.width, TALLEST_PX / image.height)
+    width_px, height_px = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+    overlay = draw_overlay(image.convert("RGB").resize((width_px, height_px)), scanpath)
+    font = ImageFont.load_default(CAPTION_PX)
+    likely = sorted(record["findings"].items(), key=lambda item: -item[1])[:CAPTION_FINDINGS]
+    who = " + ".join(filter(None, (record["model"], record["adapter"])))
+    paragraphs = [
+        record["question"], record["answer"],
+        "Findings: " + ", ".join(f"{name} {value:.2f}" for name, value in likely) + "." if likely else "",
+        f"{who}: {len(scanpath)} fixations, numbered in the order of looking{', changed by hand' * changed}. "
+        "Not a medical device.",
+    ]  # fmt: skip
+    lines = [line for text in filter(None, paragraphs) for line in textwrap.wrap(text, CAPTION_COLUMNS)]
+    step_px = round(1.4 * CAPTION_PX)
+    figure = Image.new("RGB", (FIGURE_PX, height_px + step_px * (len(lines) + 1)), "white")
+    figure.paste(overlay, ((FIGURE_PX - width_px) // 2, 0))
+    pen = ImageDraw.Draw(figure)
+    for number, line in enumerate(lines):
+        pen.text((CAPTION_PX, height_px + step_px // 2 + number * step_px), line, fill="black", font=font)
+    return figure
+
+
+def zip_name(image: str) -> str:
+    """Name of the archive about an image: that of the image, in letters and digits that every system takes."""
+    name = re.sub(r"[^A-Za-z0-9]+", "-", Path(image).stem if "." in image else image).strip("-")[:LONGEST_NAME]
+    return f"{STEM}-{name or 'image'}.zip"
+
+
+def zip_files(paths: Sequence[Path], target: Path) -> Path:
+    """Put files into one archive, without folders; returns its path."""
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:  # all but the smallest are compressed already
+        for path in paths:
+            archive.write(path, path.name)
+    return target
 
 
 def fixation_rows(record: DiagnosisRecord, size_px: tuple[int, int]) -> list[Sequence[float | int | str]]:

@@ -1,6 +1,7 @@
 """The page with all its tabs: the endpoints and tools are those of Diagnose, and no handler of another tab is one."""
 
 import os
+import re
 import shutil
 import signal
 import sys
@@ -18,7 +19,7 @@ from finetune.records import read_events
 from gazevlm_core.inference import GazeEngine
 from tests.adapter_maker import make_adapter
 from tests.finetune.run_maker import quick, write_gaze_folder
-from tests.launching import Program, free_port
+from tests.launching import Program, free_port, run_program
 
 GENEROUS_S = 200.0
 
@@ -112,7 +113,7 @@ def test_every_tab_opens_while_the_folder_of_the_usual_adapter_is_gone(tiny_chec
         for call in page.fns.values():
             pickers = [part for part in call.outputs if part.elem_id in ("model", "evaluate-model")]
             if pickers and any(event == "load" for _, event in call.targets):
-                values = call.fn(*[SimpleNamespace(query_params={})] * (call.name == "opened"))
+                values = call.fn(*((None, SimpleNamespace(query_params={})) if call.name == "opened" else ()))
                 shown.append(values[pickers[0]].value)
         return shown
 
@@ -121,3 +122,10 @@ def test_every_tab_opens_while_the_folder_of_the_usual_adapter_is_gone(tiny_chec
     assert opened() == [bare, bare]
     build_app(catalogue, teaching, adapting.service)
     teaching.close()
+
+
+@pytest.mark.parametrize("setting", [{"GAZEVLM_MODEL": "./nowhere"}, {"GAZEVLM_ADAPTERS": "nowhere"}])
+def test_bad_setting_stops_the_start_with_one_line(repository: Path, setting: dict[str, str]) -> None:
+    result = run_program([sys.executable, "app.py"], repository, {**os.environ, **setting})
+    assert result.returncode == 1
+    assert re.fullmatch(rf"gazevlm: {next(iter(setting))} is '.*nowhere', which is no folder; give .*\n", result.stderr)

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 UNKNOWN = "-"
 MINUTE_S = 60
+LONGEST_NAME = 40  # characters, in a list
 
 
 def when(moment: datetime | float | None) -> str:
@@ -52,6 +53,6 @@ def short_digest(digest: str) -> str:
     return digest[:10]
 
 
-def short_name(name: str, longest: int = 40) -> str:
+def short_name(name: str) -> str:
     """A name that may be long, for a list."""
-    return name if len(name) <= longest else f"{name[: longest - 1]}…"
+    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"

@@ -30,7 +30,7 @@ OPEN = frozenset({
     "/login/huggingface", "/login/callback", *(API + name for name in (
         "/user", "/login_check", "/app_id", "/info", "/openapi.json", "/theme.css", "/startup-events", "/reset",
         "/cancel", "/queue/join", "/queue/data", "/queue/status", "/upload", "/upload_progress", "/component_server",
-        "/mcp",
+        "/mcp", "/session",
     )),
 })  # fmt: skip
 OPEN_BELOW = ("/assets/", "/static/", *(API + name for name in (

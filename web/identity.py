@@ -17,6 +17,7 @@ from limits.strategies import MovingWindowRateLimiter
 from pydantic import SecretStr
 
 from web.guard import WebRequest, client_address
+from web.role_session import LONGEST_SESSION, ROLE_COOKIE, role_of
 from web.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -60,6 +61,7 @@ class Claim:
     name: str  # what was typed in the page
     token: str = field(repr=False)  # what was typed in the page; never shown, stored or logged
     address: str  # as `client_address` has it
+    session: str = field(default="", repr=False)  # of a role that a token gave before; see `web.role_session`
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,8 @@ class Gate:
         if self.settings.on_space:
             login = _login_of(getattr(request, "request", request).session)  # Gradio's own request hides the session
         name = unquote(request.cookies.get(NAME_COOKIE, "")[: 12 * LONGEST_NAME])  # %XX for up to 4 bytes a character
-        return Claim(login, name, token, client_address(request))
+        session = request.cookies.get(ROLE_COOKIE, "")[:LONGEST_SESSION]
+        return Claim(login, name, token, client_address(request), session)
 
     def visitor(self, claim: Claim) -> Visitor:
         """Who it is.
@@ -205,7 +208,8 @@ class Gate:
             NotAllowed: a wrong one.
         """
         if not claim.token:
-            return set()
+            kept = role_of(self.settings, claim.session) if claim.session else None
+            return {kept} if kept else set()
         given, settings = _digest(claim.token), self.settings
         known: dict[Role, SecretStr] = {"admin": settings.admin_token, "reviewer": settings.reviewer_token}
         # each is compared, and in constant time

@@ -1,11 +1,12 @@
 """What a tab needs of the models that the page has loaded; it does not know where they come from."""
 
-from collections.abc import Callable, Generator, Hashable, Mapping
+from collections.abc import Callable, Generator, Hashable, Mapping, Sequence
 from contextlib import closing
 from typing import Protocol
 
 from PIL import Image
 
+from gazevlm_core.datasets.trained_on import TrainedOn
 from gazevlm_core.options import DEFAULT_QUESTION, DiagnoseOptions
 from gazevlm_core.records import Diagnosis
 
@@ -36,6 +37,10 @@ class Model(Protocol):
     @property
     def stamp(self) -> Hashable:
         """Of its weights: another one once an adapter of that name was trained anew. Predictions are kept by it."""
+
+    @property
+    def learned(self) -> Sequence[TrainedOn | None]:
+        """Whom and what it was trained on; None for a part of it that does not tell."""
 
 
 class Models(Protocol):

@@ -13,6 +13,8 @@
         return ""; // blocked, or not ours
       }
     },
+    /* Hands a token over for a cookie that no script reads; "" takes that away. */
+    keepRole: token => fetch(new URL("gradio_api/session", `${globalThis.gradio_config?.root ?? location.origin}/`), { method: "POST", body: token }),
     set name(text) {
       try {
         localStorage.setItem(KEY, JSON.stringify(text));
@@ -24,6 +26,82 @@
       document.cookie = `gazevlm_name=${encodeURIComponent(text)}; path=/; max-age=${YEAR_S}; ${site}`;
     },
   };
+
+  /* The first stop of the Tab key jumps over the menu: to the question, or to what the open tab begins with. */
+  document.addEventListener("click", event => {
+    if (!event.target.closest?.(".gaze-skip")) return;
+    event.preventDefault();
+    const open = [...document.querySelectorAll("[role=tabpanel]")].find(panel => panel.offsetParent) ?? document,
+      begin = "#question textarea, button:enabled, input:enabled, textarea:enabled, select:enabled";
+    const first = [open.querySelector("#question textarea"), ...open.querySelectorAll(begin)];
+    first.find(one => one?.offsetParent)?.focus();
+  });
+
+  /* Gradio leaves the list of a dropdown open when the Tab key goes on. */
+  document.addEventListener(
+    "keydown",
+    event => {
+      if (event.key !== "Tab" || !event.target.matches?.("input[role=listbox], input[role=combobox]")) return;
+      event.target.dispatchEvent(new KeyboardEvent("keydown", { key: "Escape", bubbles: true }));
+    },
+    true,
+  );
+
+  /* One message at a time, and none once something has worked: a status line that changed without one says so. */
+  const toasts = () => [...document.querySelectorAll(".toast-body")],
+    close = toast => toast.querySelector("button.toast-close, button[aria-label='Close']")?.click();
+  new MutationObserver(changes => {
+    const added = changes.some(change =>
+      [...change.addedNodes].some(node => node.matches?.(".toast-body") || node.querySelector?.(".toast-body")),
+    );
+    if (added) toasts().slice(1).forEach(close);
+    const said = changes.flatMap(change => [...change.addedNodes]).filter(node => node.querySelector);
+    const lines = said.flatMap(node =>
+      node.matches(".gaze-status") ? [node] : [...node.querySelectorAll(".gaze-status")],
+    );
+    if (lines.some(line => /^(Done|Ready|Stopped)/.test(line.textContent.trim()))) toasts().forEach(close);
+  }).observe(document, { childList: true, subtree: true });
+
+  /* Gradio calls places for files by other words than they show, and names parts that cannot have a name. */
+  const MISNAMED = ".upload-container[aria-label], div.empty[aria-label]";
+  new MutationObserver(() =>
+    document.querySelectorAll(MISNAMED).forEach(one => one.removeAttribute("aria-label")),
+  ).observe(document, { childList: true, subtree: true });
+
+  /* Terms of art: a mark behind a text explains those in it that were not explained before; see web/glossary.py. */
+  page.GazeTerms.mark = (text, seen = new Set()) => {
+    const { pattern, terms } = page.GazeTerms,
+      lower = new Map(Object.keys(terms).map(term => [term.toLowerCase(), term]));
+    const found = [...text.matchAll(new RegExp(pattern, "gi"))].map(([, term]) => lower.get(term.toLowerCase()));
+    const fresh = [...new Set(found)].filter(term => !seen.has(term));
+    fresh.forEach(term => seen.add(term));
+    if (!fresh.length) return "";
+    const button = document.createElement("button"),
+      words = fresh.map(term => `${term}: ${terms[term]}`).join("\n");
+    Object.assign(button, { type: "button", className: "gaze-term", title: words, ariaLabel: words });
+    return button;
+  };
+  let tip = null,
+    told = null;
+  function tell(term) {
+    tip?.remove();
+    [tip, told] = [null, term === told ? null : term];
+    if (!told) return;
+    tip = document.createElement("div");
+    Object.assign(tip, { className: "gaze-tip", role: "tooltip", textContent: told.title });
+    (document.fullscreenElement ?? document.body).append(tip);
+    const box = told.getBoundingClientRect(),
+      { offsetWidth: width, offsetHeight: height } = tip;
+    tip.style.left = `${Math.max(6, Math.min(box.left, innerWidth - width - 6))}px`;
+    tip.style.top = `${box.bottom + height + 8 > innerHeight ? Math.max(6, box.top - height - 6) : box.bottom + 6}px`;
+  }
+  document.addEventListener("click", event => {
+    const term = event.target.closest?.(".gaze-term");
+    if (term) event.preventDefault();
+    if (term || tip) tell(term ?? told);
+  });
+  document.addEventListener("keydown", event => event.key === "Escape" && tip && tell(told));
+  document.addEventListener("scroll", () => tip && tell(told), { capture: true, passive: true });
 
   /* A chart that is drawn while its tab is closed has a width of its own; on this it takes the page's. */
   document.addEventListener("click", event => {

@@ -14,12 +14,14 @@ from typing import Any, TypeVar
 import gradio as gr
 
 from gazevlm_core.images import DEFAULT_LIMITS
+from web import glossary
 from web.blocks import Page
 from web.error_log import brief, limit_server_logs
 from web.guard import trust_proxies
 from web.markup import INTRODUCTION, status
 from web.server import FairQueue, GuardedApp, own_folder
 from web.settings import Settings
+from web.theme import GazeTheme
 from web.uploads import EVERY_S, LIFE_S, MB
 
 SESSIONS = 256  # Gradio forgets no session before there are more; a quiet one is 50 KiB, a busy one a megabyte
@@ -33,7 +35,7 @@ Handler = TypeVar("Handler", bound=Callable[..., Any])
 FIT_CHARTS = "() => { dispatchEvent(new Event('resize')); }"  # a chart drawn out of sight has a width of its own
 Listen = Callable[..., Any]  # an event of a component, such as `button.click`
 STYLE = f"<style>{Path(__file__).with_name('page.css').read_text(encoding='utf-8')}</style>"
-SCRIPT = f"<script>{Path(__file__).with_name('page.js').read_text(encoding='utf-8')}</script>"
+SCRIPT = f"<script>{glossary.script()}{Path(__file__).with_name('page.js').read_text(encoding='utf-8')}</script>"
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,8 @@ class Tab:
 def build_page(tabs: Sequence[Tab]) -> Page:
     """Build the page with its tabs, the first one open; a single tab stands alone."""
     own_folder()
-    with Page(title="GazeVLM", analytics_enabled=False, delete_cache=(int(EVERY_S), int(LIFE_S))) as page:
+    cleaned_s = (int(EVERY_S), int(LIFE_S))
+    with Page(title="GazeVLM", analytics_enabled=False, fill_width=True, delete_cache=cleaned_s) as page:
         gr.HTML(INTRODUCTION, elem_id="introduction")
         if len(tabs) == 1:
             tabs[0].fill(page)
@@ -76,23 +79,24 @@ def build_page(tabs: Sequence[Tab]) -> Page:
     return page
 
 
-def launch_options(page: Page) -> dict[str, Any]:
+def launch_options(page: Page, settings: Settings | None = None) -> dict[str, Any]:
     """Return how a page of `build_page` is served: theme, head, guard and the largest upload.
+
+    Args:
+        page: of `build_page`.
+        settings: those that the page's gate has, whose tokens give roles; None reads the environment.
 
     No folder of the server is opened to it, and browsers keep no history of what was asked.
 
     Raises:
         SettingsError: a setting of the environment that cannot be used.
     """
-    settings = Settings.from_environment(os.environ)
+    settings = settings or Settings.from_environment(os.environ)
     trust_proxies(settings.trusted_proxies)
-    theme = gr.themes.Default(  # the reader's own fonts: nothing is fetched from elsewhere
-        primary_hue="teal", neutral_hue="slate", font=["system-ui", "sans-serif"], font_mono=["monospace"]
-    )
     return {
-        "theme": theme, "head": STYLE + SCRIPT + page.tab_heads, "max_file_size": DEFAULT_LIMITS.max_bytes,
+        "theme": GazeTheme(), "head": STYLE + SCRIPT + page.tab_heads, "max_file_size": DEFAULT_LIMITS.max_bytes,
         "ssr_mode": False, "run_history": False, "enable_monitoring": False, "state_session_capacity": SESSIONS,
-        "_app": GuardedApp(settings.uploads_mb * MB),
+        "_app": GuardedApp(settings.uploads_mb * MB, settings),
     }  # fmt: skip
 
 

@@ -25,6 +25,8 @@ from gradio.utils import LRUCache
 from gazevlm_core.images import DEFAULT_LIMITS
 from web.fetch import FetchError, fetch
 from web.guard import Asgi, Guard, Receive, Scope, Send, address_of, client_address
+from web.role_session import RoleSessions
+from web.settings import Settings
 from web.uploads import UploadFolder, Uploads
 
 FOLDER_VARIABLE = "GRADIO_TEMP_DIR"
@@ -218,9 +220,11 @@ class GuardedApp(App):
 
     Args:
         most_bytes: what visitors may leave on the disk, all together.
+        settings: that have the tokens of roles.
     """
 
-    def __init__(self, most_bytes: int) -> None:
+    def __init__(self, most_bytes: int, settings: Settings) -> None:
+        self.role_settings = settings
         super().__init__(default_response_class=ORJSONResponse, openapi_url=None)
         self.state_holder, self.stop_event = FairStates(), StopEvent()
         self.upload_folder = UploadFolder(Path(self.uploaded_file_dir), most_bytes, self._kept)
@@ -232,7 +236,10 @@ class GuardedApp(App):
         def uploads(app: Asgi) -> Asgi:
             return Uploads(app, self.upload_folder, DEFAULT_LIMITS.max_bytes)
 
-        return Guard(super().build_middleware_stack(), uploads, RequestAddress)
+        def sessions(app: Asgi) -> Asgi:
+            return RoleSessions(app, self.role_settings)
+
+        return Guard(super().build_middleware_stack(), uploads, sessions, RequestAddress)
 
     def _kept(self) -> set[str]:
         blocks = self.get_blocks().blocks.values()

@@ -18,6 +18,9 @@ SET_NAME = (
     "(name, token, ...rest) => { GazeName.name = name.trim(); GazeName.tried = token; return [name, token, ...rest]; }"
 )
 GET_NAME, GET_TRIED = "() => GazeName.name", "() => GazeName.tried"
+# A token that was taken is handed over for a cookie that lasts for hours, and that no script reads.
+KEEP_ROLE = "() => { if (GazeName.tried) GazeName.keepRole(GazeName.tried); }"
+SIGN_OUT = "() => { GazeName.keepRole('').then(() => location.reload()); }"
 RANKS: tuple[Role, ...] = ("admin", "reviewer", "annotator")
 
 
@@ -60,11 +63,15 @@ class Entry:
                 label=words.token, info=words.info, type="password", min_width=200, max_length=500,
                 elem_id=f"{prefix}-token", html_attributes=gr.InputHTMLAttributes(autocomplete="off"),
             )  # fmt: skip
+            self.leave = gr.Button(
+                "Sign out", min_width=90, scale=0, elem_id=f"{prefix}-leave", elem_classes="gaze-leave"
+            )
             self.use = gr.Button("Use these", variant="primary", min_width=130, scale=0, elem_id=f"{prefix}-use")
         # In the browser, as the box is, and put there by it: the server keeps nobody's token, and gives none out.
         self.token = gr.Textbox(visible=False)
         self.who = gr.HTML(elem_id=f"{prefix}-who", padding=False)
         page.load(None, None, self.name, js=GET_NAME, **QUIET)  # in the browser alone
+        self.leave.click(None, None, None, js=SIGN_OUT, **QUIET)
 
     def begin_with(self, handler: Callable[..., Any], rest: Sequence[Any], outputs: Sequence[Any]) -> None:
         """Begin again as somebody else whenever that is asked for.
@@ -77,6 +84,7 @@ class Entry:
         for event in (self.use.click, self.name.submit, self.typed.submit):
             begun = event(handler, [self.name, self.typed, *rest], list(outputs), js=SET_NAME, **QUIET)
             begun.success(None, None, self.token, js=GET_TRIED, **QUIET)
+            begun.success(None, None, None, js=KEEP_ROLE, **QUIET)
 
     def handler(self, work: Callable[..., Any]) -> Callable[..., Any]:
         """A handler of (token, *values) that calls `work(claim, *values)` and shows its ValueError as one sentence."""
@@ -87,8 +95,9 @@ class Entry:
         return show_errors(handle)
 
     def on(
-        self, events: Listen | Sequence[Listen], work: Callable[..., Any], inputs: Sequence[Any], outputs: Any  # noqa: ANN401
-    ) -> "Dependency":
+        self, events: Listen | Sequence[Listen], work: Callable[..., Any], inputs: Sequence[Any], outputs: Any,  # noqa: ANN401
+        js: str | None = None,
+    ) -> "Dependency":  # fmt: skip
         """Call `work(claim, *values of inputs)` whenever something happens.
 
         Args:
@@ -96,9 +105,10 @@ class Entry:
             work: returns values of the outputs; its ValueError is shown as one sentence.
             inputs: components, without the token.
             outputs: a component or several.
+            js: run in the browser before; takes token and inputs, and returns them as they are to be.
         """
         together = [events] if callable(events) else list(events)
-        return gr.on(together, self.handler(work), [self.token, *inputs], outputs, **QUIET)
+        return gr.on(together, self.handler(work), [self.token, *inputs], outputs, js=js, **QUIET)
 
     def claim(self, request: gr.Request, token: object) -> Claim:
         """What a request says of who made it; nothing of it is believed as it is."""

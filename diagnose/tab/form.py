@@ -1,7 +1,8 @@
 """What is asked: the model, the question with its presets, and the settings; as components and as a link."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -10,6 +11,7 @@ import gradio as gr
 from diagnose.catalogue import Catalogue, Choice
 from diagnose.service import EXAMPLES
 from diagnose.tab import markup
+from gazevlm_core import __version__
 from gazevlm_core.findings import presence_question
 from gazevlm_core.options import (
     DEFAULT_PATH_TEMPERATURE,
@@ -18,6 +20,7 @@ from gazevlm_core.options import (
     DiagnoseOptions,
     PathChoice,
 )
+from gazevlm_core.scanpath import Fixation
 from gazevlm_core.words import LONGEST_QUESTION, check_question
 from web.markup import notice
 from web.page import Values
@@ -26,6 +29,15 @@ TEMPERATURES = ("path_temperature", "text_temperature", "second_temperature")
 MOST_WALKS, HOTTEST, LARGEST_SEED, LONGEST_NAME = 256, 2.0, 2**31 - 1, 200
 SAME = "the same"  # shown for the second model where there is none
 REPORT, WHAT_ELSE = "a report", "what else?"
+PATH_WORDS = [
+    ("the most typical of several tries", PathChoice.MEDOID.value),
+    ("the likeliest next place, each time", PathChoice.ARGMAX.value),
+    ("one try", PathChoice.SAMPLE.value),
+]
+ON_CHIP = """element.addEventListener("click", event => {
+  const chip = event.target.closest("[data-preset]");
+  if (chip) trigger("click", { preset: chip.dataset.preset });
+});"""
 
 
 # ---- presets --------------------------------------------------------------------------------------------------------
@@ -142,6 +154,23 @@ def to_query(asking: Asking) -> str:
     return urlencode({name: value for name, value in asdict(asking).items() if value not in (None, "")})
 
 
+def how_of(asking: Asking, example: int | None, look_at: Iterable[Fixation] = ()) -> dict[str, Any]:
+    """What gives an answer again: question, model and settings, version, day, and for a drawn example the link.
+
+    Args:
+        asking: what was asked.
+        example: number of the drawn example; None for an upload.
+        look_at: the path, where it was changed by hand, which no link can hold.
+    """
+    beside = {"example", "second_model", "second_temperature"}
+    used = {name: value for name, value in asdict(asking).items() if name not in beside}
+    places = [[one.x, one.y, one.duration_ms] for one in look_at]
+    link: dict[str, Any] = {} if example is None else {"link": f"?{to_query(replace(asking, example=example))}"}
+    if places:
+        link = {"look_at": places}
+    return {**used, **link, "version": __version__, "date": f"{datetime.now(UTC):%Y-%m-%d}"}
+
+
 def from_query(query: Mapping[str, str], default_question: str) -> Asking:
     """Read a link; other keys in it are passed over.
 
@@ -199,12 +228,12 @@ def answer_settings() -> list[gr.components.Component]:
     """One component per setting of `Asking` that decides an answer, from the path to the seed of the words."""
     seed: dict[str, Any] = {"precision": 0, "minimum": 0, "maximum": LARGEST_SEED}
     return [
-        gr.Radio(list(PathChoice), value=USUAL.path, label="Path: most typical walk, most likely steps, one walk"),
-        gr.Slider(1, MOST_WALKS, USUAL.walks, step=1, label="Walks behind the most typical one"),
-        gr.Slider(0, HOTTEST, USUAL.path_temperature, step=0.05, label="Temperature of the walks"),
-        gr.Number(USUAL.path_seed, label="Seed of the walks", **seed),
-        gr.Slider(0, HOTTEST, USUAL.text_temperature, step=0.05, label="Temperature of the words; 0 is greedy"),
-        gr.Number(USUAL.text_seed, label="Seed of the words", **seed),
+        gr.Radio(PATH_WORDS, value=USUAL.path, label="Path that is shown"),
+        gr.Slider(1, MOST_WALKS, USUAL.walks, step=1, label="Tries to choose the most typical from"),
+        gr.Slider(0, HOTTEST, USUAL.path_temperature, step=0.05, label="How varied the tries are (temperature)"),
+        gr.Number(USUAL.path_seed, label="Seed of the tries: the same one gives the same path", **seed),
+        gr.Slider(0, HOTTEST, USUAL.text_temperature, step=0.05, label="How varied the words are; 0: the likeliest"),
+        gr.Number(USUAL.text_seed, label="Seed of the words: the same one gives the same answer", **seed),
     ]
 
 
@@ -222,19 +251,23 @@ class AskingForm:
     def question_box(self) -> None:
         """What is asked, in the user's words."""
         self.question = gr.Textbox(
-            DEFAULT_QUESTION, label="Question", lines=2, max_length=LONGEST_QUESTION, elem_id="question"
-        )
+            DEFAULT_QUESTION, label="Question", placeholder="Ask about this image", lines=2, max_lines=4,
+            max_length=LONGEST_QUESTION, show_label=False, container=False, min_width=120, elem_id="question",
+        )  # fmt: skip
 
     def choices(self) -> None:
         """What may be left alone: presets, the model with its badges, what to compare with, and the settings."""
         choices = self.catalogue.choices()
         usual, names = next(iter(choices.values())), list(choices)
-        self.preset = gr.Dropdown(
-            _presets_of(usual), value=None, label="Fill the question with", filterable=False,
-            elem_id="preset",
+        self.preset = gr.HTML(_chips_of(usual), js_on_load=ON_CHIP, elem_id="preset")
+        with gr.Row(elem_id="ask-more"):
+            self._more(usual, names)
+        self.picked = [self.notice, self.model, self.badges, self.second_model, self.second_badges, self.preset]
+
+    def _more(self, usual: Choice, names: list[str]) -> None:
+        self.model = gr.Dropdown(
+            names, value=usual.name, label="Model", filterable=False, min_width=150, elem_id="model"
         )  # fmt: skip
-        self.model = gr.Dropdown(names, value=usual.name, label="Model", filterable=False, elem_id="model")
-        self.badges = gr.HTML(markup.badges(usual.facts()), elem_id="badges")
         with gr.Accordion("Compare", open=False, elem_id="compare"):
             self.second_model = gr.Dropdown(
                 [(SAME, ""), *names], value="", label="with another model or adapter",
@@ -242,17 +275,17 @@ class AskingForm:
             )  # fmt: skip
             self.second_badges = gr.HTML(elem_id="second-badges")
             self.second_temperature = gr.Textbox(  # an empty gr.Number becomes 0 when it is first shown
-                label="at another temperature of the walks (empty: the same)", max_length=10, elem_id="second"
+                label="with more or less varied paths: a temperature (empty: the same)", max_length=10, elem_id="second"
             )
         with gr.Accordion("Settings", open=False, elem_id="settings"):
             settings = answer_settings()
+            self.badges = gr.HTML(markup.badges(usual.facts()), elem_id="badges")
             self.make_link = gr.Button("Make a link to this", elem_id="make-link", size="sm")
             self.link = gr.Textbox(
                 label="Link",
                 info="Holds model, question, settings and a drawn example; an upload is not part of it.",
                 interactive=False, visible=False, buttons=["copy"], elem_id="link",
             )  # fmt: skip
-        self.picked = [self.notice, self.model, self.badges, self.second_model, self.second_badges, self.preset]
         self.settings = [self.model, *settings, self.second_model, self.second_temperature]
 
     def refreshed(self, model: str, second: str) -> Values:
@@ -268,9 +301,12 @@ class AskingForm:
             self.badges: markup.badges(chosen.facts()),
             self.second_model: gr.Dropdown(others, value=second),
             self.second_badges: markup.badges(choices[second].facts()) if second else "",
-            self.preset: gr.Dropdown(_presets_of(chosen), value=None),
+            self.preset: _chips_of(chosen),
         }
 
 
-def _presets_of(choice: Choice) -> list[str]:
-    return presets(choice.gaze.finding_names, choice.gaze.known_questions)
+def _chips_of(choice: Choice) -> str:
+    """What can be asked, as buttons."""
+    finding_of = {presence_question(name): f"{name}?" for name in choice.gaze.finding_names}
+    offered = presets(choice.gaze.finding_names, choice.gaze.known_questions)
+    return markup.chips({preset: finding_of.get(preset, preset) for preset in offered})

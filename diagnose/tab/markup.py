@@ -3,10 +3,8 @@
 from collections.abc import Mapping, Sequence
 from html import escape
 
-import plotly.graph_objects as go
-
 from diagnose.service import EXAMPLES, example_phantom
-from gazevlm_core.evaluation.checkpoint_scores import CheckpointScores
+from diagnose.tab.answer import Side
 from gazevlm_core.path_style import MODEL, Color, is_light, order_colors
 from gazevlm_core.records import Diagnosis
 from gazevlm_core.report_parser import Claim, claims_of
@@ -15,26 +13,71 @@ from gazevlm_core.zones import zone_dwells
 from phantoms.report import write_report
 from web.formatting import whole_ms
 from web.markup import note, small_table
-from web.plot_style import GRID, OWN, PLAIN, TEXT
 
 CLAIMS_NOTE = "Named in the answer, with the probability that the model's finding head gives:"
 EVIDENCE_NOTE = (
     "How much each fixation that was seen closely counted for the probability of a finding, and its part of the "
     "attention while a sentence was written: attention, and no proof"
 )
-ROW_PX, MARGIN_PX, TIMELINE_PX = 24, 70, 110
-CHART = {**PLAIN, "bargap": 0.35, "showlegend": False}
+FAMILIAR = 1.0  # strangeness above which an image is unlike those of the training
+VERDICT = "Unlike the images that this model learnt from: what it says here means nothing."
 
 
 def badges(facts: Mapping[str, str]) -> str:
     """Return what answers as a row of short facts, e.g. {"model": "gazevlm-nano"}."""
     items = "".join(f"<li><span>{escape(name)}</span> {escape(fact)}</li>" for name, fact in facts.items())
-    return f'<ul class="gaze-badges" aria-label="What answers">{items}</ul>'
+    listed = f'<ul class="gaze-badges" aria-label="What answers">{items}</ul>'
+    return folded("About this model", listed)
+
+
+def folded(summary: str, inner: str) -> str:
+    """Return HTML that is shown when its summary is pressed."""
+    return f'<details class="gaze-fold"><summary>{escape(summary)}</summary>{inner}</details>'
+
+
+def chips(offered: Mapping[str, str]) -> str:
+    """Return buttons, each a preset -> what it says."""
+    buttons = "".join(
+        f'<button type="button" data-preset="{escape(preset)}" title="{escape(preset)}">{escape(words)}</button>'
+        for preset, words in offered.items()
+    )
+    return f'<div class="gaze-chips" role="group" aria-label="Questions that this model knows">{buttons}</div>'
+
+
+def asked(question: str, model: str) -> str:
+    """Return the heading of an answer: the question, and what answered it."""
+    return f'<p class="gaze-asked"><b>{escape(question)}</b> <span>{escape(model)}</span></p>'
 
 
 def title(text: str) -> str:
     """Return the title of a result beside another one."""
     return f'<div class="gaze-title" role="heading" aria-level="2">{escape(text)}</div>'
+
+
+def tables(diagnosis: Diagnosis, palette: Sequence[Color] = MODEL.colors, name: str = "scanpath") -> str:
+    """Return a path as tables: its fixations, its regions, and what each look counted for; "" without a path.
+
+    Args:
+        diagnosis: with its path.
+        palette: colours of the path in the viewer.
+        name: id of the fixations in the page.
+    """
+    if diagnosis.scanpath is None:
+        return ""
+    looked = f'<div id="{name}">{fixation_table(diagnosis)}</div>'
+    return dwell_bar(diagnosis.scanpath, palette) + looked + zone_table(diagnosis) + evidence(diagnosis)
+
+
+def details(titles: Sequence[str], told: Sequence[str]) -> str:
+    """Return the tables of one result, or of several below each other, in one fold; "" where there are none.
+
+    Args:
+        titles: of the results.
+        told: the tables of each, as HTML.
+    """
+    named = ((title(name) if name else "") + one for name, one in zip(titles, told, strict=True) if one)
+    inner = "".join(f'<div class="gaze-details">{one}</div>' for one in named)
+    return folded("Details", inner) if inner else ""
 
 
 def fixation_table(diagnosis: Diagnosis) -> str:
@@ -61,7 +104,8 @@ def zone_table(diagnosis: Diagnosis) -> str:
         for zone in zone_dwells(diagnosis.scanpath.fixations)
     ]
     heads = ("zone", "fixations", "dwell\N{NO-BREAK SPACE}ms", "share")
-    return small_table(heads, rows, "Thirds of the image, with the patient\N{RIGHT SINGLE QUOTATION MARK}s sides")
+    caption = "Thirds of the image, with the patient\N{RIGHT SINGLE QUOTATION MARK}s sides"
+    return small_table(heads, rows, caption)
 
 
 def evidence(diagnosis: Diagnosis) -> str:
@@ -93,8 +137,16 @@ def truth(example: int) -> str:
 
 
 def warning(diagnosis: Diagnosis) -> str:
-    """Return the notes that must be known before the answer is read; "" where there are none."""
-    return alert(diagnosis.notes)
+    """Return the notes that must be known before the answer is read; "" where there are none.
+
+    Of an image unlike those of the training it is a verdict, and page.css hides path, words and bars until a box in it
+    is ticked.
+    """
+    if diagnosis.ood_score is None or diagnosis.ood_score <= FAMILIAR:
+        return alert(diagnosis.notes)
+    notes = folded("Why", "".join(f"<p>{escape(one)}</p>" for one in diagnosis.notes))
+    box = '<label><input type="checkbox" class="gaze-anyway"> Show path, words and bars anyway</label>'
+    return f'<div class="gaze-warning gaze-strange" role="alert"><p><b>{VERDICT}</b></p>{box}{notes}</div>'
 
 
 def alert(sentences: Sequence[str]) -> str:
@@ -122,82 +174,32 @@ def _claim(claim: Claim) -> str:
     return f'<li class="gaze-clash">{escape(words)}, contradicts the words</li>'
 
 
-def chart_note(scores: CheckpointScores | None) -> str:
-    """Return how to read the chart of the findings."""
-    words = "This model was not scored, so how far its probabilities can be trusted is unknown."
-    if scores is not None:
-        words = (
-            f"In brackets: AUROC on {scores.scored_on}; 0.50 is chance. The line: how often the finding is there, "
-            "which is what a guess without looking would say."
-        )
-    return note(words)
+def chart_note(sides: Sequence[Side]) -> str:
+    """Return how to read the bars of the findings."""
+    scored = next((side.scores.scored_on for side in sides if side.scores), None)
+    if scored is None:
+        return note("Nobody measured this model, so how far its numbers can be trusted is unknown.")
+    return note(f"Beside each bar: how well the model tells it from its absence, on {scored}. Point at it for more.")
 
 
-def findings_chart(probabilities: Mapping[str, float], scores: CheckpointScores | None = None) -> go.Figure:
-    """Plot horizontal bars, the most probable finding on top.
-
-    Args:
-        probabilities: finding name -> probability in [0, 1]; empty gives a chart that says so.
-        scores: AUROC in brackets, and a line where a guess from prevalence alone would be; None shows neither.
-    """
-    ordered = sorted(probabilities.items(), key=lambda item: item[1])
-    values = [value for _, value in ordered]
-    known = scores.findings if scores else {}
-    labels = [f"{name} ({known[name].auroc:.2f})" if name in known else name for name, _ in ordered]
-    figure = go.Figure(
-        go.Bar(
-            x=values, y=labels, orientation="h", marker={"color": OWN}, text=[f"{value:.2f}" for value in values],
-            textposition="outside", cliponaxis=False, hovertemplate="%{y}: %{x:.3f}<extra></extra>",
-        )
-    )  # fmt: skip
-    named = zip(labels, ordered, strict=True)
-    scored = [(label, known[name].prevalence) for label, (name, _) in named if name in known]
-    if scored:
-        figure.add_scatter(
-            x=[prevalence for _, prevalence in scored], y=[label for label, _ in scored], mode="markers",
-            marker={"symbol": "line-ns", "size": 14, "line": {"width": 2, "color": TEXT}},
-            hovertemplate="%{y}: on %{x:.1%} of the scored images<extra></extra>",
-        )  # fmt: skip
-    figure.update_layout(
-        **{**CHART, "margin": {"l": 8, "r": 8, "t": 34, "b": 30}},
-        height=MARGIN_PX + ROW_PX * max(len(ordered), 2),
-        xaxis={"range": [0, 1.12], "tickvals": [0, 0.5, 1], "tickangle": 0, "gridcolor": GRID, "zeroline": False,
-               "fixedrange": True, "tickformat": ".2~f"},
-        yaxis={"automargin": True, "fixedrange": True},
-    )
-    if not ordered:
-        figure.update_layout(xaxis={"visible": False}, yaxis={"visible": False})
-        figure.add_annotation(text="This model's finding head is untrained.", showarrow=False, x=0.5, y=0.5,
-                              xref="paper", yref="paper")
-    return figure
-
-
-def dwell_timeline(scanpath: Scanpath, palette: Sequence[Color] = MODEL.colors) -> go.Figure | None:
-    """Plot one bar cut into the fixations, each as long as its dwell; None where a dwell is unknown.
+def dwell_bar(scanpath: Scanpath, palette: Sequence[Color] = MODEL.colors) -> str:
+    """Return one bar cut into the fixations, each as long as its dwell; "" where a dwell is unknown.
 
     Args:
         scanpath: N fixations.
         palette: colours of the path in the viewer.
     """
-    durations = [fixation.duration_ms for fixation in scanpath]
-    known = [duration for duration in durations if duration is not None]
-    if len(known) < len(durations):
-        return None
-    figure = go.Figure()
-    start = 0.0
-    for step, (duration, color) in enumerate(zip(known, order_colors(len(known), palette), strict=True), start=1):
-        figure.add_bar(
-            x=[duration], base=[start], y=["dwell"], orientation="h", text=str(step), textposition="inside",
-            insidetextanchor="middle", textangle=0, textfont={"color": "black" if is_light(color) else "white"},
-            marker={"color": f"rgb{color}", "line": {"width": 1, "color": "rgba(0, 0, 0, 0.5)"}},
-            hovertemplate=f"fixation {step}: {duration:.0f} ms, from {start:.0f} ms<extra></extra>",
-        )  # fmt: skip
-        start += duration
-    figure.update_layout(
-        **{**CHART, "margin": {"l": 8, "r": 8, "t": 30, "b": 34}},
-        barmode="overlay", height=TIMELINE_PX,
-        xaxis={"range": [0, start], "ticksuffix": " ms", "gridcolor": GRID, "zeroline": False, "fixedrange": True,
-               "nticks": 6, "tickangle": 0},
-        yaxis={"visible": False, "fixedrange": True},
+    known = [fixation.duration_ms for fixation in scanpath if fixation.duration_ms is not None]
+    if len(known) < len(scanpath):
+        return ""
+    cuts = "".join(
+        f'<li style="flex-grow: {duration:.0f}; background: rgb{color}; color: {_ink(color)}" '
+        f'title="Fixation {step}: {duration:.0f} ms">{step}</li>'
+        for step, (duration, color) in enumerate(zip(known, order_colors(len(known), palette), strict=True), start=1)
     )
-    return figure
+    return f'<ol class="gaze-dwell" aria-label="Dwell of each fixation">{cuts}</ol>'
+
+
+def _ink(ground: Color) -> str:
+    """What can be read on a colour."""
+    return "black" if is_light(ground) else "white"

@@ -2,9 +2,7 @@
 
 import json
 import tempfile
-import time
 from collections.abc import Callable, Generator
-from contextlib import closing
 from dataclasses import astuple, fields
 from html import escape
 from pathlib import Path
@@ -14,25 +12,39 @@ import gradio as gr
 from gradio.processing_utils import save_file_to_cache
 
 from diagnose.catalogue import Catalogue
+from diagnose.opening import opening_of
 from diagnose.record import to_record
 from diagnose.service import (
     EXAMPLES,
     Picture,
-    answer_steps,
     choose_picture,
     thumbnails,
     write_downloads,
+    zip_files,
+    zip_name,
 )
 from diagnose.tab import markup
+from diagnose.tab.answering import (
+    LOADING_LINE,
+    REPLACED,
+    STEERED,
+    WAITING,
+    Answering,
+    controls_at,
+    ended,
+    freed,
+    stopped,
+)
 from diagnose.tab.endpoints import add_endpoints
-from diagnose.tab.form import Asking, AskingForm, asking_of, from_query, preset_question, to_query
-from diagnose.tab.result import Result, ResultPanel, Shown, history
+from diagnose.tab.form import Asking, AskingForm, asking_of, from_query, how_of, preset_question, to_query
+from diagnose.tab.result import FindingsPanel, Result, ResultPanel, Shown, Visit
+from diagnose.tab.steering import Turns, steering_of
 from gazevlm_core.options import DEFAULT_QUESTION
-from gazevlm_core.words import UnknownQuestionError, check_question
-from web.blocks import MODEL_QUEUE, Page
+from gazevlm_core.words import LONGEST_QUESTION
+from web.blocks import MODEL_QUEUE
 from web.markup import status as status_line
 from web.models import Ask
-from web.page import FAILED, QUIET, Tab, Values, build_page, page_error, remembered, show_errors
+from web.page import FAILED, QUIET, Tab, Values, remembered, show_errors
 from web.viewer.payload import ViewerPayload
 
 if TYPE_CHECKING:
@@ -40,22 +52,23 @@ if TYPE_CHECKING:
 
 HEAD = (
     f"<style>{Path(__file__).with_name('page.css').read_text(encoding='utf-8')}</style>"
+    f"<style>{Path(__file__).with_name('answer.css').read_text(encoding='utf-8')}</style>"
     f"<script>{Path(__file__).with_name('page.js').read_text(encoding='utf-8')}</script>"
 )
-UNANSWERED = "Not answered: this model does not know the question."
-STEP_S = 0.05  # between two steps of an answer: each takes the server and the browser longer than a small model a word
+OPENED = "An example, answered beforehand."
 EMPTY, READY = "Upload an image or pick an example.", "Ready."
-WAITING, PREDICTING, WRITING, STOPPED = "Waiting for the model…", "Looking…", "Writing…", "Stopped."
-
-# Why an answer ended before its end, and what the status line then says; None leaves it.
-STOP, REPLACED = "stop", "replaced"
-ENDINGS: dict[str, str | None] = {STOP: STOPPED, REPLACED: None}
-
-# Where the page is one column, the results lie below the button.
-SHOW_RESULTS = "() => { if (innerWidth < 700) document.getElementById('status').scrollIntoView({behavior: 'smooth'}); }"
-# Until another image is here the button would ask about the last one; in the browser, since a click may be quicker.
-LOADING = f"() => {json.dumps([{'__type__': 'update', 'interactive': False}, status_line('Loading the image…')])}"
+# Where the page is one column, the results lie above the button.
+SHOW_RESULTS = "() => { GazeAsk.begin(); }"
+LOADING = (
+    "() => { GazeAsk.loading(); "
+    f"return {json.dumps([{'__type__': 'update', 'interactive': False}, LOADING_LINE])}; }}"
+)
 ASK = "() => { document.getElementById('diagnose').click(); }"  # which does nothing while the button is off
+ASK_WHEN_READY = "() => GazeAsk.whenReady()"
+ASK_AS_LINKED = "() => GazeAsk.asLinked()"
+SAVE_FILES = "() => GazeAsk.save()"
+NOTE_SENDING = "(_, ...others) => [Number(GazeAsk.sending), ...others]"
+EACH: dict[str, Any] = {**QUIET, "trigger_mode": "multiple"}  # else a second pick is lost while the first one loads
 FULL_LINK = "query => `${location.origin}${location.pathname}?${query}`"
 
 
@@ -70,21 +83,11 @@ def diagnose_tab(catalogue: Catalogue, ask: Ask) -> Tab:
     def fill(page: gr.Blocks) -> None:
         body = DiagnosePage(catalogue, ask)
         page.load(thumbnails, None, body.gallery, **QUIET)  # drawn after the page is up, once for all visitors
-        page.load(body.opened, None, body.opening, **QUIET)
+        page.load(body.opened, body.visit, body.opening, **QUIET).success(None, None, None, js=ASK_AS_LINKED, **QUIET)
         with gr.Row(visible=False):
             add_endpoints(catalogue, ask)
 
     return Tab("Diagnose", "diagnose-tab", fill, head=HEAD)
-
-
-def build_app(catalogue: Catalogue, gpu: Callable[[Ask], Ask] = lambda ask: ask) -> Page:
-    """A page with this tab alone.
-
-    Args:
-        catalogue: what can answer, one question at a time.
-        gpu: wraps the one function that computes; on a ZeroGPU Space, `spaces.GPU(...)`.
-    """
-    return build_page([diagnose_tab(catalogue, gpu(catalogue.ask))])
 
 
 class DiagnosePage:
@@ -94,46 +97,60 @@ class DiagnosePage:
         self.catalogue, self.ask = catalogue, ask
         self.form = AskingForm(catalogue)
         self.form.notice_line()
-        with gr.Row():
-            with gr.Column(scale=2, min_width=280):
-                self._questions()
-            with gr.Column(scale=3, min_width=280):
-                self._results()
-        self.shown, self.ending = remembered(), remembered("")
-        panels = [part for panel in self.panels for part in panel.parts]
+        self.panels = (ResultPanel(0), ResultPanel(1))
+        with gr.Row(elem_id="desk", elem_classes="gaze-desk"):
+            with gr.Column(min_width=0, elem_id="sources"):
+                self._sources()
+            with gr.Row(elem_id="figures"):
+                for panel in self.panels:
+                    panel.figure()
+            with gr.Column(min_width=0, elem_id="reading"):
+                with gr.Column(min_width=0, elem_id="story"):
+                    self._story()
+                with gr.Column(min_width=0, elem_id="ask"):
+                    self._questions()
+        self.shown, self.ending, self.visit = remembered(), remembered(""), remembered(Visit())
+        self.turns = remembered(Turns())
+        self.sending = gr.Number(0, visible=False)  # whether the browser is sending a file
+        panels = [part for panel in (*self.panels, self.findings) for part in panel.parts]
         self.about_image = [
-            self.shown, self.status, self.truth, self.truth_text, self.history, self.files, *panels
+            self.shown, self.visit, self.status, self.truth, self.truth_text, self.history, self.files, *panels
         ]  # fmt: skip
-        self.controls = [self.status, self.start, self.stop]
+        self.answering = Answering(self)
+        self.controls = self.answering.controls
         running = self._connect_answers()
-        self._connect_pictures(running)
+        steering = [self._connect_steering(panel, running) for panel in self.panels]
+        self._connect_pictures([running, *steering])
         self._connect_form()
 
-    def _questions(self) -> None:
-        self.upload = gr.File(label="Drop, paste or choose: PNG, JPEG, WebP, TIFF, DICOM", height=130, elem_id="upload")
+    def _sources(self) -> None:
+        self.upload = gr.File(label="Drop, paste or choose: PNG, JPEG, WebP, TIFF, DICOM", height=96, elem_id="upload")
         self.gallery = gr.Gallery(
-            label="or a drawn example", columns=4, height=220, allow_preview=False, interactive=False,
+            label="or a drawn example", columns=1, height=220, allow_preview=False, interactive=False,
             object_fit="cover", buttons=[], elem_id="examples",
         )
-        self.form.question_box()
-        with gr.Row():
-            self.start = gr.Button("Diagnose", variant="primary", elem_id="diagnose", scale=2, min_width=120)
-            self.stop = gr.Button("Stop", elem_id="stop", scale=1, min_width=80, interactive=False)
+
+    def _questions(self) -> None:
+        with gr.Row(elem_id="ask-row"):
+            self.form.question_box()
+            self.start = gr.Button("Diagnose", variant="primary", elem_id="diagnose", scale=0, min_width=104)
+            self.stop = gr.Button("Stop", elem_id="stop", scale=0, min_width=104, interactive=False)
         self.form.choices()
 
-    def _results(self) -> None:
+    def _story(self) -> None:
         self.status = gr.HTML(status_line(EMPTY), elem_id="status")
-        with gr.Row(elem_id="results"):
-            self.panels = (ResultPanel(0), ResultPanel(1))
+        for panel in self.panels:
+            panel.words()
+        self.findings = FindingsPanel(self.panels)
         self.truth = gr.Checkbox(label="Reveal what was drawn", visible=False, elem_id="truth")
         self.truth_text = gr.HTML(visible=False, elem_id="truth-text")
         self.history = gr.HTML(elem_id="history")
-        with gr.Accordion("Downloads", open=False, elem_id="downloads"):
-            self.prepare = gr.Button("Make the files", elem_id="prepare")
+        with gr.Row(elem_id="downloads"):
+            self.prepare = gr.Button("Download", size="sm", elem_id="prepare", scale=0, min_width=100)
             self.files = gr.File(
-                label="Overlay (PNG), replays (WebP, GIF), record (JSON), fixations (CSV)", file_count="multiple",
-                interactive=False, visible=False, elem_id="files",
-            )
+                label="Figure, overlay, replays, record and fixations", interactive=False, visible=False,
+                elem_id="files",
+            )  # fmt: skip
 
     def _connect_answers(self) -> "Dependency":
         """The Diagnose and Stop buttons; returns the event that another image must cancel.
@@ -144,40 +161,75 @@ class DiagnosePage:
         controls = self.controls
         self.form.question.submit(None, None, None, js=ASK, **QUIET)
         begun = self.start.click(
-            lambda: ("", *_controls(WAITING, busy=True)), None, [self.ending, *controls], queue=False, js=SHOW_RESULTS,
-            **QUIET,
+            lambda: ("", *controls_at(WAITING, busy=True)), None, [self.ending, *controls], queue=False,
+            js=SHOW_RESULTS, **QUIET,
         )
         running = begun.then(
-            self._answers, [self.shown, self.truth, self.form.question, *self.form.settings], self.about_image,
-            concurrency_id=MODEL_QUEUE, concurrency_limit=1, **QUIET,
+            self.answering.answer,
+            [self.sending, self.shown, self.visit, self.truth, self.form.question, *self.form.settings],
+            self.about_image, js=NOTE_SENDING, concurrency_id=MODEL_QUEUE, concurrency_limit=1, **QUIET,
         )
-        running.success(lambda: _controls(None, busy=False), None, controls, queue=False, **QUIET)
-        running.failure(_ended, self.ending, controls, queue=False, **QUIET)
+        running.success(freed, [self.shown, self.visit], controls, queue=False, **QUIET)
+        running.failure(ended, self.ending, controls, queue=False, **QUIET)
         self.stop.click(
-            lambda: (STOP, *_controls(STOPPED, busy=False)), None, [self.ending, *controls], queue=False, **QUIET
+            stopped, self.visit, [self.ending, *controls], queue=False, **QUIET
         )
         # listeners of their own: one with a function as well would lose its result
         self.stop.click(None, None, None, cancels=running, **QUIET)
         return running
 
-    def _connect_pictures(self, running: "Dependency") -> None:
+    def _connect_steering(self, panel: ResultPanel, running: "Dependency") -> "Dependency":
+        """A path that was changed in a viewer ends the answer about the one before; returns the event that asks."""
+
+        def begin(turns: Turns, visit: Visit | None, event: gr.EventData) -> str:
+            turns.note(panel.number, event._data)
+            if visit is not None:
+                visit.new_answer()
+            return STEERED
+
+        def steer(
+            shown: Shown | None, turns: Turns, visit: Visit | None, revealed: bool, event: gr.EventData
+        ) -> Generator[Values, None, None]:
+            yield from self.answering.steer(panel, shown, turns, visit, event._data, revealed=revealed)
+
+        def give_up(shown: Shown | None, turns: Turns, revealed: bool, ending: str) -> Values:
+            return self.answering.give_up(panel, shown, turns, ending, revealed=revealed)
+
+        changed = panel.viewer.input
+        changed(begin, [self.turns, self.visit], self.ending, queue=False, trigger_mode="multiple", **QUIET)
+        changed(None, None, None, cancels=running, **QUIET)
+        asked = changed(
+            steer, [self.shown, self.turns, self.visit, self.truth], [*self.about_image, *self.controls[1:]],
+            concurrency_id=MODEL_QUEUE, concurrency_limit=1, trigger_mode="multiple", **QUIET,
+        )  # fmt: skip
+        asked.failure(
+            give_up, [self.shown, self.turns, self.truth, self.ending], [panel.viewer, *self.controls], queue=False,
+            **QUIET,
+        )
+        for button in (self.start, self.stop):
+            button.click(None, None, None, cancels=asked, **QUIET)
+        return asked
+
+    def _connect_pictures(self, running: list["Dependency"]) -> None:
         """Another image stops the answer about the last one, and frees the buttons."""
         for happening in (self.upload.upload, self.upload.clear, self.gallery.select):
             happening(None, None, [self.start, self.status], js=LOADING, **QUIET)
-            happening(lambda: REPLACED, None, self.ending, queue=False, **QUIET)
-            happening(None, None, None, cancels=running, **QUIET)
-        uploaded = self.upload.upload(self._show_upload, self.upload, self.about_image, **QUIET)
+            happening(lambda: REPLACED, None, self.ending, queue=False, **EACH)
+            happening(None, None, None, cancels=[*running], **EACH)
+        uploaded = self.upload.upload(self._show_upload, [self.upload, self.visit], self.about_image, **EACH)
         uploaded.failure(lambda: self._blank(FAILED), None, self.about_image, **QUIET)
-        removed = self.upload.clear(lambda: self._blank(EMPTY), None, self.about_image, queue=False, **QUIET)
-        chosen = self.gallery.select(self._show_example, None, [*self.about_image, self.upload], **QUIET)
+        removed = self.upload.clear(self._clear, self.visit, self.about_image, queue=False, **EACH)
+        chosen = self.gallery.select(self._show_example, self.visit, [*self.about_image, self.upload], **EACH)
         for event in (uploaded, removed, chosen):
-            event.then(lambda: _controls(None, busy=False), None, self.controls, queue=False, **QUIET)
+            event.then(freed, [self.shown, self.visit], self.controls, queue=False, **QUIET)
+        chosen.success(None, None, None, js=ASK_WHEN_READY, **QUIET)
 
     def _connect_form(self) -> None:
         form = self.form
         pickers = [form.model, form.second_model]
         gr.on([picker.input for picker in pickers], form.refreshed, pickers, form.picked, **QUIET)
-        form.preset.select(self._preset, [form.preset, self.shown], [form.question, form.preset], **QUIET)
+        preset = form.preset.click(self._preset, self.shown, form.question, **QUIET)
+        preset.success(None, None, None, js=ASK_WHEN_READY, **QUIET)
         self.truth.input(
             self._reveal, [self.shown, self.truth], [self.truth_text, *(panel.viewer for panel in self.panels)], **QUIET
         )
@@ -185,33 +237,45 @@ class DiagnosePage:
         form.make_link.click(self._query, asked, form.link, **QUIET).success(
             None, form.link, form.link, js=FULL_LINK, **QUIET
         )
-        self.prepare.click(self._downloads, self.shown, self.files, api_visibility="private")
+        made = self.prepare.click(self._downloads, self.shown, self.files, **QUIET)
+        made.success(None, None, None, js=SAVE_FILES, **QUIET)
 
     # ---- the image --------------------------------------------------------------------------------------------------
     @show_errors
-    def _show_upload(self, path: str | None) -> Values:
-        return self._showing(choose_picture(path, None), READY, upload=path)
+    def _show_upload(self, path: str | None, visit: Visit | None) -> Values:
+        return self._newest(visit or Visit(), lambda turn: self._showing(
+            choose_picture(path, None), READY, turn, upload=path
+        ))  # fmt: skip
 
     @show_errors
-    def _show_example(self, event: gr.SelectData) -> Values:
+    def _show_example(self, visit: Visit | None, event: gr.SelectData) -> Values:
         number = event.index  # from the browser: anything
         if not isinstance(number, int) or not 0 <= number < len(EXAMPLES):
             raise ValueError("There is no such example; pick one from the gallery.")
-        return {**self._showing_example(number), self.upload: None}
+        return self._newest(visit or Visit(), lambda turn: {**self._showing_example(number, turn), self.upload: None})
 
-    def _showing_example(self, number: int) -> Values:
+    def _clear(self, visit: Visit | None) -> Values:
+        return self._newest(visit or Visit(), lambda _: self._blank(EMPTY))
+
+    def _newest(self, visit: Visit, show: Callable[[int], Values]) -> Values:
+        """What shows an image, and nothing of it where another one was chosen meanwhile."""
+        turn = visit.new_image()
+        values = show(turn)
+        return {**values, self.visit: visit} if turn == visit.images else {self.status: gr.skip()}
+
+    def _showing_example(self, number: int, turn: int = 0) -> Values:
         words = f"{READY} Drawn: {EXAMPLES[number].caption}."
-        return self._showing(choose_picture(None, number), words, example=number)
+        return self._showing(choose_picture(None, number), words, turn, example=number)
 
     def _showing(
-        self, picture: Picture, status: str, *, upload: str | None = None, example: int | None = None
+        self, picture: Picture, status: str, turn: int = 0, *, upload: str | None = None, example: int | None = None
     ) -> Values:
         """A new image, without any answer; an upload's name is not shown."""
         description = "Uploaded image" if example is None else f"Drawn radiograph: {EXAMPLES[example].caption}"
         value = self.panels[0].viewer.show(picture.image, description=description)
         return {
             **self._blank(status, value),
-            self.shown: Shown(value, picture.name, upload, example),
+            self.shown: Shown(value, picture.name, upload, example, turn),
             self.truth: gr.Checkbox(value=False, visible=example is not None),
         }
 
@@ -226,6 +290,7 @@ class DiagnosePage:
             self.files: gr.File(None, visible=False),
             **self.panels[0].blank(value or ViewerPayload()),
             **self.panels[1].blank(ViewerPayload()),
+            **self.findings.blank(),
         }
 
     def _reveal(self, shown: Shown | None, revealed: bool) -> Values:
@@ -239,23 +304,29 @@ class DiagnosePage:
 
     # ---- the question -----------------------------------------------------------------------------------------------
     @show_errors
-    def _preset(self, preset: str, shown: Shown | None) -> Values:
+    def _preset(self, shown: Shown | None, event: gr.EventData) -> str:
+        data = event._data  # from the browser: anything
+        preset = data.get("preset") if isinstance(data, dict) else None
+        if not isinstance(preset, str) or len(preset) > LONGEST_QUESTION:
+            raise ValueError("There is no such question; press one of those that are offered.")
         probabilities = shown.results[0].diagnosis.finding_probabilities if shown and shown.results else {}
         said = [text for exchange in shown.exchanges() for text in astuple(exchange)] if shown else []
-        return {self.form.question: preset_question(preset, probabilities, said), self.form.preset: None}
+        return preset_question(preset, probabilities, said)
 
-    def opened(self, request: gr.Request) -> Values:
-        """The models that there are now, and what the page's address asks for; outputs are `opening`."""
+    def opened(self, visit: Visit | None, request: gr.Request) -> Values:
+        """The models that there are now, and what the page's address asks for, or else an answer that was made
+        beforehand; outputs are `opening`."""
         fresh = self.form.refreshed("", "")
         if not {field.name for field in fields(Asking)} & set(request.query_params):
-            return fresh
+            chosen_already = visit is not None and visit.images > 0
+            return fresh if chosen_already else {**fresh, **self._opening()}
         try:
             asking = from_query(request.query_params, DEFAULT_QUESTION)
             for model in (asking.model, asking.second_model):
                 self.catalogue.find(model)
         except ValueError as error:
             gr.Warning(escape(f"The link could not be used. {error}"))
-            return fresh
+            return {**fresh, **self._opening()}
         _, _, model, *answer, second_model, second_temperature = astuple(asking)
         pickers = self.form.refreshed(model, second_model)
         _, *answer_components, _, temperature_component = self.form.settings
@@ -265,6 +336,31 @@ class DiagnosePage:
             temperature_component: "" if second_temperature is None else f"{second_temperature:g}",
             self.form.question: asking.question,
             **({} if asking.example is None else self._showing_example(asking.example)),
+        }
+
+    def _opening(self) -> Values:
+        """An example with its answer; nothing where none was made for what answers first."""
+        choice = self.catalogue.find("")
+        opening = opening_of(choice)
+        if opening is None:
+            return {}
+        values = self._showing_example(opening.example)
+        steering = steering_of(choice.gaze, choice.name)
+        asking = Asking(opening.diagnosis.question, model=choice.name)
+        result = Result(
+            choice.name, opening.diagnosis, opening.seconds, asking, finished=True, scores=choice.scores,
+            steering=steering,
+        )  # fmt: skip
+        shown = values[self.shown].with_question(opening.diagnosis.question).with_result(0, result)
+        panel = self.panels[0]
+        return {
+            **values,
+            self.shown: shown,
+            self.status: status_line(OPENED),
+            panel.asked: markup.asked(shown.question, choice.name),
+            **panel.path_values(shown, revealed=False),
+            **self.findings.values(shown),
+            **panel.answer_values(result),
         }
 
     @property
@@ -278,97 +374,17 @@ class DiagnosePage:
     def _query(shown: Shown | None, question: str, *settings: Any) -> Any:  # noqa: ANN401 (an update of a component)
         return gr.Textbox(to_query(asking_of(shown.example if shown else None, question, settings)), visible=True)
 
-    # ---- the answer -------------------------------------------------------------------------------------------------
-    def _answers(
-        self, shown: Shown | None, revealed: bool, question: str, *settings: Any
-    ) -> Generator[Values, None, None]:
-        """First the path, then the words; then the same of what is compared."""
-        try:
-            picture = choose_picture(shown.upload if shown else None, shown.example if shown else None)
-            asking = asking_of(None, question, settings)
-            second = asking.second()
-            ways = [asking] if second is None else [asking, second]
-            titles = self._titles(ways)
-            assert shown is not None  # or there would be no picture
-            shown = shown.with_question(check_question(asking.question))
-            declined = self._declined(ways)
-            yield {
-                self.shown: shown,
-                self.status: status_line(PREDICTING),
-                self.history: history(shown.earlier),
-                self.files: gr.File(None, visible=False),
-                **self.panels[0].blank(shown.payload(0, revealed=False), titles[0] if second else None),
-                **self.panels[1].blank(shown.value if second else ViewerPayload(), titles[1] if second else None),
-            }
-            if declined:
-                yield {self.status: status_line(UNANSWERED), **declined}
-                return
-            for number, (way, title) in enumerate(zip(ways, titles, strict=True)):
-                for step in self._steps(number, title, way, picture, shown, revealed=revealed):
-                    shown = step[self.shown]
-                    yield step
-        except ValueError as error:
-            raise page_error(error) from error
-
-    def _declined(self, ways: list[Asking]) -> Values:
-        """What the panels say where a model was not trained on the question; nothing where all of them were."""
-        values: Values = {}
-        for panel, way in zip(self.panels, ways, strict=False):
-            try:
-                self.catalogue.find(way.model).recognise(way.question)
-            except UnknownQuestionError as error:
-                values[panel.warning] = markup.alert([str(error)])
-        return values
-
-    def _steps(
-        self, number: int, title: str, way: Asking, picture: Picture, shown: Shown, *, revealed: bool
-    ) -> Generator[Values, None, None]:
-        """One answer, into one panel; every step has the new `shown`. Words wait for the next step of the page."""
-        panel, scores, next_s = self.panels[number], self.catalogue.find(way.model).scores, 0.0
-        with closing(answer_steps(self.ask, way.model, picture.image, way.question, way.options())) as steps:
-            for count, step in enumerate(steps):
-                if not step.finished and time.monotonic() < next_s:
-                    continue
-                result = Result(title, step.diagnosis, step.seconds)
-                shown = shown.with_result(number, result)
-                values = {
-                    self.shown: shown,
-                    self.status: status_line(f"Done in {step.seconds:.1f} s." if step.finished else WRITING),
-                    **panel.answer_values(result, finished=step.finished),
-                }
-                yield values if count else {**values, **panel.path_values(shown, scores, revealed=revealed)}
-                next_s = time.monotonic() + STEP_S
-
-    def _titles(self, ways: list[Asking]) -> list[str]:
-        """What the results are called beside each other; errors as `Catalogue.find`."""
-        names = [self.catalogue.find(way.model).name for way in ways]
-        if len({way.path_temperature for way in ways}) == 1:
-            return names
-        return [f"{name}, temperature {way.path_temperature:g}" for name, way in zip(names, ways, strict=True)]
-
     @show_errors
     def _downloads(self, shown: Shown | None) -> Any:  # noqa: ANN401 (an update of a component)
         if shown is None or not shown.results:
             raise ValueError("There is nothing to download yet; diagnose an image first.")
-        picture, cached = choose_picture(shown.upload, shown.example), []
+        picture, written = choose_picture(shown.upload, shown.example), list[Path]()
         with tempfile.TemporaryDirectory(prefix="gazevlm-") as folder:
             for number, result in enumerate(shown.results):
                 record = to_record(result.diagnosis, shown.name, result.seconds)
-                written = write_downloads(
-                    Path(folder), picture.image, result.diagnosis.scanpath, record, second=number == 1
-                )
-                cached += [save_file_to_cache(path, self.files.GRADIO_CACHE) for path in written]
-        return gr.File(cached, visible=True)
-
-
-def _ended(ending: str) -> list[Any]:
-    """What the status line and the two buttons become when an answer ended before its time. Where another image ended
-    it, Diagnose stays off until that is there."""
-    line, start, stop = _controls(ENDINGS.get(ending, FAILED), busy=False)
-    return [line, gr.skip() if ending == REPLACED else start, stop]
-
-
-def _controls(text: str | None, *, busy: bool) -> tuple[Any, ...]:
-    """Status line (None leaves it), Diagnose button and Stop button."""
-    line = gr.skip() if text is None else status_line(text)
-    return line, gr.Button(interactive=not busy), gr.Button(interactive=busy)
+                written += write_downloads(
+                    Path(folder), picture.image, result.diagnosis.scanpath, record, second=number == 1,
+                    how=how_of(result.asking, shown.example, result.changed_by_hand),
+                )  # fmt: skip
+            archive = zip_files(written, Path(folder) / zip_name(shown.name))
+            return gr.File(save_file_to_cache(archive, self.files.GRADIO_CACHE), visible=True)

@@ -8,17 +8,39 @@ import gradio as gr
 from gradio.components import Component
 
 from diagnose.service import example_reading
-from diagnose.tab import markup
+from diagnose.tab import answer, markup
+from diagnose.tab.form import USUAL, Asking
 from gazevlm_core.evaluation.checkpoint_scores import CheckpointScores
 from gazevlm_core.path_style import STYLE
 from gazevlm_core.records import Diagnosis
+from gazevlm_core.scanpath import Fixation
 from web.page import Values
 from web.viewer.component import ScanpathViewer
-from web.viewer.payload import Role, ViewerGrid, ViewerPath, ViewerPayload, viewer_path
+from web.viewer.payload import Role, ViewerGrid, ViewerPath, ViewerPayload, ViewerSteering, viewer_path
 
 ROLES: tuple[Role, Role] = ("model", "second model")
 NAMES: dict[Role, str] = {"model": "Model", "second model": "Second model", "reader": "Simulated reader"}
 MOST_EARLIER = 50  # questions about one image
+ENDS = ("", "-2")  # of the ids of the first and of the second
+COMPARED = "compared"  # what the viewers of two results are linked by
+
+
+@dataclass
+class Visit:
+    """How often a visitor chose an image and asked: what works for an older turn ends, and what it made is dropped."""
+
+    images: int = 0
+    answers: int = 0
+
+    def new_image(self) -> int:
+        """Begin another image, which ends the answer about the last one; returns its number."""
+        self.images, self.answers = self.images + 1, self.answers + 1
+        return self.images
+
+    def new_answer(self) -> int:
+        """Begin another answer, or end the present one; returns its number."""
+        self.answers += 1
+        return self.answers
 
 
 @dataclass(frozen=True)
@@ -27,6 +49,7 @@ class Exchange:
 
     question: str
     answer: str
+    model: str = ""  # that answered
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +59,17 @@ class Result:
     title: str  # what it is called beside another one, e.g. "gazevlm-nano, temperature 0.7".
     diagnosis: Diagnosis  # the latest record
     seconds: float  # since the question was asked
+    asking: Asking = USUAL  # what was asked, and with which settings
+    finished: bool = False  # whether the answer is complete
+    scores: CheckpointScores | None = None  # of what answered
+    own: "Result | None" = None  # of the model's own path, where this is of one that was changed by hand
+    steering: ViewerSteering | None = None  # whether the path can be changed, and which change this is
+
+    @property
+    def changed_by_hand(self) -> tuple[Fixation, ...]:
+        """The path, where it is not the model's own; else nothing."""
+        path = self.diagnosis.scanpath
+        return path.fixations if self.own is not None and path is not None else ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,23 +80,27 @@ class Shown:
     name: str  # of the image, for the record; never used as a path
     upload: str | None = None  # path of the uploaded file, or None
     example: int | None = None  # number of the example, or None
+    turn: int = 0  # of `Visit.images`
     question: str = ""  # the latest, or ""
     results: tuple[Result, ...] = ()  # about the latest question; two where they are compared
     earlier: tuple[Exchange, ...] = ()  # the last MOST_EARLIER questions before the latest, oldest first
 
-    def with_question(self, question: str) -> "Shown":
-        """With another question, and no result yet."""
-        return replace(self, question=question, results=(), earlier=self.exchanges()[-MOST_EARLIER:])
+    def with_question(self, question: str, *, compared: bool = False) -> "Shown":
+        """With another question, and no result yet; the viewers of two that are compared keep step."""
+        value = self.value.model_copy(update={"linked": COMPARED if compared else ""})
+        earlier = self.exchanges()[-MOST_EARLIER:]
+        return replace(self, value=value, question=question, results=(), earlier=earlier)
 
     def with_result(self, number: int, result: Result) -> "Shown":
-        """With the newest state of the first (0) or second (1) result."""
-        return replace(self, results=(*self.results[:number], result))
+        """With the newest state of the first (0) or second (1) result; the other one stays."""
+        return replace(self, results=(*self.results[:number], result, *self.results[number + 1 :]))
 
     def exchanges(self) -> tuple[Exchange, ...]:
         """All questions and answers about the image, the latest one too."""
         if not self.results:
             return self.earlier
-        return (*self.earlier, Exchange(self.question, self.results[0].diagnosis.answer))
+        first = self.results[0]
+        return (*self.earlier, Exchange(self.question, first.diagnosis.answer, first.title))
 
     def payload(self, number: int, *, revealed: bool, autoplay: bool = False) -> ViewerPayload:
         """Value of one result's viewer.
@@ -73,14 +111,16 @@ class Shown:
             autoplay: replay at once.
         """
         paths: list[ViewerPath] = []
-        grid = None
+        grid, steering = None, None
         if number < len(self.results):
-            diagnosis = self.results[number].diagnosis
+            diagnosis, steering = self.results[number].diagnosis, self.results[number].steering
             paths = _model_paths(diagnosis, ROLES[number])
             grid = ViewerGrid(rows=diagnosis.grid.rows, cols=diagnosis.grid.cols)
         if revealed and self.example is not None:
             paths.append(viewer_path(example_reading(self.example), NAMES["reader"], "reader"))
-        return self.value.model_copy(update={"paths": paths, "grid": grid, "autoplay": autoplay})
+        return self.value.model_copy(
+            update={"paths": paths, "grid": grid, "autoplay": autoplay, "steering": steering}
+        )
 
 
 def _model_paths(diagnosis: Diagnosis, role: Role) -> list[ViewerPath]:
@@ -89,7 +129,7 @@ def _model_paths(diagnosis: Diagnosis, role: Role) -> list[ViewerPath]:
         return []
     path = viewer_path(
         diagnosis.scanpath, NAMES[role], role, grid=diagnosis.grid, probabilities=diagnosis.fixation_probabilities,
-        patch_probabilities=diagnosis.patch_probabilities,
+        patch_probabilities=diagnosis.patch_probabilities, glimpses=diagnosis.glimpses,
     )  # fmt: skip
     return [path]
 
@@ -99,16 +139,15 @@ def history(exchanges: Sequence[Exchange]) -> str:
     if not exchanges:
         return ""
     items = "".join(
-        f"<li><b>{escape(exchange.question)}</b> {escape(exchange.answer)}</li>" for exchange in reversed(exchanges)
+        f"<li>{markup.asked(exchange.question, exchange.model)}<p>{escape(exchange.answer)}</p></li>"
+        for exchange in reversed(exchanges)
     )
-    return (
-        f'<details class="gaze-history"><summary>Asked before about this image ({len(exchanges)})</summary>'
-        f"<ul>{items}</ul></details>"
-    )
+    return f'<ol class="gaze-history" aria-label="Asked before about this image">{items}</ol>'
 
 
 class ResultPanel:
-    """A column with one result: the first, or one to compare with it, which page.css hides until it has a title.
+    """One result: the first, or one to compare with it, which page.css hides until it has a title. Its figure and its
+    words stand in different places of the page; what is known of all findings is in a `FindingsPanel`.
 
     A column that Gradio hides is not there at all, and the first values of one that just appears get lost.
 
@@ -118,69 +157,104 @@ class ResultPanel:
 
     def __init__(self, number: int) -> None:
         self.number = number
-        end = "" if number == 0 else f"-{number + 1}"
-        with gr.Column(min_width=240, elem_id=f"result{end}", elem_classes="gaze-result"):
-            self.title = gr.HTML(elem_id=f"title{end}", elem_classes="gaze-result-title")
-            self.warning = gr.HTML(elem_id=f"warning{end}")
-            self.viewer = ScanpathViewer(elem_id=f"viewer{end}")
-            self.answer = gr.Textbox(
-                label="Answer", lines=3, max_lines=16, interactive=False, buttons=["copy"], elem_id=f"answer{end}"
-            )
-            self.claims = gr.HTML(elem_id=f"claims{end}")
-            self.chart = gr.Plot(label="Findings: probability", elem_id=f"chart{end}")
-            self.chart_note = gr.HTML(elem_id=f"chart-note{end}")
-            self.timeline = gr.Plot(label="Dwell of each fixation", elem_id=f"timeline{end}", visible=False)
-            self.zones = gr.HTML(elem_id=f"zones{end}")
-            self.evidence = gr.HTML(elem_id=f"evidence{end}")
-            self.table = gr.HTML(elem_id=f"scanpath{end}")
-        self.parts: list[Component] = [
-            self.title, self.warning, self.viewer, self.answer, self.claims, self.chart, self.chart_note, self.timeline,
-            self.zones, self.evidence, self.table,
-        ]  # fmt: skip
+        self._end = ENDS[number]
+        self.links = f"viewer{self._end}"
 
-    def blank(self, value: ViewerPayload | None = None, title: str | None = None) -> Values:
+    def figure(self) -> None:
+        """Make the image with the path."""
+        with gr.Column(min_width=0, elem_id=f"result{self._end}", elem_classes="gaze-figure"):
+            self.title = gr.HTML(elem_id=f"title{self._end}", elem_classes="gaze-result-title")
+            self.viewer = ScanpathViewer(elem_id=self.links)
+
+    def words(self) -> None:
+        """Make what stands beside it: question, answer, and which findings it names."""
+        end = self._end
+        with gr.Column(min_width=0, elem_id=f"words{end}", elem_classes="gaze-words"):
+            self.asked = gr.HTML(elem_id=f"asked{end}")
+            self.warning = gr.HTML(elem_id=f"warning{end}")
+            self.answer = gr.HTML(elem_id=f"answer{end}")
+            self.claims = gr.HTML(elem_id=f"claims{end}")
+
+    @property
+    def parts(self) -> list[Component]:
+        """Everything that a result is shown in."""
+        return [self.title, self.viewer, self.asked, self.warning, self.answer, self.claims]
+
+    def blank(self, value: ViewerPayload | None = None, title: str | None = None, asked: str = "") -> Values:
         """No answer yet.
 
         Args:
             value: of the viewer; None leaves it as it is.
             title: of a comparison; None where there is none, which hides the second panel.
+            asked: question and model, as HTML.
         """
-        texts = (self.warning, self.answer, self.claims, self.chart_note, self.zones, self.evidence, self.table)
         values: Values = {
             self.title: "" if title is None else markup.title(title),
-            self.chart: None,
-            self.timeline: gr.Plot(None, visible=False),
-            **dict.fromkeys(texts, ""),
+            **dict.fromkeys((self.warning, self.answer, self.claims), ""),
+            self.asked: asked,
         }
         return values if value is None else {**values, self.viewer: value}
 
-    def path_values(self, shown: Shown, scores: CheckpointScores | None, *, revealed: bool) -> Values:
-        """The path and the findings, which come before any word.
+    def path_values(self, shown: Shown, *, revealed: bool) -> Values:
+        """The path, which comes before any word.
 
         Args:
             shown: with this panel's result.
-            scores: of what answered.
             revealed: whether an example's truth is shown.
         """
-        diagnosis = shown.results[self.number].diagnosis
-        colors = STYLE.roles[ROLES[self.number]].colors
-        timeline = markup.dwell_timeline(diagnosis.scanpath, colors) if diagnosis.scanpath else None
+        result = shown.results[self.number]
+        autoplay = not revealed and result.own is None
         return {
-            self.viewer: shown.payload(self.number, revealed=revealed, autoplay=not revealed),
-            self.warning: markup.warning(diagnosis),
-            self.chart: markup.findings_chart(diagnosis.finding_probabilities, scores),
-            self.chart_note: markup.chart_note(scores),
-            self.timeline: gr.Plot(timeline, visible=timeline is not None),
-            self.zones: markup.zone_table(diagnosis),
-            self.evidence: markup.evidence(diagnosis),
-            self.table: markup.fixation_table(diagnosis),
+            self.viewer: shown.payload(self.number, revealed=revealed, autoplay=autoplay),
+            self.warning: markup.warning(result.diagnosis),
         }
 
-    def answer_values(self, result: Result, *, finished: bool) -> Values:
+    def answer_values(self, result: Result) -> Values:
         """The words so far; at the end, which findings they name, and what must be known of them."""
-        diagnosis = result.diagnosis
-        if not finished:
-            return {self.answer: diagnosis.answer}
-        claims, warning = markup.claims(diagnosis), markup.warning(diagnosis)
-        evidence = markup.evidence(diagnosis)
-        return {self.answer: diagnosis.answer, self.claims: claims, self.warning: warning, self.evidence: evidence}
+        diagnosis, own = result.diagnosis, result.own
+        if not result.finished:
+            return {self.answer: answer.answer(diagnosis, self.links)}
+        before = own.diagnosis if own is not None and own.finished else None
+        return {
+            self.answer: answer.answer(diagnosis, self.links, before),
+            self.claims: markup.claims(diagnosis),
+            self.warning: markup.warning(diagnosis),
+        }
+
+
+class FindingsPanel:
+    """The findings of one result, or of two in pairs, and below them all tables in one fold.
+
+    Args:
+        panels: of the results.
+    """
+
+    def __init__(self, panels: Sequence[ResultPanel]) -> None:
+        self._links = [panel.links for panel in panels]
+        with gr.Column(min_width=0, elem_id="findings", elem_classes="gaze-words"):
+            self.chart = gr.HTML(elem_id="chart")
+            self.note = gr.HTML(elem_id="chart-note")
+            self.details = gr.HTML(elem_id="details")
+        self.parts: list[Component] = [self.chart, self.note, self.details]
+
+    def blank(self) -> Values:
+        """No answer yet."""
+        return dict.fromkeys(self.parts, "")
+
+    def values(self, shown: Shown) -> Values:
+        """The bars of all results so far, which come before any word, and how to read them."""
+        sides = [
+            answer.Side(one.title, one.diagnosis, links, one.scores, one.own.diagnosis if one.own else None)
+            for one, links in zip(shown.results, self._links, strict=False)
+        ]
+        chart = answer.findings(sides[0]) if len(sides) == 1 else answer.paired_findings(sides)
+        return {self.chart: chart, self.note: markup.chart_note(sides), **self.tables(shown)}
+
+    def tables(self, shown: Shown) -> Values:
+        """The tables, which are complete once the answers are."""
+        told = [
+            markup.tables(one.diagnosis, STYLE.roles[role].colors, f"scanpath{end}")
+            for one, role, end in zip(shown.results, ROLES, ENDS, strict=False)
+        ]
+        titles = [one.title for one in shown.results] if len(told) > 1 else [""]
+        return {self.details: markup.details(titles, told)}

@@ -57,16 +57,26 @@ def wait_for(page: "Page", place: str, text: str) -> None:
     )
 
 
+def unfold(page: "Page", fold: str, field: str) -> None:
+    """Open a fold of the settings, unless it is open."""
+    if not page.is_visible(f"#adapt-{field} input"):
+        page.click(f"#adapt-fold-{fold} button")
+
+
 def start(page: "Page", name: str, steps: int) -> None:
     """Begin a training of so many steps; the page shows it."""
     page.click("#adapt-part-train-button[role=tab]")
-    page.wait_for_selector("#adapt-counts table")
-    if not page.is_visible("#adapt-max-steps input"):
-        page.click("#adapt-advanced button")
+    wait_for(page, "#adapt-counts", "Chosen:")
+    unfold(page, "optimisation", "max-steps")
     page.fill("#adapt-max-steps input", str(steps))
     page.fill("#adapt-adapter input", name)
     page.click("#adapt-start")
     wait_for(page, "#adapt-run-status", name)
+
+
+def in_sight(page: "Page", place: str) -> bool:
+    box = page.locator(place).bounding_box()
+    return box is not None and box["y"] >= 0 and box["y"] + box["height"] <= page.viewport_size["height"]
 
 
 def drawn_steps(page: "Page", chart: str = "#adapt-losses") -> int:
@@ -93,6 +103,9 @@ def test_a_training_is_started_watched_and_taken_to_diagnose(browser: "Browser",
     wait_for(page, "#adapt-estimate", "no run with this base on this machine yet")
     page.locator("#adapt-accepted input").check()
     wait_for(page, "#adapt-counts", "not accepted yet")
+    assert page.locator("#adapt-part-train").get_by_role("heading").count() == 2, "and the third decision is the button"
+    unfold(page, "changed", "epochs")
+    assert in_sight(page, "#adapt-start"), "at the foot of the window, however many folds are open"
     page.fill("#adapt-epochs input", "0")
     wait_for(page, "#adapt-estimate", "Epochs should be greater than 0; change it.")
     page.click("#adapt-start")
@@ -112,6 +125,8 @@ def test_a_training_is_started_watched_and_taken_to_diagnose(browser: "Browser",
     (folder / "kept" / "adapters" / ".go-on").touch()
     page.wait_for_selector("#adapt-use-it a")
     wait_for(page, "#adapt-run-status", "mine: done. It is better than its base (24 held-out patients): sequence score")
+    wait_for(page, "#adapt-verdict", "sequence score")
+    wait_for(page, "#adapt-verdict", "better")
     wait_for(page, "#adapt-figures", "floor: another image")
     wait_for(page, "#adapt-pair-note", "Reviewers and admins see held-out images here")
     assert page.locator("#adapt-before .gaze-path").count() == 0
@@ -253,6 +268,7 @@ def test_on_zero_gpu_there_is_the_command_instead(repository: Path, browser: "Br
         page.click("#adapt-part-train-button[role=tab]")
         wait_for(page, "#adapt-zero", "Training does not fit on ZeroGPU")
         wait_for(page, ".adapt-command", "--out adapters/gazevlm-nano-adapted-1")
+        unfold(page, "changed", "epochs")
         page.fill("#adapt-epochs input", "3")
         wait_for(page, ".adapt-command", "--epochs 3.0")
         assert page.locator("#adapt-start").is_hidden()

@@ -14,7 +14,7 @@ from gazevlm_core.metrics.sequence import sequence_score
 from gazevlm_core.model.adapters import ADAPTER_FILES
 from gazevlm_core.scanpath import Fixation
 from phantoms.make import make_phantom
-from tests.annotate.annotate_browser import click, new_context, next_image, points, submit, tick
+from tests.annotate.annotate_browser import agree, click, new_context, next_image, points, submit, tick
 from tests.browser.serving import serving
 from tests.browser.test_page import PIXELS, ROWS, upload, wait_for_status
 
@@ -53,6 +53,7 @@ def teach(page: "Page") -> None:
     page.get_by_role("tab", name="Teach").click()
     page.fill(".teach-who input", "Ann")
     page.click(".teach-who button")
+    agree(page)
     for _ in range(IMAGES):
         next_image(page)
         for x, y in TAUGHT:
@@ -60,6 +61,7 @@ def teach(page: "Page") -> None:
         assert len(points(page)) == len(TAUGHT)
         tick(page)
         submit(page)
+    page.get_by_role("button", name="show the page around it").click()  # other tabs are out of reach until then
 
 
 def diagnosed_path(page: "Page", file: Path) -> list[int]:
@@ -93,6 +95,7 @@ def test_what_is_clicked_in_teach_is_how_the_trained_adapter_looks_in_diagnose(
     page.click("#adapt-part-train-button[role=tab]")
     wait_for(page, "#adapt-counts", f"Chosen: {IMAGES} scanpaths on {IMAGES} images")
     page.fill("#adapt-adapter input", "corners")
+    page.click("#adapt-fold-changed button")
     page.fill("#adapt-epochs input", "40")
     page.click("#adapt-start")
     wait_for(page, "#adapt-run-status", "corners")

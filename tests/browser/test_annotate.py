@@ -33,8 +33,9 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, Route
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-PLACES = ((0.3, 0.3), (0.7, 0.35), (0.45, 0.6), (0.6, 0.75))
+PLACES = ((0.3, 0.3), (0.7, 0.35), (0.45, 0.6), (0.6, 0.8))
 LARGE_PX = 4000
+MANY = 15
 
 
 @pytest.fixture(scope="module")
@@ -77,9 +78,10 @@ def test_three_images_by_mouse_by_keyboard_and_without_a_connection(
     next_image(page)
     for x, y in PLACES:
         click(page, x, y)
-    assert hint(page).startswith("Click 4 of 4 placed, patch 52 of 64")  # row 6, column 4 of 8 x 8
+    assert hint(page).startswith("Click 4 of 4 placed, patch 52 of 64")  # row 6, column 4 of 8 x 8, from 0
     page.click("[data-tool=undo]")
     assert len(points(page)) == 3, "undo takes back one click"
+    page.get_by_role("button", name="Show or hide the tools").click()
     page.click("[data-tool=redo]")
     page.click("[data-tool=undo]")
     page.mouse.move(*place(page, *PLACES[1]))
@@ -261,6 +263,7 @@ def test_a_refusal_keeps_the_canvas(browser: "Browser", address: str) -> None:
     page.click("[data-act=submit]")
     assert page.inner_text(".teach-error >> nth=-1").startswith("Tick the findings"), "asked here already"
     tick(page)
+    assert page.inner_text(".teach-error >> nth=-1") == "", "what was missing is there"
     page.evaluate(f"{APP}.work.shown_at = '1999-01-01T00:00:00+00:00'")  # the server refuses
     page.click("[data-act=submit]")
     page.wait_for_function("document.querySelector('.teach-right .teach-error').textContent !== ''")
@@ -277,7 +280,7 @@ def test_edits_by_keyboard(browser: "Browser", address: str) -> None:
     for x, y in PLACES[:2]:
         click(page, x, y)
     page.locator(".gaze-stage").focus()
-    for key in ("[", "[", "n"):
+    for key in ("[", "[", "a"):
         page.keyboard.press(key)
     assert "after click 1" in hint(page)
     page.keyboard.press("ArrowUp")
@@ -315,7 +318,7 @@ def test_edits_by_keyboard(browser: "Browser", address: str) -> None:
     assert points(page) == before, "and can be undone"
     page.keyboard.press("?")
     assert page.locator(".teach-help").is_visible()
-    ask(page, "viewer.zoom(0.6)")
+    ask(page, "(viewer.view.zoomTo(0.6 * viewer.view.scale), viewer.refresh())")  # room beside the image
     settle(page)
     page.mouse.click(*(edge + 4 for edge in place(page, 1.0, 0.5)))
     assert hint(page) == "That click lay outside the image and was not counted."
@@ -356,15 +359,88 @@ def test_the_models_path_comes_after_the_submission_alone(browser: "Browser", ad
         click(page, x, y)
     tick(page)
     submit(page)
-    page.click("[data-act=look]")
     page.wait_for_function(f"{SURFACE}.viewer.value.paths.length === 2")
     assert page.locator(".gaze-name").all_inner_texts() == ["Model: stub", "You"]
-    page.click("[data-act=scores]")
-    page.wait_for_selector(".teach-scores table")
+    assert page.inner_text(".teach-result h3").startswith(("Closer to the model", "No closer to the model"))
+    assert page.locator(".teach-scores table").first.is_hidden(), "numbers are for whoever wants them"
+    page.click(".teach-details summary")
     heads = page.locator(".teach-scores table").first.locator("thead th").all_inner_texts()
     assert heads[:2] == ["score", "you"]
     assert all(head.startswith("floor: ") for head in heads[2:])
     assert len(heads) == 6
+    context.close()
+
+
+def test_fifteen_images_take_two_keys_each(browser: "Browser", tmp_path: Path, repository: Path) -> None:
+    """Beside the clicks themselves: one key for what is seen, one to submit it and have the next image."""
+    arguments = ["-m", "tests.annotate.annotate_page", "PORT", str(tmp_path / "store"), str(MANY)]
+    with serving(repository, arguments, tmp_path / "log.txt") as address:
+        context = new_context(browser)
+        page = open_start(context, address, "Quick reader")
+        next_image(page)
+        ask(page, "viewer.useWindow('lungs')")
+        acts = 0
+        for number in range(MANY):
+            working(page)
+            assert page.evaluate("document.activeElement.classList.contains('gaze-stage')"), "the keys reach the image"
+            assert ask(page, "viewer.window.preset") == "lungs", "the window is kept"
+            box = page.locator(".gaze-stage").bounding_box()
+            assert box is not None
+            assert box["width"] * box["height"] > 0.6 * 1280 * 900, "the image fills the window"
+            for x, y in PLACES[:2]:
+                click(page, x, y)
+            shown = page.evaluate(f"{APP}.work.image.sha256")
+            for key in (str(number % 10), "Control+Enter") if number % 3 else ("Shift+Enter",):
+                page.keyboard.press(key)
+                acts += 1
+            page.wait_for_function(f"{APP}.work === null || {APP}.work.image.sha256 !== '{shown}'")
+        page.wait_for_selector(".teach-progress")
+        assert f"{MANY} submitted" in page.inner_text(".teach-progress")
+        stored = records(address, page)
+        context.close()
+    assert acts <= 2 * MANY
+    ticked = [one["record"]["findings"] for one in stored]
+    assert len(ticked) == MANY
+    assert ticked[:4] == [[], ["enlarged cardiomediastinum"], ["cardiomegaly"], []]
+    assert ticked[10] == [], "0 is no finding"
+
+
+def test_full_screen_has_findings_and_submit(browser: "Browser", address: str) -> None:
+    context = new_context(browser)
+    page = open_start(context, address, "Full screen")
+    next_image(page)
+    page.locator(".gaze-stage").press("f")
+    page.wait_for_function("document.fullscreenElement !== null")
+    settle(page)
+    for part in (".gaze-stage", ".teach-findings", "[data-act=submit]"):
+        box = page.locator(part).bounding_box()
+        assert box is not None
+        assert box["y"] + box["height"] <= page.evaluate("innerHeight"), part
+        inside = "part => document.fullscreenElement.contains(document.querySelector(part))"
+        assert page.evaluate(inside, part)
+    page.keyboard.press("?")
+    assert page.locator(".teach-help").is_visible()
+    context.close()
+
+
+def test_the_page_around_the_image_comes_back_and_stays(browser: "Browser", address: str) -> None:
+    context = new_context(browser)
+    page = open_start(context, address, "Page around")
+    next_image(page)
+    assert page.locator("#introduction").evaluate("node => Boolean(node.closest('[inert]'))"), "out of reach meanwhile"
+    page.get_by_role("button", name="show the page around it").click()
+    assert not page.locator("#introduction").evaluate("node => Boolean(node.closest('[inert]'))")
+    click(page, *PLACES[0])
+    tick(page)
+    submit(page)
+    assert page.evaluate("document.activeElement.classList.contains('gaze-stage')"), "the focus is not lost"
+    page.evaluate("scrollTo(0, document.body.scrollHeight)")
+    page.keyboard.press("n")
+    working(page)
+    assert not page.locator(".gaze-teach").evaluate("node => node.classList.contains('teach-filled')"), "as it was left"
+    top = page.locator(".teach-desk").bounding_box()
+    assert top is not None
+    assert 0 <= top["y"] < 120, "and the next image is in sight"
     context.close()
 
 

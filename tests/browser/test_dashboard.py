@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from annotate.store.project import Project
 from annotate.store.store import AnnotationStore
+from gazevlm_core.scanpath import Fixation, Scanpath
 from tests.annotate.dashboard_maker import ADMIN_TOKEN, REVIEWER_TOKEN
-from tests.annotate.dashboard_page import SETTINGS
+from tests.annotate.dashboard_page import SETTINGS, submit
 from tests.browser.serving import serving
 
 if TYPE_CHECKING:
@@ -111,6 +113,62 @@ def test_without_a_token_there_is_only_what_everybody_may_see(
     page.close()
 
 
+def test_the_tab_is_up_to_date_whenever_it_is_opened(
+    browser: "Browser", address: str, store: AnnotationStore
+) -> None:
+    page = open_tab(browser, address)
+    wait_for(page, "#dashboard-who", "Choose a name")
+    page.click("#teach-tab-button[role=tab]")
+    page.evaluate("GazeName.name = 'Chosen in Teach'")
+    image = store.images()[0]
+    before = store.counts().annotations
+    submit(store, image, "Latecomer", Scanpath((Fixation(0.4, 0.4), Fixation(0.6, 0.6)), "click"), 5.0)
+    page.click("#dashboard-tab-button[role=tab]")
+    wait_for(page, "#dashboard-who", "Chosen in Teach")
+    assert page.input_value("#dashboard-name input") == "Chosen in Teach"
+    wait_for(page, "#dashboard-totals", f"{before + 1}")
+    store.remove(f"latecomer-{image.sha256[:12]}", "end of this test", "test")
+    page.close()
+
+
+def test_a_token_is_asked_for_once(browser: "Browser", address: str) -> None:
+    page = open_tab(browser, address)
+    enter(page, "Root", ADMIN_TOKEN, "admin")
+    page.wait_for_function("performance.getEntriesByType('resource').some(one => one.name.endsWith('/session'))")
+    assert "gazevlm_role" not in page.evaluate("document.cookie"), "no script reads it"
+    page.reload()
+    page.click("#dashboard-tab-button[role=tab]")
+    page.wait_for_selector(".dashboard-is-admin", state="attached")
+    assert page.input_value("#dashboard-token input") == ""
+    with page.expect_navigation():
+        page.click("#dashboard-leave")
+    page.click("#dashboard-tab-button[role=tab]")
+    page.wait_for_selector(".dashboard-person:not(.dashboard-is-admin)", state="attached")
+    page.close()
+
+
+def test_an_admin_decides_what_everybody_is_told_and_asked(
+    browser: "Browser", address: str, store: AnnotationStore
+) -> None:
+    page = open_tab(browser, address)
+    enter(page, "Root", ADMIN_TOKEN, "admin")
+    page.click("#dashboard-admins-button[role=tab]")
+    page.click("#dashboard-project-button[role=tab]")
+    page.fill("#dashboard-project-instruction textarea", "Apex first.")
+    page.fill("#dashboard-project-least input", "2")
+    choose(page, "#dashboard-project-checklist", "edema")
+    page.click("#dashboard-project-save")
+    wait_for(page, "#dashboard-project-status", "Saved")
+    project = store.project()
+    assert (project.instruction, project.least_clicks, project.checklist) == ("Apex first.", 2, ("edema",))
+    page.fill("#dashboard-project-blur input", "0")
+    page.click("#dashboard-project-save")
+    toast(page, "Blur and disc lie between")
+    assert store.project() == project
+    store.set_project(Project(), "test")
+    page.close()
+
+
 def test_calling_a_handler_all_the_same_is_refused(browser: "Browser", address: str, store: AnnotationStore) -> None:
     page = open_tab(browser, address)
     enter(page, "Ann", "", "annotator")
@@ -118,7 +176,9 @@ def test_calling_a_handler_all_the_same_is_refused(browser: "Browser", address: 
     calls: dict[str, list[Any]] = {
         "dashboard-next": ["", "pending", None, False],
         "dashboard-accept": ["", None, "", "pending", True, False],
-        "dashboard-offer": ["", None],
+        "dashboard-offer": ["", "open", "", None, None, "0" * 64],
+        "dashboard-rank-first": ["", "open", "", None, None, "0" * 64],
+        "dashboard-table-go": ["", None, False],
         "dashboard-import-folder-go": ["", "/tmp", "What?", 1],
         "dashboard-log-latest": [""],
     }
@@ -211,9 +271,10 @@ def test_an_admin_imports_offers_exports_and_reads_the_log(
     wait_for(page, "#dashboard-totals", "8 images")
 
     page.click("#dashboard-images-button")
+    choose(page, "#dashboard-image-state", "own images")
     wait_for(page, "#dashboard-image-status", "an annotator's own image")
     page.click("#dashboard-offer")
-    wait_for(page, "#dashboard-image-status", "Given out from now on.")
+    wait_for(page, "#dashboard-image-status", "1 image is given out.")
     page.click("#dashboard-gold")
     toast(page, "one annotator's path alone, or none")
 
@@ -227,6 +288,64 @@ def test_an_admin_imports_offers_exports_and_reads_the_log(
     page.click("#dashboard-audit-button")
     page.click("#dashboard-log-latest")
     wait_for(page, "#dashboard-log", "exported")
+    page.close()
+
+
+def test_tasks_are_ticked_in_a_gallery_and_changed_together(
+    browser: "Browser", address: str, store: AnnotationStore
+) -> None:
+    page = open_tab(browser, address)
+    enter(page, "Root", ADMIN_TOKEN, "admin")
+    page.click("#dashboard-admins-button")
+    page.click("#dashboard-images-button")
+    page.wait_for_selector(".dashboard-cards img")
+    boxes, cards = page.locator(".dashboard-cards [name=task]"), page.locator(".dashboard-cards button")
+    ticked = [str(boxes.nth(place).get_attribute("value")) for place in (2, 3)]
+    for place in (2, 3):
+        boxes.nth(place).check()
+    page.click("#dashboard-rank-first")
+    wait_for(page, "#dashboard-image-status", "2 images are of the priority 'first'.")
+    assert {store.image(sha256).priority for sha256 in ticked} == {1}
+    assert {str(boxes.nth(place).get_attribute("value")) for place in (0, 1)} == set(ticked), "the first in line"
+    assert page.locator(".dashboard-cards :checked").count() == 0, "other images stand there now"
+    cards.nth(3).focus()
+    page.keyboard.press("Enter")
+    third = str(cards.nth(3).get_attribute("data-image"))
+    wait_for(page, "#dashboard-image-status", store.image(third).name)
+    page.fill("#dashboard-task-quota input, #dashboard-task-quota textarea", "7")
+    page.click("#dashboard-task-want")
+    wait_for(page, "#dashboard-image-status", "1 image is wanting so many.")
+    assert store.image(third).quota == 7, "without a tick, the one that is shown"
+    page.locator(".dashboard-gallery-bar [name=all]").check()
+    page.fill("#dashboard-task-question input, #dashboard-task-question textarea", "Where is the tube?")
+    page.click("#dashboard-task-ask")
+    wait_for(page, "#dashboard-image-status", "are asked about so.")
+    shown = [str(box.get_attribute("value")) for box in boxes.all()]
+    assert {store.image(sha256).question for sha256 in shown} == {"Where is the tube?"}
+    page.fill("#dashboard-image-search input, #dashboard-image-search textarea", third[:8])
+    page.keyboard.press("Enter")
+    wait_for(page, ".dashboard-gallery-bar", "1 to 1 of 1")
+    for sha256 in ticked:
+        store.set_task(sha256, "test", priority=0)
+    page.close()
+
+
+def test_an_admin_tells_patients_by_a_table(
+    browser: "Browser", address: str, store: AnnotationStore, tmp_path: Path
+) -> None:
+    page = open_tab(browser, address)
+    enter(page, "Root", ADMIN_TOKEN, "admin")
+    page.click("#dashboard-admins-button")
+    page.click("#dashboard-table button")
+    (tmp_path / "patients.csv").write_text("file,patient,age\nphantom 1,7,61\nphantom 99,8,\nphantom 2,=1+1,\n")
+    page.set_input_files("#dashboard-table-file input[type=file]", tmp_path / "patients.csv")
+    page.wait_for_selector("#dashboard-table-file .file-preview")
+    page.click("#dashboard-table-go")
+    wait_for(page, "#dashboard-table-status", "1 row is new, 0 were known, 2 are refused.")
+    wait_for(page, "#dashboard-table-told", "no image here is called so")
+    wait_for(page, "#dashboard-table-told", "as a formula does")
+    (image,) = (one for one in store.images() if one.name == "phantom 1")
+    assert (image.patient_id, image.metadata) == ("7", {"age": "61"})
     page.close()
 
 

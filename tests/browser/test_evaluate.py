@@ -39,13 +39,15 @@ def open_tab(browser: "Browser", address: str, width: int = 1280, scheme: str = 
     page.on("dialog", lambda dialog: pytest.fail(f"a dialog opened: {dialog.message}"))
     page.goto(address)
     page.click("#evaluate-tab-button[role=tab]")
+    page.click("#evaluate-paths-button[role=tab]")
     page.wait_for_selector("#evaluate-viewer .gaze-stage")
     return page
 
 
-def open_reports(browser: "Browser", address: str, width: int = 1280) -> "Page":
-    page = open_tab(browser, address, width)
+def open_reports(browser: "Browser", address: str, width: int = 1280, scheme: str = "light") -> "Page":
+    page = open_tab(browser, address, width, scheme)
     page.click("#evaluate-reports-button[role=tab]")
+    wait_for(page, "#evaluate-report-status", "Shown: order-experiment")
     return page
 
 
@@ -135,19 +137,51 @@ def test_an_own_image_with_readings_of_several_readers(browser: "Browser", addre
 def test_every_report_is_shown_as_chart_and_tables(browser: "Browser", address: str, tmp_path: Path) -> None:
     page = open_reports(browser, address)
     for kind, report in REPORTS.items():
-        assert page.locator("#evaluate-report-body").is_hidden(), kind
         give(page, tmp_path / f"{kind}.json", json.dumps(report()))
         wait_for(page, "#evaluate-report-status", f"Shown: {kind}.json")
         page.wait_for_selector("#evaluate-chart .main-svg")
         wait_for(page, "#evaluate-facts", "Measured on")
         assert page.locator("#evaluate-tables table.gaze-wide").count() >= 1, kind
-        page.reload()
-        page.click("#evaluate-tab-button[role=tab]")
-        page.click("#evaluate-reports-button[role=tab]")
+        assert page.locator("#evaluate-tables details[open]").count() == 0, kind
     give(page, tmp_path / "results.json", json.dumps(experiment_report()))
+    wait_for(page, "#evaluate-report-status", "Shown: results.json")
+    choose(page, "#evaluate-chart-name", "sequence score, drawn as in training")
+    wait_for(page, "#evaluate-chart", "training images")
+    page.close()
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (1280, "dark"), (390, "light")])
+def test_it_opens_with_an_answer_and_a_figure(
+    browser: "Browser", address: str, repository: Path, width: int, scheme: str
+) -> None:
+    page = open_reports(browser, address, width, scheme)
+    page.set_viewport_size({"width": width, "height": 844 if width < 400 else 800})
+    wait_for(page, "#evaluate-facts .gaze-answer-line", "Learning where people look helps to tell findings apart")
     page.wait_for_selector("#evaluate-chart .main-svg")
-    choose(page, "#evaluate-chart-name", "sequence score, domain A (in domain)")
-    wait_for(page, "#evaluate-chart", "sequence score")
+    wait_for(page, "#evaluate-chart", "another reader")
+    assert page.locator("#evaluate-tables details[open]").count() == 0
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.evaluate("scrollTo(0, 0)")
+    artifacts = repository / "test-artifacts"
+    artifacts.mkdir(exist_ok=True)
+    page.screenshot(path=artifacts / f"evaluate-{width}-{scheme}.png")
+    page.close()
+
+
+def test_several_reports_stand_side_by_side(browser: "Browser", address: str, tmp_path: Path) -> None:
+    page = open_reports(browser, address)
+    files = [tmp_path / "one.json", tmp_path / "two.json"]
+    for file in files:
+        file.write_text(json.dumps(path_report()))
+    page.set_input_files("#evaluate-report input[type=file]", files)
+    wait_for(page, "#evaluate-report-status", "Shown: one.json, two.json")
+    names = page.evaluate("document.querySelector('#evaluate-chart .js-plotly-plot').data.map(one => one.name)")
+    assert names[-2:] == ["one.json: these paths", "two.json: these paths"]
+    page.locator("#evaluate-tables summary", has_text="side by side").click()
+    with page.expect_download() as download:
+        page.locator("#evaluate-tables details[open] .gaze-csv").click()
+    saved = Path(download.value.path()).read_text(encoding="utf-8")
+    assert saved.startswith("score,chance,one.json: these paths,two.json: these paths,another reader")
     page.close()
 
 
@@ -184,6 +218,7 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(
     assert table.evaluate("box => box.scrollWidth > box.clientWidth"), "the table is scrolled by itself"
     page.click("#evaluate-reports-button[role=tab]")
     give(page, tmp_path / "results.json", json.dumps(experiment_report()))
+    wait_for(page, "#evaluate-report-status", "Shown: results.json")
     page.wait_for_selector("#evaluate-chart .main-svg")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     page.close()
@@ -201,7 +236,7 @@ def test_keys_are_enough(browser: "Browser", address: str) -> None:
     page.focus("#evaluate-table .gaze-scroll")
     assert page.evaluate("document.activeElement.getAttribute('role')") == "region"
     page.focus("#evaluate-paths-button[role=tab]")
-    page.keyboard.press("Tab")
+    page.keyboard.press("Shift+Tab")
     page.keyboard.press("Enter")
-    wait_for(page, "#evaluate-report-status", "Pick a report")
+    wait_for(page, "#evaluate-report-status", "Shown: order-experiment")
     page.close()

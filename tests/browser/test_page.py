@@ -1,11 +1,10 @@
 """The page in a real browser: path before words, exact marks, errors, Stop, a phone, dark and light."""
 
-import os
-import re
-import sys
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
+from zipfile import ZipFile
 
 import pytest
 from PIL import Image
@@ -15,7 +14,6 @@ from tests.adapter_maker import make_adapter
 from tests.browser.serving import serving
 from tests.diagnose.talking_model import SPOKEN, make_talking_checkpoint
 from tests.dicom_samples import dicom
-from tests.launching import run_program
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -30,28 +28,23 @@ RECORDER = """() => {
   window.seen = [];
   setInterval(() => {
     const viewer = document.querySelector('#viewer .gaze-viewer').viewer;
-    const now = {path: viewer.value.paths.length > 0, words: document.querySelector('#answer textarea').value.length};
+    const words = (document.querySelector('#answer .gaze-answer')?.innerText ?? '').length;
+    const now = {path: viewer.value.paths.length > 0, words};
     if (JSON.stringify(now) !== JSON.stringify(window.seen.at(-1))) window.seen.push(now);
   }, 4);
 }"""
+FIRST, SECOND = (f"document.querySelector('#viewer{end} .gaze-viewer').viewer" for end in ("", "-2"))
 FIRST_WORD = """() => new Promise(done => {
   const timer = setInterval(() => {
-    if (!document.querySelector('#answer textarea').value) return;
+    if (!document.querySelector('#answer .gaze-answer')) return;
     clearInterval(timer);
     done();
   }, 2);
 })"""
-STOP_AT_FIRST_WORD = """() => new Promise(done => {
-  const timer = setInterval(() => {
-    if (!document.querySelector('#answer textarea').value) return;
-    clearInterval(timer);
-    document.querySelector('#stop').click();
-    done();
-  }, 2);
-})"""
+STOP_AT_FIRST_WORD = FIRST_WORD.replace("done();", "document.querySelector('#stop').click(); done();")
 # The answer, once no word has come for two seconds: those on their way when it is stopped still arrive.
 LAST_WORDS = """async function lastWords() {
-  const words = () => document.querySelector('#answer textarea').value, before = words();
+  const words = () => document.querySelector('#answer .gaze-answer')?.innerText ?? '', before = words();
   await new Promise(done => setTimeout(done, 2000));
   return words() === before ? before : lastWords();
 }"""
@@ -118,8 +111,23 @@ def upload(page: "Page", file: Path) -> None:
 
 
 def pick_example(page: "Page", caption: str) -> None:
+    """Pick an example, which is answered at once."""
     page.locator("#examples button").filter(has_text=caption).first.click()
-    wait_for_status(page, f"Drawn: {caption}.")
+    wait_for_answer(page, caption)
+
+
+def wait_for_answer(page: "Page", caption: str) -> None:
+    """Until an example is answered."""
+    page.wait_for_function(
+        """caption => document.querySelector('#viewer .gaze-viewer').viewer.value.description?.endsWith(': ' + caption)
+            && document.querySelector('#status').innerText.startsWith('Done in')
+            && !document.querySelector('#diagnose').disabled""",
+        arg=caption,
+    )
+
+
+def pick_preset(page: "Page", preset: str) -> None:
+    page.click(f"#preset [data-preset='{preset}']")
 
 
 def wait_for_status(page: "Page", text: str) -> None:
@@ -127,7 +135,7 @@ def wait_for_status(page: "Page", text: str) -> None:
 
 
 def answer_of(page: "Page") -> str:
-    return page.input_value("#answer textarea")
+    return page.evaluate("document.querySelector('#answer .gaze-answer')?.innerText ?? ''")
 
 
 def test_path_appears_before_the_words_and_lies_where_it_should(
@@ -149,7 +157,7 @@ def test_path_appears_before_the_words_and_lies_where_it_should(
     assert page.evaluate(PIXELS, places) == [[255, 255, 255]] * len(places)
     drawn = page.evaluate("document.querySelector('#viewer .gaze-viewer').viewer.picture.copies[0].width")
     assert drawn == Image.open(phantom_file).width
-    assert page.locator("#chart .bars .point").count() == 2
+    assert page.locator("#chart .gaze-finding").count() == 2
     page.screenshot(path=artifacts / "page-1280-light.png", full_page=True)
     page.close()
 
@@ -167,6 +175,9 @@ def test_phone(browser: "Browser", address: str, artifacts: Path, scheme: str) -
     assert 0 <= box["y"]
     assert box["y"] + box["height"] <= 740
     assert box["width"] > 300
+    words = page.locator("#answer").bounding_box()
+    assert words is not None
+    assert box["y"] + box["height"] < words["y"] < 740, "the answer lies under the image, and in sight"
     notice = page.locator("#notice").bounding_box()
     assert notice is not None
     assert 0 <= notice["y"] < 20, "the notice stays on the screen"
@@ -198,8 +209,10 @@ def test_truth_of_an_example_is_revealed_on_demand(browser: "Browser", address: 
     page.screenshot(path=artifacts / "page-1280-truth.png", full_page=True)
     page.uncheck("#truth input")
     page.wait_for_function("document.querySelectorAll('#viewer .gaze-path').length === 1")
+    page.check("#truth input")
+    page.locator("#truth-text").get_by_text("A perfect report:").wait_for()
     pick_example(page, "no finding")
-    page.wait_for_function("document.querySelectorAll('#viewer .gaze-path').length === 0")
+    assert page.locator("#viewer .gaze-path").count() == 1
     assert not page.is_checked("#truth input")
     page.close()
 
@@ -210,24 +223,32 @@ def test_downloads_are_made_on_demand(browser: "Browser", address: str, phantom_
     wait_for_status(page, "Ready")
     page.click("#diagnose")
     wait_for_status(page, "Done in")
-    page.click("#downloads button:has-text('Downloads')")
-    page.click("#prepare")
-    page.wait_for_selector("#files a[download]")
-    names = [Path(str(link.get_attribute("download"))).name for link in page.locator("#files a[download]").all()]
-    assert [Path(name).suffix for name in names] == [".png", ".webp", ".gif", ".json", ".csv"]
     with page.expect_download() as download:
-        page.locator("#files a[download]").first.click()
-    download.value.save_as(tmp_path / "overlay.png")
-    with Image.open(tmp_path / "overlay.png") as overlay, Image.open(phantom_file) as source:
+        page.click("#prepare")
+    assert download.value.suggested_filename == "gazevlm-phantom.zip"
+    download.value.save_as(tmp_path / "all.zip")
+    with ZipFile(tmp_path / "all.zip") as archive:
+        archive.extractall(tmp_path)
+    suffixes = sorted(path.suffix for path in tmp_path.glob("gazevlm*"))
+    assert suffixes == [".csv", ".gif", ".json", ".png", ".png", ".webp"]
+    with Image.open(tmp_path / "gazevlm-overlay.png") as overlay, Image.open(phantom_file) as source:
         assert overlay.size == source.size
+    how = json.loads((tmp_path / "gazevlm.json").read_text())["how"]
+    assert {"question", "model", "path_seed", "path_temperature", "text_seed", "version", "date"} <= how.keys()
     page.close()
 
 
-def test_a_preset_fills_the_question(browser: "Browser", address: str) -> None:
+def test_a_chip_asks_its_question_and_another_question_dims_the_answer(browser: "Browser", address: str) -> None:
     page = open_page(browser, address)
-    page.click("#preset input")
-    page.get_by_role("option", name="Is there pneumothorax?").click()
-    page.wait_for_function("document.querySelector('#question textarea').value === 'Is there pneumothorax?'")
+    pick_example(page, "no finding")
+    pick_preset(page, "Is there pneumothorax?")
+    page.locator("#asked").get_by_text("Is there pneumothorax?").wait_for()
+    assert page.input_value("#question textarea") == "Is there pneumothorax?"
+    page.wait_for_selector("#diagnose:enabled")
+    page.fill("#question textarea", "Is there edema?")
+    page.wait_for_selector("#story.gaze-stale")
+    page.fill("#question textarea", "Is there pneumothorax?")
+    page.wait_for_selector("#story:not(.gaze-stale)")
     page.close()
 
 
@@ -236,8 +257,8 @@ def test_a_link_brings_back_example_question_and_settings(browser: "Browser", ad
     pick_example(page, "edema, severe")
     page.fill("#question textarea", "Is there edema & <b>more</b>?")
     page.click("#settings button:has-text('Settings')")
-    page.get_by_label("sample").check()
-    page.get_by_label("Seed of the walks").fill("17")
+    page.get_by_label("one try", exact=True).check()
+    page.get_by_label("Seed of the tries").fill("17")
     page.click("#make-link")
     page.wait_for_function("document.querySelector('#link textarea, #link input')?.value.startsWith('http')")
     link = page.input_value("#link textarea, #link input")
@@ -249,10 +270,8 @@ def test_a_link_brings_back_example_question_and_settings(browser: "Browser", ad
     again.set_default_timeout(ANSWER_MS)
     again.goto(link)
     again.wait_for_selector("#examples button img")
-    wait_for_status(again, "Drawn: edema, severe.")
+    wait_for_answer(again, "edema, severe")
     assert again.input_value("#question textarea") == "Is there edema & <b>more</b>?"
-    again.click("#diagnose")
-    wait_for_status(again, "Done in")
     assert again.eval_on_selector_all("#scanpath tbody tr", ROWS) == rows
     again.goto(f"{address}?example=99")
     again.get_by_text("The link could not be used. The example must be a whole number from 0 to").wait_for()
@@ -266,7 +285,7 @@ def test_two_temperatures_are_compared_side_by_side(browser: "Browser", address:
     page.click("#compare button:has-text('Compare')")
     page.fill("#second input, #second textarea", "2")
     page.click("#diagnose")
-    page.wait_for_function("document.querySelector('#answer-2 textarea')?.value")
+    page.wait_for_function("document.querySelector('#answer-2 .gaze-answer')")
     wait_for_status(page, "Done in")
     assert [page.inner_text(f"#title{end}") for end in ("", "-2")] == ["model, temperature 0.7", "model, temperature 2"]
     assert [page.inner_text(f"#viewer{end} .gaze-name") for end in ("", "-2")] == ["Model", "Second model"]
@@ -277,6 +296,16 @@ def test_two_temperatures_are_compared_side_by_side(browser: "Browser", address:
     assert abs(first["y"] - second["y"]) < 1
     paths = [page.eval_on_selector_all(f"#scanpath{end} tbody tr", ROWS) for end in ("", "-2")]
     assert paths[0] != paths[1]
+    page.evaluate(f"{FIRST}.together.lead(); {FIRST}.select(0, 1); {FIRST}.zoom(2, 30, 40)")
+    page.wait_for_function(f"Math.abs({SECOND}.view.scale / {SECOND}.view.fitScale - 2) < 1e-6")
+    middle, other = (page.evaluate(f"[{viewer}.middle.x, {viewer}.middle.y]") for viewer in (FIRST, SECOND))
+    assert middle == pytest.approx(other), "the same part of the image"
+    assert page.evaluate(f"{SECOND}.timeline.stepAt(0, {SECOND}.time_ms)") == min(1, len(paths[1]) - 1)
+    page.locator("#viewer-2 .gaze-stage").press("0")  # the other one leads now: the whole image, in both
+    page.wait_for_function(f"{FIRST}.view.fitted && {SECOND}.view.fitted")
+    page.locator("#viewer-2 .gaze-play").click()
+    page.wait_for_function(f"{FIRST}.playing && {FIRST}.time_ms > 0 && {FIRST}.time_ms === {SECOND}.time_ms")
+    assert page.evaluate(f"{FIRST}.timeline.length_ms === {SECOND}.timeline.length_ms")
     page.screenshot(path=artifacts / "page-1280-compared.png", full_page=True)
     page.fill("#second input, #second textarea", "hot")
     page.click("#diagnose")
@@ -294,34 +323,35 @@ def test_an_adapter_is_picked_compared_and_linked(browser: "Browser", address: s
     pick_example(page, "edema, severe")
     page.click("#model input")
     page.get_by_role("option", name="model + other").click()
-    page.locator("#badges").get_by_text("a test").wait_for()
-    assert "adapter other" in page.inner_text("#badges")
+    page.locator("#notice").get_by_text("a test").wait_for()
     assert "Training data: a test." in page.inner_text("#notice")
-    page.click("#preset input")
-    page.get_by_role("option", name="Is there edema?").wait_for()
-    assert page.get_by_role("option", name="Is there cardiomegaly?").count() == 0, "not what this adapter knows"
-    page.keyboard.press("Escape")
+    page.wait_for_selector("#preset [data-preset='Is there edema?']")
+    assert page.locator("#preset [data-preset='Is there cardiomegaly?']").count() == 0, "not what this adapter knows"
     page.click("#compare button:has-text('Compare')")
     page.click("#second-model input")
     page.get_by_role("option", name="model", exact=True).click()
+    page.click("#second-badges summary")
     page.locator("#second-badges").get_by_text("drawn phantoms").wait_for()
     page.click("#diagnose")
-    page.wait_for_function("document.querySelector('#answer-2 textarea')?.value")
+    page.wait_for_function("document.querySelector('#answer-2 .gaze-answer')")
     wait_for_status(page, "Done in")
     assert [page.inner_text(f"#title{end}") for end in ("", "-2")] == ["model + other", "model"]
-    bars = [page.locator(f"#chart{end} .bars .point").count() for end in ("", "-2")]
+    assert page.locator("#chart .gaze-pair").count() == 3, "of both: they know none in common"
+    bars = [page.locator(f"#chart .gaze-side-{place} .gaze-half").count() for place in (1, 2)]
     assert bars == [1, 2], "each with its own findings"
     page.screenshot(path=artifacts / "page-1280-adapters.png", full_page=True)
     page.set_viewport_size({"width": 360, "height": 740})
     assert page.evaluate("document.documentElement.scrollWidth") == 360
     page.click("#settings button:has-text('Settings')")
+    page.click("#badges summary")
+    assert "adapter other" in page.inner_text("#badges")
     page.click("#make-link")
     page.wait_for_function("document.querySelector('#link textarea, #link input')?.value.startsWith('http')")
     link = page.input_value("#link textarea, #link input")
     page.goto(link)
     page.wait_for_selector("#examples button img")
-    wait_for_status(page, "Drawn: edema, severe.")
-    page.locator("#badges").get_by_text("a test").wait_for()
+    wait_for_answer(page, "edema, severe")
+    page.locator("#notice").get_by_text("a test").wait_for()
     assert page.input_value("#model input") == "model + other"
     page.goto(f"{address}?model=..%2Fsecret")
     page.get_by_text("There is no model called '../secret'; choose one of: model, model + other.").wait_for()
@@ -330,22 +360,14 @@ def test_an_adapter_is_picked_compared_and_linked(browser: "Browser", address: s
 
 def test_what_else_asks_on_and_the_conversation_is_kept(browser: "Browser", address: str) -> None:
     page = open_page(browser, address)
-    pick_example(page, "edema, severe")
-    page.click("#preset input")
-    page.get_by_role("option", name="what else?").click()
+    pick_preset(page, "what else?")
     page.get_by_text("There is no answer about this image yet; ask for a report first.").wait_for()
     page.fill("#question textarea", "Is there cardiomegaly?")
-    page.click("#diagnose")
-    wait_for_status(page, "Done in")
-    page.click("#preset input")
-    page.get_by_role("option", name="what else?").click()
-    page.wait_for_function("document.querySelector('#question textarea').value !== 'Is there cardiomegaly?'")
+    pick_example(page, "edema, severe")
+    pick_preset(page, "what else?")
+    page.locator("#asked").get_by_text("Is there pneumothorax?").wait_for()
     assert page.input_value("#question textarea") == "Is there pneumothorax?"
-    page.click("#diagnose")
-    page.locator("#history").get_by_text("Asked before about this image (1)").wait_for()
-    wait_for_status(page, "Done in")
-    page.click("#history summary")
-    assert "Is there cardiomegaly?" in page.inner_text("#history li")
+    assert "Is there cardiomegaly? model" in " ".join(page.inner_text("#history li").split())
     pick_example(page, "no finding")
     page.wait_for_selector("#history", state="hidden")
     page.close()
@@ -455,7 +477,7 @@ def test_the_path_reaches_a_page_that_is_busy_while_the_words_come(browser: "Bro
 def test_stop_keeps_what_is_there_and_frees_the_model(browser: "Browser", address: str) -> None:
     page = open_page(browser, address)
     pick_example(page, "pleural effusion, severe")
-    assert page.is_disabled("#stop")
+    page.wait_for_selector("#stop:disabled", state="attached")
     page.fill("#question textarea", SLOWLY)
     page.click("#diagnose")
     page.evaluate(STOP_AT_FIRST_WORD)
@@ -475,15 +497,13 @@ def test_another_image_stops_the_answer_about_the_last(browser: "Browser", addre
     page.fill("#question textarea", SLOWLY)
     page.click("#diagnose")
     page.evaluate(FIRST_WORD)
+    page.fill("#question textarea", "What else?")
     pick_example(page, "fracture, severe")
-    page.wait_for_timeout(1500)
-    assert answer_of(page) == ""
-    assert "Drawn: fracture, severe." in page.inner_text("#status")
-    assert page.evaluate("document.querySelector('#viewer .gaze-viewer').viewer.value.paths.length") == 0
-    page.wait_for_selector("#diagnose:enabled")  # the button follows the message
-    page.click("#diagnose")
-    wait_for_status(page, "Done in")
+    assert "What else?" in page.inner_text("#asked")
     assert answer_of(page)
+    page.wait_for_timeout(1500)
+    assert "What else?" in page.inner_text("#asked")
+    assert page.locator("#history li").count() == 0
     page.close()
 
 
@@ -496,13 +516,7 @@ def test_nothing_is_fetched_from_elsewhere_and_claims_are_text(browser: "Browser
     page.wait_for_selector("#examples button img")
     assert f"Training data: {CLAIM}." in page.inner_text("#notice")
     assert "Not a medical device." in page.inner_text("#notice")
-    assert "32 bits (float)" in page.inner_text("#badges")
+    page.click("#settings button:has-text('Settings')")
+    assert "32 bits (float)" in str(page.text_content("#badges"))
     assert [url for url in foreign if not url.startswith((address, "data:", "blob:"))] == []
     page.close()
-
-
-@pytest.mark.parametrize("setting", [{"GAZEVLM_MODEL": "./nowhere"}, {"GAZEVLM_ADAPTERS": "nowhere"}])
-def test_bad_setting_stops_the_start_with_one_line(repository: Path, setting: dict[str, str]) -> None:
-    result = run_program([sys.executable, "app.py"], repository, {**os.environ, **setting})
-    assert result.returncode == 1
-    assert re.fullmatch(rf"gazevlm: {next(iter(setting))} is '.*nowhere', which is no folder; give .*\n", result.stderr)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.annotate.annotate_browser import click, new_context, points, same_clicks, submit, tick, working
+from tests.annotate.annotate_browser import agree, click, new_context, points, same_clicks, submit, tick, working
 from tests.browser.serving import serving
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ def test_from_the_click_to_the_exported_file(browser: "Browser", address: str, t
     page.get_by_role("tab", name="Teach").click()
     page.fill(".teach-who input", "Ann")
     page.click(".teach-who button")
+    agree(page)
     page.click("[data-act=next]")
     working(page)
     for x, y in PLACES:
@@ -48,10 +49,11 @@ def test_from_the_click_to_the_exported_file(browser: "Browser", address: str, t
     tick(page, "edema")
     made = points(page)
     receipt = submit(page)
-    page.get_by_role("button", name="The model's path").click()
-    wait_for(page, ".gaze-teach", "Your path beside that of gazevlm-nano")
-    page.get_by_role("button", name="Scores").click()
+    wait_for(page, ".teach-result h3", "loser to the model")
+    page.locator(".gaze-replay", has_text="Model: gazevlm-nano").wait_for()  # Diagnose has one of its own
+    page.click(".teach-details summary")
     wait_for(page, ".teach-scores", "sequence score")
+    page.get_by_role("button", name="Back to the start").click()
 
     page.get_by_role("tab", name="Annotations").click()
     page.fill("#dashboard-name input", "Ann")

@@ -156,6 +156,14 @@ def test_wheel_zooms_to_the_pointer_and_drag_pans(browser: "Browser", address: s
     before = ask(page, "viewer.view.toImage(200, 150)")
     scale = ask(page, "viewer.view.scale")
     page.mouse.move(*at)
+    page.evaluate("document.activeElement.blur()")
+    page.mouse.wheel(0, -400)
+    page.wait_for_timeout(300)
+    assert ask(page, "viewer.view.scale") == scale, "until the image has the focus the wheel scrolls the page"
+    stage(page).focus()
+    page.mouse.wheel(0, 400)
+    page.wait_for_timeout(300)
+    assert ask(page, "viewer.view.scale") == scale, "never smaller than the whole image"
     page.mouse.wheel(0, -400)
     page.wait_for_function(f"{VIEWER}.view.scale > {scale * 1.5}")
     assert ask(page, "viewer.view.toImage(200, 150)") == pytest.approx(before, abs=1e-6)

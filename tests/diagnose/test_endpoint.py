@@ -14,6 +14,7 @@ from PIL import Image
 from diagnose.record import RECORD_SCHEMA
 from gazevlm_core.options import DEFAULT_QUESTION
 from gazevlm_core.overlay import DOT
+from tests.diagnose.serving import serving_engine
 from tests.diagnose.talking_model import SPOKEN, make_talking_checkpoint
 
 if TYPE_CHECKING:
@@ -34,14 +35,8 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> "GazeEngine":
 def client(engine: "GazeEngine") -> Iterator["Client"]:
     from gradio_client import Client
 
-    from diagnose.catalogue import Catalogue
-    from diagnose.tab.page import build_app
-    from web.page import launch_options
-
-    page = build_app(Catalogue({"talking": engine}))
-    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", **launch_options(page))
-    yield Client(url, verbose=False)
-    page.close(verbose=False)
+    with serving_engine("talking", engine) as url:
+        yield Client(url, verbose=False)
 
 
 @pytest.fixture

@@ -1,25 +1,28 @@
-"""Downloads: what they hold, and that their names tell nothing of the user's file."""
+"""Downloads: what they hold, and what they are called."""
 
 import csv
 import json
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from PIL import Image
 
 from diagnose.record import to_record
-from diagnose.service import CSV_COLUMNS, write_downloads
+from diagnose.service import CSV_COLUMNS, FIGURE_PX, TALLEST_PX, draw_figure, write_downloads, zip_files, zip_name
 from gazevlm_core.overlay import DOT
 from tests.diagnose.samples import FOUND, UNTRAINED
 
 IMAGE = Image.new("RGB", (400, 200))
 
 
-def test_all_five_files_of_a_diagnosis(tmp_path: Path) -> None:
+def test_all_files_of_a_diagnosis(tmp_path: Path) -> None:
     record = to_record(FOUND, "Jane Doe.png", 1.5)
     paths = write_downloads(tmp_path, IMAGE, FOUND.scanpath, record)
     assert [path.name for path in paths] == [
         "gazevlm-overlay.png", "gazevlm-replay.webp", "gazevlm-replay.gif", "gazevlm.json", "gazevlm-fixations.csv",
+        "gazevlm-figure.png",
     ]  # fmt: skip
     with Image.open(paths[0]) as overlay:
         assert overlay.size == IMAGE.size
@@ -41,7 +44,7 @@ def test_a_second_result_has_names_of_its_own(tmp_path: Path) -> None:
     record = to_record(FOUND, "a.png", 1.5)
     first = write_downloads(tmp_path, IMAGE, FOUND.scanpath, record)
     second = write_downloads(tmp_path, IMAGE, FOUND.scanpath, record, second=True)
-    assert len({*first, *second}) == 10
+    assert len({*first, *second}) == 12
 
 
 def test_without_a_path_there_is_only_the_record(tmp_path: Path) -> None:
@@ -50,6 +53,39 @@ def test_without_a_path_there_is_only_the_record(tmp_path: Path) -> None:
     assert sorted(tmp_path.iterdir()) == paths
 
 
+def test_a_strip_makes_no_endless_figure() -> None:
+    figure = draw_figure(Image.new("L", (20, 2000)), FOUND.scanpath, to_record(FOUND, "a.png", 1.5))
+    assert figure.width == FIGURE_PX
+    assert TALLEST_PX < figure.height < 2 * TALLEST_PX
+
+
 def test_an_empty_answer_is_no_obstacle(tmp_path: Path) -> None:
     silent = replace(FOUND, answer="")
-    assert len(write_downloads(tmp_path, IMAGE, silent.scanpath, to_record(silent, "a.png", 0.1))) == 5
+    assert len(write_downloads(tmp_path, IMAGE, silent.scanpath, to_record(silent, "a.png", 0.1))) == 6
+
+
+def test_a_record_says_how_to_get_it_again(tmp_path: Path) -> None:
+    how = {"question": "What?", "path_seed": 7}
+    paths = write_downloads(tmp_path, IMAGE, FOUND.scanpath, to_record(FOUND, "a.png", 1.0), how=how)
+    assert json.loads(paths[3].read_text())["how"] == how
+
+
+def test_a_figure_is_the_image_above_its_caption() -> None:
+    assert FOUND.scanpath is not None
+    figure = draw_figure(IMAGE, FOUND.scanpath, to_record(FOUND, "a.png", 1.0))
+    assert figure.width == FIGURE_PX
+    caption = figure.crop((0, FIGURE_PX // 2, FIGURE_PX, figure.height))
+    assert caption.getextrema() == ((0, 255),) * 3, "black on white"
+
+
+@pytest.mark.parametrize(
+    ("image", "name"),
+    [("Jane Doe.png", "gazevlm-Jane-Doe.zip"), ("../../x.dcm", "gazevlm-x.zip"), ("\u00e9.png", "gazevlm-image.zip"),
+     ("example: edema, severe", "gazevlm-example-edema-severe.zip"), ("a" * 300 + ".png", f"gazevlm-{'a' * 60}.zip")],
+)  # fmt: skip
+def test_an_archive_is_named_after_the_image(tmp_path: Path, image: str, name: str) -> None:
+    assert zip_name(image) == name
+    one = tmp_path / "one.json"
+    one.write_text("{}")
+    with zipfile.ZipFile(zip_files([one], tmp_path / name)) as archive:
+        assert archive.namelist() == ["one.json"]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import Image
 
+from tests.diagnose.serving import serving_engine
 from tests.tiny_model import make_tiny_checkpoint
 
 if TYPE_CHECKING:
@@ -21,16 +22,11 @@ MOST_GROWTH_MB = 150  # between the first wave and the last; a leaked image or p
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    from diagnose.catalogue import Catalogue
-    from diagnose.tab.page import build_app
     from gazevlm_core.inference import GazeEngine
-    from web.page import launch_options
 
     folder = str(make_tiny_checkpoint(tmp_path_factory.mktemp("tiny")))
-    page = build_app(Catalogue({folder: GazeEngine.load(folder, device="cpu")}))
-    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", **launch_options(page))
-    yield url
-    page.close(verbose=False)
+    with serving_engine(folder, GazeEngine.load(folder, device="cpu")) as url:
+        yield url
 
 
 def resident_mb() -> float:

@@ -9,23 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.diagnose.serving import serving_engine
+
 if TYPE_CHECKING:
     from mcp import ClientSession
 
 
 @pytest.fixture(scope="module")
 def address(tiny_checkpoint: Path) -> Iterator[str]:
-    from diagnose.catalogue import Catalogue
-    from diagnose.tab.page import build_app
     from gazevlm_core.inference import GazeEngine
-    from web.page import launch_options
 
-    page = build_app(Catalogue({str(tiny_checkpoint): GazeEngine.load(str(tiny_checkpoint), device="cpu")}))
-    _, url, _ = page.launch(
-        prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", **launch_options(page), mcp_server=True
-    )
-    yield f"{url}gradio_api/mcp/"
-    page.close(verbose=False)
+    name = str(tiny_checkpoint)
+    with serving_engine(name, GazeEngine.load(name, device="cpu"), mcp_server=True) as url:
+        yield f"{url}gradio_api/mcp/"
 
 
 def in_session(address: str, work: Callable[["ClientSession"], Coroutine[Any, Any, Any]]) -> Any:

@@ -115,8 +115,9 @@ def test_outside_words_are_escaped() -> None:
 
 def test_history_has_the_latest_first_and_is_nothing_without_any() -> None:
     assert history([]) == ""
-    words = history([Exchange("First?", "Yes."), Exchange("Second?", "No.")])
-    assert "(2)" in words
+    words = history([Exchange("First?", "Yes.", "one"), Exchange("Second?", "No.", "other <b>")])
+    assert words.count("<li>") == 2
+    assert "other &lt;b&gt;" in words
     assert words.index("Second?") < words.index("No.") < words.index("First?") < words.index("Yes.")
 
 

@@ -1,5 +1,6 @@
 """What the page does, without the page."""
 
+import re
 from collections import Counter
 from collections.abc import Generator
 from itertools import pairwise
@@ -21,7 +22,7 @@ from diagnose.service import (
     overlay_of,
     thumbnails,
 )
-from diagnose.tab.markup import dwell_timeline, findings_chart
+from diagnose.tab.markup import dwell_bar
 from gazevlm_core.evaluation.checkpoint_scores import SCORES_FILE, CheckpointScores, FindingScore, read_scores
 from gazevlm_core.findings import FINDING_NAMES, grade_of
 from gazevlm_core.images import ImageError
@@ -116,31 +117,13 @@ def test_nothing_is_drawn_without_a_trained_gaze() -> None:
     assert (np.asarray(overlay_of(PIXELS, FOUND)) != 0).any()
 
 
-def test_chart_has_the_most_probable_finding_on_top() -> None:
-    bars = findings_chart({"edema": 0.2, "fracture": 0.9, "cardiomegaly": 0.5}).data[0]
-    assert list(bars.y) == ["edema", "cardiomegaly", "fracture"]  # plotly counts from below
-    assert list(bars.x) == [0.2, 0.5, 0.9]
-    assert list(bars.text) == ["0.20", "0.50", "0.90"]
-
-
-def test_chart_without_findings_says_why() -> None:
-    assert "untrained" in findings_chart({}).layout.annotations[0].text
-
-
-def test_chart_shows_how_far_each_probability_can_be_trusted() -> None:
-    scores = CheckpointScores("ten phantoms", {"edema": FindingScore(0.987, 0.1)})
-    bars, lines = findings_chart({"edema": 0.2, "fracture": 0.9}, scores).data
-    assert list(bars.y) == ["edema (0.99)", "fracture"]
-    assert (list(lines.x), list(lines.y)) == ([0.1], ["edema (0.99)"])
-
-
-def test_timeline_is_cut_into_the_fixations() -> None:
-    path = Scanpath((Fixation(0.1, 0.1, 200.0), Fixation(0.2, 0.2, 300.0), Fixation(0.3, 0.3, 100.0)), "model")
-    timeline = dwell_timeline(path)
-    assert timeline is not None
-    bars = [(bar.base[0], bar.x[0], bar.text) for bar in timeline.data]
-    assert bars == [(0, 200, "1"), (200, 300, "2"), (500, 100, "3")]
-    assert dwell_timeline(Scanpath((*path.fixations, Fixation(0.4, 0.4)), "model")) is None
+def test_dwells_are_cuts_of_one_bar() -> None:
+    path = Scanpath((Fixation(0.1, 0.1, 200.0), Fixation(0.5, 0.5, 300.0)), "model")
+    bar = dwell_bar(path)
+    assert re.findall(r'flex-grow: (\d+);.*?title="([^"]+)">(\d)</li>', bar) == [
+        ("200", "Fixation 1: 200 ms", "1"), ("300", "Fixation 2: 300 ms", "2"),
+    ]  # fmt: skip
+    assert dwell_bar(Scanpath((*path.fixations, Fixation(0.4, 0.4)), "model")) == ""
 
 
 def test_scores_are_read_where_there_are_any_and_broken_ones_are_refused(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ def test_each_result_has_a_style_of_its_own() -> None:
     assert roles(shown, 1) == []
     shown = shown.with_result(1, SECOND)
     assert (roles(shown, 0), roles(shown, 1)) == (["model"], ["second model"])
-    assert shown.with_result(0, FIRST).results == (FIRST,)
+    assert shown.with_result(0, SECOND).results == (SECOND, SECOND), "the other one stays"
 
 
 def test_untrained_gaze_shows_no_path() -> None:
@@ -42,6 +42,13 @@ def test_questions_are_kept_with_their_answers() -> None:
     shown = Shown(IMAGE, "picture.png").with_question("First?")
     assert shown.exchanges() == ()  # nothing was answered
     shown = shown.with_result(0, FIRST).with_question("Second?")
-    assert shown.earlier == (Exchange("First?", FOUND.answer),)
+    assert shown.earlier == (Exchange("First?", FOUND.answer, FIRST.title),)
     assert shown.results == ()
-    assert shown.with_result(0, SECOND).exchanges() == (*shown.earlier, Exchange("Second?", FOUND.answer))
+    assert shown.with_result(0, SECOND).exchanges() == (*shown.earlier, Exchange("Second?", FOUND.answer, SECOND.title))
+
+
+def test_only_viewers_of_a_comparison_are_linked() -> None:
+    shown = Shown(IMAGE, "a").with_question("What?", compared=True).with_result(0, FIRST).with_result(1, SECOND)
+    first, second = (shown.payload(number, revealed=False).linked for number in (0, 1))
+    assert first == second != ""
+    assert shown.with_question("And alone?").payload(0, revealed=False).linked == ""

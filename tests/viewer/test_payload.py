@@ -8,11 +8,21 @@ from gradio.data_classes import FileData
 from PIL import Image
 from pydantic import ValidationError
 
-from gazevlm_core.geometry import PatchGrid
+from gazevlm_core.geometry import PatchGrid, Window
 from gazevlm_core.path_style import STYLE
+from gazevlm_core.records import Glimpse
 from gazevlm_core.scanpath import Fixation, Scanpath
 from web.viewer.component import ScanpathViewer, page_head
-from web.viewer.payload import ROLES, ViewerFixation, ViewerGrid, ViewerPayload, viewer_path
+from web.viewer.payload import (
+    MOST_STEPS,
+    ROLES,
+    ViewerFixation,
+    ViewerGlimpse,
+    ViewerGrid,
+    ViewerPayload,
+    changed_path,
+    viewer_path,
+)
 
 GRID = PatchGrid(2, 4)
 PATH = Scanpath((Fixation(0.125, 0.25, 210.0, 0.0), Fixation(0.875, 0.75)), "model")
@@ -54,6 +64,38 @@ def test_paths_need_an_image_and_heat_maps_need_a_grid() -> None:
     assert ViewerPayload(image=FILE, paths=[path], grid=ViewerGrid(rows=2, cols=4)).paths == [path]
 
 
+def test_glimpses_belong_to_fixations_and_what_was_not_seen_is_told() -> None:
+    window = Window(0.75, 0.5, 1.0000000000000002, 1.0)  # as rounding leaves it
+    path = viewer_path(PATH, "Model", "model", glimpses=[Glimpse(1, window)])
+    assert path.glimpses == [ViewerGlimpse(step=1, left=0.75, upper=0.5, right=1.0, lower=1.0)]
+    assert path.unseen.endswith("were not looked at.")
+    with pytest.raises(ValidationError, match="belongs to a fixation"):
+        ViewerPayload(image=FILE, paths=[viewer_path(PATH, "Model", "model", glimpses=[Glimpse(2, window)])])
+
+
+def test_a_changed_path_is_read() -> None:
+    assert changed_path({"turn": 3, "path": [[0.25, 0.5, None], [0, 0.99, 210]]}) == (
+        3, (Fixation(0.25, 0.5), Fixation(0.0, 0.99, 210.0)),
+    )  # fmt: skip
+    assert changed_path({"turn": 1, "path": None}) == (1, None)
+    assert changed_path({"turn": 1}) == (1, None)
+
+
+@pytest.mark.parametrize("data", [
+    None, [], {}, {"turn": 0, "path": None}, {"turn": True}, {"turn": "1"}, {"turn": 2**31},
+    {"turn": 1, "path": []}, {"turn": 1, "path": "0.1,0.2"}, {"turn": 1, "path": [[0.1, 0.2, None]] * (MOST_STEPS + 1)},
+    {"turn": 1, "path": [[0.1, 0.2]]}, {"turn": 1, "path": [[1.0, 0.2, None]]},
+    {"turn": 1, "path": [[-0.1, 0.2, None]]},
+    {"turn": 1, "path": [[float("nan"), 0.2, None]]}, {"turn": 1, "path": [[0.1, 0.2, -1]]},
+    {"turn": 1, "path": [[0.1, 0.2, 1e9]]}, {"turn": 1, "path": [["x", 0.2, None]]}, {"turn": 1, "path": [None]},
+    {"turn": 1, "path": [[0.1, {}, None]]}, {"turn": 1, "path": [[0.1, 0.2, float("inf")]]},
+    {"turn": 1, "path": [[10**400, 0.2, None]]}, {"turn": 1, "path": [[0.1, 0.2, 10**400]]},
+])  # fmt: skip
+def test_a_changed_path_that_is_none_is_refused_in_a_sentence(data: object) -> None:
+    with pytest.raises(ValueError, match=r"(reload the page|move it)[^.]*\.$"):
+        changed_path(data)
+
+
 def test_image_is_stored_without_loss_and_grey_where_it_is_grey() -> None:
     viewer = ScanpathViewer(render=False)
     rng = np.random.default_rng(0)
@@ -66,6 +108,7 @@ def test_image_is_stored_without_loss_and_grey_where_it_is_grey() -> None:
             assert stored.mode == mode
             assert (np.asarray(stored.convert("RGB")) == np.asarray(image.convert("RGB"))).all()
         assert (shown.width_px, shown.height_px) == (60, 40)
+        assert shown.colored == (mode == "RGB"), "no regions of a chest are named there"
 
 
 def test_every_role_has_colours_in_order_of_lightness() -> None:

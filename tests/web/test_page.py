@@ -98,7 +98,7 @@ def test_a_report_is_remembered_by_its_place(uploads: Path) -> None:
 
     page = build_page([evaluate_tab(Stubs(), ask)])
     name = next(iter(shipped_reports()))
-    send(page, handler(page, "_pick"), [name])
+    send(page, handler(page, "_pick"), [[name], None])
     assert len(pickle.dumps(page.app.state_holder["one"].state_data)) < 1000
     with pytest.raises(gr.Error, match="No report is shown any more"):
         send(page, handler(page, "_chart"), [None, None], "another")

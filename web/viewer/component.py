@@ -20,9 +20,13 @@ from gazevlm_core.path_style import STYLE
 from web.viewer.payload import ViewerGrid, ViewerPath, ViewerPayload
 
 STATIC = Path(__file__).with_name("static")
-SCRIPTS = ("view", "timeline", "window", "picture", "marks", "gestures", "keys", "controls", "viewer")
-# Plain JavaScript; the names of the events stand here because Gradio looks for them in quotes: "click", "select".
-MOUNT = 'GazeViewer.mount(element, props, (name, data) => trigger(name === "click" ? "click" : "select", data), watch);'
+SCRIPTS = (
+    "view", "timeline", "window", "picture", "marks", "heat", "gestures", "keys", "controls", "card", "strip", "links",
+    "together", "steer", "viewer",
+)  # fmt: skip
+# Plain JavaScript; Gradio finds the names of the events in it by their quotes.
+MOUNT = """GazeViewer.mount(element, props, (name, data) => trigger(
+  name === "click" ? "click" : name === "input" ? "input" : "select", data), watch);"""
 
 
 @cache
@@ -39,8 +43,8 @@ class ScanpathViewer(gr.HTML):
     """An image with scanpaths over it. Its value is a `ViewerPayload`.
 
     Events: `click` with the place on the image (`x`, `y`, `x_px`, `y_px`, `inside`), the browser's `time_ms`
-    (`performance.now()`), `since_shown_ms`, `zoom`, `window` and `pointer`; `select` with `path` and `step`. Both come
-    from a browser and are not checked here.
+    (`performance.now()`), `since_shown_ms`, `zoom`, `window` and `pointer`; `select` with `path` and `step`; `input`
+    with a changed path, which `changed_path` reads. All come from a browser and are not checked here.
     """
 
     data_model = ViewerPayload
@@ -76,6 +80,7 @@ class ScanpathViewer(gr.HTML):
         description: str = "",
         autoplay: bool = False,
         in_step: bool = False,
+        linked: str = "",
     ) -> ViewerPayload:
         """A value that shows an image, which is stored in the page's cache without loss.
 
@@ -86,9 +91,10 @@ class ScanpathViewer(gr.HTML):
             description: what the image is, for screen readers.
             autoplay: replay the paths at once, unless the reader's system asks for less motion.
             in_step: begin with the k-th fixations of all paths together, whatever their times.
+            linked: viewers with the same word here keep step with each other; "" is alone.
         """
-        encoded = BytesIO()
-        _plain(image).save(encoded, "PNG", compress_level=1)  # as quick as it gets without loss
+        encoded, plain = BytesIO(), _plain(image)
+        plain.save(encoded, "PNG", compress_level=1)  # as quick as it gets without loss
         path = save_bytes_to_cache(encoded.getvalue(), "image.png", self.GRADIO_CACHE)
         return ViewerPayload(
             image=FileData(path=path, mime_type="image/png"),
@@ -99,6 +105,8 @@ class ScanpathViewer(gr.HTML):
             paths=paths or [],
             autoplay=autoplay,
             in_step=in_step,
+            colored=plain.mode == "RGB",
+            linked=linked,
         )
 
 

@@ -8,14 +8,18 @@ from gradio.data_classes import FileData, GradioModel
 from pydantic import Field, model_validator
 
 from gazevlm_core.geometry import PatchGrid
-from gazevlm_core.scanpath import Scanpath
-from gazevlm_core.zones import zone_of
+from gazevlm_core.records import Glimpse
+from gazevlm_core.scanpath import Fixation, Scanpath
+from gazevlm_core.zones import unseen_words, zone_of
 
 Role = Literal["model", "reader", "second model"]
 ROLES: tuple[Role, ...] = get_args(Role)  # each has a style in `gazevlm_core.path_style`
 PROBABILITY_DIGITS = 4
+MOST_STEPS = 1000  # of a path that a page may ask for; models allow far fewer
+LONGEST_DWELL_MS = 3_600_000.0
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
+Edge = Annotated[float, Field(ge=0, le=1)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 Milliseconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -39,20 +43,54 @@ class ViewerGrid(GradioModel):
     cols: Annotated[int, Field(ge=1)]
 
 
+class ViewerGlimpse(GradioModel):
+    """A place of a path that the model saw closely: its step, from 0, and the window as fractions of the image."""
+
+    step: Annotated[int, Field(ge=0)]
+    left: Edge
+    upper: Edge
+    right: Edge
+    lower: Edge
+
+
 class ViewerPath(GradioModel):
-    """One scanpath, in viewing order; `patch_probabilities` [steps][patches] are its heat maps, where there are any."""
+    """One scanpath, in viewing order.
+
+    `patch_probabilities` [steps][patches] are its heat maps, `glimpses` what was seen closely, where there are any;
+    `unseen` says which regions were not looked at.
+    """
 
     name: str
     role: Role
     fixations: Annotated[list[ViewerFixation], Field(min_length=1)]
     patch_probabilities: list[list[Probability]] | None = None
+    glimpses: list[ViewerGlimpse] = Field(default_factory=list)
+    unseen: str = ""
+
+
+class ViewerSteering(GradioModel):
+    """Whether the first path can be changed by hand, and which change of it this is.
+
+    Args:
+        most_steps: of a path; 0 where no change is taken.
+        why: in a sentence, where it cannot be changed.
+        turn: of the page's change that this value answers; 0 for the model's own path.
+        failed: whether that change was refused; the path is the one before.
+    """
+
+    most_steps: Annotated[int, Field(ge=0)] = 0
+    why: str = ""
+    turn: Annotated[int, Field(ge=0)] = 0
+    failed: bool = False
 
 
 class ViewerPayload(GradioModel):
-    """What the viewer shows; `in_step` begins with the k-th fixations of all paths together, whatever their times.
+    """What the viewer shows; `in_step` begins with the k-th fixations of all paths together, whatever their times, and
+    viewers with the same `linked` show the same step, the same part of the image and the same grey values. Of a
+    colored image, which is no radiograph, it names no regions of the chest that were not looked at.
 
     Raises:
-        ValueError: paths without an image, or heat maps that do not fit the path and the grid.
+        ValueError: paths without an image, or heat maps or glimpses that do not fit the path and the grid.
     """
 
     image: FileData | None = None
@@ -64,12 +102,17 @@ class ViewerPayload(GradioModel):
     paths: list[ViewerPath] = Field(default_factory=list)
     autoplay: bool = False
     in_step: bool = False
+    colored: bool = False
+    linked: str = ""
+    steering: ViewerSteering | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.paths and self.image is None:
             raise ValueError("scanpaths need an image to lie on")
         for path in self.paths:
+            if any(one.step >= len(path.fixations) for one in path.glimpses):
+                raise ValueError(f"{path.name}: a glimpse belongs to a fixation of the path")
             if path.patch_probabilities is None:
                 continue
             patches = self.grid.rows * self.grid.cols if self.grid else 0
@@ -87,6 +130,7 @@ def viewer_path(
     grid: PatchGrid | None = None,
     probabilities: Sequence[float] | None = None,
     patch_probabilities: np.ndarray | None = None,
+    glimpses: Sequence[Glimpse] = (),
 ) -> ViewerPath:
     """A scanpath as the viewer shows it.
 
@@ -97,6 +141,7 @@ def viewer_path(
         grid: gives the patch of each fixation.
         probabilities: N, of each fixation's patch.
         patch_probabilities: [>= N, patches], one heat map per fixation.
+        glimpses: of the path.
 
     Raises:
         ValueError: probabilities of another length than the path.
@@ -119,4 +164,47 @@ def viewer_path(
     heat = None
     if patch_probabilities is not None:
         heat = np.round(patch_probabilities[:size].astype(float), PROBABILITY_DIGITS).tolist()
-    return ViewerPath(name=name, role=role, fixations=fixations, patch_probabilities=heat)
+    seen = [
+        ViewerGlimpse(step=one.step, **{edge: min(at, 1.0) for edge, at in one.window._asdict().items()})  # rounding
+        for one in glimpses
+    ]
+    return ViewerPath(
+        name=name, role=role, fixations=fixations, patch_probabilities=heat, glimpses=seen,
+        unseen=unseen_words(scanpath.fixations),
+    )  # fmt: skip
+
+
+def changed_path(data: object) -> tuple[int, tuple[Fixation, ...] | None]:
+    """Read what the viewer's event `input` brings: which change of the path it is, and the path.
+
+    Args:
+        data: {"turn": number, "path": [[x, y, dwell in ms or null], ...] or null}, from a browser: anything.
+
+    Returns:
+        The turn, and the fixations; None for the model's own path.
+
+    Raises:
+        ValueError: what is wrong, in one sentence.
+    """
+    turn = data.get("turn") if isinstance(data, dict) else None
+    if not isinstance(data, dict) or not isinstance(turn, int) or isinstance(turn, bool) or not 0 < turn < 2**31:
+        raise ValueError("A change of the path came without its number; reload the page.")
+    path = data.get("path")
+    if path is None:
+        return turn, None
+    if not isinstance(path, list) or not 0 < len(path) <= MOST_STEPS:
+        raise ValueError(f"A changed path must have 1 to {MOST_STEPS} places; reload the page.")
+    return turn, tuple(map(_fixation, path))
+
+
+def _fixation(place: object) -> Fixation:
+    """One place of a changed path."""
+    try:
+        if not isinstance(place, list | tuple):
+            raise TypeError(place)
+        x, y, duration_ms = place
+        if duration_ms is not None and float(duration_ms) > LONGEST_DWELL_MS:
+            raise ValueError(duration_ms)
+        return Fixation(float(x), float(y), None if duration_ms is None else float(duration_ms))
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError("A place of the changed path is not on the image; move it, or reload the page.") from None

@@ -20,10 +20,17 @@
     back: "M13 2 L6 8 L13 14 Z M3 2 H5 V14 H3 Z",
     forward: "M3 2 L10 8 L3 14 Z M11 2 H13 V14 H11 Z",
     full: "M2 2 H7 V4 H4 V7 H2 Z M9 2 H14 V7 H12 V4 H9 Z M2 9 H4 V12 H7 V14 H2 Z M12 9 H14 V14 H9 V12 H12 Z",
+    fit: "M1 2 H15 V14 H1 Z M3 4 V12 H13 V4 Z M5 6 H11 V10 H5 Z",
+    dragWindow: "M8 1 A7 7 0 0 1 8 15 A7 7 0 0 1 8 1 Z M8 3 A5 5 0 0 1 8 13 Z",
+    invert: "M1 1 H15 V15 H1 Z M8 3 H13 V13 H8 Z",
+    marks: "M3 9 A2.5 2.5 0 1 1 2.9 9 Z M7 2 A2.5 2.5 0 1 1 6.9 2 Z M13 8 A2.5 2.5 0 1 1 12.9 8 Z M4.5 8.5 L6 6 L7.4 6.8 L5.8 9.4 Z M9 6.6 L10.2 5.6 L12 7.6 L11 8.6 Z",
+    heat: "M8 1 A7 7 0 1 1 7.9 1 Z M8 3 A5 5 0 1 0 8.1 3 Z M8 5 A3 3 0 1 1 7.9 5 Z",
+    grid: "M1 1 H15 V15 H1 Z M3 3 V7 H7 V3 Z M9 3 V7 H13 V3 Z M3 9 V13 H7 V9 Z M9 9 V13 H13 V9 Z",
+    menu: "M2 3 H14 V5 H2 Z M2 7 H14 V9 H2 Z M2 11 H14 V13 H2 Z",
   };
   function icon(name) {
     const node = make("span", { class: "gaze-icon", "aria-hidden": "true" });
-    node.innerHTML = `<svg viewBox="0 0 16 16" width="14" height="14"><path fill="currentColor" d="${ICONS[name]}"/></svg>`;
+    node.innerHTML = `<svg viewBox="0 0 16 16" width="14" height="14"><path fill="currentColor" fill-rule="evenodd" d="${ICONS[name]}"/></svg>`;
     return node;
   }
 
@@ -32,11 +39,17 @@
   const options = (pairs, chosen) =>
     pairs.map(([value, text]) => make("option", { value, selected: value === chosen }, text));
 
+  /* Scroll a row, and nothing around it, so that one of its parts is seen. */
+  function showIn(row, part) {
+    const beyond = part.offsetLeft + part.offsetWidth - row.clientWidth;
+    row.scrollLeft = Math.min(Math.max(row.scrollLeft, beyond), part.offsetLeft);
+  }
+
   gaze.Controls = class Controls {
     constructor(viewer) {
       this.viewer = viewer;
-      const toggle = (name, text, label) =>
-        button(text, label, () => viewer.toggle(name), { "aria-pressed": "false", "data-toggle": name });
+      const toggle = (name, label) =>
+        button(icon(name), label, () => viewer.toggle(name), { "aria-pressed": "false", "data-toggle": name });
       this.window = make(
         "select",
         { "aria-label": "Window and level", onchange: () => viewer.useWindow(this.window.value) },
@@ -45,17 +58,18 @@
       this.window.append(make("option", { value: "custom", hidden: true }, "Custom window"));
       this.toolbar = make(
         "div",
-        { class: "gaze-bar", role: "toolbar", "aria-label": "Image" },
+        { class: "gaze-bar gaze-tools", role: "toolbar", "aria-label": "Image" },
+        this.#menu(),
         button("−", "Zoom out (-)", () => viewer.zoom(1 / 1.4)),
         button("+", "Zoom in (+)", () => viewer.zoom(1.4)),
-        button("Fit", "Fit the whole image (0)", () => viewer.fit()),
-        button("1:1", "One image pixel per screen pixel (1)", () => viewer.oneToOne()),
+        button(icon("fit"), "Fit the whole image (0)", () => viewer.fit()),
+        button("1:1", "1:1, one image pixel per screen pixel (1)", () => viewer.oneToOne()),
         this.window,
-        toggle("dragWindow", "Drag window", "Drag changes window (left, right) and level (up, down) (W)"),
-        toggle("invert", "Invert", "Invert grey values (I)"),
-        toggle("marks", "Path", "Show the scanpath (P)"),
-        toggle("heat", "Heat map", "Where the model could have looked at this step (H)"),
-        toggle("grid", "Grid", "Show the patch grid (G)"),
+        toggle("dragWindow", "Drag changes window (left, right) and level (up, down) (W)"),
+        toggle("invert", "Invert grey values (I)"),
+        toggle("marks", "Show the scanpath (P)"),
+        toggle("heat", "Heat map: where the model could have looked at this step (H)"),
+        toggle("grid", "Show the patch grid (G)"),
         button(icon("full"), "Full screen (F)", () => viewer.fullScreen()),
       );
       this.play = button(icon("play"), "Play (space)", () => viewer.playOrPause(), { class: "gaze-play" });
@@ -116,6 +130,17 @@
       this.root = make("div", { class: "gaze-replay" }, this.player, this.paths, this.clock);
     }
 
+    /* Where there is no room for a row of tools, this opens it. */
+    #menu() {
+      const menu = button(
+        icon("menu"),
+        "Tools",
+        () => menu.setAttribute("aria-expanded", String(this.toolbar.classList.toggle("gaze-open"))),
+        { class: "gaze-menu", "aria-expanded": "false" },
+      );
+      return menu;
+    }
+
     /* New paths: one row each, with a switch, a name and a button per fixation. */
     showPaths(paths) {
       this.root.hidden = !paths.length;
@@ -135,9 +160,11 @@
     showClock() {
       const { timeline, inStep, value } = this.viewer;
       this.scrub.max = timeline.length_ms;
-      this.beat.hidden = !timeline.timed || (value?.paths.length ?? 0) < 2;
+      this.beat.hidden = !timeline.timed || (value?.paths.length ?? 0) < 2 || Boolean(value?.linked);
       this.beat.value = inStep ? "step" : "times";
-      this.clock.textContent = !timeline.timed
+      this.clock.textContent = value?.linked
+        ? "Replayed together with the other image: both first fixations, then both second ones, and so on."
+        : !timeline.timed
         ? "Their times are not all known: replayed step by step."
         : inStep && !this.beat.hidden
           ? "Replayed in step: the first fixations of all paths together, then the second ones, and so on."
@@ -187,9 +214,12 @@
       );
       this.paths.querySelectorAll(".gaze-path").forEach((row, index) => {
         const step = viewer.whole ? -1 : viewer.timeline.stepAt(index, viewer.time_ms);
-        row
-          .querySelectorAll("button")
-          .forEach((node, k) => node.setAttribute("aria-current", k === step ? "step" : "false"));
+        row.querySelectorAll("button").forEach((node, k) => {
+          const now = k === step ? "step" : "false";
+          if (node.getAttribute("aria-current") === now) return;
+          node.setAttribute("aria-current", now);
+          if (k === step) showIn(node.closest("ol"), node);
+        });
       });
     }
   };

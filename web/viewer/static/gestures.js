@@ -77,6 +77,8 @@
     stage.addEventListener(
       "wheel",
       event => {
+        // without Ctrl or the focus, which a click gives, the wheel scrolls the page
+        if (!event.ctrlKey && !stage.contains(document.activeElement)) return;
         event.preventDefault();
         const lines = event.deltaMode === WheelEvent.DOM_DELTA_LINE ? LINE_PX : 1;
         const step = event.ctrlKey ? PINCH_WHEEL_STEP : WHEEL_STEP;

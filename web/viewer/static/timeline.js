@@ -20,9 +20,9 @@
   }
 
   /* Several paths on one clock: their own times where all of them are known, else, or where they are to go in step, the
-     k-th fixations of all paths together. */
+     k-th fixations of all paths together, for at least so many steps. */
   gaze.Timeline = class Timeline {
-    constructor(paths, inStep = false) {
+    constructor(paths, inStep = false, leastSteps = 0) {
       const own = paths.map(path => starts(path.fixations));
       this.timed = paths.length > 0 && own.every(Boolean);
       if (this.timed && !inStep) {
@@ -31,7 +31,7 @@
         this.length_ms = Math.max(...paths.map((path, k) => end(path.fixations, this.starts[k])));
       } else {
         this.starts = paths.map(path => path.fixations.map((_, step) => step * STEP_MS));
-        this.length_ms = STEP_MS * Math.max(0, ...paths.map(path => path.fixations.length));
+        this.length_ms = STEP_MS * Math.max(leastSteps, ...paths.map(path => path.fixations.length));
       }
     }
 

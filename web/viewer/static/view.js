@@ -42,8 +42,10 @@
       this.#keep();
     }
 
+    /* Out until the whole image is seen, and no further. */
     zoomBy(factor, x, y) {
-      this.zoomTo(this.scale * factor, x, y);
+      if (factor < 1 && this.scale * factor <= this.fitScale) this.fit();
+      else this.zoomTo(this.scale * factor, x, y);
     }
 
     panBy(dx, dy) {
@@ -61,6 +63,16 @@
       this.left = width / 2 - x * this.scale;
       this.top = height / 2 - y * this.scale;
       this.#keep();
+    }
+
+    /* The same part of the image as another view of it, whatever the sizes of the two stages. */
+    follow(other) {
+      if (other.fitted) return this.fit();
+      const [x, y] = other.toImage(other.stage.width / 2, other.stage.height / 2);
+      this.scale = (other.scale / other.fitScale) * this.fitScale;
+      this.left = this.stage.width / 2 - x * this.scale;
+      this.top = this.stage.height / 2 - y * this.scale;
+      this.fitted = false;
     }
 
     /* Another image of the same size keeps the view; any other is fitted. */

@@ -6,10 +6,11 @@
     PAN_PX = 40,
     WINDOW_PER_PX = 1,
     END = Infinity;
-  const EMPTY = { image: null, width_px: 1, height_px: 1, grid: null, paths: [], autoplay: false, in_step: false, message: "" };
+  const EMPTY = { image: null, width_px: 1, height_px: 1, grid: null, paths: [], autoplay: false, in_step: false, linked: "", message: "",
+    steering: null };
 
   gaze.Viewer = class Viewer {
-    /* `emit(name, data)` gets "click" (a place on the image) and "select" (a fixation).
+    /* `emit(name, data)` gets "click" (a place on the image), "select" (a fixation) and "input" (a changed path).
 
        For whoever builds on it: `layers` are functions (pen, view) that draw on top of everything; `painter`, where there is
        one, draws the image instead: (pen, view, density, picture); `grip` may hold what lies under the pointer: see
@@ -28,6 +29,7 @@
         hidden: new Set(),
         focus: 0,
         hover: null,
+        lit: new Map(), // step of the strip's path -> how strongly something points at it
         layers: [],
         painter: null,
         grip: null,
@@ -36,18 +38,29 @@
       this.markCanvas = make("canvas");
       this.layer = make("div", { class: "gaze-layer" }, this.imageCanvas, this.markCanvas);
       this.window = new gaze.Window(this.imageCanvas);
-      this.card = make("div", { class: "gaze-card", hidden: true });
+      [this.card, this.legend] = [new gaze.Card(), new gaze.Legend()];
       this.message = make("p", { class: "gaze-message" });
       this.live = make("p", { class: "gaze-unseen", "aria-live": "polite" });
       this.stage = make(
         "div",
         { class: "gaze-stage", tabindex: 0, role: "application", "aria-roledescription": "image viewer" },
         this.layer,
-        this.card,
+        this.card.node,
+        this.legend.node,
         this.message,
       );
-      this.controls = new gaze.Controls(this);
-      root.replaceChildren(this.window.node, this.controls.toolbar, this.stage, this.controls.root, this.live);
+      [this.strip, this.steer, this.controls] = [new gaze.Strip(this), new gaze.Steering(this), new gaze.Controls(this)];
+      this.together = new gaze.Together(this);
+      this.grip = this.steer;
+      root.replaceChildren(
+        this.window.node,
+        this.controls.toolbar,
+        this.stage,
+        this.strip.node,
+        this.steer.node,
+        this.controls.root,
+        this.live,
+      );
       this.#listen();
       this.#showMessage();
       this.controls.showPaths([]);
@@ -92,8 +105,9 @@
 
     /* A new value: see `web/viewer/payload.py`. An image that is shown already is not loaded again. */
     async show(value) {
-      const next = value?.paths ? value : EMPTY,
-        turn = (this.turn = (this.turn ?? 0) + 1),
+      const next = value?.paths ? value : EMPTY;
+      if (this.steer.isLate(next)) return;
+      const turn = (this.turn = (this.turn ?? 0) + 1),
         url = next.image?.url ?? null;
       let picture;
       try {
@@ -112,18 +126,41 @@
         time_ms: END,
         focus: 0,
         hover: null,
+        lit: new Map(),
         hidden: new Set(),
       });
       this.on.heat = false;
       this.view.show(next.width_px, next.height_px);
       if (fresh) this.view.fit();
-      this.inStep = Boolean(next.in_step) && next.paths.length > 1; // one path alone has nothing to keep step with
-      this.timeline = new gaze.Timeline(next.paths, this.inStep);
+      // one path alone has nothing to keep step with
+      this.inStep = Boolean(next.linked) || (Boolean(next.in_step) && next.paths.length > 1);
+      this.together.lead();
+      for (const one of [this, ...this.together.others]) one.wind();
       this.controls.showPaths(next.paths);
+      this.card.show(null);
+      this.strip.show(next, picture);
+      this.steer.show(next);
       this.#showMessage();
       if (next.autoplay && next.paths.length && !matchMedia("(prefers-reduced-motion: reduce)").matches)
         this.playOrPause();
       this.refresh();
+    }
+
+    /* Other paths over the same image, while more of them is asked for; with a step of the first one chosen, or none. */
+    replacePaths(paths, step = -1) {
+      this.value = { ...this.value, paths };
+      this.wind();
+      const time_ms = step < 0 ? END : this.timeline.starts[0][step];
+      Object.assign(this, { focus: 0, playing: false, lit: new Map(), time_ms });
+      this.on.heat = false;
+      this.controls.showPaths(paths);
+      this.refresh();
+    }
+
+    /* Set the replay's clock for the paths that are shown, here and in the viewers that keep step. */
+    wind() {
+      this.timeline = new gaze.Timeline(this.value.paths, this.inStep, this.value.linked ? this.together.steps : 0);
+      this.controls.showClock();
     }
 
     /* The picture at an address: the one that is shown, the one on its way, or one that is loaded now. */
@@ -185,7 +222,7 @@
     }
     async fullScreen() {
       if (document.fullscreenElement) await document.exitFullscreen();
-      else await this.root.requestFullscreen?.();
+      else await (this.root.closest(".gaze-desk") ?? this.root).requestFullscreen?.(); // with the words beside it
     }
 
     // ---- replay -----------------------------------------------------------------------------------------------------
@@ -205,12 +242,11 @@
     }
     /* Replay the k-th fixations of all paths together, or each path with its own times; the place in the path is kept. */
     goInStep(inStep) {
-      if (!this.timeline.timed || this.value.paths.length < 2) return;
+      if (this.value.linked || !this.timeline.timed || this.value.paths.length < 2) return;
       const step = this.whole ? -1 : this.timeline.stepAt(this.focus, this.time_ms);
       this.inStep = inStep;
-      this.timeline = new gaze.Timeline(this.value.paths, inStep);
+      this.wind();
       if (!this.whole) this.time_ms = step < 0 ? 0 : this.timeline.starts[this.focus][step];
-      this.controls.showClock();
       this.refresh();
     }
     sizeBy(what) {
@@ -260,6 +296,14 @@
       return { x: x_px / width, y: y_px / height, x_px, y_px, inside };
     }
 
+    /* The place of the image in the middle of the stage, or the nearest to it. */
+    get middle() {
+      const { width, height } = this.view.stage,
+        [x_px, y_px] = this.view.toImage(width / 2, height / 2);
+      const inside = share => Math.min(Math.max(share, 0), 1);
+      return { x: inside(x_px / this.view.image.width), y: inside(y_px / this.view.image.height), inside: true };
+    }
+
     /* How the image is shown at this moment. */
     get shown() {
       const { center, width, inverted } = this.window;
@@ -268,7 +312,8 @@
 
     #click(event) {
       const time_ms = performance.now(),
-        hit = this.#near(event);
+        hit = this.near(event);
+      if (this.steer.adding) return this.steer.addAt(this.placeOf(event));
       if (hit) this.select(hit.path, hit.step);
       if (this.picture.url)
         this.emit("click", {
@@ -281,7 +326,7 @@
     }
 
     /* The fixation under the pointer, of the paths that are shown. */
-    #near(event) {
+    near(event) {
       if (!this.on.marks) return null;
       const [x, y] = gaze.placeOn(this.layer, event);
       let best = null;
@@ -299,23 +344,13 @@
     }
 
     #point(event) {
-      const hit = event && this.#near(event);
+      const hit = event && this.near(event);
       if (hit?.path === this.hover?.path && hit?.step === this.hover?.step) return;
+      const had = this.hover;
       this.hover = hit;
-      this.card.hidden = !hit;
+      this.card.show(hit, this.value.paths[hit?.path], this.view.stage);
       this.stage.classList.toggle("gaze-over-mark", Boolean(hit));
-      if (!hit) return;
-      const path = this.value.paths[hit.path],
-        facts = gaze
-          .facts(path, hit.step)
-          .map(([name, text]) => make("div", {}, make("dt", {}, name), make("dd", {}, text)));
-      this.card.replaceChildren(
-        make("b", {}, `${hit.step + 1} of ${path.fixations.length}, ${path.name}`),
-        make("dl", {}, ...facts),
-      );
-      const right = hit.x > this.view.stage.width / 2,
-        low = hit.y > this.view.stage.height / 2;
-      this.card.style.cssText = `${right ? `right: ${this.view.stage.width - hit.x + 14}px` : `left: ${hit.x + 14}px`}; ${low ? `bottom: ${this.view.stage.height - hit.y + 14}px` : `top: ${hit.y + 14}px`}`;
+      if (had || hit) gaze.light(this, gaze.glimpseOf(this, hit));
     }
 
     // ---- drawing ----------------------------------------------------------------------------------------------------
@@ -323,9 +358,15 @@
     refresh() {
       this.frame ??= requestAnimationFrame(now => {
         this.frame = null;
-        if (this.playing) this.#tick(now);
+        if (this.playing && this.together.leads) this.#tick(now);
         this.#draw();
+        this.together.share();
       });
+    }
+
+    /* Draw at once what a linked viewer leads to. */
+    redraw() {
+      this.#draw();
     }
 
     #tick(now) {
@@ -341,6 +382,7 @@
       this.#align();
       this.stage.style.touchAction = view.fitted ? "pan-y" : "none"; // a fitted image lets the page scroll
       this.controls.update();
+      this.steer.update();
       const [image, marks] = [this.imageCanvas, this.markCanvas].map(canvas => {
         const pen = canvas.getContext("2d");
         pen.setTransform(1, 0, 0, 1, 0, 0);
@@ -353,8 +395,9 @@
       else this.picture.draw(image, view, density);
       const path = value.paths[this.focus],
         step = this.whole ? -1 : this.timeline.stepAt(this.focus, this.time_ms);
-      if (this.on.heat && value.grid && path?.patch_probabilities && step >= 0)
-        gaze.drawHeat(marks, view, value.grid, path.patch_probabilities[step]);
+      const heat = this.on.heat && value.grid && step >= 0 ? path?.patch_probabilities?.[step] : null;
+      if (heat) gaze.drawHeat(marks, view, value.grid, heat);
+      this.legend.show(step, heat);
       if (this.on.grid && value.grid) gaze.drawGrid(marks, view, value.grid);
       if (this.on.marks)
         gaze.drawPaths(
@@ -362,6 +405,9 @@
           value.paths.flatMap((each, index) => (this.hidden.has(index) ? [] : [this.#drawable(each, index)])),
           this.on.detail,
         );
+      for (const [index, { left, upper, right, lower }] of this.strip.glimpses.entries())
+        if (this.lit.has(this.strip.glimpses[index].step)) gaze.drawWindow(marks, view, left, upper, right, lower);
+      this.strip.update(this.marksOf(this.strip.path), this.focus === this.strip.path ? step : -1);
       for (const layer of this.layers) layer(marks, view);
     }
 
@@ -374,8 +420,15 @@
 
     #drawable(path, index) {
       const last = this.whole ? path.fixations.length - 1 : this.timeline.stepAt(index, this.time_ms);
-      const marks = gaze.marksOf(path, this.view, this.by);
-      return { marks, role: path.role, last, current: this.whole ? -1 : last };
+      const since = this.whole ? 0 : last - gaze.style.window + 1,
+        lit = index === this.strip.path ? this.lit : null;
+      return { marks: this.marksOf(index), role: path.role, last, current: this.whole ? -1 : last, since, lit };
+    }
+
+    /* What is drawn of a path, or null where there is none. */
+    marksOf(index) {
+      const path = this.value.paths[index];
+      return path ? gaze.marksOf(path, this.view, this.by) : null;
     }
   };
 

@@ -1,0 +1,72 @@
+"""A path that is changed by hand on the page: whether a model follows it, and which change is the latest."""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from diagnose.service import Step
+from diagnose.tab.result import Result, Shown
+from gazevlm_core.scanpath import Fixation
+from web.viewer.payload import ViewerSteering
+
+if TYPE_CHECKING:
+    from gazevlm_core.model.configuration_gazevlm import GazeConfig
+
+
+class Turns:
+    """The latest change of each of a visitor's viewers, which what answers an older one looks up on its way."""
+
+    def __init__(self) -> None:
+        self._latest: dict[int, int] = {}
+
+    def note(self, viewer: int, data: Any) -> None:  # noqa: ANN401 - from a browser: anything
+        """Remember a change as its event tells it; what is none is refused where it is answered."""
+        turn = data.get("turn") if isinstance(data, dict) else None
+        if isinstance(turn, int):
+            self._latest[viewer] = turn
+
+    def latest(self, viewer: int) -> int:
+        """Number of the latest change; 0 where there was none."""
+        return self._latest.get(viewer, 0)
+
+
+def steering_of(gaze: "GazeConfig", name: str) -> ViewerSteering:
+    """Return whether the answer of a model follows a changed path, and in a sentence why not.
+
+    Args:
+        gaze: its configuration.
+        name: of the model.
+    """
+    if gaze.num_prompt_glimpses:
+        return ViewerSteering(most_steps=gaze.num_gaze_tokens)
+    why = f"{name} answers from the whole image and takes no closer looks, so another path would change nothing."
+    return ViewerSteering(why=why)
+
+
+def result_of(shown: Shown | None, number: int) -> Result:
+    """Return the result whose path is changed.
+
+    Raises:
+        ValueError: there is none any more, or its model does not follow.
+    """
+    if shown is None or number >= len(shown.results):
+        raise ValueError("There is no path to change any more; diagnose the image again.")
+    result = shown.results[number]
+    if result.steering is None or not result.steering.most_steps:
+        raise ValueError("The answer of this model does not follow its path, so it cannot be changed.")
+    return result
+
+
+def changed_result(own: Result, step: Step, path: tuple[Fixation, ...] | None, turn: int) -> Result:
+    """Return the result of one step along a changed path; None is the model's own path again.
+
+    Args:
+        own: of the model's own path.
+        step: of the answer.
+        path: as it was changed.
+        turn: number of the change.
+    """
+    assert own.steering is not None  # or no path would have been changed
+    return replace(
+        own, diagnosis=step.diagnosis, seconds=step.seconds, finished=step.finished,
+        own=None if path is None else own, steering=own.steering.model_copy(update={"turn": turn}),
+    )  # fmt: skip

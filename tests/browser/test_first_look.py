@@ -1,0 +1,139 @@
+"""The first ten seconds with the shipped model: an answer is there, another is a click away, and keys reach it."""
+
+import os
+import time
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from PIL import Image
+
+from phantoms.make import make_phantom
+from tests.browser.serving import serving
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+pytestmark = pytest.mark.browser
+ANSWER_MS = 120_000
+SIZES = [(1280, 800), (1920, 1080), (390, 844)]
+AXE = Path(__file__).parent / "axe" / "axe.min.js"
+PICKS = 50 if os.environ.get("GAZEVLM_EVERY_PICK") == "1" else 4
+TABS = ["Diagnose", "Teach", "Annotations", "Adapt", "Evaluate"]
+VIEWER = "document.querySelector('#viewer .gaze-viewer').viewer"
+ANSWERED = f"""document.querySelector('#answer .gaze-answer') && document.querySelector('#chart .gaze-finding')
+    && {VIEWER}?.value.paths.length"""
+# What is not wholly in the window, of things that have to be seen without scrolling.
+OUT_OF_SIGHT = """() => ['#viewer .gaze-stage', '#answer .gaze-answer', '#chart .gaze-finding'].filter(selector => {
+  const box = document.querySelector(selector).getBoundingClientRect();
+  return box.width < 40 || box.height < 8 || box.top < 0 || box.left < 0 || box.bottom > innerHeight
+      || box.right > innerWidth;
+})"""
+SERIOUS = """async () => {
+  const found = await axe.run(document, {resultTypes: ['violations']});
+  return found.violations.filter(one => ['serious', 'critical'].includes(one.impact)).map(one =>
+    `${one.id}: ${one.nodes.slice(0, 3).map(node => node.html.slice(0, 160)).join(' | ')}`);
+}"""
+
+
+@pytest.fixture(scope="module")
+def address(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("first")
+    with serving(repository, ["app.py"], folder / "log.txt", {"GAZEVLM_ADAPTERS": str(folder)}) as address:
+        yield address
+
+
+def open_page(browser: "Browser", address: str, size: tuple[int, int], scheme: str = "light") -> "Page":
+    page = browser.new_page(viewport={"width": size[0], "height": size[1]}, color_scheme=scheme)
+    page.set_default_timeout(ANSWER_MS)
+    page.goto(address)
+    page.wait_for_function(ANSWERED)
+    return page
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_page_opens_with_an_answer(
+    browser: "Browser", address: str, repository: Path, size: tuple[int, int]
+) -> None:
+    page = open_page(browser, address, size)
+    page.wait_for_timeout(2000)
+    assert page.evaluate(OUT_OF_SIGHT) == []
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert page.is_enabled("#diagnose")
+    artifacts = repository / "test-artifacts"
+    artifacts.mkdir(exist_ok=True)
+    page.screenshot(path=artifacts / f"first-{size[0]}.png")
+    page.close()
+
+
+def test_the_question_is_reached_by_keys(browser: "Browser", address: str) -> None:
+    page = open_page(browser, address, SIZES[0])
+    for _ in range(10):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.matches('.gaze-skip')"):
+            page.keyboard.press("Enter")
+        if page.evaluate("document.activeElement.matches('#question textarea')"):
+            break
+    assert page.evaluate("document.activeElement.matches('#question textarea')")
+    page.close()
+
+
+def test_a_click_on_an_example_is_an_answer_however_soon_diagnose_is_pressed(browser: "Browser", address: str) -> None:
+    page = open_page(browser, address, SIZES[0])
+    page.wait_for_selector("#examples button img")
+    examples = page.locator("#examples button")
+    count = examples.count()
+    for pick in range(PICKS):
+        number = (7 * pick + 3) % count
+        caption = examples.nth(number).locator("img").get_attribute("alt")
+        if pick % 2:
+            examples.nth((number + 1) % count).click()  # and it is the second pick that counts
+        examples.nth(number).click()
+        page.wait_for_timeout(2000 * pick / max(1, PICKS - 1))
+        page.evaluate("document.querySelector('#diagnose').click()")
+        page.wait_for_function(
+            f"""caption => {VIEWER}.value.description.endsWith(': ' + caption) && {VIEWER}.value.paths.length
+                && document.querySelector('#answer .gaze-answer') && document.querySelector('#chart .gaze-finding')
+                && document.querySelector('#status').innerText.startsWith('Done in')""",
+            arg=caption,
+        )
+    page.close()
+
+
+def test_nothing_is_asked_about_the_image_before_while_a_file_is_sent(browser: "Browser", address: str) -> None:
+    """The file takes its time on the way; meanwhile Diagnose is pressed."""
+    page = open_page(browser, address, SIZES[0])
+    asked = page.inner_text("#answer")
+
+    def slowly(route: object) -> None:
+        time.sleep(1.5)
+        route.continue_()  # type: ignore[attr-defined]
+
+    page.route("**/upload?*", slowly)
+    file = BytesIO()
+    Image.fromarray(make_phantom(11, size_px=300).image).save(file, "PNG")
+    page.set_input_files(
+        "#upload input[type=file]", [{"name": "own.png", "mimeType": "image/png", "buffer": file.getvalue()}]
+    )
+    page.evaluate("document.querySelector('#diagnose').click()")
+    page.wait_for_function(f"{VIEWER}.value.description === 'Uploaded image'")
+    page.wait_for_function("document.querySelector('#status').innerText.startsWith('Ready')")
+    assert page.locator("#answer .gaze-answer").count() == 0, asked
+    page.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_serious_barrier(browser: "Browser", address: str, scheme: str) -> None:
+    page = open_page(browser, address, SIZES[0], scheme)
+    page.wait_for_selector("#examples button img")  # they are drawn after the answer; until then Gradio's placeholder
+    page.add_script_tag(path=str(AXE))
+    found: dict[str, list[str]] = {}
+    for tab in TABS:
+        page.get_by_role("tab", name=tab, exact=True).first.click()
+        page.wait_for_timeout(1500)
+        if barriers := page.evaluate(SERIOUS):
+            found[tab] = barriers
+    assert found == {}
+    page.close()

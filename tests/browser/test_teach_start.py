@@ -1,0 +1,126 @@
+"""Before the first image and after it: terms, the practice image, one's own submissions."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from annotate.store.model import StoreSettings
+from annotate.store.project import Project
+from annotate.store.store import AnnotationStore
+from tests.annotate.annotate_browser import (
+    APP,
+    agree,
+    ask,
+    click,
+    new_context,
+    next_image,
+    open_start,
+    records,
+    submit,
+    tick,
+    working,
+)
+from tests.browser.serving import serving
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("start")
+
+
+@pytest.fixture(scope="module")
+def address(repository: Path, folder: Path) -> Iterator[str]:
+    arguments = ["-m", "tests.annotate.annotate_page", "PORT", str(folder / "store")]
+    with serving(repository, arguments, folder / "log.txt") as address:
+        yield address
+
+
+def test_terms_once_then_the_practice_image_then_the_first_task(browser: "Browser", address: str) -> None:
+    context = new_context(browser)
+    page = context.new_page()
+    page.on("pageerror", lambda error: pytest.fail(f"the page's script failed: {error}"))
+    page.goto(address)
+    page.fill(".teach-who input", "Newcomer")
+    page.click(".teach-who button")
+    page.wait_for_selector("[data-act=agree]")
+    assert page.locator("[data-act=next]").count() == 0, "nothing before the terms"
+    assert page.locator(".teach-lines li").count() == 3
+    assert "CC BY 4.0" in page.inner_text(".teach-terms")
+    page.click("[data-act=agree]")
+    page.wait_for_function("document.querySelector('.teach-error').textContent.includes('experienced')")
+    agree(page)
+    page.click("[data-act=practise]")
+    page.wait_for_function(f"{APP}.work?.practice")
+    click(page, 0.3, 0.7)
+    page.keyboard.press("9")
+    page.keyboard.press("Control+Enter")
+    page.wait_for_function("document.querySelector('.teach-result h3')?.textContent.includes('pleural effusion')")
+    assert ask(page, "surface.truth.length") == 1, "what was drawn is framed"
+    assert page.locator(".teach-receipt-id").count() == 0
+    page.keyboard.press("n")
+    page.wait_for_function(f"{APP}.work && !{APP}.work.practice")
+    working(page)
+    assert records(address, page) == [], "nothing of the practice image is kept"
+    page.reload()
+    page.wait_for_selector("[data-act=next]")
+    assert page.locator("[data-act=agree]").count() == 0, "asked once"
+    context.close()
+
+
+def test_another_form_and_other_terms_hold_for_the_next_image(
+    browser: "Browser", address: str, folder: Path
+) -> None:
+    """Without a reload; and what is told of an image is not lost where the next one follows at once."""
+    store = AnnotationStore.open(folder / "store", settings=StoreSettings(gold_share=0.0, repeat_share=0.0))
+    context = new_context(browser)
+    page = open_start(context, address, "Stays open")
+    next_image(page)
+    click(page, 0.4, 0.4)
+    tick(page, "edema")
+    store.set_project(Project(checklist=("fracture",)), "root")
+    first = page.evaluate(f"{APP}.work.image.sha256")
+    page.keyboard.press("Control+Enter")
+    page.wait_for_function(f"{APP}.work && {APP}.work.image.sha256 !== '{first}'")
+    working(page)
+    page.wait_for_function("document.querySelector('.teach-before').textContent.startsWith('The image before: ')")
+    asked = page.locator(".teach-findings input").evaluate_all("boxes => boxes.map(box => box.value)")
+    assert asked == ["fracture", "no finding"]
+    click(page, 0.4, 0.4)
+    tick(page, "fracture")
+    submit(page)
+    store.set_project(Project(licence="CC0 1.0"), "root")
+    page.click("[data-act=next]:visible")
+    page.wait_for_selector("[data-act=agree]")
+    assert "CC0 1.0" in page.inner_text(".teach-terms")
+    assert [one["record"]["findings_asked"] for one in records(address, page)][-1] == ["fracture"]
+    store.set_project(Project(), "root")
+    store.close()
+    context.close()
+
+
+def test_what_one_submitted_is_listed_and_can_be_withdrawn(browser: "Browser", address: str) -> None:
+    context = new_context(browser)
+    page = open_start(context, address, "Looks back")
+    for finding in ("edema", "fracture"):
+        next_image(page)
+        click(page, 0.4, 0.4)
+        tick(page, finding)
+        submit(page)
+    page.get_by_role("button", name="Back to the start").click()
+    page.click(".teach-mine summary")
+    page.wait_for_function("document.querySelectorAll('.teach-history .teach-draft').length === 2")
+    latest = page.locator(".teach-history .teach-draft").first
+    assert "fracture" in latest.inner_text()
+    assert "not yet reviewed" in latest.inner_text()
+    latest.get_by_role("button", name="Withdraw…").click()
+    latest.get_by_role("button", name="Withdraw it").click()
+    page.wait_for_function("document.querySelector('.teach-history .teach-draft').textContent.includes('withdrawn')")
+    assert [one["record"]["findings"] for one in records(address, page)] == [["edema"]]
+    context.close()

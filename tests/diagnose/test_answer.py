@@ -1,0 +1,87 @@
+"""Words and findings as HTML: what points at which fixation, what changed, and nothing from outside that is markup."""
+
+import re
+from dataclasses import replace
+
+from diagnose.tab.answer import Side, answer, findings, paired_findings
+from gazevlm_core.evaluation.checkpoint_scores import CheckpointScores, FindingScore
+from gazevlm_core.geometry import Window
+from gazevlm_core.records import Glimpse, Sentence
+from tests.diagnose.samples import ATTACK, FOUND
+
+SEEN = replace(
+    FOUND, answer="Large left effusion. No edema.", finding_probabilities={"edema": 0.2, "fracture": 0.9},
+    glimpses=(Glimpse(0, Window(0, 0, 0.5, 0.5)), Glimpse(1, Window(0.5, 0.5, 1, 1))),
+    evidence={"edema": (0.25, 0.5), "fracture": (0.0, 1.0)},
+    sentences=(Sentence("Large left effusion.", (0.1, 0.3)), Sentence("No edema.", (0.2, 0.0625))),
+)  # fmt: skip
+
+
+def plain(html: str) -> str:
+    return re.sub(r"<[^>]*>", "", html)
+
+
+def test_each_sentence_has_the_shares_of_the_glimpses() -> None:
+    html = answer(SEEN, "viewer-2")
+    assert 'data-links="viewer-2"' in html
+    assert re.findall('data-shares="([^"]*)">([^<]*)<', html) == [
+        ("0.1000 0.3000", "Large left effusion."), ("0.2000 0.0625", "No edema."),
+    ]  # fmt: skip
+    assert plain(answer(replace(SEEN, sentences=()), "viewer")) == SEEN.answer, "while it is being written"
+    assert "data-shares" not in answer(FOUND, "viewer"), "a model without glimpses"
+    assert answer(replace(FOUND, answer=""), "viewer") == ""
+
+
+def test_words_that_changed_are_marked() -> None:
+    before = replace(FOUND, answer="Small right effusion. No edema. No fracture.")
+    html = answer(SEEN, "viewer", before)
+    assert "<del>Small right</del> <ins>Large</ins> <ins>left</ins> effusion." in html
+    assert html.endswith("No edema.</span> <del>No fracture.</del></p></div>")
+    assert "<ins>" not in answer(SEEN, "viewer", SEEN)
+
+
+def test_findings_are_bars_the_most_probable_on_top() -> None:
+    scores = CheckpointScores("ten phantoms", {"edema": FindingScore(0.987, 0.1)})
+    html = findings(Side("", SEEN, "viewer", scores))
+    assert re.findall('data-finding="([^"]*)"', html) == ["fracture", "edema"]
+    assert re.findall("<b>([^<]*)</b>", html) == ["0.90", "0.20"]
+    assert re.findall('data-shares="([^"]*)"', html) == ["0.0000 1.0000", "0.2500 0.5000"]
+    told = "Reliability: very good. Of two images, one with it and one without, the first got the higher number in"
+    assert f"{told} 98.7% of pairs (AUROC; 50% is guessing), on ten phantoms; 10% of them have it." in html
+    assert re.findall("<small>([^<]*)</small>", html) == ["not scored", "very good"]
+    assert "untrained" in findings(Side("", replace(FOUND, finding_probabilities={}), "viewer"))
+
+
+def test_bars_show_where_they_were_in_the_order_that_they_had() -> None:
+    before = replace(SEEN, finding_probabilities={"edema": 0.75, "fracture": 0.9})
+    after = replace(SEEN, finding_probabilities={"edema": 0.25, "fracture": 0.95})
+    html = findings(Side("", after, "viewer", before=before))
+    assert re.findall('data-finding="([^"]*)"', html) == ["fracture", "edema"]
+    assert [plain(number) for number in re.findall("<b>(.*?)</b>", html)] == ["0.90 0.95", "0.75 0.25"]
+    assert '<s style="left: 25.0%; width: 50.0%" class="gaze-less">' in html
+    assert "<del>" not in findings(Side("", SEEN, "viewer", before=SEEN))
+
+
+def test_two_models_have_pairs_of_bars_in_the_order_of_the_first() -> None:
+    other = replace(SEEN, finding_probabilities={"edema": 0.95, "fracture": 0.8, "atelectasis": 0.4}, evidence={})
+    html = paired_findings([Side("one", SEEN, "viewer"), Side("two", other, "viewer-2")])
+    pairs = html.split('<li class="gaze-pair">')[1:]
+    assert [plain(pair) for pair in pairs] == [
+        "fracture0.90not scored0.80not scored", "edema0.20not scored0.95not scored",
+        "atelectasisdoes not know it0.40not scored",
+    ]  # fmt: skip
+    assert re.findall('data-links="([^"]*)"', html) == ["viewer", "viewer-2"] * 3
+    assert re.findall('data-shares="([^"]*)"', html) == ["0.0000 1.0000", "0.2500 0.5000"], "only of one with glimpses"
+    assert "They are furthest apart on edema: 0.20 and 0.95." in html
+    assert "the same" in paired_findings([Side("one", SEEN, "viewer")] * 2)
+
+
+def test_nothing_from_outside_is_markup() -> None:
+    hostile = replace(
+        SEEN, answer=ATTACK, sentences=(Sentence(ATTACK, (0.1, 0.2)),), finding_probabilities={ATTACK: 0.5}, evidence={}
+    )
+    side = Side(ATTACK, hostile, "v")
+    bars = findings(side) + paired_findings([side, side]) + paired_findings([side, Side("", SEEN, "w")])
+    for html in (answer(hostile, "v"), answer(hostile, "v", SEEN), answer(SEEN, "v", hostile), bars):
+        assert "<script" not in html
+        assert "alert(1)" in html
