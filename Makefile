@@ -4,7 +4,8 @@
 # make update       newest versions that requirements*.txt allow, into requirements.lock
 # make test-oldest  the fast tests with the lower bounds of requirements*.txt
 # make adapt-check  two adapters from simulated annotations, scored on other phantoms (three minutes)
-# make nano         retrain, score and describe the embedded checkpoint (resumes)
+# make nano         train, score and describe the embedded checkpoint (resumes); REAL=FOLDER learns from films, too,
+#                   BASE=gazevlm-nano-base (or a folder) goes on from an earlier checkpoint instead of nothing
 #
 # Everything is installed at the versions of requirements.lock, so a new release of a library changes nothing by itself.
 # Stamps in .venv carry the checksum of what was installed, so nothing is installed again when nothing changed.
@@ -31,6 +32,9 @@ OFFLINE := HF_HUB_OFFLINE=$(HF_HUB_OFFLINE) HF_HUB_DISABLE_TELEMETRY=1 GRADIO_AN
 # glibc returns every large buffer to the kernel unless these are set: CPU training steps are several times slower.
 # Read when a process starts, so it cannot be set from Python.
 TRAINING_ALLOCATOR := MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=17179869184 MALLOC_TOP_PAD_=1073741824
+
+# Of a training on CPUs, of one thread each; 32 must be a multiple of it.
+PROCESSES ?= 2
 
 .DEFAULT_GOAL := setup
 .PHONY: setup demo test test-fast test-oldest style update bench nano adapt-check
@@ -77,9 +81,13 @@ adapt-check: setup
 	$(OFFLINE) $(TRAINING_ALLOCATOR) $(BIN)/python -m finetune.check
 
 nano: setup
-	$(OFFLINE) $(TRAINING_ALLOCATOR) $(BIN)/python -m phantoms.nano
-	$(OFFLINE) $(BIN)/gazevlm evaluate --n 1000 --seed 4242 --faithfulness --reference runs/nano/ordered/final --json > runs/nano/scores.json
-	$(BIN)/python -m evaluate.card --results runs/nano/scores.json --model models/gazevlm-nano
+	$(OFFLINE) $(TRAINING_ALLOCATOR) OMP_NUM_THREADS=1 $(BIN)/torchrun --standalone --nproc-per-node $(PROCESSES) -m phantoms.nano $(if $(BASE),--base $(BASE)) $(if $(REAL),--real $(REAL)) $(if $(RECIPE),--recipe $(RECIPE))
+	$(OFFLINE) $(BIN)/python -m diagnose.opening
+	$(OFFLINE) $(BIN)/gazevlm evaluate --n 1000 --seed 4242 --faithfulness --reference runs/nano/release/final --json > runs/nano/scores.json
+	for films in $(if $(REAL),nih kermany); do \
+	  $(OFFLINE) $(BIN)/gazevlm evaluate --dataset $$films --root $(REAL)/$$films --split held-out --json > runs/nano/$$films.json || exit 1; done
+	$(BIN)/python -m evaluate.card --results runs/nano/scores.json --recipe runs/nano/recipe.json --model models/gazevlm-nano \
+	  $(if $(REAL),--films runs/nano/nih.json --films runs/nano/kermany.json)
 
 $(VENV)/pyvenv.cfg:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'

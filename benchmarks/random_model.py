@@ -41,10 +41,8 @@ def random_engine(
     Args:
         folder: empty; for the files of a byte-level tokenizer with Qwen's special ids.
         base: configuration of a plain backbone.
-        device: where it is made.
         patches: image tokens of the largest image.
         gaze_tokens: K.
-        seed: of the weights.
     """
     torch.manual_seed(seed)
     backbone, dtype = BY_PLAIN_TYPE[base.model_type], compute_dtype(device)
@@ -75,7 +73,6 @@ def materialise(model: GazeVLM, device: torch.device, dtype: torch.dtype) -> Non
 
     Args:
         model: with its linear layers replaced by 4-bit ones already.
-        device: where.
         dtype: of what is not quantised; the heads stay in float32.
     """
     from bitsandbytes.nn import Linear4bit, Params4bit

@@ -62,7 +62,6 @@ def crowd_figures(folder: Path, images: int, voters: int, seed: int = 0) -> Crow
         folder: empty, for the store and the export.
         images: phantoms.
         voters: per image; all of them see every image.
-        seed: of the voters.
     """
     rng = np.random.default_rng(seed)
     store = AnnotationStore.open(folder / "store", settings=StoreSettings(quota=voters))

@@ -1,4 +1,4 @@
-"""Pictures of every state of the Diagnose page, and of Teach: `python -m scripts.page_states [--out docs/states]`.
+"""Pictures of every state of Diagnose, of Teach and of Evaluate: `python -m scripts.page_states [--out docs/states]`.
 
 The embedded model answers, slowed down so that the states between can be seen.
 """
@@ -66,17 +66,10 @@ class Camera:
         page.wait_for_selector("#examples button img")
         return page
 
-    def chosen(self, size: tuple[int, int] = DESK, scheme: Scheme = "light") -> "Page":
-        """A page where an example was picked."""
+    def asked(self, status: str, size: tuple[int, int] = DESK, scheme: Scheme = "light") -> "Page":
+        """A page where an example was picked, which is answered at once, as soon as its status line says so."""
         page = self.open(size, scheme)
         page.locator("#examples button").filter(has_text=EXAMPLE).first.click()
-        self.wait(page, "Drawn")
-        return page
-
-    def asked(self, status: str, size: tuple[int, int] = DESK, scheme: Scheme = "light") -> "Page":
-        """A page where a question was asked about an example, as soon as its status line says so."""
-        page = self.chosen(size, scheme)
-        page.click("#diagnose")
         self.wait(page, status)
         return page
 
@@ -100,13 +93,11 @@ class Camera:
 
 def photograph(camera: Camera, hostile: Path, unlike: Path) -> None:
     """All states, one after another."""
-    camera.take(camera.open(), "empty")
+    camera.take(camera.open(), "opened")
     camera.take(camera.asked("Looking"), "looking")
     camera.take(camera.asked("Writing"), "writing")
-    queued = camera.chosen()
     busy = camera.asked("Looking")
-    queued.click("#diagnose")
-    camera.take(queued, "queued")
+    camera.take(camera.asked("Waiting"), "queued")
     camera.wait(busy, "Done in")
     camera.take(busy, "done")
     stopped = camera.asked("Writing")
@@ -131,14 +122,22 @@ def photograph(camera: Camera, hostile: Path, unlike: Path) -> None:
     revealed.locator("#truth-text").get_by_text("A perfect report:").wait_for()
     revealed.evaluate("document.querySelector('#viewer .gaze-viewer').viewer.seek(Infinity)")
     camera.take(revealed, "revealed")
-    compared = camera.chosen((1600, 1000))
+    compared = camera.asked("Done in", (1600, 1000))
     compared.click("#compare button:has-text('Compare')")
     compared.fill("#second input, #second textarea", "1.5")
     compared.click("#diagnose")
-    compared.wait_for_function("document.querySelector('#answer-2 textarea').value")
+    compared.wait_for_function("document.querySelector('#answer-2 .gaze-answer')")
     camera.wait(compared, "Done in")
     compared.wait_for_timeout(4000)  # both paths are played
     camera.take(compared, "compared")
+
+
+def reports(camera: Camera) -> "Page":
+    """A page where Evaluate was opened."""
+    page = camera.open((1280, 800))
+    page.get_by_role("tab", name="Evaluate").click()
+    page.wait_for_selector("#evaluate-chart .main-svg")
+    return page
 
 
 def teach(camera: Camera, size: tuple[int, int], mode: str) -> "Page":
@@ -147,6 +146,9 @@ def teach(camera: Camera, size: tuple[int, int], mode: str) -> "Page":
     page.get_by_role("tab", name="Teach").click()
     page.fill(".teach-who input", "Ann")
     page.click(".teach-who button")
+    page.wait_for_selector("[data-act=agree]")
+    page.select_option(".teach-terms select", "none of these")
+    page.click("[data-act=agree]")
     page.locator(f".teach-start input[value='{mode}']").check()
     page.click("[data-act=next]:visible")
     page.wait_for_function(READY)
@@ -192,6 +194,7 @@ def main(
         browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
         camera = Camera(browser, address, out)
         photograph(camera, hostile, unlike)
+        camera.take(reports(camera), "evaluate")
         camera.take(teach(camera, (1280, 1060), "clicks"), "teach")
         camera.take(teach(camera, (390, 844), "bubble"), "teach-phone")
         browser.close()

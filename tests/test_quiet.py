@@ -13,7 +13,6 @@ for library in ("bitsandbytes.autograd", "huggingface_hub.utils._http", "transfo
     logging.getLogger(library).warning("a note of %s", library)
     logging.getLogger(library).error("an error of %s", library)
 warnings.warn_explicit("deprecated", FutureWarning, "f.py", 1, module="transformers.modeling_utils")
-warnings.warn_explicit("`past_key_values` is deprecated", FutureWarning, "f.py", 1, module="gazevlm_core.model")
 warnings.warn_explicit("ours", FutureWarning, "f.py", 1, module="gazevlm_core.somewhere")
 for _ in transformers.utils.logging.tqdm(range(3)): pass
 """
