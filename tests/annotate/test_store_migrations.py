@@ -113,7 +113,7 @@ def test_what_an_old_store_decided_is_the_first_of_its_projects(
     assert task is not None
     assert task.lease_id == "old"
     new = database_at(tmp_path / "new", "", HEAD)
-    assert AnnotationStore.open(tmp_path / "new").projects() == [Project()], "the usual settings, as the program has them"
+    assert AnnotationStore.open(tmp_path / "new").projects() == [Project()], "usual, as the program has it"
     new.close()
 
 
