@@ -20,8 +20,9 @@ from diagnose.record import DiagnosisRecord
 from gazevlm_core.findings import HELD_OUT_FINDING_NAMES
 from gazevlm_core.images import ImageError, load_radiograph
 from gazevlm_core.options import DiagnoseOptions
-from gazevlm_core.overlay import ReplayFormat, draw_overlay, save_replay
+from gazevlm_core.overlay import draw_overlay
 from gazevlm_core.records import Diagnosis
+from gazevlm_core.replay import ReplayFormat, draw_replay, save_replay
 from gazevlm_core.scanpath import Scanpath
 from gazevlm_core.words import check_question
 from phantoms.contact_sheet import Tile, default_tiles
@@ -160,8 +161,8 @@ def write_downloads(
         how: what gives the same answer again, to stand in the record as "how"; None leaves it out.
 
     Returns:
-        Paths of the overlay at the image's size (PNG), the replays (WebP, GIF), the record (JSON), the fixations (CSV)
-        and the figure with its caption (PNG), in this order.
+        Paths of the overlay at the image's size (PNG), the replays (WebP, GIF, MP4), the record (JSON), the fixations
+        (CSV) and the figure with its caption (PNG), in this order.
     """
     stem = f"{STEM}-second" if second else STEM
     record_path = folder / f"{stem}.json"
@@ -171,10 +172,10 @@ def write_downloads(
         return [record_path]
     overlay_path = folder / f"{stem}-overlay.png"
     draw_overlay(image, scanpath).save(overlay_path)
-    replay_paths = []
+    replay, replay_paths = draw_replay(image, scanpath), []
     for kind in ReplayFormat:
         replay_paths.append(folder / f"{stem}-replay.{kind.value}")
-        save_replay(image, scanpath, replay_paths[-1], kind)
+        save_replay(replay, replay_paths[-1], kind)
     csv_path = folder / f"{stem}-fixations.csv"
     with csv_path.open("w", newline="", encoding="utf-8") as stream:
         csv.writer(stream).writerows([CSV_COLUMNS, *fixation_rows(record, image.size)])

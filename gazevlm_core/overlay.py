@@ -1,4 +1,4 @@
-"""Drawing a scanpath over an image, or as an animation: numbered fixations in viewing order, with arrows between them.
+"""Drawing a scanpath over an image: numbered fixations in viewing order, with arrows between them.
 
 White dots mark the exact positions; rings, numbers and arrows only point at them. Fixations close to each other have
 one ring, whose area grows with the time spent there. Colours, shapes and sizes are those of
@@ -8,8 +8,6 @@ one ring, whose area grows with the time spent there. Colours, shapes and sizes 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
-from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -34,11 +32,6 @@ HALO = (*STYLE.halo, round(255 * STYLE.halo_alpha))
 SMALLEST_DOT_PX = 1.25  # so that the pixel under a fixation is wholly inside its dot
 # Shapes are drawn larger and shrunk, so that edges are smooth; large images are smooth enough as they are.
 SMOOTHING = ((1024, 4), (1600, 3), (2600, 2))
-UNKNOWN_MS = 450  # a frame whose dwell is not known
-SHORTEST_MS = 100  # browsers slow down anything quicker
-LAST_MS = 1500  # the whole path, before it begins again
-SIDE_PX = 768  # longer side of the animation at the most
-WEBP_QUALITY = 82
 CURVE_POINTS = 25
 BADGE_ANGLES = 16
 BADGE_DISTANCES = (1.0, 1.7, 2.5, 3.4)  # steps away from the ring, in badge heights
@@ -278,45 +271,3 @@ def _draw_dots(image: Image.Image, positions: Sequence[Point]) -> None:
             coverage = np.clip(reach + 0.5 - np.hypot(across[None, :], down[:, None]), 0.0, 1.0)
             mask = Image.fromarray(np.rint(255 * coverage).astype(np.uint8))
             image.paste(color, (left, top), mask)
-
-
-# ---- replay ---------------------------------------------------------------------------------------------------------
-class ReplayFormat(StrEnum):
-    """File formats of an animation."""
-
-    WEBP = "webp"
-    GIF = "gif"
-
-
-def frame_durations_ms(scanpath: Scanpath) -> list[int]:
-    """Return how long the image alone and each fixation are shown, N + 1 numbers; a fixation as long as its dwell."""
-    dwells = [UNKNOWN_MS if fixation.duration_ms is None else fixation.duration_ms for fixation in scanpath]
-    shown = [max(round(dwell), SHORTEST_MS) for dwell in dwells]
-    return [UNKNOWN_MS, *shown[:-1], shown[-1] + LAST_MS]
-
-
-def replay_frames(image: Image.Image, scanpath: Scanpath) -> list[Image.Image]:
-    """Return the image alone, then one more fixation in every frame: N + 1 RGB images of at most SIDE_PX.
-
-    Args:
-        image: upright; any mode and size.
-        scanpath: N fixations.
-    """
-    small = image.convert("RGB")
-    small.thumbnail((SIDE_PX, SIDE_PX), Image.Resampling.LANCZOS)
-    return [small, *(draw_overlay(small, scanpath, shown=count) for count in range(1, len(scanpath) + 1))]
-
-
-def save_replay(image: Image.Image, scanpath: Scanpath, path: Path, kind: ReplayFormat) -> None:
-    """Write the animation, which repeats for ever.
-
-    Args:
-        image, scanpath: as in `replay_frames`.
-        path: of the file; replaced where it exists.
-        kind: WEBP is small and true to the grey values, GIF opens everywhere.
-    """
-    first, *others = replay_frames(image, scanpath)
-    options = {"quality": WEBP_QUALITY, "method": 2} if kind is ReplayFormat.WEBP else {"optimize": False}
-    first.save(
-        path, kind.value, save_all=True, append_images=others, duration=frame_durations_ms(scanpath), loop=0, **options
-    )

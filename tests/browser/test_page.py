@@ -230,7 +230,7 @@ def test_downloads_are_made_on_demand(browser: "Browser", address: str, phantom_
     with ZipFile(tmp_path / "all.zip") as archive:
         archive.extractall(tmp_path)
     suffixes = sorted(path.suffix for path in tmp_path.glob("gazevlm*"))
-    assert suffixes == [".csv", ".gif", ".json", ".png", ".png", ".webp"]
+    assert suffixes == [".csv", ".gif", ".json", ".mp4", ".png", ".png", ".webp"]
     with Image.open(tmp_path / "gazevlm-overlay.png") as overlay, Image.open(phantom_file) as source:
         assert overlay.size == source.size
     how = json.loads((tmp_path / "gazevlm.json").read_text())["how"]

@@ -21,8 +21,8 @@ def test_all_files_of_a_diagnosis(tmp_path: Path) -> None:
     record = to_record(FOUND, "Jane Doe.png", 1.5)
     paths = write_downloads(tmp_path, IMAGE, FOUND.scanpath, record)
     assert [path.name for path in paths] == [
-        "gazevlm-overlay.png", "gazevlm-replay.webp", "gazevlm-replay.gif", "gazevlm.json", "gazevlm-fixations.csv",
-        "gazevlm-figure.png",
+        "gazevlm-overlay.png", "gazevlm-replay.webp", "gazevlm-replay.gif", "gazevlm-replay.mp4", "gazevlm.json",
+        "gazevlm-fixations.csv", "gazevlm-figure.png",
     ]  # fmt: skip
     with Image.open(paths[0]) as overlay:
         assert overlay.size == IMAGE.size
@@ -30,8 +30,8 @@ def test_all_files_of_a_diagnosis(tmp_path: Path) -> None:
     for replay in paths[1:3]:
         with Image.open(replay) as frames:
             assert frames.n_frames == 3
-    assert json.loads(paths[3].read_text()) == record
-    with paths[4].open(newline="") as stream:
+    assert json.loads(paths[4].read_text()) == record
+    with paths[5].open(newline="") as stream:
         rows = list(csv.reader(stream))
     assert rows == [
         list(CSV_COLUMNS),
@@ -44,7 +44,7 @@ def test_a_second_result_has_names_of_its_own(tmp_path: Path) -> None:
     record = to_record(FOUND, "a.png", 1.5)
     first = write_downloads(tmp_path, IMAGE, FOUND.scanpath, record)
     second = write_downloads(tmp_path, IMAGE, FOUND.scanpath, record, second=True)
-    assert len({*first, *second}) == 12
+    assert len({*first, *second}) == 14
 
 
 def test_without_a_path_there_is_only_the_record(tmp_path: Path) -> None:
@@ -61,13 +61,13 @@ def test_a_strip_makes_no_endless_figure() -> None:
 
 def test_an_empty_answer_is_no_obstacle(tmp_path: Path) -> None:
     silent = replace(FOUND, answer="")
-    assert len(write_downloads(tmp_path, IMAGE, silent.scanpath, to_record(silent, "a.png", 0.1))) == 6
+    assert len(write_downloads(tmp_path, IMAGE, silent.scanpath, to_record(silent, "a.png", 0.1))) == 7
 
 
 def test_a_record_says_how_to_get_it_again(tmp_path: Path) -> None:
     how = {"question": "What?", "path_seed": 7}
     paths = write_downloads(tmp_path, IMAGE, FOUND.scanpath, to_record(FOUND, "a.png", 1.0), how=how)
-    assert json.loads(paths[3].read_text())["how"] == how
+    assert json.loads(paths[4].read_text())["how"] == how
 
 
 def test_a_figure_is_the_image_above_its_caption() -> None:
