@@ -100,7 +100,7 @@ class Dashboard:
         service, entry = self.service, self.entry
         chosen = self.chosen = gr.Dropdown(
             [("Main", MAIN_PROJECT)], value=MAIN_PROJECT, label="Project", filterable=False,
-            info="What is imported, shown and decided below is of this one.", elem_id="dashboard-chosen",
+            info="Imports, tasks and settings below are those of this project.", elem_id="dashboard-chosen",
         )  # fmt: skip
         with gr.Tabs(elem_id="dashboard-admin-parts"):
             with gr.Tab("Import images", elem_id="dashboard-intake", render_children=True):

@@ -155,7 +155,7 @@ class ProjectView:
         project = self.service.project(claim, slug)
         values, known = asdict(project), set(self.service.known)
         values["checklist"] = [name for name in values["checklist"] if name in known]
-        link = f"Annotators come to it by <code>?project={project.slug}</code> behind the page's address."
+        link = f"A link to the page that ends in ?project={project.slug} leads annotators to it."
         return {
             self.chosen: gr.Dropdown(choices_of(self.service.projects(claim)), value=slug),
             self.name: project.name, self.close: "Open it again" if project.closed else "Close it",

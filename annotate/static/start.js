@@ -27,12 +27,14 @@
     }
 
     show(welcome) {
-      const { person, asks_name, problem, agreed } = welcome;
+      const { person, asks_name, problem, agreed } = welcome,
+        open = welcome.projects.some(({ slug }) => slug === welcome.project); // else only what was begun goes on
       this.modes = welcome.modes;
       const who = asks_name ? this.#name(person, problem) : this.#signed(person, problem);
       const project = person && this.#project(welcome);
-      const parts = person && !agreed ? [who, project, this.#terms(welcome)] : [this.#lines(welcome), who, project];
-      if (person && agreed) parts.push(this.#drafts(person), this.#begin(welcome), this.#own(welcome), this.#history());
+      const asked = person && open && !agreed;
+      const parts = asked ? [who, project, this.#terms(welcome)] : [this.#lines(welcome), who, project];
+      if (person && !asked) parts.push(this.#drafts(person), open && this.#begin(welcome), open && this.#own(welcome), this.#history());
       this.root.replaceChildren(...parts.filter(Boolean));
     }
 

@@ -97,9 +97,9 @@
       await this.#samePerson();
       await this.#refresh();
       const { agreed, refused, person, problem } = this.welcome;
-      if (agreed && (begun || !refused)) return;
+      if (person && (refused ? begun : agreed)) return;
       this.home();
-      throw new teach.Refusal(agreed ? refused : person ? "The terms are other ones now: read them, and agree to them to go on." : problem);
+      throw new teach.Refusal(person ? refused || "The terms are other ones now: read them, and agree to them to go on." : problem);
     }
 
     /* Whether an image fills the window; it does until somebody wants the page around it. */
