@@ -267,7 +267,7 @@ def greeting(service: AnnotationService, person: Visitor | None, problem: str, s
         "agreed": known is not None and project.terms in known.agreed.splitlines(),
         "experience": known.experience if known else "",
         "experiences": list(EXPERIENCES),
-        "question": project.question,
+        "question": project.question[:LONGEST_QUESTION],
         "longest_question": LONGEST_QUESTION,
         "longest_report": LONGEST_REPORT,
         "person": person and {"pseudonym": person.pseudonym, "name": person.name},
