@@ -155,9 +155,7 @@ def render_model_card(
     )
     sections = {
         "Data": f"{DATA}\n\n" + (_film_data(credits) if credits else NO_FILMS),
-        "Recipe": _table(
-            ["setting", "value"], [[name.replace("_", " "), _text(value)] for name, value in recipe.items()]
-        ),
+        "Recipe": _table(["setting", "value"], _recipe_rows(recipe, report.model)),
         "Scores": "\n\n".join([scored, *map(markdown, phantom_long_tables(report))]),
         **{f"Scores on {film.dataset}": _film_scores(film) for film in films},
         "How far the path is believed": "\n\n".join(
@@ -194,6 +192,14 @@ def _film_scores(report: DatasetReport) -> str:
     name = next((name for name, adapter in ADAPTERS.items() if adapter.name == report.dataset), report.dataset)
     scored = f"`gazevlm evaluate --dataset {name} --root FOLDER --split {report.split}`: {report.records} radiographs."
     return "\n\n".join([scored, *facts_of(report)[1:], *map(markdown, tables_of(report))])
+
+
+def _recipe_rows(recipe: Mapping[str, Any], own_name: str) -> list[list[str]]:
+    """Return what a recipe says by name; a checkpoint that goes on from one in its own folder has replaced that."""
+    rows = {name.replace("_", " "): _text(value) for name, value in recipe.items()}
+    if Path(str(recipe.get("base", ""))).name == own_name:
+        rows["base"] = f"{own_name} as it was before"
+    return [[name, value] for name, value in rows.items()]
 
 
 def _text(value: object) -> str:

@@ -93,7 +93,7 @@ class PathStyle:
     faint: float = 0.22  # opacity of what a replay does not show now
     window: int = 6  # fixations that a replay shows in full: the one that is looked at, and those just before
     size_range: tuple[float, float] = (0.7, 1.6)  # of a ring over the usual one, for very small and large values
-    light_from: float = 110.0  # lightness from which text on a colour is black, else white
+    light_from: float = 0.1791  # relative luminance from which text on a colour is black, else white: either has 4.58
 
 
 STYLE = PathStyle({"model": MODEL, "reader": READER, "second model": SECOND})
@@ -138,9 +138,9 @@ def control_point(start: Point, end: Point) -> Point:
 
 
 def is_light(color: Color) -> bool:
-    """Return whether black text is easier to read on a colour than white text."""
-    red, green, blue = color
-    return 0.299 * red + 0.587 * green + 0.114 * blue > STYLE.light_from
+    """Return whether black text is easier to read on a colour than white text: by its contrast, as WCAG 2.2 has it."""
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in (c / 255 for c in color)]
+    return float(np.dot(linear, (0.2126, 0.7152, 0.0722))) > STYLE.light_from
 
 
 def ring_scales(values: Sequence[float | None]) -> list[float]:

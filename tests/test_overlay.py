@@ -11,8 +11,10 @@ from gazevlm_core.overlay import DOT, draw_overlay
 from gazevlm_core.path_style import (
     SQUARE,
     STYLE,
+    Color,
     RoleStyle,
     control_point,
+    is_light,
     order_colors,
     ring_scales,
     visits,
@@ -175,6 +177,21 @@ def test_colors_grow_lighter_in_order() -> None:
         assert all(later > earlier for earlier, later in pairwise(lightness))
     assert order_colors(1) == [(49, 104, 142)]
     assert order_colors(3)[1] == (53, 183, 121)
+
+
+def test_numbers_can_be_read_on_every_color_of_an_order() -> None:
+    """White on the teal of a middle step had a contrast of 4.1; WCAG 2.2 asks for 4.5."""
+
+    def luminance(color: Color) -> float:
+        return sum(
+            weight * (part / 3294.6 if part <= 10 else ((part / 255 + 0.055) / 1.055) ** 2.4)
+            for part, weight in zip(color, (0.2126, 0.7152, 0.0722), strict=True)
+        )
+
+    for line in STYLE.roles.values():
+        for color in order_colors(24, line.colors):
+            ground, ink = luminance(color), 0.0 if is_light(color) else 1.0
+            assert (max(ground, ink) + 0.05) / (min(ground, ink) + 0.05) >= 4.5, color
 
 
 def test_ring_and_dashes_follow_the_style(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -144,8 +144,11 @@ def test_tables_show_every_model_and_bar(report: PhantomReport) -> None:
 
 def test_card(report: PhantomReport, tmp_path: Path) -> None:
     rows = [CalibrationRow("fixation duration (ms) p50", 280.0, 275.0)]
-    card = write_model_card(report, rows, {"images": 14_000, "sizes_px": (512, 256)}, tmp_path).read_text("utf-8")
-    assert card == render_model_card(report, rows, {"images": 14_000, "sizes_px": (512, 256)})
+    recipe = {"images": 14_000, "sizes_px": (512, 256), "base": f"models/{report.model}"}
+    card = write_model_card(report, rows, recipe, tmp_path).read_text("utf-8")
+    assert card == render_model_card(report, rows, recipe)
+    assert f"| base | {report.model} as it was before |" in card
+    assert "| base | plain |" in render_model_card(report, rows, {"base": "plain"})
     assert card.startswith("---\nlicense: apache-2.0\nlibrary_name: transformers\n")
     assert "not for medical use" in card
     assert "No image of a patient was used" in card

@@ -10,9 +10,11 @@
   const css = ([red, green, blue], alpha = 1) => `rgba(${red}, ${green}, ${blue}, ${alpha})`;
   const halo = () => css(gaze.style.halo, gaze.style.halo_alpha);
 
-  /* Black or white text, whichever is easier to read on a colour. */
+  const linear = value => (value <= 0.04045 * 255 ? value / 255 / 12.92 : ((value / 255 + 0.055) / 1.055) ** 2.4);
+
+  /* Black or white text, whichever is easier to read on a colour: by its contrast, as WCAG 2.2 has it. */
   gaze.inkOn = ([red, green, blue]) =>
-    0.299 * red + 0.587 * green + 0.114 * blue > gaze.style.light_from ? "#000" : "#fff";
+    0.2126 * linear(red) + 0.7152 * linear(green) + 0.0722 * linear(blue) > gaze.style.light_from ? "#000" : "#fff";
 
   /* Colours of `count` fixations, first to last, along a list of anchors. */
   gaze.orderColors = (anchors, count) =>
