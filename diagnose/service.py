@@ -8,7 +8,7 @@ import re
 import textwrap
 import time
 import zipfile
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -148,7 +148,7 @@ def overlay_of(image: Image.Image, diagnosis: Diagnosis) -> Image.Image:
 # ---- downloads ------------------------------------------------------------------------------------------------------
 def write_downloads(
     folder: Path, image: Image.Image, scanpath: Scanpath | None, record: DiagnosisRecord, *, second: bool = False,
-    how: Mapping[str, object] | None = None,
+    how: Mapping[str, object] | None = None, silent: Collection[str] = (),
 ) -> list[Path]:  # fmt: skip
     """Write everything that there is to download into a folder.
 
@@ -159,6 +159,7 @@ def write_downloads(
         record: of the diagnosis.
         second: whether it was compared with a first one, from which the names must differ.
         how: what gives the same answer again, to stand in the record as "how"; None leaves it out.
+        silent: findings that the figure does not name.
 
     Returns:
         Paths of the overlay at the image's size (PNG), the replays (WebP, GIF, MP4), the record (JSON), the fixations
@@ -180,24 +181,28 @@ def write_downloads(
     with csv_path.open("w", newline="", encoding="utf-8") as stream:
         csv.writer(stream).writerows([CSV_COLUMNS, *fixation_rows(record, image.size)])
     figure_path = folder / f"{stem}-figure.png"
-    draw_figure(image, scanpath, record, changed=how is not None and "look_at" in how).save(figure_path)
+    changed = how is not None and "look_at" in how
+    draw_figure(image, scanpath, record, changed=changed, silent=silent).save(figure_path)
     return [overlay_path, *replay_paths, record_path, csv_path, figure_path]
 
 
 def draw_figure(
-    image: Image.Image, scanpath: Scanpath, record: DiagnosisRecord, *, changed: bool = False
-) -> Image.Image:
+    image: Image.Image, scanpath: Scanpath, record: DiagnosisRecord, *, changed: bool = False,
+    silent: Collection[str] = (),
+) -> Image.Image:  # fmt: skip
     """The image with its path and a caption below it: question, answer, most probable findings, and what answered.
 
     Args:
         image, scanpath, record: as in `write_downloads`.
         changed: whether the path was changed by hand.
+        silent: findings that it does not name.
     """
     scale = min(FIGURE_PX / image.width, TALLEST_PX / image.height)
     width_px, height_px = max(1, round(image.width * scale)), max(1, round(image.height * scale))
     overlay = draw_overlay(image.convert("RGB").resize((width_px, height_px)), scanpath)
     font = ImageFont.load_default(CAPTION_PX)
-    likely = sorted(record["findings"].items(), key=lambda item: -item[1])[:CAPTION_FINDINGS]
+    told = [item for item in record["findings"].items() if item[0] not in silent]
+    likely = sorted(told, key=lambda item: -item[1])[:CAPTION_FINDINGS]
     who = " + ".join(filter(None, (record["model"], record["adapter"])))
     paragraphs = [
         record["question"], record["answer"],

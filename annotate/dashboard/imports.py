@@ -7,6 +7,8 @@ import secrets
 import shutil
 import threading
 import time
+from collections.abc import Sequence
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,22 @@ WHAT = (
     "Unusable files are counted with the reason, the rest is imported, and nothing is stored twice."
 )
 NONE_YET = "No import yet."
+GOES_ON = ("queued", "running")
+RUNNING = "dashboard-running"
+ON_CANCEL = """element.addEventListener("click", event => {
+  const button = event.target.closest("[data-cancel]");
+  if (!button) return;
+  button.setAttribute("aria-busy", "true");
+  trigger("click");
+});
+// other imports may stand where that one was: Gradio keeps the elements
+watch("value", () => element.querySelectorAll("[aria-busy]").forEach(one => one.removeAttribute("aria-busy")));"""
+# The last input of the event becomes the number of the import whose button was pressed last.
+CANCELLED = f"""(...given) => {{
+  const pressed = [...document.querySelectorAll("#{RUNNING} [aria-busy]")];
+  pressed.forEach(one => one.removeAttribute("aria-busy"));
+  return [...given.slice(0, -1), Number(pressed.at(-1)?.dataset.cancel ?? 0)];
+}}"""
 KINDS = {"zip": "archive", "folder": "folder", "hub": "data set"}
 
 
@@ -192,7 +210,7 @@ class ImportsService:
         visitor = self.gate.admit(claim, "administer", "admin")
         exact = isinstance(number, int) or (isinstance(number, float) and number.is_integer())
         if number is None or not exact or not 0 < number < LARGEST_NUMBER:
-            raise StoreError("Write the number of the import that is to end.")
+            raise StoreError("There is no such import; press Cancel beside one that goes on.")
         self.store.cancel_import(int(number), visitor.pseudonym)
         return int(number)
 
@@ -219,7 +237,7 @@ def _plain(name: str) -> str:
 
 
 class ImportsView:
-    """Three sources of images, and a table of how far each import is."""
+    """Three sources of images, those imports that go on, and a table of all of them."""
 
     def __init__(self, service: ImportsService, entry: Entry, chosen: gr.Dropdown) -> None:
         self.service, self.chosen = service, chosen
@@ -253,20 +271,16 @@ class ImportsView:
                 )  # fmt: skip
                 self.use_hub = gr.Button("Import the data set", elem_id="dashboard-import-hub-go")
         self.status = gr.HTML(elem_id="dashboard-import-status")
+        self.running = gr.HTML(js_on_load=ON_CANCEL, elem_id=RUNNING, padding=False)
         self.table = gr.HTML(elem_id="dashboard-imports")
-        with gr.Row(elem_classes="dashboard-line"):
-            self.refresh = gr.Button("Refresh the imports", min_width=130, scale=0, elem_id="dashboard-import-refresh")
-            self.number = gr.Number(
-                label="Cancel import number", precision=0, minimum=1, min_width=160, scale=0,
-                elem_id="dashboard-import-number",
-            )  # fmt: skip
-            self.cancel = gr.Button("Cancel it", min_width=90, scale=0, elem_id="dashboard-import-cancel")
+        self.told = gr.Number(visible=False)  # what CANCELLED brings along
+        self.refresh = gr.Button("Refresh the imports", min_width=130, scale=0, elem_id="dashboard-import-refresh")
         self.table_of_images = ImageTableView(service.describe, entry)
         self.timer = gr.Timer(REFRESH_S, active=False)
         self._connect(entry)
 
     def _connect(self, entry: Entry) -> None:
-        self.shown = [self.table, self.timer]
+        self.shown = [self.running, self.table, self.timer]
         for button, source, work in (
             (self.use_zip, self.upload, self._zip),
             (self.use_folder, self.folder, self._folder),
@@ -274,16 +288,16 @@ class ImportsView:
         ):
             outputs = [self.status, *self.shown, source]
             entry.on(button.click, work, [source, self.question, self.quota, self.chosen], outputs)
-        entry.on(self.cancel.click, self._cancel, [self.number], [self.status, *self.shown])
+        entry.on(self.running.click, self._cancel, [self.told], [self.status, *self.shown], js=CANCELLED)
         self.changes = [entry.on(event, self.first, [], self.shown) for event in (self.refresh.click, self.timer.tick)]
 
     def first(self, claim: Claim) -> Values:
         """Show the imports so far."""
         imports = self.service.history(claim)
-        goes_on = any(one.state in ("queued", "running") for one in imports)
+        goes_on = [one for one in imports if one.state in GOES_ON]
         tables = [import_table(imports), *refused_tables(imports)] if imports else []
         shown = "".join(map(table, tables)) or note(NONE_YET)
-        return {self.table: shown, self.timer: gr.Timer(active=goes_on)}
+        return {self.running: running_html(goes_on), self.table: shown, self.timer: gr.Timer(active=bool(goes_on))}
 
     # ---- handlers ---------------------------------------------------------------------------------------------------
     def _zip(self, claim: Claim, upload: str | None, *asked: Any) -> Values:
@@ -301,10 +315,27 @@ class ImportsView:
 
     def _cancel(self, claim: Claim, number: float | None) -> Values:
         ended = self.service.cancel(claim, number)
-        return {**self.first(claim), self.status: status(f"Import {ended} ends; what it has added stays.")}
+        return {**self.first(claim), self.status: status(f"Import {ended} is cancelled; what it has added stays.")}
 
     def _queued(self, claim: Claim, number: int) -> Values:
         return {**self.first(claim), self.status: status(f"Import {number} goes on in the background.")}
+
+
+def running_html(imports: Sequence[ImportStatus]) -> str:
+    """Return each import that goes on, with how far it is and a button that ends it; "" where none does."""
+    if not imports:
+        return ""
+    rows = "".join(map(_running_row, imports[:MOST_SHOWN]))
+    return f'<ul class="dashboard-running" aria-label="Imports that go on">{rows}</ul>'
+
+
+def _running_row(one: ImportStatus) -> str:
+    name = escape(f"{one.number}: {short_name(shown_place(one.kind, one.where))}")
+    share = f'value="{one.looked_at}" max="{one.total}"' if one.total else ""
+    bar = f'<progress {share} aria-label="How far import {one.number} is"></progress>' if one.state == "running" else ""
+    told = progress_of(one) or one.state
+    button = f'<button type="button" data-cancel="{one.number}" aria-label="Cancel import {name}">Cancel</button>'
+    return f"<li><b>{name}</b>{bar}<span>{told}</span>{button}</li>"
 
 
 def import_table(imports: list[ImportStatus]) -> Table:

@@ -4,7 +4,7 @@ A part has `data-shares`, one share per glimpse, inside a part whose `data-links
 glimpses: `web/viewer/static/links.js` lights what belongs together. Everything from outside is escaped.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from html import escape
@@ -18,6 +18,7 @@ UNSCORED = "Nobody measured how well this model tells it: how far its probabilit
 # How well a finding is told from its absence, by the least AUROC for each word.
 RELIABILITY = ((0.95, "very good"), (0.9, "good"), (0.8, "fair"), (0.7, "weak"), (0.0, "poor"))
 NOT_KNOWN = "does not know it"
+SILENT = "Not measured on images like this:"
 LEAST_CHANGE = 0.01  # of a probability; less is not shown as a change
 
 
@@ -63,6 +64,7 @@ class Side:
         viewer: id of the viewer that shows its glimpses.
         scores: of what answered; None says that nobody knows.
         before: to compare with: its order stays, and each bar shows where it was.
+        silent: findings that nobody measured on images like this one; their bars are folded.
     """
 
     title: str
@@ -70,6 +72,7 @@ class Side:
     viewer: str
     scores: CheckpointScores | None = None
     before: Diagnosis | None = None
+    silent: Collection[str] = ()
 
     @property
     def probabilities(self) -> Mapping[str, float]:
@@ -94,12 +97,41 @@ class Side:
         return _part(tag, kind, shares, inner, title=_reliability(self.score(name), self.scores), data_finding=name)
 
 
+def silent_findings(names: Iterable[str], scores: CheckpointScores | None, question: str) -> frozenset[str]:
+    """Return the findings to be silent about on a drawn image: the few without a score where most have one, which a
+    model learnt from other images alone; but what the question names is told.
+
+    Args:
+        names: of all findings.
+        scores: of what answers; without any, all its findings are alike.
+        question: that was asked.
+    """
+    known, every = scores.findings if scores else {}, list(names)
+    unscored = [name for name in every if name not in known]
+    few = 2 * len(unscored) < len(every)
+    return frozenset(name for name in unscored if few and name not in question.lower())
+
+
 def findings(side: Side) -> str:
-    """Return a bar for the probability of each finding, the most probable on top."""
+    """Return a bar for the probability of each finding, the most probable on top; silent ones are folded below."""
     if not side.probabilities:
         return f'<p class="gaze-note">{UNTRAINED}</p>'
-    rows = "".join(side.part("li", "gaze-finding", name) for name in side.ordered())
-    return f'<ul class="gaze-findings" aria-label="Findings: probability" data-links="{side.viewer}">{rows}</ul>'
+
+    def listed(names: Sequence[str]) -> str:
+        rows = "".join(side.part("li", "gaze-finding", name) for name in names)
+        return f'<ul class="gaze-findings" aria-label="Findings: probability" data-links="{side.viewer}">{rows}</ul>'
+
+    return _folding_silent(side.ordered(), side.silent, listed)
+
+
+def _folding_silent(names: Sequence[str], silent: Collection[str], listed: Callable[[Sequence[str]], str]) -> str:
+    """The list of findings, and below it those that are silent in a fold."""
+    quiet = [name for name in names if name in silent]
+    if not quiet:
+        return listed(names)
+    told = listed([name for name in names if name not in silent])
+    summary = f"{SILENT} {', '.join(map(escape, sorted(quiet)))}"
+    return f'{told}<details class="gaze-fold gaze-silent"><summary>{summary}</summary>{listed(quiet)}</details>'
 
 
 def paired_findings(sides: Sequence[Side]) -> str:
@@ -107,13 +139,16 @@ def paired_findings(sides: Sequence[Side]) -> str:
     names = list(dict.fromkeys(name for side in sides for name in side.ordered()))
     if not names:
         return f'<p class="gaze-note">{UNTRAINED}</p>'
+    silent = {name for name in names if all(name in side.silent for side in sides if name in side.probabilities)}
     key = "".join(f'<span class="gaze-side-{place}">{escape(side.title)}</span>' for place, side in enumerate(sides, 1))
-    rows = "".join(
-        f'<li class="gaze-pair"><span>{escape(name)}</span>{"".join(map(_half, range(1, 3), sides, [name] * 2))}</li>'
-        for name in names
-    )
-    listed = f'<ul class="gaze-findings" aria-label="Findings: two probabilities each">{rows}</ul>'
-    return f'<p class="gaze-note gaze-key">{key}</p><p class="gaze-note">{_apart(sides)}</p>{listed}'
+
+    def listed(names: Sequence[str]) -> str:
+        pairs = (f"<span>{escape(one)}</span>{''.join(map(_half, range(1, 3), sides, [one] * 2))}" for one in names)
+        rows = "".join(f'<li class="gaze-pair">{pair}</li>' for pair in pairs)
+        return f'<ul class="gaze-findings" aria-label="Findings: two probabilities each">{rows}</ul>'
+
+    bars = _folding_silent(names, silent, listed)
+    return f'<p class="gaze-note gaze-key">{key}</p><p class="gaze-note">{_apart(sides, silent)}</p>{bars}'
 
 
 def _half(place: int, side: Side, name: str) -> str:
@@ -122,10 +157,10 @@ def _half(place: int, side: Side, name: str) -> str:
     return f'<span class="gaze-side-{place}" data-links="{side.viewer}">{inner}</span>'
 
 
-def _apart(sides: Sequence[Side]) -> str:
-    """Say where two models are furthest from each other."""
+def _apart(sides: Sequence[Side], silent: Collection[str]) -> str:
+    """Say where two models are furthest from each other, of what is not silent."""
     first, second = (side.probabilities for side in sides)
-    gaps = {name: abs(first[name] - second[name]) for name in first if name in second}
+    gaps = {name: abs(first[name] - second[name]) for name in first if name in second and name not in silent}
     if not gaps:
         return "They know no finding in common."
     name = max(gaps, key=lambda one: gaps[one])
@@ -135,16 +170,15 @@ def _apart(sides: Sequence[Side]) -> str:
 
 
 def _bar(value: float, was: float | None, score: FindingScore | None) -> str:
-    """Bar, number and reliability of one finding."""
-    changed = was is not None and abs(value - was) >= LEAST_CHANGE
-    number, ghost = f"{value:.2f}", ""
-    if changed and was is not None:
+    """Bar, number and reliability of one finding; where the number changed, what it was in the reliability's stead."""
+    number, ghost, word = f"{value:.2f}", "", f"<small>{_word(score)}</small>"
+    if was is not None and abs(value - was) >= LEAST_CHANGE:
         kind = "more" if value > was else "less"
-        number = f'<del>{was:.2f}</del> <ins class="gaze-{kind}">{value:.2f}</ins>'
+        number, word = f'<ins class="gaze-{kind}">{value:.2f}</ins>', f'<small class="gaze-was">was {was:.2f}</small>'
         place = f"left: {100 * min(was, value):.1f}%; width: {100 * abs(value - was):.1f}%"
         ghost = f'<s style="{place}" class="gaze-{kind}"></s>'
     track = f'<span class="gaze-track"><i style="width: {100 * value:.1f}%"></i>{ghost}</span>'
-    return f"{track}<b>{number}</b><small>{_word(score)}</small>"
+    return f"{track}<b>{number}</b>{word}"
 
 
 def _word(score: FindingScore | None) -> str:

@@ -1,6 +1,6 @@
 """What the Diagnose tab shows of a diagnosis as HTML and as charts. Everything from outside is escaped."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from html import escape
 
 from diagnose.service import EXAMPLES, example_phantom
@@ -136,15 +136,20 @@ def truth(example: int) -> str:
     return f"{caption}{table}<p><b>A perfect report:</b> {escape(write_report(phantom, 0))}</p>"
 
 
-def warning(diagnosis: Diagnosis) -> str:
+def warning(diagnosis: Diagnosis, elsewhere: Collection[str] = ()) -> str:
     """Return the notes that must be known before the answer is read; "" where there are none.
 
     Of an image unlike those of the training it is a verdict, and page.css hides path, words and bars until a box in it
     is ticked.
+
+    Args:
+        diagnosis: with its notes.
+        elsewhere: those of them that stand elsewhere on the page.
     """
+    told = [one for one in diagnosis.notes if one not in elsewhere]
     if diagnosis.ood_score is None or diagnosis.ood_score <= FAMILIAR:
-        return alert(diagnosis.notes)
-    notes = folded("Why", "".join(f"<p>{escape(one)}</p>" for one in diagnosis.notes))
+        return alert(told)
+    notes = folded("Why", "".join(f"<p>{escape(one)}</p>" for one in told))
     box = '<label><input type="checkbox" class="gaze-anyway"> Show path, words and bars anyway</label>'
     return f'<div class="gaze-warning gaze-strange" role="alert"><p><b>{VERDICT}</b></p>{box}{notes}</div>'
 
@@ -179,7 +184,7 @@ def chart_note(sides: Sequence[Side]) -> str:
     scored = next((side.scores.scored_on for side in sides if side.scores), None)
     if scored is None:
         return note("Nobody measured this model, so how far its numbers can be trusted is unknown.")
-    return note(f"Beside each bar: how well the model tells it from its absence, on {scored}. Point at it for more.")
+    return note(f"Beside each bar: how far it can be trusted, measured on {scored}. Point at it for more.")
 
 
 def dwell_bar(scanpath: Scanpath, palette: Sequence[Color] = MODEL.colors) -> str:

@@ -309,7 +309,8 @@ class DiagnosePage:
         preset = data.get("preset") if isinstance(data, dict) else None
         if not isinstance(preset, str) or len(preset) > LONGEST_QUESTION:
             raise ValueError("There is no such question; press one of those that are offered.")
-        probabilities = shown.results[0].diagnosis.finding_probabilities if shown and shown.results else {}
+        known = shown.results[0].diagnosis.finding_probabilities.items() if shown and shown.results else ()
+        probabilities = {name: value for name, value in known if shown and name not in shown.silent(0)}
         said = [text for exchange in shown.exchanges() for text in astuple(exchange)] if shown else []
         return preset_question(preset, probabilities, said)
 
@@ -384,7 +385,7 @@ class DiagnosePage:
                 record = to_record(result.diagnosis, shown.name, result.seconds)
                 written += write_downloads(
                     Path(folder), picture.image, result.diagnosis.scanpath, record, second=number == 1,
-                    how=how_of(result.asking, shown.example, result.changed_by_hand),
+                    how=how_of(result.asking, shown.example, result.changed_by_hand), silent=shown.silent(number),
                 )  # fmt: skip
             archive = zip_files(written, Path(folder) / zip_name(shown.name))
             return gr.File(save_file_to_cache(archive, self.files.GRADIO_CACHE), visible=True)

@@ -14,6 +14,7 @@ from gazevlm_core.evaluation.checkpoint_scores import CheckpointScores
 from gazevlm_core.path_style import STYLE
 from gazevlm_core.records import Diagnosis
 from gazevlm_core.scanpath import Fixation
+from gazevlm_core.words import LOOP_NOTE
 from web.page import Values
 from web.viewer.component import ScanpathViewer
 from web.viewer.payload import Role, ViewerGrid, ViewerPath, ViewerPayload, ViewerSteering, viewer_path
@@ -71,6 +72,13 @@ class Result:
         path = self.diagnosis.scanpath
         return path.fixations if self.own is not None and path is not None else ()
 
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """Notes on the places of a path that was changed by hand, for which the viewer has a line; of another path
+        nothing."""
+        before = None if self.own is None else {*self.own.diagnosis.notes, LOOP_NOTE}
+        return () if before is None else tuple(one for one in self.diagnosis.notes if one not in before)
+
 
 @dataclass(frozen=True, eq=False)
 class Shown:
@@ -101,6 +109,13 @@ class Shown:
             return self.earlier
         first = self.results[0]
         return (*self.earlier, Exchange(self.question, first.diagnosis.answer, first.title))
+
+    def silent(self, number: int) -> frozenset[str]:
+        """Findings of a result that the page says nothing of, unless somebody looks for them."""
+        if self.example is None:  # nobody knows what an upload is like
+            return frozenset()
+        result = self.results[number]
+        return answer.silent_findings(result.diagnosis.finding_probabilities, result.scores, self.question)
 
     def payload(self, number: int, *, revealed: bool, autoplay: bool = False) -> ViewerPayload:
         """Value of one result's viewer.
@@ -206,7 +221,7 @@ class ResultPanel:
         autoplay = not revealed and result.own is None
         return {
             self.viewer: shown.payload(self.number, revealed=revealed, autoplay=autoplay),
-            self.warning: markup.warning(result.diagnosis),
+            self.warning: markup.warning(result.diagnosis, result.remarks),
         }
 
     def answer_values(self, result: Result) -> Values:
@@ -218,7 +233,7 @@ class ResultPanel:
         return {
             self.answer: answer.answer(diagnosis, self.links, before),
             self.claims: markup.claims(diagnosis),
-            self.warning: markup.warning(diagnosis),
+            self.warning: markup.warning(diagnosis, result.remarks),
         }
 
 
@@ -244,9 +259,12 @@ class FindingsPanel:
     def values(self, shown: Shown) -> Values:
         """The bars of all results so far, which come before any word, and how to read them."""
         sides = [
-            answer.Side(one.title, one.diagnosis, links, one.scores, one.own.diagnosis if one.own else None)
-            for one, links in zip(shown.results, self._links, strict=False)
-        ]
+            answer.Side(
+                one.title, one.diagnosis, links, one.scores, one.own.diagnosis if one.own else None,
+                shown.silent(number),
+            )
+            for number, (one, links) in enumerate(zip(shown.results, self._links, strict=False))
+        ]  # fmt: skip
         chart = answer.findings(sides[0]) if len(sides) == 1 else answer.paired_findings(sides)
         return {self.chart: chart, self.note: markup.chart_note(sides), **self.tables(shown)}
 

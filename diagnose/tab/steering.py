@@ -66,7 +66,8 @@ def changed_result(own: Result, step: Step, path: tuple[Fixation, ...] | None, t
         turn: number of the change.
     """
     assert own.steering is not None  # or no path would have been changed
-    return replace(
-        own, diagnosis=step.diagnosis, seconds=step.seconds, finished=step.finished,
-        own=None if path is None else own, steering=own.steering.model_copy(update={"turn": turn}),
-    )  # fmt: skip
+    changed = replace(
+        own, diagnosis=step.diagnosis, seconds=step.seconds, finished=step.finished, own=None if path is None else own
+    )
+    told = {"turn": turn, "remark": " ".join(changed.remarks)}
+    return replace(changed, steering=own.steering.model_copy(update=told))

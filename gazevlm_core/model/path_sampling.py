@@ -22,9 +22,7 @@ from gazevlm_core.scanpath import Fixation, Scanpath
 UNFOLLOWED_NOTE = (
     "The answer and the probabilities do not follow the places that were given: this model takes no glimpses of them."
 )
-MERGED_NOTE = (
-    "Places next to each other in one patch of the model's grid are one step: {places} places became {steps} steps."
-)
+MERGED_NOTE = "Places next to each other in one patch are one step: {places} became {steps}."
 UNSEEN_NOTE = "Of the places that were given, the model sees {seen} closely, and no more."
 
 

@@ -229,6 +229,7 @@ def test_calling_a_handler_all_the_same_is_refused(browser: "Browser", address: 
         "dashboard-rank-first": ["", "open", "", None, None, "0" * 64],
         "dashboard-table-go": ["", None, False],
         "dashboard-import-folder-go": ["", "/tmp", "What?", 1],
+        "dashboard-running": ["", 1],
         "dashboard-log-latest": [""],
     }
     for button, values in calls.items():
@@ -337,6 +338,32 @@ def test_an_admin_imports_offers_exports_and_reads_the_log(
     page.click("#dashboard-audit-button")
     page.click("#dashboard-log-latest")
     wait_for(page, "#dashboard-log", "exported")
+    page.close()
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_an_import_is_cancelled_by_the_button_beside_it(
+    browser: "Browser", address: str, store: AnnotationStore, tmp_path: Path, width: int
+) -> None:
+    for number in range(400):  # enough to be still at it if the page's worker begins
+        pixels = np.random.default_rng(1000 * width + number).integers(0, 255, (64, 64), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{number}.png")
+    first, second = (store.queue_import("folder", str(tmp_path), "test") for _ in range(2))
+    page = open_tab(browser, address, width)
+    enter(page, "Root", ADMIN_TOKEN, "admin")
+    page.click("#dashboard-admins-button")
+    page.locator(".dashboard-running li").nth(1).wait_for()
+    button = page.locator(f".dashboard-running [data-cancel='{second}']")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    button.click()
+    wait_for(page, "#dashboard-import-status", f"Import {second} is cancelled; what it has added stays.")
+    button.wait_for(state="detached")
+    states = {one.number: one.state for one in store.imports()}
+    assert states[second] == "cancelled"
+    assert states[first] in ("queued", "running"), "the other one goes on"
+    page.locator(f".dashboard-running [data-cancel='{first}']").click()
+    wait_for(page, "#dashboard-import-status", f"Import {first} is cancelled")
+    page.locator(".dashboard-running").wait_for(state="detached")
     page.close()
 
 

@@ -100,6 +100,7 @@ def phantom_file(tmp_path: Path) -> Path:
 
 def open_page(browser: "Browser", address: str, width: int = 1280, height: int = 900, scheme: str = "light") -> "Page":
     page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
+    page.on("pageerror", lambda error: pytest.fail(f"the page's script failed: {error}"))
     page.set_default_timeout(ANSWER_MS)
     page.goto(address)
     page.wait_for_selector("#examples button img")

@@ -86,7 +86,7 @@ def test_what_follows_from_a_changed_path_is_shown_and_the_models_own_comes_back
     page.get_by_role("button", name="Back to the model").click()
     wait_for_turn(page, turn + 3)
     assert shown(page) == own
-    assert page.locator("#chart del, #answer del, #answer ins").count() == 0
+    assert page.locator("#chart ins, #answer del, #answer ins").count() == 0
     page.keyboard.press("Control+z")  # the focus is on the button, not on the stage
     page.locator("#viewer .gaze-stage").press("Control+z")
     wait_for_turn(page, turn + 4)

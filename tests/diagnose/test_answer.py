@@ -3,7 +3,7 @@
 import re
 from dataclasses import replace
 
-from diagnose.tab.answer import Side, answer, findings, paired_findings
+from diagnose.tab.answer import Side, answer, findings, paired_findings, silent_findings
 from gazevlm_core.evaluation.checkpoint_scores import CheckpointScores, FindingScore
 from gazevlm_core.geometry import Window
 from gazevlm_core.records import Glimpse, Sentence
@@ -57,9 +57,31 @@ def test_bars_show_where_they_were_in_the_order_that_they_had() -> None:
     after = replace(SEEN, finding_probabilities={"edema": 0.25, "fracture": 0.95})
     html = findings(Side("", after, "viewer", before=before))
     assert re.findall('data-finding="([^"]*)"', html) == ["fracture", "edema"]
-    assert [plain(number) for number in re.findall("<b>(.*?)</b>", html)] == ["0.90 0.95", "0.75 0.25"]
+    assert [plain(number) for number in re.findall("<b>(.*?)</b>", html)] == ["0.95", "0.25"]
+    assert re.findall("<small class=.gaze-was.>([^<]*)</small>", html) == ["was 0.90", "was 0.75"]
     assert '<s style="left: 25.0%; width: 50.0%" class="gaze-less">' in html
-    assert "<del>" not in findings(Side("", SEEN, "viewer", before=SEEN))
+    assert not re.search("<ins|was", findings(Side("", SEEN, "viewer", before=SEEN)))
+
+
+def test_a_drawn_image_has_no_bar_of_a_finding_that_was_never_measured_on_drawn_ones() -> None:
+    scores = CheckpointScores("ten", {"edema": FindingScore(0.9, 0.1), "fracture": FindingScore(0.9, 0.1)})
+    told = {"pneumonia": 0.9, "fracture": 0.7, "edema": 0.2}
+    silent = silent_findings(told, scores, "Describe the findings.")
+    assert silent == {"pneumonia"}
+    assert silent_findings(told, scores, "Is there Pneumonia?") == set(), "it was asked for"
+    assert silent_findings(told, None, "Describe the findings.") == set(), "nothing was measured"
+    assert silent_findings(["edema", "a", "b"], scores, "") == set(), "most were not: as all of them"
+    seen = replace(SEEN, finding_probabilities=told, evidence={})
+    side = Side("one", seen, "viewer", scores, silent=silent)
+    for html in (findings(side), paired_findings([side, side])):
+        bars, fold = html.split("<details")
+        assert "pneumonia" not in bars
+        assert bars.index("fracture") < bars.index("edema")
+        assert "<summary>Not measured on images like this: pneumonia</summary>" in fold
+        assert "<b>0.90</b>" in fold
+        assert "<ins>" not in html
+    one_sided = Side("two", seen, "viewer-2")
+    assert "<details" not in paired_findings([side, one_sided]), "the other one tells it"
 
 
 def test_two_models_have_pairs_of_bars_in_the_order_of_the_first() -> None:

@@ -17,6 +17,7 @@ from diagnose.tab.result import Result, Shown, Visit
 from diagnose.tab.steering import Turns, changed_result, result_of, steering_of
 from gazevlm_core.model.configuration_gazevlm import GazeConfig
 from gazevlm_core.scanpath import Fixation
+from gazevlm_core.words import LOOP_NOTE
 from tests.diagnose.samples import FOUND
 from web.viewer.payload import ViewerPayload
 
@@ -74,6 +75,7 @@ class Model:
         gaze = GazeConfig(num_glimpses=3, num_gaze_tokens=6, gaze_trained=True)
         self.choice = SimpleNamespace(name="seeing", gaze=gaze, scores=None, facts=dict)
         self.asked: list[tuple[Fixation, ...]] = []
+        self.found = FOUND
 
     def choices(self) -> dict[str, Any]:
         return {"seeing": self.choice}
@@ -83,8 +85,8 @@ class Model:
 
     def ask(self, model: str, image: object, question: str, options: Any) -> Iterator[Any]:
         self.asked.append(options.look_at)
-        yield replace(FOUND, answer="", finding_probabilities={"edema": 0.25})
-        yield replace(FOUND, answer="No edema.", finding_probabilities={"edema": 0.25})
+        yield replace(self.found, answer="", finding_probabilities={"edema": 0.25})
+        yield replace(self.found, answer="No edema.", finding_probabilities={"edema": 0.25})
 
 
 @pytest.fixture
@@ -112,7 +114,7 @@ def test_findings_and_words_follow_a_changed_path_and_the_models_own_comes_back(
     assert model.asked == [(Fixation(0.1, 0.2), Fixation(0.5, 0.5, 210.0))]
     assert panel.viewer not in first
     assert path[panel.viewer].steering.turn == 2
-    assert "<del>0.75</del>" in path[page.findings.chart]
+    assert "was 0.75" in path[page.findings.chart]
     assert "<ins>No</ins>" in last[panel.answer]
     changed = last[page.shown]
     assert (changed.results[0].own, changed.results[0].finished) == (OWN, True)
@@ -125,7 +127,23 @@ def test_findings_and_words_follow_a_changed_path_and_the_models_own_comes_back(
     assert len(model.asked) == 1, "it is known"
     assert back[page.shown].results[0].diagnosis is FOUND
     assert back[panel.viewer].steering.turn == 3
-    assert "<del>" not in back[page.findings.chart] + back[panel.answer]
+    assert "<ins" not in back[page.findings.chart] + back[panel.answer]
+
+
+def test_what_became_of_the_places_stands_at_the_image_and_is_no_warning(page: DiagnosePage, model: Model) -> None:
+    loud, merged = "This model has a flaw.", "3 places became 2 steps."
+    found = replace(FOUND, notes=(merged, loud, LOOP_NOTE))
+    model.found = found
+    own = replace(OWN, diagnosis=replace(FOUND, notes=(loud,)))
+    shown, panel = Shown(IMAGE, "a", example=0, results=(own,)), page.panels[0]
+    _, path, *_, last = steer(page, shown, Turns(), {"turn": 2, "path": [[0.1, 0.2, None]]})
+    assert path[panel.viewer].steering.remark == merged
+    assert merged not in last[panel.warning]
+    assert loud in last[panel.warning]
+    assert LOOP_NOTE in last[panel.warning]
+    assert last[page.shown].results[0].diagnosis.notes == found.notes, "the record keeps all of them"
+    *_, back = steer(page, last[page.shown], Turns(), {"turn": 3, "path": None})
+    assert back[panel.viewer].steering.remark == ""
 
 
 def test_a_change_that_is_no_longer_the_latest_ends(page: DiagnosePage) -> None:
@@ -155,5 +173,5 @@ def test_a_changed_path_keeps_its_place_beside_the_other_model(page: DiagnosePag
     shown = Shown(IMAGE, "a", example=0, results=(OWN, other))
     _, path, *_ = steer(page, shown, Turns(), {"turn": 2, "path": [[0.1, 0.2, None]]})
     first, second = path[page.findings.chart].split("gaze-side-2\" data-links")
-    assert "<del>0.75</del>" in first
+    assert "was 0.75" in first
     assert "<b>0.75</b>" in second

@@ -76,12 +76,14 @@ class ViewerSteering(GradioModel):
         why: in a sentence, where it cannot be changed.
         turn: of the page's change that this value answers; 0 for the model's own path.
         failed: whether that change was refused; the path is the one before.
+        remark: what became of the places of that change, in a sentence; "" where they are the path.
     """
 
     most_steps: Annotated[int, Field(ge=0)] = 0
     why: str = ""
     turn: Annotated[int, Field(ge=0)] = 0
     failed: bool = False
+    remark: str = ""
 
 
 class ViewerPayload(GradioModel):

@@ -163,7 +163,7 @@
       this.beat.hidden = !timeline.timed || (value?.paths.length ?? 0) < 2 || Boolean(value?.linked);
       this.beat.value = inStep ? "step" : "times";
       this.clock.textContent = value?.linked
-        ? "Replayed together with the other image: both first fixations, then both second ones, and so on."
+        ? "Replayed in step with the other image."
         : !timeline.timed
         ? "Their times are not all known: replayed step by step."
         : inStep && !this.beat.hidden

@@ -94,13 +94,13 @@
 
     update() {
       const { able, chosen } = this,
-        why = this.viewer.value.steering?.why ?? "";
+        { why = "", remark = "" } = this.viewer.value.steering ?? {};
       this.node.hidden = !this.path || !(able || why);
       this.tools.hidden = !able;
       const yours = this.history[this.at] !== null;
       this.node.classList.toggle("gaze-yours", able && (yours || this.adding));
       const usual = able && this.full ? FULL : HINT;
-      this.hint.textContent = !able ? why : this.asking ? WAITING : this.adding ? ADDING : yours ? CHANGED : usual;
+      this.hint.textContent = !able ? why : this.asking ? WAITING : this.adding ? ADDING : yours ? remark || CHANGED : usual;
       this.hint.title = this.hint.textContent;
       this.add.setAttribute("aria-pressed", String(this.adding));
       this.add.disabled = !able || (this.full && this.briefest < 0);

@@ -35,10 +35,12 @@
       }
     }
 
-    /* The fixation of a path that is looked at, or was looked at last; -1 before the first. */
+    /* The fixation of a path that is looked at, or was looked at last; -1 before the first, and where there is no such path
+       (a viewer without one keeps step with another). */
     stepAt(path, time_ms) {
+      const begun = this.starts[path] ?? [];
       let step = -1;
-      while (step + 1 < this.starts[path].length && this.starts[path][step + 1] <= time_ms) step += 1;
+      while (step + 1 < begun.length && begun[step + 1] <= time_ms) step += 1;
       return step;
     }
   };
