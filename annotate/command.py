@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from annotate.export.formats import NAMES
-from gazevlm_core.options import DEFAULT_QUESTION
 from gazevlm_core.terminal import WRONG_USE, one_line, stop
 from web.formatting import score
 from web.markup import Table, plain_text
@@ -40,6 +39,7 @@ Data = Annotated[
     typer.Option(envvar="GAZEVLM_DATA", help="Folder of the store. DATABASE_URL, where it is set, says the database."),
 ]
 DATA, FORMATS = Path("data"), ",".join(NAMES)
+MAIN = "main"  # as in `annotate.store.model`
 
 
 @annotations.callback()
@@ -52,7 +52,8 @@ def add_command(
     kind: Annotated[ImportKind, typer.Argument(help="folder, zip or hub.")],
     where: Annotated[str, typer.Argument(help="Path of a folder or zip archive, or owner/name[:split] of a data set.")],
     data: Data = DATA,
-    question: Annotated[str, typer.Option(help="What annotators are asked.")] = DEFAULT_QUESTION,
+    question: Annotated[str | None, typer.Option(help="Asked about them; else the question of the project.")] = None,
+    project: Annotated[str, typer.Option(help="Short name of the project that they come into.")] = MAIN,
     quota: Annotated[int | None, typer.Option(help="Annotators that each image wants.", min=1)] = None,
 ) -> None:
     """Give images out as tasks. Doing it again adds what is missing; a file that is no image is told and left out."""
@@ -64,7 +65,7 @@ def add_command(
         stop(f"there is no archive at {where}; give its path", WRONG_USE, command=COMMAND)
     place = where if kind == "hub" else str(Path(where).resolve())
     with _opened(data, new=True) as store:
-        number = store.queue_import(kind, place, store.pseudonym(COMMAND_LINE), question, quota)
+        number = store.queue_import(kind, place, store.pseudonym(COMMAND_LINE), question, quota, project)
         done = _import_of(store, number)
         while done.state in ("queued", "running"):
             if run_next_import(store) is None:
@@ -91,11 +92,37 @@ def describe_command(
     typer.echo(f"{done.changed} rows are new, {done.same} were known, {len(done.refused)} are refused")
 
 
+@annotations.command("projects")
+def projects_command(
+    data: Data = DATA,
+    add: Annotated[str, typer.Option(help="Name of a project to add.")] = "",
+    close: Annotated[str, typer.Option(help="Short name of a project that gives out no more images.")] = "",
+    reopen: Annotated[str, typer.Option(help="Short name of a closed project that gives them out again.")] = "",
+) -> None:
+    """List the projects, after adding, closing or opening one: short name, name, images, and whether it is open."""
+    from dataclasses import replace
+
+    with _opened(data, new=bool(add)) as store:
+        who = store.pseudonym(COMMAND_LINE)
+        if add:
+            store.add_project(add, who)
+        for slug, closed in ((close, True), (reopen, False)):
+            if slug:
+                store.set_project(replace(store.project(slug), closed=closed), who)
+        counts = store.images_in_projects()
+        rows = [
+            [one.slug, one.name, str(counts.get(one.slug, 0)), "closed" if one.closed else "open"]
+            for one in store.projects()
+        ]
+    typer.echo(plain_text(Table("", ("project", "name", "images", "state"), rows)))
+
+
 @annotations.command("export")
 def export_command(
     folder: Annotated[Path, typer.Argument(help="New folder to write.")],
     data: Data = DATA,
     which: Annotated[Which, typer.Option(help="all: a full copy. accepted: for publishing.")] = "all",
+    project: Annotated[str, typer.Option(help="Short name of the one project taken, of accepted submissions.")] = "",
     names: Annotated[bool, typer.Option(help="Write names beside the pseudonyms; not for publishing.")] = False,
     formats: Annotated[str, typer.Option(help=f"Some of {FORMATS}.")] = FORMATS,
     licence: Annotated[str, typer.Option(help="Of the annotations and images, as the Hub names it.")] = "",
@@ -107,7 +134,7 @@ def export_command(
     chosen = [name.strip() for name in formats.split(",") if name.strip()]
     with _opened(data) as store:
         counts = export_store(
-            store, folder, which=which, names=names, formats=chosen, licence=licence, title=title
+            store, folder, which=which, project=project, names=names, formats=chosen, licence=licence, title=title
         ).counts  # fmt: skip
     typer.echo(f"{counts['submissions']} submissions on {counts['images']} images, in {folder}")
 

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from annotate.store.images import LONGEST_QUESTION as LONGEST_ASKED
+from annotate.store.model import SLUG
+from annotate.store.project import LONGEST_QUESTION as LONGEST_ASKED
 from gazevlm_core.annotation import Mode
 
 MOST_CLICKS, MOST_SAMPLES, LEAST_SAMPLE_MS = 500, 30_000, 10.0
@@ -24,7 +25,8 @@ Zoom = Annotated[float, Field(gt=0, le=LARGEST_ZOOM)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 SubmissionId = Annotated[str, Field(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]  # crypto.randomUUID()
-Shown = Annotated[str, Field(max_length=100 + 12 * LONGEST_ASKED)]  # %XX for up to 4 bytes a character
+Shown = Annotated[str, Field(max_length=150 + 12 * LONGEST_ASKED)]  # %XX for up to 4 bytes a character
+ProjectSlug = Annotated[str, Field(pattern=f"^{SLUG}$")]
 Pixels = Annotated[int, Field(ge=1, le=LARGEST_PX)]
 
 
@@ -83,11 +85,27 @@ class Submission(Strict):
     client: SentClient
 
 
+class Nothing(Strict):
+    """The form of what asks for nothing more."""
+
+
+class InProject(Strict):
+    """Something is asked about a project; None where the page does not say which: the first one that is open."""
+
+    project: ProjectSlug | None = None
+
+
 class Begin(Strict):
-    """A page asks who it is and what there is to do; also the form of what asks for nothing more."""
+    """A page asks who it is and what there is to do."""
+
+    project: Annotated[str, Field(max_length=200)] | None = None  # from a link: one that cannot be is told of
 
 
-class Agree(Strict):
+class Next(InProject):
+    """A page asks for an image to annotate, or for the practice image."""
+
+
+class Agree(InProject):
     """Somebody agrees to the terms that they were shown, and says how experienced they are."""
 
     terms: Annotated[str, Field(min_length=1, max_length=200)]
@@ -109,11 +127,7 @@ class Withdraw(Strict):
     submission_id: SubmissionId
 
 
-class Next(Strict):
-    """A page asks for an image to annotate."""
-
-
-class Own(Strict):
+class Own(InProject):
     """An uploaded image; `path` is where the upload was put."""
 
     path: Annotated[str, Field(min_length=1, max_length=4096)]

@@ -45,8 +45,10 @@ NO_UPLOAD = "Choose the zip archive of an export first."
 NO_ROOM = "The server's disk is full ({reason}); free some space and try again. Nothing was left behind."
 LONGEST_LICENCE = 60
 KEPT_S = 3600.0  # after that the archive is removed from the server
+OF_PROJECT = "accepted of project"
 WHICH = [("everything: a full copy, also of what was rejected or removed", "all"),
-         ("accepted submissions: for publishing", "accepted")]  # fmt: skip
+         ("accepted submissions: for publishing", "accepted"),
+         ("those of the project that is chosen above", OF_PROJECT)]  # fmt: skip
 NAMES = "Write people's names beside their pseudonyms. Not for publishing."
 UPLOAD_MB = DEFAULT_LIMITS.max_bytes // 2**20
 WHAT = (
@@ -75,15 +77,15 @@ class ExportsService:
         self.store, self.gate, self._folder = store, gate, folder
 
     def export(
-        self, claim: Claim, target: Path, *, which: Which = "all", formats: Collection[str] = tuple(FORMATS),
-        licence: str = "", names: bool = False,
+        self, claim: Claim, target: Path, *, which: Which = "all", project: str = "",
+        formats: Collection[str] = tuple(FORMATS), licence: str = "", names: bool = False,
     ) -> Archive:  # fmt: skip
         """Write the store as a zip archive.
 
         Args:
             claim: who asks.
             target: new folder, which takes the archive; nobody should be able to list it.
-            which, formats, licence, names: as in `export_store`.
+            which, project, formats, licence, names: as in `export_store`.
 
         Raises:
             StoreError: a wrong choice, or no room; nothing is left behind.
@@ -97,13 +99,15 @@ class ExportsService:
         name = f"annotations-{which}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
         with self._work_folder() as work:
             done = export_store(
-                self.store, work / name, which=which, names=bool(names), formats=formats, licence=licence
+                self.store, work / name, which=which, project=project, names=bool(names), formats=formats,
+                licence=licence,
             )  # fmt: skip
             packed = work / f"{name}.zip"
             _pack(done.folder, packed)
             target.mkdir(parents=True, mode=0o700)
             path = Path(shutil.move(packed, target / packed.name))
-        self.store.write_audit(visitor.pseudonym, "exported", which, names=bool(names), formats=sorted(formats))
+        self.store.write_audit(visitor.pseudonym, "exported", which, names=bool(names), formats=sorted(formats),
+                               **({"project": project} if project else {}))  # fmt: skip
         return Archive(path, done.counts)
 
     def import_archive(self, claim: Claim, upload: Path | None) -> Imported:
@@ -142,8 +146,8 @@ def _pack(folder: Path, target: Path) -> None:
 class ExportsView:
     """An archive out on the left, one back in on the right."""
 
-    def __init__(self, service: ExportsService, entry: Entry) -> None:
-        self.service = service
+    def __init__(self, service: ExportsService, entry: Entry, chosen: gr.Dropdown) -> None:
+        self.service, self.chosen = service, chosen
         with gr.Row():
             with gr.Column(min_width=300):
                 self._out()
@@ -180,7 +184,7 @@ class ExportsView:
     def _connect(self, entry: Entry) -> None:
         for button, line, words, work, inputs, output in (
             (self.build, self.out_status, BUILDING, self._export,
-             [self.which, self.formats, self.licence, self.names], self.file),
+             [self.chosen, self.which, self.formats, self.licence, self.names], self.file),
             (self.take, self.back_status, READING, self._import, [self.upload], self.upload),
         ):  # fmt: skip
             run_busily(
@@ -189,9 +193,14 @@ class ExportsView:
             )  # fmt: skip
 
     # ---- handlers ---------------------------------------------------------------------------------------------------
-    def _export(self, claim: Claim, which: Any, formats: list[str], licence: str, names: bool) -> Values:  # noqa: ANN401
+    def _export(
+        self, claim: Claim, chosen: str, which: Any, formats: list[str], licence: str, names: bool  # noqa: ANN401
+    ) -> Values:
         target = Path(self.file.GRADIO_CACHE) / f"export-{secrets.token_hex(24)}"  # 192 bits that nobody guesses
-        done = self.service.export(claim, target, which=which, formats=formats, licence=licence, names=names)
+        which, project = ("accepted", chosen) if which == OF_PROJECT else (which, "")
+        done = self.service.export(
+            claim, target, which=which, project=project, formats=formats, licence=licence, names=names
+        )
         removal = threading.Timer(KEPT_S, shutil.rmtree, (target,), {"ignore_errors": True})
         removal.daemon = True
         removal.start()

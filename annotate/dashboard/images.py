@@ -17,11 +17,13 @@ from annotate.dashboard.gallery import (
     gallery_html,
     ticked_images,
 )
+from annotate.dashboard.project import choices_of
 from annotate.dashboard.review_detail import choice_of, picture_uri
 from annotate.export.folder import submissions_of
 from annotate.quality.agreement import Consensus, consensus
 from annotate.store.lookup import ImageState, ListedImage, listed_image, listed_images
-from annotate.store.model import PRIORITIES, Stored, StoreError
+from annotate.store.model import MAIN_PROJECT, PRIORITIES, Stored, StoreError
+from annotate.store.project import Project
 from annotate.store.store import AnnotationStore
 from web.formatting import counted, score, short_digest, short_name
 from web.identity import Claim, Gate
@@ -37,6 +39,7 @@ STATES = [("given out", "open"), ("own images of annotators", "own"), ("closed",
 RANKS = ("First in line", "Usual", "Last in line")  # on the buttons, the first in line first
 SHOWN_PX = 480
 CONSENSUS = ("the consensus", "")
+NOWHERE = ("another project…", "")
 WHAT = (
     "A click shows an image; the buttons are for those that are ticked, or for the one that is shown. What is given "
     "out stands in the order in which annotators get it. An annotator's own image is nobody else's task until it is "
@@ -72,7 +75,9 @@ class ImagesService:
         self.store, self.gate = store, gate
         self._thumbs = Thumbnails(store)
 
-    def page(self, claim: Claim, state: ImageState, skip: float = 0, search: str = "") -> Cards:
+    def page(
+        self, claim: Claim, state: ImageState, skip: float = 0, search: str = "", project: str = MAIN_PROJECT
+    ) -> Cards:
         """Return images in a state, PAGE at a time, what annotators get next first; behind the last one the last page.
 
         Args:
@@ -80,13 +85,15 @@ class ImagesService:
             state: of the images.
             skip: how many come before.
             search: part of a name or patient, or what a digest begins with; "" for all.
+            project: that they are in.
         """
         self.gate.admit(claim, "read", "admin")
         search, skip = search.strip()[:LONGEST_SEARCH], min(max(0, int(skip)), LARGEST_SKIP)
-        listed, total = listed_images(self.store, state, PAGE, skip=skip, search=search)
+        where: dict[str, str] = {"search": search, "project": project}
+        listed, total = listed_images(self.store, state, PAGE, skip=skip, **where)
         if not listed and total:
             skip = (total - 1) // PAGE * PAGE
-            listed, total = listed_images(self.store, state, PAGE, skip=skip, search=search)
+            listed, total = listed_images(self.store, state, PAGE, skip=skip, **where)
         return Cards(listed, [self._thumbs.uri(one.image.sha256) for one in listed], skip, total)
 
     def view(self, claim: Claim, sha256: str) -> ShownImage:
@@ -103,22 +110,30 @@ class ImagesService:
 
     def set_task(
         self, claim: Claim, images: Sequence[str], *, question: str | None = None, quota: float | None = None,
-        priority: int | None = None,
+        priority: int | None = None, project: str | None = None,
     ) -> None:  # fmt: skip
-        """Ask something else about images, for another number of annotators, or earlier or later; None leaves a part.
+        """Ask something else about images, for another number of annotators, earlier or later, or in another project;
+        None leaves a part.
 
         Raises:
-            StoreError: no such image, no question, a quota or a priority that is none.
+            StoreError: no such image or project, no question, a quota or a priority that is none.
         """
         visitor = self.gate.admit(claim, "administer", "admin")
         wanted = None if quota is None else whole_number(quota)
         for sha256 in self._all_there(images):
-            self.store.set_task(sha256, visitor.pseudonym, question=question, quota=wanted, priority=priority)
+            self.store.set_task(
+                sha256, visitor.pseudonym, question=question, quota=wanted, priority=priority, project=project
+            )
 
-    def close_done(self, claim: Claim, least: float | None) -> int:
-        """Close all tasks with so many annotations; returns how many."""
+    def close_done(self, claim: Claim, least: float | None, project: str = MAIN_PROJECT) -> int:
+        """Close all tasks of a project with so many annotations; returns how many."""
         visitor = self.gate.admit(claim, "administer", "admin")
-        return self.store.close_done(whole_number(least), visitor.pseudonym)
+        return self.store.close_done(whole_number(least), visitor.pseudonym, project)
+
+    def projects(self, claim: Claim) -> list[Project]:
+        """Return all projects, into which images can be moved."""
+        self.gate.admit(claim, "read", "admin")
+        return self.store.projects()
 
     def set_gold(self, claim: Claim, sha256: str, submission_id: str = "") -> None:
         """Make an image a gold image, with the path of a submission or of the consensus.
@@ -186,7 +201,7 @@ def typed_number(text: str) -> float | None:
 class ImagesView:
     """A gallery of images by state, what is done with those that are ticked, and the one that is shown."""
 
-    def __init__(self, service: ImagesService, entry: Entry) -> None:
+    def __init__(self, service: ImagesService, entry: Entry, chosen: gr.Dropdown) -> None:
         self.service = service
         gr.HTML(note(WHAT))
         with gr.Row(elem_classes="dashboard-line"):
@@ -219,9 +234,9 @@ class ImagesView:
             self.close_all = gr.Button("Close these", min_width=110, scale=0, elem_id="dashboard-close-all")
         self.skip, self.image = remembered(0), remembered("")  # how many come before; digest of the one that is shown
         self.told = gr.Textbox(visible=False)  # by the page: what is ticked, or what was clicked
-        self.where = [self.state, self.search, self.skip]
+        self.where = [chosen, self.state, self.search, self.skip]
         self.one = [self.status, self.picture, self.path, self.image]
-        self.shown = [self.gallery, self.skip, *self.one]
+        self.shown = [self.gallery, self.skip, self.to, self.state, self.search, *self.one]
         self._connect(entry)
 
     def _bulk(self) -> None:
@@ -242,16 +257,21 @@ class ImagesView:
                 max_lines=1, min_width=90, scale=1, elem_id="dashboard-task-quota",
             )  # fmt: skip
             self.want = gr.Button("Want so many", min_width=120, scale=0, elem_id="dashboard-task-want")
+            self.to = gr.Dropdown(
+                [NOWHERE], value="", label="Project", show_label=False, container=False, filterable=False,
+                min_width=140, scale=1, elem_id="dashboard-task-project",
+            )  # fmt: skip
+            self.move = gr.Button("Move there", min_width=100, scale=0, elem_id="dashboard-task-move")
 
     def _connect(self, entry: Entry) -> None:
         service = self.service
-        entry.on([self.state.input, self.search.submit], self._anew, [self.state, self.search], self.shown)
+        entry.on([self.state.input, self.search.submit], self._anew, self.where[:-1], self.shown)
         for button, step in ((self.more, PAGE), (self.before, -PAGE)):
             entry.on(button.click, self._turn(step), self.where, self.shown)
         entry.on(self.gallery.click, self._click, [self.told], self.one, js=CLICKED)
 
-        def change(button: gr.Button, words: str, work: Callable[..., None], *inputs: gr.Textbox) -> None:
-            outputs = [*self.shown, *inputs]
+        def change(button: gr.Button, words: str, work: Callable[..., None], *inputs: gr.Textbox | gr.Dropdown) -> None:
+            outputs = list(dict.fromkeys([*self.shown, *inputs]))
             entry.on(
                 button.click, self._changing(work, words, inputs), [*self.where, self.image, *inputs, self.told],
                 outputs, js=TICKED,
@@ -265,6 +285,7 @@ class ImagesView:
                self.question)  # fmt: skip
         change(self.want, "wanting so many", lambda claim, images, count: service.set_task(
             claim, images, quota=typed_number(count)), self.quota)  # fmt: skip
+        change(self.move, "moved", lambda claim, images, slug: service.set_task(claim, images, project=slug), self.to)
         for button, words, work, more in (
             (self.gold, "A gold image from now on. ", service.set_gold, [self.path]),
             (self.usual, "No longer a gold image. ", service.clear_gold, []),
@@ -272,35 +293,40 @@ class ImagesView:
             entry.on(button.click, self._single(work, words), [*self.where, self.image, *more], self.shown)
         entry.on(self.close_all.click, self._close_all, [*self.where, self.image, self.least], self.shown)
 
-    def first(self, claim: Claim) -> Values:
-        """Show what is given out to begin with."""
-        return self._anew(claim, "open", "")
+    def first(self, claim: Claim, project: str = MAIN_PROJECT) -> Values:
+        """Show what is given out in a project to begin with."""
+        others = [one for one in self.service.projects(claim) if one.slug != project]
+        to = gr.Dropdown([NOWHERE, *choices_of(others)], value="")
+        return {**self._anew(claim, project, "open", ""), self.state: "open", self.search: "", self.to: to}
 
     # ---- handlers ---------------------------------------------------------------------------------------------------
-    def _anew(self, claim: Claim, state: ImageState, search: str | None) -> Values:
-        return self._page(claim, state, search, 0, "")
+    def _anew(self, claim: Claim, project: str, state: ImageState, search: str | None) -> Values:
+        return self._page(claim, project, state, search, 0, "")
 
     def _turn(self, step: int) -> Callable[..., Values]:
-        def turn(claim: Claim, state: ImageState, search: str | None, skip: int) -> Values:
-            return self._page(claim, state, search, skip + step, "")
+        def turn(claim: Claim, project: str, state: ImageState, search: str | None, skip: int) -> Values:
+            return self._page(claim, project, state, search, skip + step, "")
 
         return turn
 
     def _click(self, claim: Claim, sha256: str | None) -> Values:
         return self._showing(self.service.view(claim, sha256 or ""))
 
-    def _changing(self, work: Callable[..., None], words: str, emptied: Sequence[gr.Textbox]) -> Callable[..., Values]:
+    def _changing(
+        self, work: Callable[..., None], words: str, emptied: Sequence[gr.Textbox | gr.Dropdown]
+    ) -> Callable[..., Values]:
         """A handler that changes what is ticked, empties what was typed, and shows all anew."""
 
         def handle(
-            claim: Claim, state: ImageState, search: str | None, skip: int, shown: str, *values: str | None
-        ) -> Values:
+            claim: Claim, project: str, state: ImageState, search: str | None, skip: int, shown: str,
+            *values: str | None,
+        ) -> Values:  # fmt: skip
             *typed, ticked = (value or "" for value in values)
             self.service.gate.admit(claim, "read", "admin")
             images = ticked_images(ticked, shown or "")
             work(claim, images, *typed)
             said = f"{counted(len(images), 'image is', 'images are')} {words}. "
-            page = self._page(claim, state, search, skip, images[0] if len(images) == 1 else shown, said)
+            page = self._page(claim, project, state, search, skip, images[0] if len(images) == 1 else shown, said)
             return {**page, **dict.fromkeys(emptied, "")}
 
         return handle
@@ -309,24 +335,26 @@ class ImagesView:
         """A handler that changes the image that is shown, and shows all anew."""
 
         def handle(
-            claim: Claim, state: ImageState, search: str | None, skip: int, shown: str, *values: str | None
-        ) -> Values:
+            claim: Claim, project: str, state: ImageState, search: str | None, skip: int, shown: str,
+            *values: str | None,
+        ) -> Values:  # fmt: skip
             work(claim, shown or "", *(value or "" for value in values))
-            return self._page(claim, state, search, skip, shown, words)
+            return self._page(claim, project, state, search, skip, shown, words)
 
         return handle
 
     def _close_all(
-        self, claim: Claim, state: ImageState, search: str | None, skip: int, shown: str, least: float | None
-    ) -> Values:
-        count = self.service.close_done(claim, least)
-        return self._page(claim, state, search, skip, shown, f"{count:,} tasks are closed. ")
+        self, claim: Claim, project: str, state: ImageState, search: str | None, skip: int, shown: str,
+        least: float | None,
+    ) -> Values:  # fmt: skip
+        count = self.service.close_done(claim, least, project)
+        return self._page(claim, project, state, search, skip, shown, f"{count:,} tasks are closed. ")
 
     def _page(
-        self, claim: Claim, state: ImageState, search: str | None, skip: int, shown: str, said: str = ""
+        self, claim: Claim, project: str, state: ImageState, search: str | None, skip: int, shown: str, said: str = ""
     ) -> Values:
         """Show a page, and on it one image: the one before, or the first."""
-        cards = self.service.page(claim, state, skip, search or "")
+        cards = self.service.page(claim, state, skip, search or "", project)
         current = shown or (cards.listed[0].image.sha256 if cards.listed else "")
         page = gallery_html(cards.listed, cards.thumbs, cards.skip, cards.total, current)
         if current:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 
@@ -17,7 +18,7 @@ from annotate.dashboard.image_table import ImageTableView
 from annotate.store.archives import check_directory
 from annotate.store.image_table import Described, describe_images
 from annotate.store.imports import run_next_import, shown_place
-from annotate.store.model import LARGEST_NUMBER, ImportKind, ImportStatus, StoreError
+from annotate.store.model import LARGEST_NUMBER, MAIN_PROJECT, ImportKind, ImportStatus, StoreError
 from annotate.store.store import AnnotationStore
 from gazevlm_core.images import DEFAULT_LIMITS
 from gazevlm_core.options import DEFAULT_QUESTION
@@ -133,23 +134,29 @@ class ImportsService:
     def __init__(self, store: AnnotationStore, gate: Gate, worker: ImportWorker) -> None:
         self.store, self.gate, self._worker = store, gate, worker
 
-    def folder(self, claim: Claim, where: str, question: str, quota: float | None) -> int:
-        """Import a folder of the server."""
+    def folder(
+        self, claim: Claim, where: str, question: str, quota: float | None, project: str = MAIN_PROJECT
+    ) -> int:
+        """Import a folder of the server into a project."""
         visitor = self.gate.admit(claim, "administer", "admin")
         where = where.strip()
         if not where or not os.path.isdir(where):  # which is False where no path can be that long
             raise StoreError("There is no such folder on the server; check the path.")
-        return self._queue("folder", where, visitor.pseudonym, question, quota)
+        return self._queue("folder", where, visitor.pseudonym, question, quota, project)
 
-    def hub(self, claim: Claim, where: str, question: str, quota: float | None) -> int:
-        """Import a data set of the Hub, "owner/name" or "owner/name:split"."""
+    def hub(
+        self, claim: Claim, where: str, question: str, quota: float | None, project: str = MAIN_PROJECT
+    ) -> int:
+        """Import a data set of the Hub into a project, "owner/name" or "owner/name:split"."""
         visitor = self.gate.admit(claim, "administer", "admin")
         where = where.strip()
         if not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?(:[\w.\-\[\]%:+]+)?", where):
             raise StoreError("This is no name of a data set; write owner/name, or owner/name:split.")
-        return self._queue("hub", where, visitor.pseudonym, question, quota)
+        return self._queue("hub", where, visitor.pseudonym, question, quota, project)
 
-    def archive(self, claim: Claim, upload: Path | None, question: str, quota: float | None) -> int:
+    def archive(
+        self, claim: Claim, upload: Path | None, question: str, quota: float | None, project: str = MAIN_PROJECT
+    ) -> int:
         """Import an uploaded zip archive, of which a copy is kept until that has ended.
 
         Args:
@@ -157,6 +164,7 @@ class ImportsService:
             upload: the file; it stays where it is.
             question: what annotators are asked.
             quota: annotators that each image wants; None for the store's.
+            project: that the images come into.
 
         Raises:
             StoreError: no archive, no room for it, no question, or a quota that is none.
@@ -170,7 +178,7 @@ class ImportsService:
         try:
             folder.mkdir(parents=True)
             shutil.copyfile(upload, kept)
-            return self._queue("zip", str(kept), visitor.pseudonym, question, quota)
+            return self._queue("zip", str(kept), visitor.pseudonym, question, quota, project)
         except (OSError, StoreError) as error:
             shutil.rmtree(folder, ignore_errors=True)
             if isinstance(error, StoreError):
@@ -211,11 +219,13 @@ class ImportsService:
         self.gate.admit(claim, "read", "admin")
         return self.store.imports()
 
-    def _queue(self, kind: ImportKind, where: str, by: str, question: str, quota: float | None) -> int:
+    def _queue(
+        self, kind: ImportKind, where: str, by: str, question: str, quota: float | None, project: str
+    ) -> int:
         exact = quota is None or isinstance(quota, int) or (isinstance(quota, float) and quota.is_integer())
         if not exact:
             raise StoreError("How many annotators an image wants is a whole number; change it.")
-        number = self.store.queue_import(kind, where, by, question, None if quota is None else int(quota))
+        number = self.store.queue_import(kind, where, by, question, None if quota is None else int(quota), project)
         self._worker.wake()
         return number
 
@@ -229,8 +239,8 @@ def _plain(name: str) -> str:
 class ImportsView:
     """Three sources of images, those imports that go on, and a table of all of them."""
 
-    def __init__(self, service: ImportsService, entry: Entry) -> None:
-        self.service = service
+    def __init__(self, service: ImportsService, entry: Entry, chosen: gr.Dropdown) -> None:
+        self.service, self.chosen = service, chosen
         gr.HTML(note(WHAT))
         with gr.Row():
             self.question = gr.Textbox(
@@ -277,7 +287,7 @@ class ImportsView:
             (self.use_hub, self.hub, self._hub),
         ):
             outputs = [self.status, *self.shown, source]
-            entry.on(button.click, work, [source, self.question, self.quota], outputs)
+            entry.on(button.click, work, [source, self.question, self.quota, self.chosen], outputs)
         entry.on(self.running.click, self._cancel, [self.told], [self.status, *self.shown], js=CANCELLED)
         self.changes = [entry.on(event, self.first, [], self.shown) for event in (self.refresh.click, self.timer.tick)]
 
@@ -290,18 +300,18 @@ class ImportsView:
         return {self.running: running_html(goes_on), self.table: shown, self.timer: gr.Timer(active=bool(goes_on))}
 
     # ---- handlers ---------------------------------------------------------------------------------------------------
-    def _zip(self, claim: Claim, upload: str | None, question: str, quota: float | None) -> Values:
+    def _zip(self, claim: Claim, upload: str | None, *asked: Any) -> Values:
         path = Path(upload) if upload else None
-        values = self._queued(claim, self.service.archive(claim, path, question, quota))
+        values = self._queued(claim, self.service.archive(claim, path, *asked))
         if path is not None:
             path.unlink(missing_ok=True)  # it was copied
         return {**values, self.upload: None}
 
-    def _folder(self, claim: Claim, where: str, question: str, quota: float | None) -> Values:
-        return {**self._queued(claim, self.service.folder(claim, where, question, quota)), self.folder: ""}
+    def _folder(self, claim: Claim, where: str, *asked: Any) -> Values:
+        return {**self._queued(claim, self.service.folder(claim, where, *asked)), self.folder: ""}
 
-    def _hub(self, claim: Claim, where: str, question: str, quota: float | None) -> Values:
-        return {**self._queued(claim, self.service.hub(claim, where, question, quota)), self.hub: ""}
+    def _hub(self, claim: Claim, where: str, *asked: Any) -> Values:
+        return {**self._queued(claim, self.service.hub(claim, where, *asked)), self.hub: ""}
 
     def _cancel(self, claim: Claim, number: float | None) -> Values:
         ended = self.service.cancel(claim, number)
@@ -356,6 +366,7 @@ def _row(one: ImportStatus) -> list[Cell]:
     name = short_name(shown_place(one.kind, one.where))
     state = tuple(part for part in (one.state, progress_of(one), one.error) if part)
     return [
-        (f"{one.number}: {name}", KINDS[one.kind]), state, f"{one.added:,}", f"{one.known:,}", f"{one.refused:,}",
+        (f"{one.number}: {name}", KINDS[one.kind], f"into {one.project}"), state,
+        f"{one.added:,}", f"{one.known:,}", f"{one.refused:,}",
         reasons, when(one.at),
     ]  # fmt: skip

@@ -17,6 +17,7 @@ from annotate.dashboard.overview import AuditLogService, AuditLogView, OverviewS
 from annotate.dashboard.project import ProjectService, ProjectView
 from annotate.dashboard.quality import QualityService, QualityView, SurveyCache
 from annotate.dashboard.review import ReviewService, ReviewView
+from annotate.store.model import MAIN_PROJECT
 from annotate.store.store import AnnotationStore
 from annotate.sync.worker import SyncState
 from gazevlm_core.findings import FINDING_NAMES
@@ -90,22 +91,37 @@ class Dashboard:
         entry.on(self.quality.image.input, self._open_image, [self.quality.image], [self.parts, *self.review.shown])
         parts = (self.review, self.quality, self.imports, self.images, self.project, self.audit_log)
         outputs = [entry.who, self.overview.totals, self.parts, *(one for part in parts for one in part.shown)]
+        outputs.append(self.imports.question)
         # A crowd that opens the page must not fill the queue.
         page.load(self._enter, [entry.name, entry.typed], outputs, queue=False, **QUIET)
         entry.begin_with(self._enter, [], outputs)
 
     def _admin_parts(self) -> None:
+        service, entry = self.service, self.entry
+        chosen = self.chosen = gr.Dropdown(
+            [("Main", MAIN_PROJECT)], value=MAIN_PROJECT, label="Project", filterable=False,
+            info="Imports, tasks and settings below are those of this project.", elem_id="dashboard-chosen",
+        )  # fmt: skip
         with gr.Tabs(elem_id="dashboard-admin-parts"):
             with gr.Tab("Import images", elem_id="dashboard-intake", render_children=True):
-                self.imports = ImportsView(self.service.imports, self.entry)
+                self.imports = ImportsView(service.imports, entry, chosen)
             with gr.Tab("Tasks and gold", elem_id="dashboard-images", render_children=True):
-                self.images = ImagesView(self.service.images, self.entry)
+                self.images = ImagesView(service.images, entry, chosen)
             with gr.Tab("Project", elem_id="dashboard-project", render_children=True):
-                self.project = ProjectView(self.service.project, self.entry)
+                self.project = ProjectView(service.project, entry, chosen)
             with gr.Tab("Export", elem_id="dashboard-exports", render_children=True):
-                self.exports = ExportsView(self.service.exports, self.entry)
+                self.exports = ExportsView(service.exports, entry, chosen)
             with gr.Tab("Audit log", elem_id="dashboard-audit", render_children=True):
-                self.audit_log = AuditLogView(self.service.audit_log, self.entry)
+                self.audit_log = AuditLogView(service.audit_log, entry)
+        outputs = [*self.project.shown, *self.images.shown, self.imports.question]
+        entry.on(chosen.input, self._choose, [chosen], outputs)
+        for event in self.project.changes:
+            event.success(entry.handler(self._choose), [entry.token, chosen], outputs, **QUIET)
+
+    def _choose(self, claim: Claim, slug: str) -> Values:
+        """Show another project in all parts."""
+        asked = {self.imports.question: self.service.project.project(claim, slug).question}
+        return {**self.project.first(claim, slug), **self.images.first(claim, slug), **asked}
 
     def refresh_on(self, listen: Listen) -> None:
         """Show counts, imports and the log as they are now whenever the tab is opened; what is under review stays."""
@@ -137,7 +153,8 @@ class Dashboard:
         if "reviewer" in welcome.roles:
             values |= {**self.review.first(claim), **self.quality.first(claim)}
         if "admin" in welcome.roles:
-            for part in (self.imports, self.images, self.project, self.audit_log):
+            values |= self._choose(claim, MAIN_PROJECT)
+            for part in (self.imports, self.audit_log):
                 values |= part.first(claim)
         else:
             values[self.parts] = gr.Tabs(selected="review")  # what is hidden now might be open

@@ -42,6 +42,7 @@ def export_store(
     folder: Path,
     *,
     which: Which = "all",
+    project: str = "",
     names: bool = False,
     formats: Collection[str] = NAMES,
     licence: str = "",
@@ -56,14 +57,20 @@ def export_store(
         folder: must not exist, or be empty.
         which: "all" is a full copy, with what was rejected or removed (marked so), skips and audit log; "accepted" is
             for publishing, with accepted submissions and their images alone.
+        project: short name of the project whose submissions are taken, of accepted ones; "" for all.
         names: write people's names; for admins only, which the caller must have checked.
         formats: some of `annotate.export.formats.NAMES`.
         licence: identifier that the Hub knows; "" for none.
         title: of the data card.
 
     Raises:
-        StoreError: an unknown format, a folder in use, or a disk that takes no more; nothing is left behind then.
+        StoreError: an unknown format or project, a full copy of one project, a folder in use, or a disk that takes no
+            more; nothing is left behind then.
     """
+    if project and which == "all":
+        raise StoreError("A full copy has all projects; of one project accepted submissions alone are exported.")
+    if project:
+        store.project(project)  # checks it
     unknown = sorted(set(formats) - set(NAMES))
     if unknown or not formats:
         raise StoreError(f"Formats are {', '.join(NAMES)}; {', '.join(unknown) or 'none'} was asked for.")
@@ -72,7 +79,8 @@ def export_store(
         if which == "all":  # before the images, so that all that these lines speak of is written after them
             tally.totals["skips"] = _write_lines(work / SKIPS, pages(store.skips))
             tally.totals["audit"] = _write_lines(work / AUDIT, pages(store.audit))
-        _write_images(store, work, tally, which, formats, title, licence or NO_LICENCE)
+        images = images_with_submissions(store, which, project)
+        _write_images(store, images, work, tally, formats, title, licence or NO_LICENCE)
         if which == "all" or names:
             people = sorted(store.people(), key=lambda one: one.pseudonym)
             kept = (one for one in people if which == "all" or one.pseudonym in tally.annotators)
@@ -82,7 +90,7 @@ def export_store(
         card = render_card(tally.values(), which=which, names=names, licence=licence, title=title, files=written)
         (work / CARD).write_text(card, encoding="utf-8", newline="\n")
         manifest = {
-            "format": FORMAT, "version": VERSION, "which": which, "names": names,
+            "format": FORMAT, "version": VERSION, "which": which, "project": project, "names": names,
             "formats": [name for name in NAMES if name in formats], "counts": tally.values(),
             "files": {path.relative_to(work).as_posix(): file_digest(path) for path in files_below(work)},
         }  # fmt: skip
@@ -119,13 +127,14 @@ def atomic_folder(folder: Path, what: str) -> Iterator[Path]:
 
 
 def _write_images(
-    store: AnnotationStore, work: Path, tally: Tally, which: Which, names: Collection[str], title: str, licence: str
-) -> None:
+    store: AnnotationStore, images: Iterable[tuple[StoredImage, list[Stored]]], work: Path, tally: Tally,
+    names: Collection[str], title: str, licence: str,
+) -> None:  # fmt: skip
     """Every image with its submissions, in all formats, and as files where one of them names those."""
     chosen = formats(names).values()
     sinks: list[Sink] = [tally, *([ImageFiles(work)] if any(one.with_images for one in chosen) else ())]
     sinks += [sink for one in chosen for sink in one.sinks(work, title, licence)]
-    for image, stored in images_with_submissions(store, which):
+    for image, stored in images:
         png = store.png(image.sha256)
         for sink in sinks:
             sink.add(image, png, stored)
@@ -134,16 +143,17 @@ def _write_images(
 
 
 def images_with_submissions(
-    store: AnnotationStore, which: Which = "all"
+    store: AnnotationStore, which: Which = "all", project: str = ""
 ) -> Iterator[tuple[StoredImage, list[Stored]]]:
-    """Yield every image by its digest, with its submissions by number; of "accepted", those that have one, unnamed."""
+    """Yield every image by its digest, with its submissions by number; of "accepted", those that have one, unnamed,
+    and where a project is given, those submissions that were made in it."""
     verdicts: Sequence[Verdict] | None = None if which == "all" else ["accepted"]
     for image in store.all_images():
         stored = submissions_of(store, image.sha256, verdicts, include_removed=which == "all")
         if which == "all":
             yield image, stored
-        elif stored:
-            yield _for_publishing(store, image), stored
+        elif kept := [one for one in stored if project in ("", one.project)]:
+            yield _for_publishing(store, image), kept
 
 
 def _for_publishing(store: AnnotationStore, image: StoredImage) -> StoredImage:

@@ -242,9 +242,9 @@
       );
     }
 
-    tick({ mode, lease_id, practice, left, kept }) {
+    tick({ mode, lease_id, practice, project, left, kept }) {
       const whose = practice ? "practice image, nothing is kept" : !lease_id && "own image";
-      const parts = [clock(this.surface.time()), teach.modeName(mode), whose, left, kept].filter(Boolean);
+      const parts = [clock(this.surface.time()), project, teach.modeName(mode), whose, left, kept].filter(Boolean);
       this.line.textContent = parts.join(" · ");
     }
   };

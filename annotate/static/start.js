@@ -13,7 +13,7 @@
 
   teach.Start = class Start {
     /* on.name(text), on.agree(experience), on.practise(), on.next(), on.own(file, question), on.resume(draft), on.drop(draft),
-       on.model(name), on.history() and on.withdraw(id), of which the last two return promises */
+       on.model(name), on.project(slug), on.history() and on.withdraw(id), of which the last two return promises */
     constructor(on) {
       this.on = on;
       this.root = make("div", { class: "teach-start" });
@@ -27,11 +27,14 @@
     }
 
     show(welcome) {
-      const { person, asks_name, problem, agreed } = welcome;
+      const { person, asks_name, problem, agreed } = welcome,
+        open = welcome.projects.some(({ slug }) => slug === welcome.project); // else only what was begun goes on
       this.modes = welcome.modes;
       const who = asks_name ? this.#name(person, problem) : this.#signed(person, problem);
-      const parts = person && !agreed ? [who, this.#terms(welcome)] : [this.#lines(welcome), who];
-      if (person && agreed) parts.push(this.#drafts(person), this.#begin(welcome), this.#own(welcome), this.#history());
+      const project = person && this.#project(welcome);
+      const asked = person && open && !agreed;
+      const parts = asked ? [who, project, this.#terms(welcome)] : [this.#lines(welcome), who, project];
+      if (person && !asked) parts.push(this.#drafts(person), open && this.#begin(welcome), open && this.#own(welcome), this.#history());
       this.root.replaceChildren(...parts.filter(Boolean));
     }
 
@@ -44,6 +47,16 @@
       ];
       const list = make("ol", { class: "teach-lines" }, ...lines.map(line => make("li", {}, line)));
       return make("div", {}, list, ...(instruction ? [make("p", { class: "teach-instruction" }, instruction)] : []));
+    }
+
+    /* Which task list; nothing where there is no choice. */
+    #project({ projects, project }) {
+      if (!projects.some(({ slug }) => slug !== project)) return null;
+      const waits = number => (number === 1 ? "1 image waits." : `${number >= 1000 ? "1,000 or more" : number} images wait.`);
+      const rows = projects.map(({ slug, name, instruction, waiting }) => [slug, name, `${waits(waiting)} ${instruction}`]);
+      const list = teach.radios("Which project?", rows, project, slug => this.on.project(slug));
+      list.classList.add("teach-projects");
+      return list;
     }
 
     /* Asked once, before the first image. */

@@ -12,6 +12,9 @@
   teach.App = class App {
     constructor(root, { server, upload }) {
       Object.assign(this, { root, server, upload, work: null, desk: null, welcome: null, grids: new Map() });
+      const linked = new URLSearchParams(location.search).get("project");
+      this.project = linked ?? teach.keep.choices.project ?? null; // its short name; null for the first one that is open
+      if (linked) document.querySelector("#teach-tab-button[role=tab]")?.click();
       this.start = new teach.Start({
         name: text => this.#useName(text),
         agree: experience => this.agree(experience),
@@ -23,6 +26,7 @@
         resume: draft => this.resume(draft),
         drop: draft => this.#drop(draft),
         model: model => teach.keep.choose({ model }),
+        project: slug => this.useProject(slug),
       });
       this.note = make("div", { class: "teach-note-line", role: "status", "aria-live": "polite" });
       this.error = make("div", { class: "teach-error", role: "alert" });
@@ -87,13 +91,15 @@
       throw new teach.Refusal("Another name was chosen in another tab of this browser, and counts here, too: go on under it, or choose yours again.");
     }
 
-    /* Before an image is opened: an admin may have changed the form or the licence. */
-    async #asItIsNow() {
+    /* Before an image is opened: an admin may have changed the form or the licence, or closed the project, in which only
+       what was begun goes on (`begun`). */
+    async #asItIsNow({ begun = false } = {}) {
       await this.#samePerson();
       await this.#refresh();
-      if (this.welcome.agreed) return;
+      const { agreed, refused, person, problem } = this.welcome;
+      if (person && (refused ? begun : agreed)) return;
       this.home();
-      throw new teach.Refusal(this.welcome.person ? "The terms are other ones now: read them, and agree to them to go on." : this.welcome.problem);
+      throw new teach.Refusal(person ? refused || "The terms are other ones now: read them, and agree to them to go on." : problem);
     }
 
     /* Whether an image fills the window; it does until somebody wants the page around it. */
@@ -114,11 +120,27 @@
       this.start.show(this.welcome);
       this.body.replaceChildren(this.start.root);
       if (this.welcome.problem && teach.keep.name) this.#fail(this.welcome.problem);
+      else if (this.welcome.refused) this.#fail(this.welcome.refused);
     }
 
     async #refresh() {
-      this.welcome = await teach.ask(this.server, "begin");
+      this.welcome = await teach.ask(this.server, "begin", { project: this.project });
       this.start.modes = this.welcome.modes;
+      this.project = this.welcome.project;
+      if (this.welcome.projects.length > 1 && !this.welcome.refused) teach.keep.choose({ project: this.project });
+    }
+
+    useProject(slug) {
+      return this.#try(async () => {
+        this.project = slug;
+        const url = new URL(location.href);
+        if (url.searchParams.has("project")) {
+          url.searchParams.set("project", slug); // so that a reload stays here
+          history.replaceState(history.state, "", url);
+        }
+        await this.#refresh();
+        this.home();
+      });
     }
 
     async #useName(text) {
@@ -139,7 +161,7 @@
     agree(experience) {
       return this.#try(async () => {
         if (!experience) throw new teach.Refusal("Say how experienced you are; any answer will do.");
-        await teach.ask(this.server, "agree", { terms: this.welcome.terms, experience });
+        await teach.ask(this.server, "agree", { project: this.project, terms: this.welcome.terms, experience });
         await this.#refresh();
         this.home();
       });
@@ -159,7 +181,7 @@
     practise() {
       return this.#try(async () => {
         await this.#asItIsNow();
-        await this.#open({ ...(await teach.ask(this.server, "practise")), practice: true });
+        await this.#open({ ...(await teach.ask(this.server, "practise", { project: this.project })), practice: true });
       });
     }
 
@@ -169,7 +191,7 @@
         // else the task would come again, and its draft could be changed while it is on its way
         if (!(await this.outbox.empty())) throw new teach.NoAnswer("Your last submission is kept on this device, but not stored yet: the next image comes after it. Try again in a moment.");
         await this.#asItIsNow();
-        const opened = await teach.ask(this.server, "next");
+        const opened = await teach.ask(this.server, "next", { project: this.project });
         if (!opened) {
           await this.#refresh();
           this.home();
@@ -193,7 +215,7 @@
           } catch {
             throw new teach.Refusal("The file could not be uploaded: it may be too large, or the connection is lost.");
           }
-          const opened = await teach.ask(this.server, "own", { path: uploaded.path, question });
+          const opened = await teach.ask(this.server, "own", { project: this.project, path: uploaded.path, question });
           const draft = this.#draftOf(opened);
           await this.#open({ ...opened, ...(draft ? await this.#reopened(draft) : {}) });
           if (draft) this.desk.say(DRAFT_BACK);
@@ -212,7 +234,8 @@
 
     resume(draft) {
       return this.#try(async () => {
-        await this.#asItIsNow();
+        this.project = draft.project ?? this.project;
+        await this.#asItIsNow({ begun: true });
         await this.#open(await this.#reopened(draft));
         this.desk.say("Your draft is back.");
       });
@@ -268,6 +291,7 @@
         shown_at: opened.shown_at,
         submission_id: opened.submission_id ?? uuid(),
         practice: Boolean(opened.practice),
+        project: this.project,
         saved_ms: 0,
         state: "working",
       };
@@ -326,11 +350,11 @@
       work.saved_ms = performance.now();
       const empty = !path.done.length && !path.undone.length && !follower.samples.length;
       if (empty && !form.findings.length && !form.report && form.confidence === null && !work.kept) return;
-      const { mode, image, lease_id, shown_at, submission_id } = work;
+      const { mode, image, lease_id, shown_at, submission_id, project } = work;
       work.kept = teach.keep.saveDraft({
         version: DRAFT_VERSION,
         person: this.welcome.person.pseudonym,
-        ...{ mode, image, lease_id, shown_at, submission_id, form },
+        ...{ mode, image, lease_id, shown_at, submission_id, project, form },
         path: path.toJSON(),
         samples: follower.samples,
         elapsed_ms: desk.surface.time(),
@@ -348,9 +372,11 @@
 
     #tick() {
       if (this.work?.state !== "working") return;
-      const { done, open_images } = this.welcome.progress;
+      const { done, open_images } = this.welcome.progress,
+        { projects } = this.welcome;
+      const project = projects.length > 1 && projects.find(({ slug }) => slug === this.project)?.name;
       const left = `${done} done${open_images ? `, ${open_images} open` : ""}`;
-      this.desk.tick({ ...this.work, left, kept: this.work.kept ? "draft kept on this device" : "" });
+      this.desk.tick({ ...this.work, project, left, kept: this.work.kept ? "draft kept on this device" : "" });
       if (this.work.kept && performance.now() - this.work.saved_ms > SAVE_MS) this.save();
     }
 

@@ -1,7 +1,7 @@
 """What is not yet published, and the import of what an export or the published data set brings back.
 
 What comes back is stored as it was. Images, people, skips and entries of the audit log leave no entry in that log,
-since it comes back itself; what is there already stays as it is.
+since it comes back itself; what is there already stays as it is. Projects come back by that log.
 """
 
 from collections.abc import Collection, Sequence
@@ -22,6 +22,7 @@ from annotate.store.base import (
 from annotate.store.database import reads, writes
 from annotate.store.images import ADDED, check_image, encode_picture, insert_image, shown_name, update_image
 from annotate.store.model import KINDS, AuditEntry, Person, Skip, Stored, StoredImage, StoreError, Value
+from annotate.store.projects import ensure_project, follow_log
 from annotate.store.queue import lock_image
 from annotate.store.reviews import change, lock_submission
 from annotate.store.submissions import ADD_SEEN, Record, check_verdicts, checked_record, insert, list_stored
@@ -194,6 +195,7 @@ def _put_image(connection: Connection, image: StoredImage, png: bytes, merge: bo
     image = replace(image, name=shown_name(image.name))
     query = select(IMAGES.c.id, IMAGES.c.leased).where(IMAGES.c.sha256 == image.sha256).with_for_update()
     known = connection.execute(query).first()
+    ensure_project(connection, image.project)
     if known is None:
         insert_image(connection, image, png)
         return True
@@ -250,6 +252,7 @@ def _put_audit(connection: Connection, entry: AuditEntry, merge: bool) -> bool:
         if replace(AuditEntry(*row), number=entry.number) == entry:
             return False
     insert_audit(connection, replace(entry, number=_number_for(connection, "audit", entry.number, merge)))
+    follow_log(connection, entry)
     return True
 
 

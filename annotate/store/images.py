@@ -13,14 +13,16 @@ from annotate.store.base import Store, write_audit
 from annotate.store.database import reads, writes
 from annotate.store.model import (
     LONGEST_PATIENT,
+    MAIN_PROJECT,
     PRIORITIES,
     StoredImage,
     StoreError,
     checked_metadata,
     checked_text,
 )
-from annotate.store.queue import NO_IMAGE, lock_image, save_entry
-from annotate.store.tables import IMAGE, IMAGES, PIXELS, values_of
+from annotate.store.project import LONGEST_QUESTION
+from annotate.store.queue import NO_IMAGE, lane_of, lock_image, save_entry
+from annotate.store.tables import IMAGE, IMAGES, PIXELS, PROJECTS, values_of
 from gazevlm_core.images.base import DEFAULT_LIMITS, ImageError, check_size
 from gazevlm_core.images.decode_limit import limit_decoding
 from gazevlm_core.options import DEFAULT_QUESTION
@@ -29,7 +31,7 @@ from gazevlm_core.scanpath import Scanpath
 
 ADDED = "image added"  # in the audit log
 PNG_EFFORT = 3  # of 9: a third of the time of the usual 6, a few percent larger
-MOST_QUOTA, LONGEST_QUESTION, LONGEST_NAME = 1_000_000, 2_000, 200
+MOST_QUOTA, LONGEST_NAME = 1_000_000, 200
 
 
 class Images(Store):
@@ -48,6 +50,7 @@ class Images(Store):
         metadata: Mapping[str, str] | None = None,
         by: str,
         offered: bool = True,
+        project: str = MAIN_PROJECT,
     ) -> StoredImage:
         """Store an image; the same pixels twice are stored once, and stay as they were said to be.
 
@@ -61,14 +64,16 @@ class Images(Store):
             patient_id, metadata: as in `StoredImage`.
             by: who adds it.
             offered: whether it is given out as a task; False for an annotator's own image.
+            project: that it belongs to.
         """
         quota = self.settings.quota if quota is None else quota
-        about = {"patient_id": patient_id, "metadata": dict(metadata or {})}
+        about = {"patient_id": patient_id, "metadata": dict(metadata or {}), "project": project}
         return self._add(*new_image(image, name, question, offered, gold, source, quota, **about), by)
 
     @writes
     def _add(self, connection: Connection, image: StoredImage, png: bytes, by: str) -> StoredImage:
         now_us = self.now_us()
+        lane_of(connection, image.project)  # checks it
         if put_image(connection, image, png, by, now_us):
             write_audit(connection, now_us, by, ADDED, image.sha256, name=image.name)
         return find_image(connection, image.sha256)
@@ -127,16 +132,17 @@ class Images(Store):
     @writes
     def set_task(
         self, connection: Connection, sha256: str, by: str, *, question: str | None = None, quota: int | None = None,
-        priority: int | None = None,
+        priority: int | None = None, project: str | None = None,
     ) -> None:  # fmt: skip
-        """Change what is asked about an image, how many annotators it wants, or when it comes; None leaves a part.
+        """Change what is asked about an image, how many annotators it wants, when it comes, or the project that it is
+        in; None leaves a part.
 
-        What was submitted stays as it is.
+        What was submitted stays as it is. Where the project's question was asked, that of the new one is asked.
 
         Raises:
-            StoreError: no such image, no question, a quota or a priority that is none.
+            StoreError: no such image or project, no question, a quota or a priority that is none.
         """
-        asked: dict[str, Any] = {"question": question, "quota": quota, "priority": priority}
+        asked: dict[str, Any] = {"question": question, "quota": quota, "priority": priority, "project": project}
         if question is not None:
             asked["question"] = checked_text("The question", question, LONGEST_QUESTION)
         if quota is not None:
@@ -144,26 +150,32 @@ class Images(Store):
         if priority not in (None, *PRIORITIES):
             raise StoreError(f"The priority is one of {', '.join(PRIORITIES.values())}; choose one of them.")
         image, before = lock_image(connection, sha256), find_image(connection, sha256)
+        if project is not None:
+            lane_of(connection, project)
+            usual = {one.slug: one.question for one in connection.execute(select(PROJECTS))}
+            if question is None and before.question == usual[before.project]:
+                asked["question"] = usual[project]
         changed = {name: value for name, value in asked.items() if value not in (None, getattr(before, name))}
         if not changed:
             return
         set_columns(connection, image.id, **changed)
-        image.quota, image.priority = changed.get("quota", image.quota), changed.get("priority", image.priority)
-        save_entry(connection, image)
+        save_entry(connection, lock_image(connection, image.id))
         write_audit(connection, self.now_us(), by, "task changed", sha256, **changed)
 
-    def close_done(self, least: int, by: str) -> int:
-        """Close all tasks that have so many annotations, gold images aside; return how many.
+    def close_done(self, least: int, by: str, project: str = MAIN_PROJECT) -> int:
+        """Close all tasks of a project that have so many annotations, gold images aside; return how many.
 
         Args:
             least: annotations toward the quota.
             by: who decides.
+            project: that they are in.
 
         Raises:
             StoreError: fewer than one.
         """
         check_quota(least)
         done = select(IMAGES.c.sha256).where(IMAGES.c.open, IMAGES.c.gold.is_(None), IMAGES.c.done >= least)
+        done = done.where(IMAGES.c.project == project)
         digests = self.database.read(lambda connection: list(connection.scalars(done.order_by(IMAGES.c.sha256))))
         for sha256 in digests:  # one by one: each is a short transaction, and what comes in meanwhile waits for none
             self.set_open(sha256, False, by)
@@ -285,11 +297,9 @@ def insert_image(connection: Connection, image: StoredImage, png: bytes) -> None
 
 def update_image(connection: Connection, image: StoredImage, *, offered: bool) -> None:
     """Say something else of an image that is there."""
-    entry = lock_image(connection, image.sha256)
-    set_columns(connection, entry.id, **values_of(IMAGES, image), offered=offered)
-    entry.open, entry.quota, entry.is_gold = image.open, image.quota, image.gold is not None
-    entry.priority = image.priority
-    save_entry(connection, entry)
+    key = lock_image(connection, image.sha256).id
+    set_columns(connection, key, **values_of(IMAGES, image), offered=offered)
+    save_entry(connection, lock_image(connection, key))
 
 
 def put_image(connection: Connection, image: StoredImage, png: bytes, by: str, now_us: int) -> bool:

@@ -15,22 +15,24 @@ from sqlalchemy import Connection, Row, func, select, update
 from annotate.store.archives import SourceError
 from annotate.store.base import CLOCK_SLACK_US, Store, write_audit
 from annotate.store.database import reads, writes
-from annotate.store.images import LONGEST_QUESTION, check_quota, new_image, put_image, shown_name
+from annotate.store.images import check_quota, new_image, put_image, shown_name
 from annotate.store.import_sources import SOURCES, Found, count_images
 from annotate.store.model import (
     FOUND_AT,
     IMPORT_KINDS,
     LONGEST_VALUE,
+    MAIN_PROJECT,
     ImportKind,
     ImportStatus,
     StoredImage,
     StoreError,
     checked_text,
 )
+from annotate.store.project import LONGEST_QUESTION
+from annotate.store.projects import find_project
 from annotate.store.tables import IMPORT_ENTRIES, IMPORTS, from_us
 from gazevlm_core.images import ImageError, open_image
 from gazevlm_core.images.decode_limit import BusyError
-from gazevlm_core.options import DEFAULT_QUESTION
 
 BROKEN_FILE = "The file breaks what reads it; convert it, or leave it out."
 CLAIM_US = 120_000_000  # a worker that says nothing for so long has died
@@ -52,8 +54,8 @@ class Imports(Store):
 
     @writes
     def queue_import(
-        self, connection: Connection, kind: ImportKind, where: str, by: str, question: str = DEFAULT_QUESTION,
-        quota: int | None = None,
+        self, connection: Connection, kind: ImportKind, where: str, by: str, question: str | None = None,
+        quota: int | None = None, project: str = MAIN_PROJECT,
     ) -> int:  # fmt: skip
         """Ask for a batch import; `run_next_import` does it.
 
@@ -62,8 +64,9 @@ class Imports(Store):
             kind: "folder", "zip" or "hub".
             where: path on the server, or owner/name[:split] of a hub data set.
             by: who asks.
-            question: what annotators are asked about these images.
+            question: what annotators are asked about these images; None for the project's question.
             quota: how many annotators each wants; None for the store's.
+            project: that they come into; what is in another one already stays there.
 
         Returns:
             The import's number.
@@ -72,10 +75,12 @@ class Imports(Store):
             raise StoreError(f"An import is of a {', a '.join(IMPORT_KINDS)}; {str(kind)[:40]!r} is none of these.")
         if quota is not None:
             check_quota(quota)
+        usual = find_project(connection, project).question
         place, now_us = checked_text("The source", where, 4_000), self.now_us()
         row = {
             "kind": kind, "place": place, "who": by, "quota": quota, "state": "queued", "at_us": now_us,
-            "question": checked_text("The question", question, LONGEST_QUESTION),
+            "question": checked_text("The question", usual if question is None else question, LONGEST_QUESTION),
+            "project": project,
         }  # fmt: skip
         number = int(connection.execute(IMPORTS.insert().values(row).returning(IMPORTS.c.id)).scalar_one())
         write_audit(connection, now_us, by, "import queued", f"import {number}", kind=kind, where=place)
@@ -115,7 +120,7 @@ def _status(connection: Connection, row: Row[Any]) -> ImportStatus:
     return ImportStatus(
         row.id, row.kind, row.place, row.who, row.state, counts.get("added", 0), counts.get("known", 0),
         counts.get("refused", 0), {row[0]: row[1] for row in connection.execute(query)}, row.error,
-        from_us(row.at_us), row.total, tuple((file, reason) for file, reason in connection.execute(files)),
+        from_us(row.at_us), row.project, row.total, tuple((file, reason) for file, reason in connection.execute(files)),
     )  # fmt: skip
 
 
@@ -213,7 +218,8 @@ def _read_image(store: Store, row: Row[Any], found: Found) -> tuple[StoredImage 
         try:
             with open_image(found.read(), name=found.name) as loaded:
                 image = new_image(
-                    loaded.image, found.name, row.question, True, None, source, quota, metadata=about
+                    loaded.image, found.name, row.question, True, None, source, quota, metadata=about,
+                    project=row.project,
                 )  # fmt: skip
                 return *image, ""
         except BusyError:  # an import has time, and a file that is fine is not refused

@@ -8,9 +8,9 @@ from sqlalchemy import ColumnElement, Connection, Select, func, or_, select
 from annotate.store.base import Store
 from annotate.store.database import reads
 from annotate.store.exchange import count_unsynced
-from annotate.store.model import VERDICTS, AuditEntry, Counts, Skip, Stored, StoredImage, StoreError
-from annotate.store.queue import GOLD_BAND
-from annotate.store.tables import AUDIT, ENTRY, IMAGE, IMAGES, PEOPLE, SKIPS, STORED, SUBMISSIONS
+from annotate.store.model import MAIN_PROJECT, VERDICTS, AuditEntry, Counts, Skip, Stored, StoredImage, StoreError
+from annotate.store.queue import wanting
+from annotate.store.tables import AUDIT, ENTRY, IMAGE, IMAGES, PEOPLE, PROJECTS, SKIPS, STORED, SUBMISSIONS
 
 Waiting = Literal["pending", "accepted", "rejected", "removed"]
 ImageState = Literal["own", "open", "closed", "gold"]
@@ -30,9 +30,10 @@ class Lookup(Store):
         kept = select(SUBMISSIONS.c.verdict, SUBMISSIONS.c.removed, func.count())
         groups = connection.execute(kept.group_by(SUBMISSIONS.c.verdict, SUBMISSIONS.c.removed)).all()
         verdicts = {verdict: count for verdict, removed, count in groups if not removed}
+        lanes = connection.scalars(select(PROJECTS.c.id).where(~PROJECTS.c.closed)).all()
         return Counts(
             images=number(),
-            open_images=number(IMAGES.c.band > GOLD_BAND),
+            open_images=number(wanting(lanes)),
             gold_images=number(IMAGES.c.gold.is_not(None)),
             people=connection.scalar(select(func.count()).select_from(PEOPLE)) or 0,
             annotations=sum(verdicts.values()),
@@ -176,7 +177,7 @@ def latest_audit(store: Store, limit: int, *, before: int | None = None, subject
 
 
 def listed_images(
-    store: Store, state: ImageState, limit: int, *, skip: int = 0, search: str = ""
+    store: Store, state: ImageState, limit: int, *, skip: int = 0, search: str = "", project: str = MAIN_PROJECT
 ) -> tuple[list[ListedImage], int]:
     """Return images in a state, and how many there are: those that annotators get next first, then by digest.
 
@@ -186,6 +187,7 @@ def listed_images(
         limit: most images.
         skip: how many come before.
         search: part of the name or of the patient, or what the digest begins with; "" for all.
+        project: that they are in.
 
     Raises:
         StoreError: there is no such state.
@@ -198,7 +200,7 @@ def listed_images(
     }
     if state not in wanted:
         raise StoreError(f"Images are {', '.join(IMAGE_STATES)}; {str(state)[:40]!r} is none of these.")
-    where = wanted[state]
+    where = wanted[state] & (IMAGES.c.project == project)
     if search:
         named = (column.icontains(search, autoescape=True) for column in (IMAGES.c.name, IMAGES.c.patient_id))
         where &= or_(IMAGES.c.sha256.startswith(search.lower(), autoescape=True), *named)

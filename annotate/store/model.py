@@ -9,6 +9,7 @@ whoever is given one, and takes several times as long to write. pydantic reads a
 columns are made from one in a dozen lines, and who reads these values needs to know of neither.
 """
 
+import re
 import unicodedata
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -29,6 +30,7 @@ ImportState = Literal["queued", "running", "done", "failed", "cancelled"]
 LARGEST_NUMBER, LONGEST_TEXT, LONGEST_NAME = 2**31 - 1, 10_000, 200
 PRIORITIES = {1: "first", 0: "usual", -1: "last"}  # of tasks
 MOST_METADATA, LONGEST_KEY, LONGEST_VALUE, LONGEST_PATIENT = 40, 60, 500, 100
+MAIN_PROJECT, SLUG = "main", "[a-z0-9][a-z0-9-]{0,39}"  # short name of the first project, and of any
 VIEW, SPLIT, FOUND_AT = "view", "split", "imported path"  # parts of the metadata that the program itself knows
 
 
@@ -90,6 +92,11 @@ def checked_metadata(values: dict[str, str]) -> dict[str, str]:
     return values
 
 
+def is_slug(text: str) -> bool:
+    """Whether a text is the short name of a project: small letters, digits and hyphens."""
+    return re.fullmatch(SLUG, text) is not None
+
+
 def _in_utc(moment: datetime) -> datetime:
     if moment.tzinfo is None:
         raise ValueError("a moment needs a time zone")
@@ -99,6 +106,7 @@ def _in_utc(moment: datetime) -> datetime:
 Number = Annotated[int, Field(ge=1, le=LARGEST_NUMBER)]
 Words = Annotated[str, AfterValidator(_text)]
 Patient = Annotated[str, AfterValidator(lambda text: checked_text("The patient", text, LONGEST_PATIENT, empty=True))]
+Slug = Annotated[str, Field(pattern=f"^{SLUG}$"), ColumnOptions(server_default=MAIN_PROJECT)]
 Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Moment = Annotated[datetime, AfterValidator(_in_utc)]
 Record = Annotated[Annotation, PlainSerializer(to_values), PlainValidator(from_values)]
@@ -117,7 +125,7 @@ class Person:
         name: as they signed in; None where only an import knows them.
         pseudonym: what everybody else sees.
         experience: one of `people.EXPERIENCES`; "" where nobody asked.
-        agreed: the terms that they agreed to, see `Project.terms`; "" for none.
+        agreed: the terms that they agreed to, see `Project.terms`, a line each; "" for none.
         blocked: whether nothing is taken from them any more.
     """
 
@@ -147,6 +155,7 @@ class StoredImage:
         priority: one of PRIORITIES; among the images that want annotators, those of a higher one come first.
         patient_id: "" where it is not known; images of one patient never lie on both sides of a split.
         metadata: what else is known of it, by name, for admins alone; see VIEW, SPLIT and FOUND_AT.
+        project: short name of the project that it belongs to.
 
     Raises:
         ValueError: `gold_from` in another order, or without a gold path.
@@ -167,6 +176,7 @@ class StoredImage:
     priority: Annotated[int, Field(ge=min(PRIORITIES), le=max(PRIORITIES))] = 0
     patient_id: Patient = ""
     metadata: Annotated[dict[str, str], AfterValidator(checked_metadata)] = field(default_factory=dict)
+    project: Slug = MAIN_PROJECT
 
     def __post_init__(self) -> None:
         if (self.gold is None and self.gold_from) or list(self.gold_from) != sorted(set(self.gold_from)):
@@ -204,6 +214,7 @@ class Stored:
         revision: how often verdict, reason or removal changed.
         annotation: the public record; its annotator is a pseudonym.
         synced: whether it is published as it is now; not in a line.
+        project: short name of the project in which it was made, wherever its image is now.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = LINE
@@ -218,6 +229,7 @@ class Stored:
     revision: Annotated[int, Field(ge=0, le=LARGEST_NUMBER - 1), ColumnOptions(server_default="0")]
     annotation: Annotated[Record, ColumnOptions(name="record")]
     synced: bool = False
+    project: Slug = MAIN_PROJECT
 
     @property
     def submission_id(self) -> str:
@@ -380,6 +392,7 @@ class ImportStatus:
         reasons: why files were refused -> how many.
         error: why the import failed; "" where it did not.
         at: when it was asked for.
+        project: short name of the project that the images come into.
         total: files that the source has; None where that is not known.
         refused_files: (file, why) of the first refused ones, in the order of their names.
     """
@@ -395,6 +408,7 @@ class ImportStatus:
     reasons: dict[str, int]
     error: str
     at: datetime
+    project: str = MAIN_PROJECT
     total: int | None = None
     refused_files: tuple[tuple[str, str], ...] = ()
 

@@ -12,6 +12,8 @@ EXPERIENCES = (
     "radiologist", "radiology resident", "other physician", "radiographer", "medical student", "none of these",
 )  # fmt: skip
 
+MOST_AGREED = 100  # licences, the latest
+
 
 class People(Store):
     """The annotators of a store."""
@@ -30,14 +32,16 @@ class People(Store):
 
     @writes
     def agree(self, connection: Connection, who: str, terms: str, experience: str) -> None:
-        """Keep that somebody agreed, and how experienced they are."""
+        """Keep that somebody agreed, beside what they agreed to before, and how experienced they are."""
         if experience not in EXPERIENCES:
             raise StoreError(f"Experience is one of {', '.join(EXPERIENCES)}.")
         terms = checked_text("What was agreed to", terms, 200)
         person = lock_person(connection, who)
-        if (person.agreed, person.experience) == (terms, experience):
+        before = person.agreed.splitlines()
+        if terms in before and person.experience == experience:
             return
-        connection.execute(update(PEOPLE).where(PEOPLE.c.id == person.id).values(agreed=terms, experience=experience))
+        agreed = "\n".join([*(one for one in before if one != terms), terms][-MOST_AGREED:])
+        connection.execute(update(PEOPLE).where(PEOPLE.c.id == person.id).values(agreed=agreed, experience=experience))
         write_audit(connection, self.now_us(), who, "agreed", who, terms=terms, experience=experience)
 
     @writes

@@ -1,25 +1,18 @@
-"""What an admin decides about all images of a store: how they are looked at, what is asked, under which licence.
+"""A project: a list of tasks with a question of its own, and what an admin decided about them."""
 
-It is one value in the table of facts. It does not leave the store: every record holds the mode, the blur and the
-findings that its form asked for.
-"""
+import re
+import unicodedata
+from dataclasses import dataclass
+from typing import Annotated
 
-import json
-from dataclasses import asdict, dataclass, fields
-from typing import Any
-
-from sqlalchemy import Connection, delete, select
-
-from annotate.store.base import Store, write_audit
-from annotate.store.database import reads, writes
-from annotate.store.model import StoreError, checked_text
-from annotate.store.tables import FACTS
+from annotate.store.model import MAIN_PROJECT, ColumnOptions, StoreError, checked_text, is_slug
 from gazevlm_core.annotation import MODES
 from gazevlm_core.findings import FINDING_NAMES, NO_FINDING
+from gazevlm_core.options import DEFAULT_QUESTION
 
-FACT = "project"
-LONGEST_INSTRUCTION, LONGEST_LICENCE, LONGEST_FINDING = 600, 60, 100
-MOST_FINDINGS = 40
+LONGEST_INSTRUCTION, LONGEST_LICENCE, LONGEST_FINDING, LONGEST_QUESTION = 600, 60, 100, 2_000
+LONGEST_PROJECT, LONGEST_SLUG = 60, 32
+MOST_FINDINGS, MOST_PROJECTS = 40, 50
 LEAST_PX, MOST_PX = 2.0, 300.0  # of blur and disc, where the image's longer side has 600 px
 MOST_LEAST_CLICKS = 50
 TERMS_VERSION = 1  # of the sentences that an annotator agrees to
@@ -27,7 +20,7 @@ TERMS_VERSION = 1  # of the sentences that an annotator agrees to
 
 @dataclass(frozen=True)
 class Project:
-    """How images are annotated here.
+    """How the images of a project are annotated.
 
     Args:
         instruction: what annotators are told beside the usual; "" for nothing.
@@ -36,6 +29,10 @@ class Project:
         sigma_px, radius_px: blur and disc of the blurred modes, as in `annotate.blur.BlurSettings`.
         least_clicks: that a submission needs, in the modes with clicks.
         checklist: findings on the form, beside "no finding"; empty for all that the page knows.
+        question: what is asked about its images, unless an image says otherwise.
+        name: for people; may change.
+        slug: in links, records and exports; stays.
+        closed: whether it gives out no images.
 
     Raises:
         StoreError: something that cannot be.
@@ -48,10 +45,20 @@ class Project:
     radius_px: float = 32.0
     least_clicks: int = 1
     checklist: tuple[str, ...] = ()
+    question: str = DEFAULT_QUESTION
+    name: str = "Main"
+    slug: Annotated[str, ColumnOptions(unique=True)] = MAIN_PROJECT
+    closed: bool = False
 
     def __post_init__(self) -> None:
         checked_text("The instruction", self.instruction, LONGEST_INSTRUCTION, empty=True)
         checked_text("The licence", self.licence, LONGEST_LICENCE)
+        checked_text("The question", self.question, LONGEST_QUESTION)
+        checked_text("The project's name", self.name, LONGEST_PROJECT)
+        if not self.name.isprintable():
+            raise StoreError("The project's name is one line of plain text; write it again.")
+        if not is_slug(self.slug):
+            raise StoreError("A project's short name has small letters, digits and hyphens; choose another one.")
         if self.mode and self.mode not in MODES:
             raise StoreError(f"The mode is one of {', '.join(MODES)}, or left to the annotator.")
         if not all(LEAST_PX <= size <= MOST_PX for size in (self.sigma_px, self.radius_px)):
@@ -65,8 +72,8 @@ class Project:
 
     @property
     def terms(self) -> str:
-        """What an annotator agrees to: another text once the licence is another one."""
-        return f"{TERMS_VERSION} {self.licence}"
+        """What an annotator agrees to, in one line: another text once the licence is another one."""
+        return f"{TERMS_VERSION} {' '.join(self.licence.split())}"
 
     def form(self, known: tuple[str, ...] = FINDING_NAMES) -> tuple[str, ...]:
         """Return the findings on the form: those of the checklist that the page knows, in its order; else all."""
@@ -74,28 +81,7 @@ class Project:
         return listed or known
 
 
-class Projects(Store):
-    """The project of a store."""
-
-    @reads
-    def project(self, connection: Connection) -> Project:
-        """Return what was decided; the usual values where nothing was."""
-        kept = connection.scalar(select(FACTS.c.value).where(FACTS.c.name == FACT))
-        return Project() if kept is None else _project_of(json.loads(kept))
-
-    @writes
-    def set_project(self, connection: Connection, project: Project, by: str) -> None:
-        """Decide it anew; what is being annotated goes on as it was begun."""
-        kept = connection.scalar(select(FACTS.c.value).where(FACTS.c.name == FACT))
-        if (Project() if kept is None else _project_of(json.loads(kept))) == project:
-            return
-        connection.execute(delete(FACTS).where(FACTS.c.name == FACT))
-        connection.execute(FACTS.insert().values(name=FACT, value=json.dumps(asdict(project))))
-        write_audit(connection, self.now_us(), by, "project changed", FACT, **asdict(project))
-
-
-def _project_of(values: dict[str, Any]) -> Project:
-    """Return a project as it was written; a later program may have written more."""
-    known = {one.name for one in fields(Project)}
-    kept = {name: value for name, value in values.items() if name in known}
-    return Project(**{**kept, "checklist": tuple(kept.get("checklist", ()))})
+def slug_of(name: str) -> str:
+    """Return a name in small letters, digits and hyphens, for links; "project" where none of its letters is one."""
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
+    return re.sub("[^a-z0-9]+", "-", plain).strip("-")[:LONGEST_SLUG].strip("-") or "project"

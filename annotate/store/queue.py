@@ -7,31 +7,33 @@ An image that wants annotators stands in a band, behind those that came to the b
               0.05, the lowest first
     8 to 32   the others, those with the fewest annotations first
 
-These are the bands of the highest priority; those of each lower one lie BANDS further on.
+These are the bands of the highest priority; those of each lower one lie BANDS further on. They are those of the first
+project, too: each project has a lane of LANE_BANDS of its own, so that nobody is led from one to another.
 
 Everybody's way through a band is remembered by a cursor: all images up to it have been seen by that person. Who comes
 into a band gets a new position at its end, so no cursor can have passed it, and finding the next image is a step in an
 index however many annotations there are.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, func, select, text, update
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, false, func, or_, select, text, update
 
 from annotate.store.base import next_number
 from annotate.store.model import PRIORITIES, StoreError
-from annotate.store.tables import CURSORS, IMAGES, SEEN
+from annotate.store.tables import CURSORS, IMAGES, PROJECTS, SEEN
 
-GOLD_BAND = -1
 LOW_AGREEMENT, STEP = 0.4, 0.05
 LOW_BANDS = 8
 MOST_BANDS = 24  # of the others
 BANDS = LOW_BANDS + MOST_BANDS + 1  # of one priority
+LANE_BANDS = BANDS * len(PRIORITIES) + 1  # of one project, with that of its gold images
 PAGE = 64
 BUDGET = 512  # images of a band tried before the next band
 NO_IMAGE = "The store has no such image; add it first."
+NO_PROJECT = "There is no such project; choose another one."
 
 
 @dataclass(slots=True)
@@ -46,6 +48,8 @@ class QueueEntry:
     is_gold: bool
     quota: int
     priority: int
+    project: str
+    lane: int
     done: int
     leased: int
     agreement: float | None
@@ -57,9 +61,10 @@ class QueueEntry:
         return self.done + self.leased < self.quota
 
 
+LANE = select(PROJECTS.c.id).where(PROJECTS.c.slug == IMAGES.c.project).scalar_subquery()
 QUEUE_ENTRY: Select[Any] = select(
     *IMAGES.c["id", "sha256", "width_px", "height_px", "open"], IMAGES.c.gold.is_not(None),
-    *IMAGES.c["quota", "priority", "done", "leased", "agreement", "band", "position"],
+    *IMAGES.c["quota", "priority", "project"], LANE, *IMAGES.c["done", "leased", "agreement", "band", "position"],
 )  # fmt: skip
 LOCK_BY_DIGEST = QUEUE_ENTRY.where(IMAGES.c.sha256 == bindparam("sha256")).with_for_update()
 LOCK_BY_KEY = QUEUE_ENTRY.where(IMAGES.c.id == bindparam("key")).with_for_update()
@@ -70,15 +75,42 @@ MOVE_CURSOR = text(
 )
 
 
+def gold_band(lane: int) -> int:
+    """Return the band of a project's gold images."""
+    return lane * LANE_BANDS - 1
+
+
+def bands_of(lane: int) -> range:
+    """Return the bands of a project's other images."""
+    return range(lane * LANE_BANDS, (lane + 1) * LANE_BANDS - 1)
+
+
+def wanting(lanes: Collection[int]) -> ColumnElement[bool]:
+    """Select the images of some projects that want annotators, gold ones aside."""
+    return or_(false(), *(IMAGES.c.band.between(bands_of(lane)[0], bands_of(lane)[-1]) for lane in lanes))
+
+
+def lane_of(connection: Connection, project: str) -> int:
+    """Return the lane of a project.
+
+    Raises:
+        StoreError: there is no such project.
+    """
+    lane = connection.scalar(select(PROJECTS.c.id).where(PROJECTS.c.slug == project))
+    if lane is None:
+        raise StoreError(NO_PROJECT)
+    return int(lane)
+
+
 def band_of(image: QueueEntry) -> int | None:
     """Return the band of an image; None where it wants nobody."""
     if not image.open:
         return None
     if image.is_gold:
-        return GOLD_BAND
+        return gold_band(image.lane)
     if not image.has_room():
         return None
-    first = (max(PRIORITIES) - image.priority) * BANDS
+    first = bands_of(image.lane)[(max(PRIORITIES) - image.priority) * BANDS]
     if image.agreement is not None and image.agreement < LOW_AGREEMENT:
         return first + min(int(image.agreement / STEP), LOW_BANDS - 1)
     return first + LOW_BANDS + min(image.done, MOST_BANDS)
@@ -155,19 +187,21 @@ def first_unseen(connection: Connection, person_id: int, band: int, budget: int 
     return found
 
 
-def next_image(connection: Connection, person_id: int) -> QueueEntry | None:
-    """Return the image that most wants this person, locked; None where none does."""
+def next_image(connection: Connection, person_id: int, lane: int) -> QueueEntry | None:
+    """Return the image of a project that most wants this person, locked; None where none does."""
+    bands = bands_of(lane)
     for budget in (BUDGET, None):
-        band: int | None = GOLD_BAND
-        while (band := connection.scalar(select(func.min(IMAGES.c.band)).where(IMAGES.c.band > band))) is not None:
+        band: int | None = gold_band(lane)
+        further = select(func.min(IMAGES.c.band)).where(IMAGES.c.band <= bands[-1])
+        while (band := connection.scalar(further.where(IMAGES.c.band > band))) is not None:
             image = first_unseen(connection, person_id, band, budget)
             if image is not None:
                 return image
     return None
 
 
-def count_open(connection: Connection, person_id: int, most: int) -> int:
-    """Return how many images want this person, counted up to `most`."""
+def count_open(connection: Connection, person_id: int, lane: int, most: int) -> int:
+    """Return how many images of a project want this person, counted up to `most`."""
     seen = select(SEEN.c.image_id).where(SEEN.c.person_id == person_id, SEEN.c.image_id == IMAGES.c.id).exists()
-    wanted = select(IMAGES.c.id).where(IMAGES.c.band > GOLD_BAND, ~seen).limit(most).subquery()
+    wanted = select(IMAGES.c.id).where(wanting([lane]), ~seen).limit(most).subquery()
     return connection.scalar(select(func.count()).select_from(wanted)) or 0

@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING, Self
 
 from annotate.store.database import Database, database_url, migrate
 from annotate.store.exchange import Exchange
-from annotate.store.images import Images
 from annotate.store.imports import Imports
 from annotate.store.lookup import Lookup
 from annotate.store.model import StoreError, StoreSettings
 from annotate.store.people import People
-from annotate.store.project import Projects
+from annotate.store.projects import Projects
 from annotate.store.reviews import Reviews
 from annotate.store.submissions import Submissions
 from annotate.store.tasks import Tasks
@@ -33,7 +32,7 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-class AnnotationStore(Images, Imports, Tasks, Submissions, Reviews, People, Projects, Lookup, Exchange):
+class AnnotationStore(Projects, Imports, Tasks, Submissions, Reviews, People, Lookup, Exchange):
     """Made by `open`, and safe to use from many threads. Its methods are in the modules of its parts."""
 
     @classmethod

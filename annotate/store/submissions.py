@@ -65,7 +65,7 @@ LATEST_PATHS = (
 class Submissions(Store):
     """Submissions of a store."""
 
-    def submit(self, annotation: Annotation, lease_id: str | None = None) -> Receipt:
+    def submit(self, annotation: Annotation, lease_id: str | None = None, project: str = "") -> Receipt:
         """Store an annotation; it is durable when this returns.
 
         Args:
@@ -73,11 +73,13 @@ class Submissions(Store):
                 `started_at`. The same submission id with the same content stores once; times, the image's name
                 and the question are the server's, and no part of that content.
             lease_id: of the task; a task that expired meanwhile still counts.
+            project: in which it was made; "" for the one that the image is in now.
         """
         stored_at = max(self.clock(), annotation.started_at)
         annotation = replace(annotation, submitted_at=stored_at)
         record = record_of(annotation)
-        return self.database.write_together(lambda connection: submit(connection, annotation, record, lease_id))
+        rest = annotation, record, lease_id, project
+        return self.database.write_together(lambda connection: submit(connection, *rest))
 
     @reads
     def stored(
@@ -200,7 +202,9 @@ def record_of(annotation: Annotation) -> Record:
 
 
 # ---- storing ---------------------------------------------------------------------------------------------------------
-def submit(connection: Connection, annotation: Annotation, record: Record, lease_id: str | None) -> Receipt:
+def submit(
+    connection: Connection, annotation: Annotation, record: Record, lease_id: str | None, project: str
+) -> Receipt:
     """Store a record, or find it, see `Submissions.submit`.
 
     Where one submission comes twice at the same time, the unique index stops the second transaction, and that finds
@@ -218,7 +222,7 @@ def submit(connection: Connection, annotation: Annotation, record: Record, lease
     if (image.width_px, image.height_px) != (annotation.image_width_px, annotation.image_height_px):
         raise StoreError("The annotation is of an image of another size; reload the page, then annotate again.")
     kind = _finish(connection, lease_id, person_id, image)
-    number = insert(connection, record, person_id, image, kind)
+    number = insert(connection, record, person_id, image, kind, project=project or image.project)
     return Receipt(record.receipt_id, record.digest, record.submission_id, number)
 
 

@@ -30,7 +30,17 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from annotate.store.model import NO_COLUMN, AuditEntry, ColumnOptions, Person, Skip, Stored, StoredImage
+from annotate.store.model import (
+    MAIN_PROJECT,
+    NO_COLUMN,
+    AuditEntry,
+    ColumnOptions,
+    Person,
+    Skip,
+    Stored,
+    StoredImage,
+)
+from annotate.store.project import Project
 from gazevlm_core.annotation import Annotation, from_values
 
 EPOCH, MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
@@ -152,6 +162,10 @@ COUNTERS = Table(
     "counters", METADATA, Column("id", Integer, primary_key=True, autoincrement=False),
     *_some(BigInteger, "submission", "skip", "audit", "position", default=0),
 )  # fmt: skip
+# `id` counts from 0, without gaps: it is the lane of the queue.
+PROJECTS = Table(
+    "projects", METADATA, Column("id", Integer, primary_key=True, autoincrement=False), *columns_of(Project)
+)
 # `given` counts tasks, `done` submissions that were not removed.
 PEOPLE = Table(
     "people", METADATA, Column("id", Integer, primary_key=True), *columns_of(Person),
@@ -182,7 +196,7 @@ LEASES = Table(
     "leases", METADATA, Column("id", Text, primary_key=True), _key("person_id", "people.id"),
     _key("image_id", "images.id"), *_some(Text, "kind", "state"), *_some(Boolean, "holds"),
     *_some(BigInteger, "expires_us"),
-    Index("uq_leases_open", "person_id", unique=True, sqlite_where=IS_OPEN, postgresql_where=IS_OPEN),
+    Index("uq_leases_open", "person_id", "image_id", unique=True, sqlite_where=IS_OPEN, postgresql_where=IS_OPEN),
     Index("ix_leases_holding", "expires_us", sqlite_where=text("holds = 1"), postgresql_where=text("holds")),
     Index("ix_leases_given", "person_id", "image_id", "kind"),
 )  # fmt: skip
@@ -206,7 +220,7 @@ IMPORTS = Table(
     *(Column(name, Integer) for name in ("quota", "total")), *_some(Text, "state"), *_some(Text, "error", default=""),
     Column("claim", Text),
     *_some(BigInteger, "claimed_until_us", default=0), *_some(BigInteger, "at_us"),
-    Index("ix_imports_state", "state", "id"),
+    *_some(Text, "project", default=MAIN_PROJECT), Index("ix_imports_state", "state", "id"),
 )  # fmt: skip
 # Files of an import that are dealt with: `outcome` is "added", "known" or "refused".
 IMPORT_ENTRIES = Table(
@@ -216,6 +230,7 @@ IMPORT_ENTRIES = Table(
 )  # fmt: skip
 IMAGE = IMAGES.c[*(one.name for one in fields(StoredImage))]
 """The columns of a `StoredImage`, in the order of its fields."""
+PROJECT = PROJECTS.c[*(one.name for one in fields(Project))]
 PERSON = PEOPLE.c[*(one.name for one in fields(Person))]
 STORED = SUBMISSIONS.c[*(one.name for one in fields(Stored))]
 ENTRY = AUDIT.c[*(one.name for one in fields(AuditEntry))]

@@ -9,12 +9,24 @@ from sqlalchemy import Connection, Row, select, update
 
 from annotate.store.base import CLOCK_SLACK_US, NO_PERSON, Store, add_to_person, lock_person, next_number
 from annotate.store.database import advisory_lock, reads, writes
-from annotate.store.model import Kind, Progress, Skip, StoredImage, StoreError, StoreSettings, Task, checked_text
+from annotate.store.model import (
+    MAIN_PROJECT,
+    Kind,
+    Progress,
+    Skip,
+    StoredImage,
+    StoreError,
+    StoreSettings,
+    Task,
+    checked_text,
+)
+from annotate.store.projects import check_open, find_project
 from annotate.store.queue import (
-    GOLD_BAND,
     QueueEntry,
     count_open,
     first_unseen,
+    gold_band,
+    lane_of,
     lock_image,
     next_image,
     save_entries,
@@ -33,21 +45,30 @@ Touched = dict[int, QueueEntry]  # images that a transaction has locked and may 
 class Tasks(Store):
     """Tasks of a store."""
 
-    def next_task(self, who: str) -> Task | None:
+    def next_task(self, who: str, project: str = MAIN_PROJECT) -> Task | None:
         """Return the image that `who` is to annotate next, kept for them for `lease_s`; None where no image wants them.
 
         A task that was neither submitted nor skipped is given again, also after it expired, while the image wants it.
+
+        Args:
+            who: annotates.
+            project: short name of the project that the image is of.
+
+        Raises:
+            StoreError: there is no such project, or it is closed.
         """
         now_us = self.now_us()
         if self.database.read(lambda connection: _expired(connection, now_us, self.settings)):
             self.database.write(lambda connection: _release_expired(connection, now_us, self.settings))
-        return self._next_task(who, now_us)
+        return self._next_task(who, project, now_us)
 
     @writes
-    def _next_task(self, connection: Connection, who: str, now_us: int) -> Task | None:
+    def _next_task(self, connection: Connection, who: str, project: str, now_us: int) -> Task | None:
         advisory_lock(connection, TASK_KEY)
+        check_open(find_project(connection, project))
         person, touched = lock_person(connection, who), Touched()
-        found = _open_task(connection, person.id, touched) or _new_task(connection, person, self.settings, touched)
+        found = _open_task(connection, person.id, project, touched)
+        found = found or _new_task(connection, person, project, self.settings, touched)
         if found is not None:
             expires_us = now_us + _lease_us(self.settings)
             _change_lease(connection, found[0], expires_us=expires_us)
@@ -79,12 +100,13 @@ class Tasks(Store):
         insert_skip(connection, skip, person.id, image.id)
 
     @reads
-    def progress(self, connection: Connection, who: str) -> Progress:
-        """Return how far somebody is."""
+    def progress(self, connection: Connection, who: str, project: str = MAIN_PROJECT) -> Progress:
+        """Return how far somebody is, and how many images of a project want them."""
         person = connection.execute(select(PEOPLE).where(PEOPLE.c.pseudonym == who)).first()
         if person is None:
             raise StoreError(NO_PERSON)
-        return Progress(person.done, person.skipped, count_open(connection, person.id, OPEN_IMAGES_SHOWN))
+        lane = lane_of(connection, project)
+        return Progress(person.done, person.skipped, count_open(connection, person.id, lane, OPEN_IMAGES_SHOWN))
 
 
 def hidden(image: StoredImage) -> StoredImage:
@@ -140,9 +162,11 @@ def _locked(connection: Connection, image_id: int, touched: Touched) -> QueueEnt
     return touched[image_id]
 
 
-def _open_task(connection: Connection, person_id: int, touched: Touched) -> tuple[str, int] | None:
-    """Return lease and image of the task that the person has not finished, if the image may still be had."""
-    lease = connection.execute(select(LEASES).where(LEASES.c.person_id == person_id, IS_OPEN)).first()
+def _open_task(connection: Connection, person_id: int, project: str, touched: Touched) -> tuple[str, int] | None:
+    """Return lease and image of the task in a project that the person has not finished, if it may still be had."""
+    query = select(LEASES).join(IMAGES, IMAGES.c.id == LEASES.c.image_id).order_by(LEASES.c.image_id)
+    query = query.where(LEASES.c.person_id == person_id, IS_OPEN, IMAGES.c.project == project)
+    lease = connection.execute(query).first()
     if lease is None:
         return None
     image = _locked(connection, lease.image_id, touched)
@@ -158,10 +182,10 @@ def _open_task(connection: Connection, person_id: int, touched: Touched) -> tupl
 
 
 def _new_task(
-    connection: Connection, person: Row[Any], settings: StoreSettings, touched: Touched
+    connection: Connection, person: Row[Any], project: str, settings: StoreSettings, touched: Touched
 ) -> tuple[str, int] | None:
-    """Return lease and image of a new task; None where no image wants the person."""
-    kind, image = _choose(connection, person, settings, touched)
+    """Return lease and image of a new task; None where no image of the project wants the person."""
+    kind, image = _choose(connection, person, project, settings, touched)
     if image is None:
         return None
     image = touched.setdefault(image.id, image)
@@ -177,22 +201,23 @@ def _new_task(
 
 
 def _choose(
-    connection: Connection, person: Row[Any], settings: StoreSettings, touched: Touched
+    connection: Connection, person: Row[Any], project: str, settings: StoreSettings, touched: Touched
 ) -> tuple[Kind, QueueEntry | None]:
+    lane = lane_of(connection, project)
     chance = draw(settings.seed, person.pseudonym, person.given)
     if chance < settings.gold_share:
-        image = first_unseen(connection, person.id, GOLD_BAND)
+        image = first_unseen(connection, person.id, gold_band(lane))
         if image is not None:
             return "gold", image
     elif chance < settings.gold_share + settings.repeat_share:
-        image_id = _repeat(connection, person, settings.seed)
+        image_id = _repeat(connection, person, project, settings.seed)
         if image_id is not None:
             return "repeat", _locked(connection, image_id, touched)
-    return "usual", next_image(connection, person.id)
+    return "usual", next_image(connection, person.id, lane)
 
 
-def _repeat(connection: Connection, person: Row[Any], seed: int) -> int | None:
-    """Return key of an image that the person did some time ago, and never again since."""
+def _repeat(connection: Connection, person: Row[Any], project: str, seed: int) -> int | None:
+    """Return key of an image of a project that the person did some time ago, and never again since."""
     numbers = select(SUBMISSIONS.c.number).where(SUBMISSIONS.c.person_id == person.id)
     last = connection.scalar(numbers.order_by(SUBMISSIONS.c.number.desc()).offset(REPEAT_GAP).limit(1))
     first = connection.scalar(numbers.order_by(SUBMISSIONS.c.number).limit(1))
@@ -200,13 +225,15 @@ def _repeat(connection: Connection, person: Row[Any], seed: int) -> int | None:
         return None
     start = first + int(draw(seed, f"repeat of {person.pseudonym}", person.given) * (last - first + 1))
     for begin, end in ((start, last), (first, start - 1)):
-        for image_id, repeated in _done_by(connection, person.id, begin, end):
+        for image_id, repeated in _done_by(connection, person.id, project, begin, end):
             if not repeated:
                 return image_id
     return None
 
 
-def _done_by(connection: Connection, person_id: int, first: int, last: int) -> list[tuple[int, bool]]:
+def _done_by(
+    connection: Connection, person_id: int, project: str, first: int, last: int
+) -> list[tuple[int, bool]]:
     """Return images that a person did as usual tasks, by the submissions' numbers, and whether they were repeated."""
     one, earlier = SUBMISSIONS, SUBMISSIONS.alias()  # in an imported store there are no tasks of before
     again = select(LEASES.c.id).where(
@@ -217,7 +244,7 @@ def _done_by(connection: Connection, person_id: int, first: int, last: int) -> l
     )
     query = select(one.c.image_id, again.exists() | done.exists()).join(IMAGES, IMAGES.c.id == one.c.image_id).where(
         one.c.person_id == person_id, one.c.kind == "usual", ~one.c.removed, one.c.number.between(first, last),
-        IMAGES.c.open, IMAGES.c.gold.is_(None),
+        IMAGES.c.open, IMAGES.c.gold.is_(None), IMAGES.c.project == project,
     )  # fmt: skip
     rows = connection.execute(query.order_by(one.c.number).limit(REPEATS_TRIED))
     return [(image_id, repeated) for image_id, repeated in rows]

@@ -1,6 +1,6 @@
 """The data set repository on the Hub, and what this machine knows of it. Files are added and read, never changed or
 deleted, and each has a name that nothing else has, so that nobody's file is ever written over; the data card of an
-earlier program alone gives way to that of this one.
+earlier program alone gives way to that of this one, which names all columns: else its lines would not open together.
 
     data/<time>-<uuid>.jsonl     submissions, each in one shard alone, as in an export's records.jsonl
     events/<time>-<uuid>.jsonl   what happened since: {"verdict": ...}, {"image": ...}, {"skip": ...}, {"audit": ...}
@@ -8,6 +8,7 @@ earlier program alone gives way to that of this one.
 """
 
 import os
+import re
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -46,7 +47,6 @@ Written by the store itself, shard by shard: `data/` holds each submission once,
 reviewers did since; `images/` the images, named by the digest of their pixels. Nothing is ever changed or deleted here,
 so what was rejected or taken out later is still in `data/`: apply `events/`, or use an export of the store.
 """
-EARLIER_CARD = f"---\n{CARD_HEAD}---\n{CARD_BODY}"  # named no columns, so shards of two versions did not open together
 KINDS = {"string": "string", "integer": "int64", "number": "float64", "boolean": "bool"}
 T = TypeVar("T")
 
@@ -110,6 +110,13 @@ def card_text() -> str:
     parts |= {"image_id": {"type": "string"}, "record": adapter_of(Annotation).json_schema(mode="serialization")}
     features = {"dataset_info": {"features": _structure(parts, parts["record"]["$defs"])}}
     return f"---\n{CARD_HEAD}{yaml.safe_dump(features, sort_keys=False)}---\n{CARD_BODY}"
+
+
+def is_own_card(text: str) -> bool:
+    """Return whether a data card is one that this program or an earlier one wrote, whatever columns it names."""
+    head, body = f"---\n{CARD_HEAD}", f"---\n{CARD_BODY}"
+    columns = text.removeprefix(head).removesuffix(body)
+    return text == head + columns + body and re.fullmatch("(dataset_info:\n([ -].*\n)*)?", columns) is not None
 
 
 def _structure(parts: Mapping[str, Any], known: Mapping[str, Any]) -> list[dict[str, Any]]:

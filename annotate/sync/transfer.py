@@ -21,12 +21,12 @@ from annotate.store.store import AnnotationStore
 from annotate.sync.repo import (
     CARD,
     DATA,
-    EARLIER_CARD,
     EVENTS,
     IMAGES,
     HubRepo,
     Memory,
     card_text,
+    is_own_card,
     is_shard,
     new_name,
     read_shard,
@@ -98,8 +98,9 @@ class Pusher:
 
     def add_card(self, files: list[str]) -> None:
         """A data card where the repository has none, or that of an earlier program; any other is left alone."""
-        if CARD not in files or self._repo.fetch(CARD).read_text(encoding="utf-8") == EARLIER_CARD:
-            self._repo.add({CARD: card_text().encode()}, "Data card")
+        there, card = self._repo.fetch(CARD).read_text(encoding="utf-8") if CARD in files else "", card_text()
+        if not there or (there != card and is_own_card(there)):
+            self._repo.add({CARD: card.encode()}, "Data card")
 
     def _mark(self, batch: Batch) -> None:
         """Note that a batch is in the repository."""

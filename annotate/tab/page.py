@@ -28,6 +28,7 @@ from annotate.payload import (
     Compare,
     Look,
     Next,
+    Nothing,
     Own,
     Practise,
     Reopen,
@@ -38,13 +39,13 @@ from annotate.payload import (
     checked,
 )
 from annotate.practice import practice, practised
-from annotate.store.model import StoreTrouble
+from annotate.store.model import StoreError, StoreTrouble
 from annotate.store.people import EXPERIENCES
+from annotate.store.project import Project
 from annotate.tab.service import AnnotationService, Opened
 from gazevlm_core.annotation import MODES
 from gazevlm_core.evaluation.floors import PAIR_FLOORS
 from gazevlm_core.findings import NO_FINDING
-from gazevlm_core.options import DEFAULT_QUESTION
 from gazevlm_core.scanpath import Fixation, Scanpath
 from web.error_log import UNEXPECTED, log_error
 from web.identity import NotAllowed, Visitor
@@ -114,8 +115,8 @@ class Endpoints:
         """As Gradio takes them; their names are those in the scripts."""
         acts: dict[str, tuple[type[Strict], Callable[..., Any]]] = {
             "teach_begin": (Begin, self._begin), "teach_agree": (Agree, self._agree),
-            "teach_practise": (Begin, self._practise), "teach_practised": (Practise, self._practised),
-            "teach_history": (Begin, self._history), "teach_withdraw": (Withdraw, self._withdraw),
+            "teach_practise": (Next, self._practise), "teach_practised": (Practise, self._practised),
+            "teach_history": (Nothing, self._history), "teach_withdraw": (Withdraw, self._withdraw),
             "teach_next": (Next, self._next), "teach_own": (Own, self._own),
             "teach_reopen": (Reopen, self._reopen), "teach_submit": (Submission, self._submit),
             "teach_skip": (SkipTask, self._skip), "teach_look": (Look, self._look),
@@ -123,24 +124,26 @@ class Endpoints:
         }  # fmt: skip
         return [answering(name, form, act) for name, (form, act) in acts.items()]
 
-    def _begin(self, _sent: Begin, request: gr.Request) -> Answer:
+    def _begin(self, sent: Begin, request: gr.Request) -> Answer:
         try:
-            return greeting(self.service, self.service.who(request, "read"), "")
+            return greeting(self.service, self.service.who(request, "read"), "", sent.project)
         except NotAllowed as error:  # somebody unknown learns what to do
-            return greeting(self.service, None, str(error))
+            return greeting(self.service, None, str(error), sent.project)
 
     def _agree(self, sent: Agree, request: gr.Request) -> bool:
-        self.service.agree(self.service.who(request, "draft"), sent.terms, sent.experience)
+        person = self.service.who(request, "draft")
+        self.service.agree(person, self.service.project(sent.project), sent.terms, sent.experience)
         return True
 
-    def _practise(self, _sent: Begin, request: gr.Request) -> Answer:
-        return self._opened(self.service.practise(self.service.who(request, "draft")))
+    def _practise(self, sent: Next, request: gr.Request) -> Answer:
+        person = self.service.who(request, "draft")
+        return self._opened(self.service.practise(person, self.service.project(sent.project)))
 
     def _practised(self, sent: Practise, request: gr.Request) -> Answer:
         self.service.who(request, "draft")
         return practised_answer([(x, y) for x, y in sent.places], sent.findings)
 
-    def _history(self, _sent: Begin, request: gr.Request) -> list[Answer]:
+    def _history(self, _sent: Nothing, request: gr.Request) -> list[Answer]:
         person = self.service.who(request, "draft")
         return [done_answer(one) for one in self.service.history.latest(person.pseudonym)]
 
@@ -148,15 +151,17 @@ class Endpoints:
         self.service.withdraw(self.service.who(request, "submit"), sent.submission_id)
         return True
 
-    def _next(self, _sent: Next, request: gr.Request) -> Answer | bool:
-        opened = self.service.next_task(self.service.agreed(self.service.who(request, "draft")))
+    def _next(self, sent: Next, request: gr.Request) -> Answer | bool:
+        person, project = self.service.who(request, "draft"), self.service.project(sent.project)
+        opened = self.service.next_task(self.service.agreed(person, project), project)
         return False if opened is None else self._opened(opened)
 
     def _own(self, sent: Own, request: gr.Request) -> Answer:
-        person = self.service.agreed(self.service.who(request, "upload"))
+        person, project = self.service.who(request, "upload"), self.service.project(sent.project)
+        self.service.agreed(person, project)
         path = self._uploaded(sent.path, request)
         try:
-            return self._opened(self.service.open_own(person, path, sent.question))
+            return self._opened(self.service.open_own(person, project, path, sent.question))
         finally:
             uploaders.delete(path, request)  # only the pixels are kept, and in the store
 
@@ -232,16 +237,21 @@ def answering(name: str, form: type[Strict], act: Callable[..., Any]) -> Callabl
 
 
 # ---- answers --------------------------------------------------------------------------------------------------------
-def greeting(service: AnnotationService, person: Visitor | None, problem: str) -> Answer:
+def greeting(service: AnnotationService, person: Visitor | None, problem: str, slug: str | None = None) -> Answer:
     """Return who asks, and what there is to do.
 
     Args:
         service: of the page.
         person: None where nobody is known.
         problem: what somebody unknown has to do.
+        slug: of the project that the page is in; None for the first one that is open. Of a closed one all is told: what
+            was begun in it goes on.
     """
-    progress = service.progress(person) if person else None
-    models, project = list(service.models.choices()), service.store.project()
+    there = service.store.projects()
+    still_open = [one for one in there if not one.closed]
+    project = next((one for one in there if one.slug == slug), next(iter(still_open), there[0]))
+    progress = service.progress(person, project) if person else None
+    models = list(service.models.choices())
     known = service.store.person(person.pseudonym) if person else None
     return {
         "asks_name": service.gate.asks_name,
@@ -254,17 +264,38 @@ def greeting(service: AnnotationService, person: Visitor | None, problem: str) -
         "least_clicks": project.least_clicks,
         "licence": project.licence,
         "terms": project.terms,
-        "agreed": known is not None and known.agreed == project.terms,
+        "agreed": known is not None and project.terms in known.agreed.splitlines(),
         "experience": known.experience if known else "",
         "experiences": list(EXPERIENCES),
-        "question": DEFAULT_QUESTION,
+        "question": project.question[:LONGEST_QUESTION],
         "longest_question": LONGEST_QUESTION,
         "longest_report": LONGEST_REPORT,
         "person": person and {"pseudonym": person.pseudonym, "name": person.name},
         "progress": progress
-        and {"done": progress.done, "skipped": progress.skipped, "open_images": progress.open_images},
+        and {
+            "done": progress.done, "skipped": progress.skipped,
+            "open_images": 0 if project.closed else progress.open_images,
+        },
         "problem": problem,
-    }
+        "project": project.slug,
+        "refused": refusal(service, slug),
+        "projects": [project_answer(service, person, one) for one in still_open],
+    }  # fmt: skip
+
+
+def refusal(service: AnnotationService, slug: str | None) -> str:
+    """Return why a project gives out no images; "" where it does."""
+    try:
+        service.project(slug)
+    except StoreError as error:
+        return str(error)
+    return ""
+
+
+def project_answer(service: AnnotationService, person: Visitor | None, project: Project) -> Answer:
+    """Return what a person chooses a project by."""
+    waiting = service.progress(person, project).open_images if person else None
+    return {"slug": project.slug, "name": project.name, "instruction": project.instruction, "waiting": waiting}
 
 
 def feedback_answer(feedback: Feedback) -> Answer:

@@ -20,6 +20,8 @@ from annotate.history import History
 from annotate.payload import Submission
 from annotate.practice import practice
 from annotate.store.model import Progress, Receipt, StoredImage
+from annotate.store.project import Project
+from annotate.store.projects import check_open
 from annotate.submission import annotation_of
 from annotate.votes import first_of_each
 from gazevlm_core.findings import FINDING_NAMES, NO_FINDING
@@ -42,7 +44,6 @@ LEAST_FREE_BYTES = 2 * 2**30
 NO_ROOM = "The server has no space for your own images just now; take the next image, or ask whoever runs it."
 UNTRAINED = "The gaze of {model} is untrained: there is no path to show. Choose another model."
 BUSY = "The model is busy just now: nothing of it is shown here."
-USUAL_BLUR = BlurSettings()
 AGREE_FIRST = "Read the terms and agree to them first; they stand at the start of this tab."
 BLOCKED = "A reviewer has stopped taking submissions under this name; ask whoever runs this page why."
 NOT_YOURS = "This is no submission of yours: submit an image first; what others and the model see is shown afterwards."
@@ -72,6 +73,23 @@ class Opened:
     shown: str  # when, by the server's clock, with a tag that only the server can make; comes back with a submission
     png: bytes  # the image
     blurred: BlurredImage  # its blurred form
+
+
+@dataclass(frozen=True)
+class ShownAs:
+    """How an image was shown to somebody.
+
+    Args:
+        at: when, by the server's clock.
+        blur: behind which it is in the modes with a blurred image.
+        question: that stood above it; None where that is not told, as in drafts of earlier pages.
+        project: short name of the one in which it was opened; None likewise.
+    """
+
+    at: datetime
+    blur: BlurSettings = BlurSettings()  # noqa: RUF009 - frozen
+    question: str | None = None
+    project: str | None = None
 
 
 class AnnotationService:
@@ -105,8 +123,20 @@ class AnnotationService:
         """Return the person behind a request. Raises NotAllowed: nobody known, or too many requests."""
         return self.gate.admit(self.gate.claim(request), action)
 
-    def agreed(self, person: Visitor) -> Visitor:
-        """Return somebody who agreed to the terms as they are now.
+    # ---- projects ---------------------------------------------------------------------------------------------------
+    def project(self, slug: str | None) -> Project:
+        """Return a project that is open; None for the first of them.
+
+        Raises:
+            ValueError: there is none of that short name, or it is closed.
+        """
+        if slug is not None:
+            return check_open(self.store.project(slug))
+        there = self.store.projects()
+        return next((one for one in there if not one.closed), None) or check_open(there[0])
+
+    def agreed(self, person: Visitor, project: Project) -> Visitor:
+        """Return somebody who agreed to the terms of a project as they are now.
 
         Raises:
             ValueError: not yet, or a reviewer has blocked them.
@@ -114,32 +144,32 @@ class AnnotationService:
         known = self.store.person(person.pseudonym)
         if known.blocked:
             raise ValueError(BLOCKED)
-        if known.agreed != self.store.project().terms:
+        if project.terms not in known.agreed.splitlines():
             raise ValueError(AGREE_FIRST)
         return person
 
-    def agree(self, person: Visitor, terms: str, experience: str) -> None:
-        """Keep that the person agreed to the terms, and how experienced they are.
+    def agree(self, person: Visitor, project: Project, terms: str, experience: str) -> None:
+        """Keep that the person agreed to the terms of a project, and how experienced they are.
 
         Raises:
             ValueError: the terms are other ones by now.
         """
-        if terms != self.store.project().terms:
+        if terms != project.terms:
             raise ValueError("The terms have changed meanwhile: reload the page, and read them again.")
         self.store.agree(person.pseudonym, terms, experience)
 
     # ---- images -----------------------------------------------------------------------------------------------------
-    def progress(self, person: Visitor) -> Progress:
-        """Return what the person did, and what is left."""
-        return self.store.progress(person.pseudonym)
+    def progress(self, person: Visitor, project: Project) -> Progress:
+        """Return what the person did, and what is left in a project."""
+        return self.store.progress(person.pseudonym, project.slug)
 
-    def next_task(self, person: Visitor) -> Opened | None:
-        """Return the next image for the person; None where there is none."""
-        task = self.store.next_task(person.pseudonym)
-        return None if task is None else self._opened(person, task.image, task.lease_id)
+    def next_task(self, person: Visitor, project: Project) -> Opened | None:
+        """Return the next image of a project for the person; None where there is none."""
+        task = self.store.next_task(person.pseudonym, project.slug)
+        return None if task is None else self._opened(person, task.image, project, task.lease_id)
 
-    def open_own(self, person: Visitor, path: Path, question: str) -> Opened:
-        """Store an image that the person uploaded, and open it.
+    def open_own(self, person: Visitor, project: Project, path: Path, question: str) -> Opened:
+        """Store an image that the person uploaded, and open it in a project.
 
         Raises:
             ValueError: no image, or none that can be used.
@@ -150,12 +180,14 @@ class AnnotationService:
             raise ValueError(NO_ROOM)
         with open_image(path) as loaded:  # others wait until this one is stored: a large image takes several copies
             image = self.store.add_image(
-                loaded.image, OWN_NAME, question=question.strip(), source="upload", by=person.pseudonym, offered=False
-            )
-            return self._opened(person, image)
+                loaded.image, OWN_NAME, question=question.strip(), source="upload", by=person.pseudonym, offered=False,
+                project=project.slug,
+            )  # fmt: skip
+            return self._opened(person, image, project)
 
     def reopen(self, person: Visitor, sha256: str, shown: str) -> Opened:
-        """Open the image of a draft that is on the person's device, with the question and the blur of then.
+        """Open the image of a draft that is on the person's device, in the project, with the question and the blur of
+        then; also where that is closed by now.
 
         Args:
             person: who asks.
@@ -165,61 +197,58 @@ class AnnotationService:
         Raises:
             ValueError: it was not opened for this person.
         """
-        _, blur, question = self._shown(person, sha256, shown)
-        return self._opened(person, _asked(self.store.image(sha256), question), blur=blur)
+        before, image = self._shown(person, sha256, shown), self.store.image(sha256)
+        project = self.store.project(before.project or image.project)
+        return self._opened(person, _asked(image, before.question), project, blur=before.blur)
 
-    def practise(self, person: Visitor) -> Opened:
+    def practise(self, person: Visitor, project: Project) -> Opened:
         """Open the practice image; nothing of what is done on it is kept."""
         drawn, png = practice(), BytesIO()
         drawn.pixels.save(png, "PNG")
-        return self._shown_with(person, drawn.image, None, drawn.pixels, png.getvalue())
+        return self._shown_with(person, drawn.image, project, None, drawn.pixels, png.getvalue())
 
     def _opened(
-        self, person: Visitor, image: StoredImage, lease_id: str | None = None, blur: BlurSettings | None = None
-    ) -> Opened:
-        pixels, png = self.store.pixels(image.sha256), self.store.png(image.sha256)
-        return self._shown_with(person, image, lease_id, pixels, png, blur)
-
-    def _shown_with(
-        self, person: Visitor, image: StoredImage, lease_id: str | None, pixels: Image.Image, png: bytes,
+        self, person: Visitor, image: StoredImage, project: Project, lease_id: str | None = None,
         blur: BlurSettings | None = None,
     ) -> Opened:  # fmt: skip
-        project, soft_png = self.store.project(), BytesIO()
+        pixels, png = self.store.pixels(image.sha256), self.store.png(image.sha256)
+        return self._shown_with(person, image, project, lease_id, pixels, png, blur)
+
+    def _shown_with(
+        self, person: Visitor, image: StoredImage, project: Project, lease_id: str | None, pixels: Image.Image,
+        png: bytes, blur: BlurSettings | None = None,
+    ) -> Opened:  # fmt: skip
+        soft_png = BytesIO()
         blur = blur or BlurSettings(project.sigma_px, project.radius_px)
         sigma_px, radius_px = blur.scaled(image.width_px, image.height_px)
         soft = blur_image(pixels, sigma_px)
         soft.save(soft_png, "PNG")
         mean = float(np.asarray(soft.convert("L")).mean())
         blurred = BlurredImage(soft_png.getvalue(), mean, sigma_px, radius_px)
-        shown = self.shown(person, image.sha256, datetime.now(UTC), blur, image.question)
+        shown = self.shown(person, image.sha256, ShownAs(datetime.now(UTC), blur, image.question, project.slug))
         return Opened(image, lease_id, shown, png, blurred)
 
-    def shown(
-        self, person: Visitor, sha256: str, at: datetime, blur: BlurSettings = USUAL_BLUR,
-        question: str | None = None,
-    ) -> str:  # fmt: skip
-        """Return when, behind which blur and with which question an image was shown to somebody, with a tag that only
-        the server can make: by the time of the submission an admin may have changed the others.
+    def shown(self, person: Visitor, sha256: str, how: ShownAs) -> str:
+        """Return how an image was shown to somebody, with a tag that only the server can make: by the time of the
+        submission an admin may have changed all but the time.
         """
-        text = f"{at.isoformat()}/{blur.sigma_px:g}/{blur.radius_px:g}"
-        text += "" if question is None else f"/{quote(question, safe='')}"
+        told = (f"{how.blur.sigma_px:g}", f"{how.blur.radius_px:g}", how.question, how.project)
+        text = "/".join([how.at.isoformat(), *(quote(part, safe="") for part in told if part is not None)])
         return f"{text} {self._tag(person, sha256, text)}"
 
     def _tag(self, person: Visitor, sha256: str, text: str) -> str:
         return self.store.tag(f"shown {person.pseudonym} {sha256} {text}")[:TAG_DIGITS]
 
-    def _shown(self, person: Visitor, sha256: str, shown: str) -> tuple[datetime, BlurSettings, str | None]:
-        """Return when, behind which blur and with which question an image was shown; NOT_SHOWN where this server never
-        said so.
+    def _shown(self, person: Visitor, sha256: str, shown: str) -> ShownAs:
+        """Return how an image was shown; NOT_SHOWN where this server never said so.
 
-        A draft from before these were told has the usual blur, and None: the question that the image has now.
+        A draft from before more than the time was told has the usual blur.
         """
         text, _, tag = shown.partition(" ")
         if not hmac.compare_digest(tag.encode(), self._tag(person, sha256, text).encode()):
             raise ValueError(NOT_SHOWN)
         at, *rest = text.split("/")
-        question = unquote(rest[2]) if len(rest) > 2 else None
-        return datetime.fromisoformat(at), BlurSettings(*map(float, rest[:2])), question
+        return ShownAs(datetime.fromisoformat(at), BlurSettings(*map(float, rest[:2])), *map(unquote, rest[2:]))
 
     # ---- what was done ----------------------------------------------------------------------------------------------
     def submit(self, person: Visitor, sent: Submission) -> Receipt:
@@ -232,12 +261,14 @@ class AnnotationService:
             raise NotAllowed("This was begun under another name: choose that name again, then submit.")
         if self.store.person(person.pseudonym).blocked:
             raise ValueError(BLOCKED)
-        image, least = self.store.image(sent.sha256), self.store.project().least_clicks
-        started_at, blur, question = self._shown(person, sent.sha256, sent.shown_at)
+        image, how = self.store.image(sent.sha256), self._shown(person, sent.sha256, sent.shown_at)
+        project = self.store.project(how.project or image.project)
+        least = project.least_clicks
         if sent.mode != "moving window" and 0 < len(sent.clicks) < least:
             raise ValueError(f"At least {least} clicks are wanted here; there are {len(sent.clicks)}.")
-        record = annotation_of(sent, _asked(image, question), person.pseudonym, started_at, blur, self.findings)
-        return self.store.submit(record, sent.lease_id)
+        image = _asked(image, how.question)
+        record = annotation_of(sent, image, person.pseudonym, how.at, how.blur, self.findings)
+        return self.store.submit(record, sent.lease_id, project.slug)
 
     def withdraw(self, person: Visitor, submission_id: str) -> None:
         """Take a submission of the person's back."""

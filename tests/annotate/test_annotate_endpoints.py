@@ -234,6 +234,71 @@ def test_the_project_decides_mode_blur_clicks_and_form(call: Call, store: Annota
     assert second.radius_px == pytest.approx((first.radius_px or 0) * 50 / 32), "each as it was shown"
 
 
+def test_each_project_has_its_own_images_settings_and_terms(call: Call, store: AnnotationStore) -> None:
+    alone = call("teach_begin", {})["ok"]
+    assert [(one["slug"], one["waiting"]) for one in alone["projects"]] == [("main", 1)]
+    tubes = store.add_project("Tubes", "root")
+    decided = Project(
+        "Follow it to its tip.", "CC0 1.0", "bubble", 20, 50, 3, ("edema",), "Where?", tubes.name, tubes.slug
+    )
+    store.set_project(decided, "root")
+    store.add_image(Image.fromarray(np.eye(32, dtype=np.uint8) * 255), "tube", by="test", project=tubes.slug)
+    here = {"project": tubes.slug}
+    welcome = call("teach_begin", here)["ok"]
+    shown = [welcome[name] for name in ("project", "modes", "least_clicks", "question", "agreed", "refused")]
+    assert shown == ["tubes", ["bubble"], 3, "Where?", False, ""]
+    assert welcome["projects"][1] == {
+        "slug": "tubes", "name": "Tubes", "instruction": "Follow it to its tip.", "waiting": 1,
+    }  # fmt: skip
+    assert call("teach_begin", {"project": "main"})["ok"]["agreed"], "there it was"
+    assert "agree" in call("teach_next", here)["error"]
+    agreed = {"terms": welcome["terms"], "experience": "radiologist"}
+    assert "changed" in call("teach_agree", agreed)["error"], "those are of the other project"
+    assert call("teach_agree", {**agreed, **here})["ok"]
+    assert call("teach_begin", {})["ok"]["agreed"], "the other terms still hold"
+    opened = call("teach_next", here)["ok"]
+    assert (opened["image"]["width_px"], call("teach_next", {})["ok"]["image"]["width_px"]) == (32, 64)
+    assert opened["blurred"]["radius_px"] == pytest.approx(50 * 32 / 600)
+    values = make_submission(
+        welcome["person"]["pseudonym"], opened["image"]["sha256"], mode="bubble", shown_at=opened["shown_at"]
+    )
+    assert "At least 3 clicks" in call("teach_submit", values)["error"]
+    store.set_task(opened["image"]["sha256"], "root", project="main")
+    values["clicks"] = [make_click(), make_click(0.7, 0.3, 1250.5), make_click(0.7, 0.4, 2250.5)]
+    assert "ok" in call("teach_submit", values)
+    assert [one.project for one in store.stored()] == ["tubes"], "in which it was shown, wherever the image is now"
+
+
+def test_a_project_that_is_closed_or_none_is_refused_by_each_endpoint(call: Call, store: AnnotationStore) -> None:
+    tubes = store.add_project("Tubes", "root")
+    store.add_image(Image.fromarray(np.eye(32, dtype=np.uint8) * 255), "tube", by="test", project=tubes.slug)
+    here = {"project": tubes.slug}
+    begun = call("teach_next", here)["ok"]
+    store.set_project(Project(name=tubes.name, slug=tubes.slug, closed=True), "root")
+    own = {"path": "/x", "question": "What?"}
+    agree = {"terms": tubes.terms, "experience": "radiologist"}
+    for name, sent in (("teach_next", {}), ("teach_own", own), ("teach_agree", agree), ("teach_practise", {})):
+        assert call(name, {**sent, **here})["error"].startswith("The project 'Tubes' is closed: ")
+        assert "no such project" in call(name, {**sent, "project": "none"})["error"]
+        for wrong in ("../x", "T", "x" * 99, 7, ""):
+            assert "not understood (project)" in call(name, {**sent, "project": wrong})["error"]
+    welcome = call("teach_begin", here)["ok"]
+    assert welcome["refused"].startswith("The project 'Tubes' is closed: ")
+    assert (welcome["project"], welcome["progress"]["open_images"]) == ("tubes", 0)
+    assert [one["slug"] for one in welcome["projects"]] == ["main"]
+    for slug in ("none", "<b>"):
+        welcome = call("teach_begin", {"project": slug})["ok"]
+        assert (welcome["project"], "no such project" in welcome["refused"]) == ("main", True)
+    assert call("teach_begin", {}, None)["ok"]["projects"][0]["waiting"] is None, "nobody is known"
+    sha256, person = begun["image"]["sha256"], welcome["person"]["pseudonym"]
+    assert "ok" in call("teach_reopen", {"sha256": sha256, "shown_at": begun["shown_at"]}), "what was begun goes on"
+    values = make_submission(person, sha256, shown_at=begun["shown_at"], lease_id=begun["lease_id"])
+    assert "ok" in call("teach_submit", values)
+    store.set_project(Project(closed=True), "root")
+    assert "'Main' is closed" in call("teach_next", {})["error"], "none is open"
+    assert "'Main' is closed" in call("teach_begin", {})["ok"]["refused"]
+
+
 def test_nothing_is_taken_from_who_is_blocked(call: Call, store: AnnotationStore) -> None:
     person = call("teach_begin", {})["ok"]["person"]["pseudonym"]
     opened = call("teach_next", {})["ok"]

@@ -21,7 +21,7 @@ from annotate.quality.assess import check, outside_share
 from annotate.store.model import StoredImage, StoreSettings
 from annotate.store.project import Project
 from annotate.store.store import AnnotationStore
-from annotate.tab.service import BUSY, PREDICTIONS_AT_ONCE, AnnotationService
+from annotate.tab.service import BUSY, PREDICTIONS_AT_ONCE, AnnotationService, ShownAs
 from annotate.votes import labels
 from gazevlm_core.annotation import to_values
 from gazevlm_core.evaluation.floors import PAIR_FLOORS
@@ -62,14 +62,14 @@ def signed(service: AnnotationService, name: str) -> Visitor:
 
 
 def send(service: AnnotationService, person: Visitor, image: StoredImage, **change: Any) -> Any:
-    change = {"shown_at": service.shown(person, image.sha256, datetime.now(UTC)), **change}
+    change = {"shown_at": service.shown(person, image.sha256, ShownAs(datetime.now(UTC))), **change}
     return service.submit(person, checked(Submission, make_submission(person.pseudonym, image.sha256, **change)))
 
 
 def test_a_task_from_its_lease_to_its_receipt(service: AnnotationService, store: AnnotationStore) -> None:
     image = store.add_image(radiograph(), "case", by="test")
     person = signed(service, "Ann")
-    opened = service.next_task(person)
+    opened = service.next_task(person, store.project())
     assert opened is not None
     assert (opened.image.sha256, opened.blurred.sigma_px) == (image.sha256, 40 * 80 / 600)
     shown = Image.open(io.BytesIO(opened.png))
@@ -81,8 +81,8 @@ def test_a_task_from_its_lease_to_its_receipt(service: AnnotationService, store:
     places = [(one.x, one.y, one.onset_ms) for one in stored.annotation.scanpath]
     assert places == [(0.25, 0.5, 500), (0.7, 0.3, 1250.5)]
     assert stored.annotation.clicks[0].zoom == 1.5
-    assert service.progress(person).done == 1
-    assert service.next_task(person) is None
+    assert service.progress(person, store.project()).done == 1
+    assert service.next_task(person, store.project()) is None
 
 
 def test_nobody_submits_for_another(service: AnnotationService, store: AnnotationStore) -> None:
@@ -90,7 +90,7 @@ def test_nobody_submits_for_another(service: AnnotationService, store: Annotatio
     ann, bob = signed(service, "Ann"), signed(service, "Bob")
     with pytest.raises(ValueError, match="another name"):
         service.submit(bob, checked(Submission, make_submission(ann.pseudonym, image.sha256)))
-    task = service.next_task(ann)
+    task = service.next_task(ann, store.project())
     assert task is not None
     with pytest.raises(ValueError, match="somebody else"):
         send(service, bob, image, lease_id=task.lease_id)
@@ -114,7 +114,7 @@ def test_what_makes_no_sense_is_refused(service: AnnotationService, store: Annot
         "once each": {"findings": ["edema", "edema"]},
         'Tick "no finding" alone': {"findings": ["edema", "no finding"]},
         "control characters": {"report": "a\x00b"},
-        "90 days": {"shown_at": service.shown(ann, image.sha256, datetime.now(UTC) - timedelta(days=91))},
+        "90 days": {"shown_at": service.shown(ann, image.sha256, ShownAs(datetime.now(UTC) - timedelta(days=91)))},
         "moving-window mode alone": {"samples": [[0.0, 0.5, 0.5]]},
         "no clicks in the moving": {"mode": "moving window", "samples": [[0.0, 0.5, 0.5]]},
         "Nothing was looked at": {"mode": "moving window", "clicks": []},
@@ -145,16 +145,16 @@ def test_a_page_may_stay_open_over_a_weekend(service: AnnotationService, store: 
 def test_when_an_image_was_shown_is_what_the_server_said(service: AnnotationService, store: AnnotationStore) -> None:
     image, other = (store.add_image(radiograph(seed), "case", by="test") for seed in (1, 2))
     ann, bob, now = signed(service, "Ann"), signed(service, "Bob"), datetime.now(UTC)
-    told = service.shown(ann, image.sha256, now)
+    told = service.shown(ann, image.sha256, ShownAs(now))
     earlier = told.replace(now.isoformat(), (now - timedelta(hours=1)).isoformat())
-    of_bob, of_other = service.shown(bob, image.sha256, now), service.shown(ann, other.sha256, now)
+    of_bob, of_other = service.shown(bob, image.sha256, ShownAs(now)), service.shown(ann, other.sha256, ShownAs(now))
     for forged in ("yesterday", "", now.isoformat(), now.replace(tzinfo=None).isoformat(), earlier, of_bob, of_other):
         with pytest.raises(ValueError, match="did not get this image under your name"):
             send(service, ann, image, shown_at=forged)
         with pytest.raises(ValueError, match="did not get this image under your name"):
             service.reopen(ann, image.sha256, forged)
     assert service.reopen(ann, image.sha256, told).image == image
-    send(service, ann, image, shown_at=service.shown(ann, image.sha256, now + timedelta(hours=9)))
+    send(service, ann, image, shown_at=service.shown(ann, image.sha256, ShownAs(now + timedelta(hours=9))))
     began = store.stored()[0].annotation
     assert now <= began.started_at <= began.submitted_at <= datetime.now(UTC), "the clock was set back meanwhile"
 
@@ -184,7 +184,7 @@ def test_no_images_of_ones_own_on_a_disk_that_is_nearly_full(
     radiograph().save(path)
     monkeypatch.setattr(type(store), "free_bytes", lambda self: 1e9)
     with pytest.raises(ValueError, match="no space for your own images"):
-        service.open_own(signed(service, "Ann"), path, "What?")
+        service.open_own(signed(service, "Ann"), store.project(), path, "What?")
     assert store.images() == []
 
 
@@ -339,13 +339,13 @@ def test_a_draft_goes_on_with_the_question_and_the_blur_that_it_was_begun_with(
 ) -> None:
     image = store.add_image(radiograph(), "case", question="Where is the tube?", by="test")
     ann = signed(service, "Ann")
-    service.agree(ann, store.project().terms, "radiologist")
-    before = service.next_task(ann)
+    service.agree(ann, store.project(), store.project().terms, "radiologist")
+    before = service.next_task(ann, store.project())
     assert before is not None
     store.set_task(image.sha256, question="Is there a/an \N{GREEK SMALL LETTER OMEGA}?", quota=3, by="root")
     store.set_project(Project(sigma_px=20, radius_px=50), "root")
     again, after = service.reopen(ann, image.sha256, before.shown), service.reopen(
-        ann, image.sha256, service._opened(ann, store.image(image.sha256)).shown
+        ann, image.sha256, service._opened(ann, store.image(image.sha256), store.project()).shown
     )
     assert (again.image.question, again.blurred.radius_px) == ("Where is the tube?", before.blurred.radius_px)
     assert again.blurred.png == before.blurred.png != after.blurred.png
@@ -360,16 +360,16 @@ def test_a_draft_goes_on_with_the_question_and_the_blur_that_it_was_begun_with(
 def test_own_images(service: AnnotationService, store: AnnotationStore, tmp_path: Path) -> None:
     ann, path = signed(service, "Ann"), tmp_path / "Wolkenstein.png"
     radiograph(3).save(path)
-    opened = service.open_own(ann, path, "  What do you see? ")
+    opened = service.open_own(ann, store.project(), path, "  What do you see? ")
     assert opened.lease_id is None
     assert (opened.image.name, opened.image.question) == ("own image", "What do you see?")
-    assert service.next_task(signed(service, "Bob")) is None, "an own image is no task for others"
+    assert service.next_task(signed(service, "Bob"), store.project()) is None, "an own image is no task for others"
     assert service.reopen(ann, opened.image.sha256, opened.shown).png == opened.png
     path.write_bytes(b"no image")
     with pytest.raises(ValueError, match=r"\."):
-        service.open_own(ann, path, "What?")
+        service.open_own(ann, store.project(), path, "What?")
     with pytest.raises(ValueError, match="question"):
-        service.open_own(ann, path, "  ")
+        service.open_own(ann, store.project(), path, "  ")
 
 
 def test_too_much_is_refused_before_anything_is_done(service: AnnotationService) -> None:

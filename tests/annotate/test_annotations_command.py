@@ -112,6 +112,27 @@ def test_add(tmp_path: Path) -> None:
         assert (refused.exit_code, refused.stderr.count("\n")) == (2, 1)
 
 
+def test_projects(tmp_path: Path) -> None:
+    data, folder = tmp_path / "data", tmp_path / "images"
+    folder.mkdir()
+    Image.new("L", (40, 40), 9).save(folder / "a.png")
+    made = run("projects", "--data", data, "--add", "Tubes and lines")
+    assert made.exit_code == 0, made.output
+    into = ("--data", data, "--project", "tubes-and-lines")
+    assert "1 new images" in run("add", "folder", folder, *into).stdout
+    closed = run("projects", "--data", data, "--close", "tubes-and-lines")
+    assert [line.split() for line in closed.stdout.splitlines()[-2:]] == [
+        ["main", "Main", "0", "open"], ["tubes-and-lines", "Tubes", "and", "lines", "1", "closed"],
+    ]  # fmt: skip
+    assert "open" in run("projects", "--data", data, "--reopen", "tubes-and-lines").stdout.splitlines()[-1]
+    out = run("export", tmp_path / "out", *into, "--which", "accepted", "--formats", "csv")
+    assert "0 submissions on 0 images" in out.stdout
+    for words in (("projects", "--close", "none"), ("projects", "--add", "main"),
+                  ("add", "folder", folder, "--project", "x"), ("export", tmp_path / "no", *into[2:])):  # fmt: skip
+        wrong = run(*words, "--data", data)
+        assert (wrong.exit_code, len(wrong.stderr.splitlines())) == (1, 1), wrong.output
+
+
 def test_stats(data: Path) -> None:
     result = run("stats", "--data", data, "--json")
     assert result.exit_code == 0, result.output

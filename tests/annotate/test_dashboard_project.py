@@ -1,11 +1,15 @@
 """What an admin decides about all images, by the service of the tab."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from annotate.dashboard.gallery import gallery_html, ticked_images
+from annotate.dashboard.imports import import_table
+from annotate.dashboard.project import choices_of
+from annotate.store.imports import run_next_import
 from annotate.store.model import StoreError
 from annotate.store.project import Project
 from annotate.store.store import AnnotationStore
@@ -26,6 +30,45 @@ def test_admins_alone_decide_and_only_what_the_page_knows(store: AnnotationStore
     assert service.project(ADMIN) == store.project() == wanted
     with pytest.raises(StoreError, match="does not know 'horns'"):
         service.change(ADMIN, Project(checklist=("horns",)))
+
+
+def test_projects_are_made_renamed_and_closed_by_admins(store: AnnotationStore, tmp_path: Path) -> None:
+    service = make_service(store, tmp_path, findings=("edema",))
+    tubes = service.project.add(ADMIN, " Tubes ")
+    assert [one.slug for one in service.project.projects(ADMIN)] == ["main", "tubes"]
+    service.project.change(ADMIN, replace(tubes, name="Lines", closed=True))
+    store.set_project(replace(store.project(), checklist=("horns",)), "an earlier program")
+    service.project.change(ADMIN, replace(store.project(), name="First"))
+    assert choices_of(store.projects()) == [("First", "main"), ("Lines (closed)", "tubes")]
+    with pytest.raises(StoreError, match="already"):
+        service.project.add(ADMIN, "lines")
+    with pytest.raises(StoreError, match="no such project"):
+        service.project.change(ADMIN, Project(slug="none"))
+
+
+def test_gallery_imports_and_exports_are_of_the_project_that_is_chosen(store: AnnotationStore, tmp_path: Path) -> None:
+    service = make_service(store, tmp_path)
+    tubes = service.project.add(ADMIN, "Tubes").slug
+    images = add_images(store, 5)
+    service.images.set_task(ADMIN, [one.sha256 for one in images[:2]], project=tubes)
+    assert [service.images.page(ADMIN, "open", project=slug).total for slug in ("main", tubes)] == [3, 2]
+    with pytest.raises(StoreError, match="no such project"):
+        service.images.set_task(ADMIN, [images[2].sha256], project="")
+    for image in images:
+        store.submit(annotate(image.sha256, store.pseudonym("Ada"), image.sha256[:9]))
+        store.review(image.sha256[:9], "accepted", "", "boss")
+    assert service.images.close_done(ADMIN, 1, tubes) == 2
+    done = service.exports.export(ADMIN, tmp_path / "out", which="accepted", project=tubes, formats=["csv"])
+    assert done.counts["submissions"] == 2
+    assert store.audit()[-1].details["project"] == tubes
+    folder = tmp_path / "more"
+    folder.mkdir()
+    picture(77).save(folder / "a.png")
+    service.worker.stop()  # done here instead
+    service.imports.folder(ADMIN, str(folder), "Where?", None, tubes)
+    run_next_import(store)
+    assert import_table(service.imports.history(ADMIN)).rows[0][0] == ("1: more", "folder", "into tubes")
+    assert [image.name for image in store.images() if image.project == tubes and image.open] == ["a.png"]
 
 
 def test_a_task_is_asked_otherwise_and_tasks_that_are_done_are_closed(store: AnnotationStore, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Databases: made and upgraded under a lock, refused where they are newer, and reached by every usual form of URL."""
 
+import json
 import threading
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from sqlalchemy import Connection, text
 from annotate.store import database as engine
 from annotate.store.database import HEAD, MIGRATIONS, Database, database_url, migrate
 from annotate.store.model import StoreError
+from annotate.store.project import Project
 from annotate.store.queue import BANDS
 from annotate.store.store import AnnotationStore
 from annotate.store.submissions import receipt_id_of, record_of
@@ -89,6 +91,30 @@ def test_an_old_queue_goes_on_in_the_usual_priority(tmp_path: Path, store_url: s
     store.set_open(image.sha256, False, "admin")
     store.set_open(image.sha256, True, "admin")
     assert store.database.read(lambda session: session.scalar(text("SELECT band FROM images"))) == BANDS + 9
+
+
+def test_what_an_old_store_decided_is_the_first_of_its_projects(
+    tmp_path: Path, store_url: str, open_store: OpenStore
+) -> None:
+    old = database_at(tmp_path / "data", store_url, "0005")
+    old.write(lambda session: write_first_form(session, "a" * 64))
+    decided = {"instruction": "Apex first.", "mode": "bubble", "least_clicks": 3, "checklist": ["edema"], "later": 1}
+    keep = text("INSERT INTO facts (name, value) VALUES ('project', :value)")
+    old.write(lambda session: session.execute(keep, {"value": json.dumps(decided)}))
+    lease = "INSERT INTO leases VALUES ('old', 1, 1, 'usual', 'open', :holds, 9)"
+    old.write(lambda session: session.execute(text(lease), {"holds": False}))
+    old.close()
+    store = open_store()
+    assert store.projects() == [Project("Apex first.", mode="bubble", least_clicks=3, checklist=("edema",))]
+    assert [one.project for one in (*store.images(), *store.stored())] == ["main", "main"]
+    left = "SELECT count(*) FROM facts WHERE name = 'project'"
+    assert store.database.read(lambda session: session.scalar(text(left))) == 0
+    task = store.next_task("reader-old")
+    assert task is not None
+    assert task.lease_id == "old"
+    new = database_at(tmp_path / "new", "", HEAD)
+    assert AnnotationStore.open(tmp_path / "new").projects() == [Project()], "usual, as the program has it"
+    new.close()
 
 
 def test_migrations_lead_to_the_tables_of_the_program(open_store: OpenStore) -> None:

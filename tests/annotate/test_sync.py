@@ -20,7 +20,7 @@ import pytest
 from huggingface_hub import HfApi
 
 from annotate.store.store import AnnotationStore
-from annotate.sync.repo import CARD, EARLIER_CARD, NOTE, HubRepo, card_text, new_name, stamp_of
+from annotate.sync.repo import CARD, CARD_BODY, CARD_HEAD, NOTE, HubRepo, card_text, is_own_card, new_name, stamp_of
 from annotate.sync.worker import HubSync
 from gazevlm_core.scanpath import Fixation, Scanpath
 from tests.annotate.filled_store import clicks, fill, open_store, picture
@@ -323,11 +323,11 @@ def test_records_of_both_versions_open_together_and_an_earlier_card_gives_way(
     image, who = store.images()[0], store.pseudonym("Eve")
     start(store, tmp_path).sync()  # findings_asked are not known of these
     card = tmp_path / "hub" / CARD
-    card.write_text(EARLIER_CARD)
+    card.write_text(f"---\n{CARD_HEAD}---\n{CARD_BODY}")
     (earlier,) = sorted((tmp_path / "hub" / "data").glob("*.jsonl"))
     lines = [json.loads(line) for line in earlier.read_text().splitlines()]
     for line in lines:  # as an earlier program wrote them
-        del line["image_id"], line["record"]["findings_asked"]
+        del line["image_id"], line["project"], line["record"]["findings_asked"]
     earlier.write_text("".join(json.dumps(line) + "\n" for line in lines))
     asked = ("edema", "fracture")
     store.submit(clicks(image, who, 60, findings=("edema",), findings_asked=asked))
@@ -340,6 +340,7 @@ def test_records_of_both_versions_open_together_and_an_earlier_card_gives_way(
         assert row["findings_asked"] == (list(asked) if one.annotation.annotator == who else None)
         assert [(at["x"], at["y"]) for at in row["scanpath"]["fixations"]] == [(at.x, at.y) for at in path]
     assert [row["image_id"] for row in loaded].count(None) == len(lines)
+    assert [row["project"] for row in loaded].count("main") == 1, "what an earlier line lacks is null"
 
 
 def test_a_card_that_somebody_wrote_stays(store: AnnotationStore, tmp_path: Path) -> None:
@@ -348,6 +349,12 @@ def test_a_card_that_somebody_wrote_stays(store: AnnotationStore, tmp_path: Path
     card.write_text("ours")
     start(store, tmp_path).sync()
     assert card.read_text() == "ours"
+    named = card_text()
+    assert is_own_card(named)
+    assert is_own_card(named.replace("  - name: project\n    dtype: string\n", "")), "one that names fewer columns"
+    for before, after in (("tags:\n", "license: mit\ntags:\n"), ("dataset_info:", "license: mit\ndataset_info:")):
+        assert not is_own_card(named.replace(before, after)), "somebody added to it"
+    assert not is_own_card(named + "More.")
 
 
 # ---- names, client, thread ------------------------------------------------------------------------------------------

@@ -96,6 +96,11 @@ def choose(page: "Page", radio: str, option: str) -> None:
     page.locator(f"{radio} label", has_text=option).click()
 
 
+def pick(page: "Page", dropdown: str, option: str) -> None:
+    page.click(f"{dropdown} input")
+    page.get_by_role("option", name=option).click()
+
+
 def test_without_a_token_there_is_only_what_everybody_may_see(
     browser: "Browser", address: str, store: AnnotationStore
 ) -> None:
@@ -166,6 +171,50 @@ def test_an_admin_decides_what_everybody_is_told_and_asked(
     toast(page, "Blur and disc lie between")
     assert store.project() == project
     store.set_project(Project(), "test")
+    page.close()
+
+
+def test_an_admin_makes_a_project_and_moves_images_into_it(
+    browser: "Browser", address: str, store: AnnotationStore
+) -> None:
+    page = open_tab(browser, address)
+    enter(page, "Root", ADMIN_TOKEN, "admin")
+    page.click("#dashboard-admins-button[role=tab]")
+    page.click("#dashboard-project-button[role=tab]")
+    page.fill("#dashboard-project-new input", "Tubes")
+    page.click("#dashboard-project-add")
+    wait_for(page, "#dashboard-project-status", "Created")
+    wait_for(page, "#dashboard-project-link", "?project=tubes")
+    page.fill("#dashboard-project-question textarea, #dashboard-project-question input", "Where does it end?")
+    page.click("#dashboard-project-save")
+    wait_for(page, "#dashboard-project-status", "Saved")
+    page.click("#dashboard-images-button[role=tab]")
+    wait_for(page, "#dashboard-gallery", "no such image")
+    pick(page, "#dashboard-chosen", "Main")
+    page.wait_for_selector(".dashboard-cards li:nth-child(2)")
+    moved = [page.locator(".dashboard-cards [name=task]").nth(place).get_attribute("value") for place in range(2)]
+    for place in range(2):
+        page.locator(".dashboard-cards [name=task]").nth(place).check()
+    pick(page, "#dashboard-task-project", "Tubes")
+    page.click("#dashboard-task-move")
+    wait_for(page, "#dashboard-image-status", "2 images are moved")
+    assert all((one.project, one.question) == ("tubes", "Where does it end?") for one in map(store.image, moved))
+    pick(page, "#dashboard-chosen", "Tubes")
+    wait_for(page, "#dashboard-gallery", "1 to 2 of 2")
+    page.click("#dashboard-intake-button[role=tab]")
+    assert page.input_value("#dashboard-import-question textarea") == "Where does it end?"
+    page.click("#dashboard-project-button[role=tab]")
+    page.fill("#dashboard-project-name input", "Lines")
+    page.click("#dashboard-project-rename")
+    wait_for(page, "#dashboard-project-status", "Renamed")
+    page.click("#dashboard-project-close")
+    wait_for(page, "#dashboard-project-close", "Open it again")
+    wait_for(page, "#dashboard-project-status", "gives out no images")
+    project = store.project("tubes")
+    assert (project.name, project.closed, project.question) == ("Lines", True, "Where does it end?")
+    assert page.input_value("#dashboard-chosen input") == "Lines (closed)"
+    for sha256 in moved:
+        store.set_task(str(sha256), "test", project="main")
     page.close()
 
 

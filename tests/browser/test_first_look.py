@@ -11,7 +11,9 @@ import pytest
 from PIL import Image
 
 from phantoms.make import make_phantom
+from tests.annotate.annotate_browser import APP, click, working
 from tests.browser.serving import serving
+from tests.browser.test_steer import drag_first_fixation
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -146,6 +148,52 @@ def test_the_status_line_says_nothing_of_gradios_queue(browser: "Browser", addre
     page.wait_for_function("[...said].some(words => words.includes('Done in'))")
     odd = [words for words in page.evaluate("[...said]") if "queue" in words or "processing" in words or "|" in words]
     assert odd == []
+    page.close()
+
+
+def test_a_stranger_steers_an_answer_and_submits_three_images(
+    browser: "Browser", address: str, repository: Path
+) -> None:
+    """Actions are counted; the seconds are written beside the pictures, for docs/explanation/first-minute.md."""
+    begin, seconds = time.monotonic(), []
+    page = open_page(browser, address, SIZES[0])
+    page.wait_for_selector("#examples button img")
+    seconds.append(("an answer", time.monotonic() - begin))
+    example = page.locator("#examples button").nth(3)
+    caption = example.locator("img").get_attribute("alt")
+    example.click()
+    page.wait_for_function(f"caption => {VIEWER}.value.description.endsWith(': ' + caption)", arg=caption)
+    page.wait_for_function("document.querySelector('#status').innerText.startsWith('Done in')")
+    own, turn = page.inner_text("#chart"), page.evaluate(f"{VIEWER}.value.steering.turn")
+    drag_first_fixation(page, 60, 60)
+    page.wait_for_function(f"turn => {VIEWER}.value.steering.turn !== turn", arg=turn)
+    page.wait_for_function("document.querySelector('#status').innerText.startsWith('Done in')")
+    assert page.get_by_role("button", name="Back to the model").is_enabled()
+    assert page.inner_text("#chart") != own, "the findings follow the path"
+    seconds.append(("a steered answer, with a click and a drag", time.monotonic() - begin))
+
+    begin, acts = time.monotonic(), 0
+    page.get_by_role("tab", name="Teach", exact=True).first.click()
+    page.fill(".teach-who input", "Stranger")
+    page.click(".teach-who button")
+    page.select_option(".teach-terms select", "medical student")
+    page.click("[data-act=agree]")
+    page.click("[data-act=next]:visible")
+    for number in range(3):
+        working(page)
+        for x, y in ((0.35, 0.35), (0.65, 0.35), (0.5, 0.6)):
+            click(page, x, y)
+        shown = page.evaluate(f"{APP}.work.image.sha256")
+        for key in ("2", "Control+Enter"):
+            page.keyboard.press(key)
+            acts += 1
+        page.wait_for_function(f"{APP}.work?.image.sha256 !== '{shown}'")
+        seconds.append((f"submission {number + 1} since Teach was opened", time.monotonic() - begin))
+    artifacts = repository / "test-artifacts"
+    artifacts.mkdir(exist_ok=True)
+    lines = [f"{what}: {after:.1f} s" for what, after in seconds]
+    (artifacts / "first-minute.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    assert acts <= 2 * 3, "beside the clicks themselves"
     page.close()
 
 

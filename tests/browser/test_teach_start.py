@@ -1,6 +1,7 @@
 """Before the first image and after it: terms, the practice image, one's own submissions."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -123,4 +124,59 @@ def test_what_one_submitted_is_listed_and_can_be_withdrawn(browser: "Browser", a
     latest.get_by_role("button", name="Withdraw it").click()
     page.wait_for_function("document.querySelector('.teach-history .teach-draft').textContent.includes('withdrawn')")
     assert [one["record"]["findings"] for one in records(address, page)] == [["edema"]]
+    context.close()
+
+
+def test_an_annotator_stays_in_the_project_that_was_chosen_or_linked(
+    browser: "Browser", address: str, folder: Path
+) -> None:
+    store = AnnotationStore.open(folder / "store", settings=StoreSettings(gold_share=0.0, repeat_share=0.0))
+    context = new_context(browser)
+    page = open_start(context, address, "Chooses")
+    assert page.locator(".teach-projects").count() == 0, "nothing to choose"
+    tubes = store.add_project("Tubes", "root")
+    tubes = replace(tubes, instruction="To the tip.", mode="bubble", checklist=("fracture",))
+    store.set_project(tubes, "root")
+    moved = sorted(image.sha256 for image in store.images()[:3])
+    for sha256 in moved:
+        store.set_task(sha256, "root", project=tubes.slug)
+    page.reload()
+    page.wait_for_selector(".teach-projects")
+    assert "3 images wait. To the tip." in page.inner_text(".teach-projects")
+    page.check(".teach-projects input[value=tubes]")
+    page.wait_for_function("document.querySelector('.teach-instruction')?.textContent === 'To the tip.'")
+    page.click("[data-act=next]")
+    seen = []
+    for number in range(3):
+        page.wait_for_function(f"{APP}.work?.state === 'working' && {number} === {APP}.welcome.progress.done")
+        seen.append(page.evaluate(f"{APP}.work.image.sha256"))
+        assert page.evaluate(f"{APP}.work.mode") == "bubble"
+        if number == 1:  # begun, and gone on with after a reload
+            click(page, 0.3, 0.3)
+            page.reload()
+            page.get_by_role("button", name="Go on").click()
+            working(page)
+        click(page, 0.4, 0.4)
+        tick(page, "fracture")
+        page.keyboard.press("Control+Enter")
+    page.wait_for_selector(".teach-note-line:has-text('no further image')")
+    assert sorted(seen) == moved, "those of the project, though others wait elsewhere"
+    done = store.stored(annotator=page.evaluate(f"{APP}.welcome.person.pseudonym"))
+    assert [one.project for one in done] == ["tubes"] * 3
+    page.goto(f"{address}?project=main")
+    page.wait_for_function(f"{APP}?.welcome?.project === 'main'")
+    assert page.is_checked(".teach-projects input[value=main]")
+    page.check(".teach-projects input[value=tubes]")
+    page.wait_for_url("**?project=tubes")
+    store.set_project(replace(tubes, closed=True), "root")
+    page.reload()
+    page.wait_for_selector(".teach-error:has-text(\"'Tubes' is closed\")")
+    assert page.locator("[data-act=next]").count() == 0
+    page.check(".teach-projects input[value=main]")
+    page.wait_for_selector("[data-act=next]")
+    assert page.inner_text(".teach-error") == ""
+    page.reload()
+    page.wait_for_selector("[data-act=next]")
+    assert page.locator(".teach-projects").count() == 0, "one is left"
+    store.close()
     context.close()

@@ -19,7 +19,7 @@ FORMULA_STARTS = "=+-@\t\r\n＝＋－＠"  # noqa: RUF001 - spreadsheets take th
 BLANKS = " \u00a0\u3000\ufeff\u200b"
 ANNOTATION_HEADS = (
     "number", "receipt", "digest", "image_id", "image_name", "patient_id", "width_px", "height_px", "reader", "kind",
-    "verdict", "reason", "removed", "mode", "question", "findings", "findings_asked", "report", "confidence",
+    "verdict", "reason", "removed", "project", "mode", "question", "findings", "findings_asked", "report", "confidence",
     "fixations", "started_at", "submitted_at", "submission_id",
 )  # fmt: skip
 FIXATION_HEADS = ("image_id", "reader", "index", "x_px", "y_px", "onset_ms", "duration_ms", "submission_id")

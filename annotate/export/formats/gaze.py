@@ -77,7 +77,8 @@ class GazeFiles(Sink):
             return
         sample = sample_of(image, kept)
         for one, reading in zip(kept, sample.readings, strict=True):
-            how = {"mode": one.annotation.client.mode, "kind": one.kind, "question": one.annotation.question}
+            how = {"mode": one.annotation.client.mode, "kind": one.kind, "question": one.annotation.question,
+                   "project": one.project}  # fmt: skip
             scanpaths.write(json_line({**line_values(sample.image_id, reading), **how}))
         study = {"image_id": sample.image_id, "question": sample.question, "findings": dict(sample.findings)}
         told = {"patient_id": image.patient_id, "split": sample.split, "view": sample.view}

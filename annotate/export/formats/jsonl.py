@@ -35,9 +35,9 @@ def read(folder: Path) -> Iterator[Item]:
 FORMAT = Format(
     "JSON lines",
     {
-        RECORDS: "a submission per line: number, image, receipt, digest, kind, verdict, reason, removed, revision, and "
-        "the record",
-        IMAGE_LINES: "an image per line: its id, name, size, question, gold path and whose it is, quota",
+        RECORDS: "a submission per line: number, image, receipt, digest, kind, verdict, reason, removed, revision, "
+        "project, and the record",
+        IMAGE_LINES: "an image per line: its id, name, size, question, gold path and whose it is, quota, project",
     },
     lambda folder, title, licence: [JsonLines(folder)],
     with_images=True,

@@ -31,8 +31,9 @@ TOLD = {
 }  # fmt: skip
 FLAT_COLUMNS: dict[str, Any] = {
     "image_id": str, "file_name": str, "patient_id": str, "width_px": int, "height_px": int, "number": int,
-    "submission_id": str, "receipt": str, "reader": str, "kind": str, "verdict": str, "removed": bool, "mode": str,
-    "source": str, "question": str, "findings": TEXTS, "findings_asked": TEXTS, "report": str, "confidence": int,
+    "submission_id": str, "receipt": str, "reader": str, "kind": str, "verdict": str, "removed": bool,
+    "project": str, "mode": str, "source": str, "question": str,
+    "findings": TEXTS, "findings_asked": TEXTS, "report": str, "confidence": int,
     "started_at": str, "submitted_at": str, "x": SHARES, "y": SHARES, "onset_ms": SHARES, "duration_ms": SHARES,
 }  # fmt: skip
 
