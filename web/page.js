@@ -38,14 +38,13 @@
   });
 
   /* Gradio leaves the list of a dropdown open when the Tab key goes on. */
-  document.addEventListener(
-    "keydown",
-    event => {
-      if (event.key !== "Tab" || !event.target.matches?.("input[role=listbox], input[role=combobox]")) return;
-      event.target.dispatchEvent(new KeyboardEvent("keydown", { key: "Escape", bubbles: true }));
-    },
-    true,
-  );
+  document.addEventListener("focusout", ({ target }) => {
+    if (!target.matches?.("input[role=listbox], input[role=combobox]")) return;
+    setTimeout(() => {
+      if (target.getAttribute("aria-expanded") === "true" && target !== document.activeElement)
+        target.dispatchEvent(new KeyboardEvent("keydown", { key: "Escape", bubbles: true }));
+    });
+  });
 
   /* One message at a time, and none once something has worked: a status line that changed without one says so. */
   const toasts = () => [...document.querySelectorAll(".toast-body")],

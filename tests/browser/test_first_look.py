@@ -126,6 +126,31 @@ def test_nothing_is_asked_about_the_image_before_while_a_file_is_sent(browser: "
     page.close()
 
 
+def test_the_list_of_models_closes_when_the_tab_key_goes_on(browser: "Browser", address: str) -> None:
+    page = open_page(browser, address, SIZES[0])
+    page.click("#model input")
+    page.wait_for_selector("[role=option]")
+    page.keyboard.press("Tab")
+    page.wait_for_selector("[role=option]", state="detached")
+    assert not page.evaluate("document.activeElement.matches('#model input')")
+    page.close()
+
+
+def test_the_status_line_says_nothing_of_gradios_queue(browser: "Browser", address: str) -> None:
+    page = open_page(browser, address, SIZES[0])
+    page.evaluate("""() => {
+      const line = document.querySelector('#status');
+      globalThis.said = new Set();
+      new MutationObserver(() => said.add(line.innerText)).observe(
+        line, {subtree: true, childList: true, characterData: true, attributes: true});
+    }""")
+    page.locator("#examples button").nth(5).click()
+    page.wait_for_function("[...said].some(words => words.includes('Done in'))")
+    odd = [words for words in page.evaluate("[...said]") if "queue" in words or "processing" in words or "|" in words]
+    assert odd == []
+    page.close()
+
+
 def test_a_stranger_steers_an_answer_and_submits_three_images(
     browser: "Browser", address: str, repository: Path
 ) -> None:

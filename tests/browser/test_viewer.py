@@ -336,6 +336,21 @@ def test_hover_card_tells_what_is_known(browser: "Browser", address: str) -> Non
     page.context.close()
 
 
+def test_a_path_is_one_stop_of_the_tab_key_and_arrows_go_along_it(browser: "Browser", address: str) -> None:
+    page = open_viewer(browser, address)
+    row = page.locator("#viewer .gaze-path").first
+    assert row.locator("li button:not([tabindex='-1'])").count() == 1
+    row.locator("li button").first.click()
+    page.keyboard.press("ArrowRight")
+    second = row.locator("li button").nth(1)
+    assert second.evaluate("node => node === document.activeElement")
+    page.wait_for_function("document.querySelector('#viewer .gaze-path li:nth-child(2) button').ariaCurrent === 'step'")
+    assert second.get_attribute("tabindex") == "0"
+    page.keyboard.press("Tab")
+    assert not row.locator("ol").evaluate("list => list.contains(document.activeElement)")
+    page.context.close()
+
+
 def test_names_are_text_and_paths_can_be_hidden(browser: "Browser", address: str) -> None:
     page = open_viewer(browser, address, "two")
     assert page.locator("#viewer .gaze-name").nth(1).inner_text() == "<b>Reader</b>"

@@ -191,8 +191,19 @@
         "div",
         { class: "gaze-path", "data-role": path.role },
         make("label", {}, shown, make("span", { class: "gaze-name" }, path.name)),
-        make("ol", { "aria-label": `Fixations of ${path.name}` }, ...steps),
+        make("ol", { "aria-label": `Fixations of ${path.name}`, onkeydown: event => this.#walk(event) }, ...steps),
       );
+    }
+
+    /* The fixations of a path are one stop of the Tab key; arrows go from one to the next. */
+    #walk(event) {
+      const way = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+      if (!way) return;
+      const buttons = [...event.currentTarget.querySelectorAll("button")],
+        next = buttons[buttons.indexOf(event.target) + way];
+      event.preventDefault();
+      next?.click();
+      next?.focus();
     }
 
     update() {
@@ -215,6 +226,8 @@
       this.paths.querySelectorAll(".gaze-path").forEach((row, index) => {
         const step = viewer.whole ? -1 : viewer.timeline.stepAt(index, viewer.time_ms);
         row.querySelectorAll("button").forEach((node, k) => {
+          const stop = k === Math.max(step, 0) ? 0 : -1;
+          if (node.tabIndex !== stop) node.tabIndex = stop;
           const now = k === step ? "step" : "false";
           if (node.getAttribute("aria-current") === now) return;
           node.setAttribute("aria-current", now);
