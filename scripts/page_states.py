@@ -1,22 +1,29 @@
-"""Pictures of every state of Diagnose, of Teach and of Evaluate: `python -m scripts.page_states [--out docs/states]`.
+"""Pictures of every state of the page, and the replay of the README: `python -m scripts.page_states [--out docs]`.
 
-The embedded model answers, slowed down so that the states between can be seen.
+The embedded model answers, slowed down so that the states between can be seen. Simulated readers have submitted what
+Annotations reviews and Adapt trains on, for a minute.
 """
 
 import time
 from collections.abc import Generator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from PIL import Image
+from pydantic import SecretStr
 
-from gazevlm_core.options import DiagnoseOptions
+from gazevlm_core.options import NANO, DiagnoseOptions
 from gazevlm_core.records import Diagnosis
+from gazevlm_core.scanpath import Scanpath
 from web.models import Ask
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
+
+    from annotate.store.store import AnnotationStore
 
 Scheme = Literal["light", "dark"]
 STEP_S, WAIT_MS = 0.6, 60_000
@@ -30,6 +37,9 @@ PLACE = """([x, y]) => {
   return [layer.x + at_x, layer.y + at_y];
 }"""
 READY = "document.querySelector('.gaze-teach').app?.desk?.surface.grid"
+VIEWER = "document.querySelector('#viewer .gaze-viewer').viewer"
+TOKEN = "the token of these pictures"
+TRAINING_MS = 600_000
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 
 
@@ -117,10 +127,11 @@ def photograph(camera: Camera, hostile: Path, unlike: Path) -> None:
     camera.take(camera.asked("Done in", DESK, "dark"), "dark")
     camera.take(camera.asked("Done in", PHONE), "phone")
     camera.take(camera.asked("Done in", PHONE, "dark"), "phone-dark")
+    camera.take(steered(camera), "steered")
     revealed = camera.asked("Done in", (1280, 1000))
     revealed.check("#truth input")
     revealed.locator("#truth-text").get_by_text("A perfect report:").wait_for()
-    revealed.evaluate("document.querySelector('#viewer .gaze-viewer').viewer.seek(Infinity)")
+    revealed.evaluate(f"{VIEWER}.seek(Infinity)")
     camera.take(revealed, "revealed")
     compared = camera.asked("Done in", (1600, 1000))
     compared.click("#compare button:has-text('Compare')")
@@ -130,6 +141,23 @@ def photograph(camera: Camera, hostile: Path, unlike: Path) -> None:
     camera.wait(compared, "Done in")
     compared.wait_for_timeout(4000)  # both paths are played
     camera.take(compared, "compared")
+
+
+def steered(camera: Camera) -> "Page":
+    """A page where the first fixation was dragged elsewhere."""
+    page = camera.asked("Done in", (1280, 800))
+    box = page.locator("#viewer .gaze-layer").bounding_box()
+    assert box is not None
+    x, y = page.evaluate(f"(({{x, y}}) => {VIEWER}.locate(x, y))({VIEWER}.value.paths[0].fixations[0])")
+    turn = page.evaluate(f"{VIEWER}.value.steering.turn")
+    page.mouse.move(box["x"] + x, box["y"] + y)
+    page.mouse.down()
+    page.mouse.move(box["x"] + x + 60, box["y"] + y + 90, steps=4)
+    page.mouse.up()
+    page.wait_for_function(f"turn => {VIEWER}.value.steering.turn !== turn", arg=turn)
+    camera.wait(page, "Done in")
+    page.mouse.move(2, 2)
+    return page
 
 
 def reports(camera: Camera) -> "Page":
@@ -159,8 +187,63 @@ def teach(camera: Camera, size: tuple[int, int], mode: str) -> "Page":
     return page
 
 
+def submit_readings(store: "AnnotationStore") -> None:
+    """Submit what three simulated readers click on the first images of a store, and what is drawn there as findings."""
+    from annotate.opening import FIRST_SEED, STARTER_PX
+    from gazevlm_core.annotation import Annotation, Click, Client
+    from phantoms.make import make_phantom
+    from phantoms.readers import READERS, clicking, simulate_reading
+
+    for number, image in enumerate(reversed(store.images())):
+        phantom = make_phantom(FIRST_SEED + number, size_px=STARTER_PX)
+        seen = tuple(finding.name for finding in phantom.findings)
+        for reader in READERS[:3]:
+            begun, who = datetime.now(UTC), store.pseudonym(reader.name)
+            clicks = [
+                replace(one, onset_ms=800.0 * step, duration_ms=None)
+                for step, one in enumerate(simulate_reading(phantom, clicking(reader), 0))
+            ]
+            path = Scanpath(tuple(clicks), "click")
+            ended = begun + timedelta(milliseconds=800 * len(clicks))
+            store.submit(Annotation(
+                f"{reader.name} {number}", image.name, image.sha256, image.width_px, image.height_px, image.question,
+                seen, "", path, who, begun, ended, Client(600, 600, 1.0, 1.8, "clicks"), 4,
+                (Click(1.8, 127.5, 255.0, False, "mouse"),) * len(clicks),
+            ))  # fmt: skip
+
+
+def review(camera: Camera) -> "Page":
+    """A page where an admin reviews the first submission."""
+    page = camera.open((1280, 1180))
+    page.click("#dashboard-tab-button[role=tab]")
+    page.wait_for_selector(".dashboard-tile")
+    page.fill("#dashboard-name input", "Ann")
+    page.fill("#dashboard-token input", TOKEN)
+    page.click("#dashboard-use")
+    page.wait_for_function("document.querySelector('#dashboard-review-status').innerText.includes('Submission')")
+    return page
+
+
+def trained(camera: Camera) -> "Page":
+    """A page where Adapt has trained on the submissions."""
+    page = camera.open((1280, 1180))
+    page.click("#adapt-tab-button[role=tab]")
+    page.fill("#adapt-name input", "Ann")
+    page.fill("#adapt-token input", TOKEN)
+    page.click("#adapt-use")
+    page.click("#adapt-part-train-button[role=tab]")
+    page.wait_for_function("document.querySelector('#adapt-counts')?.innerText.includes('scanpaths on')")
+    page.fill("#adapt-adapter input", "three-readers")
+    page.click("#adapt-start")
+    page.wait_for_function(
+        "document.querySelector('#adapt-run-status')?.innerText.includes('three-readers: done')", timeout=TRAINING_MS
+    )
+    page.wait_for_function("document.querySelector('#adapt-figures')?.innerText.includes('sequence score')")
+    return page
+
+
 def main(
-    out: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("docs/states"),
+    out: Annotated[Path, typer.Option(help="Folder of the documentation.")] = Path("docs"),
     chromium: Annotated[str, typer.Option(envvar="CHROMIUM", help="Path of Chromium.")] = "/usr/bin/chromium",
 ) -> None:
     """Start the page, photograph it, stop."""
@@ -172,33 +255,46 @@ def main(
     from annotate.opening import open_teaching
     from app import build_app
     from diagnose.catalogue import Catalogue
+    from diagnose.service import EXAMPLES, draw_example
     from finetune.opening import open_adapting
     from gazevlm_core.inference import GazeEngine
     from gazevlm_core.options import shipped_models
+    from gazevlm_core.replay import ReplayFormat, draw_replay, save_replay
     from web.page import launch_options
     from web.settings import Settings
 
-    out.mkdir(parents=True, exist_ok=True)
+    states = out / "states"
+    states.mkdir(parents=True, exist_ok=True)
     engines = {name: GazeEngine.load(name) for name in shipped_models()}
+    number = next(number for number, one in enumerate(EXAMPLES) if one.caption == EXAMPLE)
+    drawn = draw_example(number)
+    path = engines[NANO].diagnose(drawn).scanpath
+    assert path is not None
+    save_replay(draw_replay(drawn, path), out / "replay.webp", ReplayFormat.WEBP)
     catalogue = Catalogue(engines)
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         data = Path(folder) / "data"
-        teaching = open_teaching(Settings(data=data))
+        teaching = open_teaching(Settings(data=data, admin_token=SecretStr(TOKEN)))
+        submit_readings(teaching.store)
         submissions = StoreTrainingData(teaching.store)
         adapting = open_adapting(data, data / "adapters", teaching.gate, submissions, engines)
+        adapting.start()
         page = build_app(catalogue, teaching, adapting.service, gpu=slowed)
         _, address, _ = page.launch(prevent_thread_lock=True, quiet=True, **launch_options(page))
         hostile, unlike = Path(folder) / "drawing.png", Path(folder) / "noise.png"
         hostile.write_text('<svg xmlns="http://www.w3.org/2000/svg"/>', encoding="utf-8")
         Image.effect_noise((400, 400), 90).save(unlike)
         browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        camera = Camera(browser, address, out)
+        camera = Camera(browser, address, states)
         photograph(camera, hostile, unlike)
         camera.take(reports(camera), "evaluate")
         camera.take(teach(camera, (1280, 1060), "clicks"), "teach")
         camera.take(teach(camera, (390, 844), "bubble"), "teach-phone")
+        camera.take(review(camera), "annotations")
+        camera.take(trained(camera), "adapt")
         browser.close()
         page.close(verbose=False)
+        adapting.close()
         teaching.close()
 
 
