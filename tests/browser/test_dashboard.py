@@ -225,10 +225,13 @@ def test_calling_a_handler_all_the_same_is_refused(browser: "Browser", address: 
     calls: dict[str, list[Any]] = {
         "dashboard-next": ["", "pending", None, False],
         "dashboard-accept": ["", None, "", "pending", True, False],
-        "dashboard-offer": ["", "open", "", None, None, "0" * 64],
-        "dashboard-rank-first": ["", "open", "", None, None, "0" * 64],
+        "dashboard-offer": ["", "main", "open", "", None, None, "0" * 64],
+        "dashboard-rank-first": ["", "main", "open", "", None, None, "0" * 64],
         "dashboard-table-go": ["", None, False],
-        "dashboard-import-folder-go": ["", "/tmp", "What?", 1],
+        "dashboard-import-folder-go": ["", "/tmp", "What?", 1, "main"],
+            "dashboard-project-add": ["", "Mine"],
+            "dashboard-project-close": ["", "main"],
+            "dashboard-chosen": ["", "main"],
         "dashboard-running": ["", 1],
         "dashboard-log-latest": [""],
     }

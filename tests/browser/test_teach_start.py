@@ -164,8 +164,7 @@ def test_an_annotator_stays_in_the_project_that_was_chosen_or_linked(
     done = store.stored(annotator=page.evaluate(f"{APP}.welcome.person.pseudonym"))
     assert [one.project for one in done] == ["tubes"] * 3
     page.goto(f"{address}?project=main")
-    page.wait_for_function(f"{APP}?.welcome?.project === 'main'")
-    assert page.is_checked(".teach-projects input[value=main]")
+    page.wait_for_selector(".teach-projects input[value=main]:checked")
     page.check(".teach-projects input[value=tubes]")
     page.wait_for_url("**?project=tubes")
     store.set_project(replace(tubes, closed=True), "root")
