@@ -239,10 +239,10 @@ def page_figures(repeats: int) -> list[Figure]:
     image, path = Image.fromarray(phantom.image), simulate_reading(phantom, READERS[0], 0)
     imports = "import gradio; from transformers import Qwen2_5_VLForConditionalGeneration"
     first = (
-        "from diagnose.tab.page import build_app\n"
+        "from diagnose.tab.page import diagnose_tab; from web.page import build_page\n"
         "from diagnose.catalogue import Catalogue; from diagnose.service import draw_example\n"
         "from app import open_models; from web.settings import Settings\n"
-        "catalogue = Catalogue(open_models(Settings())); build_app(catalogue)\n"
+        "catalogue = Catalogue(open_models(Settings())); build_page([diagnose_tab(catalogue, catalogue.ask)])\n"
         "catalogue.find('').engine.diagnose(draw_example(0))"
     )
     with tempfile.TemporaryDirectory() as folder:

@@ -24,7 +24,7 @@ import typer
 from PIL import Image
 from sqlalchemy import Connection, Row, Table, select
 
-from annotate.store.model import StoredImage, StoreSettings
+from annotate.store.model import MAIN_PROJECT, StoredImage, StoreSettings
 from annotate.store.queue import QueueEntry, band_of
 from annotate.store.store import AnnotationStore
 from annotate.store.submissions import receipt_id_of
@@ -163,8 +163,8 @@ def _images(images: int) -> Iterator[dict[str, Any]]:
         digest = f"{number:064x}"
         place = QueueEntry(
             id=2 + number, sha256=digest, width_px=SIDE_PX, height_px=SIDE_PX, open=True, is_gold=False, quota=12,
-            priority=0, done=PER_IMAGE, leased=0, agreement=float(rng.uniform(0.1, 0.7)), band=None,
-            position=number + 2,
+            priority=0, project=MAIN_PROJECT, lane=1, done=PER_IMAGE, leased=0,
+            agreement=float(rng.uniform(0.1, 0.7)), band=None, position=number + 2,
         )  # fmt: skip
         image = StoredImage(digest, str(number), SIDE_PX, SIDE_PX, "Where?", True, None, "", place.quota)
         yield {**values_of(IMAGES, image), **values_of(IMAGES, place), "offered": True, "band": band_of(place)}

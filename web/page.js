@@ -54,12 +54,14 @@
       [...change.addedNodes].some(node => node.matches?.(".toast-body") || node.querySelector?.(".toast-body")),
     );
     if (added) toasts().slice(1).forEach(close);
-    const said = changes.flatMap(change => [...change.addedNodes]).filter(node => node.querySelector);
-    const lines = said.flatMap(node =>
-      node.matches(".gaze-status") ? [node] : [...node.querySelectorAll(".gaze-status")],
-    );
-    if (lines.some(line => /^(Done|Ready|Stopped)/.test(line.textContent.trim()))) toasts().forEach(close);
-  }).observe(document, { childList: true, subtree: true });
+    // Gradio puts another line there, or other words into the same one
+    const said = changes.flatMap(({ target, addedNodes }) => [target, ...addedNodes]);
+    const lines = said.flatMap(node => [
+      (node.closest ? node : node.parentElement)?.closest(".gaze-status"),
+      ...(node === document.body || !node.querySelectorAll ? [] : node.querySelectorAll(".gaze-status")),
+    ]);
+    if (toasts().length && lines.some(line => /^(Done|Ready|Stopped)/.test(line?.textContent.trim()))) toasts().forEach(close);
+  }).observe(document, { childList: true, characterData: true, subtree: true });
 
   /* Gradio calls places for files by other words than they show, and names parts that cannot have a name. */
   const MISNAMED = ".upload-container[aria-label], div.empty[aria-label]";

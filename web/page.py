@@ -74,8 +74,8 @@ def build_page(tabs: Sequence[Tab]) -> Page:
                         tab.connect(opened.select)
     page.tab_heads = "".join(tab.head for tab in tabs)
     limit_server_logs()
-    page.queue(api_open=False)  # what is queued for the page is queued for programs, too
-    page._queue = FairQueue(page)
+    page.api_open = False  # what is queued for the page is queued for programs, too
+    page._queue = FairQueue(page)  # Gradio's `queue` would make all routes once more
     return page
 
 

@@ -3,4 +3,8 @@
 Importing this makes the library's Auto classes know our models; so does every import of a module in it.
 """
 
-import gazevlm_core.model.backbones  # noqa: F401 (registers them)
+from gazevlm_core.model.bits import import_bitsandbytes
+
+import_bitsandbytes()  # before PEFT does, which takes its time for it
+
+import gazevlm_core.model.backbones  # noqa: E402, F401 (registers them)

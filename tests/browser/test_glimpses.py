@@ -128,8 +128,10 @@ def test_a_fixation_is_dragged_and_only_it_loses_its_dwell(page: "Page") -> None
     x, y = place(page, 1)
     page.mouse.move(x, y)
     page.mouse.down()
+    assert page.is_visible(".gaze-card")
     page.mouse.move(x - 20, y + 10)
     page.mouse.move(x - 90, y + 45, steps=3)
+    assert not page.is_visible(".gaze-card"), "it would hide where the fixation goes"
     page.mouse.up()
     asked = change(page, ask(page, "viewer.steer.turn"))
     scale = ask(page, "viewer.view.scale")

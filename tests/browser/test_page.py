@@ -447,7 +447,15 @@ def test_hostile_upload_is_explained_and_the_page_goes_on(
     wait_for_status(page, "did not work")
     page.wait_for_timeout(600)  # the message slides in
     page.screenshot(path=artifacts / "page-1280-error.png")
+    (tmp_path / "words.png").write_text("no image")
+    page.click("#upload [aria-label='Clear']")
+    page.wait_for_selector("#upload input[type=file]", state="attached")
+    upload(page, tmp_path / "words.png")
+    page.get_by_text("This is a text file, although its name ends in .png; give an image instead.").wait_for()
+    assert page.locator(".toast-message-item:visible").count() == 1, "the latest message alone"
     pick_example(page, "no finding")
+    wait_for_status(page, "Done in")
+    page.locator(".toast-body").wait_for(state="detached", timeout=5000)
     page.click("#diagnose")
     wait_for_status(page, "Done in")
     page.close()

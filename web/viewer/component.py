@@ -61,7 +61,7 @@ class ScanpathViewer(gr.HTML):
 
     def api_info(self) -> dict[str, Any]:
         """JSON schema of the value."""
-        return ViewerPayload.model_json_schema()
+        return json.loads(ViewerPayload.schema_text())
 
     def example_payload(self) -> dict[str, Any]:
         """An empty viewer."""

@@ -1,6 +1,8 @@
 """The viewer's value: an image and scanpaths over it, as typed JSON with a schema."""
 
+import json
 from collections.abc import Sequence
+from functools import cache
 from typing import Annotated, Literal, Self, get_args
 
 import numpy as np
@@ -107,6 +109,12 @@ class ViewerPayload(GradioModel):
     colored: bool = False
     linked: str = ""
     steering: ViewerSteering | None = None
+
+    @classmethod
+    @cache
+    def schema_text(cls) -> str:
+        """JSON schema of a value; Gradio asks each viewer for it at every look at the page's configuration."""
+        return json.dumps(cls.model_json_schema())
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -69,13 +69,19 @@
 
     #listen() {
       gaze.listenToPointers(this.stage, this.layer, {
-        drag: (dx, dy, event) => this.#drag(dx, dy, event),
+        drag: (dx, dy, event) => {
+          this.#point(null);
+          this.#drag(dx, dy, event);
+        },
         zoom: (factor, x, y) => this.zoom(factor, x, y),
         click: event => this.#click(event),
         move: event => this.#point(event),
         leave: () => this.#point(null),
         grab: event => event.button === 0 && !this.on.dragWindow && Boolean(this.grip?.grab(event)),
-        carry: event => this.grip.carry(event),
+        carry: event => {
+          this.#point(null);
+          this.grip.carry(event);
+        },
         release: event => this.grip.release(event),
       });
       gaze.listenToKeys(this);
