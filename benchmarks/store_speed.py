@@ -163,7 +163,7 @@ def _images(images: int) -> Iterator[dict[str, Any]]:
         digest = f"{number:064x}"
         place = QueueEntry(
             id=2 + number, sha256=digest, width_px=SIDE_PX, height_px=SIDE_PX, open=True, is_gold=False, quota=12,
-            priority=0, project=MAIN_PROJECT, lane=1, done=PER_IMAGE, leased=0,
+            priority=0, project=MAIN_PROJECT, lane=0, done=PER_IMAGE, leased=0,
             agreement=float(rng.uniform(0.1, 0.7)), band=None, position=number + 2,
         )  # fmt: skip
         image = StoredImage(digest, str(number), SIDE_PX, SIDE_PX, "Where?", True, None, "", place.quota)

@@ -24,7 +24,8 @@ COLOURS: Mapping[tuple[str, str], str] = {  # light and dark -> the values of Gr
     (CARD, DARK_GROUND): "input_background_fill",
     (CARD, "#1d2731"): "button_secondary_background_fill",
     ("#e9eef2", "#273440"): "button_secondary_background_fill_hover",
-    (LINE, DARK_LINE): "border_color_primary block_border_color input_border_color button_secondary_border_color",
+    (LINE, DARK_LINE): "border_color_primary block_border_color button_secondary_border_color",
+    ("#8795a3", "#5d6d7c"): "input_border_color",
     (ACCENT, DARK_ACCENT):
         "border_color_accent link_text_color link_text_color_active link_text_color_visited input_border_color_focus "
         "button_primary_background_fill slider_color",
@@ -52,7 +53,7 @@ class GazeTheme(gr.themes.Base):
             **{name: light for name, (light, _) in pairs.items()},
             **{f"{name}_dark": dark for name, (_, dark) in pairs.items()},
             color_accent=ACCENT, block_border_width="1px", block_label_border_width="0", block_title_text_weight="500",
-            panel_border_width="0", input_shadow="none", button_border_width="1px",
+            panel_border_width="0", input_shadow="none", input_border_width="1px", button_border_width="1px",
             button_large_padding="7px 14px", button_large_text_size="*text_md", button_large_text_weight="600",
             button_small_padding="3px 9px", button_small_text_weight="500",
             layout_gap="10px", form_gap_width="0px", container_radius="8px", shadow_drop="none", shadow_drop_lg="none",

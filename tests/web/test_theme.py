@@ -33,6 +33,14 @@ def test_contrast_of_black_and_white() -> None:
 
 
 @pytest.mark.parametrize("end", ["", "_dark"])
+def test_a_box_for_text_has_an_edge_that_is_seen(end: str) -> None:
+    theme = GazeTheme()
+    colors = [getattr(theme, f"{name}{end}") for name in ("input_border_color", "input_background_fill")]
+    assert contrast(*colors) >= 3, colors  # WCAG 2, of what is no text
+    assert theme.input_border_width == "1px"
+
+
+@pytest.mark.parametrize("end", ["", "_dark"])
 @pytest.mark.parametrize(("text", "ground"), PAIRS)
 def test_text_is_readable(text: str, ground: str, end: str) -> None:
     theme = GazeTheme()
