@@ -1,5 +1,6 @@
 """Before and after: two viewers with the same held-out image, the base's path in one, the adapter's in the other."""
 
+import re
 from collections.abc import Sequence
 from html import escape
 from typing import Any
@@ -9,6 +10,7 @@ from PIL import Image
 
 from finetune.tab.runs import ImagePair, Points
 from gazevlm_core.images import load_image
+from web.formatting import short_name
 from web.markup import note
 from web.page import Values
 from web.viewer.component import ScanpathViewer
@@ -22,6 +24,7 @@ FOR_REVIEWERS = (
 UNTRAINED = "The gaze is untrained: no path is shown."
 TARGET = "What was taught"
 SIDES = ("Before: the base", "After: the adapter")
+DIGEST = re.compile("[0-9a-f]{64}")
 
 
 class PairView:
@@ -48,10 +51,10 @@ class PairView:
         if not pairs:
             return self.show_nothing(NONE_YET)
         pair = next((one for one in pairs if one.image_id == image_id), pairs[0])
-        image = load_image(pair.image).image
+        image, choices = load_image(pair.image).image, image_choices([one.image_id for one in pairs])
         return {
             self.note: note(f"Asked: {pair.question}"),
-            self.choose: gr.Dropdown([one.image_id for one in pairs], value=pair.image_id, interactive=len(pairs) > 1),
+            self.choose: gr.Dropdown(choices, value=pair.image_id, interactive=len(pairs) > 1),
             self.before: self._view(image, pair, pair.before, 0),
             self.after: self._view(image, pair, pair.after, 1),
             self.answer_before: answer_html(SIDES[0], pair.answer_before, pair.before),
@@ -75,8 +78,17 @@ class PairView:
             ViewerPath(name=name, role=style, fixations=[ViewerFixation(x=x, y=y) for x, y in found])
             for name, style, found in both if found
         ]  # fmt: skip
-        words = f"{SIDES[side]}, held-out image {pair.image_id}"
+        words = f"{SIDES[side]}, a held-out image"
         return self.before.show(image, paths, description=words, in_step=True, linked="before and after")
+
+
+def image_choices(image_ids: Sequence[str]) -> list[tuple[str, str]]:
+    """Return images for a list, what is shown and the id: by their place, and by a name where that is no digest."""
+    names = ["" if DIGEST.fullmatch(one) else f": {short_name(one)}" for one in image_ids]
+    return [
+        (f"{place} of {len(image_ids)}{name}", one)
+        for place, (one, name) in enumerate(zip(image_ids, names, strict=True), start=1)
+    ]
 
 
 def answer_html(side: str, answer: str, points: Points | None) -> str:

@@ -9,6 +9,7 @@ import pytest
 
 from finetune.config import FinetuneConfig
 from finetune.records import UNJUDGED, Gain, Measure
+from finetune.tab.before_after import image_choices
 from finetune.tab.charts import MOST_POINTS, comparison_chart, drawn_measures, loss_chart, measure_chart, thinned
 from finetune.tab.compare import comparison_table, history_table
 from finetune.tab.estimate import NO_RUN, images_seen, measure_times, time_sentence
@@ -295,6 +296,10 @@ def test_a_broken_file_is_one_sentence(tmp_path: Path, text: str) -> None:
     (tmp_path / "before_after" / "before_after.json").write_text(text)
     with pytest.raises(ValueError, match=r"cannot be read .*\.$"):
         read_pairs(tmp_path)
+
+
+def test_images_of_the_store_are_listed_by_their_place_and_not_by_a_digest() -> None:
+    assert image_choices(["ab" * 32, "phantom 7"]) == [("1 of 2", "ab" * 32), ("2 of 2: phantom 7", "phantom 7")]
 
 
 def test_an_untrained_gaze_has_no_path(tmp_path: Path) -> None:
