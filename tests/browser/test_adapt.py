@@ -170,6 +170,27 @@ def test_a_training_is_cancelled_resumed_and_paused(browser: "Browser", address:
     page.close()
 
 
+def test_before_the_first_step_there_is_no_empty_chart(browser: "Browser", address: str) -> None:
+    page = open_tab(browser, address)
+    enter(page)
+    start(page, "ahead", 3000)
+    page.wait_for_selector("#adapt-losses .main-svg")
+    start(page, "behind", 3000)
+    wait_for(page, "#adapt-run-status", "behind: waits for its turn")
+    page.wait_for_selector("#adapt-losses", state="hidden")
+    assert page.locator("#adapt-curve").is_hidden()
+    assert page.locator("#adapt-measure").is_hidden()
+    page.click("#adapt-cancel")
+    wait_for(page, "#adapt-run-status", "behind: cancelled")
+    page.click("#adapt-run input")
+    page.get_by_role("option", name="ahead").click()
+    wait_for(page, "#adapt-run-status", "ahead: running")
+    page.wait_for_selector("#adapt-losses .main-svg")
+    page.click("#adapt-cancel")
+    wait_for(page, "#adapt-run-status", "Cancelled at step")
+    page.close()
+
+
 def test_nothing_is_asked_for_while_another_tab_is_open(browser: "Browser", address: str) -> None:
     page = open_tab(browser, address)
     enter(page)
