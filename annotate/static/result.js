@@ -62,7 +62,7 @@
         make("div", { class: "teach-row teach-receipt" }, "Receipt", make("span", { class: "teach-receipt-id" }, receipt_id), copy, copied),
         make(
           "details",
-          { class: "teach-details" },
+          { class: "teach-details", ontoggle: ({ target }) => target.open && target.scrollIntoView({ block: "start" }) },
           make("summary", {}, "Details"),
           this.scores,
           make("p", { class: "teach-note" }, `Kept as number ${place}. With the receipt anybody can check that the published data hold it: in the tab Annotations, or by the SHA-256 of the record:`),

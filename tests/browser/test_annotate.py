@@ -363,7 +363,11 @@ def test_the_models_path_comes_after_the_submission_alone(browser: "Browser", ad
     assert page.locator(".gaze-name").all_inner_texts() == ["Model: stub", "You"]
     assert page.inner_text(".teach-result h3").startswith(("Closer to the model", "No closer to the model"))
     assert page.locator(".teach-scores table").first.is_hidden(), "numbers are for whoever wants them"
+    page.set_viewport_size({"width": 1280, "height": 600})
     page.click(".teach-details summary")
+    page.wait_for_function(
+        "document.querySelector('.teach-scores table').getBoundingClientRect().top < innerHeight / 3"
+    )
     heads = page.locator(".teach-scores table").first.locator("thead th").all_inner_texts()
     assert heads[:2] == ["score", "you"]
     assert all(head.startswith("floor: ") for head in heads[2:])
