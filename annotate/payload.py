@@ -28,6 +28,8 @@ SubmissionId = Annotated[str, Field(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9
 Shown = Annotated[str, Field(max_length=150 + 12 * LONGEST_ASKED)]  # %XX for up to 4 bytes a character
 ProjectSlug = Annotated[str, Field(pattern=f"^{SLUG}$")]
 Pixels = Annotated[int, Field(ge=1, le=LARGEST_PX)]
+Sample = Annotated[list[Annotated[float, Field(ge=-FARTHEST, le=LONGEST_MS)]], Field(min_length=3, max_length=3)]
+Samples = Annotated[list[Sample], Field(max_length=MOST_SAMPLES)]  # of the pointer, [time_ms, x, y]
 
 
 class Strict(BaseModel):
@@ -74,10 +76,7 @@ class Submission(Strict):
     shown_at: Shown
     mode: Mode
     clicks: Annotated[list[SentClick], Field(max_length=MOST_CLICKS)]
-    samples: Annotated[
-        list[Annotated[list[Annotated[float, Field(ge=-FARTHEST, le=LONGEST_MS)]], Field(min_length=3, max_length=3)]],
-        Field(max_length=MOST_SAMPLES),
-    ]
+    samples: Samples
     findings: Annotated[list[Annotated[str, Field(max_length=100)]], Field(min_length=1, max_length=64)]
     findings_asked: Annotated[list[Annotated[str, Field(max_length=100)]], Field(max_length=MOST_ASKED)] | None = None
     report: Annotated[str, Field(max_length=LONGEST_REPORT)]
@@ -112,12 +111,13 @@ class Agree(InProject):
     experience: Annotated[str, Field(min_length=1, max_length=100)]
 
 
-class Practise(Strict):
-    """What was done on the practice image; nothing of it is kept."""
+class Practise(InProject):
+    """What was done on the practice image: clicks, or samples of the moving window; nothing of it is kept."""
 
     places: Annotated[
-        list[Annotated[list[Fraction], Field(min_length=2, max_length=2)]], Field(min_length=1, max_length=MOST_CLICKS)
+        list[Annotated[list[Fraction], Field(min_length=2, max_length=2)]], Field(max_length=MOST_CLICKS)
     ]
+    samples: Samples = Field(default_factory=list)
     findings: Annotated[list[Annotated[str, Field(max_length=100)]], Field(min_length=1, max_length=64)]
 
 

@@ -131,11 +131,20 @@ def _samples(sent: Submission) -> tuple[PointerSample, ...]:
         raise ValueError("The pointer is followed in the moving-window mode alone: reload the page.")
     if sent.clicks and sent.mode == "moving window":
         raise ValueError("There are no clicks in the moving-window mode: reload the page.")
-    times_ms = [time_ms for time_ms, _, _ in sent.samples]
+    return followed(sent.samples)
+
+
+def followed(samples: Sequence[Sequence[float]]) -> tuple[PointerSample, ...]:
+    """Return the samples of a moving window, [time_ms, x, y] each.
+
+    Raises:
+        ValueError: such as no page sends, in one sentence.
+    """
+    times_ms = [time_ms for time_ms, _, _ in samples]
     if any(time_ms < 0 for time_ms in times_ms):
         raise ValueError("The pointer was followed before the image was shown: reload the page.")
     if any(later - earlier < LEAST_SAMPLE_MS for earlier, later in pairwise(times_ms)):
         raise ValueError(f"Samples of the pointer lie at least {LEAST_SAMPLE_MS:g} ms apart: reload the page.")
-    if any(max(x, y) > FARTHEST for _, x, y in sent.samples):
+    if any(max(x, y) > FARTHEST for _, x, y in samples):
         raise ValueError("The pointer was followed far off the image: reload the page.")
-    return tuple(PointerSample(time_ms, x, y) for time_ms, x, y in sent.samples)
+    return tuple(PointerSample(time_ms, x, y) for time_ms, x, y in samples)

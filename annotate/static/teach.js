@@ -5,7 +5,6 @@
     SAVE_MS = 2000,
     GRID_AGAIN_MS = 10_000,
     DRAFT_VERSION = 1,
-    MOST_PRACTISED = 400, // places that are sent of the practice image
     DRAFT_BACK = "You have begun this image before: your draft is back.";
   const make = (...parts) => globalThis.GazeViewer.make(...parts);
 
@@ -431,9 +430,9 @@
       return this.#try(async () => {
         const { work, desk } = this,
           { path, follower } = desk.surface;
-        const looked = (path.length ? path.points.map(({ x, y }) => [x, y]) : follower.samples.map(([, x, y]) => [x, y])).filter(place => place.every(value => value >= 0 && value < 1));
-        const every = Math.ceil(looked.length / MOST_PRACTISED) || 1;
-        const told = await teach.ask(this.server, "practised", { places: looked.filter((_, k) => k % every === 0), findings });
+        const places = path.points.map(({ x, y }) => [x, y]),
+          { samples } = follower;
+        const told = await teach.ask(this.server, "practised", { project: this.project, places, samples, findings });
         work.state = "stored";
         teach.keep.choose({ practised: true });
         desk.surface.lock(true);

@@ -46,7 +46,7 @@ from annotate.tab.service import AnnotationService, Opened
 from gazevlm_core.annotation import MODES
 from gazevlm_core.evaluation.floors import PAIR_FLOORS
 from gazevlm_core.findings import NO_FINDING
-from gazevlm_core.scanpath import Fixation, Scanpath
+from gazevlm_core.scanpath import Scanpath
 from web.error_log import UNEXPECTED, log_error
 from web.identity import NotAllowed, Visitor
 from web.markup import notice
@@ -141,7 +141,7 @@ class Endpoints:
 
     def _practised(self, sent: Practise, request: gr.Request) -> Answer:
         self.service.who(request, "draft")
-        return practised_answer([(x, y) for x, y in sent.places], sent.findings)
+        return practised_answer(self.service.practised(self.service.project(sent.project), sent), sent.findings)
 
     def _history(self, _sent: Nothing, request: gr.Request) -> list[Answer]:
         person = self.service.who(request, "draft")
@@ -326,7 +326,7 @@ def feedback_answer(feedback: Feedback) -> Answer:
     }  # fmt: skip
 
 
-def practised_answer(places: list[tuple[float, float]], findings: list[str]) -> Answer:
+def practised_answer(own: Scanpath, findings: list[str]) -> Answer:
     """Return what is told after the practice image, in the form of `feedback_answer`."""
     truth = practice().truth
     names = {*(one.name for one in truth), *(name for name in findings if name != NO_FINDING)}
@@ -335,10 +335,9 @@ def practised_answer(places: list[tuple[float, float]], findings: list[str]) -> 
          "model": None}
         for name in sorted(names)
     ]  # fmt: skip
-    own = Scanpath(tuple(Fixation(x, y) for x, y in places), "click")
     return {
-        "sentence": practised(places, findings), "trouble": "", "model": "", "readers": 0, "findings": rows,
-        "asked_model": False, "truth": [asdict(one) for one in truth], "grid": None, "scores": [],
+        "sentence": practised([(one.x, one.y) for one in own], findings), "trouble": "", "model": "", "readers": 0,
+        "findings": rows, "asked_model": False, "truth": [asdict(one) for one in truth], "grid": None, "scores": [],
         "paths": [viewer_path(own, "You", "reader").model_dump(mode="json")],
     }  # fmt: skip
 

@@ -14,20 +14,21 @@ from urllib.parse import quote, unquote
 import numpy as np
 from PIL import Image
 
-from annotate.blur import BlurSettings, blur_image
+from annotate.blur import BlurSettings, blur_image, rests
 from annotate.feedback import Feedback, compare, sentence, truth_of, votes_of_others
 from annotate.history import History
-from annotate.payload import Submission
+from annotate.payload import Practise, Submission
 from annotate.practice import practice
 from annotate.store.model import Progress, Receipt, StoredImage
 from annotate.store.project import Project
 from annotate.store.projects import check_open
-from annotate.submission import annotation_of
+from annotate.submission import annotation_of, followed
 from annotate.votes import first_of_each
 from gazevlm_core.findings import FINDING_NAMES, NO_FINDING
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.images import open_image
 from gazevlm_core.records import Diagnosis
+from gazevlm_core.scanpath import Fixation, Scanpath
 from web.guard import WebRequest
 from web.identity import Action, Gate, NotAllowed, Visitor
 from web.models import Ask, Models, predict_path
@@ -206,6 +207,18 @@ class AnnotationService:
         drawn, png = practice(), BytesIO()
         drawn.pixels.save(png, "PNG")
         return self._shown_with(person, drawn.image, project, None, drawn.pixels, png.getvalue())
+
+    def practised(self, project: Project, sent: Practise) -> Scanpath:
+        """Return the path on the practice image, found as in a submission.
+
+        Raises:
+            ValueError: nothing was looked at.
+        """
+        if not sent.samples:
+            return Scanpath(tuple(Fixation(x, y) for x, y in sent.places), "click")
+        image = practice().image
+        _, radius_px = BlurSettings(project.sigma_px, project.radius_px).scaled(image.width_px, image.height_px)
+        return rests(followed(sent.samples), image.width_px, image.height_px, radius_px)
 
     def _opened(
         self, person: Visitor, image: StoredImage, project: Project, lease_id: str | None = None,

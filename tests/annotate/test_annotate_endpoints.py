@@ -187,6 +187,14 @@ def test_the_practice_image_leaves_nothing_behind(call: Call, store: AnnotationS
     ):
         told = call("teach_practised", {"places": places, "findings": findings})["ok"]
         assert said in told["sentence"]
+    rested = [[20.0 * k, *(middle if k < 20 else (0.9, 0.9))] for k in range(40)]
+    told = call("teach_practised", {"places": [], "samples": rested, "findings": ["pleural effusion"]})["ok"]
+    assert "looked at the pleural effusion and ticked" in told["sentence"]
+    assert len(told["paths"][0]["fixations"]) == 2, "where the disc rested, as in a submission"
+    assert "rested nowhere" in call(
+        "teach_practised", {"places": [], "samples": rested[:2], "findings": ["edema"]}
+    )["error"]
+    assert "error" in call("teach_practised", {"places": [], "findings": ["edema"]})
     assert (len(store.images()), store.stored()) == (1, [])
 
 
