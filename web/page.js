@@ -46,14 +46,46 @@
     });
   });
 
-  /* One message at a time, and none once something has worked: a status line that changed without one says so. */
+  /* One message at a time, beside what was pressed. It goes once something else is done (if that fails, another one comes),
+     and once something has worked: a status line that changed says so. */
+  const MESSAGE = ".toast-body, .toast-message-item",
+    DOES = "button:not(.label-wrap, .gaze-term, [role=tab], .gaze-viewer button), input[type=file]",
+    AWAY_PX = 8,
+    WIDEST_PX = 424;
+  let pressed = null;
   const toasts = () => [...document.querySelectorAll(".toast-body")],
     close = toast => toast.querySelector("button.toast-close, button[aria-label='Close']")?.click();
+  for (const kind of ["click", "change", "drop"])
+    document.addEventListener(
+      kind,
+      ({ target, type }) => {
+        if (!target.closest || target.closest(".toast-body")) return;
+        pressed = target.closest("button, .block");
+        if (type === "drop" || target.closest(DOES)) toasts().forEach(close);
+      },
+      true,
+    );
+  /* Below what was pressed, or above it; in the usual corner where that is out of sight, or much of the window. */
+  function place(wrap) {
+    const box = pressed?.getBoundingClientRect(),
+      seen = box?.width && box.bottom > 0 && box.top < innerHeight && box.height < innerHeight / 2;
+    for (const name of ["left", "right", "top", "width"]) wrap.style.removeProperty(name);
+    if (!seen) return;
+    const width = Math.min(WIDEST_PX, innerWidth - 2 * AWAY_PX);
+    Object.assign(wrap.style, { width: `${width}px`, right: "auto" });
+    const below = box.bottom + AWAY_PX,
+      fits = below + wrap.offsetHeight + AWAY_PX <= innerHeight;
+    wrap.style.left = `${Math.max(AWAY_PX, Math.min(box.left, innerWidth - width - AWAY_PX))}px`;
+    wrap.style.top = `${fits ? below : Math.max(AWAY_PX, box.top - wrap.offsetHeight - AWAY_PX)}px`;
+  }
   new MutationObserver(changes => {
     const added = changes.some(change =>
-      [...change.addedNodes].some(node => node.matches?.(".toast-body") || node.querySelector?.(".toast-body")),
+      [...change.addedNodes].some(node => node.matches?.(MESSAGE) || node.querySelector?.(MESSAGE)),
     );
-    if (added) toasts().slice(1).forEach(close);
+    if (added) {
+      toasts().slice(1).forEach(close);
+      place(toasts()[0].closest(".toast-wrap"));
+    }
     // Gradio puts another line there, or other words into the same one
     const said = changes.flatMap(({ target, addedNodes }) => [target, ...addedNodes]);
     const lines = said.flatMap(node => [

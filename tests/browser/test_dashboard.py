@@ -168,8 +168,18 @@ def test_an_admin_decides_what_everybody_is_told_and_asked(
     assert (project.instruction, project.least_clicks, project.checklist) == ("Apex first.", 2, ("edema",))
     page.fill("#dashboard-project-blur input", "0")
     page.click("#dashboard-project-save")
-    toast(page, "Blur and disc lie between")
+    message = page.locator(".toast-body")
+    message.filter(has_text="Blur and disc lie between").wait_for()
+    beside, button = (page.locator(place).bounding_box() for place in (".toast-wrap", "#dashboard-project-save"))
+    assert beside is not None
+    assert button is not None
+    gap = max(beside["y"] - button["y"] - button["height"], button["y"] - beside["y"] - beside["height"])
+    assert 0 <= gap < 20, "the message is beside what was pressed"
+    assert beside["x"] <= button["x"] < beside["x"] + beside["width"]
     assert store.project() == project
+    page.fill("#dashboard-project-blur input", "41")
+    page.click("#dashboard-project-save")
+    message.wait_for(state="detached")
     store.set_project(Project(), "test")
     page.close()
 
