@@ -68,6 +68,9 @@
       find("#story")?.classList.remove("gaze-stale");
     },
 
+    /* Another model is chosen, of which the page's own events say nothing. */
+    outdate: () => outdated(),
+
     /* A file begins to be sent: nothing about the present image is worth waiting for. */
     send() {
       this.sending = true;

@@ -66,6 +66,7 @@ LOADING = (
 ASK = "() => { document.getElementById('diagnose').click(); }"  # which does nothing while the button is off
 ASK_WHEN_READY = "() => GazeAsk.whenReady()"
 ASK_AS_LINKED = "() => GazeAsk.asLinked()"
+OUTDATE = "() => GazeAsk.outdate()"
 SAVE_FILES = "() => GazeAsk.save()"
 NOTE_SENDING = "(_, ...others) => [Number(GazeAsk.sending), ...others]"
 EACH: dict[str, Any] = {**QUIET, "trigger_mode": "multiple"}  # else a second pick is lost while the first one loads
@@ -227,7 +228,9 @@ class DiagnosePage:
     def _connect_form(self) -> None:
         form = self.form
         pickers = [form.model, form.second_model]
-        gr.on([picker.input for picker in pickers], form.refreshed, pickers, form.picked, **QUIET)
+        picked = [picker.input for picker in pickers]
+        gr.on(picked, form.refreshed, pickers, form.picked, **QUIET)
+        gr.on(picked, None, None, None, js=OUTDATE, **QUIET)
         preset = form.preset.click(self._preset, self.shown, form.question, **QUIET)
         preset.success(None, None, None, js=ASK_WHEN_READY, **QUIET)
         self.truth.input(

@@ -325,6 +325,7 @@ def test_an_adapter_is_picked_compared_and_linked(browser: "Browser", address: s
     page.click("#model input")
     page.get_by_role("option", name="model + other").click()
     page.locator("#notice").get_by_text("a test").wait_for()
+    page.wait_for_selector("#story.gaze-stale")  # it is the answer of the other one
     assert "Training data: a test." in page.inner_text("#notice")
     page.wait_for_selector("#preset [data-preset='Is there edema?']")
     assert page.locator("#preset [data-preset='Is there cardiomegaly?']").count() == 0, "not what this adapter knows"
