@@ -297,6 +297,18 @@ def test_a_reviewer_rejects_with_a_reason_and_restores(
     wait_for(page, "#dashboard-review-status", "Submission 1 by")
     page.click("#dashboard-reopen")
     wait_for(page, "#dashboard-review-status", "pending again")
+    page.keyboard.press("a")
+    wait_for(page, "#dashboard-review-status", "Submission 1 is accepted.")
+    page.keyboard.press("n")
+    wait_for(page, "#dashboard-review-status", "Submission 3 by")
+    page.keyboard.press("r")
+    page.wait_for_function("document.activeElement.closest('#dashboard-reason')")
+    page.fill("#dashboard-go-to input", "1")
+    page.keyboard.press("Enter")
+    wait_for(page, "#dashboard-review-status", "Submission 1 by")
+    page.locator("#dashboard-next").focus()
+    page.keyboard.press("u")
+    wait_for(page, "#dashboard-review-status", "Submission 1 is pending again.")
     page.close()
 
 

@@ -2,6 +2,7 @@
 
 import os
 import time
+from base64 import b64encode
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -33,6 +34,13 @@ OUT_OF_SIGHT = """() => ['#viewer .gaze-stage', '#answer .gaze-answer', '#chart 
   return box.width < 40 || box.height < 8 || box.top < 0 || box.left < 0 || box.bottom > innerHeight
       || box.right > innerWidth;
 })"""
+DROP = """([place, base64]) => {
+  const files = new DataTransfer(), bytes = Uint8Array.from(atob(base64), sign => sign.charCodeAt(0));
+  files.items.add(new File([bytes], 'dropped.png', {type: 'image/png'}));
+  for (const kind of ['dragover', 'drop'])
+    document.querySelector(place).dispatchEvent(
+      new DragEvent(kind, {dataTransfer: files, bubbles: true, cancelable: true}));
+}"""
 SERIOUS = """async () => {
   const found = await axe.run(document, {resultTypes: ['violations']});
   return found.violations.filter(one => ['serious', 'critical'].includes(one.impact)).map(one =>
@@ -123,6 +131,16 @@ def test_nothing_is_asked_about_the_image_before_while_a_file_is_sent(browser: "
     page.wait_for_function(f"{VIEWER}.value.description === 'Uploaded image'")
     page.wait_for_function("document.querySelector('#status').innerText.startsWith('Ready')")
     assert page.locator("#answer .gaze-answer").count() == 0, asked
+    page.close()
+
+
+def test_a_file_that_is_dropped_on_the_image_is_taken(browser: "Browser", address: str) -> None:
+    page = open_page(browser, address, SIZES[0])
+    file = BytesIO()
+    Image.fromarray(make_phantom(11, size_px=300).image).save(file, "PNG")
+    page.evaluate(DROP, ["#viewer .gaze-stage", b64encode(file.getvalue()).decode()])
+    page.wait_for_function(f"{VIEWER}.value.description === 'Uploaded image'")
+    page.locator("#upload").get_by_text("dropped").wait_for()
     page.close()
 
 

@@ -42,6 +42,12 @@ FIRST_WORD = """() => new Promise(done => {
   }, 2);
 })"""
 STOP_AT_FIRST_WORD = FIRST_WORD.replace("done();", "document.querySelector('#stop').click(); done();")
+# Notes when Stop was pressed, and when the answer changed last.
+STOPWATCH = """() => {
+  document.querySelector('#stop').addEventListener('click', () => (window.stopped_ms = performance.now()));
+  new MutationObserver(() => (window.changed_ms = performance.now())).observe(
+    document.querySelector('#answer'), {subtree: true, childList: true, characterData: true});
+}"""
 # The answer, once no word has come for two seconds: those on their way when it is stopped still arrive.
 LAST_WORDS = """async function lastWords() {
   const words = () => document.querySelector('#answer .gaze-answer')?.innerText ?? '', before = words();
@@ -490,9 +496,11 @@ def test_stop_keeps_what_is_there_and_frees_the_model(browser: "Browser", addres
     page.wait_for_selector("#stop:disabled", state="attached")
     page.fill("#question textarea", SLOWLY)
     page.click("#diagnose")
+    page.evaluate(STOPWATCH)
     page.evaluate(STOP_AT_FIRST_WORD)
     wait_for_status(page, "Stopped")
     words = page.evaluate(LAST_WORDS)
+    assert page.evaluate("changed_ms - stopped_ms") < 1000, "of four seconds of words"
     assert page.inner_text("#status").strip() == "Stopped.", "to Gradio a cancelled answer has failed; to a reader not"
     page.click("#diagnose")
     wait_for_status(page, "Done in")
