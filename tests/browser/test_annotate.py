@@ -36,6 +36,8 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 PLACES = ((0.3, 0.3), (0.7, 0.35), (0.45, 0.6), (0.6, 0.8))
 LARGE_PX = 4000
 MANY = 15
+COLORS = """['', '::placeholder'].map(
+  part => getComputedStyle(document.querySelector('.teach-form textarea'), part).color)"""
 
 
 @pytest.fixture(scope="module")
@@ -259,6 +261,7 @@ def test_a_refusal_keeps_the_canvas(browser: "Browser", address: str) -> None:
     context = new_context(browser)
     page = open_start(context, address, "Refused")
     next_image(page)
+    assert len(set(page.evaluate(COLORS))) == 2, "what may be written into the report does not look written"
     click(page, *PLACES[0])
     page.click("[data-act=submit]")
     assert page.inner_text(".teach-error >> nth=-1").startswith("Tick the findings"), "asked here already"
