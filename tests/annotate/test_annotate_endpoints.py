@@ -206,6 +206,9 @@ def test_ones_own_history_and_what_is_withdrawn_from_it(call: Call, store: Annot
     store.review(values["submission_id"], "rejected", "look again at the apex", "boss")
     (done,) = call("teach_history", {})["ok"]
     assert (done["state"], done["reason"], done["fixations"]) == ("rejected", "look again at the apex", 2)
+    store.review(values["submission_id"], "accepted", "well seen", "boss")
+    (done,) = call("teach_history", {})["ok"]
+    assert (done["state"], done["reason"]) == ("accepted", "well seen")
     assert done["picture"].startswith("data:image/jpeg")
     assert call("teach_history", {}, "Somebody else")["ok"] == []
     withdrawn = {"submission_id": values["submission_id"]}
