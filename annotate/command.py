@@ -56,7 +56,7 @@ def add_command(
     project: Annotated[str, typer.Option(help="Short name of the project that they come into.")] = MAIN,
     quota: Annotated[int | None, typer.Option(help="Annotators that each image wants.", min=1)] = None,
 ) -> None:
-    """Give images out as tasks. Doing it again adds what is missing; a file that is no image is told and left out."""
+    """Give images out as tasks. Doing it again adds what is missing; a file that is no image is named and left out."""
     from annotate.store.imports import run_next_import
 
     if kind == "folder" and not Path(where).is_dir():

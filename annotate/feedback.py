@@ -1,4 +1,4 @@
-"""What somebody is told after a submission: one sentence, what others ticked, the truth of a drawn image."""
+"""What an annotator reads after a submission: one sentence, what others ticked, the truth of a drawn image."""
 
 import math
 import re
@@ -109,7 +109,7 @@ def compare(name: str, own: Scanpath, others: Sequence[Scanpath], size: Size, gr
 def sentence(against: Sequence[Against], own: Scanpath) -> str:
     """Say how a path compares with the first of those that it was compared with, by the sequence score.
 
-    Random order stands before the opposite one: whoever is below both is told of the weaker claim.
+    Random order stands before the opposite one: whoever is below both reads the weaker claim.
     """
     if not against:
         return NOBODY_ELSE

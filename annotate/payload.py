@@ -66,7 +66,7 @@ class Submission(Strict):
     """All that somebody did on one image; `samples` are [time_ms, x, y].
 
     `findings_asked` are the boxes of the form as it was shown, without "no finding": a page may have been opened
-    before the server's list changed. One that was opened, or kept a submission, before pages told it has none.
+    before the server's list changed. One that was opened, or kept a submission, before pages sent it has none.
     """
 
     submission_id: SubmissionId
@@ -97,7 +97,7 @@ class InProject(Strict):
 class Begin(Strict):
     """A page asks who it is and what there is to do."""
 
-    project: Annotated[str, Field(max_length=200)] | None = None  # from a link: one that cannot be is told of
+    project: Annotated[str, Field(max_length=200)] | None = None  # from a link: one that cannot be is refused
 
 
 class Next(InProject):
@@ -182,5 +182,5 @@ def checked(form: type[Sent], values: object) -> Sent:
 
 
 def _parts(form: type[BaseModel]) -> set[Any]:
-    """Return names that may be told in an error, because they are ours."""
+    """Return names that may stand in an error, because they are ours."""
     return {*form.model_fields, *SentClick.model_fields, *SentClient.model_fields}

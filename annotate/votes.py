@@ -6,7 +6,7 @@ to see how consistent somebody is, changes nothing.
 
 A label is 1 where more have voted yes than no, 0 where fewer, and unknown on a tie or without a vote. Where it is not
 known whether the form asked somebody for a finding that they did not tick, they may have voted no or not at all: the
-label is told only where it is the same either way.
+label is given only where it is the same either way.
 """
 
 from collections.abc import Iterable, Sequence

@@ -338,8 +338,8 @@ def print_figures(alone: Minute, beside: Minute, attacked: Counter[str]) -> None
     for title, refusals in (
         ("visitors refused alone", alone.refused), ("visitors refused beside", beside.refused), ("attacks", attacked),
     ):  # fmt: skip
-        told = ", ".join(f"{name} x {count}" for name, count in sorted(refusals.items()))
-        lines.append(f"{title}: {told or 'none'}")
+        named = ", ".join(f"{name} x {count}" for name, count in sorted(refusals.items()))
+        lines.append(f"{title}: {named or 'none'}")
     print("\n".join(lines))  # noqa: T201
 
 

@@ -26,7 +26,7 @@ def interleaved_medians(tasks: Mapping[str, Callable[[], object]], repeats: int)
 
 
 def settled() -> float:
-    """Seconds, once a GPU that is in use has done what it was told."""
+    """Seconds, once a GPU that is in use has done its work."""
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
         torch.cuda.synchronize()

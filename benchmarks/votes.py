@@ -41,13 +41,13 @@ class Crowd:
         pairs: images times findings.
         voters_right: where more than half of the voters said what is true.
         labels_right: of these, where the export's label is the truth.
-        told_on_tie: where the voters were divided, and the export has a label all the same.
+        given_on_tie: where the voters were divided, and the export has a label all the same.
     """
 
     pairs: int
     voters_right: int
     labels_right: int
-    told_on_tie: int
+    given_on_tie: int
 
     @property
     def share(self) -> float:
@@ -90,15 +90,15 @@ def crowd_figures(folder: Path, images: int, voters: int, seed: int = 0) -> Crow
     store.close()
     lines = [json.loads(line) for line in (out / STUDIES).read_text("utf-8").splitlines()]
     labels = {line["image_id"]: line["findings"] for line in lines}
-    right = told = good = 0
+    right = decided = good = 0
     for sha256, present in truth.items():
         for name in FINDING_NAMES:
             twice, label = 2 * yes.get((sha256, name), 0), labels[sha256].get(name)
-            told += twice == counted[sha256] and label is not None
+            decided += twice == counted[sha256] and label is not None
             if twice != counted[sha256] and (twice > counted[sha256]) == (name in present):
                 right += 1
                 good += label == int(name in present)
-    return Crowd(len(truth) * len(FINDING_NAMES), right, good, told)
+    return Crowd(len(truth) * len(FINDING_NAMES), right, good, decided)
 
 
 def _ticked(severities: dict[str, float], alarm: float, rng: np.random.Generator) -> list[str]:
@@ -148,7 +148,7 @@ def main(
     typer.echo(f"{voters} voters on {images} phantoms, {found.pairs:,} pairs of an image and a finding")
     typer.echo(f"the voters' majority is right on {found.voters_right:,} ({found.voters_right / found.pairs:.1%})")
     typer.echo(f"of these the export's label is right on {found.labels_right:,} ({found.share:.2%})")
-    typer.echo(f"labels where the voters were divided: {found.told_on_tie}")
+    typer.echo(f"labels where the voters were divided: {found.given_on_tie}")
 
 
 if __name__ == "__main__":

@@ -167,8 +167,8 @@ def write_downloads(
     """
     stem = f"{STEM}-second" if second else STEM
     record_path = folder / f"{stem}.json"
-    told = {**record, **({} if how is None else {"how": how})}
-    record_path.write_text(json.dumps(told, indent=2), encoding="utf-8")
+    kept = {**record, **({} if how is None else {"how": how})}
+    record_path.write_text(json.dumps(kept, indent=2), encoding="utf-8")
     if scanpath is None or record["scanpath"] is None:
         return [record_path]
     overlay_path = folder / f"{stem}-overlay.png"
@@ -201,8 +201,8 @@ def draw_figure(
     width_px, height_px = max(1, round(image.width * scale)), max(1, round(image.height * scale))
     overlay = draw_overlay(image.convert("RGB").resize((width_px, height_px)), scanpath)
     font = ImageFont.load_default(CAPTION_PX)
-    told = [item for item in record["findings"].items() if item[0] not in silent]
-    likely = sorted(told, key=lambda item: -item[1])[:CAPTION_FINDINGS]
+    shown = [item for item in record["findings"].items() if item[0] not in silent]
+    likely = sorted(shown, key=lambda item: -item[1])[:CAPTION_FINDINGS]
     who = " + ".join(filter(None, (record["model"], record["adapter"])))
     paragraphs = [
         record["question"], record["answer"],

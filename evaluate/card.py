@@ -75,8 +75,8 @@ TWINS = """Compare twins of one recipe with each other. Those with and without g
 base) and learned from the same examples in the same order, for `steps` steps; this checkpoint went on from the first of
 them, before its learning rate fell, for `release steps` more. {earlier}"""
 EARLIER_TWINS = """Ordered gaze, no gaze supervision (the same tokens and no pointer loss) and plain placeholders (the
-pointer is not told which patch was fixated before) were trained from nothing by the base's recipe, on the same examples
-in the same order, for fewer steps than the base."""
+pointer does not know which patch was fixated before) were trained from nothing by the base's recipe, on the same
+examples in the same order, for fewer steps than the base."""
 _EARLIER = "Trained from nothing by the base's recipe, for fewer steps and as long as its two like."
 _PAIR = "Trained from the base on the same examples in the same order as its like."
 TWIN_CARDS = {
@@ -86,7 +86,7 @@ TWIN_CARDS = {
     "fine": f"that sees the whole image as finely as glimpses are, and takes none. {_PAIR}",
     "short": f"with ordered gaze and without glimpses. {_EARLIER}",
     "no-gaze": f"without gaze supervision: the same tokens and no pointer loss, so it shows no scanpath. {_EARLIER}",
-    "plain": f"with plain placeholders: its pointer is not told which patch was fixated before. {_EARLIER}",
+    "plain": f"with plain placeholders: its pointer does not know which patch was fixated before. {_EARLIER}",
 }
 EARLIER = ("short", "no-gaze", "plain")
 

@@ -137,16 +137,16 @@ def left_unlearned(
     Args:
         added: findings that its head gets.
     """
-    told = []
+    notes = []
     unlearned = {name for case in cases for name in case.findings} - {NO_FINDING, *gaze.finding_names}
     if added:
-        told.append(f"Findings that the base does not know, added to its head: {', '.join(sorted(added))}")
+        notes.append(f"Findings that the base does not know, added to its head: {', '.join(sorted(added))}")
     if unlearned:
-        told.append(f"Findings of the data that the head does not learn: {', '.join(sorted(unlearned))}")
+        notes.append(f"Findings of the data that the head does not learn: {', '.join(sorted(unlearned))}")
     cut = path_lengths(cases).words(gaze.num_gaze_tokens)
     if cut and supervises_gaze(config.gaze_order, cases):
-        told.append(f"Scanpaths are cut: {cut}")
-    return told
+        notes.append(f"Scanpaths are cut: {cut}")
+    return notes
 
 
 def tell_room(config: FinetuneConfig, split: Split, run: Path, log: RunLog, ranks: Ranks) -> None:

@@ -93,7 +93,7 @@ def main() -> None:
     drawn = [film_statistics(Image.fromarray(image)) for image in images]
     apart = separability(real, drawn)
     for name in real[0]:
-        typer.echo(f"{name}: told apart with AUROC {apart[name]:.2f}")
+        typer.echo(f"{name}: distinguished with AUROC {apart[name]:.2f}")
         for kind, many in (("real", real), ("drawn", drawn)):
             means = np.mean([one[name] for one in many], axis=0)
             typer.echo(f"  {kind:6}" + " ".join(f"{value:6.1f}" for value in means))

@@ -107,7 +107,7 @@ class Page(gr.Blocks):
         except Exception as error:
             cause = error.__cause__ or error  # Gradio wraps what components raise
             if isinstance(cause, MemoryError) or (isinstance(cause, OSError) and cause.errno in OF_THE_SERVER):
-                raise cause from None  # told by `process_api`
+                raise cause from None  # reported by `process_api`
             why = f" ({escape(brief(error.message))})" if isinstance(error, gr.Error) else ""
             raise gr.Error(NOT_USABLE.format(why=why), duration=None, print_exception=False) from error
 

@@ -115,15 +115,15 @@
     return button;
   };
   let tip = null,
-    told = null;
+    explained = null;
   function tell(term) {
     tip?.remove();
-    [tip, told] = [null, term === told ? null : term];
-    if (!told) return;
+    [tip, explained] = [null, term === explained ? null : term];
+    if (!explained) return;
     tip = document.createElement("div");
-    Object.assign(tip, { className: "gaze-tip", role: "tooltip", textContent: told.title });
+    Object.assign(tip, { className: "gaze-tip", role: "tooltip", textContent: explained.title });
     (document.fullscreenElement ?? document.body).append(tip);
-    const box = told.getBoundingClientRect(),
+    const box = explained.getBoundingClientRect(),
       { offsetWidth: width, offsetHeight: height } = tip;
     tip.style.left = `${Math.max(6, Math.min(box.left, innerWidth - width - 6))}px`;
     tip.style.top = `${box.bottom + height + 8 > innerHeight ? Math.max(6, box.top - height - 6) : box.bottom + 6}px`;
@@ -131,10 +131,10 @@
   document.addEventListener("click", event => {
     const term = event.target.closest?.(".gaze-term");
     if (term) event.preventDefault();
-    if (term || tip) tell(term ?? told);
+    if (term || tip) tell(term ?? explained);
   });
-  document.addEventListener("keydown", event => event.key === "Escape" && tip && tell(told));
-  document.addEventListener("scroll", () => tip && tell(told), { capture: true, passive: true });
+  document.addEventListener("keydown", event => event.key === "Escape" && tip && tell(explained));
+  document.addEventListener("scroll", () => tip && tell(explained), { capture: true, passive: true });
 
   /* A chart that is drawn while its tab is closed has a width of its own; on this it takes the page's. */
   document.addEventListener("click", event => {

@@ -149,8 +149,8 @@ def run_busily(
 
     def controls(said: str | None, *, busy: bool) -> Values:
         """Made in a handler, since a component made outside is shown."""
-        told_on = {} if said is None else {line: status(said)}
-        return {**told_on, **{button: gr.Button(interactive=not busy) for button in buttons}}
+        status_line = {} if said is None else {line: status(said)}
+        return {**status_line, **{button: gr.Button(interactive=not busy) for button in buttons}}
 
     both = [line, *buttons]
     begun = event(lambda: controls(words, busy=True), None, both, queue=False, js=js, **QUIET)

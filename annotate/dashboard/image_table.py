@@ -38,8 +38,8 @@ class ImageTableView:
                 )
                 self.go = gr.Button("Take the table", min_width=130, scale=0, elem_id="dashboard-table-go")
             self.status = gr.HTML(status(""), elem_id="dashboard-table-status")
-            self.told = gr.HTML(elem_id="dashboard-table-told")
-        outputs = [self.status, self.told, self.upload]
+            self.refused = gr.HTML(elem_id="dashboard-table-refused")
+        outputs = [self.status, self.refused, self.upload]
         entry.on(self.go.click, self._take, [self.upload, self.replace], outputs)
 
     def _take(self, claim: Claim, upload: str | None, replace_known: bool) -> Values:
@@ -47,7 +47,7 @@ class ImageTableView:
         done = self._describe(claim, path, bool(replace_known))
         if path is not None:
             path.unlink(missing_ok=True)
-        return {self.status: status(sentence(done)), self.told: tables(done), self.upload: None}
+        return {self.status: status(sentence(done)), self.refused: tables(done), self.upload: None}
 
 
 def sentence(done: Described) -> str:

@@ -233,7 +233,7 @@ class ImagesView:
             )  # fmt: skip
             self.close_all = gr.Button("Close these", min_width=110, scale=0, elem_id="dashboard-close-all")
         self.skip, self.image = remembered(0), remembered("")  # how many come before; digest of the one that is shown
-        self.told = gr.Textbox(visible=False)  # by the page: what is ticked, or what was clicked
+        self.sent = gr.Textbox(visible=False)  # by the page: what is ticked, or what was clicked
         self.where = [chosen, self.state, self.search, self.skip]
         self.one = [self.status, self.picture, self.path, self.image]
         self.shown = [self.gallery, self.skip, self.to, self.state, self.search, *self.one]
@@ -268,12 +268,12 @@ class ImagesView:
         entry.on([self.state.input, self.search.submit], self._anew, self.where[:-1], self.shown)
         for button, step in ((self.more, PAGE), (self.before, -PAGE)):
             entry.on(button.click, self._turn(step), self.where, self.shown)
-        entry.on(self.gallery.click, self._click, [self.told], self.one, js=CLICKED)
+        entry.on(self.gallery.click, self._click, [self.sent], self.one, js=CLICKED)
 
         def change(button: gr.Button, words: str, work: Callable[..., None], *inputs: gr.Textbox | gr.Dropdown) -> None:
             outputs = list(dict.fromkeys([*self.shown, *inputs]))
             entry.on(
-                button.click, self._changing(work, words, inputs), [*self.where, self.image, *inputs, self.told],
+                button.click, self._changing(work, words, inputs), [*self.where, self.image, *inputs, self.sent],
                 outputs, js=TICKED,
             )  # fmt: skip
 
@@ -393,8 +393,8 @@ def _picture(view: ShownImage) -> str:
     image = view.listed.image
     alt = escape(f"Image {short_digest(image.sha256)}")
     known = {"patient": image.patient_id, **image.metadata} if image.patient_id else image.metadata
-    told = "; ".join(f"{name}: {value}" for name, value in known.items() if value)
-    size = f"{image.width_px} x {image.height_px} px. Asked: {image.question}" + (f" ({told})" if told else "")
+    metadata = "; ".join(f"{name}: {value}" for name, value in known.items() if value)
+    size = f"{image.width_px} x {image.height_px} px. Asked: {image.question}" + (f" ({metadata})" if metadata else "")
     return (
         f'<figure class="dashboard-picture"><img src="{picture_uri(view.pixels, SHOWN_PX)}" alt="{alt}">'
         f"<figcaption>{escape(size)}</figcaption></figure>"

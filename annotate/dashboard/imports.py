@@ -186,7 +186,7 @@ class ImportsService:
             raise StoreError(NOT_KEPT.format(reason=error.strerror)) from None
 
     def describe(self, claim: Claim, upload: Path | None, replace_known: bool = False) -> Described:
-        """Take a table of patients and metadata of images that are here; rows that cannot be taken are told.
+        """Take a table of patients and metadata of images that are here; rows that cannot be taken are named.
 
         Args:
             claim: who asks.
@@ -273,7 +273,7 @@ class ImportsView:
         self.status = gr.HTML(elem_id="dashboard-import-status")
         self.running = gr.HTML(js_on_load=ON_CANCEL, elem_id=RUNNING, padding=False)
         self.table = gr.HTML(elem_id="dashboard-imports")
-        self.told = gr.Number(visible=False)  # what CANCELLED brings along
+        self.sent = gr.Number(visible=False)  # what CANCELLED brings along
         self.refresh = gr.Button("Refresh the imports", min_width=130, scale=0, elem_id="dashboard-import-refresh")
         self.table_of_images = ImageTableView(service.describe, entry)
         self.timer = gr.Timer(REFRESH_S, active=False)
@@ -288,7 +288,7 @@ class ImportsView:
         ):
             outputs = [self.status, *self.shown, source]
             entry.on(button.click, work, [source, self.question, self.quota, self.chosen], outputs)
-        entry.on(self.running.click, self._cancel, [self.told], [self.status, *self.shown], js=CANCELLED)
+        entry.on(self.running.click, self._cancel, [self.sent], [self.status, *self.shown], js=CANCELLED)
         self.changes = [entry.on(event, self.first, [], self.shown) for event in (self.refresh.click, self.timer.tick)]
 
     def first(self, claim: Claim) -> Values:
@@ -333,9 +333,9 @@ def _running_row(one: ImportStatus) -> str:
     name = escape(f"{one.number}: {short_name(shown_place(one.kind, one.where))}")
     share = f'value="{one.looked_at}" max="{one.total}"' if one.total else ""
     bar = f'<progress {share} aria-label="How far import {one.number} is"></progress>' if one.state == "running" else ""
-    told = progress_of(one) or one.state
+    state = progress_of(one) or one.state
     button = f'<button type="button" data-cancel="{one.number}" aria-label="Cancel import {name}">Cancel</button>'
-    return f"<li><b>{name}</b>{bar}<span>{told}</span>{button}</li>"
+    return f"<li><b>{name}</b>{bar}<span>{state}</span>{button}</li>"
 
 
 def import_table(imports: list[ImportStatus]) -> Table:

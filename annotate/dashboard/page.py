@@ -132,7 +132,7 @@ class Dashboard:
     def _again(self, claim: Claim, name: str) -> Values:
         welcome = self.service.overview.welcome(claim)
         values: Values = self.overview.counted(claim)
-        # Another name may have been chosen in Teach. The same one is not told again: an answer that comes late must
+        # Another name may have been chosen in Teach. The same one is not sent again: an answer that comes late must
         # not take back what was entered meanwhile.
         if self.service.gate.asks_name and claim.name != name:
             values |= {self.entry.who: self.entry.shown(welcome), self.entry.name: claim.name}

@@ -1,4 +1,4 @@
-"""Projects: made, renamed, closed; how their images are looked at, what annotators are told and asked, the licence."""
+"""Projects: made, renamed, closed; how their images are looked at, what annotators read and are asked, the licence."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace

@@ -162,8 +162,8 @@ def _for_publishing(store: AnnotationStore, image: StoredImage) -> StoredImage:
     The patient is a code that nobody finds without the store's secret: splits by patient work with it as well.
     """
     patient = f"patient-{store.tag(f'patient {image.patient_id}')[:SHORT_DIGITS]}" if image.patient_id else ""
-    told = {name: value for name, value in image.metadata.items() if name in (VIEW, SPLIT)}
-    return replace(image, name=image.sha256[:SHORT_DIGITS], source="", patient_id=patient, metadata=told)
+    metadata = {name: value for name, value in image.metadata.items() if name in (VIEW, SPLIT)}
+    return replace(image, name=image.sha256[:SHORT_DIGITS], source="", patient_id=patient, metadata=metadata)
 
 
 def submissions_of(

@@ -41,7 +41,7 @@
     pen.restore();
   };
 
-  /* Follows the pointer, frame by frame; `time()` is since the image was shown, `on.moved()` and `on.full()` are told. */
+  /* Follows the pointer, frame by frame; `time()` is since the image was shown, `on.moved()` and `on.full()` are called. */
   teach.Follower = class Follower {
     constructor(viewer, time, on) {
       Object.assign(this, { viewer, time, on, samples: [], at: null, place: null });

@@ -202,8 +202,8 @@
       this.#ended(() => this.result.show(receipt));
     }
 
-    practised(told) {
-      this.#ended(() => this.result.showPractice(told));
+    practised(answer) {
+      this.#ended(() => this.result.showPractice(answer));
     }
 
     #changed(event) {

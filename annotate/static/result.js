@@ -22,8 +22,8 @@
       this.root = make("div", { class: "teach-result" });
     }
 
-    /* What was told on the practice image; there is no receipt. */
-    showPractice(told) {
+    /* The answer to the practice image; there is no receipt. */
+    showPractice(answer) {
       this.sentence = make("h3", { role: "status", "aria-live": "polite" });
       this.seen = make("div", { class: "teach-seen" });
       this.scores = make("div");
@@ -33,7 +33,7 @@
         make("p", { class: "teach-note" }, "Nothing of the practice image is kept."),
         this.#onwards(),
       );
-      this.compare(told);
+      this.compare(answer);
     }
 
     #onwards() {

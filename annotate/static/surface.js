@@ -8,7 +8,7 @@
   const frame = () => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)));
 
   teach.Surface = class Surface {
-    /* on.changed() after every edit, on.say(text) for what the annotator must be told. */
+    /* on.changed() after every edit, on.say(text) for what the annotator has to read. */
     constructor(root, on) {
       const gaze = globalThis.GazeViewer;
       Object.assign(this, { gaze, on, mode: "clicks", path: new teach.ClickPath(), locked: true });

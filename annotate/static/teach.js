@@ -115,7 +115,7 @@
       this.#fill(false);
       if (document.fullscreenElement === this.root) document.exitFullscreen();
       this.#leave();
-      this.compared = null; // what is told of it still belongs to no image that is opened later
+      this.compared = null; // its comparison, if still to come, belongs to no image that is opened later
       this.start.show(this.welcome);
       this.body.replaceChildren(this.start.root);
       if (this.welcome.problem && teach.keep.name) this.#fail(this.welcome.problem);
@@ -306,7 +306,7 @@
       this.#grid();
     }
 
-    /* The model's patch grid; its path stays with the server. Without it everything works but the patch is not told. */
+    /* The model's patch grid; its path stays with the server. Without it everything works but the patch is not shown. */
     async #grid(turns = 6) {
       const { work } = this,
         { sha256, width_px, height_px } = work.image;
@@ -425,19 +425,19 @@
       this.outbox.send(sent);
     }
 
-    /* The practice image ends here: what it was drawn with is told, and nothing is kept. */
+    /* The practice image ends here: what it was drawn with is shown, and nothing is kept. */
     #practised(findings) {
       return this.#try(async () => {
         const { work, desk } = this,
           { path, follower } = desk.surface;
         const places = path.points.map(({ x, y }) => [x, y]),
           { samples } = follower;
-        const told = await teach.ask(this.server, "practised", { project: this.project, places, samples, findings });
+        const answer = await teach.ask(this.server, "practised", { project: this.project, places, samples, findings });
         work.state = "stored";
         teach.keep.choose({ practised: true });
         desk.surface.lock(true);
-        desk.practised(told);
-        await desk.surface.compare(told.paths, null, told.truth);
+        desk.practised(answer);
+        await desk.surface.compare(answer.paths, null, answer.truth);
       });
     }
 
@@ -473,7 +473,7 @@
       desk.line.textContent = `${this.welcome.progress.done} submitted, ${this.welcome.progress.open_images} open`;
       if (work.onwards && work === this.work) {
         await this.next();
-        work.onwards = false; // where no other image came, what is told of this one stands beside it
+        work.onwards = false; // where no other image came, the comparison of this one stands beside it
         await this.#tell(work);
       }
       await compared;
@@ -504,7 +504,7 @@
     }
 
     // ---- comparing --------------------------------------------------------------------------------------------------
-    /* How the submission of an image compares: told beside it, or in one line where another one is there already. */
+    /* How the submission of an image compares: shown beside it, or in one line where another one is there already. */
     async #compare(work) {
       this.compared = work;
       try {
@@ -521,16 +521,16 @@
         { found, trouble } = work;
       if (work !== this.work) return this.#tellOfTheOneBefore();
       if (work.onwards || !(found || trouble)) return; // the next image is on its way, or the comparison
-      work.told = true;
+      work.answered = true;
       if (trouble) return desk.result.fail(trouble);
       desk.result.compare(found);
       await desk.surface.compare(found.paths, found.grid, found.truth);
     }
 
-    /* Beside an image, unless it was told beside its own; whichever of the two is there first. */
+    /* Beside an image, unless it was shown beside its own; whichever of the two is there first. */
     #tellOfTheOneBefore() {
-      const { found, told } = this.compared ?? {};
-      if (this.desk) this.desk.before.textContent = found && !told ? `The image before: ${found.sentence}` : "";
+      const { found, answered } = this.compared ?? {};
+      if (this.desk) this.desk.before.textContent = found && !answered ? `The image before: ${found.sentence}` : "";
     }
   };
 

@@ -21,7 +21,7 @@ LARGE_LOCATOR, LOCATOR_BYTES, LARGE_RECORD, LARGE_BYTES = b"PK\x06\x07", 20, b"P
 DIRECTORY_ENTRY = b"PK\x01\x02"
 NAME_IN_UNICODE = 0x7075  # an extra field of Info-ZIP
 # Code pages in which old writers name files, and how Unicode calls the letters that come out. Others (Russian, Chinese,
-# Korean) give letters for any bytes at all, so that a wrong reading could not be told from a right one.
+# Korean) give letters for any bytes at all, so that a wrong reading could not be distinguished from a right one.
 CODE_PAGES = (("cp437", ("LATIN",)), ("cp1252", ("LATIN",)), ("cp932", ("CJK", "HIRAGANA", "KATAKANA")))
 
 

@@ -217,10 +217,10 @@ def _put_person(connection: Connection, person: Person) -> bool:
     of_person = PEOPLE.c.pseudonym == person.pseudonym
     is_new = connection.scalar(select(PEOPLE.c.id).where(of_person)) is None
     key = find_or_add_person(connection, person.pseudonym)
-    told = {"experience": person.experience, "agreed": person.agreed, "blocked": person.blocked}
+    values = {"experience": person.experience, "agreed": person.agreed, "blocked": person.blocked}
     unknown = of_person & (PEOPLE.c.experience == "") & (PEOPLE.c.agreed == "") & ~PEOPLE.c.blocked
-    if any(told.values()):
-        is_new |= connection.execute(update(PEOPLE).where(unknown).values(told)).rowcount > 0
+    if any(values.values()):
+        is_new |= connection.execute(update(PEOPLE).where(unknown).values(values)).rowcount > 0
     if person.name is None or connection.scalar(select(PEOPLE.c.name).where(PEOPLE.c.id == key)) is not None:
         return is_new
     if connection.scalar(select(PEOPLE.c.id).where(PEOPLE.c.name == person.name)) is not None:

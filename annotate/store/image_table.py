@@ -1,4 +1,4 @@
-"""What a table says of images: their patients, and whatever else its columns hold. A row that cannot be taken is told
+"""What a table says of images: their patients, and whatever else its columns hold. A row that cannot be taken is named
 with the reason, and the others are taken.
 
 Which column names the images, the patients, the views and the splits follows from its name, as in
@@ -71,7 +71,7 @@ class Described:
 
     Args:
         columns: that were read, and as what.
-        changed, same: rows that told something new, and rows of which everything was known.
+        changed, same: rows that held something new, and rows of which everything was known.
         refused: rows that were not taken, by line.
     """
 
@@ -140,12 +140,12 @@ def describe_images(store: Store, path: Path, by: str, *, replace_known: bool = 
             before.line, before.image, before.patient_id or row.patient_id, {**row.metadata, **before.metadata}
         )
         wanted.append((digest, row))
-    told, rest = 0, iter(wanted)
+    changed, rest = 0, iter(wanted)
     while part := list(islice(rest, PART)):
         news, bad = store.database.write(_writing(part, by, store.now_us(), replace_known))
-        told, refused = told + news, refused + bad
+        changed, refused = changed + news, refused + bad
     refused.sort(key=lambda one: one.line)
-    return Described(columns.words(), told, len(body) - len(refused) - told, tuple(refused))
+    return Described(columns.words(), changed, len(body) - len(refused) - changed, tuple(refused))
 
 
 # ---- the file --------------------------------------------------------------------------------------------------------
@@ -242,16 +242,16 @@ class _Columns:
         plain = [_checked(name, cell) for name, cell in zip(self.header, cells, strict=False)]
         plain += [""] * (len(self.header) - len(plain))
         patient = "" if self.patient is None else id_text(plain[self.patient])
-        told = {name: plain[place] for place, name in self.metadata.items() if plain[place]}
-        told |= {VIEW: view_name(told[VIEW])} if VIEW in told else {}
+        metadata = {name: plain[place] for place, name in self.metadata.items() if plain[place]}
+        metadata |= {VIEW: view_name(metadata[VIEW])} if VIEW in metadata else {}
         try:
             checked_text("The patient", patient, LONGEST_PATIENT, empty=True)
-            checked_metadata(told)
+            checked_metadata(metadata)
         except StoreError as error:
             raise _RowError(str(error).rstrip(".")) from None
         if not plain[self.image]:
             raise _RowError("it names no image")
-        return _Row(line, plain[self.image], patient, told)
+        return _Row(line, plain[self.image], patient, metadata)
 
     def words(self) -> dict[str, str]:
         """Return what each column is taken for."""
@@ -319,7 +319,7 @@ class _Finder:
 def _writing(
     part: Sequence[tuple[str, _Row]], by: str, now_us: int, replace_known: bool
 ) -> Callable[[Connection], tuple[int, list[RefusedRow]]]:
-    """Return what writes some rows: how many told something new, and which contradict what is known."""
+    """Return what writes some rows: how many held something new, and which contradict what is known."""
 
     def write(connection: Connection) -> tuple[int, list[RefusedRow]]:
         news, refused = 0, list[RefusedRow]()

@@ -73,8 +73,8 @@ def count_images(kind: str, where: str) -> int | None:
     if kind != "hub":
         return sum(1 for _ in SOURCES[kind](where))
     name, split = _hub_name(where)
-    told = (_hub_rows(name, split).info.splits or {}).get(split)
-    return None if told is None else int(told.num_examples) or None
+    info = (_hub_rows(name, split).info.splits or {}).get(split)
+    return None if info is None else int(info.num_examples) or None
 
 
 # ---- archives -------------------------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ class Project:
     """How the images of a project are annotated.
 
     Args:
-        instruction: what annotators are told beside the usual; "" for nothing.
+        instruction: what annotators read beside the usual; "" for nothing.
         licence: under which submissions may be published.
         mode: in which everybody looks; "" where each chooses.
         sigma_px, radius_px: blur and disc of the blurred modes, as in `annotate.blur.BlurSettings`.

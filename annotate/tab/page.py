@@ -60,7 +60,7 @@ STATIC = Path(__file__).parent.with_name("static")
 SCRIPTS = ("path", "keep", "wire", "blur", "surface", "keys", "form", "start", "result", "desk", "teach")
 MOUNT = "GazeTeach.mount(element, props, server, upload);"
 SHOWN = "teach-image.png"  # name of the files that the page fetches
-LIKELY = 0.5  # probability from which a finding of the model is told
+LIKELY = 0.5  # probability from which a finding of the model is named
 NOT_UPLOADED = "The upload is not there any more: choose the file again."
 
 
@@ -244,8 +244,8 @@ def greeting(service: AnnotationService, person: Visitor | None, problem: str, s
         service: of the page.
         person: None where nobody is known.
         problem: what somebody unknown has to do.
-        slug: of the project that the page is in; None for the first one that is open. Of a closed one all is told: what
-            was begun in it goes on.
+        slug: of the project that the page is in; None for the first one that is open. A closed one is described,
+            too: what was begun in it goes on.
     """
     there = service.store.projects()
     still_open = [one for one in there if not one.closed]
@@ -299,7 +299,7 @@ def project_answer(service: AnnotationService, person: Visitor | None, project: 
 
 
 def feedback_answer(feedback: Feedback) -> Answer:
-    """Return what is told after a submission: the sentence, a row per finding that anybody sees, paths and numbers."""
+    """Return what is shown after a submission: the sentence, a row per finding that anybody sees, paths and numbers."""
     found = feedback.found
     likely = {} if found is None else found.finding_probabilities
     drawn = () if feedback.truth is None else feedback.truth
@@ -327,7 +327,7 @@ def feedback_answer(feedback: Feedback) -> Answer:
 
 
 def practised_answer(own: Scanpath, findings: list[str]) -> Answer:
-    """Return what is told after the practice image, in the form of `feedback_answer`."""
+    """Return what is shown after the practice image, in the form of `feedback_answer`."""
     truth = practice().truth
     names = {*(one.name for one in truth), *(name for name in findings if name != NO_FINDING)}
     rows = [

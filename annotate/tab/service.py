@@ -83,7 +83,7 @@ class ShownAs:
     Args:
         at: when, by the server's clock.
         blur: behind which it is in the modes with a blurred image.
-        question: that stood above it; None where that is not told, as in drafts of earlier pages.
+        question: that stood above it; None where that is not known, as in drafts of earlier pages.
         project: short name of the one in which it was opened; None likewise.
     """
 
@@ -245,8 +245,8 @@ class AnnotationService:
         """Return how an image was shown to somebody, with a tag that only the server can make: by the time of the
         submission an admin may have changed all but the time.
         """
-        told = (f"{how.blur.sigma_px:g}", f"{how.blur.radius_px:g}", how.question, how.project)
-        text = "/".join([how.at.isoformat(), *(quote(part, safe="") for part in told if part is not None)])
+        parts = (f"{how.blur.sigma_px:g}", f"{how.blur.radius_px:g}", how.question, how.project)
+        text = "/".join([how.at.isoformat(), *(quote(part, safe="") for part in parts if part is not None)])
         return f"{text} {self._tag(person, sha256, text)}"
 
     def _tag(self, person: Visitor, sha256: str, text: str) -> str:
@@ -255,7 +255,7 @@ class AnnotationService:
     def _shown(self, person: Visitor, sha256: str, shown: str) -> ShownAs:
         """Return how an image was shown; NOT_SHOWN where this server never said so.
 
-        A draft from before more than the time was told has the usual blur.
+        A draft from before more than the time was kept has the usual blur.
         """
         text, _, tag = shown.partition(" ")
         if not hmac.compare_digest(tag.encode(), self._tag(person, sha256, text).encode()):
@@ -293,7 +293,7 @@ class AnnotationService:
 
     # ---- models and other readers -----------------------------------------------------------------------------------
     def grid(self, sha256: str, model: str) -> PatchGrid:
-        """Return the patch grid of a model on an image; what it sees there is told by `feedback` alone.
+        """Return the patch grid of a model on an image; `feedback` alone shows what it sees there.
 
         Raises:
             ValueError: no such model or image, or it is busy.

@@ -15,7 +15,7 @@ from gazevlm_core.records import Diagnosis, Sentence
 
 UNTRAINED = "This model\N{RIGHT SINGLE QUOTATION MARK}s finding head is untrained."
 UNSCORED = "Nobody measured how well this model tells it: how far its probability can be trusted is unknown."
-# How well a finding is told from its absence, by the least AUROC for each word.
+# How well a finding is distinguished from its absence, by the least AUROC for each word.
 RELIABILITY = ((0.95, "very good"), (0.9, "good"), (0.8, "fair"), (0.7, "weak"), (0.0, "poor"))
 NOT_KNOWN = "does not know it"
 SILENT = "Not measured on images like this:"
@@ -80,7 +80,7 @@ class Side:
         return self.diagnosis.finding_probabilities
 
     def score(self, name: str) -> FindingScore | None:
-        """How well a finding is told from its absence, where that is known."""
+        """How well a finding is distinguished from its absence, where that is known."""
         return self.scores.findings.get(name) if self.scores else None
 
     def ordered(self) -> list[str]:
@@ -99,7 +99,7 @@ class Side:
 
 def silent_findings(names: Iterable[str], scores: CheckpointScores | None, question: str) -> frozenset[str]:
     """Return the findings to be silent about on a drawn image: the few without a score where most have one, which a
-    model learnt from other images alone; but what the question names is told.
+    model learnt from other images alone; but what the question names is shown.
 
     Args:
         names: of all findings.
@@ -129,9 +129,9 @@ def _folding_silent(names: Sequence[str], silent: Collection[str], listed: Calla
     quiet = [name for name in names if name in silent]
     if not quiet:
         return listed(names)
-    told = listed([name for name in names if name not in silent])
+    shown = listed([name for name in names if name not in silent])
     summary = f"{SILENT} {', '.join(map(escape, sorted(quiet)))}"
-    return f'{told}<details class="gaze-fold gaze-silent"><summary>{summary}</summary>{listed(quiet)}</details>'
+    return f'{shown}<details class="gaze-fold gaze-silent"><summary>{summary}</summary>{listed(quiet)}</details>'
 
 
 def paired_findings(sides: Sequence[Side]) -> str:
@@ -182,7 +182,7 @@ def _bar(value: float, was: float | None, score: FindingScore | None) -> str:
 
 
 def _word(score: FindingScore | None) -> str:
-    """How well a finding is told from its absence, in a word."""
+    """How well a finding is distinguished from its absence, in a word."""
     return "not scored" if score is None else next(word for least, word in RELIABILITY if score.auroc >= least)
 
 

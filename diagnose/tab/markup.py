@@ -68,14 +68,14 @@ def tables(diagnosis: Diagnosis, palette: Sequence[Color] = MODEL.colors, name: 
     return dwell_bar(diagnosis.scanpath, palette) + looked + zone_table(diagnosis) + evidence(diagnosis)
 
 
-def details(titles: Sequence[str], told: Sequence[str]) -> str:
+def details(titles: Sequence[str], tables: Sequence[str]) -> str:
     """Return the tables of one result, or of several below each other, in one fold; "" where there are none.
 
     Args:
         titles: of the results.
-        told: the tables of each, as HTML.
+        tables: of each, as HTML.
     """
-    named = ((title(name) if name else "") + one for name, one in zip(titles, told, strict=True) if one)
+    named = ((title(name) if name else "") + one for name, one in zip(titles, tables, strict=True) if one)
     inner = "".join(f'<div class="gaze-details">{one}</div>' for one in named)
     return folded("Details", inner) if inner else ""
 
@@ -146,12 +146,12 @@ def warning(diagnosis: Diagnosis, elsewhere: Collection[str] = ()) -> str:
         diagnosis: with its notes.
         elsewhere: those of them that stand elsewhere on the page.
     """
-    told = [one for one in diagnosis.notes if one not in elsewhere]
+    notes = [one for one in diagnosis.notes if one not in elsewhere]
     if diagnosis.ood_score is None or diagnosis.ood_score <= FAMILIAR:
-        return alert(told)
-    notes = folded("Why", "".join(f"<p>{escape(one)}</p>" for one in told))
+        return alert(notes)
+    why = folded("Why", "".join(f"<p>{escape(one)}</p>" for one in notes))
     box = '<label><input type="checkbox" class="gaze-anyway"> Show path, words and bars anyway</label>'
-    return f'<div class="gaze-warning gaze-strange" role="alert"><p><b>{VERDICT}</b></p>{box}{notes}</div>'
+    return f'<div class="gaze-warning gaze-strange" role="alert"><p><b>{VERDICT}</b></p>{box}{why}</div>'
 
 
 def alert(sentences: Sequence[str]) -> str:

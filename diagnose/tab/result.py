@@ -270,9 +270,9 @@ class FindingsPanel:
 
     def tables(self, shown: Shown) -> Values:
         """The tables, which are complete once the answers are."""
-        told = [
+        tables = [
             markup.tables(one.diagnosis, STYLE.roles[role].colors, f"scanpath{end}")
             for one, role, end in zip(shown.results, ROLES, ENDS, strict=False)
         ]
-        titles = [one.title for one in shown.results] if len(told) > 1 else [""]
-        return {self.details: markup.details(titles, told)}
+        titles = [one.title for one in shown.results] if len(tables) > 1 else [""]
+        return {self.details: markup.details(titles, tables)}

@@ -69,5 +69,5 @@ def changed_result(own: Result, step: Step, path: tuple[Fixation, ...] | None, t
     changed = replace(
         own, diagnosis=step.diagnosis, seconds=step.seconds, finished=step.finished, own=None if path is None else own
     )
-    told = {"turn": turn, "remark": " ".join(changed.remarks)}
-    return replace(changed, steering=own.steering.model_copy(update=told))
+    update = {"turn": turn, "remark": " ".join(changed.remarks)}
+    return replace(changed, steering=own.steering.model_copy(update=update))

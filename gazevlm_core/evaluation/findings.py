@@ -134,8 +134,8 @@ def score_labels(
             continue
         others = [(own[name], said[name]) for own, said in zip(other_labels, other_logits, strict=True)
                   if name in own and name in said]  # fmt: skip
-        held, told = np.array(others, dtype=np.float64).reshape(-1, 2).T
-        task = LabelTask(truth[:, column], scores[:, column], counts, held, told)
+        other_truth, other_scores = np.array(others, dtype=np.float64).reshape(-1, 2).T
+        task = LabelTask(truth[:, column], scores[:, column], counts, other_truth, other_scores)
         findings[name] = Finding(
             images=len(known),
             positive=int(known.sum()),

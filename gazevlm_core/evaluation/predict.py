@@ -221,7 +221,7 @@ def presence_margins(
     """
     yes, no = (engine.processor.tokenizer.encode(word, add_special_tokens=False)[0] for word in (YES, NO))
     if yes == no:
-        raise ValueError(f"the tokenizer begins {YES!r} and {NO!r} with the same token; no answer can be told apart")
+        raise ValueError(f"the tokenizer begins {YES!r} and {NO!r} with the same token, so answers cannot differ")
     questions = [presence_question(name) for name in names]
     per_pass = max(1, ROWS_AT_ONCE // len(questions))
     margins = []

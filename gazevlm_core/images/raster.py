@@ -33,7 +33,7 @@ def decode_raster(
 
     Grey of 16 or 32 bits (integer or float) is scaled by `grey_range`; colour of 16 bits a channel keeps the upper
     8. Alpha is flattened on black. Colour profiles and gamma are not applied. What is cut short is refused; only a JPEG
-    that was cut and then closed again with an end marker cannot be told from a complete one.
+    that was cut and then closed again with an end marker cannot be distinguished from a complete one.
 
     Args:
         file_format: "PNG", "JPEG", "WEBP" or "TIFF".

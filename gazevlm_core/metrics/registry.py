@@ -151,7 +151,7 @@ class LabelMetric:
         key: in files.
         name: in tables.
         floor: prevalence -> score of who knows no more than that; None where there is no such floor.
-        score: the estimate, and the threshold where it has one; None where it cannot be told.
+        score: the estimate, and the threshold where it has one; None where it cannot be computed.
     """
 
     key: str

@@ -204,4 +204,4 @@ def test_labels_are_right_where_a_crowd_is_right(tmp_path: Path) -> None:
     found = crowd_figures(tmp_path, images=12, voters=12)
     assert found.voters_right > 0.9 * found.pairs
     assert found.share >= 0.99
-    assert found.told_on_tie == 0
+    assert found.given_on_tie == 0

@@ -81,8 +81,8 @@ class GazeFiles(Sink):
                    "project": one.project}  # fmt: skip
             scanpaths.write(json_line({**line_values(sample.image_id, reading), **how}))
         study = {"image_id": sample.image_id, "question": sample.question, "findings": dict(sample.findings)}
-        told = {"patient_id": image.patient_id, "split": sample.split, "view": sample.view}
-        known = {name: value for name, value in told.items() if value}
+        columns = {"patient_id": image.patient_id, "split": sample.split, "view": sample.view}
+        known = {name: value for name, value in columns.items() if value}
         studies.write(json_line({**study, "report": sample.report, **known}))
 
 
