@@ -48,11 +48,9 @@
       );
     },
 
-    /* The page's address names an example, or a model alone: answer, unless an answer is there. */
+    /* The page's address names an example: answer it, unless an answer is there. */
     asLinked() {
-      const address = new URLSearchParams(location.search);
-      if (find("#asked .gaze-asked")) return;
-      if (address.has("example") || (address.has("model") && !address.has("question"))) this.whenReady();
+      if (new URLSearchParams(location.search).has("example") && !find("#asked .gaze-asked")) this.whenReady();
     },
 
     /* The archive is ready: hand it over. */
