@@ -58,8 +58,9 @@
   for (const kind of ["click", "change", "drop"])
     document.addEventListener(
       kind,
-      ({ target, type }) => {
-        if (!target.closest || target.closest(".toast-body")) return;
+      ({ target, type, isTrusted }) => {
+        // the page itself presses Diagnose, such as for a link, and what was said of that link has to stay
+        if (!target.closest || target.closest(".toast-body") || (type === "click" && !isTrusted)) return;
         pressed = target.closest("button, .block");
         if (type === "drop" || target.closest(DOES)) toasts().forEach(close);
       },
