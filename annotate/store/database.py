@@ -17,7 +17,14 @@ from sqlalchemy import Connection, create_engine, event, inspect, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from tenacity import RetryCallState, Retrying, stop_after_attempt, wait_random_exponential
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception_message,
+    stop_after_attempt,
+    stop_after_delay,
+    wait_random_exponential,
+)
 
 from annotate.store.model import StoreError, StoreTrouble
 
@@ -180,7 +187,7 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401 -
     connection.isolation_level = None  # the driver begins no transactions; `Database.transaction` does
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout={int(1000 * BUSY_S)}")
-    mode = cursor.execute("PRAGMA journal_mode=WAL").fetchone()[0]
+    mode = WHILE_LOCKED(lambda: cursor.execute("PRAGMA journal_mode=WAL").fetchone()[0])
     if mode.lower() != "wal":
         raise StoreError("The data folder cannot hold a SQLite database in WAL mode; put it on a local disk.")
     cursor.execute("PRAGMA synchronous=FULL")
@@ -201,6 +208,14 @@ RETRYING = Retrying(
     retry=_is_transient,
     stop=stop_after_attempt(ATTEMPTS),
     wait=wait_random_exponential(0.02, max=2),
+    reraise=True,
+)
+
+# SQLite does not wait for whoever makes a new file's log at the same moment, whatever its busy_timeout.
+WHILE_LOCKED = Retrying(
+    retry=retry_if_exception_message(match=".*locked"),
+    stop=stop_after_delay(BUSY_S),
+    wait=wait_random_exponential(0.02, max=0.5),
     reraise=True,
 )
 

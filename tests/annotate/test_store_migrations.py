@@ -1,6 +1,7 @@
 """Databases: made and upgraded under a lock, refused where they are newer, and reached by every usual form of URL."""
 
 import json
+import sqlite3
 import threading
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
 from annotate.store import database as engine
-from annotate.store.database import HEAD, MIGRATIONS, Database, database_url, migrate
+from annotate.store.database import DATABASE_FILE, HEAD, MIGRATIONS, Database, database_url, migrate
 from annotate.store.model import StoreError
 from annotate.store.project import Project
 from annotate.store.queue import BANDS
@@ -152,6 +153,15 @@ def test_replicas_that_start_together_make_the_tables_once(tmp_path: Path, store
     assert len({store.pseudonym("Ada") for store in opened}) == 1
     for store in opened:
         store.close()
+
+
+def test_a_file_that_another_program_is_making_is_waited_for(tmp_path: Path) -> None:
+    """SQLite refuses the change to WAL at once while somebody else writes, without waiting."""
+    other = sqlite3.connect(tmp_path / DATABASE_FILE, isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    threading.Timer(0.5, lambda: other.execute("COMMIT")).start()
+    AnnotationStore.open(tmp_path).close()
+    other.close()
 
 
 def test_urls_of_every_usual_form_lead_to_psycopg(tmp_path: Path) -> None:
