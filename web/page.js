@@ -83,9 +83,10 @@
     const added = changes.some(change =>
       [...change.addedNodes].some(node => node.matches?.(MESSAGE) || node.querySelector?.(MESSAGE)),
     );
-    if (added) {
+    const wrap = added && toasts()[0]?.closest(".toast-wrap"); // none while the last message is fading out
+    if (wrap) {
       toasts().slice(1).forEach(close);
-      place(toasts()[0].closest(".toast-wrap"));
+      place(wrap);
     }
     // Gradio puts another line there, or other words into the same one
     const said = changes.flatMap(({ target, addedNodes }) => [target, ...addedNodes]);

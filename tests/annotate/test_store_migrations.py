@@ -160,7 +160,10 @@ def test_a_file_that_another_program_is_making_is_waited_for(tmp_path: Path) -> 
     other = sqlite3.connect(tmp_path / DATABASE_FILE, isolation_level=None, check_same_thread=False)
     other.execute("BEGIN IMMEDIATE")
     threading.Timer(0.5, lambda: other.execute("COMMIT")).start()
-    AnnotationStore.open(tmp_path).close()
+    store = AnnotationStore.open(tmp_path)
+    assert store.counts().annotations == 0, "it is there, and can be read"
+    store.close()
+    assert other.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     other.close()
 
 
