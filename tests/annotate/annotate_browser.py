@@ -33,6 +33,8 @@ def open_start(context: "BrowserContext", address: str, name: str) -> "Page":
     if page.input_value(".teach-who input") != name:
         page.fill(".teach-who input", name)
         page.click(".teach-who button")
+        # until then the panel is that of the name before, whose terms may be agreed to already
+        page.wait_for_function(f"name => {APP}.welcome?.person?.name === name", arg=name)
     agree(page)
     return page
 
