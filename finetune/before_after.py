@@ -31,6 +31,7 @@ def answers(engine: GazeEngine, cases: Sequence[Sample], check: Callable[[], Non
     """
     options = DiagnoseOptions(max_new_tokens=MOST_TOKENS)
     found = []
+    engine.forget_images()  # training has changed the model since, maybe its vision tower
     with at_rest(engine):
         for case in cases:
             check()

@@ -199,6 +199,12 @@ class GazeEngine:
         self._last = kept
         return encoded, seen, paths
 
+    def forget_images(self) -> None:
+        """Forget the images that were seen, for whoever changes weights or configuration in place."""
+        with self._lock:
+            self._encoded.clear()
+            self._last = None
+
     def ood_score(self, image: EncodedImage) -> float | None:
         """Return how far out of distribution an image is: above 1, unlike the training images; None where unknown.
 

@@ -1,12 +1,15 @@
 """Every option of what is learned does what it says: two steps, and a look at what it should have changed."""
 
+import json
 from collections.abc import Sized
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from peft.tuners.lora import LoraLayer
+from PIL import Image
 from safetensors.torch import load_file
 
 from gazevlm_core.inference import GazeEngine
@@ -24,6 +27,11 @@ def base_heads(checkpoint: Path) -> dict[str, torch.Tensor]:
     """Heads of the base."""
     weights = load_file(checkpoint / "model.safetensors")
     return {name.partition("gaze_heads.")[2]: one for name, one in weights.items() if "gaze_heads." in name}
+
+
+def pairs(run: Path) -> list[dict[str, Any]]:
+    """Return what base and adapter show of held-out images."""
+    return json.loads((run / "before_after" / "before_after.json").read_text())["images"]
 
 
 # ---- adapter ----
@@ -71,6 +79,22 @@ def test_frozen_heads(do: Run, tiny_checkpoint: Path) -> None:
     changed = {name for name, one in done.heads.items() if not torch.equal(one, before[name])}
     assert changed == {"finding.weight", "finding.bias"}
     assert {name for name, one in free.heads.items() if not torch.equal(one, before[name])} > changed
+
+
+def test_glimpses_are_added_to_a_base_without(do: Run) -> None:
+    done = do(num_glimpses=2)
+    assert read_gaze_config(done.adapter).num_glimpses == 2
+    assert all(image["after"] for image in pairs(done.run))
+
+
+def test_what_is_shown_afterwards_is_seen_by_the_trained_tower(do: Run, tiny_checkpoint: Path) -> None:
+    done = do(freeze_vision=False, learning_rate=0.05, held_out_share=0.13)
+    engine = GazeEngine.load(str(tiny_checkpoint), adapter=done.adapter)
+    for image in pairs(done.run):
+        picture = Image.open(done.run / "before_after" / image["file"])
+        seen = engine.diagnose(picture, image["question"], DiagnoseOptions(max_new_tokens=2))
+        path = [[fixation.x, fixation.y] for fixation in seen.scanpath]
+        assert np.allclose(image["after"], path, atol=1e-4)
 
 
 # ---- data ----
