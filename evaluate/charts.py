@@ -9,12 +9,12 @@ from typing import Any
 import plotly.graph_objects as go
 
 from evaluate.overview import Dot, Lines
-from evaluate.tables import DOMAINS
+from evaluate.tables import DOMAINS, runs_of, variants_of
 from gazevlm_core.evaluation.report import (
-    BASE,
     SOURCES,
     SUBSETS,
     DatasetReport,
+    Difference,
     ExperimentReport,
     Metric,
     PathReport,
@@ -40,11 +40,19 @@ def charts_of(report: Report) -> dict[str, Chart]:
         scores: dict[str, Callable[[Run], Score | None]] = {
             "macro AUROC": lambda run: run.auroc, "sequence score": lambda run: run.sequence,
         }  # fmt: skip
-        return {
-            f"{name}, {DOMAINS[domain]}": partial(curves, values.runs, name, of)
+        differences = {
+            f"Change of {name}, {variant}, {DOMAINS[domain]}": partial(difference_dots, some, name)
+            for name in scores
+            for domain, values in report.domains.items()
+            for variant in variants_of(report)
+            if (some := [one for one in values.differences if (one.variant, one.score) == (variant, name)])
+        }
+        return differences | {
+            f"{name}, {variant}, {DOMAINS[domain]}": partial(curves, runs_of(values, variant), name, of)
             for name, of in scores.items()
             for domain, values in report.domains.items()
-            if any(_known(of(run)) for run in values.runs if run.variant == BASE)
+            for variant in variants_of(report)
+            if any(_known(of(run)) for run in runs_of(values, variant))
         }
     if isinstance(report, PhantomReport):
         return _phantom_charts(report)
@@ -127,7 +135,7 @@ def curves(runs: Sequence[Run], name: str, of: Callable[[Run], Score | None]) ->
     """A score against the number of training images, one line per order of gaze, with intervals."""
     figure = go.Figure()
     for order, color in ORDER_COLORS.items():
-        chosen = sorted((run for run in runs if run.order == order and run.variant == BASE), key=lambda run: run.images)
+        chosen = [run for run in runs if run.order == order]
         points = [(run.images, score) for run in chosen if (score := of(run)) is not None and _known(score)]
         if points:
             scores = [score for _, score in points]
@@ -143,6 +151,26 @@ def curves(runs: Sequence[Run], name: str, of: Callable[[Run], Score | None]) ->
         xaxis={**AXIS, "title": "training images", "type": "log", "tickvals": sizes, "ticktext": list(map(str, sizes))},
         yaxis={**AXIS, "title": name, "tickformat": ".2f"},
     )
+    return figure
+
+
+def difference_dots(differences: Sequence[Difference], name: str) -> go.Figure:
+    """Every paired difference of a score with its interval, and the line of none."""
+    figure = go.Figure()
+    for order, color in ORDER_COLORS.items():
+        some = [one for one in differences if one.second == order and one.value is not None]
+        if some:
+            labels = [f"{one.first} - {one.second}, {one.images:,} images" for one in some]
+            figure.add_scatter(
+                x=[one.value for one in some], y=labels, mode="markers", marker={"color": color, "size": 9},
+                error_x=_whiskers(some), name=f"less {_gaze(order)}",
+                hovertemplate="%{y}: %{x:+.3f}<extra></extra>",
+            )  # fmt: skip
+    figure.add_vline(x=0, line={"color": TEXT, "dash": "dash", "width": 1})
+    figure.update_layout(
+        **PLAIN, height=MARGIN_PX + ROW_PX * max(4, len(differences)),
+        xaxis={**AXIS, "title": f"change of {name}", "tickformat": "+.2f"}, yaxis={**AXIS, "autorange": "reversed"},
+    )  # fmt: skip
     return figure
 
 

@@ -179,43 +179,38 @@ def score(
 
 def experiment(
     out: Annotated[Path, typer.Option(help="Folder of the results; an unfinished one goes on.")],
-    sizes: Annotated[list[int] | None, typer.Option(help="Numbers of training images.", min=1)] = None,
-    seeds: Annotated[int, typer.Option(help="Runs of each kind.", min=2)] = 3,
+    sizes: Annotated[list[int] | None, typer.Option(help="Numbers of training images.", min=10)] = None,
+    seeds: Annotated[int, typer.Option(help="Runs of each kind.", min=2)] = 10,
     orders: Annotated[list[GazeOrder] | None, typer.Option(help="Of the gaze; all without it.")] = None,
-    steps: Annotated[int, typer.Option(help="Of each run.", min=2)] = 640,
-    batch_size: Annotated[int, typer.Option(help="Examples per step.", min=1)] = 4,
-    test_images: Annotated[int, typer.Option(help="Scored per domain.", min=10)] = 300,
+    variants: Annotated[
+        list[str] | None, typer.Option(help='"without glimpses", "with glimpses"; both without it.')
+    ] = None,
+    base: Annotated[str, typer.Option(help="A checkpoint that was never shown gaze.")] = "gazevlm-nano-no-gaze",
+    steps: Annotated[int, typer.Option(help="Of a run with 100 images.", min=2)] = 150,
+    test_images: Annotated[int, typer.Option(help="Scored per domain.", min=10)] = 2000,
     shards: Annotated[Path, typer.Option(help="Folder for drawn phantoms.")] = Path(".cache/experiment"),
-    ablations: Annotated[bool, typer.Option(help="Also vary the model (original gaze, most images).")] = True,
     workers: Annotated[int | None, typer.Option(help="Runs at once; as many as processors without it.", min=1)] = None,
     report_only: Annotated[bool, typer.Option("--report-only", help="Write the report of what is there.")] = False,
 ) -> None:
-    """Train with none, random, shuffled and original gaze, everything else equal; compare and report."""
+    """Fine-tune with original, shuffled, random and no gaze, everything else equal; compare and report."""
     quiet_libraries()
     import torch
 
-    from evaluate.order_experiment import ABLATIONS, ExperimentError, Plan, run_experiment
+    from evaluate.order_experiment import Plan, run_experiment
     from evaluate.order_report import REPORT, write_report
 
     usual = Plan()
-    plan = Plan(
-        sizes=tuple(sizes or usual.sizes),
-        seeds=tuple(range(seeds)),
-        orders=tuple(orders or usual.orders),
-        variants=ABLATIONS if ablations else {},
-        steps=steps,
-        warmup_steps=max(1, steps // 10),
-        decay_steps=max(1, 3 * steps // 10),
-        batch_size=batch_size,
-        test_images=test_images,
-    )
     try:
+        plan = Plan(
+            sizes=tuple(sizes or usual.sizes), seeds=tuple(range(seeds)), orders=tuple(orders or usual.orders),
+            variants=tuple(variants or usual.variants), base=base, steps=steps, test_images=test_images,
+        )  # fmt: skip
         if not report_only:
             at_once = workers or (1 if torch.cuda.is_available() else os.cpu_count() or 1)
             run_experiment(plan, out, shards, lambda line: typer.echo(line, err=True), workers=at_once)
             typer.echo(f"all runs are finished: {out}", err=True)
         write_report(plan, out)
-    except (ExperimentError, OSError) as error:
+    except (ValueError, OSError) as error:
         stop(error, command="experiment")
     typer.echo(out / REPORT)
 

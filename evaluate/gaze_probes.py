@@ -1,12 +1,8 @@
-"""What gaze tells: its order about findings without any model, and the gaze tokens about the words of a model.
+"""How far the words of a model lean on its gaze tokens.
 
     python -m evaluate.gaze_probes --model gazevlm-nano --n 200
 
-Order: a logistic regression guesses each finding from where readers looked in the beginning, middle and end of their
-paths; the same with the fixations shuffled knows the places alone. What lies between the two is what order can add at
-most in this form; where it is nothing, no model can be expected to gain much from order.
-
-Words: the loss of true reports while a part of the prompt is hidden from them. Hidden tokens are masked for everything
+The loss of true reports while a part of the prompt is hidden from them. Hidden tokens are masked for everything
 that comes after them; positions stay as they are. The gaze tokens come after the image, so hiding them leaves the
 image's states untouched. Beside it: as many image tokens, drawn at random, and all of them.
 """
@@ -19,65 +15,18 @@ import numpy as np
 import typer
 
 from gazevlm_core.evaluation.report import Score
-from gazevlm_core.findings import FINDING_NAMES
 from gazevlm_core.metrics.intervals import RESAMPLES, bootstrap_counts, mean_estimate
-from gazevlm_core.metrics.registry import DEFAULT_GRID
-from gazevlm_core.training.gaze_order import GazeOrder, ordered_paths
 from phantoms.dataset import PhantomCase, sample_of
-from phantoms.order_information import FOLDS, guess_findings
 
 if TYPE_CHECKING:
     import torch
 
     from gazevlm_core.inference import GazeEngine
 
-PARTS = 3
 NOTHING, GAZE, SOME_IMAGE, IMAGE = "nothing", "gaze tokens", "as many image tokens", "all image tokens"
 HIDDEN = (NOTHING, GAZE, SOME_IMAGE, IMAGE)
 BATCH = 8
 FIRST_SEED = 900_000  # below those of training
-
-
-def looks_by_part(case: PhantomCase, order: GazeOrder, seed: int) -> np.ndarray:
-    """Share of the fixations in each cell of DEFAULT_GRID by part of the path, float64 [PARTS * cells]."""
-    paths = ordered_paths([path for reader in case.readings for path in reader], order, (seed, case.seed))
-    table = np.zeros((PARTS, len(DEFAULT_GRID)))
-    for path in paths:
-        places = np.array([(fixation.x, fixation.y) for fixation in path])
-        parts = np.arange(len(places)) * PARTS // len(places)
-        np.add.at(table, (parts, DEFAULT_GRID.indices_of(places)), 1)
-    return table.ravel() / max(1.0, table.sum())
-
-
-def order_information(cases: Sequence[PhantomCase], seed: int = 0) -> dict[str, Any]:
-    """Macro AUROC of findings guessed from gaze alone, cross-validated: original, shuffled, and their difference.
-
-    Args:
-        cases: N phantoms with readings.
-        seed: of shuffles, folds and intervals.
-
-    Returns:
-        JSON values; None for a score where no finding has FOLDS images with it and as many without.
-    """
-    labels = np.array([[float(name in case.finding_names) for name in FINDING_NAMES] for case in cases])
-    ordered, shuffled = (
-        np.stack([looks_by_part(case, order, seed) for case in cases])
-        for order in (GazeOrder.ORIGINAL, GazeOrder.SHUFFLED)
-    )
-    found = guess_findings(ordered, shuffled, labels, FINDING_NAMES, fewest=FOLDS, seed=seed)
-    if found is None:
-        return {"images": len(cases), "original": None, "shuffled": None, "difference": None, "per_finding": {}}
-    first, second, gain = found
-    return {
-        "images": len(cases),
-        "original": Score.of(first.macro).to_values(),
-        "shuffled": Score.of(second.macro).to_values(),
-        "difference": Score.of(gain).to_values(),
-        "per_finding": {
-            name: {"original": round(one.value, 5), "shuffled": round(second.per_finding[name].value, 5)}
-            for name, one in first.per_finding.items()
-        },
-    }
 
 
 def report_losses(engine: "GazeEngine", cases: Sequence[PhantomCase], seed: int = 0) -> dict[str, np.ndarray]:

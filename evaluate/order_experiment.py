@@ -1,68 +1,67 @@
 """The experiment: does the order of gaze help? None, random, shuffled and original gaze with everything else equal.
 
-A grid of cells, each of which is trained from nothing on phantoms that no other seed sees, and scored; what is finished
-is not done again.
+A grid of runs of `gazevlm finetune` on a base that has learned findings and words, but no gaze. Each learns from
+phantoms that no other seed sees, and is scored on the same others; what is finished is not done again.
 """
 
 import json
+import math
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from transformers import TrainingArguments, set_seed
+from PIL import Image
 
-from evaluate.gaze_probes import order_information
-from evaluate.phantoms import PhantomSet, phantom_seeds
-from gazevlm_core.evaluation.findings import score_graded
-from gazevlm_core.evaluation.graded import graded_paths
-from gazevlm_core.evaluation.predict import predict
-from gazevlm_core.evaluation.report import BASE
-from gazevlm_core.findings import FINDING_NAMES, QUESTIONS, presence_question
-from gazevlm_core.inference import GazeEngine
-from gazevlm_core.metrics.intervals import RESAMPLES, bootstrap_counts
-from gazevlm_core.model.checkpoint import Checkpoint
-from gazevlm_core.model.configuration_gazevlm import GazeConfig
-from gazevlm_core.options import Precision
-from gazevlm_core.sample import Sample
-from gazevlm_core.training.collator import GazeCollator
-from gazevlm_core.training.gaze_order import GazeOrder, in_order
-from gazevlm_core.training.trainer import GazeTrainer
-from phantoms.case import DOMAINS
-from phantoms.dataset import PATCH_PX, SHARD_CASES, TRAINING_SEEDS, PhantomCase, PhantomShards, training_sample
-from phantoms.nano_parts import (
-    IMAGE_PIXELS,
-    SMALLEST_IMAGE_PIXELS,
-    nano_model,
-    nano_processor,
-    quick_products,
-    quick_vision,
-    train_tokenizer,
+from evaluate.phantoms import phantom_seeds
+from finetune.command import run_process
+from finetune.config import FinetuneConfig
+from gazevlm_core.datasets.folder import write_gaze_folder
+from gazevlm_core.datasets.splits import TRAIN, VALIDATION
+from gazevlm_core.evaluation.floors import (
+    BEST_CONSTANT,
+    OWN_SHUFFLED,
+    SHUFFLES,
+    UNIFORM_PATCHES,
+    ConstantPaths,
+    on_grid,
+    shuffled_path,
 )
+from gazevlm_core.evaluation.path_scores import mean_scores
+from gazevlm_core.evaluation.predict import Prediction, predict
+from gazevlm_core.evaluation.report import Score
+from gazevlm_core.findings import FINDING_NAMES
+from gazevlm_core.geometry import PatchGrid
+from gazevlm_core.inference import EncodedImage, GazeEngine
+from gazevlm_core.metrics.intervals import bootstrap_counts
+from gazevlm_core.metrics.labels import macro_auroc
+from gazevlm_core.metrics.registry import SEQUENCE, map_scores
+from gazevlm_core.sample import Reading, Sample, pixel_digest
+from gazevlm_core.training.gaze_order import GazeOrder
+from phantoms.case import DOMAINS
+from phantoms.dataset import PATCH_PX, SHARD_CASES, TRAINING_SEEDS, PhantomCase, PhantomShards, sample_of, shrunk
+from phantoms.nano_parts import IMAGE_PIXELS, SMALLEST_IMAGE_PIXELS
+from phantoms.order_information import ESTIMATORS, order_information
 
-IN_DOMAIN = "A"
-FIRST_SEED = TRAINING_SEEDS.start + 500_000  # the embedded checkpoint was trained on those before
+FIRST_SEED = TRAINING_SEEDS.start + 500_000  # the embedded checkpoints were trained on those before
 SEED_BLOCK = 10_000
-SIZE_PX = 256
+SIZE_PX = 456  # twice the small image, which glimpses are cut from
+HELD_OUT = 2  # of a run's images, which the command wants to score for itself; nothing here rests on them
 TEST_BATCH = 64
 CELLS_FOLDER = "cells"
-PLAN_FILE, TRUTH_FILE, ORDER_FILE = "plan.json", "truth.json", "order_information.json"
-# What an ablation changes of the gaze configuration. Smoothing by 0.7 patches leaves 0.33 of the target on its patch.
-ABLATIONS: Mapping[str, Mapping[str, Any]] = {
-    "4 gaze tokens": {"num_gaze_tokens": 4},
-    "8 gaze tokens": {"num_gaze_tokens": 8},
-    "no stop": {"stops": False},
-    "smoothed targets": {"target_sigma_patches": 0.7},
-    "visual pointer keys": {"pointer_keys": "visual"},
-    "linear index head": {"pointer_keys": "index", "index_patches": IMAGE_PIXELS // PATCH_PX**2},
-    "no previous patch": {"use_previous_patch": False},
-}
+PLAN_FILE, FLOORS_FILE, ORDER_FILE = "plan.json", "floors.json", "order_information.json"
+STEP_SCORE = "bits"  # of `MAP_METRICS`
+AUROC_NAME, BITS_NAME = "macro AUROC", "bits per fixation"  # of the scores of a run, beside SEQUENCE
+OTHER_READER, USUAL_STEP = "another reader", "bits of the usual step"  # beside them
+RESAMPLED = 1000  # times, of each score of a run
+# Whether words and findings rest on glimpses at the path, or the path stands beside them, as in the paper.
+VARIANTS: Mapping[str, int] = {"without glimpses": 0, "with glimpses": 6}
 
 
 @dataclass(frozen=True)
@@ -71,19 +70,20 @@ class Cell:
 
     Args:
         order: of the gaze that supervises it.
-        images: how many it is trained on.
-        seed: of its images, weights and order of examples; runs of one seed and size differ in nothing but `order`.
-        variant: name of an ablation in `Plan.variants`, or BASE.
+        images: how many it is given, HELD_OUT of which it does not learn from.
+        seed: of its images, weights and order of examples; runs of one seed, size and variant differ in nothing but
+            `order`.
+        variant: one of VARIANTS.
     """
 
     order: GazeOrder
     images: int
     seed: int
-    variant: str = BASE
+    variant: str
 
     @property
     def name(self) -> str:
-        """For files, e.g. "base-original-0300-seed1"."""
+        """For files, e.g. "with-glimpses-original-0300-seed1"."""
         return f"{self.variant.replace(' ', '-')}-{self.order.value}-{self.images:04d}-seed{self.seed}"
 
 
@@ -95,146 +95,198 @@ class Plan:
         sizes: numbers of training images.
         seeds: of the runs; at least two for an interval.
         orders: of the gaze.
-        variants: ablation -> fields of `GazeConfig` that it changes; run with original gaze and the largest size alone.
-        steps, warmup_steps, decay_steps: of each run, whatever its number of images.
+        variants: of the model, from VARIANTS.
+        base: a checkpoint that was never shown gaze.
+        num_gaze_tokens: K. Readings are cut there before their order is changed, so that all orders hold the same
+            places.
+        steps: of a run with 100 images; others take more with the root of their number.
         batch_size: examples per step.
-        learning_rate: the highest.
-        presence_share: of the examples ask whether one finding is there, the others for a report.
+        learning_rate, heads_learning_rate: the heads begin from nothing.
         test_images: scored per domain, the same for all runs.
         test_seed: S of `evaluate.phantoms.phantom_seeds`.
 
     Raises:
-        ValueError: an empty grid, or numbers below 1.
+        ValueError: an empty grid, an unknown variant, or numbers below 1.
     """
 
     sizes: Sequence[int] = (100, 300, 1000)
-    seeds: Sequence[int] = (0, 1, 2)
+    seeds: Sequence[int] = tuple(range(10))
     orders: Sequence[GazeOrder] = tuple(GazeOrder)
-    variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    steps: int = 640
-    warmup_steps: int = 64
-    decay_steps: int = 192
-    batch_size: int = 4
+    variants: Sequence[str] = tuple(VARIANTS)
+    base: str = "gazevlm-nano-no-gaze"
+    num_gaze_tokens: int = 24
+    steps: int = 150
+    batch_size: int = 8
     learning_rate: float = 1e-3
-    presence_share: float = 0.7
-    test_images: int = 300
+    heads_learning_rate: float = 3e-3
+    test_images: int = 2000
     test_seed: int = 2603
 
     def __post_init__(self) -> None:
-        if not self.sizes or not self.seeds or not self.orders:
-            raise ValueError("an experiment needs sizes, seeds and orders")
-        if min(*self.sizes, self.steps, self.batch_size, self.test_images) < 1:
-            raise ValueError("sizes, steps, batch size and test images must be at least 1")
+        if not self.sizes or not self.seeds or not self.orders or not self.variants:
+            raise ValueError("an experiment needs sizes, seeds, orders and variants")
+        if unknown := sorted(set(self.variants) - set(VARIANTS)):
+            raise ValueError(f"there is no variant {unknown[0]!r}; give some of: {', '.join(VARIANTS)}")
+        if min(*self.sizes, self.steps, self.batch_size, self.test_images, self.num_gaze_tokens) < 1:
+            raise ValueError("sizes, steps, batch size, gaze tokens and test images must be at least 1")
 
-    def asks_in_words(self, cell: Cell) -> bool:
-        """Whether a run is also asked about findings in words, to compare the answers with the finding head."""
-        return cell.variant == BASE and cell.images == max(self.sizes)
+    def steps_of(self, images: int) -> int:
+        """Return the optimizer steps of a run with so many images."""
+        return max(1, round(self.steps * math.sqrt(images / 100)))
 
     @property
     def cells(self) -> list[Cell]:
         """All runs: seed by seed, so that an unfinished experiment compares whole seeds."""
-        grid = [
-            Cell(order, images, seed) for seed in self.seeds for images in self.sizes for order in self.orders
+        return [
+            Cell(order, images, seed, variant)
+            for seed in self.seeds
+            for variant in self.variants
+            for images in self.sizes
+            for order in self.orders
         ]
-        ablations = [
-            Cell(GazeOrder.ORIGINAL, max(self.sizes), seed, variant) for seed in self.seeds for variant in self.variants
-        ]
-        return grid + ablations
 
 
-# ---- training -------------------------------------------------------------------------------------------------------
+# ---- images ---------------------------------------------------------------------------------------------------------
 def training_cases(folder: Path, seed: int, images: int) -> list[PhantomCase]:
-    """Phantoms of a run, drawn where they are missing; a smaller number is the beginning of a larger one."""
+    """Return the phantoms of a run, drawn where they are missing; a smaller number is the beginning of a larger one."""
     first = FIRST_SEED + seed * SEED_BLOCK
-    whole = -(-images // SHARD_CASES) * SHARD_CASES
-    bounds = (SMALLEST_IMAGE_PIXELS, IMAGE_PIXELS)
-    pool = PhantomShards(folder, range(first, first + whole), sizes_px=(SIZE_PX,), model_pixels=bounds)
+    return _drawn(folder, range(first, first + images), "A")
+
+
+def test_cases(folder: Path, plan: Plan, domain: str) -> list[PhantomCase]:
+    """Return the phantoms of a domain that every run is scored on."""
+    seeds, _ = phantom_seeds(plan.test_seed, plan.test_images)
+    return _drawn(folder / f"test-{domain}", seeds, domain)
+
+
+def _drawn(folder: Path, seeds: range, domain: str) -> list[PhantomCase]:
+    whole = -(-len(seeds) // SHARD_CASES) * SHARD_CASES
+    pool = PhantomShards(folder, range(seeds.start, seeds.start + whole), domain=domain, sizes_px=(SIZE_PX,))
     pool.make()
-    return pool.load()[:images]
+    return pool.load()[: len(seeds)]
 
 
-class OrderedExamples:
-    """A map-style data set: the cases in turn, asked anew each time, with their gaze in the cell's order."""
+def model_grid(image: np.ndarray) -> PatchGrid:
+    """Return the grid of image tokens that the embedded architecture makes of an image [H, W]."""
+    height, width = shrunk(image, (SMALLEST_IMAGE_PIXELS, IMAGE_PIXELS)).shape
+    return PatchGrid(height // PATCH_PX, width // PATCH_PX)
 
-    def __init__(self, cases: Sequence[PhantomCase], cell: Cell, plan: Plan) -> None:
-        self.cases, self.cell, self.plan = cases, cell, plan
 
-    def __len__(self) -> int:
-        return self.plan.steps * self.plan.batch_size
+def in_model_steps(case: PhantomCase, num_steps: int) -> Sample:
+    """Return a phantom whose readings are the steps that a model can take: one for each patch in a row, the first K.
 
-    def __getitem__(self, index: int) -> Sample:
-        place = index % len(self.cases)
-        rng = np.random.default_rng([self.cell.seed, index])
-        sample = training_sample(self.cases[place], rng, self.plan.presence_share)
-        return in_order(sample, self.cell.order, (self.cell.seed, place))
+    The first reader of all is another one for each phantom.
+    """
+    grid, sample = model_grid(case.image), sample_of(case)
+    readings = [_cut(reading, grid, num_steps) for reading in sample.readings]
+    first = case.seed % len(readings)
+    return replace(sample, image_id=str(case.seed), readings=(*readings[first:], *readings[:first]))
+
+
+def _cut(reading: Reading, grid: PatchGrid, num_steps: int) -> Reading:
+    path = grid.merge_repeats(reading.scanpath)
+    return replace(reading, scanpath=replace(path, fixations=path.fixations[:num_steps]))
+
+
+# ---- one run --------------------------------------------------------------------------------------------------------
+class ExperimentError(ValueError):
+    """A folder that belongs to another plan, or a run that failed; the message says what to do."""
+
+
+class _FrozenTowerEngine(GazeEngine):
+    """An engine that keeps what the vision tower, which no run changes, makes of the test images."""
+
+    kept: ClassVar[dict[str, tuple[torch.Tensor, torch.Tensor]]] = {}
+
+    def encode_images(self, images: Sequence[Image.Image]) -> list[EncodedImage]:
+        digests = [pixel_digest(image) for image in images]
+        missing = {digest: image for digest, image in zip(digests, images, strict=True) if digest not in self.kept}
+        if missing:
+            for digest, one in zip(missing, super().encode_images(list(missing.values())), strict=True):
+                self.kept[digest] = (one.tokens, one.grid_thw)
+        found = []
+        for digest, image in zip(digests, images, strict=True):
+            tokens, grid_thw = self.kept[digest]
+            (grid,) = self.processor.grids(grid_thw[None])
+            found.append(EncodedImage(tokens, grid_thw, grid, self.fine(image, grid)))
+        return found
+
+
+def finetune_config(cell: Cell, plan: Plan, annotations: Path) -> FinetuneConfig:
+    """Return the configuration of a run; nothing in it depends on the gaze but `gaze_order`."""
+    return FinetuneConfig.from_values({
+        "annotations": (str(annotations),), "base": plan.base, "gaze_order": cell.order,
+        "num_gaze_tokens": plan.num_gaze_tokens, "num_glimpses": VARIANTS[cell.variant],
+        "max_steps": plan.steps_of(cell.images), "batch_size": plan.batch_size, "learning_rate": plan.learning_rate,
+        "heads_learning_rate": plan.heads_learning_rate, "retain": 0.0, "evaluations": 1, "checkpoints": 1,
+        "seed": cell.seed,
+    })  # fmt: skip
 
 
 def train_cell(cell: Cell, plan: Plan, shards: Path, scratch: Path) -> GazeEngine:
-    """Train one cell.
+    """Train one cell by the command's own process and load what it wrote.
 
     Args:
-        cell: what is trained.
-        plan: how.
         shards: folder for drawn phantoms.
-        scratch: empty folder for the trainer.
+        scratch: empty folder for annotations and adapter.
 
-    Returns:
-        An engine around the trained weights, in full precision.
+    Raises:
+        ExperimentError: the training failed; the message says why.
     """
     cases = training_cases(shards, cell.seed, cell.images)
-    set_seed(cell.seed)
-    config = gaze_config(cell, plan)
-    processor = nano_processor(train_tokenizer(_texts(cases)))
-    model = nano_model(processor, config)
-    quick_vision(model)
-    data = OrderedExamples(cases, cell, plan)
-    collator = GazeCollator(processor, config, use_gaze=config.gaze_trained)
-    arguments = training_arguments(cell, plan, scratch)
-    with quick_products():
-        GazeTrainer(model=model, args=arguments, train_dataset=data, data_collator=collator).train()
-    return GazeEngine(Checkpoint(model.eval(), processor, cell.name, Precision.FP32))
+    samples = [in_model_steps(case, plan.num_gaze_tokens) for case in cases]
+    split = [
+        replace(one, readings=one.readings[:1], split=VALIDATION if number < HELD_OUT else TRAIN)
+        for number, one in enumerate(samples)
+    ]
+    config = finetune_config(cell, plan, write_gaze_folder(scratch / "annotations", split))
+    ending = run_process(config, scratch / "adapter", scratch / "run", shown=False)
+    if ending.outcome != "done":
+        raise ExperimentError(f"{cell.name}: {ending.cause}")
+    return _FrozenTowerEngine.load(plan.base, adapter=scratch / "adapter")
 
 
-def gaze_config(cell: Cell, plan: Plan) -> GazeConfig:
-    """Return the gaze configuration of a cell, with what its ablation changes."""
-    gaze = cell.order is not GazeOrder.NONE
-    usual = GazeConfig(
-        num_gaze_tokens=12, finding_names=FINDING_NAMES, pointer_dim=96, gaze_trained=gaze, findings_trained=True,
-        dwell_trained=gaze, finding_weight=3.0, trained_on=f"{cell.images} drawn phantoms, {cell.order.value} gaze",
-        known_questions=(*QUESTIONS, *map(presence_question, FINDING_NAMES)),
-    )  # fmt: skip
-    return usual if cell.variant == BASE else replace(usual, **plan.variants[cell.variant])
+def score_cell(found: Sequence[Prediction], samples: Sequence[Sample], seed: int) -> dict[str, Any]:
+    """Return what a run scores on the images of one domain, as JSON values: each score with its resamples (of the same
+    images for all runs, so that differences are paired), AUROC of each finding, and its own path shuffled.
+
+    Args:
+        seed: of the resamples and the shuffles.
+    """
+    counts = bootstrap_counts(len(samples), RESAMPLED, seed)
+    labels = np.array([[one.findings[name] for name in FINDING_NAMES] for one in samples])
+    logits = np.array([[one.finding_logits[name] for name in FINDING_NAMES] for one in found])
+    areas = macro_auroc(labels, logits, FINDING_NAMES, counts)
+    scores = {AUROC_NAME: _resampled(areas.macro.value, areas.samples)}
+    per_finding = {name: round(one.value, 5) for name, one in areas.per_finding.items()}
+    shown = [one.scanpath for one in found if one.scanpath is not None]
+    if len(shown) < len(found):
+        return {"scores": scores, "per_finding": per_finding, OWN_SHUFFLED: None}
+    rng = np.random.default_rng(seed)
+    grids = [one.grid for one in found]
+    targets = [[on_grid(path, grid) for path in one.scanpaths] for one, grid in zip(samples, grids, strict=True)]
+    paths = [on_grid(path, grid) for path, grid in zip(shown, grids, strict=True)]
+    mixed = [[shuffled_path(path, rng) for _ in range(SHUFFLES)] for path in paths]
+    steps = [one.steps for one in found if one.steps is not None]
+    bits, numbers = np.array([(one.scores[STEP_SCORE].sum(), len(one.steps)) for one in steps]).T
+    own = mean_scores([[path] for path in paths], targets)
+    scores[SEQUENCE] = _resampled(own.mean(), counts @ own / len(own))
+    scores[BITS_NAME] = _resampled(bits.sum() / numbers.sum(), (counts @ bits) / (counts @ numbers))
+    shuffled = round(float(mean_scores(mixed, targets).mean()), 5)
+    return {"scores": scores, "per_finding": per_finding, OWN_SHUFFLED: shuffled}
 
 
-def training_arguments(cell: Cell, plan: Plan, scratch: Path) -> TrainingArguments:
-    """Return the trainer's arguments; nothing in them depends on the gaze."""
-    return TrainingArguments(
-        output_dir=str(scratch), max_steps=plan.steps, per_device_train_batch_size=plan.batch_size,
-        learning_rate=plan.learning_rate, lr_scheduler_type="warmup_stable_decay",
-        lr_scheduler_kwargs={"num_decay_steps": plan.decay_steps, "min_lr_ratio": 0.01},
-        warmup_steps=plan.warmup_steps, weight_decay=0.05, adam_beta2=0.98, logging_steps=50, save_strategy="no",
-        seed=cell.seed, remove_unused_columns=False, label_names=["labels"], report_to="none",
-        use_cpu=not torch.cuda.is_available(), disable_tqdm=True,
-    )  # fmt: skip
-
-
-def _texts(cases: Sequence[PhantomCase]) -> list[str]:
-    """What the tokenizer is trained on: the reports of the training images, and every question."""
-    texts = [text for case in cases for text in (*case.reports, *case.presence_answers.values())]
-    return texts + [*QUESTIONS, *map(presence_question, FINDING_NAMES)] * 50
+def _resampled(value: float, samples: np.ndarray) -> dict[str, Any]:
+    return {"value": round(float(value), 5), "samples": np.round(samples, 4).tolist()}
 
 
 # ---- running --------------------------------------------------------------------------------------------------------
-class ExperimentError(ValueError):
-    """A folder that belongs to another plan; the message says what to do."""
-
-
 @dataclass(frozen=True)
 class _Bench:
-    """What every worker needs; handed over by forking, so that the test images lie in memory and on disk once."""
+    """What every worker needs; handed over by forking, so that the test images lie in memory once."""
 
     plan: Plan
-    studies: Mapping[str, PhantomSet]
+    samples: Mapping[str, Sequence[Sample]]
     shards: Path
     folder: Path
 
@@ -249,14 +301,13 @@ def run_experiment(
         folder: of the results; made if missing.
         shards: folder for drawn phantoms.
         log: gets a line about each cell.
-        workers: processes, each training a cell of its own on one thread; more than one need `fork`. Two of them took
-            some 23 examples a second on two cores, one process on two threads 20.
+        workers: processes, each training a cell of its own on one thread; more than one need `fork`.
 
     Returns:
         Files of all cells.
 
     Raises:
-        ExperimentError: the folder holds cells of another plan.
+        ExperimentError: the folder holds cells of another plan, or a training failed.
     """
     (folder / CELLS_FOLDER).mkdir(parents=True, exist_ok=True)
     keep_plan(plan, folder)
@@ -265,43 +316,74 @@ def run_experiment(
     log(f"{len(paths) - len(missing)} of {len(paths)} runs are there already")
     if not missing:
         return paths
-    _keep_order_information(plan, folder, shards)  # draws all images before two workers could draw the same ones
-    seeds, _ = phantom_seeds(plan.test_seed, plan.test_images)
-    studies = {domain: PhantomSet(plan.test_seed, plan.test_images, domain) for domain in DOMAINS}
-    truth = {
-        domain: [{"seed": seed, "severities": one.severities} for seed, one in zip(seeds, study.samples, strict=True)]
-        for domain, study in studies.items()
+    samples = {
+        domain: [in_model_steps(case, plan.num_gaze_tokens) for case in test_cases(shards, plan, domain)]
+        for domain in DOMAINS
     }
-    (folder / TRUTH_FILE).write_text(json.dumps(truth) + "\n", encoding="utf-8")
-    bench, done = _Bench(plan, studies, shards, folder), len(paths) - len(missing)
-    try:
-        for line in _lines(bench, missing, workers):
+    _keep_floors(plan, samples, folder)
+    log(f"{sum(map(len, samples.values()))} test images are drawn")
+    bench, done = _Bench(plan, samples, shards, folder), len(paths) - len(missing)
+    for seed in dict.fromkeys(cell.seed for cell in missing):
+        training_cases(shards, seed, max(plan.sizes))  # before two workers could draw the same ones
+        for line in _lines(bench, [cell for cell in missing if cell.seed == seed], workers):
             done += 1
             log(f"{done}/{len(paths)} {line}")
-    finally:
-        for study in studies.values():
-            study.close()
     return paths
 
 
-def _keep_order_information(plan: Plan, folder: Path, shards: Path) -> None:
-    """Draw every seed's images; once, measure what the order of gaze tells about their findings."""
-    cases = [case for seed in plan.seeds for case in training_cases(shards, seed, max(plan.sizes))]
-    path = folder / ORDER_FILE
-    if path.is_file() and json.loads(path.read_text(encoding="utf-8"))["images"] == len(cases):
+def _keep_floors(plan: Plan, samples: Mapping[str, Sequence[Sample]], folder: Path) -> None:
+    """Write the floors of paths on the test images, and what the order of their readings tells, where it is missing."""
+    if (folder / ORDER_FILE).is_file():
         return
+    floors = {domain: _floors(some, plan.num_gaze_tokens) for domain, some in samples.items()}
+    (folder / FLOORS_FILE).write_text(json.dumps(floors, indent=1) + "\n", encoding="utf-8")
     with ProcessPoolExecutor(1, get_context("fork")) as pool:  # its threads must not live in a process that forks later
-        values = pool.submit(order_information, cases).result()
-    path.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+        values = pool.submit(_order_values, samples[next(iter(DOMAINS))]).result()
+    (folder / ORDER_FILE).write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+
+
+def _order_values(samples: Sequence[Sample]) -> dict[str, Any]:
+    """Return what one reading of each image tells of its findings, with its order and without, by estimator."""
+    places = [np.array([(fixation.x, fixation.y) for fixation in one.readings[0].scanpath]) for one in samples]
+    labels = np.array([[one.findings[name] for name in FINDING_NAMES] for one in samples])
+    estimators = {}
+    for estimator, features in ESTIMATORS.items():
+        try:
+            found = order_information(places, labels, FINDING_NAMES, features)
+        except ValueError:  # too few images for any finding
+            continue
+        estimators[estimator] = {kind: Score.of(one).to_values() for kind, one in found.items()}
+    return {"images": len(samples), "estimators": estimators}
+
+
+def _floors(samples: Sequence[Sample], num_steps: int) -> dict[str, float]:
+    """Return what a path scores that knows the readings of other images, or those of other readers of this one."""
+    half = len(samples) // 2
+    grids = [model_grid(np.asarray(one.load().convert("L"))) for one in samples]
+    constants = ConstantPaths([one.readings[0].scanpath for one in samples[half:]], num_steps)
+    targets = [[on_grid(path, grid) for path in one.scanpaths] for one, grid in zip(samples, grids, strict=True)]
+    rng, known = np.random.default_rng(num_steps), list(zip(targets[:half], grids[:half], strict=True))
+    chance = [[tuple(rng.integers(len(grid), size=len(paths[0])).tolist())] for paths, grid in known]
+    tables = {grid: constants.histogram(grid, num_steps) for _, grid in known}
+    bits = np.concatenate([
+        map_scores(tables[grid][: len(path)], np.array(path))[STEP_SCORE] for paths, grid in known for path in paths
+    ])  # fmt: skip
+    means = {
+        UNIFORM_PATCHES: mean_scores(chance, targets[:half]),
+        BEST_CONSTANT: mean_scores([[constants.best(grid)] for grid in grids[:half]], targets[:half]),
+        OTHER_READER: mean_scores([paths[:1] for paths in targets], [paths[1:] for paths in targets]),
+        USUAL_STEP: bits,
+    }  # fmt: skip
+    return {name: round(float(values.mean()), 5) for name, values in means.items()}
 
 
 def cell_path(folder: Path, cell: Cell) -> Path:
-    """File of a finished run."""
+    """Return the file of a finished run."""
     return folder / CELLS_FOLDER / f"{cell.name}.json"
 
 
 def _lines(bench: _Bench, cells: Sequence[Cell], workers: int) -> Iterator[str]:
-    """Run the cells, and say a line about each as it is finished."""
+    """Run the cells, and give a line about each as it is finished."""
     if workers == 1:
         yield from (_run_cell(bench, cell) for cell in cells)
         return
@@ -328,23 +410,25 @@ def _run_in_worker(cell: Cell) -> str:
 
 
 def _run_cell(bench: _Bench, cell: Cell) -> str:
-    start, path = time.perf_counter(), cell_path(bench.folder, cell)
+    start, path, plan = time.perf_counter(), cell_path(bench.folder, cell), bench.plan
+    domains: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="gazevlm-experiment-") as scratch:
-        engine = train_cell(cell, bench.plan, bench.shards, Path(scratch))
-    trained_s = time.perf_counter() - start
-    scores = _score(engine, bench.studies, bench.plan, asked=bench.plan.asks_in_words(cell))
-    values = {"cell": asdict(cell), "training_seconds": round(trained_s, 1), **scores}
+        engine = train_cell(cell, plan, bench.shards, Path(scratch))
+        trained_s = time.perf_counter() - start
+        for domain, samples in bench.samples.items():
+            found = predict(engine, samples, batch_size=TEST_BATCH, questions=()).found
+            domains[domain] = score_cell(found, samples, plan.test_seed)
+    values = {"cell": asdict(cell), "training_seconds": round(trained_s, 1), "domains": domains}
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(values, separators=(",", ":")) + "\n", encoding="utf-8")
     partial.rename(path)
-    head = scores["domains"][IN_DOMAIN]["finding_head"]["all_severities"]["macro"]["value"]
-    return f"{cell.name}: AUROC {head:.3f} in domain, {time.perf_counter() - start:.0f} s"
+    return f"{cell.name}: trained in {trained_s:.0f} s, all in {time.perf_counter() - start:.0f} s"
 
 
 def keep_plan(plan: Plan, folder: Path) -> None:
     """Write the plan beside its results; cells of one folder are all trained and scored alike.
 
-    More seeds, sizes, orders and ablations may be added later.
+    More seeds, sizes, orders and variants may be added later.
 
     Raises:
         ExperimentError: the folder holds another plan.
@@ -357,29 +441,3 @@ def keep_plan(plan: Plan, folder: Path) -> None:
         if changed:
             raise ExperimentError(f"{folder} holds runs with another {changed[0]}; give a new folder or the same value")
     path.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
-
-
-def _score(engine: GazeEngine, studies: Mapping[str, PhantomSet], plan: Plan, *, asked: bool) -> dict[str, Any]:
-    """Return the scores in each domain; with `asked`, also of the answers in words, in domain A."""
-    counts = bootstrap_counts(plan.test_images, RESAMPLES, plan.test_seed)
-    steps, domains = engine.gaze_config.num_gaze_tokens, dict[str, Any]()
-    for domain, study in studies.items():
-        questions = FINDING_NAMES if asked and domain == IN_DOMAIN else ()
-        found = predict(engine, study.samples, batch_size=TEST_BATCH, questions=questions).found
-        logits = [one.finding_logits for one in found]
-        names = list(logits[0])
-        paths, per_image = graded_paths(found, study.samples, study.others, steps, counts, plan.test_seed)
-        text = None
-        if questions:
-            text, _ = score_graded(study.samples, [one.yes_margins for one in found], FINDING_NAMES, counts)
-        values = None if paths is None else paths.to_values()
-        domains[domain] = {
-            "answer_text": None if text is None else text.to_values(),
-            "finding_head": score_graded(study.samples, logits, names, counts)[0].to_values(),
-            "path_metrics": None if values is None else values.pop("metrics"),
-            "scanpath": "untrained" if values is None else values,
-            # for paired differences
-            "head_logits": np.round([[image[name] for name in names] for image in logits], 3).tolist(),
-            "sequence_scores": None if per_image is None else np.round(per_image, 4).tolist(),
-        }
-    return {"domains": domains}

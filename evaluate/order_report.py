@@ -1,59 +1,62 @@
 """The experiment's report: means over seeds, paired differences between orders, tables and charts."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from evaluate.order_experiment import (
+    FLOORS_FILE,
+    ORDER_FILE,
+    OTHER_READER,
+    RESAMPLED,
+    USUAL_STEP,
+    ExperimentError,
+    Plan,
+    cell_path,
+)
+from evaluate.overview import headline
 from evaluate.tables import facts_of, tables_of
-from gazevlm_core.evaluation.findings import GradedSample, graded_labels
-from gazevlm_core.evaluation.report import BASE, ExperimentReport, Score
-from gazevlm_core.findings import FINDING_NAMES
-from gazevlm_core.metrics.intervals import RESAMPLES, Estimate, bootstrap_counts, estimate_of
-from gazevlm_core.metrics.labels import macro_auroc
+from gazevlm_core.evaluation.floors import BEST_CONSTANT, OWN_SHUFFLED, UNIFORM_PATCHES
+from gazevlm_core.evaluation.report import ExperimentReport, Score
+from gazevlm_core.metrics.intervals import Estimate, estimate_of
+from gazevlm_core.metrics.registry import SEQUENCE
 from gazevlm_core.training.gaze_order import GazeOrder
+from phantoms.calibration import WHOLE_READINGS, people_statistics
 from web.markup import markdown
-
-if TYPE_CHECKING:
-    from evaluate.order_experiment import Plan
 
 RESULTS, REPORT, PAGE = "results.json", "README.md", "report.html"
 TITLE = "The order of gaze"
 
 
-def write_report(plan: "Plan", out: Path) -> None:
+def write_report(plan: Plan, out: Path) -> None:
     """Write results.json, README.md and report.html from the cells that are there.
 
     Raises:
         ExperimentError: no finished run.
     """
-    from evaluate.order_experiment import ORDER_FILE, ExperimentError, cell_path
-
     cells = read_cells([cell_path(out, cell) for cell in plan.cells])
     if not cells:
         raise ExperimentError(f"{out} holds no finished run; run the experiment first")
-    order = out / ORDER_FILE
-    known = json.loads(order.read_text(encoding="utf-8")) if order.is_file() else None
-    summary = summarise(cells, read_truth(out), plan, known)
-    command = (
-        f"gazevlm experiment --out {out.as_posix()} --seeds {len(plan.seeds)} --steps {plan.steps} "
-        f"--batch-size {plan.batch_size} --test-images {plan.test_images} "
-        + " ".join(f"--sizes {size}" for size in plan.sizes)
-    )
+    floors, order = (json.loads((out / name).read_text(encoding="utf-8")) for name in (FLOORS_FILE, ORDER_FILE))
+    summary = summarise(cells, floors, plan, order)
+    command = f"gazevlm experiment --out {out.as_posix()}"
     report = ExperimentReport.model_validate(summary)
     (out / RESULTS).write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
     (out / REPORT).write_text(experiment_markdown(report, plan, command), encoding="utf-8")
     (out / PAGE).write_text(experiment_page(report, command), encoding="utf-8")
 
 
-def experiment_markdown(report: ExperimentReport, plan: "Plan", command: str) -> str:
+def experiment_markdown(report: ExperimentReport, plan: Plan, command: str) -> str:
     """Return the report as Markdown; `command` made it."""
-    about = f"{plan.steps} steps of {plan.batch_size} examples each; {plan.test_images} test images per domain "
-    parts = [f"# {TITLE}", " ".join([*facts_of(report), f"{about}(seed {plan.test_seed})."]), f"`{command}`"]
+    steps = ", ".join(f"{plan.steps_of(size)} for {size} images" for size in plan.sizes)
+    about = f"Steps of {plan.batch_size} examples: {steps}. {plan.test_images} test images per domain."
+    parts = [f"# {TITLE}", headline(report), " ".join([*facts_of(report), about]), f"`{command}`"]
     return "\n\n".join([*parts, *(markdown(table, level=2) for table in tables_of(report))]) + "\n"
 
 
@@ -61,7 +64,9 @@ def experiment_page(report: ExperimentReport, command: str) -> str:
     """Return the report's charts as one HTML file; nothing is fetched from elsewhere."""
     from evaluate.charts import charts_of
 
-    parts = [f"<h1>{TITLE}</h1><p>{escape(' '.join(facts_of(report)))}</p><p><code>{escape(command)}</code></p>"]
+    parts = [f"<h1>{TITLE}</h1>"]
+    about = (headline(report), " ".join(facts_of(report)), f"Made by: {command}")
+    parts += [f"<p>{escape(words)}</p>" for words in about]
     for number, (name, chart) in enumerate(charts_of(report).items()):
         library = number == 0  # plotly's script, once
         parts += [f"<h2>{escape(name)}</h2>", chart().to_html(full_html=False, include_plotlyjs=library)]
@@ -80,6 +85,8 @@ CONTRASTS = (
     (GazeOrder.ORIGINAL, GazeOrder.SHUFFLED), (GazeOrder.ORIGINAL, GazeOrder.RANDOM),
     (GazeOrder.ORIGINAL, GazeOrder.NONE), (GazeOrder.SHUFFLED, GazeOrder.RANDOM),
 )  # fmt: skip
+PLANNED_WIDTH = 0.01  # half of an interval of original less shuffled
+DEVIATIONS = 1.96  # half of a 95% interval
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,52 +117,59 @@ class Scored:
         seeds, own, others = np.intersect1d(self.seeds, other.seeds, return_indices=True)
         return Scored(self.values[own] - other.values[others], self.samples[own] - other.samples[others], seeds)
 
+    def seeds_needed(self, width: float) -> int | None:
+        """Return the seeds for an interval of +- `width`, from how far seeds and resampled images scatter; None where
+        the images alone scatter further."""
+        by_images = float(self.samples.mean(axis=0).var())
+        left = (width / DEVIATIONS) ** 2 - by_images
+        return None if left <= 0 else max(2, math.ceil(float(self.values.var(ddof=1)) / left))
+
 
 def read_cells(paths: Sequence[Path]) -> list[dict[str, Any]]:
-    """The cells that are there."""
+    """Return the cells that are there."""
     return [json.loads(path.read_text(encoding="utf-8")) for path in paths if path.is_file()]
 
 
-def read_truth(folder: Path) -> dict[str, list[GradedSample]]:
-    """Return what is true of the test images: domain -> samples, without sides and readings."""
-    from evaluate.order_experiment import TRUTH_FILE
-
-    values = json.loads((folder / TRUTH_FILE).read_text(encoding="utf-8"))
-    return {
-        domain: [GradedSample(str(case["seed"]), severities=case["severities"]) for case in cases]
-        for domain, cases in values.items()
-    }
-
-
 def summarise(
-    cells: Sequence[Mapping[str, Any]],
-    truths: Mapping[str, Sequence[GradedSample]],
-    plan: "Plan",
-    order: Mapping[str, Any] | None = None,
+    cells: Sequence[Mapping[str, Any]], floors: Mapping[str, Mapping[str, float]], plan: Plan, order: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Everything the report shows, as plain values.
+    """Return everything the report shows, as plain values.
 
     Args:
         cells: finished runs.
-        truths: domain -> cases that the runs were scored on.
-        order: from `order_information`, if it was measured.
+        floors: domain -> what stands beside the scores of paths.
+        order: what the order of the phantoms' readings tells, by estimator.
     """
-    counts = bootstrap_counts(plan.test_images, RESAMPLES, plan.test_seed)
     groups = _groups(cells)
     domains: dict[str, Any] = {}
-    for domain, cases in truths.items():
-        labels = graded_labels(cases, FINDING_NAMES)
-        scored = {key: _scored(group, domain, labels, counts) for key, group in groups.items()}
+    for domain, beside in floors.items():
+        scored = {key: _scored(group, domain) for key, group in groups.items()}
         domains[domain] = {
-            "runs": [_run_values(key, scores, groups[key], domain) for key, scores in scored.items()],
+            "runs": [_run_values(key, scores, groups[key], domain, beside) for key, scores in scored.items()],
             "differences": _differences(scored),
-            "ablations": _ablations(scored, max(plan.sizes)),
+            "other_reader": beside[OTHER_READER],
+            "usual_step_bits": beside[USUAL_STEP],
         }
-    kind = "experiment"  # tells readers of the file what it is
     return {
-        "kind": kind, "resamples": RESAMPLES, "runs": len(cells), "planned_runs": len(plan.cells), "domains": domains,
-        "order_information": order,
+        "kind": "experiment",  # tells readers of the file what it is
+        "resamples": RESAMPLED, "runs": len(cells), "planned_runs": len(plan.cells), "base": plan.base,
+        "steps": plan.num_gaze_tokens, "domains": domains,
+        "order_information": _order_information(order, plan.num_gaze_tokens),
     }  # fmt: skip
+
+
+def _order_information(order: Mapping[str, Any], steps: int) -> dict[str, dict[str, Any]]:
+    """Return what readings tell, by estimator: those of the phantoms, and of people as far as they were measured."""
+    people = people_statistics(WHOLE_READINGS)["order_information_auroc"]
+    found: dict[str, dict[str, Any]] = {}
+    for estimator, values in order["estimators"].items():
+        found[estimator] = {"phantoms": values}
+        known = {kind: people.get(f"{estimator}, first {steps}: {kind}") for kind in values}
+        if all(known.values()):
+            found[estimator]["people"] = {
+                kind: {"value": value, "interval": interval} for kind, (value, *interval) in known.items()
+            }
+    return found
 
 
 _Key = tuple[str, str, int]  # variant, order, images
@@ -169,123 +183,63 @@ def _groups(cells: Sequence[Mapping[str, Any]]) -> dict[_Key, list[Mapping[str, 
     return groups
 
 
-def _scored(
-    group: Sequence[Mapping[str, Any]], domain: str, labels: np.ndarray, counts: np.ndarray
-) -> dict[str, Scored]:
-    """Macro AUROC, AUROC of each finding, and the sequence score where there is one."""
-    columns: dict[str, list[tuple[float, np.ndarray, int]]] = {}
-    for cell in group:
-        seed, values = cell["cell"]["seed"], cell["domains"][domain]
-        auroc = macro_auroc(labels, np.array(values["head_logits"]), FINDING_NAMES, counts)
-        columns.setdefault("macro AUROC", []).append((auroc.macro.value, auroc.samples, seed))
-        if values["sequence_scores"] is not None:
-            per_image = np.array(values["sequence_scores"])
-            samples = counts @ per_image / len(per_image)
-            columns.setdefault("sequence score", []).append((float(per_image.mean()), samples, seed))
+def _scored(group: Sequence[Mapping[str, Any]], domain: str) -> dict[str, Scored]:
+    """Return each score that the runs of a group have."""
+    scores = [cell["domains"][domain]["scores"] for cell in group]
+    seeds = np.array([cell["cell"]["seed"] for cell in group])
     return {
-        name: Scored(np.array(values), np.stack(samples), np.array(seeds))
-        for name, rows in columns.items()
-        for values, samples, seeds in [zip(*rows, strict=True)]
-    }
+        name: Scored(
+            np.array([one[name]["value"] for one in scores]), np.array([one[name]["samples"] for one in scores]), seeds
+        )
+        for name in scores[0]
+    }  # fmt: skip
 
 
 def _picks(seeds: int) -> np.ndarray:
-    return np.random.default_rng(seeds).integers(seeds, size=(RESAMPLES, seeds))
+    return np.random.default_rng(seeds).integers(seeds, size=(RESAMPLED, seeds))
 
 
 def _run_values(
-    key: _Key, scores: Mapping[str, Scored], group: Sequence[Mapping[str, Any]], domain: str
-) -> dict[str, Any]:
+    key: _Key, scores: Mapping[str, Scored], group: Sequence[Mapping[str, Any]], domain: str,
+    floors: Mapping[str, float],
+) -> dict[str, Any]:  # fmt: skip
     variant, order, images = key
-    seeds = len(group)
-    findings: dict[str, list[float]] = {}
-    for cell in group:
-        for name, values in cell["domains"][domain]["finding_head"]["all_severities"]["per_finding"].items():
-            findings.setdefault(name, []).append(values["value"])
-    scanpath = [cell["domains"][domain]["scanpath"] for cell in group]
-    floors: dict[str, float] = {}
-    if all(isinstance(values, dict) for values in scanpath):
-        sequence = [values["sequence_score"] for values in scanpath]
-        floors = {
-            name: float(np.mean([values["floors"][name]["value"] for values in sequence]))
-            for name in sequence[0]["floors"]
-        }
-        floors["order gain"] = float(np.mean([values["order_gain"]["value"] for values in sequence]))
-        floors["ceiling: same reader again"] = float(np.mean([v["ceiling_same_reader"]["value"] for v in sequence]))
+    own = [cell["domains"][domain] for cell in group]
+    beside = {}
+    if SEQUENCE in scores:
+        shuffled = round(float(np.mean([one[OWN_SHUFFLED] for one in own])), 5)
+        beside = {OWN_SHUFFLED: shuffled, **{name: floors[name] for name in (BEST_CONSTANT, UNIFORM_PATCHES)}}
     return {
-        "variant": variant,
-        "order": order,
-        "images": images,
-        "seeds": seeds,
-        **{
-            name: {**Score.of(score.mean(_picks(seeds))).to_values(), "by_seed": np.round(score.values, 5).tolist()}
-            for name, score in scores.items()
+        "variant": variant, "order": order, "images": images, "seeds": len(group),
+        **{name: _by_seed(score) for name, score in scores.items()},
+        "per_finding": {
+            name: round(float(np.mean([one["per_finding"][name] for one in own])), 5) for name in own[0]["per_finding"]
         },
-        "per_finding": {name: round(float(np.mean(values)), 5) for name, values in findings.items()},
-        "sequence_floors": {name: round(value, 5) for name, value in floors.items()},
-        "path_metrics": _path_metrics([cell["domains"][domain]["path_metrics"] for cell in group]),
-        "answer_text_auroc": _answer_text([cell["domains"][domain]["answer_text"] for cell in group]),
-    }
-
-
-def _path_metrics(tables: Sequence[Mapping[str, Any] | None]) -> dict[str, Any]:
-    """Means over seeds of every metric, its order gain, ceiling and floors; nothing without gaze."""
-    known = [table for table in tables if table is not None]
-    if not known or len(known) < len(tables):
-        return {}
-
-    def mean(values: Sequence[float | None]) -> float | None:
-        there = [value for value in values if value is not None]
-        return round(float(np.mean(there)), 5) if there else None
-
-    return {
-        name: {
-            "order": first["order"],
-            "better": first["better"],
-            "value": mean([table[name]["value"] for table in known]),
-            "order_gain": mean([table[name]["order_gain"]["value"] for table in known]),
-            "ceiling_other_reader": mean([table[name]["ceiling_other_reader"]["value"] for table in known]),
-            "floors": {
-                floor: mean([table[name]["floors"][floor]["value"] for table in known]) for floor in first["floors"]
-            },
-        }
-        for name, first in known[0].items()
-    }
-
-
-def _answer_text(scores: Sequence[Mapping[str, Any] | None]) -> float | None:
-    """Mean over seeds of the macro AUROC of answers in words; None where not all were asked."""
-    values = [score["all_severities"]["macro"]["value"] for score in scores if score is not None]
-    return round(float(np.mean(values)), 5) if values and len(values) == len(scores) else None
-
-
-def _ablations(scored: Mapping[_Key, Mapping[str, Scored]], images: int) -> list[dict[str, Any]]:
-    """Each variant less the base with original gaze, seed by seed."""
-    base = scored.get((BASE, GazeOrder.ORIGINAL.value, images))
-    return [
-        {"variant": variant, "images": size, "score": name, **_difference(less)}
-        for (variant, _, size), one in scored.items()
-        if variant != BASE and base is not None
-        for name in sorted(one.keys() & base.keys())
-        if len((less := one[name].less(base[name])).seeds)
-    ]
-
-
-def _difference(less: Scored) -> dict[str, Any]:
-    estimate = less.mean(_picks(len(less.seeds)))
-    return {**Score.of(estimate).to_values(), "by_seed": np.round(less.values, 5).tolist()}
+        "floors": beside,
+    }  # fmt: skip
 
 
 def _differences(scored: Mapping[_Key, Mapping[str, Scored]]) -> list[dict[str, Any]]:
     found = []
-    for images in sorted({key[2] for key in scored if key[0] == BASE}):
+    for variant, images in sorted({(variant, images) for variant, _, images in scored}):
         for first, second in CONTRASTS:
-            one, other = (scored.get((BASE, order.value, images)) for order in (first, second))
+            one, other = (scored.get((variant, order.value, images)) for order in (first, second))
             if one is None or other is None:
                 continue
             for name in one.keys() & other.keys():
-                about = {"images": images, "score": name, "first": first.value, "second": second.value}
                 less = one[name].less(other[name])
                 if len(less.seeds):
-                    found.append({**about, **_difference(less)})
-    return sorted(found, key=lambda entry: (entry["score"], entry["images"]))
+                    about = {"variant": variant, "images": images, "score": name}
+                    found.append({**about, "first": first.value, "second": second.value, **_difference(less)})
+    return sorted(found, key=lambda entry: (entry["variant"], entry["score"], entry["images"]))
+
+
+def _difference(less: Scored) -> dict[str, Any]:
+    needed = less.seeds_needed(PLANNED_WIDTH) if len(less.seeds) > 1 else None
+    return {**_by_seed(less), **({} if needed is None else {"seeds_needed": needed})}
+
+
+def _by_seed(scored: Scored) -> dict[str, Any]:
+    """Return the mean with its interval, and each seed's score."""
+    estimate = scored.mean(_picks(len(scored.seeds)))
+    return {**Score.of(estimate).to_values(), "by_seed": np.round(scored.values, 5).tolist()}

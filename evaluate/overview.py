@@ -8,16 +8,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from evaluate.rows import text
-from evaluate.tables import TWINS, model_name
+from evaluate.tables import TWINS, model_name, runs_of, variants_of
 from gazevlm_core.evaluation.floors import UNIFORM, UNIFORM_PATCHES
 from gazevlm_core.evaluation.report import (
-    BASE,
     SOURCES,
     DatasetPaths,
     DatasetReport,
     Difference,
     ExperimentReport,
-    MeanMetric,
     Metric,
     ModelScores,
     PathReport,
@@ -82,8 +80,14 @@ def lines_of(report: Report) -> Lines:
     """Return every score of a report that lies between chance and something better, by whose it is; the first is the
     report's own."""
     if isinstance(report, ExperimentReport):
-        runs = _largest_runs(report)
-        return {GAZE_WORDS[run.order]: {**_area(AREA, run.auroc), **_paths(run.path_metrics)} for run in runs}
+        end = next(iter(report.domains.values())).other_reader
+        return {
+            GAZE_WORDS[run.order]: {
+                **_area(AREA, run.auroc),
+                **(_dot(SEQUENCE, run.sequence, run.floors, end, higher=True) if run.sequence else {}),
+            }
+            for run in _largest_runs(report)
+        }
     if isinstance(report, PhantomReport):
         own = model_name(report)
         return {own if role == "model" else TWINS[role]: _phantom(one) for role, one in report.scores.items()}
@@ -114,7 +118,7 @@ def _area(name: str, score: Score | None) -> dict[str, Dot]:
     return {} if score is None or score.value is None else {name: Dot(score, CHANCE, NO_MISTAKE)}
 
 
-def _paths(metrics: Mapping[str, Metric] | Mapping[str, MeanMetric]) -> dict[str, Dot]:
+def _paths(metrics: Mapping[str, Metric]) -> dict[str, Dot]:
     dots: dict[str, Dot] = {}
     for name, one in metrics.items():
         dots |= _dot(name, one, one.floors, one.ceiling_other_reader, higher=one.better == "higher")
@@ -122,7 +126,7 @@ def _paths(metrics: Mapping[str, Metric] | Mapping[str, MeanMetric]) -> dict[str
 
 
 def _dot(
-    name: str, own: Score | MeanMetric, floors: Mapping[str, Score | float | None], end: Score | float | None, *,
+    name: str, own: Score, floors: Mapping[str, Score | float | None], end: Score | float | None, *,
     higher: bool,
 ) -> dict[str, Dot]:  # fmt: skip
     """A score of paths; nothing where it, chance or another reader was not measured."""
@@ -197,10 +201,10 @@ def _path_words(dot: Dot) -> str:
 
 
 def _experiment_answer(report: ExperimentReport) -> str:
-    domain = next(iter(report.domains.values()))
+    domain, variant = next(iter(report.domains.values())), variants_of(report)[0]
     found = {
         (one.first, one.second): one for one in sorted(domain.differences, key=lambda one: one.images)
-        if one.score == "macro AUROC"
+        if one.score == "macro AUROC" and one.variant == variant
     }  # fmt: skip
     said = [
         f"{words} {_effect(found[pair])}"
@@ -226,7 +230,7 @@ def _effect(difference: Difference) -> str:
 
 
 def _largest_runs(report: ExperimentReport) -> Iterator[Run]:
-    """Return the runs of the first domain with the most images that change nothing, one for each order."""
-    runs = [run for run in next(iter(report.domains.values())).runs if run.variant == BASE]
+    """Return the runs of the first domain and variant with the most images, one for each order."""
+    runs = runs_of(next(iter(report.domains.values())), variants_of(report)[0])
     most = max((run.images for run in runs), default=0)
     return (run for run in runs if run.images == most)

@@ -7,7 +7,7 @@ terminals and cards.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from gazevlm_core.evaluation.report import Floor, MeanMetric, Metric, Score
+from gazevlm_core.evaluation.report import Floor, Metric, Score
 from gazevlm_core.metrics.registry import Order
 from web.formatting import score as number
 from web.markup import Cell, Table
@@ -100,7 +100,7 @@ def long_table(title: str, columns: Mapping[str, Sequence[Row]], notes: Sequence
                                                              for of, label in keys], notes)  # fmt: skip
 
 
-def metric_summary(title: str, columns: Mapping[str, Mapping[str, Metric | MeanMetric]], note: str = "") -> Table:
+def metric_summary(title: str, columns: Mapping[str, Mapping[str, Metric]], note: str = "") -> Table:
     """Return one line per score of paths: its value for each column; gain, floors and ceiling of the first one.
 
     Args:
@@ -119,5 +119,5 @@ def metric_summary(title: str, columns: Mapping[str, Mapping[str, Metric | MeanM
     return Table(title, heads, rows, [*([note] if note else []), GAIN_NOTE], folded=True)
 
 
-def _value(score: Score | MeanMetric | float | None) -> float | None:
+def _value(score: Score | float | None) -> float | None:
     return score if score is None or isinstance(score, float) else score.value

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import get_args
 
 from evaluate.rows import GAIN_NOTE, Row, long_table, metric_summary, remark, text, wide_table
+from gazevlm_core.evaluation.floors import BEST_CONSTANT, OWN_SHUFFLED, UNIFORM_PATCHES
 from gazevlm_core.evaluation.groups import FREQUENT
 from gazevlm_core.evaluation.path_scores import HISTOGRAM
 from gazevlm_core.evaluation.report import (
-    BASE,
     SOURCES,
     SUBSETS,
     DatasetPaths,
@@ -58,10 +58,11 @@ UNKNOWN = (
 )
 ORDERS = get_args(GazeOrderName)
 DOMAINS = {"A": "drawn as in training", "B": "drawn otherwise"}  # what the experiment scores on
-GAIN, CEILING = "order gain", "ceiling"  # among the floors of a run; the second begins a name
+RUN_FLOORS = (BEST_CONSTANT, OWN_SHUFFLED, UNIFORM_PATCHES)  # of the sequence score of an experiment's run
 MEANS = (
     "Means over seeds; the intervals draw seeds and test images again, and are too narrow where seeds are few. The "
-    "chance of AUROC is 0.5. Floors of the sequence score are means over seeds."
+    "chance of AUROC is 0.5. Bits per fixation: how much more of its probability the model gives to the reader's next "
+    "patch than a guess among all; the usual patch of the step knows other images alone."
 )
 
 
@@ -83,10 +84,11 @@ def facts_of(report: Report) -> list[str]:
         planned = "" if report.planned_runs is None else f" of {report.planned_runs}"
         return [
             "Measured on drawn phantoms, not on patients.",
-            "Small models trained from nothing with the gaze of simulated readers in its original order, shuffled, "
-            "replaced by random places, or left out; everything else is equal.",
-            f"{report.runs}{planned} runs are finished. Intervals from {report.resamples} resamples.",
-            *_order_information(report),
+            f"A model that has learned findings and words without gaze ({report.base}) is fine-tuned with one reading "
+            "of each image by a simulated reader: in its original order, shuffled, replaced by random places, or left "
+            f"out; everything else is equal. Readings are cut to {report.steps} steps before their order is changed.",
+            f"{report.runs}{planned} runs are finished. Intervals from {report.resamples} resamples of seeds and "
+            "images.",
         ]
     if isinstance(report, PhantomReport):
         return [
@@ -344,106 +346,69 @@ def _group_table(name: str, group: Group, place: int) -> Table:
 
 # ---- the experiment -------------------------------------------------------------------------------------------------
 def _experiment_tables(report: ExperimentReport) -> list[Table]:
-    tables = []
-    for name, domain in report.domains.items():
-        words = f"{DOMAINS[name]} (domain {name})"
-        runs = [run for run in _sorted(domain) if run.variant == BASE]
-        tables += [_runs(runs, words), _differences(domain, words), _floors(runs, words)]
-        if any(run.variant != BASE for run in domain.runs):
-            tables.append(_ablations(domain, words))
-        tables += [*_order_metrics(runs, words), _per_finding(runs, words)]
-    return tables
-
-
-def _order_information(report: ExperimentReport) -> list[str]:
-    known = report.order_information
-    if known is None or known.original is None:
-        return []
-    return [
-        f"Findings guessed from gaze alone, without image or model ({known.images} training images, macro AUROC): "
-        f"original order {text(known.original)}, shuffled {text(known.shuffled)}, difference "
-        f"{text(known.difference, 4)}. What the places tell is what shuffled gaze keeps."
+    places = [
+        (domain, runs_of(domain, variant), f"{variant}, {DOMAINS[name]} (domain {name})")
+        for name, domain in report.domains.items()
+        for variant in variants_of(report)
     ]
+    tables = [_differences(domain, runs, words) for domain, runs, words in places]
+    tables += [_order_information(report)] if report.order_information else []
+    return tables + [make(domain, runs, words) for domain, runs, words in places for make in (_runs, _per_finding)]
 
 
-def _runs(runs: Sequence[Run], words: str) -> Table:
-    heads = ["training images", "gaze", "seeds", "macro AUROC [95% interval]", "answers in words, macro AUROC",
-             "sequence score [95% interval]", "its best floor", "order gain", "ceiling"]  # fmt: skip
-    return Table(f"Runs, {words}", heads, [_run(run) for run in runs], [MEANS])
+def variants_of(report: ExperimentReport) -> list[str]:
+    """Return the variants of the model, that with the most runs first."""
+    names = [run.variant for run in next(iter(report.domains.values())).runs]
+    return sorted(dict.fromkeys(names), key=lambda name: -names.count(name))
 
 
-def _run(run: Run) -> list[Cell]:
-    about = run.sequence_floors
-    best = max(_floors_of(run).items(), key=lambda item: item[1], default=None)
-    ceilings = tuple(
-        f"{value:.3f} {name.removeprefix(CEILING).lstrip(': ')}"
-        for name, value in about.items()
-        if name.startswith(CEILING)
-    )
-    return [
-        str(run.images), run.order, str(run.seeds), text(run.auroc), number(run.answer_text_auroc), text(run.sequence),
-        "-" if best is None else (number(best[1]), best[0]), number(about.get(GAIN)), ceilings or "-",
-    ]  # fmt: skip
-
-
-def _floors_of(run: Run) -> dict[str, float]:
-    """Return the floors among what stands beside the sequence score of a run."""
-    return {
-        name: value for name, value in run.sequence_floors.items() if name != GAIN and not name.startswith(CEILING)
-    }
-
-
-def _floors(runs: Sequence[Run], words: str) -> Table:
-    """Return every floor of the sequence score, one column each."""
-    scored = [run for run in runs if run.sequence is not None]
-    names = list(dict.fromkeys(name for run in scored for name in _floors_of(run)))
+def _order_information(report: ExperimentReport) -> Table:
     rows: list[list[Cell]] = [
-        [f"{run.images}, {run.order} gaze", text(run.sequence), *(number(_floors_of(run).get(name)) for name in names)]
-        for run in scored
+        [estimator, readers, text(known.ordered), text(known.shuffled), text(known.difference)]
+        for estimator, by_readers in report.order_information.items()
+        for readers, known in by_readers.items()
     ]
-    heads = ["training images", "sequence score", *names]
-    return Table(f"All floors of the sequence score, {words}", heads, rows, ["Means over seeds."], folded=True)
+    heads = ["features of a reading", "readings of", "with its order", "shuffled", "difference"]
+    note = (
+        f"Macro AUROC of findings guessed from the first {report.steps} steps of one reading, without image or model: "
+        "what there is to be had from order in this form. People: pneumothorax, 1,250 readings by radiologists (SIIM)."
+    )
+    return Table("What the order of gaze tells about findings", heads, rows, [note])
 
 
-def _differences(domain: Domain, words: str) -> Table:
+def _runs(domain: Domain, runs: Sequence[Run], words: str) -> Table:
+    rows: list[list[Cell]] = [
+        [
+            str(run.images), run.order, str(run.seeds), text(run.auroc), text(run.sequence),
+            *(number(run.floors.get(name)) for name in RUN_FLOORS), number(domain.other_reader if run.floors else None),
+            text(run.step_bits), number(domain.usual_step_bits if run.step_bits else None),
+        ]
+        for run in runs
+    ]  # fmt: skip
+    heads = ["training images", "gaze", "seeds", "macro AUROC [95% interval]", "sequence score [95% interval]",
+             *RUN_FLOORS, "another reader", "bits per fixation [95% interval]", "usual patch of the step"]  # fmt: skip
+    return Table(f"Runs, {words}", heads, rows, [MEANS], folded=True)
+
+
+def _differences(domain: Domain, runs: Sequence[Run], words: str) -> Table:
     rows: list[list[Cell]] = [
         [
             f"{entry.first} - {entry.second}", entry.score, str(entry.images), text(entry),
+            "-" if entry.seeds_needed is None else str(entry.seeds_needed),
             ", ".join(f"{value:+.3f}" for value in entry.by_seed),
         ]
         for entry in domain.differences
+        if entry.variant == runs[0].variant
     ]  # fmt: skip
-    heads = ["first - second", "score", "training images", "difference [95% interval]", "by seed"]
-    notes = ["In pairs: the same seeds and images. An interval that holds 0 shows no difference."]
+    heads = ["first - second", "score", "training images", "difference [95% interval]", "seeds for +-0.01", "by seed"]
+    notes = [
+        "In pairs: the same seeds and images. An interval that holds 0 shows no difference. Seeds for an interval of "
+        "+-0.01 are estimated from how far these scatter; \"-\" where more test images would be needed."
+    ]
     return Table(f"Paired differences, {words}", heads, rows, notes)
 
 
-def _ablations(domain: Domain, words: str) -> Table:
-    less = {(entry.variant, entry.score): text(entry) for entry in domain.ablations}
-    rows: list[list[Cell]] = [
-        [
-            run.variant, str(run.images), str(run.seeds), text(run.auroc), less.get((run.variant, "macro AUROC"), "-"),
-            text(run.sequence), less.get((run.variant, "sequence score"), "-"),
-        ]
-        for run in _sorted(domain)
-        if run.variant != BASE
-    ]  # fmt: skip
-    heads = ["variant", "training images", "seeds", "macro AUROC", "less the base", "sequence score", "less the base"]
-    return Table(f"Ablations (original gaze), {words}", heads, rows, folded=True)
-
-
-def _order_metrics(runs: Sequence[Run], words: str) -> list[Table]:
-    """Return every score of the paths with the most images, beside the floors of the original order."""
-    most = max((run.images for run in runs if run.path_metrics), default=0)
-    largest = [run for run in runs if run.images == most and run.path_metrics]
-    if not largest or largest[0].order != "original":
-        return []
-    columns = {f"{run.order} gaze": run.path_metrics for run in largest}
-    note = "Means over seeds; order gain, floors and ceiling are those of the original gaze."
-    return [metric_summary(f"Scanpaths, {largest[0].images} images, {words}", columns, note)]
-
-
-def _per_finding(runs: Sequence[Run], words: str) -> Table:
+def _per_finding(_domain: Domain, runs: Sequence[Run], words: str) -> Table:
     names = list(dict.fromkeys(name for run in runs for name in run.per_finding))
     rows: list[list[Cell]] = [
         [f"{run.images}, {run.order} gaze", *(number(run.per_finding.get(name)) for name in names)] for run in runs
@@ -452,5 +417,7 @@ def _per_finding(runs: Sequence[Run], words: str) -> Table:
     return Table(f"AUROC of each finding, {words}", ["training images", *names], rows, notes, folded=True)
 
 
-def _sorted(domain: Domain) -> list[Run]:
-    return sorted(domain.runs, key=lambda run: (run.images, ORDERS.index(run.order)))
+def runs_of(domain: Domain, variant: str) -> list[Run]:
+    """Return the runs of a variant of the model, those with the fewest images first."""
+    runs = [run for run in domain.runs if run.variant == variant]
+    return sorted(runs, key=lambda run: (run.images, ORDERS.index(run.order)))

@@ -234,11 +234,12 @@ def is_main() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
-def run_process(config: FinetuneConfig, out: Path, run: Path) -> Ending:
+def run_process(config: FinetuneConfig, out: Path, run: Path, *, shown: bool = True) -> Ending:
     """Train in this process, from reading the data to exit.json.
 
     Args:
         run: folder of log and checkpoints.
+        shown: whether it is followed on the terminal.
     """
     stop = StopRequest()
     stop.listen()
@@ -253,10 +254,10 @@ def run_process(config: FinetuneConfig, out: Path, run: Path) -> Ending:
             return Ending("failed", f"Another process trains in {run}; wait until it ends, or give another folder.")
         except OSError as error:
             return Ending("failed", cause_of(error, ()))
-        return _train(config, out, run, stop)
+        return _train(config, out, run, stop, shown=shown)
 
 
-def _train(config: FinetuneConfig, out: Path, run: Path, stop: StopRequest) -> Ending:
+def _train(config: FinetuneConfig, out: Path, run: Path, stop: StopRequest, *, shown: bool) -> Ending:
     """Train in a folder that is this process's alone, and write down how the run ended."""
     quiet_libraries()
     from finetune.run import finetune as train
@@ -268,7 +269,7 @@ def _train(config: FinetuneConfig, out: Path, run: Path, stop: StopRequest) -> E
 
     log = None
     try:
-        log = RunLog(run, writes=is_main(), console=Console())
+        log = RunLog(run, writes=is_main(), console=Console() if shown else None)
         ending = finished_before(suited(config), out) or train(config, out, run, stop, log)
     except Stopped:
         ending = Ending("stopped", STOPPED_EARLY)

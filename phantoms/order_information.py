@@ -84,11 +84,10 @@ ESTIMATORS: Mapping[str, Features] = {
 
 
 def guess_findings(
-    ordered: np.ndarray, shuffled: np.ndarray, labels: np.ndarray, names: Sequence[str], *, fewest: int = FEWEST,
-    seed: int = 0,
+    ordered: np.ndarray, shuffled: np.ndarray, labels: np.ndarray, names: Sequence[str], *, seed: int = 0
 ) -> tuple[MacroAuroc, MacroAuroc, Estimate] | None:  # fmt: skip
     """Macro AUROC of findings guessed from features [N, D] in order and shuffled, cross-validated, and their difference
-    in pairs; None where no finding has `fewest` readings with it and as many without.
+    in pairs; None where no finding has FEWEST readings with it and as many without.
 
     Args:
         labels: float [N, F], 1 where one of the F `names` is there.
@@ -99,7 +98,7 @@ def guess_findings(
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    often = np.minimum(labels.sum(axis=0), len(labels) - labels.sum(axis=0)) >= fewest
+    often = np.minimum(labels.sum(axis=0), len(labels) - labels.sum(axis=0)) >= FEWEST
     if not often.any():
         return None
     kept = [name for name, enough in zip(names, often, strict=True) if enough]

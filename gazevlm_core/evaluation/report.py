@@ -24,7 +24,6 @@ Name = Annotated[str, StringConstraints(max_length=200)]
 Text = Annotated[str, StringConstraints(max_length=2000)]
 Entries = Field(max_length=MOST_ENTRIES)
 Interval = Annotated[list[Number], Field(min_length=2, max_length=2)]
-BASE = "base"  # variant of a run that changes nothing
 GazeOrderName = Literal["original", "shuffled", "random", "none"]
 Unscored = Literal["untrained", "no readings"]
 DomainName = Literal["A", "B"]
@@ -417,17 +416,6 @@ class DatasetReport(Part):
 
 
 # ---- gazevlm experiment ---------------------------------------------------------------------------------------------
-class MeanMetric(Part):
-    """One score of scanpaths as a mean over seeds, without interval."""
-
-    order: Literal["sensitive", "weak", "blind"]
-    better: Literal["higher", "lower"]
-    value: Number | None
-    order_gain: Number | None
-    ceiling_other_reader: Number | None
-    floors: Annotated[dict[Name, Number | None], Entries]
-
-
 class Run(Part):
     """All runs of one kind, over their seeds."""
 
@@ -437,56 +425,64 @@ class Run(Part):
     seeds: Count
     auroc: Score = Field(alias="macro AUROC")
     sequence: Score | None = Field(None, alias="sequence score")
+    step_bits: Score | None = Field(None, alias="bits per fixation")
     per_finding: Annotated[dict[Name, Number], Entries] = {}
-    sequence_floors: Annotated[dict[Name, Number], Entries]
-    path_metrics: Annotated[dict[Name, MeanMetric], Field(max_length=100)] = {}
-    answer_text_auroc: Number | None = None
+    floors: Annotated[dict[Name, Number], Entries] = {}
 
 
 class Difference(Score):
-    """A score of one order less that of another, in pairs."""
+    """A score of one order less that of another, in pairs.
 
+    Args:
+        seeds_needed: for an interval of the planned width; None where the images alone are too few for it.
+    """
+
+    variant: Name
     images: Count
     score: Name
     first: GazeOrderName
     second: GazeOrderName
     by_seed: Annotated[list[Number], Entries]
-
-
-class Ablation(Score):
-    """A score of a variant less that of the base, in pairs."""
-
-    variant: Name
-    images: Count
-    score: Name
-    by_seed: Annotated[list[Number], Entries]
+    seeds_needed: Count | None = None
 
 
 class Domain(Part):
-    """Results on the test images of one domain."""
+    """Results on the test images of one domain.
+
+    Args:
+        other_reader: sequence score of a reader against the others.
+        usual_step_bits: bits per fixation of how often others look at a patch at this step.
+    """
 
     runs: Annotated[list[Run], Field(min_length=1, max_length=MOST_ENTRIES)]
     differences: Annotated[list[Difference], Entries]
-    ablations: Annotated[list[Ablation], Entries] = []
+    other_reader: Number | None = None
+    usual_step_bits: Number | None = None
 
 
 class OrderInformation(Part):
-    """What gaze alone tells about findings, with its order and without."""
+    """Macro AUROC of findings guessed from one reading alone, with its order and without, and the difference."""
 
-    images: Count
-    original: Score | None
-    shuffled: Score | None
-    difference: Score | None
+    ordered: Score
+    shuffled: Score
+    difference: Score
 
 
 class ExperimentReport(Part):
-    """results.json of `gazevlm experiment`."""
+    """results.json of `gazevlm experiment`.
+
+    Args:
+        steps: of the readings, of which order information is told.
+        order_information: estimator -> whose readings -> what they tell.
+    """
 
     resamples: Count
     runs: Count
     planned_runs: Count | None = None
+    base: Name = ""
+    steps: Count = 0
     domains: Annotated[dict[DomainName, Domain], Field(min_length=1)]
-    order_information: OrderInformation | None = None
+    order_information: Annotated[dict[Name, Annotated[dict[Name, OrderInformation], Entries]], Entries] = {}
 
 
 Report = ExperimentReport | PhantomReport | DatasetReport | PathReport

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -9,50 +10,75 @@ import pytest
 from typer.testing import CliRunner
 
 from evaluate import order_experiment
-from evaluate.order_experiment import Cell, ExperimentError, OrderedExamples, Plan, keep_plan, run_experiment
-from evaluate.order_report import PAGE, REPORT, RESULTS, Scored, read_cells, read_truth, summarise
-from gazevlm_core.evaluation.report import BASE
+from evaluate.order_experiment import (
+    VARIANTS,
+    Cell,
+    ExperimentError,
+    Plan,
+    finetune_config,
+    in_model_steps,
+    keep_plan,
+    model_grid,
+    run_experiment,
+)
+from evaluate.order_report import PAGE, REPORT, RESULTS, Scored, read_cells, summarise
+from finetune.examples import ordered_cases
+from gazevlm_core.datasets.folder import write_gaze_folder
+from gazevlm_core.evaluation.floors import on_grid
 from gazevlm_core.training.gaze_order import GazeOrder
 from phantoms.dataset import PhantomCase, draw_case
 
-PLAN = Plan(
-    sizes=(4,), seeds=(0, 1), steps=2, warmup_steps=1, decay_steps=1, batch_size=2, test_images=12,
-    orders=(GazeOrder.ORIGINAL, GazeOrder.NONE), variants={"no stop": {"stops": False}},
-)  # fmt: skip
+WITHOUT, WITH = VARIANTS
+PLAN = Plan(sizes=(10,), seeds=(0, 1), steps=6, batch_size=2, test_images=12,
+            orders=(GazeOrder.ORIGINAL, GazeOrder.NONE))  # fmt: skip
 
 
-def test_cells_are_a_grid_seed_by_seed_with_ablations_behind() -> None:
-    plan = Plan(sizes=(10, 20), seeds=(0, 1), variants={"short": {"num_gaze_tokens": 6}})
+def test_cells_are_a_grid_seed_by_seed() -> None:
+    plan = Plan(sizes=(10, 20), seeds=(0, 1))
     names = [cell.name for cell in plan.cells]
-    assert len(names) == len(set(names)) == 2 * 2 * 4 + 2
-    assert names[0] == "base-original-0010-seed0"
-    assert names[-1] == "short-original-0020-seed1"
-    assert [cell.seed for cell in plan.cells[:16]] == [0] * 8 + [1] * 8
+    assert len(names) == len(set(names)) == 2 * 2 * 2 * 4
+    assert names[0] == "without-glimpses-original-0010-seed0"
+    assert names[-1] == "with-glimpses-none-0020-seed1"
+    assert [cell.seed for cell in plan.cells] == [0] * 16 + [1] * 16
+    assert [plan.steps_of(images) for images in (100, 400)] == [150, 300]
     with pytest.raises(ValueError, match="needs sizes"):
         Plan(sizes=())
     with pytest.raises(ValueError, match="at least 1"):
         Plan(steps=0)
+    with pytest.raises(ValueError, match="no variant 'big'"):
+        Plan(variants=("big",))
 
 
 @pytest.fixture(scope="module")
 def cases() -> list[PhantomCase]:
-    return [draw_case(order_experiment.FIRST_SEED + seed, sizes_px=(128,)) for seed in range(4)]
+    return [draw_case(order_experiment.FIRST_SEED + seed, sizes_px=(128,)) for seed in range(10)]
 
 
-def test_runs_differ_in_their_gaze_alone(cases: list[PhantomCase]) -> None:
-    kinds = {order: OrderedExamples(cases, Cell(order, 4, 0), PLAN) for order in GazeOrder}
-    original = kinds[GazeOrder.ORIGINAL]
-    assert len(original) == 4
-    for order, examples in kinds.items():
-        for index in range(4):
-            one, other = original[index], examples[index]
-            assert (one.question, one.report, one.findings) == (other.question, other.report, other.findings)
-            assert np.array_equal(np.asarray(one.image), np.asarray(other.image))
-            lengths = [len(path) for path in other.scanpaths]
-            assert lengths == ([] if order is GazeOrder.NONE else [len(path) for path in one.scanpaths])
-            assert (one.scanpaths == other.scanpaths) is (order is GazeOrder.ORIGINAL)
-    again = OrderedExamples(cases, Cell(GazeOrder.SHUFFLED, 4, 0), replace(PLAN, steps=99))
-    assert again[4].scanpaths == kinds[GazeOrder.SHUFFLED][0].scanpaths, "the same shuffle in every epoch"
+def test_readings_are_the_steps_of_the_model_and_one_reader_s_first(cases: list[PhantomCase]) -> None:
+    for case in cases:
+        grid, sample = model_grid(case.image), in_model_steps(case, 24)
+        paths = [on_grid(path, grid) for path in sample.scanpaths]
+        assert all(len(path) <= 24 for path in paths)
+        assert all(first != second for path in paths for first, second in pairwise(path))
+    assert len({in_model_steps(case, 24).readings[0].reader for case in cases[:6]}) == 6
+
+
+def test_runs_differ_in_their_gaze_alone(cases: list[PhantomCase], tmp_path: Path) -> None:
+    samples = [in_model_steps(case, 24) for case in cases[:4]]
+    folder = write_gaze_folder(tmp_path / "annotations", samples)
+    configs = {order: finetune_config(Cell(order, 4, 0, WITH), PLAN, folder) for order in GazeOrder}
+    values = {order: {**config.to_values(), "gaze_order": ""} for order, config in configs.items()}
+    assert all(one == values[GazeOrder.ORIGINAL] for one in values.values())
+    learned = {order: ordered_cases(samples, config) for order, config in configs.items()}
+    for number, sample in enumerate(samples):
+        own = [sorted((fixation.x, fixation.y) for fixation in path) for path in sample.scanpaths]
+        mixed = learned[GazeOrder.SHUFFLED][number].scanpaths
+        assert [sorted((fixation.x, fixation.y) for fixation in path) for path in mixed] == own, "the same places"
+        assert mixed != sample.scanpaths
+        assert learned[GazeOrder.ORIGINAL][number].scanpaths == sample.scanpaths
+        assert learned[GazeOrder.NONE][number].scanpaths == ()
+    glimpses = [finetune_config(Cell(GazeOrder.ORIGINAL, 4, 0, one), PLAN, folder).num_glimpses for one in VARIANTS]
+    assert glimpses == [0, 6]
 
 
 def test_a_folder_keeps_to_one_plan(tmp_path: Path) -> None:
@@ -76,56 +102,62 @@ def test_intervals_draw_seeds_and_images_and_differences_are_paired() -> None:
     assert first.less(later).values.tolist() == pytest.approx([0.4])
 
 
+def test_seeds_are_planned_by_how_far_they_scatter() -> None:
+    rng = np.random.default_rng(1)
+    values = rng.normal(0.0, 1.0, 400)
+    values *= 0.02 / values.std()
+    quiet = Scored(values, values[:, None] + rng.normal(0.0, 1e-4, 1000), np.arange(400))
+    needed = quiet.seeds_needed(0.01)
+    assert needed == pytest.approx((1.96 * 0.02 / 0.01) ** 2, rel=0.15)
+    drawn = rng.normal(0.0, 0.02, (int(needed or 0), 4000)).mean(axis=0)
+    assert np.quantile(np.abs(drawn), 0.95) == pytest.approx(0.01, rel=0.15), "so many give the width"
+    noisy = Scored(values, values[:, None] + rng.normal(0.0, 0.01, 1000), np.arange(400))
+    assert noisy.seeds_needed(0.01) is None, "the images alone scatter further"
+
+
 @pytest.mark.slow
-def test_the_whole_of_it_resumes_and_reports(
+def test_all_of_it_resumes_and_reports(
     cases: list[PhantomCase], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(order_experiment, "training_cases", lambda folder, seed, images: cases[:images])
-    told: list[str] = []
-    first = replace(PLAN, seeds=(0,))
-    paths = run_experiment(first, tmp_path, tmp_path / "shards", told.append)
+    tested = {domain: [draw_case(77 + seed, domain, sizes_px=(128,)) for seed in range(12)] for domain in ("A", "B")}
+    monkeypatch.setattr(order_experiment, "test_cases", lambda folder, plan, domain: tested[domain])
+    lines: list[str] = []
+    first = replace(PLAN, seeds=(0,), variants=(WITH,))
+    paths = run_experiment(first, tmp_path, tmp_path / "shards", lines.append)
     written = {path: path.read_bytes() for path in paths}
-    paths = run_experiment(PLAN, tmp_path, tmp_path / "shards", told.append, workers=2)
-    assert told[0] == "0 of 3 runs are there already"
-    assert "3 of 6 runs are there already" in told
+    paths = run_experiment(PLAN, tmp_path, tmp_path / "shards", lines.append, workers=2)
+    assert lines[0] == "0 of 2 runs are there already"
+    assert "2 of 8 runs are there already" in lines
     assert {path: path.read_bytes() for path in written} == written, "finished runs are not done again"
-    summary = summarise(read_cells(paths), read_truth(tmp_path), PLAN)
+    floors, order = (json.loads((tmp_path / name).read_text()) for name in ("floors.json", "order_information.json"))
+    summary = summarise(read_cells(paths), floors, PLAN, order)
     for domain in ("A", "B"):
         runs = {(run["order"], run["variant"]): run for run in summary["domains"][domain]["runs"]}
-        assert set(runs) == {("original", BASE), ("none", BASE), ("original", "no stop")}
-        assert "sequence score" not in runs["none", BASE]
-        assert runs["original", BASE]["seeds"] == 2
-        assert {"its own path shuffled", "order gain"} <= set(runs["original", BASE]["sequence_floors"])
-        (entry,) = summary["domains"][domain]["differences"]
-        assert (entry["score"], entry["first"], entry["second"]) == ("macro AUROC", "original", "none")
-        one, other = (np.array(runs[order, BASE]["macro AUROC"]["by_seed"]) for order in ("original", "none"))
-        assert entry["by_seed"] == pytest.approx((one - other).tolist(), abs=2e-5)
-        assert {(entry["variant"], entry["score"]) for entry in summary["domains"][domain]["ablations"]} == {
-            ("no stop", "macro AUROC"), ("no stop", "sequence score")
-        }  # fmt: skip
-        metrics = runs["original", BASE]["path_metrics"]
-        assert {"ScanMatch", "DTW distance", "MultiMatch shape"} <= set(metrics)
-        assert all(len(values["floors"]) == 6 for values in metrics.values())
-        assert runs["none", BASE]["path_metrics"] == {}
-        assert (runs["original", BASE]["answer_text_auroc"] is None) is (domain == "B")
+        assert set(runs) == {(order, variant) for order in ("original", "none") for variant in VARIANTS}
+        assert "sequence score" not in runs["none", WITH]
+        assert runs["original", WITH]["seeds"] == 2
+        assert {"best constant path", "its own path shuffled"} <= set(runs["original", WITHOUT]["floors"])
+        for entry in summary["domains"][domain]["differences"]:
+            assert (entry["score"], entry["first"], entry["second"]) == ("macro AUROC", "original", "none")
+            one, other = (
+                np.array(runs[order, entry["variant"]]["macro AUROC"]["by_seed"]) for order in ("original", "none")
+            )
+            assert entry["by_seed"] == pytest.approx((one - other).tolist(), abs=2e-5)
 
     from cli.main import app
 
-    arguments = ["experiment", "--out", str(tmp_path), "--report-only", "--sizes", "4", "--seeds", "2", "--steps", "2"]
-    arguments += ["--batch-size", "2", "--test-images", "12", "--orders", "original", "--orders", "none"]
+    arguments = ["experiment", "--out", str(tmp_path), "--report-only", "--sizes", "10", "--seeds", "2", "--steps", "6"]
+    arguments += ["--test-images", "12", "--orders", "original", "--orders", "none"]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output
     results = json.loads((tmp_path / RESULTS).read_text())
-    assert results["runs"] == 6
-    information = results["order_information"]
-    assert information["images"] == 8
-    assert set(information) >= {"original", "shuffled", "difference"}
+    assert results["runs"] == 8
     report = (tmp_path / REPORT).read_text()
-    assert "| 4 | original | 2 |" in report
-    assert "| no stop | 4 | 2 |" in report
-    assert "Scanpaths, 4 images" in report
+    assert report.startswith("# The order of gaze\n\nLearning where people look ")
+    assert "| 10 | original | 2 |" in report
     assert "Measured on drawn phantoms, not on patients." in report
-    assert f"`gazevlm experiment --out {tmp_path.as_posix()} --seeds 2 --steps 2" in report
+    assert f"`gazevlm experiment --out {tmp_path.as_posix()}" in report
     page = (tmp_path / PAGE).read_text()
     assert page.count("<div id=") >= 3
     assert "http" not in page.split("<script")[0]

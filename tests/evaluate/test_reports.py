@@ -79,14 +79,19 @@ def test_untrained_gaze_is_said_and_not_scored() -> None:
     assert not any("sequence" in name for name in charts_of(report))
 
 
-def test_curves_have_one_line_per_order_and_leave_ablations_out() -> None:
+def test_curves_have_one_line_per_order_and_a_chart_per_variant() -> None:
     report = parse_report(encoded(experiment_report()))
     charts = charts_of(report)
-    assert list(charts) == [
-        "macro AUROC, drawn as in training", "macro AUROC, drawn otherwise", "sequence score, drawn as in training",
-        "sequence score, drawn otherwise",
-    ]  # fmt: skip
-    auroc, sequence = charts[next(iter(charts))](), list(charts.values())[2]()
+    ways = ("drawn as in training", "drawn otherwise")
+    changes = [f"Change of macro AUROC, without glimpses, {drawn}" for drawn in ways]
+    assert list(charts) == changes + [
+        f"{score}, {variant}, {drawn}"
+        for score in ("macro AUROC", "sequence score")
+        for drawn in ways
+        for variant in ("without glimpses", "with glimpses")
+    ]
+    change, _, auroc, _, _, _, sequence, *_ = (draw() for draw in charts.values())
+    assert (list(change.data[0].x), list(change.data[0].y)) == ([0.03125], ["original - none, 100 images"])
     assert [(line.name, list(line.x)) for line in auroc.data] == [
         ("original gaze", [100, 1000]), ("no gaze", [100, 1000])
     ]  # fmt: skip
