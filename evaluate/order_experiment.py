@@ -60,6 +60,7 @@ STEP_SCORE = "bits"  # of `MAP_METRICS`
 AUROC_NAME, BITS_NAME = "macro AUROC", "bits per fixation"  # of the scores of a run, beside SEQUENCE
 OTHER_READER, USUAL_STEP = "another reader", "bits of the usual step"  # beside them
 RESAMPLED = 1000  # times, of each score of a run
+CONSTANT_PATHS = 200  # readings of other images that floors know: all pairs of them are compared
 # Whether words and findings rest on glimpses at the path, or the path stands beside them, as in the paper.
 VARIANTS: Mapping[str, int] = {"without glimpses": 0, "with glimpses": 6}
 
@@ -360,7 +361,7 @@ def _floors(samples: Sequence[Sample], num_steps: int) -> dict[str, float]:
     """Return what a path scores that knows the readings of other images, or those of other readers of this one."""
     half = len(samples) // 2
     grids = [model_grid(np.asarray(one.load().convert("L"))) for one in samples]
-    constants = ConstantPaths([one.readings[0].scanpath for one in samples[half:]], num_steps)
+    constants = ConstantPaths([one.readings[0].scanpath for one in samples[half:][:CONSTANT_PATHS]], num_steps)
     targets = [[on_grid(path, grid) for path in one.scanpaths] for one, grid in zip(samples, grids, strict=True)]
     rng, known = np.random.default_rng(num_steps), list(zip(targets[:half], grids[:half], strict=True))
     chance = [[tuple(rng.integers(len(grid), size=len(paths[0])).tolist())] for paths, grid in known]
