@@ -22,7 +22,7 @@ from gazevlm_core.model.configuration_gazevlm import GazeVLMConfig, GlimpsePosit
 from gazevlm_core.model.generation_gazevlm import GazeGeneration
 from gazevlm_core.model.glimpses import at_true_places, glimpse_counts, glimpse_states, interleave, small_image_mask
 from gazevlm_core.model.losses import LossCounts, weighted_losses
-from gazevlm_core.model.outputs import States, Supervision
+from gazevlm_core.model.outputs import GazeLosses, States, Supervision
 from gazevlm_core.model.pointer import GazeHeads
 from gazevlm_core.model.quantise import prepare_four_bit_model, saved_for
 from gazevlm_core.model.shared_prefix import pack_rows
@@ -208,19 +208,13 @@ class GazeVLM(GazeGeneration):
         Args:
             image_tokens: [sum of P_b, W], from `encode_images`, in the place of `pixel_values`;
                 for the gaze losses alone.
-            gaze_targets: int64 [B, S, K] of patch index, STOP or IGNORED, for S readers per image.
-            gaze_offsets: float [B, S, K, 2], where in its patch each fixation lies, NaN where unknown.
+            labels, gaze_targets, gaze_offsets, gaze_durations_ms, finding_labels, patch_contents: see `Supervision`.
             glimpse_pixel_values: of all rows' glimpses in order, as the image processor gives them; for the gaze losses
                 alone, of prompts that hold their tokens. `glimpse_tokens` [N, T, W] may stand in their place.
             glimpse_windows: float [B, M, 4], where they were cut, NaN where a row has fewer than M.
             glimpse_contents: float [B, M, F], whether each finding lies in each glimpse, NaN where unknown.
-            gaze_durations_ms: float [B, S, K], NaN where unknown.
-            finding_labels: float [B, F] of the finding head's findings, NaN where unknown.
-            labels: int64 [B, L], -100 outside the answer.
             rows_per_image: int64 [images], where rows that follow each other are about one image, whose pixels, tokens
                 and grid are there once; for the gaze losses alone. None: each row has its own.
-            patch_contents: float [sum of P_b, F], whether each finding lies in each patch of the images in order, NaN
-                where unknown.
             loss_counts: of all batches that share a step of training; None takes the batch's own.
 
         Returns:
@@ -235,34 +229,44 @@ class GazeVLM(GazeGeneration):
             if image_tokens is not None:
                 raise ValueError("image_tokens stand in for pixel_values in the gaze losses alone")
             return super().forward(labels=labels, logits_to_keep=logits_to_keep, **backbone)
-        if input_ids is None or image_grid_thw is None or mm_token_type_ids is None:
-            raise ValueError("gaze losses need input_ids, image_grid_thw and mm_token_type_ids")
-        if glimpse_pixel_values is not None:
-            glimpse_tokens = self.encode_glimpses(glimpse_pixel_values)
-        glimpses = None
-        if glimpse_tokens is not None and glimpse_windows is not None:
-            glimpses = (glimpse_tokens, glimpse_windows)
-            if glimpse_contents is not None:
-                glimpse_contents = glimpse_contents[~glimpse_windows[..., 0].isnan()]
-        if image_tokens is None and pixel_values is not None and patch_contents is not None:
-            image_tokens = torch.cat(self.encode_images(pixel_values, image_grid_thw))
-        states = self._supervised_states(backbone, image_tokens, glimpses, rows_per_image)
-        if patch_contents is not None and image_tokens is not None:
-            states = states._replace(image_tokens=(self.merged_tokens(image_tokens),))
         given = Supervision(
             labels, gaze_targets, gaze_durations_ms, gaze_offsets, finding_labels, glimpse_contents, patch_contents
         )
-        return weighted_losses(self, states, given, loss_counts or LossCounts())
+        if glimpse_pixel_values is not None:
+            glimpse_tokens = self.encode_glimpses(glimpse_pixel_values)
+        glimpses = None if glimpse_tokens is None or glimpse_windows is None else (glimpse_tokens, glimpse_windows)
+        return self._gaze_losses(backbone, given, loss_counts or LossCounts(), image_tokens, glimpses, rows_per_image)
+
+    def _gaze_losses(
+        self, backbone: dict[str, Any], given: Supervision, counts: LossCounts, image_tokens: torch.Tensor | None,
+        glimpses: tuple[torch.Tensor, torch.Tensor] | None, rows_per_image: torch.Tensor | None,
+    ) -> GazeLosses:  # fmt: skip
+        """Return the losses of one pass over the backbone's arguments.
+
+        Args:
+            given: with the contents of glimpses as in `forward`.
+            glimpses: tokens [N, T, W] of all glimpses, and their windows.
+            image_tokens, rows_per_image: see `forward`.
+
+        Raises:
+            ValueError: prompts without gaze tokens, or without what the losses need beside them.
+        """
+        if any(backbone[name] is None for name in ("input_ids", "image_grid_thw", "mm_token_type_ids")):
+            raise ValueError("gaze losses need input_ids, image_grid_thw and mm_token_type_ids")
+        if glimpses is not None and given.contents is not None:
+            given = given._replace(contents=given.contents[~glimpses[1][..., 0].isnan()])
+        if image_tokens is None and backbone["pixel_values"] is not None and given.patch_contents is not None:
+            image_tokens = torch.cat(self.encode_images(backbone["pixel_values"], backbone["image_grid_thw"]))
+        states = self._supervised_states(backbone, image_tokens, glimpses, rows_per_image)
+        if given.patch_contents is not None and image_tokens is not None:
+            states = states._replace(image_tokens=(self.merged_tokens(image_tokens),))
+        return weighted_losses(self, states, given, counts)
 
     def _supervised_states(
         self, backbone: dict[str, Any], image_tokens: torch.Tensor | None,
         glimpses: tuple[torch.Tensor, torch.Tensor] | None, rows_per_image: torch.Tensor | None,
     ) -> States:  # fmt: skip
-        """What the heads read of one pass over the backbone's arguments.
-
-        Args:
-            glimpses: tokens [N, T, W] of all glimpses, and their windows.
-            image_tokens, rows_per_image: see `forward`.
+        """Return what the heads read of one pass; arguments as in `_gaze_losses`.
 
         Raises:
             ValueError: prompts without gaze tokens.
