@@ -53,7 +53,7 @@ def diagnose(
     ] = None,
     precision: Annotated[Precision, typer.Option(help="How weights are held.")] = Precision.AUTO,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    path: Annotated[PathChoice, typer.Option(help="Which path: the medoid of seeded walks, arg-max, or one walk.")]
+    path: Annotated[PathChoice, typer.Option(help="Which path: the medoid of sampled paths, arg-max, or one of them.")]
     = PathChoice.MEDOID,
     look_at: Annotated[
         str | None,
@@ -63,7 +63,7 @@ def diagnose(
     begin_at: Annotated[
         str | None, typer.Option(help="Where the path begins, in the same form; the model goes on from there.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of the walks.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of the sampled paths.")] = 0,
     max_new_tokens: Annotated[int, typer.Option(min=1, max=2048, help="Longest answer.")] = 128,
 ) -> None:
     """Show where a model looks on images, in order, and what it says of them.

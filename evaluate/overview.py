@@ -171,11 +171,11 @@ def headline(report: Report) -> str:
         return _experiment_answer(report)
     dots = next(iter(lines_of(report).values()))
     areas = [_area_words(dot, name) for name, dot in dots.items() if name.startswith(AREA)]
-    said = areas[:1]
-    said += [("its path " if areas else "") + _path_words(dots[SEQUENCE])] if SEQUENCE in dots else []
-    if not said:
+    parts = areas[:1]
+    parts += [("its path " if areas else "") + _path_words(dots[SEQUENCE])] if SEQUENCE in dots else []
+    if not parts:
         return "No score of this report has both chance and another reader beside it."
-    joined = "; ".join(said)
+    joined = "; ".join(parts)
     return f"The path {joined}." if isinstance(report, PathReport) or not areas else f"{model_name(report)} {joined}."
 
 
@@ -202,7 +202,7 @@ def _experiment_answer(report: ExperimentReport) -> str:
         (one.first, one.second): one for one in sorted(domain.differences, key=lambda one: one.images)
         if one.score == "macro AUROC"
     }  # fmt: skip
-    said = [
+    parts = [
         f"{words} {_effect(found[pair])}"
         for pair, words in {
             ("original", "none"): "learning where people look",
@@ -210,9 +210,9 @@ def _experiment_answer(report: ExperimentReport) -> str:
         }.items()
         if pair in found
     ]  # fmt: skip
-    if not said:
+    if not parts:
         return "Nothing was compared in this experiment yet."
-    joined = "; ".join(said)
+    joined = "; ".join(parts)
     return f"{joined[0].upper()}{joined[1:]} (change in AUROC, {max(one.images for one in found.values()):,} images)."
 
 

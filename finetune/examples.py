@@ -65,7 +65,7 @@ def _epoch(cases: Sequence[Sample], config: FinetuneConfig, rng: np.random.Gener
     return [members[number][int(rng.integers(len(members[number])))] for number in chosen.tolist()]
 
 
-def taught_questions(case: Sample) -> list[str]:
+def trainable_questions(case: Sample) -> list[str]:
     """Return every question about an image that a draw may ask with an answer to it."""
     names = sorted(name for name, value in case.findings.items() if name != NO_FINDING and value in (0.0, 1.0))
     return [*([report_question(case)] if case.report else []), *map(presence_question, names)]

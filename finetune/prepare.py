@@ -91,7 +91,7 @@ def prepare(config: FinetuneConfig, run: Path, log: RunLog, stop: StopRequest) -
     split = split_cases(cases, config, log.phase)
     check_begun(run, config, (*split.train, *split.held_out), writes=log.writes)
     check()
-    tell_room(config, split, run, log, ranks)
+    log_room(config, split, run, log, ranks)
     log.phase("Loading the base")  # not where from: everybody reads it
     base = load_base(config, begun_revision(run))
     check_base(run, base, writes=log.writes)
@@ -120,8 +120,8 @@ def prepare(config: FinetuneConfig, run: Path, log: RunLog, stop: StopRequest) -
     if known.findings_trained and config.retain > 0 and config.finding_weight > 0:
         log.phase("Asking the base about the training images", len(split.train))
         head = set(known.finding_names[: known.num_head_findings])
-        said = predict_findings(base.engine, split.train, store, batching)
-        believed = tuple({name: p for name, p in one.items() if name in head} for one in said)
+        predicted = predict_findings(base.engine, split.train, store, batching)
+        believed = tuple({name: p for name, p in one.items() if name in head} for one in predicted)
     check()
     return Prepared(
         config, split, base, store, gaze, tuple(fitted), (*placed, *rows), tuple(left_out), looked, believed,
@@ -149,7 +149,7 @@ def left_unlearned(
     return notes
 
 
-def tell_room(config: FinetuneConfig, split: Split, run: Path, log: RunLog, ranks: Ranks) -> None:
+def log_room(config: FinetuneConfig, split: Split, run: Path, log: RunLog, ranks: Ranks) -> None:
     """Say what the run will take, before anything large is loaded.
 
     Raises:

@@ -13,7 +13,7 @@ WORDS = 128  # of one image: question and answer
 GLIMPSE_TOKENS = 11  # of one glimpse of the usual size
 CUDA_ITSELF = 1_000_000_000  # bytes for CUDA, its libraries, and gaps of the allocator; 1 to 2 GB
 KEPT_AT_ONCE = 3  # checkpoints: two that are whole, and one that is being written
-LEAST_TOLD = 50_000_000  # bytes: a tenth of a gigabyte, rounded
+LEAST_SHOWN_BYTES = 50_000_000  # bytes: a tenth of a gigabyte, rounded
 CGROUP = Path("/sys/fs/cgroup")
 
 
@@ -188,7 +188,7 @@ def free_ram(cgroup: Path = CGROUP) -> int:
 
 def _free(free: int, done: int) -> str:
     """How much of a disk is free, and how much of what is needed was written by an earlier try."""
-    earlier = f", {_gb(done)} are there already" if done >= LEAST_TOLD else ""
+    earlier = f", {_gb(done)} are there already" if done >= LEAST_SHOWN_BYTES else ""
     return f"{_gb(free)} are free{earlier}"
 
 

@@ -163,7 +163,7 @@ def _attenuation(scene: Scene, shadows: list[Shadow]) -> Field:
     total += np.float32(tissues.bones) * bones + np.float32(tissues.spine) * spine(case, body, beam, raster)
     total += gas(case, body, beam, raster, tissues.airway) + clutter(case, body, beam, raster)
     if case.domain == RANDOMISED:
-        total += surroundings(case, body, beam, raster, tissues.veil)
+        total += surroundings(case, body, beam, raster, tissues.unevenness)
     for shadow in shadows:
         if not shadow.embedded:
             total += np.float32(tissues.lung) * shadow.attenuation

@@ -66,7 +66,7 @@ class Tissues:
         airway: what the air of trachea and bronchi takes away.
         vessels: vessels of the lungs.
         grain: uneven aeration of the lungs.
-        veil: strength of slow changes across the field, in attenuation (uneven beam, folds, bedding).
+        unevenness: strength of slow changes across the field, in attenuation (uneven beam, folds, bedding).
     """
 
     soft: float = 1.0
@@ -76,7 +76,7 @@ class Tissues:
     airway: float = 1.0
     vessels: float = 1.0
     grain: float = 1.0
-    veil: float = 0.0
+    unevenness: float = 0.0
 
 
 def sample_tissues(case: Case) -> Tissues:
@@ -92,7 +92,7 @@ def sample_tissues(case: Case) -> Tissues:
         airway=float(rng.uniform(0.1, 0.9)),
         vessels=float(np.exp(rng.normal(-0.1, 0.3))),
         grain=float(np.exp(rng.normal(0.5, 0.6))),
-        veil=float(rng.uniform(0.0, 0.2)),
+        unevenness=float(rng.uniform(0.0, 0.2)),
     )
 
 

@@ -22,10 +22,10 @@ _lock = threading.Lock()
 
 def brief(text: object, longest: int = LONGEST) -> str:
     """A text of unknown origin in one line: without what is not printable, and cut."""
-    said = str(text)
-    cut = said[:longest]
+    message = str(text)
+    cut = message[:longest]
     line = "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in cut)
-    return line if len(said) <= longest else f"{line}... ({len(said):,} characters)"
+    return line if len(message) <= longest else f"{line}... ({len(message):,} characters)"
 
 
 def log_error(error: BaseException) -> None:

@@ -147,9 +147,9 @@ def run_busily(
         limits: as Gradio takes them, such as `concurrency_limit`.
     """
 
-    def controls(said: str | None, *, busy: bool) -> Values:
+    def controls(message: str | None, *, busy: bool) -> Values:
         """Made in a handler, since a component made outside is shown."""
-        status_line = {} if said is None else {line: status(said)}
+        status_line = {} if message is None else {line: status(message)}
         return {**status_line, **{button: gr.Button(interactive=not busy) for button in buttons}}
 
     both = [line, *buttons]

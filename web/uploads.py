@@ -211,8 +211,8 @@ class Uploads:
             await self.app(scope, receive, send)
             return
         # Of chunks a server takes as many as come, whatever length is said beside them
-        said = "" if header(scope, b"transfer-encoding") else header(scope, b"content-length") or ""
-        length = str(scope["body_bytes"]) if writes else said
+        announced = "" if header(scope, b"transfer-encoding") else header(scope, b"content-length") or ""
+        length = str(scope["body_bytes"]) if writes else announced
         if not length.isdecimal():
             await refuse(scope, send, 411, NO_LENGTH)
             return

@@ -222,8 +222,8 @@ def _with_verdict(stored: Stored, update: VerdictUpdate | None) -> Stored:
     """Return a submission after a verdict, unless there is none or it knows a later one."""
     if update is None or update.revision <= stored.revision:
         return stored
-    said = {name: getattr(update, name) for name in ("verdict", "reason", "removed", "revision")}
-    return replace(stored, **said)
+    state = {name: getattr(update, name) for name in ("verdict", "reason", "removed", "revision")}
+    return replace(stored, **state)
 
 
 def _restore_submissions(store: AnnotationStore, published: list[Stored], shard: str) -> int:

@@ -26,7 +26,7 @@ from annotate.payload import (
     Agree,
     Begin,
     Compare,
-    Look,
+    GridRequest,
     Next,
     Nothing,
     Own,
@@ -119,7 +119,7 @@ class Endpoints:
             "teach_history": (Nothing, self._history), "teach_withdraw": (Withdraw, self._withdraw),
             "teach_next": (Next, self._next), "teach_own": (Own, self._own),
             "teach_reopen": (Reopen, self._reopen), "teach_submit": (Submission, self._submit),
-            "teach_skip": (SkipTask, self._skip), "teach_look": (Look, self._look),
+            "teach_skip": (SkipTask, self._skip), "teach_look": (GridRequest, self._grid),
             "teach_compare": (Compare, self._compare),
         }  # fmt: skip
         return [answering(name, form, act) for name, (form, act) in acts.items()]
@@ -176,7 +176,7 @@ class Endpoints:
         self.service.skip(self.service.who(request, "draft"), sent.lease_id, sent.reason)
         return True
 
-    def _look(self, sent: Look, request: gr.Request) -> Answer:
+    def _grid(self, sent: GridRequest, request: gr.Request) -> Answer:
         self.service.who(request, "predict")
         grid = self.service.grid(sent.sha256, sent.model)
         return {"grid": {"rows": grid.rows, "cols": grid.cols}}

@@ -12,7 +12,7 @@ from diagnose.service import Picture, Step, answer_steps, choose_picture
 from diagnose.tab import markup
 from diagnose.tab.form import Asking, asking_of
 from diagnose.tab.result import Result, ResultPanel, Shown, Visit, history
-from diagnose.tab.steering import Turns, changed_result, result_of, steering_of
+from diagnose.tab.steering import LatestChanges, changed_result, result_of, steering_of
 from gazevlm_core.scanpath import Fixation
 from gazevlm_core.words import UnknownQuestionError, check_question
 from web.markup import status as status_line
@@ -125,7 +125,7 @@ class Answering:
                 next_s = time.monotonic() + STEP_S
 
     def steer(
-        self, panel: ResultPanel, shown: Shown | None, turns: Turns, visit: Visit | None, data: object, *,
+        self, panel: ResultPanel, shown: Shown | None, changes: LatestChanges, visit: Visit | None, data: object, *,
         revealed: bool,
     ) -> Generator[Values, None, None]:  # fmt: skip
         """What follows from a path that was changed by hand; nothing any more once it was changed again, or another
@@ -138,7 +138,7 @@ class Answering:
             own = result.own or result
             yield self._controlling(WAITING, busy=True)
             for step in self._steps_along(path, own, shown):
-                if turns.latest(panel.number) > turn or shown.turn != visit.images:
+                if changes.latest(panel.number) > turn or shown.turn != visit.images:
                     return
                 changed = changed_result(own, step, path, turn)
                 first = shown.results[panel.number].steering != changed.steering
@@ -173,7 +173,7 @@ class Answering:
         return dict(zip(self.controls, controls_at(text, busy=busy), strict=True))
 
     def give_up(
-        self, panel: ResultPanel, shown: Shown | None, turns: Turns, ending: str, *, revealed: bool
+        self, panel: ResultPanel, shown: Shown | None, changes: LatestChanges, ending: str, *, revealed: bool
     ) -> Values:
         """The path as it was before the change; nothing where another question or image ended it."""
         if ending not in (STEERED, STOP):
@@ -183,7 +183,7 @@ class Answering:
             return values
         payload = shown.payload(panel.number, revealed=revealed)
         before = payload.steering or ViewerSteering()
-        steering = before.model_copy(update={"turn": turns.latest(panel.number), "failed": True})
+        steering = before.model_copy(update={"turn": changes.latest(panel.number), "failed": True})
         return {**values, panel.viewer: payload.model_copy(update={"steering": steering})}
 
     def _titles(self, ways: list[Asking]) -> list[str]:

@@ -14,9 +14,9 @@ from diagnose.tab import markup
 from gazevlm_core import __version__
 from gazevlm_core.findings import presence_question
 from gazevlm_core.options import (
+    DEFAULT_NUM_PATHS,
     DEFAULT_PATH_TEMPERATURE,
     DEFAULT_QUESTION,
-    DEFAULT_WALKS,
     DiagnoseOptions,
     PathChoice,
 )
@@ -41,11 +41,11 @@ ON_CHIP = """element.addEventListener("click", event => {
 
 
 # ---- presets --------------------------------------------------------------------------------------------------------
-def _what_else(probabilities: Mapping[str, float], said: Sequence[str]) -> str:
+def _what_else(probabilities: Mapping[str, float], earlier: Sequence[str]) -> str:
     """Ask for the most probable finding that nobody has mentioned yet; ValueError where there is none."""
     if not probabilities:
         raise ValueError("There is no answer about this image yet; ask for a report first.")
-    mentioned = " ".join(said).lower()
+    mentioned = " ".join(earlier).lower()
     left = {name: value for name, value in probabilities.items() if name.lower() not in mentioned}
     if not left:
         raise ValueError("Every finding that this model knows has been mentioned; ask in your own words.")
@@ -77,19 +77,19 @@ def presets(finding_names: Sequence[str], known_questions: Sequence[str] = ()) -
     return [*(label for label, question in PRESETS.items() if offered(question)), *each]
 
 
-def preset_question(preset: str, probabilities: Mapping[str, float], said: Sequence[str]) -> str:
+def preset_question(preset: str, probabilities: Mapping[str, float], earlier: Sequence[str]) -> str:
     """Return the question behind a preset.
 
     Args:
         preset: from `presets`.
         probabilities: finding -> probability, of the latest answer about this image; empty where there is none.
-        said: questions and answers about this image so far.
+        earlier: questions and answers about this image so far.
 
     Raises:
         ValueError: "what else?" before any answer, or when every finding has been mentioned.
     """
     question = PRESETS.get(preset, preset)
-    return question(probabilities, said) if callable(question) else question
+    return question(probabilities, earlier) if callable(question) else question
 
 
 # ---- settings, and a link that holds them ---------------------------------------------------------------------------
@@ -105,7 +105,7 @@ class Asking:
     example: int | None = None  # number of the drawn example; None for an upload, which no link can hold
     model: str = ""  # name of what answers, as in the catalogue, which alone knows the names; "" for the usual one
     path: str = PathChoice.MEDOID.value  # "medoid", "argmax" or "sample"
-    walks: int = DEFAULT_WALKS  # behind a medoid path
+    walks: int = DEFAULT_NUM_PATHS  # behind a medoid path
     path_temperature: float = DEFAULT_PATH_TEMPERATURE  # of the walks; 0 is the arg-max walk
     path_seed: int = 0  # of the walks
     text_temperature: float = 0.0  # 0 is greedy

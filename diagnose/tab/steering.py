@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from gazevlm_core.model.configuration_gazevlm import GazeConfig
 
 
-class Turns:
+class LatestChanges:
     """The latest change of each of a visitor's viewers, which what answers an older one looks up on its way."""
 
     def __init__(self) -> None:

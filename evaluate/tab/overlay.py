@@ -12,7 +12,7 @@ from evaluate.rows import GAIN_NOTE, remark
 from gazevlm_core.datasets.identity import ImageNames, image_name, without_ending
 from gazevlm_core.datasets.scanpath_files import FiledPath, read_scanpaths
 from gazevlm_core.datasets.trained_on import TrainedOn
-from gazevlm_core.evaluation.comparison import TURNS_OF_ONE, ComparedScore, compare_paths
+from gazevlm_core.evaluation.comparison import FLOOR_REPEATS_OF_ONE, ComparedScore, compare_paths
 from gazevlm_core.evaluation.floors import PAIR_FLOORS
 from gazevlm_core.findings import NO_FINDING
 from gazevlm_core.images import load_radiograph
@@ -245,7 +245,7 @@ def _table(compared: Sequence[ComparedScore], state: OverlayState, reader: str, 
     notes = [
         *([state.remark] if state.remark else []),
         f"Measured on one image, {kind}: it shows no more than itself. Patches are those of the model's grid. Shuffled "
-        f"and random floors are means of {TURNS_OF_ONE}; a dash: not defined for these paths.",
+        f"and random floors are means of {FLOOR_REPEATS_OF_ONE}; a dash: not defined for these paths.",
         GAIN_NOTE,
     ]
     return Table(f"{state.model} against {reader}", heads, rows, notes)

@@ -226,21 +226,21 @@ class PairFloor:
     """A predictor of one path for each pair.
 
     Args:
-        predict: pairs and turn -> P paths.
-        random: whether several turns are averaged.
+        predict: pairs and number of the repeat -> P paths.
+        random: whether several repeats are averaged.
     """
 
     predict: Callable[[Pairs, int], PathBatch]
     random: bool = False
 
 
-def _uniform(pairs: Pairs, turn: int) -> PathBatch:
-    return pairs.elsewhere(np.random.default_rng([pairs.seed, 2, turn]).random(pairs.own.xy.shape))
+def _uniform(pairs: Pairs, repeat: int) -> PathBatch:
+    return pairs.elsewhere(np.random.default_rng([pairs.seed, 2, repeat]).random(pairs.own.xy.shape))
 
 
 PAIR_FLOORS: Mapping[str, PairFloor] = {
-    SHUFFLED: PairFloor(lambda pairs, turn: shuffle(pairs.predicted, pairs.seed, turn)[pairs.rows], random=True),
-    REVERSED: PairFloor(lambda pairs, turn: reverse(pairs.predicted)[pairs.rows]),
+    SHUFFLED: PairFloor(lambda pairs, repeat: shuffle(pairs.predicted, pairs.seed, repeat)[pairs.rows], random=True),
+    REVERSED: PairFloor(lambda pairs, repeat: reverse(pairs.predicted)[pairs.rows]),
     UNIFORM: PairFloor(_uniform, random=True),
-    CENTRE: PairFloor(lambda pairs, turn: pairs.elsewhere(np.full(pairs.own.xy.shape, 0.5))),
+    CENTRE: PairFloor(lambda pairs, repeat: pairs.elsewhere(np.full(pairs.own.xy.shape, 0.5))),
 }

@@ -92,8 +92,8 @@ def read_display(dataset: Dataset, little_endian: bool) -> Display:
     Args:
         little_endian: byte order of the tables.
     """
-    slope, intercept = _first_said(_rescale(place) for place in _places(dataset, "PixelValueTransformationSequence"))
-    voi, window = _first_said(
+    slope, intercept = _first_known(_rescale(place) for place in _places(dataset, "PixelValueTransformationSequence"))
+    voi, window = _first_known(
         (_table(_first_item(place, "VOILUTSequence"), little_endian), _window(place))
         for place in _places(dataset, "FrameVOILUTSequence")
     )
@@ -155,7 +155,7 @@ def _places(dataset: Dataset, group: str) -> Iterator[Dataset]:
     yield dataset
 
 
-def _first_said(pairs: Iterable[tuple[_A | None, _B | None]]) -> tuple[_A | None, _B | None]:
+def _first_known(pairs: Iterable[tuple[_A | None, _B | None]]) -> tuple[_A | None, _B | None]:
     """The first pair of which one half is there."""
     return next((pair for pair in pairs if pair[0] is not None or pair[1] is not None), (None, None))
 

@@ -65,11 +65,11 @@ def dynamic_time_warping(cost: np.ndarray, first_lengths: np.ndarray, second_len
     above = np.full((len(cost), cost.shape[2] + 1), np.inf)
     above[:, 0] = 0.0  # the corner before the first cell
     for row in range(cost.shape[1]):
-        walked = np.cumsum(cost[:, row], axis=1)  # [P, B]
-        before = np.concatenate([np.zeros((len(cost), 1)), walked[:, :-1]], axis=1)
+        summed = np.cumsum(cost[:, row], axis=1)  # [P, B]
+        before = np.concatenate([np.zeros((len(cost), 1)), summed[:, :-1]], axis=1)
         entered = np.minimum(above[:, :-1], above[:, 1:]) - before
         here = np.full_like(above, np.inf)
-        here[:, 1:] = np.minimum.accumulate(entered, axis=1) + walked
+        here[:, 1:] = np.minimum.accumulate(entered, axis=1) + summed
         above = here
         _collect(result, above, row, first_lengths, second_lengths)
     return result

@@ -28,7 +28,7 @@ from gazevlm_core.model.glimpses import (
     windows_of,
 )
 from gazevlm_core.model.outputs import CACHE, PrefillOutput
-from gazevlm_core.model.path_sampling import MERGED_NOTE, WalkedPath, choose_paths, follow, given_steps, walked_path
+from gazevlm_core.model.path_sampling import MERGED_NOTE, DecodedPath, choose_paths, decode_path, follow, given_steps
 from gazevlm_core.model.places import pooled_tokens
 from gazevlm_core.model.pointer import PointerField
 from gazevlm_core.options import DiagnoseOptions
@@ -77,7 +77,7 @@ class GazeGeneration(PreTrainedModel, GenerationMixin):
 
     def predict_paths(
         self, prefilled: PrefillOutput, options: DiagnoseOptions, rows: Sequence[int] | None = None
-    ) -> dict[int, WalkedPath]:
+    ) -> dict[int, DecodedPath]:
         """Row of a pass -> its path, the model's own or as the options have it; nothing where the gaze is untrained.
 
         Args:
@@ -102,13 +102,13 @@ class GazeGeneration(PreTrainedModel, GenerationMixin):
             chosen = [follow(field, patches) for field, patches in zip(fields, firsts, strict=True)]
         else:
             chosen = choose_paths(
-                fields, options.path, walks=options.walks, temperature=options.path_temperature,
+                fields, options.path, num_paths=options.walks, temperature=options.path_temperature,
                 seed=options.path_seed, given=firsts,
             )  # fmt: skip
         found = {}
         for row, path, steps in zip(wanted, chosen, given, strict=True):
             states = (prefilled.gaze_hidden[row], prefilled.patch_hidden[row])
-            found[row] = walked_path(self.gaze_heads, config, states, path, prefilled.grids[row], steps)
+            found[row] = decode_path(self.gaze_heads, config, states, path, prefilled.grids[row], steps)
             if len(steps) < len(options.places):
                 note = MERGED_NOTE.format(places=len(options.places), steps=len(steps))
                 found[row] = found[row]._replace(notes=(note, *found[row].notes))
@@ -118,7 +118,7 @@ class GazeGeneration(PreTrainedModel, GenerationMixin):
     def see_glimpses(
         self,
         prefilled: PrefillOutput,
-        paths: Mapping[int, WalkedPath],
+        paths: Mapping[int, DecodedPath],
         images: Sequence[Image.Image],
         pixels_of: Callable[[list[Image.Image]], torch.Tensor],
     ) -> PrefillOutput:

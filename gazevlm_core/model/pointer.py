@@ -2,7 +2,7 @@
 
 Pointer logits at step k = W_q[h_k ; v_prev] . W_k v_p / sqrt(d), plus one stop logit with a learned key. The query is a
 sum, W_h h_k + W_v v_prev, so the logits are one too: of a table by step and one by the patch before, both made once per
-image (`PointerField`). A walk only gathers their rows: N walks cost N rows per step, not a pass of the backbone.
+image (`PointerField`). Sampling only gathers their rows: N paths cost N rows per step, not a pass of the backbone.
 """
 
 from collections.abc import Sequence
