@@ -12,7 +12,7 @@ import gradio as gr
 from gradio.processing_utils import save_file_to_cache
 
 from diagnose.catalogue import Catalogue
-from diagnose.opening import opening_of
+from diagnose.opening import example_number, opening_of
 from diagnose.record import to_record
 from diagnose.service import (
     EXAMPLES,
@@ -331,6 +331,9 @@ class DiagnosePage:
         except ValueError as error:
             gr.Warning(escape(f"The link could not be used. {error}"))
             return {**fresh, **self._opening()}
+        example = asking.example
+        if example is None and "question" not in request.query_params:  # such as a link to an adapter
+            example = example_number()
         _, _, model, *answer, second_model, second_temperature = astuple(asking)
         pickers = self.form.refreshed(model, second_model)
         _, *answer_components, _, temperature_component = self.form.settings
@@ -339,7 +342,7 @@ class DiagnosePage:
             **dict(zip(answer_components, answer, strict=True)),
             temperature_component: "" if second_temperature is None else f"{second_temperature:g}",
             self.form.question: asking.question,
-            **({} if asking.example is None else self._showing_example(asking.example)),
+            **({} if example is None else self._showing_example(example)),
         }
 
     def _opening(self) -> Values:

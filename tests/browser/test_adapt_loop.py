@@ -113,6 +113,7 @@ def test_what_is_clicked_in_teach_is_how_the_trained_adapter_looks_in_diagnose(
 
     page.wait_for_selector("#examples button img")
     page.wait_for_function("document.querySelector('#model input')?.value?.endsWith('+ corners')")
+    wait_for_status(page, "Done in")  # the adapter's answer about an example
     after = diagnosed_path(page, unseen)
     context.close()
 

@@ -257,6 +257,10 @@ def test_an_adapter_is_picked_compared_and_linked(browser: "Browser", address: s
     wait_for_answer(page, "edema, severe")
     page.locator("#notice").get_by_text("a test").wait_for()
     assert page.input_value("#model input") == "model + other"
+    page.goto(f"{address}?model=model+%2B+other")
+    page.wait_for_selector("#examples button img")
+    wait_for_answer(page, "pneumothorax, severe")
+    assert "model + other" in page.inner_text("#asked"), "and no empty image"
     page.goto(f"{address}?model=..%2Fsecret")
     page.get_by_text("There is no model called '../secret'; choose one of: model, model + other.").wait_for()
     page.close()
