@@ -63,7 +63,7 @@ class Dot:
         return self.end > self.chance if self.higher_is_better else self.end < self.chance
 
     def place(self, value: float) -> float:
-        """Where a value of this score lies: 0 is chance, 1 the other end."""
+        """Return where a value of this score lies: 0 is chance, 1 the other end."""
         return (value - self.chance) / (self.end - self.chance)
 
     @property
@@ -125,7 +125,7 @@ def _dot(
     name: str, own: Score | MeanMetric, floors: Mapping[str, Score | float | None], end: Score | float | None, *,
     higher: bool,
 ) -> dict[str, Dot]:  # fmt: skip
-    """A score of paths; nothing where it, chance or another reader was not measured."""
+    """Return a score of paths; nothing where it, chance or another reader was not measured."""
     known = {floor: score for floor, value in floors.items() if (score := _score(value)).value is not None}
     chance, other = next((known.pop(floor).value for floor in CHANCES if floor in known), None), _score(end).value
     if own.value is None or chance is None or other is None:
@@ -138,7 +138,7 @@ def _score(value: Score | float | None) -> Score:
 
 
 def any_drawn(lines: Lines) -> bool:
-    """Whether there is anything to draw."""
+    """Return whether there is anything to draw."""
     return any(dot.drawn for dots in lines.values() for dot in dots.values())
 
 
@@ -185,7 +185,7 @@ def _area_words(dot: Dot, name: str) -> str:
 
 
 def _path_words(dot: Dot) -> str:
-    """How far a path gets, and whether that is more than something that knows less gets."""
+    """Return how far a path gets, and whether that is more than something that knows less gets."""
     best = max(dot.floors, key=lambda floor: dot.floors[floor].value or 0.0, default="")
     beside = ""
     if best:  # as in the tables, an interval that touches the other shows no difference
@@ -217,7 +217,7 @@ def _experiment_answer(report: ExperimentReport) -> str:
 
 
 def _effect(difference: Difference) -> str:
-    """What a difference says by its interval."""
+    """Return what a difference says by its interval."""
     if difference.interval is None:
         return f"was compared without an interval ({text(difference)})"
     low, high = difference.interval

@@ -79,7 +79,7 @@ def _known_questions(base: GazeConfig, config: FinetuneConfig, cases: Sequence[S
 
 
 def _are_colored(cases: Sequence[Sample]) -> bool:
-    """Whether most of the first images that can be read are in colour."""
+    """Return whether most of the first images that can be read are in colour."""
     colored = []
     for case in cases[:COLOR_IMAGES]:
         with suppress(DatasetError):

@@ -272,7 +272,8 @@ class Selection:
         return max(self._scores, key=lambda one: (one[1], -one[0]))[0] if self._scores else None
 
     def best_folder(self) -> Path:
-        """Where the adapter of the best scoring lies. Each has its own: a resumed run may begin before the last one."""
+        """Return where the adapter of the best scoring lies. Each has its own: a resumed run may begin before the last
+        one."""
         return self._run / BEST / f"step-{self.best_step}"
 
     def take(self, found: Sequence[Measure], step: int) -> None:

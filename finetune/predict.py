@@ -74,7 +74,7 @@ class Predictions:
     aims: Aims
 
     def probabilities(self) -> list[dict[str, float]]:
-        """Finding -> probability, per image."""
+        """Return finding -> probability, per image."""
         return [dict(diagnosis.finding_probabilities) for diagnosis in self.diagnoses]
 
 

@@ -100,7 +100,7 @@ class GazeEngine:
         return engine
 
     def load_now(self) -> "GazeEngine":
-        """This one, as `LazyEngine.load_now` does it."""
+        """Return this one, as `LazyEngine.load_now` does."""
         return self
 
     @property
@@ -214,14 +214,15 @@ class GazeEngine:
         return self._adapter is None or self._adapter.sees_as_base
 
     def prefix(self, images: Sequence[EncodedImage]) -> Prefix:
-        """One pass of the backbone over images alone, for several passes of questions about them."""
+        """Return one pass of the backbone over images alone, for several passes of questions about them."""
         return prefill_images(self.model, self.processor, render_prompt(self.processor, DEFAULT_QUESTION, 0), images)
 
     def prefill(
         self, images: Sequence[EncodedImage], questions: Sequence[str], *, gaze: bool | None = None,
         prefix: Prefix | None = None,
     ) -> PrefillOutput:  # fmt: skip
-        """One pass of the backbone over a batch of images and questions; what is there several times is computed once.
+        """Return one pass of the backbone over a batch of images and questions; what is there several times is computed
+        once.
 
         Args:
             prefix: of these images, where it was computed before.
@@ -236,7 +237,8 @@ class GazeEngine:
         self, images: Sequence[EncodedImage], questions: Sequence[str], options: DiagnoseOptions | None = None,
         rows: Sequence[int] | None = None, prefix: Prefix | None = None,
     ) -> tuple[PrefillOutput, dict[int, DecodedPath]]:  # fmt: skip
-        """One pass with its paths and glimpses: what findings and words follow from; see `prefill` and `predict_paths`.
+        """Return one pass with its paths and glimpses: what findings and words follow from; see `prefill` and
+        `predict_paths`.
 
         Args:
             rows: that a path is wanted of, where findings and words do not need one.
@@ -271,7 +273,8 @@ class GazeEngine:
         return self.model.see_glimpses(prefilled, paths, known, self.processor.glimpse_pixels)
 
     def findings(self, prefilled: PrefillOutput) -> list[dict[str, float]]:
-        """Finding -> probability of every image of a pass with its glimpses; empty where the findings are untrained."""
+        """Return finding -> probability of every image of a pass with its glimpses; empty where the findings are
+        untrained."""
         names = self.gaze_config.finding_names
         if prefilled.gaze_hidden is None or not self.gaze_config.findings_trained:
             return [{} for _ in prefilled.input_ids]
@@ -279,7 +282,7 @@ class GazeEngine:
         return [dict(zip(names, row, strict=True)) for row in rows]
 
     def evidence(self, prefilled: PrefillOutput, count: int, row: int) -> dict[str, tuple[float, ...]]:
-        """Finding -> share of each glimpse of an image in what its probability was pooled from.
+        """Return finding -> share of each glimpse of an image in what its probability was pooled from.
 
         Args:
             row: of the image in the pass.
@@ -437,19 +440,19 @@ class GazeEngine:
             return self._with_sentences(said, seen)
 
     def _with_sentences(self, records: Sequence[Diagnosis], seen: PrefillOutput) -> list[Diagnosis]:
-        """The records of a pass with the sentences of their answers."""
+        """Return the records of a pass with the sentences of their answers."""
         sentences = sentence_shares(self.model, self.processor, seen, [record.answer for record in records])
         return [replace(record, sentences=own) for record, own in zip(records, sentences, strict=True)]
 
 
 def _answered(record: Diagnosis, text: str) -> Diagnosis:
-    """A record with its words; those that repeat themselves are cut, and a note says so."""
+    """Return a record with its words; those that repeat themselves are cut, and a note says so."""
     kept = cut_loop(text)
     return replace(record, answer=kept, notes=record.notes if kept == text else (*record.notes, LOOP_NOTE))
 
 
 def opened(image: ImageLike) -> Image.Image:
-    """RGB pixels of an image, which is read where it is a path.
+    """Return the RGB pixels of an image, which is read where it is a path.
 
     Raises:
         ImageError: a file that is no image.
@@ -473,7 +476,7 @@ class LazyEngine:
         self._engine: GazeEngine | None = None
 
     def load_now(self) -> GazeEngine:
-        """The engine; errors as in `GazeEngine.load`, the first time."""
+        """Return the engine; errors as in `GazeEngine.load`, the first time."""
         with self._lock:
             if self._engine is None:
                 self._engine = GazeEngine.load(self._source)

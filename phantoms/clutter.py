@@ -47,7 +47,7 @@ def side_marker(out: Field, case: Case, raster: Raster) -> None:
 
 
 def clutter(case: Case, body: Body, beam: Beam, raster: Raster) -> Field:
-    """Attenuation of harmless extras [H, W]: monitoring leads on bedside views, buttons, calcified nodes."""
+    """Return attenuation of harmless extras [H, W]: monitoring leads on bedside views, buttons, calcified nodes."""
     rng, s, out = case.stream("clutter"), body.scale, raster.zeros()
     share = 0.2 if case.domain == RANDOMISED else 0.45 if case.technique.anteroposterior else 0.04
     if rng.random() < share:
@@ -87,7 +87,8 @@ def _monitoring_leads(rng: np.random.Generator, body: Body, beam: Beam, raster: 
 
 
 def surroundings(case: Case, body: Body, beam: Beam, raster: Raster, unevenness: float) -> Field:
-    """Attenuation of what lies on and around the patient of domain R [H, W]: chin, folds, cables, snaps, bedding."""
+    """Return attenuation of what lies on and around the patient of domain R [H, W]: chin, folds, cables, snaps,
+    bedding."""
     rng, s = case.stream("surroundings"), body.scale
     out = raster.zeros()
     if case.domain != RANDOMISED:

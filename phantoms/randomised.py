@@ -28,7 +28,7 @@ def random_habitus(rng: np.random.Generator) -> Habitus:
 
 
 def random_technique(rng: np.random.Generator) -> Technique:
-    """Any view of anybody: neither the beam nor the field tells who is ill."""
+    """Return any view of anybody: neither the beam nor the field tells who is ill."""
     bedside = bool(rng.random() < 0.45)
     covered = rng.random(4) < np.array((0.12, 0.1, 0.12, 0.04))
     left, top, right, bottom = np.where(covered, rng.uniform(0.005, 0.05, 4), 0.0).tolist()
@@ -80,7 +80,7 @@ class Tissues:
 
 
 def sample_tissues(case: Case) -> Tissues:
-    """The tissues of a case; those of domains A and B are all alike."""
+    """Return the tissues of a case; those of domains A and B are all alike."""
     if case.domain != RANDOMISED:
         return Tissues()
     rng = case.stream("tissues")

@@ -132,7 +132,7 @@ def run_busily(
     event: Listen, buttons: Sequence[gr.Button], line: gr.HTML, words: str, work: Callable[..., Any], inputs: Any,  # noqa: ANN401
     outputs: Sequence[Any], *, failed: str = FAILED, js: str | None = None, **limits: Any,
 ) -> None:  # fmt: skip
-    """On an event show what is being done, do it, and free the buttons whatever came of it.
+    """Show on an event what is being done, do it, and free the buttons whatever came of it.
 
     Args:
         event: such as `button.click`.

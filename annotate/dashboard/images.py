@@ -315,7 +315,7 @@ class ImagesView:
     def _changing(
         self, work: Callable[..., None], words: str, emptied: Sequence[gr.Textbox | gr.Dropdown]
     ) -> Callable[..., Values]:
-        """A handler that changes what is ticked, empties what was typed, and shows all anew."""
+        """Return a handler that changes what is ticked, empties what was typed, and shows all anew."""
 
         def handle(
             claim: Claim, project: str, state: ImageState, search: str | None, skip: int, shown: str,
@@ -332,7 +332,7 @@ class ImagesView:
         return handle
 
     def _single(self, work: Callable[..., None], words: str) -> Callable[..., Values]:
-        """A handler that changes the image that is shown, and shows all anew."""
+        """Return a handler that changes the image that is shown, and shows all anew."""
 
         def handle(
             claim: Claim, project: str, state: ImageState, search: str | None, skip: int, shown: str,

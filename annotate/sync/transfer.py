@@ -97,7 +97,7 @@ class Pusher:
         return True
 
     def add_card(self, files: list[str]) -> None:
-        """A data card where the repository has none, or that of an earlier program; any other is left alone."""
+        """Add a data card where the repository has none, or that of an earlier program; any other is left alone."""
         there, card = self._repo.fetch(CARD).read_text(encoding="utf-8") if CARD in files else "", card_text()
         if not there or (there != card and is_own_card(there)):
             self._repo.add({CARD: card.encode()}, "Data card")

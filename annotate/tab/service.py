@@ -359,5 +359,5 @@ class AnnotationService:
 
 
 def _with_question(image: StoredImage, question: str | None) -> StoredImage:
-    """An image with the question that was shown with it; None for the one that it has."""
+    """Return an image with the question that was shown with it; None for the one that it has."""
     return image if question is None else replace(image, question=question)

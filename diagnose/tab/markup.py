@@ -161,8 +161,8 @@ def alert(sentences: Sequence[str]) -> str:
 
 
 def claims(diagnosis: Diagnosis) -> str:
-    """Findings that the answer affirms or denies, each with its probability, and which of them contradict each other;
-    nothing where the answer names none."""
+    """Return findings that the answer affirms or denies, each with its probability, and which of them contradict each
+    other; nothing where the answer names none."""
     items = "".join(map(_claim, claims_of(diagnosis)))
     if not items:
         return ""
@@ -206,5 +206,5 @@ def dwell_bar(scanpath: Scanpath, palette: Sequence[Color] = MODEL.colors) -> st
 
 
 def _ink(ground: Color) -> str:
-    """What can be read on a colour."""
+    """Return what can be read on a colour."""
     return "black" if is_light(ground) else "white"

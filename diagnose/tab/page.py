@@ -74,7 +74,7 @@ FULL_LINK = "query => `${location.origin}${location.pathname}?${query}`"
 
 
 def diagnose_tab(catalogue: Catalogue, ask: Ask) -> Tab:
-    """The tab around the loaded models, with the endpoints.
+    """Return the tab around the loaded models, with the endpoints.
 
     Args:
         catalogue: what can answer, one question at a time.
@@ -154,7 +154,7 @@ class DiagnosePage:
             )  # fmt: skip
 
     def _connect_answers(self) -> "Dependency":
-        """The Diagnose and Stop buttons; returns the event that another image must cancel.
+        """Wire the Diagnose and Stop buttons; return the event that another image must cancel.
 
         To Gradio, an answer that was cancelled has failed, and words under way come after the click: so `ending` says
         why, before anything is cancelled, and the last word on the status line is that of the failure.
@@ -180,7 +180,7 @@ class DiagnosePage:
         return running
 
     def _connect_steering(self, panel: ResultPanel, running: "Dependency") -> "Dependency":
-        """A path that was changed in a viewer ends the answer about the one before; returns the event that asks."""
+        """Let a changed path end the answer about the one before, and ask anew; return the event that asks."""
 
         def begin(changes: LatestChanges, visit: Visit | None, event: gr.EventData) -> str:
             changes.note(panel.number, event._data)
@@ -261,7 +261,7 @@ class DiagnosePage:
         return self._newest(visit or Visit(), lambda _: self._blank(EMPTY))
 
     def _newest(self, visit: Visit, show: Callable[[int], Values]) -> Values:
-        """What shows an image, and nothing of it where another one was chosen meanwhile."""
+        """Return what shows an image, and nothing of it where another one was chosen meanwhile."""
         turn = visit.new_image()
         values = show(turn)
         return {**values, self.visit: visit} if turn == visit.images else {self.status: gr.skip()}
@@ -273,7 +273,7 @@ class DiagnosePage:
     def _showing(
         self, picture: Picture, status: str, turn: int = 0, *, upload: str | None = None, example: int | None = None
     ) -> Values:
-        """A new image, without any answer; an upload's name is not shown."""
+        """Return a new image, without any answer; an upload's name is not shown."""
         description = "Uploaded image" if example is None else f"Drawn radiograph: {EXAMPLES[example].caption}"
         value = self.panels[0].viewer.show(picture.image, description=description)
         return {
@@ -283,7 +283,7 @@ class DiagnosePage:
         }
 
     def _blank(self, status: str, value: ViewerPayload | None = None) -> Values:
-        """Everything about an image taken away; `value` is the first viewer's."""
+        """Return updates that take everything about an image away; `value` is the first viewer's."""
         return {
             self.shown: None,
             self.status: status_line(status),
@@ -318,7 +318,7 @@ class DiagnosePage:
         return preset_question(preset, probabilities, earlier)
 
     def opened(self, visit: Visit | None, request: gr.Request) -> Values:
-        """The models that there are now, and what the page's address asks for, or else an answer that was made
+        """Return the models that there are now, and what the page's address asks for, or else an answer that was made
         beforehand; outputs are `opening`."""
         fresh = self.form.refreshed("", "")
         if not {field.name for field in fields(Asking)} & set(request.query_params):
@@ -346,7 +346,7 @@ class DiagnosePage:
         }
 
     def _opening(self) -> Values:
-        """An example with its answer; nothing where none was made for what answers first."""
+        """Return an example with its answer; nothing where none was made for what answers first."""
         choice = self.catalogue.find("")
         opening = opening_of(choice)
         if opening is None:

@@ -25,7 +25,7 @@ class LatestChanges:
             self._latest[viewer] = turn
 
     def latest(self, viewer: int) -> int:
-        """Number of the latest change; 0 where there was none."""
+        """Return the number of the latest change; 0 where there was none."""
         return self._latest.get(viewer, 0)
 
 

@@ -46,7 +46,7 @@ WHAT = (
 
 
 def evaluate_tab(models: Models, ask: Ask) -> Tab:
-    """The tab around the loaded models.
+    """Return the tab around the loaded models.
 
     Args:
         models: what can look.
@@ -115,7 +115,7 @@ class OverlayView:
         self.predict = gr.Button("Let the model look", variant="primary", elem_id="evaluate-look")
 
     def refreshed(self) -> Values:
-        """Models that there are now, and what the usual one has seen; for `model` and the notice."""
+        """Return models that there are now, and what the usual one has seen; for `model` and the notice."""
         names = list(self.models.choices())
         return {self.model: gr.Dropdown(names, value=names[0]), self.notice: notice_of(self.models, names[0])}
 
@@ -143,7 +143,7 @@ class OverlayView:
         return self._begin(*uploaded_case(image, readings))
 
     def _begin(self, case: Case, image: Image.Image) -> Values:
-        """A new image, at which no model looked yet."""
+        """Return a new image, at which no model looked yet."""
         state, first = OverlayState(case, self.viewer.show(image, description=case.caption)), next(iter(case.readings))
         reader = gr.Dropdown(list(case.readings), value=first, interactive=len(case.readings) > 1)
         return {**self._showing(state, first), self.reader: reader}
@@ -175,7 +175,7 @@ class OverlayView:
 
 
 def notice_of(models: Models, name: str) -> str:
-    """What a model has seen, and what the page is not; of the usual one where there is no such model."""
+    """Return what a model has seen, and what the page is not; of the usual one where there is no such model."""
     choices = models.choices()
     return notice((choices.get(name) or next(iter(choices.values()))).gaze.trained_on)
 

@@ -165,7 +165,7 @@ class _Leaders:
             self._leader[second] = first
 
     def of(self, patient_id: str) -> str:
-        """The patient who leads."""
+        """Return the patient who leads."""
         return self._lead((0, patient_id))[1]
 
 

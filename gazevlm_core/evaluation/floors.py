@@ -149,7 +149,7 @@ def _paths_of_partners(task: GridTask) -> Alternatives:
 
 
 def _readings_of_partners(task: GridTask) -> Alternatives:
-    """First readings, by the readers in turn."""
+    """Return first readings, by the readers in turn."""
     readers = [by_reader(sample.readings) for sample in task.samples]
     return [
         [on_grid(readers[other][(index + place) % len(readers[other])][0], task.grids[index])
@@ -159,7 +159,7 @@ def _readings_of_partners(task: GridTask) -> Alternatives:
 
 
 def _own_shuffled(task: GridTask) -> Alternatives:
-    """The same patches, so only the order is lost."""
+    """Return the same patches, so only the order is lost."""
     rng = np.random.default_rng([task.seed, 1])
     return [[shuffled_path(path, rng) for _ in range(SHUFFLES)] for path in task.paths]
 

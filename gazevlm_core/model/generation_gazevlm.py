@@ -48,7 +48,7 @@ class GazeGeneration(PreTrainedModel, GenerationMixin):
         image_grid_thw: torch.Tensor,
         image_tokens: tuple[torch.Tensor, ...],
     ) -> PrefillOutput:
-        """One pass of the backbone over left-padded prompts; see `PrefillOutput`.
+        """Return one pass of the backbone over left-padded prompts; see `PrefillOutput`.
 
         Args:
             input_ids: int64 [B, L], ending with K gaze tokens (or none, for a model without trained gaze).
@@ -78,7 +78,8 @@ class GazeGeneration(PreTrainedModel, GenerationMixin):
     def predict_paths(
         self, prefilled: PrefillOutput, options: DiagnoseOptions, rows: Sequence[int] | None = None
     ) -> dict[int, DecodedPath]:
-        """Row of a pass -> its path, the model's own or as the options have it; nothing where the gaze is untrained.
+        """Return row of a pass -> its path, the model's own or as the options have it; nothing where the gaze is
+        untrained.
 
         Args:
             prefilled: from `prefill`.
@@ -178,7 +179,8 @@ class GazeGeneration(PreTrainedModel, GenerationMixin):
 
     @torch.no_grad()
     def finding_logits(self, prefilled: PrefillOutput) -> torch.Tensor:
-        """Logits of all findings of every image of a pass, float32 [B, F], in the order of the configuration's names.
+        """Return logits of all findings of every image of a pass, float32 [B, F], in the order of the configuration's
+        names.
 
         F may be 0.
 
@@ -203,7 +205,7 @@ class GazeGeneration(PreTrainedModel, GenerationMixin):
 
     @torch.no_grad()
     def pointer_field(self, prefilled: PrefillOutput, row: int) -> PointerField:
-        """The pointer of one image of a pass.
+        """Return the pointer of one image of a pass.
 
         Raises:
             ValueError: the pass held no gaze tokens.
@@ -241,8 +243,8 @@ class GazeGeneration(PreTrainedModel, GenerationMixin):
         fine_sizes: torch.Tensor | None = None,
         **kwargs: Any,
     ) -> Any:  # noqa: ANN401 (as the library's)
-        """As the library's; a model with glimpses first predicts its path, by the defaults of `DiagnoseOptions`, and
-        sees the glimpses along it. They are no part of what is returned.
+        """Generate as the library does; a model with glimpses first predicts its path, by the defaults of
+        `DiagnoseOptions`, and sees the glimpses along it. They are no part of what is returned.
 
         Args:
             inputs: token ids, also as `input_ids`.
@@ -275,7 +277,7 @@ class GazeGeneration(PreTrainedModel, GenerationMixin):
     def _seen(
         self, prompts: Mapping[str, torch.Tensor], fine_images: torch.Tensor | None, fine_sizes: torch.Tensor | None
     ) -> PrefillOutput:
-        """A pass over the processor's prompts, with its glimpses; errors as in `generate`."""
+        """Return a pass over the processor's prompts, with its glimpses; errors as in `generate`."""
         ids, pixels, thw = prompts["input_ids"], prompts["pixel_values"], prompts["image_grid_thw"]
         if fine_images is None or fine_sizes is None or thw is None or prompts["mm_token_type_ids"] is None:
             raise ValueError(
@@ -305,8 +307,8 @@ class GazeGeneration(PreTrainedModel, GenerationMixin):
 
     @torch.no_grad()
     def attention_to_glimpses(self, prefilled: PrefillOutput, answer_ids: torch.Tensor) -> torch.Tensor:
-        """Attention with which each token of an answer was chosen, to each glimpse: float32 [B, T, M], the mean of all
-        layers and heads; what is missing to 1 went elsewhere.
+        """Return the attention with which each token of an answer was chosen, to each glimpse: float32 [B, T, M], the
+        mean of all layers and heads; what is missing to 1 went elsewhere.
 
         One more pass over the answers alone, in eager attention, from the cache of the prompts.
 

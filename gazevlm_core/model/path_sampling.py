@@ -204,7 +204,7 @@ def choose_paths(
     seed: int = 0,
     given: Sequence[Sequence[int]] | None = None,
 ) -> list[ChosenPath]:
-    """`choose_path` of several images, whose grids may differ.
+    """Return the paths to show, as `choose_path`, of several images, whose grids may differ.
 
     Args:
         choice, num_paths, temperature, seed: as in `choose_path`, for every image.
@@ -226,7 +226,7 @@ def choose_paths(
 
 
 def _alike(fields: Sequence[PointerField], firsts: Sequence[Sequence[int]]) -> list[list[int]]:
-    """Positions of the fields with as many patches, and as many of them given."""
+    """Return positions of the fields with as many patches, and as many of them given."""
     places: dict[tuple[int, int], list[int]] = {}
     for place, (field, first) in enumerate(zip(fields, firsts, strict=True)):
         places.setdefault((field.num_patches, len(first)), []).append(place)
@@ -234,7 +234,7 @@ def _alike(fields: Sequence[PointerField], firsts: Sequence[Sequence[int]]) -> l
 
 
 def follow(field: PointerField, patches: Sequence[int]) -> ChosenPath:
-    """The model's distributions along a given path, at temperature 1.
+    """Return the model's distributions along a given path, at temperature 1.
 
     Raises:
         ValueError: no patch, more than K, or one outside the grid; or a pointer whose numbers are not finite.

@@ -103,7 +103,7 @@ class _Rows:
         self._open()
 
     def add(self, row: dict[str, Any], size: int) -> None:
-        """One row, of about so many bytes."""
+        """Add one row, of about so many bytes."""
         self._rows.append(row)
         self._group_bytes += size
         if self._group_bytes >= GROUP_BYTES:
