@@ -202,25 +202,25 @@ def evaluate_phantoms(
     scores, cost = _scored(given, full, samples, drawn.others, seed, ranks)
     if not ranks.is_main:
         return None
-    believed = {role: one.faithfulness for role, one in given.items() if one.faithfulness is not None}
+    measured = {role: one.faithfulness for role, one in given.items() if one.faithfulness is not None}
     return PhantomReport(
         dataset="phantom", domain=domain, n=num_images, seed=seed,
         phantom_seeds=[seeds.start, seeds.stop - 1], resamples=RESAMPLES, confidence=CONFIDENCE,
         model=Path(model).name if Path(model).is_dir() else model, adapter=adapter.name if adapter else None,
         trained_on_known=None not in trained, seconds=round(time.perf_counter() - started, 1),
         images_with=images_with(samples), scores={name: one.scores for name, one in scores.items()},
-        quantisation=cost, faithfulness=believed, bars=_bars(scores, cost, believed),
+        quantisation=cost, faithfulness=measured, bars=_bars(scores, cost, measured),
     )  # fmt: skip
 
 
 def _bars(
-    scores: Mapping[Role, Scored], cost: Quantisation | None, believed: Mapping[Role, Faithfulness]
+    scores: Mapping[Role, Scored], cost: Quantisation | None, measured: Mapping[Role, Faithfulness]
 ) -> list[Bar]:
     """Return all bars, reached or missed; those of faithfulness only where it was measured."""
     return [
         *all_bars(scores[OWN].scores, cost),
         faint_bar(scores.get("glimpses"), scores.get("no-glimpses")),
-        *(faithfulness_bars(believed) if believed else []),
+        *(faithfulness_bars(measured) if measured else []),
     ]
 
 
@@ -275,8 +275,8 @@ def _ask(
             engine, samples, batch_size=batch_size, questions=FINDING_NAMES, reports=True, progress=bar.update
         ).found
     predictions = [one for part in ranks.gather(own) for one in part]
-    believed = None if cases is None else _faithfulness(engine, cases, batch_size, seed, ranks, name)
-    return ModelAnswers(predictions, engine.gaze_config.num_gaze_tokens, believed)
+    measured = None if cases is None else _faithfulness(engine, cases, batch_size, seed, ranks, name)
+    return ModelAnswers(predictions, engine.gaze_config.num_gaze_tokens, measured)
 
 
 def _drawn_cases(seeds: range, domain: str, batch_size: int, workers: int, ranks: Ranks) -> list[Case]:

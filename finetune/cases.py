@@ -316,5 +316,5 @@ def fingerprint(cases: Sequence[Sample], digest_of: Callable[[Sample], str] = la
 
 
 def has_fingerprint(cases: Sequence[Sample], noted: str) -> bool:
-    """Whether a fingerprint that was noted is that of the data; earlier versions named pictures otherwise."""
+    """Return whether a fingerprint that was noted is that of the data; earlier versions named pictures otherwise."""
     return noted == fingerprint(cases) or noted == fingerprint(cases, lambda case: rgb_digest(case.load()))

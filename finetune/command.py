@@ -165,7 +165,7 @@ def finetune(
 
 
 def one_gpu(device: str, environment: Mapping[str, str]) -> tuple[str, dict[str, str]]:
-    """The device under the name that it has once no other GPU is seen, and the variables that make it so.
+    """Return the device under the name that it has once no other GPU is seen, and the variables that make it so.
 
     The Trainer takes all GPUs that it sees, and the first of them whatever the model lies on; so a run on one process
     sees one alone. Each of several processes that a launcher started has its own, by its number.

@@ -65,7 +65,7 @@ def _epoch(cases: Sequence[Sample], config: FinetuneConfig, rng: np.random.Gener
     return [members[number][int(rng.integers(len(members[number])))] for number in chosen.tolist()]
 
 
-def taught_questions(case: Sample) -> list[str]:
+def trainable_questions(case: Sample) -> list[str]:
     """Return every question about an image that a draw may ask with an answer to it."""
     names = sorted(name for name, value in case.findings.items() if name != NO_FINDING and value in (0.0, 1.0))
     return [*([report_question(case)] if case.report else []), *map(presence_question, names)]
@@ -185,7 +185,8 @@ class AdaptCollator(GazeCollator):
         self._kept: OrderedDict[tuple[str, Window], torch.Tensor] = OrderedDict()  # tokens of glimpses, oldest first
 
     def vision(self, samples: Sequence[Sample]) -> dict[str, torch.Tensor]:
-        """As in `GazeCollator`, with `image_tokens` in the place of `pixel_values` where there is a store."""
+        """Return it as `GazeCollator` does, with `image_tokens` in the place of `pixel_values` where there is a
+        store."""
         if self.store is None:
             return super().vision(samples)
         kept = [self.store.tokens(sample) for sample in samples]
@@ -195,7 +196,7 @@ class AdaptCollator(GazeCollator):
         }
 
     def glimpse_vision(self, cuts: Sequence[GlimpseCut]) -> dict[str, torch.Tensor]:
-        """As in `GazeCollator`; with a store, what the tower makes of each is kept by picture and place.
+        """Return it as `GazeCollator` does; with a store, what the tower makes of each is kept by picture and place.
 
         One by one, as the store's features are: computed together, their last bits would depend on their company.
         """
@@ -216,5 +217,5 @@ class AdaptCollator(GazeCollator):
 
 
 def supervises_gaze(order: GazeOrder, cases: Sequence[Sample]) -> bool:
-    """Whether any scanpath is learned."""
+    """Return whether any scanpath is learned."""
     return order is not GazeOrder.NONE and any(case.readings for case in cases)

@@ -91,7 +91,7 @@ def prepare(config: FinetuneConfig, run: Path, log: RunLog, stop: StopRequest) -
     split = split_cases(cases, config, log.phase)
     check_begun(run, config, (*split.train, *split.held_out), writes=log.writes)
     check()
-    tell_room(config, split, run, log, ranks)
+    log_room(config, split, run, log, ranks)
     log.phase("Loading the base")  # not where from: everybody reads it
     base = load_base(config, begun_revision(run))
     check_base(run, base, writes=log.writes)
@@ -120,8 +120,8 @@ def prepare(config: FinetuneConfig, run: Path, log: RunLog, stop: StopRequest) -
     if known.findings_trained and config.retain > 0 and config.finding_weight > 0:
         log.phase("Asking the base about the training images", len(split.train))
         head = set(known.finding_names[: known.num_head_findings])
-        said = predict_findings(base.engine, split.train, store, batching)
-        believed = tuple({name: p for name, p in one.items() if name in head} for one in said)
+        predicted = predict_findings(base.engine, split.train, store, batching)
+        believed = tuple({name: p for name, p in one.items() if name in head} for one in predicted)
     check()
     return Prepared(
         config, split, base, store, gaze, tuple(fitted), (*placed, *rows), tuple(left_out), looked, believed,
@@ -132,7 +132,7 @@ def prepare(config: FinetuneConfig, run: Path, log: RunLog, stop: StopRequest) -
 def left_unlearned(
     cases: Sequence[Sample], config: FinetuneConfig, gaze: GazeConfig, added: Sequence[str]
 ) -> list[str]:
-    """Sentences on findings that the base does not know by the names of the data, and on fixations beyond K.
+    """Return sentences on findings that the base does not know by the names of the data, and on fixations beyond K.
 
     Args:
         added: findings that its head gets.
@@ -149,7 +149,7 @@ def left_unlearned(
     return notes
 
 
-def tell_room(config: FinetuneConfig, split: Split, run: Path, log: RunLog, ranks: Ranks) -> None:
+def log_room(config: FinetuneConfig, split: Split, run: Path, log: RunLog, ranks: Ranks) -> None:
     """Say what the run will take, before anything large is loaded.
 
     Raises:
@@ -170,7 +170,7 @@ def tell_room(config: FinetuneConfig, split: Split, run: Path, log: RunLog, rank
 
 
 def agreed(stop: StopRequest, ranks: Ranks) -> Callable[[], None]:
-    """What is asked between parts: all processes end together, or each would wait for one that is gone."""
+    """Return what is asked between parts: all processes end together, or each would wait for one that is gone."""
     if ranks.count == 1:
         return stop.check
 
@@ -187,7 +187,7 @@ def agreed(stop: StopRequest, ranks: Ranks) -> Callable[[], None]:
 
 
 def check_begun(run: Path, config: FinetuneConfig, cases: Sequence[Sample], *, writes: bool) -> None:
-    """Whether a run is gone on with as it was begun; a new one notes how it begins.
+    """Check that a run is gone on with as it was begun; a new one notes how it begins.
 
     Args:
         cases: to learn from and to score on.
@@ -211,12 +211,13 @@ def check_begun(run: Path, config: FinetuneConfig, cases: Sequence[Sample], *, w
 
 
 def begun_revision(run: Path) -> str:
-    """The commit of the base that a run goes on with, whatever is the newest by now; "" for a folder or a new run."""
+    """Return the commit of the base that a run goes on with, whatever is the newest by now; "" for a folder or a new
+    run."""
     return str(_begun_base(run).get("revision", ""))
 
 
 def check_base(run: Path, base: Base, *, writes: bool) -> None:
-    """Whether a run is gone on with on the base that it was begun on; a new one notes which that is.
+    """Check that a run is gone on with on the base that it was begun on; a new one notes which that is.
 
     Args:
         run: folder of the run, after `check_begun`.
@@ -243,7 +244,7 @@ def _begun_base(run: Path) -> dict[str, str]:
 
 
 def batching_of(config: FinetuneConfig, check: Callable[[], None], log: RunLog, ranks: Ranks) -> Batching:
-    """How a run looks at many images: as many at once as a training step does, or fewer."""
+    """Return how a run looks at many images: as many at once as a training step does, or fewer."""
     return Batching(min(config.batch_size, MOST_AT_ONCE), check, ranks, log.advance)
 
 
@@ -267,7 +268,7 @@ def fit_places(
     store: FeatureStore | None,
     batching: Batching = DEFAULT_BATCHING,
 ) -> list[Fitted]:
-    """Heads of the added findings that have a usual place.
+    """Return heads of the added findings that have a usual place.
 
     Args:
         cases: to learn from, with the scanpaths that are taught; see `ordered_cases`.

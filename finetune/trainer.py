@@ -154,7 +154,7 @@ class AdaptTrainer(GazeTrainer):
 
     @contextmanager
     def unsharded(self) -> Iterator[None]:
-        """While the model is asked by its inner name: FSDP gathers what lies outside of its layers by the outer one."""
+        """Let the model be called by its inner name: FSDP gathers what lies outside of its layers by the outer one."""
         shared = isinstance(self.adapted, FSDPModule)
         if shared:
             self.adapted.unshard()
@@ -165,11 +165,11 @@ class AdaptTrainer(GazeTrainer):
                 self.adapted.reshard()
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler:
-        """The items' own order: it is drawn from the run's seed already."""
+        """Return the items' own order: it is drawn from the run's seed already."""
         return SequentialSampler(cast(Any, train_dataset or self.train_dataset))
 
     def create_optimizer(self, model: torch.nn.Module | None = None) -> torch.optim.Optimizer:
-        """The library's optimizer on two groups of parameters, heads and all else."""
+        """Return the library's optimizer on two groups of parameters, heads and all else."""
         if self.optimizer is None:
             trained = [(name, p) for name, p in (model or self.model).named_parameters() if p.requires_grad]
             kind, options = self.get_optimizer_cls_and_kwargs(self.args, model or self.model)

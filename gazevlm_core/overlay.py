@@ -93,7 +93,7 @@ def draw_overlay(image: Image.Image, scanpath: Scanpath, *, shown: int | None = 
 def _marks(
     scanpath: Scanpath, size: tuple[int, int], unit: float, shown: int | None
 ) -> tuple[list[_Mark], list[_Arrow]]:
-    """Places in the order of first visits, and the ways between them."""
+    """Return places in the order of first visits, and the ways between them."""
     count, (least, most) = len(scanpath) if shown is None else min(shown, len(scanpath)), SIZES.radius_limits
     radius, colors = SIZES.radius * unit, order_colors(len(scanpath), ROLE.colors)
     points = [(fixation.x * size[0], fixation.y * size[1]) for fixation in scanpath]
@@ -121,13 +121,13 @@ def _marks(
 
 
 def _sum_known(durations: Sequence[float | None]) -> float | None:
-    """The sum where all are known."""
+    """Return the sum where all are known."""
     known = [duration for duration in durations if duration is not None]
     return sum(known) if len(known) == len(durations) else None
 
 
 def _ink(color: Color, alpha: float, halo: bool) -> Color4:
-    """The colour of a line, or of what lies behind it."""
+    """Return the colour of a line, or of what lies behind it."""
     return (*HALO[:3], round(HALO[3] * alpha)) if halo else (*color, round(255 * alpha))
 
 
@@ -220,7 +220,7 @@ def _draw_badges(
 
 
 def _other_end(arrow: _Arrow, mark: _Mark) -> list[_Mark]:
-    """Where an arrow of a place leads or comes from; nothing where it is another's."""
+    """Return where an arrow of a place leads or comes from; nothing where it is another's."""
     return [arrow.end] if arrow.start is mark else [arrow.start] if arrow.end is mark else []
 
 
@@ -236,7 +236,8 @@ def _badge_place(
     half: tuple[float, float],
     size: tuple[int, int],
 ) -> Point:
-    """The nearest free place around a ring, upper right first: clear of border, other badges, positions and arrows."""
+    """Return the nearest free place around a ring, upper right first: clear of border, other badges, positions and
+    arrows."""
     best, best_cost = mark.at, math.inf
     for step in BADGE_DISTANCES:
         for turn in range(BADGE_ANGLES):

@@ -39,7 +39,7 @@ class Detector:
 
 
 def sample_detector(case: Case) -> Detector:
-    """The scanner of the case's domain with its day-to-day settings."""
+    """Return the scanner of the case's domain with its day-to-day settings."""
     rng, bedside = case.stream("detector"), case.technique.anteroposterior
     if case.domain == "A":
         return Detector(

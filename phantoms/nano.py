@@ -367,8 +367,8 @@ def train(
 def begin(
     variant: Variant, recipe: Recipe, cases: list["PhantomCase"], runs: Path
 ) -> tuple["GazeVLM", "GazeVLMProcessor"]:
-    """Fresh weights or those of the base; for the release, unless it goes on from the base itself, those of the ordered
-    variant before its learning rate fell."""
+    """Return fresh weights or those of the base; for the release, unless it goes on from the base itself, those of the
+    ordered variant before its learning rate fell."""
     from gazevlm_core.model.checkpoint import load_checkpoint
     from gazevlm_core.model.modeling_gazevlm import GazeVLM
     from gazevlm_core.model.pointer import grown_heads

@@ -52,7 +52,7 @@ CHAT_TEMPLATE = (
 
 
 def train_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
-    """A byte-level BPE tokenizer with Qwen2.5-VL's special-token names; any text can be encoded.
+    """Return a byte-level BPE tokenizer with Qwen2.5-VL's special-token names; any text can be encoded.
 
     Args:
         texts: reports, questions and answers.
@@ -99,7 +99,7 @@ class WholeKernelConv3d(nn.Conv3d):
 
     @classmethod
     def sharing(cls, convolution: nn.Conv3d) -> "WholeKernelConv3d":
-        """One that shares the weights of `convolution`."""
+        """Return one that shares the weights of `convolution`."""
         depth, height, width = convolution.kernel_size
         size = (depth, height, width)
         same = cls(convolution.in_channels, convolution.out_channels, size, stride=size, bias=False, device="meta")
@@ -229,7 +229,7 @@ def orthogonal(matrix: torch.Tensor, rounds: int, polynomial: tuple[float, float
 
 
 def nano_model(processor: GazeVLMProcessor, gaze: GazeConfig) -> GazeVLM:
-    """An untrained Qwen2.5-VL of about four million parameters."""
+    """Return an untrained Qwen2.5-VL of about four million parameters."""
     tokenizer = processor.tokenizer
     rope = {"rope_type": "default", "rope_theta": 10_000.0, "mrope_section": [4, 6, 6]}
     base = Qwen2_5_VLConfig(

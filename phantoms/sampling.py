@@ -153,7 +153,7 @@ def sample_severity(rng: np.random.Generator) -> float:
 
 
 def _sample_names(rng: np.random.Generator, domain: str, include_held_out: bool) -> list[str]:
-    """Names one by one; each choice shifts the odds of the next by the affinities."""
+    """Return names one by one; each choice shifts the odds of the next by the affinities."""
     count = int(rng.choice(len(COUNT_SHARES[domain]), p=COUNT_SHARES[domain]))
     odds = np.array([DRAWN_FINDINGS[name].odds.get(domain, 1.0) for name in FINDING_NAMES], dtype=np.float64)
     strength = 0.5 if domain == RANDOMISED else 1.0  # of what goes together: little to rely on
@@ -197,7 +197,7 @@ def _place(rng: np.random.Generator, request: FindingRequest, earlier: list[Find
 
 
 def _free_side(side: Side, earlier: list[FindingSpec]) -> Side:
-    """A side that no earlier finding of the lung holds alone, where there is one."""
+    """Return a side that no earlier finding of the lung holds alone, where there is one."""
     taken = {spec.side for spec in earlier if DRAWN_FINDINGS[spec.name].hides_others}
     if side in ("left", "right") and side in taken:
         other: Side = "right" if side == "left" else "left"

@@ -30,7 +30,8 @@ class Scene:
         return float(at[0]), float(at[1])
 
     def filled(self, share: Field) -> Field:
-        """Attenuation added where a share in [0, 1] of the aerated lung along the ray is filled with fluid [H, W]."""
+        """Return attenuation added where a share in [0, 1] of the aerated lung along the ray is filled with fluid [H,
+        W]."""
         return self.thorax.lung * share * np.float32(DENSER_THAN_LUNG)
 
     def on_side(self, sign: float) -> Field:
@@ -39,7 +40,8 @@ class Scene:
         return np.clip(x * np.float32(sign / 8.0) + 0.5, 0.0, 1.0)
 
     def blob(self, rng: np.random.Generator, centre: Point, radii: Point, ragged: float, edge: float) -> Field:
-        """An ellipse with a ragged outline: 1 inside, falling to 0 over `edge` radii around the outline [H, W]."""
+        """Return an ellipse with a ragged outline: 1 inside, falling to 0 over `edge` radii around the outline [H,
+        W]."""
         if self.case.domain == RANDOMISED:
             ragged, edge = ragged * rng.uniform(0.7, 2.2), edge * rng.uniform(0.7, 1.8)
         x, y = self.raster.grids
@@ -75,7 +77,7 @@ def smooth_step(value: Field) -> Field:
 
 
 def ramp(severity: float, low: float, high: float, power: float = 1.0) -> float:
-    """Strength of a sign at a severity, between its limits at 0 and 1.
+    """Return the strength of a sign at a severity, between its limits at 0 and 1.
 
     The exponent lifts the middle of the scale: a moderate finding has half of its full strength or more, and only the
     lowest third fades out.

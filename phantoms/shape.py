@@ -64,7 +64,7 @@ class Dome:
     z0_mm: float
 
     def edge(self, x: float) -> float:
-        """Height y of the visible edge at x."""
+        """Return the height y of the visible edge at x."""
         medial = abs(x) < abs(self.x0_mm)
         return self.top_mm + self.bend_x * (MEDIAL_BEND if medial else 1.0) * (x - self.x0_mm) ** 2
 
@@ -90,7 +90,7 @@ class Heart:
     level_mm: float
 
     def radii(self, count: int) -> Field:
-        """Distance of the outline from the centre at `count` + 1 equal steps of the angle from -pi to pi."""
+        """Return the distance of the outline from the centre at `count` + 1 equal steps of the angle from -pi to pi."""
         rays = np.array(self.outline) - np.array(self.centre)
         angles, lengths = np.arctan2(rays[:, 1], rays[:, 0]), np.hypot(rays[:, 0], rays[:, 1])
         order = np.argsort(angles)
@@ -166,7 +166,7 @@ class Body:
         return sign * wall, dome.edge(sign * wall)
 
     def lung_point(self, sign: float, level: float, across: float) -> tuple[float, float]:
-        """A place in a lung.
+        """Return a place in a lung.
 
         Args:
             sign: -1 for the patient's right lung, 1 for the left.

@@ -52,7 +52,7 @@ def build_thorax(case: Case, body: Body, beam: Beam, raster: Raster) -> Thorax:
 
 
 def cavity_chord(body: Body, raster: Raster, lateral_gap: Table | None = None, drop_mm: float = 0.0) -> Field:
-    """Depth of the chest cavity: a stack of superellipses, rounded off at each apex.
+    """Return the depth of the chest cavity: a stack of superellipses, rounded off at each apex.
 
     Args:
         lateral_gap: distance over y by which the lung falls short of the chest wall (pneumothorax), or None.
@@ -72,7 +72,7 @@ def cavity_chord(body: Body, raster: Raster, lateral_gap: Table | None = None, d
 
 
 def under_domes(body: Body, raster: Raster, cavity: Field) -> Field:
-    """Length of the cavity that lies below the diaphragm."""
+    """Return the length of the cavity that lies below the diaphragm."""
     x, y = raster.grids
     half = cavity * np.float32(0.5)
     out = raster.zeros()
@@ -127,7 +127,7 @@ def heart_chord(body: Body, beam: Beam, raster: Raster) -> tuple[tuple[slice, sl
 
 
 def _descending_aorta(body: Body, beam: Beam) -> Ellipsoid:
-    """The descending aorta as a long ellipsoid left of the spine."""
+    """Return the descending aorta as a long ellipsoid left of the spine."""
     at = beam.project(np.array([17.0 * body.scale + 0.5 * body.shift_mm, 55.0 * body.scale, -50.0]))
     return Ellipsoid((float(at[0]), float(at[1])), (18.0 * body.scale, 120.0 * body.scale), 16.0 * body.scale)
 
@@ -178,7 +178,7 @@ def breast_chord(case: Case, body: Body, raster: Raster) -> Field:
 
 
 def gas(case: Case, body: Body, beam: Beam, raster: Raster, airway: float = 1.0) -> Field:
-    """Attenuation taken away by air in trachea, bronchi, stomach and bowel (negative) [H, W]."""
+    """Return attenuation taken away by air in trachea, bronchi, stomach and bowel (negative) [H, W]."""
     s, shift = body.scale, body.shift_mm
     tracheal_r, bronchial_r = 8.2 * s, 5.6 * s
     curves = np.array(

@@ -37,7 +37,7 @@ def splat_tubes(
     profile: Profile = solid_profile,
     gate: Field | None = None,
 ) -> Field:
-    """Line integrals of swept tubes, by depositing the mass of thin slices along their 3-D centre lines.
+    """Return line integrals of swept tubes, by depositing the mass of thin slices along their 3-D centre lines.
 
     A slice of length ds and cross-section area a adds mu * a * ds over its projected width, so a tube that runs along
     the beam grows denser by itself, without dividing by a vanishing projected length.
@@ -85,7 +85,7 @@ def splat_tubes(
 
 
 def _look_up(field: Field, px: Field) -> Field:
-    """Values of a field [H, W] at the nearest pixels to positions [..., 2]."""
+    """Return values of a field [H, W] at the nearest pixels to positions [..., 2]."""
     rows = np.clip(px[..., 1].astype(np.intp), 0, field.shape[0] - 1)
     cols = np.clip(px[..., 0].astype(np.intp), 0, field.shape[1] - 1)
     return field[rows, cols]

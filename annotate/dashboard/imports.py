@@ -231,7 +231,7 @@ class ImportsService:
 
 
 def _plain(name: str) -> str:
-    """A file's name in letters, digits, dots and hyphens, ending in .zip."""
+    """Return a file's name in letters, digits, dots and hyphens, ending in .zip."""
     stem = re.sub(r"[^\w.-]+", "_", Path(name).stem, flags=re.ASCII)[:60]
     return f"{stem or 'archive'}.zip"
 
@@ -339,7 +339,7 @@ def _running_row(one: ImportStatus) -> str:
 
 
 def import_table(imports: list[ImportStatus]) -> Table:
-    """One row per import, the latest first."""
+    """Return one row per import, the latest first."""
     heads = ("import", "state", "new", "known", "refused", "why files were refused", "asked for")
     return Table("Imports", heads, [_row(one) for one in imports[:MOST_SHOWN]])
 

@@ -146,7 +146,7 @@ class Dashboard:
 
     @show_errors
     def _enter(self, _name: str, token: str, request: gr.Request) -> Values:
-        """Everything that this person may see to begin with."""
+        """Return everything that this person may see to begin with."""
         claim = self.entry.claim(request, token)
         welcome = self.service.overview.welcome(claim)
         values = {self.entry.who: self.entry.shown(welcome), **self.overview.counted(claim)}
@@ -172,7 +172,7 @@ def _words(gate: Gate) -> EntryWords:
 
 
 def dashboard_tab(service: DashboardService) -> Tab:
-    """The tab around a store and whoever asks; start the service's `worker`, so that imports go on."""
+    """Return the tab around a store and whoever asks; start the service's `worker`, so that imports go on."""
 
     made: list[Dashboard] = []
 

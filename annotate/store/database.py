@@ -236,16 +236,16 @@ def translate_errors() -> Iterator[None]:
 
 
 def _message(error: DBAPIError) -> str:
-    said = str(error.orig).lower()
-    if getattr(error.orig, "sqlstate", None) in FULL_CODES or "disk is full" in said or "no space left" in said:
+    message = str(error.orig).lower()
+    if getattr(error.orig, "sqlstate", None) in FULL_CODES or "disk is full" in message or "no space left" in message:
         return "The store's disk is full; nothing was stored; make room and try again."
-    if "locked" in said:
+    if "locked" in message:
         return "The store is busy with another program; nothing was stored; try again in a moment."
-    if "not a database" in said or "malformed" in said:
+    if "not a database" in message or "malformed" in message:
         return "The database file is damaged or of another program; give another data folder, or restore a copy."
-    if "unable to open" in said or "readonly" in said or "read-only" in said:
+    if "unable to open" in message or "readonly" in message or "read-only" in message:
         return "The database file cannot be written; check the data folder and its permissions."
-    if error.connection_invalidated or "connect" in said:
+    if error.connection_invalidated or "connect" in message:
         return "The database cannot be reached; nothing was stored; check DATABASE_URL, or try again in a moment."
     return "The database refused this; nothing was stored; see the server's log."
 

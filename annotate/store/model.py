@@ -93,7 +93,7 @@ def checked_metadata(values: dict[str, str]) -> dict[str, str]:
 
 
 def is_slug(text: str) -> bool:
-    """Whether a text is the short name of a project: small letters, digits and hyphens."""
+    """Return whether a text is the short name of a project: small letters, digits and hyphens."""
     return re.fullmatch(SLUG, text) is not None
 
 

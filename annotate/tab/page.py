@@ -26,7 +26,7 @@ from annotate.payload import (
     Agree,
     Begin,
     Compare,
-    Look,
+    GridRequest,
     Next,
     Nothing,
     Own,
@@ -65,7 +65,7 @@ NOT_UPLOADED = "The upload is not there any more: choose the file again."
 
 
 def annotate_tab(service: AnnotationService) -> Tab:
-    """The tab around a store, the loaded models, and whoever annotates. No handler of it is a queue event."""
+    """Return the tab around a store, the loaded models, and whoever annotates. No handler of it is a queue event."""
 
     def fill(page: gr.Blocks) -> None:
         usual = next(iter(service.models.choices().values()))
@@ -78,7 +78,7 @@ def annotate_tab(service: AnnotationService) -> Tab:
 
 
 def canvas_head() -> str:
-    """Scripts and styles of the viewer and the canvas, for `<head>`."""
+    """Return scripts and styles of the viewer and the canvas, for `<head>`."""
     scripts = "".join(STATIC.joinpath(f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS)
     styles = STATIC.joinpath("teach.css").read_text(encoding="utf-8")
     return f"{page_head()}<style>{styles}</style><script>{scripts}</script>"
@@ -112,14 +112,14 @@ class Endpoints:
         self.service, self.folder = service, folder
 
     def functions(self) -> list[Callable[..., Answer]]:
-        """As Gradio takes them; their names are those in the scripts."""
+        """Return the handlers as Gradio takes them; their names are those in the scripts."""
         acts: dict[str, tuple[type[Strict], Callable[..., Any]]] = {
             "teach_begin": (Begin, self._begin), "teach_agree": (Agree, self._agree),
             "teach_practise": (Next, self._practise), "teach_practised": (Practise, self._practised),
             "teach_history": (Nothing, self._history), "teach_withdraw": (Withdraw, self._withdraw),
             "teach_next": (Next, self._next), "teach_own": (Own, self._own),
             "teach_reopen": (Reopen, self._reopen), "teach_submit": (Submission, self._submit),
-            "teach_skip": (SkipTask, self._skip), "teach_look": (Look, self._look),
+            "teach_skip": (SkipTask, self._skip), "teach_look": (GridRequest, self._grid),
             "teach_compare": (Compare, self._compare),
         }  # fmt: skip
         return [answering(name, form, act) for name, (form, act) in acts.items()]
@@ -176,7 +176,7 @@ class Endpoints:
         self.service.skip(self.service.who(request, "draft"), sent.lease_id, sent.reason)
         return True
 
-    def _look(self, sent: Look, request: gr.Request) -> Answer:
+    def _grid(self, sent: GridRequest, request: gr.Request) -> Answer:
         self.service.who(request, "predict")
         grid = self.service.grid(sent.sha256, sent.model)
         return {"grid": {"rows": grid.rows, "cols": grid.cols}}
@@ -186,7 +186,7 @@ class Endpoints:
         return feedback_answer(self.service.feedback(person, sent.submission_id, sent.model))
 
     def _uploaded(self, text: str, request: gr.Request) -> Path:
-        """A file that the caller uploaded; any other is not touched, and whether it exists is not disclosed.
+        """Return a file that the caller uploaded; any other is not touched, and whether it exists is not disclosed.
 
         Raises:
             ValueError: no such upload.
@@ -200,7 +200,7 @@ class Endpoints:
         return path
 
     def _opened(self, opened: Opened) -> Answer:
-        """An image for the page, without its name, which may tell what is on it."""
+        """Return an image for the page, without its name, which may tell what is on it."""
         image, blurred = opened.image, opened.blurred
         facts = ("sha256", "width_px", "height_px", "question")
         return {
@@ -212,7 +212,7 @@ class Endpoints:
         }
 
     def _file(self, png: bytes) -> Answer:
-        """Where the page fetches an image, relative to the page's root."""
+        """Return where the page fetches an image, relative to the page's root."""
         path = save_bytes_to_cache(png, SHOWN, str(self.folder))
         url = f"{API_PREFIX.lstrip('/')}/file={quote(path)}"
         return FileData(path=path, url=url, mime_type="image/png").model_dump()

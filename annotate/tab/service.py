@@ -200,7 +200,7 @@ class AnnotationService:
         """
         before, image = self._shown(person, sha256, shown), self.store.image(sha256)
         project = self.store.project(before.project or image.project)
-        return self._opened(person, _asked(image, before.question), project, blur=before.blur)
+        return self._opened(person, _with_question(image, before.question), project, blur=before.blur)
 
     def practise(self, person: Visitor, project: Project) -> Opened:
         """Open the practice image; nothing of what is done on it is kept."""
@@ -279,7 +279,7 @@ class AnnotationService:
         least = project.least_clicks
         if sent.mode != "moving window" and 0 < len(sent.clicks) < least:
             raise ValueError(f"At least {least} clicks are wanted here; there are {len(sent.clicks)}.")
-        image = _asked(image, how.question)
+        image = _with_question(image, how.question)
         record = annotation_of(sent, image, person.pseudonym, how.at, how.blur, self.findings)
         return self.store.submit(record, sent.lease_id, project.slug)
 
@@ -358,6 +358,6 @@ class AnnotationService:
         return found
 
 
-def _asked(image: StoredImage, question: str | None) -> StoredImage:
-    """An image with the question that was shown with it; None for the one that it has."""
+def _with_question(image: StoredImage, question: str | None) -> StoredImage:
+    """Return an image with the question that was shown with it; None for the one that it has."""
     return image if question is None else replace(image, question=question)

@@ -164,10 +164,10 @@ def evaluate_dataset(
         raise DatasetError(_nothing_left(source.name, split, left_out.total(), predicted.unreadable))
     thresholds = split in (TEST, TRAIN) and any(one.sample.findings for one in found)
     others = ask(data.samples(open_source(), VALIDATION)).found if thresholds else []
-    believed = None
+    measured = None
     if faithfulness:
         some = islice(data.samples(open_source(), split), min(faithfulness, limit or faithfulness))
-        believed = measure_samples(EngineViewer(engine), map(matched.sample, some), seed=seed, **options)
+        measured = measure_samples(EngineViewer(engine), map(matched.sample, some), seed=seed, **options)
     if not ranks.is_main:
         return None
     return DatasetReport(
@@ -177,7 +177,7 @@ def evaluate_dataset(
         dropped=dict(sorted((source.dropped | predicted.dropped | left_out).items())),
         split_note=data.splits.note, trained_on_left_out=None if None in trained else left_out.total(),
         unreadable=predicted.unreadable[:NAMED_IMAGES], labels=_label_words(data, matched), credit=source.credit,
-        faithfulness=believed, seconds=round(time.perf_counter() - started, 1),
+        faithfulness=measured, seconds=round(time.perf_counter() - started, 1),
         **_scored(found, others, data, split, matched, engine, seed),
     )  # fmt: skip
 

@@ -127,7 +127,7 @@ def try_images(
     for order, place in _reordered(own, rngs).items():
         variants[order] = [View(image, places) for image, places in zip(images, place, strict=True)]
     answers = answer_all(viewer, variants, batch_size)
-    found = {name: probabilities(said, viewer.names) for name, said in answers.items()}
+    found = {name: probabilities(given, viewer.names) for name, given in answers.items()}
     change = {name: np.abs(values - found[OWN]).mean(axis=1) for name, values in found.items()}
     flips = _flipped(viewer, variants, found[OWN], batch_size)
     several = np.array([len(places) > 1 for places in own])
@@ -168,7 +168,7 @@ def _flipped(
 
 def says_yes(answers: Mapping[str, Sequence[Answer]]) -> dict[str, np.ndarray]:
     """Return whether the first word is rather "Yes" than "No", bool [N] by variant."""
-    return {name: np.array([answer.margin > 0 for answer in said], dtype=bool) for name, said in answers.items()}
+    return {name: np.array([answer.margin > 0 for answer in given], dtype=bool) for name, given in answers.items()}
 
 
 # ---- all images -----------------------------------------------------------------------------------------------------

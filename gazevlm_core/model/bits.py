@@ -26,7 +26,7 @@ def import_bitsandbytes() -> None:
 
 
 def compiled_later(function: Callable[..., Any] | None = None, **options: Any) -> Callable[..., Any]:
-    """`torch.compile` at the first call; the arguments are torch's."""
+    """Return a function that `torch.compile` compiles at its first call; the arguments are torch's."""
     if function is None:
         return functools.partial(compiled_later, **options)
     compiled = functools.cache(lambda: COMPILE(function, **options))

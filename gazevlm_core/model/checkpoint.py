@@ -84,7 +84,7 @@ def describe_checkpoint(source: str) -> CheckpointFacts:
 
 
 def pick_device(device: str = "auto") -> torch.device:
-    """CUDA where there is one, else the CPU; a name is taken at its word.
+    """Return CUDA where there is one, else the CPU; a name is taken at its word.
 
     Raises:
         CheckpointError: CUDA is asked for and absent.
@@ -99,7 +99,8 @@ def pick_device(device: str = "auto") -> torch.device:
 
 
 def find_checkpoint(source: str, revision: str = "") -> tuple[Path, str]:
-    """Where the files of a checkpoint lie, in the cache for a Hub id, and the commit of the Hub that they are of.
+    """Return where the files of a checkpoint lie, in the cache for a Hub id, and the commit of the Hub that they are
+    of.
 
     Of a Hub id, config.json alone is sure to be there before it was loaded.
 
@@ -125,7 +126,7 @@ def find_checkpoint(source: str, revision: str = "") -> tuple[Path, str]:
 
 
 def find_beside(source: str, name: str, revision: str = "") -> Path | None:
-    """A file that may lie beside the weights of a checkpoint; None where there is none.
+    """Return a file that may lie beside the weights of a checkpoint; None where there is none.
 
     Args:
         source: as in `load_checkpoint`.
@@ -143,7 +144,7 @@ def find_beside(source: str, name: str, revision: str = "") -> Path | None:
 
 
 def _known_place(source: str) -> str:
-    """A folder that is there, or what may be a Hub id.
+    """Return a folder that is there, or what may be a Hub id.
 
     Raises:
         CheckpointError: neither.
@@ -236,7 +237,7 @@ def _check_complete(source: str, report: dict[str, Any], model: GazeVLM) -> None
 
 
 def load_processor(where: str, source: str, **pinned: str) -> GazeVLMProcessor:
-    """The processor of a checkpoint folder or Hub id, of which `revision` may be given.
+    """Return the processor of a checkpoint folder or Hub id, of which `revision` may be given.
 
     Raises:
         CheckpointError: files missing, or no tokenizer of the families.
@@ -248,7 +249,7 @@ def load_processor(where: str, source: str, **pinned: str) -> GazeVLMProcessor:
 
 
 def intended_dtype(config: PretrainedConfig) -> torch.dtype | None:
-    """Dtype of the arithmetic that a checkpoint was saved for: of its 4-bit layers, else of its weights.
+    """Return the dtype of the arithmetic that a checkpoint was saved for: of its 4-bit layers, else of its weights.
 
     Args:
         config: as it lies beside the weights.
@@ -280,7 +281,7 @@ def save_quantised(source: Path, target: Path) -> None:
 
 
 def load_config(where: str, source: str, processor: GazeVLMProcessor, **pinned: str) -> GazeVLMConfig:
-    """The configuration of a checkpoint folder or Hub id, with gaze parts.
+    """Return the configuration of a checkpoint folder or Hub id, with gaze parts.
 
     Raises:
         CheckpointError: missing, or of no family of `backbones`.
@@ -301,7 +302,7 @@ def load_config(where: str, source: str, processor: GazeVLMProcessor, **pinned: 
 
 
 def held_as(config: GazeVLMConfig, precision: Precision) -> Precision:
-    """How a checkpoint's weights are held once it is loaded.
+    """Return how a checkpoint's weights are held once it is loaded.
 
     Args:
         config: as it lies beside the weights.

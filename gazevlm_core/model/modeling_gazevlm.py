@@ -71,8 +71,8 @@ class GazeVLM(GazeGeneration):
     def from_pretrained(
         cls, pretrained_model_name_or_path: str | PathLike, *args: Any, **kwargs: Any
     ) -> Any:  # noqa: ANN401 (a pair with output_loading_info)
-        """As the library's; what was saved in four bits is computed in the dtype that it was saved for, unless another
-        is given.
+        """Load as the library does; what was saved in four bits is computed in the dtype that it was saved for, unless
+        another is given.
 
         The library would take the dtype that the other weights are stored in, for the scales too: the embedded model
         would answer as float16 does. Of `GazeVLM` itself, it gives a model of the family that the checkpoint is of.
@@ -89,7 +89,7 @@ class GazeVLM(GazeGeneration):
         return loaded
 
     def save_pretrained(self, save_directory: str | PathLike, *args: Any, **kwargs: Any) -> None:
-        """As the library's, in four bits too.
+        """Save as the library does, in four bits too.
 
         Raises:
             ValueError: an adapter is on the model, whose layers the library would write among those of the base.
@@ -151,11 +151,11 @@ class GazeVLM(GazeGeneration):
         return self.config.text_config.hidden_size
 
     def merged_tokens(self, image_tokens: torch.Tensor) -> torch.Tensor:
-        """The vision tower's merged tokens alone, [..., D], of those of `encode_images`."""
+        """Return the vision tower's merged tokens alone, [..., D], of those of `encode_images`."""
         return image_tokens[..., : self.config.text_config.hidden_size]
 
     def grids(self, image_grid_thw: torch.Tensor) -> list[PatchGrid]:
-        """The grid of image tokens of each image, from the processor's int64 [B, 3]."""
+        """Return the grid of image tokens of each image, from the processor's int64 [B, 3]."""
         merge = self.config.vision_config.spatial_merge_size
         return [PatchGrid.from_grid_thw(thw, merge) for thw in image_grid_thw.tolist()]
 
@@ -166,7 +166,7 @@ class GazeVLM(GazeGeneration):
         mm_token_type_ids: torch.Tensor,
         image_grid_thw: torch.Tensor,
     ) -> torch.Tensor:
-        """Three-dimensional rope positions, int64 [3, B, L], without touching the state kept on the backbone.
+        """Return three-dimensional rope positions, int64 [3, B, L], without touching the state kept on the backbone.
 
         Args:
             image_grid_thw: of all images in the order of the prompts, glimpses included.
@@ -203,7 +203,7 @@ class GazeVLM(GazeGeneration):
         patch_contents: torch.Tensor | None = None,
         **kwargs: Any,
     ) -> ModelOutput | tuple:
-        """The backbone's forward, or the gaze losses where supervision is given.
+        """Run the backbone's forward, or return the gaze losses where supervision is given.
 
         Args:
             image_tokens: [sum of P_b, W], from `encode_images`, in the place of `pixel_values`;
@@ -296,7 +296,7 @@ class GazeVLM(GazeGeneration):
         image_tokens: torch.Tensor | None, glimpses: tuple[torch.Tensor, torch.Tensor] | None,
         rows_per_image: torch.Tensor | None,
     ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:  # fmt: skip
-        """Last hidden states [B, L, D] and `patch_states` of the backbone's arguments.
+        """Return last hidden states [B, L, D] and `patch_states` of the backbone's arguments.
 
         Args:
             is_small: bool [B, L], tokens of the small images.
@@ -337,7 +337,8 @@ class GazeVLM(GazeGeneration):
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None, mm_token_type_ids: torch.Tensor,
         image_grid_thw: torch.Tensor, windows: torch.Tensor | None, is_small: torch.Tensor,
     ) -> torch.Tensor:  # fmt: skip
-        """Rope positions of prompts with glimpses or without: [3, B, L], whole numbers but for glimpses' places."""
+        """Return rope positions of prompts with glimpses or without: [3, B, L], whole numbers but for glimpses'
+        places."""
         if windows is None:
             return self.positions(input_ids, attention_mask, mm_token_type_ids, image_grid_thw)
         gaze, merge = self.config.gaze_config, self.config.vision_config.spatial_merge_size
@@ -356,8 +357,8 @@ class GazeVLM(GazeGeneration):
         self, hidden: torch.Tensor, is_small: torch.Tensor, grids: Sequence[PatchGrid],
         image_tokens: Sequence[torch.Tensor] | None,
     ) -> tuple[torch.Tensor, ...]:  # fmt: skip
-        """What stands for the patches in the heads, [P_b, D] per image: the backbone's last states or, with VISUAL
-        keys, the vision tower's tokens.
+        """Return what stands for the patches in the heads, [P_b, D] per image: the backbone's last states or, with
+        VISUAL keys, the vision tower's tokens.
 
         Raises:
             ValueError: VISUAL keys, and no image tokens.
@@ -369,7 +370,7 @@ class GazeVLM(GazeGeneration):
         return tuple(self.merged_tokens(tokens) for tokens in image_tokens)
 
     def gaze_states(self, hidden: torch.Tensor, input_ids: torch.Tensor) -> torch.Tensor | None:
-        """Hidden states [B, K, D] at the gaze tokens, or None where the prompts hold none.
+        """Return hidden states [B, K, D] at the gaze tokens, or None where the prompts hold none.
 
         Raises:
             ValueError: rows with different numbers of gaze tokens, or a configuration without one.

@@ -43,7 +43,7 @@ class PathTargets(NamedTuple):
 def gaze_targets(
     scanpaths: Sequence[Scanpath], grid: PatchGrid, num_steps: int, *, repeats: bool = True
 ) -> PathTargets:
-    """Targets of several readings of one image.
+    """Return targets of several readings of one image.
 
     Args:
         scanpaths: S readings.
@@ -185,7 +185,7 @@ class GazeCollator:
         self, samples: Sequence[Sample], rows: Sequence[int], grids: Sequence[PatchGrid],
         vision: Mapping[str, torch.Tensor],
     ) -> list[list[Fixation]]:
-        """Places of a path that the model samples of each of some samples."""
+        """Return places of a path that the model samples of each of some samples."""
         if not samples or self.model is None:
             return []
         model, config = self.model, self.config
@@ -223,7 +223,7 @@ class GazeCollator:
     def supervise(
         self, samples: Sequence[Sample], grids: Sequence[PatchGrid], glimpses: Sequence[int] | None = None
     ) -> dict[str, Any]:
-        """The part of a batch that does not need pixels: tokens, labels and targets.
+        """Return the part of a batch that does not need pixels: tokens, labels and targets.
 
         Args:
             glimpses: how many each sample has; None for none.
@@ -310,7 +310,7 @@ def place_in(mask: np.ndarray, rng: np.random.Generator) -> Fixation:
 
 
 def content_of(sample: Sample, name: str, window: Window) -> float:
-    """Whether a finding lies in a window: 1.0, 0.0, or NaN where that is unknown or open to question."""
+    """Return whether a finding lies in a window: 1.0, 0.0, or NaN where that is unknown or open to question."""
     return float(contents_of(sample, name, [(window.upper, window.lower)], [(window.left, window.right)])[0, 0])
 
 
@@ -335,6 +335,6 @@ def contents_of(
 
 
 def _overlaps(first: float, last: float, cells: int) -> np.ndarray:
-    """How much of each of so many equal cells of [0, 1] lies between two places."""
+    """Return how much of each of so many equal cells of [0, 1] lies between two places."""
     edges = np.arange(cells + 1) / cells
     return np.clip(np.minimum(edges[1:], last) - np.maximum(edges[:-1], first), 0.0, None) * cells

@@ -17,14 +17,14 @@ Path = NDArray[np.float64]
 
 
 def smooth_path(points: list[tuple[float, float, float]], count: int = 60) -> Path:
-    """A smooth curve [count, 3] through points in mm."""
+    """Return a smooth curve [count, 3] through points in mm."""
     stops = np.array(points, dtype=np.float64)
     at = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(stops, axis=0), axis=1))])
     return np.asarray(PchipInterpolator(at, stops)(np.linspace(0.0, at[-1], count)))
 
 
 def _tube(scene: Scene, path: Path, radius_mm: float, mass: float, hollow: bool = False) -> Field:
-    """Attenuation of a tube of constant gauge [H, W]; mass in mm."""
+    """Return attenuation of a tube of constant gauge [H, W]; mass in mm."""
     gauge = np.full((1, len(path)), radius_mm)
     profile = shell_profile(0.72, 0.15)
     weight = np.full((1, len(path)), mass)
@@ -39,7 +39,7 @@ def _visible_foci(scene: Scene, path: Path, shares: tuple[float, ...]) -> tuple[
 
 
 def pacemaker(scene: Scene, spec: FindingSpec, rng: np.random.Generator) -> Shadow:
-    """A generator below the clavicle and one or two leads through the superior vena cava into the heart."""
+    """Draw a generator below the clavicle and one or two leads through the superior vena cava into the heart."""
     body, sign, s = scene.body, spec.signs[0], scene.body.scale
     shift = body.shift_mm
     can = scene.project(sign * (104 + rng.normal(0, 5)) * body.width, (-34 + rng.normal(0, 5)) * s, 85.0)

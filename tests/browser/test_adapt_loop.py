@@ -15,8 +15,8 @@ from gazevlm_core.model.adapters import ADAPTER_FILES
 from gazevlm_core.scanpath import Fixation
 from phantoms.make import make_phantom
 from tests.annotate.annotate_browser import agree, click, new_context, next_image, points, submit, tick
+from tests.browser.diagnose_page import PIXELS, ROWS, upload, wait_for_status
 from tests.browser.serving import serving
-from tests.browser.test_page import PIXELS, ROWS, upload, wait_for_status
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
