@@ -49,7 +49,7 @@
 
     /* Above the image: what is asked, and what the window shows. */
     #head() {
-      const small = (text, label, act) => teach.button(text, act, { title: label, "aria-label": label });
+      const small = (text, label, act) => teach.button(text, act, { title: label });
       this.more = small("Tools", "Show or hide the tools (T)", () => this.toggleTools());
       this.fill = small("Fill window", "Let the image fill the window, or show the page around it", () => this.on.fill());
       const whole = small("Full screen", "Full screen (F)", () => this.on.fullScreen());

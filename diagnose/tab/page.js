@@ -32,7 +32,7 @@
     /* An answer begins. */
     begin() {
       this.fresh(question());
-      if (innerWidth < 1000) find("#figures").scrollIntoView({ behavior: "smooth" });
+      if (innerWidth < 1000) find("#result").scrollIntoView({ behavior: "smooth" });
     },
 
     /* Press Diagnose once it is on and `also` holds; not if another image was chosen meanwhile. */

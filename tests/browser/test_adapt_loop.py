@@ -61,7 +61,7 @@ def teach(page: "Page") -> None:
         assert len(points(page)) == len(TAUGHT)
         tick(page)
         submit(page)
-    page.get_by_role("button", name="show the page around it").click()  # other tabs are out of reach until then
+    page.get_by_role("button", name="Show page").click()  # other tabs are out of reach until then
 
 
 def diagnosed_path(page: "Page", file: Path) -> list[int]:

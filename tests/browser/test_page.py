@@ -40,6 +40,12 @@ RECORDER = """() => {
     if (JSON.stringify(now) !== JSON.stringify(window.seen.at(-1))) window.seen.push(now);
   }, 4);
 }"""
+# Parts of the page from the top down; one begins where the one above it has ended.
+IN_ORDER = """parts => {
+  const boxes = parts.map(part => [part, document.querySelector(part).getBoundingClientRect()]);
+  boxes.sort(([, one], [, other]) => one.bottom <= other.top ? -1 : 1);
+  return boxes.map(([part]) => part);
+}"""
 
 
 @pytest.fixture(scope="module")
@@ -210,6 +216,11 @@ def test_two_temperatures_are_compared_side_by_side(browser: "Browser", address:
     page.wait_for_function(f"{FIRST}.playing && {FIRST}.time_ms > 0 && {FIRST}.time_ms === {SECOND}.time_ms")
     assert page.evaluate(f"{FIRST}.timeline.length_ms === {SECOND}.timeline.length_ms")
     page.screenshot(path=artifacts / "page-1280-compared.png", full_page=True)
+    page.set_viewport_size({"width": 390, "height": 844})
+    stacked = ["#viewer", "#words", "#viewer-2", "#words-2", "#findings"]
+    assert page.evaluate(IN_ORDER, stacked) == stacked, "each answer under its own image"
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    page.set_viewport_size({"width": 1280, "height": 900})
     page.fill("#second input, #second textarea", "hot")
     page.click("#diagnose")
     page.get_by_text("The second temperature must be a number; change it.").wait_for()
