@@ -52,7 +52,7 @@ def _what_else(probabilities: Mapping[str, float], earlier: Sequence[str]) -> st
     return presence_question(max(left, key=left.__getitem__))
 
 
-# What the menu offers before the findings: a question, or how to make one of the latest answer's probabilities
+# What the chips offer before the findings: a question, or how to make one of the latest answer's probabilities
 # (finding -> probability) and of all questions and answers about the image so far.
 PRESETS: dict[str, str | Callable[[Mapping[str, float], Sequence[str]], str]] = {
     REPORT: DEFAULT_QUESTION,
