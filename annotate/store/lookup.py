@@ -1,5 +1,6 @@
 """Counts and logs of a store, and what the dashboard asks: what comes next, the latest of the log, images by state."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -10,6 +11,7 @@ from annotate.store.database import reads
 from annotate.store.exchange import count_unsynced
 from annotate.store.model import MAIN_PROJECT, VERDICTS, AuditEntry, Counts, Skip, Stored, StoredImage, StoreError
 from annotate.store.queue import wanting
+from annotate.store.reviews import REMOVED
 from annotate.store.tables import AUDIT, ENTRY, IMAGE, IMAGES, PEOPLE, PROJECTS, SKIPS, STORED, SUBMISSIONS
 
 Waiting = Literal["pending", "accepted", "rejected", "removed"]
@@ -153,6 +155,14 @@ def latest_submissions(store: Store, who: str, limit: int) -> list[Stored]:
     query = select(*STORED).join(PEOPLE, PEOPLE.c.id == SUBMISSIONS.c.person_id).where(PEOPLE.c.pseudonym == who)
     query = query.order_by(SUBMISSIONS.c.number.desc()).limit(limit)
     return store.database.read(lambda connection: [Stored(*row) for row in connection.execute(query)])
+
+
+def removal_reasons(store: Store, submission_ids: Sequence[str]) -> dict[str, str]:
+    """Return why submissions were last removed, where the audit log says; their own reason is that of the verdict."""
+    query = select(AUDIT.c.subject, AUDIT.c.details).where(AUDIT.c.action == REMOVED).order_by(AUDIT.c.number)
+    query = query.where(AUDIT.c.subject.in_(submission_ids))
+    entries = store.database.read(lambda connection: connection.execute(query).all()) if submission_ids else []
+    return {entry.subject: str(entry.details.get("reason", "")) for entry in entries}
 
 
 def count_annotators(store: Store) -> int:

@@ -209,7 +209,7 @@ class Stored:
         receipt_id, digest: as in its `Receipt`.
         kind: how the annotator came to the image.
         verdict: of the reviewer.
-        reason: for the verdict or the removal.
+        reason: for the verdict, or that its annotator withdrew it; why else it was removed is in the audit log.
         removed: whether it was taken out; it is kept all the same.
         revision: how often verdict, reason or removal changed.
         annotation: the public record; its annotator is a pseudonym.

@@ -348,7 +348,7 @@ def done_answer(done: Done) -> Answer:
     one, annotation = done.stored, done.stored.annotation
     return {
         "submission_id": one.submission_id, "number": one.number, "receipt_id": one.receipt_id, "state": done.state,
-        "withdrawn": done.withdrawn, "removed": one.removed, "reason": "" if done.withdrawn else one.reason,
+        "withdrawn": done.withdrawn, "removed": one.removed, "reason": done.said,
         "findings": done.findings, "mode": annotation.client.mode, "fixations": len(annotation.scanpath),
         "submitted_at": annotation.submitted_at.isoformat(), "picture": done.picture,
     }  # fmt: skip
