@@ -66,7 +66,7 @@ def blur_image(image: Image.Image, sigma_px: float) -> Image.Image:
     return Image.fromarray(np.clip(np.rint(smooth), 0, 255).astype(np.uint8))
 
 
-def rests(samples: Sequence[PointerSample], width_px: int, height_px: int, radius_px: float) -> Scanpath:
+def window_scanpath(samples: Sequence[PointerSample], width_px: int, height_px: int, radius_px: float) -> Scanpath:
     """Return the scanpath of a moving window.
 
     Args:

@@ -39,7 +39,7 @@ def practice() -> Practice:
     return Practice(image, pixels, truth)
 
 
-def practised(places: Sequence[tuple[float, float]], findings: Sequence[str]) -> str:
+def practice_feedback(places: Sequence[tuple[float, float]], findings: Sequence[str]) -> str:
     """Say how somebody did on the practice image.
 
     Args:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
-from annotate.blur import BlurSettings, rests
+from annotate.blur import BlurSettings, window_scanpath
 from annotate.payload import FARTHEST, LEAST_SAMPLE_MS, Submission
 from annotate.store.model import StoredImage
 from gazevlm_core.annotation import (
@@ -59,7 +59,7 @@ def annotation_of(
         question=image.question,
         findings=_findings(sent.findings, findings),
         report=_report(sent.report),
-        scanpath=rests(samples, image.width_px, image.height_px, radius_px) if samples else _clicked(sent),
+        scanpath=window_scanpath(samples, image.width_px, image.height_px, radius_px) if samples else _clicked(sent),
         annotator=annotator,
         started_at=started_at,
         submitted_at=max(datetime.now(UTC), started_at),  # the store puts its own time there

@@ -268,13 +268,13 @@ def score_and_reload(
 def config_for(work: Work, size: str) -> "FinetuneConfig":
     """The defaults of a published base, on a few noisy images that somebody read."""
     from finetune.config import FinetuneConfig
-    from finetune.defaults import suited
+    from finetune.defaults import with_base_defaults
 
     data = write_images(work.folder / f"data-{size}", 112 if work.small else 1000)
     large = f"Qwen/Qwen2.5-VL-{size.upper()}-Instruct"
     usual = FinetuneConfig(annotations=(str(data),), base="gazevlm-nano" if work.small else large)
     few = {"batch_size": 2, "max_steps": LEAST_STEPS} if work.small else {}
-    return suited(usual).model_copy(update={"gaze_weight": 1.0, "lora_dropout": 0.0, **few})
+    return with_base_defaults(usual).model_copy(update={"gaze_weight": 1.0, "lora_dropout": 0.0, **few})
 
 
 def write_images(folder: Path, side_px: int) -> Path:

@@ -85,14 +85,14 @@ def overheads(
 
     model, exact = engine.model, {"max_new_tokens": tokens, "min_new_tokens": tokens, "do_sample": False}
 
-    def look(gaze: bool) -> PrefillOutput:
+    def one_pass(gaze: bool) -> PrefillOutput:
         return engine.prefill(engine.encode_images([image]), [DEFAULT_QUESTION], gaze=gaze)
 
     def path_of(prefilled: PrefillOutput, num_paths: int = DEFAULT_NUM_PATHS) -> None:
         choose_path(model.pointer_field(prefilled, 0), num_paths=num_paths)
 
     def with_gaze() -> None:
-        prefilled = look(gaze=True)
+        prefilled = one_pass(gaze=True)
         path_of(prefilled)
         model.continue_text(prefilled, **exact)
 
@@ -100,7 +100,7 @@ def overheads(
         prefilled, _ = engine.prefill_with_paths(engine.encode_images([image]), [DEFAULT_QUESTION])
         model.continue_text(prefilled, **exact)
 
-    done, glimpses = look(gaze=True), engine.gaze_config.num_glimpses
+    done, glimpses = one_pass(gaze=True), engine.gaze_config.num_glimpses
     encoded = engine.encode_images([image] * (16 if suffix == "nano" else 1))  # as evaluated
     asked = [presence_question(name) for name in FINDING_NAMES] * len(encoded)
     once = [one for one in encoded for _ in FINDING_NAMES]
@@ -110,9 +110,9 @@ def overheads(
             {
                 "with": with_gaze,
                 **({"glimpses": with_glimpses} if glimpses else {}),
-                "without": lambda: model.continue_text(look(gaze=False), **exact),
-                "path": lambda: path_of(look(gaze=True)),
-                "pass": lambda: look(gaze=True),
+                "without": lambda: model.continue_text(one_pass(gaze=False), **exact),
+                "path": lambda: path_of(one_pass(gaze=True)),
+                "pass": lambda: one_pass(gaze=True),
                 "walks": lambda: path_of(done),
                 "walks32": lambda: path_of(done, num_paths=32),
                 "apart": lambda: engine.prefill(apart, asked),

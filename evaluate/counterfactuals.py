@@ -16,10 +16,10 @@ from gazevlm_core.evaluation.faithfulness import (
     NAN,
     OWN,
     Generators,
+    answers_yes,
     covered,
     probabilities,
     random_places,
-    says_yes,
     windows_at,
 )
 from gazevlm_core.evaluation.views import Answer, Places, View, Viewer, answer_all
@@ -244,7 +244,7 @@ def _glimpse_swaps(viewer: Viewer, cases: Sequence[Case], own: Sequence[Places],
                   for view, (_, name, _) in zip(views, rows, strict=True)]
         for variant, views in variants.items()
     }  # fmt: skip
-    yes = says_yes(answer_all(viewer, questions, batch_size, "first"))
+    yes = answers_yes(answer_all(viewer, questions, batch_size, "first"))
     found: list[list[Swap]] = [[] for _ in cases]
     for at, (row, name, controlled) in enumerate(rows):
         there = [variant for variant in SWAPS if controlled or variant != ELSEWHERE]

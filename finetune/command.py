@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 from typer.core import TyperCommand
 
 from finetune.config import ConfigError, FinetuneConfig, read_yaml, setting_of
-from finetune.defaults import explained, suited
+from finetune.defaults import commented_yaml, with_base_defaults
 from finetune.records import (
     BEGUN,
     CHECKPOINTS,
@@ -142,7 +142,7 @@ def finetune(
         missing = {} if "annotations" in values or not print_config else {"annotations": [TO_FILL_IN]}
         given = FinetuneConfig.from_values({**values, **missing})
         if print_config:
-            typer.echo(explained(given, missing), nl=False)
+            typer.echo(commented_yaml(given, missing), nl=False)
             return
         if out is None:
             raise ConfigError("out: give a folder for the adapter as --out")
@@ -269,7 +269,7 @@ def _train(config: FinetuneConfig, out: Path, run: Path, stop: StopRequest) -> E
     log = None
     try:
         log = RunLog(run, writes=is_main(), console=Console())
-        ending = finished_before(suited(config), out) or train(config, out, run, stop, log)
+        ending = finished_before(with_base_defaults(config), out) or train(config, out, run, stop, log)
     except Stopped:
         ending = Ending("stopped", STOPPED_EARLY)
     except Exception as error:  # whatever it is, the user learns how the run ended

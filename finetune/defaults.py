@@ -23,7 +23,7 @@ GAZE_TOKENS, GLIMPSES = 48, 6
 FOLLOW_BASE = ("num_gaze_tokens", "num_glimpses", "max_pixels", "batch_size", "accumulation", "learning_rate")
 
 
-def suited(config: FinetuneConfig) -> FinetuneConfig:
+def with_base_defaults(config: FinetuneConfig) -> FinetuneConfig:
     """Return a configuration with the defaults of its base; what was set stays, and what this sets counts as set.
 
     A base that is not on this machine, and is none of the published ones, leaves it as it is.
@@ -52,7 +52,7 @@ def suggestions(config: FinetuneConfig) -> dict[str, Any]:
     return {name: value for name, value in wanted.items() if name not in given}
 
 
-def explained(config: FinetuneConfig, missing: Collection[str] = ()) -> str:
+def commented_yaml(config: FinetuneConfig, missing: Collection[str] = ()) -> str:
     """Return a configuration as YAML, with the defaults of its base; a remark says where each value is from.
 
     Args:
@@ -66,7 +66,7 @@ def explained(config: FinetuneConfig, missing: Collection[str] = ()) -> str:
     lines = ["# Values without a remark are the usual ones."]
     if sizes is None and not small:
         lines.append(f"# {config.base} is not on this machine: values that follow the base are the embedded model's.")
-    for line in suited(config).to_yaml().splitlines():
+    for line in with_base_defaults(config).to_yaml().splitlines():
         name = line.partition(":")[0]
         if name in missing:
             lines.append(f"{line}  # to be filled in")

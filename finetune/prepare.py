@@ -56,7 +56,7 @@ class Prepared:
         added: all added findings.
         left_out: findings that too few images have or lack.
         base_predictions: what the base says of the held-out images.
-        believed: finding -> probability by the base, per training image.
+        base_probabilities: finding -> probability by the base, per training image.
         before: the base's answers about the images that are shown to people.
         ranks: the processes that share the images.
     """
@@ -70,7 +70,7 @@ class Prepared:
     added: tuple[str, ...]
     left_out: tuple[str, ...]
     base_predictions: Predictions
-    believed: tuple[Mapping[str, float], ...]
+    base_probabilities: tuple[Mapping[str, float], ...]
     before: tuple[Diagnosis, ...]
     ranks: Ranks = ALONE
 
@@ -85,7 +85,7 @@ def prepare(config: FinetuneConfig, run: Path, log: RunLog, stop: StopRequest) -
         Stopped: somebody wants the run to end.
     """
     ranks = Ranks.of_this_run(cpu=config.device == "cpu")
-    check = agreed(stop, ranks)
+    check = joint_check(stop, ranks)
     log.phase("Reading the data")
     cases = read_cases(config, check, log.phase, ranks)
     split = split_cases(cases, config, log.phase)
@@ -108,28 +108,28 @@ def prepare(config: FinetuneConfig, run: Path, log: RunLog, stop: StopRequest) -
     placed = [one.place.name for one in fitted]
     rows = [name for name in new if name not in placed] if config.finding_weight > 0 else []  # else never trained
     gaze = adapted_config(known, config, split.train, rows, fitted)
-    for words in left_unlearned(split.train, config, gaze, [*placed, *rows]):
+    for words in training_notes(split.train, config, gaze, [*placed, *rows]):
         log.phase(words)
     if config.min_pixels or config.max_pixels:
         gaze = replace(gaze, pixel_limits=base.pixel_limits)
     log.phase(f"Scoring the base on {len(split.held_out)} held-out images", len(split.held_out))
-    looked = predict_cases(base.engine, split.held_out, store, batching)
+    scored = predict_cases(base.engine, split.held_out, store, batching)
     before = answers(base.engine, shown_cases(split.held_out), check)
     check()
-    believed: tuple[Mapping[str, float], ...] = tuple({} for _ in split.train)
+    base_probabilities: tuple[Mapping[str, float], ...] = tuple({} for _ in split.train)
     if known.findings_trained and config.retain > 0 and config.finding_weight > 0:
         log.phase("Asking the base about the training images", len(split.train))
         head = set(known.finding_names[: known.num_head_findings])
         predicted = predict_findings(base.engine, split.train, store, batching)
-        believed = tuple({name: p for name, p in one.items() if name in head} for one in predicted)
+        base_probabilities = tuple({name: p for name, p in one.items() if name in head} for one in predicted)
     check()
     return Prepared(
-        config, split, base, store, gaze, tuple(fitted), (*placed, *rows), tuple(left_out), looked, believed,
+        config, split, base, store, gaze, tuple(fitted), (*placed, *rows), tuple(left_out), scored, base_probabilities,
         tuple(before), ranks,
     )  # fmt: skip
 
 
-def left_unlearned(
+def training_notes(
     cases: Sequence[Sample], config: FinetuneConfig, gaze: GazeConfig, added: Sequence[str]
 ) -> list[str]:
     """Return sentences on findings that the base does not know by the names of the data, and on fixations beyond K.
@@ -156,7 +156,7 @@ def log_room(config: FinetuneConfig, split: Split, run: Path, log: RunLog, ranks
         ConfigError: on any process it does not fit.
     """
 
-    def look(_: int) -> str:
+    def check_own(_: int) -> str:
         facts, processor = facts_before(config, begun_revision(run))
         sizes = {case.digest: case.size_px for case in (*split.train, *split.held_out) if case.size_px}
         tokens = sum(processor.count_image_tokens(*size_px) for size_px in sizes.values())
@@ -166,10 +166,10 @@ def log_room(config: FinetuneConfig, split: Split, run: Path, log: RunLog, ranks
         done = sum(path.stat().st_size for path in run.rglob("*") if path.is_file())
         return check_room(config, facts, tokens, run, free, processes=ranks.count, done=done)
 
-    log.phase(ranks.share(range(ranks.count), look)[0])
+    log.phase(ranks.share(range(ranks.count), check_own)[0])
 
 
-def agreed(stop: StopRequest, ranks: Ranks) -> Callable[[], None]:
+def joint_check(stop: StopRequest, ranks: Ranks) -> Callable[[], None]:
     """Return what is asked between parts: all processes end together, or each would wait for one that is gone."""
     if ranks.count == 1:
         return stop.check

@@ -109,7 +109,7 @@ def room_sentence(memory: int, free_memory: int, disk: Disk, free_disk: int, don
     )
 
 
-def lacking(
+def shortage(
     memory: Memory, needed: int, free_memory: int, disk: Disk, free_disk: int, done: int, *, on_gpu: bool
 ) -> str:
     """Return why a run does not fit and what to lower, in one sentence; "" where it fits.
@@ -165,7 +165,7 @@ def check_room(
         needed *= int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     disk = disk_for(config, facts, tokens)
     free_disk = shutil.disk_usage(run).free
-    problem = lacking(memory, needed, free_memory, disk, free_disk, done, on_gpu=facts.on_gpu)
+    problem = shortage(memory, needed, free_memory, disk, free_disk, done, on_gpu=facts.on_gpu)
     if problem and config.check_room:
         raise ConfigError(problem)
     return room_sentence(needed, free_memory, disk, free_disk, done, on_gpu=facts.on_gpu)

@@ -49,7 +49,7 @@ def total_steps(config: FinetuneConfig, images: int, processes: int) -> int:
     return max(1, math.ceil(config.epochs * images / (config.batch_size * config.accumulation * processes)))
 
 
-def spaced(times: int, steps: int) -> frozenset[int]:
+def evenly_spaced(times: int, steps: int) -> frozenset[int]:
     """Return the steps after which something is done, evenly spaced, the last step among them."""
     return frozenset(max(1, round(steps * number / times)) for number in range(1, times + 1))
 

@@ -267,7 +267,7 @@ class ImagesView:
         service = self.service
         entry.on([self.state.input, self.search.submit], self._anew, self.where[:-1], self.shown)
         for button, step in ((self.more, PAGE), (self.before, -PAGE)):
-            entry.on(button.click, self._turn(step), self.where, self.shown)
+            entry.on(button.click, self._paging(step), self.where, self.shown)
         entry.on(self.gallery.click, self._click, [self.sent], self.one, js=CLICKED)
 
         def change(button: gr.Button, words: str, work: Callable[..., None], *inputs: gr.Textbox | gr.Dropdown) -> None:
@@ -303,11 +303,11 @@ class ImagesView:
     def _anew(self, claim: Claim, project: str, state: ImageState, search: str | None) -> Values:
         return self._page(claim, project, state, search, 0, "")
 
-    def _turn(self, step: int) -> Callable[..., Values]:
-        def turn(claim: Claim, project: str, state: ImageState, search: str | None, skip: int) -> Values:
+    def _paging(self, step: int) -> Callable[..., Values]:
+        def show_page(claim: Claim, project: str, state: ImageState, search: str | None, skip: int) -> Values:
             return self._page(claim, project, state, search, skip + step, "")
 
-        return turn
+        return show_page
 
     def _click(self, claim: Claim, sha256: str | None) -> Values:
         return self._showing(self.service.view(claim, sha256 or ""))

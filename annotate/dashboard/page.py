@@ -120,8 +120,8 @@ class Dashboard:
 
     def _choose(self, claim: Claim, slug: str) -> Values:
         """Show another project in all parts."""
-        asked = {self.imports.question: self.service.project.project(claim, slug).question}
-        return {**self.project.first(claim, slug), **self.images.first(claim, slug), **asked}
+        question = {self.imports.question: self.service.project.project(claim, slug).question}
+        return {**self.project.first(claim, slug), **self.images.first(claim, slug), **question}
 
     def refresh_on(self, listen: Listen) -> None:
         """Show counts, imports and the log as they are now whenever the tab is opened; what is under review stays."""

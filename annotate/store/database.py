@@ -102,7 +102,7 @@ class Database:
 
     def __init__(self, url: URL) -> None:
         self.is_sqlite = url.get_backend_name() == "sqlite"
-        self._turn = FairLock()  # SQLite has one writer; threads that queue here need not poll the file
+        self._write_lock = FairLock()  # SQLite has one writer; threads that queue here need not poll the file
         self._guard, self._waiting = threading.Lock(), list[tuple[Callable[[Connection], Any], Future[Any]]]()
         if self.is_sqlite:
             self.engine = create_engine(url, connect_args={"timeout": BUSY_S}, pool_size=8, max_overflow=56)
@@ -127,7 +127,7 @@ class Database:
         Raises:
             StoreError: as `work` does, or the database failed; then nothing is stored.
         """
-        with self._turn if self.is_sqlite else nullcontext():
+        with self._write_lock if self.is_sqlite else nullcontext():
             return self._repeat(lambda: self._run([work])[0])
 
     def write_together(self, work: Callable[[Connection], Result]) -> Result:
@@ -142,7 +142,7 @@ class Database:
             self._waiting.append((work, mine))
             is_first = len(self._waiting) == 1
         if is_first:
-            with self._turn:
+            with self._write_lock:
                 with self._guard:
                     together, self._waiting = self._waiting, []
                 self._finish(together)

@@ -233,8 +233,8 @@ def listed_image(store: Store, sha256: str) -> ListedImage:
 def _listed(store: Store, where: ColumnElement[bool], *, limit: int, skip: int = 0) -> list[ListedImage]:
     kept = select(func.count()).where(SUBMISSIONS.c.image_id == IMAGES.c.id, ~SUBMISSIONS.c.removed).scalar_subquery()
     own = (IMAGES.c.offered, kept, IMAGES.c.band.is_not(None))
-    turn = (IMAGES.c.band.is_(None), IMAGES.c.band, IMAGES.c.position, IMAGES.c.sha256)
-    query = select(*IMAGE, *own).where(where).order_by(*turn).offset(skip).limit(limit)
+    order = (IMAGES.c.band.is_(None), IMAGES.c.band, IMAGES.c.position, IMAGES.c.sha256)
+    query = select(*IMAGE, *own).where(where).order_by(*order).offset(skip).limit(limit)
 
     def read(connection: Connection) -> list[ListedImage]:
         return [ListedImage(StoredImage(*row[: -len(own)]), *row[-len(own) :]) for row in connection.execute(query)]

@@ -38,7 +38,7 @@ from annotate.payload import (
     Withdraw,
     checked,
 )
-from annotate.practice import practice, practised
+from annotate.practice import practice, practice_feedback
 from annotate.store.model import StoreError, StoreTrouble
 from annotate.store.people import EXPERIENCES
 from annotate.store.project import Project
@@ -141,7 +141,7 @@ class Endpoints:
 
     def _practised(self, sent: Practise, request: gr.Request) -> Answer:
         self.service.who(request, "draft")
-        return practised_answer(self.service.practised(self.service.project(sent.project), sent), sent.findings)
+        return practised_answer(self.service.practice_scanpath(self.service.project(sent.project), sent), sent.findings)
 
     def _history(self, _sent: Nothing, request: gr.Request) -> list[Answer]:
         person = self.service.who(request, "draft")
@@ -336,8 +336,9 @@ def practised_answer(own: Scanpath, findings: list[str]) -> Answer:
         for name in sorted(names)
     ]  # fmt: skip
     return {
-        "sentence": practised([(one.x, one.y) for one in own], findings), "trouble": "", "model": "", "readers": 0,
-        "findings": rows, "asked_model": False, "truth": [asdict(one) for one in truth], "grid": None, "scores": [],
+        "sentence": practice_feedback([(one.x, one.y) for one in own], findings), "trouble": "", "model": "",
+        "readers": 0, "findings": rows, "asked_model": False, "truth": [asdict(one) for one in truth], "grid": None,
+        "scores": [],
         "paths": [viewer_path(own, "You", "reader").model_dump(mode="json")],
     }  # fmt: skip
 

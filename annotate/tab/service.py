@@ -14,7 +14,7 @@ from urllib.parse import quote, unquote
 import numpy as np
 from PIL import Image
 
-from annotate.blur import BlurSettings, blur_image, rests
+from annotate.blur import BlurSettings, blur_image, window_scanpath
 from annotate.feedback import Feedback, compare, sentence, truth_of, votes_of_others
 from annotate.history import History
 from annotate.payload import Practise, Submission
@@ -208,7 +208,7 @@ class AnnotationService:
         drawn.pixels.save(png, "PNG")
         return self._shown_with(person, drawn.image, project, None, drawn.pixels, png.getvalue())
 
-    def practised(self, project: Project, sent: Practise) -> Scanpath:
+    def practice_scanpath(self, project: Project, sent: Practise) -> Scanpath:
         """Return the path on the practice image, found as in a submission.
 
         Raises:
@@ -218,7 +218,7 @@ class AnnotationService:
             return Scanpath(tuple(Fixation(x, y) for x, y in sent.places), "click")
         image = practice().image
         _, radius_px = BlurSettings(project.sigma_px, project.radius_px).scaled(image.width_px, image.height_px)
-        return rests(followed(sent.samples), image.width_px, image.height_px, radius_px)
+        return window_scanpath(followed(sent.samples), image.width_px, image.height_px, radius_px)
 
     def _opened(
         self, person: Visitor, image: StoredImage, project: Project, lease_id: str | None = None,

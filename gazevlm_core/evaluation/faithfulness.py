@@ -157,16 +157,16 @@ def _flipped(
 ) -> dict[str, np.ndarray]:
     """Return whether the answer flips to whether the image's most probable finding is there, bool [N] by order."""
     questions = [presence_question(viewer.names[int(best)]) for best in own.argmax(axis=1)]
-    asked = {
+    views = {
         name: [View(view.image, view.places, view.fine, question)
                for view, question in zip(variants[name], questions, strict=True)]
         for name in (OWN, *ORDERS)
     }  # fmt: skip
-    yes = says_yes(answer_all(viewer, asked, batch_size, "first"))
+    yes = answers_yes(answer_all(viewer, views, batch_size, "first"))
     return {order: yes[order] != yes[OWN] for order in ORDERS}
 
 
-def says_yes(answers: Mapping[str, Sequence[Answer]]) -> dict[str, np.ndarray]:
+def answers_yes(answers: Mapping[str, Sequence[Answer]]) -> dict[str, np.ndarray]:
     """Return whether the first word is rather "Yes" than "No", bool [N] by variant."""
     return {name: np.array([answer.margin > 0 for answer in given], dtype=bool) for name, given in answers.items()}
 

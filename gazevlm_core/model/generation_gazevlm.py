@@ -18,7 +18,7 @@ from PIL import Image
 from transformers import DynamicCache, GenerationMixin, PreTrainedModel, Qwen2VLImageProcessorPil
 
 from gazevlm_core.model.glimpses import (
-    cut,
+    crop_glimpse,
     glimpse_columns,
     glimpse_counts,
     glimpse_ids,
@@ -135,7 +135,7 @@ class GazeGeneration(PreTrainedModel, GenerationMixin):
         side_px = config.glimpse_side * vision.patch_size * vision.spatial_merge_size
         windows = [windows_of(paths[row].glimpsed_places, grid, config) for row, grid in enumerate(prefilled.grids)]
         cuts = [
-            cut(image, window, side_px) for image, own in zip(images, windows, strict=True) for window in own
+            crop_glimpse(image, window, side_px) for image, own in zip(images, windows, strict=True) for window in own
         ]  # fmt: skip
         pixels = pixels_of(cuts).to(prefilled.input_ids.device)
         return self.add_glimpses(prefilled, self.encode_glimpses(pixels), pad_windows(windows))

@@ -70,7 +70,7 @@ def fine_image(image: Image.Image, grid: PatchGrid, token_px: int, config: GazeC
     return image.resize((width, height), Image.Resampling.BICUBIC)
 
 
-def cut(fine: Image.Image, window: Window, side_px: int) -> Image.Image:
+def crop_glimpse(fine: Image.Image, window: Window, side_px: int) -> Image.Image:
     """Return one glimpse, `side_px` wide and high."""
     box = (
         window.left * fine.width, window.upper * fine.height, window.right * fine.width, window.lower * fine.height,

@@ -11,7 +11,7 @@ from PIL import Image
 
 from gazevlm_core.geometry import PatchGrid, Window
 from gazevlm_core.model.configuration_gazevlm import GazeConfig
-from gazevlm_core.model.glimpses import choose_steps, cut, fine_image, glimpse_counts, pad_windows, windows_of
+from gazevlm_core.model.glimpses import choose_steps, crop_glimpse, fine_image, glimpse_counts, pad_windows, windows_of
 from gazevlm_core.model.losses import IGNORED, STOP
 from gazevlm_core.model.modeling_gazevlm import GazeVLM
 from gazevlm_core.model.path_sampling import choose_paths, place_fixations
@@ -163,7 +163,7 @@ class GazeCollator:
         for row, (sample, grid, own_windows) in enumerate(zip(samples, grids, windows, strict=True)):
             fine = fine_image(sample.load(), grid, token_px, config)
             for place, window in enumerate(own_windows):
-                cuts.append(GlimpseCut(sample, window, cut(fine, window, config.glimpse_side * token_px)))
+                cuts.append(GlimpseCut(sample, window, crop_glimpse(fine, window, config.glimpse_side * token_px)))
                 contents[row, place] = torch.tensor(
                     [content_of(sample, name, window) for name in config.finding_names[: self._num_findings]]
                 )

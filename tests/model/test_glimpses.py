@@ -15,7 +15,7 @@ from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.inference import GazeEngine
 from gazevlm_core.model.backbones import BACKBONES
 from gazevlm_core.model.configuration_gazevlm import GazeConfig
-from gazevlm_core.model.glimpses import choose_steps, cut, fine_image, glimpse_states
+from gazevlm_core.model.glimpses import choose_steps, crop_glimpse, fine_image, glimpse_states
 from gazevlm_core.model.modeling_gazevlm import GazeVLM
 from gazevlm_core.model.outputs import Glimpses
 from gazevlm_core.model.pointer import RARE, GazeHeads
@@ -75,7 +75,7 @@ def test_a_glimpse_shows_what_the_small_image_cannot() -> None:
     config, grid = GazeConfig(num_glimpses=1), PatchGrid(8, 8)
     fine = fine_image(Image.fromarray(stripes), grid, 28, config)
     assert fine.size == (448, 448), "twice as fine as the small image of 224 px"
-    glimpse = np.asarray(cut(fine, grid.window_at(0.5, 0.5, 1.5), 84)).astype(float)
+    glimpse = np.asarray(crop_glimpse(fine, grid.window_at(0.5, 0.5, 1.5), 84)).astype(float)
     small = np.asarray(Image.fromarray(stripes).resize((224, 224), Image.Resampling.BICUBIC)).astype(float)
     assert glimpse.std() > 100
     assert small[4:-4, 4:-4].std() < 5
