@@ -61,6 +61,7 @@ SCRIPTS = ("path", "keep", "wire", "blur", "surface", "keys", "form", "start", "
 MOUNT = "GazeTeach.mount(element, props, server, upload);"
 SHOWN = "teach-image.png"  # name of the files that the page fetches
 LIKELY = 0.5  # probability from which a finding of the model is named
+SHARE_DIGITS = 4
 NOT_UPLOADED = "The upload is not there any more: choose the file again."
 
 
@@ -301,7 +302,7 @@ def project_answer(service: AnnotationService, person: Visitor | None, project: 
 def feedback_answer(feedback: Feedback) -> Answer:
     """Return what is shown after a submission: the sentence, a row per finding that anybody sees, paths and numbers."""
     found = feedback.found
-    likely = {} if found is None else found.finding_probabilities
+    likely, evidence = ({}, {}) if found is None else (found.finding_probabilities, found.evidence)
     drawn = () if feedback.truth is None else feedback.truth
     named = {*feedback.own, *(one.name for one in drawn)}
     named |= {name for name, chance in likely.items() if chance >= LIKELY}
@@ -313,6 +314,7 @@ def feedback_answer(feedback: Feedback) -> Answer:
             "others": feedback.others[name].yes if name in feedback.others else 0,
             "truth": None if feedback.truth is None else any(one.name == name for one in drawn),
             "model": likely.get(name),
+            "shares": [round(share, SHARE_DIGITS) for share in evidence.get(name, ())],
         }
         for name in sorted(named)
     ]
@@ -332,7 +334,7 @@ def practised_answer(own: Scanpath, findings: list[str]) -> Answer:
     names = {*(one.name for one in truth), *(name for name in findings if name != NO_FINDING)}
     rows = [
         {"name": name, "you": name in findings, "others": 0, "truth": any(one.name == name for one in truth),
-         "model": None}
+         "model": None, "shares": []}
         for name in sorted(names)
     ]  # fmt: skip
     return {
@@ -364,7 +366,7 @@ def _paths(feedback: Feedback) -> list[ViewerPath]:
     return [
         viewer_path(
             found.scanpath, name, "model", grid=found.grid, probabilities=found.fixation_probabilities,
-            patch_probabilities=found.patch_probabilities,
+            patch_probabilities=found.patch_probabilities, glimpses=found.glimpses,
         ),
         own,
     ]  # fmt: skip

@@ -151,7 +151,7 @@ def test_from_the_task_to_the_receipt(call: Call, store: AnnotationStore) -> Non
     assert [path["name"] for path in found["paths"]] == ["Model: stub", "You"]
     scores = found["scores"][0]
     assert len(scores["floors"]) == len(scores["rows"][0]["floors"]) == 4
-    seen = {"name": "pleural effusion", "you": True, "others": 0, "truth": None, "model": None}
+    seen = {"name": "pleural effusion", "you": True, "others": 0, "truth": None, "model": None, "shares": []}
     assert (found["findings"], found["readers"], found["truth"]) == ([seen], 0, None)
     assert found["sentence"].endswith((".",))
 

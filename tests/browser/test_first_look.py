@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from phantoms.make import make_phantom
-from tests.annotate.annotate_browser import APP, click, working
+from tests.annotate.annotate_browser import APP, SURFACE, agree, click, submit, tick, working
 from tests.browser.serving import serving
 from tests.browser.test_steer import drag_first_fixation
 
@@ -204,4 +204,31 @@ def test_a_stranger_steers_an_answer_and_submits_three_images(
     lines = [f"{what}: {after:.1f} s" for what, after in seconds]
     (artifacts / "first-minute.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
     assert acts <= 2 * 3, "beside the clicks themselves"
+    page.close()
+
+
+def test_after_a_submission_findings_point_at_the_image_and_back(browser: "Browser", address: str) -> None:
+    """At what was drawn, and at the places that counted for them when the model looked."""
+    page = open_page(browser, address, SIZES[0])
+    page.get_by_role("tab", name="Teach", exact=True).first.click()
+    page.fill(".teach-who input", "Points")
+    page.click(".teach-who button")
+    agree(page)
+    page.click("[data-act=next]:visible")
+    working(page)
+    for x, y in ((0.35, 0.35), (0.65, 0.35)):
+        click(page, x, y)
+    tick(page, "pneumothorax")
+    submit(page)
+    row = page.locator(".teach-seen tr[data-finding=pneumothorax][data-shares]")
+    row.hover()
+    page.wait_for_function(f"{SURFACE}.viewer.lit.size > 0")
+    assert "gaze-lit" in str(row.get_attribute("class"))
+    page.hover(".teach-result h3")
+    page.wait_for_function(f"{SURFACE}.viewer.lit.size === 0")
+    page.locator(".gaze-teach .gaze-glimpse").first.hover()
+    page.wait_for_selector(".teach-seen tr.gaze-lit")
+    for name in page.evaluate(f"{SURFACE}.truth.map(({{name}}) => name)"):
+        page.locator(f".teach-seen tr[data-finding='{name}']").focus()
+        assert page.evaluate(f"{SURFACE}.lit") == name
     page.close()
