@@ -297,6 +297,6 @@ def _facts(name: str, report: Report) -> str:
     """Return the answer of a report, and below it what was measured, on what."""
     first, *others = facts_of(report)
     title = f"<b>{escape(name)}</b> " if name else ""
-    line = f'<p class="gaze-answer-line">{title}{escape(headline(report))}</p>'
-    rest = " ".join(others)
-    return f'<div class="gaze-facts">{line}<p><b>{escape(first)}</b> {escape(rest)}{mark(rest)}</p></div>'
+    answer, rest, seen = headline(report), " ".join(others), set[str]()
+    line = f'<p class="gaze-answer-line">{title}{escape(answer)}{mark(answer, seen)}</p>'
+    return f'<div class="gaze-facts">{line}<p><b>{escape(first)}</b> {escape(rest)}{mark(rest, seen)}</p></div>'

@@ -32,6 +32,7 @@ BEGINNING, FAILED = "Writing the training data…", "It did not begin; the messa
 HERE = "Say what you would train, and copy the command."
 EXPORT_WORDS = "Export “training set” with “{which}” in the Annotations tab, unpack it as “{folder}”, then:"
 MOST_ROWS = 100
+OTHER_SENSE = ("precision",)  # settings whose label is a term of the glossary in another sense
 
 
 class StartView:
@@ -191,6 +192,7 @@ def component_of(field: FormField) -> Component:
     """Return what a setting is filled in with."""
     shared: dict[str, Any] = {
         "label": field.label, "info": field.help, "elem_id": f"adapt-{field.name.replace('_', '-')}", "min_width": 160,
+        "elem_classes": "gaze-as-said" if field.name in OTHER_SENSE else None,
     }  # fmt: skip
     if field.kind == "flag":
         return gr.Checkbox(field.default, **shared)
