@@ -1,4 +1,4 @@
-"""Starts the page: `python app.py`, on 127.0.0.1:7860 unless GRADIO_SERVER_NAME and GRADIO_SERVER_PORT say otherwise.
+"""Start the page: `python app.py`, on 127.0.0.1:7860 unless GRADIO_SERVER_NAME and GRADIO_SERVER_PORT say otherwise.
 
 GAZEVLM_MODEL (shipped names, folders or Hub ids, separated by commas), GAZEVLM_ADAPTER (a folder) and GAZEVLM_ADAPTERS
 (a folder of adapters) choose what can answer; GAZEVLM_MCP=1 offers the endpoints as MCP tools. GAZEVLM_DATA is the

@@ -1,4 +1,4 @@
-"""From what a page sent to the record of Teach."""
+"""Turn what a page sent into the record of Teach."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta

@@ -225,7 +225,7 @@ def _readable(record: "DiagnosisRecord", overlay: Path | None) -> str:
 
 
 def _spoke(record: "DiagnosisRecord", finding: str) -> str:
-    """E.g. "edema: place 3 (41%), place 1 (20%)", of the glimpses with the largest shares."""
+    """Return, e.g., "edema: place 3 (41%), place 1 (20%)", of the glimpses with the largest shares."""
     shares = sorted(zip(record["evidence"][finding], record["glimpses"], strict=True), key=lambda one: -one[0])
     return f"{finding}: " + ", ".join(f"place {glimpse['step']} ({share:.0%})" for share, glimpse in shares[:2])
 

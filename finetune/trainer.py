@@ -183,7 +183,7 @@ class AdaptTrainer(GazeTrainer):
         return self.optimizer
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
-        """A checkpoint is an adapter as `attach_adapter` reads it; the base class would leave out the heads."""
+        """Save a checkpoint as `attach_adapter` reads it; the base class would leave out the heads."""
         if self.args.should_save:
             folder = Path(output_dir or cast(str, self.args.output_dir))
             folder.mkdir(parents=True, exist_ok=True)

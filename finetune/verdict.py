@@ -135,7 +135,7 @@ def _named(scores: Mapping[str, Judgement], outcome: str) -> str:
 
 
 def _score_words(measure: Measure, outcome: Judgement) -> str:
-    """E.g. "sequence score 0.200 to 0.500, gain 0.300 [0.210, 0.390]: better"."""
+    """Return, e.g., "sequence score 0.200 to 0.500, gain 0.300 [0.210, 0.390]: better"."""
     gain, value = measure.gain, f"{measure.value:.3f}"
     assert gain is not None  # see `judge`
     if gain.against == BASE and measure.base is not None:

@@ -1,4 +1,4 @@
-"""The words after a pass: as they come, or all at once."""
+"""Generate the words after a pass: as they come, or all at once."""
 
 import threading
 from collections.abc import Generator, Sequence

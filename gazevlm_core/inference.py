@@ -214,15 +214,14 @@ class GazeEngine:
         return self._adapter is None or self._adapter.sees_as_base
 
     def prefix(self, images: Sequence[EncodedImage]) -> Prefix:
-        """Return one pass of the backbone over images alone, for several passes of questions about them."""
+        """Run the backbone once over images alone, for several passes of questions about them."""
         return prefill_images(self.model, self.processor, render_prompt(self.processor, DEFAULT_QUESTION, 0), images)
 
     def prefill(
         self, images: Sequence[EncodedImage], questions: Sequence[str], *, gaze: bool | None = None,
         prefix: Prefix | None = None,
     ) -> PrefillOutput:  # fmt: skip
-        """Return one pass of the backbone over a batch of images and questions; what is there several times is computed
-        once.
+        """Run the backbone once over a batch of images and questions; what is there several times is computed once.
 
         Args:
             prefix: of these images, where it was computed before.
@@ -237,8 +236,7 @@ class GazeEngine:
         self, images: Sequence[EncodedImage], questions: Sequence[str], options: DiagnoseOptions | None = None,
         rows: Sequence[int] | None = None, prefix: Prefix | None = None,
     ) -> tuple[PrefillOutput, dict[int, DecodedPath]]:  # fmt: skip
-        """Return one pass with its paths and glimpses: what findings and words follow from; see `prefill` and
-        `predict_paths`.
+        """Run one pass with its paths and glimpses, which findings and words follow from; see `predict_paths`.
 
         Args:
             rows: that a path is wanted of, where findings and words do not need one.
@@ -273,8 +271,7 @@ class GazeEngine:
         return self.model.see_glimpses(prefilled, paths, known, self.processor.glimpse_pixels)
 
     def findings(self, prefilled: PrefillOutput) -> list[dict[str, float]]:
-        """Return finding -> probability of every image of a pass with its glimpses; empty where the findings are
-        untrained."""
+        """Return finding -> probability of every image of a pass with its glimpses; empty where they are untrained."""
         names = self.gaze_config.finding_names
         if prefilled.gaze_hidden is None or not self.gaze_config.findings_trained:
             return [{} for _ in prefilled.input_ids]

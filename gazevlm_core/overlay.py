@@ -145,7 +145,7 @@ def _draw_ring(draw: ImageDraw.ImageDraw, mark: _Mark, width: int, halo: bool) -
 
 
 def _draw_line(draw: ImageDraw.ImageDraw, points: Sequence[Point], width: int, thick: int, color: Color4) -> None:
-    """A solid line along some points, or one of dashes."""
+    """Draw a solid line along some points, or one of dashes."""
     if not ROLE.dash:
         draw.line(list(points), fill=color, width=thick, joint="curve")
         return
@@ -159,7 +159,7 @@ def _draw_line(draw: ImageDraw.ImageDraw, points: Sequence[Point], width: int, t
 
 
 def _draw_arrow(draw: ImageDraw.ImageDraw, arrow: _Arrow, width: int, head: float, halo: bool) -> None:
-    """From rim to rim; where the rings meet, from position to position."""
+    """Draw it from rim to rim; where the rings meet, from position to position."""
     start, end = arrow.start, arrow.end
     distance = math.dist(start.at, end.at)
     leave, arrive = start.radius + SIZES.gaps[0] * width, end.radius + SIZES.gaps[1] * width
@@ -194,7 +194,7 @@ def _quadratic(start: Point, control: Point, end: Point) -> list[Point]:
 def _draw_badges(
     draw: ImageDraw.ImageDraw, marks: Sequence[_Mark], arrows: Sequence[_Arrow], size: tuple[int, int], unit: float
 ) -> None:
-    """Numbers beside the rings, each where it hides least."""
+    """Draw numbers beside the rings, each where it hides least."""
     height = max(SIZES.number * unit, 6.0)
     font = ImageFont.load_default(size=SIZES.text * height)
     labels = [visits_label(mark.steps) for mark in marks]
@@ -260,7 +260,7 @@ def _badge_place(
 
 
 def _draw_dots(image: Image.Image, positions: Sequence[Point]) -> None:
-    """The exact positions, smooth at any size: every outline first, so that no dot's core is covered."""
+    """Draw the exact positions, smooth at any size: every outline first, so that no dot's core is covered."""
     radius = max(SIZES.dot * min(image.size), SMALLEST_DOT_PX)
     for color, reach in ((STYLE.halo, radius + max(SIZES.dot_rim * radius, 0.75)), (DOT, radius)):
         for x, y in positions:

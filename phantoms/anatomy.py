@@ -21,7 +21,7 @@ MEDIASTINUM_LEFT = (36.0, 31.0, 26.0, 25.0, 29.0, 34.0, 35.0, 35.0, 34.0)
 
 
 def build_body(case: Case) -> Body:
-    """Shape of the patient, with the findings that change it."""
+    """Return the shape of the patient, with the findings that change it."""
     habitus, rng = case.habitus, case.stream("body")
     changes = [DRAWN_FINDINGS[spec.name].shape(spec) for spec in case.findings]
     scale, width = habitus.scale, habitus.scale * habitus.width
@@ -119,7 +119,7 @@ def _mediastinum(rng: np.random.Generator, scale: float, widening: float) -> dic
 
 
 def landmarks(body: Body, beam: Beam) -> dict[str, tuple[float, float]]:
-    """Projected positions in mm of the places that a reader visits; names as in `Phantom`."""
+    """Return projected positions in mm of the places that a reader visits; names as in `Phantom`."""
     s = body.scale
     points: dict[str, tuple[float, float, float]] = {
         "trachea": (body.shift_mm * 0.5, -52 * s, 0),

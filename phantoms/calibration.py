@@ -84,7 +84,7 @@ def saccade_amplitudes(places: np.ndarray) -> np.ndarray:
 
 
 def turning_angles_deg(places: np.ndarray) -> np.ndarray:
-    """Absolute change of direction from each saccade to the next, in [0, 180] degrees, float64 [N - 2]."""
+    """Return the absolute change of direction from each saccade to the next, in [0, 180] degrees, float64 [N - 2]."""
     steps = np.diff(places, axis=0)
     turns_deg = np.abs(np.diff(np.degrees(np.arctan2(steps[:, 1], steps[:, 0]))))
     return np.minimum(turns_deg, 360.0 - turns_deg)
@@ -199,7 +199,7 @@ def dwell_map(scanpaths: Sequence[Scanpath]) -> np.ndarray:
 
 
 def calibration_table(readings: Sequence[tuple[Phantom, Scanpath]]) -> list[CalibrationRow]:
-    """People and simulated readings side by side.
+    """Return people and simulated readings side by side.
 
     Args:
         readings: phantoms with one reading each; a phantom may occur several times. A few hundred are needed for the

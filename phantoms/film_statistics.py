@@ -27,7 +27,7 @@ Statistics = dict[str, NDArray[np.floating]]
 
 
 def film_statistics(image: Image.Image) -> Statistics:
-    """Statistics of a grey image at SIDE_PX a side.
+    """Return statistics of a grey image at SIDE_PX a side.
 
     Returns:
         "grey levels": percentiles; "power": log10 of the radial power spectrum in bands; "across" and "down": mean

@@ -135,7 +135,7 @@ class Schedule:
 
 
 def schedule_of(variant: Variant, recipe: Recipe) -> Schedule:
-    """Schedule of a variant: the same for all but the release."""
+    """Return the schedule of a variant: the same for all but the release."""
     if variant is Variant.RELEASE:
         return Schedule(
             recipe.release_steps, recipe.release_decay_steps, recipe.release_warmup_steps,
@@ -190,12 +190,12 @@ def variants_of(recipe: Recipe) -> tuple[Variant, ...]:
 
 
 def save_steps_of(recipe: Recipe) -> int:
-    """After how many steps a training is saved: at least once before its learning rate falls."""
+    """Return after how many steps a training is saved: at least once before its learning rate falls."""
     return max(1, min(SAVE_STEPS, (recipe.steps or recipe.release_steps) - recipe.decay_steps))
 
 
 def gaze_config_of(variant: Variant, recipe: Recipe) -> "GazeConfig":
-    """Gaze configuration of a variant, marked with what it was trained on."""
+    """Return the gaze configuration of a variant, marked with what it was trained on."""
     from gazevlm_core.findings import QUESTIONS, presence_question
     from gazevlm_core.model.configuration_gazevlm import GazeConfig
 

@@ -78,7 +78,7 @@ def train_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
 
 
 def nano_processor(tokenizer: PreTrainedTokenizerFast, *, finer: int = 1) -> GazeVLMProcessor:
-    """Processor whose images keep their aspect ratio within IMAGE_PIXELS, or so many times as fine."""
+    """Return a processor whose images keep their aspect ratio within IMAGE_PIXELS, or so many times as fine."""
     size = {"shortest_edge": finer**2 * SMALLEST_IMAGE_PIXELS, "longest_edge": finer**2 * IMAGE_PIXELS}
     image_processor = Qwen2VLImageProcessorPil(size=size)
     return GazeVLMProcessor(image_processor, tokenizer, CHAT_TEMPLATE)

@@ -12,7 +12,8 @@ from phantoms.case import RANDOMISED, Case, Habitus, Technique
 
 
 def random_habitus(rng: np.random.Generator) -> Habitus:
-    """Children and the very heavy, shallow and deep breaths; no heart without disease is wider than half the chest."""
+    """Return anybody's habitus, from children to the very heavy, in shallow or deep breath; no heart without disease
+    is wider than half the chest."""
     fat_mm = float(np.clip(rng.gamma(1.6, 13.0), 0.5, 75.0))
     breast = float(np.clip(rng.normal(0.6, 0.35) + fat_mm / 70.0, 0.1, 1.7)) if rng.random() < 0.5 else 0.0
     return Habitus(
@@ -97,7 +98,7 @@ def sample_tissues(case: Case) -> Tissues:
 
 
 def torso_changes(case: Case, count: int) -> tuple[np.ndarray, np.ndarray, float, float]:
-    """Factors on widths and depths of the trunk [count], lift of the arms and their gap from it in mm."""
+    """Return factors on widths and depths of the trunk [count], lift of the arms and their gap from it in mm."""
     rng = case.stream("arms")
     if case.domain != RANDOMISED:
         lift, gap = rng.uniform(0.12, 0.42), rng.uniform(6.0, 26.0)

@@ -132,7 +132,8 @@ def _sample_technique(rng: np.random.Generator, domain: Domain, sick: bool) -> T
 def choose_findings(
     rng: np.random.Generator, domain: str, requests: Sequence[FindingRequest] | None, include_held_out: bool
 ) -> tuple[FindingSpec, ...]:
-    """Requested findings, or a plausible combination by the domain's prevalence, in the order of FINDING_NAMES."""
+    """Return requested findings, or a plausible combination by the domain's prevalence, in the order of
+    FINDING_NAMES."""
     if requests is None:
         requests = [FindingRequest(name) for name in _sample_names(rng, domain, include_held_out)]
     names = [request.name for request in requests]
@@ -146,7 +147,7 @@ def choose_findings(
 
 
 def sample_severity(rng: np.random.Generator) -> float:
-    """Severity in (0, 1]: uniform within a grade drawn by GRADE_SHARES."""
+    """Return a severity in (0, 1]: uniform within a grade drawn by GRADE_SHARES."""
     grade = int(rng.choice(3, p=GRADE_SHARES))
     low, high = ((SMALLEST_SEVERITY, SUBTLE_BELOW), (SUBTLE_BELOW, SEVERE_FROM), (SEVERE_FROM, 1.0))[grade]
     return float(rng.uniform(low, high))

@@ -25,7 +25,7 @@ class Scene:
     body_without: Callable[[str], Body]
 
     def project(self, x: float, y: float, z: float) -> Point:
-        """Iso-plane position in mm of a point of the patient."""
+        """Return the iso-plane position in mm of a point of the patient."""
         at = self.beam.project(np.array([x, y, z], dtype=np.float64))
         return float(at[0]), float(at[1])
 
@@ -35,7 +35,7 @@ class Scene:
         return self.thorax.lung * share * np.float32(DENSER_THAN_LUNG)
 
     def on_side(self, sign: float) -> Field:
-        """1 on one side of the midline, 0 on the other, with a soft step [H, W]."""
+        """Return 1 on one side of the midline, 0 on the other, with a soft step [H, W]."""
         x = self.raster.grids[0] - np.float32(self.body.shift_mm)
         return np.clip(x * np.float32(sign / 8.0) + 0.5, 0.0, 1.0)
 
@@ -71,7 +71,7 @@ class Shadow:
 
 
 def smooth_step(value: Field) -> Field:
-    """3 t^2 - 2 t^3 of the value clipped to [0, 1]."""
+    """Return 3 t^2 - 2 t^3 of the value clipped to [0, 1]."""
     t = np.clip(value, 0.0, 1.0)
     return np.asarray(t * t * (3.0 - 2.0 * t), dtype=np.float32)
 
@@ -86,7 +86,7 @@ def ramp(severity: float, low: float, high: float, power: float = 1.0) -> float:
 
 
 def noise_field(raster: Raster, rng: np.random.Generator, scale_mm: float) -> Field:
-    """Smooth random field [H, W] of about unit variance with structures of `scale_mm`, fixed in space.
+    """Return a smooth random field [H, W] of about unit variance with structures of `scale_mm`, fixed in space.
 
     The lattice of random values is laid over the plane in mm, so the same draw gives the same field at any raster.
     """

@@ -21,7 +21,7 @@ BONE_PROFILE: Profile = shell_profile(RIB_INNER, MARROW_EXTRA / CORTEX_EXTRA)
 
 
 def vertebra_y(body: Body, number: float) -> float:
-    """y of the middle of a thoracic vertebra, counted from 1; spacing grows downwards."""
+    """Return y of the middle of a thoracic vertebra, counted from 1; spacing grows downwards."""
     steps = number - CARINA_VERTEBRA
     return body.scale * (VERTEBRA_STEP_MM * steps + 0.35 * steps * abs(steps))
 
@@ -48,7 +48,7 @@ def rib_curve(case: Case, body: Body, number: int, sign: float) -> NDArray[np.fl
 
 
 def rib_gauge(body: Body, curves: NDArray[np.float64], bone: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Projected half width and mass [B, n] of ribs: 13 mm high and 7 mm thick, seen on edge at the side."""
+    """Return projected half width and mass [B, n] of ribs: 13 mm high and 7 mm thick, seen on edge at the side."""
     tangent = np.gradient(curves[..., :2], axis=1)
     tangent /= np.linalg.norm(tangent, axis=-1, keepdims=True) + 1e-9
     high, thick = 6.6 * body.scale, 3.7 * body.scale
@@ -146,7 +146,7 @@ def _at(curve: NDArray[np.float64], t: float) -> NDArray[np.float64]:
 
 
 def spine(case: Case, body: Body, beam: Beam, raster: Raster) -> Field:
-    """Vertebral bodies between discs, pedicles, spinous and transverse processes."""
+    """Return vertebral bodies between discs, pedicles, spinous and transverse processes."""
     out = raster.zeros()
     rng, s, bone = case.stream("spine"), body.scale, case.habitus.bone
     sway, phase = rng.normal(0, 2.6), rng.uniform(0, 2 * np.pi)

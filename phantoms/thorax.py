@@ -88,7 +88,7 @@ def under_domes(body: Body, raster: Raster, cavity: Field) -> Field:
 
 
 def mediastinal_chord(body: Body, beam: Beam, raster: Raster) -> Field:
-    """Soft tissue of mediastinum, heart and great vessels: a smooth union of a stack and ellipsoids."""
+    """Return soft tissue of mediastinum, heart and great vessels: a smooth union of a stack and ellipsoids."""
     x, y = raster.grids
     centred = x - np.float32(0.7 * body.shift_mm)
     left = centred > 0
@@ -133,7 +133,7 @@ def _descending_aorta(body: Body, beam: Beam) -> Ellipsoid:
 
 
 def torso_chord(case: Case, body: Body, raster: Raster) -> Field:
-    """Neck, shoulders, trunk and upper arms, in mm of soft tissue."""
+    """Return neck, shoulders, trunk and upper arms, in mm of soft tissue."""
     x, y = raster.grids
     fat, s = case.habitus.fat_mm, body.scale
     levels = tuple(level * s for level in TORSO_LEVELS)
@@ -158,7 +158,7 @@ def _power_3_8(value: Field) -> Field:
 
 
 def breast_chord(case: Case, body: Body, raster: Raster) -> Field:
-    """Breast shadows: fuller and sharper below, fading upwards, in mm of fatty tissue as soft tissue."""
+    """Return breast shadows: fuller and sharper below, fading upwards, in mm of fatty tissue as soft tissue."""
     out = raster.zeros()
     size = case.habitus.breast
     if size <= 0:

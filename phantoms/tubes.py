@@ -13,12 +13,13 @@ ALONG_STEP_PX, ACROSS_STEP_PX = 0.95, 0.8
 
 
 def solid_profile(offset: Field) -> Field:
-    """Chord of a solid round tube over the offset from its axis in [-1, 1], up to a factor."""
+    """Return the chord of a solid round tube over the offset from its axis in [-1, 1], up to a factor."""
     return np.sqrt(np.maximum(1.0 - offset * offset, 0.0)).astype(np.float32)
 
 
 def shell_profile(inner: float, core: float) -> Profile:
-    """Chord-weighted attenuation across a hollow tube: a shell down to `inner` radii and a core weighing `core`."""
+    """Return the chord-weighted attenuation across a hollow tube: a shell down to `inner` radii and a core weighing
+    `core`."""
 
     def profile(offset: Field) -> Field:
         outer = np.sqrt(np.maximum(1.0 - offset * offset, 0.0))

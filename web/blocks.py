@@ -43,10 +43,10 @@ class Session(SessionState):
         self.config_values.clear()
 
     def _update_config(self, key: int) -> None:
-        """Nothing is noted."""
+        """Note nothing."""
 
     def _update_value_in_config(self, key: int, value: Any) -> None:  # noqa: ANN401 (any value)
-        """Nothing is noted."""
+        """Note nothing."""
 
 
 def _noting_owner(upload: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:

@@ -1,4 +1,4 @@
-"""What stands before the page: every request passes here first, and most attacks end here.
+"""Middleware before the page: every request passes here first, and most attacks end here.
 
     app = Guard(app)
 

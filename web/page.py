@@ -1,4 +1,4 @@
-"""The page that holds the tabs, how it is served, and what their handlers share.
+"""The page that holds the tabs: its settings, its server, and what the handlers of tabs share.
 
     with_tabs = build_page([Tab("Diagnose", "diagnose", fill), ...])
 """

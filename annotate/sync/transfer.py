@@ -206,7 +206,7 @@ def _restore_images(
     store: AnnotationStore, repo: HubRepo, memory: Memory, events: Mapping[str, Path], files: set[str],
     result: Counter[str],
 ) -> None:  # fmt: skip
-    """Images come before what is about them, with their latest settings."""
+    """Restore images, before what is about them, with their latest settings."""
     images = {value.sha256: value for value in _values(events) if isinstance(value, StoredImage)}
     for sha256, image in images.items():
         memory.images.add(sha256)

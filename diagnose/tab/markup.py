@@ -171,7 +171,7 @@ def claims(diagnosis: Diagnosis) -> str:
 
 
 def _claim(claim: Claim) -> str:
-    """E.g. "no edema: 0.91, contradicts the words"."""
+    """Return, e.g., "no edema: 0.91, contradicts the words"."""
     words = f"{'' if claim.affirmed else 'no '}{claim.finding}: "
     words += "unknown" if claim.probability is None else f"{claim.probability:.2f}"
     if claim.agrees is not False:

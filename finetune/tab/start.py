@@ -87,7 +87,7 @@ class StartView:
             self.name = gr.Textbox(label="Name of the adapter", max_lines=1, min_width=160, elem_id="adapt-adapter")
 
     def _add_settings(self) -> None:
-        """All settings, in folds: their usual values suit most trainings."""
+        """Add all settings, in folds: their usual values suit most trainings."""
         folds: dict[str, list[FormField]] = {}
         for one in form_fields().values():
             folds.setdefault(USUAL if one.in_sight else one.group, []).append(one)
@@ -101,7 +101,7 @@ class StartView:
                 self.settings |= {one.name: component_of(one) for one in fields}
 
     def _add_start(self) -> None:
-        """What it takes and the button, which stay in sight."""
+        """Add what it takes and the button, which stay in sight."""
         with gr.Column(scale=4, min_width=200):
             self.estimate = gr.HTML(elem_id="adapt-estimate")
             self.status = gr.HTML(status(""), elem_id="adapt-start-status")

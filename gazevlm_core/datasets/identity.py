@@ -1,4 +1,4 @@
-"""When two are the same: ids of people and names of images. Every data set is read through here."""
+"""One form for ids of people and for names of images, whatever files write. Every data set is read through here."""
 
 import math
 import re

@@ -341,7 +341,7 @@ def head_weights(heads: GazeHeads) -> dict[str, torch.Tensor]:
 
 
 def _refuse(folder: Path, strays: Collection[str]) -> None:
-    """Raises AdapterError where there is any."""
+    """Raise AdapterError where there is any."""
     for key in strays:
         raise AdapterError(
             f"adapter {folder.name!r} does not fit this model: {key[:200]} has no counterpart; {TRAINED_ON_IT}"

@@ -1,4 +1,4 @@
-"""bitsandbytes, imported in a twentieth of its time.
+"""Import bitsandbytes in a twentieth of its time.
 
 It compiles some functions for 8 bits and for optimisers while it is imported, which loads torch's compiler: a tenth of
 the time until a page has its first answer, which calls none of them. Here each is compiled when it is first called.

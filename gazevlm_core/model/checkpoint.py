@@ -209,7 +209,7 @@ def load_checkpoint(
 
 
 def _check_flash(place: torch.device, dtype: torch.dtype) -> None:
-    """Before the library falls back, fetches a kernel, or fails at the first image."""
+    """Raise CheckpointError before the library falls back, fetches a kernel, or fails at the first image."""
     if place.type != "cuda" or dtype == torch.float32:
         raise CheckpointError("flash_attention_2 works in 16 bits on CUDA alone; give --attn sdpa")
     if find_spec("flash_attn") is None:
@@ -225,7 +225,8 @@ def _ood_reference(source: str, revision: str) -> OodReference | None:
 
 
 def _check_complete(source: str, report: dict[str, Any], model: GazeVLM) -> None:
-    """The library fills missing weights with random ones; only untrained gaze heads may be."""
+    """Raise CheckpointError for missing weights, which the library makes up; only untrained gaze heads may be
+    missing."""
     gaze = model.config.gaze_config
     trained = gaze.gaze_trained or gaze.findings_trained
     missing = sorted(key for key in report["missing_keys"] if trained or not key.startswith(HEADS))

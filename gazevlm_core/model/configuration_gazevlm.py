@@ -181,7 +181,7 @@ class GazeConfig(PretrainedConfig):
         return tuple(field for field in fields(cls) if field.name in cls.__annotations__)
 
     def _check_types(self) -> None:
-        """A JSON file may hold anything in any place."""
+        """Check types, since a JSON file may hold anything in any place."""
         for field in self.own_fields():
             fits, kind = KINDS.get(type(field.default), (lambda _: True, ""))
             if not fits(getattr(self, field.name)):

@@ -1,4 +1,4 @@
-"""From samples to a batch of tensors."""
+"""Turn samples into a batch of tensors."""
 
 import zlib
 from collections.abc import Mapping, Sequence

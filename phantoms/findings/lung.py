@@ -21,7 +21,7 @@ def zone_point(scene: Scene, rng: np.random.Generator, sign: float, zone: str, a
 
 
 def lung_opacity(scene: Scene, spec: FindingSpec, rng: np.random.Generator) -> Shadow:
-    """Hazy, patchy ground glass: vessels stay visible through it, borders fade."""
+    """Draw hazy, patchy ground glass: vessels stay visible through it, borders fade."""
     share, foci = scene.raster.zeros(), []
     s = scene.body.scale
     for sign in spec.signs:
@@ -48,7 +48,7 @@ LUNG_OPACITY = DrawnFinding(
 
 
 def consolidation(scene: Scene, spec: FindingSpec, rng: np.random.Generator) -> Shadow:
-    """Dense lobar filling up to a fissure, with air bronchograms; vessels drown in it."""
+    """Draw dense lobar filling up to a fissure, with air bronchograms; vessels drown in it."""
     sign, s = spec.signs[0], scene.body.scale
     centre = zone_point(scene, rng, sign, spec.zone, (0.34, 0.62), 0.03)
     radii = (ramp(spec.severity, 22, 50) * s, ramp(spec.severity, 20, 42) * s)
@@ -100,7 +100,7 @@ def _bronchogram(
 
 
 def edema(scene: Scene, spec: FindingSpec, rng: np.random.Generator) -> Shadow:
-    """Perihilar haze on both sides, cuffed bronchi, septal lines at the bases, swollen vessels."""
+    """Draw perihilar haze on both sides, cuffed bronchi, septal lines at the bases, swollen vessels."""
     s, level = scene.body.scale, spec.severity
     share, foci, cuffs = scene.raster.zeros(), [], scene.raster.zeros()
     for sign in (-1.0, 1.0):
@@ -192,7 +192,7 @@ LUNG_LESION = DrawnFinding(
 
 
 def atelectasis(scene: Scene, spec: FindingSpec, rng: np.random.Generator) -> Shadow:
-    """Plate-like bands and a denser base (the raised dome and the shift are in `_volume_loss`)."""
+    """Draw plate-like bands and a denser base (the raised dome and the shift are in `_volume_loss`)."""
     s, curves, foci = scene.body.scale, [], []
     share = scene.raster.zeros()
     for sign in spec.signs:
