@@ -332,7 +332,7 @@ def practised_answer(own: Scanpath, findings: list[str]) -> Answer:
     """Return what is shown after the practice image, in the form of `feedback_answer`."""
     truth = practice().truth
     names = {*(one.name for one in truth), *(name for name in findings if name != NO_FINDING)}
-    rows = [
+    rows: list[Answer] = [
         {"name": name, "you": name in findings, "others": 0, "truth": any(one.name == name for one in truth),
          "model": None, "shares": []}
         for name in sorted(names)
