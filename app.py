@@ -1,4 +1,4 @@
-"""Starts the page: `python app.py`, on 127.0.0.1:7860 unless GRADIO_SERVER_NAME and GRADIO_SERVER_PORT say otherwise.
+"""Start the page: `python app.py`, on 127.0.0.1:7860 unless GRADIO_SERVER_NAME and GRADIO_SERVER_PORT say otherwise.
 
 GAZEVLM_MODEL (shipped names, folders or Hub ids, separated by commas), GAZEVLM_ADAPTER (a folder) and GAZEVLM_ADAPTERS
 (a folder of adapters) choose what can answer; GAZEVLM_MCP=1 offers the endpoints as MCP tools. GAZEVLM_DATA is the
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 def build_app(
     catalogue: "Catalogue", teaching: "Teaching", adapt: "AdaptService", gpu: Callable[["Ask"], "Ask"] = lambda ask: ask
 ) -> "Page":
-    """The page with all tabs around the loaded models.
+    """Return the page with all tabs around the loaded models.
 
     Args:
         catalogue: what can answer, one question at a time.
@@ -100,8 +100,8 @@ def main() -> None:
 
 
 def open_models(settings: Settings) -> "dict[str, GazeEngine | LazyEngine]":
-    """The models that can answer, the usual one first. Those that ship beside it are loaded when they are first chosen;
-    not on ZeroGPU, where an answer is given by a process of its own.
+    """Return the models that can answer, the usual one first. Those that ship beside it are loaded when they are first
+    chosen; not on ZeroGPU, where an answer is given by a process of its own.
 
     Raises:
         CheckpointError: one cannot be loaded.

@@ -46,13 +46,13 @@ class BlurSettings:
             raise ValueError("blur, radius and side must be positive")
 
     def scaled(self, width_px: int, height_px: int) -> tuple[float, float]:
-        """Sigma and radius in px of an image."""
+        """Return sigma and radius in px of an image."""
         share = max(width_px, height_px) / self.side_px
         return self.sigma_px * share, self.radius_px * share
 
 
 def blur_image(image: Image.Image, sigma_px: float) -> Image.Image:
-    """A blurred, usually smaller copy, to be stretched over the whole image.
+    """Return a blurred, usually smaller copy, to be stretched over the whole image.
 
     Args:
         image: "L" or "RGB".
@@ -66,8 +66,8 @@ def blur_image(image: Image.Image, sigma_px: float) -> Image.Image:
     return Image.fromarray(np.clip(np.rint(smooth), 0, 255).astype(np.uint8))
 
 
-def rests(samples: Sequence[PointerSample], width_px: int, height_px: int, radius_px: float) -> Scanpath:
-    """The scanpath of a moving window.
+def window_scanpath(samples: Sequence[PointerSample], width_px: int, height_px: int, radius_px: float) -> Scanpath:
+    """Return the scanpath of a moving window.
 
     Args:
         samples: in order of time.

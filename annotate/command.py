@@ -29,7 +29,7 @@ annotations = typer.Typer(help="Take annotations out of the store and back, and 
 COMMAND_LINE = "command line"  # a name of the page has "local:" or "hub:" in front
 COMMAND = "annotations"
 WAIT_S = 0.5
-MOST_TOLD = 20
+MOST_LINES = 20
 
 
 ImportKind = Literal["folder", "zip", "hub"]  # as in `annotate.store.model`, which is slow to import
@@ -71,7 +71,7 @@ def add_command(
             if run_next_import(store) is None:
                 time.sleep(WAIT_S)  # a page that runs beside it does it
             done = _import_of(store, number)
-    _tell([f"{count} x {reason}" for reason, count in done.reasons.items()])
+    _print_lines([f"{count} x {reason}" for reason, count in done.reasons.items()])
     if done.state == "failed":
         stop(done.error, command=COMMAND)
     typer.echo(f"{done.added} new images, {done.known} known, {done.refused} refused")
@@ -88,7 +88,7 @@ def describe_command(
 
     with _opened(data) as store:
         done = describe_images(store, table, store.pseudonym(COMMAND_LINE), replace_known=replace)
-    _tell([f"line {one.line}, {one.image or 'no image'}: {one.why}" for one in done.refused])
+    _print_lines([f"line {one.line}, {one.image or 'no image'}: {one.why}" for one in done.refused])
     typer.echo(f"{done.changed} rows are new, {done.same} were known, {len(done.refused)} are refused")
 
 
@@ -155,9 +155,9 @@ def import_command(
         try:
             done = import_folder(store, folder, source=source, skip_bad=skip_bad)
         except BadExportError as error:
-            _tell(error.lines)
+            _print_lines(error.lines)
             stop(f"{len(error.lines)} bad lines; nothing was imported. --skip-bad leaves them out", command=COMMAND)
-    _tell(done.bad)
+    _print_lines(done.bad)
     parts = [f"{done.added[kind]} new, {done.known[kind]} known {kind}" for kind in sorted(done.added | done.known)]
     typer.echo("; ".join(parts) or "nothing to import")
     if done.bad:
@@ -197,7 +197,7 @@ def verify_command(
         result = verify_export(export, receipt, digest)
     except StoreError as error:
         stop(error, WRONG_USE, command=COMMAND)
-    _tell(result.bad)
+    _print_lines(result.bad)
     if receipt and result.found is None:
         stop(f"receipt {receipt} is not in this export; it may wait for review, or have been rejected", command=COMMAND)
     if receipt and result.found is not None:
@@ -264,8 +264,8 @@ def _cell(value: object) -> str:
     return score(value) if value is None or isinstance(value, float) else str(value)
 
 
-def _tell(lines: list[str]) -> None:
-    for line in lines[:MOST_TOLD]:
+def _print_lines(lines: list[str]) -> None:
+    for line in lines[:MOST_LINES]:
         typer.echo(f"gazevlm annotations: {one_line(line)}", err=True)
-    if len(lines) > MOST_TOLD:
-        typer.echo(f"gazevlm annotations: and {len(lines) - MOST_TOLD} more", err=True)
+    if len(lines) > MOST_LINES:
+        typer.echo(f"gazevlm annotations: and {len(lines) - MOST_LINES} more", err=True)

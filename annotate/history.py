@@ -8,7 +8,7 @@ from io import BytesIO
 
 from PIL import Image
 
-from annotate.store.lookup import latest_submissions
+from annotate.store.lookup import latest_submissions, removal_reasons
 from annotate.store.model import Stored
 from annotate.store.reviews import WITHDRAWN
 from annotate.store.store import AnnotationStore
@@ -24,10 +24,12 @@ class Done:
     Args:
         stored: the submission.
         picture: data URI of a small JPEG.
+        why_removed: what a reviewer wrote who removed it.
     """
 
     stored: Stored
     picture: str
+    why_removed: str = ""
 
     @property
     def withdrawn(self) -> bool:
@@ -41,6 +43,13 @@ class Done:
         if one.removed:
             return "withdrawn" if self.withdrawn else "removed by a reviewer"
         return {"pending": "not yet reviewed", "accepted": "accepted", "rejected": "rejected"}[one.verdict]
+
+    @property
+    def said(self) -> str:
+        """What a reviewer wrote of it; "" where it was withdrawn."""
+        if self.withdrawn:
+            return ""
+        return self.why_removed if self.stored.removed else self.stored.reason
 
     @property
     def findings(self) -> str:
@@ -57,7 +66,9 @@ class History:
 
     def latest(self, who: str) -> list[Done]:
         """Return SHOWN submissions, the latest first, withdrawn ones too."""
-        return [Done(one, self._thumb(one.image_sha256)) for one in latest_submissions(self.store, who, SHOWN)]
+        found = latest_submissions(self.store, who, SHOWN)
+        why = removal_reasons(self.store, [one.submission_id for one in found if one.removed])
+        return [Done(one, self._thumb(one.image_sha256), why.get(one.submission_id, "")) for one in found]
 
     def _drawn(self, sha256: str) -> str:
         small, file = self.store.pixels(sha256), BytesIO()

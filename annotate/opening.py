@@ -1,4 +1,4 @@
-"""Opens what Teach runs on: the store, the gate, the Annotations tab with its imports, and the copy on the Hub."""
+"""Open what Teach runs on: the store, the gate, the Annotations tab with its imports, and the copy on the Hub."""
 
 import logging
 from dataclasses import dataclass

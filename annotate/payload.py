@@ -17,7 +17,7 @@ LONGEST_MS = 90 * 24 * 3600 * 1000.0  # a page may stay open for as long as a dr
 FARTHEST = 100.0  # beside the image, in widths and heights of it
 LARGEST_PX, LARGEST_ZOOM = 32_768, 1000.0
 MOST_OUTSIDE = 100_000
-MOST_ASKED = 1_000
+MOST_NAMES = 1_000
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Time = Annotated[float, Field(ge=0, le=LONGEST_MS)]
@@ -78,7 +78,7 @@ class Submission(Strict):
     clicks: Annotated[list[SentClick], Field(max_length=MOST_CLICKS)]
     samples: Samples
     findings: Annotated[list[Annotated[str, Field(max_length=100)]], Field(min_length=1, max_length=64)]
-    findings_asked: Annotated[list[Annotated[str, Field(max_length=100)]], Field(max_length=MOST_ASKED)] | None = None
+    findings_asked: Annotated[list[Annotated[str, Field(max_length=100)]], Field(max_length=MOST_NAMES)] | None = None
     report: Annotated[str, Field(max_length=LONGEST_REPORT)]
     confidence: Annotated[int, Field(ge=1, le=5)] | None
     client: SentClient
@@ -148,7 +148,7 @@ class SkipTask(Strict):
     reason: Annotated[str, Field(min_length=1, max_length=LONGEST_REASON)]
 
 
-class Look(Strict):
+class GridRequest(Strict):
     """The patch grid of a model on an image."""
 
     sha256: Digest

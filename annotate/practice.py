@@ -39,7 +39,7 @@ def practice() -> Practice:
     return Practice(image, pixels, truth)
 
 
-def practised(places: Sequence[tuple[float, float]], findings: Sequence[str]) -> str:
+def practice_feedback(places: Sequence[tuple[float, float]], findings: Sequence[str]) -> str:
     """Say how somebody did on the practice image.
 
     Args:
@@ -47,12 +47,12 @@ def practised(places: Sequence[tuple[float, float]], findings: Sequence[str]) ->
         findings: that they ticked.
     """
     truth = practice().truth
-    looked = [one.name for one in truth if any(_near(place, one.box) for place in places)]
+    fixated = [one.name for one in truth if any(_near(place, one.box) for place in places)]
     seen = [one.name for one in truth if one.name in findings]
     name = truth[0].name
-    if looked and seen:
+    if fixated and seen:
         return f"You looked at the {name} and ticked it. That is all there is to it."
-    if looked:
+    if fixated:
         return f"You looked at the {name} (framed), and did not tick it."
     if seen:
         return f"You ticked the {name}; it lies in the frame, where you did not look."

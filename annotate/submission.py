@@ -1,10 +1,10 @@
-"""From what a page sent to the record of Teach."""
+"""Turn what a page sent into the record of Teach."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
-from annotate.blur import BlurSettings, rests
+from annotate.blur import BlurSettings, window_scanpath
 from annotate.payload import FARTHEST, LEAST_SAMPLE_MS, Submission
 from annotate.store.model import StoredImage
 from gazevlm_core.annotation import (
@@ -59,7 +59,7 @@ def annotation_of(
         question=image.question,
         findings=_findings(sent.findings, findings),
         report=_report(sent.report),
-        scanpath=rests(samples, image.width_px, image.height_px, radius_px) if samples else _clicked(sent),
+        scanpath=window_scanpath(samples, image.width_px, image.height_px, radius_px) if samples else _clicked(sent),
         annotator=annotator,
         started_at=started_at,
         submitted_at=max(datetime.now(UTC), started_at),  # the store puts its own time there
@@ -70,7 +70,7 @@ def annotation_of(
         confidence=sent.confidence,
         clicks=tuple(Click(**one.model_dump(exclude={"x", "y", "onset_ms"})) for one in sent.clicks),
         samples=samples,
-        findings_asked=_asked(sent, findings),
+        findings_asked=_form_findings(sent, findings),
         schema_version=FIRST_VERSION if sent.findings_asked is None else SCHEMA_VERSION,
     )  # fmt: skip
 
@@ -92,13 +92,13 @@ def _findings(ticked: list[str], known: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in known if name in ticked)
 
 
-def _asked(sent: Submission, known: Sequence[str]) -> tuple[str, ...] | None:
-    asked = sent.findings_asked
-    if asked is None:
+def _form_findings(sent: Submission, known: Sequence[str]) -> tuple[str, ...] | None:
+    on_form = sent.findings_asked
+    if on_form is None:
         return None
-    if not set(sent.findings) - {NO_FINDING} <= set(asked):
+    if not set(sent.findings) - {NO_FINDING} <= set(on_form):
         raise ValueError("A finding is ticked that the form did not ask for: reload the page.")
-    return tuple(name for name in known if name in asked)  # what nobody is asked for any more is no finding here
+    return tuple(name for name in known if name in on_form)  # what nobody is asked for any more is no finding here
 
 
 def _report(text: str) -> str:

@@ -17,7 +17,7 @@ from gazevlm_core.annotation import FIRST_VERSION, Annotation
 from gazevlm_core.findings import NO_FINDING
 
 # What every form has asked for whose records do not tell it, whatever a server asked for beside it: the names of then.
-ASKED_BEFORE = (
+FIRST_VERSION_FINDINGS = (
     "enlarged cardiomediastinum", "cardiomegaly", "lung opacity", "lung lesion", "edema", "consolidation",
     "atelectasis", "pneumothorax", "pleural effusion", "fracture", "support devices",
 )  # fmt: skip
@@ -57,9 +57,9 @@ def first_of_each(stored: Iterable[Stored]) -> list[Stored]:
     return list(first.values())
 
 
-def asked_of(annotation: Annotation) -> tuple[str, ...] | None:
+def form_findings(annotation: Annotation) -> tuple[str, ...] | None:
     """Return the findings that the form is known to have asked for; None where nothing is known of it."""
-    return ASKED_BEFORE if annotation.schema_version == FIRST_VERSION else annotation.findings_asked
+    return FIRST_VERSION_FINDINGS if annotation.schema_version == FIRST_VERSION else annotation.findings_asked
 
 
 def votes(stored: Iterable[Stored]) -> dict[str, Votes]:
@@ -69,7 +69,7 @@ def votes(stored: Iterable[Stored]) -> dict[str, Votes]:
         stored: its submissions, all of them.
     """
     firsts = [one.annotation for one in first_of_each(stored)]
-    names = {name for one in firsts for name in (*one.findings, *(asked_of(one) or ()))}
+    names = {name for one in firsts for name in (*one.findings, *(form_findings(one) or ()))}
     return {name: _votes_on(name, firsts) for name in sorted(names)}
 
 
@@ -78,7 +78,7 @@ def _votes_on(name: str, firsts: Sequence[Annotation]) -> Votes:
     for one in firsts:
         if name in one.findings:
             yes += 1
-        elif name in (asked_of(one) or ()):
+        elif name in (form_findings(one) or ()):
             no += 1
         elif one.schema_version == FIRST_VERSION or one.findings_asked is None:
             perhaps += 1
@@ -93,5 +93,5 @@ def labels(stored: Iterable[Stored]) -> dict[str, int]:
 
 def findings_in_words(annotation: Annotation) -> str:
     """Return what was ticked; "no finding" where the form asked and nothing was, "" where it may not have asked."""
-    nothing = "" if asked_of(annotation) is None else NO_FINDING
+    nothing = "" if form_findings(annotation) is None else NO_FINDING
     return "; ".join(annotation.findings) or nothing

@@ -32,7 +32,7 @@ NOT_NEEDED = frozenset({
 })  # fmt: skip
 LEAST_S = 10.0  # with less left, a part is not begun
 ENDING_S = 5.0  # for the last of it, and for what it leaves behind
-SAID = 1500  # characters of what a failed part wrote, from its end
+MOST_STDERR_CHARS = 1500  # characters of what a failed part wrote, from its end
 
 
 BUDGET_S = 480.0
@@ -79,7 +79,7 @@ def install(wanted: Sequence[str], wheels: Path, seconds: float) -> dict[str, An
             return {"failed": f"pip took more than {seconds:.0f} s"}
     found: dict[str, Any] = {"installed": list(wanted), "torch": there}
     if done.returncode:
-        found["failed"] = done.stderr[-SAID:]
+        found["failed"] = done.stderr[-MOST_STDERR_CHARS:]
     return found
 
 
@@ -127,15 +127,15 @@ def run_part(name: str, seconds: float, *, small: bool, folder: Path) -> dict[st
         command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     try:
-        said, complained = process.communicate(timeout=seconds)
+        printed, complained = process.communicate(timeout=seconds)
         ended = "" if process.returncode == 0 else f"ended with status {process.returncode}"
     except subprocess.TimeoutExpired:
         process.kill()
-        said, complained = process.communicate()
+        printed, complained = process.communicate()
         ended = f"cut after {seconds:.0f} s"
-    figures = last_json(said)
+    figures = last_json(printed)
     if ended:
-        figures["failed"] = f"{ended}: {complained[-SAID:]}" if complained else ended
+        figures["failed"] = f"{ended}: {complained[-MOST_STDERR_CHARS:]}" if complained else ended
     return figures
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.measure import settled
+from benchmarks.measure import synchronized_s
 
 if TYPE_CHECKING:
     import torch
@@ -107,10 +107,10 @@ def tests_part(work: Work) -> None:
     ]  # fmt: skip
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=max(1.0, work.left), check=False)
-        said, status = done.stdout, done.returncode
+        printed, status = done.stdout, done.returncode
     except subprocess.TimeoutExpired as cut:
-        said, status = (cut.stdout or b"").decode(errors="replace"), -1  # bytes, whatever `text` says
-    work.tell(**outcomes(report) if report.is_file() else {"said": said[-1500:]}, status=status)
+        printed, status = (cut.stdout or b"").decode(errors="replace"), -1  # bytes, whatever `text` says
+    work.tell(**outcomes(report) if report.is_file() else {"said": printed[-1500:]}, status=status)
 
 
 def outcomes(report: Path) -> dict[str, Any]:
@@ -145,12 +145,12 @@ def overhead_part(work: Work, size: str) -> None:
     from phantoms.make import make_phantom
 
     device, patches = work.device(), PATCHES[work.small]
-    begun = settled()
+    begun = synchronized_s()
     engine = random_engine(
         work.folder / f"overhead-{size}", base_config("small" if work.small else size), device, patches=patches,
         gaze_tokens=GAZE_TOKENS[work.small],
     )  # fmt: skip
-    work.tell(make_s=round(settled() - begun, 2))
+    work.tell(make_s=round(synchronized_s() - begun, 2))
     side = round((patches * engine.model.config.token_pixels) ** 0.5)
     image = Image.fromarray(make_phantom(0, size_px=side).image).convert("RGB")
     tokens = 8 if work.small else 64
@@ -169,12 +169,12 @@ def qlora_part(work: Work, size: str) -> None:
     from finetune.cases import read_cases
 
     device, patches = work.device(), PATCHES[work.small]
-    begun, base = settled(), base_config("small" if work.small else size)
+    begun, base = synchronized_s(), base_config("small" if work.small else size)
     engine = random_engine(
         work.folder / f"qlora-{size}", base, device, patches=patches, gaze_tokens=GAZE_TOKENS[work.small]
     )
     text = base.text_config
-    work.tell(make_s=round(settled() - begun, 2), layers=text.num_hidden_layers, width=text.hidden_size)
+    work.tell(make_s=round(synchronized_s() - begun, 2), layers=text.num_hidden_layers, width=text.hidden_size)
     if device.type == "cuda":
         work.tell(weights_gb=round(torch.cuda.memory_allocated(device) / GIGA, 3))
     config = config_for(work, size)
@@ -199,9 +199,9 @@ def kept_features(work: Work, size: str, engine: "GazeEngine", cases: "Sequence[
         work.folder / f"features-{size}", size, (limits["shortest_edge"], limits["longest_edge"]),
         engine.checkpoint.dtype,
     )  # fmt: skip
-    begun = settled()
+    begun = synchronized_s()
     computed = fill_features(store, engine, cases)
-    work.tell(vision_s_per_image=round((settled() - begun) / max(1, computed), 4))
+    work.tell(vision_s_per_image=round((synchronized_s() - begun) / max(1, computed), 4))
     return store
 
 
@@ -253,28 +253,28 @@ def score_and_reload(
     from finetune.trainer import load_weights
 
     batching = Batching(trainer.args.per_device_train_batch_size)
-    begun = settled()
-    looked = predict_cases(engine, cases, store, batching)
+    begun = synchronized_s()
+    scored = predict_cases(engine, cases, store, batching)
     work.tell(
-        scoring_s_per_image=round((settled() - begun) / len(cases), 4),
-        held_out={name: round(value, 4) for name, value in looked.losses.items()},
+        scoring_s_per_image=round((synchronized_s() - begun) / len(cases), 4),
+        held_out={name: round(value, 4) for name, value in scored.losses.items()},
     )
     trainer.save_to(work.folder / f"adapter-{size}")
     load_weights(trainer.model, work.folder / f"adapter-{size}")
     again = predict_cases(engine, cases, store, batching)
-    work.tell(reloaded_alike=again.losses == looked.losses)
+    work.tell(reloaded_alike=again.losses == scored.losses)
 
 
 def config_for(work: Work, size: str) -> "FinetuneConfig":
     """The defaults of a published base, on a few noisy images that somebody read."""
     from finetune.config import FinetuneConfig
-    from finetune.defaults import suited
+    from finetune.defaults import with_base_defaults
 
     data = write_images(work.folder / f"data-{size}", 112 if work.small else 1000)
     large = f"Qwen/Qwen2.5-VL-{size.upper()}-Instruct"
     usual = FinetuneConfig(annotations=(str(data),), base="gazevlm-nano" if work.small else large)
     few = {"batch_size": 2, "max_steps": LEAST_STEPS} if work.small else {}
-    return suited(usual).model_copy(update={"gaze_weight": 1.0, "lora_dropout": 0.0, **few})
+    return with_base_defaults(usual).model_copy(update={"gaze_weight": 1.0, "lora_dropout": 0.0, **few})
 
 
 def write_images(folder: Path, side_px: int) -> Path:
@@ -305,12 +305,12 @@ def step_clock(goes_on: Callable[[], bool], seconds: list[float]) -> "TrainerCal
 
     class StepClock(TrainerCallback):
         def on_step_begin(self, *_: Any, **__: Any) -> None:
-            self.begun = settled()
+            self.begun = synchronized_s()
 
         def on_step_end(
             self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
         ) -> None:
-            seconds.append(settled() - self.begun)
+            seconds.append(synchronized_s() - self.begun)
             control.should_log = True
             if len(seconds) >= LEAST_STEPS and not goes_on():
                 control.should_training_stop = True

@@ -19,13 +19,13 @@ def interleaved_medians(tasks: Mapping[str, Callable[[], object]], repeats: int)
     seconds: dict[str, list[float]] = {name: [] for name in tasks}
     for _ in range(repeats):
         for name, task in tasks.items():
-            start = settled()
+            start = synchronized_s()
             task()
-            seconds[name].append(settled() - start)
+            seconds[name].append(synchronized_s() - start)
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
-def settled() -> float:
+def synchronized_s() -> float:
     """Seconds, once a GPU that is in use has done its work."""
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():

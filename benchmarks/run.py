@@ -81,26 +81,26 @@ def overheads(
     from gazevlm_core.findings import FINDING_NAMES, presence_question
     from gazevlm_core.model.outputs import PrefillOutput
     from gazevlm_core.model.path_sampling import choose_path
-    from gazevlm_core.options import DEFAULT_QUESTION, DEFAULT_WALKS
+    from gazevlm_core.options import DEFAULT_NUM_PATHS, DEFAULT_QUESTION
 
     model, exact = engine.model, {"max_new_tokens": tokens, "min_new_tokens": tokens, "do_sample": False}
 
-    def look(gaze: bool) -> PrefillOutput:
+    def one_pass(gaze: bool) -> PrefillOutput:
         return engine.prefill(engine.encode_images([image]), [DEFAULT_QUESTION], gaze=gaze)
 
-    def path_of(prefilled: PrefillOutput, walks: int = DEFAULT_WALKS) -> None:
-        choose_path(model.pointer_field(prefilled, 0), walks=walks)
+    def path_of(prefilled: PrefillOutput, num_paths: int = DEFAULT_NUM_PATHS) -> None:
+        choose_path(model.pointer_field(prefilled, 0), num_paths=num_paths)
 
     def with_gaze() -> None:
-        prefilled = look(gaze=True)
+        prefilled = one_pass(gaze=True)
         path_of(prefilled)
         model.continue_text(prefilled, **exact)
 
     def with_glimpses() -> None:
-        prefilled, _ = engine.look(engine.encode_images([image]), [DEFAULT_QUESTION])
+        prefilled, _ = engine.prefill_with_paths(engine.encode_images([image]), [DEFAULT_QUESTION])
         model.continue_text(prefilled, **exact)
 
-    done, glimpses = look(gaze=True), engine.gaze_config.num_glimpses
+    done, glimpses = one_pass(gaze=True), engine.gaze_config.num_glimpses
     encoded = engine.encode_images([image] * (16 if suffix == "nano" else 1))  # as evaluated
     asked = [presence_question(name) for name in FINDING_NAMES] * len(encoded)
     once = [one for one in encoded for _ in FINDING_NAMES]
@@ -110,11 +110,11 @@ def overheads(
             {
                 "with": with_gaze,
                 **({"glimpses": with_glimpses} if glimpses else {}),
-                "without": lambda: model.continue_text(look(gaze=False), **exact),
-                "path": lambda: path_of(look(gaze=True)),
-                "pass": lambda: look(gaze=True),
+                "without": lambda: model.continue_text(one_pass(gaze=False), **exact),
+                "path": lambda: path_of(one_pass(gaze=True)),
+                "pass": lambda: one_pass(gaze=True),
                 "walks": lambda: path_of(done),
-                "walks32": lambda: path_of(done, walks=32),
+                "walks32": lambda: path_of(done, num_paths=32),
                 "apart": lambda: engine.prefill(apart, asked),
                 "shared": lambda: engine.prefill(once, asked),
             },
@@ -126,7 +126,7 @@ def overheads(
 def _overhead_figures(medians: Mapping[str, float], suffix: str, glimpses: int) -> list[Figure]:
     """The ratios of `overheads`, of the median seconds of each part."""
     from gazevlm_core.findings import FINDING_NAMES
-    from gazevlm_core.options import DEFAULT_WALKS
+    from gazevlm_core.options import DEFAULT_NUM_PATHS
 
     overhead, wide = medians["with"] / medians["without"], "" if suffix == "nano" else f"_{suffix}"
     seen = [Figure(
@@ -138,7 +138,7 @@ def _overhead_figures(medians: Mapping[str, float], suffix: str, glimpses: int) 
         *seen,
         Figure(f"time_to_scanpath_share{wide}", medians["path"] / medians["with"], "image to path, of the whole"),
         Figure(f"walks32_share_of_pass{wide}", medians["walks32"] / medians["pass"], "32 walks and medoid, of a pass"),
-        Figure(f"walks_share_of_pass{wide}", medians["walks"] / medians["pass"], f"the default {DEFAULT_WALKS} walks"),
+        Figure(f"walks_share_of_pass{wide}", medians["walks"] / medians["pass"], f"the usual {DEFAULT_NUM_PATHS}"),
         Figure(
             f"questions_speedup{wide}", medians["apart"] / medians["shared"],
             f"{len(FINDING_NAMES)} questions about an image apart, over one pass over the image",

@@ -35,7 +35,7 @@ from gazevlm_core.scanpath import Fixation, Scanpath
 CLIENTS = (1, 10, 50)
 SIZES = (1_000, 100_000, 1_000_000)
 SECONDS = 5.0
-TURNS = 5  # of submissions and of bare commits, since a disk's speed drifts
+ROUNDS = 5  # of submissions and of bare commits, since a disk's speed drifts
 FIXATIONS = 10
 IMAGES_USED, SIDE_PX = 200, 32
 PER_IMAGE = 10  # stored annotations of each image, of the 12 it wants
@@ -94,7 +94,7 @@ def submission_figures(folder: Path, clients: int, seconds: float) -> tuple[floa
     def client(number: int) -> None:
         rng = np.random.default_rng([number, rows[number]])
         start.wait()
-        end = time.perf_counter() + seconds / TURNS
+        end = time.perf_counter() + seconds / ROUNDS
         while (begin := time.perf_counter()) < end:
             row, rows[number] = rows[number], rows[number] + 1
             store.submit(annotation_of(images[row % IMAGES_USED], names[number], f"{number}-{row}", rng))
@@ -102,8 +102,8 @@ def submission_figures(folder: Path, clients: int, seconds: float) -> tuple[floa
 
     bare, spent = list[float](), 0.0
     with ThreadPoolExecutor(clients) as pool:
-        for _ in range(TURNS):
-            bare.append(bare_commits_per_s(folder / "bare.db", seconds / TURNS))
+        for _ in range(ROUNDS):
+            bare.append(bare_commits_per_s(folder / "bare.db", seconds / ROUNDS))
             begin = time.perf_counter()
             list(pool.map(client, range(clients)))
             spent += time.perf_counter() - begin

@@ -76,7 +76,7 @@ def list_images(name: Name, place: Root = None, root: RootOption = None) -> None
 
 
 def _one(place: Path | None, root: Path | None) -> Path:
-    """The folder, given in one way or the other."""
+    """Return the folder, given in one way or the other."""
     if (place is None) == (root is None):
         stop("give the data set's folder, once")
     chosen = place if root is None else root

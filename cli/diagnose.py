@@ -53,7 +53,7 @@ def diagnose(
     ] = None,
     precision: Annotated[Precision, typer.Option(help="How weights are held.")] = Precision.AUTO,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    path: Annotated[PathChoice, typer.Option(help="Which path: the medoid of seeded walks, arg-max, or one walk.")]
+    path: Annotated[PathChoice, typer.Option(help="Which path: the medoid of sampled paths, arg-max, or one of them.")]
     = PathChoice.MEDOID,
     look_at: Annotated[
         str | None,
@@ -63,7 +63,7 @@ def diagnose(
     begin_at: Annotated[
         str | None, typer.Option(help="Where the path begins, in the same form; the model goes on from there.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of the walks.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of the sampled paths.")] = 0,
     max_new_tokens: Annotated[int, typer.Option(min=1, max=2048, help="Longest answer.")] = 128,
 ) -> None:
     """Show where a model looks on images, in order, and what it says of them.
@@ -93,7 +93,7 @@ def diagnose(
 
 
 def _checked_question(question: str | None, device: str, json_twice: bool) -> str:
-    """The question; ends the command on options that cannot be used."""
+    """Return the question; ends the command on options that cannot be used."""
     if not DEVICE.fullmatch(device):
         stop(f"--device must be auto, cpu, cuda or cuda:N, got {device}", WRONG_USE)
     try:
@@ -106,7 +106,7 @@ def _checked_question(question: str | None, device: str, json_twice: bool) -> st
 
 
 def _places(option: str, text: str | None) -> tuple[Fixation, ...]:
-    """Places written as "x,y x,y".
+    """Return places written as "x,y x,y".
 
     Raises:
         ValueError: they cannot be read, or there are none.
@@ -125,7 +125,8 @@ def _places(option: str, text: str | None) -> tuple[Fixation, ...]:
 def _diagnosed(
     jobs: Sequence[_Job], load: Callable[[], "GazeEngine"], question: str, options: DiagnoseOptions
 ) -> "Iterator[tuple[_Job, DiagnosisRecord]]":
-    """Each job with its record, under a progress bar; those that failed are left out. Loads no model for no job."""
+    """Yield each job with its record, under a progress bar; those that failed are left out. Loads no model for no
+    job."""
     if not jobs:
         return
     with progress(len(jobs), "loading the model") as bar:
@@ -145,7 +146,7 @@ def _diagnosed(
 
 
 def _plan(paths: Sequence[Path], overlay: str | None) -> tuple[list[_Job], list[Path]]:
-    """The images to diagnose, and the folders without any."""
+    """Return the images to diagnose, and the folders without any."""
     found = {path: list(iter_image_files([path])) for path in paths}
     images = [image for files in found.values() for image in files]
     try:
@@ -197,7 +198,7 @@ def _run(
 
 
 def _readable(record: "DiagnosisRecord", overlay: Path | None) -> str:
-    """A record as text: answer, findings from the most probable down, and the path."""
+    """Return a record as text: answer, findings from the most probable down, and the path."""
     answer = record["answer"].splitlines() or ["(no answer)"]
     lines = [one_line(record["image"]), *(f"  {one_line(line)}" for line in answer)]
     findings = sorted(record["findings"].items(), key=lambda item: -item[1])
@@ -224,7 +225,7 @@ def _readable(record: "DiagnosisRecord", overlay: Path | None) -> str:
 
 
 def _spoke(record: "DiagnosisRecord", finding: str) -> str:
-    """E.g. "edema: place 3 (41%), place 1 (20%)", of the glimpses with the largest shares."""
+    """Return, e.g., "edema: place 3 (41%), place 1 (20%)", of the glimpses with the largest shares."""
     shares = sorted(zip(record["evidence"][finding], record["glimpses"], strict=True), key=lambda one: -one[0])
     return f"{finding}: " + ", ".join(f"place {glimpse['step']} ({share:.0%})" for share, glimpse in shares[:2])
 
@@ -235,7 +236,7 @@ class OverlayTargetError(ValueError):
 
 
 def plan_overlays(out: str, images: Sequence[Path]) -> list[Path]:
-    """The overlay file of each image.
+    """Return the overlay file of each image.
 
     Args:
         out: OUT.png for one image; for any number, a folder (an existing one, or a name without an ending) that gets
@@ -260,7 +261,7 @@ def plan_overlays(out: str, images: Sequence[Path]) -> list[Path]:
 
 
 def _stem(image: Path) -> str:
-    """The name without an image's ending; a DICOM file named by its UID keeps all of it."""
+    """Return the name without an image's ending; a DICOM file named by its UID keeps all of it."""
     return image.stem if image.suffix.lower() in IMAGE_SUFFIXES else image.name
 
 

@@ -63,7 +63,7 @@ def _write_json(path: Path, values: object, indent: int | None = None) -> None:
 
 
 def truth_of(drawn: "Phantom", *, held_out: bool = False) -> dict[str, Any]:
-    """All that is known about a phantom, ready for JSON.
+    """Return all that is known about a phantom, ready for JSON.
 
     Positions and boxes are fractions of the image; sides are the patient's; times are in ms.
 
@@ -107,7 +107,7 @@ def _fixations(path: "Scanpath") -> list[dict[str, float | None]]:
 
 
 def run_lengths(mask: np.ndarray) -> dict[str, list[int]]:
-    """A mask in COCO's uncompressed run-length form: lengths of runs down the columns, zeros first.
+    """Return a mask in COCO's uncompressed run-length form: lengths of runs down the columns, zeros first.
 
     Args:
         mask: bool [H, W].

@@ -149,7 +149,7 @@ class Catalogue:
         return self._among(folders)
 
     def _among(self, folders: list[Path]) -> dict[str, Choice]:
-        """The usual choices, then those of the folders of `adapters`."""
+        """Return the usual choices, then those of the folders of `adapters`."""
         given = None if self._given is None else self._adapted_choice(self._given)
         found = {**({given.name: given} if given else {}), **self._bare}
         for folder in folders:
@@ -170,7 +170,7 @@ class Catalogue:
     def ask(
         self, name: str, image: Image.Image, question: str, options: DiagnoseOptions
     ) -> Generator[Diagnosis, None, None]:
-        """Path and findings first, then growing answers, from one choice; closing the iterator stops the model.
+        """Yield path and findings first, then growing answers, from one choice; closing the iterator stops the model.
 
         Raises:
             ValueError: no such choice, its adapter does not fit or was just deleted, or the image's shape is beyond the
@@ -200,7 +200,7 @@ class Catalogue:
             return []
 
     def _adapted_choice(self, folder: Path) -> Choice | None:
-        """An adapter on the model that it belongs to; None, and a line in the log, where it cannot be used.
+        """Return an adapter on the model that it belongs to; None, and a line in the log, where it cannot be used.
 
         It is read again once anything in its folder changed. What could not be read is not kept, as it may be soon.
         """
@@ -241,7 +241,7 @@ def _tree_stamp(folder: Path) -> tuple[Hashable, int]:
 
 
 def _states(folder: Path | str) -> Iterator[tuple[str, int, int, int, int]]:
-    """Path, times, inode and size of everything below a folder.
+    """Yield path, times, inode and size of everything below a folder.
 
     The time of a file's last change and its inode are part of it: times of writing can be copied, these cannot.
     """
@@ -257,7 +257,7 @@ def _states(folder: Path | str) -> Iterator[tuple[str, int, int, int, int]]:
 
 
 def _adapted(base: Choice, folder: Path) -> Choice:
-    """A model with an adapter on it.
+    """Return a model with an adapter on it.
 
     Raises:
         AdapterError: the folder is incomplete.

@@ -40,7 +40,7 @@ class Opening:
 
 
 def example_number() -> int:
-    """Number of the example that the page opens with."""
+    """Return the number of the example that the page opens with."""
     return next(number for number, tile in enumerate(EXAMPLES) if tile.caption == CAPTION)
 
 
@@ -68,12 +68,12 @@ def read_opening(path: Path = OPENING_FILE) -> Opening | None:
 
 @cache
 def weights_digest(folder: Path = MODELS_FOLDER / NANO) -> str:
-    """SHA-256 of a model's weights, in hex."""
+    """Return SHA-256 of a model's weights, in hex."""
     return hashlib.sha256((folder / WEIGHTS_FILE).read_bytes()).hexdigest()
 
 
 def answer_opening(engine: "GazeEngine") -> Diagnosis:
-    """What the shipped model says about the example."""
+    """Return what the shipped model says about the example."""
     return engine.diagnose(draw_example(example_number()), DEFAULT_QUESTION, DiagnoseOptions())
 
 
@@ -98,7 +98,7 @@ def write_opening(engine: "GazeEngine", seconds: float, diagnosis: Diagnosis, pa
 
 
 def _diagnosis(values: Mapping[str, Any], heat: list[list[float]] | None) -> Diagnosis:
-    """The diagnosis behind `Diagnosis.to_dict`, with its heat maps."""
+    """Return the diagnosis behind `Diagnosis.to_dict`, with its heat maps."""
     path = values["scanpath"]
     fixations = () if path is None else tuple(Fixation(one["x"], one["y"], one["duration_ms"]) for one in path)
     return Diagnosis(

@@ -104,7 +104,7 @@ RECORD_SCHEMA, MODELS_SCHEMA = schema_of(DiagnosisRecord), schema_of(list[ModelR
 
 
 def model_records(choices: Iterable["Choice"]) -> list[ModelRecord]:
-    """The JSON records of what can answer, in the same order."""
+    """Return the JSON records of what can answer, in the same order."""
     return [
         {
             "name": choice.name,
@@ -118,7 +118,7 @@ def model_records(choices: Iterable["Choice"]) -> list[ModelRecord]:
 
 
 def to_record(diagnosis: Diagnosis, image: str, seconds: float) -> DiagnosisRecord:
-    """The JSON record of a diagnosis.
+    """Return the JSON record of a diagnosis.
 
     Args:
         diagnosis: from the engine.

@@ -55,7 +55,7 @@ EXAMPLES: tuple[Tile, ...] = _example_tiles()
 
 @lru_cache(maxsize=64)
 def example_phantom(index: int) -> Phantom:
-    """An example with its truth, the same on every run. Raises IndexError: no such example."""
+    """Return an example with its truth, the same on every run. Raises IndexError: no such example."""
     if not 0 <= index < len(EXAMPLES):
         raise IndexError(f"there is no example {index}; they are numbered 0 to {len(EXAMPLES) - 1}")
     tile = EXAMPLES[index]
@@ -63,18 +63,18 @@ def example_phantom(index: int) -> Phantom:
 
 
 def draw_example(index: int) -> Image.Image:
-    """The example as an RGB image; errors as in `example_phantom`."""
+    """Return the example as an RGB image; errors as in `example_phantom`."""
     return Image.fromarray(example_phantom(index).image).convert("RGB")
 
 
 def example_reading(index: int) -> Scanpath:
-    """The first simulated reader's path on the example; errors as in `example_phantom`."""
+    """Return the first simulated reader's path on the example; errors as in `example_phantom`."""
     return simulate_reading(example_phantom(index), READERS[0], 0)
 
 
 @cache
 def thumbnails() -> list[tuple[Image.Image, str]]:
-    """A small picture and a caption of every example."""
+    """Return a small picture and a caption of every example."""
     return [
         (Image.fromarray(make_phantom(tile.seed, size_px=THUMBNAIL_PX, findings=tile.findings).image), tile.caption)
         for tile in EXAMPLES
@@ -100,7 +100,7 @@ class Step:
 
 
 def choose_picture(upload: str | None, example: int | None) -> Picture:
-    """The uploaded file, or else the chosen example.
+    """Return the uploaded file, or else the chosen example.
 
     Raises:
         ImageError: nothing is chosen, or the file is no usable image, such as a colour photograph.
@@ -115,7 +115,7 @@ def choose_picture(upload: str | None, example: int | None) -> Picture:
 def answer_steps(
     ask: Ask, model: str, image: Image.Image, question: str, options: DiagnoseOptions
 ) -> Generator[Step, None, None]:
-    """Path and findings first, then the growing answer; closing the iterator stops the model.
+    """Yield path and findings first, then the growing answer; closing the iterator stops the model.
 
     Raises:
         ValueError: no such model, the question is not usable, or the image's shape is beyond the model.
@@ -131,7 +131,7 @@ def answer_steps(
 
 
 def gpu_seconds(num_gaze_tokens: int, options: DiagnoseOptions) -> int:
-    """How long a shared GPU is asked for: a budget for a 7B model in 4 bits, not a measurement.
+    """Return how long a shared GPU is asked for: a budget for a 7B model in 4 bits, not a measurement.
 
     Args:
         num_gaze_tokens: K, prefilled with the prompt.
@@ -141,7 +141,7 @@ def gpu_seconds(num_gaze_tokens: int, options: DiagnoseOptions) -> int:
 
 
 def overlay_of(image: Image.Image, diagnosis: Diagnosis) -> Image.Image:
-    """The image with the path; without it where the gaze weights are untrained."""
+    """Return the image with the path; without it where the gaze weights are untrained."""
     return image if diagnosis.scanpath is None else draw_overlay(image, diagnosis.scanpath)
 
 
@@ -190,7 +190,8 @@ def draw_figure(
     image: Image.Image, scanpath: Scanpath, record: DiagnosisRecord, *, changed: bool = False,
     silent: Collection[str] = (),
 ) -> Image.Image:  # fmt: skip
-    """The image with its path and a caption below it: question, answer, most probable findings, and what answered.
+    """Return the image with its path and a caption below it: question, answer, most probable findings, and what
+    answered.
 
     Args:
         image, scanpath, record: as in `write_downloads`.
@@ -235,7 +236,7 @@ def zip_files(paths: Sequence[Path], target: Path) -> Path:
 
 
 def fixation_rows(record: DiagnosisRecord, size_px: tuple[int, int]) -> list[Sequence[float | int | str]]:
-    """Rows of CSV_COLUMNS; order counts from 1, pixels are those of the upright image, "" is not known."""
+    """Return rows of CSV_COLUMNS; order counts from 1, pixels are those of the upright image, "" is not known."""
     width_px, height_px = size_px
     return [
         (

@@ -14,8 +14,8 @@ import typer
 
 from evaluate.tables import (
     bar_table,
-    believed_by_head,
     facts_of,
+    faithfulness_by_head,
     faithfulness_tables,
     phantom_long_tables,
     quantisation_table,
@@ -90,7 +90,7 @@ TWIN_CARDS = {
 }
 EARLIER = ("short", "no-gaze", "plain")
 
-BELIEVED = """Counterfactuals on drawn phantoms: other paths, glimpses of the same patient without a finding, places
+FAITHFULNESS = """Counterfactuals on drawn phantoms: other paths, glimpses of the same patient without a finding, places
 blurred, other orders. [What each number means](../../docs/explanation/faithfulness.md). Attention and shares of a
 pooling are no proof; these are interventions."""
 NOT_MEASURED = "Not measured (`gazevlm evaluate --faithfulness`)."
@@ -159,7 +159,7 @@ def render_model_card(
         "Scores": "\n\n".join([scored, *map(markdown, phantom_long_tables(report))]),
         **{f"Scores on {film.dataset}": _film_scores(film) for film in films},
         "How far the path is believed": "\n\n".join(
-            [BELIEVED, *(markdown(table, 3) for table in faithfulness_tables(believed_by_head(report)))]
+            [FAITHFULNESS, *(markdown(table, 3) for table in faithfulness_tables(faithfulness_by_head(report)))]
         ) if report.faithfulness else NOT_MEASURED,
         "Twins": _twins(report),
         "Quantisation": "Full precision less quantised, on the same images, in pairs.\n\n"

@@ -69,7 +69,8 @@ def charts_of(report: Report) -> dict[str, Chart]:
 
 
 def dot_chart(lines: Lines) -> go.Figure | None:
-    """Every score as a dot between chance and another reader, one colour for each line; None where there is none.
+    """Return every score as a dot between chance and another reader, one colour for each line; None where there is
+    none.
 
     What lies further out than FARTHEST stands at the edge; pointing at it tells the figures.
     """
@@ -119,7 +120,7 @@ def _within(place: float) -> float:
 
 
 def _reach(dots: Sequence[Dot]) -> dict[str, Any]:
-    """Lengths from the dots to the ends of their intervals, as far as they are drawn."""
+    """Return lengths from the dots to the ends of their intervals, as far as they are drawn."""
     ends = [tuple(map(_within, (dot.at, *dot.ends))) for dot in dots]
     return {
         "type": "data",
@@ -132,7 +133,7 @@ def _reach(dots: Sequence[Dot]) -> dict[str, Any]:
 
 
 def curves(runs: Sequence[Run], name: str, of: Callable[[Run], Score | None]) -> go.Figure:
-    """A score against the number of training images, one line per order of gaze, with intervals."""
+    """Return a score against the number of training images, one line per order of gaze, with intervals."""
     figure = go.Figure()
     for order, color in ORDER_COLORS.items():
         chosen = [run for run in runs if run.order == order]
@@ -175,7 +176,7 @@ def difference_dots(differences: Sequence[Difference], name: str) -> go.Figure:
 
 
 def finding_bars(areas: Mapping[str, Mapping[str, Score | None]]) -> go.Figure:
-    """AUROC of each finding with its interval, and the line of chance.
+    """Return AUROC of each finding with its interval, and the line of chance.
 
     Args:
         areas: source -> finding -> AUROC.
@@ -202,7 +203,7 @@ def finding_bars(areas: Mapping[str, Mapping[str, Score | None]]) -> go.Figure:
 
 
 def floor_bars(name: str, own: Score, floors: Mapping[str, Score], ceilings: Mapping[str, Score | None]) -> go.Figure:
-    """A score, its ceilings and its floors with their intervals; the score on top."""
+    """Return a score, its ceilings and its floors with their intervals; the score on top."""
     groups: list[tuple[str, str, Mapping[str, Score | None]]] = [
         ("floor", FLOOR, floors), ("ceiling", CEILING, ceilings), ("score", OWN, {name: own}),
     ]  # fmt: skip
@@ -269,7 +270,7 @@ def _value(score: Score | None) -> float:
 
 
 def _whiskers(scores: Sequence[Score]) -> dict[str, Any]:
-    """Lengths from the values to the ends of their intervals; none where there is no interval."""
+    """Return lengths from the values to the ends of their intervals; none where there is no interval."""
     values = [_value(score) for score in scores]
     ends = [score.interval or [value, value] for score, value in zip(scores, values, strict=True)]
     return {

@@ -65,14 +65,14 @@ def evaluate(
         what = "phantoms are drawn" if dataset == PHANTOM else f"{dataset} is no phantom"
         stop(f"{what}; leave out --{idle[0]}, or name another --dataset", WRONG_USE, command="evaluate")
     quiet_libraries()
-    believed = faithfulness_images if faithfulness else 0
+    most_images = faithfulness_images if faithfulness else 0
     if dataset == PHANTOM:
         report: PhantomReport | DatasetReport | None = _on_phantoms(
-            n, seed, domain, model, adapter, twins, reference, batch_size, workers, attn, believed
+            n, seed, domain, model, adapter, twins, reference, batch_size, workers, attn, most_images
         )
     else:
         report = _on_dataset(
-            dataset, root, images, model, adapter, split, limit, batch_size, seed, attn, believed
+            dataset, root, images, model, adapter, split, limit, batch_size, seed, attn, most_images
         )
     _print(report, as_json)
 

@@ -16,10 +16,10 @@ from gazevlm_core.evaluation.faithfulness import (
     NAN,
     OWN,
     Generators,
+    answers_yes,
     covered,
     probabilities,
     random_places,
-    says_yes,
     windows_at,
 )
 from gazevlm_core.evaluation.views import Answer, Places, View, Viewer, answer_all
@@ -238,17 +238,17 @@ def _glimpse_swaps(viewer: Viewer, cases: Sequence[Case], own: Sequence[Places],
                 (BACK, twin, case.image), (NEITHER, twin, twin),
             ):  # fmt: skip
                 variants[variant].append(View(image, places, fine))
-    said = answer_all(viewer, variants, batch_size)
-    asked = {
+    answers = answer_all(viewer, variants, batch_size)
+    questions = {
         variant: [View(view.image, view.places, view.fine, presence_question(name))
                   for view, (_, name, _) in zip(views, rows, strict=True)]
         for variant, views in variants.items()
     }  # fmt: skip
-    yes = says_yes(answer_all(viewer, asked, batch_size, "first"))
+    yes = answers_yes(answer_all(viewer, questions, batch_size, "first"))
     found: list[list[Swap]] = [[] for _ in cases]
     for at, (row, name, controlled) in enumerate(rows):
         there = [variant for variant in SWAPS if controlled or variant != ELSEWHERE]
-        p = {variant: float(probabilities([said[variant][at]], [name])[0, 0]) for variant in there}
+        p = {variant: float(probabilities([answers[variant][at]], [name])[0, 0]) for variant in there}
         words = {variant: float(yes[variant][at]) for variant in there}
         nothing = {ELSEWHERE: NAN}
         found[row].append(
@@ -281,8 +281,8 @@ def _steering(viewer: Viewer, cases: Sequence[Case], own: Sequence[Places], batc
             rows.append((row, (pair[0][0], pair[1][0])))
             for variant, (_, chosen) in zip(variants, pair, strict=True):
                 variants[variant].append(View(case.image, chosen))
-    said = answer_all(viewer, variants, batch_size, "report")
-    return {row: _steered(pair, said["first"][at], said["second"][at]) for at, (row, pair) in enumerate(rows)}
+    answers = answer_all(viewer, variants, batch_size, "report")
+    return {row: _steered(pair, answers["first"][at], answers["second"][at]) for at, (row, pair) in enumerate(rows)}
 
 
 def _apart(viewer: Viewer, case: Case, count: int) -> tuple[tuple[str, Places], tuple[str, Places]] | None:

@@ -155,7 +155,7 @@ def survey_text(counts: Mapping[str, Any]) -> str:
 
 
 def contact_sheet(records: Iterable[Sample]) -> Image.Image:
-    """The images with their first reading over them and what is known below; one that cannot be read says why.
+    """Return the images with their first reading over them and what is known below; one that cannot be read says why.
 
     Raises:
         ValueError: no record.

@@ -1,6 +1,6 @@
 """`gazevlm evaluate --faithfulness`: all five measures on drawn phantoms, with paired intervals over phantoms."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -187,7 +187,7 @@ def steering_effects(trials: Sequence[PhantomTrial], counts: np.ndarray) -> list
 
 
 # ---- bars -----------------------------------------------------------------------------------------------------------
-def faithfulness_bars(measured: dict[Role, Faithfulness]) -> list[Bar]:
+def faithfulness_bars(measured: Mapping[Role, Faithfulness]) -> list[Bar]:
     """Return what the embedded checkpoint is held to; a twin without glimpses proves the measure."""
     found = {role: {effect.name: effect for effect in one.effects} for role, one in measured.items()}
     own = found["model"]

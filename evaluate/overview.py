@@ -61,7 +61,7 @@ class Dot:
         return self.end > self.chance if self.higher_is_better else self.end < self.chance
 
     def place(self, value: float) -> float:
-        """Where a value of this score lies: 0 is chance, 1 the other end."""
+        """Return where a value of this score lies: 0 is chance, 1 the other end."""
         return (value - self.chance) / (self.end - self.chance)
 
     @property
@@ -129,7 +129,7 @@ def _dot(
     name: str, own: Score, floors: Mapping[str, Score | float | None], end: Score | float | None, *,
     higher: bool,
 ) -> dict[str, Dot]:  # fmt: skip
-    """A score of paths; nothing where it, chance or another reader was not measured."""
+    """Return a score of paths; nothing where it, chance or another reader was not measured."""
     known = {floor: score for floor, value in floors.items() if (score := _score(value)).value is not None}
     chance, other = next((known.pop(floor).value for floor in CHANCES if floor in known), None), _score(end).value
     if own.value is None or chance is None or other is None:
@@ -142,7 +142,7 @@ def _score(value: Score | float | None) -> Score:
 
 
 def any_drawn(lines: Lines) -> bool:
-    """Whether there is anything to draw."""
+    """Return whether there is anything to draw."""
     return any(dot.drawn for dots in lines.values() for dot in dots.values())
 
 
@@ -175,11 +175,11 @@ def headline(report: Report) -> str:
         return _experiment_answer(report)
     dots = next(iter(lines_of(report).values()))
     areas = [_area_words(dot, name) for name, dot in dots.items() if name.startswith(AREA)]
-    said = areas[:1]
-    said += [("its path " if areas else "") + _path_words(dots[SEQUENCE])] if SEQUENCE in dots else []
-    if not said:
+    parts = areas[:1]
+    parts += [("its path " if areas else "") + _path_words(dots[SEQUENCE])] if SEQUENCE in dots else []
+    if not parts:
         return "No score of this report has both chance and another reader beside it."
-    joined = "; ".join(said)
+    joined = "; ".join(parts)
     return f"The path {joined}." if isinstance(report, PathReport) or not areas else f"{model_name(report)} {joined}."
 
 
@@ -189,7 +189,7 @@ def _area_words(dot: Dot, name: str) -> str:
 
 
 def _path_words(dot: Dot) -> str:
-    """How far a path gets, and whether that is more than something that knows less gets."""
+    """Return how far a path gets, and whether that is more than something that knows less gets."""
     best = max(dot.floors, key=lambda floor: dot.floors[floor].value or 0.0, default="")
     beside = ""
     if best:  # as in the tables, an interval that touches the other shows no difference
@@ -206,7 +206,7 @@ def _experiment_answer(report: ExperimentReport) -> str:
         (one.first, one.second): one for one in sorted(domain.differences, key=lambda one: one.images)
         if one.score == "macro AUROC" and one.variant == variant
     }  # fmt: skip
-    said = [
+    parts = [
         f"{words} {_effect(found[pair])}"
         for pair, words in {
             ("original", "none"): "learning where people look",
@@ -214,14 +214,14 @@ def _experiment_answer(report: ExperimentReport) -> str:
         }.items()
         if pair in found
     ]  # fmt: skip
-    if not said:
+    if not parts:
         return "Nothing was compared in this experiment yet."
-    joined = "; ".join(said)
+    joined = "; ".join(parts)
     return f"{joined[0].upper()}{joined[1:]} (change in AUROC, {max(one.images for one in found.values()):,} images)."
 
 
 def _effect(difference: Difference) -> str:
-    """What a difference says by its interval."""
+    """Return what a difference says by its interval."""
     if difference.interval is None:
         return f"was compared without an interval ({text(difference)})"
     low, high = difference.interval

@@ -3,9 +3,10 @@
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 from PIL import Image
 
@@ -16,6 +17,7 @@ from gazevlm_core.evaluation.findings import GradedSample
 from gazevlm_core.evaluation.graded import Scored, all_bars, faint_bar, quantisation_cost, score_model
 from gazevlm_core.evaluation.predict import Prediction, predict
 from gazevlm_core.evaluation.report import (
+    Bar,
     DomainName,
     Faithfulness,
     PhantomReport,
@@ -46,7 +48,14 @@ READINGS_PER_READER = 2  # the second one gives the ceiling
 OTHER_PHANTOMS = 100  # behind constant floors
 OTHER_SIDE_PX = 256  # their images are not used
 OWN: Role = "model"  # the checkpoint that is asked for, among its twins
-Asked = tuple[list[Prediction], int]  # what a model said of all images, and how many steps its paths have
+
+
+class ModelAnswers(NamedTuple):
+    """What a model predicts of all images, the most steps of its paths, and how far these are believed, if measured."""
+
+    predictions: list[Prediction]
+    num_steps: int
+    faithfulness: Faithfulness | None
 
 
 def graded_sample(case: PhantomCase, image: Path | None = None) -> GradedSample:
@@ -179,52 +188,56 @@ def evaluate_phantoms(
     seeds, _ = phantom_seeds(seed, num_images)
     sources: dict[Role, str] = {OWN: model, **(twins or {})}
     _check_sources([*sources.values(), *([str(reference)] if reference else [])], adapter)
-    with progress(len(part := ranks.part(num_images, batch_size)), "drawing phantoms") as bar:
+    part = ranks.part(num_images, batch_size)
+    with progress(len(part), "drawing phantoms") as bar:
         drawn = PhantomSet(seed, num_images, domain, part=part, workers=workers, drawn=bar.update)
     with drawn:
         check_unseen(drawn.samples, trained, ranks)
         samples = [sample for part in ranks.gather(drawn.samples) for sample in part]
-        cases = _drawn_cases(seeds[:faithfulness], domain, batch_size, workers, ranks)
-        believed: dict[Role, Faithfulness] = {}
-
-        def ask(source: str, own: Path | None, role: Role | None, precision: Precision = Precision.AUTO) -> Asked:
-            engine = GazeEngine.load(source, adapter=own, precision=precision, attn=attn)
-            found = _predicted(engine, drawn.samples, batch_size, ranks, Path(source).name)
-            if role is not None and faithfulness:
-                believed[role] = _faithfulness(engine, cases, batch_size, seed, ranks, Path(source).name)
-            return found, engine.gaze_config.num_gaze_tokens
-
-        asked = {role: ask(source, adapter if role == OWN else None, role) for role, source in sources.items()}
-        full = None if reference is None else ask(str(reference), adapter, None, Precision.FP32)
-    scores, cost = _scored(asked, full, samples, drawn.others, seed, ranks)
+        cases = _drawn_cases(seeds[:faithfulness], domain, batch_size, workers, ranks) if faithfulness else None
+        ask = partial(_ask, samples=drawn.samples, batch_size=batch_size, seed=seed, ranks=ranks, attn=attn)
+        own = {OWN: adapter}
+        given = {role: ask(source, own.get(role), cases=cases) for role, source in sources.items()}
+        full = None if reference is None else ask(str(reference), adapter, precision=Precision.FP32)
+    scores, cost = _scored(given, full, samples, drawn.others, seed, ranks)
     if not ranks.is_main:
         return None
+    measured = {role: one.faithfulness for role, one in given.items() if one.faithfulness is not None}
     return PhantomReport(
         dataset="phantom", domain=domain, n=num_images, seed=seed,
         phantom_seeds=[seeds.start, seeds.stop - 1], resamples=RESAMPLES, confidence=CONFIDENCE,
         model=Path(model).name if Path(model).is_dir() else model, adapter=adapter.name if adapter else None,
         trained_on_known=None not in trained, seconds=round(time.perf_counter() - started, 1),
         images_with=images_with(samples), scores={name: one.scores for name, one in scores.items()},
-        quantisation=cost, faithfulness=believed,
-        bars=[
-            *all_bars(scores[OWN].scores, cost), faint_bar(scores.get("glimpses"), scores.get("no-glimpses")),
-            *(faithfulness_bars(believed) if believed else []),
-        ],
+        quantisation=cost, faithfulness=measured, bars=_bars(scores, cost, measured),
     )  # fmt: skip
 
 
+def _bars(
+    scores: Mapping[Role, Scored], cost: Quantisation | None, measured: Mapping[Role, Faithfulness]
+) -> list[Bar]:
+    """Return all bars, reached or missed; those of faithfulness only where it was measured."""
+    return [
+        *all_bars(scores[OWN].scores, cost),
+        faint_bar(scores.get("glimpses"), scores.get("no-glimpses")),
+        *(faithfulness_bars(measured) if measured else []),
+    ]
+
+
 def _scored(
-    asked: Mapping[Role, Asked], full: Asked | None, samples: Sequence[GradedSample], others: Sequence[GradedSample],
-    seed: int, ranks: Ranks,
+    given: Mapping[Role, ModelAnswers], full: ModelAnswers | None, samples: Sequence[GradedSample],
+    others: Sequence[GradedSample], seed: int, ranks: Ranks,
 ) -> tuple[dict[Role, Scored], Quantisation | None]:  # fmt: skip
     """Return the scores of every model, and what holding the first in four bits costs beside its full precision.
 
     Each process scores some of the models: the metrics of paths take minutes for each.
     """
     counts = bootstrap_counts(len(samples), RESAMPLES, seed)
-    every = [*asked.values(), *([] if full is None else [full])]
-    found = ranks.share(every, lambda one: score_model(one[0], samples, others, one[1], counts, seed))
-    scored = dict(zip(asked, found, strict=False))
+    every = [*given.values(), *([] if full is None else [full])]
+    found = ranks.share(
+        every, lambda one: score_model(one.predictions, samples, others, one.num_steps, counts, seed)
+    )
+    scored = dict(zip(given, found, strict=False))
     return scored, None if full is None else quantisation_cost(scored[OWN], found[-1], counts)
 
 
@@ -247,15 +260,23 @@ def _check_sources(sources: Sequence[str], adapter: Path | None) -> None:
         read_gaze_config(adapter)
 
 
-def _predicted(
-    engine: GazeEngine, samples: Sequence[GradedSample], batch_size: int, ranks: Ranks, name: str
-) -> list[Prediction]:
-    """Return predictions of all images, of which `samples` holds this process's own."""
+def _ask(
+    source: str, adapter: Path | None, *, samples: Sequence[GradedSample], batch_size: int, seed: int, ranks: Ranks,
+    attn: Attention, cases: Sequence[Case] | None = None, precision: Precision = Precision.AUTO,
+) -> ModelAnswers:  # fmt: skip
+    """Load a model and return what it predicts of all images, of which `samples` and `cases` hold this process's own.
+
+    Args:
+        cases: phantoms on which faithfulness is measured; None leaves it out.
+    """
+    engine, name = GazeEngine.load(source, adapter=adapter, precision=precision, attn=attn), Path(source).name
     with progress(len(samples), f"asking {name}") as bar:
         own = predict(
             engine, samples, batch_size=batch_size, questions=FINDING_NAMES, reports=True, progress=bar.update
         ).found
-    return [one for part in ranks.gather(own) for one in part]
+    predictions = [one for part in ranks.gather(own) for one in part]
+    measured = None if cases is None else _faithfulness(engine, cases, batch_size, seed, ranks, name)
+    return ModelAnswers(predictions, engine.gaze_config.num_gaze_tokens, measured)
 
 
 def _drawn_cases(seeds: range, domain: str, batch_size: int, workers: int, ranks: Ranks) -> list[Case]:

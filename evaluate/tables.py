@@ -48,7 +48,7 @@ BASELINE_NOTE = (
 )
 TOUCHES = "* the floor's interval touches the score's: no difference can be claimed."
 UNTRAINED = "The gaze of this model is untrained: it shows no paths, so there is nothing to score."
-BELIEVED = (
+FAITHFULNESS_NOTE = (
     "Interventions: the path, the glimpses or the image are changed, everything else stays. Differences are in pairs."
 )
 STEP_FLOOR = "most frequent places of each step, training set"
@@ -113,8 +113,8 @@ def facts_of(report: Report) -> list[str]:
 def report_text(report: PhantomReport | DatasetReport | PathReport) -> str:
     """Return a report for a terminal."""
     if isinstance(report, PhantomReport):
-        believed = faithfulness_tables(believed_by_head(report))
-        tables = [*phantom_long_tables(report), *believed, quantisation_table(report), bar_table(report)]
+        measured = faithfulness_tables(faithfulness_by_head(report))
+        tables = [*phantom_long_tables(report), *measured, quantisation_table(report), bar_table(report)]
     elif isinstance(report, DatasetReport):
         tables = _dataset_tables(report, long=True)
     else:
@@ -196,7 +196,7 @@ def _phantom_tables(report: PhantomReport) -> list[Table]:
         if own and scores.paths and scores.paths.metrics:
             rows = metric_rows(scores.paths.metrics)
             tables.append(wide_table("Its paths by every score", rows, [GAIN_NOTE], folded=True))
-    return tables + faithfulness_tables(believed_by_head(report))
+    return tables + faithfulness_tables(faithfulness_by_head(report))
 
 
 def phantom_long_tables(report: PhantomReport) -> list[Table]:
@@ -232,7 +232,7 @@ def bar_table(report: PhantomReport) -> Table:
     return Table("", ["verdict", "bar", "value [95% interval]"], rows)
 
 
-def believed_by_head(report: PhantomReport) -> dict[str, Faithfulness]:
+def faithfulness_by_head(report: PhantomReport) -> dict[str, Faithfulness]:
     """Return how far the path of each model is believed, by the heads of `phantom_long_tables`."""
     return {TWINS.get(role, report.model): one for role, one in report.faithfulness.items()}
 
@@ -246,7 +246,7 @@ def faithfulness_tables(measured: Mapping[str, Faithfulness]) -> list[Table]:
             rows.append([effect.name, text(effect), number(effect.useless), str(effect.cases)])
             rows += [[f"  {name}", text(score), "", ""] for name, score in effect.beside.items()]
         glimpses = f"{one.glimpses} glimpses" if one.glimpses else "no glimpses"
-        notes = [BELIEVED, *(f"Left out: {count} {why}." for why, count in one.left_out.items())]
+        notes = [FAITHFULNESS_NOTE, *(f"Left out: {count} {why}." for why, count in one.left_out.items())]
         heads = ["measure", "value [95% interval]", "a path without effect", "cases"]
         tables.append(Table(f"How far the path of {head} is believed ({one.images} images, {glimpses})", heads, rows,
                             notes, folded=len(tables) > 0))  # fmt: skip
@@ -290,8 +290,8 @@ def _dataset_tables(report: DatasetReport, *, long: bool = False) -> list[Table]
         about = (f"On {report.pointing.images} images with {report.pointing.boxes} boxes of findings that are there; a "
                  f"margin of {report.pointing.margin} of the side around each.")  # fmt: skip
         tables.append(scores("Pointing", rows, [about, TOUCHES]))
-    believed = {model_name(report): report.faithfulness} if report.faithfulness else {}
-    tables += faithfulness_tables(believed)
+    measured = {model_name(report): report.faithfulness} if report.faithfulness else {}
+    tables += faithfulness_tables(measured)
     paths = report.scores.scanpath
     if not isinstance(paths, DatasetPaths):
         words = UNTRAINED if paths == "untrained" else "The data set has no readings to compare paths with."

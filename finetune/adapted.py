@@ -8,7 +8,7 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 
 from finetune.config import FinetuneConfig
-from finetune.examples import supervises_gaze, taught_questions
+from finetune.examples import supervises_gaze, trainable_questions
 from finetune.usual_place import Fitted
 from gazevlm_core.images import is_colored
 from gazevlm_core.model.adapters import keep_embedding_uncopied
@@ -69,7 +69,7 @@ def _known_questions(base: GazeConfig, config: FinetuneConfig, cases: Sequence[S
     """Return the base's questions and those whose answers are learned; none where the base answers freely."""
     if not base.known_questions or config.freeze_language or config.text_weight <= 0:
         return base.known_questions
-    known = tuple(dict.fromkeys((*base.known_questions, *(one for case in cases for one in taught_questions(case)))))
+    known = tuple(dict.fromkeys((*base.known_questions, *(one for case in cases for one in trainable_questions(case)))))
     if len(known) > MOST_FINDINGS:
         raise DatasetError(
             f"base and data make {len(known)} questions, and a model that answers no others lists at most "
@@ -79,7 +79,7 @@ def _known_questions(base: GazeConfig, config: FinetuneConfig, cases: Sequence[S
 
 
 def _are_colored(cases: Sequence[Sample]) -> bool:
-    """Whether most of the first images that can be read are in colour."""
+    """Return whether most of the first images that can be read are in colour."""
     colored = []
     for case in cases[:COLOR_IMAGES]:
         with suppress(DatasetError):

@@ -86,7 +86,8 @@ def load_base(config: FinetuneConfig, revision: str = "") -> Base:
 
 
 def facts_before(config: FinetuneConfig, revision: str = "") -> tuple[BaseFacts, GazeVLMProcessor]:
-    """What decides how much room a base will take, from its small files alone, and the processor that resizes images.
+    """Return what decides how much room a base will take, from its small files alone, and the processor that resizes
+    images.
 
     Args:
         revision: as in `load_base`.
@@ -126,7 +127,7 @@ def limit_pixels(processor: GazeVLMProcessor, config: FinetuneConfig) -> None:
 
 
 def is_same_base(config: FinetuneConfig, recorded: Mapping[str, Any]) -> bool:
-    """Whether a base is the recorded one of the same name. Nothing is loaded.
+    """Return whether a base is the recorded one of the same name. Nothing is loaded.
 
     Args:
         recorded: `base` of the provenance.
@@ -140,7 +141,7 @@ def is_same_base(config: FinetuneConfig, recorded: Mapping[str, Any]) -> bool:
 
 
 def own_device(device: str) -> str:
-    """The device of this process: of several on one machine, each has its own GPU."""
+    """Return the device of this process: of several on one machine, each has its own GPU."""
     rank = os.environ.get("LOCAL_RANK")
     if device in ("auto", "cuda") and rank is not None:
         import torch
@@ -151,7 +152,7 @@ def own_device(device: str) -> str:
 
 
 def folder_digest(folder: Path) -> str:
-    """SHA-256 of the files that decide a checkpoint's answers; other files in the folder do not count.
+    """Return SHA-256 of the files that decide a checkpoint's answers; other files in the folder do not count.
 
     Raises:
         CheckpointError: its weights are not all there.
@@ -164,7 +165,7 @@ def folder_digest(folder: Path) -> str:
 
 
 def _weights(folder: Path) -> Iterator[Path]:
-    """The files that weights are loaded from."""
+    """Yield the files that weights are loaded from."""
     names = {SAFE_WEIGHTS_NAME}
     if not (folder / SAFE_WEIGHTS_NAME).is_file() and (folder / SAFE_WEIGHTS_INDEX_NAME).is_file():
         index = json.loads((folder / SAFE_WEIGHTS_INDEX_NAME).read_text(encoding="utf-8"))

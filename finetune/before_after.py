@@ -19,12 +19,12 @@ MOST_TOKENS = 64
 
 
 def shown_cases(held_out: Sequence[Sample]) -> list[Sample]:
-    """The first images with a scanpath, then others."""
+    """Return the first images with a scanpath, then others."""
     return sorted(held_out, key=lambda case: not case.readings)[:MOST_SHOWN]
 
 
 def answers(engine: GazeEngine, cases: Sequence[Sample], check: Callable[[], None] = go_on) -> list[Diagnosis]:
-    """Path and words of a model as it is now, one image at a time: grids may differ, and memory is short.
+    """Return path and words of a model as it is now, one image at a time: grids may differ, and memory is short.
 
     Args:
         check: called before each image; may raise to end.

@@ -196,7 +196,7 @@ def provenance_lines(values: Mapping[str, Any]) -> list[str]:
 
 @contextmanager
 def _as_written() -> Iterator[None]:
-    """Raises RecordError where provenance lacks what a training writes."""
+    """Raise RecordError where provenance lacks what a training writes."""
     try:
         yield
     except RecordError:

@@ -35,14 +35,14 @@ def go_on() -> None:
     """Go on: the check between images of a run that nobody can stop."""
 
 
-def silent(text: str) -> None:
+def no_message(text: str) -> None:
     """Drop a message."""
 
 
 def read_cases(
     config: FinetuneConfig,
     check: Callable[[], None] = go_on,
-    tell: Callable[[str], None] = silent,
+    tell: Callable[[str], None] = no_message,
     ranks: Ranks = ALONE,
 ) -> list[Sample]:
     """Return all images of the mix to learn from, in the data sets' order; those that cannot be read are left out.
@@ -213,7 +213,7 @@ def rule_of(config: FinetuneConfig) -> SplitRule:
     return SplitRule(config.seed, config.held_out_share)
 
 
-def split_cases(cases: Sequence[Sample], config: FinetuneConfig, tell: Callable[[str], None] = silent) -> Split:
+def split_cases(cases: Sequence[Sample], config: FinetuneConfig, tell: Callable[[str], None] = no_message) -> Split:
     """Split by patient, as `splits.decide` does for all commands: learn from TRAIN, score on what is held out.
 
     Pictures that are alike go the same way, whatever their names. A name is the same patient in all data sets of a
@@ -254,7 +254,7 @@ def split_cases(cases: Sequence[Sample], config: FinetuneConfig, tell: Callable[
 
 
 def without_learned(
-    split: Split, learned: Sequence[TrainedOn | None], tell: Callable[[str], None] = silent
+    split: Split, learned: Sequence[TrainedOn | None], tell: Callable[[str], None] = no_message
 ) -> Split:
     """Return a split that holds out nobody and nothing that the base itself has learned from.
 
@@ -316,5 +316,5 @@ def fingerprint(cases: Sequence[Sample], digest_of: Callable[[Sample], str] = la
 
 
 def has_fingerprint(cases: Sequence[Sample], noted: str) -> bool:
-    """Whether a fingerprint that was noted is that of the data; earlier versions named pictures otherwise."""
+    """Return whether a fingerprint that was noted is that of the data; earlier versions named pictures otherwise."""
     return noted == fingerprint(cases) or noted == fingerprint(cases, lambda case: rgb_digest(case.load()))

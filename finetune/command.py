@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 from typer.core import TyperCommand
 
 from finetune.config import ConfigError, FinetuneConfig, read_yaml, setting_of
-from finetune.defaults import explained, suited
+from finetune.defaults import commented_yaml, with_base_defaults
 from finetune.records import (
     BEGUN,
     CHECKPOINTS,
@@ -142,7 +142,7 @@ def finetune(
         missing = {} if "annotations" in values or not print_config else {"annotations": [TO_FILL_IN]}
         given = FinetuneConfig.from_values({**values, **missing})
         if print_config:
-            typer.echo(explained(given, missing), nl=False)
+            typer.echo(commented_yaml(given, missing), nl=False)
             return
         if out is None:
             raise ConfigError("out: give a folder for the adapter as --out")
@@ -165,7 +165,7 @@ def finetune(
 
 
 def one_gpu(device: str, environment: Mapping[str, str]) -> tuple[str, dict[str, str]]:
-    """The device under the name that it has once no other GPU is seen, and the variables that make it so.
+    """Return the device under the name that it has once no other GPU is seen, and the variables that make it so.
 
     The Trainer takes all GPUs that it sees, and the first of them whatever the model lies on; so a run on one process
     sees one alone. Each of several processes that a launcher started has its own, by its number.
@@ -270,7 +270,7 @@ def _train(config: FinetuneConfig, out: Path, run: Path, stop: StopRequest, *, s
     log = None
     try:
         log = RunLog(run, writes=is_main(), console=Console() if shown else None)
-        ending = finished_before(suited(config), out) or train(config, out, run, stop, log)
+        ending = finished_before(with_base_defaults(config), out) or train(config, out, run, stop, log)
     except Stopped:
         ending = Ending("stopped", STOPPED_EARLY)
     except Exception as error:  # whatever it is, the user learns how the run ended

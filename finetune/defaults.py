@@ -23,8 +23,8 @@ GAZE_TOKENS, GLIMPSES = 48, 6
 FOLLOW_BASE = ("num_gaze_tokens", "num_glimpses", "max_pixels", "batch_size", "accumulation", "learning_rate")
 
 
-def suited(config: FinetuneConfig) -> FinetuneConfig:
-    """A configuration with the defaults of its base; what was set stays, and what this sets counts as set.
+def with_base_defaults(config: FinetuneConfig) -> FinetuneConfig:
+    """Return a configuration with the defaults of its base; what was set stays, and what this sets counts as set.
 
     A base that is not on this machine, and is none of the published ones, leaves it as it is.
     """
@@ -52,8 +52,8 @@ def suggestions(config: FinetuneConfig) -> dict[str, Any]:
     return {name: value for name, value in wanted.items() if name not in given}
 
 
-def explained(config: FinetuneConfig, missing: Collection[str] = ()) -> str:
-    """A configuration as YAML, with the defaults of its base; a remark says where each value is from.
+def commented_yaml(config: FinetuneConfig, missing: Collection[str] = ()) -> str:
+    """Return a configuration as YAML, with the defaults of its base; a remark says where each value is from.
 
     Args:
         missing: fields that somebody has to fill in yet.
@@ -66,7 +66,7 @@ def explained(config: FinetuneConfig, missing: Collection[str] = ()) -> str:
     lines = ["# Values without a remark are the usual ones."]
     if sizes is None and not small:
         lines.append(f"# {config.base} is not on this machine: values that follow the base are the embedded model's.")
-    for line in suited(config).to_yaml().splitlines():
+    for line in with_base_defaults(config).to_yaml().splitlines():
         name = line.partition(":")[0]
         if name in missing:
             lines.append(f"{line}  # to be filled in")
@@ -77,7 +77,7 @@ def explained(config: FinetuneConfig, missing: Collection[str] = ()) -> str:
 
 
 def base_values(source: str) -> Mapping[str, Any] | None:
-    """The values of a base's config.json: of a shipped one, of a folder, or from the Hub's cache; else None."""
+    """Return the values of a base's config.json: of a shipped one, of a folder, or from the Hub's cache; else None."""
     place: object = Path(resolve_source(source)) / "config.json"
     if not Path(str(place)).is_file():
         if source.count("/") != 1 or source.startswith((".", "/", "~")):
@@ -99,7 +99,8 @@ def base_values(source: str) -> Mapping[str, Any] | None:
 
 
 def _is_small(source: str) -> bool:
-    """Whether the weights here are too few bytes for a large base, so that nobody has to load torch to count them."""
+    """Return whether the weights here are too few bytes for a large base, so that nobody has to load torch to count
+    them."""
     weights = list(Path(resolve_source(source)).glob("*.safetensors"))
     return bool(weights) and sum(file.stat().st_size for file in weights) < LARGE * BYTES_IN_4_BITS
 

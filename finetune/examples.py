@@ -65,7 +65,7 @@ def _epoch(cases: Sequence[Sample], config: FinetuneConfig, rng: np.random.Gener
     return [members[number][int(rng.integers(len(members[number])))] for number in chosen.tolist()]
 
 
-def taught_questions(case: Sample) -> list[str]:
+def trainable_questions(case: Sample) -> list[str]:
     """Return every question about an image that a draw may ask with an answer to it."""
     names = sorted(name for name, value in case.findings.items() if name != NO_FINDING and value in (0.0, 1.0))
     return [*([report_question(case)] if case.report else []), *map(presence_question, names)]
@@ -134,7 +134,7 @@ class TrainingItems(Dataset):
         cases: to learn from.
         draws: see `draw_epochs`.
         config: gaze order, seed and how far the base's probabilities count.
-        believed: finding name -> probability by the base, per case; empty where the base knows none.
+        base_probabilities: finding name -> probability by the base, per case; empty where the base knows none.
     """
 
     def __init__(
@@ -142,12 +142,12 @@ class TrainingItems(Dataset):
         cases: Sequence[Sample],
         draws: Sequence[Draw],
         config: FinetuneConfig,
-        believed: Sequence[Mapping[str, float]],
+        base_probabilities: Sequence[Mapping[str, float]],
     ) -> None:
         self.draws = draws
         self._cases = [
             replace(case, findings=mixed_findings(case.findings, known, config.retain))
-            for case, known in zip(ordered_cases(cases, config), believed, strict=True)
+            for case, known in zip(ordered_cases(cases, config), base_probabilities, strict=True)
         ]
 
     def __len__(self) -> int:
@@ -158,16 +158,16 @@ class TrainingItems(Dataset):
         return replace(self._cases[draw.case], question=draw.question, report=draw.answer)
 
 
-def mixed_findings(labels: Mapping[str, float], believed: Mapping[str, float], retain: float) -> dict[str, float]:
+def mixed_findings(labels: Mapping[str, float], of_base: Mapping[str, float], retain: float) -> dict[str, float]:
     """Mix targets of the finding head. Cross-entropy is linear in its target, so a mix of labels and the base's own
     probabilities costs what both costs would, weighted: a base keeps what it knows without its old images.
 
     Args:
         labels: finding -> 1.0 or 0.0.
-        believed: finding -> probability by the base.
+        of_base: finding -> probability by the base.
         retain: weight of the base, where both are known.
     """
-    mixed = {name: retain * believed[name] + (1 - retain) * labels.get(name, believed[name]) for name in believed}
+    mixed = {name: retain * of_base[name] + (1 - retain) * labels.get(name, of_base[name]) for name in of_base}
     return {**labels, **mixed}
 
 
@@ -185,7 +185,8 @@ class AdaptCollator(GazeCollator):
         self._kept: OrderedDict[tuple[str, Window], torch.Tensor] = OrderedDict()  # tokens of glimpses, oldest first
 
     def vision(self, samples: Sequence[Sample]) -> dict[str, torch.Tensor]:
-        """As in `GazeCollator`, with `image_tokens` in the place of `pixel_values` where there is a store."""
+        """Return it as `GazeCollator` does, with `image_tokens` in the place of `pixel_values` where there is a
+        store."""
         if self.store is None:
             return super().vision(samples)
         kept = [self.store.tokens(sample) for sample in samples]
@@ -195,7 +196,7 @@ class AdaptCollator(GazeCollator):
         }
 
     def glimpse_vision(self, cuts: Sequence[GlimpseCut]) -> dict[str, torch.Tensor]:
-        """As in `GazeCollator`; with a store, what the tower makes of each is kept by picture and place.
+        """Return it as `GazeCollator` does; with a store, what the tower makes of each is kept by picture and place.
 
         One by one, as the store's features are: computed together, their last bits would depend on their company.
         """
@@ -216,5 +217,5 @@ class AdaptCollator(GazeCollator):
 
 
 def supervises_gaze(order: GazeOrder, cases: Sequence[Sample]) -> bool:
-    """Whether any scanpath is learned."""
+    """Return whether any scanpath is learned."""
     return order is not GazeOrder.NONE and any(case.readings for case in cases)

@@ -139,7 +139,7 @@ def fill_features(
 
 @contextmanager
 def at_rest(engine: GazeEngine) -> Iterator[None]:
-    """The model as it answers, without dropout, also in the middle of training, which goes on as before."""
+    """Hold the model as it answers, without dropout, also in the middle of training, which goes on as before."""
     training = engine.model.training
     engine.model.eval()
     try:

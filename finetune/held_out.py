@@ -56,8 +56,8 @@ class Floors:
     def prevalences(self, names: Collection[str]) -> dict[str, float]:
         """Return the share of the training images that have each finding, with one more that has it and one that
         lacks it: what never occurred is not impossible."""
-        said = {name: [one.findings[name] for one in self._train if name in one.findings] for name in names}
-        return {name: (sum(values) + 1) / (len(values) + 2) for name, values in said.items()}
+        known = {name: [one.findings[name] for one in self._train if name in one.findings] for name in names}
+        return {name: (sum(values) + 1) / (len(values) + 2) for name, values in known.items()}
 
     def dwell_loss(self, samples: Sequence[Sample], steps: int) -> float | None:
         """Return the smooth-L1 distance of log durations to their median in training; None where one is unknown."""
@@ -150,8 +150,10 @@ def _auroc_measures(
         labels = np.array([samples[index].findings[name] for index in known])
         if len(np.unique(labels)) < 2:
             continue
-        own, before = (auroc(labels, np.array([said[index][name] for index in known])) if name in said[0] else None
-                       for said in (ours, theirs))  # fmt: skip
+        own, before = (
+            auroc(labels, np.array([predicted[index][name] for index in known])) if name in predicted[0] else None
+            for predicted in (ours, theirs)
+        )
         each[name] = Measure(f"{AUROC}: {name}", own, before, {CHANCE_FLOOR: CHANCE})
     groups = {AUROC: [name for name in each if name not in added], ADDED: [name for name in each if name in added]}
     means = []
@@ -165,9 +167,9 @@ def _auroc_measures(
     return [*means, *each.values()]
 
 
-def _known_names(samples: Sequence[Sample], said: Probabilities) -> list[str]:
+def _known_names(samples: Sequence[Sample], predicted: Probabilities) -> list[str]:
     """Return the findings that are both labelled and predicted."""
-    return sorted({name for sample in samples for name in sample.findings} & set(said[0] if said else ()))
+    return sorted({name for sample in samples for name in sample.findings} & set(predicted[0] if predicted else ()))
 
 
 def _auroc_gain(
@@ -177,10 +179,10 @@ def _auroc_gain(
     both = [name for name in names if name in theirs[0]]
     names = both or names
     labels = np.array([[sample.findings.get(name, np.nan) for name in names] for sample in samples])
-    own = np.array([[said[name] for name in names] for said in ours])
+    own = np.array([[predicted[name] for name in names] for predicted in ours])
     if not both:
         return drawn.auroc_gain(labels, own, None, CHANCE_FLOOR)
-    return drawn.auroc_gain(labels, own, np.array([[said[name] for name in names] for said in theirs]), BASE)
+    return drawn.auroc_gain(labels, own, np.array([[predicted[name] for name in names] for predicted in theirs]), BASE)
 
 
 # ---- losses ---------------------------------------------------------------------------------------------------------
@@ -231,9 +233,9 @@ def uniform_loss(samples: Sequence[Sample], grids: Sequence[PatchGrid], aims: Ai
 def finding_loss(samples: Sequence[Sample], probabilities: Probabilities, names: Sequence[str]) -> float:
     """Return the mean cross-entropy in nats of the labels of some findings, of which there is one at least."""
     losses = []
-    for sample, said in zip(samples, probabilities, strict=True):
+    for sample, predicted in zip(samples, probabilities, strict=True):
         for name in (name for name in names if name in sample.findings):
-            p = min(max(said[name], LEAST_P), 1 - LEAST_P)
+            p = min(max(predicted[name], LEAST_P), 1 - LEAST_P)
             losses.append(-math.log(p if sample.findings[name] else 1 - p))
     return float(np.mean(losses))
 
@@ -270,7 +272,8 @@ class Selection:
         return max(self._scores, key=lambda one: (one[1], -one[0]))[0] if self._scores else None
 
     def best_folder(self) -> Path:
-        """Where the adapter of the best scoring lies. Each has its own: a resumed run may begin before the last one."""
+        """Return where the adapter of the best scoring lies. Each has its own: a resumed run may begin before the last
+        one."""
         return self._run / BEST / f"step-{self.best_step}"
 
     def take(self, found: Sequence[Measure], step: int) -> None:

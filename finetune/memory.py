@@ -69,12 +69,12 @@ class ModelSizes:
         return self.language_linears + self.language_rest + self.embeddings + self.vision
 
     def lora(self, rank: int) -> int:
-        """Parameters of LoRA matrices of a rank on all `linears`."""
+        """Return parameters of LoRA matrices of a rank on all `linears`."""
         return self.layers * rank * sum(inputs + outputs for inputs, outputs in self.linears)
 
 
 def sizes_of(values: Mapping[str, Any]) -> ModelSizes:
-    """The sizes of a checkpoint, by the values of its config.json, with or without gaze parts.
+    """Return the sizes of a checkpoint, by the values of its config.json, with or without gaze parts.
 
     Raises:
         ValueError: a configuration of no family of `backbones`, or one that cannot be.
@@ -83,7 +83,7 @@ def sizes_of(values: Mapping[str, Any]) -> ModelSizes:
 
 
 def published_sizes(name: str) -> ModelSizes | None:
-    """The sizes of a published base by its Hub id; None where it is not known."""
+    """Return the sizes of a published base by its Hub id; None where it is not known."""
     from gazevlm_core.model.backbones import PUBLISHED
 
     return sizes_of(PUBLISHED[name].published[name]().to_dict()) if name in PUBLISHED else None
@@ -169,7 +169,7 @@ def memory_of(
     answer_tokens: int | None = None,
     scores: int = 0,
 ) -> Memory:
-    """What one device needs.
+    """Return what one device needs.
 
     Args:
         rank: of the LoRA matrices.
@@ -212,7 +212,7 @@ def memory_of(
 
 
 def layer_bytes(sizes: ModelSizes, rank: int, width_bytes: int) -> int:
-    """What autograd keeps of one token in one layer of the language model.
+    """Return what autograd keeps of one token in one layer of the language model.
 
     The norms' inputs in float32; queries, keys, values and what attention gives; the gate, its SiLU and the other
     branch; what goes into every LoRA pair, and between its matrices. In float32 inputs are shared; else PEFT makes a
@@ -236,7 +236,8 @@ def activation_bytes(
     *,
     dequantised: bool,
 ) -> int:
-    """What a batch takes at its fullest moment, in bytes. Attention keeps no scores (SDPA), a frozen tower nothing.
+    """Return what a batch takes at its fullest moment, in bytes. Attention keeps no scores (SDPA), a frozen tower
+    nothing.
 
     With checkpointing, T tokens leave T x D numbers per layer, and the fullest moment is the larger of two:
     - in a layer that is computed again: T x `layer_bytes`, two float32 gradients T x mlp_width, and the largest weight

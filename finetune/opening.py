@@ -47,7 +47,7 @@ class Adapting:
 
 
 def make_adapters_folder(data: Path) -> Path:
-    """The folder of adapters below a data folder, where no other one is named.
+    """Return the folder of adapters below a data folder, where no other one is named.
 
     Raises:
         JobError: it cannot be made.

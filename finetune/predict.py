@@ -74,7 +74,7 @@ class Predictions:
     aims: Aims
 
     def probabilities(self) -> list[dict[str, float]]:
-        """Finding -> probability, per image."""
+        """Return finding -> probability, per image."""
         return [dict(diagnosis.finding_probabilities) for diagnosis in self.diagnoses]
 
 
@@ -92,7 +92,7 @@ def predict_cases(
     def predict(some: list[Sample]) -> list[Prediction]:
         images = encoded_cases(some, engine, store)
         read = [row for row, case in enumerate(some) if case.readings]
-        prefilled, paths = engine.look(images, [DEFAULT_QUESTION] * len(some), rows=read)
+        prefilled, paths = engine.prefill_with_paths(images, [DEFAULT_QUESTION] * len(some), rows=read)
         return [
             Prediction(findings, paths[row].scanpath if row in read and row in paths else None, images[row].grid)
             for row, findings in enumerate(engine.findings(prefilled))
@@ -111,7 +111,8 @@ def predict_findings(
     """Return finding -> probability, per image, and nothing else; arguments as in `predict_cases`."""
 
     def predict(some: list[Sample]) -> list[dict[str, float]]:
-        prefilled, _ = engine.look(encoded_cases(some, engine, store), [DEFAULT_QUESTION] * len(some), rows=())
+        images = encoded_cases(some, engine, store)
+        prefilled, _ = engine.prefill_with_paths(images, [DEFAULT_QUESTION] * len(some), rows=())
         return engine.findings(prefilled)
 
     with _untouched(engine):

@@ -56,7 +56,7 @@ class Prepared:
         added: all added findings.
         left_out: findings that too few images have or lack.
         base_predictions: what the base says of the held-out images.
-        believed: finding -> probability by the base, per training image.
+        base_probabilities: finding -> probability by the base, per training image.
         before: the base's answers about the images that are shown to people.
         ranks: the processes that share the images.
     """
@@ -70,7 +70,7 @@ class Prepared:
     added: tuple[str, ...]
     left_out: tuple[str, ...]
     base_predictions: Predictions
-    believed: tuple[Mapping[str, float], ...]
+    base_probabilities: tuple[Mapping[str, float], ...]
     before: tuple[Diagnosis, ...]
     ranks: Ranks = ALONE
 
@@ -85,13 +85,13 @@ def prepare(config: FinetuneConfig, run: Path, log: RunLog, stop: StopRequest) -
         Stopped: somebody wants the run to end.
     """
     ranks = Ranks.of_this_run(cpu=config.device == "cpu")
-    check = agreed(stop, ranks)
+    check = joint_check(stop, ranks)
     log.phase("Reading the data")
     cases = read_cases(config, check, log.phase, ranks)
     split = split_cases(cases, config, log.phase)
     check_begun(run, config, (*split.train, *split.held_out), writes=log.writes)
     check()
-    tell_room(config, split, run, log, ranks)
+    log_room(config, split, run, log, ranks)
     log.phase("Loading the base")  # not where from: everybody reads it
     base = load_base(config, begun_revision(run))
     check_base(run, base, writes=log.writes)
@@ -108,31 +108,31 @@ def prepare(config: FinetuneConfig, run: Path, log: RunLog, stop: StopRequest) -
     placed = [one.place.name for one in fitted]
     rows = [name for name in new if name not in placed] if config.finding_weight > 0 else []  # else never trained
     gaze = adapted_config(known, config, split.train, rows, fitted)
-    for words in left_unlearned(split.train, config, gaze, [*placed, *rows]):
+    for words in training_notes(split.train, config, gaze, [*placed, *rows]):
         log.phase(words)
     if config.min_pixels or config.max_pixels:
         gaze = replace(gaze, pixel_limits=base.pixel_limits)
     log.phase(f"Scoring the base on {len(split.held_out)} held-out images", len(split.held_out))
-    looked = predict_cases(base.engine, split.held_out, store, batching)
+    scored = predict_cases(base.engine, split.held_out, store, batching)
     before = answers(base.engine, shown_cases(split.held_out), check)
     check()
-    believed: tuple[Mapping[str, float], ...] = tuple({} for _ in split.train)
+    base_probabilities: tuple[Mapping[str, float], ...] = tuple({} for _ in split.train)
     if known.findings_trained and config.retain > 0 and config.finding_weight > 0:
         log.phase("Asking the base about the training images", len(split.train))
         head = set(known.finding_names[: known.num_head_findings])
-        said = predict_findings(base.engine, split.train, store, batching)
-        believed = tuple({name: p for name, p in one.items() if name in head} for one in said)
+        predicted = predict_findings(base.engine, split.train, store, batching)
+        base_probabilities = tuple({name: p for name, p in one.items() if name in head} for one in predicted)
     check()
     return Prepared(
-        config, split, base, store, gaze, tuple(fitted), (*placed, *rows), tuple(left_out), looked, believed,
+        config, split, base, store, gaze, tuple(fitted), (*placed, *rows), tuple(left_out), scored, base_probabilities,
         tuple(before), ranks,
     )  # fmt: skip
 
 
-def left_unlearned(
+def training_notes(
     cases: Sequence[Sample], config: FinetuneConfig, gaze: GazeConfig, added: Sequence[str]
 ) -> list[str]:
-    """Sentences on findings that the base does not know by the names of the data, and on fixations beyond K.
+    """Return sentences on findings that the base does not know by the names of the data, and on fixations beyond K.
 
     Args:
         added: findings that its head gets.
@@ -149,14 +149,14 @@ def left_unlearned(
     return notes
 
 
-def tell_room(config: FinetuneConfig, split: Split, run: Path, log: RunLog, ranks: Ranks) -> None:
+def log_room(config: FinetuneConfig, split: Split, run: Path, log: RunLog, ranks: Ranks) -> None:
     """Say what the run will take, before anything large is loaded.
 
     Raises:
         ConfigError: on any process it does not fit.
     """
 
-    def look(_: int) -> str:
+    def check_own(_: int) -> str:
         facts, processor = facts_before(config, begun_revision(run))
         sizes = {case.digest: case.size_px for case in (*split.train, *split.held_out) if case.size_px}
         tokens = sum(processor.count_image_tokens(*size_px) for size_px in sizes.values())
@@ -166,11 +166,11 @@ def tell_room(config: FinetuneConfig, split: Split, run: Path, log: RunLog, rank
         done = sum(path.stat().st_size for path in run.rglob("*") if path.is_file())
         return check_room(config, facts, tokens, run, free, processes=ranks.count, done=done)
 
-    log.phase(ranks.share(range(ranks.count), look)[0])
+    log.phase(ranks.share(range(ranks.count), check_own)[0])
 
 
-def agreed(stop: StopRequest, ranks: Ranks) -> Callable[[], None]:
-    """What is asked between parts: all processes end together, or each would wait for one that is gone."""
+def joint_check(stop: StopRequest, ranks: Ranks) -> Callable[[], None]:
+    """Return what is asked between parts: all processes end together, or each would wait for one that is gone."""
     if ranks.count == 1:
         return stop.check
 
@@ -187,7 +187,7 @@ def agreed(stop: StopRequest, ranks: Ranks) -> Callable[[], None]:
 
 
 def check_begun(run: Path, config: FinetuneConfig, cases: Sequence[Sample], *, writes: bool) -> None:
-    """Whether a run is gone on with as it was begun; a new one notes how it begins.
+    """Check that a run is gone on with as it was begun; a new one notes how it begins.
 
     Args:
         cases: to learn from and to score on.
@@ -211,12 +211,13 @@ def check_begun(run: Path, config: FinetuneConfig, cases: Sequence[Sample], *, w
 
 
 def begun_revision(run: Path) -> str:
-    """The commit of the base that a run goes on with, whatever is the newest by now; "" for a folder or a new run."""
+    """Return the commit of the base that a run goes on with, whatever is the newest by now; "" for a folder or a new
+    run."""
     return str(_begun_base(run).get("revision", ""))
 
 
 def check_base(run: Path, base: Base, *, writes: bool) -> None:
-    """Whether a run is gone on with on the base that it was begun on; a new one notes which that is.
+    """Check that a run is gone on with on the base that it was begun on; a new one notes which that is.
 
     Args:
         run: folder of the run, after `check_begun`.
@@ -243,7 +244,7 @@ def _begun_base(run: Path) -> dict[str, str]:
 
 
 def batching_of(config: FinetuneConfig, check: Callable[[], None], log: RunLog, ranks: Ranks) -> Batching:
-    """How a run looks at many images: as many at once as a training step does, or fewer."""
+    """Return how a run looks at many images: as many at once as a training step does, or fewer."""
     return Batching(min(config.batch_size, MOST_AT_ONCE), check, ranks, log.advance)
 
 
@@ -267,7 +268,7 @@ def fit_places(
     store: FeatureStore | None,
     batching: Batching = DEFAULT_BATCHING,
 ) -> list[Fitted]:
-    """Heads of the added findings that have a usual place.
+    """Return heads of the added findings that have a usual place.
 
     Args:
         cases: to learn from, with the scanpaths that are taught; see `ordered_cases`.

@@ -131,7 +131,7 @@ def _fixations(split: Split, steps: int) -> dict[str, Any]:
     return {
         "gaze_tokens": steps,
         "all": lengths.fixations,
-        "beyond_gaze_tokens": lengths.beyond(steps) if steps else 0,
+        "beyond_gaze_tokens": lengths.fixations_beyond(steps) if steps else 0,
         "gaze_tokens_for_95_percent": lengths.steps_that_keep(),
         "words": lengths.words(steps) if steps else "",
     }

@@ -168,7 +168,7 @@ def last_checkpoint(run: Path) -> Path | None:
 
 
 def has_learned(run: Path) -> bool:
-    """Whether a run got as far as its first step: there is something to go on with, or to look at."""
+    """Return whether a run got as far as its first step: there is something to go on with, or to look at."""
     return last_checkpoint(run) is not None or any(event["event"] == "step" for event in read_events(run)[0])
 
 
@@ -183,7 +183,7 @@ def write_ending(run: Path, ending: Ending) -> None:
 
 
 def read_ending(run: Path) -> Ending | None:
-    """How the last process of a run ended; None while it runs, and after a crash or a kill."""
+    """Return how the last process of a run ended; None while it runs, and after a crash or a kill."""
     try:
         values = json.loads((run / EXIT_FILE).read_text(encoding="utf-8"))
         ending = Ending(**values)
@@ -197,7 +197,8 @@ def read_ending(run: Path) -> Ending | None:
 
 
 def read_events(run: Path, offset: int = 0) -> tuple[list[dict[str, Any]], int]:
-    """Events of a run from a byte offset on, and the offset to go on from; half a line is left for the next time.
+    """Return the events of a run from a byte offset on, and the offset to go on from; half a line is left for the next
+    time.
 
     A line that cannot be read (a kill in the middle of it) is passed over.
     """
@@ -220,7 +221,8 @@ def read_events(run: Path, offset: int = 0) -> tuple[list[dict[str, Any]], int]:
 
 
 def verdict_of(values: object) -> Verdict | None:
-    """A verdict from a log event or provenance; None where there is none. An earlier version's counts as unknown."""
+    """Return a verdict from a log event or provenance; None where there is none. An earlier version's counts as
+    unknown."""
     if not isinstance(values, Mapping) or not isinstance(values.get("why"), str):
         return None
     outcome, scores = values.get("outcome"), values.get("scores", {})
@@ -230,7 +232,7 @@ def verdict_of(values: object) -> Verdict | None:
 
 
 def gain_words(gain: Gain | None) -> str:
-    """A gain with its interval, and over which floor where it is none over the base; "" where there is none."""
+    """Return a gain with its interval, and over which floor where it is none over the base; "" where there is none."""
     if gain is None or gain.value is None:
         return ""
     over = "" if gain.against == BASE else f" over the floor: {gain.against}"
@@ -238,7 +240,7 @@ def gain_words(gain: Gain | None) -> str:
 
 
 def measures_of(values: object) -> tuple[Measure, ...]:
-    """Measures from a log event or provenance.
+    """Return measures from a log event or provenance.
 
     Raises:
         RecordError: not as they are written.
@@ -250,7 +252,8 @@ def measures_of(values: object) -> tuple[Measure, ...]:
 
 
 def read_provenance(adapter: Path) -> dict[str, Any] | None:
-    """An adapter's provenance as JSON values; None where it has none. An earlier version's verdict becomes "unknown".
+    """Return an adapter's provenance as JSON values; None where it has none. An earlier version's verdict becomes
+    "unknown".
 
     Raises:
         RecordError: a file that is no such thing.

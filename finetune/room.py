@@ -13,7 +13,7 @@ WORDS = 128  # of one image: question and answer
 GLIMPSE_TOKENS = 11  # of one glimpse of the usual size
 CUDA_ITSELF = 1_000_000_000  # bytes for CUDA, its libraries, and gaps of the allocator; 1 to 2 GB
 KEPT_AT_ONCE = 3  # checkpoints: two that are whole, and one that is being written
-LEAST_TOLD = 50_000_000  # bytes: a tenth of a gigabyte, rounded
+LEAST_SHOWN_BYTES = 50_000_000  # bytes: a tenth of a gigabyte, rounded
 CGROUP = Path("/sys/fs/cgroup")
 
 
@@ -57,7 +57,7 @@ class Disk:
 
 
 def memory_for(config: FinetuneConfig, facts: BaseFacts, *, shards: int = 1) -> Memory:
-    """What a training takes on one device.
+    """Return what a training takes on one device.
 
     Args:
         facts: of the base, and where it lies.
@@ -81,7 +81,7 @@ def memory_for(config: FinetuneConfig, facts: BaseFacts, *, shards: int = 1) -> 
 
 
 def disk_for(config: FinetuneConfig, facts: BaseFacts, tokens: int) -> Disk:
-    """What a run leaves on the disk.
+    """Return what a run leaves on the disk.
 
     Args:
         tokens: image tokens of all pictures.
@@ -100,7 +100,7 @@ def _optimizer(config: FinetuneConfig, *, on_gpu: bool) -> Optimizer:
 
 
 def room_sentence(memory: int, free_memory: int, disk: Disk, free_disk: int, done: int, *, on_gpu: bool) -> str:
-    """What a run will take, for people."""
+    """Return what a run will take, for people."""
     device = "the GPU" if on_gpu else "memory"
     return (
         f"This will take about {_gb(memory)} of {device} ({_gb(free_memory)} are free) and {_gb(disk.total)} of the "
@@ -109,10 +109,10 @@ def room_sentence(memory: int, free_memory: int, disk: Disk, free_disk: int, don
     )
 
 
-def lacking(
+def shortage(
     memory: Memory, needed: int, free_memory: int, disk: Disk, free_disk: int, done: int, *, on_gpu: bool
 ) -> str:
-    """Why a run does not fit and what to lower, in one sentence; "" where it fits.
+    """Return why a run does not fit and what to lower, in one sentence; "" where it fits.
 
     Args:
         memory: of one process.
@@ -145,7 +145,7 @@ def check_room(
     config: FinetuneConfig, facts: BaseFacts, tokens: int, run: Path, free_memory: int, *, processes: int = 1,
     done: int = 0,
 ) -> str:  # fmt: skip
-    """The sentence on what a run will take.
+    """Return the sentence on what a run will take.
 
     Args:
         tokens: image tokens of all pictures, each once.
@@ -165,14 +165,14 @@ def check_room(
         needed *= int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     disk = disk_for(config, facts, tokens)
     free_disk = shutil.disk_usage(run).free
-    problem = lacking(memory, needed, free_memory, disk, free_disk, done, on_gpu=facts.on_gpu)
+    problem = shortage(memory, needed, free_memory, disk, free_disk, done, on_gpu=facts.on_gpu)
     if problem and config.check_room:
         raise ConfigError(problem)
     return room_sentence(needed, free_memory, disk, free_disk, done, on_gpu=facts.on_gpu)
 
 
 def free_ram(cgroup: Path = CGROUP) -> int:
-    """Bytes that this process may still take: what the machine has free, or less in a container with a limit."""
+    """Return bytes that this process may still take: what the machine has free, or less in a container with a limit."""
     import psutil
 
     free = int(psutil.virtual_memory().available)
@@ -187,8 +187,8 @@ def free_ram(cgroup: Path = CGROUP) -> int:
 
 
 def _free(free: int, done: int) -> str:
-    """How much of a disk is free, and how much of what is needed was written by an earlier try."""
-    earlier = f", {_gb(done)} are there already" if done >= LEAST_TOLD else ""
+    """Return how much of a disk is free, and how much of what is needed was written by an earlier try."""
+    earlier = f", {_gb(done)} are there already" if done >= LEAST_SHOWN_BYTES else ""
     return f"{_gb(free)} are free{earlier}"
 
 

@@ -16,7 +16,7 @@ from finetune.base import is_same_base
 from finetune.before_after import answers, shown_cases, write_before_after
 from finetune.cases import has_fingerprint, patient_groups, read_cases, split_cases, without_learned
 from finetune.config import FREE, ConfigError, FinetuneConfig, differing
-from finetune.defaults import base_values, suited
+from finetune.defaults import base_values, with_base_defaults
 from finetune.examples import AdaptCollator, TrainingItems, draw_epochs, grouped, ordered_cases, supervises_gaze
 from finetune.features import DEFAULT_BATCHING
 from finetune.held_out import Floors, Selection, measures, selection_score
@@ -43,9 +43,9 @@ from finetune.trainer import (
     AdaptTrainer,
     RunCallback,
     delete_others,
+    evenly_spaced,
     load_weights,
     reporters,
-    spaced,
     total_steps,
     training_arguments,
 )
@@ -78,7 +78,7 @@ def finetune(config: FinetuneConfig, out: Path, run: Path, stop: StopRequest, lo
     """
     if base_values(config.base) is None:
         find_checkpoint(config.base)  # fetches what tells how large it is
-    prepared = prepare(suited(config), run, log, stop)
+    prepared = prepare(with_base_defaults(config), run, log, stop)
     return Training(prepared, out, run, stop, log).train()
 
 
@@ -112,7 +112,7 @@ class Training:
         steps = total_steps(config, len(cases), processes)
         number = steps * config.batch_size * config.accumulation * processes
         draws = grouped(draw_epochs(cases, config, number), cases, config, self.engine.processor)
-        items = TrainingItems(cases, draws, config, self.prepared.believed)
+        items = TrainingItems(cases, draws, config, self.prepared.base_probabilities)
         collate = AdaptCollator(
             self.engine.processor, self.prepared.gaze, store=self.prepared.store,
             use_gaze=supervises_gaze(config.gaze_order, cases), shares=GlimpseShares(*config.glimpse_shares),
@@ -127,7 +127,7 @@ class Training:
             writes=arguments.process_index == 0
         )
         self.callback = RunCallback(
-            self.log, spaced(config.evaluations, steps), spaced(config.checkpoints, steps), self.measure,
+            self.log, evenly_spaced(config.evaluations, steps), evenly_spaced(config.checkpoints, steps), self.measure,
             self._agree_to_stop, self._stops_early,
         )  # fmt: skip
         trainer = AdaptTrainer(

@@ -49,7 +49,7 @@ def total_steps(config: FinetuneConfig, images: int, processes: int) -> int:
     return max(1, math.ceil(config.epochs * images / (config.batch_size * config.accumulation * processes)))
 
 
-def spaced(times: int, steps: int) -> frozenset[int]:
+def evenly_spaced(times: int, steps: int) -> frozenset[int]:
     """Return the steps after which something is done, evenly spaced, the last step among them."""
     return frozenset(max(1, round(steps * number / times)) for number in range(1, times + 1))
 
@@ -154,7 +154,7 @@ class AdaptTrainer(GazeTrainer):
 
     @contextmanager
     def unsharded(self) -> Iterator[None]:
-        """While the model is asked by its inner name: FSDP gathers what lies outside of its layers by the outer one."""
+        """Let the model be called by its inner name: FSDP gathers what lies outside of its layers by the outer one."""
         shared = isinstance(self.adapted, FSDPModule)
         if shared:
             self.adapted.unshard()
@@ -165,11 +165,11 @@ class AdaptTrainer(GazeTrainer):
                 self.adapted.reshard()
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler:
-        """The items' own order: it is drawn from the run's seed already."""
+        """Return the items' own order: it is drawn from the run's seed already."""
         return SequentialSampler(cast(Any, train_dataset or self.train_dataset))
 
     def create_optimizer(self, model: torch.nn.Module | None = None) -> torch.optim.Optimizer:
-        """The library's optimizer on two groups of parameters, heads and all else."""
+        """Return the library's optimizer on two groups of parameters, heads and all else."""
         if self.optimizer is None:
             trained = [(name, p) for name, p in (model or self.model).named_parameters() if p.requires_grad]
             kind, options = self.get_optimizer_cls_and_kwargs(self.args, model or self.model)
@@ -183,7 +183,7 @@ class AdaptTrainer(GazeTrainer):
         return self.optimizer
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
-        """A checkpoint is an adapter as `attach_adapter` reads it; the base class would leave out the heads."""
+        """Save a checkpoint as `attach_adapter` reads it; the base class would leave out the heads."""
         if self.args.should_save:
             folder = Path(output_dir or cast(str, self.args.output_dir))
             folder.mkdir(parents=True, exist_ok=True)

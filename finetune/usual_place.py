@@ -41,8 +41,8 @@ class Fitted:
 
 
 def added_findings(cases: Sequence[Sample], known: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Findings that the cases name and a base lacks: those that can be learned, and those that cannot, because fewer
-    than LEAST_IMAGES images have them, or lack them."""
+    """Return findings that the cases name and a base lacks: those that can be learned, and those that cannot, because
+    fewer than LEAST_IMAGES images have them, or lack them."""
     labels: dict[str, list[float]] = {}
     for case in cases:
         for name, value in case.findings.items():
@@ -53,7 +53,7 @@ def added_findings(cases: Sequence[Sample], known: Sequence[str]) -> tuple[list[
 
 
 def find_place(cases: Sequence[Sample], name: str) -> UsualPlace | None:
-    """The place that is clicked more often where a finding is; None where no place stands out."""
+    """Return the place that is clicked more often where a finding is; None where no place stands out."""
     middles = (np.arange(SIDE) + 0.5) / SIDE
     maps: dict[float, list[np.ndarray]] = {0.0: [], 1.0: []}
     for case in cases:
@@ -74,7 +74,7 @@ def find_place(cases: Sequence[Sample], name: str) -> UsualPlace | None:
 
 
 def fit_place(place: UsualPlace, cases: Sequence[Sample], features: np.ndarray) -> Fitted:
-    """The head of a finding, from the images whose label is known.
+    """Return the head of a finding, from the images whose label is known.
 
     Args:
         place: of the finding.

@@ -45,12 +45,12 @@ class Resampled:
 
     @classmethod
     def of(cls, cases: Sequence[Sample], seed: int) -> "Resampled":
-        """The patients of images, drawn by a seed."""
+        """Return the patients of images, drawn by a seed."""
         patients = np.array(patient_groups(cases))
         return cls(patients, patient_counts(patients, seed=seed))
 
     def mean_gain(self, own: np.ndarray, other: np.ndarray, against: str) -> Gain:
-        """Gain of a score that every image has; NaN, in both, for an image without.
+        """Return the gain of a score that every image has; NaN, in both, for an image without.
 
         Args:
             own, other: float [N], per image.
@@ -65,7 +65,7 @@ class Resampled:
         return _gain(against, patients, estimate_of(float(gains[known].mean()), samples, CONFIDENCE))
 
     def auroc_gain(self, labels: np.ndarray, own: np.ndarray, other: np.ndarray | None, against: str) -> Gain:
-        """Gain of the mean AUROC over the findings that enough patients have and lack.
+        """Return the gain of the mean AUROC over the findings that enough patients have and lack.
 
         Args:
             labels: float [N, F] of 1, 0 and NaN.
@@ -96,14 +96,14 @@ def _gain(against: str, patients: int, estimate: Estimate) -> Gain:
 
 
 def judge_gain(gain: Gain) -> Judgement:
-    """What one interval says."""
+    """Return what one interval says."""
     if gain.low is None or gain.high is None:
         return "too few to tell"
     return "better" if gain.low > 0 else "worse" if gain.high < 0 else "no difference seen"
 
 
 def judge(found: Sequence[Measure], patients: int) -> Verdict:
-    """Whether an adapter is better than its base: by the intervals of the main measures.
+    """Return whether an adapter is better than its base: by the intervals of the main measures.
 
     Args:
         found: from `held_out.measures`.
@@ -135,7 +135,7 @@ def _named(scores: Mapping[str, Judgement], outcome: str) -> str:
 
 
 def _score_words(measure: Measure, outcome: Judgement) -> str:
-    """E.g. "sequence score 0.200 to 0.500, gain 0.300 [0.210, 0.390]: better"."""
+    """Return, e.g., "sequence score 0.200 to 0.500, gain 0.300 [0.210, 0.390]: better"."""
     gain, value = measure.gain, f"{measure.value:.3f}"
     assert gain is not None  # see `judge`
     if gain.against == BASE and measure.base is not None:

@@ -235,13 +235,13 @@ class Annotation:
 
 
 def is_digest(text: str) -> bool:
-    """Whether a text is a SHA-256 in lower-case hex digits."""
+    """Return whether a text is a SHA-256 in lower-case hex digits."""
     return len(text) == DIGEST_DIGITS and not set(text) - HEX_DIGITS
 
 
 # ---- JSON -----------------------------------------------------------------------------------------------------------
 def to_values(annotation: Annotation) -> dict[str, Any]:
-    """As plain JSON values, times in UTC; `from_values` gives the same annotation back.
+    """Return it as plain JSON values, times in UTC; `from_values` gives the same annotation back.
 
     A record of an earlier version has the parts that it had then, so that its digest stays the one of its receipt.
     """
@@ -253,7 +253,7 @@ def to_values(annotation: Annotation) -> dict[str, Any]:
 
 
 def from_values(values: object) -> Annotation:
-    """An annotation from plain JSON values, which may come from anybody.
+    """Return an annotation from plain JSON values, which may come from anybody.
 
     Raises:
         ValueError: missing or further parts, wrong types, another schema version, or as in `Annotation`; one line.
@@ -291,22 +291,22 @@ _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_asci
 
 
 def canonical_json(value: object) -> str:
-    """JSON of which there is only one form for the same values: sorted keys, no spaces, no NaN."""
+    """Return JSON of which there is only one form for the same values: sorted keys, no spaces, no NaN."""
     return _CANONICAL.encode(value)
 
 
 def joined_json(parts: Mapping[str, str]) -> str:
-    """Canonical JSON of an object, from that of its values."""
+    """Return canonical JSON of an object, from that of its values."""
     return "{" + ",".join(f"{canonical_json(name)}:{parts[name]}" for name in sorted(parts)) + "}"
 
 
 def record_digest(values: Mapping[str, Any]) -> str:
-    """SHA-256 of the canonical JSON, 64 hex digits."""
+    """Return SHA-256 of the canonical JSON, 64 hex digits."""
     return text_digest(canonical_json(values))
 
 
 def text_digest(text: str) -> str:
-    """SHA-256 of a text in UTF-8, 64 hex digits."""
+    """Return SHA-256 of a text in UTF-8, 64 hex digits."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 

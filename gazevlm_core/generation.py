@@ -1,4 +1,4 @@
-"""The words after a pass: as they come, or all at once."""
+"""Generate the words after a pass: as they come, or all at once."""
 
 import threading
 from collections.abc import Generator, Sequence
@@ -63,7 +63,7 @@ def generate_text(
     streamer: TextIteratorStreamer | None = None,
     cancelled: _Cancelled | None = None,
 ) -> torch.Tensor:
-    """The answers after a pass, which is used up, as int64 [B, T] of new tokens."""
+    """Return the answers after a pass, which is used up, as int64 [B, T] of new tokens."""
     sampling: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
     if options.text_temperature > 0:
         sampling = {"do_sample": True, "temperature": options.text_temperature, "top_p": 1.0, "top_k": 0}
@@ -82,7 +82,7 @@ def generate_text(
 def sentence_shares(
     model: GazeVLM, processor: GazeVLMProcessor, prefilled: PrefillOutput, answers: Sequence[str]
 ) -> list[tuple[Sentence, ...]]:
-    """The sentences of answers, each with the attention of its tokens to every glimpse; none without glimpses.
+    """Return the sentences of answers, each with the attention of its tokens to every glimpse; none without glimpses.
 
     Args:
         prefilled: with its glimpses; its cache may hold the answers.

@@ -48,7 +48,7 @@ class PatchGrid:
 
     @classmethod
     def from_grid_thw(cls, grid_thw: Sequence[int], merge_size: int) -> "PatchGrid":
-        """The merged grid of one image.
+        """Return the merged grid of one image.
 
         Args:
             grid_thw: the processor's (frames, rows, cols) before the merge; build it from `image_grid_thw`.
@@ -65,11 +65,11 @@ class PatchGrid:
         return cls(rows // merge_size, cols // merge_size)
 
     def index_of(self, fixation: Fixation) -> int:
-        """Row-major index in [0, rows * cols) of the patch under a fixation."""
+        """Return the row-major index in [0, rows * cols) of the patch under a fixation."""
         return int(fixation.y * self.rows) * self.cols + int(fixation.x * self.cols)
 
     def indices_of(self, positions: np.ndarray) -> np.ndarray:
-        """`index_of` for many positions at once.
+        """Return `index_of` of many positions at once.
 
         Args:
             positions: float [..., 2], x and y as fractions of the image.
@@ -86,7 +86,7 @@ class PatchGrid:
         return (positions[..., 1] * self.rows).astype(np.int64) * self.cols + col
 
     def center_of(self, index: int) -> tuple[float, float]:
-        """Centre (x, y) of a patch, as fractions of the image.
+        """Return the centre (x, y) of a patch, as fractions of the image.
 
         Raises:
             IndexError: the index lies outside the grid.
@@ -108,13 +108,13 @@ class PatchGrid:
         return replace(path, fixations=tuple(_merged(list(same)) for _, same in groupby(path, self.index_of)))
 
     def centers(self) -> np.ndarray:
-        """`center_of` of every patch, float64 [rows * cols, 2]."""
+        """Return `center_of` of every patch, float64 [rows * cols, 2]."""
         rows, cols = np.divmod(np.arange(len(self)), self.cols)
         return np.stack([(cols + 0.5) / self.cols, (rows + 0.5) / self.rows], axis=1)
 
 
 def _merged(fixations: Sequence[Fixation]) -> Fixation:
-    """Several fixations of one patch as one."""
+    """Return several fixations of one patch as one."""
     if len(fixations) == 1:
         return fixations[0]
     known = [fixation.duration_ms for fixation in fixations if fixation.duration_ms is not None]

@@ -32,7 +32,7 @@ from gazevlm_core.model.checkpoint import (
 from gazevlm_core.model.configuration_gazevlm import GazeConfig
 from gazevlm_core.model.glimpses import fine_image, windows_of
 from gazevlm_core.model.outputs import EncodedImage, Glimpses, PrefillOutput
-from gazevlm_core.model.path_sampling import WalkedPath
+from gazevlm_core.model.path_sampling import DecodedPath
 from gazevlm_core.model.processing_gazevlm import clean_text, render_prompt
 from gazevlm_core.model.shared_prefix import Prefix, prefill_images, prefill_prompts
 from gazevlm_core.options import DEFAULT_QUESTION, Attention, DiagnoseOptions, Precision
@@ -100,7 +100,7 @@ class GazeEngine:
         return engine
 
     def load_now(self) -> "GazeEngine":
-        """This one, as `LazyEngine.load_now` does it."""
+        """Return this one, as `LazyEngine.load_now` does."""
         return self
 
     @property
@@ -181,10 +181,10 @@ class GazeEngine:
             return None
         return fine_image(image.convert("RGB"), grid, self._token_px, self.gaze_config)
 
-    def _look_once(
+    def _prefill_cached(
         self, image: Image.Image, question: str, options: DiagnoseOptions
-    ) -> tuple[EncodedImage, PrefillOutput, dict[int, WalkedPath]]:
-        """`encode_images` and `look` for one image, cached by its pixels; the last pass is kept for a further path."""
+    ) -> tuple[EncodedImage, PrefillOutput, dict[int, DecodedPath]]:
+        """Encode and prefill one image, cached by its pixels; the last pass is kept for a further path."""
         # an adapter may change the vision tower
         key = (self._stamp, pixel_digest(image.convert("RGB")))
         encoded = self._encoded.pop(key, None) or self.encode_images([image])[0]
@@ -220,14 +220,14 @@ class GazeEngine:
         return self._adapter is None or self._adapter.sees_as_base
 
     def prefix(self, images: Sequence[EncodedImage]) -> Prefix:
-        """One pass of the backbone over images alone, for several passes of questions about them."""
+        """Run the backbone once over images alone, for several passes of questions about them."""
         return prefill_images(self.model, self.processor, render_prompt(self.processor, DEFAULT_QUESTION, 0), images)
 
     def prefill(
         self, images: Sequence[EncodedImage], questions: Sequence[str], *, gaze: bool | None = None,
         prefix: Prefix | None = None,
     ) -> PrefillOutput:  # fmt: skip
-        """One pass of the backbone over a batch of images and questions; what is there several times is computed once.
+        """Run the backbone once over a batch of images and questions; what is there several times is computed once.
 
         Args:
             prefix: of these images, where it was computed before.
@@ -238,11 +238,11 @@ class GazeEngine:
         prompts = [render_prompt(self.processor, question, steps) for question in questions]
         return prefill_prompts(self.model, self.processor, prompts, images, prefix)
 
-    def look(
+    def prefill_with_paths(
         self, images: Sequence[EncodedImage], questions: Sequence[str], options: DiagnoseOptions | None = None,
         rows: Sequence[int] | None = None, prefix: Prefix | None = None,
-    ) -> tuple[PrefillOutput, dict[int, WalkedPath]]:  # fmt: skip
-        """One pass with its paths and glimpses: what findings and words follow from; see `prefill` and `predict_paths`.
+    ) -> tuple[PrefillOutput, dict[int, DecodedPath]]:  # fmt: skip
+        """Run one pass with its paths and glimpses, which findings and words follow from; see `predict_paths`.
 
         Args:
             rows: that a path is wanted of, where findings and words do not need one.
@@ -257,7 +257,7 @@ class GazeEngine:
         self,
         prefilled: PrefillOutput,
         images: Sequence[EncodedImage],
-        paths: Mapping[int, WalkedPath],
+        paths: Mapping[int, DecodedPath],
         sources: Sequence[Image.Image] | None = None,
     ) -> PrefillOutput:
         """Show the model its glimpses, behind the gaze tokens of a pass, which is used up; a model without glimpses
@@ -265,7 +265,7 @@ class GazeEngine:
 
         Args:
             prefilled, images: from `prefill`, and its images.
-            paths: of every image, from `look`.
+            paths: of every image, from `prefill_with_paths`.
             sources: that glimpses are cut from in the stead of the images' own `fine`, e.g. of a counterfactual.
         """
         if not self.gaze_config.num_prompt_glimpses or not paths:
@@ -277,7 +277,7 @@ class GazeEngine:
         return self.model.see_glimpses(prefilled, paths, known, self.processor.glimpse_pixels)
 
     def findings(self, prefilled: PrefillOutput) -> list[dict[str, float]]:
-        """Finding -> probability of every image of a pass with its glimpses; empty where the findings are untrained."""
+        """Return finding -> probability of every image of a pass with its glimpses; empty where they are untrained."""
         names = self.gaze_config.finding_names
         if prefilled.gaze_hidden is None or not self.gaze_config.findings_trained:
             return [{} for _ in prefilled.input_ids]
@@ -285,7 +285,7 @@ class GazeEngine:
         return [dict(zip(names, row, strict=True)) for row in rows]
 
     def evidence(self, prefilled: PrefillOutput, count: int, row: int) -> dict[str, tuple[float, ...]]:
-        """Finding -> share of each glimpse of an image in what its probability was pooled from.
+        """Return finding -> share of each glimpse of an image in what its probability was pooled from.
 
         Args:
             row: of the image in the pass.
@@ -301,7 +301,7 @@ class GazeEngine:
         return {name: tuple(parts) for name, parts in zip(names, own, strict=True)}
 
     def describe(
-        self, prefilled: PrefillOutput, images: Sequence[EncodedImage], paths: Mapping[int, WalkedPath]
+        self, prefilled: PrefillOutput, images: Sequence[EncodedImage], paths: Mapping[int, DecodedPath]
     ) -> list[Diagnosis]:
         """Return paths, glimpses and findings of a pass, with empty answers.
 
@@ -324,8 +324,8 @@ class GazeEngine:
                     answer="",
                     finding_probabilities=findings,
                     scanpath=None if path is None else path.scanpath,
-                    patch_probabilities=None if path is None else path.walked.probabilities,
-                    fixation_probabilities=() if path is None else path.walked.chosen,
+                    patch_probabilities=None if path is None else path.patch_path.probabilities,
+                    fixation_probabilities=() if path is None else path.patch_path.chosen,
                     grid=image.grid,
                     model_id=self.checkpoint.model_id,
                     adapter_id=self.adapter_id,
@@ -350,7 +350,7 @@ class GazeEngine:
         options = options or DiagnoseOptions()
         with self._lock:
             question = self.recognise(question)
-            encoded, seen, paths = self._look_once(image, question, options)
+            encoded, seen, paths = self._prefill_cached(image, question, options)
             record = replace(self.describe(seen, [encoded], paths)[0], question=question)
             yield record
             with closing(stream_text(self.model, self.processor, seen, options)) as answers:
@@ -430,11 +430,11 @@ class GazeEngine:
         with self._lock:
             known = [self.recognise(question) for question in questions]
             if len(images) == 1:
-                one, seen, paths = self._look_once(images[0], known[0], options)
+                one, seen, paths = self._prefill_cached(images[0], known[0], options)
                 encoded = [one]
             else:
                 encoded = self.encode_images(images)
-                seen, paths = self.look(encoded, known, options)
+                seen, paths = self.prefill_with_paths(encoded, known, options)
             described = self.describe(seen, encoded, paths)
             records = [replace(record, question=one) for record, one in zip(described, known, strict=True)]
             answers = generate_text(self.model, seen, options)
@@ -443,19 +443,19 @@ class GazeEngine:
             return self._with_sentences(said, seen)
 
     def _with_sentences(self, records: Sequence[Diagnosis], seen: PrefillOutput) -> list[Diagnosis]:
-        """The records of a pass with the sentences of their answers."""
+        """Return the records of a pass with the sentences of their answers."""
         sentences = sentence_shares(self.model, self.processor, seen, [record.answer for record in records])
         return [replace(record, sentences=own) for record, own in zip(records, sentences, strict=True)]
 
 
 def _answered(record: Diagnosis, text: str) -> Diagnosis:
-    """A record with its words; those that repeat themselves are cut, and a note says so."""
+    """Return a record with its words; those that repeat themselves are cut, and a note says so."""
     kept = cut_loop(text)
     return replace(record, answer=kept, notes=record.notes if kept == text else (*record.notes, LOOP_NOTE))
 
 
 def opened(image: ImageLike) -> Image.Image:
-    """RGB pixels of an image, which is read where it is a path.
+    """Return the RGB pixels of an image, which is read where it is a path.
 
     Raises:
         ImageError: a file that is no image.
@@ -479,7 +479,7 @@ class LazyEngine:
         self._engine: GazeEngine | None = None
 
     def load_now(self) -> GazeEngine:
-        """The engine; errors as in `GazeEngine.load`, the first time."""
+        """Return the engine; errors as in `GazeEngine.load`, the first time."""
         with self._lock:
             if self._engine is None:
                 self._engine = GazeEngine.load(self._source)

@@ -9,9 +9,9 @@ from gazevlm_core.scanpath import Fixation
 
 NANO = "gazevlm-nano"
 MODELS_FOLDER = Path(__file__).resolve().parents[1] / "models"
-# Chosen on 300 phantoms neither trained nor scored on. Share of the ceiling: 0.81 at 32 walks and temperature 1,
+# Chosen on 300 phantoms neither trained nor scored on. Share of the ceiling: 0.81 of 32 paths and temperature 1,
 # 0.85 at 32 and 0.7, 0.88 at 64 and 0.7, 0.88 at 128 and 0.7.
-DEFAULT_WALKS = 64
+DEFAULT_NUM_PATHS = 64
 DEFAULT_PATH_TEMPERATURE = 0.7
 DEFAULT_QUESTION = REPORT_QUESTION
 
@@ -36,7 +36,7 @@ class Attention(StrEnum):
 
 
 class PathChoice(StrEnum):
-    """Which path is shown: the medoid of N walks (minimum Bayes risk), the arg-max walk, or one walk."""
+    """Which path is shown: the medoid of N sampled paths (minimum Bayes risk), the arg-max path, or one sample."""
 
     MEDOID = "medoid"
     ARGMAX = "argmax"
@@ -49,9 +49,9 @@ class DiagnoseOptions:
 
     Args:
         path: which path is shown.
-        walks: N walks behind a medoid path.
+        walks: number of sampled paths behind a medoid path.
         path_temperature: divides the pointer's logits.
-        path_seed: of the walks.
+        path_seed: of the sampled paths.
         look_at: fixations that are the whole path, in the model's stead; the answer and findings of a model with
             glimpses follow from them. It sees those without a dwell first, and the others by their dwell.
         begin_at: fixations that the path begins with; the model goes on from there.
@@ -64,7 +64,7 @@ class DiagnoseOptions:
     """
 
     path: PathChoice = PathChoice.MEDOID
-    walks: int = DEFAULT_WALKS
+    walks: int = DEFAULT_NUM_PATHS
     path_temperature: float = DEFAULT_PATH_TEMPERATURE
     path_seed: int = 0
     look_at: tuple[Fixation, ...] = ()
@@ -119,12 +119,12 @@ class GlimpseShares:
 
 
 def resolve_source(source: str) -> str:
-    """Folder of a checkpoint that ships with the project (by its name), else the given folder or Hub id."""
+    """Return the folder of a checkpoint that ships with the project (by its name), else the given folder or Hub id."""
     shipped = MODELS_FOLDER / source
     return str(shipped) if "/" not in source and shipped.is_dir() else source
 
 
 def shipped_models() -> tuple[str, ...]:
-    """Names of the checkpoints that ship with the project: the embedded one, then its twins."""
+    """Return names of the checkpoints that ship with the project: the embedded one, then its twins."""
     others = sorted(path.parent.name for path in MODELS_FOLDER.glob("*/config.json") if path.parent.name != NANO)
     return (NANO, *others)

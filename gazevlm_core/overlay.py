@@ -93,7 +93,7 @@ def draw_overlay(image: Image.Image, scanpath: Scanpath, *, shown: int | None = 
 def _marks(
     scanpath: Scanpath, size: tuple[int, int], unit: float, shown: int | None
 ) -> tuple[list[_Mark], list[_Arrow]]:
-    """Places in the order of first visits, and the ways between them."""
+    """Return places in the order of first visits, and the ways between them."""
     count, (least, most) = len(scanpath) if shown is None else min(shown, len(scanpath)), SIZES.radius_limits
     radius, colors = SIZES.radius * unit, order_colors(len(scanpath), ROLE.colors)
     points = [(fixation.x * size[0], fixation.y * size[1]) for fixation in scanpath]
@@ -121,13 +121,13 @@ def _marks(
 
 
 def _sum_known(durations: Sequence[float | None]) -> float | None:
-    """The sum where all are known."""
+    """Return the sum where all are known."""
     known = [duration for duration in durations if duration is not None]
     return sum(known) if len(known) == len(durations) else None
 
 
 def _ink(color: Color, alpha: float, halo: bool) -> Color4:
-    """The colour of a line, or of what lies behind it."""
+    """Return the colour of a line, or of what lies behind it."""
     return (*HALO[:3], round(HALO[3] * alpha)) if halo else (*color, round(255 * alpha))
 
 
@@ -145,7 +145,7 @@ def _draw_ring(draw: ImageDraw.ImageDraw, mark: _Mark, width: int, halo: bool) -
 
 
 def _draw_line(draw: ImageDraw.ImageDraw, points: Sequence[Point], width: int, thick: int, color: Color4) -> None:
-    """A solid line along some points, or one of dashes."""
+    """Draw a solid line along some points, or one of dashes."""
     if not ROLE.dash:
         draw.line(list(points), fill=color, width=thick, joint="curve")
         return
@@ -159,7 +159,7 @@ def _draw_line(draw: ImageDraw.ImageDraw, points: Sequence[Point], width: int, t
 
 
 def _draw_arrow(draw: ImageDraw.ImageDraw, arrow: _Arrow, width: int, head: float, halo: bool) -> None:
-    """From rim to rim; where the rings meet, from position to position."""
+    """Draw it from rim to rim; where the rings meet, from position to position."""
     start, end = arrow.start, arrow.end
     distance = math.dist(start.at, end.at)
     leave, arrive = start.radius + SIZES.gaps[0] * width, end.radius + SIZES.gaps[1] * width
@@ -194,7 +194,7 @@ def _quadratic(start: Point, control: Point, end: Point) -> list[Point]:
 def _draw_badges(
     draw: ImageDraw.ImageDraw, marks: Sequence[_Mark], arrows: Sequence[_Arrow], size: tuple[int, int], unit: float
 ) -> None:
-    """Numbers beside the rings, each where it hides least."""
+    """Draw numbers beside the rings, each where it hides least."""
     height = max(SIZES.number * unit, 6.0)
     font = ImageFont.load_default(size=SIZES.text * height)
     labels = [visits_label(mark.steps) for mark in marks]
@@ -220,7 +220,7 @@ def _draw_badges(
 
 
 def _other_end(arrow: _Arrow, mark: _Mark) -> list[_Mark]:
-    """Where an arrow of a place leads or comes from; nothing where it is another's."""
+    """Return where an arrow of a place leads or comes from; nothing where it is another's."""
     return [arrow.end] if arrow.start is mark else [arrow.start] if arrow.end is mark else []
 
 
@@ -236,7 +236,8 @@ def _badge_place(
     half: tuple[float, float],
     size: tuple[int, int],
 ) -> Point:
-    """The nearest free place around a ring, upper right first: clear of border, other badges, positions and arrows."""
+    """Return the nearest free place around a ring, upper right first: clear of border, other badges, positions and
+    arrows."""
     best, best_cost = mark.at, math.inf
     for step in BADGE_DISTANCES:
         for turn in range(BADGE_ANGLES):
@@ -259,7 +260,7 @@ def _badge_place(
 
 
 def _draw_dots(image: Image.Image, positions: Sequence[Point]) -> None:
-    """The exact positions, smooth at any size: every outline first, so that no dot's core is covered."""
+    """Draw the exact positions, smooth at any size: every outline first, so that no dot's core is covered."""
     radius = max(SIZES.dot * min(image.size), SMALLEST_DOT_PX)
     for color, reach in ((STYLE.halo, radius + max(SIZES.dot_rim * radius, 0.75)), (DOT, radius)):
         for x, y in positions:

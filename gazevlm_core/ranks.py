@@ -30,7 +30,7 @@ class Ranks:
 
     @classmethod
     def of_this_run(cls, *, cpu: bool = False) -> "Ranks":
-        """As `accelerate launch` (or `torchrun`) started it, with the processes connected; alone without them.
+        """Make it as `accelerate launch` (or `torchrun`) started it, with the processes connected; alone without them.
 
         Args:
             cpu: whether the CPU is what they work on, also where there is a GPU.
@@ -57,13 +57,14 @@ class Ranks:
             PartialState().wait_for_everyone()
 
     def part(self, number: int, batch_size: int) -> range:
-        """This process's own run of `number` items: whole batches, one process's after the other's."""
+        """Return this process's own run of `number` items: whole batches, one process's after the other's."""
         batches = -(-number // batch_size)
         first, last = (batches * index // self.count * batch_size for index in (self.index, self.index + 1))
         return range(min(first, number), min(last, number))
 
     def batches(self, items: Iterable[Item], batch_size: int) -> Iterator[list[Item]]:
-        """This process's batches of a stream whose length nobody knows: in turns, nothing is kept of the others'."""
+        """Yield this process's batches of a stream whose length nobody knows: in turns, nothing is kept of the
+        others'."""
         stream = iter(items)
         number = 0
         while batch := list(islice(stream, batch_size)):
@@ -74,7 +75,8 @@ class Ranks:
     def share(
         self, items: Sequence[Item], work: Callable[[Item], Result], check: Callable[[], None] = lambda: None
     ) -> list[Result]:
-        """What `work` makes of every item, in their order, on every process; each works on some of them, in turns.
+        """Return what `work` makes of every item, in their order, on every process; each works on some of them, in
+        turns.
 
         All work as often, the last item is done again where they do not divide: a model that processes share takes all
         of them for each pass. What one of them raises, all of them raise.
@@ -110,11 +112,11 @@ class Ranks:
         return in_turns([done for ((done, _),) in parts])
 
     def any(self, wanted: bool) -> bool:
-        """Whether any process wants it; asked by all of them at once."""
+        """Return whether any process wants it; asked by all of them at once."""
         return any(one for part in self.gather([wanted]) for one in part)
 
     def gather(self, items: list[Item]) -> list[list[Item]]:
-        """What each process has, on every process, in their order."""
+        """Return what each process has, on every process, in their order."""
         if self.count == 1:
             return [items]
         from torch.distributed import all_gather_object
@@ -128,6 +130,6 @@ ALONE = Ranks()
 
 
 def in_turns(parts: list[list[Item]]) -> list[Item]:
-    """Batches that were dealt out in turns, put back in their order."""
+    """Return batches that were dealt out in turns, put back in their order."""
     longest = max((len(part) for part in parts), default=0)
     return [part[turn] for turn in range(longest) for part in parts if turn < len(part)]

@@ -99,7 +99,7 @@ class Diagnosis:
         return self.scanpath is not None
 
     def to_dict(self) -> dict[str, Any]:
-        """As values that JSON takes, by the names that `gazevlm diagnose --json` prints.
+        """Return it as values that JSON takes, by the names that `gazevlm diagnose --json` prints.
 
         The scanpath is a list of fixations in viewing order, with x and y in [0, 1), patch index, probability and
         duration in ms, or None where the gaze weights are untrained.

@@ -52,7 +52,7 @@ _STATUS_FROM_HERE = {**_STATUS_BEHIND, "before": "denied", "open_before": "open"
 
 
 def parse_report(text: str) -> dict[str, set[str]]:
-    """Findings that a text asserts, with the sides it names for each.
+    """Return findings that a text asserts, with the sides it names for each.
 
     A side counts for the findings of its clause; clauses end at full stops, commas, "with" and "but".
 
@@ -96,7 +96,7 @@ def _parse(text: str) -> tuple[dict[str, set[str]], set[str]]:
 
 
 def parse_claims(text: str, question: str = "") -> dict[str, bool]:
-    """Findings that an answer affirms (True) or denies (False), in the order of PARSED_NAMES, others behind.
+    """Return findings that an answer affirms (True) or denies (False), in the order of PARSED_NAMES, others behind.
 
     What is affirmed somewhere and denied elsewhere counts as affirmed. "Heart size is normal", "The lungs are clear"
     and "Normal chest radiograph" deny what they exclude.
@@ -149,7 +149,7 @@ class Claim:
 
 
 def claims_of(diagnosis: Diagnosis) -> tuple[Claim, ...]:
-    """Every finding that the answer affirms or denies, with its probability."""
+    """Return every finding that the answer affirms or denies, with its probability."""
     known = {name.casefold(): float(value) for name, value in diagnosis.finding_probabilities.items()}
     said = parse_claims(diagnosis.answer, diagnosis.question)
     return tuple(Claim(name, affirmed, known.get(name.casefold())) for name, affirmed in said.items())

@@ -134,26 +134,27 @@ class PathLengths:
         """Number of fixations in all of them."""
         return sum(length * number for length, number in self.count.items())
 
-    def beyond(self, steps: int) -> int:
+    def fixations_beyond(self, steps: int) -> int:
         """Return the number of fixations behind the first `steps` of their reading."""
         return sum(max(0, length - steps) * number for length, number in self.count.items())
 
-    def cut(self, steps: int) -> int:
+    def readings_beyond(self, steps: int) -> int:
         """Return the number of readings that are longer than `steps`."""
         return sum(number for length, number in self.count.items() if length > steps)
 
     def steps_that_keep(self, share: float = KEPT_SHARE) -> int:
         """Return the least K that keeps a share of all fixations; 0 where there are none."""
         allowed = (1 - share) * self.fixations + 1e-9  # rounding
-        return next((steps for steps in range(max(self.count, default=0) + 1) if self.beyond(steps) <= allowed), 0)
+        longest = max(self.count, default=0)
+        return next((steps for steps in range(longest + 1) if self.fixations_beyond(steps) <= allowed), 0)
 
     def words(self, steps: int) -> str:
         """Say in one sentence what K leaves out; "" where it leaves nothing out."""
-        beyond = self.beyond(steps)
+        beyond = self.fixations_beyond(steps)
         if not beyond:
             return ""
         return (
             f"{beyond} of {self.fixations} fixations ({beyond / self.fixations:.0%}) lie beyond the first {steps} of "
-            f"their reading, in {self.cut(steps)} of {self.readings} readings, and are not taught; "
+            f"their reading, in {self.readings_beyond(steps)} of {self.readings} readings, and are not taught; "
             f"K = {self.steps_that_keep()} gaze tokens would keep {KEPT_SHARE:.0%} of all"
         )

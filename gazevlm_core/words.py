@@ -19,7 +19,7 @@ class UnknownQuestionError(ValueError):
 
 
 def check_question(question: object) -> str:
-    """The question without surrounding blanks.
+    """Return the question without surrounding blanks.
 
     Raises:
         ValueError: no text, empty or too long.
@@ -58,7 +58,7 @@ def recognised(question: str, known: Sequence[str], model: str = "This model") -
 
 
 def known_questions_words(known: Sequence[str]) -> str:
-    """Every question that a model knows, in a sentence or two; those about the presence of a finding in one."""
+    """Return every question that a model knows, in a sentence or two; those about the presence of a finding in one."""
     presence = {one: match["finding"] for one in known if (match := _PRESENCE.fullmatch(one))}
     others = ", ".join(f'"{one}"' for one in known if one not in presence)
     parts = [f"It knows {others}" if others else "", (
@@ -68,7 +68,7 @@ def known_questions_words(known: Sequence[str]) -> str:
 
 
 def _key(question: str) -> str:
-    """What two wordings of one question have in common."""
+    """Return what two wordings of one question have in common."""
     text = unicodedata.normalize("NFKC", question).casefold()
     words = " ".join(re.findall(r"\w+", text))
     match = _THERE.fullmatch(words)
@@ -76,7 +76,7 @@ def _key(question: str) -> str:
 
 
 def cut_loop(text: str) -> str:
-    """A text up to where it begins to repeat itself; the same text where it does not.
+    """Return a text up to where it begins to repeat itself; the same text where it does not.
 
     A loop is a run of words that stands three times in a row (a single word four times, a part of a word eight times);
     its first turn is kept.
@@ -100,5 +100,5 @@ def cut_loop(text: str) -> str:
 
 
 def sentence_spans(text: str) -> list[tuple[int, int]]:
-    """First character of each sentence, and the one behind its last; a line ends a sentence too."""
+    """Return the first character of each sentence, and the one behind its last; a line ends a sentence too."""
     return [match.span() for match in _SENTENCE.finditer(text)]

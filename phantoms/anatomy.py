@@ -21,7 +21,7 @@ MEDIASTINUM_LEFT = (36.0, 31.0, 26.0, 25.0, 29.0, 34.0, 35.0, 35.0, 34.0)
 
 
 def build_body(case: Case) -> Body:
-    """Shape of the patient, with the findings that change it."""
+    """Return the shape of the patient, with the findings that change it."""
     habitus, rng = case.habitus, case.stream("body")
     changes = [DRAWN_FINDINGS[spec.name].shape(spec) for spec in case.findings]
     scale, width = habitus.scale, habitus.scale * habitus.width
@@ -70,7 +70,7 @@ def _domes(
 
 
 def _heart(rng: np.random.Generator, breadth_mm: float, domes: dict[float, Dome], scale: float) -> Heart:
-    """A heart of a given breadth resting on the diaphragm."""
+    """Return a heart of a given breadth resting on the diaphragm."""
     left_share = float(np.clip(rng.normal(0.655, 0.025), 0.6, 0.71))
     right, left = -(1 - left_share) * breadth_mm, left_share * breadth_mm
     size = (breadth_mm / (126.0 * scale)) ** 0.6 * scale
@@ -108,7 +108,7 @@ def _great_vessels(unfolding: float, scale: float, widening: float) -> tuple[tup
 
 
 def _mediastinum(rng: np.random.Generator, scale: float, widening: float) -> dict[float, Table]:
-    """Half widths over y; `widening` in [0, 1] spreads the upper part."""
+    """Return half widths over y; `widening` in [0, 1] spreads the upper part."""
     levels = tuple(level * scale for level in MEDIASTINUM_LEVELS)
     bulge = np.exp(-(((np.array(MEDIASTINUM_LEVELS) + 26.0) / 55.0) ** 2)) * (1.0 * (widening > 0) + 43.0 * widening)
     sides = {}
@@ -119,7 +119,7 @@ def _mediastinum(rng: np.random.Generator, scale: float, widening: float) -> dic
 
 
 def landmarks(body: Body, beam: Beam) -> dict[str, tuple[float, float]]:
-    """Projected positions in mm of the places that a reader visits; names as in `Phantom`."""
+    """Return projected positions in mm of the places that a reader visits; names as in `Phantom`."""
     s = body.scale
     points: dict[str, tuple[float, float, float]] = {
         "trachea": (body.shift_mm * 0.5, -52 * s, 0),

@@ -71,19 +71,20 @@ class Recording:
 
 @cache
 def people_statistics(name: str) -> Mapping[str, Any]:
-    """The stored aggregates of people's readings in SEARCHES or WHOLE_READINGS; do not change the answer in place."""
+    """Return the stored aggregates of people's readings in SEARCHES or WHOLE_READINGS; do not change the answer in
+    place."""
     text = resources.files("phantoms").joinpath(name).read_text(encoding="utf-8")
     statistics: dict[str, Any] = json.loads(text)
     return statistics
 
 
 def saccade_amplitudes(places: np.ndarray) -> np.ndarray:
-    """Length of each saccade as a fraction of the image side, float64 [N - 1]; places are float [N, 2]."""
+    """Return the length of each saccade as a fraction of the image side, float64 [N - 1]; places are float [N, 2]."""
     return np.hypot(*np.diff(places, axis=0).T)
 
 
 def turning_angles_deg(places: np.ndarray) -> np.ndarray:
-    """Absolute change of direction from each saccade to the next, in [0, 180] degrees, float64 [N - 2]."""
+    """Return the absolute change of direction from each saccade to the next, in [0, 180] degrees, float64 [N - 2]."""
     steps = np.diff(places, axis=0)
     turns_deg = np.abs(np.diff(np.degrees(np.arctan2(steps[:, 1], steps[:, 0]))))
     return np.minimum(turns_deg, 360.0 - turns_deg)
@@ -97,7 +98,7 @@ def widened(mask: np.ndarray) -> np.ndarray:
 
 
 def recording_of(phantom: Phantom, reading: Scanpath) -> Recording:
-    """What the statistics need of a simulated reading.
+    """Return what the statistics need of a simulated reading.
 
     Raises:
         ValueError: a fixation of unknown duration.
@@ -115,7 +116,7 @@ def _percentiles(label: str, values: np.ndarray) -> dict[str, float]:
 
 
 def path_statistics(recordings: Sequence[Recording]) -> dict[str, float]:
-    """Lengths, steps, returns, saccades and turns of many readings, by name."""
+    """Return lengths, steps, returns, saccades and turns of many readings, by name."""
     cells = [DWELL_GRID.indices_of(one.places) for one in recordings]
     lengths = np.array([len(one.places) for one in recordings])
     has_lesion = np.array([bool(one.lesions) for one in recordings])
@@ -135,7 +136,7 @@ def path_statistics(recordings: Sequence[Recording]) -> dict[str, float]:
 
 
 def lesion_statistics(recordings: Sequence[Recording]) -> dict[str, float]:
-    """Dwell on lesions of at most LARGEST_LESION, when it comes, and how many are never fixated, by name."""
+    """Return dwell on lesions of at most LARGEST_LESION, when it comes, and how many are never fixated, by name."""
     areas, shares, firsts = [], [], []
     thirds = []
     for one in recordings:
@@ -166,7 +167,7 @@ def lesion_statistics(recordings: Sequence[Recording]) -> dict[str, float]:
 
 
 def elsewhere_statistics(recordings: Sequence[Recording]) -> dict[str, float]:
-    """What of `lesion_statistics` chance and habit would do: each lesion under the reading of another image."""
+    """Return what of `lesion_statistics` chance and habit would do: each lesion under the reading of another image."""
     half = len(recordings) // 2
     moved = [
         Recording(other.places, other.durations, one.lesions)
@@ -198,7 +199,7 @@ def dwell_map(scanpaths: Sequence[Scanpath]) -> np.ndarray:
 
 
 def calibration_table(readings: Sequence[tuple[Phantom, Scanpath]]) -> list[CalibrationRow]:
-    """People and simulated readings side by side.
+    """Return people and simulated readings side by side.
 
     Args:
         readings: phantoms with one reading each; a phantom may occur several times. A few hundred are needed for the
@@ -239,7 +240,7 @@ def order_table(places: Sequence[np.ndarray], labels: np.ndarray, names: Sequenc
 
 
 def read_people(folder: Path) -> tuple[list[Recording], np.ndarray]:
-    """The readings of a folder as `datasets.siim_gaze` reads it, with their times, and who has a pneumothorax.
+    """Return the readings of a folder as `datasets.siim_gaze` reads it, with their times, and who has a pneumothorax.
 
     Off-image fixations (0.5%) are moved to the border.
     """
@@ -254,7 +255,7 @@ def read_people(folder: Path) -> tuple[list[Recording], np.ndarray]:
 
 
 def _mask_of(runs: Sequence[str]) -> np.ndarray:
-    """A mask from SIIM's run lengths; bool [SIDE_PX, SIDE_PX]."""
+    """Return a mask from SIIM's run lengths; bool [SIDE_PX, SIDE_PX]."""
     mask = np.zeros(SIDE_PX**2, dtype=bool)
     for start, end in (run for text in runs for run in decode_runs(text)):
         mask[start:end] = True

@@ -104,14 +104,14 @@ class Case:
     findings: tuple[FindingSpec, ...]
 
     def stream(self, name: str) -> np.random.Generator:
-        """The random stream of this case under a name; a draw in one stream never shifts another."""
+        """Return the random stream of this case under a name; a draw in one stream never shifts another."""
         return stream(self.seed, self.domain, name)
 
     def without(self, name: str) -> "Case":
-        """The same case without one finding, for comparisons."""
+        """Return the same case without one finding, for comparisons."""
         return replace(self, findings=tuple(spec for spec in self.findings if spec.name != name))
 
 
 def stream(seed: int, domain: str, name: str) -> np.random.Generator:
-    """A generator that depends on seed, domain and name only, the same on every run and machine."""
+    """Return a generator that depends on seed, domain and name only, the same on every run and machine."""
     return np.random.default_rng(np.random.SeedSequence([seed, zlib.crc32(f"{domain}/{name}".encode())]))

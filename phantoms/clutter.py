@@ -47,7 +47,7 @@ def side_marker(out: Field, case: Case, raster: Raster) -> None:
 
 
 def clutter(case: Case, body: Body, beam: Beam, raster: Raster) -> Field:
-    """Attenuation of harmless extras [H, W]: monitoring leads on bedside views, buttons, calcified nodes."""
+    """Return attenuation of harmless extras [H, W]: monitoring leads on bedside views, buttons, calcified nodes."""
     rng, s, out = case.stream("clutter"), body.scale, raster.zeros()
     share = 0.2 if case.domain == RANDOMISED else 0.45 if case.technique.anteroposterior else 0.04
     if rng.random() < share:
@@ -86,17 +86,18 @@ def _monitoring_leads(rng: np.random.Generator, body: Body, beam: Beam, raster: 
     return out + splat_tubes(raster, beam, points, gauge, gauge * 0.55)
 
 
-def surroundings(case: Case, body: Body, beam: Beam, raster: Raster, veil: float) -> Field:
-    """Attenuation of what lies on and around the patient of domain R [H, W]: chin, folds, cables, snaps, bedding."""
+def surroundings(case: Case, body: Body, beam: Beam, raster: Raster, unevenness: float) -> Field:
+    """Return attenuation of what lies on and around the patient of domain R [H, W]: chin, folds, cables, snaps,
+    bedding."""
     rng, s = case.stream("surroundings"), body.scale
     out = raster.zeros()
     if case.domain != RANDOMISED:
         return out
     x, y = raster.grids
-    slopes = veil * rng.normal(0.0, 0.7, 2)
+    slopes = unevenness * rng.normal(0.0, 0.7, 2)
     out += np.float32(slopes[0] / 150.0) * x + np.float32(slopes[1] / 150.0) * y
     for scale_mm in (150.0, 60.0):
-        out += np.float32(veil * rng.uniform(0.2, 1.0)) * noise_field(raster, rng, scale_mm)
+        out += np.float32(unevenness * rng.uniform(0.2, 1.0)) * noise_field(raster, rng, scale_mm)
     if rng.random() < 0.3:  # chin and jaw
         chin = Ellipsoid((rng.normal(0, 14) * s, body.apex_mm - rng.uniform(50, 105) * s), (58 * s, 50 * s), 45.0)
         window, chord = chin.chord(raster)

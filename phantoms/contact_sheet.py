@@ -37,7 +37,7 @@ class Tile:
 
 
 def default_tiles() -> tuple[Tile, ...]:
-    """Each finding at three severities, then normals of every domain; no seed is used twice."""
+    """Return each finding at three severities, then normals of every domain; no seed is used twice."""
     tiles: list[Tile] = []
     for name, finding in DRAWN_FINDINGS.items():
         kinds = itertools.cycle(finding.kinds or (None,))

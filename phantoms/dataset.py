@@ -124,7 +124,7 @@ def _case_of(phantom: Phantom, model_pixels: tuple[int, int] | None) -> PhantomC
 
 
 def _cells(mask: np.ndarray) -> np.ndarray:
-    """How much of each cell a mask covers; see `PhantomCase.masks`."""
+    """Return how much of each cell a mask covers; see `PhantomCase.masks`."""
     image = Image.fromarray(mask.astype(np.uint8) * 255)
     return np.asarray(image.resize((MASK_CELLS, MASK_CELLS), Image.Resampling.BOX))
 
@@ -217,7 +217,7 @@ class PhantomShards:
             partial.rename(path)
 
     def load(self) -> list[PhantomCase]:
-        """All cases in memory (about 200 kB each at the resolution of the embedded model's glimpses)."""
+        """Return all cases in memory (about 200 kB each at the resolution of the embedded model's glimpses)."""
         cases = []
         for start in range(0, len(self.seeds), SHARD_CASES):
             with np.load(self._path(start)) as shard:

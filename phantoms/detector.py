@@ -39,7 +39,7 @@ class Detector:
 
 
 def sample_detector(case: Case) -> Detector:
-    """The scanner of the case's domain with its day-to-day settings."""
+    """Return the scanner of the case's domain with its day-to-day settings."""
     rng, bedside = case.stream("detector"), case.technique.anteroposterior
     if case.domain == "A":
         return Detector(
@@ -85,12 +85,12 @@ def _any_detector(rng: np.random.Generator, exposure: float) -> Detector:
 
 
 def transmit(attenuation: Field) -> Field:
-    """Beer-Lambert: the share of the open beam that passes, exp(-integral of mu)."""
+    """Return the share of the open beam that passes, exp(-integral of mu)."""
     return np.exp(-attenuation)
 
 
 def expose(attenuation: Field, raster: Raster, detector: Detector, rng: np.random.Generator) -> Field:
-    """Detected signal relative to the open beam [H, W]: primary, scatter, blur and quantum noise."""
+    """Return the detected signal relative to the open beam [H, W]: primary, scatter, blur and quantum noise."""
     blur_px = max(detector.blur_mm / raster.pitch_mm, 0.35)
     primary = ndimage.gaussian_filter(transmit(attenuation), blur_px, mode="nearest", truncate=3)
     object_signal = np.minimum(primary, 0.25)  # bare detector scatters little
@@ -101,7 +101,8 @@ def expose(attenuation: Field, raster: Raster, detector: Detector, rng: np.rando
 
 
 def process(signal: Field, raster: Raster, detector: Detector) -> Field:
-    """Density [H, W] of the detected signal, wide shadows partly taken out and edges enhanced, before its window."""
+    """Return the density [H, W] of the detected signal, wide shadows partly taken out and edges enhanced, before its
+    window."""
     density = -np.log(signal)
     wide = low_pass(density, 26.0 / raster.pitch_mm)
     fine = ndimage.gaussian_filter(density, max(1.6 / raster.pitch_mm, 0.6), mode="nearest", truncate=2.5)
@@ -109,21 +110,21 @@ def process(signal: Field, raster: Raster, detector: Detector) -> Field:
 
 
 def display_window(shown: Field, detector: Detector, body: np.ndarray) -> tuple[float, float]:
-    """Lower and upper end of the display window, from the pixels where `body`, bool [H, W], is True."""
+    """Return lower and upper end of the display window, from the pixels where `body`, bool [H, W], is True."""
     sample = shown[::3, ::3][body[::3, ::3]]
     low, high = np.percentile(sample, detector.percentiles) if sample.size else (0.0, 1.0)
     return float(low - detector.below * (high - low)), float(high)
 
 
 def display(shown: Field, window: tuple[float, float], detector: Detector) -> np.ndarray:
-    """Displayed image [H, W], uint8, bone bright, from what `process` and `display_window` give."""
+    """Return the displayed image [H, W], uint8, bone bright, from what `process` and `display_window` give."""
     low, high = window
     value = np.clip((shown - np.float32(low)) / np.float32(max(high - low, 1e-3)), -0.25, 1.25)
     return np.asarray(tone_curve(value, detector) * 255.0 + 0.5, dtype=np.uint8)
 
 
 def tone_curve(value: Field, detector: Detector) -> Field:
-    """S-shaped curve from window position (0 to 1) to display brightness in [0, 1]."""
+    """Return the S-shaped curve from window position (0 to 1) to display brightness in [0, 1]."""
     k, middle = np.float32(detector.steepness), np.float32(detector.middle)
     ends = 1.0 / (1.0 + np.exp(-k * (np.array([0.0, 1.0], dtype=np.float32) - middle)))
     curve = 1.0 / (1.0 + np.exp(-k * (value - middle)))
@@ -131,7 +132,7 @@ def tone_curve(value: Field, detector: Detector) -> Field:
 
 
 def low_pass(field: Field, sigma_px: float) -> Field:
-    """Wide Gaussian blur, done on block means and interpolated back: for shadows that vary slowly."""
+    """Return a wide Gaussian blur, done on block means and interpolated back: for shadows that vary slowly."""
     block = max(int(sigma_px / 2.0), 1)
     if block == 1:
         return np.asarray(ndimage.gaussian_filter(field, sigma_px, mode="nearest"), dtype=np.float32)

@@ -48,7 +48,8 @@ def archived(film: Field, shape: tuple[int, int], rng: np.random.Generator) -> n
 
 
 def random_tone(image: np.ndarray, rng: np.random.Generator) -> Field:
-    """A film's grey levels [256] by displayed level: a smooth curve to random percentiles 10, 50, 90 of the chest.
+    """Return a film's grey levels [256] by displayed level: a smooth curve to random percentiles 10, 50, 90 of the
+    chest.
 
     Args:
         image: uint8 [H, W], bone bright.
@@ -70,7 +71,7 @@ def random_tone(image: np.ndarray, rng: np.random.Generator) -> Field:
 
 
 def _add_bands(film: Field, rng: np.random.Generator) -> Field:
-    """Lines of an anti-scatter grid or of a plate reader, and a slope of brightness across the field."""
+    """Return lines of an anti-scatter grid or of a plate reader, and a slope of brightness across the field."""
     height, width = film.shape
     at = np.arange(width if rng.random() < 0.5 else height, dtype=np.float32)
     lines = rng.uniform(0.0, 2.5) * np.sin(at * rng.uniform(0.6, 3.1)) + rng.normal(0, rng.uniform(0.0, 1.5), len(at))

@@ -27,7 +27,7 @@ Statistics = dict[str, NDArray[np.floating]]
 
 
 def film_statistics(image: Image.Image) -> Statistics:
-    """Statistics of a grey image at SIDE_PX a side.
+    """Return statistics of a grey image at SIDE_PX a side.
 
     Returns:
         "grey levels": percentiles; "power": log10 of the radial power spectrum in bands; "across" and "down": mean
@@ -48,7 +48,7 @@ def film_statistics(image: Image.Image) -> Statistics:
 
 
 def separability(real: Sequence[Statistics], drawn: Sequence[Statistics]) -> dict[str, float]:
-    """AUROC of a logistic regression that tells real from drawn, over five folds: 0.5 where it cannot.
+    """Return AUROC of a logistic regression that tells real from drawn, over five folds: 0.5 where it cannot.
 
     Returns:
         By name of a statistic, and "all" for all of them together.

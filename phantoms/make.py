@@ -137,7 +137,7 @@ def _place(spec: FindingSpec, shadow: Shadow, raster: Raster, shape: tuple[int, 
 
 
 def _stretched(field: Field, shape: tuple[int, int]) -> Field:
-    """The nearest pixels of a field [H, W] at another height and width."""
+    """Return the nearest pixels of a field [H, W] at another height and width."""
     if field.shape == shape:
         return field
     rows, cols = (((np.arange(new) + 0.5) * old / new).astype(int) for new, old in zip(shape, field.shape, strict=True))
@@ -145,7 +145,7 @@ def _stretched(field: Field, shape: tuple[int, int]) -> Field:
 
 
 def _attenuation(scene: Scene, shadows: list[Shadow]) -> Field:
-    """The complete line integral [H, W]: soft tissue, lungs, vessels, bones, gas, findings and clutter."""
+    """Return the complete line integral [H, W]: soft tissue, lungs, vessels, bones, gas, findings and clutter."""
     case, body, beam, raster, thorax = scene.case, scene.body, scene.beam, scene.raster, scene.thorax
     tissues = sample_tissues(case)
     gate = np.clip((thorax.lung - 24.0) / 60.0, 0.0, 1.0)
@@ -163,7 +163,7 @@ def _attenuation(scene: Scene, shadows: list[Shadow]) -> Field:
     total += np.float32(tissues.bones) * bones + np.float32(tissues.spine) * spine(case, body, beam, raster)
     total += gas(case, body, beam, raster, tissues.airway) + clutter(case, body, beam, raster)
     if case.domain == RANDOMISED:
-        total += surroundings(case, body, beam, raster, tissues.veil)
+        total += surroundings(case, body, beam, raster, tissues.unevenness)
     for shadow in shadows:
         if not shadow.embedded:
             total += np.float32(tissues.lung) * shadow.attenuation
@@ -171,14 +171,14 @@ def _attenuation(scene: Scene, shadows: list[Shadow]) -> Field:
 
 
 def _beam(case: Case) -> Beam:
-    """The cone beam of the case's technique."""
+    """Return the cone beam of the case's technique."""
     technique = case.technique
     rotation_rad = float(np.deg2rad(technique.rotation_deg))
     return Beam(technique.focus_mm, CHEST_DEPTH_MM, technique.anteroposterior, rotation_rad)
 
 
 def _raster(case: Case, body: Body, size_px: int) -> Raster:
-    """A field around the chest that always holds apices and costophrenic angles."""
+    """Return a field around the chest that always holds apices and costophrenic angles."""
     technique, s = case.technique, body.scale
     top = body.apex_mm - 34.0 * s
     bottom = max(body.angle_of(-1.0)[1], body.angle_of(1.0)[1]) + 22.0 * s
@@ -204,7 +204,7 @@ def _raster(case: Case, body: Body, size_px: int) -> Raster:
 
 
 def _raster_by_margins(case: Case, size_px: int) -> Raster:
-    """The field around the lungs, as they are without findings, with the margins of the technique."""
+    """Return the field around the lungs, as they are without findings, with the margins of the technique."""
     body = build_body(replace(case, findings=()))
     half_width = float(np.max(body.half_width.values)) + 20.0 + 0.3 * case.habitus.fat_mm
     lungs = (-half_width, body.apex_mm, half_width, max(body.angle_of(-1.0)[1], body.angle_of(1.0)[1]))

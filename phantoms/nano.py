@@ -108,6 +108,19 @@ class Recipe:
     base: str = ""  # checkpoint to begin from; "" for nothing, which takes several times as many steps
     seed: int = 7
 
+    def scaled(self, factor: float) -> "Recipe":
+        """Return it with `factor` times as many images and steps: whole shards, and a step where there were any."""
+        from phantoms.dataset import SHARD_CASES
+
+        return replace(
+            self,
+            images=max(1, round(self.images * factor / SHARD_CASES)) * SHARD_CASES,
+            steps=self.steps and max(1, round(self.steps * factor)),
+            decay_steps=round(self.decay_steps * factor),
+            release_steps=max(1, round(self.release_steps * factor)),
+            release_decay_steps=round(self.release_decay_steps * factor),
+        )
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -122,7 +135,7 @@ class Schedule:
 
 
 def schedule_of(variant: Variant, recipe: Recipe) -> Schedule:
-    """Schedule of a variant: the same for all but the release."""
+    """Return the schedule of a variant: the same for all but the release."""
     if variant is Variant.RELEASE:
         return Schedule(
             recipe.release_steps, recipe.release_decay_steps, recipe.release_warmup_steps,
@@ -177,12 +190,12 @@ def variants_of(recipe: Recipe) -> tuple[Variant, ...]:
 
 
 def save_steps_of(recipe: Recipe) -> int:
-    """After how many steps a training is saved: at least once before its learning rate falls."""
+    """Return after how many steps a training is saved: at least once before its learning rate falls."""
     return max(1, min(SAVE_STEPS, (recipe.steps or recipe.release_steps) - recipe.decay_steps))
 
 
 def gaze_config_of(variant: Variant, recipe: Recipe) -> "GazeConfig":
-    """Gaze configuration of a variant, marked with what it was trained on."""
+    """Return the gaze configuration of a variant, marked with what it was trained on."""
     from gazevlm_core.findings import QUESTIONS, presence_question
     from gazevlm_core.model.configuration_gazevlm import GazeConfig
 
@@ -228,22 +241,12 @@ def main(
     """Draw, train all variants and quantise; what is finished is not done again."""
     from gazevlm_core.model.checkpoint import save_quantised
     from gazevlm_core.ranks import Ranks
-    from phantoms.dataset import SHARD_CASES
     from phantoms.films import load_films
     from phantoms.nano_parts import IMAGE_PIXELS, SMALLEST_IMAGE_PIXELS
     from phantoms.reference_features import store_ood_reference
 
     ranks, full = Ranks.of_this_run(), read_recipe(settings) if settings else Recipe()
-    recipe = replace(
-        full,
-        images=max(1, round(full.images * scale / SHARD_CASES)) * SHARD_CASES,
-        steps=full.steps and max(1, round(full.steps * scale)),
-        decay_steps=round(full.decay_steps * scale),
-        release_steps=max(1, round(full.release_steps * scale)),
-        release_decay_steps=round(full.release_decay_steps * scale),
-        film_share=full.film_share if real else 0.0,
-        base=base or full.base,
-    )
+    recipe = replace(full.scaled(scale), film_share=full.film_share if real else 0.0, base=base or full.base)
     if not (recipe.steps or recipe.base):
         raise typer.BadParameter("the recipe has 0 steps, so the release goes on from a base; name it with --base")
     if ranks.is_main:
@@ -364,8 +367,8 @@ def train(
 def begin(
     variant: Variant, recipe: Recipe, cases: list["PhantomCase"], runs: Path
 ) -> tuple["GazeVLM", "GazeVLMProcessor"]:
-    """Fresh weights or those of the base; for the release, unless it goes on from the base itself, those of the ordered
-    variant before its learning rate fell."""
+    """Return fresh weights or those of the base; for the release, unless it goes on from the base itself, those of the
+    ordered variant before its learning rate fell."""
     from gazevlm_core.model.checkpoint import load_checkpoint
     from gazevlm_core.model.modeling_gazevlm import GazeVLM
     from gazevlm_core.model.pointer import grown_heads

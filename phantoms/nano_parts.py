@@ -52,7 +52,7 @@ CHAT_TEMPLATE = (
 
 
 def train_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
-    """A byte-level BPE tokenizer with Qwen2.5-VL's special-token names; any text can be encoded.
+    """Return a byte-level BPE tokenizer with Qwen2.5-VL's special-token names; any text can be encoded.
 
     Args:
         texts: reports, questions and answers.
@@ -78,7 +78,7 @@ def train_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
 
 
 def nano_processor(tokenizer: PreTrainedTokenizerFast, *, finer: int = 1) -> GazeVLMProcessor:
-    """Processor whose images keep their aspect ratio within IMAGE_PIXELS, or so many times as fine."""
+    """Return a processor whose images keep their aspect ratio within IMAGE_PIXELS, or so many times as fine."""
     size = {"shortest_edge": finer**2 * SMALLEST_IMAGE_PIXELS, "longest_edge": finer**2 * IMAGE_PIXELS}
     image_processor = Qwen2VLImageProcessorPil(size=size)
     return GazeVLMProcessor(image_processor, tokenizer, CHAT_TEMPLATE)
@@ -99,7 +99,7 @@ class WholeKernelConv3d(nn.Conv3d):
 
     @classmethod
     def sharing(cls, convolution: nn.Conv3d) -> "WholeKernelConv3d":
-        """One that shares the weights of `convolution`."""
+        """Return one that shares the weights of `convolution`."""
         depth, height, width = convolution.kernel_size
         size = (depth, height, width)
         same = cls(convolution.in_channels, convolution.out_channels, size, stride=size, bias=False, device="meta")
@@ -229,7 +229,7 @@ def orthogonal(matrix: torch.Tensor, rounds: int, polynomial: tuple[float, float
 
 
 def nano_model(processor: GazeVLMProcessor, gaze: GazeConfig) -> GazeVLM:
-    """An untrained Qwen2.5-VL of about four million parameters."""
+    """Return an untrained Qwen2.5-VL of about four million parameters."""
     tokenizer = processor.tokenizer
     rope = {"rope_type": "default", "rope_theta": 10_000.0, "mrope_section": [4, 6, 6]}
     base = Qwen2_5_VLConfig(

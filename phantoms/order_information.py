@@ -50,7 +50,7 @@ def thirds_features(places: np.ndarray, order: np.random.Generator | None = None
 
 
 def transition_features(places: np.ndarray, order: np.random.Generator | None = None) -> np.ndarray:
-    """Places by quarter of the path, transitions between 4x4 cells, step lengths and returns, float64 [D].
+    """Return places by quarter of the path, transitions between 4x4 cells, step lengths and returns, float64 [D].
 
     Args:
         places: float [N, 2], x and y as fractions of the image; N >= 2.
@@ -86,8 +86,8 @@ ESTIMATORS: Mapping[str, Features] = {
 def guess_findings(
     ordered: np.ndarray, shuffled: np.ndarray, labels: np.ndarray, names: Sequence[str], *, seed: int = 0
 ) -> tuple[MacroAuroc, MacroAuroc, Estimate] | None:  # fmt: skip
-    """Macro AUROC of findings guessed from features [N, D] in order and shuffled, cross-validated, and their difference
-    in pairs; None where no finding has FEWEST readings with it and as many without.
+    """Return macro AUROC of findings guessed from features [N, D] in order and shuffled, cross-validated, and their
+    difference in pairs; None where no finding has FEWEST readings with it and as many without.
 
     Args:
         labels: float [N, F], 1 where one of the F `names` is there.
@@ -123,7 +123,7 @@ def order_information(
     *,
     steps: int | None = None,
 ) -> dict[str, Estimate]:
-    """Macro AUROC of findings guessed from gaze alone: "ordered", "shuffled", and their "difference" in pairs.
+    """Return macro AUROC of findings guessed from gaze alone: "ordered", "shuffled", and their "difference" in pairs.
 
     Args:
         places: N readings, one of each image, float [L, 2] each.

@@ -42,7 +42,7 @@ class Beam:
         return np.stack([turned_x * scale, y * scale], axis=-1).astype(np.float32)
 
     def magnification(self, z_mm: NDArray[np.floating] | float) -> NDArray[np.floating]:
-        """Size at depth z relative to the iso plane."""
+        """Return the size at depth z relative to the iso plane."""
         towards_focus = np.asarray(z_mm) * (1.0 if self.anteroposterior else -1.0)
         to_focus_mm = self.focus_mm - self.object_mm
         return to_focus_mm / (to_focus_mm - towards_focus)
@@ -77,24 +77,24 @@ class Raster:
         return cosine * u[None, :] + sine * v[:, None], cosine * v[:, None] - sine * u[None, :]
 
     def to_px(self, xy: NDArray[np.floating]) -> NDArray[np.floating]:
-        """Positions [..., 2] in mm as continuous pixel positions [..., 2]; a pixel's centre has half a pixel."""
+        """Return positions [..., 2] in mm as continuous pixel positions [..., 2]; a pixel's centre has half a pixel."""
         sine, cosine = np.sin(self.tilt_rad), np.cos(self.tilt_rad)
         u = cosine * xy[..., 0] - sine * xy[..., 1]
         v = sine * xy[..., 0] + cosine * xy[..., 1]
         return np.stack([(u - self.left_mm) / self.pitch_mm, (v - self.top_mm) / self.pitch_mm], axis=-1)
 
     def fraction(self, xy: tuple[float, float]) -> tuple[float, float]:
-        """A position in mm as fractions of the image, held just inside its edges."""
+        """Return a position in mm as fractions of the image, held just inside its edges."""
         px = self.to_px(np.asarray(xy, dtype=np.float64))
         x, y = px[0] / self.width_px, px[1] / self.height_px
         return float(np.clip(x, 0.005, 0.995)), float(np.clip(y, 0.005, 0.995))
 
     def zeros(self) -> Field:
-        """An empty field [H, W]."""
+        """Return an empty field [H, W]."""
         return np.zeros((self.height_px, self.width_px), dtype=np.float32)
 
     def window(self, centre: tuple[float, float], radius_mm: float) -> tuple[slice, slice]:
-        """Rows and columns of the square around a position in mm, cut to the image (possibly empty)."""
+        """Return rows and columns of the square around a position in mm, cut to the image (possibly empty)."""
         sine, cosine = math.sin(self.tilt_rad), math.cos(self.tilt_rad)
         x_px = (cosine * centre[0] - sine * centre[1] - self.left_mm) / self.pitch_mm
         y_px = (sine * centre[0] + cosine * centre[1] - self.top_mm) / self.pitch_mm
@@ -103,7 +103,7 @@ class Raster:
 
 
 def _span(centre_px: float, radius_px: float, count: int) -> slice:
-    """Pixels within a radius, cut to [0, count)."""
+    """Return pixels within a radius, cut to [0, count)."""
     start, stop = min(max(centre_px - radius_px, 0), count), min(max(centre_px + radius_px, 0), count)
     return slice(int(start), math.ceil(stop))
 
@@ -125,7 +125,7 @@ class Ellipsoid:
     angle_rad: float = 0.0
 
     def radius_squared(self, raster: Raster, window: tuple[slice, slice]) -> Field:
-        """Squared distance from the centre in units of the half axes, inside the window."""
+        """Return the squared distance from the centre in units of the half axes, inside the window."""
         x, y = raster.grids
         dx, dy = x[window] - np.float32(self.centre[0]), y[window] - np.float32(self.centre[1])
         sine, cosine = np.float32(np.sin(self.angle_rad)), np.float32(np.cos(self.angle_rad))

@@ -12,7 +12,8 @@ from phantoms.case import RANDOMISED, Case, Habitus, Technique
 
 
 def random_habitus(rng: np.random.Generator) -> Habitus:
-    """Children and the very heavy, shallow and deep breaths; no heart without disease is wider than half the chest."""
+    """Return anybody's habitus, from children to the very heavy, in shallow or deep breath; no heart without disease
+    is wider than half the chest."""
     fat_mm = float(np.clip(rng.gamma(1.6, 13.0), 0.5, 75.0))
     breast = float(np.clip(rng.normal(0.6, 0.35) + fat_mm / 70.0, 0.1, 1.7)) if rng.random() < 0.5 else 0.0
     return Habitus(
@@ -28,7 +29,7 @@ def random_habitus(rng: np.random.Generator) -> Habitus:
 
 
 def random_technique(rng: np.random.Generator) -> Technique:
-    """Any view of anybody: neither the beam nor the field tells who is ill."""
+    """Return any view of anybody: neither the beam nor the field tells who is ill."""
     bedside = bool(rng.random() < 0.45)
     covered = rng.random(4) < np.array((0.12, 0.1, 0.12, 0.04))
     left, top, right, bottom = np.where(covered, rng.uniform(0.005, 0.05, 4), 0.0).tolist()
@@ -66,7 +67,7 @@ class Tissues:
         airway: what the air of trachea and bronchi takes away.
         vessels: vessels of the lungs.
         grain: uneven aeration of the lungs.
-        veil: strength of slow changes across the field, in attenuation (uneven beam, folds, bedding).
+        unevenness: strength of slow changes across the field, in attenuation (uneven beam, folds, bedding).
     """
 
     soft: float = 1.0
@@ -76,11 +77,11 @@ class Tissues:
     airway: float = 1.0
     vessels: float = 1.0
     grain: float = 1.0
-    veil: float = 0.0
+    unevenness: float = 0.0
 
 
 def sample_tissues(case: Case) -> Tissues:
-    """The tissues of a case; those of domains A and B are all alike."""
+    """Return the tissues of a case; those of domains A and B are all alike."""
     if case.domain != RANDOMISED:
         return Tissues()
     rng = case.stream("tissues")
@@ -92,12 +93,12 @@ def sample_tissues(case: Case) -> Tissues:
         airway=float(rng.uniform(0.1, 0.9)),
         vessels=float(np.exp(rng.normal(-0.1, 0.3))),
         grain=float(np.exp(rng.normal(0.5, 0.6))),
-        veil=float(rng.uniform(0.0, 0.2)),
+        unevenness=float(rng.uniform(0.0, 0.2)),
     )
 
 
 def torso_changes(case: Case, count: int) -> tuple[np.ndarray, np.ndarray, float, float]:
-    """Factors on widths and depths of the trunk [count], lift of the arms and their gap from it in mm."""
+    """Return factors on widths and depths of the trunk [count], lift of the arms and their gap from it in mm."""
     rng = case.stream("arms")
     if case.domain != RANDOMISED:
         lift, gap = rng.uniform(0.12, 0.42), rng.uniform(6.0, 26.0)

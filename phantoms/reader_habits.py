@@ -114,20 +114,21 @@ class Aim:
 
 
 def conspicuity(finding: PlacedFinding, size_weight: float = CAPTURED_BY_SIZE) -> float:
-    """How much a finding stands out, about 0 to 1.3: its severity, its size, and what it means."""
+    """Return how much a finding stands out, about 0 to 1.3: its severity, its size, and what it means."""
     x0, y0, x1, y1 = finding.box
     size = math.log(max((x1 - x0) * (y1 - y0), 1e-4) / USUAL_BOX_AREA)
     return finding.severity + DRAWN_FINDINGS[finding.name].alarm + size_weight * min(max(size, -2.5), 1.5)
 
 
 def captures(finding: PlacedFinding, reader: Reader, rng: np.random.Generator) -> bool:
-    """Whether the first glance is drawn by a finding: gross abnormality draws it, a subtle or small one does not."""
+    """Return whether the first glance is drawn by a finding: gross abnormality draws it, a subtle or small one does
+    not."""
     log_odds = CAPTURE_SLOPE * (conspicuity(finding) - CAPTURED_FROM) + reader.vigilance
     return bool(rng.random() < CAPTURED_AT_MOST / (1.0 + math.exp(-log_odds)))
 
 
 def recognises(finding: PlacedFinding, found: int, reader: Reader, rng: np.random.Generator) -> bool:
-    """Whether a reader who fixates near a finding sees it as one.
+    """Return whether a reader who fixates near a finding sees it as one.
 
     What was found before satisfies the search: it lowers the chance of a subtle one.
     """
@@ -138,7 +139,7 @@ def recognises(finding: PlacedFinding, found: int, reader: Reader, rng: np.rando
 
 
 def mirrored(point: Point, landmarks: Landmarks) -> Point:
-    """The place on the other side of the spine, at the same height."""
+    """Return the place on the other side of the spine, at the same height."""
     (upper_x, upper_y), (lower_x, lower_y) = landmarks["upper spine"], landmarks["lower spine"]
     share = (point[1] - upper_y) / max(lower_y - upper_y, 1e-6)
     spine_x = upper_x + min(max(share, 0.0), 1.0) * (lower_x - upper_x)
@@ -146,7 +147,7 @@ def mirrored(point: Point, landmarks: Landmarks) -> Point:
 
 
 def entry_point(landmarks: Landmarks) -> Point:
-    """Where the eye enters: towards the side with the higher diaphragm, and lower where the lungs are short."""
+    """Return where the eye enters: towards the side with the higher diaphragm, and lower where the lungs are short."""
     width = landmarks["left lateral ribs"][0] - landmarks["right lateral ribs"][0]
     gap = (landmarks["left diaphragm"][1] - landmarks["right diaphragm"][1]) / width
     height = (landmarks["right diaphragm"][1] - landmarks["right apex"][1]) / width
@@ -158,7 +159,7 @@ def entry_point(landmarks: Landmarks) -> Point:
 
 
 def other_side(name: str) -> str | None:
-    """The region of the other side with the same name; None for one in the middle."""
+    """Return the region of the other side with the same name; None for one in the middle."""
     side, _, place = name.partition(" ")
     return f"{'left' if side == 'right' else 'right'} {place}" if place in SIDED_REGIONS else None
 
@@ -172,7 +173,8 @@ def next_region(
     reader: Reader,
     rng: np.random.Generator,
 ) -> str:
-    """The region that the scan goes on with: the paired one, or a near one not seen lately; habits and chance tilt it.
+    """Return the region that the scan goes on with: the paired one, or a near one not seen lately; habits and chance
+    tilt it.
 
     Args:
         gaze: the place fixated now.

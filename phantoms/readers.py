@@ -72,7 +72,8 @@ LAST_POSITION = 0.999  # fixations lie in [0, 1)
 
 
 def clicking(reader: Reader) -> Reader:
-    """The same reader who marks an image by clicks: a short path, seldom two clicks in a place, little overlooked."""
+    """Return the same reader who marks an image by clicks: a short path, seldom two clicks in a place, little
+    overlooked."""
     thoroughness, vigilance = CLICKING * reader.thoroughness, reader.vigilance + CLICKING_VIGILANCE
     return replace(reader, thoroughness=thoroughness, vigilance=vigilance, staying=0.1, grasp=9)
 
@@ -175,7 +176,7 @@ class _Search:
 
 
 def _plan(phantom: Phantom, reader: Reader, rng: np.random.Generator, most: int) -> list[Aim]:
-    """The fixations of one reading in order, at most so many; habits at its end are kept."""
+    """Return the fixations of one reading in order, at most so many; habits at its end are kept."""
     search = _Search(phantom, reader, rng)
     scan = USUAL_SCAN * reader.thoroughness * math.exp(SCAN_LOG_SPREAD * rng.standard_normal())
     for name in reader.opening:
@@ -192,7 +193,7 @@ def _plan(phantom: Phantom, reader: Reader, rng: np.random.Generator, most: int)
 def simulate_reading(
     phantom: Phantom, reader: Reader, reading_seed: int, *, max_fixations: int = LONGEST_READING
 ) -> Scanpath:
-    """One reading of a phantom.
+    """Return one reading of a phantom.
 
     Args:
         phantom: what is read.

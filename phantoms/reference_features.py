@@ -42,7 +42,8 @@ def store_ood_reference(folder: Path, training: Sequence[Image.Image], held_out:
 
 
 def held_out_images(sizes_px: tuple[int, ...], domains: Sequence[str]) -> list[Image.Image]:
-    """Phantoms drawn as those of the training, at sizes and of domains in turn, from seeds that it does not reach."""
+    """Return phantoms drawn as those of the training, at sizes and of domains in turn, from seeds that it does not
+    reach."""
     parts = [HELD_OUT_SEEDS[number :: len(domains)] for number in range(len(domains))]
     return [
         Image.fromarray(case.image)

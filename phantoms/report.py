@@ -27,7 +27,7 @@ def _generator(phantom: Phantom, style_seed: int, use: int) -> np.random.Generat
 
 
 def _phrase(finding: PlacedFinding, rng: np.random.Generator, *, article: bool = False) -> str:
-    """One finding in words, lower case: "small left apical pneumothorax"."""
+    """Return one finding in words, lower case: "small left apical pneumothorax"."""
     wording = DRAWN_FINDINGS[finding.name].wording
     noun = finding.detail or _pick(wording.nouns, rng)
     both = finding.side == "both"
@@ -67,7 +67,7 @@ def _finding_sentence(finding: PlacedFinding, rng: np.random.Generator) -> str:
 
 
 def _finding_sentences(findings: Sequence[PlacedFinding], rng: np.random.Generator) -> list[str]:
-    """One sentence per finding; now and then two findings share one."""
+    """Return one sentence per finding; now and then two findings share one."""
     sentences: list[str] = []
     waiting = list(findings)
     while waiting:
@@ -97,7 +97,7 @@ def _normal_report(rng: np.random.Generator) -> str:
 
 
 def write_report(phantom: Phantom, style_seed: int) -> str:
-    """A short report of everything that was drawn, with pertinent negatives now and then.
+    """Return a short report of everything that was drawn, with pertinent negatives now and then.
 
     Args:
         phantom: what is reported; findings are named in its order with side, zone and grade.

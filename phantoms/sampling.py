@@ -132,7 +132,8 @@ def _sample_technique(rng: np.random.Generator, domain: Domain, sick: bool) -> T
 def choose_findings(
     rng: np.random.Generator, domain: str, requests: Sequence[FindingRequest] | None, include_held_out: bool
 ) -> tuple[FindingSpec, ...]:
-    """Requested findings, or a plausible combination by the domain's prevalence, in the order of FINDING_NAMES."""
+    """Return requested findings, or a plausible combination by the domain's prevalence, in the order of
+    FINDING_NAMES."""
     if requests is None:
         requests = [FindingRequest(name) for name in _sample_names(rng, domain, include_held_out)]
     names = [request.name for request in requests]
@@ -146,14 +147,14 @@ def choose_findings(
 
 
 def sample_severity(rng: np.random.Generator) -> float:
-    """Severity in (0, 1]: uniform within a grade drawn by GRADE_SHARES."""
+    """Return a severity in (0, 1]: uniform within a grade drawn by GRADE_SHARES."""
     grade = int(rng.choice(3, p=GRADE_SHARES))
     low, high = ((SMALLEST_SEVERITY, SUBTLE_BELOW), (SUBTLE_BELOW, SEVERE_FROM), (SEVERE_FROM, 1.0))[grade]
     return float(rng.uniform(low, high))
 
 
 def _sample_names(rng: np.random.Generator, domain: str, include_held_out: bool) -> list[str]:
-    """Names one by one; each choice shifts the odds of the next by the affinities."""
+    """Return names one by one; each choice shifts the odds of the next by the affinities."""
     count = int(rng.choice(len(COUNT_SHARES[domain]), p=COUNT_SHARES[domain]))
     odds = np.array([DRAWN_FINDINGS[name].odds.get(domain, 1.0) for name in FINDING_NAMES], dtype=np.float64)
     strength = 0.5 if domain == RANDOMISED else 1.0  # of what goes together: little to rely on
@@ -197,7 +198,7 @@ def _place(rng: np.random.Generator, request: FindingRequest, earlier: list[Find
 
 
 def _free_side(side: Side, earlier: list[FindingSpec]) -> Side:
-    """A side that no earlier finding of the lung holds alone, where there is one."""
+    """Return a side that no earlier finding of the lung holds alone, where there is one."""
     taken = {spec.side for spec in earlier if DRAWN_FINDINGS[spec.name].hides_others}
     if side in ("left", "right") and side in taken:
         other: Side = "right" if side == "left" else "left"

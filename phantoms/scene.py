@@ -25,21 +25,23 @@ class Scene:
     body_without: Callable[[str], Body]
 
     def project(self, x: float, y: float, z: float) -> Point:
-        """Iso-plane position in mm of a point of the patient."""
+        """Return the iso-plane position in mm of a point of the patient."""
         at = self.beam.project(np.array([x, y, z], dtype=np.float64))
         return float(at[0]), float(at[1])
 
     def filled(self, share: Field) -> Field:
-        """Attenuation added where a share in [0, 1] of the aerated lung along the ray is filled with fluid [H, W]."""
+        """Return attenuation added where a share in [0, 1] of the aerated lung along the ray is filled with fluid [H,
+        W]."""
         return self.thorax.lung * share * np.float32(DENSER_THAN_LUNG)
 
     def on_side(self, sign: float) -> Field:
-        """1 on one side of the midline, 0 on the other, with a soft step [H, W]."""
+        """Return 1 on one side of the midline, 0 on the other, with a soft step [H, W]."""
         x = self.raster.grids[0] - np.float32(self.body.shift_mm)
         return np.clip(x * np.float32(sign / 8.0) + 0.5, 0.0, 1.0)
 
     def blob(self, rng: np.random.Generator, centre: Point, radii: Point, ragged: float, edge: float) -> Field:
-        """An ellipse with a ragged outline: 1 inside, falling to 0 over `edge` radii around the outline [H, W]."""
+        """Return an ellipse with a ragged outline: 1 inside, falling to 0 over `edge` radii around the outline [H,
+        W]."""
         if self.case.domain == RANDOMISED:
             ragged, edge = ragged * rng.uniform(0.7, 2.2), edge * rng.uniform(0.7, 1.8)
         x, y = self.raster.grids
@@ -69,13 +71,13 @@ class Shadow:
 
 
 def smooth_step(value: Field) -> Field:
-    """3 t^2 - 2 t^3 of the value clipped to [0, 1]."""
+    """Return 3 t^2 - 2 t^3 of the value clipped to [0, 1]."""
     t = np.clip(value, 0.0, 1.0)
     return np.asarray(t * t * (3.0 - 2.0 * t), dtype=np.float32)
 
 
 def ramp(severity: float, low: float, high: float, power: float = 1.0) -> float:
-    """Strength of a sign at a severity, between its limits at 0 and 1.
+    """Return the strength of a sign at a severity, between its limits at 0 and 1.
 
     The exponent lifts the middle of the scale: a moderate finding has half of its full strength or more, and only the
     lowest third fades out.
@@ -84,7 +86,7 @@ def ramp(severity: float, low: float, high: float, power: float = 1.0) -> float:
 
 
 def noise_field(raster: Raster, rng: np.random.Generator, scale_mm: float) -> Field:
-    """Smooth random field [H, W] of about unit variance with structures of `scale_mm`, fixed in space.
+    """Return a smooth random field [H, W] of about unit variance with structures of `scale_mm`, fixed in space.
 
     The lattice of random values is laid over the plane in mm, so the same draw gives the same field at any raster.
     """

@@ -24,7 +24,7 @@ class Table:
 
     @classmethod
     def through(cls, levels: tuple[float, ...], values: tuple[float, ...]) -> "Table":
-        """Monotone cubic through the points; constant beyond the ends."""
+        """Return the monotone cubic through the points; constant beyond the ends."""
         at = np.linspace(levels[0], levels[-1], TABLE_SIZE)
         return cls(levels[0], levels[-1], monotone_cubic(np.array(levels), np.array(values), at).astype(np.float32))
 
@@ -38,7 +38,8 @@ class Table:
 def monotone_cubic(
     knots: NDArray[np.float64], values: NDArray[np.float64], at: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Fritsch-Carlson interpolation of values over rising knots: smooth, and without overshoot between them."""
+    """Return the Fritsch-Carlson interpolation of values over rising knots: smooth, and without overshoot between
+    them."""
     width = np.diff(knots)
     slope = np.diff(values) / width
     before, after = slope[:-1], slope[1:]
@@ -64,7 +65,7 @@ class Dome:
     z0_mm: float
 
     def edge(self, x: float) -> float:
-        """Height y of the visible edge at x."""
+        """Return the height y of the visible edge at x."""
         medial = abs(x) < abs(self.x0_mm)
         return self.top_mm + self.bend_x * (MEDIAL_BEND if medial else 1.0) * (x - self.x0_mm) ** 2
 
@@ -90,7 +91,7 @@ class Heart:
     level_mm: float
 
     def radii(self, count: int) -> Field:
-        """Distance of the outline from the centre at `count` + 1 equal steps of the angle from -pi to pi."""
+        """Return the distance of the outline from the centre at `count` + 1 equal steps of the angle from -pi to pi."""
         rays = np.array(self.outline) - np.array(self.centre)
         angles, lengths = np.arctan2(rays[:, 1], rays[:, 0]), np.hypot(rays[:, 0], rays[:, 1])
         order = np.argsort(angles)
@@ -147,11 +148,11 @@ class Body:
         return self.heart.level_mm
 
     def level(self, fraction: float) -> float:
-        """y at a fraction of the lung height, 0 at the apices."""
+        """Return y at a fraction of the lung height, 0 at the apices."""
         return self.apex_mm + fraction * self.lung_height_mm
 
     def ellipsoids(self, parts: tuple[tuple[float, ...], ...], beam: Beam) -> list[Ellipsoid]:
-        """Great vessels as seen by a beam."""
+        """Return great vessels as seen by a beam."""
         seen = []
         for x, y, z, a, b, c, angle in parts:
             centre = beam.project(np.array([x + self.shift_mm, y, z]))
@@ -160,13 +161,13 @@ class Body:
         return seen
 
     def angle_of(self, sign: float) -> tuple[float, float]:
-        """(x, y) of the costophrenic angle of a side."""
+        """Return (x, y) of the costophrenic angle of a side."""
         dome = self.domes[sign]
         wall = float(self.half_width(dome.top_mm + 35.0)) - 3.0
         return sign * wall, dome.edge(sign * wall)
 
     def lung_point(self, sign: float, level: float, across: float) -> tuple[float, float]:
-        """A place in a lung.
+        """Return a place in a lung.
 
         Args:
             sign: -1 for the patient's right lung, 1 for the left.

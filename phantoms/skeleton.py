@@ -21,13 +21,13 @@ BONE_PROFILE: Profile = shell_profile(RIB_INNER, MARROW_EXTRA / CORTEX_EXTRA)
 
 
 def vertebra_y(body: Body, number: float) -> float:
-    """y of the middle of a thoracic vertebra, counted from 1; spacing grows downwards."""
+    """Return y of the middle of a thoracic vertebra, counted from 1; spacing grows downwards."""
     steps = number - CARINA_VERTEBRA
     return body.scale * (VERTEBRA_STEP_MM * steps + 0.35 * steps * abs(steps))
 
 
 def rib_curve(case: Case, body: Body, number: int, sign: float) -> NDArray[np.float64]:
-    """Centre line [RIB_POINTS, 3] of a rib (1 to 11), from the spine round to its front end."""
+    """Return the centre line [RIB_POINTS, 3] of a rib (1 to 11), from the spine round to its front end."""
     rng = case.stream(f"rib {number}")  # both sides share a stream: ribs are nearly symmetric
     drop = RIB_DROPS[number - 1] * body.scale * (1.0 + 0.05 * rng.normal())
     drop *= 1.0 - 0.08 * case.habitus.inspiration
@@ -48,7 +48,7 @@ def rib_curve(case: Case, body: Body, number: int, sign: float) -> NDArray[np.fl
 
 
 def rib_gauge(body: Body, curves: NDArray[np.float64], bone: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Projected half width and mass [B, n] of ribs: 13 mm high and 7 mm thick, seen on edge at the side."""
+    """Return projected half width and mass [B, n] of ribs: 13 mm high and 7 mm thick, seen on edge at the side."""
     tangent = np.gradient(curves[..., :2], axis=1)
     tangent /= np.linalg.norm(tangent, axis=-1, keepdims=True) + 1e-9
     high, thick = 6.6 * body.scale, 3.7 * body.scale
@@ -62,7 +62,7 @@ def rib_gauge(body: Body, curves: NDArray[np.float64], bone: float) -> tuple[NDA
 
 
 def ribs(case: Case, body: Body, beam: Beam, raster: Raster) -> Field:
-    """All ribs."""
+    """Return all ribs."""
     pairs = 10 if case.stream("rib count").random() < 0.4 else 11
     curves = np.stack([rib_curve(case, body, n, sign) for sign in (-1.0, 1.0) for n in range(1, pairs + 1)])
     half_width, mass = rib_gauge(body, curves, case.habitus.bone)
@@ -71,7 +71,7 @@ def ribs(case: Case, body: Body, beam: Beam, raster: Raster) -> Field:
 
 
 def clavicle_curve(case: Case, body: Body, sign: float) -> NDArray[np.float64]:
-    """Centre line [n, 3] of a clavicle, from the sternum outwards: an S seen from the front."""
+    """Return the centre line [n, 3] of a clavicle, from the sternum outwards: an S seen from the front."""
     rng = case.stream("clavicles")
     s, w = body.scale, body.width
     rise = rng.uniform(6, 30) + (14.0 if case.technique.anteroposterior else 0.0) + sign * rng.normal(0, 2.5)
@@ -83,7 +83,7 @@ def clavicle_curve(case: Case, body: Body, sign: float) -> NDArray[np.float64]:
 
 
 def shoulder_girdle(case: Case, body: Body, beam: Beam, raster: Raster) -> Field:
-    """Clavicles, scapulae and humeri."""
+    """Return clavicles, scapulae and humeri."""
     bone, s = case.habitus.bone, body.scale
     curves = np.stack([clavicle_curve(case, body, sign) for sign in (-1.0, 1.0)])
     along = np.linspace(0, 1, curves.shape[1])
@@ -135,18 +135,18 @@ def _scapula_curves(
 
 
 def _bowed(start: NDArray[np.float64], end: NDArray[np.float64], bow: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A curve [16, 3] between two points that bows out by `bow` in the middle."""
+    """Return a curve [16, 3] between two points that bows out by `bow` in the middle."""
     t = np.linspace(0.0, 1.0, 16)[:, None]
     return start + (end - start) * t + bow * np.sin(np.pi * t)
 
 
 def _at(curve: NDArray[np.float64], t: float) -> NDArray[np.float64]:
-    """The point at a share t of a curve's points."""
+    """Return the point at a share t of a curve's points."""
     return curve[round(t * (len(curve) - 1))]
 
 
 def spine(case: Case, body: Body, beam: Beam, raster: Raster) -> Field:
-    """Vertebral bodies between discs, pedicles, spinous and transverse processes."""
+    """Return vertebral bodies between discs, pedicles, spinous and transverse processes."""
     out = raster.zeros()
     rng, s, bone = case.stream("spine"), body.scale, case.habitus.bone
     sway, phase = rng.normal(0, 2.6), rng.uniform(0, 2 * np.pi)

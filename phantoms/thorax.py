@@ -52,7 +52,7 @@ def build_thorax(case: Case, body: Body, beam: Beam, raster: Raster) -> Thorax:
 
 
 def cavity_chord(body: Body, raster: Raster, lateral_gap: Table | None = None, drop_mm: float = 0.0) -> Field:
-    """Depth of the chest cavity: a stack of superellipses, rounded off at each apex.
+    """Return the depth of the chest cavity: a stack of superellipses, rounded off at each apex.
 
     Args:
         lateral_gap: distance over y by which the lung falls short of the chest wall (pneumothorax), or None.
@@ -72,7 +72,7 @@ def cavity_chord(body: Body, raster: Raster, lateral_gap: Table | None = None, d
 
 
 def under_domes(body: Body, raster: Raster, cavity: Field) -> Field:
-    """Length of the cavity that lies below the diaphragm."""
+    """Return the length of the cavity that lies below the diaphragm."""
     x, y = raster.grids
     half = cavity * np.float32(0.5)
     out = raster.zeros()
@@ -88,7 +88,7 @@ def under_domes(body: Body, raster: Raster, cavity: Field) -> Field:
 
 
 def mediastinal_chord(body: Body, beam: Beam, raster: Raster) -> Field:
-    """Soft tissue of mediastinum, heart and great vessels: a smooth union of a stack and ellipsoids."""
+    """Return soft tissue of mediastinum, heart and great vessels: a smooth union of a stack and ellipsoids."""
     x, y = raster.grids
     centred = x - np.float32(0.7 * body.shift_mm)
     left = centred > 0
@@ -127,13 +127,13 @@ def heart_chord(body: Body, beam: Beam, raster: Raster) -> tuple[tuple[slice, sl
 
 
 def _descending_aorta(body: Body, beam: Beam) -> Ellipsoid:
-    """The descending aorta as a long ellipsoid left of the spine."""
+    """Return the descending aorta as a long ellipsoid left of the spine."""
     at = beam.project(np.array([17.0 * body.scale + 0.5 * body.shift_mm, 55.0 * body.scale, -50.0]))
     return Ellipsoid((float(at[0]), float(at[1])), (18.0 * body.scale, 120.0 * body.scale), 16.0 * body.scale)
 
 
 def torso_chord(case: Case, body: Body, raster: Raster) -> Field:
-    """Neck, shoulders, trunk and upper arms, in mm of soft tissue."""
+    """Return neck, shoulders, trunk and upper arms, in mm of soft tissue."""
     x, y = raster.grids
     fat, s = case.habitus.fat_mm, body.scale
     levels = tuple(level * s for level in TORSO_LEVELS)
@@ -158,7 +158,7 @@ def _power_3_8(value: Field) -> Field:
 
 
 def breast_chord(case: Case, body: Body, raster: Raster) -> Field:
-    """Breast shadows: fuller and sharper below, fading upwards, in mm of fatty tissue as soft tissue."""
+    """Return breast shadows: fuller and sharper below, fading upwards, in mm of fatty tissue as soft tissue."""
     out = raster.zeros()
     size = case.habitus.breast
     if size <= 0:
@@ -178,7 +178,7 @@ def breast_chord(case: Case, body: Body, raster: Raster) -> Field:
 
 
 def gas(case: Case, body: Body, beam: Beam, raster: Raster, airway: float = 1.0) -> Field:
-    """Attenuation taken away by air in trachea, bronchi, stomach and bowel (negative) [H, W]."""
+    """Return attenuation taken away by air in trachea, bronchi, stomach and bowel (negative) [H, W]."""
     s, shift = body.scale, body.shift_mm
     tracheal_r, bronchial_r = 8.2 * s, 5.6 * s
     curves = np.array(

@@ -13,12 +13,13 @@ ALONG_STEP_PX, ACROSS_STEP_PX = 0.95, 0.8
 
 
 def solid_profile(offset: Field) -> Field:
-    """Chord of a solid round tube over the offset from its axis in [-1, 1], up to a factor."""
+    """Return the chord of a solid round tube over the offset from its axis in [-1, 1], up to a factor."""
     return np.sqrt(np.maximum(1.0 - offset * offset, 0.0)).astype(np.float32)
 
 
 def shell_profile(inner: float, core: float) -> Profile:
-    """Chord-weighted attenuation across a hollow tube: a shell down to `inner` radii and a core weighing `core`."""
+    """Return the chord-weighted attenuation across a hollow tube: a shell down to `inner` radii and a core weighing
+    `core`."""
 
     def profile(offset: Field) -> Field:
         outer = np.sqrt(np.maximum(1.0 - offset * offset, 0.0))
@@ -37,7 +38,7 @@ def splat_tubes(
     profile: Profile = solid_profile,
     gate: Field | None = None,
 ) -> Field:
-    """Line integrals of swept tubes, by depositing the mass of thin slices along their 3-D centre lines.
+    """Return line integrals of swept tubes, by depositing the mass of thin slices along their 3-D centre lines.
 
     A slice of length ds and cross-section area a adds mu * a * ds over its projected width, so a tube that runs along
     the beam grows denser by itself, without dividing by a vanishing projected length.
@@ -85,7 +86,7 @@ def splat_tubes(
 
 
 def _look_up(field: Field, px: Field) -> Field:
-    """Values of a field [H, W] at the nearest pixels to positions [..., 2]."""
+    """Return values of a field [H, W] at the nearest pixels to positions [..., 2]."""
     rows = np.clip(px[..., 1].astype(np.intp), 0, field.shape[0] - 1)
     cols = np.clip(px[..., 0].astype(np.intp), 0, field.shape[1] - 1)
     return field[rows, cols]

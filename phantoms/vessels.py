@@ -16,7 +16,7 @@ ROOT_RADII = (3.3, 3.0, 2.7, 2.5, 2.8, 3.2, 3.6, 3.8, 3.7, 3.2)
 
 
 def vessels(case: Case, body: Body, beam: Beam, raster: Raster, gate: Field) -> Field:
-    """Attenuation of the vessels beyond lung [H, W].
+    """Return attenuation of the vessels beyond lung [H, W].
 
     Args:
         gate: [H, W] in [0, 1], where vessels show: 0 outside the lungs and beyond a pneumothorax.
@@ -40,7 +40,7 @@ def vessels(case: Case, body: Body, beam: Beam, raster: Raster, gate: Field) -> 
 
 
 def _hila(body: Body, beam: Beam, raster: Raster, swelling: float) -> Field:
-    """The central pulmonary arteries: the right interlobar artery and the arch of the left."""
+    """Return the central pulmonary arteries: the right interlobar artery and the arch of the left."""
     s, shift = body.scale, body.shift_mm
     curves = np.array(
         [
@@ -106,7 +106,7 @@ def _branch(
     radius: NDArray[np.float64],
     length: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Two unequal children per branch; the cross-sections obey Murray's law (cubes of the radii add up)."""
+    """Return two unequal children per branch; the cross-sections obey Murray's law (cubes of the radii add up)."""
     count = len(radius)
     across = np.cross(heading, rng.normal(0.0, 1.0, heading.shape))
     across /= np.linalg.norm(across, axis=1, keepdims=True) + 1e-9

@@ -34,7 +34,7 @@ def packages_in(root: Path) -> list[str]:
 def stray_imports(root: Path) -> list[str]:
     """What import-linter cannot say.
 
-    gradio only in web/, in files called ui.py and in folders called tab or dashboard; torch never in annotate/ or
+    gradio only in web/, in files called page.py and in folders called tab or dashboard; torch never in annotate/ or
     web/; nobody imports app, benchmarks or scripts; nobody but the command line imports a tab.
     """
     found = []
@@ -45,7 +45,7 @@ def stray_imports(root: Path) -> list[str]:
             forbidden = TOP_MODULES & libraries
             if package not in ABOVE_TABS:
                 forbidden |= (tabs - {package}) & libraries
-            if package != "web" and path.name != "ui.py" and path.parent.name not in PAGE_FOLDERS:
+            if package != "web" and path.name != "page.py" and path.parent.name not in PAGE_FOLDERS:
                 forbidden |= {"gradio"} & libraries
             if package in TORCHLESS_PACKAGES:
                 forbidden |= {"torch"} & libraries
@@ -132,7 +132,7 @@ def test_planted_violation_breaks_the_contracts(copied_tree: Path, file: str, li
         ("annotate/store.py", "from torch import nn", "annotate/store.py imports torch"),
         ("web/canvas.py", "import gradio, torch", "web/canvas.py imports torch"),
         ("evaluate/score.py", "import app", "evaluate/score.py imports app"),
-        ("evaluate/ui.py", "import gradio", None),
+        ("evaluate/page.py", "import gradio", None),
         ("annotate/dashboard/review.py", "import gradio", None),
         ("annotate/dashboard/review.py", "import torch", "annotate/dashboard/review.py imports torch"),
         ("annotate/opening.py", "import gradio", "annotate/opening.py imports gradio"),

@@ -43,10 +43,10 @@ class Session(SessionState):
         self.config_values.clear()
 
     def _update_config(self, key: int) -> None:
-        """Nothing is noted."""
+        """Note nothing."""
 
     def _update_value_in_config(self, key: int, value: Any) -> None:  # noqa: ANN401 (any value)
-        """Nothing is noted."""
+        """Note nothing."""
 
 
 def _noting_owner(upload: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
@@ -88,7 +88,7 @@ class Page(gr.Blocks):
     max_file_size = DEFAULT_LIMITS.max_bytes  # launching sets the same; until then Gradio has none, and fails
 
     async def preprocess_data(self, block_fn: Any, inputs: list[Any], *rest: Any, **named: Any) -> Any:  # noqa: ANN401
-        """Values as the handlers take them.
+        """Return values as the handlers take them.
 
         To an endpoint, null is what was left out: programs send it for that. To any handler, no text is an empty one.
 
@@ -135,7 +135,7 @@ class Page(gr.Blocks):
         return sent
 
     async def process_api(self, *values: Any, **named: Any) -> dict[str, Any]:
-        """One event or call of an endpoint, from what was sent to what is shown.
+        """Handle one event or call of an endpoint, from what was sent to what is shown.
 
         Raises:
             gr.Error: whatever went wrong; what nobody foresaw is in the log.

@@ -21,11 +21,11 @@ _lock = threading.Lock()
 
 
 def brief(text: object, longest: int = LONGEST) -> str:
-    """A text of unknown origin in one line: without what is not printable, and cut."""
-    said = str(text)
-    cut = said[:longest]
+    """Return a text of unknown origin in one line: without what is not printable, and cut."""
+    message = str(text)
+    cut = message[:longest]
     line = "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in cut)
-    return line if len(said) <= longest else f"{line}... ({len(said):,} characters)"
+    return line if len(message) <= longest else f"{line}... ({len(message):,} characters)"
 
 
 def log_error(error: BaseException) -> None:
@@ -36,7 +36,7 @@ def log_error(error: BaseException) -> None:
 
 
 def _message(error: BaseException) -> str:
-    """What there is to log; "" where the like was logged and no round number is reached."""
+    """Return what there is to log; "" where the like was logged and no round number is reached."""
     kind = _kind(error)
     with _lock:
         _counts[kind] += 1
@@ -56,7 +56,8 @@ def _kind(error: BaseException) -> Kind:
 
 
 def _traceback_lines(error: BaseException) -> Iterator[str]:
-    """A traceback as Python prints it, oldest cause first, but for the messages, of which there is the beginning."""
+    """Yield a traceback as Python prints it, oldest cause first, but for the messages, of which there is the
+    beginning."""
     known: set[int] = set()
     chain: list[BaseException] = []
     current: BaseException | None = error
@@ -74,7 +75,7 @@ class OncePerKind(logging.Filter):
     """Lets one record of each kind pass, with nobody's text at length; for loggers of libraries."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether it is logged; the record is made brief."""
+        """Return whether it is logged; the record is made brief."""
         message, error = brief(record.getMessage().strip(), 5 * LONGEST), record.exc_info and record.exc_info[1]
         record.args, record.exc_info, record.exc_text = None, None, None
         record.msg = message

@@ -72,7 +72,7 @@ async def fetch(url: str, folder: Path, upload_folder: UploadFolder, largest: in
 
 
 def _name_at(url: str) -> str:
-    """A file's name at an address, of letters, digits, dots and dashes; its last 100 bytes.
+    """Return a file's name at an address, of letters, digits, dots and dashes; its last 100 bytes.
 
     Raises:
         FetchError: this is no address.
@@ -86,7 +86,7 @@ def _name_at(url: str) -> str:
 
 
 async def _public(host: str) -> str:
-    """An address of a host that all the world can reach. Raises FetchError: it has none."""
+    """Return an address of a host that all the world can reach. Raises FetchError: it has none."""
     try:
         address = await safehttpx.async_validate_url(host)
     except (ValueError, UnicodeError):
@@ -97,7 +97,7 @@ async def _public(host: str) -> str:
 
 
 async def _chunks(url: str, largest: int) -> AsyncIterator[bytes]:
-    """The file's bytes as they come, at most `largest` of them."""
+    """Yield the file's bytes as they come, at most `largest` of them."""
     too_large = FetchError(TOO_LARGE.format(megabytes=largest // 2**20))
     for _ in range(MOST_HOPS):
         asked = httpx.URL(url)

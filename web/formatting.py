@@ -8,7 +8,7 @@ LONGEST_NAME = 40  # characters, in a list
 
 
 def when(moment: datetime | float | None) -> str:
-    """A moment, a datetime or unix time in seconds, to the minute in UTC; a dash where it is not known."""
+    """Return a moment, a datetime or unix time in seconds, to the minute in UTC; a dash where it is not known."""
     if moment is None:
         return UNKNOWN
     at = moment.astimezone(UTC) if isinstance(moment, datetime) else datetime.fromtimestamp(moment, UTC)
@@ -16,7 +16,7 @@ def when(moment: datetime | float | None) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A length of time to two digits or so: "45 s", "4 min", "2 h 10 min"."""
+    """Return a length of time to two digits or so: "45 s", "4 min", "2 h 10 min"."""
     if seconds < 1.5 * MINUTE_S:
         return f"{max(1, round(seconds))} s"
     minutes = round(seconds / MINUTE_S)
@@ -27,32 +27,32 @@ def duration(seconds: float) -> str:
 
 
 def score(value: float | None, *, signed: bool = False) -> str:
-    """Three digits, or a dash where it is not known or not defined."""
+    """Return three digits, or a dash where it is not known or not defined."""
     if value is None:
         return UNKNOWN
     return f"{value:+.3f}" if signed else f"{value:.3f}"
 
 
 def whole_ms(milliseconds: float | None) -> str:
-    """Whole milliseconds without their unit, or a dash where they are not known."""
+    """Return whole milliseconds without their unit, or a dash where they are not known."""
     return UNKNOWN if milliseconds is None else f"{milliseconds:.0f}"
 
 
 def size(count: float) -> str:
-    """Bytes in words."""
+    """Return bytes in words."""
     return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
 
 
 def counted(count: int, one: str, more: str = "") -> str:
-    """A number with its noun."""
+    """Return a number with its noun."""
     return f"{count:,} {one if count == 1 else more or one + 's'}"
 
 
 def short_digest(digest: str) -> str:
-    """The beginning of a digest, by which people tell images apart."""
+    """Return the beginning of a digest, by which people tell images apart."""
     return digest[:10]
 
 
 def short_name(name: str) -> str:
-    """A name that may be long, for a list."""
+    """Return a name that may be long, for a list."""
     return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"

@@ -1,7 +1,7 @@
 """Terms of art in plain words, for the mark `?` that stands behind them on every tab.
 
 `mark` puts one mark behind a text and explains all terms in it; page.js shows the words where it is pressed, and makes
-the same marks in the parts of the page that scripts draw.
+the same marks in the parts of the page that scripts draw, and at fields, whose labels Gradio draws as text alone.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""What stands before the page: every request passes here first, and most attacks end here.
+"""Middleware before the page: every request passes here first, and most attacks end here.
 
     app = Guard(app)
 
@@ -81,7 +81,7 @@ async def refuse(scope: Scope, send: Send, status: int, text: str) -> None:
 
 
 def route_of(scope: Scope) -> str:
-    """The path as the routes see it: without the place that the whole page is served below, or a last slash."""
+    """Return the path as the routes see it: without the place that the whole page is served below, or a last slash."""
     path, root = str(scope["path"]), str(scope.get("root_path", ""))
     if root and (path == root or path.startswith(f"{root}/")):
         path = path[len(root) :]
@@ -89,7 +89,7 @@ def route_of(scope: Scope) -> str:
 
 
 def header(scope: Scope, name: bytes) -> str | None:
-    """The first header of this name; None where there is none."""
+    """Return the first header of this name; None where there is none."""
     return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), None)
 
 
@@ -111,7 +111,7 @@ class WebRequest(Protocol):
 
 
 def client_address(request: WebRequest) -> str:
-    """The address that a request comes from; "" where it has none.
+    """Return the address that a request comes from; "" where it has none.
 
     The server has set it: to the other end of the connection, or, where that is a trusted proxy, to the last address
     of `X-Forwarded-For` that is none. What anybody else writes there is never read. IPv6 counts by its /64, which is
@@ -122,7 +122,7 @@ def client_address(request: WebRequest) -> str:
 
 @lru_cache(maxsize=4096)
 def network_of(host: str) -> str:
-    """An IPv4 address, the /64 of an IPv6 address, or the text itself where it is neither."""
+    """Return an IPv4 address, the /64 of an IPv6 address, or the text itself where it is neither."""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
@@ -144,7 +144,7 @@ def trust_proxies(trusted: Iterable[str]) -> None:
 
 
 def address_of(scope: Scope) -> str:
-    """As `client_address`, of a request that has not reached the page yet."""
+    """Return `client_address` of a request that has not reached the page yet."""
     client = scope.get("client")
     return network_of(client[0] if client else "")
 

@@ -23,7 +23,7 @@ class HubError(RuntimeError):
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether asking again may help: lost connections, time-outs, a Hub that is busy or broken."""
+    """Return whether asking again may help: lost connections, time-outs, a Hub that is busy or broken."""
     if isinstance(error, HfHubHTTPError):
         status = error.response.status_code if error.response is not None else 0
         return status not in LASTING

@@ -105,7 +105,7 @@ class Gate:
         return not self.settings.on_space
 
     def claim(self, request: WebRequest, token: str = "") -> Claim:
-        """What a request says of who made it.
+        """Return what a request says of who made it.
 
         Args:
             request: any web request.
@@ -119,7 +119,7 @@ class Gate:
         return Claim(login, name, token, client_address(request), session)
 
     def visitor(self, claim: Claim) -> Visitor:
-        """Who it is.
+        """Return who it is.
 
         On a Space, only a login at the Hub names anybody. Elsewhere Gradio offers a pretended login, which is never
         believed; the name is the one that was typed, and roles come from tokens alone.
@@ -141,7 +141,7 @@ class Gate:
         return Visitor(name, self._pseudonym(f"{realm}:{name.lower()}"), frozenset(roles), self.settings.on_space)
 
     def admit(self, claim: Claim, action: Action, role: Role = "annotator") -> Visitor:
-        """Who it is, if they may do this now.
+        """Return who it is, if they may do this now.
 
         Args:
             claim: what the request says.
@@ -196,7 +196,7 @@ class Gate:
             raise NotAllowed(f"That was too often ({most} in one {period}{whose}); wait a moment. Nothing is lost.")
 
     def _roles_of_token(self, claim: Claim) -> set[Role]:
-        """What a token gives; nothing where there is none.
+        """Return what a token gives; nothing where there is none.
 
         The right token passes at any time, whoever tried wrong ones from the same address: else anybody behind the same
         router could lock its owner out. So no limit stands between a guess and its answer, and it is the token that has
@@ -239,7 +239,7 @@ def _digest(token: str) -> bytes:
 
 
 def _login_of(session: object) -> str | None:
-    """The user name that Gradio's login keeps in the signed session, unless the login has expired."""
+    """Return the user name that Gradio's login keeps in the signed session, unless the login has expired."""
     found = session.get("oauth_info") if isinstance(session, Mapping) else None
     expires_at = found.get("expires_at") if isinstance(found, Mapping) else None
     if isinstance(expires_at, int | float) and expires_at <= time.time():
@@ -250,7 +250,7 @@ def _login_of(session: object) -> str | None:
 
 
 def checked_name(name: str) -> str:
-    """A name in its one form: NFC, without spaces around it, single ones inside.
+    """Return a name in its one form: NFC, without spaces around it, single ones inside.
 
     Raises:
         NotAllowed: empty, longer than LONGEST_NAME, or with characters that are not seen.

@@ -27,7 +27,7 @@ UNTRAINED_DATA = "nothing: this model's gaze weights are untrained"
 
 
 def notice(trained_on: str) -> str:
-    """The line that is always on the screen: what this is not, and what the chosen model has seen.
+    """Return the line that is always on the screen: what this is not, and what the chosen model has seen.
 
     It is cut where there is no room, and whole when it is pressed.
 
@@ -106,7 +106,7 @@ def small_table(heads: Sequence[str], rows: Sequence[Sequence[str]], caption: st
 
 
 def _row(cells: Sequence[Cell], seen: set[str]) -> str:
-    """A row; the terms of its name are explained where they come first."""
+    """Return a row; the terms of its name are explained where they come first."""
     first, *others = ((cell,) if isinstance(cell, str) else cell for cell in cells)
     name, *remarks = map(escape, first)
     small = "".join(f"<small>{remark}</small>" for remark in remarks)

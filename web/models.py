@@ -47,7 +47,7 @@ class Models(Protocol):
     """All models, by the names that `Ask` takes."""
 
     def choices(self) -> Mapping[str, Model]:
-        """What there is now, never nothing; the first is chosen unless another is asked for."""
+        """Return what there is now, never nothing; the first is chosen unless another is asked for."""
 
 
 def predict_path(ask: Ask, name: str, image: Image.Image) -> Diagnosis:

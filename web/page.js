@@ -116,6 +116,34 @@
     Object.assign(button, { type: "button", className: "gaze-term", title: words, ariaLabel: words });
     return button;
   };
+  /* Gradio draws labels as text alone: their mark stands in the corner of the field, outside of its label, which would
+     name the mark instead. Where a word means something else, the field has the class "gaze-as-said". */
+  const LABELS = "[data-testid='block-info'], .info-text, [data-testid$='radio-label']",
+    marked = new WeakMap();
+  function markFields() {
+    const texts = new Map();
+    for (const label of document.querySelectorAll(LABELS)) {
+      const field = label.closest(".block");
+      if (field && !field.matches(".gaze-as-said")) texts.set(field, `${texts.get(field) ?? ""} ${label.textContent}`);
+    }
+    for (const [field, text] of texts) {
+      if (marked.get(field) === text) continue;
+      marked.set(field, text);
+      field.querySelector(":scope > .gaze-term")?.remove();
+      const term = page.GazeTerms.mark(text);
+      if (term) field.append(term);
+    }
+  }
+  let waiting = false;
+  new MutationObserver(() => {
+    if (waiting) return;
+    waiting = true;
+    requestAnimationFrame(() => {
+      waiting = false;
+      markFields();
+    });
+  }).observe(document, { childList: true, characterData: true, subtree: true });
+
   let tip = null,
     explained = null;
   function tell(term) {

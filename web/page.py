@@ -1,4 +1,4 @@
-"""The page that holds the tabs, how it is served, and what their handlers share.
+"""The page that holds the tabs: its settings, its server, and what the handlers of tabs share.
 
     with_tabs = build_page([Tab("Diagnose", "diagnose", fill), ...])
 """
@@ -132,7 +132,7 @@ def run_busily(
     event: Listen, buttons: Sequence[gr.Button], line: gr.HTML, words: str, work: Callable[..., Any], inputs: Any,  # noqa: ANN401
     outputs: Sequence[Any], *, failed: str = FAILED, js: str | None = None, **limits: Any,
 ) -> None:  # fmt: skip
-    """On an event show what is being done, do it, and free the buttons whatever came of it.
+    """Show on an event what is being done, do it, and free the buttons whatever came of it.
 
     Args:
         event: such as `button.click`.
@@ -147,9 +147,9 @@ def run_busily(
         limits: as Gradio takes them, such as `concurrency_limit`.
     """
 
-    def controls(said: str | None, *, busy: bool) -> Values:
+    def controls(message: str | None, *, busy: bool) -> Values:
         """Made in a handler, since a component made outside is shown."""
-        status_line = {} if said is None else {line: status(said)}
+        status_line = {} if message is None else {line: status(message)}
         return {**status_line, **{button: gr.Button(interactive=not busy) for button in buttons}}
 
     both = [line, *buttons]

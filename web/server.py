@@ -54,7 +54,7 @@ class Latest(LRUCache[str, Any]):
             del self[key]
 
     def __getitem__(self, key: str) -> Any:  # noqa: ANN401 - Gradio's messages
-        """The value, which is now the latest."""
+        """Return the value, which is now the latest."""
         self.move_to_end(key)
         return super().__getitem__(key)
 
@@ -109,7 +109,7 @@ class FairQueue(Queue):
         return await super().push(body, request, username)
 
     def get_events(self) -> tuple[list[Event], bool, str] | None:
-        """What begins next, if anything can."""
+        """Return what begins next, if anything can."""
         running: defaultdict[str, int] = defaultdict(int)
         for job in self.active_jobs:
             for event in job or ():
@@ -134,17 +134,18 @@ class FairQueue(Queue):
         return [event], False, queue.concurrency_id
 
     def compute_analytics_summary(self, records: object) -> dict[str, Any]:
-        """Nothing: Gradio would go through its last 10,000 events after each one, for a page that is switched off."""
+        """Return nothing: Gradio would go through its last 10,000 events after each one, for a page that is switched
+        off."""
         return {}
 
 
 def _size(request: fastapi.Request) -> int:
-    """Bytes of a request's body, as the guard counted them."""
+    """Return bytes of a request's body, as the guard counted them."""
     return int(request.scope.get("body_bytes", 0))
 
 
 def _free(queue: Any) -> int:  # noqa: ANN401 - Gradio's EventQueue
-    """How many of a queue can begin at once, those that run aside."""
+    """Return how many of a queue can begin at once, those that run aside."""
     if queue.concurrency_limit is None:
         return len(queue.queue) + 1
     return max(0, queue.concurrency_limit - queue.current_concurrency)
@@ -174,13 +175,13 @@ class FairStates(StateHolder):
         self._whose: dict[str, str] = {}
 
     def __getitem__(self, session_id: str) -> SessionState:
-        """A session, made where there is none."""
+        """Return a session, made where there is none."""
         if session_id not in self.session_data:
             self._whose[session_id] = _asking.get()
         return super().__getitem__(session_id)
 
     def update(self, session_id: str) -> None:
-        """A session was used: it is the latest, and there is room for it."""
+        """Note that a session was used: it is the latest, and there is room for it."""
         with self.lock:
             if session_id in self.session_data:
                 self.session_data.move_to_end(session_id)
@@ -231,7 +232,7 @@ class GuardedApp(App):
         limit_fetching(self.upload_folder)
 
     def build_middleware_stack(self) -> Asgi:
-        """All that a request passes, the guard first: Gradio's own layer would answer other sites."""
+        """Return all that a request passes, the guard first: Gradio's own layer would answer other sites."""
 
         def uploads(app: Asgi) -> Asgi:
             return Uploads(app, self.upload_folder, DEFAULT_LIMITS.max_bytes)

@@ -109,7 +109,7 @@ def _new_signs(token: str) -> int:
 
 
 def _new_token(read: dict[str, Any]) -> SecretStr:
-    """An admin's token off a Space: the name that somebody types there proves nothing."""
+    """Return an admin's token off a Space: the name that somebody types there proves nothing."""
     return SecretStr("" if _has_login(read) else secrets.token_urlsafe(SHORTEST_TOKEN))
 
 

@@ -87,7 +87,8 @@ class Entry:
             begun.success(None, None, None, js=KEEP_ROLE, **QUIET)
 
     def handler(self, work: Callable[..., Any]) -> Callable[..., Any]:
-        """A handler of (token, *values) that calls `work(claim, *values)` and shows its ValueError as one sentence."""
+        """Return a handler of (token, *values) that calls `work(claim, *values)` and shows its ValueError as one
+        sentence."""
 
         def handle(request: gr.Request, token: str, *values: Any) -> Any:  # noqa: ANN401 - whatever Gradio gives and takes
             return work(self.claim(request, token), *values)
@@ -111,11 +112,11 @@ class Entry:
         return gr.on(together, self.handler(work), [self.token, *inputs], outputs, js=js, **QUIET)
 
     def claim(self, request: gr.Request, token: object) -> Claim:
-        """What a request says of who made it; nothing of it is believed as it is."""
+        """Return what a request says of who made it; nothing of it is believed as it is."""
         return self.gate.claim(request, token if isinstance(token, str) else "")
 
     def shown(self, welcome: Welcome) -> str:
-        """Who the server sees, as HTML; its classes open the parts of the page."""
+        """Return who the server sees, as HTML; its classes open the parts of the page."""
         visitor = welcome.visitor
         if visitor is None:
             return f'<p class="{self._prefix}-person" role="status">{escape(welcome.problem + self._words.nobody)}</p>'

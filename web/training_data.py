@@ -42,7 +42,7 @@ class TrainingData(Protocol):
     """A store that can be learned from."""
 
     def count(self, choice: DataChoice) -> DataCount:
-        """What a choice amounts to now."""
+        """Return what a choice amounts to now."""
         ...
 
     def write(self, choice: DataChoice, folder: Path) -> DataCount:

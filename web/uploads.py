@@ -124,11 +124,11 @@ class UploadFolder:
             self._left = [one for one in self._left if one is not left]
 
     def size(self) -> int:
-        """Bytes that visitors left."""
+        """Return bytes that visitors left."""
         return sum(left.size for left in self._left)
 
     def _of_this_hour(self) -> list[Upload]:
-        """What counts still; the rest is forgotten."""
+        """Return what counts still; the rest is forgotten."""
         now = time.monotonic()
         self._left = [left for left in self._left if now - left.at < LIFE_S]
         return self._left
@@ -170,7 +170,8 @@ class UploadFolder:
 
 
 def _below(folder: Path) -> tuple[list[os.DirEntry[str]], list[os.DirEntry[str]]]:
-    """All files below a folder, and its subfolders from the outermost on, that are there when they are looked at."""
+    """Return all files below a folder, and its subfolders from the outermost on, that are there when they are looked
+    at."""
     files: list[os.DirEntry[str]] = []
     folders: list[os.DirEntry[str]] = []
     waiting = [str(folder)]
@@ -211,8 +212,8 @@ class Uploads:
             await self.app(scope, receive, send)
             return
         # Of chunks a server takes as many as come, whatever length is said beside them
-        said = "" if header(scope, b"transfer-encoding") else header(scope, b"content-length") or ""
-        length = str(scope["body_bytes"]) if writes else said
+        announced = "" if header(scope, b"transfer-encoding") else header(scope, b"content-length") or ""
+        length = str(scope["body_bytes"]) if writes else announced
         if not length.isdecimal():
             await refuse(scope, send, 411, NO_LENGTH)
             return
@@ -239,7 +240,7 @@ class Uploads:
 
 
 def _paths_of(answer: bytes) -> list[str]:
-    """The files that Gradio says it has kept; none where it refused, and what was written is swept away."""
+    """Return the files that Gradio says it has kept; none where it refused, and what was written is swept away."""
     try:
         paths = json.loads(answer)
     except ValueError:
@@ -259,7 +260,7 @@ class Uploaders:
         self._lock = threading.Lock()
 
     def note(self, paths: Iterable[str], request: WebRequest) -> None:
-        """Files that came with a request."""
+        """Note files that came with a request."""
         with self._lock:
             for path in paths:
                 self._of[Path(path).resolve()] = _uploader(request)
@@ -267,7 +268,7 @@ class Uploaders:
                 self._of.popitem(last=False)
 
     def owns(self, path: Path, request: WebRequest) -> bool:
-        """Whether the visitor behind a request uploaded this file."""
+        """Return whether the visitor behind a request uploaded this file."""
         with self._lock:
             return self._of.get(path.resolve()) == _uploader(request)
 

@@ -12,7 +12,7 @@ from web.markup import Table, note, status, table
 from web.page import Values
 from web.sign_in import Entry
 
-MOST_TOLD = 500
+MOST_ROWS_SHOWN = 500
 WHAT = (
     "A CSV file in UTF-8 with a column of images (image_id, or file with as many folders as it takes) and one of "
     "patients; every other column is kept as a metadatum of its name. Images of one patient never lie on both sides of "
@@ -62,7 +62,7 @@ def tables(done: Described) -> str:
     shown = table(Table("Columns of the table", ("column", "taken for"), columns, folded=True))
     if not done.refused:
         return shown
-    rows = [[str(one.line), one.image or "-", one.why] for one in done.refused[:MOST_TOLD]]
+    rows = [[str(one.line), one.image or "-", one.why] for one in done.refused[:MOST_ROWS_SHOWN]]
     more = len(done.refused) - len(rows)
     notes = [f"{more:,} more are refused; mend these first."] if more else []
     return table(Table("Refused rows", ("line", "image", "why"), rows, notes)) + shown

@@ -267,7 +267,7 @@ class ImagesView:
         service = self.service
         entry.on([self.state.input, self.search.submit], self._anew, self.where[:-1], self.shown)
         for button, step in ((self.more, PAGE), (self.before, -PAGE)):
-            entry.on(button.click, self._turn(step), self.where, self.shown)
+            entry.on(button.click, self._paging(step), self.where, self.shown)
         entry.on(self.gallery.click, self._click, [self.sent], self.one, js=CLICKED)
 
         def change(button: gr.Button, words: str, work: Callable[..., None], *inputs: gr.Textbox | gr.Dropdown) -> None:
@@ -303,11 +303,11 @@ class ImagesView:
     def _anew(self, claim: Claim, project: str, state: ImageState, search: str | None) -> Values:
         return self._page(claim, project, state, search, 0, "")
 
-    def _turn(self, step: int) -> Callable[..., Values]:
-        def turn(claim: Claim, project: str, state: ImageState, search: str | None, skip: int) -> Values:
+    def _paging(self, step: int) -> Callable[..., Values]:
+        def show_page(claim: Claim, project: str, state: ImageState, search: str | None, skip: int) -> Values:
             return self._page(claim, project, state, search, skip + step, "")
 
-        return turn
+        return show_page
 
     def _click(self, claim: Claim, sha256: str | None) -> Values:
         return self._showing(self.service.view(claim, sha256 or ""))
@@ -315,7 +315,7 @@ class ImagesView:
     def _changing(
         self, work: Callable[..., None], words: str, emptied: Sequence[gr.Textbox | gr.Dropdown]
     ) -> Callable[..., Values]:
-        """A handler that changes what is ticked, empties what was typed, and shows all anew."""
+        """Return a handler that changes what is ticked, empties what was typed, and shows all anew."""
 
         def handle(
             claim: Claim, project: str, state: ImageState, search: str | None, skip: int, shown: str,
@@ -325,14 +325,14 @@ class ImagesView:
             self.service.gate.admit(claim, "read", "admin")
             images = ticked_images(ticked, shown or "")
             work(claim, images, *typed)
-            said = f"{counted(len(images), 'image is', 'images are')} {words}. "
-            page = self._page(claim, project, state, search, skip, images[0] if len(images) == 1 else shown, said)
+            message = f"{counted(len(images), 'image is', 'images are')} {words}. "
+            page = self._page(claim, project, state, search, skip, images[0] if len(images) == 1 else shown, message)
             return {**page, **dict.fromkeys(emptied, "")}
 
         return handle
 
     def _single(self, work: Callable[..., None], words: str) -> Callable[..., Values]:
-        """A handler that changes the image that is shown, and shows all anew."""
+        """Return a handler that changes the image that is shown, and shows all anew."""
 
         def handle(
             claim: Claim, project: str, state: ImageState, search: str | None, skip: int, shown: str,
@@ -351,16 +351,17 @@ class ImagesView:
         return self._page(claim, project, state, search, skip, shown, f"{count:,} tasks are closed. ")
 
     def _page(
-        self, claim: Claim, project: str, state: ImageState, search: str | None, skip: int, shown: str, said: str = ""
+        self, claim: Claim, project: str, state: ImageState, search: str | None, skip: int, shown: str,
+        message: str = "",
     ) -> Values:
         """Show a page, and on it one image: the one before, or the first."""
         cards = self.service.page(claim, state, skip, search or "", project)
         current = shown or (cards.listed[0].image.sha256 if cards.listed else "")
         page = gallery_html(cards.listed, cards.thumbs, cards.skip, cards.total, current)
         if current:
-            one = self._showing(self.service.view(claim, current), said)
+            one = self._showing(self.service.view(claim, current), message)
         else:
-            one = {self.status: status(said + "There is no such image."), self.picture: "", self.image: "",
+            one = {self.status: status(message + "There is no such image."), self.picture: "", self.image: "",
                    self.path: gr.Dropdown([CONSENSUS], value="")}  # fmt: skip
         return {self.gallery: page, self.skip: cards.skip, **one}
 

@@ -231,7 +231,7 @@ class ImportsService:
 
 
 def _plain(name: str) -> str:
-    """A file's name in letters, digits, dots and hyphens, ending in .zip."""
+    """Return a file's name in letters, digits, dots and hyphens, ending in .zip."""
     stem = re.sub(r"[^\w.-]+", "_", Path(name).stem, flags=re.ASCII)[:60]
     return f"{stem or 'archive'}.zip"
 
@@ -300,18 +300,18 @@ class ImportsView:
         return {self.running: running_html(goes_on), self.table: shown, self.timer: gr.Timer(active=bool(goes_on))}
 
     # ---- handlers ---------------------------------------------------------------------------------------------------
-    def _zip(self, claim: Claim, upload: str | None, *asked: Any) -> Values:
+    def _zip(self, claim: Claim, upload: str | None, *options: Any) -> Values:
         path = Path(upload) if upload else None
-        values = self._queued(claim, self.service.archive(claim, path, *asked))
+        values = self._queued(claim, self.service.archive(claim, path, *options))
         if path is not None:
             path.unlink(missing_ok=True)  # it was copied
         return {**values, self.upload: None}
 
-    def _folder(self, claim: Claim, where: str, *asked: Any) -> Values:
-        return {**self._queued(claim, self.service.folder(claim, where, *asked)), self.folder: ""}
+    def _folder(self, claim: Claim, where: str, *options: Any) -> Values:
+        return {**self._queued(claim, self.service.folder(claim, where, *options)), self.folder: ""}
 
-    def _hub(self, claim: Claim, where: str, *asked: Any) -> Values:
-        return {**self._queued(claim, self.service.hub(claim, where, *asked)), self.hub: ""}
+    def _hub(self, claim: Claim, where: str, *options: Any) -> Values:
+        return {**self._queued(claim, self.service.hub(claim, where, *options)), self.hub: ""}
 
     def _cancel(self, claim: Claim, number: float | None) -> Values:
         ended = self.service.cancel(claim, number)
@@ -339,7 +339,7 @@ def _running_row(one: ImportStatus) -> str:
 
 
 def import_table(imports: list[ImportStatus]) -> Table:
-    """One row per import, the latest first."""
+    """Return one row per import, the latest first."""
     heads = ("import", "state", "new", "known", "refused", "why files were refused", "asked for")
     return Table("Imports", heads, [_row(one) for one in imports[:MOST_SHOWN]])
 

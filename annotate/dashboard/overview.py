@@ -173,7 +173,7 @@ class AuditLogView:
 
 
 def log_table(entries: list[AuditEntry]) -> Table:
-    """One row per entry."""
+    """Return one row per entry."""
     rows: list[list[Cell]] = [
         [
             (str(one.number), when(one.at)), one.who, one.action, one.subject[:LONGEST_SUBJECT],

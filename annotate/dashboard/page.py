@@ -120,8 +120,8 @@ class Dashboard:
 
     def _choose(self, claim: Claim, slug: str) -> Values:
         """Show another project in all parts."""
-        asked = {self.imports.question: self.service.project.project(claim, slug).question}
-        return {**self.project.first(claim, slug), **self.images.first(claim, slug), **asked}
+        question = {self.imports.question: self.service.project.project(claim, slug).question}
+        return {**self.project.first(claim, slug), **self.images.first(claim, slug), **question}
 
     def refresh_on(self, listen: Listen) -> None:
         """Show counts, imports and the log as they are now whenever the tab is opened; what is under review stays."""
@@ -146,7 +146,7 @@ class Dashboard:
 
     @show_errors
     def _enter(self, _name: str, token: str, request: gr.Request) -> Values:
-        """Everything that this person may see to begin with."""
+        """Return everything that this person may see to begin with."""
         claim = self.entry.claim(request, token)
         welcome = self.service.overview.welcome(claim)
         values = {self.entry.who: self.entry.shown(welcome), **self.overview.counted(claim)}
@@ -172,7 +172,7 @@ def _words(gate: Gate) -> EntryWords:
 
 
 def dashboard_tab(service: DashboardService) -> Tab:
-    """The tab around a store and whoever asks; start the service's `worker`, so that imports go on."""
+    """Return the tab around a store and whoever asks; start the service's `worker`, so that imports go on."""
 
     made: list[Dashboard] = []
 

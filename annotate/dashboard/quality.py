@@ -80,7 +80,7 @@ class SurveyCache:
         self._computing = threading.Lock()  # one at a time; who waited gets what the other has made
 
     def latest(self) -> Quality | None:
-        """The latest survey, which may be out of date; None before the first."""
+        """Return the latest survey, which may be out of date; None before the first."""
         latest = self._latest
         if latest is None or self._state() == latest.state:
             return latest

@@ -190,7 +190,7 @@ class ReviewView:
         self.everybody = gr.Checkbox(label="Show all annotators' paths", elem_id="dashboard-everybody")
         self.answer = gr.HTML(elem_id="dashboard-said")
         self.reason = gr.Textbox(
-            label="Reason", info="Needed to reject, remove and restore; the annotator reads it beside a verdict.",
+            label="Reason", info="Needed to reject, remove and restore; the annotator reads it, except of a restoring.",
             lines=2, max_length=2000, elem_id="dashboard-reason",
         )  # fmt: skip
         self.buttons: dict[Decision, gr.Button] = {}

@@ -98,7 +98,7 @@ def _with_copies(row: SubmissionQuality, quality: Quality | None) -> SubmissionQ
 
 
 def paths_of(detail: Detail, *, everybody: bool) -> list[ViewerPath]:
-    """The consensus, the chosen submission, and the other annotators' first paths where they are wanted."""
+    """Return the consensus, the chosen submission, and the other annotators' first paths where they are wanted."""
     paths, chosen, common = [], detail.chosen, detail.consensus
     is_common = common is not None and common.submission_id == chosen.annotation.submission_id
     if common is not None:

@@ -8,7 +8,7 @@ from typing import Any
 from annotate.export.formats import IMAGES, Sink, formats
 from annotate.export.formats.parquet import DATA, FLAT
 from annotate.store.model import Stored, StoredImage
-from annotate.votes import ASKED_BEFORE
+from annotate.votes import FIRST_VERSION_FINDINGS
 
 CARD = "README.md"
 TEMPLATE = str(Path(__file__).with_suffix(".md"))
@@ -89,7 +89,7 @@ def render_card(
     about = {name: text for name, text in about_files().items() if name in files}
     card = DatasetCard.from_template(
         data, TEMPLATE, counts=counts, which=which, names=names, licence=licence, title=title, files=about,
-        asked_before=", ".join(ASKED_BEFORE),
+        first_version_findings=", ".join(FIRST_VERSION_FINDINGS),
     )  # fmt: skip
     return f"{card}\n"
 

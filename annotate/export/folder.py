@@ -130,7 +130,7 @@ def _write_images(
     store: AnnotationStore, images: Iterable[tuple[StoredImage, list[Stored]]], work: Path, tally: Tally,
     names: Collection[str], title: str, licence: str,
 ) -> None:  # fmt: skip
-    """Every image with its submissions, in all formats, and as files where one of them names those."""
+    """Write every image with its submissions, in all formats, and as files where one of them names those."""
     chosen = formats(names).values()
     sinks: list[Sink] = [tally, *([ImageFiles(work)] if any(one.with_images for one in chosen) else ())]
     sinks += [sink for one in chosen for sink in one.sinks(work, title, licence)]

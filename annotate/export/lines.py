@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from annotate.store.model import LONGEST_NAME, Stored, StoredImage, StoreError, Value, VerdictUpdate, checked_text
 from annotate.store.submissions import checked_record
 from annotate.store.tables import adapter_of
-from annotate.votes import asked_of
+from annotate.votes import form_findings
 from gazevlm_core.annotation import canonical_json, record_digest
 
 MOST_LINE_BYTES = 64 * 2**20
@@ -66,7 +66,7 @@ def json_line(values: dict[str, Any]) -> str:
 def flat_values(image: StoredImage, stored: Stored) -> dict[str, Any]:
     """Return a submission with nothing nested but lists: what the tables of all formats choose their columns from."""
     line, annotation = line_of(stored), stored.annotation
-    record, asked = line.pop("record"), asked_of(annotation)
+    record, on_form = line.pop("record"), form_findings(annotation)
     fixations = record["scanpath"]["fixations"]
     return {
         **line,
@@ -80,7 +80,7 @@ def flat_values(image: StoredImage, stored: Stored) -> dict[str, Any]:
         "mode": annotation.client.mode,
         "source": annotation.scanpath.source,
         **{name: record[name] for name in PLAIN_PARTS},
-        "findings_asked": None if asked is None else list(asked),
+        "findings_asked": None if on_form is None else list(on_form),
         **{name: [one[name] for one in fixations] for name in ("x", "y", "onset_ms", "duration_ms")},
         "fixations": fixations,
         "record": canonical_json(record),

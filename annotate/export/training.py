@@ -147,7 +147,7 @@ class _Tally:
     left_out: Counter[str] = field(default_factory=Counter)
 
     def add(self, kept: Sequence[Stored], reasons: Iterable[str]) -> None:
-        """One image: what passes of it, and why the rest does not."""
+        """Add one image: what passes of it, and why the rest does not."""
         self.left_out.update(reasons)
         self.images += bool(kept)
         self.annotators.update(one.annotation.annotator for one in kept)

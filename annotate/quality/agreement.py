@@ -42,7 +42,7 @@ class ImageAgreement:
 
 
 def agreement(stored: Sequence[Stored], *, elsewhere: Sequence[Scanpath] = (), seed: int = 0) -> ImageAgreement:
-    """Agreement on one image.
+    """Return the agreement on one image.
 
     Args:
         stored: its submissions, at least one.
@@ -59,7 +59,8 @@ def agreement(stored: Sequence[Stored], *, elsewhere: Sequence[Scanpath] = (), s
 
 
 def pair_table(firsts: Sequence[Stored]) -> np.ndarray:
-    """Sequence score of every path with every other on one image, float64 [A, A], symmetric, 0 on the diagonal."""
+    """Return the sequence score of every path with every other on one image, float64 [A, A], symmetric, 0 on the
+    diagonal."""
     table = np.zeros((len(firsts), len(firsts)))
     left, right = _pairs(firsts)
     if left:
@@ -69,7 +70,8 @@ def pair_table(firsts: Sequence[Stored]) -> np.ndarray:
 
 
 def mean_to_others(firsts: Sequence[Stored]) -> list[float]:
-    """Mean sequence score of each of at least two paths on one image with the others, the first MOST_ANNOTATORS."""
+    """Return the mean sequence score of each of at least two paths on one image with the others, the first
+    MOST_ANNOTATORS."""
     few = firsts[:MOST_ANNOTATORS]
     table = pair_table(few)
     means = [float(value) for value in (table.sum(axis=1) / max(1, len(few) - 1))]
@@ -81,7 +83,7 @@ def mean_to_others(firsts: Sequence[Stored]) -> list[float]:
 
 
 def image_size(stored: Sequence[Stored]) -> Size:
-    """Width and height in pixels of the one image that all these submissions are of.
+    """Return width and height in pixels of the one image that all these submissions are of.
 
     Raises:
         ValueError: none, or several images.
@@ -129,7 +131,8 @@ class Consensus:
 
 
 def consensus(stored: Sequence[Stored]) -> Consensus | None:
-    """The consensus path of one image: the medoid of the first path of each of the first MOST_ANNOTATORS annotators.
+    """Return the consensus path of one image: the medoid of the first path of each of the first MOST_ANNOTATORS
+    annotators.
 
     None where all are rejected.
 

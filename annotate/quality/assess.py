@@ -53,7 +53,7 @@ class Flag:
 
 
 def seconds_taken(annotation: Annotation) -> float:
-    """From the image's being shown to the submission, by the server's clock, in seconds."""
+    """Return the seconds from the image's being shown to the submission, by the server's clock."""
     return (annotation.submitted_at - annotation.started_at).total_seconds()
 
 
@@ -79,7 +79,7 @@ def doubled_share(annotation: Annotation, distance: float = USUAL_LIMITS.doubled
 
 
 def check(annotation: Annotation, limits: Limits = USUAL_LIMITS) -> tuple[Flag, ...]:
-    """What is odd about one submission, seen alone."""
+    """Return what is odd about one submission, seen alone."""
     flags = []
     if len(annotation.scanpath) < limits.least_fixations:
         flags.append(Flag(FEW, f"{len(annotation.scanpath)} of at least {limits.least_fixations}"))
@@ -93,7 +93,7 @@ def check(annotation: Annotation, limits: Limits = USUAL_LIMITS) -> tuple[Flag, 
 
 
 def path_key(annotation: Annotation) -> int:
-    """Equal for paths with the same positions in the same order, on whatever image: a short stand-in for them."""
+    """Return a short stand-in for a path: equal for the same positions in the same order, on whatever image."""
     return hash(tuple((round(fixation.x, DIGITS), round(fixation.y, DIGITS)) for fixation in annotation.scanpath))
 
 
@@ -109,7 +109,7 @@ class Outlier:
 
 
 def fences(others: Sequence[float]) -> tuple[float, float] | None:
-    """3 IQR beyond the quartiles; None for fewer than four values, or where the quartiles coincide."""
+    """Return 3 IQR beyond the quartiles; None for fewer than four values, or where the quartiles coincide."""
     if len(others) < LEAST_OTHERS:
         return None
     lower, upper = np.quantile(np.asarray(others, np.float64), [0.25, 0.75])
@@ -118,7 +118,7 @@ def fences(others: Sequence[float]) -> tuple[float, float] | None:
 
 
 def outliers(stored: Sequence[Stored]) -> list[Outlier]:
-    """Submissions far from the others of their image: beyond 3 interquartile ranges (Tukey 1977, "far out").
+    """Return submissions far from the others of their image: beyond 3 interquartile ranges (Tukey 1977, "far out").
 
     Args:
         stored: of one image; each annotator's first one that is not rejected is compared.
@@ -176,7 +176,7 @@ class SubmissionQuality:
 
 
 def repeat_scores(stored: Sequence[Stored]) -> dict[str, float]:
-    """Self-consistency: sequence score of every further submission with its annotator's first on the same image.
+    """Return self-consistency: sequence score of every further submission with its annotator's first on the same image.
 
     Args:
         stored: submissions on one image.
@@ -205,7 +205,7 @@ def assess_image(
     elsewhere: Sequence[Scanpath] = (),
     seed: int = 0,
 ) -> list[SubmissionQuality]:
-    """Every submission on one image, by number.
+    """Return every submission on one image, by number.
 
     Args:
         stored: submissions on the image.
@@ -251,7 +251,8 @@ def _authors_of(gold: Scanpath | None, stored: Sequence[Stored]) -> list[str]:
 
 
 def flag_identical(rows: Iterable[SubmissionQuality]) -> list[SubmissionQuality]:
-    """The rows, with a flag on all whose path was also handed in elsewhere: needs the rows of all images together."""
+    """Return the rows, with a flag on all whose path was also handed in elsewhere: needs the rows of all images
+    together."""
     rows = list(rows)
     ids: Mapping[int, list[str]] = defaultdict(list)
     for row in rows:

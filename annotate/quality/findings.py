@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from annotate.store.model import Stored
-from annotate.votes import asked_of, first_of_each
+from annotate.votes import first_of_each, form_findings
 
 Ballot = dict[str, bool]  # annotator -> vote, on one finding of one image
 LEAST_SHARED = 5  # images that a pair of annotators must share for a kappa of theirs
@@ -57,7 +57,7 @@ class Ballots:
         ballots: dict[str, Ballot] = defaultdict(dict)
         for one in first_of_each(stored):
             annotation = one.annotation
-            for name in {*annotation.findings, *(asked_of(annotation) or ())}:
+            for name in {*annotation.findings, *(form_findings(annotation) or ())}:
                 ballots[name][annotation.annotator] = name in annotation.findings
         for name, ballot in ballots.items():
             if len(ballot) > 1:
@@ -77,10 +77,10 @@ def _agreement(name: str, ballots: Sequence[Ballot]) -> FindingAgreement:
 def alpha_of(ballots: Sequence[Ballot]) -> float | None:
     """Return Krippendorff's alpha of yes and no; None where it is not defined."""
     counts = [(sum(ballot.values()), len(ballot)) for ballot in ballots if len(ballot) > 1]
-    votes, yes = sum(size for _, size in counts), sum(said for said, _ in counts)
+    votes, yes = sum(size for _, size in counts), sum(ticked for ticked, _ in counts)
     if yes in (0, votes):
         return None
-    observed = sum(2 * said * (size - said) / (size - 1) for said, size in counts) / votes
+    observed = sum(2 * ticked * (size - ticked) / (size - 1) for ticked, size in counts) / votes
     expected = 2 * yes * (votes - yes) / (votes * (votes - 1))
     return 1 - observed / expected
 

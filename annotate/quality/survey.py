@@ -50,7 +50,7 @@ class AnnotatorQuality:
         return max((floor for floor in self.gold_floors.values() if floor is not None), default=None)
 
     def row(self) -> tuple[str | int | float | None, ...]:
-        """Values under HEADS."""
+        """Return values under HEADS."""
         return (
             self.annotator, self.submissions, self.accepted, self.rejected, self.median_s, self.median_fixations,
             self.gold_score, self.best_gold_floor, self.agreement, self.self_consistency, sum(self.flags.values()),
@@ -59,7 +59,7 @@ class AnnotatorQuality:
 
 
 def compare_annotators(rows: Iterable[SubmissionQuality]) -> list[AnnotatorQuality]:
-    """One row per annotator, by pseudonym, from the rows of all submissions, with identical ones flagged."""
+    """Return one row per annotator, by pseudonym, from the rows of all submissions, with identical ones flagged."""
     by_annotator: dict[str, list[SubmissionQuality]] = defaultdict(list)
     for row in rows:
         by_annotator[row.annotator].append(row)
@@ -109,7 +109,7 @@ class Survey:
         return {name: _mean_level([image.levels[name] for image in known]) for name in AGREEMENT_SCORES}
 
     def as_json(self) -> dict[str, Any]:
-        """As JSON values, without the submissions' rows."""
+        """Return it as JSON values, without the submissions' rows."""
         return {
             "images": len(self.images),
             "images_with_two_annotators": sum(image.pairs > 0 for image in self.images),

@@ -6,6 +6,8 @@
 
   const NOTICE = "Not a medical device. A research demo; do not use it for diagnosis or treatment.";
 
+  const DESK = "teach-desk"; // what the findings of a result point into
+
   teach.Desk = class Desk {
     /* on.changed(event), on.submit(onwards), on.skip(reason), on.leave(), on.fill(), on.fullScreen(), and those of `Result` */
     constructor(welcome, on) {
@@ -18,7 +20,8 @@
       });
       this.surface.viewer.fullScreen = () => on.fullScreen(); // with findings and Submit, not the image alone
       this.form = new teach.Form(welcome, { changed: () => this.#formChanged(), picked: () => this.focus() });
-      this.result = new teach.Result(on);
+      this.holder.viewer = this.surface.viewer; // where links.js looks for it
+      this.result = new teach.Result({ ...on, light: finding => this.surface.light(finding) }, DESK);
       this.hint = make("p", { class: "teach-hint", role: "status", "aria-live": "polite" });
       this.error = make("div", { class: "teach-error", role: "alert" });
       this.line = make("p", { class: "teach-line" });
@@ -34,7 +37,7 @@
         ...[this.line, this.before, this.form.root, this.result.root, this.sent, this.error, this.actions],
         make("p", { class: "teach-notice" }, NOTICE),
       );
-      this.root = make("div", { class: "teach-desk" }, make("div", { class: "teach-left" }, this.#head(), this.holder), this.right);
+      this.root = make("div", { class: "teach-desk", id: DESK }, make("div", { class: "teach-left" }, this.#head(), this.holder), this.right);
       teach.listenToKeys(this.root, this.surface, {
         phase: () => this.root.dataset.phase,
         digit: (digit, more) => this.say(this.form.press(digit, more)),
@@ -49,7 +52,7 @@
 
     /* Above the image: what is asked, and what the window shows. */
     #head() {
-      const small = (text, label, act) => teach.button(text, act, { title: label, "aria-label": label });
+      const small = (text, label, act) => teach.button(text, act, { title: label });
       this.more = small("Tools", "Show or hide the tools (T)", () => this.toggleTools());
       this.fill = small("Fill window", "Let the image fill the window, or show the page around it", () => this.on.fill());
       const whole = small("Full screen", "Full screen (F)", () => this.on.fullScreen());

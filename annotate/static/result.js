@@ -16,9 +16,9 @@
   const heads = texts => make("thead", {}, make("tr", {}, ...texts.map(text => make("th", { scope: "col" }, text))));
 
   teach.Result = class Result {
-    /* on.next(), on.home() and on.withdraw() */
-    constructor(on) {
-      this.on = on;
+    /* on.next(), on.home(), on.withdraw() and on.light(finding); `links` is the id of what holds the viewer */
+    constructor(on, links) {
+      Object.assign(this, { on, links });
       this.root = make("div", { class: "teach-result" });
     }
 
@@ -90,8 +90,9 @@
       if (truth) columns.push(["drawn", row => (row.truth ? "✓" : "–")]);
       if (asked_model) columns.push(["model", row => (row.model === null ? "?" : `${Math.round(100 * row.model)} %`)]);
       const rows = findings.map(row =>
-        make("tr", {}, make("th", { scope: "row" }, row.name), ...columns.map(([, cell]) => make("td", {}, cell(row)))),
+        make("tr", this.#pointing(row), make("th", { scope: "row" }, row.name), ...columns.map(([, cell]) => make("td", {}, cell(row)))),
       );
+      this.seen.dataset.links = this.links;
       const nothing = `No finding: you${readers ? ", the others" : ""}${truth ? ", the truth" : ""}${asked_model ? ", the model" : ""} agree.`;
       const drawn = truth && make("p", { class: "teach-note" }, truth.length ? "This is a drawn image: what it was drawn with is framed." : "This is a drawn image, and was drawn without any finding.");
       this.seen.replaceChildren(
@@ -100,6 +101,18 @@
         ...(trouble ? [make("p", { class: "teach-note" }, trouble)] : []),
       );
       this.#showScores(scores);
+    }
+
+    /* A finding lights where it was drawn, and the places that counted for it when the model looked; see links.js. */
+    #pointing({ name, truth, shares }) {
+      if (!truth && !shares.length) return {};
+      const [light, dark] = [() => this.on.light(name), () => this.on.light("")];
+      return {
+        tabindex: 0,
+        "data-finding": name,
+        "data-shares": shares.length ? shares.join(" ") : null,
+        ...{ onpointerenter: light, onfocus: light, onpointerleave: dark, onblur: dark },
+      };
     }
 
     #showScores(compared) {

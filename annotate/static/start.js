@@ -97,7 +97,7 @@
     }
 
     #done({ submission_id, number, picture, submitted_at, mode, fixations, findings, state, reason, removed }, load) {
-      const places = `${fixations} ${mode === "moving window" ? "places" : "clicks"}`;
+      const places = `${fixations} ${mode === "moving window" ? "place" : "click"}${fixations === 1 ? "" : "s"}`;
       const row = make("div", { class: "teach-draft" });
       const withdraw = async () => {
         await this.on.withdraw(submission_id);

@@ -13,7 +13,7 @@
       const gaze = globalThis.GazeViewer;
       Object.assign(this, { gaze, on, mode: "clicks", path: new teach.ClickPath(), locked: true });
       Object.assign(this, { cursor: null, carried: null, base_ms: 0, begun_ms: 0, grid: null, opened: null });
-      Object.assign(this, { wanted: { preset: PERCENTILES, inverted: false }, spread: null, truth: [] });
+      Object.assign(this, { wanted: { preset: PERCENTILES, inverted: false }, spread: null, truth: [], lit: "" });
       this.viewer = new gaze.Viewer(root, (name, data) => name === "click" && this.#clicked(data, data.pointer || "mouse"));
       this.viewer.layers.push((pen, view) => this.#draw(pen, view));
       this.#windows();
@@ -110,6 +110,12 @@
       this.viewer.painter = null;
       this.grid = grid ?? this.grid;
       await this.#show(paths);
+    }
+
+    /* Light the frame of what was drawn; "" none. */
+    light(finding) {
+      this.lit = finding;
+      this.viewer.refresh();
     }
 
     async #show(paths) {
@@ -337,9 +343,10 @@
         [right, bottom] = this.viewer.locate(box[2], box[3]);
       pen.save();
       pen.setLineDash([6, 4]);
+      const wide = name === this.lit ? 2 : 1;
       for (const [style, width] of [
-        ["#000", 4],
-        ["#fff", 1.5],
+        ["#000", 4 * wide],
+        [wide > 1 ? "#fabe28" : "#fff", 1.5 * wide],
       ]) {
         [pen.strokeStyle, pen.lineWidth] = [style, width];
         pen.strokeRect(left, top, right - left, bottom - top);

@@ -60,9 +60,9 @@ def entry_name(info: zipfile.ZipInfo) -> str:
     """
     if info.flag_bits & 0x800:
         return info.filename
-    said = _unicode_name(info.extra)
-    if said is not None:
-        return said
+    unicode_name = _unicode_name(info.extra)
+    if unicode_name is not None:
+        return unicode_name
     raw = info.orig_filename.encode("cp437")
     for encoding, scripts in (("utf-8", ()), *CODE_PAGES):
         try:

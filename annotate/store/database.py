@@ -102,7 +102,7 @@ class Database:
 
     def __init__(self, url: URL) -> None:
         self.is_sqlite = url.get_backend_name() == "sqlite"
-        self._turn = FairLock()  # SQLite has one writer; threads that queue here need not poll the file
+        self._write_lock = FairLock()  # SQLite has one writer; threads that queue here need not poll the file
         self._guard, self._waiting = threading.Lock(), list[tuple[Callable[[Connection], Any], Future[Any]]]()
         if self.is_sqlite:
             self.engine = create_engine(url, connect_args={"timeout": BUSY_S}, pool_size=8, max_overflow=56)
@@ -127,7 +127,7 @@ class Database:
         Raises:
             StoreError: as `work` does, or the database failed; then nothing is stored.
         """
-        with self._turn if self.is_sqlite else nullcontext():
+        with self._write_lock if self.is_sqlite else nullcontext():
             return self._repeat(lambda: self._run([work])[0])
 
     def write_together(self, work: Callable[[Connection], Result]) -> Result:
@@ -142,7 +142,7 @@ class Database:
             self._waiting.append((work, mine))
             is_first = len(self._waiting) == 1
         if is_first:
-            with self._turn:
+            with self._write_lock:
                 with self._guard:
                     together, self._waiting = self._waiting, []
                 self._finish(together)
@@ -236,16 +236,16 @@ def translate_errors() -> Iterator[None]:
 
 
 def _message(error: DBAPIError) -> str:
-    said = str(error.orig).lower()
-    if getattr(error.orig, "sqlstate", None) in FULL_CODES or "disk is full" in said or "no space left" in said:
+    message = str(error.orig).lower()
+    if getattr(error.orig, "sqlstate", None) in FULL_CODES or "disk is full" in message or "no space left" in message:
         return "The store's disk is full; nothing was stored; make room and try again."
-    if "locked" in said:
+    if "locked" in message:
         return "The store is busy with another program; nothing was stored; try again in a moment."
-    if "not a database" in said or "malformed" in said:
+    if "not a database" in message or "malformed" in message:
         return "The database file is damaged or of another program; give another data folder, or restore a copy."
-    if "unable to open" in said or "readonly" in said or "read-only" in said:
+    if "unable to open" in message or "readonly" in message or "read-only" in message:
         return "The database file cannot be written; check the data folder and its permissions."
-    if error.connection_invalidated or "connect" in said:
+    if error.connection_invalidated or "connect" in message:
         return "The database cannot be reached; nothing was stored; check DATABASE_URL, or try again in a moment."
     return "The database refused this; nothing was stored; see the server's log."
 

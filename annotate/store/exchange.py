@@ -166,10 +166,10 @@ def _put_submission(
     image = lock_image(connection, stored.image_sha256)
     if is_free:
         raise_counter(connection, "submission", number)
-    said = {name: value for name, value in values_of(SUBMISSIONS, stored).items() if name not in COMPUTED}
+    columns = {name: value for name, value in values_of(SUBMISSIONS, stored).items() if name not in COMPUTED}
     insert(
         connection, record, person_id, image, stored.kind, number=number if is_free else None, shard=shard or None,
-        **said,
+        **columns,
     )  # fmt: skip
     return True
 

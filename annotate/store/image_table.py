@@ -124,19 +124,19 @@ def describe_images(store: Store, path: Path, by: str, *, replace_known: bool = 
         raise StoreError(f"The table has more than {MOST_ROWS:,} rows; split it.")
     finder = _Finder(store.database.read(_named_images))
     columns = _Columns.of(header, [cells for _, cells in body[:FIRST_ROWS]], finder)
-    refused, wanted, said = list[RefusedRow](), list[tuple[str, _Row]](), dict[str, _Row]()
+    refused, wanted, row_of = list[RefusedRow](), list[tuple[str, _Row]](), dict[str, _Row]()
     for line, cells in body:
         name = _shown(cells[columns.image]) if columns.image < len(cells) else ""
         try:
             row = columns.read(line, cells)
             digest = finder.find(row.image)
-            before = said.setdefault(digest, row)
+            before = row_of.setdefault(digest, row)
             if what := row.contradicts(before.patient_id, before.metadata):
                 raise _RowError(f"line {before.line} tells another {what} of it")
         except _RowError as error:
             refused.append(RefusedRow(line, name, str(error)))
             continue
-        said[digest] = _Row(
+        row_of[digest] = _Row(
             before.line, before.image, before.patient_id or row.patient_id, {**row.metadata, **before.metadata}
         )
         wanted.append((digest, row))

@@ -142,9 +142,9 @@ class Images(Store):
         Raises:
             StoreError: no such image or project, no question, a quota or a priority that is none.
         """
-        asked: dict[str, Any] = {"question": question, "quota": quota, "priority": priority, "project": project}
+        wanted: dict[str, Any] = {"question": question, "quota": quota, "priority": priority, "project": project}
         if question is not None:
-            asked["question"] = checked_text("The question", question, LONGEST_QUESTION)
+            wanted["question"] = checked_text("The question", question, LONGEST_QUESTION)
         if quota is not None:
             check_quota(quota)
         if priority not in (None, *PRIORITIES):
@@ -154,8 +154,8 @@ class Images(Store):
             lane_of(connection, project)
             usual = {one.slug: one.question for one in connection.execute(select(PROJECTS))}
             if question is None and before.question == usual[before.project]:
-                asked["question"] = usual[project]
-        changed = {name: value for name, value in asked.items() if value not in (None, getattr(before, name))}
+                wanted["question"] = usual[project]
+        changed = {name: value for name, value in wanted.items() if value not in (None, getattr(before, name))}
         if not changed:
             return
         set_columns(connection, image.id, **changed)

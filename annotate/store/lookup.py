@@ -1,5 +1,6 @@
 """Counts and logs of a store, and what the dashboard asks: what comes next, the latest of the log, images by state."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -10,6 +11,7 @@ from annotate.store.database import reads
 from annotate.store.exchange import count_unsynced
 from annotate.store.model import MAIN_PROJECT, VERDICTS, AuditEntry, Counts, Skip, Stored, StoredImage, StoreError
 from annotate.store.queue import wanting
+from annotate.store.reviews import REMOVED
 from annotate.store.tables import AUDIT, ENTRY, IMAGE, IMAGES, PEOPLE, PROJECTS, SKIPS, STORED, SUBMISSIONS
 
 Waiting = Literal["pending", "accepted", "rejected", "removed"]
@@ -155,6 +157,14 @@ def latest_submissions(store: Store, who: str, limit: int) -> list[Stored]:
     return store.database.read(lambda connection: [Stored(*row) for row in connection.execute(query)])
 
 
+def removal_reasons(store: Store, submission_ids: Sequence[str]) -> dict[str, str]:
+    """Return why submissions were last removed, where the audit log says; their own reason is that of the verdict."""
+    query = select(AUDIT.c.subject, AUDIT.c.details).where(AUDIT.c.action == REMOVED).order_by(AUDIT.c.number)
+    query = query.where(AUDIT.c.subject.in_(submission_ids))
+    entries = store.database.read(lambda connection: connection.execute(query).all()) if submission_ids else []
+    return {entry.subject: str(entry.details.get("reason", "")) for entry in entries}
+
+
 def count_annotators(store: Store) -> int:
     """Return people with at least one submission that was not removed."""
     query = select(func.count()).select_from(PEOPLE).where(PEOPLE.c.done > 0)
@@ -223,8 +233,8 @@ def listed_image(store: Store, sha256: str) -> ListedImage:
 def _listed(store: Store, where: ColumnElement[bool], *, limit: int, skip: int = 0) -> list[ListedImage]:
     kept = select(func.count()).where(SUBMISSIONS.c.image_id == IMAGES.c.id, ~SUBMISSIONS.c.removed).scalar_subquery()
     own = (IMAGES.c.offered, kept, IMAGES.c.band.is_not(None))
-    turn = (IMAGES.c.band.is_(None), IMAGES.c.band, IMAGES.c.position, IMAGES.c.sha256)
-    query = select(*IMAGE, *own).where(where).order_by(*turn).offset(skip).limit(limit)
+    order = (IMAGES.c.band.is_(None), IMAGES.c.band, IMAGES.c.position, IMAGES.c.sha256)
+    query = select(*IMAGE, *own).where(where).order_by(*order).offset(skip).limit(limit)
 
     def read(connection: Connection) -> list[ListedImage]:
         return [ListedImage(StoredImage(*row[: -len(own)]), *row[-len(own) :]) for row in connection.execute(query)]

@@ -93,7 +93,7 @@ def checked_metadata(values: dict[str, str]) -> dict[str, str]:
 
 
 def is_slug(text: str) -> bool:
-    """Whether a text is the short name of a project: small letters, digits and hyphens."""
+    """Return whether a text is the short name of a project: small letters, digits and hyphens."""
     return re.fullmatch(SLUG, text) is not None
 
 
@@ -209,7 +209,7 @@ class Stored:
         receipt_id, digest: as in its `Receipt`.
         kind: how the annotator came to the image.
         verdict: of the reviewer.
-        reason: for the verdict or the removal.
+        reason: for the verdict, or that its annotator withdrew it; why else it was removed is in the audit log.
         removed: whether it was taken out; it is kept all the same.
         revision: how often verdict, reason or removal changed.
         annotation: the public record; its annotator is a pseudonym.

@@ -149,7 +149,7 @@ def save_entry(connection: Connection, image: QueueEntry, position: int | None =
 
 
 def save_entries(connection: Connection, images: Iterable[QueueEntry]) -> None:
-    """`save_entry` of several."""
+    """Save several entries, as `save_entry` does one."""
     for image in images:
         save_entry(connection, image)
 

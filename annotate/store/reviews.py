@@ -12,6 +12,7 @@ from annotate.store.submissions import check_verdicts, image_agreement, may_coun
 from annotate.store.tables import PEOPLE, SUBMISSIONS
 
 LONGEST_REASON = 2_000
+REMOVED = "removed"  # in the audit log
 WITHDRAWN = "withdrawn by its annotator"
 NOT_BACK = "Its annotator withdrew this submission; it cannot be judged or restored."
 STATE = SUBMISSIONS.c["number", "person_id", "image_id", "digest", "verdict", "reason", "removed", "revision"]
@@ -77,7 +78,7 @@ class Reviews(Store):
             raise StoreError(NOT_BACK)
         if row.removed != removed:
             change(connection, row, image, removed=removed)
-            action = "removed" if removed else "restored"
+            action = REMOVED if removed else "restored"
             write_audit(connection, self.now_us(), by, action, submission_id, reason=reason)
 
 

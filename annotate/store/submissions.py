@@ -246,7 +246,7 @@ def _finish(connection: Connection, lease_id: str | None, person_id: int, image:
 
 def insert(
     connection: Connection, record: Record, person_id: int, image: QueueEntry, kind: Kind, *, number: int | None = None,
-    shard: str | None = None, **said: Any,
+    shard: str | None = None, **columns: Any,
 ) -> int:  # fmt: skip
     """Add a submission, count it for its image, and put that where it belongs now.
 
@@ -258,13 +258,13 @@ def insert(
         kind: how the annotator came to the image.
         number: kept from an export; None for the next one.
         shard: where it is published already.
-        said: verdict and whatever else an export says of it, as in `Stored`.
+        columns: verdict and whatever else an export says of it, as in `Stored`.
 
     Returns:
         The number.
     """
     pair = {"person_id": person_id, "image_id": image.id}
-    row = {"verdict": "pending", "reason": "", "removed": False, "revision": 0, **said}
+    row = {"verdict": "pending", "reason": "", "removed": False, "revision": 0, **columns}
     connection.execute(ADD_SEEN, pair)
     counted = may_count(kind, row["verdict"], row["removed"]) and connection.scalar(COUNTED, pair) is None
     next_one, position = connection.execute(NEXT_NUMBERS, {"submissions": int(number is None)}).one()

@@ -97,7 +97,7 @@ class Pusher:
         return True
 
     def add_card(self, files: list[str]) -> None:
-        """A data card where the repository has none, or that of an earlier program; any other is left alone."""
+        """Add a data card where the repository has none, or that of an earlier program; any other is left alone."""
         there, card = self._repo.fetch(CARD).read_text(encoding="utf-8") if CARD in files else "", card_text()
         if not there or (there != card and is_own_card(there)):
             self._repo.add({CARD: card.encode()}, "Data card")
@@ -206,7 +206,7 @@ def _restore_images(
     store: AnnotationStore, repo: HubRepo, memory: Memory, events: Mapping[str, Path], files: set[str],
     result: Counter[str],
 ) -> None:  # fmt: skip
-    """Images come before what is about them, with their latest settings."""
+    """Restore images, before what is about them, with their latest settings."""
     images = {value.sha256: value for value in _values(events) if isinstance(value, StoredImage)}
     for sha256, image in images.items():
         memory.images.add(sha256)
@@ -222,8 +222,8 @@ def _with_verdict(stored: Stored, update: VerdictUpdate | None) -> Stored:
     """Return a submission after a verdict, unless there is none or it knows a later one."""
     if update is None or update.revision <= stored.revision:
         return stored
-    said = {name: getattr(update, name) for name in ("verdict", "reason", "removed", "revision")}
-    return replace(stored, **said)
+    state = {name: getattr(update, name) for name in ("verdict", "reason", "removed", "revision")}
+    return replace(stored, **state)
 
 
 def _restore_submissions(store: AnnotationStore, published: list[Stored], shard: str) -> int:

@@ -57,7 +57,7 @@ class HubSync:
         self._store, self._repo, self._period_s = store, repo, period_s
         self._memory = Memory.load(folder, repo.repo_id)
         self._pusher = Pusher(store, repo, self._memory)
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
         self._wake, self._ended = threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
         self._reconciled = False
@@ -86,12 +86,12 @@ class HubSync:
             OSError: this machine did not do it, e.g. its disk is full.
             StoreError: what is there is not of this store.
         """
-        with self._turn:
+        with self._lock:
             return self._restore()
 
     def sync(self) -> bool:
         """Push until everything is in the repository; return False where that failed, and why is in `state`."""
-        with self._turn:
+        with self._lock:
             try:
                 if not self._reconciled:
                     self._restore()

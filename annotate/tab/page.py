@@ -26,7 +26,7 @@ from annotate.payload import (
     Agree,
     Begin,
     Compare,
-    Look,
+    GridRequest,
     Next,
     Nothing,
     Own,
@@ -38,7 +38,7 @@ from annotate.payload import (
     Withdraw,
     checked,
 )
-from annotate.practice import practice, practised
+from annotate.practice import practice, practice_feedback
 from annotate.store.model import StoreError, StoreTrouble
 from annotate.store.people import EXPERIENCES
 from annotate.store.project import Project
@@ -61,11 +61,12 @@ SCRIPTS = ("path", "keep", "wire", "blur", "surface", "keys", "form", "start", "
 MOUNT = "GazeTeach.mount(element, props, server, upload);"
 SHOWN = "teach-image.png"  # name of the files that the page fetches
 LIKELY = 0.5  # probability from which a finding of the model is named
+SHARE_DIGITS = 4
 NOT_UPLOADED = "The upload is not there any more: choose the file again."
 
 
 def annotate_tab(service: AnnotationService) -> Tab:
-    """The tab around a store, the loaded models, and whoever annotates. No handler of it is a queue event."""
+    """Return the tab around a store, the loaded models, and whoever annotates. No handler of it is a queue event."""
 
     def fill(page: gr.Blocks) -> None:
         usual = next(iter(service.models.choices().values()))
@@ -78,7 +79,7 @@ def annotate_tab(service: AnnotationService) -> Tab:
 
 
 def canvas_head() -> str:
-    """Scripts and styles of the viewer and the canvas, for `<head>`."""
+    """Return scripts and styles of the viewer and the canvas, for `<head>`."""
     scripts = "".join(STATIC.joinpath(f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS)
     styles = STATIC.joinpath("teach.css").read_text(encoding="utf-8")
     return f"{page_head()}<style>{styles}</style><script>{scripts}</script>"
@@ -112,14 +113,14 @@ class Endpoints:
         self.service, self.folder = service, folder
 
     def functions(self) -> list[Callable[..., Answer]]:
-        """As Gradio takes them; their names are those in the scripts."""
+        """Return the handlers as Gradio takes them; their names are those in the scripts."""
         acts: dict[str, tuple[type[Strict], Callable[..., Any]]] = {
             "teach_begin": (Begin, self._begin), "teach_agree": (Agree, self._agree),
             "teach_practise": (Next, self._practise), "teach_practised": (Practise, self._practised),
             "teach_history": (Nothing, self._history), "teach_withdraw": (Withdraw, self._withdraw),
             "teach_next": (Next, self._next), "teach_own": (Own, self._own),
             "teach_reopen": (Reopen, self._reopen), "teach_submit": (Submission, self._submit),
-            "teach_skip": (SkipTask, self._skip), "teach_look": (Look, self._look),
+            "teach_skip": (SkipTask, self._skip), "teach_look": (GridRequest, self._grid),
             "teach_compare": (Compare, self._compare),
         }  # fmt: skip
         return [answering(name, form, act) for name, (form, act) in acts.items()]
@@ -141,7 +142,7 @@ class Endpoints:
 
     def _practised(self, sent: Practise, request: gr.Request) -> Answer:
         self.service.who(request, "draft")
-        return practised_answer(self.service.practised(self.service.project(sent.project), sent), sent.findings)
+        return practised_answer(self.service.practice_scanpath(self.service.project(sent.project), sent), sent.findings)
 
     def _history(self, _sent: Nothing, request: gr.Request) -> list[Answer]:
         person = self.service.who(request, "draft")
@@ -176,7 +177,7 @@ class Endpoints:
         self.service.skip(self.service.who(request, "draft"), sent.lease_id, sent.reason)
         return True
 
-    def _look(self, sent: Look, request: gr.Request) -> Answer:
+    def _grid(self, sent: GridRequest, request: gr.Request) -> Answer:
         self.service.who(request, "predict")
         grid = self.service.grid(sent.sha256, sent.model)
         return {"grid": {"rows": grid.rows, "cols": grid.cols}}
@@ -186,7 +187,7 @@ class Endpoints:
         return feedback_answer(self.service.feedback(person, sent.submission_id, sent.model))
 
     def _uploaded(self, text: str, request: gr.Request) -> Path:
-        """A file that the caller uploaded; any other is not touched, and whether it exists is not disclosed.
+        """Return a file that the caller uploaded; any other is not touched, and whether it exists is not disclosed.
 
         Raises:
             ValueError: no such upload.
@@ -200,7 +201,7 @@ class Endpoints:
         return path
 
     def _opened(self, opened: Opened) -> Answer:
-        """An image for the page, without its name, which may tell what is on it."""
+        """Return an image for the page, without its name, which may tell what is on it."""
         image, blurred = opened.image, opened.blurred
         facts = ("sha256", "width_px", "height_px", "question")
         return {
@@ -212,7 +213,7 @@ class Endpoints:
         }
 
     def _file(self, png: bytes) -> Answer:
-        """Where the page fetches an image, relative to the page's root."""
+        """Return where the page fetches an image, relative to the page's root."""
         path = save_bytes_to_cache(png, SHOWN, str(self.folder))
         url = f"{API_PREFIX.lstrip('/')}/file={quote(path)}"
         return FileData(path=path, url=url, mime_type="image/png").model_dump()
@@ -301,7 +302,7 @@ def project_answer(service: AnnotationService, person: Visitor | None, project: 
 def feedback_answer(feedback: Feedback) -> Answer:
     """Return what is shown after a submission: the sentence, a row per finding that anybody sees, paths and numbers."""
     found = feedback.found
-    likely = {} if found is None else found.finding_probabilities
+    likely, evidence = ({}, {}) if found is None else (found.finding_probabilities, found.evidence)
     drawn = () if feedback.truth is None else feedback.truth
     named = {*feedback.own, *(one.name for one in drawn)}
     named |= {name for name, chance in likely.items() if chance >= LIKELY}
@@ -313,6 +314,7 @@ def feedback_answer(feedback: Feedback) -> Answer:
             "others": feedback.others[name].yes if name in feedback.others else 0,
             "truth": None if feedback.truth is None else any(one.name == name for one in drawn),
             "model": likely.get(name),
+            "shares": [round(share, SHARE_DIGITS) for share in evidence.get(name, ())],
         }
         for name in sorted(named)
     ]
@@ -330,14 +332,15 @@ def practised_answer(own: Scanpath, findings: list[str]) -> Answer:
     """Return what is shown after the practice image, in the form of `feedback_answer`."""
     truth = practice().truth
     names = {*(one.name for one in truth), *(name for name in findings if name != NO_FINDING)}
-    rows = [
+    rows: list[Answer] = [
         {"name": name, "you": name in findings, "others": 0, "truth": any(one.name == name for one in truth),
-         "model": None}
+         "model": None, "shares": []}
         for name in sorted(names)
     ]  # fmt: skip
     return {
-        "sentence": practised([(one.x, one.y) for one in own], findings), "trouble": "", "model": "", "readers": 0,
-        "findings": rows, "asked_model": False, "truth": [asdict(one) for one in truth], "grid": None, "scores": [],
+        "sentence": practice_feedback([(one.x, one.y) for one in own], findings), "trouble": "", "model": "",
+        "readers": 0, "findings": rows, "asked_model": False, "truth": [asdict(one) for one in truth], "grid": None,
+        "scores": [],
         "paths": [viewer_path(own, "You", "reader").model_dump(mode="json")],
     }  # fmt: skip
 
@@ -347,7 +350,7 @@ def done_answer(done: Done) -> Answer:
     one, annotation = done.stored, done.stored.annotation
     return {
         "submission_id": one.submission_id, "number": one.number, "receipt_id": one.receipt_id, "state": done.state,
-        "withdrawn": done.withdrawn, "removed": one.removed, "reason": "" if done.withdrawn else one.reason,
+        "withdrawn": done.withdrawn, "removed": one.removed, "reason": done.said,
         "findings": done.findings, "mode": annotation.client.mode, "fixations": len(annotation.scanpath),
         "submitted_at": annotation.submitted_at.isoformat(), "picture": done.picture,
     }  # fmt: skip
@@ -363,7 +366,7 @@ def _paths(feedback: Feedback) -> list[ViewerPath]:
     return [
         viewer_path(
             found.scanpath, name, "model", grid=found.grid, probabilities=found.fixation_probabilities,
-            patch_probabilities=found.patch_probabilities,
+            patch_probabilities=found.patch_probabilities, glimpses=found.glimpses,
         ),
         own,
     ]  # fmt: skip

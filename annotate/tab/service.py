@@ -14,7 +14,7 @@ from urllib.parse import quote, unquote
 import numpy as np
 from PIL import Image
 
-from annotate.blur import BlurSettings, blur_image, rests
+from annotate.blur import BlurSettings, blur_image, window_scanpath
 from annotate.feedback import Feedback, compare, sentence, truth_of, votes_of_others
 from annotate.history import History
 from annotate.payload import Practise, Submission
@@ -200,7 +200,7 @@ class AnnotationService:
         """
         before, image = self._shown(person, sha256, shown), self.store.image(sha256)
         project = self.store.project(before.project or image.project)
-        return self._opened(person, _asked(image, before.question), project, blur=before.blur)
+        return self._opened(person, _with_question(image, before.question), project, blur=before.blur)
 
     def practise(self, person: Visitor, project: Project) -> Opened:
         """Open the practice image; nothing of what is done on it is kept."""
@@ -208,7 +208,7 @@ class AnnotationService:
         drawn.pixels.save(png, "PNG")
         return self._shown_with(person, drawn.image, project, None, drawn.pixels, png.getvalue())
 
-    def practised(self, project: Project, sent: Practise) -> Scanpath:
+    def practice_scanpath(self, project: Project, sent: Practise) -> Scanpath:
         """Return the path on the practice image, found as in a submission.
 
         Raises:
@@ -218,7 +218,7 @@ class AnnotationService:
             return Scanpath(tuple(Fixation(x, y) for x, y in sent.places), "click")
         image = practice().image
         _, radius_px = BlurSettings(project.sigma_px, project.radius_px).scaled(image.width_px, image.height_px)
-        return rests(followed(sent.samples), image.width_px, image.height_px, radius_px)
+        return window_scanpath(followed(sent.samples), image.width_px, image.height_px, radius_px)
 
     def _opened(
         self, person: Visitor, image: StoredImage, project: Project, lease_id: str | None = None,
@@ -279,7 +279,7 @@ class AnnotationService:
         least = project.least_clicks
         if sent.mode != "moving window" and 0 < len(sent.clicks) < least:
             raise ValueError(f"At least {least} clicks are wanted here; there are {len(sent.clicks)}.")
-        image = _asked(image, how.question)
+        image = _with_question(image, how.question)
         record = annotation_of(sent, image, person.pseudonym, how.at, how.blur, self.findings)
         return self.store.submit(record, sent.lease_id, project.slug)
 
@@ -358,6 +358,6 @@ class AnnotationService:
         return found
 
 
-def _asked(image: StoredImage, question: str | None) -> StoredImage:
-    """An image with the question that was shown with it; None for the one that it has."""
+def _with_question(image: StoredImage, question: str | None) -> StoredImage:
+    """Return an image with the question that was shown with it; None for the one that it has."""
     return image if question is None else replace(image, question=question)

@@ -80,11 +80,11 @@ class Side:
         return self.diagnosis.finding_probabilities
 
     def score(self, name: str) -> FindingScore | None:
-        """How well a finding is distinguished from its absence, where that is known."""
+        """Return how well a finding is distinguished from its absence, where that is known."""
         return self.scores.findings.get(name) if self.scores else None
 
     def ordered(self) -> list[str]:
-        """Its findings, the most probable on top; those of a changed path as they were."""
+        """Return its findings, the most probable on top; those of a changed path as they were."""
         order = self.probabilities if self.before is None else self.before.finding_probabilities
         return sorted(self.probabilities, key=lambda name: -order.get(name, 0.0))
 
@@ -125,7 +125,7 @@ def findings(side: Side) -> str:
 
 
 def _folding_silent(names: Sequence[str], silent: Collection[str], listed: Callable[[Sequence[str]], str]) -> str:
-    """The list of findings, and below it those that are silent in a fold."""
+    """Return the list of findings, and below it those that are silent in a fold."""
     quiet = [name for name in names if name in silent]
     if not quiet:
         return listed(names)
@@ -152,7 +152,7 @@ def paired_findings(sides: Sequence[Side]) -> str:
 
 
 def _half(place: int, side: Side, name: str) -> str:
-    """One model's half of a pair."""
+    """Return one model's half of a pair."""
     inner = side.part("span", "gaze-half", name) if name in side.probabilities else f"<em>{NOT_KNOWN}</em>"
     return f'<span class="gaze-side-{place}" data-links="{side.viewer}">{inner}</span>'
 
@@ -182,7 +182,7 @@ def _bar(value: float, was: float | None, score: FindingScore | None) -> str:
 
 
 def _word(score: FindingScore | None) -> str:
-    """How well a finding is distinguished from its absence, in a word."""
+    """Return how well a finding is distinguished from its absence, in a word."""
     return "not scored" if score is None else next(word for least, word in RELIABILITY if score.auroc >= least)
 
 
@@ -198,7 +198,7 @@ def _reliability(score: FindingScore | None, scores: CheckpointScores | None) ->
 
 
 def _part(tag: str, name: str, shares: Sequence[float], inner: str, **attributes: str) -> str:
-    """An element that points at fixations where it has shares, and takes the keyboard's focus then."""
+    """Return an element that points at fixations where it has shares, and takes the keyboard's focus then."""
     named = "".join(f' {key.replace("_", "-")}="{escape(text)}"' for key, text in attributes.items())
     if shares:
         named += f' tabindex="0" data-shares="{" ".join(f"{share:.4f}" for share in shares)}"'

@@ -12,7 +12,7 @@ from diagnose.service import Picture, Step, answer_steps, choose_picture
 from diagnose.tab import markup
 from diagnose.tab.form import Asking, asking_of
 from diagnose.tab.result import Result, ResultPanel, Shown, Visit, history
-from diagnose.tab.steering import Turns, changed_result, result_of, steering_of
+from diagnose.tab.steering import LatestChanges, changed_result, result_of, steering_of
 from gazevlm_core.scanpath import Fixation
 from gazevlm_core.words import UnknownQuestionError, check_question
 from web.markup import status as status_line
@@ -49,8 +49,8 @@ class Answering:
     def answer(
         self, sending: float, shown: Shown | None, visit: Visit | None, revealed: bool, question: str, *settings: Any
     ) -> Generator[Values, None, None]:
-        """First the path, then the words; then the same of what is compared. Nothing about an image that another one is
-        about to replace, and nothing more once another image was chosen or the answer was stopped."""
+        """Yield the path, then the words; then the same of what is compared. Nothing about an image that another
+        one is about to replace, and nothing more once another image was chosen or the answer was stopped."""
         visit = visit or Visit()
         if sending or (shown is not None and shown.turn != visit.images):
             yield {self.status: LOADING_LINE}
@@ -93,7 +93,7 @@ class Answering:
             raise page_error(error) from error
 
     def _declined(self, ways: list[Asking]) -> Values:
-        """What the panels say where a model was not trained on the question; nothing where all of them were."""
+        """Return what the panels say where a model was not trained on the question; nothing where all of them were."""
         values: Values = {}
         for panel, way in zip(self.panels, ways, strict=False):
             try:
@@ -105,7 +105,8 @@ class Answering:
     def _steps(
         self, number: int, title: str, way: Asking, picture: Picture, shown: Shown, *, revealed: bool
     ) -> Generator[Values, None, None]:
-        """One answer, into one panel; every step has the new `shown`. Words wait for the next step of the page."""
+        """Answer into one panel; every step has the new `shown`. Words wait for the next step of the
+        page."""
         choice, panel, next_s = self.catalogue.find(way.model), self.panels[number], 0.0
         steering = steering_of(choice.gaze, choice.name)
         with closing(answer_steps(self.ask, way.model, picture.image, way.question, way.options())) as steps:
@@ -125,11 +126,11 @@ class Answering:
                 next_s = time.monotonic() + STEP_S
 
     def steer(
-        self, panel: ResultPanel, shown: Shown | None, turns: Turns, visit: Visit | None, data: object, *,
+        self, panel: ResultPanel, shown: Shown | None, changes: LatestChanges, visit: Visit | None, data: object, *,
         revealed: bool,
     ) -> Generator[Values, None, None]:  # fmt: skip
-        """What follows from a path that was changed by hand; nothing any more once it was changed again, or another
-        image chosen."""
+        """Yield what follows from a path that was changed by hand; nothing any more once it was changed again, or
+        another image chosen."""
         visit = visit or Visit()
         try:
             turn, path = changed_path(data)
@@ -138,7 +139,7 @@ class Answering:
             own = result.own or result
             yield self._controlling(WAITING, busy=True)
             for step in self._steps_along(path, own, shown):
-                if turns.latest(panel.number) > turn or shown.turn != visit.images:
+                if changes.latest(panel.number) > turn or shown.turn != visit.images:
                     return
                 changed = changed_result(own, step, path, turn)
                 first = shown.results[panel.number].steering != changed.steering
@@ -155,7 +156,7 @@ class Answering:
     def _steps_along(
         self, path: tuple[Fixation, ...] | None, own: Result, shown: Shown
     ) -> Generator[Step, None, None]:
-        """Steps of the answer along a path; those of the model's own are known where it had been complete."""
+        """Yield steps of the answer along a path; those of the model's own are known where it had been complete."""
         if path is None and own.finished:
             yield Step(own.diagnosis, own.seconds, finished=True)
             return
@@ -164,8 +165,8 @@ class Answering:
         yield from answer_steps(self.ask, own.asking.model, picture.image, own.asking.question, options)
 
     def _around(self, panel: ResultPanel, shown: Shown, *, first: bool, revealed: bool) -> Values:
-        """What stands around the words of a result: path and bars come with the first step, and the last one completes
-        the tables."""
+        """Return what stands around the words of a result: path and bars come with the first step, and the last one
+        completes the tables."""
         values = {**panel.path_values(shown, revealed=revealed), **self.findings.values(shown)} if first else {}
         return {**values, **(self.findings.tables(shown) if shown.results[panel.number].finished else {})}
 
@@ -173,9 +174,9 @@ class Answering:
         return dict(zip(self.controls, controls_at(text, busy=busy), strict=True))
 
     def give_up(
-        self, panel: ResultPanel, shown: Shown | None, turns: Turns, ending: str, *, revealed: bool
+        self, panel: ResultPanel, shown: Shown | None, changes: LatestChanges, ending: str, *, revealed: bool
     ) -> Values:
-        """The path as it was before the change; nothing where another question or image ended it."""
+        """Return the path as it was before the change; nothing where another question or image ended it."""
         if ending not in (STEERED, STOP):
             return {self.status: gr.skip()}
         values = self._controlling(FAILED if ending == STEERED else STOPPED, busy=False)
@@ -183,11 +184,11 @@ class Answering:
             return values
         payload = shown.payload(panel.number, revealed=revealed)
         before = payload.steering or ViewerSteering()
-        steering = before.model_copy(update={"turn": turns.latest(panel.number), "failed": True})
+        steering = before.model_copy(update={"turn": changes.latest(panel.number), "failed": True})
         return {**values, panel.viewer: payload.model_copy(update={"steering": steering})}
 
     def _titles(self, ways: list[Asking]) -> list[str]:
-        """What the results are called beside each other; errors as `Catalogue.find`."""
+        """Return what the results are called beside each other; errors as `Catalogue.find`."""
         names = [self.catalogue.find(way.model).name for way in ways]
         if len({way.path_temperature for way in ways}) == 1:
             return names
@@ -195,7 +196,7 @@ class Answering:
 
 
 def freed(shown: Shown | None, visit: Visit | None) -> tuple[Any, ...]:
-    """Status line and buttons after an image or an answer; nothing while another image is on its way."""
+    """Return status line and buttons after an image or an answer; nothing while another image is on its way."""
     if shown is not None and visit is not None and shown.turn != visit.images:
         return gr.skip(), gr.skip(), gr.skip()
     return controls_at(None, busy=False)
@@ -209,13 +210,13 @@ def stopped(visit: Visit | None) -> tuple[Any, ...]:
 
 
 def ended(ending: str) -> list[Any]:
-    """What the status line and the two buttons become when an answer ended before its time. Where another image ended
-    it, Diagnose stays off until that is there."""
+    """Return what the status line and the two buttons become when an answer ended before its time. Where another image
+    ended it, Diagnose stays off until that is there."""
     line, start, stop = controls_at(ENDINGS.get(ending, FAILED), busy=False)
     return [line, gr.skip() if ending == REPLACED else start, stop]
 
 
 def controls_at(text: str | None, *, busy: bool) -> tuple[Any, ...]:
-    """Status line (None leaves it), Diagnose button and Stop button."""
+    """Return status line (None leaves it), Diagnose button and Stop button."""
     line = gr.skip() if text is None else status_line(text)
     return line, gr.Button(interactive=not busy), gr.Button(interactive=busy)

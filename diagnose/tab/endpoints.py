@@ -83,12 +83,12 @@ def _diagnose_endpoint(catalogue: Catalogue, ask: Ask) -> None:
 
 
 def _longest_path(catalogue: Catalogue) -> int:
-    """Steps of the longest path that anything here can take; an adapter may come that takes more."""
+    """Return steps of the longest path that anything here can take; an adapter may come that takes more."""
     return max(choice.gaze.num_gaze_tokens for choice in catalogue.choices().values())
 
 
 def _places(places: object, name: str, most: int) -> tuple[Fixation, ...]:
-    """Places of a path from a program; none where it gave nothing.
+    """Return places of a path from a program; none where it gave nothing.
 
     Raises:
         ValueError: what is wrong, in one sentence.

@@ -14,9 +14,9 @@ from diagnose.tab import markup
 from gazevlm_core import __version__
 from gazevlm_core.findings import presence_question
 from gazevlm_core.options import (
+    DEFAULT_NUM_PATHS,
     DEFAULT_PATH_TEMPERATURE,
     DEFAULT_QUESTION,
-    DEFAULT_WALKS,
     DiagnoseOptions,
     PathChoice,
 )
@@ -41,18 +41,18 @@ ON_CHIP = """element.addEventListener("click", event => {
 
 
 # ---- presets --------------------------------------------------------------------------------------------------------
-def _what_else(probabilities: Mapping[str, float], said: Sequence[str]) -> str:
+def _what_else(probabilities: Mapping[str, float], earlier: Sequence[str]) -> str:
     """Ask for the most probable finding that nobody has mentioned yet; ValueError where there is none."""
     if not probabilities:
         raise ValueError("There is no answer about this image yet; ask for a report first.")
-    mentioned = " ".join(said).lower()
+    mentioned = " ".join(earlier).lower()
     left = {name: value for name, value in probabilities.items() if name.lower() not in mentioned}
     if not left:
         raise ValueError("Every finding that this model knows has been mentioned; ask in your own words.")
     return presence_question(max(left, key=left.__getitem__))
 
 
-# What the menu offers before the findings: a question, or how to make one of the latest answer's probabilities
+# What the chips offer before the findings: a question, or how to make one of the latest answer's probabilities
 # (finding -> probability) and of all questions and answers about the image so far.
 PRESETS: dict[str, str | Callable[[Mapping[str, float], Sequence[str]], str]] = {
     REPORT: DEFAULT_QUESTION,
@@ -77,19 +77,19 @@ def presets(finding_names: Sequence[str], known_questions: Sequence[str] = ()) -
     return [*(label for label, question in PRESETS.items() if offered(question)), *each]
 
 
-def preset_question(preset: str, probabilities: Mapping[str, float], said: Sequence[str]) -> str:
+def preset_question(preset: str, probabilities: Mapping[str, float], earlier: Sequence[str]) -> str:
     """Return the question behind a preset.
 
     Args:
         preset: from `presets`.
         probabilities: finding -> probability, of the latest answer about this image; empty where there is none.
-        said: questions and answers about this image so far.
+        earlier: questions and answers about this image so far.
 
     Raises:
         ValueError: "what else?" before any answer, or when every finding has been mentioned.
     """
     question = PRESETS.get(preset, preset)
-    return question(probabilities, said) if callable(question) else question
+    return question(probabilities, earlier) if callable(question) else question
 
 
 # ---- settings, and a link that holds them ---------------------------------------------------------------------------
@@ -105,7 +105,7 @@ class Asking:
     example: int | None = None  # number of the drawn example; None for an upload, which no link can hold
     model: str = ""  # name of what answers, as in the catalogue, which alone knows the names; "" for the usual one
     path: str = PathChoice.MEDOID.value  # "medoid", "argmax" or "sample"
-    walks: int = DEFAULT_WALKS  # behind a medoid path
+    walks: int = DEFAULT_NUM_PATHS  # behind a medoid path
     path_temperature: float = DEFAULT_PATH_TEMPERATURE  # of the walks; 0 is the arg-max walk
     path_seed: int = 0  # of the walks
     text_temperature: float = 0.0  # 0 is greedy
@@ -130,7 +130,7 @@ class Asking:
             _check_number(name.replace("_", " "), getattr(self, name), 0, LARGEST_SEED, integer=True)
 
     def second(self) -> "Asking | None":
-        """The same question in the second way; None where there is nothing to compare."""
+        """Return the same question in the second way; None where there is nothing to compare."""
         if not self.second_model and self.second_temperature is None:
             return None
         temperature = self.path_temperature if self.second_temperature is None else self.second_temperature
@@ -138,7 +138,7 @@ class Asking:
         return replace(other, second_model="", second_temperature=None)
 
     def options(self) -> DiagnoseOptions:
-        """The same for the engine."""
+        """Return the same for the engine."""
         return DiagnoseOptions(
             path=PathChoice(self.path),
             walks=self.walks,
@@ -150,12 +150,12 @@ class Asking:
 
 
 def to_query(asking: Asking) -> str:
-    """The part of a link behind "?"; what is not known is left out."""
+    """Return the part of a link behind "?"; what is not known is left out."""
     return urlencode({name: value for name, value in asdict(asking).items() if value not in (None, "")})
 
 
 def how_of(asking: Asking, example: int | None, look_at: Iterable[Fixation] = ()) -> dict[str, Any]:
-    """What gives an answer again: question, model and settings, version, day, and for a drawn example the link.
+    """Return what gives an answer again: question, model and settings, version, day, and for a drawn example the link.
 
     Args:
         asking: what was asked.
@@ -201,7 +201,7 @@ USUAL = Asking(DEFAULT_QUESTION)
 
 
 def asking_of(example: int | None, question: str, settings: Sequence[Any]) -> Asking:
-    """Checked values of a question and of the settings, all or the first of them.
+    """Return the checked values of a question and of the settings, all or the first of them.
 
     Raises:
         ValueError: what is wrong, in one sentence.
@@ -216,7 +216,7 @@ def asking_of(example: int | None, question: str, settings: Sequence[Any]) -> As
 
 
 def _temperature(text: str | None) -> float | None:
-    """What was typed; nothing is None. Raises ValueError for words."""
+    """Return what was typed; nothing is None. Raises ValueError for words."""
     try:
         return float(text) if text and text.strip() else None
     except ValueError:
@@ -225,7 +225,7 @@ def _temperature(text: str | None) -> float | None:
 
 # ---- components -----------------------------------------------------------------------------------------------------
 def answer_settings() -> list[gr.components.Component]:
-    """One component per setting of `Asking` that decides an answer, from the path to the seed of the words."""
+    """Return one component per setting of `Asking` that decides an answer, from the path to the seed of the words."""
     seed: dict[str, Any] = {"precision": 0, "minimum": 0, "maximum": LARGEST_SEED}
     return [
         gr.Radio(PATH_WORDS, value=USUAL.path, label="Path that is shown"),
@@ -244,19 +244,19 @@ class AskingForm:
         self.catalogue = catalogue
 
     def notice_line(self) -> None:
-        """What the page is not, and what the chosen model has seen."""
+        """Make the line on what the page is not, and what the chosen model has seen."""
         words = notice(self.catalogue.find("").gaze.trained_on)
         self.notice = gr.HTML(words, elem_id="notice", elem_classes="gaze-notice-line")
 
     def question_box(self) -> None:
-        """What is asked, in the user's words."""
+        """Make the box for the question."""
         self.question = gr.Textbox(
             DEFAULT_QUESTION, label="Question", placeholder="Ask about this image", lines=2, max_lines=4,
             max_length=LONGEST_QUESTION, show_label=False, container=False, min_width=120, elem_id="question",
         )  # fmt: skip
 
     def choices(self) -> None:
-        """What may be left alone: presets, the model with its badges, what to compare with, and the settings."""
+        """Make what may be left alone: presets, the model with its badges, what to compare with, and the settings."""
         choices = self.catalogue.choices()
         usual, names = next(iter(choices.values())), list(choices)
         self.preset = gr.HTML(_chips_of(usual), js_on_load=ON_CHIP, elem_id="preset")
@@ -289,7 +289,7 @@ class AskingForm:
         self.settings = [self.model, *settings, self.second_model, self.second_temperature]
 
     def refreshed(self, model: str, second: str) -> Values:
-        """Values of `picked` for the models that there are now; one that has gone gives way to the usual one."""
+        """Return values of `picked` for the models that there are now; one that has gone gives way to the usual one."""
         choices = self.catalogue.choices()
         model = model if model in choices else next(iter(choices))
         second = second if second in choices else ""
@@ -306,7 +306,7 @@ class AskingForm:
 
 
 def _chips_of(choice: Choice) -> str:
-    """What can be asked, as buttons."""
+    """Return what can be asked, as buttons."""
     finding_of = {presence_question(name): f"{name}?" for name in choice.gaze.finding_names}
     offered = presets(choice.gaze.finding_names, choice.gaze.known_questions)
     return markup.chips({preset: finding_of.get(preset, preset) for preset in offered})

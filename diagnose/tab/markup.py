@@ -19,7 +19,7 @@ EVIDENCE_NOTE = (
     "How much each fixation that was seen closely counted for the probability of a finding, and its part of the "
     "attention while a sentence was written: attention, and no proof"
 )
-FAMILIAR = 1.0  # strangeness above which an image is unlike those of the training
+MOST_OOD_SCORE = 1.0  # an ood_score above which an image is unlike those of the training
 VERDICT = "Unlike the images that this model learnt from: what it says here means nothing."
 
 
@@ -147,7 +147,7 @@ def warning(diagnosis: Diagnosis, elsewhere: Collection[str] = ()) -> str:
         elsewhere: those of them that stand elsewhere on the page.
     """
     notes = [one for one in diagnosis.notes if one not in elsewhere]
-    if diagnosis.ood_score is None or diagnosis.ood_score <= FAMILIAR:
+    if diagnosis.ood_score is None or diagnosis.ood_score <= MOST_OOD_SCORE:
         return alert(notes)
     why = folded("Why", "".join(f"<p>{escape(one)}</p>" for one in notes))
     box = '<label><input type="checkbox" class="gaze-anyway"> Show path, words and bars anyway</label>'
@@ -161,8 +161,8 @@ def alert(sentences: Sequence[str]) -> str:
 
 
 def claims(diagnosis: Diagnosis) -> str:
-    """Findings that the answer affirms or denies, each with its probability, and which of them contradict each other;
-    nothing where the answer names none."""
+    """Return findings that the answer affirms or denies, each with its probability, and which of them contradict each
+    other; nothing where the answer names none."""
     items = "".join(map(_claim, claims_of(diagnosis)))
     if not items:
         return ""
@@ -171,7 +171,7 @@ def claims(diagnosis: Diagnosis) -> str:
 
 
 def _claim(claim: Claim) -> str:
-    """E.g. "no edema: 0.91, contradicts the words"."""
+    """Return, e.g., "no edema: 0.91, contradicts the words"."""
     words = f"{'' if claim.affirmed else 'no '}{claim.finding}: "
     words += "unknown" if claim.probability is None else f"{claim.probability:.2f}"
     if claim.agrees is not False:
@@ -206,5 +206,5 @@ def dwell_bar(scanpath: Scanpath, palette: Sequence[Color] = MODEL.colors) -> st
 
 
 def _ink(ground: Color) -> str:
-    """What can be read on a colour."""
+    """Return what can be read on a colour."""
     return "black" if is_light(ground) else "white"

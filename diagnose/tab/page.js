@@ -32,15 +32,15 @@
     /* An answer begins. */
     begin() {
       this.fresh(question());
-      if (innerWidth < 1000) find("#figures").scrollIntoView({ behavior: "smooth" });
+      if (innerWidth < 1000) find("#result").scrollIntoView({ behavior: "smooth" });
     },
 
-    /* Press Diagnose once it is on; not if another image was chosen meanwhile. */
-    whenReady() {
+    /* Press Diagnose once it is on and `also` holds; not if another image was chosen meanwhile. */
+    whenReady(also = () => true) {
       const { images } = this;
       soon(
         () => {
-          const button = find("#diagnose:enabled");
+          const button = also() ? find("#diagnose:enabled") : null;
           button?.click();
           return Boolean(button);
         },
@@ -48,9 +48,10 @@
       );
     },
 
-    /* The page's address names an example: answer it, unless an answer is there. */
+    /* The page was opened by a link: answer as soon as its image is here, unless an answer is. */
     asLinked() {
-      if (new URLSearchParams(location.search).has("example") && !find("#asked .gaze-asked")) this.whenReady();
+      if (location.search && !find("#asked .gaze-asked"))
+        this.whenReady(() => find("#viewer .gaze-viewer")?.viewer?.value.image);
     },
 
     /* The archive is ready: hand it over. */

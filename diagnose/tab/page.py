@@ -12,7 +12,7 @@ import gradio as gr
 from gradio.processing_utils import save_file_to_cache
 
 from diagnose.catalogue import Catalogue
-from diagnose.opening import opening_of
+from diagnose.opening import example_number, opening_of
 from diagnose.record import to_record
 from diagnose.service import (
     EXAMPLES,
@@ -38,7 +38,7 @@ from diagnose.tab.answering import (
 from diagnose.tab.endpoints import add_endpoints
 from diagnose.tab.form import Asking, AskingForm, asking_of, from_query, how_of, preset_question, to_query
 from diagnose.tab.result import FindingsPanel, Result, ResultPanel, Shown, Visit
-from diagnose.tab.steering import Turns, steering_of
+from diagnose.tab.steering import LatestChanges, steering_of
 from gazevlm_core.options import DEFAULT_QUESTION
 from gazevlm_core.words import LONGEST_QUESTION
 from web.blocks import MODEL_QUEUE
@@ -74,7 +74,7 @@ FULL_LINK = "query => `${location.origin}${location.pathname}?${query}`"
 
 
 def diagnose_tab(catalogue: Catalogue, ask: Ask) -> Tab:
-    """The tab around the loaded models, with the endpoints.
+    """Return the tab around the loaded models, with the endpoints.
 
     Args:
         catalogue: what can answer, one question at a time.
@@ -111,7 +111,7 @@ class DiagnosePage:
                 with gr.Column(min_width=0, elem_id="ask"):
                     self._questions()
         self.shown, self.ending, self.visit = remembered(), remembered(""), remembered(Visit())
-        self.turns = remembered(Turns())
+        self.changes = remembered(LatestChanges())
         self.sending = gr.Number(0, visible=False)  # whether the browser is sending a file
         panels = [part for panel in (*self.panels, self.findings) for part in panel.parts]
         self.about_image = [
@@ -154,7 +154,7 @@ class DiagnosePage:
             )  # fmt: skip
 
     def _connect_answers(self) -> "Dependency":
-        """The Diagnose and Stop buttons; returns the event that another image must cancel.
+        """Wire the Diagnose and Stop buttons; return the event that another image must cancel.
 
         To Gradio, an answer that was cancelled has failed, and words under way come after the click: so `ending` says
         why, before anything is cancelled, and the last word on the status line is that of the failure.
@@ -180,31 +180,31 @@ class DiagnosePage:
         return running
 
     def _connect_steering(self, panel: ResultPanel, running: "Dependency") -> "Dependency":
-        """A path that was changed in a viewer ends the answer about the one before; returns the event that asks."""
+        """Let a changed path end the answer about the one before, and ask anew; return the event that asks."""
 
-        def begin(turns: Turns, visit: Visit | None, event: gr.EventData) -> str:
-            turns.note(panel.number, event._data)
+        def begin(changes: LatestChanges, visit: Visit | None, event: gr.EventData) -> str:
+            changes.note(panel.number, event._data)
             if visit is not None:
                 visit.new_answer()
             return STEERED
 
         def steer(
-            shown: Shown | None, turns: Turns, visit: Visit | None, revealed: bool, event: gr.EventData
+            shown: Shown | None, changes: LatestChanges, visit: Visit | None, revealed: bool, event: gr.EventData
         ) -> Generator[Values, None, None]:
-            yield from self.answering.steer(panel, shown, turns, visit, event._data, revealed=revealed)
+            yield from self.answering.steer(panel, shown, changes, visit, event._data, revealed=revealed)
 
-        def give_up(shown: Shown | None, turns: Turns, revealed: bool, ending: str) -> Values:
-            return self.answering.give_up(panel, shown, turns, ending, revealed=revealed)
+        def give_up(shown: Shown | None, changes: LatestChanges, revealed: bool, ending: str) -> Values:
+            return self.answering.give_up(panel, shown, changes, ending, revealed=revealed)
 
         changed = panel.viewer.input
-        changed(begin, [self.turns, self.visit], self.ending, queue=False, trigger_mode="multiple", **QUIET)
+        changed(begin, [self.changes, self.visit], self.ending, queue=False, trigger_mode="multiple", **QUIET)
         changed(None, None, None, cancels=running, **QUIET)
         asked = changed(
-            steer, [self.shown, self.turns, self.visit, self.truth], [*self.about_image, *self.controls[1:]],
+            steer, [self.shown, self.changes, self.visit, self.truth], [*self.about_image, *self.controls[1:]],
             concurrency_id=MODEL_QUEUE, concurrency_limit=1, trigger_mode="multiple", **QUIET,
         )  # fmt: skip
         asked.failure(
-            give_up, [self.shown, self.turns, self.truth, self.ending], [panel.viewer, *self.controls], queue=False,
+            give_up, [self.shown, self.changes, self.truth, self.ending], [panel.viewer, *self.controls], queue=False,
             **QUIET,
         )
         for button in (self.start, self.stop):
@@ -261,7 +261,7 @@ class DiagnosePage:
         return self._newest(visit or Visit(), lambda _: self._blank(EMPTY))
 
     def _newest(self, visit: Visit, show: Callable[[int], Values]) -> Values:
-        """What shows an image, and nothing of it where another one was chosen meanwhile."""
+        """Return what shows an image, and nothing of it where another one was chosen meanwhile."""
         turn = visit.new_image()
         values = show(turn)
         return {**values, self.visit: visit} if turn == visit.images else {self.status: gr.skip()}
@@ -273,7 +273,7 @@ class DiagnosePage:
     def _showing(
         self, picture: Picture, status: str, turn: int = 0, *, upload: str | None = None, example: int | None = None
     ) -> Values:
-        """A new image, without any answer; an upload's name is not shown."""
+        """Return a new image, without any answer; an upload's name is not shown."""
         description = "Uploaded image" if example is None else f"Drawn radiograph: {EXAMPLES[example].caption}"
         value = self.panels[0].viewer.show(picture.image, description=description)
         return {
@@ -283,7 +283,7 @@ class DiagnosePage:
         }
 
     def _blank(self, status: str, value: ViewerPayload | None = None) -> Values:
-        """Everything about an image taken away; `value` is the first viewer's."""
+        """Return updates that take everything about an image away; `value` is the first viewer's."""
         return {
             self.shown: None,
             self.status: status_line(status),
@@ -314,11 +314,11 @@ class DiagnosePage:
             raise ValueError("There is no such question; press one of those that are offered.")
         known = shown.results[0].diagnosis.finding_probabilities.items() if shown and shown.results else ()
         probabilities = {name: value for name, value in known if shown and name not in shown.silent(0)}
-        said = [text for exchange in shown.exchanges() for text in astuple(exchange)] if shown else []
-        return preset_question(preset, probabilities, said)
+        earlier = [text for exchange in shown.exchanges() for text in astuple(exchange)] if shown else []
+        return preset_question(preset, probabilities, earlier)
 
     def opened(self, visit: Visit | None, request: gr.Request) -> Values:
-        """The models that there are now, and what the page's address asks for, or else an answer that was made
+        """Return the models that there are now, and what the page's address asks for, or else an answer that was made
         beforehand; outputs are `opening`."""
         fresh = self.form.refreshed("", "")
         if not {field.name for field in fields(Asking)} & set(request.query_params):
@@ -331,6 +331,9 @@ class DiagnosePage:
         except ValueError as error:
             gr.Warning(escape(f"The link could not be used. {error}"))
             return {**fresh, **self._opening()}
+        example = asking.example
+        if example is None and "question" not in request.query_params:  # such as a link to an adapter
+            example = example_number()
         _, _, model, *answer, second_model, second_temperature = astuple(asking)
         pickers = self.form.refreshed(model, second_model)
         _, *answer_components, _, temperature_component = self.form.settings
@@ -339,11 +342,11 @@ class DiagnosePage:
             **dict(zip(answer_components, answer, strict=True)),
             temperature_component: "" if second_temperature is None else f"{second_temperature:g}",
             self.form.question: asking.question,
-            **({} if asking.example is None else self._showing_example(asking.example)),
+            **({} if example is None else self._showing_example(example)),
         }
 
     def _opening(self) -> Values:
-        """An example with its answer; nothing where none was made for what answers first."""
+        """Return an example with its answer; nothing where none was made for what answers first."""
         choice = self.catalogue.find("")
         opening = opening_of(choice)
         if opening is None:

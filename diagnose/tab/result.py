@@ -94,31 +94,31 @@ class Shown:
     earlier: tuple[Exchange, ...] = ()  # the last MOST_EARLIER questions before the latest, oldest first
 
     def with_question(self, question: str, *, compared: bool = False) -> "Shown":
-        """With another question, and no result yet; the viewers of two that are compared keep step."""
+        """Return it with another question, and no result yet; the viewers of two that are compared keep step."""
         value = self.value.model_copy(update={"linked": COMPARED if compared else ""})
         earlier = self.exchanges()[-MOST_EARLIER:]
         return replace(self, value=value, question=question, results=(), earlier=earlier)
 
     def with_result(self, number: int, result: Result) -> "Shown":
-        """With the newest state of the first (0) or second (1) result; the other one stays."""
+        """Return it with the newest state of the first (0) or second (1) result; the other one stays."""
         return replace(self, results=(*self.results[:number], result, *self.results[number + 1 :]))
 
     def exchanges(self) -> tuple[Exchange, ...]:
-        """All questions and answers about the image, the latest one too."""
+        """Return all questions and answers about the image, the latest one too."""
         if not self.results:
             return self.earlier
         first = self.results[0]
         return (*self.earlier, Exchange(self.question, first.diagnosis.answer, first.title))
 
     def silent(self, number: int) -> frozenset[str]:
-        """Findings of a result that the page says nothing of, unless somebody looks for them."""
+        """Return findings of a result that the page says nothing of, unless somebody looks for them."""
         if self.example is None:  # nobody knows what an upload is like
             return frozenset()
         result = self.results[number]
         return answer.silent_findings(result.diagnosis.finding_probabilities, result.scores, self.question)
 
     def payload(self, number: int, *, revealed: bool, autoplay: bool = False) -> ViewerPayload:
-        """Value of one result's viewer.
+        """Return the value of one result's viewer.
 
         Args:
             number: 0 or 1; one without a result shows the image alone.
@@ -139,7 +139,7 @@ class Shown:
 
 
 def _model_paths(diagnosis: Diagnosis, role: Role) -> list[ViewerPath]:
-    """The model's path with its heat maps; nothing where its gaze weights are untrained."""
+    """Return the model's path with its heat maps; nothing where its gaze weights are untrained."""
     if diagnosis.scanpath is None:
         return []
     path = viewer_path(
@@ -196,7 +196,7 @@ class ResultPanel:
         return [self.title, self.viewer, self.asked, self.warning, self.answer, self.claims]
 
     def blank(self, value: ViewerPayload | None = None, title: str | None = None, asked: str = "") -> Values:
-        """No answer yet.
+        """Return what is shown before there is an answer.
 
         Args:
             value: of the viewer; None leaves it as it is.
@@ -211,7 +211,7 @@ class ResultPanel:
         return values if value is None else {**values, self.viewer: value}
 
     def path_values(self, shown: Shown, *, revealed: bool) -> Values:
-        """The path, which comes before any word.
+        """Return the path, which comes before any word.
 
         Args:
             shown: with this panel's result.
@@ -225,7 +225,7 @@ class ResultPanel:
         }
 
     def answer_values(self, result: Result) -> Values:
-        """The words so far; at the end, which findings they name, and what must be known of them."""
+        """Return the words so far; at the end, which findings they name, and what must be known of them."""
         diagnosis, own = result.diagnosis, result.own
         if not result.finished:
             return {self.answer: answer.answer(diagnosis, self.links)}
@@ -253,11 +253,11 @@ class FindingsPanel:
         self.parts: list[Component] = [self.chart, self.note, self.details]
 
     def blank(self) -> Values:
-        """No answer yet."""
+        """Return what is shown before there is an answer."""
         return dict.fromkeys(self.parts, "")
 
     def values(self, shown: Shown) -> Values:
-        """The bars of all results so far, which come before any word, and how to read them."""
+        """Return the bars of all results so far, which come before any word, and how to read them."""
         sides = [
             answer.Side(
                 one.title, one.diagnosis, links, one.scores, one.own.diagnosis if one.own else None,
@@ -269,7 +269,7 @@ class FindingsPanel:
         return {self.chart: chart, self.note: markup.chart_note(sides), **self.tables(shown)}
 
     def tables(self, shown: Shown) -> Values:
-        """The tables, which are complete once the answers are."""
+        """Return the tables, which are complete once the answers are."""
         tables = [
             markup.tables(one.diagnosis, STYLE.roles[role].colors, f"scanpath{end}")
             for one, role, end in zip(shown.results, ROLES, ENDS, strict=False)

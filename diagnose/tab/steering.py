@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from gazevlm_core.model.configuration_gazevlm import GazeConfig
 
 
-class Turns:
+class LatestChanges:
     """The latest change of each of a visitor's viewers, which what answers an older one looks up on its way."""
 
     def __init__(self) -> None:
@@ -25,7 +25,7 @@ class Turns:
             self._latest[viewer] = turn
 
     def latest(self, viewer: int) -> int:
-        """Number of the latest change; 0 where there was none."""
+        """Return the number of the latest change; 0 where there was none."""
         return self._latest.get(viewer, 0)
 
 

@@ -12,7 +12,7 @@ from evaluate.rows import GAIN_NOTE, remark
 from gazevlm_core.datasets.identity import ImageNames, image_name, without_ending
 from gazevlm_core.datasets.scanpath_files import FiledPath, read_scanpaths
 from gazevlm_core.datasets.trained_on import TrainedOn
-from gazevlm_core.evaluation.comparison import TURNS_OF_ONE, ComparedScore, compare_paths
+from gazevlm_core.evaluation.comparison import FLOOR_REPEATS_OF_ONE, ComparedScore, compare_paths
 from gazevlm_core.evaluation.floors import PAIR_FLOORS
 from gazevlm_core.findings import NO_FINDING
 from gazevlm_core.images import load_radiograph
@@ -61,7 +61,7 @@ class Case:
         return not isinstance(self.source, str)
 
     def image(self) -> Image.Image:
-        """The image, upright RGB.
+        """Return the image, upright RGB.
 
         Raises:
             ImageError: the upload is not there any more.
@@ -72,7 +72,7 @@ class Case:
 
 
 def drawn_case(number: float | None, domain: str) -> tuple[Case, Image.Image]:
-    """A phantom with one reading by each simulated reader; the same number gives the same one.
+    """Return a phantom with one reading by each simulated reader; the same number gives the same one.
 
     Raises:
         CaseError: no whole number in 0 to LARGEST_NUMBER, or no such domain.
@@ -90,7 +90,7 @@ def drawn_case(number: float | None, domain: str) -> tuple[Case, Image.Image]:
 
 
 def uploaded_case(image_path: str | None, readings_path: str | None) -> tuple[Case, Image.Image]:
-    """An uploaded image with the readings of it in a file of scanpaths.
+    """Return an uploaded image with the readings of it in a file of scanpaths.
 
     Raises:
         ImageError: the image cannot be used, or is in colour.
@@ -126,7 +126,7 @@ def _of_image(readings: list[FiledPath], name: str) -> list[FiledPath]:
 
 
 def _checked(reading: FiledPath, image: Image.Image) -> FiledPath:
-    """The reading, if it fits the image and can be scored while somebody waits."""
+    """Return the reading, if it fits the image and can be scored while somebody waits."""
     width, height = reading.size
     if reading.size != UNIT_SQUARE and abs(width / height / (image.width / image.height) - 1) > SIDES_DIFFER:
         raise CaseError(
@@ -141,7 +141,7 @@ def _checked(reading: FiledPath, image: Image.Image) -> FiledPath:
 
 
 def _named(readings: list[FiledPath]) -> dict[str, Scanpath]:
-    """Names that tell the readings apart."""
+    """Return names that tell the readings apart."""
     named: dict[str, Scanpath] = {}
     for number, reading in enumerate(readings, start=1):
         name = reading.reader[:60] or f"reading {number}"
@@ -173,7 +173,7 @@ class OverlayState:
         return replace(self, model=model, diagnosis=diagnosis, remark=remark)
 
     def payload(self, reader: str) -> ViewerPayload:
-        """Value of the viewer: the model's path, if there is one, and a reader's, in step."""
+        """Return the value of the viewer: the model's path, if there is one, and a reader's, in step."""
         paths, grid = [_reader_path(self.case, reader)], None
         if self.diagnosis is not None and self.diagnosis.scanpath is not None:
             grid = ViewerGrid(rows=self.diagnosis.grid.rows, cols=self.diagnosis.grid.cols)
@@ -181,7 +181,7 @@ class OverlayState:
         return self.value.model_copy(update={"paths": paths, "grid": grid, "in_step": True})
 
     def table(self, reader: str) -> Table | None:
-        """Every score of the model's path against a reader's; None without a path of the model."""
+        """Return every score of the model's path against a reader's; None without a path of the model."""
         if self.diagnosis is None or self.diagnosis.scanpath is None:
             return None
         others = [path for name, path in self.case.readings.items() if name != reader]
@@ -191,7 +191,7 @@ class OverlayState:
         return _table(compared, self, reader, len(others))
 
     def status(self) -> str:
-        """What is to be seen, and what comes next."""
+        """Return what is to be seen, and what comes next."""
         if self.diagnosis is None:
             return f"{self.case.caption}. Let a model look at it."
         if self.diagnosis.scanpath is None:
@@ -245,7 +245,7 @@ def _table(compared: Sequence[ComparedScore], state: OverlayState, reader: str, 
     notes = [
         *([state.remark] if state.remark else []),
         f"Measured on one image, {kind}: it shows no more than itself. Patches are those of the model's grid. Shuffled "
-        f"and random floors are means of {TURNS_OF_ONE}; a dash: not defined for these paths.",
+        f"and random floors are means of {FLOOR_REPEATS_OF_ONE}; a dash: not defined for these paths.",
         GAIN_NOTE,
     ]
     return Table(f"{state.model} against {reader}", heads, rows, notes)

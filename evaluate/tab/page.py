@@ -29,7 +29,7 @@ SHIPPED = Path(__file__).resolve().parents[2] / "reports"
 RESULTS_FILE = "results.json"
 EMPTY = "Draw a phantom, or upload an image with readings."
 NO_REPORT = "Pick a report, or upload one or several."
-DRAWING, READING, LOOKING = "Drawing…", "Reading the files…", "The model looks…"
+DRAWING, READING, PREDICTING = "Drawing…", "Reading the files…", "The model looks…"
 NO_IMAGE = "There is no image yet; draw a phantom or upload an image with readings."
 FIRST_NUMBER, MOST_REPORTS = 7, 4
 EVERY_SCORE = "Every score, from chance to another reader"
@@ -46,7 +46,7 @@ WHAT = (
 
 
 def evaluate_tab(models: Models, ask: Ask) -> Tab:
-    """The tab around the loaded models.
+    """Return the tab around the loaded models.
 
     Args:
         models: what can look.
@@ -91,7 +91,7 @@ class OverlayView:
         self.table = gr.HTML(elem_id="evaluate-table")
         self.state = remembered()
         self.shown = [self.state, self.status, self.reader, self.viewer, self.table]
-        self.controls = [self.draw, self.use, self.look]
+        self.controls = [self.draw, self.use, self.predict]
         self._connect()
 
     def _choices(self) -> None:
@@ -112,10 +112,10 @@ class OverlayView:
             self.use = gr.Button("Use these files", elem_id="evaluate-use")
         names = list(self.models.choices())
         self.model = gr.Dropdown(names, value=names[0], label="Model", filterable=False, elem_id="evaluate-model")
-        self.look = gr.Button("Let the model look", variant="primary", elem_id="evaluate-look")
+        self.predict = gr.Button("Let the model look", variant="primary", elem_id="evaluate-look")
 
     def refreshed(self) -> Values:
-        """Models that there are now, and what the usual one has seen; for `model` and the notice."""
+        """Return models that there are now, and what the usual one has seen; for `model` and the notice."""
         names = list(self.models.choices())
         return {self.model: gr.Dropdown(names, value=names[0]), self.notice: notice_of(self.models, names[0])}
 
@@ -124,8 +124,8 @@ class OverlayView:
         self._run(self.number.submit, DRAWING, self._draw, [self.number, self.domain])
         self._run(self.use.click, READING, self._use, [self.image, self.readings])
         self._run(
-            self.look.click, LOOKING, self._look, [self.state, self.model, self.reader], concurrency_id=MODEL_QUEUE,
-            concurrency_limit=1,
+            self.predict.click, PREDICTING, self._predict, [self.state, self.model, self.reader],
+            concurrency_id=MODEL_QUEUE, concurrency_limit=1,
         )  # fmt: skip
         self.reader.input(self._read, [self.state, self.reader], [self.viewer, self.table], **QUIET)
         self.model.input(lambda name: notice_of(self.models, name), self.model, self.notice, **QUIET)
@@ -143,13 +143,13 @@ class OverlayView:
         return self._begin(*uploaded_case(image, readings))
 
     def _begin(self, case: Case, image: Image.Image) -> Values:
-        """A new image, at which no model looked yet."""
+        """Return a new image, at which no model looked yet."""
         state, first = OverlayState(case, self.viewer.show(image, description=case.caption)), next(iter(case.readings))
         reader = gr.Dropdown(list(case.readings), value=first, interactive=len(case.readings) > 1)
         return {**self._showing(state, first), self.reader: reader}
 
     @show_errors
-    def _look(self, state: OverlayState | None, model: str, reader: str) -> Values:
+    def _predict(self, state: OverlayState | None, model: str, reader: str) -> Values:
         if state is None:
             raise ValueError(NO_IMAGE)
         choice, image = self.models.choices().get(model), state.case.image()
@@ -175,7 +175,7 @@ class OverlayView:
 
 
 def notice_of(models: Models, name: str) -> str:
-    """What a model has seen, and what the page is not; of the usual one where there is no such model."""
+    """Return what a model has seen, and what the page is not; of the usual one where there is no such model."""
     choices = models.choices()
     return notice((choices.get(name) or next(iter(choices.values()))).gaze.trained_on)
 
@@ -297,6 +297,6 @@ def _facts(name: str, report: Report) -> str:
     """Return the answer of a report, and below it what was measured, on what."""
     first, *others = facts_of(report)
     title = f"<b>{escape(name)}</b> " if name else ""
-    said = f'<p class="gaze-answer-line">{title}{escape(headline(report))}</p>'
-    rest = " ".join(others)
-    return f'<div class="gaze-facts">{said}<p><b>{escape(first)}</b> {escape(rest)}{mark(rest)}</p></div>'
+    answer, rest, seen = headline(report), " ".join(others), set[str]()
+    line = f'<p class="gaze-answer-line">{title}{escape(answer)}{mark(answer, seen)}</p>'
+    return f'<div class="gaze-facts">{line}<p><b>{escape(first)}</b> {escape(rest)}{mark(rest, seen)}</p></div>'

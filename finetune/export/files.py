@@ -86,20 +86,6 @@ def new_folder(target: Path) -> Iterator[Path]:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def copy_adapter(folder: Path, target: Path) -> tuple[str, ...]:
-    """Copy exactly an adapter's files to a new folder and return their names.
-
-    Raises:
-        AdapterError: the adapter is incomplete.
-        ExportError: `target` is there already.
-    """
-    names = adapter_files(folder)
-    with new_folder(target) as work:
-        for name in names:
-            shutil.copyfile(folder / name, work / name)
-    return names
-
-
 def zip_adapter(folder: Path, target: Path) -> tuple[str, ...]:
     """Write exactly an adapter's files into a ZIP, in a folder of the adapter's name, and return their names.
 

@@ -70,7 +70,7 @@ def merge_adapter(
             storage = Storage.FLOAT16 if intended in (torch.float32, torch.float16) else Storage.BFLOAT16
         merged = merge_weights(loaded.engine.model, adapter, intended, getattr(torch, storage.value))
         if form == WITH_GAZE:
-            _save(merged, loaded, work, familiar=sees_as_its_base(adapter))
+            _save(merged, loaded, work, keep_reference=sees_as_its_base(adapter))
         else:
             save_plain(merged, loaded.engine.processor, work)
         _write_dtype(work, "float32" if intended == torch.float32 else storage.value)
@@ -144,12 +144,12 @@ def _cast(model: GazeVLM, dtype: torch.dtype) -> None:
             parameter.data = parameter.data.to(dtype)
 
 
-def _save(merged: GazeVLM, base: Base, folder: Path, *, familiar: bool) -> None:
+def _save(merged: GazeVLM, base: Base, folder: Path, *, keep_reference: bool) -> None:
     """Write model and processor, the code that reads them elsewhere, and the reference of familiar images."""
     merged.save_pretrained(folder)
     base.engine.processor.save_pretrained(folder)
     write_remote_code(folder)
-    if base.engine.checkpoint.ood_reference is not None and familiar:
+    if base.engine.checkpoint.ood_reference is not None and keep_reference:
         base.engine.checkpoint.ood_reference.save(folder)
 
 

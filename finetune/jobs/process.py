@@ -1,4 +1,4 @@
-"""Starts the process of a job, finds it again after a restart of the app, and stops it. POSIX alone."""
+"""Start the process of a job, find it again after a restart of the app, and stop it. POSIX alone."""
 
 import os
 import signal

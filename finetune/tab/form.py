@@ -13,7 +13,7 @@ from pathlib import PurePath
 from typing import Any, Literal
 
 from finetune.config import LONGEST_NAME, NAME_PATTERN, ConfigError, FinetuneConfig, setting_of
-from finetune.defaults import FOLLOW_BASE, suited
+from finetune.defaults import FOLLOW_BASE, with_base_defaults
 from web.training_data import DataChoice
 
 Kind = Literal["flag", "optional flag", "choice", "integer", "number", "text", "names"]
@@ -179,7 +179,8 @@ class TrainingForm:
             raise FormError(f"Choose a base: {', '.join(bases)}.")
         settings = read_settings(self.settings)
         try:
-            return suited(FinetuneConfig.from_values({"annotations": (DATA,), "base": bases[self.base], **settings}))
+            values = {"annotations": (DATA,), "base": bases[self.base], **settings}
+            return with_base_defaults(FinetuneConfig.from_values(values))
         except ConfigError as error:
             raise FormError(_with_label(str(error))) from None
 
@@ -224,7 +225,7 @@ def command_of(config: FinetuneConfig, choice: DataChoice, name: str) -> str:
     """
     base = PurePath(config.base).name if PurePath(config.base).is_absolute() else config.base
     words = ["gazevlm", "finetune", "--annotations", EXPORT, "--base", base, "--out", f"adapters/{name}"]
-    usual = suited(FinetuneConfig(annotations=(EXPORT,), base=config.base)).to_values()
+    usual = with_base_defaults(FinetuneConfig(annotations=(EXPORT,), base=config.base)).to_values()
     chosen = config.to_values() | {"annotators": list(choice.annotators)}
     for key, value in chosen.items():
         if key in ("annotations", "base") or value == usual[key] or value is None:

@@ -32,6 +32,7 @@ BEGINNING, FAILED = "Writing the training data…", "It did not begin; the messa
 HERE = "Say what you would train, and copy the command."
 EXPORT_WORDS = "Export “training set” with “{which}” in the Annotations tab, unpack it as “{folder}”, then:"
 MOST_ROWS = 100
+OTHER_SENSE = ("precision",)  # settings whose label is a term of the glossary in another sense
 
 
 class StartView:
@@ -86,7 +87,7 @@ class StartView:
             self.name = gr.Textbox(label="Name of the adapter", max_lines=1, min_width=160, elem_id="adapt-adapter")
 
     def _add_settings(self) -> None:
-        """All settings, in folds: their usual values suit most trainings."""
+        """Add all settings, in folds: their usual values suit most trainings."""
         folds: dict[str, list[FormField]] = {}
         for one in form_fields().values():
             folds.setdefault(USUAL if one.in_sight else one.group, []).append(one)
@@ -100,7 +101,7 @@ class StartView:
                 self.settings |= {one.name: component_of(one) for one in fields}
 
     def _add_start(self) -> None:
-        """What it takes and the button, which stay in sight."""
+        """Add what it takes and the button, which stay in sight."""
         with gr.Column(scale=4, min_width=200):
             self.estimate = gr.HTML(elem_id="adapt-estimate")
             self.status = gr.HTML(status(""), elem_id="adapt-start-status")
@@ -191,6 +192,7 @@ def component_of(field: FormField) -> Component:
     """Return what a setting is filled in with."""
     shared: dict[str, Any] = {
         "label": field.label, "info": field.help, "elem_id": f"adapt-{field.name.replace('_', '-')}", "min_width": 160,
+        "elem_classes": "gaze-as-said" if field.name in OTHER_SENSE else None,
     }  # fmt: skip
     if field.kind == "flag":
         return gr.Checkbox(field.default, **shared)

@@ -70,7 +70,7 @@ class Thresholds:
 
 
 def detect_by_velocity(stream: GazeStream, limits: Thresholds) -> list[slice]:
-    """I-VT: runs of samples that move slowly; slices into the stream."""
+    """Return runs of samples that move slowly (I-VT), as slices into the stream."""
     kept = np.flatnonzero(stream.valid)
     if len(kept) < 2:
         return []
@@ -86,7 +86,7 @@ def detect_by_velocity(stream: GazeStream, limits: Thresholds) -> list[slice]:
 
 
 def detect_by_dispersion(stream: GazeStream, limits: Thresholds) -> list[slice]:
-    """I-DT: windows of at least the least duration that stay close together, each grown as far as it does."""
+    """Return windows (I-DT) of at least the least duration that stay close together, each grown as far as it does."""
     kept = np.flatnonzero(stream.valid)
     times_ms = stream.times_ms[kept]
     interval_ms = stream.interval_ms  # a median, so taken once
@@ -113,7 +113,7 @@ def detect_by_dispersion(stream: GazeStream, limits: Thresholds) -> list[slice]:
 
 
 def to_scanpath(stream: GazeStream, runs: list[slice], dropped: Counter[str]) -> Scanpath | None:
-    """Fixations of the runs, with onsets since the first sample; None where none lies on the image.
+    """Return fixations of the runs, with onsets since the first sample; None where none lies on the image.
 
     Args:
         runs: from a detector.

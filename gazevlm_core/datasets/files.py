@@ -272,5 +272,5 @@ def number(row: Row, column: str, where: str) -> float | None:
 
 
 def is_true(text: str) -> bool:
-    """Whether a cell is true, as Python and spreadsheets write it."""
+    """Return whether a cell is true, as Python and spreadsheets write it."""
     return text.strip().lower() in ("true", "1", "1.0")

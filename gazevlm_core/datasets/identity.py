@@ -1,4 +1,4 @@
-"""When two are the same: ids of people and names of images. Every data set is read through here."""
+"""One form for ids of people and for names of images, whatever files write. Every data set is read through here."""
 
 import math
 import re
@@ -17,7 +17,7 @@ MOST_SHOWN = 40
 
 
 def id_text(value: object) -> str:
-    """An id as text, the same for all ways in which a file may write it; "" where there is none.
+    """Return an id as text, the same for all ways in which a file may write it; "" where there is none.
 
     None, NaN and blanks are no id; 0 is one. A whole number is the same with and without a fraction, as number or as
     text (a table with a gap has its ids as 1.0); letters are composed (NFC). Zeros at the front stay: 7 is not 007.
@@ -59,7 +59,7 @@ def image_name(value: object) -> str:
 
 
 def without_ending(name: str) -> str:
-    """A name without the ending of an image file; a DICOM file that is named by its UID keeps all of it."""
+    """Return a name without the ending of an image file; a DICOM file that is named by its UID keeps all of it."""
     stem, dot, ending = name.rpartition(".")
     return stem if stem and not stem.endswith("/") and dot + ending.lower() in IMAGE_SUFFIXES else name
 
@@ -79,11 +79,11 @@ class ImageNames:
         self._stems = set(self._own.values())
 
     def own(self, name: str) -> str:
-        """The one name of an image that there is."""
+        """Return the one name of an image that there is."""
         return self._own[name]
 
     def find(self, name: str) -> str | None:
-        """The one name of the image that `name` means; None where there is no such image.
+        """Return the one name of the image that `name` means; None where there is no such image.
 
         Raises:
             ValueError: it means several, which differ in their endings.
@@ -100,7 +100,8 @@ class ImageNames:
 
 
 def same_images(names: Iterable[str]) -> dict[str, str]:
-    """The one name of every image that files speak of, by what they call it: with and without ending is one image.
+    """Return the one name of every image that files speak of, by what they call it: with and without ending is one
+    image.
 
     Args:
         names: from `image_name`; those that differ in their endings alone are several images, and keep them.

@@ -52,13 +52,13 @@ def finding_name(label: str, renamed: Mapping[str, str] | None = None) -> str:
 
 
 def known_finding(label: str) -> str:
-    """As `finding_name` where that is one of CheXpert's; any other name of anybody's own stays as it is."""
+    """Return `finding_name` where that is one of CheXpert's; any other name of anybody's own stays as it is."""
     name = finding_name(label)
     return name if name in CHEXPERT_NAMES else label.strip()
 
 
 def chexpert_findings(row: Row, where: str) -> dict[str, float] | None:
-    """Findings of a row with CHEXPERT_LABELS; None where it says that there is none and yet names one.
+    """Return findings of a row with CHEXPERT_LABELS; None where it says that there is none and yet names one.
 
     Uncertain and blank ones are unknown. "No Finding" is no finding: where it is 1, every finding that is left blank is
     absent, except support devices, since the labeller gives 1 where no finding but those is present or uncertain. Its

@@ -126,6 +126,6 @@ def _study(row: Row) -> str:
 
 
 def _folder_of(row: Row) -> str:
-    """Folder of a study below files/."""
+    """Return the folder of a study below files/."""
     subject, study = (id_text(row[column]) for column in STUDY)
     return f"p{subject[:2]}/p{subject}/s{study}"

@@ -151,7 +151,7 @@ def read_stream(table: Path, size: tuple[float, float]) -> GazeStream:
 
 
 def image_size(row: Row, where: str) -> tuple[float, float]:
-    """Width and height in pixels, from a row of the metadata.
+    """Return width and height in pixels, from a row of the metadata.
 
     Raises:
         DatasetError: a size that is not positive.
@@ -163,7 +163,7 @@ def image_size(row: Row, where: str) -> tuple[float, float]:
 
 
 def certain_findings(row: Row, others: tuple[str, ...], where: str) -> Mapping[str, float]:
-    """Findings of certainty 0 (absent) or PRESENT_FROM and more (present); see the head of this file.
+    """Return findings of certainty 0 (absent) or PRESENT_FROM and more (present); see the head of this file.
 
     A column with True and False, such as "Support devices", is no certainty scale and taken as it stands.
 
@@ -199,7 +199,7 @@ def _together(values: Sequence[float | None]) -> float | None:
 
 
 def image_name(path: str, where: str) -> PurePosixPath:
-    """The part of a MIMIC-CXR image path behind files/, as JPEG.
+    """Return the part of a MIMIC-CXR image path behind files/, as JPEG.
 
     Raises:
         DatasetError: a path that is none of an image, or leaves the folder.

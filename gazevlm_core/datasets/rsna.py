@@ -57,9 +57,9 @@ class RsnaPneumonia(DataSource):
         """Make a sample of an image with a label that can be believed; a Target other than 0 and 1 is an error."""
         image_id, rows = item
         targets = [id_text(row["Target"]) for row in rows]
-        strange = next((target for target in targets if target not in ("0", "1")), None)
-        if strange is not None:
-            raise DatasetError(f"{TABLE}, {image_id[:64]}: Target is {strange[:40]!r}, expected 0 or 1")
+        unknown = next((target for target in targets if target not in ("0", "1")), None)
+        if unknown is not None:
+            raise DatasetError(f"{TABLE}, {image_id[:64]}: Target is {unknown[:40]!r}, expected 0 or 1")
         boxes: list[Edges | None] = []
         for row, target in zip(rows, targets, strict=True):
             texts = [row[column] for column in BOX]

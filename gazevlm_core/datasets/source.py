@@ -104,7 +104,7 @@ class DataSource(ABC):
         return need_folder(self.root, relative)
 
     def on_image(self, x: float, y: float) -> bool:
-        """Whether a fixation lies on the image; others are counted."""
+        """Return whether a fixation lies on the image; others are counted."""
         if 0 <= x < 1 and 0 <= y < 1:
             return True
         self.dropped[OFF_IMAGE] += 1
@@ -147,7 +147,8 @@ def recorded_path(fixations: Iterable[Fixation]) -> Scanpath | None:
 
 # ---- images ---------------------------------------------------------------------------------------------------------
 def leaves_root(value: str) -> bool:
-    """Whether a table value, taken as a path, is absolute or goes upwards, by the rules of any operating system."""
+    """Return whether a table value, taken as a path, is absolute or goes upwards, by the rules of any operating
+    system."""
     absolute = value.startswith(("/", "\\")) or re.match(r"[A-Za-z]:", value) is not None
     return absolute or ".." in re.split(r"[/\\]", value)
 
@@ -217,7 +218,7 @@ def dicom_size_px(path: Path) -> tuple[int, int]:
 
 # ---- boxes ----------------------------------------------------------------------------------------------------------
 def are_blank(texts: Sequence[str]) -> bool:
-    """Whether a row says nothing about a box."""
+    """Return whether a row says nothing about a box."""
     return not any(map(id_text, texts))
 
 

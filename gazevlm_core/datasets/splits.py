@@ -165,7 +165,7 @@ class _Leaders:
             self._leader[second] = first
 
     def of(self, patient_id: str) -> str:
-        """The patient who leads."""
+        """Return the patient who leads."""
         return self._lead((0, patient_id))[1]
 
 
@@ -177,18 +177,18 @@ def _honoured(published: Mapping[str, set[str]]) -> tuple[dict[str, str], str]:
     leaking = sorted(group for group, own in sides.items() if len(own) > 1)
     if not names:
         return {}, ""
-    strange = f"; {', '.join(unknown[:NAMED])} {'mean' if len(unknown) > 1 else 'means'} no side" if unknown else ""
+    unnamed = f"; {', '.join(unknown[:NAMED])} {'mean' if len(unknown) > 1 else 'means'} no side" if unknown else ""
     if leaking:
         some = ", ".join(leaking[:NAMED]) + (", ..." if len(leaking) > NAMED else "")
         many = "1 patient" if len(leaking) == 1 else f"{len(leaking)} patients"
-        return {}, f"the data's own split has {many} on several sides ({some}), so it is not used{strange}"
+        return {}, f"the data's own split has {many} on several sides ({some}), so it is not used{unnamed}"
     known = {group: next(iter(own)) for group, own in sides.items() if own}
     if not known:
-        return {}, f"the data's own split is not used{strange}"
+        return {}, f"the data's own split is not used{unnamed}"
     lacking = sorted({VALIDATION, TEST} - set(known.values()))
     drawn = f"; it has no {' and no '.join(lacking)} images, which are drawn from its training patients"
     drawn = drawn if lacking and {TRAIN, BOTH} & set(known.values()) else ""
-    return known, f"the data's own split is used{drawn}{strange}"
+    return known, f"the data's own split is used{drawn}{unnamed}"
 
 
 def _sides(names: set[str]) -> set[str]:

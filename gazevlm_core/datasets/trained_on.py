@@ -40,19 +40,19 @@ class TrainedOn:
 
     @classmethod
     def of(cls, salt: str, patients: Iterable[str], pictures: Iterable[str], rule: SplitRule) -> "TrainedOn":
-        """From the ids of patients."""
+        """Make it from the ids of patients."""
         return cls(salt, frozenset(patient_key(salt, one) for one in patients), frozenset(pictures), rule)
 
     def has_patient(self, patient_id: str) -> bool:
-        """Whether an image of this patient was learned from."""
+        """Return whether an image of this patient was learned from."""
         return patient_key(self.salt, patient_id) in self.patients
 
     def has_picture(self, image: "Image.Image") -> bool:
-        """Whether an upright RGB image was learned from, whatever its file is called."""
+        """Return whether an upright RGB image was learned from, whatever its file is called."""
         return pixel_digest(image) in self.pictures or rgb_digest(image) in self.pictures
 
     def to_values(self) -> dict[str, Any]:
-        """As JSON values; `from_values` reads them."""
+        """Return it as JSON values; `from_values` reads them."""
         return {
             "salt": self.salt,
             "patients": sorted(self.patients),
@@ -63,7 +63,7 @@ class TrainedOn:
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> "TrainedOn":
-        """From JSON values, which may come from anybody.
+        """Make it from JSON values, which may come from anybody.
 
         Raises:
             ValueError: they are none.
@@ -85,7 +85,7 @@ def rgb_digest(image: "Image.Image") -> str:
 
 
 def patient_key(salt: str, patient_id: str) -> str:
-    """What stands for a patient in provenance."""
+    """Return what stands for a patient in provenance."""
     return hashlib.sha256(f"{salt}:{patient_id}".encode()).hexdigest()[:32]
 
 

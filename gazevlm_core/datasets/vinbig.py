@@ -90,7 +90,7 @@ class VinBig(DataSource):
         if not readers:
             raise Drop(NO_READER)
         image = find_image(f"{image_id}.dicom", self.root / IMAGES)
-        return Sample(image_id, image, findings=vote(readers), boxes=self._boxes(readers, image))
+        return Sample(image_id, image, findings=majority_vote(readers), boxes=self._boxes(readers, image))
 
     def wanted(self) -> Iterator[str]:
         """Yield the images of the table."""
@@ -129,7 +129,7 @@ def conflict_of(marks: Sequence[_Mark]) -> str:
     return NO_BOX if any(mark.is_blank for mark in marks) else ""
 
 
-def vote(readers: _Readers) -> dict[str, float]:
+def majority_vote(readers: _Readers) -> dict[str, float]:
     """Return every finding: present where more than half of an image's readers, at least one, marked it."""
     votes = Counter(class_id for marks in readers.values() for class_id in {mark.class_id for mark in marks})
     return {name: float(2 * votes[class_id] > len(readers)) for class_id, name in enumerate(FINDINGS)}

@@ -22,8 +22,8 @@ from gazevlm_core.metrics.registry import DEFAULT_GRID, Order, PathMetric, all_s
 from gazevlm_core.sample import DatasetError
 from gazevlm_core.scanpath import Scanpath
 
-TURNS = 4  # random paths, shuffles, and other images for each path
-TURNS_OF_ONE = 32  # one image has no others to average over
+FLOOR_REPEATS = 4  # random paths, shuffles, and other images for each path
+FLOOR_REPEATS_OF_ONE = 32  # one image has no others to average over
 MOST_COUNTS = 20_000_000  # numbers in the table of resamples; bounds memory
 OWN, CEILING = "own", "ceiling"
 MODE = "most frequent place of each step, other images"
@@ -77,7 +77,7 @@ def compare_paths(
     pairs = Pairs(pack_paths(readings, size), pack_paths([model], size), np.zeros(len(readings), np.int64), seed)
     metrics = [metric for metric in path_metrics(grid).values() if names is None or metric.name in names]
     own = _means(metrics, pairs.truth, [pairs.own])
-    floors = {name: _means(metrics, pairs.truth, floor_paths(floor, pairs, TURNS_OF_ONE))
+    floors = {name: _means(metrics, pairs.truth, floor_paths(floor, pairs, FLOOR_REPEATS_OF_ONE))
               for name, floor in PAIR_FLOORS.items()}  # fmt: skip
     ceiling = _means(metrics, pairs.truth, [pack_paths([other] * len(readings), size) for other in others])
     return [
@@ -90,9 +90,9 @@ def compare_paths(
     ]  # fmt: skip
 
 
-def floor_paths(floor: PairFloor, pairs: Pairs, turns: int) -> list[PathBatch]:
-    """Return what a floor predicts for pairs: once, or in so many turns where it is random."""
-    return [floor.predict(pairs, turn) for turn in range(turns if floor.random else 1)]
+def floor_paths(floor: PairFloor, pairs: Pairs, repeats: int) -> list[PathBatch]:
+    """Return what a floor predicts for pairs: once, or `repeats` times where it is random."""
+    return [floor.predict(pairs, repeat) for repeat in range(repeats if floor.random else 1)]
 
 
 def _means(metrics: Sequence[PathMetric], truth: PathBatch, batches: Sequence[PathBatch]) -> list[float]:
@@ -229,12 +229,12 @@ class Comparison:
 
     @property
     def parts(self) -> list[tuple[str, int]]:
-        """All that is scored: a name (OWN, a floor, CEILING) and a turn each, the arguments of `part`."""
-        turns = {name: TURNS if floor.random else 1 for name, floor in PAIR_FLOORS.items()} | {self._other: TURNS}
-        floors = [(name, turn) for name in self.floors for turn in range(turns.get(name, 1))]
+        """All that is scored: a name (OWN, a floor, CEILING) and a repeat each, the arguments of `part`."""
+        random = {self._other, *(name for name, floor in PAIR_FLOORS.items() if floor.random)}
+        floors = [(name, repeat) for name in self.floors for repeat in range(FLOOR_REPEATS if name in random else 1)]
         return [(OWN, 0), *floors, (CEILING, 0)]
 
-    def part(self, name: str, turn: int) -> tuple[PathBatch, PathBatch, np.ndarray, np.ndarray]:
+    def part(self, name: str, repeat: int) -> tuple[PathBatch, PathBatch, np.ndarray, np.ndarray]:
         """Return a part, the same however often it is asked for: readings, paths, numbers of images, which pairs count.
         """
         truth, every = self.pairs.truth, np.ones(len(self.pair_image), dtype=bool)
@@ -246,9 +246,9 @@ class Comparison:
         if name == self._mode:
             return truth, self._modes(), self.pair_image, every
         if name == self._other:
-            others, there = self._others(turn)
+            others, there = self._others(repeat)
             return truth, others, self.pair_image, there
-        return truth, PAIR_FLOORS[name].predict(self.pairs, turn), self.pair_image, every
+        return truth, PAIR_FLOORS[name].predict(self.pairs, repeat), self.pair_image, every
 
     def _reader_pairs(self) -> tuple[np.ndarray, np.ndarray]:
         """Return rows of every two readings of an image by different readers, both ways round."""
@@ -298,7 +298,7 @@ class Comparison:
             best[part] = left.argmax(axis=2)
         return best
 
-    def _others(self, turn: int) -> tuple[PathBatch, np.ndarray]:
+    def _others(self, repeat: int) -> tuple[PathBatch, np.ndarray]:
         """Return readings of the images that follow, among those with the same finding, and which pairs have one."""
         groups: dict[str, list[int]] = defaultdict(list)
         first = {image: rows[0] for image, rows in _groups(self.truth_image).items()}
@@ -306,16 +306,16 @@ class Comparison:
             groups[self._findings[row] if self._other == SAME_FINDING else ""].append(image)
         partner = np.full(self.num_images, -1)
         for group in groups.values():
-            if turn < len(group) - 1:
+            if repeat < len(group) - 1:
                 for place, image in enumerate(group):
-                    partner[image] = first[group[(place + turn + 1) % len(group)]]
+                    partner[image] = first[group[(place + repeat + 1) % len(group)]]
         chosen = partner[self.pair_image]
         batch = self.truth[np.maximum(chosen, 0)]
         return self._moved(batch.xy / batch.sizes[:, None, :], batch.durations_ms, batch.lengths), chosen >= 0
 
 
 def image_means(compared: Comparison, jobs: int = 1) -> dict[str, dict[str, np.ndarray]]:
-    """Return the mean scores of every image, over its pairs and turns.
+    """Return the mean scores of every image, over its pairs and repeats.
 
     Args:
         compared: what is scored.

@@ -152,36 +152,32 @@ def evaluate_dataset(
     source = open_source()
     data = SplitDataset(open_source, trained)
     split, matched = split or data.usual_split, matched_labels(data.label_names, engine)
+    options: dict[str, Any] = {"batch_size": batch_size, "progress": progress, "ranks": ranks, "trained": data.learned}
 
     def ask(samples: Iterator[Sample]) -> Predictions:
-        wanted = map(matched.sample, islice(samples, limit))
-        return predict(engine, wanted, batch_size=batch_size, progress=progress, ranks=ranks,
-                       trained=data.learned)  # fmt: skip
+        return predict(engine, map(matched.sample, islice(samples, limit)), **options)
 
     predicted = ask(data.samples(source, split, count=True))
     found, left_out = predicted.found, data.left_out
     left_out[TRAINED_PICTURE] += predicted.dropped[TRAINED_PICTURE]
     if not found:
         raise DatasetError(_nothing_left(source.name, split, left_out.total(), predicted.unreadable))
-    others: list[Prediction] = []
-    if split in (TEST, TRAIN) and any(one.sample.findings for one in found):
-        others = ask(data.samples(open_source(), VALIDATION)).found
-    believed = None
+    thresholds = split in (TEST, TRAIN) and any(one.sample.findings for one in found)
+    others = ask(data.samples(open_source(), VALIDATION)).found if thresholds else []
+    measured = None
     if faithfulness:
-        some = map(matched.sample, islice(data.samples(open_source(), split), min(faithfulness, limit or faithfulness)))
-        believed = measure_samples(EngineViewer(engine), some, batch_size=batch_size, seed=seed, progress=progress,
-                                   ranks=ranks, trained=data.learned)  # fmt: skip
+        some = islice(data.samples(open_source(), split), min(faithfulness, limit or faithfulness))
+        measured = measure_samples(EngineViewer(engine), map(matched.sample, some), seed=seed, **options)
     if not ranks.is_main:
         return None
-    dropped = source.dropped | predicted.dropped | left_out
     return DatasetReport(
         dataset=source.name, split=split, records=len(found), images=len({one.sample.image_id for one in found}),
         patients=len({one.sample.patient_id for one in found}), validation_records=len(others), resamples=RESAMPLES,
         model=engine.checkpoint.model_id, adapter=engine.adapter_id,
-        dropped={reason: number for reason, number in sorted(dropped.items()) if number},
+        dropped=dict(sorted((source.dropped | predicted.dropped | left_out).items())),
         split_note=data.splits.note, trained_on_left_out=None if None in trained else left_out.total(),
         unreadable=predicted.unreadable[:NAMED_IMAGES], labels=_label_words(data, matched), credit=source.credit,
-        faithfulness=believed, seconds=round(time.perf_counter() - started, 1),
+        faithfulness=measured, seconds=round(time.perf_counter() - started, 1),
         **_scored(found, others, data, split, matched, engine, seed),
     )  # fmt: skip
 

@@ -127,7 +127,7 @@ def try_images(
     for order, place in _reordered(own, rngs).items():
         variants[order] = [View(image, places) for image, places in zip(images, place, strict=True)]
     answers = answer_all(viewer, variants, batch_size)
-    found = {name: probabilities(said, viewer.names) for name, said in answers.items()}
+    found = {name: probabilities(given, viewer.names) for name, given in answers.items()}
     change = {name: np.abs(values - found[OWN]).mean(axis=1) for name, values in found.items()}
     flips = _flipped(viewer, variants, found[OWN], batch_size)
     several = np.array([len(places) > 1 for places in own])
@@ -157,18 +157,18 @@ def _flipped(
 ) -> dict[str, np.ndarray]:
     """Return whether the answer flips to whether the image's most probable finding is there, bool [N] by order."""
     questions = [presence_question(viewer.names[int(best)]) for best in own.argmax(axis=1)]
-    asked = {
+    views = {
         name: [View(view.image, view.places, view.fine, question)
                for view, question in zip(variants[name], questions, strict=True)]
         for name in (OWN, *ORDERS)
     }  # fmt: skip
-    yes = says_yes(answer_all(viewer, asked, batch_size, "first"))
+    yes = answers_yes(answer_all(viewer, views, batch_size, "first"))
     return {order: yes[order] != yes[OWN] for order in ORDERS}
 
 
-def says_yes(answers: Mapping[str, Sequence[Answer]]) -> dict[str, np.ndarray]:
+def answers_yes(answers: Mapping[str, Sequence[Answer]]) -> dict[str, np.ndarray]:
     """Return whether the first word is rather "Yes" than "No", bool [N] by variant."""
-    return {name: np.array([answer.margin > 0 for answer in said], dtype=bool) for name, said in answers.items()}
+    return {name: np.array([answer.margin > 0 for answer in given], dtype=bool) for name, given in answers.items()}
 
 
 # ---- all images -----------------------------------------------------------------------------------------------------

@@ -132,8 +132,8 @@ def score_labels(
         known = truth[:, column][~np.isnan(truth[:, column])]
         if not len(known):
             continue
-        others = [(own[name], said[name]) for own, said in zip(other_labels, other_logits, strict=True)
-                  if name in own and name in said]  # fmt: skip
+        others = [(own[name], logits_of[name]) for own, logits_of in zip(other_labels, other_logits, strict=True)
+                  if name in own and name in logits_of]  # fmt: skip
         other_truth, other_scores = np.array(others, dtype=np.float64).reshape(-1, 2).T
         task = LabelTask(truth[:, column], scores[:, column], counts, other_truth, other_scores)
         findings[name] = Finding(
@@ -165,8 +165,8 @@ def count_named(samples: Sequence[GradedSample], named: Sequence[Iterable[str]])
     """
     rows = []
     for sample, names in zip(samples, named, strict=True):
-        said, there = set(names), sample.clear_findings
-        rows.append((len(said & there), len(said - there - sample.subtle_findings), len(there - said)))
+        reported, there = set(names), sample.clear_findings
+        rows.append((len(reported & there), len(reported - there - sample.subtle_findings), len(there - reported)))
     return np.array(rows, np.float64).reshape(-1, 3)
 
 
@@ -186,7 +186,7 @@ def one_side(sides: set[str]) -> str:
 
 
 def count_sides(samples: Sequence[GradedSample], parsed: Sequence[Parsed], always: str | None = None) -> np.ndarray:
-    """Return right sides and sides said per image, float64 [N, 2], over true findings (of any severity) with a side.
+    """Return right sides and named sides per image, float64 [N, 2], over true findings (of any severity) with a side.
 
     Args:
         samples: the truth.
@@ -195,9 +195,9 @@ def count_sides(samples: Sequence[GradedSample], parsed: Sequence[Parsed], alway
     """
     rows = []
     for sample, found in zip(samples, parsed, strict=True):
-        said = {name: one_side(sides) for name, sides in found.items() if sides}
-        judged = [name for name, side in sample.sides.items() if side != MIDLINE and name in said]
-        rows.append((sum((always or said[name]) == sample.sides[name] for name in judged), len(judged)))
+        reported = {name: one_side(sides) for name, sides in found.items() if sides}
+        judged = [name for name, side in sample.sides.items() if side != MIDLINE and name in reported]
+        rows.append((sum((always or reported[name]) == sample.sides[name] for name in judged), len(judged)))
     return np.array(rows, np.float64).reshape(-1, 2)
 
 
@@ -249,16 +249,16 @@ def _scores(estimates: Mapping[str, Estimate]) -> dict[str, Score]:
 def _sides(
     samples: Sequence[GradedSample], others: Sequence[GradedSample], parsed: Sequence[Parsed], counts: np.ndarray
 ) -> Sides:
-    """Return right sides among those said, beside always saying the side that other images have most often."""
-    right, said = count_sides(samples, parsed).T
-    own = ratio_estimate(right, said, counts)
+    """Return right sides among those named, beside always naming the side that other images have most often."""
+    right, num_named = count_sides(samples, parsed).T
+    own = ratio_estimate(right, num_named, counts)
     frequency = Counter(side for sample in others for side in sample.sides.values() if side != MIDLINE)
     floors = {}
     if frequency:
         usual = max(sorted(frequency), key=lambda side: frequency[side])
         usual_right, _ = count_sides(samples, parsed, always=usual).T
-        floors[f"always {usual}"] = ratio_estimate(usual_right, said, counts)
-    return Sides.of(own, said=int(said.sum()), floors=floors_of(own, floors))
+        floors[f"always {usual}"] = ratio_estimate(usual_right, num_named, counts)
+    return Sides.of(own, said=int(num_named.sum()), floors=floors_of(own, floors))
 
 
 def _exchanged(samples: Sequence[GradedSample], parsed: Sequence[Parsed]) -> np.ndarray:

@@ -149,7 +149,7 @@ def _paths_of_partners(task: GridTask) -> Alternatives:
 
 
 def _readings_of_partners(task: GridTask) -> Alternatives:
-    """First readings, by the readers in turn."""
+    """Return first readings, by the readers in turn."""
     readers = [by_reader(sample.readings) for sample in task.samples]
     return [
         [on_grid(readers[other][(index + place) % len(readers[other])][0], task.grids[index])
@@ -159,7 +159,7 @@ def _readings_of_partners(task: GridTask) -> Alternatives:
 
 
 def _own_shuffled(task: GridTask) -> Alternatives:
-    """The same patches, so only the order is lost."""
+    """Return the same patches, so only the order is lost."""
     rng = np.random.default_rng([task.seed, 1])
     return [[shuffled_path(path, rng) for _ in range(SHUFFLES)] for path in task.paths]
 
@@ -226,21 +226,21 @@ class PairFloor:
     """A predictor of one path for each pair.
 
     Args:
-        predict: pairs and turn -> P paths.
-        random: whether several turns are averaged.
+        predict: pairs and number of the repeat -> P paths.
+        random: whether several repeats are averaged.
     """
 
     predict: Callable[[Pairs, int], PathBatch]
     random: bool = False
 
 
-def _uniform(pairs: Pairs, turn: int) -> PathBatch:
-    return pairs.elsewhere(np.random.default_rng([pairs.seed, 2, turn]).random(pairs.own.xy.shape))
+def _uniform(pairs: Pairs, repeat: int) -> PathBatch:
+    return pairs.elsewhere(np.random.default_rng([pairs.seed, 2, repeat]).random(pairs.own.xy.shape))
 
 
 PAIR_FLOORS: Mapping[str, PairFloor] = {
-    SHUFFLED: PairFloor(lambda pairs, turn: shuffle(pairs.predicted, pairs.seed, turn)[pairs.rows], random=True),
-    REVERSED: PairFloor(lambda pairs, turn: reverse(pairs.predicted)[pairs.rows]),
+    SHUFFLED: PairFloor(lambda pairs, repeat: shuffle(pairs.predicted, pairs.seed, repeat)[pairs.rows], random=True),
+    REVERSED: PairFloor(lambda pairs, repeat: reverse(pairs.predicted)[pairs.rows]),
     UNIFORM: PairFloor(_uniform, random=True),
-    CENTRE: PairFloor(lambda pairs, turn: pairs.elsewhere(np.full(pairs.own.xy.shape, 0.5))),
+    CENTRE: PairFloor(lambda pairs, repeat: pairs.elsewhere(np.full(pairs.own.xy.shape, 0.5))),
 }

@@ -157,7 +157,7 @@ def _predict_batch(
     if names:  # all questions go on from one pass over the images
         prefix = engine.prefix(encoded)
         margins = presence_margins(engine, encoded, names, prefix)
-    prefilled, paths = engine.look(encoded, [REPORT_QUESTION] * len(encoded), prefix=prefix)
+    prefilled, paths = engine.prefill_with_paths(encoded, [REPORT_QUESTION] * len(encoded), prefix=prefix)
     heads: list[dict[str, float]] = [{} for _ in samples]
     if prefilled.gaze_hidden is not None and config.findings_trained:
         heads = [dict(zip(config.finding_names, one, strict=True))
@@ -165,17 +165,17 @@ def _predict_batch(
     found = []
     for row, (given, image, picture) in enumerate(zip(samples, encoded, images, strict=True)):
         sample = in_steps(given, image.grid, repeats=config.repeats)
-        shown, walked = (paths[row].scanpath, paths[row].walked) if row in paths else (None, None)
+        shown, patch_path = (paths[row].scanpath, paths[row].patch_path) if row in paths else (None, None)
         readings = [on_grid(path, image.grid) for path in sample.scanpaths]
-        said = dict(zip(names, margins[row].tolist(), strict=True))
+        yes = dict(zip(names, margins[row].tolist(), strict=True))
         steps = None
         if shown is not None and readings:
             steps = score_along(engine.model.pointer_field(prefilled, row), readings)
         found.append(Prediction(
             sample, (float(picture.width), float(picture.height)), image.grid, heads[row],
-            said if questions is not None else {name: said[name] for name in sample.findings if name in said},
+            yes if questions is not None else {name: yes[name] for name in sample.findings if name in yes},
             None, shown, steps, _dwells(engine, prefilled, row, image.grid, sample) if config.dwell_trained else None,
-            None if walked is None else walked.probabilities.mean(axis=0), thumbnail(picture),
+            None if patch_path is None else patch_path.probabilities.mean(axis=0), thumbnail(picture),
             config.repeats,
         ))  # fmt: skip
     if not reports:
@@ -227,7 +227,7 @@ def presence_margins(
     margins = []
     for first in range(0, len(images), per_pass):
         chunk = images[first : first + per_pass]
-        prefilled, _ = engine.look(
+        prefilled, _ = engine.prefill_with_paths(
             [image for image in chunk for _ in questions], questions * len(chunk), rows=(), prefix=prefix
         )
         logits = first_answer_logits(engine, prefilled)

@@ -15,7 +15,7 @@ from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.inference import EncodedImage, GazeEngine
 from gazevlm_core.model.glimpses import choose_steps
 from gazevlm_core.model.outputs import PrefillOutput
-from gazevlm_core.model.path_sampling import ChosenPath, WalkedPath
+from gazevlm_core.model.path_sampling import ChosenPath, DecodedPath
 from gazevlm_core.options import DiagnoseOptions
 from gazevlm_core.scanpath import Fixation, Scanpath
 
@@ -24,7 +24,7 @@ Words = Literal["none", "first", "report"]
 USUAL_PLACES = 6  # of the path of a model that takes no glimpses
 USUAL_PATCHES = 1.5  # their width
 KEPT_IMAGES = 256
-NOT_WALKED = ChosenPath((), np.zeros((0, 0), np.float32), (), 1.0)
+NO_PATCH_PATH = ChosenPath((), np.zeros((0, 0), np.float32), (), 1.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +124,7 @@ class EngineViewer:
         paths = self.engine.model.predict_paths(prefilled, DiagnoseOptions())
         return [self._places(paths[row], one.grid) if row in paths else () for row, one in enumerate(encoded)]
 
-    def _places(self, path: WalkedPath, grid: PatchGrid) -> Places:
+    def _places(self, path: DecodedPath, grid: PatchGrid) -> Places:
         fixations = path.scanpath.fixations
         steps = path.glimpsed if self.glimpses else choose_steps(fixations, grid, USUAL_PLACES)
         return tuple(fixations[step] for step in steps)
@@ -157,7 +157,7 @@ class EngineViewer:
             return prefilled
         encoded = [self._encode(view.image) for view in views]
         sources = [self._fine(view.fine or view.image, one.grid) for view, one in zip(views, encoded, strict=True)]
-        paths = {row: WalkedPath(Scanpath(view.places, "model"), NOT_WALKED, tuple(range(len(view.places))))
+        paths = {row: DecodedPath(Scanpath(view.places, "model"), NO_PATCH_PATH, tuple(range(len(view.places))))
                  for row, view in enumerate(views)}  # fmt: skip
         return self.engine.glimpse(prefilled, encoded, paths, sources)
 

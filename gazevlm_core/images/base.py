@@ -92,7 +92,7 @@ def check_ratio(width_px: int, height_px: int, limits: ImageLimits = DEFAULT_LIM
 
 
 def array_range(values: NDArray[Any]) -> tuple[float, float]:
-    """`grey_range` of pixels.
+    """Return `grey_range` of pixels.
 
     Args:
         values: finite pixels, any shape, not empty.
@@ -102,7 +102,7 @@ def array_range(values: NDArray[Any]) -> tuple[float, float]:
 
 
 def grey_range(smallest: float, largest: float, low: float, high: float) -> tuple[float, float]:
-    """The values that become black and white where nothing says which should: one rule for every deep format.
+    """Return the values that become black and white where nothing says which should: one rule for every deep format.
 
     A picture is shown on the scale of its depth, so that one film appears alike in 8, 12 or 16 bits, in integers or
     fractions, and as its 8-bit form does, which is never changed. White is the lowest of WHITES that no value exceeds

@@ -63,7 +63,7 @@ class FrameShape:
 
 
 def check_jpeg(frame: bytes, shape: FrameShape, processes: frozenset[int]) -> tuple[bytes, int]:
-    """JPEG (ISO 10918-1): one frame header of the declared size, and an end.
+    """Check a JPEG (ISO 10918-1): one frame header of the declared size, and an end.
 
     Args:
         frame: the codestream.
@@ -103,7 +103,8 @@ def _agreeing_depth(found: JpegFrame, shape: FrameShape) -> int:
 
 
 def check_jpeg_ls(frame: bytes, shape: FrameShape) -> tuple[bytes, int]:
-    """JPEG-LS (ISO 14495-1): one frame header of the declared size, as many scans as components at most, and an end.
+    """Check a JPEG-LS (ISO 14495-1): one frame header of the declared size, as many scans as components at most, and an
+    end.
 
     Returns:
         the codestream without metadata, in which a second picture may hide, and without what follows its end; and bits
@@ -129,7 +130,8 @@ def check_jpeg_ls(frame: bytes, shape: FrameShape) -> tuple[bytes, int]:
 
 
 def check_jpeg2000(frame: bytes, shape: FrameShape) -> tuple[int, bool]:
-    """JPEG 2000 (ISO 15444-1): image size, components, depth, tiles and precincts of a bare codestream, and an end.
+    """Check a JPEG 2000 (ISO 15444-1): image size, components, depth, tiles and precincts of a bare codestream, and an
+    end.
 
     Returns:
         bits per sample, and whether samples are signed.
@@ -180,7 +182,7 @@ def _check_precincts(frame: bytes, position: int) -> None:
 
 
 def read_frame(data: bytes, position: int, shape: FrameShape) -> bytes:
-    """The one frame of encapsulated pixel data (PS3.5 annex A.4): all fragments behind the table of offsets.
+    """Return the one frame of encapsulated pixel data (PS3.5 annex A.4): all fragments behind the table of offsets.
 
     Args:
         data: the data set, little-endian.
@@ -211,7 +213,7 @@ def read_frame(data: bytes, position: int, shape: FrameShape) -> bytes:
 
 
 def expand_rle(frame: bytes, shape: FrameShape) -> tuple[bytes, int]:
-    """DICOM RLE (PS3.5 annex G): one or two byte planes per sample, each of at least its plane.
+    """Expand DICOM RLE (PS3.5 annex G): one or two byte planes per sample, each of at least its plane.
 
     Returns:
         little-endian pixels, plane by plane where there are several samples; what a segment holds beyond its plane is
@@ -235,7 +237,7 @@ def expand_rle(frame: bytes, shape: FrameShape) -> tuple[bytes, int]:
 
 
 def _expanded(segment: bytes, plane_bytes: int) -> NDArray[np.uint8]:
-    """A PackBits segment as one plane; Pillow reads it as one row, because runs may cross from row to row."""
+    """Return a PackBits segment as one plane; Pillow reads it as one row, because runs may cross from row to row."""
     try:
         plane = Image.frombytes("L", (plane_bytes, 1), segment, "packbits", "L")
     except ValueError:

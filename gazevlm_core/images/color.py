@@ -40,7 +40,8 @@ _DECLINED = "This is a colour picture, not a radiograph; give a grey chest radio
 def load_radiograph(
     source: str | Path | bytes | BinaryIO, *, name: str | None = None, limits: ImageLimits = DEFAULT_LIMITS
 ) -> LoadedImage:
-    """`load_image` for all that answers questions about a radiograph: the pages, the endpoints, the command line.
+    """Load an image, as `load_image`, for all that answers questions about a radiograph: the pages, the endpoints, the
+    command line.
 
     Raises:
         ImageError: as `load_image`; or the image is in colour.
@@ -52,7 +53,7 @@ def load_radiograph(
 
 
 def is_colored(image: Image.Image) -> bool:
-    """Whether an image is too colourful for a radiograph.
+    """Return whether an image is too colourful for a radiograph.
 
     Args:
         image: any mode and size.
@@ -78,7 +79,7 @@ def is_colored(image: Image.Image) -> bool:
 
 
 def _is_drawn(channels: NDArray[np.float64], off_tint: NDArray[np.bool_]) -> bool:
-    """Whether most of what is not the commonest colour is coloured."""
+    """Return whether most of what is not the commonest colour is coloured."""
     levels = np.rint(channels * 255).astype(np.int64)
     colours, counts = np.unique(levels, axis=0, return_counts=True)
     drawn = (np.abs(levels - colours[counts.argmax()]) > SAME).any(axis=1)
@@ -92,13 +93,14 @@ def _is_reddish(tint: NDArray[np.float64]) -> bool:
 
 
 def _reduced(image: Image.Image) -> NDArray[np.float64]:
-    """The image at SIDE_PX a side, [N, 3] in [0, 1]."""
+    """Return the image at SIDE_PX a side, [N, 3] in [0, 1]."""
     small = image.convert("RGB").resize((SIDE_PX, SIDE_PX), Image.Resampling.BOX)
     return np.asarray(small, np.float64).reshape(-1, 3) / 255.0
 
 
 def _tints(grey: NDArray[np.float64], chroma: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """The median chroma at each of up to LEVELS grey levels of equally many pixels, [L, 3], and each pixel's level."""
+    """Return the median chroma at each of up to LEVELS grey levels of equally many pixels, [L, 3], and each pixel's
+    level."""
     edges = np.unique(np.quantile(grey, np.linspace(0, 1, LEVELS + 1)[1:-1]))
     levels = np.searchsorted(edges, grey, side="left")
     _, levels = np.unique(levels, return_inverse=True)

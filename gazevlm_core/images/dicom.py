@@ -163,7 +163,7 @@ def decode_dicom(data: bytes, limits: ImageLimits, reserve: Callable[[int], None
 
 
 def dicom_size(start: bytes, limits: ImageLimits) -> tuple[int, int]:
-    """Width and height alone, checked, from the first bytes of a file.
+    """Return width and height alone, checked, from the first bytes of a file.
 
     Raises:
         ImageError: refused with a reason. Other exceptions mean that the file is damaged.
@@ -176,7 +176,7 @@ def dicom_size(start: bytes, limits: ImageLimits) -> tuple[int, int]:
 
 
 def _read(data: bytes) -> tuple[Dataset, _Place, Callable[[int], bytes]]:
-    """The wanted elements up to the pixel data, with the transfer syntax in `file_meta`.
+    """Return the wanted elements up to the pixel data, with the transfer syntax in `file_meta`.
 
     Returns:
         the data set; where its pixel data is; what gives the encoded data set, or so many bytes of it or more.
@@ -218,7 +218,7 @@ def _all_of(data: bytes, _: int) -> bytes:
 
 
 def _inflate(data: memoryview, wanted_bytes: int) -> bytes:
-    """The beginning of a deflated data set; what follows it is not read."""
+    """Return the beginning of a deflated data set; what follows it is not read."""
     inflater, parts, missing = zlib.decompressobj(-zlib.MAX_WBITS), [], wanted_bytes
     for start in range(0, len(data), _INFLATE_STEP):
         if missing <= 0 or inflater.eof:
@@ -229,7 +229,7 @@ def _inflate(data: memoryview, wanted_bytes: int) -> bytes:
 
 
 def _check_header(dataset: Dataset, place: _Place, limits: ImageLimits) -> FrameShape:
-    """One frame, of a kind, depth and size that is read."""
+    """Return one frame, of a kind, depth and size that is read."""
     if place is None:
         raise ImageError(
             "This DICOM file holds no complete image (it is a report or an index, or cut short); export the image."
@@ -304,7 +304,7 @@ class _Source:
 
 
 def _check_pixels(syntax: UID, shape: FrameShape, place: _Place, content: Callable[[int], bytes]) -> _Source:
-    """The pixels, no more of them than the declared size needs, checked before a decoder sees them."""
+    """Return the pixels, no more of them than the declared size needs, checked before a decoder sees them."""
     vr, length, start = place or ("", 0, 0)
     if vr not in ("OB", "OW", "OB or OW", "UN", None):
         raise ImageError("This DICOM file holds no pixels; export it again.")
@@ -351,7 +351,7 @@ def _check_pixels(syntax: UID, shape: FrameShape, place: _Place, content: Callab
 
 
 def _decode(source: _Source, shape: FrameShape) -> NDArray[np.uint8] | NDArray[np.uint16]:
-    """Words as the stream holds them, [rows, columns], or colour as RGB, [rows, columns, 3].
+    """Return words as the stream holds them, [rows, columns], or colour as RGB, [rows, columns, 3].
 
     pydicom gets nothing of the data set but what has been checked; bits and signs are sorted out afterwards.
     """

@@ -36,7 +36,7 @@ class LookUpTable:
     entries: NDArray[np.uint16]
 
     def look_up(self, values: NDArray[np.float64], occurring: NDArray[np.bool_]) -> NDArray[np.float64]:
-        """Entries of values, [N]; beyond the ends, the first and the last one.
+        """Return entries of values, [N]; beyond the ends, the first and the last one.
 
         Writers mix up signed and unsigned first values: the reading counts under which the table covers more of what
         there is.
@@ -85,15 +85,15 @@ class Display:
 
 
 def read_display(dataset: Dataset, little_endian: bool) -> Display:
-    """The display elements of a data set with one frame.
+    """Return the display elements of a data set with one frame.
 
     Its functional groups go before the data set itself, as far as they can be used.
 
     Args:
         little_endian: byte order of the tables.
     """
-    slope, intercept = _first_said(_rescale(place) for place in _places(dataset, "PixelValueTransformationSequence"))
-    voi, window = _first_said(
+    slope, intercept = _first_known(_rescale(place) for place in _places(dataset, "PixelValueTransformationSequence"))
+    voi, window = _first_known(
         (_table(_first_item(place, "VOILUTSequence"), little_endian), _window(place))
         for place in _places(dataset, "FrameVOILUTSequence")
     )
@@ -108,13 +108,13 @@ def read_display(dataset: Dataset, little_endian: bool) -> Display:
 
 
 def numbers(dataset: Dataset | None, keyword: str | int) -> list[float]:
-    """The values of an element, or none of them where one is no finite number."""
+    """Return the values of an element, or none of them where one is no finite number."""
     found = _values(dataset, keyword)
     return found if all(map(math.isfinite, found)) else []
 
 
 def _values(dataset: Dataset | None, keyword: str | int) -> list[float]:
-    """The values of an element, an empty one as NaN; none where one is no number."""
+    """Return the values of an element, an empty one as NaN; none where one is no number."""
     try:
         value: Any = None if dataset is None else dataset[keyword].value
         several = value if isinstance(value, MultiValue | list) else [value]
@@ -124,13 +124,13 @@ def _values(dataset: Dataset | None, keyword: str | int) -> list[float]:
 
 
 def single_number(dataset: Dataset | None, keyword: str | int) -> float | None:
-    """The value of an element that has exactly one finite number."""
+    """Return the value of an element that has exactly one finite number."""
     found = numbers(dataset, keyword)
     return found[0] if len(found) == 1 else None
 
 
 def single_text(dataset: Dataset, keyword: str) -> str:
-    """The value of an element that has exactly one, in capitals; else nothing."""
+    """Return the value of an element that has exactly one, in capitals; else nothing."""
     try:
         value = dataset[keyword].value
     except _UNUSABLE:
@@ -147,7 +147,7 @@ def _first_item(dataset: Dataset | None, keyword: str) -> Dataset | None:
 
 
 def _places(dataset: Dataset, group: str) -> Iterator[Dataset]:
-    """The frame's own functional group, that of all frames, and the data set: as many of them as there are."""
+    """Yield the frame's own functional group, that of all frames, and the data set: as many of them as there are."""
     for groups in ("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence"):
         item = _first_item(_first_item(dataset, groups), group)
         if item is not None:
@@ -155,8 +155,8 @@ def _places(dataset: Dataset, group: str) -> Iterator[Dataset]:
     yield dataset
 
 
-def _first_said(pairs: Iterable[tuple[_A | None, _B | None]]) -> tuple[_A | None, _B | None]:
-    """The first pair of which one half is there."""
+def _first_known(pairs: Iterable[tuple[_A | None, _B | None]]) -> tuple[_A | None, _B | None]:
+    """Return the first pair of which one half is there."""
     return next((pair for pair in pairs if pair[0] is not None or pair[1] is not None), (None, None))
 
 
@@ -185,7 +185,7 @@ def _padding(dataset: Dataset) -> tuple[int, int] | None:
 
 
 def _table(item: Dataset | None, little_endian: bool) -> LookUpTable | None:
-    """A table that holds as many entries as it says, and more than one level; its depth does not matter.
+    """Return a table that holds as many entries as it says, and more than one level; its depth does not matter.
 
     Entries of up to 8 bits may be packed two to a word; then the first is in the lower half.
     """
@@ -203,7 +203,7 @@ def _table(item: Dataset | None, little_endian: bool) -> LookUpTable | None:
 
 
 def _words(item: Dataset, little_endian: bool) -> NDArray[np.uint16] | None:
-    """The data of a table, [N]."""
+    """Return the data of a table, [N]."""
     try:
         data = item["LUTData"].value
         if isinstance(data, bytes):

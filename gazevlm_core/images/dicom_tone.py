@@ -27,7 +27,7 @@ def stored_values(
     stream_signed: bool | None,
     overlaid: bool,
 ) -> NDArray[np.int32]:
-    """What each possible word means, [2**bits of a word].
+    """Return what each possible word means, [2**bits of a word].
 
     A compressed stream has its own count of bits, and those are the value, whatever the data set claims (so
     does pydicom for JPEG 2000 and JPEG-LS). Where JPEG 2000 and the data set differ about the sign, either may be
@@ -62,7 +62,7 @@ def stored_values(
 
 
 def _low_bits(words: NDArray[np.uint32], bits: int, signed: bool) -> NDArray[np.int32]:
-    """The lowest bits of words as a number, the uppermost of them its sign."""
+    """Return the lowest bits of words as a number, the uppermost of them its sign."""
     unused = np.uint32(32 - bits)
     shifted = words << unused
     if signed:
@@ -73,7 +73,8 @@ def _low_bits(words: NDArray[np.uint32], bits: int, signed: bool) -> NDArray[np.
 def _smoother(
     words: NDArray[np.uint8] | NDArray[np.uint16], reading: NDArray[np.int32], other: NDArray[np.int32]
 ) -> bool:
-    """Whether most pixels that bend away from their neighbours otherwise under two readings bend less under the first.
+    """Return whether most pixels that bend away from their neighbours otherwise under two readings bend less under the
+    first.
 
     Where the uppermost bits are cut off a value, it jumps from its highest to 0 as it rises. Where an overlay is taken
     for part of a value, it jumps at each edge of the overlay. Second differences tell a jump from a steep slope.
@@ -91,7 +92,7 @@ def _smoother(
 def words_to_grey(
     words: NDArray[np.uint8] | NDArray[np.uint16], stored: NDArray[np.int32], display: Display, inverted: bool
 ) -> NDArray[np.uint8]:
-    """Grey levels as a workstation would first show them.
+    """Return grey levels as a workstation would first show them.
 
     A look-up table goes before a window. One that leaves the picture in a single grey says nothing about it, and
     counts as absent; without any, up to 8 bits are shown as they are, like those of other formats, and of more bits
@@ -116,7 +117,7 @@ def words_to_grey(
 
 
 def _count(words: NDArray[np.uint8] | NDArray[np.uint16], kinds: int) -> NDArray[np.int64]:
-    """How often each word occurs, [kinds]; in blocks, as bincount copies to 64 bits."""
+    """Return how often each word occurs, [kinds]; in blocks, as bincount copies to 64 bits."""
     counts = np.zeros(kinds, dtype=np.int64)
     for start in range(0, len(words), _BLOCK_ROWS):
         counts += np.bincount(words[start:start + _BLOCK_ROWS].ravel(), minlength=kinds)
@@ -124,7 +125,7 @@ def _count(words: NDArray[np.uint8] | NDArray[np.uint16], kinds: int) -> NDArray
 
 
 def _padding(stored: NDArray[np.int32], counts: NDArray[np.int64], display: Display) -> NDArray[np.bool_]:
-    """Which words are padding, [kinds]; both ends of a padding range belong to it.
+    """Return which words are padding, [kinds]; both ends of a padding range belong to it.
 
     Some writers mix up signed and unsigned, or put a padding value of a full word into an image of fewer bits: it is
     padding under either reading. What would leave no picture at all is no padding.
@@ -148,7 +149,7 @@ def _padding(stored: NDArray[np.int32], counts: NDArray[np.int64], display: Disp
 
 
 def _first_that_shows(stored: NDArray[np.int32], counts: NDArray[np.int64], display: Display) -> NDArray[np.uint8]:
-    """Grey of each word, [kinds], by the first means that leaves more than one level in the picture."""
+    """Return grey of each word, [kinds], by the first means that leaves more than one level in the picture."""
     occurring = counts > 0
     plain = stored.astype(np.float64)
     values = plain * display.slope + display.intercept
@@ -184,7 +185,7 @@ def _range(values: NDArray[np.float64], counts: NDArray[np.int64]) -> tuple[floa
 
 
 def _through_window(values: NDArray[np.float64], window: Window) -> NDArray[np.uint8]:
-    """What the window makes of a value far below it is black, far above it white."""
+    """Return how a window shows values: far below it black, far above it white."""
     dataset = Dataset()
     dataset.PhotometricInterpretation, dataset.BitsStored, dataset.PixelRepresentation = "MONOCHROME2", 16, 0
     dataset.WindowCenter, dataset.WindowWidth, dataset.VOILUTFunction = window.center, window.width, window.function

@@ -41,7 +41,7 @@ _REFUSED: tuple[tuple[bytes, str, str], ...] = (
 
 
 def sniff_format(data: bytes, suffix: str) -> str:
-    """The format of an image file: "PNG", "JPEG", "WEBP", "TIFF" or "DICOM".
+    """Return the format of an image file: "PNG", "JPEG", "WEBP", "TIFF" or "DICOM".
 
     Args:
         suffix: the name's ending, lower case with its dot, or "": used only to word the error.
@@ -85,7 +85,7 @@ def _refusal(data: bytes, suffix: str) -> str:
 
 
 def _as_text(start: bytes) -> str | None:
-    """The first bytes as lower-case text, or None where they are binary."""
+    """Return the first bytes as lower-case text, or None where they are binary."""
     encoding = "utf-16" if start.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8"
     text = start.decode(encoding, errors="ignore").lower()
     printable = sum(character.isprintable() or character.isspace() for character in text)
@@ -93,7 +93,7 @@ def _as_text(start: bytes) -> str | None:
 
 
 def iter_image_files(paths: Iterable[str | Path]) -> Iterator[Path]:
-    """The files that a command line means.
+    """Yield the files that a command line means.
 
     A path that is no folder is given back as it is, whether it exists or not, so that loading it says what is wrong.
     A folder gives its files and those of its folders (linked folders are not entered) in sorted order: those that end

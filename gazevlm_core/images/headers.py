@@ -73,7 +73,7 @@ class JpegFrame:
 
 
 def jpeg_segments(data: bytes, scan_end: re.Pattern[bytes] = _JPEG_ENTROPY_END) -> Iterator[tuple[int, int, int]]:
-    """(marker, start, end) of each segment of the first image; a scan's segment holds its entropy-coded data.
+    """Yield (marker, start, end) of each segment of the first image; a scan's segment holds its entropy-coded data.
 
     A segment begins with one 0xFF and the marker; what stands between two of them is left out, as by other readers.
     Stops after the end-of-image marker; what follows (a phone's depth map or video) is not read.
@@ -106,13 +106,13 @@ def jpeg_segments(data: bytes, scan_end: re.Pattern[bytes] = _JPEG_ENTROPY_END) 
 
 
 def jpeg_frame(data: bytes, start: int) -> JpegFrame:
-    """The frame header whose segment begins at `start`."""
+    """Return the frame header whose segment begins at `start`."""
     precision, height_px, width_px, components = struct.unpack_from(">BHHB", data, start + 4)
     return JpegFrame(data[start + 1], precision, width_px, height_px, components)
 
 
 def read_jpeg(data: bytes) -> RasterHeader:
-    """Header of a JPEG; of several pictures in one file (MPO, gain maps) the first counts.
+    """Return the header of a JPEG; of several pictures in one file (MPO, gain maps) the first counts.
 
     Raises:
         ImageError: no frame, or a kind of JPEG that is not read outside DICOM.
@@ -135,7 +135,7 @@ def read_jpeg(data: bytes) -> RasterHeader:
 
 
 def strip_jpeg(data: bytes, segments: Iterable[tuple[int, int, int]], room: int) -> bytes:
-    """A JPEG of these segments alone.
+    """Return a JPEG of these segments alone.
 
     Args:
         data: the file that they are in.
@@ -159,12 +159,12 @@ def strip_jpeg(data: bytes, segments: Iterable[tuple[int, int, int]], room: int)
 
 
 def coded_bytes(width_px: int, height_px: int) -> int:
-    """More bytes than any encoder makes of a picture of this size, whatever it shows."""
+    """Return more bytes than any encoder makes of a picture of this size, whatever it shows."""
     return (1 << 18) + 8 * width_px * height_px
 
 
 def read_webp(data: bytes) -> RasterHeader:
-    """Header of a WebP. The largest of the sizes that it names counts.
+    """Return the header of a WebP. The largest of the sizes that it names counts.
 
     Raises:
         ImageError: animated, cut short, or without a picture.
@@ -195,7 +195,7 @@ def read_webp(data: bytes) -> RasterHeader:
 
 
 def webp_size(data: bytes, position: int) -> tuple[int, int]:
-    """The size that the chunk at this position names, (0, 0) where it names none."""
+    """Return the size that the chunk at this position names, (0, 0) where it names none."""
     kind, body = data[position:position + 4], position + 8
     if kind == b"VP8X":
         width_px, height_px = (int.from_bytes(data[at:at + 3], "little") for at in (body + 4, body + 7))
@@ -210,7 +210,7 @@ def webp_size(data: bytes, position: int) -> tuple[int, int]:
 
 
 def _strip_webp(data: bytes, kept: dict[bytes, tuple[int, int]], room: int) -> bytes:
-    """A WebP of its picture alone; what a chunk holds beyond the bytes that it can need is cut off."""
+    """Return a WebP of its picture alone; what a chunk holds beyond the bytes that it can need is cut off."""
     view = memoryview(data)
     parts: list[bytes | memoryview] = []
     for kind, (start, end) in kept.items():
@@ -222,7 +222,7 @@ def _strip_webp(data: bytes, kept: dict[bytes, tuple[int, int]], room: int) -> b
 
 
 def exif_orientation(exif: bytes) -> int:
-    """The orientation of an EXIF block, 1 to 8.
+    """Return the orientation of an EXIF block, 1 to 8.
 
     A block that cannot be read, or that holds none, leaves the picture as it is stored (1), as browsers do.
     """
@@ -242,7 +242,7 @@ def exif_orientation(exif: bytes) -> int:
 
 
 def read_png(data: bytes) -> RasterHeader:
-    """Header of a PNG.
+    """Return the header of a PNG.
 
     Raises:
         ImageError: animated, cut short, or made of absurdly many chunks.
@@ -272,7 +272,7 @@ def read_png(data: bytes) -> RasterHeader:
 
 
 def _strip_png(data: bytes, kept: dict[bytes, bytes], packed: list[tuple[int, int]]) -> bytes:
-    """The picture without metadata, and without what its compressed stream holds beyond the last row.
+    """Return the picture without metadata, and without what its compressed stream holds beyond the last row.
 
     A stream that ends before the last row is refused: decoders leave the rest black silently.
 
@@ -305,7 +305,7 @@ def _strip_png(data: bytes, kept: dict[bytes, bytes], packed: list[tuple[int, in
 
 
 def _png_row_bytes(header: bytes) -> int:
-    """Bytes of all rows before compression, each with its filter."""
+    """Return bytes of all rows before compression, each with its filter."""
     width_px, height_px, depth, colour, _, _, interlaced = struct.unpack_from(">IIBBBBB", header, 8)
     bits = depth * _PNG_CHANNELS[colour]
     passes = _ADAM7 if interlaced else ((0, 0, 1, 1),)
@@ -314,7 +314,7 @@ def _png_row_bytes(header: bytes) -> int:
 
 
 def _png_pieces(data: bytes, packed: list[tuple[int, int]]) -> Iterator[memoryview]:
-    """The compressed pixels in small pieces, none of them copied."""
+    """Yield the compressed pixels in small pieces, none of them copied."""
     view = memoryview(data)
     for start, end in packed:
         for at in range(start, end, _PIECE_BYTES):

@@ -81,7 +81,8 @@ def open_image(
     name: str | None = None,
     limits: ImageLimits = DEFAULT_LIMITS,
 ) -> Iterator[LoadedImage]:
-    """`load_image` for whoever makes something large of the image: its pixels are reserved until the context ends."""
+    """Load an image, as `load_image`, for whoever makes something large of the image: its pixels are reserved until the
+    context ends."""
     shown_name = str(source) if name is None and isinstance(source, str | Path) else name or ""
     suffix = os.path.splitext(shown_name)[1].lower()
     with _quiet_decoders():
@@ -95,7 +96,7 @@ def open_image(
 def _decode_quietly(
     contents: list[bytes], file_format: str, limits: ImageLimits, reserve: Callable[[int], None]
 ) -> Image.Image:
-    """The picture, or one clear error; decoders neither log nor warn."""
+    """Return the picture, or one clear error; decoders neither log nor warn."""
     picture: Image.Image | None = None
     refusal = ImageError(DAMAGED.format(format=file_format))
     with _quiet_decoders():
@@ -144,7 +145,7 @@ def _quiet_decoders() -> Iterator[None]:
 
 
 def read_source(source: object, suffix: str, limits: ImageLimits) -> bytes:
-    """All bytes of a path, bytes or a binary stream.
+    """Return all bytes of a path, bytes or a binary stream.
 
     A file of more than SPARE_BYTES is held against the size in its header before the rest of it is read.
 
@@ -208,7 +209,7 @@ def _check_room(
 def _size(
     start: bytes, file_format: str, limits: ImageLimits, read_at: Callable[[int, int], bytes]
 ) -> tuple[int, int, int]:
-    """Width and height that the header names first, and more bytes than any encoder makes of such a picture."""
+    """Return width and height that the header names first, and more bytes than any encoder makes of such a picture."""
     if file_format == "TIFF":
         width_px, height_px, raw_bytes = tiff_size(read_at)
         return width_px, height_px, 2 * raw_bytes
@@ -227,7 +228,7 @@ def _size(
 
 
 def _read_file(path: str | Path, suffix: str, limits: ImageLimits) -> bytes:
-    """Bytes of a regular file; what is no regular file is never opened."""
+    """Return bytes of a regular file; what is no regular file is never opened."""
     try:
         status = os.stat(path)
         if stat.S_ISDIR(status.st_mode):
@@ -258,7 +259,7 @@ def _read_file(path: str | Path, suffix: str, limits: ImageLimits) -> bytes:
 
 
 def _read_stream(stream: object, suffix: str, limits: ImageLimits) -> bytes:
-    """Bytes from a stream, one more than the cap at most."""
+    """Return bytes from a stream, one more than the cap at most."""
     read = getattr(stream, "read", None)
     if not callable(read):
         raise ImageError("An image is a path, bytes or a binary stream; give one of these.")

@@ -97,7 +97,7 @@ def _deep_grey(picture: Image.Image, header: RasterHeader) -> Image.Image:
 
 
 def _show_grey(values: NDArray[Any], header: RasterHeader, transparent: int | None = None) -> Image.Image:
-    """Samples to grey.
+    """Turn samples into grey.
 
     Args:
         values: [height, width].

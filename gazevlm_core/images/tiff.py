@@ -58,7 +58,7 @@ class DeepTiff(RasterHeader):
     block_px: int = 1
 
     def samples(self, rows: NDArray[np.uint8]) -> NDArray[Any]:
-        """The samples, [height, width].
+        """Return the samples, [height, width].
 
         Args:
             rows: [height, width in complete blocks x bytes of a sample].
@@ -108,7 +108,7 @@ Read = Callable[[int, int], bytes]  # gives so many bytes (or those that are the
 
 
 def tiff_size(read: Read) -> tuple[int, int, int]:
-    """Width, height, and the bytes of all pixels before compression, wherever in the file the directory is.
+    """Return width, height, and the bytes of all pixels before compression, wherever in the file the directory is.
 
     Raises:
         ImageError, struct.error, KeyError: as of `read_tiff`; no size.
@@ -119,7 +119,7 @@ def tiff_size(read: Read) -> tuple[int, int, int]:
 
 
 def read_tiff(data: bytes, limits: ImageLimits) -> RasterHeader:
-    """Header of a TIFF with one page.
+    """Return the header of a TIFF with one page.
 
     Raises:
         ImageError: several pages, or a directory that cannot be true.
@@ -181,7 +181,7 @@ class _Directory:
     total_bytes: int
 
     def bits(self, read: Read) -> int:
-        """Bits of the first channel; those of the others are alike."""
+        """Return bits of the first channel; those of the others are alike."""
         if self.counts.get(BITS, 1) == 1:
             return self.numbers.get(BITS, 1)
         place = self.kept[BITS][self.layout.size(self.layout.head):]
@@ -190,7 +190,8 @@ class _Directory:
         return self.layout.read("H", place, 0)[0]
 
     def without_the_rest(self, data: bytes, changed: Mapping[int, int]) -> Callable[[], bytes]:
-        """What makes a copy of the file whose directory holds the kept tags alone, some of them with other numbers."""
+        """Return what makes a copy of the file whose directory holds the kept tags alone, some of them with other
+        numbers."""
         layout, kept = self.layout, dict(self.kept)
         for tag in changed.keys() & kept.keys():  # none is added: there may be no room for it
             entry = struct.pack(layout.order + layout.head + "I", tag, 4, 1, changed[tag])
@@ -202,7 +203,7 @@ class _Directory:
 
 
 def _read_directory(read: Read) -> _Directory:
-    """Errors as in `read_tiff`."""
+    """Read the directory of the one page; errors as in `read_tiff`."""
     start = read(0, 16)
     layout = _layout(start)
     offset = layout.read(layout.pointer, start, layout.first)[0]
@@ -233,7 +234,7 @@ def _read_directory(read: Read) -> _Directory:
 
 
 def _deep_samples(numbers: dict[int, int], counts: dict[int, int]) -> str | None:
-    """The kind of grey samples that are read as bytes; None for a picture that PIL reads."""
+    """Return the kind of grey samples that are read as bytes; None for a picture that PIL reads."""
     grey = numbers.get(SAMPLES, 1) == 1 and counts.get(BITS, 1) == 1 and numbers.get(PHOTOMETRIC) in (0, 1)
     if not grey or numbers.get(COMPRESSION, 1) not in _BYTEWISE:
         return None
@@ -241,7 +242,7 @@ def _deep_samples(numbers: dict[int, int], counts: dict[int, int]) -> str | None
 
 
 def _as_bytes(numbers: dict[int, int], deep: str) -> dict[int, int]:
-    """The tags under which the file is a picture of bytes, as wide as its blocks.
+    """Return the tags under which the file is a picture of bytes, as wide as its blocks.
 
     Raises:
         ImageError: too large.
@@ -272,7 +273,7 @@ def _check_pieces(numbers: dict[int, int], counts: dict[int, int], limits: Image
 
 
 def _pieces(numbers: dict[int, int]) -> int:
-    """How many strips or tiles the picture needs; decoders leave the missing ones black silently."""
+    """Return how many strips or tiles the picture needs; decoders leave the missing ones black silently."""
     width_px, height_px = numbers.get(WIDTH, 0), numbers.get(HEIGHT, 0)
     planes = numbers.get(SAMPLES, 1) if numbers.get(PLANES, 1) == 2 else 1
     if TILE_WIDTH in numbers:

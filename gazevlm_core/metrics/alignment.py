@@ -54,29 +54,30 @@ def needleman_wunsch(
 
 
 def levenshtein(differs: np.ndarray, first_lengths: np.ndarray, second_lengths: np.ndarray) -> np.ndarray:
-    """Least number of insertions, deletions and substitutions, int64 [P]; `differs` is bool [P, A, B]."""
+    """Return the least number of insertions, deletions and substitutions, int64 [P]; `differs` is bool [P, A, B]."""
     return -needleman_wunsch(-differs.astype(np.int16), first_lengths, second_lengths, gap=-1)
 
 
 def dynamic_time_warping(cost: np.ndarray, first_lengths: np.ndarray, second_lengths: np.ndarray) -> np.ndarray:
-    """Least summed cost of a warping path from the first cell to the last, float64 [P]; arguments as elsewhere."""
+    """Return the least summed cost of a warping path from the first cell to the last, float64 [P]; arguments as
+    elsewhere."""
     _check(cost, first_lengths, second_lengths)
     result = np.empty(len(cost))
     above = np.full((len(cost), cost.shape[2] + 1), np.inf)
     above[:, 0] = 0.0  # the corner before the first cell
     for row in range(cost.shape[1]):
-        walked = np.cumsum(cost[:, row], axis=1)  # [P, B]
-        before = np.concatenate([np.zeros((len(cost), 1)), walked[:, :-1]], axis=1)
+        summed = np.cumsum(cost[:, row], axis=1)  # [P, B]
+        before = np.concatenate([np.zeros((len(cost), 1)), summed[:, :-1]], axis=1)
         entered = np.minimum(above[:, :-1], above[:, 1:]) - before
         here = np.full_like(above, np.inf)
-        here[:, 1:] = np.minimum.accumulate(entered, axis=1) + walked
+        here[:, 1:] = np.minimum.accumulate(entered, axis=1) + summed
         above = here
         _collect(result, above, row, first_lengths, second_lengths)
     return result
 
 
 def discrete_frechet(distance: np.ndarray, first_lengths: np.ndarray, second_lengths: np.ndarray) -> np.ndarray:
-    """Least leash of a walk along both sequences, float64 [P]; arguments as elsewhere."""
+    """Return the least leash of a walk along both sequences, float64 [P]; arguments as elsewhere."""
     _check(distance, first_lengths, second_lengths)
     result = np.empty(len(distance))
     above = np.full((len(distance), distance.shape[2] + 1), np.inf)
@@ -93,7 +94,7 @@ def discrete_frechet(distance: np.ndarray, first_lengths: np.ndarray, second_len
 
 
 def chunks(pairs: int, cells: int, most_cells: int = 4_000_000) -> Iterator[slice]:
-    """Slices of the pairs, so that a table of `cells` per pair stays within bounds of memory."""
+    """Yield slices of the pairs, so that a table of `cells` per pair stays within bounds of memory."""
     step = max(1, most_cells // max(1, cells))
     for start in range(0, pairs, step):
         yield slice(start, start + step)

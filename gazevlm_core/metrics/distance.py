@@ -14,7 +14,7 @@ EMBEDDING_WINDOW = 3
 
 
 def dtw_distances(first: PathBatch, second: PathBatch) -> np.ndarray:
-    """Dynamic time warping: mean distance along the warping path of least summed distance, float64 [P].
+    """Return the mean distance along the warping path of least summed distance (dynamic time warping), float64 [P].
 
     Variant pinned here: the least sum over the longer path's length (every warping path has at least that many cells),
     so that long paths are not far for their length alone. See `metrics.alignment` for the source.
@@ -24,12 +24,12 @@ def dtw_distances(first: PathBatch, second: PathBatch) -> np.ndarray:
 
 
 def frechet_distances(first: PathBatch, second: PathBatch) -> np.ndarray:
-    """Discrete Frechet distance, float64 [P]; see `metrics.alignment` for the source."""
+    """Return the discrete Frechet distance, float64 [P]; see `metrics.alignment` for the source."""
     return _aligned(first, second, discrete_frechet)
 
 
 def embedding_distances(first: PathBatch, second: PathBatch, window: int = EMBEDDING_WINDOW) -> np.ndarray:
-    """Time-delay embedding distance, float64 [P].
+    """Return the time-delay embedding distance, float64 [P].
 
     Every run of `window` fixations of the second path (the prediction) is compared with the nearest run of the first
     (the truth): Euclidean distance of the stacked positions over `window`, averaged over the runs. Source: Wang et al.,

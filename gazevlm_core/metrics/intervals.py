@@ -26,12 +26,12 @@ class Estimate:
     high: float
 
     def touches(self, other: "Estimate") -> bool:
-        """Whether the two intervals share a point; an undefined interval touches everything."""
+        """Return whether the two intervals share a point; an undefined interval touches everything."""
         return not (self.low > other.high or self.high < other.low)
 
 
 def bootstrap_counts(num_images: int, resamples: int = RESAMPLES, seed: int = 0) -> np.ndarray:
-    """How often each image is drawn in each resample.
+    """Return how often each image is drawn in each resample.
 
     Args:
         num_images: N >= 1.
@@ -51,7 +51,8 @@ def bootstrap_counts(num_images: int, resamples: int = RESAMPLES, seed: int = 0)
 
 
 def patient_counts(patients: np.ndarray, resamples: int = RESAMPLES, seed: int = 0) -> np.ndarray:
-    """`bootstrap_counts` where a patient may have several images: patients are drawn again, with all their images.
+    """Return `bootstrap_counts` where a patient may have several images: patients are drawn again, with all their
+    images.
 
     Args:
         patients: [N], whose image each one is; any values.
@@ -65,7 +66,7 @@ def patient_counts(patients: np.ndarray, resamples: int = RESAMPLES, seed: int =
 
 
 def estimate_of(value: float, samples: np.ndarray, confidence: float = CONFIDENCE) -> Estimate:
-    """The percentile interval of a score.
+    """Return the percentile interval of a score.
 
     Args:
         value: on the images as they are.
@@ -86,7 +87,7 @@ def ratio_samples(numerators: np.ndarray, denominators: np.ndarray, counts: np.n
 
 
 def ratio_estimate(numerators: np.ndarray, denominators: np.ndarray, counts: np.ndarray) -> Estimate:
-    """A ratio of sums over images: a share, a precision, or one mean relative to another.
+    """Return a ratio of sums over images: a share, a precision, or one mean relative to another.
 
     Args:
         numerators: float [N], per image.
@@ -100,13 +101,13 @@ def ratio_estimate(numerators: np.ndarray, denominators: np.ndarray, counts: np.
 
 
 def mean_estimate(values: np.ndarray, counts: np.ndarray) -> Estimate:
-    """Mean over images, float [N]; an image whose value is NaN does not count."""
+    """Return the mean over images, float [N]; an image whose value is NaN does not count."""
     known = ~np.isnan(values)
     return ratio_estimate(np.where(known, values, 0.0), known.astype(np.float64), counts)
 
 
 def median_estimate(values: np.ndarray, images: np.ndarray, counts: np.ndarray) -> Estimate:
-    """Median of values of which one image gives several; whole images are drawn again.
+    """Return the median of values of which one image gives several; whole images are drawn again.
 
     Args:
         values: float [V].
@@ -131,7 +132,8 @@ def median_estimate(values: np.ndarray, images: np.ndarray, counts: np.ndarray) 
 
 
 def correlation_estimate(first: np.ndarray, second: np.ndarray, images: np.ndarray, counts: np.ndarray) -> Estimate:
-    """Pearson correlation of paired values of which one image gives several; arguments as in `median_estimate`."""
+    """Return the Pearson correlation of paired values of which one image gives several; arguments as in
+    `median_estimate`."""
     if len(first) < 2:
         return Estimate(*[float("nan")] * 3)
     first, second = np.asarray(first, np.float64), np.asarray(second, np.float64)

@@ -32,7 +32,7 @@ class MultiMatch(NamedTuple):
 
 
 def multimatch(first: PathBatch, second: PathBatch) -> MultiMatch:
-    """The five similarities of each pair.
+    """Return the five similarities of each pair.
 
     Raises:
         ValueError: batches that cannot be paired.
@@ -128,7 +128,8 @@ def _walk_back(
 
 @lru_cache(maxsize=1024)
 def _moves(rows: int, cols: int) -> tuple[np.ndarray, np.ndarray]:
-    """Targets of every cell's moves right, down and to the corner, and where each cell's begin; the last cell stays."""
+    """Return targets of every cell's moves right, down and to the corner, and where each cell's begin; the last cell
+    stays."""
     targets, starts = [], [0]
     for cell in range(rows * cols):
         right, down = cell % cols < cols - 1, cell // cols < rows - 1
@@ -155,7 +156,7 @@ def _dijkstra_way(cost: np.ndarray) -> np.ndarray:
 
 
 def _masked_median(values: np.ndarray, real: np.ndarray) -> np.ndarray:
-    """Median over the real entries of each row; NaN where one of them is NaN."""
+    """Return the median over the real entries of each row; NaN where one of them is NaN."""
     counts = real.sum(axis=1)
     ranked = np.sort(np.where(real, values, np.inf), axis=1)  # NaN goes behind infinity
     rows = np.arange(len(values))

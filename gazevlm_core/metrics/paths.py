@@ -45,13 +45,14 @@ class PathBatch:
         return np.arange(self.xy.shape[1]) < self.lengths[:, None]
 
     def with_order(self, order: np.ndarray) -> "PathBatch":
-        """The same fixations, durations with them, in another order; `order` is int64 [P, L] of column numbers."""
+        """Return the same fixations, durations with them, in another order; `order` is int64 [P, L] of column
+        numbers."""
         xy = np.take_along_axis(self.xy, order[:, :, None], axis=1)
         return PathBatch(xy, np.take_along_axis(self.durations_ms, order, axis=1), self.lengths, self.sizes)
 
 
 def pack_paths(paths: Sequence[Scanpath], sizes: Sequence[Size] | Size = UNIT_SQUARE) -> PathBatch:
-    """Scanpaths as arrays.
+    """Return scanpaths as arrays.
 
     Args:
         paths: P of them.
@@ -77,7 +78,7 @@ def pack_paths(paths: Sequence[Scanpath], sizes: Sequence[Size] | Size = UNIT_SQ
 
 
 def check_pairs(first: PathBatch, second: PathBatch) -> None:
-    """Whether two batches can be compared row by row.
+    """Check that two batches can be compared row by row.
 
     Raises:
         ValueError: different numbers of paths, or images of other sizes.
@@ -89,12 +90,12 @@ def check_pairs(first: PathBatch, second: PathBatch) -> None:
 
 
 def distances(first: PathBatch, second: PathBatch) -> np.ndarray:
-    """Euclidean distance of every fixation of a path to every one of its partner, float64 [P, A, B]."""
+    """Return the Euclidean distance of every fixation of a path to every one of its partner, float64 [P, A, B]."""
     return np.linalg.norm(first.xy[:, :, None, :] - second.xy[:, None, :, :], axis=-1)
 
 
 def patch_strings(batch: PathBatch, grid: PatchGrid) -> np.ndarray:
-    """Index of the patch under each fixation, int64 [P, L]; -1 beyond a path's end."""
+    """Return the index of the patch under each fixation, int64 [P, L]; -1 beyond a path's end."""
     return np.where(batch.inside, grid.indices_of(batch.xy / batch.sizes[:, None, :]), -1)
 
 

@@ -36,7 +36,7 @@ def fixation_map(cells: np.ndarray, rows: int, cols: int, sigma_cells: float = 0
 
 
 def nss(saliency: np.ndarray, cells: np.ndarray) -> float:
-    """Normalised scanpath saliency: mean z-score of the map at the fixations; 0 is chance.
+    """Return the normalised scanpath saliency: mean z-score of the map at the fixations; 0 is chance.
 
     Raises:
         ValueError: no fixation, or a map that is not finite.
@@ -46,7 +46,8 @@ def nss(saliency: np.ndarray, cells: np.ndarray) -> float:
 
 
 def auc_judd(saliency: np.ndarray, cells: np.ndarray) -> float:
-    """Area under the curve of fixations reached against cells reached, over the map's values at the fixations.
+    """Return the area under the curve of fixations reached against cells reached, over the map's values at the
+    fixations.
 
     NaN where every cell is fixated. Errors as in `nss`.
     """
@@ -65,20 +66,20 @@ def auc_judd(saliency: np.ndarray, cells: np.ndarray) -> float:
 
 
 def correlation(saliency: np.ndarray, truth: np.ndarray) -> float:
-    """CC: Pearson correlation of two maps; NaN where one is constant."""
+    """Return the Pearson correlation of two maps (CC); NaN where one is constant."""
     a, b = saliency - saliency.mean(), truth - truth.mean()
     spread = np.sqrt((a**2).sum() * (b**2).sum())
     return float((a * b).sum() / spread) if spread > 0 else float("nan")
 
 
 def kl_divergence(saliency: np.ndarray, truth: np.ndarray) -> float:
-    """KL divergence of the map from the truth in nats; 0 is equal. Both are divided by their sums."""
+    """Return the KL divergence of the map from the truth in nats; 0 is equal. Both are divided by their sums."""
     predicted, real = saliency / saliency.sum(), truth / truth.sum()
     return float((real * np.log(EPSILON + real / (predicted + EPSILON))).sum())
 
 
 def information_gain(saliency: np.ndarray, baseline: np.ndarray, cells: np.ndarray) -> float:
-    """Bits per fixation that a map gains over a baseline map, e.g. the centre's or the training set's.
+    """Return bits per fixation that a map gains over a baseline map, e.g. the centre's or the training set's.
 
     Both are divided by their sums. Errors as in `nss`.
     """
@@ -89,7 +90,7 @@ def information_gain(saliency: np.ndarray, baseline: np.ndarray, cells: np.ndarr
 
 
 def conditional_nss(step_maps: np.ndarray, cells: np.ndarray) -> np.ndarray:
-    """z-score of each step's map at that step's fixation, float64 [K].
+    """Return the z-score of each step's map at that step's fixation, float64 [K].
 
     Args:
         step_maps: float [K, C], distribution over cells given the fixations before.
@@ -103,7 +104,7 @@ def conditional_nss(step_maps: np.ndarray, cells: np.ndarray) -> np.ndarray:
 
 
 def conditional_information_gain(step_maps: np.ndarray, baseline: np.ndarray, cells: np.ndarray) -> np.ndarray:
-    """Bits that each step's map gains over a baseline at that step's fixation, float64 [K].
+    """Return bits that each step's map gains over a baseline at that step's fixation, float64 [K].
 
     Args:
         step_maps: float [K, C]; not divided by their sums, since a model may also stop.

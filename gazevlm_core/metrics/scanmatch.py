@@ -40,7 +40,7 @@ class ScanMatch:
             raise ValueError("threshold and bin must be positive")
 
     def substitution(self) -> np.ndarray:
-        """Gain of every cell with every cell, float64 [cells, cells]."""
+        """Return the gain of every cell with every cell, float64 [cells, cells]."""
         row, col = np.divmod(np.arange(self.rows * self.cols), self.cols)
         return self.threshold - np.hypot(row[:, None] - row, col[:, None] - col)
 

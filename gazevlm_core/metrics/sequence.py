@@ -26,7 +26,7 @@ def _padded(paths: Sequence[Sequence[int]], fill: int) -> tuple[np.ndarray, np.n
 
 
 def sequence_scores(first: Sequence[Sequence[int]], second: Sequence[Sequence[int]]) -> np.ndarray:
-    """Sequence score of each pair of paths, all pairs at once.
+    """Return the sequence score of each pair of paths, all pairs at once.
 
     Args:
         first: N paths of patch indices >= 0, each with at least one.
@@ -48,7 +48,7 @@ def sequence_scores(first: Sequence[Sequence[int]], second: Sequence[Sequence[in
 def string_scores(
     first: np.ndarray, first_lengths: np.ndarray, second: np.ndarray, second_lengths: np.ndarray
 ) -> np.ndarray:
-    """Sequence score of each pair of padded strings, float64 [P].
+    """Return the sequence score of each pair of padded strings, float64 [P].
 
     Args:
         first, second: int [P, A] and [P, B]; what lies beyond a length is not read.
@@ -63,12 +63,12 @@ def string_scores(
 
 
 def sequence_score(first: Sequence[int], second: Sequence[int]) -> float:
-    """Sequence score of one pair of paths; see `sequence_scores`."""
+    """Return the sequence score of one pair of paths; see `sequence_scores`."""
     return float(sequence_scores([first], [second])[0])
 
 
 def mean_pair_score(paths: Sequence[Sequence[int]]) -> float:
-    """Mean sequence score of each two of a few short paths, without arrays, which take longer than this.
+    """Return the mean sequence score of each two of a few short paths, without arrays, which take longer than this.
 
     The longest common subsequence is found a row of the alignment at a time, as the bits of one number: Hyyro,
     "Bit-Parallel LCS-length Computation Revisited" (AWOCA 2004).
@@ -96,7 +96,7 @@ def mean_pair_score(paths: Sequence[Sequence[int]]) -> float:
 
 
 def medoid_index(paths: Sequence[Sequence[int]]) -> int:
-    """Index of the path with the highest mean sequence score to the others; the earliest on a tie.
+    """Return the index of the path with the highest mean sequence score to the others; the earliest on a tie.
 
     Under the sequence score this is the minimum-Bayes-risk choice among the given paths.
 
@@ -110,7 +110,7 @@ def medoid_index(paths: Sequence[Sequence[int]]) -> int:
 
 
 def medoid_indices(strings: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """`medoid_index` of B sets of N paths each, int64 [B].
+    """Return `medoid_index` of B sets of N paths each, int64 [B].
 
     Args:
         strings: int [B, N, L], padded; what lies beyond a length is not read.

@@ -144,7 +144,7 @@ def check_heads(hidden_size: int, gaze: GazeConfig, shapes: Mapping[str, tuple[i
 
 
 def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of the tensors in a safetensors file, from its head alone.
+    """Return names and shapes of the tensors in a safetensors file, from its head alone.
 
     Raises:
         BoundsError: the head is too long or no such head, tensors are not numbers of an adapter's kind, or do not lie

@@ -131,7 +131,8 @@ def read_gaze_config(folder: Path) -> GazeConfig:
 
 
 def adapted_gaze_config(base: GazeConfig, folder: Path) -> GazeConfig:
-    """Gaze configuration of a base with an adapter on it; one that lists no questions knows those of its base.
+    """Return the gaze configuration of a base with an adapter on it; one that lists no questions knows those of its
+    base.
 
     Raises:
         AdapterError: as `read_gaze_config`.
@@ -163,7 +164,8 @@ def _read_json(folder: Path, name: str) -> Any:  # noqa: ANN401 (what a file hol
 
 
 def read_base_name(folder: Path) -> str:
-    """Last part of the name of the model that an adapter was trained on, e.g. "gazevlm-nano"; "" where unknown.
+    """Return the last part of the name of the model that an adapter was trained on, e.g. "gazevlm-nano"; "" where
+    unknown.
 
     Raises:
         AdapterError: as `read_gaze_config`, or the adapter is of a kind that is not attached.
@@ -194,8 +196,8 @@ def _read_lora(folder: Path) -> dict[str, Any]:
 
 
 def adapter_stamp(folder: Path) -> tuple[object, ...]:
-    """Equal for the same adapter, and another one once its files are written anew. What is kept of an adapter is kept
-    by it, never by its name.
+    """Return a key that is equal for the same adapter, and another one once its files are written anew. What is kept of
+    an adapter is kept by it, never by its name.
 
     The time of a file's last change and its inode are part of it: times of writing can be copied, these cannot.
     """
@@ -210,7 +212,8 @@ def adapter_stamp(folder: Path) -> tuple[object, ...]:
 
 
 def sees_as_its_base(folder: Path) -> bool:
-    """Whether the features of an image are those of the base: no layer in the vision tower, and no other image size.
+    """Return whether the features of an image are those of the base: no layer in the vision tower, and no other image
+    size.
 
     Raises:
         AdapterError: as `read_gaze_config`, or the weights cannot be read.
@@ -332,13 +335,13 @@ def _build(model: GazeVLM, folder: Path, values: Mapping[str, Any]) -> PeftModel
 
 
 def head_weights(heads: GazeHeads) -> dict[str, torch.Tensor]:
-    """The state of the heads by PEFT's names, to go along with an adapter's weights: a `GazeVLM` takes no adapter
-    without."""
+    """Return the state of the heads by PEFT's names, to go along with an adapter's weights: a `GazeVLM` takes no
+    adapter without."""
     return {f"{BASE}{HEADS}{name}": tensor for name, tensor in heads.state_dict().items()}
 
 
 def _refuse(folder: Path, strays: Collection[str]) -> None:
-    """Raises AdapterError where there is any."""
+    """Raise AdapterError where there is any."""
     for key in strays:
         raise AdapterError(
             f"adapter {folder.name!r} does not fit this model: {key[:200]} has no counterpart; {TRAINED_ON_IT}"
@@ -346,7 +349,7 @@ def _refuse(folder: Path, strays: Collection[str]) -> None:
 
 
 def _is_adapters(key: str, *, tied: bool) -> bool:
-    """Whether a weight must come from the adapter; a tied head shares its rows with the embedding."""
+    """Return whether a weight must come from the adapter; a tied head shares its rows with the embedding."""
     if "trainable_tokens_delta" in key:
         return not (tied and ".lm_head." in key)
     return "lora_" in key

@@ -1,4 +1,4 @@
-"""bitsandbytes, imported in a twentieth of its time.
+"""Import bitsandbytes in a twentieth of its time.
 
 It compiles some functions for 8 bits and for optimisers while it is imported, which loads torch's compiler: a tenth of
 the time until a page has its first answer, which calls none of them. Here each is compiled when it is first called.
@@ -26,7 +26,7 @@ def import_bitsandbytes() -> None:
 
 
 def compiled_later(function: Callable[..., Any] | None = None, **options: Any) -> Callable[..., Any]:
-    """`torch.compile` at the first call; the arguments are torch's."""
+    """Return a function that `torch.compile` compiles at its first call; the arguments are torch's."""
     if function is None:
         return functools.partial(compiled_later, **options)
     compiled = functools.cache(lambda: COMPILE(function, **options))

@@ -84,7 +84,7 @@ def describe_checkpoint(source: str) -> CheckpointFacts:
 
 
 def pick_device(device: str = "auto") -> torch.device:
-    """CUDA where there is one, else the CPU; a name is taken at its word.
+    """Return CUDA where there is one, else the CPU; a name is taken at its word.
 
     Raises:
         CheckpointError: CUDA is asked for and absent.
@@ -99,7 +99,8 @@ def pick_device(device: str = "auto") -> torch.device:
 
 
 def find_checkpoint(source: str, revision: str = "") -> tuple[Path, str]:
-    """Where the files of a checkpoint lie, in the cache for a Hub id, and the commit of the Hub that they are of.
+    """Return where the files of a checkpoint lie, in the cache for a Hub id, and the commit of the Hub that they are
+    of.
 
     Of a Hub id, config.json alone is sure to be there before it was loaded.
 
@@ -125,7 +126,7 @@ def find_checkpoint(source: str, revision: str = "") -> tuple[Path, str]:
 
 
 def find_beside(source: str, name: str, revision: str = "") -> Path | None:
-    """A file that may lie beside the weights of a checkpoint; None where there is none.
+    """Return a file that may lie beside the weights of a checkpoint; None where there is none.
 
     Args:
         source: as in `load_checkpoint`.
@@ -143,7 +144,7 @@ def find_beside(source: str, name: str, revision: str = "") -> Path | None:
 
 
 def _known_place(source: str) -> str:
-    """A folder that is there, or what may be a Hub id.
+    """Return a folder that is there, or what may be a Hub id.
 
     Raises:
         CheckpointError: neither.
@@ -208,7 +209,7 @@ def load_checkpoint(
 
 
 def _check_flash(place: torch.device, dtype: torch.dtype) -> None:
-    """Before the library falls back, fetches a kernel, or fails at the first image."""
+    """Raise CheckpointError before the library falls back, fetches a kernel, or fails at the first image."""
     if place.type != "cuda" or dtype == torch.float32:
         raise CheckpointError("flash_attention_2 works in 16 bits on CUDA alone; give --attn sdpa")
     if find_spec("flash_attn") is None:
@@ -224,7 +225,8 @@ def _ood_reference(source: str, revision: str) -> OodReference | None:
 
 
 def _check_complete(source: str, report: dict[str, Any], model: GazeVLM) -> None:
-    """The library fills missing weights with random ones; only untrained gaze heads may be."""
+    """Raise CheckpointError for missing weights, which the library makes up; only untrained gaze heads may be
+    missing."""
     gaze = model.config.gaze_config
     trained = gaze.gaze_trained or gaze.findings_trained
     missing = sorted(key for key in report["missing_keys"] if trained or not key.startswith(HEADS))
@@ -236,7 +238,7 @@ def _check_complete(source: str, report: dict[str, Any], model: GazeVLM) -> None
 
 
 def load_processor(where: str, source: str, **pinned: str) -> GazeVLMProcessor:
-    """The processor of a checkpoint folder or Hub id, of which `revision` may be given.
+    """Return the processor of a checkpoint folder or Hub id, of which `revision` may be given.
 
     Raises:
         CheckpointError: files missing, or no tokenizer of the families.
@@ -248,7 +250,7 @@ def load_processor(where: str, source: str, **pinned: str) -> GazeVLMProcessor:
 
 
 def intended_dtype(config: PretrainedConfig) -> torch.dtype | None:
-    """Dtype of the arithmetic that a checkpoint was saved for: of its 4-bit layers, else of its weights.
+    """Return the dtype of the arithmetic that a checkpoint was saved for: of its 4-bit layers, else of its weights.
 
     Args:
         config: as it lies beside the weights.
@@ -280,7 +282,7 @@ def save_quantised(source: Path, target: Path) -> None:
 
 
 def load_config(where: str, source: str, processor: GazeVLMProcessor, **pinned: str) -> GazeVLMConfig:
-    """The configuration of a checkpoint folder or Hub id, with gaze parts.
+    """Return the configuration of a checkpoint folder or Hub id, with gaze parts.
 
     Raises:
         CheckpointError: missing, or of no family of `backbones`.
@@ -301,7 +303,7 @@ def load_config(where: str, source: str, processor: GazeVLMProcessor, **pinned: 
 
 
 def held_as(config: GazeVLMConfig, precision: Precision) -> Precision:
-    """How a checkpoint's weights are held once it is loaded.
+    """Return how a checkpoint's weights are held once it is loaded.
 
     Args:
         config: as it lies beside the weights.

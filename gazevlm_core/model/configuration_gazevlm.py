@@ -177,11 +177,11 @@ class GazeConfig(PretrainedConfig):
 
     @classmethod
     def own_fields(cls) -> tuple[Field, ...]:
-        """The fields above, less those that the library gives every configuration."""
+        """Return the fields above, less those that the library gives every configuration."""
         return tuple(field for field in fields(cls) if field.name in cls.__annotations__)
 
     def _check_types(self) -> None:
-        """A JSON file may hold anything in any place."""
+        """Check types, since a JSON file may hold anything in any place."""
         for field in self.own_fields():
             fits, kind = KINDS.get(type(field.default), (lambda _: True, ""))
             if not fits(getattr(self, field.name)):
@@ -219,7 +219,7 @@ class GazeConfig(PretrainedConfig):
 
     @classmethod
     def from_dict(cls, config_dict: Mapping[str, Any]) -> "GazeConfig":
-        """From a parsed JSON object, which anybody may have written.
+        """Make it from a parsed JSON object, which anybody may have written.
 
         Raises:
             ValueError: no object, or a key that this version does not know.
@@ -233,7 +233,7 @@ class GazeConfig(PretrainedConfig):
         return cls(**{name: value for name, value in config_dict.items() if name in known})
 
     def own_values(self) -> dict[str, Any]:
-        """A JSON-ready dictionary of the fields above."""
+        """Return a JSON-ready dictionary of the fields above."""
         return {
             **{field.name: getattr(self, field.name) for field in self.own_fields()},
             "finding_names": list(self.finding_names),
@@ -245,7 +245,8 @@ class GazeConfig(PretrainedConfig):
         }
 
     def to_dict(self) -> dict[str, Any]:
-        """As the library takes a section apart: `own_values`, and the version that it drops from every section."""
+        """Return it as the library takes a section apart: `own_values`, and the version that it drops from every
+        section."""
         return {**self.own_values(), "transformers_version": __version__}
 
     def __eq__(self, other: object) -> bool:
@@ -268,7 +269,7 @@ class GazeVLMConfig(PretrainedConfig):
 
     @classmethod
     def from_base(cls, base: PretrainedConfig, gaze: GazeConfig, gaze_token_id: int | None) -> "GazeVLMConfig":
-        """The configuration of a plain backbone with gaze parts added."""
+        """Return the configuration of a plain backbone with gaze parts added."""
         values = base.to_dict()
         for key in ("model_type", "gaze", "gaze_token_id"):
             values.pop(key, None)

@@ -18,7 +18,7 @@ from PIL import Image
 from transformers import DynamicCache, GenerationMixin, PreTrainedModel, Qwen2VLImageProcessorPil
 
 from gazevlm_core.model.glimpses import (
-    cut,
+    crop_glimpse,
     glimpse_columns,
     glimpse_counts,
     glimpse_ids,
@@ -28,7 +28,7 @@ from gazevlm_core.model.glimpses import (
     windows_of,
 )
 from gazevlm_core.model.outputs import CACHE, PrefillOutput
-from gazevlm_core.model.path_sampling import MERGED_NOTE, WalkedPath, choose_paths, follow, given_steps, walked_path
+from gazevlm_core.model.path_sampling import MERGED_NOTE, DecodedPath, choose_paths, decode_path, follow, given_steps
 from gazevlm_core.model.places import pooled_tokens
 from gazevlm_core.model.pointer import PointerField
 from gazevlm_core.options import DiagnoseOptions
@@ -48,7 +48,7 @@ class GazeGeneration(PreTrainedModel, GenerationMixin):
         image_grid_thw: torch.Tensor,
         image_tokens: tuple[torch.Tensor, ...],
     ) -> PrefillOutput:
-        """One pass of the backbone over left-padded prompts; see `PrefillOutput`.
+        """Return one pass of the backbone over left-padded prompts; see `PrefillOutput`.
 
         Args:
             input_ids: int64 [B, L], ending with K gaze tokens (or none, for a model without trained gaze).
@@ -77,8 +77,9 @@ class GazeGeneration(PreTrainedModel, GenerationMixin):
 
     def predict_paths(
         self, prefilled: PrefillOutput, options: DiagnoseOptions, rows: Sequence[int] | None = None
-    ) -> dict[int, WalkedPath]:
-        """Row of a pass -> its path, the model's own or as the options have it; nothing where the gaze is untrained.
+    ) -> dict[int, DecodedPath]:
+        """Return row of a pass -> its path, the model's own or as the options have it; nothing where the gaze is
+        untrained.
 
         Args:
             prefilled: from `prefill`.
@@ -102,13 +103,13 @@ class GazeGeneration(PreTrainedModel, GenerationMixin):
             chosen = [follow(field, patches) for field, patches in zip(fields, firsts, strict=True)]
         else:
             chosen = choose_paths(
-                fields, options.path, walks=options.walks, temperature=options.path_temperature,
+                fields, options.path, num_paths=options.walks, temperature=options.path_temperature,
                 seed=options.path_seed, given=firsts,
             )  # fmt: skip
         found = {}
         for row, path, steps in zip(wanted, chosen, given, strict=True):
             states = (prefilled.gaze_hidden[row], prefilled.patch_hidden[row])
-            found[row] = walked_path(self.gaze_heads, config, states, path, prefilled.grids[row], steps)
+            found[row] = decode_path(self.gaze_heads, config, states, path, prefilled.grids[row], steps)
             if len(steps) < len(options.places):
                 note = MERGED_NOTE.format(places=len(options.places), steps=len(steps))
                 found[row] = found[row]._replace(notes=(note, *found[row].notes))
@@ -118,7 +119,7 @@ class GazeGeneration(PreTrainedModel, GenerationMixin):
     def see_glimpses(
         self,
         prefilled: PrefillOutput,
-        paths: Mapping[int, WalkedPath],
+        paths: Mapping[int, DecodedPath],
         images: Sequence[Image.Image],
         pixels_of: Callable[[list[Image.Image]], torch.Tensor],
     ) -> PrefillOutput:
@@ -134,7 +135,7 @@ class GazeGeneration(PreTrainedModel, GenerationMixin):
         side_px = config.glimpse_side * vision.patch_size * vision.spatial_merge_size
         windows = [windows_of(paths[row].glimpsed_places, grid, config) for row, grid in enumerate(prefilled.grids)]
         cuts = [
-            cut(image, window, side_px) for image, own in zip(images, windows, strict=True) for window in own
+            crop_glimpse(image, window, side_px) for image, own in zip(images, windows, strict=True) for window in own
         ]  # fmt: skip
         pixels = pixels_of(cuts).to(prefilled.input_ids.device)
         return self.add_glimpses(prefilled, self.encode_glimpses(pixels), pad_windows(windows))
@@ -178,7 +179,8 @@ class GazeGeneration(PreTrainedModel, GenerationMixin):
 
     @torch.no_grad()
     def finding_logits(self, prefilled: PrefillOutput) -> torch.Tensor:
-        """Logits of all findings of every image of a pass, float32 [B, F], in the order of the configuration's names.
+        """Return logits of all findings of every image of a pass, float32 [B, F], in the order of the configuration's
+        names.
 
         F may be 0.
 
@@ -203,7 +205,7 @@ class GazeGeneration(PreTrainedModel, GenerationMixin):
 
     @torch.no_grad()
     def pointer_field(self, prefilled: PrefillOutput, row: int) -> PointerField:
-        """The pointer of one image of a pass.
+        """Return the pointer of one image of a pass.
 
         Raises:
             ValueError: the pass held no gaze tokens.
@@ -241,8 +243,8 @@ class GazeGeneration(PreTrainedModel, GenerationMixin):
         fine_sizes: torch.Tensor | None = None,
         **kwargs: Any,
     ) -> Any:  # noqa: ANN401 (as the library's)
-        """As the library's; a model with glimpses first predicts its path, by the defaults of `DiagnoseOptions`, and
-        sees the glimpses along it. They are no part of what is returned.
+        """Generate as the library does; a model with glimpses first predicts its path, by the defaults of
+        `DiagnoseOptions`, and sees the glimpses along it. They are no part of what is returned.
 
         Args:
             inputs: token ids, also as `input_ids`.
@@ -275,7 +277,7 @@ class GazeGeneration(PreTrainedModel, GenerationMixin):
     def _seen(
         self, prompts: Mapping[str, torch.Tensor], fine_images: torch.Tensor | None, fine_sizes: torch.Tensor | None
     ) -> PrefillOutput:
-        """A pass over the processor's prompts, with its glimpses; errors as in `generate`."""
+        """Return a pass over the processor's prompts, with its glimpses; errors as in `generate`."""
         ids, pixels, thw = prompts["input_ids"], prompts["pixel_values"], prompts["image_grid_thw"]
         if fine_images is None or fine_sizes is None or thw is None or prompts["mm_token_type_ids"] is None:
             raise ValueError(
@@ -305,8 +307,8 @@ class GazeGeneration(PreTrainedModel, GenerationMixin):
 
     @torch.no_grad()
     def attention_to_glimpses(self, prefilled: PrefillOutput, answer_ids: torch.Tensor) -> torch.Tensor:
-        """Attention with which each token of an answer was chosen, to each glimpse: float32 [B, T, M], the mean of all
-        layers and heads; what is missing to 1 went elsewhere.
+        """Return the attention with which each token of an answer was chosen, to each glimpse: float32 [B, T, M], the
+        mean of all layers and heads; what is missing to 1 went elsewhere.
 
         One more pass over the answers alone, in eager attention, from the cache of the prompts.
 

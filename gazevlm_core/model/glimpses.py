@@ -51,7 +51,7 @@ def choose_steps(
 
 
 def windows_of(places: Sequence[Fixation], grid: PatchGrid, config: GazeConfig) -> list[Window]:
-    """The windows that are cut from the image around some places."""
+    """Return the windows that are cut from the image around some places."""
     return [grid.window_at(place.x, place.y, config.glimpse_patches) for place in places]
 
 
@@ -70,7 +70,7 @@ def fine_image(image: Image.Image, grid: PatchGrid, token_px: int, config: GazeC
     return image.resize((width, height), Image.Resampling.BICUBIC)
 
 
-def cut(fine: Image.Image, window: Window, side_px: int) -> Image.Image:
+def crop_glimpse(fine: Image.Image, window: Window, side_px: int) -> Image.Image:
     """Return one glimpse, `side_px` wide and high."""
     box = (
         window.left * fine.width, window.upper * fine.height, window.right * fine.width, window.lower * fine.height,
@@ -79,19 +79,20 @@ def cut(fine: Image.Image, window: Window, side_px: int) -> Image.Image:
 
 
 def pad_windows(windows: Sequence[Sequence[Window]]) -> torch.Tensor:
-    """The windows of each row of a batch as float [B, M, 4], NaN where a row has fewer than the most of them."""
+    """Return the windows of each row of a batch as float [B, M, 4], NaN where a row has fewer than the most of them."""
     most = max(map(len, windows), default=0)
     rows = [[*row, *[[UNKNOWN] * 4] * (most - len(row))] for row in windows]
     return torch.tensor(rows, dtype=torch.float32).view(len(windows), most, 4)
 
 
 def glimpse_counts(windows: torch.Tensor) -> list[int]:
-    """How many glimpses each row has, from [B, M, 4] windows."""
+    """Return how many glimpses each row has, from [B, M, 4] windows."""
     return (~windows[..., 0].isnan()).sum(dim=-1).tolist()
 
 
 def glimpse_ids(config: GazeVLMConfig, counts: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Token ids of each row's glimpses, int64 [B, L], padded on the left, and bool [B, L], True for what exists."""
+    """Return the token ids of each row's glimpses, int64 [B, L], padded on the left, and bool [B, L], True for what
+    exists."""
     tokens = [config.image_token_id] * config.gaze_config.glimpse_side**2
     one, filler = [config.vision_start_token_id, *tokens, config.vision_end_token_id], config.vision_end_token_id
     rows = [torch.tensor(one * count, dtype=torch.int64) for count in counts]
@@ -101,7 +102,7 @@ def glimpse_ids(config: GazeVLMConfig, counts: Sequence[int]) -> tuple[torch.Ten
 
 
 def small_image_mask(is_image: torch.Tensor, grids: Sequence[PatchGrid]) -> torch.Tensor:
-    """Which tokens are those of the small image, the first image tokens of each row.
+    """Return which tokens are those of the small image, the first image tokens of each row.
 
     Args:
         is_image: bool [B, L].
@@ -112,7 +113,7 @@ def small_image_mask(is_image: torch.Tensor, grids: Sequence[PatchGrid]) -> torc
 
 
 def glimpse_columns(is_glimpse: torch.Tensor, tokens: int) -> torch.Tensor:
-    """Which glimpse each position belongs to: float32 [B, L, M], 1 at its own.
+    """Return which glimpse each position belongs to: float32 [B, L, M], 1 at its own.
 
     Args:
         is_glimpse: bool [B, L].
@@ -126,7 +127,7 @@ def glimpse_columns(is_glimpse: torch.Tensor, tokens: int) -> torch.Tensor:
 def interleave(
     image_tokens: Sequence[torch.Tensor], glimpse_tokens: torch.Tensor, counts: Sequence[int]
 ) -> tuple[torch.Tensor, ...]:
-    """Image tokens in the order of a batch's prompts: of each row the small image, then its glimpses.
+    """Return image tokens in the order of a batch's prompts: of each row the small image, then its glimpses.
 
     Args:
         image_tokens: per row [P_b, W].
@@ -140,7 +141,7 @@ def interleave(
 
 
 def glimpse_states(hidden: torch.Tensor, is_glimpse: torch.Tensor, tokens: torch.Tensor) -> Glimpses:
-    """What the heads read of the glimpses of a batch.
+    """Return what the heads read of the glimpses of a batch.
 
     Args:
         hidden: [B, L, D].
@@ -161,7 +162,7 @@ def at_true_places(
     grids: Sequence[PatchGrid],
     side: int,
 ) -> torch.Tensor:
-    """Rope positions with the rows and columns of glimpses at their places among the small image's patches.
+    """Return rope positions with the rows and columns of glimpses at their places among the small image's patches.
 
     Args:
         position_ids: int64 [3, B, L], sequential.

@@ -40,7 +40,7 @@ IGNORED = -100
 
 
 def pointer_log_probabilities(fields: PointerField, previous: torch.Tensor, patch_mask: torch.Tensor) -> torch.Tensor:
-    """Log probabilities of every choice at every step, teacher-forced.
+    """Return log probabilities of every choice at every step, teacher-forced.
 
     Args:
         fields: batched pointer, [B, K, d], [B, P + 1, d], [B, P + 1, d], patches padded to the largest grid.
@@ -65,7 +65,8 @@ def pointer_log_probabilities(fields: PointerField, previous: torch.Tensor, patc
 
 
 def previous_patches(targets: torch.Tensor, start: int) -> torch.Tensor:
-    """Predecessors: targets [B, S, K] shifted by one step, `start` at the first step and where none is known."""
+    """Return the predecessors: targets [B, S, K] shifted by one step, `start` at the first step and where none is
+    known."""
     shifted = functional.pad(targets[..., :-1], (1, 0), value=IGNORED)
     return torch.where(shifted >= 0, shifted, torch.full_like(shifted, start))
 
@@ -73,7 +74,7 @@ def previous_patches(targets: torch.Tensor, start: int) -> torch.Tensor:
 def soft_targets(
     targets: torch.Tensor, cols: torch.Tensor, patch_mask: torch.Tensor, sigma_patches: float
 ) -> torch.Tensor:
-    """A Gaussian around each fixated patch, float32 [B, S, K, P]; each sums to 1 on its image's grid.
+    """Return a Gaussian around each fixated patch, float32 [B, S, K, P]; each sums to 1 on its image's grid.
 
     Made where the targets are, from as many numbers: a table of all pairs of patches would be P / (S K) times as large.
 
@@ -98,7 +99,7 @@ def pointer_loss(
     soft: torch.Tensor | None = None,
     count: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Mean cross-entropy in nats per supervised step, over all readers of all images.
+    """Return the mean cross-entropy in nats per supervised step, over all readers of all images.
 
     Args:
         fields: as in `pointer_log_probabilities`.
@@ -124,12 +125,12 @@ def pointer_loss(
 
 
 def supervised_steps(targets: torch.Tensor, *, stops: bool) -> torch.Tensor:
-    """Which steps have a target, bool [B, S, K]; STOP is none where paths do not stop."""
+    """Return which steps have a target, bool [B, S, K]; STOP is none where paths do not stop."""
     return (targets >= 0) | ((targets == STOP) & stops)
 
 
 def count_supervision(batch: Mapping[str, Any], *, stops: bool) -> LossCounts:
-    """What a batch of `GazeCollator` knows, for shares of a joint mean.
+    """Return what a batch of `GazeCollator` knows, for shares of a joint mean.
 
     Args:
         batch: arguments of `GazeVLM.forward`.
@@ -158,7 +159,7 @@ def _at_least_one(own: torch.Tensor, joint: torch.Tensor | None) -> torch.Tensor
 def answer_loss(
     logits: torch.Tensor, labels: torch.Tensor, answers: torch.Tensor, count: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """Cross-entropy in nats per token: the mean within each answer, then over the answers.
+    """Return the cross-entropy in nats per token: the mean within each answer, then over the answers.
 
     Every answer weighs the same. A mean over all tokens would leave next to nothing to the one word that decides a
     yes-or-no answer, beside reports of dozens of words in the same batch.
@@ -177,7 +178,8 @@ def answer_loss(
 
 
 def finding_loss(logits: torch.Tensor, labels: torch.Tensor, count: torch.Tensor | None = None) -> torch.Tensor:
-    """Mean binary cross-entropy over known labels; labels [B, F] in {0, 1}, NaN where unknown; `count` of those."""
+    """Return the mean binary cross-entropy over known labels; labels [B, F] in {0, 1}, NaN where unknown; `count` of
+    those."""
     known = ~labels.isnan()
     losses = functional.binary_cross_entropy_with_logits(logits, labels.nan_to_num(), reduction="none")
     return losses.masked_fill(~known, 0.0).sum() / _at_least_one(known.sum(), count)
@@ -186,7 +188,8 @@ def finding_loss(logits: torch.Tensor, labels: torch.Tensor, count: torch.Tensor
 def dwell_loss(
     log_durations: torch.Tensor, durations_ms: torch.Tensor, count: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """Mean smooth-L1 distance of log durations; durations in ms, NaN where unknown; `count` of those. Equal shapes."""
+    """Return the mean smooth-L1 distance of log durations; durations in ms, NaN where unknown; `count` of those. Equal
+    shapes."""
     known = durations_ms > 0  # False for NaN
     targets = torch.where(known, durations_ms, torch.ones_like(durations_ms)).log()
     losses = functional.smooth_l1_loss(log_durations, targets, reduction="none")
@@ -194,7 +197,8 @@ def dwell_loss(
 
 
 def offset_loss(offsets: torch.Tensor, targets: torch.Tensor, count: torch.Tensor | None = None) -> torch.Tensor:
-    """Mean smooth-L1 distance of places in their patches, [..., 2] each, NaN where unknown; `count` of known ones."""
+    """Return the mean smooth-L1 distance of places in their patches, [..., 2] each, NaN where unknown; `count` of known
+    ones."""
     known = ~targets.isnan()
     losses = functional.smooth_l1_loss(offsets, targets.nan_to_num(), reduction="none", beta=0.1)  # a tenth of a patch
     return losses.masked_fill(~known, 0.0).sum() / _at_least_one(known[..., 0].sum(), count)
@@ -203,7 +207,7 @@ def offset_loss(offsets: torch.Tensor, targets: torch.Tensor, count: torch.Tenso
 def _path_losses(
     model: Any, states: States, known: Supervision, targets: torch.Tensor, counts: LossCounts  # noqa: ANN401
 ) -> dict[str, torch.Tensor]:
-    """The losses of the pointer, the dwell head and the offset head."""
+    """Return the losses of the pointer, the dwell head and the offset head."""
     gaze, heads, device = model.config.gaze_config, model.gaze_heads, states.hidden.device
     patch_hidden = pad_sequence(list(states.patches), batch_first=True)  # [B, P, D]
     sizes = torch.tensor([len(grid) for grid in states.grids], device=device)
@@ -227,7 +231,7 @@ def _path_losses(
 
 
 def weighted_losses(model: Any, states: States, known: Supervision, counts: LossCounts) -> GazeLosses:  # noqa: ANN401
-    """All losses of a batch and their weighted sum.
+    """Return all losses of a batch and their weighted sum.
 
     Args:
         model: a `GazeVLM`, whose heads and configuration are taken.

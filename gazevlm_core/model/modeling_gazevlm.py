@@ -22,7 +22,7 @@ from gazevlm_core.model.configuration_gazevlm import GazeVLMConfig, GlimpsePosit
 from gazevlm_core.model.generation_gazevlm import GazeGeneration
 from gazevlm_core.model.glimpses import at_true_places, glimpse_counts, glimpse_states, interleave, small_image_mask
 from gazevlm_core.model.losses import LossCounts, weighted_losses
-from gazevlm_core.model.outputs import States, Supervision
+from gazevlm_core.model.outputs import GazeLosses, States, Supervision
 from gazevlm_core.model.pointer import GazeHeads
 from gazevlm_core.model.quantise import prepare_four_bit_model, saved_for
 from gazevlm_core.model.shared_prefix import pack_rows
@@ -71,8 +71,8 @@ class GazeVLM(GazeGeneration):
     def from_pretrained(
         cls, pretrained_model_name_or_path: str | PathLike, *args: Any, **kwargs: Any
     ) -> Any:  # noqa: ANN401 (a pair with output_loading_info)
-        """As the library's; what was saved in four bits is computed in the dtype that it was saved for, unless another
-        is given.
+        """Load as the library does; what was saved in four bits is computed in the dtype that it was saved for, unless
+        another is given.
 
         The library would take the dtype that the other weights are stored in, for the scales too: the embedded model
         would answer as float16 does. Of `GazeVLM` itself, it gives a model of the family that the checkpoint is of.
@@ -89,7 +89,7 @@ class GazeVLM(GazeGeneration):
         return loaded
 
     def save_pretrained(self, save_directory: str | PathLike, *args: Any, **kwargs: Any) -> None:
-        """As the library's, in four bits too.
+        """Save as the library does, in four bits too.
 
         Raises:
             ValueError: an adapter is on the model, whose layers the library would write among those of the base.
@@ -151,11 +151,11 @@ class GazeVLM(GazeGeneration):
         return self.config.text_config.hidden_size
 
     def merged_tokens(self, image_tokens: torch.Tensor) -> torch.Tensor:
-        """The vision tower's merged tokens alone, [..., D], of those of `encode_images`."""
+        """Return the vision tower's merged tokens alone, [..., D], of those of `encode_images`."""
         return image_tokens[..., : self.config.text_config.hidden_size]
 
     def grids(self, image_grid_thw: torch.Tensor) -> list[PatchGrid]:
-        """The grid of image tokens of each image, from the processor's int64 [B, 3]."""
+        """Return the grid of image tokens of each image, from the processor's int64 [B, 3]."""
         merge = self.config.vision_config.spatial_merge_size
         return [PatchGrid.from_grid_thw(thw, merge) for thw in image_grid_thw.tolist()]
 
@@ -166,7 +166,7 @@ class GazeVLM(GazeGeneration):
         mm_token_type_ids: torch.Tensor,
         image_grid_thw: torch.Tensor,
     ) -> torch.Tensor:
-        """Three-dimensional rope positions, int64 [3, B, L], without touching the state kept on the backbone.
+        """Return three-dimensional rope positions, int64 [3, B, L], without touching the state kept on the backbone.
 
         Args:
             image_grid_thw: of all images in the order of the prompts, glimpses included.
@@ -203,24 +203,18 @@ class GazeVLM(GazeGeneration):
         patch_contents: torch.Tensor | None = None,
         **kwargs: Any,
     ) -> ModelOutput | tuple:
-        """The backbone's forward, or the gaze losses where supervision is given.
+        """Run the backbone's forward, or return the gaze losses where supervision is given.
 
         Args:
             image_tokens: [sum of P_b, W], from `encode_images`, in the place of `pixel_values`;
                 for the gaze losses alone.
-            gaze_targets: int64 [B, S, K] of patch index, STOP or IGNORED, for S readers per image.
-            gaze_offsets: float [B, S, K, 2], where in its patch each fixation lies, NaN where unknown.
+            labels, gaze_targets, gaze_offsets, gaze_durations_ms, finding_labels, patch_contents: see `Supervision`.
             glimpse_pixel_values: of all rows' glimpses in order, as the image processor gives them; for the gaze losses
                 alone, of prompts that hold their tokens. `glimpse_tokens` [N, T, W] may stand in their place.
             glimpse_windows: float [B, M, 4], where they were cut, NaN where a row has fewer than M.
             glimpse_contents: float [B, M, F], whether each finding lies in each glimpse, NaN where unknown.
-            gaze_durations_ms: float [B, S, K], NaN where unknown.
-            finding_labels: float [B, F] of the finding head's findings, NaN where unknown.
-            labels: int64 [B, L], -100 outside the answer.
             rows_per_image: int64 [images], where rows that follow each other are about one image, whose pixels, tokens
                 and grid are there once; for the gaze losses alone. None: each row has its own.
-            patch_contents: float [sum of P_b, F], whether each finding lies in each patch of the images in order, NaN
-                where unknown.
             loss_counts: of all batches that share a step of training; None takes the batch's own.
 
         Returns:
@@ -235,34 +229,44 @@ class GazeVLM(GazeGeneration):
             if image_tokens is not None:
                 raise ValueError("image_tokens stand in for pixel_values in the gaze losses alone")
             return super().forward(labels=labels, logits_to_keep=logits_to_keep, **backbone)
-        if input_ids is None or image_grid_thw is None or mm_token_type_ids is None:
-            raise ValueError("gaze losses need input_ids, image_grid_thw and mm_token_type_ids")
-        if glimpse_pixel_values is not None:
-            glimpse_tokens = self.encode_glimpses(glimpse_pixel_values)
-        glimpses = None
-        if glimpse_tokens is not None and glimpse_windows is not None:
-            glimpses = (glimpse_tokens, glimpse_windows)
-            if glimpse_contents is not None:
-                glimpse_contents = glimpse_contents[~glimpse_windows[..., 0].isnan()]
-        if image_tokens is None and pixel_values is not None and patch_contents is not None:
-            image_tokens = torch.cat(self.encode_images(pixel_values, image_grid_thw))
-        states = self._supervised_states(backbone, image_tokens, glimpses, rows_per_image)
-        if patch_contents is not None and image_tokens is not None:
-            states = states._replace(image_tokens=(self.merged_tokens(image_tokens),))
         given = Supervision(
             labels, gaze_targets, gaze_durations_ms, gaze_offsets, finding_labels, glimpse_contents, patch_contents
         )
-        return weighted_losses(self, states, given, loss_counts or LossCounts())
+        if glimpse_pixel_values is not None:
+            glimpse_tokens = self.encode_glimpses(glimpse_pixel_values)
+        glimpses = None if glimpse_tokens is None or glimpse_windows is None else (glimpse_tokens, glimpse_windows)
+        return self._gaze_losses(backbone, given, loss_counts or LossCounts(), image_tokens, glimpses, rows_per_image)
+
+    def _gaze_losses(
+        self, backbone: dict[str, Any], given: Supervision, counts: LossCounts, image_tokens: torch.Tensor | None,
+        glimpses: tuple[torch.Tensor, torch.Tensor] | None, rows_per_image: torch.Tensor | None,
+    ) -> GazeLosses:  # fmt: skip
+        """Return the losses of one pass over the backbone's arguments.
+
+        Args:
+            given: with the contents of glimpses as in `forward`.
+            glimpses: tokens [N, T, W] of all glimpses, and their windows.
+            image_tokens, rows_per_image: see `forward`.
+
+        Raises:
+            ValueError: prompts without gaze tokens, or without what the losses need beside them.
+        """
+        if any(backbone[name] is None for name in ("input_ids", "image_grid_thw", "mm_token_type_ids")):
+            raise ValueError("gaze losses need input_ids, image_grid_thw and mm_token_type_ids")
+        if glimpses is not None and given.contents is not None:
+            given = given._replace(contents=given.contents[~glimpses[1][..., 0].isnan()])
+        if image_tokens is None and backbone["pixel_values"] is not None and given.patch_contents is not None:
+            image_tokens = torch.cat(self.encode_images(backbone["pixel_values"], backbone["image_grid_thw"]))
+        states = self._supervised_states(backbone, image_tokens, glimpses, rows_per_image)
+        if given.patch_contents is not None and image_tokens is not None:
+            states = states._replace(image_tokens=(self.merged_tokens(image_tokens),))
+        return weighted_losses(self, states, given, counts)
 
     def _supervised_states(
         self, backbone: dict[str, Any], image_tokens: torch.Tensor | None,
         glimpses: tuple[torch.Tensor, torch.Tensor] | None, rows_per_image: torch.Tensor | None,
     ) -> States:  # fmt: skip
-        """What the heads read of one pass over the backbone's arguments.
-
-        Args:
-            glimpses: tokens [N, T, W] of all glimpses, and their windows.
-            image_tokens, rows_per_image: see `forward`.
+        """Return what the heads read of one pass; arguments as in `_gaze_losses`.
 
         Raises:
             ValueError: prompts without gaze tokens.
@@ -292,7 +296,7 @@ class GazeVLM(GazeGeneration):
         image_tokens: torch.Tensor | None, glimpses: tuple[torch.Tensor, torch.Tensor] | None,
         rows_per_image: torch.Tensor | None,
     ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:  # fmt: skip
-        """Last hidden states [B, L, D] and `patch_states` of the backbone's arguments.
+        """Return last hidden states [B, L, D] and `patch_states` of the backbone's arguments.
 
         Args:
             is_small: bool [B, L], tokens of the small images.
@@ -333,7 +337,8 @@ class GazeVLM(GazeGeneration):
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None, mm_token_type_ids: torch.Tensor,
         image_grid_thw: torch.Tensor, windows: torch.Tensor | None, is_small: torch.Tensor,
     ) -> torch.Tensor:  # fmt: skip
-        """Rope positions of prompts with glimpses or without: [3, B, L], whole numbers but for glimpses' places."""
+        """Return rope positions of prompts with glimpses or without: [3, B, L], whole numbers but for glimpses'
+        places."""
         if windows is None:
             return self.positions(input_ids, attention_mask, mm_token_type_ids, image_grid_thw)
         gaze, merge = self.config.gaze_config, self.config.vision_config.spatial_merge_size
@@ -352,8 +357,8 @@ class GazeVLM(GazeGeneration):
         self, hidden: torch.Tensor, is_small: torch.Tensor, grids: Sequence[PatchGrid],
         image_tokens: Sequence[torch.Tensor] | None,
     ) -> tuple[torch.Tensor, ...]:  # fmt: skip
-        """What stands for the patches in the heads, [P_b, D] per image: the backbone's last states or, with VISUAL
-        keys, the vision tower's tokens.
+        """Return what stands for the patches in the heads, [P_b, D] per image: the backbone's last states or, with
+        VISUAL keys, the vision tower's tokens.
 
         Raises:
             ValueError: VISUAL keys, and no image tokens.
@@ -365,7 +370,7 @@ class GazeVLM(GazeGeneration):
         return tuple(self.merged_tokens(tokens) for tokens in image_tokens)
 
     def gaze_states(self, hidden: torch.Tensor, input_ids: torch.Tensor) -> torch.Tensor | None:
-        """Hidden states [B, K, D] at the gaze tokens, or None where the prompts hold none.
+        """Return hidden states [B, K, D] at the gaze tokens, or None where the prompts hold none.
 
         Raises:
             ValueError: rows with different numbers of gaze tokens, or a configuration without one.

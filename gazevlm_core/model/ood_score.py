@@ -13,7 +13,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-OOD_REFERENCE_FILE = "familiarity.safetensors"  # as stored checkpoints have it
+OOD_REFERENCE_FILE = "familiarity.safetensors"  # the name is part of the digest by which adapters know their base
 
 
 class OodReferenceError(ValueError):
@@ -60,7 +60,7 @@ class OodReference:
 
 
 def image_features(tokens: torch.Tensor) -> np.ndarray:
-    """float32 [D] from the vision tower's tokens [P, D] of one image."""
+    """Return features, float32 [D], from the vision tower's tokens [P, D] of one image."""
     return tokens.float().mean(dim=0).cpu().numpy()
 
 

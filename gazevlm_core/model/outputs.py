@@ -135,8 +135,18 @@ class States(NamedTuple):
 
 
 class Supervision(NamedTuple):
-    """What is known about a batch, as in the arguments of `GazeVLM.forward`; `contents` is [N, F], of the glimpses of
-    all rows in order, and `patch_contents` [sum of P_b, F], of the patches of all images."""
+    """What is known about a batch, for the losses.
+
+    Args:
+        labels: int64 [B, L], -100 outside the answer.
+        targets: int64 [B, S, K] of patch index, STOP or IGNORED, for S readers per image.
+        durations_ms: float [B, S, K], NaN where unknown.
+        offsets: float [B, S, K, 2], where in its patch each fixation lies, NaN where unknown.
+        findings: float [B, F] of the finding head's findings, NaN where unknown.
+        contents: float [N, F], whether each finding lies in each glimpse of all rows in order, NaN where unknown.
+        patch_contents: float [sum of P_b, F], whether each finding lies in each patch of the images in order, NaN
+            where unknown.
+    """
 
     labels: torch.Tensor | None
     targets: torch.Tensor | None

@@ -16,7 +16,7 @@ from gazevlm_core.metrics.sequence import medoid_indices
 from gazevlm_core.model.configuration_gazevlm import GazeConfig
 from gazevlm_core.model.glimpses import choose_steps
 from gazevlm_core.model.pointer import GazeHeads, PointerField, stack_fields
-from gazevlm_core.options import DEFAULT_PATH_TEMPERATURE, DEFAULT_WALKS, PathChoice
+from gazevlm_core.options import DEFAULT_NUM_PATHS, DEFAULT_PATH_TEMPERATURE, PathChoice
 from gazevlm_core.scanpath import Fixation, Scanpath
 
 UNFOLLOWED_NOTE = (
@@ -43,12 +43,12 @@ class ChosenPath:
     stop_probability: float
 
 
-class WalkedPath(NamedTuple):
-    """The path of one image: its fixations, how the model walked it, the steps of it that are glimpsed, and what the
+class DecodedPath(NamedTuple):
+    """The path of one image: its fixations, the patches that the model chose, which steps are glimpsed, and what the
     user must know of places that were given."""
 
     scanpath: Scanpath
-    walked: ChosenPath
+    patch_path: ChosenPath
     glimpsed: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -75,14 +75,14 @@ def given_steps(places: Sequence[Fixation], grid: PatchGrid, config: GazeConfig)
     return steps
 
 
-def walked_path(
+def decode_path(
     heads: GazeHeads,
     config: GazeConfig,
     states: tuple[torch.Tensor, torch.Tensor],
     path: ChosenPath,
     grid: PatchGrid,
     given: Sequence[Fixation] = (),
-) -> WalkedPath:
+) -> DecodedPath:
     """Return a chosen path with its fixations and the steps that are glimpsed: the given ones without a dwell first.
 
     Args:
@@ -93,7 +93,7 @@ def walked_path(
     placed = place_fixations(heads, config, *states, path.patches, grid)
     scanpath = Scanpath((*given, *placed[len(given) :]), "model")
     if not config.num_prompt_glimpses:
-        return WalkedPath(scanpath, path, (), (UNFOLLOWED_NOTE,) if given else ())
+        return DecodedPath(scanpath, path, (), (UNFOLLOWED_NOTE,) if given else ())
     own = [fixation.duration_ms or 0.0 for fixation in placed] if config.dwell_trained else path.chosen
     comparable = config.dwell_trained or len(given) == len(path.patches)
     weights: list[float | None] = [*own]
@@ -106,7 +106,7 @@ def walked_path(
     asked = {patch for patch, weight in zip(path.patches, weights, strict=True) if weight is None}
     seen = len(asked & {path.patches[step] for step in steps})
     unseen = seen < len(asked)
-    return WalkedPath(scanpath, path, tuple(steps), (UNSEEN_NOTE.format(seen=seen),) if unseen else ())
+    return DecodedPath(scanpath, path, tuple(steps), (UNSEEN_NOTE.format(seen=seen),) if unseen else ())
 
 
 @torch.no_grad()
@@ -144,33 +144,33 @@ def place_fixations(
 
 @torch.no_grad()
 def sample_paths(
-    field: PointerField, walks: int, temperature: float, seed: int, given: Sequence[Sequence[int]]
+    field: PointerField, num_paths: int, temperature: float, seed: int, given: Sequence[Sequence[int]]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Sample independent paths (walks) of B images, all at once: K small products of [B * N, d] with [d, P + 1].
+    """Sample independent paths of B images, all at once: K small products of [B * N, d] with [d, P + 1].
 
     Args:
         field: of B images, from `stack_fields`.
-        walks: N >= 1.
-        temperature: divides the logits; 0 is the arg-max walk.
-        seed: of the draws; the same seed gives the same walks on one machine.
-        given: first patches of every walk of each image.
+        num_paths: N >= 1, of each image.
+        temperature: divides the logits; 0 is the arg-max path.
+        seed: of the draws; the same seed gives the same paths on one machine.
+        given: first patches of every path of each image.
 
     Returns:
-        int64 [B, N, K], patches, and P from where a walk stopped; int64 [B, N], how many patches each walk has.
+        int64 [B, N, K], patches, and P from where a path stopped; int64 [B, N], how many patches each path has.
 
     Raises:
-        ValueError: walks or temperature out of range, or given patches that do not fit.
+        ValueError: num_paths or temperature out of range, or given patches that do not fit.
     """
-    if walks < 1 or temperature < 0:
-        raise ValueError(f"walks must be >= 1 and temperature >= 0, got {walks} and {temperature}")
+    if num_paths < 1 or temperature < 0:
+        raise ValueError(f"num_paths must be >= 1 and temperature >= 0, got {num_paths} and {temperature}")
     for first in given:
         _check_given(field, first)
     device, stop, begun = field.keys.device, field.num_patches, len(given[0])
-    steps = torch.full((len(given), walks, field.num_steps), stop, device=device)
+    steps = torch.full((len(given), num_paths, field.num_steps), stop, device=device)
     steps[..., :begun] = torch.tensor(given, dtype=torch.int64, device=device).view(len(given), 1, begun)
     previous = steps[..., max(begun - 1, 0)]  # the stop stands for the start
     # as torch.multinomial draws: the choice with the shortest exponential wait at the rate of its probability
-    shape, generator = (field.num_steps - begun, walks, stop + 1), torch.Generator(device=device).manual_seed(seed)
+    shape, generator = (field.num_steps - begun, num_paths, stop + 1), torch.Generator(device=device).manual_seed(seed)
     draws = torch.rand(shape, dtype=torch.float64, generator=generator, device=device)
     log_waits = temperature * draws.neg_().log1p_().neg_().log_().float()
     for step, waits in enumerate(log_waits, start=begun):
@@ -186,47 +186,47 @@ def choose_path(
     field: PointerField,
     choice: PathChoice = PathChoice.MEDOID,
     *,
-    walks: int = DEFAULT_WALKS,
+    num_paths: int = DEFAULT_NUM_PATHS,
     temperature: float = DEFAULT_PATH_TEMPERATURE,
     seed: int = 0,
     given: Sequence[int] = (),
 ) -> ChosenPath:
-    """Return the path to show; arguments as in `sample_paths`, `walks` counts for the medoid alone."""
-    return choose_paths([field], choice, walks=walks, temperature=temperature, seed=seed, given=[given])[0]
+    """Return the path to show; arguments as in `sample_paths`, `num_paths` counts for the medoid alone."""
+    return choose_paths([field], choice, num_paths=num_paths, temperature=temperature, seed=seed, given=[given])[0]
 
 
 def choose_paths(
     fields: Sequence[PointerField],
     choice: PathChoice = PathChoice.MEDOID,
     *,
-    walks: int = DEFAULT_WALKS,
+    num_paths: int = DEFAULT_NUM_PATHS,
     temperature: float = DEFAULT_PATH_TEMPERATURE,
     seed: int = 0,
     given: Sequence[Sequence[int]] | None = None,
 ) -> list[ChosenPath]:
-    """`choose_path` of several images, whose grids may differ.
+    """Return the paths to show, as `choose_path`, of several images, whose grids may differ.
 
     Args:
-        choice, walks, temperature, seed: as in `choose_path`, for every image.
+        choice, num_paths, temperature, seed: as in `choose_path`, for every image.
         given: first patches of each image's path; None for none.
     """
     firsts = given or [()] * len(fields)
     if choice is PathChoice.ARGMAX:
-        walks, temperature = 1, 0.0
+        num_paths, temperature = 1, 0.0
     elif choice is PathChoice.SAMPLE:
-        walks = 1
+        num_paths = 1
     found: dict[int, ChosenPath] = {}
     for places in _alike(fields, firsts):
         alike = stack_fields([fields[place] for place in places])
-        steps, lengths = sample_paths(alike, walks, temperature, seed, [firsts[place] for place in places])
-        best = medoid_indices(steps, lengths) if walks > 1 else np.zeros(len(places), dtype=np.int64)
+        steps, lengths = sample_paths(alike, num_paths, temperature, seed, [firsts[place] for place in places])
+        best = medoid_indices(steps, lengths) if num_paths > 1 else np.zeros(len(places), dtype=np.int64)
         images = np.arange(len(places))
         found |= dict(zip(places, _follow(alike, steps[images, best], lengths[images, best]), strict=True))
     return [found[place] for place in range(len(fields))]
 
 
 def _alike(fields: Sequence[PointerField], firsts: Sequence[Sequence[int]]) -> list[list[int]]:
-    """Positions of the fields with as many patches, and as many of them given."""
+    """Return positions of the fields with as many patches, and as many of them given."""
     places: dict[tuple[int, int], list[int]] = {}
     for place, (field, first) in enumerate(zip(fields, firsts, strict=True)):
         places.setdefault((field.num_patches, len(first)), []).append(place)
@@ -234,7 +234,7 @@ def _alike(fields: Sequence[PointerField], firsts: Sequence[Sequence[int]]) -> l
 
 
 def follow(field: PointerField, patches: Sequence[int]) -> ChosenPath:
-    """The model's distributions along a given path, at temperature 1.
+    """Return the model's distributions along a given path, at temperature 1.
 
     Raises:
         ValueError: no patch, more than K, or one outside the grid; or a pointer whose numbers are not finite.

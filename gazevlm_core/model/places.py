@@ -39,14 +39,14 @@ class UsualPlace:
 
 
 def patch_weights(grid: PatchGrid, place: UsualPlace) -> torch.Tensor:
-    """How much each patch counts at a place, float32 [P]; they sum to 1."""
+    """Return how much each patch counts at a place, float32 [P]; they sum to 1."""
     centres = torch.from_numpy(grid.centers()).float()
     squared = (centres - torch.tensor([place.x, place.y])).square().sum(dim=-1)
     return (-squared / (2 * place.spread**2)).softmax(dim=0)
 
 
 def pooled_tokens(tokens: torch.Tensor, grid: PatchGrid, places: Sequence[UsualPlace]) -> torch.Tensor:
-    """Image tokens pooled at each place.
+    """Return image tokens pooled at each place.
 
     Args:
         tokens: [P, D] of one image.

@@ -2,7 +2,7 @@
 
 Pointer logits at step k = W_q[h_k ; v_prev] . W_k v_p / sqrt(d), plus one stop logit with a learned key. The query is a
 sum, W_h h_k + W_v v_prev, so the logits are one too: of a table by step and one by the patch before, both made once per
-image (`PointerField`). A walk only gathers their rows: N walks cost N rows per step, not a pass of the backbone.
+image (`PointerField`). Sampling only gathers their rows: N paths cost N rows per step, not a pass of the backbone.
 """
 
 from collections.abc import Sequence
@@ -55,7 +55,7 @@ class PointerField:
         return self.keys.shape[-2] - 1
 
     def logits(self, step: int, previous: torch.Tensor) -> torch.Tensor:
-        """Logits over patches and stop.
+        """Return logits over patches and stop.
 
         Args:
             step: k in [0, K).
@@ -67,7 +67,7 @@ class PointerField:
         return self._by_step[..., step, None, :] + self._by_previous(previous)
 
     def along(self, previous: torch.Tensor) -> torch.Tensor:
-        """`logits` of every step of one path, float32 [..., K, P + 1], from its predecessors, int64 [..., K]."""
+        """Return `logits` of every step of one path, float32 [..., K, P + 1], from its predecessors, int64 [..., K]."""
         return self._by_step + self._by_previous(previous)
 
     @cached_property
@@ -85,12 +85,12 @@ class PointerField:
         return table
 
     def _by_previous(self, previous: torch.Tensor) -> torch.Tensor:
-        """The part of the patches before, [..., N, P + 1], from int64 [..., N]."""
+        """Return the part of the patches before, [..., N, P + 1], from int64 [..., N]."""
         return self._previous_table.gather(-2, previous[..., None].expand(*previous.shape, self.keys.shape[-2]))
 
 
 def stack_fields(fields: Sequence[PointerField]) -> PointerField:
-    """Several images' pointers as one; all have as many patches.
+    """Return several images' pointers as one; all have as many patches.
 
     Raises:
         RuntimeError: other numbers of patches.
@@ -143,7 +143,7 @@ class GazeHeads(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Fresh weights; the start and stop vectors are small but not zero, so that they get gradients apart."""
+        """Set fresh weights; the start and stop vectors are small but not zero, so that they get gradients apart."""
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight)
@@ -152,7 +152,8 @@ class GazeHeads(nn.Module):
         self.reset_own(nn.init)
 
     def reset_own(self, init: ModuleType) -> None:
-        """Fresh vectors, and what is not as in any linear layer; `init` is torch's or the library's module for it."""
+        """Set fresh vectors, and what is not as in any linear layer; `init` is torch's or the library's module for
+        it."""
         if self.by_index:
             init.normal_(self.index_keys.weight)
         init.normal_(self.stop_key, std=0.02)
@@ -165,7 +166,7 @@ class GazeHeads(nn.Module):
                 init.zeros_(part)
 
     def fields(self, gaze_hidden: torch.Tensor, patch_hidden: torch.Tensor) -> PointerField:
-        """The pointer of a batch (leading dimensions are kept) or of one image.
+        """Return the pointer of a batch (leading dimensions are kept) or of one image.
 
         Args:
             gaze_hidden: [..., K, D] last hidden states at the gaze tokens.
@@ -193,16 +194,18 @@ class GazeHeads(nn.Module):
         return self.index_keys.weight[:patches].expand(*patch_hidden.shape[:-2], -1, -1)
 
     def log_durations(self, gaze_hidden: torch.Tensor, fixated_hidden: torch.Tensor) -> torch.Tensor:
-        """Natural logarithms of the dwells in ms, [...], from gaze states and their patches' states, [..., D] each."""
+        """Return natural logarithms of the dwells in ms, [...], from gaze states and their patches' states, [..., D]
+        each."""
         return self.dwell(torch.cat([gaze_hidden.float(), fixated_hidden.float()], dim=-1)).squeeze(-1)
 
     def offsets(self, gaze_hidden: torch.Tensor, fixated_hidden: torch.Tensor) -> torch.Tensor:
-        """Where in its patch each fixation lies, [..., 2], x and y in (0, 1), from states as in `log_durations`."""
+        """Return where in its patch each fixation lies, [..., 2], x and y in (0, 1), from states as in
+        `log_durations`."""
         return self.offset(torch.cat([gaze_hidden.float(), fixated_hidden.float()], dim=-1)).sigmoid()
 
     def finding_logits(self, gaze_hidden: torch.Tensor, glimpses: Glimpses | None = None) -> torch.Tensor:
-        """Logits of the finding head, [..., F], of the mean of the [..., K, D] gaze states or, with glimpses, of what
-        the gaze states say, pooled by attention (arXiv 1802.04712), and what the glimpses' tokens show beside it.
+        """Return logits of the finding head, [..., F], of the mean of the [..., K, D] gaze states or, with glimpses, of
+        what the gaze states say, pooled by attention (arXiv 1802.04712), and what the glimpses' tokens show beside it.
 
         What a token shows by itself is how far it is from the prior of `local_logits`: a log likelihood ratio, which
         is added to the log odds that the gaze states give. Pooled together, states that know the whole image would
@@ -219,16 +222,17 @@ class GazeHeads(nn.Module):
         return said + (self._glimpse_shares(glimpses)[..., 1:, :] * shown).sum(dim=-2)
 
     def finding_shares(self, gaze_hidden: torch.Tensor, glimpses: Glimpses) -> torch.Tensor:
-        """How much each state counts for each finding, [..., K + G, F]; the shares of a finding sum to 1."""
+        """Return how much each state counts for each finding, [..., K + G, F]; the shares of a finding sum to 1."""
         seen = self._glimpse_shares(glimpses)
         return torch.cat([seen[..., :1, :] * self._gaze_shares(gaze_hidden), seen[..., 1:, :]], dim=-2)
 
     def _gaze_shares(self, gaze_hidden: torch.Tensor) -> torch.Tensor:
-        """How much each gaze state counts among them, [..., K, F]."""
+        """Return how much each gaze state counts among them, [..., K, F]."""
         return self.finding_attention(gaze_hidden.float()).softmax(dim=-2)
 
     def _glimpse_shares(self, glimpses: Glimpses) -> torch.Tensor:
-        """How much each token counts beside all gaze states, which stand first and show nothing, [..., 1 + G, F]."""
+        """Return how much each token counts beside all gaze states, which stand first and show nothing, [..., 1 + G,
+        F]."""
         scores = self._shown(glimpses)
         if self.compares:
             scores = scores + self.glimpse_attention(glimpses.hidden.float())
@@ -236,16 +240,16 @@ class GazeHeads(nn.Module):
         return functional.pad(scores, (0, 0, 1, 0)).softmax(dim=-2)
 
     def _shown(self, glimpses: Glimpses) -> torch.Tensor:
-        """What each token of glimpses shows by itself, [..., G, F], in nats beyond the prior."""
+        """Return what each token of glimpses shows by itself, [..., G, F], in nats beyond the prior."""
         return functional.linear(glimpses.tokens.float(), self.local.weight)
 
     def local_logits(self, glimpse_tokens: torch.Tensor) -> torch.Tensor:
-        """Logits of what lies in each glimpse, [..., F], from its [..., T, D] merged tokens of the vision tower alone:
-        what the small image tells of the place cannot help. Of a patch of the small image, T is 1."""
+        """Return logits of what lies in each glimpse, [..., F], from its [..., T, D] merged tokens of the vision tower
+        alone: what the small image tells of the place cannot help. Of a patch of the small image, T is 1."""
         return self.local(glimpse_tokens.float()).logsumexp(dim=-2)
 
     def placed_logits(self, pooled: torch.Tensor) -> torch.Tensor:
-        """[..., F] logits of the findings with a usual place, from [..., F, D] image tokens pooled there."""
+        """Return [..., F] logits of the findings with a usual place, from [..., F, D] image tokens pooled there."""
         return (self.placed.weight * pooled.float()).sum(dim=-1) + self.placed.bias
 
 

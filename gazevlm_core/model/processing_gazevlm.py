@@ -81,7 +81,7 @@ class GazeVLMProcessor(Qwen2_5_VLProcessor):
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | PathLike, **kwargs: Any) -> "GazeVLMProcessor":
-        """As the library's; gaze tokens and glimpses are those of the model that lies there, if one does.
+        """Load as the library does; gaze tokens and glimpses are those of the model that lies there, if one does.
 
         Raises:
             ValueError: that model's gaze configuration cannot be read.
@@ -108,15 +108,15 @@ class GazeVLMProcessor(Qwen2_5_VLProcessor):
         return self.gaze_config is not None and self.gaze_config.num_prompt_glimpses > 0
 
     def grids(self, image_grid_thw: torch.Tensor) -> list[PatchGrid]:
-        """The grid of image tokens of each image, from the image processor's int64 [B, 3]."""
+        """Return the grid of image tokens of each image, from the image processor's int64 [B, 3]."""
         return [PatchGrid.from_grid_thw(thw, self.image_processor.merge_size) for thw in image_grid_thw.tolist()]
 
     def glimpse_pixels(self, glimpses: Sequence[Image.Image]) -> torch.Tensor:
-        """Patches of glimpses, which have their size already, as the vision tower takes them."""
+        """Return patches of glimpses, which have their size already, as the vision tower takes them."""
         return self.image_processor(images=list(glimpses), do_resize=False, return_tensors="pt")["pixel_values"]
 
     def count_image_tokens(self, width: int, height: int) -> int:
-        """Image tokens of an image of a size in pixels."""
+        """Return image tokens of an image of a size in pixels."""
         patches = self.image_processor.get_number_of_image_patches(height, width)
         return patches // self.image_processor.merge_size**2
 
@@ -151,7 +151,7 @@ class GazeVLMProcessor(Qwen2_5_VLProcessor):
         return found
 
     def _fine(self, images: Any, image_grid_thw: Any) -> dict[str, torch.Tensor]:  # noqa: ANN401 (as the library's)
-        """What glimpses of some images are cut from; see `fine_image`."""
+        """Return what glimpses of some images are cut from; see `fine_image`."""
         assert self.gaze_config is not None
         token_px = self.image_processor.patch_size * self.image_processor.merge_size
         fine = [
@@ -167,7 +167,7 @@ class GazeVLMProcessor(Qwen2_5_VLProcessor):
         return {"fine_images": torch.from_numpy(padded), "fine_sizes": torch.from_numpy(sizes)}
 
     def _prompt_of(self, text: str) -> str:
-        """A question or a rendered conversation with the gaze tokens in it."""
+        """Return a question or a rendered conversation with the gaze tokens in it."""
         if self.num_gaze_tokens is None:
             raise ValueError(
                 "the number of gaze tokens is unknown: load the processor from the model's folder, or set "
@@ -189,7 +189,7 @@ def _pixels(image: Any) -> Image.Image:  # noqa: ANN401 (as the library's)
 
 
 def clean_text(processor: GazeVLMProcessor, text: str) -> str:
-    """Text without any special token, so that no user can forge turns, images or gaze tokens."""
+    """Return text without any special token, so that no user can forge turns, images or gaze tokens."""
     specials = sorted(processor.tokenizer.get_added_vocab(), key=len, reverse=True)
     previous = None
     while previous != text:  # removing one may join the halves of another
@@ -200,7 +200,8 @@ def clean_text(processor: GazeVLMProcessor, text: str) -> str:
 
 
 def render_prompt(processor: GazeVLMProcessor, question: str, num_gaze_tokens: int) -> str:
-    """The prompt up to and with the gaze tokens; the image is one `<|image_pad|>`, expanded as the image is encoded.
+    """Return the prompt up to and with the gaze tokens; the image is one `<|image_pad|>`, expanded as the image is
+    encoded.
 
     Args:
         processor: whose chat template is used.
@@ -228,7 +229,8 @@ def encode_prompts(
     glimpses: Sequence[int] | None = None,
     glimpse_tokens: int = 0,
 ) -> BatchFeature:
-    """Tokens of a batch, one image per row: padded on the left for generation, on the right with answers for training.
+    """Return tokens of a batch, one image per row: padded on the left for generation, on the right with answers for
+    training.
 
     Args:
         processor: its tokenizer is used.
@@ -274,7 +276,7 @@ def encode_prompts(
 
 
 def token_id(tokenizer: PreTrainedTokenizerBase, token: str) -> int:
-    """Id of a token that must be one piece.
+    """Return the id of a token that must be one piece.
 
     Raises:
         ValueError: the tokenizer splits the text or does not know it.

@@ -17,8 +17,8 @@ KEPT_AS_THEY_ARE = ("gaze_heads", "lora_", "trainable_tokens")  # in the names o
 
 
 def compute_dtype(device: torch.device) -> torch.dtype:
-    """Dtype of the arithmetic for a checkpoint that is not float32 itself: of its weights, of its 4-bit layers, and of
-    a training's autocast.
+    """Return the dtype of the arithmetic for a checkpoint that is not float32 itself: of its weights, of its 4-bit
+    layers, and of a training's autocast.
 
     bfloat16 where the hardware multiplies it natively; else float16 on CUDA (a T4 or V100 would emulate bfloat16), and
     float32 on a CPU. On an AVX2 CPU bfloat16 is emulated and 50 to 100 times slower than float32, so only CPUs with AMX
@@ -31,7 +31,7 @@ def compute_dtype(device: torch.device) -> torch.dtype:
 
 
 def saved_for(source: str | PathLike, options: Mapping[str, Any]) -> torch.dtype | None:
-    """Dtype of the arithmetic that a checkpoint was saved in four bits for; None where it was not.
+    """Return the dtype of the arithmetic that a checkpoint was saved in four bits for; None where it was not.
 
     Args:
         source: folder or Hub id.
@@ -51,15 +51,15 @@ def saved_for(source: str | PathLike, options: Mapping[str, Any]) -> torch.dtype
 
 
 def kept_full(vision_name: str) -> list[str]:
-    """Modules that are never quantised, as bitsandbytes wants them: by their full names, and the output layer too, for
-    a list of one's own replaces the library's."""
+    """Return modules that are never quantised, as bitsandbytes wants them: by their full names, and the output layer
+    too, for a list of one's own replaces the library's."""
     return [vision_name, "lm_head", "gaze_heads"]
 
 
 def quantization_config(
     precision: Precision, dtype: torch.dtype, vision_name: str, *, shardable: bool = False
 ) -> BitsAndBytesConfig:
-    """bitsandbytes settings: NF4 with double quantisation, or 8 bit; vision tower and heads stay as they are.
+    """Return bitsandbytes settings: NF4 with double quantisation, or 8 bit; vision tower and heads stay as they are.
 
     Args:
         precision: NF4 or INT8.

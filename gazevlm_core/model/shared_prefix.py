@@ -35,7 +35,7 @@ class Prefix(NamedTuple):
 def prefill_images(
     model: "GazeVLM", processor: GazeVLMProcessor, prompt: str, images: Sequence[EncodedImage]
 ) -> Prefix:
-    """One pass over the prefixes of images.
+    """Return one pass over the prefixes of images.
 
     Args:
         model, processor, images: as in `prefill_prompts`.
@@ -49,7 +49,7 @@ def prefill_prompts(
     model: "GazeVLM", processor: GazeVLMProcessor, prompts: Sequence[str], images: Sequence[EncodedImage],
     prefix: Prefix | None = None,
 ) -> PrefillOutput:  # fmt: skip
-    """One pass over prompts; where images are there several times, one over these and one over the segments.
+    """Return one pass over prompts; where images are there several times, one over these and one over the segments.
 
     Args:
         prompts: from `render_prompt`.
@@ -87,7 +87,7 @@ def split_prompt(prompt: str) -> tuple[str, str]:
 def prefill_segments(
     model: "GazeVLM", prefix: PrefillOutput, rows: Sequence[int], segments: Sequence[torch.Tensor]
 ) -> PrefillOutput:
-    """One pass over segments behind the cache of their images, which is left as it is.
+    """Return one pass over segments behind the cache of their images, which is left as it is.
 
     Args:
         prefix: `GazeVLM.prefill` of the prefixes.
@@ -144,18 +144,19 @@ class PackedRows(NamedTuple):
     segments: torch.Tensor
 
     def pack(self, backbone: Mapping[str, Any]) -> dict[str, Any]:
-        """Arguments of the backbone for these sequences, of those for the rows."""
+        """Return arguments of the backbone for these sequences, of those for the rows."""
         return {
             **backbone, "input_ids": backbone["input_ids"].flatten()[self.sources], "attention_mask": self.mask(),
             "position_ids": backbone["position_ids"].flatten(1)[:, self.sources], "mm_token_type_ids": None,
         }  # fmt: skip
 
     def unpack(self, hidden: torch.Tensor) -> torch.Tensor:
-        """States of the rows, [R, L, D], of those of the sequences, [B, N, D]."""
+        """Return states of the rows, [R, L, D], of those of the sequences, [B, N, D]."""
         return hidden.flatten(0, 1)[self.places]
 
     def mask(self) -> torch.Tensor:
-        """Which tokens each token attends to, bool [B, 1, N, N]: those before it in its prefix and in its segment."""
+        """Return which tokens each token attends to, bool [B, 1, N, N]: those before it in its prefix and in its
+        segment."""
         own, other = self.segments[:, :, None], self.segments[:, None, :]
         return (((other == 0) & (own >= 0)) | (own == other)).tril()[:, None]
 

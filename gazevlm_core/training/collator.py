@@ -1,4 +1,4 @@
-"""From samples to a batch of tensors."""
+"""Turn samples into a batch of tensors."""
 
 import zlib
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from PIL import Image
 
 from gazevlm_core.geometry import PatchGrid, Window
 from gazevlm_core.model.configuration_gazevlm import GazeConfig
-from gazevlm_core.model.glimpses import choose_steps, cut, fine_image, glimpse_counts, pad_windows, windows_of
+from gazevlm_core.model.glimpses import choose_steps, crop_glimpse, fine_image, glimpse_counts, pad_windows, windows_of
 from gazevlm_core.model.losses import IGNORED, STOP
 from gazevlm_core.model.modeling_gazevlm import GazeVLM
 from gazevlm_core.model.path_sampling import choose_paths, place_fixations
@@ -43,7 +43,7 @@ class PathTargets(NamedTuple):
 def gaze_targets(
     scanpaths: Sequence[Scanpath], grid: PatchGrid, num_steps: int, *, repeats: bool = True
 ) -> PathTargets:
-    """Targets of several readings of one image.
+    """Return targets of several readings of one image.
 
     Args:
         scanpaths: S readings.
@@ -163,7 +163,7 @@ class GazeCollator:
         for row, (sample, grid, own_windows) in enumerate(zip(samples, grids, windows, strict=True)):
             fine = fine_image(sample.load(), grid, token_px, config)
             for place, window in enumerate(own_windows):
-                cuts.append(GlimpseCut(sample, window, cut(fine, window, config.glimpse_side * token_px)))
+                cuts.append(GlimpseCut(sample, window, crop_glimpse(fine, window, config.glimpse_side * token_px)))
                 contents[row, place] = torch.tensor(
                     [content_of(sample, name, window) for name in config.finding_names[: self._num_findings]]
                 )
@@ -185,7 +185,7 @@ class GazeCollator:
         self, samples: Sequence[Sample], rows: Sequence[int], grids: Sequence[PatchGrid],
         vision: Mapping[str, torch.Tensor],
     ) -> list[list[Fixation]]:
-        """Places of a path that the model samples of each of some samples."""
+        """Return places of a path that the model samples of each of some samples."""
         if not samples or self.model is None:
             return []
         model, config = self.model, self.config
@@ -223,7 +223,7 @@ class GazeCollator:
     def supervise(
         self, samples: Sequence[Sample], grids: Sequence[PatchGrid], glimpses: Sequence[int] | None = None
     ) -> dict[str, Any]:
-        """The part of a batch that does not need pixels: tokens, labels and targets.
+        """Return the part of a batch that does not need pixels: tokens, labels and targets.
 
         Args:
             glimpses: how many each sample has; None for none.
@@ -310,7 +310,7 @@ def place_in(mask: np.ndarray, rng: np.random.Generator) -> Fixation:
 
 
 def content_of(sample: Sample, name: str, window: Window) -> float:
-    """Whether a finding lies in a window: 1.0, 0.0, or NaN where that is unknown or open to question."""
+    """Return whether a finding lies in a window: 1.0, 0.0, or NaN where that is unknown or open to question."""
     return float(contents_of(sample, name, [(window.upper, window.lower)], [(window.left, window.right)])[0, 0])
 
 
@@ -335,6 +335,6 @@ def contents_of(
 
 
 def _overlaps(first: float, last: float, cells: int) -> np.ndarray:
-    """How much of each of so many equal cells of [0, 1] lies between two places."""
+    """Return how much of each of so many equal cells of [0, 1] lies between two places."""
     edges = np.arange(cells + 1) / cells
     return np.clip(np.minimum(edges[1:], last) - np.maximum(edges[:-1], first), 0.0, None) * cells

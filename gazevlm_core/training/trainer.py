@@ -30,7 +30,7 @@ class GazeTrainer(Trainer):
     def get_batch_samples(
         self, epoch_iterator: Iterator[dict[str, Any]], num_batches: int, device: torch.device
     ) -> tuple[list[dict[str, Any]], Any]:
-        """The batches of one step, and what all of them, on all processes, know: the losses' denominators."""
+        """Return the batches of one step, and what all of them, on all processes, know: the losses' denominators."""
         if self._logged_step is None:
             self._logged_step = self.state.global_step
         batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
@@ -48,7 +48,7 @@ class GazeTrainer(Trainer):
         num_items_in_batch: LossCounts | None = None,
         **_: Any,
     ) -> torch.Tensor | tuple[torch.Tensor, GazeLosses]:
-        """The model's own weighted loss; its parts are kept for the next log.
+        """Return the model's own weighted loss; its parts are kept for the next log.
 
         Args:
             num_items_in_batch: from `get_batch_samples`; None outside training, where a batch stands for itself.
@@ -77,7 +77,7 @@ class GazeTrainer(Trainer):
         target.load_state_dict(saved.state_dict())
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        """Adds the mean of each part over the steps since the last log; only the main process logs, all add up."""
+        """Add the mean of each part over the steps since the last log; only the main process logs, all add up."""
         steps = self.state.global_step - (self._logged_step or 0)
         means: dict[str, float] = {}
         if steps:

@@ -13,7 +13,7 @@ RIBS_OF_ZONE = {"upper": (3, 4, 5), "lateral": (5, 6, 7), "lower": (7, 8, 9)}
 
 
 def fracture(scene: Scene, spec: FindingSpec, rng: np.random.Generator) -> Shadow:
-    """Broken ribs: a gap, a step between the fragments, callus and a swollen pleura at the site."""
+    """Draw broken ribs: a gap, a step between the fragments, callus and a swollen pleura at the site."""
     sign, s = spec.signs[0], scene.body.scale
     numbers = RIBS_OF_ZONE[spec.zone]
     count = 1 if spec.severity < 0.2 else 2 if spec.severity < 0.5 else 3

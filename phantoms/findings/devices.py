@@ -17,14 +17,14 @@ Path = NDArray[np.float64]
 
 
 def smooth_path(points: list[tuple[float, float, float]], count: int = 60) -> Path:
-    """A smooth curve [count, 3] through points in mm."""
+    """Return a smooth curve [count, 3] through points in mm."""
     stops = np.array(points, dtype=np.float64)
     at = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(stops, axis=0), axis=1))])
     return np.asarray(PchipInterpolator(at, stops)(np.linspace(0.0, at[-1], count)))
 
 
 def _tube(scene: Scene, path: Path, radius_mm: float, mass: float, hollow: bool = False) -> Field:
-    """Attenuation of a tube of constant gauge [H, W]; mass in mm."""
+    """Return attenuation of a tube of constant gauge [H, W]; mass in mm."""
     gauge = np.full((1, len(path)), radius_mm)
     profile = shell_profile(0.72, 0.15)
     weight = np.full((1, len(path)), mass)
@@ -39,7 +39,7 @@ def _visible_foci(scene: Scene, path: Path, shares: tuple[float, ...]) -> tuple[
 
 
 def pacemaker(scene: Scene, spec: FindingSpec, rng: np.random.Generator) -> Shadow:
-    """A generator below the clavicle and one or two leads through the superior vena cava into the heart."""
+    """Draw a generator below the clavicle and one or two leads through the superior vena cava into the heart."""
     body, sign, s = scene.body, spec.signs[0], scene.body.scale
     shift = body.shift_mm
     can = scene.project(sign * (104 + rng.normal(0, 5)) * body.width, (-34 + rng.normal(0, 5)) * s, 85.0)
@@ -69,7 +69,7 @@ def pacemaker(scene: Scene, spec: FindingSpec, rng: np.random.Generator) -> Shad
 
 
 def central_venous_catheter(scene: Scene, spec: FindingSpec, rng: np.random.Generator) -> Shadow:
-    """From the neck or below the clavicle into the superior vena cava."""
+    """Draw it from the neck or below the clavicle into the superior vena cava."""
     body, sign, s = scene.body, spec.signs[0], scene.body.scale
     tip = (-21 * s + body.shift_mm, rng.uniform(2, 40) * s, 10.0)
     cava = (-22 * s + body.shift_mm, -22 * s, 10.0)
@@ -84,7 +84,7 @@ def central_venous_catheter(scene: Scene, spec: FindingSpec, rng: np.random.Gene
 
 
 def endotracheal_tube(scene: Scene, spec: FindingSpec, rng: np.random.Generator) -> Shadow:
-    """In the trachea, its tip above the carina, with an opaque stripe."""
+    """Draw it in the trachea, its tip above the carina, with an opaque stripe."""
     s, shift = scene.body.scale, scene.body.shift_mm
     tip_y = -rng.uniform(14, 52) * s
     stops = [(0, -200 * s, 8), (0.2 * shift, -130 * s, 5), (0.4 * shift + 1, -80 * s, 0)]
@@ -96,7 +96,7 @@ def endotracheal_tube(scene: Scene, spec: FindingSpec, rng: np.random.Generator)
 
 
 def nasogastric_tube(scene: Scene, spec: FindingSpec, rng: np.random.Generator) -> Shadow:
-    """Down the oesophagus into the stomach."""
+    """Draw it down the oesophagus into the stomach."""
     s, shift, dome = scene.body.scale, scene.body.shift_mm, scene.body.domes[1.0]
     stops = [(4 * s, -200 * s, -10), (6, -110 * s, -15), (7 + 0.6 * shift, -40 * s, -25), (5 + shift, 30 * s, -30)]
     stops += [(10 + shift, 95 * s, -25), (22 * s + shift, dome.top_mm + 8 * s, -15)]
@@ -107,7 +107,7 @@ def nasogastric_tube(scene: Scene, spec: FindingSpec, rng: np.random.Generator) 
 
 
 def chest_tube(scene: Scene, spec: FindingSpec, rng: np.random.Generator) -> Shadow:
-    """Through the side of the chest wall, up or down along the pleura."""
+    """Draw it through the side of the chest wall, up or down along the pleura."""
     body, sign, s = scene.body, spec.signs[0], scene.body.scale
     entry_y = body.level(rng.uniform(0.5, 0.68))
     wall = float(body.half_width(entry_y))

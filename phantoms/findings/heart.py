@@ -10,7 +10,8 @@ from phantoms.thorax import DENSER_THAN_LUNG, MU_SOFT, mediastinal_chord
 
 
 def _shape_change(scene: Scene, name: str) -> Field:
-    """Attenuation that a change of the mediastinum's shape adds, against the same patient without that finding."""
+    """Return attenuation that a change of the mediastinum's shape adds, against the same patient without that
+    finding."""
     body = scene.body_without(name)
     before = np.minimum(mediastinal_chord(body, scene.beam, scene.raster), scene.thorax.cavity)
     after = np.minimum(scene.thorax.mediastinal, scene.thorax.cavity)
@@ -18,7 +19,7 @@ def _shape_change(scene: Scene, name: str) -> Field:
 
 
 def cardiomegaly(scene: Scene, spec: FindingSpec, rng: np.random.Generator) -> Shadow:
-    """A heart wider than half the chest; see `_large_heart`."""
+    """Draw a heart wider than half the chest; see `_large_heart`."""
     body = scene.body
     right, left = body.heart_edges
     foci = (
@@ -54,7 +55,7 @@ CARDIOMEGALY = DrawnFinding(
 
 
 def enlarged_cardiomediastinum(scene: Scene, spec: FindingSpec, rng: np.random.Generator) -> Shadow:
-    """A wide upper mediastinum; see `_wide_mediastinum`."""
+    """Draw a wide upper mediastinum; see `_wide_mediastinum`."""
     body, y = scene.body, -26.0 * scene.body.scale
     left = float(body.mediastinum[1.0](y)) + 0.7 * body.shift_mm
     right = -float(body.mediastinum[-1.0](y)) + 0.7 * body.shift_mm
@@ -64,7 +65,7 @@ def enlarged_cardiomediastinum(scene: Scene, spec: FindingSpec, rng: np.random.G
 
 
 def _wide_mediastinum(spec: FindingSpec) -> ShapeChange:
-    """The upper mediastinum, and with it the great vessels, spread apart."""
+    """Return the upper mediastinum, and with it the great vessels, spread apart."""
     return ShapeChange(widening=spec.severity**0.7)
 
 
@@ -81,7 +82,7 @@ ENLARGED_CARDIOMEDIASTINUM = DrawnFinding(
 
 
 def hiatal_hernia(scene: Scene, spec: FindingSpec, rng: np.random.Generator) -> Shadow:
-    """A round stomach behind the heart, with air above a fluid level."""
+    """Draw a round stomach behind the heart, with air above a fluid level."""
     s = scene.body.scale
     radius = ramp(spec.severity, 15.0, 46.0, 0.8) * s
     floor = 0.5 * (scene.body.domes[-1.0].top_mm + scene.body.domes[1.0].top_mm)

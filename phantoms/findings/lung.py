@@ -14,14 +14,14 @@ ZONE_LEVELS = {"upper": 0.27, "mid": 0.54, "lower": 0.82, "basal": 0.93}
 
 
 def zone_point(scene: Scene, rng: np.random.Generator, sign: float, zone: str, across: Point, spread: float) -> Point:
-    """A random place in a zone of one lung."""
+    """Return a random place in a zone of one lung."""
     level = ZONE_LEVELS[zone] + rng.uniform(-spread, spread)
     x, y = scene.body.lung_point(sign, level, float(rng.uniform(*across)))
     return scene.project(x, y, 0.0)
 
 
 def lung_opacity(scene: Scene, spec: FindingSpec, rng: np.random.Generator) -> Shadow:
-    """Hazy, patchy ground glass: vessels stay visible through it, borders fade."""
+    """Draw hazy, patchy ground glass: vessels stay visible through it, borders fade."""
     share, foci = scene.raster.zeros(), []
     s = scene.body.scale
     for sign in spec.signs:
@@ -48,7 +48,7 @@ LUNG_OPACITY = DrawnFinding(
 
 
 def consolidation(scene: Scene, spec: FindingSpec, rng: np.random.Generator) -> Shadow:
-    """Dense lobar filling up to a fissure, with air bronchograms; vessels drown in it."""
+    """Draw dense lobar filling up to a fissure, with air bronchograms; vessels drown in it."""
     sign, s = spec.signs[0], scene.body.scale
     centre = zone_point(scene, rng, sign, spec.zone, (0.34, 0.62), 0.03)
     radii = (ramp(spec.severity, 22, 50) * s, ramp(spec.severity, 20, 42) * s)
@@ -100,7 +100,7 @@ def _bronchogram(
 
 
 def edema(scene: Scene, spec: FindingSpec, rng: np.random.Generator) -> Shadow:
-    """Perihilar haze on both sides, cuffed bronchi, septal lines at the bases, swollen vessels."""
+    """Draw perihilar haze on both sides, cuffed bronchi, septal lines at the bases, swollen vessels."""
     s, level = scene.body.scale, spec.severity
     share, foci, cuffs = scene.raster.zeros(), [], scene.raster.zeros()
     for sign in (-1.0, 1.0):
@@ -162,7 +162,7 @@ def _septal_lines(scene: Scene, rng: np.random.Generator, inside: Field) -> Fiel
 
 
 def lung_lesion(scene: Scene, spec: FindingSpec, rng: np.random.Generator) -> Shadow:
-    """A round nodule or mass, lobulated; a subtle one is small and faint."""
+    """Draw a round nodule or mass, lobulated; a subtle one is small and faint."""
     sign = spec.signs[0]
     centre = zone_point(scene, rng, sign, spec.zone, (0.25, 0.78), 0.09)
     radius = ramp(spec.severity, 3.0, 26.0, 1.2) * scene.body.scale
@@ -192,7 +192,7 @@ LUNG_LESION = DrawnFinding(
 
 
 def atelectasis(scene: Scene, spec: FindingSpec, rng: np.random.Generator) -> Shadow:
-    """Plate-like bands and a denser base (the raised dome and the shift are in `_volume_loss`)."""
+    """Draw plate-like bands and a denser base (the raised dome and the shift are in `_volume_loss`)."""
     s, curves, foci = scene.body.scale, [], []
     share = scene.raster.zeros()
     for sign in spec.signs:
@@ -222,7 +222,7 @@ def atelectasis(scene: Scene, spec: FindingSpec, rng: np.random.Generator) -> Sh
 
 
 def _volume_loss(spec: FindingSpec) -> ShapeChange:
-    """The dome rises on its side, and the mediastinum is drawn towards it."""
+    """Return how the dome rises on its side and the mediastinum is drawn towards it."""
     raised_mm = 30.0 * max(spec.severity - 0.12, 0.0)
     return ShapeChange(shift_mm=push_mm(spec, 10.0, above=0.4), raised_mm=dict.fromkeys(spec.signs, raised_mm))
 

@@ -11,7 +11,7 @@ from phantoms.tubes import splat_tubes
 
 
 def pneumothorax(scene: Scene, spec: FindingSpec, rng: np.random.Generator) -> Shadow:
-    """Air between lung and chest wall: a thin pleural line, no vessels beyond it, the lung behind it denser."""
+    """Draw air between lung and chest wall: a thin pleural line, no vessels beyond it, the lung behind it denser."""
     body, sign, s = scene.body, spec.signs[0], scene.body.scale
     drop = ramp(spec.severity, -2.0, 70.0) * s
     widest = ramp(spec.severity, -2.0, 60.0) * s
@@ -69,7 +69,7 @@ def _pleural_line(
 
 
 def pleural_effusion(scene: Scene, spec: FindingSpec, rng: np.random.Generator) -> Shadow:
-    """Fluid at the base: blunted angle, then a meniscus that climbs the chest wall."""
+    """Draw fluid at the base: blunted angle, then a meniscus that climbs the chest wall."""
     body, s = scene.body, scene.body.scale
     x, y = scene.raster.grids
     share, foci = scene.raster.zeros(), []

@@ -151,7 +151,7 @@ def test_from_the_task_to_the_receipt(call: Call, store: AnnotationStore) -> Non
     assert [path["name"] for path in found["paths"]] == ["Model: stub", "You"]
     scores = found["scores"][0]
     assert len(scores["floors"]) == len(scores["rows"][0]["floors"]) == 4
-    seen = {"name": "pleural effusion", "you": True, "others": 0, "truth": None, "model": None}
+    seen = {"name": "pleural effusion", "you": True, "others": 0, "truth": None, "model": None, "shares": []}
     assert (found["findings"], found["readers"], found["truth"]) == ([seen], 0, None)
     assert found["sentence"].endswith((".",))
 
@@ -211,12 +211,20 @@ def test_ones_own_history_and_what_is_withdrawn_from_it(call: Call, store: Annot
     assert (done["state"], done["reason"]) == ("accepted", "well seen")
     assert done["picture"].startswith("data:image/jpeg")
     assert call("teach_history", {}, "Somebody else")["ok"] == []
+    for why in ("not a radiograph", "twice the same"):
+        store.remove(values["submission_id"], why, "boss")
+        (done,) = call("teach_history", {})["ok"]
+        assert (done["state"], done["reason"]) == ("removed by a reviewer", why)
+        store.restore(values["submission_id"], "by mistake", "boss")
+        (done,) = call("teach_history", {})["ok"]
+        assert (done["state"], done["reason"]) == ("accepted", "well seen"), "as it was judged"
+    store.remove(values["submission_id"], "not a radiograph", "boss")
     withdrawn = {"submission_id": values["submission_id"]}
     assert "no such submission" in call("teach_withdraw", withdrawn, "Somebody else")["error"]
     assert call("teach_withdraw", withdrawn)["ok"]
     assert store.stored() == []
     (done,) = call("teach_history", {})["ok"]
-    assert (done["state"], done["removed"]) == ("withdrawn", True)
+    assert (done["state"], done["removed"], done["reason"]) == ("withdrawn", True, "")
     with pytest.raises(StoreError, match="withdrew"):
         store.restore(values["submission_id"], "we want it", "boss")
 

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from annotate.blur import rests
+from annotate.blur import window_scanpath
 from annotate.payload import LEAST_SAMPLE_MS, MOST_SAMPLES
 from gazevlm_core.annotation import PointerSample
 
@@ -16,7 +16,7 @@ def still(x: float, y: float, start_ms: float, samples: int, every_ms: float = 2
 
 
 def test_two_rests_with_their_true_times() -> None:
-    path = rests([*still(0.2, 0.3, 1000, 20), *still(0.8, 0.6, 1400, 10)], *SIZE)
+    path = window_scanpath([*still(0.2, 0.3, 1000, 20), *still(0.8, 0.6, 1400, 10)], *SIZE)
     assert path.source == "moving window"
     # 20 samples every 20 ms: 380 ms from first to last, and one interval
     assert [(one.x, one.y, one.onset_ms, one.duration_ms) for one in path] == [
@@ -27,23 +27,23 @@ def test_two_rests_with_their_true_times() -> None:
 
 def test_distances_are_those_of_the_image_in_radii() -> None:
     right = 0.2 + 31 / 600  # less than a radius to the right: one fixation
-    assert len(rests([*still(0.2, 0.3, 0, 10), *still(right, 0.3, 200, 10)], *SIZE)) == 1
+    assert len(window_scanpath([*still(0.2, 0.3, 0, 10), *still(right, 0.3, 200, 10)], *SIZE)) == 1
     below = 0.3 + 33 / 400  # more than a radius below: two
-    assert len(rests([*still(0.2, 0.3, 0, 10), *still(0.2, below, 200, 10)], *SIZE)) == 2
+    assert len(window_scanpath([*still(0.2, 0.3, 0, 10), *still(0.2, below, 200, 10)], *SIZE)) == 2
 
 
 def test_short_stops_and_rests_beside_the_image_are_none() -> None:
     moving = [PointerSample(20.0 * k, 0.1 * (k % 10), 0.5) for k in range(50)]
     with pytest.raises(ValueError, match="rested nowhere"):
-        rests(moving, *SIZE)
+        window_scanpath(moving, *SIZE)
     with pytest.raises(ValueError, match="rested nowhere"):
-        rests(still(1.2, 0.5, 0, 50), *SIZE)
+        window_scanpath(still(1.2, 0.5, 0, 50), *SIZE)
     with pytest.raises(ValueError, match="rested nowhere"):
-        rests(still(0.5, 0.5, 0, 1), *SIZE)
+        window_scanpath(still(0.5, 0.5, 0, 1), *SIZE)
 
 
 def test_a_gap_ends_a_fixation() -> None:
-    path = rests([*still(0.5, 0.5, 0, 10), *still(0.5, 0.5, 600, 10)], *SIZE)
+    path = window_scanpath([*still(0.5, 0.5, 0, 10), *still(0.5, 0.5, 600, 10)], *SIZE)
     assert [one.onset_ms for one in path] == [0, 600]
 
 
@@ -51,5 +51,5 @@ def test_the_worst_that_may_be_sent_is_quick() -> None:
     jumps = [PointerSample(LEAST_SAMPLE_MS * k, 0.9 * (k % 8 == 7), 0.5) for k in range(MOST_SAMPLES)]
     begun = time.perf_counter()
     with pytest.raises(ValueError, match="rested nowhere"):
-        rests(jumps, *SIZE)
+        window_scanpath(jumps, *SIZE)
     assert time.perf_counter() - begun < 10

@@ -14,7 +14,7 @@ from annotate.export.folder import export_store
 from annotate.export.training import AGAIN, StoreTrainingData
 from annotate.store.model import StoredImage
 from annotate.store.store import AnnotationStore
-from annotate.votes import ASKED_BEFORE, Votes, findings_in_words, first_of_each, labels, votes
+from annotate.votes import FIRST_VERSION_FINDINGS, Votes, findings_in_words, first_of_each, labels, votes
 from benchmarks.votes import crowd_figures
 from finetune.cases import fingerprint, read_cases
 from finetune.config import FinetuneConfig
@@ -128,11 +128,11 @@ def test_records_of_the_version_before_asked_for_the_findings_of_their_time(
     say(store, image, "Ann", **before)
     say(store, image, "Bob", "edema", "hiatal hernia", **before)
     say(store, image, "Cy", **before)
-    assert set(ASKED_BEFORE) == set(FINDING_NAMES), "as long as the form has asked for the same"
+    assert set(FIRST_VERSION_FINDINGS) == set(FINDING_NAMES), "as long as the form has asked for the same"
     counted = votes(store.stored())
     assert counted["edema"] == Votes(1, 2)
     assert counted["hiatal hernia"] == Votes(1, 0, 2), "it may or may not have been on the form of the others"
-    assert labels(store.stored()) == dict.fromkeys(ASKED_BEFORE, 0)
+    assert labels(store.stored()) == dict.fromkeys(FIRST_VERSION_FINDINGS, 0)
     assert [findings_in_words(one.annotation) for one in store.stored()] == [
         "no finding", "edema; hiatal hernia", "no finding",
     ]  # fmt: skip

@@ -214,6 +214,17 @@ def test_nothing_is_asked_for_while_another_tab_is_open(browser: "Browser", addr
     page.close()
 
 
+def test_a_word_in_another_sense_is_not_explained(browser: "Browser", address: str) -> None:
+    page = open_tab(browser, address)
+    enter(page)
+    page.click("#adapt-part-train-button[role=tab]")
+    unfold(page, "base", "precision")
+    page.wait_for_selector("#adapt-num-glimpses > .gaze-term")
+    assert page.locator("#adapt-precision .gaze-term").count() == 0, "that of numbers, not of answers"
+    assert page.locator("#adapt-num-glimpses label .gaze-term").count() == 0, "it would be part of the field's name"
+    page.close()
+
+
 def test_a_half_typed_token_does_not_lock_its_owner_out(browser: "Browser", address: str) -> None:
     page = open_tab(browser, address)
     enter(page)

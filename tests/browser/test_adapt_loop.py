@@ -15,8 +15,8 @@ from gazevlm_core.model.adapters import ADAPTER_FILES
 from gazevlm_core.scanpath import Fixation
 from phantoms.make import make_phantom
 from tests.annotate.annotate_browser import agree, click, new_context, next_image, points, submit, tick
+from tests.browser.diagnose_page import PIXELS, ROWS, upload, wait_for_status
 from tests.browser.serving import serving
-from tests.browser.test_page import PIXELS, ROWS, upload, wait_for_status
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -61,7 +61,7 @@ def teach(page: "Page") -> None:
         assert len(points(page)) == len(TAUGHT)
         tick(page)
         submit(page)
-    page.get_by_role("button", name="show the page around it").click()  # other tabs are out of reach until then
+    page.get_by_role("button", name="Show page").click()  # other tabs are out of reach until then
 
 
 def diagnosed_path(page: "Page", file: Path) -> list[int]:
@@ -113,6 +113,7 @@ def test_what_is_clicked_in_teach_is_how_the_trained_adapter_looks_in_diagnose(
 
     page.wait_for_selector("#examples button img")
     page.wait_for_function("document.querySelector('#model input')?.value?.endsWith('+ corners')")
+    wait_for_status(page, "Done in")  # the adapter's answer about an example
     after = diagnosed_path(page, unseen)
     context.close()
 

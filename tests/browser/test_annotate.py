@@ -435,7 +435,7 @@ def test_the_page_around_the_image_comes_back_and_stays(browser: "Browser", addr
     page = open_start(context, address, "Page around")
     next_image(page)
     assert page.locator("#introduction").evaluate("node => Boolean(node.closest('[inert]'))"), "out of reach meanwhile"
-    page.get_by_role("button", name="show the page around it").click()
+    page.get_by_role("button", name="Show page").click()
     assert not page.locator("#introduction").evaluate("node => Boolean(node.closest('[inert]'))")
     click(page, *PLACES[0])
     tick(page)

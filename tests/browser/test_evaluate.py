@@ -104,6 +104,21 @@ def test_a_model_and_a_reader_are_replayed_in_step_beside_their_scores(browser: 
     page.close()
 
 
+def test_terms_of_art_are_explained_where_they_stand(browser: "Browser", address: str) -> None:
+    """In the headline, at what Gradio draws, and beside a path, for whose card there is no pressing."""
+    page = open_tab(browser, address)
+    assert "AUROC: " in str(page.get_attribute(".gaze-answer-line .gaze-term", "title"))
+    draw_and_look(page)
+    wait_for(page, "#evaluate-status", "trained looked at")
+    marks = page.locator("#evaluate-viewer .gaze-path .gaze-term")
+    assert marks.count() == 1, "of two paths, the first"
+    assert all(f"{term}: " in str(marks.get_attribute("title")) for term in ("fixation", "patch", "dwell"))
+    page.click("#evaluate-domain > .gaze-term")
+    assert page.inner_text(".gaze-tip").startswith("phantom: A drawn radiograph")
+    assert page.locator("#evaluate-model > .gaze-term").count() == 0, "nothing to explain"
+    page.close()
+
+
 def test_a_model_with_untrained_gaze_says_that_it_shows_no_path(browser: "Browser", address: str) -> None:
     page = open_tab(browser, address)
     draw_and_look(page, "untrained")

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from phantoms.make import make_phantom
-from tests.annotate.annotate_browser import APP, click, working
+from tests.annotate.annotate_browser import APP, SURFACE, agree, click, submit, tick, working
 from tests.browser.serving import serving
 from tests.browser.test_steer import drag_first_fixation
 
@@ -22,9 +22,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.browser
 ANSWER_MS = 120_000
 SIZES = [(1280, 800), (1920, 1080), (390, 844)]
-AXE = Path(__file__).parent / "axe" / "axe.min.js"
 PICKS = 50 if os.environ.get("GAZEVLM_EVERY_PICK") == "1" else 4
-TABS = ["Diagnose", "Teach", "Annotations", "Adapt", "Evaluate"]
 VIEWER = "document.querySelector('#viewer .gaze-viewer').viewer"
 ANSWERED = f"""document.querySelector('#answer .gaze-answer') && document.querySelector('#chart .gaze-finding')
     && {VIEWER}?.value.paths.length"""
@@ -41,12 +39,6 @@ DROP = """([place, base64]) => {
     document.querySelector(place).dispatchEvent(
       new DragEvent(kind, {dataTransfer: files, bubbles: true, cancelable: true}));
 }"""
-SERIOUS = """async () => {
-  const found = await axe.run(document, {resultTypes: ['violations']});
-  return found.violations.filter(one => ['serious', 'critical'].includes(one.impact)).map(one =>
-    `${one.id}: ${one.nodes.slice(0, 3).map(node => node.html.slice(0, 160)).join(' | ')}`);
-}"""
-
 
 @pytest.fixture(scope="module")
 def address(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
@@ -55,8 +47,8 @@ def address(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
         yield address
 
 
-def open_page(browser: "Browser", address: str, size: tuple[int, int], scheme: str = "light") -> "Page":
-    page = browser.new_page(viewport={"width": size[0], "height": size[1]}, color_scheme=scheme)
+def open_page(browser: "Browser", address: str, size: tuple[int, int]) -> "Page":
+    page = browser.new_page(viewport={"width": size[0], "height": size[1]})
     page.set_default_timeout(ANSWER_MS)
     page.goto(address)
     page.wait_for_function(ANSWERED)
@@ -215,16 +207,28 @@ def test_a_stranger_steers_an_answer_and_submits_three_images(
     page.close()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_no_serious_barrier(browser: "Browser", address: str, scheme: str) -> None:
-    page = open_page(browser, address, SIZES[0], scheme)
-    page.wait_for_selector("#examples button img")  # they are drawn after the answer; until then Gradio's placeholder
-    page.add_script_tag(path=str(AXE))
-    found: dict[str, list[str]] = {}
-    for tab in TABS:
-        page.get_by_role("tab", name=tab, exact=True).first.click()
-        page.wait_for_timeout(1500)
-        if barriers := page.evaluate(SERIOUS):
-            found[tab] = barriers
-    assert found == {}
+def test_after_a_submission_findings_point_at_the_image_and_back(browser: "Browser", address: str) -> None:
+    """At what was drawn, and at the places that counted for them when the model looked."""
+    page = open_page(browser, address, SIZES[0])
+    page.get_by_role("tab", name="Teach", exact=True).first.click()
+    page.fill(".teach-who input", "Points")
+    page.click(".teach-who button")
+    agree(page)
+    page.click("[data-act=next]:visible")
+    working(page)
+    for x, y in ((0.35, 0.35), (0.65, 0.35)):
+        click(page, x, y)
+    tick(page, "pneumothorax")
+    submit(page)
+    row = page.locator(".teach-seen tr[data-finding=pneumothorax][data-shares]")
+    row.hover()
+    page.wait_for_function(f"{SURFACE}.viewer.lit.size > 0")
+    assert "gaze-lit" in str(row.get_attribute("class"))
+    page.hover(".teach-result h3")
+    page.wait_for_function(f"{SURFACE}.viewer.lit.size === 0")
+    page.locator(".gaze-teach .gaze-glimpse").first.hover()
+    page.wait_for_selector(".teach-seen tr.gaze-lit")
+    for name in page.evaluate(f"{SURFACE}.truth.map(({{name}}) => name)"):
+        page.locator(f".teach-seen tr[data-finding='{name}']").focus()
+        assert page.evaluate(f"{SURFACE}.lit") == name
     page.close()

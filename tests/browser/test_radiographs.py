@@ -9,23 +9,21 @@ from PIL import Image
 from skimage import data
 
 from diagnose.tab.markup import VERDICT
-from tests.browser.serving import serving
-from tests.browser.test_page import (
+from tests.browser.diagnose_page import (
     PIXELS,
     ROWS,
     answer_of,
-    artifacts,
     open_page,
     pick_example,
     upload,
     wait_for_status,
 )
+from tests.browser.serving import serving
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 pytestmark = pytest.mark.browser
-__all__ = ["artifacts"]  # a fixture
 
 
 @pytest.fixture(scope="module")

@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.browser.diagnose_page import open_page, pick_example, wait_for_status
 from tests.browser.serving import serving
-from tests.browser.test_page import artifacts, open_page, pick_example, wait_for_status
 from tests.diagnose.talking_model import make_talking_checkpoint
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-__all__ = ["artifacts"]  # a fixture
 pytestmark = pytest.mark.browser
 VIEWER = "document.querySelector('#viewer .gaze-viewer').viewer"
 NAMES = ("cardiomegaly", "pneumothorax", "edema")

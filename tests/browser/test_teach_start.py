@@ -106,7 +106,7 @@ def test_another_form_and_other_terms_hold_for_the_next_image(
     context.close()
 
 
-def test_what_one_submitted_is_listed_and_can_be_withdrawn(browser: "Browser", address: str) -> None:
+def test_what_one_submitted_is_listed_and_can_be_withdrawn(browser: "Browser", address: str, folder: Path) -> None:
     context = new_context(browser)
     page = open_start(context, address, "Looks back")
     for finding in ("edema", "fracture"):
@@ -124,6 +124,15 @@ def test_what_one_submitted_is_listed_and_can_be_withdrawn(browser: "Browser", a
     latest.get_by_role("button", name="Withdraw it").click()
     page.wait_for_function("document.querySelector('.teach-history .teach-draft').textContent.includes('withdrawn')")
     assert [one["record"]["findings"] for one in records(address, page)] == [["edema"]]
+    store = AnnotationStore.open(folder / "store")
+    (other,) = store.stored(annotator=page.evaluate(f"{APP}.welcome.person.pseudonym"))
+    store.remove(other.submission_id, "This was clicked twice.", "root")
+    store.close()
+    for _ in range(2):  # closed, and opened again
+        page.click(".teach-mine summary")
+    page.locator(".teach-said", has_text="The reviewer: This was clicked twice.").wait_for()
+    row = page.locator(".teach-history .teach-draft").nth(1)
+    assert "1 click, removed by a reviewer" in row.inner_text()
     context.close()
 
 

@@ -13,7 +13,7 @@ def lengths(*counts: int) -> PathLengths:
 def test_fixations_beyond_k_are_counted(steps: int, beyond: int, cut: int) -> None:
     found = lengths(4, 12, 20, 1)
     assert (found.readings, found.fixations) == (4, 37)
-    assert (found.beyond(steps), found.cut(steps)) == (beyond, cut)
+    assert (found.fixations_beyond(steps), found.readings_beyond(steps)) == (beyond, cut)
     assert bool(found.words(steps)) == bool(beyond)
 
 
@@ -21,8 +21,8 @@ def test_fixations_beyond_k_are_counted(steps: int, beyond: int, cut: int) -> No
 def test_the_least_k_that_keeps_a_share(share: float, steps: int) -> None:
     found = lengths(4, 12, 20, 1)
     assert found.steps_that_keep(share) == steps
-    assert found.beyond(steps) <= (1 - share) * found.fixations + 1e-9
-    assert steps == 0 or found.beyond(steps - 1) > (1 - share) * found.fixations
+    assert found.fixations_beyond(steps) <= (1 - share) * found.fixations + 1e-9
+    assert steps == 0 or found.fixations_beyond(steps - 1) > (1 - share) * found.fixations
 
 
 def test_the_sentence_tells_the_share_and_a_k() -> None:

@@ -8,6 +8,12 @@ from gazevlm_core.options import DEFAULT_QUESTION
 PROBABILITIES = {"edema": 0.2, "support devices": 0.6, "Pneumothorax": 0.9}
 
 
+@pytest.fixture(autouse=True)
+def without_further_presets(monkeypatch: pytest.MonkeyPatch) -> None:
+    for label in PRESETS.keys() - {REPORT, WHAT_ELSE}:
+        monkeypatch.delitem(PRESETS, label)
+
+
 def test_a_model_is_asked_for_what_it_knows() -> None:
     assert presets(["edema"]) == [REPORT, WHAT_ELSE, "Is there edema?"]
     assert presets([]) == [REPORT]

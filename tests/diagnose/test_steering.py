@@ -14,7 +14,7 @@ from diagnose.tab.answering import STEERED, STOP
 from diagnose.tab.form import how_of
 from diagnose.tab.page import DiagnosePage
 from diagnose.tab.result import Result, Shown, Visit
-from diagnose.tab.steering import Turns, changed_result, result_of, steering_of
+from diagnose.tab.steering import LatestChanges, changed_result, result_of, steering_of
 from gazevlm_core.model.configuration_gazevlm import GazeConfig
 from gazevlm_core.scanpath import Fixation
 from gazevlm_core.words import LOOP_NOTE
@@ -59,7 +59,7 @@ def test_a_change_keeps_the_models_own_result_to_compare_with_and_go_back_to() -
 
 
 def test_the_latest_change_of_each_viewer_is_known_whatever_a_browser_sends() -> None:
-    turns = Turns()
+    turns = LatestChanges()
     for data in (None, 3, {}, {"turn": "5"}):
         turns.note(0, data)
     assert turns.latest(0) == 0
@@ -100,7 +100,7 @@ def page(model: Model) -> DiagnosePage:
         return DiagnosePage(model, model.ask)  # type: ignore[arg-type]
 
 
-def steer(page: DiagnosePage, shown: Shown, turns: Turns, change: object) -> list[dict[Any, Any]]:
+def steer(page: DiagnosePage, shown: Shown, turns: LatestChanges, change: object) -> list[dict[Any, Any]]:
     values = list(page.answering.steer(page.panels[0], shown, turns, None, change, revealed=False))
     assert set().union(*values) <= {*page.about_image, *page.controls}, "what the event may change"
     return values
@@ -109,7 +109,7 @@ def steer(page: DiagnosePage, shown: Shown, turns: Turns, change: object) -> lis
 def test_findings_and_words_follow_a_changed_path_and_the_models_own_comes_back(
     page: DiagnosePage, model: Model
 ) -> None:
-    shown, turns, panel = Shown(IMAGE, "a", example=0, results=(OWN,)), Turns(), page.panels[0]
+    shown, turns, panel = Shown(IMAGE, "a", example=0, results=(OWN,)), LatestChanges(), page.panels[0]
     first, path, *_, last = steer(page, shown, turns, {"turn": 2, "path": [[0.1, 0.2, None], [0.5, 0.5, 210]]})
     assert model.asked == [(Fixation(0.1, 0.2), Fixation(0.5, 0.5, 210.0))]
     assert panel.viewer not in first
@@ -136,18 +136,18 @@ def test_what_became_of_the_places_stands_at_the_image_and_is_no_warning(page: D
     model.found = found
     own = replace(OWN, diagnosis=replace(FOUND, notes=(loud,)))
     shown, panel = Shown(IMAGE, "a", example=0, results=(own,)), page.panels[0]
-    _, path, *_, last = steer(page, shown, Turns(), {"turn": 2, "path": [[0.1, 0.2, None]]})
+    _, path, *_, last = steer(page, shown, LatestChanges(), {"turn": 2, "path": [[0.1, 0.2, None]]})
     assert path[panel.viewer].steering.remark == merged
     assert merged not in last[panel.warning]
     assert loud in last[panel.warning]
     assert LOOP_NOTE in last[panel.warning]
     assert last[page.shown].results[0].diagnosis.notes == found.notes, "the record keeps all of them"
-    *_, back = steer(page, last[page.shown], Turns(), {"turn": 3, "path": None})
+    *_, back = steer(page, last[page.shown], LatestChanges(), {"turn": 3, "path": None})
     assert back[panel.viewer].steering.remark == ""
 
 
 def test_a_change_that_is_no_longer_the_latest_ends(page: DiagnosePage) -> None:
-    shown, turns = Shown(IMAGE, "a", example=0, results=(OWN,)), Turns()
+    shown, turns = Shown(IMAGE, "a", example=0, results=(OWN,)), LatestChanges()
     turns.note(0, {"turn": 5})
     values = steer(page, shown, turns, {"turn": 4, "path": [[0.1, 0.2, None]]})
     other = Visit(images=1)  # another image was chosen
@@ -158,7 +158,7 @@ def test_a_change_that_is_no_longer_the_latest_ends(page: DiagnosePage) -> None:
 
 
 def test_a_change_that_failed_gives_the_path_back(page: DiagnosePage) -> None:
-    shown, turns, panel = Shown(IMAGE, "a", example=0, results=(OWN,)), Turns(), page.panels[0]
+    shown, turns, panel = Shown(IMAGE, "a", example=0, results=(OWN,)), LatestChanges(), page.panels[0]
     with pytest.raises(gr.Error, match="not on the image"):
         steer(page, shown, turns, {"turn": 1, "path": [[2, 0, None]]})
     turns.note(0, {"turn": 1})
@@ -171,7 +171,7 @@ def test_a_change_that_failed_gives_the_path_back(page: DiagnosePage) -> None:
 def test_a_changed_path_keeps_its_place_beside_the_other_model(page: DiagnosePage) -> None:
     other = Result("two", FOUND, 1.0, finished=True, steering=BLIND)
     shown = Shown(IMAGE, "a", example=0, results=(OWN, other))
-    _, path, *_ = steer(page, shown, Turns(), {"turn": 2, "path": [[0.1, 0.2, None]]})
+    _, path, *_ = steer(page, shown, LatestChanges(), {"turn": 2, "path": [[0.1, 0.2, None]]})
     first, second = path[page.findings.chart].split("gaze-side-2\" data-links")
     assert "was 0.75" in first
     assert "<b>0.75</b>" in second

@@ -10,7 +10,7 @@ from PIL import Image
 
 from finetune.cases import fingerprint, has_fingerprint, merged, parse_spec, read_cases, split_cases
 from finetune.examples import draw_epochs
-from finetune.prepare import left_unlearned
+from finetune.prepare import training_notes
 from finetune.stopping import Stopped
 from gazevlm_core.datasets.trained_on import rgb_digest
 from gazevlm_core.model.configuration_gazevlm import GazeConfig
@@ -280,10 +280,10 @@ def test_what_is_not_learned_is_said() -> None:
     gaze = GazeConfig(num_gaze_tokens=2, finding_names=("edema", "cat"))
     strange = ["Findings that the base does not know, added to its head: cat",
                "Findings of the data that the head does not learn: fox"]  # fmt: skip
-    *first, cut = left_unlearned(cases, configure(), gaze, ["cat"])
+    *first, cut = training_notes(cases, configure(), gaze, ["cat"])
     assert first == strange
     assert cut.startswith("Scanpaths are cut: 1 of 3 fixations (33%) lie beyond the first 2 of their reading")
-    assert left_unlearned(cases, configure(gaze_order="none"), gaze, ["cat"]) == strange
+    assert training_notes(cases, configure(gaze_order="none"), gaze, ["cat"]) == strange
 
 
 def test_sides_of_one_image_are_kept_when_its_records_are_merged() -> None:

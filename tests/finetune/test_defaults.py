@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from cli.main import app
 from finetune.config import FinetuneConfig
-from finetune.defaults import FOLLOW_BASE, explained, suited
+from finetune.defaults import FOLLOW_BASE, commented_yaml, with_base_defaults
 from finetune.tab.form import TrainingForm, form_fields
 
 SMALL = {"annotations": ("data",), "base": "gazevlm-nano"}
@@ -17,7 +17,7 @@ NAMES = {size: f"Qwen/Qwen2.5-VL-{size}-Instruct" for size in ("3B", "7B", "72B"
 
 
 def chosen(base: str, **values: object) -> tuple[object, ...]:
-    config = suited(FinetuneConfig.from_values({"annotations": ("data",), "base": base, **values}))
+    config = with_base_defaults(FinetuneConfig.from_values({"annotations": ("data",), "base": base, **values}))
     return tuple(getattr(config, name) for name in FOLLOW_BASE)
 
 
@@ -36,7 +36,7 @@ def test_a_large_base_has_defaults_of_its_own(size: str, expected: tuple[object,
 
 def test_the_embedded_model_keeps_its_own() -> None:
     usual = FinetuneConfig.from_values(SMALL)
-    assert suited(usual) == usual
+    assert with_base_defaults(usual) == usual
 
 
 def test_what_a_user_sets_wins() -> None:
@@ -47,8 +47,8 @@ def test_what_a_user_sets_wins() -> None:
     assert chosen(base, num_gaze_tokens=7, max_pixels=90_000, accumulation=1) == (7, 6, 90_000, 4, 1, 1e-4)
     assert chosen(base, num_glimpses=0)[:2] == (48, 0)
     assert chosen(base, min_pixels=2_000_000)[2] == 2_000_000
-    once = suited(FinetuneConfig.from_values({**SMALL, "base": base}))
-    assert suited(once) == once
+    once = with_base_defaults(FinetuneConfig.from_values({**SMALL, "base": base}))
+    assert with_base_defaults(once) == once
 
 
 def large_folder(folder: Path, *, gaze: dict[str, object] | None = None) -> Path:
@@ -68,7 +68,7 @@ def test_a_folder_is_as_large_as_its_configuration_says(tmp_path: Path) -> None:
     assert chosen(str(looks))[:2] == (None, None), "a base that shows paths keeps its longest"
     (tmp_path / "plain" / "config.json").write_text("{")
     unknown = FinetuneConfig.from_values({**SMALL, "base": str(tmp_path / "plain")})
-    assert suited(unknown) == unknown
+    assert with_base_defaults(unknown) == unknown
     assert chosen("somebody/unknown") == chosen("gazevlm-nano")
 
 
@@ -81,7 +81,7 @@ def test_what_is_printed_says_where_values_are_from() -> None:
     assert lines["accumulation"].startswith("accumulation: 4  # suits the base")
     assert lines["epochs"] == "epochs: 12.0"
     again = FinetuneConfig.from_values(yaml.safe_load(said))
-    assert again == suited(FinetuneConfig.from_values({**SMALL, "base": NAMES["7B"], "batch_size": 2}))
+    assert again == with_base_defaults(FinetuneConfig.from_values({**SMALL, "base": NAMES["7B"], "batch_size": 2}))
     unknown = CliRunner().invoke(app, [*words[:4], "somebody/unknown", "--print-config"]).stdout
     assert "# somebody/unknown is not on this machine" in unknown
 
@@ -89,7 +89,7 @@ def test_what_is_printed_says_where_values_are_from() -> None:
 def test_what_is_printed_can_be_read_again_however_long_its_names_are() -> None:
     long = "/data/" + "a long name of a folder " * 8
     config = FinetuneConfig(annotations=(f"{long}x", f"folder={long}y"), base=f"{long}z")
-    assert FinetuneConfig.from_values(yaml.safe_load(explained(config))) == config
+    assert FinetuneConfig.from_values(yaml.safe_load(commented_yaml(config))) == config
 
 
 def test_the_form_leaves_to_the_base_what_is_left_empty(tmp_path: Path) -> None:

@@ -170,7 +170,7 @@ def test_what_is_not_known_is_not_asked(
 # ---- targets --------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("retain", [0.0, 0.3, 1.0])
 def test_mixed_targets_cost_what_labels_and_base_would_cost_together(retain: float) -> None:
-    labels, believed = {"a": 1.0, "b": 0.0, "c": 1.0}, {"a": 0.8, "b": 0.7, "c": 0.1}
+    labels, of_base = {"a": 1.0, "b": 0.0, "c": 1.0}, {"a": 0.8, "b": 0.7, "c": 0.1}
     logits = torch.tensor([[0.3, -1.2, 2.0]], requires_grad=True)
 
     def gradient(*weighted: tuple[float, dict[str, float]]) -> torch.Tensor:
@@ -178,8 +178,8 @@ def test_mixed_targets_cost_what_labels_and_base_would_cost_together(retain: flo
                    for weight, one in weighted)  # fmt: skip
         return torch.autograd.grad(loss, logits)[0]
 
-    mixed = mixed_findings(labels, believed, retain)
-    torch.testing.assert_close(gradient((1.0, mixed)), gradient((1 - retain, labels), (retain, believed)))
+    mixed = mixed_findings(labels, of_base, retain)
+    torch.testing.assert_close(gradient((1.0, mixed)), gradient((1 - retain, labels), (retain, of_base)))
 
 
 def test_what_one_side_alone_knows_is_kept() -> None:

@@ -21,7 +21,7 @@ from typer.testing import CliRunner, Result
 
 from cli.main import app
 from finetune.export import merge as merging
-from finetune.export.files import ExportError, adapter_files, copy_adapter, model_files, new_folder, zip_adapter
+from finetune.export.files import ExportError, adapter_files, model_files, new_folder, zip_adapter
 from finetune.export.merge import Storage, merge_adapter, save_plain
 from finetune.records import PROVENANCE_FILE, write_json
 from gazevlm_core.inference import GazeEngine
@@ -250,14 +250,15 @@ def test_numbers_that_are_not_finite_or_too_large_are_refused(adapter: Path, tmp
 
 
 # ---- the adapter alone ----------------------------------------------------------------------------------------------
-def test_a_copy_holds_the_adapter_and_nothing_else(adapter: Path, tmp_path: Path) -> None:
+def test_a_zip_holds_the_adapter_and_nothing_else(adapter: Path, tmp_path: Path) -> None:
     full = Path(shutil.copytree(adapter, tmp_path / "full"))
     (full / "trainer_state.json").write_text("{}")
     (full / "notes.txt").write_text("mine")
-    names = copy_adapter(full, tmp_path / "copy")
+    names = zip_adapter(full, tmp_path / "one.zip")
     assert set(names) == {*ADAPTER_FILES, PROVENANCE_FILE, "README.md"}
-    assert {path.name for path in (tmp_path / "copy").iterdir()} == set(names)
-    assert all((tmp_path / "copy" / name).read_bytes() == (adapter / name).read_bytes() for name in names)
+    with zipfile.ZipFile(tmp_path / "one.zip") as archive:
+        assert archive.namelist() == [f"full/{name}" for name in names]
+        assert all(archive.read(f"full/{name}") == (adapter / name).read_bytes() for name in names)
     (full / "optimizer.pt").write_bytes(b"pickle")
     with pytest.raises(AdapterError, match="pickle"):
         adapter_files(full)
@@ -283,7 +284,6 @@ def test_what_is_written_is_read_by_whom_the_umask_allows(
 ) -> None:
     before = os.umask(mask)
     try:
-        copy_adapter(adapter, tmp_path / "copy")
         zip_adapter(adapter, tmp_path / "copy.zip")
         with new_folder(tmp_path / "model") as folder:
             save_file({"weights": torch.zeros(2)}, folder / "model.safetensors")

@@ -252,9 +252,9 @@ def test_what_ended_while_the_app_was_away_is_settled(
     service = open_service(place)
     monkeypatch.setattr(service, "_start_next", lambda: None)  # so that a queued job can be looked at
     service.start()
-    settled = service.job(job_id)
-    assert settled.state == state
-    assert settled.cause.startswith(cause)
+    synchronized_s = service.job(job_id)
+    assert synchronized_s.state == state
+    assert synchronized_s.cause.startswith(cause)
     service.close()
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from finetune import room
 from finetune.config import ConfigError, FinetuneConfig
-from finetune.defaults import suited
+from finetune.defaults import with_base_defaults
 from finetune.memory import memory_of, published_sizes
 from finetune.room import BaseFacts, check_room, disk_for, free_ram, memory_for
 from gazevlm_core.options import Precision
@@ -18,7 +18,7 @@ NAME = "Qwen/Qwen2.5-VL-3B-Instruct"
 SIZES = published_sizes(NAME)
 assert SIZES is not None
 FACTS = BaseFacts(SIZES, Precision.NF4, on_gpu=True, most_pixels=1280 * 784, gaze_tokens=12)
-CONFIG = suited(FinetuneConfig(annotations=("data",), base=NAME))
+CONFIG = with_base_defaults(FinetuneConfig(annotations=("data",), base=NAME))
 
 
 def told(

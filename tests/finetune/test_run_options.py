@@ -186,10 +186,10 @@ def test_weights_of_losses(do: Run, part: str, plain: dict) -> None:
 
 def test_retain(do: Run) -> None:
     labels, base = do(retain=0.0), do(retain=1.0)
-    assert labels.training.prepared.believed == ({},) * len(labels.training.prepared.split.train)
+    assert labels.training.prepared.base_probabilities == ({},) * len(labels.training.prepared.split.train)
     targets = base.training.trainer.train_dataset[0].findings
     case = base.training.trainer.train_dataset.draws[0].case
-    assert targets == dict(base.training.prepared.believed[case])
+    assert targets == dict(base.training.prepared.base_probabilities[case])
     assert labels.loss("finding_loss") != base.loss("finding_loss")
 
 

@@ -15,7 +15,7 @@ from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.inference import GazeEngine
 from gazevlm_core.model.backbones import BACKBONES
 from gazevlm_core.model.configuration_gazevlm import GazeConfig
-from gazevlm_core.model.glimpses import choose_steps, cut, fine_image, glimpse_states
+from gazevlm_core.model.glimpses import choose_steps, crop_glimpse, fine_image, glimpse_states
 from gazevlm_core.model.modeling_gazevlm import GazeVLM
 from gazevlm_core.model.outputs import Glimpses
 from gazevlm_core.model.pointer import RARE, GazeHeads
@@ -75,7 +75,7 @@ def test_a_glimpse_shows_what_the_small_image_cannot() -> None:
     config, grid = GazeConfig(num_glimpses=1), PatchGrid(8, 8)
     fine = fine_image(Image.fromarray(stripes), grid, 28, config)
     assert fine.size == (448, 448), "twice as fine as the small image of 224 px"
-    glimpse = np.asarray(cut(fine, grid.window_at(0.5, 0.5, 1.5), 84)).astype(float)
+    glimpse = np.asarray(crop_glimpse(fine, grid.window_at(0.5, 0.5, 1.5), 84)).astype(float)
     small = np.asarray(Image.fromarray(stripes).resize((224, 224), Image.Resampling.BICUBIC)).astype(float)
     assert glimpse.std() > 100
     assert small[4:-4, 4:-4].std() < 5
@@ -131,7 +131,7 @@ def test_a_batch_of_other_numbers_of_glimpses_answers_as_each_alone(engine: Gaze
     paths = predict(both, looking(*path), [0]) | predict(both, looking(path[0]), [1])
     together = engine.glimpse(both, encoded, paths)
     for row, options in enumerate((looking(*path), looking(path[0]))):
-        alone, _ = engine.look([encoded[row]], [QUESTION], options)
+        alone, _ = engine.prefill_with_paths([encoded[row]], [QUESTION], options)
         torch.testing.assert_close(
             engine.model.finding_logits(alone)[0], engine.model.finding_logits(together)[row], atol=1e-4, rtol=1e-3
         )
@@ -166,7 +166,7 @@ def test_glimpses_of_the_same_pixels_change_nothing_and_of_others_do(engine: Gaz
         paths = engine.model.predict_paths(prefilled, looking((0.3, 0.3)))
         return engine.model.finding_logits(engine.glimpse(prefilled, encoded[:1], paths, [encoded[source].fine]))
 
-    own, _ = engine.look(encoded[:1], [QUESTION], looking((0.3, 0.3)))
+    own, _ = engine.prefill_with_paths(encoded[:1], [QUESTION], looking((0.3, 0.3)))
     assert torch.equal(logits(0), engine.model.finding_logits(own))
     assert not torch.allclose(logits(1), logits(0), atol=1e-5)
 
@@ -191,7 +191,7 @@ def test_a_beginning_is_kept_and_glimpsed(engine: GazeEngine) -> None:
 def test_tokens_of_a_glimpse_lie_at_their_place_among_the_patches(engine: GazeEngine) -> None:
     (image,) = engine.encode_images([noise(448, 448)])
     middle = Fixation(*image.grid.center_of(image.grid.cols + 2))  # row 1, column 2
-    seen, _ = engine.look([image], [QUESTION], DiagnoseOptions(look_at=(middle,)))
+    seen, _ = engine.prefill_with_paths([image], [QUESTION], DiagnoseOptions(look_at=(middle,)))
     is_image = seen.input_ids[0] == engine.model.config.image_token_id
     whole, glimpse = seen.position_ids[:, 0, is_image].split([len(image.grid), 9], dim=1)
     own = whole[:, image.grid.cols + 2]
@@ -207,7 +207,8 @@ def test_positions_may_be_those_of_any_further_image(tmp_path: Path) -> None:
         str(make_tiny_backbone(tmp_path, BACKBONES[0], **GLIMPSED, glimpse_positions="sequential"))
     )
     (image,) = engine.encode_images([noise(300, 300)])
-    seen, _ = engine.look([image], [QUESTION], DiagnoseOptions(look_at=(Fixation(0.3, 0.3), Fixation(0.9, 0.9))))
+    given = DiagnoseOptions(look_at=(Fixation(0.3, 0.3), Fixation(0.9, 0.9)))
+    seen, _ = engine.prefill_with_paths([image], [QUESTION], given)
     thw = torch.tensor([image.grid_thw.tolist(), [1, 6, 6], [1, 6, 6]])
     is_image = (seen.input_ids == engine.model.config.image_token_id).long()
     assert torch.equal(seen.position_ids, engine.model.positions(seen.input_ids, seen.attention_mask, is_image, thw))

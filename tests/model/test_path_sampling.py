@@ -8,7 +8,7 @@ from gazevlm_core.metrics.sequence import medoid_index, sequence_score, sequence
 from gazevlm_core.model.path_sampling import choose_path, choose_paths, follow
 from gazevlm_core.model.pointer import PointerField
 from gazevlm_core.options import PathChoice
-from tests.model.walks import walks_of
+from tests.model.path_samples import sampled_paths
 
 
 def random_field(steps: int = 6, patches: int = 20, scale: float = 2.0) -> PointerField:
@@ -20,13 +20,13 @@ def random_field(steps: int = 6, patches: int = 20, scale: float = 2.0) -> Point
 
 def test_the_same_seed_walks_the_same_way_and_another_does_not() -> None:
     field = random_field()
-    assert walks_of(field, 16, seed=5) == walks_of(field, 16, seed=5)
-    assert walks_of(field, 16, seed=5) != walks_of(field, 16, seed=6)
+    assert sampled_paths(field, 16, seed=5) == sampled_paths(field, 16, seed=5)
+    assert sampled_paths(field, 16, seed=5) != sampled_paths(field, 16, seed=6)
 
 
 def test_walks_have_one_to_k_patches_inside_the_grid() -> None:
     field = random_field()
-    walks = walks_of(field, 200, temperature=3.0)
+    walks = sampled_paths(field, 200, temperature=3.0)
     assert len(walks) == 200
     assert all(1 <= len(walk) <= 6 and set(walk) <= set(range(20)) for walk in walks)
     assert {len(walk) for walk in walks} != {6}  # some stop earlier
@@ -35,7 +35,7 @@ def test_walks_have_one_to_k_patches_inside_the_grid() -> None:
 def test_sampled_first_patches_follow_the_softmax() -> None:
     field = random_field(patches=4, scale=0.7)
     expected = field.logits(0, torch.tensor([4])).softmax(dim=-1)[0, :-1].numpy()
-    firsts = [walk[0] for walk in walks_of(field, 4000)]
+    firsts = [walk[0] for walk in sampled_paths(field, 4000)]
     observed = np.bincount(firsts, minlength=4) / 4000
     assert np.abs(observed - expected).max() < 0.03  # four standard errors
 
@@ -93,7 +93,7 @@ def test_walks_draw_what_torch_would_draw() -> None:
         walking &= previous != 20
         for walk, patch, goes_on in zip(walks, previous.tolist(), walking.tolist(), strict=True):
             walk += [patch] if goes_on else []
-    assert walks_of(field, 32, temperature=0.7, seed=9) == [tuple(walk) for walk in walks]
+    assert sampled_paths(field, 32, temperature=0.7, seed=9) == [tuple(walk) for walk in walks]
 
 
 def test_a_pointer_of_no_numbers_says_so() -> None:
@@ -105,13 +105,13 @@ def test_a_pointer_of_no_numbers_says_so() -> None:
 def test_patches_that_do_not_fit_are_refused() -> None:
     field = random_field()
     with pytest.raises(ValueError, match="outside a grid"):
-        walks_of(field, 2, given=[20])
+        sampled_paths(field, 2, given=[20])
     with pytest.raises(ValueError, match="longer than"):
         follow(field, [0] * 7)
     with pytest.raises(ValueError, match="at least one"):
         follow(field, [])
-    with pytest.raises(ValueError, match="walks must be"):
-        walks_of(field, 0)
+    with pytest.raises(ValueError, match="num_paths must be"):
+        sampled_paths(field, 0)
 
 
 def longest_common_subsequence(first: tuple[int, ...], second: tuple[int, ...]) -> int:

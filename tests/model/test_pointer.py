@@ -5,7 +5,7 @@ import torch
 
 from gazevlm_core.model.configuration_gazevlm import GazeConfig, PointerKeys
 from gazevlm_core.model.pointer import GazeHeads
-from tests.model.walks import walks_of
+from tests.model.path_samples import sampled_paths
 
 HIDDEN, POINTER, STEPS, PATCHES = 6, 4, 3, 5
 
@@ -64,7 +64,7 @@ def test_paths_that_do_not_stop_are_as_long_as_they_can_be() -> None:
     torch.manual_seed(0)
     for stops, lengths in ((False, {STEPS}), (True, {1, 2, STEPS})):
         field = heads(stops=stops).fields(torch.randn(STEPS, HIDDEN), torch.randn(PATCHES, HIDDEN))
-        assert {len(path) for path in walks_of(field, 200)} == lengths
+        assert {len(path) for path in sampled_paths(field, 200)} == lengths
 
 
 @pytest.mark.parametrize(

@@ -39,12 +39,12 @@ def test_questions_behind_one_prefix_equal_separate_prompts(
     questions = [QUESTIONS[0], QUESTIONS[1], QUESTIONS[1], QUESTIONS[2], QUESTIONS[2]]
     # Given places: those of a path lie where rounding may put them, which can turn a pixel of a glimpse by a level.
     options = DiagnoseOptions(look_at=(Fixation(0.2, 0.3), Fixation(0.7, 0.4))) if gaze else None
-    shared, paths = engine.look(images, questions, options)
+    shared, paths = engine.prefill_with_paths(images, questions, options)
     assert shared.cache.get_seq_length() == shared.input_ids.shape[1]
     exact, apart = {"max_new_tokens": 12, "min_new_tokens": 12, "do_sample": False}, []
     for row, (image, question) in enumerate(zip(images, questions, strict=True)):
-        alone, own_paths = engine.look([image], [question], options)
-        assert paths[row].walked.patches == own_paths[0].walked.patches
+        alone, own_paths = engine.prefill_with_paths([image], [question], options)
+        assert paths[row].patch_path.patches == own_paths[0].patch_path.patches
         exists = shared.attention_mask[row].bool()
         assert shared.input_ids[row, exists].tolist() == alone.input_ids[0].tolist()
         torch.testing.assert_close(shared.position_ids[:, row, exists], alone.position_ids[:, 0])

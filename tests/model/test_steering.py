@@ -14,7 +14,7 @@ from gazevlm_core.model import generation_gazevlm
 from gazevlm_core.model.backbones import BACKBONES
 from gazevlm_core.model.configuration_gazevlm import GazeConfig
 from gazevlm_core.model.glimpses import interleave
-from gazevlm_core.model.path_sampling import MERGED_NOTE, UNFOLLOWED_NOTE, UNSEEN_NOTE, ChosenPath, walked_path
+from gazevlm_core.model.path_sampling import MERGED_NOTE, UNFOLLOWED_NOTE, UNSEEN_NOTE, ChosenPath, decode_path
 from gazevlm_core.model.pointer import GazeHeads
 from gazevlm_core.options import Attention, DiagnoseOptions
 from gazevlm_core.scanpath import Fixation
@@ -103,11 +103,11 @@ def test_dwells_are_not_compared_with_probabilities() -> None:
     given = [Fixation(0.2, 0.2, 400.0), Fixation(0.7, 0.2, 300.0)]
     grid = PatchGrid(2, 2)
     heads = GazeHeads(4, config)
-    assert walked_path(heads, config, states, path, grid, given).glimpsed == (2, 3)
+    assert decode_path(heads, config, states, path, grid, given).glimpsed == (2, 3)
     whole = [*given, Fixation(0.2, 0.7, 200.0), Fixation(0.7, 0.7, 100.0)]
-    assert walked_path(heads, config, states, path, grid, whole).glimpsed == (0, 1), "all of them have one"
+    assert decode_path(heads, config, states, path, grid, whole).glimpsed == (0, 1), "all of them have one"
     asked = [given[0], Fixation(0.7, 0.2)]
-    assert walked_path(heads, config, states, path, grid, asked).glimpsed == (1, 2), "one that was asked for is seen"
+    assert decode_path(heads, config, states, path, grid, asked).glimpsed == (1, 2), "one that was asked for is seen"
 
 
 def test_a_model_without_glimpses_says_that_its_answer_does_not_follow(tmp_path: Path) -> None:

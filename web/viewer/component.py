@@ -31,7 +31,7 @@ MOUNT = """GazeViewer.mount(element, props, (name, data) => trigger(
 
 @cache
 def page_head() -> str:
-    """Scripts and styles of the viewer, for `<head>`; Gradio adds them once however many viewers there are."""
+    """Return scripts and styles of the viewer, for `<head>`; Gradio adds them once however many viewers there are."""
     scripts = "".join(STATIC.joinpath(f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS)
     styles = STATIC.joinpath("viewer.css").read_text(encoding="utf-8")
     # Among the scripts: a component's own properties are not there yet where its first value comes before it is shown.
@@ -60,15 +60,15 @@ class ScanpathViewer(gr.HTML):
         )
 
     def api_info(self) -> dict[str, Any]:
-        """JSON schema of the value."""
+        """Return JSON schema of the value."""
         return json.loads(ViewerPayload.schema_text())
 
     def example_payload(self) -> dict[str, Any]:
-        """An empty viewer."""
+        """Return an empty viewer."""
         return ViewerPayload().model_dump()
 
     def example_value(self) -> ViewerPayload:
-        """An empty viewer."""
+        """Return an empty viewer."""
         return ViewerPayload()
 
     def show(
@@ -82,7 +82,7 @@ class ScanpathViewer(gr.HTML):
         in_step: bool = False,
         linked: str = "",
     ) -> ViewerPayload:
-        """A value that shows an image, which is stored in the page's cache without loss.
+        """Return a value that shows an image, which is stored in the page's cache without loss.
 
         Args:
             image: upright; any size.
@@ -111,7 +111,7 @@ class ScanpathViewer(gr.HTML):
 
 
 def _plain(image: Image.Image) -> Image.Image:
-    """Grey where all channels are equal, which makes a radiograph's file a third of the size."""
+    """Return grey where all channels are equal, which makes a radiograph's file a third of the size."""
     if image.mode != "RGB":
         return image
     red, green, blue = image.split()

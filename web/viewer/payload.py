@@ -113,7 +113,7 @@ class ViewerPayload(GradioModel):
     @classmethod
     @cache
     def schema_text(cls) -> str:
-        """JSON schema of a value; Gradio asks each viewer for it at every look at the page's configuration."""
+        """Return JSON schema of a value; Gradio asks each viewer for it at every look at the page's configuration."""
         return json.dumps(cls.model_json_schema())
 
     @model_validator(mode="after")
@@ -142,7 +142,7 @@ def viewer_path(
     patch_probabilities: np.ndarray | None = None,
     glimpses: Sequence[Glimpse] = (),
 ) -> ViewerPath:
-    """A scanpath as the viewer shows it.
+    """Return a scanpath as the viewer shows it.
 
     Args:
         scanpath: N fixations.
@@ -208,7 +208,7 @@ def changed_path(data: object) -> tuple[int, tuple[Fixation, ...] | None]:
 
 
 def _fixation(place: object) -> Fixation:
-    """One place of a changed path."""
+    """Return one place of a changed path."""
     try:
         if not isinstance(place, list | tuple):
             raise TypeError(place)

@@ -25,7 +25,7 @@ ROW_BYTES = 512  # about what a flat row takes beside its path and its words
 ROWS_READ = 8  # at a time
 KINDS = {str: "string", int: "int64", bool: "bool", float: "float64"}
 TEXTS, SHARES = [str], [float]  # lists
-TOLD = {
+ANSWER_COLUMNS = {
     "submission_id": str, "reader": str, "mode": str, "question": str, "findings": TEXTS, "findings_asked": TEXTS,
     "report": str, "confidence": int,
 }  # fmt: skip
@@ -61,7 +61,7 @@ IMAGE_COLUMNS = columns_of(StoredImage)
 IMAGE_JSON, RECORD_JSON = json_columns(StoredImage), json_columns(Stored)
 SUBMISSION_COLUMNS = {name: kind for name, kind in columns_of(Stored).items() if name != "record"}
 FIXATION = dict.fromkeys(("x", "y", "onset_ms", "duration_ms"), float)
-NESTED = {**SUBMISSION_COLUMNS, **TOLD, "fixations": [FIXATION], "record": str}
+NESTED = {**SUBMISSION_COLUMNS, **ANSWER_COLUMNS, "fixations": [FIXATION], "record": str}
 
 
 def features(columns: dict[str, Any]) -> "Features":
@@ -103,7 +103,7 @@ class _Rows:
         self._open()
 
     def add(self, row: dict[str, Any], size: int) -> None:
-        """One row, of about so many bytes."""
+        """Add one row, of about so many bytes."""
         self._rows.append(row)
         self._group_bytes += size
         if self._group_bytes >= GROUP_BYTES:

@@ -29,7 +29,7 @@ for backbone in BACKBONES:
 
 
 def config_from(values: Mapping[str, Any], gaze_token_id: int | None = None) -> GazeVLMConfig:
-    """The configuration of a checkpoint, with untrained gaze parts where it is a plain one.
+    """Return the configuration of a checkpoint, with untrained gaze parts where it is a plain one.
 
     Args:
         values: of its config.json.

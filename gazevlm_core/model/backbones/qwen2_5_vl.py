@@ -21,8 +21,8 @@ def _config(
     tower: tuple[int, int, int, int] = (32, 1280, 3420, 16), text_layers: int | None = None,
     vision_layers: int | None = None,
 ) -> Qwen2_5_VLConfig:  # fmt: skip
-    """A configuration as it is published; `tower` is depth, width, feed-forward width and heads of the vision tower.
-    `text_layers` and `vision_layers` make it shallower."""
+    """Return a configuration as it is published; `tower` is depth, width, feed-forward width and heads of the vision
+    tower. `text_layers` and `vision_layers` make it shallower."""
     depth, head = vision_layers or tower[0], width // heads
     sections = [head // 8, head * 3 // 16, head * 3 // 16]
     return Qwen2_5_VLConfig(

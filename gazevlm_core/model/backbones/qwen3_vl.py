@@ -25,8 +25,8 @@ def _config(
     rows: int = 151_936, *, tied: bool, key_heads: int = 8, head: int = 128, text_layers: int | None = None,
     vision_layers: int | None = None,
 ) -> Qwen3VLConfig:  # fmt: skip
-    """A configuration as it is published; `tower` is depth, width, feed-forward width and heads of the vision tower,
-    `deep` its layers whose features are kept. `text_layers` and `vision_layers` make it shallower."""
+    """Return a configuration as it is published; `tower` is depth, width, feed-forward width and heads of the vision
+    tower, `deep` its layers whose features are kept. `text_layers` and `vision_layers` make it shallower."""
     depth, sections = vision_layers or tower[0], [head * 3 // 16, head * 5 // 32, head * 5 // 32]
     return Qwen3VLConfig(
         text_config={
@@ -73,13 +73,13 @@ class GazeQwen3VL(GazeVLM, Qwen3VLForConditionalGeneration):
     tiny = partial(_config, 64, 2, 2, 128, (2, 32, 64, 2), (0,), tied=True, key_heads=1, head=32)
 
     def encode_images(self, pixel_values: torch.Tensor, image_grid_thw: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Merged tokens, and behind them those of each inner layer: [P_b, (1 + layers) x D]."""
+        """Return merged tokens, and behind them those of each inner layer: [P_b, (1 + layers) x D]."""
         found = self.model.get_image_features(pixel_values, image_grid_thw, return_dict=True)
         levels = (found.pooler_output, *found.deepstack_features)
         return tuple(torch.cat(levels_of_one, dim=-1) for levels_of_one in zip(*levels, strict=True))
 
     def image_features(self, image_tokens: Sequence[torch.Tensor]) -> ModelOutput:
-        """The levels apart again."""
+        """Return the levels apart again."""
         width = self.config.text_config.hidden_size
         merged, *deep = zip(*(tokens.split(width, dim=-1) for tokens in image_tokens), strict=True)
         return BaseModelOutputWithDeepstackFeatures(pooler_output=merged, deepstack_features=deep)

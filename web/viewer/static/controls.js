@@ -1,7 +1,8 @@
 /* The buttons around the stage. They hold no state: `update` shows what the viewer's is. */
 "use strict";
 (gaze => {
-  const SPEEDS = [0.25, 0.5, 1, 2, 4];
+  const SPEEDS = [0.25, 0.5, 1, 2, 4],
+    ON_CARD = "fixation, patch, dwell"; // terms of `facts`
 
   function make(tag, attributes = {}, ...children) {
     const node = document.createElement(tag);
@@ -187,10 +188,13 @@
         checked: true,
         onchange: event => this.viewer.showPath(index, event.target.checked),
       });
+      // what the card of a fixation says, where it can be pressed; once
+      const terms = index ? "" : globalThis.GazeTerms?.mark(path.glimpses.length ? `${ON_CARD}, glimpse, attention` : ON_CARD);
       return make(
         "div",
         { class: "gaze-path", "data-role": path.role },
         make("label", {}, shown, make("span", { class: "gaze-name" }, path.name)),
+        ...(terms ? [terms] : []),
         make("ol", { "aria-label": `Fixations of ${path.name}`, onkeydown: event => this.#walk(event) }, ...steps),
       );
     }
@@ -225,7 +229,7 @@
       );
       this.paths.querySelectorAll(".gaze-path").forEach((row, index) => {
         const step = viewer.whole ? -1 : viewer.timeline.stepAt(index, viewer.time_ms);
-        row.querySelectorAll("button").forEach((node, k) => {
+        row.querySelectorAll("li button").forEach((node, k) => {
           const stop = k === Math.max(step, 0) ? 0 : -1;
           if (node.tabIndex !== stop) node.tabIndex = stop;
           const now = k === step ? "step" : "false";
