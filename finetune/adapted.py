@@ -96,7 +96,7 @@ def adapt_model(model: GazeVLM, config: FinetuneConfig, gaze: GazeConfig, fitted
         fitted: heads of the findings with a usual place.
     """
     heads = _grown_heads(model, gaze, fitted)
-    language, vision = not config.freeze_language, not config.freeze_vision
+    language, vision = not config.freeze_language, config.freeze_vision is False
     parts = [model.language_layers] * language + [model.vision_layers] * vision
     adapted = get_peft_model(
         model,

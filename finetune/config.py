@@ -130,7 +130,8 @@ class FinetuneConfig(BaseModel):
     rslora: bool = setting(
         False, "Rank-stabilised LoRA: alpha / sqrt(rank).", Setting(label="rsLoRA", lora="use_rslora"))
     freeze_language: bool = setting(False, "No LoRA in the language model.")
-    freeze_vision: bool = setting(True, "No LoRA in the vision tower.")
+    freeze_vision: bool | None = setting(None, (
+        "No LoRA in the vision tower; empty puts it there where most training images are unlike those of the base."))
     freeze_heads: bool = setting(False, "Leave the gaze and dwell heads as they are.")
 
     gaze_weight: float = setting(

@@ -38,8 +38,10 @@ from gazevlm_core.model.checkpoint import pick_device
 from gazevlm_core.model.configuration_gazevlm import GazeConfig
 from gazevlm_core.model.places import pooled_tokens
 from gazevlm_core.ranks import ALONE, Ranks
-from gazevlm_core.records import Diagnosis
+from gazevlm_core.records import MOST_OOD_SCORE, Diagnosis
 from gazevlm_core.sample import Sample
+
+LOOKED_AT = 40  # training images, to see whether they are like those of the base
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,6 +100,7 @@ def prepare(config: FinetuneConfig, run: Path, log: RunLog, stop: StopRequest) -
     split = without_learned(split, base.trained_on, log.phase)
     check()
     batching = batching_of(config, check, log, ranks)
+    config = decide_vision(config, base.engine, split.train, log.phase, batching)
     store = _features(config, base, split, run, log, batching)
     check()
     known = base.engine.gaze_config
@@ -248,10 +251,38 @@ def batching_of(config: FinetuneConfig, check: Callable[[], None], log: RunLog, 
     return Batching(min(config.batch_size, MOST_AT_ONCE), check, ranks, log.advance)
 
 
+def decide_vision(
+    config: FinetuneConfig, engine: GazeEngine, train: Sequence[Sample], tell: Callable[[str], None],
+    batching: Batching = DEFAULT_BATCHING,
+) -> FinetuneConfig:  # fmt: skip
+    """Return a configuration that says whether the vision tower is trained; one that said so already is left as it is.
+
+    A tower that has seen radiographs alone does not see faces, and no head above it learns to look at them. It is
+    trained where most of some training images are out of the distribution of the base's, as far as the base knows that.
+
+    Args:
+        tell: gets a sentence where it is trained.
+    """
+    if config.freeze_vision is not None:
+        return config
+    some = train[:: max(1, len(train) // LOOKED_AT)][:LOOKED_AT]
+
+    def unlike(cases: list[Sample]) -> list[bool]:
+        scores = [engine.ood_score(image) for image in encoded_cases(cases, engine, None)]
+        return [score is not None and score > MOST_OOD_SCORE for score in scores]
+
+    with at_rest(engine), torch.no_grad():
+        far = [one for part in replace(batching, advance=DEFAULT_BATCHING.advance).chunks(some, unlike) for one in part]
+    if 2 * sum(far) > len(far):
+        tell(f"The vision tower learns, too: {sum(far)} of {len(far)} training images are unlike those of the base")
+    frozen = 2 * sum(far) <= len(far) and not config.freeze_language  # something has to learn
+    return config.model_copy(update={"freeze_vision": frozen})
+
+
 def _features(
     config: FinetuneConfig, base: Base, split: Split, run: Path, log: RunLog, batching: Batching
 ) -> FeatureStore | None:
-    if not (config.cache_features and config.freeze_vision):
+    if not config.cache_features or config.freeze_vision is False:
         return None
     store = FeatureStore(run / FEATURES, base.fingerprint, base.pixel_limits, base.engine.checkpoint.dtype)
     cases = (*split.train, *split.held_out)

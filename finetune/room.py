@@ -86,7 +86,7 @@ def disk_for(config: FinetuneConfig, facts: BaseFacts, tokens: int) -> Disk:
     Args:
         tokens: image tokens of all pictures.
     """
-    keeps = config.cache_features and config.freeze_vision
+    keeps = config.cache_features and config.freeze_vision is not False
     features = tokens * facts.sizes.image_token_width * (2 if facts.on_gpu else FLOAT32) if keeps else 0
     trained = facts.sizes.lora(config.lora_rank) + facts.sizes.heads + facts.sizes.width
     states = OPTIMIZER_BYTES[_optimizer(config, on_gpu=facts.on_gpu)]

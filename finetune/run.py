@@ -203,7 +203,7 @@ class Training:
 
     def _refit_places(self) -> None:
         """Fit the heads of usual places anew where the vision tower, whose features they read, is trained."""
-        if self.config.freeze_vision or not self.prepared.fitted:
+        if self.config.freeze_vision is not False or not self.prepared.fitted:
             return
         names = [one.place.name for one in self.prepared.fitted]
         cases = ordered_cases(self.prepared.split.train, self.config)
@@ -274,7 +274,8 @@ def finished_before(config: FinetuneConfig, out: Path) -> Ending | None:
         made, data, base = dict(values["config"]), values["data"]["fingerprint"], dict(values["base"])
     except (KeyError, TypeError, ValueError) as error:
         raise RecordError(f"{out / PROVENANCE_FILE} is not as a training writes it: {error!r}") from None
-    values = {**config.to_values(), **public_places(config)}
+    decided = {"freeze_vision": made.get("freeze_vision")} if config.freeze_vision is None else {}
+    values = {**config.to_values(), **public_places(config), **decided}
     differs = [f"another {name}" for name in differing(values, made, FREE)]
     if not differs:
         split = without_learned(split_cases(read_cases(config), config), learned)

@@ -9,6 +9,8 @@ import numpy as np
 from gazevlm_core.geometry import PatchGrid, Window
 from gazevlm_core.scanpath import Scanpath
 
+MOST_OOD_SCORE = 1.0  # above it an image is unlike those of the training
+
 
 @dataclass(frozen=True)
 class Glimpse:
@@ -52,7 +54,7 @@ class Diagnosis:
         model_id: Hub id or folder name of the base model.
         adapter_id: name of the adapter, or None.
         notes: what the user must know with it.
-        ood_score: how unlike the training images the image is; above 1, unlike them; None where unknown.
+        ood_score: how unlike the training images the image is, see MOST_OOD_SCORE; None where unknown.
         question: in the wording that the model was trained on.
         glimpses: places that were seen closely, in the order of looking; none where the model takes none.
         evidence: finding -> share of each glimpse in what its probability was pooled from; what is missing to 1 is the

@@ -6,7 +6,7 @@ from html import escape
 from diagnose.service import EXAMPLES, example_phantom
 from diagnose.tab.answer import Side
 from gazevlm_core.path_style import MODEL, Color, is_light, order_colors
-from gazevlm_core.records import Diagnosis
+from gazevlm_core.records import MOST_OOD_SCORE, Diagnosis
 from gazevlm_core.report_parser import Claim, claims_of
 from gazevlm_core.scanpath import Scanpath
 from gazevlm_core.zones import zone_dwells
@@ -19,7 +19,6 @@ EVIDENCE_NOTE = (
     "How much each fixation that was seen closely counted for the probability of a finding, and its part of the "
     "attention while a sentence was written: attention, and no proof"
 )
-MOST_OOD_SCORE = 1.0  # an ood_score above which an image is unlike those of the training
 VERDICT = "Unlike the images that this model learnt from: what it says here means nothing."
 
 

@@ -142,7 +142,7 @@ def test_every_bad_value_is_named_in_one_line(name: str, value: object) -> None:
         ({"annotations": ["a", "b"], "shares": [1.0]}, ["shares"]),
         ({"min_pixels": 90_000, "max_pixels": 80_000}, ["min_pixels", "max_pixels"]),
         ({"annotators": ["owl"], "held_out_annotators": ["fox", "owl"]}, ["annotators", "held_out_annotators", "owl"]),
-        ({"freeze_language": True}, ["language model", "vision tower"]),
+        ({"freeze_language": True, "freeze_vision": True}, ["language model", "vision tower"]),
         ({"gaze_weight": 0, "text_weight": 0, "finding_weight": 0}, ["gaze_weight", "text_weight", "finding_weight"]),
         ({"annotations": None}, ["annotations"]),
     ],

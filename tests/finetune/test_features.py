@@ -3,17 +3,22 @@
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from finetune.config import FinetuneConfig
 from finetune.examples import AdaptCollator
 from finetune.features import Batching, FeatureStore, encoded_cases, fill_features
 from finetune.predict import predict_cases
+from finetune.prepare import decide_vision
 from finetune.stopping import Stopped
 from gazevlm_core.inference import GazeEngine
 from gazevlm_core.model.backbones import BACKBONES
 from gazevlm_core.options import GlimpseShares
 from gazevlm_core.sample import Sample
+from phantoms.make import make_phantom
 from tests.finetune.case_maker import HERE, make_case, path_of, picture
 from tests.tiny_model import make_tiny_backbone
 
@@ -209,3 +214,26 @@ def test_features_from_the_disk_serve_a_model_on_a_gpu(tmp_path: Path, cases: li
     stored, anew = (predict_cases(engine, cases, one).probabilities() for one in (store, None))
     for kept, computed in zip(stored, anew, strict=True):
         assert kept == pytest.approx(computed, abs=1e-3)
+
+
+def test_the_tower_learns_where_most_images_are_unlike_those_of_the_base(tmp_path: Path) -> None:
+    engine = GazeEngine.load()  # only a shipped one knows what it has learned from
+    drawn = [make_phantom(seed, size_px=224).image for seed in range(3)]
+    noise = [np.random.default_rng(seed).integers(0, 255, (224, 224, 3), dtype=np.uint8) for seed in range(2)]
+    cases = {}
+    for number, pixels in enumerate([*drawn, *noise]):
+        Image.fromarray(pixels).save(tmp_path / f"{number}.png")
+        cases[number] = make_case(str(number), tmp_path / f"{number}.png")
+    told: list[str] = []
+
+    def decide(*numbers: int, **values: bool) -> bool | None:
+        config = FinetuneConfig(annotations=("data",), **values)
+        return decide_vision(config, engine, [cases[number] for number in numbers], told.append).freeze_vision
+
+    assert decide(0, 1, 2) is True
+    assert decide(0, 1, 3, 4) is True, "half of them is not most"
+    assert told == []
+    assert decide(0, 3, 4) is False
+    assert told == ["The vision tower learns, too: 2 of 3 training images are unlike those of the base"]
+    assert decide(3, 4, freeze_vision=True) is True
+    assert decide(0, 1, freeze_language=True) is False, "something has to learn"

@@ -79,7 +79,7 @@ def test_a_bad_value_is_told_by_its_label(name: str, value: Any, words: str) -> 
 
 
 def test_values_that_do_not_go_together_are_told_too() -> None:
-    frozen = {"freeze_language": True, "freeze_vision": True, "freeze_heads": True}
+    frozen = {"freeze_language": True, "freeze_vision": "yes", "freeze_heads": True}
     with pytest.raises(FormError, match=r"^An adapter needs LoRA somewhere; .*free\.$"):
         make_form(settings=frozen).config(BASES)
 
@@ -140,7 +140,7 @@ def test_the_command_line_takes_the_command_and_means_the_same() -> None:
     app = typer.Typer()
     app.command()(finetune)
     settings = {
-        "epochs": 2.5, "dora": True, "freeze_vision": False, "gaze_order": "shuffled", "gradient_checkpointing": "no",
+        "epochs": 2.5, "dora": True, "freeze_vision": "no", "gaze_order": "shuffled", "gradient_checkpointing": "no",
         "num_gaze_tokens": "6", "held_out_annotators": ["B 2"], "optimizer": "adamw", "learning_rate": 0.0002,
     }  # fmt: skip
     form = make_form(base="org/large model", annotators=["A-1", "C"], settings=settings)
