@@ -1,13 +1,14 @@
-"""Pictures of every state of the page, and the replay of the README: `python -m scripts.page_states [--out docs]`.
+"""Pictures of every state of the page, and the replay of the README: `python -m scripts.page_states [--only NAME]`.
 
 The embedded model answers, slowed down so that the states between can be seen. Simulated readers have submitted what
 Annotations reviews and Adapt trains on, for a minute.
 """
 
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -21,14 +22,16 @@ from gazevlm_core.scanpath import Scanpath
 from web.models import Ask
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, FilePayload, Page
 
     from annotate.store.store import AnnotationStore
+    from gazevlm_core.inference import GazeEngine
 
 Scheme = Literal["light", "dark"]
 STEP_S, WAIT_MS = 0.6, 60_000
 DESK, PHONE = (1280, 860), (360, 740)
 EXAMPLE, QUALITY = "pneumothorax, severe", 70
+SVG = b'<svg xmlns="http://www.w3.org/2000/svg"/>'
 CLICKED = ((0.4, 0.3), (0.62, 0.38), (0.36, 0.62), (0.65, 0.68))  # fractions of the image
 PLACE = """([x, y]) => {
   const { viewer } = document.querySelector('.gaze-teach').app.desk.surface;
@@ -101,46 +104,70 @@ class Camera:
             page.close()
 
 
-def photograph(camera: Camera, hostile: Path, unlike: Path) -> None:
-    """All states, one after another."""
-    camera.take(camera.open(), "opened")
-    camera.take(camera.asked("Looking"), "looking")
-    camera.take(camera.asked("Writing"), "writing")
-    busy = camera.asked("Looking")
-    camera.take(camera.asked("Waiting"), "queued")
-    camera.wait(busy, "Done in")
-    camera.take(busy, "done")
-    stopped = camera.asked("Writing")
-    stopped.click("#stop")
-    camera.wait(stopped, "Stopped")
-    camera.take(stopped, "stopped")
-    failed = camera.open()
-    failed.set_input_files("#upload input[type=file]", hostile)
-    camera.wait(failed, "did not work")
-    camera.take(failed, "failed")
-    strange = camera.open()
-    strange.set_input_files("#upload input[type=file]", unlike)
-    camera.wait(strange, "Ready")
-    strange.click("#diagnose")
-    camera.wait(strange, "Done in")
-    camera.take(strange, "unlike")
-    camera.take(camera.asked("Done in", DESK, "dark"), "dark")
-    camera.take(camera.asked("Done in", PHONE), "phone")
-    camera.take(camera.asked("Done in", PHONE, "dark"), "phone-dark")
-    camera.take(steered(camera), "steered")
-    revealed = camera.asked("Done in", (1280, 1000))
-    revealed.check("#truth input")
-    revealed.locator("#truth-text").get_by_text("A perfect report:").wait_for()
-    revealed.evaluate(f"{VIEWER}.seek(Infinity)")
-    camera.take(revealed, "revealed")
-    compared = camera.asked("Done in", (1600, 1000))
-    compared.click("#compare button:has-text('Compare')")
-    compared.fill("#second input, #second textarea", "1.5")
-    compared.click("#diagnose")
-    compared.wait_for_function("document.querySelector('#answer-2 .gaze-answer')")
-    camera.wait(compared, "Done in")
-    compared.wait_for_timeout(4000)  # both paths are played
-    camera.take(compared, "compared")
+def stopped(camera: Camera) -> "Page":
+    """Return a page where an answer was stopped."""
+    page = camera.asked("Writing")
+    page.click("#stop")
+    camera.wait(page, "Stopped")
+    return page
+
+
+def queued(camera: Camera) -> "Page":
+    """Return a page that waits for the answer of another one."""
+    camera.asked("Looking")
+    return camera.asked("Waiting")
+
+
+def failed(camera: Camera) -> "Page":
+    """Return a page that was given something else than an image."""
+    page = camera.open()
+    drawing: FilePayload = {"name": "drawing.png", "mimeType": "image/png", "buffer": SVG}
+    page.set_input_files("#upload input[type=file]", drawing)
+    camera.wait(page, "did not work")
+    page.wait_for_selector(".toast-body")
+    return page
+
+
+def unlike(camera: Camera) -> "Page":
+    """Return a page that was given an image unlike those of the training."""
+    page, noise = camera.open(), BytesIO()
+    Image.effect_noise((400, 400), 90).save(noise, "PNG")
+    file: FilePayload = {"name": "noise.png", "mimeType": "image/png", "buffer": noise.getvalue()}
+    page.set_input_files("#upload input[type=file]", file)
+    camera.wait(page, "Ready")
+    page.click("#diagnose")
+    camera.wait(page, "Done in")
+    return page
+
+
+def declined(camera: Camera) -> "Page":
+    """Return a page where something was asked that the model does not know."""
+    page = camera.asked("Done in")
+    page.fill("#question textarea", "How old is this patient?")
+    page.click("#diagnose")
+    camera.wait(page, "Not answered")
+    return page
+
+
+def revealed(camera: Camera) -> "Page":
+    """Return a page that shows what an example was drawn with."""
+    page = camera.asked("Done in", (1280, 1000))
+    page.check("#truth input")
+    page.locator("#truth-text").get_by_text("A perfect report:").wait_for()
+    page.evaluate(f"{VIEWER}.seek(Infinity)")
+    return page
+
+
+def compared(camera: Camera) -> "Page":
+    """Return a page with two answers."""
+    page = camera.asked("Done in", (1600, 1000))
+    page.click("#compare button:has-text('Compare')")
+    page.fill("#second input, #second textarea", "1.5")
+    page.click("#diagnose")
+    page.wait_for_function("document.querySelector('#answer-2 .gaze-answer')")
+    camera.wait(page, "Done in")
+    page.wait_for_timeout(4000)  # both paths are played
+    return page
 
 
 def steered(camera: Camera) -> "Page":
@@ -168,15 +195,29 @@ def reports(camera: Camera) -> "Page":
     return page
 
 
-def teach(camera: Camera, size: tuple[int, int], mode: str) -> "Page":
-    """A page where an image was clicked through."""
-    page = camera.open(size)
+def terms(camera: Camera, name: str = "Newcomer") -> "Page":
+    """Return a page where Teach asks for consent; whoever agreed is not asked again."""
+    page = camera.open((1280, 800))
     page.get_by_role("tab", name="Teach").click()
-    page.fill(".teach-who input", f"Reader with {mode}")  # whoever agreed to the terms is not asked again
+    page.fill(".teach-who input", name)
     page.click(".teach-who button")
     page.wait_for_selector("[data-act=agree]")
+    return page
+
+
+def teach_start(camera: Camera, name: str = "Reader at the start") -> "Page":
+    """Return a page with the panel before the first image."""
+    page = terms(camera, name)
     page.select_option(".teach-terms select", "none of these")
     page.click("[data-act=agree]")
+    page.wait_for_selector("[data-act=next]")
+    return page
+
+
+def teach(camera: Camera, size: tuple[int, int] = (1280, 1060), mode: str = "clicks") -> "Page":
+    """Return a page where an image was clicked through."""
+    page = teach_start(camera, f"Reader {size[0]} by {size[1]}, {mode}")
+    page.set_viewport_size({"width": size[0], "height": size[1]})
     page.locator(f".teach-start input[value='{mode}']").check()
     page.click("[data-act=next]:visible")
     page.wait_for_function(READY)
@@ -184,6 +225,17 @@ def teach(camera: Camera, size: tuple[int, int], mode: str) -> "Page":
     for place in CLICKED:
         page.mouse.click(*page.evaluate(PLACE, place))
         page.wait_for_timeout(200)
+    return page
+
+
+def teach_result(camera: Camera) -> "Page":
+    """Return a page after a submission, where one points at a finding."""
+    page = teach(camera, (1280, 800))
+    page.keyboard.press("2")
+    page.click("[data-act=submit]")
+    row = page.locator(".teach-seen tr[data-shares]").last
+    row.wait_for()
+    row.hover()
     return page
 
 
@@ -212,9 +264,9 @@ def submit_readings(store: "AnnotationStore") -> None:
             ))  # fmt: skip
 
 
-def review(camera: Camera) -> "Page":
-    """A page where an admin reviews the first submission."""
-    page = camera.open((1280, 1180))
+def review(camera: Camera, height: int = 1180) -> "Page":
+    """Return a page where an admin reviews the first submission."""
+    page = camera.open((1280, height))
     page.click("#dashboard-tab-button[role=tab]")
     page.wait_for_selector(".dashboard-tile")
     page.fill("#dashboard-name input", "Ann")
@@ -224,15 +276,41 @@ def review(camera: Camera) -> "Page":
     return page
 
 
-def trained(camera: Camera) -> "Page":
-    """A page where Adapt has trained on the submissions."""
-    page = camera.open((1280, 1180))
+def quality(camera: Camera) -> "Page":
+    """Return a page where the annotators were compared."""
+    page = review(camera)
+    page.click("#dashboard-quality-button")
+    page.click("#dashboard-compute")
+    page.wait_for_selector("#dashboard-annotators table")
+    page.wait_for_selector("#dashboard-chart .main-svg")
+    return page
+
+
+def administration(camera: Camera) -> "Page":
+    """Return a page where an admin looks through the tasks."""
+    page = review(camera)
+    page.click("#dashboard-admins-button")
+    page.click("#dashboard-images-button")
+    page.wait_for_selector(".dashboard-cards img")
+    return page
+
+
+def train(camera: Camera) -> "Page":
+    """Return a page where a training can be begun."""
+    page = camera.open((1280, 800))
     page.click("#adapt-tab-button[role=tab]")
     page.fill("#adapt-name input", "Ann")
     page.fill("#adapt-token input", TOKEN)
     page.click("#adapt-use")
     page.click("#adapt-part-train-button[role=tab]")
     page.wait_for_function("document.querySelector('#adapt-counts')?.innerText.includes('scanpaths on')")
+    return page
+
+
+def trained(camera: Camera) -> "Page":
+    """Return a page where Adapt has trained on the submissions."""
+    page = train(camera)
+    page.set_viewport_size({"width": 1280, "height": 1180})
     page.fill("#adapt-adapter input", "three-readers")
     page.click("#adapt-start")
     page.wait_for_function(
@@ -242,11 +320,54 @@ def trained(camera: Camera) -> "Page":
     return page
 
 
+# Picture -> how the page gets there.
+STATES: dict[str, Callable[[Camera], "Page"]] = {
+    "opened": Camera.open,
+    "looking": lambda camera: camera.asked("Looking"),
+    "writing": lambda camera: camera.asked("Writing"),
+    "queued": queued,
+    "done": lambda camera: camera.asked("Done in"),
+    "stopped": stopped,
+    "failed": failed,
+    "unlike": unlike,
+    "declined": declined,
+    "dark": lambda camera: camera.asked("Done in", DESK, "dark"),
+    "phone": lambda camera: camera.asked("Done in", PHONE),
+    "phone-dark": lambda camera: camera.asked("Done in", PHONE, "dark"),
+    "steered": steered,
+    "revealed": revealed,
+    "compared": compared,
+    "evaluate": reports,
+    "teach-terms": terms,
+    "teach-start": teach_start,
+    "teach": teach,
+    "teach-phone": lambda camera: teach(camera, (390, 844), "bubble"),
+    "teach-result": teach_result,
+    "annotations": review,
+    "quality": quality,
+    "administration": administration,
+    "train": train,
+    "adapt": trained,
+}
+
+
+def _draw_replay(engine: "GazeEngine", path: Path) -> None:
+    """Write the example with the path of the model, as it is played."""
+    from diagnose.service import EXAMPLES, draw_example
+    from gazevlm_core.replay import ReplayFormat, draw_replay, save_replay
+
+    drawn = draw_example(next(number for number, one in enumerate(EXAMPLES) if one.caption == EXAMPLE))
+    found = engine.diagnose(drawn).scanpath
+    assert found is not None
+    save_replay(draw_replay(drawn, found), path, ReplayFormat.WEBP)
+
+
 def main(
     out: Annotated[Path, typer.Option(help="Folder of the documentation.")] = Path("docs"),
     chromium: Annotated[str, typer.Option(envvar="CHROMIUM", help="Path of Chromium.")] = "/usr/bin/chromium",
+    only: Annotated[list[str] | None, typer.Option(help=f"States to picture: {', '.join(STATES)}.")] = None,
 ) -> None:
-    """Start the page, photograph it, stop."""
+    """Start the page, photograph it, stop; without `--only` every state, and the replay of the README."""
     import tempfile
 
     from playwright.sync_api import sync_playwright
@@ -255,22 +376,17 @@ def main(
     from annotate.opening import open_teaching
     from app import build_app
     from diagnose.catalogue import Catalogue
-    from diagnose.service import EXAMPLES, draw_example
     from finetune.opening import open_adapting
     from gazevlm_core.inference import GazeEngine
     from gazevlm_core.options import shipped_models
-    from gazevlm_core.replay import ReplayFormat, draw_replay, save_replay
     from web.page import launch_options
     from web.settings import Settings
 
     states = out / "states"
     states.mkdir(parents=True, exist_ok=True)
     engines = {name: GazeEngine.load(name) for name in shipped_models()}
-    number = next(number for number, one in enumerate(EXAMPLES) if one.caption == EXAMPLE)
-    drawn = draw_example(number)
-    path = engines[NANO].diagnose(drawn).scanpath
-    assert path is not None
-    save_replay(draw_replay(drawn, path), out / "replay.webp", ReplayFormat.WEBP)
+    if not only:
+        _draw_replay(engines[NANO], out / "replay.webp")
     catalogue = Catalogue(engines)
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         data = Path(folder) / "data"
@@ -281,17 +397,10 @@ def main(
         adapting.start()
         page = build_app(catalogue, teaching, adapting.service, gpu=slowed)
         _, address, _ = page.launch(prevent_thread_lock=True, quiet=True, **launch_options(page))
-        hostile, unlike = Path(folder) / "drawing.png", Path(folder) / "noise.png"
-        hostile.write_text('<svg xmlns="http://www.w3.org/2000/svg"/>', encoding="utf-8")
-        Image.effect_noise((400, 400), 90).save(unlike)
         browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
         camera = Camera(browser, address, states)
-        photograph(camera, hostile, unlike)
-        camera.take(reports(camera), "evaluate")
-        camera.take(teach(camera, (1280, 1060), "clicks"), "teach")
-        camera.take(teach(camera, (390, 844), "bubble"), "teach-phone")
-        camera.take(review(camera), "annotations")
-        camera.take(trained(camera), "adapt")
+        for state in only or STATES:
+            camera.take(STATES[state](camera), state)
         browser.close()
         page.close(verbose=False)
         adapting.close()

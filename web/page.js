@@ -52,7 +52,8 @@
     DOES = "button:not(.label-wrap, .gaze-term, [role=tab], .gaze-viewer button), input[type=file]",
     AWAY_PX = 8,
     WIDEST_PX = 424;
-  let pressed = null;
+  let pressed = null,
+    around = null; // that stays where what was pressed goes, such as the place for a file once there is one
   const toasts = () => [...document.querySelectorAll(".toast-body")],
     close = toast => toast.querySelector("button.toast-close, button[aria-label='Close']")?.click();
   for (const kind of ["click", "change", "drop"])
@@ -62,22 +63,26 @@
         // the page itself presses Diagnose, such as for a link, and what was said of that link has to stay
         if (!target.closest || target.closest(".toast-body") || (type === "click" && !isTrusted)) return;
         pressed = target.closest("button, .block");
+        around = target.closest(".block");
         if (type === "drop" || target.closest(DOES)) toasts().forEach(close);
       },
       true,
     );
-  /* Below what was pressed, or above it; in the usual corner where that is out of sight, or much of the window. */
+  /* Below what was pressed, or above it; in the usual corner where that is out of sight, or much of the window. Where what was
+     pressed has gone, to the right of where it was, if there is room: below it lies what would be tried next. */
   function place(wrap) {
-    const box = pressed?.getBoundingClientRect(),
+    const gone = !pressed?.isConnected,
+      box = (gone ? around : pressed)?.getBoundingClientRect(),
       seen = box?.width && box.bottom > 0 && box.top < innerHeight && box.height < innerHeight / 2;
     for (const name of ["left", "right", "top", "width"]) wrap.style.removeProperty(name);
     if (!seen) return;
-    const width = Math.min(WIDEST_PX, innerWidth - 2 * AWAY_PX);
+    const width = Math.min(WIDEST_PX, innerWidth - 2 * AWAY_PX),
+      aside = gone && box.right + width + 2 * AWAY_PX <= innerWidth;
     Object.assign(wrap.style, { width: `${width}px`, right: "auto" });
     const below = box.bottom + AWAY_PX,
       fits = below + wrap.offsetHeight + AWAY_PX <= innerHeight;
-    wrap.style.left = `${Math.max(AWAY_PX, Math.min(box.left, innerWidth - width - AWAY_PX))}px`;
-    wrap.style.top = `${fits ? below : Math.max(AWAY_PX, box.top - wrap.offsetHeight - AWAY_PX)}px`;
+    wrap.style.left = `${aside ? box.right + AWAY_PX : Math.max(AWAY_PX, Math.min(box.left, innerWidth - width - AWAY_PX))}px`;
+    wrap.style.top = `${aside ? box.top : fits ? below : Math.max(AWAY_PX, box.top - wrap.offsetHeight - AWAY_PX)}px`;
   }
   new MutationObserver(changes => {
     const added = changes.some(change =>

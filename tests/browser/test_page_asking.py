@@ -160,6 +160,11 @@ def test_hostile_upload_is_explained_and_the_page_goes_on(
     wait_for_status(page, "did not work")
     page.wait_for_timeout(600)  # the message slides in
     page.screenshot(path=artifacts / "page-1280-error.png")
+    file, message = (page.locator(part).bounding_box() for part in ("#upload", ".toast-body"))
+    assert file is not None
+    assert message is not None
+    assert 0 <= message["x"] - file["x"] - file["width"] < 30, "beside the file, and not on the examples below it"
+    assert abs(message["y"] - file["y"]) < 30
     (tmp_path / "words.png").write_text("no image")
     page.click("#upload [aria-label='Clear']")
     page.wait_for_selector("#upload input[type=file]", state="attached")
