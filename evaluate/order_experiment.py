@@ -35,7 +35,7 @@ from gazevlm_core.evaluation.floors import (
 )
 from gazevlm_core.evaluation.path_scores import mean_scores
 from gazevlm_core.evaluation.predict import Prediction, predict
-from gazevlm_core.evaluation.report import Score
+from gazevlm_core.evaluation.report import AUROC_NAME, BITS_NAME, Score
 from gazevlm_core.findings import FINDING_NAMES
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.inference import EncodedImage, GazeEngine
@@ -57,7 +57,6 @@ TEST_BATCH = 64
 CELLS_FOLDER = "cells"
 PLAN_FILE, FLOORS_FILE, ORDER_FILE = "plan.json", "floors.json", "order_information.json"
 STEP_SCORE = "bits"  # of `MAP_METRICS`
-AUROC_NAME, BITS_NAME = "macro AUROC", "bits per fixation"  # of the scores of a run, beside SEQUENCE
 OTHER_READER, USUAL_STEP = "another reader", "bits of the usual step"  # beside them
 RESAMPLED = 1000  # times, of each score of a run
 CONSTANT_PATHS = 200  # readings of other images that floors know: all pairs of them are compared

@@ -240,6 +240,7 @@ def _difference(less: Scored) -> dict[str, Any]:
 
 
 def _by_seed(scored: Scored) -> dict[str, Any]:
-    """Return the mean with its interval, and each seed's score."""
-    estimate = scored.mean(_picks(len(scored.seeds)))
-    return {**Score.of(estimate).to_values(), "by_seed": np.round(scored.values, 5).tolist()}
+    """Return the mean with its interval, and each seed's score; of one seed nobody knows how far others lie."""
+    values = Score.of(scored.mean(_picks(len(scored.seeds)))).to_values()
+    by_seed = np.round(scored.values, 5).tolist()
+    return {**values, "interval": values["interval"] if len(by_seed) > 1 else None, "by_seed": by_seed}

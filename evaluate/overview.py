@@ -11,6 +11,8 @@ from evaluate.rows import text
 from evaluate.tables import TWINS, model_name, runs_of, variants_of
 from gazevlm_core.evaluation.floors import UNIFORM, UNIFORM_PATCHES
 from gazevlm_core.evaluation.report import (
+    AUROC_NAME,
+    BITS_NAME,
     SOURCES,
     DatasetPaths,
     DatasetReport,
@@ -202,10 +204,8 @@ def _path_words(dot: Dot) -> str:
 
 def _experiment_answer(report: ExperimentReport) -> str:
     domain, variant = next(iter(report.domains.values())), variants_of(report)[0]
-    found = {
-        (one.first, one.second): one for one in sorted(domain.differences, key=lambda one: one.images)
-        if one.score == "macro AUROC" and one.variant == variant
-    }  # fmt: skip
+    own = sorted((one for one in domain.differences if one.variant == variant), key=lambda one: one.images)
+    found = {(one.first, one.second): one for one in own if one.score == AUROC_NAME}
     parts = [
         f"{words} {_effect(found[pair])}"
         for pair, words in {
@@ -217,7 +217,11 @@ def _experiment_answer(report: ExperimentReport) -> str:
     if not parts:
         return "Nothing was compared in this experiment yet."
     joined = "; ".join(parts)
-    return f"{joined[0].upper()}{joined[1:]} (change in AUROC, {max(one.images for one in found.values()):,} images)."
+    areas = f"{joined[0].upper()}{joined[1:]} (change in AUROC, {max(one.images for one in found.values()):,} images)."
+    bits = [one for one in own if (one.score, one.first, one.second) == (BITS_NAME, "original", "shuffled")]
+    if not bits:
+        return areas
+    return f"{areas} Of a reader's next patch, learning the order tells {text(bits[-1])} bits more."
 
 
 def _effect(difference: Difference) -> str:

@@ -416,6 +416,9 @@ class DatasetReport(Part):
 
 
 # ---- gazevlm experiment ---------------------------------------------------------------------------------------------
+AUROC_NAME, BITS_NAME = "macro AUROC", "bits per fixation"  # of the scores of a run, beside the sequence score
+
+
 class Run(Part):
     """All runs of one kind, over their seeds."""
 
@@ -423,9 +426,9 @@ class Run(Part):
     order: GazeOrderName
     images: Annotated[int, Field(ge=1, le=10**9)]
     seeds: Count
-    auroc: Score = Field(alias="macro AUROC")
+    auroc: Score = Field(alias=AUROC_NAME)
     sequence: Score | None = Field(None, alias="sequence score")
-    step_bits: Score | None = Field(None, alias="bits per fixation")
+    step_bits: Score | None = Field(None, alias=BITS_NAME)
     per_finding: Annotated[dict[Name, Number], Entries] = {}
     floors: Annotated[dict[Name, Number], Entries] = {}
 

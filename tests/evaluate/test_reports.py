@@ -111,6 +111,9 @@ def test_an_experiment_is_answered_in_one_sentence_by_its_intervals() -> None:
     words = headline(parse_report(encoded(values)))
     assert "look makes that worse" in words
     assert "they look shows no difference" in words
+    bits = {**difference, "score": "bits per fixation", "second": "shuffled", "value": 0.5, "interval": [0.25, 0.75]}
+    values["domains"]["A"]["differences"] += [bits, {**bits, "variant": "with glimpses", "value": 9.0}]
+    assert "learning the order tells 0.500 [0.250, 0.750] bits more." in headline(parse_report(encoded(values)))
     values["domains"]["A"]["differences"] = [{**difference, "interval": None}]
     assert "look was compared without an interval (0.031)" in headline(parse_report(encoded(values)))
     values["domains"]["A"]["differences"] = []
