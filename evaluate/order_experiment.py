@@ -6,13 +6,15 @@ phantoms that no other seed sees, and is scored on the same others; what is fini
 
 import json
 import math
+import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
+from threading import Thread
 from typing import Any, ClassVar
 
 import numpy as np
@@ -240,7 +242,7 @@ def train_cell(cell: Cell, plan: Plan, shards: Path, scratch: Path) -> GazeEngin
         for number, one in enumerate(samples)
     ]
     config = finetune_config(cell, plan, write_gaze_folder(scratch / "annotations", split))
-    ending = run_process(config, scratch / "adapter", scratch / "run", shown=False)
+    ending = run_process(config, scratch / "adapter", scratch / "run", alone=False)
     if ending.outcome != "done":
         raise ExperimentError(f"{cell.name}: {ending.cause}")
     return _FrozenTowerEngine.load(plan.base, adapter=scratch / "adapter")
@@ -403,6 +405,15 @@ _worker_bench: list[_Bench] = []
 def _start_worker(bench: _Bench) -> None:
     torch.set_num_threads(1)
     _worker_bench.append(bench)
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End this worker when the process that forked it is gone, however it ended: no one would read its results."""
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _run_in_worker(cell: Cell) -> str:

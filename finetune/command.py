@@ -234,15 +234,17 @@ def is_main() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
-def run_process(config: FinetuneConfig, out: Path, run: Path, *, shown: bool = True) -> Ending:
+def run_process(config: FinetuneConfig, out: Path, run: Path, *, alone: bool = True) -> Ending:
     """Train in this process, from reading the data to exit.json.
 
     Args:
         run: folder of log and checkpoints.
-        shown: whether it is followed on the terminal.
+        alone: whether the process is there for nothing else: then the run ends by its signals, and shows itself on the
+            terminal.
     """
     stop = StopRequest()
-    stop.listen()
+    if alone:
+        stop.listen()
     with ExitStack() as held:
         try:
             if is_main():
@@ -254,7 +256,7 @@ def run_process(config: FinetuneConfig, out: Path, run: Path, *, shown: bool = T
             return Ending("failed", f"Another process trains in {run}; wait until it ends, or give another folder.")
         except OSError as error:
             return Ending("failed", cause_of(error, ()))
-        return _train(config, out, run, stop, shown=shown)
+        return _train(config, out, run, stop, shown=alone)
 
 
 def _train(config: FinetuneConfig, out: Path, run: Path, stop: StopRequest, *, shown: bool) -> Ending:

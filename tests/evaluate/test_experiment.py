@@ -1,8 +1,13 @@
 """The experiment: what differs between its runs and what does not, resuming, and a report of what came out."""
 
 import json
+import os
+import time
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from itertools import pairwise
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
@@ -113,6 +118,29 @@ def test_seeds_are_planned_by_how_far_they_scatter() -> None:
     assert np.quantile(np.abs(drawn), 0.95) == pytest.approx(0.01, rel=0.15), "so many give the width"
     noisy = Scored(values, values[:, None] + rng.normal(0.0, 0.01, 1000), np.arange(400))
     assert noisy.seeds_needed(0.01) is None, "the images alone scatter further"
+
+
+def _fork_a_worker(out: Connection) -> None:
+    fork, start = get_context("fork"), order_experiment._start_worker
+    with ProcessPoolExecutor(1, fork, initializer=start, initargs=(None,)) as pool:
+        out.send(pool.submit(os.getpid).result())
+        pool.submit(time.sleep, 60).result()
+
+
+def test_workers_end_with_the_process_that_forked_them() -> None:
+    here, there = get_context("fork").Pipe()
+    parent = get_context("fork").Process(target=_fork_a_worker, args=(there,))
+    parent.start()
+    worker = here.recv()
+    parent.kill()
+    parent.join()
+    for _ in range(300):
+        state = Path(f"/proc/{worker}/stat")
+        if not state.exists() or state.read_text().rpartition(")")[2].split()[0] == "Z":
+            return
+        time.sleep(0.1)
+    os.kill(worker, 9)
+    raise AssertionError("the worker was still there after half a minute")
 
 
 @pytest.mark.slow
