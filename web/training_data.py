@@ -5,12 +5,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+ALL_PROJECTS = ("All projects", "")  # what a list of projects begins with
+
 
 @dataclass(frozen=True)
 class DataChoice:
     """Which submissions are learned from. Rejected and removed ones never are.
 
     Args:
+        project: short name of that in which they were made; "" for all.
         least_agreement: smallest mean sequence score of a submission with the other annotators of its image, from 0
             to 1; one on an image that nobody else annotated passes.
 
@@ -21,6 +24,7 @@ class DataChoice:
     accepted_only: bool = False  # leave out those that no reviewer has accepted
     annotators: tuple[str, ...] = ()  # pseudonyms; empty for everybody
     least_agreement: float = 0.0
+    project: str = ""
 
     def __post_init__(self) -> None:
         if not 0 <= self.least_agreement <= 1:
@@ -40,6 +44,10 @@ class DataCount:
 
 class TrainingData(Protocol):
     """A store that can be learned from."""
+
+    def projects(self) -> Mapping[str, str]:
+        """Return the projects in which there may be submissions: short name -> name."""
+        ...
 
     def count(self, choice: DataChoice) -> DataCount:
         """Return what a choice amounts to now."""

@@ -5,6 +5,7 @@ from typing import Any, Literal, get_args
 
 import gradio as gr
 
+from annotate.dashboard.project_filter import chosen
 from annotate.dashboard.quality import SurveyCache
 from annotate.store.lookup import PendingOne, pending_submissions
 from annotate.store.model import StoreError, Verdict
@@ -50,8 +51,9 @@ class BulkService:
         self.store, self.gate, self._surveys = store, gate, surveys
 
     def count(
-        self, claim: Claim, seen: Seen | None, same_annotator: bool = False, same_image: bool = False, odd: Odd = "all"
-    ) -> Counted:
+        self, claim: Claim, seen: Seen | None, same_annotator: bool = False, same_image: bool = False,
+        odd: Odd = "all", project: str = "",
+    ) -> Counted:  # fmt: skip
         """Return the pending submissions that match.
 
         Args:
@@ -59,6 +61,7 @@ class BulkService:
             seen: the submission that the reviewer sees.
             same_annotator, same_image: only those of its annotator, and on its image.
             odd: what the checks of the comparison say of them.
+            project: only what was made in it, by its short name; "" for all.
 
         Raises:
             StoreError: nothing is seen, or an unknown filter.
@@ -71,7 +74,7 @@ class BulkService:
             raise StoreError(NOTHING_SEEN)
         annotator = shown.annotation.annotator if shown and same_annotator else None
         image = shown.image_sha256 if shown and same_image else None
-        ones = pending_submissions(self.store, annotator, image)
+        ones = pending_submissions(self.store, annotator, image, project)
         unchecked = 0
         if odd != "all":
             rows = (self._surveys.latest() or self._surveys.compute()).survey.submissions
@@ -116,7 +119,7 @@ class BulkService:
 class BulkView:
     """A fold below the review: filters, a count, two verdicts, and the annotator."""
 
-    def __init__(self, service: BulkService, entry: Entry, seen: gr.State) -> None:
+    def __init__(self, service: BulkService, entry: Entry, seen: gr.State, project: gr.Dropdown) -> None:
         self.service = service
         with gr.Accordion("Many at once; this annotator", open=False, elem_id="dashboard-bulk"):
             gr.HTML(note(WHAT))
@@ -136,9 +139,9 @@ class BulkView:
                 self.let_in = gr.Button("Let in again", min_width=110, elem_id="dashboard-let-in")
             self.status = gr.HTML(status(""), elem_id="dashboard-bulk-status")
         self.counted = remembered()
-        filters = [seen, self.annotator, self.image, self.odd]
+        filters = [seen, self.annotator, self.image, self.odd, project]
         entry.on(self.count.click, self._count, filters, [self.counted, self.status])
-        for choice in (self.annotator, self.image, self.odd):  # what was counted is not what stands there now
+        for choice in (self.annotator, self.image, self.odd, project):  # what was counted is not what stands there now
             choice.input(lambda: (None, status("")), None, [self.counted, self.status], queue=False, **QUIET)
         verdicts: tuple[tuple[gr.Button, Verdict], ...] = ((self.accept, "accepted"), (self.reject, "rejected"))
         self.changes = [
@@ -148,8 +151,10 @@ class BulkView:
         for button, blocked in ((self.block, True), (self.let_in, False)):
             entry.on(button.click, self._block(blocked), [seen, self.reason], self.status)
 
-    def _count(self, claim: Claim, seen: Seen | None, annotator: bool, image: bool, odd: Any) -> Values:  # noqa: ANN401
-        found = self.service.count(claim, seen, bool(annotator), bool(image), odd)
+    def _count(
+        self, claim: Claim, seen: Seen | None, annotator: bool, image: bool, odd: Any, project: Any  # noqa: ANN401
+    ) -> Values:
+        found = self.service.count(claim, seen, bool(annotator), bool(image), odd, chosen(project))
         more = f" {found.more:,} more match; do these first." if found.more else ""
         new = f" {found.unchecked:,} came after the latest comparison and are left out." if found.unchecked else ""
         words = f"{len(found.ones):,} pending submissions are counted.{more}{new}"

@@ -15,6 +15,7 @@ from annotate.dashboard.images import ImagesService, ImagesView
 from annotate.dashboard.imports import ImportsService, ImportsView, ImportWorker
 from annotate.dashboard.overview import AuditLogService, AuditLogView, OverviewService, OverviewView
 from annotate.dashboard.project import ProjectService, ProjectView
+from annotate.dashboard.project_filter import offered
 from annotate.dashboard.quality import QualityService, QualityView, SurveyCache
 from annotate.dashboard.review import ReviewService, ReviewView
 from annotate.store.model import MAIN_PROJECT
@@ -113,7 +114,8 @@ class Dashboard:
                 self.exports = ExportsView(service.exports, entry, chosen)
             with gr.Tab("Audit log", elem_id="dashboard-audit", render_children=True):
                 self.audit_log = AuditLogView(service.audit_log, entry)
-        outputs = [*self.project.shown, *self.images.shown, self.imports.question]
+        self.filters = [self.review.project, self.quality.project]
+        outputs = [*self.project.shown, *self.images.shown, self.imports.question, *self.filters]
         entry.on(chosen.input, self._choose, [chosen], outputs)
         for event in self.project.changes:
             event.success(entry.handler(self._choose), [entry.token, chosen], outputs, **QUIET)
@@ -121,7 +123,8 @@ class Dashboard:
     def _choose(self, claim: Claim, slug: str) -> Values:
         """Show another project in all parts."""
         question = {self.imports.question: self.service.project.project(claim, slug).question}
-        return {**self.project.first(claim, slug), **self.images.first(claim, slug), **question}
+        filters = {one: offered(self.service.project.store) for one in self.filters}  # one may be new
+        return {**self.project.first(claim, slug), **self.images.first(claim, slug), **question, **filters}
 
     def refresh_on(self, listen: Listen) -> None:
         """Show counts, imports and the log as they are now whenever the tab is opened; what is under review stays."""

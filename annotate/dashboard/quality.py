@@ -11,6 +11,7 @@ from typing import Any
 import gradio as gr
 import plotly.graph_objects as go
 
+from annotate.dashboard.project_filter import chosen, offered, project_filter
 from annotate.export.folder import images_with_submissions
 from annotate.quality.agreement import ImageAgreement
 from annotate.quality.scores import AGREEMENT_SCORES, FLOORS, SEQUENCE, Level
@@ -51,7 +52,7 @@ MOST_LISTED = 300
 class Quality:
     """A survey, and when it was made."""
 
-    survey: Survey  # of the whole store
+    survey: Survey  # of the whole store, or of a project
     names: dict[str, str]  # image_sha256 -> name
     made_at: datetime  # when
     state: State  # of the store then
@@ -76,22 +77,22 @@ class SurveyCache:
 
     def __init__(self, store: AnnotationStore) -> None:
         self._store = store
-        self._latest: Quality | None = None
+        self._latest: dict[str, Quality] = {}  # of each project by its short name; "": of all
         self._computing = threading.Lock()  # one at a time; who waited gets what the other has made
 
-    def latest(self) -> Quality | None:
-        """Return the latest survey, which may be out of date; None before the first."""
-        latest = self._latest
+    def latest(self, project: str = "") -> Quality | None:
+        """Return the latest survey of a project, which may be out of date; None before the first."""
+        latest = self._latest.get(project)
         if latest is None or self._state() == latest.state:
             return latest
         return replace(latest, current=False)
 
-    def compute(self) -> Quality:
-        """Survey the store as it is now; StoreError where there is too much for a page."""
+    def compute(self, project: str = "") -> Quality:
+        """Survey what was made in a project, or all, as it is now; StoreError where there is too much for a page."""
         with self._computing:
             state = self._state()
-            if self._latest is not None and self._latest.state == state:
-                return self._latest
+            if (latest := self._latest.get(project)) is not None and latest.state == state:
+                return latest
             if state[0].annotations > MOST_SURVEYED:
                 raise StoreError(
                     f"There are {state[0].annotations:,} annotations, and a page surveys at most {MOST_SURVEYED:,}; "
@@ -102,10 +103,10 @@ class SurveyCache:
             def pairs() -> Iterator[tuple[StoredImage, list[Stored]]]:
                 for image, stored in images_with_submissions(self._store):
                     names[image.sha256] = image.name
-                    yield image, [one for one in stored if not one.removed]
+                    yield image, [one for one in stored if not one.removed and project in ("", one.project)]
 
-            self._latest = Quality(survey(pairs()), names, datetime.now(UTC), state)
-            return self._latest
+            made = self._latest[project] = Quality(survey(pairs()), names, datetime.now(UTC), state)
+            return made
 
     def _state(self) -> State:
         log = latest_audit(self._store, 1)
@@ -118,15 +119,21 @@ class QualityService:
     def __init__(self, store: AnnotationStore, gate: Gate, surveys: SurveyCache) -> None:
         self.store, self.gate, self._surveys = store, gate, surveys
 
-    def latest(self, claim: Claim) -> Quality | None:
-        """Return the survey that was made last, at no cost; None before the first."""
+    def latest(self, claim: Claim, project: str = "") -> Quality | None:
+        """Return the survey of a project, "" for all, that was made last, at no cost; None before the first."""
         self.gate.admit(claim, "read", "reviewer")
-        return self._surveys.latest()
+        return self._surveys.latest(project)
 
-    def compute(self, claim: Claim) -> Quality:
-        """Survey the store as it is now; it may take a while. StoreError where there is too much for a page."""
+    def compute(self, claim: Claim, project: str = "") -> Quality:
+        """Survey a project, "" for all, as it is now; it may take a while.
+
+        Raises:
+            StoreError: there is no such project, or too much for a page.
+        """
         self.gate.admit(claim, "review", "reviewer")
-        return self._surveys.compute()
+        if project:
+            self.store.project(project)
+        return self._surveys.compute(project)
 
 
 def level_row(name: str, level: Level) -> list[Cell]:
@@ -252,6 +259,7 @@ class QualityView:
     def __init__(self, service: QualityService, entry: Entry) -> None:
         self.service = service
         with gr.Row(elem_classes="dashboard-line"):
+            self.project = project_filter("dashboard-quality-project")
             self.compute = gr.Button("Compare the annotators now", min_width=220, scale=0, elem_id="dashboard-compute")
             self.status = gr.HTML(status(NOT_YET), elem_id="dashboard-quality-status")
         with gr.Column(elem_id="dashboard-quality-body"):
@@ -260,19 +268,29 @@ class QualityView:
             self.annotators = gr.HTML(elem_id="dashboard-annotators")
             self.images = gr.HTML(elem_id="dashboard-images-by-agreement")
             self.image = gr.Dropdown(label="See one of these images", elem_id="dashboard-image-by-agreement")
-        self.shown = [self.status, self.agreement, self.chart, self.annotators, self.images, self.image]
+        self.shown = [self.project, self.status, self.agreement, self.chart, self.annotators, self.images, self.image]
         run_busily(
-            self.compute.click, [self.compute], self.status, COMPUTING, entry.handler(self._compute), entry.token,
-            self.shown, concurrency_limit=1,
+            self.compute.click, [self.compute], self.status, COMPUTING, entry.handler(self._compute),
+            [entry.token, self.project], self.shown, concurrency_limit=1,
         )  # fmt: skip
+        entry.on(self.project.input, self._latest, [self.project], self.shown)
 
     def first(self, claim: Claim) -> Values:
         """Show the latest survey, if there is one."""
-        quality = self.service.latest(claim)
-        return {self.status: status(NOT_YET)} if quality is None else self._showing(quality)
+        return {self.project: offered(self.service.store), **self._latest(claim, "")}
 
-    def _compute(self, claim: Claim) -> Values:
-        return self._showing(self.service.compute(claim))
+    def _latest(self, claim: Claim, project: Any) -> Values:  # noqa: ANN401
+        quality = self.service.latest(claim, chosen(project))
+        return self._nothing() if quality is None else self._showing(quality)
+
+    def _compute(self, claim: Claim, project: Any) -> Values:  # noqa: ANN401
+        return self._showing(self.service.compute(claim, chosen(project)))
+
+    def _nothing(self) -> Values:
+        tables = dict.fromkeys((self.agreement, self.annotators, self.images), "")
+        return {
+            self.status: status(NOT_YET), **tables, self.chart: None, self.image: gr.Dropdown([], value=None)
+        }  # fmt: skip
 
     def _showing(self, quality: Quality) -> Values:
         age = "" if quality.current else " Something has changed since then."

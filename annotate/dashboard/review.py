@@ -9,9 +9,10 @@ import gradio as gr
 
 from annotate.dashboard import review_detail
 from annotate.dashboard.bulk import NOTHING_SEEN, BulkService, BulkView, Seen
+from annotate.dashboard.project_filter import chosen, offered, project_filter
 from annotate.dashboard.quality import SurveyCache
 from annotate.dashboard.review_detail import Detail
-from annotate.store.lookup import next_submission, pending_numbers, submission_of, submission_on
+from annotate.store.lookup import count_submissions, next_submission, pending_numbers, submission_of, submission_on
 from annotate.store.model import Stored, StoreError, Verdict
 from annotate.store.store import AnnotationStore
 from web.identity import Claim, Gate
@@ -64,24 +65,30 @@ class ReviewService:
         self.store, self.gate, self._surveys = store, gate, surveys
 
     # ---- what to review ---------------------------------------------------------------------------------------------
-    def next(self, claim: Claim, queue: Queue, after: int = 0) -> Next:
+    def next(self, claim: Claim, queue: Queue, after: int = 0, project: str = "") -> Next:
         """Return the next submission of a queue behind a number; from the queue's start where none is behind it.
+
+        Args:
+            claim: who asks.
+            queue: of all submissions.
+            after: the number.
+            project: only what was made in it, by its short name; "" for all.
 
         Raises:
             StoreError: no such queue, or more flagged ones than a page surveys.
         """
         self.gate.admit(claim, "read", "reviewer")
         if queue == "flagged":
-            return self._next_flagged(after)
-        found, again = next_submission(self.store, queue, after), False
+            return self._next_flagged(after, project)
+        found, again = next_submission(self.store, queue, after, project), False
         if found is None and after:
-            found, again = next_submission(self.store, queue, 0), True
-        return Next(found, getattr(self.store.counts(), queue), again)
+            found, again = next_submission(self.store, queue, 0, project), True
+        return Next(found, count_submissions(self.store, queue, project), again)
 
-    def _next_flagged(self, after: int) -> Next:
+    def _next_flagged(self, after: int, project: str) -> Next:
         """Flagged by the latest survey, and still pending."""
         quality = self._surveys.latest() or self._surveys.compute()
-        pending = pending_numbers(self.store)
+        pending = pending_numbers(self.store, project)
         odd = (row for row in quality.survey.submissions if row.flags or row.outliers)
         rows = sorted((row.number, row.submission_id) for row in odd if row.number in pending)
         if not rows:
@@ -150,6 +157,7 @@ class ReviewView:
     def __init__(self, service: ReviewService, bulk: BulkService, entry: Entry) -> None:
         self.service = service
         with gr.Row(elem_classes="dashboard-line"):
+            self.project = project_filter("dashboard-review-project")
             self.queue = gr.Radio(
                 list(QUEUES), value="pending", label="Look through", elem_id="dashboard-queue", min_width=280, scale=3,
                 info="Flagged: pending, and odd to the checks of the comparison.",
@@ -176,10 +184,10 @@ class ReviewView:
                     self.heat = gr.Plot(show_label=False, elem_id="dashboard-heat")
                     gr.HTML(note(MAP_NOTE))
         self.seen = remembered()
-        self.bulk = BulkView(bulk, entry, self.seen)
+        self.bulk = BulkView(bulk, entry, self.seen, self.project)
         self.shown = [
-            self.seen, self.status, self.submission, self.viewer, self.answer, self.table, self.agreement, self.heat,
-            *self.buttons.values(), self.reason, self.text,
+            self.project, self.seen, self.status, self.submission, self.viewer, self.answer, self.table,
+            self.agreement, self.heat, *self.buttons.values(), self.reason, self.text,
         ]  # fmt: skip
         self._connect(entry)
 
@@ -207,13 +215,13 @@ class ReviewView:
         )
 
     def _connect(self, entry: Entry) -> None:
-        everybody = self.everybody
-        moved = entry.on(self.next.click, self._next, [self.queue, everybody, self.seen], self.shown)
-        entry.on(self.queue.input, self._next, [self.queue, everybody], self.shown)
+        everybody, project = self.everybody, self.project
+        moved = entry.on(self.next.click, self._next, [self.queue, everybody, project, self.seen], self.shown)
+        entry.on([self.queue.input, project.input], self._next, [self.queue, everybody, project], self.shown)
         entry.on([self.go.click, self.text.submit], self.go_to, [self.text, everybody], self.shown)
         entry.on(self.submission.input, self._open, [self.submission, everybody], self.shown)
         entry.on(everybody.input, self._paths, [self.seen, everybody], self.viewer)
-        values = [self.seen, self.reason, self.queue, self.moves_on, everybody]
+        values = [self.seen, self.reason, self.queue, self.moves_on, everybody, project]
         self.changes = [
             entry.on(button.click, partial(self._decide, decision=name), values, self.shown)
             for name, button in self.buttons.items()
@@ -224,15 +232,15 @@ class ReviewView:
 
     def first(self, claim: Claim) -> Values:
         """Show the first pending submission."""
-        return self._next(claim, "pending", False)
+        return {self.project: offered(self.service.store), **self._next(claim, "pending", False, "")}
 
     # ---- handlers ---------------------------------------------------------------------------------------------------
     def go_to(self, claim: Claim, text: str | None, everybody: bool = False) -> Values:
         """Open what a text names."""
         return self._open(claim, self.service.find(claim, text or ""), everybody)
 
-    def _next(self, claim: Claim, queue: Any, everybody: bool, seen: Seen | None = None) -> Values:  # noqa: ANN401
-        return self._after(claim, queue, seen.number if seen else 0, everybody=everybody)
+    def _next(self, claim: Claim, queue: Any, everybody: bool, project: Any, seen: Seen | None = None) -> Values:  # noqa: ANN401
+        return self._after(claim, queue, chosen(project), seen.number if seen else 0, everybody=everybody)
 
     def _open(self, claim: Claim, submission_id: str | None, everybody: bool) -> Values:
         return self._showing(self.service.detail(claim, submission_id or ""), everybody=everybody)
@@ -243,21 +251,23 @@ class ReviewView:
         return self._payload(self.service.detail(claim, seen.submission_id), everybody=everybody)
 
     def _decide(
-        self, claim: Claim, seen: Seen | None, reason: str, queue: Any, moves_on: bool, everybody: bool, *,  # noqa: ANN401
-        decision: Decision,
+        self, claim: Claim, seen: Seen | None, reason: str, queue: Any, moves_on: bool, everybody: bool,  # noqa: ANN401
+        project: Any, *, decision: Decision,  # noqa: ANN401
     ) -> Values:  # fmt: skip
         self.service.decide(claim, decision, seen, reason)
         assert seen is not None  # or it was refused
         done = f"Submission {seen.number} is {DONE[decision]}. "
         if moves_on and decision in MOVES_ON:
-            values = self._after(claim, queue, seen.number, everybody=everybody, done=done)
+            values = self._after(claim, queue, chosen(project), seen.number, everybody=everybody, done=done)
         else:
             values = self._showing(self.service.detail(claim, seen.submission_id), everybody=everybody, done=done)
         return {**values, self.reason: ""}
 
     # ---- what is shown ----------------------------------------------------------------------------------------------
-    def _after(self, claim: Claim, queue: Any, number: int, *, everybody: bool, done: str = "") -> Values:  # noqa: ANN401
-        after = self.service.next(claim, queue, number)
+    def _after(
+        self, claim: Claim, queue: Any, project: str, number: int, *, everybody: bool, done: str = ""  # noqa: ANN401
+    ) -> Values:
+        after = self.service.next(claim, queue, number, project)
         if after.submission_id is None:
             return {**self._nothing(), self.status: status(done + NOTHING.format(queue=queue))}
         left = f"{after.left:,} {queue}. " + ("Again from the start. " if after.again else "")

@@ -19,6 +19,7 @@ from annotate.votes import first_of_each, labels, usable
 from web.training_data import DataChoice, DataCount
 
 REMOVED, REJECTED, NOT_ACCEPTED = "removed", "rejected", "not accepted by a reviewer"
+ELSEWHERE = "of another project"
 OTHERS, DISAGREES = "by annotators who were not chosen", "agrees too little with the others"
 AGAIN = "of somebody who annotated the image before"
 
@@ -32,6 +33,10 @@ class StoreTrainingData:
 
     def __init__(self, store: AnnotationStore) -> None:
         self._store = store
+
+    def projects(self) -> dict[str, str]:
+        """Return all projects of the store: short name -> name."""
+        return {one.slug: one.name for one in self._store.projects()}
 
     def count(self, choice: DataChoice) -> DataCount:
         """Count what a choice amounts to now.
@@ -88,7 +93,9 @@ def reasons_against(stored: Sequence[Stored], choice: DataChoice) -> dict[int, s
     """
     reasons: dict[int, str] = {}
     for one in stored:
-        if one.removed:
+        if choice.project and one.project != choice.project:
+            reasons[one.number] = ELSEWHERE
+        elif one.removed:
             reasons[one.number] = REMOVED
         elif one.verdict == "rejected":
             reasons[one.number] = REJECTED

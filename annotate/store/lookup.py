@@ -90,19 +90,36 @@ def _is(waiting: Waiting) -> tuple[ColumnElement[bool], ...]:
     return (verdict == waiting, ~removed)
 
 
-def next_submission(store: Store, waiting: Waiting, after: int) -> str | None:
+def _in(project: str) -> tuple[ColumnElement[bool], ...]:
+    """Return what is so of the submissions that were made in a project; nothing for ""."""
+    return (SUBMISSIONS.c.project == project,) if project else ()
+
+
+def next_submission(store: Store, waiting: Waiting, after: int, project: str = "") -> str | None:
     """Return the id of the first submission in this state behind a number; None where there is none.
+
+    Args:
+        store: to be asked.
+        waiting: the state.
+        after: the number.
+        project: only what was made in it, by its short name; "" for all.
 
     Raises:
         StoreError: there is no such state.
     """
-    query = select(SUBMISSIONS.c.submission_id).where(*_is(waiting), SUBMISSIONS.c.number > after)
+    query = select(SUBMISSIONS.c.submission_id).where(*_is(waiting), *_in(project), SUBMISSIONS.c.number > after)
     return store.database.read(lambda connection: connection.scalar(query.order_by(SUBMISSIONS.c.number).limit(1)))
 
 
-def pending_numbers(store: Store) -> set[int]:
-    """Return numbers of all submissions that wait for a verdict."""
-    query = select(SUBMISSIONS.c.number).where(*_is("pending"))
+def count_submissions(store: Store, waiting: Waiting, project: str = "") -> int:
+    """Return how many submissions are in a state; `project` as in `next_submission`."""
+    query = select(func.count()).select_from(SUBMISSIONS).where(*_is(waiting), *_in(project))
+    return store.database.read(lambda connection: connection.scalar(query)) or 0
+
+
+def pending_numbers(store: Store, project: str = "") -> set[int]:
+    """Return numbers of the submissions that wait for a verdict; `project` as in `next_submission`."""
+    query = select(SUBMISSIONS.c.number).where(*_is("pending"), *_in(project))
     return store.database.read(lambda connection: set(connection.scalars(query)))
 
 
@@ -119,15 +136,18 @@ class PendingOne:
     revision: int
 
 
-def pending_submissions(store: Store, annotator: str | None = None, sha256: str | None = None) -> list[PendingOne]:
+def pending_submissions(
+    store: Store, annotator: str | None = None, sha256: str | None = None, project: str = ""
+) -> list[PendingOne]:
     """Return submissions that wait for a verdict, by number.
 
     Args:
         store: to be asked.
         annotator: only those of this pseudonym; None for everybody's.
         sha256: only those on this image; None for all.
+        project: as in `next_submission`.
     """
-    query = select(SUBMISSIONS.c.submission_id, SUBMISSIONS.c.revision).where(*_is("pending"))
+    query = select(SUBMISSIONS.c.submission_id, SUBMISSIONS.c.revision).where(*_is("pending"), *_in(project))
     if annotator is not None:
         query = query.join(PEOPLE, PEOPLE.c.id == SUBMISSIONS.c.person_id).where(PEOPLE.c.pseudonym == annotator)
     if sha256 is not None:

@@ -133,6 +133,7 @@ class TrainingForm:
         base: name of a loaded model.
         accepted_only, annotators, least_agreement: as in `DataChoice`.
         settings: field of `FinetuneConfig` -> value of the form.
+        project: as in `DataChoice`.
     """
 
     name: object = ""
@@ -141,6 +142,7 @@ class TrainingForm:
     annotators: object = ()
     least_agreement: object = 0.0
     settings: Mapping[str, object] = field(default_factory=dict)
+    project: object = ""
 
     def adapter_name(self) -> str:
         """Return the adapter's name.
@@ -160,11 +162,12 @@ class TrainingForm:
             FormError: a value of the wrong kind.
         """
         least = self.least_agreement
-        if not isinstance(self.accepted_only, bool) or not is_names(self.annotators):
+        names = is_names(self.annotators) and is_names([self.project])
+        if not isinstance(self.accepted_only, bool) or not names:
             raise FormError("The choice of submissions cannot be read; choose again.")
         if isinstance(least, bool) or not isinstance(least, int | float) or not 0 <= least <= 1:
             raise FormError("The least agreement is a number from 0 to 1; move the slider.")
-        return DataChoice(self.accepted_only, tuple(self.annotators), float(least))  # type: ignore[arg-type]
+        return DataChoice(self.accepted_only, tuple(self.annotators), float(least), self.project)  # type: ignore[arg-type]
 
     def config(self, bases: Mapping[str, str]) -> FinetuneConfig:
         """Return the configuration of the training.

@@ -123,6 +123,11 @@ class AdaptService:
         return read_pairs(self._job(job_id).run)
 
     # ---- for admins -------------------------------------------------------------------------------------------------
+    def projects(self, claim: Claim) -> Mapping[str, str]:
+        """Return the projects to choose from: short name -> name."""
+        self.gate.admit(claim, "read", "admin")
+        return self._data.projects()
+
     def count(self, claim: Claim, form: TrainingForm) -> DataCount:
         """Count what a choice of submissions holds."""
         self.gate.admit(claim, "read", "admin")

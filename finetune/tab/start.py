@@ -16,7 +16,7 @@ from web.identity import Claim
 from web.markup import Table, note, status, table
 from web.page import QUIET, Values, remembered, show_errors
 from web.sign_in import Entry
-from web.training_data import DataCount
+from web.training_data import ALL_PROJECTS, DataCount
 
 WHAT = "Rejected and removed submissions are never learned from. A part of the images is held out to score the adapter."
 NO_BASE = "No loaded model can be adapted: start the page with one that comes from a folder or the Hub."
@@ -52,17 +52,22 @@ class StartView:
             self._add_start()
         self.count = remembered()
         self.form: set[Block] = {
-            entry.token, self.name, self.base, self.accepted, self.annotators, self.agreement, *self.settings.values(),
+            entry.token, self.name, self.base, self.project, self.accepted, self.annotators, self.agreement,
+            *self.settings.values(),
         }  # fmt: skip
         self.held_out_annotators = self.settings["held_out_annotators"]
         # what `open` may change
         self.opening = [
-            self.name, self.counts, self.count, self.annotators, self.held_out_annotators, self.estimate
+            self.name, self.project, self.counts, self.count, self.annotators, self.held_out_annotators, self.estimate
         ]  # fmt: skip
         self._connect()
 
     def _add_data(self) -> None:
         gr.HTML(f'<h3 class="gaze-heading">1. What to learn from</h3>{note(WHAT)}')
+        self.project = gr.Dropdown(
+            [ALL_PROJECTS], value="", label="Project", filterable=False, visible=False, elem_id="adapt-project",
+            info="What was made in it, wherever its images went later.",
+        )  # fmt: skip
         self.accepted = gr.Checkbox(False, label="Accepted submissions only", elem_id="adapt-accepted")
         with gr.Accordion("Choose among them", open=False, elem_id="adapt-choose"):
             self.annotators = gr.Dropdown(
@@ -112,7 +117,7 @@ class StartView:
 
     def _connect(self) -> None:
         latest: dict[str, Any] = {"trigger_mode": "always_last", **QUIET}  # nobody waits for a value that has gone by
-        chosen = [self.accepted.input, self.annotators.input, self.agreement.release]
+        chosen = [self.project.input, self.accepted.input, self.annotators.input, self.agreement.release]
         counted_once = gr.on(chosen, self._count, self.form, [self.counts, self.count], concurrency_limit=1, **latest)
         counted_once.success(self._estimate, {*self.form, self.count}, self.estimate, **QUIET)
         based = self.base.input(self._suggest, self.form, self.name, **QUIET)
@@ -135,10 +140,15 @@ class StartView:
         if not is_admin:
             return {self.name: name, self.estimate: self._requirements(claim, values, None)}
         everybody, form = self.service.count(claim, TrainingForm()), self.read(values)
+        projects = self.service.projects(claim)
         people = list(everybody.annotators)
         count = everybody if form.choice() == TrainingForm().choice() else self.service.count(claim, form)
         return {
             self.name: name,
+            self.project: gr.Dropdown(
+                [ALL_PROJECTS, *((name, slug) for slug, name in projects.items())],
+                visible=len(projects) > 1 and not self.service.zero_gpu,  # an export has a list of its own
+            ),
             self.annotators: gr.Dropdown(people),
             self.held_out_annotators: gr.Dropdown(people),
             self.counts: counts_html(count),
@@ -151,6 +161,7 @@ class StartView:
         return TrainingForm(
             values.get(self.name), values.get(self.base), values.get(self.accepted), values.get(self.annotators) or (),
             values.get(self.agreement), {name: values.get(field) for name, field in self.settings.items()},
+            values.get(self.project),
         )  # fmt: skip
 
     # ---- handlers ---------------------------------------------------------------------------------------------------

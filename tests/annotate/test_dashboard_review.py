@@ -156,6 +156,35 @@ def test_flagged_ones_come_one_by_one_and_leave_when_judged(service: DashboardSe
     assert service.review.next(REVIEWER, "flagged").submission_id is None
 
 
+def test_one_project_is_reviewed_judged_and_compared_by_itself(
+    service: DashboardService, store: AnnotationStore
+) -> None:
+    image = store.add_image(picture(7), "tube", by="root", project=store.add_project("Tubes", "root").slug)
+    path = Scanpath((Fixation(0.9, 0.1),), "click")
+    who = store.pseudonym("Emil")
+    tube = clicks(image, who, 99, scanpath=path, clicks=clicks(image, who, 1).clicks[:1])
+    store.submit(tube)
+    found = service.review.next(REVIEWER, "pending", project="tubes")
+    assert (found.submission_id, found.left) == (tube.submission_id, 1)
+    assert service.review.next(REVIEWER, "pending", project="main").left == 10
+    assert service.review.next(REVIEWER, "pending").left == 11
+    number = seen(store, tube.submission_id).number
+    assert service.review.next(REVIEWER, "pending", number, "tubes").again, "from the start of the project"
+    counted = service.bulk.count(REVIEWER, None, project="tubes")
+    assert [one.submission_id for one in counted.ones] == [tube.submission_id]
+    own = service.quality.compute(REVIEWER, "tubes")
+    assert [one.submission_id for one in own.survey.submissions] == [tube.submission_id]
+    assert service.quality.latest(REVIEWER) is None, "that is of all"
+    assert len(service.quality.compute(REVIEWER).survey.submissions) == 11
+    assert service.quality.latest(REVIEWER, "tubes") == own
+    assert service.review.next(REVIEWER, "flagged", project="tubes").left == 1
+    service.bulk.decide(REVIEWER, "accepted", counted)
+    assert service.review.next(REVIEWER, "pending", project="tubes").submission_id is None
+    assert service.review.next(REVIEWER, "pending").left == 10
+    with pytest.raises(StoreError, match="no such project"):
+        service.quality.compute(REVIEWER, "whatever")
+
+
 def test_the_detail_shows_consensus_and_everybody_and_escapes_what_came_from_outside(
     service: DashboardService, store: AnnotationStore
 ) -> None:

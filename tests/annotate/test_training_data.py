@@ -12,6 +12,7 @@ from annotate.export.formats.gaze import GazeFiles
 from annotate.export.training import (
     AGAIN,
     DISAGREES,
+    ELSEWHERE,
     NOT_ACCEPTED,
     OTHERS,
     REJECTED,
@@ -96,6 +97,23 @@ def test_some_annotators_only(store: AnnotationStore) -> None:
     counted = StoreTrainingData(store).count(DataChoice(annotators=(people["Ann"], people["Cy"])))
     assert counted.annotators == {people["Ann"]: 1, people["Cy"]: 1}
     assert counted.left_out == {OTHERS: 1}
+
+
+def test_one_project_only(store: AnnotationStore, tmp_path: Path) -> None:
+    _, people = crowd(store)
+    tubes = store.add_project("Tubes", "root").slug
+    image = store.add_image(picture(9), "tube", by="root", project=tubes)
+    store.submit(clicks(image, people["Ann"], 99))
+    store.set_task(image.sha256, "root", project="main")  # where its image goes later is of no matter
+    data = StoreTrainingData(store)
+    counted = data.count(DataChoice(project=tubes))
+    assert (counted.scanpaths, counted.images, counted.left_out) == (1, 1, {ELSEWHERE: 3})
+    assert data.projects() == {"main": "Main", "tubes": "Tubes"}
+    assert data.count(DataChoice(project="main")).scanpaths == 3
+    assert data.count(DataChoice()).scanpaths == 4
+    assert data.write(DataChoice(project=tubes), tmp_path / "out").scanpaths == 1
+    with pytest.raises(StoreError):
+        data.write(DataChoice(project="whatever"), tmp_path / "nothing")
 
 
 def test_who_agrees_too_little_with_the_others_is_left_out(store: AnnotationStore) -> None:

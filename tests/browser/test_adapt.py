@@ -214,6 +214,23 @@ def test_nothing_is_asked_for_while_another_tab_is_open(browser: "Browser", addr
     page.close()
 
 
+def test_what_one_project_has_is_learned_alone(browser: "Browser", address: str) -> None:
+    page = open_tab(browser, address)
+    enter(page)
+    page.click("#adapt-part-train-button[role=tab]")
+    wait_for(page, "#adapt-counts", "Chosen: 12 scanpaths on 9 images")
+    page.click("#adapt-project input")
+    offered = [text.removeprefix("✓").strip() for text in page.get_by_role("option").all_inner_texts()]
+    assert offered == ["All projects", "Main", "Tubes & lines"]
+    page.get_by_role("option", name="Tubes & lines").click()
+    wait_for(page, "#adapt-counts", "Chosen: 3 scanpaths on 2 images")
+    for tab in ("diagnose", "adapt-tab"):  # what was chosen stays
+        page.click(f"#{tab}-button[role=tab]")
+    wait_for(page, "#adapt-counts", "Chosen: 3 scanpaths on 2 images")
+    assert page.input_value("#adapt-project input") == "Tubes & lines"
+    page.close()
+
+
 def test_a_word_in_another_sense_is_not_explained(browser: "Browser", address: str) -> None:
     page = open_tab(browser, address)
     enter(page)

@@ -83,7 +83,7 @@ def test_three_images_by_mouse_by_keyboard_and_without_a_connection(
     assert hint(page).startswith("Click 4 of 4 placed, patch 52 of 64")  # row 6, column 4 of 8 x 8, from 0
     page.click("[data-tool=undo]")
     assert len(points(page)) == 3, "undo takes back one click"
-    page.get_by_role("button", name="Show or hide the tools").click()
+    page.get_by_role("button", name="Tools").click()
     page.click("[data-tool=redo]")
     page.click("[data-tool=undo]")
     page.mouse.move(*place(page, *PLACES[1]))

@@ -4,6 +4,7 @@ import io
 import json
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.request import urlopen
@@ -233,8 +234,8 @@ def test_calling_a_handler_all_the_same_is_refused(browser: "Browser", address: 
     enter(page, "Ann", "", "annotator")
     before = store.audit(), store.stored(include_removed=True)
     calls: dict[str, list[Any]] = {
-        "dashboard-next": ["", "pending", None, False],
-        "dashboard-accept": ["", None, "", "pending", True, False],
+        "dashboard-next": ["", "pending", False, "", None],
+        "dashboard-accept": ["", None, "", "pending", True, False, ""],
         "dashboard-offer": ["", "main", "open", "", None, None, "0" * 64],
         "dashboard-rank-first": ["", "main", "open", "", None, None, "0" * 64],
         "dashboard-table-go": ["", None, False],
@@ -250,7 +251,7 @@ def test_calling_a_handler_all_the_same_is_refused(browser: "Browser", address: 
         assert '"success":false' in answer.replace(" ", "")
         assert "may do this; enter the" in answer
         assert "Traceback" not in answer
-    answer = page.evaluate(CALL, ["dashboard-next", ["not the token at all", "pending", None, False]])
+    answer = page.evaluate(CALL, ["dashboard-next", ["not the token at all", "pending", False, "", None]])
     assert "gives no role" in answer
     assert (store.audit(), store.stored(include_removed=True)) == before
     with urlopen(f"{address}gradio_api/info", timeout=60) as answer:
@@ -446,6 +447,41 @@ def test_an_admin_tells_patients_by_a_table(
     wait_for(page, "#dashboard-table-refused", "as a formula does")
     (image,) = (one for one in store.images() if one.name == "phantom 1")
     assert (image.patient_id, image.metadata) == ("7", {"age": "61"})
+    page.close()
+
+
+def test_where_there_are_several_projects_one_is_looked_at_alone(
+    browser: "Browser", address: str, store: AnnotationStore
+) -> None:
+    page = open_tab(browser, address)
+    enter(page, "Rita", REVIEWER_TOKEN, "reviewer")
+    several = len(store.projects()) > 1
+    assert page.locator("#dashboard-review-project").count() == several, "one project is no choice"
+    nodules = store.add_project("Nodules", "root").slug
+    pixels = np.random.default_rng(8).integers(0, 255, (64, 64), np.uint8)
+    image = store.add_image(Image.fromarray(pixels), "nodule", by="root", project=nodules)
+    name = submit(store, image, "Tuber", Scanpath((Fixation(0.4, 0.4), Fixation(0.6, 0.6)), "click"), 5.0)
+    page.reload()
+    page.click("#dashboard-tab-button[role=tab]")
+    wait_for(page, "#dashboard-review-status", "Submission")
+    pick(page, "#dashboard-review-project", "Nodules")
+    wait_for(page, "#dashboard-review-status", "1 pending.")
+    page.click("#dashboard-quality-button")
+    pick(page, "#dashboard-quality-project", "Nodules")
+    wait_for(page, "#dashboard-quality-status", "Nothing is computed yet.")
+    page.click("#dashboard-compute")
+    page.wait_for_selector("#dashboard-annotators tbody tr")
+    assert page.locator("#dashboard-annotators tbody tr").count() == 1
+    assert store.pseudonym("local:tuber") in page.inner_text("#dashboard-annotators")
+    page.click("#dashboard-review-button")
+    page.click("#dashboard-accept")
+    wait_for(page, "#dashboard-review-status", "Nothing here is pending")
+    pick(page, "#dashboard-review-project", "All projects")
+    wait_for(page, "#dashboard-review-status", "Submission")
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.wait_for_function("document.documentElement.scrollWidth <= innerWidth")
+    store.remove(name, "end of this test", "test")
+    store.set_project(replace(store.project(nodules), closed=True), "test")
     page.close()
 
 

@@ -98,9 +98,14 @@ class FakeJobs:
 class FakeData:
     """Twelve scanpaths of two people on nine images; the counts tell the choices apart."""
 
+    def projects(self) -> dict[str, str]:
+        return {"main": "Main", "tubes": "Tubes & lines"}
+
     def count(self, choice: DataChoice) -> DataCount:
         if choice.least_agreement > 0.9:
             return DataCount(left_out={"agrees too little": 12})
+        if choice.project == "tubes":
+            return DataCount(2, 3, {"B-2": 3}, {}, {"of another project": 9})
         if choice.accepted_only:
             return DataCount(4, 5, {"A-1": 5}, {"effusion": 2}, {"not accepted yet": 7})
         return DataCount(9, 12, {"B-2": 8, "A-1": 4}, {"effusion": 3, "nodule <b>": 1}, {"rejected": 2})

@@ -105,7 +105,8 @@ def test_a_name_is_one_that_a_folder_can_have(name: object) -> None:
 
 @pytest.mark.parametrize("choice", [
     {"accepted_only": "yes"}, {"annotators": "A-1"}, {"annotators": [1]}, {"least_agreement": None},
-    {"least_agreement": 2}, {"least_agreement": math.nan}, {"least_agreement": True},
+    {"project": 1}, {"project": "x" * 10_000}, {"least_agreement": 2}, {"least_agreement": math.nan},
+    {"least_agreement": True},
 ])  # fmt: skip
 def test_a_choice_of_submissions_is_checked(choice: dict[str, Any]) -> None:
     with pytest.raises(FormError):

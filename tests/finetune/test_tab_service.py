@@ -35,7 +35,7 @@ from web.training_data import DataChoice
 # Who may call what; a method that is new fails below until it stands here.
 EVERYBODY = {"welcome", "overview", "history", "compare", "suggest", "command"}
 REVIEWERS = {"pairs"}
-ADMINS = {"count", "estimate", "start", "pause", "resume", "cancel", "delete", "pack"}
+ADMINS = {"projects", "count", "estimate", "start", "pause", "resume", "cancel", "delete", "pack"}
 METHODS = [name for name in dir(AdaptService) if name[0] != "_" and callable(getattr(AdaptService, name))]
 
 
@@ -93,7 +93,7 @@ def test_on_a_space_tokens_and_chosen_names_give_nothing(jobs: FakeJobs, name: s
     assert jobs.asked == []
 
 
-@pytest.mark.parametrize("name", sorted(ADMINS - {"count", "estimate"}))
+@pytest.mark.parametrize("name", sorted(ADMINS - {"projects", "count", "estimate"}))
 def test_what_changes_something_is_counted_as_training(jobs: FakeJobs, name: str) -> None:
     service = make_service(jobs)
     for _ in range(LIMITS["train"].amount):
@@ -255,6 +255,7 @@ def test_counts_are_those_of_the_choice() -> None:
     count = service.count(ADMIN, TrainingForm(accepted_only=True))
     assert (count.scanpaths, count.left_out) == (5, {"not accepted yet": 7})
     assert TrainingForm(annotators=["B-2"], least_agreement=0.25).choice() == DataChoice(False, ("B-2",), 0.25)
+    assert TrainingForm(project="tubes").choice() == DataChoice(project="tubes")
 
 
 def test_memory_is_said_of_the_chosen_configuration() -> None:
