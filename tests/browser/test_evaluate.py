@@ -160,7 +160,7 @@ def test_every_report_is_shown_as_chart_and_tables(browser: "Browser", address: 
         assert page.locator("#evaluate-tables details[open]").count() == 0, kind
     give(page, tmp_path / "results.json", json.dumps(experiment_report()))
     wait_for(page, "#evaluate-report-status", "Shown: results.json")
-    choose(page, "#evaluate-chart-name", "sequence score, drawn as in training")
+    choose(page, "#evaluate-chart-name", "sequence score, without glimpses, drawn as in training")
     wait_for(page, "#evaluate-chart", "training images")
     page.close()
 
@@ -171,7 +171,7 @@ def test_it_opens_with_an_answer_and_a_figure(
 ) -> None:
     page = open_reports(browser, address, width, scheme)
     page.set_viewport_size({"width": width, "height": 844 if width < 400 else 800})
-    wait_for(page, "#evaluate-facts .gaze-answer-line", "Learning where people look helps to tell findings apart")
+    wait_for(page, "#evaluate-facts .gaze-answer-line", "Learning where people look")
     page.wait_for_selector("#evaluate-chart .main-svg")
     wait_for(page, "#evaluate-chart", "another reader")
     assert page.locator("#evaluate-tables details[open]").count() == 0
