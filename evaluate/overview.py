@@ -216,7 +216,8 @@ def _experiment_answer(report: ExperimentReport) -> str:
     ]  # fmt: skip
     if not parts:
         return "Nothing was compared in this experiment yet."
-    joined = "; ".join(parts)
+    early = any(one.interval is None for one in found.values())
+    joined = "Too few runs to tell yet: " + ", ".join(parts) if early else "; ".join(parts)
     areas = f"{joined[0].upper()}{joined[1:]} (change in AUROC, {max(one.images for one in found.values()):,} images)."
     bits = [one for one in own if (one.score, one.first, one.second) == (BITS_NAME, "original", "shuffled")]
     if not bits:
@@ -227,7 +228,7 @@ def _experiment_answer(report: ExperimentReport) -> str:
 def _effect(difference: Difference) -> str:
     """Return what a difference says by its interval."""
     if difference.interval is None:
-        return f"was compared without an interval ({text(difference)})"
+        return f"{difference.value or 0.0:+.3f}"
     low, high = difference.interval
     words = "helps to tell findings apart" if low > 0 else "makes that worse" if high < 0 else "shows no difference"
     return f"{words} ({text(difference)})"

@@ -171,7 +171,7 @@ def test_it_opens_with_an_answer_and_a_figure(
 ) -> None:
     page = open_reports(browser, address, width, scheme)
     page.set_viewport_size({"width": width, "height": 844 if width < 400 else 800})
-    wait_for(page, "#evaluate-facts .gaze-answer-line", "Learning where people look")
+    wait_for(page, "#evaluate-facts .gaze-answer-line", "earning where people look")
     page.wait_for_selector("#evaluate-chart .main-svg")
     wait_for(page, "#evaluate-chart", "another reader")
     assert page.locator("#evaluate-tables details[open]").count() == 0
