@@ -416,7 +416,7 @@ class DatasetReport(Part):
 
 
 # ---- gazevlm experiment ---------------------------------------------------------------------------------------------
-AUROC_NAME, BITS_NAME = "macro AUROC", "bits per fixation"  # of the scores of a run, beside the sequence score
+AUROC_NAME, BITS_NAME = "macro AUROC", "bits per fixation"  # as `Run` calls its scores, beside the sequence score
 
 
 class Run(Part):
@@ -426,9 +426,9 @@ class Run(Part):
     order: GazeOrderName
     images: Annotated[int, Field(ge=1, le=10**9)]
     seeds: Count
-    auroc: Score = Field(alias=AUROC_NAME)
+    auroc: Score = Field(alias="macro AUROC")
     sequence: Score | None = Field(None, alias="sequence score")
-    step_bits: Score | None = Field(None, alias=BITS_NAME)
+    step_bits: Score | None = Field(None, alias="bits per fixation")
     per_finding: Annotated[dict[Name, Number], Entries] = {}
     floors: Annotated[dict[Name, Number], Entries] = {}
 
