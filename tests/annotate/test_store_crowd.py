@@ -164,7 +164,7 @@ def submit_together(store: AnnotationStore, annotations: Sequence[Annotation]) -
 
     event.listen(store.database.engine, "before_cursor_execute", note)
     with ThreadPoolExecutor(len(annotations)) as pool:
-        with store.database._turn:
+        with store.database._write_lock:
             found = [pool.submit(submit, annotation) for annotation in annotations]
             while len(store.database._waiting) < len(annotations):
                 time.sleep(0.001)
