@@ -7,6 +7,8 @@ phantoms that no other seed sees, and is scored on the same others; what is fini
 import json
 import math
 import os
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,8 +24,6 @@ import torch
 from PIL import Image
 
 from evaluate.phantoms import phantom_seeds
-from finetune.command import run_process
-from finetune.config import FinetuneConfig
 from gazevlm_core.datasets.folder import write_gaze_folder
 from gazevlm_core.datasets.splits import TRAIN, VALIDATION
 from gazevlm_core.evaluation.floors import (
@@ -214,19 +214,19 @@ class _FrozenTowerEngine(GazeEngine):
         return found
 
 
-def finetune_config(cell: Cell, plan: Plan, annotations: Path) -> FinetuneConfig:
+def finetune_values(cell: Cell, plan: Plan, annotations: Path) -> dict[str, Any]:
     """Return the configuration of a run; nothing in it depends on the gaze but `gaze_order`."""
-    return FinetuneConfig.from_values({
-        "annotations": (str(annotations),), "base": plan.base, "gaze_order": cell.order,
+    return {
+        "annotations": [str(annotations)], "base": plan.base, "gaze_order": cell.order.value,
         "num_gaze_tokens": plan.num_gaze_tokens, "num_glimpses": VARIANTS[cell.variant],
         "max_steps": plan.steps_of(cell.images), "batch_size": plan.batch_size, "learning_rate": plan.learning_rate,
-        "heads_learning_rate": plan.heads_learning_rate, "retain": 0.0, "evaluations": 1, "checkpoints": 1,
-        "seed": cell.seed,
-    })  # fmt: skip
+        "heads_learning_rate": plan.heads_learning_rate, "freeze_vision": True, "retain": 0.0, "evaluations": 1,
+        "checkpoints": 1, "seed": cell.seed,
+    }  # fmt: skip
 
 
 def train_cell(cell: Cell, plan: Plan, shards: Path, scratch: Path) -> GazeEngine:
-    """Train one cell by the command's own process and load what it wrote.
+    """Train one cell by `gazevlm finetune` and load what it wrote.
 
     Args:
         shards: folder for drawn phantoms.
@@ -241,11 +241,23 @@ def train_cell(cell: Cell, plan: Plan, shards: Path, scratch: Path) -> GazeEngin
         replace(one, readings=one.readings[:1], split=VALIDATION if number < HELD_OUT else TRAIN)
         for number, one in enumerate(samples)
     ]
-    config = finetune_config(cell, plan, write_gaze_folder(scratch / "annotations", split))
-    ending = run_process(config, scratch / "adapter", scratch / "run", alone=False)
-    if ending.outcome != "done":
-        raise ExperimentError(f"{cell.name}: {ending.cause}")
-    return _FrozenTowerEngine.load(plan.base, adapter=scratch / "adapter")
+    values = finetune_values(cell, plan, write_gaze_folder(scratch / "annotations", split))
+    config, adapter = scratch / "run.yaml", scratch / "adapter"
+    config.write_text(json.dumps(values), encoding="utf-8")  # JSON is YAML
+    command = [sys.executable, "-m", "finetune", "--config", str(config), "--out", str(adapter)]
+    threads = {"OMP_NUM_THREADS": str(torch.get_num_threads())}
+    with subprocess.Popen(
+        command, env={**os.environ, **threads}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as training:
+        _trainings.append(training)
+        said = training.communicate()[1].splitlines()
+        _trainings.remove(training)
+    if training.returncode:
+        raise ExperimentError(f"{cell.name}: {said[-1] if said else 'the training ended without a word'}")
+    return _FrozenTowerEngine.load(plan.base, adapter=adapter)
+
+
+_trainings: list[subprocess.Popen[str]] = []  # of this process
 
 
 def score_cell(found: Sequence[Prediction], samples: Sequence[Sample], seed: int) -> dict[str, Any]:
@@ -413,6 +425,8 @@ def _end_with_parent() -> None:
     parent = parent_process()
     assert parent is not None
     parent.join()
+    for training in _trainings:
+        training.kill()
     os._exit(1)
 
 

@@ -234,17 +234,14 @@ def is_main() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
-def run_process(config: FinetuneConfig, out: Path, run: Path, *, alone: bool = True) -> Ending:
+def run_process(config: FinetuneConfig, out: Path, run: Path) -> Ending:
     """Train in this process, from reading the data to exit.json.
 
     Args:
         run: folder of log and checkpoints.
-        alone: whether the process is there for nothing else: then the run ends by its signals, and shows itself on the
-            terminal.
     """
     stop = StopRequest()
-    if alone:
-        stop.listen()
+    stop.listen()
     with ExitStack() as held:
         try:
             if is_main():
@@ -256,10 +253,10 @@ def run_process(config: FinetuneConfig, out: Path, run: Path, *, alone: bool = T
             return Ending("failed", f"Another process trains in {run}; wait until it ends, or give another folder.")
         except OSError as error:
             return Ending("failed", cause_of(error, ()))
-        return _train(config, out, run, stop, shown=alone)
+        return _train(config, out, run, stop)
 
 
-def _train(config: FinetuneConfig, out: Path, run: Path, stop: StopRequest, *, shown: bool) -> Ending:
+def _train(config: FinetuneConfig, out: Path, run: Path, stop: StopRequest) -> Ending:
     """Train in a folder that is this process's alone, and write down how the run ended."""
     quiet_libraries()
     from finetune.run import finetune as train
@@ -271,7 +268,7 @@ def _train(config: FinetuneConfig, out: Path, run: Path, stop: StopRequest, *, s
 
     log = None
     try:
-        log = RunLog(run, writes=is_main(), console=Console() if shown else None)
+        log = RunLog(run, writes=is_main(), console=Console())
         ending = finished_before(with_base_defaults(config), out) or train(config, out, run, stop, log)
     except Stopped:
         ending = Ending("stopped", STOPPED_EARLY)

@@ -180,7 +180,7 @@ def test_an_annotator_stays_in_the_project_that_was_chosen_or_linked(
     page.reload()
     page.wait_for_selector(".teach-error:has-text(\"'Tubes' is closed\")")
     assert page.locator("[data-act=next]").count() == 0
-    page.check(".teach-projects input[value=main]")
+    page.click(".teach-projects input[value=main]")  # the choice goes with it: one project is left
     page.wait_for_selector("[data-act=next]")
     assert page.inner_text(".teach-error") == ""
     page.reload()

@@ -20,13 +20,14 @@ from evaluate.order_experiment import (
     Cell,
     ExperimentError,
     Plan,
-    finetune_config,
+    finetune_values,
     in_model_steps,
     keep_plan,
     model_grid,
     run_experiment,
 )
 from evaluate.order_report import PAGE, REPORT, RESULTS, Scored, read_cells, summarise
+from finetune.config import FinetuneConfig
 from finetune.examples import ordered_cases
 from gazevlm_core.datasets.folder import write_gaze_folder
 from gazevlm_core.evaluation.floors import on_grid
@@ -71,10 +72,9 @@ def test_readings_are_the_steps_of_the_model_and_one_reader_s_first(cases: list[
 def test_runs_differ_in_their_gaze_alone(cases: list[PhantomCase], tmp_path: Path) -> None:
     samples = [in_model_steps(case, 24) for case in cases[:4]]
     folder = write_gaze_folder(tmp_path / "annotations", samples)
-    configs = {order: finetune_config(Cell(order, 4, 0, WITH), PLAN, folder) for order in GazeOrder}
-    values = {order: {**config.to_values(), "gaze_order": ""} for order, config in configs.items()}
-    assert all(one == values[GazeOrder.ORIGINAL] for one in values.values())
-    learned = {order: ordered_cases(samples, config) for order, config in configs.items()}
+    values = {order: finetune_values(Cell(order, 4, 0, WITH), PLAN, folder) for order in GazeOrder}
+    assert all({**one, "gaze_order": ""} == {**values[GazeOrder.ORIGINAL], "gaze_order": ""} for one in values.values())
+    learned = {order: ordered_cases(samples, FinetuneConfig.from_values(one)) for order, one in values.items()}
     for number, sample in enumerate(samples):
         own = [sorted((fixation.x, fixation.y) for fixation in path) for path in sample.scanpaths]
         mixed = learned[GazeOrder.SHUFFLED][number].scanpaths
@@ -82,8 +82,8 @@ def test_runs_differ_in_their_gaze_alone(cases: list[PhantomCase], tmp_path: Pat
         assert mixed != sample.scanpaths
         assert learned[GazeOrder.ORIGINAL][number].scanpaths == sample.scanpaths
         assert learned[GazeOrder.NONE][number].scanpaths == ()
-    glimpses = [finetune_config(Cell(GazeOrder.ORIGINAL, 4, 0, one), PLAN, folder).num_glimpses for one in VARIANTS]
-    assert glimpses == [0, 6]
+    plain, close = (finetune_values(Cell(GazeOrder.ORIGINAL, 4, 0, one), PLAN, folder) for one in VARIANTS)
+    assert (plain["num_glimpses"], close["num_glimpses"]) == (0, 6)
 
 
 def test_a_folder_keeps_to_one_plan(tmp_path: Path) -> None:

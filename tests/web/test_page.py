@@ -82,7 +82,7 @@ def test_what_is_remembered_of_many_visitors_of_evaluate_is_small(uploads: Path)
     files = [{"path": str(path), "meta": {"_type": "gradio.FileData"}} for path in (image, readings)]
     for number in range(VISITORS):
         send(page, handler(page, "_use"), list(files), f"visitor {number}")
-        send(page, handler(page, "_look"), [None, "stub", "r"], f"visitor {number}")
+        send(page, handler(page, "_predict"), [None, "stub", "r"], f"visitor {number}")
     assert looked_at == [(SIDE_PX, SIDE_PX)] * VISITORS, "the model sees the whole image all the same"
     sessions = page.app.state_holder.session_data
     assert len(sessions) == VISITORS
