@@ -228,7 +228,7 @@ def _experiment_answer(report: ExperimentReport) -> str:
 def _effect(difference: Difference) -> str:
     """Return what a difference says by its interval."""
     if difference.interval is None:
-        return f"{difference.value or 0.0:+.3f}"
+        return f"{difference.value or 0.0:+z.3f}"
     low, high = difference.interval
     words = "helps to tell findings apart" if low > 0 else "makes that worse" if high < 0 else "shows no difference"
     return f"{words} ({text(difference)})"

@@ -50,9 +50,9 @@ def text(score: Score | None, digits: int = 3) -> str:
     if score is None or score.value is None:
         return "-"
     if score.interval is None or score.interval == [score.value, score.value]:  # the latter: known exactly
-        return f"{score.value:.{digits}f}"
+        return f"{score.value:z.{digits}f}"
     low, high = score.interval
-    return f"{score.value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+    return f"{score.value:z.{digits}f} [{low:z.{digits}f}, {high:z.{digits}f}]"
 
 
 def remark(order: Order, better: str) -> str:

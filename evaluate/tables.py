@@ -395,7 +395,7 @@ def _differences(domain: Domain, runs: Sequence[Run], words: str) -> Table:
         [
             f"{entry.first} - {entry.second}", entry.score, str(entry.images), text(entry),
             "-" if entry.seeds_needed is None else str(entry.seeds_needed),
-            ", ".join(f"{value:+.3f}" for value in entry.by_seed),
+            ", ".join(f"{value:+z.3f}" for value in entry.by_seed),
         ]
         for entry in domain.differences
         if entry.variant == runs[0].variant

@@ -30,7 +30,7 @@ def score(value: float | None, *, signed: bool = False) -> str:
     """Return three digits, or a dash where it is not known or not defined."""
     if value is None:
         return UNKNOWN
-    return f"{value:+.3f}" if signed else f"{value:.3f}"
+    return f"{value:+z.3f}" if signed else f"{value:z.3f}"  # z: no minus before 0.000
 
 
 def whole_ms(milliseconds: float | None) -> str:

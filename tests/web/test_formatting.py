@@ -25,6 +25,10 @@ def test_the_epoch_and_nought_are_known_and_nothing_is_not() -> None:
     assert when(None) == score(None) == score(None, signed=True) == UNKNOWN
 
 
+def test_what_rounds_to_nought_has_no_minus() -> None:
+    assert [score(-0.0004), score(-0.0004, signed=True), score(-0.0006)] == ["0.000", "+0.000", "-0.001"]
+
+
 def test_what_is_long_is_cut_and_what_fits_is_whole() -> None:
     assert short_name("a" * 40) == "a" * 40
     assert short_name("a" * 41) == "a" * 39 + "…"
