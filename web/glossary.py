@@ -28,7 +28,6 @@ TERMS: dict[str, str] = {
     "twin": "The same model, trained alike but for one thing, to see what that thing is worth.",
     "its base": "The model as it was before it was adapted.",
     "adapter": "A small addition to a model that holds what it learned from new annotations.",
-    "ablation": "The same training with one part changed or left out, to see what it is worth.",
     "held-out": "Kept away from training, so that a score on it is honest.",
     "seed": "The number that chance begins with; the same seed gives the same result again.",
     "nats": "A unit of surprise; lower means that what happened was expected.",
