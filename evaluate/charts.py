@@ -156,7 +156,7 @@ def curves(runs: Sequence[Run], name: str, of: Callable[[Run], Score | None]) ->
 
 
 def difference_dots(differences: Sequence[Difference], name: str) -> go.Figure:
-    """Every paired difference of a score with its interval, and the line of none."""
+    """Return every paired difference of a score with its interval, and the line of none."""
     figure = go.Figure()
     for order, color in ORDER_COLORS.items():
         some = [one for one in differences if one.second == order and one.value is not None]
@@ -170,7 +170,7 @@ def difference_dots(differences: Sequence[Difference], name: str) -> go.Figure:
     figure.add_vline(x=0, line={"color": TEXT, "dash": "dash", "width": 1})
     figure.update_layout(
         **PLAIN, height=MARGIN_PX + ROW_PX * max(4, len(differences)),
-        xaxis={**AXIS, "title": f"change of {name}", "tickformat": "+.2f"}, yaxis={**AXIS, "autorange": "reversed"},
+        xaxis={**AXIS, "title": f"change of {name}", "tickformat": "+.3~f"}, yaxis={**AXIS, "autorange": "reversed"},
     )  # fmt: skip
     return figure
 

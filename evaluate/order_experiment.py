@@ -155,7 +155,7 @@ def training_cases(folder: Path, seed: int, images: int) -> list[PhantomCase]:
     return _drawn(folder, range(first, first + images), "A")
 
 
-def test_cases(folder: Path, plan: Plan, domain: str) -> list[PhantomCase]:
+def scored_cases(folder: Path, plan: Plan, domain: str) -> list[PhantomCase]:
     """Return the phantoms of a domain that every run is scored on."""
     seeds, _ = phantom_seeds(plan.test_seed, plan.test_images)
     return _drawn(folder / f"test-{domain}", seeds, domain)
@@ -331,7 +331,7 @@ def run_experiment(
     if not missing:
         return paths
     samples = {
-        domain: [in_model_steps(case, plan.num_gaze_tokens) for case in test_cases(shards, plan, domain)]
+        domain: [in_model_steps(case, plan.num_gaze_tokens) for case in scored_cases(shards, plan, domain)]
         for domain in DOMAINS
     }
     _keep_floors(plan, samples, folder)

@@ -170,16 +170,12 @@ class GazeEngine:
         fine = [self.fine(image, grid) for image, grid in zip(images, merged, strict=True)]
         return [EncodedImage(*one) for one in zip(tokens, grids, merged, fine, strict=True)]
 
-    @property
-    def _token_px(self) -> int:
-        """Side of an image token in pixels of the resized image."""
-        return self.processor.image_processor.patch_size * self.processor.image_processor.merge_size
-
     def fine(self, image: Image.Image, grid: PatchGrid) -> Image.Image | None:
         """Return what glimpses of an image are cut from; None for a model without glimpses."""
         if not self.gaze_config.num_prompt_glimpses:
             return None
-        return fine_image(image.convert("RGB"), grid, self._token_px, self.gaze_config)
+        made = self.processor.image_processor
+        return fine_image(image.convert("RGB"), grid, made.patch_size * made.merge_size, self.gaze_config)
 
     def _prefill_cached(
         self, image: Image.Image, question: str, options: DiagnoseOptions

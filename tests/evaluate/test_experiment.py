@@ -149,7 +149,7 @@ def test_all_of_it_resumes_and_reports(
 ) -> None:
     monkeypatch.setattr(order_experiment, "training_cases", lambda folder, seed, images: cases[:images])
     tested = {domain: [draw_case(77 + seed, domain, sizes_px=(128,)) for seed in range(12)] for domain in ("A", "B")}
-    monkeypatch.setattr(order_experiment, "test_cases", lambda folder, plan, domain: tested[domain])
+    monkeypatch.setattr(order_experiment, "scored_cases", lambda folder, plan, domain: tested[domain])
     lines: list[str] = []
     first = replace(PLAN, seeds=(0,), variants=(WITH,))
     paths = run_experiment(first, tmp_path, tmp_path / "shards", lines.append)
