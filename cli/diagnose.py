@@ -53,8 +53,8 @@ def diagnose(
     ] = None,
     precision: Annotated[Precision, typer.Option(help="How weights are held.")] = Precision.AUTO,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    path: Annotated[PathChoice, typer.Option(help="Which path: the medoid of sampled paths, arg-max, or one of them.")]
-    = PathChoice.MEDOID,
+    path: Annotated[PathChoice, typer.Option(help="Which path: what sampled paths agree on, the one of them nearest to "
+                                            "the others, arg-max, or one of them.")] = PathChoice.CONSENSUS,
     look_at: Annotated[
         str | None,
         typer.Option(help="The path to take in the model's stead, e.g. \"0.31,0.42 0.70,0.66\": x,y of each place, as "

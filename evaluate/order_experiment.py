@@ -44,6 +44,7 @@ from gazevlm_core.inference import EncodedImage, GazeEngine
 from gazevlm_core.metrics.intervals import bootstrap_counts
 from gazevlm_core.metrics.labels import macro_auroc
 from gazevlm_core.metrics.registry import SEQUENCE, map_scores
+from gazevlm_core.options import DiagnoseOptions, PathChoice
 from gazevlm_core.sample import Reading, Sample, pixel_digest
 from gazevlm_core.training.gaze_order import GazeOrder
 from phantoms.case import DOMAINS
@@ -106,6 +107,7 @@ class Plan:
         learning_rate, heads_learning_rate: the heads begin from nothing.
         test_images: scored per domain, the same for all runs.
         test_seed: S of `evaluate.phantoms.phantom_seeds`.
+        path: which path is scored; kept with the results, so that runs scored by another are never among them.
 
     Raises:
         ValueError: an empty grid, an unknown variant, or numbers below 1.
@@ -123,6 +125,7 @@ class Plan:
     heads_learning_rate: float = 3e-3
     test_images: int = 2000
     test_seed: int = 2603
+    path: PathChoice = DiagnoseOptions().path
 
     def __post_init__(self) -> None:
         if not self.sizes or not self.seeds or not self.orders or not self.variants:
@@ -437,11 +440,12 @@ def _run_in_worker(cell: Cell) -> str:
 def _run_cell(bench: _Bench, cell: Cell) -> str:
     start, path, plan = time.perf_counter(), cell_path(bench.folder, cell), bench.plan
     domains: dict[str, Any] = {}
+    options = DiagnoseOptions(path=plan.path)
     with tempfile.TemporaryDirectory(prefix="gazevlm-experiment-") as scratch:
         engine = train_cell(cell, plan, bench.shards, Path(scratch))
         trained_s = time.perf_counter() - start
         for domain, samples in bench.samples.items():
-            found = predict(engine, samples, batch_size=TEST_BATCH, questions=()).found
+            found = predict(engine, samples, batch_size=TEST_BATCH, questions=(), options=options).found
             domains[domain] = score_cell(found, samples, plan.test_seed)
     values = {"cell": asdict(cell), "training_seconds": round(trained_s, 1), "domains": domains}
     partial = path.with_suffix(".partial")

@@ -36,8 +36,10 @@ class Attention(StrEnum):
 
 
 class PathChoice(StrEnum):
-    """Which path is shown: the medoid of N sampled paths (minimum Bayes risk), the arg-max path, or one sample."""
+    """Which path is shown: what N sampled paths agree on, the one of them nearest to the others, the arg-max path, or
+    one sample."""
 
+    CONSENSUS = "consensus"
     MEDOID = "medoid"
     ARGMAX = "argmax"
     SAMPLE = "sample"
@@ -49,7 +51,7 @@ class DiagnoseOptions:
 
     Args:
         path: which path is shown.
-        walks: number of sampled paths behind a medoid path.
+        walks: number of sampled paths behind a consensus or medoid path.
         path_temperature: divides the pointer's logits.
         path_seed: of the sampled paths.
         look_at: fixations that are the whole path, in the model's stead; the answer and findings of a model with
@@ -63,7 +65,7 @@ class DiagnoseOptions:
         ValueError: a number out of range.
     """
 
-    path: PathChoice = PathChoice.MEDOID
+    path: PathChoice = PathChoice.CONSENSUS
     walks: int = DEFAULT_NUM_PATHS
     path_temperature: float = DEFAULT_PATH_TEMPERATURE
     path_seed: int = 0

@@ -30,6 +30,7 @@ MOST_WALKS, HOTTEST, LARGEST_SEED, LONGEST_NAME = 256, 2.0, 2**31 - 1, 200
 SAME = "the same"  # shown for the second model where there is none
 REPORT, WHAT_ELSE = "a report", "what else?"
 PATH_WORDS = [
+    ("what several tries agree on", PathChoice.CONSENSUS.value),
     ("the most typical of several tries", PathChoice.MEDOID.value),
     ("the likeliest next place, each time", PathChoice.ARGMAX.value),
     ("one try", PathChoice.SAMPLE.value),
@@ -104,8 +105,8 @@ class Asking:
     question: str  # in the user's words
     example: int | None = None  # number of the drawn example; None for an upload, which no link can hold
     model: str = ""  # name of what answers, as in the catalogue, which alone knows the names; "" for the usual one
-    path: str = PathChoice.MEDOID.value  # "medoid", "argmax" or "sample"
-    walks: int = DEFAULT_NUM_PATHS  # behind a medoid path
+    path: str = PathChoice.CONSENSUS.value  # a PathChoice
+    walks: int = DEFAULT_NUM_PATHS  # behind a consensus or medoid path
     path_temperature: float = DEFAULT_PATH_TEMPERATURE  # of the walks; 0 is the arg-max walk
     path_seed: int = 0  # of the walks
     text_temperature: float = 0.0  # 0 is greedy

@@ -15,7 +15,7 @@ import numpy as np
 from gazevlm_core.evaluation.findings import GradedSample
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.metrics.paths import PathBatch, reverse, shuffle
-from gazevlm_core.metrics.sequence import medoid_index
+from gazevlm_core.metrics.sequence import median_path_of
 from gazevlm_core.sample import Reading
 from gazevlm_core.scanpath import Fixation, Scanpath
 
@@ -77,10 +77,9 @@ class ConstantPaths:
         return int(np.median([len(path.fixations[: self._num_steps]) for path in self.readings]))
 
     def best(self, grid: PatchGrid) -> Path:
-        """Return the reading with the best mean sequence score against all the others."""
+        """Return the path with the best mean sequence score to the readings that can be found; it need not be one."""
         if grid not in self._best:
-            paths = self._on(grid)
-            self._best[grid] = paths[medoid_index(paths)]
+            self._best[grid] = median_path_of(self._on(grid))
         return self._best[grid]
 
     def modes(self, grid: PatchGrid) -> Path:

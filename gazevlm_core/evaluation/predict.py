@@ -26,6 +26,7 @@ from gazevlm_core.model.outputs import PrefillOutput
 from gazevlm_core.model.path_sampling import follow
 from gazevlm_core.model.pointer import PointerField
 from gazevlm_core.model.shared_prefix import Prefix
+from gazevlm_core.options import DiagnoseOptions
 from gazevlm_core.ranks import ALONE, Ranks, in_turns
 from gazevlm_core.sample import DatasetError, Sample
 from gazevlm_core.scanpath import Scanpath
@@ -92,6 +93,7 @@ def predict(
     batch_size: int = 16,
     questions: Sequence[str] | None = None,
     reports: bool = False,
+    options: DiagnoseOptions | None = None,
     progress: Callable[[int], object] = lambda count: None,
     ranks: Ranks = ALONE,
     trained: Sequence[TrainedOn] = (),
@@ -106,6 +108,7 @@ def predict(
         batch_size: images at once.
         questions: findings whose presence is asked for in words, which takes a pass each; None: those that are known.
         reports: whether it writes reports, which takes longer still.
+        options: how its paths are chosen; None as on the page.
         progress: called with the number of images of each finished batch.
         ranks: the processes that share the images.
         trained: what the model and its adapter were trained on.
@@ -115,7 +118,7 @@ def predict(
         result = Predictions()
         loaded = list(_loaded(batch, result, trained))
         if loaded:
-            result.found = _predict_batch(engine, loaded, questions, reports=reports)
+            result.found = _predict_batch(engine, loaded, questions, options, reports=reports)
         own.append(result)
         progress(len(batch))
     together = Predictions()
@@ -144,8 +147,9 @@ def _loaded(
 
 @torch.no_grad()
 def _predict_batch(
-    engine: GazeEngine, loaded: Sequence[tuple[Sample, Image.Image]], questions: Sequence[str] | None, *, reports: bool
-) -> list[Prediction]:
+    engine: GazeEngine, loaded: Sequence[tuple[Sample, Image.Image]], questions: Sequence[str] | None,
+    options: DiagnoseOptions | None, *, reports: bool,
+) -> list[Prediction]:  # fmt: skip
     """Predict a batch: findings, paths, dwell times and reports come from one pass and its cache."""
     config = engine.gaze_config
     samples, images = [sample for sample, _ in loaded], [image for _, image in loaded]
@@ -157,7 +161,7 @@ def _predict_batch(
     if names:  # all questions go on from one pass over the images
         prefix = engine.prefix(encoded)
         margins = presence_margins(engine, encoded, names, prefix)
-    prefilled, paths = engine.prefill_with_paths(encoded, [REPORT_QUESTION] * len(encoded), prefix=prefix)
+    prefilled, paths = engine.prefill_with_paths(encoded, [REPORT_QUESTION] * len(encoded), options, prefix=prefix)
     heads: list[dict[str, float]] = [{} for _ in samples]
     if prefilled.gaze_hidden is not None and config.findings_trained:
         heads = [dict(zip(config.finding_names, one, strict=True))

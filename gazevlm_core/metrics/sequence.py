@@ -13,6 +13,8 @@ import numpy as np
 from gazevlm_core.metrics.alignment import chunks, needleman_wunsch
 
 _PAD_A, _PAD_B = -1, -2  # different, so that padding never matches padding
+MEDIAN_SWEEPS = 3  # more gain less than a thousandth
+_TINY = 1e-9  # a change has to be better, not only rounded otherwise
 
 
 def _padded(paths: Sequence[Sequence[int]], fill: int) -> tuple[np.ndarray, np.ndarray]:
@@ -126,3 +128,122 @@ def medoid_indices(strings: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     ).reshape(sets, len(left))  # fmt: skip
     totals = [np.bincount(left, row, number) + np.bincount(right, row, number) for row in scores]
     return np.array([row.argmax() for row in totals], dtype=np.int64)
+
+
+def median_path(
+    strings: np.ndarray, lengths: np.ndarray, start: Sequence[int], longest: int, fixed: int = 0
+) -> tuple[int, ...]:
+    """Return a path with a high mean sequence score to N others, which need not be one of them.
+
+    Sweeps along a first path, and inserts, replaces or removes at each place the patch by which the mean grows most: a
+    local search for the generalised median string (Kohonen, "Median strings", Pattern Recognition Letters 3, 1985). The
+    medoid is the best of the N alone; where they agree in parts only, none of them has all the parts. Equal patches
+    stand next to each other only where they do so in one of the N.
+
+    Args:
+        strings: int [N, L], padded; what lies beyond a length is not read.
+        lengths: int [N], each at least 1.
+        start: the first path, at least one patch; the medoid is a good one.
+        longest: length that the path may grow to.
+        fixed: how many of its first patches stay.
+    """
+    others = _Strings(strings[:, : int(lengths.max())], lengths, start)
+    path: list[int] = np.searchsorted(others.patches, start).tolist()
+    for _ in range(MEDIAN_SWEEPS):
+        swept = _sweep(others, path, longest, fixed)
+        if swept == path:
+            break
+        path = swept
+    return tuple(others.patches[path].tolist())
+
+
+def median_path_of(paths: Sequence[Sequence[int]]) -> tuple[int, ...]:
+    """Return `median_path` of some paths, from their medoid, as long as the longest of them at most.
+
+    Raises:
+        ValueError: no path, or an empty one.
+    """
+    start = paths[medoid_index(paths)]
+    strings, lengths = _padded(paths, _PAD_A)
+    return median_path(strings, lengths, start, strings.shape[1])
+
+
+class _Strings:
+    """N strings, with tables [N, L + 1]: how long the longest common subsequences of a path's beginning and each of
+    their beginnings are, or of its end and each of their ends.
+
+    Args:
+        strings, lengths: as in `median_path`.
+        path: its patches have codes, too.
+    """
+
+    def __init__(self, strings: np.ndarray, lengths: np.ndarray, path: Sequence[int]) -> None:
+        inside = np.arange(strings.shape[1]) < lengths[:, None]
+        self.patches = np.unique([*strings[inside], *path])  # a code is a position here; one more stands for padding
+        self._type = np.min_scalar_type(-1 - strings.shape[1])
+        self.lengths, self._codes = lengths, np.where(inside, np.searchsorted(self.patches, strings), len(self.patches))
+        rows = np.arange(len(strings))[:, None] * (len(self.patches) + 1)
+        self._cells = (rows + self._codes).ravel()
+        self._repeats = bool((inside[:, 1:] & (strings[:, 1:] == strings[:, :-1])).any())
+
+    def add(self, before: np.ndarray, code: int) -> np.ndarray:
+        """Return the table of a beginning that is one patch longer."""
+        longer = before.copy()
+        np.maximum(longer[:, 1:], before[:, :-1] + (self._codes == code), out=longer[:, 1:])
+        return np.maximum.accumulate(longer, axis=1)
+
+    def ends(self, path: Sequence[int]) -> list[np.ndarray]:
+        """Return the tables of what follows each place of a path, the place itself with it; the last is of nothing."""
+        tables = [np.zeros((len(self._codes), self._codes.shape[1] + 1), dtype=self._type)]
+        for code in reversed(path):
+            after = tables[-1]
+            longer = after.copy()
+            np.maximum(longer[:, :-1], after[:, 1:] + (self._codes == code), out=longer[:, :-1])
+            tables.append(np.maximum.accumulate(longer[:, ::-1], axis=1)[:, ::-1])
+        return tables[::-1]
+
+    def score(self, before: np.ndarray, after: np.ndarray, length: int) -> float:
+        """Return the mean sequence score of a path of a beginning and an end."""
+        return float(((before + after).max(axis=1) / np.maximum(length, self.lengths)).mean())
+
+    def best_between(
+        self, before: np.ndarray, after: np.ndarray, length: int, neighbours: Sequence[int]
+    ) -> tuple[float, int]:
+        """Return the highest score of a path of a beginning, one more patch and an end, and the code of this patch."""
+        most = np.zeros(len(self._codes) * (len(self.patches) + 1), dtype=self._type)
+        np.maximum.at(most, self._cells, (before[:, :-1] + after[:, 1:] + self._type.type(1)).ravel())
+        most = most.reshape(len(self._codes), -1)[:, :-1]
+        most = np.maximum(most, (before + after).max(axis=1, keepdims=True))  # it may match nothing
+        scores = (1 / np.maximum(length, self.lengths)) @ most / len(most)
+        if not self._repeats:
+            scores[list(neighbours)] = -1.0
+        code = int(scores.argmax())
+        return float(scores[code]), code
+
+    def may_meet(self, first: Sequence[int], second: Sequence[int]) -> bool:
+        """Tell whether two patches, or none, may stand next to each other."""
+        return self._repeats or not first or first != second
+
+
+def _sweep(others: _Strings, path: list[int], longest: int, fixed: int) -> list[int]:
+    """Go along a path once, and return it with the best change of each place."""
+    ends = others.ends(path)
+    before, swept = np.zeros_like(ends[0]), path[:0]
+    best = others.score(before, ends[0], len(path)) + _TINY
+    for place in range(len(path) + 1):
+        here, next_one, length = path[place : place + 1], path[place + 1 : place + 2], len(swept) + len(path) - place
+        if place >= fixed and length < longest:  # one more, before this place
+            score, code = others.best_between(before, ends[place], length + 1, swept[-1:] + here)
+            if score > best:
+                best, length = score + _TINY, length + 1
+                before, swept = others.add(before, code), [*swept, code]
+        if here and place >= fixed:  # another one here, or none
+            score, code = others.best_between(before, ends[place + 1], length, swept[-1:] + next_one)
+            without = others.score(before, ends[place + 1], length - 1)
+            if without > max(best, score) and others.may_meet(swept[-1:], next_one):
+                best, here = without + _TINY, []
+            elif score > best:
+                best, here = score + _TINY, [code]
+        for code in here:
+            before, swept = others.add(before, code), [*swept, code]
+    return swept

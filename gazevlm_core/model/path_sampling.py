@@ -1,4 +1,4 @@
-"""Paths from the pointer: samples, the arg-max path, their medoid, and the distributions along a path.
+"""Paths from the pointer: samples, the arg-max path, their consensus and medoid, and the distributions along a path.
 
 Images with as many patches are sampled together, and the paths are copied from the device once. An image's paths do not
 depend on its batch: each draws the same numbers from its seed.
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from gazevlm_core.geometry import PatchGrid
-from gazevlm_core.metrics.sequence import medoid_indices
+from gazevlm_core.metrics.sequence import median_path, medoid_indices
 from gazevlm_core.model.configuration_gazevlm import GazeConfig
 from gazevlm_core.model.glimpses import choose_steps
 from gazevlm_core.model.pointer import GazeHeads, PointerField, stack_fields
@@ -184,20 +184,20 @@ def sample_paths(
 
 def choose_path(
     field: PointerField,
-    choice: PathChoice = PathChoice.MEDOID,
+    choice: PathChoice = PathChoice.CONSENSUS,
     *,
     num_paths: int = DEFAULT_NUM_PATHS,
     temperature: float = DEFAULT_PATH_TEMPERATURE,
     seed: int = 0,
     given: Sequence[int] = (),
 ) -> ChosenPath:
-    """Return the path to show; arguments as in `sample_paths`, `num_paths` counts for the medoid alone."""
+    """Return the path to show; arguments as in `sample_paths`, `num_paths` counts for consensus and medoid alone."""
     return choose_paths([field], choice, num_paths=num_paths, temperature=temperature, seed=seed, given=[given])[0]
 
 
 def choose_paths(
     fields: Sequence[PointerField],
-    choice: PathChoice = PathChoice.MEDOID,
+    choice: PathChoice = PathChoice.CONSENSUS,
     *,
     num_paths: int = DEFAULT_NUM_PATHS,
     temperature: float = DEFAULT_PATH_TEMPERATURE,
@@ -221,7 +221,15 @@ def choose_paths(
         steps, lengths = sample_paths(alike, num_paths, temperature, seed, [firsts[place] for place in places])
         best = medoid_indices(steps, lengths) if num_paths > 1 else np.zeros(len(places), dtype=np.int64)
         images = np.arange(len(places))
-        found |= dict(zip(places, _follow(alike, steps[images, best], lengths[images, best]), strict=True))
+        chosen, ends = steps[images, best], lengths[images, best]
+        if choice is PathChoice.CONSENSUS:
+            for row, place in enumerate(places):
+                path = median_path(
+                    steps[row], lengths[row], chosen[row, : ends[row]].tolist(), alike.num_steps, len(firsts[place])
+                )
+                chosen[row], ends[row] = alike.num_patches, len(path)
+                chosen[row, : len(path)] = path
+        found |= dict(zip(places, _follow(alike, chosen, ends), strict=True))
     return [found[place] for place in range(len(fields))]
 
 

@@ -9,7 +9,7 @@ from finetune.held_out import MOST_PATHS, Floors
 from gazevlm_core.evaluation import floors
 from gazevlm_core.evaluation.floors import on_grid
 from gazevlm_core.geometry import PatchGrid
-from gazevlm_core.metrics.sequence import medoid_index
+from gazevlm_core.metrics.sequence import median_path_of
 from gazevlm_core.sample import Sample
 from tests.finetune.case_maker import make_case, path_of
 
@@ -22,25 +22,24 @@ def read(count: int, length: int = 4) -> list[Sample]:
     return [make_case(f"i{n}", readings=[("owl", path)]) for n, path in enumerate(paths)]
 
 
-def medoid_of(cases: Sequence[Sample], grid: PatchGrid) -> tuple[int, ...]:
-    paths = [on_grid(reading.scanpath, grid) for case in cases for reading in case.readings]
-    return paths[medoid_index(paths)]
+def median_of(cases: Sequence[Sample], grid: PatchGrid) -> tuple[int, ...]:
+    return median_path_of([on_grid(reading.scanpath, grid) for case in cases for reading in case.readings])
 
 
 @pytest.mark.parametrize("count", [1, 30, MOST_PATHS])
 def test_few_paths_are_all_compared(count: int) -> None:
     cases = read(count)
-    assert Floors(cases, 0).paths.best(GRID) == medoid_of(cases, GRID)
+    assert Floors(cases, 0).paths.best(GRID) == median_of(cases, GRID)
 
 
 def test_paths_are_compared_once_for_each_grid(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
 
-    def counted(paths: Sequence[Sequence[int]]) -> int:
+    def counted(paths: Sequence[Sequence[int]]) -> tuple[int, ...]:
         seen.append(len(paths))
-        return medoid_index(paths)
+        return median_path_of(paths)
 
-    monkeypatch.setattr(floors, "medoid_index", counted)
+    monkeypatch.setattr(floors, "median_path_of", counted)
     floor = Floors(read(MOST_PATHS + 50), 0)
     for _ in range(3):
         for grid in (GRID, PatchGrid(4, 6), PatchGrid(8, 8)):

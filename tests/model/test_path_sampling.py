@@ -1,10 +1,20 @@
-"""Walks over the pointer: seeds, given beginnings, and the medoid."""
+"""Walks over the pointer: seeds, given beginnings, their medoid and their median."""
+
+import itertools
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 import torch
 
-from gazevlm_core.metrics.sequence import medoid_index, sequence_score, sequence_scores
+from gazevlm_core.metrics import sequence
+from gazevlm_core.metrics.sequence import (
+    median_path,
+    median_path_of,
+    medoid_index,
+    sequence_score,
+    sequence_scores,
+)
 from gazevlm_core.model.path_sampling import choose_path, choose_paths, follow
 from gazevlm_core.model.pointer import PointerField
 from gazevlm_core.options import PathChoice
@@ -142,3 +152,58 @@ def test_the_medoid_is_the_path_nearest_to_all() -> None:
     assert medoid_index([(1, 2, 3), (9, 9, 9), (1, 2, 4), (1, 2, 3, 4)]) == 3
     assert medoid_index([(5,)]) == 0
     assert medoid_index([(1,), (1,), (2,)]) == 0  # the earliest on a tie
+
+
+def mean_score(path: Sequence[int], others: Sequence[Sequence[int]]) -> float:
+    return float(np.mean(sequence_scores([path] * len(others), others)))
+
+
+def test_the_median_holds_the_parts_that_most_agree_on() -> None:
+    """Each path strays at another place of one tour, so that none of them is the tour."""
+    tour = (3, 1, 4, 6, 5, 9)
+    paths = [(*tour[:place], 20 + place, *tour[place + 1 :]) for place in range(6)]
+    assert median_path_of(paths) == tour
+
+
+def test_the_median_is_nearer_to_all_than_any_of_them_and_cannot_be_bettered_by_one_patch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sequence, "MEDIAN_SWEEPS", 99)
+    rng = np.random.default_rng(4)
+    better = 0
+    for _ in range(20):
+        lengths = rng.integers(1, 9, 12)
+        strings = rng.integers(0, 6, (12, 8))
+        paths = [row[:length].tolist() for row, length in zip(strings, lengths, strict=True)]
+        found = median_path_of(paths)
+        score, medoid = mean_score(found, paths), paths[medoid_index(paths)]
+        assert score >= mean_score(medoid, paths) - 1e-9
+        better += score > mean_score(medoid, paths) + 1e-9
+        left_out = [[*found[:at], *found[at + 1 :]] for at in range(len(found))]
+        replaced = [[*found[:at], patch, *found[at + 1 :]] for at in range(len(found)) for patch in range(6)]
+        inserted = [[*found[:at], patch, *found[at:]] for at in range(len(found) + 1) for patch in range(6)]
+        longest = max(map(len, paths))
+        nearby = [path for path in left_out + replaced + inserted if 0 < len(path) <= longest]
+        assert all(mean_score(path, paths) <= score + 1e-9 for path in nearby)
+    assert better >= 15
+
+
+def test_the_median_keeps_its_beginning_and_never_stays_where_no_path_stays() -> None:
+    rng = np.random.default_rng(5)
+    strings, lengths = rng.integers(0, 5, (16, 10)), rng.integers(6, 11, 16)
+    strings[:, 1:] += (strings[:, 1:] == strings[:, :-1]) * 7  # no patch twice in a row
+    strings[:, 2:] += (strings[:, 2:] == strings[:, 1:-1]) * 11
+    found = median_path(strings, lengths, [40, 41, 2], longest=10, fixed=2)
+    assert found[:2] == (40, 41)
+    assert len(found) <= 10
+    assert all(first != second for first, second in itertools.pairwise(found))
+    assert median_path(np.array([[5, 5, 5]] * 3), np.full(3, 3), [5], longest=3) == (5, 5, 5)  # they do so
+
+
+def test_the_consensus_is_nearer_to_the_walks_than_their_medoid() -> None:
+    field = random_field(scale=1.0)
+    walks = sampled_paths(field, 64, seed=3)
+    consensus = choose_path(field, num_paths=64, temperature=1.0, seed=3).patches
+    medoid = choose_path(field, PathChoice.MEDOID, num_paths=64, temperature=1.0, seed=3).patches
+    assert mean_score(consensus, walks) > mean_score(medoid, walks)
+    assert choose_path(field, num_paths=64, temperature=1.0, seed=3, given=[4, 2]).patches[:2] == (4, 2)
