@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -249,14 +250,20 @@ def sample_of(case: PhantomCase) -> Sample:
 
 
 def training_sample(
-    case: PhantomCase, rng: np.random.Generator, presence_share: float = 0.4, about: str = ""
-) -> Sample:
+    case: PhantomCase, rng: np.random.Generator, presence_share: float = 0.4, about: str = "",
+    question_weights: Mapping[str, float] = MappingProxyType({}),
+) -> Sample:  # fmt: skip
     """Return a case with one question: a report, or the presence of one finding, of `about` or of one that is present
-    or absent alike often."""
+    or absent alike often.
+
+    Args:
+        question_weights: how much more often than others the presence of a finding is asked for, there or not.
+    """
     if rng.random() < presence_share:
         present, absent = case.finding_names, [name for name in FINDING_NAMES if name not in case.finding_names]
         pool = sorted(present) if present and rng.random() < 0.5 else absent
-        name = about or pool[int(rng.integers(len(pool)))]
+        weights = np.array([question_weights.get(name, 1.0) for name in pool])
+        name = about or pool[int(rng.choice(len(pool), p=weights / weights.sum()))]
         question, answer = presence_question(name), case.presence_answers[name]
     else:
         question = QUESTIONS[int(rng.integers(len(QUESTIONS)))]
@@ -264,9 +271,12 @@ def training_sample(
     return replace(sample_of(case), question=question, report=answer)
 
 
-def counterfactual_sample(case: PhantomCase, rng: np.random.Generator, presence_share: float = 0.4) -> Sample:
+def counterfactual_sample(
+    case: PhantomCase, rng: np.random.Generator, presence_share: float = 0.4,
+    question_weights: Mapping[str, float] = MappingProxyType({}),
+) -> Sample:  # fmt: skip
     """Return a case or its twin with one question, and the other one as what is seen small: labels and answer are those
-    of what is glimpsed at.
+    of what is glimpsed at. Arguments as of `training_sample`.
 
     Raises:
         ValueError: a case without a twin.
@@ -276,4 +286,5 @@ def counterfactual_sample(case: PhantomCase, rng: np.random.Generator, presence_
     (lacking,) = case.finding_names - case.twin.finding_names
     glimpsed, small = (case, case.twin) if rng.random() < 0.5 else (case.twin, case)
     about = lacking if rng.random() < 0.5 else ""
-    return replace(training_sample(glimpsed, rng, presence_share, about), readings=(), small=sample_of(small))
+    sample = training_sample(glimpsed, rng, presence_share, about, question_weights)
+    return replace(sample, readings=(), small=sample_of(small))

@@ -15,10 +15,11 @@ On a CPU one process with one thread for each core learns more than twice as fas
 """
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import numpy as np
@@ -91,6 +92,7 @@ class Recipe:
     release_decay_steps: int = 300
     release_warmup_steps: int = 30
     release_presence_share: float = 0.5
+    question_weights: dict[str, float] = field(default_factory=dict)  # of findings that are asked for more often
     film_share: float = 0.5  # of the release's examples, each data set alike often; 0 where there are no films
     counterfactual_share: float = 0.3  # of the phantoms: seen small with a finding, glimpsed at without it, or reversed
     batch_size: int = 32  # of all processes together
@@ -345,7 +347,7 @@ def train(
         args=_arguments(recipe, schedule, folder),
         train_dataset=CaseExamples(
             cases, recipe.examples, schedule, films.training if films else (),
-            recipe.counterfactual_share if config.num_glimpses else 0.0,
+            recipe.counterfactual_share if config.num_glimpses else 0.0, recipe.question_weights,
         ),
         data_collator=GazeCollator(
             processor, config, use_gaze=config.gaze_trained, shares=GlimpseShares(*recipe.glimpse_shares), model=model
@@ -430,9 +432,10 @@ class CaseExamples:
 
     def __init__(
         self, cases: list["PhantomCase"], length: int, schedule: Schedule, films: Sequence[Sequence["Sample"]] = (),
-        counterfactual_share: float = 0.0,
+        counterfactual_share: float = 0.0, question_weights: Mapping[str, float] = MappingProxyType({}),
     ) -> None:  # fmt: skip
         self.cases, self.length, self.schedule, self.films = cases, length, schedule, films
+        self.question_weights = question_weights
         self.counterfactual_share = counterfactual_share
 
     def __len__(self) -> int:
@@ -449,7 +452,8 @@ class CaseExamples:
             return film_sample(some[int(rng.integers(len(some)))], rng, self.schedule.presence_share)
         case = self.cases[index % len(self.cases)]
         swapped = case.twin is not None and rng.random() < self.counterfactual_share
-        sample = (counterfactual_sample if swapped else training_sample)(case, rng, self.schedule.presence_share)
+        drawn = counterfactual_sample if swapped else training_sample
+        sample = drawn(case, rng, self.schedule.presence_share, question_weights=self.question_weights)
         return augmented(sample, rng)
 
 
