@@ -203,6 +203,8 @@ def _recipe_rows(recipe: Mapping[str, Any], own_name: str) -> list[list[str]]:
 
 
 def _text(value: object) -> str:
+    if isinstance(value, dict):
+        value = [f"{name} {one}" for name, one in value.items()]
     return ", ".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)
 
 

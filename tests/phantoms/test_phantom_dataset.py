@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gazevlm_core.findings import FINDING_NAMES, QUESTIONS
+from gazevlm_core.findings import FINDING_NAMES, QUESTIONS, presence_question
 from gazevlm_core.model.processing_gazevlm import GazeVLMProcessor
 from phantoms import dataset as data
 from phantoms.make import make_phantom
@@ -65,6 +65,18 @@ def test_examples_ask_for_reports_and_for_present_and_absent_findings(case) -> N
     for example in examples:
         assert dict(example.findings) == {name: float(name in case.finding_names) for name in FINDING_NAMES}
         assert len(example.scanpaths) == sum(len(reader) for reader in case.readings)
+
+
+def test_findings_with_weight_are_asked_for_more_often_there_or_not(case, pair) -> None:
+    def times_asked(name: str, **weights: dict[str, float]) -> int:
+        samples = [data.training_sample(case, np.random.default_rng(seed), 1.0, **weights) for seed in range(400)]
+        samples += [data.counterfactual_sample(pair[0], np.random.default_rng(seed), 1.0, **weights)
+                    for seed in range(400)]  # fmt: skip
+        return sum(one.question == presence_question(name) for one in samples)
+
+    absent = next(name for name in FINDING_NAMES if name not in case.finding_names | pair[0].finding_names)
+    assert times_asked(absent, question_weights={absent: 5.0}) > 2 * times_asked(absent)
+    assert times_asked(absent, question_weights={absent: 0.0}) == 0
 
 
 @pytest.fixture(scope="module")
