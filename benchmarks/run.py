@@ -5,8 +5,9 @@
 
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -147,7 +148,8 @@ def _overhead_figures(medians: Mapping[str, float], suffix: str, glimpses: int) 
 
 
 def steering_figures(engine: "GazeEngine", image: "Image.Image", suffix: str, repeats: int) -> list[Figure]:
-    """How long a changed path takes to its first word and to its last, over the first answer about the image."""
+    """How long a changed path takes to its first word and to its last, over the first answer about the image: a path of
+    new places, and one of which a single place was moved, as on the page."""
     from itertools import count
 
     from benchmarks.measure import interleaved_medians
@@ -155,27 +157,31 @@ def steering_figures(engine: "GazeEngine", image: "Image.Image", suffix: str, re
     from gazevlm_core.options import DEFAULT_QUESTION, DiagnoseOptions
     from gazevlm_core.scanpath import fixations_at
 
-    number = count()  # no two paths in a row are alike
+    number = count(1)  # no two paths are alike
 
-    def words(asked: "GazeEngine", most: int) -> None:
-        across = 0.05 + next(number) % 9 / 10
-        places = fixations_at([(across, (step + 0.5) / GLIMPSES) for step in range(GLIMPSES)])
+    def words(asked: "GazeEngine", most: int, moved: int = GLIMPSES) -> None:
+        across = 0.05 + 0.9 * (next(number) * 0.618 % 1)
+        places = fixations_at([
+            (across if step < moved else 0.5, (step + 0.5) / GLIMPSES) for step in range(GLIMPSES)
+        ])  # fmt: skip
         answers = asked.stream(image, DEFAULT_QUESTION, DiagnoseOptions(look_at=places, max_new_tokens=ANSWER_TOKENS))
         for _, _ in zip(range(most), answers, strict=False):
             pass
         answers.close()
 
-    tasks = {
-        f"{way} {name}": (lambda anew=way == "first", most=most: words(
-            GazeEngine(engine.checkpoint) if anew else engine, most
-        )) for way in ("first", "changed") for name, most in (("word", 2), ("answer", 10**6))
-    }  # fmt: skip
+    ends = {"word": 2, "answer": 10**6}
+    tasks: dict[str, Callable[[], None]] = {}
+    for name, most in ends.items():
+        tasks[f"first {name}"] = partial(lambda most: words(GazeEngine(engine.checkpoint), most), most)
+        tasks[f"changed {name}"] = partial(words, engine, most)
+        tasks[f"moved {name}"] = partial(words, engine, most, moved=1)
     medians = interleaved_medians(tasks, repeats)
     return [
-        Figure(f"changed_path_{name}_{suffix}", medians[f"changed {name}"] / medians[f"first {name}"], meaning)
-        for name, meaning in (
-            ("word", "a changed path to its first word, over the first path"), ("answer", "the same to the last word"),
-        )
+        Figure(f"{key}_{name}_{suffix}", medians[f"{way} {name}"] / medians[f"first {name}"], f"{what} {end}")
+        for way, key, what in (
+            ("changed", "changed_path", "a path of new places, over the first answer, to its"),
+            ("moved", "moved_fixation", "a path with one place moved, over the first answer, to its"),
+        ) for name, end in (("word", "first word"), ("answer", "last word"))
     ]  # fmt: skip
 
 

@@ -270,7 +270,8 @@ class GazeEngine:
         known = [image for image in fine if image is not None]
         if len(known) < len(fine):
             raise ValueError("an image of a model with glimpses was encoded without its finer form")
-        return self.model.see_glimpses(prefilled, paths, known, self.processor.glimpse_pixels)
+        kept = [image.glimpses for image in images] if sources is None else None
+        return self.model.see_glimpses(prefilled, paths, known, self.processor.glimpse_pixels, kept)
 
     def findings(self, prefilled: PrefillOutput) -> list[dict[str, float]]:
         """Return finding -> probability of every image of a pass with its glimpses; empty where they are untrained."""

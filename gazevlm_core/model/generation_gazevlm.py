@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 from transformers import DynamicCache, GenerationMixin, PreTrainedModel, Qwen2VLImageProcessorPil
 
+from gazevlm_core.geometry import Window
 from gazevlm_core.model.glimpses import (
     crop_glimpse,
     glimpse_columns,
@@ -27,7 +28,7 @@ from gazevlm_core.model.glimpses import (
     small_image_mask,
     windows_of,
 )
-from gazevlm_core.model.outputs import CACHE, PrefillOutput
+from gazevlm_core.model.outputs import CACHE, KEPT_GLIMPSES, PrefillOutput
 from gazevlm_core.model.path_sampling import MERGED_NOTE, DecodedPath, choose_paths, decode_path, follow, given_steps
 from gazevlm_core.model.places import pooled_tokens
 from gazevlm_core.model.pointer import PointerField
@@ -122,6 +123,7 @@ class GazeGeneration(PreTrainedModel, GenerationMixin):
         paths: Mapping[int, DecodedPath],
         images: Sequence[Image.Image],
         pixels_of: Callable[[list[Image.Image]], torch.Tensor],
+        kept: Sequence[dict[Window, torch.Tensor]] | None = None,
     ) -> PrefillOutput:
         """Cut the glimpses of every row's path and show them behind its gaze tokens; the pass is used up.
 
@@ -130,15 +132,24 @@ class GazeGeneration(PreTrainedModel, GenerationMixin):
             paths: of every row, from `predict_paths`.
             images: that the glimpses are cut from, from `fine_image`.
             pixels_of: makes pixel values of glimpses, as the image processor does.
+            kept: what the vision tower made of windows of each row's image before; what is new is added.
         """
         config, vision = self.config.gaze_config, self.config.vision_config
         side_px = config.glimpse_side * vision.patch_size * vision.spatial_merge_size
         windows = [windows_of(paths[row].glimpsed_places, grid, config) for row, grid in enumerate(prefilled.grids)]
-        cuts = [
-            crop_glimpse(image, window, side_px) for image, own in zip(images, windows, strict=True) for window in own
-        ]  # fmt: skip
-        pixels = pixels_of(cuts).to(prefilled.input_ids.device)
-        return self.add_glimpses(prefilled, self.encode_glimpses(pixels), pad_windows(windows))
+        known = [{} for _ in windows] if kept is None else kept
+        for own in known:
+            if len(own) > KEPT_GLIMPSES:
+                own.clear()
+        new = [(row, window) for row, own in enumerate(windows) for window in own if window not in known[row]]
+        if new:
+            pixels = pixels_of([crop_glimpse(images[row], window, side_px) for row, window in new])
+            for (row, window), tokens in zip(
+                new, self.encode_glimpses(pixels.to(prefilled.input_ids.device)), strict=True
+            ):
+                known[row][window] = tokens
+        glimpses = [known[row][window] for row, own in enumerate(windows) for window in own]
+        return self.add_glimpses(prefilled, torch.stack(glimpses), pad_windows(windows))
 
     @torch.no_grad()
     def add_glimpses(

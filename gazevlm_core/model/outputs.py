@@ -1,7 +1,7 @@
 """What goes between the backbone, the heads and the losses: records of one pass, and of what supervises it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from inspect import signature
 from typing import Any, NamedTuple
 
@@ -10,10 +10,11 @@ from PIL import Image
 from transformers import Cache, GenerationMixin
 from transformers.utils import ModelOutput
 
-from gazevlm_core.geometry import PatchGrid
+from gazevlm_core.geometry import PatchGrid, Window
 
 # The argument of a cache in the library's models: it was renamed in transformers 5.24.
 CACHE = "cache" if "cache" in signature(GenerationMixin.prepare_inputs_for_generation).parameters else "past_key_values"
+KEPT_GLIMPSES = 128  # of an image: a path that is steered shows most of its places again
 GIVEN: Any = None  # of a field that is always given: the library wants a default of every one
 
 
@@ -40,12 +41,14 @@ class EncodedImage:
         grid_thw: int64 [3], as the image processor counts patches.
         grid: of the tokens.
         fine: what glimpses are cut from; None for a model without glimpses.
+        glimpses: what the vision tower made of glimpses of it so far, at most KEPT_GLIMPSES.
     """
 
     tokens: torch.Tensor
     grid_thw: torch.Tensor
     grid: PatchGrid
     fine: Image.Image | None = None
+    glimpses: dict[Window, torch.Tensor] = field(default_factory=dict)
 
 
 @dataclass

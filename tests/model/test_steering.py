@@ -205,6 +205,35 @@ def test_a_changed_path_computes_glimpses_and_words_alone(
     assert done[2:] == ["prefill"], "another question is another pass"
 
 
+def test_a_moved_place_is_the_only_one_that_is_encoded(engine: GazeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoded: list[int] = []
+    encode = engine.model.encode_glimpses
+
+    def counted(pixels: torch.Tensor) -> torch.Tensor:
+        tokens = encode(pixels)
+        encoded.append(len(tokens))
+        return tokens
+
+    monkeypatch.setattr(engine.model, "encode_glimpses", counted)
+    image = noise(460, 420, 9)
+    places = [(0.2, 0.2), (0.5, 0.5), (0.8, 0.3)]
+    moved = [places[0], (0.6, 0.8), places[2]]
+    first, second, again = (engine.diagnose(image, options=TWELVE, look_at=path) for path in (places, moved, places))
+    assert encoded == [3, 1]
+    assert again.to_dict() == first.to_dict()
+    engine.forget_images()
+    fresh = engine.diagnose(image, options=TWELVE, look_at=moved)
+    assert encoded == [3, 1, 3]
+    assert fresh.answer == second.answer
+    assert fresh.finding_probabilities == pytest.approx(second.finding_probabilities, abs=1e-6)
+    with monkeypatch.context() as few:
+        few.setattr(generation_gazevlm, "KEPT_GLIMPSES", 3)
+        for across in (0.1, 0.3, 0.5, 0.7):
+            engine.diagnose(image, options=TWELVE, look_at=[(across, 0.1), (across, 0.9)])
+    (kept,) = engine._encoded.values()
+    assert len(kept.glimpses) <= 5
+
+
 def test_a_pass_that_failed_is_not_used_again(engine: GazeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     image, passes = noise(440, 440, 8), []
     prefill = engine.prefill
