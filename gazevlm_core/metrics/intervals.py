@@ -5,8 +5,8 @@ how often each image was drawn, so every score that is a sum over images is one 
 
 What fewer than FEWEST_UNITS patients (or images, where nobody has several) say has no interval: drawing one of them
 again and again gives one value, and where a score needs both classes, most resamples of a class so small lack it and
-drop out, so that its variation would never enter. With a single positive of 80 such a 95% interval holds the truth in
-18 of 100 cases, with five in 90.
+drop out, so that its variation would never enter: with a single positive of 80 such a 95% interval holds the truth in
+about 20 of 100 cases, with five in nearly 90.
 """
 
 from dataclasses import dataclass
