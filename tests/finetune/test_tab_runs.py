@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import fields
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -16,6 +17,7 @@ from finetune.tab.estimate import NO_RUN, images_seen, measure_times, time_sente
 from finetune.tab.runs import LOSSES, VERDICT_WORDS, Run, RunReader, kept_events, read_pairs, run_label
 from finetune.tab.start import count_tables, counts_html
 from finetune.tab.watch import link_html, measure_table, run_table, verdict_html
+from gazevlm_core.model.outputs import GazeLosses
 from tests.finetune.adapt_maker import (
     BASES,
     MEASURES,
@@ -101,6 +103,13 @@ def test_the_parts_of_the_loss_are_lines_of_their_own() -> None:
     assert list(figure.data[0].x) == [1, 2, 3, 4, 5, 6]
     assert list(figure.data[0].y) == [3.0 / step for step in range(1, 7)]
     assert figure.layout.xaxis.range[1] == 10.5
+
+
+def test_every_part_that_a_training_logs_is_drawn_in_a_colour_of_its_own() -> None:
+    parts = {field.name: 0.1 for field in fields(GazeLosses)}
+    figure = loss_chart(make_run(events=[{"event": "step", "step": 1, "steps": 1, **parts}], steps=1))
+    assert [trace.name for trace in figure.data] == list(LOSSES.values())
+    assert len({trace.line.color for trace in figure.data}) == len(parts)
 
 
 def test_a_measure_is_drawn_beside_its_base_and_floors() -> None:
