@@ -122,7 +122,7 @@ class Scored:
         the images alone scatter further."""
         by_images = float(self.samples.mean(axis=0).var())
         left = (width / DEVIATIONS) ** 2 - by_images
-        return None if left <= 0 else max(2, math.ceil(float(self.values.var(ddof=1)) / left))
+        return None if not left > 0 else max(2, math.ceil(float(self.values.var(ddof=1)) / left))
 
 
 def read_cells(paths: Sequence[Path]) -> list[dict[str, Any]]:

@@ -194,9 +194,10 @@ def _path_words(dot: Dot) -> str:
     """Return how far a path gets, and whether that is more than something that knows less gets."""
     best = max(dot.floors, key=lambda floor: dot.floors[floor].value or 0.0, default="")
     beside = ""
-    if best:  # as in the tables, an interval that touches the other shows no difference
-        low, high = ((one.interval or [one.value or 0.0])[end] for one, end in ((dot.score, 0), (dot.floors[best], -1)))
-        beside = f"{'above' if low > high else 'not clearly above'} {best} ({number(dot.floors[best].value)})"
+    if best:  # as in the tables, an interval that touches the other, or none, shows no difference
+        own, other = dot.score.interval, dot.floors[best].interval
+        above = own is not None and other is not None and own[0] > other[1]
+        beside = f"{'above' if above else 'not clearly above'} {best} ({number(dot.floors[best].value)})"
     words = f"goes {dot.at:.0%} of the way from chance to another reader" if dot.drawn else NO_LINE
     words += f" ({SEQUENCE} {text(dot.score)})"
     return ", ".join(filter(None, (words, beside)))

@@ -179,11 +179,12 @@ def test_any_table_is_saved_as_csv() -> None:
 
 def test_what_score_writes_is_read() -> None:
     path = Scanpath(tuple(Fixation(0.1 * k, 0.2, 200.0) for k in range(1, 6)), "eyetracker")
-    readings = [FiledPath("r", path, image_id=str(image)) for image in range(3)]
-    results = score_files(ScanpathFile(readings), ScanpathFile(readings))
-    (shown,) = tables_of(parse_report(encoded(results.to_values())))
-    assert len(shown.rows) == len(results.metrics)
-    assert cells(shown)[0][1] == "1.000"
+    for images, own in ((3, "1.000 [-]"), (6, "1.000 [1.000, 1.000]")):
+        readings = [FiledPath("r", path, image_id=str(image)) for image in range(images)]
+        results = score_files(ScanpathFile(readings), ScanpathFile(readings))
+        (shown,) = tables_of(parse_report(encoded(results.to_values())))
+        assert len(shown.rows) == len(results.metrics)
+        assert cells(shown)[0][1] == own, "three images give no interval, and six measured ones are not exact"
 
 
 @pytest.mark.parametrize(
