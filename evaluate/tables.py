@@ -30,7 +30,7 @@ from gazevlm_core.evaluation.report import (
 )
 from gazevlm_core.metrics.intervals import FEWEST_UNITS
 from gazevlm_core.metrics.labels import CHANCE
-from gazevlm_core.metrics.registry import LABEL_METRICS, MAP_METRICS
+from gazevlm_core.metrics.registry import DEFAULT_GRID, LABEL_METRICS, MAP_METRICS, SEQUENCE
 from phantoms.case import DOMAIN_WORDS
 from web.formatting import score as number
 from web.markup import Cell, Table, plain_text
@@ -55,6 +55,7 @@ FAITHFULNESS_NOTE = (
 )
 STEP_FLOOR = "most frequent places of each step, training set"
 SEQUENCE_ROW = "scanpath, sequence score"
+COARSE_SEQUENCE = f"{SEQUENCE} on {DEFAULT_GRID.rows} by {DEFAULT_GRID.cols} patches"  # as for any data set
 UNKNOWN = (
     "what the adapter was trained on cannot be known, since its provenance does not tell: these images may be among it"
 )
@@ -165,6 +166,11 @@ def phantom_rows(scores: ModelScores) -> list[Row]:
     return rows + (_path_rows(scores.paths) if scores.paths else [])
 
 
+def metrics_of(paths: Paths) -> dict[str, Metric]:
+    """Return every score of paths on phantoms by name; the sequence score on the model's own grid stands elsewhere."""
+    return {COARSE_SEQUENCE if name == SEQUENCE else name: one for name, one in paths.metrics.items()}
+
+
 def _path_rows(paths: Paths) -> list[Row]:
     sequence, stop = paths.sequence_score, paths.stop
     rows = [
@@ -196,7 +202,7 @@ def _phantom_tables(report: PhantomReport) -> list[Table]:
         notes = [TOUCHES] if scores.paths else [TOUCHES, UNTRAINED]
         tables.append(wide_table(title, phantom_rows(scores), notes, folded=not own))
         if own and scores.paths and scores.paths.metrics:
-            rows = metric_rows(scores.paths.metrics)
+            rows = metric_rows(metrics_of(scores.paths))
             tables.append(wide_table("Its paths by every score", rows, [GAIN_NOTE], folded=True))
     return tables + faithfulness_tables(faithfulness_by_head(report))
 
@@ -212,7 +218,7 @@ def phantom_long_tables(report: PhantomReport) -> list[Table]:
     text_source = next(iter(report.scores.values())).answer_text
     if text_source is not None:
         notes += _without(text_source.all_severities.skipped, text_source.all_severities.too_few)
-    metrics = {heads[role]: scores.paths.metrics for role, scores in report.scores.items()
+    metrics = {heads[role]: metrics_of(scores.paths) for role, scores in report.scores.items()
                if scores.paths and scores.paths.metrics}  # fmt: skip
     return [long_table("", columns, notes), *([metric_summary("", metrics)] if metrics else [])]
 

@@ -136,7 +136,8 @@ def prepare(config: FinetuneConfig, run: Path, log: RunLog, stop: StopRequest) -
 def training_notes(
     cases: Sequence[Sample], config: FinetuneConfig, gaze: GazeConfig, added: Sequence[str]
 ) -> list[str]:
-    """Return sentences on findings that the base does not know by the names of the data, and on fixations beyond K.
+    """Return sentences on findings that the base does not know by the names of the data, on fixations beyond K, on
+    places that cannot be looked at closely, and on how the step is chosen.
 
     Args:
         added: findings that its head gets.
@@ -158,6 +159,8 @@ def training_notes(
             f"Glimpses at the model's own path, {own:.0%} of the examples, are cut at random places instead: with "
             "--workers, and with a model that is shared among processes, batches cannot ask it"
         )
+    if config.chooses_step:
+        notes.append("The step of the best held-out scores will be kept, which flatters them")
     return notes
 
 
