@@ -16,7 +16,7 @@ from finetune.base import Base, facts_before, load_base, own_device
 from finetune.before_after import answers, shown_cases
 from finetune.cases import Split, fingerprint, has_fingerprint, path_lengths, read_cases, split_cases, without_learned
 from finetune.config import FREE, ConfigError, FinetuneConfig, differing
-from finetune.examples import ordered_cases, supervises_gaze
+from finetune.examples import asks_model, ordered_cases, supervises_gaze
 from finetune.features import (
     DEFAULT_BATCHING,
     MOST_AT_ONCE,
@@ -135,7 +135,8 @@ def prepare(config: FinetuneConfig, run: Path, log: RunLog, stop: StopRequest) -
 def training_notes(
     cases: Sequence[Sample], config: FinetuneConfig, gaze: GazeConfig, added: Sequence[str]
 ) -> list[str]:
-    """Return sentences on findings that the base does not know by the names of the data, and on fixations beyond K.
+    """Return sentences on findings that the base does not know by the names of the data, on fixations beyond K, on
+    places that cannot be looked at closely, and on how the step is chosen.
 
     Args:
         added: findings that its head gets.
@@ -149,6 +150,16 @@ def training_notes(
     cut = path_lengths(cases).words(gaze.num_gaze_tokens)
     if cut and supervises_gaze(config.gaze_order, cases):
         notes.append(f"Scanpaths are cut: {cut}")
+    if config.num_glimpses and not gaze.num_glimpses:
+        notes.append("No glimpses: without scanpaths to learn from there is no path to cut them at")
+    own = config.glimpse_shares[1]
+    if gaze.num_glimpses and own and not asks_model(config):
+        notes.append(
+            f"Glimpses at the model's own path, {own:.0%} of the examples, are cut at random places instead: with "
+            "--workers, and with a model that is shared among processes, batches cannot ask it"
+        )
+    if config.chooses_step:
+        notes.append("The step of the best held-out scores will be kept, which flatters them")
     return notes
 
 

@@ -350,7 +350,8 @@ def train(
             recipe.counterfactual_share if config.num_glimpses else 0.0, recipe.question_weights,
         ),
         data_collator=GazeCollator(
-            processor, config, use_gaze=config.gaze_trained, shares=GlimpseShares(*recipe.glimpse_shares), model=model
+            processor, config, use_gaze=config.gaze_trained, shares=GlimpseShares(*recipe.glimpse_shares), model=model,
+            located={("phantom", name) for name in FINDING_NAMES},
         ),
         optimizers=(optimizer, None),
     )

@@ -10,11 +10,13 @@ import pytest
 import yaml
 
 from finetune.base import Base, folder_digest
+from finetune.card import provenance_lines
 from finetune.cases import Split, fingerprint, read_cases, split_cases
 from finetune.config import ConfigError, FinetuneConfig
 from finetune.provenance import Trained, provenance_values, write_provenance
 from finetune.records import Measure, RecordError, Verdict, measures_of, read_provenance, write_json
 from finetune.run import finished_before
+from finetune.verdict import CHOSEN
 from gazevlm_core.datasets.splits import SplitRule
 from gazevlm_core.datasets.trained_on import TrainedOn, read_all_trained_on
 from gazevlm_core.evaluation.checkpoint_scores import FindingScore, read_scores
@@ -148,6 +150,17 @@ def test_what_the_gaze_tokens_cut_is_told_in_provenance_and_card(made: Made, tmp
     said = f"Of the scanpaths, {readings} of {2 * readings} fixations (50%) lie beyond the first 1 of their reading"
     assert said in (tmp_path / "README.md").read_text()
     assert "Of the scanpaths" not in made.card
+
+
+@pytest.mark.parametrize(("values", "chosen"), [
+    ({"patience": 2}, True), ({}, False), ({"patience": 2, "evaluations": 1}, False),
+])  # fmt: skip
+def test_a_step_that_held_out_scores_chose_is_told(made: Made, values: dict, chosen: bool, tmp_path: Path) -> None:
+    config = made.config.model_copy(update=values)
+    told = provenance_values("a", config, made.base, made.split, TRAINED, MEASURES, VERDICT)
+    write_provenance(tmp_path, told, made.split.held_out)
+    shown = [told["verdict"]["why"], (tmp_path / "README.md").read_text(), "\n".join(provenance_lines(told))]
+    assert [CHOSEN in text for text in shown] == [chosen] * 3
 
 
 def test_everything_that_decides_an_adapter_is_told(made: Made) -> None:

@@ -40,7 +40,10 @@ def examples(count: int) -> list[Sample]:
     return [Sample("x", Image.fromarray(p), "Why?", "Yes.", {"cardiomegaly": k % 2}, READ) for k, p in numbered]
 
 
-def train(checkpoint: Path, processor, folder: Path, steps: int, *, resume: bool) -> GazeTrainer:
+def train(
+    checkpoint: Path, processor, folder: Path, steps: int, *, resume: bool, samples: list[Sample] | None = None,
+    log_every: int = 1,
+) -> GazeTrainer:
     set_seed(3)
     model = GazeVLM.from_pretrained(checkpoint)
     arguments = TrainingArguments(
@@ -50,7 +53,7 @@ def train(checkpoint: Path, processor, folder: Path, steps: int, *, resume: bool
         learning_rate=1e-3,
         lr_scheduler_type="constant",
         save_steps=2,
-        logging_steps=1,
+        logging_steps=log_every,
         seed=3,
         remove_unused_columns=False,
         report_to="none",
@@ -60,7 +63,7 @@ def train(checkpoint: Path, processor, folder: Path, steps: int, *, resume: bool
     trainer = GazeTrainer(
         model=model,
         args=arguments,
-        train_dataset=examples(8),
+        train_dataset=samples or examples(8),
         data_collator=GazeCollator(processor, model.config.gaze_config),
     )
     trainer.train(resume_from_checkpoint=resume)
@@ -85,6 +88,27 @@ def test_the_log_holds_every_part_of_the_loss(tiny_checkpoint: Path, tiny_proces
     for entry in history[:2]:
         parts = entry["gaze_loss"] + entry["text_loss"] + entry["finding_loss"] + 0.1 * entry["dwell_loss"]
         assert entry["loss"] == pytest.approx(parts, rel=1e-3)
+
+
+@pytest.mark.slow
+def test_a_part_is_the_mean_over_steps_that_taught_it(tiny_checkpoint: Path, tiny_processor, tmp_path: Path) -> None:
+    """A click path without labels and durations has no loss of words, findings and dwell; it is not nothing."""
+    clicks = Scanpath((Fixation(0.1, 0.2), Fixation(0.7, 0.6)), "click")
+    bare = [replace(one, report=None, findings={}, readings=(Reading("", clicks),)) for one in examples(8)]
+    for entry in train(
+        tiny_checkpoint, tiny_processor, tmp_path / "a", 2, resume=False, samples=bare
+    ).state.log_history[:2]:
+        assert entry["gaze_loss"] == pytest.approx(entry["loss"], rel=1e-3)
+        assert not {"text_loss", "finding_loss", "dwell_loss"} & entry.keys()
+    some = [*bare[:6], *examples(2)]  # a step in four has answers
+    each, once = (
+        train(tiny_checkpoint, tiny_processor, tmp_path / str(every), 4, resume=False, samples=some, log_every=every)
+        for every in (1, 4)
+    )
+    (told,) = [one["text_loss"] for one in each.state.log_history if "text_loss" in one]
+    assert once.state.log_history[0]["text_loss"] == pytest.approx(told, rel=1e-4)
+    gazes = [one["gaze_loss"] for one in each.state.log_history if "gaze_loss" in one]
+    assert once.state.log_history[0]["gaze_loss"] == pytest.approx(sum(gazes) / 4, rel=1e-4)
 
 
 def test_variants_differ_in_their_supervision_alone() -> None:
