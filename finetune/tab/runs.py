@@ -47,7 +47,8 @@ STATE_WORDS = {
 }  # fmt: skip
 VERDICT_WORDS: Mapping[Judgement, str] = {
     "better": "better", "worse": "worse than its base", "no difference seen": "no difference from its base seen",
-    "too few to tell": "too few to tell", "unknown": "not known whether better than its base",
+    "too few to tell": "too few to tell", "not comparable": "nothing to compare with its base",
+    "unknown": "not known whether better than its base",
 }  # fmt: skip
 IMAGE_NAME = re.compile(r"\d{1,4}\.png")
 BELOW_ONE = 1 - 1e-9
