@@ -92,9 +92,8 @@ def provenance_values(
 
 def trained_on(config: FinetuneConfig, split: Split) -> TrainedOn:
     """Return whom and what a run learns from, for whoever scores its adapter later."""
-    patients = (case.patient_id for case in split.train)
     salt = fingerprint((*split.train, *split.held_out))  # another one for other data, the same for the same
-    return TrainedOn.of(salt, patients, (case.digest for case in split.train), rule_of(config))
+    return TrainedOn.of(salt, split.train, (case.digest for case in split.train), rule_of(config))
 
 
 def public_places(config: FinetuneConfig) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from gazevlm_core.datasets.splits import SplitRule
 from gazevlm_core.datasets.trained_on import TrainedOn, read_all_trained_on
 from gazevlm_core.evaluation.checkpoint_scores import FindingScore, read_scores
 from gazevlm_core.inference import what_is_known
+from gazevlm_core.sample import Sample
 from tests.finetune.case_maker import HERE, Study, configure, submission_digest, write_folder
 
 MEASURES = [
@@ -118,8 +119,8 @@ def test_what_was_learned_is_named_with_its_digest_and_nothing_else(made: Made) 
 def test_whom_it_was_trained_on_is_known_again_and_not_named(made: Made) -> None:
     told = read_all_trained_on(made.out)[0]
     assert told is not None
-    assert all(told.has_patient(case.patient_id) and case.digest in told.pictures for case in made.split.train)
-    assert not any(told.has_patient(case.patient_id) for case in made.split.held_out)
+    assert all(told.has_patient(case) and case.digest in told.pictures for case in made.split.train)
+    assert not any(told.has_patient(case) for case in made.split.held_out)
     assert not any(case.digest in told.pictures for case in made.split.held_out)
     assert told.rule == SplitRule(3, made.config.held_out_share)
     assert '"p1"' not in json.dumps(made.values["trained_on"])
@@ -128,7 +129,7 @@ def test_whom_it_was_trained_on_is_known_again_and_not_named(made: Made) -> None
 def test_what_a_merged_base_was_trained_on_stays_known(made: Made, tmp_path: Path) -> None:
     merged = tmp_path / "merged"
     merged.mkdir()
-    first = TrainedOn.of("salt", ["p"], ["d"], SplitRule())
+    first = TrainedOn.of("salt", [Sample("p")], ["d"], SplitRule())
     write_json(merged / "provenance.json", {"trained_on": first.to_values()})
     base = Base(made.base.engine, str(merged), "", "f" * 64, tuple(read_all_trained_on(merged)))
     values = provenance_values("a", made.config, base, made.split, TRAINED, [], VERDICT)
