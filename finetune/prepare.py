@@ -40,6 +40,7 @@ from gazevlm_core.model.places import pooled_tokens
 from gazevlm_core.ranks import ALONE, Ranks
 from gazevlm_core.records import MOST_OOD_SCORE, Diagnosis
 from gazevlm_core.sample import Sample
+from web.formatting import counted
 
 LOOKED_AT = 40  # training images, to see whether they are like those of the base
 
@@ -89,9 +90,10 @@ def prepare(config: FinetuneConfig, run: Path, log: RunLog, stop: StopRequest) -
     ranks = Ranks.of_this_run(cpu=config.device == "cpu")
     check = joint_check(stop, ranks)
     log.phase("Reading the data")
-    cases = read_cases(config, check, log.phase, ranks)
-    split = split_cases(cases, config, log.phase)
-    check_begun(run, config, (*split.train, *split.held_out), writes=log.writes)
+    not_read: list[Mapping[str, str]] = []
+    cases = read_cases(config, check, log.phase, ranks, not_read)
+    split = replace(split_cases(cases, config, log.phase), not_read=tuple(not_read))
+    check_begun(run, config, (*split.train, *split.held_out), writes=log.writes, processes=ranks.count)
     check()
     log_room(config, split, run, log, ranks)
     log.phase("Loading the base")  # not where from: everybody reads it
@@ -200,21 +202,24 @@ def joint_check(stop: StopRequest, ranks: Ranks) -> Callable[[], None]:
     return check
 
 
-def check_begun(run: Path, config: FinetuneConfig, cases: Sequence[Sample], *, writes: bool) -> None:
+def check_begun(
+    run: Path, config: FinetuneConfig, cases: Sequence[Sample], *, writes: bool, processes: int = 1
+) -> None:  # fmt: skip
     """Check that a run is gone on with as it was begun; a new one notes how it begins.
 
     Args:
         cases: to learn from and to score on.
         writes: False on all but the main process.
+        processes: that share a step; how many steps there are, and of what, follows from their number.
 
     Raises:
-        ConfigError: the first value that is another one, or other data.
+        ConfigError: the first value that is another one, other data, or another number of processes.
     """
     path = run / BEGUN
     values = {name: value for name, value in config.to_values().items() if name not in FREE}
     if not path.is_file():
         if writes:
-            write_json(path, {"config": values, "data": fingerprint(cases)})
+            write_json(path, {"config": values, "data": fingerprint(cases), "processes": processes})
         return
     begun = json.loads(path.read_text(encoding="utf-8"))
     for name in differing(values, begun["config"]):
@@ -222,6 +227,12 @@ def check_begun(run: Path, config: FinetuneConfig, cases: Sequence[Sample], *, w
         raise ConfigError(f"run: {run} was begun with another {name} ({both}); give another folder")
     if not has_fingerprint(cases, begun["data"]):
         raise ConfigError(f"run: {run} was begun with other data; give another folder")
+    before = begun.get("processes", processes)  # earlier versions did not note it
+    if before != processes:
+        raise ConfigError(
+            f"run: {run} was begun on {counted(before, 'process', 'processes')}, not {processes}; launch as many "
+            "again, or give another folder"
+        )
 
 
 def begun_revision(run: Path) -> str:

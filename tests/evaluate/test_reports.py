@@ -222,6 +222,13 @@ def test_findings_that_few_have_are_named_and_prevalences_are_the_floor_of_all_l
     assert "how often each finding is there. " not in old, "earlier versions took 0.5 for that floor"
 
 
+def test_a_data_set_s_paths_say_what_was_left_out() -> None:
+    values = dataset_report()
+    values["scores"]["scanpath"]["dropped"] = {"readings_without_predicted_path": 3}
+    (shown,) = (one for one in tables_of(parse_report(encoded(values))) if one.title == "Scanpaths")
+    assert "Left out: 3 readings without predicted path." in shown.notes
+
+
 def test_a_floor_is_not_beaten_where_there_is_no_interval() -> None:
     values = path_report()
     values["metrics"]["sequence score"]["interval"] = None

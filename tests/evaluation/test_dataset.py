@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from cli.main import app
 from evaluate.tables import report_text
 from gazevlm_core.datasets.folder import GazeFolder
+from gazevlm_core.datasets.nih import NihChestXray14
 from gazevlm_core.datasets.splits import SplitRule, split_of
 from gazevlm_core.datasets.trained_on import TrainedOn
 from gazevlm_core.evaluation import dataset
@@ -119,6 +120,18 @@ def test_steps_are_scored_where_training_readings_are_left(folder: Path, tiny_en
     assert report_text(every)
 
 
+def test_floors_of_training_readings_are_in_the_steps_of_the_model(tmp_path: Path, tiny_checkpoint: Path) -> None:
+    root = make_folder(tmp_path / "set", readers=0)
+    stays = {"x": [0.2] * 3 + [0.8] * 3, "y": [0.2] * 3 + [0.8] * 3}
+    lines = [{"image_id": f"image{number:02}", "reader": "r", **stays} for number in range(IMAGES)]
+    (root / "scanpaths.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    engine = GazeEngine.load(str(tiny_checkpoint), device="cpu")
+    engine.gaze_config.repeats = False  # consecutive fixations in one patch are one step to it
+    paths = evaluated(root, engine, split="test").scores.scanpath
+    floor = paths.metrics["sequence score"].floors["most frequent place of each step, training set"]
+    assert floor.value == 1.0, "all readings are alike, those of training and those that are scored"
+
+
 def test_how_far_the_path_is_believed_is_measured_on_any_data_set(folder: Path, tiny_engine: GazeEngine) -> None:
     report = evaluated(folder, tiny_engine, split="train", limit=5, faithfulness=4, batch_size=3)
     assert report.faithfulness is not None
@@ -149,7 +162,7 @@ def test_what_the_adapter_was_trained_on_is_left_out_and_counted(folder: Path, t
     first, second, *others = records_of(folder, "train")
     assert first.patient_id == second.patient_id
     picture = pixel_digest(others[0].load())
-    trained = TrainedOn.of("salt", [first.patient_id], [picture], SplitRule())
+    trained = TrainedOn.of("salt", [first], [picture], SplitRule())
     found = evaluated(folder, tiny_engine, split="train", trained=[trained])
     assert found.records == len(others) - 1
     assert found.trained_on_left_out == 3
@@ -161,7 +174,7 @@ def test_what_the_adapter_was_trained_on_is_left_out_and_counted(folder: Path, t
 
 def test_nothing_left_is_an_error_and_nothing_known_is_said(folder: Path, tiny_engine: GazeEngine) -> None:
     tested = records_of(folder, "test")
-    everybody = TrainedOn.of("salt", [record.patient_id for record in tested], [], SplitRule())
+    everybody = TrainedOn.of("salt", tested, [], SplitRule())
     said = f"trained on the patients or pictures of all {len(tested)} records of folder in split test; nothing is left"
     with pytest.raises(DatasetError, match=said):
         evaluate_dataset(lambda: GazeFolder(folder), tiny_engine, trained=[everybody])
@@ -176,12 +189,20 @@ def test_nothing_left_for_two_reasons_names_both(tmp_path: Path, tiny_engine: Ga
     broken = [one for one in records if one.patient_id == records[0].patient_id]
     for record in broken:
         record.image.write_bytes(b"no image")
-    learned = [one.patient_id for one in records if one not in broken]
+    learned = [one for one in records if one not in broken]
     said = f"of {len(learned)} records, and the images of {len(broken)} cannot be read"
     with pytest.raises(DatasetError, match=said):
         evaluate_dataset(
             lambda: GazeFolder(bare), tiny_engine, split="all", trained=[TrainedOn.of("salt", learned, [], SplitRule())]
         )
+
+
+def test_patients_of_another_data_set_who_have_the_same_ids_are_scored(folder: Path, tiny_engine: GazeEngine) -> None:
+    """Hospitals count their patients alike: these were left out as learned from."""
+    learned = [replace(record, dataset=NihChestXray14.name) for record in GazeFolder(folder).samples()]
+    found = evaluated(folder, tiny_engine, split="test", trained=[TrainedOn.of("salt", learned, [], SplitRule())])
+    assert found.records == len(records_of(folder, "test"))
+    assert found.trained_on_left_out == 0
 
 
 def test_the_split_is_that_of_the_training(folder: Path, tiny_engine: GazeEngine) -> None:
@@ -205,7 +226,7 @@ def test_a_split_of_the_data_is_honoured(tmp_path: Path, tiny_engine: GazeEngine
 
 
 def test_what_is_known_of_an_adapter_and_of_a_merged_model(tmp_path: Path, tiny_checkpoint: Path) -> None:
-    told = TrainedOn.of("salt", ["p"], ["d"], SplitRule())
+    told = TrainedOn.of("salt", [Sample("p")], ["d"], SplitRule())
     assert what_is_known(None, str(tiny_checkpoint)) == []
     assert what_is_known(tmp_path, str(tiny_checkpoint)) == [None]
     (tmp_path / "provenance.json").write_text(json.dumps({"trained_on": told.to_values()}))

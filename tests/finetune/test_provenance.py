@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -10,7 +11,7 @@ import pytest
 import yaml
 
 from finetune.base import Base, folder_digest
-from finetune.card import provenance_lines
+from finetune.card import provenance_lines, render_card
 from finetune.cases import Split, fingerprint, read_cases, split_cases
 from finetune.config import ConfigError, FinetuneConfig
 from finetune.provenance import Trained, provenance_values, write_provenance
@@ -21,6 +22,7 @@ from gazevlm_core.datasets.splits import SplitRule
 from gazevlm_core.datasets.trained_on import TrainedOn, read_all_trained_on
 from gazevlm_core.evaluation.checkpoint_scores import FindingScore, read_scores
 from gazevlm_core.inference import what_is_known
+from gazevlm_core.sample import Sample
 from tests.finetune.case_maker import HERE, Study, configure, submission_digest, write_folder
 
 MEASURES = [
@@ -117,8 +119,8 @@ def test_what_was_learned_is_named_with_its_digest_and_nothing_else(made: Made) 
 def test_whom_it_was_trained_on_is_known_again_and_not_named(made: Made) -> None:
     told = read_all_trained_on(made.out)[0]
     assert told is not None
-    assert all(told.has_patient(case.patient_id) and case.digest in told.pictures for case in made.split.train)
-    assert not any(told.has_patient(case.patient_id) for case in made.split.held_out)
+    assert all(told.has_patient(case) and case.digest in told.pictures for case in made.split.train)
+    assert not any(told.has_patient(case) for case in made.split.held_out)
     assert not any(case.digest in told.pictures for case in made.split.held_out)
     assert told.rule == SplitRule(3, made.config.held_out_share)
     assert '"p1"' not in json.dumps(made.values["trained_on"])
@@ -127,7 +129,7 @@ def test_whom_it_was_trained_on_is_known_again_and_not_named(made: Made) -> None
 def test_what_a_merged_base_was_trained_on_stays_known(made: Made, tmp_path: Path) -> None:
     merged = tmp_path / "merged"
     merged.mkdir()
-    first = TrainedOn.of("salt", ["p"], ["d"], SplitRule())
+    first = TrainedOn.of("salt", [Sample("p")], ["d"], SplitRule())
     write_json(merged / "provenance.json", {"trained_on": first.to_values()})
     base = Base(made.base.engine, str(merged), "", "f" * 64, tuple(read_all_trained_on(merged)))
     values = provenance_values("a", made.config, base, made.split, TRAINED, [], VERDICT)
@@ -150,6 +152,20 @@ def test_what_the_gaze_tokens_cut_is_told_in_provenance_and_card(made: Made, tmp
     said = f"Of the scanpaths, {readings} of {2 * readings} fixations (50%) lie beyond the first 1 of their reading"
     assert said in (tmp_path / "README.md").read_text()
     assert "Of the scanpaths" not in made.card
+
+
+def test_columns_that_are_no_findings_are_told_in_provenance_and_card(made: Made, tmp_path: Path) -> None:
+    why = "holds other values than 0 and 1, first in line 4"
+    split = replace(made.split, not_read=({"a | b\nc": why}, {}))
+    values = provenance_values("a", made.config, made.base, split, TRAINED, MEASURES, VERDICT)
+    assert [one["columns_not_read"] for one in values["data"]["datasets"]] == [{"a | b\nc": why}, {}]
+    write_provenance(tmp_path, values, split.held_out)
+    said = f"Columns of folder=exported that are no findings, so nothing was learned from them: a \\| b c: {why}."
+    assert said in (tmp_path / "README.md").read_text()
+    assert "Columns of" not in made.card
+    for one in values["data"]["datasets"]:
+        del one["columns_not_read"]  # as earlier versions wrote it
+    assert "Columns of" not in render_card(values)
 
 
 @pytest.mark.parametrize(("values", "chosen"), [

@@ -10,15 +10,26 @@ from PIL import Image
 from transformers import TrainingArguments, set_seed
 
 from gazevlm_core.findings import FINDING_NAMES, HELD_OUT_FINDING_NAMES
-from gazevlm_core.model.checkpoint import load_checkpoint
+from gazevlm_core.model.checkpoint import describe_checkpoint, load_checkpoint
 from gazevlm_core.model.modeling_gazevlm import GazeVLM
-from gazevlm_core.options import Precision
+from gazevlm_core.options import NANO, Precision
 from gazevlm_core.sample import Reading, Sample
 from gazevlm_core.scanpath import Fixation, Scanpath
 from gazevlm_core.training.collator import GazeCollator
 from gazevlm_core.training.trainer import GazeTrainer
 from phantoms.dataset import draw_cases
-from phantoms.nano import BASED, MODEL_NAMES, CaseExamples, Recipe, Variant, begin, gaze_config_of, schedule_of
+from phantoms.nano import (
+    BASED,
+    FILMS,
+    MODEL_NAMES,
+    PHANTOMS,
+    CaseExamples,
+    Recipe,
+    Variant,
+    begin,
+    gaze_config_of,
+    schedule_of,
+)
 from phantoms.nano_parts import (
     GroupedVisionAttention,
     WholeKernelConv3d,
@@ -153,6 +164,12 @@ def test_a_training_goes_on_from_an_earlier_checkpoint(variant: Variant, tmp_pat
     model.save_pretrained(tmp_path)
     processor.save_pretrained(tmp_path)
     assert load_checkpoint(str(tmp_path), device="cpu").precision is Precision.FP32, "training saves whole weights"
+
+
+def test_what_the_base_has_seen_is_said_of_what_goes_on_from_it(tmp_path: Path) -> None:
+    """The page said of a model that knew radiographs of patients that it saw phantoms alone."""
+    model, _ = begin(Variant.ORDERED, Recipe(base=NANO), [], tmp_path)
+    assert model.config.gaze_config.trained_on == PHANTOMS + FILMS == describe_checkpoint(NANO).gaze_config.trained_on
 
 
 def test_what_shows_the_worth_of_gaze_does_not_begin_from_a_model_that_learned_it() -> None:
