@@ -13,7 +13,6 @@ from finetune.card import CARD, render_card
 from finetune.cases import Split, fingerprint, parse_spec, path_lengths, rule_of
 from finetune.config import FinetuneConfig
 from finetune.records import PROVENANCE_FILE, Measure, Verdict, write_json
-from finetune.verdict import chosen_by_scores
 from gazevlm_core.datasets.registry import ADAPTERS
 from gazevlm_core.datasets.trained_on import BEFORE, TRAINED_ON, TrainedOn
 from gazevlm_core.evaluation.checkpoint_scores import CheckpointScores, FindingScore, write_scores
@@ -49,8 +48,6 @@ def provenance_values(
 ) -> dict[str, Any]:  # fmt: skip
     """Return everything about an adapter as JSON values. Folders of this machine are named by their last part."""
     both = (*split.train, *split.held_out)
-    if config.chooses_step:
-        verdict = chosen_by_scores(verdict, found)
     read = {
         reading.reading_id: reading.digest for case in split.train for reading in case.readings
         if reading.reading_id

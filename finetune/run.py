@@ -57,7 +57,7 @@ from finetune.trainer import (
     total_steps,
     training_arguments,
 )
-from finetune.verdict import judge
+from finetune.verdict import chosen_by_scores, judge
 from gazevlm_core.datasets.trained_on import read_all_trained_on
 from gazevlm_core.model.checkpoint import find_checkpoint
 from gazevlm_core.options import GlimpseShares
@@ -235,6 +235,8 @@ class Training:
         self.log.phase(f"Scoring the adapter on {len(split.held_out)} held-out images", len(split.held_out))
         found = self.measure(trained.steps)
         verdict = judge(found, len(set(patient_groups(split.held_out))))
+        if self.config.chooses_step:
+            verdict = chosen_by_scores(verdict, found)
         shown = shown_cases(split.held_out)
         with self.trainer.unsharded():
             after = answers(self.engine, shown, self._check)

@@ -17,7 +17,7 @@ from finetune.config import ConfigError, FinetuneConfig
 from finetune.provenance import Trained, provenance_values, write_provenance
 from finetune.records import Measure, RecordError, Verdict, measures_of, read_provenance, write_json
 from finetune.run import finished_before
-from finetune.verdict import CHOSEN
+from finetune.verdict import CHOSEN, chosen_by_scores
 from gazevlm_core.datasets.splits import SplitRule
 from gazevlm_core.datasets.trained_on import TrainedOn, read_all_trained_on
 from gazevlm_core.evaluation.checkpoint_scores import FindingScore, read_scores
@@ -173,7 +173,8 @@ def test_columns_that_are_no_findings_are_told_in_provenance_and_card(made: Made
 ])  # fmt: skip
 def test_a_step_that_held_out_scores_chose_is_told(made: Made, values: dict, chosen: bool, tmp_path: Path) -> None:
     config = made.config.model_copy(update=values)
-    told = provenance_values("a", config, made.base, made.split, TRAINED, MEASURES, VERDICT)
+    verdict = chosen_by_scores(VERDICT, MEASURES) if config.chooses_step else VERDICT  # as a run does
+    told = provenance_values("a", config, made.base, made.split, TRAINED, MEASURES, verdict)
     write_provenance(tmp_path, told, made.split.held_out)
     shown = [told["verdict"]["why"], (tmp_path / "README.md").read_text(), "\n".join(provenance_lines(told))]
     assert [CHOSEN in text for text in shown] == [chosen] * 3

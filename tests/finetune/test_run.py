@@ -209,6 +209,9 @@ def test_early_stopping_publishes_the_best_step(
     provenance = read_provenance(out)
     assert provenance is not None
     assert provenance["training"]["steps"] == 2
+    (verdict,) = events(place, "verdict")
+    assert CHOSEN in ending.cause, "these images chose the step"
+    assert verdict["why"] == provenance["verdict"]["why"] == ending.cause
     assert tensors(out) == tensors(second_step)
 
 
