@@ -93,7 +93,8 @@
         make("tr", this.#pointing(row), make("th", { scope: "row" }, row.name), ...columns.map(([, cell]) => make("td", {}, cell(row)))),
       );
       this.seen.dataset.links = this.links;
-      const nothing = `No finding: you${readers ? ", the others" : ""}${truth ? ", the truth" : ""}${asked_model ? ", the model" : ""} agree.`;
+      const beside = [...(readers ? ["the others"] : []), ...(truth ? ["the truth"] : []), ...(asked_model ? ["the model"] : [])];
+      const nothing = beside.length ? `No finding: you, ${beside.join(", ")} agree.` : "You ticked no finding.";
       const drawn = truth && make("p", { class: "teach-note" }, truth.length ? "This is a drawn image: what it was drawn with is framed." : "This is a drawn image, and was drawn without any finding.");
       this.seen.replaceChildren(
         rows.length ? make("table", {}, heads(["finding", ...columns.map(([name]) => name)]), make("tbody", {}, ...rows)) : make("p", {}, nothing),

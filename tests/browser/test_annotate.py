@@ -254,6 +254,9 @@ def test_an_own_image_that_is_opened_again_brings_its_draft(browser: "Browser", 
     own_image(page, data, "mine.dcm")
     assert points(page) == made
     assert "your draft is back" in hint(page)
+    tick(page)
+    submit(page)
+    page.wait_for_function("document.querySelector('.teach-result').innerText.includes('You ticked no finding.')")
     context.close()
 
 
