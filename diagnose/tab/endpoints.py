@@ -18,12 +18,11 @@ from web.blocks import MODEL_QUEUE
 from web.models import Ask
 from web.page import page_error
 
-_FRACTION = {"type": "number", "minimum": 0, "exclusiveMaximum": 1}
-_DWELL_MS = {"anyOf": [{"type": "number", "minimum": 0, "maximum": LONGEST_DWELL_MS}, {"type": "null"}]}
+# Of all three numbers: by `prefixItems` clients of Gradio would take the whole path for one tuple.
+_NUMBER = {"anyOf": [{"type": "number", "minimum": 0, "maximum": LONGEST_DWELL_MS}, {"type": "null"}]}
 PLACES_SCHEMA: dict[str, Any] = {
-    "type": "array",
-    "items": {"type": "array", "prefixItems": [_FRACTION, _FRACTION, _DWELL_MS], "minItems": 2, "maxItems": 3},
-}
+    "type": "array", "items": {"type": "array", "items": _NUMBER, "minItems": 2, "maxItems": 3},
+}  # fmt: skip
 
 
 def add_endpoints(catalogue: Catalogue, ask: Ask) -> None:
