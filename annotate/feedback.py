@@ -75,8 +75,8 @@ class Feedback:
         truth: what was drawn; None where the image is no phantom of ours.
         own_path: the submission's.
         model: name of the model that was asked.
-        found: what the model sees; None where it could not be asked.
-        trouble: why it could not; "" where it could.
+        found: what the model sees; None where it could not be asked, or where that means nothing on this image.
+        trouble: why that is, or what else has to be known of what the model sees; "" for nothing.
         against: the numbers behind the sentence.
     """
 

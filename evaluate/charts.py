@@ -9,7 +9,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from evaluate.overview import Dot, Lines
-from evaluate.tables import DOMAINS, runs_of, variants_of
+from evaluate.tables import DOMAINS, metrics_of, runs_of, variants_of
 from gazevlm_core.evaluation.report import (
     SOURCES,
     SUBSETS,
@@ -243,7 +243,7 @@ def _phantom_charts(report: PhantomReport) -> dict[str, Chart]:
         charts["sequence score and its floors"] = partial(
             floor_bars, "sequence score", sequence, sequence.floors, ceilings
         )
-        charts |= _metric_charts(scores.paths.metrics)
+        charts |= _metric_charts(metrics_of(scores.paths))
     return charts
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from gazevlm_core.evaluation.report import DatasetReport, PathReport, PhantomReport, Role
 
 PHANTOM = "phantom"
+PLANNED = ("sizes", "seeds", "orders", "variants", "base", "steps", "test_images")  # of an experiment
 PHANTOM_ONLY, REAL_ONLY = ("n", "domain", "twins", "reference", "workers"), ("root", "images", "split", "limit")
 Result = TypeVar("Result")
 Domain = Literal["A", "B"]  # as in training; other scanner, habitus and prevalence
@@ -178,6 +179,7 @@ def score(
 
 
 def experiment(
+    context: typer.Context,
     out: Annotated[Path, typer.Option(help="Folder of the results; an unfinished one goes on.")],
     sizes: Annotated[list[int] | None, typer.Option(help="Numbers of training images.", min=10)] = None,
     seeds: Annotated[int, typer.Option(help="Runs of each kind.", min=2)] = 10,
@@ -193,15 +195,18 @@ def experiment(
     report_only: Annotated[bool, typer.Option("--report-only", help="Write the report of what is there.")] = False,
 ) -> None:
     """Fine-tune with original, shuffled, random and no gaze, everything else equal; compare and report."""
+    if report_only and (idle := _given(context, PLANNED)):
+        words = f"the runs were made by a plan that lies beside them; leave out --{idle[0].replace('_', '-')}"
+        stop(words, WRONG_USE, command="experiment")
     quiet_libraries()
     import torch
 
-    from evaluate.order_experiment import Plan, run_experiment
+    from evaluate.order_experiment import Plan, read_plan, run_experiment
     from evaluate.order_report import REPORT, write_report
 
     usual = Plan()
     try:
-        plan = Plan(
+        plan = read_plan(out) if report_only else Plan(
             sizes=tuple(sizes or usual.sizes), seeds=tuple(range(seeds)), orders=tuple(orders or usual.orders),
             variants=tuple(variants or usual.variants), base=base, steps=steps, test_images=test_images,
         )  # fmt: skip

@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 from threading import Thread
@@ -452,6 +452,22 @@ def _run_cell(bench: _Bench, cell: Cell) -> str:
     partial.write_text(json.dumps(values, separators=(",", ":")) + "\n", encoding="utf-8")
     partial.rename(path)
     return f"{cell.name}: trained in {trained_s:.0f} s, all in {time.perf_counter() - start:.0f} s"
+
+
+def read_plan(folder: Path) -> Plan:
+    """Return the plan that the runs in a folder were made with.
+
+    Raises:
+        ExperimentError: none is there, or one of another version.
+    """
+    path = folder / PLAN_FILE
+    if not path.is_file():
+        raise ExperimentError(f"{folder} holds no finished run; run the experiment first")
+    values = json.loads(path.read_text(encoding="utf-8"))
+    if other := sorted({one.name for one in fields(Plan)} ^ set(values)):
+        raise ExperimentError(f"{path} is of another version: {', '.join(other)}")
+    orders = [GazeOrder(one) for one in values["orders"]]
+    return Plan(**{**values, "orders": orders, "path": PathChoice(values["path"])})
 
 
 def keep_plan(plan: Plan, folder: Path) -> None:

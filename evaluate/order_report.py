@@ -2,6 +2,7 @@
 
 import json
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -45,11 +46,25 @@ def write_report(plan: Plan, out: Path) -> None:
         raise ExperimentError(f"{out} holds no finished run; run the experiment first")
     floors, order = (json.loads((out / name).read_text(encoding="utf-8")) for name in (FLOORS_FILE, ORDER_FILE))
     summary = summarise(cells, floors, plan, order)
-    command = f"gazevlm experiment --out {out.as_posix()}"
+    command = command_of(plan, out)
     report = ExperimentReport.model_validate(summary)
     (out / RESULTS).write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
     (out / REPORT).write_text(experiment_markdown(report, plan, command), encoding="utf-8")
     (out / PAGE).write_text(experiment_page(report, command), encoding="utf-8")
+
+
+def command_of(plan: Plan, out: Path) -> str:
+    """Return the command that makes the runs of a plan, with the options that are not the usual ones."""
+    usual, words = Plan(), ["gazevlm", "experiment", "--out", out.as_posix()]
+    for name in ("sizes", "orders", "variants"):
+        if list(getattr(plan, name)) != list(getattr(usual, name)):
+            words += [word for one in getattr(plan, name) for word in (f"--{name}", str(getattr(one, "value", one)))]
+    if len(plan.seeds) != len(usual.seeds):
+        words += ["--seeds", str(len(plan.seeds))]
+    for name in ("base", "steps", "test_images"):
+        if getattr(plan, name) != getattr(usual, name):
+            words += [f"--{name.replace('_', '-')}", str(getattr(plan, name))]
+    return shlex.join(words)
 
 
 def experiment_markdown(report: ExperimentReport, plan: Plan, command: str) -> str:
@@ -122,7 +137,7 @@ class Scored:
         the images alone scatter further."""
         by_images = float(self.samples.mean(axis=0).var())
         left = (width / DEVIATIONS) ** 2 - by_images
-        return None if left <= 0 else max(2, math.ceil(float(self.values.var(ddof=1)) / left))
+        return None if not left > 0 else max(2, math.ceil(float(self.values.var(ddof=1)) / left))
 
 
 def read_cells(paths: Sequence[Path]) -> list[dict[str, Any]]:

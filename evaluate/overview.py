@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from evaluate.rows import text
-from evaluate.tables import TWINS, model_name, runs_of, variants_of
+from evaluate.tables import TWINS, metrics_of, model_name, runs_of, variants_of
 from gazevlm_core.evaluation.floors import UNIFORM, UNIFORM_PATCHES
 from gazevlm_core.evaluation.report import (
     AUROC_NAME,
@@ -28,6 +28,7 @@ from gazevlm_core.evaluation.report import (
 )
 from gazevlm_core.metrics.labels import CHANCE
 from gazevlm_core.metrics.registry import SEQUENCE
+from web.formatting import counted
 from web.formatting import score as number
 from web.markup import Cell, Table
 
@@ -35,6 +36,15 @@ NO_MISTAKE = 1.0  # the other end of AUROC: there is no reader to compare with
 AREA = "AUROC of the findings"
 NO_LINE = "has nowhere to go: another reader is no better than chance"
 GAZE_WORDS = {"original": "gaze in its order", "shuffled": "shuffled gaze", "random": "random gaze", "none": "no gaze"}
+_APART = ("AUROC {}", "helps to tell findings apart", "makes it harder to tell findings apart")
+# What was compared -> how it is written, what was learned, and what more and less of the score means.
+EFFECTS = {
+    (AUROC_NAME, "original", "none"): (_APART[0], "learning where people look", *_APART[1:]),
+    (AUROC_NAME, "original", "shuffled"): (_APART[0], "learning in which order they look", *_APART[1:]),
+    (BITS_NAME, "original", "shuffled"): (
+        "{} bits", "of a reader's next patch, learning the order", "tells more", "tells less",
+    ),
+}  # fmt: skip
 CHANCES = (UNIFORM, UNIFORM_PATCHES)
 Lines = dict[str, dict[str, "Dot"]]  # whose scores -> score -> where it lies
 
@@ -82,9 +92,9 @@ def lines_of(report: Report) -> Lines:
     """Return every score of a report that lies between chance and something better, by whose it is; the first is the
     report's own."""
     if isinstance(report, ExperimentReport):
-        end = next(iter(report.domains.values())).other_reader
+        end, several = next(iter(report.domains.values())).other_reader, len(variants_of(report)) > 1
         return {
-            GAZE_WORDS[run.order]: {
+            f"{GAZE_WORDS[run.order]}, {run.variant}" if several else GAZE_WORDS[run.order]: {
                 **_area(AREA, run.auroc),
                 **(_dot(SEQUENCE, run.sequence, run.floors, end, higher=True) if run.sequence else {}),
             }
@@ -104,16 +114,16 @@ def lines_of(report: Report) -> Lines:
 
 
 def _phantom(scores: ModelScores) -> dict[str, Dot]:
+    """Return the scores of one model on phantoms; the sequence score is that on its own grid, as in the tables."""
     dots: dict[str, Dot] = {}
     for source, words in SOURCES.items():
         known = getattr(scores, source)
         dots |= {} if known is None else _area(f"{AREA}, {words}", known.all_severities.macro)
     if scores.paths is None:
         return dots
-    if scores.paths.metrics:
-        return dots | _paths(scores.paths.metrics)
     one = scores.paths.sequence_score
-    return dots | _dot(SEQUENCE, one, one.floors, one.other_reader, higher=True)
+    own = _dot(SEQUENCE, one, one.floors, one.other_reader, higher=True)
+    return {**dots, **own, **_paths(metrics_of(scores.paths))}
 
 
 def _area(name: str, score: Score | None) -> dict[str, Dot]:
@@ -194,44 +204,35 @@ def _path_words(dot: Dot) -> str:
     """Return how far a path gets, and whether that is more than something that knows less gets."""
     best = max(dot.floors, key=lambda floor: dot.floors[floor].value or 0.0, default="")
     beside = ""
-    if best:  # as in the tables, an interval that touches the other shows no difference
-        low, high = ((one.interval or [one.value or 0.0])[end] for one, end in ((dot.score, 0), (dot.floors[best], -1)))
-        beside = f"{'above' if low > high else 'not clearly above'} {best} ({number(dot.floors[best].value)})"
+    if best:  # as in the tables, an interval that touches the other, or none, shows no difference
+        own, other = dot.score.interval, dot.floors[best].interval
+        above = own is not None and other is not None and own[0] > other[1]
+        beside = f"{'above' if above else 'not clearly above'} {best} ({number(dot.floors[best].value)})"
     words = f"goes {dot.at:.0%} of the way from chance to another reader" if dot.drawn else NO_LINE
     words += f" ({SEQUENCE} {text(dot.score)})"
     return ", ".join(filter(None, (words, beside)))
 
 
 def _experiment_answer(report: ExperimentReport) -> str:
-    domain, variant = next(iter(report.domains.values())), variants_of(report)[0]
-    own = sorted((one for one in domain.differences if one.variant == variant), key=lambda one: one.images)
-    found = {(one.first, one.second): one for one in own if one.score == AUROC_NAME}
-    parts = [
-        f"{words} {_effect(found[pair])}"
-        for pair, words in {
-            ("original", "none"): "learning where people look",
-            ("original", "shuffled"): "learning in which order they look",
-        }.items()
-        if pair in found
-    ]  # fmt: skip
-    if not parts:
-        return "Nothing was compared in this experiment yet."
-    early = any(one.interval is None for one in found.values())
-    joined = "Too few runs to tell yet: " + ", ".join(parts) if early else "; ".join(parts)
-    areas = f"{joined[0].upper()}{joined[1:]} (change in AUROC, {max(one.images for one in found.values()):,} images)."
-    bits = [one for one in own if (one.score, one.first, one.second) == (BITS_NAME, "original", "shuffled")]
-    if not bits:
-        return areas
-    return f"{areas} Of a reader's next patch, learning the order tells {text(bits[-1])} bits more."
+    """Return a sentence for each variant of the model, on the images that are drawn as in training."""
+    domain = next(iter(report.domains.values()))
+    sentences = []
+    for variant in variants_of(report):
+        own = sorted((one for one in domain.differences if one.variant == variant), key=lambda one: one.images)
+        found = {(one.score, one.first, one.second): one for one in own}  # with the most images
+        parts = [_effect(found[pair], *words) for pair, words in EFFECTS.items() if pair in found]
+        sentences += [f"{variant[0].upper()}{variant[1:]}, {'; '.join(parts)}."] if parts else []
+    return " ".join(sentences) or "Nothing was compared in this experiment yet."
 
 
-def _effect(difference: Difference) -> str:
-    """Return what a difference says by its interval."""
+def _effect(difference: Difference, unit: str, what: str, helps: str, harms: str) -> str:
+    """Return what a difference says by its interval; of one seed, or few images, there is none."""
+    low, high = difference.interval or (0.0, 0.0)
+    words = helps if low > 0 else harms if high < 0 else "shows no difference"
     if difference.interval is None:
-        return f"{difference.value or 0.0:+z.3f}"
-    low, high = difference.interval
-    words = "helps to tell findings apart" if low > 0 else "makes that worse" if high < 0 else "shows no difference"
-    return f"{words} ({text(difference)})"
+        words = "is told by too few runs or images yet"
+    about = f"{counted(difference.images, 'image')}, {counted(len(difference.by_seed), 'seed')}"
+    return f"{what} {words} ({unit.format(text(difference))}, {about})"
 
 
 def _largest_runs(report: ExperimentReport) -> Iterator[Run]:

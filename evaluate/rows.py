@@ -7,11 +7,12 @@ terminals and cards.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from gazevlm_core.evaluation.report import Floor, Metric, Score
+from gazevlm_core.evaluation.report import GUESSING, Floor, Metric, Score
 from gazevlm_core.metrics.registry import Order
 from web.formatting import score as number
 from web.markup import Cell, Table
 
+MOST_DIGITS = 6  # that reports have
 HEADS = ["score", "value [95% interval]", "floors", "order gain", "ceiling"]
 SEES = {"sensitive": "sees the order", "weak": "hardly sees the order", "blind": "blind to order"}
 GAIN_NOTE = (
@@ -46,13 +47,24 @@ class Row:
 
 
 def text(score: Score | None, digits: int = 3) -> str:
-    """Return e.g. "0.912 [0.900, 0.924]"; a dash where nothing was measured."""
+    """Return e.g. "0.912 [0.900, 0.924]", "0.912 [-]" without an interval; a dash where nothing was measured.
+
+    An end that is not 0 is not written as 0 where the interval leaves 0 out: it gets further digits.
+    """
     if score is None or score.value is None:
         return "-"
-    if score.interval is None or score.interval == [score.value, score.value]:  # the latter: known exactly
-        return f"{score.value:z.{digits}f}"
+    if score.interval is None:
+        return f"{score.value:z.{digits}f} [-]"
     low, high = score.interval
+    if low > 0 or high < 0:
+        nearest = min(abs(low), abs(high))
+        digits = next((more for more in range(digits, MOST_DIGITS) if round(nearest, more)), MOST_DIGITS)
     return f"{score.value:z.{digits}f} [{low:z.{digits}f}, {high:z.{digits}f}]"
+
+
+def floor_text(name: str, floor: Score) -> str:
+    """Return the score of a floor; chance is known exactly, and has no interval to show."""
+    return number(floor.value) if name == GUESSING else text(floor)
 
 
 def remark(order: Order, better: str) -> str:
@@ -67,7 +79,7 @@ def _star(name: str, floor: Score, row: Row) -> str:
 
 def _wide(row: Row) -> list[Cell]:
     """Return the cells of a row under HEADS."""
-    floors = tuple(f"{text(floor)} {name}{_star(name, floor, row)}" for name, floor in row.floors.items())
+    floors = tuple(f"{floor_text(name, floor)} {name}{_star(name, floor, row)}" for name, floor in row.floors.items())
     ceilings = tuple(f"{text(score)} {name}" for name, score in row.ceilings.items())
     label: Cell = (row.label, row.remark) if row.remark else row.label
     return [label, text(row.score), floors or "-", text(row.gain), ceilings or "-"]
@@ -80,7 +92,8 @@ def _long(row: Row) -> Iterator[tuple[str, str]]:
     if row.gain is not None:
         yield "  gain of its order over shuffling", text(row.gain)
     yield from ((f"  ceiling: {name}", text(score)) for name, score in row.ceilings.items())
-    yield from ((f"  floor: {name}", text(floor) + _star(name, floor, row)) for name, floor in row.floors.items())
+    for name, floor in row.floors.items():
+        yield f"  floor: {name}", floor_text(name, floor) + _star(name, floor, row)
 
 
 def wide_table(title: str, rows: Sequence[Row], notes: Sequence[str] = (), *, folded: bool = False) -> Table:

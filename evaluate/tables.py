@@ -28,7 +28,9 @@ from gazevlm_core.evaluation.report import (
     Run,
     Score,
 )
-from gazevlm_core.metrics.registry import LABEL_METRICS, MAP_METRICS
+from gazevlm_core.metrics.intervals import FEWEST_UNITS
+from gazevlm_core.metrics.labels import CHANCE
+from gazevlm_core.metrics.registry import DEFAULT_GRID, LABEL_METRICS, MAP_METRICS, SEQUENCE
 from phantoms.case import DOMAIN_WORDS
 from web.formatting import score as number
 from web.markup import Cell, Table, plain_text
@@ -53,6 +55,7 @@ FAITHFULNESS_NOTE = (
 )
 STEP_FLOOR = "most frequent places of each step, training set"
 SEQUENCE_ROW = "scanpath, sequence score"
+COARSE_SEQUENCE = f"{SEQUENCE} on {DEFAULT_GRID.rows} by {DEFAULT_GRID.cols} patches"  # as for any data set
 UNKNOWN = (
     "what the adapter was trained on cannot be known, since its provenance does not tell: these images may be among it"
 )
@@ -163,6 +166,11 @@ def phantom_rows(scores: ModelScores) -> list[Row]:
     return rows + (_path_rows(scores.paths) if scores.paths else [])
 
 
+def metrics_of(paths: Paths) -> dict[str, Metric]:
+    """Return every score of paths on phantoms by name; the sequence score on the model's own grid stands elsewhere."""
+    return {COARSE_SEQUENCE if name == SEQUENCE else name: one for name, one in paths.metrics.items()}
+
+
 def _path_rows(paths: Paths) -> list[Row]:
     sequence, stop = paths.sequence_score, paths.stop
     rows = [
@@ -194,7 +202,7 @@ def _phantom_tables(report: PhantomReport) -> list[Table]:
         notes = [TOUCHES] if scores.paths else [TOUCHES, UNTRAINED]
         tables.append(wide_table(title, phantom_rows(scores), notes, folded=not own))
         if own and scores.paths and scores.paths.metrics:
-            rows = metric_rows(scores.paths.metrics)
+            rows = metric_rows(metrics_of(scores.paths))
             tables.append(wide_table("Its paths by every score", rows, [GAIN_NOTE], folded=True))
     return tables + faithfulness_tables(faithfulness_by_head(report))
 
@@ -208,9 +216,9 @@ def phantom_long_tables(report: PhantomReport) -> list[Table]:
         if scores.paths is None:
             notes.append(f"{heads[role]}: its gaze is untrained, so it shows no paths.")
     text_source = next(iter(report.scores.values())).answer_text
-    if text_source is not None and text_source.all_severities.skipped:
-        notes.append(f"AUROC is undefined, one class only: {', '.join(text_source.all_severities.skipped)}")
-    metrics = {heads[role]: scores.paths.metrics for role, scores in report.scores.items()
+    if text_source is not None:
+        notes += _without(text_source.all_severities.skipped, text_source.all_severities.too_few)
+    metrics = {heads[role]: metrics_of(scores.paths) for role, scores in report.scores.items()
                if scores.paths and scores.paths.metrics}  # fmt: skip
     return [long_table("", columns, notes), *([metric_summary("", metrics)] if metrics else [])]
 
@@ -227,8 +235,9 @@ def quantisation_table(report: PhantomReport) -> Table:
 
 def bar_table(report: PhantomReport) -> Table:
     """Return verdict, bar and value of each bar."""
-    verdicts = {True: "met", False: "MISSED", None: "not measured"}
-    rows = [[verdicts[bar.met], bar.bar, text(bar)] for bar in report.bars]
+    verdicts = {True: "met", False: "MISSED"}
+    unjudged = {bar.bar: "not measured" if bar.value is None else "too few" for bar in report.bars}
+    rows = [[unjudged[bar.bar] if bar.met is None else verdicts[bar.met], bar.bar, text(bar)] for bar in report.bars]
     return Table("", ["verdict", "bar", "value [95% interval]"], rows)
 
 
@@ -318,11 +327,21 @@ def _label_table(words: str, labels: Labels) -> Table:
             score = found.scores.get(metric.key)
             row += [text(score), *([number(score.floor if score else None)] if metric.floor else [])]
         rows.append(row)
-    overall = f"Macro AUROC {text(labels.macro_auroc)}; all labels pooled {text(labels.micro_auroc)}; chance is 0.5."
-    notes = [overall, "Floors: of AUPRC, how often the finding is there; of F1, saying “present” always."]
-    if labels.one_class_only:
-        notes.append(f"AUROC is undefined, one class only: {', '.join(labels.one_class_only)}")
+    overall = f"Macro AUROC {text(labels.macro_auroc)}, chance 0.5; all labels pooled {text(labels.micro_auroc)}"
+    if labels.micro_auroc.floor not in (None, CHANCE):  # the latter is what earlier versions took for its floor
+        overall += f", {number(labels.micro_auroc.floor)} by how often each finding is there"
+    notes = [f"{overall}.", "Floors: of AUPRC, how often the finding is there; of F1, saying “present” always."]
+    notes += _without(labels.one_class_only, labels.too_few)
     return Table(f"Findings, {words}", heads, rows, notes)
+
+
+def _without(one_class: Sequence[str], too_few: Sequence[str]) -> list[str]:
+    """Return which findings have no AUROC, and which no interval."""
+    notes = [f"AUROC is undefined, one class only: {', '.join(one_class)}"] if one_class else []
+    if too_few:
+        notes.append(f"Without interval, and not in the mean where others are: {', '.join(too_few)}. Fewer than "
+                     f"{FEWEST_UNITS} patients have it, or lack it.")  # fmt: skip
+    return notes
 
 
 def _group_table(name: str, group: Group, place: int) -> Table:
@@ -341,7 +360,7 @@ def _group_table(name: str, group: Group, place: int) -> Table:
             rows.append([words, "", *(text(mean.get(source)) for source in sources), text(above)])
     title = f"AUROC, {name}: {group.images} images of {group.patients} patients"
     heads = ["finding", "positive", *(f"{source} [95% interval]" for source in sources), "above the baseline"]
-    return Table(title, heads, rows, [] if place else [BASELINE_NOTE])
+    return Table(title, heads, rows, [*([] if place else [BASELINE_NOTE]), *_without([], group.too_few)])
 
 
 # ---- the experiment -------------------------------------------------------------------------------------------------

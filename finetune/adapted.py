@@ -16,8 +16,13 @@ from gazevlm_core.model.configuration_gazevlm import MOST_FINDINGS, GazeConfig, 
 from gazevlm_core.model.modeling_gazevlm import GazeVLM
 from gazevlm_core.model.pointer import FINDING_ROWS, GazeHeads, grown_heads
 from gazevlm_core.sample import DatasetError, Sample
+from gazevlm_core.training.gaze_order import GazeOrder
 from web.formatting import counted
 
+PATHS_OF = {
+    GazeOrder.ORIGINAL: "{paths}", GazeOrder.SHUFFLED: "{paths} in a random order",
+    GazeOrder.RANDOM: "random places in the stead of {paths}",
+}  # fmt: skip
 COLOR_IMAGES = 24  # that are opened to see whether the data are in colour
 
 
@@ -38,24 +43,21 @@ def adapted_config(
     labelled = {name for case in cases for name in case.findings} if config.finding_weight > 0 else set()
     if not base.findings_trained:  # an untrained finding would be shown as if it were known
         head = tuple(name for name in head if name in labelled)
-    readings = [reading for case in cases for reading in case.readings]
-    timed = any((f.duration_ms or 0) > 0 for reading in readings for f in reading.scanpath)
-    readers = {reading.reader for reading in readings}
-    data = " ".join([
-        counted(len(readings), "scanpath"), "of", counted(len(readers), "annotator"), "on", counted(len(cases), "image")
-    ])  # fmt: skip
-    trains_gaze = supervises_gaze(config.gaze_order, cases)
+    timed = any((f.duration_ms or 0) > 0 for case in cases for path in case.scanpaths for f in path)
+    data, trains_gaze = _data_words(config, cases), supervises_gaze(config.gaze_order, cases)
+    gaze_trained = base.gaze_trained or (trains_gaze and config.gaze_weight > 0)
+    num_glimpses = base.num_glimpses if config.num_glimpses is None else config.num_glimpses
     return replace(
         base,
         num_gaze_tokens=config.num_gaze_tokens or base.num_gaze_tokens,
-        num_glimpses=base.num_glimpses if config.num_glimpses is None else config.num_glimpses,
+        num_glimpses=num_glimpses if gaze_trained else 0,  # without a path there is no place to cut them at
         # what decides how a path is walked stays as a base learned it
         repeats=base.repeats and base.gaze_trained,
         use_offsets=base.use_offsets or not base.gaze_trained,
         glimpse_states=base.glimpse_states or not base.findings_trained,
         finding_names=(*head, *rows, *placed, *(one.place.name for one in fitted)),
         usual_places=(*base.usual_places, *(one.place for one in fitted)),
-        gaze_trained=base.gaze_trained or (trains_gaze and config.gaze_weight > 0),
+        gaze_trained=gaze_trained,
         findings_trained=base.findings_trained or bool(fitted) or not labelled.isdisjoint((*head, *rows)),
         dwell_trained=base.dwell_trained or (trains_gaze and timed and config.dwell_weight > 0),
         color_images=base.color_images or _are_colored(cases),
@@ -63,6 +65,18 @@ def adapted_config(
         trained_on=f"{base.trained_on}, then {data}" if base.trained_on else data,
         **config.options_for("gaze"),
     )
+
+
+def _data_words(config: FinetuneConfig, cases: Sequence[Sample]) -> str:
+    """Return what is learned from, in words: scanpaths where any are learned, and what became of their order."""
+    images = counted(len(cases), "image")
+    if not supervises_gaze(config.gaze_order, cases) or config.gaze_weight <= 0:
+        return images
+    readers = [reading.reader for case in cases for reading in case.readings]
+    words = [PATHS_OF[config.gaze_order].format(paths=counted(len(readers), "scanpath"))]
+    if all(readers):
+        words.append(f"of {counted(len(set(readers)), 'annotator')}")
+    return " ".join([*words, "on", images])
 
 
 def _known_questions(base: GazeConfig, config: FinetuneConfig, cases: Sequence[Sample]) -> tuple[str, ...]:

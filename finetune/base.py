@@ -61,8 +61,7 @@ class Base:
     @property
     def pixel_limits(self) -> tuple[int, int]:
         """Smallest and largest image in pixels after resizing."""
-        size = self.engine.processor.image_processor.size
-        return int(size["shortest_edge"]), int(size["longest_edge"])
+        return self.engine.processor.pixel_limits
 
 
 def load_base(config: FinetuneConfig, revision: str = "") -> Base:

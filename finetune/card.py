@@ -133,8 +133,8 @@ def scores_and_data(values: dict[str, Any]) -> str:
 ## Held-out scores
 
 {len(values['split']['held_out'])} images, whose patients are not among the {len(values['split']['train'])} that were
-learned from. In brackets the interval of a gain over held-out patients, by which the adapter is judged; a floor is no
-figure of the base.
+learned from. In brackets the interval of a gain over held-out patients; by those over the base the adapter is judged,
+and a floor is no figure of the base.
 
 {scores}
 

@@ -272,16 +272,20 @@ def without_learned(
     kept = [case for case in split.held_out if not any(_has_learned(one, case) for one in known)]
     if not kept:
         raise DatasetError(
-            f"the base has learned from every image that would be held out; give the split that it was trained with "
-            f"(seed {known[0].rule.seed}, held_out_share {known[0].rule.held_out_share:g}), or other data"
+            "the base has learned from the pictures or patients of all images that would be held out; give the split "
+            f"that it was trained with (seed {known[0].rule.seed}, held_out_share {known[0].rule.held_out_share:g}), "
+            "or other data"
         )
     if left_out := len(split.held_out) - len(kept):
-        tell(f"Left out of {len(split.held_out)} held-out images, since the base has learned from them: {left_out}")
+        tell(
+            f"Left out of {len(split.held_out)} held-out images, since the base has learned from their pictures or "
+            f"from patients of their ids: {left_out}"
+        )
     return Split(split.train, tuple(kept))
 
 
 def _has_learned(one: TrainedOn, case: Sample) -> bool:
-    return one.has_patient(case.patient_id) or case.digest in one.pictures or one.has_picture(case.load())
+    return one.has_patient(case) or case.digest in one.pictures or one.has_picture(case.load())
 
 
 def _readings_by(case: Sample, wanted: Callable[[str], bool]) -> Sample:

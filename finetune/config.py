@@ -213,6 +213,11 @@ class FinetuneConfig(BaseModel):
             raise ValueError("all losses weigh 0; raise gaze_weight, text_weight or finding_weight")
         return self
 
+    @property
+    def chooses_step(self) -> bool:
+        """Whether the step that is kept is chosen by its held-out scores, which flatters them."""
+        return self.patience > 0 and self.evaluations > 1
+
     @classmethod
     def from_values(cls, values: object) -> "FinetuneConfig":
         """Read a parsed YAML or JSON object, which may come from anybody."""

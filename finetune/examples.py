@@ -2,6 +2,7 @@
 before the first step, so a resumed run sees what an uninterrupted one would have seen.
 """
 
+import os
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -23,6 +24,7 @@ from gazevlm_core.training.gaze_order import GazeOrder, in_order
 
 PRESENCE_SHARE = 0.5  # of the questions, where an image has both a report and findings
 MOST_KEPT_BYTES = 2**28  # of glimpses' tokens
+SHARING = ("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED")  # set by `accelerate launch`
 LENGTH_POOL = 16  # batches among which images of similar length are sought
 
 
@@ -214,6 +216,13 @@ class AdaptCollator(GazeCollator):
         while len(self._kept) * found[0].nbytes > MOST_KEPT_BYTES:
             self._kept.popitem(last=False)
         return {"glimpse_tokens": torch.stack(found)}
+
+
+def asks_model(config: FinetuneConfig) -> bool:
+    """Return whether batches may ask the model where it looks: worker processes have a copy that learns nothing, and
+    parts of a model that lies on several processes would wait for each other."""
+    shared = any(os.environ.get(name, "").lower() == "true" for name in SHARING)
+    return not (config.workers or config.fsdp_storage or config.deepspeed or shared)
 
 
 def supervises_gaze(order: GazeOrder, cases: Sequence[Sample]) -> bool:

@@ -159,12 +159,20 @@ def _auroc_measures(
     means = []
     for group, names in groups.items():
         if names:
-            values, bases = ([one for one in column if one is not None]
-                             for column in zip(*((each[name].value, each[name].base) for name in names), strict=True))
-            before = float(np.mean(bases)) if len(bases) == len(names) else None
-            gain = _auroc_gain(samples, ours, theirs, names, drawn)
-            means.append(Measure(group, float(np.mean(values)), before, {CHANCE_FLOOR: CHANCE}, gain=gain))
+            of_base = [name for name in names if name in theirs[0]]
+            gain, judged = _auroc_gain(samples, ours, theirs if of_base else None, of_base or names, drawn)
+            if judged:
+                gain = replace(gain, findings=len(judged), left_out=len(names) - len(judged))
+            told = [each[name] for name in judged or of_base or names]
+            own, before = _mean_of([one.value for one in told]), _mean_of([one.base for one in told])
+            means.append(Measure(group, own, before, {CHANCE_FLOOR: CHANCE}, gain=gain))
     return [*means, *each.values()]
+
+
+def _mean_of(values: Sequence[float | None]) -> float | None:
+    """Return the mean of figures; None where one is missing."""
+    known = [one for one in values if one is not None]
+    return float(np.mean(known)) if len(known) == len(values) else None
 
 
 def _known_names(samples: Sequence[Sample], predicted: Probabilities) -> list[str]:
@@ -173,16 +181,18 @@ def _known_names(samples: Sequence[Sample], predicted: Probabilities) -> list[st
 
 
 def _auroc_gain(
-    samples: Sequence[Sample], ours: Probabilities, theirs: Probabilities, names: Sequence[str], drawn: Resampled
-) -> Gain:
-    """Return the gain of the findings that both predict, where there are any; else of all of them over chance."""
-    both = [name for name in names if name in theirs[0]]
-    names = both or names
+    samples: Sequence[Sample], ours: Probabilities, theirs: Probabilities | None, names: Sequence[str], drawn: Resampled
+) -> tuple[Gain, list[str]]:
+    """Return the gain in the mean AUROC of findings, over chance where nobody else predicts them, and the findings that
+    are judged; none without an interval."""
     labels = np.array([[sample.findings.get(name, np.nan) for name in names] for sample in samples])
-    own = np.array([[predicted[name] for name in names] for predicted in ours])
-    if not both:
-        return drawn.auroc_gain(labels, own, None, CHANCE_FLOOR)
-    return drawn.auroc_gain(labels, own, np.array([[predicted[name] for name in names] for predicted in theirs]), BASE)
+
+    def table(predicted: Probabilities) -> np.ndarray:
+        return np.array([[one[name] for name in names] for one in predicted])
+
+    own, other = table(ours), None if theirs is None else table(theirs)
+    gain = drawn.auroc_gain(labels, own, other, CHANCE_FLOOR if other is None else BASE)
+    return gain, [] if gain.value is None else [names[column] for column in drawn.judged(labels)]
 
 
 # ---- losses ---------------------------------------------------------------------------------------------------------

@@ -15,8 +15,8 @@ from finetune.examples import AdaptCollator
 from finetune.features import DEFAULT_BATCHING, Batching, FeatureStore, at_rest, encoded_cases
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.inference import GazeEngine
+from gazevlm_core.loss_names import LOSS_NAMES
 from gazevlm_core.model.losses import count_supervision
-from gazevlm_core.model.outputs import LOSS_NAMES
 from gazevlm_core.options import DEFAULT_QUESTION
 from gazevlm_core.sample import Sample
 from gazevlm_core.scanpath import Scanpath

@@ -16,7 +16,7 @@ from finetune.base import Base, facts_before, load_base, own_device
 from finetune.before_after import answers, shown_cases
 from finetune.cases import Split, fingerprint, has_fingerprint, path_lengths, read_cases, split_cases, without_learned
 from finetune.config import FREE, ConfigError, FinetuneConfig, differing
-from finetune.examples import ordered_cases, supervises_gaze
+from finetune.examples import asks_model, ordered_cases, supervises_gaze
 from finetune.features import (
     DEFAULT_BATCHING,
     MOST_AT_ONCE,
@@ -40,6 +40,7 @@ from gazevlm_core.model.places import pooled_tokens
 from gazevlm_core.ranks import ALONE, Ranks
 from gazevlm_core.records import Diagnosis, is_strange
 from gazevlm_core.sample import Sample
+from web.formatting import counted
 
 LOOKED_AT = 40  # training images, to see whether they are like those of the base
 
@@ -91,7 +92,7 @@ def prepare(config: FinetuneConfig, run: Path, log: RunLog, stop: StopRequest) -
     log.phase("Reading the data")
     cases = read_cases(config, check, log.phase, ranks)
     split = split_cases(cases, config, log.phase)
-    check_begun(run, config, (*split.train, *split.held_out), writes=log.writes)
+    check_begun(run, config, (*split.train, *split.held_out), writes=log.writes, processes=ranks.count)
     check()
     log_room(config, split, run, log, ranks)
     log.phase("Loading the base")  # not where from: everybody reads it
@@ -135,7 +136,8 @@ def prepare(config: FinetuneConfig, run: Path, log: RunLog, stop: StopRequest) -
 def training_notes(
     cases: Sequence[Sample], config: FinetuneConfig, gaze: GazeConfig, added: Sequence[str]
 ) -> list[str]:
-    """Return sentences on findings that the base does not know by the names of the data, and on fixations beyond K.
+    """Return sentences on findings that the base does not know by the names of the data, on fixations beyond K, on
+    places that cannot be looked at closely, and on how the step is chosen.
 
     Args:
         added: findings that its head gets.
@@ -149,6 +151,16 @@ def training_notes(
     cut = path_lengths(cases).words(gaze.num_gaze_tokens)
     if cut and supervises_gaze(config.gaze_order, cases):
         notes.append(f"Scanpaths are cut: {cut}")
+    if config.num_glimpses and not gaze.num_glimpses:
+        notes.append("No glimpses: without scanpaths to learn from there is no path to cut them at")
+    own = config.glimpse_shares[1]
+    if gaze.num_glimpses and own and not asks_model(config):
+        notes.append(
+            f"Glimpses at the model's own path, {own:.0%} of the examples, are cut at random places instead: with "
+            "--workers, and with a model that is shared among processes, batches cannot ask it"
+        )
+    if config.chooses_step:
+        notes.append("The step of the best held-out scores will be kept, which flatters them")
     return notes
 
 
@@ -189,21 +201,24 @@ def joint_check(stop: StopRequest, ranks: Ranks) -> Callable[[], None]:
     return check
 
 
-def check_begun(run: Path, config: FinetuneConfig, cases: Sequence[Sample], *, writes: bool) -> None:
+def check_begun(
+    run: Path, config: FinetuneConfig, cases: Sequence[Sample], *, writes: bool, processes: int = 1
+) -> None:  # fmt: skip
     """Check that a run is gone on with as it was begun; a new one notes how it begins.
 
     Args:
         cases: to learn from and to score on.
         writes: False on all but the main process.
+        processes: that share a step; how many steps there are, and of what, follows from their number.
 
     Raises:
-        ConfigError: the first value that is another one, or other data.
+        ConfigError: the first value that is another one, other data, or another number of processes.
     """
     path = run / BEGUN
     values = {name: value for name, value in config.to_values().items() if name not in FREE}
     if not path.is_file():
         if writes:
-            write_json(path, {"config": values, "data": fingerprint(cases)})
+            write_json(path, {"config": values, "data": fingerprint(cases), "processes": processes})
         return
     begun = json.loads(path.read_text(encoding="utf-8"))
     for name in differing(values, begun["config"]):
@@ -211,6 +226,12 @@ def check_begun(run: Path, config: FinetuneConfig, cases: Sequence[Sample], *, w
         raise ConfigError(f"run: {run} was begun with another {name} ({both}); give another folder")
     if not has_fingerprint(cases, begun["data"]):
         raise ConfigError(f"run: {run} was begun with other data; give another folder")
+    before = begun.get("processes", processes)  # earlier versions did not note it
+    if before != processes:
+        raise ConfigError(
+            f"run: {run} was begun on {counted(before, 'process', 'processes')}, not {processes}; launch as many "
+            "again, or give another folder"
+        )
 
 
 def begun_revision(run: Path) -> str:

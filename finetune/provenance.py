@@ -13,6 +13,7 @@ from finetune.card import CARD, render_card
 from finetune.cases import Split, fingerprint, parse_spec, path_lengths, rule_of
 from finetune.config import FinetuneConfig
 from finetune.records import PROVENANCE_FILE, Measure, Verdict, write_json
+from finetune.verdict import chosen_by_scores
 from gazevlm_core.datasets.registry import ADAPTERS
 from gazevlm_core.datasets.trained_on import BEFORE, TRAINED_ON, TrainedOn
 from gazevlm_core.evaluation.checkpoint_scores import CheckpointScores, FindingScore, write_scores
@@ -48,6 +49,8 @@ def provenance_values(
 ) -> dict[str, Any]:  # fmt: skip
     """Return everything about an adapter as JSON values. Folders of this machine are named by their last part."""
     both = (*split.train, *split.held_out)
+    if config.chooses_step:
+        verdict = chosen_by_scores(verdict, found)
     read = {
         reading.reading_id: reading.digest for case in split.train for reading in case.readings
         if reading.reading_id
@@ -89,9 +92,8 @@ def provenance_values(
 
 def trained_on(config: FinetuneConfig, split: Split) -> TrainedOn:
     """Return whom and what a run learns from, for whoever scores its adapter later."""
-    patients = (case.patient_id for case in split.train)
     salt = fingerprint((*split.train, *split.held_out))  # another one for other data, the same for the same
-    return TrainedOn.of(salt, patients, (case.digest for case in split.train), rule_of(config))
+    return TrainedOn.of(salt, split.train, (case.digest for case in split.train), rule_of(config))
 
 
 def public_places(config: FinetuneConfig) -> dict[str, Any]:

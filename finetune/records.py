@@ -22,6 +22,8 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from gazevlm_core.datasets.trained_on import PROVENANCE_FILE
+from gazevlm_core.evaluation.earlier_verdicts import PASSED_BY_NOISE, why_unknown
+from web.formatting import counted
 
 BASE = "base"  # what a gain is measured against
 LOG_FILE, EXIT_FILE, STDOUT_FILE = "log.jsonl", "exit.json", "stdout.txt"
@@ -30,9 +32,10 @@ CHECKPOINTS, FEATURES, BEFORE_AFTER, COMPLETE = "checkpoints", "features", "befo
 PAIRS_FILE = "before_after.json"  # in BEFORE_AFTER, beside the pictures
 Outcome = Literal["done", "stopped", "failed"]
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
-Judgement = Literal["better", "worse", "no difference seen", "too few to tell", "unknown"]
+Judgement = Literal["better", "worse", "no difference seen", "too few to tell", "not comparable", "unknown"]
 JUDGEMENTS: tuple[Judgement, ...] = get_args(Judgement)
-UNJUDGED = "Whether it is better than its base is unknown: an earlier version judged it by a rule that noise passes."
+BesideFloor = Literal["above the floor", "below the floor", "no different from the floor"]
+UNJUDGED = "Whether it is better than its base is unknown: {why}."
 # Exit status of the training process: what it says when exit.json could not be written.
 EXIT_DONE, EXIT_FAILED, EXIT_STOPPED = 0, 1, 3
 
@@ -65,6 +68,8 @@ class Gain:
         patients: held-out patients behind it.
         value: mean gain; None, as the ends are, where the patients are too few for an interval.
         low, high: ends of the interval, in pairs over patients.
+        findings: how many it is the mean of, as its measure then is; None where it is of none.
+        left_out: findings of the measure that too few patients have or lack.
     """
 
     against: str
@@ -72,6 +77,13 @@ class Gain:
     value: float | None = None
     low: float | None = None
     high: float | None = None
+    findings: int | None = None
+    left_out: int = 0
+
+    @property
+    def over_base(self) -> bool:
+        """Whether it is over the base, and not over a floor."""
+        return self.against == BASE
 
 
 @dataclass(frozen=True)
@@ -107,15 +119,15 @@ class Verdict:
     """Whether an adapter is better than its base on held-out patients.
 
     Args:
-        outcome: overall: "better" where some score is and none is worse, "worse" where some score is; "unknown" where
-            an earlier version judged.
+        outcome: overall: "better" where some score is and none is worse, "worse" where some score is; "not comparable"
+            where the base has none of them; "unknown" where an earlier version judged.
         why: in words, with the figures.
-        scores: name of each score that it goes by -> the outcome there.
+        scores: name of each score -> the outcome there; beside a floor where the base has none, which decides nothing.
     """
 
     outcome: Judgement
     why: str
-    scores: Mapping[str, Judgement] = field(default_factory=dict)
+    scores: Mapping[str, Judgement | BesideFloor] = field(default_factory=dict)
 
     @property
     def better(self) -> bool:
@@ -227,16 +239,25 @@ def verdict_of(values: object) -> Verdict | None:
         return None
     outcome, scores = values.get("outcome"), values.get("scores", {})
     if outcome not in JUDGEMENTS or not isinstance(scores, Mapping):
-        return Verdict("unknown", UNJUDGED)
+        return Verdict("unknown", UNJUDGED.format(why=PASSED_BY_NOISE))
     return Verdict(outcome, values["why"], dict(scores))
 
 
 def gain_words(gain: Gain | None) -> str:
-    """Return a gain with its interval, and over which floor where it is none over the base; "" where there is none."""
+    """Return a gain with its interval, of how many findings, and over which floor where it is none over the base; ""
+    where there is none."""
     if gain is None or gain.value is None:
         return ""
-    over = "" if gain.against == BASE else f" over the floor: {gain.against}"
-    return f"{gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]{over}"
+    over = "" if gain.over_base else f" over the floor: {gain.against}"
+    return f"{gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]{findings_words(gain)}{over}"
+
+
+def findings_words(gain: Gain) -> str:
+    """Return how many findings a gain is the mean of, e.g. " (4 of 7 findings)"; "" where it is of none."""
+    if gain.findings is None:
+        return ""
+    every = counted(gain.findings + gain.left_out, "finding")
+    return f" ({gain.findings} of {every})" if gain.left_out else f" ({every})"
 
 
 def measures_of(values: object) -> tuple[Measure, ...]:
@@ -268,4 +289,11 @@ def read_provenance(adapter: Path) -> dict[str, Any] | None:
     if not isinstance(values, dict):
         raise RecordError(f"{path} is not usable")
     verdict = verdict_of(values.get("verdict"))
-    return values if verdict is None else {**values, "verdict": asdict(verdict)}
+    if verdict is None:
+        return values
+    try:
+        why = why_unknown(values)
+    except (AttributeError, KeyError, TypeError) as error:
+        raise RecordError(f"{path} is not usable: {error!r}") from None
+    verdict = Verdict("unknown", UNJUDGED.format(why=why)) if why else verdict
+    return {**values, "verdict": asdict(verdict)}

@@ -17,7 +17,15 @@ from finetune.before_after import answers, shown_cases, write_before_after
 from finetune.cases import has_fingerprint, patient_groups, read_cases, split_cases, without_learned
 from finetune.config import FREE, ConfigError, FinetuneConfig, differing
 from finetune.defaults import base_values, with_base_defaults
-from finetune.examples import AdaptCollator, TrainingItems, draw_epochs, grouped, ordered_cases, supervises_gaze
+from finetune.examples import (
+    AdaptCollator,
+    TrainingItems,
+    asks_model,
+    draw_epochs,
+    grouped,
+    ordered_cases,
+    supervises_gaze,
+)
 from finetune.features import DEFAULT_BATCHING
 from finetune.held_out import Floors, Selection, measures, selection_score
 from finetune.predict import predict_cases
@@ -116,7 +124,8 @@ class Training:
         collate = AdaptCollator(
             self.engine.processor, self.prepared.gaze, store=self.prepared.store,
             use_gaze=supervises_gaze(config.gaze_order, cases), shares=GlimpseShares(*config.glimpse_shares),
-            model=None if config.workers or processes > 1 else self.engine.model,  # theirs would not learn, or wait
+            model=self.engine.model if asks_model(config) else None,
+            located={(case.dataset, name) for case in cases for name in case.masks},
         )  # fmt: skip
         arguments = training_arguments(
             config, self.run / CHECKPOINTS, steps, device=self.engine.model.device.type,

@@ -2,17 +2,18 @@
 
 Patients are drawn again with all their images (`gazevlm_core.metrics.intervals`), the same ones for both sides of a
 comparison. Each of the scores has an interval so wide that all of them together err in one run of twenty at most
-(Bonferroni). Fewer patients than LEAST_PATIENTS give no verdict, nor does a finding that fewer than LEAST_OF_EACH of
-them have or lack: percentile intervals of so few are too narrow.
+(Bonferroni). A score that the base does not have is held against a floor, which says nothing about the base. Fewer
+patients than LEAST_PATIENTS give no verdict, nor does a finding that fewer than LEAST_OF_EACH of them have or lack:
+percentile intervals of so few are too narrow.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from finetune.cases import patient_groups
-from finetune.records import BASE, Gain, Judgement, Measure, Verdict
+from finetune.records import BesideFloor, Gain, Judgement, Measure, Verdict, findings_words
 from gazevlm_core.metrics.intervals import Estimate, estimate_of, patient_counts, ratio_samples
 from gazevlm_core.metrics.labels import CHANCE, macro_auroc
 from gazevlm_core.metrics.registry import AUROC, SEQUENCE
@@ -28,7 +29,9 @@ HEADS: Mapping[Judgement, str] = {
     "worse": "It is worse than its base",
     "no difference seen": "No difference from its base was seen",
     "too few to tell": "Too few to tell whether it is better than its base",
+    "not comparable": "Its base has nothing to compare it with",
 }
+CHOSEN = " Its step was chosen by its scores on these images, which flatters it; other images tell how good it is."
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,11 +76,7 @@ class Resampled:
             other: of whom it is compared with; None for chance.
             against: whose probabilities `other` is.
         """
-        patients = len(np.unique(self.patients[~np.isnan(labels).all(axis=1)]))
-        enough = [
-            column for column in range(labels.shape[1])
-            if min(len(np.unique(self.patients[labels[:, column] == value])) for value in (0, 1)) >= LEAST_OF_EACH
-        ]  # fmt: skip
+        patients, enough = len(np.unique(self.patients[~np.isnan(labels).all(axis=1)])), self.judged(labels)
         if patients < LEAST_PATIENTS or not enough:
             return Gain(against, patients)
         names = list(map(str, enough))
@@ -90,20 +89,31 @@ class Resampled:
             against, patients, estimate_of(ours.macro.value - before, ours.samples - samples, CONFIDENCE)
         )
 
+    def judged(self, labels: np.ndarray) -> list[int]:
+        """Return the columns of labels [N, F] of findings that enough patients have and lack."""
+        return [
+            column for column in range(labels.shape[1])
+            if min(len(np.unique(self.patients[labels[:, column] == value])) for value in (0, 1)) >= LEAST_OF_EACH
+        ]  # fmt: skip
+
 
 def _gain(against: str, patients: int, estimate: Estimate) -> Gain:
     return Gain(against, patients, float(estimate.value), float(estimate.low), float(estimate.high))
 
 
-def judge_gain(gain: Gain) -> Judgement:
-    """Return what one interval says."""
+def judge_gain(gain: Gain) -> Judgement | BesideFloor:
+    """Return what one interval says, of the base or of a floor."""
     if gain.low is None or gain.high is None:
         return "too few to tell"
+    if not gain.over_base:
+        return "above the floor" if gain.low > 0 else (
+            "below the floor" if gain.high < 0 else "no different from the floor"
+        )  # fmt: skip
     return "better" if gain.low > 0 else "worse" if gain.high < 0 else "no difference seen"
 
 
 def judge(found: Sequence[Measure], patients: int) -> Verdict:
-    """Return whether an adapter is better than its base: by the intervals of the main measures.
+    """Return whether an adapter is better than its base: by the intervals of the main measures that the base has.
 
     Args:
         found: from `held_out.measures`.
@@ -113,42 +123,69 @@ def judge(found: Sequence[Measure], patients: int) -> Verdict:
     scores = {one.name: judge_gain(one.gain) for one in compared if one.gain is not None}
     who = counted(patients, "held-out patient")
     if not compared:
-        return Verdict("too few to tell", f"Nothing could be compared with the base on {who}.")
-    outcome = _overall(list(scores.values()))
+        return Verdict("not comparable", f"Nothing could be compared with the base on {who}.")
+    of_base = [one for one in compared if one.gain is not None and one.gain.over_base]
+    outcome = _overall([scores[one.name] for one in of_base]) if of_base else "not comparable"
     head = HEADS[outcome]
     if outcome == "worse" and "better" in scores.values():
         head += f" in {_named(scores, 'worse')}, though better in {_named(scores, 'better')}"
-    unbeaten = "; ".join(filter(None, map(_unbeaten_floor, compared)))
     needs = f", of which a verdict needs {LEAST_PATIENTS}" if patients < LEAST_PATIENTS else ""
-    words = "; ".join(_score_words(one, scores[one.name]) for one in compared)
-    below = f" Not above the best floor: {unbeaten}." if unbeaten else ""
-    return Verdict(outcome, f"{head} ({who}{needs}): {words}.{below}", scores)
+    words = "; ".join(_score_words(one, scores[one.name]) for one in of_base)
+    sentences = [f"{head} ({who}{needs})" + (f": {words}." if words else ".")]
+    sentences += [_floor_words(one, scores[one.name]) for one in compared if one not in of_base]
+    if unbeaten := "; ".join(filter(None, map(_unbeaten_floor, of_base))):
+        sentences.append(f"Not above the best floor: {unbeaten}.")
+    return Verdict(outcome, " ".join(sentences), scores)
 
 
-def _overall(scores: Sequence[Judgement]) -> Judgement:
+def chosen_by_scores(verdict: Verdict, found: Sequence[Measure]) -> Verdict:
+    """Return a verdict on the best of several steps, which says that the held-out images chose it.
+
+    Args:
+        found: as in `judge`; without a main measure no step is chosen.
+    """
+    if not any(one.name in MAIN and one.value is not None for one in found):
+        return verdict
+    return replace(verdict, why=verdict.why + CHOSEN)
+
+
+def _overall(scores: Sequence[str]) -> Judgement:
     order: tuple[Judgement, ...] = ("worse", "better", "no difference seen")
     return next((one for one in order if one in scores), "too few to tell")
 
 
-def _named(scores: Mapping[str, Judgement], outcome: str) -> str:
+def _named(scores: Mapping[str, Judgement | BesideFloor], outcome: str) -> str:
     return " and ".join(name for name, one in scores.items() if one == outcome)
 
 
-def _score_words(measure: Measure, outcome: Judgement) -> str:
+def _score_words(measure: Measure, outcome: str) -> str:
     """Return, e.g., "sequence score 0.200 to 0.500, gain 0.300 [0.210, 0.390]: better"."""
-    gain, value = measure.gain, f"{measure.value:.3f}"
+    gain = measure.gain
     assert gain is not None  # see `judge`
-    if gain.against == BASE and measure.base is not None:
-        words = f"{measure.name} {measure.base:.3f} to {value}"
-    else:
-        floor = measure.floors.get(gain.against)
-        beside = gain.against if floor is None else f"{gain.against} {floor:.3f}"
-        words = f"{measure.name} {value}, which the base does not have, beside the floor: {beside}"
-    if gain.value is None:
-        return f"{words}: {outcome}" + ("" if gain.patients < LEAST_PATIENTS else (
-            f", since no finding is there in {LEAST_OF_EACH} patients and absent in {LEAST_OF_EACH}"
-        ))  # fmt: skip
-    return f"{words}, gain {gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]: {outcome}"
+    name = measure.name + findings_words(gain)
+    return f"{name} {measure.base:.3f} to {measure.value:.3f}{_difference('gain ', gain)}: {outcome}{_lacking(gain)}"
+
+
+def _floor_words(measure: Measure, outcome: str) -> str:
+    """Return a sentence on a score that the base does not have, e.g. "The base has no sequence score: 0.310 beside
+    0.210 of the floor (its own path, shuffled), difference +0.100 [+0.050, +0.150]: above the floor."."""
+    gain = measure.gain
+    assert gain is not None  # see `judge`
+    floor = measure.floors.get(gain.against)
+    beside = f"the floor ({gain.against})" if floor is None else f"{floor:.3f} of the floor ({gain.against})"
+    words = f"{measure.value:.3f}{findings_words(gain)} beside {beside}{_difference('difference ', gain)}"
+    return f"The base has no {measure.name}: {words}: {outcome}{_lacking(gain)}."
+
+
+def _difference(name: str, gain: Gain) -> str:
+    return "" if gain.value is None else f", {name}{gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]"
+
+
+def _lacking(gain: Gain) -> str:
+    """Return why enough patients do not suffice; "" where they do, or are too few anyway."""
+    if gain.value is not None or gain.patients < LEAST_PATIENTS:
+        return ""
+    return f", since no finding is there in {LEAST_OF_EACH} patients and absent in {LEAST_OF_EACH}"
 
 
 def _unbeaten_floor(measure: Measure) -> str:

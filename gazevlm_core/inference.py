@@ -69,8 +69,7 @@ class GazeEngine:
         self._lock = threading.Lock()
         self._encoded: OrderedDict[object, EncodedImage] = OrderedDict()  # by adapter and digest, oldest first
         self._last: tuple[object, PrefillOutput] | None = None  # by those and the question
-        size = self.processor.image_processor.size
-        self._own_limits = (int(size["shortest_edge"]), int(size["longest_edge"]))
+        self._own_limits = self.processor.pixel_limits
 
     @classmethod
     def load(
@@ -132,16 +131,11 @@ class GazeEngine:
             if self._adapter is not None:
                 self._adapter.detach()
                 self._adapter = None
-            self._resize_as(None)
+            self.processor.pixel_limits = self._own_limits
             if folder is not None:
                 self._adapter = attach_adapter(self.model, folder)
-                self._resize_as(self.gaze_config.pixel_limits)
-
-    def _resize_as(self, limits: tuple[int, int] | None) -> None:
-        """Resize images as an adapter was trained to see them; None is the checkpoint's own way."""
-        least, most = limits or self._own_limits
-        size = self.processor.image_processor.size
-        size["shortest_edge"], size["longest_edge"] = least, most
+                # images are resized as the adapter was trained to see them
+                self.processor.pixel_limits = self.gaze_config.pixel_limits or self._own_limits
 
     def recognise(self, question: str) -> str:
         """Return a question in the wording that the model was trained on; any question where it answers freely.

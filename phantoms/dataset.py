@@ -4,6 +4,8 @@ Training wants tens of thousands of cases, so they are drawn once into shards (`
 own.
 """
 
+import hashlib
+import inspect
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -27,6 +29,7 @@ TRAINING_SEEDS = range(1_000_000, 2_000_000)  # evaluation refuses these
 REPORT_STYLES = 3
 PATCH_PX = 28  # side of an image token of the embedded model, in pixels of the resized image
 SHARD_CASES = 250
+DRAWING = 1  # raise it whenever a seed draws or reads another phantom than before: older shards are then drawn anew
 MASK_CELLS = 64  # a side
 
 
@@ -191,7 +194,7 @@ class PhantomShards:
     Args:
         folder: where the shards lie.
         seeds: seeds of the cases; a multiple of SHARD_CASES.
-        options: of `draw_case`; one folder holds one choice of them.
+        options: of `draw_case`; a shard is named by all of them, and by DRAWING.
     """
 
     def __init__(self, folder: Path, seeds: Sequence[int], **options: Any) -> None:
@@ -227,8 +230,13 @@ class PhantomShards:
         return cases
 
     def _path(self, start: int) -> Path:
-        kind = "twins" if self.options.get("twins") else "phantoms"  # shards without twins are none of those with them
-        return self.folder / f"{kind}-{self.seeds[start]}.npz"
+        """Return where the shard lies that begins with a seed: as it is drawn today, and no other one's place."""
+        seeds = list(self.seeds[start : start + SHARD_CASES])
+        drawn = inspect.signature(draw_case).bind(seeds[0], **self.options)
+        drawn.apply_defaults()
+        options = {**drawn.arguments, "seed": seeds, "drawing": DRAWING}
+        digest = hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()
+        return self.folder / f"phantoms-{seeds[0]}-{digest[:12]}.npz"
 
 
 def sample_of(case: PhantomCase) -> Sample:

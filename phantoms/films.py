@@ -4,8 +4,8 @@ Their folders lie in one, named as their adapters. Only patients of the training
 how radiologists looked at them, so they teach no gaze.
 """
 
-import json
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,14 @@ from PIL import Image
 
 from gazevlm_core.datasets.registry import ADAPTERS, open_dataset
 from gazevlm_core.datasets.splits import TRAIN, USUAL, Member, decide
-from gazevlm_core.datasets.trained_on import PROVENANCE_FILE, TRAINED_ON, TrainedOn
+from gazevlm_core.datasets.trained_on import (
+    FILM_SETS,
+    PROVENANCE_FILE,
+    SALT,
+    TrainedOn,
+    read_credits,
+    write_trained_on,
+)
 from gazevlm_core.evaluation.matching import match_labels
 from gazevlm_core.findings import FILM_FINDING_NAMES, FINDING_NAMES, QUESTIONS, presence_answer, presence_question
 from gazevlm_core.sample import Sample, pixel_digest
@@ -21,9 +28,8 @@ from phantoms.augmentation import augmented
 from phantoms.dataset import shrunk
 from phantoms.report import report_of_labels
 
-FILM_SETS = ("nih", "kermany")
 KNOWN_NAMES = (*FINDING_NAMES, *FILM_FINDING_NAMES)  # in the order of the release's head
-SALT = "gazevlm-nano"
+CREDITS = {name: ADAPTERS[name].credit for name in FILM_SETS}
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,12 +46,6 @@ class Films:
     held_out: tuple[list[Sample], ...]
     learned: TrainedOn
 
-    def write_provenance(self, folder: Path) -> None:
-        """Write who was learned from beside a model, so that nobody scores it on them, and whom to thank."""
-        credits = {name: ADAPTERS[name].credit for name in FILM_SETS}
-        values = {TRAINED_ON: self.learned.to_values(), "credits": credits}
-        (folder / PROVENANCE_FILE).write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
-
 
 def load_films(root: Path, pixels: tuple[int, int]) -> Films:
     """Read all films, split by patient as `gazevlm evaluate` splits them.
@@ -58,7 +58,7 @@ def load_films(root: Path, pixels: tuple[int, int]) -> Films:
         DatasetError: a data set or an image that cannot be read.
     """
     training, held_out = list[list[Sample]](), list[list[Sample]]()
-    patients, pictures = set[str](), set[str]()
+    all_learned, pictures = list[Sample](), set[str]()
     for name in FILM_SETS:
         samples = list(open_dataset(name, root / name).samples())
         splits = decide(map(Member.of, samples))
@@ -71,9 +71,43 @@ def load_films(root: Path, pixels: tuple[int, int]) -> Films:
             small = Image.fromarray(shrunk(np.asarray(image.convert("L")), pixels))
             (training if learned else held_out)[-1].append(replace(sample, image=small, findings=known, boxes=()))
             if learned:
-                patients.add(sample.patient_id)
+                all_learned.append(sample)
                 pictures.add(pixel_digest(image))
-    return Films(tuple(training), tuple(held_out), TrainedOn.of(SALT, patients, pictures, USUAL))
+    return Films(tuple(training), tuple(held_out), TrainedOn.of(SALT, all_learned, pictures, USUAL))
+
+
+@dataclass(frozen=True)
+class Known:
+    """Whom the base of a training learned from, as `read_all_trained_on` gives it, and whom to thank for that."""
+
+    learned: tuple[TrainedOn | None, ...] = ()
+    credits: Mapping[str, str] = field(default_factory=dict)
+
+
+def known_of_base(base: str) -> Known:
+    """Return whom a base learned from, as far as its provenance says it; nobody for "", which is none.
+
+    Raises:
+        CheckpointError: there is no such base, or provenance that cannot be read.
+    """
+    from gazevlm_core.inference import what_is_known
+    from gazevlm_core.model.checkpoint import find_beside
+
+    if not base:
+        return Known()
+    beside = find_beside(base, PROVENANCE_FILE)
+    return Known(tuple(what_is_known(None, base)), read_credits(beside.parent) if beside else {})
+
+
+def keep_provenance(folder: Path, films: Films | None, before: Known = Known()) -> None:
+    """Write beside a model whom it and its base learned from; phantoms are nobody, and their seeds are not scored.
+
+    Args:
+        folder: of the weights.
+        films: that were learned from.
+    """
+    own, credits = ((films.learned,), CREDITS) if films else ((), {})
+    write_trained_on(folder, [*own, *before.learned], {**before.credits, **credits})
 
 
 def film_sample(film: Sample, rng: np.random.Generator, presence_share: float) -> Sample:

@@ -241,9 +241,9 @@ def main(
     ] = None,
 ) -> None:
     """Draw, train all variants and quantise; what is finished is not done again."""
-    from gazevlm_core.model.checkpoint import save_quantised
+    from gazevlm_core.model.checkpoint import CheckpointError, save_quantised
     from gazevlm_core.ranks import Ranks
-    from phantoms.films import load_films
+    from phantoms.films import keep_provenance, known_of_base, load_films
     from phantoms.nano_parts import IMAGE_PIXELS, SMALLEST_IMAGE_PIXELS
     from phantoms.reference_features import store_ood_reference
 
@@ -261,18 +261,22 @@ def main(
     ranks.wait()
     if draw_only:
         return
+    try:
+        before = known_of_base(recipe.base)
+    except CheckpointError as error:
+        raise typer.BadParameter(str(error)) from None
     cases = [case for pool in pools for case in pool.load()]
     films = load_films(real, bounds) if real else None
     for variant in variants_of(recipe):
         final = train(variant, recipe, cases, runs, films)
         if ranks.is_main:
             save_quantised(final, models / MODEL_NAMES[variant])
+            for folder in (final, models / MODEL_NAMES[variant]):
+                keep_provenance(folder, films if variant is Variant.RELEASE else None, before)
             typer.echo(f"{variant.value}: quantised to {models / MODEL_NAMES[variant]}")
     if not ranks.is_main:
         return
     released = models / MODEL_NAMES[Variant.RELEASE]
-    if films:
-        films.write_provenance(released)
     limit = store_ood_reference(released, *reference_images(recipe, cases, films))
     typer.echo(f"{released}: images are in distribution up to a distance of {limit:.2f}")
 
@@ -350,7 +354,8 @@ def train(
             recipe.counterfactual_share if config.num_glimpses else 0.0, recipe.question_weights,
         ),
         data_collator=GazeCollator(
-            processor, config, use_gaze=config.gaze_trained, shares=GlimpseShares(*recipe.glimpse_shares), model=model
+            processor, config, use_gaze=config.gaze_trained, shares=GlimpseShares(*recipe.glimpse_shares), model=model,
+            located={("phantom", name) for name in FINDING_NAMES},
         ),
         optimizers=(optimizer, None),
     )
@@ -393,11 +398,19 @@ def begin(
     if begun is None:
         model = nano_model(processor, gaze)
     else:
-        model = begun
-        model.gaze_heads = grown_heads(model.gaze_heads, model.config.gaze_config, gaze)
+        model, known = begun, begun.config.gaze_config
+        gaze = replace(gaze, trained_on=told_of_both(known.trained_on, gaze.trained_on))
+        model.gaze_heads = grown_heads(model.gaze_heads, known, gaze)
         model.config.gaze_config = gaze
     quick_vision(model)
     return model, processor
+
+
+def told_of_both(before: str, now: str) -> str:
+    """Return in words what a model has seen that went on from another one: nothing is said twice, and nothing lost."""
+    if before in now or now in before:
+        return max(before, now, key=len)
+    return f"{before}, then {now}"
 
 
 def _arguments(recipe: Recipe, schedule: Schedule, folder: Path) -> "TrainingArguments":

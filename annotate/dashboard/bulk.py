@@ -10,6 +10,7 @@ from annotate.dashboard.quality import SurveyCache
 from annotate.store.lookup import PendingOne, pending_submissions
 from annotate.store.model import StoreError, Verdict
 from annotate.store.store import AnnotationStore
+from web.formatting import counted, short_digest
 from web.identity import Claim, Gate
 from web.markup import note, status
 from web.page import QUIET, Values, remembered
@@ -23,6 +24,7 @@ WHAT = (
     "counted, and leaves out what changed since."
 )
 COUNT_FIRST = "Count the submissions first."
+OTHERS_SEEN = "Nothing was done: what was counted is {whose}, and another submission is shown now. Count again."
 NOTHING_SEEN = "Choose a submission first."
 
 
@@ -37,11 +39,30 @@ class Seen:
 
 @dataclass(frozen=True)
 class Counted:
-    """What a verdict will be for."""
+    """What a verdict will be for.
 
-    ones: tuple[PendingOne, ...]  # by number
-    more: int  # how many match beside these
-    unchecked: int = 0  # how many came after the latest comparison, where it is asked what that says
+    Args:
+        ones: by number.
+        more: how many match beside these.
+        unchecked: how many came after the latest comparison, where it is asked what that says.
+        annotator, image: pseudonym and digest of those that they were counted for; None for all.
+    """
+
+    ones: tuple[PendingOne, ...]
+    more: int
+    unchecked: int = 0
+    annotator: str | None = None
+    image: str | None = None
+
+    @property
+    def whose(self) -> str:
+        """Of whom and on which image they are, in words; "" for all."""
+        parts = (self.annotator and f"of {self.annotator}", self.image and f"on image {short_digest(self.image)}")
+        return " ".join(part for part in parts if part)
+
+
+class OthersSeenError(StoreError):
+    """What was counted is of another annotator, or on another image, than what is seen by now."""
 
 
 class BulkService:
@@ -81,20 +102,34 @@ class BulkService:
             flagged = {row.submission_id: bool(row.flags or row.outliers) for row in rows}
             unchecked = sum(one.submission_id not in flagged for one in ones)  # nobody knows what these are
             ones = [one for one in ones if flagged.get(one.submission_id) is (odd == "flagged")]
-        return Counted(tuple(ones[:MOST_AT_ONCE]), max(0, len(ones) - MOST_AT_ONCE), unchecked)
+        return Counted(tuple(ones[:MOST_AT_ONCE]), max(0, len(ones) - MOST_AT_ONCE), unchecked, annotator, image)
 
-    def decide(self, claim: Claim, verdict: Verdict, counted: Counted | None, reason: str = "") -> tuple[int, int]:
+    def decide(
+        self, claim: Claim, verdict: Verdict, counted: Counted | None, seen: Seen | None, reason: str = ""
+    ) -> tuple[int, int]:
         """Judge what was counted; rejecting needs a reason.
+
+        Args:
+            claim: who asks.
+            verdict: on all of them.
+            counted: by `count`.
+            seen: the submission that the reviewer sees now.
+            reason: for the verdict.
 
         Returns:
             How many were judged, and how many were left since they had changed.
 
         Raises:
+            OthersSeenError: it was counted for another annotator or image than what is seen.
             StoreError: nothing was counted, or no reason.
         """
         visitor = self.gate.admit(claim, "review", "reviewer")
         if counted is None or not counted.ones:
             raise StoreError(COUNT_FIRST)
+        shown = None if seen is None else self.store.find(seen.submission_id)
+        now = (shown.annotation.annotator, shown.image_sha256) if shown else ("", "")
+        if any(then not in (None, this) for then, this in zip((counted.annotator, counted.image), now, strict=True)):
+            raise OthersSeenError(OTHERS_SEEN.format(whose=counted.whose))
         if verdict == "rejected" and not reason.strip():
             raise StoreError("The reason for rejecting is empty; write something.")
         done = 0
@@ -145,7 +180,7 @@ class BulkView:
             choice.input(lambda: (None, status("")), None, [self.counted, self.status], queue=False, **QUIET)
         verdicts: tuple[tuple[gr.Button, Verdict], ...] = ((self.accept, "accepted"), (self.reject, "rejected"))
         self.changes = [
-            entry.on(button.click, self._judge(verdict), [self.counted, self.reason], [self.counted, self.status])
+            entry.on(button.click, self._judge(verdict), [self.counted, seen, self.reason], [self.counted, self.status])
             for button, verdict in verdicts
         ]
         for button, blocked in ((self.block, True), (self.let_in, False)):
@@ -157,14 +192,22 @@ class BulkView:
         found = self.service.count(claim, seen, bool(annotator), bool(image), odd, chosen(project))
         more = f" {found.more:,} more match; do these first." if found.more else ""
         new = f" {found.unchecked:,} came after the latest comparison and are left out." if found.unchecked else ""
-        words = f"{len(found.ones):,} pending submissions are counted.{more}{new}"
+        whose = found.whose and f" {found.whose}"
+        many = counted(len(found.ones), "pending submission")
+        words = f"{many}{whose} {'is' if len(found.ones) == 1 else 'are'} counted.{more}{new}"
         return {self.counted: found, self.status: status(words)}
 
     def _judge(self, verdict: Verdict) -> Any:  # noqa: ANN401 - a handler
-        def judge(claim: Claim, counted: Counted | None, reason: str) -> Values:
-            done, moved = self.service.decide(claim, verdict, counted, reason)
+        def judge(claim: Claim, found: Counted | None, seen: Seen | None, reason: str) -> Values:
+            try:
+                done, moved = self.service.decide(claim, verdict, found, seen, reason)
+            except OthersSeenError as error:
+                return {self.counted: None, self.status: status(str(error))}
             left = f" {moved:,} had changed meanwhile and were left." if moved else ""
-            return {self.counted: None, self.status: status(f"{done:,} are {verdict}.{left}")}
+            whose = f" {found.whose}" if found and found.whose else ""
+            many = counted(done, "submission") + whose
+            words = f"{many} {'is' if done == 1 else 'are'} {verdict}.{left}"
+            return {self.counted: None, self.status: status(words)}
 
         return judge
 

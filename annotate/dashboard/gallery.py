@@ -14,7 +14,7 @@ from annotate.store.lookup import ListedImage
 from annotate.store.model import PRIORITIES, StoreError
 from annotate.store.store import AnnotationStore
 from gazevlm_core.images import ImageError
-from web.formatting import short_digest, short_name
+from web.formatting import counted, short_digest, short_name
 
 PAGE = 24  # cards at a time
 THUMB_PX, KEPT_THUMBS = 150, 1000
@@ -101,6 +101,11 @@ def gallery_html(listed: Sequence[ListedImage], thumbs: Sequence[str], skip: int
     )
 
 
+def submitted(listed: ListedImage) -> str:
+    """Return how many submissions there are; how many annotators are counted toward the quota is another number."""
+    return counted(listed.submissions, "submission")
+
+
 def _card(listed: ListedImage, uri: str, current: str) -> str:
     image = listed.image
     name, digest = escape(image.name), image.sha256
@@ -109,10 +114,11 @@ def _card(listed: ListedImage, uri: str, current: str) -> str:
     rank = PRIORITIES[image.priority]
     marks = [*([rank] if image.priority else []), *(["gold"] if image.gold is not None else [])]
     badges = "".join(f'<em class="dashboard-{mark}">{mark}</em>' for mark in marks)
-    count = f"{listed.submissions} of {image.quota}" + ("" if listed.wanted or not image.open else ", done")
+    count = f"<small>{listed.done} of {image.quota}{'' if listed.wanted or not image.open else ', done'}</small>"
+    count = f"{'' if image.gold is not None else count}<small>{submitted(listed)}</small>"
     patient = f"<small>patient {escape(short_name(image.patient_id))}</small>" if image.patient_id else ""
     return (
         f'<li><input type="checkbox" name="task" value="{digest}" aria-label="Tick {name}">'
         f'<button type="button" data-image="{digest}" title="{name}, {short_digest(digest)}"{here}>{picture}'
-        f"<b>{escape(short_name(image.name))}</b><small>{count}</small>{patient}</button>{badges}</li>"
+        f"<b>{escape(short_name(image.name))}</b>{count}{patient}</button>{badges}</li>"
     )

@@ -15,13 +15,14 @@ from annotate.dashboard.gallery import (
     TICKED,
     Thumbnails,
     gallery_html,
+    submitted,
     ticked_images,
 )
 from annotate.dashboard.project import choices_of
 from annotate.dashboard.review_detail import choice_of, picture_uri
 from annotate.export.folder import submissions_of
 from annotate.quality.agreement import Consensus, consensus
-from annotate.store.lookup import ImageState, ListedImage, listed_image, listed_images
+from annotate.store.lookup import ImageState, ListedImage, gold_gone, listed_image, listed_images
 from annotate.store.model import MAIN_PROJECT, PRIORITIES, Stored, StoreError
 from annotate.store.project import Project
 from annotate.store.store import AnnotationStore
@@ -45,7 +46,10 @@ WHAT = (
     "out stands in the order in which annotators get it. An annotator's own image is nobody else's task until it is "
     "given out here: check that it may be shown to others."
 )
-GOLD = "A gold image has a known path; everybody gets it once, unannounced, which tells how an annotator compares."
+GOLD = (
+    "A gold image has a known path; everybody gets it once, unannounced, which tells how an annotator compares. It is "
+    "a usual one again where a submission that the path rests on is withdrawn, removed or rejected."
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +60,7 @@ class ShownImage:
     pixels: Image.Image  # of it
     stored: list[Stored]  # its submissions that are neither rejected nor removed; gold may be taken from one
     consensus: Consensus | None  # what gold from the consensus would be; None without submissions
+    gold_gone: str = ""  # why it lost its gold path by itself
 
 
 @dataclass(frozen=True)
@@ -100,7 +105,8 @@ class ImagesService:
         """Return one image with its pixels and submissions."""
         self.gate.admit(claim, "read", "admin")
         listed, stored = listed_image(self.store, sha256), self._usable(sha256)[-MOST_OFFERED:]
-        return ShownImage(listed, self.store.pixels(sha256), stored, consensus(stored))
+        gone = gold_gone(self.store, sha256)
+        return ShownImage(listed, self.store.pixels(sha256), stored, consensus(stored), gone)
 
     def set_open(self, claim: Claim, images: Sequence[str], is_open: bool) -> None:
         """Give images out as tasks, an annotator's own ones too, or close them."""
@@ -383,10 +389,12 @@ def _facts(view: ShownImage) -> str:
     listed, image = view.listed, view.listed.image
     state = "given out" if image.open else ("closed" if listed.offered else "an annotator's own image")
     gold = f"; gold, a path of {len(image.gold)}" if image.gold is not None else ""
+    gold = f"; no longer gold, since {view.gold_gone}" if view.gold_gone else gold
     common = view.consensus
     agree = f"; consensus of {common.annotators}, {score(common.score)}" if common is not None else ""
     rank = f", {PRIORITIES[image.priority]} in line" if image.open and image.priority else ""
-    count = f"{listed.submissions} submissions of {image.quota} wanted"
+    quota = "" if image.gold is not None else f"{listed.done} of {image.quota} annotators; "
+    count = quota + submitted(listed)
     return f"{short_name(image.name)}: {state}{rank}{gold}; {count}{agree}."
 
 

@@ -26,6 +26,7 @@ Queue = Literal["pending", "flagged", "accepted", "rejected", "removed"]
 QUEUES: tuple[Queue, ...] = get_args(Queue)
 SHORTEST_DIGEST, RECEIPT = 6, 10  # characters
 MOVED = "Somebody else changed this submission meanwhile; check it again, then decide."
+GOLD_WENT = "Its image is no longer gold: the path rested on it. "
 EMPTY = "Choose what to look through, then “Next”."
 NOTHING = "Nothing here is {queue}. Choose another list."
 MAP_NOTE = "Where the annotators looked: each one's first path that was not rejected, every fixation once."
@@ -124,15 +125,18 @@ class ReviewService:
         return review_detail.detail_of(self.store, submission_id, self._surveys.latest())
 
     # ---- verdicts ---------------------------------------------------------------------------------------------------
-    def decide(self, claim: Claim, decision: Decision, seen: Seen | None, reason: str = "") -> None:
+    def decide(self, claim: Claim, decision: Decision, seen: Seen | None, reason: str = "") -> bool:
         """Accept, reject, reopen, remove or restore what was seen; rejecting, removing and restoring need a reason.
+
+        Returns:
+            Whether the gold path of its image went with it.
 
         Raises:
             StoreError: a reason is missing, nothing was seen, or it changed meanwhile.
         """
         visitor = self.gate.admit(claim, "review", "reviewer")
         one = self._unchanged(seen)
-        submission_id = one.annotation.submission_id
+        submission_id, was_gold = one.annotation.submission_id, self._is_gold(one)
         if decision == "remove":
             self.store.remove(submission_id, reason, visitor.pseudonym)
         elif decision == "restore":
@@ -141,6 +145,10 @@ class ReviewService:
             raise StoreError("This submission was removed; restore it first.")
         else:
             self.store.review(submission_id, VERDICT_OF[decision], reason, visitor.pseudonym)
+        return was_gold and not self._is_gold(one)
+
+    def _is_gold(self, one: Stored) -> bool:
+        return self.store.image(one.image_sha256).gold is not None
 
     def _unchanged(self, seen: Seen | None) -> Stored:
         found = None if seen is None else self.store.find(seen.submission_id)
@@ -254,9 +262,9 @@ class ReviewView:
         self, claim: Claim, seen: Seen | None, reason: str, queue: Any, moves_on: bool, everybody: bool,  # noqa: ANN401
         project: Any, *, decision: Decision,  # noqa: ANN401
     ) -> Values:  # fmt: skip
-        self.service.decide(claim, decision, seen, reason)
+        gold_went = self.service.decide(claim, decision, seen, reason)
         assert seen is not None  # or it was refused
-        done = f"Submission {seen.number} is {DONE[decision]}. "
+        done = f"Submission {seen.number} is {DONE[decision]}. " + (GOLD_WENT if gold_went else "")
         if moves_on and decision in MOVES_ON:
             values = self._after(claim, queue, chosen(project), seen.number, everybody=everybody, done=done)
         else:

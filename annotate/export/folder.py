@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeVar
 from annotate.export.card import CARD, NO_LICENCE, Tally, render_card
 from annotate.export.formats import NAMES, ImageFiles, Sink, formats, open_text
 from annotate.export.lines import json_line, line_of
-from annotate.store.model import SPLIT, VIEW, AuditEntry, Skip, Stored, StoredImage, StoreError, Verdict
+from annotate.store.model import SPLIT, VIEW, AuditEntry, Skip, Stored, StoredImage, StoreError, Verdict, gold_makers
 from annotate.store.store import AnnotationStore
 
 MANIFEST, SKIPS, AUDIT, PEOPLE = "export.json", "skips.jsonl", "audit.jsonl", "people.jsonl"
@@ -153,17 +153,40 @@ def images_with_submissions(
         if which == "all":
             yield image, stored
         elif kept := [one for one in stored if project in ("", one.project)]:
-            yield _for_publishing(store, image), kept
+            yield _for_publishing(store, image, kept), kept
 
 
-def _for_publishing(store: AnnotationStore, image: StoredImage) -> StoredImage:
-    """Return an image without what may tell who the patient is: the name of its file, and what a table said of it.
+def _for_publishing(store: AnnotationStore, image: StoredImage, kept: Sequence[Stored]) -> StoredImage:
+    """Return an image without what may tell who the patient is, the name of its file and what a table said of it, and
+    without a gold path that rests on a submission which is not published.
 
     The patient is a code that nobody finds without the store's secret: splits by patient work with it as well.
+
+    Args:
+        store: that it is in.
+        image: to be published.
+        kept: its submissions that are.
     """
+    if image.gold is not None:
+        everything = submissions_of(store, image.sha256, include_removed=True)
+        if not _may_publish_gold(image, everything, kept):
+            image = replace(image, gold=None, gold_from=())
     patient = f"patient-{store.tag(f'patient {image.patient_id}')[:SHORT_DIGITS]}" if image.patient_id else ""
     metadata = {name: value for name, value in image.metadata.items() if name in (VIEW, SPLIT)}
     return replace(image, name=image.sha256[:SHORT_DIGITS], source="", patient_id=patient, metadata=metadata)
+
+
+def _may_publish_gold(image: StoredImage, stored: Iterable[Stored], kept: Sequence[Stored]) -> bool:
+    """Return whether a gold path is of nobody here, or its path and all whom it was chosen from are published.
+
+    Args:
+        image: with its gold path.
+        stored: all its submissions, those that are rejected or removed, too.
+        kept: those that are published.
+    """
+    makers = gold_makers(image.gold, image.gold_from, stored)
+    of_kept = {one.annotation.annotator for one in kept}
+    return not makers or (makers <= of_kept and any(one.annotation.scanpath == image.gold for one in kept))
 
 
 def submissions_of(

@@ -13,7 +13,7 @@ import numpy as np
 
 from annotate.quality.agreement import image_size, mean_to_others
 from annotate.quality.scores import SEQUENCE, Level, level, pair_scores
-from annotate.store.model import Kind, Stored, Verdict
+from annotate.store.model import Kind, Stored, Verdict, gold_makers
 from annotate.votes import first_of_each
 from gazevlm_core.annotation import Annotation
 from gazevlm_core.scanpath import Scanpath
@@ -217,7 +217,7 @@ def assess_image(
     """
     if not stored:
         return []
-    size, makers = image_size(stored), {*gold_from, *_authors_of(gold, stored)}
+    size, makers = image_size(stored), gold_makers(gold, gold_from, stored)
     firsts = first_of_each(stored)
     with_others: dict[str, float] = {}
     if len(firsts) > 1:
@@ -241,13 +241,6 @@ def assess_image(
         )  # fmt: skip
 
     return [row(one) for one in sorted(stored, key=lambda one: one.number)]
-
-
-def _authors_of(gold: Scanpath | None, stored: Sequence[Stored]) -> list[str]:
-    """Annotators whose submission the gold path must have been; none where it has no times to tell by."""
-    if gold is None or all(fixation.onset_ms is None for fixation in gold):
-        return []
-    return [one.annotation.annotator for one in stored if one.annotation.scanpath == gold]
 
 
 def flag_identical(rows: Iterable[SubmissionQuality]) -> list[SubmissionQuality]:

@@ -1,7 +1,8 @@
 """What is not yet published, and the import of what an export or the published data set brings back.
 
 What comes back is stored as it was. Images, people, skips and entries of the audit log leave no entry in that log,
-since it comes back itself; what is there already stays as it is. Projects come back by that log.
+since it comes back itself; what is there already stays as it is. Projects come back by that log, and so does what is
+known of people: what they agreed to, their experience, a block.
 """
 
 from collections.abc import Collection, Sequence
@@ -10,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, func, select, update
 
+from annotate.store import people, projects
 from annotate.store.base import (
     Store,
     add_to_person,
@@ -17,12 +19,11 @@ from annotate.store.base import (
     insert_audit,
     next_number,
     raise_counter,
-    write_audit,
 )
 from annotate.store.database import reads, writes
 from annotate.store.images import ADDED, check_image, encode_picture, insert_image, shown_name, update_image
 from annotate.store.model import KINDS, AuditEntry, Person, Skip, Stored, StoredImage, StoreError, Value
-from annotate.store.projects import ensure_project, follow_log
+from annotate.store.projects import ensure_project
 from annotate.store.queue import lock_image
 from annotate.store.reviews import change, lock_submission
 from annotate.store.submissions import ADD_SEEN, Record, check_verdicts, checked_record, insert, list_stored
@@ -183,11 +184,8 @@ def _put_changes(connection: Connection, stored: Stored, shard: str, by: str, no
     if stored.revision <= row.revision:
         return False
     published: dict[str, Any] = {"synced": True, "shard": shard} if shard else {}
-    change(
-        connection, row, image, verdict=stored.verdict, reason=stored.reason, removed=stored.removed,
-        revision=stored.revision, **published,
-    )  # fmt: skip
-    write_audit(connection, now_us, by, "verdict imported", stored.submission_id, verdict=stored.verdict)
+    state = {name: getattr(stored, name) for name in ("verdict", "reason", "removed", "revision")}
+    change(connection, row, image, {**state, **published}, now_us, by, "verdict imported", verdict=stored.verdict)
     return True
 
 
@@ -252,7 +250,8 @@ def _put_audit(connection: Connection, entry: AuditEntry, merge: bool) -> bool:
         if replace(AuditEntry(*row), number=entry.number) == entry:
             return False
     insert_audit(connection, replace(entry, number=_number_for(connection, "audit", entry.number, merge)))
-    follow_log(connection, entry)
+    people.follow_log(connection, entry)
+    projects.follow_log(connection, entry)
     return True
 
 

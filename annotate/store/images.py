@@ -21,7 +21,7 @@ from annotate.store.model import (
     checked_text,
 )
 from annotate.store.project import LONGEST_QUESTION
-from annotate.store.queue import NO_IMAGE, lane_of, lock_image, save_entry
+from annotate.store.queue import NO_IMAGE, QueueEntry, lane_of, lock_image, save_entry
 from annotate.store.tables import IMAGE, IMAGES, PIXELS, PROJECTS, values_of
 from gazevlm_core.images.base import DEFAULT_LIMITS, ImageError, check_size
 from gazevlm_core.images.decode_limit import limit_decoding
@@ -29,7 +29,7 @@ from gazevlm_core.options import DEFAULT_QUESTION
 from gazevlm_core.sample import grey_if_equal, pixel_digest
 from gazevlm_core.scanpath import Scanpath
 
-ADDED = "image added"  # in the audit log
+ADDED, GOLD_SET, GOLD_GONE = "image added", "gold set", "gold taken away"  # in the audit log
 PNG_EFFORT = 3  # of 9: a third of the time of the usual 6, a few percent larger
 MOST_QUOTA, LONGEST_NAME = 1_000_000, 200
 
@@ -199,10 +199,7 @@ class Images(Store):
         whose = tuple(sorted(set(gold_from))) if gold else ()
         if (before.gold, before.gold_from) == (gold, whose):
             return
-        set_columns(connection, image.id, gold=gold, gold_from=whose)
-        image.is_gold = gold is not None
-        save_entry(connection, image)
-        write_audit(connection, self.now_us(), by, "gold set" if gold is not None else "gold taken away", sha256)
+        write_gold(connection, image, gold, whose, self.now_us(), by)
 
 
 def encode_picture(image: Image.Image) -> tuple[str, bytes]:
@@ -295,6 +292,17 @@ def insert_image(connection: Connection, image: StoredImage, png: bytes) -> None
     save_entry(connection, lock_image(connection, key))
 
 
+def write_gold(
+    connection: Connection, image: QueueEntry, gold: Scanpath | None, gold_from: tuple[str, ...], now_us: int, by: str,
+    **details: object,
+) -> None:  # fmt: skip
+    """Give an image that is locked a gold path and say whose it is, or take it away; the audit log tells."""
+    set_columns(connection, image.id, gold=gold, gold_from=gold_from)
+    image.is_gold = gold is not None
+    save_entry(connection, image)
+    write_audit(connection, now_us, by, GOLD_SET if gold is not None else GOLD_GONE, image.sha256, **details)
+
+
 def update_image(connection: Connection, image: StoredImage, *, offered: bool) -> None:
     """Say something else of an image that is there."""
     key = lock_image(connection, image.sha256).id
@@ -322,7 +330,7 @@ def put_image(connection: Connection, image: StoredImage, png: bytes, by: str, n
         log["image opened"] = {"name": known.name, "question": known.question, "quota": known.quota}  # as they were
     if image.gold is not None and known.gold is None:
         now = replace(now, gold=image.gold)
-        log["gold set"] = {}
+        log[GOLD_SET] = {}
     if log:
         update_image(connection, now, offered=offered or image.open)
     for action, details in log.items():

@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, Connection, Select, func, or_, select
 from annotate.store.base import Store
 from annotate.store.database import reads
 from annotate.store.exchange import count_unsynced
+from annotate.store.images import GOLD_GONE, GOLD_SET
 from annotate.store.model import MAIN_PROJECT, VERDICTS, AuditEntry, Counts, Skip, Stored, StoredImage, StoreError
 from annotate.store.queue import wanting
 from annotate.store.reviews import REMOVED
@@ -72,12 +73,14 @@ class ListedImage:
         image: without its pixels.
         offered: whether it ever was a task; False for an annotator's own image.
         submissions: how many it has, without removed ones.
+        done: how many annotators count toward its quota: rejected ones and repeats do not.
         wanted: whether it still wants annotators.
     """
 
     image: StoredImage
     offered: bool
     submissions: int
+    done: int
     wanted: bool
 
 
@@ -185,6 +188,14 @@ def removal_reasons(store: Store, submission_ids: Sequence[str]) -> dict[str, st
     return {entry.subject: str(entry.details.get("reason", "")) for entry in entries}
 
 
+def gold_gone(store: Store, sha256: str) -> str:
+    """Return why an image lost its gold path without anybody's asking; "" where it did not, or was decided on since."""
+    query = select(AUDIT.c.details).where(AUDIT.c.subject == sha256, AUDIT.c.action.in_((GOLD_SET, GOLD_GONE)))
+    query = query.order_by(AUDIT.c.number.desc()).limit(1)
+    details = store.database.read(lambda connection: connection.scalar(query)) or {}
+    return str(details.get("reason", ""))
+
+
 def count_annotators(store: Store) -> int:
     """Return people with at least one submission that was not removed."""
     query = select(func.count()).select_from(PEOPLE).where(PEOPLE.c.done > 0)
@@ -252,7 +263,7 @@ def listed_image(store: Store, sha256: str) -> ListedImage:
 
 def _listed(store: Store, where: ColumnElement[bool], *, limit: int, skip: int = 0) -> list[ListedImage]:
     kept = select(func.count()).where(SUBMISSIONS.c.image_id == IMAGES.c.id, ~SUBMISSIONS.c.removed).scalar_subquery()
-    own = (IMAGES.c.offered, kept, IMAGES.c.band.is_not(None))
+    own = (IMAGES.c.offered, kept, IMAGES.c.done, IMAGES.c.band.is_not(None))
     order = (IMAGES.c.band.is_(None), IMAGES.c.band, IMAGES.c.position, IMAGES.c.sha256)
     query = select(*IMAGE, *own).where(where).order_by(*order).offset(skip).limit(limit)
 

@@ -11,6 +11,7 @@ columns are made from one in a dozen lines, and who reads these values needs to 
 
 import re
 import unicodedata
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, Literal, get_args
@@ -249,6 +250,21 @@ class Stored:
     def verdict_update(self) -> "VerdictUpdate":
         """Return what happened to it, for whoever has the record."""
         return VerdictUpdate(self.number, self.submission_id, self.verdict, self.reason, self.removed, self.revision)
+
+
+def gold_is_of(gold: Scanpath | None, gold_from: Collection[str], annotation: Annotation) -> bool:
+    """Return whether a gold path is that of a submission: the same, and made by one whom the image names; by anybody
+    where it has times, which no two paths have alike."""
+    if gold is None or annotation.scanpath != gold:
+        return False
+    return annotation.annotator in gold_from or any(fixation.onset_ms is not None for fixation in gold)
+
+
+def gold_makers(gold: Scanpath | None, gold_from: Collection[str], stored: Iterable[Stored]) -> set[str]:
+    """Return pseudonyms of those whose submissions a gold path was taken or chosen from: whom the image names, and
+    whose it must be."""
+    own = (one.annotation for one in stored if gold_is_of(gold, gold_from, one.annotation))
+    return {*gold_from, *(one.annotator for one in own)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,21 +1,29 @@
-"""What reviewers do to submissions: verdicts, removal and its undoing, each with an entry in the audit log."""
+"""What reviewers do to submissions: verdicts, removal and its undoing, each with an entry in the audit log.
 
+A gold path that rests on a submission goes with it, for good: who takes it back wants no more of it shown or compared.
+"""
+
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import Connection, Row, select, update
 
 from annotate.store.base import Store, add_to_person, write_audit
 from annotate.store.database import writes
-from annotate.store.model import StoreError, Verdict, checked_text
+from annotate.store.images import write_gold
+from annotate.store.model import StoreError, Verdict, checked_text, gold_is_of
 from annotate.store.queue import QueueEntry, lock_image, save_entry
 from annotate.store.submissions import check_verdicts, image_agreement, may_count
-from annotate.store.tables import PEOPLE, SUBMISSIONS
+from annotate.store.tables import IMAGES, PEOPLE, SUBMISSIONS
 
 LONGEST_REASON = 2_000
-REMOVED = "removed"  # in the audit log
+REMOVED, TAKEN_BACK = "removed", "withdrawn"  # in the audit log
 WITHDRAWN = "withdrawn by its annotator"
+GOLD_RESTED = "its path rested on submission {number}, which was {what}"
 NOT_BACK = "Its annotator withdrew this submission; it cannot be judged or restored."
-STATE = SUBMISSIONS.c["number", "person_id", "image_id", "digest", "verdict", "reason", "removed", "revision"]
+STATE = SUBMISSIONS.c[
+    "number", "submission_id", "person_id", "image_id", "digest", "verdict", "reason", "removed", "revision"
+]
 
 
 class Reviews(Store):
@@ -24,29 +32,30 @@ class Reviews(Store):
     @writes
     def review(self, connection: Connection, submission_id: str, verdict: Verdict, reason: str, by: str) -> None:
         """Judge a submission; a rejected one needs a reason, and no longer counts for its image."""
-        check_verdicts([verdict])
-        reason = checked_text("The reason for rejecting", reason, LONGEST_REASON, empty=verdict != "rejected")
+        reason = _checked_reason(verdict, reason)
         row, image = lock_submission(connection, submission_id)
         if row.removed and row.reason == WITHDRAWN:  # its reason is what keeps it from being restored
             raise StoreError(NOT_BACK)
-        if (row.verdict, row.reason) != (verdict, reason):
-            change(connection, row, image, verdict=verdict, reason=reason)
-            write_audit(connection, self.now_us(), by, verdict, submission_id, reason=reason)
+        self._judge(connection, row, image, verdict, reason, by)
 
     @writes
     def review_unchanged(
         self, connection: Connection, submission_id: str, revision: int, verdict: Verdict, reason: str, by: str
     ) -> bool:
         """Judge a submission as `review` does, where it is as it was at a revision; return whether it was."""
-        check_verdicts([verdict])
-        reason = checked_text("The reason for rejecting", reason, LONGEST_REASON, empty=verdict != "rejected")
+        reason = _checked_reason(verdict, reason)
         row, image = lock_submission(connection, submission_id)
         if row.revision != revision or row.removed:
             return False
-        if (row.verdict, row.reason) != (verdict, reason):
-            change(connection, row, image, verdict=verdict, reason=reason)
-            write_audit(connection, self.now_us(), by, verdict, submission_id, reason=reason)
+        self._judge(connection, row, image, verdict, reason, by)
         return True
+
+    def _judge(
+        self, connection: Connection, row: Row[Any], image: QueueEntry, verdict: Verdict, reason: str, by: str
+    ) -> None:
+        if (row.verdict, row.reason) != (verdict, reason):
+            values = {"verdict": verdict, "reason": reason}
+            change(connection, row, image, values, self.now_us(), by, verdict, reason=reason)
 
     def remove(self, submission_id: str, reason: str, by: str) -> None:
         """Take a submission out of sight; it is kept, and can be restored."""
@@ -67,8 +76,8 @@ class Reviews(Store):
         if connection.scalar(select(PEOPLE.c.id).where(PEOPLE.c.pseudonym == who)) != row.person_id:
             raise StoreError("The store has no such submission; check its id.")
         if (row.removed, row.reason) != (True, WITHDRAWN):
-            change(connection, row, image, removed=True, reason=WITHDRAWN)
-            write_audit(connection, self.now_us(), who, "withdrawn", submission_id)
+            values = {"removed": True, "reason": WITHDRAWN}
+            change(connection, row, image, values, self.now_us(), who, TAKEN_BACK)
 
     @writes
     def _set_removed(self, connection: Connection, submission_id: str, removed: bool, reason: str, by: str) -> None:
@@ -77,9 +86,14 @@ class Reviews(Store):
         if not removed and row.removed and row.reason == WITHDRAWN:
             raise StoreError(NOT_BACK)
         if row.removed != removed:
-            change(connection, row, image, removed=removed)
             action = REMOVED if removed else "restored"
-            write_audit(connection, self.now_us(), by, action, submission_id, reason=reason)
+            change(connection, row, image, {"removed": removed}, self.now_us(), by, action, reason=reason)
+
+
+def _checked_reason(verdict: Verdict, reason: str) -> str:
+    """Return the reason of a verdict, checked."""
+    check_verdicts([verdict])
+    return checked_text("The reason for rejecting", reason, LONGEST_REASON, empty=verdict != "rejected")
 
 
 def lock_submission(connection: Connection, submission_id: str) -> tuple[Row[Any], QueueEntry]:
@@ -97,20 +111,50 @@ def lock_submission(connection: Connection, submission_id: str) -> tuple[Row[Any
     return connection.execute(query).one(), image
 
 
-def change(connection: Connection, row: Row[Any], image: QueueEntry, **values: Any) -> None:
-    """Change a submission and what follows from it: the counts, the agreement and the place of its image.
+def change(
+    connection: Connection, row: Row[Any], image: QueueEntry, changed: Mapping[str, Any], now_us: int, by: str,
+    action: str, **details: object,
+) -> None:  # fmt: skip
+    """Change a submission and what follows from it: the counts, the agreement, the place and the gold of its image.
 
     Args:
         connection: that locked both.
         row, image: as from `lock_submission`.
-        values: columns; what is changed is one revision on and not synced, unless they say otherwise.
+        changed: columns; what is changed is one revision on and not synced, unless they say otherwise.
+        now_us: the store's time.
+        by: who decides.
+        action, details: for the audit log.
     """
-    values = {"revision": row.revision + 1, "synced": False, **values}
+    verdict, removed = (changed.get(name, getattr(row, name)) for name in ("verdict", "removed"))
+    gold_goes = image.is_gold and (removed or verdict == "rejected") and _carries_gold(connection, row, image.id)
+    values = {"revision": row.revision + 1, "synced": False, **changed}
     connection.execute(update(SUBMISSIONS).where(SUBMISSIONS.c.number == row.number).values(values))
     add_to_person(connection, row.person_id, done=row.removed - values.get("removed", row.removed))
     if _recount(connection, row.person_id, image):
         image.agreement = image_agreement(connection, image.id)
     save_entry(connection, image)
+    write_audit(connection, now_us, by, action, row.submission_id, **details)
+    if gold_goes:
+        withdrawn = removed and changed.get("reason", row.reason) == WITHDRAWN
+        what = TAKEN_BACK if withdrawn else REMOVED if removed else verdict
+        write_gold(connection, image, None, (), now_us, by, reason=GOLD_RESTED.format(number=row.number, what=what))
+
+
+def _carries_gold(connection: Connection, row: Row[Any], image_id: int) -> bool:
+    """Return whether the gold path of its image is that of a submission, or was chosen from it and others.
+
+    Of an annotator with several submissions the first usable one took part in a consensus.
+    """
+    gold, gold_from = connection.execute(select(*IMAGES.c["gold", "gold_from"]).where(IMAGES.c.id == image_id)).one()
+    number = SUBMISSIONS.c.number
+    annotation = connection.execute(select(SUBMISSIONS.c.annotation).where(number == row.number)).scalar_one()
+    if gold_is_of(gold, gold_from, annotation):
+        return True
+    if annotation.annotator not in gold_from or len(gold_from) == 1:
+        return False
+    earlier = select(number).where(SUBMISSIONS.c.person_id == row.person_id, SUBMISSIONS.c.image_id == image_id)
+    earlier = earlier.where(number < row.number, SUBMISSIONS.c.verdict != "rejected", ~SUBMISSIONS.c.removed)
+    return connection.scalar(earlier.limit(1)) is None
 
 
 def _recount(connection: Connection, person_id: int, image: QueueEntry) -> bool:

@@ -27,7 +27,7 @@ from annotate.votes import first_of_each
 from gazevlm_core.findings import FINDING_NAMES, NO_FINDING
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.images import open_image
-from gazevlm_core.records import Diagnosis
+from gazevlm_core.records import MOST_OOD_SCORE, Diagnosis
 from gazevlm_core.scanpath import Fixation, Scanpath
 from web.guard import WebRequest
 from web.identity import Action, Gate, NotAllowed, Visitor
@@ -44,6 +44,7 @@ NOT_SHOWN = "This page did not get this image under your name: take the next ima
 LEAST_FREE_BYTES = 2 * 2**30
 NO_ROOM = "The server has no space for your own images just now; take the next image, or ask whoever runs it."
 UNTRAINED = "The gaze of {model} is untrained: there is no path to show. Choose another model."
+STRANGE = "This image is unlike those that {model} learnt from: what it sees here means nothing, so it is left out."
 BUSY = "The model is busy just now: nothing of it is shown here."
 AGREE_FIRST = "Read the terms and agree to them first; they stand at the start of this tab."
 BLOCKED = "A reviewer has stopped taking submissions under this name; ask whoever runs this page why."
@@ -311,16 +312,10 @@ class AnnotationService:
             raise ValueError(NOT_YOURS)
         own, sha256 = record.annotation, record.image_sha256
         size = (float(own.image_width_px), float(own.image_height_px))
-        found, trouble, against = None, "", []
-        try:
-            found = self._predict(sha256, model)
-        except ValueError as error:
-            trouble = str(error)
+        (found, trouble), against = self._of_model(sha256, model), []
         grid = PatchGrid(8, 8) if found is None else found.grid
         if found is not None and found.scanpath is not None:
             against.append(compare("the model", own.scanpath, [found.scanpath], size, grid))
-        elif found is not None:
-            trouble = UNTRAINED.format(model=model)
         stored = self.store.stored(sha256=sha256, limit=MOST_READ)
         paths = [
             other.annotation.scanpath
@@ -334,6 +329,16 @@ class AnnotationService:
             sentence(against, own.scanpath), own.findings, others, readers, truth_of(self.store.image(sha256)),
             own.scanpath, model, found, trouble, tuple(against),
         )  # fmt: skip
+
+    def _of_model(self, sha256: str, model: str) -> tuple[Diagnosis | None, str]:
+        """Return what a model sees, None where that is nothing to compare with, and what has to be known of it."""
+        try:
+            found = self._predict(sha256, model)
+        except ValueError as error:
+            return None, str(error)
+        if found.ood_score is not None and found.ood_score > MOST_OOD_SCORE:
+            return None, STRANGE.format(model=model)
+        return found, UNTRAINED.format(model=model) if found.scanpath is None else " ".join(found.notes)
 
     def _predict(self, sha256: str, model: str) -> Diagnosis:
         """Return a model's path on an image; the latest are kept until an adapter of that name changes."""

@@ -197,7 +197,13 @@ class OverlayState:
         if self.diagnosis.scanpath is None:
             return UNTRAINED.format(model=self.model)
         looked = f"{self.case.caption}. {self.model} looked at {len(self.diagnosis.scanpath)} places."
-        return f"{looked} {self.remark}".rstrip()
+        return " ".join([looked, *self.remarks])
+
+    @property
+    def remarks(self) -> list[str]:
+        """What has to be known of what a model said: whether it learnt from the image, and what it notes itself."""
+        notes = () if self.diagnosis is None else self.diagnosis.notes
+        return [one for one in (self.remark, *notes) if one]
 
 
 def remark_on(learned: Sequence[TrainedOn | None], image: Image.Image) -> str:
@@ -243,7 +249,7 @@ def _table(compared: Sequence[ComparedScore], state: OverlayState, reader: str, 
         heads.append(f"ceiling: other readers ({others})")
     kind = "a drawn phantom with simulated readers, not a patient" if state.case.drawn else "the uploaded image"
     notes = [
-        *([state.remark] if state.remark else []),
+        *state.remarks,
         f"Measured on one image, {kind}: it shows no more than itself. Patches are those of the model's grid. Shuffled "
         f"and random floors are means of {FLOOR_REPEATS_OF_ONE}; a dash: not defined for these paths.",
         GAIN_NOTE,

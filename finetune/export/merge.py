@@ -43,8 +43,8 @@ def merge_adapter(
     """Write an adapter and its base as one model.
 
     The base is held as it was in training, so four bits that the adapter was trained on are what it is merged into. The
-    processor keeps the pixel limits of the training. The reference of familiar images goes along unless the adapter
-    changed the vision tower, whose features it is made of, or the size of images.
+    processor gets the pixel limits that the adapter was trained with. The reference of familiar images goes along
+    unless the adapter changed the vision tower, whose features it is made of, or the size of images.
 
     Args:
         out: folder that is made, complete or not at all.
@@ -69,6 +69,8 @@ def merge_adapter(
         if storage is Storage.AUTO:
             storage = Storage.FLOAT16 if intended in (torch.float32, torch.float16) else Storage.BFLOAT16
         merged = merge_weights(loaded.engine.model, adapter, intended, getattr(torch, storage.value))
+        if merged.config.gaze_config.pixel_limits:  # provenance, which tells them too, may be gone
+            loaded.engine.processor.pixel_limits = merged.config.gaze_config.pixel_limits
         if form == WITH_GAZE:
             _save(merged, loaded, work, keep_reference=sees_as_its_base(adapter))
         else:

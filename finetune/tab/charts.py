@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from html import escape
-from itertools import pairwise
+from itertools import cycle, pairwise
 
 import plotly.graph_objects as go
 
@@ -10,9 +10,8 @@ from finetune.tab.runs import LOSS, LOSSES, Run, better_words
 from web.plot_style import AXIS, CEILING, FLOOR, OWN, PLAIN, TEXT
 
 HEIGHT_PX, MOST_POINTS = 320, 300
-LOSS_COLORS = dict(
-    zip(LOSSES, (OWN, "#1b9e94", "#d9822b", "#8a6fc9", "#b5739d", "#9aa5b1"), strict=True)
-)  # fmt: skip
+PART_COLORS = (OWN, "#1b9e94", "#d9822b", "#8a6fc9", "#b5739d", "#9aa5b1", "#6b9a3c", "#b8952e")
+LOSS_COLORS = dict(zip(LOSSES, cycle(PART_COLORS), strict=False))
 RUN_COLORS = (OWN, "#d9822b", "#8a6fc9", "#1b9e94")
 FLOOR_DASHES = ("dot", "dashdot", "longdash", "longdashdot") * 2
 

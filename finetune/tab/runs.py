@@ -20,6 +20,7 @@ from finetune.records import (
     read_provenance,
     verdict_of,
 )
+from gazevlm_core.loss_names import LOSS_NAMES
 
 if TYPE_CHECKING:
     from finetune.jobs.job import Job
@@ -28,10 +29,14 @@ if TYPE_CHECKING:
 Event = Mapping[str, Any]
 Points = tuple[tuple[float, float], ...]
 LOSS = "loss"
-LOSSES = {
-    LOSS: "whole loss", "gaze_loss": "gaze", "text_loss": "answer", "finding_loss": "findings", "dwell_loss": "dwell",
-    "retain_loss": "staying near the base",
+PART_WORDS = {
+    "text_loss": "answer", "finding_loss": "findings", "offset_loss": "place in the patch",
+    "local_loss": "findings in glimpses", "patch_finding_loss": "findings in patches",
 }  # fmt: skip
+LOSSES = {
+    LOSS: "whole loss",
+    **{name: PART_WORDS.get(name, name.removesuffix("_loss").replace("_", " ")) for name in LOSS_NAMES},
+}
 ENDED = ("done", "failed", "cancelled")
 ACTIVE = ("queued", "running")
 MOST_EVENTS = 200_000
@@ -42,7 +47,8 @@ STATE_WORDS = {
 }  # fmt: skip
 VERDICT_WORDS: Mapping[Judgement, str] = {
     "better": "better", "worse": "worse than its base", "no difference seen": "no difference from its base seen",
-    "too few to tell": "too few to tell", "unknown": "not known whether better than its base",
+    "too few to tell": "too few to tell", "not comparable": "nothing to compare with its base",
+    "unknown": "not known whether better than its base",
 }  # fmt: skip
 IMAGE_NAME = re.compile(r"\d{1,4}\.png")
 BELOW_ONE = 1 - 1e-9

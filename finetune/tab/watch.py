@@ -30,7 +30,10 @@ REFRESH_S = 2.0
 MOST_ROWS = 100
 NO_RUNS = "Nothing was trained yet."
 CHOSEN_FIRST = ("sequence score", "AUROC")
-GAIN_NOTE = "In brackets the interval of a change over held-out patients, by which the adapter is judged."
+GAIN_NOTE = (
+    "In brackets the interval of a change over held-out patients. The adapter is judged by changes from its base; a "
+    "score that the base does not have is held against a floor."
+)
 DRAWN = "Each bar is where the true change probably lies; one that reaches over the middle shows no difference."
 FLOORS_NOTE = "A floor knows less: a figure that does not beat it says nothing for the adapter."
 NOT_LOADED = (
@@ -271,32 +274,38 @@ def status_html(run: Run, *, causes: bool) -> str:
 
 
 def verdict_html(run: Run) -> str:
-    """Return the changes that the verdict goes by, each drawn with its interval around no change; "" before there is a
-    verdict with intervals."""
+    """Return the changes that the verdict goes by, each drawn with its interval around no change, and below them what
+    the base does not have around its floor; "" before there is a verdict with intervals."""
     outcomes = run.verdict.scores if run.verdict is not None else {}
     known = [
-        (one.name, outcomes[one.name], one.gain.low, one.gain.value, one.gain.high, gain_words(one.gain))
+        (one.gain.over_base, one.name, outcomes[one.name], one.gain.low, one.gain.value, one.gain.high,
+         gain_words(one.gain))
         for one in run.measures
         if one.name in outcomes and one.gain is not None
         and one.gain.low is not None and one.gain.value is not None and one.gain.high is not None
     ]  # fmt: skip
     if not known:
         return ""
-    reach = 1.1 * max(max(abs(low), abs(high)) for _, _, low, _, high, _ in known) or 1.0
+    reach = 1.1 * max(max(abs(low), abs(high)) for _, _, _, low, _, high, _ in known) or 1.0
 
     def place(value: float) -> float:
         """In percent of the line, with no change in its middle."""
         return 50 + 50 * value / reach
 
-    rows = "".join(
-        f'<div class="adapt-gain" data-outcome="{escape(outcome)}"><b>{escape(name)}</b><span class="adapt-line-of">'
-        f'<i style="left: {place(low):.1f}%; width: {place(high) - place(low):.1f}%"></i>'
-        f'<s style="left: {place(value):.1f}%"></s></span><span>{escape(words)}: {escape(outcome)}</span></div>'
-        for name, outcome, low, value, high, words in known
-    )
-    ends = "".join(f"<em>{word}</em>" for word in ("worse", "no change", "better"))
-    ends = f'<div class="adapt-gain adapt-ends"><b></b><span>{ends}</span></div>'
-    return f'<div class="adapt-gains">{rows}{ends}{note(DRAWN)}</div>'
+    rows = {True: "", False: ""}
+    for over_base, name, outcome, low, value, high, words in known:
+        rows[over_base] += (
+            f'<div class="adapt-gain" data-outcome="{escape(outcome)}"><b>{escape(name)}</b>'
+            f'<span class="adapt-line-of">'
+            f'<i style="left: {place(low):.1f}%; width: {place(high) - place(low):.1f}%"></i>'
+            f'<s style="left: {place(value):.1f}%"></s></span><span>{escape(words)}: {escape(outcome)}</span></div>'
+        )
+    drawn = ""
+    for over_base, ends in ((True, ("worse", "no change", "better")), (False, ("below", "the floor", "above"))):
+        words = "".join(f"<em>{word}</em>" for word in ends)
+        if rows[over_base]:
+            drawn += f'{rows[over_base]}<div class="adapt-gain adapt-ends"><b></b><span>{words}</span></div>'
+    return f'<div class="adapt-gains">{drawn}{note(DRAWN)}</div>'
 
 
 def link_html(run: Run, bases: Mapping[str, str]) -> str:

@@ -19,7 +19,16 @@ from pathlib import Path
 from gazevlm_core.datasets.files import Row, by_id, find_file, grouped, id_of, number, read_rows, read_text
 from gazevlm_core.datasets.label_policies import CHEXPERT_LABELS, CHEXPERT_NAMES, CONTRADICTION, chexpert_findings
 from gazevlm_core.datasets.reflacx import NO_POSITION, image_name
-from gazevlm_core.datasets.source import IMAGE_MISSING, NO_AREA, NO_FIXATION, DataSource, Drop, Edges, recorded_path
+from gazevlm_core.datasets.source import (
+    IMAGE_MISSING,
+    MIMIC,
+    NO_AREA,
+    NO_FIXATION,
+    DataSource,
+    Drop,
+    Edges,
+    recorded_path,
+)
 from gazevlm_core.sample import Box, DatasetError, Reading, Sample
 from gazevlm_core.scanpath import Fixation, Scanpath
 
@@ -45,6 +54,7 @@ class EgdCxr(DataSource):
     """
 
     name = "EGD-CXR"
+    id_space = MIMIC
     images_apart = True
 
     def items(self) -> Iterator[tuple[str, Row | None, list[Row], list[Row]]]:

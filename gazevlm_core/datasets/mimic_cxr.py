@@ -17,7 +17,7 @@ from pathlib import Path
 from gazevlm_core.datasets.files import Row, each_once, find_file, id_of, read_report, read_rows
 from gazevlm_core.datasets.identity import id_text
 from gazevlm_core.datasets.label_policies import CHEXPERT_LABELS, CONTRADICTION, NOT_FRONTAL, chexpert_findings
-from gazevlm_core.datasets.source import OUTSIDE, DataSource, Drop, find_image, leaves_root
+from gazevlm_core.datasets.source import MIMIC, OUTSIDE, DataSource, Drop, find_image, leaves_root
 from gazevlm_core.sample import DatasetError, Sample
 
 METADATA = "mimic-cxr-2.0.0-metadata.csv"
@@ -47,6 +47,7 @@ class MimicCxrLabels(DataSource):
     """
 
     name = "MIMIC-CXR"
+    id_space = MIMIC
 
     def items(self) -> Iterator[tuple[Row, Mapping[str, _Findings], Mapping[str, str]]]:
         """Yield each row of the metadata, with the labels and the splits of all studies.

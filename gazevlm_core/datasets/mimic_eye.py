@@ -28,7 +28,7 @@ from gazevlm_core.datasets.reflacx import (
     image_size,
     read_fixations,
 )
-from gazevlm_core.datasets.source import IMAGE_MISSING, NO_FIXATION, DataSource, Drop
+from gazevlm_core.datasets.source import IMAGE_MISSING, MIMIC, NO_FIXATION, DataSource, Drop
 from gazevlm_core.sample import DatasetError, Reading, Sample
 from gazevlm_core.scanpath import Scanpath
 
@@ -47,6 +47,7 @@ class MimicEye(DataSource):
     """
 
     name = "MIMIC-EYE"
+    id_space = MIMIC
 
     def items(self) -> Iterator[Callable[[], Sample]]:
         """Yield a maker of each reading's sample."""

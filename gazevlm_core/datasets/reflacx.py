@@ -25,7 +25,7 @@ from gazevlm_core.datasets.detection import GazeStream, Thresholds, detect_by_ve
 from gazevlm_core.datasets.files import Row, find_file, id_of, is_true, number, path_part, read_rows
 from gazevlm_core.datasets.identity import id_text
 from gazevlm_core.datasets.label_policies import finding_name
-from gazevlm_core.datasets.source import IMAGE_MISSING, NO_FIXATION, DataSource, Drop, recorded_path
+from gazevlm_core.datasets.source import IMAGE_MISSING, MIMIC, NO_FIXATION, DataSource, Drop, recorded_path
 from gazevlm_core.sample import DatasetError, Reading, Sample
 from gazevlm_core.scanpath import Fixation, Scanpath
 
@@ -65,6 +65,7 @@ class Reflacx(DataSource):
     """
 
     name = "REFLACX"
+    id_space = MIMIC
     images_apart = True
 
     def __init__(self, root: Path, images: Path, *, raw: bool = False) -> None:

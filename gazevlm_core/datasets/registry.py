@@ -38,6 +38,20 @@ ADAPTERS: Mapping[str, type[DataSource]] = {
 }
 
 
+_ID_SPACES = {adapter.name: adapter.id_space for adapter in ADAPTERS.values() if adapter.id_space}
+
+
+def id_space(dataset: str) -> str:
+    """Return whose ids the patients of a data set have: two of one id are the same patient only within one of these.
+
+    Gaze folders are one all together: nobody can tell two exports of one store from those of two.
+
+    Args:
+        dataset: from `Sample.dataset`; "" where it is not known.
+    """
+    return _ID_SPACES.get(dataset, dataset)
+
+
 def wanted_images(name: str, root: Path) -> Iterator[str]:
     """Yield the image files that a data set's tables ask for, each once, in their order; they need not be there.
 

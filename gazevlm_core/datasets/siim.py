@@ -16,7 +16,16 @@ from functools import cached_property
 from pathlib import Path
 
 from gazevlm_core.datasets.identity import id_text
-from gazevlm_core.datasets.source import IMAGE_MISSING, OUTSIDE, DataSource, Drop, Edges, index_files, leaves_root
+from gazevlm_core.datasets.source import (
+    IMAGE_MISSING,
+    OUTSIDE,
+    SIIM,
+    DataSource,
+    Drop,
+    Edges,
+    index_files,
+    leaves_root,
+)
 from gazevlm_core.sample import Sample
 
 TABLE = "train-rle.csv"
@@ -55,6 +64,7 @@ class SiimPneumothorax(DataSource):
     """
 
     name = "SIIM Pneumothorax"
+    id_space = SIIM
 
     def items(self) -> Iterator[tuple[str, _Masks]]:
         """Yield each image with what all its rows say.

@@ -17,7 +17,16 @@ from typing import Any
 
 from gazevlm_core.datasets.files import find_file, json_list, parse_json, read_text
 from gazevlm_core.datasets.siim import FINDING, SIDE_PX, UNREADABLE, decode_runs, edges_around
-from gazevlm_core.datasets.source import IMAGE_MISSING, NO_FIXATION, OUTSIDE, DataSource, Drop, index_files, leaves_root
+from gazevlm_core.datasets.source import (
+    IMAGE_MISSING,
+    NO_FIXATION,
+    OUTSIDE,
+    SIIM,
+    DataSource,
+    Drop,
+    index_files,
+    leaves_root,
+)
 from gazevlm_core.sample import Box, DatasetError, Reading, Sample
 from gazevlm_core.scanpath import Fixation, Scanpath
 
@@ -37,6 +46,7 @@ class SiimGaze(DataSource):
     """
 
     name = "SIIM gaze"
+    id_space = SIIM
     credit = (
         "Saab K, Hooper S, Sohoni N, et al. Observational Supervision for Medical Image Classification using Gaze "
         "Data. MICCAI 2021 (readings, Apache-2.0), on images and masks of the SIIM-ACR Pneumothorax Segmentation "

@@ -23,6 +23,8 @@ HEADER_UNREADABLE = "DICOM header not readable"
 NO_FIXATION, OFF_IMAGE = "no fixation on the image", "fixation off the image"
 NOT_NUMERIC, NO_AREA, BOX_OFF_IMAGE = "box not numeric", "box of no area", "box off the image"
 
+MIMIC, SIIM = "MIMIC", "SIIM"  # whose patients or images several data sets are of
+
 Edges = tuple[float, float, float, float]  # left, top, right, bottom in pixels, origin upper left
 
 
@@ -44,6 +46,7 @@ class DataSource(ABC):
 
     name: ClassVar[str]
     credit: ClassVar[str] = ""  # what a card must say where anything was learned from it: source, citation, licence
+    id_space: ClassVar[str] = ""  # whose ids its patients have, where several data sets share them
     images_apart: ClassVar[bool] = False  # whether its images lie in another folder than its tables
     images_optional: ClassVar[bool] = False  # of these: whether it is of use without them
 

@@ -8,9 +8,10 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from gazevlm_core.datasets.trained_on import PROVENANCE_FILE
+from gazevlm_core.evaluation.earlier_verdicts import why_unknown
 from gazevlm_core.evaluation.report import PhantomReport, Role
 
-UNJUDGED = "not known whether better than its base: an earlier version judged it by a rule that noise passes"
+UNJUDGED = "not known whether better than its base: {why}"
 SCORES_FILE = "finding_scores.json"
 # By domain, in words for people who have heard of none; earlier versions wrote "phantoms of domain A".
 DRAWN = {"A": "drawn radiographs", "B": "drawn radiographs of another kind"}
@@ -96,7 +97,7 @@ def read_scores(folder: Path) -> CheckpointScores | None:
 def read_verdict(folder: Path) -> str | None:
     """Return whether an adapter was better than its base, in words; None where nobody compared them.
 
-    A verdict without an outcome is an earlier version's, whose rule noise could pass: it counts as unknown.
+    One of an earlier version whose rule was mended since counts as unknown.
 
     Raises:
         ValueError: a file that is there and not as a training writes it.
@@ -105,7 +106,8 @@ def read_verdict(folder: Path) -> str | None:
     if not path.is_file():
         return None
     try:
-        verdict = json.loads(path.read_text(encoding="utf-8"))["verdict"]
-        return str(verdict["why"]) if "outcome" in verdict else UNJUDGED
-    except (KeyError, TypeError, ValueError) as error:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        why = why_unknown(values)
+        return UNJUDGED.format(why=why) if why else str(values["verdict"]["why"])
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is not as a training writes it; train the adapter again") from error

@@ -94,7 +94,7 @@ class SplitDataset:
         for sample in source.samples():
             if self.splits.of(sample.patient_id) not in wanted:
                 continue
-            if any(one.has_patient(sample.patient_id) for one in self.learned):
+            if any(one.has_patient(sample) for one in self.learned):
                 self.left_out[TRAINED_PATIENT] += count
                 continue
             yield sample

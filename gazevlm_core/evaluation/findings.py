@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from gazevlm_core.evaluation.report import (
+    GUESSING,
     Against,
     Auroc,
     Finding,
@@ -22,7 +23,7 @@ from gazevlm_core.evaluation.report import (
 )
 from gazevlm_core.findings import FILM_FINDING_NAMES, NO_FINDING, SUBTLE_BELOW
 from gazevlm_core.metrics.intervals import Estimate, ratio_estimate
-from gazevlm_core.metrics.labels import CHANCE, MacroAuroc, macro_auroc, micro_auroc
+from gazevlm_core.metrics.labels import CHANCE, MacroAuroc, macro_auroc, micro_auroc, prevalence_auroc
 from gazevlm_core.metrics.registry import LABEL_METRICS, LabelTask
 from gazevlm_core.report_parser import parse_report
 from gazevlm_core.sample import Sample
@@ -94,9 +95,10 @@ def score_graded(
 def _auroc(scores: MacroAuroc) -> Auroc:
     return Auroc(
         macro=Score.of(scores.macro),
-        floors=floors_of(scores.macro, {"chance": Estimate(CHANCE, CHANCE, CHANCE)}),
+        floors=floors_of(scores.macro, {GUESSING: Estimate(CHANCE, CHANCE, CHANCE)}),
         per_finding={name: Score.of(estimate) for name, estimate in scores.per_finding.items()},
         skipped=list(scores.skipped),
+        too_few=list(scores.too_few),
     )
 
 
@@ -141,11 +143,15 @@ def score_labels(
             positive=int(known.sum()),
             scores={metric.key: _against(metric.score(task), metric.floor, known) for metric in LABEL_METRICS},
         )
+    pooled = prevalence_auroc(truth)
     return Labels(
         macro_auroc=Against.of(macro.macro, floor=CHANCE),
-        micro_auroc=Against.of(micro_auroc(truth, scores, counts), floor=CHANCE),
+        micro_auroc=Against.of(
+            micro_auroc(truth, scores, counts), floor=None if math.isnan(pooled) else round(pooled, 6)
+        ),
         findings=findings,
         one_class_only=list(macro.skipped),
+        too_few=list(macro.too_few),
     )
 
 

@@ -184,11 +184,13 @@ def against(words: str, score: Score | None, relation: Relation, limit: float) -
     """Return how a score compares with a limit: the value decides, the interval is shown beside it.
 
     None is not measured. A score without value is a miss: it was asked for, and the model gave nothing to judge (it
-    named no side, say).
+    named no side, say). One without interval comes of too few images to tell.
     """
     bar = f"{words} {relation} {limit:g}"
     if score is None:
         return Bar(bar=bar, met=None)
+    if score.value is not None and score.interval is None:
+        return Bar(bar=bar, value=score.value, met=None)
     met = score.value is not None and (score.value >= limit if relation == ">=" else score.value <= limit)
     return Bar(bar=bar, value=score.value, interval=score.interval, met=met)
 
@@ -197,6 +199,8 @@ def above_floor(words: str, score: Score | None, floor: Floor | None) -> Bar:
     """Return whether a score lies above a floor: higher, and the intervals do not touch. An undefined floor: None."""
     if score is None or floor is None or floor.value is None:
         return Bar(bar=words, met=None)
+    if score.value is not None and None in (score.interval, floor.interval):
+        return Bar(bar=words, value=score.value, interval=score.interval, met=None)
     met = score.value is not None and score.value > floor.value and not floor.interval_touches_the_models
     return Bar(bar=words, value=score.value, interval=score.interval, met=met)
 

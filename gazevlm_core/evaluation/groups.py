@@ -6,7 +6,7 @@ import numpy as np
 
 from gazevlm_core.evaluation.report import Group, GroupFinding, Score
 from gazevlm_core.metrics.intervals import Estimate, estimate_of
-from gazevlm_core.metrics.labels import auroc, auroc_samples
+from gazevlm_core.metrics.labels import auroc, auroc_samples, mean_auroc
 from gazevlm_core.sample import Sample
 
 EVERY = "all images"
@@ -60,10 +60,11 @@ def _group(
             images=len(known), positive=int(truth.sum()), auroc=_scores(own), above_baseline=_difference(own, sources)
         )
     frequent = [name for name, one in findings.items() if one.positive >= FREQUENT]
+    too_few = [name for name, own in scored.items() if all(np.isnan(samples).all() for _, samples in own.values())]
     means, often = _mean(list(scored.values())), _mean([scored[name] for name in frequent])
     return Group(
         images=len(places), patients=len({samples[place].patient_id for place in places}), findings=findings,
-        mean=_scores(means), above_baseline=_difference(means, sources), frequent=frequent,
+        mean=_scores(means), above_baseline=_difference(means, sources), too_few=too_few, frequent=frequent,
         frequent_mean=_scores(often), frequent_above_baseline=_difference(often, sources),
     )  # fmt: skip
 
@@ -71,20 +72,7 @@ def _group(
 def _mean(findings: Sequence[Scored]) -> Scored:
     """Return the mean over findings of each source that has scores of all."""
     shared = [source for source in (findings[0] if findings else ()) if all(source in one for one in findings)]
-    return {
-        source: (
-            float(np.mean([one[source][0] for one in findings])),
-            _mean_known(np.stack([one[source][1] for one in findings])),
-        )
-        for source in shared
-    }
-
-
-def _mean_known(samples: np.ndarray) -> np.ndarray:
-    """Return the mean [R] of [F, R] over the findings that a resample leaves both classes of."""
-    known = ~np.isnan(samples)
-    total, found = np.where(known, samples, 0.0).sum(axis=0), known.sum(axis=0)
-    return np.divide(total, found, out=np.full(samples.shape[1], np.nan), where=found > 0)
+    return {source: mean_auroc([one[source] for one in findings]) for source in shared}
 
 
 def _scores(scored: Scored) -> dict[str, Score]:

@@ -15,6 +15,7 @@ from gazevlm_core.metrics.registry import LABEL_METRICS
 
 MOST_ENTRIES = 500
 HEAD, TEXT = "finding_head", "answer_text"
+GUESSING = "chance"  # the floor that is known exactly, not measured
 SOURCES: Mapping[str, str] = {HEAD: "finding head", TEXT: "answer text"}
 SUBSETS: Mapping[str, str] = {"all_severities": "all severities", "moderate_or_worse": "moderate or worse"}
 
@@ -41,7 +42,7 @@ class Part(BaseModel):
 
 
 class Score(Part):
-    """A score with its 95% interval; None where it was not measured or is not defined."""
+    """A score with its 95% interval, which few patients have not; None where not measured, or not defined."""
 
     value: Number | None = None
     interval: Interval | None = None
@@ -120,12 +121,13 @@ class PathReport(Part):
 
 # ---- gazevlm evaluate, drawn phantoms -------------------------------------------------------------------------------
 class Auroc(Part):
-    """AUROC over findings and of each."""
+    """AUROC over findings and of each; `too_few` patients have or lack some of them for an interval."""
 
     macro: Score | None
     floors: Annotated[dict[Name, Floor], Entries]
     per_finding: Annotated[dict[Name, Score | None], Entries]
     skipped: Annotated[list[Name], Entries] = []
+    too_few: Annotated[list[Name], Entries] = []
 
 
 class Source(Part):
@@ -315,12 +317,14 @@ class Finding(Part):
 
 
 class Labels(Part):
-    """Scores of all findings from one source."""
+    """Scores of all findings from one source; the floor of all labels pooled is what prevalences alone get (in files
+    of earlier versions 0.5)."""
 
     macro_auroc: Against
     micro_auroc: Against
     findings: Annotated[dict[Name, Finding], Entries]
     one_class_only: Annotated[list[Name], Entries] = []
+    too_few: Annotated[list[Name], Entries] = []
 
 
 class DatasetPaths(PathReport):
@@ -358,7 +362,7 @@ class Group(Part):
     """AUROC by source on some of the images, such as one view.
 
     Args:
-        mean: over all findings that have both classes.
+        mean: over all findings that have both classes, less `too_few`.
         frequent: findings with many positive images, over which the second mean runs.
     """
 
@@ -367,6 +371,7 @@ class Group(Part):
     findings: Annotated[dict[Name, GroupFinding], Entries]
     mean: Annotated[dict[Name, Score], Entries]
     above_baseline: Score | None = None
+    too_few: Annotated[list[Name], Entries] = []
     frequent: Annotated[list[Name], Entries] = []
     frequent_mean: Annotated[dict[Name, Score], Entries] = {}
     frequent_above_baseline: Score | None = None

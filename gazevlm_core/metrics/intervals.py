@@ -2,6 +2,11 @@
 
 Source: Efron and Tibshirani, "An Introduction to the Bootstrap" (1993), percentile intervals. A resample is written as
 how often each image was drawn, so every score that is a sum over images is one matrix product for all resamples.
+
+What fewer than FEWEST_UNITS patients (or images, where nobody has several) say has no interval: drawing one of them
+again and again gives one value, and where a score needs both classes, most resamples of a class so small lack it and
+drop out, so that its variation would never enter: with a single positive of 80 such a 95% interval holds the truth in
+about 20 of 100 cases, with five in nearly 90.
 """
 
 from dataclasses import dataclass
@@ -10,6 +15,8 @@ import numpy as np
 
 RESAMPLES = 2000
 CONFIDENCE = 0.95
+FEWEST_UNITS = 5  # patients, or images, behind an interval
+_TELLING = 64  # resamples that tell two patients apart
 
 
 @dataclass(frozen=True)
@@ -18,7 +25,7 @@ class Estimate:
 
     Args:
         value: on the images as they are.
-        low, high: ends of the percentile interval.
+        low, high: ends of the percentile interval; NaN where too few patients are behind it.
     """
 
     value: float
@@ -65,12 +72,28 @@ def patient_counts(patients: np.ndarray, resamples: int = RESAMPLES, seed: int =
     return bootstrap_counts(len(names), resamples, seed)[:, patient_of]
 
 
+def enough_units(counts: np.ndarray, images: np.ndarray) -> bool:
+    """Return whether so many patients are behind some images that an interval can be given: FEWEST_UNITS.
+
+    Images of one patient have equal counts in every resample, so the table of resamples tells who they are.
+
+    Args:
+        counts: [R, N] from `bootstrap_counts` or `patient_counts`.
+        images: bool [N], or numbers of the images.
+    """
+    left = counts[:_TELLING][:, images]
+    for _ in range(FEWEST_UNITS - 1):
+        left = left[:, (left != left[:, :1]).any(axis=0)]  # without those of the first patient
+    return left.shape[1] > 0
+
+
 def estimate_of(value: float, samples: np.ndarray, confidence: float = CONFIDENCE) -> Estimate:
     """Return the percentile interval of a score.
 
     Args:
         value: on the images as they are.
-        samples: float [R], the score in each resample; NaN, which is left out, where one leaves it undefined.
+        samples: float [R], the score in each resample; NaN, which is left out, where one leaves it undefined; all NaN
+            where too few patients are behind it, which gives no interval.
         confidence: coverage in (0, 1).
     """
     known = samples[~np.isnan(samples)]
@@ -81,7 +104,12 @@ def estimate_of(value: float, samples: np.ndarray, confidence: float = CONFIDENC
 
 
 def ratio_samples(numerators: np.ndarray, denominators: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Sum of numerators over sum of denominators in each resample, float64 [R]; NaN where the denominator is 0."""
+    """Return sum of numerators over sum of denominators in each resample, float64 [R].
+
+    NaN where the denominator is 0, and everywhere where too few patients have one that is not.
+    """
+    if not enough_units(counts, denominators != 0):
+        return np.full(len(counts), np.nan)
     above, below = counts @ numerators, counts @ denominators
     return np.divide(above, below, out=np.full(len(counts), np.nan), where=below != 0)
 
@@ -127,8 +155,9 @@ def median_estimate(values: np.ndarray, images: np.ndarray, counts: np.ndarray) 
         lower, upper = np.searchsorted(reached, half, "left"), np.searchsorted(reached, half, "right")
         return float(values[lower] + values[min(int(upper), len(values) - 1)]) / 2
 
-    samples = np.array([median_of(row[images]) for row in counts])
-    return estimate_of(median_of(np.ones(len(values))), samples)
+    there = np.unique(images)
+    samples = [median_of(row[images]) for row in counts] if enough_units(counts, there) else []
+    return estimate_of(median_of(np.ones(len(values))), np.array(samples))
 
 
 def correlation_estimate(first: np.ndarray, second: np.ndarray, images: np.ndarray, counts: np.ndarray) -> Estimate:
@@ -147,4 +176,5 @@ def correlation_estimate(first: np.ndarray, second: np.ndarray, images: np.ndarr
         spread = np.clip(number * aa - a**2, 0, None) * np.clip(number * bb - b**2, 0, None)
         return np.divide(number * ab - a * b, np.sqrt(spread), out=np.full(len(totals), np.nan), where=spread > 1e-12)
 
-    return estimate_of(float(correlation(sums.sum(axis=0, keepdims=True))[0]), correlation(counts @ sums))
+    samples = correlation(counts @ sums) if enough_units(counts, np.unique(images)) else np.zeros(0)
+    return estimate_of(float(correlation(sums.sum(axis=0, keepdims=True))[0]), samples)

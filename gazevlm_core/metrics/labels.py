@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gazevlm_core.metrics.intervals import Estimate, estimate_of
+from gazevlm_core.metrics.intervals import Estimate, enough_units, estimate_of
 
 CHANCE = 0.5  # AUROC of knowing nothing
 CALIBRATION_BINS = 15
@@ -23,15 +23,17 @@ class MacroAuroc:
     """AUROC of several findings.
 
     Args:
-        macro: mean over the findings that have both classes.
+        macro: from `mean_auroc`, over the findings that have both classes.
         per_finding: finding name -> its AUROC.
         skipped: findings without positives or without negatives.
+        too_few: findings without an interval, since too few patients have or lack them.
         samples: float64 [R], the macro AUROC in each resample; for comparisons in pairs.
     """
 
     macro: Estimate
     per_finding: dict[str, Estimate]
     skipped: tuple[str, ...]
+    too_few: tuple[str, ...]
     samples: np.ndarray
 
 
@@ -55,16 +57,22 @@ def auroc(labels: np.ndarray, scores: np.ndarray) -> float:
 def auroc_samples(labels: np.ndarray, scores: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """Return the AUROC in each resample, float64 [R]; NaN where a resample holds one class only.
 
+    NaN in all of them where too few patients are in either class: their variation would hardly enter, since just the
+    resamples without them drop out.
+
     Args:
         labels: [N] of 1 and 0.
         scores: float [N].
         counts: [R, N] from `bootstrap_counts`.
     """
+    result = np.full(len(counts), np.nan)
+    labels = np.asarray(labels)
+    if not all(enough_units(counts, labels == value) for value in (0, 1)):
+        return result
     order = np.argsort(scores, kind="stable")
     ranked = np.asarray(scores)[order]
     starts = np.flatnonzero(np.r_[True, ranked[1:] != ranked[:-1]])  # first of each run of equal scores
-    present = np.asarray(labels)[order].astype(np.float64)
-    result = np.full(len(counts), np.nan)
+    present = labels[order].astype(np.float64)
     for first in range(0, len(counts), _GROUP):
         drawn = counts[first : first + _GROUP][:, order]
         positive = np.add.reduceat(drawn * present, starts, axis=1)
@@ -76,11 +84,27 @@ def auroc_samples(labels: np.ndarray, scores: np.ndarray, counts: np.ndarray) ->
     return result
 
 
+def mean_auroc(findings: Sequence[tuple[float, np.ndarray]]) -> tuple[float, np.ndarray]:
+    """Return the mean AUROC over findings, and in each resample, float64 [R]; always over the same findings.
+
+    A finding that too few patients have or lack is in neither: nobody knows how far its AUROC scatters, nor would one
+    of a mean with it. Where there is no other, the mean runs over all and has no interval. Where a resample leaves one
+    of the others with a single class, which is rare, its AUROC on all images stands in.
+
+    Args:
+        findings: AUROC of each, at least one, and in each resample, from `auroc_samples`.
+    """
+    known = [(value, samples) for value, samples in findings if not np.isnan(samples).all()]
+    if not known:
+        return float(np.mean([value for value, _ in findings])), findings[0][1]
+    means = np.mean([np.where(np.isnan(samples), value, samples) for value, samples in known], axis=0)
+    return float(np.mean([value for value, _ in known])), means
+
+
 def macro_auroc(labels: np.ndarray, scores: np.ndarray, names: Sequence[str], counts: np.ndarray) -> MacroAuroc:
     """Return the AUROC per finding and their mean, with bootstrap intervals by image.
 
-    A finding with one class only is skipped and named. In a resample that leaves one of the others with a single class,
-    the mean runs over the rest.
+    A finding with one class only is skipped and named.
 
     Args:
         labels: float [N, F]; an image with NaN is left out for that finding.
@@ -95,39 +119,47 @@ def macro_auroc(labels: np.ndarray, scores: np.ndarray, names: Sequence[str], co
         raise ValueError(f"labels {labels.shape}, scores {scores.shape} and counts {counts.shape} do not fit")
     if not np.isfinite(scores).all():
         raise ValueError("scores must be finite; the model gave NaN or infinite ones")
-    per_finding: dict[str, Estimate] = {}
-    columns: list[np.ndarray] = []
+    found: dict[str, tuple[float, np.ndarray]] = {}
     for column, name in enumerate(names):
         known = ~np.isnan(labels[:, column])
         truth, score = labels[known, column], scores[known, column]
         if len(np.unique(truth)) < 2:
             continue
-        samples = auroc_samples(truth, score, counts[:, known])
-        per_finding[name] = estimate_of(auroc(truth, score), samples)
-        columns.append(samples)
-    skipped = tuple(name for name in names if name not in per_finding)
-    if not columns:
-        nan = float("nan")
-        return MacroAuroc(Estimate(nan, nan, nan), per_finding, skipped, np.full(len(counts), nan))
-    table = np.stack(columns)  # [F', R]
-    known_cells = ~np.isnan(table)
-    found = known_cells.sum(axis=0)
-    totals = np.where(known_cells, table, 0.0).sum(axis=0)
-    means = np.divide(totals, found, out=np.full(len(counts), np.nan), where=found > 0)
-    value = float(np.mean([estimate.value for estimate in per_finding.values()]))
-    return MacroAuroc(estimate_of(value, means), per_finding, skipped, means)
+        found[name] = auroc(truth, score), auroc_samples(truth, score, counts[:, known])
+    value, means = mean_auroc(list(found.values())) if found else (float("nan"), np.full(len(counts), np.nan))
+    return MacroAuroc(
+        estimate_of(value, means),
+        per_finding={name: estimate_of(*one) for name, one in found.items()},
+        skipped=tuple(name for name in names if name not in found),
+        too_few=tuple(name for name, (_, samples) in found.items() if np.isnan(samples).all()),
+        samples=means,
+    )
 
 
 def micro_auroc(labels: np.ndarray, scores: np.ndarray, counts: np.ndarray) -> Estimate:
     """Return the AUROC of all labels [N, F] pooled, as if they were one finding's; NaN with one class.
 
-    Errors as in `_known`.
+    Its floor is `prevalence_auroc`. Errors as in `_known`.
     """
     from sklearn.metrics import roc_auc_score
 
     truth, score, images = _known(labels, scores, counts)
     statistic = _both_classes(truth, lambda w: float(roc_auc_score(truth, score, sample_weight=w)))
-    return _estimate(statistic, images, counts)
+    return _estimate(statistic, images, counts, images[truth == 1], images[truth == 0])
+
+
+def prevalence_auroc(labels: np.ndarray) -> float:
+    """Return the AUROC of all labels [N, F] pooled of who knows how often each finding is there, and no image.
+
+    It is above one half where findings are unequally frequent. NaN with one class.
+    """
+    known = ~np.isnan(labels)
+    positive = np.where(known, labels, 0.0).sum(axis=0)
+    frequent = np.divide(positive, known.sum(axis=0), out=np.zeros(labels.shape[1]), where=known.any(axis=0))
+    truth = labels[known]
+    if len(np.unique(truth)) < 2:
+        return float("nan")
+    return auroc(truth, np.broadcast_to(frequent, labels.shape)[known])
 
 
 def average_precision(labels: np.ndarray, scores: np.ndarray, counts: np.ndarray) -> Estimate:
@@ -139,7 +171,7 @@ def average_precision(labels: np.ndarray, scores: np.ndarray, counts: np.ndarray
 
     truth, score, images = _known(labels, scores, counts)
     statistic = _both_classes(truth, lambda w: float(average_precision_score(truth, score, sample_weight=w)))
-    return _estimate(statistic, images, counts)
+    return _estimate(statistic, images, counts, images[truth == 1], images[truth == 0])
 
 
 def best_threshold(labels: np.ndarray, scores: np.ndarray) -> float:
@@ -174,7 +206,7 @@ def f1_at(threshold: float, labels: np.ndarray, scores: np.ndarray, counts: np.n
         hits, claims, positives = (weights @ column for column in (truth * positive, positive, truth))
         return float(2 * hits / (claims + positives)) if positives > 0 else float("nan")
 
-    return _estimate(f1, images, counts)
+    return _estimate(f1, images, counts, images, images[truth == 1])
 
 
 def calibration_error(
@@ -194,7 +226,7 @@ def calibration_error(
         off = np.bincount(place, weights * (stated - truth), bins)
         return float(np.abs(off).sum() / weights.sum()) if weights.sum() > 0 else float("nan")
 
-    return _estimate(error, images, counts)
+    return _estimate(error, images, counts, images)
 
 
 def _known(labels: np.ndarray, scores: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -216,10 +248,19 @@ def _known(labels: np.ndarray, scores: np.ndarray, counts: np.ndarray) -> tuple[
     return labels[known].astype(np.int64), scores[known], np.nonzero(known)[0]
 
 
-def _estimate(statistic: _Statistic, images: np.ndarray, counts: np.ndarray) -> Estimate:
-    """Return a statistic of the labels' weights, on the images as they are and in each resample."""
-    samples = np.array([statistic(row[images]) for row in counts])
-    return estimate_of(statistic(np.ones(len(images))), samples)
+def _estimate(statistic: _Statistic, images: np.ndarray, counts: np.ndarray, *needed: np.ndarray) -> Estimate:
+    """Return a statistic of the labels' weights, on the images as they are and in each resample.
+
+    Args:
+        statistic: of weights [L].
+        images: int [L], the image of each label.
+        counts: [R, N].
+        needed: groups of images in each of which there must be enough patients for an interval.
+    """
+    value = statistic(np.ones(len(images)))
+    if not all(enough_units(counts, np.unique(group)) for group in needed):
+        return estimate_of(value, np.zeros(0))
+    return estimate_of(value, np.array([statistic(row[images]) for row in counts]))
 
 
 def _both_classes(truth: np.ndarray, statistic: _Statistic) -> _Statistic:

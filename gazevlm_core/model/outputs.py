@@ -1,7 +1,7 @@
 """What goes between the backbone, the heads and the losses: records of one pass, and of what supervises it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from inspect import signature
 from typing import Any, NamedTuple
 
@@ -99,7 +99,7 @@ class PrefillOutput(ModelOutput):
 
 @dataclass
 class GazeLosses(ModelOutput):
-    """The weighted loss and its parts, all scalars."""
+    """The weighted loss and its parts, all scalars; the parts are `LOSS_NAMES`."""
 
     loss: torch.Tensor | None = None
     gaze_loss: torch.Tensor | None = None
@@ -109,10 +109,6 @@ class GazeLosses(ModelOutput):
     offset_loss: torch.Tensor | None = None
     local_loss: torch.Tensor | None = None
     patch_finding_loss: torch.Tensor | None = None
-
-
-# The parts, in the order of `losses.LossCounts`
-LOSS_NAMES = tuple(one.name for one in fields(GazeLosses) if one.name != "loss")
 
 
 class States(NamedTuple):

@@ -274,4 +274,6 @@ def grown_heads(heads: GazeHeads, before: GazeConfig, after: GazeConfig) -> Gaze
             for row, finding in enumerate(after.finding_names[: after.num_head_findings]):
                 if finding in rows:
                     new[name][row].copy_(old[name][rows[finding]])
+                elif name == "local.bias":
+                    new[name][row] = RARE
     return grown

@@ -95,7 +95,19 @@ class GazeVLMProcessor(Qwen2_5_VLProcessor):
         if values:
             processor.gaze_config = GazeConfig.from_dict(values.get("gaze") or {})
             processor.num_gaze_tokens = processor.gaze_config.num_prompt_tokens
+            processor.pixel_limits = processor.gaze_config.pixel_limits or processor.pixel_limits
         return processor
+
+    @property
+    def pixel_limits(self) -> tuple[int, int]:
+        """Smallest and largest image in pixels after resizing."""
+        size = self.image_processor.size
+        return int(size["shortest_edge"]), int(size["longest_edge"])
+
+    @pixel_limits.setter
+    def pixel_limits(self, limits: tuple[int, int]) -> None:
+        size = self.image_processor.size
+        size["shortest_edge"], size["longest_edge"] = limits
 
     @property
     def model_input_names(self) -> list[str]:

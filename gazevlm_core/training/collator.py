@@ -1,7 +1,7 @@
 """Turn samples into a batch of tensors."""
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -82,6 +82,8 @@ class GazeCollator:
         shares: where glimpses are cut, for a configuration with glimpses.
         model: that its own paths are asked of; None takes random places in their stead.
         share_images: whether samples with the same image (as an object) share its tokens; all is learned as without.
+        located: data set and name of each finding that some sample shows the place of; None for all. Of others, where
+            they are not would be taught, and never where they are.
     """
 
     def __init__(
@@ -93,9 +95,10 @@ class GazeCollator:
         shares: GlimpseShares | None = None,
         model: GazeVLM | None = None,
         share_images: bool = True,
+        located: Container[tuple[str, str]] | None = None,
     ) -> None:
         self.processor, self.config, self.use_gaze, self.share_images = processor, config, use_gaze, share_images
-        self.shares, self.model = shares or GlimpseShares(), model
+        self.shares, self.model, self.located = shares or GlimpseShares(), model, located
 
     def __call__(self, samples: Sequence[Sample]) -> dict[str, Any]:
         """Return a batch: tokens and labels [B, L], pixels, gaze_targets [B, S, K], finding_labels [B, F], glimpses."""
@@ -130,7 +133,7 @@ class GazeCollator:
         names, parts = self.config.finding_names[: self._num_findings], []
         for sample, grid in zip(samples, self.processor.grids(vision["image_grid_thw"]), strict=True):
             rows, cols = (list(pairwise(np.arange(count + 1) / count)) for count in (grid.rows, grid.cols))
-            found = [contents_of(sample, name, rows, cols).ravel() for name in names]
+            found = [self._contents_of(sample, name, rows, cols).ravel() for name in names]
             parts.append(torch.tensor(np.stack(found, axis=-1), dtype=torch.float32))
         return torch.cat(parts)
 
@@ -165,7 +168,7 @@ class GazeCollator:
             for place, window in enumerate(own_windows):
                 cuts.append(GlimpseCut(sample, window, crop_glimpse(fine, window, config.glimpse_side * token_px)))
                 contents[row, place] = torch.tensor(
-                    [content_of(sample, name, window) for name in config.finding_names[: self._num_findings]]
+                    [self._content_of(sample, name, window) for name in config.finding_names[: self._num_findings]]
                 )
         padded = pad_windows(windows)
         return {
@@ -175,6 +178,17 @@ class GazeCollator:
     def glimpse_vision(self, cuts: Sequence[GlimpseCut]) -> dict[str, torch.Tensor]:
         """Return the part of a batch that comes from the pixels of glimpses."""
         return {"glimpse_pixel_values": self.processor.glimpse_pixels([one.image for one in cuts])}
+
+    def _contents_of(
+        self, sample: Sample, name: str, rows: Sequence[tuple[float, float]], cols: Sequence[tuple[float, float]]
+    ) -> np.ndarray:
+        """Return `contents_of` a sample; unknown for a finding whose place its data set never shows."""
+        if self.located is not None and (sample.dataset, name) not in self.located:
+            return np.full((len(rows), len(cols)), NAN)
+        return contents_of(sample, name, rows, cols)
+
+    def _content_of(self, sample: Sample, name: str, window: Window) -> float:
+        return float(self._contents_of(sample, name, *_edges(window))[0, 0])
 
     @property
     def _num_findings(self) -> int:
@@ -311,7 +325,12 @@ def place_in(mask: np.ndarray, rng: np.random.Generator) -> Fixation:
 
 def content_of(sample: Sample, name: str, window: Window) -> float:
     """Return whether a finding lies in a window: 1.0, 0.0, or NaN where that is unknown or open to question."""
-    return float(contents_of(sample, name, [(window.upper, window.lower)], [(window.left, window.right)])[0, 0])
+    return float(contents_of(sample, name, *_edges(window))[0, 0])
+
+
+def _edges(window: Window) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
+    """Return a window as a table of one row and one column."""
+    return [(window.upper, window.lower)], [(window.left, window.right)]
 
 
 def contents_of(

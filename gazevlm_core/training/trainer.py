@@ -6,9 +6,10 @@ from typing import Any
 import torch
 from transformers import Trainer
 
+from gazevlm_core.loss_names import LOSS_NAMES
 from gazevlm_core.model.losses import LossCounts, count_supervision
 from gazevlm_core.model.modeling_gazevlm import GazeVLM
-from gazevlm_core.model.outputs import LOSS_NAMES, GazeLosses
+from gazevlm_core.model.outputs import GazeLosses
 
 
 class GazeTrainer(Trainer):
@@ -25,20 +26,20 @@ class GazeTrainer(Trainer):
         super().__init__(*args, **kwargs)
         shape = (2, len(LOSS_NAMES))
         self._sums = torch.zeros(shape, device=self.args.device)  # of each part, and how often it was there
-        self._logged_step: int | None = None  # not 0: a resumed training begins later
+        self._steps = torch.zeros(len(LOSS_NAMES), device=self.args.device)  # in which something of it was supervised
 
     def get_batch_samples(
         self, epoch_iterator: Iterator[dict[str, Any]], num_batches: int, device: torch.device
     ) -> tuple[list[dict[str, Any]], Any]:
         """Return the batches of one step, and what all of them, on all processes, know: the losses' denominators."""
-        if self._logged_step is None:
-            self._logged_step = self.state.global_step
         batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
         stops = self.accelerator.unwrap_model(self.model).config.gaze_config.stops
         counts = torch.zeros(len(LossCounts._fields), device=device)
         for batch in batches:
             counts += torch.stack([torch.as_tensor(c).to(device) for c in count_supervision(batch, stops=stops)])
-        return batches, LossCounts(*self.accelerator.reduce(counts, reduction="sum"))
+        counts = self.accelerator.reduce(counts, reduction="sum")
+        self._steps += counts > 0
+        return batches, LossCounts(*counts)
 
     def compute_loss(
         self,
@@ -77,12 +78,14 @@ class GazeTrainer(Trainer):
         target.load_state_dict(saved.state_dict())
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        """Add the mean of each part over the steps since the last log; only the main process logs, all add up."""
-        steps = self.state.global_step - (self._logged_step or 0)
+        """Add the mean of each part over the steps since the last log in which something of it was supervised; none of
+        the others. Only the main process logs, all add up."""
         means: dict[str, float] = {}
-        if steps:
+        known = self._steps.tolist()  # the same on all processes
+        if any(known):
             sums, times = self.accelerator.reduce(self._sums, reduction="sum").tolist()
-            means = {name: value / steps for name, value, there in zip(LOSS_NAMES, sums, times, strict=True) if there}
+            parts = zip(LOSS_NAMES, sums, times, known, strict=True)
+            means = {name: value / steps for name, value, there, steps in parts if there and steps}
             self._sums.zero_()
-            self._logged_step = self.state.global_step
+            self._steps.zero_()
         super().log({**logs, **means}, *args, **kwargs)

@@ -3,9 +3,9 @@
 import io
 import math
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,11 +21,13 @@ from annotate.quality.assess import check, outside_share
 from annotate.store.model import StoredImage, StoreSettings
 from annotate.store.project import Project
 from annotate.store.store import AnnotationStore
+from annotate.tab.page import feedback_answer
 from annotate.tab.service import BUSY, PREDICTIONS_AT_ONCE, AnnotationService, ShownAs
 from annotate.votes import labels
 from gazevlm_core.annotation import to_values
 from gazevlm_core.evaluation.floors import PAIR_FLOORS
 from gazevlm_core.findings import FINDING_NAMES
+from gazevlm_core.records import Diagnosis
 from phantoms.make import make_phantom
 from tests.annotate.annotate_page import MODEL, MODEL_PATH, UNTRAINED, Facts, Stub, Stubs, ask, local_gate
 from tests.annotate.submission_maker import ID, make_click, make_submission
@@ -277,6 +279,35 @@ def test_a_path_is_told_after_a_submission_alone(service: AnnotationService, sto
         service.grid(image.sha256, "../model")
     with pytest.raises(ValueError, match=r"\."):
         service.grid("f" * 64, MODEL)
+
+
+def test_of_an_image_unlike_the_training_nothing_of_the_model_is_compared(store: AnnotationStore) -> None:
+    image = store.add_image(radiograph(), "case", by="test")
+    score = 1.5
+
+    def looked(*asked: Any) -> Generator[Diagnosis, None, None]:
+        for record in ask(*asked):
+            likely, notes = {"pneumothorax": 0.97}, ("The adapter changed how it sees.",)
+            yield replace(record, finding_probabilities=likely, ood_score=score, notes=notes)
+
+    service = AnnotationService(store, Stubs(), looked, local_gate(store))
+    ann, bob = signed(service, "Ann"), signed(service, "Bob")
+    send(service, ann, image)
+    alone = service.feedback(ann, ID, MODEL)
+    assert (alone.found, alone.against, alone.sentence) == (None, (), NOBODY_ELSE)
+    assert "unlike those that stub learnt from" in alone.trouble
+    shown = feedback_answer(alone)
+    assert (shown["trouble"], shown["asked_model"], shown["grid"]) == (alone.trouble, False, None)
+    assert "pneumothorax" not in [row["name"] for row in shown["findings"]]
+    assert [path["name"] for path in shown["paths"]] == ["You"]
+    send(service, bob, image, submission_id=ID.replace("0b", "0c"))
+    assert [one.name for one in service.feedback(ann, ID, MODEL).against] == ["the other readers"]
+    score = 1.0  # the limit itself is like the training
+    service = AnnotationService(store, Stubs(), looked, local_gate(store))
+    usual = service.feedback(ann, ID, MODEL)
+    assert usual.found is not None
+    assert usual.trouble == "The adapter changed how it sees.", "what else the model notes is said"
+    assert feedback_answer(usual)["asked_model"]
 
 
 def test_scores_have_floors_and_are_ones_own(service: AnnotationService, store: AnnotationStore) -> None:

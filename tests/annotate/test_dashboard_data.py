@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from annotate.dashboard import overview
+from annotate.dashboard import images, overview
 from annotate.dashboard.exports import unpack
+from annotate.dashboard.gallery import gallery_html
 from annotate.dashboard.page import DashboardService
 from annotate.export.folder import export_store, files_below
 from annotate.export.importer import BadExportError
@@ -21,7 +22,7 @@ from annotate.store.model import ImportStatus, StoreError
 from annotate.store.store import AnnotationStore
 from annotate.sync.worker import SyncState
 from tests.annotate.dashboard_maker import ADMIN, make_service
-from tests.annotate.filled_store import fill, open_store, picture
+from tests.annotate.filled_store import clicks, fill, open_store, picture
 
 QUESTION = "Where do you look?"
 
@@ -184,6 +185,28 @@ def test_gold_is_the_consensus_or_a_chosen_path(service: DashboardService, store
     (own,) = service.images.page(ADMIN, "own").listed
     with pytest.raises(StoreError, match="one annotator's path alone"):
         service.images.set_gold(ADMIN, own.image.sha256)
+
+
+def test_the_quota_counts_annotators_and_no_rejected_or_repeated_submission(
+    service: DashboardService, store: AnnotationStore
+) -> None:
+    image = store.add_image(picture(1), "case", by="boss", quota=3)
+    ada, ben = store.pseudonym("Ada"), store.pseudonym("Ben")
+    made = [clicks(image, who, number) for number, who in enumerate((ada, ada, ben))]
+    for one in made:
+        store.submit(one)
+    store.review(made[2].submission_id, "rejected", "in haste", "boss")
+    (listed,) = service.images.page(ADMIN, "open").listed
+    assert (listed.done, listed.submissions, listed.wanted) == (1, 3, True)
+    assert "<small>1 of 3</small><small>3 submissions</small>" in gallery_html([listed], [""], 0, 1, "")
+    facts = images._facts(service.images.view(ADMIN, image.sha256))
+    assert "1 of 3 annotators; 3 submissions" in facts
+    service.images.set_gold(ADMIN, image.sha256, made[0].submission_id)
+    (listed,) = service.images.page(ADMIN, "gold").listed
+    assert "</b><small>3 submissions</small>" in gallery_html([listed], [""], 0, 1, ""), "gold has no quota"
+    store.withdraw(made[0].submission_id, ada)
+    facts = images._facts(service.images.view(ADMIN, image.sha256))
+    assert "no longer gold, since its path rested on submission 1, which was withdrawn" in facts
 
 
 # ---- exports --------------------------------------------------------------------------------------------------------

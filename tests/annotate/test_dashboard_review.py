@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from annotate.dashboard import quality, review_detail
-from annotate.dashboard.bulk import Seen
+from annotate.dashboard.bulk import OthersSeenError, Seen
 from annotate.dashboard.page import DashboardService
 from annotate.dashboard.quality import agreement_table, annotator_chart, annotator_table, finding_table, image_table
 from annotate.quality.scores import SEQUENCE
@@ -85,6 +85,20 @@ def test_every_verdict_is_in_the_audit_log(service: DashboardService, store: Ann
     assert [entry.action for entry in service.review.detail(REVIEWER, submission_id).history] == [
         action for _, action, _ in reversed(steps)
     ]  # fmt: skip
+
+
+def test_a_reviewer_is_told_that_gold_went(service: DashboardService, store: AnnotationStore) -> None:
+    first, second = store.stored()[:2]
+    store.set_gold(first.image_sha256, first.annotation.scanpath, "boss", gold_from=[first.annotation.annotator])
+    assert not service.review.decide(REVIEWER, "reject", seen(store, second.submission_id), "not this one")
+    assert not service.review.decide(REVIEWER, "accept", seen(store, first.submission_id))
+    assert service.review.decide(REVIEWER, "remove", seen(store, first.submission_id), "by wish")
+    view = service.images.view(ADMIN, first.image_sha256)
+    assert view.gold_gone == "its path rested on submission 1, which was removed"
+    service.images.set_gold(ADMIN, first.image_sha256, store.stored()[-6].submission_id)
+    assert service.images.view(ADMIN, first.image_sha256).gold_gone == ""
+    service.images.clear_gold(ADMIN, first.image_sha256)
+    assert service.images.view(ADMIN, first.image_sha256).gold_gone == "", "an admin asked for that"
 
 
 @pytest.mark.parametrize("name", ["reject", "remove", "restore"])
@@ -178,7 +192,7 @@ def test_one_project_is_reviewed_judged_and_compared_by_itself(
     assert len(service.quality.compute(REVIEWER).survey.submissions) == 11
     assert service.quality.latest(REVIEWER, "tubes") == own
     assert service.review.next(REVIEWER, "flagged", project="tubes").left == 1
-    service.bulk.decide(REVIEWER, "accepted", counted)
+    service.bulk.decide(REVIEWER, "accepted", counted, None)
     assert service.review.next(REVIEWER, "pending", project="tubes").submission_id is None
     assert service.review.next(REVIEWER, "pending").left == 10
     with pytest.raises(StoreError, match="no such project"):
@@ -268,11 +282,12 @@ def test_many_are_judged_at_once_by_filters(service: DashboardService, store: An
     assert len(flagged.ones) + len(usual.ones) == 10
     assert {one.submission_id for one in of_annotator.ones} <= {one.submission_id for one in flagged.ones}, "one click"
     with pytest.raises(StoreError, match="reason for rejecting"):
-        bulk.decide(REVIEWER, "rejected", of_annotator, " ")
+        bulk.decide(REVIEWER, "rejected", of_annotator, shown, " ")
     with pytest.raises(StoreError, match="Count"):
-        bulk.decide(REVIEWER, "accepted", None)
+        bulk.decide(REVIEWER, "accepted", None, shown)
     store.review(first.submission_id, "accepted", "", "somebody else")
-    assert bulk.decide(REVIEWER, "rejected", of_annotator, "one click is no reading") == (1, 1), "one had changed"
+    done = bulk.decide(REVIEWER, "rejected", of_annotator, shown, "one click is no reading")
+    assert done == (1, 1), "one had changed"
     rejected = store.stored(verdicts=["rejected"])
     assert [one.reason for one in rejected] == ["one click is no reading"]
     assert latest_audit(store, 1)[0].who == store.pseudonym("local:rita")
@@ -281,7 +296,29 @@ def test_many_are_judged_at_once_by_filters(service: DashboardService, store: An
     with pytest.raises(NotAllowed):
         bulk.count(ANNOTATOR, shown, same_annotator=True, same_image=False)
     with pytest.raises(NotAllowed):
-        bulk.decide(ANNOTATOR, "accepted", usual)
+        bulk.decide(ANNOTATOR, "accepted", usual, None)
+
+
+def test_a_verdict_on_many_is_refused_once_somebody_elses_submission_is_shown(
+    service: DashboardService, store: AnnotationStore
+) -> None:
+    bulk, careless = service.bulk, store.stored()[-1]
+    shown = seen(store, careless.submission_id)
+    other = next(one for one in store.stored() if one.annotation.annotator != careless.annotation.annotator)
+    same_image = next(one for one in store.stored() if one.image_sha256 == careless.image_sha256)
+    of_annotator = bulk.count(REVIEWER, shown, same_annotator=True)
+    on_image = bulk.count(REVIEWER, shown, same_image=True)
+    of_all = bulk.count(REVIEWER, shown)
+    who, digest = careless.annotation.annotator, careless.image_sha256[:10]
+    assert [one.whose for one in (of_annotator, on_image, of_all)] == [f"of {who}", f"on image {digest}", ""]
+    assert bulk.count(REVIEWER, shown, same_annotator=True, same_image=True).whose == f"of {who} on image {digest}"
+    for counted, now in ((of_annotator, seen(store, same_image.submission_id)), (of_annotator, None),
+                         (on_image, seen(store, other.submission_id)), (on_image, None)):  # fmt: skip
+        with pytest.raises(OthersSeenError, match=f"is {counted.whose}, and another submission"):
+            bulk.decide(REVIEWER, "accepted", counted, now)
+    assert store.counts().accepted == 0
+    assert bulk.decide(REVIEWER, "accepted", on_image, seen(store, same_image.submission_id)) == (5, 0)
+    assert bulk.decide(REVIEWER, "rejected", of_all, None, "begin again") == (5, 5), "of all, whatever is shown"
 
 
 def test_what_came_after_the_latest_comparison_is_neither_flagged_nor_not(

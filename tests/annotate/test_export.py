@@ -16,7 +16,7 @@ from sqlalchemy import Table
 
 from annotate.export import folder as folder_module
 from annotate.export import formats as formats_package
-from annotate.export.folder import export_store
+from annotate.export.folder import export_store, images_with_submissions
 from annotate.export.formats.csv import FIXATION_HEADS, FORMULA_STARTS, plain_cell
 from annotate.export.lines import json_line, line_of, read_line
 from annotate.export.verify import receipt_sentence
@@ -29,6 +29,7 @@ from gazevlm_core.datasets.folder import GazeFolder
 from gazevlm_core.datasets.scanpath_files import read_scanpaths
 from gazevlm_core.images import load_image
 from gazevlm_core.sample import DatasetError
+from gazevlm_core.scanpath import Fixation, Scanpath
 from tests.annotate.filled_store import HOSTILE, REPORT, clicks, fill, open_store, picture
 from tests.annotate.store_maker import click_path
 
@@ -137,6 +138,36 @@ def test_accepted_is_for_publishing(store: AnnotationStore, accepted: Path) -> N
     assert len(lines(accepted / "images.jsonl")) == len(list((accepted / "images").iterdir())) == 2
     assert not any((accepted / name).exists() for name in ("audit.jsonl", "skips.jsonl", "people.jsonl"))
     assert b"clicking at random" not in b"".join(files(accepted).values())
+
+
+def test_gold_is_published_where_all_that_it_rests_on_is(tmp_path: Path) -> None:
+    store = open_store(tmp_path / "store")
+    image = store.add_image(picture(1), "case", by="boss")
+    people = [store.pseudonym(name) for name in ("Ada", "Ben", "Cleo")]
+    made = [clicks(image, who, number) for number, who in enumerate(people)]
+    for one in made:
+        store.submit(one)
+    ada, ben, cleo = people
+    store.review(made[0].submission_id, "accepted", "", "boss")
+    store.review(made[1].submission_id, "accepted", "", "boss")
+
+    def published(path: Scanpath, *gold_from: str) -> bool:
+        store.set_gold(image.sha256, path, "boss", gold_from=gold_from)
+        ((found, _stored),) = images_with_submissions(store, "accepted")
+        assert found.gold in (None, path)
+        assert (found.gold is None) <= (found.gold_from == ())
+        return found.gold is not None
+
+    of_ada, of_cleo = made[0].scanpath, made[2].scanpath
+    assert published(Scanpath((Fixation(0.1, 0.2),), "eyetracker")), "of nobody here"
+    assert published(of_ada, ada)
+    assert published(of_ada, ada, ben)
+    assert published(of_ada), "its times tell whose it is"
+    assert not published(of_cleo), "its times tell whose it is, and hers is pending"
+    assert not published(of_cleo, cleo)
+    assert not published(of_ada, ada, ben, cleo), "chosen from one that is not published"
+    assert not published(of_cleo, ada, ben), "whatever is said"
+    store.close()
 
 
 def test_the_same_store_gives_the_same_bytes(store: AnnotationStore, everything: Path, tmp_path: Path) -> None:

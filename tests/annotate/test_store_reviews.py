@@ -1,17 +1,20 @@
 """Reviews, removal, the audit log, the outbox, and records taken in from an export."""
 
 from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, delete, update
 
 from annotate.blur import BlurSettings
-from annotate.store.model import Person, StoreError, StoreSettings
+from annotate.store.model import AuditEntry, Person, StoreError, StoreSettings
 from annotate.store.project import Project
 from annotate.store.store import AnnotationStore
 from annotate.store.tables import AUDIT, SUBMISSIONS
-from tests.annotate.store_maker import add_images, annotate, ingest
+from gazevlm_core.scanpath import Fixation, Scanpath
+from tests.annotate.store_maker import Clock, add_images, annotate, ingest
+from tests.annotation_maker import CLICK
 
 
 def fill(store: AnnotationStore, number: int) -> str:
@@ -215,3 +218,113 @@ def test_a_project_is_checked_and_kept(store: AnnotationStore) -> None:
     for change in wrong:
         with pytest.raises(StoreError):
             Project(**change)  # type: ignore[arg-type]
+
+
+TAKE_BACK = {
+    "withdrawn": lambda store, who: store.withdraw("s1", who),
+    "removed": lambda store, _who: store.remove("s1", "by wish", "boss"),
+    "rejected": lambda store, _who: store.review("s1", "rejected", "in haste", "boss"),
+}
+
+
+@pytest.mark.parametrize("how", TAKE_BACK)
+def test_a_gold_path_goes_with_the_submission_that_it_is_of(store: AnnotationStore, how: str) -> None:
+    who = fill(store, 2)
+    first, second = store.stored()
+    for one in (first, second):
+        store.set_gold(one.image_sha256, one.annotation.scanpath, "boss", gold_from=[who])
+    before = store.audit()[-1].number
+    TAKE_BACK[how](store, who)
+    image = store.image(first.image_sha256)
+    assert (image.gold, image.gold_from) == (None, ())
+    assert store.image(second.image_sha256).gold == second.annotation.scanpath
+    by = who if how == "withdrawn" else "boss"
+    said = [(one.who, one.action, one.subject) for one in store.audit(after=before)]
+    assert said == [(by, how, "s1"), (by, "gold taken away", first.image_sha256)]
+    assert store.audit()[-1].details == {"reason": f"its path rested on submission 1, which was {how}"}
+    assert store.next_task(store.pseudonym("Ben")) is not None, "a usual image again"
+    store.set_gold(second.image_sha256, second.annotation.scanpath, "boss", gold_from=[who])
+    if how != "withdrawn":
+        store.review("s1", "accepted", "", "boss")
+        assert store.image(first.image_sha256).gold is None, "whoever judges anew chooses it anew"
+
+
+def test_a_consensus_goes_with_any_that_it_was_chosen_from_and_with_no_other(store: AnnotationStore) -> None:
+    (image,) = add_images(store, 1)
+    ada, ben, cleo = map(store.pseudonym, ("Ada", "Ben", "Cleo"))
+    for who, submission_id in ((ada, "s1"), (ada, "s2"), (ben, "s3"), (cleo, "s4")):
+        store.submit(annotate(image.sha256, who, submission_id))
+    of_ben = store.stored()[2].annotation.scanpath
+    store.set_gold(image.sha256, of_ben, "boss", gold_from=[ada, ben])
+    store.withdraw("s2", ada)  # the first one of each was compared
+    store.withdraw("s4", cleo)
+    assert store.image(image.sha256).gold == of_ben
+    store.withdraw("s1", ada)
+    assert store.image(image.sha256).gold is None
+
+
+def test_a_path_with_times_is_known_whoever_the_gold_is_said_to_be_from(store: AnnotationStore) -> None:
+    who = fill(store, 1)
+    times = Scanpath((Fixation(0.5, 0.5, onset_ms=0.0), Fixation(0.25, 0.5, onset_ms=310.5)), "click")
+    image = store.images()[0]
+    store.submit(annotate(image.sha256, who, "timed", scanpath=times, clicks=(CLICK,) * 2))
+    store.set_gold(image.sha256, times, "boss")
+    store.withdraw("s1", who)
+    assert store.image(image.sha256).gold == times
+    store.withdraw("timed", who)
+    assert store.image(image.sha256).gold is None
+
+
+def test_gold_goes_where_a_later_verdict_is_imported(store: AnnotationStore, tmp_path: Path) -> None:
+    who = fill(store, 1)
+    other = AnnotationStore.open(tmp_path / "other")
+    add_images(other, 1)
+    (one,) = store.stored()
+    ingest(other, one)
+    other.set_gold(one.image_sha256, one.annotation.scanpath, "boss", gold_from=[who])
+    store.withdraw("s1", who)
+    (later,) = store.stored(include_removed=True)
+    assert ingest(other, later)
+    assert other.image(one.image_sha256).gold is None
+    assert other.audit()[-1].details["reason"].endswith("which was withdrawn")
+    other.close()
+
+
+def test_people_follow_the_log_that_comes_back(store: AnnotationStore, tmp_path: Path) -> None:
+    ada, ben = store.pseudonym("Ada"), store.pseudonym("Ben")
+    store.agree(ada, "1 CC0 1.0", "medical student")
+    store.agree(ada, "1 CC BY 4.0", "radiologist")
+    store.set_blocked(ada, True, "one click on everything", "boss")
+    store.set_blocked(ben, True, "by mistake", "boss")
+    store.set_blocked(ben, False, "by mistake", "boss")
+    copy = AnnotationStore.open(tmp_path / "copy")
+    copy.ingest([(entry, b"") for entry in store.audit()])
+    for who in (ada, ben):
+        assert copy.person(who) == replace(store.person(who), name=None)
+    assert copy.person(ada).blocked
+    assert copy.person(ada).agreed == "1 CC0 1.0\n1 CC BY 4.0"
+    copy.close()
+
+
+def test_of_two_stores_the_latest_decision_on_somebody_holds(store: AnnotationStore, tmp_path: Path) -> None:
+    who, clock = store.pseudonym("Ada"), Clock()
+    other = AnnotationStore.open(tmp_path / "other", settings=StoreSettings(secret="s"), clock=clock)
+    assert other.ingest([(Person(None, who), b"")]) == [True]
+    other.agree(who, "1 CC0 1.0", "radiologist")  # in 2026-05, by this clock
+    other.set_blocked(who, True, "clicks anywhere", "boss")
+    agreed = other.audit()[0]
+    earlier, later = clock.now - timedelta(days=1), clock.now + timedelta(days=1)
+    student = {"terms": "1 MIT", "experience": "medical student"}
+
+    def come(at: datetime, action: str, **details: object) -> Person:
+        other.ingest([(AuditEntry(agreed.number, at, "boss", action, who, details), b"")], merge=True)
+        return other.person(who)
+
+    assert come(earlier, "annotator let in again", reason="x").blocked
+    before = come(earlier, "agreed", **student)
+    assert (before.experience, sorted(before.agreed.splitlines())) == ("radiologist", ["1 CC0 1.0", "1 MIT"])
+    assert not come(later, "annotator let in again", reason="x").blocked
+    assert come(later, "agreed", **student).experience == "medical student"
+    same = come(later + timedelta(days=1), "agreed", terms=7, experience=["wizard"])
+    assert same == other.person(who), "what makes no sense changes nobody"
+    other.close()

@@ -230,6 +230,37 @@ def test_an_empty_disk_gets_everything_back(store: AnnotationStore, tmp_path: Pa
     other.close()
 
 
+def test_what_is_known_of_people_comes_back_with_the_log(store: AnnotationStore, tmp_path: Path) -> None:
+    sync, (ada, ben, cleo) = start(store, tmp_path), map(store.pseudonym, ("Ada", "Ben", "Cleo"))
+    store.agree(ada, "1 CC0 1.0", "medical student")
+    store.agree(ada, "1 CC BY 4.0", "radiologist")
+    store.set_blocked(ben, True, "clicks anywhere", "boss")
+    sync.sync()
+    store.set_blocked(cleo, True, "by mistake", "boss")
+    store.set_blocked(cleo, False, "by mistake", "boss")
+    sync.sync()
+    other = open_store(tmp_path / "empty")
+    start(other, tmp_path, data="empty").restore()
+    for who in (ada, ben, cleo):
+        assert other.person(who) == replace(store.person(who), name=None)
+    assert other.person(ben).blocked
+    other.close()
+
+
+def test_gold_that_went_with_its_submission_does_not_come_back(store: AnnotationStore, tmp_path: Path) -> None:
+    sync, one = start(store, tmp_path), store.stored()[0]
+    who, image = one.annotation.annotator, one.image_sha256
+    store.set_gold(image, one.annotation.scanpath, "boss", gold_from=[who])
+    sync.sync()
+    store.withdraw(one.submission_id, who)
+    sync.sync()
+    assert events(tmp_path, "image")[-1]["gold"] is None
+    other = open_store(tmp_path / "empty")
+    start(other, tmp_path, data="empty").restore()
+    assert (other.image(image).gold, other.image(image).gold_from) == (None, ())
+    other.close()
+
+
 def test_an_own_image_that_is_offered_later_comes_back_as_a_task(store: AnnotationStore, tmp_path: Path) -> None:
     sync = start(store, tmp_path)
     assert sync.sync()

@@ -312,6 +312,30 @@ def test_a_reviewer_rejects_with_a_reason_and_restores(
     page.close()
 
 
+def test_many_are_judged_only_while_their_annotator_is_on_the_screen(
+    browser: "Browser", address: str, store: AnnotationStore
+) -> None:
+    page = open_tab(browser, address)
+    enter(page, "Rita", REVIEWER_TOKEN, "reviewer")
+    page.click("#dashboard-bulk button")  # the fold
+    page.click("#dashboard-bulk-count")
+    shown = page.inner_text("#dashboard-review-status")
+    first = next(one for one in store.stored() if f"Submission {one.number} by" in shown)
+    count = store.counts()
+    wait_for(page, "#dashboard-bulk-status", f"pending submissions of {first.annotation.annotator} are counted")
+    page.click("#dashboard-next")
+    page.wait_for_function(
+        "before => !document.querySelector('#dashboard-review-status').innerText.includes(before)",
+        arg=f"Submission {first.number} by",
+    )
+    page.click("#dashboard-accept-these")
+    wait_for(page, "#dashboard-bulk-status", f"Nothing was done: what was counted is of {first.annotation.annotator}")
+    page.click("#dashboard-accept-these")
+    toast(page, "Count the submissions first")
+    assert store.counts() == count
+    page.close()
+
+
 def test_annotators_are_compared_and_an_image_is_opened_from_there(browser: "Browser", address: str) -> None:
     page = open_tab(browser, address)
     enter(page, "Rita", REVIEWER_TOKEN, "reviewer")

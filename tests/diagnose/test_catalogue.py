@@ -12,6 +12,7 @@ from PIL import Image
 from diagnose.catalogue import PRECISIONS, Catalogue
 from diagnose.record import model_records
 from gazevlm_core.evaluation.checkpoint_scores import SCORES_FILE, UNJUDGED, read_verdict
+from gazevlm_core.evaluation.earlier_verdicts import PASSED_BY_NOISE
 from gazevlm_core.options import DiagnoseOptions, Precision
 from gazevlm_core.words import UnknownQuestionError
 from tests.adapter_maker import make_adapter
@@ -79,7 +80,7 @@ def test_an_adapter_says_whether_it_beat_its_base_and_a_broken_one_is_not_offere
     provenance.write_text(json.dumps({"verdict": {"outcome": "no difference seen", "why": why}}))
     assert catalogue.find(name).facts()["held-out scores"] == why
     provenance.write_text(json.dumps({"verdict": {"better": True, "why": "By the mean of mixed units."}}))
-    assert catalogue.find(name).facts()["held-out scores"] == UNJUDGED
+    assert catalogue.find(name).facts()["held-out scores"] == UNJUDGED.format(why=PASSED_BY_NOISE)
     assert "held-out scores" not in catalogue.find(f"{tiny_checkpoint.name} + second").facts()
     assert catalogue.find("").adapter is None, "no adapter is chosen by itself"
     provenance.write_text("{}")

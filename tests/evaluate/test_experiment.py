@@ -16,21 +16,34 @@ from typer.testing import CliRunner
 
 from evaluate import order_experiment
 from evaluate.order_experiment import (
+    PLAN_FILE,
     VARIANTS,
     Cell,
     ExperimentError,
     Plan,
+    cell_path,
     finetune_values,
     in_model_steps,
     keep_plan,
     model_grid,
+    read_plan,
     run_experiment,
 )
-from evaluate.order_report import PAGE, REPORT, RESULTS, Scored, read_cells, summarise
+from evaluate.order_report import (
+    PAGE,
+    REPORT,
+    RESULTS,
+    Scored,
+    command_of,
+    experiment_markdown,
+    read_cells,
+    summarise,
+)
 from finetune.config import FinetuneConfig
 from finetune.examples import ordered_cases
 from gazevlm_core.datasets.folder import write_gaze_folder
 from gazevlm_core.evaluation.floors import on_grid
+from gazevlm_core.evaluation.report import ExperimentReport
 from gazevlm_core.training.gaze_order import GazeOrder
 from phantoms.dataset import PhantomCase, draw_case
 
@@ -91,6 +104,39 @@ def test_a_folder_keeps_to_one_plan(tmp_path: Path) -> None:
     keep_plan(replace(PLAN, seeds=(0, 1, 2), sizes=(4, 8)), tmp_path)
     with pytest.raises(ExperimentError, match="another steps; give a new folder"):
         keep_plan(replace(PLAN, steps=3), tmp_path)
+
+
+def test_a_report_is_of_the_plan_that_its_runs_were_made_by(tmp_path: Path) -> None:
+    keep_plan(PLAN, tmp_path)
+    plan = read_plan(tmp_path)
+    assert (list(plan.sizes), list(plan.seeds), plan.steps, plan.orders) == ([10], [0, 1], 6, list(PLAN.orders))
+    assert plan.cells == PLAN.cells
+    assert command_of(plan, Path("o ut")) == (
+        "gazevlm experiment --out 'o ut' --sizes 10 --orders original --orders none --seeds 2 --steps 6 "
+        "--test-images 12"
+    )
+    assert command_of(Plan(), Path("out")) == "gazevlm experiment --out out"
+    values = json.loads((tmp_path / PLAN_FILE).read_text())
+    (tmp_path / PLAN_FILE).write_text(json.dumps({name: one for name, one in values.items() if name != "path"}))
+    with pytest.raises(ExperimentError, match=r"plan.json is of another version: path"):
+        read_plan(tmp_path)
+
+    from cli.main import app
+
+    refused = CliRunner().invoke(app, ["experiment", "--out", str(tmp_path), "--report-only", "--test-images", "50"])
+    assert refused.exit_code == 2
+    assert "by a plan that lies beside them; leave out --test-images" in refused.stderr
+
+
+def test_the_shipped_report_says_what_its_runs_say(repository: Path, tmp_path: Path) -> None:
+    shipped = repository / "reports" / "order-experiment"
+    cells = read_cells([cell_path(shipped, cell) for cell in read_plan(shipped).cells])
+    floors, order = (json.loads((shipped / name).read_text()) for name in ("floors.json", "order_information.json"))
+    summary = summarise(cells, floors, read_plan(shipped), order)
+    assert summary == json.loads((shipped / RESULTS).read_text())
+    report = ExperimentReport.model_validate(summary)
+    command = command_of(read_plan(shipped), Path("reports/order-experiment"))
+    assert experiment_markdown(report, read_plan(shipped), command) == (shipped / REPORT).read_text()
 
 
 def test_intervals_draw_seeds_and_images_and_differences_are_paired() -> None:
@@ -175,17 +221,17 @@ def test_all_of_it_resumes_and_reports(
 
     from cli.main import app
 
-    arguments = ["experiment", "--out", str(tmp_path), "--report-only", "--sizes", "10", "--seeds", "2", "--steps", "6"]
-    arguments += ["--test-images", "12", "--orders", "original", "--orders", "none"]
-    result = CliRunner().invoke(app, arguments)
+    result = CliRunner().invoke(app, ["experiment", "--out", str(tmp_path), "--report-only"])
     assert result.exit_code == 0, result.output
     results = json.loads((tmp_path / RESULTS).read_text())
     assert results["runs"] == 8
     report = (tmp_path / REPORT).read_text()
-    assert report.startswith("# The order of gaze\n\nLearning where people look ")
+    assert report.startswith("# The order of gaze\n\nWithout glimpses, learning where people look ")
     assert "| 10 | original | 2 |" in report
     assert "Measured on drawn phantoms, not on patients." in report
-    assert f"`gazevlm experiment --out {tmp_path.as_posix()}" in report
+    command = f"`gazevlm experiment --out {tmp_path.as_posix()} --sizes 10 --orders original --orders none --seeds 2 "
+    assert command in report
+    assert "Steps of 2 examples: 2 for 10 images. 12 test images per domain." in report
     page = (tmp_path / PAGE).read_text()
     assert page.count("<div id=") >= 3
     assert "http" not in page.split("<script")[0]

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Generator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -178,6 +179,16 @@ def test_an_image_that_was_learned_from_is_said_to_be(tmp_path: Path) -> None:
     assert shown is not None
     assert after.remark == shown.notes[0]
     assert after.status().endswith(after.remark)
+
+
+def test_what_a_model_notes_of_an_image_stands_at_it_and_at_its_scores() -> None:
+    case, _image = drawn_case(3, "A")
+    noted = replace(look_of(scanpath()), ood_score=3.0, notes=("Its path means nothing here.",))
+    after = seen(case).with_diagnosis("nano", noted)
+    assert after.status().endswith("Its path means nothing here.")
+    shown = after.table(next(iter(case.readings)))
+    assert shown is not None
+    assert shown.notes[0] == "Its path means nothing here."
 
 
 def test_a_model_with_untrained_gaze_shows_no_path_and_says_so() -> None:

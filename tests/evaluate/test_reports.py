@@ -12,13 +12,22 @@ import pytest
 
 from evaluate.charts import charts_of, dot_chart
 from evaluate.overview import headline, lines_of, named_lines, side_by_side
+from evaluate.rows import text
 from evaluate.tab.page import shipped_reports
 from evaluate.tables import facts_of, tables_of
 from gazevlm_core.datasets.scanpath_files import FiledPath, ScanpathFile
 from gazevlm_core.evaluation.comparison import score_files
 from gazevlm_core.evaluation.read_report import MOST_BYTES, WANTED, ReportError, parse_report, read_report
+from gazevlm_core.evaluation.report import Score
 from gazevlm_core.scanpath import Fixation, Scanpath
-from tests.evaluate.report_maker import REPORTS, experiment_report, path_report, phantom_report, score
+from tests.evaluate.report_maker import (
+    REPORTS,
+    dataset_report,
+    experiment_report,
+    path_report,
+    phantom_report,
+    score,
+)
 from web.markup import Table, table
 
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -103,21 +112,29 @@ def test_an_experiment_is_answered_in_one_sentence_by_its_intervals() -> None:
     values = experiment_report()
     difference = values["domains"]["A"]["differences"][0]
     assert headline(parse_report(encoded(values))) == (
-        "Learning where people look helps to tell findings apart (0.031 [0.011, 0.051]) (change in AUROC, 100 images)."
+        "Without glimpses, learning where people look helps to tell findings apart (AUROC 0.031 [0.011, 0.051], 100 "
+        "images, 2 seeds)."
     )
-    values["domains"]["A"]["differences"] = [
-        {**difference, "interval": [-0.1, -0.01]}, {**difference, "second": "shuffled", "interval": [-0.1, 0.2]}
-    ]  # fmt: skip
+    order = {**difference, "second": "shuffled", "images": 1000, "interval": [-0.1, 0.2]}
+    values["domains"]["A"]["differences"] = [{**difference, "interval": [-0.1, -0.01]}, order]
     words = headline(parse_report(encoded(values)))
-    assert "look makes that worse" in words
-    assert "they look shows no difference" in words
+    assert "look makes it harder to tell findings apart (AUROC 0.031 [-0.100, -0.010], 100 images, 2 seeds)" in words
+    assert "they look shows no difference (AUROC 0.031 [-0.100, 0.200], 1,000 images, 2 seeds)" in words, "each its own"
     bits = {**difference, "score": "bits per fixation", "second": "shuffled", "value": 0.5, "interval": [0.25, 0.75]}
-    values["domains"]["A"]["differences"] += [bits, {**bits, "variant": "with glimpses", "value": 9.0}]
-    assert "learning the order tells 0.500 [0.250, 0.750] bits more." in headline(parse_report(encoded(values)))
-    values["domains"]["A"]["differences"] = [{**difference, "interval": None}]
+    less, unclear = ({**bits, "variant": "with glimpses", "interval": ends} for ends in ([-0.7, -0.2], [-0.7, 0.2]))
+    values["domains"]["A"]["differences"] += [bits, less]
+    words = headline(parse_report(encoded(values)))
+    assert "learning the order tells more (0.500 [0.250, 0.750] bits, 100 images, 2 seeds). With glimpses, of" in words
+    assert "learning the order tells less (0.500 [-0.700, -0.200] bits" in words, "every variant speaks for itself"
+    values["domains"]["A"]["differences"] = [unclear]
+    assert "learning the order shows no difference" in headline(parse_report(encoded(values)))
+    values["domains"]["A"]["differences"] = [{**difference, "interval": None, "by_seed": [0.03]}]
     assert headline(parse_report(encoded(values))) == (
-        "Too few runs to tell yet: learning where people look +0.031 (change in AUROC, 100 images)."
+        "Without glimpses, learning where people look is told by too few runs or images yet (AUROC 0.031 [-], 100 "
+        "images, 1 seed)."
     )
+    lines = lines_of(parse_report(encoded(values)))
+    assert list(lines) == ["gaze in its order, without glimpses", "no gaze, without glimpses"], "which one is drawn"
     values["domains"]["A"]["differences"] = []
     assert headline(parse_report(encoded(values))) == "Nothing was compared in this experiment yet."
 
@@ -157,6 +174,60 @@ def test_a_dot_lies_between_chance_and_another_reader_whichever_way_is_better() 
     assert len({(line.marker.color, line.marker.symbol) for line in many.data}) == 1 + 8, "each is told from the others"
 
 
+def test_the_sequence_score_of_phantoms_is_that_on_the_model_s_own_grid() -> None:
+    values = phantom_report()
+    paths = values["scores"]["model"]["scanpath"]
+    paths["metrics"] = path_report()["metrics"]
+    paths["sequence_score"]["floors"]["uniform random patches"] = {
+        **score(0.125), "interval_touches_the_models": False
+    }  # fmt: skip
+    report = parse_report(encoded(values))
+    dots = lines_of(report)["nano"]
+    assert (dots["sequence score"].score.value, dots["sequence score on 8 by 8 patches"].score.value) == (0.375, 0.5)
+    assert "(sequence score 0.375" in headline(report)
+    tables = [shown for shown in tables_of(report) if shown.title == "Its paths by every score"]
+    assert cells(tables[0])[0][0].startswith("sequence score on 8 by 8 patches")
+    assert "sequence score on 8 by 8 patches and its floors (higher is better)" in charts_of(report)
+
+
+@pytest.mark.parametrize(
+    ("value", "ends", "shown"),
+    [
+        (-0.0034, [-0.0065, -0.0003], "-0.0034 [-0.0065, -0.0003]"),
+        (0.0004, [0.00002, 0.2], "0.00040 [0.00002, 0.20000]"),
+        (0.0004, [-0.0001, 0.2], "0.000 [0.000, 0.200]"),
+        (0.5, [0.0006, 0.9], "0.500 [0.001, 0.900]"),
+        (0.5, [0.0, 1.0], "0.500 [0.000, 1.000]"),
+        (1.0, [1.0, 1.0], "1.000 [1.000, 1.000]"),
+        (0.5, None, "0.500 [-]"),
+        (None, None, "-"),
+    ],
+)
+def test_an_end_is_written_as_0_only_where_the_interval_holds_0(
+    value: float | None, ends: list[float] | None, shown: str
+) -> None:
+    assert text(Score(value=value, interval=ends)) == shown
+
+
+def test_findings_that_few_have_are_named_and_prevalences_are_the_floor_of_all_labels() -> None:
+    values = dataset_report()
+    labels = values["scores"]["finding_head"]
+    labels |= {"micro_auroc": {**score(0.75), "floor": 0.8125}, "too_few": ["hernia"], "one_class_only": ["fibrosis"]}
+    notes = " ".join(tables_of(parse_report(encoded(values)))[0].notes)
+    assert "Macro AUROC 0.750 [0.730, 0.770], chance 0.5;" in notes
+    assert "all labels pooled 0.750 [0.730, 0.770], 0.812 by how often each finding is there" in notes
+    assert "not in the mean where others are: hernia. Fewer than 5 patients" in notes
+    assert "one class only: fibrosis" in notes
+    old = " ".join(tables_of(parse_report(encoded(dataset_report())))[0].notes)
+    assert "how often each finding is there. " not in old, "earlier versions took 0.5 for that floor"
+
+
+def test_a_floor_is_not_beaten_where_there_is_no_interval() -> None:
+    values = path_report()
+    values["metrics"]["sequence score"]["interval"] = None
+    assert "(sequence score 0.500 [-]), not clearly above own path shuffled" in headline(parse_report(encoded(values)))
+
+
 def test_several_reports_stand_side_by_side() -> None:
     reports = {name: parse_report(encoded(REPORTS[name]())) for name in ("score", "dataset")}
     lines = named_lines(reports)
@@ -179,11 +250,12 @@ def test_any_table_is_saved_as_csv() -> None:
 
 def test_what_score_writes_is_read() -> None:
     path = Scanpath(tuple(Fixation(0.1 * k, 0.2, 200.0) for k in range(1, 6)), "eyetracker")
-    readings = [FiledPath("r", path, image_id=str(image)) for image in range(3)]
-    results = score_files(ScanpathFile(readings), ScanpathFile(readings))
-    (shown,) = tables_of(parse_report(encoded(results.to_values())))
-    assert len(shown.rows) == len(results.metrics)
-    assert cells(shown)[0][1] == "1.000"
+    for images, own in ((3, "1.000 [-]"), (6, "1.000 [1.000, 1.000]")):
+        readings = [FiledPath("r", path, image_id=str(image)) for image in range(images)]
+        results = score_files(ScanpathFile(readings), ScanpathFile(readings))
+        (shown,) = tables_of(parse_report(encoded(results.to_values())))
+        assert len(shown.rows) == len(results.metrics)
+        assert cells(shown)[0][1] == own, "three images give no interval, and six measured ones are not exact"
 
 
 @pytest.mark.parametrize(

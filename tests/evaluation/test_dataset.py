@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from cli.main import app
 from evaluate.tables import report_text
 from gazevlm_core.datasets.folder import GazeFolder
+from gazevlm_core.datasets.nih import NihChestXray14
 from gazevlm_core.datasets.splits import SplitRule, split_of
 from gazevlm_core.datasets.trained_on import TrainedOn
 from gazevlm_core.evaluation import dataset
@@ -149,7 +150,7 @@ def test_what_the_adapter_was_trained_on_is_left_out_and_counted(folder: Path, t
     first, second, *others = records_of(folder, "train")
     assert first.patient_id == second.patient_id
     picture = pixel_digest(others[0].load())
-    trained = TrainedOn.of("salt", [first.patient_id], [picture], SplitRule())
+    trained = TrainedOn.of("salt", [first], [picture], SplitRule())
     found = evaluated(folder, tiny_engine, split="train", trained=[trained])
     assert found.records == len(others) - 1
     assert found.trained_on_left_out == 3
@@ -161,7 +162,7 @@ def test_what_the_adapter_was_trained_on_is_left_out_and_counted(folder: Path, t
 
 def test_nothing_left_is_an_error_and_nothing_known_is_said(folder: Path, tiny_engine: GazeEngine) -> None:
     tested = records_of(folder, "test")
-    everybody = TrainedOn.of("salt", [record.patient_id for record in tested], [], SplitRule())
+    everybody = TrainedOn.of("salt", tested, [], SplitRule())
     said = f"trained on the patients or pictures of all {len(tested)} records of folder in split test; nothing is left"
     with pytest.raises(DatasetError, match=said):
         evaluate_dataset(lambda: GazeFolder(folder), tiny_engine, trained=[everybody])
@@ -176,12 +177,20 @@ def test_nothing_left_for_two_reasons_names_both(tmp_path: Path, tiny_engine: Ga
     broken = [one for one in records if one.patient_id == records[0].patient_id]
     for record in broken:
         record.image.write_bytes(b"no image")
-    learned = [one.patient_id for one in records if one not in broken]
+    learned = [one for one in records if one not in broken]
     said = f"of {len(learned)} records, and the images of {len(broken)} cannot be read"
     with pytest.raises(DatasetError, match=said):
         evaluate_dataset(
             lambda: GazeFolder(bare), tiny_engine, split="all", trained=[TrainedOn.of("salt", learned, [], SplitRule())]
         )
+
+
+def test_patients_of_another_data_set_who_have_the_same_ids_are_scored(folder: Path, tiny_engine: GazeEngine) -> None:
+    """Hospitals count their patients alike: these were left out as learned from."""
+    learned = [replace(record, dataset=NihChestXray14.name) for record in GazeFolder(folder).samples()]
+    found = evaluated(folder, tiny_engine, split="test", trained=[TrainedOn.of("salt", learned, [], SplitRule())])
+    assert found.records == len(records_of(folder, "test"))
+    assert found.trained_on_left_out == 0
 
 
 def test_the_split_is_that_of_the_training(folder: Path, tiny_engine: GazeEngine) -> None:
@@ -205,7 +214,7 @@ def test_a_split_of_the_data_is_honoured(tmp_path: Path, tiny_engine: GazeEngine
 
 
 def test_what_is_known_of_an_adapter_and_of_a_merged_model(tmp_path: Path, tiny_checkpoint: Path) -> None:
-    told = TrainedOn.of("salt", ["p"], ["d"], SplitRule())
+    told = TrainedOn.of("salt", [Sample("p")], ["d"], SplitRule())
     assert what_is_known(None, str(tiny_checkpoint)) == []
     assert what_is_known(tmp_path, str(tiny_checkpoint)) == [None]
     (tmp_path / "provenance.json").write_text(json.dumps({"trained_on": told.to_values()}))

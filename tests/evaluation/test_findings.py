@@ -133,6 +133,8 @@ def test_labels_of_a_data_set_by_hand() -> None:
     others = [{"a": 1.0}, {"a": 0.0}], [{"a": 0.5}, {"a": 0.1}]
     values = score_labels(labels, logits, *others, bootstrap_counts(3, 200))
     assert values is not None
+    assert (values.macro_auroc.floor, values.micro_auroc.floor) == (0.5, 0.75), "a is there half of the time, b always"
+    assert (values.too_few, values.findings["a"].scores["auroc"].interval) == (["a"], None), "two images"
     assert values.one_class_only == ["b"]
     found = {name: finding.scores for name, finding in values.findings.items()}
     assert found["a"]["auroc"].value == 1.0

@@ -21,6 +21,14 @@ def test_nothing_to_judge_is_a_miss_and_nothing_measured_is_neither() -> None:
     assert against("sides", None, ">=", 0.9).met is None
 
 
+def test_a_score_without_interval_meets_and_misses_nothing() -> None:
+    few = Estimate(0.93, NAN, NAN)
+    bar = against("AUROC", Score.of(few), ">=", 0.9)
+    assert (bar.met, bar.value) == (None, 0.93)
+    floor = floors_of(few, {"floor": Estimate(0.3, 0.2, 0.4)})["floor"]
+    assert above_floor("x", Score.of(few), floor).met is None
+
+
 def test_a_floor_is_beaten_only_where_the_intervals_do_not_touch() -> None:
     own = Estimate(0.4, 0.37, 0.43)
 

@@ -75,6 +75,15 @@ def test_views_stand_apart_and_differences_are_in_pairs() -> None:
     assert {name: score.value for name, score in one.auroc.items()} == {"head": 1.0, BASELINE: 0.0}
     assert one.above_baseline.value == groups[EVERY].above_baseline.value == 1.0
     assert groups[EVERY].frequent == []
+    assert [groups[name].too_few for name in (EVERY, "AP")] == [[], ["edema"]], "four of AP have it"
+    assert groups["AP"].mean["head"].interval is None
+    assert groups[EVERY].mean["head"].interval == [1.0, 1.0]
+    more = [replace(one, findings={**one.findings, "fracture": float(n == 0)}) for n, one in enumerate(samples)]
+    logits = [{**one, "fracture": 0.0} for one in right]
+    both = score_groups(more, {"head": logits}, bootstrap_counts(16, 50))[EVERY]
+    assert both.too_few == ["fracture"]
+    assert both.findings["fracture"].auroc["head"].value == 0.5
+    assert both.mean["head"].value == 1.0, "without the one that a single patient has, as in its interval"
 
 
 def pointed(name: str, *places: tuple[float, float], box: Box, heat: int) -> Prediction:

@@ -10,10 +10,12 @@ import torch
 from finetune.adapted import adapt_model, adapted_config
 from finetune.config import FinetuneConfig
 from finetune.examples import draw_epochs
+from finetune.prepare import training_notes
 from finetune.usual_place import Fitted
 from gazevlm_core.inference import GazeEngine
 from gazevlm_core.model.configuration_gazevlm import MOST_FINDINGS, GazeConfig
 from gazevlm_core.model.places import UsualPlace
+from gazevlm_core.model.pointer import RARE, GazeHeads, grown_heads
 from gazevlm_core.options import DEFAULT_QUESTION
 from gazevlm_core.sample import DatasetError, Sample
 from tests.finetune.case_maker import HERE, configure, make_case, path_of, picture
@@ -215,6 +217,15 @@ def test_findings_that_nobody_taught_are_not_told() -> None:
     assert (unweighed.finding_names, unweighed.findings_trained) == (("nodule", "hernia"), True)
 
 
+def test_an_added_finding_begins_as_one_that_hardly_any_place_shows() -> None:
+    before = GazeConfig(pointer_dim=8, num_glimpses=2, finding_names=("edema",))
+    heads = GazeHeads(8, before)
+    torch.nn.init.normal_(heads.local.bias)
+    grown = grown_heads(heads, before, replace(before, finding_names=("edema", "mass")))
+    assert grown.local.bias[0] == heads.local.bias[0]
+    assert grown.local.bias[1] == RARE
+
+
 def test_a_row_keeps_its_finding_where_others_go(tmp_path: Path) -> None:
     names = ("cardiomegaly", "edema")
     folder = make_tiny_checkpoint(tmp_path, finding_names=names, findings_trained=False)
@@ -234,6 +245,47 @@ def test_the_configuration_is_the_bases_with_what_the_run_says() -> None:
     assert gaze.trained_on == "phantoms, then 3 scanpaths of 2 annotators on 2 images"
     assert adapted_config(base, configure(num_gaze_tokens=5), CASES, [], []).num_gaze_tokens == 5
     assert adapted_config(GazeConfig(), configure(), TIMED, [], []).trained_on == "1 scanpath of 1 annotator on 1 image"
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"gaze_order": "none"}, "2 images"),
+        ({"gaze_weight": 0}, "2 images"),
+        ({"gaze_order": "shuffled"}, "3 scanpaths in a random order of 2 annotators on 2 images"),
+        ({"gaze_order": "random"}, "random places in the stead of 3 scanpaths of 2 annotators on 2 images"),
+    ],
+)
+def test_an_adapter_names_the_scanpaths_that_it_learned_and_no_others(values: dict[str, Any], words: str) -> None:
+    assert adapted_config(GazeConfig(), configure(**values), CASES, [], []).trained_on == words
+
+
+def test_nobody_is_counted_where_it_is_not_known_who_looked() -> None:
+    read = [make_case("a", readings=[("", path_of(HERE)), ("", path_of(HERE))])]
+    assert adapted_config(GazeConfig(), configure(), read, [], []).trained_on == "2 scanpaths on 1 image"
+
+
+@pytest.mark.parametrize("values", [{"gaze_order": "none"}, {"gaze_weight": 0}])
+def test_without_a_path_to_cut_them_at_no_glimpse_is_trained(values: dict[str, Any]) -> None:
+    """They would be seen in training and never afterwards."""
+    base, config = GazeConfig(pointer_dim=8), configure(num_glimpses=4, **values)
+    gaze = adapted_config(base, config, CASES, [], [])
+    assert gaze.num_glimpses == 0
+    assert "No glimpses: without scanpaths" in " ".join(training_notes(CASES, config, gaze, []))
+    assert adapted_config(replace(base, gaze_trained=True), config, CASES, [], []).num_glimpses == 4
+
+
+def test_it_is_said_where_glimpses_at_the_models_own_path_cannot_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    gaze = GazeConfig(pointer_dim=8, gaze_trained=True, num_glimpses=4)
+
+    def said(**values: Any) -> bool:
+        return "30% of the examples" in " ".join(training_notes(CASES, configure(**values), gaze, []))
+
+    assert not said()
+    assert said(workers=2)
+    assert not said(workers=2, glimpse_shares=(0.5, 0.0, 0.5))
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    assert said()
 
 
 def test_data_in_colour_make_an_adapter_for_colour_pictures() -> None:

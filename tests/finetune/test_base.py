@@ -18,6 +18,7 @@ from gazevlm_core.datasets.splits import SplitRule
 from gazevlm_core.datasets.trained_on import TrainedOn
 from gazevlm_core.inference import what_is_known
 from gazevlm_core.model.checkpoint import CheckpointError
+from gazevlm_core.sample import Sample
 from tests.finetune.hub_maker import commit_of, put, use_cache
 from tests.finetune.run_maker import go, losses, quick, tensors
 
@@ -64,7 +65,7 @@ def test_a_base_on_the_hub_is_known_by_its_commit_and_its_files(
 def test_a_merged_model_tells_whom_it_was_trained_on_from_the_hub_too(
     tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = TrainedOn.of("salt", ["p"], ["d"], SplitRule())
+    told = TrainedOn.of("salt", [Sample("p")], ["d"], SplitRule())
     merged = Path(shutil.copytree(tiny_checkpoint, tmp_path / "merged"))
     write_json(merged / "provenance.json", {"trained_on": told.to_values()})
     cache = use_cache(tmp_path / "cache", monkeypatch)
@@ -165,7 +166,7 @@ def test_a_run_on_a_merged_base_scores_nothing_that_the_base_has_learned(
     split = split_cases(read_cases(config), config)
     first, *others = split.held_out
     assert others
-    learned = TrainedOn.of("salt", [first.patient_id], [], SplitRule())
+    learned = TrainedOn.of("salt", [first], [], SplitRule())
     write_json(merged / "provenance.json", {"trained_on": learned.to_values()})
     assert go(config, tmp_path / "adapter", tmp_path / "run").outcome == "done"
     values = read_provenance(tmp_path / "adapter")

@@ -284,6 +284,8 @@ def test_what_is_not_learned_is_said() -> None:
     assert first == strange
     assert cut.startswith("Scanpaths are cut: 1 of 3 fixations (33%) lie beyond the first 2 of their reading")
     assert training_notes(cases, configure(gaze_order="none"), gaze, ["cat"]) == strange
+    chosen = training_notes(cases, configure(gaze_order="none", patience=2), gaze, ["cat"])
+    assert chosen == [*strange, "The step of the best held-out scores will be kept, which flatters them"]
 
 
 def test_sides_of_one_image_are_kept_when_its_records_are_merged() -> None:

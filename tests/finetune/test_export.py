@@ -25,7 +25,7 @@ from finetune.export.files import ExportError, adapter_files, model_files, new_f
 from finetune.export.merge import Storage, merge_adapter, save_plain
 from finetune.records import PROVENANCE_FILE, write_json
 from gazevlm_core.inference import GazeEngine
-from gazevlm_core.model.adapters import ADAPTER_FILES, WEIGHTS_FILE, AdapterError
+from gazevlm_core.model.adapters import ADAPTER_FILES, GAZE_CONFIG_FILE, WEIGHTS_FILE, AdapterError
 from gazevlm_core.model.checkpoint import NANO, load_checkpoint, resolve_source
 from gazevlm_core.model.ood_score import OOD_REFERENCE_FILE
 from gazevlm_core.options import DiagnoseOptions
@@ -114,6 +114,31 @@ def test_a_float32_base_is_merged_exactly(tiny_checkpoint: Path, tmp_path: Path)
     same = {name for name in base if name in weights and torch.equal(weights[name], base[name])}
     assert {name for name in base if "visual" in name} <= same
     assert not {name for name in same if "language_model" in name and name.endswith("q_proj.weight")}
+
+
+@pytest.mark.parametrize("form", ["gazevlm", "qwen2_5_vl"])
+def test_a_merged_model_sees_images_as_large_as_its_adapter_did(
+    tiny_checkpoint: Path, tmp_path: Path, form: str
+) -> None:
+    """Provenance may have been taken out before the adapter was shared; it saw images as the plain base does."""
+    folder, limits = make_adapter(tiny_checkpoint, tmp_path / "adapter", steps=5), (3136, 6272)
+    values = json.loads((folder / GAZE_CONFIG_FILE).read_text())
+    write_json(folder / GAZE_CONFIG_FILE, {**values, "pixel_limits": limits})
+    assert not (folder / PROVENANCE_FILE).exists()
+    merge_adapter(folder, tmp_path / "model", base=str(tiny_checkpoint), form=form)
+    size = AutoImageProcessor.from_pretrained(tmp_path / "model").size
+    assert (size["shortest_edge"], size["longest_edge"]) == limits
+
+
+def test_a_model_that_says_how_large_it_saw_images_sees_them_so(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    """As one that an earlier version merged: its processor is the base's, its configuration the adapter's."""
+    model = Path(shutil.copytree(tiny_checkpoint, tmp_path / "model"))
+    values = json.loads((model / "config.json").read_text())
+    values["gaze"]["pixel_limits"] = limits = [3136, 6272]
+    write_json(model / "config.json", values)
+    engine = GazeEngine.load(str(model), device="cpu")
+    assert list(engine.processor.pixel_limits) == limits
+    assert len(engine.encode_images(IMAGES[:1])[0].grid) <= 8
 
 
 def test_dora_and_layers_in_the_vision_tower_are_merged_too(tmp_path: Path) -> None:

@@ -18,8 +18,8 @@ from finetune.held_out import (
     selection_score,
 )
 from finetune.predict import Aims, Predictions
-from finetune.records import BASE, Measure
-from finetune.verdict import ADDED, LEAST_PATIENTS
+from finetune.records import BASE, Gain, Measure
+from finetune.verdict import ADDED, LEAST_PATIENTS, judge
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.metrics.registry import AUROC, SEQUENCE
 from gazevlm_core.records import Diagnosis
@@ -210,6 +210,44 @@ def test_gains_are_over_patients_and_a_floor_is_called_one() -> None:
     few = by_name(measures(cases[:6], ours_of(ours, 6), ours_of(theirs, 6), NO_FLOORS, [], 0))
     assert few[SEQUENCE].gain is not None
     assert (few[SEQUENCE].gain.patients, few[SEQUENCE].gain.value) == (3, None)
+
+
+def test_a_mean_auroc_and_its_gain_are_of_the_same_findings() -> None:
+    """Else "AUROC 0.886 to 0.903, gain -0.064": a finding that few have moves the mean and is not judged."""
+    rng = np.random.default_rng(0)
+    cases, ours, theirs = [], [], []
+    for n in range(3 * LEAST_PATIENTS):
+        labels = {"edema": float(n % 2), "nodule": float(n % 3 == 0), "rare": float(n < 3), "always": 1.0}
+        cases.append(make_case(f"{n}", findings=labels))
+        ours.append(said(None, **{name: label / 3 + rng.random() / 2 for name, label in labels.items()}))
+        theirs.append(said(None, **{name: rng.random() for name in labels}))
+    found = by_name(measures(cases, looked(*ours), looked(*theirs), NO_FLOORS, ["nodule"], 0))
+    for group, judged, left_out in ((AUROC, "edema", 1), (ADDED, "nodule", 0)):
+        mean, gain, one = found[group], found[group].gain, found[f"{AUROC}: {judged}"]
+        assert gain is not None
+        assert (mean.value, mean.base) == (one.value, one.base)
+        assert gain.value == pytest.approx((mean.value or 0) - (mean.base or 0))
+        assert (gain.findings, gain.left_out) == (1, left_out)
+    assert found[f"{AUROC}: rare"].value is not None, "it is told beside the others"
+    why = judge(list(found.values()), len(cases)).why
+    for group, of in ((AUROC, "(1 of 2 findings)"), (ADDED, "(1 finding)")):
+        one = found[group]
+        assert one.gain is not None
+        assert f"{group} {of} {one.base:.3f} to {one.value:.3f}, gain {one.gain.value:+.3f}" in why
+    silent = by_name(measures(cases, looked(*ours), looked(*[said() for _ in cases]), NO_FLOORS, [], 0))[AUROC]
+    assert silent.gain is not None
+    assert (silent.gain.against, silent.base, silent.gain.findings, silent.gain.left_out) == (CHANCE_FLOOR, None, 2, 1)
+    assert silent.gain.value == pytest.approx((silent.value or 0) - 0.5)
+
+
+def test_a_mean_auroc_beside_the_base_is_of_what_the_base_knows() -> None:
+    """Whether or not there are enough patients for a gain."""
+    cases = [case({"edema": float(n % 2), "new": float(n < 2)}) for n in range(4)]
+    ours = looked(*[said(None, edema=0.2 + n / 9, new=0.5) for n in range(4)])
+    found = by_name(measures(cases, ours, looked(*[said(None, edema=1 - n / 9) for n in range(4)]), NO_FLOORS, [], 0))
+    assert (found[AUROC].value, found[AUROC].base) == (0.75, 0.25)
+    assert found[AUROC].gain == Gain(BASE, 1)
+    assert "AUROC 0.250 to 0.750: too few to tell" in judge(list(found.values()), 1).why
 
 
 def ours_of(whole: Predictions, number: int) -> Predictions:

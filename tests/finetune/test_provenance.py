@@ -10,15 +10,18 @@ import pytest
 import yaml
 
 from finetune.base import Base, folder_digest
+from finetune.card import provenance_lines
 from finetune.cases import Split, fingerprint, read_cases, split_cases
 from finetune.config import ConfigError, FinetuneConfig
 from finetune.provenance import Trained, provenance_values, write_provenance
 from finetune.records import Measure, RecordError, Verdict, measures_of, read_provenance, write_json
 from finetune.run import finished_before
+from finetune.verdict import CHOSEN
 from gazevlm_core.datasets.splits import SplitRule
 from gazevlm_core.datasets.trained_on import TrainedOn, read_all_trained_on
 from gazevlm_core.evaluation.checkpoint_scores import FindingScore, read_scores
 from gazevlm_core.inference import what_is_known
+from gazevlm_core.sample import Sample
 from tests.finetune.case_maker import HERE, Study, configure, submission_digest, write_folder
 
 MEASURES = [
@@ -115,8 +118,8 @@ def test_what_was_learned_is_named_with_its_digest_and_nothing_else(made: Made) 
 def test_whom_it_was_trained_on_is_known_again_and_not_named(made: Made) -> None:
     told = read_all_trained_on(made.out)[0]
     assert told is not None
-    assert all(told.has_patient(case.patient_id) and case.digest in told.pictures for case in made.split.train)
-    assert not any(told.has_patient(case.patient_id) for case in made.split.held_out)
+    assert all(told.has_patient(case) and case.digest in told.pictures for case in made.split.train)
+    assert not any(told.has_patient(case) for case in made.split.held_out)
     assert not any(case.digest in told.pictures for case in made.split.held_out)
     assert told.rule == SplitRule(3, made.config.held_out_share)
     assert '"p1"' not in json.dumps(made.values["trained_on"])
@@ -125,7 +128,7 @@ def test_whom_it_was_trained_on_is_known_again_and_not_named(made: Made) -> None
 def test_what_a_merged_base_was_trained_on_stays_known(made: Made, tmp_path: Path) -> None:
     merged = tmp_path / "merged"
     merged.mkdir()
-    first = TrainedOn.of("salt", ["p"], ["d"], SplitRule())
+    first = TrainedOn.of("salt", [Sample("p")], ["d"], SplitRule())
     write_json(merged / "provenance.json", {"trained_on": first.to_values()})
     base = Base(made.base.engine, str(merged), "", "f" * 64, tuple(read_all_trained_on(merged)))
     values = provenance_values("a", made.config, base, made.split, TRAINED, [], VERDICT)
@@ -148,6 +151,17 @@ def test_what_the_gaze_tokens_cut_is_told_in_provenance_and_card(made: Made, tmp
     said = f"Of the scanpaths, {readings} of {2 * readings} fixations (50%) lie beyond the first 1 of their reading"
     assert said in (tmp_path / "README.md").read_text()
     assert "Of the scanpaths" not in made.card
+
+
+@pytest.mark.parametrize(("values", "chosen"), [
+    ({"patience": 2}, True), ({}, False), ({"patience": 2, "evaluations": 1}, False),
+])  # fmt: skip
+def test_a_step_that_held_out_scores_chose_is_told(made: Made, values: dict, chosen: bool, tmp_path: Path) -> None:
+    config = made.config.model_copy(update=values)
+    told = provenance_values("a", config, made.base, made.split, TRAINED, MEASURES, VERDICT)
+    write_provenance(tmp_path, told, made.split.held_out)
+    shown = [told["verdict"]["why"], (tmp_path / "README.md").read_text(), "\n".join(provenance_lines(told))]
+    assert [CHOSEN in text for text in shown] == [chosen] * 3
 
 
 def test_everything_that_decides_an_adapter_is_told(made: Made) -> None:

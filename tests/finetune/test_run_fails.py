@@ -13,7 +13,7 @@ from filelock import FileLock
 
 from finetune import features, prepare, provenance, run, trainer
 from finetune.command import LOCK_FILE
-from finetune.records import CHECKPOINTS, Ending, read_ending
+from finetune.records import BEGUN, CHECKPOINTS, Ending, read_ending, write_json
 from finetune.run_log import RunLog
 from finetune.stopping import FULL_DISK, NO_MEMORY, cause_of
 from gazevlm_core.model import adapters
@@ -234,6 +234,13 @@ def test_a_run_is_gone_on_with_as_it_was_begun(gaze_folder: Path, tiny_checkpoin
     ending = go(quick(data, tiny_checkpoint), tmp_path / "adapter", place)
     assert ending.outcome == "failed"
     assert "was begun with other data" in ending.cause
+    begun = json.loads((place / BEGUN).read_text(encoding="utf-8"))
+    assert begun["processes"] == 1
+    write_json(place / BEGUN, {**begun, "processes": 2})
+    ending = go(config, tmp_path / "adapter", place)
+    assert ending.outcome == "failed", "half of the steps were left, or twice as many"
+    assert "was begun on 2 processes, not 1; launch as many again, or give another folder" in ending.cause
+    write_json(place / BEGUN, {name: value for name, value in begun.items() if name != "processes"})  # as before
     moved = shutil.copytree(gaze_folder, tmp_path / "moved")
     assert go(quick(moved, tiny_checkpoint), tmp_path / "adapter", place).outcome == "done"
 

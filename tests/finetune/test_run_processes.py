@@ -15,6 +15,8 @@ from typer.testing import CliRunner
 
 from cli.main import app
 from finetune import command
+from finetune.config import ConfigError, FinetuneConfig
+from finetune.prepare import check_begun
 from finetune.records import EXIT_FILE, LOG_FILE, Ending, read_ending, read_events, write_ending
 from gazevlm_core.model.adapters import save_adapter
 from tests.finetune.run_maker import events, go, losses, quick, tensors
@@ -117,6 +119,15 @@ def test_the_main_process_alone_looks_whether_a_run_is_there(tmp_path: Path, mon
         monkeypatch.setenv("RANK", rank)
         assert CliRunner().invoke(app, words).exit_code == status
     assert begun == ["1"]
+
+
+def test_a_run_is_gone_on_with_on_as_many_processes(tmp_path: Path) -> None:
+    """Fewer ended as done after half of the steps; more learned everything again."""
+    config = FinetuneConfig(annotations=("data",))
+    check_begun(tmp_path, config, (), writes=True, processes=2)
+    check_begun(tmp_path, config, (), writes=False, processes=2)
+    with pytest.raises(ConfigError, match="was begun on 2 processes, not 1; launch as many again, or give another"):
+        check_begun(tmp_path, config, (), writes=True, processes=1)
 
 
 def test_the_other_processes_leave_an_ending_alone(

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import asdict, fields
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -11,11 +12,14 @@ from finetune.config import FinetuneConfig
 from finetune.records import UNJUDGED, Gain, Measure
 from finetune.tab.before_after import image_choices
 from finetune.tab.charts import MOST_POINTS, comparison_chart, drawn_measures, loss_chart, measure_chart, thinned
-from finetune.tab.compare import comparison_table, history_table
+from finetune.tab.compare import comparison_table, history_table, preselected
 from finetune.tab.estimate import NO_RUN, images_seen, measure_times, time_sentence
 from finetune.tab.runs import LOSSES, VERDICT_WORDS, Run, RunReader, kept_events, read_pairs, run_label
 from finetune.tab.start import count_tables, counts_html
 from finetune.tab.watch import link_html, measure_table, run_table, verdict_html
+from finetune.verdict import judge
+from gazevlm_core.evaluation.earlier_verdicts import PASSED_BY_NOISE
+from gazevlm_core.model.outputs import GazeLosses
 from tests.finetune.adapt_maker import (
     BASES,
     MEASURES,
@@ -85,9 +89,10 @@ def test_the_adapter_itself_says_what_it_is_worth(tmp_path: Path) -> None:
     (tmp_path / "provenance.json").write_text(json.dumps(old))
     run = make_run(adapter=tmp_path)
     assert run.doubt == VERDICT_WORDS["unknown"]
+    unknown = UNJUDGED.format(why=PASSED_BY_NOISE)
     judged = make_run(adapter=tmp_path, cause="It is better than its base on 3 held-out images.")
-    assert run_table([judged], causes=True).rows[0][1] == (f"done: {run.doubt}", UNJUDGED)
-    assert (run.verdict and run.verdict.better, run.verdict and run.verdict.why) == (False, UNJUDGED)
+    assert run_table([judged], causes=True).rows[0][1] == (f"done: {run.doubt}", unknown)
+    assert (run.verdict and run.verdict.better, run.verdict and run.verdict.why) == (False, unknown)
     (tmp_path / "provenance.json").write_text("no")
     again = make_run(adapter=tmp_path)
     assert again.measures == MEASURES
@@ -101,6 +106,13 @@ def test_the_parts_of_the_loss_are_lines_of_their_own() -> None:
     assert list(figure.data[0].x) == [1, 2, 3, 4, 5, 6]
     assert list(figure.data[0].y) == [3.0 / step for step in range(1, 7)]
     assert figure.layout.xaxis.range[1] == 10.5
+
+
+def test_every_part_that_a_training_logs_is_drawn_in_a_colour_of_its_own() -> None:
+    parts = {field.name: 0.1 for field in fields(GazeLosses)}
+    figure = loss_chart(make_run(events=[{"event": "step", "step": 1, "steps": 1, **parts}], steps=1))
+    assert [trace.name for trace in figure.data] == list(LOSSES.values())
+    assert len({trace.line.color for trace in figure.data}) == len(parts)
 
 
 def test_a_measure_is_drawn_beside_its_base_and_floors() -> None:
@@ -165,6 +177,24 @@ def test_the_verdict_is_drawn_with_its_intervals() -> None:
         assert float(width) == pytest.approx(50 * (high - low) / reach, abs=0.11)
     assert "+0.100 [+0.050, +0.150]: better" in html
     assert verdict_html(make_run(events=[])) == ""
+    assert "the floor" not in html
+
+
+def test_what_the_base_does_not_have_is_drawn_around_its_floor_and_decides_nothing() -> None:
+    path = Measure("sequence score", 0.4, None, {"best path": 0.3}, gain=Gain("best path", 24, 0.1, 0.05, 0.15))
+    findings = Measure("AUROC", 0.9, 0.8, gain=Gain("base", 24, 0.1, 0.05, 0.15, 4, 3))
+    for measures, outcome in (([path], "not comparable"), ([path, findings], "better")):
+        run, judged = make_run(), asdict(judge(measures, 24))
+        run.__dict__["_provenance"] = {"measures": list(map(as_values, measures)), "verdict": judged}
+        assert run.verdict is not None
+        assert run.verdict.outcome == outcome
+        assert run.doubt == (None if outcome == "better" else "nothing to compare with its base")
+        assert preselected([run]) == ([run.job.job_id] if outcome == "better" else [])
+        html = verdict_html(run)
+        assert "+0.100 [+0.050, +0.150] over the floor: best path: above the floor" in html
+        assert ("no change" in html) == (outcome == "better")
+        assert html.index("<em>below</em><em>the floor</em>") > html.index("over the floor: best path")
+    assert "+0.100 [+0.050, +0.150] (4 of 7 findings): better" in html
 
 
 def test_why_something_failed_is_for_admins() -> None:

@@ -1,13 +1,26 @@
 """Is an adapter better than its base? What noise, a better adapter and too few patients are told, and how."""
 
 import json
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from finetune.records import BASE, PROVENANCE_FILE, UNJUDGED, Gain, Measure, Verdict, read_provenance, verdict_of
-from finetune.verdict import ADDED, LEAST_OF_EACH, LEAST_PATIENTS, MAIN, Resampled, judge
+from finetune.records import (
+    BASE,
+    PROVENANCE_FILE,
+    UNJUDGED,
+    Gain,
+    Measure,
+    RecordError,
+    Verdict,
+    read_provenance,
+    verdict_of,
+)
+from finetune.verdict import ADDED, CHOSEN, LEAST_OF_EACH, LEAST_PATIENTS, MAIN, Resampled, chosen_by_scores, judge
+from gazevlm_core.evaluation.checkpoint_scores import read_verdict
+from gazevlm_core.evaluation.earlier_verdicts import FLOOR_FOR_BASE, PASSED_BY_NOISE
 from gazevlm_core.metrics.intervals import patient_counts
 from gazevlm_core.metrics.registry import AUROC, SEQUENCE
 
@@ -101,15 +114,42 @@ def test_the_words_name_figures_intervals_and_floors() -> None:
         Measure("order gain", 1.0, 0.0), Measure(ADDED, None, None),
     ]  # fmt: skip
     verdict = judge(measures, 30)
-    assert verdict.scores == {SEQUENCE: "better", AUROC: "worse"}
+    assert verdict.scores == {SEQUENCE: "above the floor", AUROC: "worse"}
     assert verdict.why == (
-        "It is worse than its base in AUROC, though better in sequence score (30 held-out patients): sequence score "
-        "0.310, which the base does not have, beside the floor: its own path, shuffled 0.210, gain +0.100 [+0.050, "
-        "+0.150]: better; AUROC 0.800 to 0.700, gain -0.100 [-0.150, -0.050]: worse."
+        "It is worse than its base (30 held-out patients): AUROC 0.800 to 0.700, gain -0.100 [-0.150, -0.050]: worse. "
+        "The base has no sequence score: 0.310 beside 0.210 of the floor (its own path, shuffled), difference +0.100 "
+        "[+0.050, +0.150]: above the floor."
     )
+    mixed = judge([replace(measures[0], base=0.21, gain=UP), measures[1]], 30).why
+    assert mixed.startswith("It is worse than its base in AUROC, though better in sequence score (30 held-out")
     low = Measure(SEQUENCE, 0.13, 0.09, {SHUFFLED: 0.12, "best path": 0.202}, gain=gained(0.03, 0.05))
     assert judge([low], 30).why.endswith(" Not above the best floor: sequence score 0.130, best path 0.202.")
-    assert judge(measures[2:], 1).why == "Nothing could be compared with the base on 1 held-out patient."
+    nothing = judge(measures[2:], 1)
+    assert nothing == Verdict("not comparable", "Nothing could be compared with the base on 1 held-out patient.")
+
+
+@pytest.mark.parametrize(("gain", "said"), [
+    (gained(0.1, 0.3, SHUFFLED), "above the floor"), (gained(-0.3, -0.1, SHUFFLED), "below the floor"),
+    (gained(-0.1, 0.3, SHUFFLED), "no different from the floor"), (Gain(SHUFFLED, 30), "too few to tell"),
+])  # fmt: skip
+def test_a_floor_is_not_the_base(gain: Gain, said: str) -> None:
+    """What the base does not show says nothing of the base, whatever it is beside a floor."""
+    path = Measure(SEQUENCE, 0.178, None, {SHUFFLED: 0.21}, gain=gain)
+    alone = judge([path], 30)
+    assert (alone.outcome, alone.scores, alone.better) == ("not comparable", {SEQUENCE: said}, False)
+    assert alone.why.startswith("Its base has nothing to compare it with (30 held-out patients). The base has no seq")
+    assert f": {said}" in alone.why
+    assert "better than" not in alone.why
+    assert "worse than" not in alone.why
+    for of_base, outcome in ((UP, "better"), (EVEN, "no difference seen"), (DOWN, "worse"), (FEW, "too few to tell")):
+        assert judge([path, Measure(AUROC, 0.9, 0.8, gain=of_base)], 30).outcome == outcome
+
+
+def test_a_step_that_the_scores_chose_is_said_to_be_flattered() -> None:
+    found = [Measure(SEQUENCE, 0.5, 0.3, gain=UP)]
+    verdict = judge(found, 30)
+    assert chosen_by_scores(verdict, found) == Verdict(verdict.outcome, verdict.why + CHOSEN, verdict.scores)
+    assert chosen_by_scores(verdict, [Measure("text loss", 1.0, 2.0)]) == verdict, "nothing was chosen by that"
 
 
 # ---- files ----------------------------------------------------------------------------------------------------------
@@ -118,8 +158,24 @@ def test_the_verdict_of_an_earlier_version_counts_as_unknown(tmp_path: Path) -> 
     (tmp_path / PROVENANCE_FILE).write_text(json.dumps({"verdict": old}))
     values = read_provenance(tmp_path)
     assert values is not None
-    assert values["verdict"] == {"outcome": "unknown", "why": UNJUDGED, "scores": {}}
-    assert verdict_of(old) == Verdict("unknown", UNJUDGED)
+    unknown = Verdict("unknown", UNJUDGED.format(why=PASSED_BY_NOISE))
+    assert values["verdict"] == asdict(unknown)
+    assert verdict_of(old) == unknown
     new = {"outcome": "worse", "why": "Because.", "scores": {AUROC: "worse"}}
     assert verdict_of(new) == Verdict("worse", "Because.", {AUROC: "worse"})
     assert verdict_of(None) is None
+
+
+def test_a_verdict_that_took_a_floor_for_the_base_counts_as_unknown(tmp_path: Path) -> None:
+    measure = Measure(SEQUENCE, 0.178, None, {SHUFFLED: 0.21}, gain=gained(-0.05, -0.01, SHUFFLED))
+    old = Verdict("worse", "It is worse than its base.", {SEQUENCE: "worse"})
+    path = tmp_path / PROVENANCE_FILE
+    for verdict, believed in ((old, False), (judge([measure], 30), True)):
+        path.write_text(json.dumps({"verdict": asdict(verdict), "measures": [asdict(measure)]}))
+        unknown = Verdict("unknown", UNJUDGED.format(why=FLOOR_FOR_BASE))
+        assert (read_provenance(tmp_path) or {})["verdict"] == asdict(verdict if believed else unknown)
+        said = read_verdict(tmp_path)
+        assert said == verdict.why if believed else FLOOR_FOR_BASE in (said or "")
+    path.write_text(json.dumps({"verdict": asdict(old), "measures": [1]}))
+    with pytest.raises(RecordError):
+        read_provenance(tmp_path)

@@ -11,6 +11,7 @@ from gazevlm_core.metrics.labels import (
     calibration_error,
     f1_at,
     micro_auroc,
+    prevalence_auroc,
 )
 
 RNG = np.random.default_rng(0)
@@ -29,9 +30,33 @@ def test_pooled_scores_are_scikit_learns() -> None:
 
 
 def test_weights_of_a_resample_are_repeated_images() -> None:
-    estimate = micro_auroc(LABELS, SCORES, COUNTS[:1])
-    rows = np.repeat(np.arange(80), COUNTS[0].astype(int))
-    assert estimate.low == pytest.approx(roc_auc_score(LABELS[rows].ravel(), SCORES[rows].ravel()))
+    estimate = micro_auroc(LABELS, SCORES, COUNTS[:4])
+    drawn = [np.repeat(np.arange(80), row.astype(int)) for row in COUNTS[:4]]
+    areas = [roc_auc_score(LABELS[rows].ravel(), SCORES[rows].ravel()) for rows in drawn]
+    assert [estimate.low, estimate.high] == pytest.approx(np.quantile(areas, [0.025, 0.975]).tolist())
+
+
+def test_prevalences_alone_are_the_floor_of_all_labels_pooled() -> None:
+    labels = np.array([[1, 0], [1, 0], [1, 1], [0, 0], [np.nan, 0]], dtype=float)
+    # 3 positives of the frequent finding (0.75) and 1 of the rare (0.2) against 1 and 4 negatives
+    assert prevalence_auroc(labels) == pytest.approx((3 * (4 + 0.5) + 0.5 * 4) / (4 * 5))
+    constant = np.broadcast_to([0.75, 0.2], labels.shape)
+    assert micro_auroc(labels, constant, bootstrap_counts(5, 10)).value == pytest.approx(prevalence_auroc(labels))
+    assert prevalence_auroc(labels[:, :1]) == 0.5
+    assert np.isnan(prevalence_auroc(np.full((3, 2), np.nan)))
+
+
+@pytest.mark.parametrize(("positive", "told"), [(1, False), (4, False), (5, True), (76, False)])
+def test_too_few_of_either_class_give_a_value_and_no_interval(positive: int, told: bool) -> None:
+    labels, scores, counts = (np.arange(80) < positive).astype(float), SCORES[:, 0], bootstrap_counts(80, 60)
+    of_pairs = patient_counts(np.arange(80) // 2, 60)
+    for score in (average_precision, micro_auroc):
+        estimate = score(labels, scores, counts)
+        assert np.isfinite(estimate.value)
+        assert np.isfinite([estimate.low, estimate.high]).all() == told
+        assert np.isnan(score(labels, scores, of_pairs).low), "half as many patients as images"
+    assert np.isfinite(f1_at(0.5, labels, scores, counts).low) == (positive >= 5), "F1 needs no negatives"
+    assert np.isnan(calibration_error(labels[:4], scores[:4], counts[:, :4]).low)
 
 
 def test_unknown_labels_are_left_out() -> None:

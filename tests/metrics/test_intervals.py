@@ -9,6 +9,7 @@ from gazevlm_core.metrics.intervals import (
     correlation_estimate,
     mean_estimate,
     median_estimate,
+    patient_counts,
     ratio_estimate,
 )
 
@@ -58,13 +59,28 @@ def test_nothing_to_divide_by_is_undefined() -> None:
 def test_median(values: list[int], median: float) -> None:
     images = np.zeros(len(values), dtype=int)
     estimate = median_estimate(np.array(values), images, bootstrap_counts(1, 10))
-    assert (estimate.value, estimate.low, estimate.high) == (median, median, median)  # one image: nothing to redraw
+    assert estimate.value == median
+    assert np.isnan([estimate.low, estimate.high]).all()  # one image: nothing to redraw
 
 
 def test_median_redraws_whole_images() -> None:
-    values, images = np.array([0.0, 0.0, 0.0, 10.0, 10.0, 10.0]), np.array([0, 0, 0, 1, 1, 1])
-    estimate = median_estimate(values, images, bootstrap_counts(2, 400))
+    values, images = np.array([0.0] * 9 + [10.0] * 9), np.repeat(np.arange(6), 3)
+    estimate = median_estimate(values, images, bootstrap_counts(6, 400))
     assert (estimate.low, estimate.value, estimate.high) == (0.0, 5.0, 10.0)
+
+
+@pytest.mark.parametrize(("patients", "told"), [(1, False), (4, False), (5, True)])
+def test_few_patients_give_no_interval_however_many_images_they_have(patients: int, told: bool) -> None:
+    owners = np.arange(60) % patients
+    values, counts = np.random.default_rng(1).normal(size=60), patient_counts(owners, 200)
+    estimates = (
+        mean_estimate(values, counts), ratio_estimate(values, np.ones(60), counts),
+        median_estimate(values, np.arange(60), counts), correlation_estimate(values, -values, np.arange(60), counts),
+    )  # fmt: skip
+    for estimate in estimates:
+        assert np.isfinite(estimate.value)
+        assert np.isfinite([estimate.low, estimate.high]).all() == told
+    assert np.isnan(mean_estimate(np.where(owners < 4, values, NAN), counts).low), "who has no value does not count"
 
 
 def test_correlation_equals_numpys() -> None:

@@ -12,14 +12,22 @@ from typer.testing import CliRunner
 
 from gazevlm_core.datasets.kermany import Kermany
 from gazevlm_core.datasets.nih import LABELS
-from gazevlm_core.datasets.splits import TRAIN, split_of
-from gazevlm_core.datasets.trained_on import read_all_trained_on
+from gazevlm_core.datasets.splits import TRAIN, SplitRule, split_of
+from gazevlm_core.datasets.trained_on import TrainedOn, read_all_trained_on
 from gazevlm_core.findings import FILM_FINDING_NAMES, FINDING_NAMES
+from gazevlm_core.model import checkpoint
+from gazevlm_core.model.checkpoint import CheckpointError
+from gazevlm_core.options import resolve_source
 from gazevlm_core.report_parser import parse_claims
-from gazevlm_core.sample import pixel_digest
-from phantoms.dataset import draw_case
-from phantoms.films import Films, film_sample, load_films
+from gazevlm_core.sample import Sample, pixel_digest
+from phantoms import nano, reference_features
+from phantoms.dataset import PhantomShards, draw_case
+from phantoms.films import CREDITS, Films, film_sample, keep_provenance, known_of_base, load_films
 from phantoms.nano import (
+    BASED,
+    FILMS,
+    MODEL_NAMES,
+    PHANTOMS,
     CaseExamples,
     Recipe,
     Schedule,
@@ -28,6 +36,7 @@ from phantoms.nano import (
     keep_recipe,
     main,
     read_recipe,
+    told_of_both,
     variants_of,
 )
 from phantoms.report import report_of_labels
@@ -86,15 +95,65 @@ def test_labels_are_known_by_the_models_names(films: Films) -> None:
 
 
 def test_who_was_learned_from_is_remembered(films: Films, folder: Path, tmp_path: Path) -> None:
-    films.write_provenance(tmp_path)
-    known = read_all_trained_on(tmp_path)[0]
+    keep_provenance(tmp_path, films)
+    (known,) = read_all_trained_on(tmp_path)
     assert known is not None
-    assert all(known.has_patient(film.patient_id) for some in films.training for film in some)
-    assert not any(known.has_patient(film.patient_id) for some in films.held_out for film in some)
+    assert all(known.has_patient(film) for some in films.training for film in some)
+    assert not any(known.has_patient(film) for some in films.held_out for film in some)
+    assert not any(known.has_patient(replace(film, dataset="folder")) for some in films.training for film in some)
     for sample in Kermany(folder / "kermany").samples():
         assert known.has_picture(sample.load()) == (split_of(sample.patient_id) == TRAIN)
     assert "CC BY 4.0" in (tmp_path / "provenance.json").read_text()
     assert "child1" not in (tmp_path / "provenance.json").read_text()
+
+
+def test_whom_the_base_learned_from_stays_known(films: Films, tmp_path: Path) -> None:
+    """A release that went on from one with radiographs was scored on its patients, none left out."""
+    base, model = tmp_path / "base", tmp_path / "model"
+    base.mkdir()
+    model.mkdir()
+    stranger = TrainedOn.of("salt", [Sample("1", dataset="folder")], ["d"], SplitRule(3))
+    values = {"trained_on": stranger.to_values(), "trained_on_before": [films.learned.to_values(), None]}
+    values["data"] = {"datasets": [{"name": "folder=mine", "credit": ""}, {"name": "siim=there", "credit": "Thanks."}]}
+    (base / "provenance.json").write_text(json.dumps(values))
+    (base / "config.json").write_text("{}")
+    before = known_of_base(str(base))
+    assert before.credits == {"siim=there": "Thanks."}
+    keep_provenance(model, None, before)
+    assert read_all_trained_on(model) == [stranger, films.learned, None]
+    keep_provenance(model, films, before)
+    assert read_all_trained_on(model) == [films.learned, stranger, None], "each is said once"
+    assert json.loads((model / "provenance.json").read_text())["credits"] == {**CREDITS, "siim=there": "Thanks."}
+    again = known_of_base(str(model))  # as where a release took the place of its base, and the training is run again
+    keep_provenance(model, films, again)
+    assert read_all_trained_on(model) == [films.learned, stranger, None]
+    assert again.credits == {**CREDITS, **before.credits}
+    keep_provenance(model, None, known_of_base("gazevlm-nano-base"))  # which saw no patient
+    assert list(model.iterdir()) == [], "what an earlier model learned from is not told of this one"
+    with pytest.raises(CheckpointError, match="there is no model nowhere"):
+        known_of_base("nowhere")
+
+
+def test_a_recipe_writes_whom_its_base_learned_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without radiographs of its own there was no provenance at all."""
+    monkeypatch.setattr(PhantomShards, "make", lambda self: None)
+    monkeypatch.setattr(PhantomShards, "load", lambda self: [])
+    monkeypatch.setattr(nano, "train", lambda variant, recipe, cases, runs, films: runs)
+    monkeypatch.setattr(checkpoint, "save_quantised", lambda source, target: target.mkdir(parents=True))
+    monkeypatch.setattr(nano, "reference_images", lambda recipe, cases, films: ([], []))
+    monkeypatch.setattr(reference_features, "store_ood_reference", lambda folder, learned, others: 1.0)
+    main(base="gazevlm-nano", runs=tmp_path / "runs", models=tmp_path / "models", shards=tmp_path / "shards")
+    for variant in BASED:
+        known = read_all_trained_on(tmp_path / "models" / MODEL_NAMES[variant])
+        assert known == read_all_trained_on(Path(resolve_source("gazevlm-nano"))) != [None]
+    assert read_all_trained_on(tmp_path / "runs") == known, "of the full-precision weights, too"
+
+
+def test_nothing_that_was_seen_is_lost_or_said_twice() -> None:
+    assert told_of_both(PHANTOMS, PHANTOMS) == PHANTOMS
+    assert told_of_both(PHANTOMS + FILMS, PHANTOMS) == told_of_both(PHANTOMS, PHANTOMS + FILMS) == PHANTOMS + FILMS
+    assert told_of_both("", PHANTOMS) == PHANTOMS
+    assert told_of_both("40 scanpaths", PHANTOMS) == f"40 scanpaths, then {PHANTOMS}"
 
 
 def test_a_film_is_asked_what_is_known_of_it_alone(films: Films) -> None:

@@ -46,6 +46,45 @@ def test_shards_give_back_what_was_drawn(tmp_path, monkeypatch: pytest.MonkeyPat
     assert twins
 
 
+def test_a_shard_of_another_drawing_is_not_taken_for_this_one(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A recipe with other sizes learned from the old ones, without a word."""
+    monkeypatch.setattr(data, "SHARD_CASES", 2)
+
+    def drawn(sizes_px: tuple[int, ...], **options) -> list[int]:
+        shards = data.PhantomShards(tmp_path, range(50, 52), sizes_px=sizes_px, **options)
+        shards.make(workers=1)
+        return [max(case.image.shape) for case in shards.load()]
+
+    assert drawn((64,)) == [64, 64]
+    assert drawn((64, 96)) == [64, 96]
+    assert drawn((64,), readings_per_reader=1) == [64, 64], "the default by its name"
+    assert len(list(tmp_path.iterdir())) == 2
+    drawn((64,), readings_per_reader=2)
+    drawn((64,), twins=True)
+    drawn((64,), domain="B")
+    monkeypatch.setattr(data, "DRAWING", data.DRAWING + 1)
+    drawn((64,))
+    assert len(list(tmp_path.iterdir())) == 6
+
+
+# Of the phantoms of a seed: findings, the mean grey of the image's quarters, fixations of the first reading.
+DRAWN = {
+    "A": (["atelectasis"], [105.04, 111.75, 158.81, 173.93], 24),
+    "R": (["cardiomegaly", "fracture", "pneumothorax", "support devices"], [123.27, 136.55, 164.37, 183.46], 43),
+}
+
+
+@pytest.mark.parametrize("domain", DRAWN)
+def test_what_a_seed_draws_is_what_shards_of_this_drawing_hold(domain: str) -> None:
+    case = data.draw_case(1_000_003, domain, sizes_px=(128,))
+    names, greys, fixations = DRAWN[domain]
+    upper, lower = np.array_split(case.image, 2)
+    quarters = [float(part.mean()) for half in (upper, lower) for part in np.array_split(half, 2, axis=1)]
+    found = sorted(case.finding_names), quarters, len(case.readings[0][0])
+    why = f"raise phantoms.dataset.DRAWING, or shards of before are taken for these, and write here {found}"
+    assert found == (names, pytest.approx(greys, abs=0.2), fixations), why
+
+
 def test_a_cached_image_is_what_the_processor_would_make(tiny_processor: GazeVLMProcessor, case) -> None:
     full = Image.fromarray(make_phantom(3, size_px=256).image).convert("RGB")
     cached = Image.fromarray(case.image).convert("RGB")

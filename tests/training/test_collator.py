@@ -94,6 +94,21 @@ def test_what_lies_in_each_patch_follows_from_the_mask_as_in_glimpses(tiny_proce
     assert contents[len(first) :].isnan().all(), "it is there, and nobody said where"
 
 
+def test_where_a_finding_is_not_is_taught_only_where_others_show_where_it_is(tiny_processor) -> None:
+    """Without, a head for places would learn that there is never anything anywhere."""
+    config = dataclasses.replace(CONFIG, num_glimpses=2, gaze_trained=True, patch_finding_weight=1.0)
+    healthy = Sample("a", image(300, 300), "Why?", "No.", {"edema": 0.0, "fracture": 0.0}, dataset="film")
+    for located, known in (
+        (None, {"edema", "fracture"}), ({("film", "edema")}, {"edema"}),
+        ({("phantom", "edema")}, set()), (set(), set()),
+    ):  # fmt: skip
+        batch = GazeCollator(tiny_processor, config, located=located)([healthy])
+        for contents in (batch["patch_contents"], batch["glimpse_contents"][0]):
+            for column, name in enumerate(config.finding_names):
+                assert (contents[:, column] == 0.0).all().item() is (name in known)
+                assert contents[:, column].isnan().all().item() is (name not in known)
+
+
 @pytest.mark.parametrize(("share", "readers"), [("readers", True), ("random", False)])
 def test_glimpses_are_cut_where_the_shares_say(tiny_processor, share: str, readers: bool) -> None:
     shares = GlimpseShares(**{"readers": 0.0, "own": 0.0, "random": 0.0, share: 1.0})

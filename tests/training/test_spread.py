@@ -3,14 +3,16 @@
 import json
 import os
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 import torch
 
+from gazevlm_core.loss_names import LOSS_NAMES
 from gazevlm_core.model.losses import IGNORED, STOP, LossCounts, count_supervision
 from gazevlm_core.model.modeling_gazevlm import GazeVLM
-from gazevlm_core.model.outputs import LOSS_NAMES
+from gazevlm_core.model.outputs import GazeLosses
 from gazevlm_core.training.collator import GazeCollator
 from tests.launching import launcher, run_ranks
 from tests.training.spread import uneven_examples
@@ -72,6 +74,7 @@ def test_what_a_batch_knows_is_counted_by_hand() -> None:
     assert [int(count) for count in count_supervision(batch, stops=True)] == [5, 1, 3, 3, 1, 3, 2]
     assert [int(count) for count in count_supervision(batch, stops=False)] == [4, 1, 3, 3, 1, 3, 2]
     assert [int(count) for count in count_supervision({}, stops=True)] == [0] * len(LOSS_NAMES)
+    assert LOSS_NAMES == tuple(field.name for field in fields(GazeLosses) if field.name != "loss"), "in one order"
 
 
 def test_the_launcher_is_that_of_accelerate() -> None:

@@ -10,15 +10,26 @@ from PIL import Image
 from transformers import TrainingArguments, set_seed
 
 from gazevlm_core.findings import FINDING_NAMES, HELD_OUT_FINDING_NAMES
-from gazevlm_core.model.checkpoint import load_checkpoint
+from gazevlm_core.model.checkpoint import describe_checkpoint, load_checkpoint
 from gazevlm_core.model.modeling_gazevlm import GazeVLM
-from gazevlm_core.options import Precision
+from gazevlm_core.options import NANO, Precision
 from gazevlm_core.sample import Reading, Sample
 from gazevlm_core.scanpath import Fixation, Scanpath
 from gazevlm_core.training.collator import GazeCollator
 from gazevlm_core.training.trainer import GazeTrainer
 from phantoms.dataset import draw_cases
-from phantoms.nano import BASED, MODEL_NAMES, CaseExamples, Recipe, Variant, begin, gaze_config_of, schedule_of
+from phantoms.nano import (
+    BASED,
+    FILMS,
+    MODEL_NAMES,
+    PHANTOMS,
+    CaseExamples,
+    Recipe,
+    Variant,
+    begin,
+    gaze_config_of,
+    schedule_of,
+)
 from phantoms.nano_parts import (
     GroupedVisionAttention,
     WholeKernelConv3d,
@@ -40,7 +51,10 @@ def examples(count: int) -> list[Sample]:
     return [Sample("x", Image.fromarray(p), "Why?", "Yes.", {"cardiomegaly": k % 2}, READ) for k, p in numbered]
 
 
-def train(checkpoint: Path, processor, folder: Path, steps: int, *, resume: bool) -> GazeTrainer:
+def train(
+    checkpoint: Path, processor, folder: Path, steps: int, *, resume: bool, samples: list[Sample] | None = None,
+    log_every: int = 1,
+) -> GazeTrainer:
     set_seed(3)
     model = GazeVLM.from_pretrained(checkpoint)
     arguments = TrainingArguments(
@@ -50,7 +64,7 @@ def train(checkpoint: Path, processor, folder: Path, steps: int, *, resume: bool
         learning_rate=1e-3,
         lr_scheduler_type="constant",
         save_steps=2,
-        logging_steps=1,
+        logging_steps=log_every,
         seed=3,
         remove_unused_columns=False,
         report_to="none",
@@ -60,7 +74,7 @@ def train(checkpoint: Path, processor, folder: Path, steps: int, *, resume: bool
     trainer = GazeTrainer(
         model=model,
         args=arguments,
-        train_dataset=examples(8),
+        train_dataset=samples or examples(8),
         data_collator=GazeCollator(processor, model.config.gaze_config),
     )
     trainer.train(resume_from_checkpoint=resume)
@@ -85,6 +99,27 @@ def test_the_log_holds_every_part_of_the_loss(tiny_checkpoint: Path, tiny_proces
     for entry in history[:2]:
         parts = entry["gaze_loss"] + entry["text_loss"] + entry["finding_loss"] + 0.1 * entry["dwell_loss"]
         assert entry["loss"] == pytest.approx(parts, rel=1e-3)
+
+
+@pytest.mark.slow
+def test_a_part_is_the_mean_over_steps_that_taught_it(tiny_checkpoint: Path, tiny_processor, tmp_path: Path) -> None:
+    """A click path without labels and durations has no loss of words, findings and dwell; it is not nothing."""
+    clicks = Scanpath((Fixation(0.1, 0.2), Fixation(0.7, 0.6)), "click")
+    bare = [replace(one, report=None, findings={}, readings=(Reading("", clicks),)) for one in examples(8)]
+    for entry in train(
+        tiny_checkpoint, tiny_processor, tmp_path / "a", 2, resume=False, samples=bare
+    ).state.log_history[:2]:
+        assert entry["gaze_loss"] == pytest.approx(entry["loss"], rel=1e-3)
+        assert not {"text_loss", "finding_loss", "dwell_loss"} & entry.keys()
+    some = [*bare[:6], *examples(2)]  # a step in four has answers
+    each, once = (
+        train(tiny_checkpoint, tiny_processor, tmp_path / str(every), 4, resume=False, samples=some, log_every=every)
+        for every in (1, 4)
+    )
+    (told,) = [one["text_loss"] for one in each.state.log_history if "text_loss" in one]
+    assert once.state.log_history[0]["text_loss"] == pytest.approx(told, rel=1e-4)
+    gazes = [one["gaze_loss"] for one in each.state.log_history if "gaze_loss" in one]
+    assert once.state.log_history[0]["gaze_loss"] == pytest.approx(sum(gazes) / 4, rel=1e-4)
 
 
 def test_variants_differ_in_their_supervision_alone() -> None:
@@ -129,6 +164,12 @@ def test_a_training_goes_on_from_an_earlier_checkpoint(variant: Variant, tmp_pat
     model.save_pretrained(tmp_path)
     processor.save_pretrained(tmp_path)
     assert load_checkpoint(str(tmp_path), device="cpu").precision is Precision.FP32, "training saves whole weights"
+
+
+def test_what_the_base_has_seen_is_said_of_what_goes_on_from_it(tmp_path: Path) -> None:
+    """The page said of a model that knew radiographs of patients that it saw phantoms alone."""
+    model, _ = begin(Variant.ORDERED, Recipe(base=NANO), [], tmp_path)
+    assert model.config.gaze_config.trained_on == PHANTOMS + FILMS == describe_checkpoint(NANO).gaze_config.trained_on
 
 
 def test_what_shows_the_worth_of_gaze_does_not_begin_from_a_model_that_learned_it() -> None:
