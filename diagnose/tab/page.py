@@ -243,7 +243,7 @@ class DiagnosePage:
             None, form.link, form.link, js=FULL_LINK, **QUIET
         )
         # a link to what was asked before would be taken for one to this
-        edited = [part.input for part in (form.question, *form.settings)]
+        edited = [part.change for part in (form.question, *form.settings)]
         begun = [self.start.click, form.preset.click, self.upload.upload, self.upload.clear, self.gallery.select]
         gr.on([*edited, *begun], None, None, form.link, js=HIDE, **QUIET)
         made = self.prepare.click(self._downloads, self.shown, self.files, **QUIET)

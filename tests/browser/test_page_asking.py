@@ -108,6 +108,7 @@ def test_a_link_is_hidden_once_it_is_one_to_something_else(browser: "Browser", a
     page = open_page(browser, address)
     pick_example(page, "no finding")
     page.click("#settings .label-wrap")
+    page.click("#compare .label-wrap")
 
     def change_model() -> None:
         page.click("#model input")
@@ -116,6 +117,7 @@ def test_a_link_is_hidden_once_it_is_one_to_something_else(browser: "Browser", a
     changes = (
         lambda: page.fill("#question textarea", "Is there edema?"), lambda: page.click("#diagnose"), change_model,
         lambda: page.fill("#settings input[type=number] >> nth=0", "9"),
+        lambda: page.fill("#second input, #second textarea", "0.5"),
         lambda: pick_example(page, "cardiomegaly, severe"), lambda: pick_preset(page, "Is there pneumothorax?"),
     )  # fmt: skip
     for change in changes:
