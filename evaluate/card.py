@@ -6,6 +6,7 @@
 """
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,6 +18,7 @@ from evaluate.tables import (
     facts_of,
     faithfulness_by_head,
     faithfulness_tables,
+    model_name,
     phantom_long_tables,
     quantisation_table,
     tables_of,
@@ -157,7 +159,7 @@ def render_model_card(
         "Data": f"{DATA}\n\n" + (_film_data(credits) if credits else NO_FILMS),
         "Recipe": _table(["setting", "value"], _recipe_rows(recipe, report.model)),
         "Scores": "\n\n".join([scored, *map(markdown, phantom_long_tables(report))]),
-        **{f"Scores on {film.dataset}": _film_scores(film) for film in films},
+        **{_film_title(film): _film_scores(film) for film in films},
         "How far the path is believed": "\n\n".join(
             [FAITHFULNESS, *(markdown(table, 3) for table in faithfulness_tables(faithfulness_by_head(report)))]
         ) if report.faithfulness else NOT_MEASURED,
@@ -187,11 +189,15 @@ def _film_data(credits: Mapping[str, str]) -> str:
     return FILM_DATA.format(credits="\n".join(f"- {credit}" for credit in credits.values()))
 
 
+def _film_title(report: DatasetReport) -> str:
+    return f"Scores on {report.dataset}, split {report.split}"
+
+
 def _film_scores(report: DatasetReport) -> str:
     """Return what was measured on radiographs of patients whom the checkpoint has not seen."""
     name = next((name for name, adapter in ADAPTERS.items() if adapter.name == report.dataset), report.dataset)
     scored = f"`gazevlm evaluate --dataset {name} --root FOLDER --split {report.split}`: {report.records} radiographs."
-    return "\n\n".join([scored, *facts_of(report)[1:], *map(markdown, tables_of(report))])
+    return "\n\n".join([scored, *facts_of(report)[1:], *(markdown(table, 3) for table in tables_of(report))])
 
 
 def _recipe_rows(recipe: Mapping[str, Any], own_name: str) -> list[list[str]]:
@@ -212,6 +218,28 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return markdown(Table("", heads, rows))
 
 
+def own_reports(results: Path, films: Sequence[Path], name: str) -> tuple[PhantomReport, list[DatasetReport]]:
+    """Return the reports that a card is made of.
+
+    Raises:
+        BadParameter: one of another kind, of another model or of an adapter, or two of the same images.
+    """
+    report, others = read_report(results), [(path, read_report(path)) for path in films]
+    if not isinstance(report, PhantomReport):
+        raise typer.BadParameter(f"{results}: these are not the scores of {name} on phantoms")
+    measured = [one for _, one in others if isinstance(one, DatasetReport)]
+    if len(measured) < len(others):
+        raise typer.BadParameter("--films takes the JSON of `gazevlm evaluate --dataset NAME`")
+    scored: list[tuple[Path, PhantomReport | DatasetReport]] = [(results, report), *zip(films, measured, strict=True)]
+    for path, one in scored:
+        if one.model != name or one.adapter is not None:
+            raise typer.BadParameter(f"{path}: these are the scores of {model_name(one)}, not of {name}")
+    twice = [title for title, count in Counter(map(_film_title, measured)).items() if count > 1]
+    if twice:
+        raise typer.BadParameter(f"--films has two reports for “{twice[0]}”; give one")
+    return report, measured
+
+
 def main(
     results: Annotated[Path, typer.Option(help="JSON of `gazevlm evaluate --json`.", exists=True, dir_okay=False)],
     model: Annotated[Path, typer.Option(help="Folder of the checkpoint.", exists=True, file_okay=False)],
@@ -228,12 +256,7 @@ def main(
     from phantoms.make import make_phantom
     from phantoms.readers import READERS, simulate_reading
 
-    report = read_report(results)
-    if not isinstance(report, PhantomReport) or report.model != model.resolve().name:
-        raise typer.BadParameter(f"these are not the scores of {model.resolve().name}")
-    measured = [one for one in map(read_report, films or ()) if isinstance(one, DatasetReport)]
-    if len(measured) < len(films or ()):
-        raise typer.BadParameter("--films takes the JSON of `gazevlm evaluate --dataset NAME`")
+    report, measured = own_reports(results, films or (), model.resolve().name)
     start = report.phantom_seeds[0]
     phantoms = [make_phantom(seed, size_px=CALIBRATION_SIDE_PX) for seed in range(start, start + CALIBRATION_PHANTOMS)]
     readings = [(phantom, simulate_reading(phantom, reader, 0)) for phantom in phantoms for reader in READERS]

@@ -8,6 +8,7 @@ from typing import Any
 
 from PIL import Image
 
+from gazevlm_core.datasets.label_table import not_read_words
 from gazevlm_core.datasets.source import DataSource
 from gazevlm_core.datasets.splits import TOGETHER, Member, decide
 from gazevlm_core.findings import NO_FINDING
@@ -140,7 +141,7 @@ def survey_text(counts: Mapping[str, Any]) -> str:
     if any(views):
         lines += ["", "views: " + ", ".join(f"{view or 'unknown'} {number}" for view, number in views.items())]
     if not_read:
-        lines += ["", "columns that are no findings: " + "; ".join(f"{name}: {why}" for name, why in not_read.items())]
+        lines += ["", f"columns that are no findings: {not_read_words(not_read)}"]
     if unknown:
         lines += ["", f"names that the embedded model does not know: {', '.join(unknown)}"]
     if cut:

@@ -36,13 +36,12 @@ NO_MISTAKE = 1.0  # the other end of AUROC: there is no reader to compare with
 AREA = "AUROC of the findings"
 NO_LINE = "has nowhere to go: another reader is no better than chance"
 GAZE_WORDS = {"original": "gaze in its order", "shuffled": "shuffled gaze", "random": "random gaze", "none": "no gaze"}
-_APART = ("AUROC {}", "helps to tell findings apart", "makes it harder to tell findings apart")
-# What was compared -> how it is written, what was learned, and what more and less of the score means.
+# What was compared -> what was learned, how a difference is written, and what more and less of the score means.
 EFFECTS = {
-    (AUROC_NAME, "original", "none"): (_APART[0], "learning where people look", *_APART[1:]),
-    (AUROC_NAME, "original", "shuffled"): (_APART[0], "learning in which order they look", *_APART[1:]),
+    (AUROC_NAME, "original", "none"): ("Learning where people look", "AUROC {}", "better", "worse"),
+    (AUROC_NAME, "original", "shuffled"): ("Learning in which order they look", "AUROC {}", "better", "worse"),
     (BITS_NAME, "original", "shuffled"): (
-        "{} bits", "of a reader's next patch, learning the order", "tells more", "tells less",
+        "A reader's next patch, by the order", "{} bits", "better foretold", "worse foretold",
     ),
 }  # fmt: skip
 CHANCES = (UNIFORM, UNIFORM_PATCHES)
@@ -214,25 +213,35 @@ def _path_words(dot: Dot) -> str:
 
 
 def _experiment_answer(report: ExperimentReport) -> str:
-    """Return a sentence for each variant of the model, on the images that are drawn as in training."""
-    domain = next(iter(report.domains.values()))
-    sentences = []
-    for variant in variants_of(report):
-        own = sorted((one for one in domain.differences if one.variant == variant), key=lambda one: one.images)
-        found = {(one.score, one.first, one.second): one for one in own}  # with the most images
-        parts = [_effect(found[pair], *words) for pair, words in EFFECTS.items() if pair in found]
-        sentences += [f"{variant[0].upper()}{variant[1:]}, {'; '.join(parts)}."] if parts else []
-    return " ".join(sentences) or "Nothing was compared in this experiment yet."
+    """Return a sentence for each effect, in every variant of the model, on the images that are drawn as in training."""
+    differences = sorted(next(iter(report.domains.values())).differences, key=lambda one: one.images)
+    found = {(one.score, one.first, one.second, one.variant): one for one in differences}  # with the most images
+    told = {pair: [found[key] for variant in variants_of(report) if (key := (*pair, variant)) in found]
+            for pair in EFFECTS}  # fmt: skip
+    sizes = {_size(one) for effects in told.values() for one in effects}
+    common = len(sizes) == 1
+    sentences = [
+        f"{what}: {', '.join(_effect(one, *words, alone=not common) for one in told[pair])}."
+        for pair, (what, *words) in EFFECTS.items()
+        if told[pair]
+    ]
+    if not sentences:
+        return "Nothing was compared in this experiment yet."
+    return " ".join([*sentences, *([f"From {sizes.pop()}."] if common else [])])
 
 
-def _effect(difference: Difference, unit: str, what: str, helps: str, harms: str) -> str:
+def _effect(difference: Difference, unit: str, more: str, less: str, *, alone: bool) -> str:
     """Return what a difference says by its interval; of one seed, or few images, there is none."""
     low, high = difference.interval or (0.0, 0.0)
-    words = helps if low > 0 else harms if high < 0 else "shows no difference"
+    words = more if low > 0 else less if high < 0 else "no difference seen"
     if difference.interval is None:
-        words = "is told by too few runs or images yet"
-    about = f"{counted(difference.images, 'image')}, {counted(len(difference.by_seed), 'seed')}"
-    return f"{what} {words} ({unit.format(text(difference))}, {about})"
+        words = "too few runs or images to tell"
+    size = f", {_size(difference)}" if alone else ""
+    return f"{words} {difference.variant} ({unit.format(text(difference))}{size})"
+
+
+def _size(difference: Difference) -> str:
+    return f"{counted(difference.images, 'image')}, {counted(len(difference.by_seed), 'seed')}"
 
 
 def _largest_runs(report: ExperimentReport) -> Iterator[Run]:

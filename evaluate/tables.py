@@ -284,7 +284,7 @@ def _dataset_facts(report: DatasetReport) -> list[str]:
 
 def _dataset_tables(report: DatasetReport, *, long: bool = False) -> list[Table]:
     def scores(title: str, rows: Sequence[Row], notes: Sequence[str] = ()) -> Table:
-        return long_table(title, {"": rows}) if long else wide_table(title, rows, notes)
+        return long_table(title, {"": rows}, notes) if long else wide_table(title, rows, notes)
 
     tables = []
     for source, words in SOURCES.items():
@@ -305,7 +305,8 @@ def _dataset_tables(report: DatasetReport, *, long: bool = False) -> list[Table]
     if not isinstance(paths, DatasetPaths):
         words = UNTRAINED if paths == "untrained" else "The data set has no readings to compare paths with."
         return [*tables, Table("Scanpaths", ["score"], [[words]])]
-    tables.append(scores("Scanpaths", metric_rows(paths.metrics), [GAIN_NOTE]))
+    notes = [GAIN_NOTE, *filter(None, [_dropped(paths.dropped).strip()])]
+    tables.append(scores("Scanpaths", metric_rows(paths.metrics), notes))
     if paths.steps is not None:
         rows = [
             Row(f"conditional {metric.name}", paths.steps[metric.key],

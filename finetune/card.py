@@ -11,6 +11,7 @@ import yaml
 
 from finetune.config import FinetuneConfig, differing
 from finetune.records import Measure, RecordError, gain_words, measures_of, verdict_of
+from gazevlm_core.datasets.label_table import not_read_words
 from gazevlm_core.terminal import one_line
 from web.formatting import UNKNOWN, score
 from web.markup import Table, markdown, markdown_cell, plain_text
@@ -127,6 +128,11 @@ def scores_and_data(values: dict[str, Any]) -> str:
     cut = data.get("fixations", {}).get("words", "")  # earlier versions do not say it
     cut = f"\nOf the scanpaths, {cut}.\n" if cut else ""
     credits = "".join(f"\n{one['credit']}\n" for one in data["datasets"] if one.get("credit"))
+    columns = "".join(
+        f"\nColumns of {markdown_cell(one['name'])} that are no findings, so nothing was learned from them: "
+        f"{markdown_cell(not_read_words(one['columns_not_read']))}.\n"
+        for one in data["datasets"] if one.get("columns_not_read")  # earlier versions do not say it
+    )  # fmt: skip
     learned = f"\nToo few images have or lack these findings, so they were not learned: {', '.join(left_out)}.\n"
     return f"""**{verdict.why}**
 
@@ -141,7 +147,7 @@ and a floor is no figure of the base.
 ## Data
 
 {sets}
-{credits}{learned if left_out else ""}{cut}
+{credits}{learned if left_out else ""}{columns}{cut}
 Fingerprint `{data['fingerprint']}`; `provenance.json` names every submission with its digest, the configuration, and
 the versions of the libraries."""
 

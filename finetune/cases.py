@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 from PIL import Image
 
 from finetune.config import FinetuneConfig
+from gazevlm_core.datasets.label_table import not_read_words
 from gazevlm_core.datasets.registry import ADAPTERS, open_dataset
 from gazevlm_core.datasets.splits import TOGETHER, TRAIN, Member, SplitRule, decide, groups_of
 from gazevlm_core.datasets.trained_on import TrainedOn, rgb_digest
@@ -25,10 +27,16 @@ NAMED_IMAGES = 3  # in a log
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Cases to learn from and cases to score on; no patient and no picture is in both."""
+    """Cases to learn from and cases to score on; no patient and no picture is in both.
+
+    Args:
+        train, held_out: the cases.
+        not_read: of each data set, the columns of its table that are no findings, and why; empty where nobody asked.
+    """
 
     train: tuple[Sample, ...]
     held_out: tuple[Sample, ...]
+    not_read: tuple[Mapping[str, str], ...] = ()
 
 
 def go_on() -> None:
@@ -44,6 +52,7 @@ def read_cases(
     check: Callable[[], None] = go_on,
     tell: Callable[[str], None] = no_message,
     ranks: Ranks = ALONE,
+    not_read: list[Mapping[str, str]] | None = None,
 ) -> list[Sample]:
     """Return all images of the mix to learn from, in the data sets' order; those that cannot be read are left out.
 
@@ -52,16 +61,22 @@ def read_cases(
         check: called before each image; may raise to end.
         tell: gets a sentence for each data set of which something is left out: which images, and why.
         ranks: the processes that share the decoding.
+        not_read: gets, of each data set, the columns of its table that are no findings, and why.
 
     Raises:
         DatasetError: nothing can be read, nothing is left, no annotator has a name that was given, or the same picture
             is labelled both ways.
     """
-    mix = [_samples(spec, tell) for spec in config.annotations]
+    mix = []
+    for spec in config.annotations:
+        samples, columns = _samples(spec, tell)
+        mix.append(samples)
+        if not_read is not None:
+            not_read.append(columns)
     check_readers(config, {reading.reader for samples in mix for sample in samples for reading in sample.readings})
     cases: list[Sample] = []
     for part, (spec, samples) in enumerate(zip(config.annotations, mix, strict=True)):
-        chosen, unreadable = merged(_chosen(samples, config)), list[str]()
+        chosen, unreadable = merged(_chosen(samples, config), tell), list[str]()
         pictures = ranks.share(chosen, readable_picture, check)
         found = []
         for sample, picture in zip(chosen, pictures, strict=True):
@@ -85,8 +100,9 @@ def read_cases(
     return cases
 
 
-def _samples(spec: str, tell: Callable[[str], None]) -> list[Sample]:
-    """Return what a data set says of the images of which it says anything; a report without a word says nothing."""
+def _samples(spec: str, tell: Callable[[str], None]) -> tuple[list[Sample], Mapping[str, str]]:
+    """Return what a data set says of the images of which it says anything, and the columns of its table that are no
+    findings; a report without a word says nothing."""
     name, root, images = parse_spec(spec)
     source = open_dataset(name, root, images)
     samples = [
@@ -95,7 +111,13 @@ def _samples(spec: str, tell: Callable[[str], None]) -> list[Sample]:
     dropped = ", ".join(f"{reason} {count}" for reason, count in sorted(source.dropped.items()) if count)
     if dropped:
         tell(f"Left out of {source.name}: {dropped}")
-    return [sample for sample in samples if sample.readings or sample.findings or sample.report]
+    if source.not_read:
+        tell(f"Columns of {source.name} that are no findings: {not_read_words(source.not_read)}")
+    kept = [sample for sample in samples if sample.readings or sample.findings or sample.report]
+    if kept and len(kept) < len(samples):
+        silent = counted(len(samples) - len(kept), "record")
+        tell(f"Left out of {source.name}, since nobody says anything of them: {silent}")
+    return kept, source.not_read
 
 
 def _chosen(samples: Sequence[Sample], config: FinetuneConfig) -> list[Sample]:
@@ -162,25 +184,34 @@ def picture_of(sample: Sample) -> tuple[str, tuple[int, int]]:
     return pixel_digest(image), image.size
 
 
-def merged(samples: Iterable[Sample]) -> list[Sample]:
+def merged(samples: Iterable[Sample], tell: Callable[[str], None] = no_message) -> list[Sample]:
     """Return one sample per image, of those that some data sets yield per reading.
 
     Labels are those of more than half of the readers who say anything, as in exported annotations; a tie leaves one
     out. The first report stays: an image has one answer.
+
+    Args:
+        tell: gets a sentence on labels that are left out.
     """
     by_image: dict[tuple[object, ...], list[Sample]] = {}
     for sample in samples:
         by_image.setdefault((sample.image_id, sample.patient_id, sample.image), []).append(sample)
-    return [_merged(some) for some in by_image.values()]
+    ties = Counter[str]()
+    found = [_merged(some, ties) for some in by_image.values()]
+    if ties:
+        named = ", ".join(f"{name} {count}" for name, count in sorted(ties.items()))
+        tell(f"Labels left out, since as many readers say yes as no: {named}")
+    return found
 
 
-def _merged(samples: Sequence[Sample]) -> Sample:
+def _merged(samples: Sequence[Sample], ties: Counter[str]) -> Sample:
     values: dict[str, list[float]] = {}
     for sample in samples:
         for name, value in sample.findings.items():
             values.setdefault(name, []).append(value)
     sides = {side for sample in samples for side in sample.split.split(TOGETHER)}
     shares = {name: sum(labels) / len(labels) for name, labels in values.items()}
+    ties.update(name for name, share in shares.items() if share == 0.5)
     return replace(
         samples[0],
         readings=tuple(reading for sample in samples for reading in sample.readings),
@@ -281,7 +312,7 @@ def without_learned(
             f"Left out of {len(split.held_out)} held-out images, since the base has learned from their pictures or "
             f"from patients of their ids: {left_out}"
         )
-    return Split(split.train, tuple(kept))
+    return replace(split, held_out=tuple(kept))
 
 
 def _has_learned(one: TrainedOn, case: Sample) -> bool:

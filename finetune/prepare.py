@@ -90,8 +90,9 @@ def prepare(config: FinetuneConfig, run: Path, log: RunLog, stop: StopRequest) -
     ranks = Ranks.of_this_run(cpu=config.device == "cpu")
     check = joint_check(stop, ranks)
     log.phase("Reading the data")
-    cases = read_cases(config, check, log.phase, ranks)
-    split = split_cases(cases, config, log.phase)
+    not_read: list[Mapping[str, str]] = []
+    cases = read_cases(config, check, log.phase, ranks, not_read)
+    split = replace(split_cases(cases, config, log.phase), not_read=tuple(not_read))
     check_begun(run, config, (*split.train, *split.held_out), writes=log.writes, processes=ranks.count)
     check()
     log_room(config, split, run, log, ranks)

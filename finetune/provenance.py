@@ -70,7 +70,7 @@ def provenance_values(
         "seed": config.seed,
         "data": {
             "fingerprint": fingerprint(both),
-            "datasets": [_dataset(spec, number, both) for number, spec in enumerate(config.annotations)],
+            "datasets": [_dataset(spec, number, split) for number, spec in enumerate(config.annotations)],
             "findings_left_out": list(trained.left_out),
             "fixations": _fixations(split, trained.gaze_tokens),
         },
@@ -115,14 +115,15 @@ def _public(spec: str) -> str:
     return f"{name}={root.resolve().name}"
 
 
-def _dataset(spec: str, number: int, cases: Sequence[Sample]) -> dict[str, Any]:
-    own = [case for case in cases if case.part == number]
+def _dataset(spec: str, number: int, split: Split) -> dict[str, Any]:
+    own = [case for case in (*split.train, *split.held_out) if case.part == number]
     readings = [reading for case in own for reading in case.readings]
     return {
         "name": _public(spec),
         "images": len(own),
         "readings": len(readings),
         "annotators": sorted({reading.reader for reading in readings}),
+        "columns_not_read": dict(split.not_read[number]) if split.not_read else {},
         "credit": ADAPTERS[parse_spec(spec)[0]].credit,
     }
 

@@ -46,6 +46,7 @@ class Counted:
         more: how many match beside these.
         unchecked: how many came after the latest comparison, where it is asked what that says.
         annotator, image: pseudonym and digest of those that they were counted for; None for all.
+        project: short name of the one that they were counted in; "" for all.
     """
 
     ones: tuple[PendingOne, ...]
@@ -53,11 +54,15 @@ class Counted:
     unchecked: int = 0
     annotator: str | None = None
     image: str | None = None
+    project: str = ""
 
     @property
     def whose(self) -> str:
-        """Of whom and on which image they are, in words; "" for all."""
-        parts = (self.annotator and f"of {self.annotator}", self.image and f"on image {short_digest(self.image)}")
+        """Of whom, on which image and in which project they are, in words; "" for all."""
+        parts = (
+            self.annotator and f"of {self.annotator}", self.image and f"on image {short_digest(self.image)}",
+            self.project and f"in project {self.project}",
+        )  # fmt: skip
         return " ".join(part for part in parts if part)
 
 
@@ -102,7 +107,8 @@ class BulkService:
             flagged = {row.submission_id: bool(row.flags or row.outliers) for row in rows}
             unchecked = sum(one.submission_id not in flagged for one in ones)  # nobody knows what these are
             ones = [one for one in ones if flagged.get(one.submission_id) is (odd == "flagged")]
-        return Counted(tuple(ones[:MOST_AT_ONCE]), max(0, len(ones) - MOST_AT_ONCE), unchecked, annotator, image)
+        more = max(0, len(ones) - MOST_AT_ONCE)
+        return Counted(tuple(ones[:MOST_AT_ONCE]), more, unchecked, annotator, image, project)
 
     def decide(
         self, claim: Claim, verdict: Verdict, counted: Counted | None, seen: Seen | None, reason: str = ""

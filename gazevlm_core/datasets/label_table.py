@@ -19,6 +19,7 @@ from gazevlm_core.datasets.label_policies import known_finding
 from gazevlm_core.datasets.source import IMAGE_MISSING
 from gazevlm_core.findings import NO_FINDING
 from gazevlm_core.sample import DatasetError
+from gazevlm_core.terminal import one_line
 
 LABELS = "labels.csv"
 IMAGE_COLUMNS = (
@@ -172,6 +173,11 @@ def find_labels(root: Path) -> Path | None:
     """Return the table in a folder, in whatever case its name is; None where there is none."""
     names = sorted(root.iterdir()) if root.is_dir() else []
     return next((path for path in names if path.name.lower() == LABELS and path.is_file()), None)
+
+
+def not_read_words(not_read: Mapping[str, str]) -> str:
+    """Return the columns of a table that are no findings, and why, in one line."""
+    return one_line("; ".join(f"{name}: {why}" for name, why in not_read.items()))
 
 
 def label_name(column: str) -> str:

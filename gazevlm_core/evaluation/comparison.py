@@ -166,6 +166,7 @@ def score_files(
             "off_image_fixations": truth.off_image + predicted.off_image,
             "empty_paths": truth.empty + predicted.empty,
             "predicted_paths_without_truth": compared.unmatched,
+            "readings_without_predicted_path": compared.unanswered,
         },
         metrics=metrics,
     )
@@ -178,7 +179,8 @@ class Comparison:
 
     Args:
         truth: readings.
-        predicted: paths of the same images; images without a reading are left out and counted.
+        predicted: paths of the same images; images without a reading, and readings of images without a path, are
+            left out and counted.
         training: readings for the floor of the most frequent places; None takes those of the other images in `truth`.
         grid: of the scores on patches.
         seed: of the random floors.
@@ -205,6 +207,7 @@ class Comparison:
         images = {image_id: number for number, image_id in enumerate(dict.fromkeys(path.image_id for path in paths))}
         readings = [reading for reading in own if reading.image_id in images]
         self.image_ids, self.num_images = list(images), len(images)
+        self.unanswered = len(own) - len(readings)
         self.truth, batch = _packed(readings), _packed(paths)
         self.truth_image = np.array([images[reading.image_id] for reading in readings], dtype=np.int64)
         by_image = _groups(self.truth_image)
@@ -244,7 +247,8 @@ class Comparison:
         if name == OWN:
             return truth, self.pairs.own, self.pair_image, every
         if name == self._mode:
-            return truth, self._modes(), self.pair_image, every
+            modes, there = self._modes()
+            return truth, modes, self.pair_image, there
         if name == self._other:
             others, there = self._others(repeat)
             return truth, others, self.pair_image, there
@@ -268,20 +272,23 @@ class Comparison:
         sizes = self.pairs.truth.sizes
         return PathBatch(fractions * sizes[:, None, :], durations_ms, lengths, sizes)
 
-    def _modes(self) -> PathBatch:
-        """Return the most frequent patch of each step with its median duration, as long as readings usually are."""
+    def _modes(self) -> tuple[PathBatch, np.ndarray]:
+        """Return the most frequent patch of each step with its median duration, as long as readings usually are, and
+        which pairs have one: it ends where other images have no further step, and there may be no other image."""
         steps = self._steps
         length = max(1, int(np.median(steps.lengths)))
-        fractions = self.grid.centers()[self._frequent(length)][self.pair_image]  # [pairs, length, 2]
+        patches, lengths = self._frequent(length)
+        fractions, lengths = self.grid.centers()[patches][self.pair_image], lengths[self.pair_image]
         timed = np.isfinite(steps.durations_ms[:, :length])
         durations_ms = np.array(
             [np.median(steps.durations_ms[timed[:, k], k]) if timed[:, k].any() else np.nan for k in range(length)]
         )
-        pairs = len(self.pair_image)
-        return self._moved(fractions, np.tile(durations_ms, (pairs, 1)), np.full(pairs, length))
+        table = np.tile(durations_ms, (len(self.pair_image), 1))
+        return self._moved(fractions, table, np.maximum(lengths, 1)), lengths > 0
 
-    def _frequent(self, length: int) -> np.ndarray:
-        """Return the most frequent patch of each step for each image, int64 [N, length]; none votes for itself."""
+    def _frequent(self, length: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the most frequent patch of each step for each image, int64 [N, length], and how many steps have one,
+        int64 [N]; none votes for itself."""
         steps = self._steps
         cells = np.where(steps.inside, self.grid.indices_of(steps.xy / steps.sizes[:, None, :]), -1)[:, :length]
         rows, step = np.nonzero(cells >= 0)
@@ -289,14 +296,16 @@ class Comparison:
         votes = np.zeros((length, len(self.grid)), dtype=np.int64)
         np.add.at(votes, (step, cell), 1)
         if self._step_images is None:
-            return np.broadcast_to(votes.argmax(axis=1), (self.num_images, length))
+            return np.broadcast_to(votes.argmax(axis=1), (self.num_images, length)), np.full(self.num_images, length)
         images, best = self._step_images[rows], np.empty((self.num_images, length), dtype=np.int64)
+        lengths = np.empty(self.num_images, dtype=np.int64)
         for part in chunks(self.num_images, votes.size):
             here = (images >= part.start) & (images < part.stop)
             left = np.repeat(votes[None], len(best[part]), axis=0)
             np.subtract.at(left, (images[here] - part.start, step[here], cell[here]), 1)
             best[part] = left.argmax(axis=2)
-        return best
+            lengths[part] = np.logical_and.accumulate(left.any(axis=2), axis=1).sum(axis=1)
+        return best, lengths
 
     def _others(self, repeat: int) -> tuple[PathBatch, np.ndarray]:
         """Return readings of the images that follow, among those with the same finding, and which pairs have one."""

@@ -104,10 +104,14 @@ class SplitDataset:
         records = (one for one in self.open_source().samples() if self.splits.of(one.patient_id) == TRAIN)
         return islice(records, MOST_TRAINING_IMAGES)
 
-    def training_readings(self) -> list[FiledPath]:
-        """Return readings of the training split, for constant floors; no image is opened."""
+    def training_readings(self, in_steps: Callable[[Sample], Sample]) -> list[FiledPath]:
+        """Return readings of the training split, for constant floors; no image is opened.
+
+        Args:
+            in_steps: brings readings into the steps of the model, as those that are scored are.
+        """
         records = (record for record in self.open_source().samples() if self.splits.of(record.patient_id) == TRAIN)
-        readings = (reading for record in records for reading in filed_readings(record, UNIT_SQUARE))
+        readings = (reading for record in records for reading in filed_readings(in_steps(record), UNIT_SQUARE))
         return list(islice(readings, MOST_TRAINING_READINGS))
 
 
@@ -275,7 +279,9 @@ def _scanpath(
         for one in read
         if one.scanpath is not None
     }
-    training = [] if split in (ALL, TRAIN) else data.training_readings()
+    grid, _ = Counter(one.grid for one in read).most_common(1)[0]  # training images are not opened to learn theirs
+    usual = next(one for one in read if one.grid == grid)
+    training = [] if split in (ALL, TRAIN) else data.training_readings(usual.in_steps)
     results = score_files(
         ScanpathFile([reading for one in read for reading in filed_readings(one.sample, one.size)]),
         ScanpathFile(list(shown.values())),

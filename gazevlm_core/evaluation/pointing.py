@@ -56,16 +56,20 @@ def score_pointing(found: Sequence[Prediction], counts: np.ndarray) -> Pointing 
 
 
 def _hits(boxes: Sequence[Box], peak: np.ndarray, places: np.ndarray) -> tuple[float, float, float]:
-    """Return whether the peak [1, 2] lies in a box, whether any of the places [L, 2] does, and which share of them."""
-    within = _inside(boxes, places)
-    return float(_inside(boxes, peak).any()), float(within.any()), float(within.mean()) if len(within) else np.nan
+    """Return whether the peak [1, 2] lies in a box, whether any of the places [L, 2] does, and which share of them.
+
+    NaN where there is no peak or no path, which are places of NaN.
+    """
+    (hit,), within = _inside(boxes, peak), _inside(boxes, places)
+    return float(hit), float(within.max()), float(within.mean())
 
 
 def _inside(boxes: Sequence[Box], places: np.ndarray) -> np.ndarray:
-    """Return whether each place lies in any box, with the margin: bool [L]."""
+    """Return whether each place lies in any box, with the margin: float64 [L] of 1 and 0, NaN for a place of NaN."""
     low = np.array([(box.x, box.y) for box in boxes])[:, None] - MARGIN
     high = np.array([(box.x + box.width, box.y + box.height) for box in boxes])[:, None] + MARGIN
-    return np.logical_and(places >= low, places <= high).min(axis=2).max(axis=0)
+    within = np.logical_and(places >= low, places <= high).all(axis=2).any(axis=0)
+    return np.where(np.isnan(places).any(axis=1), np.nan, within)
 
 
 def _places(path: Scanpath | None) -> np.ndarray:
@@ -84,8 +88,11 @@ def _mean_peak(one: Prediction, others: Sequence[Prediction]) -> np.ndarray:
 
 
 def _mean_path(others: Sequence[Prediction]) -> np.ndarray:
-    """Return the mean place of each step of other images' paths, as far as half of them go: [L, 2]."""
+    """Return the mean place of each step of other images' paths, as far as half of them go: [L, 2]; nowhere where
+    there are none."""
     paths = [_places(other.scanpath) for other in others if other.scanpath is not None]
-    length = int(np.median([len(path) for path in paths])) if paths else 0
+    if not paths:
+        return np.full((1, 2), np.nan)
+    length = int(np.median([len(path) for path in paths]))
     return np.array([np.mean([path[step] for path in paths if len(path) > step], axis=0) for step in range(length)]
                     ).reshape(-1, 2)  # fmt: skip

@@ -185,7 +185,7 @@ def test_one_project_is_reviewed_judged_and_compared_by_itself(
     number = seen(store, tube.submission_id).number
     assert service.review.next(REVIEWER, "pending", number, "tubes").again, "from the start of the project"
     counted = service.bulk.count(REVIEWER, None, project="tubes")
-    assert [one.submission_id for one in counted.ones] == [tube.submission_id]
+    assert ([one.submission_id for one in counted.ones], counted.whose) == ([tube.submission_id], "in project tubes")
     own = service.quality.compute(REVIEWER, "tubes")
     assert [one.submission_id for one in own.survey.submissions] == [tube.submission_id]
     assert service.quality.latest(REVIEWER) is None, "that is of all"

@@ -1,6 +1,7 @@
 """`gazevlm evaluate` from end to end on a random model, its twins, its JSON, its table and its card."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import typer
 from typer.testing import CliRunner
 
 from evaluate import phantoms
-from evaluate.card import TWIN_CARDS, render_model_card, write_model_card, write_twin_card
+from evaluate.card import TWIN_CARDS, own_reports, render_model_card, write_model_card, write_twin_card
 from evaluate.command import evaluate, twin_sources
 from evaluate.phantoms import evaluate_phantoms
 from evaluate.tables import TWINS, report_text
@@ -169,8 +170,38 @@ def test_a_card_says_what_was_learned_and_measured_on_radiographs(report: Phanto
     card = write_model_card(report, [], {}, tmp_path, [films]).read_text("utf-8")
     assert "No image of a patient" not in card
     assert "- Wang et al., CVPR 2017" in card
-    assert "## Scores on NIH ChestX-ray14" in card
+    assert "## Scores on NIH ChestX-ray14, split held-out" in card
+    part = card.split("## Scores on NIH")[1].split("\n## ")[0]
+    assert "### Findings, finding head" in part, "head and words are told apart"
+    assert "### Scanpaths" in part
     assert "`gazevlm evaluate --dataset nih --root FOLDER --split held-out`" in card
+
+
+def test_a_card_takes_reports_of_its_own_checkpoint_alone(report: PhantomReport, tmp_path: Path) -> None:
+    def written(name: str, one: PhantomReport | DatasetReport, **changed: object) -> Path:
+        path = tmp_path / f"{name}.json"
+        path.write_text(json.dumps({**one.to_values(), **changed}))
+        return path
+
+    films = DatasetReport.model_validate(dataset_report() | {"model": report.model, "adapter": None})
+    own, first = written("own", report), written("first", films)
+    second = written("second", films, split="held-out")
+    found, measured = own_reports(own, [first, second], report.model)
+    assert found == report
+    assert [one.split for one in measured] == ["test", "held-out"]
+    card = render_model_card(report, [], {}, measured)
+    assert card.count("## Scores on egd-cxr, split ") == 2
+    for results, others, why in (
+        (written("adapted", report, adapter="mine"), [], f"scores of {report.model} with adapter mine, not of"),
+        (written("other", report, model="another"), [], "scores of another, not of"),
+        (own, [written("films of an adapter", films, adapter="mine")], "with adapter mine, not of"),
+        (own, [first, written("films of another", films, model="another")], "scores of another, not of"),
+        (own, [first, first], "two reports for"),
+        (own, [own], "--films takes the JSON"),
+        (first, [], "not the scores of"),
+    ):
+        with pytest.raises(typer.BadParameter, match=re.escape(why)):
+            own_reports(results, others, report.model)
 
 
 def test_scores_beside_the_weights_are_those_of_the_evaluation(report: PhantomReport, tmp_path: Path) -> None:

@@ -112,26 +112,28 @@ def test_an_experiment_is_answered_in_one_sentence_by_its_intervals() -> None:
     values = experiment_report()
     difference = values["domains"]["A"]["differences"][0]
     assert headline(parse_report(encoded(values))) == (
-        "Without glimpses, learning where people look helps to tell findings apart (AUROC 0.031 [0.011, 0.051], 100 "
-        "images, 2 seeds)."
+        "Learning where people look: better without glimpses (AUROC 0.031 [0.011, 0.051]). From 100 images, 2 seeds."
     )
     order = {**difference, "second": "shuffled", "images": 1000, "interval": [-0.1, 0.2]}
     values["domains"]["A"]["differences"] = [{**difference, "interval": [-0.1, -0.01]}, order]
-    words = headline(parse_report(encoded(values)))
-    assert "look makes it harder to tell findings apart (AUROC 0.031 [-0.100, -0.010], 100 images, 2 seeds)" in words
-    assert "they look shows no difference (AUROC 0.031 [-0.100, 0.200], 1,000 images, 2 seeds)" in words, "each its own"
+    assert headline(parse_report(encoded(values))) == (
+        "Learning where people look: worse without glimpses (AUROC 0.031 [-0.100, -0.010], 100 images, 2 seeds). "
+        "Learning in which order they look: no difference seen without glimpses (AUROC 0.031 [-0.100, 0.200], "
+        "1,000 images, 2 seeds)."
+    ), "each with its own number of images"
     bits = {**difference, "score": "bits per fixation", "second": "shuffled", "value": 0.5, "interval": [0.25, 0.75]}
     less, unclear = ({**bits, "variant": "with glimpses", "interval": ends} for ends in ([-0.7, -0.2], [-0.7, 0.2]))
-    values["domains"]["A"]["differences"] += [bits, less]
-    words = headline(parse_report(encoded(values)))
-    assert "learning the order tells more (0.500 [0.250, 0.750] bits, 100 images, 2 seeds). With glimpses, of" in words
-    assert "learning the order tells less (0.500 [-0.700, -0.200] bits" in words, "every variant speaks for itself"
+    values["domains"]["A"]["differences"] = [bits, less]
+    assert headline(parse_report(encoded(values))) == (
+        "A reader's next patch, by the order: better foretold without glimpses (0.500 [0.250, 0.750] bits), worse "
+        "foretold with glimpses (0.500 [-0.700, -0.200] bits). From 100 images, 2 seeds."
+    ), "every variant speaks for itself"
     values["domains"]["A"]["differences"] = [unclear]
-    assert "learning the order shows no difference" in headline(parse_report(encoded(values)))
+    assert "by the order: no difference seen with glimpses" in headline(parse_report(encoded(values)))
     values["domains"]["A"]["differences"] = [{**difference, "interval": None, "by_seed": [0.03]}]
     assert headline(parse_report(encoded(values))) == (
-        "Without glimpses, learning where people look is told by too few runs or images yet (AUROC 0.031 [-], 100 "
-        "images, 1 seed)."
+        "Learning where people look: too few runs or images to tell without glimpses (AUROC 0.031 [-]). From 100 "
+        "images, 1 seed."
     )
     lines = lines_of(parse_report(encoded(values)))
     assert list(lines) == ["gaze in its order, without glimpses", "no gaze, without glimpses"], "which one is drawn"
@@ -220,6 +222,13 @@ def test_findings_that_few_have_are_named_and_prevalences_are_the_floor_of_all_l
     assert "one class only: fibrosis" in notes
     old = " ".join(tables_of(parse_report(encoded(dataset_report())))[0].notes)
     assert "how often each finding is there. " not in old, "earlier versions took 0.5 for that floor"
+
+
+def test_a_data_set_s_paths_say_what_was_left_out() -> None:
+    values = dataset_report()
+    values["scores"]["scanpath"]["dropped"] = {"readings_without_predicted_path": 3}
+    (shown,) = (one for one in tables_of(parse_report(encoded(values))) if one.title == "Scanpaths")
+    assert "Left out: 3 readings without predicted path." in shown.notes
 
 
 def test_a_floor_is_not_beaten_where_there_is_no_interval() -> None:

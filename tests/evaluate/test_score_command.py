@@ -9,8 +9,9 @@ from typer.testing import CliRunner
 
 from cli.main import app
 from gazevlm_core.datasets.scanpath_files import read_scanpaths
-from gazevlm_core.evaluation.comparison import MODE, OTHER_IMAGE, SAME_FINDING, TRAINED_MODE
+from gazevlm_core.evaluation.comparison import MODE, OTHER_IMAGE, SAME_FINDING, TRAINED_MODE, Comparison
 from gazevlm_core.evaluation.floors import CENTRE, REVERSED, SHUFFLED, UNIFORM
+from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.metrics.registry import path_metrics
 from gazevlm_core.sample import DatasetError
 
@@ -87,6 +88,32 @@ def test_an_image_does_not_vote_for_its_own_most_frequent_places(tmp_path: Path)
     assert trained["metrics"]["sequence score"]["floors"][TRAINED_MODE]["value"] == pytest.approx(0.1)
 
 
+def test_the_most_frequent_places_end_where_other_images_do(tmp_path: Path) -> None:
+    corner = {"x": [0.01] * 3, "y": [0.01] * 3}
+    alone = write(tmp_path / "alone.jsonl", [{"image_id": "a", **corner}])
+    sequence = run("--truth", alone, "--predicted", alone)["metrics"]["sequence score"]
+    assert sequence["floors"][MODE] == {"value": None, "interval": None}, "no other image, and no upper left corner"
+    lines = [{"image_id": "a", **corner}, {"image_id": "b", "x": [0.99, 0.99, 0.99], "y": [0.99] * 3},
+             {"image_id": "c", "x": [0.99], "y": [0.99]}, {"image_id": "d", "x": [0.01], "y": [0.01]}]  # fmt: skip
+    short = write(tmp_path / "short.jsonl", lines[1:])
+    compared = Comparison(*[read_scanpaths(short).readings] * 2, None, PatchGrid(8, 8), 0)
+    _, modes, _, there = compared.part(MODE, 0)
+    assert (modes.lengths.tolist(), there.tolist()) == ([1, 1, 1], [True] * 3), "readings are usually of one step"
+    long = [lines[0], {**lines[1], "image_id": "e"}, lines[3]]
+    compared = Comparison(*[read_scanpaths(write(short, long)).readings] * 2, None, PatchGrid(8, 8), 0)
+    assert compared.part(MODE, 0)[1].lengths.tolist() == [3, 3, 3]
+    compared = Comparison(*[read_scanpaths(write(short, lines[:2] + lines[3:])).readings[1:]] * 2, None,
+                          PatchGrid(8, 8), 0)  # fmt: skip
+    assert compared.part(MODE, 0)[1].lengths.tolist() == [1, 2], "from the other one alone; the usual length is 2"
+
+
+def test_readings_without_a_path_are_counted_and_said(tmp_path: Path) -> None:
+    truth, predicted = (write(tmp_path / str(seed), study(2, seed, images)) for seed, images in ((1, 8), (2, 6)))
+    assert run("--truth", truth, "--predicted", predicted)["dropped"]["readings_without_predicted_path"] == 4
+    said = CliRunner().invoke(app, ["score", "--truth", str(truth), "--predicted", str(predicted)])
+    assert "Left out: 4 readings without predicted path." in said.stdout
+
+
 def test_both_forms_and_units_of_a_file_are_the_same(tmp_path: Path) -> None:
     lines = study(1, 1, width_px=2000, height_px=1000)
     fractions = [{**line, "width_px": None, "height_px": None} for line in lines]
@@ -120,7 +147,10 @@ def test_what_lies_beside_the_image_is_dropped_and_counted(tmp_path: Path) -> No
     assert (found.off_image, found.empty, [len(reading.scanpath) for reading in found.readings]) == (3, 1, [1, 1])
     truth = write(tmp_path / "b.jsonl", lines[:1])
     dropped = run("--truth", truth, "--predicted", tmp_path / "a.jsonl")["dropped"]
-    assert dropped == {"off_image_fixations": 5, "empty_paths": 1, "predicted_paths_without_truth": 1}
+    assert dropped == {
+        "off_image_fixations": 5, "empty_paths": 1, "predicted_paths_without_truth": 1,
+        "readings_without_predicted_path": 0,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(

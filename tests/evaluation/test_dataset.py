@@ -120,6 +120,18 @@ def test_steps_are_scored_where_training_readings_are_left(folder: Path, tiny_en
     assert report_text(every)
 
 
+def test_floors_of_training_readings_are_in_the_steps_of_the_model(tmp_path: Path, tiny_checkpoint: Path) -> None:
+    root = make_folder(tmp_path / "set", readers=0)
+    stays = {"x": [0.2] * 3 + [0.8] * 3, "y": [0.2] * 3 + [0.8] * 3}
+    lines = [{"image_id": f"image{number:02}", "reader": "r", **stays} for number in range(IMAGES)]
+    (root / "scanpaths.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    engine = GazeEngine.load(str(tiny_checkpoint), device="cpu")
+    engine.gaze_config.repeats = False  # consecutive fixations in one patch are one step to it
+    paths = evaluated(root, engine, split="test").scores.scanpath
+    floor = paths.metrics["sequence score"].floors["most frequent place of each step, training set"]
+    assert floor.value == 1.0, "all readings are alike, those of training and those that are scored"
+
+
 def test_how_far_the_path_is_believed_is_measured_on_any_data_set(folder: Path, tiny_engine: GazeEngine) -> None:
     report = evaluated(folder, tiny_engine, split="train", limit=5, faithfulness=4, batch_size=3)
     assert report.faithfulness is not None

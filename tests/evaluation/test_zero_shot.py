@@ -13,7 +13,7 @@ from gazevlm_core.evaluation.dataset import evaluate_dataset
 from gazevlm_core.evaluation.groups import BASELINE, EVERY, score_groups
 from gazevlm_core.evaluation.matching import match_labels
 from gazevlm_core.evaluation.plain_baseline import baseline_logits, cross_validated, thumbnail
-from gazevlm_core.evaluation.pointing import ANY, CENTRE, EXCHANGED, PEAK, SHARE, score_pointing
+from gazevlm_core.evaluation.pointing import ANY, CENTRE, EXCHANGED, MEAN, PEAK, SHARE, score_pointing
 from gazevlm_core.evaluation.predict import Prediction
 from gazevlm_core.findings import FINDING_NAMES
 from gazevlm_core.geometry import PatchGrid
@@ -104,6 +104,15 @@ def test_the_pointing_game_beside_its_floors() -> None:
     assert [result.scores[name].value for name in (PEAK, ANY, SHARE)] == [1.0, 1.0, 0.75]
     assert [result.scores[name].floors[CENTRE].value for name in (PEAK, ANY, SHARE)] == [0.0, 0.0, 0.0]
     assert result.scores[PEAK].floors[EXCHANGED].value == 0.0
+    (alone, *_) = found
+    lonely = score_pointing([alone], bootstrap_counts(1, 20))
+    for name in (PEAK, ANY, SHARE):
+        assert lonely.scores[name].floors[MEAN].value is None, "there is no other image"
+        assert lonely.scores[name].floors[EXCHANGED].value is None
+    other_grid = replace(found[1], grid=PatchGrid(2, 8))
+    mixed = score_pointing([alone, other_grid], bootstrap_counts(2, 20))
+    assert mixed.scores[PEAK].floors[MEAN].value is None, "no map of another image with this grid"
+    assert mixed.scores[ANY].floors[MEAN].value == 0.0
     absent = [replace(one, sample=replace(one.sample, findings={"edema": 0.0})) for one in found]
     assert score_pointing(absent, bootstrap_counts(2, 20)) is None
 

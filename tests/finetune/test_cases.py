@@ -1,7 +1,7 @@
 """The data of a run: read, checked, merged, and known by a fingerprint."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -203,6 +203,29 @@ def test_what_a_data_set_leaves_out_is_told(tmp_path: Path) -> None:
     told: list[str] = []
     read_cases(configure(folder), tell=told.append)
     assert told == ["Left out of folder: scanpaths or study without an image 1"]
+
+
+def test_a_column_with_one_odd_cell_is_told_and_where_it_is(tmp_path: Path) -> None:
+    """A finding was left out of a training without a word."""
+    folder = write_folder(tmp_path / "set", [Study(name, n, readings={"owl": HERE}) for n, name in enumerate("abc")])
+    (folder / "labels.csv").write_text("file,age,edema,nodule\na,60,1,1\nb,61,0,0\nc,62,maybe,1\n")
+    told, not_read = list[str](), list[Mapping[str, str]]()
+    cases = read_cases(configure(folder), tell=told.append, not_read=not_read)
+    assert [case.findings for case in cases] == [{"nodule": 1.0}, {"nodule": 0.0}, {"nodule": 1.0}]
+    odd = "holds other values than 0 and 1, first in line 4"
+    assert told == [f"Columns of folder that are no findings: age: no finding; edema: {odd}"]
+    assert not_read == [{"age": "no finding", "edema": odd}]
+
+
+def test_records_that_say_nothing_and_labels_on_a_tie_are_counted(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "set", [Study("a", 1, readings={"owl": HERE}), Study("b", 2), Study("c", 3)])
+    told: list[str] = []
+    read_cases(configure(folder), tell=told.append)
+    assert told == ["Left out of folder, since nobody says anything of them: 2 records"]
+    told.clear()
+    merged([per_reading(image, who, {"edema": says, "mass": 1.0})
+            for image in "ab" for who, says in (("owl", 1.0), ("fox", 0.0))], told.append)  # fmt: skip
+    assert told == ["Labels left out, since as many readers say yes as no: edema 2"]
 
 
 def test_readers_that_nobody_knows_cannot_be_chosen(tmp_path: Path) -> None:

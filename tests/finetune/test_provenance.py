@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -10,7 +11,7 @@ import pytest
 import yaml
 
 from finetune.base import Base, folder_digest
-from finetune.card import provenance_lines
+from finetune.card import provenance_lines, render_card
 from finetune.cases import Split, fingerprint, read_cases, split_cases
 from finetune.config import ConfigError, FinetuneConfig
 from finetune.provenance import Trained, provenance_values, write_provenance
@@ -151,6 +152,20 @@ def test_what_the_gaze_tokens_cut_is_told_in_provenance_and_card(made: Made, tmp
     said = f"Of the scanpaths, {readings} of {2 * readings} fixations (50%) lie beyond the first 1 of their reading"
     assert said in (tmp_path / "README.md").read_text()
     assert "Of the scanpaths" not in made.card
+
+
+def test_columns_that_are_no_findings_are_told_in_provenance_and_card(made: Made, tmp_path: Path) -> None:
+    why = "holds other values than 0 and 1, first in line 4"
+    split = replace(made.split, not_read=({"a | b\nc": why}, {}))
+    values = provenance_values("a", made.config, made.base, split, TRAINED, MEASURES, VERDICT)
+    assert [one["columns_not_read"] for one in values["data"]["datasets"]] == [{"a | b\nc": why}, {}]
+    write_provenance(tmp_path, values, split.held_out)
+    said = f"Columns of folder=exported that are no findings, so nothing was learned from them: a \\| b c: {why}."
+    assert said in (tmp_path / "README.md").read_text()
+    assert "Columns of" not in made.card
+    for one in values["data"]["datasets"]:
+        del one["columns_not_read"]  # as earlier versions wrote it
+    assert "Columns of" not in render_card(values)
 
 
 @pytest.mark.parametrize(("values", "chosen"), [

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import sys
 import time
@@ -23,6 +24,7 @@ from finetune.records import (
     read_events,
     read_provenance,
 )
+from finetune.verdict import CHOSEN
 from gazevlm_core.model.adapters import ADAPTER_FILES
 from tests.finetune.case_maker import Study, write_folder
 from tests.finetune.run_maker import StopAfter, events, go, losses, quick, tensors
@@ -253,6 +255,22 @@ def test_with_few_held_out_patients_an_adapter_is_not_judged(
     assert (provenance["verdict"]["outcome"], provenance["verdict"]["why"]) == ("too few to tell", ending.cause)
     assert f"**{ending.cause}**" in (tmp_path / "adapter" / "README.md").read_text(encoding="utf-8")
     assert events(tmp_path / "run", "verdict")[0]["outcome"] == "too few to tell"
+
+
+def test_what_the_held_out_images_chose_and_what_was_not_read_is_told(
+    gaze_folder: Path, tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    data = shutil.copytree(gaze_folder, tmp_path / "data")
+    (data / "labels.csv").write_text("file,mass\n0,1\n1,0\n2,perhaps\n")
+    config = quick(data, tiny_checkpoint, patience=2, max_steps=2)
+    assert go(config, tmp_path / "adapter", tmp_path / "run").outcome == "done"
+    said = [event["text"] for event in events(tmp_path / "run", "phase")]
+    odd = "mass: holds other values than 0 and 1, first in line 4"
+    assert f"Columns of folder that are no findings: {odd}" in said
+    assert any("which flatters them" in text for text in said)
+    card = (tmp_path / "adapter" / "README.md").read_text(encoding="utf-8")
+    assert odd in card
+    assert CHOSEN in card
 
 
 # ---- the command ----------------------------------------------------------------------------------------------------
