@@ -115,10 +115,11 @@ def test_a_link_is_hidden_once_it_is_one_to_something_else(browser: "Browser", a
         page.get_by_role("option").last.click()
 
     changes = (
-        lambda: page.fill("#question textarea", "Is there edema?"), lambda: page.click("#diagnose"), change_model,
+        lambda: page.fill("#question textarea", "Is there edema?"), lambda: page.click("#diagnose"),
         lambda: page.fill("#settings input[type=number] >> nth=0", "9"),
         lambda: page.fill("#second input, #second textarea", "0.5"),
         lambda: pick_example(page, "cardiomegaly, severe"), lambda: pick_preset(page, "Is there pneumothorax?"),
+        change_model,
     )  # fmt: skip
     for change in changes:
         page.wait_for_selector("#diagnose:enabled")
