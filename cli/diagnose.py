@@ -58,7 +58,7 @@ def diagnose(
     look_at: Annotated[
         str | None,
         typer.Option(help="The path to take in the model's stead, e.g. \"0.31,0.42 0.70,0.66\": x,y of each place, as "
-                     "fractions of the image."),
+                     "fractions of the image, or x,y,ms with how long it is looked at."),
     ] = None,
     begin_at: Annotated[
         str | None, typer.Option(help="Where the path begins, in the same form; the model goes on from there.")
@@ -106,7 +106,7 @@ def _checked_question(question: str | None, device: str, json_twice: bool) -> st
 
 
 def _places(option: str, text: str | None) -> tuple[Fixation, ...]:
-    """Return places written as "x,y x,y".
+    """Return places written as "x,y x,y,ms".
 
     Raises:
         ValueError: they cannot be read, or there are none.

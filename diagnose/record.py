@@ -84,6 +84,7 @@ class ModelRecord(TypedDict):
     facts: dict[str, str]
 
 
+VERDICT = "Unlike the images that this model learnt from: what it says here means nothing."
 JSON_NAMES = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}
 
 
@@ -121,7 +122,7 @@ def to_record(diagnosis: Diagnosis, image: str, seconds: float) -> DiagnosisReco
     """Return the JSON record of a diagnosis.
 
     Args:
-        diagnosis: from the engine.
+        diagnosis: from the engine, with a note where its answer was cut short.
         image: name or path of the image, as the user gave it.
         seconds: from reading the file to the last word.
     """

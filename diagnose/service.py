@@ -16,12 +16,12 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from diagnose.record import DiagnosisRecord
+from diagnose.record import VERDICT, DiagnosisRecord
 from gazevlm_core.findings import HELD_OUT_FINDING_NAMES
 from gazevlm_core.images import ImageError, load_radiograph
 from gazevlm_core.options import DiagnoseOptions
 from gazevlm_core.overlay import draw_overlay
-from gazevlm_core.records import Diagnosis
+from gazevlm_core.records import Diagnosis, is_strange
 from gazevlm_core.replay import ReplayFormat, draw_replay, save_replay
 from gazevlm_core.scanpath import Scanpath
 from gazevlm_core.words import check_question
@@ -190,8 +190,8 @@ def draw_figure(
     image: Image.Image, scanpath: Scanpath, record: DiagnosisRecord, *, changed: bool = False,
     silent: Collection[str] = (),
 ) -> Image.Image:  # fmt: skip
-    """Return the image with its path and a caption below it: question, answer, most probable findings, and what
-    answered.
+    """Return the image with its path and a caption below it: the verdict on an image unlike those of the training,
+    question, answer, what must be known of it, most probable findings, and what answered.
 
     Args:
         image, scanpath, record: as in `write_downloads`.
@@ -206,7 +206,7 @@ def draw_figure(
     likely = sorted(shown, key=lambda item: -item[1])[:CAPTION_FINDINGS]
     who = " + ".join(filter(None, (record["model"], record["adapter"])))
     paragraphs = [
-        record["question"], record["answer"],
+        VERDICT * is_strange(record["strangeness"]), record["question"], record["answer"], *record["notes"],
         "Findings: " + ", ".join(f"{name} {value:.2f}" for name, value in likely) + "." if likely else "",
         f"{who}: {len(scanpath)} fixations, numbered in the order of looking{', changed by hand' * changed}. "
         "Not a medical device.",

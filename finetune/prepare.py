@@ -38,7 +38,7 @@ from gazevlm_core.model.checkpoint import pick_device
 from gazevlm_core.model.configuration_gazevlm import GazeConfig
 from gazevlm_core.model.places import pooled_tokens
 from gazevlm_core.ranks import ALONE, Ranks
-from gazevlm_core.records import MOST_OOD_SCORE, Diagnosis
+from gazevlm_core.records import Diagnosis, is_strange
 from gazevlm_core.sample import Sample
 from web.formatting import counted
 
@@ -291,7 +291,7 @@ def decide_vision(
 
     def unlike(cases: list[Sample]) -> list[bool]:
         scores = [engine.ood_score(image) for image in encoded_cases(cases, engine, None)]
-        return [score is not None and score > MOST_OOD_SCORE for score in scores]
+        return list(map(is_strange, scores))
 
     with at_rest(engine), torch.no_grad():
         far = [one for part in replace(batching, advance=DEFAULT_BATCHING.advance).chunks(some, unlike) for one in part]

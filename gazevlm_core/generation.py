@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Generator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from transformers import StoppingCriteria, StoppingCriteriaList, TextIteratorStreamer
@@ -12,9 +12,16 @@ from gazevlm_core.model.outputs import PrefillOutput
 from gazevlm_core.model.processing_gazevlm import GazeVLMProcessor
 from gazevlm_core.options import DiagnoseOptions
 from gazevlm_core.records import Sentence
-from gazevlm_core.words import sentence_spans
+from gazevlm_core.words import LENGTH_NOTE, LOOP_NOTE, cut_loop, sentence_spans
 
 TEXT_THREAD = "gazevlm-text"
+
+
+class Words(NamedTuple):
+    """An answer so far, and what the user must know of where it ends."""
+
+    text: str
+    notes: tuple[str, ...] = ()
 
 
 class _Cancelled(StoppingCriteria):
@@ -27,15 +34,18 @@ class _Cancelled(StoppingCriteria):
 
 def stream_text(
     model: GazeVLM, processor: GazeVLMProcessor, prefilled: PrefillOutput, options: DiagnoseOptions
-) -> Generator[str, None, None]:
-    """Yield the growing answer after a pass, which is used up; closing the iterator stops the generation."""
+) -> Generator[Words, None, None]:
+    """Yield the growing answer after a pass, which is used up; a text that repeats itself ends. Closing the iterator
+    stops the generation."""
     streamer = TextIteratorStreamer(processor.tokenizer, skip_prompt=True, skip_special_tokens=True)
     cancelled = _Cancelled()
     failures: list[BaseException] = []
+    ended: list[bool] = []
 
     def generate() -> None:
         try:
-            generate_text(model, prefilled, options, streamer=streamer, cancelled=cancelled)
+            ids = generate_text(model, prefilled, options, streamer=streamer, cancelled=cancelled)
+            ended.extend(_ended(model, ids))
         except BaseException as error:  # carried to the caller's thread below
             failures.append(error)
             streamer.end()
@@ -45,14 +55,50 @@ def stream_text(
     answer = ""
     try:
         for piece in streamer:
+            if not piece:
+                continue
             answer += piece
-            if piece:
-                yield answer.strip()
+            words = words_of(answer)
+            yield words
+            if words.notes:
+                return
     finally:
         cancelled.event.set()
         worker.join()
     if failures:
         raise failures[0]
+    if not all(ended):
+        yield words_of(answer, ended=False)
+
+
+def answers(
+    model: GazeVLM, processor: GazeVLMProcessor, prefilled: PrefillOutput, options: DiagnoseOptions
+) -> list[Words]:
+    """Return the answers after a pass, which is used up."""
+    ids = generate_text(model, prefilled, options)
+    texts = processor.tokenizer.batch_decode(ids, skip_special_tokens=True)
+    return [words_of(text, ended=ended) for text, ended in zip(texts, _ended(model, ids), strict=True)]
+
+
+def words_of(text: str, *, ended: bool = True) -> Words:
+    """Return an answer with a note where it is cut short: one that repeats itself where it begins to.
+
+    Args:
+        text: as it was generated, so far.
+        ended: whether the model ended it, or has not yet; False where it reached the longest answer.
+    """
+    text = text.strip()
+    kept = cut_loop(text)
+    if kept != text:
+        return Words(kept, (LOOP_NOTE,))
+    return Words(text, () if ended else (LENGTH_NOTE,))
+
+
+def _ended(model: GazeVLM, ids: torch.Tensor) -> list[bool]:
+    """Return whether the model itself ended each answer: whether there is an end token in int64 [B, T]."""
+    own = model.generation_config.eos_token_id
+    ends = torch.tensor([] if own is None else own, dtype=ids.dtype, device=ids.device).reshape(-1)
+    return torch.isin(ids, ends).any(dim=1).tolist()
 
 
 def generate_text(

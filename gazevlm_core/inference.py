@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from gazevlm_core.datasets.trained_on import PROVENANCE_FILE, TrainedOn, read_all_trained_on
-from gazevlm_core.generation import generate_text, sentence_shares, stream_text
+from gazevlm_core.generation import answers, sentence_shares, stream_text
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.images import load_image
 from gazevlm_core.images.base import check_ratio
@@ -36,10 +36,10 @@ from gazevlm_core.model.path_sampling import DecodedPath
 from gazevlm_core.model.processing_gazevlm import clean_text, render_prompt
 from gazevlm_core.model.shared_prefix import Prefix, prefill_images, prefill_prompts
 from gazevlm_core.options import DEFAULT_QUESTION, Attention, DiagnoseOptions, Precision
-from gazevlm_core.records import Diagnosis, Glimpse
+from gazevlm_core.records import Diagnosis, Glimpse, is_strange
 from gazevlm_core.sample import pixel_digest
 from gazevlm_core.scanpath import Place, fixations_at
-from gazevlm_core.words import LOOP_NOTE, check_question, cut_loop, recognised
+from gazevlm_core.words import check_question, recognised
 
 ImageLike = Image.Image | str | Path
 ImageList = list[Image.Image] | list[str] | list[Path] | list[ImageLike] | tuple[ImageLike, ...]
@@ -304,7 +304,7 @@ class GazeEngine:
         for row, (image, findings) in enumerate(zip(images, self.findings(prefilled), strict=True)):
             ood_score, path = self.ood_score(image), paths.get(row)
             notes = (UNTRAINED_NOTE,) if path is None else path.notes
-            if ood_score is not None and ood_score > 1:
+            if is_strange(ood_score):
                 notes += (OOD_NOTE.format(trained_on=self.gaze_config.trained_on, times=ood_score),)
             if self.checkpoint.ood_reference is not None and not self._sees_as_base:
                 notes += (OOD_UNKNOWN_NOTE,)
@@ -344,12 +344,11 @@ class GazeEngine:
             encoded, seen, paths = self._prefill_cached(image, question, options)
             record = replace(self.describe(seen, [encoded], paths)[0], question=question)
             yield record
-            with closing(stream_text(self.model, self.processor, seen, options)) as answers:
-                for answer in answers:
-                    record = _answered(record, answer)
+            notes = record.notes
+            with closing(stream_text(self.model, self.processor, seen, options)) as said:
+                for words in said:
+                    record = replace(record, answer=words.text, notes=notes + words.notes)
                     yield record
-                    if LOOP_NOTE in record.notes:
-                        break
             if record.glimpses:
                 yield self._with_sentences([record], seen)[0]
 
@@ -380,7 +379,8 @@ class GazeEngine:
         Args:
             image: upright pixels, or the path of a file that `load_image` reads; or a list of these.
             question: for all images, or one for each.
-            look_at: places (x, y) that are the whole path, in the model's stead; as in the options.
+            look_at: places (x, y) or (x, y, duration_ms) that are the whole path, in the model's stead; as in the
+                options.
             begin_at: places that the path begins with; as in the options.
             batch_size: images of a list per pass; more need more memory.
 
@@ -427,22 +427,17 @@ class GazeEngine:
                 encoded = self.encode_images(images)
                 seen, paths = self.prefill_with_paths(encoded, known, options)
             described = self.describe(seen, encoded, paths)
-            records = [replace(record, question=one) for record, one in zip(described, known, strict=True)]
-            answers = generate_text(self.model, seen, options)
-            texts = self.processor.tokenizer.batch_decode(answers, skip_special_tokens=True)
-            said = [_answered(record, text.strip()) for record, text in zip(records, texts, strict=True)]
-            return self._with_sentences(said, seen)
+            said = answers(self.model, self.processor, seen, options)
+            records = [
+                replace(record, question=question, answer=words.text, notes=record.notes + words.notes)
+                for record, question, words in zip(described, known, said, strict=True)
+            ]
+            return self._with_sentences(records, seen)
 
     def _with_sentences(self, records: Sequence[Diagnosis], seen: PrefillOutput) -> list[Diagnosis]:
         """Return the records of a pass with the sentences of their answers."""
         sentences = sentence_shares(self.model, self.processor, seen, [record.answer for record in records])
         return [replace(record, sentences=own) for record, own in zip(records, sentences, strict=True)]
-
-
-def _answered(record: Diagnosis, text: str) -> Diagnosis:
-    """Return a record with its words; those that repeat themselves are cut, and a note says so."""
-    kept = cut_loop(text)
-    return replace(record, answer=kept, notes=record.notes if kept == text else (*record.notes, LOOP_NOTE))
 
 
 def opened(image: ImageLike) -> Image.Image:

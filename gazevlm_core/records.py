@@ -12,6 +12,11 @@ from gazevlm_core.scanpath import Scanpath
 MOST_OOD_SCORE = 1.0  # above it an image is unlike those of the training
 
 
+def is_strange(ood_score: float | None) -> bool:
+    """Whether an image is known to be unlike those of the training."""
+    return ood_score is not None and ood_score > MOST_OOD_SCORE
+
+
 @dataclass(frozen=True)
 class Glimpse:
     """A place of the path that the model saw closely.

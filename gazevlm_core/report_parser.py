@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from gazevlm_core.findings import VOCABULARY
 from gazevlm_core.records import Diagnosis
+from gazevlm_core.words import CUT_SHORT, STOPPED_NOTE, whole_sentences
 
 PARSED_NAMES: tuple[str, ...] = tuple(term.name for term in VOCABULARY)
 _LUNG_NAMES = tuple(term.name for term in VOCABULARY if term.in_lung)
@@ -149,7 +150,14 @@ class Claim:
 
 
 def claims_of(diagnosis: Diagnosis) -> tuple[Claim, ...]:
-    """Return every finding that the answer affirms or denies, with its probability."""
+    """Return every finding that the answer affirms or denies, with its probability.
+
+    Of words that were cut short only whole sentences count ("No edema. A left effusion is" affirms nothing), and of
+    those that somebody stopped none.
+    """
+    if STOPPED_NOTE in diagnosis.notes:
+        return ()
     known = {name.casefold(): float(value) for name, value in diagnosis.finding_probabilities.items()}
-    said = parse_claims(diagnosis.answer, diagnosis.question)
+    cut = any(note in CUT_SHORT for note in diagnosis.notes)
+    said = parse_claims(whole_sentences(diagnosis.answer) if cut else diagnosis.answer, diagnosis.question)
     return tuple(Claim(name, affirmed, known.get(name.casefold())) for name, affirmed in said.items())

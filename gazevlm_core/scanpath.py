@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal, get_args
 Source = Literal["eyetracker", "click", "bubble", "moving window", "model", "simulated"]
 SOURCES: tuple[str, ...] = get_args(Source)
 KEPT_SHARE = 0.95  # of the fixations, by which a K is suggested
+LONGEST_DWELL_MS = 3_600_000.0  # of a place that somebody gives
 EXACT = {"extra": "forbid", "allow_inf_nan": False}  # for pydantic, where a path is read from JSON
 
 
@@ -48,14 +49,14 @@ class Fixation:
                 raise ValueError(f"fixation {name} must be a finite time >= 0 or None, got {value!r}")
 
 
-Place = Fixation | Sequence[float]  # a fixation, or its (x, y)
+Place = Fixation | Sequence[float | None]  # a fixation, or its (x, y) or (x, y, duration_ms)
 
 
 def fixations_at(places: Iterable[Place]) -> tuple[Fixation, ...]:
     """Return fixations at some places, in their order.
 
     Raises:
-        ValueError: a place that is no pair of numbers in [0, 1); the message says which.
+        ValueError: a place that is no pair of numbers in [0, 1), with or without a dwell; the message says which.
     """
     found = []
     for number, place in enumerate(places, start=1):
@@ -63,14 +64,22 @@ def fixations_at(places: Iterable[Place]) -> tuple[Fixation, ...]:
             found.append(place)
             continue
         try:
-            x, y = map(float, place)
-            found.append(Fixation(x, y))
-        except (TypeError, ValueError):
+            x, y, dwell_ms = (*place, None) if len(place) == 2 else place
+            found.append(Fixation(float(x), float(y), _dwell(dwell_ms)))  # type: ignore[arg-type]
+        except (TypeError, ValueError, OverflowError):
             raise ValueError(
-                f"place {number} must be two numbers x and y of at least 0 and below 1, fractions of the image, got "
-                f"{str(place)[:60]}"
+                f"place {number} must be two numbers x and y of at least 0 and below 1, fractions of the image, and "
+                f"may have a third, its dwell in ms, of at most {LONGEST_DWELL_MS:.0f}; got {str(place)[:60]}"
             ) from None
     return tuple(found)
+
+
+def _dwell(value: float | None) -> float | None:
+    """Return the dwell of a place that somebody gave. Raises ValueError: it is too long, or none."""
+    dwell_ms = None if value is None else float(value)
+    if dwell_ms is not None and dwell_ms > LONGEST_DWELL_MS:
+        raise ValueError(value)
+    return dwell_ms
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,5 @@
-"""The words that go in and come out: which questions a model knows, and where an answer begins to repeat itself."""
+"""The words that go in and come out: which questions a model knows, where an answer begins to repeat itself, and what
+else cuts it short."""
 
 import re
 import unicodedata
@@ -8,9 +9,13 @@ LONGEST_QUESTION = 500  # characters
 LONGEST_PERIOD = 40  # words of the longest loop that is found
 REPEATS, WORD_REPEATS, PART_REPEATS = 3, 4, 8  # of several words, of one word, of a part of a word: that is a loop
 LOOP_NOTE = "The text went on repeating itself, and was cut where it began to."
+LENGTH_NOTE = "The text reached the longest length that was asked for, and was cut there."
+STOPPED_NOTE = "Stopped before the answer was complete."
+CUT_SHORT = (LOOP_NOTE, LENGTH_NOTE, STOPPED_NOTE)  # notes of an answer whose last sentence may be a part of one
 _THERE = re.compile(r"(?:is|are) there (?:(?:an?|any) )?(?P<finding>.+)")
 _PART_LOOP = re.compile(rf"(?P<part>\S{{1,20}}?)(?P=part){{{PART_REPEATS - 1},}}")
 _SENTENCE = re.compile(r"\S[^\n]*?(?:[.!?]+(?=\s|$)|(?=\s*(?:\n|$)))")
+_WHOLE = re.compile(r".*(?:[.!?](?=\s|$)|\n)", re.DOTALL)
 _PRESENCE = re.compile(r"(?:Is|Are) there (?P<finding>.+)\?")
 
 
@@ -102,3 +107,9 @@ def cut_loop(text: str) -> str:
 def sentence_spans(text: str) -> list[tuple[int, int]]:
     """Return the first character of each sentence, and the one behind its last; a line ends a sentence too."""
     return [match.span() for match in _SENTENCE.finditer(text)]
+
+
+def whole_sentences(text: str) -> str:
+    """Return the whole sentences of a text that was cut short; a line ends a sentence too."""
+    match = _WHOLE.match(text)
+    return match.group().rstrip() if match else ""

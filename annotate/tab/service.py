@@ -27,7 +27,7 @@ from annotate.votes import first_of_each
 from gazevlm_core.findings import FINDING_NAMES, NO_FINDING
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.images import open_image
-from gazevlm_core.records import MOST_OOD_SCORE, Diagnosis
+from gazevlm_core.records import Diagnosis, is_strange
 from gazevlm_core.scanpath import Fixation, Scanpath
 from web.guard import WebRequest
 from web.identity import Action, Gate, NotAllowed, Visitor
@@ -336,7 +336,7 @@ class AnnotationService:
             found = self._predict(sha256, model)
         except ValueError as error:
             return None, str(error)
-        if found.ood_score is not None and found.ood_score > MOST_OOD_SCORE:
+        if is_strange(found.ood_score):
             return None, STRANGE.format(model=model)
         return found, UNTRAINED.format(model=model) if found.scanpath is None else " ".join(found.notes)
 

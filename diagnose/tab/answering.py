@@ -47,7 +47,7 @@ class Answering:
         self.controls = [page.status, page.start, page.stop]
 
     def answer(
-        self, sending: float, shown: Shown | None, visit: Visit | None, revealed: bool, question: str, *settings: Any
+        self, sending: float, shown: Shown | None, visit: Visit | None, question: str, *settings: Any
     ) -> Generator[Values, None, None]:
         """Yield the path, then the words; then the same of what is compared. Nothing about an image that another
         one is about to replace, and nothing more once another image was chosen or the answer was stopped."""
@@ -84,7 +84,7 @@ class Answering:
                 yield {self.status: status_line(UNANSWERED), **declined}
                 return
             for number, (way, title) in enumerate(zip(ways, titles, strict=True)):
-                for step in self._steps(number, title, way, picture, shown, revealed=revealed):
+                for step in self._steps(number, title, way, picture, shown, visit):
                     if turn != visit.answers:
                         return
                     shown = step[self.shown]
@@ -103,7 +103,7 @@ class Answering:
         return values
 
     def _steps(
-        self, number: int, title: str, way: Asking, picture: Picture, shown: Shown, *, revealed: bool
+        self, number: int, title: str, way: Asking, picture: Picture, shown: Shown, visit: Visit
     ) -> Generator[Values, None, None]:
         """Answer into one panel; every step has the new `shown`. Words wait for the next step of the
         page."""
@@ -122,13 +122,12 @@ class Answering:
                     self.status: status_line(f"Done in {step.seconds:.1f} s." if step.finished else WRITING),
                     **panel.answer_values(result),
                 }
-                yield {**values, **self._around(panel, shown, first=not count, revealed=revealed)}
+                yield {**values, **self._around(panel, shown, first=not count, revealed=visit.revealed)}
                 next_s = time.monotonic() + STEP_S
 
     def steer(
-        self, panel: ResultPanel, shown: Shown | None, changes: LatestChanges, visit: Visit | None, data: object, *,
-        revealed: bool,
-    ) -> Generator[Values, None, None]:  # fmt: skip
+        self, panel: ResultPanel, shown: Shown | None, changes: LatestChanges, visit: Visit | None, data: object
+    ) -> Generator[Values, None, None]:
         """Yield what follows from a path that was changed by hand; nothing any more once it was changed again, or
         another image chosen."""
         visit = visit or Visit()
@@ -148,7 +147,7 @@ class Answering:
                 values: Values = {self.shown: shown, **self._controlling(done, busy=not step.finished)}
                 if first:
                     values |= {self.files: gr.File(None, visible=False)}
-                values |= self._around(panel, shown, first=first, revealed=revealed)
+                values |= self._around(panel, shown, first=first, revealed=visit.revealed)
                 yield {**values, **panel.answer_values(changed)}
         except ValueError as error:
             raise page_error(error) from error
@@ -174,17 +173,19 @@ class Answering:
         return dict(zip(self.controls, controls_at(text, busy=busy), strict=True))
 
     def give_up(
-        self, panel: ResultPanel, shown: Shown | None, changes: LatestChanges, ending: str, *, revealed: bool
+        self, panel: ResultPanel, shown: Shown | None, changes: LatestChanges, visit: Visit | None, ending: str
     ) -> Values:
-        """Return the path as it was before the change; nothing where another question or image ended it."""
+        """Return the path as it was before a change that came to nothing, or the changed one, whose words alone ended
+        before their time; nothing where another question or image ended it."""
         if ending not in (STEERED, STOP):
             return {self.status: gr.skip()}
         values = self._controlling(FAILED if ending == STEERED else STOPPED, busy=False)
         if shown is None or panel.number >= len(shown.results):
             return values
-        payload = shown.payload(panel.number, revealed=revealed)
-        before = payload.steering or ViewerSteering()
-        steering = before.model_copy(update={"turn": changes.latest(panel.number), "failed": True})
+        payload = shown.payload(panel.number, revealed=(visit or Visit()).revealed)
+        steering, latest = payload.steering or ViewerSteering(), changes.latest(panel.number)
+        if steering.turn != latest:
+            steering = steering.model_copy(update={"turn": latest, "failed": True, "kept": steering.turn})
         return {**values, panel.viewer: payload.model_copy(update={"steering": steering})}
 
     def _titles(self, ways: list[Asking]) -> list[str]:

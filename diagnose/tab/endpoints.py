@@ -13,15 +13,15 @@ from diagnose.record import MODELS_SCHEMA, RECORD_SCHEMA, DiagnosisRecord, Model
 from diagnose.service import answer_steps, choose_picture, overlay_of
 from diagnose.tab.form import USUAL, answer_settings, asking_of
 from gazevlm_core.options import DEFAULT_QUESTION
-from gazevlm_core.scanpath import Fixation, fixations_at
+from gazevlm_core.scanpath import LONGEST_DWELL_MS, Fixation, fixations_at
 from web.blocks import MODEL_QUEUE
 from web.models import Ask
 from web.page import page_error
 
+# Of all three numbers: by `prefixItems` clients of Gradio would take the whole path for one tuple.
+_NUMBER = {"anyOf": [{"type": "number", "minimum": 0, "maximum": LONGEST_DWELL_MS}, {"type": "null"}]}
 PLACES_SCHEMA: dict[str, Any] = {
-    "type": "array",
-    "items": {"type": "array", "items": {"type": "number", "minimum": 0, "exclusiveMaximum": 1}, "minItems": 2,
-              "maxItems": 2},
+    "type": "array", "items": {"type": "array", "items": _NUMBER, "minItems": 2, "maxItems": 3},
 }  # fmt: skip
 
 
@@ -37,8 +37,8 @@ def _diagnose_endpoint(catalogue: Catalogue, ask: Ask) -> None:
     question = gr.Textbox(DEFAULT_QUESTION, label="question")
     model = gr.Textbox(USUAL.model, label="model: a name from /models; empty for the usual one")
     places = {**PLACES_SCHEMA, "maxItems": _longest_path(catalogue)}
-    look_at = Api([], places, "look_at: places (x, y) that are the whole path, in the model's stead")
-    begin_at = Api([], places, "begin_at: places (x, y) that the path begins with")
+    look_at = Api([], places, "look_at: places (x, y, ms) that are the whole path, in the model's stead")
+    begin_at = Api([], places, "begin_at: places (x, y, ms) that the path begins with")
     record = Api(None, RECORD_SCHEMA, "record")
     overlay = gr.Image(label="overlay", format="png", type="pil")
     call = gr.Button()
@@ -60,8 +60,9 @@ def _diagnose_endpoint(catalogue: Catalogue, ask: Ask) -> None:
 
         Returns the record that `gazevlm diagnose --json` prints, and the scanpath drawn over the image at its own size
         (nothing where the model's gaze is untrained). The settings are those of the page; the same ones give the same
-        answer. Places are pairs of x and y, fractions of the upright image from its upper left corner. The answer of a
-        model with glimpses follows from them; the notes of the record say where it does not.
+        answer. Places are x and y, fractions of the upright image from its upper left corner, and may have a third
+        number, how long they are looked at in ms: those without are seen closely first. The answer of a model with
+        glimpses follows from them; the notes of the record say where it does not.
         """
         start = time.perf_counter()
         try:
@@ -95,7 +96,7 @@ def _places(places: object, name: str, most: int) -> tuple[Fixation, ...]:
     """
     given = [] if places is None else places
     if not isinstance(given, list):
-        raise ValueError(f"{name} must be a list of places [x, y]; change it.")
+        raise ValueError(f"{name} must be a list of places [x, y] or [x, y, ms]; change it.")
     if len(given) > most:
         raise ValueError(f"{name} has {len(given)} places, and a path at most {most}; give fewer.")
     try:

@@ -155,13 +155,16 @@ def to_query(asking: Asking) -> str:
     return urlencode({name: value for name, value in asdict(asking).items() if value not in (None, "")})
 
 
-def how_of(asking: Asking, example: int | None, look_at: Iterable[Fixation] = ()) -> dict[str, Any]:
+def how_of(
+    asking: Asking, example: int | None, look_at: Iterable[Fixation] = (), *, finished: bool = True
+) -> dict[str, Any]:
     """Return what gives an answer again: question, model and settings, version, day, and for a drawn example the link.
 
     Args:
         asking: what was asked.
         example: number of the drawn example; None for an upload.
         look_at: the path, where it was changed by hand, which no link can hold.
+        finished: whether the answer is complete; of one that is not "stopped" is true, and this gives all of it.
     """
     beside = {"example", "second_model", "second_temperature"}
     used = {name: value for name, value in asdict(asking).items() if name not in beside}
@@ -169,7 +172,8 @@ def how_of(asking: Asking, example: int | None, look_at: Iterable[Fixation] = ()
     link: dict[str, Any] = {} if example is None else {"link": f"?{to_query(replace(asking, example=example))}"}
     if places:
         link = {"look_at": places}
-    return {**used, **link, "version": __version__, "date": f"{datetime.now(UTC):%Y-%m-%d}"}
+    stopped = {} if finished else {"stopped": True}
+    return {**used, **link, **stopped, "version": __version__, "date": f"{datetime.now(UTC):%Y-%m-%d}"}
 
 
 def from_query(query: Mapping[str, str], default_question: str) -> Asking:
@@ -287,7 +291,7 @@ class AskingForm:
                 info="Holds model, question, settings and a drawn example; an upload is not part of it.",
                 interactive=False, visible=False, buttons=["copy"], elem_id="link",
             )  # fmt: skip
-        self.settings = [self.model, *settings, self.second_model, self.second_temperature]
+        self.settings: list[Any] = [self.model, *settings, self.second_model, self.second_temperature]
 
     def refreshed(self, model: str, second: str) -> Values:
         """Return values of `picked` for the models that there are now; one that has gone gives way to the usual one."""

@@ -3,10 +3,11 @@
 from collections.abc import Collection, Mapping, Sequence
 from html import escape
 
+from diagnose.record import VERDICT
 from diagnose.service import EXAMPLES, example_phantom
 from diagnose.tab.answer import Side
 from gazevlm_core.path_style import MODEL, Color, is_light, order_colors
-from gazevlm_core.records import MOST_OOD_SCORE, Diagnosis
+from gazevlm_core.records import Diagnosis, is_strange
 from gazevlm_core.report_parser import Claim, claims_of
 from gazevlm_core.scanpath import Scanpath
 from gazevlm_core.zones import zone_dwells
@@ -19,7 +20,6 @@ EVIDENCE_NOTE = (
     "How much each fixation that was seen closely counted for the probability of a finding, and its part of the "
     "attention while a sentence was written: attention, and no proof"
 )
-VERDICT = "Unlike the images that this model learnt from: what it says here means nothing."
 
 
 def badges(facts: Mapping[str, str]) -> str:
@@ -146,7 +146,7 @@ def warning(diagnosis: Diagnosis, elsewhere: Collection[str] = ()) -> str:
         elsewhere: those of them that stand elsewhere on the page.
     """
     notes = [one for one in diagnosis.notes if one not in elsewhere]
-    if diagnosis.ood_score is None or diagnosis.ood_score <= MOST_OOD_SCORE:
+    if not is_strange(diagnosis.ood_score):
         return alert(notes)
     why = folded("Why", "".join(f"<p>{escape(one)}</p>" for one in notes))
     box = '<label><input type="checkbox" class="gaze-anyway"> Show path, words and bars anyway</label>'

@@ -3,6 +3,8 @@
 (page => {
   const POLL_MS = 50,
     PATIENCE_MS = 10_000,
+    SETTINGS = "#ask :is(input, select, textarea):not(#question textarea)",
+    stale = new Set(), // what has changed since the answer: "question", "settings"
     find = selector => document.querySelector(selector),
     visible = () => Boolean(find("#upload")?.offsetParent),
     question = () => find("#question textarea")?.value.trim() ?? "";
@@ -66,11 +68,12 @@
     /* What is asked has not changed since the answer. */
     fresh(asked) {
       this.asked = asked;
+      stale.clear();
       find("#story")?.classList.remove("gaze-stale");
     },
 
     /* Another model is chosen, of which the page's own events say nothing. */
-    outdate: () => outdated(),
+    outdate: () => outdated("settings"),
 
     /* A file begins to be sent: nothing about the present image is worth waiting for. */
     send() {
@@ -134,7 +137,7 @@
     "change",
     event => {
       if (event.target.matches?.("#upload input[type=file]") && event.target.files.length) ask.send();
-      if (event.target.matches?.("#ask input, #ask select")) outdated();
+      if (event.target.matches?.(SETTINGS)) outdated("settings");
     },
     true,
   );
@@ -150,15 +153,18 @@
     },
     true,
   );
-  /* An answer to something else than what the form asks now is dimmed. */
-  function outdated(stale = true) {
-    find("#story").classList.toggle("gaze-stale", stale && Boolean(find("#asked .gaze-asked")));
+  /* An answer to something else than what the form asks now is dimmed: for another question until it is the same again,
+     for other settings until the next answer. */
+  function outdated(why, is = true) {
+    if (is) stale.add(why);
+    else stale.delete(why);
+    find("#story").classList.toggle("gaze-stale", stale.size > 0 && Boolean(find("#asked .gaze-asked")));
   }
   document.addEventListener("input", event => {
     if (event.target.matches?.("#question textarea")) {
       const asked = ask.asked || find("#asked .gaze-asked b")?.textContent;
-      outdated(question() !== asked);
-    } else if (event.target.matches?.("#ask input")) outdated();
+      outdated("question", question() !== asked);
+    } else if (event.target.matches?.(SETTINGS)) outdated("settings");
   });
 
   // ---- the examples: one stop for the Tab key, arrows go on -------------------------------------------------------------

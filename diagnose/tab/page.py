@@ -67,6 +67,7 @@ ASK = "() => { document.getElementById('diagnose').click(); }"  # which does not
 ASK_WHEN_READY = "() => GazeAsk.whenReady()"
 ASK_AS_LINKED = "() => GazeAsk.asLinked()"
 OUTDATE = "() => GazeAsk.outdate()"
+HIDE = f"() => [{json.dumps({'__type__': 'update', 'visible': False})}]"
 SAVE_FILES = "() => GazeAsk.save()"
 NOTE_SENDING = "(_, ...others) => [Number(GazeAsk.sending), ...others]"
 EACH: dict[str, Any] = {**QUIET, "trigger_mode": "multiple"}  # else a second pick is lost while the first one loads
@@ -167,7 +168,7 @@ class DiagnosePage:
         )
         running = begun.then(
             self.answering.answer,
-            [self.sending, self.shown, self.visit, self.truth, self.form.question, *self.form.settings],
+            [self.sending, self.shown, self.visit, self.form.question, *self.form.settings],
             self.about_image, js=NOTE_SENDING, concurrency_id=MODEL_QUEUE, concurrency_limit=1, **QUIET,
         )
         running.success(freed, [self.shown, self.visit], controls, queue=False, **QUIET)
@@ -189,22 +190,22 @@ class DiagnosePage:
             return STEERED
 
         def steer(
-            shown: Shown | None, changes: LatestChanges, visit: Visit | None, revealed: bool, event: gr.EventData
+            shown: Shown | None, changes: LatestChanges, visit: Visit | None, event: gr.EventData
         ) -> Generator[Values, None, None]:
-            yield from self.answering.steer(panel, shown, changes, visit, event._data, revealed=revealed)
+            yield from self.answering.steer(panel, shown, changes, visit, event._data)
 
-        def give_up(shown: Shown | None, changes: LatestChanges, revealed: bool, ending: str) -> Values:
-            return self.answering.give_up(panel, shown, changes, ending, revealed=revealed)
+        def give_up(shown: Shown | None, changes: LatestChanges, visit: Visit | None, ending: str) -> Values:
+            return self.answering.give_up(panel, shown, changes, visit, ending)
 
         changed = panel.viewer.input
         changed(begin, [self.changes, self.visit], self.ending, queue=False, trigger_mode="multiple", **QUIET)
         changed(None, None, None, cancels=running, **QUIET)
         asked = changed(
-            steer, [self.shown, self.changes, self.visit, self.truth], [*self.about_image, *self.controls[1:]],
+            steer, [self.shown, self.changes, self.visit], [*self.about_image, *self.controls[1:]],
             concurrency_id=MODEL_QUEUE, concurrency_limit=1, trigger_mode="multiple", **QUIET,
         )  # fmt: skip
         asked.failure(
-            give_up, [self.shown, self.changes, self.truth, self.ending], [panel.viewer, *self.controls], queue=False,
+            give_up, [self.shown, self.changes, self.visit, self.ending], [panel.viewer, *self.controls], queue=False,
             **QUIET,
         )
         for button in (self.start, self.stop):
@@ -234,12 +235,17 @@ class DiagnosePage:
         preset = form.preset.click(self._preset, self.shown, form.question, **QUIET)
         preset.success(None, None, None, js=ASK_WHEN_READY, **QUIET)
         self.truth.input(
-            self._reveal, [self.shown, self.truth], [self.truth_text, *(panel.viewer for panel in self.panels)], **QUIET
-        )
+            self._reveal, [self.shown, self.visit, self.truth],
+            [self.truth_text, *(panel.viewer for panel in self.panels)], **QUIET,
+        )  # fmt: skip
         asked = [self.shown, form.question, *form.settings]
         form.make_link.click(self._query, asked, form.link, **QUIET).success(
             None, form.link, form.link, js=FULL_LINK, **QUIET
         )
+        # a link to what was asked before would be taken for one to this
+        edited = [part.change for part in (form.question, *form.settings)]
+        begun = [self.start.click, form.preset.click, self.upload.upload, self.upload.clear, self.gallery.select]
+        gr.on([*edited, *begun], None, None, form.link, js=HIDE, **QUIET)
         made = self.prepare.click(self._downloads, self.shown, self.files, **QUIET)
         made.success(None, None, None, js=SAVE_FILES, **QUIET)
 
@@ -296,13 +302,16 @@ class DiagnosePage:
             **self.findings.blank(),
         }
 
-    def _reveal(self, shown: Shown | None, revealed: bool) -> Values:
-        if shown is None or shown.example is None:
+    def _reveal(self, shown: Shown | None, visit: Visit | None, revealed: bool) -> Values:
+        """Show what was drawn, or no longer; a path that is being changed by hand stays as it is."""
+        visit = visit or Visit()
+        if shown is None or shown.example is None or shown.turn != visit.images:
             return {self.truth_text: gr.HTML("", visible=False)}
+        visit.revealed = revealed
         words = markup.truth(shown.example) if revealed else ""
         values: Values = {self.truth_text: gr.HTML(words, visible=revealed)}
         for panel in self.panels[: max(1, len(shown.results))]:
-            values[panel.viewer] = shown.payload(panel.number, revealed=revealed)
+            values[panel.viewer] = shown.payload(panel.number, revealed=revealed).model_copy(update={"beside": True})
         return values
 
     # ---- the question -----------------------------------------------------------------------------------------------
@@ -314,7 +323,7 @@ class DiagnosePage:
             raise ValueError("There is no such question; press one of those that are offered.")
         known = shown.results[0].diagnosis.finding_probabilities.items() if shown and shown.results else ()
         probabilities = {name: value for name, value in known if shown and name not in shown.silent(0)}
-        earlier = [text for exchange in shown.exchanges() for text in astuple(exchange)] if shown else []
+        earlier = [text for one in shown.exchanges() for text in (one.question, one.answer)] if shown else []
         return preset_question(preset, probabilities, earlier)
 
     def opened(self, visit: Visit | None, request: gr.Request) -> Values:
@@ -388,10 +397,11 @@ class DiagnosePage:
         picture, written = choose_picture(shown.upload, shown.example), list[Path]()
         with tempfile.TemporaryDirectory(prefix="gazevlm-") as folder:
             for number, result in enumerate(shown.results):
-                record = to_record(result.diagnosis, shown.name, result.seconds)
+                record = to_record(result.so_far, shown.name, result.seconds)
                 written += write_downloads(
                     Path(folder), picture.image, result.diagnosis.scanpath, record, second=number == 1,
-                    how=how_of(result.asking, shown.example, result.changed_by_hand), silent=shown.silent(number),
+                    how=how_of(result.asking, shown.example, result.changed_by_hand, finished=result.finished),
+                    silent=shown.silent(number),
                 )  # fmt: skip
             archive = zip_files(written, Path(folder) / zip_name(shown.name))
             return gr.File(save_file_to_cache(archive, self.files.GRADIO_CACHE), visible=True)

@@ -7,14 +7,16 @@ from html import escape
 import gradio as gr
 from gradio.components import Component
 
+from diagnose.record import VERDICT
 from diagnose.service import example_reading
 from diagnose.tab import answer, markup
 from diagnose.tab.form import USUAL, Asking
 from gazevlm_core.evaluation.checkpoint_scores import CheckpointScores
 from gazevlm_core.path_style import STYLE
-from gazevlm_core.records import Diagnosis
+from gazevlm_core.records import Diagnosis, is_strange
 from gazevlm_core.scanpath import Fixation
-from gazevlm_core.words import LOOP_NOTE
+from gazevlm_core.words import CUT_SHORT, STOPPED_NOTE
+from web.markup import note
 from web.page import Values
 from web.viewer.component import ScanpathViewer
 from web.viewer.payload import Role, ViewerGrid, ViewerPath, ViewerPayload, ViewerSteering, viewer_path
@@ -23,19 +25,22 @@ ROLES: tuple[Role, Role] = ("model", "second model")
 NAMES: dict[Role, str] = {"model": "Model", "second model": "Second model", "reader": "Simulated reader"}
 MOST_EARLIER = 50  # questions about one image
 ENDS = ("", "-2")  # of the ids of the first and of the second
+BY_HAND = "Along a path that was changed by hand."
 COMPARED = "compared"  # what the viewers of two results are linked by
 
 
 @dataclass
 class Visit:
-    """How often a visitor chose an image and asked: what works for an older turn ends, and what it made is dropped."""
+    """How often a visitor chose an image and asked: what works for an older turn ends, and what it made is dropped.
+    And whether they look at what was drawn, which what is on its way has to show as well."""
 
     images: int = 0
     answers: int = 0
+    revealed: bool = False
 
     def new_image(self) -> int:
         """Begin another image, which ends the answer about the last one; returns its number."""
-        self.images, self.answers = self.images + 1, self.answers + 1
+        self.images, self.answers, self.revealed = self.images + 1, self.answers + 1, False
         return self.images
 
     def new_answer(self) -> int:
@@ -51,6 +56,8 @@ class Exchange:
     question: str
     answer: str
     model: str = ""  # that answered
+    notes: tuple[str, ...] = ()  # where the answer is not complete, or not that of the model's own path
+    strange: bool = False  # whether the image is unlike those that the model learnt from
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,10 +80,22 @@ class Result:
         return path.fixations if self.own is not None and path is not None else ()
 
     @property
+    def so_far(self) -> Diagnosis:
+        """The diagnosis, with a note where its words are not complete."""
+        found = self.diagnosis
+        return found if self.finished else replace(found, notes=(*found.notes, STOPPED_NOTE))
+
+    def exchange(self, question: str) -> Exchange:
+        """Return it as the answer to a question, to be kept once another one is asked."""
+        found = self.so_far
+        notes = (*([BY_HAND] if self.changed_by_hand else []), *(one for one in found.notes if one in CUT_SHORT))
+        return Exchange(question, found.answer, self.title, notes, is_strange(found.ood_score))
+
+    @property
     def remarks(self) -> tuple[str, ...]:
         """Notes on the places of a path that was changed by hand, for which the viewer has a line; of another path
         nothing."""
-        before = None if self.own is None else {*self.own.diagnosis.notes, LOOP_NOTE}
+        before = None if self.own is None else {*self.own.diagnosis.notes, *CUT_SHORT}
         return () if before is None else tuple(one for one in self.diagnosis.notes if one not in before)
 
 
@@ -107,8 +126,7 @@ class Shown:
         """Return all questions and answers about the image, the latest one too."""
         if not self.results:
             return self.earlier
-        first = self.results[0]
-        return (*self.earlier, Exchange(self.question, first.diagnosis.answer, first.title))
+        return (*self.earlier, self.results[0].exchange(self.question))
 
     def silent(self, number: int) -> frozenset[str]:
         """Return findings of a result that the page says nothing of, unless somebody looks for them."""
@@ -150,14 +168,21 @@ def _model_paths(diagnosis: Diagnosis, role: Role) -> list[ViewerPath]:
 
 
 def history(exchanges: Sequence[Exchange]) -> str:
-    """Return earlier questions about the image with their answers, the latest first; "" where there are none."""
+    """Return earlier questions about the image with their answers, the latest first; "" where there are none. An answer
+    about an image unlike those of the training is folded under that verdict."""
     if not exchanges:
         return ""
     items = "".join(
-        f"<li>{markup.asked(exchange.question, exchange.model)}<p>{escape(exchange.answer)}</p></li>"
+        f"<li>{markup.asked(exchange.question, exchange.model)}{_earlier(exchange)}</li>"
         for exchange in reversed(exchanges)
     )
     return f'<ol class="gaze-history" aria-label="Asked before about this image">{items}</ol>'
+
+
+def _earlier(exchange: Exchange) -> str:
+    """Return an earlier answer, and what must be known of it."""
+    words = f"<p>{escape(exchange.answer)}</p>{''.join(map(note, exchange.notes))}"
+    return markup.folded(VERDICT, words) if exchange.strange else words
 
 
 class ResultPanel:

@@ -124,6 +124,18 @@ def test_a_fixation_lights_its_crop_and_what_leaned_on_it(page: "Page") -> None:
     assert lit(page) == NOTHING
 
 
+def test_of_two_fixations_at_one_place_each_lights_its_own_glimpse(page: "Page") -> None:
+    near = "step === 4 ? { ...one, x: path.fixations[0].x + 0.008, y: path.fixations[0].y } : one"
+    page.evaluate(f"""(viewer => {{
+      const [path] = viewer.value.paths, fixations = path.fixations.map((one, step) => {near});
+      return viewer.show({{ ...viewer.value, paths: [{{ ...path, fixations }}] }});
+    }})({VIEWER})""")
+    assert ask(page, "viewer.marksOf(0)[4].visits.join()") == "0,4", "one ring"
+    for step, crop in ((4, 2), (0, 0)):
+        page.mouse.move(*place(page, step))
+        assert lit(page)["crops"] == [index == crop for index in range(3)]
+
+
 def test_a_fixation_is_dragged_and_only_it_loses_its_dwell(page: "Page") -> None:
     x, y = place(page, 1)
     page.mouse.move(x, y)
@@ -208,6 +220,42 @@ def test_answers_of_older_changes_are_not_shown(page: "Page") -> None:
     assert ask(page, "viewer.value.paths[0].fixations.length") == 7
     show(page, f"seen {first + 2}", f"{VIEWER}.value.paths[0].fixations.length === 5")
     assert page.locator("#viewer .gaze-strip.gaze-waiting").count() == 0
+
+
+def test_what_comes_beside_the_path_leaves_a_change_alone(page: "Page") -> None:
+    """As when somebody looks at what was drawn while a changed path is asked for."""
+    left, top = corner(page)
+    first = ask(page, "viewer.steer.turn")
+    own = page.evaluate_handle(f"{VIEWER}.value")
+    reader = "{ ...own.paths[0], name: 'Reader', role: 'reader', glimpses: [] }"
+    beside = f"own => {VIEWER}.show({{ ...own, beside: true, paths: [own.paths[0], {reader}] }})"
+    page.mouse.dblclick(left + 300, top + 300)
+    page.evaluate(beside, own)
+    assert ask(page, "viewer.steer.turn") == first + 1
+    change(page, first + 1)
+    assert ask(page, "viewer.value.paths[0].fixations.length") == 6
+    page.evaluate(beside, own)
+    assert ask(page, "viewer.value.paths.map(path => path.fixations.length).join()") == "6,5"
+    assert page.get_by_role("button", name="Undo (").is_enabled()
+
+
+def test_a_change_that_failed_leaves_what_is_on_the_screen_to_be_undone(page: "Page") -> None:
+    left, top = corner(page)
+    first = ask(page, "viewer.steer.turn")
+    page.mouse.dblclick(left + 300, top + 300)
+    change(page, first + 1)
+    kept = page.evaluate_handle(f"{VIEWER}.value")
+    page.evaluate(f"({VIEWER}.told = {VIEWER}.emit, {VIEWER}.emit = () => {{}})")  # so that nothing answers
+    page.get_by_role("button", name="Undo (").click()
+    page.evaluate(f"{VIEWER}.emit = {VIEWER}.told")
+    failed = f"{{ ...kept.steering, turn: {first + 2}, failed: true, kept: {first + 1} }}"
+    page.evaluate(f"kept => {VIEWER}.show({{ ...kept, steering: {failed} }})", kept)
+    settle(page)
+    assert page.get_by_role("button", name="Undo (").is_enabled()
+    assert page.get_by_role("button", name="Back to the model").is_enabled()
+    assert "This is your path" in page.inner_text("#viewer .gaze-hint")
+    page.get_by_role("button", name="Undo (").click()
+    assert change(page, first + 3)["path"] is None
 
 
 def test_where_the_path_has_no_more_steps_another_one_replaces_the_briefest(page: "Page") -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import Image
 
+from gazevlm_core.words import STOPPED_NOTE
 from phantoms.make import make_phantom
 from tests.browser.diagnose_page import (
     answer_of,
@@ -81,6 +82,51 @@ def test_a_chip_asks_its_question_and_another_question_dims_the_answer(browser: 
     page.wait_for_selector("#story.gaze-stale")
     page.fill("#question textarea", "Is there pneumothorax?")
     page.wait_for_selector("#story:not(.gaze-stale)")
+    page.close()
+
+
+def test_other_settings_dim_the_answer_until_the_next_one(browser: "Browser", address: str) -> None:
+    page = open_page(browser, address)
+    pick_example(page, "no finding")
+    asked = page.input_value("#question textarea")
+    page.click("#settings .label-wrap")
+    page.fill("#settings input[type=number] >> nth=0", "9")
+    page.wait_for_selector("#story.gaze-stale")
+    for text in (f"{asked}x", asked):
+        page.fill("#question textarea", text)
+        page.wait_for_selector("#story.gaze-stale")
+    page.click("#diagnose")
+    page.wait_for_selector("#story:not(.gaze-stale)")
+    wait_for_status(page, "Done in")
+    page.click("#compare .label-wrap")
+    page.fill("#second input, #second textarea", "0.5")
+    page.wait_for_selector("#story.gaze-stale")
+    page.close()
+
+
+def test_a_link_is_hidden_once_it_is_one_to_something_else(browser: "Browser", address: str) -> None:
+    page = open_page(browser, address)
+    pick_example(page, "no finding")
+    page.click("#settings .label-wrap")
+    page.click("#compare .label-wrap")
+
+    def change_model() -> None:
+        page.click("#model input")
+        page.get_by_role("option").last.click()
+
+    changes = (
+        lambda: page.fill("#question textarea", "Is there edema?"), lambda: page.click("#diagnose"),
+        lambda: page.fill("#settings input[type=number] >> nth=0", "9"),
+        lambda: page.fill("#second input, #second textarea", "0.5"),
+        lambda: pick_example(page, "cardiomegaly, severe"), lambda: pick_preset(page, "Is there pneumothorax?"),
+        change_model,
+    )  # fmt: skip
+    for change in changes:
+        page.wait_for_selector("#diagnose:enabled")
+        page.click("#make-link")
+        page.locator("#link").wait_for()
+        change()
+        page.locator("#link").wait_for(state="hidden")
     page.close()
 
 
@@ -217,6 +263,7 @@ def test_stop_keeps_what_is_there_and_frees_the_model(browser: "Browser", addres
     wait_for_status(page, "Done in")
     assert answer_of(page).startswith(words)
     assert len(answer_of(page)) > len(words)
+    assert page.inner_text("#history li:first-child .gaze-note") == STOPPED_NOTE
     page.close()
 
 

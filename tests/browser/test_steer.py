@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.browser
 VIEWER = "document.querySelector('#viewer .gaze-viewer').viewer"
+SLOWLY = "What do you see? Say it slowly."
 NAMES = ("cardiomegaly", "pneumothorax", "edema")
 
 
@@ -89,6 +90,47 @@ def test_what_follows_from_a_changed_path_is_shown_and_the_models_own_comes_back
     page.keyboard.press("Control+z")  # the focus is on the button, not on the stage
     page.locator("#viewer .gaze-stage").press("Control+z")
     wait_for_turn(page, turn + 4)
+    assert shown(page) == changed
+    page.close()
+
+
+def test_stop_during_a_change_leaves_the_path_the_visitors_and_says_so(browser: "Browser", address: str) -> None:
+    page = open_page(browser, address, height=800)
+    page.fill("#question textarea", SLOWLY)
+    pick_example(page, "pneumothorax, severe")
+    own, turn = shown(page), page.evaluate(f"{VIEWER}.steer.turn")
+    page.evaluate(f"{VIEWER}.seek(Infinity)")
+    drag_first_fixation(page, 90, 60)
+    page.wait_for_function(f"{VIEWER}.value.steering.turn === {turn + 1}")
+    page.click("#stop")
+    wait_for_status(page, "Stopped")
+    page.wait_for_timeout(500)  # what gives the path back comes behind it
+    assert page.evaluate(f"{VIEWER}.value.paths[0].fixations[0].duration_ms") is None
+    assert "gaze-yours" in str(page.get_attribute("#viewer .gaze-steer", "class"))
+    assert page.get_by_role("button", name="Undo (").is_enabled()
+    page.get_by_role("button", name="Back to the model").click()
+    wait_for_turn(page, turn + 2)
+    assert shown(page) == own
+    page.close()
+
+
+def test_what_was_drawn_is_revealed_during_a_change(browser: "Browser", address: str) -> None:
+    page = open_page(browser, address, height=800)
+    page.fill("#question textarea", SLOWLY)
+    pick_example(page, "pneumothorax, severe")
+    own, turn = shown(page), page.evaluate(f"{VIEWER}.steer.turn")
+    page.evaluate(f"{VIEWER}.seek(Infinity)")
+    page.locator("#truth").scroll_into_view_if_needed()
+    drag_first_fixation(page, 90, 60)
+    page.check("#truth input")
+    wait_for_turn(page, turn + 1)
+    assert page.locator("#viewer .gaze-name").all_inner_texts() == ["Model", "Simulated reader"]
+    assert page.evaluate(f"{VIEWER}.value.paths[0].fixations[0].duration_ms") is None
+    assert page.get_by_role("button", name="Back to the model").is_enabled()
+    changed = shown(page)
+    assert changed != own
+    page.uncheck("#truth input")
+    page.wait_for_function(f"{VIEWER}.value.paths.length === 1")
     assert shown(page) == changed
     page.close()
 

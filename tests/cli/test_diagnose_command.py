@@ -13,6 +13,7 @@ from cli.diagnose import _readable
 from cli.main import app
 from diagnose.record import RECORD_SCHEMA
 from gazevlm_core.overlay import DOT
+from gazevlm_core.words import LENGTH_NOTE
 from tests.adapter_maker import make_adapter
 from tests.diagnose.talking_model import SPOKEN, make_talking_checkpoint
 from tests.tiny_model import make_tiny_checkpoint
@@ -154,16 +155,19 @@ def test_a_given_path_is_taken_and_seen_closely(glimpsing: Path, images: Path) -
     assert [glimpse["step"] for glimpse in record["glimpses"]] == [1, 2]
     assert record["evidence"].keys() == {"cardiomegaly", "pneumothorax"}
     assert [len(sentence["shares"]) for sentence in record["sentences"]] == [2]
-    assert record["notes"] == []
+    assert record["notes"] == [LENGTH_NOTE]
     (begun,) = json.loads(ask(glimpsing, images / "a.png", "--json", "--begin-at", "0.1,0.2").stdout)
     assert (begun["scanpath"][0]["x"], len(begun["scanpath"]) > 1) == (0.1, True)
     assert "  seen closely: 1, 2\n" in ask(glimpsing, images / "a.png", "--look-at", "0.1,0.2 0.7,0.66").stdout
+    timed = ask(glimpsing, images / "a.png", "--look-at", "0.1,0.2,900 0.7,0.66,100 0.9,0.1").stdout
+    assert "  seen closely: 1, 3\n" in timed, "without a dwell first, then by it"
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (("--look-at", "0.1,0.2 0.7"), r"--look-at: place 2 must be two numbers x and y"),
+        (("--look-at", "0.1,0.2,4000000"), r"its dwell in ms, of at most 3600000; got"),
         (("--begin-at", "0.1,1.2"), r"--begin-at: place 1 must be two numbers"),
         (("--look-at", " "), "--look-at names no place"),
         (("--look-at", "0.1,0.2", "--begin-at", "0.1,0.2"), "not both"),

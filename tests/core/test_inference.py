@@ -1,7 +1,7 @@
 """The engine: path before words, streaming, seeds, cancelling, given beginnings."""
 
 import threading
-from collections.abc import Generator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from gazevlm_core.inference import KEPT_IMAGES, GazeEngine
 from gazevlm_core.model.checkpoint import CheckpointError
 from gazevlm_core.options import DiagnoseOptions, PathChoice
 from gazevlm_core.scanpath import Fixation
-from gazevlm_core.words import LOOP_NOTE, UnknownQuestionError
+from gazevlm_core.words import LENGTH_NOTE, LOOP_NOTE, UnknownQuestionError
 from tests.adapter_maker import make_adapter
 from tests.diagnose.talking_model import make_talking_checkpoint
 from tests.tiny_model import make_tiny_checkpoint
@@ -144,12 +144,18 @@ def test_an_answer_that_repeats_itself_is_cut_with_a_note(
     pieces = ["Large ", "effusion. ", *["No edema. "] * 50]
     turns: list[str] = []
 
-    def spoken(*_: object) -> Generator[str, None, None]:
-        for piece in pieces:
-            turns.append(piece)
-            yield "".join(turns).strip()
+    class Speaker:
+        """Stands for the streamer of the library, whatever is generated."""
 
-    monkeypatch.setattr("gazevlm_core.inference.stream_text", spoken)
+        def __init__(self, *_: object, **__: object) -> None:
+            self.put = self.end = lambda *_: None
+
+        def __iter__(self) -> Iterator[str]:
+            for piece in pieces:
+                turns.append(piece)
+                yield piece
+
+    monkeypatch.setattr("gazevlm_core.generation.TextIteratorStreamer", Speaker)
     *_, last = tiny_engine.stream(IMAGE, options=DiagnoseOptions(max_new_tokens=1))
     assert last.answer == "Large effusion. No edema."
     assert last.notes[-1] == LOOP_NOTE
@@ -157,7 +163,21 @@ def test_an_answer_that_repeats_itself_is_cut_with_a_note(
     decoded = "".join(pieces)
     monkeypatch.setattr(type(tiny_engine.processor.tokenizer), "batch_decode", lambda *_, **__: [decoded])
     whole = tiny_engine.diagnose(IMAGE, options=DiagnoseOptions(max_new_tokens=1))
-    assert (whole.answer, whole.notes[-1]) == ("Large effusion. No edema.", LOOP_NOTE)
+    assert (whole.answer, whole.notes) == ("Large effusion. No edema.", (LOOP_NOTE,))
+
+
+def test_an_answer_that_reaches_the_longest_length_says_so(tmp_path: Path) -> None:
+    engine = GazeEngine.load(str(make_talking_checkpoint(tmp_path)))  # never ends by itself
+    options = DiagnoseOptions(max_new_tokens=5)
+    first, *_, before, last = engine.stream(IMAGE, options=options)
+    assert LENGTH_NOTE not in first.notes + before.notes
+    assert (last.answer, last.notes) == (before.answer, (LENGTH_NOTE,))
+    whole, other = engine.diagnose([IMAGE, IMAGE.rotate(180)], options=options)
+    assert (whole.answer, whole.notes, other.notes) == (last.answer, last.notes, (LENGTH_NOTE,))
+    engine.model.generation_config.eos_token_id = [0, *range(2, engine.model.config.text_config.vocab_size)]
+    assert engine.diagnose(IMAGE, options=options).notes == (), "it ended by itself"
+    *_, last = engine.stream(IMAGE, options=options)
+    assert last.notes == ()
 
 
 def test_a_path_goes_on_from_given_fixations(tiny_engine: GazeEngine) -> None:

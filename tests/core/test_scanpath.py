@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from gazevlm_core.scanpath import Fixation, Scanpath, fixations_at
+from gazevlm_core.scanpath import LONGEST_DWELL_MS, Fixation, Scanpath, fixations_at
 
 
 @pytest.mark.parametrize("value", [-1e-9, 1.0, 1.5, math.nan, math.inf])
@@ -43,9 +43,13 @@ def test_a_path_keeps_the_viewing_order() -> None:
     assert len(path) == 3
 
 
-def test_places_are_pairs_or_fixations() -> None:
+def test_places_are_numbers_with_or_without_a_dwell_or_fixations() -> None:
     timed = Fixation(0.5, 0.5, 200.0)
     assert fixations_at([(0.1, 0.2), ["0.3", "0.4"], timed]) == (Fixation(0.1, 0.2), Fixation(0.3, 0.4), timed)
-    for wrong in ((0.1, 1.0), (0.1,), (0.1, 0.2, 0.3), "ab", None, (math.nan, 0.1), ({}, [])):
+    dwells = [(0.5, 0.5, 200), ["0.5", "0.5", "200"], (0.5, 0.5, None), (0.5, 0.5, LONGEST_DWELL_MS)]
+    assert [one.duration_ms for one in fixations_at(dwells)] == [200, 200, None, LONGEST_DWELL_MS]
+    wrong_dwells = [(0.1, 0.2, value) for value in (-1, math.nan, math.inf, LONGEST_DWELL_MS + 1, "", "x", [])]
+    others = ((0.1, 1.0), (0.1,), (0.1, 0.2, 200, 0), "ab", None, (math.nan, 0.1), ({}, []), (10**400, 0.1))
+    for wrong in (*others, *wrong_dwells):
         with pytest.raises(ValueError, match=r"place 2 must be two numbers x and y"):
             fixations_at([(0.1, 0.2), wrong])  # type: ignore[list-item]

@@ -10,6 +10,7 @@ from gazevlm_core.words import (
     cut_loop,
     recognised,
     sentence_spans,
+    whole_sentences,
 )
 
 KNOWN = (*QUESTIONS, *map(presence_question, ("edema", "pleural effusion", "support devices")))
@@ -76,3 +77,12 @@ def test_other_texts_stay_whole(text: str) -> None:
 ])  # fmt: skip
 def test_sentences_end_at_full_stops_and_lines(text: str, parts: list[str]) -> None:
     assert [text[first:last] for first, last in sentence_spans(text)] == parts
+
+
+@pytest.mark.parametrize(("text", "kept"), [
+    ("No pneumothorax is seen. A left pleural effusion is", "No pneumothorax is seen."), ("A left pleural", ""),
+    ("No edema.", "No edema."), ("Clear?! Yes", "Clear?!"), ("Edema: none\nEffusion", "Edema: none"), ("", ""),
+    ("Edema of 0.5 cm", ""),
+])  # fmt: skip
+def test_of_a_text_that_was_cut_whole_sentences_are_left(text: str, kept: str) -> None:
+    assert whole_sentences(text) == kept

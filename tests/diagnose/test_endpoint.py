@@ -14,6 +14,7 @@ from PIL import Image
 from diagnose.record import RECORD_SCHEMA
 from gazevlm_core.options import DEFAULT_QUESTION
 from gazevlm_core.overlay import DOT
+from gazevlm_core.words import LENGTH_NOTE
 from tests.diagnose.serving import serving_engine
 from tests.diagnose.talking_model import SPOKEN, make_talking_checkpoint
 
@@ -92,11 +93,14 @@ def test_a_given_path_is_shown_and_what_does_not_follow_is_said(client: "Client"
     from gradio_client import handle_file
 
     usual, _ = client.predict(image=handle_file(picture), api_name="/diagnose")
-    for name, places in (("look_at", [[0.1, 0.2], [0.7, 0.6]]), ("begin_at", [[0.1, 0.2]])):
+    for name, places in (("look_at", [[0.1, 0.2, 300], [0.7, 0.6, None]]), ("begin_at", [[0.1, 0.2]])):
         record, overlay = client.predict(image=handle_file(picture), api_name="/diagnose", **{name: places})
-        assert [[one["x"], one["y"]] for one in record["scanpath"]][: len(places)] == places
+        given = zip(places, record["scanpath"], strict=False)
+        assert all([one["x"], one["y"]] == place[:2] for place, one in given)
         assert record["answer"] == usual["answer"]
-        assert "do not follow the places that were given" in record["notes"][-1]
+        unfollowed, cut = record["notes"]
+        assert "do not follow the places that were given" in unfollowed
+        assert cut == LENGTH_NOTE
         with Image.open(overlay) as drawn:
             assert drawn.convert("RGB").getpixel((20, 30)) == DOT
     with pytest.raises(Exception, match="not both"):
@@ -122,7 +126,8 @@ def test_null_is_what_was_left_out(client: "Client", picture: Path, capfd: pytes
     ("name", "value"),
     [("walks", "many"), ("walks", 1.5), ("walks", {}), ("path", {"a": 1}), ("path_temperature", "hot"),
      ("path_seed", []), ("text_seed", 10**40), ("text_temperature", True), ("model", ["a"]), ("question", "x" * 5000),
-     ("look_at", "0.1,0.2"), ("look_at", [[0.1, 1.0]]), ("look_at", [["a", "b"]]), ("begin_at", [0.1, 0.2]),
+     ("look_at", "0.1,0.2"), ("look_at", [[0.1, 1.0]]), ("look_at", [["a", "b"]]), ("look_at", [[0.1, 0.2, 4e6]]),
+     ("begin_at", [[0.1, 0.2, 300, 1]]), ("begin_at", [0.1, 0.2]),
      ("image", "text"), ("image", [{"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}}])],
 )  # fmt: skip
 def test_a_value_of_another_type_is_one_sentence(
@@ -172,7 +177,7 @@ def test_these_are_all_endpoints_and_their_records_are_typed(client: "Client") -
     names = [parameter["parameter_name"] for parameter in endpoint["parameters"]]
     settings = ["model", "path", "walks", "path_temperature", "path_seed", "text_temperature", "text_seed"]
     assert names == ["image", "question", *settings, "look_at", "begin_at"]
-    assert endpoint["parameters"][-2]["python_type"]["type"] == "list[list[float]]"
+    assert endpoint["parameters"][-2]["python_type"]["type"] == "list[list[float | None]]"
     record_type = endpoint["returns"][0]["python_type"]["type"]
     assert "answer: str" in record_type
     assert "patch_index: int" in record_type

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from diagnose.record import to_record
+from diagnose.record import VERDICT, to_record
 from diagnose.service import CSV_COLUMNS, FIGURE_PX, TALLEST_PX, draw_figure, write_downloads, zip_files, zip_name
 from gazevlm_core.overlay import DOT
+from gazevlm_core.words import LENGTH_NOTE
 from tests.diagnose.samples import FOUND, UNTRAINED
 
 IMAGE = Image.new("RGB", (400, 200))
@@ -76,6 +77,17 @@ def test_a_figure_is_the_image_above_its_caption() -> None:
     assert figure.width == FIGURE_PX
     caption = figure.crop((0, FIGURE_PX // 2, FIGURE_PX, figure.height))
     assert caption.getextrema() == ((0, 255),) * 3, "black on white"
+
+
+def test_the_text_of_a_figure_begins_with_the_verdict_and_has_the_notes(monkeypatch: pytest.MonkeyPatch) -> None:
+    wrapped: list[str] = []
+    monkeypatch.setattr("diagnose.service.textwrap.wrap", lambda text, _: wrapped.append(text) or [text])
+    told = replace(FOUND, question="What?", notes=(LENGTH_NOTE,))
+    for score, first in ((1.0, "What?"), (None, "What?"), (1.5, VERDICT)):
+        wrapped.clear()
+        draw_figure(IMAGE, FOUND.scanpath, to_record(replace(told, ood_score=score), "a.png", 1.0))
+        assert wrapped[0] == first
+        assert wrapped[wrapped.index("What?") :][:3] == ["What?", FOUND.answer, LENGTH_NOTE]
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from gazevlm_core.scanpath import LONGEST_DWELL_MS
 from tests.diagnose.serving import serving_engine
 
 if TYPE_CHECKING:
@@ -49,8 +50,9 @@ def test_the_endpoints_are_the_only_tools(address: str) -> None:
     assert len(tools) == 2
     assert set(named["diagnose"].inputSchema["properties"]) >= {"image", "question", "model", "path_seed"}
     look_at = named["diagnose"].inputSchema["properties"]["look_at"]
-    assert (look_at["maxItems"], look_at["items"]["minItems"], look_at["items"]["maxItems"]) == (12, 2, 2)
-    assert look_at["items"]["items"] == {"type": "number", "minimum": 0, "exclusiveMaximum": 1}
+    assert (look_at["maxItems"], look_at["items"]["minItems"], look_at["items"]["maxItems"]) == (12, 2, 3)
+    number = {"type": "number", "minimum": 0, "maximum": LONGEST_DWELL_MS}
+    assert look_at["items"]["items"] == {"anyOf": [number, {"type": "null"}]}
     assert "Diagnose one image." in (named["diagnose"].description or "")
 
 

@@ -11,6 +11,7 @@ from diagnose.tab.markup import claims as markup_claims
 from diagnose.tab.result import Exchange, history
 from gazevlm_core.geometry import Window
 from gazevlm_core.records import Glimpse, Sentence
+from gazevlm_core.words import LENGTH_NOTE, LOOP_NOTE, STOPPED_NOTE
 from tests.diagnose.samples import ATTACK, FOUND, UNTRAINED
 from web.markup import notice, status
 
@@ -59,6 +60,15 @@ def test_words_stand_beside_the_probabilities_of_what_they_name(
     shown = markup_claims(said)
     assert shown.count("contradicts the words") == list(agrees.values()).count(False)
     assert bool(shown) == bool(agrees)
+
+
+def test_of_words_that_were_cut_short_whole_sentences_alone_say_something() -> None:
+    text = "No pneumothorax is seen. A left pleural effusion is"
+    for note, denied in (("", True), (LENGTH_NOTE, True), (LOOP_NOTE, True), (STOPPED_NOTE, False)):
+        said = replace(UNTRAINED, answer=text, notes=(note,))
+        claims = {claim["finding"]: claim["affirmed"] for claim in to_record(said, "a.png", 1.0)["claims"]}
+        assert claims.get("pneumothorax") == (False if denied else None)
+        assert ("pleural effusion" in claims) is (note == ""), note
 
 
 SEEN = replace(

@@ -1,14 +1,18 @@
 """What a visitor's page shows: paths of one or two results, the truth, and the questions so far."""
 
+from dataclasses import replace
+
 import pytest
 from gradio.data_classes import FileData
 
-from diagnose.tab.result import Exchange, Result, Shown
+from diagnose.record import VERDICT
+from diagnose.tab.result import BY_HAND, Exchange, Result, Shown, history
+from gazevlm_core.words import LENGTH_NOTE, STOPPED_NOTE
 from tests.diagnose.samples import FOUND, UNTRAINED
 from web.viewer.payload import ViewerPayload
 
 IMAGE = ViewerPayload(image=FileData(path="/tmp/picture.png"), width_px=8, height_px=4)
-FIRST, SECOND = Result("one", FOUND, 1.0), Result("two", FOUND, 2.0)
+FIRST, SECOND = Result("one", FOUND, 1.0, finished=True), Result("two", FOUND, 2.0, finished=True)
 
 
 def roles(shown: Shown, number: int, revealed: bool = False) -> list[str]:
@@ -45,6 +49,21 @@ def test_questions_are_kept_with_their_answers() -> None:
     assert shown.earlier == (Exchange("First?", FOUND.answer, FIRST.title),)
     assert shown.results == ()
     assert shown.with_result(0, SECOND).exchanges() == (*shown.earlier, Exchange("Second?", FOUND.answer, SECOND.title))
+
+
+def test_what_is_not_a_whole_answer_along_the_models_own_path_is_kept_as_such() -> None:
+    unlike = replace(FOUND, ood_score=1.5, notes=(LENGTH_NOTE, "Something else."))
+    results = (replace(FIRST, finished=False), replace(FIRST, own=FIRST), replace(FIRST, diagnosis=unlike))
+    kept = [Shown(IMAGE, "a", question="What?", results=(one,)).exchanges()[0] for one in results]
+    assert [one.notes for one in kept] == [(STOPPED_NOTE,), (BY_HAND,), (LENGTH_NOTE,)]
+    assert [one.strange for one in kept] == [False, False, True]
+    stopped, _, strange = map(history, zip(kept))
+    assert f">{STOPPED_NOTE}<" in stopped
+    assert "<details" not in stopped
+    fold = strange[strange.index("<details"):strange.index("</details>")]
+    assert f"<summary>{VERDICT}</summary>" in fold
+    assert FOUND.answer in fold
+    assert strange.count(FOUND.answer) == 1, "nowhere but in the fold"
 
 
 def test_only_viewers_of_a_comparison_are_linked() -> None:

@@ -1,7 +1,11 @@
 """A path that is changed by hand: who follows it, what is kept of the model's own, and which change is the latest."""
 
+import json
+import shutil
+import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,7 +21,7 @@ from diagnose.tab.result import Result, Shown, Visit
 from diagnose.tab.steering import LatestChanges, changed_result, result_of, steering_of
 from gazevlm_core.model.configuration_gazevlm import GazeConfig
 from gazevlm_core.scanpath import Fixation
-from gazevlm_core.words import LOOP_NOTE
+from gazevlm_core.words import LOOP_NOTE, STOPPED_NOTE
 from tests.diagnose.samples import FOUND
 from web.viewer.payload import ViewerPayload
 
@@ -101,7 +105,7 @@ def page(model: Model) -> DiagnosePage:
 
 
 def steer(page: DiagnosePage, shown: Shown, turns: LatestChanges, change: object) -> list[dict[Any, Any]]:
-    values = list(page.answering.steer(page.panels[0], shown, turns, None, change, revealed=False))
+    values = list(page.answering.steer(page.panels[0], shown, turns, None, change))
     assert set().union(*values) <= {*page.about_image, *page.controls}, "what the event may change"
     return values
 
@@ -152,7 +156,7 @@ def test_a_change_that_is_no_longer_the_latest_ends(page: DiagnosePage) -> None:
     values = steer(page, shown, turns, {"turn": 4, "path": [[0.1, 0.2, None]]})
     other = Visit(images=1)  # another image was chosen
     change = {"turn": 5, "path": [[0.1, 0.2, None]]}
-    values += page.answering.steer(page.panels[0], shown, turns, other, change, revealed=False)
+    values += page.answering.steer(page.panels[0], shown, turns, other, change)
     assert all(page.panels[0].viewer not in one for one in values)
     assert len(steer(page, shown, turns, {"turn": 5, "path": [[0.1, 0.2, None]]})) > 1
 
@@ -163,9 +167,49 @@ def test_a_change_that_failed_gives_the_path_back(page: DiagnosePage) -> None:
         steer(page, shown, turns, {"turn": 1, "path": [[2, 0, None]]})
     turns.note(0, {"turn": 1})
     for ending in (STEERED, STOP):
-        values = page.answering.give_up(panel, shown, turns, ending, revealed=False)
-        assert (values[panel.viewer].steering.turn, values[panel.viewer].steering.failed) == (1, True)
-    assert set(page.answering.give_up(panel, shown, turns, "", revealed=False)) == {page.status}, "another question"
+        steering = page.answering.give_up(panel, shown, turns, None, ending)[panel.viewer].steering
+        assert (steering.turn, steering.failed, steering.kept) == (1, True, 0)
+    assert set(page.answering.give_up(panel, shown, turns, None, "")) == {page.status}, "another question"
+
+
+def test_a_changed_path_whose_words_were_stopped_stays_the_visitors(page: DiagnosePage) -> None:
+    shown, turns, panel = Shown(IMAGE, "a", example=0, results=(OWN,)), LatestChanges(), page.panels[0]
+    change = {"turn": 2, "path": [[0.1, 0.2, None]]}
+    turns.note(0, change)
+    _, path, *_ = page.answering.steer(panel, shown, turns, None, change)
+    half = path[page.shown]
+    assert not half.results[0].finished
+    steering = page.answering.give_up(panel, half, turns, None, STOP)[panel.viewer].steering
+    assert (steering.turn, steering.failed) == (2, False)
+    turns.note(0, {"turn": 3, "path": None})  # and a further one, stopped before its path came
+    steering = page.answering.give_up(panel, half, turns, None, STOP)[panel.viewer].steering
+    assert (steering.turn, steering.failed, steering.kept) == (3, True, 2)
+
+
+def test_what_is_revealed_during_a_change_lies_beside_it(page: DiagnosePage) -> None:
+    shown, turns, panel, visit = Shown(IMAGE, "a", example=0, results=(OWN,)), LatestChanges(), page.panels[0], Visit()
+    steps = page.answering.steer(panel, shown, turns, visit, {"turn": 2, "path": [[0.1, 0.2, None]]})
+    next(steps)
+    revealed = page._reveal(shown, visit, True)[panel.viewer]
+    assert (revealed.beside, [one.role for one in revealed.paths]) == (True, ["model", "reader"])
+    path = next(steps)[panel.viewer]
+    assert (path.beside, path.steering.turn, [one.role for one in path.paths]) == (False, 2, ["model", "reader"])
+    visit.new_image()
+    assert panel.viewer not in page._reveal(shown, visit, True), "of the image before"
+    assert not visit.revealed
+
+
+def test_a_download_of_an_answer_that_was_stopped_says_so(
+    page: DiagnosePage, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("diagnose.tab.page.save_file_to_cache", lambda file, _: shutil.copy(file, tmp_path))
+    stopped = replace(OWN, finished=False)
+    for result in (OWN, stopped):
+        with zipfile.ZipFile(page._downloads(Shown(IMAGE, "a", example=0, results=(result,))).value["path"]) as archive:
+            record = json.loads(archive.read("gazevlm.json"))
+        assert (STOPPED_NOTE in record["notes"]) is (result is stopped)
+        assert record["how"].get("stopped", False) is (result is stopped)
+        assert bool(record["claims"]) is (result is OWN)
 
 
 def test_a_changed_path_keeps_its_place_beside_the_other_model(page: DiagnosePage) -> None:

@@ -1,5 +1,6 @@
 """A path that people give, or begin: what follows from it, what is computed again, and the library's own ways."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor, pipeline
 
+from diagnose.tab.form import Asking, how_of
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.inference import GazeEngine
 from gazevlm_core.model import generation_gazevlm
@@ -18,12 +20,14 @@ from gazevlm_core.model.path_sampling import MERGED_NOTE, UNFOLLOWED_NOTE, UNSEE
 from gazevlm_core.model.pointer import GazeHeads
 from gazevlm_core.options import Attention, DiagnoseOptions
 from gazevlm_core.scanpath import Fixation
+from gazevlm_core.words import LENGTH_NOTE
 from tests.diagnose.talking_model import let_talk
 from tests.tiny_model import make_tiny_backbone
 
 QUESTIONS = ["Is there pneumothorax?", "Describe the findings on this chest radiograph."]
 GLIMPSED = {"num_glimpses": 3, "repeats": False, "use_offsets": True, "num_gaze_tokens": 6}
 TWELVE = DiagnoseOptions(max_new_tokens=12)
+CUT = (LENGTH_NOTE,)  # such a model never ends by itself
 HERE, THERE = [(0.1, 0.1), (0.2, 0.3)], [(0.9, 0.9), (0.8, 0.6), (0.4, 0.9)]
 
 
@@ -52,7 +56,7 @@ def test_places_are_the_path_or_its_beginning(engine: GazeEngine) -> None:
     assert [(fixation.x, fixation.y) for fixation in begun.scanpath][:2] == HERE
     assert len(begun.scanpath) > 2
     assert {glimpse.step for glimpse in begun.glimpses} >= {0, 1}, "what was given is seen"
-    assert whole.notes == begun.notes == ()
+    assert whole.notes == begun.notes == CUT
     several = engine.diagnose(IMAGES, QUESTIONS, TWELVE, look_at=HERE)
     assert several[0].scanpath == several[1].scanpath == whole.scanpath
     streamed = list(engine.stream(IMAGES[0], options=DiagnoseOptions(
@@ -69,10 +73,10 @@ def test_places_that_cannot_all_be_steps_or_glimpses_are_told_or_refused(engine:
         return engine.diagnose([noise(400, 400), noise(300, 420)], QUESTIONS, TWELVE, **given)[0].notes
 
     close = MERGED_NOTE.format(places=3, steps=2)
-    assert ask((0.1, 0.1), (0.11, 0.11), (0.9, 0.9)) == (close,)
+    assert ask((0.1, 0.1), (0.11, 0.11), (0.9, 0.9)) == (close, *CUT)
     corners = ((0.1, 0.1), (0.9, 0.1), (0.9, 0.9), (0.1, 0.9))
-    assert ask(*corners) == (UNSEEN_NOTE.format(seen=3),)
-    assert ask(*corners, *corners[:2]) == (UNSEEN_NOTE.format(seen=3),), "six steps, four patches, three glimpses"
+    assert ask(*corners) == (UNSEEN_NOTE.format(seen=3), *CUT)
+    assert ask(*corners, *corners[:2]) == (UNSEEN_NOTE.format(seen=3), *CUT), "six steps, four patches, three glimpses"
     with pytest.raises(ValueError, match="7 places are more than the 6 steps of this model's path; give at most 6"):
         ask(*corners, *corners[:3])
     with pytest.raises(ValueError, match="place 2 must be two numbers"):
@@ -88,11 +92,14 @@ def test_places_with_a_dwell_weigh_by_it_and_those_without_are_seen_first(engine
         record = engine.diagnose(IMAGES[0], look_at=path, options=TWELVE)
         return {glimpse.step for glimpse in record.glimpses}, record.notes
 
-    assert seen(known) == ({1, 3, 4}, ()), "no note: none of them was asked for"
+    assert seen(known) == ({1, 3, 4}, CUT), "no note: none of them was asked for"
     moved = [*known[:2], Fixation(0.7, 0.9), *known[3:]]
-    assert seen(moved) == ({1, 2, 3}, ())
+    assert seen(moved) == ({1, 2, 3}, CUT)
     record = engine.diagnose(IMAGES[0], look_at=moved, options=TWELVE)
     assert [fixation.duration_ms for fixation in record.scanpath] == [200.0, 900.0, None, 800.0, 700.0]
+    look_at = how_of(Asking("What?"), None, record.scanpath)["look_at"]
+    again = engine.diagnose(IMAGES[0], look_at=json.loads(json.dumps(look_at)), options=TWELVE)
+    assert again.to_dict() == record.to_dict(), "what a download says gives the answer again"
 
 
 def test_dwells_are_not_compared_with_probabilities() -> None:
@@ -116,8 +123,8 @@ def test_a_model_without_glimpses_says_that_its_answer_does_not_follow(tmp_path:
         given, own = (blind.diagnose(IMAGES[0], options=TWELVE, **way) for way in ({"look_at": HERE}, {}))
         assert (given.answer, given.finding_probabilities) == (own.answer, own.finding_probabilities)
         assert (given.glimpses, given.evidence, given.sentences) == ((), {}, ())
-        assert given.notes[-1] == (UNFOLLOWED_NOTE if name == "sees" else own.notes[-1])
-        assert "no scanpath is shown or followed" in given.notes[-1] or given.scanpath is not None
+        assert given.notes[-2] == (UNFOLLOWED_NOTE if name == "sees" else own.notes[-2])
+        assert "no scanpath is shown or followed" in given.notes[-2] or given.scanpath is not None
 
 
 # ---- sentences ------------------------------------------------------------------------------------------------------

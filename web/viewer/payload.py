@@ -11,14 +11,13 @@ from pydantic import Field, model_validator
 
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.records import Glimpse
-from gazevlm_core.scanpath import Fixation, Scanpath
+from gazevlm_core.scanpath import Fixation, Scanpath, fixations_at
 from gazevlm_core.zones import unseen_words, zone_of
 
 Role = Literal["model", "reader", "second model"]
 ROLES: tuple[Role, ...] = get_args(Role)  # each has a style in `gazevlm_core.path_style`
 PROBABILITY_DIGITS = 4
 MOST_STEPS = 1000  # of a path that a page may ask for; models allow far fewer
-LONGEST_DWELL_MS = 3_600_000.0
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Edge = Annotated[float, Field(ge=0, le=1)]
@@ -77,7 +76,8 @@ class ViewerSteering(GradioModel):
         most_steps: of a path; 0 where no change is taken.
         why: in a sentence, where it cannot be changed.
         turn: of the page's change that this value answers; 0 for the model's own path.
-        failed: whether that change was refused; the path is the one before.
+        failed: whether that change came to nothing; the path is the one before.
+        kept: of a change that failed, the turn of the change whose path this is; 0 for the model's own path.
         remark: what became of the places of that change, in a sentence; "" where they are the path.
     """
 
@@ -85,13 +85,15 @@ class ViewerSteering(GradioModel):
     why: str = ""
     turn: Annotated[int, Field(ge=0)] = 0
     failed: bool = False
+    kept: Annotated[int, Field(ge=0)] = 0
     remark: str = ""
 
 
 class ViewerPayload(GradioModel):
     """What the viewer shows; `in_step` begins with the k-th fixations of all paths together, whatever their times, and
     viewers with the same `linked` show the same step, the same part of the image and the same grey values. Of a
-    colored image, which is no radiograph, it names no regions of the chest that were not looked at.
+    colored image, which is no radiograph, it names no regions of the chest that were not looked at. `beside` brings
+    other paths beside the first one, which stays as it is on the screen where it can be changed by hand.
 
     Raises:
         ValueError: paths without an image, or heat maps or glimpses that do not fit the path and the grid.
@@ -108,6 +110,7 @@ class ViewerPayload(GradioModel):
     in_step: bool = False
     colored: bool = False
     linked: str = ""
+    beside: bool = False
     steering: ViewerSteering | None = None
 
     @classmethod
@@ -210,11 +213,8 @@ def changed_path(data: object) -> tuple[int, tuple[Fixation, ...] | None]:
 def _fixation(place: object) -> Fixation:
     """Return one place of a changed path."""
     try:
-        if not isinstance(place, list | tuple):
-            raise TypeError(place)
-        x, y, duration_ms = place
-        if duration_ms is not None and float(duration_ms) > LONGEST_DWELL_MS:
-            raise ValueError(duration_ms)
-        return Fixation(float(x), float(y), None if duration_ms is None else float(duration_ms))
-    except (TypeError, ValueError, OverflowError):
+        if not isinstance(place, list | tuple) or len(place) != 3:
+            raise ValueError(place)
+        return fixations_at([place])[0]
+    except ValueError:
         raise ValueError("A place of the changed path is not on the image; move it, or reload the page.") from None

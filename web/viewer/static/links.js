@@ -67,11 +67,13 @@
       .join("; ");
   }
 
-  /* The glimpse of a fixation's place, or null. */
+  /* The glimpse of a fixation, or else of another one at its place; null without any. */
   gaze.glimpseOf = (viewer, hit) => {
     if (!hit || hit.path !== viewer.strip.path) return null;
-    const visits = viewer.marksOf(hit.path)?.[hit.step]?.visits ?? [hit.step];
-    const index = viewer.strip.glimpses.findIndex(({ step }) => visits.includes(step));
+    const { glimpses } = viewer.strip,
+      visits = viewer.marksOf(hit.path)?.[hit.step]?.visits ?? [];
+    const own = glimpses.findIndex(({ step }) => step === hit.step),
+      index = own < 0 ? glimpses.findIndex(({ step }) => visits.includes(step)) : own;
     return index < 0 ? null : index;
   };
 

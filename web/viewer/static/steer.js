@@ -21,7 +21,7 @@
   gaze.Steering = class Steering {
     constructor(viewer) {
       this.viewer = viewer;
-      Object.assign(this, { turn: 0, history: [null], at: 0, sent: 0, unsent: null, adding: false, held: null, nudged: null, pending: null });
+      Object.assign(this, { turn: 0, history: [null], at: 0, asked: new Map(), sent: 0, unsent: null, adding: false, held: null, nudged: null, pending: null });
       const button = (text, label, act) => make("button", { type: "button", "aria-label": label, title: label, onclick: act }, text);
       this.add = button("+ Add", "+ Add a fixation (A): then choose its place", () => this.setAdding(!this.adding));
       this.remove = button("Delete", DELETE, () => this.deleteChosen());
@@ -86,10 +86,17 @@
       if (!steering?.turn) {
         [this.turn, this.history, this.at] = [this.turn + 1, [null], 0];
         [this.sent, this.unsent] = [0, null];
-      }
-      if (steering?.failed && this.at > 0) this.history.splice(this.at--, 1);
+        this.asked.clear();
+      } else this.#settled(steering);
       Object.assign(this, { held: null, nudged: null, pending: null, asking: false });
       this.setAdding(false);
+    }
+
+    /* What is on the screen is known: of a change that failed it is an earlier one, whose undo and redo come back. */
+    #settled({ turn, failed, kept }) {
+      const [history, at] = this.asked.get(kept) ?? [[null], 0];
+      if (failed) [this.history, this.at] = [[...history], at];
+      for (const one of this.asked.keys()) if (one < (failed ? kept : turn)) this.asked.delete(one);
     }
 
     update() {
@@ -184,6 +191,7 @@
     #send() {
       const change = this.unsent;
       [this.sent, this.unsent] = [change.turn, null];
+      this.asked.set(change.turn, [[...this.history], this.at]);
       this.viewer.emit("input", change);
     }
     #answered() {

@@ -112,7 +112,7 @@
     /* A new value: see `web/viewer/payload.py`. An image that is shown already is not loaded again. */
     async show(value) {
       const next = value?.paths ? value : EMPTY;
-      if (this.steer.isLate(next)) return;
+      if (!next.beside && this.steer.isLate(next)) return;
       const turn = (this.turn = (this.turn ?? 0) + 1),
         url = next.image?.url ?? null;
       let picture;
@@ -124,6 +124,7 @@
       }
       if (turn !== this.turn) return; // a newer value came while the image was loading
       const fresh = picture !== this.picture;
+      if (next.beside && !fresh && this.steer.able) return this.#showBeside(next.paths.slice(1));
       if (fresh) this.shownAt_ms = performance.now();
       Object.assign(this, {
         picture,
@@ -150,6 +151,13 @@
       if (next.autoplay && next.paths.length && !matchMedia("(prefers-reduced-motion: reduce)").matches)
         this.playOrPause();
       this.refresh();
+    }
+
+    /* Other paths beside the first one, which may be in the middle of a change by hand. */
+    #showBeside(others) {
+      this.hidden = new Set();
+      this.replacePaths([this.value.paths[0], ...others]);
+      this.#showMessage();
     }
 
     /* Other paths over the same image, while more of them is asked for; with a step of the first one chosen, or none. */
