@@ -59,8 +59,8 @@ def merged(adapter: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return merge_adapter(adapter, tmp_path_factory.mktemp("models") / "merged").folder
 
 
-def answers(engine: GazeEngine) -> list[Diagnosis]:
-    return [engine.diagnose(image, options=SHORT) for image in IMAGES]
+def answers(engine: GazeEngine, options: DiagnoseOptions = SHORT) -> list[Diagnosis]:
+    return [engine.diagnose(image, options=options) for image in IMAGES]
 
 
 def path_of(diagnosis: Diagnosis) -> list[tuple[float, float]]:
@@ -87,9 +87,12 @@ def test_a_merged_model_says_what_base_and_adapter_say(
     adapter: Path, adapted: list[Diagnosis], storage: Storage, tmp_path: Path
 ) -> None:
     merge_adapter(adapter, tmp_path / "model", storage=storage)
-    seen = answers(GazeEngine.load(str(tmp_path / "model"), device="cpu"))
-    assert furthest(seen, adapted) < TOLERANCE[storage]
-    if storage is Storage.FLOAT32:  # rounding of the others may turn a walk that was a toss-up
+    engine = GazeEngine.load(str(tmp_path / "model"), device="cpu")
+    seen = answers(engine)
+    placed = answers(GazeEngine.load(adapter=adapter, device="cpu"), PLACED)
+    assert furthest(answers(engine, PLACED), placed) < TOLERANCE[storage]
+    if storage is Storage.FLOAT32:  # rounding of the others may turn a walk that was a toss-up, and so a glimpse
+        assert furthest(seen, adapted) < TOLERANCE[storage]
         for one, other in zip(seen, adapted, strict=True):
             np.testing.assert_allclose(path_of(one), path_of(other), atol=TOLERANCE[storage])
     if storage is not Storage.BFLOAT16:
