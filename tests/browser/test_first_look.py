@@ -226,8 +226,9 @@ def test_after_a_submission_findings_point_at_the_image_and_back(browser: "Brows
     assert "gaze-lit" in str(row.get_attribute("class"))
     page.hover(".teach-result h3")
     page.wait_for_function(f"{SURFACE}.viewer.lit.size === 0")
-    page.locator(".gaze-teach .gaze-glimpse").first.hover()
-    page.wait_for_selector(".teach-seen tr.gaze-lit")
+    shares = [float(share) for share in str(row.get_attribute("data-shares")).split()]
+    page.locator(".gaze-teach .gaze-glimpse").nth(shares.index(max(shares))).hover()
+    page.wait_for_selector(".teach-seen tr[data-finding=pneumothorax].gaze-lit")
     for name in page.evaluate(f"{SURFACE}.truth.map(({{name}}) => name)"):
         page.locator(f".teach-seen tr[data-finding='{name}']").focus()
         assert page.evaluate(f"{SURFACE}.lit") == name
