@@ -31,6 +31,7 @@ from gazevlm_core.model.ood_score import OOD_REFERENCE_FILE
 from gazevlm_core.options import DiagnoseOptions
 from gazevlm_core.records import Diagnosis
 from gazevlm_core.scanpath import fixations_at
+from gazevlm_core.words import cut_loop
 from phantoms.make import make_phantom
 from tests.adapter_maker import make_adapter
 from tests.finetune.adapter_on_nano import ADDED, WHY, make_nano_adapter
@@ -182,7 +183,8 @@ def test_a_merged_model_is_read_without_our_packages(merged: Path, tmp_path: Pat
         image.save(path)
     told = read_elsewhere(merged, paths, tmp_path)
     engine, options = GazeEngine.load(str(merged), device="cpu"), DiagnoseOptions(max_new_tokens=40)
-    assert told["answers"] == [engine.diagnose(path, QUESTION, options).answer for path in paths]
+    spoken = [cut_loop(answer) for answer in told["answers"]]  # an adapter of chance may repeat itself
+    assert spoken == [engine.diagnose(path, QUESTION, options).answer for path in paths]
     assert (told["modules"], told["ours"]) == (["transformers_modules"] * 3, [])
 
 
