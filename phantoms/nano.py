@@ -101,6 +101,7 @@ class Recipe:
     warmup_steps: int = 50
     weight_decay: float = 0.05
     adam_beta2: float = 0.98
+    text_weight: float = 1.0
     finding_weight: float = 3.0  # of the mean over the findings, which is small beside the other losses
     local_weight: float = 6.0
     patch_finding_weight: float = 3.0  # of every variant, also of those without glimpses
@@ -218,6 +219,7 @@ def gaze_config_of(variant: Variant, recipe: Recipe) -> "GazeConfig":
         gaze_trained=gaze,
         findings_trained=True,
         dwell_trained=gaze,
+        text_weight=recipe.text_weight,
         finding_weight=recipe.finding_weight,
         trained_on=PHANTOMS + FILMS * films,
         known_questions=(*QUESTIONS, *map(presence_question, names)),
