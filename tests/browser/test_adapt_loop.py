@@ -28,6 +28,11 @@ TRAINING_MS = 600_000  # about a minute on a quiet machine
 # Round the four corners of the chest, as no reader of the model's ever looked.
 TAUGHT = ((0.22, 0.2), (0.78, 0.2), (0.78, 0.8), (0.22, 0.8), (0.5, 0.5))
 GRID = PatchGrid(8, 8)
+# The line beside Start once it no longer says what goes on, whatever came of it.
+BEGUN = (
+    "() => { const line = document.querySelector('#adapt-start-status').textContent.trim();"
+    " return line && !line.endsWith('\u2026') && line; }"
+)
 
 
 @pytest.fixture
@@ -97,7 +102,11 @@ def test_what_is_clicked_in_teach_is_how_the_trained_adapter_looks_in_diagnose(
     page.fill("#adapt-adapter input", "corners")
     page.click("#adapt-fold-changed button")
     page.fill("#adapt-epochs input", "40")
+    page.press("#adapt-epochs input", "Tab")
+    assert page.input_value("#adapt-adapter input") == "corners"
     page.click("#adapt-start")
+    begun = page.wait_for_function(BEGUN, timeout=TRAINING_MS).json_value()
+    assert "corners is in the list of runs" in begun, (begun, page.locator(".toast-body").all_inner_texts())
     wait_for(page, "#adapt-run-status", "corners")
     wait_for(page, "#adapt-run-status", "corners: done", TRAINING_MS)
     wait_for(page, "#adapt-figures", "sequence score")
