@@ -52,6 +52,7 @@ from gazevlm_core.sample import DatasetError, Sample
 ALL = "all"
 TRAINED_PATIENT = "record of a patient whom the adapter was trained on"
 NAMED_IMAGES = 20  # that cannot be read
+NAMED_COLUMNS = 8  # that are not scored, where nothing is
 MOST_TRAINING_READINGS = 5_000  # behind constant floors; bounds memory
 
 
@@ -73,6 +74,7 @@ class SplitDataset:
         self.learned = [one for one in self.trained if one is not None]
         rule = self.learned[0].rule if self.learned else USUAL
         self.label_names: set[str] = set()
+        self.has_places = False  # readings or boxes
         source = self.open_source()
         self.splits: Splits = decide(map(self._member, source.samples()), rule)
         self.usual_split = ALL if source.zero_shot and None not in self.trained else TEST
@@ -80,6 +82,7 @@ class SplitDataset:
 
     def _member(self, sample: Sample) -> Member:
         self.label_names.update(sample.findings)
+        self.has_places |= bool(sample.readings or sample.boxes)
         return Member.of(sample)
 
     def samples(self, source: DataSource, split: str, *, count: bool = False) -> Iterator[Sample]:
@@ -148,7 +151,8 @@ def evaluate_dataset(
         faithfulness: on how many records at most it is measured how far the path is believed.
 
     Raises:
-        DatasetError: a data set that cannot be read, an unknown split, or one of which no record is left.
+        DatasetError: a data set that cannot be read, an unknown split, one of which no record is left, or labels none
+            of which is a finding of the model where there is nothing else to score.
     """
     if split not in (None, *SPLITS, HELD_OUT, ALL):
         raise DatasetError(f"there is no split {split!r}; choose one of: {', '.join(SPLITS)}, {HELD_OUT}, {ALL}")
@@ -156,6 +160,10 @@ def evaluate_dataset(
     source = open_source()
     data = SplitDataset(open_source, trained)
     split, matched = split or data.usual_split, matched_labels(data.label_names, engine)
+    words = _label_words(data, matched)
+    if engine.gaze_config.findings_trained and words and not (matched.finding_of or data.has_places or faithfulness):
+        why = "; ".join(f"{label}: {what}" for label, what in islice(words.items(), NAMED_COLUMNS))
+        raise DatasetError(f"{source.name} has neither a label that the model can be scored on nor readings ({why})")
     options: dict[str, Any] = {"batch_size": batch_size, "progress": progress, "ranks": ranks, "trained": data.learned}
 
     def ask(samples: Iterator[Sample]) -> Predictions:
@@ -180,7 +188,7 @@ def evaluate_dataset(
         model=engine.checkpoint.model_id, adapter=engine.adapter_id,
         dropped=dict(sorted((source.dropped | predicted.dropped | left_out).items())),
         split_note=data.splits.note, trained_on_left_out=None if None in trained else left_out.total(),
-        unreadable=predicted.unreadable[:NAMED_IMAGES], labels=_label_words(data, matched), credit=source.credit,
+        unreadable=predicted.unreadable[:NAMED_IMAGES], labels=words, credit=source.credit,
         faithfulness=measured, seconds=round(time.perf_counter() - started, 1),
         **_scored(found, others, data, split, matched, engine, seed),
     )  # fmt: skip
