@@ -101,8 +101,10 @@ class StartView:
         self.settings: dict[str, Component] = {}
         for title, fields in folds.items():
             name = f"adapt-fold-{title.split()[0].lower()}"
+            words = GROUP_WORDS.get(title, title)
+            classes = ["adapt-fold", *(["gaze-as-said"] if any(one in words for one in OTHER_SENSE) else [])]
             with (
-                gr.Accordion(GROUP_WORDS.get(title, title), open=False, elem_id=name, elem_classes="adapt-fold"),
+                gr.Accordion(words, open=False, elem_id=name, elem_classes=classes),
                 gr.Row(elem_classes="adapt-fields"),
             ):
                 self.settings |= {one.name: component_of(one) for one in fields}

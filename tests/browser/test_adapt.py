@@ -237,7 +237,9 @@ def test_a_word_in_another_sense_is_not_explained(browser: "Browser", address: s
     page.click("#adapt-part-train-button[role=tab]")
     unfold(page, "base", "precision")
     page.wait_for_selector("#adapt-num-glimpses > .gaze-term")
-    assert page.locator("#adapt-precision .gaze-term").count() == 0, "that of numbers, not of answers"
+    for field in ("precision", "fold-base"):
+        assert page.locator(f"#adapt-{field} > .gaze-term").count() == 0, "that of numbers, not of answers"
+    assert "seed: " in str(page.get_attribute("#adapt-fold-run > .gaze-term", "title")), "of a fold's title"
     assert page.locator("#adapt-num-glimpses label .gaze-term").count() == 0, "it would be part of the field's name"
     page.close()
 

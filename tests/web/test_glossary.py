@@ -19,6 +19,7 @@ UNHEARD = re.compile(r"\b(medoid|walks?|arg-?max|domain [AB]|Bayes)\b", re.IGNOR
 def test_the_longest_term_counts_and_each_once() -> None:
     assert terms_in("Macro AUROC, AUROC and floors; the floor") == ["macro AUROC", "AUROC", "floor"]
     assert terms_in("flooring, basement") == []
+    assert terms_in("patches and glimpses") == ["patch", "glimpse"]
     seen = {"floor"}
     assert terms_in("a floor and an order gain", seen) == ["order gain"]
     assert seen == {"floor", "order gain"}
