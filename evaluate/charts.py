@@ -31,6 +31,9 @@ ORDER_COLORS = {"original": "#1b9e94", "shuffled": "#d9822b", "random": "#8a6fc9
 CURVE_PX, ROW_PX, MARGIN_PX, LABEL_LETTERS, LEGEND_ROW_PX = 330, 24, 90, 26, 20
 LINE_COLORS = (OWN, "#d9822b", "#8a6fc9", "#1b9e94", "#b5739d", "#7c8796")
 SYMBOLS = ("circle", "diamond", "square", "triangle-up")  # once all colours are used
+WIDE_LEGEND = {  # as wide as the chart, above it: beside its labels a phone has room for one name a row
+    "orientation": "h", "xref": "container", "yref": "container", "x": 0.01, "y": 1, "yanchor": "top",
+}  # fmt: skip
 FARTHEST = (-0.6, 1.6)  # that is drawn, where 0 is chance and 1 another reader
 Chart = Callable[[], go.Figure]
 
@@ -104,16 +107,16 @@ def dot_chart(lines: Lines) -> go.Figure | None:
             )  # fmt: skip
     for place in (0, 1):
         figure.add_vline(x=place, line={"color": TEXT, "dash": "dash", "width": 1})
-    title = {"title": {"text": _label(common.removeprefix(", ")), "side": "top left"}} if common else {}
     legend_rows = math.ceil((len(drawn) + bool(floors)) / 2)  # of a phone
-    without = f"No line: {', '.join(map(_label, left_out))} (no reader above chance)" if left_out else ""
+    below = [f"All {_label(common.removeprefix(', '))}."] if common else []
+    below += [f"No line: {', '.join(map(_label, left_out))} (no reader above chance)"] if left_out else []
     figure.update_layout(
-        **{**PLAIN, "legend": {**PLAIN["legend"], **title}},
-        height=MARGIN_PX + ROW_PX * max(4, len(names)) + (20 if left_out else 0) + LEGEND_ROW_PX * (legend_rows - 1),
+        **{**PLAIN, "legend": WIDE_LEGEND},
+        height=MARGIN_PX + ROW_PX * max(4, len(names)) + (20 if below else 0) + LEGEND_ROW_PX * (legend_rows - 1),
         xaxis={
             **AXIS, "tickvals": [0, 1], "ticktext": ["chance", "another reader<br>(AUROC: 1)"],
             "tickangle": 0, "ticklabelposition": "outside left",  # a label that leaves a phone's chart is not drawn
-            "title": {"text": "<br>".join(textwrap.wrap(without, 60)), "font": {"size": 10}},
+            "title": {"text": "<br>".join(textwrap.wrap(" ".join(below), 60)), "font": {"size": 10}},
         },
         yaxis={**AXIS, "autorange": "reversed", "categoryorder": "array", "categoryarray": list(map(_label, names))},
     )  # fmt: skip
