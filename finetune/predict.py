@@ -15,11 +15,11 @@ from finetune.examples import AdaptCollator
 from finetune.features import DEFAULT_BATCHING, Batching, FeatureStore, at_rest, encoded_cases
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.inference import GazeEngine
-from gazevlm_core.loss_names import LOSS_NAMES
 from gazevlm_core.model.losses import count_supervision
 from gazevlm_core.options import DEFAULT_QUESTION
 from gazevlm_core.sample import Sample
 from gazevlm_core.scanpath import Scanpath
+from gazevlm_core.training import LOSS_NAMES
 
 Counted = dict[str, tuple[float, float]]  # name of a loss -> its sum over a batch, and over how many
 

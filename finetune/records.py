@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from gazevlm_core.datasets.trained_on import PROVENANCE_FILE
-from gazevlm_core.evaluation.earlier_verdicts import PASSED_BY_NOISE, why_unknown
+from gazevlm_core.evaluation.checkpoint_scores import PASSED_BY_NOISE, why_unknown
 from web.formatting import counted
 
 BASE = "base"  # what a gain is measured against

@@ -24,9 +24,9 @@ from finetune.config import ConfigError, FinetuneConfig, Optimizer, ReportTo
 from finetune.records import COMPLETE, TENSORBOARD, Measure, sync_files
 from finetune.run_log import RunLog
 from finetune.stopping import Stopped
-from gazevlm_core.loss_names import LOSS_NAMES
 from gazevlm_core.model.adapters import HEADS_FILE, WEIGHTS_FILE, head_weights, save_adapter
 from gazevlm_core.model.modeling_gazevlm import HEADS, GazeVLM
+from gazevlm_core.training import LOSS_NAMES
 from gazevlm_core.training.trainer import GazeTrainer
 
 KEPT_CHECKPOINTS = 2  # one is complete while the next is written

@@ -248,7 +248,7 @@ def read_people(folder: Path) -> tuple[list[Recording], np.ndarray]:
     runs = json.loads((folder / MASKS).read_text(encoding="utf-8"))
     recordings = []
     for entry in entries:
-        places = np.clip(np.array([entry["x"], entry["y"]]).T, 0.0, 0.999)
+        places = np.clip(np.array([entry["y"], entry["x"]]).T, 0.0, 0.999)  # the file's x is from the top
         lesions = (widened(_mask_of(runs[entry["image_id"]])),) if entry["pneumothorax"] else ()
         recordings.append(Recording(places, np.array(entry["t"], float), lesions))
     return recordings, np.array([float(entry["pneumothorax"]) for entry in entries])

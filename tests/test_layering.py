@@ -13,7 +13,7 @@ from tests.imported_libraries import imported_libraries
 
 # Modules that must import quickly, without torch.
 GROUND_MODULES = (
-    "scanpath", "images", "geometry", "loss_names", "options", "records", "annotation", "metrics", "overlay", "replay",
+    "scanpath", "images", "geometry", "options", "records", "annotation", "metrics", "overlay", "replay",
     "sample", "words", "zones",
 )  # fmt: skip
 TORCHLESS_PACKAGES = ("annotate", "web")

@@ -20,7 +20,7 @@ from finetune.records import (
     read_provenance,
     verdict_of,
 )
-from gazevlm_core.loss_names import LOSS_NAMES
+from gazevlm_core.training import LOSS_NAMES
 
 if TYPE_CHECKING:
     from finetune.jobs.job import Job

@@ -9,6 +9,7 @@ import csv
 import io
 import json
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -138,6 +139,8 @@ def find_file(root: Path, relative: str, *others: str) -> Path:
 def read_table(path: Path, delimiter: str = ",") -> Iterator[tuple[int, list[str]]]:
     """Yield number of the last line and cells of every row that is not empty, the header first, without blanks around.
 
+    What stands before the header says nothing: blank cells, and the line by which spreadsheets tell the delimiter.
+
     Args:
         delimiter: what stands between two cells.
 
@@ -152,6 +155,8 @@ def read_table(path: Path, delimiter: str = ",") -> Iterator[tuple[int, list[str
             if not row:
                 continue
             cells = [cell.strip() for cell in row]
+            if not header and (not any(cells) or is_separator_line(delimiter.join(row))):
+                continue
             header = header or cells
             if any(cells[len(header) :]) or any(header[len(cells) :]):
                 where = f"{path.name}, line {reader.line_num}"
@@ -159,6 +164,11 @@ def read_table(path: Path, delimiter: str = ",") -> Iterator[tuple[int, list[str
             yield reader.line_num, (cells + [""] * len(header))[: len(header)]
     except csv.Error as error:
         raise DatasetError(f"{path.name} is no CSV file: {error}") from None
+
+
+def is_separator_line(line: str) -> bool:
+    """Return whether a line is the one by which spreadsheets tell the delimiter, such as "sep=;"."""
+    return re.fullmatch(r"\s*\"?sep=[,;\t]\"?\s*", line) is not None
 
 
 def read_rows(path: Path, columns: Sequence[str]) -> Iterator[Row]:

@@ -27,10 +27,18 @@ from gazevlm_core.datasets.identity import (
     image_name,
     without_ending,
 )
-from gazevlm_core.datasets.label_policies import CONTRADICTION, SUPPORT_DEVICES, finding_name, known_finding
+from gazevlm_core.datasets.label_policies import (
+    CHEXPERT_NAMES,
+    CONTRADICTION,
+    SUPPORT_DEVICES,
+    finding_name,
+    known_finding,
+    vocabulary_name,
+)
 from gazevlm_core.datasets.label_table import LabelTable, NamedFiles, find_labels, read_labels
 from gazevlm_core.datasets.scanpath_files import ScanpathIndex, line_values
 from gazevlm_core.datasets.source import NO_FIXATION, OFF_IMAGE, DataSource
+from gazevlm_core.datasets.splits import CALLED
 from gazevlm_core.findings import NO_FINDING
 from gazevlm_core.images import iter_image_files
 from gazevlm_core.sample import DatasetError, Reading, Sample
@@ -56,7 +64,8 @@ class GazeFolder(DataSource):
 
     "no finding" is no finding: where a study says so, all findings that the file names anywhere are absent in it. A
     study that says so and names a finding has no findings, and is counted in `dropped`. As in `chexpert_findings`, it
-    says nothing of support devices.
+    says nothing of support devices; nor does it contradict a column of a table that no word of the clinical vocabulary
+    is, which may be about anything: whether a patient is a man, or the film portable.
 
     Where there is a table of labels, images that no file speaks of are left out; where both say something of an image,
     studies.jsonl counts.
@@ -83,7 +92,7 @@ class GazeFolder(DataSource):
         names = self._image_names()
         images = ImageNames(names)
         labels = read_labels(table, NamedFiles(names)) if table else LabelTable({}, {}, Counter())
-        self.zero_shot = table is not None and not any(one.split for one in labels.images.values())
+        self.zero_shot = table is not None and not any(one.split.lower() in CALLED for one in labels.images.values())
         self.not_read, self.dropped = labels.not_read, self.dropped + labels.counted
         filed: dict[str, list[str]] = {}
         for name in self._paths.image_ids if self._paths else ():
@@ -91,11 +100,15 @@ class GazeFolder(DataSource):
             if image_id is not None:
                 filed.setdefault(image_id, []).append(name)
         studies = self._studies(images)
+        stated = {name for study in studies.values() for name in _findings(study)}
+        columns = {name for one in labels.images.values() for name in one.findings} - stated
+        self._apart = {DEVICES, *(name for name in columns - CHEXPERT_NAMES if vocabulary_name(name) is None)}
         for name, labelled in labels.images.items():
             image_id, values = images.own(name), labelled.values()
             before = studies.get(image_id, {})
             findings = {**values["findings"], **_findings(before)}
             studies[image_id] = {**values, **{key: one for key, one in before.items() if one}, "findings": findings}
+        self.names_patients = any(id_text(study.get("patient_id")) for study in studies.values())
         self._named = sorted({name for study in studies.values() for name in _findings(study)} - {NO_FINDING, DEVICES})
         for name, image in self._images():
             image_id = images.own(name)
@@ -219,11 +232,11 @@ class GazeFolder(DataSource):
         nothing = findings.pop(NO_FINDING, 0.0) == 1.0
         if not nothing:
             return findings
-        devices = {name: value for name, value in findings.items() if name == DEVICES}
-        if any(value == 1.0 for name, value in findings.items() if name not in devices):
+        apart = {name: value for name, value in findings.items() if name in self._apart}
+        if any(value == 1.0 for name, value in findings.items() if name not in apart):
             self.dropped[CONTRADICTION] += 1
             return {}
-        return dict.fromkeys(self._named, 0.0) | devices
+        return dict.fromkeys(self._named, 0.0) | apart
 
 
 def write_gaze_folder(folder: Path, samples: Iterable[Sample]) -> Path:

@@ -7,9 +7,11 @@ Models that know findings know them by CheXpert's names, so labels of other sets
 what is in neither list keeps its own name, and is another finding than those of a model.
 """
 
+import re
 from collections.abc import Mapping
 
 from gazevlm_core.datasets.files import Row, number
+from gazevlm_core.findings import VOCABULARY
 from gazevlm_core.sample import DatasetError
 
 NO_FINDING = "No Finding"
@@ -55,6 +57,27 @@ def known_finding(label: str) -> str:
     """Return `finding_name` where that is one of CheXpert's; any other name of anybody's own stays as it is."""
     name = finding_name(label)
     return name if name in CHEXPERT_NAMES else label.strip()
+
+
+def vocabulary_name(label: str) -> str | None:
+    """Return the finding of the clinical vocabulary whose name or synonym a label is; None where it is none.
+
+    "Lung nodule", "Pulmonary oedema": where it is does not matter. "Nodule/Mass", "Mass_or_nodule": all of its parts
+    mean the same one.
+    """
+    words = label_words(label)
+    places = re.sub(r"^(?:lung|pulmonary) ", "", words)
+    for parts in ([words], [places], re.split(r"\s*/\s*| or | and |, ", places)):
+        found = {next((term.name for term in VOCABULARY if re.fullmatch(f"{term.name}|{term.synonyms}", part)), None)
+                 for part in parts}  # fmt: skip
+        if len(found) == 1 and None not in found:
+            return found.pop()
+    return None
+
+
+def label_words(label: str) -> str:
+    """Return the project's name for a label, however it puts its words together."""
+    return finding_name(re.sub(r"(?<=[a-z])(?=[A-Z])|-", " ", label.strip()))
 
 
 def chexpert_findings(row: Row, where: str) -> dict[str, float] | None:

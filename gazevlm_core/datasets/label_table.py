@@ -2,8 +2,9 @@
 
 What a column is follows from its name, without regard to upper case, blanks, underscores and dashes: IMAGE_COLUMNS,
 PATIENT_COLUMNS, VIEW_COLUMNS and SPLIT_COLUMNS, the first name that is there; of images, the first whose values name
-one, else the column whose values name the most. Each other column that holds 1 and 0 alone is a finding: blank and
-what software writes for nothing are unknown, and so is -1. Columns are separated by commas, semicolons or tabs.
+one, else the column whose values name the most; see `_column_of_images`. Each other column that holds 1 and 0 alone,
+however they are written (1.00; 1,0), is a finding: blank and what software writes for nothing are unknown, and so is
+-1. Columns are separated by commas, semicolons or tabs.
 """
 
 import re
@@ -13,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gazevlm_core.datasets.files import read_table, text_lines
+from gazevlm_core.datasets.files import is_separator_line, read_table, text_lines
 from gazevlm_core.datasets.identity import WRITTEN_FOR_NOTHING, id_text, image_name, without_ending
 from gazevlm_core.datasets.label_policies import known_finding
 from gazevlm_core.datasets.source import IMAGE_MISSING
@@ -32,9 +33,8 @@ SPLIT_COLUMNS = ("split", "set", "subset", "partition")
 NO_FINDINGS = frozenset(
     {"age", "sex", "gender", "width", "height", "fold", "index", "followup", "weight", "patientage", "patientsex"}
 )
-VALUES: Mapping[str, float | None] = {
-    "1": 1.0, "1.0": 1.0, "true": 1.0, "0": 0.0, "0.0": 0.0, "false": 0.0, "": None, "-1": None, "-1.0": None,
-}  # fmt: skip
+WORDS: Mapping[str, float] = {"true": 1.0, "false": 0.0}
+NUMBERS: Mapping[float, float | None] = {1.0: 1.0, 0.0: 0.0, -1.0: None}
 NORMAL = frozenset({"normal", "healthy", "nofinding", "nofindings"})
 REPEATED, DISAGREES = "repeated row of labels.csv", "label that labels.csv gives twice, as 0 and as 1"
 NO_NAME = "row of labels.csv without an image"
@@ -151,11 +151,10 @@ def read_labels(path: Path, files: NamedFiles | None = None) -> LabelTable:
     twice = [name for name, count in Counter(header).items() if name and count > 1]
     if twice:
         raise DatasetError(f"{path.name} has two columns called {twice[0]!r}; rename one")
-    named = [[place for name in names for place, one in enumerate(header) if key_of(one) == name]
-             for names in (IMAGE_COLUMNS, PATIENT_COLUMNS, VIEW_COLUMNS, SPLIT_COLUMNS)]  # fmt: skip
-    places = {what: next(iter(found), None)
-              for what, found in zip(("patient", "view", "split"), named[1:], strict=True)}  # fmt: skip
-    places["image"] = _column_of_images(named[0], len(header), body, files)
+    keys = list(map(key_of, header))
+    known = {"patient": PATIENT_COLUMNS, "view": VIEW_COLUMNS, "split": SPLIT_COLUMNS}
+    places = {what: next((keys.index(name) for name in names if name in keys), None) for what, names in known.items()}
+    places["image"] = _column_of_images(header, body, files)
     if places["image"] is None:
         names = ", ".join(map(repr, header[:8])) + (", ..." if len(header) > 8 else "")
         raise DatasetError(f"{path.name} has no column that names the images, such as file or image_id; it has {names}")
@@ -202,27 +201,42 @@ def view_name(text: str) -> str:
 
 
 def _delimiter(path: Path) -> str:
-    """Return what stands between the columns of the first line."""
-    first = next((line for line in text_lines(path) if line.strip()), "")
+    """Return what stands between the columns of the header."""
+    first = next((line for line in text_lines(path) if line.strip(" ,;\t\r\n") and not is_separator_line(line)), "")
     return max((",", ";", "\t"), key=first.count)
 
 
 def _column_of_images(
-    called_so: Sequence[int], columns: int, body: Sequence[tuple[int, list[str]]], files: NamedFiles | None
+    header: Sequence[str], body: Sequence[tuple[int, list[str]]], files: NamedFiles | None
 ) -> int | None:
-    """Return the first column of those that are called so and name an image; else the one that names the most."""
+    """Return the first column of those that are called so and name an image; else the one that names the most images.
+
+    A number alone may be that of a row or a person: a column that has as many images by their endings goes before one
+    that has them without. A column that is called so of something else counts where no other one names an image.
+    """
+    called_so = [place for name in IMAGE_COLUMNS for place, one in enumerate(header) if key_of(one) == name]
     if files is None:
         return next(iter(called_so), None)
-    hits = Counter[int]()
-    for _, cells in body[:FIRST_ROWS]:
-        for place in range(columns):
+    named: dict[int, set[str]] = {}
+    ended = Counter[int]()
+    for number, (_, cells) in enumerate(body):
+        if number >= FIRST_ROWS and any(len(names) > len(WORDS) for names in named.values()):
+            break  # a column of 0 and 1 may name two
+        for place, cell in enumerate(cells):
             try:
-                hits[place] += files.find(cells[place]) is not None
+                found = files.find(cell)
             except ValueError:  # it names several
-                hits[place] += 1
-    own = [place for place in called_so if hits[place]]
-    most = [place for place, count in hits.most_common(1) if count]
-    return next(iter([*own, *most, *called_so]), None)
+                found = cell
+            if found is not None:
+                named.setdefault(place, set()).add(found)
+                ended[place] += without_ending(cell) != cell
+    apart = {*PATIENT_COLUMNS, *VIEW_COLUMNS, *SPLIT_COLUMNS, *NO_FINDINGS}
+    order = sorted(named, key=lambda place: (key_of(header[place]) in apart, -len(named[place])))
+    first = next((place for place in called_so if place in named), next(iter(order), None))
+    if first is None:
+        return next(iter(called_so), None)
+    better = (place for place in order if ended[place] and len(named[place]) >= len(named[first]))
+    return first if ended[first] else next(better, first)
 
 
 def _label_columns(
@@ -256,7 +270,14 @@ _OTHER = object()
 
 def _value(cell: str) -> object:
     """Return 1.0, 0.0, None for unknown, or _OTHER."""
-    return None if cell in WRITTEN_FOR_NOTHING else VALUES.get(cell.lower(), _OTHER)
+    if not cell or cell in WRITTEN_FOR_NOTHING:
+        return None
+    if cell.lower() in WORDS:
+        return WORDS[cell.lower()]
+    try:
+        return NUMBERS.get(float(cell.replace(",", ".")), _OTHER)
+    except ValueError:
+        return _OTHER
 
 
 def _images(

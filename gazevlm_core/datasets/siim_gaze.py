@@ -3,8 +3,12 @@
 Saab, Hooper, Sohoni, Parmar, Pogatchnik, Wu, Dunnmon, Zhang, Rubin, Re, "Observational supervision for medical image
 classification using gaze data", MICCAI 2021; eye tracker Tobii Pro Nano, 60 Hz. Read here:
 
-    scanpaths.json               list of {image_id, pneumothorax 0 or 1, x, y, t}; x, y as fractions of the image
+    scanpaths.json               list of {image_id, pneumothorax 0 or 1, x, y, t}; fractions of the image
     pneumothorax_rle_1024.json   optional: image_id -> list of masks, as in `datasets.siim`
+
+What the file calls `x` is the distance from the top, and `y` that from the left. So read, 11% of the fixations on the
+268 films with a pneumothorax lie in its mask, 7.7 times its area and 2.9 times as many as of another film's reading; as
+the names say it would be 3%, 1.9 and 1.3. Over all films the places are then alike left and right, as the lungs are.
 
 `t` counts samples within 0.05 of the first one, not time, so that no duration is known. The images are SIIM's DICOM
 files, which may be missing: then readings and labels are there, and nothing that needs pixels.
@@ -82,7 +86,8 @@ class SiimGaze(DataSource):
         if label not in (0, 1):
             raise DatasetError(f"{PATHS}, {image_id[:64]}: pneumothorax is {str(label)[:40]!r}, expected 0 or 1")
         image = self._image(image_id)
-        places = zip(*fractions(entry, f"{PATHS}, {image_id[:64]}"), strict=True)
+        from_top, from_left = fractions(entry, f"{PATHS}, {image_id[:64]}")
+        places = zip(from_left, from_top, strict=True)
         path = tuple(Fixation(x, y) for x, y in places if self.on_image(x, y))
         if not path:
             raise Drop(NO_FIXATION)

@@ -1,17 +1,21 @@
 """What lies beside weights: the scores of a finding head, and whether an adapter was better than its base."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from gazevlm_core.datasets.trained_on import PROVENANCE_FILE
-from gazevlm_core.evaluation.earlier_verdicts import why_unknown
 from gazevlm_core.evaluation.report import PhantomReport, Role
 
 UNJUDGED = "not known whether better than its base: {why}"
+PASSED_BY_NOISE = "an earlier version judged it by a rule that noise passes"
+FLOOR_FOR_BASE = "an earlier version took a floor for the base, which had no such score"
+OVER_THE_BASE = ("better", "worse", "no difference seen")  # what a comparison with the base alone may say
 SCORES_FILE = "finding_scores.json"
 # By domain, in words for people who have heard of none; earlier versions wrote "phantoms of domain A".
 DRAWN = {"A": "drawn radiographs", "B": "drawn radiographs of another kind"}
@@ -111,3 +115,23 @@ def read_verdict(folder: Path) -> str | None:
         return UNJUDGED.format(why=why) if why else str(values["verdict"]["why"])
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is not as a training writes it; train the adapter again") from error
+
+
+def why_unknown(values: Mapping[str, Any]) -> str:
+    """Return why the verdict of an earlier version, whose rule was mended since, is not believed; "" where it is.
+
+    Args:
+        values: provenance, with `verdict`, and `measures` where there are any.
+
+    Raises:
+        AttributeError, KeyError, TypeError: not as a training writes it.
+    """
+    verdict = values["verdict"]
+    if "outcome" not in verdict:
+        return PASSED_BY_NOISE
+    scores = verdict.get("scores", {})
+    for one in values.get("measures", ()):
+        gain = one.get("gain")
+        if gain and gain["against"] != "base" and scores.get(one["name"]) in OVER_THE_BASE:
+            return FLOOR_FOR_BASE
+    return ""

@@ -1,16 +1,14 @@
 """Which finding of a model a label of a data set means, so that a model is scored on labels that it never learned.
 
-A label means the finding of its own name, as `finding_name` writes both; else the one among whose synonyms in the
+A label means the finding of its own name, as `label_words` writes both; else the one among whose synonyms in the
 clinical vocabulary it is: "Infiltration" means lung opacity, "Mass" and "Nodule" mean lung lesion. Several labels of
 one finding are joined: present where one is, absent where all are.
 """
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from gazevlm_core.datasets.label_policies import finding_name
-from gazevlm_core.findings import VOCABULARY
+from gazevlm_core.datasets.label_policies import label_words, vocabulary_name
 from gazevlm_core.sample import Sample
 
 
@@ -47,14 +45,14 @@ def match_labels(labels: Iterable[str], findings: Sequence[str], model: str = "t
     Args:
         model: its name, for reasons.
     """
-    own = {_words(name): name for name in findings}
+    own = {label_words(name): name for name in findings}
     labels = sorted(set(labels))
-    exact = {label: own[_words(label)] for label in labels if _words(label) in own}
+    exact = {label: own[label_words(label)] for label in labels if label_words(label) in own}
     finding_of, why_not = dict(exact), {}
     for label in labels:
         if label in exact:
             continue
-        means = next((term.name for term in VOCABULARY if re.fullmatch(term.synonyms, _words(label))), None)
+        means = vocabulary_name(label)
         if means not in own.values() or means is None:
             why_not[label] = f"{model} knows no such finding"
         elif means in exact.values():
@@ -62,8 +60,3 @@ def match_labels(labels: Iterable[str], findings: Sequence[str], model: str = "t
         else:
             finding_of[label] = means
     return Matched(finding_of, why_not)
-
-
-def _words(label: str) -> str:
-    """Return the project's name for a label, however it puts its words together."""
-    return finding_name(re.sub(r"(?<=[a-z])(?=[A-Z])|-", " ", label.strip()))

@@ -169,7 +169,7 @@ def median_path_of(paths: Sequence[Sequence[int]]) -> tuple[int, ...]:
 
 
 class _Strings:
-    """N strings, with tables [N, L + 1]: how long the longest common subsequences of a path's beginning and each of
+    """N strings, with tables [L + 1, N]: how long the longest common subsequences of a path's beginning and each of
     their beginnings are, or of its end and each of their ends.
 
     Args:
@@ -180,45 +180,54 @@ class _Strings:
     def __init__(self, strings: np.ndarray, lengths: np.ndarray, path: Sequence[int]) -> None:
         inside = np.arange(strings.shape[1]) < lengths[:, None]
         self.patches = np.unique([*strings[inside], *path])  # a code is a position here; one more stands for padding
-        self._type = np.min_scalar_type(-1 - strings.shape[1])
-        self.lengths, self._codes = lengths, np.where(inside, np.searchsorted(self.patches, strings), len(self.patches))
-        rows = np.arange(len(strings))[:, None] * (len(self.patches) + 1)
-        self._cells = (rows + self._codes).ravel()
+        codes = np.where(inside, np.searchsorted(self.patches, strings), len(self.patches))
+        self.nothing = np.zeros((strings.shape[1] + 1, len(strings)), np.min_scalar_type(-1 - strings.shape[1]))
+        self._lengths, self._shares = lengths, dict[int, np.ndarray]()
+        self._matches = [codes.T == code for code in range(len(self.patches))]
+        self._cells = (np.arange(len(strings))[:, None] * (len(self.patches) + 1) + codes).T.copy()
         self._repeats = bool((inside[:, 1:] & (strings[:, 1:] == strings[:, :-1])).any())
 
     def add(self, before: np.ndarray, code: int) -> np.ndarray:
         """Return the table of a beginning that is one patch longer."""
         longer = before.copy()
-        np.maximum(longer[:, 1:], before[:, :-1] + (self._codes == code), out=longer[:, 1:])
-        return np.maximum.accumulate(longer, axis=1)
+        np.maximum(longer[1:], before[:-1] + self._matches[code], out=longer[1:])
+        return np.maximum.accumulate(longer, axis=0)
 
     def ends(self, path: Sequence[int]) -> list[np.ndarray]:
         """Return the tables of what follows each place of a path, the place itself with it; the last is of nothing."""
-        tables = [np.zeros((len(self._codes), self._codes.shape[1] + 1), dtype=self._type)]
+        tables = [self.nothing]
         for code in reversed(path):
             after = tables[-1]
             longer = after.copy()
-            np.maximum(longer[:, :-1], after[:, 1:] + (self._codes == code), out=longer[:, :-1])
-            tables.append(np.maximum.accumulate(longer[:, ::-1], axis=1)[:, ::-1])
+            np.maximum(longer[:-1], after[1:] + self._matches[code], out=longer[:-1])
+            tables.append(np.maximum.accumulate(longer[::-1], axis=0)[::-1])
         return tables[::-1]
 
     def score(self, before: np.ndarray, after: np.ndarray, length: int) -> float:
         """Return the mean sequence score of a path of a beginning and an end."""
-        return float(((before + after).max(axis=1) / np.maximum(length, self.lengths)).mean())
+        return self._mean((before + after).max(axis=0), length)
 
     def best_between(
         self, before: np.ndarray, after: np.ndarray, length: int, neighbours: Sequence[int]
-    ) -> tuple[float, int]:
-        """Return the highest score of a path of a beginning, one more patch and an end, and the code of this patch."""
-        most = np.zeros(len(self._codes) * (len(self.patches) + 1), dtype=self._type)
-        np.maximum.at(most, self._cells, (before[:, :-1] + after[:, 1:] + self._type.type(1)).ravel())
-        most = most.reshape(len(self._codes), -1)[:, :-1]
-        most = np.maximum(most, (before + after).max(axis=1, keepdims=True))  # it may match nothing
-        scores = (1 / np.maximum(length, self.lengths)) @ most / len(most)
+    ) -> tuple[float, int, float]:
+        """Return the highest score of a path of a beginning, one more patch and an end, the code of this patch, and the
+        score without it."""
+        apart = (before + after).max(axis=0)
+        # one more patch adds one to a string that has it where beginning and end already leave it room, else nothing
+        most = np.zeros(len(apart) * (len(self.patches) + 1))
+        most[self._cells[before[:-1] + after[1:] == apart]] = 1.0
+        most = most.reshape(len(apart), -1)[:, :-1] + apart[:, None]
+        if length not in self._shares:
+            self._shares[length] = 1 / np.maximum(length, self._lengths)
+        scores = self._shares[length] @ most / len(most)
         if not self._repeats:
-            scores[list(neighbours)] = -1.0
+            for code in neighbours:
+                scores[code] = -1.0
         code = int(scores.argmax())
-        return float(scores[code]), code
+        return float(scores[code]), code, self._mean(apart, length - 1)
+
+    def _mean(self, common: np.ndarray, length: int) -> float:
+        return float((common / np.maximum(length, self._lengths)).mean())
 
     def may_meet(self, first: Sequence[int], second: Sequence[int]) -> bool:
         """Tell whether two patches, or none, may stand next to each other."""
@@ -228,18 +237,17 @@ class _Strings:
 def _sweep(others: _Strings, path: list[int], longest: int, fixed: int) -> list[int]:
     """Go along a path once, and return it with the best change of each place."""
     ends = others.ends(path)
-    before, swept = np.zeros_like(ends[0]), path[:0]
+    before, swept = others.nothing, path[:0]
     best = others.score(before, ends[0], len(path)) + _TINY
     for place in range(len(path) + 1):
         here, next_one, length = path[place : place + 1], path[place + 1 : place + 2], len(swept) + len(path) - place
         if place >= fixed and length < longest:  # one more, before this place
-            score, code = others.best_between(before, ends[place], length + 1, swept[-1:] + here)
+            score, code, _ = others.best_between(before, ends[place], length + 1, swept[-1:] + here)
             if score > best:
                 best, length = score + _TINY, length + 1
                 before, swept = others.add(before, code), [*swept, code]
         if here and place >= fixed:  # another one here, or none
-            score, code = others.best_between(before, ends[place + 1], length, swept[-1:] + next_one)
-            without = others.score(before, ends[place + 1], length - 1)
+            score, code, without = others.best_between(before, ends[place + 1], length, swept[-1:] + next_one)
             if without > max(best, score) and others.may_meet(swept[-1:], next_one):
                 best, here = without + _TINY, []
             elif score > best:

@@ -6,10 +6,10 @@ from typing import Any
 import torch
 from transformers import Trainer
 
-from gazevlm_core.loss_names import LOSS_NAMES
 from gazevlm_core.model.losses import LossCounts, count_supervision
 from gazevlm_core.model.modeling_gazevlm import GazeVLM
 from gazevlm_core.model.outputs import GazeLosses
+from gazevlm_core.training import LOSS_NAMES
 
 
 class GazeTrainer(Trainer):

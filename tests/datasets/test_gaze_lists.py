@@ -1,6 +1,7 @@
 """Gaze as lists in JSON: readings of SIIM's radiographs, with or without the images, and photographs of crowds."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,14 @@ from gazevlm_core.datasets.eye_crowd import MANY, EyeCrowd
 from gazevlm_core.datasets.registry import open_dataset
 from gazevlm_core.datasets.siim_gaze import SiimGaze
 from gazevlm_core.datasets.source import DataSource
-from gazevlm_core.sample import Box, DatasetError
+from gazevlm_core.sample import Box, DatasetError, Sample
 from tests.datasets.label_tables import write_dicom, write_picture
 
 SHARED = Path(__file__).resolve().parents[3] / "shared/data/gaze"
 
 
 def siim(root: Path, **changed: Any) -> Path:
-    first = {"image_id": "1.2", "pneumothorax": 1, "x": [0.5, 1.02, 0.25], "y": [0.5, 0.5, 0.75], "t": [2, 1, 1]}
+    first = {"image_id": "1.2", "pneumothorax": 1, "x": [0.5, 1.02, 0.75], "y": [0.5, 0.5, 0.25], "t": [2, 1, 1]}
     second = {"image_id": "1.3", "pneumothorax": 0, "x": [0.1], "y": [0.2], "t": [1]}
     (root / "scanpaths.json").write_text(json.dumps([{**first, **changed}, second]))
     masks = {"1.2": [f"{1024 * 256 + 512} 128", "words"]}
@@ -95,9 +96,23 @@ def test_what_is_wrong_with_crowds_is_named(tmp_path: Path) -> None:
         list(EyeCrowd(tmp_path).samples())
 
 
+def share_in_boxes(pairs: Iterable[tuple[Sample, Sample]]) -> float:
+    """Mean share of the fixations on one film that lie in a box of another."""
+    shares = []
+    for read, marked in pairs:
+        path = read.scanpaths[0].fixations
+        shares.append(sum(any(
+            box.x <= one.x < box.x + box.width and box.y <= one.y < box.y + box.height for box in marked.boxes
+        ) for one in path) / len(path))  # fmt: skip
+    return sum(shares) / len(shares)
+
+
 @pytest.mark.skipif(not SHARED.is_dir(), reason="no recordings of gaze in ../shared/data/gaze")
 def test_the_recordings_themselves() -> None:
     readings = list(open_dataset("siim-gaze", SHARED / "siim").samples())
     assert (len(readings), sum(bool(one.boxes) for one in readings)) == (1250, 268)
+    ill = [one for one in readings if one.boxes]
+    own, elsewhere = (share_in_boxes(zip(ill, [*ill[shift:], *ill[:shift]], strict=True)) for shift in (0, 100))
+    assert own > 2 * elsewhere, "their axes: radiologists look at the pneumothorax that is there"
     photographs = list(open_dataset("eyecrowd", SHARED / "eyecrowd").samples())
     assert (len(photographs), sum(len(one.readings) for one in photographs)) == (500, 7997)

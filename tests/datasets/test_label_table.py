@@ -7,6 +7,7 @@ from PIL import Image
 
 from gazevlm_core.datasets.folder import GazeFolder
 from gazevlm_core.datasets.label_table import NamedFiles, view_name
+from gazevlm_core.evaluation.dataset import NO_PATIENTS, SplitDataset
 from gazevlm_core.sample import DatasetError, Sample
 
 
@@ -87,6 +88,76 @@ def test_studies_count_where_both_speak(tmp_path: Path) -> None:
     (sample,) = source.samples()
     assert (sample.patient_id, sample.findings) == ("p", {"edema": 0.0, "fracture": 1.0})
     assert list(source.image_files()) == ["images/a"]
+
+
+NUMBERED = tuple(f"{number}.png" for number in range(6))
+
+
+@pytest.mark.parametrize(
+    ("header", "row"),
+    [
+        ("edema,number,patient", "{label},{image},p{image}"),  # 0 and 1 are images, too
+        ("patient,scan,edema", "{half},{image},{label}"),  # so are the patients
+        ("id,scan,edema,pid", "{row},{image}.png,{label},p{image}"),  # so is every row
+        ("name,id,edema,file", "{row},{half},{label},{image}"),
+    ],
+)
+def test_a_number_that_is_an_image_by_accident_takes_no_image_from_another(
+    tmp_path: Path, header: str, row: str
+) -> None:
+    rows = [row.format(row=one, image=5 - one, label=int(one > 2), half=one // 2) for one in range(6)]
+    found = read(folder(tmp_path, "\n".join([header, *rows]), *NUMBERED))
+    assert {name: one.findings["edema"] for name, one in found.items()} == {
+        str(5 - one): float(one > 2) for one in range(6)
+    }
+
+
+def test_images_are_found_where_the_first_rows_are_about_others(tmp_path: Path) -> None:
+    rows = [f"m{number},1" for number in range(300)] + ["0.png,1", "1.png,0"]
+    source = folder(tmp_path, "\n".join(["picture,edema", *rows]), *NUMBERED)
+    assert {name: one.findings for name, one in read(source).items()} == {"0": {"edema": 1.0}, "1": {"edema": 0.0}}
+    assert source.dropped["image missing"] == 300
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        "file;edema;fracture\n0;1,0;0,0\n1;0,0;-1,0\n", "file,edema,fracture\n0,1.00,0.000\n1,0.00,-1.00\n",
+        "sep=;\nfile;edema;fracture\n0;1;0\n1;0;\n", '"sep=\t"\nfile\tedema\tfracture\n0\t1\t0\n1\t0\t\n',
+        ",,\n,,\nfile,edema,fracture\n0,1,0\n1,0,\n",
+    ],
+)  # fmt: skip
+def test_tables_as_spreadsheets_write_them(tmp_path: Path, table: str) -> None:
+    source = folder(tmp_path, table, "0.png", "1.png")
+    found = read(source)
+    assert (found["0"].findings, found["1"].findings) == ({"edema": 1.0, "fracture": 0.0}, {"edema": 0.0})
+    assert not source.not_read
+
+
+def test_a_normal_image_keeps_its_labels_beside_a_column_that_is_no_finding(tmp_path: Path) -> None:
+    source = folder(
+        tmp_path, "file,No Finding,edema,male,Lung_Nodule\n0,1,0,1,0\n1,1,,0,\n2,0,1,1,1\n3,1,1,1,0\n4,1,0,1,1\n",
+        *NUMBERED[:5],
+    )  # fmt: skip
+    found = {name: one.findings for name, one in read(source).items()}
+    assert found == {
+        "0": {"edema": 0.0, "male": 1.0, "Lung_Nodule": 0.0}, "1": {"edema": 0.0, "male": 0.0, "Lung_Nodule": 0.0},
+        "2": {"edema": 1.0, "male": 1.0, "Lung_Nodule": 1.0}, "3": {}, "4": {},
+    }  # fmt: skip
+    assert source.dropped["no finding and a finding"] == 2
+
+
+def test_whether_any_patient_is_named_is_known(tmp_path: Path) -> None:
+    for table, named in (("file,edema\n0,1\n1,0\n", False), ("file,edema,pid\n0,1,\n1,0,7\n", True)):
+        source = folder(tmp_path, table, "0.png", "1.png")
+        splits = SplitDataset(lambda source=source: source)
+        assert (source.names_patients, splits.note == NO_PATIENTS) == (named, not named)
+
+
+def test_a_split_that_names_no_side_is_none(tmp_path: Path) -> None:
+    source = folder(tmp_path, "file,edema,Set\n0,1,a\n1,0,b\n", "0.png", "1.png")
+    list(source.samples())
+    assert source.zero_shot
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,7 @@ from PIL import Image
 
 from diagnose.catalogue import PRECISIONS, Catalogue
 from diagnose.record import model_records
-from gazevlm_core.evaluation.checkpoint_scores import SCORES_FILE, UNJUDGED, read_verdict
-from gazevlm_core.evaluation.earlier_verdicts import PASSED_BY_NOISE
+from gazevlm_core.evaluation.checkpoint_scores import PASSED_BY_NOISE, SCORES_FILE, UNJUDGED, read_verdict
 from gazevlm_core.options import DiagnoseOptions, Precision
 from gazevlm_core.words import UnknownQuestionError
 from tests.adapter_maker import make_adapter

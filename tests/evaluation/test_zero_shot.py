@@ -19,7 +19,7 @@ from gazevlm_core.findings import FINDING_NAMES
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.inference import GazeEngine
 from gazevlm_core.metrics.intervals import bootstrap_counts
-from gazevlm_core.sample import Box, Sample
+from gazevlm_core.sample import Box, DatasetError, Sample
 from gazevlm_core.scanpath import Fixation, Scanpath
 
 
@@ -32,6 +32,14 @@ def test_labels_mean_findings_by_name_and_synonym() -> None:
     }  # fmt: skip
     assert matched.why_not["Pneumonia"] == "nano knows no such finding"
     assert match_labels(["pneumonia"], ["Pneumonia"]).finding_of == {"pneumonia": "Pneumonia"}
+
+
+def test_where_a_finding_is_and_what_it_is_called_beside_another_word_does_not_matter() -> None:
+    labels = ["Lung_Nodule", "Mass/Nodule", "Mass_or_Nodule", "Pulmonary oedema", "Lines and tubes"]
+    means = ["lung lesion", "lung lesion", "lung lesion", "edema", "support devices"]
+    assert match_labels(labels, FINDING_NAMES).finding_of == dict(zip(labels, means, strict=True))
+    others = ["Pleural mass", "Pneumonia/Consolidation", "male", "lung"]
+    assert set(match_labels(others, FINDING_NAMES).why_not) == set(others)
 
 
 def test_labels_of_one_finding_are_joined() -> None:
@@ -140,5 +148,15 @@ def test_a_folder_with_labels_is_scored_whole_beside_the_baseline(radiographs: P
     table = report_text(report)
     for words in ("AUROC, AP: 12 images", "above the baseline", "Cardiac Enlargement: scored as cardiomegaly"):
         assert words in table
+    assert report.split_note == ""
     tested = evaluate_dataset(lambda: GazeFolder(radiographs), tiny_engine, split="held-out")
     assert 0 < tested.records < 24
+
+
+def test_labels_none_of_which_can_be_scored_are_refused_before_anything_is_asked(
+    radiographs: Path, tiny_engine: GazeEngine
+) -> None:
+    (radiographs / "labels.csv").write_text("file,Edema,Fibrosis\n0,yes,1\n1,no,0\n")
+    said = r"neither a label that .* \(Fibrosis: .* knows no such finding; Edema: not .*than 0 and 1, first in line 2\)"
+    with pytest.raises(DatasetError, match=said):
+        evaluate_dataset(lambda: GazeFolder(radiographs), tiny_engine)

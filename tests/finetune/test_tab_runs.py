@@ -18,7 +18,7 @@ from finetune.tab.runs import LOSSES, VERDICT_WORDS, Run, RunReader, kept_events
 from finetune.tab.start import count_tables, counts_html
 from finetune.tab.watch import link_html, measure_table, run_table, verdict_html
 from finetune.verdict import judge
-from gazevlm_core.evaluation.earlier_verdicts import PASSED_BY_NOISE
+from gazevlm_core.evaluation.checkpoint_scores import PASSED_BY_NOISE
 from gazevlm_core.model.outputs import GazeLosses
 from tests.finetune.adapt_maker import (
     BASES,

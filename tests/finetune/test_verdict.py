@@ -19,8 +19,7 @@ from finetune.records import (
     verdict_of,
 )
 from finetune.verdict import ADDED, CHOSEN, LEAST_OF_EACH, LEAST_PATIENTS, MAIN, Resampled, chosen_by_scores, judge
-from gazevlm_core.evaluation.checkpoint_scores import read_verdict
-from gazevlm_core.evaluation.earlier_verdicts import FLOOR_FOR_BASE, PASSED_BY_NOISE
+from gazevlm_core.evaluation.checkpoint_scores import FLOOR_FOR_BASE, PASSED_BY_NOISE, read_verdict
 from gazevlm_core.metrics.intervals import patient_counts
 from gazevlm_core.metrics.registry import AUROC, SEQUENCE
 

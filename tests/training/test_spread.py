@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from gazevlm_core.loss_names import LOSS_NAMES
 from gazevlm_core.model.losses import IGNORED, STOP, LossCounts, count_supervision
 from gazevlm_core.model.modeling_gazevlm import GazeVLM
 from gazevlm_core.model.outputs import GazeLosses
+from gazevlm_core.training import LOSS_NAMES
 from gazevlm_core.training.collator import GazeCollator
 from tests.launching import launcher, run_ranks
 from tests.training.spread import uneven_examples
