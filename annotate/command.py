@@ -226,6 +226,7 @@ def _opened(data: Path, *, new: bool = False) -> Iterator["AnnotationStore"]:
         if not new and not settings.database_url and not data.is_dir():
             stop(f"there is no store at {data}; give its folder as --data", command=COMMAND)
         with closing(AnnotationStore.of_settings(settings)) as store:
+            store.drop_stale_gold("command")
             yield store
     except (SettingsError, StoreError) as error:
         stop(error, command=COMMAND)

@@ -17,7 +17,7 @@ from web.settings import Settings
 
 STARTERS, FIRST_SEED, STARTER_PX = 12, 910_000, 336
 STARTER_SOURCE = "drawn by this program"
-PROGRAM = "program"  # who adds what nobody asked for
+PROGRAM = "program"  # who does what nobody asked for
 log = logging.getLogger(__name__)
 
 
@@ -59,6 +59,7 @@ def open_teaching(settings: Settings) -> Teaching:
     store = AnnotationStore.of_settings(settings)
     try:
         sync = _synced(store, settings) if settings.sync_repo else None
+        store.drop_stale_gold(PROGRAM)
         if settings.starters and not store.images(limit=1):
             _add_starters(store)
     except BaseException:

@@ -1,5 +1,6 @@
 """A report as charts, by name: curves of the experiment, AUROC of findings, scores beside their floors."""
 
+import math
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -27,9 +28,12 @@ from web.plot_style import AXIS, CEILING, FLOOR, OWN, PLAIN, TEXT
 
 SOURCE_COLORS = {"finding head": OWN, "answer text": "#d9822b"}
 ORDER_COLORS = {"original": "#1b9e94", "shuffled": "#d9822b", "random": "#8a6fc9", "none": "#7c8796"}
-CURVE_PX, ROW_PX, MARGIN_PX, LABEL_LETTERS = 330, 24, 90, 26
+CURVE_PX, ROW_PX, MARGIN_PX, LABEL_LETTERS, LEGEND_ROW_PX = 330, 24, 90, 26, 20
 LINE_COLORS = (OWN, "#d9822b", "#8a6fc9", "#1b9e94", "#b5739d", "#7c8796")
 SYMBOLS = ("circle", "diamond", "square", "triangle-up")  # once all colours are used
+WIDE_LEGEND = {  # as wide as the chart, above it: beside its labels a phone has room for one name a row
+    "orientation": "h", "xref": "container", "yref": "container", "x": 0.01, "y": 1, "yanchor": "top",
+}  # fmt: skip
 FARTHEST = (-0.6, 1.6)  # that is drawn, where 0 is chance and 1 another reader
 Chart = Callable[[], go.Figure]
 
@@ -89,7 +93,9 @@ def dot_chart(lines: Lines) -> go.Figure | None:
             text=[f"{_label(floor)}: {value:.3f}" for _, floor, _, value in floors],
             hovertemplate="%{y}<br>%{text}<extra></extra>",
         )  # fmt: skip
-    for place, (whose, dots) in enumerate(drawn.items()):
+    common = _common_end(list(drawn))
+    for place, (line, dots) in enumerate(drawn.items()):
+        whose = line.removesuffix(common)
         color, symbol = LINE_COLORS[place % len(LINE_COLORS)], SYMBOLS[place // len(LINE_COLORS) % len(SYMBOLS)]
         if dots:
             figure.add_scatter(
@@ -101,18 +107,26 @@ def dot_chart(lines: Lines) -> go.Figure | None:
             )  # fmt: skip
     for place in (0, 1):
         figure.add_vline(x=place, line={"color": TEXT, "dash": "dash", "width": 1})
-    without = f"No line: {', '.join(map(_label, left_out))} (no reader above chance)" if left_out else ""
+    legend_rows = math.ceil((len(drawn) + bool(floors)) / 2)  # of a phone
+    below = [f"All {_label(common.removeprefix(', '))}."] if common else []
+    below += [f"No line: {', '.join(map(_label, left_out))} (no reader above chance)"] if left_out else []
     figure.update_layout(
-        **PLAIN,
-        height=MARGIN_PX + ROW_PX * max(4, len(names)) + (20 if left_out else 0),
+        **{**PLAIN, "legend": WIDE_LEGEND},
+        height=MARGIN_PX + ROW_PX * max(4, len(names)) + (20 if below else 0) + LEGEND_ROW_PX * (legend_rows - 1),
         xaxis={
             **AXIS, "tickvals": [0, 1], "ticktext": ["chance", "another reader<br>(AUROC: 1)"],
             "tickangle": 0, "ticklabelposition": "outside left",  # a label that leaves a phone's chart is not drawn
-            "title": {"text": "<br>".join(textwrap.wrap(without, 60)), "font": {"size": 10}},
+            "title": {"text": "<br>".join(textwrap.wrap(" ".join(below), 60)), "font": {"size": 10}},
         },
         yaxis={**AXIS, "autorange": "reversed", "categoryorder": "array", "categoryarray": list(map(_label, names))},
     )  # fmt: skip
     return figure
+
+
+def _common_end(names: Sequence[str]) -> str:
+    """Return what all of several names end with, from a comma on; "" where they have no such end, or for one alone."""
+    ends = {f", {end}" if comma else "" for _, comma, end in (name.rpartition(", ") for name in names)}
+    return ends.pop() if len(ends) == 1 and len(names) > 1 else ""
 
 
 def _within(place: float) -> float:

@@ -21,7 +21,7 @@ from evaluate.order_experiment import (
     Plan,
     cell_path,
 )
-from evaluate.overview import headline
+from evaluate.overview import details, headline
 from evaluate.tables import facts_of, tables_of
 from gazevlm_core.evaluation.floors import BEST_CONSTANT, OWN_SHUFFLED, UNIFORM_PATCHES
 from gazevlm_core.evaluation.report import ExperimentReport, Score
@@ -71,7 +71,8 @@ def experiment_markdown(report: ExperimentReport, plan: Plan, command: str) -> s
     """Return the report as Markdown; `command` made it."""
     steps = ", ".join(f"{plan.steps_of(size)} for {size} images" for size in plan.sizes)
     about = f"Steps of {plan.batch_size} examples: {steps}. {plan.test_images} test images per domain."
-    parts = [f"# {TITLE}", headline(report), " ".join([*facts_of(report), about]), f"`{command}`"]
+    parts = [f"# {TITLE}", headline(report), " ".join(details(report)), " ".join([*facts_of(report), about])]
+    parts.append(f"`{command}`")
     return "\n\n".join([*parts, *(markdown(table, level=2) for table in tables_of(report))]) + "\n"
 
 
@@ -80,7 +81,7 @@ def experiment_page(report: ExperimentReport, command: str) -> str:
     from evaluate.charts import charts_of
 
     parts = [f"<h1>{TITLE}</h1>"]
-    about = (headline(report), " ".join(facts_of(report)), f"Made by: {command}")
+    about = (headline(report), " ".join(details(report)), " ".join(facts_of(report)), f"Made by: {command}")
     parts += [f"<p>{escape(words)}</p>" for words in about]
     for number, (name, chart) in enumerate(charts_of(report).items()):
         library = number == 0  # plotly's script, once

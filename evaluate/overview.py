@@ -36,14 +36,16 @@ NO_MISTAKE = 1.0  # the other end of AUROC: there is no reader to compare with
 AREA = "AUROC of the findings"
 NO_LINE = "has nowhere to go: another reader is no better than chance"
 GAZE_WORDS = {"original": "gaze in its order", "shuffled": "shuffled gaze", "random": "random gaze", "none": "no gaze"}
-# What was compared -> what was learned, how a difference is written, and what more and less of the score means.
+ORDER, PLACES = "Learning in which order people look", "learning where people look"
+FORETOLD, TOLD_APART = "foretelling a reader's next patch", "telling findings apart"
+# What was compared -> what was learned, what it may help, and how a difference is written.
 EFFECTS = {
-    (AUROC_NAME, "original", "none"): ("Learning where people look", "AUROC {}", "better", "worse"),
-    (AUROC_NAME, "original", "shuffled"): ("Learning in which order they look", "AUROC {}", "better", "worse"),
-    (BITS_NAME, "original", "shuffled"): (
-        "A reader's next patch, by the order", "{} bits", "better foretold", "worse foretold",
-    ),
-}  # fmt: skip
+    (BITS_NAME, "original", "shuffled"): (ORDER, FORETOLD, "{} bits"),
+    (AUROC_NAME, "original", "shuffled"): (ORDER, TOLD_APART, "AUROC {}"),
+    (AUROC_NAME, "original", "none"): (PLACES, TOLD_APART, "AUROC {}"),
+}
+HELPS, HARMS = "helps", "harms"
+NO_DIFFERENCE, UNKNOWN = "makes no visible difference to", "cannot be judged yet for"
 CHANCES = (UNIFORM, UNIFORM_PATCHES)
 Lines = dict[str, dict[str, "Dot"]]  # whose scores -> score -> where it lies
 
@@ -212,32 +214,53 @@ def _path_words(dot: Dot) -> str:
     return ", ".join(filter(None, (words, beside)))
 
 
-def _experiment_answer(report: ExperimentReport) -> str:
-    """Return a sentence for each effect, in every variant of the model, on the images that are drawn as in training."""
+def _effects(report: ExperimentReport) -> dict[tuple[str, str, str], list[Difference]]:
+    """Return each effect in every variant of the model, from most training images, on images drawn as in training."""
     differences = sorted(next(iter(report.domains.values())).differences, key=lambda one: one.images)
     found = {(one.score, one.first, one.second, one.variant): one for one in differences}  # with the most images
     told = {pair: [found[key] for variant in variants_of(report) if (key := (*pair, variant)) in found]
             for pair in EFFECTS}  # fmt: skip
-    sizes = {_size(one) for effects in told.values() for one in effects}
-    common = len(sizes) == 1
-    sentences = [
-        f"{what}: {', '.join(_effect(one, *words, alone=not common) for one in told[pair])}."
-        for pair, (what, *words) in EFFECTS.items()
-        if told[pair]
-    ]
-    if not sentences:
+    return {pair: effects for pair, effects in told.items() if effects}
+
+
+def _experiment_answer(report: ExperimentReport) -> str:
+    """Return one sentence with every effect; what is behind it is told by `details`."""
+    clauses: dict[str, list[str]] = {}
+    for pair, effects in _effects(report).items():
+        subject, helped, _ = EFFECTS[pair]
+        outcomes = dict.fromkeys(map(_outcome, effects))
+        parts = [f"{next(iter(outcomes))} {helped}"]
+        if len(outcomes) > 1:  # each variant speaks for itself
+            (first, *others) = effects
+            parts = [f"{_outcome(first)} {helped} {first.variant}"]
+            parts += [f"{_outcome(one)} it {one.variant}" for one in others]
+        clauses.setdefault(subject, []).append(" but ".join(parts))
+    if not clauses:
         return "Nothing was compared in this experiment yet."
-    return " ".join([*sentences, *([f"From {sizes.pop()}."] if common else [])])
+    answer = "; ".join(f"{subject} {' and '.join(told)}" for subject, told in clauses.items())
+    return f"{answer[0].upper()}{answer[1:]}."
 
 
-def _effect(difference: Difference, unit: str, more: str, less: str, *, alone: bool) -> str:
+def details(report: Report) -> list[str]:
+    """Return what the answer rests on, a sentence for each effect; nothing where the answer has its numbers itself."""
+    told = _effects(report) if isinstance(report, ExperimentReport) else {}
+    sizes = {_size(one) for effects in told.values() for one in effects}
+    sentences = []
+    for pair, effects in told.items():
+        subject, helped, unit = EFFECTS[pair]
+        numbers = [f"{one.variant} {unit.format(text(one))}" for one in effects]
+        if len(sizes) > 1:
+            numbers = [f"{words} ({_size(one)})" for words, one in zip(numbers, effects, strict=True)]
+        sentences.append(f"{subject[0].upper()}{subject[1:]}, for {helped}: {', '.join(numbers)}.")
+    return [*sentences, f"From {sizes.pop()}."] if len(sizes) == 1 else sentences
+
+
+def _outcome(difference: Difference) -> str:
     """Return what a difference says by its interval; of one seed, or few images, there is none."""
-    low, high = difference.interval or (0.0, 0.0)
-    words = more if low > 0 else less if high < 0 else "no difference seen"
     if difference.interval is None:
-        words = "too few runs or images to tell"
-    size = f", {_size(difference)}" if alone else ""
-    return f"{words} {difference.variant} ({unit.format(text(difference))}{size})"
+        return UNKNOWN
+    low, high = difference.interval
+    return HELPS if low > 0 else HARMS if high < 0 else NO_DIFFERENCE
 
 
 def _size(difference: Difference) -> str:

@@ -151,7 +151,7 @@ def check_unseen(samples: Sequence[GradedSample], trained: Sequence[TrainedOn | 
     own = sum(any(one.has_picture(image) for one in learned) for image in images)
     seen = sum(number for part in ranks.gather([own]) for number in part)
     if seen:
-        raise DatasetError(f"the adapter was trained on {seen} of these phantoms; take another --seed")
+        raise DatasetError(f"the model was trained on {seen} of these phantoms; take another --seed")
 
 
 def evaluate_phantoms(
@@ -178,7 +178,7 @@ def evaluate_phantoms(
         faithfulness: of how many of the phantoms it is measured how far the path is believed; about 3 MB each.
 
     Raises:
-        DatasetError: the adapter was trained on some of the phantoms.
+        DatasetError: the model was trained on some of the phantoms.
         ValueError: a seed that training has seen.
         CheckpointError: a model that cannot be loaded.
         AdapterError: an adapter that cannot be used.

@@ -57,7 +57,7 @@ STEP_FLOOR = "most frequent places of each step, training set"
 SEQUENCE_ROW = "scanpath, sequence score"
 COARSE_SEQUENCE = f"{SEQUENCE} on {DEFAULT_GRID.rows} by {DEFAULT_GRID.cols} patches"  # as for any data set
 UNKNOWN = (
-    "what the adapter was trained on cannot be known, since its provenance does not tell: these images may be among it"
+    "what the model was trained on cannot be known, since its provenance does not tell: these images may be among it"
 )
 ORDERS = get_args(GazeOrderName)
 DOMAINS = {"A": "drawn as in training", "B": "drawn otherwise"}  # what the experiment scores on
@@ -272,7 +272,7 @@ def _dataset_facts(report: DatasetReport) -> list[str]:
     if report.trained_on_left_out is None:
         facts.append(f"{UNKNOWN[0].upper()}{UNKNOWN[1:]}.")
     elif report.trained_on_left_out:
-        facts.append("Left out, since the adapter was trained on their patients or pictures: "
+        facts.append("Left out, since the model was trained on their patients or pictures: "
                      f"{report.trained_on_left_out} records.")  # fmt: skip
     words: dict[str, list[str]] = {}
     for label, what in report.labels.items():

@@ -67,7 +67,7 @@ TERMS: dict[str, str] = {
     "pointing": "Whether the path goes to where the finding was drawn.",
     "deletion and insertion": "What happens to the answer when the places of the path are blurred, or shown alone.",
 }  # fmt: skip
-PATTERN = rf"\b({'|'.join(sorted(map(re.escape, TERMS), key=len, reverse=True))})s?\b"
+PATTERN = rf"\b({'|'.join(sorted(map(re.escape, TERMS), key=len, reverse=True))})e?s?\b"
 _FOUND = re.compile(PATTERN, re.IGNORECASE)
 _BY_LOWER = {term.lower(): term for term in TERMS}
 

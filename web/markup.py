@@ -70,6 +70,7 @@ class Table:
 def table(shown: Table) -> str:
     """Return a table as HTML; on narrow windows it scrolls sideways, with the mouse, a finger or the keys."""
     seen: set[str] = set()
+    term = mark(shown.title, seen)
     heads = "".join(f'<th scope="col">{escape(head)}{mark(head, seen)}</th>' for head in shown.heads)
     rows = "".join(f"<tr>{_row(row, seen)}</tr>" for row in shown.rows)
     title = escape(shown.title)
@@ -79,8 +80,22 @@ def table(shown: Table) -> str:
     )
     scrolled += _csv_link(shown)
     if shown.folded:
-        return f'<details class="gaze-folded"><summary>{title}</summary>{scrolled}</details>'
-    return f'<h3 class="gaze-heading">{title}</h3>{scrolled}'
+        return _titled(f'<details class="gaze-folded"><summary>{title}</summary>{scrolled}</details>', term)
+    return f"{heading(shown.title, term)}{scrolled}"
+
+
+def heading(title: str, term: str | None = None) -> str:
+    """Return a heading, its terms of art explained beside it: inside of it their words would be part of its name.
+
+    Args:
+        title: for people.
+        term: the mark for it, where that was made before.
+    """
+    return _titled(f'<h3 class="gaze-heading">{escape(title)}</h3>', mark(title) if term is None else term)
+
+
+def _titled(shown: str, term: str) -> str:
+    return f'<div class="gaze-titled">{shown}{term}</div>' if term else shown
 
 
 def _csv_link(shown: Table) -> str:

@@ -121,14 +121,17 @@
     Object.assign(button, { type: "button", className: "gaze-term", title: words, ariaLabel: words });
     return button;
   };
-  /* Gradio draws labels as text alone: their mark stands in the corner of the field, outside of its label, which would
-     name the mark instead. Where a word means something else, the field has the class "gaze-as-said". */
-  const LABELS = "[data-testid='block-info'], .info-text, [data-testid$='radio-label']",
+  /* Gradio draws labels, and titles of folds and tabs, as text alone: their mark stands in the corner of the field or fold,
+     or behind the row of tabs, outside of what has the name, which would be the mark's words instead. Where a word means
+     something else, the field has the class "gaze-as-said". */
+  const LABELS =
+      "[data-testid='block-info'], .info-text, [data-testid$='radio-label'], [data-testid='block-label']:not(.sr-only), " +
+      "button.label-wrap > span:first-child, .tab-container:not([aria-hidden]) > [role=tab]",
     marked = new WeakMap();
   function markFields() {
     const texts = new Map();
     for (const label of document.querySelectorAll(LABELS)) {
-      const field = label.closest(".block");
+      const field = label.closest(".tab-wrapper, .block");
       if (field && !field.matches(".gaze-as-said")) texts.set(field, `${texts.get(field) ?? ""} ${label.textContent}`);
     }
     for (const [field, text] of texts) {

@@ -66,6 +66,30 @@ class Counted:
         return " ".join(part for part in parts if part)
 
 
+@dataclass(frozen=True)
+class Judged:
+    """What a verdict on many did.
+
+    Args:
+        done: how many submissions were judged.
+        left: how many were left, since they had changed.
+        gold_gone: from how many images it took the gold path, which had rested on one of them.
+    """
+
+    done: int
+    left: int
+    gold_gone: int
+
+    def in_words(self, verdict: Verdict, found: Counted | None) -> str:
+        """Say it: a verdict on what had been counted."""
+        whose = f" {found.whose}" if found and found.whose else ""
+        parts = [f"{counted(self.done, 'submission')}{whose} {'is' if self.done == 1 else 'are'} {verdict}."]
+        parts += [f"{self.left:,} had changed meanwhile and were left."] if self.left else []
+        gone = counted(self.gold_gone, "image is", "images are")
+        parts += [f"{gone} no longer gold: the known path rested on what was {verdict}."] if self.gold_gone else []
+        return " ".join(parts)
+
+
 class OthersSeenError(StoreError):
     """What was counted is of another annotator, or on another image, than what is seen by now."""
 
@@ -112,7 +136,7 @@ class BulkService:
 
     def decide(
         self, claim: Claim, verdict: Verdict, counted: Counted | None, seen: Seen | None, reason: str = ""
-    ) -> tuple[int, int]:
+    ) -> "Judged":
         """Judge what was counted; rejecting needs a reason.
 
         Args:
@@ -121,9 +145,6 @@ class BulkService:
             counted: by `count`.
             seen: the submission that the reviewer sees now.
             reason: for the verdict.
-
-        Returns:
-            How many were judged, and how many were left since they had changed.
 
         Raises:
             OthersSeenError: it was counted for another annotator or image than what is seen.
@@ -138,10 +159,11 @@ class BulkService:
             raise OthersSeenError(OTHERS_SEEN.format(whose=counted.whose))
         if verdict == "rejected" and not reason.strip():
             raise StoreError("The reason for rejecting is empty; write something.")
-        done = 0
-        for one in counted.ones:
-            done += self.store.review_unchanged(one.submission_id, one.revision, verdict, reason, visitor.pseudonym)
-        return done, len(counted.ones) - done
+        went = [
+            self.store.review_unchanged(one.submission_id, one.revision, verdict, reason, visitor.pseudonym)
+            for one in counted.ones
+        ]
+        return Judged(len(went) - went.count(None), went.count(None), went.count(True))
 
     def block(self, claim: Claim, seen: Seen | None, blocked: bool, reason: str) -> str:
         """Take nothing more from the annotator of what is seen, or let them go on; returns their pseudonym.
@@ -206,14 +228,10 @@ class BulkView:
     def _judge(self, verdict: Verdict) -> Any:  # noqa: ANN401 - a handler
         def judge(claim: Claim, found: Counted | None, seen: Seen | None, reason: str) -> Values:
             try:
-                done, moved = self.service.decide(claim, verdict, found, seen, reason)
+                judged = self.service.decide(claim, verdict, found, seen, reason)
             except OthersSeenError as error:
                 return {self.counted: None, self.status: status(str(error))}
-            left = f" {moved:,} had changed meanwhile and were left." if moved else ""
-            whose = f" {found.whose}" if found and found.whose else ""
-            many = counted(done, "submission") + whose
-            words = f"{many} {'is' if done == 1 else 'are'} {verdict}.{left}"
-            return {self.counted: None, self.status: status(words)}
+            return {self.counted: None, self.status: status(judged.in_words(verdict, found))}
 
         return judge
 

@@ -29,7 +29,7 @@ from annotate.store.model import StoreError
 from annotate.store.store import AnnotationStore
 from gazevlm_core.images import DEFAULT_LIMITS
 from web.identity import Claim, Gate
-from web.markup import note, status
+from web.markup import heading, note, status
 from web.page import Values, run_busily
 from web.sign_in import Entry
 
@@ -156,7 +156,7 @@ class ExportsView:
         self._connect(entry)
 
     def _out(self) -> None:
-        gr.HTML('<h3 class="gaze-heading">Export</h3>' + note(WHAT))
+        gr.HTML(heading("Export") + note(WHAT))
         self.which = gr.Radio(WHICH, value="all", label="What", elem_id="dashboard-export-which")
         self.formats = gr.CheckboxGroup(
             [(one.title, name) for name, one in formats().items()], value=list(FORMATS), label="Formats",
@@ -173,7 +173,7 @@ class ExportsView:
         self.file = gr.File(label="Archive", interactive=False, elem_id="dashboard-export-file")
 
     def _back(self) -> None:
-        gr.HTML('<h3 class="gaze-heading">Import an export</h3>' + note(BACK))
+        gr.HTML(heading("Import an export") + note(BACK))
         self.upload = gr.File(
             label=f"Zip archive of an export, up to {UPLOAD_MB} MB; larger: gazevlm annotations import",
             file_types=[".zip"], height=140, elem_id="dashboard-back-file",

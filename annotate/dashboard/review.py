@@ -16,7 +16,7 @@ from annotate.store.lookup import count_submissions, next_submission, pending_nu
 from annotate.store.model import Stored, StoreError, Verdict
 from annotate.store.store import AnnotationStore
 from web.identity import Claim, Gate
-from web.markup import note, status, table
+from web.markup import heading, note, status, table
 from web.page import QUIET, Values, remembered
 from web.sign_in import Entry
 from web.viewer.component import ScanpathViewer
@@ -136,19 +136,15 @@ class ReviewService:
         """
         visitor = self.gate.admit(claim, "review", "reviewer")
         one = self._unchanged(seen)
-        submission_id, was_gold = one.annotation.submission_id, self._is_gold(one)
+        submission_id = one.annotation.submission_id
         if decision == "remove":
-            self.store.remove(submission_id, reason, visitor.pseudonym)
-        elif decision == "restore":
+            return self.store.remove(submission_id, reason, visitor.pseudonym)
+        if decision == "restore":
             self.store.restore(submission_id, reason, visitor.pseudonym)
-        elif one.removed:
+            return False
+        if one.removed:
             raise StoreError("This submission was removed; restore it first.")
-        else:
-            self.store.review(submission_id, VERDICT_OF[decision], reason, visitor.pseudonym)
-        return was_gold and not self._is_gold(one)
-
-    def _is_gold(self, one: Stored) -> bool:
-        return self.store.image(one.image_sha256).gold is not None
+        return self.store.review(submission_id, VERDICT_OF[decision], reason, visitor.pseudonym)
 
     def _unchanged(self, seen: Seen | None) -> Stored:
         found = None if seen is None else self.store.find(seen.submission_id)
@@ -188,7 +184,7 @@ class ReviewView:
                 with gr.Column(scale=3, min_width=300):
                     self.agreement = gr.HTML(elem_id="dashboard-image-agreement")
                 with gr.Column(scale=2, min_width=280):
-                    gr.HTML('<h3 class="gaze-heading">Map of fixations</h3>')
+                    gr.HTML(heading("Map of fixations"))
                     self.heat = gr.Plot(show_label=False, elem_id="dashboard-heat")
                     gr.HTML(note(MAP_NOTE))
         self.seen = remembered()

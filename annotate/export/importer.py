@@ -133,6 +133,7 @@ def import_folder(
         if len(chunk) >= CHUNK or sum(len(file) for _, file in chunk) >= CHUNK_BYTES:
             _store_chunk(store, chunk, result)
     _store_chunk(store, chunk, result)
+    store.drop_stale_gold("import")  # an export of an earlier program may hold some
     return result
 
 

@@ -125,8 +125,8 @@ class Consensus:
         if self.score is None:
             return "the only path there is"
         return (
-            f"the medoid: of {self.annotators} annotators' paths the one with the highest mean sequence score with the "
-            f"others ({self.score:.3f}) on a grid of {DEFAULT_GRID.rows} x {DEFAULT_GRID.cols}; the earliest on a tie"
+            f"of {self.annotators} annotators' paths the one that is most like the others (mean sequence score "
+            f"{self.score:.3f} on a grid of {DEFAULT_GRID.rows} x {DEFAULT_GRID.cols}); the earliest on a tie"
         )
 
 

@@ -2,7 +2,9 @@
 
 Both are computed here: no library of the project has alpha, and scikit-learn's kappa takes one pair of annotators at a
 time (the tests compare with it). Everybody has one vote on a finding of an image, see `annotate.votes`; who was not
-asked has none, which alpha is made for. 1 is agreement, 0 what chance gives, below 0 less than that.
+asked has none, which alpha is made for. Nor has who ticked what their form is not known to have asked for: of those who
+did not tick it there, nobody knows the no, and yes alone would agree with yes. 1 is agreement, 0 what chance gives,
+below 0 less than that.
 
     alpha = 1 - D_o / D_e,  D_o = sum_u 2 y_u n_u / (m_u - 1) / N,  D_e = 2 Y (N - Y) / (N (N - 1))
 
@@ -57,7 +59,7 @@ class Ballots:
         ballots: dict[str, Ballot] = defaultdict(dict)
         for one in first_of_each(stored):
             annotation = one.annotation
-            for name in {*annotation.findings, *(form_findings(annotation) or ())}:
+            for name in form_findings(annotation) or ():
                 ballots[name][annotation.annotator] = name in annotation.findings
         for name, ballot in ballots.items():
             if len(ballot) > 1:

@@ -40,12 +40,13 @@
 
     /* What there is to do, in three lines, and what the people who run this add to it. */
     #lines({ instruction }) {
+      const key = words => make("span", { class: "teach-by-key" }, words); // out of sight where there is no keyboard
       const lines = [
-        "Look at the image, and click where you look, in the order you look.",
-        "Tick what you see: a key each, 0 for no finding.",
-        "Submit and next (Ctrl+Enter), and the next image is there.",
+        ["Look at the image, and click where you look, in the order you look."],
+        ["Tick what you see", key(": a key each, 0 for no finding"), "."],
+        ["Submit and next", key(" (Ctrl+Enter)"), ", and the next image is there."],
       ];
-      const list = make("ol", { class: "teach-lines" }, ...lines.map(line => make("li", {}, line)));
+      const list = make("ol", { class: "teach-lines" }, ...lines.map(line => make("li", {}, ...line)));
       return make("div", {}, list, ...(instruction ? [make("p", { class: "teach-instruction" }, instruction)] : []));
     }
 

@@ -31,8 +31,8 @@ from annotate.store.model import (
 from annotate.store.queue import lock_image
 from annotate.store.tables import IMAGES
 from gazevlm_core.annotation import is_digest
-from gazevlm_core.datasets.files import text_lines
-from gazevlm_core.datasets.identity import WRITTEN_FOR_NOTHING, id_text
+from gazevlm_core.datasets.files import is_separator_line, text_lines
+from gazevlm_core.datasets.identity import WRITTEN_FOR_NOTHING, id_text, without_ending
 from gazevlm_core.datasets.label_table import (
     IMAGE_COLUMNS,
     PATIENT_COLUMNS,
@@ -49,7 +49,6 @@ MOST_BYTES, MOST_ROWS, MOST_COLUMNS, MOST_SHOWN = 16 * 2**20, 50_000, MOST_METAD
 OWN_COLUMN = key_of(FOUND_AT)
 IMAGE_KEYS = ("sha256", "digest", OWN_COLUMN, *IMAGE_COLUMNS)
 PART = 200  # images of one transaction
-FIRST_ROWS = 200  # that tell which column names the images
 PATIENT = "patient"
 FORMULA = "=@＝＠"  # noqa: RUF001 - spreadsheets take the wide forms for the usual ones
 NO_IMAGE = "no image here is called so"
@@ -123,7 +122,7 @@ def describe_images(store: Store, path: Path, by: str, *, replace_known: bool = 
     if len(body) > MOST_ROWS:
         raise StoreError(f"The table has more than {MOST_ROWS:,} rows; split it.")
     finder = _Finder(store.database.read(_named_images))
-    columns = _Columns.of(header, [cells for _, cells in body[:FIRST_ROWS]], finder)
+    columns = _Columns.of(header, [cells for _, cells in body], finder)
     refused, wanted, row_of = list[RefusedRow](), list[tuple[str, _Row]](), dict[str, _Row]()
     for line, cells in body:
         name = _shown(cells[columns.image]) if columns.image < len(cells) else ""
@@ -154,10 +153,12 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     try:
         if path.stat().st_size > MOST_BYTES:
             raise StoreError(f"The table is larger than {MOST_BYTES >> 20} MiB; split it.")
-        first = next((line for line in text_lines(path) if line.strip()), "")
-        reader = csv.reader(text_lines(path), delimiter=max((",", ";", "\t"), key=first.count))
+        lines = (line for line in text_lines(path) if line.strip() and not is_separator_line(line))
+        first = next(lines, "")
+        delimiter = max((",", ";", "\t"), key=first.count)
+        reader = csv.reader(text_lines(path), delimiter=delimiter)
         for row in reader:
-            if any(cell.strip() for cell in row):
+            if any(cell.strip() for cell in row) and not is_separator_line(delimiter.join(row)):
                 yield reader.line_num, [cell.strip() for cell in row]
     except OSError as error:
         raise StoreError(f"The table cannot be read ({error.strerror}); choose it again.") from None
@@ -197,12 +198,15 @@ class _Columns:
     metadata: Mapping[int, str]
 
     @classmethod
-    def of(cls, header: Sequence[str], first: Sequence[Sequence[str]], finder: "_Finder") -> "_Columns":
+    def of(cls, header: Sequence[str], rows: Sequence[Sequence[str]], finder: "_Finder") -> "_Columns":
         """Return the columns of a header.
+
+        A number may be an image's by accident: a column that has images by digest or with their endings goes before one
+        that has them without.
 
         Args:
             header: of the table.
-            first: some rows, that tell which column names images.
+            rows: which tell which column names images.
             finder: of images.
 
         Raises:
@@ -220,12 +224,18 @@ class _Columns:
             raise StoreError(f"Two columns of the table are called {_shown(twice[0])}; rename one.")
         places = {name: _place(header, names) for name, names in KNOWN.items()}
         named = [place for place, name in enumerate(header) if key_of(name) in IMAGE_KEYS]
-        hits = {place: sum(place < len(cells) and finder.has(cells[place]) for cells in first) for place in named}
-        if not named or not max(hits.values()):
+        hits = {place: {cells[place] for cells in rows if place < len(cells) and finder.has(cells[place])}
+                for place in named}  # fmt: skip
+        if not any(hits.values()):
             raise StoreError(
                 "No column of the table names images that are here; call it image_id (their digests) or file."
             )
-        image, patient = max(named, key=hits.__getitem__), places.pop(PATIENT)
+
+        def rank(place: int) -> tuple[bool, int, int]:
+            exact = any(is_digest(cell.lower()) or without_ending(cell) != cell for cell in hits[place])
+            return exact, len(hits[place]), -IMAGE_KEYS.index(key_of(header[place]))
+
+        image, patient = max(named, key=rank), places.pop(PATIENT)
         roles = {place: name for name, place in places.items() if place is not None and place != image}
         taken = (image, patient, *roles, *(place for place, name in enumerate(header) if key_of(name) == OWN_COLUMN))
         others = {place: name for place, name in enumerate(header) if place not in taken}

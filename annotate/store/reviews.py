@@ -30,36 +30,40 @@ class Reviews(Store):
     """Reviews of a store's submissions."""
 
     @writes
-    def review(self, connection: Connection, submission_id: str, verdict: Verdict, reason: str, by: str) -> None:
-        """Judge a submission; a rejected one needs a reason, and no longer counts for its image."""
+    def review(self, connection: Connection, submission_id: str, verdict: Verdict, reason: str, by: str) -> bool:
+        """Judge a submission; a rejected one needs a reason, and no longer counts for its image.
+
+        Returns:
+            Whether the gold path of its image went with it.
+        """
         reason = _checked_reason(verdict, reason)
         row, image = lock_submission(connection, submission_id)
         if row.removed and row.reason == WITHDRAWN:  # its reason is what keeps it from being restored
             raise StoreError(NOT_BACK)
-        self._judge(connection, row, image, verdict, reason, by)
+        return self._judge(connection, row, image, verdict, reason, by)
 
     @writes
     def review_unchanged(
         self, connection: Connection, submission_id: str, revision: int, verdict: Verdict, reason: str, by: str
-    ) -> bool:
-        """Judge a submission as `review` does, where it is as it was at a revision; return whether it was."""
+    ) -> bool | None:
+        """Judge a submission as `review` does, where it is as it was at a revision; return None where it was not."""
         reason = _checked_reason(verdict, reason)
         row, image = lock_submission(connection, submission_id)
         if row.revision != revision or row.removed:
-            return False
-        self._judge(connection, row, image, verdict, reason, by)
-        return True
+            return None
+        return self._judge(connection, row, image, verdict, reason, by)
 
     def _judge(
         self, connection: Connection, row: Row[Any], image: QueueEntry, verdict: Verdict, reason: str, by: str
-    ) -> None:
-        if (row.verdict, row.reason) != (verdict, reason):
-            values = {"verdict": verdict, "reason": reason}
-            change(connection, row, image, values, self.now_us(), by, verdict, reason=reason)
+    ) -> bool:
+        if (row.verdict, row.reason) == (verdict, reason):
+            return False
+        values = {"verdict": verdict, "reason": reason}
+        return change(connection, row, image, values, self.now_us(), by, verdict, reason=reason)
 
-    def remove(self, submission_id: str, reason: str, by: str) -> None:
-        """Take a submission out of sight; it is kept, and can be restored."""
-        self._set_removed(submission_id, True, reason, by)
+    def remove(self, submission_id: str, reason: str, by: str) -> bool:
+        """Take a submission out of sight; it is kept, and can be restored. Returns whether its image's gold went."""
+        return self._set_removed(submission_id, True, reason, by)
 
     def restore(self, submission_id: str, reason: str, by: str) -> None:
         """Undo `remove`."""
@@ -79,15 +83,31 @@ class Reviews(Store):
             values = {"removed": True, "reason": WITHDRAWN}
             change(connection, row, image, values, self.now_us(), who, TAKEN_BACK)
 
+    def drop_stale_gold(self, by: str) -> int:
+        """Take away gold paths that rest on what is rejected or removed, and return how many there were.
+
+        There are some in stores, exports and published copies from before gold went with what it rests on.
+        """
+
+        def drop(connection: Connection) -> int:
+            stale = _stale_gold(connection)
+            for image_id, row in stale.items():
+                image, state = lock_image(connection, image_id), (row.verdict, row.removed, row.reason)
+                _drop_gold(connection, image, row.number, self.now_us(), by, *state)
+            return len(stale)
+
+        return self.database.write(drop) if self.database.read(_stale_gold) else 0  # most stores have none
+
     @writes
-    def _set_removed(self, connection: Connection, submission_id: str, removed: bool, reason: str, by: str) -> None:
+    def _set_removed(self, connection: Connection, submission_id: str, removed: bool, reason: str, by: str) -> bool:
         reason = checked_text("The reason", reason, LONGEST_REASON)
         row, image = lock_submission(connection, submission_id)
         if not removed and row.removed and row.reason == WITHDRAWN:
             raise StoreError(NOT_BACK)
-        if row.removed != removed:
-            action = REMOVED if removed else "restored"
-            change(connection, row, image, {"removed": removed}, self.now_us(), by, action, reason=reason)
+        if row.removed == removed:
+            return False
+        action = REMOVED if removed else "restored"
+        return change(connection, row, image, {"removed": removed}, self.now_us(), by, action, reason=reason)
 
 
 def _checked_reason(verdict: Verdict, reason: str) -> str:
@@ -114,7 +134,7 @@ def lock_submission(connection: Connection, submission_id: str) -> tuple[Row[Any
 def change(
     connection: Connection, row: Row[Any], image: QueueEntry, changed: Mapping[str, Any], now_us: int, by: str,
     action: str, **details: object,
-) -> None:  # fmt: skip
+) -> bool:  # fmt: skip
     """Change a submission and what follows from it: the counts, the agreement, the place and the gold of its image.
 
     Args:
@@ -124,6 +144,9 @@ def change(
         now_us: the store's time.
         by: who decides.
         action, details: for the audit log.
+
+    Returns:
+        Whether the gold path of its image went with it.
     """
     verdict, removed = (changed.get(name, getattr(row, name)) for name in ("verdict", "removed"))
     gold_goes = image.is_gold and (removed or verdict == "rejected") and _carries_gold(connection, row, image.id)
@@ -135,9 +158,18 @@ def change(
     save_entry(connection, image)
     write_audit(connection, now_us, by, action, row.submission_id, **details)
     if gold_goes:
-        withdrawn = removed and changed.get("reason", row.reason) == WITHDRAWN
-        what = TAKEN_BACK if withdrawn else REMOVED if removed else verdict
-        write_gold(connection, image, None, (), now_us, by, reason=GOLD_RESTED.format(number=row.number, what=what))
+        reason = changed.get("reason", row.reason)
+        _drop_gold(connection, image, row.number, now_us, by, verdict, removed, reason)
+    return gold_goes
+
+
+def _drop_gold(
+    connection: Connection, image: QueueEntry, number: int, now_us: int, by: str, verdict: str, removed: bool,
+    reason: str,
+) -> None:  # fmt: skip
+    """Take the gold path of an image away because of what became of a submission that it rested on."""
+    what = (TAKEN_BACK if reason == WITHDRAWN else REMOVED) if removed else verdict
+    write_gold(connection, image, None, (), now_us, by, reason=GOLD_RESTED.format(number=number, what=what))
 
 
 def _carries_gold(connection: Connection, row: Row[Any], image_id: int) -> bool:
@@ -155,6 +187,22 @@ def _carries_gold(connection: Connection, row: Row[Any], image_id: int) -> bool:
     earlier = select(number).where(SUBMISSIONS.c.person_id == row.person_id, SUBMISSIONS.c.image_id == image_id)
     earlier = earlier.where(number < row.number, SUBMISSIONS.c.verdict != "rejected", ~SUBMISSIONS.c.removed)
     return connection.scalar(earlier.limit(1)) is None
+
+
+def _stale_gold(connection: Connection) -> dict[int, Row[Any]]:
+    """Return images whose gold path is that of a submission that counts no more, or was chosen from those of somebody
+    who has none left that counts: key -> the first such submission."""
+    gone = SUBMISSIONS.c.removed | (SUBMISSIONS.c.verdict == "rejected")
+    query = select(*STATE, SUBMISSIONS.c.annotation, *IMAGES.c["gold", "gold_from"])
+    query = query.join(IMAGES, IMAGES.c.id == SUBMISSIONS.c.image_id).where(gone, IMAGES.c.gold.is_not(None))
+    stale: dict[int, Row[Any]] = {}
+    for row in connection.execute(query.order_by(SUBMISSIONS.c.number)).all():
+        left = select(SUBMISSIONS.c.number).where(SUBMISSIONS.c.person_id == row.person_id, ~gone)
+        left = left.where(SUBMISSIONS.c.image_id == row.image_id).limit(1)
+        took_part = row.annotation.annotator in row.gold_from and connection.scalar(left) is None
+        if took_part or gold_is_of(row.gold, row.gold_from, row.annotation):
+            stale.setdefault(row.image_id, row)
+    return stale
 
 
 def _recount(connection: Connection, person_id: int, image: QueueEntry) -> bool:

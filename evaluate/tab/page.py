@@ -11,7 +11,7 @@ import gradio as gr
 from PIL import Image
 
 from evaluate.charts import charts_of, dot_chart
-from evaluate.overview import any_drawn, headline, named_lines, side_by_side
+from evaluate.overview import any_drawn, details, headline, named_lines, side_by_side
 from evaluate.tab.overlay import LARGEST_NUMBER, Case, OverlayState, drawn_case, remark_on, uploaded_case
 from evaluate.tables import facts_of, tables_of
 from gazevlm_core.evaluation.read_report import ReportError, read_report
@@ -204,7 +204,7 @@ class ReportView:
                     filterable=False, elem_id="evaluate-shipped",
                 )  # fmt: skip
                 self.upload = gr.File(
-                    label="or your own (JSON), one or several", file_count="multiple", height=130,
+                    label="or your own (JSON), one or several", file_count="multiple", height=150,
                     elem_id="evaluate-report",
                 )  # fmt: skip
                 gr.HTML(note(WHAT), elem_id="evaluate-what")
@@ -294,9 +294,11 @@ def _charts(reports: Mapping[str, Report]) -> dict[str, Callable[[], Any]]:
 
 
 def _facts(name: str, report: Report) -> str:
-    """Return the answer of a report, and below it what was measured, on what."""
+    """Return the answer of a report in one sentence, and below it its numbers, and what was measured, on what."""
     first, *others = facts_of(report)
     title = f"<b>{escape(name)}</b> " if name else ""
     answer, rest, seen = headline(report), " ".join(others), set[str]()
     line = f'<p class="gaze-answer-line">{title}{escape(answer)}{mark(answer, seen)}</p>'
+    numbers = "".join(f"<li>{escape(one)}{mark(one, seen)}</li>" for one in details(report))
+    line += f"<ul>{numbers}</ul>" if numbers else ""
     return f'<div class="gaze-facts">{line}<p><b>{escape(first)}</b> {escape(rest)}{mark(rest, seen)}</p></div>'

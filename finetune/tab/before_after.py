@@ -11,7 +11,7 @@ from PIL import Image
 from finetune.tab.runs import ImagePair, Points
 from gazevlm_core.images import load_image
 from web.formatting import short_name
-from web.markup import note
+from web.markup import heading, note
 from web.page import Values
 from web.viewer.component import ScanpathViewer
 from web.viewer.payload import Role, ViewerFixation, ViewerPath, ViewerPayload
@@ -31,7 +31,7 @@ class PairView:
     """Shows one held-out image twice; whoever holds the run handles `choose`, which picks the image."""
 
     def __init__(self) -> None:
-        gr.HTML('<h3 class="gaze-heading">Before and after, on images that were held out</h3>')
+        gr.HTML(heading("Before and after, on images that were held out"))
         self.note = gr.HTML(note(NONE_YET), elem_id="adapt-pair-note")
         with gr.Column(elem_id="adapt-pair"):
             self.choose = gr.Dropdown([], label="Held-out image", filterable=False, elem_id="adapt-pair-image")

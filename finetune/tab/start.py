@@ -13,7 +13,7 @@ from finetune.tab.form import EXPORT, FormError, FormField, TrainingForm, form_f
 from finetune.tab.service import AdaptService
 from web.formatting import counted
 from web.identity import Claim
-from web.markup import Table, note, status, table
+from web.markup import Table, heading, note, status, table
 from web.page import QUIET, Values, remembered, show_errors
 from web.sign_in import Entry
 from web.training_data import ALL_PROJECTS, DataCount
@@ -31,6 +31,8 @@ GROUP_WORDS = {
 BEGINNING, FAILED = "Writing the training data…", "It did not begin; the message says why."
 HERE = "Say what you would train, and copy the command."
 EXPORT_WORDS = "Export “training set” with “{which}” in the Annotations tab, unpack it as “{folder}”, then:"
+EVERYTHING, ACCEPTED, OF_PROJECT = "everything", "accepted submissions", "those of the project that is chosen above"
+CHOOSE = "Choose the project “{project}” there first; of one project, accepted submissions alone are exported."
 MOST_ROWS = 100
 OTHER_SENSE = ("precision",)  # settings whose label is a term of the glossary in another sense
 
@@ -63,7 +65,7 @@ class StartView:
         self._connect()
 
     def _add_data(self) -> None:
-        gr.HTML(f'<h3 class="gaze-heading">1. What to learn from</h3>{note(WHAT)}')
+        gr.HTML(heading("1. What to learn from") + note(WHAT))
         self.project = gr.Dropdown(
             [ALL_PROJECTS], value="", label="Project", filterable=False, visible=False, elem_id="adapt-project",
             info="What was made in it, wherever its images went later.",
@@ -82,7 +84,7 @@ class StartView:
         self.counts = gr.HTML(elem_id="adapt-counts")
 
     def _add_base(self) -> None:
-        gr.HTML(f'<h3 class="gaze-heading">2. What to begin with</h3>{note(BASE_WORDS)}')
+        gr.HTML(heading("2. What to begin with") + note(BASE_WORDS))
         bases = list(self.service.bases)
         with gr.Row():
             self.base = gr.Dropdown(
@@ -99,8 +101,10 @@ class StartView:
         self.settings: dict[str, Component] = {}
         for title, fields in folds.items():
             name = f"adapt-fold-{title.split()[0].lower()}"
+            words = GROUP_WORDS.get(title, title)
+            classes = ["adapt-fold", *(["gaze-as-said"] if any(one in words for one in OTHER_SENSE) else [])]
             with (
-                gr.Accordion(GROUP_WORDS.get(title, title), open=False, elem_id=name, elem_classes="adapt-fold"),
+                gr.Accordion(words, open=False, elem_id=name, elem_classes=classes),
                 gr.Row(elem_classes="adapt-fields"),
             ):
                 self.settings |= {one.name: component_of(one) for one in fields}
@@ -147,7 +151,7 @@ class StartView:
             self.name: name,
             self.project: gr.Dropdown(
                 [ALL_PROJECTS, *((name, slug) for slug, name in projects.items())],
-                visible=len(projects) > 1 and not self.service.zero_gpu,  # an export has a list of its own
+                visible=len(projects) > 1,
             ),
             self.annotators: gr.Dropdown(people),
             self.held_out_annotators: gr.Dropdown(people),
@@ -158,10 +162,12 @@ class StartView:
 
     def read(self, values: Values) -> TrainingForm:
         """Return the form as it was sent."""
+        project, accepted = values.get(self.project), values.get(self.accepted)
+        if self.service.zero_gpu and project:
+            accepted = True  # an export of one project has no others
         return TrainingForm(
-            values.get(self.name), values.get(self.base), values.get(self.accepted), values.get(self.annotators) or (),
-            values.get(self.agreement), {name: values.get(field) for name, field in self.settings.items()},
-            values.get(self.project),
+            values.get(self.name), values.get(self.base), accepted, values.get(self.annotators) or (),
+            values.get(self.agreement), {name: values.get(field) for name, field in self.settings.items()}, project,
         )  # fmt: skip
 
     # ---- handlers ---------------------------------------------------------------------------------------------------
@@ -189,14 +195,23 @@ class StartView:
         try:
             if self.service.zero_gpu:
                 command = self.service.command(claim, form)
-                which = "accepted submissions" if form.choice().accepted_only else "everything"
-                words = note(EXPORT_WORDS.format(which=which, folder=EXPORT))
+                words = note(self._export_words(claim, form))
                 return f'{words}<pre class="adapt-command" tabindex="0"><code>{escape(command)}</code></pre>'
             estimate = self.service.estimate(claim, form, count.images if count else 0)
             form.adapter_name()
             return status(estimate)
         except FormError as error:
             return status(str(error))
+
+    def _export_words(self, claim: Claim, form: TrainingForm) -> str:
+        """Return which export the command is for."""
+        choice = form.choice()
+        which = OF_PROJECT if choice.project else ACCEPTED if choice.accepted_only else EVERYTHING
+        words = EXPORT_WORDS.format(which=which, folder=EXPORT)
+        if not choice.project:
+            return words
+        name = self.service.projects(claim).get(choice.project, choice.project)
+        return f"{words} {CHOOSE.format(project=name)}"
 
 
 def component_of(field: FormField) -> Component:

@@ -28,7 +28,10 @@ from web.sign_in import Entry
 
 REFRESH_S = 2.0
 MOST_ROWS = 100
-NO_RUNS = "Nothing was trained yet."
+NO_RUNS = (
+    "No adapter was trained here yet. A training makes one from what annotators click in Teach; here it is watched and "
+    "scored, and then the adapter answers in Diagnose."
+)
 CHOSEN_FIRST = ("sequence score", "AUROC")
 GAIN_NOTE = (
     "In brackets the interval of a change over held-out patients. The adapter is judged by changes from its base; a "

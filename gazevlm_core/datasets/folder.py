@@ -108,6 +108,7 @@ class GazeFolder(DataSource):
             before = studies.get(image_id, {})
             findings = {**values["findings"], **_findings(before)}
             studies[image_id] = {**values, **{key: one for key, one in before.items() if one}, "findings": findings}
+        self.names_patients = any(id_text(study.get("patient_id")) for study in studies.values())
         self._named = sorted({name for study in studies.values() for name in _findings(study)} - {NO_FINDING, DEVICES})
         for name, image in self._images():
             image_id = images.own(name)

@@ -37,7 +37,8 @@ class DataSource(ABC):
 
     `dropped` counts what was left out, by reason; it is complete once `samples` has been walked to its end, as is
     `not_read`, columns of a table that are no findings, and why. `zero_shot` says that all images are scored unless
-    somebody chooses a split. A subclass gives `name`, `items`, `sample` and `wanted`.
+    somebody chooses a split, `names_patients` whether it tells whose any image is. A subclass gives `name`, `items`,
+    `sample` and `wanted`.
 
     Args:
         root: folder of the data set.
@@ -55,6 +56,7 @@ class DataSource(ABC):
         self.dropped: Counter[str] = Counter()
         self.not_read: Mapping[str, str] = {}
         self.zero_shot = False
+        self.names_patients = True
 
     @abstractmethod
     def items(self) -> Iterator[Any]:

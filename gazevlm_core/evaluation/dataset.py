@@ -50,7 +50,8 @@ from gazevlm_core.ranks import ALONE, Ranks
 from gazevlm_core.sample import DatasetError, Sample
 
 ALL = "all"
-TRAINED_PATIENT = "record of a patient whom the adapter was trained on"
+TRAINED_PATIENT = "record of a patient whom the model was trained on"
+NO_PATIENTS = "no image names its patient, so each counts as a patient of its own, in intervals too"
 NAMED_IMAGES = 20  # that cannot be read
 NAMED_COLUMNS = 8  # that are not scored, where nothing is
 MOST_TRAINING_READINGS = 5_000  # behind constant floors; bounds memory
@@ -79,6 +80,7 @@ class SplitDataset:
         self.splits: Splits = decide(map(self._member, source.samples()), rule)
         self.usual_split = ALL if source.zero_shot and None not in self.trained else TEST
         self.not_read = source.not_read
+        self.note = "; ".join(filter(None, (self.splits.note, "" if source.names_patients else NO_PATIENTS)))
 
     def _member(self, sample: Sample) -> Member:
         self.label_names.update(sample.findings)
@@ -187,7 +189,7 @@ def evaluate_dataset(
         patients=len({one.sample.patient_id for one in found}), validation_records=len(others), resamples=RESAMPLES,
         model=engine.checkpoint.model_id, adapter=engine.adapter_id,
         dropped=dict(sorted((source.dropped | predicted.dropped | left_out).items())),
-        split_note=data.splits.note, trained_on_left_out=None if None in trained else left_out.total(),
+        split_note=data.note, trained_on_left_out=None if None in trained else left_out.total(),
         unreadable=predicted.unreadable[:NAMED_IMAGES], labels=words, credit=source.credit,
         faithfulness=measured, seconds=round(time.perf_counter() - started, 1),
         **_scored(found, others, data, split, matched, engine, seed),
@@ -260,14 +262,14 @@ def _labels(
 def _nothing_left(name: str, split: str, learned: int, unreadable: Sequence[str]) -> str:
     if learned and unreadable:
         return (
-            f"of {name} in split {split}, the adapter was trained on the patients or pictures of {learned} records, "
+            f"of {name} in split {split}, the model was trained on the patients or pictures of {learned} records, "
             f"and the images of {len(unreadable)} cannot be read (the first: {unreadable[0]}); nothing is left"
         )
     if unreadable:
         return f"{name} has no record in split {split} whose image can be read; the first: {unreadable[0]}"
     if learned:
         return (
-            f"the adapter was trained on the patients or pictures of all {learned} records of {name} in split {split}; "
+            f"the model was trained on the patients or pictures of all {learned} records of {name} in split {split}; "
             "nothing is left to score it on, so give images that it has not seen"
         )
     return f"{name} has no readable record in split {split}; try --split {ALL}"

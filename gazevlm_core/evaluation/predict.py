@@ -37,7 +37,7 @@ REPORT_TOKENS = 128
 GREEDY = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None, "repetition_penalty": 1.0}
 UNREADABLE = "image that cannot be read"
 SampleType = TypeVar("SampleType", bound=Sample)
-TRAINED_PICTURE = "picture that the adapter was trained on"
+TRAINED_PICTURE = "picture that the model was trained on"
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from annotate.dashboard import quality, review_detail
-from annotate.dashboard.bulk import OthersSeenError, Seen
+from annotate.dashboard.bulk import Judged, OthersSeenError, Seen
 from annotate.dashboard.page import DashboardService
 from annotate.dashboard.quality import agreement_table, annotator_chart, annotator_table, finding_table, image_table
 from annotate.quality.scores import SEQUENCE
@@ -287,7 +287,7 @@ def test_many_are_judged_at_once_by_filters(service: DashboardService, store: An
         bulk.decide(REVIEWER, "accepted", None, shown)
     store.review(first.submission_id, "accepted", "", "somebody else")
     done = bulk.decide(REVIEWER, "rejected", of_annotator, shown, "one click is no reading")
-    assert done == (1, 1), "one had changed"
+    assert done == Judged(1, 1, 0), "one had changed"
     rejected = store.stored(verdicts=["rejected"])
     assert [one.reason for one in rejected] == ["one click is no reading"]
     assert latest_audit(store, 1)[0].who == store.pseudonym("local:rita")
@@ -317,8 +317,21 @@ def test_a_verdict_on_many_is_refused_once_somebody_elses_submission_is_shown(
         with pytest.raises(OthersSeenError, match=f"is {counted.whose}, and another submission"):
             bulk.decide(REVIEWER, "accepted", counted, now)
     assert store.counts().accepted == 0
-    assert bulk.decide(REVIEWER, "accepted", on_image, seen(store, same_image.submission_id)) == (5, 0)
-    assert bulk.decide(REVIEWER, "rejected", of_all, None, "begin again") == (5, 5), "of all, whatever is shown"
+    assert bulk.decide(REVIEWER, "accepted", on_image, seen(store, same_image.submission_id)) == Judged(5, 0, 0)
+    assert bulk.decide(REVIEWER, "rejected", of_all, None, "begin again") == Judged(5, 5, 0), "whatever is shown"
+
+
+def test_a_verdict_on_many_tells_of_the_gold_that_went(service: DashboardService, store: AnnotationStore) -> None:
+    for one in store.stored()[:5:4]:  # two on the first image, of which one is gold
+        store.set_gold(one.image_sha256, one.annotation.scanpath, "boss", gold_from=[one.annotation.annotator])
+    other = store.stored()[5]
+    store.set_gold(other.image_sha256, other.annotation.scanpath, "boss", gold_from=[other.annotation.annotator])
+    everything = service.bulk.count(REVIEWER, None)
+    assert service.bulk.decide(REVIEWER, "rejected", everything, None, "begin again") == Judged(10, 0, 2)
+    told = "10 submissions are rejected. 2 images are no longer gold: the known path rested on what was rejected."
+    assert Judged(10, 0, 2).in_words("rejected", everything) == told
+    told = "1 submission is accepted. 2 had changed meanwhile and were left."
+    assert Judged(1, 2, 0).in_words("accepted", None) == told
 
 
 def test_what_came_after_the_latest_comparison_is_neither_flagged_nor_not(

@@ -52,3 +52,15 @@ def test_votes_of_a_store(store: AnnotationStore) -> None:
     assert (edema.name, edema.images, edema.votes, edema.yes, edema.pairs) == ("edema", 6, 12, 5, 1)
     assert edema.kappa == pytest.approx(cohen_kappa_score([1, 1, 1, 0, 0, 0], [1, 1, 0, 0, 0, 0]))
     assert edema.alpha == pytest.approx(1 - (2 / 12) / (2 * 5 * 7 / (12 * 11)))
+
+
+def test_a_yes_whose_no_would_not_be_known_is_no_vote(store: AnnotationStore) -> None:
+    people = [store.pseudonym(name) for name in ("Ada", "Ben", "Cy")]
+    counted = Ballots()
+    for place, image in enumerate(add_images(store, 6)):
+        for number, who in enumerate(people):
+            seen = ("edema",) if place % 2 == number % 2 or number == 2 else ()
+            asked = ("edema",) if number == 2 else None
+            store.submit(annotate(image.sha256, who, f"s{place}-{number}", findings=seen, findings_asked=asked))
+        counted.add(store.stored(sha256=image.sha256))
+    assert counted.agreement() == [], "Ada and Ben never agree, and would have agreed with Cy wherever they ticked"

@@ -58,6 +58,16 @@ def test_a_table_tells_patients_views_and_whatever_else(
     assert sum(one.action == DESCRIBED for one in store.audit()) == 3
 
 
+def test_a_number_that_is_an_image_by_accident_is_not_its_name(store: AnnotationStore, tmp_path: Path) -> None:
+    digests = [store.add_image(picture(10 + one), f"{one}.png", by="admin").sha256 for one in range(4)]
+    rows = [f"{one};{3 - one}.png;p{3 - one}" for one in range(4)]
+    done = take(store, tmp_path, "\n".join(["sep=;", "id;image;patient", *rows]))
+    assert (done.columns["image"], done.changed) == ("the image", 4)
+    assert [store.image(one).patient_id for one in digests] == ["p0", "p1", "p2", "p3"]
+    late = "\n".join(["file,ward", *(f"gone-{one}.png,x" for one in range(300)), "2.png,b"])
+    assert take(store, tmp_path, late).changed == 1, "the first rows are about others"
+
+
 def test_rows_that_cannot_be_taken_are_told_and_the_others_are_taken(
     store: AnnotationStore, images: dict[str, str], tmp_path: Path
 ) -> None:

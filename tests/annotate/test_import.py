@@ -106,6 +106,18 @@ def test_the_imported_store_goes_on(written: Path, empty: AnnotationStore, store
     assert [entry.number for entry in empty.audit()] == list(range(1, 16))
 
 
+def test_stale_gold_of_an_export_goes(empty: AnnotationStore, tmp_path: Path) -> None:
+    store = open_store(tmp_path / "stale")
+    fill(store)
+    one = store.stored(verdicts=["accepted"])[0]
+    store.review(one.submission_id, "rejected", "in haste", "admin")
+    store.set_gold(one.image_sha256, one.annotation.scanpath, "admin", gold_from=[one.annotation.annotator])
+    import_folder(empty, export_store(store, tmp_path / "out").folder)
+    assert store.image(one.image_sha256).gold is not None
+    store.close()
+    assert empty.image(one.image_sha256).gold is None
+
+
 def test_an_accepted_export_can_be_imported(store: AnnotationStore, empty: AnnotationStore, tmp_path: Path) -> None:
     folder = export_store(store, tmp_path / "accepted", which="accepted", formats=["parquet"]).folder
     import_folder(empty, folder)

@@ -12,6 +12,7 @@ from annotate.opening import STARTERS, open_teaching
 from annotate.store.model import StoreError
 from annotate.sync.repo import HubRepo
 from annotate.sync.worker import HubSync
+from tests.annotate.filled_store import clicks
 from tests.annotate.hub_stub import HubStub
 from web.settings import Settings
 
@@ -44,6 +45,20 @@ def test_an_empty_store_gets_drawn_images_once(settings: Settings) -> None:
     assert {(image.quota, image.open) for image in images} == {(3, True)}
     again = open_teaching(settings)
     assert len(again.store.images()) == STARTERS
+    again.close()
+
+
+def test_stale_gold_goes_when_the_store_is_opened(settings: Settings) -> None:
+    teaching = open_teaching(settings)
+    image = teaching.store.images()[0]
+    teaching.store.submit(clicks(image, teaching.store.pseudonym("Ada"), 1))
+    (one,) = teaching.store.stored()
+    teaching.store.review(one.submission_id, "rejected", "in haste", "boss")
+    teaching.store.set_gold(image.sha256, one.annotation.scanpath, "boss", gold_from=[one.annotation.annotator])
+    teaching.close()
+    again = open_teaching(settings)
+    assert again.store.image(image.sha256).gold is None
+    assert again.dashboard.images.store.audit()[-1].who == "program"
     again.close()
 
 

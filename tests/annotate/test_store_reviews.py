@@ -290,6 +290,31 @@ def test_gold_goes_where_a_later_verdict_is_imported(store: AnnotationStore, tmp
     other.close()
 
 
+def test_gold_that_was_stale_before_is_taken_away(store: AnnotationStore) -> None:
+    (of_path, of_two, still), (ada, ben) = add_images(store, 3), map(store.pseudonym, ("Ada", "Ben"))
+    for number, image in enumerate((of_path, of_two, still)):
+        for who in (ada, ben):
+            store.submit(annotate(image.sha256, who, f"{who} {number}"))
+    store.submit(annotate(still.sha256, ben, "ben again"))
+    paths = {one.submission_id: one.annotation.scanpath for one in store.stored()}
+    store.review(f"{ada} 0", "rejected", "in haste", "boss")
+    store.withdraw(f"{ben} 1", ben)
+    store.remove(f"{ben} 2", "by wish", "boss")  # of him another one is left
+    store.set_gold(of_path.sha256, paths[f"{ada} 0"], "boss", gold_from=[ada])
+    for number, image in ((1, of_two), (2, still)):
+        store.set_gold(image.sha256, paths[f"{ada} {number}"], "boss", gold_from=[ada, ben])
+    before = store.audit()[-1].number
+    assert store.drop_stale_gold("program") == 2
+    assert [store.image(one.sha256).gold is None for one in (of_path, of_two, still)] == [True, True, False]
+    told = [(one.who, one.action, one.subject, one.details["reason"]) for one in store.audit(after=before)]
+    rested = "its path rested on submission {}, which was {}"
+    assert told == [
+        ("program", "gold taken away", of_path.sha256, rested.format(1, "rejected")),
+        ("program", "gold taken away", of_two.sha256, rested.format(4, "withdrawn")),
+    ]
+    assert store.drop_stale_gold("program") == 0
+
+
 def test_people_follow_the_log_that_comes_back(store: AnnotationStore, tmp_path: Path) -> None:
     ada, ben = store.pseudonym("Ada"), store.pseudonym("Ben")
     store.agree(ada, "1 CC0 1.0", "medical student")

@@ -237,7 +237,9 @@ def test_a_word_in_another_sense_is_not_explained(browser: "Browser", address: s
     page.click("#adapt-part-train-button[role=tab]")
     unfold(page, "base", "precision")
     page.wait_for_selector("#adapt-num-glimpses > .gaze-term")
-    assert page.locator("#adapt-precision .gaze-term").count() == 0, "that of numbers, not of answers"
+    for field in ("precision", "fold-base"):
+        assert page.locator(f"#adapt-{field} > .gaze-term").count() == 0, "that of numbers, not of answers"
+    assert "seed: " in str(page.get_attribute("#adapt-fold-run > .gaze-term", "title")), "of a fold's title"
     assert page.locator("#adapt-num-glimpses label .gaze-term").count() == 0, "it would be part of the field's name"
     page.close()
 
@@ -321,4 +323,11 @@ def test_on_zero_gpu_there_is_the_command_instead(repository: Path, browser: "Br
         page.fill("#adapt-epochs input", "3")
         wait_for(page, ".adapt-command", "--epochs 3.0")
         assert page.locator("#adapt-start").is_hidden()
+        enter(page)
+        wait_for(page, "#adapt-counts", "Chosen: 12 scanpaths on 9 images")
+        page.click("#adapt-project input")
+        page.get_by_role("option", name="Tubes & lines").click()
+        wait_for(page, "#adapt-counts", "Chosen: 3 scanpaths on 2 images")
+        wait_for(page, "#adapt-estimate", "Choose the project “Tubes & lines” there first")
+        assert "with “those of the project that is chosen above”" in page.inner_text("#adapt-estimate")
         page.close()

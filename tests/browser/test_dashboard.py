@@ -424,6 +424,8 @@ def test_tasks_are_ticked_in_a_gallery_and_changed_together(
     page.click("#dashboard-admins-button")
     page.click("#dashboard-images-button")
     page.wait_for_selector(".dashboard-cards img")
+    term = page.get_attribute("#dashboard-admin-parts > .tab-wrapper > .gaze-term", "title")
+    assert str(term).startswith("gold: "), "of a tab's title, outside of the list of tabs"
     boxes, cards = page.locator(".dashboard-cards [name=task]"), page.locator(".dashboard-cards button")
     ticked = [str(boxes.nth(place).get_attribute("value")) for place in (2, 3)]
     for place in (2, 3):

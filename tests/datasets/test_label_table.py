@@ -7,6 +7,7 @@ from PIL import Image
 
 from gazevlm_core.datasets.folder import GazeFolder
 from gazevlm_core.datasets.label_table import NamedFiles, view_name
+from gazevlm_core.evaluation.dataset import NO_PATIENTS, SplitDataset
 from gazevlm_core.sample import DatasetError, Sample
 
 
@@ -144,6 +145,13 @@ def test_a_normal_image_keeps_its_labels_beside_a_column_that_is_no_finding(tmp_
         "2": {"edema": 1.0, "male": 1.0, "Lung_Nodule": 1.0}, "3": {}, "4": {},
     }  # fmt: skip
     assert source.dropped["no finding and a finding"] == 2
+
+
+def test_whether_any_patient_is_named_is_known(tmp_path: Path) -> None:
+    for table, named in (("file,edema\n0,1\n1,0\n", False), ("file,edema,pid\n0,1,\n1,0,7\n", True)):
+        source = folder(tmp_path, table, "0.png", "1.png")
+        splits = SplitDataset(lambda source=source: source)
+        assert (source.names_patients, splits.note == NO_PATIENTS) == (named, not named)
 
 
 def test_a_split_that_names_no_side_is_none(tmp_path: Path) -> None:

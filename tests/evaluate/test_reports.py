@@ -11,7 +11,7 @@ from urllib.parse import unquote
 import pytest
 
 from evaluate.charts import charts_of, dot_chart
-from evaluate.overview import headline, lines_of, named_lines, side_by_side
+from evaluate.overview import details, headline, lines_of, named_lines, side_by_side
 from evaluate.rows import text
 from evaluate.tab.page import shipped_reports
 from evaluate.tables import facts_of, tables_of
@@ -111,30 +111,34 @@ def test_curves_have_one_line_per_order_and_a_chart_per_variant() -> None:
 def test_an_experiment_is_answered_in_one_sentence_by_its_intervals() -> None:
     values = experiment_report()
     difference = values["domains"]["A"]["differences"][0]
-    assert headline(parse_report(encoded(values))) == (
-        "Learning where people look: better without glimpses (AUROC 0.031 [0.011, 0.051]). From 100 images, 2 seeds."
-    )
+    assert headline(parse_report(encoded(values))) == "Learning where people look helps telling findings apart."
+    assert details(parse_report(encoded(values))) == [
+        "Learning where people look, for telling findings apart: without glimpses AUROC 0.031 [0.011, 0.051].",
+        "From 100 images, 2 seeds.",
+    ]
     order = {**difference, "second": "shuffled", "images": 1000, "interval": [-0.1, 0.2]}
     values["domains"]["A"]["differences"] = [{**difference, "interval": [-0.1, -0.01]}, order]
     assert headline(parse_report(encoded(values))) == (
-        "Learning where people look: worse without glimpses (AUROC 0.031 [-0.100, -0.010], 100 images, 2 seeds). "
-        "Learning in which order they look: no difference seen without glimpses (AUROC 0.031 [-0.100, 0.200], "
-        "1,000 images, 2 seeds)."
-    ), "each with its own number of images"
+        "Learning in which order people look makes no visible difference to telling findings apart; learning where "
+        "people look harms telling findings apart."
+    )
+    assert details(parse_report(encoded(values))) == [
+        "Learning in which order people look, for telling findings apart: without glimpses AUROC 0.031 [-0.100, 0.200] "
+        "(1,000 images, 2 seeds).",
+        "Learning where people look, for telling findings apart: without glimpses AUROC 0.031 [-0.100, -0.010] (100 "
+        "images, 2 seeds).",
+    ], "each with its own number of images"
     bits = {**difference, "score": "bits per fixation", "second": "shuffled", "value": 0.5, "interval": [0.25, 0.75]}
     less, unclear = ({**bits, "variant": "with glimpses", "interval": ends} for ends in ([-0.7, -0.2], [-0.7, 0.2]))
     values["domains"]["A"]["differences"] = [bits, less]
     assert headline(parse_report(encoded(values))) == (
-        "A reader's next patch, by the order: better foretold without glimpses (0.500 [0.250, 0.750] bits), worse "
-        "foretold with glimpses (0.500 [-0.700, -0.200] bits). From 100 images, 2 seeds."
+        "Learning in which order people look helps foretelling a reader's next patch without glimpses but harms it "
+        "with glimpses."
     ), "every variant speaks for itself"
     values["domains"]["A"]["differences"] = [unclear]
-    assert "by the order: no difference seen with glimpses" in headline(parse_report(encoded(values)))
+    assert "look makes no visible difference to foretelling" in headline(parse_report(encoded(values)))
     values["domains"]["A"]["differences"] = [{**difference, "interval": None, "by_seed": [0.03]}]
-    assert headline(parse_report(encoded(values))) == (
-        "Learning where people look: too few runs or images to tell without glimpses (AUROC 0.031 [-]). From 100 "
-        "images, 1 seed."
-    )
+    assert headline(parse_report(encoded(values))).endswith("look cannot be judged yet for telling findings apart.")
     lines = lines_of(parse_report(encoded(values)))
     assert list(lines) == ["gaze in its order, without glimpses", "no gaze, without glimpses"], "which one is drawn"
     values["domains"]["A"]["differences"] = []
@@ -171,6 +175,10 @@ def test_a_dot_lies_between_chance_and_another_reader_whichever_way_is_better() 
     assert list(floors.x) == pytest.approx([0.0, 0.25])
     assert "Jaccard, not told" in figure.layout.xaxis.title.text
     assert dot_chart({"these": {}}) is None
+    told = dot_chart({"gaze in its order, without glimpses": dots, "no gaze, without glimpses": dots})
+    assert told is not None
+    assert [line.name for line in told.data] == ["knows less", "gaze in its order", "no gaze"]
+    assert told.layout.xaxis.title.text.startswith("All without glimpses."), "once: a phone has no room for more"
     many = dot_chart({str(number): dots for number in range(8)})
     assert many is not None
     assert len({(line.marker.color, line.marker.symbol) for line in many.data}) == 1 + 8, "each is told from the others"

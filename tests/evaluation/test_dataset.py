@@ -167,9 +167,9 @@ def test_what_the_adapter_was_trained_on_is_left_out_and_counted(folder: Path, t
     assert found.records == len(others) - 1
     assert found.trained_on_left_out == 3
     assert found.dropped == {
-        "picture that the adapter was trained on": 1, "record of a patient whom the adapter was trained on": 2,
+        "picture that the model was trained on": 1, "record of a patient whom the model was trained on": 2,
     }  # fmt: skip
-    assert "Left out, since the adapter was trained on their patients or pictures: 3 records" in report_text(found)
+    assert "Left out, since the model was trained on their patients or pictures: 3 records" in report_text(found)
 
 
 def test_nothing_left_is_an_error_and_nothing_known_is_said(folder: Path, tiny_engine: GazeEngine) -> None:

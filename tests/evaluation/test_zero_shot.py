@@ -148,6 +148,7 @@ def test_a_folder_with_labels_is_scored_whole_beside_the_baseline(radiographs: P
     table = report_text(report)
     for words in ("AUROC, AP: 12 images", "above the baseline", "Cardiac Enlargement: scored as cardiomegaly"):
         assert words in table
+    assert report.split_note == ""
     tested = evaluate_dataset(lambda: GazeFolder(radiographs), tiny_engine, split="held-out")
     assert 0 < tested.records < 24
 

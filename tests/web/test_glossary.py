@@ -19,6 +19,7 @@ UNHEARD = re.compile(r"\b(medoid|walks?|arg-?max|domain [AB]|Bayes)\b", re.IGNOR
 def test_the_longest_term_counts_and_each_once() -> None:
     assert terms_in("Macro AUROC, AUROC and floors; the floor") == ["macro AUROC", "AUROC", "floor"]
     assert terms_in("flooring, basement") == []
+    assert terms_in("patches and glimpses") == ["patch", "glimpse"]
     seen = {"floor"}
     assert terms_in("a floor and an order gain", seen) == ["order gain"]
     assert seen == {"floor", "order gain"}
@@ -35,7 +36,11 @@ def test_a_mark_says_what_its_text_means() -> None:
 def test_a_table_explains_each_term_where_it_comes_first() -> None:
     shown = table(Table("Scores", ["score", "floor: a"], [["ScanMatch", "1"], ["ScanMatch with durations", "floor"]]))
     assert re.findall('gaze-term" title="([^:]*):', shown) == ["floor", "ScanMatch"]
-    assert "<button" not in table(Table("Floors", ["a"], [["b"]])), "a heading that folds holds no button"
+    for folded, tag in ((True, "summary"), (False, "h3")):
+        shown = table(Table("Floors", ["floor"], [["b"]], folded=folded))
+        assert "<button" not in re.findall(f"<{tag}.*?</{tag}>", shown)[0], "it would be part of the name"
+        assert re.findall('gaze-term" title="([^:]*):', shown) == ["floor"], "once"
+    assert "gaze-titled" not in table(Table("Names", ["a"], [["b"]]))
 
 
 @pytest.mark.parametrize("name", [*path_metrics(), *HEADS[1:]])
