@@ -9,8 +9,8 @@ from urllib.request import urlopen
 
 import pytest
 
+from tests.annotate.dashboard_browser import CALL
 from tests.browser.serving import serving
-from tests.browser.test_dashboard import CALL
 from tests.finetune.adapt_maker import ADMIN_TOKEN
 
 if TYPE_CHECKING:

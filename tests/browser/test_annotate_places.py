@@ -1,4 +1,4 @@
-"""Where a click lands at every zoom, window and pixel ratio; what the blurred modes show; touch."""
+"""Where a click lands at every zoom, window and pixel ratio; what the blurred modes show; touch; an own DICOM."""
 
 import io
 from collections.abc import Iterator
@@ -22,6 +22,7 @@ from tests.annotate.annotate_browser import (
     place,
     points,
     records,
+    same_clicks,
     settle,
     stage_pixels,
     submit,
@@ -29,11 +30,13 @@ from tests.annotate.annotate_browser import (
 )
 from tests.annotate.annotate_page import HEIGHT_PX, TARGETS_PX, WIDTH_PX, targets
 from tests.browser.serving import serving
+from tests.dicom_samples import SECRET, dicom
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
+LARGE_PX = 4000
 WINDOWS = ((1280, 900), (700, 1000))
 SQUARE_PX, BRIGHT = 21, 190  # of the image; grey values above it are of a square
 SPOT = (450.5 / WIDTH_PX, 350.5 / HEIGHT_PX)
@@ -262,4 +265,26 @@ def test_touch(browser: "Browser", address: str) -> None:
     tick(page)
     submit(page)
     assert records(address, page)[0]["record"]["clicks"][0]["pointer"] == "touch"
+    context.close()
+
+
+def test_a_large_dicom_of_ones_own(browser: "Browser", address: str) -> None:
+    ramp = np.linspace(0, 60_000, LARGE_PX).astype(np.uint16)
+    context = new_context(browser)
+    page = open_start(context, address, "Radiologist")
+    own_image(page, dicom(np.broadcast_to(ramp, (LARGE_PX, LARGE_PX))), f"{SECRET}.dcm")
+    assert ask(page, "[surface.opened.image.width_px, surface.opened.image.height_px]") == [LARGE_PX, LARGE_PX]
+    click(page, 0.25, 0.5)
+    ask(page, f"viewer.zoom(8, ...viewer.locate({3000.5 / LARGE_PX}, {1000.5 / LARGE_PX}))")
+    settle(page)
+    click(page, 3000.5 / LARGE_PX, 1000.5 / LARGE_PX)
+    tick(page)
+    made = points(page)
+    submit(page)
+    (stored,) = records(address, page)
+    same_clicks(stored["record"], made)
+    assert stored["kind"] == "own"
+    assert stored["record"]["image_id"] == stored["record"]["image_sha256"], "no file name is kept"
+    last = stored["record"]["scanpath"]["fixations"][1]
+    assert [last["x"] * LARGE_PX, last["y"] * LARGE_PX] == pytest.approx([3000.5, 1000.5], abs=0.5)
     context.close()

@@ -56,6 +56,16 @@ def wait_for_turn(page: "Page", turn: int) -> None:
     wait_for_status(page, "Done in")
 
 
+def asked_slowly(browser: "Browser", address: str) -> "tuple[Page, list[object], int]":
+    """A page whose next answer takes its time, what it shows, and the turn of its path."""
+    page = open_page(browser, address, height=800)
+    page.fill("#question textarea", SLOWLY)
+    pick_example(page, "pneumothorax, severe")
+    own, turn = shown(page), page.evaluate(f"{VIEWER}.steer.turn")
+    page.evaluate(f"{VIEWER}.seek(Infinity)")
+    return page, own, turn
+
+
 def photograph(page: "Page", folder: Path) -> None:
     """Pictures of the page as it is, wide and narrow, light and dark."""
     for width, height in ((390, 844), (1280, 800)):
@@ -95,11 +105,7 @@ def test_what_follows_from_a_changed_path_is_shown_and_the_models_own_comes_back
 
 
 def test_stop_during_a_change_leaves_the_path_the_visitors_and_says_so(browser: "Browser", address: str) -> None:
-    page = open_page(browser, address, height=800)
-    page.fill("#question textarea", SLOWLY)
-    pick_example(page, "pneumothorax, severe")
-    own, turn = shown(page), page.evaluate(f"{VIEWER}.steer.turn")
-    page.evaluate(f"{VIEWER}.seek(Infinity)")
+    page, own, turn = asked_slowly(browser, address)
     drag_first_fixation(page, 90, 60)
     page.wait_for_function(f"{VIEWER}.value.steering.turn === {turn + 1}")
     page.click("#stop")
@@ -115,11 +121,7 @@ def test_stop_during_a_change_leaves_the_path_the_visitors_and_says_so(browser: 
 
 
 def test_what_was_drawn_is_revealed_during_a_change(browser: "Browser", address: str) -> None:
-    page = open_page(browser, address, height=800)
-    page.fill("#question textarea", SLOWLY)
-    pick_example(page, "pneumothorax, severe")
-    own, turn = shown(page), page.evaluate(f"{VIEWER}.steer.turn")
-    page.evaluate(f"{VIEWER}.seek(Infinity)")
+    page, own, turn = asked_slowly(browser, address)
     page.locator("#truth").scroll_into_view_if_needed()
     drag_first_fixation(page, 90, 60)
     page.check("#truth input")

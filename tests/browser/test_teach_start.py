@@ -1,4 +1,4 @@
-"""Before the first image and after it: terms, the practice image, one's own submissions."""
+"""Around an image: terms, the practice image, one's own submissions, many in a row, full screen, the page."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -19,6 +19,7 @@ from tests.annotate.annotate_browser import (
     next_image,
     open_start,
     records,
+    settle,
     submit,
     tick,
     working,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
+MANY = 15
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +138,66 @@ def test_what_one_submitted_is_listed_and_can_be_withdrawn(browser: "Browser", a
     context.close()
 
 
+def test_full_screen_has_findings_and_submit(browser: "Browser", address: str) -> None:
+    context = new_context(browser)
+    page = open_start(context, address, "Full screen")
+    next_image(page)
+    page.locator(".gaze-stage").press("f")
+    page.wait_for_function("document.fullscreenElement !== null")
+    settle(page)
+    for part in (".gaze-stage", ".teach-findings", "[data-act=submit]"):
+        box = page.locator(part).bounding_box()
+        assert box is not None
+        assert box["y"] + box["height"] <= page.evaluate("innerHeight"), part
+        inside = "part => document.fullscreenElement.contains(document.querySelector(part))"
+        assert page.evaluate(inside, part)
+    page.keyboard.press("?")
+    assert page.locator(".teach-help").is_visible()
+    context.close()
+
+
+def test_the_page_around_the_image_comes_back_and_stays(browser: "Browser", address: str) -> None:
+    context = new_context(browser)
+    page = open_start(context, address, "Page around")
+    next_image(page)
+    assert page.locator("#introduction").evaluate("node => Boolean(node.closest('[inert]'))"), "out of reach meanwhile"
+    page.get_by_role("button", name="Show page").click()
+    assert not page.locator("#introduction").evaluate("node => Boolean(node.closest('[inert]'))")
+    click(page, 0.3, 0.3)
+    tick(page)
+    submit(page)
+    assert page.evaluate("document.activeElement.classList.contains('gaze-stage')"), "the focus is not lost"
+    page.evaluate("scrollTo(0, document.body.scrollHeight)")
+    page.keyboard.press("n")
+    working(page)
+    assert not page.locator(".gaze-teach").evaluate("node => node.classList.contains('teach-filled')"), "as it was left"
+    top = page.locator(".teach-desk").bounding_box()
+    assert top is not None
+    assert 0 <= top["y"] < 120, "and the next image is in sight"
+    context.close()
+
+
+def test_skip_with_a_reason_and_findings_that_exclude_each_other(browser: "Browser", address: str) -> None:
+    context = new_context(browser)
+    page = open_start(context, address, "Skipper")
+    next_image(page)
+    first = page.evaluate(f"{APP}.work.image.sha256")
+    tick(page, "fracture")
+    tick(page, "no finding")
+    assert ask(page, "app.desk.form.values.findings") == ["no finding"]
+    tick(page, "fracture")
+    assert ask(page, "app.desk.form.values.findings") == ["fracture"]
+    page.click("[data-act=skip]")
+    page.get_by_label("something else").check()
+    page.get_by_label("What else").fill("upside down")
+    page.get_by_role("button", name="Skip it").click()
+    page.wait_for_selector(".teach-progress")
+    assert "0 submitted, 1 skipped" in page.inner_text(".teach-progress")
+    next_image(page)
+    assert page.evaluate(f"{APP}.work.image.sha256") != first
+    context.close()
+
+
 def test_an_annotator_stays_in_the_project_that_was_chosen_or_linked(
     browser: "Browser", address: str, folder: Path
 ) -> None:
@@ -188,3 +250,37 @@ def test_an_annotator_stays_in_the_project_that_was_chosen_or_linked(
     assert page.locator(".teach-projects").count() == 0, "one is left"
     store.close()
     context.close()
+
+
+def test_fifteen_images_take_two_keys_each(browser: "Browser", tmp_path: Path, repository: Path) -> None:
+    """Beside the clicks themselves: one key for what is seen, one to submit it and have the next image."""
+    arguments = ["-m", "tests.annotate.annotate_page", "PORT", str(tmp_path / "store"), str(MANY)]
+    with serving(repository, arguments, tmp_path / "log.txt") as address:
+        context = new_context(browser)
+        page = open_start(context, address, "Quick reader")
+        next_image(page)
+        ask(page, "viewer.useWindow('lungs')")
+        acts = 0
+        for number in range(MANY):
+            working(page)
+            assert page.evaluate("document.activeElement.classList.contains('gaze-stage')"), "the keys reach the image"
+            assert ask(page, "viewer.window.preset") == "lungs", "the window is kept"
+            box = page.locator(".gaze-stage").bounding_box()
+            assert box is not None
+            assert box["width"] * box["height"] > 0.6 * 1280 * 900, "the image fills the window"
+            for x, y in ((0.3, 0.3), (0.7, 0.35)):
+                click(page, x, y)
+            shown = page.evaluate(f"{APP}.work.image.sha256")
+            for key in (str(number % 10), "Control+Enter") if number % 3 else ("Shift+Enter",):
+                page.keyboard.press(key)
+                acts += 1
+            page.wait_for_function(f"{APP}.work === null || {APP}.work.image.sha256 !== '{shown}'")
+        page.wait_for_selector(".teach-progress")
+        assert f"{MANY} submitted" in page.inner_text(".teach-progress")
+        stored = records(address, page)
+        context.close()
+    assert acts <= 2 * MANY
+    ticked = [one["record"]["findings"] for one in stored]
+    assert len(ticked) == MANY
+    assert ticked[:4] == [[], ["enlarged cardiomediastinum"], ["cardiomegaly"], []]
+    assert ticked[10] == [], "0 is no finding"
