@@ -5,7 +5,7 @@ from typing import Any, Literal, get_args
 
 import gradio as gr
 
-from annotate.dashboard.project_filter import chosen
+from annotate.dashboard.project import chosen
 from annotate.dashboard.quality import SurveyCache
 from annotate.store.lookup import PendingOne, pending_submissions
 from annotate.store.model import StoreError, Verdict

@@ -14,8 +14,7 @@ from annotate.dashboard.exports import ExportsService, ExportsView
 from annotate.dashboard.images import ImagesService, ImagesView
 from annotate.dashboard.imports import ImportsService, ImportsView, ImportWorker
 from annotate.dashboard.overview import AuditLogService, AuditLogView, OverviewService, OverviewView
-from annotate.dashboard.project import ProjectService, ProjectView
-from annotate.dashboard.project_filter import offered
+from annotate.dashboard.project import ProjectService, ProjectView, offered
 from annotate.dashboard.quality import QualityService, QualityView, SurveyCache
 from annotate.dashboard.review import ReviewService, ReviewView
 from annotate.store.model import MAIN_PROJECT

@@ -21,6 +21,7 @@ from web.identity import Claim, Gate
 from web.markup import note, status
 from web.page import Values
 from web.sign_in import Entry
+from web.training_data import ALL_PROJECTS
 
 FREE = "each annotator chooses"
 WHAT = (
@@ -198,3 +199,24 @@ class ProjectView:
 def choices_of(projects: Sequence[Project]) -> list[tuple[str, str]]:
     """Return projects for a list: what is shown, and the short name."""
     return [(f"{one.name} (closed)" if one.closed else one.name, one.slug) for one in projects]
+
+
+def project_filter(elem_id: str) -> gr.Dropdown:
+    """Return the list by which reviewers look at the submissions of one project alone; `offered` fills it. Its value is
+    a short name, "" for all."""
+    return gr.Dropdown(
+        [ALL_PROJECTS], value="", label="Project", filterable=False, visible=False, min_width=150, scale=1,
+        elem_id=elem_id,
+    )  # fmt: skip
+
+
+def offered(store: AnnotationStore) -> gr.Dropdown:
+    """Return what that list is to be: all projects, and each by itself; hidden where there is no choice. What is chosen
+    stays."""
+    projects = store.projects()
+    return gr.Dropdown([ALL_PROJECTS, *choices_of(projects)], visible=len(projects) > 1)
+
+
+def chosen(value: object) -> str:
+    """Return a value that came from a browser; anything else than a text is all projects."""
+    return value if isinstance(value, str) else ""

@@ -11,7 +11,7 @@ from typing import Any
 import gradio as gr
 import plotly.graph_objects as go
 
-from annotate.dashboard.project_filter import chosen, offered, project_filter
+from annotate.dashboard.project import chosen, offered, project_filter
 from annotate.export.folder import images_with_submissions
 from annotate.quality.agreement import ImageAgreement
 from annotate.quality.scores import AGREEMENT_SCORES, FLOORS, SEQUENCE, Level

@@ -9,7 +9,7 @@ import gradio as gr
 
 from annotate.dashboard import review_detail
 from annotate.dashboard.bulk import NOTHING_SEEN, BulkService, BulkView, Seen
-from annotate.dashboard.project_filter import chosen, offered, project_filter
+from annotate.dashboard.project import chosen, offered, project_filter
 from annotate.dashboard.quality import SurveyCache
 from annotate.dashboard.review_detail import Detail
 from annotate.store.lookup import count_submissions, next_submission, pending_numbers, submission_of, submission_on

@@ -59,7 +59,7 @@ def string_scores(
     result = np.empty(len(first))
     for part in chunks(len(first), first.shape[1] * second.shape[1]):
         a, b = (np.ascontiguousarray(strings[part].T, dtype=np.int32) for strings in (first, second))
-        equal = (a[:, None] == b).astype(np.int16)  # [A, B, P]
+        equal = (a[:, None] == b).astype(np.min_scalar_type(-1 - min(len(a), len(b))))  # [A, B, P]
         result[part] = needleman_wunsch(equal.transpose(2, 0, 1), first_lengths[part], second_lengths[part])
     return result / np.maximum(first_lengths, second_lengths)
 
@@ -179,12 +179,13 @@ class _Strings:
 
     def __init__(self, strings: np.ndarray, lengths: np.ndarray, path: Sequence[int]) -> None:
         inside = np.arange(strings.shape[1]) < lengths[:, None]
-        self.patches = np.unique([*strings[inside], *path])  # a code is a position here; one more stands for padding
-        codes = np.where(inside, np.searchsorted(self.patches, strings), len(self.patches))
+        self.patches = np.unique([*strings[inside], *path])  # a code is a position here; -1 stands for padding
+        codes = np.where(inside, np.searchsorted(self.patches, strings), -1)
         self.nothing = np.zeros((strings.shape[1] + 1, len(strings)), np.min_scalar_type(-1 - strings.shape[1]))
-        self._lengths, self._shares = lengths, dict[int, np.ndarray]()
+        self._lengths, self._longer = lengths, dict[int, np.ndarray]()
         self._matches = [codes.T == code for code in range(len(self.patches))]
-        self._cells = (np.arange(len(strings))[:, None] * (len(self.patches) + 1) + codes).T.copy()
+        rows = np.arange(len(strings))[:, None] * len(self.patches)
+        self._cells = np.where(inside, rows + codes, -1).T.copy()
         self._repeats = bool((inside[:, 1:] & (strings[:, 1:] == strings[:, :-1])).any())
 
     def add(self, before: np.ndarray, code: int) -> np.ndarray:
@@ -214,12 +215,11 @@ class _Strings:
         score without it."""
         apart = (before + after).max(axis=0)
         # one more patch adds one to a string that has it where beginning and end already leave it room, else nothing
-        most = np.zeros(len(apart) * (len(self.patches) + 1))
-        most[self._cells[before[:-1] + after[1:] == apart]] = 1.0
-        most = most.reshape(len(apart), -1)[:, :-1] + apart[:, None]
-        if length not in self._shares:
-            self._shares[length] = 1 / np.maximum(length, self._lengths)
-        scores = self._shares[length] @ most / len(most)
+        cells = np.zeros(len(apart) * len(self.patches) + 1)  # the last one takes what is padding
+        cells[self._cells[before[:-1] + after[1:] == apart]] = 1.0
+        most = cells[:-1].reshape(len(apart), -1)
+        most += apart[:, None]
+        scores = (1 / self._longer_than(length)) @ most / len(most)
         if not self._repeats:
             for code in neighbours:
                 scores[code] = -1.0
@@ -227,7 +227,13 @@ class _Strings:
         return float(scores[code]), code, self._mean(apart, length - 1)
 
     def _mean(self, common: np.ndarray, length: int) -> float:
-        return float((common / np.maximum(length, self._lengths)).mean())
+        return float((common / self._longer_than(length)).sum() / len(common))
+
+    def _longer_than(self, length: int) -> np.ndarray:
+        """Return the length of each string, or that of a path where it is longer."""
+        if length not in self._longer:
+            self._longer[length] = np.maximum(length, self._lengths)
+        return self._longer[length]
 
     def may_meet(self, first: Sequence[int], second: Sequence[int]) -> bool:
         """Tell whether two patches, or none, may stand next to each other."""
