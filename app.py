@@ -94,19 +94,14 @@ def main() -> None:
     signal.signal(signal.SIGTERM, interrupt)  # after `start`, whose sync would end the process by itself
     try:
         page = build_app(catalogue, teaching, adapting.service, gpu=spaces.GPU(duration=duration))
-        next(iter(engines.values())).load_now()  # nobody is let in before
         page.launch(**launch_options(page, settings), mcp_server=settings.mcp)
-    except CheckpointError as error:
-        sys.exit(f"gazevlm: {error}")
     finally:
         close(adapting, teaching)
 
 
 def open_models(settings: Settings) -> "dict[str, GazeEngine | LazyEngine]":
-    """Return the models that can answer, the usual one first.
-
-    Its weights are read while the page is built, those of the others that ship when they are first chosen; on ZeroGPU,
-    where an answer is given by a process of its own, all are read now.
+    """Return the models that can answer, the usual one first. Those that ship beside it are loaded when they are first
+    chosen; not on ZeroGPU, where an answer is given by a process of its own.
 
     Raises:
         CheckpointError: one cannot be loaded.
@@ -117,9 +112,7 @@ def open_models(settings: Settings) -> "dict[str, GazeEngine | LazyEngine]":
 
     first, *others = settings.model or shipped_models()
     later = not settings.model and not os.environ.get(ZERO_GPU_VARIABLE)
-    engines: dict[str, GazeEngine | LazyEngine] = {
-        first: LazyEngine(first).load_soon() if later else GazeEngine.load(first)
-    }
+    engines: dict[str, GazeEngine | LazyEngine] = {first: GazeEngine.load(first)}
     for source in others:
         engines[source] = LazyEngine(source) if later else GazeEngine.load(source)
     return engines

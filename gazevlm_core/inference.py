@@ -6,7 +6,7 @@ The engine holds one checkpoint and at most one adapter. Calls from several thre
 import threading
 from collections import OrderedDict
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import overload
@@ -463,16 +463,6 @@ class LazyEngine:
         self.facts = describe_checkpoint(source)
         self._source, self._lock = source, threading.Lock()
         self._engine: GazeEngine | None = None
-
-    def load_soon(self) -> "LazyEngine":
-        """Begin to read them in the background, and return this one; whoever needs them waits, and meets the errors."""
-
-        def load() -> None:
-            with suppress(Exception):  # raised anew by `load_now`
-                self.load_now()
-
-        threading.Thread(target=load, name=f"load-{self.facts.model_id}", daemon=True).start()
-        return self
 
     def load_now(self) -> GazeEngine:
         """Return the engine; errors as in `GazeEngine.load`, the first time."""

@@ -1,6 +1,5 @@
 """The engine: path before words, streaming, seeds, cancelling, given beginnings."""
 
-import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +10,7 @@ from PIL import Image
 
 from gazevlm_core.generation import TEXT_THREAD
 from gazevlm_core.images import ImageError
-from gazevlm_core.inference import KEPT_IMAGES, GazeEngine, LazyEngine
+from gazevlm_core.inference import KEPT_IMAGES, GazeEngine
 from gazevlm_core.model.checkpoint import CheckpointError
 from gazevlm_core.options import DiagnoseOptions, PathChoice
 from gazevlm_core.scanpath import Fixation
@@ -259,16 +258,3 @@ def test_a_follow_up_question_reuses_the_image_and_only_the_last_images_are_kept
         list(engine.stream(Image.new("RGB", (224, 224), (shade,) * 3), "Why?", options))
     list(engine.stream(IMAGE, "Why?", options))
     assert len(runs) == 3 + KEPT_IMAGES
-
-
-def test_weights_are_read_in_the_background_and_errors_meet_whoever_needs_them(
-    tiny_checkpoint: Path, tmp_path: Path
-) -> None:
-    engine = LazyEngine(str(tiny_checkpoint)).load_soon()
-    assert engine.load_now() is engine.load_now()
-    broken = shutil.copytree(tiny_checkpoint, tmp_path / "broken")
-    (broken / "model.safetensors").write_bytes(b"cut short")
-    unread = LazyEngine(str(broken)).load_soon()
-    for _ in range(2):
-        with pytest.raises(CheckpointError):
-            unread.load_now()
