@@ -189,13 +189,13 @@ def _carries_gold(connection: Connection, row: Row[Any], image_id: int) -> bool:
     return connection.scalar(earlier.limit(1)) is None
 
 
-def _stale_gold(connection: Connection) -> dict[int, Row[Any]]:
+def _stale_gold(connection: Connection) -> dict[int, Any]:
     """Return images whose gold path is that of a submission that counts no more, or was chosen from those of somebody
-    who has none left that counts: key -> the first such submission."""
+    who has none left that counts: key -> row of the first such submission."""
     gone = SUBMISSIONS.c.removed | (SUBMISSIONS.c.verdict == "rejected")
     query = select(*STATE, SUBMISSIONS.c.annotation, *IMAGES.c["gold", "gold_from"])
     query = query.join(IMAGES, IMAGES.c.id == SUBMISSIONS.c.image_id).where(gone, IMAGES.c.gold.is_not(None))
-    stale: dict[int, Row[Any]] = {}
+    stale: dict[int, Any] = {}
     for row in connection.execute(query.order_by(SUBMISSIONS.c.number)).all():
         left = select(SUBMISSIONS.c.number).where(SUBMISSIONS.c.person_id == row.person_id, ~gone)
         left = left.where(SUBMISSIONS.c.image_id == row.image_id).limit(1)
