@@ -107,7 +107,9 @@ def test_a_model_and_a_reader_are_replayed_in_step_beside_their_scores(browser: 
 def test_terms_of_art_are_explained_where_they_stand(browser: "Browser", address: str) -> None:
     """In the headline, at what Gradio draws, and beside a path, for whose card there is no pressing."""
     page = open_tab(browser, address)
-    assert "AUROC: " in str(page.get_attribute(".gaze-answer-line .gaze-term", "title"))
+    headline = str(page.get_attribute(".gaze-answer-line .gaze-term", "title"))
+    assert "patch: " in headline
+    assert "glimpse: " in headline
     draw_and_look(page)
     wait_for(page, "#evaluate-status", "trained looked at")
     marks = page.locator("#evaluate-viewer .gaze-path .gaze-term")
