@@ -226,7 +226,7 @@ def test_all_of_it_resumes_and_reports(
     results = json.loads((tmp_path / RESULTS).read_text())
     assert results["runs"] == 8
     report = (tmp_path / REPORT).read_text()
-    assert report.startswith("# The order of gaze\n\nLearning where people look: ")
+    assert report.startswith("# The order of gaze\n\nLearning where people look ")
     assert "| 10 | original | 2 |" in report
     assert "Measured on drawn phantoms, not on patients." in report
     command = f"`gazevlm experiment --out {tmp_path.as_posix()} --sizes 10 --orders original --orders none --seeds 2 "
