@@ -13,6 +13,7 @@ from annotate.quality.scores import SEQUENCE
 from annotate.store.lookup import latest_audit
 from annotate.store.model import StoreError
 from annotate.store.store import AnnotationStore
+from gazevlm_core.findings import FINDING_NAMES
 from gazevlm_core.scanpath import Fixation, Scanpath
 from tests.annotate.dashboard_maker import ADMIN, ANNOTATOR, REVIEWER, make_service
 from tests.annotate.filled_store import clicks, open_store, picture
@@ -35,7 +36,7 @@ def store(tmp_path: Path) -> Iterator[AnnotationStore]:
             if who == people[-1]:
                 path = Scanpath((Fixation(0.9, 0.1 + 0.01 * number),), "click")
             change = {"scanpath": path, "clicks": clicks(image, who, 1).clicks[: len(path)]}
-            store.submit(clicks(image, who, 10 * number + row, report=HOSTILE, **change))
+            store.submit(clicks(image, who, 10 * number + row, report=HOSTILE, findings_asked=FINDING_NAMES, **change))
     yield store
     store.close()
 
