@@ -243,6 +243,7 @@ def submit_readings(store: "AnnotationStore") -> None:
     """Submit what three simulated readers click on the first images of a store, and what is drawn there as findings."""
     from annotate.opening import FIRST_SEED, STARTER_PX
     from gazevlm_core.annotation import Annotation, Click, Client
+    from gazevlm_core.findings import FINDING_NAMES
     from phantoms.make import make_phantom
     from phantoms.readers import READERS, clicking, simulate_reading
 
@@ -260,7 +261,7 @@ def submit_readings(store: "AnnotationStore") -> None:
             store.submit(Annotation(
                 f"{reader.name} {number}", image.name, image.sha256, image.width_px, image.height_px, image.question,
                 seen, "", path, who, begun, ended, Client(600, 600, 1.0, 1.8, "clicks"), 4,
-                (Click(1.8, 127.5, 255.0, False, "mouse"),) * len(clicks),
+                (Click(1.8, 127.5, 255.0, False, "mouse"),) * len(clicks), findings_asked=FINDING_NAMES,
             ))  # fmt: skip
 
 

@@ -162,7 +162,8 @@ def finding_table(quality: Quality) -> Table:
         "gives. A dash: everybody says the same, or there is nothing to compare.",
     ]
     heads = ("finding", "images", "votes", "yes", "Krippendorff's alpha", "Cohen's kappa")
-    return Table("Agreement on findings", heads, rows, notes)
+    nothing: list[list[Cell]] = [["nothing that two were asked for", "0", "0", UNKNOWN, UNKNOWN, UNKNOWN]]
+    return Table("Agreement on findings", heads, rows or nothing, notes)
 
 
 def annotator_table(quality: Quality) -> Table:

@@ -365,3 +365,12 @@ def test_agreement_on_findings_stands_beside_that_on_paths(service: DashboardSer
     rows = finding_table(service.quality.compute(REVIEWER)).rows
     assert rows
     assert all(row[1] == "2" for row in rows), "both images have votes of five"
+
+
+def test_where_no_two_were_asked_the_table_of_findings_says_so(
+    service: DashboardService, store: AnnotationStore
+) -> None:
+    for one in store.stored():
+        store.remove(one.annotation.submission_id, "withdrawn", store.pseudonym(NAMES[0]))
+    (row,) = finding_table(service.quality.compute(REVIEWER)).rows
+    assert row[:2] == ["nothing that two were asked for", "0"]
