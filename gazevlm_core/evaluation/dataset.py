@@ -164,8 +164,7 @@ def evaluate_dataset(
     split, matched = split or data.usual_split, matched_labels(data.label_names, engine)
     words = _label_words(data, matched)
     if engine.gaze_config.findings_trained and words and not (matched.finding_of or data.has_places or faithfulness):
-        why = "; ".join(f"{label}: {what}" for label, what in islice(words.items(), NAMED_COLUMNS))
-        raise DatasetError(f"{source.name} has neither a label that the model can be scored on nor readings ({why})")
+        raise DatasetError(_nothing_to_score(source.name, words))
     options: dict[str, Any] = {"batch_size": batch_size, "progress": progress, "ranks": ranks, "trained": data.learned}
 
     def ask(samples: Iterator[Sample]) -> Predictions:
@@ -257,6 +256,11 @@ def _labels(
     labels, other_labels = ([one.sample.findings for one in some] for some in (found, others))
     own, other_logits = ([logits(one) for one in some] for some in (found, others))
     return score_labels(labels, own, other_labels, other_logits, counts)
+
+
+def _nothing_to_score(name: str, words: Mapping[str, str]) -> str:
+    why = "; ".join(f"{label}: {what}" for label, what in islice(words.items(), NAMED_COLUMNS))
+    return f"{name} has neither a label that the model can be scored on nor readings ({why})"
 
 
 def _nothing_left(name: str, split: str, learned: int, unreadable: Sequence[str]) -> str:
